@@ -1,1 +1,45 @@
-//! placeholder
+//! What the Mailwire machines share.
+//!
+//! This crate knows what IMAP and SMTP have in common and nothing of either: the two buffers that a caller
+//! owns and a machine borrows, the channel that says whether TLS is in place, secrets, SASL exchanges, waits,
+//! limits and errors sorted by blame. It performs no I/O, reads no clock and starts no thread.
+//!
+//! # The two gates
+//!
+//! ```text
+//!        Client<Cleartext>                                   Client<Secure>
+//!        Server<Cleartext>                                   Server<Secure>
+//!   ┌──────────────────────────┐     the TLS handshake    ┌──────────────────────────┐
+//!   │ no value can hold a      │  starttls ─► Upgrade     │ no second STARTTLS       │
+//!   │ credential               │  ─► complete(Secure)     │ credentials may travel   │
+//!   └──────────────────────────┘     moves, never copies  └──────────────────────────┘
+//!            nothing learnt, buffered or owed on the left is there on the right
+//! ```
+//!
+//! A [`Secure`] value is the evidence that TLS is in place. Whoever makes one vouches for it; searching a
+//! program for `Secure::` finds every such place.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+extern crate alloc;
+
+pub mod buffer;
+pub mod channel;
+pub mod error;
+pub mod limits;
+pub mod machine;
+pub mod sasl;
+pub mod secret;
+pub mod token;
+pub mod wait;
+
+pub use buffer::{Line, RecvBuffer, SendBuffer};
+pub use channel::{Channel, ChannelBinding, Cleartext, Never, Secure};
+pub use error::{Error, Limit, Misuse, PeerError};
+pub use limits::Limits;
+pub use machine::{Machine, Upgrade};
+pub use sasl::{Mechanism, Mechanisms};
+pub use secret::{Credentials, Secret};
+pub use token::{AuthRequest, AuthVerdict, StartTlsRequest};
+pub use wait::{Wait, WaitFor};

@@ -1,0 +1,499 @@
+//! The two buffers that the caller owns: [`RecvBuffer`] holds what came from the peer, [`SendBuffer`] what is to go.
+//!
+//! This file knows bytes, positions and which bytes are secret. It knows no protocol: a line end is the only
+//! structure that it looks for.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use zeroize::Zeroize;
+
+/// What came from the peer and was not yet consumed.
+///
+/// The driver reads straight into [`spare_mut`](Self::spare_mut) and then tells how much came with
+/// [`filled`](Self::filled); a machine looks at [`bytes`](Self::bytes) and gives up what it has understood with
+/// [`consume`](Self::consume). The buffer remembers how far it has been searched for a line end, so that a peer
+/// who sends one octet at a time costs linear and not quadratic time.
+///
+/// The storage is plain initialised memory with two cursors: it can be read into without `unsafe` and without
+/// clearing it anew for each read. It is given back whenever the buffer runs empty and
+/// [`release`](Self::release) is called, so that an idle session holds none.
+#[derive(Default)]
+pub struct RecvBuffer {
+    memory: Vec<u8>,
+    start: usize,
+    end: usize,
+    searched: usize,
+    received: u64,
+    closed: bool,
+}
+
+/// The result of looking for a line end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// A line of so many octets, its CRLF (or bare LF) included, is complete.
+    Complete(usize),
+    /// No line end yet, and the limit is not reached.
+    Partial,
+    /// No line end within the limit.
+    TooLong,
+}
+
+impl RecvBuffer {
+    /// An empty buffer that holds no memory yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { memory: Vec::new(), start: 0, end: 0, searched: 0, received: 0, closed: false }
+    }
+
+    /// Everything that was received and not consumed.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.memory.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// How many octets were received and not consumed.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Whether everything received was consumed.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Room for at least `at_least` octets to read into. What is behind it may be larger.
+    ///
+    /// Old octets are moved to the front when that makes room; each octet is moved a bounded number of times
+    /// because the memory at least doubles whenever moving would not be worth it.
+    pub fn spare_mut(&mut self, at_least: usize) -> &mut [u8] {
+        if self.memory.len() - self.end < at_least {
+            if self.start >= self.len() && self.memory.len() - self.len() >= at_least {
+                self.memory.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+            } else {
+                self.grow(at_least);
+            }
+        }
+        let end = self.end;
+        &mut self.memory[end..]
+    }
+
+    /// Moves what is there to new, larger memory; the old one is wiped, since it may have held a secret.
+    fn grow(&mut self, at_least: usize) {
+        let held = self.len();
+        let wanted = held.saturating_add(at_least.max(held));
+        let mut memory = alloc::vec![0; wanted];
+        memory[..held].copy_from_slice(self.bytes());
+        self.memory.zeroize();
+        self.memory = memory;
+        self.start = 0;
+        self.end = held;
+    }
+
+    /// Says that `count` octets were read into what [`spare_mut`](Self::spare_mut) returned. A count larger than
+    /// that is cut.
+    pub fn filled(&mut self, count: usize) {
+        let count = count.min(self.memory.len() - self.end);
+        self.end += count;
+        self.received = self.received.saturating_add(count as u64);
+    }
+
+    /// Appends a copy of `bytes`: for tests and for callers that have the bytes elsewhere.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.spare_mut(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.filled(bytes.len());
+    }
+
+    /// Gives up the first `count` octets (all, if there are fewer).
+    pub fn consume(&mut self, count: usize) {
+        let count = count.min(self.len());
+        self.start += count;
+        self.searched = self.searched.saturating_sub(count);
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Gives up the first `count` octets and overwrites them: for what may have held a secret.
+    pub fn consume_wiping(&mut self, count: usize) {
+        let count = count.min(self.len());
+        let start = self.start;
+        self.memory[start..start + count].zeroize();
+        self.consume(count);
+    }
+
+    /// Looks for the next line end (LF), from where the last search stopped. `limit` is the greatest length of a
+    /// line, its end included.
+    pub fn find_line(&mut self, limit: usize) -> Line {
+        self.find_line_from(0, limit)
+    }
+
+    /// As [`find_line`](Self::find_line), for a line that begins `from` octets into the buffer (behind a literal,
+    /// say). The length returned counts from there.
+    pub fn find_line_from(&mut self, from: usize, limit: usize) -> Line {
+        let held = self.len();
+        let begin = self.searched.max(from).min(held);
+        let found = memchr::memchr(b'\n', &self.bytes()[begin..]);
+        match found {
+            Some(at) if begin + at + 1 - from <= limit => {
+                // Not remembered: the same line may be asked for again before it is consumed.
+                Line::Complete(begin + at + 1 - from)
+            }
+            Some(_) => Line::TooLong,
+            None => {
+                self.searched = held;
+                if held.saturating_sub(from) >= limit { Line::TooLong } else { Line::Partial }
+            }
+        }
+    }
+
+    /// How many octets were received since the buffer was made.
+    #[must_use]
+    pub const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Says that the peer will send no more. What is still in the buffer can be read.
+    pub const fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Whether the peer will send no more.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Gives the memory back if nothing is held: what an idle session should do.
+    pub fn release(&mut self) {
+        if self.is_empty() {
+            self.memory.zeroize();
+            self.memory = Vec::new();
+            self.start = 0;
+            self.end = 0;
+            self.searched = 0;
+        }
+    }
+}
+
+impl Drop for RecvBuffer {
+    fn drop(&mut self) {
+        self.memory.zeroize();
+    }
+}
+
+impl core::fmt::Debug for RecvBuffer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        // Never the octets: they may be a password.
+        f.debug_struct("RecvBuffer")
+            .field("len", &self.len())
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Payloads below this size are copied into the current segment rather than queued by themselves: a system
+/// call's worth of small pieces costs more than the copy.
+const COPY_BELOW: usize = 4096;
+
+/// A new segment is begun when the current one is this large, so that what was sent is freed soon.
+const SEGMENT: usize = 32 * 1024;
+
+/// What is to go to the peer: a queue of segments, ready for a vectored write.
+///
+/// A machine appends with [`put`](Self::put) (copied), [`put_payload`](Self::put_payload) (large payloads pass
+/// uncopied) and [`put_secret`](Self::put_secret) (kept in a segment of its own, which no trace shows and which is
+/// wiped once it was sent). The driver writes [`chunks`](Self::chunks) and reports with [`sent`](Self::sent).
+///
+/// Two counters never go back: [`queued_total`](Self::queued_total) and [`sent_total`](Self::sent_total). By them a
+/// machine knows whether the last octet of a command has left before its answer came.
+#[derive(Default)]
+pub struct SendBuffer {
+    segments: VecDeque<Segment>,
+    /// How much of the first segment was sent.
+    offset: usize,
+    queued: u64,
+    sent: u64,
+}
+
+enum Segment {
+    Text(Vec<u8>),
+    Payload(Bytes),
+    Secret(Vec<u8>),
+}
+
+impl Segment {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(bytes) | Self::Secret(bytes) => bytes,
+            Self::Payload(bytes) => bytes,
+        }
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if let Self::Secret(bytes) = self {
+            bytes.zeroize();
+        }
+    }
+}
+
+/// A piece of what is to be sent, and whether it may be shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Chunk<'a> {
+    /// The octets to send.
+    pub bytes: &'a [u8],
+    /// Whether they hold a secret: a trace must show their length at most.
+    pub secret: bool,
+}
+
+impl core::fmt::Debug for Chunk<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Chunk").field("len", &self.bytes.len()).field("secret", &self.secret).finish()
+    }
+}
+
+impl SendBuffer {
+    /// An empty queue that holds no memory yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { segments: VecDeque::new(), offset: 0, queued: 0, sent: 0 }
+    }
+
+    /// Appends a copy of `bytes`.
+    pub fn put(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.queued = self.queued.saturating_add(bytes.len() as u64);
+        if let Some(Segment::Text(last)) = self.segments.back_mut()
+            && (last.len() < SEGMENT || last.capacity() - last.len() >= bytes.len())
+        {
+            last.extend_from_slice(bytes);
+            return;
+        }
+        self.segments.push_back(Segment::Text(bytes.to_vec()));
+    }
+
+    /// Appends a payload without copying it (unless it is small).
+    pub fn put_payload(&mut self, payload: Bytes) {
+        if payload.len() < COPY_BELOW {
+            self.put(&payload);
+        } else {
+            self.queued = self.queued.saturating_add(payload.len() as u64);
+            self.segments.push_back(Segment::Payload(payload));
+        }
+    }
+
+    /// Appends octets that hold a secret. They are wiped when they were sent, or when the buffer is dropped.
+    pub fn put_secret(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.queued = self.queued.saturating_add(bytes.len() as u64);
+        self.segments.push_back(Segment::Secret(bytes.to_vec()));
+    }
+
+    /// How many octets wait to be sent.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        // The difference fits: it is what is in memory.
+        (self.queued - self.sent) as usize
+    }
+
+    /// Whether nothing waits to be sent.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.queued == self.sent
+    }
+
+    /// The octets that wait, in order, as contiguous pieces.
+    pub fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
+        let mut skip = self.offset;
+        self.segments.iter().map(move |segment| {
+            let bytes = segment.bytes().get(skip..).unwrap_or_default();
+            skip = 0;
+            Chunk { bytes, secret: matches!(segment, Segment::Secret(_)) }
+        })
+    }
+
+    /// Says that the first `count` octets were sent (all, if there are fewer).
+    pub fn sent(&mut self, count: usize) {
+        let mut count = count.min(self.len());
+        self.sent += count as u64;
+        while let Some(first) = self.segments.front_mut() {
+            let left = first.bytes().len() - self.offset;
+            if count < left {
+                self.offset += count;
+                return;
+            }
+            count -= left;
+            self.offset = 0;
+            // The last text segment is kept with its memory: the next answer goes there.
+            if self.segments.len() == 1
+                && let Some(Segment::Text(text)) = self.segments.front_mut()
+                && text.capacity() <= SEGMENT
+            {
+                text.clear();
+                return;
+            }
+            self.segments.pop_front();
+        }
+    }
+
+    /// How many octets were ever queued.
+    #[must_use]
+    pub const fn queued_total(&self) -> u64 {
+        self.queued
+    }
+
+    /// How many octets were ever sent.
+    #[must_use]
+    pub const fn sent_total(&self) -> u64 {
+        self.sent
+    }
+
+    /// Gives the memory back if nothing waits: what an idle session should do.
+    pub fn release(&mut self) {
+        if self.is_empty() {
+            self.segments = VecDeque::new();
+            self.offset = 0;
+        }
+    }
+
+    /// Everything that waits, taken out and marked as sent: for tests and for callers that do not write vectors.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.len());
+        for chunk in self.chunks() {
+            all.extend_from_slice(chunk.bytes);
+        }
+        self.sent(all.len());
+        all
+    }
+}
+
+impl core::fmt::Debug for SendBuffer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("SendBuffer")
+            .field("len", &self.len())
+            .field("queued_total", &self.queued)
+            .field("sent_total", &self.sent)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_found_whatever_the_chunks() {
+        let text = b"one\r\ntwo\r\nthree\r\n";
+        for size in 1..text.len() {
+            let mut rx = RecvBuffer::new();
+            let mut lines = Vec::new();
+            for chunk in text.chunks(size) {
+                rx.extend(chunk);
+                while let Line::Complete(len) = rx.find_line(64) {
+                    lines.push(rx.bytes()[..len].to_vec());
+                    rx.consume(len);
+                }
+            }
+            assert_eq!(lines, [&b"one\r\n"[..], b"two\r\n", b"three\r\n"], "chunks of {size}");
+            assert!(rx.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_the_line_end() {
+        let mut rx = RecvBuffer::new();
+        rx.extend(b"abc\r");
+        assert_eq!(rx.find_line(5), Line::Partial);
+        rx.extend(b"\n");
+        assert_eq!(rx.find_line(5), Line::Complete(5));
+        assert_eq!(rx.find_line(4), Line::TooLong);
+        let mut rx = RecvBuffer::new();
+        rx.extend(b"abcde");
+        assert_eq!(rx.find_line(5), Line::TooLong, "five octets and no end can never be a line of five");
+    }
+
+    #[test]
+    fn a_line_behind_a_literal_is_found() {
+        let mut rx = RecvBuffer::new();
+        rx.extend(b"{3}\r\na\nb rest\r\n");
+        assert_eq!(rx.find_line_from(8, 64), Line::Complete(7));
+        assert_eq!(rx.find_line(64), Line::Complete(5), "asking for the first line again still works");
+    }
+
+    #[test]
+    fn reading_moves_each_octet_a_bounded_number_of_times() {
+        let mut rx = RecvBuffer::new();
+        let mut expected = 0u8;
+        for round in 0..10_000u32 {
+            let spare = rx.spare_mut(3);
+            for (i, byte) in spare[..3].iter_mut().enumerate() {
+                *byte = (round * 3 + i as u32) as u8;
+            }
+            rx.filled(3);
+            for _ in 0..if round % 7 == 0 { 4 } else { 2 } {
+                if let Some(&byte) = rx.bytes().first() {
+                    assert_eq!(byte, expected);
+                    expected = expected.wrapping_add(1);
+                    rx.consume(1);
+                }
+            }
+        }
+        assert_eq!(rx.received(), 30_000);
+    }
+
+    #[test]
+    fn an_empty_buffer_gives_its_memory_back() {
+        let mut rx = RecvBuffer::new();
+        rx.extend(&[7; 4096]);
+        rx.consume_wiping(4096);
+        assert!(rx.memory.iter().all(|&byte| byte == 0));
+        rx.release();
+        assert_eq!(rx.memory.capacity(), 0);
+    }
+
+    #[test]
+    fn what_is_sent_comes_in_order_and_is_counted() {
+        let mut tx = SendBuffer::new();
+        tx.put(b"a1 LOGIN u ");
+        tx.put_secret(b"hunter2");
+        tx.put(b"\r\n");
+        tx.put_payload(Bytes::from(alloc::vec![b'x'; 5000]));
+        assert_eq!(tx.len(), 11 + 7 + 2 + 5000);
+        assert_eq!(tx.chunks().filter(|chunk| chunk.secret).count(), 1);
+        tx.sent(15);
+        assert_eq!(tx.chunks().next().map(|chunk| chunk.bytes), Some(&b"er2"[..]));
+        tx.sent(3);
+        assert_eq!((tx.queued_total(), tx.sent_total()), (5020, 18));
+        let rest = tx.take();
+        assert!(rest.starts_with(b"\r\nxxx") && rest.len() == 5002);
+        assert!(tx.is_empty());
+        tx.put(b"more");
+        assert_eq!(tx.take(), b"more");
+    }
+
+    #[test]
+    fn nothing_secret_shows_in_debug() {
+        let mut tx = SendBuffer::new();
+        tx.put_secret(b"hunter2");
+        let mut rx = RecvBuffer::new();
+        rx.extend(b"hunter2");
+        let shown = alloc::format!("{tx:?} {rx:?} {:?}", tx.chunks().next());
+        assert!(!shown.contains("hunter2") && !shown.contains("104"), "{shown}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Tokens that must be answered: an offer to begin TLS, and a question about somebody's identity.
+//!
+//! A token is owned and bound to one question of one session by a serial number; a worker thread may answer it
+//! later. A token that is dropped leaves its session paused: a machine never guesses an answer.
+
+use crate::{Credentials, Mechanism};
+
+/// A client asks to begin TLS. Answer it with the server's `accept` or `refuse`.
+#[derive(Debug)]
+#[must_use = "the client waits: accept or refuse"]
+pub struct StartTlsRequest {
+    serial: u32,
+}
+
+impl StartTlsRequest {
+    /// For a machine: the request with this serial number.
+    pub const fn new(serial: u32) -> Self {
+        Self { serial }
+    }
+
+    /// For a machine: which request this is.
+    #[must_use]
+    pub const fn serial(&self) -> u32 {
+        self.serial
+    }
+}
+
+/// A client wants to authenticate, and the application must say whether it may. Answer it with the server's
+/// `verdict`.
+#[derive(Debug)]
+#[must_use = "the client waits: give a verdict"]
+pub struct AuthRequest {
+    serial: u32,
+    mechanism: Mechanism,
+    question: AuthQuestion,
+}
+
+/// What the application is asked about an authentication.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AuthQuestion {
+    /// Are these credentials good?
+    Verify(Credentials),
+}
+
+/// What the application says of an authentication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AuthVerdict {
+    /// They are who they say they are.
+    Accept,
+    /// They are not, or there is no such user: the same answer for both.
+    Reject,
+    /// It cannot be told now (the store is busy, the directory is away).
+    Unavailable,
+}
+
+impl AuthRequest {
+    /// For a machine: a question with this serial number.
+    pub const fn new(serial: u32, mechanism: Mechanism, question: AuthQuestion) -> Self {
+        Self { serial, mechanism, question }
+    }
+
+    /// For a machine: which question this is.
+    #[must_use]
+    pub const fn serial(&self) -> u32 {
+        self.serial
+    }
+
+    /// The mechanism that the client uses; the IMAP LOGIN command counts as [`Mechanism::Login`].
+    #[must_use]
+    pub const fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    /// What is asked.
+    #[must_use]
+    pub const fn question(&self) -> &AuthQuestion {
+        &self.question
+    }
+}
