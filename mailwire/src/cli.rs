@@ -1,0 +1,325 @@
+//! The command line: what can be asked, in which words. It knows nothing of how it is done.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::url::Url;
+
+/// IMAP and SMTP that cannot leak a password: check, sync, send and serve mail.
+#[derive(Debug, Parser)]
+#[command(name = "mailwire", version, about, max_term_width = 100, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+URLs:
+  imaps://user@host[:993]  smtps://user@host[:465]   implicit TLS
+  imap://user@host[:143]   smtp://user@host[:587]    STARTTLS, required
+Nothing ever falls back to cleartext.
+
+The password is asked for at a prompt, or taken from --password-command or MAILWIRE_PASSWORD; never from an argument.
+
+Exit codes (sysexits.h): 0 done, 64 usage, 65 data, 68 no host, 69 unavailable, 75 try again, 76 protocol,
+77 refused (authentication or security policy), 78 configuration.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve mail: submission and IMAP, on loopback with a certificate of its own unless told otherwise.
+    Serve(ServeArgs),
+    /// Walk through a connection stage by stage and say what is wrong and what to try.
+    Check(CheckArgs),
+    /// List the folders of an account, and keep the list if --into is given.
+    Folders(FoldersArgs),
+    /// Fetch every message of an account once into a local store.
+    Sync(SyncArgs),
+    /// Send a message: built from options, or whole from standard input as sendmail takes it.
+    Send(SendArgs),
+    /// Read raw protocol octets from standard input and print one JSON line per event.
+    Decode(DecodeArgs),
+}
+
+/// How to reach a server, and how to prove who one is.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct Connection {
+    /// Trust the certificates in this PEM file instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Trust exactly the certificate with this fingerprint, whoever signed it.
+    #[arg(long, value_name = "sha256:HEX")]
+    pub(crate) pin: Option<String>,
+    /// Trust any certificate: whoever is on the way can read and change everything.
+    #[arg(long)]
+    pub(crate) danger_accept_any_certificate: bool,
+    /// Speak without TLS: everything can be read and changed on the way.
+    #[arg(long)]
+    pub(crate) danger_cleartext: bool,
+    /// Log in without TLS: the password can be read on the way. Needs --danger-cleartext.
+    #[arg(long, requires = "danger_cleartext")]
+    pub(crate) danger_cleartext_login: bool,
+    /// Take the password from the first line that this command prints.
+    #[arg(long, value_name = "CMD")]
+    pub(crate) password_command: Option<String>,
+    /// Take an OAuth 2 access token from the first line that this command prints.
+    #[arg(long, value_name = "CMD", conflicts_with = "password_command")]
+    pub(crate) token_command: Option<String>,
+    /// Use this SASL mechanism and no other (PLAIN, LOGIN, XOAUTH2, OAUTHBEARER).
+    #[arg(long, value_name = "NAME")]
+    pub(crate) mechanism: Option<String>,
+    /// Give up when nothing happens for so many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) timeout: Option<u64>,
+    /// Write the whole conversation to this file, with times and without secrets.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Read defaults from this file instead of mailwire/config.toml in the user's configuration directory.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// How to speak to whoever started the command.
+#[derive(Debug, Clone, Copy, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct Output {
+    /// Print JSON on standard output.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print nothing that is not asked for: no progress, no hints.
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The server and the user, as imaps://user@host or the like. Without a user, nothing after the capabilities is
+    /// tried.
+    pub(crate) url: Url,
+    /// Stop behind this stage.
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) stop_after: Option<Stage>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// The stages of a check, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Stage {
+    /// The name is looked up.
+    Name,
+    /// A TCP connection stands.
+    Tcp,
+    /// The server greets (behind TLS, where TLS is implicit).
+    Greeting,
+    /// TLS stands.
+    Tls,
+    /// The certificate was verified.
+    Certificate,
+    /// The server's capabilities are known.
+    Capabilities,
+    /// The user is logged in.
+    Login,
+    /// The folders are listed (IMAP).
+    Folders,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FoldersArgs {
+    /// The account, as imaps://user@host or the like.
+    pub(crate) url: Url,
+    /// Keep the folder tree in the store in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SyncArgs {
+    /// The account, as imaps://user@host or the like.
+    pub(crate) url: Url,
+    /// Fetch into the store in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) into: PathBuf,
+    /// Only this folder; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) folder: Vec<String>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    /// The server and the user, as smtps://user@host or the like.
+    pub(crate) url: Url,
+    /// Who sends: the envelope sender and, in a built message, the From field.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) from: String,
+    /// Who receives; may be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) to: Vec<String>,
+    /// Who receives a copy; may be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) cc: Vec<String>,
+    /// Who receives a copy unseen by the others; may be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) bcc: Vec<String>,
+    /// The subject of a built message.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) subject: Option<String>,
+    /// The text of a built message; "-" reads it from standard input.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: Option<String>,
+    /// A file with the HTML of a built message.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// A file to attach to a built message; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) attach: Vec<PathBuf>,
+    /// A field to add to a built message, as 'Name: value'; may be given several times.
+    #[arg(long, value_name = "K: V")]
+    pub(crate) header: Vec<String>,
+    /// Try so many times when the server says to try again (421, 450, 451, 452).
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=20))]
+    pub(crate) attempts: u32,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+impl SendArgs {
+    /// Whether the message is to be built, and not read from standard input.
+    pub(crate) fn builds_message(&self) -> bool {
+        self.subject.is_some()
+            || self.text.is_some()
+            || self.html.is_some()
+            || !self.attach.is_empty()
+            || !self.header.is_empty()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where mail, accounts, keys and certificates are kept.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Submission with STARTTLS; "off" for none.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1587")]
+    pub(crate) smtp: Listen,
+    /// Submission with implicit TLS; "off" for none.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1465")]
+    pub(crate) smtps: Listen,
+    /// IMAP with STARTTLS; "off" for none.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1143")]
+    pub(crate) imap: Listen,
+    /// IMAP with implicit TLS; "off" for none.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1993")]
+    pub(crate) imaps: Listen,
+    /// A certificate chain to use instead of a self-made one (PEM).
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Create this account if it does not exist. Its password comes from --password-command, MAILWIRE_PASSWORD or a
+    /// prompt.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Take the password of --user from the first line that this command prints.
+    #[arg(long, value_name = "CMD", requires = "user")]
+    pub(crate) password_command: Option<String>,
+    /// The largest message taken, in octets.
+    #[arg(long, value_name = "OCTETS", default_value_t = 2 * 1024 * 1024 * 1024)]
+    pub(crate) max_message: u64,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// An address to listen on, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listen(pub(crate) Option<SocketAddr>);
+
+impl std::str::FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let address = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+        address
+            .as_deref()
+            .unwrap_or(text)
+            .parse()
+            .map(|address| Self(Some(address)))
+            .map_err(|_| "expected ADDRESS:PORT (port 0 for any) or \"off\"".to_owned())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecodeArgs {
+    /// What the octets are.
+    pub(crate) what: Decode,
+    /// Accept what the RFC allows and nothing else.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// The grammars that `decode` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Decode {
+    /// What an IMAP server sends.
+    ImapResponse,
+    /// What an IMAP client sends.
+    ImapCommand,
+    /// What an SMTP server sends.
+    SmtpReply,
+    /// What an SMTP client sends.
+    SmtpCommand,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_password_is_no_argument() {
+        for arguments in [
+            &["mailwire", "check", "imaps://u@h", "--password", "x"][..],
+            &["mailwire", "check", "imaps://u:secret@h"],
+        ] {
+            assert!(Cli::try_parse_from(arguments).is_err(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn logging_in_without_tls_needs_both_words() {
+        let with = |more: &[&str]| Cli::try_parse_from([&["mailwire", "check", "imap://u@h"][..], more].concat());
+        assert!(with(&["--danger-cleartext-login"]).is_err());
+        assert!(with(&["--danger-cleartext-login", "--danger-cleartext"]).is_ok());
+    }
+
+    #[test]
+    fn listening_can_be_turned_off() {
+        assert_eq!("off".parse(), Ok(Listen(None)));
+        assert!("localhost:0".parse::<Listen>().is_ok_and(|listen| listen.0.is_some()));
+        assert!("example.com".parse::<Listen>().is_err());
+    }
+}

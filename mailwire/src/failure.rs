@@ -1,0 +1,89 @@
+//! Failures as a user sees them: what happened, what to try, and an exit code that a script can tell apart.
+
+use std::fmt;
+
+/// Why the command failed. The exit codes are those of `sysexits.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// The command line makes no sense.
+    Usage = 64,
+    /// What was given as data cannot be used.
+    Data = 65,
+    /// The host name does not exist.
+    NoHost = 68,
+    /// A service or resource is not there.
+    Unavailable = 69,
+    /// Trying again later may help.
+    TryAgain = 75,
+    /// The peer does not speak the protocol.
+    Protocol = 76,
+    /// Refused: authentication or security policy.
+    Refused = 77,
+    /// A configuration file or setting is wrong.
+    Configuration = 78,
+}
+
+impl Kind {
+    /// The exit code.
+    pub(crate) const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// A word for JSON.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::Data => "data",
+            Self::NoHost => "no-host",
+            Self::Unavailable => "unavailable",
+            Self::TryAgain => "try-again",
+            Self::Protocol => "protocol",
+            Self::Refused => "refused",
+            Self::Configuration => "configuration",
+        }
+    }
+}
+
+/// What happened and what to try. Holds no user name, password or token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: Kind,
+    pub(crate) what: String,
+    pub(crate) advice: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: Kind, what: impl Into<String>) -> Self {
+        Self { kind, what: what.into(), advice: None }
+    }
+
+    /// Adds what to try.
+    #[must_use]
+    pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// A file that could not be read or written.
+    pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
+        Self::new(Kind::Data, format!("{}: {error}", path.display()))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match &self.advice {
+            Some(advice) => write!(f, "\n  try: {advice}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<mailstore::Error> for Failure {
+    fn from(error: mailstore::Error) -> Self {
+        Self::new(Kind::Unavailable, format!("the store: {error}"))
+    }
+}

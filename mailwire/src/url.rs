@@ -1,0 +1,193 @@
+//! Mail URLs: protocol, TLS mode, user, host and port, and never a password.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Imap,
+    Smtp,
+}
+
+/// How TLS begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsMode {
+    /// With the first octet.
+    Implicit,
+    /// By STARTTLS, required.
+    StartTls,
+}
+
+/// `imaps://user@host[:993]` and the like.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Url {
+    pub(crate) protocol: Protocol,
+    pub(crate) tls: TlsMode,
+    /// Who logs in, if anybody does. Personal data: not for logs.
+    pub(crate) user: Option<String>,
+    /// A name or an address, without brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Url {
+    /// The scheme, as it is written.
+    pub(crate) const fn scheme(&self) -> &'static str {
+        match (self.protocol, self.tls) {
+            (Protocol::Imap, TlsMode::Implicit) => "imaps",
+            (Protocol::Imap, TlsMode::StartTls) => "imap",
+            (Protocol::Smtp, TlsMode::Implicit) => "smtps",
+            (Protocol::Smtp, TlsMode::StartTls) => "smtp",
+        }
+    }
+
+    /// `host:port`, with brackets where needed.
+    pub(crate) fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+const fn default_port(protocol: Protocol, tls: TlsMode) -> u16 {
+    match (protocol, tls) {
+        (Protocol::Imap, TlsMode::Implicit) => 993,
+        (Protocol::Imap, TlsMode::StartTls) => 143,
+        (Protocol::Smtp, TlsMode::Implicit) => 465,
+        (Protocol::Smtp, TlsMode::StartTls) => 587,
+    }
+}
+
+impl FromStr for Url {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (scheme, rest) =
+            text.split_once("://").ok_or("expected imaps://user@host, imap://, smtps:// or smtp://")?;
+        let (protocol, tls) = match scheme.to_ascii_lowercase().as_str() {
+            "imaps" => (Protocol::Imap, TlsMode::Implicit),
+            "imap" => (Protocol::Imap, TlsMode::StartTls),
+            "smtps" => (Protocol::Smtp, TlsMode::Implicit),
+            "smtp" => (Protocol::Smtp, TlsMode::StartTls),
+            _ => return Err("the scheme must be imaps, imap, smtps or smtp".to_owned()),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        // A user name is often an address: the last "@" divides.
+        let (user, host) = match rest.rsplit_once('@') {
+            Some((user, host)) => (Some(user), host),
+            None => (None, rest),
+        };
+        let user = user.filter(|user| !user.is_empty()).map(decode_user).transpose()?;
+        let (host, port) = split_port(host)?;
+        if host.is_empty() || host.contains(['/', '?', '#', ' ', '@']) || host.chars().any(char::is_control) {
+            return Err("the host is missing or has a character that no host name has".to_owned());
+        }
+        Ok(Self {
+            protocol,
+            tls,
+            user,
+            host: host.to_owned(),
+            port: port.unwrap_or_else(|| default_port(protocol, tls)),
+        })
+    }
+}
+
+/// `host`, `host:port`, `[v6]`, `[v6]:port`.
+fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']').ok_or("the bracket around the address is not closed")?;
+        (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':').ok_or("expected :PORT")?) })
+    } else {
+        match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    let port = port
+        .map(|port| port.parse().ok().filter(|port| *port != 0).ok_or("the port must be a number from 1 to 65535"))
+        .transpose()?;
+    Ok((host, port))
+}
+
+/// Undoes percent encoding. A colon would begin a password, which has no place on a command line.
+fn decode_user(text: &str) -> Result<String, String> {
+    if text.contains(':') {
+        return Err("a URL must not hold a password: use --password-command, MAILWIRE_PASSWORD or the prompt \
+                    (write a colon in a user name as %3A)"
+            .to_owned());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        if first != b'%' {
+            bytes.push(first);
+            rest = tail;
+            continue;
+        }
+        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.ok_or("a % in the user name must be followed by two hexadecimal digits")?);
+        rest = tail.get(2..).unwrap_or_default();
+    }
+    let user = String::from_utf8(bytes).map_err(|_| "the user name is not UTF-8")?;
+    if user.chars().any(char::is_control) {
+        return Err("the user name holds a control character".to_owned());
+    }
+    Ok(user)
+}
+
+impl fmt::Display for Url {
+    /// Without the user: this is what may be shown and kept.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme(), self.authority())
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_decides_mode_and_port() {
+        for (text, tls, port) in [
+            ("imaps://h", TlsMode::Implicit, 993),
+            ("imap://h", TlsMode::StartTls, 143),
+            ("SMTPS://h/", TlsMode::Implicit, 465),
+            ("smtp://h", TlsMode::StartTls, 587),
+            ("imap://u@h:1143", TlsMode::StartTls, 1143),
+        ] {
+            let url: Url = text.parse().unwrap();
+            assert_eq!((url.tls, url.port, url.host.as_str()), (tls, port, "h"), "{text}");
+        }
+    }
+
+    #[test]
+    fn users_and_hosts_are_read() {
+        let url: Url = "imaps://alice@example.com@mail.example.com".parse().unwrap();
+        assert_eq!(url.user.as_deref(), Some("alice@example.com"));
+        assert_eq!(url.host, "mail.example.com");
+        let url: Url = "imaps://a%40b%3Ac@[::1]:9993".parse().unwrap();
+        assert_eq!((url.user.as_deref(), url.host.as_str(), url.port), (Some("a@b:c"), "::1", 9993));
+        assert_eq!(url.authority(), "[::1]:9993");
+        assert!(!format!("{url} {url:?}").contains("a@b"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        for bad in [
+            "host", "http://h", "imaps://", "imaps://u@", "imaps://h:0", "imaps://h:99999", "imaps://[::1",
+            "imaps://u:p@h", "imaps://%zz@h", "imaps://%0a@h", "imaps://h/INBOX", "imaps://h h",
+        ] {
+            assert!(bad.parse::<Url>().is_err(), "{bad}");
+        }
+    }
+}
