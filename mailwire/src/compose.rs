@@ -1,0 +1,334 @@
+//! Building a message: checks each field against its limits, then lets `mail-builder` write the MIME.
+//!
+//! It knows RFC 5322 fields and their limits; it knows nothing of how a message is sent.
+
+use std::fmt;
+use std::path::Path;
+
+use mail_builder::MessageBuilder;
+use mail_builder::headers::address::Address as HeaderAddress;
+use mail_builder::headers::raw::Raw;
+
+use crate::failure::{Failure, Kind};
+
+/// How much of anything a built message may hold.
+#[derive(Debug, Clone)]
+pub(crate) struct ComposeLimits {
+    /// A subject, in characters (RFC 5322 §2.1.1).
+    pub(crate) subject: usize,
+    /// A text or HTML body, in octets.
+    pub(crate) body: usize,
+    /// One attachment, in octets.
+    pub(crate) attachment: usize,
+    /// All attachments, in octets.
+    pub(crate) attachments: usize,
+    /// To, Cc and Bcc together.
+    pub(crate) recipients: usize,
+}
+
+impl Default for ComposeLimits {
+    fn default() -> Self {
+        Self { subject: 998, body: 100 << 20, attachment: 25 << 20, attachments: 100 << 20, recipients: 100 }
+    }
+}
+
+/// A field that cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FieldError {
+    /// The field, as the command line calls it.
+    pub(crate) field: &'static str,
+    pub(crate) why: String,
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.why)
+    }
+}
+
+/// A mailbox: an address, perhaps with a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mailbox {
+    pub(crate) name: Option<String>,
+    /// `local@domain`, checked.
+    pub(crate) address: String,
+}
+
+impl Mailbox {
+    /// Reads `local@domain` or `Name <local@domain>`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let (name, address) = match text.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) {
+            Some((name, address)) => (Some(name.trim().trim_matches('"')).filter(|name| !name.is_empty()), address),
+            None => (None, text),
+        };
+        if name.is_some_and(|name| name.chars().any(char::is_control)) {
+            return Err("the name holds a control character".to_owned());
+        }
+        check_address(address)?;
+        Ok(Self { name: name.map(str::to_owned), address: address.to_owned() })
+    }
+
+    fn header(&self) -> HeaderAddress<'_> {
+        HeaderAddress::new_address(self.name.as_deref(), self.address.as_str())
+    }
+}
+
+/// `Mailbox` as RFC 5321 §4.1.2 has it, or with characters beyond ASCII as RFC 6531 §3.3 adds.
+fn check_address(address: &str) -> Result<(), String> {
+    let (local, domain) = address.rsplit_once('@').ok_or("an address needs an @: local@domain")?;
+    proto_smtp::types::Mailbox::new(local, domain).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// A message to build.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) from: Option<Mailbox>,
+    pub(crate) to: Vec<Mailbox>,
+    pub(crate) cc: Vec<Mailbox>,
+    pub(crate) subject: Option<String>,
+    pub(crate) text: Option<String>,
+    pub(crate) html: Option<String>,
+    pub(crate) attachments: Vec<Attachment>,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// A file to attach.
+pub(crate) struct Attachment {
+    pub(crate) name: String,
+    pub(crate) media_type: &'static str,
+    pub(crate) content: Vec<u8>,
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attachment").field("type", &self.media_type).field("len", &self.content.len()).finish_non_exhaustive()
+    }
+}
+
+impl Attachment {
+    /// Reads a file, unless it is larger than the limit.
+    pub(crate) fn read(path: &Path, limits: &ComposeLimits) -> Result<Self, Failure> {
+        let size = std::fs::metadata(path).map_err(|error| Failure::file(path, &error))?.len();
+        if size > limits.attachment as u64 {
+            return Err(Failure::new(
+                Kind::Data,
+                format!("{}: {size} octets, and {} is the most for one attachment", path.display(), limits.attachment),
+            ));
+        }
+        let name = path.file_name().map_or_else(|| "attachment".into(), |name| name.to_string_lossy().into_owned());
+        let content = std::fs::read(path).map_err(|error| Failure::file(path, &error))?;
+        Ok(Self { media_type: media_type(&name), name, content })
+    }
+}
+
+/// The media type that a file's ending suggests.
+fn media_type(name: &str) -> &'static str {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
+    match ending.as_str() {
+        "txt" | "log" | "md" => "text/plain",
+        "html" | "htm" => "text/html",
+        "csv" => "text/csv",
+        "ics" => "text/calendar",
+        "pdf" => "application/pdf",
+        "json" => "application/json",
+        "zip" => "application/zip",
+        "gz" | "tgz" => "application/gzip",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "svg" => "image/svg+xml",
+        "mp3" => "audio/mpeg",
+        "mp4" => "video/mp4",
+        "doc" => "application/msword",
+        "docx" => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "xlsx" => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        "odt" => "application/vnd.oasis.opendocument.text",
+        _ => "application/octet-stream",
+    }
+}
+
+/// Fields that the builder or the server writes: a second one would contradict it.
+const RESERVED: [&str; 13] = [
+    "from", "to", "cc", "bcc", "subject", "date", "message-id", "mime-version", "content-type",
+    "content-transfer-encoding", "return-path", "received", "content-disposition",
+];
+
+impl Draft {
+    /// Every field that cannot be used: all of them, not the first.
+    pub(crate) fn check(&self, limits: &ComposeLimits) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        let mut wrong = |field, why: String| errors.push(FieldError { field, why });
+        if let Some(subject) = &self.subject {
+            if subject.chars().count() > limits.subject {
+                wrong("subject", format!("longer than {} characters", limits.subject));
+            }
+            if subject.chars().any(char::is_control) {
+                wrong("subject", "holds a control character or a line end".to_owned());
+            }
+        }
+        for (field, body) in [("text", &self.text), ("html", &self.html)] {
+            if body.as_ref().is_some_and(|body| body.len() > limits.body) {
+                wrong(field, format!("longer than {} octets", limits.body));
+            }
+        }
+        if self.attachments.iter().map(|attachment| attachment.content.len()).sum::<usize>() > limits.attachments {
+            wrong("attach", format!("more than {} octets in all", limits.attachments));
+        }
+        for (name, value) in &self.headers {
+            if let Err(why) = check_field(name, value) {
+                wrong("header", why);
+            }
+        }
+        errors
+    }
+
+    /// The message, with CRLF line ends, and its Message-ID without brackets.
+    pub(crate) fn build(&self, now: &jiff::Zoned) -> Result<(Vec<u8>, String), Failure> {
+        let from = self.from.as_ref().ok_or_else(|| Failure::new(Kind::Usage, "a message needs --from"))?;
+        let domain = from.address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+        let message_id = format!("{}@{}", unique(now), ascii_domain(domain));
+        let date = jiff::fmt::rfc2822::to_string(now)
+            .map_err(|error| Failure::new(Kind::Data, format!("the date cannot be written: {error}")))?;
+        let mut message = MessageBuilder::new()
+            .message_id(message_id.as_str())
+            .header("Date", Raw::new(date))
+            .from(from.header());
+        for (name, mailboxes) in [("To", &self.to), ("Cc", &self.cc)] {
+            if !mailboxes.is_empty() {
+                let list = mailboxes.iter().map(Mailbox::header).collect();
+                message = message.header(name, HeaderAddress::new_list(list));
+            }
+        }
+        if let Some(subject) = &self.subject {
+            message = message.subject(subject.as_str());
+        }
+        for (name, value) in &self.headers {
+            message = message.header(name.as_str(), mail_builder::headers::text::Text::new(value.as_str()));
+        }
+        if let Some(html) = &self.html {
+            message = message.html_body(html.as_str());
+        }
+        if self.text.is_some() || self.html.is_none() {
+            message = message.text_body(self.text.as_deref().unwrap_or_default());
+        }
+        for attachment in &self.attachments {
+            message = message.attachment(attachment.media_type, attachment.name.as_str(), attachment.content.as_slice());
+        }
+        let bytes = message
+            .write_to_vec()
+            .map_err(|error| Failure::new(Kind::Data, format!("the message cannot be built: {error}")))?;
+        Ok((bytes, message_id))
+    }
+}
+
+/// Reads `Name: value`.
+pub(crate) fn parse_field(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("expected 'Name: value'")?;
+    let (name, value) = (name.trim().to_owned(), value.trim().to_owned());
+    check_field(&name, &value)?;
+    Ok((name, value))
+}
+
+/// `field-name` is printable ASCII without a colon (RFC 5322 §2.2); a value must not begin a line of its own.
+fn check_field(name: &str, value: &str) -> Result<(), String> {
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':') {
+        return Err(format!("{name:?} is no field name"));
+    }
+    if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+        return Err(format!("{name} is written from the other options"));
+    }
+    if value.chars().any(|char| char.is_control() && char != '\t') {
+        return Err(format!("the value of {name} holds a control character or a line end"));
+    }
+    if value.len() > 8192 {
+        return Err(format!("the value of {name} is longer than 8192 octets"));
+    }
+    Ok(())
+}
+
+/// A left part for a Message-ID that no other message has. It says nothing about the machine.
+fn unique(now: &jiff::Zoned) -> String {
+    use std::hash::{BuildHasher, Hasher};
+    let random = || std::collections::hash_map::RandomState::new().build_hasher().finish();
+    format!("{:x}.{:016x}{:016x}", now.timestamp().as_microsecond(), random(), random())
+}
+
+/// A domain that may stand in a Message-ID: one beyond ASCII stays out of it.
+fn ascii_domain(domain: &str) -> &str {
+    if domain.is_ascii() { domain } else { "mailwire.invalid" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft() -> Draft {
+        Draft {
+            from: Some(Mailbox::parse("Alice <alice@example.com>").unwrap()),
+            to: vec![Mailbox::parse("bob@example.com").unwrap(), Mailbox::parse("\"Ü, C\" <c@example.com>").unwrap()],
+            subject: Some("Grüße".to_owned()),
+            text: Some("one\n.two\n".to_owned()),
+            ..Draft::default()
+        }
+    }
+
+    fn now() -> jiff::Zoned {
+        "2026-11-21T12:00:00+01:00[+01:00]".parse().unwrap()
+    }
+
+    #[test]
+    fn a_message_has_what_it_was_given() {
+        let mut draft = draft();
+        draft.html = Some("<p>one</p>".to_owned());
+        draft.attachments.push(Attachment { name: "a.pdf".into(), media_type: "application/pdf", content: b"%PDF".to_vec() });
+        draft.headers.push(("X-Ticket".into(), "42".into()));
+        let (bytes, id) = draft.build(&now()).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        for part in [
+            "From: \"Alice\" <alice@example.com>\r\n",
+            "Date: Sat, 21 Nov 2026 12:00:00 +0100\r\n",
+            "X-Ticket: 42\r\n",
+            "multipart/mixed",
+            "text/html",
+            "a.pdf",
+        ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+        assert!(text.contains(&format!("Message-ID: <{id}>\r\n")) && id.ends_with("@example.com"), "{text}");
+        assert!(!text.contains("bcc"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 998));
+    }
+
+    #[test]
+    fn nothing_can_add_a_line_to_the_header() {
+        for bad in ["X: a\r\nBcc: x@y", "X: a\nb", "X y: a", ": a", "no colon", "Bcc: a@b", "X: a\0b"] {
+            assert!(parse_field(bad).is_err(), "{bad:?}");
+        }
+        let mut draft = draft();
+        draft.subject = Some("a\r\nBcc: x@y".to_owned());
+        assert_eq!(draft.check(&ComposeLimits::default()).len(), 1);
+        assert!(Mailbox::parse("A\r\nBcc: <x@example.com>").is_err());
+    }
+
+    #[test]
+    fn each_wrong_field_is_named() {
+        let limits = ComposeLimits { subject: 3, body: 4, attachments: 1, ..ComposeLimits::default() };
+        let mut draft = draft();
+        draft.attachments.push(Attachment { name: "a".into(), media_type: "text/plain", content: vec![0; 2] });
+        let fields: Vec<_> = draft.check(&limits).into_iter().map(|error| error.field).collect();
+        assert_eq!(fields, ["subject", "text", "attach"]);
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        for good in ["user@example.com", "test.user@example.co.uk", "user+tag@sub.example.com", "alice@localhost", "jürgen@example.com"] {
+            assert!(Mailbox::parse(good).is_ok(), "{good}");
+        }
+        let long_local = format!("{}@example.com", "a".repeat(65));
+        let long = format!("a@{}.com", "a.".repeat(150));
+        for bad in ["user", "@example.com", "user@@example.com", "user@", "a b@example.com", "a@b\r\n", &long_local, &long] {
+            assert!(Mailbox::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The configuration file: defaults for the connection options, for all servers and for one.
+//!
+//! ```toml
+//! timeout = 60
+//!
+//! [server."mail.example.com"]
+//! ca = "/etc/ssl/our-ca.pem"
+//! password-command = "pass mail/example"
+//! ```
+//!
+//! What stands on the command line wins over a server's table, and that over the top. The options whose names begin
+//! with `danger` cannot be set here: they must be written each time.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::cli::Connection;
+use crate::failure::{Failure, Kind};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    ca: Option<PathBuf>,
+    pin: Option<String>,
+    mechanism: Option<String>,
+    timeout: Option<u64>,
+    #[serde(default)]
+    server: BTreeMap<String, Server>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Server {
+    ca: Option<PathBuf>,
+    pin: Option<String>,
+    mechanism: Option<String>,
+    timeout: Option<u64>,
+    password_command: Option<String>,
+    token_command: Option<String>,
+}
+
+/// The options for this host: those given, and for the rest those of the configuration file.
+pub(crate) fn complete(mut given: Connection, host: &str) -> Result<Connection, Failure> {
+    let (path, required) = match &given.config {
+        Some(path) => (path.clone(), true),
+        None => match default_path() {
+            Some(path) => (path, false),
+            None => return Ok(given),
+        },
+    };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => return Ok(given),
+        Err(error) => return Err(Failure::new(Kind::Configuration, format!("{}: {error}", path.display()))),
+    };
+    apply(&mut given, parse(&text, &path)?, host);
+    Ok(given)
+}
+
+fn parse(text: &str, path: &Path) -> Result<File, Failure> {
+    toml::from_str(text).map_err(|error| {
+        // The error's own Display quotes the line, which may hold a secret.
+        Failure::new(Kind::Configuration, format!("{}: {}", path.display(), error.message()))
+    })
+}
+
+fn apply(given: &mut Connection, mut file: File, host: &str) {
+    let server = file.server.remove(host).unwrap_or_default();
+    if given.pin.is_none() && given.ca.is_none() && !given.danger_accept_any_certificate {
+        given.pin = server.pin.or(file.pin);
+        given.ca = server.ca.or(file.ca);
+    }
+    if given.password_command.is_none() && given.token_command.is_none() {
+        given.password_command = server.password_command;
+        given.token_command = server.token_command;
+    }
+    given.mechanism = given.mechanism.take().or(server.mechanism).or(file.mechanism);
+    given.timeout = given.timeout.or(server.timeout).or(file.timeout);
+}
+
+fn default_path() -> Option<PathBuf> {
+    let directory = std::env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
+    Some(directory.join("mailwire/config.toml"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_wins_over_the_server_and_that_over_the_top() {
+        let text = "timeout = 60\nmechanism = 'PLAIN'\n[server.h]\ntimeout = 5\npassword-command = 'pass x'\n";
+        let file = || parse(text, Path::new("c.toml")).unwrap();
+        let mut given = Connection { mechanism: Some("LOGIN".to_owned()), ..Connection::default() };
+        apply(&mut given, file(), "h");
+        assert_eq!((given.timeout, given.mechanism.as_deref()), (Some(5), Some("LOGIN")));
+        assert_eq!(given.password_command.as_deref(), Some("pass x"));
+        let mut other = Connection::default();
+        apply(&mut other, file(), "other");
+        assert_eq!((other.timeout, other.password_command), (Some(60), None));
+    }
+
+    #[test]
+    fn a_wrong_file_is_named_and_not_quoted() {
+        for text in ["danger-cleartext = true", "password = 'hunter2'", "timeout = 'hunter2"] {
+            let failure = parse(text, Path::new("c.toml")).unwrap_err();
+            assert_eq!(failure.kind, Kind::Configuration);
+            assert!(!failure.to_string().contains("hunter2"), "{failure}");
+        }
+    }
+}
