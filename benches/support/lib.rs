@@ -1,1 +1,90 @@
-//! placeholder
+//! What every measurement shares: the clock, the allocation counter, the inputs and the tables.
+//!
+//! Time is this thread's CPU time, one pass a sample, contestants in turn, so that a noisy machine disturbs all of
+//! them alike; only ratios within one run mean anything. Allocations are counted exactly. Instructions are counted
+//! from outside, by running `once` under callgrind.
+
+mod count;
+pub mod workloads;
+
+use cpu_time::ThreadTime;
+
+pub use count::{Counting, allocations, peak, reset};
+
+/// A workload, and everybody who runs it.
+pub struct Bench {
+    /// The name, as baselines call the row.
+    pub name: &'static str,
+    /// What one item is ("response", "command", "MiB").
+    pub item: &'static str,
+    /// How many items the input holds.
+    pub items: usize,
+    /// Everybody, ours first.
+    pub contestants: Vec<Contestant>,
+}
+
+/// One program under measurement.
+pub struct Contestant {
+    /// Its name.
+    pub name: &'static str,
+    /// Runs the workload once and returns what it found, for comparison with `expected`.
+    pub run: Box<dyn FnMut() -> u64>,
+    /// What it must find.
+    pub expected: u64,
+}
+
+impl Contestant {
+    /// A contestant that must find `expected`.
+    pub fn new(name: &'static str, expected: u64, run: impl FnMut() -> u64 + 'static) -> Self {
+        Self { name, run: Box::new(run), expected }
+    }
+}
+
+/// What was measured of one contestant.
+#[derive(Debug, Clone, Copy)]
+pub struct Figure {
+    /// Nanoseconds of CPU time per item: the median of all rounds.
+    pub nanoseconds: f64,
+    /// Allocations per item.
+    pub allocations: f64,
+    /// The most memory held at once during a pass, beyond what was held before, in octets.
+    pub peak: usize,
+}
+
+/// Runs everybody `rounds` times in turn.
+///
+/// # Errors
+/// A contestant that found the wrong thing is named: its time would mean nothing.
+pub fn measure(bench: &mut Bench, rounds: usize) -> Result<Vec<Figure>, String> {
+    let mut times = vec![Vec::new(); bench.contestants.len()];
+    let mut counts = vec![(0, 0); bench.contestants.len()];
+    for round in 0..=rounds {
+        for (index, contestant) in bench.contestants.iter_mut().enumerate() {
+            reset();
+            let start = ThreadTime::now();
+            let found = (contestant.run)();
+            let time = start.elapsed();
+            counts[index] = (allocations(), peak());
+            if found != contestant.expected {
+                return Err(format!(
+                    "{}: {} found {found}, and {} is right",
+                    bench.name, contestant.name, contestant.expected
+                ));
+            }
+            // The first round warms up.
+            if round > 0 {
+                times[index].push(time);
+            }
+        }
+    }
+    let items = bench.items.max(1) as f64;
+    Ok(times
+        .into_iter()
+        .zip(counts)
+        .map(|(mut times, (allocations, peak))| {
+            times.sort();
+            let median = times.get(times.len() / 2).copied().unwrap_or_default();
+            Figure { nanoseconds: median.as_nanos() as f64 / items, allocations: allocations as f64 / items, peak }
+        })
+        .collect())
+}

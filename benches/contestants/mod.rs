@@ -1,0 +1,4 @@
+//! Everybody who is measured. A contestant is a function in the file of its program.
+
+pub(crate) mod imap_peers;
+pub(crate) mod smtp_peers;

@@ -1,0 +1,60 @@
+//! An allocator that counts. The only `unsafe` in the benches: it hands everything on to the system's.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static HELD: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+static BASE: AtomicUsize = AtomicUsize::new(0);
+
+/// The system's allocator, counting.
+pub struct Counting;
+
+fn grown(size: usize) {
+    ALLOCATIONS.fetch_add(1, Relaxed);
+    let held = HELD.fetch_add(size, Relaxed) + size;
+    PEAK.fetch_max(held, Relaxed);
+}
+
+// SAFETY: every call goes to `System` unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        grown(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        grown(layout.size());
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        HELD.fetch_sub(layout.size(), Relaxed);
+        grown(size);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+/// Starts counting anew.
+pub fn reset() {
+    ALLOCATIONS.store(0, Relaxed);
+    let held = HELD.load(Relaxed);
+    BASE.store(held, Relaxed);
+    PEAK.store(held, Relaxed);
+}
+
+/// Allocations since the last reset.
+pub fn allocations() -> usize {
+    ALLOCATIONS.load(Relaxed)
+}
+
+/// The most octets held at once since the last reset, beyond those held then.
+pub fn peak() -> usize {
+    PEAK.load(Relaxed).saturating_sub(BASE.load(Relaxed))
+}

@@ -1,0 +1,138 @@
+//! The inputs: the same for everybody, made from nothing but a counter, so that each run has the same octets.
+
+use std::fmt::Write;
+
+/// A sequence of numbers that looks random and never changes.
+struct Mix(u64);
+
+impl Mix {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+}
+
+/// `count` FETCH responses with FLAGS and UID, about 45 octets each.
+pub fn fetch_flags(count: usize) -> Vec<u8> {
+    const FLAGS: [&str; 5] = ["\\Seen", "\\Answered", "\\Flagged", "\\Draft", "$Forwarded"];
+    let mut mix = Mix(1);
+    let mut text = String::new();
+    for n in 1..=count {
+        let first = FLAGS[mix.next(5) as usize];
+        let second = FLAGS[mix.next(5) as usize];
+        let _ = write!(text, "* {n} FETCH (FLAGS ({first} {second}) UID {})\r\n", n * 3);
+    }
+    text.into_bytes()
+}
+
+/// A BODYSTRUCTURE with all its extension data, nested `depth` deep.
+fn body_structure(mix: &mut Mix, depth: usize) -> String {
+    if depth == 0 {
+        let octets = mix.next(90_000);
+        return match mix.next(3) {
+            0 => format!(
+                "(\"text\" \"plain\" (\"charset\" \"utf-8\" \"format\" \"flowed\") NIL NIL \"quoted-printable\" {octets} {} NIL NIL NIL NIL)",
+                octets / 60
+            ),
+            1 => format!(
+                "(\"text\" \"html\" (\"charset\" \"utf-8\") NIL NIL \"base64\" {octets} {} NIL (\"inline\" NIL) \"en\" NIL)",
+                octets / 78
+            ),
+            _ => format!(
+                "(\"application\" \"pdf\" (\"name\" \"report-{octets}.pdf\") \"<p{octets}@example.com>\" \"A report\" \"base64\" {octets} NIL (\"attachment\" (\"filename\" \"report-{octets}.pdf\" \"size\" \"{octets}\")) NIL NIL)"
+            ),
+        };
+    }
+    let first = body_structure(mix, 0);
+    let second = body_structure(mix, depth - 1);
+    format!("({first}{second} \"mixed\" (\"boundary\" \"=_{:x}\") NIL NIL NIL)", mix.next(1 << 30))
+}
+
+/// `count` FETCH responses with ENVELOPE and BODYSTRUCTURE, about 1 KB each, multiparts to depth 4.
+pub fn fetch_structure(count: usize) -> Vec<u8> {
+    let mut mix = Mix(2);
+    let mut text = String::new();
+    for n in 1..=count {
+        let id = mix.next(1 << 30);
+        let structure = body_structure(&mut mix, 1 + n % 4);
+        let _ = write!(
+            text,
+            "* {n} FETCH (UID {n} ENVELOPE (\"Sat, 21 Nov 2026 12:{:02}:{:02} +0100\" \"Re: the {id} th report of the week\" \
+             ((\"Alice Adams\" NIL \"alice.adams\" \"example.com\")) ((\"Alice Adams\" NIL \"alice.adams\" \"example.com\")) \
+             ((NIL NIL \"reply\" \"example.com\")) ((\"Bob Brown\" NIL \"bob\" \"example.org\")(NIL NIL \"carol\" \"example.org\")) \
+             ((\"Dave \\\"D\\\" Dunn\" NIL \"dave\" \"example.net\")) NIL \"<r{id}@example.com>\" \"<m{id}.{n}@example.com>\") \
+             BODYSTRUCTURE {structure})\r\n",
+            mix.next(60),
+            mix.next(60),
+        );
+    }
+    text.into_bytes()
+}
+
+/// One FETCH response with a body of `octets` octets.
+pub fn fetch_body(octets: usize) -> Vec<u8> {
+    let mut bytes = format!("* 1 FETCH (UID 1 BODY[] {{{octets}}}\r\n").into_bytes();
+    bytes.extend(lines(octets));
+    bytes.extend(b")\r\n");
+    bytes
+}
+
+/// Ordinary text in lines of 78 octets, cut to length.
+pub fn lines(octets: usize) -> Vec<u8> {
+    let mut mix = Mix(3);
+    let mut text = Vec::with_capacity(octets + 80);
+    while text.len() < octets {
+        for _ in 0..76 {
+            text.push(b'a' + mix.next(26) as u8);
+        }
+        text.extend(b"\r\n");
+    }
+    text.truncate(octets);
+    text
+}
+
+/// `count` SMTP commands as submission clients send them: transactions of MAIL, two RCPT and RSET, with parameters.
+pub fn smtp_commands(count: usize) -> Vec<u8> {
+    let mut mix = Mix(4);
+    let mut text = String::new();
+    for n in 0..count {
+        let id = mix.next(100_000);
+        let _ = match n % 4 {
+            0 => write!(text, "MAIL FROM:<sender{id}@example.com> SIZE={} BODY=8BITMIME\r\n", id * 7),
+            1 => write!(text, "RCPT TO:<recipient{id}@mail.example.org>\r\n"),
+            2 => write!(text, "RCPT TO:<other.person{id}@example.net> NOTIFY=FAILURE,DELAY\r\n"),
+            _ => write!(text, "RSET\r\n"),
+        };
+    }
+    text.into_bytes()
+}
+
+/// A message of about `octets` octets as DATA carries it: lines of 78 octets, one in a hundred stuffed, and the end.
+pub fn data_typical(octets: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(octets + 100);
+    for (n, line) in lines(octets).chunks(78).enumerate() {
+        if n % 100 == 99 {
+            text.extend(b"..stuffed\r\n");
+        }
+        text.extend(line);
+    }
+    if !text.ends_with(b"\r\n") {
+        text.extend(b"\r\n");
+    }
+    text.extend(b".\r\n");
+    text
+}
+
+/// The worst message for whoever undoes dot-stuffing: each line is a dot.
+pub fn data_dots(octets: usize) -> Vec<u8> {
+    let mut text = b"..\r\n".repeat(octets / 4);
+    text.extend(b".\r\n");
+    text
+}
+
+/// How many octets a message has once the stuffing and the end are taken off.
+pub fn unstuffed_len(data: &[u8]) -> u64 {
+    let body = data.strip_suffix(b".\r\n").unwrap_or(data);
+    let dots = body.split_inclusive(|&byte| byte == b'\n').filter(|line| line.starts_with(b".")).count();
+    (body.len() - dots) as u64
+}
