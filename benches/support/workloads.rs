@@ -125,7 +125,9 @@ pub fn data_typical(octets: usize) -> Vec<u8> {
 
 /// The worst message for whoever undoes dot-stuffing: each line is a dot.
 pub fn data_dots(octets: usize) -> Vec<u8> {
-    let mut text = b"..\r\n".repeat(octets / 4);
+    // An ordinary line first: not every peer takes a dot at the very beginning for a stuffed one.
+    let mut text = b"dots:\r\n".to_vec();
+    text.extend(b"..\r\n".repeat(octets / 4));
     text.extend(b".\r\n");
     text
 }
