@@ -1,1 +1,5 @@
-//! placeholder
+//! What the tests share: feeding a machine in every way that a network may, and reading a transcript.
+//!
+//! Fuzz targets call the same functions, so that what they find is replayed by an ordinary test.
+
+pub mod chunk;
