@@ -1,0 +1,1 @@
+//! The grammar in the other direction: always strict, whatever was read tolerantly.

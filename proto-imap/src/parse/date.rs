@@ -1,0 +1,96 @@
+//! Dates and times (RFC 9051 §9 `date`, `date-time`), one reading only: what is no date is left to the caller.
+
+use super::number::plain_digits;
+use super::primitive::octet;
+use super::{Parsed, expected};
+use crate::types::date::MONTHS;
+use crate::types::{Date, DateTime};
+
+/// `date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE`
+pub fn date_time(i: &[u8]) -> Parsed<'_, DateTime> {
+    let what = "a date and time";
+    let Some((text, rest)) = i.split_at_checked(28) else { return expected(i, what) };
+    let [b'"', text @ .., b'"'] = text else { return expected(i, what) };
+    match date_time_text(text) {
+        Some(time) => Ok((rest, time)),
+        None => expected(i, what),
+    }
+}
+
+/// What stands between the quotes of a [`date_time`]: exactly 26 octets.
+pub(crate) fn date_time_text(text: &[u8]) -> Option<DateTime> {
+    let [
+        d0,
+        d1,
+        b'-',
+        m0,
+        m1,
+        m2,
+        b'-',
+        year @ ..,
+        b' ',
+        h0,
+        h1,
+        b':',
+        n0,
+        n1,
+        b':',
+        s0,
+        s1,
+        b' ',
+        sign,
+        z0,
+        z1,
+        z2,
+        z3,
+    ] = text
+    else {
+        return None;
+    };
+    let day = if *d0 == b' ' { decimal(&[*d1])? } else { decimal(&[*d0, *d1])? };
+    let year = if year.len() == 4 { decimal(year)? } else { return None };
+    let date = Date::new(year, month(&[*m0, *m1, *m2])?, u8::try_from(day).ok()?)?;
+    let zone =
+        i16::try_from(decimal(&[*z0, *z1])? * 60 + decimal(&[*z2, *z3]).filter(|minutes| *minutes < 60)?)
+            .ok()?;
+    let zone = match sign {
+        b'+' => zone,
+        b'-' => -zone,
+        _ => return None,
+    };
+    let two = |a: &u8, b: &u8| decimal(&[*a, *b]).and_then(|value| u8::try_from(value).ok());
+    DateTime::new(date, two(h0, h1)?, two(n0, n1)?, two(s0, s1)?, zone)
+}
+
+/// `date = date-text / DQUOTE date-text DQUOTE`, where `date-text = date-day "-" date-month "-" date-year`
+pub fn date(i: &[u8]) -> Parsed<'_, Date> {
+    if let Some((b'"', inner)) = i.split_first() {
+        let Ok((rest, date)) = date_text(inner) else { return expected(i, "a date") };
+        let (rest, ()) = octet(rest, b'"', "a closing quote")?;
+        return Ok((rest, date));
+    }
+    date_text(i)
+}
+
+fn date_text(i: &[u8]) -> Parsed<'_, Date> {
+    let parts = |i| {
+        let (rest, day): (&[u8], &[u8]) = plain_digits(i).ok().filter(|(_, day)| day.len() <= 2)?;
+        let [b'-', m0, m1, m2, b'-', rest @ ..] = rest else { return None };
+        let (year, rest) = rest.split_at_checked(4)?;
+        let day = u8::try_from(decimal(day)?).ok()?;
+        Some((rest, Date::new(decimal(year)?, month(&[*m0, *m1, *m2])?, day)?))
+    };
+    parts(i).map_or_else(|| expected(i, "a date"), Ok)
+}
+
+fn decimal(digits: &[u8]) -> Option<u16> {
+    digits.iter().try_fold(0_u16, |all, octet| {
+        let digit = octet.wrapping_sub(b'0');
+        if digit > 9 { None } else { all.checked_mul(10)?.checked_add(u16::from(digit)) }
+    })
+}
+
+fn month(name: &[u8; 3]) -> Option<u8> {
+    let index = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(name))?;
+    u8::try_from(index + 1).ok()
+}

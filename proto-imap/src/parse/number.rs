@@ -1,0 +1,128 @@
+//! Numbers (RFC 9051 §9 `number`, `nz-number`, `number64`), and what some servers write instead.
+//!
+//! No number overflows: the strict reading refuses one that is too large, the tolerant one cuts it.
+
+use super::primitive::{nil, octet};
+use super::{Context, Parsed, expected};
+use crate::types::Repair;
+
+/// `number = 1*DIGIT`, below 2³². *Tolerant*: `-n` and `NIL` and `()` as 0, an exponent, a quoted number, one
+/// that is too large cut to the greatest.
+#[inline]
+pub fn number<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
+    let (rest, value) = number_up_to(i, cx, u64::from(u32::MAX))?;
+    Ok((rest, u32::try_from(value).unwrap_or(u32::MAX)))
+}
+
+/// `nz-number = digit-nz *DIGIT`, below 2³². *Tolerant*: as [`number`], and 0.
+#[inline]
+pub fn nz_number<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
+    let (rest, value) = number(i, cx)?;
+    if (value == 0 || i.first() == Some(&b'0')) && !cx.repair(Repair::ZeroNumber) {
+        return expected(i, "a non-zero number");
+    }
+    Ok((rest, value))
+}
+
+/// `number64 = 1*DIGIT`, below 2⁶³. *Tolerant*: as [`number`], below 2⁶⁴.
+#[inline]
+pub fn number64<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u64> {
+    number_up_to(i, cx, if cx.is_tolerant() { u64::MAX } else { i64::MAX as u64 })
+}
+
+fn number_up_to<'i>(i: &'i [u8], cx: &Context, greatest: u64) -> Parsed<'i, u64> {
+    let mut value = 0_u64;
+    let mut too_large = false;
+    let mut end = 0;
+    for octet in i {
+        let digit = octet.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        match value.checked_mul(10).and_then(|value| value.checked_add(u64::from(digit))) {
+            Some(more) => value = more,
+            None => too_large = true,
+        }
+        end += 1;
+    }
+    let rest = i.get(end..).unwrap_or_default();
+    let odd = matches!(rest.first(), Some(b'.' | b'e' | b'E'));
+    if end == 0 || (odd && cx.is_tolerant()) {
+        return lenient_number(i, cx, greatest);
+    }
+    if too_large || value > greatest {
+        if !cx.repair(Repair::NumberTooLarge) {
+            return expected(i, "a smaller number");
+        }
+        value = greatest;
+    }
+    Ok((rest, value))
+}
+
+#[cold]
+fn lenient_number<'i>(i: &'i [u8], cx: &Context, greatest: u64) -> Parsed<'i, u64> {
+    if !cx.is_tolerant() {
+        return expected(i, "a number");
+    }
+    match i {
+        [b'-', digits @ ..] => {
+            let (rest, _) = plain_digits(digits)?;
+            cx.repairs.note(Repair::NegativeNumber);
+            Ok((rest, 0))
+        }
+        [b'(', b')', rest @ ..] => {
+            cx.repairs.note(Repair::NilForValue);
+            Ok((rest, 0))
+        }
+        [b'"', inner @ ..] => {
+            let (rest, value) = number_up_to(inner, cx, greatest)?;
+            let (rest, ()) = octet(rest, b'"', "a number")?;
+            cx.repairs.note(Repair::StringForm);
+            Ok((rest, value))
+        }
+        [b'0'..=b'9', ..] => {
+            let (rest, value) = exponent_number(i)?;
+            cx.repairs.note(Repair::ExponentNumber);
+            Ok((rest, value.min(greatest)))
+        }
+        _ => {
+            let Ok((rest, ())) = nil(i) else { return expected(i, "a number") };
+            cx.repairs.note(Repair::NilForValue);
+            Ok((rest, 0))
+        }
+    }
+}
+
+pub(super) fn plain_digits(i: &[u8]) -> Parsed<'_, &[u8]> {
+    let end = i.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(i.len());
+    match i.split_at(end) {
+        ([], _) => expected(i, "a number"),
+        (digits, rest) => Ok((rest, digits)),
+    }
+}
+
+/// `9.3736e+06`: as some servers' language writes large numbers. What is behind the point is cut off.
+fn exponent_number(i: &[u8]) -> Parsed<'_, u64> {
+    let (mut rest, whole) = plain_digits(i)?;
+    let mut fraction: &[u8] = b"";
+    if let [b'.', more @ ..] = rest {
+        (rest, fraction) = plain_digits(more)?;
+    }
+    let mut exponent = 0_usize;
+    if let [b'e' | b'E', more @ ..] = rest {
+        let negative = more.first() == Some(&b'-');
+        let more = more.strip_prefix(b"+").or_else(|| more.strip_prefix(b"-")).unwrap_or(more);
+        let digits;
+        (rest, digits) = plain_digits(more)?;
+        if negative {
+            return Ok((rest, 0));
+        }
+        exponent = digits.iter().fold(0, |all: usize, digit| (all * 10 + usize::from(digit - b'0')).min(99));
+    }
+    let shifted = fraction.iter().copied().chain(core::iter::repeat(b'0')).take(exponent);
+    let value =
+        whole.iter().copied().chain(shifted).fold(0_u64, |all, digit| {
+            all.saturating_mul(10).saturating_add(u64::from(digit.wrapping_sub(b'0')))
+        });
+    Ok((rest, value))
+}

@@ -1,0 +1,216 @@
+//! Strings: quoted, counted, bare, or `NIL` (RFC 9051 §9 `string`, `astring`, `nstring`, `literal8`).
+//!
+//! A literal is read where it stands; whether it is small enough was decided when the message was framed.
+
+use memchr::memchr;
+
+use super::number::plain_digits;
+use super::primitive::{
+    ASTRING, ENDS_STRING, QUOTED, close, is, is_lenient_atom_char, lenient_atom, nil, octet, span,
+};
+use super::{Context, Parsed, expected};
+use crate::types::string::Escapes;
+use crate::types::{IString, Repair};
+
+/// `quoted = DQUOTE *QUOTED-CHAR DQUOTE`; octets above 127 must be UTF-8.
+///
+/// *Tolerant*: a double quote ends the string only if a space, `)`, `]` or a line end is behind it; a backslash that
+/// escapes nothing stands for itself; LF and NUL and any octets above 127 are allowed.
+pub fn quoted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
+    let (body, ()) = octet(i, b'"', "a quoted string")?;
+    let mut at = 0;
+    let mut escapes = Escapes::None;
+    loop {
+        let rest = body.get(at..).unwrap_or_default();
+        at += rest.iter().position(|octet| !is(*octet, QUOTED)).unwrap_or(rest.len());
+        let Some((special, behind)) = body.get(at..).and_then(<[u8]>::split_first) else {
+            return expected(i, "a closing quote");
+        };
+        match *special {
+            b'"' if !cx.is_tolerant() || ends_string(behind) => {
+                return Ok((behind, finish_quoted(i, body.get(..at).unwrap_or_default(), escapes, cx)?));
+            }
+            b'"' => cx.repairs.note(Repair::BareQuote),
+            b'\\' => match behind.split_first() {
+                Some((b'"', end)) if cx.is_salvaging() && ends_string(end) => {
+                    cx.repairs.note(Repair::LoneBackslash);
+                    return Ok((end, finish_quoted(i, body.get(..at).unwrap_or_default(), escapes, cx)?));
+                }
+                Some((b'"' | b'\\', _)) => {
+                    escapes = Escapes::Some;
+                    at += 1;
+                }
+                _ if cx.repair(Repair::LoneBackslash) => {}
+                _ => {
+                    return expected(
+                        body.get(at..).unwrap_or_default(),
+                        "a quote or a backslash behind a backslash",
+                    );
+                }
+            },
+            b'\r' if behind.first() == Some(&b'\n') => return expected(i, "a closing quote"),
+            0 if cx.repair(Repair::Nul) => {}
+            b'\r' | b'\n' if cx.repair(Repair::StrayLineEnd) => {}
+            _ => return expected(i, "a closing quote"),
+        }
+        at += 1;
+    }
+}
+
+#[inline]
+fn ends_string(behind: &[u8]) -> bool {
+    behind.first().is_none_or(|octet| is(*octet, ENDS_STRING))
+}
+
+fn finish_quoted<'i>(
+    i: &'i [u8],
+    raw: &'i [u8],
+    escapes: Escapes,
+    cx: &Context,
+) -> Result<IString<'i>, nom::Err<super::Expected<'i>>> {
+    if !raw.is_ascii() && core::str::from_utf8(raw).is_err() && !cx.repair(Repair::EightBit) {
+        return expected(i, "UTF-8").map(|(_, string)| string);
+    }
+    Ok(IString::quoted(raw, escapes))
+}
+
+/// The announcement of a literal: `"{" number64 ["+"] "}" CRLF`. The value is the number of octets that follow.
+///
+/// The `+` is for commands alone, as is refusing it; both readings accept it.
+pub fn literal_size<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u64> {
+    let (rest, ()) = octet(i, b'{', "a literal")?;
+    let Ok((rest, digits)) = plain_digits(rest) else { return expected(i, "the size of a literal") };
+    let size = digits.iter().try_fold(0_u64, |all, digit| {
+        all.checked_mul(10).and_then(|all| all.checked_add(u64::from(digit - b'0')))
+    });
+    let Some(size) = size.filter(|size| *size <= i64::MAX as u64) else {
+        return expected(i, "a literal size below 2^63");
+    };
+    let rest = rest.strip_prefix(b"+").unwrap_or(rest);
+    let (rest, ()) = octet(rest, b'}', "the end of a literal's announcement")?;
+    match rest {
+        [b'\r', b'\n', rest @ ..] => Ok((rest, size)),
+        [b'\n', rest @ ..] if cx.repair(Repair::StrayLineEnd) => Ok((rest, size)),
+        _ => expected(rest, "a line end behind a literal's announcement"),
+    }
+}
+
+/// `literal = "{" number64 ["+"] "}" CRLF *CHAR8`, without NUL.
+///
+/// *Tolerant*: NUL; a literal that is longer than announced is read up to the next space that begins a value.
+pub fn literal<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
+    let (rest, octets) = counted(i, cx)?;
+    if memchr(0, octets).is_some() && !cx.repair(Repair::Nul) {
+        return expected(i, "a literal without NUL");
+    }
+    if cx.is_tolerant() && !ends_string(rest) && rest.first() != Some(&b'(') {
+        return undercounted(i, rest, octets.len(), cx);
+    }
+    Ok((rest, IString::new(octets)))
+}
+
+/// `literal8 = "~{" number64 "}" CRLF *OCTET`
+pub fn literal8<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
+    let (rest, ()) = octet(i, b'~', "a literal8")?;
+    let (rest, octets) = counted(rest, cx)?;
+    Ok((rest, IString::new(octets)))
+}
+
+fn counted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
+    let (rest, size) = literal_size(i, cx)?;
+    match usize::try_from(size).ok().and_then(|size| rest.split_at_checked(size)) {
+        Some((octets, rest)) => Ok((rest, octets)),
+        None => expected(i, "as many octets as the literal announces"),
+    }
+}
+
+/// The announced size counted characters, say, and not octets: the string goes on to where the next value begins.
+#[cold]
+fn undercounted<'i>(i: &'i [u8], rest: &'i [u8], counted: usize, cx: &Context) -> Parsed<'i, IString<'i>> {
+    let line = rest.iter().position(|octet| matches!(octet, b'\r' | b'\n')).unwrap_or(rest.len());
+    let line = rest.get(..line).unwrap_or_default();
+    let next = (0..line.len()).find(|at| {
+        let here = line.get(*at..).unwrap_or_default();
+        here.starts_with(b" NIL")
+            || here.starts_with(b" \"")
+            || here.starts_with(b" (")
+            || here.starts_with(b" {")
+    });
+    let Some(more) = next.or_else(|| memchr(b')', line)) else {
+        return expected(rest, "a space behind a literal");
+    };
+    let begin = i.len() - rest.len() - counted;
+    let (Some(octets), Some(rest)) = (i.get(begin..begin + counted + more), rest.get(more..)) else {
+        return expected(rest, "a space behind a literal");
+    };
+    cx.repairs.note(Repair::LiteralSize);
+    Ok((rest, IString::new(octets)))
+}
+
+/// `string = quoted / literal`. *Tolerant*: an atom; `NIL` or `()` for the empty string; a literal8.
+#[inline]
+pub fn string<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
+    match i.first() {
+        Some(b'"') => quoted(i, cx),
+        Some(b'{') => literal(i, cx),
+        _ => lenient_string(i, cx).map(|(rest, string)| (rest, string.unwrap_or(IString::EMPTY))),
+    }
+}
+
+/// `astring = 1*ASTRING-CHAR / string`. *Tolerant*: any atom.
+#[inline]
+pub fn astring<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
+    match i.first() {
+        Some(b'"') => quoted(i, cx),
+        Some(b'{') => literal(i, cx),
+        _ => match span(i, ASTRING) {
+            (atom @ [_, ..], rest) if !cx.is_tolerant() || !starts_lenient(rest) => {
+                Ok((rest, IString::atom(atom)))
+            }
+            _ => match lenient_atom(i, cx, Repair::StringForm) {
+                Ok((rest, atom)) => Ok((rest, IString::atom(atom))),
+                Err(error) => Err(error),
+            },
+        },
+    }
+}
+
+fn starts_lenient(i: &[u8]) -> bool {
+    i.first().is_some_and(|octet| is_lenient_atom_char(*octet))
+}
+
+/// `nstring = string / nil`. *Tolerant*: an atom; `()` for `NIL`; a literal8.
+#[inline]
+pub fn nstring<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i>>> {
+    match i.first() {
+        Some(b'"') => quoted(i, cx).map(|(rest, string)| (rest, Some(string))),
+        Some(b'{') => literal(i, cx).map(|(rest, string)| (rest, Some(string))),
+        _ => match nil(i) {
+            Ok((rest, ())) if !starts_lenient(rest) || !cx.is_tolerant() => Ok((rest, None)),
+            _ => lenient_string(i, cx),
+        },
+    }
+}
+
+#[cold]
+fn lenient_string<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i>>> {
+    if !cx.is_tolerant() {
+        return expected(i, "a string");
+    }
+    if let [b'~', b'{', ..] = i {
+        cx.repairs.note(Repair::StringForm);
+        return literal8(i, cx).map(|(rest, string)| (rest, Some(string)));
+    }
+    if let [b'(', behind @ ..] = i
+        && let Ok((rest, ())) = close(behind, cx)
+    {
+        cx.repairs.note(Repair::NilForValue);
+        return Ok((rest, None));
+    }
+    let (rest, atom) = lenient_atom(i, cx, Repair::StringForm)?;
+    if atom.eq_ignore_ascii_case(b"NIL") {
+        cx.repairs.note(Repair::NilForValue);
+        return Ok((rest, None));
+    }
+    Ok((rest, Some(IString::atom(atom))))
+}
