@@ -1,1 +1,38 @@
-//! placeholder
+//! A thin event loop for the Mailwire machines: mio for sockets, rustls for TLS.
+//!
+//! This crate is the only one that performs I/O for the machines. It knows sockets, TLS, threads and the clock; of
+//! IMAP and SMTP it knows four lists of types ([`Protocol`]) and nothing else. One loop drives all four machines.
+//!
+//! * A server is a [`Reactor`] with listeners; the application is a [`Handler`] for each session, and blocking work
+//!   goes to [`Workers`].
+//! * A client is a [`Connector`], which makes a [`Connection`]: name, address, TLS, certificate, one stage at a time,
+//!   each with its time-out, each reported. Nothing ever falls back to less than what was asked for.
+//! * [`TlsClient`] and [`TlsServer`] say whom to trust and what to show.
+#![forbid(unsafe_code)]
+
+pub mod connection;
+pub mod connector;
+pub mod error;
+pub mod handler;
+mod link;
+pub mod listener;
+mod lookup;
+pub mod protocol;
+pub mod reactor;
+mod session;
+pub mod timer;
+pub mod tls;
+pub mod trace;
+pub mod workers;
+
+pub use connection::{Connection, Turn};
+pub use connector::{Connector, Report, Security, Target};
+pub use error::{Error, Kind, Stage};
+pub use handler::{Closed, Context, Handler, Next, Peer};
+pub use listener::ListenerTls;
+pub use protocol::{Approach, ClientProtocol, MachineMut, Protocol, ServerProtocol};
+pub use reactor::{Reactor, ReactorHandle, ReactorLimits, Remote};
+pub use timer::{LeastRate, Patience};
+pub use tls::{Certificate, Fingerprint, TlsCause, TlsClient, TlsError, TlsInfo, TlsServer, TlsVersions};
+pub use trace::{Trace, TraceWriter};
+pub use workers::{Later, Workers};

@@ -1,0 +1,437 @@
+//! A client's connection for programs that do one thing after the other.
+//!
+//! This file is the loop of a linear program: it moves octets, keeps the clock and passes events to a closure. It
+//! knows no protocol; what a command is, the program and the machine know.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Poll, Token};
+use proto_core::{
+    Machine, PeerError, Secure, SendBuffer, Upgrade, Wait, WaitFor,
+    machine::{Negotiation, StartTlsNegotiation},
+};
+
+use crate::{
+    ClientProtocol, Error, Patience, Stage, TlsClient, TlsInfo,
+    link::{self, Begin, Link, Received, Scratch},
+    session::LOW_WATER,
+    timer::{Clock, Expired, Reading},
+};
+
+/// While output is stuck, so much input is read nevertheless: two peers that both only write would wait for ever.
+const READ_AHEAD: usize = 256 * 1024;
+/// How long closing waits for the peer.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// Why the closure of [`Connection::drive`] is called.
+pub enum Turn<'e, M: Machine> {
+    /// Something happened.
+    Event(M::Event<'e>),
+    /// Little waits to be sent: this is the time to queue more of an upload. May come without cause.
+    Writable,
+}
+
+impl<M: Machine> fmt::Debug for Turn<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(event) => f.debug_tuple("Event").field(event).finish(),
+            Self::Writable => f.write_str("Writable"),
+        }
+    }
+}
+
+/// A client and its connection.
+///
+/// ```text
+/// let mut connection = connector.connect::<ImapClient>(&target, config)?;
+/// let capabilities = connection.drive(|turn, client, tx| match turn {
+///     Turn::Event(Event::Greeting(greeting)) => { client.send(Command::Capability, tx)?; Ok(None) }
+///     Turn::Event(Event::Capability(list))   => Ok(Some(list.into_owned())),
+///     _                                      => Ok(None),
+/// })?;
+/// connection.close()?;
+/// ```
+///
+/// Dropped without [`close`](Self::close), it is cut off: under TLS the server then knows that what came last may be
+/// incomplete.
+pub struct Connection<M: Machine> {
+    pump: Pump,
+    machine: M,
+    tls: Option<Arc<TlsInfo>>,
+}
+
+impl<M: Machine> Connection<M> {
+    pub(crate) const fn new(pump: Pump, machine: M, tls: Option<Arc<TlsInfo>>) -> Self {
+        Self { pump, machine, tls }
+    }
+
+    /// Reads, writes and waits until `step` returns a value. It is called with each event, and with
+    /// [`Turn::Writable`] whenever there is room for more output.
+    ///
+    /// # Errors
+    /// What `step` returns; whatever ends the connection; [`Error::TimedOut`] when the machine's patience, or the
+    /// [`Patience`] of this connection, ends; [`Error::Closed`] if the session ends before `step` is done.
+    pub fn drive<T, E: From<Error>>(
+        &mut self,
+        step: impl FnMut(Turn<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
+    ) -> Result<T, E> {
+        let timed_out = || Error::TimedOut { stage: Stage::Goal, after: Duration::MAX };
+        self.run(None, step)?.ok_or_else(|| timed_out().into())
+    }
+
+    /// As [`drive`](Self::drive), until `until` at the latest; then `None`, and nothing is lost.
+    ///
+    /// # Errors
+    /// As [`drive`](Self::drive).
+    pub fn drive_until<T, E: From<Error>>(
+        &mut self,
+        until: Instant,
+        step: impl FnMut(Turn<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, E> {
+        self.run(Some(until), step)
+    }
+
+    fn run<T, E: From<Error>>(
+        &mut self,
+        until: Option<Instant>,
+        mut step: impl FnMut(Turn<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, E> {
+        loop {
+            if let Some(done) = self.pull(&mut step)? {
+                return Ok(Some(done));
+            }
+            let link = &mut self.pump.link;
+            let queued = link.tx.queued_total();
+            if link.tx.len() < LOW_WATER {
+                let done = step(Turn::Writable, &mut self.machine, &mut link.tx)?;
+                if done.is_some() {
+                    link.transmit()?;
+                    return Ok(done);
+                }
+            }
+            link.transmit()?;
+            if link.tx.queued_total() != queued && link.tx.len() < LOW_WATER {
+                continue;
+            }
+            if self.machine.is_closed() {
+                return Err(Error::Closed.into());
+            }
+            let wants_read = self.machine.wants_read(&self.pump.link.tx);
+            match self.pump.step(self.machine.wait(), wants_read, until)? {
+                Step::Moved => {}
+                Step::Until => return Ok(None),
+                Step::Late(stage, after) => self.late(stage, after)?,
+            }
+        }
+    }
+
+    /// Passes on every event that there is, until `step` is done.
+    fn pull<T, E: From<Error>>(
+        &mut self,
+        step: &mut impl FnMut(Turn<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, E> {
+        loop {
+            let link = &mut self.pump.link;
+            let told = match self.machine.next_event(&mut link.rx, &mut link.tx) {
+                Ok(Some(event)) => Ok(step(Turn::Event(event), &mut self.machine, &mut link.tx)?),
+                Ok(None) => return Ok(None),
+                Err(error) => Err(error),
+            };
+            match told {
+                Ok(None) => {}
+                Ok(done) => {
+                    self.pump.link.transmit()?;
+                    return Ok(done);
+                }
+                Err(error) => return Err(self.pump.failed(error).into()),
+            }
+        }
+    }
+
+    fn late(&mut self, stage: Stage, after: Duration) -> Result<(), Error> {
+        let farewell = self.machine.timed_out(&mut self.pump.link.tx);
+        match (stage, farewell) {
+            // A delay that is over, or a wait that the machine goes on with.
+            (Stage::Wait(_), Ok(())) => {
+                self.pump.clock.rearm();
+                Ok(())
+            }
+            _ => {
+                let _ = self.pump.link.transmit();
+                Err(Error::TimedOut { stage, after })
+            }
+        }
+    }
+
+    /// Gives commands, without waiting for anything.
+    pub fn with<R>(&mut self, give: impl FnOnce(&mut M, &mut SendBuffer) -> R) -> R {
+        give(&mut self.machine, &mut self.pump.link.tx)
+    }
+
+    /// The machine.
+    #[must_use]
+    pub const fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// Sends everything that waits.
+    ///
+    /// # Errors
+    /// The connection broke, or the peer does not take it in time.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.pump.flush()
+    }
+
+    /// What was negotiated; `None` on cleartext.
+    #[must_use]
+    pub fn tls_info(&self) -> Option<&TlsInfo> {
+        self.tls.as_deref()
+    }
+
+    /// The peer's address.
+    #[must_use]
+    pub const fn peer_address(&self) -> SocketAddr {
+        self.pump.address
+    }
+
+    /// How long is waited for what, from now on.
+    pub fn set_patience(&mut self, patience: Patience) {
+        self.pump.patience = patience;
+        self.pump.clock.rearm();
+    }
+
+    /// Sends everything that waits and closes in order, TLS included.
+    ///
+    /// # Errors
+    /// What waited could not be sent.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.pump.flush()?;
+        self.pump.link.say_end();
+        self.pump.flush()?;
+        self.pump.link.shut();
+        self.pump.linger();
+        Ok(())
+    }
+
+    /// Gives STARTTLS and makes the handshake with the server of this name. Everything that the machine was told
+    /// before is forgotten.
+    ///
+    /// # Errors
+    /// It is not offered, refused, tampered with, or TLS fails: the connection is gone then, and nothing falls back.
+    pub fn starttls<P: ClientProtocol<Cleartext = M>>(
+        self,
+        tls: &TlsClient,
+        name: &str,
+    ) -> Result<Connection<P::Secure>, Error> {
+        let (mut pump, upgrade) = self.negotiate::<P>()?;
+        pump.begin_tls(tls, name, Begin::StartTls)?;
+        let (secure, info) = pump.handshake()?;
+        Connection::complete(pump, upgrade, secure, info)
+    }
+
+    /// The gate, outer half: cleartext ends here.
+    pub(crate) fn negotiate<P: ClientProtocol<Cleartext = M>>(mut self) -> Result<(Pump, P::Upgrade), Error> {
+        let upgrade = self.pump.negotiate::<P>(self.machine)?;
+        Ok((self.pump, upgrade))
+    }
+
+    /// The gate, inner half: a machine that remembers nothing.
+    pub(crate) fn complete(
+        mut pump: Pump,
+        upgrade: impl Upgrade<Secured = M>,
+        secure: Secure,
+        info: Arc<TlsInfo>,
+    ) -> Result<Self, Error> {
+        let machine = upgrade.complete(secure, &mut pump.link.rx)?;
+        pump.link.open()?;
+        Ok(Self::new(pump, machine, Some(info)))
+    }
+
+    /// Whether the peer has not said anything yet.
+    pub(crate) const fn is_silent(&self) -> bool {
+        self.pump.link.counts().0 == 0
+    }
+}
+
+impl<M: Machine> fmt::Debug for Connection<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("peer", &self.pump.address)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A link with a poll and a clock of its own.
+pub(crate) struct Pump {
+    pub(crate) link: Link,
+    address: SocketAddr,
+    poll: Poll,
+    events: Events,
+    scratch: Scratch,
+    clock: Clock,
+    pub(crate) patience: Patience,
+}
+
+/// What a step of the pump led to.
+enum Step {
+    Moved,
+    /// The caller's own time is over.
+    Until,
+    /// What the machine awaits did not come.
+    Late(Stage, Duration),
+}
+
+impl Pump {
+    pub(crate) fn new(mut link: Link, address: SocketAddr, patience: Patience) -> Result<Self, Error> {
+        let poll = Poll::new().map_err(Error::io("opening a poll"))?;
+        poll.registry()
+            .register(link.socket(), Token(0), Interest::READABLE | Interest::WRITABLE)
+            .map_err(Error::io("watching a connection"))?;
+        let events = Events::with_capacity(4);
+        Ok(Self { link, address, poll, events, scratch: link::scratch(), clock: Clock::default(), patience })
+    }
+
+    /// Reads what is there, or waits.
+    fn step(&mut self, wait: Wait, wants_read: bool, until: Option<Instant>) -> Result<Step, Error> {
+        let stuck = self.link.is_blocked() && self.link.rx.len() < READ_AHEAD;
+        let reads = (wants_read || stuck) && !self.link.rx.is_closed();
+        if reads && self.link.is_readable() {
+            match self.link.receive(&mut self.scratch)? {
+                Received::Octets | Received::End => return Ok(Step::Moved),
+                Received::Nothing => {}
+            }
+        } else if wants_read && self.link.rx.is_closed() {
+            // The machine was told and has nothing to say about it.
+            return Err(Error::Closed);
+        }
+        self.sleep(wait, wants_read, until)
+    }
+
+    fn sleep(&mut self, wait: Wait, reading: bool, until: Option<Instant>) -> Result<Step, Error> {
+        let now = Instant::now();
+        let see = self.reading(now, wait, reading);
+        let patience = &self.patience;
+        if let Some(expired) = self.clock.expired(see, patience) {
+            return match expired {
+                Expired::Stalled => Err(Error::TimedOut { stage: Stage::Send, after: patience.rate.per }),
+                Expired::TooSlow => Ok(Step::Late(Stage::LeastRate, patience.rate.per)),
+                Expired::Wait(for_) => {
+                    Ok(Step::Late(Stage::Wait(for_), wait.after.min(patience.limit(for_))))
+                }
+            };
+        }
+        if until.is_some_and(|until| until <= now) {
+            return Ok(Step::Until);
+        }
+        let first = self.clock.observe(see, patience).into_iter().chain(until).min();
+        let timeout = first.map(|at| at.saturating_duration_since(now) + Duration::from_millis(1));
+        self.poll(timeout)?;
+        Ok(Step::Moved)
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> Result<(), Error> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(Error::io("polling")(error)),
+        }
+        for event in &self.events {
+            self.link.ready(event);
+        }
+        Ok(())
+    }
+
+    fn reading(&self, now: Instant, wait: Wait, reading: bool) -> Reading {
+        let (received, sent) = self.link.counts();
+        Reading { now, wait, received, sent, blocked: self.link.is_blocked(), reading }
+    }
+
+    /// The machine has ended the session: its farewell goes out, and its error is told.
+    fn failed(&mut self, error: proto_core::Error) -> Error {
+        let _ = self.link.transmit();
+        match error {
+            proto_core::Error::Peer(PeerError::TlsInCleartext) => self.link.wrong_mode(),
+            error => error.into(),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        loop {
+            self.link.transmit()?;
+            if !self.link.has_output() {
+                return Ok(());
+            }
+            if let Step::Late(stage, after) = self.sleep(Wait::forever(WaitFor::Nothing, 0), false, None)? {
+                return Err(Error::TimedOut { stage, after });
+            }
+        }
+    }
+
+    /// Waits a moment for the peer to close too, so that what it has not read yet is not destroyed.
+    fn linger(&mut self) {
+        let end = Instant::now() + CLOSE;
+        for _ in 0..64 {
+            match self.link.discard(&mut self.scratch) {
+                Received::End => return,
+                Received::Octets => {}
+                Received::Nothing => {
+                    let left = end.saturating_duration_since(Instant::now());
+                    if left.is_zero() || self.poll(Some(left)).is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn negotiate<P: ClientProtocol>(&mut self, machine: P::Cleartext) -> Result<P::Upgrade, Error> {
+        let mut negotiation = P::starttls(machine, &mut self.link.tx).map_err(|error| self.failed(error))?;
+        loop {
+            let wait = negotiation.wait();
+            let link = &mut self.link;
+            match negotiation.advance(&mut link.rx, &mut link.tx).map_err(|error| self.failed(error))? {
+                Negotiation::Ready(upgrade) => return Ok(upgrade),
+                Negotiation::Refused(_) => return Err(PeerError::StartTlsRefused.into()),
+                Negotiation::More(more) => negotiation = more,
+            }
+            self.link.transmit()?;
+            if let Step::Late(stage, after) = self.step(wait, true, None)? {
+                return Err(Error::TimedOut { stage, after });
+            }
+        }
+    }
+
+    /// From here on TLS is spoken, with the server of this name.
+    pub(crate) fn begin_tls(&mut self, tls: &TlsClient, name: &str, begin: Begin) -> Result<(), Error> {
+        let (connection, seen) = tls.connect(name)?;
+        self.link.begin_tls(connection, Some(seen), begin)
+    }
+
+    /// Makes the handshake.
+    pub(crate) fn handshake(&mut self) -> Result<(Secure, Arc<TlsInfo>), Error> {
+        let wait = Wait { for_: WaitFor::Tls, after: self.patience.tls, generation: 0 };
+        self.clock.rearm();
+        loop {
+            if let Some(vouched) = self.link.vouch(None) {
+                self.clock.rearm();
+                return Ok(vouched);
+            }
+            let moved = self.link.transmit().and_then(|()| self.step(wait, true, None));
+            match moved {
+                Ok(Step::Late(_, after)) => return Err(Error::TimedOut { stage: Stage::Tls, after }),
+                Ok(Step::Moved | Step::Until) => {}
+                Err(error) => {
+                    // The alert that says why.
+                    let _ = self.link.transmit();
+                    return Err(error);
+                }
+            }
+        }
+    }
+}

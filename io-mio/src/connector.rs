@@ -1,0 +1,317 @@
+//! How a client gets its connection: name, address, TLS, one stage at a time, each with its time-out, each reported.
+//!
+//! This file knows the order of the stages. It never falls back: what was asked for comes about or an error does.
+
+use std::{
+    fmt,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use proto_core::SendBuffer;
+
+use crate::{
+    Approach, Certificate, ClientProtocol, Connection, Error, Patience, TlsClient, TlsInfo, Trace, Turn,
+    connection::Pump,
+    link::{Begin, Link, Ports},
+    lookup,
+    tls::FirstOctets,
+};
+
+/// A server that has said nothing for so long may be waiting for TLS: it is asked, on a connection of its own.
+const SILENCE: Duration = Duration::from_millis(400);
+/// How long that question may take.
+const PROBE: Duration = Duration::from_millis(400);
+
+/// How the connection is encrypted. There is no third way here: see
+/// [`danger_connect_cleartext`](Connector::danger_connect_cleartext).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Security {
+    /// TLS with the first octet (RFC 8314 §3).
+    ImplicitTls,
+    /// STARTTLS, required.
+    StartTls,
+}
+
+/// A server to connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Target {
+    host: String,
+    port: u16,
+    security: Security,
+    dial: Option<(String, u16)>,
+    verify: Option<String>,
+}
+
+impl Target {
+    /// The server of this name (or address), at this port.
+    #[must_use]
+    pub fn new(host: impl Into<String>, port: u16, security: Security) -> Self {
+        Self { host: host.into(), port, security, dial: None, verify: None }
+    }
+
+    /// Connects to another place than the name says; the certificate must still be for the name.
+    #[must_use]
+    pub fn dial_to(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.dial = Some((host.into(), port));
+        self
+    }
+
+    /// The certificate must be for this name, which is also asked for (SNI), instead of the host's.
+    #[must_use]
+    pub fn verify_name(mut self, name: impl Into<String>) -> Self {
+        self.verify = Some(name.into());
+        self
+    }
+
+    /// The name of the server.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The name that the certificate must be for.
+    #[must_use]
+    pub fn server_name(&self) -> &str {
+        let name = self.verify.as_deref().unwrap_or(&self.host);
+        let name = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(name);
+        // In DNS the dot at the end is right, in a certificate it never stands.
+        name.strip_suffix('.').unwrap_or(name)
+    }
+}
+
+/// A stage that was passed.
+#[derive(Debug)]
+pub struct Report {
+    /// What happened.
+    pub step: Step,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The stages of a connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Step {
+    /// The name has these addresses.
+    Resolved(Vec<SocketAddr>),
+    /// This address answered.
+    Connected(SocketAddr),
+    /// The server is ready for STARTTLS (greeting; EHLO in SMTP).
+    Greeted,
+    /// The server agreed to STARTTLS, or TLS begins at once.
+    TlsBegun,
+    /// The server's certificate, accepted or not.
+    Certificate(Arc<Certificate>),
+    /// TLS is in place.
+    TlsDone(Arc<TlsInfo>),
+}
+
+type Observer = dyn Fn(&Report) + Send + Sync;
+type Tracer = dyn Fn() -> Box<dyn Trace> + Send + Sync;
+
+/// Makes connections for one identity: whom to trust, how long to wait, who is told about it. Cheap to clone.
+#[derive(Clone)]
+pub struct Connector {
+    tls: TlsClient,
+    patience: Patience,
+    observer: Option<Arc<Observer>>,
+    tracer: Option<Arc<Tracer>>,
+    probes: bool,
+}
+
+impl Connector {
+    /// Trusts whom `tls` trusts.
+    #[must_use]
+    pub fn new(tls: TlsClient) -> Self {
+        Self { tls, patience: Patience::default(), observer: None, tracer: None, probes: true }
+    }
+
+    /// How long to wait for what.
+    #[must_use]
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Is told each stage as it is passed, and the certificate even if it is refused.
+    #[must_use]
+    pub fn observer(mut self, observer: impl Fn(&Report) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Makes a trace for each connection.
+    #[must_use]
+    pub fn trace(mut self, tracer: impl Fn() -> Box<dyn Trace> + Send + Sync + 'static) -> Self {
+        self.tracer = Some(Arc::new(tracer));
+        self
+    }
+
+    /// A server that is silent where its greeting is due is not asked on a second connection whether it waits for TLS.
+    /// Port 25 is never asked: some servers there hold it against a client.
+    #[must_use]
+    pub const fn without_probe(mut self) -> Self {
+        self.probes = false;
+        self
+    }
+
+    /// Connects, with TLS in place and the certificate verified. With [`Security::ImplicitTls`] the greeting is still
+    /// to come.
+    ///
+    /// # Errors
+    /// A stage fails. Nothing is tried instead.
+    pub fn connect<P: ClientProtocol>(
+        &self,
+        target: &Target,
+        config: &P::Config,
+    ) -> Result<Connection<P::Secure>, Error> {
+        let mut stages = Stages { connector: self, last: Instant::now() };
+        let (mut pump, address) = self.reach::<P>(target, &mut stages)?;
+        if target.security == Security::StartTls {
+            return self.upgrade::<P>(pump, address, target, config, &mut stages);
+        }
+        pump.begin_tls(&self.tls, target.server_name(), Begin::Implicit)?;
+        stages.pass(Step::TlsBegun);
+        let shaken = pump.handshake();
+        stages.certificate(&pump);
+        let (secure, info) = shaken?;
+        stages.pass(Step::TlsDone(info.clone()));
+        let machine = P::open_secure(config, secure, &mut pump.link.tx);
+        pump.link.open()?;
+        Ok(Connection::new(pump, machine, Some(info)))
+    }
+
+    /// Connects without TLS: whoever is in between can read and change everything. The target's
+    /// [`Security`] is ignored.
+    ///
+    /// # Errors
+    /// A stage fails.
+    pub fn danger_connect_cleartext<P: ClientProtocol>(
+        &self,
+        target: &Target,
+        config: &P::Config,
+    ) -> Result<Connection<P::Cleartext>, Error> {
+        let mut stages = Stages { connector: self, last: Instant::now() };
+        let (mut pump, _) = self.reach::<P>(target, &mut stages)?;
+        let machine = P::open(config, &mut pump.link.tx);
+        Ok(Connection::new(pump, machine, None))
+    }
+
+    fn reach<P: ClientProtocol>(
+        &self,
+        target: &Target,
+        stages: &mut Stages<'_>,
+    ) -> Result<(Pump, SocketAddr), Error> {
+        let (host, port) = match &target.dial {
+            Some((host, port)) => (host.as_str(), *port),
+            None => (target.host.as_str(), target.port),
+        };
+        let born = Instant::now();
+        let addresses = lookup::resolve(host, port, self.patience.lookup)?;
+        stages.pass(Step::Resolved(addresses.clone()));
+        let (socket, address) = lookup::race(host, &addresses, self.patience.connect)?;
+        let mut link = Link::new(socket, Ports::of::<P>());
+        if let Some(tracer) = &self.tracer {
+            link.trace(tracer(), born);
+            link.note(&format!("connected to {address}"));
+        }
+        stages.pass(Step::Connected(address));
+        Ok((Pump::new(link, address, self.patience.clone())?, address))
+    }
+
+    fn upgrade<P: ClientProtocol>(
+        &self,
+        mut pump: Pump,
+        address: SocketAddr,
+        target: &Target,
+        config: &P::Config,
+        stages: &mut Stages<'_>,
+    ) -> Result<Connection<P::Secure>, Error> {
+        let machine = P::open(config, &mut pump.link.tx);
+        let mut connection = Connection::new(pump, machine, None);
+        if self.probes && address.port() != 25 {
+            let early = connection.drive_until(Instant::now() + SILENCE, approach::<P>)?;
+            if early.is_none() && connection.is_silent() {
+                self.probe(address, target, Ports::of::<P>())?;
+            }
+            if early.is_none() {
+                connection.drive(approach::<P>)?;
+            }
+        } else {
+            connection.drive(approach::<P>)?;
+        }
+        stages.pass(Step::Greeted);
+        let (mut pump, upgrade) = connection.negotiate::<P>()?;
+        pump.begin_tls(&self.tls, target.server_name(), Begin::StartTls)?;
+        stages.pass(Step::TlsBegun);
+        let shaken = pump.handshake();
+        stages.certificate(&pump);
+        let (secure, info) = shaken?;
+        stages.pass(Step::TlsDone(info.clone()));
+        Connection::complete(pump, upgrade, secure, info)
+    }
+
+    /// Asks, on a second connection, whether the port answers to TLS. What fails here fails silently: only a clear
+    /// answer counts.
+    fn probe(&self, address: SocketAddr, target: &Target, ports: Ports) -> Result<(), Error> {
+        let (mut hello, _) = self.tls.connect(target.server_name())?;
+        let mut ask = || -> std::io::Result<Option<FirstOctets>> {
+            let mut socket = TcpStream::connect_timeout(&address, PROBE)?;
+            socket.set_read_timeout(Some(PROBE))?;
+            let mut octets = Vec::new();
+            hello.write_tls(&mut octets)?;
+            socket.write_all(&octets)?;
+            let mut first = [0; 5];
+            let count = socket.read(&mut first)?;
+            Ok(FirstOctets::of(&first[..count]))
+        };
+        match ask() {
+            Ok(Some(FirstOctets::Tls)) => Err(ports.wrong_mode(FirstOctets::Tls)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn approach<P: ClientProtocol>(
+    turn: Turn<'_, P::Cleartext>,
+    machine: &mut P::Cleartext,
+    tx: &mut SendBuffer,
+) -> Result<Option<()>, Error> {
+    match turn {
+        Turn::Event(event) => Ok((P::approach(event, machine, tx)? == Approach::Ready).then_some(())),
+        Turn::Writable => Ok(None),
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("patience", &self.patience).finish_non_exhaustive()
+    }
+}
+
+/// Tells the observer what was passed, and how long it took.
+struct Stages<'c> {
+    connector: &'c Connector,
+    last: Instant,
+}
+
+impl Stages<'_> {
+    fn pass(&mut self, step: Step) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.last);
+        self.last = now;
+        tracing::debug!(?took, "stage passed");
+        if let Some(observer) = &self.connector.observer {
+            observer(&Report { step, took });
+        }
+    }
+
+    fn certificate(&mut self, pump: &Pump) {
+        if let Some(certificate) = pump.link.certificate_seen() {
+            self.pass(Step::Certificate(certificate));
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Why something could not be done: what happened, what was expected, what to try.
+//!
+//! This file sorts failures. It does not know how a program shows them, nor any exit code.
+
+use std::{fmt, io, net::SocketAddr, time::Duration};
+
+use proto_core::WaitFor;
+
+use crate::tls::{FirstOctets, TlsError};
+
+/// What went wrong between here and the peer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The name could not be resolved.
+    Lookup {
+        /// The name that was asked for.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// No address of the host accepted a connection.
+    Connect {
+        /// The host that was tried.
+        host: String,
+        /// Each address, and why it failed.
+        attempts: Vec<(SocketAddr, io::Error)>,
+    },
+    /// Something did not happen in time.
+    TimedOut {
+        /// What was awaited.
+        stage: Stage,
+        /// How long at most.
+        after: Duration,
+    },
+    /// The port speaks TLS where none was expected, or the other way round.
+    WrongTlsMode {
+        /// What the first octets were.
+        found: FirstOctets,
+        /// What to try.
+        advice: String,
+    },
+    /// TLS was not established, or broke.
+    Tls(Box<TlsError>),
+    /// The machine ended the session.
+    Protocol(proto_core::Error),
+    /// The operating system refused something.
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The session ended in order before what was wanted had happened.
+    Closed,
+    /// No more work is taken on now.
+    Busy,
+    /// A setting is wrong, or a file of it cannot be read.
+    Config(String),
+    /// A handler panicked; its session was closed.
+    Panicked,
+}
+
+/// What was awaited when time ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// The name's addresses.
+    Lookup,
+    /// A connection.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// What the machine awaited.
+    Wait(WaitFor),
+    /// The next part of a message, at the least rate.
+    LeastRate,
+    /// That the peer takes what is sent to it.
+    Send,
+    /// What the program wanted to see.
+    Goal,
+}
+
+/// What kind of failure it is: what a program's exit code tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// There is no such host.
+    NoHost,
+    /// The host or service cannot be reached or will not serve.
+    Unavailable,
+    /// It took too long.
+    Timeout,
+    /// The peer does not speak the protocol as it should.
+    Protocol,
+    /// Going on would have broken a promise about secrecy or integrity.
+    Security,
+    /// The settings are wrong.
+    Config,
+}
+
+impl Error {
+    /// What kind of failure it is.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Lookup { .. } => Kind::NoHost,
+            Self::Connect { .. } | Self::Io { .. } | Self::Closed | Self::Busy => Kind::Unavailable,
+            Self::TimedOut { .. } => Kind::Timeout,
+            Self::WrongTlsMode { .. } | Self::Config(_) => Kind::Config,
+            Self::Tls(_) => Kind::Security,
+            Self::Protocol(proto_core::Error::Limit(proto_core::Limit::Time(_))) => Kind::Timeout,
+            Self::Protocol(error) if error.is_security() => Kind::Security,
+            Self::Protocol(_) | Self::Panicked => Kind::Protocol,
+        }
+    }
+
+    /// Whether the same may well succeed later without anything being changed.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Connect { .. } | Self::TimedOut { .. } | Self::Closed | Self::Busy => true,
+            Self::Io { source, .. } => {
+                use io::ErrorKind as K;
+                matches!(
+                    source.kind(),
+                    K::ConnectionReset
+                        | K::ConnectionAborted
+                        | K::BrokenPipe
+                        | K::UnexpectedEof
+                        | K::TimedOut
+                        | K::NetworkUnreachable
+                        | K::HostUnreachable
+                        | K::NotConnected
+                )
+            }
+            Self::Protocol(error) => error.is_retryable(),
+            Self::Tls(error) => error.is_retryable(),
+            Self::Lookup { .. } | Self::WrongTlsMode { .. } | Self::Config(_) | Self::Panicked => false,
+        }
+    }
+
+    /// What to try, where there is something.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        let text = match self {
+            Self::Lookup { .. } => "check the host name, and whether this machine's name server answers",
+            Self::Connect { .. } => "check host and port, and whether a firewall is in between",
+            Self::TimedOut { stage: Stage::Lookup, .. } => "check this machine's name server",
+            Self::TimedOut { stage: Stage::Connect, .. } => {
+                "check host and port: a firewall may be dropping packets silently"
+            }
+            Self::TimedOut { stage: Stage::Wait(WaitFor::Greeting), .. } => {
+                "a server that waits for TLS says nothing: try implicit TLS, and check host and port"
+            }
+            Self::TimedOut { stage: Stage::Tls, .. } => {
+                "a server that does not speak TLS on this port may wait for a command: try STARTTLS"
+            }
+            Self::TimedOut { .. } | Self::Busy | Self::Closed => "try again later",
+            Self::WrongTlsMode { advice, .. } => return Some(advice.clone()),
+            Self::Tls(error) => return error.advice(),
+            Self::Protocol(_) | Self::Io { .. } | Self::Config(_) | Self::Panicked => return None,
+        };
+        Some(text.into())
+    }
+
+    pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { doing, source }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lookup { host, source } => write!(f, "no address was found for {host}: {source}"),
+            Self::Connect { host, attempts } => {
+                write!(f, "no connection to {host}")?;
+                for (address, why) in attempts {
+                    write!(f, "; {address}: {why}")?;
+                }
+                Ok(())
+            }
+            Self::TimedOut { stage, after } => write!(f, "{stage} within {after:?}"),
+            Self::WrongTlsMode { found, .. } => write!(f, "wrong TLS mode: {found}"),
+            Self::Tls(error) => error.fmt(f),
+            Self::Protocol(error) => error.fmt(f),
+            Self::Io { doing, source } => write!(f, "{doing}: {source}"),
+            Self::Closed => f.write_str("the session ended before what was wanted had happened"),
+            Self::Busy => f.write_str("too much work waits already"),
+            Self::Config(what) => f.write_str(what),
+            Self::Panicked => f.write_str("the handler of this session panicked"),
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lookup => "the name server did not answer",
+            Self::Connect => "no connection came about",
+            Self::Tls | Self::Wait(WaitFor::Tls) => "the TLS handshake did not finish",
+            Self::Wait(WaitFor::Greeting) => "no greeting came",
+            Self::Wait(WaitFor::Command) => "no command came",
+            Self::Wait(WaitFor::Reply) => "no answer came",
+            Self::Wait(WaitFor::Rest) => "the rest of a line did not come",
+            Self::Wait(WaitFor::Data) => "the next part of a message did not come",
+            Self::Wait(WaitFor::DataEnd) => "no answer to the end of the message came",
+            Self::Wait(_) => "what was awaited did not come",
+            Self::LeastRate => "too little of a message came",
+            Self::Send => "the peer did not take what was sent",
+            Self::Goal => "it did not happen",
+        })
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Lookup { source, .. } | Self::Io { source, .. } => Some(source),
+            Self::Protocol(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<proto_core::Error> for Error {
+    fn from(error: proto_core::Error) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl From<proto_core::PeerError> for Error {
+    fn from(error: proto_core::PeerError) -> Self {
+        Self::Protocol(error.into())
+    }
+}
+
+impl From<TlsError> for Error {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(Box::new(error))
+    }
+}

@@ -1,0 +1,144 @@
+//! What an application says and is told, session by session, when a reactor drives its server.
+//!
+//! This file is the contract between the reactor and the application. It knows no socket.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use proto_core::{Machine, SendBuffer, StartTlsRequest};
+
+use crate::{Error, MachineMut, Protocol, Remote, tls::TlsInfo};
+
+/// One session of an application: it is told what happens and answers through the machine.
+///
+/// A handler runs on the reactor's thread and must not block: what takes time goes to [`Workers`](crate::Workers),
+/// and [`woken`](Self::woken) is called when it is done. A handler that panics costs its own session only.
+///
+/// A handler does not pass the gate: the one that saw cleartext is dropped when TLS is in place, and the listener's
+/// factory makes a new one. What a man in the middle may have said is forgotten by construction.
+pub trait Handler<P: Protocol>: Send + 'static {
+    /// Something happened on cleartext.
+    fn cleartext(
+        &mut self,
+        event: <P::Cleartext as Machine>::Event<'_>,
+        machine: &mut P::Cleartext,
+        tx: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Next;
+
+    /// Something happened under TLS.
+    fn secure(
+        &mut self,
+        event: <P::Secure as Machine>::Event<'_>,
+        machine: &mut P::Secure,
+        tx: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Next;
+
+    /// The handshake is done (after STARTTLS or at once); nothing was read under TLS yet.
+    fn secured(&mut self, machine: &mut P::Secure, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
+        let _ = (machine, tx, cx);
+        Next::Continue
+    }
+
+    /// [`Remote::wake`] was called, or a delay of [`Context::wake_after`] is over. May come without cause.
+    fn woken(&mut self, machine: MachineMut<'_, P>, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
+        let _ = (machine, tx, cx);
+        Next::Continue
+    }
+
+    /// After [`Next::More`]: there is room again for output.
+    fn drained(&mut self, machine: MachineMut<'_, P>, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
+        let _ = (machine, tx, cx);
+        Next::Continue
+    }
+
+    /// The session is over. Not called for the handler that STARTTLS replaced, nor after a panic.
+    fn closed(&mut self, why: &Closed) {
+        let _ = why;
+    }
+}
+
+/// What a handler wants to happen next.
+#[derive(Debug)]
+#[must_use]
+pub enum Next {
+    /// Go on: the next event, please.
+    Continue,
+    /// There is more output: call [`drained`](Handler::drained) as soon as little enough waits to be sent. No event
+    /// comes before it returned something else.
+    More,
+    /// No more events until [`woken`](Handler::woken) returns something else; nothing is read either.
+    Pause,
+    /// Agree to STARTTLS and begin the handshake. A fatal misuse where the listener has no TLS.
+    StartTls(StartTlsRequest),
+    /// Send what waits, then close in order.
+    Close,
+}
+
+/// Who is at the other end of a session.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Peer {
+    /// The peer's address.
+    pub address: SocketAddr,
+    /// Our own address of this connection.
+    pub local: SocketAddr,
+    /// What was negotiated; `None` on cleartext.
+    pub tls: Option<Arc<TlsInfo>>,
+}
+
+/// What a handler can ask of the reactor while it is called.
+pub struct Context<'c> {
+    pub(crate) peer: &'c Peer,
+    pub(crate) remote: &'c Remote,
+    pub(crate) now: Instant,
+    pub(crate) wake_at: &'c mut Option<Instant>,
+}
+
+impl Context<'_> {
+    /// Who is at the other end.
+    #[must_use]
+    pub const fn peer(&self) -> &Peer {
+        self.peer
+    }
+
+    /// A handle by which another thread can wake this session.
+    #[must_use]
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// The time at which this turn of the loop began.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Calls [`Handler::woken`] once, after `delay`. A later call replaces an earlier one.
+    pub fn wake_after(&mut self, delay: Duration) {
+        *self.wake_at = self.now.checked_add(delay);
+    }
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("peer", self.peer).finish_non_exhaustive()
+    }
+}
+
+/// Why a session is over.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Closed {
+    /// The session ended as its protocol wants it, or the handler closed it.
+    Done,
+    /// The reactor was shut down.
+    Shutdown,
+    /// Something failed.
+    Failed(Error),
+}

@@ -1,0 +1,141 @@
+//! Listening sockets: what a listener shows, and how a connection becomes a session.
+//!
+//! This file knows how to accept. Who may come in is the reactor's decision.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mio::net::{TcpListener, TcpStream};
+
+use crate::{
+    Error, Handler, Patience, Peer, Remote, ServerProtocol, TlsServer,
+    session::{Drive, Session},
+};
+
+/// How a listener does TLS.
+#[derive(Debug, Clone)]
+pub enum ListenerTls {
+    /// Cleartext first; TLS after STARTTLS.
+    StartTls(TlsServer),
+    /// TLS with the first octet.
+    Implicit(TlsServer),
+    /// Never.
+    None,
+}
+
+/// What the sessions of one listener share.
+pub(crate) struct Listening<P: ServerProtocol, H: Handler<P>> {
+    pub(crate) config: P::Config,
+    pub(crate) tls: ListenerTls,
+    pub(crate) patience: Patience,
+    pub(crate) factory: Box<dyn Fn(&Peer) -> H + Send + Sync>,
+}
+
+/// After an accept that failed for want of resources, the next is tried so much later.
+const PAUSE: Duration = Duration::from_millis(100);
+
+type Begin = dyn Fn(TcpStream, Peer, Remote, Instant) -> Result<Box<dyn Drive>, Error> + Send;
+
+/// A listening socket, whatever its protocol.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    begin: Box<Begin>,
+    /// What to say to one too many; empty where TLS would have to come first.
+    too_busy: &'static [u8],
+    /// Whether an accept may bring something.
+    pub(crate) ready: bool,
+    /// Not to be tried before.
+    pub(crate) retry_at: Option<Instant>,
+}
+
+impl Listener {
+    pub(crate) fn bind<P: ServerProtocol, H: Handler<P>>(
+        address: SocketAddr,
+        listening: Listening<P, H>,
+    ) -> Result<Self, Error> {
+        let socket = TcpListener::bind(address)
+            .map_err(|source| Error::Io { doing: "opening a listening port", source })?;
+        let too_busy = match listening.tls {
+            ListenerTls::Implicit(_) => &[],
+            ListenerTls::StartTls(_) | ListenerTls::None => P::TOO_BUSY,
+        };
+        let listening = Arc::new(listening);
+        let begin = Box::new(move |socket, peer, remote, now| {
+            let session = Session::begin(socket, peer, remote, listening.clone(), now)?;
+            Ok(Box::new(session) as Box<dyn Drive>)
+        });
+        Ok(Self { socket, begin, too_busy, ready: true, retry_at: None })
+    }
+
+    pub(crate) const fn socket(&mut self) -> &mut TcpListener {
+        &mut self.socket
+    }
+
+    pub(crate) fn address(&self) -> Result<SocketAddr, Error> {
+        self.socket.local_addr().map_err(Error::io("asking for the address of a listening port"))
+    }
+
+    /// The next connection, if there is one.
+    pub(crate) fn accept(&mut self, now: Instant) -> Option<(TcpStream, SocketAddr)> {
+        loop {
+            match self.socket.accept() {
+                Ok(accepted) => return Some(accepted),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.ready = false;
+                    return None;
+                }
+                Err(error) if is_the_peers(&error) => {}
+                Err(error) => {
+                    // No descriptor or no memory is left: it will not get better at once.
+                    tracing::warn!(%error, "accepting connections pauses");
+                    self.retry_at = Some(now + PAUSE);
+                    return None;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn begin(
+        &self,
+        socket: TcpStream,
+        peer: Peer,
+        remote: Remote,
+        now: Instant,
+    ) -> Result<Box<dyn Drive>, Error> {
+        (self.begin)(socket, peer, remote, now)
+    }
+
+    /// Says that there is no room, if that can be said, and closes.
+    pub(crate) fn turn_away(&self, mut socket: TcpStream) {
+        if !self.too_busy.is_empty() {
+            let _ = io::Write::write(&mut socket, self.too_busy);
+        }
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+/// Whether an accept failed for a reason that concerns that one connection only.
+fn is_the_peers(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(
+        error.kind(),
+        K::Interrupted
+            | K::ConnectionAborted
+            | K::ConnectionReset
+            | K::ConnectionRefused
+            | K::NetworkDown
+            | K::NetworkUnreachable
+            | K::HostUnreachable
+            | K::TimedOut
+            | K::PermissionDenied
+    )
+}

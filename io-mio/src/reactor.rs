@@ -1,0 +1,518 @@
+//! Many sessions on one thread: the poll, the slab, the timers and the waker.
+//!
+//! This file knows who has a turn and when. It knows no protocol: a session is a [`Drive`], whatever it speaks.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use crate::{
+    Error, Handler, Patience, Peer, ServerProtocol,
+    link::{self, Scratch},
+    listener::{Listener, ListenerTls, Listening},
+    session::{Cause, Drive, Turned},
+    timer::Timers,
+};
+
+/// The limits of a reactor.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ReactorLimits {
+    /// The most connections at a time. One too many is told so and closed.
+    pub connections: usize,
+    /// The most connections at a time from one address (IPv6: one /64 network).
+    pub connections_per_address: usize,
+}
+
+impl Default for ReactorLimits {
+    fn default() -> Self {
+        Self { connections: 10_000, connections_per_address: 1_000 }
+    }
+}
+
+/// Drives any number of server sessions, of any protocols, on one thread.
+///
+/// ```text
+/// let mut reactor = Reactor::new(ReactorLimits::default())?;
+/// let port = reactor.listen::<SmtpServer, _>(address, ListenerTls::StartTls(tls), config, patience, |peer| Session::new(peer))?;
+/// let handle = reactor.handle();        // handle.shut_down(Duration::from_secs(10)) from any thread
+/// reactor.run()?;
+/// ```
+pub struct Reactor {
+    poll: Poll,
+    events: Events,
+    shared: Arc<Shared>,
+    listeners: Vec<Listener>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    open: usize,
+    by_address: HashMap<IpAddr, usize>,
+    timers: Timers<Key>,
+    ready: Vec<u32>,
+    scratch: Scratch,
+    limits: ReactorLimits,
+    /// When a shutdown began to drain, and until when it may.
+    draining: Option<Instant>,
+}
+
+/// A handle on a running reactor, for other threads and signal handlers' threads.
+#[derive(Clone)]
+pub struct ReactorHandle {
+    shared: Arc<Shared>,
+}
+
+/// A handle on one session, for other threads. It stays harmless when the session is over.
+#[derive(Clone)]
+pub struct Remote {
+    key: Key,
+    shared: Arc<Shared>,
+}
+
+/// Which session: the slot, and which of the sessions that had it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    slot: u32,
+    generation: u32,
+}
+
+struct Shared {
+    waker: Waker,
+    calls: Mutex<Calls>,
+}
+
+/// What other threads asked for since the last turn.
+#[derive(Default)]
+struct Calls {
+    woken: Vec<Key>,
+    shut_down: Option<Duration>,
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    session: Option<Box<dyn Drive>>,
+    cause: Cause,
+    /// Whether it stands in `ready`.
+    queued: bool,
+    /// The earliest entry in `timers`, and when the session wants to be looked at.
+    armed: Option<Instant>,
+    deadline: Option<Instant>,
+}
+
+/// Tokens: the waker, then the listeners, then the sessions. A session's token carries some of its generation, so
+/// that an event for one that is gone does not reach its successor.
+const WAKER: Token = Token(0);
+const SESSIONS: usize = 64;
+const SLOT_BITS: u32 = 20;
+/// How many connections one listener accepts before the sessions have their turn.
+const ACCEPTS: usize = 64;
+
+impl Reactor {
+    /// A reactor without listeners.
+    ///
+    /// # Errors
+    /// The operating system gives no poll.
+    pub fn new(mut limits: ReactorLimits) -> Result<Self, Error> {
+        let poll = Poll::new().map_err(Error::io("opening a poll"))?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(Error::io("opening a waker"))?;
+        limits.connections = limits.connections.min((1 << SLOT_BITS) - 1);
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(1024),
+            shared: Arc::new(Shared { waker, calls: Mutex::default() }),
+            listeners: Vec::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            by_address: HashMap::new(),
+            timers: Timers::new(),
+            ready: Vec::new(),
+            scratch: link::scratch(),
+            limits,
+            draining: None,
+        })
+    }
+
+    /// Listens on `address` (port 0: any) and returns the address that it got. `factory` makes a handler for each
+    /// session, and another one when TLS is in place.
+    ///
+    /// # Errors
+    /// The address cannot be had, or there are too many listeners (63).
+    pub fn listen<P: ServerProtocol, H: Handler<P>>(
+        &mut self,
+        address: SocketAddr,
+        tls: ListenerTls,
+        config: P::Config,
+        patience: Patience,
+        factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
+    ) -> Result<SocketAddr, Error> {
+        let token = Token(self.listeners.len() + 1);
+        if token.0 >= SESSIONS {
+            return Err(Error::Config(format!("there are more than {} listeners", SESSIONS - 1)));
+        }
+        let listening = Listening { config, tls, patience, factory: Box::new(factory) };
+        let mut listener = Listener::bind::<P, H>(address, listening)?;
+        let address = listener.address()?;
+        self.poll
+            .registry()
+            .register(listener.socket(), token, Interest::READABLE)
+            .map_err(Error::io("watching a listening port"))?;
+        self.listeners.push(listener);
+        Ok(address)
+    }
+
+    /// A handle for other threads.
+    #[must_use]
+    pub fn handle(&self) -> ReactorHandle {
+        ReactorHandle { shared: self.shared.clone() }
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub const fn sessions(&self) -> usize {
+        self.open
+    }
+
+    /// Runs until it was [shut down](ReactorHandle::shut_down) and every session is over.
+    ///
+    /// # Errors
+    /// The poll itself failed; what happens to one session or listener ends that one only.
+    pub fn run(&mut self) -> Result<(), Error> {
+        while self.draining.is_none() || self.open > 0 {
+            self.turn(None)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for something to happen, `patience` at most, and gives everyone concerned a turn.
+    ///
+    /// # Errors
+    /// The poll itself failed.
+    pub fn turn(&mut self, patience: Option<Duration>) -> Result<(), Error> {
+        let timeout = self.timeout(patience);
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(Error::io("polling")(error)),
+        }
+        let now = Instant::now();
+        self.note_events();
+        self.note_calls(now);
+        self.note_timers(now);
+        self.accept(now);
+        self.give_turns(now);
+        if self.draining.is_some_and(|until| until <= now) {
+            self.close_all();
+        }
+        Ok(())
+    }
+
+    fn timeout(&self, patience: Option<Duration>) -> Option<Duration> {
+        let accept_now = self.listeners.iter().any(|listener| listener.ready && listener.retry_at.is_none());
+        if !self.ready.is_empty() || (accept_now && self.draining.is_none()) {
+            return Some(Duration::ZERO);
+        }
+        let now = Instant::now();
+        let retries = self.listeners.iter().filter_map(|listener| listener.retry_at);
+        let first = retries.chain(self.timers.next()).chain(self.draining).min();
+        // A whole millisecond more: the poll rounds, and waking up too early is a turn for nothing.
+        let until = first.map(|at| at.saturating_duration_since(now) + Duration::from_millis(1));
+        until.into_iter().chain(patience).min()
+    }
+
+    fn note_events(&mut self) {
+        for event in &self.events {
+            match event.token() {
+                WAKER => {}
+                Token(number) if number < SESSIONS => {
+                    if let Some(listener) = self.listeners.get_mut(number - 1) {
+                        listener.ready = true;
+                    }
+                }
+                token => {
+                    let index = (token.0 - SESSIONS) & ((1 << SLOT_BITS) - 1);
+                    let Some(slot) = self.slots.get_mut(index) else { continue };
+                    let key = Key { slot: index as u32, generation: slot.generation };
+                    if let (true, Some(session)) = (key.token() == token, &mut slot.session) {
+                        session.ready(event);
+                        queue(&mut self.ready, slot, index as u32);
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_calls(&mut self, now: Instant) {
+        let calls = std::mem::take(&mut *self.shared.lock());
+        for key in calls.woken {
+            if let Some(slot) = self.slot(key) {
+                slot.cause.woken = true;
+                self.queue(key.slot);
+            }
+        }
+        if let (Some(grace), None) = (calls.shut_down, self.draining) {
+            self.begin_draining(now, grace);
+        }
+    }
+
+    fn begin_draining(&mut self, now: Instant, grace: Duration) {
+        self.draining = Some(now + grace.min(Duration::from_secs(24 * 3600)));
+        for mut listener in self.listeners.drain(..) {
+            let _ = self.poll.registry().deregister(listener.socket());
+        }
+        for index in 0..self.slots.len() {
+            if self.slots[index].session.is_some() {
+                self.slots[index].cause.drain = true;
+                self.queue(index as u32);
+            }
+        }
+    }
+
+    fn note_timers(&mut self, now: Instant) {
+        while let Some((at, key)) = self.timers.pop_due(now) {
+            let Some(slot) = self.slot(key) else { continue };
+            if slot.armed == Some(at) {
+                slot.armed = None;
+            }
+            match slot.deadline {
+                Some(deadline) if deadline <= now => {
+                    slot.cause.timer = true;
+                    self.queue(key.slot);
+                }
+                Some(deadline) => self.arm(key, deadline),
+                None => {}
+            }
+        }
+    }
+
+    /// One entry for each session, as early as it is needed: entries are never removed, only found too early.
+    fn arm(&mut self, key: Key, deadline: Instant) {
+        let Some(slot) = self.slot(key) else { return };
+        slot.deadline = Some(deadline);
+        if slot.armed.is_none_or(|armed| deadline < armed) {
+            slot.armed = Some(deadline);
+            self.timers.push(deadline, key);
+        }
+    }
+
+    fn accept(&mut self, now: Instant) {
+        for index in 0..self.listeners.len() {
+            if self.listeners[index].retry_at.is_some_and(|at| at <= now) {
+                self.listeners[index].retry_at = None;
+            }
+            for _ in 0..ACCEPTS {
+                let listener = &mut self.listeners[index];
+                if !listener.ready || listener.retry_at.is_some() {
+                    break;
+                }
+                let Some((socket, address)) = listener.accept(now) else { break };
+                if self.has_room(address.ip()) {
+                    self.admit(index, socket, address, now);
+                } else {
+                    self.listeners[index].turn_away(socket);
+                }
+            }
+        }
+    }
+
+    fn has_room(&self, address: IpAddr) -> bool {
+        let here = self.by_address.get(&network(address)).copied().unwrap_or(0);
+        self.open < self.limits.connections && here < self.limits.connections_per_address
+    }
+
+    fn admit(&mut self, listener: usize, socket: mio::net::TcpStream, address: SocketAddr, now: Instant) {
+        let Ok(local) = socket.local_addr() else { return };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        });
+        let key = Key { slot: index, generation: self.slots[index as usize].generation };
+        let peer = Peer { address, local, tls: None };
+        let remote = Remote { key, shared: self.shared.clone() };
+        let begin = AssertUnwindSafe(|| self.listeners[listener].begin(socket, peer, remote, now));
+        // A factory that panics costs that one connection.
+        let Ok(Ok(mut session)) = catch_unwind(begin) else {
+            self.free.push(index);
+            return;
+        };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(session.socket(), key.token(), interest) {
+            tracing::warn!(%error, "a connection cannot be watched");
+            self.free.push(index);
+            return;
+        }
+        tracing::debug!(peer = %address, "session begins");
+        *self.by_address.entry(network(address.ip())).or_default() += 1;
+        self.open += 1;
+        self.slots[index as usize].session = Some(session);
+        self.queue(index);
+    }
+
+    fn give_turns(&mut self, now: Instant) {
+        // Who has more to do after this turn stands in the next one's queue.
+        let queue = std::mem::take(&mut self.ready);
+        for &index in &queue {
+            let slot = &mut self.slots[index as usize];
+            slot.queued = false;
+            let cause = std::mem::take(&mut slot.cause);
+            let Some(session) = &mut slot.session else { continue };
+            let scratch = &mut self.scratch;
+            let turned = catch_unwind(AssertUnwindSafe(|| session.turn(cause, now, scratch)));
+            let key = Key { slot: index, generation: slot.generation };
+            match turned {
+                Ok(Turned::Again) => self.queue(index),
+                Ok(Turned::Waits(Some(deadline))) => self.arm(key, deadline),
+                Ok(Turned::Waits(None)) => slot.deadline = None,
+                Ok(Turned::Over) => self.remove(index),
+                Err(_) => {
+                    tracing::error!("a handler panicked; its session is closed");
+                    self.remove(index);
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, index: u32) {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        let Some(mut session) = slot.session.take() else { return };
+        let generation = slot.generation.wrapping_add(1);
+        *slot = Slot { generation, queued: slot.queued, ..Slot::default() };
+        let network = network(session.peer().address.ip());
+        if let Some(count) = self.by_address.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&network);
+            }
+        }
+        let _ = self.poll.registry().deregister(session.socket());
+        // What a handler does when it is dropped is its own affair as well.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(session)));
+        self.open -= 1;
+        self.free.push(index);
+    }
+
+    fn close_all(&mut self) {
+        for index in 0..self.slots.len() {
+            self.remove(index as u32);
+        }
+    }
+
+    fn slot(&mut self, key: Key) -> Option<&mut Slot> {
+        self.slots.get_mut(key.slot as usize).filter(|slot| slot.generation == key.generation)
+    }
+
+    fn queue(&mut self, index: u32) {
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            queue(&mut self.ready, slot, index);
+        }
+    }
+}
+
+fn queue(ready: &mut Vec<u32>, slot: &mut Slot, index: u32) {
+    if !slot.queued {
+        slot.queued = true;
+        ready.push(index);
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor")
+            .field("listeners", &self.listeners)
+            .field("sessions", &self.open)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ReactorHandle {
+    /// Accepts nobody any more, lets each session finish what it is doing and says good-bye to it, and closes what is
+    /// still open after `grace`.
+    pub fn shut_down(&self, grace: Duration) {
+        self.shared.lock().shut_down.get_or_insert(grace);
+        self.shared.wake();
+    }
+}
+
+impl fmt::Debug for ReactorHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReactorHandle")
+    }
+}
+
+impl Remote {
+    /// Has the reactor call the session's [`woken`](Handler::woken), once for any number of calls before that.
+    pub fn wake(&self) {
+        let mut calls = self.shared.lock();
+        let first = calls.woken.is_empty();
+        if calls.woken.last() != Some(&self.key) {
+            calls.woken.push(self.key);
+        }
+        drop(calls);
+        if first {
+            self.shared.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+impl Key {
+    const fn token(self) -> Token {
+        // The upper bits of the generation fall off: what is left tells neighbours in time apart.
+        Token((self.slot as usize | (self.generation as usize) << SLOT_BITS).wrapping_add(SESSIONS))
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::warn!(%error, "the reactor cannot be woken");
+        }
+    }
+}
+
+/// What counts as one address: in IPv6 a subscriber has a /64 network at least.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) >> 64 << 64)),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_names_slot_and_generation() {
+        let key = Key { slot: 5, generation: 7 };
+        assert_eq!((key.token().0 - SESSIONS) & ((1 << SLOT_BITS) - 1), 5);
+        assert_ne!(key.token(), Key { slot: 5, generation: 8 }.token());
+        assert_ne!(key.token(), Key { slot: 6, generation: 7 }.token());
+        assert!(Key { slot: 0, generation: 0 }.token().0 >= SESSIONS);
+    }
+
+    #[test]
+    fn a_network_counts_as_one_address() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    }
+}

@@ -1,0 +1,463 @@
+//! One session of a server: a link, the phase that its machine is in, and the application's handler.
+//!
+//! This is the loop, and the only one: it is the same for every protocol. It knows neither the poll nor other
+//! sessions; the reactor calls [`Drive::turn`] when something may have changed.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mio::net::TcpStream;
+use proto_core::{Machine, PeerError, StartTlsRequest, Upgrade, Wait, WaitFor};
+
+use crate::{
+    Closed, Context, Error, Handler, MachineMut, Next, Peer, Remote, ServerProtocol, Stage,
+    link::{Begin, Link, Ports, Received, Scratch},
+    listener::{ListenerTls, Listening},
+    timer::{Clock, Expired, Reading},
+};
+
+/// How many reads and how many events one session gets before the others have their turn.
+const READS: usize = 8;
+const EVENTS: usize = 512;
+/// Below this much waiting output a handler that has more is asked for it.
+pub(crate) const LOW_WATER: usize = 64 * 1024;
+/// A session that did nothing for so long gives its buffers back.
+const IDLE: Duration = Duration::from_secs(3);
+/// How long a closed session waits for the peer to see the farewell, and how much it reads meanwhile.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_READS: usize = 32;
+
+/// Why a session has its turn. Several causes may come together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cause {
+    pub(crate) woken: bool,
+    pub(crate) timer: bool,
+    pub(crate) drain: bool,
+}
+
+/// What a turn led to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Turned {
+    /// The session waits for something, until this instant at the latest.
+    Waits(Option<Instant>),
+    /// The session has more to do at once, when the others had their turn.
+    Again,
+    /// The session is over.
+    Over,
+}
+
+/// A session, whatever its protocol.
+pub(crate) trait Drive: Send {
+    fn ready(&mut self, event: &mio::event::Event);
+    fn turn(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Turned;
+    fn socket(&mut self) -> &mut TcpStream;
+    fn peer(&self) -> &Peer;
+}
+
+enum Phase<P: ServerProtocol> {
+    Cleartext(P::Cleartext),
+    Handshaking(Goal<P>),
+    Secure(P::Secure),
+    /// Everything is said; what is still in the way is sent, and the peer is given time to read it.
+    Closing {
+        until: Instant,
+        shut: bool,
+        reads: usize,
+    },
+}
+
+/// Where a handshake leads.
+enum Goal<P: ServerProtocol> {
+    Upgrade(P::Upgrade),
+    Greeting,
+}
+
+/// What the handler wants to be called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Events,
+    More,
+    Paused,
+}
+
+pub(crate) struct Session<P: ServerProtocol, H: Handler<P>> {
+    link: Link,
+    phase: Option<Phase<P>>,
+    handler: Option<H>,
+    flow: Flow,
+    listening: Arc<Listening<P, H>>,
+    remote: Remote,
+    peer: Peer,
+    clock: Clock,
+    wake_at: Option<Instant>,
+    active: Instant,
+    released: bool,
+    draining: bool,
+}
+
+impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
+    pub(crate) fn begin(
+        socket: TcpStream,
+        peer: Peer,
+        remote: Remote,
+        listening: Arc<Listening<P, H>>,
+        now: Instant,
+    ) -> Result<Self, Error> {
+        let mut link = Link::new(socket, Ports::of::<P>());
+        let (phase, handler) = match &listening.tls {
+            ListenerTls::Implicit(tls) => {
+                link.begin_tls(tls.accept()?, None, Begin::Implicit)?;
+                (Phase::Handshaking(Goal::Greeting), None)
+            }
+            ListenerTls::StartTls(_) | ListenerTls::None => {
+                let machine = P::open(&listening.config, &mut link.tx);
+                (Phase::Cleartext(machine), Some((listening.factory)(&peer)))
+            }
+        };
+        Ok(Self {
+            link,
+            phase: Some(phase),
+            handler,
+            flow: Flow::Events,
+            listening,
+            remote,
+            peer,
+            clock: Clock::default(),
+            wake_at: None,
+            active: now,
+            released: false,
+            draining: false,
+        })
+    }
+
+    /// Does everything that can be done now, within the limits of one turn. True: there is more.
+    fn run(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Result<bool, Error> {
+        if cause.timer {
+            self.check_clock(now)?;
+        }
+        if cause.woken || self.wake_at.is_some_and(|at| at <= now) {
+            self.wake_at = self.wake_at.filter(|&at| at > now);
+            self.call(now, |handler, machine, tx, cx| handler.woken(machine, tx, cx))?;
+        }
+        for _ in 0..READS {
+            let all = self.pull(now)?;
+            self.link.transmit()?;
+            if self.flow == Flow::More && self.link.tx.len() < LOW_WATER {
+                self.call(now, |handler, machine, tx, cx| handler.drained(machine, tx, cx))?;
+                self.link.transmit()?;
+                if self.flow != Flow::Paused && !self.link.is_blocked() {
+                    continue;
+                }
+            }
+            self.end_if_draining(now);
+            if all && !self.read(now, scratch)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Passes events to the handler. False: there are more.
+    fn pull(&mut self, now: Instant) -> Result<bool, Error> {
+        for _ in 0..EVENTS {
+            if self.flow != Flow::Events {
+                return Ok(true);
+            }
+            let Some(handler) = &mut self.handler else { return Ok(true) };
+            let wake_at = &mut self.wake_at;
+            let mut cx = Context { peer: &self.peer, remote: &self.remote, now, wake_at };
+            let link = &mut self.link;
+            let next = match &mut self.phase {
+                Some(Phase::Cleartext(machine)) => {
+                    let event = machine.next_event(&mut link.rx, &mut link.tx)?;
+                    event.map(|event| handler.cleartext(event, machine, &mut link.tx, &mut cx))
+                }
+                Some(Phase::Secure(machine)) => {
+                    let event = machine.next_event(&mut link.rx, &mut link.tx)?;
+                    event.map(|event| handler.secure(event, machine, &mut link.tx, &mut cx))
+                }
+                _ => return Ok(true),
+            };
+            match next {
+                Some(next) => self.apply(next, now)?,
+                None => {
+                    self.close_if_ended(now);
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn call(
+        &mut self,
+        now: Instant,
+        ask: impl FnOnce(&mut H, MachineMut<'_, P>, &mut proto_core::SendBuffer, &mut Context<'_>) -> Next,
+    ) -> Result<(), Error> {
+        let machine = match &mut self.phase {
+            Some(Phase::Cleartext(machine)) => MachineMut::Cleartext(machine),
+            Some(Phase::Secure(machine)) => MachineMut::Secure(machine),
+            _ => return Ok(()),
+        };
+        let Some(handler) = &mut self.handler else { return Ok(()) };
+        let wake_at = &mut self.wake_at;
+        let mut cx = Context { peer: &self.peer, remote: &self.remote, now, wake_at };
+        let next = ask(handler, machine, &mut self.link.tx, &mut cx);
+        self.apply(next, now)
+    }
+
+    fn apply(&mut self, next: Next, now: Instant) -> Result<(), Error> {
+        match next {
+            Next::Continue => self.flow = Flow::Events,
+            Next::More => self.flow = Flow::More,
+            Next::Pause => self.flow = Flow::Paused,
+            Next::Close => self.close(&Closed::Done, now),
+            Next::StartTls(request) => {
+                self.flow = Flow::Events;
+                self.accept(request)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The gate, outer half: cleartext ends here.
+    fn accept(&mut self, request: StartTlsRequest) -> Result<(), Error> {
+        let ListenerTls::StartTls(tls) = &self.listening.tls else {
+            return Err(Error::Config("STARTTLS was agreed to on a listener that has no certificate".into()));
+        };
+        if !self.link.rx.is_empty() {
+            return Err(PeerError::PlaintextAfterStartTls.into());
+        }
+        match self.phase.take() {
+            Some(Phase::Cleartext(machine)) => {
+                let upgrade = P::accept(machine, request, &mut self.link.tx)?;
+                self.link.begin_tls(tls.accept()?, None, Begin::StartTls)?;
+                self.phase = Some(Phase::Handshaking(Goal::Upgrade(upgrade)));
+                Ok(())
+            }
+            other => {
+                self.phase = other;
+                Err(proto_core::Error::Misuse(proto_core::Misuse::WrongState).into())
+            }
+        }
+    }
+
+    /// The gate, inner half: a machine that remembers nothing, and a handler that remembers nothing.
+    fn secured(&mut self, now: Instant) -> Result<(), Error> {
+        let own = match &self.listening.tls {
+            ListenerTls::StartTls(tls) | ListenerTls::Implicit(tls) => Some(tls.leaf()),
+            ListenerTls::None => None,
+        };
+        let Some((secure, info)) = self.link.vouch(own) else { return Ok(()) };
+        let Some(Phase::Handshaking(goal)) = self.phase.take() else {
+            return Err(proto_core::Error::Misuse(proto_core::Misuse::WrongState).into());
+        };
+        let machine = match goal {
+            Goal::Upgrade(upgrade) => upgrade.complete(secure, &mut self.link.rx)?,
+            Goal::Greeting => P::open_secure(&self.listening.config, secure, &mut self.link.tx),
+        };
+        self.phase = Some(Phase::Secure(machine));
+        self.peer.tls = Some(info);
+        self.wake_at = None;
+        self.handler = Some((self.listening.factory)(&self.peer));
+        self.call(now, |handler, machine, tx, cx| match machine {
+            MachineMut::Secure(machine) => handler.secured(machine, tx, cx),
+            MachineMut::Cleartext(_) => Next::Close,
+        })?;
+        self.link.open()
+    }
+
+    /// Reads once, if reading is wanted. True: something may have changed.
+    fn read(&mut self, now: Instant, scratch: &mut Scratch) -> Result<bool, Error> {
+        if !self.wants_read() || !self.link.is_readable() || self.link.rx.is_closed() {
+            return Ok(false);
+        }
+        match self.link.receive(scratch)? {
+            Received::Nothing => return Ok(false),
+            Received::Octets | Received::End => {}
+        }
+        self.active = now;
+        self.released = false;
+        if self.link.handshake_done() {
+            self.secured(now)?;
+        }
+        Ok(true)
+    }
+
+    fn wants_read(&self) -> bool {
+        match &self.phase {
+            Some(Phase::Handshaking(_)) => true,
+            Some(Phase::Cleartext(machine)) => self.flow == Flow::Events && machine.wants_read(&self.link.tx),
+            Some(Phase::Secure(machine)) => self.flow == Flow::Events && machine.wants_read(&self.link.tx),
+            Some(Phase::Closing { .. }) | None => false,
+        }
+    }
+
+    fn machine_closed(&self) -> bool {
+        match &self.phase {
+            Some(Phase::Cleartext(machine)) => machine.is_closed(),
+            Some(Phase::Secure(machine)) => machine.is_closed(),
+            _ => false,
+        }
+    }
+
+    /// The machine says that the session has ended, or the peer left while nothing was owed to it.
+    fn close_if_ended(&mut self, now: Instant) {
+        if self.machine_closed() || (self.link.rx.is_closed() && self.wants_read()) {
+            self.close(&Closed::Done, now);
+        }
+    }
+
+    /// A server that goes down says so as soon as the session waits for a new command.
+    fn end_if_draining(&mut self, now: Instant) {
+        let waits = matches!(self.wait().for_, WaitFor::Command | WaitFor::Idle | WaitFor::Greeting);
+        if !self.draining || !waits || !self.link.rx.is_empty() {
+            return;
+        }
+        match &mut self.phase {
+            Some(Phase::Cleartext(machine)) => P::farewell(MachineMut::Cleartext(machine), &mut self.link.tx),
+            Some(Phase::Secure(machine)) => P::farewell(MachineMut::Secure(machine), &mut self.link.tx),
+            _ => return,
+        }
+        self.close(&Closed::Shutdown, now);
+    }
+
+    fn wait(&self) -> Wait {
+        let wait = match &self.phase {
+            Some(Phase::Cleartext(machine)) => machine.wait(),
+            Some(Phase::Secure(machine)) => machine.wait(),
+            Some(Phase::Handshaking(_)) => Wait::forever(WaitFor::Tls, 0),
+            Some(Phase::Closing { .. }) | None => Wait::forever(WaitFor::Nothing, 0),
+        };
+        match self.flow {
+            Flow::Events => wait,
+            Flow::More | Flow::Paused => Wait::forever(WaitFor::Application, wait.generation),
+        }
+    }
+
+    fn reading(&self, now: Instant) -> Reading {
+        let (received, sent) = self.link.counts();
+        let blocked = self.link.is_blocked();
+        Reading { now, wait: self.wait(), received, sent, blocked, reading: self.wants_read() }
+    }
+
+    fn check_clock(&mut self, now: Instant) -> Result<(), Error> {
+        let patience = &self.listening.patience;
+        let reading = self.reading(now);
+        let Some(expired) = self.clock.expired(reading, patience) else { return Ok(()) };
+        let stage = match expired {
+            Expired::Stalled => return Err(Error::TimedOut { stage: Stage::Send, after: patience.rate.per }),
+            Expired::Wait(for_) => Stage::Wait(for_),
+            Expired::TooSlow => Stage::LeastRate,
+        };
+        let after = reading.wait.after.min(patience.limit(reading.wait.for_));
+        match &mut self.phase {
+            Some(Phase::Cleartext(machine)) => machine.timed_out(&mut self.link.tx)?,
+            Some(Phase::Secure(machine)) => machine.timed_out(&mut self.link.tx)?,
+            _ => return Err(Error::TimedOut { stage, after }),
+        }
+        match expired {
+            // A delay that is over, or a wait that the machine goes on with.
+            Expired::Wait(_) => {
+                self.clock.rearm();
+                Ok(())
+            }
+            _ => Err(Error::TimedOut { stage, after }),
+        }
+    }
+
+    fn fail(&mut self, error: Error, now: Instant) {
+        let truncated = matches!(
+            error,
+            Error::Protocol(proto_core::Error::Peer(PeerError::Truncated)) | Error::Io { .. }
+        );
+        let why = if truncated && self.machine_closed() { Closed::Done } else { Closed::Failed(error) };
+        self.close(&why, now);
+    }
+
+    fn close(&mut self, why: &Closed, now: Instant) {
+        if matches!(self.phase, Some(Phase::Closing { .. })) {
+            return;
+        }
+        let level = match why {
+            Closed::Failed(_) => "failed",
+            Closed::Done | Closed::Shutdown => "done",
+        };
+        tracing::debug!(protocol = P::NAME, peer = %self.peer.address, level, "session over");
+        if let Some(mut handler) = self.handler.take() {
+            handler.closed(why);
+        }
+        self.link.say_end();
+        self.flow = Flow::Events;
+        self.phase = Some(Phase::Closing { until: now + LINGER, shut: false, reads: LINGER_READS });
+    }
+
+    /// Brings the last octets out, then waits a moment for the peer to read them.
+    fn linger(&mut self, now: Instant, scratch: &mut Scratch) -> Turned {
+        let sent = self.link.transmit();
+        let output = self.link.has_output();
+        let Some(Phase::Closing { until, shut, reads }) = &mut self.phase else { return Turned::Over };
+        if sent.is_err() || *until <= now {
+            return Turned::Over;
+        }
+        if !output && !*shut {
+            *shut = true;
+            self.link.shut();
+        }
+        while *reads > 0 {
+            *reads -= 1;
+            match self.link.discard(scratch) {
+                Received::Octets => {}
+                Received::Nothing => return Turned::Waits(Some(*until)),
+                Received::End if output => return Turned::Waits(Some(*until)),
+                Received::End => return Turned::Over,
+            }
+        }
+        Turned::Over
+    }
+
+    fn deadline(&mut self, now: Instant) -> Option<Instant> {
+        let reading = self.reading(now);
+        let clock = self.clock.observe(reading, &self.listening.patience);
+        if !self.released && now.saturating_duration_since(self.active) >= IDLE {
+            self.released = true;
+            self.link.release();
+        }
+        let idle = (!self.released).then(|| self.active + IDLE);
+        [clock, self.wake_at, idle].into_iter().flatten().min()
+    }
+}
+
+impl<P: ServerProtocol, H: Handler<P>> Drive for Session<P, H> {
+    fn ready(&mut self, event: &mio::event::Event) {
+        self.link.ready(event);
+    }
+
+    fn turn(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Turned {
+        self.draining |= cause.drain;
+        let again = match self.run(cause, now, scratch) {
+            Ok(again) => again,
+            Err(error) => {
+                self.fail(error, now);
+                false
+            }
+        };
+        if matches!(self.phase, Some(Phase::Closing { .. }) | None) {
+            return self.linger(now, scratch);
+        }
+        if again {
+            return Turned::Again;
+        }
+        Turned::Waits(self.deadline(now))
+    }
+
+    fn socket(&mut self) -> &mut TcpStream {
+        self.link.socket()
+    }
+
+    fn peer(&self) -> &Peer {
+        &self.peer
+    }
+}

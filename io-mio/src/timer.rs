@@ -1,0 +1,342 @@
+//! When a session's patience ends: the clock of one session, and the queue of all of them.
+//!
+//! This file knows waits, rates and instants. It reads no clock: the loop passes the time in.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    time::{Duration, Instant},
+};
+
+use proto_core::{Wait, WaitFor};
+
+/// The least rate at which a message must come in, or output be taken: a peer below it is cut off, however often
+/// it sends an octet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeastRate {
+    /// So many octets ...
+    pub octets: u64,
+    /// ... in each period of this length.
+    pub per: Duration,
+}
+
+impl Default for LeastRate {
+    /// 4 KiB a minute.
+    fn default() -> Self {
+        Self { octets: 4096, per: Duration::from_secs(60) }
+    }
+}
+
+/// How long is waited at most, whatever a machine allows. A machine names each wait with its own (RFC) length;
+/// the shorter of the two counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Patience {
+    /// For a name's addresses.
+    pub lookup: Duration,
+    /// For a connection, all addresses together.
+    pub connect: Duration,
+    /// For a greeting.
+    pub greeting: Duration,
+    /// For a command, as a server.
+    pub command: Duration,
+    /// For an answer, the rest of one, or the next part of a message: an absence of progress.
+    pub reply: Duration,
+    /// For the answer to the end of a message.
+    pub data_end: Duration,
+    /// For the TLS handshake.
+    pub tls: Duration,
+    /// The least rate of messages and of output.
+    pub rate: LeastRate,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            lookup: Duration::from_secs(15),
+            connect: Duration::from_secs(30),
+            greeting: Duration::from_secs(5 * 60),
+            command: Duration::MAX,
+            reply: Duration::MAX,
+            data_end: Duration::MAX,
+            tls: Duration::from_secs(30),
+            rate: LeastRate::default(),
+        }
+    }
+}
+
+impl Patience {
+    /// The same patience for everything but the server's next command: what a program's `--timeout` means.
+    #[must_use]
+    pub fn of(limit: Duration) -> Self {
+        Self {
+            lookup: limit,
+            connect: limit,
+            greeting: limit,
+            command: Duration::MAX,
+            reply: limit,
+            data_end: limit,
+            tls: limit,
+            rate: LeastRate { octets: 1, per: limit },
+        }
+    }
+
+    /// How long this may be awaited, as far as the driver is concerned.
+    #[must_use]
+    pub const fn limit(&self, for_: WaitFor) -> Duration {
+        match for_ {
+            WaitFor::Greeting => self.greeting,
+            WaitFor::Command => self.command,
+            WaitFor::Reply | WaitFor::Rest | WaitFor::Data => self.reply,
+            WaitFor::DataEnd => self.data_end,
+            WaitFor::Tls => self.tls,
+            _ => Duration::MAX,
+        }
+    }
+}
+
+/// What a clock says when its time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expired {
+    /// The machine's wait is over.
+    Wait(WaitFor),
+    /// Too little came of a message.
+    TooSlow,
+    /// Too little of the output was taken.
+    Stalled,
+}
+
+/// One session's clock.
+///
+/// * A new generation arms the wait anew; the same generation never does, whatever trickles in.
+/// * While output cannot leave, the wait stands still: a peer that is busy reading is not late. The output's own
+///   least rate is watched instead.
+/// * While a message comes in, generations move with each part, so its least rate is watched too.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    wait: Option<(Wait, Option<Instant>)>,
+    blocked_since: Option<Instant>,
+    incoming: Option<Window>,
+    outgoing: Option<Window>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    until: Option<Instant>,
+    from: u64,
+}
+
+/// What a clock looks at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    pub(crate) now: Instant,
+    pub(crate) wait: Wait,
+    /// How many octets came and went so far, on the wire.
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    /// Whether output waits that the socket does not take.
+    pub(crate) blocked: bool,
+    /// Whether we read at all: back-pressure is not the peer's fault.
+    pub(crate) reading: bool,
+}
+
+impl Clock {
+    /// Looks at the session and says when to look again at the latest.
+    pub(crate) fn observe(&mut self, see: Reading, patience: &Patience) -> Option<Instant> {
+        self.observe_wait(see, patience);
+        let rate = patience.rate;
+        let slow = see.wait.for_ == WaitFor::Data && see.reading && !see.blocked;
+        watch(&mut self.incoming, slow, see.received, see.now, rate);
+        watch(&mut self.outgoing, see.blocked, see.sent, see.now, rate);
+        self.deadline()
+    }
+
+    /// What has run out by now, if anything. An expired window that saw enough begins anew.
+    pub(crate) fn expired(&mut self, see: Reading, patience: &Patience) -> Option<Expired> {
+        self.observe(see, patience);
+        if see.blocked {
+            return overdue(&mut self.outgoing, see.sent, see.now, patience.rate).then_some(Expired::Stalled);
+        }
+        if overdue(&mut self.incoming, see.received, see.now, patience.rate) {
+            return Some(Expired::TooSlow);
+        }
+        match self.wait {
+            Some((wait, Some(at))) if at <= see.now => Some(Expired::Wait(wait.for_)),
+            _ => None,
+        }
+    }
+
+    /// The machine took a time-out and goes on: the same generation counts anew.
+    pub(crate) fn rearm(&mut self) {
+        self.wait = None;
+    }
+
+    fn observe_wait(&mut self, see: Reading, patience: &Patience) {
+        let limit = see.wait.after.min(patience.limit(see.wait.for_));
+        match &mut self.wait {
+            Some((armed, at)) if same(armed, &see.wait) => {
+                // What was blocked for a while is due that much later.
+                if let (Some(since), false) = (self.blocked_since, see.blocked) {
+                    *at = at.and_then(|at| at.checked_add(see.now.saturating_duration_since(since)));
+                }
+            }
+            _ => {
+                self.wait = Some((see.wait, see.now.checked_add(limit)));
+                self.blocked_since = None;
+            }
+        }
+        self.blocked_since = match self.blocked_since {
+            Some(since) if see.blocked => Some(since),
+            None if see.blocked => Some(see.now),
+            _ => None,
+        };
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let wait = match (self.blocked_since, &self.wait) {
+            (None, Some((_, at))) => *at,
+            _ => None,
+        };
+        let windows = [self.incoming, self.outgoing].into_iter().flatten().filter_map(|window| window.until);
+        windows.chain(wait).min()
+    }
+}
+
+/// A wait is the same while its generation and its kind are.
+fn same(a: &Wait, b: &Wait) -> bool {
+    a.generation == b.generation && a.for_ == b.for_
+}
+
+fn watch(window: &mut Option<Window>, on: bool, count: u64, now: Instant, rate: LeastRate) {
+    match (&window, on) {
+        (Some(_), true) | (None, false) => {}
+        (None, true) => *window = Some(Window { until: now.checked_add(rate.per), from: count }),
+        (Some(_), false) => *window = None,
+    }
+}
+
+fn overdue(window: &mut Option<Window>, count: u64, now: Instant, rate: LeastRate) -> bool {
+    let Some(seen) = *window else { return false };
+    if seen.until.is_none_or(|until| now < until) {
+        return false;
+    }
+    if count.saturating_sub(seen.from) < rate.octets {
+        return true;
+    }
+    *window = Some(Window { until: now.checked_add(rate.per), from: count });
+    false
+}
+
+/// Who is to be looked at when. Entries may be stale: whoever is looked at too early says when to look again.
+#[derive(Debug)]
+pub(crate) struct Timers<K: Ord> {
+    heap: BinaryHeap<Reverse<(Instant, K)>>,
+}
+
+impl<K: Ord> Timers<K> {
+    pub(crate) const fn new() -> Self {
+        Self { heap: BinaryHeap::new() }
+    }
+
+    pub(crate) fn push(&mut self, at: Instant, key: K) {
+        self.heap.push(Reverse((at, key)));
+    }
+
+    /// When the first entry is due.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// An entry that is due.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<(Instant, K)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(entry)| entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn see(now: Instant, for_: WaitFor, generation: u32) -> Reading {
+        let wait = Wait { for_, after: 10 * SECOND, generation };
+        Reading { now, wait, received: 0, sent: 0, blocked: false, reading: true }
+    }
+
+    #[test]
+    fn a_drip_does_not_extend_a_wait() {
+        let (start, patience, mut clock) = (Instant::now(), Patience::default(), Clock::default());
+        for second in 0..10 {
+            let mut reading = see(start + second * SECOND, WaitFor::Command, 1);
+            reading.received = u64::from(second);
+            assert_eq!(clock.expired(reading, &patience), None);
+            assert_eq!(clock.observe(reading, &patience), Some(start + 10 * SECOND));
+        }
+        let late = see(start + 10 * SECOND, WaitFor::Command, 1);
+        assert_eq!(clock.expired(late, &patience), Some(Expired::Wait(WaitFor::Command)));
+        let next = see(start + 10 * SECOND, WaitFor::Command, 2);
+        assert_eq!(clock.expired(next, &patience), None, "a complete step does extend it");
+    }
+
+    #[test]
+    fn a_wait_stands_still_while_output_cannot_leave() {
+        let (start, patience, mut clock) = (Instant::now(), Patience::default(), Clock::default());
+        clock.observe(see(start, WaitFor::Reply, 1), &patience);
+        let mut blocked = see(start + 2 * SECOND, WaitFor::Reply, 1);
+        blocked.blocked = true;
+        clock.observe(blocked, &patience);
+        let freed = see(start + 32 * SECOND, WaitFor::Reply, 1);
+        assert_eq!(clock.expired(freed, &patience), None);
+        assert_eq!(clock.observe(freed, &patience), Some(start + 40 * SECOND));
+    }
+
+    #[test]
+    fn a_message_must_keep_the_least_rate() {
+        let (start, mut clock) = (Instant::now(), Clock::default());
+        let patience = Patience { rate: LeastRate { octets: 100, per: 5 * SECOND }, ..Patience::default() };
+        let mut seen = None;
+        for second in 0..12u32 {
+            // Each octet is a new part with a new generation: the wait itself never ends.
+            let mut reading = see(start + second * SECOND, WaitFor::Data, second);
+            reading.received = if second < 5 { 30 * u64::from(second) } else { 150 + u64::from(second) };
+            seen = seen.or(clock.expired(reading, &patience).map(|why| (second, why)));
+        }
+        assert_eq!(
+            seen,
+            Some((10, Expired::TooSlow)),
+            "the first period was fast enough, the second was not"
+        );
+    }
+
+    #[test]
+    fn output_must_be_taken_at_the_least_rate() {
+        let (start, mut clock) = (Instant::now(), Clock::default());
+        let patience = Patience { rate: LeastRate { octets: 100, per: 5 * SECOND }, ..Patience::default() };
+        let at = |second: u32, sent| Reading {
+            sent,
+            blocked: true,
+            ..see(start + second * SECOND, WaitFor::Reply, 1)
+        };
+        assert_eq!(clock.expired(at(0, 0), &patience), None);
+        assert_eq!(clock.expired(at(5, 500), &patience), None);
+        assert_eq!(clock.expired(at(10, 501), &patience), Some(Expired::Stalled));
+    }
+
+    #[test]
+    fn timers_come_in_order() {
+        let now = Instant::now();
+        let mut timers = Timers::new();
+        for key in [3u32, 1, 2] {
+            timers.push(now + key * SECOND, key);
+        }
+        assert_eq!(timers.next(), Some(now + SECOND));
+        assert_eq!(timers.pop_due(now), None);
+        let due: Vec<u32> =
+            std::iter::from_fn(|| timers.pop_due(now + 2 * SECOND)).map(|(_, key)| key).collect();
+        assert_eq!(due, [1, 2]);
+    }
+}

@@ -1,0 +1,99 @@
+//! What a port speaks, told from the first octets that come from it.
+//!
+//! This file knows the first octets of a few protocols. It knows no certificate and no handshake.
+
+use std::fmt;
+
+/// What the first octets of a connection are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FirstOctets {
+    /// A TLS record (RFC 8446 §5.1).
+    Tls,
+    /// An SMTP greeting: `220 ` (RFC 5321 §4.2).
+    Smtp,
+    /// An IMAP greeting: `* OK` (RFC 9051 §7.1).
+    Imap,
+    /// A POP3 greeting: `+OK` (RFC 1939 §4).
+    Pop3,
+    /// HTTP.
+    Http,
+    /// SSH.
+    Ssh,
+    /// Something else that is not TLS.
+    Other,
+}
+
+impl FirstOctets {
+    /// Classifies what came first; `None` while nothing came.
+    #[must_use]
+    pub fn of(octets: &[u8]) -> Option<Self> {
+        Some(match octets {
+            [] => return None,
+            // Alert or handshake, and SSL 3's or any TLS's major version.
+            [0x15 | 0x16] | [0x15 | 0x16, 3, ..] => Self::Tls,
+            [b'*', ..] => Self::Imap,
+            [b'2' | b'4' | b'5', rest @ ..] if rest.iter().take(2).all(u8::is_ascii_digit) => Self::Smtp,
+            [b'+' | b'-', ..] => Self::Pop3,
+            _ if octets.starts_with(b"HTTP") => Self::Http,
+            _ if octets.starts_with(b"SSH-") => Self::Ssh,
+            _ => Self::Other,
+        })
+    }
+
+    /// What to try when this came where the other mode was expected.
+    #[must_use]
+    pub fn advice(self, name: &str, implicit: u16, starttls: u16) -> String {
+        match self {
+            Self::Tls => format!(
+                "use implicit TLS ({name}s://, usually port {implicit}), or the STARTTLS port (usually {starttls})"
+            ),
+            Self::Imap | Self::Smtp => format!(
+                "use STARTTLS ({name}://, usually port {starttls}), or the implicit-TLS port (usually {implicit})"
+            ),
+            Self::Pop3 | Self::Http | Self::Ssh | Self::Other => {
+                format!("check host and port: this is no {name} service")
+            }
+        }
+    }
+}
+
+impl fmt::Display for FirstOctets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls => "the port speaks TLS from the first octet, and cleartext was expected",
+            Self::Smtp => "the port speaks SMTP in cleartext, and TLS was expected",
+            Self::Imap => "the port speaks IMAP in cleartext, and TLS was expected",
+            Self::Pop3 => "the port speaks POP3 in cleartext, and TLS was expected",
+            Self::Http => "the port speaks HTTP",
+            Self::Ssh => "the port speaks SSH",
+            Self::Other => "what the port speaks is not TLS, and TLS was expected",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_octets_tell_the_mode() {
+        let rows: [(&[u8], FirstOctets); 9] = [
+            (b"\x16\x03\x01\x02\x00", FirstOctets::Tls),
+            (b"\x15\x03\x03\x00\x02", FirstOctets::Tls),
+            (b"220 mx.example ESMTP\r\n", FirstOctets::Smtp),
+            (b"554-no\r\n", FirstOctets::Smtp),
+            (b"* OK ready", FirstOctets::Imap),
+            (b"+OK pop", FirstOctets::Pop3),
+            (b"HTTP/1.1 400", FirstOctets::Http),
+            (b"SSH-2.0-x", FirstOctets::Ssh),
+            (b"\x16\x99", FirstOctets::Other),
+        ];
+        for (octets, found) in rows {
+            assert_eq!(FirstOctets::of(octets), Some(found), "{octets:?}");
+        }
+        assert_eq!(FirstOctets::of(b""), None);
+        assert!(FirstOctets::Imap.advice("imap", 993, 143).contains("143"));
+        assert!(FirstOctets::Tls.advice("smtp", 465, 587).contains("smtps://"));
+    }
+}

@@ -1,0 +1,270 @@
+//! What TLS made of a connection: what was negotiated, or why not and what to try.
+//!
+//! This file translates. It takes no decision: who is trusted is decided in `verify`.
+
+use std::{fmt, sync::Arc};
+
+use proto_core::ChannelBinding;
+use rustls::{AlertDescription, CertificateError, Connection, PeerIncompatible};
+
+use super::certificate::{Certificate, Fingerprint, end_point_hash};
+
+/// What was negotiated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsInfo {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite, by its RFC name.
+    pub cipher: String,
+    /// The name that the client asked for (SNI), as a server sees it.
+    pub server_name: Option<String>,
+    /// The server's certificate, as a client sees it.
+    pub certificate: Option<Arc<Certificate>>,
+}
+
+impl TlsInfo {
+    pub(crate) fn of(connection: &Connection) -> Self {
+        let (server_name, certificate) = match connection {
+            Connection::Server(server) => (server.server_name().map(Into::into), None),
+            Connection::Client(client) => (
+                None,
+                client
+                    .peer_certificates()
+                    .and_then(|chain| chain.first())
+                    .map(Certificate::read)
+                    .map(Arc::new),
+            ),
+        };
+        Self {
+            version: match connection.protocol_version() {
+                Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+                _ => "TLSv1.2",
+            },
+            cipher: connection
+                .negotiated_cipher_suite()
+                .map(|suite| format!("{:?}", suite.suite()).replace("TLS13_", "TLS_"))
+                .unwrap_or_default(),
+            server_name,
+            certificate,
+        }
+    }
+}
+
+/// What ties an authentication to this very connection: the exporter under TLS 1.3 (RFC 9266), else the server's
+/// certificate (RFC 5929 §4).
+pub(crate) fn binding(
+    connection: &Connection,
+    own_chain: Option<&rustls::pki_types::CertificateDer<'_>>,
+) -> ChannelBinding {
+    if connection.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3) {
+        let label = b"EXPORTER-Channel-Binding";
+        return connection
+            .export_keying_material([0u8; 32], label, Some(b""))
+            .map_or(ChannelBinding::None, ChannelBinding::TlsExporter);
+    }
+    let leaf = match connection {
+        Connection::Client(client) => client.peer_certificates().and_then(|chain| chain.first()),
+        Connection::Server(_) => own_chain,
+    };
+    leaf.and_then(end_point_hash).map_or(ChannelBinding::None, ChannelBinding::TlsServerEndPoint)
+}
+
+/// Why TLS was not established, or broke.
+#[derive(Debug, Clone)]
+pub struct TlsError {
+    /// Why.
+    pub cause: TlsCause,
+    /// What the server's certificate says, if it came.
+    pub certificate: Option<Arc<Certificate>>,
+}
+
+/// Why TLS was not established, or broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsCause {
+    /// Nobody who is trusted vouches for the certificate.
+    UnknownIssuer,
+    /// The certificate vouches for itself.
+    SelfSigned,
+    /// The server uses an authority's certificate (CA:TRUE) as its own.
+    AuthorityAsLeaf,
+    /// The certificate was valid until this day.
+    Expired(String),
+    /// The certificate is valid from this day on.
+    NotYetValid(String),
+    /// The certificate is for other names.
+    WrongName {
+        /// The name that was asked for.
+        expected: String,
+        /// The names that it is for.
+        found: Vec<String>,
+    },
+    /// The certificate was revoked.
+    Revoked,
+    /// The certificate is not the pinned one.
+    PinMismatch {
+        /// The fingerprint of the one that came.
+        found: Fingerprint,
+    },
+    /// The certificate cannot be used for another reason.
+    BadCertificate(String),
+    /// No TLS version in common.
+    Version,
+    /// No cipher suite or key exchange in common.
+    Cipher,
+    /// The peer ended the handshake with this alert (RFC 8446 §6).
+    Alert(String),
+    /// The peer speaks something else, or breaks the rules of TLS.
+    Garbled(String),
+}
+
+impl TlsError {
+    pub(crate) fn new(error: &rustls::Error, certificate: Option<Arc<Certificate>>) -> Self {
+        let seen = certificate.as_deref();
+        let cause = match error {
+            rustls::Error::InvalidCertificate(error) => certificate_cause(error, seen),
+            rustls::Error::AlertReceived(alert) => alert_cause(*alert),
+            rustls::Error::PeerIncompatible(why) => incompatible_cause(why),
+            error => TlsCause::Garbled(error.to_string()),
+        };
+        Self { cause, certificate }
+    }
+
+    /// Whether the same may well succeed later.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        false
+    }
+
+    /// What to try.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        Some(match &self.cause {
+            TlsCause::UnknownIssuer => {
+                "if the server's authority is your own, give its certificate as a CA file; else do not go on".into()
+            }
+            TlsCause::SelfSigned | TlsCause::AuthorityAsLeaf => match &self.certificate {
+                Some(seen) => format!(
+                    "if this is your own server, compare the fingerprint there and pin it: {}",
+                    seen.fingerprint
+                ),
+                None => "if this is your own server, pin its fingerprint".into(),
+            },
+            TlsCause::Expired(_) => "the server's operator must renew it; check this machine's clock".into(),
+            TlsCause::NotYetValid(_) => "check this machine's clock".into(),
+            TlsCause::WrongName { found, .. } => match found.first() {
+                Some(name) => format!("use the server's own name, perhaps {name}"),
+                None => "use the server's own name".into(),
+            },
+            TlsCause::PinMismatch { found } => format!(
+                "if the server's operator announced a new certificate, compare and pin {found}; else somebody is in \
+                 between: do not go on"
+            ),
+            TlsCause::Version => "the server must offer TLS 1.2 or 1.3 (RFC 8996)".into(),
+            TlsCause::Cipher => {
+                "the server must offer forward secrecy (ECDHE) with AES-GCM or ChaCha20: it may offer RSA key \
+                 exchange or CBC only"
+                    .into()
+            }
+            TlsCause::Revoked => "do not go on; tell the server's operator".into(),
+            TlsCause::BadCertificate(_) | TlsCause::Alert(_) | TlsCause::Garbled(_) => return None,
+        })
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            TlsCause::UnknownIssuer => {
+                f.write_str("nobody who is trusted vouches for the server's certificate")?
+            }
+            TlsCause::SelfSigned => f.write_str("the server's certificate is self-signed")?,
+            TlsCause::AuthorityAsLeaf => {
+                f.write_str("the server uses an authority's certificate (CA:TRUE) as its own")?;
+            }
+            TlsCause::Expired(day) => write!(f, "the server's certificate expired on {day}")?,
+            TlsCause::NotYetValid(day) => write!(f, "the server's certificate is not valid before {day}")?,
+            TlsCause::WrongName { expected, found } => {
+                write!(f, "the server's certificate is not for {expected}, but for {}", list(found))?;
+            }
+            TlsCause::Revoked => f.write_str("the server's certificate was revoked")?,
+            TlsCause::PinMismatch { found } => {
+                write!(f, "the server's certificate is not the pinned one, but {found}")?;
+            }
+            TlsCause::BadCertificate(why) => write!(f, "the server's certificate cannot be used: {why}")?,
+            TlsCause::Version => f.write_str("no TLS version in common: the server offers only TLS < 1.2")?,
+            TlsCause::Cipher => f.write_str("no TLS cipher suite in common")?,
+            TlsCause::Alert(alert) => write!(f, "the peer ended TLS with the alert {alert}")?,
+            TlsCause::Garbled(why) => write!(f, "what came is not proper TLS: {why}")?,
+        }
+        match (&self.cause, &self.certificate) {
+            (TlsCause::UnknownIssuer, Some(seen)) if !seen.issuer.is_empty() => {
+                write!(f, " (issued by {})", seen.issuer)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+fn certificate_cause(error: &CertificateError, seen: Option<&Certificate>) -> TlsCause {
+    use CertificateError as E;
+    let self_signed = seen.is_some_and(|seen| seen.self_signed);
+    match error {
+        E::UnknownIssuer if self_signed => TlsCause::SelfSigned,
+        E::UnknownIssuer => TlsCause::UnknownIssuer,
+        E::Expired | E::ExpiredContext { .. } => {
+            TlsCause::Expired(seen.map(Certificate::not_after_day).unwrap_or_default())
+        }
+        E::NotValidYet | E::NotValidYetContext { .. } => {
+            TlsCause::NotYetValid(seen.map(Certificate::not_before_day).unwrap_or_default())
+        }
+        E::NotValidForName | E::NotValidForNameContext { .. } => TlsCause::WrongName {
+            expected: match error {
+                E::NotValidForNameContext { expected, .. } => expected.to_str().into_owned(),
+                _ => "the name asked for".into(),
+            },
+            found: seen.map(|seen| seen.names.clone()).unwrap_or_default(),
+        },
+        E::Revoked => TlsCause::Revoked,
+        E::ApplicationVerificationFailure => match seen {
+            // Only the pinning verifier says this.
+            Some(seen) => TlsCause::PinMismatch { found: seen.fingerprint },
+            None => TlsCause::BadCertificate(error.to_string()),
+        },
+        error if format!("{error:?}").contains("CaUsedAsEndEntity") => TlsCause::AuthorityAsLeaf,
+        error => TlsCause::BadCertificate(error.to_string()),
+    }
+}
+
+fn alert_cause(alert: AlertDescription) -> TlsCause {
+    match alert {
+        AlertDescription::ProtocolVersion => TlsCause::Version,
+        AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => TlsCause::Cipher,
+        alert => TlsCause::Alert(format!("{alert:?}")),
+    }
+}
+
+fn incompatible_cause(why: &PeerIncompatible) -> TlsCause {
+    use PeerIncompatible as P;
+    match why {
+        P::ServerTlsVersionIsDisabledByOurConfig
+        | P::ServerDoesNotSupportTls12Or13
+        | P::Tls12NotOffered
+        | P::Tls12NotOfferedOrEnabled
+        | P::Tls13RequiredForQuic
+        | P::SupportedVersionsExtensionRequired => TlsCause::Version,
+        P::NoCipherSuitesInCommon | P::NoKxGroupsInCommon | P::NoEcPointFormatsInCommon => TlsCause::Cipher,
+        why => TlsCause::Garbled(format!("{why:?}")),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "no name at all".into(),
+        names if names.len() > 8 => format!("{} and {} more", names[..8].join(", "), names.len() - 8),
+        names => names.join(", "),
+    }
+}
