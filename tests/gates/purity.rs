@@ -1,0 +1,88 @@
+//! The protocol crates touch nothing of the world, and one place in the workspace vouches for TLS.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Every Rust file below `folder`.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// What a file's program says, without its comments and its tests.
+fn program(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_protocol_crates_have_no_std_no_unsafe_and_no_world() {
+    for name in ["proto-core", "proto-imap", "proto-smtp"] {
+        let lib = fs::read_to_string(root().join(name).join("src/lib.rs")).unwrap();
+        for line in ["#![no_std]", "#![forbid(unsafe_code)]"] {
+            assert!(lib.contains(line), "{name} lacks {line}");
+        }
+        for path in sources(&root().join(name).join("src")) {
+            let program = program(&path);
+            for word in ["extern crate std", "std::", "unsafe", "Instant", "SystemTime", "TcpStream", "thread_local"] {
+                let found = program.match_indices(word).any(|(at, _)| {
+                    !program[..at].ends_with(|char: char| char.is_alphanumeric() || char == '_')
+                });
+                assert!(!found, "{} says {word}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn one_place_vouches_for_tls() {
+    let mut places = Vec::new();
+    for name in ["proto-core", "proto-imap", "proto-smtp", "io-mio", "mailstore", "mailwire"] {
+        for path in sources(&root().join(name).join("src")) {
+            let count = program(&path).matches("Secure::tls(").count();
+            places.extend(std::iter::repeat_n(path, count));
+        }
+    }
+    assert_eq!(places.len(), 1, "{places:?}");
+    assert!(places[0].components().any(|part| part.as_os_str() == "io-mio"), "{places:?}");
+}
+
+#[test]
+fn nobody_trusts_a_local_channel_but_tests() {
+    for name in ["io-mio", "mailwire"] {
+        for path in sources(&root().join(name).join("src")) {
+            assert!(!program(&path).contains("trusted_local("), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_arrows_point_one_way() {
+    let forbidden: [(&str, &[&str]); 5] = [
+        ("proto-core", &["proto-imap", "proto-smtp", "io-mio", "mailstore", "mailwire", "mio", "rustls"]),
+        ("proto-imap", &["proto-smtp", "io-mio", "mailstore", "mailwire", "mio", "rustls"]),
+        ("proto-smtp", &["proto-imap", "io-mio", "mailstore", "mailwire", "mio", "rustls"]),
+        ("io-mio", &["mailstore", "mailwire"]),
+        ("mailstore", &["proto-core", "proto-imap", "proto-smtp", "io-mio", "mailwire"]),
+    ];
+    for (name, others) in forbidden {
+        let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
+        for line in manifest.lines() {
+            let key = line.split(['.', '=', ' ']).next().unwrap_or_default();
+            assert!(!others.contains(&key), "{name} depends on {key}");
+        }
+    }
+}

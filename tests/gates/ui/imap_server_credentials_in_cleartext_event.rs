@@ -1,0 +1,12 @@
+//! No event on cleartext holds credentials.
+
+use proto_core::Cleartext;
+use proto_imap::server::Event;
+
+fn spy(event: Event<'_, Cleartext>) {
+    if let Event::Auth(request) = event {
+        let _ = request.question();
+    }
+}
+
+fn main() {}

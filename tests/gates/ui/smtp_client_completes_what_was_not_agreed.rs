@@ -1,0 +1,10 @@
+//! An upgrade that the server has not agreed to cannot be completed.
+
+use proto_core::{RecvBuffer, Secure, Upgrade as _};
+use proto_smtp::client::StartTls;
+
+fn complete(negotiation: StartTls, secure: Secure, rx: &mut RecvBuffer) {
+    let _ = negotiation.complete(secure, rx);
+}
+
+fn main() {}
