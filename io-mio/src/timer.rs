@@ -111,11 +111,13 @@ pub(crate) enum Expired {
 /// * A new generation arms the wait anew; the same generation never does, whatever trickles in.
 /// * While output cannot leave, the wait stands still: a peer that is busy reading is not late. The output's own
 ///   least rate is watched instead.
+/// * What we say ourselves moves the wait for an answer to it: nobody can answer what has not left.
 /// * While a message comes in, generations move with each part, so its least rate is watched too.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
     wait: Option<(Wait, Option<Instant>)>,
     blocked_since: Option<Instant>,
+    sent: u64,
     incoming: Option<Window>,
     outgoing: Option<Window>,
 }
@@ -157,12 +159,11 @@ impl Clock {
         if see.blocked {
             return overdue(&mut self.outgoing, see.sent, see.now, patience.rate).then_some(Expired::Stalled);
         }
-        if overdue(&mut self.incoming, see.received, see.now, patience.rate) {
-            return Some(Expired::TooSlow);
-        }
         match self.wait {
             Some((wait, Some(at))) if at <= see.now => Some(Expired::Wait(wait.for_)),
-            _ => None,
+            _ => {
+                overdue(&mut self.incoming, see.received, see.now, patience.rate).then_some(Expired::TooSlow)
+            }
         }
     }
 
@@ -173,8 +174,11 @@ impl Clock {
 
     fn observe_wait(&mut self, see: Reading, patience: &Patience) {
         let limit = see.wait.after.min(patience.limit(see.wait.for_));
+        let answer = matches!(see.wait.for_, WaitFor::Reply | WaitFor::DataEnd);
+        let spoke = answer && see.sent != self.sent;
+        self.sent = see.sent;
         match &mut self.wait {
-            Some((armed, at)) if same(armed, &see.wait) => {
+            Some((armed, at)) if same(armed, &see.wait) && !spoke => {
                 // What was blocked for a while is due that much later.
                 if let (Some(since), false) = (self.blocked_since, see.blocked) {
                     *at = at.and_then(|at| at.checked_add(see.now.saturating_duration_since(since)));
@@ -292,6 +296,25 @@ mod tests {
         let freed = see(start + 32 * SECOND, WaitFor::Reply, 1);
         assert_eq!(clock.expired(freed, &patience), None);
         assert_eq!(clock.observe(freed, &patience), Some(start + 40 * SECOND));
+    }
+
+    #[test]
+    fn an_answer_is_awaited_from_when_the_question_has_left() {
+        let (start, patience, mut clock) = (Instant::now(), Patience::default(), Clock::default());
+        for second in 0..30 {
+            let sent = u64::from(second);
+            let reading = Reading { sent, ..see(start + second * SECOND, WaitFor::Reply, 1) };
+            assert_eq!(clock.observe(reading, &patience), Some(start + (second + 10) * SECOND));
+        }
+        for second in 0..30 {
+            let sent = u64::from(second);
+            let reading = Reading { sent, ..see(start + second * SECOND, WaitFor::Command, 2) };
+            assert_eq!(
+                clock.observe(reading, &patience),
+                Some(start + 10 * SECOND),
+                "no command is an answer"
+            );
+        }
     }
 
     #[test]

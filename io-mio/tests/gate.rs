@@ -1,0 +1,242 @@
+//! The TLS gate, from both sides: what passes it, and that nothing else does.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod toy;
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
+
+use io_mio::{Error, Kind, ListenerTls, Patience, ReactorLimits, Security, TlsVersions};
+use proto_core::{ChannelBinding, PeerError};
+use toy::{Config, Server, ask, connect, line, localhost};
+
+#[test]
+fn implicit_tls_of_both_versions() {
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::Implicit(identity.server()));
+    for (versions, name) in [(TlsVersions::Tls12, "TLSv1.2"), (TlsVersions::Tls13, "TLSv1.3")] {
+        let tls = authority.trust().versions(versions).unwrap();
+        let mut connection = connect(server.address, Security::ImplicitTls, tls).unwrap();
+        assert_eq!(connection.tls_info().unwrap().version, name);
+        assert_eq!(line(&mut connection).unwrap(), "220 toy");
+        assert_eq!(ask(&mut connection, "PING one").unwrap(), "PONG one");
+        assert_eq!(ask(&mut connection, "QUIT").unwrap(), "221 bye");
+        connection.close().unwrap();
+        server.saw(&format!("secured {name} Some(\"localhost\")"));
+    }
+    server.saw("closed: done");
+}
+
+#[test]
+fn starttls_of_both_versions() {
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::StartTls(identity.server()));
+    for (versions, name) in [(TlsVersions::Tls12, "TLSv1.2"), (TlsVersions::Tls13, "TLSv1.3")] {
+        let tls = authority.trust().versions(versions).unwrap();
+        let mut connection = connect(server.address, Security::StartTls, tls).unwrap();
+        let info = connection.tls_info().unwrap().clone();
+        assert_eq!(info.version, name);
+        assert_eq!(info.certificate.unwrap().names, ["localhost"]);
+        assert_eq!(ask(&mut connection, "PING two").unwrap(), "PONG two");
+        server.saw(&format!("secured {name}"));
+        server.saw("tls PING two");
+    }
+}
+
+#[test]
+fn channel_bindings_are_those_of_the_version() {
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::Implicit(identity.server()));
+    let binding = |versions| {
+        let tls = authority.trust().versions(versions).unwrap();
+        let connection = connect(server.address, Security::ImplicitTls, tls).unwrap();
+        connection.machine().1.binding().clone()
+    };
+    assert!(matches!(binding(TlsVersions::Tls13), ChannelBinding::TlsExporter(octets) if octets != [0; 32]));
+    assert_ne!(binding(TlsVersions::Tls13), binding(TlsVersions::Tls13), "each connection has its own");
+    let ChannelBinding::TlsServerEndPoint(hash) = binding(TlsVersions::Tls12) else { panic!("TLS 1.2") };
+    assert_eq!(hash, identity.server().fingerprint().octets(), "a SHA-256 signature: the fingerprint itself");
+}
+
+/// What a peer who injects `octets` behind STARTTLS, cut at `at`, brings about.
+fn inject(address: SocketAddr, octets: &[u8], at: usize) -> Vec<u8> {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut greeting = [0; 9];
+    socket.read_exact(&mut greeting).unwrap();
+    socket.write_all(&octets[..at]).unwrap();
+    std::thread::sleep(Duration::from_millis(3));
+    // The server may have closed already.
+    let _ = socket.write_all(&octets[at..]);
+    let mut rest = Vec::new();
+    let _ = socket.read_to_end(&mut rest);
+    rest
+}
+
+#[test]
+fn a_command_behind_starttls_is_fatal_at_every_split() {
+    let (_, identity) = localhost();
+    let hello = client_hello();
+    let bare = b"STARTTLS\r\nPING evil\r\n".to_vec();
+    let glued = [b"STARTTLS\r\nPING evil\r\n", &hello[..]].concat();
+    let early = [b"STARTTLS\r\n", &hello[..]].concat();
+    for (octets, splits) in [(&bare, 0..bare.len()), (&glued, 0..40), (&early, 0..10)] {
+        let server = Server::start(ListenerTls::StartTls(identity.server()));
+        for at in splits.clone() {
+            let answer = inject(server.address, octets, at);
+            // Nothing, the answer to STARTTLS, and perhaps a TLS alert: never an answer to the command.
+            let rest = answer.strip_prefix(b"220 ready\r\n").unwrap_or(&answer);
+            assert!(rest.is_empty() || rest[0] == 0x15, "split {at}: {answer:?}");
+        }
+        let log = server.logged();
+        assert!(log.iter().all(|line| !line.contains("PING") && !line.contains("secured")), "{log:?}");
+        let closed = log.iter().filter(|line| line.contains("in cleartext behind STARTTLS")).count();
+        assert_eq!(closed, splits.len(), "{log:?}");
+    }
+}
+
+#[test]
+fn an_answer_behind_starttls_is_fatal_at_every_split() {
+    let (authority, _) = localhost();
+    let answer = b"220 ready\r\nPONG forged\r\n";
+    for at in 0..=answer.len() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            socket.set_nodelay(true).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket.write_all(b"220 toy\r\n").unwrap();
+            let mut command = [0; 10];
+            socket.read_exact(&mut command).unwrap();
+            assert_eq!(&command, b"STARTTLS\r\n");
+            socket.write_all(&answer[..at]).unwrap();
+            std::thread::sleep(Duration::from_millis(3));
+            let _ = socket.write_all(&answer[at..]);
+            let _ = socket.read_to_end(&mut Vec::new());
+        });
+        let error = connect(address, Security::StartTls, authority.trust()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Security, "split {at}: {error}");
+        let plaintext = proto_core::Error::Peer(PeerError::PlaintextAfterStartTls);
+        assert!(matches!(error, Error::Protocol(error) if error == plaintext), "split {at}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn starttls_refused_does_not_fall_back() {
+    let (authority, _) = localhost();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        socket.write_all(b"220 toy\r\n").unwrap();
+        let mut command = [0; 10];
+        socket.read_exact(&mut command).unwrap();
+        socket.write_all(b"454 not now\r\n").unwrap();
+        let mut rest = Vec::new();
+        let _ = socket.read_to_end(&mut rest);
+        (rest, listener)
+    });
+    let error = connect(address, Security::StartTls, authority.trust()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Security, "{error}");
+    let (rest, listener) = server.join().unwrap();
+    assert!(rest.is_empty(), "nothing more was said in cleartext");
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "and nothing else was tried");
+}
+
+#[test]
+fn a_handshake_that_never_comes_is_not_waited_for() {
+    let (_, identity) = localhost();
+    let mut patience = Patience::default();
+    patience.tls = Duration::from_millis(200);
+    let tls = ListenerTls::StartTls(identity.server());
+    let server = Server::with(tls, Config::default(), patience.clone(), ReactorLimits::default());
+    let begun = Instant::now();
+    let answer = inject(server.address, b"STARTTLS\r\n", 10);
+    let rest = answer.strip_prefix(b"220 ready\r\n").unwrap();
+    assert!(rest.is_empty() || rest[0] == 0x15, "a closing alert at most: {rest:?}");
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    server.saw("closed: the TLS handshake did not finish within 200ms");
+    // Nor are single octets of it, however many.
+    let implicit = ListenerTls::Implicit(identity.server());
+    let server = Server::with(implicit, Config::default(), patience, ReactorLimits::default());
+    let mut socket = TcpStream::connect(server.address).unwrap();
+    let begun = Instant::now();
+    let hello = client_hello();
+    let dripped = hello.iter().take_while(|&&octet| {
+        std::thread::sleep(Duration::from_millis(20));
+        socket.write_all(&[octet]).is_ok()
+    });
+    assert!(dripped.count() < 150);
+    assert!(begun.elapsed() < Duration::from_secs(4));
+}
+
+#[test]
+fn truncation_is_no_end_of_data() {
+    let (authority, identity) = localhost();
+    let config = server_config(&identity);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    for orderly in [true, false] {
+        let (listener, config) = (listener.try_clone().unwrap(), config.clone());
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut tls = rustls::ServerConnection::new(config).unwrap();
+            tls.writer().write_all(b"220 toy\r\nDATA 100\r\nhalf of it").unwrap();
+            while tls.is_handshaking() || tls.wants_write() {
+                tls.complete_io(&mut socket).unwrap();
+            }
+            if orderly {
+                tls.send_close_notify();
+                tls.complete_io(&mut socket).unwrap();
+            }
+            socket.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = socket.read_to_end(&mut Vec::new());
+        });
+        let mut connection = connect(address, Security::ImplicitTls, authority.trust()).unwrap();
+        let error = connection.drive(|_, _, _| Ok::<Option<()>, Error>(None)).unwrap_err();
+        let expected = if orderly { PeerError::UnexpectedEnd } else { PeerError::Truncated };
+        assert!(matches!(error, Error::Protocol(proto_core::Error::Peer(why)) if why == expected), "{error}");
+        drop(connection);
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_client_that_cuts_tls_off_is_noticed() {
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::Implicit(identity.server()));
+    let mut connection = connect(server.address, Security::ImplicitTls, authority.trust()).unwrap();
+    assert_eq!(line(&mut connection).unwrap(), "220 toy");
+    drop(connection);
+    server.saw("closed: TLS ended without its closing alert");
+}
+
+fn server_config(identity: &toy::Identity) -> std::sync::Arc<rustls::ServerConfig> {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+    let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes()).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap().into()
+}
+
+fn client_hello() -> Vec<u8> {
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let mut tls = rustls::ClientConnection::new(config.into(), "localhost".try_into().unwrap()).unwrap();
+    let mut hello = Vec::new();
+    tls.write_tls(&mut hello).unwrap();
+    hello
+}

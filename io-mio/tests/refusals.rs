@@ -1,0 +1,300 @@
+//! Who is refused and what the user is told: certificates, versions, wrong modes.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod toy;
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use io_mio::{
+    Connector, Error, Fingerprint, Kind, ListenerTls, Security, TlsCause, TlsClient, TlsError, TlsVersions,
+    Trace, TraceWriter, connector::Step, tls::FirstOctets,
+};
+use toy::{Authority, Config, Identity, Server, Toy, ask, bridge, connect, line, localhost, target};
+
+/// What a client that trusts `tls` says of a server with this identity. The server hears of no session.
+fn refused(identity: &Identity, tls: TlsClient) -> TlsError {
+    let server = Server::start(ListenerTls::Implicit(identity.server()));
+    let Err(Error::Tls(error)) = connect(server.address, Security::ImplicitTls, tls) else {
+        panic!("accepted")
+    };
+    assert!(server.logged().iter().all(|line| !line.contains("secured")), "{:?}", server.logged());
+    *error
+}
+
+#[test]
+fn an_unknown_authority() {
+    let (_, identity) = localhost();
+    let error = refused(&identity, Authority::new("Another Authority").trust());
+    assert_eq!(error.cause, TlsCause::UnknownIssuer);
+    assert!(error.to_string().contains("Toy Authority"), "{error}");
+    assert!(error.advice().unwrap().contains("CA file"));
+}
+
+#[test]
+fn an_expired_certificate_and_one_from_the_future() {
+    let authority = Authority::new("Toy Authority");
+    let expired = authority.identity("localhost", |params| {
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 2, 3);
+    });
+    let error = refused(&expired, authority.trust());
+    assert_eq!(error.cause, TlsCause::Expired("2020-02-03".into()));
+    let future =
+        authority.identity("localhost", |params| params.not_before = rcgen::date_time_ymd(2090, 1, 2));
+    let error = refused(&future, authority.trust());
+    assert_eq!(error.cause, TlsCause::NotYetValid("2090-01-02".into()));
+    assert!(error.advice().unwrap().contains("clock"));
+}
+
+#[test]
+fn a_certificate_for_another_name() {
+    let authority = Authority::new("Toy Authority");
+    let error = refused(&authority.identity("mail.example", |_| {}), authority.trust());
+    let expected = TlsCause::WrongName { expected: "localhost".into(), found: vec!["mail.example".into()] };
+    assert_eq!(error.cause, expected);
+    assert!(error.advice().unwrap().contains("perhaps mail.example"));
+}
+
+#[test]
+fn the_name_to_verify_is_the_users() {
+    let authority = Authority::new("Toy Authority");
+    let identity = authority.identity("mail.example", |_| {});
+    let server = Server::start(ListenerTls::Implicit(identity.server()));
+    let target = target(server.address, Security::ImplicitTls).verify_name("mail.example.");
+    let connector = Connector::new(authority.trust());
+    let mut connection = connector.connect::<Toy>(&target, &Config::default()).unwrap();
+    assert_eq!(line(&mut connection).unwrap(), "220 toy");
+    server.saw("secured TLSv1.3 Some(\"mail.example\")");
+}
+
+#[test]
+fn a_self_signed_authority_as_leaf_passes_by_its_pin_only() {
+    let identity = bridge();
+    let error = refused(&identity, Authority::new("Another Authority").trust());
+    assert_eq!(error.cause, TlsCause::AuthorityAsLeaf);
+    let pin = identity.server().fingerprint();
+    assert!(error.advice().unwrap().contains(&pin.to_string()), "the advice says what to pin");
+    // Trusting it as an authority does not make it a leaf.
+    let error = refused(&identity, TlsClient::authorities_pem(identity.chain.as_bytes()).unwrap());
+    assert_eq!(error.cause, TlsCause::AuthorityAsLeaf);
+    for versions in [TlsVersions::Tls12, TlsVersions::Tls13] {
+        let server = Server::start(ListenerTls::StartTls(identity.server()));
+        let tls = TlsClient::pinned([pin]).unwrap().versions(versions).unwrap();
+        let mut connection = connect(server.address, Security::StartTls, tls).unwrap();
+        assert_eq!(ask(&mut connection, "PING pinned").unwrap(), "PONG pinned");
+    }
+}
+
+#[test]
+fn a_self_signed_certificate_is_called_so() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let identity = Identity { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() };
+    let error = refused(&identity, Authority::new("Another Authority").trust());
+    assert_eq!(error.cause, TlsCause::SelfSigned);
+    assert!(error.advice().unwrap().contains(&identity.server().fingerprint().to_string()));
+}
+
+#[test]
+fn another_certificate_than_the_pinned_one() {
+    let identity = bridge();
+    let error = refused(&identity, TlsClient::pinned([Fingerprint::of(b"another")]).unwrap());
+    assert_eq!(error.cause, TlsCause::PinMismatch { found: identity.server().fingerprint() });
+    assert!(TlsClient::pinned([]).is_err(), "no pin is not every pin");
+}
+
+#[test]
+fn any_certificate_by_its_dangerous_name() {
+    let server = Server::start(ListenerTls::Implicit(bridge().server()));
+    let tls = TlsClient::danger_accept_any_certificate().unwrap();
+    let mut connection = connect(server.address, Security::ImplicitTls, tls).unwrap();
+    assert_eq!(line(&mut connection).unwrap(), "220 toy");
+}
+
+#[test]
+fn no_version_in_common() {
+    let (authority, identity) = localhost();
+    for (ours, theirs) in [(TlsVersions::Tls12, TlsVersions::Tls13), (TlsVersions::Tls13, TlsVersions::Tls12)]
+    {
+        let server = Server::start(ListenerTls::Implicit(identity.server_with(theirs)));
+        let tls = authority.trust().versions(ours).unwrap();
+        let error = connect(server.address, Security::ImplicitTls, tls).unwrap_err();
+        assert!(matches!(&error, Error::Tls(error) if error.cause == TlsCause::Version), "{error}");
+        assert!(error.advice().unwrap().contains("TLS 1.2 or 1.3"));
+    }
+}
+
+#[test]
+fn a_server_that_offers_only_old_versions() {
+    // A server hello that chooses TLS 1.1, and an alert that says the same.
+    let hello =
+        [&b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02"[..], &[7; 32], b"\x00\xc0\x09\x00"].concat();
+    let alert = b"\x15\x03\x01\x00\x02\x02\x46".to_vec();
+    for answer in [hello, alert] {
+        let (address, thread) = raw(answer, 1);
+        let tls = TlsClient::danger_accept_any_certificate().unwrap();
+        let error = connect(address, Security::ImplicitTls, tls).unwrap_err();
+        assert!(matches!(&error, Error::Tls(error) if error.cause == TlsCause::Version), "{error}");
+        thread.join().unwrap();
+    }
+    let (address, thread) = raw(b"\x15\x03\x03\x00\x02\x02\x28".to_vec(), 1);
+    let tls = TlsClient::danger_accept_any_certificate().unwrap();
+    let error = connect(address, Security::ImplicitTls, tls).unwrap_err();
+    assert!(matches!(&error, Error::Tls(error) if error.cause == TlsCause::Cipher), "{error}");
+    thread.join().unwrap();
+}
+
+#[test]
+fn the_wrong_mode_is_recognised_in_all_four_ways() {
+    let (authority, identity) = localhost();
+    let begun = Instant::now();
+    // Implicit TLS to a port that greets in cleartext.
+    for (greeting, found) in [
+        (&b"220 mx.example ESMTP\r\n"[..], FirstOctets::Smtp),
+        (b"* OK ready\r\n", FirstOctets::Imap),
+        (b"+OK pop\r\n", FirstOctets::Pop3),
+    ] {
+        let (address, thread) = raw(greeting.to_vec(), 0);
+        let error = connect(address, Security::ImplicitTls, authority.trust()).unwrap_err();
+        assert!(matches!(&error, Error::WrongTlsMode { found: seen, .. } if *seen == found), "{error}");
+        assert_eq!(error.kind(), Kind::Config);
+        thread.join().unwrap();
+    }
+    let server = Server::start(ListenerTls::StartTls(identity.server()));
+    let error = connect(server.address, Security::ImplicitTls, authority.trust()).unwrap_err();
+    assert!(error.advice().unwrap().contains("STARTTLS (toy://, usually port 143)"), "{error}");
+    server.saw("the port speaks TLS from the first octet");
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    // STARTTLS to a port that waits for TLS and says nothing.
+    let begun = Instant::now();
+    let server = Server::start(ListenerTls::Implicit(identity.server()));
+    let error = connect(server.address, Security::StartTls, authority.trust()).unwrap_err();
+    assert!(matches!(error, Error::WrongTlsMode { found: FirstOctets::Tls, .. }), "{error}");
+    assert!(error.advice().unwrap().contains("implicit TLS (toys://, usually port 993)"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    // Cleartext to the same port, as another program may do it.
+    let mut socket = TcpStream::connect(server.address).unwrap();
+    socket.write_all(b"EHLO toy\r\n").unwrap();
+    socket.read_to_end(&mut Vec::new()).unwrap();
+    // An alert where a greeting was due.
+    let (address, thread) = raw(b"\x15\x03\x03\x00\x02\x02\x28".to_vec(), 0);
+    let error = connect(address, Security::StartTls, authority.trust()).unwrap_err();
+    assert!(matches!(error, Error::WrongTlsMode { found: FirstOctets::Tls, .. }), "{error}");
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_server_that_is_only_slow_is_waited_for() {
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::StartTls(identity.server()));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let behind = server.address;
+    // What stands in between holds everything up for longer than the silence that is suspicious.
+    let thread = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let (_probe, _) = listener.accept().unwrap();
+        let mut server = TcpStream::connect(behind).unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        let back = std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+        let _ = std::io::copy(&mut client, &mut server);
+        let _ = server.shutdown(std::net::Shutdown::Write);
+        let _ = back.join();
+    });
+    let mut connection = connect(address, Security::StartTls, authority.trust()).unwrap();
+    assert_eq!(ask(&mut connection, "PING slow").unwrap(), "PONG slow");
+    connection.close().unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+fn each_stage_is_told_and_a_refused_certificate_too() {
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::StartTls(identity.server()));
+    let told = |tls: TlsClient| {
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let heard = steps.clone();
+        let connector = Connector::new(tls).observer(move |report| {
+            let name = match &report.step {
+                Step::Resolved(_) => "resolved".into(),
+                Step::Connected(_) => "connected".into(),
+                Step::Greeted => "greeted".into(),
+                Step::TlsBegun => "tls begun".into(),
+                Step::Certificate(seen) => format!("certificate of {}", seen.names.join(" ")),
+                Step::TlsDone(info) => info.version.into(),
+                _ => "?".to_owned(),
+            };
+            heard.lock().unwrap().push(name);
+        });
+        let target = target(server.address, Security::StartTls);
+        let made = connector.connect::<Toy>(&target, &Config::default()).is_ok();
+        let steps = steps.lock().unwrap().clone();
+        (made, steps)
+    };
+    let begin = ["resolved", "connected", "greeted", "tls begun", "certificate of localhost"];
+    assert_eq!(
+        told(authority.trust()),
+        (true, [&begin[..], &["TLSv1.3"]].concat().iter().map(|s| (*s).into()).collect())
+    );
+    let other = Authority::new("Another Authority").trust();
+    assert_eq!(told(other), (false, begin.iter().map(|s| (*s).into()).collect()));
+}
+
+#[test]
+fn a_trace_shows_the_conversation_and_no_secret() {
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+    impl Write for Shared {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::StartTls(identity.server()));
+    let out = Shared::default();
+    let sink = out.clone();
+    let connector = Connector::new(authority.trust())
+        .trace(move || Box::new(TraceWriter::new(sink.clone())) as Box<dyn Trace>);
+    let target = target(server.address, Security::StartTls);
+    let mut connection = connector.connect::<Toy>(&target, &Config::default()).unwrap();
+    connection.with(|machine, tx| machine.0.secret("PASS hunter2", tx));
+    assert_eq!(ask(&mut connection, "PING x").unwrap(), "PONG x");
+    connection.close().unwrap();
+    let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+    for part in [
+        "S: 220 toy",
+        "C: STARTTLS",
+        "S: 220 ready",
+        "-- TLSv1.3 TLS_",
+        "C= [12 octets redacted]",
+        "S= PONG x",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+/// A server that says `answer` (after it heard `hears` octets), then waits for the end.
+fn raw(answer: Vec<u8>, hears: usize) -> (SocketAddr, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.read_exact(&mut vec![0; hears]).unwrap();
+        socket.write_all(&answer).unwrap();
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    (address, thread)
+}

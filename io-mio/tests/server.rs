@@ -1,0 +1,259 @@
+//! Many sessions on one reactor: idle ones, slow ones, greedy ones, broken ones.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod toy;
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use io_mio::{LeastRate, ListenerTls, Patience, ReactorLimits, Security};
+use toy::{Config, Server, ask, connect, line, localhost};
+
+fn plain() -> Server {
+    Server::start(ListenerTls::None)
+}
+
+/// A client that has read its greeting.
+fn client(server: &Server) -> BufReader<TcpStream> {
+    let socket = TcpStream::connect(server.address).unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut client = BufReader::new(socket);
+    assert_eq!(read_line(&mut client), "220 toy\r\n");
+    client
+}
+
+fn read_line(client: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    client.read_line(&mut line).unwrap();
+    line
+}
+
+fn say(client: &mut BufReader<TcpStream>, line: &str) {
+    client.get_mut().write_all(line.as_bytes()).unwrap();
+}
+
+#[test]
+fn two_thousand_idle_sessions_do_not_slow_one_down() {
+    let mut limits = ReactorLimits::default();
+    limits.connections_per_address = 3000;
+    let server = Server::with(ListenerTls::None, Config::default(), Patience::default(), limits);
+    let mut idle: Vec<_> = (0..2000).map(|_| client(&server)).collect();
+    let mut busy = client(&server);
+    let begun = Instant::now();
+    for number in 0..100 {
+        say(&mut busy, &format!("PING {number}\r\n"));
+        assert_eq!(read_line(&mut busy), format!("PONG {number}\r\n"));
+    }
+    assert!(begun.elapsed() < Duration::from_millis(1000), "{:?}: no step takes long", begun.elapsed());
+    // Idle for long enough that their buffers were given back, they still answer.
+    std::thread::sleep(Duration::from_millis(3500));
+    for client in idle.iter_mut().step_by(100) {
+        say(client, "PING still\r\n");
+        assert_eq!(read_line(client), "PONG still\r\n");
+    }
+}
+
+#[test]
+fn pipelined_commands_are_answered_in_order() {
+    let server = plain();
+    let mut client = client(&server);
+    let batch: String = (0..2000).map(|number| format!("PING {number}\r\n")).collect();
+    let mut writer = client.get_ref().try_clone().unwrap();
+    let thread = std::thread::spawn(move || writer.write_all(batch.as_bytes()).unwrap());
+    for number in 0..2000 {
+        assert_eq!(read_line(&mut client), format!("PONG {number}\r\n"));
+    }
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_worker_answers_later_and_the_order_stays() {
+    let server = plain();
+    let mut clients: Vec<_> = (0..4).map(|_| client(&server)).collect();
+    for client in &mut clients {
+        say(client, "LATE one\r\nPING two\r\nLATE three\r\n");
+    }
+    for client in &mut clients {
+        assert_eq!(read_line(client), "LATE one\r\n");
+        assert_eq!(read_line(client), "PONG two\r\n");
+        assert_eq!(read_line(client), "LATE three\r\n");
+    }
+}
+
+#[test]
+fn a_session_that_is_gone_before_the_worker_is_done_harms_nobody() {
+    let server = plain();
+    let mut gone = client(&server);
+    say(&mut gone, "LATE one\r\n");
+    drop(gone);
+    let mut other = client(&server);
+    std::thread::sleep(Duration::from_millis(200));
+    say(&mut other, "PING two\r\n");
+    assert_eq!(read_line(&mut other), "PONG two\r\n");
+}
+
+#[test]
+fn a_panic_costs_one_session() {
+    let server = plain();
+    let (mut bad, mut good) = (client(&server), client(&server));
+    say(&mut bad, "PANIC\r\n");
+    assert_eq!(read_line(&mut bad), "", "closed");
+    say(&mut good, "PING on\r\n");
+    assert_eq!(read_line(&mut good), "PONG on\r\n");
+}
+
+#[test]
+fn a_drip_does_not_extend_the_wait_for_a_command() {
+    let config = Config { command: Duration::from_millis(400), ..Config::default() };
+    let server = Server::with(ListenerTls::None, config, Patience::default(), ReactorLimits::default());
+    let mut client = client(&server);
+    let begun = Instant::now();
+    let mut writer = client.get_ref().try_clone().unwrap();
+    let drip = std::thread::spawn(move || {
+        while writer.write_all(b"P").is_ok() && begun.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    assert_eq!(read_line(&mut client), "421 too slow\r\n");
+    let took = begun.elapsed();
+    assert!((300..1500).contains(&took.as_millis()), "{took:?}");
+    drop(client);
+    drip.join().unwrap();
+    server.saw("closed: the client gave no command in time");
+}
+
+#[test]
+fn a_message_below_the_least_rate_is_cut_off() {
+    let mut patience = Patience::default();
+    patience.rate = LeastRate { octets: 1000, per: Duration::from_millis(300) };
+    let server = Server::with(ListenerTls::None, Config::default(), patience, ReactorLimits::default());
+    let mut client = client(&server);
+    say(&mut client, "PUT 100000\r\n");
+    let begun = Instant::now();
+    // Each part moves the machine's own wait: only the rate tells.
+    while client.get_mut().write_all(b"x").is_ok() && begun.elapsed() < Duration::from_secs(3) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    server.saw("closed: ");
+}
+
+#[test]
+fn a_reader_that_stops_costs_little_memory_and_is_cut_off() {
+    let mut patience = Patience::default();
+    patience.rate = LeastRate { octets: 1000, per: Duration::from_millis(500) };
+    let server = Server::with(ListenerTls::None, Config::default(), patience, ReactorLimits::default());
+    let before = resident();
+    let mut greedy = client(&server);
+    say(&mut greedy, "GET 1000000000\r\n");
+    let mut other = client(&server);
+    say(&mut other, "PING meanwhile\r\n");
+    assert_eq!(read_line(&mut other), "PONG meanwhile\r\n");
+    server.saw("closed: the peer did not take what was sent within 500ms");
+    assert!(resident() < before + 32 * 1024, "{before} to {} KiB", resident());
+}
+
+#[test]
+fn a_large_answer_arrives_whole_under_tls_and_not() {
+    let (authority, identity) = localhost();
+    let server = plain();
+    let mut reader = client(&server);
+    let size = 64 * 1024 * 1024;
+    say(&mut reader, &format!("GET {size}\r\nPING after\r\n"));
+    assert_eq!(read_line(&mut reader), format!("DATA {size}\r\n"));
+    let read = std::io::copy(&mut (&mut reader).take(size), &mut std::io::sink()).unwrap();
+    assert_eq!(read, size);
+    assert_eq!(read_line(&mut reader), "PONG after\r\n");
+
+    let server = Server::start(ListenerTls::StartTls(identity.server()));
+    let mut connection = connect(server.address, Security::StartTls, authority.trust()).unwrap();
+    assert_eq!(ask(&mut connection, &format!("GET {size}\r\nPING after")).unwrap(), format!("DATA {size}"));
+    let mut got = 0;
+    let after = connection.drive(|turn, _, _| match turn {
+        io_mio::Turn::Event(toy::Event::Chunk(chunk)) => {
+            got += chunk.len() as u64;
+            Ok(None)
+        }
+        io_mio::Turn::Event(toy::Event::Line(line)) => Ok::<_, io_mio::Error>(Some(line.to_owned())),
+        _ => Ok(None),
+    });
+    assert_eq!((after.unwrap().as_str(), got), ("PONG after", size));
+}
+
+#[test]
+fn limits_hold_per_address_and_in_all() {
+    let mut limits = ReactorLimits::default();
+    limits.connections_per_address = 3;
+    let server = Server::with(ListenerTls::None, Config::default(), Patience::default(), limits);
+    let clients: Vec<_> = (0..3).map(|_| client(&server)).collect();
+    let mut fourth = BufReader::new(TcpStream::connect(server.address).unwrap());
+    assert_eq!(read_line(&mut fourth), "421 too busy\r\n");
+    drop(clients);
+    server.saw("closed: done");
+    std::thread::sleep(Duration::from_millis(100));
+    client(&server);
+}
+
+#[test]
+fn a_shutdown_lets_a_message_finish_and_says_good_bye() {
+    let server = plain();
+    let (mut idle, mut busy) = (client(&server), client(&server));
+    say(&mut busy, "PUT 10\r\n12345");
+    server.saw("clear PUT 10");
+    server.handle.shut_down(Duration::from_secs(5));
+    assert_eq!(read_line(&mut idle), "421 going down\r\n");
+    assert_eq!(read_line(&mut idle), "");
+    say(&mut busy, "67890");
+    assert_eq!(read_line(&mut busy), "GOT 10\r\n");
+    assert_eq!(read_line(&mut busy), "421 going down\r\n");
+    drop((idle, busy));
+    drop(server);
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_ever() {
+    let server = plain();
+    let mut busy = client(&server);
+    say(&mut busy, "PUT 10\r\n12345");
+    server.saw("clear PUT 10");
+    let begun = Instant::now();
+    server.handle.shut_down(Duration::from_millis(200));
+    assert_eq!(read_line(&mut busy), "");
+    assert!(begun.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn what_was_said_last_is_not_lost_by_closing() {
+    let server = plain();
+    let mut client = client(&server);
+    // Much more than the server reads after QUIT: closing at once would reset the connection under the answer.
+    say(&mut client, "QUIT\r\n");
+    let _ = client.get_mut().write_all(&[b'x'; 100_000]);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(read_line(&mut client), "221 bye\r\n");
+    server.saw("closed: done");
+}
+
+#[test]
+fn implicit_tls_sessions_are_served_side_by_side() {
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::Implicit(identity.server()));
+    let mut open: Vec<_> =
+        (0..50).map(|_| connect(server.address, Security::ImplicitTls, authority.trust()).unwrap()).collect();
+    for (number, connection) in open.iter_mut().enumerate() {
+        assert_eq!(line(connection).unwrap(), "220 toy");
+        assert_eq!(ask(connection, &format!("PING {number}")).unwrap(), format!("PONG {number}"));
+    }
+}
+
+/// What this process holds in memory, in KiB.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
