@@ -107,7 +107,8 @@ impl<M: Machine> Connection<M> {
             }
             let link = &mut self.pump.link;
             let queued = link.tx.queued_total();
-            if link.tx.len() < LOW_WATER {
+            let asked = link.tx.len() < LOW_WATER;
+            if asked {
                 let done = step(Turn::Writable, &mut self.machine, &mut link.tx)?;
                 if done.is_some() {
                     link.transmit()?;
@@ -115,7 +116,8 @@ impl<M: Machine> Connection<M> {
                 }
             }
             link.transmit()?;
-            if link.tx.queued_total() != queued && link.tx.len() < LOW_WATER {
+            let asked_in_vain = asked && link.tx.queued_total() == queued;
+            if link.tx.len() < LOW_WATER && !asked_in_vain {
                 continue;
             }
             if self.machine.is_closed() {
