@@ -40,7 +40,7 @@ impl Way {
     }
 
     /// A connector that reports each stage to `observer`.
-    pub(crate) fn connector(&self, observer: impl FnMut(&Report) + Send + 'static) -> Connector {
+    pub(crate) fn connector(&self, observer: impl Fn(&Report) + Send + Sync + 'static) -> Connector {
         let mut connector = Connector::new(self.tls.clone()).observer(observer);
         if let Some(seconds) = self.options.timeout {
             connector = connector.patience(Patience::of(Duration::from_secs(seconds)));

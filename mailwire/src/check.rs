@@ -1,0 +1,211 @@
+//! `check`: one stage after the other, a line each, and for the one that fails why and what to try.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use io_mio::connector::Step;
+use io_mio::{Certificate, Report};
+use serde::Serialize;
+
+use crate::cli::{CheckArgs, Stage};
+use crate::connect::Way;
+use crate::failure::{Failure, Kind};
+use crate::output::Output;
+use crate::url::{Protocol, TlsMode, Url};
+use crate::{imap, smtp};
+
+/// Runs the command.
+pub(crate) fn run(arguments: &CheckArgs) -> Result<(), Failure> {
+    let output = Output::from(arguments.output);
+    let way = Way::new(&arguments.url, &arguments.connection)?;
+    let last = arguments.stop_after.unwrap_or(Stage::Folders);
+    let progress = Progress::new(&way, output, last)?;
+    // A prompt in the middle would spoil the times: the password is asked for before anything begins.
+    let credentials = if last >= Stage::Login { way.credentials()? } else { None };
+    let observer = progress.clone();
+    let connector = way.connector(move |report| observer.observe(report));
+    let result = match way.url.protocol {
+        Protocol::Imap => imap::check(&way, &connector, credentials, &progress),
+        Protocol::Smtp => smtp::check(&way, &connector, credentials, &progress),
+    };
+    match result {
+        Ok(()) | Err(Stop::Here) => {
+            progress.finish(None);
+            Ok(())
+        }
+        Err(Stop::Failed(failure)) => {
+            progress.finish(Some(&failure));
+            // Its line has been shown, reason and advice included.
+            Err(failure)
+        }
+    }
+}
+
+/// Why a check ends early.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The last stage that was asked for is done.
+    Here,
+    /// A stage failed.
+    Failed(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// What has been passed, and where it is shown.
+#[derive(Clone)]
+pub(crate) struct Progress(Arc<Mutex<Inner>>);
+
+struct Inner {
+    output: Output,
+    url: Url,
+    /// The stages still to come, in the order in which this way passes them.
+    to_come: Vec<Stage>,
+    last: Stage,
+    lines: Vec<Line>,
+    /// The certificate that came, accepted or not.
+    certificate: Option<String>,
+    since: Instant,
+}
+
+#[derive(Serialize)]
+struct Line {
+    stage: &'static str,
+    ok: bool,
+    ms: f64,
+    detail: String,
+    #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+}
+
+impl Progress {
+    fn new(way: &Way, output: Output, last: Stage) -> Result<Self, Failure> {
+        let mut to_come = match (way.is_cleartext()?, way.url.tls) {
+            (true, _) => vec![Stage::Name, Stage::Tcp, Stage::Greeting],
+            (false, TlsMode::StartTls) => {
+                vec![Stage::Name, Stage::Tcp, Stage::Greeting, Stage::Tls, Stage::Certificate]
+            }
+            (false, TlsMode::Implicit) => {
+                vec![Stage::Name, Stage::Tcp, Stage::Tls, Stage::Certificate, Stage::Greeting]
+            }
+        };
+        to_come.extend([Stage::Capabilities, Stage::Login]);
+        if way.url.protocol == Protocol::Imap {
+            to_come.push(Stage::Folders);
+        }
+        let (url, since) = (way.url.clone(), Instant::now());
+        let inner = Inner { output, url, to_come, last, lines: Vec::new(), certificate: None, since };
+        Ok(Self(Arc::new(Mutex::new(inner))))
+    }
+
+    /// A stage of the connection was passed.
+    fn observe(&self, report: &Report) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &report.step {
+            Step::Resolved(addresses) => {
+                let addresses: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+                inner.pass(Stage::Name, report.took, addresses.join(", "));
+            }
+            Step::Connected(address) => inner.pass(Stage::Tcp, report.took, address.to_string()),
+            Step::Greeted => inner.pass(Stage::Greeting, report.took, "ready for STARTTLS".to_owned()),
+            Step::TlsDone(info) => {
+                inner.pass(Stage::Tls, report.took, format!("{} {}", info.version, info.cipher));
+                if let Some(certificate) = &info.certificate {
+                    inner.pass(Stage::Certificate, Duration::ZERO, describe(certificate));
+                }
+            }
+            Step::Certificate(certificate) => inner.certificate = Some(describe(certificate)),
+            _ => {}
+        }
+        inner.since = Instant::now();
+    }
+
+    /// A stage of the session was passed. Ends the check if it was the last one asked for.
+    pub(crate) fn pass(&self, stage: Stage, detail: impl Into<String>) -> Result<(), Stop> {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let took = inner.since.elapsed();
+        inner.pass(stage, took, detail.into());
+        inner.since = Instant::now();
+        if stage == inner.last { Err(Stop::Here) } else { Ok(()) }
+    }
+
+    /// Ends the check if what the connection has passed by itself was all that was asked for.
+    pub(crate) fn connected(&self) -> Result<(), Stop> {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.to_come.contains(&inner.last) { Ok(()) } else { Err(Stop::Here) }
+    }
+
+    fn finish(&self, failure: Option<&Failure>) {
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(failure) = failure {
+            inner.fail(failure);
+        }
+        let value = serde_json::json!({
+            "url": inner.url.to_string(),
+            "ok": failure.is_none(),
+            "stages": inner.lines,
+        });
+        inner.output.json(&value);
+    }
+}
+
+impl Inner {
+    fn pass(&mut self, stage: Stage, took: Duration, detail: String) {
+        self.to_come.retain(|other| *other != stage);
+        self.show(stage, true, took, detail, None);
+    }
+
+    /// The next stage failed. A certificate that came and was refused is a stage of its own.
+    fn fail(&mut self, failure: &Failure) {
+        let next = self.to_come.first().copied().unwrap_or(Stage::Folders);
+        let took = self.since.elapsed();
+        let (stage, detail) = match &self.certificate {
+            Some(certificate) if next == Stage::Tls => {
+                (Stage::Certificate, format!("{} (it is {certificate})", failure.what))
+            }
+            _ => (next, failure.what.clone()),
+        };
+        self.show(stage, false, took, detail, failure.advice.clone());
+    }
+
+    fn show(&mut self, stage: Stage, ok: bool, took: Duration, detail: String, advice: Option<String>) {
+        let line = Line { stage: word(stage), ok, ms: (took.as_secs_f64() * 1e5).round() / 100.0, detail, advice };
+        self.output.marked(ok, format!("{:13}{:>9.1} ms  {}", line.stage, line.ms, line.detail));
+        self.lines.push(line);
+    }
+}
+
+const fn word(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Name => "name",
+        Stage::Tcp => "tcp",
+        Stage::Greeting => "greeting",
+        Stage::Tls => "tls",
+        Stage::Certificate => "certificate",
+        Stage::Capabilities => "capabilities",
+        Stage::Login => "login",
+        Stage::Folders => "folders",
+    }
+}
+
+/// A certificate on one line.
+fn describe(certificate: &Certificate) -> String {
+    let names = if certificate.names.is_empty() { certificate.subject.clone() } else { certificate.names.join(", ") };
+    format!("for {names}; until {}; {}", certificate.not_after_day(), certificate.fingerprint)
+}
+
+/// A check that names no user ends behind the capabilities.
+pub(crate) fn no_user() -> String {
+    "no user in the URL: login and what follows were not tried".to_owned()
+}
+
+/// A log-in that failed.
+pub(crate) fn refused(text: &str) -> Failure {
+    Failure::new(Kind::Refused, format!("the server refused the log-in: {text}")).advise(
+        "check user name and password; many providers want an app password, or an OAuth token (--token-command)",
+    )
+}
