@@ -107,11 +107,11 @@ impl Error {
             Self::Lookup { .. } => Kind::NoHost,
             Self::Connect { .. } | Self::Io { .. } | Self::Closed | Self::Busy => Kind::Unavailable,
             Self::TimedOut { .. } => Kind::Timeout,
-            Self::WrongTlsMode { .. } | Self::Config(_) => Kind::Config,
+            Self::Config(_) => Kind::Config,
             Self::Tls(_) => Kind::Security,
             Self::Protocol(proto_core::Error::Limit(proto_core::Limit::Time(_))) => Kind::Timeout,
             Self::Protocol(error) if error.is_security() => Kind::Security,
-            Self::Protocol(_) | Self::Panicked => Kind::Protocol,
+            Self::Protocol(_) | Self::WrongTlsMode { .. } | Self::Panicked => Kind::Protocol,
         }
     }
 

@@ -209,7 +209,7 @@ impl Reactor {
         self.accept(now);
         self.give_turns(now);
         if self.draining.is_some_and(|until| until <= now) {
-            self.close_all();
+            self.close_all(now);
         }
         Ok(())
     }
@@ -398,8 +398,11 @@ impl Reactor {
         self.free.push(index);
     }
 
-    fn close_all(&mut self) {
+    fn close_all(&mut self, now: Instant) {
         for index in 0..self.slots.len() {
+            if let Some(session) = &mut self.slots[index].session {
+                let _ = catch_unwind(AssertUnwindSafe(|| session.abort(now)));
+            }
             self.remove(index as u32);
         }
     }

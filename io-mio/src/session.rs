@@ -52,6 +52,8 @@ pub(crate) enum Turned {
 pub(crate) trait Drive: Send {
     fn ready(&mut self, event: &mio::event::Event);
     fn turn(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Turned;
+    /// The reactor ends this session now.
+    fn abort(&mut self, now: Instant);
     fn socket(&mut self) -> &mut TcpStream;
     fn peer(&self) -> &Peer;
 }
@@ -381,11 +383,14 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         if matches!(self.phase, Some(Phase::Closing { .. })) {
             return;
         }
-        let level = match why {
-            Closed::Failed(_) => "failed",
-            Closed::Done | Closed::Shutdown => "done",
-        };
-        tracing::debug!(protocol = P::NAME, peer = %self.peer.address, level, "session over");
+        match why {
+            Closed::Failed(error) => {
+                tracing::debug!(protocol = P::NAME, peer = %self.peer.address, %error, "session failed");
+            }
+            Closed::Done | Closed::Shutdown => {
+                tracing::debug!(protocol = P::NAME, peer = %self.peer.address, "session over");
+            }
+        }
         if let Some(mut handler) = self.handler.take() {
             handler.closed(why);
         }
@@ -400,6 +405,10 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         let output = self.link.has_output();
         let Some(Phase::Closing { until, shut, reads }) = &mut self.phase else { return Turned::Over };
         if sent.is_err() || *until <= now {
+            return Turned::Over;
+        }
+        if !output && self.link.rx.is_closed() {
+            // Both sides have said everything.
             return Turned::Over;
         }
         if !output && !*shut {
@@ -451,6 +460,11 @@ impl<P: ServerProtocol, H: Handler<P>> Drive for Session<P, H> {
             return Turned::Again;
         }
         Turned::Waits(self.deadline(now))
+    }
+
+    fn abort(&mut self, now: Instant) {
+        self.close(&Closed::Shutdown, now);
+        let _ = self.link.transmit();
     }
 
     fn socket(&mut self) -> &mut TcpStream {

@@ -210,6 +210,48 @@ fn truncation_is_no_end_of_data() {
 }
 
 #[test]
+fn plaintext_in_an_established_session_is_fatal() {
+    let (authority, identity) = localhost();
+    let config = server_config(&identity);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut tls = rustls::ServerConnection::new(config).unwrap();
+        tls.writer().write_all(b"220 toy\r\n").unwrap();
+        while tls.is_handshaking() || tls.wants_write() {
+            tls.complete_io(&mut socket).unwrap();
+        }
+        socket.write_all(b"235 forged\r\n250 forged\r\n").unwrap();
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    let mut connection = connect(address, Security::ImplicitTls, authority.trust()).unwrap();
+    let mut lines = Vec::new();
+    let error = connection.drive(|turn, _, _| {
+        lines.push(format!("{turn:?}"));
+        Ok::<Option<()>, Error>(None)
+    });
+    assert_eq!(error.unwrap_err().kind(), Kind::Security);
+    assert!(lines.iter().all(|line| !line.contains("forged")), "{lines:?}");
+    drop(connection);
+    server.join().unwrap();
+}
+
+#[test]
+fn one_place_vouches_for_tls() {
+    fn count(folder: &std::path::Path) -> usize {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries
+            .map(|path| match path.is_dir() {
+                true => count(&path),
+                false => std::fs::read_to_string(path).unwrap().matches("Secure::tls(").count(),
+            })
+            .sum()
+    }
+    assert_eq!(count(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src")), 1);
+}
+
+#[test]
 fn a_client_that_cuts_tls_off_is_noticed() {
     let (authority, identity) = localhost();
     let server = Server::start(ListenerTls::Implicit(identity.server()));

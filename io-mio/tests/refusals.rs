@@ -163,7 +163,7 @@ fn the_wrong_mode_is_recognised_in_all_four_ways() {
         let (address, thread) = raw(greeting.to_vec(), 0);
         let error = connect(address, Security::ImplicitTls, authority.trust()).unwrap_err();
         assert!(matches!(&error, Error::WrongTlsMode { found: seen, .. } if *seen == found), "{error}");
-        assert_eq!(error.kind(), Kind::Config);
+        assert_eq!(error.kind(), Kind::Protocol);
         thread.join().unwrap();
     }
     let server = Server::start(ListenerTls::StartTls(identity.server()));

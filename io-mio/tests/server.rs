@@ -225,6 +225,7 @@ fn a_shutdown_does_not_wait_for_ever() {
     server.handle.shut_down(Duration::from_millis(200));
     assert_eq!(read_line(&mut busy), "");
     assert!(begun.elapsed() < Duration::from_secs(2));
+    server.saw("closed: shutdown");
 }
 
 #[test]
