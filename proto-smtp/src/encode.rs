@@ -1,0 +1,295 @@
+//! Writing: commands and replies, strictly.
+//!
+//! This file knows how what [`types`](crate::types) holds is written. Its arguments were checked when they were
+//! made; the text of a reply is cleaned here, whatever it was made of.
+
+use proto_core::SendBuffer;
+
+use crate::ascii;
+use crate::types::{ChunkEnd, Code, Command, EnhancedCode, Extra, Mail, Notify, Rcpt, Response};
+
+/// The longest text of one line of a reply: a line has at most 512 octets with code and CRLF (RFC 5321 §4.5.3.1.5).
+const TEXT: usize = 480;
+
+/// Writes a command. A secret in it is kept apart in the buffer, and wiped.
+pub fn command(command: &Command<'_>, tx: &mut SendBuffer) {
+    match command {
+        Command::Ehlo(name) => word("EHLO ", name.as_str(), tx),
+        Command::Helo(name) => word("HELO ", name.as_str(), tx),
+        Command::Lhlo(name) => word("LHLO ", name.as_str(), tx),
+        Command::StartTls => tx.put(b"STARTTLS\r\n"),
+        Command::Auth { mechanism, initial } => {
+            tx.put(b"AUTH ");
+            clean(mechanism.as_bytes(), tx);
+            if let Some(initial) = initial {
+                tx.put(b" ");
+                // Base64 is printable. What is not cancels the exchange at once.
+                let good = initial.iter().all(u8::is_ascii_graphic);
+                tx.put_secret(if good { initial } else { b"*" });
+            }
+            tx.put(b"\r\n");
+        }
+        Command::Mail(command) => mail(command, tx),
+        Command::Rcpt(command) => rcpt(command, tx),
+        Command::Data => tx.put(b"DATA\r\n"),
+        Command::Bdat { size, end } => {
+            tx.put(b"BDAT ");
+            number(*size, tx);
+            tx.put(match end {
+                ChunkEnd::More => b"\r\n",
+                ChunkEnd::Last => b" LAST\r\n",
+            });
+        }
+        Command::Rset => tx.put(b"RSET\r\n"),
+        Command::Noop => tx.put(b"NOOP\r\n"),
+        Command::Vrfy(text) => word("VRFY ", text, tx),
+        Command::Expn(text) => word("EXPN ", text, tx),
+        Command::Help => tx.put(b"HELP\r\n"),
+        Command::Quit => tx.put(b"QUIT\r\n"),
+        Command::Other { verb, argument: "" } => word(verb, "", tx),
+        Command::Other { verb, argument } => {
+            clean(verb.as_bytes(), tx);
+            word(" ", argument, tx);
+        }
+    }
+}
+
+/// A verb, its argument and the end of the line. The argument is printable when it was read or made by this crate;
+/// where a caller made it, it is cleaned.
+fn word(verb: &str, argument: &str, tx: &mut SendBuffer) {
+    clean(verb.as_bytes(), tx);
+    clean(argument.as_bytes(), tx);
+    tx.put(b"\r\n");
+}
+
+fn number(value: u64, tx: &mut SendBuffer) {
+    tx.put(ascii::digits(value, &mut [0; 20]));
+}
+
+fn mail(mail: &Mail<'_>, tx: &mut SendBuffer) {
+    tx.put(b"MAIL FROM:<");
+    tx.put(mail.from.as_str().as_bytes());
+    tx.put(b">");
+    if let Some(size) = mail.size {
+        tx.put(b" SIZE=");
+        number(size, tx);
+    }
+    if let Some(body) = mail.body {
+        tx.put(b" BODY=");
+        tx.put(body.as_str().as_bytes());
+    }
+    if mail.utf8 {
+        tx.put(b" SMTPUTF8");
+    }
+    if let Some(auth) = &mail.auth {
+        tx.put(b" AUTH=");
+        tx.put(auth.as_str().as_bytes());
+    }
+    if let Some(ret) = mail.ret {
+        tx.put(b" RET=");
+        tx.put(ret.as_str().as_bytes());
+    }
+    if let Some(envid) = &mail.envid {
+        tx.put(b" ENVID=");
+        tx.put(envid.as_str().as_bytes());
+    }
+    extra(&mail.extra, tx);
+    tx.put(b"\r\n");
+}
+
+fn rcpt(rcpt: &Rcpt<'_>, tx: &mut SendBuffer) {
+    tx.put(b"RCPT TO:<");
+    tx.put(rcpt.to.as_str().as_bytes());
+    tx.put(b">");
+    if let Some(value) = rcpt.notify {
+        tx.put(b" NOTIFY=");
+        notify(value, tx);
+    }
+    if let Some(original) = &rcpt.original {
+        tx.put(b" ORCPT=");
+        tx.put(original.kind().as_bytes());
+        tx.put(b";");
+        tx.put(original.address().as_str().as_bytes());
+    }
+    extra(&rcpt.extra, tx);
+    tx.put(b"\r\n");
+}
+
+fn notify(value: Notify, tx: &mut SendBuffer) {
+    let reasons =
+        [(Notify::SUCCESS, "SUCCESS"), (Notify::FAILURE, "FAILURE"), (Notify::DELAY, "DELAY")];
+    let mut separator: &[u8] = b"";
+    for (reason, name) in reasons {
+        if value.contains(reason) {
+            tx.put(separator);
+            tx.put(name.as_bytes());
+            separator = b",";
+        }
+    }
+    if separator.is_empty() {
+        tx.put(b"NEVER");
+    }
+}
+
+fn extra(extra: &Extra<'_>, tx: &mut SendBuffer) {
+    if extra.is_empty() {
+        return;
+    }
+    for parameter in extra.iter() {
+        tx.put(b" ");
+        tx.put(parameter.keyword.as_bytes());
+        if let Some(value) = parameter.value {
+            tx.put(b"=");
+            tx.put(value.as_bytes());
+        }
+    }
+}
+
+/// Writes a reply: each line of its text with the code, `-` on all but the last.
+pub fn response(response: &Response<'_>, tx: &mut SendBuffer) {
+    let mut pieces = response.lines().flat_map(pieces).peekable();
+    while let Some(piece) = pieces.next() {
+        let separator = if pieces.peek().is_some() { b'-' } else { b' ' };
+        reply_line(response.code(), separator, response.enhanced(), piece, tx);
+    }
+}
+
+/// One line of a reply.
+pub(crate) fn reply_line(
+    code: Code,
+    separator: u8,
+    enhanced: Option<EnhancedCode>,
+    text: &[u8],
+    tx: &mut SendBuffer,
+) {
+    let [a, b, c] = code.digits();
+    tx.put(&[a, b, c, separator]);
+    if let Some(enhanced) = enhanced {
+        number(u64::from(enhanced.class()), tx);
+        for part in [enhanced.subject(), enhanced.detail()] {
+            tx.put(b".");
+            number(u64::from(part), tx);
+        }
+        if !text.is_empty() {
+            tx.put(b" ");
+        }
+    }
+    clean(text, tx);
+    tx.put(b"\r\n");
+}
+
+/// A line in pieces that fit; an empty line is one empty piece.
+fn pieces(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    core::iter::from_fn(move || {
+        let (piece, behind) = rest?.split_at_checked(TEXT).unwrap_or((rest?, b""));
+        rest = (!behind.is_empty()).then_some(behind);
+        Some(piece)
+    })
+}
+
+/// Text, with everything that is not printable US-ASCII replaced.
+fn clean(text: &[u8], tx: &mut SendBuffer) {
+    let good = |octet: u8| (b' '..=b'~').contains(&octet);
+    for run in text.split_inclusive(|&octet| !good(octet)) {
+        match run.split_last() {
+            Some((&last, head)) if !good(last) => {
+                tx.put(head);
+                tx.put(b"?");
+            }
+            _ => tx.put(run),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+    use alloc::string::String;
+
+    fn written(what: &Response<'_>) -> String {
+        let mut tx = SendBuffer::new();
+        response(what, &mut tx);
+        String::from_utf8(tx.take()).unwrap()
+    }
+
+    #[test]
+    fn commands_go_there_and_back() {
+        for line in [
+            "EHLO client.example.com",
+            "HELO [192.0.2.1]",
+            "LHLO localhost",
+            "STARTTLS",
+            "AUTH PLAIN",
+            "AUTH PLAIN AGFsaWNlAHNlY3JldA==",
+            "MAIL FROM:<>",
+            "MAIL FROM:<a@example.com> SIZE=1000 BODY=8BITMIME SMTPUTF8 AUTH=<> RET=HDRS ENVID=QQ314159",
+            "MAIL FROM:<a@example.com> X-FOO=bar CONPERM",
+            "RCPT TO:<Postmaster>",
+            "RCPT TO:<\"a b\"@[IPv6:::1]> NOTIFY=NEVER",
+            "RCPT TO:<b@example.com> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Carol+20@Ivory.EDU RRVS=2014-04-03T23:01:00Z",
+            "DATA",
+            "BDAT 0 LAST",
+            "BDAT 18446744073709551615",
+            "RSET",
+            "NOOP",
+            "VRFY Jones",
+            "EXPN Staff Members",
+            "HELP",
+            "QUIT",
+            "XCLIENT NAME=x ADDR=192.0.2.1",
+            "XYZZY",
+        ] {
+            let read = parse::command(line.as_bytes()).unwrap();
+            let mut tx = SendBuffer::new();
+            command(&read, &mut tx);
+            assert_eq!(String::from_utf8(tx.take()).unwrap(), alloc::format!("{line}\r\n"));
+        }
+    }
+
+    #[test]
+    fn a_secret_lies_apart() {
+        let mut tx = SendBuffer::new();
+        command(&Command::Auth { mechanism: "PLAIN", initial: Some(b"c2VjcmV0") }, &mut tx);
+        assert!(tx.chunks().all(|chunk| chunk.secret == (chunk.bytes == b"c2VjcmV0")));
+    }
+
+    #[test]
+    fn a_made_up_argument_cannot_become_a_line() {
+        let mut tx = SendBuffer::new();
+        command(&Command::Vrfy("x\r\nRSET"), &mut tx);
+        command(&Command::Other { verb: "A\r\nQUIT", argument: "b\0\n" }, &mut tx);
+        command(&Command::Auth { mechanism: "X\r\n", initial: Some(b"a\r\nRSET") }, &mut tx);
+        assert_eq!(tx.take(), b"VRFY x??RSET\r\nA??QUIT b??\r\nAUTH X?? *\r\n");
+    }
+
+    #[test]
+    fn whatever_the_text_it_stays_one_reply() {
+        let all: String = (0..=0x1ff_u32).filter_map(char::from_u32).collect();
+        for text in ["", "\n", "a\nb", "a\r\n250 b\r\n", "x\0y", &all, &"long ".repeat(500)] {
+            let reply = written(&Response::new(Code::FAILED, text).with_enhanced(EnhancedCode::fixed(5, 0, 0)));
+            let read = parse::reply(reply.as_bytes()).unwrap();
+            assert_eq!(read.code(), Code::FAILED);
+            assert!(reply.split("\r\n").all(|line| line.len() <= 510 && !line.contains(['\r', '\n', '\0'])));
+        }
+        assert_eq!(written(&Response::new(Code::OK, "a\r\n550 b")), "250-a\r\n250 550 b\r\n");
+        assert_eq!(written(&Response::start_data()), "354 End data with <CR><LF>.<CR><LF>\r\n");
+        assert_eq!(written(&Response::ok()), "250 2.0.0 OK\r\n");
+    }
+
+    #[test]
+    fn a_reply_goes_there_and_back() {
+        for octets in [
+            &b"250 2.0.0 OK\r\n"[..],
+            b"550-5.1.1 No such\r\n550-5.1.1 user\r\n550 5.1.1 here\r\n",
+            b"334 \r\n",
+            b"500 5.5.2\r\n",
+        ] {
+            let mut tx = SendBuffer::new();
+            response(&parse::reply(octets).unwrap(), &mut tx);
+            assert_eq!(tx.take(), octets);
+        }
+        assert_eq!(written(&"550 5.7.509 Access denied".parse().unwrap()), "550 5.7.509 Access denied\r\n");
+    }
+}

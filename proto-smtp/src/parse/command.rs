@@ -1,0 +1,336 @@
+//! Commands (RFC 5321 §4.1.1, RFC 3207, RFC 4954, RFC 3030, RFC 2033).
+//!
+//! The verb is looked at alone, so that a machine can refuse what its state forbids before it looks at arguments.
+
+use super::{Fault, SyntaxError, Why, finish, parameter, path};
+use crate::ascii;
+use crate::types::{ChunkEnd, ClientName, Command, Mail, Rcpt, Verb};
+
+/// Reads one command: a line without its CRLF.
+///
+/// # Errors
+/// The arguments are not those of the verb. A verb that is not known is no error but [`Command::Other`].
+pub fn command(line: &[u8]) -> Result<Command<'_>, SyntaxError> {
+    let (verb, rest) = split_verb(line);
+    arguments(verb, line, rest)
+}
+
+/// The verb of a line, and what follows it.
+pub(crate) fn split_verb(line: &[u8]) -> (Verb, &[u8]) {
+    let len = ascii::span(line, ascii::ALNUM);
+    let Some((word, rest)) = line.split_at_checked(len) else { return (Verb::Other, line) };
+    // Behind the verb stands a space or nothing, or it is another word.
+    if !matches!(rest.first(), None | Some(b' ')) {
+        return (Verb::Other, line);
+    }
+    let verb = match word.len() {
+        4 => four_letters(word),
+        8 if word.eq_ignore_ascii_case(b"STARTTLS") => Verb::StartTls,
+        _ => Verb::Other,
+    };
+    (verb, if verb == Verb::Other { line } else { rest })
+}
+
+fn four_letters(word: &[u8]) -> Verb {
+    let Ok(word) = <[u8; 4]>::try_from(word) else { return Verb::Other };
+    match &word.map(|octet| octet.to_ascii_uppercase()) {
+        b"MAIL" => Verb::Mail,
+        b"RCPT" => Verb::Rcpt,
+        b"DATA" => Verb::Data,
+        b"BDAT" => Verb::Bdat,
+        b"RSET" => Verb::Rset,
+        b"NOOP" => Verb::Noop,
+        b"QUIT" => Verb::Quit,
+        b"EHLO" => Verb::Ehlo,
+        b"HELO" => Verb::Helo,
+        b"LHLO" => Verb::Lhlo,
+        b"AUTH" => Verb::Auth,
+        b"VRFY" => Verb::Vrfy,
+        b"EXPN" => Verb::Expn,
+        b"HELP" => Verb::Help,
+        _ => Verb::Other,
+    }
+}
+
+/// Reads what follows a verb. `line` is the whole, for places; `rest` is what [`split_verb`] left.
+pub(crate) fn arguments<'i>(verb: Verb, line: &'i [u8], rest: &'i [u8]) -> Result<Command<'i>, SyntaxError> {
+    match verb {
+        Verb::Mail => mail(line, rest),
+        Verb::Rcpt => rcpt(line, rest),
+        Verb::Ehlo => client_name(line, rest).map(Command::Ehlo),
+        Verb::Helo => client_name(line, rest).map(Command::Helo),
+        Verb::Lhlo => client_name(line, rest).map(Command::Lhlo),
+        Verb::StartTls => nothing(line, rest, Command::StartTls),
+        Verb::Data => nothing(line, rest, Command::Data),
+        Verb::Rset => nothing(line, rest, Command::Rset),
+        Verb::Quit => nothing(line, rest, Command::Quit),
+        Verb::Noop => text(line, rest).map(|_| Command::Noop),
+        Verb::Help => text(line, rest).map(|_| Command::Help),
+        Verb::Vrfy => needed(line, rest).map(Command::Vrfy),
+        Verb::Expn => needed(line, rest).map(Command::Expn),
+        Verb::Auth => auth(line, rest),
+        Verb::Bdat => bdat(line, rest),
+        Verb::Other => other(line),
+    }
+}
+
+const fn fault(line: &[u8], rest: &[u8], why: Why) -> SyntaxError {
+    Fault { rest, why }.in_input(line)
+}
+
+/// `"MAIL FROM:" Reverse-path [SP Mail-parameters]`
+fn mail<'i>(line: &'i [u8], rest: &'i [u8]) -> Result<Command<'i>, SyntaxError> {
+    let rest = behind_colon(line, rest, b"FROM:")?;
+    let (rest, from) = finish(line, path::reverse_path(rest))?;
+    let mut mail = Mail::new(from);
+    if !rest.is_empty() {
+        finish(line, parameter::mail_parameters(rest, &mut mail))?;
+    }
+    if !mail.utf8 && mail.from.address().is_some_and(|address| !address.is_ascii()) {
+        return Err(fault(line, rest, Why::NotAscii));
+    }
+    Ok(Command::Mail(mail))
+}
+
+/// `"RCPT TO:" ( "<Postmaster@" Domain ">" / "<Postmaster>" / Forward-path ) [SP Rcpt-parameters]`
+fn rcpt<'i>(line: &'i [u8], rest: &'i [u8]) -> Result<Command<'i>, SyntaxError> {
+    let rest = behind_colon(line, rest, b"TO:")?;
+    let (rest, to) = finish(line, path::forward_path(rest))?;
+    let mut rcpt = Rcpt::new(to);
+    if !rest.is_empty() {
+        finish(line, parameter::rcpt_parameters(rest, &mut rcpt))?;
+    }
+    Ok(Command::Rcpt(rcpt))
+}
+
+/// `FROM:` or `TO:`. Spaces around it, which many clients send, are passed over.
+fn behind_colon<'i>(line: &[u8], rest: &'i [u8], word: &[u8]) -> Result<&'i [u8], SyntaxError> {
+    let start = without_spaces(rest);
+    match start.split_at_checked(word.len()) {
+        Some((head, behind)) if head.eq_ignore_ascii_case(word) => Ok(without_spaces(behind)),
+        _ => Err(fault(line, start, Why::Colon)),
+    }
+}
+
+/// A name; spaces around it are passed over.
+fn client_name<'i>(line: &'i [u8], rest: &'i [u8]) -> Result<ClientName<'i>, SyntaxError> {
+    let word = trim(rest);
+    let text = core::str::from_utf8(word).map_err(|_| fault(line, word, Why::Encoding))?;
+    ClientName::parse(text).map_err(|error| SyntaxError { at: line.len() - rest.len() + error.at, ..error })
+}
+
+/// A verb that stands alone. Trailing spaces are to be tolerated (RFC 5321 §4.1.1).
+fn nothing<'i>(line: &[u8], rest: &[u8], command: Command<'i>) -> Result<Command<'i>, SyntaxError> {
+    match without_spaces(rest) {
+        [] => Ok(command),
+        surplus => Err(fault(line, surplus, Why::SurplusArgument)),
+    }
+}
+
+/// Any printable text, or none.
+fn text<'i>(line: &[u8], rest: &'i [u8]) -> Result<&'i str, SyntaxError> {
+    let word = trim(rest);
+    ascii::printable(word).ok_or_else(|| fault(line, word, Why::Control))
+}
+
+/// Printable text.
+fn needed<'i>(line: &[u8], rest: &'i [u8]) -> Result<&'i str, SyntaxError> {
+    match text(line, rest)? {
+        "" => Err(fault(line, b"", Why::MissingArgument)),
+        text => Ok(text),
+    }
+}
+
+/// `"AUTH" SP sasl-mech [SP initial-response]` (RFC 4954 §4, §8)
+fn auth<'i>(line: &'i [u8], rest: &'i [u8]) -> Result<Command<'i>, SyntaxError> {
+    let mut words = trim(rest).splitn(2, |&octet| octet == b' ');
+    let name = words.next().unwrap_or_default();
+    if name.is_empty() {
+        return Err(fault(line, b"", Why::MissingArgument));
+    }
+    // sasl-mech: 1*20( ALPHA / DIGIT / "-" / "_" ) (RFC 4422 §3.1)
+    let good = name.len() <= 20 && name.iter().all(|&octet| ascii::is(octet, ascii::ALNUM) || b"-_".contains(&octet));
+    match core::str::from_utf8(name) {
+        Ok(mechanism) if good => Ok(Command::Auth { mechanism, initial: words.next() }),
+        _ => Err(fault(line, rest, Why::Mechanism)),
+    }
+}
+
+/// `"BDAT" SP chunk-size [ SP "LAST" ]` (RFC 3030 §2)
+fn bdat<'i>(line: &'i [u8], rest: &'i [u8]) -> Result<Command<'i>, SyntaxError> {
+    let mut words = trim(rest).splitn(2, |&octet| octet == b' ');
+    let size = words.next().and_then(ascii::number).ok_or_else(|| fault(line, rest, Why::Number))?;
+    match words.next() {
+        None => Ok(Command::Bdat { size, end: ChunkEnd::More }),
+        Some(last) if last.eq_ignore_ascii_case(b"LAST") => Ok(Command::Bdat { size, end: ChunkEnd::Last }),
+        Some(surplus) => Err(fault(line, surplus, Why::SurplusArgument)),
+    }
+}
+
+fn other(line: &[u8]) -> Result<Command<'_>, SyntaxError> {
+    match ascii::printable(line) {
+        Some(text) => {
+            let (verb, argument) = text.split_once(' ').unwrap_or((text, ""));
+            Ok(Command::Other { verb, argument })
+        }
+        None => {
+            let why = if core::str::from_utf8(line).is_ok() { Why::Control } else { Why::Encoding };
+            Err(SyntaxError { at: 0, why })
+        }
+    }
+}
+
+fn without_spaces(mut text: &[u8]) -> &[u8] {
+    while let Some(rest) = text.strip_prefix(b" ") {
+        text = rest;
+    }
+    text
+}
+
+fn trim(text: &[u8]) -> &[u8] {
+    let mut text = without_spaces(text);
+    while let Some(rest) = text.strip_suffix(b" ") {
+        text = rest;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{BodyType, Notify, Return, ReversePath};
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    fn read_mail(line: &str) -> Mail<'_> {
+        match command(line.as_bytes()) {
+            Ok(Command::Mail(mail)) => mail,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn read_rcpt(line: &str) -> Rcpt<'_> {
+        match command(line.as_bytes()) {
+            Ok(Command::Rcpt(rcpt)) => rcpt,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn why(line: &[u8]) -> Why {
+        command(line).unwrap_err().why
+    }
+
+    #[test]
+    fn mail_is_read_with_all_its_parameters() {
+        let mail = read_mail(
+            "mail from:<\"a b\"@example.com> size=12345 body=8bitmime smtputf8 AUTH=e+3Dmc2@example.com RET=FULL ENVID=QQ+2B X-A=1 X-B",
+        );
+        assert_eq!(mail.from.as_str(), "\"a b\"@example.com");
+        assert_eq!((mail.size, mail.body, mail.utf8), (Some(12345), Some(BodyType::EightBitMime), true));
+        assert_eq!(mail.auth.as_ref().unwrap().decode(), b"e=mc2@example.com");
+        assert_eq!((mail.ret, mail.envid.as_ref().unwrap().as_str()), (Some(Return::Full), "QQ+2B"));
+        let extra: Vec<_> = mail.extra.iter().map(|p| (p.keyword, p.value)).collect();
+        assert_eq!(extra, [("X-A", Some("1")), ("X-B", None)]);
+        assert_eq!(mail.clone().into_owned(), mail);
+    }
+
+    #[test]
+    fn rcpt_is_read_with_all_its_parameters() {
+        let rcpt = read_rcpt("RCPT TO:<b@example.com> NOTIFY=success,Failure ORCPT=rfc822;b+2Bx@example.com RRVS=x");
+        assert_eq!(rcpt.to.as_str(), "b@example.com");
+        assert_eq!(rcpt.notify, Some(Notify::SUCCESS.with(Notify::FAILURE)));
+        assert_eq!(rcpt.original.as_ref().unwrap().address().decode(), b"b+x@example.com");
+        assert_eq!(rcpt.extra.find("rrvs"), Some(Some("x")));
+        assert_eq!(read_rcpt("RCPT TO:<postMASTER>").to, crate::types::ForwardPath::Postmaster);
+        assert_eq!(read_rcpt("RCPT TO:<@a.example,@b.example:c@d.example>").to.as_str(), "c@d.example");
+        assert_eq!(read_rcpt("RCPT TO:<postmaster@example.com>").to.as_str(), "postmaster@example.com");
+    }
+
+    #[test]
+    fn spaces_that_clients_send_are_passed_over() {
+        assert_eq!(read_mail("MAIL FROM: <>  ").from, ReversePath::Null);
+        assert_eq!(read_mail("MAIL  FROM:<a@b>   SIZE=1 ").size, Some(1));
+        assert_eq!(command(b"QUIT  "), Ok(Command::Quit));
+        assert_eq!(command(b"STARTTLS "), Ok(Command::StartTls));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (line, expected) in [
+            (&b"MAIL FROM:<\"\">"[..], Why::MissingDomain),
+            (b"MAIL FROM:<a>", Why::MissingDomain),
+            (b"MAIL FROM:a@b", Why::Path),
+            (b"MAIL FROM:<a@b>garbage", Why::SurplusArgument),
+            (b"MAIL FROM:<a@b>,<c@d>", Why::SurplusArgument),
+            (b"MAIL FROM:<a@b", Why::Path),
+            (b"MAIL FROM:<a@b\rRSET>", Why::Path),
+            (b"MAIL FROM:<a\0b@c>", Why::LocalPart),
+            (b"MAIL FROM:<\xff\xfe@example.test>", Why::Encoding),
+            (b"MAIL FROM:<\xc3\xa9@example.test>", Why::NotAscii),
+            (b"MAIL FROM:<a@b> SIZE=-1", Why::Number),
+            (b"MAIL FROM:<a@b> SIZE=", Why::Value),
+            (b"MAIL FROM:<a@b> SIZE", Why::Value),
+            (b"MAIL FROM:<a@b> SIZE=99999999999999999999999", Why::Number),
+            (b"MAIL FROM:<a@b> SIZE=1 SIZE=1", Why::ParameterTwice),
+            (b"MAIL FROM:<a@b> BODY=9BIT", Why::Value),
+            (b"MAIL FROM:<a@b> SMTPUTF8=1", Why::Value),
+            (b"MAIL FROM:<a@b> AUTH=a+0D+0ARSET", Why::Value),
+            (b"MAIL FROM:<a@b> =1", Why::Parameter),
+            (b"MAIL FROM:<a@b> X=a=b", Why::SurplusArgument),
+            (b"MAIL TO:<a@b>", Why::Colon),
+            (b"MAIL", Why::Colon),
+            (b"RCPT TO:<>", Why::NullRecipient),
+            (b"RCPT TO:<@a@b>", Why::Path),
+            (b"RCPT TO:<a@b> NOTIFY=NEVER,SUCCESS", Why::Value),
+            (b"RCPT TO:<a@b> ORCPT=a@b", Why::Value),
+            (b"EHLO", Why::MissingArgument),
+            (b"EHLO a b", Why::Domain),
+            (b"EHLO a\x01b", Why::Domain),
+            (b"STARTTLS now", Why::SurplusArgument),
+            (b"DATA x", Why::SurplusArgument),
+            (b"VRFY", Why::MissingArgument),
+            (b"VRFY a\rb", Why::Control),
+            (b"AUTH", Why::MissingArgument),
+            (b"AUTH PL:AIN x", Why::Mechanism),
+            (b"BDAT", Why::Number),
+            (b"BDAT -1", Why::Number),
+            (b"BDAT +5", Why::Number),
+            (b"BDAT 5 LAST EXTRA", Why::SurplusArgument),
+            (b"BDAT 18446744073709551616", Why::Number),
+            (b"NO\0OP", Why::Control),
+            (b"NOOP\0", Why::Control),
+            (b"\xff\xfb\x01\xff\xf4", Why::Encoding),
+        ] {
+            assert_eq!(why(line), expected, "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    #[test]
+    fn the_place_of_an_error_is_told() {
+        let at = |line: &str| command(line.as_bytes()).unwrap_err().at;
+        assert_eq!(at("MAIL FROM:<a@b> SIZE=x"), 15);
+        assert_eq!(at("MAIL FROM:a@b"), 10);
+        assert_eq!(at("RCPT TO:<a@b..c>"), 13);
+    }
+
+    #[test]
+    fn what_is_not_known_is_kept() {
+        assert_eq!(command(b"XCLIENT NAME=x y"), Ok(Command::Other { verb: "XCLIENT", argument: "NAME=x y" }));
+        assert_eq!(command(b"MAILFROM:<a@b>"), Ok(Command::Other { verb: "MAILFROM:<a@b>", argument: "" }));
+        assert_eq!(command(b""), Ok(Command::Other { verb: "", argument: "" }));
+        assert_eq!(command(b" STARTTLS"), Ok(Command::Other { verb: "", argument: "STARTTLS" }));
+        assert_eq!(split_verb(b"STARTTLS\t").0, Verb::Other);
+    }
+
+    #[test]
+    fn no_secret_shows() {
+        let shown = alloc::format!("{:?}", command(b"AUTH PLAIN AHUAc2VjcmV0"));
+        assert!(shown.contains("PLAIN") && !shown.contains("AHUA"), "{shown}");
+    }
+
+    #[test]
+    fn utf8_needs_its_extension() {
+        assert!(read_mail("MAIL FROM:<почта@пример.рф> SMTPUTF8").utf8);
+        assert_eq!(read_rcpt("RCPT TO:<почта@пример.рф>").to.as_str(), "почта@пример.рф");
+    }
+}

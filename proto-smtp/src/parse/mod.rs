@@ -1,0 +1,17 @@
+//! Reading: the grammar of RFC 5321 over complete lines.
+//!
+//! Framing comes first and stands elsewhere: what is read here is one whole line, or one whole reply, in one piece.
+//! Nothing here allocates. Functions bear the names of the grammar's rules.
+
+mod command;
+mod fault;
+pub(crate) mod parameter;
+pub(crate) mod path;
+mod reply;
+
+pub use command::command;
+pub(crate) use command::{arguments, split_verb};
+pub use fault::{SyntaxError, Why};
+pub(crate) use fault::{Fault, Parsed, finish};
+pub use reply::reply;
+pub(crate) use reply::{LineHead, framed, line_head};

@@ -1,0 +1,238 @@
+//! Parameters of MAIL and RCPT (RFC 5321 §4.1.2 `Mail-parameters`), typed where they are known.
+
+use nom::Parser;
+use nom::bytes::complete::{take_while, take_while1};
+
+use super::{Fault, Parsed, Why};
+use crate::ascii;
+use crate::types::{BodyType, Extra, Mail, Notify, OriginalRecipient, Rcpt, Return, Xtext};
+
+/// `esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")`
+pub(crate) fn is_keyword(text: &[u8]) -> bool {
+    matches!(text.split_first(), Some((first, rest))
+        if ascii::is(*first, ascii::ALNUM) && rest.iter().all(|&octet| is_keyword_octet(octet)))
+}
+
+fn is_keyword_octet(octet: u8) -> bool {
+    ascii::is(octet, ascii::ALNUM) || octet == b'-'
+}
+
+/// `esmtp-value = 1*(%d33-60 / %d62-126)`, and UTF-8 (RFC 6531 §3.3).
+pub(crate) fn is_value(text: &[u8]) -> bool {
+    !text.is_empty()
+        && text.iter().all(|&octet| ascii::is(octet, ascii::VALUE))
+        && ascii::printable(text).is_some()
+}
+
+/// `xtext = *( xchar / hexchar )`, not empty, and without control characters in what it means.
+pub(crate) fn is_xtext(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some((&octet, behind)) = rest.split_first() {
+        rest = behind;
+        if ascii::is(octet, ascii::XCHAR) {
+            continue;
+        }
+        match (octet, rest) {
+            (b'+', [high, low, behind @ ..]) => {
+                let (Some(high), Some(low)) = (hexadecimal(*high), hexadecimal(*low)) else { return false };
+                let meant = high << 4 | low;
+                if meant < b' ' || meant == 0x7f {
+                    return false;
+                }
+                rest = behind;
+            }
+            _ => return false,
+        }
+    }
+    !text.is_empty()
+}
+
+/// What xtext means, octet by octet. The text was looked at already.
+pub(crate) fn xtext_octets(text: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = text.iter().copied();
+    core::iter::from_fn(move || match rest.next()? {
+        b'+' => Some(hexadecimal(rest.next()?)? << 4 | hexadecimal(rest.next()?)?),
+        octet => Some(octet),
+    })
+}
+
+/// `hexchar = "+" 2(%x30-39 / %x41-46)`: upper case only.
+const fn hexadecimal(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// `esmtp-param = esmtp-keyword ["=" esmtp-value]`, and the spaces before it. `None` at the end of the line.
+fn esmtp_param(input: &[u8]) -> Parsed<'_, Option<(&[u8], Option<&[u8]>)>> {
+    let (rest, spaces) = take_while(|octet| octet == b' ').parse(input)?;
+    if rest.is_empty() {
+        // Trailing spaces are to be tolerated (RFC 5321 §4.1.1).
+        return Ok((rest, None));
+    }
+    if spaces.is_empty() {
+        return Fault::at(rest, Why::SurplusArgument);
+    }
+    let (behind, keyword) = take_while1(is_keyword_octet).parse(rest)?;
+    if keyword.first() == Some(&b'-') {
+        return Fault::at(rest, Why::Parameter);
+    }
+    let Some(value) = behind.strip_prefix(b"=") else {
+        return Ok((behind, Some((keyword, None))));
+    };
+    let (behind, value) = take_while1(|octet| ascii::is(octet, ascii::VALUE))
+        .parse(value)
+        .map_err(|error: nom::Err<Fault<'_>>| error.map(|fault| Fault { why: Why::Value, ..fault }))?;
+    Ok((behind, Some((keyword, Some(value)))))
+}
+
+/// The parameters of MAIL.
+pub(super) fn mail_parameters<'i>(input: &'i [u8], mail: &mut Mail<'i>) -> Parsed<'i, ()> {
+    let mut rest = input;
+    let mut unknown = false;
+    loop {
+        let (behind, parameter) = esmtp_param(rest)?;
+        let Some((keyword, value)) = parameter else { break };
+        match mail_parameter(mail, keyword, value) {
+            Ok(Known::Yes) => {}
+            Ok(Known::No) => unknown = true,
+            Err(why) => return Fault::at(rest, why),
+        }
+        rest = behind;
+    }
+    if unknown {
+        mail.extra = extra(input, crate::types::MAIL_PARAMETERS)?;
+    }
+    Ok((b"", ()))
+}
+
+/// The parameters of RCPT.
+pub(super) fn rcpt_parameters<'i>(input: &'i [u8], rcpt: &mut Rcpt<'i>) -> Parsed<'i, ()> {
+    let mut rest = input;
+    let mut unknown = false;
+    loop {
+        let (behind, parameter) = esmtp_param(rest)?;
+        let Some((keyword, value)) = parameter else { break };
+        match rcpt_parameter(rcpt, keyword, value) {
+            Ok(Known::Yes) => {}
+            Ok(Known::No) => unknown = true,
+            Err(why) => return Fault::at(rest, why),
+        }
+        rest = behind;
+    }
+    if unknown {
+        rcpt.extra = extra(input, crate::types::RCPT_PARAMETERS)?;
+    }
+    Ok((b"", ()))
+}
+
+fn extra<'i>(
+    input: &'i [u8],
+    known: &'static [&'static str],
+) -> Result<Extra<'i>, nom::Err<Fault<'i>>> {
+    match ascii::printable(input) {
+        Some(text) => Ok(Extra::checked(text, known)),
+        None => Err(nom::Err::Error(Fault { rest: input, why: Why::Encoding })),
+    }
+}
+
+/// Whether a parameter has a field of its own.
+enum Known {
+    Yes,
+    No,
+}
+
+fn mail_parameter<'i>(mail: &mut Mail<'i>, keyword: &[u8], value: Option<&'i [u8]>) -> Result<Known, Why> {
+    if keyword.eq_ignore_ascii_case(b"SIZE") {
+        once(&mut mail.size, ascii::number(value.ok_or(Why::Value)?).ok_or(Why::Number)?)
+    } else if keyword.eq_ignore_ascii_case(b"BODY") {
+        once(&mut mail.body, body_value(value.ok_or(Why::Value)?)?)
+    } else if keyword.eq_ignore_ascii_case(b"SMTPUTF8") {
+        match value {
+            Some(_) => Err(Why::Value),
+            None if mail.utf8 => Err(Why::ParameterTwice),
+            None => {
+                mail.utf8 = true;
+                Ok(Known::Yes)
+            }
+        }
+    } else if keyword.eq_ignore_ascii_case(b"AUTH") {
+        once(&mut mail.auth, xtext(value)?)
+    } else if keyword.eq_ignore_ascii_case(b"ENVID") {
+        once(&mut mail.envid, xtext(value)?)
+    } else if keyword.eq_ignore_ascii_case(b"RET") {
+        once(&mut mail.ret, ret_value(value.ok_or(Why::Value)?)?)
+    } else {
+        Ok(Known::No)
+    }
+}
+
+fn rcpt_parameter<'i>(rcpt: &mut Rcpt<'i>, keyword: &[u8], value: Option<&'i [u8]>) -> Result<Known, Why> {
+    if keyword.eq_ignore_ascii_case(b"NOTIFY") {
+        once(&mut rcpt.notify, notify_esmtp_value(value.ok_or(Why::Value)?)?)
+    } else if keyword.eq_ignore_ascii_case(b"ORCPT") {
+        once(&mut rcpt.original, original_recipient(value.ok_or(Why::Value)?)?)
+    } else {
+        Ok(Known::No)
+    }
+}
+
+fn once<T>(field: &mut Option<T>, value: T) -> Result<Known, Why> {
+    match field.replace(value) {
+        None => Ok(Known::Yes),
+        Some(_) => Err(Why::ParameterTwice),
+    }
+}
+
+fn xtext(value: Option<&[u8]>) -> Result<Xtext<'_>, Why> {
+    let value = value.ok_or(Why::Value)?;
+    match core::str::from_utf8(value) {
+        Ok(text) if is_xtext(value) => Ok(Xtext::checked(text)),
+        _ => Err(Why::Value),
+    }
+}
+
+/// `body-value = "7BIT" / "8BITMIME" / "BINARYMIME"` (RFC 6152 §2, RFC 3030 §3)
+fn body_value(value: &[u8]) -> Result<BodyType, Why> {
+    [BodyType::EightBitMime, BodyType::SevenBit, BodyType::BinaryMime]
+        .into_iter()
+        .find(|body| body.as_str().as_bytes().eq_ignore_ascii_case(value))
+        .ok_or(Why::Value)
+}
+
+/// `ret-value = "FULL" / "HDRS"` (RFC 3461 §4.3)
+fn ret_value(value: &[u8]) -> Result<Return, Why> {
+    [Return::Full, Return::Headers]
+        .into_iter()
+        .find(|ret| ret.as_str().as_bytes().eq_ignore_ascii_case(value))
+        .ok_or(Why::Value)
+}
+
+/// `notify-esmtp-value = "NEVER" / 1#notify-list-element` (RFC 3461 §4.1)
+fn notify_esmtp_value(value: &[u8]) -> Result<Notify, Why> {
+    if value.eq_ignore_ascii_case(b"NEVER") {
+        return Ok(Notify::NEVER);
+    }
+    value.split(|&octet| octet == b',').try_fold(Notify::NEVER, |all, element| {
+        let one = if element.eq_ignore_ascii_case(b"SUCCESS") {
+            Notify::SUCCESS
+        } else if element.eq_ignore_ascii_case(b"FAILURE") {
+            Notify::FAILURE
+        } else if element.eq_ignore_ascii_case(b"DELAY") {
+            Notify::DELAY
+        } else {
+            return Err(Why::Value);
+        };
+        Ok(all.with(one))
+    })
+}
+
+/// `original-recipient-address = addr-type ";" xtext` (RFC 3461 §4.2)
+fn original_recipient(value: &[u8]) -> Result<OriginalRecipient<'_>, Why> {
+    let text = core::str::from_utf8(value).map_err(|_| Why::Encoding)?;
+    let (kind, address) = text.split_once(';').ok_or(Why::Value)?;
+    let address = Xtext::parse(address).map_err(|error| error.why)?;
+    OriginalRecipient::new(kind, address).map_err(|error| error.why)
+}

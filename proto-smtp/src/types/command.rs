@@ -1,0 +1,211 @@
+//! The commands (RFC 5321 §4.1.1 and its extensions).
+//!
+//! This file knows what a command holds. How one is read stands in `parse/command.rs`, how it is written in
+//! `encode.rs`.
+
+use alloc::borrow::Cow;
+use core::fmt;
+
+use super::{Domain, Mail, Rcpt};
+use crate::ascii;
+use crate::parse::{SyntaxError, Why};
+
+/// A command, with its arguments.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command<'i> {
+    /// `EHLO name`: the client says who it is and asks what the server can do.
+    Ehlo(ClientName<'i>),
+    /// `HELO name`: as before there were extensions.
+    Helo(ClientName<'i>),
+    /// `LHLO name`: EHLO in LMTP (RFC 2033 §4.1).
+    Lhlo(ClientName<'i>),
+    /// `STARTTLS` (RFC 3207).
+    StartTls,
+    /// `AUTH mechanism [initial-response]` (RFC 4954 §4). The response is base64, or `=` for an empty one, and is
+    /// secret: `Debug` shows its length only.
+    Auth {
+        /// The mechanism's name, in any case.
+        mechanism: &'i str,
+        /// The initial response as it was written.
+        initial: Option<&'i [u8]>,
+    },
+    /// `MAIL FROM:`.
+    Mail(Mail<'i>),
+    /// `RCPT TO:`.
+    Rcpt(Rcpt<'i>),
+    /// `DATA`.
+    Data,
+    /// `BDAT size [LAST]` (RFC 3030 §2).
+    Bdat {
+        /// How many octets follow the line.
+        size: u64,
+        /// Whether the message ends with them.
+        end: ChunkEnd,
+    },
+    /// `RSET`.
+    Rset,
+    /// `NOOP [text]`.
+    Noop,
+    /// `VRFY text`.
+    Vrfy(&'i str),
+    /// `EXPN text`.
+    Expn(&'i str),
+    /// `HELP [text]`.
+    Help,
+    /// `QUIT`.
+    Quit,
+    /// A command that is not known here, with everything behind its verb.
+    Other {
+        /// The verb, in any case.
+        verb: &'i str,
+        /// What follows it.
+        argument: &'i str,
+    },
+}
+
+/// Whether a chunk of BDAT is the last of its message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChunkEnd {
+    /// More chunks follow.
+    More,
+    /// `LAST`.
+    Last,
+}
+
+/// The first word of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum Verb {
+    Ehlo,
+    Helo,
+    Lhlo,
+    StartTls,
+    Auth,
+    Mail,
+    Rcpt,
+    Data,
+    Bdat,
+    Rset,
+    Noop,
+    Vrfy,
+    Expn,
+    Help,
+    Quit,
+    /// Any other word, or no word at all.
+    Other,
+}
+
+/// What a client calls itself in EHLO.
+///
+/// By rule it is a [`Domain`]; clients in use send many other things, and nothing depends on it, so that any
+/// printable word of at most 255 octets is read. What is written must be a domain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ClientName<'i>(Cow<'i, str>);
+
+impl<'i> ClientName<'i> {
+    /// Takes any printable word.
+    ///
+    /// # Errors
+    /// It is empty, longer than 255 octets, or holds a space or a control character.
+    pub fn parse(text: &'i str) -> Result<Self, SyntaxError> {
+        if text.is_empty() {
+            return Err(SyntaxError { at: 0, why: Why::MissingArgument });
+        }
+        if text.len() > 255 {
+            return Err(SyntaxError { at: 255, why: Why::DomainTooLong });
+        }
+        match text.find(' ') {
+            None if ascii::printable(text.as_bytes()).is_some() => Ok(Self(Cow::Borrowed(text))),
+            at => Err(SyntaxError { at: at.unwrap_or(0), why: Why::Domain }),
+        }
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The domain that it should be; `None` if it is none.
+    #[must_use]
+    pub fn domain(&self) -> Option<Domain<'_>> {
+        Domain::parse(&self.0).ok()
+    }
+
+    /// The same, kept.
+    #[must_use]
+    pub fn into_owned(self) -> ClientName<'static> {
+        ClientName(Cow::Owned(self.0.into_owned()))
+    }
+}
+
+impl<'i> From<Domain<'i>> for ClientName<'i> {
+    fn from(domain: Domain<'i>) -> Self {
+        // Some servers refuse the underscore, which is allowed in no host's name.
+        Self(if domain.as_str().contains('_') {
+            Cow::Owned(domain.as_str().replace('_', "-"))
+        } else {
+            Cow::Owned(domain.as_str().into())
+        })
+    }
+}
+
+impl fmt::Display for ClientName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Command<'_> {
+    /// The first word.
+    #[must_use]
+    pub const fn verb(&self) -> Verb {
+        match self {
+            Self::Ehlo(_) => Verb::Ehlo,
+            Self::Helo(_) => Verb::Helo,
+            Self::Lhlo(_) => Verb::Lhlo,
+            Self::StartTls => Verb::StartTls,
+            Self::Auth { .. } => Verb::Auth,
+            Self::Mail(_) => Verb::Mail,
+            Self::Rcpt(_) => Verb::Rcpt,
+            Self::Data => Verb::Data,
+            Self::Bdat { .. } => Verb::Bdat,
+            Self::Rset => Verb::Rset,
+            Self::Noop => Verb::Noop,
+            Self::Vrfy(_) => Verb::Vrfy,
+            Self::Expn(_) => Verb::Expn,
+            Self::Help => Verb::Help,
+            Self::Quit => Verb::Quit,
+            Self::Other { .. } => Verb::Other,
+        }
+    }
+}
+
+impl fmt::Debug for Command<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ehlo(name) => f.debug_tuple("Ehlo").field(name).finish(),
+            Self::Helo(name) => f.debug_tuple("Helo").field(name).finish(),
+            Self::Lhlo(name) => f.debug_tuple("Lhlo").field(name).finish(),
+            Self::Auth { mechanism, initial } => f
+                .debug_struct("Auth")
+                .field("mechanism", mechanism)
+                .field("initial", &initial.map(|_| "[redacted]"))
+                .finish(),
+            Self::Mail(mail) => mail.fmt(f),
+            Self::Rcpt(rcpt) => rcpt.fmt(f),
+            Self::Bdat { size, end } => f.debug_struct("Bdat").field("size", size).field("end", end).finish(),
+            Self::Vrfy(text) => f.debug_tuple("Vrfy").field(text).finish(),
+            Self::Expn(text) => f.debug_tuple("Expn").field(text).finish(),
+            // What is not understood may be a password that went astray: its length says enough.
+            Self::Other { verb, argument } => {
+                f.debug_struct("Other").field("verb", verb).field("argument_len", &argument.len()).finish()
+            }
+            Self::StartTls | Self::Data | Self::Rset | Self::Noop | Self::Help | Self::Quit => {
+                self.verb().fmt(f)
+            }
+        }
+    }
+}
