@@ -43,6 +43,7 @@ type Begin = dyn Fn(TcpStream, Peer, Remote, Instant) -> Result<Box<dyn Drive>, 
 /// A listening socket, whatever its protocol.
 pub(crate) struct Listener {
     socket: TcpListener,
+    address: SocketAddr,
     begin: Box<Begin>,
     /// What to say to one too many; empty where TLS would have to come first.
     too_busy: &'static [u8],
@@ -59,6 +60,7 @@ impl Listener {
     ) -> Result<Self, Error> {
         let socket = TcpListener::bind(address)
             .map_err(|source| Error::Io { doing: "opening a listening port", source })?;
+        let address = socket.local_addr().map_err(Error::io("asking for the address of a listening port"))?;
         let too_busy = match listening.tls {
             ListenerTls::Implicit(_) => &[],
             ListenerTls::StartTls(_) | ListenerTls::None => P::TOO_BUSY,
@@ -68,15 +70,20 @@ impl Listener {
             let session = Session::begin(socket, peer, remote, listening.clone(), now)?;
             Ok(Box::new(session) as Box<dyn Drive>)
         });
-        Ok(Self { socket, begin, too_busy, ready: true, retry_at: None })
+        Ok(Self { socket, address, begin, too_busy, ready: true, retry_at: None })
     }
 
     pub(crate) const fn socket(&mut self) -> &mut TcpListener {
         &mut self.socket
     }
 
-    pub(crate) fn address(&self) -> Result<SocketAddr, Error> {
-        self.socket.local_addr().map_err(Error::io("asking for the address of a listening port"))
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address at our end of a connection: the listener's, unless that is every address.
+    pub(crate) fn local(&self, socket: &TcpStream) -> Option<SocketAddr> {
+        if self.address.ip().is_unspecified() { socket.local_addr().ok() } else { Some(self.address) }
     }
 
     /// The next connection, if there is one.

@@ -101,6 +101,8 @@ struct Slot {
     cause: Cause,
     /// Whether it stands in `ready`.
     queued: bool,
+    /// Whether the poll watches for room to write: not before it was once missing.
+    writable: bool,
     /// The earliest entry in `timers`, and when the session wants to be looked at.
     armed: Option<Instant>,
     deadline: Option<Instant>,
@@ -159,7 +161,7 @@ impl Reactor {
         }
         let listening = Listening { config, tls, patience, factory: Box::new(factory) };
         let mut listener = Listener::bind::<P, H>(address, listening)?;
-        let address = listener.address()?;
+        let address = listener.address();
         self.poll
             .registry()
             .register(listener.socket(), token, Interest::READABLE)
@@ -328,7 +330,7 @@ impl Reactor {
     }
 
     fn admit(&mut self, listener: usize, socket: mio::net::TcpStream, address: SocketAddr, now: Instant) {
-        let Ok(local) = socket.local_addr() else { return };
+        let Some(local) = self.listeners[listener].local(&socket) else { return };
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             (self.slots.len() - 1) as u32
@@ -342,8 +344,7 @@ impl Reactor {
             self.free.push(index);
             return;
         };
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(session.socket(), key.token(), interest) {
+        if let Err(error) = self.poll.registry().register(session.socket(), key.token(), Interest::READABLE) {
             tracing::warn!(%error, "a connection cannot be watched");
             self.free.push(index);
             return;
@@ -366,6 +367,14 @@ impl Reactor {
             let scratch = &mut self.scratch;
             let turned = catch_unwind(AssertUnwindSafe(|| session.turn(cause, now, scratch)));
             let key = Key { slot: index, generation: slot.generation };
+            if !slot.writable && session.is_blocked() {
+                slot.writable = true;
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                if self.poll.registry().reregister(session.socket(), key.token(), interest).is_err() {
+                    self.remove(index);
+                    continue;
+                }
+            }
             match turned {
                 Ok(Turned::Again) => self.queue(index),
                 Ok(Turned::Waits(Some(deadline))) => self.arm(key, deadline),
@@ -381,7 +390,7 @@ impl Reactor {
 
     fn remove(&mut self, index: u32) {
         let Some(slot) = self.slots.get_mut(index as usize) else { return };
-        let Some(mut session) = slot.session.take() else { return };
+        let Some(session) = slot.session.take() else { return };
         let generation = slot.generation.wrapping_add(1);
         *slot = Slot { generation, queued: slot.queued, ..Slot::default() };
         let network = network(session.peer().address.ip());
@@ -391,8 +400,7 @@ impl Reactor {
                 self.by_address.remove(&network);
             }
         }
-        let _ = self.poll.registry().deregister(session.socket());
-        // What a handler does when it is dropped is its own affair as well.
+        // Closing the socket is enough for the poll. What a handler does when it is dropped is its own affair as well.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(session)));
         self.open -= 1;
         self.free.push(index);

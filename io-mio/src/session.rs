@@ -52,6 +52,8 @@ pub(crate) enum Turned {
 pub(crate) trait Drive: Send {
     fn ready(&mut self, event: &mio::event::Event);
     fn turn(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Turned;
+    /// Whether output waits for the socket.
+    fn is_blocked(&self) -> bool;
     /// The reactor ends this session now.
     fn abort(&mut self, now: Instant);
     fn socket(&mut self) -> &mut TcpStream;
@@ -460,6 +462,10 @@ impl<P: ServerProtocol, H: Handler<P>> Drive for Session<P, H> {
             return Turned::Again;
         }
         Turned::Waits(self.deadline(now))
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.link.is_blocked()
     }
 
     fn abort(&mut self, now: Instant) {

@@ -66,7 +66,10 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// The same patience for everything but the server's next command: what a program's `--timeout` means.
+    /// The same patience for everything: what a program's `--timeout` means.
+    ///
+    /// Except for the answer to the end of a message, which is worth ten minutes at least (RFC 5321 §4.5.3.2.6): who
+    /// gives up earlier does not know whether the message was delivered, and sends it twice.
     #[must_use]
     pub fn of(limit: Duration) -> Self {
         Self {
@@ -75,7 +78,7 @@ impl Patience {
             greeting: limit,
             command: Duration::MAX,
             reply: limit,
-            data_end: limit,
+            data_end: limit.max(Duration::from_secs(600)),
             tls: limit,
             rate: LeastRate { octets: 1, per: limit },
         }

@@ -116,10 +116,11 @@ fn a_port_where_nobody_listens_and_a_name_that_is_none() {
     let error = connect(address, Security::ImplicitTls, tls.clone()).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (Kind::Unavailable, true));
     assert!(error.to_string().contains(&address.to_string()), "{error}");
-    let target = Target::new("nobody.invalid", 993, Security::ImplicitTls);
+    // A label of more than 63 octets: no name server is asked about it.
+    let target = Target::new("x".repeat(300), 993, Security::ImplicitTls);
     let connector = Connector::new(tls).patience(Patience::of(Duration::from_secs(3)));
     let error = connector.connect::<Toy>(&target, &Config::default()).unwrap_err();
-    assert!(matches!(error.kind(), Kind::NoHost | Kind::Timeout), "{error}");
+    assert_eq!(error.kind(), Kind::NoHost, "{error}");
 }
 
 #[test]

@@ -252,6 +252,50 @@ fn implicit_tls_sessions_are_served_side_by_side() {
     }
 }
 
+/// Runs in a process of its own, with few descriptors: the test below starts it.
+fn server_with_few_descriptors() {
+    let server = plain();
+    println!("port {}", server.address.port());
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+#[test]
+fn descriptors_that_run_out_come_back() {
+    const CHILD: &str = "TOY_FEW_DESCRIPTORS";
+    if std::env::var_os(CHILD).is_some() {
+        return server_with_few_descriptors();
+    }
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 32 && exec \"$0\" --exact --nocapture descriptors_that_run_out_come_back"])
+        .arg(std::env::current_exe().unwrap())
+        .env(CHILD, "1")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let port: u16 = loop {
+        let mut line = String::new();
+        assert_ne!(output.read_line(&mut line).unwrap(), 0);
+        if let Some((_, port)) = line.split_once("port ") {
+            break port.trim().parse().unwrap();
+        }
+    };
+    let open = || {
+        let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(1000))).unwrap();
+        BufReader::new(socket)
+    };
+    let mut clients: Vec<_> = (0..60).map(|_| open()).collect();
+    assert_eq!(read_line(&mut clients[0]), "220 toy\r\n");
+    let waits = clients[59].get_mut().read(&mut [0]).is_err();
+    assert!(waits, "the last one is not served yet");
+    drop(clients.drain(..40));
+    assert_eq!(read_line(&mut clients[19]), "220 toy\r\n", "and now it is");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}
+
 /// What this process holds in memory, in KiB.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
