@@ -11,10 +11,26 @@ use nom::error::{ErrorKind, ParseError};
 
 use crate::types::{Reading, Repair, Repairs};
 
+pub mod body;
 mod date;
-mod number;
+pub mod envelope;
+pub mod extension;
+pub mod fetch;
+pub mod literal_scan;
+pub mod mailbox_data;
+pub mod number;
 pub mod primitive;
+pub mod response;
+pub mod search;
+pub mod section;
+pub mod status;
 mod string;
+pub mod unparsed;
+pub mod value;
+
+pub use literal_scan::{LiteralScan, is_body_literal};
+pub use response::response;
+pub use unparsed::Unparsed;
 
 /// How deeply parentheses, body parts and attached messages may be nested.
 pub const MAX_DEPTH: u8 = 32;

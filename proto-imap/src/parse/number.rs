@@ -4,7 +4,7 @@
 
 use super::primitive::{nil, octet};
 use super::{Context, Parsed, expected};
-use crate::types::Repair;
+use crate::types::{Numbers, Repair};
 
 /// `number = 1*DIGIT`, below 2³². *Tolerant*: `-n` and `NIL` and `()` as 0, an exponent, a quoted number, one
 /// that is too large cut to the greatest.
@@ -125,4 +125,52 @@ fn exponent_number(i: &[u8]) -> Parsed<'_, u64> {
             all.saturating_mul(10).saturating_add(u64::from(digit.wrapping_sub(b'0')))
         });
     Ok((rest, value))
+}
+
+/// A `sequence-set` without `*`, as responses have it: `1:3,7` (RFC 9051 §9, RFC 7162 `known-sequence-set`).
+///
+/// *Tolerant*: 0; spaces behind commas; a comma at the end.
+pub fn known_sequence_set<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Numbers<'i>> {
+    let mut rest = i;
+    loop {
+        (rest, _) = plain_nz_number(rest, cx)?;
+        if let [b':', behind @ ..] = rest {
+            (rest, _) = plain_nz_number(behind, cx)?;
+        }
+        let [b',', behind @ ..] = rest else { break };
+        rest = super::primitive::spaces(behind, cx);
+        if !rest.first().is_some_and(u8::is_ascii_digit) && cx.repair(Repair::ExtraSpace) {
+            break;
+        }
+    }
+    Ok((rest, Numbers::wire(super::value::taken(i, rest))))
+}
+
+/// `nz-number *(SP nz-number)`, preceded by a space, or nothing; up to what is no number (RFC 9051 §9
+/// `mailbox-data`).
+///
+/// *Tolerant*: 0; further spaces, at the end too.
+pub fn numbers<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Numbers<'i>> {
+    let mut rest = i;
+    while let [b' ', behind @ ..] = rest {
+        let at = match behind.first() {
+            Some(b'0'..=b'9') => behind,
+            Some(b' ') => super::primitive::spaces(rest, cx),
+            _ => break,
+        };
+        if !at.first().is_some_and(u8::is_ascii_digit) {
+            break;
+        }
+        (rest, _) = plain_nz_number(at, cx)?;
+    }
+    Ok((rest, Numbers::wire(super::value::taken(i, rest))))
+}
+
+/// An `nz-number` of digits alone.
+#[inline]
+fn plain_nz_number<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
+    if !i.first().is_some_and(u8::is_ascii_digit) {
+        return expected(i, "a non-zero number");
+    }
+    nz_number(i, cx)
 }

@@ -291,5 +291,5 @@ fn flags<'i>(i: &'i [u8], cx: &Context, wildcard: Wildcard) -> Parsed<'i, FlagLi
     }
     let list = inner.get(..inner.len() - rest.len()).unwrap_or_default();
     let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
-    Ok((rest, FlagList::from_wire(list)))
+    Ok((rest, FlagList::wire(list, cx.attempt())))
 }

@@ -9,6 +9,8 @@
 
 use core::fmt;
 
+use super::view::{Element, List, sealed::Sealed};
+use crate::parse::Context;
 use crate::parse::primitive::{is_atom_char, is_lenient_flag_char};
 
 /// A flag of a message or a mailbox.
@@ -180,108 +182,31 @@ impl fmt::Debug for Flag<'_> {
     }
 }
 
-/// A list of flags, or of anything else that is written as flags are (`mbx-list-flags`), walked when asked to.
-#[derive(Clone, Copy)]
-pub struct FlagList<'i>(Source<'i>);
+/// A list of flags, walked when asked to.
+pub type FlagList<'i> = List<'i, Flag<'i>>;
 
-#[derive(Clone, Copy)]
-enum Source<'i> {
-    /// What stands between the parentheses: names separated by spaces.
-    Wire(&'i [u8]),
-    Given(&'i [Flag<'i>]),
-}
-
-impl<'i> FlagList<'i> {
-    /// The empty list.
-    pub const EMPTY: FlagList<'static> = FlagList(Source::Given(&[]));
-
-    /// A list of these flags.
-    #[must_use]
-    pub const fn new(flags: &'i [Flag<'i>]) -> Self {
-        Self(Source::Given(flags))
-    }
-
-    pub(crate) const fn from_wire(inner: &'i [u8]) -> Self {
-        Self(Source::Wire(inner))
-    }
-
-    /// The flags, in the order in which they were sent, duplicates included.
-    #[must_use]
-    pub const fn iter(&self) -> FlagIter<'i> {
-        FlagIter(self.0)
-    }
-
+impl<'i> List<'i, Flag<'i>> {
     /// Whether `flag` is in the list.
     #[must_use]
     pub fn contains(&self, flag: Flag<'_>) -> bool {
         self.iter().any(|one| one == flag)
     }
-
-    /// Whether there are no flags.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
-    }
 }
 
-impl<'i> IntoIterator for FlagList<'i> {
-    type Item = Flag<'i>;
-    type IntoIter = FlagIter<'i>;
+impl Sealed for Flag<'_> {}
 
-    fn into_iter(self) -> FlagIter<'i> {
-        self.iter()
-    }
-}
-
-impl PartialEq for FlagList<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
-    }
-}
-
-impl Eq for FlagList<'_> {}
-
-impl fmt::Debug for FlagList<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
-
-/// The flags of a [`FlagList`].
-#[derive(Debug, Clone)]
-pub struct FlagIter<'i>(Source<'i>);
-
-impl fmt::Debug for Source<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(FlagIter(*self)).finish()
-    }
-}
-
-impl<'i> Iterator for FlagIter<'i> {
-    type Item = Flag<'i>;
-
-    fn next(&mut self) -> Option<Flag<'i>> {
-        match &mut self.0 {
-            Source::Given(flags) => {
-                let (first, rest) = flags.split_first()?;
-                *flags = rest;
-                Some(*first)
-            }
-            Source::Wire(rest) => {
-                let begin = rest.iter().position(|octet| is_lenient_flag_char(*octet))?;
-                let name = rest.get(begin..)?;
-                let end = name.iter().position(|octet| !is_lenient_flag_char(*octet)).unwrap_or(name.len());
-                let (name, behind) = name.split_at_checked(end)?;
-                *rest = behind;
-                Some(Flag::from_wire(name))
-            }
-        }
+impl<'i> Element<'i> for Flag<'i> {
+    fn walk(i: &'i [u8], _: &Context) -> Option<(&'i [u8], Self)> {
+        let end = i.iter().position(|octet| !is_lenient_flag_char(*octet)).unwrap_or(i.len());
+        let (name, rest) = i.split_at_checked(end).filter(|(name, _)| !name.is_empty())?;
+        Some((rest, Self::from_wire(name)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse::Attempt;
 
     #[test]
     fn no_name_can_smuggle() {
@@ -305,9 +230,9 @@ mod tests {
 
     #[test]
     fn a_list_is_walked_from_the_wire() {
-        let list = FlagList::from_wire(br"\Seen  $a ");
+        let list = FlagList::wire(br"\Seen  $a ", Attempt::First);
         assert_eq!(alloc::format!("{list:?}"), r"[\Seen, $a]");
         assert!(list.contains(Flag::Seen));
-        assert!(FlagList::from_wire(b"").is_empty());
+        assert!(FlagList::wire(b"", Attempt::First).is_empty());
     }
 }

@@ -4,14 +4,38 @@
 //! their own, and walk their lists when asked to. Where an application wants to keep one beyond the message there
 //! is an owned twin. The same types go into [`encode`](crate::encode).
 
+pub mod body;
+pub mod capability;
 pub mod date;
+pub mod envelope;
+pub mod fetch;
 pub mod flag;
+pub mod mailbox_data;
+pub mod number;
 pub mod repair;
+pub mod response;
+pub mod search;
+pub mod status;
 pub mod string;
 pub mod tag;
+pub mod view;
 
+pub use crate::parse::unparsed::Unparsed;
+pub use body::{BodyStructure, Content, Disposition, Extension, Multipart, Parameter, Parameters, Part};
+pub use capability::{Capability, CapabilityList};
 pub use date::{Date, DateTime};
+pub use envelope::{Address, AddressList, Envelope};
+pub use fetch::{Fetch, FetchItem, Section, SectionItem, SectionText};
 pub use flag::{Flag, FlagList, Keyword};
+pub use mailbox_data::{
+    Attribute, ExtendedItem, ListedMailbox, MailboxStatus, Namespace, Namespaces, Quota, QuotaResource,
+    QuotaRoot, StatusItem,
+};
+pub use number::{Numbers, RangeInclusiveU32};
 pub use repair::{Reading, Repair, RepairSet, Repairs};
+pub use response::{Continue, Response, Untagged, Vanished};
+pub use search::{Esearch, NumbersAre, Page, Search, SearchResult};
+pub use status::{Code, Condition, PlainCode, Status, Text};
 pub use string::{Form, IString};
 pub use tag::Tag;
+pub use view::{List, Nested};

@@ -1,0 +1,240 @@
+//! The parameters and the extension data of body structures (RFC 9051 §9 `body-fld-param`, `body-ext-1part`,
+//! `body-ext-mpart`).
+//!
+//! *Tolerant*: each field that is not what its place wants is put where it belongs, if that can be told, and skipped
+//! otherwise.
+
+use super::envelope::spaces_before_close;
+use super::primitive::{close, nil, nstring, octet, open, sp, spaces, string};
+use super::value::{taken, value, values};
+use super::{Context, Expected, Parsed, expected};
+use crate::types::view::Element;
+use crate::types::{Disposition, Extension, IString, List, Parameter, Parameters, Repair};
+
+/// `body-fld-param = "(" string SP string *(SP string SP string) ")" / nil`
+///
+/// *Tolerant*: `()`; `NIL` for a value; a last value that is missing; lists among the parameters are skipped.
+pub fn body_fld_param<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Parameters<'i>> {
+    parameters(i, cx, Value::String)
+}
+
+/// `id-params-list = "(" [string SP nstring *(SP string SP nstring)] ")" / nil` (RFC 2971)
+pub fn id_params_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Parameters<'i>> {
+    parameters(i, cx, Value::NString)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Value {
+    String,
+    NString,
+}
+
+fn parameters<'i>(i: &'i [u8], cx: &Context, kind: Value) -> Parsed<'i, Parameters<'i>> {
+    let Ok((inner, ())) = open(i, cx) else {
+        return match nil(i) {
+            Ok((rest, ())) => Ok((rest, Parameters::EMPTY)),
+            Err(_) => expected(i, "a list of parameters"),
+        };
+    };
+    let mut rest = inner;
+    if rest.first() == Some(&b')') && (kind == Value::NString || cx.repair(Repair::NilForValue)) {
+        return Ok((rest.get(1..).unwrap_or_default(), Parameters::EMPTY));
+    }
+    loop {
+        (rest, _) = parameter(rest, cx, kind)?;
+        let Some(behind) = more(rest, cx)? else { break };
+        rest = behind;
+    }
+    let list = Parameters::wire(taken(inner, rest), cx.attempt());
+    let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
+    Ok((rest, list))
+}
+
+fn parameter<'i>(i: &'i [u8], cx: &Context, kind: Value) -> Parsed<'i, Option<Parameter<'i>>> {
+    if i.first() == Some(&b'(') && cx.repair(Repair::BodyShape) {
+        let (rest, _) = value(i, cx)?;
+        return Ok((rest, None));
+    }
+    let (rest, name) = string(i, cx)?;
+    if cx.is_tolerant() && spaces_before_close(rest, cx).first() == Some(&b')') {
+        cx.repairs.note(Repair::BodyShape);
+        return Ok((rest, Some(Parameter { name, value: Some(IString::EMPTY) })));
+    }
+    let (rest, ()) = sp(rest, cx)?;
+    if rest.starts_with(b"(") && !rest.starts_with(b"()") && cx.repair(Repair::BodyShape) {
+        let (rest, _) = value(rest, cx)?;
+        return Ok((rest, Some(Parameter { name, value: Some(IString::EMPTY) })));
+    }
+    let (rest, value) = match kind {
+        Value::NString => nstring(rest, cx)?,
+        Value::String => {
+            let (rest, value) = string(rest, cx)?;
+            (rest, Some(value))
+        }
+    };
+    Ok((rest, Some(Parameter { name, value })))
+}
+
+/// What is behind the space before another field, or `None` before a closing parenthesis.
+#[inline]
+fn more<'i>(i: &'i [u8], cx: &Context) -> Result<Option<&'i [u8]>, nom::Err<Expected<'i>>> {
+    let rest = spaces_before_close(i, cx);
+    if rest.first() == Some(&b')') {
+        return Ok(None);
+    }
+    sp(rest, cx).map(|(rest, ())| Some(rest))
+}
+
+/// `[SP body-ext-1part]`, where `body-ext-1part = body-fld-md5 [SP body-fld-dsp [SP body-fld-lang [SP body-fld-loc
+/// *(SP body-extension)]]]`
+pub(crate) fn body_ext_1part<'i>(
+    i: &'i [u8],
+    cx: &Context,
+) -> Parsed<'i, (Option<IString<'i>>, Extension<'i>)> {
+    let Some(rest) = more(i, cx)? else { return Ok((i, (None, Extension::default()))) };
+    let (rest, md5) = lenient_nstring(rest, cx)?;
+    let (rest, extension) = extension(rest, cx)?;
+    Ok((rest, (md5, extension)))
+}
+
+/// `[SP body-ext-mpart]`, where `body-ext-mpart = body-fld-param [SP body-fld-dsp [SP body-fld-lang [SP body-fld-loc
+/// *(SP body-extension)]]]`
+pub(crate) fn body_ext_mpart<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (Parameters<'i>, Extension<'i>)> {
+    let Some(at) = more(i, cx)? else { return Ok((i, (Parameters::EMPTY, Extension::default()))) };
+    let (rest, parameters) = match body_fld_param(at, cx) {
+        Err(_) if cx.repair(Repair::BodyShape) => (value(at, cx)?.0, Parameters::EMPTY),
+        parameters => parameters?,
+    };
+    let (rest, extension) = extension(rest, cx)?;
+    Ok((rest, (parameters, extension)))
+}
+
+fn extension<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Extension<'i>> {
+    let mut extension = Extension::default();
+    let Some(rest) = more(i, cx)? else { return Ok((i, extension)) };
+    let (i, disposition) = body_fld_dsp(rest, cx)?;
+    extension.disposition = disposition;
+    let Some(rest) = more(i, cx)? else { return Ok((i, extension)) };
+    let i = body_fld_lang(rest, &mut extension, cx)?.0;
+    let Some(rest) = more(i, cx)? else { return Ok((i, extension)) };
+    let (i, location) = lenient_nstring(rest, cx)?;
+    extension.location = location;
+    let (rest, further) = values(i, cx)?;
+    extension.further = further.trim_ascii();
+    Ok((rest, extension))
+}
+
+/// An `nstring`. *Tolerant*: a list is skipped and stands for `NIL`.
+fn lenient_nstring<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i>>> {
+    match nstring(i, cx) {
+        Err(_) if i.first() == Some(&b'(') && cx.repair(Repair::BodyShape) => {
+            value(i, cx).map(|(rest, _)| (rest, None))
+        }
+        string => string,
+    }
+}
+
+/// `body-fld-dsp = "(" string SP body-fld-param ")" / nil`
+///
+/// *Tolerant*: the bare kind; a kind without parameters; `(NIL NIL)`; any other string is skipped.
+fn body_fld_dsp<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Disposition<'i>>> {
+    let Ok((inner, ())) = open(i, cx) else {
+        return match nil(i) {
+            Ok((rest, ())) => Ok((rest, None)),
+            Err(_) if cx.is_tolerant() => bare_disposition(i, cx),
+            Err(_) => expected(i, "a disposition"),
+        };
+    };
+    if !cx.is_tolerant() {
+        let (rest, kind) = string(inner, cx)?;
+        let (rest, ()) = sp(rest, cx)?;
+        let (rest, parameters) = body_fld_param(rest, cx)?;
+        let (rest, ()) = close(rest, cx)?;
+        return Ok((rest, Some(Disposition { kind, parameters })));
+    }
+    let strict = |inner| {
+        let (rest, kind) = nstring(inner, cx)?;
+        let mut parameters = Parameters::EMPTY;
+        let mut rest = rest;
+        if let Some(behind) = more(rest, cx)? {
+            (rest, parameters) = body_fld_param(behind, cx)?;
+        } else {
+            cx.repairs.note(Repair::BodyShape);
+        }
+        let (rest, ()) = close(rest, cx)?;
+        Ok((rest, kind.map(|kind| Disposition { kind, parameters })))
+    };
+    match strict(inner) {
+        Ok((rest, None)) => {
+            cx.repairs.note(Repair::BodyShape);
+            Ok((rest, None))
+        }
+        Ok(disposition) => Ok(disposition),
+        Err::<_, nom::Err<Expected<'i>>>(_) => {
+            cx.repairs.note(Repair::BodyShape);
+            value(i, cx).map(|(rest, _)| (rest, None))
+        }
+    }
+}
+
+/// Kinds that stand for a disposition even where none is due.
+fn is_known_disposition(kind: IString<'_>) -> bool {
+    kind.eq_ignore_ascii_case(b"inline") || kind.eq_ignore_ascii_case(b"attachment")
+}
+
+fn bare_disposition<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Disposition<'i>>> {
+    cx.repairs.note(Repair::BodyShape);
+    let (rest, kind) = nstring(i, cx)?;
+    let kind = kind.filter(|kind| is_known_disposition(*kind));
+    Ok((rest, kind.map(|kind| Disposition { kind, parameters: Parameters::EMPTY })))
+}
+
+/// `body-fld-lang = nstring / "(" string *(SP string) ")"`
+///
+/// *Tolerant*: `()`; `NIL` among the languages; a disposition, if there was none in its own place.
+fn body_fld_lang<'i>(i: &'i [u8], extension: &mut Extension<'i>, cx: &Context) -> Parsed<'i, ()> {
+    let Ok((inner, ())) = open(i, cx) else {
+        let (rest, language) = nstring(i, cx)?;
+        if language.is_some() {
+            extension.language = List::wire(taken(i, rest), cx.attempt());
+        }
+        return Ok((rest, ()));
+    };
+    if cx.is_tolerant()
+        && extension.disposition.is_none()
+        && string(inner, cx).is_ok_and(|(_, first)| is_known_disposition(first))
+    {
+        cx.repairs.note(Repair::BodyShape);
+        let (rest, disposition) = body_fld_dsp(i, cx)?;
+        extension.disposition = disposition;
+        return Ok((rest, ()));
+    }
+    if inner.first() == Some(&b')') && cx.repair(Repair::NilForValue) {
+        return Ok((inner.get(1..).unwrap_or_default(), ()));
+    }
+    let mut rest = inner;
+    loop {
+        if rest.first() == Some(&b'(') && cx.repair(Repair::BodyShape) {
+            return value(i, cx).map(|(rest, _)| (rest, ()));
+        }
+        (rest, _) = string(rest, cx)?;
+        let Some(behind) = more(rest, cx)? else { break };
+        rest = behind;
+    }
+    extension.language = List::wire(taken(inner, rest), cx.attempt());
+    let (rest, ()) = close(spaces(rest, cx), cx)?;
+    Ok((rest, ()))
+}
+
+impl<'i> Element<'i> for Parameter<'i> {
+    fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
+        let mut rest = i;
+        loop {
+            let one;
+            (rest, one) = parameter(rest.trim_ascii_start(), cx, Value::NString).ok()?;
+            if let Some(one) = one {
+                return Some((rest, one));
+            }
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Responses (RFC 9051 §9 `response`): which kind it is, and the kinds that need no room of their own.
+//!
+//! Every message comes up as something: what can't be read as [`Response::Unparsed`], a response of an extension that
+//! this library does not know as [`Untagged::Other`].
+
+use super::extension::id_params_list;
+use super::fetch::{Place, Step, step};
+use super::mailbox_data::{mailbox_list, mailbox_status, namespaces, quota, quota_root};
+use super::primitive::{crlf, flag_list, is_atom_char, nz_number, octet, open, sp, spaces, tag};
+use super::search::{esearch_response, search, vanished};
+use super::status::{capabilities, resp_cond, resp_text, text};
+use super::unparsed::Unparsed;
+use super::value::taken;
+use super::{Context, Parsed, expected};
+use crate::types::{Condition, Continue, Fetch, List, Repair, Response, Status, Text, Untagged};
+
+/// One complete response: a line with its CRLF, the literals announced in it embedded.
+///
+/// The literals that a section's contents come in are embedded too; where they are to be streamed, a FETCH response is
+/// read with [`fetch`](super::fetch) instead.
+///
+/// *Tolerant*: NULs before the response; further spaces; a line `[CODE]` is `* OK [CODE]`; a line that is no response
+/// at all is an untagged `BAD` with that text.
+#[must_use]
+pub fn response<'i>(frame: &'i [u8], cx: &Context) -> Response<'i> {
+    cx.repairs.begin();
+    match cx.attempts(|| whole_response(frame, cx)) {
+        Ok((_, response)) => response,
+        Err(error) => Response::Unparsed(Unparsed::new(frame, error)),
+    }
+}
+
+fn whole_response<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
+    let i = behind_nuls(i, cx);
+    let (rest, response) = match i.first() {
+        Some(b'*') => {
+            let (rest, ()) = sp(i.get(1..).unwrap_or_default(), cx)?;
+            let (rest, data) = untagged(rest, cx)?;
+            (rest, Response::Untagged(data))
+        }
+        Some(b'+') => continue_req(i, cx)?,
+        Some(b'[') if cx.is_tolerant() => bare_code(i, cx)?,
+        _ => match response_tagged(i, cx) {
+            Err(_) if cx.is_tolerant() => stray_line(i, cx)?,
+            tagged => tagged?,
+        },
+    };
+    if matches!(response, Response::Untagged(Untagged::Fetch(_))) {
+        return Ok((rest, response));
+    }
+    match crlf(rest, cx) {
+        Ok((b"", ())) => Ok((b"", response)),
+        Ok((rest, ())) => expected(rest, "the end of the response"),
+        Err(_) if !rest.is_empty() && cx.repair(Repair::TrailingData) => Ok((b"", response)),
+        Err(error) => Err(error),
+    }
+}
+
+fn behind_nuls<'i>(i: &'i [u8], cx: &Context) -> &'i [u8] {
+    if i.first() != Some(&0) || !cx.repair(Repair::Nul) {
+        return i;
+    }
+    let end = i.iter().position(|octet| *octet != 0).unwrap_or(i.len());
+    i.get(end..).unwrap_or_default()
+}
+
+/// `response-tagged = tag SP resp-cond-state CRLF`, without the line end. *Tolerant*: `BYE` and `PREAUTH`.
+fn response_tagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
+    let (rest, tag) = tag(i)?;
+    let (rest, ()) = sp(rest, cx)?;
+    let (rest, status) = resp_cond(rest, cx)?;
+    if matches!(status.condition, Condition::Bye | Condition::PreAuth) && !cx.repair(Repair::TaggedBye) {
+        return expected(i, "OK, NO or BAD");
+    }
+    Ok((rest, Response::Tagged { tag, status }))
+}
+
+/// `continue-req = "+" SP (resp-text / base64) CRLF`, without the line end.
+///
+/// *Tolerant*: no space, no text; `""` for no text.
+fn continue_req<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
+    let (rest, ()) = octet(i, b'+', "a plus sign")?;
+    let rest = match rest {
+        [b' ', rest @ ..] => rest,
+        _ if cx.repair(Repair::MissingText) => rest,
+        _ => return expected(rest, "a space"),
+    };
+    let (rest, (code, mut text)) = resp_text(rest, cx)?;
+    if text.as_bytes() == b"\"\"" && cx.repair(Repair::StringForm) {
+        text = Text::EMPTY;
+    }
+    Ok((rest, Response::Continue(Continue { code, text })))
+}
+
+/// A response code without the `* OK` before it. *Tolerant* only.
+fn bare_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
+    let (rest, (code, text)) = resp_text(i, cx)?;
+    cx.repairs.note(Repair::MissingStatus);
+    Ok((rest, Response::Untagged(Untagged::Status(Status { condition: Condition::Ok, code, text }))))
+}
+
+/// A line that is no response: what the server says there concerns no command. *Tolerant* only.
+fn stray_line<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
+    let (rest, text) = text(i, cx)?;
+    if !matches!(rest, b"\r\n" | b"\n") {
+        return expected(i, "a response");
+    }
+    cx.repairs.note(Repair::StrayLine);
+    Ok((rest, Response::Untagged(Untagged::Status(Status::new(Condition::Bad, text)))))
+}
+
+/// `response-data`, without the asterisk and the line end
+fn untagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
+    if i.first().is_some_and(u8::is_ascii_digit) {
+        return numbered(i, cx);
+    }
+    let end = i.iter().position(|octet| !is_atom_char(*octet)).unwrap_or(i.len());
+    let (name, rest) = i.split_at(end);
+    let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
+    match name.len() {
+        2 if is(b"ID") => argument(rest, cx, id_params_list, Untagged::Id),
+        2 | 3 | 7 if is(b"OK") || is(b"NO") || is(b"BAD") || is(b"BYE") || is(b"PREAUTH") => {
+            resp_cond(i, cx).map(|(rest, status)| (rest, Untagged::Status(status)))
+        }
+        4 if is(b"LIST") => argument(rest, cx, mailbox_list, Untagged::List),
+        4 if is(b"LSUB") => argument(rest, cx, mailbox_list, Untagged::Lsub),
+        4 if is(b"SORT") => search(rest, cx).map(|(rest, search)| (rest, Untagged::Sort(search))),
+        5 if is(b"FLAGS") => argument(rest, cx, flag_list, Untagged::Flags),
+        5 if is(b"QUOTA") => argument(rest, cx, quota, Untagged::Quota),
+        5 if is(b"XLIST") && cx.is_tolerant() => argument(rest, cx, mailbox_list, Untagged::Xlist),
+        6 if is(b"SEARCH") => search(rest, cx).map(|(rest, search)| (rest, Untagged::Search(search))),
+        6 if is(b"STATUS") => argument(rest, cx, mailbox_status, Untagged::MailboxStatus),
+        7 if is(b"ENABLED") => capabilities(rest, cx).map(|(rest, list)| (rest, Untagged::Enabled(list))),
+        7 if is(b"ESEARCH") => {
+            esearch_response(rest, cx).map(|(rest, esearch)| (rest, Untagged::Esearch(esearch)))
+        }
+        8 if is(b"VANISHED") => {
+            vanished(rest, cx).map(|(rest, (when, uids))| (rest, Untagged::Vanished { when, uids }))
+        }
+        9 if is(b"NAMESPACE") => namespaces(rest, cx).map(|(rest, names)| (rest, Untagged::Namespace(names))),
+        9 if is(b"QUOTAROOT") => argument(rest, cx, quota_root, Untagged::QuotaRoot),
+        10 if is(b"CAPABILITY") => {
+            capabilities(rest, cx).map(|(rest, list)| (rest, Untagged::Capability(list)))
+        }
+        _ => other(i, name, rest, cx),
+    }
+}
+
+/// `SP value`
+fn argument<'i, T>(
+    i: &'i [u8],
+    cx: &Context,
+    value: impl Fn(&'i [u8], &Context) -> Parsed<'i, T>,
+    data: impl Fn(T) -> Untagged<'i>,
+) -> Parsed<'i, Untagged<'i>> {
+    let (rest, ()) = sp(i, cx)?;
+    let (rest, value) = value(rest, cx)?;
+    Ok((rest, data(value)))
+}
+
+/// A response that begins with a number: `number SP "EXISTS" / number SP "RECENT" / message-data`
+fn numbered<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
+    let (rest, number) = super::primitive::number(i, cx)?;
+    let (behind, ()) = sp(rest, cx)?;
+    let end = behind.iter().position(|octet| !is_atom_char(*octet)).unwrap_or(behind.len());
+    let (name, rest) = behind.split_at(end);
+    let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
+    if is(b"EXISTS") {
+        Ok((rest, Untagged::Exists(number)))
+    } else if is(b"RECENT") {
+        Ok((rest, Untagged::Recent(number)))
+    } else if is(b"EXPUNGE") {
+        let (_, number) = nz_number(i, cx)?;
+        Ok((rest, Untagged::Expunge(number)))
+    } else if is(b"FETCH") {
+        let (_, sequence) = nz_number(i, cx)?;
+        let (rest, fetch) = msg_att(sp(rest, cx)?.0, sequence, cx)?;
+        Ok((rest, Untagged::Fetch(fetch)))
+    } else {
+        other(i, name, rest, cx)
+    }
+}
+
+/// `msg-att = "(" (msg-att-dynamic / msg-att-static) *(SP (msg-att-dynamic / msg-att-static)) ")"`, and the line end
+fn msg_att<'i>(i: &'i [u8], sequence: u32, cx: &Context) -> Parsed<'i, Fetch<'i>> {
+    let (items, ()) = open(i, cx)?;
+    let (mut rest, mut place) = (items, Place::First);
+    loop {
+        let (behind, step) = step(rest, place, cx)?;
+        match step {
+            Step::Item(_) => {}
+            Step::End if behind.is_empty() => break,
+            Step::End => return expected(behind, "the end of the response"),
+            Step::LineEnd => return expected(rest, "a closing parenthesis"),
+        }
+        (rest, place) = (behind, Place::Later);
+    }
+    let items = List::wire(taken(items, rest), cx.attempt());
+    Ok((b"", Fetch { sequence, items }))
+}
+
+/// A response of an extension: kept as it came. *Tolerant*: also one without a name.
+fn other<'i>(i: &'i [u8], name: &'i [u8], rest: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
+    if name.is_empty() && !cx.repair(Repair::StrayLine) {
+        return expected(i, "the name of a response");
+    }
+    let text = spaces(rest, &Context::tolerant());
+    let end = match text {
+        [head @ .., b'\r', b'\n'] | [head @ .., b'\n'] => head.len(),
+        all => all.len(),
+    };
+    let (text, rest) = text.split_at(end);
+    Ok((rest, Untagged::Other { name, rest: text }))
+}

@@ -1,0 +1,130 @@
+//! Results of searches (RFC 9051 §9 `esearch-response`, `search-return-data`; RFC 3501, 7162, 9394).
+
+use super::envelope::spaces_before_close;
+use super::number::{known_sequence_set, numbers};
+use super::primitive::{astring, atom, close, nil, number, number64, nz_number, octet, open, sp, word};
+use super::status::mod_sequence_value;
+use super::value::{taken, value};
+use super::{Context, Parsed, expected};
+use crate::types::view::Element;
+use crate::types::{
+    Esearch, List, Numbers, NumbersAre, Page, RangeInclusiveU32, Repair, Search, SearchResult,
+};
+
+/// `"SEARCH" *(SP nz-number) [SP search-sort-mod-seq]`, without the word
+pub fn search<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Search<'i>> {
+    let (rest, numbers) = numbers(i, cx)?;
+    let [b' ', behind @ ..] = rest else { return Ok((rest, Search { numbers, mod_sequence: None })) };
+    if behind.first() != Some(&b'(') {
+        return Ok((rest, Search { numbers, mod_sequence: None }));
+    }
+    let (rest, ()) = open(behind, cx)?;
+    let (rest, ()) = word(rest, b"MODSEQ", "MODSEQ")?;
+    let (rest, ()) = sp(rest, cx)?;
+    let (rest, value) = mod_sequence_value(rest, cx)?;
+    let (rest, ()) = close(rest, cx)?;
+    Ok((rest, Search { numbers, mod_sequence: Some(value) }))
+}
+
+/// `esearch-response = "ESEARCH" [search-correlator] [SP "UID"] *(SP search-return-data)`, without the word
+pub fn esearch_response<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Esearch<'i>> {
+    let mut esearch = Esearch { tag: None, numbers_are: NumbersAre::SequenceNumbers, results: List::EMPTY };
+    let mut rest = i;
+    if let [b' ', b'(', ..] = rest {
+        let (behind, ()) = open(sp(rest, cx)?.0, cx)?;
+        let (behind, ()) = word(behind, b"TAG", "TAG")?;
+        let (behind, ()) = sp(behind, cx)?;
+        let (behind, tag) = astring(behind, cx)?;
+        (rest, ()) = close(behind, cx)?;
+        esearch.tag = Some(tag);
+    }
+    if let Ok((behind, ())) = sp(rest, cx).and_then(|(behind, ())| word(behind, b"UID", "UID")) {
+        esearch.numbers_are = NumbersAre::Uids;
+        rest = behind;
+    }
+    let results = rest;
+    while rest.first() == Some(&b' ') && !rest.trim_ascii_start().is_empty() {
+        let (behind, ()) = sp(rest, cx)?;
+        (rest, _) = search_return_data(behind, cx)?;
+    }
+    esearch.results = List::wire(taken(results, rest), cx.attempt());
+    Ok((rest, esearch))
+}
+
+/// `search-return-data`; what this library does not know takes one value.
+fn search_return_data<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchResult<'i>> {
+    let (rest, name) = atom(i)?;
+    let (rest, ()) = sp(rest, cx)?;
+    let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
+    if is(b"MIN") {
+        nz_number(rest, cx).map(|(rest, number)| (rest, SearchResult::Min(number)))
+    } else if is(b"MAX") {
+        nz_number(rest, cx).map(|(rest, number)| (rest, SearchResult::Max(number)))
+    } else if is(b"COUNT") {
+        number(rest, cx).map(|(rest, number)| (rest, SearchResult::Count(number)))
+    } else if is(b"ALL") {
+        known_sequence_set(rest, cx).map(|(rest, numbers)| (rest, SearchResult::All(numbers)))
+    } else if is(b"MODSEQ") {
+        number64(rest, cx).map(|(rest, value)| (rest, SearchResult::ModSeq(value)))
+    } else if is(b"PARTIAL") {
+        partial(rest, cx)
+    } else {
+        value(rest, cx).map(|(rest, value)| (rest, SearchResult::Other { name, value }))
+    }
+}
+
+/// `"PARTIAL" SP "(" partial-range SP partial-results ")"` (RFC 9394), without the word
+fn partial<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchResult<'i>> {
+    let (rest, ()) = open(i, cx)?;
+    let (rest, page) = partial_range(rest, cx)?;
+    let (rest, ()) = sp(rest, cx)?;
+    let (rest, numbers) = match nil(rest) {
+        Ok((rest, ())) => (rest, Numbers::EMPTY),
+        Err(_) => known_sequence_set(rest, cx)?,
+    };
+    let (rest, ()) = close(spaces_before_close(rest, cx), cx)?;
+    Ok((rest, SearchResult::Partial { page, numbers }))
+}
+
+/// `partial-range = nz-number ":" nz-number / "-" nz-number ":-" nz-number`
+fn partial_range<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Page> {
+    let (rest, from_last) = match i {
+        [b'-', rest @ ..] => (rest, true),
+        rest => (rest, false),
+    };
+    let (rest, first) = nz_number(rest, cx)?;
+    let (rest, ()) = octet(rest, b':', "a colon")?;
+    let rest = match (rest, from_last) {
+        ([b'-', rest @ ..], true) => rest,
+        (rest, false) => rest,
+        (rest, true) => return expected(rest, "a minus sign"),
+    };
+    let (rest, last) = nz_number(rest, cx)?;
+    let range = RangeInclusiveU32::new(first, last);
+    Ok((rest, if from_last { Page::FromLast(range) } else { Page::FromFirst(range) }))
+}
+
+impl<'i> Element<'i> for SearchResult<'i> {
+    fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
+        search_return_data(i, cx).ok()
+    }
+}
+
+/// `"VANISHED" [SP "(EARLIER)"] SP known-uids` (RFC 7162), without the word
+pub fn vanished<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (crate::types::Vanished, Numbers<'i>)> {
+    use crate::types::Vanished;
+    let (mut rest, ()) = sp(i, cx)?;
+    let mut when = Vanished::Now;
+    if rest.first() == Some(&b'(') {
+        let (behind, ()) = open(rest, cx)?;
+        let (behind, ()) = word(behind, b"EARLIER", "EARLIER")?;
+        let (behind, ()) = close(behind, cx)?;
+        (rest, ()) = sp(behind, cx)?;
+        when = Vanished::Earlier;
+    }
+    if matches!(rest.trim_ascii_start(), []) && cx.repair(Repair::NilForValue) {
+        return Ok((rest, (when, Numbers::EMPTY)));
+    }
+    let (rest, uids) = known_sequence_set(rest, cx)?;
+    Ok((rest, (when, uids)))
+}

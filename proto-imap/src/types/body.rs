@@ -1,0 +1,191 @@
+//! Body structures: the MIME tree of a message as the server has parsed it (RFC 9051 §7.5.2, RFC 2045).
+//!
+//! Nothing is decoded here. The tree is walked part by part; what nobody asks for is not read a second time.
+
+use super::envelope::Envelope;
+use super::string::IString;
+use super::view::{List, Nested, sealed::Sealed};
+
+/// The structure of a message or of a part of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyStructure<'i> {
+    /// Several parts.
+    Multipart(Multipart<'i>),
+    /// A single part.
+    Part(Part<'i>),
+}
+
+/// The structure of a multipart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Multipart<'i> {
+    /// The parts. May be empty with servers that don't keep to the grammar.
+    pub parts: List<'i, BodyStructure<'i>>,
+    /// `mixed`, `alternative`, …
+    pub subtype: IString<'i>,
+    /// Parameters of the Content-Type, the boundary among them. In `BODYSTRUCTURE` only.
+    pub parameters: Parameters<'i>,
+    /// What `BODYSTRUCTURE` says beyond `BODY`.
+    pub extension: Extension<'i>,
+}
+
+/// The structure of a single part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part<'i> {
+    /// `text`, `image`, …
+    pub media_type: IString<'i>,
+    /// `plain`, `png`, …
+    pub subtype: IString<'i>,
+    /// Parameters of the Content-Type.
+    pub parameters: Parameters<'i>,
+    /// `Content-ID:`
+    pub id: Option<IString<'i>>,
+    /// `Content-Description:`
+    pub description: Option<IString<'i>>,
+    /// `Content-Transfer-Encoding:`
+    pub encoding: IString<'i>,
+    /// The size as transferred, in octets.
+    pub octets: u64,
+    /// What there is beyond that for texts and messages.
+    pub content: Content<'i>,
+    /// `Content-MD5:`. In `BODYSTRUCTURE` only.
+    pub md5: Option<IString<'i>>,
+    /// What `BODYSTRUCTURE` says beyond `BODY`.
+    pub extension: Extension<'i>,
+}
+
+/// What the structure of a part has beyond its general fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content<'i> {
+    /// Nothing.
+    Basic,
+    /// A text.
+    Text {
+        /// How many lines.
+        lines: u64,
+    },
+    /// An attached message.
+    Message {
+        /// Its envelope.
+        envelope: Nested<'i, Envelope<'i>>,
+        /// Its structure.
+        body: Nested<'i, BodyStructure<'i>>,
+        /// How many lines.
+        lines: u64,
+    },
+}
+
+/// The extension data that a multipart and a single part have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extension<'i> {
+    /// `Content-Disposition:`
+    pub disposition: Option<Disposition<'i>>,
+    /// `Content-Language:`
+    pub language: List<'i, IString<'i>>,
+    /// `Content-Location:`
+    pub location: Option<IString<'i>>,
+    /// Anything beyond that, as it came.
+    pub further: &'i [u8],
+}
+
+/// How a part is to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disposition<'i> {
+    /// `inline`, `attachment`, …
+    pub kind: IString<'i>,
+    /// `filename` and others.
+    pub parameters: Parameters<'i>,
+}
+
+/// Names with values. A name compares without regard to case.
+pub type Parameters<'i> = List<'i, Parameter<'i>>;
+
+/// A name with its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameter<'i> {
+    /// The name.
+    pub name: IString<'i>,
+    /// The value. `NIL` is for the fields of an `ID` only.
+    pub value: Option<IString<'i>>,
+}
+
+impl<'i> List<'i, Parameter<'i>> {
+    /// The value of the first parameter of that name; that of a `NIL` is empty.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<IString<'i>> {
+        let found = self.iter().find(|parameter| parameter.name.eq_ignore_ascii_case(name.as_bytes()))?;
+        Some(found.value.unwrap_or(IString::EMPTY))
+    }
+}
+
+impl<'i> BodyStructure<'i> {
+    /// The parts of a multipart; none of a single part.
+    #[must_use]
+    pub const fn parts(&self) -> List<'i, Self> {
+        match self {
+            Self::Multipart(multipart) => multipart.parts,
+            Self::Part(_) => List::EMPTY,
+        }
+    }
+
+    /// The media type: `multipart` for multiparts.
+    #[must_use]
+    pub const fn media_type(&self) -> IString<'i> {
+        match self {
+            Self::Multipart(_) => IString::new(b"multipart"),
+            Self::Part(part) => part.media_type,
+        }
+    }
+
+    /// The media subtype.
+    #[must_use]
+    pub const fn subtype(&self) -> IString<'i> {
+        match self {
+            Self::Multipart(multipart) => multipart.subtype,
+            Self::Part(part) => part.subtype,
+        }
+    }
+
+    /// The parameters of the Content-Type.
+    #[must_use]
+    pub const fn parameters(&self) -> Parameters<'i> {
+        match self {
+            Self::Multipart(multipart) => multipart.parameters,
+            Self::Part(part) => part.parameters,
+        }
+    }
+
+    /// The extension data.
+    #[must_use]
+    pub const fn extension(&self) -> Extension<'i> {
+        match self {
+            Self::Multipart(multipart) => multipart.extension,
+            Self::Part(part) => part.extension,
+        }
+    }
+
+    /// The part of that number (RFC 9051 §6.4.5.1), `[1, 2]` being `BODY[1.2]`. `[]` is the structure itself.
+    #[must_use]
+    pub fn part(&self, numbers: &[u32]) -> Option<Self> {
+        let mut here = *self;
+        let mut rest = numbers;
+        while let Some((number, deeper)) = rest.split_first() {
+            let index = usize::try_from(*number).ok()?.checked_sub(1)?;
+            here = match here {
+                Self::Multipart(multipart) => multipart.parts.iter().nth(index)?,
+                // Part 1 of a message that is not a multipart is its body.
+                Self::Part(_) if numbers.len() == rest.len() && index == 0 => here,
+                Self::Part(Part { content: Content::Message { body, .. }, .. }) => match body.view()? {
+                    Self::Multipart(multipart) => multipart.parts.iter().nth(index)?,
+                    part if index == 0 => part,
+                    Self::Part(_) => return None,
+                },
+                Self::Part(_) => return None,
+            };
+            rest = deeper;
+        }
+        Some(here)
+    }
+}
+
+impl Sealed for BodyStructure<'_> {}
+impl Sealed for Parameter<'_> {}

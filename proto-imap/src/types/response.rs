@@ -1,0 +1,107 @@
+//! Everything that a server can say (RFC 9051 §7).
+
+use super::body::Parameters;
+use super::capability::CapabilityList;
+use super::fetch::Fetch;
+use super::flag::FlagList;
+use super::mailbox_data::{ListedMailbox, MailboxStatus, Namespaces, Quota, QuotaRoot};
+use super::number::Numbers;
+use super::search::{Esearch, Search};
+use super::status::{Code, Status, Text};
+use super::tag::Tag;
+use crate::parse::unparsed::Unparsed;
+
+/// One response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Response<'i> {
+    /// `+`: the server waits for the rest of a command.
+    Continue(Continue<'i>),
+    /// `* …`: data, or a status that belongs to no command.
+    Untagged(Untagged<'i>),
+    /// `tag …`: a command is completed.
+    Tagged {
+        /// The command's tag.
+        tag: Tag<'i>,
+        /// How it ended.
+        status: Status<'i>,
+    },
+    /// What could not be read. Only this one message is lost.
+    Unparsed(Unparsed<'i>),
+}
+
+/// A continuation request (RFC 9051 §7.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Continue<'i> {
+    /// The response code, if there is one.
+    pub code: Option<Code<'i>>,
+    /// The text behind the code; in a SASL exchange the challenge, in base64.
+    pub text: Text<'i>,
+}
+
+/// Untagged data or status (RFC 9051 §7.1 to §7.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Untagged<'i> {
+    /// `OK`, `NO`, `BAD`, `PREAUTH`, `BYE`
+    Status(Status<'i>),
+    /// `CAPABILITY`
+    Capability(CapabilityList<'i>),
+    /// `ENABLED` (RFC 5161)
+    Enabled(CapabilityList<'i>),
+    /// `ID` (RFC 2971): who the server is.
+    Id(Parameters<'i>),
+    /// `NAMESPACE` (RFC 2342)
+    Namespace(Namespaces<'i>),
+    /// `LIST`
+    List(ListedMailbox<'i>),
+    /// `LSUB` (RFC 3501)
+    Lsub(ListedMailbox<'i>),
+    /// `XLIST`: a forerunner of SPECIAL-USE.
+    Xlist(ListedMailbox<'i>),
+    /// `STATUS`
+    MailboxStatus(MailboxStatus<'i>),
+    /// `FLAGS`: the flags that the mailbox can have.
+    Flags(FlagList<'i>),
+    /// `SEARCH` (RFC 3501)
+    Search(Search<'i>),
+    /// `SORT` (RFC 5256)
+    Sort(Search<'i>),
+    /// `ESEARCH`
+    Esearch(Esearch<'i>),
+    /// `EXISTS`: so many messages are in the mailbox.
+    Exists(u32),
+    /// `RECENT`: so many of them are recent (RFC 3501).
+    Recent(u32),
+    /// `EXPUNGE`: the message of that sequence number is gone; 0 only if read tolerantly.
+    Expunge(u32),
+    /// `VANISHED` (RFC 7162): the messages of these UIDs are gone.
+    Vanished {
+        /// When they have gone.
+        when: Vanished,
+        /// Their UIDs.
+        uids: Numbers<'i>,
+    },
+    /// `FETCH`: data of a message.
+    Fetch(Fetch<'i>),
+    /// `QUOTA` (RFC 9208)
+    Quota(Quota<'i>),
+    /// `QUOTAROOT` (RFC 9208)
+    QuotaRoot(QuotaRoot<'i>),
+    /// A response that this library does not know.
+    Other {
+        /// Its name.
+        name: &'i [u8],
+        /// What is behind the name, up to the end of the line.
+        rest: &'i [u8],
+    },
+}
+
+/// When messages have vanished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vanished {
+    /// Just now: the sequence numbers of the others change.
+    Now,
+    /// `(EARLIER)`: before the mailbox was selected.
+    Earlier,
+}

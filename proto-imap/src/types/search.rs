@@ -1,0 +1,75 @@
+//! Results of searches: SEARCH and ESEARCH (RFC 9051 §7.3.4, RFC 4731, 5267, 7162, 9394).
+
+use super::number::{Numbers, RangeInclusiveU32};
+use super::string::IString;
+use super::view::{List, sealed::Sealed};
+
+/// `SEARCH`: the numbers of the messages found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Search<'i> {
+    /// Sequence numbers or UIDs, as was asked for.
+    pub numbers: Numbers<'i>,
+    /// The greatest mod-sequence of the messages found (RFC 7162).
+    pub mod_sequence: Option<u64>,
+}
+
+/// `ESEARCH`: what was asked for about the messages found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Esearch<'i> {
+    /// The tag of the command that this answers.
+    pub tag: Option<IString<'i>>,
+    /// What the numbers are.
+    pub numbers_are: NumbersAre,
+    /// The results.
+    pub results: List<'i, SearchResult<'i>>,
+}
+
+/// What the numbers of a search's result are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NumbersAre {
+    /// Sequence numbers.
+    SequenceNumbers,
+    /// UIDs.
+    Uids,
+}
+
+/// One result of a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SearchResult<'i> {
+    /// `MIN`: the least number.
+    Min(u32),
+    /// `MAX`: the greatest number.
+    Max(u32),
+    /// `ALL`: the numbers.
+    All(Numbers<'i>),
+    /// `COUNT`: how many were found.
+    Count(u32),
+    /// `MODSEQ`: the greatest mod-sequence (RFC 7162).
+    ModSeq(u64),
+    /// `PARTIAL`: a page of the result (RFC 9394).
+    Partial {
+        /// Which page.
+        page: Page,
+        /// The numbers in it.
+        numbers: Numbers<'i>,
+    },
+    /// Any other, its value as it came.
+    Other {
+        /// The result's name.
+        name: &'i [u8],
+        /// Its value.
+        value: &'i [u8],
+    },
+}
+
+/// A page of a search's result (RFC 9394 `partial-range`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// `1:500`: counted from the first result.
+    FromFirst(RangeInclusiveU32),
+    /// `-1:-500`: counted from the last result.
+    FromLast(RangeInclusiveU32),
+}
+
+impl Sealed for SearchResult<'_> {}
