@@ -102,12 +102,13 @@ pub enum Kind {
 impl Error {
     /// What kind of failure it is.
     #[must_use]
-    pub const fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         match self {
             Self::Lookup { .. } => Kind::NoHost,
             Self::Connect { .. } | Self::Io { .. } | Self::Closed | Self::Busy => Kind::Unavailable,
             Self::TimedOut { .. } => Kind::Timeout,
             Self::Config(_) => Kind::Config,
+            Self::Tls(error) if error.is_retryable() => Kind::Unavailable,
             Self::Tls(_) => Kind::Security,
             Self::Protocol(proto_core::Error::Limit(proto_core::Limit::Time(_))) => Kind::Timeout,
             Self::Protocol(error) if error.is_security() => Kind::Security,

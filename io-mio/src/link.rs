@@ -24,7 +24,7 @@ use rustls::{Connection, pki_types::CertificateDer};
 
 use crate::{
     Error, Protocol,
-    tls::{self, FirstOctets, Seen, TlsError, TlsInfo},
+    tls::{self, FirstOctets, Seen, TlsCause, TlsError, TlsInfo},
     trace::{Record, Trace, What},
 };
 
@@ -294,8 +294,8 @@ impl Link {
             }
             Some(0) if tls.vouched => return Err(PeerError::Truncated.into()),
             Some(0) => {
-                let source = io::Error::from(io::ErrorKind::UnexpectedEof);
-                return Err(Error::Io { doing: "the peer closed during the TLS handshake", source });
+                let certificate = tls.seen.as_ref().and_then(tls::look);
+                return Err(TlsError { cause: TlsCause::Closed, certificate }.into());
             }
             Some(count) => count,
         };

@@ -138,13 +138,19 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
 
     /// Does everything that can be done now, within the limits of one turn. True: there is more.
     fn run(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Result<bool, Error> {
-        if cause.timer {
-            self.check_clock(now)?;
-        }
         if cause.woken || self.wake_at.is_some_and(|at| at <= now) {
             self.wake_at = self.wake_at.filter(|&at| at > now);
             self.call(now, |handler, machine, tx, cx| handler.woken(machine, tx, cx))?;
         }
+        let again = self.work(now, scratch)?;
+        // What has come is looked at first: if this process was held up, that is not the peer's fault.
+        if cause.timer && self.check_clock(now)? {
+            return self.work(now, scratch);
+        }
+        Ok(again)
+    }
+
+    fn work(&mut self, now: Instant, scratch: &mut Scratch) -> Result<bool, Error> {
         for _ in 0..READS {
             let all = self.pull(now)?;
             self.link.transmit()?;
@@ -347,10 +353,11 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         Reading { now, wait: self.wait(), received, sent, blocked, reading: self.wants_read() }
     }
 
-    fn check_clock(&mut self, now: Instant) -> Result<(), Error> {
+    /// True: a wait was over, and the machine goes on.
+    fn check_clock(&mut self, now: Instant) -> Result<bool, Error> {
         let patience = &self.listening.patience;
         let reading = self.reading(now);
-        let Some(expired) = self.clock.expired(reading, patience) else { return Ok(()) };
+        let Some(expired) = self.clock.expired(reading, patience) else { return Ok(false) };
         let stage = match expired {
             Expired::Stalled => return Err(Error::TimedOut { stage: Stage::Send, after: patience.rate.per }),
             Expired::Wait(for_) => Stage::Wait(for_),
@@ -366,7 +373,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             // A delay that is over, or a wait that the machine goes on with.
             Expired::Wait(_) => {
                 self.clock.rearm();
-                Ok(())
+                Ok(true)
             }
             _ => Err(Error::TimedOut { stage, after }),
         }

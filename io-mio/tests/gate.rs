@@ -179,6 +179,42 @@ fn a_handshake_that_never_comes_is_not_waited_for() {
 }
 
 #[test]
+fn what_was_said_in_cleartext_leaves_before_tls_begins() {
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::StartTls(identity.server()));
+    let mut socket = TcpStream::connect(server.address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut writer = socket.try_clone().unwrap();
+    let filler = "z".repeat(900);
+    let thread = std::thread::spawn({
+        let filler = filler.clone();
+        move || {
+            let batch = format!("PING {filler}\r\n").repeat(10_000);
+            writer.write_all(batch.as_bytes()).unwrap();
+            writer.write_all(b"STARTTLS\r\n").unwrap();
+        }
+    });
+    // The answers pile up until nothing moves any more.
+    std::thread::sleep(Duration::from_millis(300));
+    let mut expected = b"220 toy\r\n".to_vec();
+    expected.extend(format!("PONG {filler}\r\n").repeat(10_000).bytes());
+    expected.extend(b"220 ready\r\n");
+    let mut got = vec![0; expected.len()];
+    socket.read_exact(&mut got).unwrap();
+    assert!(got == expected, "everything in order, and nothing in between");
+    thread.join().unwrap();
+    let mut tls = rustls_client(&authority);
+    while tls.is_handshaking() {
+        tls.complete_io(&mut socket).unwrap();
+    }
+    let mut stream = rustls::StreamOwned::new(tls, socket);
+    stream.write_all(b"PING after\r\n").unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"PONG after\r\n");
+}
+
+#[test]
 fn truncation_is_no_end_of_data() {
     let (authority, identity) = localhost();
     let config = server_config(&identity);
@@ -270,15 +306,21 @@ fn server_config(identity: &toy::Identity) -> std::sync::Arc<rustls::ServerConfi
     builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap().into()
 }
 
-fn client_hello() -> Vec<u8> {
+fn rustls_client(authority: &toy::Authority) -> rustls::ClientConnection {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_root_certificates(roots)
         .with_no_client_auth();
-    let mut tls = rustls::ClientConnection::new(config.into(), "localhost".try_into().unwrap()).unwrap();
+    rustls::ClientConnection::new(config.into(), "localhost".try_into().unwrap()).unwrap()
+}
+
+fn client_hello() -> Vec<u8> {
     let mut hello = Vec::new();
-    tls.write_tls(&mut hello).unwrap();
+    rustls_client(&localhost().0).write_tls(&mut hello).unwrap();
     hello
 }

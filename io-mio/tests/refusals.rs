@@ -151,6 +151,23 @@ fn a_server_that_offers_only_old_versions() {
 }
 
 #[test]
+fn a_server_that_hangs_up_during_the_handshake() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        // All of the hello, or closing would be a reset.
+        let mut head = [0; 5];
+        socket.read_exact(&mut head).unwrap();
+        socket.read_exact(&mut vec![0; usize::from(head[3]) << 8 | usize::from(head[4])]).unwrap();
+    });
+    let error = connect(address, Security::ImplicitTls, TlsClient::danger_accept_any_certificate().unwrap());
+    let error = error.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (Kind::Unavailable, true), "{error}");
+    thread.join().unwrap();
+}
+
+#[test]
 fn the_wrong_mode_is_recognised_in_all_four_ways() {
     let (authority, identity) = localhost();
     let begun = Instant::now();

@@ -115,6 +115,8 @@ pub enum TlsCause {
     Cipher,
     /// The peer ended the handshake with this alert (RFC 8446 §6).
     Alert(String),
+    /// The peer closed the connection before TLS was in place.
+    Closed,
     /// The peer speaks something else, or breaks the rules of TLS.
     Garbled(String),
 }
@@ -134,7 +136,7 @@ impl TlsError {
     /// Whether the same may well succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        false
+        matches!(self.cause, TlsCause::Closed)
     }
 
     /// What to try.
@@ -168,6 +170,9 @@ impl TlsError {
                     .into()
             }
             TlsCause::Revoked => "do not go on; tell the server's operator".into(),
+            TlsCause::Closed => {
+                "try again; a server that does so every time may want STARTTLS, or offer only TLS < 1.2".into()
+            }
             TlsCause::BadCertificate(_) | TlsCause::Alert(_) | TlsCause::Garbled(_) => return None,
         })
     }
@@ -196,6 +201,7 @@ impl fmt::Display for TlsError {
             TlsCause::Version => f.write_str("no TLS version in common: the server offers only TLS < 1.2")?,
             TlsCause::Cipher => f.write_str("no TLS cipher suite in common")?,
             TlsCause::Alert(alert) => write!(f, "the peer ended TLS with the alert {alert}")?,
+            TlsCause::Closed => f.write_str("the peer closed the connection during the TLS handshake")?,
             TlsCause::Garbled(why) => write!(f, "what came is not proper TLS: {why}")?,
         }
         match (&self.cause, &self.certificate) {
