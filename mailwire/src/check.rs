@@ -139,6 +139,16 @@ impl Progress {
         if inner.to_come.contains(&inner.last) { Ok(()) } else { Err(Stop::Here) }
     }
 
+    /// Whether this stage is still to come.
+    pub(crate) fn awaits(&self, stage: Stage) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).to_come.contains(&stage)
+    }
+
+    /// Something that is worth saying.
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).output.hint(text);
+    }
+
     fn finish(&self, failure: Option<&Failure>) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = failure {
@@ -175,6 +185,9 @@ impl Inner {
     fn show(&mut self, stage: Stage, ok: bool, took: Duration, detail: String, advice: Option<String>) {
         let line = Line { stage: word(stage), ok, ms: (took.as_secs_f64() * 1e5).round() / 100.0, detail, advice };
         self.output.marked(ok, format!("{:13}{:>9.1} ms  {}", line.stage, line.ms, line.detail));
+        if let Some(advice) = &line.advice {
+            self.output.line(format!("     try: {advice}"));
+        }
         self.lines.push(line);
     }
 }

@@ -42,6 +42,25 @@ pub(crate) enum Command {
     Decode(DecodeArgs),
 }
 
+impl Command {
+    /// How to speak to whoever started the command.
+    pub(crate) fn output(&self) -> Output {
+        match self {
+            Self::Serve(arguments) => arguments.output,
+            Self::Check(arguments) => arguments.output,
+            Self::Folders(arguments) => arguments.output,
+            Self::Sync(arguments) => arguments.output,
+            Self::Send(arguments) => arguments.output,
+            Self::Decode(_) => Output::default(),
+        }
+    }
+
+    /// Whether a failure is part of what the command prints anyway.
+    pub(crate) const fn shows_failure(&self) -> bool {
+        matches!(self, Self::Check(_))
+    }
+}
+
 /// How to reach a server, and how to prove who one is.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Connection")]

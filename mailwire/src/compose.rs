@@ -76,8 +76,7 @@ impl Mailbox {
 
 /// `Mailbox` as RFC 5321 §4.1.2 has it, or with characters beyond ASCII as RFC 6531 §3.3 adds.
 fn check_address(address: &str) -> Result<(), String> {
-    let (local, domain) = address.rsplit_once('@').ok_or("an address needs an @: local@domain")?;
-    proto_smtp::types::Mailbox::new(local, domain).map(|_| ()).map_err(|error| error.to_string())
+    proto_smtp::types::Address::parse(address).map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// A message to build.

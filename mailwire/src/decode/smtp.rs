@@ -1,0 +1,188 @@
+//! SMTP: commands with the messages behind them, and replies.
+
+use proto_smtp::parse;
+use proto_smtp::types::{ChunkEnd, Command, Extra, Mail, Rcpt, Response};
+use serde_json::{Map, Value, json};
+
+use super::{split_line, text, unparsed};
+
+/// What a client sends.
+pub(super) fn commands(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
+    while let Some((line, rest, crlf)) = split_line(input) {
+        input = rest;
+        if strict && !crlf {
+            show(unparsed(line.len(), "a line ends with CRLF (RFC 5321 section 2.3.8)", line));
+            continue;
+        }
+        let repairs = if crlf { json!([]) } else { json!(["bare-line-feed"]) };
+        match parse::command(line) {
+            Ok(command) => {
+                let mut event = describe(&command);
+                event.insert("repairs".to_owned(), repairs);
+                show(Value::Object(event));
+                input = skip_payload(&command, input, show);
+            }
+            Err(error) => show(unparsed(error.at, error.why.text(), line)),
+        }
+    }
+}
+
+/// What a server sends.
+pub(super) fn replies(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
+    while !input.is_empty() {
+        let (len, crlf) = reply_len(input);
+        let (raw, rest) = input.split_at(len);
+        input = rest;
+        if strict && !crlf {
+            show(unparsed(len, "a line ends with CRLF (RFC 5321 section 2.3.8)", raw));
+            continue;
+        }
+        match parse::reply(raw) {
+            Ok(response) => show(reply(&response, crlf)),
+            Err(error) => show(unparsed(error.at, error.why.text(), raw)),
+        }
+    }
+}
+
+fn reply(response: &Response<'_>, crlf: bool) -> Value {
+    let lines: Vec<String> = response.lines().map(text).collect();
+    json!({
+        "event": "reply",
+        "code": response.code().get(),
+        "enhanced": response.enhanced().map(|enhanced| enhanced.to_string()),
+        "lines": lines,
+        "repairs": if crlf { json!([]) } else { json!(["bare-line-feed"]) },
+    })
+}
+
+/// The length of the reply at the front: its lines up to the first that does not say that more follow.
+fn reply_len(input: &[u8]) -> (usize, bool) {
+    let (mut at, mut all_crlf) = (0, true);
+    while let Some((line, rest, crlf)) = split_line(&input[at..]) {
+        at = input.len() - rest.len();
+        all_crlf &= crlf;
+        let continued = line.get(3) == Some(&b'-') && line.iter().take(3).all(u8::is_ascii_digit);
+        if !continued {
+            break;
+        }
+    }
+    (at, all_crlf)
+}
+
+fn describe(command: &Command<'_>) -> Map<String, Value> {
+    let value = match command {
+        Command::Ehlo(name) => json!({ "event": "ehlo", "name": name.as_str() }),
+        Command::Helo(name) => json!({ "event": "helo", "name": name.as_str() }),
+        Command::Lhlo(name) => json!({ "event": "lhlo", "name": name.as_str() }),
+        Command::StartTls => json!({ "event": "starttls" }),
+        Command::Auth { mechanism, initial } => json!({
+            "event": "auth",
+            "mechanism": mechanism.to_ascii_uppercase(),
+            "initial_response": initial.map(|initial| format!("[{} octets redacted]", initial.len())),
+        }),
+        Command::Mail(command) => mail(command),
+        Command::Rcpt(command) => rcpt(command),
+        Command::Data => json!({ "event": "data" }),
+        Command::Bdat { size, end } => json!({ "event": "bdat", "size": size, "last": *end == ChunkEnd::Last }),
+        Command::Rset => json!({ "event": "rset" }),
+        Command::Noop => json!({ "event": "noop" }),
+        Command::Vrfy(argument) => json!({ "event": "vrfy", "argument": argument }),
+        Command::Expn(argument) => json!({ "event": "expn", "argument": argument }),
+        Command::Help => json!({ "event": "help" }),
+        Command::Quit => json!({ "event": "quit" }),
+        Command::Other { verb, argument } => json!({ "event": "other", "verb": verb, "argument": argument }),
+        other => json!({ "event": "other", "verb": format!("{other:?}") }),
+    };
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn mail(mail: &Mail<'_>) -> Value {
+    json!({
+        "event": "mail",
+        "from": mail.from.address().map(|address| address.as_str().to_owned()),
+        "size": mail.size,
+        "body": mail.body.map(|body| body.to_string()),
+        "smtputf8": mail.utf8,
+        "auth": mail.auth.as_ref().map(|auth| auth.as_str().to_owned()),
+        "ret": mail.ret.map(|ret| ret.to_string()),
+        "envid": mail.envid.as_ref().map(|envid| envid.as_str().to_owned()),
+        "parameters": extra(&mail.extra),
+    })
+}
+
+fn rcpt(rcpt: &Rcpt<'_>) -> Value {
+    json!({
+        "event": "rcpt",
+        "to": rcpt.to.to_string(),
+        "notify": rcpt.notify.map(|notify| notify.to_string()),
+        "orcpt": rcpt.original.as_ref().map(ToString::to_string),
+        "parameters": extra(&rcpt.extra),
+    })
+}
+
+fn extra(extra: &Extra<'_>) -> Map<String, Value> {
+    extra.iter().map(|parameter| (parameter.keyword.to_owned(), json!(parameter.value))).collect()
+}
+
+/// Passes over the message behind DATA, or the chunk behind BDAT, and says how large it is.
+fn skip_payload<'i>(command: &Command<'_>, input: &'i [u8], show: &mut impl FnMut(Value)) -> &'i [u8] {
+    let (octets, rest) = match command {
+        Command::Data => {
+            let end = if input.starts_with(b".\r\n") {
+                Some((0, 3))
+            } else {
+                input.windows(5).position(|window| window == b"\r\n.\r\n").map(|at| (at + 2, at + 5))
+            };
+            match end {
+                Some((octets, next)) => (octets, &input[next..]),
+                None if input.is_empty() => return input,
+                None => (input.len(), &input[input.len()..]),
+            }
+        }
+        Command::Bdat { size, .. } => {
+            let octets = usize::try_from(*size).unwrap_or(usize::MAX).min(input.len());
+            (octets, &input[octets..])
+        }
+        _ => return input,
+    };
+    show(json!({ "event": "message", "octets": octets, "repairs": [] }));
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(run: impl FnOnce(&mut dyn FnMut(Value))) -> Vec<Value> {
+        let mut events = Vec::new();
+        run(&mut |event| events.push(event));
+        events
+    }
+
+    #[test]
+    fn a_bad_command_costs_only_itself() {
+        let input = b"EHLO a.example\r\nMAIL FROM:<a@b\r\nRCPT TO:<c@d.example>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n";
+        let events = decoded(|show| commands(input, true, &mut |event| show(event)));
+        let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+        assert_eq!(names, ["ehlo", "unparsed", "rcpt", "data", "message", "quit"]);
+        assert_eq!(events[4]["octets"], 4);
+    }
+
+    #[test]
+    fn a_credential_is_not_shown() {
+        let events = decoded(|show| commands(b"AUTH PLAIN AGFsaWNlAGh1bnRlcjI=\r\n", true, &mut |event| show(event)));
+        assert!(!events[0].to_string().contains("AGFsaWNl"), "{events:?}");
+    }
+
+    #[test]
+    fn replies_keep_their_lines() {
+        let input = b"250-a.example\r\n250-SIZE 10\r\n250 HELP\r\n250-x\r\n550 y\r\n550 5.1.1 no such user\r\n";
+        let events = decoded(|show| replies(input, true, &mut |event| show(event)));
+        assert_eq!(events[0]["lines"].as_array().unwrap().len(), 3);
+        assert_eq!(events[1]["event"], "unparsed");
+        assert_eq!(events[2]["enhanced"], "5.1.1");
+    }
+}

@@ -1,0 +1,79 @@
+//! `folders`: the folder tree of an account, shown and, if wanted, kept.
+
+use std::path::Path;
+
+use io_mio::Report;
+use mailstore::{SpecialUse, SqliteStore, Store};
+use proto_core::Channel;
+use proto_imap::client::Client;
+
+use crate::cli::FoldersArgs;
+use crate::connect::Way;
+use crate::failure::{Failure, Kind};
+use crate::imap::{Authenticate, Folder, Session, Task, with_session};
+use crate::local;
+use crate::output::Output;
+use crate::url::{Protocol, Url};
+
+/// Runs the command.
+pub(crate) fn run(arguments: &FoldersArgs) -> Result<(), Failure> {
+    imap_only(&arguments.url)?;
+    let output = Output::from(arguments.output);
+    let way = Way::new(&arguments.url, &arguments.connection)?;
+    let credentials = way.credentials()?.ok_or_else(no_user)?;
+    let folders = with_session(&way, &way.connector(|_: &Report| {}), ListFolders(&way, credentials))?;
+    if let Some(directory) = &arguments.into {
+        keep(directory, &way.url, &folders)?;
+    }
+    if output.is_json() {
+        output.json(&serde_json::json!({ "url": way.url.to_string(), "folders": folders }));
+    }
+    for folder in &folders {
+        let remarks = match (&folder.special_use, folder.selectable) {
+            (Some(special_use), _) => format!("  ({special_use})"),
+            (None, false) => "  (holds other folders only)".to_owned(),
+            (None, true) => String::new(),
+        };
+        output.line(format!("{}{remarks}", folder.name));
+    }
+    Ok(())
+}
+
+struct ListFolders<'a>(&'a Way, proto_core::Credentials);
+
+impl Task for ListFolders<'_> {
+    type Output = Vec<Folder>;
+    type Error = Failure;
+
+    fn run<C: Channel>(self, session: &mut Session<C>) -> Result<Vec<Folder>, Failure>
+    where
+        Client<C>: Authenticate,
+    {
+        session.log_in(self.1, self.0.mechanisms())?;
+        session.folders()
+    }
+}
+
+fn keep(directory: &Path, url: &Url, folders: &[Folder]) -> Result<(), Failure> {
+    let store = SqliteStore::open(directory)?;
+    let account = local::account(&store, url)?;
+    store.remote_account(account, &local::key(url))?;
+    for folder in folders {
+        let special_use = folder.special_use.as_deref().and_then(SpecialUse::from_attribute);
+        local::mailbox(&store, account, &local::name(folder), special_use)?;
+    }
+    Ok(())
+}
+
+/// Folders are an IMAP matter.
+pub(crate) fn imap_only(url: &Url) -> Result<(), Failure> {
+    if url.protocol == Protocol::Imap {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Usage, "this needs an IMAP URL").advise("imaps://user@host or imap://user@host"))
+}
+
+/// There is nothing to see without a user.
+pub(crate) fn no_user() -> Failure {
+    Failure::new(Kind::Usage, "the URL names no user").advise("imaps://user@host")
+}

@@ -1,0 +1,416 @@
+//! `sync`: fetches every message of an account once into a local store.
+//!
+//! Each batch of messages is committed together with where they came from, so that a run that is cut short goes on
+//! behind the last batch. Bodies go straight to the store: a message may be larger than memory.
+
+use std::collections::VecDeque;
+
+use indicatif::ProgressBar;
+use io_mio::{Report, Turn};
+use mailstore::{
+    AccountId, Flags, Import, InternalDate, RemoteAccountId, RemoteMailboxId, RemoteMessage, SpecialUse, SqliteStore,
+    Store, UidSet, Upload,
+};
+use proto_core::{Channel, Credentials};
+use proto_imap::client::{Client, CommandId, Event};
+use proto_imap::types::{
+    Code, Command, FetchAttribute, FetchItem, FetchOf, FlagList, Mailbox, Section, Select, SequenceSet, Untagged,
+};
+use serde::Serialize;
+
+use crate::cli::SyncArgs;
+use crate::connect::Way;
+use crate::failure::{Failure, Kind};
+use crate::folders::{imap_only, no_user};
+use crate::imap::{Authenticate, Folder, Session, Task, accepted, with_session};
+use crate::local;
+use crate::output::Output;
+
+/// How many messages one FETCH asks for.
+const BATCH: usize = 200;
+/// How many FETCH commands are on their way at once: while one is answered, the next is already there.
+const AHEAD: usize = 2;
+/// A batch is committed at this size, in octets, or this count, whichever comes first.
+const COMMIT_OCTETS: u64 = 8 << 20;
+const COMMIT_COUNT: usize = 200;
+
+/// Runs the command.
+pub(crate) fn run(arguments: &SyncArgs) -> Result<(), Failure> {
+    imap_only(&arguments.url)?;
+    let output = Output::from(arguments.output);
+    let way = Way::new(&arguments.url, &arguments.connection)?;
+    let credentials = way.credentials()?.ok_or_else(no_user)?;
+    let store = SqliteStore::open(&arguments.into)?;
+    let account = local::account(&store, &way.url)?;
+    let remote = store.remote_account(account, &local::key(&way.url))?.id;
+    let task = Sync { way: &way, credentials, store: &store, account, remote, only: &arguments.folder, output };
+    let done = with_session(&way, &way.connector(|_: &Report| {}), task);
+    let now = jiff::Timestamp::now();
+    let (status, error) = match &done {
+        Ok(folders) if folders.iter().all(|folder| folder.error.is_none()) => ("success", None),
+        Ok(folders) => ("partial", folders.iter().find_map(|folder| folder.error.clone())),
+        Err(failure) => ("failed", Some(failure.what.clone())),
+    };
+    store.record_sync(remote, now.as_second(), status, error.as_deref())?;
+    let folders = done?;
+    let report = SyncReport::new(&way, now, status, error, folders);
+    report.show(output);
+    if status == "success" {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Unavailable, "some folders or messages could not be fetched").advise("run it again: nothing is fetched twice"))
+}
+
+/// How a run ended.
+#[derive(Debug, Serialize)]
+struct SyncReport {
+    url: String,
+    last_sync_at: String,
+    status: &'static str,
+    error: Option<String>,
+    imported: u64,
+    duplicates: u64,
+    known: u64,
+    failed: u64,
+    folders: Vec<FolderReport>,
+}
+
+/// How it ended for one folder.
+#[derive(Debug, Default, Serialize)]
+struct FolderReport {
+    name: String,
+    /// Messages that are new here.
+    imported: u64,
+    /// Messages whose very octets were here already.
+    duplicates: u64,
+    /// Messages that an earlier run has fetched.
+    known: u64,
+    /// Messages that could not be read.
+    failed: u64,
+    error: Option<String>,
+}
+
+impl SyncReport {
+    fn new(way: &Way, at: jiff::Timestamp, status: &'static str, error: Option<String>, folders: Vec<FolderReport>) -> Self {
+        let sum = |count: fn(&FolderReport) -> u64| folders.iter().map(count).sum();
+        Self {
+            url: way.url.to_string(),
+            last_sync_at: at.to_string(),
+            status,
+            error,
+            imported: sum(|folder| folder.imported),
+            duplicates: sum(|folder| folder.duplicates),
+            known: sum(|folder| folder.known),
+            failed: sum(|folder| folder.failed),
+            folders,
+        }
+    }
+
+    fn show(&self, output: Output) {
+        output.json(self);
+        for folder in &self.folders {
+            output.line(format!(
+                "{}: {} new, {} known{}",
+                folder.name,
+                folder.imported,
+                folder.known + folder.duplicates,
+                folder.error.as_ref().map(|error| format!("; {error}")).unwrap_or_default(),
+            ));
+        }
+        output.line(format!("{}: {} new messages in {} folders", self.status, self.imported, self.folders.len()));
+    }
+}
+
+struct Sync<'a> {
+    way: &'a Way,
+    credentials: Credentials,
+    store: &'a SqliteStore,
+    account: AccountId,
+    remote: RemoteAccountId,
+    only: &'a [String],
+    output: Output,
+}
+
+impl Task for Sync<'_> {
+    type Output = Vec<FolderReport>;
+    type Error = Failure;
+
+    fn run<C: Channel>(self, session: &mut Session<C>) -> Result<Vec<FolderReport>, Failure>
+    where
+        Client<C>: Authenticate,
+    {
+        session.log_in(self.credentials, self.way.mechanisms())?;
+        let folders = session.folders()?;
+        for wanted in self.only {
+            if !folders.iter().any(|folder| is_named(folder, wanted)) {
+                return Err(Failure::new(Kind::Data, format!("there is no folder {wanted}"))
+                    .advise("mailwire folders shows their names"));
+            }
+        }
+        let wanted = |folder: &&Folder| {
+            folder.selectable && (self.only.is_empty() || self.only.iter().any(|name| is_named(folder, name)))
+        };
+        let mut reports = Vec::new();
+        for folder in folders.iter().filter(wanted) {
+            let mut report = FolderReport { name: folder.name.clone(), ..FolderReport::default() };
+            let place = Place { store: self.store, account: self.account, remote: self.remote, output: self.output };
+            if let Err(failure) = place.fetch_folder(session, folder, &mut report) {
+                // A folder that the server refuses costs only itself; a connection that broke costs the run.
+                if session.connection.with(|client, _| client.is_closed()) || failure.kind != Kind::Unavailable {
+                    return Err(failure);
+                }
+                report.error = Some(failure.what);
+            }
+            reports.push(report);
+        }
+        Ok(reports)
+    }
+}
+
+fn is_named(folder: &Folder, name: &str) -> bool {
+    folder.name == name || (name.eq_ignore_ascii_case("INBOX") && folder.name.eq_ignore_ascii_case("INBOX"))
+}
+
+/// Where messages go.
+struct Place<'a> {
+    store: &'a SqliteStore,
+    account: AccountId,
+    remote: RemoteAccountId,
+    output: Output,
+}
+
+impl Place<'_> {
+    fn fetch_folder<C: Channel>(
+        &self,
+        session: &mut Session<C>,
+        folder: &Folder,
+        report: &mut FolderReport,
+    ) -> Result<(), Failure>
+    where
+        Client<C>: Authenticate,
+    {
+        let (uid_validity, exists) = examine(session, &folder.name)?;
+        let special_use = folder.special_use.as_deref().and_then(SpecialUse::from_attribute);
+        let mailbox = local::mailbox(self.store, self.account, &local::name(folder), special_use)?;
+        let remote = self.store.remote_mailbox(self.remote, &folder.name, mailbox, uid_validity)?.id;
+        let known = self.store.known_uids(remote)?;
+        let uids = if exists == 0 { Vec::new() } else { all_uids(session)? };
+        let missing: Vec<u32> = uids.iter().copied().filter(|uid| !known.contains(*uid)).collect();
+        report.known = (uids.len() - missing.len()) as u64;
+        let bar = self.output.progress(missing.len() as u64, &folder.name);
+        let mut sink = Sink::new(self.store, remote, report, bar);
+        let fetched = fetch(session, &missing, &mut sink);
+        sink.commit()?;
+        sink.bar.finish_and_clear();
+        fetched?;
+        if report.failed > 0 {
+            report.error = Some(format!("{} messages could not be read", report.failed));
+        }
+        Ok(())
+    }
+}
+
+/// Opens a folder for reading: its UIDVALIDITY and how many messages it has.
+fn examine<C: Channel>(session: &mut Session<C>, name: &str) -> Result<(u32, u32), Failure>
+where
+    Client<C>: Authenticate,
+{
+    let (mut uid_validity, mut exists) = (None, 0);
+    session.ask(&Command::Examine(Select::new(Mailbox::new(name))), |event| {
+        match event {
+            Event::Status(status) => {
+                if let Some(Code::UidValidity(value)) = status.code {
+                    uid_validity = Some(value);
+                }
+            }
+            Event::Data(Untagged::Exists(count)) => exists = count,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    let uid_validity = uid_validity.ok_or_else(|| {
+        Failure::new(Kind::Unavailable, "the server gives no UIDVALIDITY: messages cannot be told apart")
+    })?;
+    Ok((uid_validity, exists))
+}
+
+/// The UIDs of the open folder, in order.
+fn all_uids<C: Channel>(session: &mut Session<C>) -> Result<Vec<u32>, Failure>
+where
+    Client<C>: Authenticate,
+{
+    let mut uids = Vec::new();
+    let attributes = [FetchAttribute::Uid];
+    session.ask(&Command::UidFetch(FetchOf::new(SequenceSet::ALL, &attributes)), |event| {
+        if let Event::FetchItem(FetchItem::Uid(uid)) = event {
+            uids.push(uid);
+        }
+        Ok(())
+    })?;
+    uids.sort_unstable();
+    uids.dedup();
+    Ok(uids)
+}
+
+/// Fetches these messages, some commands ahead.
+fn fetch<C: Channel>(session: &mut Session<C>, missing: &[u32], sink: &mut Sink<'_>) -> Result<(), Failure>
+where
+    Client<C>: Authenticate,
+{
+    let mut batches = missing.chunks(BATCH);
+    let mut open: VecDeque<CommandId> = VecDeque::new();
+    let mut refused = None;
+    session.connection.drive(|turn, client, tx| {
+        match turn {
+            Turn::Event(Event::Completed { id, status }) => {
+                open.retain(|other| *other != id);
+                if let Err(failure) = accepted(&status) {
+                    refused.get_or_insert(failure);
+                }
+            }
+            Turn::Event(event) => sink.event(event)?,
+            Turn::Writable => {}
+        }
+        while refused.is_none() && open.len() < AHEAD {
+            let Some(batch) = batches.next() else { break };
+            let ranges = ranges(batch);
+            let set = SequenceSet::from_text(&ranges)
+                .map_err(|_| Failure::new(Kind::Protocol, "the server's UIDs are no set"))?;
+            let attributes = [
+                FetchAttribute::Uid,
+                FetchAttribute::Flags,
+                FetchAttribute::InternalDate,
+                FetchAttribute::peek(Section::FULL),
+            ];
+            open.push_back(client.send(&Command::UidFetch(FetchOf::new(set, &attributes)), tx)?);
+        }
+        Ok::<_, Failure>(open.is_empty().then_some(()))
+    })?;
+    refused.map_or(Ok(()), Err)
+}
+
+/// `1:3,5` for 1, 2, 3 and 5.
+fn ranges(uids: &[u32]) -> String {
+    let set: UidSet = uids.iter().copied().collect();
+    let parts: Vec<String> = set
+        .ranges()
+        .iter()
+        .map(|range| if range.start() == range.end() { range.start().to_string() } else { format!("{}:{}", range.start(), range.end()) })
+        .collect();
+    parts.join(",")
+}
+
+/// Takes the events of FETCH and makes messages of them.
+struct Sink<'a> {
+    store: &'a SqliteStore,
+    remote: RemoteMailboxId,
+    report: &'a mut FolderReport,
+    bar: ProgressBar,
+    current: Option<Pending>,
+    batch: Vec<RemoteMessage>,
+    octets: u64,
+}
+
+/// A message on its way. Its UID may come behind its body.
+#[derive(Default)]
+struct Pending {
+    uid: Option<u32>,
+    flags: Flags,
+    date: Option<InternalDate>,
+    upload: Option<Upload>,
+}
+
+impl<'a> Sink<'a> {
+    fn new(store: &'a SqliteStore, remote: RemoteMailboxId, report: &'a mut FolderReport, bar: ProgressBar) -> Self {
+        Self { store, remote, report, bar, current: None, batch: Vec::new(), octets: 0 }
+    }
+
+    fn event(&mut self, event: Event<'_>) -> Result<(), Failure> {
+        match event {
+            Event::FetchStart { .. } => self.current = Some(Pending::default()),
+            Event::FetchItem(item) => {
+                if let Some(current) = &mut self.current {
+                    current.item(&item);
+                }
+            }
+            Event::BodyStart { section, size: Some(_), origin: None } if section == Section::FULL => {
+                let upload = self.store.upload()?;
+                if let Some(current) = &mut self.current {
+                    current.upload = Some(upload);
+                }
+            }
+            Event::BodyChunk(chunk) => {
+                if let Some(upload) = self.current.as_mut().and_then(|current| current.upload.as_mut()) {
+                    upload.write(chunk)?;
+                }
+            }
+            Event::FetchEnd => self.complete()?,
+            Event::Unparsed(_) => self.report.failed += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self) -> Result<(), Failure> {
+        // Without a body it is somebody's change of flags, told on the way.
+        let Some(Pending { uid: Some(uid), flags, date, upload: Some(upload) }) = self.current.take() else {
+            return Ok(());
+        };
+        self.octets += upload.size();
+        self.batch.push(RemoteMessage { uid, upload, flags, internal_date: date.unwrap_or_default() });
+        self.bar.inc(1);
+        if self.octets >= COMMIT_OCTETS || self.batch.len() >= COMMIT_COUNT { self.commit() } else { Ok(()) }
+    }
+
+    fn commit(&mut self) -> Result<(), Failure> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        self.octets = 0;
+        for import in self.store.record_imports(self.remote, std::mem::take(&mut self.batch))? {
+            match import {
+                Import::Imported(_) => self.report.imported += 1,
+                Import::Duplicate(_) => self.report.duplicates += 1,
+                Import::Known(_) => self.report.known += 1,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Pending {
+    fn item(&mut self, item: &FetchItem<'_>) {
+        match item {
+            FetchItem::Uid(uid) => self.uid = Some(*uid),
+            FetchItem::Flags(flags) => self.flags = local_flags(flags),
+            FetchItem::InternalDate { date: Some(date), .. } => {
+                self.date = Some(InternalDate { seconds: date.timestamp(), offset_minutes: date.zone() });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The flags that the store can hold; one that it cannot costs only itself.
+fn local_flags(list: &FlagList<'_>) -> Flags {
+    let mut flags = Flags::new();
+    for flag in list.iter() {
+        let name = String::from_utf8_lossy(flag.name()).into_owned();
+        let name = if flag.has_backslash() { format!("\\{name}") } else { name };
+        if !name.eq_ignore_ascii_case("\\Recent") {
+            let _ = flags.insert(&name);
+        }
+    }
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uids_are_asked_for_in_ranges() {
+        assert_eq!(ranges(&[1, 2, 3, 5, 7, 8]), "1:3,5,7:8");
+        assert_eq!(ranges(&[4]), "4");
+    }
+}
