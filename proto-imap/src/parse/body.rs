@@ -46,7 +46,7 @@ const NOTHING: BodyStructure<'static> = BodyStructure::Multipart(Multipart {
         disposition: None,
         language: List::EMPTY,
         location: None,
-        further: b"",
+        further: IString::EMPTY,
     },
 });
 

@@ -9,48 +9,51 @@ use super::primitive::{close, nil, nstring, octet, open, sp, spaces, string};
 use super::value::{taken, value, values};
 use super::{Context, Expected, Parsed, expected};
 use crate::types::view::Element;
-use crate::types::{Disposition, Extension, IString, List, Parameter, Parameters, Repair};
+use crate::types::{Disposition, Extension, IString, IdField, IdFields, List, Parameter, Parameters, Repair};
 
 /// `body-fld-param = "(" string SP string *(SP string SP string) ")" / nil`
 ///
 /// *Tolerant*: `()`; `NIL` for a value; a last value that is missing; lists among the parameters are skipped.
 pub fn body_fld_param<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Parameters<'i>> {
-    parameters(i, cx, Value::String)
+    if i.starts_with(b"()") && !cx.repair(Repair::NilForValue) {
+        return expected(i, "a parameter");
+    }
+    pairs(i, cx, parameter)
 }
 
 /// `id-params-list = "(" [string SP nstring *(SP string SP nstring)] ")" / nil` (RFC 2971)
-pub fn id_params_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Parameters<'i>> {
-    parameters(i, cx, Value::NString)
+pub fn id_params_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IdFields<'i>> {
+    pairs(i, cx, id_field)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Value {
-    String,
-    NString,
-}
-
-fn parameters<'i>(i: &'i [u8], cx: &Context, kind: Value) -> Parsed<'i, Parameters<'i>> {
+/// `"(" [pair *(SP pair)] ")" / nil`
+fn pairs<'i, T: Element<'i> + 'i, U>(
+    i: &'i [u8],
+    cx: &Context,
+    pair: impl Fn(&'i [u8], &Context) -> Parsed<'i, U>,
+) -> Parsed<'i, List<'i, T>> {
     let Ok((inner, ())) = open(i, cx) else {
         return match nil(i) {
-            Ok((rest, ())) => Ok((rest, Parameters::EMPTY)),
+            Ok((rest, ())) => Ok((rest, List::EMPTY)),
             Err(_) => expected(i, "a list of parameters"),
         };
     };
     let mut rest = inner;
-    if rest.first() == Some(&b')') && (kind == Value::NString || cx.repair(Repair::NilForValue)) {
-        return Ok((rest.get(1..).unwrap_or_default(), Parameters::EMPTY));
+    if rest.first() == Some(&b')') {
+        return Ok((rest.get(1..).unwrap_or_default(), List::EMPTY));
     }
     loop {
-        (rest, _) = parameter(rest, cx, kind)?;
+        (rest, _) = pair(rest, cx)?;
         let Some(behind) = more(rest, cx)? else { break };
         rest = behind;
     }
-    let list = Parameters::wire(taken(inner, rest), cx.attempt());
+    let list = List::wire(taken(inner, rest), cx.attempt());
     let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
     Ok((rest, list))
 }
 
-fn parameter<'i>(i: &'i [u8], cx: &Context, kind: Value) -> Parsed<'i, Option<Parameter<'i>>> {
+/// `string SP string`
+fn parameter<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Parameter<'i>>> {
     if i.first() == Some(&b'(') && cx.repair(Repair::BodyShape) {
         let (rest, _) = value(i, cx)?;
         return Ok((rest, None));
@@ -58,21 +61,27 @@ fn parameter<'i>(i: &'i [u8], cx: &Context, kind: Value) -> Parsed<'i, Option<Pa
     let (rest, name) = string(i, cx)?;
     if cx.is_tolerant() && spaces_before_close(rest, cx).first() == Some(&b')') {
         cx.repairs.note(Repair::BodyShape);
-        return Ok((rest, Some(Parameter { name, value: Some(IString::EMPTY) })));
+        return Ok((rest, Some(Parameter { name, value: IString::EMPTY })));
     }
     let (rest, ()) = sp(rest, cx)?;
     if rest.starts_with(b"(") && !rest.starts_with(b"()") && cx.repair(Repair::BodyShape) {
         let (rest, _) = value(rest, cx)?;
-        return Ok((rest, Some(Parameter { name, value: Some(IString::EMPTY) })));
+        return Ok((rest, Some(Parameter { name, value: IString::EMPTY })));
     }
-    let (rest, value) = match kind {
-        Value::NString => nstring(rest, cx)?,
-        Value::String => {
-            let (rest, value) = string(rest, cx)?;
-            (rest, Some(value))
-        }
-    };
+    let (rest, value) = string(rest, cx)?;
     Ok((rest, Some(Parameter { name, value })))
+}
+
+/// `string SP nstring`. *Tolerant*: a last value that is missing.
+fn id_field<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IdField<'i>> {
+    let (rest, name) = string(i, cx)?;
+    if cx.is_tolerant() && spaces_before_close(rest, cx).first() == Some(&b')') {
+        cx.repairs.note(Repair::BodyShape);
+        return Ok((rest, IdField { name, value: None }));
+    }
+    let (rest, ()) = sp(rest, cx)?;
+    let (rest, value) = nstring(rest, cx)?;
+    Ok((rest, IdField { name, value }))
 }
 
 /// What is behind the space before another field, or `None` before a closing parenthesis.
@@ -120,7 +129,7 @@ fn extension<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Extension<'i>> {
     let (i, location) = lenient_nstring(rest, cx)?;
     extension.location = location;
     let (rest, further) = values(i, cx)?;
-    extension.further = further.trim_ascii();
+    extension.further = IString::new(further.trim_ascii());
     Ok((rest, extension))
 }
 
@@ -231,10 +240,16 @@ impl<'i> Element<'i> for Parameter<'i> {
         let mut rest = i;
         loop {
             let one;
-            (rest, one) = parameter(rest.trim_ascii_start(), cx, Value::NString).ok()?;
+            (rest, one) = parameter(rest.trim_ascii_start(), cx).ok()?;
             if let Some(one) = one {
                 return Some((rest, one));
             }
         }
+    }
+}
+
+impl<'i> Element<'i> for IdField<'i> {
+    fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
+        id_field(i, cx).ok()
     }
 }

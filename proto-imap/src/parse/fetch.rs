@@ -303,7 +303,7 @@ fn save_date<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchItem<'i>> {
 }
 
 /// `"(" objectid ")" / nil` (RFC 8474)
-fn thread_id<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<&'i [u8]>> {
+fn thread_id<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i>>> {
     match nil(i) {
         Ok((rest, ())) => Ok((rest, None)),
         Err(_) => object_id(i, cx).map(|(rest, id)| (rest, Some(id))),
@@ -337,7 +337,7 @@ fn other_item<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchItem<'i>> {
     let (rest, name) = item_name(i, cx)?;
     let (rest, ()) = sp(rest, cx)?;
     let (rest, value) = cx.attempts(|| value(rest, cx))?;
-    Ok((rest, FetchItem::Other { name, value }))
+    Ok((rest, FetchItem::Other { name: IString::new(name), value: IString::new(value) }))
 }
 
 /// `atom [section] ["<" number ">"]`
@@ -369,7 +369,13 @@ fn skipped_item<'i>(
     cx.repairs.note(Repair::SkippedItem);
     let why = super::why(error);
     let offset = at.len().saturating_sub(why.rest.len()).min(raw.len());
-    Ok((rest, FetchItem::Unparsed { name, unparsed: Unparsed { raw, at: offset, why: why.what } }))
+    Ok((
+        rest,
+        FetchItem::Unparsed {
+            name: IString::new(name),
+            unparsed: Unparsed { raw, at: offset, why: why.what },
+        },
+    ))
 }
 
 impl<'i> Element<'i> for FetchItem<'i> {

@@ -168,7 +168,9 @@ fn status_att_val<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, StatusItem<'i>> {
     } else if is(b"MAILBOXID") {
         object_id(rest, cx).map(|(rest, id)| (rest, StatusItem::MailboxId(id)))?
     } else {
-        value(rest, cx).map(|(rest, value)| (rest, StatusItem::Other { name, value }))?
+        value(rest, cx).map(|(rest, value)| {
+            (rest, StatusItem::Other { name: IString::new(name), value: IString::new(value) })
+        })?
     };
     Ok((rest, item))
 }
@@ -218,7 +220,7 @@ fn namespace_descr<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Namespace<'i>> {
     let (rest, delimiter) = delimiter(rest, cx)?;
     let (rest, extensions) = values(rest, cx)?;
     let (rest, ()) = close(rest, cx)?;
-    Ok((rest, Namespace { prefix, delimiter, extensions: extensions.trim_ascii() }))
+    Ok((rest, Namespace { prefix, delimiter, extensions: IString::new(extensions.trim_ascii()) }))
 }
 
 /// `astring SP "(" [quota-resource *(SP quota-resource)] ")"` (RFC 9208 `quota-response`)
@@ -239,7 +241,7 @@ fn quota_resource<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, QuotaResource<'i>
     let (rest, usage) = number64(rest, cx)?;
     let (rest, ()) = sp(rest, cx)?;
     let (rest, limit) = number64(rest, cx)?;
-    Ok((rest, QuotaResource { name, usage, limit }))
+    Ok((rest, QuotaResource { name: IString::atom(name), usage, limit }))
 }
 
 /// `astring *(SP astring)` (RFC 9208 `quotaroot-response`)

@@ -12,7 +12,7 @@ use super::status::{capabilities, resp_cond, resp_text, text};
 use super::unparsed::Unparsed;
 use super::value::taken;
 use super::{Context, Parsed, expected};
-use crate::types::{Condition, Continue, Fetch, List, Repair, Response, Status, Text, Untagged};
+use crate::types::{Condition, Continue, Fetch, IString, List, Repair, Response, Status, Text, Untagged};
 
 /// One complete response: a line with its CRLF, the literals announced in it embedded.
 ///
@@ -191,7 +191,8 @@ fn msg_att<'i>(i: &'i [u8], sequence: u32, cx: &Context) -> Parsed<'i, Fetch<'i>
             Step::Item(_) => {}
             Step::End if behind.is_empty() => break,
             Step::End => return expected(behind, "the end of the response"),
-            Step::LineEnd => return expected(rest, "a closing parenthesis"),
+            // The frame is all there is: the list was never closed.
+            Step::LineEnd => break,
         }
         (rest, place) = (behind, Place::Later);
     }
@@ -210,5 +211,5 @@ fn other<'i>(i: &'i [u8], name: &'i [u8], rest: &'i [u8], cx: &Context) -> Parse
         all => all.len(),
     };
     let (text, rest) = text.split_at(end);
-    Ok((rest, Untagged::Other { name, rest: text }))
+    Ok((rest, Untagged::Other { name: IString::new(name), rest: IString::new(text) }))
 }

@@ -8,7 +8,7 @@ use super::value::{taken, value};
 use super::{Context, Parsed, expected};
 use crate::types::view::Element;
 use crate::types::{
-    Esearch, List, Numbers, NumbersAre, Page, RangeInclusiveU32, Repair, Search, SearchResult,
+    Esearch, IString, List, Numbers, NumbersAre, Page, RangeInclusiveU32, Repair, Search, SearchResult,
 };
 
 /// `"SEARCH" *(SP nz-number) [SP search-sort-mod-seq]`, without the word
@@ -69,7 +69,9 @@ fn search_return_data<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchResult<
     } else if is(b"PARTIAL") {
         partial(rest, cx)
     } else {
-        value(rest, cx).map(|(rest, value)| (rest, SearchResult::Other { name, value }))
+        value(rest, cx).map(|(rest, value)| {
+            (rest, SearchResult::Other { name: IString::new(name), value: IString::new(value) })
+        })
     }
 }
 

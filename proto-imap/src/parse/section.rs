@@ -104,7 +104,7 @@ pub(crate) fn section_text(spec: &[u8]) -> SectionText<'_> {
     }
     match section_words(rest, &Context::tolerant()) {
         Ok((b"", text)) => text,
-        _ => SectionText::Other(rest),
+        _ => SectionText::Other(IString::new(rest)),
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
             (b"[HEADER.FIELDS.NOT (x)]", Some("[] HeaderFieldsNot([\"x\"])"), "[] HeaderFieldsNot([\"x\"])"),
             (b"[HEADER.FIELDS ( a b ) ]", None, "[] HeaderFields([\"a\", \"b\"])"),
             (b"[NIL]", None, "[] Full"),
-            (b"[0]", None, "[0] Other([48])"),
+            (b"[0]", None, "[0] Other(\"0\")"),
         ];
         for (input, strict, tolerant) in cases {
             assert_eq!(read(input, &Context::strict()).as_deref(), *strict);

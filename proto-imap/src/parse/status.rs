@@ -11,7 +11,9 @@ use super::primitive::{
 use super::primitive::{number, sp, spaces};
 use super::value::taken;
 use super::{Context, Parsed, expected};
-use crate::types::{Capability, CapabilityList, Code, Condition, List, PlainCode, Repair, Status, Text};
+use crate::types::{
+    Capability, CapabilityList, Code, Condition, IString, List, PlainCode, Repair, Status, Text,
+};
 
 /// `resp-cond-state`, `resp-cond-bye`, `resp-cond-auth`: `("OK" / "NO" / "BAD" / "PREAUTH" / "BYE") SP resp-text`
 ///
@@ -89,7 +91,8 @@ fn resp_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Code<'i>>> {
     let rest = inner.get(end + 1..).unwrap_or_default();
     let name = raw.iter().position(|octet| *octet == b' ').unwrap_or(raw.len());
     let argument = raw.get(name + 1..).filter(|argument| !argument.is_empty());
-    Ok((rest, Some(Code::Other { name: raw.get(..name).unwrap_or_default(), argument })))
+    let name = IString::new(raw.get(..name).unwrap_or_default());
+    Ok((rest, Some(Code::Other { name, argument: argument.map(IString::new) })))
 }
 
 /// Where the bracket closes: brackets inside are balanced, or else it is the first one in the line.
@@ -122,11 +125,11 @@ fn resp_text_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Code<'i>> {
     let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
     match name.len() {
         6 if is(b"UNSEEN") => one(rest, cx, nz_number, |number| Code::Unseen(NonZeroU32::new(number))),
-        6 if is(b"BADURL") => one(rest, cx, argument, Code::BadUrl),
+        6 if is(b"BADURL") => one(rest, cx, argument, |url| Code::BadUrl(IString::new(url))),
         7 if is(b"UIDNEXT") => one(rest, cx, nz_number, |number| Code::UidNext(NonZeroU32::new(number))),
         7 if is(b"COPYUID") => copyuid(rest, cx),
         8 if is(b"MODIFIED") => one(rest, cx, known_sequence_set, Code::Modified),
-        8 if is(b"REFERRAL") => one(rest, cx, argument, Code::Referral),
+        8 if is(b"REFERRAL") => one(rest, cx, argument, |url| Code::Referral(IString::new(url))),
         8 if is(b"METADATA") => metadata(rest, cx),
         9 if is(b"APPENDUID") => appenduid(rest, cx),
         9 if is(b"MAILBOXID") => one(rest, cx, object_id, Code::MailboxId),
@@ -167,17 +170,18 @@ fn taken_len(i: &[u8], len: usize) -> &[u8] {
 
 /// `atom [SP 1*<any TEXT-CHAR except "]">]`. *Tolerant*: brackets in the argument, if they are balanced.
 fn other_code<'i>(i: &'i [u8], name: &'i [u8], cx: &Context) -> Parsed<'i, Code<'i>> {
+    let name = IString::new(name);
     if i.first() == Some(&b']') {
         return Ok((i, Code::Other { name, argument: None }));
     }
     let (rest, ()) = octet(i, b' ', "a closing bracket")?;
     if !cx.is_tolerant() {
         let (rest, argument) = argument(rest, cx)?;
-        return Ok((rest, Code::Other { name, argument: Some(argument) }));
+        return Ok((rest, Code::Other { name, argument: Some(IString::new(argument)) }));
     }
     let Some(end) = closing_bracket(rest) else { return expected(rest, "a closing bracket") };
     let argument = Some(taken_len(rest, end)).filter(|argument| !argument.is_empty());
-    Ok((rest.get(end..).unwrap_or_default(), Code::Other { name, argument }))
+    Ok((rest.get(end..).unwrap_or_default(), Code::Other { name, argument: argument.map(IString::new) }))
 }
 
 /// `resp-code-apnd = "APPENDUID" SP nz-number SP append-uid`
@@ -213,7 +217,7 @@ fn metadata<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Code<'i>> {
         let (rest, size) = size(rest)?;
         return Ok((rest, Code::MetadataMaxSize(size)));
     }
-    Ok((rest, Code::Other { name: b"METADATA", argument: Some(word) }))
+    Ok((rest, Code::Other { name: IString::new(b"METADATA"), argument: Some(IString::new(word)) }))
 }
 
 /// `"BADCHARSET" [SP "(" charset *(SP charset) ")" ]`
@@ -237,14 +241,14 @@ fn badcharset<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Code<'i>> {
 }
 
 /// `"(" objectid ")"` (RFC 8474). *Tolerant*: without the parentheses.
-pub(crate) fn object_id<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
+pub(crate) fn object_id<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
     if i.first() != Some(&b'(') && cx.repair(Repair::StringForm) {
-        return atom(i);
+        return atom(i).map(|(rest, id)| (rest, IString::atom(id)));
     }
     let (rest, ()) = open(i, cx)?;
     let (rest, id) = atom(rest)?;
     let (rest, ()) = close(rest, cx)?;
-    Ok((rest, id))
+    Ok((rest, IString::atom(id)))
 }
 
 /// `mod-sequence-value`, 63 bits, not 0 (RFC 7162). *Tolerant*: 0.
@@ -322,12 +326,9 @@ mod tests {
             (b"[CAPABILITY IMAP4rev2 AUTH=PLAIN] x", Some("(Capability([IMAP4rev2, AUTH=PLAIN])) \"x\"")),
             (b"[PERMANENTFLAGS (\\Seen \\*)] x", Some("(PermanentFlags([\\Seen, \\*])) \"x\"")),
             (b"[METADATA MAXSIZE 1024] x", Some("(MetadataMaxSize(1024)) \"x\"")),
-            (b"[MAILBOXID (F22)] x", Some("(MailboxId([70, 50, 50])) \"x\"")),
+            (b"[MAILBOXID (F22)] x", Some("(MailboxId(\"F22\")) \"x\"")),
             (b"[MODIFIED 7,9] x", Some("(Modified([7, 9])) \"x\"")),
-            (
-                b"[X-NEW a b] x",
-                Some("(Other { name: [88, 45, 78, 69, 87], argument: ([97, 32, 98]) }) \"x\""),
-            ),
+            (b"[X-NEW a b] x", Some("(Other { name: \"X-NEW\", argument: (\"a b\") }) \"x\"")),
             (b"[UIDNEXT 0] x", None),
             (b"[UIDNEXT abc] x", None),
             (b"[UNSEEN 8]", None),

@@ -207,10 +207,12 @@ fn lenient_string<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i
         cx.repairs.note(Repair::NilForValue);
         return Ok((rest, None));
     }
-    let (rest, atom) = lenient_atom(i, cx, Repair::StringForm)?;
-    if atom.eq_ignore_ascii_case(b"NIL") {
+    if let Ok((rest, ())) = nil(i)
+        && !starts_lenient(rest)
+    {
         cx.repairs.note(Repair::NilForValue);
         return Ok((rest, None));
     }
+    let (rest, atom) = lenient_atom(i, cx, Repair::StringForm)?;
     Ok((rest, Some(IString::atom(atom))))
 }

@@ -1,6 +1,7 @@
 //! Values of any form: what is skipped, or kept as it came (RFC 4466 `tagged-ext-val`, RFC 9051 `body-extension`).
 
-use super::primitive::{is_lenient_atom_char, literal, literal8, quoted, sp, spaces};
+use super::envelope::spaces_before_close;
+use super::primitive::{is_lenient_atom_char, literal, literal8, quoted, sp};
 use super::{Context, MAX_DEPTH, Parsed, expected};
 use crate::types::IString;
 use crate::types::mailbox_data::ExtendedItem;
@@ -46,7 +47,7 @@ pub fn value<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
 pub(crate) fn values<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
     let mut rest = i;
     while rest.first() == Some(&b' ') {
-        let behind = spaces(rest, cx);
+        let behind = spaces_before_close(rest, cx);
         if behind.first() == Some(&b')') {
             return Ok((behind, taken(i, rest)));
         }
@@ -89,5 +90,5 @@ pub(crate) fn extended_item<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Extende
     let (rest, name) = super::primitive::astring(i, cx)?;
     let (rest, ()) = sp(rest, cx)?;
     let (rest, value) = value(rest, cx)?;
-    Ok((rest, ExtendedItem { name, value }))
+    Ok((rest, ExtendedItem { name, value: IString::new(value) }))
 }

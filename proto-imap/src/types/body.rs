@@ -84,7 +84,8 @@ pub struct Extension<'i> {
     /// `Content-Location:`
     pub location: Option<IString<'i>>,
     /// Anything beyond that, as it came.
-    pub further: &'i [u8],
+    /// (Values separated by spaces; empty if there are none.)
+    pub further: IString<'i>,
 }
 
 /// How a part is to be shown.
@@ -104,16 +105,36 @@ pub type Parameters<'i> = List<'i, Parameter<'i>>;
 pub struct Parameter<'i> {
     /// The name.
     pub name: IString<'i>,
-    /// The value. `NIL` is for the fields of an `ID` only.
+    /// The value.
+    pub value: IString<'i>,
+}
+
+/// What a client or a server says of itself (RFC 2971).
+pub type IdFields<'i> = List<'i, IdField<'i>>;
+
+/// One field of an `ID`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdField<'i> {
+    /// `name`, `version`, …
+    pub name: IString<'i>,
+    /// The value.
     pub value: Option<IString<'i>>,
 }
 
+impl<'i> List<'i, IdField<'i>> {
+    /// The value of the field of that name.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<IString<'i>> {
+        self.iter().find(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))?.value
+    }
+}
+
 impl<'i> List<'i, Parameter<'i>> {
-    /// The value of the first parameter of that name; that of a `NIL` is empty.
+    /// The value of the first parameter of that name.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<IString<'i>> {
         let found = self.iter().find(|parameter| parameter.name.eq_ignore_ascii_case(name.as_bytes()))?;
-        Some(found.value.unwrap_or(IString::EMPTY))
+        Some(found.value)
     }
 }
 
@@ -189,3 +210,4 @@ impl<'i> BodyStructure<'i> {
 
 impl Sealed for BodyStructure<'_> {}
 impl Sealed for Parameter<'_> {}
+impl Sealed for IdField<'_> {}

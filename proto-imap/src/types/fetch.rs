@@ -64,9 +64,9 @@ pub enum FetchItem<'i> {
     /// `MODSEQ` (RFC 7162)
     ModSeq(u64),
     /// `EMAILID` (RFC 8474)
-    EmailId(&'i [u8]),
+    EmailId(IString<'i>),
     /// `THREADID` (RFC 8474); `None`: the server has no threads.
-    ThreadId(Option<&'i [u8]>),
+    ThreadId(Option<IString<'i>>),
     /// `PREVIEW` (RFC 8970); `None`: not known yet.
     Preview(Option<IString<'i>>),
     /// `SAVEDATE` (RFC 8514); `None`: not known.
@@ -80,14 +80,14 @@ pub enum FetchItem<'i> {
     /// An item that this library does not know.
     Other {
         /// The item's name, with its section if it has one.
-        name: &'i [u8],
+        name: IString<'i>,
         /// Its value, as it came.
-        value: &'i [u8],
+        value: IString<'i>,
     },
     /// A known item whose value could not be read; it was skipped. In the tolerant reading only.
     Unparsed {
         /// The item's name.
-        name: &'i [u8],
+        name: IString<'i>,
         /// What is wrong with its value.
         unparsed: Unparsed<'i>,
     },
@@ -135,7 +135,7 @@ pub enum SectionText<'i> {
     /// `MIME`: the header of a part.
     Mime,
     /// What this library does not know.
-    Other(&'i [u8]),
+    Other(IString<'i>),
 }
 
 impl<'i> Section<'i> {

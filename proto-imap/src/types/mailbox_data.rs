@@ -134,6 +134,15 @@ impl<'i> List<'i, Attribute<'i>> {
         self.iter().any(|one| one.name().eq_ignore_ascii_case(attribute.name()))
     }
 
+    /// The attributes, each but once, whatever the server repeats.
+    pub fn distinct(&self) -> impl Iterator<Item = Attribute<'i>> + use<'i> {
+        let all = *self;
+        self.iter()
+            .enumerate()
+            .filter(move |(index, one)| !all.iter().take(*index).any(|earlier| earlier == *one))
+            .map(|(_, one)| one)
+    }
+
     /// What the mailbox is for, if the server says so.
     #[must_use]
     pub fn special_use(&self) -> Option<Attribute<'i>> {
@@ -160,7 +169,7 @@ pub struct ExtendedItem<'i> {
     /// The name of the item.
     pub name: IString<'i>,
     /// Its value: a string, a number, a sequence set, or a list in parentheses.
-    pub value: &'i [u8],
+    pub value: IString<'i>,
 }
 
 /// `STATUS`: some figures of a mailbox.
@@ -197,13 +206,13 @@ pub enum StatusItem<'i> {
     /// The octets that expunging would free (RFC 9208).
     DeletedStorage(u64),
     /// The mailbox's identity (RFC 8474).
-    MailboxId(&'i [u8]),
+    MailboxId(IString<'i>),
     /// Any other, its value as it came.
     Other {
         /// The item's name.
-        name: &'i [u8],
+        name: IString<'i>,
         /// Its value.
-        value: &'i [u8],
+        value: IString<'i>,
     },
 }
 
@@ -226,7 +235,7 @@ pub struct Namespace<'i> {
     /// What separates the levels of names in it; `None`: there are no levels.
     pub delimiter: Option<char>,
     /// Further data, as they came.
-    pub extensions: &'i [u8],
+    pub extensions: IString<'i>,
 }
 
 /// `QUOTA` (RFC 9208): what a quota root holds and may hold.
@@ -242,7 +251,7 @@ pub struct Quota<'i> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaResource<'i> {
     /// `STORAGE` (in units of 1024 octets), `MESSAGE`, `MAILBOX`, or another.
-    pub name: &'i [u8],
+    pub name: IString<'i>,
     /// What is used.
     pub usage: u64,
     /// What may be used.

@@ -21,7 +21,9 @@ pub mod tag;
 pub mod view;
 
 pub use crate::parse::unparsed::Unparsed;
-pub use body::{BodyStructure, Content, Disposition, Extension, Multipart, Parameter, Parameters, Part};
+pub use body::{
+    BodyStructure, Content, Disposition, Extension, IdField, IdFields, Multipart, Parameter, Parameters, Part,
+};
 pub use capability::{Capability, CapabilityList};
 pub use date::{Date, DateTime};
 pub use envelope::{Address, AddressList, Envelope};

@@ -1,6 +1,6 @@
 //! Everything that a server can say (RFC 9051 §7).
 
-use super::body::Parameters;
+use super::body::IdFields;
 use super::capability::CapabilityList;
 use super::fetch::Fetch;
 use super::flag::FlagList;
@@ -8,6 +8,7 @@ use super::mailbox_data::{ListedMailbox, MailboxStatus, Namespaces, Quota, Quota
 use super::number::Numbers;
 use super::search::{Esearch, Search};
 use super::status::{Code, Status, Text};
+use super::string::IString;
 use super::tag::Tag;
 use crate::parse::unparsed::Unparsed;
 
@@ -50,7 +51,7 @@ pub enum Untagged<'i> {
     /// `ENABLED` (RFC 5161)
     Enabled(CapabilityList<'i>),
     /// `ID` (RFC 2971): who the server is.
-    Id(Parameters<'i>),
+    Id(IdFields<'i>),
     /// `NAMESPACE` (RFC 2342)
     Namespace(Namespaces<'i>),
     /// `LIST`
@@ -91,9 +92,9 @@ pub enum Untagged<'i> {
     /// A response that this library does not know.
     Other {
         /// Its name.
-        name: &'i [u8],
+        name: IString<'i>,
         /// What is behind the name, up to the end of the line.
-        rest: &'i [u8],
+        rest: IString<'i>,
     },
 }
 

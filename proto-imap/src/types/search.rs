@@ -57,9 +57,9 @@ pub enum SearchResult<'i> {
     /// Any other, its value as it came.
     Other {
         /// The result's name.
-        name: &'i [u8],
+        name: IString<'i>,
         /// Its value.
-        value: &'i [u8],
+        value: IString<'i>,
     },
 }
 

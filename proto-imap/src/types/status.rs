@@ -270,7 +270,7 @@ pub enum Code<'i> {
     /// `HIGHESTMODSEQ n` (RFC 7162)
     HighestModSeq(u64),
     /// `MAILBOXID (id)` (RFC 8474)
-    MailboxId(&'i [u8]),
+    MailboxId(IString<'i>),
     /// `METADATA LONGENTRIES n` (RFC 5464): a value of so many octets was left out.
     MetadataLongEntries(u32),
     /// `METADATA MAXSIZE n` (RFC 5464): values have at most so many octets.
@@ -280,7 +280,7 @@ pub enum Code<'i> {
     /// `PERMANENTFLAGS (…)`: the flags that last.
     PermanentFlags(FlagList<'i>),
     /// `REFERRAL url` (RFC 2221)
-    Referral(&'i [u8]),
+    Referral(IString<'i>),
     /// `UIDNEXT n`: the least UID that the next message can have; `None` if the server said 0.
     UidNext(Option<NonZeroU32>),
     /// `UIDVALIDITY n`. A tolerantly read 0 stands for "unknown".
@@ -288,12 +288,12 @@ pub enum Code<'i> {
     /// `UNSEEN n` (RFC 3501): the first message without `\Seen`; `None` if the server said 0.
     Unseen(Option<NonZeroU32>),
     /// `BADURL url` (RFC 4469)
-    BadUrl(&'i [u8]),
+    BadUrl(IString<'i>),
     /// Any other.
     Other {
         /// The code's name.
-        name: &'i [u8],
+        name: IString<'i>,
         /// What is behind the name, up to the closing bracket.
-        argument: Option<&'i [u8]>,
+        argument: Option<IString<'i>>,
     },
 }

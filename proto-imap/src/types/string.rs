@@ -166,6 +166,12 @@ impl Iterator for Unescaped<'_> {
     }
 }
 
+impl Default for IString<'_> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 impl<'i> From<&'i [u8]> for IString<'i> {
     fn from(octets: &'i [u8]) -> Self {
         Self::new(octets)
