@@ -14,5 +14,6 @@
 extern crate alloc;
 
 pub mod encode;
+pub mod frame;
 pub mod parse;
 pub mod types;

@@ -11,23 +11,33 @@ use nom::error::{ErrorKind, ParseError};
 
 use crate::types::{Reading, Repair, Repairs};
 
+pub mod append;
+mod arguments;
+pub mod authentication;
 pub mod body;
+pub mod command;
 mod date;
 pub mod envelope;
 pub mod extension;
 pub mod fetch;
+pub mod fetch_attribute;
 pub mod literal_scan;
 pub mod mailbox_data;
 pub mod number;
 pub mod primitive;
 pub mod response;
 pub mod search;
+pub mod search_key;
 pub mod section;
+pub mod sequence;
 pub mod status;
 mod string;
 pub mod unparsed;
 pub mod value;
 
+pub use append::{append_prefix, is_append_payload};
+pub use authentication::{Authentication, authentication};
+pub use command::{UnparsedCommand, command, command_name, no_arguments};
 pub use literal_scan::{LiteralScan, is_body_literal};
 pub use response::response;
 pub use unparsed::Unparsed;

@@ -89,7 +89,7 @@ fn partial<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchResult<'i>> {
 }
 
 /// `partial-range = nz-number ":" nz-number / "-" nz-number ":-" nz-number`
-fn partial_range<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Page> {
+pub(crate) fn partial_range<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Page> {
     let (rest, from_last) = match i {
         [b'-', rest @ ..] => (rest, true),
         rest => (rest, false),

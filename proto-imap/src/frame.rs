@@ -1,0 +1,261 @@
+//! Framing: where one message ends (RFC 9051 §2.2, §4.3; RFC 7888).
+//!
+//! This file is the only one that knows how a literal is announced: `{n}`, `{n+}`, `~{n}` at the end of a line. It
+//! finds one complete message, a line with all the literals that its lines announce, and remembers how far it has
+//! come, so that neither a line nor a literal is looked at twice, whatever the chunks. It knows no grammar: whether
+//! an announcement counts in this place, whether the literal is kept or streamed or refused, is the machine's to say.
+//!
+//! Only CRLF ends a line. A lone LF or CR is an octet of the line; the grammar judges it.
+
+use proto_core::{Limit, Limits, Line, RecvBuffer};
+
+/// The greatest number of octets in a literal that is sent without asking, where the server says `LITERAL-` or no
+/// one has authenticated yet (RFC 7888 §5).
+pub const LITERAL_MINUS: u64 = 4096;
+
+/// Whether the sender of a literal waits to be asked for it (RFC 7888 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sync {
+    /// `{n}`: a client sends it after a continuation request; a server just sends it.
+    Synchronising,
+    /// `{n+}`: it follows at once.
+    NonSynchronising,
+}
+
+/// An announcement at the end of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announced {
+    /// How many octets follow the line.
+    pub size: u64,
+    /// Whether the sender waits.
+    pub sync: Sync,
+    /// `~{n}`: NUL may be among them (RFC 3516).
+    pub binary: Binary,
+}
+
+/// Whether a literal may hold NUL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binary {
+    /// `{n}`: text.
+    No,
+    /// `~{n}`: any octet.
+    Yes,
+}
+
+/// What stands at the end of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The line ends its message.
+    Plain,
+    /// A literal follows.
+    Literal(Announced),
+    /// An announcement with more octets than a literal can have (2^63 and more): nobody can say where it ends.
+    Endless(Sync),
+}
+
+/// How far the framing has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// More octets are needed.
+    More,
+    /// The message is complete and has so many octets.
+    Complete(usize),
+    /// The first so many octets end with a line that announces a literal.
+    Literal(usize, Announced),
+    /// The first so many octets end with a line that announces more than can be.
+    Endless(usize, Sync),
+}
+
+/// Finds the messages at the front of a [`RecvBuffer`], one at a time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Framer {
+    /// Where the current line of the message begins.
+    line: usize,
+    /// Up to where the current line holds no CRLF.
+    searched: usize,
+}
+
+impl Framer {
+    /// Looks on. The answer is the same until [`keep`](Self::keep) or [`reset`](Self::reset) is called.
+    pub(crate) fn step(&mut self, rx: &mut RecvBuffer, limits: &Limits) -> Result<Step, Limit> {
+        if rx.len() <= self.searched {
+            return Ok(Step::More);
+        }
+        loop {
+            let room = limits.line.saturating_sub(self.searched - self.line);
+            let end = match rx.find_line_from(self.searched, room) {
+                Line::Complete(len) => self.searched + len,
+                Line::Partial if rx.len() > limits.frame => return Err(Limit::Frame),
+                Line::Partial => return Ok(Step::More),
+                Line::TooLong => return Err(Limit::Line),
+            };
+            if end > limits.frame {
+                return Err(Limit::Frame);
+            }
+            let line = rx.bytes().get(self.line..end).unwrap_or_default();
+            let Some(line) = line.strip_suffix(b"\r\n") else {
+                self.searched = end;
+                continue;
+            };
+            return Ok(match ending(line) {
+                Ending::Plain => Step::Complete(end),
+                Ending::Literal(announced) => Step::Literal(end, announced),
+                Ending::Endless(sync) => Step::Endless(end, sync),
+            });
+        }
+    }
+
+    /// The literal behind `end` belongs to the message and is kept: the next line begins behind it.
+    pub(crate) fn keep(&mut self, end: usize, announced: Announced, limits: &Limits) -> Result<(), Limit> {
+        let size = usize::try_from(announced.size).map_err(|_| Limit::Literal)?;
+        if size > limits.literal {
+            return Err(Limit::Literal);
+        }
+        let next = end.checked_add(size).filter(|next| *next <= limits.frame).ok_or(Limit::Frame)?;
+        self.line = next;
+        self.searched = next;
+        Ok(())
+    }
+
+    /// What stands before `end` was given up (consumed); the message goes on with a new line.
+    pub(crate) const fn reset(&mut self) {
+        self.line = 0;
+        self.searched = 0;
+    }
+
+    /// The line that is looked at, of the message so far.
+    pub(crate) fn line<'m>(&self, message: &'m [u8]) -> &'m [u8] {
+        message.get(self.line..).unwrap_or_default()
+    }
+
+    /// Whether the line that is looked at is the message's first.
+    pub(crate) const fn is_first_line(&self) -> bool {
+        self.line == 0
+    }
+}
+
+/// What stands at the end of a line whose CRLF was taken off. Anything that only resembles an announcement (`{}`,
+/// `{-1}`, `{ 5}`, `{5++}`) is part of the line.
+#[must_use]
+pub fn ending(line: &[u8]) -> Ending {
+    announcement(line).unwrap_or(Ending::Plain)
+}
+
+fn announcement(line: &[u8]) -> Option<Ending> {
+    let inside = line.strip_suffix(b"}")?;
+    let (inside, sync) = match inside.strip_suffix(b"+") {
+        Some(inside) => (inside, Sync::NonSynchronising),
+        None => (inside, Sync::Synchronising),
+    };
+    let digits = inside.iter().rev().take_while(|octet| octet.is_ascii_digit()).count();
+    let (before, number) = inside.split_at_checked(inside.len() - digits)?;
+    let before = before.strip_suffix(b"{")?;
+    if number.is_empty() {
+        return None;
+    }
+    let binary = if before.ends_with(b"~") { Binary::Yes } else { Binary::No };
+    let size = number.iter().try_fold(0u64, |sum, digit| {
+        sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')).filter(|sum| *sum <= i64::MAX as u64)
+    });
+    Some(match size {
+        Some(size) => Ending::Literal(Announced { size, sync, binary }),
+        None => Ending::Endless(sync),
+    })
+}
+
+/// Whether an octet stands in a line, its CRLF taken off, that no line of IMAP may have: CR, LF, NUL.
+pub(crate) fn has_forbidden(line: &[u8]) -> bool {
+    memchr::memchr3(b'\r', b'\n', 0, line).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn literal(size: u64, sync: Sync, binary: Binary) -> Ending {
+        Ending::Literal(Announced { size, sync, binary })
+    }
+
+    #[test]
+    fn only_a_well_formed_announcement_announces() {
+        use Sync::{NonSynchronising, Synchronising};
+        assert_eq!(ending(b"a LOGIN {5}"), literal(5, Synchronising, Binary::No));
+        assert_eq!(ending(b"a LOGIN {0+}"), literal(0, NonSynchronising, Binary::No));
+        assert_eq!(ending(b"a APPEND x ~{007}"), literal(7, Synchronising, Binary::Yes));
+        assert_eq!(ending(b"{9223372036854775807}"), literal(i64::MAX as u64, Synchronising, Binary::No));
+        for huge in [&b"{9223372036854775808}"[..], b"{99999999999999999999999999}"] {
+            assert_eq!(ending(huge), Ending::Endless(Synchronising));
+        }
+        assert_eq!(ending(b"{99999999999999999999+}"), Ending::Endless(NonSynchronising));
+        for no in [
+            &b""[..], b"}", b"{}", b"{+}", b"{-1}", b"{ 5}", b"{5 }", b"{+5}", b"{5++}", b"{0x1}", b"{5", b"5}",
+            b"\"foo {5}\"", b"{5} ", b"{5}\r",
+        ] {
+            assert_eq!(ending(no), Ending::Plain, "{no:?}");
+        }
+    }
+
+    /// Frames `input` fed in pieces of `size`, keeping each literal.
+    fn frames(input: &[u8], size: usize) -> Vec<Vec<u8>> {
+        let (mut rx, mut framer, limits) = (RecvBuffer::new(), Framer::default(), Limits::default());
+        let mut found = Vec::new();
+        for piece in input.chunks(size) {
+            rx.extend(piece);
+            loop {
+                match framer.step(&mut rx, &limits).unwrap() {
+                    Step::More => break,
+                    Step::Literal(end, announced) => framer.keep(end, announced, &limits).unwrap(),
+                    Step::Complete(len) => {
+                        found.push(rx.bytes()[..len].to_vec());
+                        rx.consume(len);
+                        framer.reset();
+                    }
+                    Step::Endless(..) => panic!("endless"),
+                }
+            }
+        }
+        assert!(rx.is_empty());
+        found
+    }
+
+    #[test]
+    fn a_message_is_found_in_every_chunking() {
+        let parts = [
+            &b"* LIST () \"/\" {5}\r\na\r\n{3\r\n"[..],
+            b"* OK {5\r\n",
+            b"* x\ny\rz\0 {2+}\r\n\r\n\r\n",
+            b"\r\n",
+            b"a {0}\r\n{1}\r\n}\r\n",
+        ];
+        let input = parts.concat();
+        for size in 1..=input.len() {
+            assert_eq!(frames(&input, size), parts, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn limits_hold_before_anything_is_stored() {
+        let mut limits = Limits::default();
+        (limits.line, limits.literal, limits.frame) = (16, 8, 24);
+        let step = |input: &[u8]| {
+            let (mut rx, mut framer) = (RecvBuffer::new(), Framer::default());
+            rx.extend(input);
+            loop {
+                match framer.step(&mut rx, &limits)? {
+                    Step::Literal(end, announced) => framer.keep(end, announced, &limits)?,
+                    other => return Ok(other),
+                }
+            }
+        };
+        assert_eq!(step(b"0123456789abcd\r\n"), Ok(Step::Complete(16)));
+        assert_eq!(step(b"0123456789abcde\r\n"), Err(Limit::Line));
+        assert_eq!(step(b"0123456789abcdef"), Err(Limit::Line));
+        assert_eq!(step(b"01234\n6789a\ncdef"), Err(Limit::Line));
+        assert_eq!(step(b"{9}\r\n"), Err(Limit::Literal));
+        assert_eq!(step(b"{9223372036854775807}\r\n"), Err(Limit::Literal));
+        assert_eq!(step(b"{8}\r\n12345678{7}\r\n"), Err(Limit::Frame));
+        assert_eq!(step(b"{8}\r\n12345678x\r\n"), Ok(Step::Complete(16)));
+    }
+}

@@ -1,0 +1,76 @@
+//! APPEND up to its message (RFC 9051 §9 `append`): the message is a literal that is never collected in a frame.
+
+use super::arguments::{mailbox, settable_flags};
+use super::command::{UnparsedCommand, command_name, tag_sp};
+use super::primitive::{date_time, literal_size, sp};
+use super::value::taken;
+use super::{Context, Parsed, expected};
+use crate::frame::{Announced, Binary, Sync};
+use crate::types::arguments::Append;
+use crate::types::command::CommandName;
+use crate::types::{FlagList, Tag};
+
+/// `append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal`: reads the frame up to and with the line
+/// end behind the announcement of the message, and returns the announcement too.
+///
+/// # Errors
+/// [`UnparsedCommand`] if the frame is no APPEND, or does not end there.
+pub fn append_prefix<'i>(
+    frame: &'i [u8],
+    cx: &Context,
+) -> Result<(Tag<'i>, Append<'i>, Announced), UnparsedCommand<'i>> {
+    let (tag, name, rest) = command_name(frame)?;
+    let read = match name {
+        CommandName::Append => append(rest, cx),
+        _ => expected(tag_sp(frame).map_or(rest, |(rest, _)| rest), "APPEND"),
+    };
+    match read {
+        Ok((_, (append, announced))) => Ok((tag, append, announced)),
+        Err(error) => Err(UnparsedCommand::new(frame, Some(tag), error)),
+    }
+}
+
+/// Whether the literal that is announced at the end of `frame` is the message of an APPEND, and not its mailbox's name
+/// or another command's string. `frame` is all that has come of the command, up to and with the line end.
+///
+/// This is told by the grammar, not by the size: it is so only if everything before is what an APPEND can have there.
+#[must_use]
+pub fn is_append_payload(frame: &[u8]) -> bool {
+    append_prefix(frame, &Context::strict()).is_ok()
+}
+
+fn append<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (Append<'i>, Announced)> {
+    let (rest, mailbox) = mailbox(sp(i, cx)?.0, cx)?;
+    let (mut rest, ()) = sp(rest, cx)?;
+    let mut append = Append { mailbox, flags: FlagList::EMPTY, date: None };
+    if rest.first() == Some(&b'(') {
+        let (behind, flags) = settable_flags(rest, cx)?;
+        append.flags = flags;
+        (rest, ()) = sp(behind, cx)?;
+    }
+    if rest.first() == Some(&b'"') {
+        let (behind, date) = date_time(rest)?;
+        append.date = Some(date);
+        (rest, ()) = sp(behind, cx)?;
+    }
+    let (rest, announced) = announcement(rest)?;
+    Ok((rest, (append, announced)))
+}
+
+/// `"{" number64 ["+"] "}" CRLF` or `"~{" number64 ["+"] "}" CRLF`, with nothing behind it.
+fn announcement(i: &[u8]) -> Parsed<'_, Announced> {
+    let (brace, binary) = match i {
+        [b'~', rest @ ..] => (rest, Binary::Yes),
+        _ => (i, Binary::No),
+    };
+    if brace.first() != Some(&b'{') {
+        return expected(i, "flags, a date and time or the message as a literal");
+    }
+    let (rest, size) = literal_size(brace, &Context::strict())?;
+    if !rest.is_empty() {
+        return expected(rest, "nothing behind the announcement of the message");
+    }
+    let sync =
+        if taken(brace, rest).ends_with(b"+}\r\n") { Sync::NonSynchronising } else { Sync::Synchronising };
+    Ok((rest, Announced { size, sync, binary }))
+}

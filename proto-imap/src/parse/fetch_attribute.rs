@@ -1,0 +1,176 @@
+//! What a FETCH asks for (RFC 9051 §9 `fetch-att`; RFC 3516, 7162, 8474, 8514, 8970, 9394).
+
+use super::arguments::{known_word, one_or_more};
+use super::primitive::{number64, nz_number, octet, sp, word};
+use super::search::partial_range;
+use super::section::section;
+use super::status::mod_sequence_value;
+use super::value::taken;
+use super::{Attempt, Context, Parsed, expected};
+use crate::types::view::Element;
+use crate::types::{FetchAttribute, FetchModifier, List, Partial, Peek, Section, SectionItem};
+
+/// `"ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")"`
+#[inline]
+pub fn fetch_attributes<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, List<'i, FetchAttribute<'i>>> {
+    if i.first() == Some(&b'(') {
+        return one_or_more(i, cx, fetch_att);
+    }
+    let macros = [
+        (&b"ALL"[..], FetchAttribute::ALL),
+        (b"FAST", FetchAttribute::FAST),
+        (b"FULL", FetchAttribute::FULL),
+    ];
+    for (name, attributes) in macros {
+        if let Ok((rest, ())) = word(i, name, "") {
+            return Ok((rest, List::new(attributes)));
+        }
+    }
+    let (rest, _) = fetch_att(i, cx)?;
+    Ok((rest, List::wire(taken(i, rest), Attempt::First)))
+}
+
+/// The longest name that is known, and some octets more.
+const LONGEST: usize = 16;
+
+/// `fetch-att = "ENVELOPE" / "FLAGS" / … / "BODY" [".PEEK"] section [partial] / …`
+#[inline]
+pub fn fetch_att<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchAttribute<'i>> {
+    const WHAT: &str = "an attribute of FETCH";
+    let end = i.iter().position(|octet| !(octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-')));
+    let (name, rest) = i.split_at(end.unwrap_or(i.len()));
+    let mut upper = [0; LONGEST];
+    let Some(upper) = upper.get_mut(..name.len()) else { return expected(i, WHAT) };
+    upper.copy_from_slice(name);
+    upper.make_ascii_uppercase();
+    let old =
+        |item| FetchAttribute::Section { section: Section::wire(item, b""), partial: None, peek: Peek::No };
+    let attribute = match &*upper {
+        b"BODY" if rest.first() == Some(&b'[') => return contents(rest, SectionItem::Body, Peek::No, cx),
+        b"BODY.PEEK" => return contents(rest, SectionItem::Body, Peek::Yes, cx),
+        b"BINARY" => return contents(rest, SectionItem::Binary, Peek::No, cx),
+        b"BINARY.PEEK" => return contents(rest, SectionItem::Binary, Peek::Yes, cx),
+        b"BINARY.SIZE" => {
+            let (rest, section) = requested_section(rest, SectionItem::Binary, cx)?;
+            return Ok((rest, FetchAttribute::BinarySize(section)));
+        }
+        b"PREVIEW" => return Ok(preview(rest)),
+        b"BODY" => FetchAttribute::Body,
+        b"BODYSTRUCTURE" => FetchAttribute::BodyStructure,
+        b"EMAILID" => FetchAttribute::EmailId,
+        b"ENVELOPE" => FetchAttribute::Envelope,
+        b"FLAGS" => FetchAttribute::Flags,
+        b"INTERNALDATE" => FetchAttribute::InternalDate,
+        b"MODSEQ" => FetchAttribute::ModSeq,
+        b"RFC822" => old(SectionItem::Rfc822),
+        b"RFC822.HEADER" => old(SectionItem::Rfc822Header),
+        b"RFC822.SIZE" => FetchAttribute::Size,
+        b"RFC822.TEXT" => old(SectionItem::Rfc822Text),
+        b"SAVEDATE" => FetchAttribute::SaveDate,
+        b"THREADID" => FetchAttribute::ThreadId,
+        b"UID" => FetchAttribute::Uid,
+        b"X-GM-LABELS" => FetchAttribute::GmailLabels,
+        b"X-GM-MSGID" => FetchAttribute::GmailMessageId,
+        b"X-GM-THRID" => FetchAttribute::GmailThreadId,
+        _ => return expected(i, WHAT),
+    };
+    Ok((rest, attribute))
+}
+
+/// `section [partial]`, behind `BODY` and its kin.
+#[inline]
+fn contents<'i>(i: &'i [u8], item: SectionItem, peek: Peek, cx: &Context) -> Parsed<'i, FetchAttribute<'i>> {
+    let (rest, section) = requested_section(i, item, cx)?;
+    let (rest, partial) = match rest.first() {
+        Some(b'<') => partial(rest, cx).map(|(rest, partial)| (rest, Some(partial)))?,
+        _ => (rest, None),
+    };
+    Ok((rest, FetchAttribute::Section { section, partial, peek }))
+}
+
+/// `partial = "<" number64 "." nz-number64 ">"`
+fn partial<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Partial> {
+    let (rest, ()) = octet(i, b'<', "a partial range")?;
+    let (rest, offset) = number64(rest, cx)?;
+    let (rest, ()) = octet(rest, b'.', "a dot and the length of the piece")?;
+    let (behind, length) = number64(rest, cx)?;
+    if length == 0 {
+        return expected(rest, "a length above 0");
+    }
+    let (rest, ()) = octet(behind, b'>', "a closing angle bracket")?;
+    Ok((rest, Partial { offset, length }))
+}
+
+/// `preview = "PREVIEW" [SP "(" "LAZY" ")"]` (RFC 8970), behind the word
+fn preview(i: &[u8]) -> (&[u8], FetchAttribute<'_>) {
+    match i.split_at_checked(7) {
+        Some((modifier, rest)) if modifier.eq_ignore_ascii_case(b" (LAZY)") => {
+            (rest, FetchAttribute::PreviewLazy)
+        }
+        _ => (i, FetchAttribute::Preview),
+    }
+}
+
+/// `section = "[" [section-spec] "]"`: what can be asked for, which is less than what a server may be heard to answer.
+fn requested_section<'i>(i: &'i [u8], item: SectionItem, cx: &Context) -> Parsed<'i, Section<'i>> {
+    let (rest, section) = section(i, item, cx)?;
+    if !is_requestable(section.spec()) {
+        return expected(i.get(1..).unwrap_or_default(), "a section");
+    }
+    Ok((rest, section))
+}
+
+/// Whether the numbers of a section are numbers of parts, and what is behind them is there and fits.
+fn is_requestable(spec: &[u8]) -> bool {
+    let (mut rest, mut numbered) = (spec, false);
+    let cx = &Context::strict();
+    while matches!(rest.first(), Some(b'0'..=b'9')) {
+        match nz_number(rest, cx) {
+            Ok((b"", _)) => return true,
+            Ok(([b'.', behind @ ..], _)) if !behind.is_empty() => rest = behind,
+            _ => return false,
+        }
+        numbered = true;
+    }
+    // MIME is the header of a part, not of the message.
+    numbered || !rest.eq_ignore_ascii_case(b"MIME")
+}
+
+/// What stands between the brackets, if that is all of `spec` and on one line.
+pub(crate) fn section_spec(spec: &[u8], item: SectionItem) -> Option<Section<'_>> {
+    if memchr::memchr3(0, b'\r', b'\n', spec).is_some() {
+        return None;
+    }
+    let bracketed = [b"[", spec, b"]"].concat();
+    match requested_section(&bracketed, item, &Context::strict()) {
+        Ok((b"", section)) if section.spec().len() == spec.len() => Some(Section::wire(item, spec)),
+        _ => None,
+    }
+}
+
+/// `fetch-modifier = "CHANGEDSINCE" SP mod-sequence-value / "VANISHED" / "PARTIAL" SP partial-range`
+pub(super) fn fetch_modifier<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchModifier> {
+    if let Ok((rest, ())) = word(i, b"CHANGEDSINCE", "") {
+        let (rest, mod_sequence) = mod_sequence_value(sp(rest, cx)?.0, cx)?;
+        return Ok((rest, FetchModifier::ChangedSince(mod_sequence)));
+    }
+    if let Ok((rest, ())) = word(i, b"PARTIAL", "") {
+        let (rest, page) = partial_range(sp(rest, cx)?.0, cx)?;
+        return Ok((rest, FetchModifier::Partial(page)));
+    }
+    let vanished = |word: &[u8]| word.eq_ignore_ascii_case(b"VANISHED").then_some(FetchModifier::Vanished);
+    known_word(i, vanished, "a modifier of FETCH")
+}
+
+impl<'i> Element<'i> for FetchAttribute<'i> {
+    #[inline]
+    fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
+        fetch_att(i, cx).ok()
+    }
+}
+
+impl<'i> Element<'i> for FetchModifier {
+    fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
+        fetch_modifier(i, cx).ok()
+    }
+}
