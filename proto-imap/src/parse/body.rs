@@ -38,7 +38,7 @@ fn nested_body<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyStruc
 }
 
 /// A body structure that says nothing.
-const NOTHING: BodyStructure<'static> = BodyStructure::Multipart(Multipart {
+pub(crate) const NOTHING: BodyStructure<'static> = BodyStructure::Multipart(Multipart {
     parts: List::EMPTY,
     subtype: IString::EMPTY,
     parameters: List::EMPTY,

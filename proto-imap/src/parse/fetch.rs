@@ -49,6 +49,7 @@ pub enum Place {
 
 /// What [`next_item`] has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a step lives on the stack and is never stored")]
 pub enum Step<'i> {
     /// An item.
     Item(FetchItem<'i>),

@@ -34,7 +34,7 @@ pub fn section_origin<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<u64>> 
 fn section_spec<'i>(i: &'i [u8], item: SectionItem, cx: &Context) -> Parsed<'i, &'i [u8]> {
     let rest = behind_numbers(i);
     let rest = match rest {
-        [b']', ..] => rest,
+        [b']', ..] | [] => rest,
         _ if item == SectionItem::Binary => return expected(rest, "a closing bracket"),
         _ => section_words(rest, cx)?.0,
     };
@@ -94,6 +94,14 @@ fn header_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, List<'i, IString<'i>
     let fields = List::wire(taken(inner, rest), cx.attempt());
     let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
     Ok((spaces(rest, cx), fields))
+}
+
+/// Whether a section that was read, perhaps tolerantly, follows the grammar strictly.
+pub(crate) fn is_strict(section: &Section<'_>) -> bool {
+    let spec = section.spec();
+    spec.is_empty()
+        || (!spec.ends_with(b".")
+            && section_spec(spec, section.item(), &Context::strict()).is_ok_and(|(rest, _)| rest.is_empty()))
 }
 
 /// What the text of a section means that was read before.

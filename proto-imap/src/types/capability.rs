@@ -32,7 +32,7 @@ impl<'i> Capability<'i> {
 
     /// Whether it is `name`, in any case.
     #[must_use]
-    pub const fn is(&self, name: &str) -> bool {
+    pub fn is(&self, name: &str) -> bool {
         self.0.eq_ignore_ascii_case(name.as_bytes())
     }
 

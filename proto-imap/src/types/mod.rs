@@ -17,6 +17,7 @@ pub mod mailbox;
 pub mod mailbox_data;
 mod modified_utf7;
 pub mod number;
+pub mod owned;
 pub mod repair;
 pub mod response;
 pub mod search;
@@ -45,6 +46,7 @@ pub use mailbox_data::{
     QuotaRoot, StatusItem,
 };
 pub use number::{Numbers, RangeInclusiveU32};
+pub use owned::{OwnedBodyStructure, OwnedEnvelope};
 pub use repair::{Reading, Repair, RepairSet, Repairs};
 pub use response::{Continue, Response, Untagged, Vanished};
 pub use search::{Esearch, NumbersAre, Page, Search, SearchResult};

@@ -1,0 +1,155 @@
+//! Whole responses, line end included (RFC 9051 §9 `response`).
+
+use super::Sink;
+use super::body::are_values;
+use super::fetch::FetchWriter;
+use super::mailbox_data::{mailbox_list, mailbox_status, namespaces, quota, quota_root};
+use super::primitive::{flag_list, is_atom, nstring, number, parenthesised, string};
+use super::search::{esearch_response, search, vanished};
+use super::status::{capabilities, resp_cond, resp_text};
+use crate::types::{Condition, Continue, IString, IdFields, Response, Status, Tag, Untagged};
+
+/// A response. Nothing, if the grammar has no words for it: what could not be read, an `EXPUNGE` of message 0.
+pub fn response(response: &Response<'_>, out: &mut (impl Sink + ?Sized)) {
+    match response {
+        Response::Continue(request) => continue_request(request, out),
+        Response::Untagged(data) => untagged(data, out),
+        Response::Tagged { tag, status } => tagged(*tag, status, out),
+        Response::Unparsed(_) => {}
+    }
+}
+
+/// `continue-req`
+pub fn continue_request(request: &Continue<'_>, out: &mut (impl Sink + ?Sized)) {
+    out.put(b"+ ");
+    if request.code.is_some() || !request.text.is_empty() {
+        resp_text(request.code.as_ref(), request.text, out);
+    }
+    out.put(b"\r\n");
+}
+
+/// `response-tagged`. A `BYE` or `PREAUTH`, which cannot be tagged, is written as `NO`.
+pub fn tagged(tag: Tag<'_>, status: &Status<'_>, out: &mut (impl Sink + ?Sized)) {
+    out.put(tag.as_bytes());
+    out.put(b" ");
+    let condition = match status.condition {
+        Condition::Bye | Condition::PreAuth => Condition::No,
+        condition => condition,
+    };
+    resp_cond(&Status { condition, ..*status }, out);
+    out.put(b"\r\n");
+}
+
+/// `response-data`
+pub fn untagged(data: &Untagged<'_>, out: &mut (impl Sink + ?Sized)) {
+    if !can_be_written(data) {
+        return;
+    }
+    if let Untagged::Fetch(fetch) = data {
+        let mut writer = FetchWriter::start(fetch.sequence, out);
+        for item in fetch.items {
+            writer.item(&item);
+        }
+        writer.end();
+        return;
+    }
+    out.put(b"* ");
+    response_data(data, out);
+    out.put(b"\r\n");
+}
+
+fn can_be_written(data: &Untagged<'_>) -> bool {
+    match data {
+        Untagged::Expunge(sequence) => *sequence > 0,
+        Untagged::Vanished { uids, .. } => uids.ranges().any(|range| range.last() > 0),
+        Untagged::Other { name, .. } => is_atom(*name),
+        Untagged::Capability(list) => !list.is_empty(),
+        Untagged::Fetch(fetch) => fetch.sequence > 0,
+        _ => true,
+    }
+}
+
+fn response_data<S: Sink + ?Sized>(data: &Untagged<'_>, out: &mut S) {
+    let counted = |value: u32, name: &[u8], out: &mut S| {
+        number(value.into(), out);
+        out.put(name);
+    };
+    match data {
+        Untagged::Status(status) => resp_cond(status, out),
+        Untagged::Capability(list) => {
+            out.put(b"CAPABILITY ");
+            capabilities(*list, out);
+        }
+        Untagged::Enabled(list) => {
+            out.put(if list.is_empty() { b"ENABLED".as_slice() } else { b"ENABLED " });
+            capabilities(*list, out);
+        }
+        Untagged::Id(fields) => id(*fields, out),
+        Untagged::Namespace(names) => {
+            out.put(b"NAMESPACE ");
+            namespaces(names, out);
+        }
+        Untagged::List(listed) | Untagged::Xlist(listed) => {
+            out.put(b"LIST ");
+            mailbox_list(listed, out);
+        }
+        Untagged::Lsub(listed) => {
+            out.put(b"LSUB ");
+            mailbox_list(listed, out);
+        }
+        Untagged::MailboxStatus(status) => {
+            out.put(b"STATUS ");
+            mailbox_status(status, out);
+        }
+        Untagged::Flags(flags) => {
+            out.put(b"FLAGS ");
+            flag_list(*flags, out);
+        }
+        Untagged::Search(found) => {
+            out.put(b"SEARCH");
+            search(found, out);
+        }
+        Untagged::Sort(found) => {
+            out.put(b"SORT");
+            search(found, out);
+        }
+        Untagged::Esearch(found) => esearch_response(found, out),
+        Untagged::Exists(value) => counted(*value, b" EXISTS", out),
+        Untagged::Recent(value) => counted(*value, b" RECENT", out),
+        Untagged::Expunge(value) => counted(*value, b" EXPUNGE", out),
+        Untagged::Vanished { when, uids } => vanished(*when, *uids, out),
+        Untagged::Quota(value) => {
+            out.put(b"QUOTA ");
+            quota(value, out);
+        }
+        Untagged::QuotaRoot(value) => {
+            out.put(b"QUOTAROOT ");
+            quota_root(value, out);
+        }
+        Untagged::Other { name, rest } => other(*name, *rest, out),
+        Untagged::Fetch(_) => {}
+    }
+}
+
+/// `"ID" SP id-params-list`
+fn id<S: Sink + ?Sized>(fields: IdFields<'_>, out: &mut S) {
+    out.put(b"ID ");
+    if fields.is_empty() {
+        out.put(b"NIL");
+        return;
+    }
+    parenthesised(fields, out, |field, out| {
+        string(field.name, out);
+        out.put(b" ");
+        nstring(field.value, out);
+    });
+}
+
+/// A response of an extension: what is behind its name is written if it is values, strictly.
+fn other(name: IString<'_>, rest: IString<'_>, out: &mut (impl Sink + ?Sized)) {
+    out.put(name.raw());
+    if !rest.is_empty() && are_values(rest.raw()) {
+        out.put(b" ");
+        out.put(rest.raw());
+    }
+}

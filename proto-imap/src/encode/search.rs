@@ -1,0 +1,113 @@
+//! Results of searches, and number lists (RFC 9051 §9 `esearch-response`, `sequence-set`).
+
+use super::Sink;
+use super::primitive::{is_atom, number, value};
+use crate::types::{Esearch, Numbers, NumbersAre, Page, RangeInclusiveU32, Search, SearchResult, Vanished};
+
+/// `sequence-set` without `*`. Zeros are left out; of no numbers at all nothing is written.
+pub fn sequence_set(numbers: Numbers<'_>, out: &mut (impl Sink + ?Sized)) {
+    let mut first = true;
+    for range in numbers.ranges().filter(|range| range.last() > 0) {
+        if !first {
+            out.put(b",");
+        }
+        first = false;
+        seq_range(RangeInclusiveU32::new(range.first().max(1), range.last()), out);
+    }
+}
+
+fn seq_range(range: RangeInclusiveU32, out: &mut (impl Sink + ?Sized)) {
+    number(range.first().into(), out);
+    if range.last() != range.first() {
+        out.put(b":");
+        number(range.last().into(), out);
+    }
+}
+
+/// `*(SP nz-number) [SP search-sort-mod-seq]`: each number by itself, ranges being for ESEARCH only.
+pub(crate) fn search(search: &Search<'_>, out: &mut (impl Sink + ?Sized)) {
+    for one in search.numbers.iter().filter(|one| *one > 0) {
+        out.put(b" ");
+        number(one.into(), out);
+    }
+    if let Some(value) = search.mod_sequence.filter(|value| *value > 0) {
+        out.put(b" (MODSEQ ");
+        number(value, out);
+        out.put(b")");
+    }
+}
+
+/// `esearch-response`, without the asterisk and the line end. Results without any number are left out.
+pub(crate) fn esearch_response(esearch: &Esearch<'_>, out: &mut (impl Sink + ?Sized)) {
+    out.put(b"ESEARCH");
+    if let Some(tag) = esearch.tag {
+        out.put(b" (TAG ");
+        // A string: some clients look for the quotes.
+        super::primitive::string(tag, out);
+        out.put(b")");
+    }
+    if esearch.numbers_are == NumbersAre::Uids {
+        out.put(b" UID");
+    }
+    for result in esearch.results {
+        search_return_data(&result, out);
+    }
+}
+
+fn search_return_data<S: Sink + ?Sized>(result: &SearchResult<'_>, out: &mut S) {
+    let with_number = |name: &[u8], value: u64, out: &mut S| {
+        out.put(name);
+        number(value, out);
+    };
+    match *result {
+        SearchResult::Min(0) | SearchResult::Max(0) => {}
+        SearchResult::Min(value) => with_number(b" MIN ", value.into(), out),
+        SearchResult::Max(value) => with_number(b" MAX ", value.into(), out),
+        SearchResult::All(numbers) if numbers.is_empty() => {}
+        SearchResult::All(numbers) => {
+            out.put(b" ALL ");
+            sequence_set(numbers, out);
+        }
+        SearchResult::Count(value) => with_number(b" COUNT ", value.into(), out),
+        SearchResult::ModSeq(value) => with_number(b" MODSEQ ", value, out),
+        SearchResult::Partial { page, numbers } => {
+            out.put(b" PARTIAL (");
+            partial_range(page, out);
+            out.put(b" ");
+            if numbers.is_empty() {
+                out.put(b"NIL")
+            } else {
+                sequence_set(numbers, out)
+            }
+            out.put(b")");
+        }
+        SearchResult::Other { name, value: raw } if is_atom(name) => {
+            out.put(b" ");
+            out.put(name.raw());
+            out.put(b" ");
+            value(raw, out);
+        }
+        SearchResult::Other { .. } => {}
+    }
+}
+
+fn partial_range(page: Page, out: &mut (impl Sink + ?Sized)) {
+    let (sign, range): (&[u8], _) = match page {
+        Page::FromFirst(range) => (b"", range),
+        Page::FromLast(range) => (b"-", range),
+    };
+    out.put(sign);
+    number(range.first().max(1).into(), out);
+    out.put(b":");
+    out.put(sign);
+    number(range.last().max(1).into(), out);
+}
+
+/// `"VANISHED" [SP "(EARLIER)"] SP known-uids`
+pub(crate) fn vanished(when: Vanished, uids: Numbers<'_>, out: &mut (impl Sink + ?Sized)) {
+    out.put(match when {
+        Vanished::Now => b"VANISHED ".as_slice(),
+        Vanished::Earlier => b"VANISHED (EARLIER) ",
+    });
+    sequence_set(uids, out);
+}

@@ -1,0 +1,159 @@
+//! Status responses and their codes (RFC 9051 §9 `resp-text`).
+
+use super::Sink;
+use super::primitive::{astring, is_atom, number, parenthesised, separated};
+use super::search::sequence_set;
+use crate::parse::primitive::is_atom_char;
+use crate::types::{Capability, CapabilityList, Code, IString, Numbers, Status, Text};
+
+/// `("OK" / "NO" / "BAD" / "PREAUTH" / "BYE") SP resp-text`, without the line end
+pub fn resp_cond(status: &Status<'_>, out: &mut (impl Sink + ?Sized)) {
+    out.put(status.condition.as_str().as_bytes());
+    out.put(b" ");
+    resp_text(status.code.as_ref(), status.text, out);
+}
+
+/// `["[" resp-text-code "]" SP] text`
+///
+/// Of a code that the grammar has no words for (a `UIDNEXT` of 0, an empty set) only the text is written.
+pub fn resp_text(code: Option<&Code<'_>>, line: Text<'_>, out: &mut (impl Sink + ?Sized)) {
+    match code.filter(|code| can_be_written(code)) {
+        Some(code) => {
+            out.put(b"[");
+            resp_text_code(code, out);
+            out.put(b"] ");
+        }
+        // A bracket at the beginning would be read as a code's.
+        None if line.as_bytes().first() == Some(&b'[') => out.put(b" "),
+        None => {}
+    }
+    text(line, out);
+}
+
+/// `text`: what is not UTF-8 is written as `?`, and so are NULs and CRs, which only a tolerantly read text can have.
+/// Instead of nothing a full stop is written: clients that know only RFC 3501 need something to be there.
+pub fn text(text: Text<'_>, out: &mut (impl Sink + ?Sized)) {
+    let bytes = text.as_bytes();
+    if bytes.is_empty() {
+        out.put(b".");
+        return;
+    }
+    for chunk in bytes.utf8_chunks() {
+        let mut rest = chunk.valid().as_bytes();
+        while let Some(at) = rest.iter().position(|octet| matches!(octet, 0 | b'\r' | b'\n')) {
+            out.put(rest.get(..at).unwrap_or_default());
+            out.put(b"?");
+            rest = rest.get(at + 1..).unwrap_or_default();
+        }
+        out.put(rest);
+        if !chunk.invalid().is_empty() {
+            out.put(b"?");
+        }
+    }
+}
+
+fn can_be_written(code: &Code<'_>) -> bool {
+    let listed = |numbers: &Numbers<'_>| !numbers.is_empty() && !numbers.contains(0);
+    match code {
+        Code::AppendUid { uid_validity, uids } => *uid_validity > 0 && listed(uids),
+        Code::CopyUid { uid_validity, source, target } => {
+            *uid_validity > 0 && listed(source) && listed(target)
+        }
+        Code::HighestModSeq(value) => *value > 0,
+        Code::MailboxId(id) => is_atom(*id),
+        Code::Modified(numbers) => listed(numbers),
+        Code::Referral(url) | Code::BadUrl(url) => is_argument(*url),
+        Code::UidNext(uid) | Code::Unseen(uid) => uid.is_some(),
+        Code::UidValidity(value) => *value > 0,
+        Code::Other { name, argument } => is_atom(*name) && argument.is_none_or(is_argument),
+        _ => true,
+    }
+}
+
+/// `1*<any TEXT-CHAR except "]">`
+fn is_argument(argument: IString<'_>) -> bool {
+    let raw = argument.raw();
+    !raw.is_empty()
+        && raw.iter().all(|octet| matches!(octet, 1..=0x7f) && !matches!(octet, b']' | b'\r' | b'\n'))
+}
+
+fn resp_text_code<S: Sink + ?Sized>(code: &Code<'_>, out: &mut S) {
+    let named = |name: &[u8], out: &mut S| {
+        out.put(name);
+        out.put(b" ");
+    };
+    let with_number = |name: &[u8], value: u64, out: &mut S| {
+        named(name, out);
+        number(value, out);
+    };
+    match *code {
+        Code::Plain(plain) => out.put(plain.as_str().as_bytes()),
+        Code::AppendUid { uid_validity, uids } => {
+            with_number(b"APPENDUID", uid_validity.into(), out);
+            out.put(b" ");
+            sequence_set(uids, out);
+        }
+        Code::BadCharset(charsets) => {
+            out.put(b"BADCHARSET");
+            if !charsets.is_empty() {
+                out.put(b" ");
+                parenthesised(charsets, out, |charset, out| astring(charset, out));
+            }
+        }
+        Code::Capability(list) => {
+            out.put(b"CAPABILITY ");
+            capabilities(list, out);
+        }
+        Code::CopyUid { uid_validity, source, target } => {
+            with_number(b"COPYUID", uid_validity.into(), out);
+            out.put(b" ");
+            sequence_set(source, out);
+            out.put(b" ");
+            sequence_set(target, out);
+        }
+        Code::HighestModSeq(value) => with_number(b"HIGHESTMODSEQ", value, out),
+        Code::MailboxId(id) => {
+            out.put(b"MAILBOXID (");
+            out.put(id.raw());
+            out.put(b")");
+        }
+        Code::MetadataLongEntries(size) => with_number(b"METADATA LONGENTRIES", size.into(), out),
+        Code::MetadataMaxSize(size) => with_number(b"METADATA MAXSIZE", size.into(), out),
+        Code::Modified(numbers) => {
+            out.put(b"MODIFIED ");
+            sequence_set(numbers, out);
+        }
+        Code::PermanentFlags(flags) => {
+            out.put(b"PERMANENTFLAGS ");
+            super::primitive::flag_list(flags, out);
+        }
+        Code::Referral(url) => {
+            out.put(b"REFERRAL ");
+            out.put(url.raw());
+        }
+        Code::UidNext(uid) => with_number(b"UIDNEXT", uid.map_or(0, |uid| uid.get().into()), out),
+        Code::UidValidity(value) => with_number(b"UIDVALIDITY", value.into(), out),
+        Code::Unseen(sequence) => {
+            with_number(b"UNSEEN", sequence.map_or(0, |sequence| sequence.get().into()), out);
+        }
+        Code::BadUrl(url) => {
+            out.put(b"BADURL ");
+            out.put(url.raw());
+        }
+        Code::Other { name, argument } => {
+            out.put(name.raw());
+            if let Some(argument) = argument {
+                out.put(b" ");
+                out.put(argument.raw());
+            }
+        }
+    }
+}
+
+/// `capability *(SP capability)`; what is no atom is left out.
+pub fn capabilities(list: CapabilityList<'_>, out: &mut (impl Sink + ?Sized)) {
+    let is_atom = |capability: &Capability<'_>| {
+        !capability.as_bytes().is_empty() && capability.as_bytes().iter().copied().all(is_atom_char)
+    };
+    separated(list.iter().filter(is_atom), out, |capability, out| out.put(capability.as_bytes()));
+}
