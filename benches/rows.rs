@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mailwire_benches::workloads;
 use mailwire_benches::{Bench, Contestant};
 
-use crate::contestants::{imap_peers, smtp_peers};
+use crate::contestants::{imap_peers, ours, smtp_peers};
 
 /// How much of each input.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,7 @@ fn flags(scale: Scale) -> Bench {
         item: "response",
         items,
         contestants: vec![
+            run("mailwire-parse", ours::imap_parse),
             run("imap-next", |input| imap_peers::next_session(input, CHUNK)),
             run("imap-codec-parse", imap_peers::codec_parse),
             run("imap-proto-parse", imap_peers::proto_parse),
@@ -69,6 +70,7 @@ fn structure(scale: Scale) -> Bench {
         item: "response",
         items,
         contestants: vec![
+            run("mailwire-parse", ours::imap_parse),
             run("imap-next", |input| imap_peers::next_session(input, CHUNK)),
             run("imap-codec-parse", imap_peers::codec_parse),
             run("imap-proto-parse", imap_peers::proto_parse),

@@ -1,4 +1,5 @@
 //! Everybody who is measured. A contestant is a function in the file of its program.
 
 pub(crate) mod imap_peers;
+pub(crate) mod ours;
 pub(crate) mod smtp_peers;

@@ -8,7 +8,7 @@ use io_mio::{Connection, Connector, ImapClient, Turn};
 use proto_core::{Channel, Cleartext, Credentials, Error, Mechanisms, Secure, SendBuffer};
 use proto_imap::client::{Client, CommandId, Event};
 use proto_imap::config::Config;
-use proto_imap::types::{Attribute, Command, Condition, ListMailboxes, ListPattern, Mailbox, NameEncoding, Status, Untagged};
+use proto_imap::types::{Attribute, Command, Condition, ListPattern, Mailbox, NameEncoding, Status, Untagged, arguments};
 use serde::Serialize;
 
 use crate::check::{Progress, Stop, no_user, refused};
@@ -136,7 +136,7 @@ where
     pub(crate) fn folders(&mut self) -> Result<Vec<Folder>, Failure> {
         let mut folders = Vec::new();
         let patterns = [ListPattern::ALL];
-        let list = Command::List(ListMailboxes::new(Mailbox::new(""), &patterns));
+        let list = Command::List(arguments::List::new(&patterns));
         self.ask(&list, |event| {
             if let Event::Data(Untagged::List(listed)) = event {
                 let octets = listed.mailbox.as_bytes();

@@ -14,7 +14,7 @@ use mailstore::{
 use proto_core::{Channel, Credentials};
 use proto_imap::client::{Client, CommandId, Event};
 use proto_imap::types::{
-    Code, Command, FetchAttribute, FetchItem, FetchOf, FlagList, Mailbox, Section, Select, SequenceSet, Untagged,
+    Code, Command, FetchAttribute, FetchItem, FlagList, List, Mailbox, Section, SequenceSet, Untagged, arguments,
 };
 use serde::Serialize;
 
@@ -216,7 +216,7 @@ where
     Client<C>: Authenticate,
 {
     let (mut uid_validity, mut exists) = (None, 0);
-    session.ask(&Command::Examine(Select::new(Mailbox::new(name))), |event| {
+    session.ask(&Command::Examine(arguments::Select::new(Mailbox::new(name))), |event| {
         match event {
             Event::Status(status) => {
                 if let Some(Code::UidValidity(value)) = status.code {
@@ -241,7 +241,7 @@ where
 {
     let mut uids = Vec::new();
     let attributes = [FetchAttribute::Uid];
-    session.ask(&Command::UidFetch(FetchOf::new(SequenceSet::ALL, &attributes)), |event| {
+    session.ask(&Command::UidFetch(arguments::Fetch::new(SequenceSet::ALL, List::new(&attributes))), |event| {
         if let Event::FetchItem(FetchItem::Uid(uid)) = event {
             uids.push(uid);
         }
@@ -282,7 +282,7 @@ where
                 FetchAttribute::InternalDate,
                 FetchAttribute::peek(Section::FULL),
             ];
-            open.push_back(client.send(&Command::UidFetch(FetchOf::new(set, &attributes)), tx)?);
+            open.push_back(client.send(&Command::UidFetch(arguments::Fetch::new(set, List::new(&attributes))), tx)?);
         }
         Ok::<_, Failure>(open.is_empty().then_some(()))
     })?;
