@@ -146,6 +146,12 @@ impl<'i> Section<'i> {
     pub const HEADER: Section<'static> = Section::wire(SectionItem::Body, b"HEADER");
     /// The message without its header.
     pub const TEXT: Section<'static> = Section::wire(SectionItem::Body, b"TEXT");
+    /// `RFC822`: the whole message, as RFC 3501 calls it.
+    pub const RFC822: Section<'static> = Section::wire(SectionItem::Rfc822, b"");
+    /// `RFC822.HEADER`
+    pub const RFC822_HEADER: Section<'static> = Section::wire(SectionItem::Rfc822Header, b"");
+    /// `RFC822.TEXT`
+    pub const RFC822_TEXT: Section<'static> = Section::wire(SectionItem::Rfc822Text, b"");
 
     /// The section that stands between the brackets of `BODY[…]`: `1.2.HEADER.FIELDS (FROM TO)`.
     ///
