@@ -50,6 +50,7 @@ fn flags(scale: Scale) -> Bench {
         items,
         contestants: vec![
             run("mailwire-parse", ours::imap_parse),
+            run("mailwire-grammar", ours::imap_validate),
             run("imap-next", |input| imap_peers::next_session(input, CHUNK)),
             run("imap-codec-parse", imap_peers::codec_parse),
             run("imap-proto-parse", imap_peers::proto_parse),
@@ -71,6 +72,7 @@ fn structure(scale: Scale) -> Bench {
         items,
         contestants: vec![
             run("mailwire-parse", ours::imap_parse),
+            run("mailwire-grammar", ours::imap_validate),
             run("imap-next", |input| imap_peers::next_session(input, CHUNK)),
             run("imap-codec-parse", imap_peers::codec_parse),
             run("imap-proto-parse", imap_peers::proto_parse),
