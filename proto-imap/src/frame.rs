@@ -190,8 +190,21 @@ mod tests {
         }
         assert_eq!(ending(b"{99999999999999999999+}"), Ending::Endless(NonSynchronising));
         for no in [
-            &b""[..], b"}", b"{}", b"{+}", b"{-1}", b"{ 5}", b"{5 }", b"{+5}", b"{5++}", b"{0x1}", b"{5", b"5}",
-            b"\"foo {5}\"", b"{5} ", b"{5}\r",
+            &b""[..],
+            b"}",
+            b"{}",
+            b"{+}",
+            b"{-1}",
+            b"{ 5}",
+            b"{5 }",
+            b"{+5}",
+            b"{5++}",
+            b"{0x1}",
+            b"{5",
+            b"5}",
+            b"\"foo {5}\"",
+            b"{5} ",
+            b"{5}\r",
         ] {
             assert_eq!(ending(no), Ending::Plain, "{no:?}");
         }

@@ -1,0 +1,219 @@
+//! Authentication from the client's side: AUTHENTICATE (RFC 9051 §6.2.2, RFC 4959) and LOGIN (§6.2.3).
+//!
+//! This file knows how a mechanism is chosen and how SASL messages travel. It does not know what they say; that is
+//! [`proto_core::sasl`]. The mechanism decides when it is done, not the server's OK.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use proto_core::sasl::{self, Exchange};
+use proto_core::{Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, Secret, SendBuffer};
+
+use super::core::Core;
+use super::queue::{CommandId, Floor, Job, Outgoing, Privacy};
+use crate::config::SaslIr;
+use crate::frame::{LITERAL_MINUS, Sync};
+use crate::state::State;
+
+/// How an identity is proved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// By the strongest mechanism that the server offers, the configuration allows and the credentials fit; by the
+    /// LOGIN command where there is none and the server does not forbid it.
+    #[default]
+    Strongest,
+    /// By this mechanism, if the server offers it.
+    Mechanism(Mechanism),
+}
+
+/// A SASL exchange on its way.
+pub(super) struct Authentication {
+    exchange: Box<dyn Exchange>,
+    /// The initial response, when it did not go with the command.
+    first: Option<Secret<Vec<u8>>>,
+    cancelled: bool,
+}
+
+impl Authentication {
+    /// Whether the server's success can be believed.
+    pub(super) fn is_done(&self) -> bool {
+        !self.cancelled && self.first.is_none() && self.exchange.is_done()
+    }
+
+    /// What the mechanism learnt of a failure.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.exchange.failure().map(String::from)
+    }
+}
+
+impl Core {
+    /// Begins to prove an identity.
+    pub(super) fn authenticate(
+        &mut self,
+        credentials: Credentials,
+        choice: Choice,
+        tx: &mut SendBuffer,
+    ) -> Result<CommandId, Error> {
+        if self.state() != Some(State::NotAuthenticated)
+            || self.queue.hoped(State::NotAuthenticated) != State::NotAuthenticated
+            || self.queue.floor != Floor::Free
+        {
+            return Err(Misuse::WrongState.into());
+        }
+        let Some(capabilities) = &self.capabilities else { return Err(Misuse::WrongState.into()) };
+        let offered = capabilities.mechanisms();
+        let allowed = match choice {
+            Choice::Strongest => self.config.mechanisms,
+            Choice::Mechanism(only) => Mechanisms::NONE.with(only),
+        };
+        match offered.choose(allowed, &credentials) {
+            Some(mechanism) => self.begin_sasl(mechanism, credentials, tx),
+            None if choice == Choice::Strongest && !capabilities.login_disabled() => {
+                self.login(&credentials, tx)
+            }
+            None => Err(Misuse::WrongMechanism.into()),
+        }
+    }
+
+    fn begin_sasl(
+        &mut self,
+        mechanism: Mechanism,
+        credentials: Credentials,
+        tx: &mut SendBuffer,
+    ) -> Result<CommandId, Error> {
+        let mut exchange = sasl::client(mechanism, credentials).ok_or(Misuse::WrongMechanism)?;
+        let mut first = exchange.initial().map_err(|_| Misuse::ForbiddenOctet)?;
+        let at_once = self.config.sasl_ir == SaslIr::Auto && self.offers("SASL-IR");
+        let id = self.queue.next_id();
+        let mut bytes = alloc::format!("{id} AUTHENTICATE {mechanism}").into_bytes();
+        let mut privacy = Privacy::Public;
+        if at_once && let Some(first) = first.take() {
+            privacy = Privacy::Secret;
+            bytes.push(b' ');
+            let encoded = sasl::encode(first.expose());
+            // An empty message is "=" (RFC 4959 §3).
+            bytes.reserve_exact(encoded.expose().len() + 3);
+            bytes.extend_from_slice(if encoded.expose().is_empty() { b"=" } else { encoded.expose() });
+        }
+        bytes.extend_from_slice(b"\r\n");
+        self.authentication = Some(Authentication { exchange, first, cancelled: false });
+        self.say(Outgoing { id, job: Job::Authenticate, bytes, pauses: Vec::new(), privacy, payload: None }, tx);
+        Ok(id)
+    }
+
+    /// The LOGIN command: name and password as strings, each a literal where it cannot be quoted.
+    fn login(&mut self, credentials: &Credentials, tx: &mut SendBuffer) -> Result<CommandId, Error> {
+        let Credentials::Password { authorization, username, password } = credentials else {
+            return Err(Misuse::WrongMechanism.into());
+        };
+        if !authorization.is_empty() && authorization != username {
+            return Err(Misuse::WrongMechanism.into());
+        }
+        let id = self.queue.next_id();
+        let mut line = Line {
+            bytes: alloc::format!("{id} LOGIN ").into_bytes(),
+            pauses: Vec::new(),
+            unasked: self.unasked_literal(),
+        };
+        // The memory is never moved while it holds the password.
+        line.bytes.reserve_exact(2 * (username.len() + password.expose().len()) + 64);
+        line.string(username.as_bytes())?;
+        line.bytes.push(b' ');
+        line.string(password.expose())?;
+        line.bytes.extend_from_slice(b"\r\n");
+        let Line { bytes, pauses, .. } = line;
+        self.say(
+            Outgoing { id, job: Job::Login, bytes, pauses, privacy: Privacy::Secret, payload: None },
+            tx,
+        );
+        Ok(id)
+    }
+
+    /// The greatest literal that may be sent without being asked for (RFC 7888).
+    pub(super) fn unasked_literal(&self) -> u64 {
+        if self.offers("LITERAL+") {
+            u64::MAX
+        } else if self.offers("LITERAL-") || self.offers("IMAP4rev2") {
+            LITERAL_MINUS
+        } else {
+            0
+        }
+    }
+
+    /// How a literal of this size is announced.
+    pub(super) fn literal_sync(&self, size: u64) -> Sync {
+        if size <= self.unasked_literal() { Sync::NonSynchronising } else { Sync::Synchronising }
+    }
+
+    /// The server sent a challenge, base64 as it came.
+    pub(super) fn challenge(&mut self, id: CommandId, text: &[u8], tx: &mut SendBuffer) -> Result<(), Error> {
+        let Some(authentication) = &mut self.authentication else {
+            return Err(PeerError::UnexpectedContinuation.into());
+        };
+        if authentication.cancelled {
+            // It had its `*`; only the completion may follow.
+            return Err(PeerError::UnexpectedContinuation.into());
+        }
+        let answer = answer(authentication, text);
+        match answer {
+            Some(message) => {
+                let encoded = sasl::encode(message.expose());
+                tx.put_secret(encoded.expose());
+                tx.put(b"\r\n");
+            }
+            None => {
+                authentication.cancelled = true;
+                tx.put(b"*\r\n");
+            }
+        }
+        self.queue.said(id, tx);
+        self.stepped();
+        Ok(())
+    }
+}
+
+/// The answer to a challenge, or `None` to cancel.
+fn answer(authentication: &mut Authentication, text: &[u8]) -> Option<Secret<Vec<u8>>> {
+    let challenge = sasl::decode(text).ok()?;
+    if let Some(first) = authentication.first.take() {
+        // The client speaks first: whatever stands in this challenge says nothing (RFC 4422 §3.1 wants it empty;
+        // some servers write a prompt).
+        return Some(first);
+    }
+    authentication.exchange.step(challenge.expose()).ok()
+}
+
+/// A command line that is being written.
+struct Line {
+    bytes: Vec<u8>,
+    pauses: Vec<usize>,
+    unasked: u64,
+}
+
+impl Line {
+    /// `string = quoted / literal`.
+    fn string(&mut self, octets: &[u8]) -> Result<(), Error> {
+        if octets.contains(&0) {
+            return Err(Misuse::ForbiddenOctet.into());
+        }
+        if octets.iter().all(|octet| matches!(octet, 0x20..=0x7e)) && octets.len() <= 1024 {
+            self.bytes.push(b'"');
+            for &octet in octets {
+                if matches!(octet, b'"' | b'\\') {
+                    self.bytes.push(b'\\');
+                }
+                self.bytes.push(octet);
+            }
+            self.bytes.push(b'"');
+            return Ok(());
+        }
+        let plus = if octets.len() as u64 <= self.unasked { "+" } else { "" };
+        self.bytes.extend_from_slice(alloc::format!("{{{}{plus}}}\r\n", octets.len()).as_bytes());
+        if plus.is_empty() {
+            self.pauses.push(self.bytes.len());
+        }
+        self.bytes.extend_from_slice(octets);
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! What can happen to a client.
+//!
+//! Events borrow the receive buffer: what an application wants to keep, it copies. They hold what the server says and
+//! judge nothing.
+
+use alloc::string::String;
+
+use super::queue::CommandId;
+use crate::types::{FetchItem, Section, Status, Unparsed, Untagged};
+
+/// The next thing that happened.
+///
+/// A message's data come as [`FetchStart`](Self::FetchStart), items and bodies in the server's order, and
+/// [`FetchEnd`](Self::FetchEnd). A body is never collected: its chunks are pieces of the receive buffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'i> {
+    /// The server greets: OK or PREAUTH. On cleartext its text and code are withheld.
+    Greeting(Status<'i>),
+    /// The server's capabilities are known, or known anew: see [`Client::capabilities`](super::Client::capabilities).
+    /// Comes after the greeting, after TLS and after authentication; the machine asks where the server doesn't tell.
+    Capability,
+    /// An untagged OK, NO or BAD: for information, or a warning.
+    Status(Status<'i>),
+    /// Data that are not a message's. Never a status, capabilities or FETCH.
+    Data(Untagged<'i>),
+    /// Data of the message with this sequence number follow.
+    FetchStart {
+        /// The message's sequence number.
+        sequence: u32,
+    },
+    /// One datum of the message. Never the contents of a section.
+    FetchItem(FetchItem<'i>),
+    /// The contents of a section follow, in chunks.
+    BodyStart {
+        /// Which section.
+        section: Section<'i>,
+        /// Where the contents begin in the section, if a piece of it was asked for.
+        origin: Option<u64>,
+        /// How many octets follow; `None`: the server says that there is no such section (NIL), and no chunk follows.
+        size: Option<u64>,
+    },
+    /// The next octets of the contents.
+    BodyChunk(&'i [u8]),
+    /// The contents are complete.
+    BodyEnd,
+    /// The message's data are complete.
+    FetchEnd,
+    /// The server waits for an APPEND's payload: give it with [`Client::payload`](super::Client::payload).
+    AppendReady(CommandId),
+    /// The server is idling: changes come as data, until [`Client::done`](super::Client::done).
+    Idling(CommandId),
+    /// A command has ended: OK, NO or BAD.
+    Completed {
+        /// Which command.
+        id: CommandId,
+        /// How it ended. On cleartext its text and code are withheld.
+        status: Status<'i>,
+    },
+    /// The server accepts who we are, and the mechanism agrees.
+    Authenticated {
+        /// The command that did it.
+        id: CommandId,
+        /// What the server says.
+        status: Status<'i>,
+    },
+    /// The server doesn't accept who we are, or we cancelled because its challenge made no sense.
+    AuthRejected {
+        /// The command that failed.
+        id: CommandId,
+        /// What the server says.
+        status: Status<'i>,
+        /// What the mechanism was told (the JSON of XOAUTH2 and OAUTHBEARER).
+        reason: Option<String>,
+    },
+    /// A response that can't be read. Only this response, or this item of a FETCH, is lost.
+    Unparsed(Unparsed<'i>),
+    /// The server says good-bye. If nobody asked it to, the next call returns an error.
+    Bye(Status<'i>),
+    /// The session has ended in order.
+    Closed,
+}

@@ -1,0 +1,309 @@
+//! The client: what a program needs to speak to an IMAP server.
+//!
+//! The shell in this file is thin: what a channel allows is said in types here, everything else is in one machine
+//! for both channels.
+
+mod append;
+mod auth;
+mod capabilities;
+mod command;
+mod core;
+mod event;
+mod fetch;
+mod idle;
+mod queue;
+mod respond;
+mod starttls;
+
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+use proto_core::{
+    Channel, Cleartext, Credentials, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer, Wait,
+};
+
+pub use self::auth::Choice;
+pub use self::capabilities::Capabilities;
+pub(crate) use self::core::Trust;
+pub use self::event::Event;
+pub use self::queue::CommandId;
+pub use self::starttls::{StartTls, Upgrade};
+use self::core::Core;
+use crate::config::Config;
+use crate::state::State;
+use crate::types::arguments::Append;
+use crate::types::{Command, Repairs};
+
+/// An IMAP client on one channel: bytes in, events out; commands in, bytes out (RFC 9051).
+///
+/// # The contract
+///
+/// * **Pull until `None`.** After each read call [`next_event`](Self::next_event) until it returns `None`, then write
+///   what is in `tx`. An event borrows `rx` and never the client, so commands may be given while looking at it.
+/// * **Commands are pipelined.** [`send`](Self::send) returns at once; [`Event::Completed`] bears the same id. A command
+///   with a literal that the server must ask for waits by itself, and so do those behind it.
+/// * **A completion counts only when the command's last octet was written**, as told by [`SendBuffer::sent`]. One that
+///   comes sooner, under an unknown tag, or a continuation request that nobody awaits, ends the session.
+/// * **On [`Cleartext`] nothing but the greeting, the capabilities and outcomes is surfaced**, without their texts, and
+///   nothing but CAPABILITY, NOOP, LOGOUT and STARTTLS can be said. Only a configuration that says
+///   [`danger_cleartext`](Config::danger_cleartext) lifts that.
+/// * **An error is final**: every later call returns it.
+///
+/// # The loop
+///
+/// ```
+/// use std::sync::Arc;
+/// use proto_core::{Credentials, RecvBuffer, Secure, SendBuffer};
+/// use proto_imap::Config;
+/// use proto_imap::client::{Choice, Client, Event};
+///
+/// let mut client = Client::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
+/// let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+/// // Stands for a socket: what the server says each time that it is read.
+/// let mut server = [
+///     "* OK [CAPABILITY IMAP4rev2 AUTH=PLAIN SASL-IR] ready\r\n",
+///     "M1 OK [CAPABILITY IMAP4rev2] welcome\r\n",
+/// ].into_iter();
+/// let mut authenticated = false;
+/// while !authenticated {
+///     rx.extend(server.next().ok_or("the server is gone")?.as_bytes());
+///     while let Some(event) = client.next_event(&mut rx, &mut tx)? {
+///         match event {
+///             Event::Capability if client.state().is_some_and(|state| !state.is_authenticated()) => {
+///                 let credentials = Credentials::password("alice", &b"secret"[..]);
+///                 client.authenticate(credentials, Choice::Strongest, &mut tx)?;
+///             }
+///             Event::Authenticated { .. } => authenticated = true,
+///             Event::AuthRejected { status, .. } => return Err(status.text.to_string().into()),
+///             _ => {}
+///         }
+///     }
+///     let written = tx.len(); // all of it
+///     tx.sent(written);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Client<C: Channel> {
+    core: Core,
+    channel: C,
+}
+
+impl Client<Cleartext> {
+    /// A client that has just been connected, without TLS.
+    #[must_use]
+    pub fn new(config: Arc<Config>) -> Self {
+        Self { core: Core::new(config, Trust::Cleartext), channel: Cleartext }
+    }
+
+    /// Asks the server to begin TLS. Call it when [`Event::Capability`] has come.
+    ///
+    /// # Errors
+    /// [`StartTlsNotOffered`](proto_core::PeerError::StartTlsNotOffered) if the server does not list it;
+    /// [`Misuse::WrongState`] before the capabilities are known, after authentication, or while commands are in
+    /// progress. The client is gone in each case: there is no way back to cleartext.
+    pub fn starttls(mut self, tx: &mut SendBuffer) -> Result<StartTls, Error> {
+        self.core.starttls(tx)?;
+        Ok(StartTls { core: self.core })
+    }
+
+    /// Proves an identity to whoever is listening. As [`Client::<Secure>::authenticate`], and `LOGINDISABLED` is
+    /// honoured here too.
+    ///
+    /// # Errors
+    /// As there; and [`Misuse::WrongState`] unless the configuration says
+    /// [`danger_cleartext`](Config::danger_cleartext).
+    pub fn danger_cleartext_authenticate(
+        &mut self,
+        credentials: Credentials,
+        choice: Choice,
+        tx: &mut SendBuffer,
+    ) -> Result<CommandId, Error> {
+        if self.core.is_withheld() {
+            return Err(Misuse::WrongState.into());
+        }
+        self.core.authenticate(credentials, choice, tx)
+    }
+}
+
+impl Client<Secure> {
+    /// A client that was connected by implicit TLS, or over something that needs none.
+    #[must_use]
+    pub fn new(config: Arc<Config>, secure: Secure) -> Self {
+        Self { core: Core::new(config, Trust::Secure), channel: secure }
+    }
+
+    /// Proves an identity. [`Event::Authenticated`] or [`Event::AuthRejected`] tells how it went.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`] before the capabilities are known or when authenticated;
+    /// [`Misuse::WrongMechanism`] if nothing fits that the server offers and the configuration allows;
+    /// [`Misuse::ForbiddenOctet`] if the credentials hold what the mechanism cannot carry.
+    pub fn authenticate(
+        &mut self,
+        credentials: Credentials,
+        choice: Choice,
+        tx: &mut SendBuffer,
+    ) -> Result<CommandId, Error> {
+        self.core.authenticate(credentials, choice, tx)
+    }
+}
+
+impl<C: Channel> Client<C> {
+    /// The next thing that happened; `None`: nothing more until more is received, sent or said.
+    ///
+    /// # Errors
+    /// The session is over. Every later call returns the same.
+    pub fn next_event<'i>(
+        &mut self,
+        rx: &'i mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<Event<'i>>, Error> {
+        self.core.next_event(rx, tx)
+    }
+
+    /// Says a command.
+    ///
+    /// LOGIN, AUTHENTICATE, STARTTLS, APPEND and IDLE have methods of their own. While idling, the command ends that
+    /// first.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`] if it cannot be said in the state that the session will have when the commands before
+    /// it succeed; [`Misuse::ForbiddenOctet`] if an argument holds what no command can carry.
+    pub fn send(&mut self, command: &Command<'_>, tx: &mut SendBuffer) -> Result<CommandId, Error> {
+        self.core.send(command, tx)
+    }
+
+    /// Begins to add a message of `size` octets to a mailbox. [`Event::AppendReady`] tells when to give [`payload`](Self::payload).
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn append(
+        &mut self,
+        append: &Append<'_>,
+        size: u64,
+        tx: &mut SendBuffer,
+    ) -> Result<CommandId, Error> {
+        self.core.append(append, size, tx)
+    }
+
+    /// The next octets of the message. Returns how many are missing; at 0 the command is complete.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongLength`] if they are more than was announced: none of them is taken;
+    /// [`Misuse::WrongState`] if nothing is awaited.
+    pub fn payload(&mut self, payload: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
+        self.core.payload(payload, tx)
+    }
+
+    /// As [`payload`](Self::payload), for octets that the driver writes to the channel itself (from a file, say). It
+    /// must have written all that was in `tx` before, and write them before anything else.
+    ///
+    /// # Errors
+    /// As there; and [`Misuse::WrongState`] if `tx` is not empty.
+    pub fn pass(&mut self, count: u64, tx: &mut SendBuffer) -> Result<u64, Error> {
+        self.core.pass(count, tx)
+    }
+
+    /// Asks the server to tell what changes. [`Event::Idling`] tells when it does.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`] before authentication.
+    pub fn idle(&mut self, tx: &mut SendBuffer) -> Result<CommandId, Error> {
+        self.core.idle(tx)
+    }
+
+    /// Ends idling, as soon as the server allows. Without effect when nobody idles.
+    ///
+    /// # Errors
+    /// None so far.
+    pub fn done(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.done(tx)
+    }
+
+    /// Says LOGOUT. [`Event::Bye`], [`Event::Completed`] and [`Event::Closed`] follow.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`] if the session is over.
+    pub fn logout(&mut self, tx: &mut SendBuffer) -> Result<CommandId, Error> {
+        self.core.send(&Command::Logout, tx)
+    }
+
+    /// What the server can do, if it has said so on this channel and in this state.
+    #[must_use]
+    pub const fn capabilities(&self) -> Option<&Capabilities> {
+        self.core.capabilities.as_ref()
+    }
+
+    /// The session's state; `None` before the greeting and when it is over.
+    #[must_use]
+    pub const fn state(&self) -> Option<State> {
+        self.core.state()
+    }
+
+    /// How often the server's responses had to be repaired, and what of the last one.
+    #[must_use]
+    pub const fn repairs(&self) -> &Repairs {
+        &self.core.context.repairs
+    }
+
+    /// The channel.
+    #[must_use]
+    pub const fn channel(&self) -> &C {
+        &self.channel
+    }
+
+    /// Whether more input could help now: not while too much output waits.
+    #[must_use]
+    pub fn wants_read(&self, tx: &SendBuffer) -> bool {
+        !self.core.is_closed() && tx.len() < self.core.config.limits.output_high_water
+    }
+
+    /// What is awaited, and how long at most.
+    #[must_use]
+    pub fn wait(&self) -> Wait {
+        self.core.wait()
+    }
+
+    /// What [`wait`](Self::wait) named did not come in time. An idling client then ends IDLE: begin it anew.
+    ///
+    /// # Errors
+    /// [`Limit::Time`](proto_core::Limit::Time): the session is over.
+    pub fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.timed_out(tx)
+    }
+
+    /// Whether the session has ended in order.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+}
+
+impl<C: Channel> Machine for Client<C> {
+    type Event<'i> = Event<'i>;
+
+    fn next_event<'i>(
+        &mut self,
+        rx: &'i mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<Event<'i>>, Error> {
+        self.core.next_event(rx, tx)
+    }
+
+    fn wants_read(&self, tx: &SendBuffer) -> bool {
+        Self::wants_read(self, tx)
+    }
+
+    fn wait(&self) -> Wait {
+        self.core.wait()
+    }
+
+    fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.timed_out(tx)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+}

@@ -1,0 +1,180 @@
+//! Authentication from the server's side: AUTHENTICATE (RFC 9051 §6.2.2, RFC 4959) and LOGIN (§6.2.3).
+//!
+//! This file knows how SASL messages travel and how refusals are delayed and counted. What the messages say is in
+//! [`proto_core::sasl`]; whether it is true the application says. It is never reached on cleartext.
+
+use alloc::boxed::Box;
+
+use proto_core::sasl::{self, ServerExchange, ServerStep};
+use proto_core::token::AuthQuestion;
+use proto_core::{AuthRequest, AuthVerdict, Error, Limit, Mechanism, Misuse, RecvBuffer, SendBuffer};
+
+use super::core::{Core, Found, Input, Owed, Phase};
+use super::event::Happened;
+use super::reply::Refusal;
+use crate::client::Trust;
+use crate::parse::{self, Authentication};
+use crate::state::{Effect, Outcome};
+
+impl Core {
+    /// LOGIN or AUTHENTICATE, whole and allowed.
+    pub(super) fn identity_command(
+        &mut self,
+        len: usize,
+        rx: &RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Found, Error> {
+        if self.trust == Trust::Cleartext {
+            let refusal = Refusal::no("NO [PRIVACYREQUIRED]", "begin TLS first: STARTTLS");
+            return self.refuse_identity(refusal, tx);
+        }
+        let bytes = rx.bytes().get(..len).unwrap_or_default();
+        let (_, authentication) = match parse::authentication(bytes, &self.context) {
+            Ok(read) => read,
+            Err(unparsed) => {
+                let why = unparsed.why;
+                self.put_bad(&why, tx)?;
+                return Ok(Found::Silent);
+            }
+        };
+        let (mechanism, initial) = match authentication {
+            Authentication::Login(credentials) => {
+                return Ok(self.ask(None, Mechanism::Login, AuthQuestion::Verify(credentials)));
+            }
+            Authentication::Authenticate { mechanism, initial } => (mechanism, initial),
+        };
+        let offered = |mechanism: &Mechanism| self.config.mechanisms.contains(*mechanism);
+        let Some(mechanism) = Mechanism::from_name(mechanism).filter(offered) else {
+            return self.refuse_identity(Refusal::no("NO [CANNOT]", "there is no such mechanism"), tx);
+        };
+        let mut exchange = sasl::server(mechanism);
+        let step = exchange.step(initial.as_ref().map(|message| message.expose().as_slice()));
+        match step {
+            Ok(step) => self.sasl_step(exchange, step, tx),
+            Err(_) => self.refuse_identity(Refusal::bad("the SASL message makes no sense"), tx),
+        }
+    }
+
+    /// A line of a SASL exchange.
+    pub(super) fn sasl_line(&mut self, end: usize, rx: &RecvBuffer, tx: &mut SendBuffer) -> Result<Found, Error> {
+        let Input::Sasl(mut exchange) = core::mem::replace(&mut self.input, Input::Command) else {
+            return Ok(Found::Silent);
+        };
+        let line = rx.bytes().get(..end).unwrap_or_default();
+        let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+        if line == b"*" {
+            return self.refuse_identity(Refusal::bad("AUTHENTICATE was cancelled"), tx);
+        }
+        let step = sasl::decode(line).and_then(|message| exchange.step(Some(message.expose())));
+        match step {
+            Ok(step) => self.sasl_step(exchange, step, tx),
+            Err(_) => self.refuse_identity(Refusal::bad("the SASL message makes no sense"), tx),
+        }
+    }
+
+    fn sasl_step(
+        &mut self,
+        exchange: Box<dyn ServerExchange>,
+        step: ServerStep,
+        tx: &mut SendBuffer,
+    ) -> Result<Found, Error> {
+        match step {
+            ServerStep::Challenge(challenge) => {
+                tx.put(b"+ ");
+                tx.put(sasl::encode(&challenge).expose());
+                tx.put(b"\r\n");
+                self.input = Input::Sasl(exchange);
+                Ok(Found::Silent)
+            }
+            ServerStep::Ask(question) => {
+                let mechanism = exchange.mechanism();
+                Ok(self.ask(Some(exchange), mechanism, question))
+            }
+            ServerStep::Accepted => {
+                self.accepted(tx);
+                Ok(Found::Silent)
+            }
+            ServerStep::Unavailable => {
+                self.put_tagged("NO [UNAVAILABLE]", "try again later", tx);
+                Ok(Found::Silent)
+            }
+            _ => {
+                self.rejected(tx)?;
+                Ok(Found::Silent)
+            }
+        }
+    }
+
+    fn ask(
+        &mut self,
+        exchange: Option<Box<dyn ServerExchange>>,
+        mechanism: Mechanism,
+        question: AuthQuestion,
+    ) -> Found {
+        self.owed = Owed::Verdict(exchange);
+        let request = AuthRequest::new(self.next_serial(), mechanism, question);
+        Found::Happened(Happened::Auth(request))
+    }
+
+    fn refuse_identity(&mut self, refusal: Refusal, tx: &mut SendBuffer) -> Result<Found, Error> {
+        self.refuse_command(0, refusal, tx)
+    }
+
+    /// The application's verdict.
+    pub(super) fn verdict(
+        &mut self,
+        request: &AuthRequest,
+        verdict: AuthVerdict,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.check(request.serial())?;
+        let exchange = match core::mem::replace(&mut self.owed, Owed::Nothing) {
+            Owed::Verdict(exchange) => exchange,
+            other => {
+                self.owed = other;
+                return Err(Misuse::StaleToken.into());
+            }
+        };
+        self.command_ended();
+        let Some(mut exchange) = exchange else {
+            match verdict {
+                AuthVerdict::Accept => self.accepted(tx),
+                AuthVerdict::Unavailable => self.put_tagged("NO [UNAVAILABLE]", "try again later", tx),
+                _ => self.rejected(tx)?,
+            }
+            return Ok(());
+        };
+        let step = exchange.verdict(verdict);
+        self.sasl_step(exchange, step, tx).map(drop)
+    }
+
+    fn accepted(&mut self, tx: &mut SendBuffer) {
+        if let Phase::Session(state) = self.phase {
+            self.phase = Phase::Session(state.after(Effect::Authenticate, Outcome::Success));
+        }
+        tx.put(&self.tag);
+        tx.put(b" OK [CAPABILITY");
+        super::capability::put(self.state(), self.trust, &self.config, tx);
+        tx.put(b"] welcome\r\n");
+        self.command_ended();
+    }
+
+    /// The client is not who it says. It hears of that later: guessing shall take time.
+    fn rejected(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.auth_failures = self.auth_failures.saturating_add(1);
+        self.owed = Owed::Delay;
+        self.command_ended();
+        if self.config.waits.delay.is_zero() { self.end_of_delay(tx) } else { Ok(()) }
+    }
+
+    /// The delay behind a failed authentication is over.
+    pub(super) fn end_of_delay(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.owed = Owed::Nothing;
+        self.put_tagged("NO [AUTHENTICATIONFAILED]", "wrong user name or password", tx);
+        self.command_ended();
+        if self.auth_failures >= self.config.limits.auth_attempts {
+            return Err(self.fail(Limit::AuthAttempts.into(), "too many failed authentications", tx));
+        }
+        Ok(())
+    }
+}

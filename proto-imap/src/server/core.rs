@@ -1,0 +1,390 @@
+//! The server's machine, whatever its channel: reads commands, keeps the state, owes and gives answers.
+//!
+//! This file knows in which order things may happen. What a command's answer says, how an identity is proved and how
+//! a message is received is in the files beside it.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use proto_core::sasl::ServerExchange;
+use proto_core::{Error, Limit, Limits, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
+
+use super::event::Happened;
+use super::fetch::Writing;
+use crate::client::Trust;
+use crate::config::Config;
+use crate::frame::{Announced, Framer, Step, Sync};
+use crate::parse::Context;
+use crate::state::{Effect, State};
+
+/// Where the session stands, or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The greeting is to be written.
+    Greeting,
+    /// It goes on.
+    Session(State),
+    /// BYE was said.
+    Leaving,
+    /// It ended in order.
+    Closed,
+    /// It ended with this.
+    Failed(Error),
+}
+
+/// What is being read.
+pub(super) enum Input {
+    /// A command.
+    Command,
+    /// The rest of a command that was refused: so many octets of a literal, then a line. Nothing of it is obeyed.
+    Refused(u64),
+    /// A message, so many octets of which are missing.
+    Payload(u64),
+    /// The end of the APPEND command.
+    PayloadEnd,
+    /// DONE.
+    Idle,
+    /// The next message of a SASL exchange.
+    Sasl(Box<dyn ServerExchange>),
+}
+
+/// What the application owes, so that nothing more is read.
+pub(super) enum Owed {
+    /// Nothing.
+    Nothing,
+    /// The answer to a command with this effect.
+    Reply(Effect),
+    /// The answer to a client that idles, once it is done.
+    Idle,
+    /// A verdict; the exchange in which it was asked for, or none for LOGIN.
+    Verdict(Option<Box<dyn ServerExchange>>),
+    /// Whether TLS begins.
+    StartTls,
+    /// Whether a message of this size may be sent.
+    Literal(u64, Sync),
+    /// The driver: the end of a delay, after which a refused client hears of it.
+    Delay,
+}
+
+pub(crate) struct Core {
+    pub(super) config: Arc<Config>,
+    pub(super) trust: Trust,
+    pub(super) phase: Phase,
+    pub(super) framer: Framer,
+    pub(super) input: Input,
+    pub(super) owed: Owed,
+    /// Which token answers what is owed.
+    pub(super) serial: u32,
+    /// The tag of the command in progress; empty for one that has none.
+    pub(super) tag: Vec<u8>,
+    /// What is to be said of a refused command when all of it has come.
+    pub(super) refusal: Vec<u8>,
+    /// What the last event borrowed and the next call gives up.
+    pub(super) consume: usize,
+    pub(super) context: Context,
+    pub(super) writing: Writing,
+    /// The command in progress forbids EXPUNGE (RFC 9051 §7.5.1).
+    pub(super) expunge: Expunge,
+    pub(super) enabled: Vec<u8>,
+    pub(super) errors: u32,
+    pub(super) auth_failures: u32,
+    pub(super) commands: u32,
+    generation: u32,
+    rest: Rest,
+}
+
+/// Whether messages may vanish now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expunge {
+    Allowed,
+    Forbidden,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    None,
+    Begun,
+}
+
+impl Core {
+    pub(super) fn new(config: Arc<Config>, trust: Trust) -> Self {
+        Self {
+            config,
+            trust,
+            phase: Phase::Greeting,
+            framer: Framer::default(),
+            input: Input::Command,
+            owed: Owed::Nothing,
+            serial: 0,
+            tag: Vec::new(),
+            refusal: Vec::new(),
+            consume: 0,
+            context: Context::strict(),
+            writing: Writing::Nothing,
+            expunge: Expunge::Forbidden,
+            enabled: Vec::new(),
+            errors: 0,
+            auth_failures: 0,
+            commands: 0,
+            generation: 0,
+            rest: Rest::None,
+        }
+    }
+
+    /// A session whose greeting was written before TLS.
+    pub(super) fn greeted(config: Arc<Config>, trust: Trust) -> Self {
+        Self { phase: Phase::Session(State::NotAuthenticated), ..Self::new(config, trust) }
+    }
+
+    pub(super) const fn state(&self) -> State {
+        match self.phase {
+            Phase::Session(state) => state,
+            Phase::Greeting => State::NotAuthenticated,
+            Phase::Leaving | Phase::Closed | Phase::Failed(_) => State::Logout,
+        }
+    }
+
+    pub(super) const fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    pub(super) const fn is_owed(&self) -> bool {
+        !matches!((&self.owed, &self.input), (Owed::Nothing, _) | (Owed::Idle, Input::Idle))
+    }
+
+    pub(super) fn wants_read(&self, tx: &SendBuffer) -> bool {
+        matches!(self.phase, Phase::Greeting | Phase::Session(_)) && !self.is_owed() && !self.is_full(tx)
+    }
+
+    fn is_full(&self, tx: &SendBuffer) -> bool {
+        tx.len() >= self.config.limits.output_high_water
+    }
+
+    /// A step of the conversation was completed.
+    pub(super) const fn stepped(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// The next token's number.
+    pub(super) const fn next_serial(&mut self) -> u32 {
+        self.serial = self.serial.wrapping_add(1);
+        self.serial
+    }
+
+    /// Ends the session; `farewell` is what the client hears.
+    pub(super) fn fail(&mut self, error: Error, farewell: &str, tx: &mut SendBuffer) -> Error {
+        tx.put(b"* BYE ");
+        tx.put(farewell.as_bytes());
+        tx.put(b"\r\n");
+        self.phase = Phase::Failed(error);
+        self.stepped();
+        error
+    }
+
+    /// Ends the session in order, at the server's wish.
+    pub(super) fn close(&mut self, text: &str, tx: &mut SendBuffer) {
+        if matches!(self.phase, Phase::Greeting | Phase::Session(_)) {
+            let line = text.bytes().take_while(|octet| !matches!(octet, 0 | b'\r' | b'\n'));
+            tx.put(b"* BYE ");
+            tx.put(&line.collect::<Vec<u8>>());
+            tx.put(b"\r\n");
+            self.phase = Phase::Leaving;
+            self.stepped();
+        }
+    }
+
+    pub(super) fn next_event<'i>(
+        &mut self,
+        rx: &'i mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<Happened<'i>>, Error> {
+        self.give_up(rx);
+        loop {
+            match self.phase {
+                Phase::Failed(error) => return Err(error),
+                Phase::Closed => return Ok(None),
+                Phase::Leaving => {
+                    self.phase = Phase::Closed;
+                    return Ok(Some(Happened::Closed));
+                }
+                Phase::Greeting => self.greet(tx),
+                Phase::Session(_) => {}
+            }
+            if self.is_owed() || self.is_full(tx) {
+                return Ok(None);
+            }
+            match &self.input {
+                Input::Command => match self.command_frame(rx, tx)? {
+                    Found::More => return self.at_end(rx),
+                    Found::Silent => self.give_up(rx),
+                    Found::Happened(happened) => return Ok(Some(happened)),
+                    Found::Command(len) => {
+                        let bytes = rx.bytes().get(..len).unwrap_or_default();
+                        return Ok(Some(self.command(bytes, tx)?));
+                    }
+                    Found::Append(len, announced) => {
+                        let bytes = rx.bytes().get(..len).unwrap_or_default();
+                        return Ok(Some(self.append(bytes, announced, tx)?));
+                    }
+                },
+                Input::Payload(left) => {
+                    let left = *left;
+                    if left > 0 && rx.is_empty() {
+                        return self.at_end(rx);
+                    }
+                    if left == 0 {
+                        self.input = Input::PayloadEnd;
+                        continue;
+                    }
+                    return Ok(Some(self.payload(left, rx)));
+                }
+                _ => match self.other_input(rx, tx)? {
+                    Found::More => return self.at_end(rx),
+                    Found::Happened(happened) => return Ok(Some(happened)),
+                    _ => self.give_up(rx),
+                },
+            }
+        }
+    }
+
+    /// The lines that are no commands.
+    fn other_input(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Found, Error> {
+        match self.input {
+            Input::Refused(left) if left > 0 => {
+                if rx.is_empty() {
+                    return Ok(Found::More);
+                }
+                self.consume = rx.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                self.input = Input::Refused(left.saturating_sub(self.consume as u64));
+                self.stepped();
+                return Ok(Found::Silent);
+            }
+            _ => {}
+        }
+        let (end, announced) = match self.step(rx, tx)? {
+            Step::More => return Ok(Found::More),
+            Step::Complete(end) => (end, None),
+            Step::Literal(end, announced) => (end, Some(announced)),
+            Step::Endless(..) => {
+                let farewell = "a literal that long has no end";
+                return Err(self.fail(Limit::Literal.into(), farewell, tx));
+            }
+        };
+        self.stepped();
+        self.rest = Rest::None;
+        self.consume = end;
+        match &self.input {
+            Input::Refused(_) => Ok(self.refused_line(announced, tx)),
+            Input::PayloadEnd => self.payload_end(end, announced, tx),
+            Input::Idle => self.idle_line(end, rx, tx),
+            Input::Sasl(_) => {
+                let found = self.sasl_line(end, rx, tx);
+                rx.consume_wiping(end);
+                self.consume = 0;
+                self.framer.reset();
+                found
+            }
+            Input::Command | Input::Payload(_) => Ok(Found::Silent),
+        }
+    }
+
+    /// The framer's next step; a line or a command over the limits ends the session, since nobody can say where
+    /// the next command begins.
+    pub(super) fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Step, Error> {
+        let limits: &Limits = &self.config.limits;
+        match self.framer.step(rx, limits) {
+            Ok(step) => Ok(step),
+            Err(limit) => Err(self.fail(limit.into(), "a command is too long", tx)),
+        }
+    }
+
+    /// Gives up what the last event borrowed.
+    pub(super) fn give_up(&mut self, rx: &mut RecvBuffer) {
+        if self.consume > 0 {
+            rx.consume(self.consume);
+            self.consume = 0;
+            self.framer.reset();
+        }
+    }
+
+    /// Nothing more can be read now.
+    fn at_end<'i>(&mut self, rx: &RecvBuffer) -> Result<Option<Happened<'i>>, Error> {
+        let inside = !rx.is_empty() || !matches!(self.input, Input::Command | Input::Idle);
+        if !rx.is_closed() {
+            if !rx.is_empty() && self.rest == Rest::None {
+                self.rest = Rest::Begun;
+                self.stepped();
+            }
+            return Ok(None);
+        }
+        self.stepped();
+        if inside {
+            self.phase = Phase::Failed(PeerError::UnexpectedEnd.into());
+            return Err(PeerError::UnexpectedEnd.into());
+        }
+        self.phase = Phase::Closed;
+        Ok(Some(Happened::Closed))
+    }
+
+    /// A command is complete: the next one begins anew.
+    pub(super) const fn command_ended(&mut self) {
+        self.rest = Rest::None;
+        self.stepped();
+    }
+
+    /// What is awaited.
+    pub(super) fn wait(&self) -> Wait {
+        let waits = &self.config.waits;
+        let (for_, after) = match (self.phase, &self.owed, &self.input) {
+            (Phase::Leaving | Phase::Closed | Phase::Failed(_), _, _) => {
+                return Wait::forever(WaitFor::Nothing, self.generation);
+            }
+            (_, Owed::Delay, _) => (WaitFor::Delay, waits.delay),
+            (_, Owed::Idle, Input::Idle) => (WaitFor::Command, waits.command),
+            (_, Owed::Nothing, Input::Payload(_) | Input::Refused(_)) => (WaitFor::Data, waits.data),
+            (_, Owed::Nothing, Input::Sasl(_) | Input::PayloadEnd) => (WaitFor::Rest, waits.rest),
+            (_, Owed::Nothing, _) if self.rest == Rest::Begun => (WaitFor::Rest, waits.rest),
+            (_, Owed::Nothing, _) if self.state().is_authenticated() => (WaitFor::Command, waits.command),
+            (_, Owed::Nothing, _) => (WaitFor::Command, waits.authentication),
+            _ => return Wait::forever(WaitFor::Application, self.generation),
+        };
+        Wait { for_, after, generation: self.generation }
+    }
+
+    /// What was awaited did not come, or a delay is over.
+    pub(super) fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        if let Phase::Failed(error) = self.phase {
+            return Err(error);
+        }
+        match self.wait().for_ {
+            WaitFor::Nothing | WaitFor::Application => Ok(()),
+            WaitFor::Delay => self.end_of_delay(tx),
+            late => Err(self.fail(Limit::Time(late).into(), "it took too long", tx)),
+        }
+    }
+}
+
+/// What was found in the input.
+pub(super) enum Found {
+    /// More octets are needed.
+    More,
+    /// Something of which the application hears nothing.
+    Silent,
+    /// Something that borrows nothing.
+    Happened(Happened<'static>),
+    /// A command of so many octets, for the application.
+    Command(usize),
+    /// So much of an APPEND command stands before this payload.
+    Append(usize, Announced),
+}
+
+impl core::fmt::Debug for Core {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Core")
+            .field("trust", &self.trust)
+            .field("phase", &self.phase)
+            .field("serial", &self.serial)
+            .finish_non_exhaustive()
+    }
+}

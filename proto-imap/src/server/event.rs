@@ -1,0 +1,132 @@
+//! What can happen to a server, and the tokens with which it is answered.
+//!
+//! Events borrow the receive buffer; tokens are owned and may be answered later, from another thread's result. An
+//! unanswered token pauses the session: a machine never guesses.
+
+use core::fmt;
+
+use proto_core::{AuthRequest, Channel, StartTlsRequest};
+
+use crate::parse::UnparsedCommand;
+use crate::types::{Command, DateTime, FlagList, Mailbox};
+
+/// The next thing that happened.
+#[non_exhaustive]
+pub enum Event<'i, C: Channel> {
+    /// A command that the application carries out. Answer with data, then [`Server::reply`](super::Server::reply).
+    Command(Reply, Command<'i>),
+    /// Somebody says who they are. Answer with [`Server::verdict`](super::Server::verdict). On cleartext there is no
+    /// value of this.
+    Auth(C::Auth<AuthRequest>),
+    /// The client asks to begin TLS. Answer with [`Server::accept`](super::Server::accept) or
+    /// [`Server::refuse`](super::Server::refuse). Under TLS there is no value of this.
+    StartTls(C::StartTls<StartTlsRequest>),
+    /// A message is to be added to a mailbox. Answer with [`Server::accept_literal`](super::Server::accept_literal) or
+    /// [`Server::reject_literal`](super::Server::reject_literal).
+    Append {
+        /// The token.
+        offer: LiteralOffer,
+        /// Where to.
+        mailbox: Mailbox<'i>,
+        /// With these flags.
+        flags: FlagList<'i>,
+        /// With this internal date; `None`: now.
+        date: Option<DateTime>,
+        /// So many octets.
+        size: u64,
+    },
+    /// The next octets of the message.
+    AppendChunk(&'i [u8]),
+    /// The message is complete. Answer with [`Server::reply`](super::Server::reply).
+    AppendEnd(Reply),
+    /// What was behind the message made no sense: the command was refused. Forget the message.
+    AppendAborted,
+    /// The client idles: tell what changes. The token is answered after [`Done`](Self::Done).
+    Idle(Reply),
+    /// The client ends idling: answer the token of [`Idle`](Self::Idle).
+    Done,
+    /// A command that could not be read: it was refused with BAD. For a log; nothing is to be done.
+    Unparsed(UnparsedCommand<'i>),
+    /// The session has ended in order: send what is in `tx` and close.
+    Closed,
+}
+
+impl<C: Channel> fmt::Debug for Event<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(reply, command) => f.debug_tuple("Command").field(reply).field(command).finish(),
+            Self::Auth(request) => f.debug_tuple("Auth").field(request).finish(),
+            Self::StartTls(request) => f.debug_tuple("StartTls").field(request).finish(),
+            Self::Append { mailbox, flags, date, size, .. } => f
+                .debug_struct("Append")
+                .field("mailbox", mailbox)
+                .field("flags", flags)
+                .field("date", date)
+                .field("size", size)
+                .finish_non_exhaustive(),
+            Self::AppendChunk(chunk) => f.debug_tuple("AppendChunk").field(&chunk.len()).finish(),
+            Self::AppendEnd(reply) => f.debug_tuple("AppendEnd").field(reply).finish(),
+            Self::AppendAborted => f.write_str("AppendAborted"),
+            Self::Idle(reply) => f.debug_tuple("Idle").field(reply).finish(),
+            Self::Done => f.write_str("Done"),
+            Self::Unparsed(unparsed) => f.debug_tuple("Unparsed").field(unparsed).finish(),
+            Self::Closed => f.write_str("Closed"),
+        }
+    }
+}
+
+/// What happened, whatever the channel: the shell turns it into an [`Event`].
+pub(super) enum Happened<'i> {
+    Command(Reply, Command<'i>),
+    Auth(AuthRequest),
+    StartTls(StartTlsRequest),
+    Append {
+        offer: LiteralOffer,
+        mailbox: Mailbox<'i>,
+        flags: FlagList<'i>,
+        date: Option<DateTime>,
+        size: u64,
+    },
+    AppendChunk(&'i [u8]),
+    AppendEnd(Reply),
+    AppendAborted,
+    Idle(Reply),
+    Done,
+    Unparsed(UnparsedCommand<'i>),
+    Closed,
+}
+
+impl<'i> Happened<'i> {
+    /// The event on this channel; `None` for what cannot exist there.
+    pub(super) fn on<C: Channel>(self) -> Option<Event<'i, C>> {
+        Some(match self {
+            Self::Auth(request) => return C::auth(request).map(Event::Auth),
+            Self::StartTls(request) => return C::starttls(request).map(Event::StartTls),
+            Self::Command(reply, command) => Event::Command(reply, command),
+            Self::Append { offer, mailbox, flags, date, size } => {
+                Event::Append { offer, mailbox, flags, date, size }
+            }
+            Self::AppendChunk(chunk) => Event::AppendChunk(chunk),
+            Self::AppendEnd(reply) => Event::AppendEnd(reply),
+            Self::AppendAborted => Event::AppendAborted,
+            Self::Idle(reply) => Event::Idle(reply),
+            Self::Done => Event::Done,
+            Self::Unparsed(unparsed) => Event::Unparsed(unparsed),
+            Self::Closed => Event::Closed,
+        })
+    }
+}
+
+/// The right and the duty to answer one command.
+#[derive(Debug)]
+#[must_use = "the client waits: reply"]
+pub struct Reply {
+    pub(super) serial: u32,
+}
+
+/// The right and the duty to say whether a message may be sent.
+#[derive(Debug)]
+#[must_use = "the client waits: accept or reject"]
+pub struct LiteralOffer {
+    pub(super) serial: u32,
+}

@@ -1,0 +1,318 @@
+//! The server: what a program needs to answer IMAP clients.
+//!
+//! The shell in this file is thin: what a channel allows is said in types here, everything else is in one machine
+//! for both channels.
+
+mod append;
+mod auth;
+mod capability;
+mod core;
+mod event;
+mod fetch;
+mod reply;
+mod starttls;
+
+use alloc::sync::Arc;
+
+use bytes::Bytes;
+use proto_core::{
+    AuthRequest, AuthVerdict, Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer,
+    StartTlsRequest, Wait,
+};
+
+use self::core::{Core, Owed};
+pub use self::event::{Event, LiteralOffer, Reply};
+pub use self::fetch::FetchWriter;
+pub use self::starttls::Upgrade;
+use crate::client::Trust;
+use crate::config::Config;
+use crate::state::State;
+use crate::types::{Status, Untagged};
+
+/// An IMAP server's side of one session: bytes in, events out; answers in, bytes out (RFC 9051).
+///
+/// # The contract
+///
+/// * **Pull until `None`.** After each read call [`next_event`](Self::next_event) until it returns `None`, then write
+///   what is in `tx`. An event borrows `rx` and never the server, so it can be answered while looking at it.
+/// * **Every token is answered once**, now or later: [`reply`](Self::reply), [`verdict`](Self::verdict),
+///   [`accept`](Self::accept) or [`refuse`](Self::refuse), [`accept_literal`](Self::accept_literal) or
+///   [`reject_literal`](Self::reject_literal). Until then no further event comes and [`wants_read`](Self::wants_read)
+///   is false. Commands that a client has pipelined are judged in the state that the answer before leaves.
+/// * **Data come before the answer**: [`data`](Self::data) and [`fetch`](Self::fetch), then [`reply`](Self::reply).
+/// * **The machine itself** greets, lists capabilities, says what is not allowed or not understood, ends the session
+///   on LOGOUT, and speaks SASL. On [`Cleartext`] it neither offers nor takes part in any authentication.
+/// * **An error is final**: every later call returns it. The client's farewell is in `tx`.
+///
+/// # The loop
+///
+/// ```
+/// use std::sync::Arc;
+/// use proto_core::{AuthVerdict, RecvBuffer, Secure, SendBuffer};
+/// use proto_imap::Config;
+/// use proto_imap::server::{Event, Server};
+/// use proto_imap::types::{Condition, Status, Text};
+///
+/// let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
+/// let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+/// // Stands for a socket: what the client says each time that it is read.
+/// let mut client = ["", "a LOGIN alice secret\r\n", "b NOOP\r\nc LOGOUT\r\n"].into_iter();
+/// let mut wire = Vec::new();
+/// 'session: loop {
+///     rx.extend(client.next().ok_or("the client is gone")?.as_bytes());
+///     while let Some(event) = server.next_event(&mut rx, &mut tx)? {
+///         match event {
+///             Event::Auth(request) => server.verdict(request, AuthVerdict::Accept, &mut tx)?,
+///             Event::Command(reply, _command) => {
+///                 let done = Status::new(Condition::Ok, Text::first_line("done"));
+///                 server.reply(reply, &done, &mut tx)?;
+///             }
+///             Event::Closed => break 'session,
+///             _ => {}
+///         }
+///     }
+///     wire.extend(tx.take()); // written, all of it
+/// }
+/// wire.extend(tx.take());
+/// assert!(String::from_utf8(wire)?.ends_with("b OK done\r\n* BYE good-bye\r\nc OK LOGOUT completed\r\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Server<C: Channel> {
+    core: Core,
+    channel: C,
+}
+
+impl Server<Cleartext> {
+    /// The server's side of a session that has just begun, without TLS.
+    #[must_use]
+    pub fn new(config: Arc<Config>) -> Self {
+        Self { core: Core::new(config, Trust::Cleartext), channel: Cleartext }
+    }
+
+    /// Agrees to begin TLS. When what is in `tx` was written, the handshake begins.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleToken`] if the request is not the one that is open. The session is gone then.
+    pub fn accept(mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<Upgrade, Error> {
+        self.core.answer_starttls(&request)?;
+        self.core.put_tagged("OK", "begin TLS now", tx);
+        Ok(Upgrade { config: self.core.config })
+    }
+
+    /// Does not begin TLS: the session goes on in cleartext.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleToken`] if the request is not the one that is open.
+    pub fn refuse(&mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.answer_starttls(&request)?;
+        self.core.put_tagged("NO [UNAVAILABLE]", "TLS is not available now", tx);
+        Ok(())
+    }
+}
+
+impl Server<Secure> {
+    /// The server's side of a session over implicit TLS, or over something that needs none.
+    #[must_use]
+    pub fn new(config: Arc<Config>, secure: Secure) -> Self {
+        Self { core: Core::new(config, Trust::Secure), channel: secure }
+    }
+}
+
+impl Core {
+    fn answer_starttls(&mut self, request: &StartTlsRequest) -> Result<(), Error> {
+        self.check(request.serial())?;
+        if !matches!(self.owed, Owed::StartTls) {
+            return Err(Misuse::StaleToken.into());
+        }
+        self.owed = Owed::Nothing;
+        self.command_ended();
+        Ok(())
+    }
+}
+
+impl<C: Channel> Server<C> {
+    /// The next thing that happened; `None`: nothing more until more is received, sent or answered.
+    ///
+    /// # Errors
+    /// The session is over; the farewell is in `tx`. Every later call returns the same.
+    pub fn next_event<'i>(
+        &mut self,
+        rx: &'i mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<Event<'i, C>>, Error> {
+        match self.core.next_event(rx, tx)? {
+            None => Ok(None),
+            // What cannot exist on this channel is never made; if it were, the session would pause, not leak.
+            Some(happened) => Ok(happened.on::<C>()),
+        }
+    }
+
+    /// Answers a command: OK, NO or BAD. The state follows from it.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleToken`] if the token is not the one that is open; [`Misuse::WrongState`] if the status ends no
+    /// command, or the client is still idling; [`Misuse::WrongLength`] if a FETCH response is not finished;
+    /// [`Misuse::ForbiddenOctet`] if the status cannot be written. After the last three the token is spent: the
+    /// session can only be closed.
+    pub fn reply(&mut self, reply: Reply, status: &Status<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.reply(&reply, status, tx)
+    }
+
+    /// Says whether somebody is who they say. A refusal reaches the client after a delay; see
+    /// [`wait`](Self::wait).
+    ///
+    /// # Errors
+    /// [`Misuse::StaleToken`] if the request is not the one that is open;
+    /// [`Limit::AuthAttempts`](proto_core::Limit::AuthAttempts) if the last attempt has failed and there is no delay.
+    pub fn verdict(
+        &mut self,
+        request: AuthRequest,
+        verdict: AuthVerdict,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.core.verdict(&request, verdict, tx)
+    }
+
+    /// Wants the message of an APPEND: it comes in chunks.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleToken`] if the offer is not the one that is open.
+    pub fn accept_literal(&mut self, offer: LiteralOffer, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.accept_literal(&offer, tx)
+    }
+
+    /// Doesn't want the message of an APPEND. If the client sends it all the same, it is swallowed.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleToken`] if the offer is not the one that is open; [`Misuse::WrongState`] if the status is not
+    /// NO or BAD; [`Misuse::ForbiddenOctet`] if it cannot be written.
+    pub fn reject_literal(
+        &mut self,
+        offer: LiteralOffer,
+        status: &Status<'_>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.core.reject_literal(&offer, status, tx)
+    }
+
+    /// Writes untagged data. FETCH has a writer of its own.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`] for EXPUNGE and VANISHED when no command is in progress, or one that forbids them
+    /// (FETCH, STORE, SEARCH; RFC 9051 §7.5.1); [`Misuse::WrongLength`] if a FETCH response is not finished;
+    /// [`Misuse::ForbiddenOctet`] if they cannot be written.
+    pub fn data(&mut self, data: &Untagged<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.data(data, tx)
+    }
+
+    /// Begins a FETCH response for the message with this sequence number.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`] if no mailbox is selected or the number is 0; [`Misuse::WrongLength`] if another
+    /// response is not finished.
+    pub fn fetch<'a>(&'a mut self, sequence: u32, tx: &'a mut SendBuffer) -> Result<FetchWriter<'a>, Error> {
+        self.core.begin_fetch(sequence, tx)?;
+        Ok(FetchWriter { core: &mut self.core, tx })
+    }
+
+    /// The next octets of a body that was begun with [`FetchWriter::stream_body`]. Returns how many are missing.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongLength`] if they are more than was announced: none of them is taken;
+    /// [`Misuse::WrongState`] if nothing is awaited.
+    pub fn body(&mut self, contents: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
+        self.core.body(contents, tx)
+    }
+
+    /// Goes on with a FETCH response behind a body that was streamed.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongLength`] if octets of the body are missing; [`Misuse::WrongState`] if there is no such body.
+    pub fn resume_fetch<'a>(&'a mut self, tx: &'a mut SendBuffer) -> Result<FetchWriter<'a>, Error> {
+        self.core.resume_fetch()?;
+        Ok(FetchWriter { core: &mut self.core, tx })
+    }
+
+    /// Ends the session at the server's wish (a shutdown, say): the client hears BYE with this text.
+    pub fn close(&mut self, text: &str, tx: &mut SendBuffer) {
+        self.core.close(text, tx);
+    }
+
+    /// The session's state.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.core.state()
+    }
+
+    /// Whether the client has switched a capability on with ENABLE.
+    #[must_use]
+    pub fn is_enabled(&self, capability: &str) -> bool {
+        is_listed(&self.core.enabled, capability)
+    }
+
+    /// The channel.
+    #[must_use]
+    pub const fn channel(&self) -> &C {
+        &self.channel
+    }
+
+    /// Whether more input could help now: not while an answer is owed or too much output waits.
+    #[must_use]
+    pub fn wants_read(&self, tx: &SendBuffer) -> bool {
+        self.core.wants_read(tx)
+    }
+
+    /// What is awaited, and how long at most.
+    #[must_use]
+    pub fn wait(&self) -> Wait {
+        self.core.wait()
+    }
+
+    /// What [`wait`](Self::wait) named did not come in time, or the delay that it named is over.
+    ///
+    /// # Errors
+    /// The session is over; the farewell is in `tx`.
+    pub fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.timed_out(tx)
+    }
+
+    /// Whether the session has ended in order.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+}
+
+/// Whether `name` is among `names`, each of which is followed by a space.
+fn is_listed(names: &[u8], name: &str) -> bool {
+    names.split(|octet| *octet == b' ').any(|listed| listed.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+impl<C: Channel> Machine for Server<C> {
+    type Event<'i> = Event<'i, C>;
+
+    fn next_event<'i>(
+        &mut self,
+        rx: &'i mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<Event<'i, C>>, Error> {
+        Self::next_event(self, rx, tx)
+    }
+
+    fn wants_read(&self, tx: &SendBuffer) -> bool {
+        self.core.wants_read(tx)
+    }
+
+    fn wait(&self) -> Wait {
+        self.core.wait()
+    }
+
+    fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.timed_out(tx)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+}

@@ -1,0 +1,252 @@
+//! The states of a session and how commands move it between them (RFC 9051 §3).
+//!
+//! ```text
+//!                    +----------------------+
+//!                    |connection established|
+//!                    +----------------------+
+//!                               ||
+//!                               \/
+//!             +--------------------------------------+
+//!             |          server greeting             |
+//!             +--------------------------------------+
+//!                       || (1)       || (2)        || (3)
+//!                       \/           ||            ||
+//!             +-----------------+    ||            ||
+//!             |Not Authenticated|    ||            ||
+//!             +-----------------+    ||            ||
+//!              || (7)   || (4)       ||            ||
+//!              ||       \/           \/            ||
+//!              ||     +----------------+           ||
+//!              ||     | Authenticated  |<=++       ||
+//!              ||     +----------------+  ||       ||
+//!              ||       || (7)   || (5)   || (6)   ||
+//!              ||       ||       \/       ||       ||
+//!              ||       ||    +--------+  ||       ||
+//!              ||       ||    |Selected|==++       ||
+//!              ||       ||    +--------+           ||
+//!              ||       ||       || (7)            ||
+//!              \/       \/       \/                \/
+//!             +--------------------------------------+
+//!             |               Logout                 |
+//!             +--------------------------------------+
+//!
+//! (1) OK greeting          (4) successful LOGIN or AUTHENTICATE        (7) LOGOUT, BYE, or the connection ends
+//! (2) PREAUTH greeting     (5) successful SELECT or EXAMINE
+//! (3) BYE greeting         (6) CLOSE, UNSELECT, or failed SELECT or EXAMINE
+//! ```
+//!
+//! (The figure is that of RFC 9051 §3.) This file knows the arrows, as a table; it does not know how a command is
+//! read or answered. Both roles move by it.
+
+use crate::types::command::CommandName;
+
+/// Where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Nobody has authenticated.
+    NotAuthenticated,
+    /// Somebody has, and no mailbox is selected.
+    Authenticated,
+    /// A mailbox is selected.
+    Selected(Access),
+    /// The session is over, or about to be.
+    Logout,
+}
+
+/// What may be done with a selected mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// It was selected: messages and flags may be changed, so far as rights allow.
+    ReadWrite,
+    /// It was opened with EXAMINE, or the server said `[READ-ONLY]`.
+    ReadOnly,
+}
+
+/// What a command means for the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Effect {
+    /// LOGIN and AUTHENTICATE.
+    Authenticate,
+    /// SELECT and EXAMINE.
+    Select(Access),
+    /// CLOSE and UNSELECT.
+    Unselect,
+    /// LOGOUT.
+    Logout,
+    /// UNAUTHENTICATE has no room yet; every other command leaves the state as it is.
+    None,
+}
+
+/// How a command ended, as far as the state is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Outcome {
+    /// OK.
+    Success,
+    /// NO: it was understood and not done.
+    Failure,
+    /// BAD: it was not understood, or not allowed; it had no effect at all.
+    Refused,
+}
+
+impl Effect {
+    /// What the command of this name means for the state.
+    pub(crate) const fn of(name: CommandName) -> Self {
+        match name {
+            CommandName::Authenticate | CommandName::Login => Self::Authenticate,
+            CommandName::Select => Self::Select(Access::ReadWrite),
+            CommandName::Examine => Self::Select(Access::ReadOnly),
+            CommandName::Close | CommandName::Unselect => Self::Unselect,
+            CommandName::Logout => Self::Logout,
+            _ => Self::None,
+        }
+    }
+}
+
+impl State {
+    /// The arrows of the figure: the state after a command with this effect has ended so.
+    pub(crate) const fn after(self, effect: Effect, outcome: Outcome) -> Self {
+        use Outcome::{Failure, Refused, Success};
+        match (self, effect, outcome) {
+            (Self::Logout, _, _) => Self::Logout,
+            (Self::NotAuthenticated, Effect::Authenticate, Success) => Self::Authenticated,
+            (Self::Authenticated | Self::Selected(_), Effect::Select(access), Success) => Self::Selected(access),
+            (Self::Selected(_), Effect::Select(_), Failure) => Self::Authenticated,
+            (Self::Selected(_), Effect::Unselect, Success) => Self::Authenticated,
+            (_, Effect::Logout, Success) => Self::Logout,
+            (state, _, Success | Failure | Refused) => state,
+        }
+    }
+
+    /// Whether somebody has authenticated.
+    #[must_use]
+    pub const fn is_authenticated(self) -> bool {
+        matches!(self, Self::Authenticated | Self::Selected(_))
+    }
+
+    /// Whether a mailbox is selected.
+    #[must_use]
+    pub const fn is_selected(self) -> bool {
+        matches!(self, Self::Selected(_))
+    }
+}
+
+/// In which states a command may be given (RFC 9051 §6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Allowed {
+    /// In any state.
+    Any,
+    /// Before authentication only.
+    NotAuthenticated,
+    /// After authentication, selected or not.
+    Authenticated,
+    /// With a mailbox selected.
+    Selected,
+}
+
+impl Allowed {
+    /// Where the command of this name may be given; `None` if the name is not known.
+    pub(crate) const fn of(name: CommandName) -> Option<Self> {
+        use CommandName as Name;
+        Some(match name {
+            Name::Capability | Name::Noop | Name::Logout | Name::Id => Self::Any,
+            Name::StartTls | Name::Authenticate | Name::Login => Self::NotAuthenticated,
+            Name::Check
+            | Name::Close
+            | Name::Unselect
+            | Name::Expunge
+            | Name::UidExpunge
+            | Name::Search
+            | Name::UidSearch
+            | Name::Fetch
+            | Name::UidFetch
+            | Name::Store
+            | Name::UidStore
+            | Name::Copy
+            | Name::UidCopy
+            | Name::Move
+            | Name::UidMove => Self::Selected,
+            Name::Other => return None,
+            _ => Self::Authenticated,
+        })
+    }
+
+    /// Whether a command of this kind may be given in `state`.
+    pub(crate) const fn holds_in(self, state: State) -> bool {
+        match self {
+            Self::Any => !matches!(state, State::Logout),
+            Self::NotAuthenticated => matches!(state, State::NotAuthenticated),
+            Self::Authenticated => state.is_authenticated(),
+            Self::Selected => state.is_selected(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATES: [State; 5] = [
+        State::NotAuthenticated,
+        State::Authenticated,
+        State::Selected(Access::ReadWrite),
+        State::Selected(Access::ReadOnly),
+        State::Logout,
+    ];
+
+    #[test]
+    fn every_arrow_of_the_figure_and_no_other() {
+        use Outcome::{Failure, Refused, Success};
+        let (write, read) = (Access::ReadWrite, Access::ReadOnly);
+        let arrows = [
+            (State::NotAuthenticated, Effect::Authenticate, Success, State::Authenticated),
+            (State::Authenticated, Effect::Select(write), Success, State::Selected(write)),
+            (State::Authenticated, Effect::Select(read), Success, State::Selected(read)),
+            (State::Selected(write), Effect::Select(read), Success, State::Selected(read)),
+            (State::Selected(read), Effect::Select(write), Success, State::Selected(write)),
+            (State::Selected(write), Effect::Select(write), Failure, State::Authenticated),
+            (State::Selected(write), Effect::Select(read), Failure, State::Authenticated),
+            (State::Selected(read), Effect::Select(write), Failure, State::Authenticated),
+            (State::Selected(read), Effect::Select(read), Failure, State::Authenticated),
+            (State::Selected(write), Effect::Unselect, Success, State::Authenticated),
+            (State::Selected(read), Effect::Unselect, Success, State::Authenticated),
+            (State::NotAuthenticated, Effect::Logout, Success, State::Logout),
+            (State::Authenticated, Effect::Logout, Success, State::Logout),
+            (State::Selected(write), Effect::Logout, Success, State::Logout),
+            (State::Selected(read), Effect::Logout, Success, State::Logout),
+        ];
+        let effects = [
+            Effect::Authenticate,
+            Effect::Select(write),
+            Effect::Select(read),
+            Effect::Unselect,
+            Effect::Logout,
+            Effect::None,
+        ];
+        for from in STATES {
+            for effect in effects {
+                for outcome in [Success, Failure, Refused] {
+                    let to = arrows
+                        .iter()
+                        .find(|arrow| (arrow.0, arrow.1, arrow.2) == (from, effect, outcome))
+                        .map_or(from, |arrow| arrow.3);
+                    assert_eq!(from.after(effect, outcome), to, "{from:?} {effect:?} {outcome:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_is_allowed_where_the_rfc_says() {
+        let table = [
+            (Allowed::Any, [true, true, true, true, false]),
+            (Allowed::NotAuthenticated, [true, false, false, false, false]),
+            (Allowed::Authenticated, [false, true, true, true, false]),
+            (Allowed::Selected, [false, false, true, true, false]),
+        ];
+        for (allowed, row) in table {
+            for (state, expected) in STATES.into_iter().zip(row) {
+                assert_eq!(allowed.holds_in(state), expected, "{allowed:?} {state:?}");
+            }
+        }
+    }
+}
