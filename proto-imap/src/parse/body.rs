@@ -53,10 +53,12 @@ pub(crate) const NOTHING: BodyStructure<'static> = BodyStructure::Multipart(Mult
 /// `body-type-mpart = 1*body SP media-subtype [SP body-ext-mpart]`, and the closing parenthesis
 fn body_type_mpart<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyStructure<'i>> {
     let mut rest = i;
+    let mut count = 0_usize;
     loop {
         let behind = spaces_before_part(rest, cx);
         if behind.first() == Some(&b'(') {
             (rest, _) = nested_body(behind, cx, depth)?;
+            count += 1;
         } else if let Some(behind) = missing_part(behind, cx) {
             rest = behind;
         } else {
@@ -67,6 +69,10 @@ fn body_type_mpart<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyS
     if cx.is_tolerant() && spaces_before_close(rest, cx).first() == Some(&b')') {
         cx.repairs.note(Repair::BodyShape);
         let (rest, ()) = close(rest, cx)?;
+        // One part and nothing else: parentheses around the parentheses.
+        if let (1, Some(only)) = (count, parts.iter().next()) {
+            return Ok((rest, only));
+        }
         let BodyStructure::Multipart(nothing) = NOTHING else { return expected(i, "a multipart") };
         return Ok((rest, BodyStructure::Multipart(Multipart { parts, ..nothing })));
     }

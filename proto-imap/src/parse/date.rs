@@ -1,4 +1,4 @@
-//! Dates and times (RFC 9051 §9 `date`, `date-time`), one reading only: what is no date is left to the caller.
+//! Dates and times (RFC 9051 §9 `date`, `date-time`). What is none is left to the caller.
 
 use super::number::plain_digits;
 use super::primitive::octet;
@@ -60,6 +60,26 @@ pub(crate) fn date_time_text(text: &[u8]) -> Option<DateTime> {
     };
     let two = |a: &u8, b: &u8| decimal(&[*a, *b]).and_then(|value| u8::try_from(value).ok());
     DateTime::new(date, two(h0, h1)?, two(n0, n1)?, two(s0, s1)?, zone)
+}
+
+/// A date and time in nearly the right form: spaces where they like, a day of one digit, no zone or a name for UTC.
+pub(super) fn lenient_date_time(text: &[u8]) -> Option<DateTime> {
+    let mut words = text.split(|octet| *octet == b' ').filter(|word| !word.is_empty());
+    let (date, time) = (words.next()?, words.next()?);
+    let Ok((b"", date)) = date_text(date) else { return None };
+    let mut fields = time.split(|octet| *octet == b':');
+    let mut field = || u8::try_from(decimal(fields.next()?)?).ok();
+    let (hour, minute, second) = (field()?, field()?, field().unwrap_or(0));
+    let zone = match words.next() {
+        Some([sign @ (b'+' | b'-'), digits @ ..]) if digits.len() == 4 => {
+            let zone = decimal(digits)?;
+            let minutes = i16::try_from(zone / 100 * 60 + zone % 100).ok()?;
+            if *sign == b'-' { -minutes } else { minutes }
+        }
+        None | Some(b"GMT" | b"UT" | b"UTC" | b"Z") => 0,
+        Some(_) => return None,
+    };
+    DateTime::new(date, hour, minute, second, zone)
 }
 
 /// `date = date-text / DQUOTE date-text DQUOTE`, where `date-text = date-day "-" date-month "-" date-year`

@@ -13,7 +13,8 @@ use crate::types::{Disposition, Extension, IString, IdField, IdFields, List, Par
 
 /// `body-fld-param = "(" string SP string *(SP string SP string) ")" / nil`
 ///
-/// *Tolerant*: `()`; `NIL` for a value; a last value that is missing; lists among the parameters are skipped.
+/// *Tolerant*: `()`; `NIL` for a value; a last value that is missing; a pair in
+/// parentheses of its own; other lists among the parameters are skipped.
 pub fn body_fld_param<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Parameters<'i>> {
     if i.starts_with(b"()") && !cx.repair(Repair::NilForValue) {
         return expected(i, "a parameter");
@@ -55,8 +56,7 @@ fn pairs<'i, T: Element<'i> + 'i, U>(
 /// `string SP string`
 fn parameter<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Parameter<'i>>> {
     if i.first() == Some(&b'(') && cx.repair(Repair::BodyShape) {
-        let (rest, _) = value(i, cx)?;
-        return Ok((rest, None));
+        return parenthesised_parameter(i, cx);
     }
     let (rest, name) = string(i, cx)?;
     if cx.is_tolerant() && spaces_before_close(rest, cx).first() == Some(&b')') {
@@ -70,6 +70,18 @@ fn parameter<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Parameter<'i>>>
     }
     let (rest, value) = string(rest, cx)?;
     Ok((rest, Some(Parameter { name, value })))
+}
+
+/// A parameter in parentheses of its own; any other list is skipped. *Tolerant* only.
+fn parenthesised_parameter<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Parameter<'i>>> {
+    let (inner, ()) = open(i, cx)?;
+    if inner.first() != Some(&b'(')
+        && let Ok((rest, parameter)) = parameter(inner, cx)
+        && let Ok((rest, ())) = close(rest, cx)
+    {
+        return Ok((rest, parameter));
+    }
+    value(i, cx).map(|(rest, _)| (rest, None))
 }
 
 /// `string SP nstring`. *Tolerant*: a last value that is missing.

@@ -24,6 +24,7 @@
 //! ```
 
 use super::body::body;
+use super::date::lenient_date_time;
 use super::envelope::envelope;
 use super::mailbox_data::list_of;
 use super::primitive::{
@@ -277,7 +278,7 @@ fn permsg_modsequence<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u64> {
     Ok((rest, value))
 }
 
-/// `date-time`. *Tolerant*: any string; the date is `None` if it is none.
+/// `date-time`. *Tolerant*: any string; a day of one digit, no zone or `GMT`; the date is `None` if there is no such time.
 fn internal_date<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchItem<'i>> {
     if let Ok((rest, date)) = date_time(i) {
         let raw = IString::quoted(
@@ -290,7 +291,7 @@ fn internal_date<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchItem<'i>> {
         return expected(i, "a date and time");
     }
     let (rest, raw) = string(i, cx)?;
-    Ok((rest, FetchItem::InternalDate { date: None, raw }))
+    Ok((rest, FetchItem::InternalDate { date: lenient_date_time(raw.raw()), raw }))
 }
 
 /// `date-time / nil` (RFC 8514)
