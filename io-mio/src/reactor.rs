@@ -1,6 +1,6 @@
 //! Many sessions on one thread: the poll, the slab, the timers and the waker.
 //!
-//! This file knows who has a turn and when. It knows no protocol: a session is a [`Drive`], whatever it speaks.
+//! This file knows who has a turn and when. It knows no protocol: a session is a thing that takes turns, whatever it speaks.
 
 use std::{
     collections::HashMap,

@@ -1,0 +1,96 @@
+//! What the driver is told about IMAP: the types of its machines, and what comes before STARTTLS.
+//!
+//! This file names types and calls; what they do is known in `proto-imap`.
+
+use std::sync::Arc;
+
+use proto_core::{Cleartext, Error, Secure, SendBuffer, StartTlsRequest};
+use proto_imap::{Config, client, server};
+
+use crate::{Approach, ClientProtocol, MachineMut, Protocol, ServerProtocol};
+
+/// IMAP, the asking role.
+#[derive(Debug, Clone, Copy)]
+pub struct ImapClient;
+
+/// IMAP, the serving role.
+#[derive(Debug, Clone, Copy)]
+pub struct ImapServer;
+
+impl Protocol for ImapClient {
+    type Cleartext = client::Client<Cleartext>;
+    type Secure = client::Client<Secure>;
+    type Upgrade = client::Upgrade;
+    type Config = Arc<Config>;
+
+    const NAME: &'static str = "imap";
+    const IMPLICIT_TLS_PORT: u16 = 993;
+    const STARTTLS_PORT: u16 = 143;
+}
+
+impl ClientProtocol for ImapClient {
+    type Negotiation = client::StartTls;
+
+    fn open(config: &Arc<Config>, _: &mut SendBuffer) -> Self::Cleartext {
+        client::Client::<Cleartext>::new(config.clone())
+    }
+
+    fn open_secure(config: &Arc<Config>, secure: Secure, _: &mut SendBuffer) -> Self::Secure {
+        client::Client::<Secure>::new(config.clone(), secure)
+    }
+
+    fn approach(
+        event: client::Event<'_>,
+        _: &mut Self::Cleartext,
+        _: &mut SendBuffer,
+    ) -> Result<Approach, Error> {
+        // The machine asks for the capabilities itself where the greeting does not tell them.
+        Ok(match event {
+            client::Event::Capability => Approach::Ready,
+            _ => Approach::Continue,
+        })
+    }
+
+    fn starttls(machine: Self::Cleartext, tx: &mut SendBuffer) -> Result<client::StartTls, Error> {
+        machine.starttls(tx)
+    }
+}
+
+impl Protocol for ImapServer {
+    type Cleartext = server::Server<Cleartext>;
+    type Secure = server::Server<Secure>;
+    type Upgrade = server::Upgrade;
+    type Config = Arc<Config>;
+
+    const NAME: &'static str = "imap";
+    const IMPLICIT_TLS_PORT: u16 = 993;
+    const STARTTLS_PORT: u16 = 143;
+}
+
+impl ServerProtocol for ImapServer {
+    const TOO_BUSY: &'static [u8] = b"* BYE [UNAVAILABLE] too many connections, try again later\r\n";
+
+    fn open(config: &Arc<Config>, _: &mut SendBuffer) -> Self::Cleartext {
+        server::Server::<Cleartext>::new(config.clone())
+    }
+
+    fn open_secure(config: &Arc<Config>, secure: Secure, _: &mut SendBuffer) -> Self::Secure {
+        server::Server::<Secure>::new(config.clone(), secure)
+    }
+
+    fn accept(
+        machine: Self::Cleartext,
+        request: StartTlsRequest,
+        tx: &mut SendBuffer,
+    ) -> Result<server::Upgrade, Error> {
+        machine.accept(request, tx)
+    }
+
+    fn farewell(machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {
+        let text = "the server is going down, try again later";
+        match machine {
+            MachineMut::Cleartext(machine) => machine.close(text, tx),
+            MachineMut::Secure(machine) => machine.close(text, tx),
+        }
+    }
+}
