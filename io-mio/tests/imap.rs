@@ -1,0 +1,196 @@
+//! IMAP's own machines on the driver: greeting, STARTTLS, authentication, a delay, a shutdown.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod toy;
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use io_mio::{
+    Connection, Connector, Context, Error, Handler, ImapClient, ImapServer, ListenerTls, Next, Patience,
+    Peer, Reactor, ReactorHandle, ReactorLimits, Security, TlsClient, Turn, protocol::MachineMut,
+};
+use proto_core::{AuthVerdict, Cleartext, Credentials, Secure, SendBuffer, token::AuthQuestion};
+use proto_imap::{
+    Config, Waits,
+    client::{self, Choice, Client},
+    server::{self, Server},
+    types::{Command, Condition, Status, Text},
+};
+use toy::{localhost, target};
+
+/// Knows one user, and answers every command with OK.
+struct App;
+
+impl Handler<ImapServer> for App {
+    fn cleartext(
+        &mut self,
+        event: server::Event<'_, Cleartext>,
+        machine: &mut Server<Cleartext>,
+        tx: &mut SendBuffer,
+        _: &mut Context<'_>,
+    ) -> Next {
+        match event {
+            server::Event::StartTls(request) => Next::StartTls(request),
+            server::Event::Command(reply, _) => {
+                machine.reply(reply, &Status::new(Condition::Ok, Text::first_line("clear")), tx).unwrap();
+                Next::Continue
+            }
+            _ => Next::Continue,
+        }
+    }
+
+    fn secure(
+        &mut self,
+        event: server::Event<'_, Secure>,
+        machine: &mut Server<Secure>,
+        tx: &mut SendBuffer,
+        _: &mut Context<'_>,
+    ) -> Next {
+        match event {
+            server::Event::Auth(request) => {
+                let AuthQuestion::Verify(credentials) = request.question() else { panic!("{request:?}") };
+                let good = matches!(credentials, Credentials::Password { password, .. }
+                    if credentials.username() == "alice" && password.expose() == b"hunter2");
+                let verdict = if good { AuthVerdict::Accept } else { AuthVerdict::Reject };
+                machine.verdict(request, verdict, tx).unwrap();
+            }
+            server::Event::Command(reply, _) => {
+                machine.reply(reply, &Status::new(Condition::Ok, Text::first_line("done")), tx).unwrap();
+            }
+            _ => {}
+        }
+        Next::Continue
+    }
+
+    fn woken(&mut self, _: MachineMut<'_, ImapServer>, _: &mut SendBuffer, _: &mut Context<'_>) -> Next {
+        Next::Continue
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    handle: ReactorHandle,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(tls: ListenerTls) -> Self {
+        let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
+        let mut waits = Waits::default();
+        waits.delay = Duration::from_millis(100);
+        let config = Arc::new(Config::default().waits(waits));
+        let any = "127.0.0.1:0".parse().unwrap();
+        let factory = |_: &Peer| App;
+        let address =
+            reactor.listen::<ImapServer, App>(any, tls, config, Patience::default(), factory).unwrap();
+        let handle = reactor.handle();
+        let thread = Some(std::thread::spawn(move || reactor.run().unwrap()));
+        Self { address, handle, thread }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.shut_down(Duration::ZERO);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn connect(address: SocketAddr, security: Security, tls: TlsClient) -> Connection<Client<Secure>> {
+    let connector = Connector::new(tls).patience(Patience::of(Duration::from_secs(5)));
+    connector.connect::<ImapClient>(&target(address, security), &Arc::new(Config::default())).unwrap()
+}
+
+/// Whether the server believes it.
+fn log_in(connection: &mut Connection<Client<Secure>>, password: &[u8]) -> bool {
+    if connection.machine().capabilities().is_none() {
+        connection
+            .drive(|turn, _, _| {
+                Ok::<_, Error>(matches!(turn, Turn::Event(client::Event::Capability)).then_some(()))
+            })
+            .unwrap();
+    }
+    let credentials = Credentials::password("alice", password);
+    connection.with(|client, tx| client.authenticate(credentials, Choice::Strongest, tx)).unwrap();
+    connection
+        .drive(|turn, _, _| {
+            Ok::<_, Error>(match turn {
+                Turn::Event(client::Event::Authenticated { .. }) => Some(true),
+                Turn::Event(client::Event::AuthRejected { .. }) => Some(false),
+                _ => None,
+            })
+        })
+        .unwrap()
+}
+
+#[test]
+fn both_ways_to_tls_lead_to_a_session() {
+    let (authority, identity) = localhost();
+    for (tls, security) in [
+        (ListenerTls::StartTls(identity.server()), Security::StartTls),
+        (ListenerTls::Implicit(identity.server()), Security::ImplicitTls),
+    ] {
+        let server = Running::start(tls);
+        let mut connection = connect(server.address, security, authority.trust());
+        let begun = Instant::now();
+        assert!(!log_in(&mut connection, b"wrong"));
+        assert!(begun.elapsed() >= Duration::from_millis(90), "a refusal is held back");
+        assert!(log_in(&mut connection, b"hunter2"));
+        let noop = connection.with(|client, tx| client.send(&Command::Noop, tx)).unwrap();
+        let text = connection.drive(|turn, _, _| match turn {
+            Turn::Event(client::Event::Completed { id, status }) if id == noop => {
+                Ok::<_, Error>(Some(status.text.to_str_lossy().into_owned()))
+            }
+            _ => Ok(None),
+        });
+        assert_eq!(text.unwrap(), "done");
+        connection.with(Client::logout).unwrap();
+        connection
+            .drive(|turn, _, _| {
+                Ok::<_, Error>(matches!(turn, Turn::Event(client::Event::Closed)).then_some(()))
+            })
+            .unwrap();
+        connection.close().unwrap();
+    }
+}
+
+#[test]
+fn a_command_behind_starttls_is_fatal() {
+    let (_, identity) = localhost();
+    let server = Running::start(ListenerTls::StartTls(identity.server()));
+    let octets = b"a STARTTLS\r\nb NOOP\r\n";
+    for at in 1..=octets.len() {
+        let mut socket = TcpStream::connect(server.address).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.write_all(&octets[..at]).unwrap();
+        std::thread::sleep(Duration::from_millis(3));
+        let _ = socket.write_all(&octets[at..]);
+        let mut rest = Vec::new();
+        let _ = socket.read_to_end(&mut rest);
+        let text = String::from_utf8_lossy(&rest);
+        assert!(!text.contains("b OK") && !text.contains("b NO") && !text.contains("b BAD"), "{at}: {text}");
+    }
+}
+
+#[test]
+fn a_server_that_goes_down_says_bye() {
+    let (authority, identity) = localhost();
+    let server = Running::start(ListenerTls::Implicit(identity.server()));
+    let mut connection = connect(server.address, Security::ImplicitTls, authority.trust());
+    assert!(log_in(&mut connection, b"hunter2"));
+    server.handle.shut_down(Duration::from_secs(5));
+    let bye = connection.drive(|turn, _, _| match turn {
+        Turn::Event(client::Event::Bye(status)) => {
+            Ok::<_, Error>(Some(status.text.to_str_lossy().into_owned()))
+        }
+        _ => Ok(None),
+    });
+    assert!(bye.unwrap().contains("going down"));
+}
