@@ -1,18 +1,24 @@
 //! The grammar in the other direction: always strict, whatever was read tolerantly.
 //!
-//! Functions here append to a [`Sink`] and cannot fail: what the grammar has no words for is not written (a keyword that
+//! Responses append to a [`Sink`] and cannot fail: what the grammar has no words for is not written (a keyword that
 //! is no atom, a `UIDNEXT` of 0), and no value whatsoever can bring a line end, a NUL or a parenthesis to a place
-//! where it would be read as anything but data. Nothing is allocated.
+//! where it would be read as anything but data. Nothing is allocated. [Commands](command) are refused as a whole where
+//! an argument cannot be written.
 
+pub mod argument;
 pub mod body;
+pub mod command;
 pub mod envelope;
 pub mod fetch;
 pub mod mailbox_data;
 pub mod primitive;
 pub mod response;
 pub mod search;
+mod search_key;
 pub mod status;
 
+pub use argument::{CommandSink, Fault, InvalidArgument, LiteralMode, Options, Paused};
+pub use command::{append_prefix, command};
 pub use fetch::FetchWriter;
 pub use response::response;
 

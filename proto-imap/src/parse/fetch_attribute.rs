@@ -121,7 +121,7 @@ fn requested_section<'i>(i: &'i [u8], item: SectionItem, cx: &Context) -> Parsed
 }
 
 /// Whether the numbers of a section are numbers of parts, and what is behind them is there and fits.
-fn is_requestable(spec: &[u8]) -> bool {
+pub(crate) fn is_requestable(spec: &[u8]) -> bool {
     let (mut rest, mut numbered) = (spec, false);
     let cx = &Context::strict();
     while matches!(rest.first(), Some(b'0'..=b'9')) {
@@ -132,8 +132,8 @@ fn is_requestable(spec: &[u8]) -> bool {
         }
         numbered = true;
     }
-    // MIME is the header of a part, not of the message.
-    numbered || !rest.eq_ignore_ascii_case(b"MIME")
+    // MIME is the header of a part, not of the message. Some servers answer NIL; nobody can ask for it.
+    !rest.eq_ignore_ascii_case(b"NIL") && (numbered || !rest.eq_ignore_ascii_case(b"MIME"))
 }
 
 /// What stands between the brackets, if that is all of `spec` and on one line.

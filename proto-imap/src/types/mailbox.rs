@@ -67,6 +67,14 @@ impl<'i> Mailbox<'i> {
         Self(Name::Wire(IString::new(octets)))
     }
 
+    /// The text that the application has given, if it did not come from the peer.
+    pub(crate) const fn given(&self) -> Option<&'i str> {
+        match self.0 {
+            Name::Text(text) => Some(text),
+            Name::Wire(_) => None,
+        }
+    }
+
     /// Whether it is the INBOX.
     #[must_use]
     pub fn is_inbox(&self) -> bool {
