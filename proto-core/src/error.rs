@@ -97,6 +97,8 @@ pub enum Misuse {
     WrongMechanism,
     /// An argument holds an octet that would change the meaning of the line (CR, LF, NUL).
     ForbiddenOctet,
+    /// An argument cannot be written in the protocol's grammar.
+    InvalidArgument,
     /// The session is over.
     Closed,
 }
@@ -207,6 +209,10 @@ impl Misuse {
                 "the mechanism does not fit the credentials or the channel: choose another"
             }
             Self::ForbiddenOctet => "an argument holds CR, LF or NUL: remove it",
+            Self::InvalidArgument => {
+                "an argument cannot be written: it is empty, out of range, nested too deeply, or no atom where \
+                 only an atom can stand"
+            }
             Self::Closed => "the session is over: open a new one",
         }
     }
