@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn only_a_well_formed_announcement_announces() {
-        use Sync::{NonSynchronising, Synchronising};
+        use super::Sync::{NonSynchronising, Synchronising};
         assert_eq!(ending(b"a LOGIN {5}"), literal(5, Synchronising, Binary::No));
         assert_eq!(ending(b"a LOGIN {0+}"), literal(0, NonSynchronising, Binary::No));
         assert_eq!(ending(b"a APPEND x ~{007}"), literal(7, Synchronising, Binary::Yes));

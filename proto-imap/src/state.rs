@@ -109,7 +109,9 @@ impl State {
         match (self, effect, outcome) {
             (Self::Logout, _, _) => Self::Logout,
             (Self::NotAuthenticated, Effect::Authenticate, Success) => Self::Authenticated,
-            (Self::Authenticated | Self::Selected(_), Effect::Select(access), Success) => Self::Selected(access),
+            (Self::Authenticated | Self::Selected(_), Effect::Select(access), Success) => {
+                Self::Selected(access)
+            }
             (Self::Selected(_), Effect::Select(_), Failure) => Self::Authenticated,
             (Self::Selected(_), Effect::Unselect, Success) => Self::Authenticated,
             (_, Effect::Logout, Success) => Self::Logout,

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use proto_core::sasl::{self, Exchange};
 use proto_core::{Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, Secret, SendBuffer};
 
-use super::core::Core;
+use super::core::{Core, Knowledge};
 use super::queue::{CommandId, Floor, Job, Outgoing, Privacy};
 use crate::config::SaslIr;
 use crate::frame::{LITERAL_MINUS, Sync};
@@ -62,18 +62,20 @@ impl Core {
             return Err(Misuse::WrongState.into());
         }
         let Some(capabilities) = &self.capabilities else { return Err(Misuse::WrongState.into()) };
-        let offered = capabilities.mechanisms();
+        let (offered, login_disabled) = (capabilities.mechanisms(), capabilities.login_disabled());
         let allowed = match choice {
             Choice::Strongest => self.config.mechanisms,
             Choice::Mechanism(only) => Mechanisms::NONE.with(only),
         };
-        match offered.choose(allowed, &credentials) {
+        let id = match offered.choose(allowed, &credentials) {
             Some(mechanism) => self.begin_sasl(mechanism, credentials, tx),
-            None if choice == Choice::Strongest && !capabilities.login_disabled() => {
-                self.login(&credentials, tx)
-            }
+            None if choice == Choice::Strongest && !login_disabled => self.login(&credentials, tx),
             None => Err(Misuse::WrongMechanism.into()),
+        }?;
+        if self.knowledge == Knowledge::Known {
+            self.knowledge = Knowledge::BeforeAuthentication;
         }
+        Ok(id)
     }
 
     fn begin_sasl(
@@ -98,7 +100,10 @@ impl Core {
         }
         bytes.extend_from_slice(b"\r\n");
         self.authentication = Some(Authentication { exchange, first, cancelled: false });
-        self.say(Outgoing { id, job: Job::Authenticate, bytes, pauses: Vec::new(), privacy, payload: None }, tx);
+        self.say(
+            Outgoing { id, job: Job::Authenticate, bytes, pauses: Vec::new(), privacy, payload: None },
+            tx,
+        );
         Ok(id)
     }
 

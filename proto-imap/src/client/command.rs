@@ -1,16 +1,15 @@
 //! Saying commands: which may be said when, and how they become octets (RFC 9051 §6).
 
-use alloc::vec::Vec;
-
 use proto_core::{Error, Misuse, SendBuffer};
 
 use super::core::{Core, Phase};
 use super::queue::{CommandId, Job, Outgoing, Payload, Privacy};
-use crate::frame::{Announced, Binary, Sync};
+use crate::encode::{self, Fault, InvalidArgument, LiteralMode, Options, Paused};
+use crate::frame::{Announced, Binary};
 use crate::state::{Allowed, Effect};
-use crate::types::Command;
 use crate::types::arguments::Append;
 use crate::types::command::CommandName;
+use crate::types::{Command, Tag};
 
 impl Core {
     /// Says a command of the application.
@@ -20,10 +19,15 @@ impl Core {
             return self.idle(tx);
         }
         self.check(name)?;
-        self.done(tx)?;
         let id = self.queue.next_id();
-        let (bytes, pauses) = self.encoded(id, command)?;
-        let job = if name == CommandName::Capability { Job::Command(Effect::None) } else { Job::Command(Effect::of(name)) };
+        let options = self.options();
+        let Paused { bytes, pauses } =
+            with_tag(id, |tag, line| encode::command(tag, command, options, line))?;
+        let job = if name == CommandName::Capability {
+            Job::Command(Effect::None)
+        } else {
+            Job::Command(Effect::of(name))
+        };
         let privacy = Privacy::Public;
         self.say(Outgoing { id, job, bytes, pauses, privacy, payload: None }, tx);
         Ok(id)
@@ -53,21 +57,43 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
         self.check(CommandName::Append)?;
-        self.done(tx)?;
         let id = self.queue.next_id();
         let sync = self.literal_sync(size);
-        let (bytes, pauses) = self.encoded_append(id, append, Announced { size, sync, binary: Binary::No })?;
+        let (options, announced) = (self.options(), Announced { size, sync, binary: Binary::No });
+        let Paused { bytes, pauses } =
+            with_tag(id, |tag, line| encode::append_prefix(tag, append, announced, options, line))?;
+        self.done(tx)?;
         let payload = Some(Payload { size, sync });
         self.say(Outgoing { id, job: Job::Append, bytes, pauses, privacy: Privacy::Public, payload }, tx);
         Ok(id)
     }
 
-    fn encoded(&self, id: CommandId, command: &Command<'_>) -> Result<(Vec<u8>, Vec<usize>), Error> {
-        Ok((alloc::format!("{id} {}\r\n", command.name()).into_bytes(), Vec::new()))
+    /// How commands are written on this session.
+    fn options(&self) -> Options {
+        let literals = match self.unasked_literal() {
+            0 => LiteralMode::Synchronising,
+            u64::MAX => LiteralMode::Plus,
+            _ => LiteralMode::Minus,
+        };
+        Options { literals, names: self.names }
     }
+}
 
-    fn encoded_append(&self, id: CommandId, append: &Append<'_>, announced: Announced) -> Result<(Vec<u8>, Vec<usize>), Error> {
-        let plus = if announced.sync == Sync::Synchronising { "" } else { "+" };
-        Ok((alloc::format!("{id} APPEND {} {{{}{plus}}}\r\n", append.mailbox.to_str_lossy(crate::types::NameEncoding::Utf8), announced.size).into_bytes(), Vec::new()))
+fn misuse(error: InvalidArgument) -> Misuse {
+    match error.fault {
+        Fault::ForbiddenOctet => Misuse::ForbiddenOctet,
+        _ => Misuse::InvalidArgument,
     }
+}
+
+/// A tag as the grammar wants it.
+fn with_tag<T>(
+    id: CommandId,
+    write: impl FnOnce(Tag<'_>, &mut Paused) -> Result<T, InvalidArgument>,
+) -> Result<Paused, Error> {
+    let text = alloc::format!("{id}");
+    let tag = Tag::new(text.as_bytes()).map_err(|_| Misuse::InvalidArgument)?;
+    let mut line = Paused::default();
+    write(tag, &mut line).map_err(misuse)?;
+    Ok(line)
 }

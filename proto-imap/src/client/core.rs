@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::frame::{Framer, Step, Sync};
 use crate::parse::{Context, LiteralScan};
 use crate::state::{Effect, State};
-use crate::types::{Condition, Status, Text};
+use crate::types::{Condition, NameEncoding, Status, Text};
 
 /// Whether the channel can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,8 @@ pub(crate) struct Core {
     pub(super) queue: Queue,
     pub(super) capabilities: Option<Capabilities>,
     pub(super) knowledge: Knowledge,
+    /// How mailbox names are written: UTF-8 once the server has agreed.
+    pub(super) names: NameEncoding,
     pub(super) authentication: Option<Authentication>,
     pub(super) framer: Framer,
     /// Which literals of the message are bodies.
@@ -137,6 +139,7 @@ impl Core {
             queue: Queue::new(),
             capabilities: None,
             knowledge: Knowledge::Unknown,
+            names: NameEncoding::default(),
             authentication: None,
             framer: Framer::default(),
             scan: LiteralScan::new(),
@@ -199,11 +202,7 @@ impl Core {
         }
     }
 
-    fn pull<'i>(
-        &mut self,
-        rx: &'i mut RecvBuffer,
-        tx: &mut SendBuffer,
-    ) -> Result<Option<Event<'i>>, Error> {
+    fn pull<'i>(&mut self, rx: &'i mut RecvBuffer, tx: &mut SendBuffer) -> Result<Option<Event<'i>>, Error> {
         self.give_up(rx);
         loop {
             self.announce_append(tx);
@@ -419,7 +418,11 @@ impl Core {
     }
 
     /// Looks for the answer to STARTTLS, and at nothing else.
-    pub(super) fn advance_starttls(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Answer, Error> {
+    pub(super) fn advance_starttls(
+        &mut self,
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Answer, Error> {
         let answer = match self.next_event(rx, tx)? {
             None => Answer::None,
             Some(Event::Closed) => return Err(PeerError::UnexpectedEnd.into()),

@@ -14,6 +14,10 @@ use crate::types::{FetchItem, Section, Status, Unparsed, Untagged};
 /// [`FetchEnd`](Self::FetchEnd). A body is never collected: its chunks are pieces of the receive buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made, taken apart and gone: a box would cost an allocation each"
+)]
 pub enum Event<'i> {
     /// The server greets: OK or PREAUTH. On cleartext its text and code are withheld.
     Greeting(Status<'i>),

@@ -24,11 +24,11 @@ use proto_core::{
 
 pub use self::auth::Choice;
 pub use self::capabilities::Capabilities;
+use self::core::Core;
 pub(crate) use self::core::Trust;
 pub use self::event::Event;
 pub use self::queue::CommandId;
 pub use self::starttls::{StartTls, Upgrade};
-use self::core::Core;
 use crate::config::Config;
 use crate::state::State;
 use crate::types::arguments::Append;

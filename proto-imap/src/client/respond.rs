@@ -10,7 +10,7 @@ use super::event::Event;
 use super::queue::{CommandId, Floor, Job};
 use crate::parse::{self, Context};
 use crate::state::{Access, Effect, Outcome, State};
-use crate::types::{Code, Condition, PlainCode, Response, Status, Text, Untagged};
+use crate::types::{Code, Condition, NameEncoding, PlainCode, Response, Status, Text, Untagged};
 
 impl Core {
     /// Deals with a response of which the application sees nothing, or nothing that borrows it.
@@ -117,7 +117,14 @@ impl Core {
                 self.learn(Capabilities::of(&list));
                 Event::Capability
             }
-            Response::Untagged(data) => Event::Data(data),
+            Response::Untagged(data) => {
+                if let Untagged::Enabled(list) = data
+                    && (list.has("IMAP4rev2") || list.has("UTF8=ACCEPT"))
+                {
+                    self.names = NameEncoding::Utf8;
+                }
+                Event::Data(data)
+            }
             Response::Unparsed(unparsed) => Event::Unparsed(unparsed),
             Response::Continue(_) => return Err(PeerError::UnexpectedContinuation.into()),
             Response::Tagged { tag, status } => {

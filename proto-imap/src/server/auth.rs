@@ -56,7 +56,12 @@ impl Core {
     }
 
     /// A line of a SASL exchange.
-    pub(super) fn sasl_line(&mut self, end: usize, rx: &RecvBuffer, tx: &mut SendBuffer) -> Result<Found, Error> {
+    pub(super) fn sasl_line(
+        &mut self,
+        end: usize,
+        rx: &RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Found, Error> {
         let Input::Sasl(mut exchange) = core::mem::replace(&mut self.input, Input::Command) else {
             return Ok(Found::Silent);
         };

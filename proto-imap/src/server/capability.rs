@@ -42,7 +42,15 @@ pub(super) fn put(state: State, trust: Trust, config: &Config, tx: &mut SendBuff
 /// Whether it can stand in the list: an atom, and neither a way to authenticate nor what the machine says itself.
 fn is_name(name: &str) -> bool {
     const OWN: [&str; 9] = [
-        "IMAP4rev1", "IMAP4rev2", "STARTTLS", "LOGINDISABLED", "SASL-IR", "LITERAL+", "LITERAL-", "ENABLE", "IDLE",
+        "IMAP4rev1",
+        "IMAP4rev2",
+        "STARTTLS",
+        "LOGINDISABLED",
+        "SASL-IR",
+        "LITERAL+",
+        "LITERAL-",
+        "ENABLE",
+        "IDLE",
     ];
     let is_auth = name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("AUTH="));
     !name.is_empty()

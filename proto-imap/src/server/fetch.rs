@@ -9,7 +9,6 @@ use proto_core::{Error, Misuse, SendBuffer};
 use super::core::{Core, Expunge, Input, Owed};
 use crate::encode;
 
-
 use crate::types::{FetchItem, OwnedBodyStructure, OwnedEnvelope, Response, Section, Untagged};
 
 /// How far a FETCH response was written.

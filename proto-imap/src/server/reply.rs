@@ -123,7 +123,8 @@ impl Core {
         let line = self.framer.line(bytes);
         let line = line.strip_suffix(b"\r\n").unwrap_or(line);
         let forbidden = frame::has_forbidden(line);
-        if forbidden && line.split(|octet| *octet == b'\n').any(|part| announces(part) && part.len() < line.len())
+        if forbidden
+            && line.split(|octet| *octet == b'\n').any(|part| announces(part) && part.len() < line.len())
         {
             // Whoever takes the LF for a line end sees a literal here: nobody can say what follows.
             let farewell = "a line end that is none, behind a literal";
@@ -196,7 +197,7 @@ impl Core {
                 rx.consume_wiping(len);
                 self.framer.reset();
                 self.command_ended();
-                return found;
+                found
             }
             CommandName::StartTls => {
                 let bytes = rx.bytes().get(..len).unwrap_or_default();
@@ -272,7 +273,11 @@ impl Core {
     }
 
     /// A command for the application.
-    pub(super) fn command<'i>(&mut self, bytes: &'i [u8], tx: &mut SendBuffer) -> Result<Happened<'i>, Error> {
+    pub(super) fn command<'i>(
+        &mut self,
+        bytes: &'i [u8],
+        tx: &mut SendBuffer,
+    ) -> Result<Happened<'i>, Error> {
         self.consume = bytes.len();
         self.command_ended();
         match parse::command(bytes, &self.context) {
@@ -293,7 +298,12 @@ impl Core {
     }
 
     /// A line end instead of DONE, or DONE.
-    pub(super) fn idle_line(&mut self, end: usize, rx: &RecvBuffer, tx: &mut SendBuffer) -> Result<Found, Error> {
+    pub(super) fn idle_line(
+        &mut self,
+        end: usize,
+        rx: &RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Found, Error> {
         let line = rx.bytes().get(..end).unwrap_or_default();
         if !line.eq_ignore_ascii_case(b"DONE\r\n") {
             return Err(self.fail(PeerError::Malformed.into(), "DONE was expected", tx));

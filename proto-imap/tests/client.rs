@@ -1,0 +1,129 @@
+//! The client against scripts of a server, cut in every way.
+
+mod common;
+
+use common::{cleartext_client, client, config, in_every_split};
+use proto_core::{Credentials, Error, Mechanism, PeerError};
+use proto_imap::client::Choice;
+use proto_imap::types::arguments::Select;
+use proto_imap::types::{Command, Mailbox};
+
+const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR IDLE LITERAL+] ready\r\n";
+
+/// Says each command once, in order, when as many completions were seen as commands were said.
+fn in_selected(script: &str) -> common::Record {
+    let input = format!(
+        "{GREETING}§M1 OK [CAPABILITY IMAP4rev1 IDLE LITERAL+] in\r\n§* 3 EXISTS\r\nM2 OK [READ-WRITE] selected\r\n§{script}"
+    );
+    in_every_split(input, false, || {
+        let mut said = 0;
+        client(config(), move |client, tx, events| {
+            let seen = |name: &str| events.iter().filter(|event| event.starts_with(name)).count();
+            if said == 0 && seen("Capability") == 1 {
+                said = 1;
+                let credentials = Credentials::password("u", &b"p"[..]);
+                client.authenticate(credentials, Choice::Strongest, tx).unwrap();
+            } else if said == 1 && seen("Authenticated") == 1 {
+                said = 2;
+                client.send(&Command::Select(Select::new(Mailbox::INBOX)), tx).unwrap();
+            } else if said == 2 && seen("Completed") == 1 {
+                said = 3;
+                client.send(&Command::Noop, tx).unwrap();
+            }
+        })
+    })
+}
+
+#[test]
+fn a_session_in_order() {
+    let record = in_selected("* 4 EXISTS\r\n* 2 EXPUNGE\r\nM3 OK done\r\n");
+    assert_eq!(record.error, None);
+    assert!(record.output.contains("M1 AUTHENTICATE PLAIN AHUAcA==\r\nM2 SELECT"), "{}", record.output);
+    for event in
+        ["Greeting", "Capability", "Authenticated", "Data(Exists(3))", "Data(Exists(4))", "Data(Expunge(2))"]
+    {
+        assert!(record.has(event), "{event}: {:#?}", record.events);
+    }
+}
+
+#[test]
+fn fetch_comes_item_by_item_and_bodies_in_chunks() {
+    let record = in_selected(
+        "* 1 FETCH (FLAGS (\\Seen) UID 7 BODY[] {12}\r\na\r\n)\r\n b {9} RFC822.SIZE 11)\r\n\
+         * 2 FETCH (BODY[HEADER] \"x\\\"y\\\\z\" BODY[2] NIL BODY[1] {0}\r\n)\r\nM3 OK done\r\n",
+    );
+    let from = record.events.iter().position(|event| event.starts_with("FetchStart")).unwrap();
+    let shown: Vec<&str> = record.events[from..].iter().map(String::as_str).collect();
+    assert_eq!(
+        shown,
+        [
+            "FetchStart { sequence: 1 }",
+            "FetchItem(Flags([\\Seen]))",
+            "FetchItem(Uid(7))",
+            "BodyStart { section: BODY[], origin: None, size: Some(12) }",
+            "Chunk a\r\n)\r\n b {9}",
+            "BodyEnd",
+            "FetchItem(Size(11))",
+            "FetchEnd",
+            "FetchStart { sequence: 2 }",
+            "BodyStart { section: BODY[HEADER], origin: None, size: Some(5) }",
+            "Chunk x\"y\\z",
+            "BodyEnd",
+            "BodyStart { section: BODY[2], origin: None, size: None }",
+            "BodyEnd",
+            "BodyStart { section: BODY[1], origin: None, size: Some(0) }",
+            "BodyEnd",
+            "FetchEnd",
+            "Completed { id: CommandId(M3), status: Status { condition: Ok, code: None, text: \"done\" } }",
+        ]
+    );
+}
+
+#[test]
+fn a_rejected_login_tells_why() {
+    let input = "* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2] hi\r\n§+ \r\n§+ eyJzdGF0dXMiOiI0MDAifQ==\r\n§M1 NO [AUTHENTICATIONFAILED] token\r\n";
+    let record = in_every_split(input, false, || {
+        let mut said = false;
+        client(config(), move |client, tx, events| {
+            if !said && events.iter().any(|event| event == "Capability") {
+                said = true;
+                let credentials = Credentials::bearer("u", "ya29.token");
+                let choice = Choice::Mechanism(Mechanism::XOAuth2);
+                client.authenticate(credentials, choice, tx).unwrap();
+            }
+        })
+    });
+    assert_eq!(record.error, None);
+    assert!(record.has("reason: Some(\"{\\\"status\\\":\\\"400\\\"}\")"), "{:#?}", record.events);
+    assert!(record.output.ends_with("\r\n\r\n"), "an empty answer to the error: {:?}", record.output);
+}
+
+#[test]
+fn nothing_is_surfaced_in_cleartext() {
+    let input = "* OK [ALERT] CANARY call us\r\n§* LIST () \"/\" CANARY\r\n* 1 FETCH (BODY[] {8}\r\nCANARY!!)\r\n\
+                 * OK [REFERRAL imap://CANARY/] x\r\n* CAPABILITY IMAP4rev1 STARTTLS\r\nM1 OK [ALERT] CANARY\r\n";
+    let record = in_every_split(input, false, || cleartext_client(config(), |_, _, _| {}));
+    assert_eq!(record.error, None);
+    assert!(!record.has("CANARY"), "{:#?}", record.events);
+    assert_eq!(record.events.len(), 2);
+    assert_eq!(record.output, "M1 CAPABILITY\r\n");
+}
+
+#[test]
+fn fatal_greetings() {
+    for (greeting, error) in [
+        ("XYZ OK hi\r\n", PeerError::NotAGreeting),
+        ("* PREAUTH hi\r\n", PeerError::PreauthOnCleartext),
+        ("* preauth hi\r\n", PeerError::PreauthOnCleartext),
+        ("* NO hi\r\n", PeerError::NotAGreeting),
+        ("+ hi\r\n", PeerError::NotAGreeting),
+        ("* BYE go away\r\n", PeerError::Refused),
+        ("\x16\x03\x01", PeerError::TlsInCleartext),
+        ("* OK hi\r\n§+ your password\r\n", PeerError::UnexpectedContinuation),
+        ("* OK hi\r\n§ZZ OK begin\r\n", PeerError::UnknownTag),
+        ("* OK hi\r\n§M1 OK x\r\n§M2 OK begin\r\n", PeerError::UnknownTag),
+    ] {
+        let record = in_every_split(greeting, false, || cleartext_client(config(), |_, _, _| {}));
+        assert_eq!(record.error, Some(Error::Peer(error)), "{greeting:?}");
+    }
+}

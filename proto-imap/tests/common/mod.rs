@@ -1,0 +1,242 @@
+//! Feeding machines in every way that a network may, and writing down what they do.
+
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
+use std::sync::Arc;
+
+use proto_core::{Channel, Cleartext, Error, RecvBuffer, Secure, SendBuffer};
+use proto_imap::client::{self, Client};
+use proto_imap::server::{self, Server};
+use proto_imap::types::{Condition, Status, Text};
+use proto_imap::{Config, Waits};
+
+/// What came of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Record {
+    /// What the application saw; pieces of one body are joined.
+    pub events: Vec<String>,
+    /// Every octet that was sent.
+    pub output: String,
+    pub error: Option<Error>,
+}
+
+impl Record {
+    pub fn has(&self, event: &str) -> bool {
+        self.events.iter().any(|seen| seen.contains(event))
+    }
+}
+
+/// One side of a conversation: a machine and its application.
+pub trait Side {
+    /// Takes the next event; `false` when there is none.
+    fn pull(
+        &mut self,
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+        events: &mut Vec<String>,
+    ) -> Result<bool, Error>;
+    /// Nothing more can happen now: the moment to give a command.
+    fn quiet(&mut self, _tx: &mut SendBuffer, _events: &[String]) {}
+}
+
+/// Feeds `pieces`, one read each; then the peer closes, if `end`.
+pub fn converse<'p>(side: &mut dyn Side, pieces: impl IntoIterator<Item = &'p [u8]>, end: bool) -> Record {
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut record = Record::default();
+    let mut output = Vec::new();
+    pump(side, &mut rx, &mut tx, &mut record, &mut output);
+    for piece in pieces {
+        rx.extend(piece);
+        pump(side, &mut rx, &mut tx, &mut record, &mut output);
+    }
+    if end {
+        rx.close();
+        pump(side, &mut rx, &mut tx, &mut record, &mut output);
+    }
+    record.output = String::from_utf8_lossy(&output).into_owned();
+    record
+}
+
+fn pump(
+    side: &mut dyn Side,
+    rx: &mut RecvBuffer,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+    output: &mut Vec<u8>,
+) {
+    loop {
+        match side.pull(rx, tx, &mut record.events) {
+            Ok(true) => {}
+            Ok(false) => {
+                side.quiet(tx, &record.events);
+                let sent = tx.take();
+                if sent.is_empty() {
+                    return;
+                }
+                output.extend(sent);
+            }
+            Err(error) => {
+                if let Some(first) = record.error {
+                    assert_eq!(first, error, "an error is final");
+                }
+                record.error = Some(error);
+                output.extend(tx.take());
+                return;
+            }
+        }
+    }
+}
+
+/// Whole, octet by octet, cut in two at every place, and in pieces of odd sizes. `§` stands where the peer waits for what
+/// this side says: no piece reaches over it.
+pub fn every_split(input: &[u8]) -> Vec<Vec<&[u8]>> {
+    let mut turns: Vec<&[u8]> = Vec::new();
+    let mut rest = input;
+    while let Some(at) = rest.windows(2).position(|pair| pair == "§".as_bytes()) {
+        turns.push(&rest[..at]);
+        rest = &rest[at + 2..];
+    }
+    turns.push(rest);
+    let chunks = |size: usize| turns.iter().flat_map(|turn| turn.chunks(size)).collect::<Vec<_>>();
+    let mut splits: Vec<Vec<&[u8]>> = [usize::MAX, 1, 2, 3, 7, 16, 61].into_iter().map(chunks).collect();
+    let step = (input.len() / 400).max(1);
+    for (index, turn) in turns.iter().enumerate() {
+        splits.extend((1..turn.len()).step_by(step).map(|at| {
+            let mut pieces = turns.clone();
+            pieces.splice(index..=index, [&turn[..at], &turn[at..]]);
+            pieces
+        }));
+    }
+    splits
+}
+
+/// Runs the conversation in every split and demands the same record.
+pub fn in_every_split(input: impl AsRef<[u8]>, end: bool, start: impl Fn() -> Box<dyn Side>) -> Record {
+    let input = input.as_ref();
+    let mut first: Option<Record> = None;
+    for pieces in every_split(input) {
+        let cuts: Vec<usize> = pieces.iter().map(|piece| piece.len()).take(6).collect();
+        let record = converse(start().as_mut(), pieces, end);
+        match &first {
+            None => first = Some(record),
+            Some(whole) => assert_eq!(&record, whole, "cut into {cuts:?}…"),
+        }
+    }
+    first.unwrap()
+}
+
+/// Joins chunks of one body to one event.
+pub fn note(events: &mut Vec<String>, event: String) {
+    if let (Some(piece), Some(last)) = (event.strip_prefix("Chunk "), events.last_mut())
+        && last.starts_with("Chunk ")
+    {
+        last.push_str(piece);
+        return;
+    }
+    events.push(event);
+}
+
+pub fn ok(text: &str) -> Status<'_> {
+    Status::new(Condition::Ok, Text::first_line(text))
+}
+
+pub fn no(text: &str) -> Status<'_> {
+    Status::new(Condition::No, Text::first_line(text))
+}
+
+/// A configuration without delays.
+pub fn config() -> Arc<Config> {
+    let mut waits = Waits::default();
+    waits.delay = std::time::Duration::ZERO;
+    Arc::new(Config::default().waits(waits))
+}
+
+pub fn describe_client(event: client::Event<'_>) -> String {
+    match event {
+        client::Event::BodyChunk(chunk) => format!("Chunk {}", String::from_utf8_lossy(chunk)),
+        other => format!("{other:?}"),
+    }
+}
+
+type ClientCommands<C> = Box<dyn FnMut(&mut Client<C>, &mut SendBuffer, &[String])>;
+
+/// A client and what its application says when nothing more happens.
+pub struct ClientSide<C: Channel> {
+    pub client: Client<C>,
+    pub commands: ClientCommands<C>,
+}
+
+impl<C: Channel> Side for ClientSide<C> {
+    fn pull(
+        &mut self,
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+        events: &mut Vec<String>,
+    ) -> Result<bool, Error> {
+        match self.client.next_event(rx, tx)? {
+            Some(event) => note(events, describe_client(event)),
+            None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn quiet(&mut self, tx: &mut SendBuffer, events: &[String]) {
+        (self.commands)(&mut self.client, tx, events);
+    }
+}
+
+/// A client under TLS that says each of these in turn, once the event that it waits for was seen so many times.
+pub fn client(
+    config: Arc<Config>,
+    mut commands: impl FnMut(&mut Client<Secure>, &mut SendBuffer, &[String]) + 'static,
+) -> Box<dyn Side> {
+    let client = Client::<Secure>::new(config, Secure::trusted_local());
+    Box::new(ClientSide {
+        client,
+        commands: Box::new(move |client, tx, events| commands(client, tx, events)),
+    })
+}
+
+pub fn cleartext_client(
+    config: Arc<Config>,
+    mut commands: impl FnMut(&mut Client<Cleartext>, &mut SendBuffer, &[String]) + 'static,
+) -> Box<dyn Side> {
+    let client = Client::<Cleartext>::new(config);
+    Box::new(ClientSide {
+        client,
+        commands: Box::new(move |client, tx, events| commands(client, tx, events)),
+    })
+}
+
+type Answers<C> = Box<dyn for<'i> FnMut(server::Event<'i, C>, &mut Server<C>, &mut SendBuffer)>;
+
+/// A server and how its application answers.
+pub struct ServerSide<C: Channel> {
+    pub server: Server<C>,
+    pub answer: Answers<C>,
+}
+
+impl<C: Channel> Side for ServerSide<C> {
+    fn pull(
+        &mut self,
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+        events: &mut Vec<String>,
+    ) -> Result<bool, Error> {
+        let Some(event) = self.server.next_event(rx, tx)? else { return Ok(false) };
+        note(
+            events,
+            match &event {
+                server::Event::AppendChunk(chunk) => format!("Chunk {}", String::from_utf8_lossy(chunk)),
+                server::Event::Command(_, command) => format!("Command {command:?}"),
+                server::Event::AppendEnd(_) => "AppendEnd".into(),
+                server::Event::Idle(_) => "Idle".into(),
+                server::Event::Auth(_) => "Auth".into(),
+                server::Event::StartTls(_) => "StartTls".into(),
+                other => format!("{other:?}"),
+            },
+        );
+        (self.answer)(event, &mut self.server, tx);
+        Ok(true)
+    }
+}
