@@ -82,6 +82,7 @@ impl Unstuffing {
     }
 
     /// Looks at the beginning of `input`. The caller gives up what the piece speaks of and asks again with the rest.
+    #[inline]
     pub fn next_piece(&mut self, input: &[u8]) -> Piece {
         let mut skip = 0;
         if self.position == Position::Start && input.first() == Some(&b'.') {
@@ -124,7 +125,8 @@ impl Unstuffing {
         }
         let mut at = 1;
         while let Some(candidate) = find_suspicious(input, at) {
-            if self.stops(input, candidate) {
+            // Where every LF has its CR, each candidate is a stop.
+            if self.bare == BareNewline::Reject || self.begins_line(input, candidate) {
                 return candidate;
             }
             at = candidate + 1;
@@ -132,18 +134,14 @@ impl Unstuffing {
         input.len()
     }
 
-    /// Whether the scan must stop before this octet, which has a predecessor in the input.
-    fn stops(&self, input: &[u8], at: usize) -> bool {
-        let (Some(&before), Some(&octet)) = (input.get(at - 1), input.get(at)) else { return false };
-        if self.bare == BareNewline::Reject && is_forbidden(before, octet) {
-            return true;
-        }
-        let behind_crlf = before == b'\n'
-            && match at.checked_sub(2) {
-                Some(earlier) => input.get(earlier) == Some(&b'\r'),
-                None => self.position == Position::Cr,
-            };
-        octet == b'.' && behind_crlf
+    /// Whether CRLF stands before this octet and it is a dot; its predecessor is in the input.
+    fn begins_line(&self, input: &[u8], at: usize) -> bool {
+        let crlf = match input.get(..at) {
+            Some([.., b'\r', b'\n']) => true,
+            Some([b'\n']) => self.position == Position::Cr,
+            _ => false,
+        };
+        crlf && input.get(at) == Some(&b'.')
     }
 
     /// Where the reader is once it has passed `content`.
@@ -167,53 +165,59 @@ const fn is_suspicious(before: u8, octet: u8) -> bool {
     is_forbidden(before, octet) | ((before == b'\n') & (octet == b'.'))
 }
 
-/// The octets that are looked at together, at least. A multiple of a vector register.
-const BLOCK: usize = 16;
-/// And at most.
-const BLOCK_MAX: usize = 1024;
+/// The octets that are looked at together.
+const BLOCK: usize = 64;
+/// The octets that are looked at one by one before the blocks begin: dense dots cost little then.
+const HEAD: usize = 8;
 
 /// The first place from `at` on, which is not 0, that needs a closer look.
-///
-/// Blocks are looked at without branches, which compilers turn into vector instructions. They grow as long as nothing
-/// is found, so that dense dots cost little and plain text next to nothing.
-fn find_suspicious(input: &[u8], mut at: usize) -> Option<usize> {
-    let mut block = BLOCK;
-    loop {
-        match (input.get(at - 1..at - 1 + block), input.get(at..at + block)) {
-            (Some(before), Some(octets)) => {
-                if !any_suspicious(before, octets) {
-                    at += block;
-                    block = (block * 2).min(BLOCK_MAX);
-                } else if block > BLOCK {
-                    block = BLOCK;
-                } else {
-                    return one_by_one(input, at);
-                }
-            }
-            _ if block > BLOCK => block = BLOCK,
-            _ => return one_by_one(input, at),
+#[inline]
+fn find_suspicious(input: &[u8], at: usize) -> Option<usize> {
+    let head = input.get(at - 1..)?;
+    let pairs = head.iter().zip(head.iter().skip(1)).take(HEAD);
+    for (n, (&before, &octet)) in pairs.enumerate() {
+        if is_suspicious(before, octet) {
+            return Some(at + n);
         }
     }
+    find_in_blocks(input, at + HEAD)
 }
 
-fn any_suspicious(before: &[u8], octets: &[u8]) -> bool {
-    let (before, _) = before.as_chunks::<BLOCK>();
-    let (octets, _) = octets.as_chunks::<BLOCK>();
-    let mut found = [false; BLOCK];
+/// Looks at blocks without branches, which compilers turn into vector instructions, and closer only where one holds
+/// something.
+fn find_in_blocks(input: &[u8], at: usize) -> Option<usize> {
+    let (before, _) = input.get(at - 1..input.len() - 1)?.as_chunks::<BLOCK>();
+    let (octets, _) = input.get(at..)?.as_chunks::<BLOCK>();
+    let mut at = at;
     for (before, octets) in before.iter().zip(octets) {
-        for ((found, &before), &octet) in found.iter_mut().zip(before).zip(octets) {
-            *found |= is_suspicious(before, octet);
+        if is_block_suspicious(before, octets)
+            && let found @ Some(_) = one_by_one(input, at, at + BLOCK)
+        {
+            return found;
         }
+        at += BLOCK;
     }
-    found.iter().any(|&found| found)
+    one_by_one(input, at, input.len())
 }
 
-fn one_by_one(input: &[u8], at: usize) -> Option<usize> {
-    let pairs = input.get(at - 1..)?.windows(2);
-    pairs
-        .enumerate()
-        .find(|(_, pair)| matches!(pair, [before, octet] if is_suspicious(*before, *octet)))
-        .map(|(found, _)| at + found)
+fn is_block_suspicious(before: &[u8; BLOCK], octets: &[u8; BLOCK]) -> bool {
+    let mut found = 0;
+    for (&before, &octet) in before.iter().zip(octets) {
+        found |= u8::from(is_suspicious(before, octet));
+    }
+    found != 0
+}
+
+#[inline]
+fn one_by_one(input: &[u8], from: usize, to: usize) -> Option<usize> {
+    let mut before = *input.get(from.checked_sub(1)?)?;
+    for (n, &octet) in input.get(from..to)?.iter().enumerate() {
+        if is_suspicious(before, octet) {
+            return Some(from + n);
+        }
+        before = octet;
+    }
+    None
 }
 
 /// What is to be done with line ends of a message that are not CRLF, before it is sent.
@@ -350,7 +354,13 @@ mod tests {
             }
         }
         // An unfinished end is not content yet.
-        let held = if seen.ends_with(b"\r\n.\r") { 2 } else if seen.ends_with(b"\r\n.") { 1 } else { 0 };
+        let held = if seen.ends_with(b"\r\n.\r") {
+            2
+        } else if seen.ends_with(b"\r\n.") {
+            1
+        } else {
+            0
+        };
         read.content = plain(&seen[2..seen.len() - held]);
         read
     }
@@ -456,8 +466,20 @@ mod tests {
     #[test]
     fn what_is_no_end_of_data_ends_nothing() {
         for fake in [
-            "\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r.\r\n", "\r\n\0.\r\n", "\r\r\n.\r\r\n", "\r\n.\r\r\n",
-            "\n\r.\r\n", "\r\n. \r\n", "\r\n..\r\n", "\r\n.\u{b}\r\n", "\n\n.\r\n", "\r\n.\r",
+            "\n.\n",
+            "\n.\r\n",
+            "\r\n.\n",
+            "\r.\r",
+            "\r.\r\n",
+            "\r\n\0.\r\n",
+            "\r\r\n.\r\r\n",
+            "\r\n.\r\r\n",
+            "\n\r.\r\n",
+            "\r\n. \r\n",
+            "\r\n..\r\n",
+            "\r\n.\u{b}\r\n",
+            "\n\n.\r\n",
+            "\r\n.\r",
         ] {
             for bare in [BareNewline::Reject, BareNewline::Accept] {
                 let input = alloc::format!("line{fake}MAIL FROM:<e@e>\r\n");
@@ -500,7 +522,11 @@ mod tests {
             let lines = normalized(message);
             let data = stuffed(&[message], LineEndings::Normalize).unwrap();
             let back = read(&[&data], BareNewline::Reject);
-            assert_eq!(back, Read { content: lines.clone(), forbidden: None, end: Some(data.len()) }, "{message:?}");
+            assert_eq!(
+                back,
+                Read { content: lines.clone(), forbidden: None, end: Some(data.len()) },
+                "{message:?}"
+            );
             let mut ended = message.to_vec();
             if !ended.is_empty() && !ended.ends_with(b"\r\n") {
                 ended.extend(b"\r\n");
@@ -512,7 +538,11 @@ mod tests {
             }
             for split in 1..message.len() {
                 let (head, tail) = message.split_at(split);
-                assert_eq!(stuffed(&[head, tail], LineEndings::Normalize), Ok(data.clone()), "{message:?} at {split}");
+                assert_eq!(
+                    stuffed(&[head, tail], LineEndings::Normalize),
+                    Ok(data.clone()),
+                    "{message:?} at {split}"
+                );
             }
         });
     }

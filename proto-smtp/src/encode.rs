@@ -66,7 +66,7 @@ fn number(value: u64, tx: &mut SendBuffer) {
     tx.put(ascii::digits(value, &mut [0; 20]));
 }
 
-fn mail(mail: &Mail<'_>, tx: &mut SendBuffer) {
+pub(crate) fn mail(mail: &Mail<'_>, tx: &mut SendBuffer) {
     tx.put(b"MAIL FROM:<");
     tx.put(mail.from.as_str().as_bytes());
     tx.put(b">");
@@ -97,7 +97,7 @@ fn mail(mail: &Mail<'_>, tx: &mut SendBuffer) {
     tx.put(b"\r\n");
 }
 
-fn rcpt(rcpt: &Rcpt<'_>, tx: &mut SendBuffer) {
+pub(crate) fn rcpt(rcpt: &Rcpt<'_>, tx: &mut SendBuffer) {
     tx.put(b"RCPT TO:<");
     tx.put(rcpt.to.as_str().as_bytes());
     tx.put(b">");
@@ -116,8 +116,7 @@ fn rcpt(rcpt: &Rcpt<'_>, tx: &mut SendBuffer) {
 }
 
 fn notify(value: Notify, tx: &mut SendBuffer) {
-    let reasons =
-        [(Notify::SUCCESS, "SUCCESS"), (Notify::FAILURE, "FAILURE"), (Notify::DELAY, "DELAY")];
+    let reasons = [(Notify::SUCCESS, "SUCCESS"), (Notify::FAILURE, "FAILURE"), (Notify::DELAY, "DELAY")];
     let mut separator: &[u8] = b"";
     for (reason, name) in reasons {
         if value.contains(reason) {
@@ -268,7 +267,8 @@ mod tests {
     fn whatever_the_text_it_stays_one_reply() {
         let all: String = (0..=0x1ff_u32).filter_map(char::from_u32).collect();
         for text in ["", "\n", "a\nb", "a\r\n250 b\r\n", "x\0y", &all, &"long ".repeat(500)] {
-            let reply = written(&Response::new(Code::FAILED, text).with_enhanced(EnhancedCode::fixed(5, 0, 0)));
+            let reply =
+                written(&Response::new(Code::FAILED, text).with_enhanced(EnhancedCode::fixed(5, 0, 0)));
             let read = parse::reply(reply.as_bytes()).unwrap();
             assert_eq!(read.code(), Code::FAILED);
             assert!(reply.split("\r\n").all(|line| line.len() <= 510 && !line.contains(['\r', '\n', '\0'])));

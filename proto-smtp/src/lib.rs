@@ -8,14 +8,16 @@ extern crate alloc;
 extern crate std;
 
 mod ascii;
+pub mod client;
+mod config;
 pub mod data;
 pub mod encode;
+mod line;
 pub mod parse;
+pub mod server;
+pub mod state;
 pub mod types;
 
-/// Server.
-pub mod server {
-    /// Reply.
-    #[derive(Debug)]
-    pub struct Reply;
-}
+pub use config::{
+    Config, Dialect, EarlyTalker, InitialResponse, MixedCodes, Pipelining, UnknownParameters, Waits,
+};

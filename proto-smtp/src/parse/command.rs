@@ -149,7 +149,8 @@ fn auth<'i>(line: &'i [u8], rest: &'i [u8]) -> Result<Command<'i>, SyntaxError> 
         return Err(fault(line, b"", Why::MissingArgument));
     }
     // sasl-mech: 1*20( ALPHA / DIGIT / "-" / "_" ) (RFC 4422 §3.1)
-    let good = name.len() <= 20 && name.iter().all(|&octet| ascii::is(octet, ascii::ALNUM) || b"-_".contains(&octet));
+    let good = name.len() <= 20
+        && name.iter().all(|&octet| ascii::is(octet, ascii::ALNUM) || b"-_".contains(&octet));
     match core::str::from_utf8(name) {
         Ok(mechanism) if good => Ok(Command::Auth { mechanism, initial: words.next() }),
         _ => Err(fault(line, rest, Why::Mechanism)),
@@ -236,7 +237,8 @@ mod tests {
 
     #[test]
     fn rcpt_is_read_with_all_its_parameters() {
-        let rcpt = read_rcpt("RCPT TO:<b@example.com> NOTIFY=success,Failure ORCPT=rfc822;b+2Bx@example.com RRVS=x");
+        let rcpt =
+            read_rcpt("RCPT TO:<b@example.com> NOTIFY=success,Failure ORCPT=rfc822;b+2Bx@example.com RRVS=x");
         assert_eq!(rcpt.to.as_str(), "b@example.com");
         assert_eq!(rcpt.notify, Some(Notify::SUCCESS.with(Notify::FAILURE)));
         assert_eq!(rcpt.original.as_ref().unwrap().address().decode(), b"b+x@example.com");
@@ -315,7 +317,10 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_kept() {
-        assert_eq!(command(b"XCLIENT NAME=x y"), Ok(Command::Other { verb: "XCLIENT", argument: "NAME=x y" }));
+        assert_eq!(
+            command(b"XCLIENT NAME=x y"),
+            Ok(Command::Other { verb: "XCLIENT", argument: "NAME=x y" })
+        );
         assert_eq!(command(b"MAILFROM:<a@b>"), Ok(Command::Other { verb: "MAILFROM:<a@b>", argument: "" }));
         assert_eq!(command(b""), Ok(Command::Other { verb: "", argument: "" }));
         assert_eq!(command(b" STARTTLS"), Ok(Command::Other { verb: "", argument: "STARTTLS" }));

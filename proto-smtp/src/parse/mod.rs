@@ -11,7 +11,7 @@ mod reply;
 
 pub use command::command;
 pub(crate) use command::{arguments, split_verb};
-pub use fault::{SyntaxError, Why};
 pub(crate) use fault::{Fault, Parsed, finish};
+pub use fault::{SyntaxError, Why};
 pub use reply::reply;
 pub(crate) use reply::{LineHead, framed, line_head};

@@ -128,10 +128,7 @@ pub(super) fn rcpt_parameters<'i>(input: &'i [u8], rcpt: &mut Rcpt<'i>) -> Parse
     Ok((b"", ()))
 }
 
-fn extra<'i>(
-    input: &'i [u8],
-    known: &'static [&'static str],
-) -> Result<Extra<'i>, nom::Err<Fault<'i>>> {
+fn extra<'i>(input: &'i [u8], known: &'static [&'static str]) -> Result<Extra<'i>, nom::Err<Fault<'i>>> {
     match ascii::printable(input) {
         Some(text) => Ok(Extra::checked(text, known)),
         None => Err(nom::Err::Error(Fault { rest: input, why: Why::Encoding })),

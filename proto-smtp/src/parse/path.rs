@@ -115,9 +115,9 @@ fn local_part(input: &[u8]) -> Parsed<'_, ()> {
 /// `Dot-string = Atom *("." Atom)`
 fn dot_string(mut input: &[u8]) -> Parsed<'_, ()> {
     loop {
-        let (rest, _) = take_while1(|octet| ascii::is(octet, ascii::ATEXT))
-            .parse(input)
-            .map_err(|error: nom::Err<Fault<'_>>| error.map(|fault| Fault { why: Why::LocalPart, ..fault }))?;
+        let (rest, _) = take_while1(|octet| ascii::is(octet, ascii::ATEXT)).parse(input).map_err(
+            |error: nom::Err<Fault<'_>>| error.map(|fault| Fault { why: Why::LocalPart, ..fault }),
+        )?;
         match rest.strip_prefix(b".") {
             Some(rest) => input = rest,
             None => return Ok((rest, ())),
@@ -145,7 +145,9 @@ pub(crate) fn domain(input: &[u8]) -> Parsed<'_, ()> {
     if input.len() - rest.len() > DOMAIN {
         return Fault::at(input, Why::DomainTooLong);
     }
-    if !input.is_ascii() && ascii::printable(input.get(..input.len() - rest.len()).unwrap_or_default()).is_none() {
+    if !input.is_ascii()
+        && ascii::printable(input.get(..input.len() - rest.len()).unwrap_or_default()).is_none()
+    {
         return Fault::at(input, Why::Encoding);
     }
     Ok((rest, ()))
@@ -194,7 +196,6 @@ fn check_literal(content: &[u8]) -> Result<(), ()> {
         }
     }
 }
-
 
 impl<'i> nom::error::FromExternalError<&'i [u8], ()> for Fault<'i> {
     fn from_external_error(rest: &'i [u8], _: nom::error::ErrorKind, (): ()) -> Self {

@@ -98,7 +98,17 @@ mod tests {
     #[test]
     fn what_is_no_reply_is_refused() {
         let why = |octets: &'static [u8]| reply(octets).unwrap_err().why;
-        for bad in ["2x0 a\r\n", "25\r\n", "600 a\r\n", "150 a\r\n", "* OK\r\n", "\r\n", "", "2500 a\r\n", "-250 a\r\n"] {
+        for bad in [
+            "2x0 a\r\n",
+            "25\r\n",
+            "600 a\r\n",
+            "150 a\r\n",
+            "* OK\r\n",
+            "\r\n",
+            "",
+            "2500 a\r\n",
+            "-250 a\r\n",
+        ] {
             assert_eq!(why(bad.as_bytes()), Why::Code, "{bad}");
         }
         assert_eq!(why(b"250-a\r\n550 b\r\n"), Why::MixedCodes);

@@ -124,8 +124,29 @@ mod tests {
     fn what_is_no_domain_is_refused() {
         let long = alloc::format!("{}.example", "a".repeat(250));
         for bad in [
-            "", ".", "a.", ".a", "a..b", "-a.b", "a-.b", "a b", "a\r\nb", "a\0", "a\n", "[", "[]", "[1.2.3]",
-            "[1.2.3.4", "[IPv6:xyz]", "[IPv6:]", "[a b:c]", "a@b", "a>b", "a[b]", &long, "a\u{85}b",
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "-a.b",
+            "a-.b",
+            "a b",
+            "a\r\nb",
+            "a\0",
+            "a\n",
+            "[",
+            "[]",
+            "[1.2.3]",
+            "[1.2.3.4",
+            "[IPv6:xyz]",
+            "[IPv6:]",
+            "[a b:c]",
+            "a@b",
+            "a>b",
+            "a[b]",
+            &long,
+            "a\u{85}b",
         ] {
             assert!(Domain::parse(bad).is_err(), "{bad:?}");
         }

@@ -290,17 +290,15 @@ mod tests {
         assert!(!extensions.contains(Extension::StartTls));
         assert!(extensions.contains(Extension::Pipelining));
         assert_eq!(extensions.size_limit(), Some(1000));
-        assert_eq!(
-            extensions.mechanisms(),
-            Mechanisms::NONE.with(Mechanism::Plain).with(Mechanism::Login)
-        );
+        assert_eq!(extensions.mechanisms(), Mechanisms::NONE.with(Mechanism::Plain).with(Mechanism::Login));
         assert_eq!(extensions.keywords().count(), 5);
         assert!(extensions.keywords().any(|(keyword, _)| keyword == b"XSTARTTLS"));
     }
 
     #[test]
     fn no_size_is_no_limit() {
-        for lines in [&b"250-x\r\n250 SIZE\r\n"[..], b"250-x\r\n250 SIZE 0\r\n", b"250-x\r\n250 SIZE abc\r\n"] {
+        for lines in [&b"250-x\r\n250 SIZE\r\n"[..], b"250-x\r\n250 SIZE 0\r\n", b"250-x\r\n250 SIZE abc\r\n"]
+        {
             let extensions = Extensions::read(lines);
             assert!(extensions.contains(Extension::Size));
             assert_eq!(extensions.size_limit(), None);
@@ -314,7 +312,10 @@ mod tests {
             assert!(set.contains(extension));
             assert_eq!(set.iter().collect::<alloc::vec::Vec<_>>(), [extension]);
             assert_eq!(set.without(extension), ExtensionSet::NONE);
-            assert_eq!(Extension::from_keyword(extension.keyword().to_lowercase().as_bytes()), Some(extension));
+            assert_eq!(
+                Extension::from_keyword(extension.keyword().to_lowercase().as_bytes()),
+                Some(extension)
+            );
         }
     }
 }

@@ -188,7 +188,9 @@ mod tests {
 
     #[test]
     fn no_control_character_hides_in_xtext() {
-        for bad in ["", "a b", "a=b", "a+", "a+4", "a+4g", "a+0D+0A", "x+00", "+7F", "a\r", "a+0a", "é", "+2b"] {
+        for bad in
+            ["", "a b", "a=b", "a+", "a+4", "a+4g", "a+0D+0A", "x+00", "+7F", "a\r", "a+0a", "é", "+2b"]
+        {
             assert!(Xtext::parse(bad).is_err(), "{bad:?}");
         }
         for bad in ["x\r\nRSET", "x\0", ""] {
@@ -204,9 +206,14 @@ mod tests {
         assert_eq!(extra.find("x-foo"), Some(Some("bar")));
         assert_eq!(extra.find("conperm"), Some(None));
         assert_eq!(extra.iter().count(), 2);
-        for (keyword, value) in
-            [("", None), ("-A", None), ("A B", None), ("A", Some("x y")), ("A", Some("x\r\nRSET")), ("size", Some("1"))]
-        {
+        for (keyword, value) in [
+            ("", None),
+            ("-A", None),
+            ("A B", None),
+            ("A", Some("x y")),
+            ("A", Some("x\r\nRSET")),
+            ("size", Some("1")),
+        ] {
             assert!(extra.push(keyword, value).is_err(), "{keyword} {value:?}");
         }
         assert_eq!(extra.iter().count(), 2);

@@ -205,14 +205,18 @@ mod tests {
 
     #[test]
     fn enhanced_codes_have_their_full_range() {
-        for (text, expected) in
-            [("5.7.509", (5, 7, 509)), ("2.0.0", (2, 0, 0)), ("4.999.999", (4, 999, 999)), ("5.7.1 no", (5, 7, 1))]
-        {
+        for (text, expected) in [
+            ("5.7.509", (5, 7, 509)),
+            ("2.0.0", (2, 0, 0)),
+            ("4.999.999", (4, 999, 999)),
+            ("5.7.1 no", (5, 7, 1)),
+        ] {
             let (code, len) = EnhancedCode::read(text.as_bytes()).unwrap();
             assert_eq!((code.class(), code.subject(), code.detail()), expected);
             assert_eq!(code.to_string(), text[..len]);
         }
-        for bad in ["", "5", "5.", "5.7", "5.7.", "3.1.1", "5.1000.1", "5.1.1000", "5.1.1x", "5..1", "55.1.1"] {
+        for bad in ["", "5", "5.", "5.7", "5.7.", "3.1.1", "5.1000.1", "5.1.1000", "5.1.1x", "5..1", "55.1.1"]
+        {
             assert_eq!(EnhancedCode::read(bad.as_bytes()), None, "{bad}");
         }
     }

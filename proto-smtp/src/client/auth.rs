@@ -1,0 +1,149 @@
+//! AUTH (RFC 4954): the exchange of lines around a SASL mechanism.
+//!
+//! This file knows `334`, base64, `*` and when an initial response fits. What the messages say is the mechanism's part.
+
+use alloc::string::String;
+
+use proto_core::sasl;
+use proto_core::{Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, Secure, SendBuffer};
+
+use super::Client;
+use super::core::{Authentication, Cancelled, Core, State};
+use super::event::{Kind, Step};
+use crate::config::InitialResponse;
+use crate::line::ReplyFrame;
+use crate::types::{Code, Command};
+
+/// The longest command line with an initial response (RFC 4954 §4).
+const LINE: usize = 512;
+
+impl Client<Secure> {
+    /// Authenticates. [`Event::Auth`](super::Event::Auth) says how it ended.
+    ///
+    /// Choose the mechanism with [`Mechanisms::choose`](proto_core::Mechanisms::choose) of
+    /// [`extensions`](Client::extensions)`().mechanisms()`.
+    ///
+    /// # Errors
+    /// [`WrongMechanism`](Misuse::WrongMechanism) if the server does not offer the mechanism, the settings do not
+    /// allow it, or it cannot prove these credentials; [`WrongState`](Misuse::WrongState) if a reply is outstanding.
+    /// Nothing was written then.
+    pub fn authenticate(
+        &mut self,
+        mechanism: Mechanism,
+        credentials: Credentials,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.core.authenticate(mechanism, credentials, tx)
+    }
+}
+
+impl Client<Cleartext> {
+    /// Authenticates where anyone on the way can read it. There is hardly ever a reason.
+    ///
+    /// # Errors
+    /// As [`authenticate`](Client::authenticate).
+    pub fn danger_cleartext_authenticate(
+        &mut self,
+        mechanism: Mechanism,
+        credentials: Credentials,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.core.authenticate(mechanism, credentials, tx)
+    }
+}
+
+impl Core {
+    fn authenticate(
+        &mut self,
+        mechanism: Mechanism,
+        credentials: Credentials,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.check_alone()?;
+        let offered = self.extensions.mechanisms().contains(mechanism);
+        if !offered || !self.config.mechanisms.contains(mechanism) {
+            return Err(Misuse::WrongMechanism.into());
+        }
+        let mut exchange = sasl::client(mechanism, credentials).ok_or(Misuse::WrongMechanism)?;
+        let mut held = exchange.initial().map_err(|_| Misuse::WrongMechanism)?;
+        let line = held.as_ref().map(|message| sasl::encode(message.expose()));
+        let initial = line.as_ref().map(|line| match line.expose().as_slice() {
+            b"" => b"=",
+            line => line,
+        });
+        let fits = |line: &&[u8]| "AUTH ".len() + mechanism.name().len() + 1 + line.len() + 2 <= LINE;
+        let initial = initial.filter(fits).filter(|_| self.config.initial_response == InitialResponse::Short);
+        if initial.is_some() {
+            held = None;
+        }
+        self.auth_failure = None;
+        self.command(&Command::Auth { mechanism: mechanism.name(), initial }, Step::Auth, tx);
+        self.state = State::Auth(Authentication { exchange, held, cancelled: Cancelled::No });
+        Ok(())
+    }
+
+    /// `334`: the server's next message.
+    pub(super) fn challenge(
+        &mut self,
+        frame: ReplyFrame,
+        octets: &[u8],
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        let State::Auth(authentication) = &mut self.state else {
+            return Err(self.fail(PeerError::UnexpectedReply.into()));
+        };
+        if authentication.cancelled == Cancelled::Yes {
+            return Err(self.fail(PeerError::UnexpectedReply.into()));
+        }
+        let line = octets.get(..frame.len).unwrap_or_default().trim_ascii_end();
+        // "334" alone is an empty challenge, as Gmail sends it.
+        let text = line.get(4..).unwrap_or_default();
+        let answer = match sasl::decode(text) {
+            Ok(challenge) => match authentication.held.take() {
+                Some(first) => Ok(first),
+                None => authentication.exchange.step(challenge.expose()),
+            },
+            // A prompt that is not base64 does no harm where the first message waits for any prompt.
+            Err(_) if authentication.held.is_some() => Ok(authentication
+                .held
+                .take()
+                .unwrap_or_else(|| proto_core::Secret::new(alloc::vec::Vec::new()))),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(message) => tx.put_secret(sasl::encode(message.expose()).expose()),
+            Err(_) => {
+                authentication.cancelled = Cancelled::Yes;
+                tx.put(b"*");
+            }
+        }
+        tx.put(b"\r\n");
+        self.expect_again(tx);
+        Ok(())
+    }
+
+    /// 2yz: believed only if the mechanism has run to its end.
+    pub(super) fn authenticated(&mut self, code: Code) -> Result<Kind, Error> {
+        let State::Auth(authentication) = core::mem::replace(&mut self.state, State::Session) else {
+            return Err(self.fail(PeerError::UnexpectedReply.into()));
+        };
+        let done = authentication.exchange.is_done()
+            && authentication.held.is_none()
+            && authentication.cancelled == Cancelled::No;
+        if !done || code != Code::AUTHENTICATED {
+            return Err(self.fail(PeerError::AuthenticationNotFinished.into()));
+        }
+        Ok(Kind::AuthAccepted)
+    }
+
+    pub(super) fn authentication_refused(&mut self) -> Kind {
+        match core::mem::replace(&mut self.state, State::Session) {
+            State::Auth(Authentication { cancelled: Cancelled::Yes, .. }) => Kind::AuthCancelled,
+            State::Auth(authentication) => {
+                self.auth_failure = authentication.exchange.failure().map(String::from);
+                Kind::AuthRejected
+            }
+            _ => Kind::AuthRejected,
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! The heart of the client, which knows no channel type: what is outstanding, and what each reply means.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use proto_core::sasl::Exchange;
+use proto_core::{Error, PeerError, RecvBuffer, Secret, SendBuffer, Wait, WaitFor};
+
+use super::event::{Kind, Step};
+use crate::config::{Config, Dialect};
+use crate::data::Stuffing;
+use crate::encode;
+use crate::line::{ReplyFault, ReplyFrame, ReplyFramer};
+use crate::types::{ChunkEnd, ClientName, Code, Command, Extensions, Severity};
+
+/// What the client is doing.
+#[derive(Debug)]
+pub(super) enum State {
+    /// EHLO is to be written as soon as there is a buffer for it.
+    HelloDue,
+    /// Commands may be given, so far as the outstanding ones allow.
+    Session,
+    /// SASL messages travel.
+    Auth(Authentication),
+    /// The message may be written.
+    Data(Stuffing),
+    /// A chunk of BDAT may be written.
+    Chunk { left: u64, end: ChunkEnd },
+    /// It ended in order.
+    Closed,
+    /// It ended badly.
+    Failed(Error),
+}
+
+/// An authentication on its way.
+#[derive(Debug)]
+pub(super) struct Authentication {
+    pub(super) exchange: Box<dyn Exchange>,
+    /// The first message, where it could not go with the command.
+    pub(super) held: Option<Secret<Vec<u8>>>,
+    /// Whether the client has given up.
+    pub(super) cancelled: Cancelled,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cancelled {
+    No,
+    Yes,
+}
+
+/// A command whose reply has not come.
+#[derive(Debug, Clone, Copy)]
+struct Outstanding {
+    step: Step,
+    /// Its last octet is sent when so many were sent in all.
+    sent_at: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) config: Arc<Config>,
+    pub(super) secure: bool,
+    pub(super) state: State,
+    outstanding: VecDeque<Outstanding>,
+    framer: ReplyFramer,
+    pub(super) extensions: Extensions<'static>,
+    /// HELO was said in place of EHLO.
+    fallback: bool,
+    /// How many RCPT were given since MAIL.
+    pub(super) recipients: usize,
+    /// Which of them were accepted: each has a reply behind the message in LMTP.
+    accepted: Vec<usize>,
+    /// MAIL was accepted and its transaction is not over.
+    pub(super) open: bool,
+    pub(super) utf8: bool,
+    pub(super) auth_failure: Option<String>,
+    generation: u32,
+    given_up: usize,
+}
+
+impl Core {
+    /// A client that waits for the greeting.
+    pub(super) fn new(config: Arc<Config>, secure: bool) -> Self {
+        let mut core = Self::secured(config);
+        core.secure = secure;
+        core.state = State::Session;
+        core.outstanding.push_back(Outstanding { step: Step::Greeting, sent_at: 0 });
+        core
+    }
+
+    /// A client behind STARTTLS: nobody greets again, and nothing is known.
+    pub(super) fn secured(config: Arc<Config>) -> Self {
+        Self {
+            config,
+            secure: true,
+            state: State::HelloDue,
+            outstanding: VecDeque::new(),
+            framer: ReplyFramer::default(),
+            extensions: Extensions::default(),
+            fallback: false,
+            recipients: 0,
+            accepted: Vec::new(),
+            open: false,
+            utf8: false,
+            auth_failure: None,
+            generation: 0,
+            given_up: 0,
+        }
+    }
+
+    /// The next reply that the application must know, with its length at the beginning of `rx`.
+    pub(super) fn advance(
+        &mut self,
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<(Kind, ReplyFrame)>, Error> {
+        rx.consume(core::mem::take(&mut self.given_up));
+        loop {
+            match self.state {
+                State::Failed(error) => return Err(error),
+                State::Closed => return Ok(None),
+                State::HelloDue => self.hello(tx),
+                _ => {}
+            }
+            let found =
+                self.framer.find(rx, &self.config.limits, self.config.bare_newline, self.config.mixed_codes);
+            let frame = match found {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return self.end_of_input(rx),
+                Err(fault) => return Err(self.unreadable(fault, rx.bytes())),
+            };
+            self.generation = self.generation.wrapping_add(1);
+            match self.answer(frame, rx, tx)? {
+                Some(kind) => {
+                    self.given_up = frame.len;
+                    return Ok(Some((kind, frame)));
+                }
+                None => rx.consume(frame.len),
+            }
+        }
+    }
+
+    fn end_of_input(&mut self, rx: &RecvBuffer) -> Result<Option<(Kind, ReplyFrame)>, Error> {
+        if !rx.is_closed() {
+            return Ok(None);
+        }
+        let waits_for = self.outstanding.front().map(|outstanding| outstanding.step);
+        let in_order = matches!(waits_for, None | Some(Step::Quit))
+            && matches!(self.state, State::Session)
+            && rx.is_empty();
+        if in_order {
+            self.state = State::Closed;
+            return Ok(Some((Kind::Gone, ReplyFrame { code: Code::CLOSING, len: 0 })));
+        }
+        Err(self.fail(PeerError::UnexpectedEnd.into()))
+    }
+
+    fn unreadable(&mut self, fault: ReplyFault, octets: &[u8]) -> Error {
+        let first = self.outstanding.front().is_some_and(|outstanding| outstanding.step == Step::Greeting);
+        let error = match fault {
+            ReplyFault::Limit(limit) => limit.into(),
+            // A TLS record: alert or handshake, version 3.x.
+            ReplyFault::Peer(_) if first && matches!(octets, [0x15 | 0x16, 3, ..]) => {
+                PeerError::TlsInCleartext.into()
+            }
+            ReplyFault::Peer(PeerError::Malformed) if first => PeerError::NotAGreeting.into(),
+            ReplyFault::Peer(error) => error.into(),
+        };
+        self.fail(error)
+    }
+
+    /// Ends the session with an error.
+    pub(super) fn fail(&mut self, error: Error) -> Error {
+        self.state = State::Failed(error);
+        error
+    }
+
+    /// What a reply means. `None`: nothing that the application must know.
+    fn answer(
+        &mut self,
+        frame: ReplyFrame,
+        rx: &RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<Kind>, Error> {
+        let code = frame.code;
+        // The server may go away at any time (RFC 5321 §3.8).
+        if code == Code::UNAVAILABLE {
+            self.state = State::Closed;
+            return Ok(Some(Kind::Closed));
+        }
+        // A reply answers the oldest command, and only one whose last octet was sent. Anything else was put there by
+        // somebody, or the connection is out of step.
+        let step = match self.outstanding.front() {
+            Some(outstanding) if outstanding.sent_at <= tx.sent_total() => outstanding.step,
+            _ => return Err(self.fail(PeerError::UnexpectedReply.into())),
+        };
+        if step == Step::Auth && code == Code::CHALLENGE {
+            self.challenge(frame, rx.bytes(), tx)?;
+            return Ok(None);
+        }
+        self.outstanding.pop_front();
+        let kind = match (step, code.severity()) {
+            (Step::Data, Severity::Intermediate) if code == Code::START_DATA => {
+                self.state = State::Data(Stuffing::new(self.config.line_endings));
+                Kind::SendData
+            }
+            // Nothing else may be answered with 3yz, and DATA with nothing else that is positive.
+            (_, Severity::Intermediate) | (Step::Data, Severity::Completed) => {
+                return Err(self.fail(PeerError::UnexpectedReply.into()));
+            }
+            (step, Severity::Completed) => return self.completed(step, code, frame, rx.bytes()),
+            (step, Severity::Transient | Severity::Permanent) => match self.refused(step, code, tx) {
+                Some(kind) => kind,
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(kind))
+    }
+
+    /// What 2yz means.
+    fn completed(
+        &mut self,
+        step: Step,
+        code: Code,
+        frame: ReplyFrame,
+        octets: &[u8],
+    ) -> Result<Option<Kind>, Error> {
+        Ok(Some(match step {
+            Step::Greeting if code == Code::READY => {
+                self.state = State::HelloDue;
+                Kind::Greeting
+            }
+            Step::Greeting => return Err(self.fail(PeerError::NotAGreeting.into())),
+            Step::Hello => {
+                let lines = octets.get(..frame.len).unwrap_or_default();
+                self.extensions =
+                    if self.fallback { Extensions::default() } else { Extensions::read(lines).into_owned() };
+                Kind::Extensions
+            }
+            // Only 220 lets TLS begin (RFC 3207 §4).
+            Step::StartTls if code != Code::READY => {
+                return Err(self.fail(PeerError::UnexpectedReply.into()));
+            }
+            Step::Auth => return self.authenticated(code).map(Some),
+            Step::Quit => {
+                self.state = State::Closed;
+                Kind::Closed
+            }
+            Step::Message(recipient) => {
+                self.end_transaction();
+                Kind::Delivered(recipient)
+            }
+            Step::Reset => {
+                self.open = false;
+                Kind::Accepted(step)
+            }
+            Step::Mail => {
+                self.open = true;
+                Kind::Accepted(step)
+            }
+            Step::Rcpt(recipient) => {
+                if self.config.dialect == Dialect::Lmtp {
+                    self.accepted.push(recipient);
+                }
+                Kind::Accepted(step)
+            }
+            step => Kind::Accepted(step),
+        }))
+    }
+
+    /// What 4yz and 5yz mean.
+    fn refused(&mut self, step: Step, code: Code, tx: &mut SendBuffer) -> Option<Kind> {
+        Some(match step {
+            Step::Greeting => {
+                self.state = State::Closed;
+                Kind::Rejected(step)
+            }
+            // The server knows no EHLO (RFC 5321 §4.1.1.1). HELO offers no TLS: only where that is not wanted.
+            Step::Hello if self.may_fall_back(code) => {
+                self.fallback = true;
+                self.command(&Command::Helo(self.name()), Step::Hello, tx);
+                return None;
+            }
+            Step::Quit => {
+                self.state = State::Closed;
+                Kind::Closed
+            }
+            Step::Auth => self.authentication_refused(),
+            Step::Message(_) => {
+                self.end_transaction();
+                Kind::Rejected(step)
+            }
+            step => Kind::Rejected(step),
+        })
+    }
+
+    fn end_transaction(&mut self) {
+        let more = self.outstanding.front().is_some_and(|next| matches!(next.step, Step::Message(_)));
+        if !more {
+            self.open = false;
+        }
+    }
+
+    fn may_fall_back(&self, code: Code) -> bool {
+        let allowed = self.secure || self.config.allows_cleartext();
+        allowed
+            && !self.fallback
+            && self.config.dialect == Dialect::Smtp
+            && matches!(code.get(), 500 | 502 | 504)
+    }
+
+    fn hello(&mut self, tx: &mut SendBuffer) {
+        self.state = State::Session;
+        let name = self.name();
+        let command = match self.config.dialect {
+            Dialect::Smtp => Command::Ehlo(name),
+            Dialect::Lmtp => Command::Lhlo(name),
+        };
+        self.command(&command, Step::Hello, tx);
+    }
+
+    fn name(&self) -> ClientName<'static> {
+        ClientName::from(self.config.name.clone())
+    }
+
+    /// Writes a command and remembers that its reply is to come.
+    pub(super) fn command(&mut self, command: &Command<'_>, step: Step, tx: &mut SendBuffer) {
+        encode::command(command, tx);
+        self.expect(step, tx);
+    }
+
+    /// Remembers that a reply is to come to what was written last.
+    pub(super) fn expect(&mut self, step: Step, tx: &SendBuffer) {
+        if self.outstanding.is_empty() {
+            self.generation = self.generation.wrapping_add(1);
+        }
+        self.outstanding.push_back(Outstanding { step, sent_at: tx.queued_total() });
+    }
+
+    /// Remembers that a reply to the same command is to come once what was written last is sent.
+    pub(super) fn expect_again(&mut self, tx: &SendBuffer) {
+        if let Some(outstanding) = self.outstanding.front_mut() {
+            outstanding.sent_at = tx.queued_total();
+        }
+    }
+
+    /// Remembers that the replies to a message are to come.
+    pub(super) fn expect_message(&mut self, tx: &SendBuffer) {
+        match self.config.dialect {
+            Dialect::Smtp => self.expect(Step::Message(None), tx),
+            Dialect::Lmtp => {
+                for recipient in core::mem::take(&mut self.accepted) {
+                    self.expect(Step::Message(Some(recipient)), tx);
+                }
+            }
+        }
+        self.state = State::Session;
+    }
+
+    /// A transaction begins with MAIL.
+    pub(super) fn begin_transaction(&mut self) {
+        self.recipients = 0;
+        self.accepted.clear();
+    }
+
+    /// How many replies are to come.
+    pub(super) fn outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    /// The command that was given last, if its reply has not come.
+    pub(super) fn last_step(&self) -> Option<Step> {
+        self.outstanding.back().map(|outstanding| outstanding.step)
+    }
+
+    /// The command whose reply is the next to come.
+    pub(super) fn next_step(&self) -> Option<Step> {
+        self.outstanding.front().map(|outstanding| outstanding.step)
+    }
+
+    /// Whether a whole message is sent and the reply to it is to come.
+    pub(super) fn message_is_sent(&self, tx: &SendBuffer) -> bool {
+        self.outstanding.iter().any(|outstanding| {
+            matches!(outstanding.step, Step::Message(_)) && outstanding.sent_at <= tx.sent_total()
+        })
+    }
+
+    pub(super) const fn repairs(&self) -> u32 {
+        self.framer.repairs
+    }
+
+    pub(super) fn wants_read(&self) -> bool {
+        !matches!(self.state, State::Closed | State::Failed(_))
+    }
+
+    pub(super) fn wait(&self) -> Wait {
+        let waits = &self.config.waits;
+        if !self.wants_read() {
+            return Wait::forever(WaitFor::Nothing, self.generation);
+        }
+        let (for_, after) = match self.next_step() {
+            None => return Wait::forever(WaitFor::Application, self.generation),
+            Some(Step::Greeting) => (WaitFor::Greeting, waits.greeting),
+            Some(Step::Message(_)) => (WaitFor::DataEnd, waits.data_end),
+            Some(_) => (WaitFor::Reply, waits.reply),
+        };
+        Wait { for_, after, generation: self.generation }
+    }
+
+    pub(super) fn timed_out(&mut self) -> Result<(), Error> {
+        match self.state {
+            State::Failed(error) => Err(error),
+            _ => match self.wait().for_ {
+                WaitFor::Application | WaitFor::Nothing => Ok(()),
+                for_ => Err(self.fail(proto_core::Limit::Time(for_).into())),
+            },
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! One message from MAIL to its last reply, with the truth about every recipient.
+//!
+//! This file knows the order of a transaction, what may be sent without waiting, and what each reply means for whom.
+//! It does not know what the message says: the program writes it when it is told to.
+
+use alloc::vec::Vec;
+
+use proto_core::{Channel, Error, SendBuffer};
+
+use super::{Client, Event, Step};
+use crate::config::Pipelining;
+use crate::types::{BodyType, Extension, Mail, Rcpt, Response};
+
+/// A message on its way.
+///
+/// Give it every event of the client after [`start`](Self::start), and the loss of the connection with
+/// [`lost`](Self::lost).
+#[derive(Debug)]
+pub struct Transaction {
+    mail: Mail<'static>,
+    recipients: Vec<Recipient>,
+    stage: Stage,
+    /// How many recipients' commands were given.
+    given: usize,
+    /// How many of them were answered.
+    answered: usize,
+    /// DATA was given without waiting.
+    data_given: bool,
+    sender_refused: bool,
+}
+
+/// A recipient, and what became of it.
+#[derive(Debug)]
+pub struct Recipient {
+    rcpt: Rcpt<'static>,
+    outcome: Outcome,
+    accepted: bool,
+}
+
+/// What became of a recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// Nothing yet.
+    Pending,
+    /// The server has taken responsibility.
+    Delivered(Response<'static>),
+    /// The server has refused, at this step.
+    Refused(Step, Response<'static>),
+    /// The whole message was sent and no reply came: it may or may not have been taken. Sending it again may deliver
+    /// it twice.
+    Uncertain,
+    /// The message was not sent as a whole: the server cannot have taken it.
+    NotSent(NotSent),
+}
+
+/// Why a message was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NotSent {
+    /// The server takes no message as large as this: at most so many octets.
+    TooLarge(u64),
+    /// The server does not offer what the message needs.
+    NotOffered(Extension),
+    /// The connection was lost first.
+    Lost,
+}
+
+/// What the program is to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// Go on with the next event.
+    Continue,
+    /// Write the message with [`Client::data_writer`] and finish it.
+    SendData,
+    /// Every recipient has its outcome.
+    Done,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    New,
+    Envelope,
+    /// DATA was given, or the message is being written.
+    Message,
+    /// Nobody was accepted and the server wants the message all the same: an empty one ends it (RFC 2920 §3.1).
+    Abandoned,
+    Done,
+}
+
+impl Transaction {
+    /// A message from there. Recipients are added with [`recipient`](Self::recipient).
+    #[must_use]
+    pub const fn new(mail: Mail<'static>) -> Self {
+        Self {
+            mail,
+            recipients: Vec::new(),
+            stage: Stage::New,
+            given: 0,
+            answered: 0,
+            data_given: false,
+            sender_refused: false,
+        }
+    }
+
+    /// Adds a recipient. They keep their order.
+    #[must_use]
+    pub fn recipient(mut self, rcpt: Rcpt<'static>) -> Self {
+        self.recipients.push(Recipient { rcpt, outcome: Outcome::Pending, accepted: false });
+        self
+    }
+
+    /// The recipients, in their order.
+    #[must_use]
+    pub fn recipients(&self) -> &[Recipient] {
+        &self.recipients
+    }
+
+    /// Whether every recipient has its outcome.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// Gives MAIL, and behind it what may be given without waiting.
+    ///
+    /// A message that the server cannot take (too large, or in need of an extension that is not offered) is not begun:
+    /// its outcome is [`NotSent`]. Parameters that ask for a mere service that is not offered are left out.
+    ///
+    /// # Errors
+    /// Those of [`Client::mail`].
+    pub fn start<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<Progress, Error> {
+        if self.stage != Stage::New {
+            return Ok(self.progress());
+        }
+        if let Some(obstacle) = self.obstacle(client) {
+            return Ok(self.conclude(&Outcome::NotSent(obstacle)));
+        }
+        if self.recipients.is_empty() {
+            return Ok(self.conclude(&Outcome::Pending));
+        }
+        self.fit(client);
+        if client.core.open {
+            // An earlier transaction was left open: nothing of it may come into this one.
+            client.reset(tx)?;
+            if !client.core.pipelines() {
+                // MAIL follows when RSET is answered.
+                self.stage = Stage::Envelope;
+                return Ok(Progress::Continue);
+            }
+        }
+        self.stage = Stage::Envelope;
+        self.begin(client, tx)
+    }
+
+    /// MAIL, and what goes with it.
+    fn begin<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<Progress, Error> {
+        client.mail(&self.mail, tx)?;
+        if client.core.pipelines() {
+            while self.given < self.recipients.len() {
+                self.give_next(client, tx)?;
+            }
+            if client.core.config.pipelining == Pipelining::WithData {
+                client.data(tx)?;
+                self.data_given = true;
+            }
+        }
+        Ok(Progress::Continue)
+    }
+
+    fn give_next<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<(), Error> {
+        if let Some(recipient) = self.recipients.get(self.given) {
+            client.rcpt(&recipient.rcpt, tx)?;
+            self.given += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes an event of the client; events of other commands change nothing.
+    ///
+    /// # Errors
+    /// Those of [`Client::data`].
+    pub fn event<C: Channel>(
+        &mut self,
+        event: &Event<'_>,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<Progress, Error> {
+        if matches!(self.stage, Stage::New | Stage::Done) {
+            return Ok(self.progress());
+        }
+        match event {
+            Event::Accepted(Step::Reset, _) if self.given == 0 && client.is_idle() => self.begin(client, tx),
+            Event::Accepted(Step::Mail, _) => self.envelope(client, tx),
+            Event::Rejected(Step::Reset, response) => {
+                // What the earlier transaction has left may still be there.
+                self.sender_refused = true;
+                self.refuse_pending(Step::Reset, response);
+                if self.given == 0 { Ok(self.finish()) } else { Ok(Progress::Continue) }
+            }
+            Event::Rejected(Step::Mail, response) => {
+                self.sender_refused = true;
+                self.refuse_pending(Step::Mail, response);
+                self.envelope(client, tx)
+            }
+            Event::Accepted(Step::Rcpt(number), _) => {
+                if let Some(recipient) = self.recipients.get_mut(*number) {
+                    recipient.accepted = recipient.outcome == Outcome::Pending;
+                }
+                self.answered += 1;
+                self.envelope(client, tx)
+            }
+            Event::Rejected(Step::Rcpt(number), response) => {
+                self.decide(*number, || Outcome::Refused(Step::Rcpt(*number), response.clone().into_owned()));
+                self.answered += 1;
+                self.envelope(client, tx)
+            }
+            Event::SendData(_) => self.send_data(client, tx),
+            Event::Rejected(step @ Step::Data, response) => {
+                self.refuse_pending(*step, response);
+                Ok(self.finish())
+            }
+            Event::Delivered(number, response) => {
+                Ok(self.answer(*number, client, || Outcome::Delivered(response.clone().into_owned())))
+            }
+            Event::Rejected(step @ Step::Message(number), response) => {
+                Ok(self.answer(*number, client, || Outcome::Refused(*step, response.clone().into_owned())))
+            }
+            Event::Closed(response) => Ok(self.closed(response.as_ref(), client, tx)),
+            _ => Ok(Progress::Continue),
+        }
+    }
+
+    /// The connection is lost: decides what is still open. Whatever was answered stays as it was.
+    pub fn lost<C: Channel>(&mut self, client: &Client<C>, tx: &SendBuffer) -> Progress {
+        let outcome =
+            if client.is_message_sent(tx) { Outcome::Uncertain } else { Outcome::NotSent(NotSent::Lost) };
+        self.conclude(&outcome)
+    }
+
+    /// What stands against sending it at all.
+    fn obstacle<C: Channel>(&self, client: &Client<C>) -> Option<NotSent> {
+        let extensions = client.extensions();
+        let needs = |needed: bool, extension| {
+            (needed && !extensions.contains(extension)).then_some(NotSent::NotOffered(extension))
+        };
+        let not_ascii = self.mail.from.address().is_some_and(|address| !address.is_ascii())
+            || self
+                .recipients
+                .iter()
+                .any(|one| one.rcpt.to.address().is_some_and(|address| !address.is_ascii()));
+        if let (Some(size), Some(limit)) = (self.mail.size, extensions.size_limit())
+            && size > limit
+        {
+            return Some(NotSent::TooLarge(limit));
+        }
+        needs(self.mail.utf8 || not_ascii, Extension::SmtpUtf8)
+            .or_else(|| needs(self.mail.body == Some(BodyType::EightBitMime), Extension::EightBitMime))
+            // Binary messages go by BDAT, which this transaction does not speak.
+            .or_else(|| {
+                (self.mail.body == Some(BodyType::BinaryMime))
+                    .then_some(NotSent::NotOffered(Extension::BinaryMime))
+            })
+    }
+
+    /// Leaves out what is not offered and not needed; asks for what is needed.
+    fn fit<C: Channel>(&mut self, client: &Client<C>) {
+        let extensions = client.extensions();
+        if !extensions.contains(Extension::Size) {
+            self.mail.size = None;
+        }
+        if !extensions.contains(Extension::EightBitMime) {
+            self.mail.body = None;
+        }
+        if !extensions.contains(Extension::Dsn) {
+            self.mail.ret = None;
+            self.mail.envid = None;
+            for recipient in &mut self.recipients {
+                recipient.rcpt.notify = None;
+                recipient.rcpt.original = None;
+            }
+        }
+        if !extensions.contains(Extension::Auth) {
+            self.mail.auth = None;
+        }
+        let ascii =
+            |address: Option<&crate::types::Address<'_>>| address.is_none_or(crate::types::Address::is_ascii);
+        self.mail.utf8 |= !ascii(self.mail.from.address())
+            || self.recipients.iter().any(|recipient| !ascii(recipient.rcpt.to.address()));
+    }
+
+    /// Goes on with the envelope after a reply to one of its commands.
+    fn envelope<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<Progress, Error> {
+        if self.answered < self.given {
+            return Ok(Progress::Continue);
+        }
+        if self.given < self.recipients.len() && !self.sender_refused {
+            self.give_next(client, tx)?;
+            return Ok(Progress::Continue);
+        }
+        if self.data_given {
+            // Its reply is still to come.
+            self.stage = Stage::Message;
+            return Ok(Progress::Continue);
+        }
+        if self.accepted() == 0 {
+            return Ok(self.finish());
+        }
+        client.data(tx)?;
+        self.data_given = true;
+        self.stage = Stage::Message;
+        Ok(Progress::Continue)
+    }
+
+    fn send_data<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+    ) -> Result<Progress, Error> {
+        if self.accepted() > 0 {
+            self.stage = Stage::Message;
+            return Ok(Progress::SendData);
+        }
+        self.stage = Stage::Abandoned;
+        client.data_writer()?.finish(tx)?;
+        // In LMTP nobody answers for nobody.
+        if client.is_idle() { Ok(self.finish()) } else { Ok(Progress::Continue) }
+    }
+
+    /// A reply to the message: for one recipient, or for all that were accepted.
+    fn answer<C: Channel>(
+        &mut self,
+        number: Option<usize>,
+        client: &Client<C>,
+        outcome: impl Fn() -> Outcome,
+    ) -> Progress {
+        if self.stage == Stage::Message {
+            match number {
+                Some(number) => self.decide(number, &outcome),
+                None => (0..self.recipients.len()).for_each(|number| self.decide(number, &outcome)),
+            }
+        }
+        let more = matches!(client.core.next_step(), Some(Step::Message(Some(_))));
+        if more { Progress::Continue } else { self.finish() }
+    }
+
+    /// The session has ended with a reply of its own, or without one.
+    fn closed<C: Channel>(
+        &mut self,
+        response: Option<&Response<'_>>,
+        client: &Client<C>,
+        tx: &SendBuffer,
+    ) -> Progress {
+        let Some(response) = response else { return self.lost(client, tx) };
+        let step = match self.stage {
+            Stage::Envelope if self.answered < self.recipients.len() => Step::Rcpt(self.answered),
+            Stage::Message if client.is_message_sent(tx) => Step::Message(None),
+            _ => Step::Data,
+        };
+        self.refuse_pending(step, response);
+        self.finish()
+    }
+
+    fn accepted(&self) -> usize {
+        self.recipients.iter().filter(|recipient| recipient.accepted).count()
+    }
+
+    fn decide(&mut self, number: usize, outcome: impl Fn() -> Outcome) {
+        if let Some(recipient) = self.recipients.get_mut(number)
+            && recipient.outcome == Outcome::Pending
+        {
+            recipient.outcome = outcome();
+        }
+    }
+
+    fn refuse_pending(&mut self, step: Step, response: &Response<'_>) {
+        for number in 0..self.recipients.len() {
+            self.decide(number, || Outcome::Refused(step, response.clone().into_owned()));
+        }
+    }
+
+    /// Every recipient that is still pending has this outcome.
+    fn conclude(&mut self, outcome: &Outcome) -> Progress {
+        for number in 0..self.recipients.len() {
+            self.decide(number, || outcome.clone());
+        }
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Progress {
+        self.stage = Stage::Done;
+        Progress::Done
+    }
+
+    fn progress(&self) -> Progress {
+        if self.stage == Stage::Done { Progress::Done } else { Progress::Continue }
+    }
+}
+
+impl Recipient {
+    /// The recipient as it was given.
+    #[must_use]
+    pub const fn rcpt(&self) -> &Rcpt<'static> {
+        &self.rcpt
+    }
+
+    /// What became of it.
+    #[must_use]
+    pub const fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+}
+
+impl Outcome {
+    /// Whether the same may well succeed later. [`Uncertain`](Self::Uncertain) is not among them: it may have
+    /// succeeded already.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Refused(_, response) => response.is_transient(),
+            Self::NotSent(NotSent::Lost) => true,
+            Self::Pending | Self::Delivered(_) | Self::Uncertain | Self::NotSent(_) => false,
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! AUTH (RFC 4954): the exchange of lines around a SASL mechanism.
+//!
+//! This file knows `334`, base64, `*` and `=`, and how failures are counted. What the messages say is the
+//! mechanism's part, whether they are good is the application's.
+
+use alloc::boxed::Box;
+
+use proto_core::sasl::{self, SaslError, ServerExchange, ServerStep};
+use proto_core::{AuthRequest, AuthVerdict, Error, Limit, Mechanism, Misuse, RecvBuffer, SendBuffer};
+
+use super::core::{Core, State, Step};
+use super::event::CoreEvent;
+use super::reply;
+use super::transaction::syntax;
+use crate::encode;
+use crate::line::{Frame, Swallow, frame};
+use crate::parse;
+use crate::types::{Code, Command, Response, Verb};
+
+const ACCEPTED: Response<'static> = Response::fixed(Code::AUTHENTICATED, (7, 0), "Authenticated");
+const REJECTED: Response<'static> = Response::fixed(Code::CREDENTIALS, (7, 8), "Authentication failed");
+const UNAVAILABLE: Response<'static> =
+    Response::fixed(Code::TEMPORARILY_UNAVAILABLE, (7, 0), "Authentication cannot be checked now");
+const CANCELLED: Response<'static> = Response::fixed(Code::ARGUMENTS, (7, 0), "Authentication cancelled");
+const MALFORMED: Response<'static> =
+    Response::fixed(Code::ARGUMENTS, (5, 2), "The message is not base64, or not what the mechanism says");
+const NO_SUCH_MECHANISM: Response<'static> =
+    Response::fixed(Code::PARAMETER, (5, 4), "The mechanism is not offered");
+
+impl Core {
+    /// `AUTH`, where the state allows it.
+    pub(super) fn begin_authentication(
+        &mut self,
+        (len, whole): (usize, usize),
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Step, Error> {
+        let line = rx.bytes().get(..len).unwrap_or_default();
+        let (verb, rest) = parse::split_verb(line);
+        let begun = match parse::arguments(verb, line, rest) {
+            Ok(Command::Auth { mechanism, initial }) => self.exchange(mechanism, initial),
+            Ok(_) => Err(reply::NOT_RECOGNIZED),
+            Err(error) => Err(syntax(verb, error)),
+        };
+        rx.consume_wiping(whole);
+        match begun {
+            Ok((exchange, step)) => self.take_step(exchange, step, tx),
+            Err(refusal) => self.refused(Verb::Auth, refusal, tx),
+        }
+    }
+
+    /// The exchange of a mechanism, and what it does with the initial response.
+    fn exchange(&self, name: &str, initial: Option<&[u8]>) -> Result<Begun, Response<'static>> {
+        let mechanism = Mechanism::from_name(name.as_bytes())
+            .filter(|mechanism| self.config.mechanisms.contains(*mechanism))
+            .ok_or(NO_SUCH_MECHANISM)?;
+        let mut exchange = sasl::server(mechanism);
+        let step = match initial {
+            None => exchange.step(None),
+            Some(b"=") => exchange.step(Some(b"")),
+            Some(line) => sasl::decode(line).and_then(|message| exchange.step(Some(message.expose()))),
+        };
+        Ok((exchange, step))
+    }
+
+    /// The client's next line: a message in base64, or `*`.
+    pub(super) fn authentication_line(
+        &mut self,
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Step, Error> {
+        let (len, whole) = match frame(rx, self.config.authentication_line, self.config.bare_newline) {
+            Frame::Partial => return Ok(Step::Wait),
+            Frame::Refused(why) => {
+                self.state = State::Swallow(Swallow::new(why));
+                return Ok(Step::Again);
+            }
+            Frame::Line { len, whole } => (len, whole),
+        };
+        let State::Auth(mut exchange) = core::mem::replace(&mut self.state, State::Command) else {
+            return Ok(Step::Again);
+        };
+        self.enter(State::Command);
+        let line = rx.bytes().get(..len).unwrap_or_default();
+        let cancelled = line == b"*";
+        let step = match sasl::decode(line) {
+            Ok(message) => exchange.step(Some(message.expose())),
+            Err(error) => Err(error),
+        };
+        rx.consume_wiping(whole);
+        if cancelled {
+            return self.refused(Verb::Auth, CANCELLED, tx);
+        }
+        self.take_step(exchange, step, tx)
+    }
+
+    fn take_step(
+        &mut self,
+        exchange: Box<dyn ServerExchange>,
+        step: Result<ServerStep, SaslError>,
+        tx: &mut SendBuffer,
+    ) -> Result<Step, Error> {
+        match step {
+            Ok(ServerStep::Ask(question)) => {
+                self.serial = self.serial.wrapping_add(1);
+                let request = AuthRequest::new(self.serial, exchange.mechanism(), question);
+                self.enter(State::Verdict { serial: self.serial, exchange });
+                Ok(Step::event(CoreEvent::Auth(request)))
+            }
+            Ok(step) => {
+                self.conclude(exchange, step, tx);
+                Ok(Step::Again)
+            }
+            // A message that makes no sense is a failed attempt as well: guessing must not be free.
+            Err(_) => {
+                self.failed_authentications = self.failed_authentications.saturating_add(1);
+                self.refused(Verb::Auth, MALFORMED, tx)
+            }
+        }
+    }
+
+    /// What follows from the mechanism's step, when nobody needs to be asked.
+    fn conclude(&mut self, exchange: Box<dyn ServerExchange>, step: ServerStep, tx: &mut SendBuffer) {
+        match step {
+            ServerStep::Challenge(challenge) => {
+                tx.put(b"334 ");
+                tx.put(sasl::encode(&challenge).expose());
+                tx.put(b"\r\n");
+                self.enter(State::Auth(exchange));
+            }
+            ServerStep::Accepted => {
+                self.authenticated = true;
+                encode::response(&ACCEPTED, tx);
+                self.enter(State::Command);
+            }
+            ServerStep::Unavailable => {
+                encode::response(&UNAVAILABLE, tx);
+                self.enter(State::Command);
+            }
+            _ if self.config.waits.delay.is_zero() => {
+                // The session's end, if it ends, is kept in the state.
+                let _ = self.authentication_failed(tx);
+            }
+            _ => self.enter(State::Delay),
+        }
+    }
+
+    /// Says that authentication failed, now that the delay is over.
+    pub(super) fn authentication_failed(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        encode::response(&REJECTED, tx);
+        self.enter(State::Command);
+        self.failed_authentications = self.failed_authentications.saturating_add(1);
+        if self.failed_authentications >= self.config.limits.auth_attempts {
+            return Err(self.fail(Limit::AuthAttempts.into(), tx));
+        }
+        Ok(())
+    }
+
+    /// The application's verdict.
+    pub(super) fn verdict(
+        &mut self,
+        request: &AuthRequest,
+        verdict: AuthVerdict,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        match core::mem::replace(&mut self.state, State::Command) {
+            State::Verdict { serial, mut exchange } if serial == request.serial() => {
+                let step = exchange.verdict(verdict);
+                self.conclude(exchange, step, tx);
+                Ok(())
+            }
+            State::Failed(error) => {
+                self.state = State::Failed(error);
+                Err(error)
+            }
+            other => {
+                self.state = other;
+                Err(Misuse::StaleToken.into())
+            }
+        }
+    }
+}
+
+type Begun = (Box<dyn ServerExchange>, Result<ServerStep, SaslError>);

@@ -1,0 +1,448 @@
+//! The heart of the server, which knows no channel type: states, lines, and the commands that need nobody's answer.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use proto_core::sasl::ServerExchange;
+use proto_core::{Error, PeerError, RecvBuffer, SendBuffer, StartTlsRequest, Wait, WaitFor};
+
+use super::event::CoreEvent;
+use super::reception::Reception;
+use super::reply::{self, Question};
+use super::transaction::{Transaction, syntax};
+use crate::config::{Config, EarlyTalker};
+use crate::encode;
+use crate::line::{Frame, Refusal, Swallow, Swallowed, frame};
+use crate::parse;
+use crate::types::{Code, Extension, Response, Verb};
+
+/// What the server is doing.
+#[derive(Debug)]
+pub(super) enum State {
+    /// The greeting is held back.
+    Silence,
+    /// The next command is awaited.
+    Command,
+    /// A line that is refused is swallowed up to its end.
+    Swallow(Swallow),
+    /// The application owes an answer.
+    Owed { serial: u32, question: Question },
+    /// The client's next SASL message is awaited.
+    Auth(Box<dyn ServerExchange>),
+    /// The application owes a verdict.
+    Verdict { serial: u32, exchange: Box<dyn ServerExchange> },
+    /// The answer to a failed authentication is held back.
+    Delay,
+    /// The application must accept or refuse TLS.
+    StartTls { serial: u32 },
+    /// A message comes by DATA or BDAT.
+    Reception(Reception),
+    /// The last words were said; the application does not know yet.
+    Closing,
+    /// It knows.
+    Closed,
+    /// It ended badly.
+    Failed(Error),
+}
+
+/// What `advance` found, where an event borrows the buffer: a place, since the borrow comes last.
+pub(super) enum Found {
+    Line { verb: Verb, len: usize },
+    Piece { skip: usize, len: usize },
+    Event(CoreEvent<'static>),
+}
+
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) config: Arc<Config>,
+    pub(super) secure: bool,
+    pub(super) state: State,
+    /// How the client has greeted.
+    pub(super) hello: Option<Verb>,
+    pub(super) transaction: Option<Transaction>,
+    pub(super) authenticated: bool,
+    pub(super) serial: u32,
+    pub(super) errors: u32,
+    pub(super) failed_authentications: u32,
+    commands: u32,
+    generation: u32,
+    /// What the last event has borrowed and is to be given up now.
+    given_up: usize,
+    /// The greeting ends there in all that is sent.
+    greeting_end: u64,
+}
+
+impl Core {
+    pub(super) fn new(config: Arc<Config>, secure: bool) -> Self {
+        Self {
+            config,
+            secure,
+            state: State::Command,
+            hello: None,
+            transaction: None,
+            authenticated: false,
+            serial: 0,
+            errors: 0,
+            failed_authentications: 0,
+            commands: 0,
+            generation: 0,
+            given_up: 0,
+            greeting_end: 0,
+        }
+    }
+
+    /// Greets the client, now or after the delay.
+    pub(super) fn open(mut self, tx: &mut SendBuffer) -> Self {
+        if self.config.waits.greeting_delay.is_zero() {
+            self.greet_connection(tx);
+        } else {
+            self.enter(State::Silence);
+        }
+        self
+    }
+
+    fn greet_connection(&mut self, tx: &mut SendBuffer) {
+        let name = self.config.name.as_str();
+        let protocol = match self.config.dialect {
+            crate::Dialect::Smtp => "ESMTP",
+            crate::Dialect::Lmtp => "LMTP",
+        };
+        let text = alloc::format!("{name} {protocol} {}", self.config.greeting);
+        encode::response(&Response::new(Code::READY, text), tx);
+        self.greeting_end = tx.queued_total();
+        self.enter(State::Command);
+    }
+
+    /// Moves to another state: a complete step, and so another wait.
+    pub(super) fn enter(&mut self, state: State) {
+        self.state = state;
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// The next thing that happened.
+    pub(super) fn next_event<'i>(
+        &mut self,
+        rx: &'i mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<CoreEvent<'i>>, Error> {
+        let Some(found) = self.advance(rx, tx)? else { return Ok(None) };
+        let octets: &'i [u8] = rx.bytes();
+        Ok(Some(match found {
+            Found::Event(event) => event,
+            Found::Piece { skip, len } => {
+                CoreEvent::DataChunk(octets.get(skip..skip + len).unwrap_or_default())
+            }
+            Found::Line { verb, len } => self.judge(verb, octets.get(..len).unwrap_or_default(), tx)?,
+        }))
+    }
+
+    /// Goes on until something happens that the application must know.
+    fn advance(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Option<Found>, Error> {
+        rx.consume(core::mem::take(&mut self.given_up));
+        loop {
+            let found = match &mut self.state {
+                State::Reception(_) => self.receive(rx, tx)?,
+                State::Command if tx.len() > self.config.limits.output_high_water => return Ok(None),
+                State::Command => self.command_line(rx, tx)?,
+                State::Auth(_) => self.authentication_line(rx, tx)?,
+                State::Swallow(_) => self.swallow(rx, tx)?,
+                State::Closing => {
+                    self.transaction = None;
+                    self.enter(State::Closed);
+                    Step::Found(Found::Event(CoreEvent::Closed))
+                }
+                State::Silence if !rx.is_empty() => self.early_talker(tx)?,
+                State::Failed(error) => return Err(*error),
+                State::Silence
+                | State::Owed { .. }
+                | State::Verdict { .. }
+                | State::Delay
+                | State::StartTls { .. }
+                | State::Closed => return Ok(None),
+            };
+            match found {
+                Step::Again => {}
+                Step::Wait => return self.end_of_input(rx, tx),
+                Step::Found(found) => return Ok(Some(found)),
+            }
+        }
+    }
+
+    /// Nothing more can be done with what has come: will more come?
+    fn end_of_input(&mut self, rx: &RecvBuffer, tx: &mut SendBuffer) -> Result<Option<Found>, Error> {
+        if !rx.is_closed() {
+            return Ok(None);
+        }
+        if matches!(self.state, State::Command) && rx.is_empty() {
+            // Without QUIT, but between two commands.
+            self.transaction = None;
+            self.enter(State::Closed);
+            return Ok(Some(Found::Event(CoreEvent::Closed)));
+        }
+        Err(self.fail(PeerError::UnexpectedEnd.into(), tx))
+    }
+
+    fn early_talker(&mut self, tx: &mut SendBuffer) -> Result<Step, Error> {
+        match self.config.early_talker {
+            EarlyTalker::Reject => Err(self.fail(PeerError::EarlyTalker.into(), tx)),
+            // It waits like everybody else.
+            EarlyTalker::Accept => Ok(Step::Wait),
+        }
+    }
+
+    fn swallow(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Step, Error> {
+        let State::Swallow(swallow) = &mut self.state else { return Ok(Step::Again) };
+        match swallow.advance(rx) {
+            Swallowed::Part => Ok(Step::Wait),
+            Swallowed::Endless => Err(self.fail(proto_core::Limit::Line.into(), tx)),
+            Swallowed::All => {
+                let response = match swallow.why {
+                    Refusal::TooLong => reply::LINE_TOO_LONG,
+                    Refusal::Forbidden => reply::BARE_NEWLINE,
+                };
+                self.enter(State::Command);
+                self.refused(Verb::Other, response, tx)
+            }
+        }
+    }
+
+    /// Refuses by itself and tells the application.
+    pub(super) fn refused(
+        &mut self,
+        verb: Verb,
+        response: Response<'static>,
+        tx: &mut SendBuffer,
+    ) -> Result<Step, Error> {
+        self.refuse(&response, tx)?;
+        Ok(Step::event(CoreEvent::Refused(verb, response)))
+    }
+
+    /// Reads the next command and does what can be done without the application.
+    fn command_line(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Step, Error> {
+        let head = rx.bytes();
+        if head.is_empty() {
+            return Ok(Step::Wait);
+        }
+        if tx.sent_total() < self.greeting_end && self.config.early_talker == EarlyTalker::Reject {
+            return Err(self.fail(PeerError::EarlyTalker.into(), tx));
+        }
+        if !self.secure && self.hello.is_none() && head.starts_with(b"\x16\x03") {
+            return Err(self.fail(PeerError::TlsInCleartext.into(), tx));
+        }
+        // A line of AUTH may be longer than others: it holds a ticket or token.
+        let auth = head.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
+        let limit = if auth { self.config.authentication_line } else { self.config.command_line };
+        let (len, whole) = match frame(rx, limit, self.config.bare_newline) {
+            Frame::Partial => return Ok(Step::Wait),
+            Frame::Refused(why) => {
+                self.state = State::Swallow(Swallow::new(why));
+                return Ok(Step::Again);
+            }
+            Frame::Line { len, whole } => (len, whole),
+        };
+        let line = rx.bytes().get(..len).unwrap_or_default();
+        let (verb, _) = parse::split_verb(line);
+        if matches!(verb, Verb::Ehlo | Verb::Helo | Verb::Lhlo)
+            && self.transaction.is_some()
+            && self.objection(verb).is_none()
+        {
+            // EHLO implies RSET (RFC 5321 §4.1.4): one thing after the other. The line is read again.
+            self.transaction = None;
+            return Ok(Step::event(CoreEvent::Reset));
+        }
+        self.generation = self.generation.wrapping_add(1);
+        self.count_command(tx)?;
+        if verb == Verb::Other && is_http(line) {
+            return Err(self.fail(PeerError::Malformed.into(), tx));
+        }
+        if let Some(response) = self.objection(verb) {
+            return self.object(verb, response, (len, whole), rx, tx);
+        }
+        match verb {
+            Verb::Mail | Verb::Rcpt | Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Expn => {
+                self.given_up = whole;
+                Ok(Step::Found(Found::Line { verb, len }))
+            }
+            Verb::Vrfy if self.config.extensions.contains(Extension::Vrfy) => {
+                self.given_up = whole;
+                Ok(Step::Found(Found::Line { verb, len }))
+            }
+            Verb::Auth => self.begin_authentication((len, whole), rx, tx),
+            Verb::Bdat => self.bdat((len, whole), rx, tx),
+            _ => self.simple_command(verb, (len, whole), rx, tx),
+        }
+    }
+
+    fn count_command(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        if self.authenticated || !self.config.requires_authentication() {
+            return Ok(());
+        }
+        self.commands = self.commands.saturating_add(1);
+        if self.commands > self.config.limits.commands_before_auth {
+            return Err(self.fail(proto_core::Limit::CommandsBeforeAuth.into(), tx));
+        }
+        Ok(())
+    }
+
+    /// Refuses a command that may not come now. A chunk behind BDAT is swallowed; it is never read as commands.
+    fn object(
+        &mut self,
+        verb: Verb,
+        response: Response<'static>,
+        (len, whole): (usize, usize),
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Step, Error> {
+        if verb == Verb::Bdat {
+            return self.refuse_chunk(response, (len, whole), rx, tx);
+        }
+        // It may have held credentials.
+        rx.consume_wiping(whole);
+        self.refused(verb, response, tx)
+    }
+
+    /// The commands that the machine answers by itself.
+    fn simple_command(
+        &mut self,
+        verb: Verb,
+        (len, whole): (usize, usize),
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Step, Error> {
+        let line = rx.bytes().get(..len).unwrap_or_default();
+        let (_, rest) = parse::split_verb(line);
+        let command = parse::arguments(verb, line, rest).map(|command| command.verb());
+        rx.consume(whole);
+        if let Err(error) = command {
+            return self.refused(verb, syntax(verb, error), tx);
+        }
+        match verb {
+            Verb::Data => Ok(Step::event(CoreEvent::Data(self.ask(verb, Question::Data)))),
+            Verb::StartTls => self.begin_starttls(rx, tx),
+            Verb::Quit => {
+                self.good_bye(tx);
+                Ok(Step::Again)
+            }
+            Verb::Rset => {
+                Self::ok(tx);
+                Ok(match self.transaction.take() {
+                    Some(_) => Step::event(CoreEvent::Reset),
+                    None => Step::Again,
+                })
+            }
+            Verb::Vrfy => {
+                encode::response(
+                    &Response::fixed(Code::CANNOT_VERIFY, (5, 0), "Send the mail, and it will be tried"),
+                    tx,
+                );
+                Ok(Step::Again)
+            }
+            Verb::Help => {
+                encode::response(&HELP, tx);
+                Ok(Step::Again)
+            }
+            _ => {
+                Self::ok(tx);
+                Ok(Step::Again)
+            }
+        }
+    }
+
+    /// STARTTLS stands last in its group (RFC 3207 §4): what follows it in cleartext may have been put there by
+    /// anybody.
+    fn begin_starttls(&mut self, rx: &RecvBuffer, tx: &mut SendBuffer) -> Result<Step, Error> {
+        if !rx.is_empty() {
+            return Err(self.fail(PeerError::PlaintextAfterStartTls.into(), tx));
+        }
+        self.serial = self.serial.wrapping_add(1);
+        self.enter(State::StartTls { serial: self.serial });
+        Ok(Step::event(CoreEvent::StartTls(StartTlsRequest::new(self.serial))))
+    }
+
+    pub(super) fn wants_read(&self, tx: &SendBuffer) -> bool {
+        let listens = match self.state {
+            State::Silence | State::Command | State::Swallow(_) | State::Auth(_) | State::Reception(_) => {
+                true
+            }
+            State::Owed { .. }
+            | State::Verdict { .. }
+            | State::Delay
+            | State::StartTls { .. }
+            | State::Closing
+            | State::Closed
+            | State::Failed(_) => false,
+        };
+        listens && tx.len() <= self.config.limits.output_high_water
+    }
+
+    pub(super) fn wait(&self) -> Wait {
+        let waits = &self.config.waits;
+        let (for_, after) = match self.state {
+            State::Silence => (WaitFor::Delay, waits.greeting_delay),
+            State::Command => (WaitFor::Command, waits.command),
+            State::Swallow(_) | State::Auth(_) => (WaitFor::Rest, waits.command),
+            State::Reception(_) => (WaitFor::Data, waits.data),
+            State::Delay => (WaitFor::Delay, waits.delay),
+            State::Owed { .. } | State::Verdict { .. } | State::StartTls { .. } | State::Closing => {
+                return Wait::forever(WaitFor::Application, self.generation);
+            }
+            State::Closed | State::Failed(_) => return Wait::forever(WaitFor::Nothing, self.generation),
+        };
+        Wait { for_, after, generation: self.generation }
+    }
+
+    pub(super) fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        match self.state {
+            State::Silence => self.greet_connection(tx),
+            State::Delay => return self.authentication_failed(tx),
+            State::Failed(error) => return Err(error),
+            State::Command | State::Swallow(_) | State::Auth(_) | State::Reception(_) => {
+                let for_ = self.wait().for_;
+                return Err(self.fail(proto_core::Limit::Time(for_).into(), tx));
+            }
+            // The application may take its time.
+            State::Owed { .. }
+            | State::Verdict { .. }
+            | State::StartTls { .. }
+            | State::Closing
+            | State::Closed => {}
+        }
+        Ok(())
+    }
+
+    pub(super) const fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    pub(super) fn piece(&mut self, skip: usize, len: usize, give_up: usize) -> Step {
+        self.given_up = give_up;
+        self.generation = self.generation.wrapping_add(1);
+        Step::Found(Found::Piece { skip, len })
+    }
+}
+
+/// What a part of the machine found.
+pub(super) enum Step {
+    /// It did something; look again.
+    Again,
+    /// It needs more input.
+    Wait,
+    Found(Found),
+}
+
+impl Step {
+    pub(super) const fn event(event: CoreEvent<'static>) -> Self {
+        Self::Found(Found::Event(event))
+    }
+}
+
+const HELP: Response<'static> = match Code::new(214) {
+    Some(code) => Response::fixed(code, (0, 0), "See RFC 5321"),
+    None => Response::ok(),
+};
+
+/// Whether a line is the first of an HTTP request: a browser was led here, and what follows was written by somebody
+/// else.
+fn is_http(line: &[u8]) -> bool {
+    line.windows(6).rev().take(8).any(|end| end.eq_ignore_ascii_case(b"HTTP/1"))
+}

@@ -1,0 +1,61 @@
+//! The answer to EHLO: what is offered follows from the settings, the channel and what was required.
+
+use proto_core::SendBuffer;
+
+use super::core::Core;
+use crate::ascii;
+use crate::encode::reply_line;
+use crate::types::{Code, Extension, Verb};
+
+impl Core {
+    /// Whether an extension is offered now. STARTTLS exists on cleartext only, AUTH under TLS only.
+    pub(super) fn offers(&self, extension: Extension) -> bool {
+        let set = self.config.extensions;
+        match extension {
+            Extension::StartTls => set.contains(extension) && !self.secure,
+            Extension::Auth => set.contains(extension) && self.secure && !self.config.mechanisms.is_empty(),
+            // Binary messages come by BDAT and no other way (RFC 3030 §3).
+            Extension::BinaryMime => set.contains(extension) && set.contains(Extension::Chunking),
+            // What only names commands or asks nothing of the session is offered as it is set; what has no room here
+            // is not.
+            Extension::DeliverBy
+            | Extension::FutureRelease
+            | Extension::Limits
+            | Extension::MtPriority
+            | Extension::RequireTls => false,
+            _ => set.contains(extension),
+        }
+    }
+
+    /// Writes the answer to EHLO, LHLO or HELO.
+    pub(super) fn greet(&self, verb: Verb, tx: &mut SendBuffer) {
+        let name = self.config.name.as_str().as_bytes();
+        if verb == Verb::Helo {
+            reply_line(Code::OK, b' ', None, name, tx);
+            return;
+        }
+        let mut offered = Extension::ALL.into_iter().filter(|extension| self.offers(*extension)).peekable();
+        let separator = if offered.peek().is_some() { b'-' } else { b' ' };
+        reply_line(Code::OK, separator, None, name, tx);
+        while let Some(extension) = offered.next() {
+            let separator = if offered.peek().is_some() { b'-' } else { b' ' };
+            let [a, b, c] = Code::OK.digits();
+            tx.put(&[a, b, c, separator]);
+            tx.put(extension.keyword().as_bytes());
+            match extension {
+                Extension::Size => {
+                    tx.put(b" ");
+                    tx.put(ascii::digits(self.config.limits.message, &mut [0; 20]));
+                }
+                Extension::Auth => {
+                    for mechanism in self.config.mechanisms.iter() {
+                        tx.put(b" ");
+                        tx.put(mechanism.name().as_bytes());
+                    }
+                }
+                _ => {}
+            }
+            tx.put(b"\r\n");
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The server: commands in, replies out.
+
+mod auth;
+mod core;
+mod event;
+mod extension;
+mod reception;
+mod reply;
+mod starttls;
+mod transaction;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::sync::Arc;
+
+use proto_core::{
+    AuthRequest, AuthVerdict, Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer,
+    Wait,
+};
+
+pub use event::Event;
+pub use reply::Reply;
+pub use starttls::Upgrade;
+
+use self::core::Core;
+use crate::config::Config;
+use crate::types::Response;
+
+/// A server's side of one session, on a channel.
+///
+/// # The contract
+///
+/// * Read from the network into `rx` while [`wants_read`](Self::wants_read) says so, then take every event that
+///   [`next_event`](Self::next_event) has, then write what is in `tx`.
+/// * Answer every token: with [`reply`](Self::reply), [`verdict`](Server::verdict), [`accept`](Server::accept) or
+///   [`refuse`](Server::refuse). Until then the server pauses; the answer may come later and from elsewhere. Replies
+///   leave in the order of their commands, however many the client sent at once.
+/// * EHLO, NOOP, RSET, HELP, QUIT and everything that is out of order, too long or malformed is answered by the
+///   server itself.
+/// * After an error every call returns the same error; the farewell is in `tx`. Send it and close.
+/// * The driver owns the clock: it arms a timer with [`wait`](Self::wait), says [`timed_out`](Self::timed_out) when it
+///   fires, and `rx.close()` when the client sends no more.
+///
+/// ```
+/// use proto_core::{Cleartext, RecvBuffer, SendBuffer};
+/// use proto_smtp::server::{Event, Server};
+/// use proto_smtp::types::Response;
+///
+/// let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+/// let mut server = Server::<Cleartext>::new(proto_smtp::Config::default(), &mut tx);
+/// print!("{}", String::from_utf8_lossy(&tx.take()));
+/// // In place of a socket: what a client sends, all at once.
+/// rx.extend(b"EHLO client.example\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n");
+/// rx.extend(b"Subject: hi\r\n\r\n..dot\r\n.\r\nQUIT\r\n");
+/// let mut message = Vec::new();
+/// while let Some(event) = server.next_event(&mut rx, &mut tx)? {
+///     match event {
+///         Event::Mail(_, reply) | Event::Rcpt(_, reply) => server.reply(reply, &Response::ok(), &mut tx)?,
+///         Event::Data(reply) => server.reply(reply, &Response::start_data(), &mut tx)?,
+///         Event::DataChunk(octets) => message.extend_from_slice(octets),
+///         Event::DataEnd(reply) => server.reply(reply, &Response::ok(), &mut tx)?,
+///         Event::StartTls(request) => server.refuse(request, &mut tx)?, // or `server.accept(request, &mut tx)`
+///         Event::Vrfy(_, reply) | Event::Expn(_, reply) => server.reply(reply, &Response::try_again(), &mut tx)?,
+///         Event::Reset | Event::Closed => message.clear(),
+///         Event::Hello(..) | Event::Refused(..) => {}
+///     }                                                         // no arm for Auth: on cleartext it has no value
+///     print!("{}", String::from_utf8_lossy(&tx.take()));
+/// }
+/// assert!(server.is_closed());
+/// # Ok::<(), proto_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Server<C: Channel> {
+    core: Core,
+    channel: C,
+}
+
+impl Server<Cleartext> {
+    /// A new session on cleartext. Its greeting goes to `tx`, now or after
+    /// [`greeting_delay`](crate::Waits::greeting_delay).
+    #[must_use]
+    pub fn new(config: impl Into<Arc<Config>>, tx: &mut SendBuffer) -> Self {
+        Self { core: Core::new(config.into(), false).open(tx), channel: Cleartext }
+    }
+}
+
+impl Server<Secure> {
+    /// A new session under implicit TLS. Its greeting goes to `tx`, now or after
+    /// [`greeting_delay`](crate::Waits::greeting_delay).
+    #[must_use]
+    pub fn new(config: impl Into<Arc<Config>>, secure: Secure, tx: &mut SendBuffer) -> Self {
+        Self { core: Core::new(config.into(), true).open(tx), channel: secure }
+    }
+
+    /// Answers a request to authenticate.
+    ///
+    /// # Errors
+    /// [`StaleToken`](Misuse::StaleToken) if the request is not the one that is open.
+    pub fn verdict(
+        &mut self,
+        request: AuthRequest,
+        verdict: AuthVerdict,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.core.verdict(&request, verdict, tx)
+    }
+}
+
+impl<C: Channel> Server<C> {
+    /// The next thing that happened; `None`: nothing more before more is received, sent or answered.
+    ///
+    /// # Errors
+    /// The session is over; the farewell is in `tx`. Every later call returns the same error.
+    pub fn next_event<'i>(
+        &mut self,
+        rx: &'i mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<Event<'i, C>>, Error> {
+        match self.core.next_event(rx, tx)? {
+            None => Ok(None),
+            // An event that cannot exist on this channel is refused by the core before; were it not, the session
+            // would end here and not go on.
+            Some(event) => match event.on::<C>() {
+                Some(event) => Ok(Some(event)),
+                None => Err(self.core.fail(Misuse::WrongState.into(), tx)),
+            },
+        }
+    }
+
+    /// Gives an answer. [`Response::start_data`] belongs to [`Event::Data`], and any 2yz will do there as well; 3yz
+    /// anywhere else becomes 250. With 421 the session ends.
+    ///
+    /// # Errors
+    /// [`StaleToken`](Misuse::StaleToken) if the token is not the one that is open.
+    pub fn reply(&mut self, reply: Reply, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.reply(reply, response, tx)
+    }
+
+    /// Answers the end of a message in LMTP: one answer for each recipient that was accepted, in their order.
+    ///
+    /// # Errors
+    /// [`StaleToken`](Misuse::StaleToken) as above; [`WrongLength`](Misuse::WrongLength) if there are more or fewer
+    /// answers than recipients: then each was told to try again.
+    pub fn reply_each(
+        &mut self,
+        reply: Reply,
+        responses: &[Response<'_>],
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.core.reply_each(reply, responses, tx)
+    }
+
+    /// Ends the session because the server goes down: `421` goes to `tx`.
+    pub fn farewell(&mut self, tx: &mut SendBuffer) {
+        self.core.farewell(tx);
+    }
+
+    /// Whether more input could help now. False while an answer is owed or too much output waits.
+    #[must_use]
+    pub fn wants_read(&self, tx: &SendBuffer) -> bool {
+        self.core.wants_read(tx)
+    }
+
+    /// What is awaited, and how long at most.
+    #[must_use]
+    pub fn wait(&self) -> Wait {
+        self.core.wait()
+    }
+
+    /// What [`wait`](Self::wait) named did not come in time, or the delay is over.
+    ///
+    /// # Errors
+    /// The session is over; `421` is in `tx`. The end of a delay is no error, unless it ends the session by the limit
+    /// of failed authentications.
+    pub fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.timed_out(tx)
+    }
+
+    /// Whether the session has ended in order: send what is in `tx` and close.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+
+    /// Whether the client has authenticated.
+    #[must_use]
+    pub const fn is_authenticated(&self) -> bool {
+        self.core.authenticated
+    }
+
+    /// The channel.
+    #[must_use]
+    pub const fn channel(&self) -> &C {
+        &self.channel
+    }
+}
+
+impl<C: Channel> Machine for Server<C> {
+    type Event<'i> = Event<'i, C>;
+
+    fn next_event<'i>(
+        &mut self,
+        rx: &'i mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<Event<'i, C>>, Error> {
+        Self::next_event(self, rx, tx)
+    }
+
+    fn wants_read(&self, tx: &SendBuffer) -> bool {
+        Self::wants_read(self, tx)
+    }
+
+    fn wait(&self) -> Wait {
+        Self::wait(self)
+    }
+
+    fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        Self::timed_out(self, tx)
+    }
+
+    fn is_closed(&self) -> bool {
+        Self::is_closed(self)
+    }
+}

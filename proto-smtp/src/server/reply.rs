@@ -1,0 +1,285 @@
+//! Answers: the token that stands for one that is owed, what the machine says by itself, and what an answer changes.
+
+use proto_core::{Error, Limit, Misuse, PeerError, SendBuffer};
+
+use super::core::{Core, State};
+use super::transaction::Transaction;
+use crate::config::Dialect;
+use crate::encode;
+use crate::types::{ChunkEnd, Code, Response, Severity, Verb};
+
+/// An answer that the server owes. Give it back with [`Server::reply`](crate::server::Server::reply).
+///
+/// It is owned and may travel to another thread. Nothing else happens in the session until it is answered; dropping
+/// it leaves the session paused for ever.
+#[derive(Debug)]
+#[must_use = "the client waits for a reply"]
+pub struct Reply {
+    serial: u32,
+    verb: Verb,
+}
+
+impl Reply {
+    /// Which command is to be answered. The end of a message counts as its DATA or BDAT.
+    #[must_use]
+    pub const fn verb(&self) -> Verb {
+        self.verb
+    }
+}
+
+/// What the application was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    Mail(Transaction),
+    Rcpt,
+    Data,
+    Chunk {
+        size: u64,
+        end: ChunkEnd,
+    },
+    DataEnd,
+    /// VRFY and EXPN: the answer changes nothing.
+    Information,
+}
+
+pub(super) const ORDER: (u16, u16) = (5, 1);
+pub(super) const NOT_RECOGNIZED: Response<'static> =
+    Response::fixed(Code::SYNTAX, ORDER, "Command not recognized");
+pub(super) const NOT_IMPLEMENTED: Response<'static> =
+    Response::fixed(Code::NOT_IMPLEMENTED, ORDER, "Command not implemented");
+pub(super) const LINE_TOO_LONG: Response<'static> = Response::fixed(Code::SYNTAX, (5, 2), "Line too long");
+pub(super) const BARE_NEWLINE: Response<'static> =
+    Response::fixed(Code::SYNTAX, (5, 2), "A bare CR, a bare LF or a NUL is not allowed");
+pub(super) const BARE_NEWLINE_IN_DATA: Response<'static> =
+    Response::fixed(Code::FAILED, (6, 0), "The message holds a bare CR, a bare LF or a NUL");
+pub(super) const MESSAGE_TOO_LARGE: Response<'static> =
+    Response::fixed(Code::TOO_LARGE, (3, 4), "The message is larger than the limit");
+pub(super) const TOO_MANY_RECIPIENTS: Response<'static> =
+    Response::fixed(Code::INSUFFICIENT_STORAGE, (5, 3), "Too many recipients in one transaction");
+pub(super) const NEEDS_UTF8: Response<'static> =
+    Response::fixed(Code::MAILBOX_NAME, (6, 7), "The address needs SMTPUTF8 with MAIL");
+pub(super) const UNKNOWN_PARAMETER: Response<'static> =
+    Response::fixed(Code::UNKNOWN_PARAMETER, (5, 4), "A parameter is not known or not offered here");
+pub(super) const NEEDS_TLS: Response<'static> = Response::fixed(Code::REQUIRED, (7, 0), "Say STARTTLS first");
+pub(super) const NEEDS_AUTHENTICATION: Response<'static> =
+    Response::fixed(Code::REQUIRED, (7, 0), "Authentication required");
+pub(super) const BINARY_NEEDS_CHUNKS: Response<'static> =
+    Response::fixed(Code::BAD_SEQUENCE, ORDER, "A message of BINARYMIME comes by BDAT");
+const OK: Response<'static> = Response::ok();
+const CLOSING: Response<'static> = Response::fixed(Code::CLOSING, (0, 0), "Good-bye");
+
+/// Who is sent away, and with which words.
+const FAREWELLS: &[(Error, Response<'static>)] = &[
+    (
+        Error::Limit(Limit::Errors),
+        Response::fixed(Code::UNAVAILABLE, (7, 0), "Too many errors; closing the connection"),
+    ),
+    (
+        Error::Limit(Limit::AuthAttempts),
+        Response::fixed(Code::UNAVAILABLE, (7, 0), "Too many failed authentications; closing the connection"),
+    ),
+    (
+        Error::Limit(Limit::CommandsBeforeAuth),
+        Response::fixed(Code::UNAVAILABLE, (7, 0), "Too many commands without authentication"),
+    ),
+    (Error::Limit(Limit::Line), LINE_TOO_LONG),
+    (
+        Error::Peer(PeerError::PlaintextAfterStartTls),
+        Response::fixed(Code::FAILED, ORDER, "Nothing may follow STARTTLS before TLS"),
+    ),
+    (
+        Error::Peer(PeerError::EarlyTalker),
+        Response::fixed(Code::FAILED, ORDER, "Wait for the greeting before you speak"),
+    ),
+    (
+        Error::Peer(PeerError::Malformed),
+        Response::fixed(Code::FAILED, ORDER, "This is SMTP; closing the connection"),
+    ),
+    (
+        Error::Peer(PeerError::TlsInCleartext),
+        Response::fixed(Code::FAILED, ORDER, "TLS begins with STARTTLS on this port"),
+    ),
+];
+
+const TIMEOUT: Response<'static> =
+    Response::fixed(Code::UNAVAILABLE, (4, 2), "Nothing came in time; closing");
+const SHUTDOWN: Response<'static> = Response::fixed(Code::UNAVAILABLE, (3, 2), "The server is going down");
+
+impl Core {
+    /// Pauses until the application has answered.
+    pub(super) fn ask(&mut self, verb: Verb, question: Question) -> Reply {
+        self.serial = self.serial.wrapping_add(1);
+        self.enter(State::Owed { serial: self.serial, question });
+        Reply { serial: self.serial, verb }
+    }
+
+    /// Refuses a command by itself, and counts the error.
+    pub(super) fn refuse(&mut self, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        encode::response(response, tx);
+        self.errors = self.errors.saturating_add(1);
+        if self.errors >= self.config.limits.errors {
+            return Err(self.fail(Limit::Errors.into(), tx));
+        }
+        Ok(())
+    }
+
+    pub(super) fn ok(tx: &mut SendBuffer) {
+        encode::response(&OK, tx);
+    }
+
+    pub(super) fn good_bye(&mut self, tx: &mut SendBuffer) {
+        encode::response(&CLOSING, tx);
+        self.enter(State::Closing);
+    }
+
+    /// Ends the session with an error; the farewell is in `tx`.
+    pub(super) fn fail(&mut self, error: Error, tx: &mut SendBuffer) -> Error {
+        let farewell = match error {
+            Error::Limit(Limit::Time(_)) => Some(&TIMEOUT),
+            _ => FAREWELLS.iter().find(|(fatal, _)| *fatal == error).map(|(_, response)| response),
+        };
+        if let Some(response) = farewell {
+            encode::response(response, tx);
+        }
+        self.transaction = None;
+        self.enter(State::Failed(error));
+        error
+    }
+
+    /// Says good-bye because the server goes down.
+    pub(super) fn farewell(&mut self, tx: &mut SendBuffer) {
+        if !matches!(self.state, State::Failed(_) | State::Closing | State::Closed) {
+            encode::response(&SHUTDOWN, tx);
+            self.enter(State::Closing);
+        }
+    }
+
+    /// The application's answer: the same for every recipient where LMTP wants more than one.
+    pub(super) fn reply(
+        &mut self,
+        reply: Reply,
+        response: &Response<'_>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        let question = self.question(&reply)?;
+        let times = if question == Question::DataEnd { self.replies_behind_data() } else { 1 };
+        let line = fitting(question, response);
+        let line = line.as_ref().unwrap_or(response);
+        if !(matches!(question, Question::Chunk { .. }) && is_yes(line)) {
+            (0..times).for_each(|_| encode::response(line, tx));
+        }
+        self.answered(question, line);
+        Ok(())
+    }
+
+    /// The application's answers for each recipient that was accepted, in their order (RFC 2033 §4.2).
+    pub(super) fn reply_each(
+        &mut self,
+        reply: Reply,
+        responses: &[Response<'_>],
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        let question = self.question(&reply)?;
+        if question != Question::DataEnd || responses.len() != self.replies_behind_data() {
+            // The client waits and must have its answers, even if the program cannot count.
+            self.reply(reply, &Response::try_again(), tx)?;
+            return Err(Misuse::WrongLength.into());
+        }
+        for response in responses {
+            encode::response(fitting(question, response).as_ref().unwrap_or(response), tx);
+        }
+        self.answered(question, &OK);
+        Ok(())
+    }
+
+    fn question(&self, reply: &Reply) -> Result<Question, Error> {
+        match &self.state {
+            State::Owed { serial, question, .. } if *serial == reply.serial => Ok(*question),
+            State::Failed(error) => Err(*error),
+            _ => Err(Misuse::StaleToken.into()),
+        }
+    }
+
+    /// How many replies the end of a message has: one, or one for each recipient.
+    pub(super) fn replies_behind_data(&self) -> usize {
+        match (self.config.dialect, &self.transaction) {
+            (Dialect::Lmtp, Some(transaction)) => transaction.recipients,
+            _ => 1,
+        }
+    }
+
+    fn answered(&mut self, question: Question, response: &Response<'_>) {
+        if response.code() == Code::UNAVAILABLE {
+            self.enter(State::Closing);
+            return;
+        }
+        let yes = is_yes(response);
+        self.enter(State::Command);
+        match question {
+            Question::Mail(transaction) if yes => self.transaction = Some(transaction),
+            Question::Rcpt if yes => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.recipients += 1;
+                }
+            }
+            Question::Data if yes => self.begin_data(),
+            Question::Chunk { size, end } => {
+                self.begin_chunk(size, end, (!yes).then(|| response.clone().into_owned()))
+            }
+            Question::DataEnd => self.transaction = None,
+            Question::Data => self.transaction = None,
+            Question::Mail(_) | Question::Rcpt | Question::Information => {}
+        }
+    }
+}
+
+const fn is_yes(response: &Response<'_>) -> bool {
+    response.is_positive()
+}
+
+/// The answer that can be given to a question, if it is not the one that was given: 354 is for DATA and for DATA
+/// alone.
+fn fitting(question: Question, response: &Response<'_>) -> Option<Response<'static>> {
+    match (question, response.code().severity()) {
+        (Question::Data, Severity::Completed) => Some(Response::start_data()),
+        (Question::Data, _) => None,
+        (_, Severity::Intermediate) => Some(OK),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_canned_answer_agrees_with_itself() {
+        let all = [
+            NOT_RECOGNIZED,
+            NOT_IMPLEMENTED,
+            LINE_TOO_LONG,
+            BARE_NEWLINE,
+            BARE_NEWLINE_IN_DATA,
+            MESSAGE_TOO_LARGE,
+            TOO_MANY_RECIPIENTS,
+            NEEDS_UTF8,
+            UNKNOWN_PARAMETER,
+            NEEDS_TLS,
+            NEEDS_AUTHENTICATION,
+            BINARY_NEEDS_CHUNKS,
+            OK,
+            CLOSING,
+            TIMEOUT,
+            SHUTDOWN,
+        ];
+        for response in all.iter().chain(FAREWELLS.iter().map(|(_, response)| response)) {
+            let mut tx = SendBuffer::new();
+            encode::response(response, &mut tx);
+            let octets = tx.take();
+            let read = crate::parse::reply(&octets).unwrap();
+            assert_eq!((read.code(), read.enhanced()), (response.code(), response.enhanced()));
+            assert!(read.enhanced().is_some(), "{response}");
+            assert_eq!(read.text(), response.text());
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The mail transaction: which command may come, and what MAIL and RCPT may ask (RFC 5321 §3.3, §4.1.4).
+//!
+//! State first, arguments second: a command that may not come now is refused before its arguments are looked at.
+
+use proto_core::{Error, SendBuffer};
+
+use super::core::Core;
+use super::event::CoreEvent;
+use super::reply::{self, Question};
+use crate::config::{Dialect, UnknownParameters};
+use crate::encode;
+use crate::parse::{self, SyntaxError, Why};
+use crate::state::Phase;
+use crate::types::{BodyType, Code, Command, Extension, Mail, Rcpt, Response, Verb};
+
+/// An open transaction, as far as the machine must know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Transaction {
+    /// How many recipients were accepted.
+    pub(super) recipients: usize,
+    utf8: bool,
+    pub(super) binary: bool,
+    /// How many octets have come by BDAT; `None` before the first chunk.
+    pub(super) chunked: Option<u64>,
+}
+
+impl Core {
+    /// Where the session stands in the table.
+    pub(super) const fn phase(&self) -> Phase {
+        match (&self.hello, &self.transaction) {
+            (None, _) => Phase::Start,
+            (Some(_), None) => Phase::Ready,
+            (_, Some(Transaction { chunked: Some(_), .. })) => Phase::Chunk,
+            (_, Some(Transaction { recipients: 0, .. })) => Phase::Mail,
+            (_, Some(_)) => Phase::Rcpt,
+        }
+    }
+
+    /// Whether a command may come now; if not, what is said. Its arguments were not looked at.
+    pub(super) fn objection(&self, verb: Verb) -> Option<Response<'static>> {
+        let order = |text| Some(Response::fixed(Code::BAD_SEQUENCE, reply::ORDER, text));
+        let lmtp = self.config.dialect == Dialect::Lmtp;
+        match verb {
+            Verb::Other => return Some(reply::NOT_RECOGNIZED),
+            Verb::Ehlo | Verb::Helo if lmtp => return Some(reply::NOT_RECOGNIZED),
+            Verb::Lhlo if !lmtp => return Some(reply::NOT_RECOGNIZED),
+            Verb::StartTls if self.secure => return order("TLS is in place"),
+            Verb::StartTls if !self.offers(Extension::StartTls) => return Some(reply::NOT_IMPLEMENTED),
+            Verb::Auth if !self.secure => {
+                return Some(Response::fixed(Code::ENCRYPTION, (7, 11), "Authentication needs TLS"));
+            }
+            Verb::Auth if !self.offers(Extension::Auth) => return Some(reply::NOT_IMPLEMENTED),
+            Verb::Auth if self.authenticated => return order("You have authenticated already"),
+            Verb::Bdat if !self.offers(Extension::Chunking) => return Some(reply::NOT_IMPLEMENTED),
+            Verb::Expn if !self.config.extensions.contains(Extension::Expn) => {
+                return Some(reply::NOT_IMPLEMENTED);
+            }
+            Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Bdat | Verb::Vrfy | Verb::Expn
+                if !self.secure && self.config.requires_tls() =>
+            {
+                return Some(reply::NEEDS_TLS);
+            }
+            Verb::Mail | Verb::Vrfy | Verb::Expn
+                if self.hello.is_some() && !self.authenticated && self.config.requires_authentication() =>
+            {
+                return Some(reply::NEEDS_AUTHENTICATION);
+            }
+            _ => {}
+        }
+        let phase = self.phase();
+        if !phase.admits(verb) {
+            return order(phase.objection(verb));
+        }
+        match &self.transaction {
+            Some(Transaction { binary: true, .. }) if verb == Verb::Data => Some(reply::BINARY_NEEDS_CHUNKS),
+            _ => None,
+        }
+    }
+
+    /// Reads a command whose event borrows its line, and asks the application or refuses.
+    pub(super) fn judge<'i>(
+        &mut self,
+        verb: Verb,
+        line: &'i [u8],
+        tx: &mut SendBuffer,
+    ) -> Result<CoreEvent<'i>, Error> {
+        let (_, rest) = parse::split_verb(line);
+        let refusal = match parse::arguments(verb, line, rest) {
+            Ok(Command::Mail(mail)) => match self.question_of_mail(&mail) {
+                Ok(transaction) => {
+                    return Ok(CoreEvent::Mail(mail, self.ask(verb, Question::Mail(transaction))));
+                }
+                Err(refusal) => refusal,
+            },
+            Ok(Command::Rcpt(rcpt)) => match self.objection_to_rcpt(&rcpt) {
+                None => return Ok(CoreEvent::Rcpt(rcpt, self.ask(verb, Question::Rcpt))),
+                Some(refusal) => refusal,
+            },
+            Ok(Command::Ehlo(name) | Command::Helo(name) | Command::Lhlo(name)) => {
+                self.hello = Some(verb);
+                self.greet(verb, tx);
+                return Ok(CoreEvent::Hello(verb, name));
+            }
+            Ok(Command::Vrfy(text)) => {
+                return Ok(CoreEvent::Vrfy(text, self.ask(verb, Question::Information)));
+            }
+            Ok(Command::Expn(text)) => {
+                return Ok(CoreEvent::Expn(text, self.ask(verb, Question::Information)));
+            }
+            Ok(_) => reply::NOT_RECOGNIZED,
+            Err(error) => syntax(verb, error),
+        };
+        // Too many recipients is no fault of the client: it sends the rest in another transaction.
+        if refusal.is_transient() {
+            encode::response(&refusal, tx);
+        } else {
+            self.refuse(&refusal, tx)?;
+        }
+        Ok(CoreEvent::Refused(verb, refusal))
+    }
+
+    fn question_of_mail(&self, mail: &Mail<'_>) -> Result<Transaction, Response<'static>> {
+        let binary = mail.body == Some(BodyType::BinaryMime);
+        let not_offered = (mail.utf8 && !self.offers(Extension::SmtpUtf8))
+            || (binary && !self.offers(Extension::BinaryMime))
+            || ((mail.ret.is_some() || mail.envid.is_some()) && !self.offers(Extension::Dsn))
+            || !mail.extra.is_empty();
+        if not_offered && self.config.unknown_parameters == UnknownParameters::Reject {
+            return Err(reply::UNKNOWN_PARAMETER);
+        }
+        if mail.size.is_some_and(|size| size > self.config.limits.message) {
+            return Err(reply::MESSAGE_TOO_LARGE);
+        }
+        Ok(Transaction { recipients: 0, utf8: mail.utf8, binary, chunked: None })
+    }
+
+    fn objection_to_rcpt(&self, rcpt: &Rcpt<'_>) -> Option<Response<'static>> {
+        let transaction = self.transaction.as_ref()?;
+        let not_offered = ((rcpt.notify.is_some() || rcpt.original.is_some())
+            && !self.offers(Extension::Dsn))
+            || !rcpt.extra.is_empty();
+        if not_offered && self.config.unknown_parameters == UnknownParameters::Reject {
+            return Some(reply::UNKNOWN_PARAMETER);
+        }
+        if !transaction.utf8 && rcpt.to.address().is_some_and(|address| !address.is_ascii()) {
+            return Some(reply::NEEDS_UTF8);
+        }
+        (transaction.recipients >= self.config.limits.recipients).then_some(reply::TOO_MANY_RECIPIENTS)
+    }
+}
+
+/// What is said of arguments that cannot be read.
+pub(super) fn syntax(verb: Verb, error: SyntaxError) -> Response<'static> {
+    let (code, enhanced) = match (error.why, verb) {
+        (Why::NotAscii, _) => (Code::MAILBOX_NAME, (6, 7)),
+        (Why::Control | Why::Encoding, _) => (Code::SYNTAX, (5, 2)),
+        (
+            Why::Path
+            | Why::NullRecipient
+            | Why::LocalPart
+            | Why::MissingDomain
+            | Why::Domain
+            | Why::LocalPartTooLong
+            | Why::DomainTooLong
+            | Why::PathTooLong,
+            Verb::Mail,
+        ) => (Code::ARGUMENTS, (1, 7)),
+        (
+            Why::Path
+            | Why::NullRecipient
+            | Why::LocalPart
+            | Why::MissingDomain
+            | Why::Domain
+            | Why::LocalPartTooLong
+            | Why::DomainTooLong
+            | Why::PathTooLong,
+            Verb::Rcpt,
+        ) => (Code::ARGUMENTS, (1, 3)),
+        (Why::Mechanism, _) => (Code::PARAMETER, (5, 4)),
+        _ => (Code::ARGUMENTS, (5, 4)),
+    };
+    Response::fixed(code, enhanced, error.why.text())
+}
