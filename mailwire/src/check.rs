@@ -50,8 +50,14 @@ pub(crate) enum Stop {
     Failed(Failure),
 }
 
-impl<E: Into<Failure>> From<E> for Stop {
-    fn from(error: E) -> Self {
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<io_mio::Error> for Stop {
+    fn from(error: io_mio::Error) -> Self {
         Self::Failed(error.into())
     }
 }
@@ -69,6 +75,8 @@ struct Inner {
     lines: Vec<Line>,
     /// The certificate that came, accepted or not.
     certificate: Option<String>,
+    /// How long the handshake took until then.
+    handshake: Duration,
     since: Instant,
 }
 
@@ -98,7 +106,7 @@ impl Progress {
             to_come.push(Stage::Folders);
         }
         let (url, since) = (way.url.clone(), Instant::now());
-        let inner = Inner { output, url, to_come, last, lines: Vec::new(), certificate: None, since };
+        let inner = Inner { output, url, to_come, last, lines: Vec::new(), certificate: None, handshake: Duration::ZERO, since };
         Ok(Self(Arc::new(Mutex::new(inner))))
     }
 
@@ -113,12 +121,16 @@ impl Progress {
             Step::Connected(address) => inner.pass(Stage::Tcp, report.took, address.to_string()),
             Step::Greeted => inner.pass(Stage::Greeting, report.took, "ready for STARTTLS".to_owned()),
             Step::TlsDone(info) => {
-                inner.pass(Stage::Tls, report.took, format!("{} {}", info.version, info.cipher));
+                let took = inner.handshake + report.took;
+                inner.pass(Stage::Tls, took, format!("{} {}", info.version, info.cipher));
                 if let Some(certificate) = &info.certificate {
-                    inner.pass(Stage::Certificate, Duration::ZERO, describe(certificate));
+                    inner.pass(Stage::Certificate, report.took, describe(certificate));
                 }
             }
-            Step::Certificate(certificate) => inner.certificate = Some(describe(certificate)),
+            Step::Certificate(certificate) => {
+                inner.certificate = Some(describe(certificate));
+                inner.handshake = report.took;
+            }
             _ => {}
         }
         inner.since = Instant::now();

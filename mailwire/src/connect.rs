@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use io_mio::{Connector, Fingerprint, Kind as IoKind, Patience, Report, Security, Target, TlsClient, TraceWriter};
-use proto_core::{Credentials, Mechanism, Mechanisms};
+use proto_core::{Credentials, Mechanism};
 
 use crate::cli;
 use crate::config;
@@ -70,12 +70,9 @@ impl Way {
         self.url.user.as_deref().map(|user| source.credentials(user)).transpose()
     }
 
-    /// The mechanisms that may be used.
-    pub(crate) fn mechanisms(&self) -> Mechanisms {
-        match self.options.mechanism.as_deref().and_then(|name| Mechanism::from_name(name.as_bytes())) {
-            Some(only) => Mechanisms::NONE.with(only),
-            None => Mechanisms::all(),
-        }
+    /// The one mechanism that may be used, if the user named one.
+    pub(crate) fn mechanism(&self) -> Option<Mechanism> {
+        Mechanism::from_name(self.options.mechanism.as_deref()?.as_bytes())
     }
 
     /// Whether to speak without TLS at all: only where the user wrote so, and only on a STARTTLS port.

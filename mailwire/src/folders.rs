@@ -49,7 +49,7 @@ impl Task for ListFolders<'_> {
     where
         Client<C>: Authenticate,
     {
-        session.log_in(self.1, self.0.mechanisms())?;
+        session.log_in(self.1, self.0.mechanism())?;
         session.folders()
     }
 }

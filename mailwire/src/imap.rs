@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use io_mio::{Connection, Connector, ImapClient, Turn};
-use proto_core::{Channel, Cleartext, Credentials, Error, Mechanisms, Secure, SendBuffer};
-use proto_imap::client::{Client, CommandId, Event};
+use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
+use proto_imap::client::{Choice, Client, CommandId, Event};
 use proto_imap::config::Config;
 use proto_imap::types::{Attribute, Command, Condition, ListPattern, Mailbox, NameEncoding, Status, Untagged, arguments};
 use serde::Serialize;
@@ -51,7 +51,7 @@ pub(crate) fn with_session<T: Task>(way: &Way, connector: &Connector, task: T) -
 }
 
 fn open(way: &Way, connector: &Connector) -> Result<Opened, Failure> {
-    let mut config = Config::default().mechanisms(way.mechanisms());
+    let mut config = Config::default();
     if way.is_cleartext()? {
         config = config.danger_cleartext();
         let connection = connector.danger_connect_cleartext::<ImapClient>(&way.target(), &Arc::new(config))?;
@@ -64,18 +64,18 @@ fn open(way: &Way, connector: &Connector) -> Result<Opened, Failure> {
 
 /// The difference that the channel makes: how one authenticates.
 pub(crate) trait Authenticate {
-    fn prove(&mut self, credentials: Credentials, mechanisms: Mechanisms, tx: &mut SendBuffer) -> Result<CommandId, Error>;
+    fn prove(&mut self, credentials: Credentials, choice: Choice, tx: &mut SendBuffer) -> Result<CommandId, Error>;
 }
 
 impl Authenticate for Client<Secure> {
-    fn prove(&mut self, credentials: Credentials, mechanisms: Mechanisms, tx: &mut SendBuffer) -> Result<CommandId, Error> {
-        self.authenticate(credentials, mechanisms, tx)
+    fn prove(&mut self, credentials: Credentials, choice: Choice, tx: &mut SendBuffer) -> Result<CommandId, Error> {
+        self.authenticate(credentials, choice, tx)
     }
 }
 
 impl Authenticate for Client<Cleartext> {
-    fn prove(&mut self, credentials: Credentials, mechanisms: Mechanisms, tx: &mut SendBuffer) -> Result<CommandId, Error> {
-        self.danger_cleartext_authenticate(credentials, mechanisms, tx)
+    fn prove(&mut self, credentials: Credentials, choice: Choice, tx: &mut SendBuffer) -> Result<CommandId, Error> {
+        self.danger_cleartext_authenticate(credentials, choice, tx)
     }
 }
 
@@ -101,13 +101,14 @@ where
     }
 
     /// Proves who the user is.
-    pub(crate) fn log_in(&mut self, credentials: Credentials, mechanisms: Mechanisms) -> Result<(), Failure> {
+    pub(crate) fn log_in(&mut self, credentials: Credentials, mechanism: Option<Mechanism>) -> Result<(), Failure> {
         if !self.may_log_in {
             return Err(Failure::new(Kind::Refused, "logging in without TLS would show the password to anyone on the way")
                 .advise("leave --danger-cleartext out, or add --danger-cleartext-login"));
         }
         self.capabilities()?;
-        self.connection.with(|client, tx| client.prove(credentials, mechanisms, tx)).map_err(cannot_prove)?;
+        let choice = mechanism.map_or(Choice::Strongest, Choice::Mechanism);
+        self.connection.with(|client, tx| client.prove(credentials, choice, tx)).map_err(cannot_prove)?;
         self.connection.drive(|turn, _, _| match turn {
             Turn::Event(Event::Authenticated { .. }) => Ok(Some(())),
             Turn::Event(Event::AuthRejected { status, reason, .. }) => {
@@ -230,7 +231,7 @@ pub(crate) fn check(
                 progress.note(no_user());
                 return Err(Stop::Here);
             };
-            session.log_in(credentials, way.mechanisms())?;
+            session.log_in(credentials, way.mechanism())?;
             progress.pass(Stage::Login, "accepted")?;
             let folders = session.folders()?;
             progress.pass(Stage::Folders, format!("{} folders", folders.len()))

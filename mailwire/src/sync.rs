@@ -139,7 +139,7 @@ impl Task for Sync<'_> {
     where
         Client<C>: Authenticate,
     {
-        session.log_in(self.credentials, self.way.mechanisms())?;
+        session.log_in(self.credentials, self.way.mechanism())?;
         let folders = session.folders()?;
         for wanted in self.only {
             if !folders.iter().any(|folder| is_named(folder, wanted)) {

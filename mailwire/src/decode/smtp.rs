@@ -1,7 +1,7 @@
 //! SMTP: commands with the messages behind them, and replies.
 
 use proto_smtp::parse;
-use proto_smtp::types::{ChunkEnd, Command, Extra, Mail, Rcpt, Response};
+use proto_smtp::types::{BodyType, ChunkEnd, Command, Extra, Mail, Notify, Rcpt, Response, Return};
 use serde_json::{Map, Value, json};
 
 use super::{split_line, text, unparsed};
@@ -104,10 +104,10 @@ fn mail(mail: &Mail<'_>) -> Value {
         "event": "mail",
         "from": mail.from.address().map(|address| address.as_str().to_owned()),
         "size": mail.size,
-        "body": mail.body.map(|body| body.to_string()),
+        "body": mail.body.map(body),
         "smtputf8": mail.utf8,
         "auth": mail.auth.as_ref().map(|auth| auth.as_str().to_owned()),
-        "ret": mail.ret.map(|ret| ret.to_string()),
+        "ret": mail.ret.map(|ret| if ret == Return::Full { "FULL" } else { "HDRS" }),
         "envid": mail.envid.as_ref().map(|envid| envid.as_str().to_owned()),
         "parameters": extra(&mail.extra),
     })
@@ -117,10 +117,27 @@ fn rcpt(rcpt: &Rcpt<'_>) -> Value {
     json!({
         "event": "rcpt",
         "to": rcpt.to.to_string(),
-        "notify": rcpt.notify.map(|notify| notify.to_string()),
-        "orcpt": rcpt.original.as_ref().map(ToString::to_string),
+        "notify": rcpt.notify.map(notify),
+        "orcpt": rcpt.original.as_ref().map(|original| format!("{};{}", original.kind(), original.address().as_str())),
         "parameters": extra(&rcpt.extra),
     })
+}
+
+fn body(body: BodyType) -> &'static str {
+    match body {
+        BodyType::SevenBit => "7BIT",
+        BodyType::EightBitMime => "8BITMIME",
+        BodyType::BinaryMime => "BINARYMIME",
+        _ => "other",
+    }
+}
+
+fn notify(notify: Notify) -> Vec<&'static str> {
+    let all = [(Notify::SUCCESS, "SUCCESS"), (Notify::FAILURE, "FAILURE"), (Notify::DELAY, "DELAY")];
+    if notify.contains(Notify::NEVER) {
+        return vec!["NEVER"];
+    }
+    all.into_iter().filter(|(reason, _)| notify.contains(*reason)).map(|(_, word)| word).collect()
 }
 
 fn extra(extra: &Extra<'_>) -> Map<String, Value> {

@@ -1,6 +1,7 @@
 //! What a client sends, as JSON.
 
 use proto_imap::parse;
+use proto_imap::parse::Authentication;
 use proto_imap::types::arguments::{List, ListReturn, StoreAction};
 use proto_imap::types::{Command, CommandName, Mailbox, NameEncoding, SequenceSet};
 use serde_json::{Value, json};
@@ -49,7 +50,10 @@ fn read(frame: &[u8], cx: &parse::Context) -> Value {
             Ok((_, authentication)) => json!({
                 "event": name.as_str().to_ascii_lowercase(),
                 "tag": tag.as_str(),
-                "mechanism": authentication.mechanism_name(),
+                "mechanism": match &authentication {
+                    Authentication::Authenticate { mechanism, .. } => Some(text(mechanism)),
+                    _ => None,
+                },
             }),
             Err(error) => bad(error),
         },
@@ -116,7 +120,7 @@ fn describe(tag: &str, command: &Command<'_>) -> Value {
         Command::Enable(names) => json!({
             "capabilities": names.iter().map(|name| name.to_string()).collect::<Vec<_>>(),
         }),
-        Command::Raw(raw) => json!({ "text": text(raw.as_bytes()) }),
+        Command::Raw(raw) => json!({ "raw": format!("{raw:?}") }),
         _ => json!({}),
     };
     if let Value::Object(fields) = &mut value {

@@ -115,7 +115,7 @@ fn describe(untagged: &Untagged<'_>) -> Value {
             "mailbox": mailbox(&quota.mailbox),
             "roots": quota.roots.iter().map(|root| string(&root)).collect::<Vec<_>>(),
         }),
-        Untagged::Other { name, rest } => json!({ "event": "other", "name": text(name), "rest": text(rest) }),
+        Untagged::Other { name, rest } => json!({ "event": "other", "name": string(name), "rest": string(rest) }),
         other => json!({ "event": "other", "raw": format!("{other:?}") }),
     }
 }
@@ -176,8 +176,8 @@ fn fetch_item(item: &FetchItem<'_>) -> (String, Value) {
         FetchItem::Body(structure) => ("body", body(structure)),
         FetchItem::BodyStructure(structure) => ("bodystructure", body(structure)),
         FetchItem::ModSeq(value) => ("modseq", json!(value)),
-        FetchItem::EmailId(value) => ("emailid", json!(text(value))),
-        FetchItem::ThreadId(value) => ("threadid", json!(value.map(text))),
+        FetchItem::EmailId(value) => ("emailid", json!(string(value))),
+        FetchItem::ThreadId(value) => ("threadid", optional(value.as_ref())),
         FetchItem::Preview(value) => ("preview", optional(value.as_ref())),
         FetchItem::SaveDate(value) => ("savedate", value.as_ref().map_or(Value::Null, date)),
         FetchItem::GmailMessageId(value) => ("x-gm-msgid", json!(value)),
@@ -186,15 +186,15 @@ fn fetch_item(item: &FetchItem<'_>) -> (String, Value) {
             ("x-gm-labels", json!(labels.iter().map(|label| string(&label)).collect::<Vec<_>>()))
         }
         FetchItem::Section { section, origin, value } => {
-            return (section_name(&section.to_string(), *origin), optional(value.as_ref()));
+            return (section_name(&format!("{section:?}"), *origin), optional(value.as_ref()));
         }
         FetchItem::SectionLiteral { section, origin, size } => {
-            return (section_name(&section.to_string(), *origin), json!({ "octets": size }));
+            return (section_name(&format!("{section:?}"), *origin), json!({ "octets": size }));
         }
-        FetchItem::BinarySize { section, size } => return (format!("{section}.size").to_lowercase(), json!(size)),
-        FetchItem::Other { name, value } => return (text(name).to_lowercase(), json!(text(value))),
+        FetchItem::BinarySize { section, size } => return (format!("{section:?}.size").to_lowercase(), json!(size)),
+        FetchItem::Other { name, value } => return (string(name).to_lowercase(), json!(string(value))),
         FetchItem::Unparsed { name, unparsed: bad } => {
-            return (text(name).to_lowercase(), unparsed(bad.at, bad.why, bad.raw));
+            return (string(name).to_lowercase(), unparsed(bad.at, bad.why, bad.raw));
         }
         other => ("other", json!(format!("{other:?}"))),
     };
