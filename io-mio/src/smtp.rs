@@ -1,0 +1,97 @@
+//! What the driver is told about SMTP: the types of its machines, and what comes before STARTTLS.
+//!
+//! This file names types and calls; what they do is known in `proto-smtp`.
+
+use std::sync::Arc;
+
+use proto_core::{Cleartext, Error, PeerError, Secure, SendBuffer, StartTlsRequest};
+use proto_smtp::{
+    Config,
+    client::{self, Event, Step},
+    server,
+};
+
+use crate::{Approach, ClientProtocol, MachineMut, Protocol, ServerProtocol};
+
+/// SMTP, the asking role.
+#[derive(Debug, Clone, Copy)]
+pub struct SmtpClient;
+
+/// SMTP, the serving role.
+#[derive(Debug, Clone, Copy)]
+pub struct SmtpServer;
+
+impl Protocol for SmtpClient {
+    type Cleartext = client::Client<Cleartext>;
+    type Secure = client::Client<Secure>;
+    type Upgrade = client::Upgrade;
+    type Config = Arc<Config>;
+
+    const NAME: &'static str = "smtp";
+    const IMPLICIT_TLS_PORT: u16 = 465;
+    const STARTTLS_PORT: u16 = 587;
+}
+
+impl ClientProtocol for SmtpClient {
+    type Negotiation = client::StartTls;
+
+    fn open(config: &Arc<Config>, _: &mut SendBuffer) -> Self::Cleartext {
+        client::Client::<Cleartext>::new(config.clone())
+    }
+
+    fn open_secure(config: &Arc<Config>, secure: Secure, _: &mut SendBuffer) -> Self::Secure {
+        client::Client::<Secure>::new(config.clone(), secure)
+    }
+
+    fn approach(event: Event<'_>, _: &mut Self::Cleartext, _: &mut SendBuffer) -> Result<Approach, Error> {
+        // The machine says EHLO by itself.
+        match event {
+            Event::Extensions(_) => Ok(Approach::Ready),
+            Event::Rejected(Step::Greeting | Step::Hello, _) => Err(PeerError::Refused.into()),
+            Event::Closed(_) => Err(PeerError::Farewell.into()),
+            _ => Ok(Approach::Continue),
+        }
+    }
+
+    fn starttls(machine: Self::Cleartext, tx: &mut SendBuffer) -> Result<client::StartTls, Error> {
+        machine.starttls(tx)
+    }
+}
+
+impl Protocol for SmtpServer {
+    type Cleartext = server::Server<Cleartext>;
+    type Secure = server::Server<Secure>;
+    type Upgrade = server::Upgrade;
+    type Config = Arc<Config>;
+
+    const NAME: &'static str = "smtp";
+    const IMPLICIT_TLS_PORT: u16 = 465;
+    const STARTTLS_PORT: u16 = 587;
+}
+
+impl ServerProtocol for SmtpServer {
+    const TOO_BUSY: &'static [u8] = b"421 4.3.2 Too many connections, try again later\r\n";
+
+    fn open(config: &Arc<Config>, tx: &mut SendBuffer) -> Self::Cleartext {
+        server::Server::<Cleartext>::new(config.clone(), tx)
+    }
+
+    fn open_secure(config: &Arc<Config>, secure: Secure, tx: &mut SendBuffer) -> Self::Secure {
+        server::Server::<Secure>::new(config.clone(), secure, tx)
+    }
+
+    fn accept(
+        machine: Self::Cleartext,
+        request: StartTlsRequest,
+        tx: &mut SendBuffer,
+    ) -> Result<server::Upgrade, Error> {
+        machine.accept(request, tx)
+    }
+
+    fn farewell(machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {
+        match machine {
+            MachineMut::Cleartext(machine) => machine.farewell(tx),
+            MachineMut::Secure(machine) => machine.farewell(tx),
+        }
+    }
+}
