@@ -1,0 +1,467 @@
+//! Known answers: what each command reads as, and where a command that is none goes wrong.
+//!
+//! The examples of RFC 9051 §6 are among them, and those of RFC 2971, 3516, 4731, 5161, 5182, 5258, 5819, 6154, 7162, 8474
+//! and 9394. Every prefix and every command with one octet changed is read too: nothing may panic.
+
+use proto_core::Credentials;
+use proto_imap::frame::{Binary, Sync};
+use proto_imap::parse::{self, Authentication, Context};
+use proto_imap::types::CommandName;
+
+/// The command without its line end, and what it reads as.
+#[rustfmt::skip]
+const COMMANDS: &[(&str, &str)] = &[
+    ("abcd CAPABILITY", "Capability"),
+    ("a002 noop", "Noop"),
+    ("A023 LOGOUT", "Logout"),
+    (r#"a023 ID ("name" "sodr" "version" "19.34" "vendor" NIL)"#, r#"Id([IdField { name: "name", value: Some("sodr") }, IdField { name: "version", value: Some("19.34") }, IdField { name: "vendor", value: None }])"#),
+    ("a042 ID NIL", "Id([])"),
+    ("a1 ID ()", "Id([])"),
+    ("t1 ENABLE CONDSTORE", "Enable([CONDSTORE])"),
+    ("t3 enable X-GOOD-IDEA IMAP4rev2", "Enable([X-GOOD-IDEA, IMAP4rev2])"),
+    ("A142 SELECT INBOX", r#"Select(Select { mailbox: "INBOX", parameters: [] })"#),
+    (r#"A142 SELECT "Sent Items" (CONDSTORE)"#, r#"Select(Select { mailbox: "Sent Items", parameters: [CondStore] })"#),
+    ("A02 SELECT INBOX (QRESYNC (67890007 20050715194045000 41,43:211,214:541))", r#"Select(Select { mailbox: "INBOX", parameters: [QResync(QResync { uid_validity: 67890007, mod_sequence: 20050715194045000, known_uids: Some(41,43:211,214:541), known_pairs: None })] })"#),
+    ("A03 SELECT INBOX (QRESYNC (67890007 90060115194045000 41:211,214:541 (1:3 41:43)) CONDSTORE)", r#"Select(Select { mailbox: "INBOX", parameters: [QResync(QResync { uid_validity: 67890007, mod_sequence: 90060115194045000, known_uids: Some(41:211,214:541), known_pairs: Some((1:3, 41:43)) }), CondStore] })"#),
+    ("A04 EXAMINE blurdybloop (QRESYNC (1 2 (1 1)))", r#"Examine(Select { mailbox: "blurdybloop", parameters: [QResync(QResync { uid_validity: 1, mod_sequence: 2, known_uids: None, known_pairs: Some((1, 1)) })] })"#),
+    ("A932 EXAMINE {11}\r\nblurdybloop", r#"Examine(Select { mailbox: "blurdybloop", parameters: [] })"#),
+    ("A003 CREATE owatagusiam/", r#"Create(Create { mailbox: "owatagusiam/", special_use: [] })"#),
+    (r"A001 CREATE MyDrafts (USE (\Drafts \Sent))", r#"Create(Create { mailbox: "MyDrafts", special_use: [\Drafts, \Sent] })"#),
+    ("A683 DELETE blurdybloop", r#"Delete("blurdybloop")"#),
+    ("Z434 RENAME INBOX old-mail", r#"Rename(Rename { from: "INBOX", to: "old-mail" })"#),
+    ("A683 RENAME blurdybloop {9+}\r\nsarasoop!", r#"Rename(Rename { from: "blurdybloop", to: "sarasoop!" })"#),
+    ("A002 SUBSCRIBE #news.comp.mail.mime", r##"Subscribe("#news.comp.mail.mime")"##),
+    (r##"A002 UNSUBSCRIBE "#news.comp.mail.mime""##, r##"Unsubscribe("#news.comp.mail.mime")"##),
+    (r#"A101 LIST "" """#, r#"List(List { selection: [], reference: "", patterns: [""], returns: [] })"#),
+    (r#"A102 LIST #news.comp.mail.misc """#, r##"List(List { selection: [], reference: "#news.comp.mail.misc", patterns: [""], returns: [] })"##),
+    (r#"A103 LIST /usr/staff/jones """#, r#"List(List { selection: [], reference: "/usr/staff/jones", patterns: [""], returns: [] })"#),
+    ("A202 LIST ~/Mail/ %", r#"List(List { selection: [], reference: "~/Mail/", patterns: ["%"], returns: [] })"#),
+    (r#"A04 LIST (SUBSCRIBED) "" "*""#, r#"List(List { selection: [Subscribed], reference: "", patterns: ["*"], returns: [] })"#),
+    (r#"A05 LIST (REMOTE RECURSIVEMATCH SUBSCRIBED) "" "*" RETURN (CHILDREN)"#, r#"List(List { selection: [Remote, RecursiveMatch, Subscribed], reference: "", patterns: ["*"], returns: [Children] })"#),
+    (r#"BBB LIST "" ("INBOX" "Drafts" "Sent/%")"#, r#"List(List { selection: [], reference: "", patterns: ["INBOX", "Drafts", "Sent/%"], returns: [] })"#),
+    (r#"A10 LIST () "" (%) RETURN (STATUS (MESSAGES UNSEEN) SPECIAL-USE SUBSCRIBED MYRIGHTS)"#, r#"List(List { selection: [], reference: "", patterns: ["%"], returns: [Status([Messages, Unseen]), SpecialUse, Subscribed, MyRights] })"#),
+    ("A LIST \"\" {3}\r\na*b RETURN ()", r#"List(List { selection: [], reference: "", patterns: ["a*b"], returns: [] })"#),
+    (r##"A002 LSUB "#news." "comp.mail.*""##, r##"Lsub(Lsub { reference: "#news.", pattern: "comp.mail.*" })"##),
+    ("A001 NAMESPACE", "Namespace"),
+    ("A042 STATUS blurdybloop (UIDNEXT MESSAGES)", r#"Status(Status { mailbox: "blurdybloop", attributes: [UidNext, Messages] })"#),
+    (r#"A1 STATUS "inbox" (messages recent uidnext uidvalidity unseen deleted size highestmodseq appendlimit deleted-storage mailboxid)"#, r#"Status(Status { mailbox: "inbox", attributes: [Messages, Recent, UidNext, UidValidity, Unseen, Deleted, Size, HighestModSeq, AppendLimit, DeletedStorage, MailboxId] })"#),
+    ("A002 IDLE", "Idle"),
+    ("A341 CLOSE", "Close"),
+    ("A342 UNSELECT", "Unselect"),
+    ("FXXZ CHECK", "Check"),
+    ("A202 EXPUNGE", "Expunge"),
+    ("A003 UID EXPUNGE 3000:3002", "UidExpunge(3000:3002)"),
+    (r#"A282 SEARCH RETURN (MIN COUNT) FLAGGED SINCE 1-Feb-1994 NOT FROM "Smith""#, r#"Search(Search { returns: Some([Min, Count]), charset: None, keys: [Flagged, Since(Date { year: 1994, month: 2, day: 1 }), Not(Some(From("Smith")))] })"#),
+    (r#"A283 SEARCH RETURN () FLAGGED SINCE 1-Feb-1994 NOT FROM "Smith""#, r#"Search(Search { returns: Some([]), charset: None, keys: [Flagged, Since(Date { year: 1994, month: 2, day: 1 }), Not(Some(From("Smith")))] })"#),
+    (r#"A284 SEARCH TEXT "string not in mailbox""#, r#"Search(Search { returns: None, charset: None, keys: [Text("string not in mailbox")] })"#),
+    ("A285 SEARCH CHARSET UTF-8 TEXT {12}\r\nсобака", r#"Search(Search { returns: None, charset: Some("UTF-8"), keys: [Text("собака")] })"#),
+    ("E101 UID SEARCH RETURN (SAVE PARTIAL -1:-100) $ SMALLER 4196 (OR SEEN (UNDELETED 2:*)) UID 1,3", "UidSearch(Search { returns: Some([Save, Partial(FromLast(RangeInclusiveU32 { first: 1, last: 100 }))]), charset: None, keys: [Sequence($), Smaller(4196), And([Or(Some(Seen), Some(And([Undeleted, Sequence(2:*)])))]), Uid(1,3)] })"),
+    ("P283 SEARCH RETURN (SAVE) CHARSET KOI8-R (OR $ 1,3000:3021) TEXT {8}\r\nabcdefgh", r#"Search(Search { returns: Some([Save]), charset: Some("KOI8-R"), keys: [And([Or(Some(Sequence($)), Some(Sequence(1,3000:3021)))]), Text("abcdefgh")] })"#),
+    (r#"A1 SEARCH BEFORE "1-Feb-1994" ON 02-Mar-2024 SENTBEFORE 3-Apr-2024 SENTON 4-May-2024 SENTSINCE 5-Jun-2024"#, "Search(Search { returns: None, charset: None, keys: [Before(Date { year: 1994, month: 2, day: 1 }), On(Date { year: 2024, month: 3, day: 2 }), SentBefore(Date { year: 2024, month: 4, day: 3 }), SentOn(Date { year: 2024, month: 5, day: 4 }), SentSince(Date { year: 2024, month: 6, day: 5 })] })"),
+    ("A1 SEARCH ALL ANSWERED DELETED DRAFT FLAGGED NEW OLD RECENT SEEN UNANSWERED UNDELETED UNDRAFT UNFLAGGED UNSEEN", "Search(Search { returns: None, charset: None, keys: [All, Answered, Deleted, Draft, Flagged, New, Old, Recent, Seen, Unanswered, Undeleted, Undraft, Unflagged, Unseen] })"),
+    (r#"A1 SEARCH BCC a CC b TO c BODY d SUBJECT e HEADER Message-ID "" KEYWORD $Junk UNKEYWORD x LARGER 0 OLDER 1 YOUNGER 2"#, r#"Search(Search { returns: None, charset: None, keys: [Bcc("a"), Cc("b"), To("c"), Body("d"), Subject("e"), Header { name: "Message-ID", text: "" }, Keyword($Junk), Unkeyword(x), Larger(0), Older(1), Younger(2)] })"#),
+    (r#"a SEARCH MODSEQ "/flags/\\draft" all 620162338 MODSEQ 0"#, r#"Search(Search { returns: None, charset: None, keys: [ModSeq { entry: Some(ModSeqEntry { name: "/flags/\\draft", kind: All }), mod_sequence: 620162338 }, ModSeq { entry: None, mod_sequence: 0 }] })"#),
+    ("a SEARCH EMAILID M6d99ac3275bb4e THREADID T64b478a75b7ea9 SAVEDATESUPPORTED SAVEDSINCE 1-Jan-2020 FUZZY SUBJECT x", r#"Search(Search { returns: None, charset: None, keys: [EmailId("M6d99ac3275bb4e"), ThreadId("T64b478a75b7ea9"), SaveDateSupported, SavedSince(Date { year: 2020, month: 1, day: 1 }), Fuzzy(Some(Subject("x")))] })"#),
+    (r#"a SEARCH X-GM-RAW "has:attachment" X-GM-MSGID 1278455344230334865 X-GM-THRID 1"#, r#"Search(Search { returns: None, charset: None, keys: [GmailRaw("has:attachment"), GmailMessageId(1278455344230334865), GmailThreadId(1)] })"#),
+    (r#"a SEARCH X-GM-LABELS "\\Important""#, r#"Search(Search { returns: None, charset: None, keys: [GmailLabel("\\Important")] })"#),
+    ("A654 FETCH 2:4 (FLAGS BODY[HEADER.FIELDS (DATE FROM)])", "Fetch(Fetch { messages: 2:4, attributes: [Flags, Section { section: BODY[HEADER.FIELDS (DATE FROM)], partial: None, peek: No }], modifiers: [] })"),
+    ("A1 FETCH 1 ALL", "Fetch(Fetch { messages: 1, attributes: [Flags, InternalDate, Size, Envelope], modifiers: [] })"),
+    ("A1 FETCH 1 fast", "Fetch(Fetch { messages: 1, attributes: [Flags, InternalDate, Size], modifiers: [] })"),
+    ("A1 FETCH 1 FULL", "Fetch(Fetch { messages: 1, attributes: [Flags, InternalDate, Size, Envelope, Body], modifiers: [] })"),
+    ("A1 FETCH * BODY", "Fetch(Fetch { messages: *, attributes: [Body], modifiers: [] })"),
+    ("A1 FETCH 1:* (UID ENVELOPE BODYSTRUCTURE INTERNALDATE RFC822.SIZE MODSEQ EMAILID THREADID PREVIEW PREVIEW (LAZY) SAVEDATE)", "Fetch(Fetch { messages: 1:*, attributes: [Uid, Envelope, BodyStructure, InternalDate, Size, ModSeq, EmailId, ThreadId, Preview, PreviewLazy, SaveDate], modifiers: [] })"),
+    (r#"A1 UID FETCH 1 (BODY.PEEK[] BODY[]<0.2048> BODY.PEEK[1.2.MIME] BODY[TEXT] BODY[4.1.HEADER.FIELDS.NOT (a "b c")]<5.1>)"#, r#"UidFetch(Fetch { messages: 1, attributes: [Section { section: BODY[], partial: None, peek: Yes }, Section { section: BODY[], partial: Some(Partial { offset: 0, length: 2048 }), peek: No }, Section { section: BODY[1.2.MIME], partial: None, peek: Yes }, Section { section: BODY[TEXT], partial: None, peek: No }, Section { section: BODY[4.1.HEADER.FIELDS.NOT (a "b c")], partial: Some(Partial { offset: 5, length: 1 }), peek: No }], modifiers: [] })"#),
+    ("A1 FETCH 1 (BINARY[1.2] BINARY.PEEK[1]<0.100> BINARY.SIZE[2] RFC822 RFC822.HEADER RFC822.TEXT)", "Fetch(Fetch { messages: 1, attributes: [Section { section: BINARY[1.2], partial: None, peek: No }, Section { section: BINARY[1], partial: Some(Partial { offset: 0, length: 100 }), peek: Yes }, BinarySize(BINARY[2]), Section { section: RFC822, partial: None, peek: No }, Section { section: RFC822.HEADER, partial: None, peek: No }, Section { section: RFC822.TEXT, partial: None, peek: No }], modifiers: [] })"),
+    ("A1 FETCH 1 RFC822.SIZE (CHANGEDSINCE 12345)", "Fetch(Fetch { messages: 1, attributes: [Size], modifiers: [ChangedSince(12345)] })"),
+    ("s100 UID FETCH 1:* (FLAGS) (CHANGEDSINCE 12345 VANISHED)", "UidFetch(Fetch { messages: 1:*, attributes: [Flags], modifiers: [ChangedSince(12345), Vanished] })"),
+    ("10 UID FETCH 25900:26600 (UID FLAGS) (PARTIAL -1:-30 CHANGEDSINCE 98305)", "UidFetch(Fetch { messages: 25900:26600, attributes: [Uid, Flags], modifiers: [Partial(FromLast(RangeInclusiveU32 { first: 1, last: 30 })), ChangedSince(98305)] })"),
+    (r"A003 STORE 2:4 +FLAGS (\Deleted)", r"Store(Store { messages: 2:4, unchanged_since: None, action: Add, answer: Flags, flags: [\Deleted] })"),
+    (r"A003 STORE 1 -FLAGS.SILENT \Deleted $Junk", r"Store(Store { messages: 1, unchanged_since: None, action: Remove, answer: Silent, flags: [\Deleted, $Junk] })"),
+    ("a103 UID STORE 6,4,8 (UNCHANGEDSINCE 12121230045) +FLAGS.SILENT ()", "UidStore(Store { messages: 6,4,8, unchanged_since: Some(12121230045), action: Add, answer: Silent, flags: [] })"),
+    (r"a STORE 1 flags \X-Odd", r"Store(Store { messages: 1, unchanged_since: None, action: Replace, answer: Flags, flags: [\X-Odd] })"),
+    ("A003 COPY 2:4 MEETING", r#"Copy(Copy { messages: 2:4, mailbox: "MEETING" })"#),
+    (r#"a UID COPY 42:69 "foo""#, r#"UidCopy(Copy { messages: 42:69, mailbox: "foo" })"#),
+    ("a UID MOVE $ foo", r#"UidMove(Copy { messages: $, mailbox: "foo" })"#),
+    ("a MOVE 1 foo", r#"Move(Copy { messages: 1, mailbox: "foo" })"#),
+    ("x GETQUOTAROOT INBOX {3}\r\na b", "Raw(GETQUOTAROOT INBOX {3}\r\na b)"),
+    ("x X-FOO", "Raw(X-FOO)"),
+    ("a FETCH 1 (BODY[HEADER.FIELDS ({4}\r\nFrom \"X-\\\"q\\\"\")] UID)", "Fetch(Fetch { messages: 1, attributes: [Section { section: BODY[HEADER.FIELDS ({4}\r\nFrom \"X-\\\"q\\\"\")], partial: None, peek: No }, Uid], modifiers: [] })"),
+    (r#"a SEARCH NOT NOT (SEEN) OR FROM "a\"b" OR 1 2"#, r#"Search(Search { returns: None, charset: None, keys: [Not(Some(Not(Some(And([Seen]))))), Or(Some(From("a\"b")), Some(Or(Some(Sequence(1)), Some(Sequence(2)))))] })"#),
+    ("a UID FETCH 1:3,5,9:* BODY.PEEK[2]<10.20>", "UidFetch(Fetch { messages: 1:3,5,9:*, attributes: [Section { section: BODY[2], partial: Some(Partial { offset: 10, length: 20 }), peek: Yes }], modifiers: [] })"),
+];
+
+/// What is no command, its line end left out: how many octets are right, and what was due behind them.
+#[rustfmt::skip]
+const NO_COMMANDS: &[(&str, usize, &str)] = &[
+    ("A", 1, "a space behind the tag"),
+    ("A ", 2, "a command's name"),
+    (" NOOP", 0, "a tag"),
+    ("(A NOOP", 0, "a tag"),
+    ("A+ NOOP", 1, "a space behind the tag"),
+    ("A  NOOP", 2, "a command's name"),
+    ("A NOOP ", 6, "the end of the line"),
+    ("A NOOP x", 6, "the end of the line"),
+    ("A (", 2, "a command's name"),
+    ("A UID", 5, "a space and a command's name behind UID"),
+    ("A UID ", 5, "a space and a command's name behind UID"),
+    ("A UID NOOP", 6, "a command that UID can stand before"),
+    ("A UID  FETCH 1 FLAGS", 5, "a space and a command's name behind UID"),
+    ("A SELECT", 8, "a space and arguments"),
+    ("A SELECT  INBOX", 9, "a mailbox"),
+    ("A SELECT IN BOX", 11, "the end of the line"),
+    (r#"A SELECT "INBOX"#, 9, "a mailbox"),
+    ("A SELECT {5}INBOX", 12, "a line end behind a literal's announcement"),
+    ("A SELECT {9}\r\nINBOX", 9, "a mailbox"),
+    ("A SELECT INBOX ()", 16, "something in the parentheses"),
+    ("A SELECT INBOX (CONDSTORE", 25, "a space"),
+    ("A SELECT INBOX (X-NEW)", 16, "CONDSTORE or QRESYNC"),
+    ("A SELECT INBOX (QRESYNC (0 1))", 25, "a non-zero number"),
+    ("A SELECT INBOX (QRESYNC (1 0))", 27, "a non-zero number"),
+    ("A SELECT INBOX (QRESYNC (1 1 *))", 28, "a closing parenthesis"),
+    ("A SELECT INBOX (QRESYNC (1 1 $))", 28, "a closing parenthesis"),
+    ("A SELECT INBOX (QRESYNC (1 9223372036854775808))", 27, "a smaller number"),
+    ("A CREATE a (USE (Sent))", 17, "an attribute, which begins with a backslash"),
+    ("A CREATE a (FOO)", 12, "USE"),
+    ("A RENAME a", 10, "a space"),
+    (r#"A LIST "" "#, 10, "a mailbox"),
+    (r#"A LIST "" ()"#, 11, "something in the parentheses"),
+    (r#"A LIST (RECURSIVEMATCH) "" *"#, 7, "RECURSIVEMATCH together with SUBSCRIBED or SPECIAL-USE"),
+    (r#"A LIST (RECURSIVEMATCH REMOTE) "" *"#, 7, "RECURSIVEMATCH together with SUBSCRIBED or SPECIAL-USE"),
+    (r#"A LIST (X-NEW) "" *"#, 8, "a selection option of LIST"),
+    (r#"A LIST "" * RETURN"#, 18, "a space"),
+    (r#"A LIST "" * RETURN (X-NEW)"#, 20, "a return option of LIST"),
+    (r#"A LIST "" * RETURN (STATUS ())"#, 28, "something in the parentheses"),
+    (r#"A LIST "" * FOO (CHILDREN)"#, 12, "RETURN or the end of the line"),
+    ("A STATUS INBOX ()", 16, "something in the parentheses"),
+    ("A STATUS INBOX (X-NEW)", 16, "an attribute of STATUS"),
+    ("A STATUS INBOX MESSAGES", 15, "an opening parenthesis"),
+    ("A ENABLE", 8, "a space and arguments"),
+    ("A ENABLE (X)", 9, "an atom"),
+    ("A ID", 4, "a space and arguments"),
+    (r#"A ID ("a")"#, 9, "a space"),
+    ("A ID (a b)", 6, "a string"),
+    ("A UID EXPUNGE", 13, "a space and arguments"),
+    ("A UID EXPUNGE 0", 14, "a sequence number"),
+    ("A UID EXPUNGE 4294967296", 14, "a number below 4294967296"),
+    ("A FETCH 1", 9, "a space"),
+    ("A FETCH 1 ()", 11, "something in the parentheses"),
+    ("A FETCH 1 (ALL)", 11, "an attribute of FETCH"),
+    ("A FETCH 1 ALL FLAGS", 13, "the end of the line"),
+    ("A FETCH 1 (FLAGS", 16, "a space"),
+    ("A FETCH 1 (FLAGS UID))", 21, "the end of the line"),
+    ("A FETCH 1 FOO", 10, "an attribute of FETCH"),
+    ("A FETCH 1 BODY[", 15, "HEADER, TEXT, MIME or a part number"),
+    ("A FETCH 1 BODY[MIME]", 15, "a section"),
+    ("A FETCH 1 BODY[1.]", 15, "a section"),
+    ("A FETCH 1 BODY[0]", 15, "HEADER, TEXT, MIME or a part number"),
+    ("A FETCH 1 BODY[HEADER.FIELDS ()]", 30, "a string"),
+    ("A FETCH 1 BODY[TEXT.1]", 15, "HEADER, TEXT, MIME or a part number"),
+    ("A FETCH 1 BODY[]<0>", 18, "a dot and the length of the piece"),
+    ("A FETCH 1 BODY[]<0.0>", 19, "a length above 0"),
+    ("A FETCH 1 BODY[]<-1.5>", 17, "a number"),
+    ("A FETCH 1 BODY[]<0.9223372036854775808>", 19, "a smaller number"),
+    ("A FETCH 1 BINARY[TEXT]", 17, "a closing bracket"),
+    ("A FETCH 1 BODY.PEEK", 19, "a section"),
+    ("A FETCH 1:2: FLAGS", 11, "a space"),
+    ("A FETCH 1;2 FLAGS", 9, "a space"),
+    ("A FETCH 1 (FLAGS) (CHANGEDSINCE 0)", 32, "a non-zero number"),
+    ("A FETCH 1 (FLAGS) (CHANGEDSINCE 5 VANISHED)", 18, "VANISHED in a UID FETCH with CHANGEDSINCE only"),
+    ("A UID FETCH 1 (FLAGS) (VANISHED)", 22, "VANISHED in a UID FETCH with CHANGEDSINCE only"),
+    ("A UID FETCH 1 (FLAGS) ()", 23, "something in the parentheses"),
+    ("A STORE 1 FLAGS", 15, "a space"),
+    (r"A STORE 1 FLAGS (\Recent)", 16, "flags that a client can set"),
+    (r"A STORE 1 +FLAGS \Recent", 17, "a flag that a client can set"),
+    (r"A STORE 1 +FLAGS (\*)", 17, "a flag"),
+    ("A STORE 1 FLAGS.LOUD ()", 10, "FLAGS, +FLAGS or -FLAGS"),
+    ("A STORE 1 (UNCHANGEDSINCE) FLAGS ()", 25, "a space"),
+    (r#"A STORE 1 FLAGS (a"b)"#, 17, "a flag"),
+    ("A COPY 1", 8, "a space"),
+    ("A COPY INBOX 1", 7, "a sequence number"),
+    ("A SEARCH", 8, "a space and arguments"),
+    ("A SEARCH ", 9, "a search key"),
+    ("A SEARCH FOO", 9, "a search key"),
+    ("A SEARCH SUBJECT", 16, "a space"),
+    ("A SEARCH HEADER Subject fileinto test", 33, "a search key"),
+    ("A SEARCH ()", 10, "a search key"),
+    ("A SEARCH (SEEN", 14, "a closing parenthesis"),
+    ("A SEARCH SEEN)", 13, "the end of the line"),
+    ("A SEARCH OR SEEN", 16, "a space"),
+    ("A SEARCH NOT", 12, "a space"),
+    ("A SEARCH ON 30-Feb-2024", 12, "a date"),
+    ("A SEARCH ON 1-1-2024", 12, "a date"),
+    ("A SEARCH LARGER 9223372036854775808", 16, "a smaller number"),
+    ("A SEARCH OLDER 0", 15, "a non-zero number"),
+    (r"A SEARCH KEYWORD \Seen", 17, "an atom"),
+    ("A SEARCH CHARSET UTF-8", 22, "a space"),
+    ("A SEARCH RETURN (FOO) ALL", 17, "a return option of SEARCH"),
+    ("A SEARCH RETURN MIN ALL", 16, "an opening parenthesis"),
+    ("A SEARCH RETURN (PARTIAL -1:5) ALL", 28, "a minus sign"),
+    (r#"A SEARCH MODSEQ "x" foo 1"#, 20, "priv, shared or all"),
+    ("A LOGIN a b", 2, "a command that is neither APPEND, AUTHENTICATE, LOGIN nor STARTTLS"),
+    ("A STARTTLS", 2, "a command that is neither APPEND, AUTHENTICATE, LOGIN nor STARTTLS"),
+    ("A APPEND INBOX {3}\r\nabc", 2, "a command that is neither APPEND, AUTHENTICATE, LOGIN nor STARTTLS"),
+];
+
+fn frame(line: &str) -> Vec<u8> {
+    format!("{line}\r\n").into_bytes()
+}
+
+#[test]
+fn each_command_reads_as_it_should() {
+    for (line, expected) in COMMANDS {
+        let frame = frame(line);
+        let (tag, command) =
+            parse::command(&frame, &Context::strict()).unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(format!("{command:?}"), *expected, "{line}");
+        let (same_tag, name, _) = parse::command_name(&frame).unwrap();
+        assert_eq!((same_tag, name), (tag, command.name()), "{line}");
+        let cx = Context::tolerant();
+        assert_eq!(parse::command(&frame, &cx).unwrap(), (tag, command), "{line}: tolerantly");
+        assert_eq!(cx.repairs.total(), 0, "{line}");
+    }
+}
+
+#[test]
+fn what_is_no_command_says_where_and_why() {
+    for (line, at, why) in NO_COMMANDS {
+        let frame = frame(line);
+        let error = parse::command(&frame, &Context::strict()).unwrap_err();
+        assert_eq!((error.at, error.why), (*at, *why), "{line}");
+        let tag = frame.starts_with(b"A ").then_some(&b"A"[..]);
+        assert_eq!(error.tag.map(|tag| tag.as_bytes()), tag, "{line}");
+    }
+}
+
+/// `a1 SEARCH HEADER Subject fileinto test`: an unquoted argument with a space. The answer shows what is wrong.
+#[test]
+fn a_bad_answer_names_the_token() {
+    let error =
+        parse::command(b"a1 SEARCH HEADER Subject fileinto test\r\n", &Context::strict()).unwrap_err();
+    assert_eq!(error.to_string(), "Expected a search key at octet 34, found test");
+}
+
+#[test]
+fn a_frame_ends_with_its_line() {
+    for bad in
+        [&b"A NOOP"[..], b"A NOOP\n", b"A NOOP\r", b"A NOOP\r\n\r\n", b"A NOOP\r\nB NOOP\r\n", b"", b"\r\n"]
+    {
+        assert!(parse::command(bad, &Context::strict()).is_err(), "{bad:?}");
+    }
+    let cx = Context::tolerant();
+    assert!(parse::command(b"A NOOP \n", &cx).is_ok());
+    assert_eq!(cx.repairs.total(), 2);
+    assert!(parse::command(b"A NOOP\r\nB NOOP\r\n", &cx).is_err());
+}
+
+#[test]
+fn line_ends_and_nul_cannot_hide() {
+    for bad in [
+        &b"A SELECT \"a\rb\"\r\n"[..],
+        b"A SELECT \"a\nb\"\r\n",
+        b"A SELECT \"a\0b\"\r\n",
+        b"A SELECT {1}\r\n\0\r\n",
+        b"A SELECT a\0\r\n",
+        b"A SELECT \"\xff\"\r\n",
+        b"A SELECT \xc3\xa9\r\n",
+        b"A X-FOO\0\r\n",
+    ] {
+        assert!(parse::command(bad, &Context::strict()).is_err(), "{bad:?}");
+    }
+    for good in [&b"A SELECT {4}\r\na\r\nb\r\n"[..], b"A SELECT \"caf\xc3\xa9\"\r\n"] {
+        assert!(parse::command(good, &Context::strict()).is_ok(), "{good:?}");
+    }
+}
+
+#[test]
+fn search_keys_nest_32_deep() {
+    let search = |depth: usize, open: &str, close: &str| {
+        frame(&format!("A SEARCH {}SEEN{}", open.repeat(depth), close.repeat(depth)))
+    };
+    for (open, close) in [("(", ")"), ("NOT ", ""), ("OR SEEN ", ""), ("FUZZY ", "")] {
+        assert!(parse::command(&search(32, open, close), &Context::strict()).is_ok(), "{open}");
+        for depth in [33, 100_000] {
+            let frame = search(depth, open, close);
+            let error = parse::command(&frame, &Context::strict()).unwrap_err();
+            assert_eq!(error.why, "search keys nested less deeply", "{open}");
+        }
+    }
+}
+
+fn login(line: &str) -> Option<(String, Vec<u8>)> {
+    match parse::authentication(line.as_bytes(), &Context::strict()) {
+        Ok((_, Authentication::Login(Credentials::Password { authorization, username, password }))) => {
+            assert_eq!(authorization, "");
+            Some((username, password.expose().clone()))
+        }
+        Ok(_) => None,
+        Err(error) => {
+            for shown in [format!("{error}"), format!("{error:?}")] {
+                assert!(!shown.contains("alice") && !shown.contains("wonder"), "{shown}");
+            }
+            None
+        }
+    }
+}
+
+#[test]
+fn login_takes_a_name_and_a_password_and_shows_neither() {
+    let alice = |password: &[u8]| Some((String::from("alice"), password.to_vec()));
+    assert_eq!(login("a001 LOGIN alice wonder\r\n"), alice(b"wonder"));
+    assert_eq!(login("a001 login \"alice\" \"won\\\"der\\\\\"\r\n"), alice(b"won\"der\\"));
+    assert_eq!(login("a001 LOGIN {5}\r\nalice {8+}\r\nwon\r\nder\r\n"), alice(b"won\r\nder"));
+    assert_eq!(login("a001 LOGIN {5}\r\nalice \"\"\r\n"), alice(b""));
+    for bad in [
+        "a LOGIN alice\r\n",
+        "a LOGIN alice wonder land\r\n",
+        "a LOGIN alice won(der\r\n",
+        "a LOGIN alice  wonder\r\n",
+        "a LOGIN alice \"wonder\r\n",
+        "a LOGIN alice {9}\r\nwonder\r\n",
+        "a LOGIN\r\n",
+        "a NOOP alice wonder\r\n",
+    ] {
+        assert_eq!(login(bad), None, "{bad:?}");
+    }
+    assert!(parse::authentication(b"a LOGIN \"\xff\" x\r\n", &Context::strict()).is_err());
+    let shown = format!("{:?}", parse::authentication(b"a LOGIN alice wonder\r\n", &Context::strict()));
+    assert!(!shown.contains("alice") && !shown.contains("wonder"), "{shown}");
+}
+
+#[test]
+fn authenticate_takes_a_mechanism_and_perhaps_a_first_message() {
+    let read = |line: &str| match parse::authentication(line.as_bytes(), &Context::strict()) {
+        Ok((_, Authentication::Authenticate { mechanism, initial })) => Some((
+            String::from_utf8_lossy(mechanism).into_owned(),
+            initial.map(|initial| initial.expose().clone()),
+        )),
+        _ => None,
+    };
+    assert_eq!(read("a AUTHENTICATE GSSAPI\r\n"), Some(("GSSAPI".into(), None)));
+    assert_eq!(
+        read("a authenticate PLAIN AHRlc3QAdGVzdA==\r\n"),
+        Some(("PLAIN".into(), Some(b"\0test\0test".to_vec())))
+    );
+    assert_eq!(read("a AUTHENTICATE EXTERNAL =\r\n"), Some(("EXTERNAL".into(), Some(Vec::new()))));
+    for bad in [
+        "a AUTHENTICATE\r\n",
+        "a AUTHENTICATE PLAIN \r\n",
+        "a AUTHENTICATE PLAIN AHR\r\n",
+        "a AUTHENTICATE PLAIN AA== x\r\n",
+    ] {
+        assert_eq!(read(bad), None, "{bad:?}");
+    }
+}
+
+#[test]
+fn append_is_read_up_to_its_message() {
+    let read = |frame: &str| {
+        let (tag, append, announced) = parse::append_prefix(frame.as_bytes(), &Context::strict()).ok()?;
+        assert!(parse::is_append_payload(frame.as_bytes()));
+        Some(format!("{tag} {append:?} {} {:?} {:?}", announced.size, announced.sync, announced.binary))
+    };
+    assert_eq!(
+        read("A003 APPEND saved-messages (\\Seen) {326}\r\n").as_deref(),
+        Some("A003 Append { mailbox: \"saved-messages\", flags: [\\Seen], date: None } 326 Synchronising No")
+    );
+    let (_, append, announced) = parse::append_prefix(
+        b"A append {5}\r\nINBOX (\\Seen $a) \"17-Jul-1996 02:44:25 -0700\" ~{9+}\r\n",
+        &Context::strict(),
+    )
+    .unwrap();
+    assert_eq!((announced.size, announced.sync, announced.binary), (9, Sync::NonSynchronising, Binary::Yes));
+    assert_eq!(append.date.unwrap().timestamp(), 837_596_665);
+    assert!(append.mailbox.is_inbox());
+    for bad in [
+        "A APPEND {5}\r\n",
+        "A APPEND INBOX\r\n",
+        "A APPEND INBOX (\\Seen {5}\r\n",
+        "A APPEND INBOX (\\Recent) {5}\r\n",
+        "A APPEND INBOX \"17-Foo-1996 02:44:25 -0700\" {5}\r\n",
+        "A APPEND INBOX x {5}\r\n",
+        "A APPEND INBOX {5}",
+        "A APPEND INBOX {5}\r\nhello",
+        "A APPEND INBOX {9223372036854775808}\r\n",
+        "A APPEND INBOX \"{5}\r\n",
+        "A APPEND \"INBOX {5}\r\n",
+        "A APPEND INBOX (){5}\r\n",
+        "A SELECT INBOX {5}\r\n",
+        "A LOGIN INBOX {5}\r\n",
+        "APPEND INBOX {5}\r\n",
+    ] {
+        assert_eq!(read(bad), None, "{bad:?}");
+        assert!(!parse::is_append_payload(bad.as_bytes()), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_name_is_known_before_its_arguments_are() {
+    for (line, name) in [
+        ("a FETCH garbage(((", CommandName::Fetch),
+        ("a uId fEtCh", CommandName::UidFetch),
+        ("a STARTTLS", CommandName::StartTls),
+        ("a login", CommandName::Login),
+        ("a XYZZY", CommandName::Other),
+        ("a A-VERY-LONG-NAME-THAT-NOBODY-HAS", CommandName::Other),
+    ] {
+        assert_eq!(parse::command_name(&frame(line)).unwrap().1, name, "{line}");
+    }
+    assert_eq!(parse::no_arguments(b"a STARTTLS\r\n", &Context::strict()).unwrap().1, CommandName::StartTls);
+    assert!(parse::no_arguments(b"a STARTTLS x\r\n", &Context::strict()).is_err());
+    assert!(parse::no_arguments(b"a STARTTLS\r\na NOOP\r\n", &Context::strict()).is_err());
+}
+
+/// Reads everything that can be read of `frame`, and walks all that came out.
+fn read_all(frame: &[u8]) {
+    for cx in [Context::strict(), Context::tolerant()] {
+        match parse::command(frame, &cx) {
+            Ok((tag, command)) => assert!(!format!("{tag:?} {command:?}").is_empty()),
+            Err(error) => {
+                assert!(error.at <= frame.len());
+                assert!(!error.to_string().is_empty());
+            }
+        }
+        let (append, strict) = (parse::append_prefix(frame, &cx).is_ok(), parse::is_append_payload(frame));
+        assert!(append || !strict, "what is read strictly is read tolerantly");
+        let authentication = parse::authentication(frame, &cx);
+        assert!(!(append && authentication.is_ok()));
+    }
+}
+
+#[test]
+fn no_prefix_and_no_changed_octet_panics() {
+    let more = [
+        "A APPEND INBOX (\\Seen) \"17-Jul-1996 02:44:25 -0700\" {5}",
+        "A LOGIN \"a\\\"\" {1}\r\nb",
+        "A AUTHENTICATE PLAIN AA==",
+    ];
+    for line in COMMANDS.iter().map(|(line, _)| *line).chain(more) {
+        let frame = frame(line);
+        for end in 0..frame.len() {
+            read_all(&frame[..end]);
+            let mut changed = frame.clone();
+            for octet in [0, b'\r', b'\n', b'"', b'(', b')', b'{', b'\\', b' ', b'9', 0xff] {
+                changed[end] = octet;
+                read_all(&changed);
+            }
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_octets_panic(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64)) {
+        read_all(&octets);
+    }
+
+    #[test]
+    fn no_tokens_panic(tokens in proptest::collection::vec(proptest::sample::select(&[
+        "A", " ", "UID", "FETCH", "SEARCH", "STORE", "LIST", "APPEND", "(", ")", "\"", "\\", "{1}\r\n", "{1+}\r\n", "~{0}\r\n", "*",
+        "1:2", ",", "$", "OR", "NOT", "BODY[", "]", "<1.2>", "HEADER.FIELDS", "RETURN", "FLAGS", "\\Seen", "\r\n", "NIL", "1", "INBOX",
+        "MODSEQ", "99999999999999999999", "STATUS", "-1:-2", "PARTIAL", "é",
+    ][..]), 0..24)) {
+        let frame = tokens.concat();
+        read_all(frame.as_bytes());
+        read_all(format!("A UID FETCH {frame}\r\n").as_bytes());
+        read_all(format!("A SEARCH {frame}\r\n").as_bytes());
+    }
+}
