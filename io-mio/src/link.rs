@@ -511,7 +511,7 @@ fn trace_sent(
     let mut left = count;
     for chunk in tx.chunks() {
         let bytes = &chunk.bytes[..chunk.bytes.len().min(left)];
-        if bytes.is_empty() {
+        if left == 0 {
             break;
         }
         left -= bytes.len();

@@ -320,11 +320,13 @@ impl SendBuffer {
     /// The octets that wait, in order, as contiguous pieces.
     pub fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
         let mut skip = self.offset;
-        self.segments.iter().map(move |segment| {
+        let all = self.segments.iter().map(move |segment| {
             let bytes = segment.bytes().get(skip..).unwrap_or_default();
             skip = 0;
             Chunk { bytes, secret: matches!(segment, Segment::Secret(_)) }
-        })
+        });
+        // A segment that is kept for its memory may be empty.
+        all.filter(|chunk| !chunk.bytes.is_empty())
     }
 
     /// Says that the first `count` octets were sent (all, if there are fewer).
@@ -485,6 +487,8 @@ mod tests {
         assert!(tx.is_empty());
         tx.put(b"more");
         assert_eq!(tx.take(), b"more");
+        tx.put_secret(b"hunter2");
+        assert!(tx.chunks().all(|chunk| chunk.secret && chunk.bytes == b"hunter2"), "no empty piece stands before");
     }
 
     #[test]
