@@ -27,7 +27,7 @@ pub use self::starttls::Upgrade;
 use crate::client::Trust;
 use crate::config::Config;
 use crate::state::State;
-use crate::types::{Status, Untagged};
+use crate::types::{Status, Tag, Untagged};
 
 /// An IMAP server's side of one session: bytes in, events out; answers in, bytes out (RFC 9051).
 ///
@@ -243,6 +243,12 @@ impl<C: Channel> Server<C> {
     #[must_use]
     pub const fn state(&self) -> State {
         self.core.state()
+    }
+
+    /// The tag of the command in progress: ESEARCH repeats it (RFC 9051 §7.3.4).
+    #[must_use]
+    pub fn tag(&self) -> Option<Tag<'_>> {
+        Tag::new(&self.core.tag).ok()
     }
 
     /// Whether the client has switched a capability on with ENABLE.
