@@ -20,6 +20,7 @@ use crate::types::arguments::{
     Store, StoreAction, StoreAnswer,
 };
 use crate::types::arguments::{List as ListArguments, ListReturn, ListSelection};
+use crate::types::FetchModifier;
 use crate::types::view::Element;
 use crate::types::{
     Attribute, Flag, FlagList, IString, List, ListPattern, Mailbox, SearchReturn, SequenceNumber,
@@ -195,15 +196,31 @@ fn status_att<'i>(i: &'i [u8], _: &Context) -> Parsed<'i, StatusAttribute> {
     known_word(i, StatusAttribute::from_wire, "an attribute of STATUS")
 }
 
+/// Whether the modifier VANISHED can stand in a FETCH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vanished {
+    /// It is a UID FETCH.
+    Allowed,
+    /// It is not.
+    Refused,
+}
+
 /// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" … ")") [fetch-modifiers]`
 #[inline]
-pub(super) fn fetch<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Fetch<'i>> {
+pub(super) fn fetch<'i>(i: &'i [u8], vanished: Vanished, cx: &Context) -> Parsed<'i, Fetch<'i>> {
     let (rest, messages) = sequence_set(i)?;
     let (rest, attributes) = fetch_attributes(sp(rest, cx)?.0, cx)?;
     if !rest.starts_with(b" (") {
         return Ok((rest, Fetch::new(messages, attributes)));
     }
-    let (rest, modifiers) = one_or_more(sp(rest, cx)?.0, cx, fetch_modifier)?;
+    let (begin, ()) = sp(rest, cx)?;
+    let (rest, modifiers) = one_or_more(begin, cx, fetch_modifier)?;
+    let has = |what: fn(FetchModifier) -> bool| modifiers.iter().any(what);
+    if has(|one| one == FetchModifier::Vanished)
+        && (vanished == Vanished::Refused || !has(|one| matches!(one, FetchModifier::ChangedSince(_))))
+    {
+        return expected(begin, "VANISHED in a UID FETCH with CHANGEDSINCE only");
+    }
     Ok((rest, Fetch { messages, attributes, modifiers }))
 }
 

@@ -6,12 +6,12 @@
 
 use core::fmt;
 
-use super::arguments::{copy, create, fetch, list, lsub, mailbox, rename, search, select, status, store};
+use super::arguments::{Vanished, copy, create, fetch, list, lsub, mailbox, rename, search, select, status, store};
 use super::primitive::{atom, crlf, sp, tag};
 use super::sequence::sequence_set;
 use super::{Context, Expected, Parsed, expected, extension, status as capability};
 use crate::types::command::{Command, CommandName, RawCommand};
-use crate::types::{FetchModifier, Tag};
+use crate::types::Tag;
 
 /// A command that the grammar does not cover. It costs itself alone: answer `tag BAD`, or `* BAD` where there is no
 /// tag.
@@ -126,16 +126,12 @@ const LONGEST: usize = 16;
 #[inline]
 fn name(i: &[u8]) -> Parsed<'_, (CommandName, &[u8])> {
     let Ok((rest, word)) = atom(i) else { return expected(i, "a command's name") };
-    if word.eq_ignore_ascii_case(b"UID") && rest.first() == Some(&b' ') {
-        let Ok((behind, second)) = atom(rest.get(1..).unwrap_or_default()) else {
-            return expected(rest.get(1..).unwrap_or_default(), "a command's name behind UID");
-        };
-        let both = super::value::taken(i, behind);
-        return match known_name(both) {
-            CommandName::Other => {
-                expected(i.get(4..).unwrap_or_default(), "a command that UID can stand before")
-            }
-            name => Ok((behind, (name, second))),
+    if word.eq_ignore_ascii_case(b"UID") {
+        let behind = rest.strip_prefix(b" ").unwrap_or_default();
+        let Ok((rest, second)) = atom(behind) else { return expected(rest, "a space and a command's name behind UID") };
+        return match known_name(super::value::taken(i, rest)) {
+            CommandName::Other => expected(behind, "a command that UID can stand before"),
+            name => Ok((rest, (name, second))),
         };
     }
     Ok((rest, (known_name(word), word)))
@@ -167,10 +163,8 @@ fn named<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
             return expected(i, "a command that is neither APPEND, AUTHENTICATE, LOGIN nor STARTTLS");
         }
         CommandName::Other => return raw(rest, word, cx),
-        _ => {
-            let (rest, ()) = sp(rest, cx)?;
-            arguments(rest, name, cx)?
-        }
+        _ if rest.first() != Some(&b' ') => return expected(rest, "a space and arguments"),
+        _ => arguments(sp(rest, cx)?.0, name, cx)?,
     };
     end(rest, cx).map(|(rest, ())| (rest, command))
 }
@@ -183,13 +177,7 @@ fn arguments<'i>(i: &'i [u8], name: CommandName, cx: &Context) -> Parsed<'i, Com
         CommandName::Delete => both(mailbox(i, cx)?, Command::Delete),
         CommandName::Enable => return enable(i, cx),
         CommandName::Examine => both(select(i, cx)?, Command::Examine),
-        CommandName::Fetch => {
-            let (rest, arguments) = fetch(i, cx)?;
-            if arguments.modifiers.iter().any(|modifier| modifier == FetchModifier::Vanished) {
-                return expected(i, "no VANISHED: it is for UID FETCH");
-            }
-            (rest, Command::Fetch(arguments))
-        }
+        CommandName::Fetch => both(fetch(i, Vanished::Refused, cx)?, Command::Fetch),
         CommandName::Id => both(extension::id_params_list(i, cx)?, Command::Id),
         CommandName::List => both(list(i, cx)?, Command::List),
         CommandName::Lsub => both(lsub(i, cx)?, Command::Lsub),
@@ -202,7 +190,7 @@ fn arguments<'i>(i: &'i [u8], name: CommandName, cx: &Context) -> Parsed<'i, Com
         CommandName::Subscribe => both(mailbox(i, cx)?, Command::Subscribe),
         CommandName::UidCopy => both(copy(i, cx)?, Command::UidCopy),
         CommandName::UidExpunge => both(sequence_set(i)?, Command::UidExpunge),
-        CommandName::UidFetch => both(fetch(i, cx)?, Command::UidFetch),
+        CommandName::UidFetch => both(fetch(i, Vanished::Allowed, cx)?, Command::UidFetch),
         CommandName::UidMove => both(copy(i, cx)?, Command::UidMove),
         CommandName::UidSearch => both(search(i, cx)?, Command::UidSearch),
         CommandName::UidStore => both(store(i, cx)?, Command::UidStore),

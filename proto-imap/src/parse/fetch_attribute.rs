@@ -82,14 +82,15 @@ pub fn fetch_att<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchAttribute<'i>
 fn contents<'i>(i: &'i [u8], item: SectionItem, peek: Peek, cx: &Context) -> Parsed<'i, FetchAttribute<'i>> {
     let (rest, section) = requested_section(i, item, cx)?;
     let (rest, partial) = match rest.first() {
-        Some(b'<') => partial(rest, cx).map(|(rest, partial)| (rest, Some(partial)))?,
+        Some(b'<') => partial(rest).map(|(rest, partial)| (rest, Some(partial)))?,
         _ => (rest, None),
     };
     Ok((rest, FetchAttribute::Section { section, partial, peek }))
 }
 
-/// `partial = "<" number64 "." nz-number64 ">"`
-fn partial<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Partial> {
+/// `partial = "<" number64 "." nz-number64 ">"`. One reading only: no dot shall be a fraction's.
+fn partial(i: &[u8]) -> Parsed<'_, Partial> {
+    let cx = &Context::strict();
     let (rest, ()) = octet(i, b'<', "a partial range")?;
     let (rest, offset) = number64(rest, cx)?;
     let (rest, ()) = octet(rest, b'.', "a dot and the length of the piece")?;
