@@ -1,0 +1,237 @@
+//! SMTP's own machines on the driver: both ways to TLS, authentication, a large message, a shutdown.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod toy;
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use io_mio::{
+    Connection, Connector, Context, Error, Handler, Kind, ListenerTls, Next, Patience, Peer, Reactor,
+    ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, TlsClient, Turn,
+};
+use proto_core::{AuthVerdict, Cleartext, Credentials, Mechanism, Secure, SendBuffer, token::AuthQuestion};
+use proto_smtp::{
+    Config,
+    client::{AuthOutcome, Client, Event, Outcome, Progress, Transaction},
+    server::{self, Server},
+    types::{Address, Mail, Rcpt, Response},
+};
+use toy::{localhost, target};
+
+/// Knows one user and takes every message, of which it counts the octets.
+struct App {
+    octets: Arc<AtomicU64>,
+}
+
+impl Handler<SmtpServer> for App {
+    fn cleartext(
+        &mut self,
+        event: server::Event<'_, Cleartext>,
+        machine: &mut Server<Cleartext>,
+        tx: &mut SendBuffer,
+        _: &mut Context<'_>,
+    ) -> Next {
+        match event {
+            server::Event::StartTls(request) => return Next::StartTls(request),
+            server::Event::Mail(_, reply) => machine.reply(reply, &Response::ok(), tx).unwrap(),
+            _ => {}
+        }
+        Next::Continue
+    }
+
+    fn secure(
+        &mut self,
+        event: server::Event<'_, Secure>,
+        machine: &mut Server<Secure>,
+        tx: &mut SendBuffer,
+        _: &mut Context<'_>,
+    ) -> Next {
+        match event {
+            server::Event::Auth(request) => {
+                let AuthQuestion::Verify(credentials) = request.question() else { panic!("{request:?}") };
+                let good = matches!(credentials, Credentials::Password { password, .. }
+                    if credentials.username() == "alice" && password.expose() == b"hunter2");
+                let verdict = if good { AuthVerdict::Accept } else { AuthVerdict::Reject };
+                machine.verdict(request, verdict, tx).unwrap();
+            }
+            server::Event::Mail(_, reply) | server::Event::Rcpt(_, reply) => {
+                machine.reply(reply, &Response::ok(), tx).unwrap();
+            }
+            server::Event::Data(reply) => machine.reply(reply, &Response::start_data(), tx).unwrap(),
+            server::Event::DataChunk(octets) => {
+                self.octets.fetch_add(octets.len() as u64, Ordering::Relaxed);
+            }
+            server::Event::DataEnd(reply) => machine.reply(reply, &Response::ok(), tx).unwrap(),
+            _ => {}
+        }
+        Next::Continue
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    octets: Arc<AtomicU64>,
+    handle: ReactorHandle,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(tls: ListenerTls) -> Self {
+        let octets = Arc::new(AtomicU64::new(0));
+        let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let counted = octets.clone();
+        let factory = move |_: &Peer| App { octets: counted.clone() };
+        let config = Arc::new(Config::default());
+        let address =
+            reactor.listen::<SmtpServer, App>(any, tls, config, Patience::default(), factory).unwrap();
+        let handle = reactor.handle();
+        let thread = Some(std::thread::spawn(move || reactor.run().unwrap()));
+        Self { address, octets, handle, thread }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.shut_down(Duration::ZERO);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// A session that is ready for commands.
+fn connect(address: SocketAddr, security: Security, tls: TlsClient) -> Connection<Client<Secure>> {
+    let connector = Connector::new(tls).patience(Patience::of(Duration::from_secs(10)));
+    let target = target(address, security);
+    let mut connection = connector.connect::<SmtpClient>(&target, &Arc::new(Config::default())).unwrap();
+    connection
+        .drive(|turn, _, _| Ok::<_, Error>(matches!(turn, Turn::Event(Event::Extensions(_))).then_some(())))
+        .unwrap();
+    connection
+}
+
+/// Sends a message of this many lines, and says whether the server took it.
+fn send(connection: &mut Connection<Client<Secure>>, lines: u64) -> bool {
+    let mut transaction = Transaction::new(Mail::new(Address::parse("a@example.com").unwrap()))
+        .recipient(Rcpt::new(Address::parse("b@example.org").unwrap()));
+    let begun = connection.with(|client, tx| transaction.start(client, tx)).unwrap();
+    assert!(!matches!(begun, Progress::Done), "{begun:?}");
+    let batch = Bytes::from([&[b'x'; 62][..], b"\r\n"].concat().repeat(1024));
+    let (mut writing, mut left) = (false, lines.div_ceil(1024));
+    connection
+        .drive(|turn, client, tx| {
+            match turn {
+                Turn::Event(event) => match transaction.event(&event, client, tx)? {
+                    Progress::SendData => writing = true,
+                    Progress::Done => return Ok::<_, Error>(Some(())),
+                    _ => {}
+                },
+                Turn::Writable if writing && left > 0 => {
+                    left -= 1;
+                    client.data_writer()?.write_payload(&batch, tx)?;
+                }
+                Turn::Writable if writing => {
+                    writing = false;
+                    client.data_writer()?.finish(tx)?;
+                }
+                Turn::Writable => {}
+            }
+            Ok(None)
+        })
+        .unwrap();
+    matches!(transaction.recipients()[0].outcome(), Outcome::Delivered(_))
+}
+
+#[test]
+fn both_ways_to_tls_lead_to_a_delivery() {
+    let (authority, identity) = localhost();
+    for (tls, security) in [
+        (ListenerTls::StartTls(identity.server()), Security::StartTls),
+        (ListenerTls::Implicit(identity.server()), Security::ImplicitTls),
+    ] {
+        let server = Running::start(tls);
+        let mut connection = connect(server.address, security, authority.trust());
+        let credentials = Credentials::password("alice", &b"hunter2"[..]);
+        connection.with(|client, tx| client.authenticate(Mechanism::Plain, credentials, tx)).unwrap();
+        let accepted = connection.drive(|turn, _, _| match turn {
+            Turn::Event(Event::Auth(outcome)) => {
+                Ok::<_, Error>(Some(matches!(outcome, AuthOutcome::Accepted(_))))
+            }
+            _ => Ok(None),
+        });
+        assert!(accepted.unwrap());
+        assert!(send(&mut connection, 1024));
+        assert_eq!(server.octets.load(Ordering::Relaxed), 64 * 1024);
+        connection.with(Client::quit).unwrap();
+        connection
+            .drive(|turn, _, _| Ok::<_, Error>(matches!(turn, Turn::Event(Event::Closed(_))).then_some(())))
+            .unwrap();
+        connection.close().unwrap();
+    }
+}
+
+#[test]
+fn a_large_message_streams_in_bounded_memory() {
+    let (authority, identity) = localhost();
+    let server = Running::start(ListenerTls::Implicit(identity.server()));
+    let mut connection = connect(server.address, Security::ImplicitTls, authority.trust());
+    let before = resident();
+    let lines = 1024 * 1024;
+    assert!(send(&mut connection, lines));
+    assert_eq!(server.octets.load(Ordering::Relaxed), lines * 64);
+    assert!(resident() < before + 16 * 1024, "{before} to {} KiB, client and server together", resident());
+}
+
+#[test]
+fn a_command_behind_starttls_is_fatal() {
+    let (_, identity) = localhost();
+    let server = Running::start(ListenerTls::StartTls(identity.server()));
+    let octets = b"EHLO c.example\r\nSTARTTLS\r\nMAIL FROM:<evil@example.com>\r\n";
+    for at in 16..=octets.len() {
+        let mut socket = TcpStream::connect(server.address).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut greeting = [0; 512];
+        assert!(socket.read(&mut greeting).unwrap() > 4);
+        socket.write_all(&octets[..at]).unwrap();
+        std::thread::sleep(Duration::from_millis(3));
+        let _ = socket.write_all(&octets[at..]);
+        let mut rest = Vec::new();
+        let _ = socket.read_to_end(&mut rest);
+        let text = String::from_utf8_lossy(&rest);
+        let behind = text.rsplit_once("220 ").map_or("", |(_, behind)| behind);
+        assert!(!behind.contains("\r\n2") && !behind.contains("\r\n5"), "{at}: {text}");
+    }
+}
+
+#[test]
+fn a_server_that_goes_down_is_told_from_one_that_fails() {
+    let (authority, identity) = localhost();
+    let server = Running::start(ListenerTls::Implicit(identity.server()));
+    let mut connection = connect(server.address, Security::ImplicitTls, authority.trust());
+    server.handle.shut_down(Duration::from_secs(5));
+    let told = connection.drive(|turn, _, _| match turn {
+        Turn::Event(Event::Closed(Some(response))) => Ok::<_, Error>(Some(format!("{response:?}"))),
+        _ => Ok(None),
+    });
+    match told {
+        Ok(text) => assert!(text.contains("421"), "{text}"),
+        Err(error) => assert!(error.is_retryable() && error.kind() != Kind::Security, "{error}"),
+    }
+}
+
+/// What this process holds in memory, in KiB.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
