@@ -15,12 +15,12 @@ use super::sequence::sequence_set;
 use super::status::mod_sequence_value;
 use super::value::taken;
 use super::{Attempt, Context, Parsed, expected};
+use crate::types::FetchModifier;
 use crate::types::arguments::{
     Copy, Create, Fetch, Lsub, QResync, Rename, Search, Select, SelectParameter, Status, StatusAttribute,
     Store, StoreAction, StoreAnswer,
 };
 use crate::types::arguments::{List as ListArguments, ListReturn, ListSelection};
-use crate::types::FetchModifier;
 use crate::types::view::Element;
 use crate::types::{
     Attribute, Flag, FlagList, IString, List, ListPattern, Mailbox, SearchReturn, SequenceNumber,

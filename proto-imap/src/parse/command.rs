@@ -6,12 +6,14 @@
 
 use core::fmt;
 
-use super::arguments::{Vanished, copy, create, fetch, list, lsub, mailbox, rename, search, select, status, store};
+use super::arguments::{
+    Vanished, copy, create, fetch, list, lsub, mailbox, rename, search, select, status, store,
+};
 use super::primitive::{atom, crlf, sp, tag};
 use super::sequence::sequence_set;
 use super::{Context, Expected, Parsed, expected, extension, status as capability};
-use crate::types::command::{Command, CommandName, RawCommand};
 use crate::types::Tag;
+use crate::types::command::{Command, CommandName, RawCommand};
 
 /// A command that the grammar does not cover. It costs itself alone: answer `tag BAD`, or `* BAD` where there is no
 /// tag.
@@ -128,7 +130,9 @@ fn name(i: &[u8]) -> Parsed<'_, (CommandName, &[u8])> {
     let Ok((rest, word)) = atom(i) else { return expected(i, "a command's name") };
     if word.eq_ignore_ascii_case(b"UID") {
         let behind = rest.strip_prefix(b" ").unwrap_or_default();
-        let Ok((rest, second)) = atom(behind) else { return expected(rest, "a space and a command's name behind UID") };
+        let Ok((rest, second)) = atom(behind) else {
+            return expected(rest, "a space and a command's name behind UID");
+        };
         return match known_name(super::value::taken(i, rest)) {
             CommandName::Other => expected(behind, "a command that UID can stand before"),
             name => Ok((rest, (name, second))),

@@ -4,8 +4,8 @@
 //! are borrowed: from the application's values there, from the frame here.
 //!
 //! A command has no credentials: LOGIN, AUTHENTICATE and STARTTLS are no variants of it, and the machines alone handle
-//! them. APPEND's message is streamed, so [`Append`](super::arguments::Append) holds only what stands before it. This file doesn't know in which
-//! state a command may be given.
+//! them. APPEND's message is streamed, so [`Append`](super::arguments::Append) holds only what stands before it. This
+//! file doesn't know in which state a command may be given.
 
 use core::fmt;
 

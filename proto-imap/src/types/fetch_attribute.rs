@@ -1,7 +1,8 @@
 //! What a FETCH asks for (RFC 9051 §6.4.5, and the extensions that add to it).
 //!
 //! ```text
-//! fetch-att = "ENVELOPE" / "FLAGS" / … / "BODY" [".PEEK"] section [partial] / "BINARY" [".PEEK"] section-binary [partial] / …
+//! fetch-att = "ENVELOPE" / "FLAGS" / "INTERNALDATE" / … / "BODY" [".PEEK"] section [partial] /
+//!             "BINARY" [".PEEK"] section-binary [partial] / "BINARY.SIZE" section-binary
 //! ```
 //!
 //! An attribute has the name of the item that answers it (see [`FetchItem`](super::FetchItem)). An attribute that this

@@ -97,7 +97,7 @@ impl<'i> Mailbox<'i> {
             Name::Wire(octets) => octets.as_bytes(),
         };
         let text = match encoding {
-            NameEncoding::ModifiedUtf7 => both(octets, |octets| modified_utf7::decode(octets)),
+            NameEncoding::ModifiedUtf7 => both(octets, modified_utf7::decode),
             NameEncoding::Utf8 => both(octets, |octets| core::str::from_utf8(octets).ok().map(Cow::Borrowed)),
         };
         let text = text.filter(|text| !text.chars().any(char::is_control));

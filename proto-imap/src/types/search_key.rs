@@ -119,13 +119,13 @@ pub enum SearchKey<'i> {
     /// `UID`: these UIDs.
     Uid(SequenceSet<'i>),
     /// `NOT`: does not meet this.
-    Not(Nested<'i, SearchKey<'i>>),
+    Not(Nested<'i, Self>),
     /// `OR`: meets one of the two, or both.
-    Or(Nested<'i, SearchKey<'i>>, Nested<'i, SearchKey<'i>>),
+    Or(Nested<'i, Self>, Nested<'i, Self>),
     /// `(…)`: meets all of these.
-    And(List<'i, SearchKey<'i>>),
+    And(List<'i, Self>),
     /// `FUZZY`: meets this more or less (RFC 6203).
-    Fuzzy(Nested<'i, SearchKey<'i>>),
+    Fuzzy(Nested<'i, Self>),
 }
 
 impl<'i> SearchKey<'i> {

@@ -1,0 +1,597 @@
+//! Whatever a client can say, a server reads as the same; and what cannot be said is not said in part.
+//!
+//! Commands of every kind are made up, written in each way that literals and names can be written, framed as a server
+//! frames them, and read strictly.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::num::NonZeroU32;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use proto_imap::encode::{self, Fault, LiteralMode, Options, Paused};
+use proto_imap::frame::{self, Announced, Binary, Ending, Sync};
+use proto_imap::parse::{self, Context};
+use proto_imap::types::arguments::{
+    Append, Copy, Create, Fetch, List as ListArguments, ListReturn, ListSelection, Lsub, QResync, Rename,
+    Search, Select, SelectParameter, Status, Store, StoreAction, StoreAnswer,
+};
+use proto_imap::types::body::{IdField, IdFields};
+use proto_imap::types::search_key::{EntryKind, ModSeqEntry};
+use proto_imap::types::{
+    Attribute, Capability, Command, Date, DateTime, FetchAttribute, FetchModifier, Flag, IString, Keyword,
+    List, ListPattern, Mailbox, NameEncoding, Page, Partial, Peek, RawCommand, SearchKey, SearchReturn,
+    Section, SequenceRange, SequenceSet, StatusAttribute, Tag,
+};
+
+/// What is made up lives as long as the test.
+fn keep<T>(values: Vec<T>) -> &'static [T] {
+    Vec::leak(values)
+}
+
+fn text() -> impl Strategy<Value = IString<'static>> {
+    prop_oneof![
+        "[ -~]{0,12}",
+        "[a-zA-Z0-9]{1,8}",
+        select(vec![
+            "",
+            "NIL",
+            "\"",
+            "\\",
+            "a\\\"b",
+            "a\r\nA NOOP\r\n",
+            "\n",
+            "{5}",
+            "{5+}\r\n",
+            "собака",
+            "a]",
+            "*",
+            "(",
+            " "
+        ])
+        .prop_map(String::from),
+        "\\PC{0,12}",
+        "x{1020,1030}",
+    ]
+    .prop_map(|text| IString::new(keep(text.into_bytes())))
+}
+
+/// A name without control characters.
+fn mailbox() -> impl Strategy<Value = Mailbox<'static>> {
+    prop_oneof!["[a-zA-Z/.]{1,8}", "[ -~]{0,12}", "\\PC{0,8}", Just(String::from("inbox")), "ü{500,520}"]
+        .prop_map(|name| Mailbox::new(String::leak(name)))
+}
+
+fn keyword() -> impl Strategy<Value = Keyword<'static>> {
+    "[a-zA-Z$_][a-zA-Z0-9.]{0,6}".prop_map(|name| Keyword::new(String::leak(name)).unwrap())
+}
+
+fn flags() -> impl Strategy<Value = List<'static, Flag<'static>>> {
+    let flag = prop_oneof![
+        select(vec![Flag::Seen, Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Draft]),
+        keyword().prop_map(Flag::Keyword),
+        "X-[a-z]{1,4}".prop_map(|name| Flag::Extension(Keyword::new(String::leak(name)).unwrap())),
+    ];
+    prop::collection::vec(flag, 0..4).prop_map(|flags| List::new(keep(flags)))
+}
+
+/// Ranges in ascending order, as a client writes them.
+fn numbers() -> impl Strategy<Value = SequenceSet<'static>> {
+    prop::collection::btree_set(1_u32.., 2..6).prop_map(|numbers| {
+        let numbers: Vec<u32> = numbers.into_iter().collect();
+        let ranges = numbers.chunks(2).map(|pair| SequenceRange::new(pair[0], pair[pair.len() - 1]));
+        SequenceSet::new(keep(ranges.collect()))
+    })
+}
+
+fn set() -> impl Strategy<Value = SequenceSet<'static>> {
+    prop_oneof![
+        numbers(),
+        Just(SequenceSet::ALL),
+        Just(SequenceSet::SAVED),
+        (1_u32..100, 100_u32..).prop_map(|(one, from)| {
+            SequenceSet::new(keep(vec![SequenceRange::one(one), SequenceRange::from_number_on(from)]))
+        }),
+    ]
+}
+
+fn page() -> impl Strategy<Value = Page> {
+    (1_u32.., 1_u32.., any::<bool>()).prop_map(|(first, last, from_first)| {
+        let range = (first.min(last)..=first.max(last)).into();
+        if from_first { Page::FromFirst(range) } else { Page::FromLast(range) }
+    })
+}
+
+fn section() -> impl Strategy<Value = Section<'static>> {
+    prop_oneof![
+        select(vec![
+            "",
+            "HEADER",
+            "TEXT",
+            "1",
+            "1.2.3",
+            "4.MIME",
+            "4.1.TEXT",
+            "7.HEADER",
+            "HEADER.FIELDS (FROM To)",
+            "2.HEADER.FIELDS.NOT (\"X-Spam\")"
+        ])
+        .prop_map(|spec| Section::body(spec).unwrap()),
+        select(vec!["", "1", "4294967295.1"]).prop_map(|spec| Section::binary(spec).unwrap()),
+    ]
+}
+
+fn attribute() -> impl Strategy<Value = FetchAttribute<'static>> {
+    use FetchAttribute as A;
+    let partial = prop::option::of((0..=i64::MAX as u64, 1..=i64::MAX as u64));
+    prop_oneof![
+        select(vec![
+            A::Flags,
+            A::Uid,
+            A::Size,
+            A::InternalDate,
+            A::Envelope,
+            A::Body,
+            A::BodyStructure,
+            A::ModSeq,
+            A::EmailId,
+            A::ThreadId,
+            A::Preview,
+            A::PreviewLazy,
+            A::SaveDate,
+            A::GmailMessageId,
+            A::GmailThreadId,
+            A::GmailLabels,
+        ]),
+        (section(), partial, select(vec![Peek::Yes, Peek::No])).prop_map(|(section, partial, peek)| {
+            A::Section { section, partial: partial.map(|(offset, length)| Partial { offset, length }), peek }
+        }),
+        select(vec!["", "1.2"]).prop_map(|spec| A::BinarySize(Section::binary(spec).unwrap())),
+    ]
+}
+
+fn day() -> impl Strategy<Value = Date> {
+    (0_u16..10_000, 1_u8..13, 1_u8..29).prop_map(|(year, month, day)| Date::new(year, month, day).unwrap())
+}
+
+fn key() -> impl Strategy<Value = SearchKey<'static>> {
+    use SearchKey as K;
+    let id = || "[a-zA-Z0-9_-]{1,9}".prop_map(|id| IString::new(keep(id.into_bytes())));
+    let number = 0..=i64::MAX as u64;
+    let leaf = prop_oneof![
+        select(vec![
+            K::All,
+            K::Answered,
+            K::Deleted,
+            K::Draft,
+            K::Flagged,
+            K::Seen,
+            K::Recent,
+            K::Unanswered,
+            K::Undeleted,
+            K::Undraft,
+            K::Unflagged,
+            K::Unseen,
+            K::New,
+            K::Old,
+            K::SaveDateSupported,
+        ]),
+        (text(), 0_u8..10).prop_map(|(text, kind)| match kind {
+            0 => K::Bcc(text),
+            1 => K::Cc(text),
+            2 => K::From(text),
+            3 => K::To(text),
+            4 => K::Subject(text),
+            5 => K::Body(text),
+            6 => K::Text(text),
+            7 => K::GmailRaw(text),
+            8 => K::GmailLabel(text),
+            _ => K::Header { name: IString::new(b"X-Spam"), text },
+        }),
+        (keyword(), any::<bool>()).prop_map(|(name, with)| if with {
+            K::Keyword(name)
+        } else {
+            K::Unkeyword(name)
+        }),
+        (day(), 0_u8..9).prop_map(|(day, kind)| match kind {
+            0 => K::Before(day),
+            1 => K::On(day),
+            2 => K::Since(day),
+            3 => K::SentBefore(day),
+            4 => K::SentOn(day),
+            5 => K::SentSince(day),
+            6 => K::SavedBefore(day),
+            7 => K::SavedOn(day),
+            _ => K::SavedSince(day),
+        }),
+        (1_u32.., any::<bool>()).prop_map(|(seconds, older)| if older {
+            K::Older(seconds)
+        } else {
+            K::Younger(seconds)
+        }),
+        (number.clone(), 0_u8..5).prop_map(|(number, kind)| match kind {
+            0 => K::Larger(number),
+            1 => K::Smaller(number),
+            2 => K::GmailMessageId(number),
+            3 => K::GmailThreadId(number),
+            _ => K::ModSeq { entry: None, mod_sequence: number },
+        }),
+        (select(vec![EntryKind::All, EntryKind::Private, EntryKind::Shared]), number).prop_map(
+            |(kind, mod_sequence)| {
+                let entry = Some(ModSeqEntry { name: IString::new(b"/flags/\\Seen"), kind });
+                K::ModSeq { entry, mod_sequence }
+            }
+        ),
+        (id(), any::<bool>()).prop_map(|(id, email)| if email { K::EmailId(id) } else { K::ThreadId(id) }),
+        (set(), any::<bool>()).prop_map(|(set, uid)| if uid { K::Uid(set) } else { K::Sequence(set) }),
+    ];
+    leaf.prop_recursive(4, 16, 3, |key| {
+        let one = |key| &keep(vec![key])[0];
+        prop_oneof![
+            key.clone().prop_map(move |key| K::not(one(key))),
+            (key.clone(), key.clone()).prop_map(move |(a, b)| K::or(one(a), one(b))),
+            prop::collection::vec(key.clone(), 1..4).prop_map(|keys| K::and(keep(keys))),
+            key.prop_map(move |key| K::Fuzzy(proto_imap::types::Nested::new(one(key)))),
+        ]
+    })
+}
+
+fn search() -> impl Strategy<Value = Search<'static>> {
+    use SearchReturn as R;
+    let option = prop_oneof![
+        select(vec![R::Min, R::Max, R::All, R::Count, R::Save, R::Update, R::Context, R::Relevancy]),
+        page().prop_map(R::Partial),
+    ];
+    let returns = prop::option::of(prop::collection::vec(option, 0..4));
+    let charset = prop::option::of(select(vec![IString::new(b"UTF-8"), IString::new(b"ISO-8859-1")]));
+    (returns, charset, prop::collection::vec(key(), 1..4)).prop_map(|(returns, charset, keys)| Search {
+        returns: returns.map(|returns| List::new(keep(returns))),
+        charset,
+        keys: List::new(keep(keys)),
+    })
+}
+
+fn fetch() -> impl Strategy<Value = Fetch<'static>> {
+    let modifiers = prop_oneof![
+        Just(vec![]),
+        (1..=i64::MAX as u64).prop_map(|since| vec![FetchModifier::ChangedSince(since)]),
+        page().prop_map(|page| vec![FetchModifier::Partial(page), FetchModifier::ChangedSince(1)]),
+    ];
+    (set(), prop::collection::vec(attribute(), 1..5), modifiers).prop_map(
+        |(messages, attributes, modifiers)| Fetch {
+            messages,
+            attributes: List::new(keep(attributes)),
+            modifiers: List::new(keep(modifiers)),
+        },
+    )
+}
+
+fn select_arguments() -> impl Strategy<Value = Select<'static>> {
+    let known =
+        (1_u32.., 1..=i64::MAX as u64, prop::option::of(numbers()), prop::option::of((numbers(), numbers())));
+    let qresync = known.prop_map(|(uid_validity, mod_sequence, known_uids, known_pairs)| {
+        let uid_validity = NonZeroU32::new(uid_validity).unwrap();
+        SelectParameter::QResync(QResync { uid_validity, mod_sequence, known_uids, known_pairs })
+    });
+    let parameters = prop::collection::vec(prop_oneof![Just(SelectParameter::CondStore), qresync], 0..3);
+    (mailbox(), parameters)
+        .prop_map(|(mailbox, parameters)| Select { mailbox, parameters: List::new(keep(parameters)) })
+}
+
+fn status_attributes() -> impl Strategy<Value = List<'static, StatusAttribute>> {
+    use StatusAttribute as S;
+    let all = vec![
+        S::Messages,
+        S::Recent,
+        S::UidNext,
+        S::UidValidity,
+        S::Unseen,
+        S::Deleted,
+        S::Size,
+        S::HighestModSeq,
+        S::AppendLimit,
+        S::DeletedStorage,
+        S::MailboxId,
+    ];
+    prop::collection::vec(select(all), 1..4).prop_map(|all| List::new(keep(all)))
+}
+
+fn list() -> impl Strategy<Value = ListArguments<'static>> {
+    let selection = select(vec![
+        vec![],
+        vec![ListSelection::Subscribed, ListSelection::RecursiveMatch],
+        vec![ListSelection::SpecialUse, ListSelection::Remote],
+    ]);
+    let returned = prop_oneof![
+        select(vec![
+            ListReturn::Subscribed,
+            ListReturn::Children,
+            ListReturn::SpecialUse,
+            ListReturn::MyRights
+        ]),
+        status_attributes().prop_map(ListReturn::Status),
+    ];
+    let patterns = prop::collection::vec(mailbox().prop_map(ListPattern::from), 1..3);
+    (selection, mailbox(), patterns, prop::collection::vec(returned, 0..3)).prop_map(
+        |(selection, reference, patterns, returns)| ListArguments {
+            selection: List::new(keep(selection)),
+            reference,
+            patterns: List::new(keep(patterns)),
+            returns: List::new(keep(returns)),
+        },
+    )
+}
+
+fn store() -> impl Strategy<Value = Store<'static>> {
+    let action = select(vec![StoreAction::Replace, StoreAction::Add, StoreAction::Remove]);
+    let answer = select(vec![StoreAnswer::Flags, StoreAnswer::Silent]);
+    (set(), prop::option::of(0..=i64::MAX as u64), action, answer, flags()).prop_map(
+        |(messages, unchanged_since, action, answer, flags)| Store {
+            messages,
+            unchanged_since,
+            action,
+            answer,
+            flags,
+        },
+    )
+}
+
+fn command() -> impl Strategy<Value = Command<'static>> {
+    use Command as C;
+    let copy = || (set(), mailbox()).prop_map(|(messages, mailbox)| Copy { messages, mailbox });
+    let attributes = select(vec![vec![], vec![Attribute::Sent], vec![Attribute::Drafts, Attribute::Archive]]);
+    let field = (text(), prop::option::of(text())).prop_filter("RFC 2971 §3.3", |(name, value)| {
+        name.raw().len() <= 30 && value.is_none_or(|value| value.raw().len() <= 1024)
+    });
+    prop_oneof![
+        select(vec![
+            C::Capability,
+            C::Noop,
+            C::Logout,
+            C::Namespace,
+            C::Idle,
+            C::Close,
+            C::Unselect,
+            C::Check,
+            C::Expunge,
+            C::Enable(List::new(keep(vec![Capability::new("CONDSTORE"), Capability::new("IMAP4rev2")]))),
+            C::Raw(RawCommand::new("GETQUOTAROOT \"a b\"").unwrap()),
+        ]),
+        prop::collection::vec(field.prop_map(|(name, value)| IdField { name, value }), 0..3)
+            .prop_map(|fields| C::Id(IdFields::new(keep(fields)))),
+        (select_arguments(), any::<bool>()).prop_map(|(it, select)| if select {
+            C::Select(it)
+        } else {
+            C::Examine(it)
+        }),
+        (mailbox(), attributes).prop_map(|(mailbox, special_use)| C::Create(Create {
+            mailbox,
+            special_use: List::new(keep(special_use))
+        })),
+        (mailbox(), 0_u8..3).prop_map(|(mailbox, kind)| match kind {
+            0 => C::Delete(mailbox),
+            1 => C::Subscribe(mailbox),
+            _ => C::Unsubscribe(mailbox),
+        }),
+        (mailbox(), mailbox()).prop_map(|(from, to)| C::Rename(Rename { from, to })),
+        list().prop_map(C::List),
+        (mailbox(), mailbox())
+            .prop_map(|(reference, pattern)| C::Lsub(Lsub { reference, pattern: pattern.into() })),
+        (mailbox(), status_attributes())
+            .prop_map(|(mailbox, attributes)| C::Status(Status { mailbox, attributes })),
+        set().prop_map(C::UidExpunge),
+        (search(), any::<bool>()).prop_map(|(it, uid)| if uid { C::UidSearch(it) } else { C::Search(it) }),
+        (fetch(), any::<bool>()).prop_map(|(it, uid)| if uid { C::UidFetch(it) } else { C::Fetch(it) }),
+        (store(), any::<bool>()).prop_map(|(it, uid)| if uid { C::UidStore(it) } else { C::Store(it) }),
+        (copy(), 0_u8..4).prop_map(|(it, kind)| match kind {
+            0 => C::Copy(it),
+            1 => C::UidCopy(it),
+            2 => C::Move(it),
+            _ => C::UidMove(it),
+        }),
+    ]
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    let literals = select(vec![LiteralMode::Synchronising, LiteralMode::Minus, LiteralMode::Plus]);
+    (literals, select(vec![NameEncoding::ModifiedUtf7, NameEncoding::Utf8]))
+        .prop_map(|(literals, names)| Options { literals, names })
+}
+
+/// Finds the end of the first command as a server does, and where that would ask for a literal.
+fn framed(bytes: &[u8]) -> (usize, Vec<usize>) {
+    let (mut begin, mut asked) = (0, Vec::new());
+    loop {
+        let line = bytes[begin..].windows(2).position(|pair| pair == b"\r\n").expect("a line end") + begin;
+        match frame::ending(&bytes[begin..line]) {
+            Ending::Plain => return (line + 2, asked),
+            Ending::Literal(announced) => {
+                if announced.sync == Sync::Synchronising {
+                    asked.push(line + 2);
+                }
+                begin = line + 2 + usize::try_from(announced.size).unwrap();
+            }
+            Ending::Endless(_) => panic!("endless"),
+        }
+    }
+}
+
+fn written(command: &Command<'_>, options: Options) -> Paused {
+    let mut line = Paused::default();
+    encode::command(Tag::new(b"A1").unwrap(), command, options, &mut line).unwrap();
+    line
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn what_is_said_is_what_is_read(command in command(), options in options()) {
+        let line = written(&command, options);
+        // It is one command and no more, and the server asks where the client waits.
+        prop_assert_eq!(framed(&line.bytes), (line.bytes.len(), line.pauses.clone()));
+        let (tag, read) = parse::command(&line.bytes, &Context::strict()).unwrap();
+        prop_assert_eq!(tag.as_bytes(), b"A1");
+        // Where the texts are not ASCII the charset is added; in UTF-8 names are other octets.
+        let same = match (&command, &read) {
+            (Command::Search(said) | Command::UidSearch(said), Command::Search(read) | Command::UidSearch(read)) => {
+                said.keys == read.keys && said.returns == read.returns
+            }
+            _ => command == read,
+        };
+        prop_assert!(same || options.names == NameEncoding::Utf8, "{:?} {:?}", command, read);
+        // Said again, it is the same to the last octet.
+        prop_assert_eq!(written(&read, options), line);
+    }
+
+    #[test]
+    fn names_come_back_in_both_encodings(name in "\\PC{0,20}", options in options()) {
+        let line = written(&Command::Delete(Mailbox::new(&name)), options);
+        let (_, read) = parse::command(&line.bytes, &Context::strict()).unwrap();
+        let Command::Delete(mailbox) = read else { panic!("{read:?}") };
+        let inbox = name.eq_ignore_ascii_case("INBOX");
+        prop_assert_eq!(mailbox.decode(options.names).unwrap(), if inbox { "INBOX" } else { &*name });
+    }
+
+    #[test]
+    fn an_append_is_read_up_to_its_message(
+        mailbox in mailbox(), flags in flags(), date in prop::option::of((day(), 0_u8..24, -5999_i16..6000)),
+        size in 0..=i64::MAX as u64, plus in any::<bool>(), text in any::<bool>(), options in options(),
+    ) {
+        let date = date.map(|(day, hour, zone)| DateTime::new(day, hour, 5, 9, zone).unwrap());
+        let sync = if plus { Sync::NonSynchronising } else { Sync::Synchronising };
+        let announced = Announced { size, sync, binary: if text { Binary::No } else { Binary::Yes } };
+        let append = Append { mailbox, flags, date };
+        let mut line = Paused::default();
+        encode::append_prefix(Tag::new(b"A1").unwrap(), &append, announced, options, &mut line).unwrap();
+        prop_assert!(parse::is_append_payload(&line.bytes));
+        let (_, read, same) = parse::append_prefix(&line.bytes, &Context::strict()).unwrap();
+        prop_assert_eq!(same, announced);
+        prop_assert_eq!((read.flags, read.date), (append.flags, append.date));
+        prop_assert_eq!(read.mailbox.decode(options.names), append.mailbox.decode(options.names));
+        // Its own literals announce nothing of the message.
+        for pause in line.pauses {
+            prop_assert!(!parse::is_append_payload(&line.bytes[..pause]));
+        }
+    }
+
+    #[test]
+    fn any_set_is_written_ascending_and_stays_the_same_set(
+        ranges in prop::collection::vec((1_u32..40, prop::option::of(1_u32..40)), 1..8), largest in 0_u32..50,
+    ) {
+        let ranges: Vec<_> = ranges.into_iter().map(|(first, last)| match last {
+            Some(last) => SequenceRange::new(first, last),
+            None => SequenceRange::from_number_on(first),
+        }).collect();
+        let set = SequenceSet::new(&ranges);
+        let line = written(&Command::UidExpunge(set), Options::default());
+        let (_, read) = parse::command(&line.bytes, &Context::strict()).unwrap();
+        let Command::UidExpunge(read) = read else { panic!("{read:?}") };
+        prop_assert_eq!(read.resolve(largest), set.resolve(largest));
+        let members: Vec<u32> = (1..=largest).filter(|number| set.contains(*number, largest)).collect();
+        prop_assert_eq!(set.resolve(largest).into_iter().flatten().collect::<Vec<_>>(), members);
+        let firsts: Vec<_> = read.ranges().map(|range| range.first.resolve(u32::MAX)).collect();
+        prop_assert!(firsts.is_sorted());
+    }
+}
+
+fn refused(command: &Command<'_>) -> (&'static str, Fault) {
+    let mut line = Paused::default();
+    let error =
+        encode::command(Tag::new(b"A1").unwrap(), command, Options::default(), &mut line).unwrap_err();
+    assert_eq!(line, Paused::default(), "nothing is written in part");
+    (error.argument, error.fault)
+}
+
+#[test]
+fn what_cannot_be_said_is_refused_by_name() {
+    use Command as C;
+    let search = |key| refused(&C::Search(Search::new(&[key])));
+    let fetch = |attribute| refused(&C::Fetch(Fetch::new(SequenceSet::ALL, List::new(&[attribute]))));
+    for bad in ["a\r\nb", "a\0", "\u{85}", "\t"] {
+        assert_eq!(
+            refused(&C::Delete(Mailbox::new(bad))),
+            ("mailbox name", Fault::ForbiddenOctet),
+            "{bad:?}"
+        );
+        assert_eq!(refused(&C::List(ListArguments::new(&[bad.into()]))), ("pattern", Fault::ForbiddenOctet));
+    }
+    assert_eq!(refused(&C::Delete(Mailbox::from_octets(b"a\nb"))), ("mailbox name", Fault::ForbiddenOctet));
+    assert_eq!(search(SearchKey::Text(IString::new(b"a\0b"))), ("search text", Fault::ForbiddenOctet));
+    assert_eq!(search(SearchKey::Text(IString::new(b"\xff"))), ("search text", Fault::NotUtf8));
+    assert_eq!(search(SearchKey::and(&[])), ("list of search keys", Fault::Empty));
+    assert_eq!(search(SearchKey::Older(0)), ("number of seconds", Fault::OutOfRange));
+    assert_eq!(search(SearchKey::Larger(1 << 63)), ("size", Fault::OutOfRange));
+    assert_eq!(search(SearchKey::EmailId(IString::new(b"a b"))), ("object id", Fault::NotAnAtom));
+    for name in ["", "a b", "a:", "a\r\n", "é"] {
+        assert_eq!(
+            search(SearchKey::Header { name: name.into(), text: "".into() }).0,
+            "header field name",
+            "{name:?}"
+        );
+    }
+    assert_eq!(refused(&C::Search(Search::new(&[]))), ("list of search keys", Fault::Empty));
+    assert_eq!(refused(&C::UidExpunge(SequenceSet::new(&[]))), ("sequence set", Fault::Empty));
+    assert_eq!(refused(&C::UidExpunge(0.into())), ("sequence set", Fault::OutOfRange));
+    assert_eq!(
+        refused(&C::Fetch(Fetch::new(SequenceSet::ALL, List::EMPTY))),
+        ("list of FETCH attributes", Fault::Empty)
+    );
+    let piece = |offset, length| FetchAttribute::Section {
+        section: Section::TEXT,
+        partial: Some(Partial { offset, length }),
+        peek: Peek::Yes,
+    };
+    assert_eq!(fetch(piece(0, 0)), ("length of the piece", Fault::OutOfRange));
+    assert_eq!(fetch(piece(1 << 63, 1)), ("offset of the piece", Fault::OutOfRange));
+    let vanished = Fetch {
+        modifiers: List::new(&[FetchModifier::Vanished]),
+        ..Fetch::new(SequenceSet::ALL, List::new(FetchAttribute::FAST))
+    };
+    assert_eq!(refused(&C::UidFetch(vanished)), ("VANISHED modifier", Fault::Contradiction));
+    let recent = Store::new(SequenceSet::ALL, StoreAction::Add, List::new(&[Flag::Recent]));
+    assert_eq!(refused(&C::Store(recent)), ("flag", Fault::ServerOnly));
+    assert_eq!(refused(&C::Enable(List::new(&[]))), ("list of capabilities", Fault::Empty));
+    assert_eq!(refused(&C::Enable(List::new(&[Capability::new("A B")]))), ("capability", Fault::NotAnAtom));
+    let mut key = SearchKey::Seen;
+    for _ in 0..33 {
+        key = SearchKey::not(&keep(vec![key])[0]);
+    }
+    assert_eq!(search(key), ("search key", Fault::TooDeep));
+}
+
+#[test]
+fn commands_look_as_every_server_knows_them() {
+    let say = |command: Command<'_>, literals, names| {
+        let line = written(&command, Options { literals, names });
+        (String::from_utf8(line.bytes).unwrap(), line.pauses)
+    };
+    let plain = |command| say(command, LiteralMode::Synchronising, NameEncoding::ModifiedUtf7).0;
+    assert_eq!(plain(Command::Id(IdFields::EMPTY)), "A1 ID NIL\r\n");
+    assert_eq!(plain(Command::Select(Select::new(Mailbox::new("inbox")))), "A1 SELECT INBOX\r\n");
+    assert_eq!(plain(Command::List(ListArguments::new(&[ListPattern::ALL]))), "A1 LIST \"\" \"*\"\r\n");
+    let unsorted = [SequenceRange::new(9, 1), SequenceRange::one(4), SequenceRange::one(12)];
+    assert_eq!(plain(Command::UidExpunge(SequenceSet::new(&unsorted))), "A1 UID EXPUNGE 1:9,12\r\n");
+    let attributes =
+        [FetchAttribute::Uid, FetchAttribute::peek(Section::body("HEADER.FIELDS (SUBJECT)").unwrap())];
+    assert_eq!(
+        plain(Command::Fetch(Fetch::new(SequenceSet::ALL, List::new(&attributes)))),
+        "A1 FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])\r\n"
+    );
+    let dog = [SearchKey::Subject(IString::new("собака".as_bytes())), SearchKey::Unseen];
+    let dog = Command::UidSearch(Search::new(&dog));
+    let (sync, utf7, utf8) = (LiteralMode::Synchronising, NameEncoding::ModifiedUtf7, NameEncoding::Utf8);
+    assert_eq!(
+        say(dog, sync, utf7),
+        (String::from("A1 UID SEARCH CHARSET UTF-8 SUBJECT {12}\r\nсобака UNSEEN\r\n"), vec![42])
+    );
+    assert_eq!(
+        say(dog, LiteralMode::Minus, utf7),
+        (String::from("A1 UID SEARCH CHARSET UTF-8 SUBJECT {12+}\r\nсобака UNSEEN\r\n"), vec![])
+    );
+    assert_eq!(say(dog, sync, utf8), (String::from("A1 UID SEARCH SUBJECT \"собака\" UNSEEN\r\n"), vec![]));
+    let long = "x".repeat(4097);
+    let long = [SearchKey::Text((&*long).into())];
+    let long = Command::Search(Search::new(&long));
+    assert_eq!(say(long, LiteralMode::Minus, utf7).1.len(), 1);
+    assert_eq!(say(long, LiteralMode::Plus, utf7).1.len(), 0);
+}
