@@ -105,6 +105,8 @@ impl Progress {
         if way.url.protocol == Protocol::Imap {
             to_come.push(Stage::Folders);
         }
+        // SMTP has no folders.
+        let last = if to_come.contains(&last) { last } else { Stage::Login };
         let (url, since) = (way.url.clone(), Instant::now());
         let inner = Inner { output, url, to_come, last, lines: Vec::new(), certificate: None, handshake: Duration::ZERO, since };
         Ok(Self(Arc::new(Mutex::new(inner))))

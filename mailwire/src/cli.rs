@@ -260,6 +260,10 @@ pub(crate) struct ServeArgs {
     /// The largest message taken, in octets.
     #[arg(long, value_name = "OCTETS", default_value_t = 2 * 1024 * 1024 * 1024)]
     pub(crate) max_message: u64,
+    /// Put Return-Path and Received in front of messages that are sent through this server. Without it they stay
+    /// octet for octet as they were sent.
+    #[arg(long)]
+    pub(crate) trace_fields: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }

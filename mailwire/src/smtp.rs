@@ -1,13 +1,209 @@
-//! An SMTP session as a linear program has it.
+//! An SMTP session as a linear program has it: open, log in, quit.
+//!
+//! It knows how the commands of this program use the client machine. What a message is stands in `send`.
 
-use io_mio::Connector;
-use proto_core::Credentials;
+use std::sync::Arc;
 
-use crate::check::{Progress, Stop};
+use io_mio::{Connection, Connector, SmtpClient, Turn};
+use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Mechanisms, Secure, SendBuffer};
+use proto_smtp::Config;
+use proto_smtp::client::{AuthOutcome, Client, Event};
+use proto_smtp::types::Response;
+
+use crate::check::{Progress, Stop, no_user, refused};
+use crate::cli::Stage;
 use crate::connect::Way;
 use crate::failure::{Failure, Kind};
 
+/// What is to be done with a session, whichever channel it has.
+pub(crate) trait Task {
+    /// What comes of it.
+    type Output;
+    /// What goes wrong.
+    type Error: From<Failure>;
+
+    fn run<C: Channel>(self, session: &mut Session<C>) -> Result<Self::Output, Self::Error>
+    where
+        Client<C>: Authenticate;
+}
+
+/// Connects, does the task, and quits.
+pub(crate) fn with_session<T: Task>(way: &Way, connector: &Connector, task: T) -> Result<T::Output, T::Error> {
+    if way.is_cleartext()? {
+        let config = Arc::new(Config::default().danger_cleartext());
+        let connection =
+            connector.danger_connect_cleartext::<SmtpClient>(&way.target(), &config).map_err(Failure::from)?;
+        let may_log_in = way.options.danger_cleartext_login;
+        return run(Session { connection, may_log_in, greeted: false }, task);
+    }
+    let connection =
+        connector.connect::<SmtpClient>(&way.target(), &Arc::new(Config::default())).map_err(Failure::from)?;
+    run(Session { connection, may_log_in: true, greeted: false }, task)
+}
+
+fn run<C: Channel, T: Task>(mut session: Session<C>, task: T) -> Result<T::Output, T::Error>
+where
+    Client<C>: Authenticate,
+{
+    let done = task.run(&mut session);
+    session.quit();
+    done
+}
+
+/// The difference that the channel makes: how one authenticates.
+pub(crate) trait Authenticate {
+    fn prove(&mut self, mechanism: Mechanism, credentials: Credentials, tx: &mut SendBuffer) -> Result<(), Error>;
+}
+
+impl Authenticate for Client<Secure> {
+    fn prove(&mut self, mechanism: Mechanism, credentials: Credentials, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.authenticate(mechanism, credentials, tx)
+    }
+}
+
+impl Authenticate for Client<Cleartext> {
+    fn prove(&mut self, mechanism: Mechanism, credentials: Credentials, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.danger_cleartext_authenticate(mechanism, credentials, tx)
+    }
+}
+
+/// A session.
+pub(crate) struct Session<C: Channel> {
+    pub(crate) connection: Connection<Client<C>>,
+    may_log_in: bool,
+    greeted: bool,
+}
+
+impl<C: Channel> Session<C>
+where
+    Client<C>: Authenticate,
+{
+    /// Waits until the server has said what it offers; `greeting` is called with what it greets with, if that is
+    /// still to come.
+    pub(crate) fn ready<E: From<Failure> + From<io_mio::Error>>(
+        &mut self,
+        mut greeting: impl FnMut(&Response<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.greeted {
+            return Ok(());
+        }
+        self.connection.drive(|turn, _, _| match turn {
+            Turn::Event(Event::Greeting(response)) => greeting(&response).map(|()| None),
+            Turn::Event(Event::Extensions(_)) => Ok(Some(())),
+            Turn::Event(Event::Rejected(_, response)) => Err(unwilling(Some(&response)).into()),
+            Turn::Event(Event::Closed(response)) => Err(unwilling(response.as_ref()).into()),
+            _ => Ok(None),
+        })?;
+        self.greeted = true;
+        Ok(())
+    }
+
+    /// What the server offers, as it said it.
+    pub(crate) fn extensions(&self) -> Vec<String> {
+        let keywords = self.connection.machine().extensions();
+        keywords
+            .keywords()
+            .map(|(keyword, value)| {
+                let text = [keyword, value].map(|part| String::from_utf8_lossy(part).into_owned()).join(" ");
+                text.trim_end().to_owned()
+            })
+            .collect()
+    }
+
+    /// Proves who the user is.
+    pub(crate) fn log_in(&mut self, credentials: Credentials, only: Option<Mechanism>) -> Result<Mechanism, Failure> {
+        if !self.may_log_in {
+            return Err(Failure::new(Kind::Refused, "logging in without TLS would show the password to anyone on the way")
+                .advise("leave --danger-cleartext out, or add --danger-cleartext-login"));
+        }
+        self.ready(|_| Ok::<_, Failure>(()))?;
+        let offered = self.connection.machine().extensions().mechanisms();
+        let allowed = only.map_or_else(Mechanisms::all, |only| Mechanisms::NONE.with(only));
+        let mechanism = offered.choose(allowed, &credentials).ok_or_else(|| no_mechanism(offered, only))?;
+        self.connection.with(|client, tx| client.prove(mechanism, credentials, tx))?;
+        self.connection.drive(|turn, client, _| match turn {
+            Turn::Event(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(())),
+            Turn::Event(Event::Auth(AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response))) => {
+                if response.is_transient() {
+                    return Err(Failure::new(Kind::TryAgain, format!("the server cannot authenticate now: {response}")));
+                }
+                let reason = client.authentication_failure().map(|reason| format!(" ({reason})")).unwrap_or_default();
+                Err(refused(&format!("{response}{reason}")))
+            }
+            Turn::Event(Event::Closed(response)) => Err(unwilling(response.as_ref())),
+            _ => Ok(None),
+        })?;
+        Ok(mechanism)
+    }
+
+    /// Says good-bye. That the server may already be gone is no failure.
+    fn quit(self) {
+        let mut connection = self.connection;
+        if connection.with(|client, tx| client.quit(tx)).is_ok() {
+            let until = std::time::Instant::now() + std::time::Duration::from_secs(2);
+            let _ = connection.drive_until(until, |turn, _, _| match turn {
+                Turn::Event(Event::Closed(_)) => Ok::<_, Failure>(Some(())),
+                _ => Ok(None),
+            });
+        }
+        let _ = connection.close();
+    }
+}
+
+fn no_mechanism(offered: Mechanisms, only: Option<Mechanism>) -> Failure {
+    let names: Vec<_> = offered.iter().map(Mechanism::name).collect();
+    let names = if names.is_empty() { "none that is known here".to_owned() } else { names.join(", ") };
+    let wanted = only.map(|only| format!(", and {only} was asked for")).unwrap_or_default();
+    Failure::new(Kind::Refused, format!("the server offers no way to authenticate that fits: {names}{wanted}"))
+        .advise("another --mechanism, or --token-command for a server that wants an OAuth token")
+}
+
+/// The server does not want to go on.
+pub(crate) fn unwilling(response: Option<&Response<'_>>) -> Failure {
+    match response {
+        Some(response) if response.is_transient() => {
+            Failure::new(Kind::TryAgain, format!("the server does not serve now: {response}")).advise("try again later")
+        }
+        Some(response) => Failure::new(Kind::Unavailable, format!("the server refuses: {response}")),
+        None => Failure::new(Kind::TryAgain, "the server closed the connection").advise("try again later"),
+    }
+}
+
 /// The stages of `check` behind TLS.
-pub(crate) fn check(_: &Way, _: &Connector, _: Option<Credentials>, _: &Progress) -> Result<(), Stop> {
-    Err(Failure::new(Kind::Unavailable, "being built").into())
+pub(crate) fn check(
+    way: &Way,
+    connector: &Connector,
+    credentials: Option<Credentials>,
+    progress: &Progress,
+) -> Result<(), Stop> {
+    struct Check<'a>(&'a Way, Option<Credentials>, &'a Progress);
+
+    impl Task for Check<'_> {
+        type Output = ();
+        type Error = Stop;
+
+        fn run<C: Channel>(self, session: &mut Session<C>) -> Result<(), Stop>
+        where
+            Client<C>: Authenticate,
+        {
+            let Self(way, credentials, progress) = self;
+            progress.connected()?;
+            session.ready(|response| {
+                if progress.awaits(Stage::Greeting) {
+                    progress.pass(Stage::Greeting, response.to_string())
+                } else {
+                    Ok(())
+                }
+            })?;
+            progress.pass(Stage::Capabilities, session.extensions().join(", "))?;
+            let Some(credentials) = credentials else {
+                progress.note(no_user());
+                return Err(Stop::Here);
+            };
+            let mechanism = session.log_in(credentials, way.mechanism())?;
+            progress.pass(Stage::Login, format!("{mechanism}"))
+        }
+    }
+
+    with_session(way, connector, Check(way, credentials, progress))
 }

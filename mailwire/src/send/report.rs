@@ -96,11 +96,18 @@ pub(crate) struct DeliveryReport {
 
 impl DeliveryReport {
     /// The status of the whole: success only if every recipient was taken, and otherwise the worst that happened.
+    ///
+    /// Nothing is tried any more: what was to be tried again has failed for now.
     pub(crate) fn conclude(&mut self) {
+        for recipient in &mut self.recipients {
+            if recipient.status == Status::Retry {
+                recipient.status = Status::TempFailed;
+            }
+        }
         let has = |status| self.recipients.iter().any(|recipient| recipient.status == status);
-        let worst = [Status::Uncertain, Status::Failed, Status::Rejected, Status::Invalid, Status::TempFailed, Status::Retry];
+        let worst = [Status::Uncertain, Status::Failed, Status::Rejected, Status::Invalid, Status::TempFailed];
         self.status = worst.into_iter().find(|status| has(*status)).unwrap_or(Status::Success);
-        self.is_retryable = has(Status::TempFailed) || has(Status::Retry);
+        self.is_retryable = has(Status::TempFailed);
     }
 }
 
