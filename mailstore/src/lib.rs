@@ -1,1 +1,212 @@
-//! placeholder
+//! Accounts, mailboxes and messages on disk.
+//!
+//! Knows IMAP's model of a mail store (RFC 9051 §2.3: UIDs, UIDVALIDITY, flags; RFC 7162: mod-sequences) and keeps it
+//! in an embedded database. Does not know any wire protocol, opens no socket and starts no thread.
+//!
+//! Every call blocks on the disk: call from worker threads, never from an event loop. A [`Store`] is `Send + Sync`;
+//! calls of many threads run at the same time, and appends that wait for each other are committed together.
+//!
+//! **Durable**: when a method returns `Ok`, what it did survives `kill -9` and loss of power. **Atomic**: each call
+//! happens whole or not at all. **Exact**: the octets of a message come back as they went in.
+//!
+//! ```
+//! use mailstore::{Columns, Delivery, Flags, InternalDate, SqliteStore, Store, Target, UidSet};
+//!
+//! # fn main() -> mailstore::Result<()> {
+//! # let directory = tempfile::tempdir()?;
+//! let store = SqliteStore::open(directory.path())?;
+//! let account = store.create_account("ann", b"a long password")?;
+//! let inbox = store.mailbox(account.id, "INBOX")?.id;
+//!
+//! let mut upload = store.upload()?;
+//! upload.write(b"Subject: hello\r\n\r\n")?;
+//! upload.write(b"world\r\n")?;
+//! let target = Target { mailbox: inbox, flags: Flags::new(), internal_date: InternalDate::default() };
+//! store.append(Delivery { upload, targets: vec![target] })?;
+//!
+//! let page = store.fetch_page(inbox, &UidSet::all(), Columns::summary().with_envelope(), 100)?;
+//! let message = &page.messages[0];
+//! assert_eq!(message.envelope.as_ref().and_then(|e| e.subject.as_deref()), Some("hello"));
+//! assert_eq!(store.open_content(message.content)?.read(18, 5)?, b"world");
+//! # Ok(())
+//! # }
+//! ```
+
+mod content;
+mod error;
+mod flags;
+pub mod mime;
+mod sqlite;
+mod types;
+
+pub use content::{Body, SMALL_LIMIT, Upload};
+pub use error::{Error, Result};
+pub use flags::{Flags, KEYWORD_COUNT_LIMIT, KEYWORD_LENGTH_LIMIT};
+pub use sqlite::SqliteStore;
+pub use types::*;
+
+use std::sync::Arc;
+
+/// The longest mailbox name, in octets.
+pub const NAME_LIMIT: usize = 1_000;
+
+/// The most levels of a mailbox name.
+pub const LEVEL_LIMIT: usize = 32;
+
+/// What is called when a mailbox changed, on the thread that changed it, after the change is durable.
+/// Be quick: wake somebody.
+pub type ChangeCallback = dyn Fn(Change) + Send + Sync;
+
+/// Keeps a [`ChangeCallback`] registered; dropped, it is called no more.
+pub struct ChangeSubscription(
+    #[allow(dead_code, reason = "owned to keep the callback alive")] Arc<ChangeCallback>,
+);
+
+impl std::fmt::Debug for ChangeSubscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ChangeSubscription")
+    }
+}
+
+/// A mail store. Blocking; see the crate's documentation for what every method promises.
+///
+/// Methods that take an identifier fail with `NotFound` where nothing has it (any more), and with `NoSelect` where a
+/// mailbox only holds others. All of them may fail with `Busy`, `Full`, `Io` or `Corrupt`.
+pub trait Store: Send + Sync {
+    /// Creates an account with INBOX and a subscribed mailbox for each [`SpecialUse`]. Only a verifier of the password
+    /// (Argon2id) is kept. Names compare without regard to ASCII case.
+    ///
+    /// # Errors
+    /// `Exists`, `InvalidName`.
+    fn create_account(&self, name: &str, password: &[u8]) -> Result<Account>;
+
+    /// All accounts, by name.
+    fn accounts(&self) -> Result<Vec<Account>>;
+
+    /// The account of that name.
+    fn account(&self, name: &str) -> Result<Option<Account>>;
+
+    /// Replaces the password of an account.
+    fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()>;
+
+    /// The account, if the password is right. An unknown name takes as long as a wrong password; a repeated right one is
+    /// quicker. Takes tens of milliseconds of computing otherwise.
+    fn verify_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>>;
+
+    /// All mailboxes of an account, by name.
+    fn list(&self, account: AccountId) -> Result<Vec<Mailbox>>;
+
+    /// The mailbox of that name; `INBOX` in any case.
+    fn mailbox(&self, account: AccountId, name: &str) -> Result<Mailbox>;
+
+    /// Creates a mailbox and those above it that are missing. A `/` at the end is ignored (RFC 9051 §6.3.4).
+    ///
+    /// # Errors
+    /// `Exists`, `InvalidName`.
+    fn create_mailbox(
+        &self,
+        account: AccountId,
+        name: &str,
+        special_use: Option<SpecialUse>,
+    ) -> Result<MailboxId>;
+
+    /// Deletes a mailbox with its messages. One that holds others stays as `\Noselect` (RFC 9051 §6.3.5).
+    ///
+    /// # Errors
+    /// `Refused` for INBOX, and for a `\Noselect` one that still holds others.
+    fn delete_mailbox(&self, account: AccountId, name: &str) -> Result<()>;
+
+    /// Renames a mailbox and all below it. Renaming INBOX moves its messages to a new mailbox (RFC 9051 §6.3.6).
+    ///
+    /// # Errors
+    /// `Exists`, `InvalidName`, `Refused` for a place below itself.
+    fn rename_mailbox(&self, account: AccountId, from: &str, to: &str) -> Result<()>;
+
+    /// Adds a name to the subscriptions; there need be no such mailbox.
+    fn subscribe(&self, account: AccountId, name: &str) -> Result<()>;
+
+    /// Removes a name from the subscriptions; no error where it isn't there.
+    fn unsubscribe(&self, account: AccountId, name: &str) -> Result<()>;
+
+    /// The names subscribed to, in order.
+    fn subscriptions(&self, account: AccountId) -> Result<Vec<String>>;
+
+    /// The numbers of a mailbox; quick whatever its size.
+    fn status(&self, mailbox: MailboxId) -> Result<Status>;
+
+    /// A consistent picture of a mailbox.
+    fn select(&self, mailbox: MailboxId, access: Access) -> Result<Selection>;
+
+    /// The UIDs of a mailbox, in order.
+    fn uids(&self, mailbox: MailboxId) -> Result<Vec<u32>>;
+
+    /// Starts a message on its way in.
+    fn upload(&self) -> Result<Upload>;
+
+    /// Appends one message to one or several mailboxes; the answers are in the order of the targets.
+    fn append(&self, delivery: Delivery) -> Result<Vec<Appended>> {
+        self.append_batch(vec![delivery])?.pop().unwrap_or(Err(Error::NotFound("delivery")))
+    }
+
+    /// Appends many messages with one sync of the disk. Each delivery has its own outcome (its mailbox may be gone)
+    /// and happens whole or not at all; the outer error means that none happened.
+    fn append_batch(&self, deliveries: Vec<Delivery>) -> Result<Vec<Result<Vec<Appended>>>>;
+
+    /// The messages of a set, at most `limit` of them (at least one), and where the next page starts.
+    fn fetch_page(&self, mailbox: MailboxId, uids: &UidSet, columns: Columns, limit: usize) -> Result<Page>;
+
+    /// Opens the octets of a message. Once open they can be read though the message be expunged.
+    fn open_content(&self, content: ContentId) -> Result<Body>;
+
+    /// Changes flags. With `unchanged_since`, messages of a later mod-sequence are left alone (RFC 7162 §3.1.3).
+    fn store_flags(
+        &self,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        mode: StoreMode,
+        flags: &Flags,
+        unchanged_since: Option<u64>,
+    ) -> Result<Stored>;
+
+    /// Copies messages with flags and dates; the octets are shared. All or none.
+    fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Copied>;
+
+    /// Moves messages (RFC 6851). All or none.
+    fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Copied>;
+
+    /// Removes messages for good and returns their UIDs in order. Octets that no message refers to are freed.
+    fn expunge(&self, mailbox: MailboxId, which: &Expunge) -> Result<Vec<u32>>;
+
+    /// What changed since a mod-sequence: for NOOP, IDLE, and other sessions.
+    fn changes_since(&self, mailbox: MailboxId, modseq: u64) -> Result<Changes>;
+
+    /// Has `callback` called after every change of any mailbox by this very `Store`. Changes that another process makes
+    /// are not told.
+    fn subscribe_changes(&self, callback: Arc<ChangeCallback>) -> ChangeSubscription;
+
+    /// The remote account of that key (a URL without password), remembered from its first use on.
+    fn remote_account(&self, account: AccountId, url_key: &str) -> Result<RemoteAccount>;
+
+    /// All remote accounts of an account.
+    fn remote_accounts(&self, account: AccountId) -> Result<Vec<RemoteAccount>>;
+
+    /// Notes how a run of fetching ended. `at` is in seconds since 1970; no password may be in the texts.
+    fn record_sync(&self, remote: RemoteAccountId, at: i64, status: &str, error: Option<&str>) -> Result<()>;
+
+    /// The remote mailbox of that name, its messages going to `mailbox`. Another `uid_validity` than the last time
+    /// makes all its messages unknown, but see [`Import::Duplicate`].
+    fn remote_mailbox(
+        &self,
+        remote: RemoteAccountId,
+        name: &str,
+        mailbox: MailboxId,
+        uid_validity: u32,
+    ) -> Result<RemoteMailbox>;
+
+    /// The remote UIDs that are recorded under the UIDVALIDITY in force.
+    fn known_uids(&self, remote: RemoteMailboxId) -> Result<UidSet>;
+
+    /// Appends fetched messages and remembers where they came from, in one transaction: a run that is cut short goes
+    /// on behind the last batch, and no message is fetched or kept twice.
+    fn record_imports(&self, remote: RemoteMailboxId, messages: Vec<RemoteMessage>) -> Result<Vec<Import>>;
+}

@@ -1,0 +1,297 @@
+//! The octets of messages: uploads on their way in, and bodies on their way out.
+//!
+//! Knows how to spool a message of any size in bounded memory while it is scanned for its structure. Does not know
+//! mailboxes. An upload of at most [`SMALL_LIMIT`] octets stays in memory; a larger one becomes a file of its final
+//! random name, which means nothing until a database row names it: so no rename is needed, and a file that no row
+//! names is swept at the next start.
+
+use crate::error::{Error, Result};
+use crate::mime::{Scanner, Structure};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The largest message, in octets, that is kept in the database and not in a file of its own.
+pub const SMALL_LIMIT: usize = 64 * 1024;
+
+/// A message on its way in. Dropped without being appended, it leaves nothing behind.
+pub struct Upload {
+    directory: PathBuf,
+    size: u64,
+    spool: Spool,
+    scanner: Scanner,
+}
+
+enum Spool {
+    Memory(Vec<u8>),
+    File(SpoolFile),
+}
+
+struct SpoolFile {
+    file: File,
+    name: String,
+    path: PathBuf,
+    kept: bool,
+}
+
+impl Drop for SpoolFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            // Nobody refers to it; should this fail, the next start sweeps it.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload").field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
+impl Upload {
+    /// An upload that spools to files in `directory`, for an engine to hand out.
+    pub fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            size: 0,
+            spool: Spool::Memory(Vec::new()),
+            scanner: Scanner::new(),
+        }
+    }
+
+    /// Takes the next octets of the message.
+    ///
+    /// # Errors
+    /// `Full` or `Io`; the upload is useless then.
+    pub fn write(&mut self, chunk: &[u8]) -> Result<()> {
+        if let Spool::Memory(octets) = &mut self.spool {
+            if octets.len() + chunk.len() <= SMALL_LIMIT {
+                octets.extend_from_slice(chunk);
+            } else {
+                let mut spool = SpoolFile::create(&self.directory)?;
+                spool.file.write_all(octets)?;
+                spool.file.write_all(chunk)?;
+                self.spool = Spool::File(spool);
+            }
+        } else if let Spool::File(spool) = &mut self.spool {
+            spool.file.write_all(chunk)?;
+        }
+        self.size += chunk.len() as u64;
+        self.scanner.push(chunk);
+        Ok(())
+    }
+
+    /// How many octets were written.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads the whole upload back in chunks.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn for_each_chunk(&mut self, mut each: impl FnMut(&[u8])) -> Result<()> {
+        match &mut self.spool {
+            Spool::Memory(octets) => each(octets),
+            Spool::File(spool) => {
+                spool.file.seek(SeekFrom::Start(0))?;
+                let mut buffer = vec![0; 64 * 1024];
+                loop {
+                    let length = spool.file.read(&mut buffer)?;
+                    if length == 0 {
+                        break;
+                    }
+                    each(buffer.get(..length).unwrap_or_default());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the octets durable and hands out what an engine writes to its tables. Whoever calls it for a batch
+    /// syncs the directory once behind all of them.
+    pub(crate) fn seal(self) -> Result<Sealed> {
+        let structure = self.scanner.finish();
+        if let Spool::File(spool) = &self.spool {
+            spool.file.sync_all()?;
+        }
+        Ok(Sealed { size: self.size, structure, spool: self.spool })
+    }
+}
+
+/// An upload that is complete, analysed and on disk, but not yet named by a row.
+pub(crate) struct Sealed {
+    pub(crate) size: u64,
+    pub(crate) structure: Structure,
+    spool: Spool,
+}
+
+impl Sealed {
+    /// The octets of a small message.
+    pub(crate) fn inline(&self) -> Option<&[u8]> {
+        match &self.spool {
+            Spool::Memory(octets) => Some(octets),
+            Spool::File(_) => None,
+        }
+    }
+
+    /// The file of a large message.
+    pub(crate) fn file_name(&self) -> Option<&str> {
+        match &self.spool {
+            Spool::Memory(_) => None,
+            Spool::File(spool) => Some(&spool.name),
+        }
+    }
+
+    /// A committed row names the file now: it stays.
+    pub(crate) fn keep(&mut self) {
+        if let Spool::File(spool) = &mut self.spool {
+            spool.kept = true;
+        }
+    }
+}
+
+impl SpoolFile {
+    fn create(directory: &Path) -> Result<Self> {
+        let name = random_name()?;
+        let path = directory.join(&name);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok(Self { file, name, path, kept: false })
+    }
+}
+
+/// The octets of a message, open for reading. Stays readable when the message is expunged meanwhile.
+#[derive(Debug)]
+pub struct Body {
+    size: u64,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Memory(Vec<u8>),
+    File(File),
+}
+
+impl Body {
+    /// A body that stands in memory.
+    pub fn from_octets(octets: Vec<u8>) -> Self {
+        Self { size: octets.len() as u64, source: Source::Memory(octets) }
+    }
+
+    pub(crate) fn from_file(path: &Path, size: u64) -> Result<Self> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::NotFound("message content"));
+            }
+            other => other?,
+        };
+        if file.metadata()?.len() != size {
+            return Err(Error::Corrupt("the file of a message"));
+        }
+        Ok(Self { size, source: Source::File(file) })
+    }
+
+    /// The number of octets.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// All octets, where they stand in memory.
+    pub fn as_octets(&self) -> Option<&[u8]> {
+        match &self.source {
+            Source::Memory(octets) => Some(octets),
+            Source::File(_) => None,
+        }
+    }
+
+    /// Reads from `offset` into `into` and returns how many octets: fewer only at the end of the message.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize> {
+        let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let length = into.len().min(left);
+        let Some(into) = into.get_mut(..length) else { return Ok(0) };
+        match &self.source {
+            Source::Memory(octets) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                if let Some(from) = octets.get(start..start.saturating_add(length)) {
+                    into.copy_from_slice(from);
+                }
+            }
+            Source::File(file) => file.read_exact_at(into, offset)?,
+        }
+        Ok(length)
+    }
+
+    /// The octets from `offset` on, at most `length` of them: a section.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut octets = vec![0; length.min(left)];
+        let read = self.read_at(offset, &mut octets)?;
+        octets.truncate(read);
+        Ok(octets)
+    }
+}
+
+/// Makes a directory that only its owner can enter.
+pub(crate) fn create_private_directory(path: &Path) -> Result<()> {
+    Ok(std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?)
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_directory(path: &Path) -> Result<()> {
+    Ok(File::open(path)?.sync_all()?)
+}
+
+fn random_name() -> Result<String> {
+    let mut octets = [0_u8; 16];
+    getrandom::fill(&mut octets).map_err(|_| Error::Crypto)?;
+    Ok(octets.iter().map(|octet| format!("{octet:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_uploads_stay_in_memory_and_large_ones_become_private_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut small = Upload::new(directory.path());
+        small.write(b"Subject: x\r\n\r\n").unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        assert_eq!(small.seal().unwrap().inline(), Some(&b"Subject: x\r\n\r\n"[..]));
+
+        let mut large = Upload::new(directory.path());
+        for _ in 0..20 {
+            large.write(&[b'x'; 10_000]).unwrap();
+        }
+        let mut length = 0;
+        large.for_each_chunk(|chunk| length += chunk.len()).unwrap();
+        assert_eq!((length, large.size()), (200_000, 200_000));
+        let sealed = large.seal().unwrap();
+        let path = directory.path().join(sealed.file_name().unwrap());
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        let body = Body::from_file(&path, 200_000).unwrap();
+        assert_eq!(body.read(199_990, 100).unwrap(), [b'x'; 10]);
+        assert_eq!(body.read(300_000, 100).unwrap(), b"");
+        drop(sealed);
+        assert!(!path.exists(), "what was not committed goes");
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_reported() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("m");
+        std::fs::write(&path, b"short").unwrap();
+        assert!(matches!(Body::from_file(&path, 6), Err(Error::Corrupt(_))));
+        assert!(matches!(Body::from_file(&directory.path().join("no"), 6), Err(Error::NotFound(_))));
+    }
+}

@@ -1,0 +1,177 @@
+//! Flags of a message: the system flags and keywords (RFC 9051 §2.3.2).
+//!
+//! Knows their spelling and limits. Does not know `\Recent`, which belongs to a session.
+
+use crate::error::{Error, Result};
+use std::fmt;
+
+/// How many keywords one message may bear.
+pub const KEYWORD_COUNT_LIMIT: usize = 100;
+
+/// How many octets one keyword may have.
+pub const KEYWORD_LENGTH_LIMIT: usize = 255;
+
+/// A set of flags. Keywords compare without regard to ASCII case and keep the spelling they came with first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    system: u8,
+    keywords: Vec<String>,
+}
+
+impl Flags {
+    /// `\Seen`
+    pub const SEEN: u8 = 1;
+    /// `\Answered`
+    pub const ANSWERED: u8 = 2;
+    /// `\Flagged`
+    pub const FLAGGED: u8 = 4;
+    /// `\Deleted`
+    pub const DELETED: u8 = 8;
+    /// `\Draft`
+    pub const DRAFT: u8 = 16;
+
+    const NAMES: [(u8, &'static str); 5] = [
+        (Self::ANSWERED, "\\Answered"),
+        (Self::FLAGGED, "\\Flagged"),
+        (Self::DELETED, "\\Deleted"),
+        (Self::SEEN, "\\Seen"),
+        (Self::DRAFT, "\\Draft"),
+    ];
+
+    /// No flag.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The system flags of these bits ([`Flags::SEEN`], …); other bits are ignored.
+    pub fn system(bits: u8) -> Self {
+        Self { system: bits & 31, keywords: Vec::new() }
+    }
+
+    /// The flags of these names, as IMAP writes them. `\Recent` and unknown system flags are left out.
+    ///
+    /// # Errors
+    /// `InvalidName` for a keyword that is no atom, `Limit` for too many or too long ones.
+    pub fn parse<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self> {
+        let mut flags = Self::default();
+        for name in names {
+            flags.insert(name)?;
+        }
+        Ok(flags)
+    }
+
+    /// Adds one flag by name.
+    ///
+    /// # Errors
+    /// As [`Flags::parse`].
+    pub fn insert(&mut self, name: &str) -> Result<()> {
+        if name.starts_with('\\') {
+            let known = Self::NAMES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name));
+            self.system |= known.map_or(0, |(bit, _)| *bit);
+            return Ok(());
+        }
+        if name.len() > KEYWORD_LENGTH_LIMIT {
+            return Err(Error::Limit("the length of a keyword"));
+        }
+        if name.is_empty() || !name.bytes().all(is_atom_char) {
+            return Err(Error::InvalidName("a keyword is an atom"));
+        }
+        if !self.contains_keyword(name) {
+            if self.keywords.len() >= KEYWORD_COUNT_LIMIT {
+                return Err(Error::Limit("the number of keywords of a message"));
+            }
+            self.keywords.push(name.to_owned());
+        }
+        Ok(())
+    }
+
+    /// The bits of the system flags.
+    pub fn system_bits(&self) -> u8 {
+        self.system
+    }
+
+    /// The keywords.
+    pub fn keywords(&self) -> &[String] {
+        &self.keywords
+    }
+
+    /// Whether it has all system flags of `bits`.
+    pub fn contains(&self, bits: u8) -> bool {
+        self.system & bits == bits
+    }
+
+    /// Whether it has a keyword.
+    pub fn contains_keyword(&self, keyword: &str) -> bool {
+        self.keywords.iter().any(|known| known.eq_ignore_ascii_case(keyword))
+    }
+
+    /// Whether it has no flag at all.
+    pub fn is_empty(&self) -> bool {
+        self.system == 0 && self.keywords.is_empty()
+    }
+
+    /// The names of all flags, as IMAP writes them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let system = Self::NAMES.iter().filter(|(bit, _)| self.system & bit != 0).map(|(_, name)| *name);
+        system.chain(self.keywords.iter().map(String::as_str))
+    }
+
+    /// Adds all flags of `other`.
+    ///
+    /// # Errors
+    /// `Limit` where it would have too many keywords.
+    pub fn add(&mut self, other: &Self) -> Result<()> {
+        self.system |= other.system;
+        other.keywords.iter().try_for_each(|keyword| self.insert(keyword))
+    }
+
+    /// Removes all flags of `other`.
+    pub fn remove(&mut self, other: &Self) {
+        self.system &= !other.system;
+        self.keywords.retain(|keyword| !other.contains_keyword(keyword));
+    }
+
+    pub(crate) fn from_columns(system: u8, keywords: Option<&str>) -> Self {
+        let keywords = keywords.map(|text| text.split(' ').map(str::to_owned).collect()).unwrap_or_default();
+        Self { system, keywords }
+    }
+
+    pub(crate) fn keyword_column(&self) -> Option<String> {
+        (!self.keywords.is_empty()).then(|| self.keywords.join(" "))
+    }
+}
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, name) in self.names().enumerate() {
+            if index > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(name)?;
+        }
+        Ok(())
+    }
+}
+
+/// ATOM-CHAR of RFC 9051 §9.
+fn is_atom_char(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_have_names_and_limits() {
+        let mut flags = Flags::parse(["\\seen", "$Forwarded", "\\Recent", "$forwarded", "Junk"]).unwrap();
+        assert_eq!(flags.to_string(), "\\Seen $Forwarded Junk");
+        flags.remove(&Flags::parse(["JUNK"]).unwrap());
+        assert_eq!(flags, Flags::from_columns(Flags::SEEN, Some("$Forwarded")));
+        for bad in ["", "a b", "a\r\nb", "x)", "é", "nul\0"] {
+            assert!(matches!(Flags::parse([bad]), Err(Error::InvalidName(_))), "{bad:?}");
+        }
+        let many: Vec<String> = (0..=KEYWORD_COUNT_LIMIT).map(|n| format!("k{n}")).collect();
+        assert!(matches!(Flags::parse(many.iter().map(String::as_str)), Err(Error::Limit(_))));
+    }
+}

@@ -1,0 +1,142 @@
+//! Accounts and passwords.
+//!
+//! Knows Argon2id verifiers (PHC strings) and a cache of passwords that were right. The cache holds keyed digests that
+//! mean nothing outside this process, never a password.
+
+use super::{lock, mailboxes};
+use crate::error::{Error, Result};
+use crate::types::{Account, AccountId, SpecialUse};
+use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
+use argon2::{Algorithm, Argon2, Params, Version};
+use rusqlite::{Connection, OptionalExtension};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+/// The longest password, in octets: more costs time and adds nothing.
+const PASSWORD_LIMIT: usize = 1_024;
+
+/// How many right passwords are remembered.
+const CACHE_LIMIT: usize = 1_024;
+
+/// The longest account name, in octets.
+const ACCOUNT_NAME_LIMIT: usize = 255;
+
+/// Checks passwords.
+pub(super) struct Verifier {
+    /// What the password of an unknown account is compared with.
+    nobody: String,
+    key: [u8; 32],
+    right: Mutex<HashMap<[u8; 32], AccountId>>,
+}
+
+impl Verifier {
+    pub(super) fn new() -> Result<Self> {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(|_| Error::Crypto)?;
+        Ok(Self { nobody: make_verifier(&key)?, key, right: Mutex::default() })
+    }
+
+    /// Does the same work whether the account was found or not.
+    pub(super) fn verify(
+        &self,
+        found: Option<(Account, String)>,
+        password: &[u8],
+    ) -> Result<Option<AccountId>> {
+        if password.len() > PASSWORD_LIMIT {
+            return Ok(None);
+        }
+        let (account, verifier) = match found {
+            Some((account, verifier)) => (Some(account.id), verifier),
+            None => (None, self.nobody.clone()),
+        };
+        // The verifier is part of the digest: a new password forgets the old one.
+        let digest: [u8; 32] = Sha256::new()
+            .chain_update(self.key)
+            .chain_update((verifier.len() as u64).to_le_bytes())
+            .chain_update(verifier.as_bytes())
+            .chain_update(password)
+            .finalize()
+            .into();
+        if let Some(known) = lock(&self.right).get(&digest) {
+            return Ok(Some(*known));
+        }
+        let hash = PasswordHash::new(&verifier).map_err(|_| Error::Corrupt("a password verifier"))?;
+        let right = argon2()?.verify_password(password, &hash).is_ok();
+        let account = account.filter(|_| right);
+        if let Some(account) = account {
+            let mut cache = lock(&self.right);
+            if cache.len() >= CACHE_LIMIT {
+                cache.clear();
+            }
+            cache.insert(digest, account);
+        }
+        Ok(account)
+    }
+}
+
+/// Derives what is kept instead of a password.
+pub(super) fn make_verifier(password: &[u8]) -> Result<String> {
+    if password.len() > PASSWORD_LIMIT {
+        return Err(Error::Limit("the length of a password"));
+    }
+    let hash = argon2()?.hash_password(password).map_err(|_| Error::Crypto)?;
+    Ok(hash.to_string())
+}
+
+/// Whether an account can have that name.
+pub(super) fn check_name(name: &str) -> Result<()> {
+    match name {
+        "" => Err(Error::InvalidName("an account name has at least one character")),
+        _ if name.len() > ACCOUNT_NAME_LIMIT => Err(Error::Limit("the length of an account name")),
+        _ if name.chars().any(char::is_control) => {
+            Err(Error::InvalidName("an account name has no control characters"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn create(tx: &Connection, name: &str, verifier: &str) -> Result<Account> {
+    if find(tx, name)?.is_some() {
+        return Err(Error::Exists("account"));
+    }
+    tx.execute(
+        "INSERT INTO accounts (name, verifier, last_uid_validity) VALUES (?1, ?2, 0)",
+        (name, verifier),
+    )?;
+    let id = AccountId(tx.last_insert_rowid());
+    mailboxes::create(tx, id, "INBOX", None)?;
+    mailboxes::subscribe(tx, id, "INBOX")?;
+    for special_use in SpecialUse::ALL {
+        mailboxes::create(tx, id, special_use.mailbox_name(), Some(special_use))?;
+        mailboxes::subscribe(tx, id, special_use.mailbox_name())?;
+    }
+    Ok(Account { id, name: name.to_owned() })
+}
+
+pub(super) fn list(tx: &rusqlite::Transaction<'_>) -> Result<Vec<Account>> {
+    let mut statement = tx.prepare_cached("SELECT id, name FROM accounts ORDER BY name")?;
+    let rows =
+        statement.query_map([], |row| Ok(Account { id: AccountId(row.get(0)?), name: row.get(1)? }))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn find(tx: &Connection, name: &str) -> Result<Option<(Account, String)>> {
+    Ok(tx
+        .prepare_cached("SELECT id, name, verifier FROM accounts WHERE name = ?1")?
+        .query_row([name], |row| Ok((Account { id: AccountId(row.get(0)?), name: row.get(1)? }, row.get(2)?)))
+        .optional()?)
+}
+
+pub(super) fn set_verifier(tx: &Connection, account: AccountId, verifier: &str) -> Result<()> {
+    match tx.execute("UPDATE accounts SET verifier = ?2 WHERE id = ?1", (account.0, verifier))? {
+        0 => Err(Error::NotFound("account")),
+        _ => Ok(()),
+    }
+}
+
+/// 19 MiB, two passes, one lane: the least that is recommended for Argon2id, some tens of milliseconds.
+fn argon2() -> Result<Argon2<'static>> {
+    let params = Params::new(19 * 1024, 2, 1, None).map_err(|_| Error::Crypto)?;
+    Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}

@@ -1,0 +1,205 @@
+//! Appending: group commit of what many threads bring at the same time.
+//!
+//! A thread puts its messages in the queue and then waits for the writer. Whoever gets it commits everything that is
+//! queued by then, so that those who waited find their work done. Large bodies are synced before, outside the lock.
+
+use super::{Aftermath, MailboxRow, SqliteStore, lock, transact};
+use crate::content::{Sealed, sync_directory};
+use crate::error::{Error, Result};
+use crate::flags::Flags;
+use crate::mime::decode;
+use crate::types::{Appended, ContentId, Delivery, InternalDate, MailboxId, Target};
+use rusqlite::Connection;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// What one call appends.
+type Work = Vec<(Sealed, Vec<Target>)>;
+type Outcome = Result<Vec<Result<Vec<Appended>>>>;
+
+#[derive(Default)]
+pub(super) struct Queue(Mutex<Vec<Arc<Job>>>);
+
+struct Job {
+    state: Mutex<JobState>,
+}
+
+enum JobState {
+    Waiting(Work),
+    Done(Outcome),
+    Taken,
+}
+
+impl SqliteStore {
+    pub(super) fn append_grouped(&self, deliveries: Vec<Delivery>) -> Outcome {
+        let work: Work = deliveries
+            .into_iter()
+            .map(|delivery| Ok((delivery.upload.seal()?, delivery.targets)))
+            .collect::<Result<_>>()?;
+        if work.iter().any(|(sealed, _)| sealed.file_name().is_some()) {
+            sync_directory(&self.messages)?;
+        }
+        let job = Arc::new(Job { state: Mutex::new(JobState::Waiting(work)) });
+        lock(&self.queue.0).push(Arc::clone(&job));
+        let mut aftermath = Aftermath::default();
+        {
+            let mut writer = lock(&self.writer);
+            if matches!(*lock(&job.state), JobState::Waiting(_)) {
+                let jobs = std::mem::take(&mut *lock(&self.queue.0));
+                commit_jobs(&mut writer, &mut aftermath, &jobs);
+            }
+        }
+        self.conclude(aftermath);
+        match std::mem::replace(&mut *lock(&job.state), JobState::Taken) {
+            JobState::Done(outcome) => outcome,
+            JobState::Waiting(_) | JobState::Taken => Err(Error::Busy),
+        }
+    }
+}
+
+/// Commits all jobs at once; where that fails, one by one, so that each gets its own error.
+fn commit_jobs(writer: &mut Connection, aftermath: &mut Aftermath, jobs: &[Arc<Job>]) {
+    let mut works: Vec<Work> = jobs.iter().map(|job| job.take_work()).collect();
+    let mut together = Aftermath::default();
+    let mut outcomes: Vec<Outcome> = match append_all(writer, &mut together, &works) {
+        Ok(outcomes) => {
+            aftermath.changed.extend(together.changed);
+            outcomes.into_iter().map(Ok).collect()
+        }
+        Err(error) if works.len() == 1 => vec![Err(error)],
+        Err(_) => works
+            .iter()
+            .map(|work| {
+                let mut alone = Aftermath::default();
+                let mut outcome = append_all(writer, &mut alone, std::slice::from_ref(work))?;
+                aftermath.changed.extend(alone.changed);
+                outcome.pop().ok_or(Error::Busy)
+            })
+            .collect(),
+    };
+    for ((job, work), outcome) in jobs.iter().zip(&mut works).zip(outcomes.drain(..)) {
+        if let Ok(results) = &outcome {
+            for ((sealed, _), result) in work.iter_mut().zip(results) {
+                if result.as_ref().is_ok_and(|appended| !appended.is_empty()) {
+                    sealed.keep();
+                }
+            }
+        }
+        *lock(&job.state) = JobState::Done(outcome);
+    }
+}
+
+impl Job {
+    fn take_work(&self) -> Work {
+        match std::mem::replace(&mut *lock(&self.state), JobState::Taken) {
+            JobState::Waiting(work) => work,
+            JobState::Done(_) | JobState::Taken => Vec::new(),
+        }
+    }
+}
+
+type Results = Vec<Vec<Result<Vec<Appended>>>>;
+
+fn append_all(writer: &mut Connection, aftermath: &mut Aftermath, works: &[Work]) -> Result<Results> {
+    transact(writer, aftermath, |tx, aftermath| {
+        let mut mailboxes = BTreeMap::new();
+        let results = works
+            .iter()
+            .map(|work| {
+                work.iter().map(|(sealed, targets)| deliver(tx, &mut mailboxes, sealed, targets)).collect()
+            })
+            .collect::<Result<Results>>()?;
+        mailboxes.values().try_for_each(|mailbox: &MailboxRow| mailbox.save(tx, aftermath))?;
+        Ok(results)
+    })
+}
+
+/// One delivery. The inner error is its own; the outer one spoils the transaction.
+fn deliver(
+    tx: &Connection,
+    mailboxes: &mut BTreeMap<MailboxId, MailboxRow>,
+    sealed: &Sealed,
+    targets: &[Target],
+) -> Result<Result<Vec<Appended>>> {
+    for target in targets {
+        if !mailboxes.contains_key(&target.mailbox) {
+            match MailboxRow::load(tx, target.mailbox) {
+                Ok(row) => mailboxes.insert(target.mailbox, row),
+                Err(error @ (Error::NotFound(_) | Error::NoSelect)) => return Ok(Err(error)),
+                Err(error) => return Err(error),
+            };
+        }
+    }
+    if targets.is_empty() {
+        return Ok(Ok(Vec::new()));
+    }
+    let content = insert_content(tx, sealed)?;
+    let mut appended = Vec::with_capacity(targets.len());
+    for target in targets {
+        let Some(mailbox) = mailboxes.get_mut(&target.mailbox) else { continue };
+        mailbox.modseq += 1;
+        let uid = mailbox.take_uid()?;
+        let message = NewMessage {
+            uid,
+            flags: &target.flags,
+            internal_date: target.internal_date,
+            sent: sealed.sent_date(),
+            size: sealed.size,
+            content,
+        };
+        message.insert(tx, mailbox)?;
+        appended.push(Appended { mailbox: mailbox.id, uid_validity: mailbox.uid_validity, uid, content });
+    }
+    Ok(Ok(appended))
+}
+
+/// A row of the table of messages.
+pub(super) struct NewMessage<'a> {
+    pub(super) uid: u32,
+    pub(super) flags: &'a Flags,
+    pub(super) internal_date: InternalDate,
+    pub(super) sent: Option<i64>,
+    pub(super) size: u64,
+    pub(super) content: ContentId,
+}
+
+impl NewMessage<'_> {
+    /// Inserts it at the mod-sequence of `mailbox`.
+    pub(super) fn insert(&self, tx: &Connection, mailbox: &MailboxRow) -> Result<()> {
+        tx.prepare_cached(
+            "INSERT INTO messages (mailbox, uid, modseq, created, flags, keywords, seconds, offset_minutes,
+                sent, size, content) VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute((
+            mailbox.id.0,
+            self.uid,
+            mailbox.modseq,
+            self.flags.system_bits(),
+            self.flags.keyword_column(),
+            self.internal_date.seconds,
+            self.internal_date.offset_minutes,
+            self.sent,
+            self.size,
+            self.content.0,
+        ))?;
+        Ok(())
+    }
+}
+
+impl Sealed {
+    pub(super) fn sent_date(&self) -> Option<i64> {
+        self.structure.envelope.date.as_deref().and_then(decode::date)
+    }
+}
+
+/// The row of the octets, with the envelope and the tree of parts read already.
+pub(super) fn insert_content(tx: &Connection, sealed: &Sealed) -> Result<ContentId> {
+    let json = |error: serde_json::Error| Error::Io(error.into());
+    let envelope = serde_json::to_string(&sealed.structure.envelope).map_err(json)?;
+    let structure = serde_json::to_string(&sealed.structure.root).map_err(json)?;
+    tx.prepare_cached(
+        "INSERT INTO contents (size, file, envelope, structure, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute((sealed.size, sealed.file_name(), envelope, structure, sealed.inline()))?;
+    Ok(ContentId(tx.last_insert_rowid()))
+}

@@ -1,0 +1,292 @@
+//! Mailboxes: names, hierarchy, subscriptions, and their numbers.
+//!
+//! Knows RFC 9051 §5.1 and §6.3.3 to §6.3.11. UIDVALIDITY is taken from a counter of the account that only grows and
+//! is at least the time of creation, so no two mailboxes of an account ever share one, whatever is renamed.
+
+use super::{Aftermath, MailboxRow, messages};
+use crate::error::{Error, Result};
+use crate::types::{AccountId, Expunge, Mailbox, MailboxId, Selection, SpecialUse, Status, UidSet};
+use crate::{LEVEL_LIMIT, NAME_LIMIT};
+use rusqlite::{Connection, OptionalExtension, Row};
+use std::time::SystemTime;
+
+const COLUMNS: &str = "
+SELECT m.id, m.name, m.special_use, m.no_select,
+    EXISTS (SELECT 1 FROM mailboxes c WHERE c.account = m.account AND c.name > m.name || '/' AND c.name < m.name || '0'),
+    EXISTS (SELECT 1 FROM subscriptions s WHERE s.account = m.account AND s.name = m.name)
+FROM mailboxes m";
+
+/// The spelling under which a mailbox is kept, if it can be a name at all.
+pub(super) fn canonical(name: &str) -> Result<String> {
+    let name = name.strip_suffix('/').unwrap_or(name);
+    if name.len() > NAME_LIMIT {
+        return Err(Error::Limit("the length of a mailbox name"));
+    }
+    if name.split('/').any(str::is_empty) {
+        return Err(Error::InvalidName("a level of a mailbox name has at least one character"));
+    }
+    if name.split('/').count() > LEVEL_LIMIT {
+        return Err(Error::Limit("the levels of a mailbox name"));
+    }
+    if name.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')) {
+        return Err(Error::InvalidName("a mailbox name has no control characters"));
+    }
+    if name.contains(['%', '*']) {
+        return Err(Error::InvalidName("a mailbox name has no % or *"));
+    }
+    let (first, rest) = name.split_once('/').map_or((name, None), |(first, rest)| (first, Some(rest)));
+    if !first.eq_ignore_ascii_case("INBOX") {
+        return Ok(name.to_owned());
+    }
+    Ok(rest.map_or_else(|| "INBOX".to_owned(), |rest| format!("INBOX/{rest}")))
+}
+
+pub(super) fn list(tx: &Connection, account: AccountId) -> Result<Vec<Mailbox>> {
+    let mut statement = tx.prepare_cached(&format!("{COLUMNS} WHERE m.account = ?1 ORDER BY m.name"))?;
+    let rows = statement.query_map([account.0], read_mailbox)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn find(tx: &Connection, account: AccountId, name: &str) -> Result<Mailbox> {
+    // A name that can't exist is one that does not.
+    let name = canonical(name).map_err(|_| Error::NotFound("mailbox"))?;
+    lookup(tx, account, &name)?.ok_or(Error::NotFound("mailbox"))
+}
+
+pub(super) fn create(
+    tx: &Connection,
+    account: AccountId,
+    name: &str,
+    special_use: Option<SpecialUse>,
+) -> Result<MailboxId> {
+    let name = canonical(name)?;
+    create_parents(tx, account, &name)?;
+    match lookup(tx, account, &name)? {
+        None => insert(tx, account, &name, special_use),
+        Some(mailbox) if mailbox.no_select => {
+            let uid_validity = next_uid_validity(tx, account)?;
+            tx.execute(
+                "UPDATE mailboxes SET no_select = 0, uid_validity = ?2, uid_next = 1, first_recent_uid = 1,
+                    special_use = ?3 WHERE id = ?1",
+                (mailbox.id.0, uid_validity, special_use.map(SpecialUse::attribute)),
+            )?;
+            Ok(mailbox.id)
+        }
+        Some(_) => Err(Error::Exists("mailbox")),
+    }
+}
+
+pub(super) fn delete(
+    tx: &Connection,
+    aftermath: &mut Aftermath,
+    account: AccountId,
+    name: &str,
+) -> Result<()> {
+    let mailbox = find(tx, account, name)?;
+    if mailbox.name == "INBOX" {
+        return Err(Error::Refused("INBOX can't be deleted"));
+    }
+    if mailbox.no_select && mailbox.has_children {
+        return Err(Error::Refused("the mailbox holds others: delete those first"));
+    }
+    if !mailbox.no_select {
+        messages::expunge(tx, aftermath, mailbox.id, &Expunge::Exactly(UidSet::all()))?;
+    }
+    tx.execute("DELETE FROM expunged WHERE mailbox = ?1", [mailbox.id.0])?;
+    if mailbox.has_children {
+        tx.execute("UPDATE mailboxes SET no_select = 1, special_use = NULL WHERE id = ?1", [mailbox.id.0])?;
+    } else {
+        tx.execute("DELETE FROM mailboxes WHERE id = ?1", [mailbox.id.0])?;
+    }
+    aftermath.changed.insert(mailbox.id);
+    Ok(())
+}
+
+pub(super) fn rename(
+    tx: &Connection,
+    aftermath: &mut Aftermath,
+    account: AccountId,
+    from: &str,
+    to: &str,
+) -> Result<()> {
+    let mailbox = find(tx, account, from)?;
+    let to = canonical(to)?;
+    if lookup(tx, account, &to)?.is_some() {
+        return Err(Error::Exists("mailbox"));
+    }
+    if mailbox.name == "INBOX" {
+        create_parents(tx, account, &to)?;
+        let destination = insert(tx, account, &to, None)?;
+        messages::relocate(tx, aftermath, mailbox.id, &UidSet::all(), destination)?;
+        return Ok(());
+    }
+    let below = format!("{}/", mailbox.name);
+    if to.starts_with(&below) {
+        return Err(Error::Refused("a mailbox can't be moved below itself"));
+    }
+    create_parents(tx, account, &to)?;
+    let children: Vec<(i64, String)> = {
+        let mut statement = tx.prepare_cached(
+            "SELECT id, name FROM mailboxes WHERE account = ?1 AND name > ?2 AND name < ?3",
+        )?;
+        let rows = statement.query_map((account.0, &below, format!("{}0", mailbox.name)), |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+        rows.collect::<rusqlite::Result<_>>()?
+    };
+    let mut update = tx.prepare_cached("UPDATE mailboxes SET name = ?2 WHERE id = ?1")?;
+    update.execute((mailbox.id.0, &to))?;
+    for (id, name) in children {
+        let new = canonical(&format!("{to}/{}", name.get(below.len()..).unwrap_or_default()))?;
+        update.execute((id, new))?;
+    }
+    Ok(())
+}
+
+pub(super) fn subscribe(tx: &Connection, account: AccountId, name: &str) -> Result<()> {
+    let name = canonical(name)?;
+    tx.execute("INSERT OR IGNORE INTO subscriptions (account, name) VALUES (?1, ?2)", (account.0, name))?;
+    Ok(())
+}
+
+pub(super) fn unsubscribe(tx: &Connection, account: AccountId, name: &str) -> Result<()> {
+    let name = canonical(name)?;
+    tx.execute("DELETE FROM subscriptions WHERE account = ?1 AND name = ?2", (account.0, name))?;
+    Ok(())
+}
+
+pub(super) fn subscriptions(tx: &Connection, account: AccountId) -> Result<Vec<String>> {
+    let mut statement =
+        tx.prepare_cached("SELECT name FROM subscriptions WHERE account = ?1 ORDER BY name")?;
+    let rows = statement.query_map([account.0], |row| row.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn status(tx: &Connection, mailbox: MailboxId) -> Result<Status> {
+    MailboxRow::load(tx, mailbox)?;
+    let mut statement = tx.prepare_cached(
+        "SELECT messages, unseen, deleted, size, uid_next, uid_validity, highest_modseq,
+            (SELECT count(*) FROM messages WHERE mailbox = b.id AND uid >= b.first_recent_uid)
+         FROM mailboxes b WHERE id = ?1",
+    )?;
+    Ok(statement.query_row([mailbox.0], |row| {
+        Ok(Status {
+            messages: row.get(0)?,
+            unseen: row.get(1)?,
+            deleted: row.get(2)?,
+            size: row.get(3)?,
+            uid_next: row.get(4)?,
+            uid_validity: row.get(5)?,
+            highest_modseq: row.get(6)?,
+            recent: row.get(7)?,
+        })
+    })?)
+}
+
+pub(super) fn select(tx: &Connection, mailbox: MailboxId) -> Result<Selection> {
+    let status = status(tx, mailbox)?;
+    let first_recent_uid = tx
+        .prepare_cached("SELECT first_recent_uid FROM mailboxes WHERE id = ?1")?
+        .query_row([mailbox.0], |row| row.get(0))?;
+    let mut uids = Vec::with_capacity(usize::try_from(status.messages).unwrap_or_default());
+    let mut first_unseen = None;
+    let mut statement =
+        tx.prepare_cached("SELECT uid, flags & 1 FROM messages WHERE mailbox = ?1 ORDER BY uid")?;
+    let mut rows = statement.query([mailbox.0])?;
+    while let Some(row) = rows.next()? {
+        uids.push(row.get(0)?);
+        if first_unseen.is_none() && row.get::<_, u8>(1)? == 0 {
+            first_unseen = u32::try_from(uids.len()).ok();
+        }
+    }
+    let keywords = keywords(tx, mailbox)?;
+    Ok(Selection { mailbox, status, uids, first_unseen, first_recent_uid, keywords })
+}
+
+/// From now on the messages of this selection are recent nowhere else.
+pub(super) fn see_recent(tx: &Connection, selection: &Selection) -> Result<()> {
+    tx.prepare_cached("UPDATE mailboxes SET first_recent_uid = ?2 WHERE id = ?1")?
+        .execute((selection.mailbox.0, selection.status.uid_next))?;
+    Ok(())
+}
+
+fn keywords(tx: &Connection, mailbox: MailboxId) -> Result<Vec<String>> {
+    let mut statement = tx.prepare_cached(
+        "SELECT DISTINCT keywords FROM messages WHERE mailbox = ?1 AND keywords IS NOT NULL ORDER BY keywords",
+    )?;
+    let mut rows = statement.query([mailbox.0])?;
+    let mut seen = std::collections::BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        for keyword in row.get::<_, String>(0)?.split(' ') {
+            seen.entry(keyword.to_ascii_lowercase()).or_insert_with(|| keyword.to_owned());
+        }
+    }
+    Ok(seen.into_values().collect())
+}
+
+fn create_parents(tx: &Connection, account: AccountId, name: &str) -> Result<()> {
+    for (at, _) in name.match_indices('/') {
+        let parent = name.get(..at).unwrap_or_default();
+        if lookup(tx, account, parent)?.is_none() {
+            insert(tx, account, parent, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert(tx: &Connection, account: AccountId, name: &str, special: Option<SpecialUse>) -> Result<MailboxId> {
+    let uid_validity = next_uid_validity(tx, account)?;
+    tx.execute(
+        "INSERT INTO mailboxes (account, name, uid_validity, special_use) VALUES (?1, ?2, ?3, ?4)",
+        (account.0, name, uid_validity, special.map(SpecialUse::attribute)),
+    )?;
+    Ok(MailboxId(tx.last_insert_rowid()))
+}
+
+fn next_uid_validity(tx: &Connection, account: AccountId) -> Result<u32> {
+    let last: Option<u32> = tx
+        .query_row("SELECT last_uid_validity FROM accounts WHERE id = ?1", [account.0], |row| row.get(0))
+        .optional()?;
+    let last = last.ok_or(Error::NotFound("account"))?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
+    let next = last.checked_add(1).ok_or(Error::Limit("the UIDVALIDITY values of an account"))?;
+    let next = next.max(u32::try_from(now).unwrap_or_default());
+    tx.execute("UPDATE accounts SET last_uid_validity = ?2 WHERE id = ?1", (account.0, next))?;
+    Ok(next)
+}
+
+fn lookup(tx: &Connection, account: AccountId, name: &str) -> Result<Option<Mailbox>> {
+    Ok(tx
+        .prepare_cached(&format!("{COLUMNS} WHERE m.account = ?1 AND m.name = ?2"))?
+        .query_row((account.0, name), read_mailbox)
+        .optional()?)
+}
+
+fn read_mailbox(row: &Row<'_>) -> rusqlite::Result<Mailbox> {
+    let special_use: Option<String> = row.get(2)?;
+    Ok(Mailbox {
+        id: MailboxId(row.get(0)?),
+        name: row.get(1)?,
+        special_use: special_use.as_deref().and_then(SpecialUse::from_attribute),
+        no_select: row.get(3)?,
+        has_children: row.get(4)?,
+        subscribed: row.get(5)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_one_spelling_and_no_tricks() {
+        assert_eq!(canonical("inbox").unwrap(), "INBOX");
+        assert_eq!(canonical("Inbox/Sub/").unwrap(), "INBOX/Sub");
+        assert_eq!(canonical("Entwürfe/日本").unwrap(), "Entwürfe/日本");
+        for bad in ["", "/", "/a", "a//b", "a\r\nb", "a\0", "a%", "*", "a\u{85}"] {
+            assert!(matches!(canonical(bad), Err(Error::InvalidName(_))), "{bad:?}");
+        }
+        assert!(matches!(canonical(&"x".repeat(NAME_LIMIT + 1)), Err(Error::Limit(_))));
+        assert!(matches!(canonical(&"x/".repeat(LEVEL_LIMIT + 1)), Err(Error::Limit(_))));
+    }
+}

@@ -1,0 +1,380 @@
+//! The engine on SQLite: connections, transactions, and what happens around a commit.
+//!
+//! Knows how threads share the database (one writer behind a mutex, readers from a pool) and what follows a commit:
+//! files of freed messages go, subscribers are told. The statements themselves stand in the modules beside.
+
+mod accounts;
+mod append;
+mod changes;
+mod mailboxes;
+mod messages;
+mod remote;
+mod schema;
+
+use crate::content::{Body, Upload, create_private_directory, sync_directory};
+use crate::error::{Error, Result};
+use crate::{Change, ChangeCallback, ChangeSubscription, Flags, Store, types::*};
+use accounts::Verifier;
+use append::Queue;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rustix::fs::{FlockOperation, flock};
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// How many idle readers are kept open.
+const IDLE_READERS: usize = 8;
+
+/// A store in a directory: `mail.db` (SQLite, with its `-wal` and `-shm`), `messages/` with one file for each message
+/// above [`SMALL_LIMIT`](crate::SMALL_LIMIT), and `lock`. The directory has mode 0700 and its files 0600.
+///
+/// Several processes may have the same directory open. Only one that is alone sweeps files that no message refers to.
+pub struct SqliteStore {
+    database: PathBuf,
+    messages: PathBuf,
+    writer: Mutex<Connection>,
+    readers: Mutex<Vec<Connection>>,
+    queue: Queue,
+    verifier: Verifier,
+    subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
+    /// Held shared as long as the store is open.
+    _lock: File,
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+/// What has to happen once a transaction is committed.
+#[derive(Debug, Default)]
+struct Aftermath {
+    changed: BTreeSet<MailboxId>,
+    freed_files: Vec<String>,
+}
+
+impl SqliteStore {
+    /// Opens the store in a directory, made where it is missing.
+    ///
+    /// # Errors
+    /// `NewerSchema` where a newer version wrote it; `Io`, `Busy`, `Corrupt`.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
+        let directory = directory.as_ref();
+        let (database, messages) = (directory.join("mail.db"), directory.join("messages"));
+        create_private_directory(directory)?;
+        create_private_directory(&messages)?;
+        let lock = private_file(&directory.join("lock"))?;
+        let alone = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        private_file(&database)?;
+        let writer = schema::open_writer(&database)?;
+        if alone {
+            sweep(&writer, &messages)?;
+        }
+        flock(&lock, FlockOperation::LockShared).map_err(std::io::Error::from)?;
+        sync_directory(directory)?;
+        Ok(Self {
+            database,
+            messages,
+            writer: Mutex::new(writer),
+            readers: Mutex::default(),
+            queue: Queue::default(),
+            verifier: Verifier::new()?,
+            subscribers: Mutex::default(),
+            _lock: lock,
+        })
+    }
+
+    /// Runs `work` on a consistent picture of the database.
+    fn read<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let idle = lock(&self.readers).pop();
+        let mut connection = match idle {
+            Some(connection) => connection,
+            None => schema::open_reader(&self.database)?,
+        };
+        let transaction = connection.transaction()?;
+        let outcome = work(&transaction);
+        let ended = transaction.finish();
+        let mut readers = lock(&self.readers);
+        if ended.is_ok() && readers.len() < IDLE_READERS {
+            readers.push(connection);
+        }
+        outcome
+    }
+
+    /// Runs `work` and commits, or takes everything back.
+    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>, &mut Aftermath) -> Result<T>) -> Result<T> {
+        let mut writer = lock(&self.writer);
+        let mut aftermath = Aftermath::default();
+        let outcome = transact(&mut writer, &mut aftermath, work)?;
+        drop(writer);
+        self.conclude(aftermath);
+        Ok(outcome)
+    }
+
+    fn conclude(&self, aftermath: Aftermath) {
+        for name in aftermath.freed_files {
+            // No row names it any more; should this fail, the next start sweeps it.
+            let _ = std::fs::remove_file(self.messages.join(name));
+        }
+        if aftermath.changed.is_empty() {
+            return;
+        }
+        let callbacks: Vec<Arc<ChangeCallback>> = {
+            let mut subscribers = lock(&self.subscribers);
+            subscribers.retain(|callback| callback.strong_count() > 0);
+            subscribers.iter().filter_map(Weak::upgrade).collect()
+        };
+        for &mailbox in &aftermath.changed {
+            callbacks.iter().for_each(|callback| callback(Change { mailbox }));
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn create_account(&self, name: &str, password: &[u8]) -> Result<Account> {
+        accounts::check_name(name)?;
+        let verifier = accounts::make_verifier(password)?;
+        self.write(|tx, _| accounts::create(tx, name, &verifier))
+    }
+
+    fn accounts(&self) -> Result<Vec<Account>> {
+        self.read(accounts::list)
+    }
+
+    fn account(&self, name: &str) -> Result<Option<Account>> {
+        self.read(|tx| Ok(accounts::find(tx, name)?.map(|(account, _)| account)))
+    }
+
+    fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()> {
+        let verifier = accounts::make_verifier(password)?;
+        self.write(|tx, _| accounts::set_verifier(tx, account, &verifier))
+    }
+
+    fn verify_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>> {
+        let found = self.read(|tx| accounts::find(tx, name))?;
+        self.verifier.verify(found, password)
+    }
+
+    fn list(&self, account: AccountId) -> Result<Vec<Mailbox>> {
+        self.read(|tx| mailboxes::list(tx, account))
+    }
+
+    fn mailbox(&self, account: AccountId, name: &str) -> Result<Mailbox> {
+        self.read(|tx| mailboxes::find(tx, account, name))
+    }
+
+    fn create_mailbox(
+        &self,
+        account: AccountId,
+        name: &str,
+        special: Option<SpecialUse>,
+    ) -> Result<MailboxId> {
+        self.write(|tx, _| mailboxes::create(tx, account, name, special))
+    }
+
+    fn delete_mailbox(&self, account: AccountId, name: &str) -> Result<()> {
+        self.write(|tx, aftermath| mailboxes::delete(tx, aftermath, account, name))
+    }
+
+    fn rename_mailbox(&self, account: AccountId, from: &str, to: &str) -> Result<()> {
+        self.write(|tx, aftermath| mailboxes::rename(tx, aftermath, account, from, to))
+    }
+
+    fn subscribe(&self, account: AccountId, name: &str) -> Result<()> {
+        self.write(|tx, _| mailboxes::subscribe(tx, account, name))
+    }
+
+    fn unsubscribe(&self, account: AccountId, name: &str) -> Result<()> {
+        self.write(|tx, _| mailboxes::unsubscribe(tx, account, name))
+    }
+
+    fn subscriptions(&self, account: AccountId) -> Result<Vec<String>> {
+        self.read(|tx| mailboxes::subscriptions(tx, account))
+    }
+
+    fn status(&self, mailbox: MailboxId) -> Result<Status> {
+        self.read(|tx| mailboxes::status(tx, mailbox))
+    }
+
+    fn select(&self, mailbox: MailboxId, access: Access) -> Result<Selection> {
+        let selection = self.read(|tx| mailboxes::select(tx, mailbox))?;
+        if access == Access::ReadOnly || selection.first_recent_uid == selection.status.uid_next {
+            return Ok(selection);
+        }
+        self.write(|tx, _| {
+            let selection = mailboxes::select(tx, mailbox)?;
+            mailboxes::see_recent(tx, &selection)?;
+            Ok(selection)
+        })
+    }
+
+    fn uids(&self, mailbox: MailboxId) -> Result<Vec<u32>> {
+        self.read(|tx| messages::uids(tx, mailbox))
+    }
+
+    fn upload(&self) -> Result<Upload> {
+        Ok(Upload::new(&self.messages))
+    }
+
+    fn append_batch(&self, deliveries: Vec<Delivery>) -> Result<Vec<Result<Vec<Appended>>>> {
+        self.append_grouped(deliveries)
+    }
+
+    fn fetch_page(&self, mailbox: MailboxId, uids: &UidSet, columns: Columns, limit: usize) -> Result<Page> {
+        self.read(|tx| messages::fetch_page(tx, mailbox, uids, columns, limit.max(1)))
+    }
+
+    fn open_content(&self, content: ContentId) -> Result<Body> {
+        self.read(|tx| messages::open_content(tx, &self.messages, content))
+    }
+
+    fn store_flags(
+        &self,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        mode: StoreMode,
+        flags: &Flags,
+        unchanged_since: Option<u64>,
+    ) -> Result<Stored> {
+        self.write(|tx, aftermath| {
+            changes::store_flags(tx, aftermath, mailbox, uids, mode, flags, unchanged_since)
+        })
+    }
+
+    fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Copied> {
+        self.write(|tx, aftermath| messages::copy(tx, aftermath, from, uids, to))
+    }
+
+    fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Copied> {
+        self.write(|tx, aftermath| messages::relocate(tx, aftermath, from, uids, to))
+    }
+
+    fn expunge(&self, mailbox: MailboxId, which: &Expunge) -> Result<Vec<u32>> {
+        self.write(|tx, aftermath| messages::expunge(tx, aftermath, mailbox, which))
+    }
+
+    fn changes_since(&self, mailbox: MailboxId, modseq: u64) -> Result<Changes> {
+        self.read(|tx| changes::changes_since(tx, mailbox, modseq))
+    }
+
+    fn subscribe_changes(&self, callback: Arc<ChangeCallback>) -> ChangeSubscription {
+        lock(&self.subscribers).push(Arc::downgrade(&callback));
+        ChangeSubscription(callback)
+    }
+
+    fn remote_account(&self, account: AccountId, url_key: &str) -> Result<RemoteAccount> {
+        self.write(|tx, _| remote::account(tx, account, url_key))
+    }
+
+    fn remote_accounts(&self, account: AccountId) -> Result<Vec<RemoteAccount>> {
+        self.read(|tx| remote::accounts(tx, account))
+    }
+
+    fn record_sync(&self, remote: RemoteAccountId, at: i64, status: &str, error: Option<&str>) -> Result<()> {
+        self.write(|tx, _| remote::record_sync(tx, remote, at, status, error))
+    }
+
+    fn remote_mailbox(
+        &self,
+        remote: RemoteAccountId,
+        name: &str,
+        mailbox: MailboxId,
+        uid_validity: u32,
+    ) -> Result<RemoteMailbox> {
+        self.write(|tx, _| remote::mailbox(tx, remote, name, mailbox, uid_validity))
+    }
+
+    fn known_uids(&self, remote: RemoteMailboxId) -> Result<UidSet> {
+        self.read(|tx| remote::known_uids(tx, remote))
+    }
+
+    fn record_imports(&self, remote: RemoteMailboxId, messages: Vec<RemoteMessage>) -> Result<Vec<Import>> {
+        let mut prepared = remote::prepare(messages)?;
+        if prepared.iter().any(remote::Prepared::has_file) {
+            sync_directory(&self.messages)?;
+        }
+        let imports = self.write(|tx, aftermath| remote::record(tx, aftermath, remote, &prepared))?;
+        for (message, import) in prepared.iter_mut().zip(&imports) {
+            if matches!(import, Import::Imported(_)) {
+                message.keep();
+            }
+        }
+        Ok(imports)
+    }
+}
+
+fn transact<T>(
+    writer: &mut Connection,
+    aftermath: &mut Aftermath,
+    work: impl FnOnce(&Transaction<'_>, &mut Aftermath) -> Result<T>,
+) -> Result<T> {
+    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let outcome = work(&transaction, aftermath)?;
+    transaction.commit()?;
+    Ok(outcome)
+}
+
+/// A panic while it was held left no half-done work: an open transaction was rolled back.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn private_file(path: &Path) -> Result<File> {
+    Ok(OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?)
+}
+
+/// Removes the files that no message refers to: uploads that a crash cut short, and freed ones.
+fn sweep(connection: &Connection, messages: &Path) -> Result<()> {
+    let mut known = connection.prepare("SELECT 1 FROM contents WHERE file = ?1")?;
+    for entry in std::fs::read_dir(messages)? {
+        let entry = entry?;
+        let orphan = match entry.file_name().to_str() {
+            Some(name) => !known.exists([name])?,
+            None => true,
+        };
+        if orphan {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The row behind a mailbox that operations on messages need.
+struct MailboxRow {
+    id: MailboxId,
+    uid_validity: u32,
+    uid_next: u32,
+    modseq: u64,
+}
+
+impl MailboxRow {
+    fn load(tx: &Connection, id: MailboxId) -> Result<Self> {
+        let mut statement = tx.prepare_cached(
+            "SELECT uid_validity, uid_next, highest_modseq, no_select FROM mailboxes WHERE id = ?1",
+        )?;
+        let mut rows = statement.query([id.0])?;
+        let row = rows.next()?.ok_or(Error::NotFound("mailbox"))?;
+        if row.get(3)? {
+            return Err(Error::NoSelect);
+        }
+        Ok(Self { id, uid_validity: row.get(0)?, uid_next: row.get(1)?, modseq: row.get(2)? })
+    }
+
+    /// The next UID.
+    fn take_uid(&mut self) -> Result<u32> {
+        let uid = self.uid_next;
+        self.uid_next = uid.checked_add(1).ok_or(Error::Limit("the UIDs of a mailbox"))?;
+        Ok(uid)
+    }
+
+    /// Writes the numbers back and has subscribers told.
+    fn save(&self, tx: &Connection, aftermath: &mut Aftermath) -> Result<()> {
+        tx.prepare_cached("UPDATE mailboxes SET uid_next = ?2, highest_modseq = ?3 WHERE id = ?1")?
+            .execute((self.id.0, self.uid_next, self.modseq))?;
+        aftermath.changed.insert(self.id);
+        Ok(())
+    }
+}

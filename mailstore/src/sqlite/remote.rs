@@ -1,0 +1,222 @@
+//! Messages fetched from elsewhere: which are here already, and how the last run ended.
+//!
+//! Knows nothing of the protocol that brought them. A message is recorded in the transaction that appends it.
+
+use super::append::{NewMessage, insert_content};
+use super::{Aftermath, MailboxRow};
+use crate::content::Sealed;
+use crate::error::{Error, Result};
+use crate::types::{
+    AccountId, Import, InternalDate, MailboxId, RemoteAccount, RemoteAccountId, RemoteMailbox,
+    RemoteMailboxId, RemoteMessage, UidSet,
+};
+use crate::{Flags, NAME_LIMIT};
+use rusqlite::{Connection, OptionalExtension, Row};
+use sha2::{Digest, Sha256};
+
+/// A fetched message whose octets are on disk and digested.
+pub(super) struct Prepared {
+    uid: u32,
+    flags: Flags,
+    internal_date: InternalDate,
+    digest: [u8; 32],
+    sealed: Sealed,
+}
+
+impl Prepared {
+    pub(super) fn has_file(&self) -> bool {
+        self.sealed.file_name().is_some()
+    }
+
+    pub(super) fn keep(&mut self) {
+        self.sealed.keep();
+    }
+}
+
+pub(super) fn prepare(messages: Vec<RemoteMessage>) -> Result<Vec<Prepared>> {
+    messages
+        .into_iter()
+        .map(|mut message| {
+            let mut digest = Sha256::new();
+            message.upload.for_each_chunk(|chunk| digest.update(chunk))?;
+            Ok(Prepared {
+                uid: message.uid,
+                flags: message.flags,
+                internal_date: message.internal_date,
+                digest: digest.finalize().into(),
+                sealed: message.upload.seal()?,
+            })
+        })
+        .collect()
+}
+
+pub(super) fn account(tx: &Connection, account: AccountId, url_key: &str) -> Result<RemoteAccount> {
+    if url_key.len() > NAME_LIMIT {
+        return Err(Error::Limit("the length of a remote account's key"));
+    }
+    tx.execute(
+        "INSERT OR IGNORE INTO remote_accounts (account, url_key) VALUES (?1, ?2)",
+        (account.0, url_key),
+    )?;
+    Ok(tx.query_row(
+        "SELECT id, url_key, last_sync_at, status, error FROM remote_accounts WHERE account = ?1 AND url_key = ?2",
+        (account.0, url_key),
+        read_account,
+    )?)
+}
+
+pub(super) fn accounts(tx: &Connection, account: AccountId) -> Result<Vec<RemoteAccount>> {
+    let mut statement = tx.prepare_cached(
+        "SELECT id, url_key, last_sync_at, status, error FROM remote_accounts WHERE account = ?1 ORDER BY url_key",
+    )?;
+    let rows = statement.query_map([account.0], read_account)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn record_sync(
+    tx: &Connection,
+    remote: RemoteAccountId,
+    at: i64,
+    status: &str,
+    error: Option<&str>,
+) -> Result<()> {
+    let changed = tx.execute(
+        "UPDATE remote_accounts SET last_sync_at = ?2, status = ?3, error = ?4 WHERE id = ?1",
+        (remote.0, at, status, error),
+    )?;
+    if changed == 0 { Err(Error::NotFound("remote account")) } else { Ok(()) }
+}
+
+pub(super) fn mailbox(
+    tx: &Connection,
+    remote: RemoteAccountId,
+    name: &str,
+    mailbox: MailboxId,
+    uid_validity: u32,
+) -> Result<RemoteMailbox> {
+    MailboxRow::load(tx, mailbox)?;
+    if !tx.prepare_cached("SELECT 1 FROM remote_accounts WHERE id = ?1")?.exists([remote.0])? {
+        return Err(Error::NotFound("remote account"));
+    }
+    let id = tx.query_row(
+        "INSERT INTO remote_mailboxes (remote, name, mailbox, uid_validity) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (remote, name) DO UPDATE SET mailbox = excluded.mailbox, uid_validity = excluded.uid_validity
+         RETURNING id",
+        (remote.0, name, mailbox.0, uid_validity),
+        |row| row.get(0),
+    )?;
+    let known = tx.query_row(
+        "SELECT count(*) FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2",
+        (id, uid_validity),
+        |row| row.get(0),
+    )?;
+    Ok(RemoteMailbox { id: RemoteMailboxId(id), mailbox, uid_validity, known })
+}
+
+pub(super) fn known_uids(tx: &Connection, remote: RemoteMailboxId) -> Result<UidSet> {
+    let (_, uid_validity) = load(tx, remote)?;
+    let mut statement = tx.prepare_cached(
+        "SELECT uid FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2 ORDER BY uid",
+    )?;
+    let rows = statement.query_map((remote.0, uid_validity), |row| row.get::<_, u32>(0))?;
+    Ok(rows.collect::<rusqlite::Result<Vec<u32>>>()?.into_iter().collect())
+}
+
+pub(super) fn record(
+    tx: &Connection,
+    aftermath: &mut Aftermath,
+    remote: RemoteMailboxId,
+    messages: &[Prepared],
+) -> Result<Vec<Import>> {
+    let (mailbox, uid_validity) = load(tx, remote)?;
+    let mut row = MailboxRow::load(tx, mailbox)?;
+    let mut imports = Vec::with_capacity(messages.len());
+    for message in messages {
+        let import = match earlier(tx, remote, uid_validity, mailbox, message)? {
+            Some(import) => import,
+            None => Import::Imported(append(tx, &mut row, message)?),
+        };
+        if let Import::Imported(local) | Import::Duplicate(local) = import {
+            tx.prepare_cached(
+                "INSERT INTO remote_messages (remote_mailbox, uid_validity, uid, local_mailbox, local_uid, digest)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute((remote.0, uid_validity, message.uid, mailbox.0, local, message.digest))?;
+        }
+        imports.push(import);
+    }
+    if imports.iter().any(|import| matches!(import, Import::Imported(_))) {
+        row.save(tx, aftermath)?;
+    }
+    Ok(imports)
+}
+
+fn append(tx: &Connection, mailbox: &mut MailboxRow, message: &Prepared) -> Result<u32> {
+    let content = insert_content(tx, &message.sealed)?;
+    mailbox.modseq += 1;
+    let uid = mailbox.take_uid()?;
+    let new = NewMessage {
+        uid,
+        flags: &message.flags,
+        internal_date: message.internal_date,
+        sent: message.sealed.sent_date(),
+        size: message.sealed.size,
+        content,
+    };
+    new.insert(tx, mailbox)?;
+    Ok(uid)
+}
+
+/// Whether the message is here. One that came under an earlier UIDVALIDITY is claimed for its new UID, once: two equal
+/// messages of a mailbox stay two.
+fn earlier(
+    tx: &Connection,
+    remote: RemoteMailboxId,
+    uid_validity: u32,
+    mailbox: MailboxId,
+    message: &Prepared,
+) -> Result<Option<Import>> {
+    let known: Option<u32> = tx
+        .prepare_cached(
+            "SELECT local_uid FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2 AND uid = ?3",
+        )?
+        .query_row((remote.0, uid_validity, message.uid), |row| row.get(0))
+        .optional()?;
+    if let Some(local) = known {
+        return Ok(Some(Import::Known(local)));
+    }
+    let claimed: Option<(u32, u32, u32)> = tx
+        .prepare_cached(
+            "SELECT r.uid_validity, r.uid, r.local_uid FROM remote_messages r
+             JOIN messages m ON m.mailbox = r.local_mailbox AND m.uid = r.local_uid
+             WHERE r.remote_mailbox = ?1 AND r.digest = ?2 AND r.uid_validity != ?3 AND r.local_mailbox = ?4
+             ORDER BY r.uid_validity, r.uid LIMIT 1",
+        )?
+        .query_row((remote.0, message.digest, uid_validity, mailbox.0), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let Some((old_validity, old_uid, local)) = claimed else { return Ok(None) };
+    tx.prepare_cached(
+        "DELETE FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2 AND uid = ?3",
+    )?
+    .execute((remote.0, old_validity, old_uid))?;
+    Ok(Some(Import::Duplicate(local)))
+}
+
+fn load(tx: &Connection, remote: RemoteMailboxId) -> Result<(MailboxId, u32)> {
+    tx.prepare_cached("SELECT mailbox, uid_validity FROM remote_mailboxes WHERE id = ?1")?
+        .query_row([remote.0], |row| Ok((MailboxId(row.get(0)?), row.get(1)?)))
+        .optional()?
+        .ok_or(Error::NotFound("remote mailbox"))
+}
+
+fn read_account(row: &Row<'_>) -> rusqlite::Result<RemoteAccount> {
+    Ok(RemoteAccount {
+        id: RemoteAccountId(row.get(0)?),
+        url_key: row.get(1)?,
+        last_sync_at: row.get(2)?,
+        status: row.get(3)?,
+        error: row.get(4)?,
+    })
+}

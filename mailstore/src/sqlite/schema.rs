@@ -1,0 +1,167 @@
+//! The tables, and opening a database that has them.
+//!
+//! Knows the schema and its versions. `synchronous = FULL` makes SQLite sync the write-ahead log at every commit:
+//! with `NORMAL`, a loss of power could take back commits that were acknowledged.
+
+use crate::error::{Error, Result};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::path::Path;
+use std::time::Duration;
+
+/// The version that this program writes.
+const VERSION: i64 = 1;
+
+/// How long a connection waits for another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
+
+const TABLES: &str = "
+CREATE TABLE accounts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    verifier TEXT NOT NULL,
+    last_uid_validity INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE mailboxes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account INTEGER NOT NULL REFERENCES accounts (id),
+    name TEXT NOT NULL,
+    uid_validity INTEGER NOT NULL,
+    uid_next INTEGER NOT NULL DEFAULT 1,
+    first_recent_uid INTEGER NOT NULL DEFAULT 1,
+    highest_modseq INTEGER NOT NULL DEFAULT 1,
+    special_use TEXT,
+    no_select INTEGER NOT NULL DEFAULT 0,
+    messages INTEGER NOT NULL DEFAULT 0,
+    unseen INTEGER NOT NULL DEFAULT 0,
+    deleted INTEGER NOT NULL DEFAULT 0,
+    size INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (account, name)
+) STRICT;
+
+CREATE TABLE subscriptions (
+    account INTEGER NOT NULL REFERENCES accounts (id),
+    name TEXT NOT NULL,
+    PRIMARY KEY (account, name)
+) STRICT, WITHOUT ROWID;
+
+-- The body stands last: SQLite reads the columns before it without touching its pages.
+CREATE TABLE contents (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    size INTEGER NOT NULL,
+    file TEXT UNIQUE,
+    envelope TEXT NOT NULL,
+    structure TEXT NOT NULL,
+    body BLOB
+) STRICT;
+
+CREATE TABLE messages (
+    mailbox INTEGER NOT NULL REFERENCES mailboxes (id),
+    uid INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    created INTEGER NOT NULL, -- the mod-sequence at which the message came
+    flags INTEGER NOT NULL,
+    keywords TEXT,
+    seconds INTEGER NOT NULL,
+    offset_minutes INTEGER NOT NULL,
+    sent INTEGER,
+    size INTEGER NOT NULL,
+    content INTEGER NOT NULL REFERENCES contents (id),
+    PRIMARY KEY (mailbox, uid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX messages_modseq ON messages (mailbox, modseq);
+CREATE INDEX messages_content ON messages (content);
+
+CREATE TABLE expunged (
+    mailbox INTEGER NOT NULL REFERENCES mailboxes (id),
+    uid INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, uid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX expunged_modseq ON expunged (mailbox, modseq);
+
+-- The counters of a mailbox can't drift from its messages: the database keeps them. 1 is Seen, 8 is Deleted.
+CREATE TRIGGER message_came AFTER INSERT ON messages BEGIN
+    UPDATE mailboxes SET messages = messages + 1, size = size + new.size,
+        unseen = unseen + (new.flags & 1 = 0), deleted = deleted + (new.flags & 8 != 0) WHERE id = new.mailbox;
+END;
+CREATE TRIGGER message_went AFTER DELETE ON messages BEGIN
+    UPDATE mailboxes SET messages = messages - 1, size = size - old.size,
+        unseen = unseen - (old.flags & 1 = 0), deleted = deleted - (old.flags & 8 != 0) WHERE id = old.mailbox;
+END;
+CREATE TRIGGER message_flags AFTER UPDATE OF flags ON messages WHEN old.flags != new.flags BEGIN
+    UPDATE mailboxes SET unseen = unseen + (new.flags & 1 = 0) - (old.flags & 1 = 0),
+        deleted = deleted + (new.flags & 8 != 0) - (old.flags & 8 != 0) WHERE id = new.mailbox;
+END;
+
+CREATE TABLE remote_accounts (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    account INTEGER NOT NULL REFERENCES accounts (id),
+    url_key TEXT NOT NULL,
+    last_sync_at INTEGER,
+    status TEXT,
+    error TEXT,
+    UNIQUE (account, url_key)
+) STRICT;
+
+CREATE TABLE remote_mailboxes (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    remote INTEGER NOT NULL REFERENCES remote_accounts (id),
+    name TEXT NOT NULL,
+    mailbox INTEGER NOT NULL,
+    uid_validity INTEGER NOT NULL,
+    UNIQUE (remote, name)
+) STRICT;
+
+-- `local_mailbox` and `local_uid` may name a message that is gone: it stays recorded and is not fetched again.
+CREATE TABLE remote_messages (
+    remote_mailbox INTEGER NOT NULL REFERENCES remote_mailboxes (id),
+    uid_validity INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    local_mailbox INTEGER NOT NULL,
+    local_uid INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    PRIMARY KEY (remote_mailbox, uid_validity, uid)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX remote_messages_digest ON remote_messages (remote_mailbox, digest);
+";
+
+/// Opens the database for writing and brings its schema up to date.
+pub(super) fn open_writer(path: &Path) -> Result<Connection> {
+    let mut connection = connect(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // 16 MiB of log between checkpoints: fewer syncs of the main file under steady delivery.
+    connection.pragma_update(None, "wal_autocheckpoint", 4096)?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match found {
+        0 => {
+            transaction.execute_batch(TABLES)?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+        }
+        VERSION => {}
+        _ => return Err(Error::NewerSchema { found, supported: VERSION }),
+    }
+    transaction.commit()?;
+    Ok(connection)
+}
+
+/// Opens another connection for reading.
+pub(super) fn open_reader(path: &Path) -> Result<Connection> {
+    let connection = connect(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(connection)
+}

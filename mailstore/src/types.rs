@@ -1,0 +1,459 @@
+//! The words of the store: identifiers, mailboxes, messages, sets of UIDs, and what operations return.
+//!
+//! Knows IMAP's terms (RFC 9051 §2.3, RFC 7162). Does not know how any of it is kept.
+
+use crate::content::Upload;
+use crate::flags::Flags;
+use crate::mime::{Envelope, Part};
+use std::ops::RangeInclusive;
+
+macro_rules! identifier {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub i64);
+    )*};
+}
+
+identifier! {
+    /// An account; never reused.
+    AccountId;
+    /// A mailbox; never reused, kept by a rename.
+    MailboxId;
+    /// The octets of a message, shared by its copies; never reused (fit for EMAILID of RFC 8474).
+    ContentId;
+    /// A remote account that mail is fetched from.
+    RemoteAccountId;
+    /// A mailbox of a remote account.
+    RemoteMailboxId;
+}
+
+/// An account: who may log in and owns mailboxes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its identifier.
+    pub id: AccountId,
+    /// The login name.
+    pub name: String,
+}
+
+/// What a mailbox is for (RFC 6154).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpecialUse {
+    /// `\Archive`
+    Archive,
+    /// `\Drafts`
+    Drafts,
+    /// `\Junk`
+    Junk,
+    /// `\Sent`
+    Sent,
+    /// `\Trash`
+    Trash,
+}
+
+impl SpecialUse {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Drafts, Self::Sent, Self::Junk, Self::Trash, Self::Archive];
+
+    /// The attribute, as in `\Drafts`.
+    pub fn attribute(self) -> &'static str {
+        match self {
+            Self::Archive => "\\Archive",
+            Self::Drafts => "\\Drafts",
+            Self::Junk => "\\Junk",
+            Self::Sent => "\\Sent",
+            Self::Trash => "\\Trash",
+        }
+    }
+
+    /// The name of the mailbox that a new account has for it.
+    pub fn mailbox_name(self) -> &'static str {
+        self.attribute().trim_start_matches('\\')
+    }
+
+    /// Reads an attribute.
+    pub fn from_attribute(attribute: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.attribute().eq_ignore_ascii_case(attribute))
+    }
+}
+
+/// A mailbox as LIST shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mailbox {
+    /// Its identifier.
+    pub id: MailboxId,
+    /// Its full name, `/` between levels.
+    pub name: String,
+    /// What it is for.
+    pub special_use: Option<SpecialUse>,
+    /// `\Noselect`: it only holds others.
+    pub no_select: bool,
+    /// `\HasChildren`.
+    pub has_children: bool,
+    /// `\Subscribed`.
+    pub subscribed: bool,
+}
+
+/// What STATUS tells (RFC 9051 §6.3.11).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// MESSAGES
+    pub messages: u32,
+    /// RECENT: messages that no read-write selection has seen yet.
+    pub recent: u32,
+    /// UNSEEN
+    pub unseen: u32,
+    /// DELETED
+    pub deleted: u32,
+    /// SIZE, in octets.
+    pub size: u64,
+    /// UIDNEXT
+    pub uid_next: u32,
+    /// UIDVALIDITY
+    pub uid_validity: u32,
+    /// HIGHESTMODSEQ
+    pub highest_modseq: u64,
+}
+
+/// How a mailbox is selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// EXAMINE: recent messages stay recent.
+    ReadOnly,
+    /// SELECT: this session sees the recent messages, later ones don't.
+    ReadWrite,
+}
+
+/// A consistent picture of a mailbox at the time of SELECT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// Its numbers.
+    pub status: Status,
+    /// Its UIDs in order: sequence number n is the element n-1.
+    pub uids: Vec<u32>,
+    /// The sequence number of the first message without `\Seen`.
+    pub first_unseen: Option<u32>,
+    /// Messages from this UID on are `\Recent` in this session.
+    pub first_recent_uid: u32,
+    /// The keywords in use.
+    pub keywords: Vec<String>,
+}
+
+/// A set of UIDs: ordered, disjoint ranges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UidSet(Vec<RangeInclusive<u32>>);
+
+impl UidSet {
+    /// Every UID.
+    pub fn all() -> Self {
+        Self(vec![1..=u32::MAX])
+    }
+
+    /// One UID.
+    pub fn one(uid: u32) -> Self {
+        Self(vec![uid..=uid])
+    }
+
+    /// The ranges, in order.
+    pub fn ranges(&self) -> &[RangeInclusive<u32>] {
+        &self.0
+    }
+
+    /// Whether no UID is in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `uid` is in it.
+    pub fn contains(&self, uid: u32) -> bool {
+        let next = self.0.partition_point(|range| *range.end() < uid);
+        self.0.get(next).is_some_and(|range| range.contains(&uid))
+    }
+
+    /// What is left of it from `uid` on: the rest behind a page.
+    pub fn starting_at(&self, uid: u32) -> Self {
+        self.0
+            .iter()
+            .filter(|range| *range.end() >= uid)
+            .map(|range| (*range.start()).max(uid)..=*range.end())
+            .collect()
+    }
+}
+
+impl FromIterator<RangeInclusive<u32>> for UidSet {
+    fn from_iter<I: IntoIterator<Item = RangeInclusive<u32>>>(ranges: I) -> Self {
+        let mut ranges: Vec<_> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
+        ranges.sort_unstable_by_key(|range| *range.start());
+        let mut merged: Vec<RangeInclusive<u32>> = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            match merged.last_mut() {
+                Some(last) if *range.start() <= last.end().saturating_add(1) => {
+                    *last = *last.start()..=(*last.end()).max(*range.end());
+                }
+                _ => merged.push(range),
+            }
+        }
+        Self(merged)
+    }
+}
+
+impl FromIterator<u32> for UidSet {
+    fn from_iter<I: IntoIterator<Item = u32>>(uids: I) -> Self {
+        uids.into_iter().map(|uid| uid..=uid).collect()
+    }
+}
+
+/// A time with its offset, as INTERNALDATE shows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InternalDate {
+    /// Seconds since 1970-01-01 00:00 UTC.
+    pub seconds: i64,
+    /// The offset from UTC in minutes, east positive.
+    pub offset_minutes: i16,
+}
+
+/// One place where an upload goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// The flags of the new message.
+    pub flags: Flags,
+    /// Its internal date.
+    pub internal_date: InternalDate,
+}
+
+/// One upload and all the mailboxes that it goes to. The octets are kept once.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The complete message.
+    pub upload: Upload,
+    /// Where it goes; several for several recipients.
+    pub targets: Vec<Target>,
+}
+
+/// What APPENDUID tells (RFC 9051 §7.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+    /// Its UIDVALIDITY.
+    pub uid_validity: u32,
+    /// The new message's UID.
+    pub uid: u32,
+    /// The new message's octets.
+    pub content: ContentId,
+}
+
+/// Which columns [`fetch_page`](crate::Store::fetch_page) reads beside the cheap ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    pub(crate) envelope: bool,
+    pub(crate) structure: bool,
+    pub(crate) body: bool,
+}
+
+impl Columns {
+    /// UID, flags, dates and size only.
+    pub fn summary() -> Self {
+        Self::default()
+    }
+
+    /// The envelope too.
+    #[must_use]
+    pub fn with_envelope(self) -> Self {
+        Self { envelope: true, ..self }
+    }
+
+    /// The tree of parts too.
+    #[must_use]
+    pub fn with_structure(self) -> Self {
+        Self { structure: true, ..self }
+    }
+
+    /// The octets of small messages too; the page ends early where they exceed 1 MiB.
+    #[must_use]
+    pub fn with_small_bodies(self) -> Self {
+        Self { body: true, ..self }
+    }
+}
+
+/// A message in a mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its UID.
+    pub uid: u32,
+    /// Its mod-sequence.
+    pub modseq: u64,
+    /// Its flags.
+    pub flags: Flags,
+    /// INTERNALDATE
+    pub internal_date: InternalDate,
+    /// The time of its Date field, in seconds since 1970, where that is a date.
+    pub sent_date: Option<i64>,
+    /// RFC822.SIZE, in octets.
+    pub size: u64,
+    /// Where its octets are: [`open`](crate::Store::open_content) them.
+    pub content: ContentId,
+    /// Its envelope, where asked for.
+    pub envelope: Option<Envelope>,
+    /// Its tree of parts, where asked for.
+    pub structure: Option<Part>,
+    /// Its octets, where asked for and small.
+    pub body: Option<Vec<u8>>,
+}
+
+/// A page of messages, in order of UID.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// Where the next page starts ([`UidSet::starting_at`]); `None` after the last one.
+    pub next: Option<u32>,
+}
+
+/// The flags of a message after a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageFlags {
+    /// Its UID.
+    pub uid: u32,
+    /// Its mod-sequence.
+    pub modseq: u64,
+    /// Its flags.
+    pub flags: Flags,
+}
+
+/// How STORE changes flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreMode {
+    /// `+FLAGS`
+    Add,
+    /// `-FLAGS`
+    Remove,
+    /// `FLAGS`
+    Replace,
+}
+
+/// What a STORE did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Messages whose flags are other than before.
+    pub changed: Vec<MessageFlags>,
+    /// Messages that were there and already had those flags.
+    pub unchanged: Vec<MessageFlags>,
+    /// Messages that changed since `unchanged_since` and were left alone (MODIFIED of RFC 7162).
+    pub modified: Vec<u32>,
+}
+
+/// What a COPY or MOVE did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// UIDVALIDITY of the destination.
+    pub uid_validity: u32,
+    /// The UID in the source and in the destination, in order.
+    pub pairs: Vec<(u32, u32)>,
+}
+
+/// Which messages go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expunge {
+    /// EXPUNGE: all that are `\Deleted`.
+    Deleted,
+    /// UID EXPUNGE: those of the set that are `\Deleted`.
+    DeletedAmong(UidSet),
+    /// All of the set, whatever their flags.
+    Exactly(UidSet),
+}
+
+/// What changed in a mailbox since a mod-sequence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The mod-sequence up to which this tells everything: pass it the next time.
+    pub highest_modseq: u64,
+    /// UIDNEXT
+    pub uid_next: u32,
+    /// Messages that came since, in order of UID.
+    pub new: Vec<MessageFlags>,
+    /// Messages that were there and have other flags.
+    pub changed: Vec<MessageFlags>,
+    /// Messages that went, in order of UID.
+    pub vanished: Vec<u32>,
+}
+
+/// Tells that a mailbox changed; ask [`changes_since`](crate::Store::changes_since) how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The mailbox.
+    pub mailbox: MailboxId,
+}
+
+/// A message that was fetched from a remote mailbox.
+#[derive(Debug)]
+pub struct RemoteMessage {
+    /// Its UID there.
+    pub uid: u32,
+    /// The complete message.
+    pub upload: Upload,
+    /// Its flags there.
+    pub flags: Flags,
+    /// Its internal date there.
+    pub internal_date: InternalDate,
+}
+
+/// What became of a [`RemoteMessage`]; the number is the local UID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Import {
+    /// It is new here.
+    Imported(u32),
+    /// The same octets came under an earlier UIDVALIDITY and are still here.
+    Duplicate(u32),
+    /// This UID was recorded before.
+    Known(u32),
+}
+
+/// How a remote account stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteAccount {
+    /// Its identifier.
+    pub id: RemoteAccountId,
+    /// What tells it apart: a URL without a password.
+    pub url_key: String,
+    /// When a run last ended, in seconds since 1970.
+    pub last_sync_at: Option<i64>,
+    /// How that run ended: a word of the caller's.
+    pub status: Option<String>,
+    /// Why it failed: a text of the caller's.
+    pub error: Option<String>,
+}
+
+/// A remote mailbox and the local one that its messages go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteMailbox {
+    /// Its identifier.
+    pub id: RemoteMailboxId,
+    /// The local mailbox.
+    pub mailbox: MailboxId,
+    /// The UIDVALIDITY that is in force.
+    pub uid_validity: u32,
+    /// How many messages are recorded under it.
+    pub known: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uid_sets_merge_and_continue() {
+        let set: UidSet = [5..=7, 1..=2, 3..=3, 7..=9].into_iter().collect();
+        assert_eq!(set.ranges(), [1..=3, 5..=9]);
+        assert!(set.contains(9) && !set.contains(4) && !set.contains(0));
+        assert_eq!(set.starting_at(6).ranges(), [6..=9]);
+        assert!(set.starting_at(10).is_empty());
+        assert_eq!([9_u32, 8, 1].into_iter().collect::<UidSet>().ranges(), [1..=1, 8..=9]);
+        assert!(UidSet::all().contains(u32::MAX));
+    }
+}

@@ -1,0 +1,214 @@
+//! MIME structure and sections, on well-formed, odd, and random messages.
+
+use mailstore::mime::{Part, Scanner, SectionText, Structure, extract};
+use proptest::prelude::*;
+
+const NESTED: &str = concat!(
+    "From: a@b\r\nSubject: outer\r\nMIME-Version: 1.0\r\n",
+    "Content-Type: multipart/mixed; boundary=\"out\"\r\n\r\n",
+    "preamble\r\n",
+    "--out\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nhello\r\nworld\r\n",
+    "--out\r\nContent-Type: multipart/alternative; boundary=out-in\r\n\r\n",
+    "--out-in\r\n\r\nplain\r\n",
+    "--out-in\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: Quoted-Printable\r\n\r\n<p>\r\n",
+    "--out-in--\r\nepilogue of inner\r\n",
+    "--out\r\nContent-Type: message/rfc822\r\nContent-Description: fwd\r\n\r\n",
+    "From: c@d\r\nSubject: inner\r\nContent-Type: multipart/mixed; boundary=deep\r\n\r\n",
+    "--deep\r\nContent-Type: application/pdf; name=x.pdf\r\nContent-Disposition: attachment; filename=\"x.pdf\"\r\n",
+    "Content-Transfer-Encoding: base64\r\n\r\nAAAA\r\n--deep--\r\n",
+    "--out--  \r\nepilogue\r\n",
+);
+
+fn get(message: &[u8], path: &[u32], text: SectionText) -> Option<String> {
+    let structure = Structure::of(message);
+    extract(message, &structure.root, path, &text)
+        .map(|octets| String::from_utf8(octets.into_owned()).unwrap())
+}
+
+#[test]
+fn nested_multiparts_have_the_numbers_of_the_rfc() {
+    let message = NESTED.as_bytes();
+    let whole = |path: &[u32]| get(message, path, SectionText::Whole);
+    assert_eq!(whole(&[]).unwrap(), NESTED);
+    assert_eq!(whole(&[1]).unwrap(), "hello\r\nworld");
+    assert_eq!(whole(&[2, 1]).unwrap(), "plain");
+    assert_eq!(whole(&[2, 2]).unwrap(), "<p>");
+    assert!(whole(&[2]).unwrap().ends_with("--out-in--\r\nepilogue of inner"));
+    assert_eq!(whole(&[3, 1]).unwrap(), "AAAA");
+    assert_eq!(get(message, &[3], SectionText::Header).unwrap().lines().nth(1), Some("Subject: inner"));
+    assert_eq!(
+        get(message, &[3], SectionText::HeaderFields(vec!["FROM".into()])).unwrap(),
+        "From: c@d\r\n\r\n"
+    );
+    assert!(get(message, &[3], SectionText::Text).unwrap().starts_with("--deep"));
+    assert!(get(message, &[3, 1], SectionText::Mime).unwrap().starts_with("Content-Type: application/pdf"));
+    assert_eq!(get(message, &[2, 1], SectionText::Mime).unwrap(), "\r\n");
+    assert!(get(message, &[3], SectionText::Mime).unwrap().contains("fwd"));
+    for missing in [&[0][..], &[4], &[1, 1], &[3, 2], &[3, 1, 1]] {
+        assert_eq!(whole(missing), None, "{missing:?}");
+    }
+    assert_eq!(get(message, &[1], SectionText::Header), None);
+    assert_eq!(get(message, &[], SectionText::Mime), None);
+}
+
+#[test]
+fn structure_says_what_bodystructure_needs() {
+    let Structure { envelope, root } = Structure::of(NESTED.as_bytes());
+    assert_eq!(envelope.subject.as_deref(), Some("outer"));
+    assert_eq!(root.children.len(), 3);
+    assert_eq!((root.children[0].lines, root.children[0].octets()), (2, 12));
+    assert_eq!(root.children[1].children[1].encoding, "quoted-printable");
+    let forwarded = root.children[2].message.as_ref().unwrap();
+    assert_eq!(forwarded.envelope.subject.as_deref(), Some("inner"));
+    let pdf = &forwarded.root.children[0];
+    assert_eq!(pdf.disposition.as_ref().unwrap().parameters, [("filename".to_owned(), "x.pdf".to_owned())]);
+    assert_eq!(pdf.parameter("name"), Some("x.pdf"));
+}
+
+#[test]
+fn messages_without_mime() {
+    let plain = b"Subject: x\r\n\r\none\r\ntwo\r\n";
+    let root = Structure::of(plain).root;
+    assert_eq!((root.lines, root.octets(), root.header.end), (2, 10, 14));
+    assert_eq!(get(plain, &[1], SectionText::Whole).unwrap(), "one\r\ntwo\r\n");
+    assert_eq!(get(plain, &[1], SectionText::Text), None, "a part that is no message has no TEXT");
+    assert_eq!(get(plain, &[], SectionText::Text).unwrap(), "one\r\ntwo\r\n");
+
+    let empty = Structure::of(b"").root;
+    assert_eq!((empty.media_type.as_str(), empty.octets(), empty.lines), ("text", 0, 0));
+    assert_eq!(get(b"", &[], SectionText::Header).unwrap(), "");
+
+    assert_eq!(get(b"\r\nbody", &[], SectionText::Header).unwrap(), "\r\n");
+    assert_eq!(get(b"\r\nbody", &[], SectionText::Text).unwrap(), "body");
+    assert_eq!(get(b"Subject: no body", &[], SectionText::Header).unwrap(), "Subject: no body");
+    assert_eq!(get(b"Subject: x\n\nbare\nlf", &[1], SectionText::Whole).unwrap(), "bare\nlf");
+    assert_eq!(Structure::of(b"a: b\n\nbare\nlf").root.lines, 2);
+}
+
+#[test]
+fn lines_count_like_text_lines() {
+    for (body, lines) in [("", 0), ("\r\n", 0), ("x\r\n", 1), ("x\r\n\r\n", 1), ("x\r\ny\r\n", 2)] {
+        let message = format!("Content-Type: multipart/x; boundary=b\r\n\r\n--b\r\n\r\n{body}--b--\r\n");
+        let child = &Structure::of(message.as_bytes()).root.children[0];
+        assert_eq!(child.lines, lines, "{body:?}");
+    }
+}
+
+#[test]
+fn malformed_multiparts_still_have_a_structure() {
+    let none = Structure::of(b"Content-Type: multipart/mixed\r\n\r\ntext\r\n").root;
+    assert_eq!(none.children.len(), 1, "IMAP can't say a multipart without parts");
+    assert_eq!(none.children[0].octets(), 0);
+
+    let cut = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html\r\n";
+    let root = Structure::of(cut).root;
+    assert_eq!(root.children[0].media_subtype, "html");
+
+    let no_empty_line =
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nX: y\r\n--b\r\n\r\nz\r\n--b--";
+    assert_eq!(Structure::of(no_empty_line).root.children.len(), 2);
+    assert_eq!(get(no_empty_line, &[2], SectionText::Whole).unwrap(), "z");
+    assert_eq!(get(no_empty_line, &[1], SectionText::Whole).unwrap(), "");
+
+    let outer_ends_inner = concat!(
+        "Content-Type: multipart/a; boundary=o\n\n--o\nContent-Type: multipart/b; boundary=i\n\n",
+        "--i\n\nunclosed\n--o\n\nnext\n--o--\n"
+    );
+    assert_eq!(get(outer_ends_inner.as_bytes(), &[1, 1], SectionText::Whole).unwrap(), "unclosed");
+    assert_eq!(get(outer_ends_inner.as_bytes(), &[2], SectionText::Whole).unwrap(), "next");
+}
+
+#[test]
+fn a_digest_holds_messages() {
+    let digest =
+        b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nSubject: one\r\n\r\nx\r\n--b--\r\n";
+    let root = Structure::of(digest).root;
+    assert_eq!(root.children[0].message.as_ref().unwrap().envelope.subject.as_deref(), Some("one"));
+    assert_eq!(get(digest, &[1, 1], SectionText::Whole).unwrap(), "x");
+}
+
+#[test]
+fn depth_and_number_of_parts_are_bounded() {
+    let deep: String = (0..500).map(|_| "Content-Type: message/rfc822\r\n\r\n").collect();
+    let structure = Structure::of(deep.as_bytes());
+    let (mut part, mut depth) = (&structure.root, 1);
+    while let Some(message) = &part.message {
+        part = &message.root;
+        depth += 1;
+    }
+    assert_eq!(depth, mailstore::mime::DEPTH_LIMIT);
+    assert_eq!(part.media_type, "application");
+
+    let mut many = String::from("Content-Type: multipart/mixed; boundary=b\r\n\r\n");
+    many.push_str(&"--b\r\n\r\nx\r\n".repeat(5_000));
+    let root = Structure::of(many.as_bytes()).root;
+    assert!(root.children.len() <= mailstore::mime::PART_LIMIT);
+}
+
+#[test]
+fn the_tree_agrees_with_mail_parser_on_well_formed_mail() {
+    let parsed = mail_parser::MessageParser::default().parse(NESTED.as_bytes()).unwrap();
+    let root = Structure::of(NESTED.as_bytes()).root;
+    let leaf = &root.children[1].children[0];
+    let theirs = parsed.parts.iter().find(|p| p.text_contents() == Some("plain")).unwrap();
+    assert_eq!(leaf.body.start, u64::from(theirs.raw_body_offset()));
+    assert_eq!(leaf.body.end, u64::from(theirs.raw_end_offset()));
+    assert_eq!(root.body.start, u64::from(parsed.parts[0].raw_body_offset()));
+}
+
+fn in_bounds(part: &Part, size: u64) -> bool {
+    part.header.end <= size
+        && part.body.end <= size
+        && part.header.start <= part.header.end
+        && part.body.start <= part.body.end
+        && part.children.iter().all(|child| in_bounds(child, size))
+        && part.message.as_ref().is_none_or(|message| in_bounds(&message.root, size))
+}
+
+/// Lines that multiparts are made of, in any order.
+fn mime_soup() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        Just("Content-Type: multipart/mixed; boundary=a"),
+        Just("Content-Type: multipart/digest; boundary=\"a b\""),
+        Just("Content-Type: message/rfc822"),
+        Just("From: Team: \"x\" <@r:y@z>, (c) d@e;"),
+        Just("--a"),
+        Just("--a--"),
+        Just("--a b"),
+        Just(""),
+        Just("text \u{e9}"),
+        Just("-- "),
+        Just(" folded"),
+    ];
+    let end = prop_oneof![Just("\r\n"), Just("\n"), Just("\r"), Just("\r\r\n"), Just("")];
+    prop::collection::vec((piece, end), 0..60)
+        .prop_map(|lines| lines.into_iter().flat_map(|(a, b)| [a, b]).collect::<String>().into_bytes())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+        let structure = Structure::of(&bytes);
+        prop_assert!(in_bounds(&structure.root, bytes.len() as u64));
+        mailstore::mime::decode::header_text(&bytes);
+        mailstore::mime::decode::date(&String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn soup_has_one_structure_however_it_is_cut(bytes in mime_soup(), cuts in prop::collection::vec(1_usize..9, 1..20)) {
+        let whole = Structure::of(&bytes);
+        prop_assert!(in_bounds(&whole.root, bytes.len() as u64));
+        let mut scanner = Scanner::new();
+        let (mut rest, mut cuts) = (bytes.as_slice(), cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (chunk, more) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+            scanner.push(chunk);
+            rest = more;
+        }
+        prop_assert_eq!(&scanner.finish(), &whole);
+        let json = serde_json::to_string(&whole).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Structure>(&json).unwrap(), whole);
+    }
+}
