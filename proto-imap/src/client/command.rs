@@ -23,12 +23,8 @@ impl Core {
         let options = self.options();
         let Paused { bytes, pauses } =
             with_tag(id, |tag, line| encode::command(tag, command, options, line))?;
-        let job = if name == CommandName::Capability {
-            Job::Command(Effect::None)
-        } else {
-            Job::Command(Effect::of(name))
-        };
-        let privacy = Privacy::Public;
+        self.done(tx)?;
+        let (job, privacy) = (Job::Command(Effect::of(name)), Privacy::Public);
         self.say(Outgoing { id, job, bytes, pauses, privacy, payload: None }, tx);
         Ok(id)
     }

@@ -94,6 +94,9 @@ impl Core {
     /// is announced at its end.
     pub(super) fn begin_walk(&mut self, len: usize, body: Option<u64>, rx: &RecvBuffer) -> bool {
         let bytes = rx.bytes().get(..len).unwrap_or_default();
+        if !may_be_fetch(bytes) {
+            return false;
+        }
         self.context.repairs.begin();
         let Ok((sequence, at)) = fetch::start(bytes, &self.context) else { return false };
         let (stage, hearing) = if self.is_fetch_heard() {
@@ -258,6 +261,15 @@ impl Core {
         walk.stage = Stage::Skip;
         Event::Unparsed(Unparsed { raw, at: walk.at.saturating_add(at).min(raw.len()), why })
     }
+}
+
+/// Whether the grammar is worth asking: a repair that it makes in what turns out to be no FETCH would count.
+fn may_be_fetch(bytes: &[u8]) -> bool {
+    let Some(rest) = bytes.trim_ascii_start().strip_prefix(b"*") else { return false };
+    let rest = rest.trim_ascii_start();
+    let digits = rest.iter().take_while(|octet| octet.is_ascii_digit() || **octet == b'-').count();
+    let word = rest.get(digits..).unwrap_or_default().trim_ascii_start();
+    digits > 0 && word.get(..5).is_some_and(|word| word.eq_ignore_ascii_case(b"FETCH"))
 }
 
 fn at_most(held: usize, left: u64) -> usize {

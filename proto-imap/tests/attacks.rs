@@ -1,0 +1,372 @@
+//! What a hostile or broken server may do to a client: the rules of RFC 9051 §11 and the attacks that they answer.
+
+mod common;
+
+use bytes::Bytes;
+use common::{Record, cleartext_client, client, config, in_every_split};
+use proto_core::machine::{Negotiation, StartTlsNegotiation};
+use proto_core::{
+    Cleartext, Credentials, Error, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, Upgrade,
+};
+use proto_imap::Config;
+use proto_imap::client::{Choice, Client, Event};
+use proto_imap::types::arguments::{Append, Select};
+use proto_imap::types::{Command, Mailbox, RawCommand};
+use std::sync::Arc;
+
+const OFFER: &str =
+    "* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED AUTH=X-EVIL SASL-IR LITERAL+] ready\r\n";
+
+/// A client that has said STARTTLS and to which `answer` comes, in pieces of `size`.
+fn starttls(offer: &str, answer: &str, size: usize) -> Result<Client<Secure>, Error> {
+    let mut client = Client::<Cleartext>::new(config());
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(offer.as_bytes());
+    while client.next_event(&mut rx, &mut tx)?.is_some() {}
+    let _ = tx.take();
+    let mut negotiation = client.starttls(&mut tx)?;
+    assert!(tx.take().ends_with(b" STARTTLS\r\n"));
+    for piece in answer.as_bytes().chunks(size) {
+        rx.extend(piece);
+        negotiation = match negotiation.advance(&mut rx, &mut tx)? {
+            Negotiation::More(more) => more,
+            Negotiation::Refused(_) => return Err(PeerError::StartTlsRefused.into()),
+            Negotiation::Ready(upgrade) => {
+                let rest =
+                    answer.as_bytes().chunks(size).skip_while(|later| later.as_ptr() <= piece.as_ptr());
+                rest.for_each(|later| rx.extend(later));
+                return upgrade.complete(Secure::trusted_local(), &mut rx);
+            }
+        };
+    }
+    Err(PeerError::UnexpectedEnd.into())
+}
+
+fn starttls_in_every_size(offer: &str, answer: &str) -> Result<(), Error> {
+    let results: Vec<Result<(), Error>> =
+        (1..=answer.len().max(1)).map(|size| starttls(offer, answer, size).map(drop)).collect();
+    assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{answer:?}: {results:?}");
+    results.into_iter().next().unwrap()
+}
+
+#[test]
+fn starttls_succeeds_by_the_tagged_ok_alone() {
+    assert_eq!(starttls_in_every_size(OFFER, "M1 OK begin TLS\r\n"), Ok(()));
+    assert_eq!(starttls_in_every_size(&OFFER.to_lowercase(), "M1 ok begin\r\n"), Ok(()));
+    for harmless in [
+        "* CAPABILITY IMAP4rev1 SASL-IR AUTH=X-EVIL\r\n",
+        "* LIST () \"/\" CANARY\r\n* STATUS CANARY (MESSAGES 5)\r\n* SEARCH 4 5\r\n* FLAGS (\\Canary)\r\n",
+        "* OK [ALERT] CANARY\r\n* 1 FETCH (BODY[] {9}\r\nM1 OK x\r\n)\r\n* OK begin TLS\r\n",
+    ] {
+        assert_eq!(
+            starttls_in_every_size(OFFER, &format!("{harmless}M1 OK begin TLS\r\n")),
+            Ok(()),
+            "{harmless}"
+        );
+    }
+    for (answer, error) in [
+        ("M1 NO not now\r\n", PeerError::StartTlsRefused),
+        ("M1 BAD what\r\n", PeerError::StartTlsRefused),
+        ("M1 NO [REFERRAL imap://x/] there\r\n", PeerError::StartTlsRefused),
+        ("ZZ99 OK begin TLS\r\n", PeerError::UnknownTag),
+        ("M2 OK begin TLS\r\n", PeerError::UnknownTag),
+        ("+ begin TLS\r\n", PeerError::UnexpectedContinuation),
+        ("M1 OK begin TLS\r\n* PREAUTH welcome\r\n", PeerError::PlaintextAfterStartTls),
+        ("M1 OK begin TLS\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN X-INJ ", PeerError::PlaintextAfterStartTls),
+        ("M1 OK begin TLS\r\n*", PeerError::PlaintextAfterStartTls),
+        ("* BYE\r\n", PeerError::UnexpectedEnd),
+    ] {
+        let found = starttls_in_every_size(OFFER, answer).unwrap_err();
+        if answer.starts_with("* BYE") {
+            assert!(matches!(found, Error::Peer(PeerError::UnexpectedEnd | PeerError::Farewell)));
+        } else {
+            assert_eq!(found, Error::Peer(error), "{answer:?}");
+        }
+    }
+}
+
+#[test]
+fn without_an_offer_there_is_no_starttls() {
+    let offers = ["* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready\r\n", "* OK [CAPABILITY IMAP4] ready\r\n"];
+    for offer in offers {
+        let error = starttls(offer, "M1 OK begin\r\n", 1).unwrap_err();
+        assert_eq!(error, Error::Peer(PeerError::StartTlsNotOffered));
+    }
+}
+
+#[test]
+fn an_answer_that_comes_before_its_command_was_sent_is_fatal() {
+    let mut client = Client::<Cleartext>::new(config());
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(OFFER.as_bytes());
+    while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+    let negotiation = client.starttls(&mut tx).unwrap();
+    rx.extend(b"M1 OK begin TLS\r\n");
+    let error = negotiation.advance(&mut rx, &mut tx).unwrap_err();
+    assert_eq!(error, Error::Peer(PeerError::UnexpectedReply), "its octets are still in tx");
+}
+
+#[test]
+fn nothing_learnt_in_cleartext_is_known_under_tls() {
+    let mut client =
+        starttls(OFFER, "M1 OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN] go\r\n", 64).unwrap();
+    assert!(client.capabilities().is_none());
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let early = client.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, &mut tx);
+    assert_eq!(early.unwrap_err(), Error::Misuse(Misuse::WrongState));
+    assert!(client.next_event(&mut rx, &mut tx).unwrap().is_none());
+    assert_eq!(tx.take(), b"M1 CAPABILITY\r\n", "asked anew");
+    rx.extend(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\nM1 OK done\r\n");
+    assert!(matches!(client.next_event(&mut rx, &mut tx), Ok(Some(Event::Capability))));
+    assert!(matches!(client.next_event(&mut rx, &mut tx), Ok(None)));
+    client.authenticate(Credentials::password("u", &b"hunter2"[..]), Choice::Strongest, &mut tx).unwrap();
+    assert_eq!(tx.take(), b"M2 AUTHENTICATE PLAIN\r\n", "no initial response: SASL-IR was not offered here");
+}
+
+#[test]
+fn in_cleartext_nothing_but_what_leads_to_tls_can_be_said() {
+    let record = in_every_split(OFFER, false, || {
+        let mut tried = false;
+        cleartext_client(config(), move |client, tx, events| {
+            if !tried && events.len() == 2 {
+                tried = true;
+                let wrong = Err(Error::Misuse(Misuse::WrongState));
+                assert_eq!(client.send(&Command::Id(Default::default()), tx), wrong);
+                assert_eq!(client.idle(tx), wrong);
+                assert_eq!(client.append(&Append::new(Mailbox::INBOX), 5, tx), wrong);
+                let credentials = Credentials::password("u", &b"p"[..]);
+                assert_eq!(client.danger_cleartext_authenticate(credentials, Choice::Strongest, tx), wrong);
+            }
+        })
+    });
+    assert_eq!(record.output, "");
+    // Even where cleartext is wanted, LOGINDISABLED forbids LOGIN.
+    let danger = Arc::new(Config::default().danger_cleartext());
+    let record = in_every_split("* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] ready\r\n", false, move || {
+        cleartext_client(Arc::clone(&danger), |client, tx, events| {
+            if events.len() == 2 {
+                let credentials = Credentials::password("u", &b"p"[..]);
+                let error =
+                    client.danger_cleartext_authenticate(credentials, Choice::Strongest, tx).unwrap_err();
+                assert_eq!(error, Error::Misuse(Misuse::WrongMechanism));
+            }
+        })
+    });
+    assert_eq!(record.output, "");
+}
+
+/// Logs in as soon as the capabilities are known.
+fn login(script: &str, password: &'static [u8]) -> Record {
+    in_every_split(script, false, || {
+        let mut said = false;
+        client(config(), move |client, tx, events| {
+            if !said && events.iter().any(|event| event == "Capability") {
+                said = true;
+                let credentials = Credentials::password("u", password);
+                client.authenticate(credentials, Choice::Strongest, tx).unwrap();
+            }
+        })
+    })
+}
+
+const PLAIN: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN LOGINDISABLED] hi\r\n§";
+const PLAIN_IR: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n§";
+
+#[test]
+fn success_before_the_mechanism_has_finished_is_no_success() {
+    let unfinished = Some(Error::Peer(PeerError::AuthenticationNotFinished));
+    assert_eq!(login(&format!("{PLAIN}M1 OK in\r\n"), b"p").error, unfinished);
+    // A challenge that is no base64 is cancelled, and so is one behind the mechanism's end.
+    for script in
+        [format!("{PLAIN}+ !!no!!\r\n§M1 OK in\r\n"), format!("{PLAIN_IR}+ YWdhaW4=\r\n§M1 OK in\r\n")]
+    {
+        let record = login(&script, b"p");
+        assert_eq!(record.error, unfinished, "{script}");
+        assert!(record.output.ends_with("\r\n*\r\n"), "{}", record.output);
+        assert!(record.output.matches("AHUAcA==").count() <= 1);
+    }
+    let record = login(&format!("{PLAIN_IR}+ YWdhaW4=\r\n§M1 NO enough\r\n"), b"p");
+    assert!(record.has("AuthRejected") && record.error.is_none());
+    let record = login(&format!("{PLAIN_IR}+ YWdhaW4=\r\n§+ YWdhaW4=\r\n"), b"p");
+    assert_eq!(record.error, Some(Error::Peer(PeerError::UnexpectedContinuation)));
+}
+
+#[test]
+fn a_success_under_another_tag_is_none() {
+    for script in [
+        "WRONG1 OK in\r\n",
+        "M01 OK in\r\n",
+        "m1 OK in\r\n",
+        "M2 OK in\r\n",
+        "M1 OK in\r\nM3 OK [READ-WRITE] s\r\n",
+    ] {
+        let record = login(&format!("{PLAIN_IR}{script}"), b"p");
+        assert_eq!(record.error, Some(Error::Peer(PeerError::UnknownTag)), "{script}");
+    }
+}
+
+#[test]
+fn of_a_refused_literal_not_one_octet_is_sent() {
+    let greeting = "* OK [CAPABILITY IMAP4rev1] hi\r\n§";
+    let record = login(&format!("{greeting}M1 NO no literals today\r\n"), b"p\xe4ss");
+    assert_eq!(record.output, "M1 LOGIN \"u\" {4}\r\n");
+    assert!(record.has("AuthRejected") && record.error.is_none());
+    let record = login(&format!("{greeting}M1 OK in\r\n"), b"p\xe4ss");
+    assert_eq!(record.error, Some(Error::Peer(PeerError::UnexpectedReply)));
+    let record = login(&format!("{greeting}+ go\r\n§M1 OK in\r\n"), b"p\xe4ss\"");
+    assert!(record.has("Authenticated"));
+    assert!(record.output.starts_with("M1 LOGIN \"u\" {5}\r\np\u{fffd}ss\"\r\n"), "{}", record.output);
+    let plus = "* OK [CAPABILITY IMAP4rev1 LITERAL-] hi\r\n§M1 OK [CAPABILITY IMAP4rev1] in\r\n";
+    assert_eq!(login(plus, b"p\xe4ss").output, "M1 LOGIN \"u\" {4+}\r\np\u{fffd}ss\r\n");
+}
+
+/// Logs in, opens the mailbox and says two further commands, one by one.
+fn selecting(script: &str) -> Record {
+    let script = format!("{PLAIN_IR}M1 OK [CAPABILITY IMAP4rev1] in\r\n§{script}");
+    in_every_split(script, false, || {
+        let mut said = 0;
+        client(config(), move |client, tx, events| {
+            if said == 0 && events.iter().any(|event| event == "Capability") {
+                said = 1;
+                client.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, tx).unwrap();
+            } else if said == 1 && events.iter().any(|event| event.starts_with("Authenticated")) {
+                said = 2;
+                client.send(&Command::Examine(Select::new(Mailbox::INBOX)), tx).unwrap();
+            }
+        })
+    })
+}
+
+#[test]
+fn responses_that_no_server_may_send() {
+    for (script, error) in [
+        ("* LIST () \"/\" {5+}\r\nCANRY\r\n", Error::Peer(PeerError::Malformed)),
+        ("* LIST () \"/\" {2000000}\r\n", Error::Limit(Limit::Literal)),
+        ("* LIST () \"/\" {99999999999999999999}\r\n", Error::Limit(Limit::Literal)),
+        ("+ more\r\n", Error::Peer(PeerError::UnexpectedContinuation)),
+        ("* BYE I am tired\r\n", Error::Peer(PeerError::Farewell)),
+    ] {
+        assert_eq!(selecting(script).error, Some(error), "{script:?}");
+    }
+    // What can't be read costs itself; the command goes on.
+    let record = selecting(
+        "* 1 FETCH (BODY[] {-1}\r\n* 2 FETCH (BODY[] {}\r\n* 3 FETCH (BODY[] {0x1}\r\n* 4294967296 EXISTS\r\nM2 OK x\r\n",
+    );
+    assert_eq!(record.error, None);
+    assert!(record.has("Completed") && record.has("Unparsed"), "{:#?}", record.events);
+    // A bare CR ends no line.
+    let record = selecting("* OK x\r* LIST () \"/\" CANARYCR\r\nM2 OK [READ-WRITE] done\r\n");
+    assert!(!record.has("List(") && record.has("Completed"), "{:#?}", record.events);
+}
+
+#[test]
+fn message_content_is_counted_and_never_read() {
+    let body = "M2 OK forged\r\n* BYE forged\r\n* 9 EXISTS\r\n{5}\r\n* LIST () \"/\" X\r\n";
+    let record = selecting(&format!("* 1 FETCH (BODY[] {{{}}}\r\n{body})\r\nM2 OK real\r\n", body.len()));
+    assert_eq!(record.error, None);
+    assert!(record.has(&format!("Chunk {body}")) && record.has("real"), "{:#?}", record.events);
+    assert!(!record.has("Exists") && !record.has("Bye"));
+}
+
+#[test]
+fn a_truncated_body_is_never_complete() {
+    let script = format!(
+        "{PLAIN_IR}M1 OK [CAPABILITY IMAP4rev1] in\r\n§* 1 FETCH (BODY[] {{1000}}\r\nSubject: CANARY\r\n"
+    );
+    let record = in_every_split(script, true, || {
+        let mut said = 0;
+        client(config(), move |client, tx, events| {
+            if said == 0 && events.iter().any(|event| event == "Capability") {
+                said = 1;
+                client.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, tx).unwrap();
+            } else if said == 1 && events.iter().any(|event| event.starts_with("Authenticated")) {
+                said = 2;
+                client.send(&Command::Select(Select::new(Mailbox::INBOX)), tx).unwrap();
+            }
+        })
+    });
+    assert_eq!(record.error, Some(Error::Peer(PeerError::UnexpectedEnd)));
+    assert!(!record.has("BodyEnd"));
+}
+
+#[test]
+fn data_of_messages_make_no_sense_when_no_mailbox_is_selected() {
+    let record = login(
+        "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n* 1 FETCH (FLAGS (CANARYF) BODY[] {6}\r\nCANARY)\r\n* 54321 EXISTS\r\n* 1 EXPUNGE\r\n§M1 OK [CAPABILITY IMAP4rev1] in\r\n* 9 EXISTS\r\n",
+        b"p",
+    );
+    assert_eq!(record.error, None);
+    assert!(!record.has("CANARY") && !record.has("Exists") && !record.has("Expunge"), "{:#?}", record.events);
+    assert!(record.has("Authenticated"));
+}
+
+#[test]
+fn an_endless_line_ends_at_the_limit() {
+    let mut client = Client::<Secure>::new(config(), Secure::trusted_local());
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(b"* OK ");
+    for _ in 0..64 {
+        rx.extend(&[b'A'; 1024]);
+        if let Err(error) = client.next_event(&mut rx, &mut tx) {
+            assert_eq!(error, Error::Limit(Limit::Line));
+            return;
+        }
+    }
+    panic!("{} octets and no end", rx.len());
+}
+
+#[test]
+fn arguments_cannot_break_out_of_their_line() {
+    let record = in_every_split(format!("{PLAIN_IR}M1 OK [CAPABILITY IMAP4rev1] in\r\n"), false, || {
+        let mut said = 0;
+        client(config(), move |client, tx, events| {
+            if said == 0 && events.iter().any(|event| event == "Capability") {
+                said = 1;
+                client.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, tx).unwrap();
+            } else if said == 1 && events.iter().any(|event| event.starts_with("Authenticated")) {
+                said = 2;
+                let bad = client.send(&Command::Delete(Mailbox::new("x\r\nZ9 NOOP")), tx);
+                assert_eq!(bad, Err(Error::Misuse(Misuse::ForbiddenOctet)));
+                client.send(&Command::Delete(Mailbox::new("a\" \"b\\")), tx).unwrap();
+                client.send(&Command::Delete(Mailbox::new("foo {5}")), tx).unwrap();
+                assert!(RawCommand::new("X a\r\nZ9 NOOP").is_err());
+            }
+        })
+    });
+    let (_, said) = record.output.split_once("AHUAcA==\r\n").unwrap();
+    assert_eq!(said, "M3 DELETE \"a\\\" \\\"b\\\\\"\r\nM4 DELETE \"foo {5}\"\r\n");
+}
+
+#[test]
+fn nothing_secret_shows() {
+    let mut client = Client::<Secure>::new(config(), Secure::trusted_local());
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(b"* OK [CAPABILITY IMAP4rev1] hi\r\n");
+    while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+    client
+        .authenticate(Credentials::password("alice", "hünter2".as_bytes()), Choice::Strongest, &mut tx)
+        .unwrap();
+    let shown = format!("{client:?} {tx:?} {:?}", tx.chunks().collect::<Vec<_>>());
+    assert!(!shown.contains("nter2") && !shown.contains("alice") && !shown.contains("104, "), "{shown}");
+    assert!(tx.chunks().filter(|chunk| !chunk.bytes.is_empty()).all(|chunk| chunk.secret));
+}
+
+#[test]
+fn literal_minus_is_honoured_by_the_client() {
+    for (capability, size, expected) in [
+        ("LITERAL-", 4096, "{4096+}\r\n"),
+        ("LITERAL-", 4097, "{4097}\r\n"),
+        ("LITERAL+", 4097, "{4097+}\r\n"),
+        ("IDLE", 1, "{1}\r\n"),
+    ] {
+        let mut client = Client::<Secure>::new(config(), Secure::trusted_local());
+        let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+        rx.extend(format!("* PREAUTH [CAPABILITY IMAP4rev1 {capability}] hi\r\n").as_bytes());
+        while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+        let id = client.append(&Append::new(Mailbox::INBOX), size, &mut tx).unwrap();
+        assert_eq!(String::from_utf8(tx.take()).unwrap(), format!("M1 APPEND INBOX {expected}"));
+        let ready = client.next_event(&mut rx, &mut tx).unwrap() == Some(Event::AppendReady(id));
+        assert_eq!(ready, expected.contains('+'));
+        assert_eq!(client.payload(Bytes::from_static(b"x"), &mut tx).is_ok(), ready);
+    }
+}

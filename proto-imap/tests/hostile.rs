@@ -1,0 +1,225 @@
+//! Input that means harm, or nothing at all: nothing panics, nothing takes more than linear time, and every message
+//! comes up as something.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use proto_imap::parse::{Context, LiteralScan, fetch, response};
+use proto_imap::types::{Reading, Response, Untagged};
+
+const SEEDS: &str = include_str!("data/quirks.jsonl");
+
+/// Reads a frame in all ways there are, and looks at all that comes out.
+fn read_in_all_ways(frame: &[u8]) {
+    for cx in [Context::strict(), Context::tolerant()] {
+        let read = response(frame, &cx);
+        let shown = format!("{read:?}");
+        assert!(!shown.is_empty());
+        if let Response::Unparsed(unparsed) = read {
+            assert!(unparsed.at <= unparsed.raw.len());
+            assert!(!unparsed.why.is_empty());
+        }
+        let mut out = Vec::new();
+        proto_imap::encode::response(&read, &mut out);
+        walk(frame, &cx);
+        LiteralScan::new().is_section_contents(frame, cx.reading());
+    }
+}
+
+fn walk(frame: &[u8], cx: &Context) {
+    let Ok((_, mut at)) = fetch::start(frame, cx) else { return };
+    let mut place = fetch::Place::First;
+    for _ in 0..=frame.len() {
+        let rest = frame.get(at..).expect("an offset inside of the frame");
+        match fetch::next_item(rest, place, cx) {
+            Ok((used, fetch::Step::Item(item))) => {
+                assert!(used > 0, "an item takes octets");
+                assert!(!format!("{item:?}").is_empty());
+                at += used;
+            }
+            Ok((used, fetch::Step::End | fetch::Step::LineEnd)) => {
+                assert!(at + used <= frame.len());
+                return;
+            }
+            Err(unparsed) => {
+                assert!(unparsed.at <= unparsed.raw.len());
+                return;
+            }
+        }
+        place = fetch::Place::Later;
+    }
+    panic!("a response has no more items than octets");
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    SEEDS
+        .lines()
+        .map(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = row["bytes"].as_str().unwrap();
+            text.replace("\\r", "\r").replace("\\n", "\n").replace("\\\\", "\\").into_bytes()
+        })
+        .collect()
+}
+
+#[test]
+fn every_prefix_and_every_suffix() {
+    for seed in seeds() {
+        for at in 0..=seed.len() {
+            read_in_all_ways(&seed[..at]);
+            read_in_all_ways(&seed[at..]);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_octets(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
+        read_in_all_ways(&octets);
+    }
+
+    #[test]
+    fn any_line_of_the_grammar_s_own_characters(text in r#"(\* |\+ |A1 )?[A-Z0-9(){}"\\ \[\]<>~*%:,\r\n+-]{0,120}(\r\n)?"#) {
+        read_in_all_ways(text.as_bytes());
+    }
+
+    #[test]
+    fn mutated_seeds(index in any::<prop::sample::Index>(), changes in proptest::collection::vec((any::<prop::sample::Index>(), prop_oneof![Just(b'('), Just(b')'), Just(b'"'), Just(b'\\'), Just(b' '), Just(b'{'), Just(b'}'), Just(b'N'), Just(b'\r'), Just(b'\n'), Just(b'9'), Just(0), any::<u8>()]), 1..6)) {
+        let seeds = seeds();
+        let mut frame = seeds[index.index(seeds.len())].clone();
+        for (at, octet) in changes {
+            let at = at.index(frame.len());
+            frame[at] = octet;
+        }
+        read_in_all_ways(&frame);
+    }
+
+    /// What is written is grammatical, whatever was read tolerantly.
+    #[test]
+    fn what_is_written_is_strict(index in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), octet in any::<u8>()) {
+        let seeds = seeds();
+        let mut frame = seeds[index.index(seeds.len())].clone();
+        let at = at.index(frame.len());
+        frame[at] = octet;
+        let cx = Context::tolerant();
+        let read = response(&frame, &cx);
+        let mut out = Vec::new();
+        proto_imap::encode::response(&read, &mut out);
+        if !out.is_empty() {
+            let again = response(&out, &Context::strict());
+            prop_assert!(!matches!(again, Response::Unparsed(_)), "{read:?} was written as {:?}: {again:?}", String::from_utf8_lossy(&out));
+        }
+    }
+}
+
+/// The time for an input and for one sixteen times as long: quadratic work would take 256 times as long.
+fn assert_linear(name: &str, input: impl Fn(usize) -> Vec<u8>) {
+    let time = |octets: &[u8]| {
+        let mut best = Duration::MAX;
+        for _ in 0..3 {
+            let begin = Instant::now();
+            for cx in [Context::strict(), Context::tolerant()] {
+                std::hint::black_box(response(octets, &cx));
+                LiteralScan::new().is_section_contents(octets, Reading::Tolerant);
+            }
+            best = best.min(begin.elapsed());
+        }
+        best
+    };
+    let (small, large) = (time(&input(4_000)), time(&input(64_000)));
+    let allowed = small * 16 * 6 + Duration::from_millis(5);
+    assert!(large < allowed, "{name}: {small:?} for 4000, {large:?} for 64000");
+}
+
+#[test]
+fn time_is_linear() {
+    let repeated = |begin: &'static str, piece: &'static str| {
+        move |count: usize| {
+            let mut frame = begin.as_bytes().to_vec();
+            while frame.len() < count * 2 {
+                frame.extend_from_slice(piece.as_bytes());
+            }
+            frame.extend_from_slice(b"\r\n");
+            frame
+        }
+    };
+    assert_linear("parentheses", repeated("* 1 FETCH (ENVELOPE ", "("));
+    assert_linear("bodies", repeated("* 1 FETCH (BODYSTRUCTURE ", "("));
+    assert_linear(
+        "closed bodies",
+        repeated("* 1 FETCH (BODYSTRUCTURE (", "(\"a\" \"b\" NIL NIL NIL \"7bit\" 1)"),
+    );
+    assert_linear(
+        "messages in messages",
+        repeated(
+            "* 1 FETCH (BODYSTRUCTURE ",
+            "(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 1 (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) ",
+        ),
+    );
+    assert_linear("childless", repeated("* 1 FETCH (BODYSTRUCTURE (", "(\"x\" (\"a\" \"b\") NIL NIL)"));
+    assert_linear("quotes", repeated("* 1 FETCH (ENVELOPE (", "\""));
+    assert_linear("backslashes", repeated("* 1 FETCH (ENVELOPE (\"", "\\\") "));
+    assert_linear("spaces", repeated("* 1 FETCH (UID 1", " "));
+    assert_linear("spaces in a list", repeated("* FLAGS (a", " "));
+    assert_linear(
+        "spaces between addresses",
+        repeated("* 1 FETCH (ENVELOPE (NIL NIL (", "(NIL NIL \"a\" \"b\")  "),
+    );
+    assert_linear("NILs", repeated("* 1 FETCH (ENVELOPE (NIL NIL (", "NIL "));
+    assert_linear("brackets", repeated("* OK ", "["));
+    assert_linear("closed brackets", repeated("* OK [X ", "[]"));
+    assert_linear("early closes", repeated("* 1 FETCH (UID 1", ") UID 1"));
+    assert_linear("small literals", repeated("* 1 FETCH (X (", "{1}\r\na "));
+    assert_linear("section", repeated("* 1 FETCH (BODY[", "\"a\" "));
+    assert_linear("numbers", repeated("* SEARCH", " 1"));
+    assert_linear("ranges", repeated("* VANISHED 1", ",1:4294967295"));
+    assert_linear("digits", repeated("* ", "9"));
+    assert_linear("capabilities", repeated("* CAPABILITY", " A"));
+    assert_linear("empty lists", repeated("* 1 FETCH (BODYSTRUCTURE (", "()"));
+    assert_linear("parameters", repeated("* 1 FETCH (BODYSTRUCTURE (\"a\" \"b\" (", "(\"x\" "));
+}
+
+#[test]
+fn nesting_is_bounded() {
+    for depth in [10_usize, 31, 32, 33, 100, 100_000] {
+        for (open, close) in [("(", ")"), ("(\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 1 NIL ", " 1)")] {
+            let text =
+                format!("* 1 FETCH (BODYSTRUCTURE {}{} UID 1)\r\n", open.repeat(depth), close.repeat(depth));
+            read_in_all_ways(text.as_bytes());
+        }
+    }
+    let deep = format!("* 1 FETCH (X {}{} UID 1)\r\n", "(".repeat(33), ")".repeat(33));
+    assert!(matches!(response(deep.as_bytes(), &Context::tolerant()), Response::Unparsed(_)));
+    let less = format!("* 1 FETCH (X {}{} UID 1)\r\n", "(".repeat(32), ")".repeat(32));
+    assert!(matches!(
+        response(less.as_bytes(), &Context::tolerant()),
+        Response::Untagged(Untagged::Fetch(fetch)) if fetch.uid() == Some(1)
+    ));
+}
+
+#[test]
+fn numbers_never_overflow() {
+    let huge = "9".repeat(400);
+    for text in [
+        format!("* {huge} EXISTS\r\n"),
+        format!("* SEARCH {huge}\r\n"),
+        format!("* 1 FETCH (RFC822.SIZE {huge} UID {huge} MODSEQ ({huge}))\r\n"),
+        format!("* 1 FETCH (RFC822.SIZE 1e{huge})\r\n"),
+        format!("* 1 FETCH (RFC822.SIZE 1.{huge}e400)\r\n"),
+        format!("* 1 FETCH (BODY[]<{huge}> {{{huge}}}\r\n"),
+        format!("* 1 FETCH (BODY[{huge}.{huge}] NIL)\r\n"),
+        format!("* ESEARCH ALL 1:{huge} PARTIAL (-{huge}:-1 NIL)\r\n"),
+    ] {
+        read_in_all_ways(text.as_bytes());
+        assert!(
+            matches!(response(text.as_bytes(), &Context::strict()), Response::Unparsed(_))
+                || text.contains("BODY[9")
+        );
+    }
+    assert_eq!(
+        response(format!("* {huge} EXISTS\r\n").as_bytes(), &Context::tolerant()),
+        Response::Untagged(Untagged::Exists(u32::MAX))
+    );
+}

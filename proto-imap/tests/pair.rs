@@ -1,0 +1,270 @@
+//! Client and server joined by a wire: what one says is what the other is told.
+
+mod common;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::{config, describe_client, note, ok};
+use proto_core::machine::{Negotiation, StartTlsNegotiation};
+use proto_core::{AuthVerdict, Cleartext, Credentials, RecvBuffer, Secure, SendBuffer, Upgrade};
+use proto_imap::client::{Choice, Client};
+use proto_imap::server::{self, Reply, Server};
+use proto_imap::types::arguments::{self, Append, Fetch, Select, Store, StoreAction};
+use proto_imap::types::{
+    Attribute, Code, Command, FetchAttribute, FetchItem, Flag, FlagList, IString, List, ListPattern,
+    ListedMailbox, Mailbox, Repair, Section, SequenceSet, Untagged,
+};
+use proto_imap::{Access, State};
+
+/// Two machines and the wire between them, which cuts what it carries into pieces of `size`.
+struct Pair {
+    client: Client<Secure>,
+    server: Server<Secure>,
+    client_rx: RecvBuffer,
+    client_tx: SendBuffer,
+    server_rx: RecvBuffer,
+    server_tx: SendBuffer,
+    size: usize,
+    seen: Vec<String>,
+    store: Shelf,
+}
+
+/// What the server's application has: one mailbox of messages.
+#[derive(Default)]
+struct Shelf {
+    messages: Vec<Vec<u8>>,
+    arriving: Vec<u8>,
+    idle: Option<Reply>,
+    log: Vec<String>,
+}
+
+impl Shelf {
+    fn event(&mut self, event: server::Event<'_, Secure>, server: &mut Server<Secure>, tx: &mut SendBuffer) {
+        match event {
+            server::Event::Auth(request) => server.verdict(request, AuthVerdict::Accept, tx).unwrap(),
+            server::Event::Command(reply, command) => self.command(reply, command, server, tx),
+            server::Event::Append { offer, mailbox, flags, size, .. } => {
+                self.log.push(format!("append {mailbox:?} {flags:?} {size}"));
+                server.accept_literal(offer, tx).unwrap();
+            }
+            server::Event::AppendChunk(chunk) => self.arriving.extend_from_slice(chunk),
+            server::Event::AppendEnd(reply) => {
+                self.messages.push(std::mem::take(&mut self.arriving));
+                server.reply(reply, &ok("appended"), tx).unwrap();
+            }
+            server::Event::Idle(reply) => {
+                server.data(&Untagged::Exists(self.messages.len() as u32), tx).unwrap();
+                self.idle = Some(reply);
+            }
+            server::Event::Done => server.reply(self.idle.take().unwrap(), &ok("idled"), tx).unwrap(),
+            other => self.log.push(format!("{other:?}")),
+        }
+    }
+
+    fn command(
+        &mut self,
+        reply: Reply,
+        command: Command<'_>,
+        server: &mut Server<Secure>,
+        tx: &mut SendBuffer,
+    ) {
+        self.log.push(format!("{command:?}"));
+        match command {
+            Command::List(_) => {
+                let mailbox = ListedMailbox {
+                    attributes: List::new(&[Attribute::HasNoChildren]),
+                    delimiter: Some('/'),
+                    mailbox: IString::new(b"INBOX"),
+                    extended: List::EMPTY,
+                };
+                server.data(&Untagged::List(mailbox), tx).unwrap();
+            }
+            Command::Select(_) => {
+                server.data(&Untagged::Exists(self.messages.len() as u32), tx).unwrap();
+                let status = ok("selected").with_code(Code::UidValidity(7));
+                server.reply(reply, &status, tx).unwrap();
+                return;
+            }
+            Command::Fetch(_) => {
+                for (index, message) in self.messages.iter().enumerate() {
+                    let mut writer = server.fetch(index as u32 + 1, tx).unwrap();
+                    writer.item(&FetchItem::Uid(index as u32 + 1));
+                    writer.stream_body(Section::FULL, None, message.len() as u64);
+                    for chunk in message.chunks(1000) {
+                        server.body(Bytes::copy_from_slice(chunk), tx).unwrap();
+                    }
+                    let mut writer = server.resume_fetch(tx).unwrap();
+                    writer.item(&FetchItem::Flags(FlagList::new(&[Flag::Seen])));
+                    writer.finish();
+                }
+            }
+            Command::Expunge => server.data(&Untagged::Expunge(1), tx).unwrap(),
+            _ => {}
+        }
+        server.reply(reply, &ok("done"), tx).unwrap();
+    }
+}
+
+impl Pair {
+    fn new(size: usize) -> Self {
+        let secure = Secure::trusted_local;
+        Self {
+            client: Client::<Secure>::new(config(), secure()),
+            server: Server::<Secure>::new(config(), secure()),
+            client_rx: RecvBuffer::new(),
+            client_tx: SendBuffer::new(),
+            server_rx: RecvBuffer::new(),
+            server_tx: SendBuffer::new(),
+            size,
+            seen: Vec::new(),
+            store: Shelf::default(),
+        }
+    }
+
+    /// Carries octets until nobody says anything more; returns what the client has seen.
+    fn run(&mut self) -> Vec<String> {
+        let (mut to_client, mut to_server) = (VecDeque::new(), VecDeque::new());
+        loop {
+            while let Some(event) = self.server.next_event(&mut self.server_rx, &mut self.server_tx).unwrap()
+            {
+                self.store.event(event, &mut self.server, &mut self.server_tx);
+            }
+            while let Some(event) = self.client.next_event(&mut self.client_rx, &mut self.client_tx).unwrap()
+            {
+                note(&mut self.seen, describe_client(event));
+            }
+            to_client.extend(self.server_tx.take());
+            to_server.extend(self.client_tx.take());
+            if to_client.is_empty() && to_server.is_empty() {
+                return std::mem::take(&mut self.seen);
+            }
+            let take = |wire: &mut VecDeque<u8>| wire.drain(..wire.len().min(self.size)).collect::<Vec<u8>>();
+            self.client_rx.extend(&take(&mut to_client));
+            self.server_rx.extend(&take(&mut to_server));
+        }
+    }
+
+    fn send(&mut self, command: &Command<'_>) {
+        self.client.send(command, &mut self.client_tx).unwrap();
+    }
+}
+
+fn whole_session(size: usize) -> (Vec<String>, Vec<String>) {
+    let mut pair = Pair::new(size);
+    let mut seen = pair.run();
+    let credentials = Credentials::password("alice", &b"secret"[..]);
+    pair.client.authenticate(credentials, Choice::Strongest, &mut pair.client_tx).unwrap();
+    seen.extend(pair.run());
+    // Pipelined: SELECT is said before the server has answered LIST.
+    pair.send(&Command::List(arguments::List::new(&[ListPattern::ALL])));
+    pair.send(&Command::Select(Select::new(Mailbox::INBOX)));
+    seen.extend(pair.run());
+    assert_eq!(pair.client.state(), Some(State::Selected(Access::ReadWrite)));
+    assert_eq!(pair.server.state(), State::Selected(Access::ReadWrite));
+    let message = b"Subject: x\r\n\r\na1 LOGOUT\r\n".repeat(99);
+    let flags = [Flag::Seen];
+    let append = Append { flags: FlagList::new(&flags), ..Append::new(Mailbox::new("Entwürfe {5}")) };
+    let id = pair.client.append(&append, message.len() as u64, &mut pair.client_tx).unwrap();
+    // It waits behind the payload.
+    pair.send(&Command::Noop);
+    let ready = pair.run();
+    assert!(ready.contains(&format!("AppendReady({id:?})")), "{ready:?}");
+    seen.extend(ready);
+    let left = pair.client.payload(Bytes::copy_from_slice(&message[..1000]), &mut pair.client_tx).unwrap();
+    assert_eq!(left, message.len() as u64 - 1000);
+    seen.extend(pair.run());
+    assert_eq!(pair.client.payload(Bytes::copy_from_slice(&message[1000..]), &mut pair.client_tx), Ok(0));
+    seen.extend(pair.run());
+    assert_eq!(pair.store.messages, [message]);
+    let attributes = [FetchAttribute::Uid, FetchAttribute::peek(Section::FULL), FetchAttribute::Flags];
+    pair.send(&Command::Fetch(Fetch::new(SequenceSet::ALL, List::new(&attributes))));
+    pair.send(&Command::Store(Store::new(
+        SequenceSet::ALL,
+        StoreAction::Add,
+        FlagList::new(&[Flag::Deleted]),
+    )));
+    pair.send(&Command::Expunge);
+    seen.extend(pair.run());
+    pair.client.idle(&mut pair.client_tx).unwrap();
+    seen.extend(pair.run());
+    pair.send(&Command::Close);
+    seen.extend(pair.run());
+    assert_eq!(
+        pair.server.state(),
+        State::Authenticated,
+        "{seen:#?} {:#?} {:?} {:?}",
+        pair.store.log,
+        pair.client,
+        pair.server
+    );
+    pair.client.logout(&mut pair.client_tx).unwrap();
+    seen.extend(pair.run());
+    assert!(pair.client.is_closed() && pair.server.is_closed());
+    let repaired: Vec<_> =
+        Repair::ALL.iter().filter(|repair| pair.client.repairs().count(**repair) > 0).collect();
+    assert!(repaired.is_empty(), "what the server writes, the client reads without a repair: {repaired:?}");
+    (seen, pair.store.log)
+}
+
+#[test]
+fn a_whole_session_whatever_the_wire_does() {
+    let (seen, log) = whole_session(usize::MAX);
+    for expected in [
+        "Data(List(ListedMailbox { attributes: [\\HasNoChildren], delimiter: Some('/'), mailbox: \"INBOX\"",
+        "Data(Exists(0))",
+        "AppendReady",
+        "FetchStart { sequence: 1 }",
+        "FetchItem(Uid(1))",
+        "BodyStart { section: BODY[], origin: None, size: Some(2475) }",
+        "FetchItem(Flags([\\Seen]))",
+        "FetchEnd",
+        "Data(Expunge(1))",
+        "Idling",
+        "Data(Exists(1))",
+        "Bye",
+        "Closed",
+    ] {
+        assert!(seen.iter().any(|event| event.starts_with(expected)), "{expected}: {seen:#?}");
+    }
+    assert_eq!(seen.iter().filter(|event| event.starts_with("Completed")).count(), 10, "{seen:#?}");
+    assert!(log.iter().any(|line| line.contains("Entw") && line.ends_with("[\\Seen] 2475")), "{log:#?}");
+    for size in [1, 2, 3, 7, 64, 1000] {
+        assert_eq!(whole_session(size), (seen.clone(), log.clone()), "pieces of {size}");
+    }
+}
+
+#[test]
+fn both_cross_the_gate_and_remember_nothing() {
+    let mut client = Client::<Cleartext>::new(config());
+    let mut server = Server::<Cleartext>::new(Arc::clone(&config()));
+    let (mut client_rx, mut client_tx) = (RecvBuffer::new(), SendBuffer::new());
+    let (mut server_rx, mut server_tx) = (RecvBuffer::new(), SendBuffer::new());
+    assert!(server.next_event(&mut server_rx, &mut server_tx).unwrap().is_none());
+    client_rx.extend(&server_tx.take());
+    while client.next_event(&mut client_rx, &mut client_tx).unwrap().is_some() {}
+    let negotiation = client.starttls(&mut client_tx).unwrap();
+    server_rx.extend(&client_tx.take());
+    let Some(server::Event::StartTls(request)) = server.next_event(&mut server_rx, &mut server_tx).unwrap()
+    else {
+        panic!("no STARTTLS");
+    };
+    let server = server.accept(request, &mut server_tx).unwrap();
+    client_rx.extend(&server_tx.take());
+    let Negotiation::Ready(client) = negotiation.advance(&mut client_rx, &mut client_tx).unwrap() else {
+        panic!("not agreed");
+    };
+    let client = client.complete(Secure::trusted_local(), &mut client_rx).unwrap();
+    let server = server.complete(Secure::trusted_local(), &mut server_rx).unwrap();
+    assert!(client.capabilities().is_none());
+    assert_eq!(server.state(), State::NotAuthenticated);
+    let mut pair = Pair { client, server, ..Pair::new(16) };
+    let seen = pair.run();
+    assert_eq!(seen, ["Capability"], "no greeting comes under TLS, and the client asks");
+    assert!(!pair.client.capabilities().unwrap().has("STARTTLS"));
+    let credentials = Credentials::password("alice", &b"secret"[..]);
+    pair.client.authenticate(credentials, Choice::Strongest, &mut pair.client_tx).unwrap();
+    let seen = pair.run();
+    assert!(seen.iter().any(|event| event.starts_with("Authenticated")), "{seen:?}");
+}

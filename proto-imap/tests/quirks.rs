@@ -1,0 +1,79 @@
+//! What deployed servers send: every row of `data/quirks.jsonl` is read tolerantly as the row says, with the repairs
+//! that it names, and strictly only if it follows the grammar.
+
+use proto_imap::parse::{Context, response};
+use proto_imap::types::Response;
+use serde_json::Value;
+
+const ROWS: &str = include_str!("data/quirks.jsonl");
+
+#[test]
+fn every_row_reads_as_it_should() {
+    let mut wrong = Vec::new();
+    for line in ROWS.lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let id = row["id"].as_str().unwrap();
+        let frame = unescape(row["bytes"].as_str().unwrap());
+
+        let cx = Context::tolerant();
+        let read = format!("{:?}", response(&frame, &cx));
+        if read != row["reads_as"].as_str().unwrap() {
+            wrong.push(format!("{id}: read as {read}"));
+        }
+        let repairs: Vec<_> = cx.repairs.recent().iter().map(|repair| Value::from(repair.name())).collect();
+        if row["repairs"] != Value::from(repairs.clone()) {
+            wrong.push(format!("{id}: repaired {repairs:?}"));
+        }
+
+        let cx = Context::strict();
+        let strict = response(&frame, &cx);
+        let accepts = !matches!(strict, Response::Unparsed(_));
+        if accepts != (row["strict"] == "accepts") {
+            wrong.push(format!("{id}: strictly read as {strict:?}"));
+        }
+        assert_eq!(cx.repairs.total(), 0, "{id}: the strict reading repairs nothing");
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Whatever is grammatical reads the same either way, and needs no repair, but for these: they are grammatical and
+/// plainly not meant so.
+#[test]
+fn strict_and_tolerant_agree() {
+    const MISUSED: [&str; 2] = ["q037", "q083"];
+    for line in ROWS.lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        if row["strict"] != "accepts" || MISUSED.contains(&row["id"].as_str().unwrap()) {
+            continue;
+        }
+        let frame = unescape(row["bytes"].as_str().unwrap());
+        let tolerant = Context::tolerant();
+        // XLIST is known to the tolerant reading only.
+        if !frame.starts_with(b"* XLIST") {
+            assert_eq!(response(&frame, &Context::strict()), response(&frame, &tolerant), "{}", row["id"]);
+            assert_eq!(tolerant.repairs.total(), 0, "{}", row["id"]);
+        }
+    }
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(octet) = rest.next() {
+        octets.push(match octet {
+            b'\\' => match rest.next().unwrap() {
+                b'r' => b'\r',
+                b'n' => b'\n',
+                b't' => b'\t',
+                b'\\' => b'\\',
+                b'x' => {
+                    let digits = [rest.next().unwrap(), rest.next().unwrap()];
+                    u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
+                }
+                other => panic!("no such escape: {other}"),
+            },
+            plain => plain,
+        });
+    }
+    octets
+}

@@ -1,0 +1,157 @@
+//! Arbitrary octets in arbitrary pieces: no panic, no second thought, nothing said after the end.
+
+mod common;
+
+use common::{ServerSide, Side, client, config, converse, ok};
+use proptest::prelude::*;
+use proto_core::{AuthVerdict, Credentials, Secure};
+use proto_imap::client::Choice;
+use proto_imap::server::{Event, Reply, Server};
+use proto_imap::types::arguments::Select;
+use proto_imap::types::{Command, Mailbox};
+
+/// Lines and pieces of lines that lead far into both machines.
+fn piece(of: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        8 => prop::sample::select(of).prop_map(|text| text.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..12),
+    ]
+}
+
+const RESPONSES: &[&str] = &[
+    "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n",
+    "* PREAUTH [CAPABILITY IMAP4rev1] hi\r\n",
+    "M1 OK [CAPABILITY IMAP4rev1] in\r\n",
+    "M1 NO x\r\n",
+    "M2 OK [READ-ONLY] selected\r\n",
+    "M2 OK done\r\n",
+    "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n",
+    "* 1 FETCH (FLAGS (\\Seen) BODY[] {4}\r\n",
+    "* 1 FETCH (BODY[] \"a\\\"b\" ENVELOPE (NIL {2}\r\n",
+    "abcd",
+    " UID 7)\r\n",
+    ")\r\n",
+    "\r\n",
+    "* 3 EXISTS\r\n",
+    "* LIST () \"/\" {5}\r\nINBOX\r\n",
+    "+ go\r\n",
+    "* BYE\r\n",
+    "* SEARCH 1 2 3\r\n",
+    "{9}\r\n",
+    "*",
+    " ",
+    "(",
+];
+
+const COMMANDS: &[&str] = &[
+    "a LOGIN alice secret\r\n",
+    "a LOGIN {5+}\r\nalice {6}\r\n",
+    "secret\r\n",
+    "a AUTHENTICATE PLAIN\r\n",
+    "AGFsaWNlAHNlY3JldA==\r\n",
+    "*\r\n",
+    "a SELECT INBOX\r\n",
+    "a SELECT {5}\r\nINBOX\r\n",
+    "a FETCH 1:* (FLAGS BODY[])\r\n",
+    "a APPEND INBOX {4}\r\n",
+    "a APPEND INBOX (\\Seen) {4+}\r\n",
+    "abcd",
+    "\r\n",
+    "a IDLE\r\n",
+    "DONE\r\n",
+    "a ENABLE IMAP4rev2\r\n",
+    "a XYZZY {9+}\r\n",
+    "a SEARCH NOT NOT ALL\r\n",
+    "a CLOSE\r\n",
+    "a LOGOUT\r\n",
+    "a NOOP\nb NOOP\r\n",
+    "{5+}\r\n",
+    "a",
+    " ",
+];
+
+fn hopeful_client() -> Box<dyn Side> {
+    let mut said = 0;
+    client(config(), move |client, tx, _| {
+        let credentials = Credentials::password("u", &b"p"[..]);
+        if said == 0 && client.authenticate(credentials, Choice::Strongest, tx).is_ok() {
+            said = 1;
+        } else if said == 1 && client.send(&Command::Select(Select::new(Mailbox::INBOX)), tx).is_ok() {
+            said = 2;
+        } else if said == 2 && client.idle(tx).is_ok() {
+            said = 3;
+        }
+    })
+}
+
+fn kind_server() -> Box<dyn Side> {
+    let mut idle: Option<Reply> = None;
+    let server = Server::<Secure>::new(config(), Secure::trusted_local());
+    Box::new(ServerSide {
+        server,
+        answer: Box::new(move |event, server, tx| match event {
+            Event::Auth(request) => server.verdict(request, AuthVerdict::Accept, tx).unwrap(),
+            Event::Command(reply, _) | Event::AppendEnd(reply) => {
+                server.reply(reply, &ok("done"), tx).unwrap()
+            }
+            Event::Append { offer, .. } => server.accept_literal(offer, tx).unwrap(),
+            Event::Idle(reply) => idle = Some(reply),
+            Event::Done => server.reply(idle.take().unwrap(), &ok("idled"), tx).unwrap(),
+            _ => {}
+        }),
+    })
+}
+
+/// Cuts `input` at `cuts`.
+fn cut<'i>(input: &'i [u8], cuts: &[prop::sample::Index]) -> Vec<&'i [u8]> {
+    let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
+    places.sort_unstable();
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for place in places {
+        pieces.push(&input[from..place]);
+        from = place;
+    }
+    pieces.push(&input[from..]);
+    pieces
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_server_does_the_same_however_its_input_is_cut(
+        parts in prop::collection::vec(piece(COMMANDS), 0..12),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        end in any::<bool>(),
+    ) {
+        let input = parts.concat();
+        let whole = converse(kind_server().as_mut(), [&input[..]], end);
+        prop_assert_eq!(&converse(kind_server().as_mut(), cut(&input, &cuts), end), &whole);
+        prop_assert_eq!(&converse(kind_server().as_mut(), input.chunks(1), end), &whole);
+        for line in whole.output.lines() {
+            let mut words = line.split(' ');
+            let (tag, condition) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            let known = tag == "*" || tag == "+" || ["OK", "NO", "BAD"].contains(&condition);
+            prop_assert!(known && !line.contains(['\r', '\0']), "{:?}", line);
+        }
+    }
+
+    #[test]
+    fn a_client_never_panics_and_never_speaks_after_its_end(
+        parts in prop::collection::vec(piece(RESPONSES), 0..12),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        end in any::<bool>(),
+    ) {
+        // Here the cuts matter, since they say what was sent before an answer came.
+        let input = parts.concat();
+        let _ = converse(hopeful_client().as_mut(), cut(&input, &cuts), end);
+        let _ = converse(hopeful_client().as_mut(), input.chunks(1), end);
+    }
+
+    #[test]
+    fn no_octets_whatever_make_a_machine_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = converse(hopeful_client().as_mut(), [&input[..]], true);
+        let _ = converse(kind_server().as_mut(), [&input[..]], true);
+    }
+}
