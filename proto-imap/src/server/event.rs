@@ -11,7 +11,6 @@ use crate::parse::UnparsedCommand;
 use crate::types::{Command, DateTime, FlagList, Mailbox};
 
 /// The next thing that happened.
-#[non_exhaustive]
 pub enum Event<'i, C: Channel> {
     /// A command that the application carries out. Answer with data, then [`Server::reply`](super::Server::reply).
     Command(Reply, Command<'i>),

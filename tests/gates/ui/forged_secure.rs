@@ -1,13 +1,9 @@
-//! The evidence that TLS is in place cannot be made up of parts, copied or defaulted.
+//! The evidence that TLS is in place cannot be put together by hand.
 
 use proto_core::{ChannelBinding, Secure};
 
 fn forge() -> Secure {
     Secure { binding: ChannelBinding::None }
-}
-
-fn copy(secure: &Secure) -> Secure {
-    secure.clone()
 }
 
 fn main() {}

@@ -1,9 +1,9 @@
-//! A secret cannot be cloned or displayed by accident.
+//! A secret cannot be copied or displayed by accident.
 
 use proto_core::Secret;
 
-fn copy(secret: &Secret<String>) -> Secret<String> {
-    secret.clone()
+fn copy(secret: Secret<String>) -> (Secret<String>, Secret<String>) {
+    (Clone::clone(&secret), secret)
 }
 
 fn show(secret: &Secret<String>) -> String {

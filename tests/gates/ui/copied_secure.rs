@@ -1,0 +1,13 @@
+//! The evidence that TLS is in place is good for one session: it cannot be copied or defaulted.
+
+use proto_core::Secure;
+
+fn copy(secure: &Secure) -> Secure {
+    Clone::clone(secure)
+}
+
+fn invent() -> Secure {
+    Secure::default()
+}
+
+fn main() {}

@@ -1,0 +1,14 @@
+//! On cleartext a match that forgets the request for STARTTLS is not complete; one that forgets AUTH is.
+
+use proto_core::Cleartext;
+use proto_smtp::server::Event;
+
+fn handle(event: Event<'_, Cleartext>) {
+    match event {
+        Event::Hello(..) | Event::Mail(..) | Event::Rcpt(..) | Event::Data(_) => {}
+        Event::DataChunk(_) | Event::DataEnd(_) | Event::Vrfy(..) | Event::Expn(..) => {}
+        Event::Reset | Event::Refused(..) | Event::Closed => {}
+    }
+}
+
+fn main() {}
