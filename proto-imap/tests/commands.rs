@@ -84,8 +84,8 @@ const COMMANDS: &[(&str, &str)] = &[
     (r#"a UID COPY 42:69 "foo""#, r#"UidCopy(Copy { messages: 42:69, mailbox: "foo" })"#),
     ("a UID MOVE $ foo", r#"UidMove(Copy { messages: $, mailbox: "foo" })"#),
     ("a MOVE 1 foo", r#"Move(Copy { messages: 1, mailbox: "foo" })"#),
-    ("x GETQUOTAROOT INBOX {3}\r\na b", "Raw(GETQUOTAROOT INBOX {3}\r\na b)"),
-    ("x X-FOO", "Raw(X-FOO)"),
+    ("x GETQUOTAROOT INBOX {3}\r\na b", "Raw(GETQUOTAROOT and 15 octets)"),
+    ("x X-FOO", "Raw(X-FOO and 0 octets)"),
     ("a FETCH 1 (BODY[HEADER.FIELDS ({4}\r\nFrom \"X-\\\"q\\\"\")] UID)", "Fetch(Fetch { messages: 1, attributes: [Section { section: BODY[HEADER.FIELDS ({4}\r\nFrom \"X-\\\"q\\\"\")], partial: None, peek: No }, Uid], modifiers: [] })"),
     (r#"a SEARCH NOT NOT (SEEN) OR FROM "a\"b" OR 1 2"#, r#"Search(Search { returns: None, charset: None, keys: [Not(Some(Not(Some(And([Seen]))))), Or(Some(From("a\"b")), Some(Or(Some(Sequence(1)), Some(Sequence(2)))))] })"#),
     ("a UID FETCH 1:3,5,9:* BODY.PEEK[2]<10.20>", "UidFetch(Fetch { messages: 1:3,5,9:*, attributes: [Section { section: BODY[2], partial: Some(Partial { offset: 10, length: 20 }), peek: Yes }], modifiers: [] })"),
@@ -230,6 +230,35 @@ fn what_is_no_command_says_where_and_why() {
         assert_eq!((error.at, error.why), (*at, *why), "{line}");
         let tag = frame.starts_with(b"A ").then_some(&b"A"[..]);
         assert_eq!(error.tag.map(|tag| tag.as_bytes()), tag, "{line}");
+    }
+}
+
+/// What clients are known to send instead, and what it is read as by those who want to.
+const SLOPPY: &[(&str, &str)] = &[
+    ("A NOOP ", "A NOOP"),
+    ("A SELECT  INBOX ", "A SELECT INBOX"),
+    ("A FETCH 1 ( FLAGS UID )", "A FETCH 1 (FLAGS UID)"),
+    ("A UID FETCH 1:*  (FLAGS) ", "A UID FETCH 1:* (FLAGS)"),
+    ("A SEARCH SEEN ", "A SEARCH SEEN"),
+    ("A SEARCH ( SEEN ) ", "A SEARCH (SEEN)"),
+    ("A LIST \"\"  * ", "A LIST \"\" *"),
+    ("A STATUS INBOX (MESSAGES )", "A STATUS INBOX (MESSAGES)"),
+    ("A STORE 1 +FLAGS \\Seen ", "A STORE 1 +FLAGS \\Seen"),
+    ("A STORE 1 +FLAGS ( \\Seen )", "A STORE 1 +FLAGS (\\Seen)"),
+    ("A ENABLE CONDSTORE ", "A ENABLE CONDSTORE"),
+    ("A SELECT Entw%rfe", "A SELECT \"Entw%rfe\""),
+    ("A SELECT Entwürfe", "A SELECT \"Entwürfe\""),
+];
+
+#[test]
+fn a_sloppy_command_is_read_tolerantly_alone() {
+    for (sloppy, right) in SLOPPY {
+        let (sloppy, right) = (frame(sloppy), frame(right));
+        assert!(parse::command(&sloppy, &Context::strict()).is_err(), "{sloppy:?}");
+        let cx = Context::tolerant();
+        let read = parse::command(&sloppy, &cx).unwrap_or_else(|error| panic!("{sloppy:?}: {error}"));
+        assert_eq!(read, parse::command(&right, &Context::strict()).unwrap());
+        assert!(cx.repairs.total() > 0, "{sloppy:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Responses append to a [`Sink`] and cannot fail: what the grammar has no words for is not written (a keyword that
 //! is no atom, a `UIDNEXT` of 0), and no value whatsoever can bring a line end, a NUL or a parenthesis to a place
-//! where it would be read as anything but data. Nothing is allocated. [Commands](command) are refused as a whole where
+//! where it would be read as anything but data. Nothing is allocated. [Commands](mod@command) are refused as a whole where
 //! an argument cannot be written.
 
 pub mod argument;

@@ -23,7 +23,7 @@ use crate::types::arguments::{
 use crate::types::arguments::{List as ListArguments, ListReturn, ListSelection};
 use crate::types::view::Element;
 use crate::types::{
-    Attribute, Flag, FlagList, IString, List, ListPattern, Mailbox, SearchReturn, SequenceNumber,
+    Attribute, Flag, FlagList, IString, List, ListPattern, Mailbox, Repair, SearchReturn, SequenceNumber,
 };
 
 /// `mailbox = "INBOX" / astring`
@@ -272,7 +272,7 @@ fn bare_flags<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FlagList<'i>> {
             return Ok((rest, FlagList::wire(taken(i, rest), Attempt::First)));
         }
         let (behind, ()) = sp(rest, cx)?;
-        if matches!(behind.first(), Some(b'\r' | b'\n')) && cx.is_tolerant() {
+        if matches!(behind.first(), Some(b'\r' | b'\n')) && cx.repair(Repair::ExtraSpace) {
             return Ok((behind, FlagList::wire(taken(i, rest), Attempt::First)));
         }
         rest = behind;

@@ -12,8 +12,8 @@ use super::arguments::{
 use super::primitive::{atom, crlf, sp, tag};
 use super::sequence::sequence_set;
 use super::{Context, Expected, Parsed, expected, extension, status as capability};
-use crate::types::Tag;
 use crate::types::command::{Command, CommandName, RawCommand};
+use crate::types::{Repair, Tag};
 
 /// A command that the grammar does not cover. It costs itself alone: answer `tag BAD`, or `* BAD` where there is no
 /// tag.
@@ -84,8 +84,8 @@ pub fn command_name(frame: &[u8]) -> Result<(Tag<'_>, CommandName, &[u8]), Unpar
 
 /// `command = tag SP (…) CRLF`: reads a whole frame.
 ///
-/// APPEND, AUTHENTICATE, LOGIN and STARTTLS are not read here: see [`append_prefix`](super::append_prefix),
-/// [`authentication`](super::authentication) and [`no_arguments`].
+/// APPEND, AUTHENTICATE, LOGIN and STARTTLS are not read here: see [`append_prefix`](fn@super::append_prefix),
+/// [`authentication`](fn@super::authentication) and [`no_arguments`].
 ///
 /// # Errors
 /// [`UnparsedCommand`] if the frame is no such command.
@@ -215,7 +215,7 @@ fn enable<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
     let (mut rest, _) = atom(i)?;
     while rest.first() == Some(&b' ') {
         let (behind, ()) = sp(rest, cx)?;
-        if cx.is_tolerant() && behind.first() == Some(&b'\r') {
+        if matches!(behind.first(), Some(b'\r' | b'\n')) && cx.repair(Repair::ExtraSpace) {
             break;
         }
         (rest, _) = atom(behind)?;

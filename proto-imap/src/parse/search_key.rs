@@ -8,7 +8,7 @@ use super::value::taken;
 use super::{Attempt, Context, MAX_DEPTH, Parsed, expected};
 use crate::types::search_key::{EntryKind, ModSeqEntry};
 use crate::types::view::{Element, Nested};
-use crate::types::{Date, IString, Keyword, List, SearchKey, SequenceSet};
+use crate::types::{Date, IString, Keyword, List, Repair, SearchKey, SequenceSet};
 
 /// `search-key *(SP search-key)`, up to the line end. The keys are at most [`MAX_DEPTH`] deep.
 pub fn search_program<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, List<'i, SearchKey<'i>>> {
@@ -24,7 +24,7 @@ fn keys<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, List<'i, SearchK
             return Ok((rest, List::wire(taken(i, rest), Attempt::First)));
         }
         let (behind, ()) = sp(rest, cx)?;
-        if matches!(behind.first(), Some(b')' | b'\r' | b'\n')) && cx.is_tolerant() {
+        if matches!(behind.first(), Some(b')' | b'\r' | b'\n')) && cx.repair(Repair::ExtraSpace) {
             return Ok((behind, List::wire(taken(i, rest), Attempt::First)));
         }
         rest = behind;

@@ -359,10 +359,11 @@ impl<'i> RawCommand<'i> {
     }
 }
 
+/// Shows the name and how much is behind it: a mistyped LOGIN holds a password like a right one.
 impl fmt::Debug for RawCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |octets| alloc::string::String::from_utf8_lossy(octets);
-        write!(f, "{}{}", text(self.name), text(self.arguments))
+        let name = alloc::string::String::from_utf8_lossy(self.name);
+        write!(f, "{name} and {} octets", self.arguments.len())
     }
 }
 
@@ -373,6 +374,7 @@ mod tests {
     #[test]
     fn a_raw_command_is_one_line_and_never_more() {
         assert_eq!(RawCommand::new("GETQUOTAROOT INBOX").unwrap().arguments(), b" INBOX");
+        assert_eq!(alloc::format!("{:?}", RawCommand::new("LOGN alice wonder").unwrap()), "LOGN and 13 octets");
         assert_eq!(RawCommand::new("fetch 1 (X-NEW)").unwrap().name(), CommandName::Fetch);
         for (text, why) in [
             ("", InvalidCommand::Name),
