@@ -25,8 +25,8 @@ impl Client<Secure> {
     ///
     /// # Errors
     /// [`WrongMechanism`](Misuse::WrongMechanism) if the server does not offer the mechanism, the settings do not
-    /// allow it, or it cannot prove these credentials; [`WrongState`](Misuse::WrongState) if a reply is outstanding.
-    /// Nothing was written then.
+    /// allow it, or it cannot prove these credentials; [`InvalidArgument`](Misuse::InvalidArgument) if they hold
+    /// what it cannot carry; [`WrongState`](Misuse::WrongState) if a reply is outstanding. Nothing was written then.
     pub fn authenticate(
         &mut self,
         mechanism: Mechanism,
@@ -65,7 +65,7 @@ impl Core {
             return Err(Misuse::WrongMechanism.into());
         }
         let mut exchange = sasl::client(mechanism, credentials).ok_or(Misuse::WrongMechanism)?;
-        let mut held = exchange.initial().map_err(|_| Misuse::WrongMechanism)?;
+        let mut held = exchange.initial().map_err(|_| Misuse::InvalidArgument)?;
         let line = held.as_ref().map(|message| sasl::encode(message.expose()));
         let initial = line.as_ref().map(|line| match line.expose().as_slice() {
             b"" => b"=",

@@ -7,9 +7,6 @@ mod event;
 mod starttls;
 mod transaction;
 
-#[cfg(test)]
-mod tests;
-
 use alloc::sync::Arc;
 
 use proto_core::{Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer, Wait};
@@ -116,7 +113,7 @@ impl<C: Channel> Client<C> {
     ///
     /// # Errors
     /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first, or on cleartext where that was not allowed;
-    /// [`ForbiddenOctet`](Misuse::ForbiddenOctet) if the address needs SMTPUTF8 and that is not asked for. Nothing was
+    /// [`InvalidArgument`](Misuse::InvalidArgument) if the address needs SMTPUTF8 and that is not asked for. Nothing was
     /// written then.
     pub fn mail(&mut self, mail: &Mail<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.check_group()?;
@@ -124,7 +121,7 @@ impl<C: Channel> Client<C> {
             return Err(Misuse::WrongState.into());
         }
         if !mail.utf8 && mail.from.address().is_some_and(|address| !address.is_ascii()) {
-            return Err(Misuse::ForbiddenOctet.into());
+            return Err(Misuse::InvalidArgument.into());
         }
         self.core.begin_transaction();
         self.core.utf8 = mail.utf8;
@@ -140,7 +137,7 @@ impl<C: Channel> Client<C> {
     pub fn rcpt(&mut self, rcpt: &Rcpt<'_>, tx: &mut SendBuffer) -> Result<usize, Error> {
         self.core.check_group()?;
         if !self.core.utf8 && rcpt.to.address().is_some_and(|address| !address.is_ascii()) {
-            return Err(Misuse::ForbiddenOctet.into());
+            return Err(Misuse::InvalidArgument.into());
         }
         let recipient = self.core.recipients;
         self.core.recipients += 1;
@@ -210,7 +207,7 @@ impl<C: Channel> Client<C> {
     /// Gives VRFY.
     ///
     /// # Errors
-    /// [`ForbiddenOctet`](Misuse::ForbiddenOctet) if the text is empty or not printable US-ASCII;
+    /// [`InvalidArgument`](Misuse::InvalidArgument) if the text is empty or not printable US-ASCII;
     /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first.
     pub fn vrfy(&mut self, text: &str, tx: &mut SendBuffer) -> Result<(), Error> {
         check_text(text)?;
@@ -369,5 +366,5 @@ impl Core {
 
 fn check_text(text: &str) -> Result<(), Error> {
     let good = !text.is_empty() && text.bytes().all(|octet| (b' '..=b'~').contains(&octet));
-    if good { Ok(()) } else { Err(Misuse::ForbiddenOctet.into()) }
+    if good { Ok(()) } else { Err(Misuse::InvalidArgument.into()) }
 }

@@ -55,10 +55,17 @@ pub fn reply(octets: &[u8]) -> Result<Response<'_>, SyntaxError> {
     }
 }
 
-/// The enhanced code at the beginning of the text, if its class is that of the code (RFC 2034 §4).
+/// The enhanced code at the beginning of the first line's text, or else of the last line's, if its class is that of
+/// the code (RFC 2034 §4).
 fn enhanced(code: Code, octets: &[u8]) -> Option<EnhancedCode> {
-    let (enhanced, _) = EnhancedCode::read(octets.get(4..)?)?;
-    (u16::from(enhanced.class()) == code.get() / 100).then_some(enhanced)
+    let of_line = |line: &[u8]| {
+        let (enhanced, _) = EnhancedCode::read(line.get(4..)?)?;
+        (u16::from(enhanced.class()) == code.get() / 100).then_some(enhanced)
+    };
+    of_line(octets).or_else(|| {
+        let last = memchr::memrchr(b'\n', octets.get(..octets.len().checked_sub(1)?)?)?;
+        of_line(octets.get(last + 1..)?)
+    })
 }
 
 /// A reply whose frame was looked at already: its last code counts.

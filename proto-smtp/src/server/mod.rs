@@ -9,9 +9,6 @@ mod reply;
 mod starttls;
 mod transaction;
 
-#[cfg(test)]
-mod tests;
-
 use alloc::sync::Arc;
 
 use proto_core::{

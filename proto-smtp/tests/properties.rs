@@ -1,0 +1,228 @@
+//! Whatever comes: no panic, the same in every chunking, and what is written is read as it was meant.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use proptest::prelude::*;
+use proto_core::{RecvBuffer, Secure, SendBuffer};
+use proto_smtp::client::{Client, Event};
+use proto_smtp::data::{LineEndings, Piece, Stuffing, Unstuffing};
+use proto_smtp::types::{
+    Address, BodyType, Code, Command, EnhancedCode, Extensions, Mail, Notify, Rcpt, Response, ReversePath,
+    Xtext,
+};
+use proto_smtp::{Config, Dialect, data::BareNewline, encode, parse};
+use support::{config, describe, serve_cleartext, serve_secure};
+
+/// Pieces of conversations, well and badly made: their sequences reach every state.
+fn client_says() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![
+        8 => prop::sample::select(vec![
+            "EHLO c.example\r\n", "HELO c\r\n", "LHLO c\r\n", "STARTTLS\r\n", "AUTH PLAIN AHUAc2VjcmV0\r\n", "AUTH PLAIN\r\n",
+            "AUTH LOGIN\r\n", "dQ==\r\n", "c2VjcmV0\r\n", "*\r\n", "AHUAc2VjcmV0\r\n", "MAIL FROM:<a@b>\r\n", "MAIL FROM:<> SIZE=9\r\n",
+            "RCPT TO:<c@d>\r\n", "RCPT TO:<no@d>\r\n", "DATA\r\n", "BDAT 5\r\n", "BDAT 3 LAST\r\n", "BDAT 0 LAST\r\n", "x\r\n",
+            "..\r\n", ".\r\n", "\r\n", "\n", "\r", ".", "RSET\r\n", "NOOP\r\n", "VRFY x\r\n", "HELP\r\n", "QUIT\r\n", "XYZZY\r\n", "\0",
+        ])
+        .prop_map(|line| line.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..20),
+    ];
+    prop::collection::vec(line, 0..24).prop_map(|lines| lines.concat())
+}
+
+fn server_says() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![
+        8 => prop::sample::select(vec![
+            "220 mx\r\n", "250-mx\r\n250-PIPELINING\r\n250 AUTH PLAIN LOGIN\r\n", "250 ok\r\n", "250-a\r\n", "354 go\r\n", "334 \r\n",
+            "334 VXNlcm5hbWU6\r\n", "235 ok\r\n", "550 5.1.1 no\r\n", "451 later\r\n", "421 bye\r\n", "221 bye\r\n", "502 no\r\n", "25", "\n",
+        ])
+        .prop_map(|line| line.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..12),
+    ];
+    prop::collection::vec(line, 0..16).prop_map(|lines| lines.concat())
+}
+
+/// Cuts an input where `cuts` says.
+fn pieces<'i>(input: &'i [u8], cuts: &[usize]) -> Vec<&'i [u8]> {
+    let mut pieces = Vec::new();
+    let mut rest = input;
+    for cut in cuts {
+        let (piece, behind) = rest.split_at(cut % (rest.len() + 1));
+        pieces.push(piece);
+        rest = behind;
+    }
+    pieces.push(rest);
+    pieces
+}
+
+/// A client that does all that it can as soon as it can, and what it saw.
+fn converse(input: &[&[u8]]) -> (Vec<String>, Option<proto_core::Error>) {
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut client = Client::<Secure>::new(Config::default(), Secure::trusted_local());
+    let mut seen = Vec::new();
+    for piece in input.iter().chain([&&b""[..]]) {
+        rx.extend(piece);
+        if piece.is_empty() {
+            rx.close();
+        }
+        loop {
+            match client.next_event(&mut rx, &mut tx) {
+                Ok(Some(event)) => {
+                    seen.push(describe(&event));
+                    match event {
+                        Event::Extensions(_) => {
+                            let _ = client.mail(&Mail::new(ReversePath::Null), &mut tx);
+                            let _ = client.rcpt(&Rcpt::new(Address::parse("a@b").unwrap()), &mut tx);
+                            let _ = client.data(&mut tx);
+                        }
+                        Event::SendData(_) => {
+                            let _ = client.data_writer().unwrap().write(b".x\r\n", &mut tx);
+                            let _ = client.data_writer().unwrap().finish(&mut tx);
+                        }
+                        _ => {}
+                    }
+                }
+                Ok(None) if tx.is_empty() => break,
+                Ok(None) => drop(tx.take()),
+                Err(error) => return (seen, Some(error)),
+            }
+        }
+    }
+    (seen, None)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_server_does_the_same_in_every_chunking(
+        input in client_says(), cuts in prop::collection::vec(any::<usize>(), 0..12), lmtp in any::<bool>(), reject in any::<bool>(),
+    ) {
+        let config = config()
+            .dialect(if lmtp { Dialect::Lmtp } else { Dialect::Smtp })
+            .bare_newline(if reject { BareNewline::Reject } else { BareNewline::Accept });
+        let cut = pieces(&input, &cuts);
+        // STARTTLS is fatal exactly when something is behind it in the buffer: how much has come may decide.
+        let gate = input.windows(8).any(|word| word.eq_ignore_ascii_case(b"STARTTLS"));
+        let whole = serve_cleartext(&config, &[&input]);
+        if !gate {
+            prop_assert_eq!(serve_cleartext(&config, &cut), whole);
+        }
+        prop_assert_eq!(serve_secure(&config, &cut), serve_secure(&config, &[&input]));
+    }
+
+    #[test]
+    fn a_server_answers_in_lines_of_its_own(input in prop::collection::vec(any::<u8>(), 0..300)) {
+        let record = serve_cleartext(&config(), &[&input]);
+        for line in record.output.split_terminator("\r\n") {
+            prop_assert!(line.len() <= 510 && line.bytes().all(|octet| (32..127).contains(&octet)), "{:?}", line);
+            prop_assert!(parse::reply(format!("{}\r\n", line.replacen('-', " ", 1)).as_bytes()).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_client_sees_the_same_in_every_chunking(input in server_says(), cut in any::<usize>()) {
+        // Whatever comes behind a reply in one piece comes before the next command has left: those pieces that a real
+        // server sends apart are given apart, and cut anew.
+        let lines: Vec<&[u8]> = input.split_inclusive(|&octet| octet == b'\n').collect();
+        let mut cut_lines = Vec::new();
+        for line in &lines {
+            let (head, tail) = line.split_at(cut % line.len().max(1));
+            cut_lines.extend([head, tail].into_iter().filter(|piece| !piece.is_empty()));
+        }
+        prop_assert_eq!(converse(&cut_lines), converse(&lines));
+        let _ = converse(&[&input]);
+    }
+
+    #[test]
+    fn no_octets_make_a_parser_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = parse::command(&input);
+        if let Ok(response) = parse::reply(&input) {
+            let _ = (response.text(), Extensions::try_from(&response));
+        }
+        for prefix in ["MAIL FROM:<", "RCPT TO:<a@b> ", "EHLO ", "AUTH ", "BDAT ", "MAIL FROM:<> AUTH="] {
+            let _ = parse::command(&[prefix.as_bytes(), &input].concat());
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_written_is_one_line_and_reads_the_same(
+        local in "[a-z0-9!#$%&'*+/=?^_`{|}~-]{1,20}", quoted in "[ -~]{0,20}", domain in "[a-z0-9]{1,10}(\\.[a-z0-9]{1,10}){0,3}",
+        size in any::<Option<u64>>(), envid in "[ -~]{1,20}", keyword in "[A-Z][A-Z0-9-]{0,10}", value in "[!-<>-~]{1,10}",
+    ) {
+        let text = format!("{local}@{domain}");
+        let quoted = format!("\"{}\"@{domain}", quoted.replace('\\', "\\\\").replace('"', "\\\""));
+        let mut mail = Mail::new(Address::parse(&text).unwrap()).with_body(BodyType::SevenBit);
+        mail.size = size;
+        mail.envid = Some(Xtext::encode(&envid).unwrap());
+        let pushed = mail.extra.push(&keyword, Some(&value));
+        let mut rcpt = Rcpt::new(Address::parse(&quoted).unwrap()).with_notify(Notify::DELAY);
+        let _ = rcpt.extra.push(&keyword, None);
+        let mut tx = SendBuffer::new();
+        encode::command(&Command::Mail(mail.clone()), &mut tx);
+        encode::command(&Command::Rcpt(rcpt), &mut tx);
+        let written = tx.take();
+        let lines: Vec<&[u8]> = written.split_inclusive(|&octet| octet == b'\n').collect();
+        prop_assert_eq!(lines.len(), 2);
+        let Ok(Command::Mail(read)) = parse::command(&lines[0][..lines[0].len() - 2]) else { panic!("{lines:?}") };
+        prop_assert_eq!((read.from, read.size, read.body, read.envid), (mail.from, mail.size, mail.body, mail.envid));
+        if pushed.is_ok() {
+            prop_assert_eq!(read.extra.find(&keyword), Some(Some(value.as_str())));
+        }
+        let Ok(Command::Rcpt(read)) = parse::command(&lines[1][..lines[1].len() - 2]) else { panic!("{lines:?}") };
+        prop_assert_eq!(read.to.as_str(), quoted);
+    }
+
+    #[test]
+    fn any_text_is_an_address_or_harmless(text in "\\PC{0,30}|[ -~\\r\\n\\x00]{0,30}") {
+        if let Ok(address) = Address::parse(&text) {
+            let mut tx = SendBuffer::new();
+            encode::command(&Command::Rcpt(Rcpt::new(address.clone())), &mut tx);
+            let line = tx.take();
+            let Ok(Command::Rcpt(read)) = parse::command(&line[..line.len() - 2]) else { panic!("{text:?}") };
+            prop_assert_eq!(read.to.as_str(), address.as_str());
+            prop_assert!(read.extra.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_reply_that_is_written_is_one_reply(code in 200u16..600, subject in 0u16..1000, detail in 0u16..1000, text in any::<String>()) {
+        let code = Code::new(code).unwrap();
+        let mut response = Response::new(code, text);
+        if let Some(enhanced) = EnhancedCode::new((code.get() / 100) as u8, subject, detail) {
+            response = response.with_enhanced(enhanced);
+        }
+        let mut tx = SendBuffer::new();
+        encode::response(&response, &mut tx);
+        let octets = tx.take();
+        let read = parse::reply(&octets).unwrap();
+        prop_assert_eq!(read.code(), code);
+        if response.enhanced().is_some() {
+            prop_assert_eq!(read.enhanced(), response.enhanced());
+        }
+    }
+
+    #[test]
+    fn data_goes_there_and_back(message in "([.a-c]{0,3}\r\n){0,20}", cuts in prop::collection::vec(any::<usize>(), 0..8)) {
+        let mut data = Vec::new();
+        let mut writer = Stuffing::new(LineEndings::Require);
+        for piece in pieces(message.as_bytes(), &cuts) {
+            writer.write(piece, |octets| data.extend_from_slice(octets)).unwrap();
+        }
+        writer.finish(|octets| data.extend_from_slice(octets)).unwrap();
+        let (mut reader, mut back, mut at) = (Unstuffing::new(BareNewline::Reject), Vec::new(), 0);
+        loop {
+            match reader.next_piece(&data[at..]) {
+                Piece::Content { skip, len } => {
+                    back.extend(&data[at + skip..at + skip + len]);
+                    at += skip + len;
+                }
+                Piece::End { skip } => {
+                    prop_assert_eq!(at + skip, data.len());
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        prop_assert_eq!(back, message.as_bytes());
+    }
+}
