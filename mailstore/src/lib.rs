@@ -194,7 +194,7 @@ pub trait Store: Send + Sync {
     fn record_sync(&self, remote: RemoteAccountId, at: i64, status: &str, error: Option<&str>) -> Result<()>;
 
     /// The remote mailbox of that name, its messages going to `mailbox`. Another `uid_validity` than the last time
-    /// makes all its messages unknown, but see [`Import::Duplicate`].
+    /// makes all its messages unknown, but see [`Import::Duplicate`]; so does another local mailbox.
     fn remote_mailbox(
         &self,
         remote: RemoteAccountId,

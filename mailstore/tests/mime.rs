@@ -21,8 +21,7 @@ const NESTED: &str = concat!(
 
 fn get(message: &[u8], path: &[u32], text: SectionText) -> Option<String> {
     let structure = Structure::of(message);
-    extract(message, &structure.root, path, &text)
-        .map(|octets| String::from_utf8(octets.into_owned()).unwrap())
+    extract(message, &structure.root, path, &text).map(|octets| String::from_utf8_lossy(&octets).into_owned())
 }
 
 #[test]

@@ -73,7 +73,7 @@ enum Role {
     Leaf,
     /// Between its boundaries; `None` once closed.
     Multipart(Option<Vec<u8>>),
-    Message(Envelope),
+    Message(Box<Envelope>),
 }
 
 impl Default for Scanner {
@@ -221,7 +221,7 @@ impl Scanner {
         part.body = ByteRange { start: end, end };
         match self.open.last_mut() {
             None => self.envelope = read_envelope(&text),
-            Some(Open { role: Role::Message(envelope), .. }) => *envelope = read_envelope(&text),
+            Some(Open { role: Role::Message(envelope), .. }) => **envelope = read_envelope(&text),
             Some(_) => {}
         }
         self.parts += 1;
@@ -239,7 +239,7 @@ impl Scanner {
             ("multipart", _) => Role::Multipart(
                 part.parameter("boundary").map(|boundary| boundary.trim_end().as_bytes().to_vec()),
             ),
-            ("message", "rfc822" | "global") => Role::Message(Envelope::default()),
+            ("message", "rfc822" | "global") => Role::Message(Box::default()),
             _ => return Role::Leaf,
         };
         if self.open.len() + 1 >= DEPTH_LIMIT || self.parts >= PART_LIMIT {
@@ -260,7 +260,8 @@ impl Scanner {
         match self.open.last_mut() {
             None => self.root = Some(part),
             Some(Open { part: parent, role: Role::Message(envelope), .. }) => {
-                parent.message = Some(Box::new(Structure { envelope: std::mem::take(envelope), root: part }));
+                parent.message =
+                    Some(Box::new(Structure { envelope: std::mem::take(&mut **envelope), root: part }));
             }
             Some(Open { part: parent, .. }) => parent.children.push(part),
         }

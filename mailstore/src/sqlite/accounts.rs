@@ -22,10 +22,12 @@ const CACHE_LIMIT: usize = 1_024;
 /// The longest account name, in octets.
 const ACCOUNT_NAME_LIMIT: usize = 255;
 
+/// What the password of an unknown account is compared with: the cost of a real verifier, and right for nobody.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
 /// Checks passwords.
 pub(super) struct Verifier {
-    /// What the password of an unknown account is compared with.
-    nobody: String,
     key: [u8; 32],
     right: Mutex<HashMap<[u8; 32], AccountId>>,
 }
@@ -34,7 +36,7 @@ impl Verifier {
     pub(super) fn new() -> Result<Self> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(|_| Error::Crypto)?;
-        Ok(Self { nobody: make_verifier(&key)?, key, right: Mutex::default() })
+        Ok(Self { key, right: Mutex::default() })
     }
 
     /// Does the same work whether the account was found or not.
@@ -48,7 +50,7 @@ impl Verifier {
         }
         let (account, verifier) = match found {
             Some((account, verifier)) => (Some(account.id), verifier),
-            None => (None, self.nobody.clone()),
+            None => (None, NOBODY.to_owned()),
         };
         // The verifier is part of the digest: a new password forgets the old one.
         let digest: [u8; 32] = Sha256::new()
@@ -139,4 +141,30 @@ pub(super) fn set_verifier(tx: &Connection, account: AccountId, verifier: &str) 
 fn argon2() -> Result<Argon2<'static>> {
     let params = Params::new(19 * 1024, 2, 1, None).map_err(|_| Error::Crypto)?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_costs_what_everybody_costs() {
+        let real = make_verifier(b"secret").unwrap();
+        let cost = |verifier: &str| verifier.rsplitn(3, '$').last().map(str::to_owned);
+        assert_eq!(cost(&real), cost(NOBODY));
+        assert_eq!(real.len(), NOBODY.len());
+        assert!(!real.contains("secret"));
+        let verifier = Verifier::new().unwrap();
+        assert_eq!(verifier.verify(None, b"anything").unwrap(), None);
+    }
+
+    #[test]
+    fn account_names_are_checked() {
+        assert!(check_name("ann@example.org").is_ok());
+        for bad in ["", "a\r\nb", "a\0"] {
+            assert!(matches!(check_name(bad), Err(Error::InvalidName(_))), "{bad:?}");
+        }
+        assert!(matches!(check_name(&"x".repeat(256)), Err(Error::Limit(_))));
+        assert!(matches!(make_verifier(&[b'x'; 2000]), Err(Error::Limit(_))));
+    }
 }

@@ -10,7 +10,8 @@ use crate::flags::Flags;
 use crate::mime::decode;
 use crate::types::{Appended, ContentId, Delivery, InternalDate, MailboxId, Target};
 use rusqlite::Connection;
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 /// What one call appends.
@@ -109,7 +110,11 @@ fn append_all(writer: &mut Connection, aftermath: &mut Aftermath, works: &[Work]
                 work.iter().map(|(sealed, targets)| deliver(tx, &mut mailboxes, sealed, targets)).collect()
             })
             .collect::<Result<Results>>()?;
-        mailboxes.values().try_for_each(|mailbox: &MailboxRow| mailbox.save(tx, aftermath))?;
+        let touched: BTreeSet<MailboxId> =
+            results.iter().flatten().flatten().flatten().map(|appended| appended.mailbox).collect();
+        for mailbox in mailboxes.values().filter(|mailbox: &&MailboxRow| touched.contains(&mailbox.id)) {
+            mailbox.save(tx, aftermath)?;
+        }
         Ok(results)
     })
 }
@@ -122,9 +127,9 @@ fn deliver(
     targets: &[Target],
 ) -> Result<Result<Vec<Appended>>> {
     for target in targets {
-        if !mailboxes.contains_key(&target.mailbox) {
+        if let Entry::Vacant(vacant) = mailboxes.entry(target.mailbox) {
             match MailboxRow::load(tx, target.mailbox) {
-                Ok(row) => mailboxes.insert(target.mailbox, row),
+                Ok(row) => vacant.insert(row),
                 Err(error @ (Error::NotFound(_) | Error::NoSelect)) => return Ok(Err(error)),
                 Err(error) => return Err(error),
             };

@@ -106,19 +106,21 @@ pub(super) fn mailbox(
         |row| row.get(0),
     )?;
     let known = tx.query_row(
-        "SELECT count(*) FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2",
-        (id, uid_validity),
+        "SELECT count(*) FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2
+            AND local_mailbox = ?3",
+        (id, uid_validity, mailbox.0),
         |row| row.get(0),
     )?;
     Ok(RemoteMailbox { id: RemoteMailboxId(id), mailbox, uid_validity, known })
 }
 
 pub(super) fn known_uids(tx: &Connection, remote: RemoteMailboxId) -> Result<UidSet> {
-    let (_, uid_validity) = load(tx, remote)?;
+    let (mailbox, uid_validity) = load(tx, remote)?;
     let mut statement = tx.prepare_cached(
-        "SELECT uid FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2 ORDER BY uid",
+        "SELECT uid FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2 AND local_mailbox = ?3
+         ORDER BY uid",
     )?;
-    let rows = statement.query_map((remote.0, uid_validity), |row| row.get::<_, u32>(0))?;
+    let rows = statement.query_map((remote.0, uid_validity, mailbox.0), |row| row.get::<_, u32>(0))?;
     Ok(rows.collect::<rusqlite::Result<Vec<u32>>>()?.into_iter().collect())
 }
 
@@ -138,7 +140,7 @@ pub(super) fn record(
         };
         if let Import::Imported(local) | Import::Duplicate(local) = import {
             tx.prepare_cached(
-                "INSERT INTO remote_messages (remote_mailbox, uid_validity, uid, local_mailbox, local_uid, digest)
+                "INSERT OR REPLACE INTO remote_messages (remote_mailbox, uid_validity, uid, local_mailbox, local_uid, digest)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute((remote.0, uid_validity, message.uid, mailbox.0, local, message.digest))?;
@@ -178,9 +180,10 @@ fn earlier(
 ) -> Result<Option<Import>> {
     let known: Option<u32> = tx
         .prepare_cached(
-            "SELECT local_uid FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2 AND uid = ?3",
+            "SELECT local_uid FROM remote_messages
+             WHERE remote_mailbox = ?1 AND uid_validity = ?2 AND uid = ?3 AND local_mailbox = ?4",
         )?
-        .query_row((remote.0, uid_validity, message.uid), |row| row.get(0))
+        .query_row((remote.0, uid_validity, message.uid, mailbox.0), |row| row.get(0))
         .optional()?;
     if let Some(local) = known {
         return Ok(Some(Import::Known(local)));

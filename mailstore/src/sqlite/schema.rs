@@ -114,7 +114,8 @@ CREATE TABLE remote_mailboxes (
     UNIQUE (remote, name)
 ) STRICT;
 
--- `local_mailbox` and `local_uid` may name a message that is gone: it stays recorded and is not fetched again.
+-- `local_uid` may name a message that is gone: it stays recorded and is not fetched again. Messages of another
+-- `local_mailbox` than the one in force are unknown: a mailbox that was deleted here is filled anew.
 CREATE TABLE remote_messages (
     remote_mailbox INTEGER NOT NULL REFERENCES remote_mailboxes (id),
     uid_validity INTEGER NOT NULL,
