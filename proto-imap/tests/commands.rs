@@ -423,6 +423,17 @@ fn append_is_read_up_to_its_message() {
     }
 }
 
+/// Each of many literals is asked about; were the long line before them read again each time, this would not end.
+#[test]
+fn many_literals_are_no_burden() {
+    let mut frame = format!("A APPEND x ({}", "flag ".repeat(12_000)).into_bytes();
+    for _ in 0..200_000 {
+        frame.extend_from_slice(b"{1+}\r\n");
+        assert!(!parse::is_append_payload(&frame));
+        frame.push(b'x');
+    }
+}
+
 #[test]
 fn a_name_is_known_before_its_arguments_are() {
     for (line, name) in [

@@ -34,9 +34,26 @@ pub fn append_prefix<'i>(
 /// or another command's string. `frame` is all that has come of the command, up to and with the line end.
 ///
 /// This is told by the grammar, not by the size: it is so only if everything before is what an APPEND can have there.
+///
+/// A frame can announce one literal after another; to ask this of each costs no more than the frame's length in all.
 #[must_use]
 pub fn is_append_payload(frame: &[u8]) -> bool {
-    append_prefix(frame, &Context::strict()).is_ok()
+    is_in_place(frame) == Some(true) && append_prefix(frame, &Context::strict()).is_ok()
+}
+
+/// Whether the last line is the first one, or the one behind a mailbox name that is a literal. Looks back from the end
+/// to the last line end only, so that what stands before is not read again for each literal.
+fn is_in_place(frame: &[u8]) -> Option<bool> {
+    let (_, name, rest) = command_name(frame).ok()?;
+    let mailbox = rest.strip_prefix(b" ")?;
+    let last = if mailbox.first() == Some(&b'{') {
+        let (behind, size) = literal_size(mailbox, &Context::strict()).ok()?;
+        behind.get(usize::try_from(size).ok()?..)?
+    } else {
+        mailbox
+    };
+    let line = last.strip_suffix(b"\r\n")?;
+    Some(name == CommandName::Append && memchr::memrchr(b'\n', line).is_none())
 }
 
 fn append<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (Append<'i>, Announced)> {

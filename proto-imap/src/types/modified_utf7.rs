@@ -256,7 +256,7 @@ mod tests {
             assert!(wire.bytes().all(|octet| matches!(octet, b' '..=b'~')));
             assert_eq!(decode(wire.as_bytes()).as_deref(), Some(&*text));
         }
-        for one in all.iter().step_by(7) {
+        for one in all.iter().step_by(97) {
             let text = one.to_string();
             assert_eq!(decode(encode(&text).as_bytes()).as_deref(), Some(&*text));
         }
