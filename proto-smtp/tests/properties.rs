@@ -115,7 +115,8 @@ proptest! {
         let record = serve_cleartext(&config(), &[&input]);
         for line in record.output.split_terminator("\r\n") {
             prop_assert!(line.len() <= 510 && line.bytes().all(|octet| (32..127).contains(&octet)), "{:?}", line);
-            prop_assert!(parse::reply(format!("{}\r\n", line.replacen('-', " ", 1)).as_bytes()).is_ok());
+            let last = format!("{}\r\n", line.replacen('-', " ", 1));
+            prop_assert!(parse::reply(last.as_bytes()).is_ok());
         }
     }
 
@@ -209,7 +210,7 @@ proptest! {
             writer.write(piece, |octets| data.extend_from_slice(octets)).unwrap();
         }
         writer.finish(|octets| data.extend_from_slice(octets)).unwrap();
-        let (mut reader, mut back, mut at) = (Unstuffing::new(BareNewline::Reject), Vec::new(), 0);
+        let (mut reader, mut back, mut at) = (Unstuffing::new(BareNewline::Reject), Vec::<u8>::new(), 0);
         loop {
             match reader.next_piece(&data[at..]) {
                 Piece::Content { skip, len } => {

@@ -65,8 +65,11 @@ const fn hexadecimal(digit: u8) -> Option<u8> {
     }
 }
 
+/// A keyword, and its value if there is one.
+type KeywordValue<'i> = (&'i [u8], Option<&'i [u8]>);
+
 /// `esmtp-param = esmtp-keyword ["=" esmtp-value]`, and the spaces before it. `None` at the end of the line.
-fn esmtp_param(input: &[u8]) -> Parsed<'_, Option<(&[u8], Option<&[u8]>)>> {
+fn esmtp_param(input: &[u8]) -> Parsed<'_, Option<KeywordValue<'_>>> {
     let (rest, spaces) = take_while(|octet| octet == b' ').parse(input)?;
     if rest.is_empty() {
         // Trailing spaces are to be tolerated (RFC 5321 §4.1.1).
