@@ -374,7 +374,10 @@ mod tests {
     #[test]
     fn a_raw_command_is_one_line_and_never_more() {
         assert_eq!(RawCommand::new("GETQUOTAROOT INBOX").unwrap().arguments(), b" INBOX");
-        assert_eq!(alloc::format!("{:?}", RawCommand::new("LOGN alice wonder").unwrap()), "LOGN and 13 octets");
+        assert_eq!(
+            alloc::format!("{:?}", RawCommand::new("LOGN alice wonder").unwrap()),
+            "LOGN and 13 octets"
+        );
         assert_eq!(RawCommand::new("fetch 1 (X-NEW)").unwrap().name(), CommandName::Fetch);
         for (text, why) in [
             ("", InvalidCommand::Name),
