@@ -1,0 +1,151 @@
+//! What a server says when it begins: a line each, the first word saying what it is, for people and for programs.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use serde_json::json;
+
+use super::accounts::MadeUp;
+use crate::output::Output;
+
+/// What a listening port speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Service {
+    Smtp,
+    Smtps,
+    Imap,
+    Imaps,
+}
+
+impl Service {
+    pub(super) const ALL: [Self; 4] = [Self::Smtp, Self::Smtps, Self::Imap, Self::Imaps];
+
+    /// Its name, which is also its option and the scheme of its URLs.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Smtps => "smtps",
+            Self::Imap => "imap",
+            Self::Imaps => "imaps",
+        }
+    }
+}
+
+/// Everything that there is to say.
+pub(super) struct Announcement<'a> {
+    pub(super) listening: &'a [(Service, SocketAddr)],
+    pub(super) authority: Option<&'a Path>,
+    pub(super) made_up: Option<&'a MadeUp>,
+    /// The account that the examples are for.
+    pub(super) user: &'a str,
+}
+
+impl Announcement<'_> {
+    pub(super) fn print(&self, output: Output) {
+        for (service, address) in self.listening {
+            output.line(format!("listening {} {address}", service.name()));
+            output.json(&json!({ "listening": service.name(), "address": address.to_string() }));
+        }
+        if let Some(authority) = self.authority {
+            output.line(format!("ca {}", authority.display()));
+            output.json(&json!({ "ca": authority.display().to_string() }));
+        }
+        if let Some(account) = self.made_up {
+            // The one place where a password is shown: nobody else knows it, and it is not shown again.
+            output.line(format!("account {} {}", account.name, account.password.expose()));
+            output.json(&json!({ "account": account.name, "password": account.password.expose() }));
+        }
+        for example in self.examples() {
+            output.line(format!("  {example}"));
+        }
+        output.line("ready");
+        output.json(&json!({ "ready": true }));
+    }
+
+    /// Lines to copy into a shell. Both programs ask for the password.
+    fn examples(&self) -> Vec<String> {
+        let port = |services: [Service; 2]| {
+            services.into_iter().find_map(|wanted| {
+                self.listening.iter().find(|(service, _)| *service == wanted).map(|(_, address)| (wanted, *address))
+            })
+        };
+        let ca = self.authority.map(|path| quoted(&path.display().to_string()));
+        let with_ca = |option: &str| ca.as_ref().map(|ca| format!(" {option} {ca}")).unwrap_or_default();
+        let user = quoted(self.user);
+        let mut examples = Vec::new();
+        if let Some((service, address)) = port([Service::Smtps, Service::Smtp]) {
+            let (scheme, place, required) = parts(service, address);
+            examples.push(format!(
+                "curl{}{required} --user {user} --mail-from {user}@localhost --mail-rcpt {user}@localhost \
+                 --upload-file message.eml {scheme}://{place}/localhost",
+                with_ca("--cacert"),
+            ));
+            examples.push(format!(
+                "mailwire send{} --from {user}@localhost --to {user}@localhost --subject Hello --text Hello \
+                 {scheme}://{user}@{place}",
+                with_ca("--ca"),
+            ));
+        }
+        if let Some((service, address)) = port([Service::Imaps, Service::Imap]) {
+            let (scheme, place, required) = parts(service, address);
+            examples.push(format!(
+                "curl{}{required} --user {user} '{scheme}://{place}/INBOX;MAILINDEX=*'",
+                with_ca("--cacert"),
+            ));
+            examples.push(format!("mailwire check{} {scheme}://{user}@{place}", with_ca("--ca")));
+        }
+        examples
+    }
+}
+
+/// The scheme, the place as a certificate names it, and what curl needs to insist on TLS.
+fn parts(service: Service, address: SocketAddr) -> (&'static str, String, &'static str) {
+    let host = match address.ip() {
+        ip if ip.is_loopback() || ip.is_unspecified() => "localhost".to_owned(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    let required = match service {
+        Service::Smtp | Service::Imap => " --ssl-reqd",
+        Service::Smtps | Service::Imaps => "",
+    };
+    (service.name(), format!("{host}:{}", address.port()), required)
+}
+
+/// A word of a shell.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@:".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_never_hold_a_password_and_insist_on_tls() {
+        let listening = [(Service::Smtp, "127.0.0.1:1587".parse().unwrap()), (Service::Imaps, "0.0.0.0:1993".parse().unwrap())];
+        let made_up = MadeUp { name: "mailwire", password: "hunter2".to_owned().into() };
+        let announcement = Announcement {
+            listening: &listening,
+            authority: Some(Path::new("/tmp/a dir/ca.pem")),
+            made_up: Some(&made_up),
+            user: "mailwire",
+        };
+        let examples = announcement.examples();
+        assert_eq!(examples.len(), 4);
+        assert!(examples.iter().all(|line| !line.contains("hunter2") && line.contains("'/tmp/a dir/ca.pem'")));
+        assert!(examples[0].contains("--ssl-reqd") && examples[2].contains("imaps://localhost:1993/"));
+    }
+
+    #[test]
+    fn a_word_stays_one_word() {
+        assert_eq!(quoted("plain-1.x"), "plain-1.x");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+    }
+}

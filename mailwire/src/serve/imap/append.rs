@@ -1,0 +1,144 @@
+//! APPEND (RFC 9051 §6.3.12): a message of any size, streamed into the store.
+//!
+//! The mailbox is looked up before the message is asked for; the message is durable before it is acknowledged.
+
+use io_mio::Next;
+use mailstore::{Appended, Delivery, Flags, InternalDate, MailboxId, Target};
+use proto_imap::server::{LiteralOffer, Reply};
+use proto_imap::types::{Code, DateTime, FlagList, Mailbox, Numbers, PlainCode};
+
+use super::{Session, Turn, Work, done_with, go_on, name, no, refuse, target_code_of, translate};
+use crate::serve::spool::{Room, Spool, Writer};
+use crate::serve::task::Task;
+
+/// An APPEND on its way.
+pub(super) struct Append {
+    spool: Spool,
+    mailbox: MailboxId,
+    flags: Flags,
+    internal_date: InternalDate,
+    room: Room,
+    /// All octets came, and a worker is still writing.
+    end: Option<Reply>,
+}
+
+impl Append {
+    pub(super) const fn resting(&self) -> Next {
+        match (self.room, &self.end) {
+            (Room::Wait, None) => Next::Pause,
+            _ => Next::Continue,
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn begin_append(
+        &mut self,
+        offer: LiteralOffer,
+        mailbox: Mailbox<'_>,
+        flags: FlagList<'_>,
+        date: Option<DateTime>,
+        size: u64,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let reject = |offer, code, text: &str, turn: &mut Turn<'_, '_>| {
+            go_on(turn.machine.reject_literal(offer, &no(code, text), turn.tx))
+        };
+        let Some(account) = self.account else { return reject(offer, PlainCode::ClientBug, "log in first", turn) };
+        if size > self.site.max_message {
+            return reject(offer, PlainCode::TooBig, "the message is larger than is taken here", turn);
+        }
+        let Some(name) = name(mailbox, turn) else {
+            return reject(offer, PlainCode::Cannot, "that is no mailbox name", turn);
+        };
+        let flags = match translate::given_flags(flags) {
+            Ok(flags) => flags,
+            Err(error) => return reject(offer, super::code_of(&error), &error.to_string(), turn),
+        };
+        let internal_date = date.map_or_else(translate::now, translate::internal_date);
+        self.ask(
+            turn,
+            move |store| match store.mailbox(account, &name) {
+                Ok(mailbox) if mailbox.no_select => Err(mailstore::Error::NoSelect),
+                found => found.map(|mailbox| mailbox.id),
+            },
+            move |session, found, turn| match found {
+                Ok(mailbox) => {
+                    let (spool, room) = (Spool::new(), Room::Yes);
+                    let append = Append { spool, mailbox, flags, internal_date, room, end: None };
+                    session.work = Work::Append(Box::new(append));
+                    go_on(turn.machine.accept_literal(offer, turn.tx))
+                }
+                Err(error) => reject(offer, target_code_of(&error), &error.to_string(), turn),
+            },
+        )
+    }
+
+    pub(super) fn append_chunk(&mut self, octets: &[u8], turn: &mut Turn<'_, '_>) -> Next {
+        let Work::Append(append) = &mut self.work else { return Next::Close };
+        let writer = Writer {
+            store: &self.site.store,
+            workers: &self.site.workers,
+            remote: turn.cx.remote(),
+        };
+        append.room = append.spool.push(octets, &writer);
+        append.resting()
+    }
+
+    /// The worker may be done.
+    pub(super) fn append_woken(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        let Work::Append(append) = &mut self.work else { return Next::Close };
+        let writer = Writer {
+            store: &self.site.store,
+            workers: &self.site.workers,
+            remote: turn.cx.remote(),
+        };
+        append.room = append.spool.woken(&writer);
+        match append.end.take() {
+            Some(reply) => self.end_append(reply, turn),
+            None => append.resting(),
+        }
+    }
+
+    pub(super) fn end_append(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        let Work::Append(append) = &mut self.work else { return Next::Close };
+        let Some(finish) = append.spool.finish() else {
+            append.end = Some(reply);
+            return Next::Continue;
+        };
+        let target = Target {
+            mailbox: append.mailbox,
+            flags: append.flags.clone(),
+            internal_date: append.internal_date,
+        };
+        self.work = Work::None;
+        self.ask(turn, finish, move |session, upload, turn| match upload {
+            Ok(upload) => {
+                let delivery = Delivery { upload, targets: vec![target] };
+                let Some(promise) = session.site.committer.commit(delivery, turn.cx.remote()) else {
+                    return refuse(reply, PlainCode::Unavailable, "the server is busy: try later", turn);
+                };
+                session.task = Some(Task::commit(promise, move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| {
+                    match outcome.as_deref() {
+                        Ok([appended, ..]) => {
+                            let appended = *appended;
+                            session.tell_then(turn, move |_, turn| acknowledge(reply, appended, turn))
+                        }
+                        Ok([]) => refuse(reply, PlainCode::ServerBug, "the message was not stored", turn),
+                        Err(error) => {
+                            refuse(reply, target_code_of(error), &error.to_string(), turn)
+                        }
+                    }
+                }));
+                Next::Continue
+            }
+            Err(error) => refuse(reply, target_code_of(&error), &error.to_string(), turn),
+        })
+    }
+}
+
+fn acknowledge(reply: Reply, appended: Appended, turn: &mut Turn<'_, '_>) -> Next {
+    let uids = [appended.uid.into()];
+    let code = Code::AppendUid { uid_validity: appended.uid_validity, uids: Numbers::new(&uids) };
+    done_with(reply, code, "appended", turn)
+}

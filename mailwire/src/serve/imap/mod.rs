@@ -1,0 +1,425 @@
+//! One IMAP session: what is asked for by the client, and the store's answers to it.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | [`mailbox`] | SELECT and its kin; CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
+//! | [`list`], [`pattern`] | LIST, LSUB, NAMESPACE |
+//! | [`fetch`], [`content`] | FETCH: pages from the store, written as the client takes them |
+//! | [`change`] | STORE, COPY, MOVE, EXPUNGE |
+//! | [`find`], [`search`] | SEARCH |
+//! | [`append`] | APPEND |
+//! | [`update`] | what other sessions did: NOOP, IDLE, and before each answer that allows it |
+//! | [`view`] | sequence numbers |
+//! | [`translate`] | from the store's words to the protocol's |
+//!
+//! This file knows how a session gives work away and gets it back. The handler never blocks: it asks a worker, and goes
+//! on in a closure when it is woken.
+
+mod append;
+mod change;
+mod content;
+mod fetch;
+mod find;
+mod list;
+mod mailbox;
+mod pattern;
+mod search;
+mod translate;
+mod update;
+mod view;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use io_mio::{Closed, Context, Handler, ImapServer, MachineMut, Next};
+use mailstore::{AccountId, MailboxId, Store, UidSet};
+use proto_core::token::AuthQuestion;
+use proto_core::{AuthRequest, AuthVerdict, Cleartext, Credentials, Secure, SendBuffer};
+use proto_imap::server::{Event, Reply, Server};
+use proto_imap::types::{
+    Code, Command, Condition, IdField, IString, List, Mailbox, NameEncoding, PlainCode, SequenceSet, Status,
+    Text, Untagged,
+};
+use proto_imap::{Access, Config};
+
+use super::Site;
+use super::hub::Watch;
+use super::task::{self, Task};
+
+/// The machine under TLS: the only one that anything but TLS is asked of.
+type Machine = Server<Secure>;
+type Turn<'t, 'c> = task::Turn<'t, 'c, Machine>;
+
+/// A session of the server.
+pub(super) struct Session {
+    site: Arc<Site>,
+    number: u64,
+    account: Option<AccountId>,
+    selected: Option<Selected>,
+    task: Option<Task<Self, Machine>>,
+    work: Work,
+}
+
+/// What takes more than one step.
+enum Work {
+    None,
+    Append(Box<append::Append>),
+    Idle(Reply),
+    Fetch(Box<fetch::Fetching>),
+}
+
+/// The selected mailbox.
+struct Selected {
+    mailbox: MailboxId,
+    access: Access,
+    view: view::View,
+    watch: Watch,
+    /// Up to which mod-sequence this session was told everything.
+    modseq: u64,
+    /// Messages from this UID on are recent here.
+    first_recent: u32,
+    /// What this session's own commands changed and were answered with, until the store tells of it too: the
+    /// mod-sequence of each message's flags.
+    told: BTreeMap<u32, u64>,
+    /// `$` (RFC 5182).
+    saved: UidSet,
+}
+
+impl Selected {
+    /// The UIDs that a set names, `$` being the result of the last search that was saved.
+    fn resolve(
+        &self,
+        set: SequenceSet<'_>,
+        numbering: view::Numbering,
+    ) -> Result<UidSet, view::NoSuchMessage> {
+        if set.is_saved() { Ok(self.saved.clone()) } else { self.view.resolve(set, numbering) }
+    }
+}
+
+/// The settings of the machine.
+pub(super) fn config(site: &Site) -> Arc<Config> {
+    let extensions = [
+        "CHILDREN",
+        "ESEARCH",
+        "ID",
+        "LIST-EXTENDED",
+        "LIST-STATUS",
+        "MOVE",
+        "NAMESPACE",
+        "SEARCHRES",
+        "SPECIAL-USE",
+        "STATUS=SIZE",
+        "UIDPLUS",
+        "UNSELECT",
+        "WITHIN",
+    ];
+    Arc::new(
+        Config::default()
+            .limits(site.limits())
+            .mechanisms(super::mechanisms())
+            .server_name(format!("{} Mailwire", site.name))
+            .extensions(extensions),
+    )
+}
+
+impl Session {
+    pub(super) fn new(site: Arc<Site>) -> Self {
+        let number = site.number();
+        Self { site, number, account: None, selected: None, task: None, work: Work::None }
+    }
+
+    /// Has a worker do something with the store, and goes on with `then`.
+    fn ask<T: Send + 'static>(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        job: impl FnOnce(&dyn Store) -> T + Send + 'static,
+        then: impl FnOnce(&mut Self, T, &mut Turn<'_, '_>) -> Next + Send + 'static,
+    ) -> Next {
+        let store = Arc::clone(&self.site.store);
+        match self.site.workers.run(turn.cx.remote(), move || job(&*store)) {
+            Ok(later) => {
+                self.task = Some(Task::job(later, then));
+                // The machine holds back until it is answered.
+                Next::Continue
+            }
+            Err(_) => {
+                turn.machine.close("the server is too busy: try later", turn.tx);
+                Next::Close
+            }
+        }
+    }
+
+    fn command(&mut self, reply: Reply, command: Command<'_>, turn: &mut Turn<'_, '_>) -> Next {
+        let Some(account) = self.account else { return refuse(reply, PlainCode::ClientBug, "log in first", turn) };
+        match command {
+            Command::Noop | Command::Check => self.finish(reply, "done", turn),
+            Command::Id(_) => identify(reply, turn),
+            Command::Namespace => list::namespace(reply, turn),
+            Command::List(arguments) => self.list(account, reply, arguments, turn),
+            Command::Lsub(arguments) => self.lsub(account, reply, arguments, turn),
+            Command::Select(arguments) => self.select(account, reply, arguments, Access::ReadWrite, turn),
+            Command::Examine(arguments) => self.select(account, reply, arguments, Access::ReadOnly, turn),
+            Command::Create(arguments) => self.create(account, reply, arguments, turn),
+            Command::Delete(name) => self.delete(account, reply, name, turn),
+            Command::Rename(arguments) => self.rename(account, reply, arguments, turn),
+            Command::Subscribe(name) => self.subscribe(account, reply, name, mailbox::Subscription::Add, turn),
+            Command::Unsubscribe(name) => self.subscribe(account, reply, name, mailbox::Subscription::Remove, turn),
+            Command::Status(arguments) => self.status(account, reply, arguments, turn),
+            Command::Close => self.close(reply, turn),
+            Command::Unselect => self.unselect(reply, turn),
+            Command::Expunge => self.expunge(reply, None, turn),
+            Command::UidExpunge(uids) => self.expunge(reply, Some(uids), turn),
+            Command::Search(arguments) => self.search(reply, arguments, view::Numbering::Sequence, turn),
+            Command::UidSearch(arguments) => self.search(reply, arguments, view::Numbering::Uid, turn),
+            Command::Fetch(arguments) => self.fetch(reply, arguments, view::Numbering::Sequence, turn),
+            Command::UidFetch(arguments) => self.fetch(reply, arguments, view::Numbering::Uid, turn),
+            Command::Store(arguments) => self.store(reply, arguments, view::Numbering::Sequence, turn),
+            Command::UidStore(arguments) => self.store(reply, arguments, view::Numbering::Uid, turn),
+            Command::Copy(arguments) => {
+                self.copy(account, reply, arguments, view::Numbering::Sequence, change::Transfer::Copy, turn)
+            }
+            Command::UidCopy(arguments) => {
+                self.copy(account, reply, arguments, view::Numbering::Uid, change::Transfer::Copy, turn)
+            }
+            Command::Move(arguments) => {
+                self.copy(account, reply, arguments, view::Numbering::Sequence, change::Transfer::Move, turn)
+            }
+            Command::UidMove(arguments) => {
+                self.copy(account, reply, arguments, view::Numbering::Uid, change::Transfer::Move, turn)
+            }
+            _ => bad(reply, "there is no such command here", turn),
+        }
+    }
+
+    /// Somebody says who they are: a worker of its own computes whether it is so.
+    fn authenticate(&mut self, request: AuthRequest, turn: &mut Turn<'_, '_>) -> Next {
+        let job = verification(Arc::clone(&self.site.store), &request);
+        let Some(job) = job else {
+            return go_on(turn.machine.verdict(request, AuthVerdict::Reject, turn.tx));
+        };
+        match self.site.gatekeepers.run(turn.cx.remote(), job) {
+            Err(_) => go_on(turn.machine.verdict(request, AuthVerdict::Unavailable, turn.tx)),
+            Ok(later) => {
+                self.task = Some(Task::job(later, |session: &mut Self, verified, turn: &mut Turn<'_, '_>| {
+                    let verdict = match verified {
+                        Ok(Some(account)) => {
+                            session.account = Some(account);
+                            AuthVerdict::Accept
+                        }
+                        Ok(None) => AuthVerdict::Reject,
+                        Err(_) => AuthVerdict::Unavailable,
+                    };
+                    tracing::info!(session = session.number, ?verdict, "imap login");
+                    go_on(turn.machine.verdict(request, verdict, turn.tx))
+                }));
+                Next::Continue
+            }
+        }
+    }
+
+    /// What the driver should do while nothing new can be said.
+    fn resting(&self) -> Next {
+        match &self.work {
+            Work::Append(append) => append.resting(),
+            Work::Fetch(fetching) => fetching.resting(),
+            Work::None | Work::Idle(_) => Next::Continue,
+        }
+    }
+}
+
+/// What a worker computes to verify credentials; `None` for credentials that are never good.
+pub(super) fn verification(
+    store: Arc<dyn Store>,
+    request: &AuthRequest,
+) -> Option<impl FnOnce() -> mailstore::Result<Option<AccountId>> + Send + use<>> {
+    let AuthQuestion::Verify(Credentials::Password { authorization, username, password }) = request.question()
+    else {
+        return None;
+    };
+    // Nobody acts for somebody else here.
+    if !authorization.is_empty() && authorization != username {
+        return None;
+    }
+    let username = username.clone();
+    let password = proto_core::Secret::new(password.expose().clone());
+    Some(move || store.verify_password(&username, password.expose()))
+}
+
+impl Handler<ImapServer> for Session {
+    fn cleartext(
+        &mut self,
+        event: Event<'_, Cleartext>,
+        machine: &mut Server<Cleartext>,
+        tx: &mut SendBuffer,
+        _: &mut Context<'_>,
+    ) -> Next {
+        match event {
+            Event::StartTls(request) => Next::StartTls(request),
+            Event::Closed => Next::Close,
+            Event::Command(reply, Command::Noop) => go_on(machine.reply(reply, &ok("done"), tx)),
+            Event::Command(reply, Command::Id(_)) => {
+                go_on(machine.data(&identity(), tx).and_then(|()| machine.reply(reply, &ok("done"), tx)))
+            }
+            Event::Command(reply, _) => {
+                go_on(machine.reply(reply, &Status::new(Condition::Bad, Text::first_line("begin TLS first")), tx))
+            }
+            _ => Next::Continue,
+        }
+    }
+
+    fn secure(
+        &mut self,
+        event: Event<'_, Secure>,
+        machine: &mut Machine,
+        tx: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let turn = &mut Turn { machine, tx, cx };
+        match event {
+            Event::Command(reply, command) => self.command(reply, command, turn),
+            Event::Auth(request) => self.authenticate(request, turn),
+            Event::Append { offer, mailbox, flags, date, size } => {
+                self.begin_append(offer, mailbox, flags, date, size, turn)
+            }
+            Event::AppendChunk(octets) => self.append_chunk(octets, turn),
+            Event::AppendEnd(reply) => self.end_append(reply, turn),
+            Event::AppendAborted => {
+                self.work = Work::None;
+                Next::Continue
+            }
+            Event::Idle(reply) => self.begin_idle(reply, turn),
+            Event::Done => self.end_idle(turn),
+            Event::Closed => Next::Close,
+            _ => Next::Continue,
+        }
+    }
+
+    fn woken(&mut self, machine: MachineMut<'_, ImapServer>, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
+        let MachineMut::Secure(machine) = machine else { return Next::Continue };
+        let turn = &mut Turn { machine, tx, cx };
+        if let Some(task) = &mut self.task {
+            let Some(then) = task.poll() else { return self.resting() };
+            self.task = None;
+            return then(self, turn);
+        }
+        match &mut self.work {
+            Work::Append(_) => self.append_woken(turn),
+            Work::Idle(_) => self.tell_idle(turn),
+            Work::None | Work::Fetch(_) => self.resting(),
+        }
+    }
+
+    fn drained(&mut self, machine: MachineMut<'_, ImapServer>, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
+        let MachineMut::Secure(machine) = machine else { return Next::Continue };
+        let turn = &mut Turn { machine, tx, cx };
+        match &self.work {
+            Work::Fetch(_) => self.write_fetch(turn),
+            _ => self.resting(),
+        }
+    }
+
+    fn closed(&mut self, why: &Closed) {
+        match why {
+            Closed::Failed(error) => tracing::info!(session = self.number, %error, "imap session failed"),
+            _ => tracing::debug!(session = self.number, "imap session over"),
+        }
+    }
+}
+
+/// A machine refuses only what this file should not have asked for: the session is over then.
+fn go_on(result: Result<(), proto_core::Error>) -> Next {
+    match result {
+        Ok(()) => Next::Continue,
+        Err(error) => {
+            tracing::warn!(%error, "an answer could not be given");
+            Next::Close
+        }
+    }
+}
+
+fn ok(text: &str) -> Status<'_> {
+    Status::new(Condition::Ok, Text::first_line(text))
+}
+
+/// Answers OK.
+fn done(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    go_on(turn.machine.reply(reply, &ok(text), turn.tx))
+}
+
+/// Answers OK with a code.
+fn done_with(reply: Reply, code: Code<'_>, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    go_on(turn.machine.reply(reply, &ok(text).with_code(code), turn.tx))
+}
+
+/// Answers BAD.
+fn bad(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    go_on(turn.machine.reply(reply, &Status::new(Condition::Bad, Text::first_line(text)), turn.tx))
+}
+
+/// Answers NO.
+fn refuse(reply: Reply, code: PlainCode, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    go_on(turn.machine.reply(reply, &no(code, text), turn.tx))
+}
+
+fn no(code: PlainCode, text: &str) -> Status<'_> {
+    Status::new(Condition::No, Text::first_line(text)).with_code(Code::Plain(code))
+}
+
+/// Answers NO for what the store would not do.
+fn refuse_for(reply: Reply, error: &mailstore::Error, turn: &mut Turn<'_, '_>) -> Next {
+    refuse(reply, code_of(error), &error.to_string(), turn)
+}
+
+fn code_of(error: &mailstore::Error) -> PlainCode {
+    use mailstore::Error;
+    match error {
+        Error::NotFound(_) => PlainCode::NonExistent,
+        Error::Exists(_) => PlainCode::AlreadyExists,
+        Error::InvalidName(_) | Error::Refused(_) | Error::NoSelect => PlainCode::Cannot,
+        Error::Limit(_) => PlainCode::Limit,
+        Error::Full | Error::Busy => PlainCode::Unavailable,
+        Error::Corrupt(_) => PlainCode::Corruption,
+        error => {
+            tracing::error!(%error, "the store failed");
+            PlainCode::ServerBug
+        }
+    }
+}
+
+/// The same where the mailbox is one that a message should go to (RFC 9051 §6.3.12, §6.4.7).
+fn target_code_of(error: &mailstore::Error) -> PlainCode {
+    match error {
+        mailstore::Error::NotFound(_) => PlainCode::TryCreate,
+        error => code_of(error),
+    }
+}
+
+/// How this session writes mailbox names.
+fn encoding(machine: &Machine) -> NameEncoding {
+    if machine.is_enabled("IMAP4rev2") { NameEncoding::Utf8 } else { NameEncoding::ModifiedUtf7 }
+}
+
+/// The name of a mailbox as text.
+fn name(mailbox: Mailbox<'_>, turn: &Turn<'_, '_>) -> Option<String> {
+    mailbox.decode(encoding(turn.machine)).ok().map(std::borrow::Cow::into_owned)
+}
+
+/// Answers a command whose mailbox name is none.
+fn no_name(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+    refuse(reply, PlainCode::Cannot, "that is no mailbox name", turn)
+}
+
+fn identify(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+    match turn.machine.data(&identity(), turn.tx) {
+        Ok(()) => done(reply, "done", turn),
+        Err(error) => go_on(Err(error)),
+    }
+}
+
+/// What the server says of itself (RFC 2971): nothing that would help an attacker choose.
+fn identity() -> Untagged<'static> {
+    const NAME: IString<'static> = IString::new(b"name");
+    const MAILWIRE: IString<'static> = IString::new(b"Mailwire");
+    const FIELDS: &[IdField<'static>] = &[IdField { name: NAME, value: Some(MAILWIRE) }];
+    Untagged::Id(List::new(FIELDS))
+}

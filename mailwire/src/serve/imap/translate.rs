@@ -1,0 +1,210 @@
+//! From the store's words to the protocol's: flags, dates, envelopes, structures, sections.
+//!
+//! The protocol's types are views. What they look at stands in an arena that lives as long as one response is written.
+
+use std::borrow::Cow;
+
+use bumpalo::Bump;
+use mailstore::mime::{self, SectionText as StoreText};
+use mailstore::{Flags, InternalDate, StoreMode};
+use proto_imap::types::{
+    Address, AddressList, BodyStructure, Content, DateTime, Disposition, Envelope, Extension, Flag, FlagList, IString,
+    List, Multipart, Nested, Parameter, Parameters, Part, Section, SectionText,
+};
+use proto_imap::types::arguments::StoreAction;
+
+/// The flags of a message.
+pub(super) fn flags<'a>(arena: &'a Bump, flags: &'a Flags, recent: Recency) -> FlagList<'a> {
+    let names = flags.names().filter_map(|name| Flag::new(name).ok());
+    let recent = (recent == Recency::Recent).then_some(Flag::Recent);
+    List::new(slice(arena, names.chain(recent)))
+}
+
+/// Whether this session is the first that is told of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recency {
+    Recent,
+    Old,
+}
+
+/// Flags that a client gave. What a client cannot set (`\Recent`, unknown flags of the system) is left out.
+pub(super) fn given_flags(list: FlagList<'_>) -> mailstore::Result<Flags> {
+    let mut flags = Flags::new();
+    for flag in list.iter() {
+        let name = String::from_utf8_lossy(flag.name());
+        let name = if flag.has_backslash() { Cow::Owned(format!("\\{name}")) } else { name };
+        flags.insert(&name)?;
+    }
+    Ok(flags)
+}
+
+pub(super) const fn store_mode(action: StoreAction) -> StoreMode {
+    match action {
+        StoreAction::Replace => StoreMode::Replace,
+        StoreAction::Add => StoreMode::Add,
+        StoreAction::Remove => StoreMode::Remove,
+    }
+}
+
+/// INTERNALDATE; the beginning of 1970 for a time that IMAP cannot write.
+pub(super) fn date_time(date: InternalDate) -> Option<DateTime> {
+    DateTime::from_timestamp(date.seconds, date.offset_minutes).or_else(|| DateTime::from_timestamp(0, 0))
+}
+
+pub(super) fn internal_date(date: DateTime) -> InternalDate {
+    InternalDate { seconds: date.timestamp(), offset_minutes: date.zone() }
+}
+
+/// The time now, in this server's zone: UTC, since only the time itself counts.
+pub(super) fn now() -> InternalDate {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    InternalDate { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), offset_minutes: 0 }
+}
+
+pub(super) fn envelope<'a>(arena: &'a Bump, from: &'a mime::Envelope) -> Envelope<'a> {
+    Envelope {
+        date: text(&from.date),
+        subject: text(&from.subject),
+        from: addresses(arena, &from.from),
+        sender: addresses(arena, &from.sender),
+        reply_to: addresses(arena, &from.reply_to),
+        to: addresses(arena, &from.to),
+        cc: addresses(arena, &from.cc),
+        bcc: addresses(arena, &from.bcc),
+        in_reply_to: text(&from.in_reply_to),
+        message_id: text(&from.message_id),
+    }
+}
+
+fn addresses<'a>(arena: &'a Bump, from: &'a [mime::Address]) -> AddressList<'a> {
+    List::new(slice(
+        arena,
+        from.iter().map(|address| Address {
+            name: text(&address.name),
+            adl: text(&address.adl),
+            mailbox: text(&address.mailbox),
+            host: text(&address.host),
+        }),
+    ))
+}
+
+/// The structure of a message, from its root part.
+pub(super) fn structure<'a>(arena: &'a Bump, part: &'a mime::Part) -> BodyStructure<'a> {
+    let extension = Extension {
+        disposition: part.disposition.as_ref().map(|disposition| Disposition {
+            kind: IString::from(disposition.kind.as_str()),
+            parameters: parameters(arena, &disposition.parameters),
+        }),
+        language: List::new(slice(arena, part.languages.iter().map(|tag| IString::from(tag.as_str())))),
+        location: text(&part.location),
+        further: IString::EMPTY,
+    };
+    if part.is_multipart() {
+        return BodyStructure::Multipart(Multipart {
+            parts: List::new(slice(arena, part.children.iter().map(|child| structure(arena, child)))),
+            subtype: IString::from(part.media_subtype.as_str()),
+            parameters: parameters(arena, &part.parameters),
+            extension,
+        });
+    }
+    let content = match &part.message {
+        Some(message) => Content::Message {
+            envelope: Nested::new(arena.alloc(envelope(arena, &message.envelope))),
+            body: Nested::new(arena.alloc(structure(arena, &message.root))),
+            lines: part.lines,
+        },
+        None if part.media_type == "text" => Content::Text { lines: part.lines },
+        None => Content::Basic,
+    };
+    BodyStructure::Part(Part {
+        media_type: IString::from(part.media_type.as_str()),
+        subtype: IString::from(part.media_subtype.as_str()),
+        parameters: parameters(arena, &part.parameters),
+        id: text(&part.id),
+        description: text(&part.description),
+        encoding: IString::from(part.encoding.as_str()),
+        octets: part.octets(),
+        content,
+        md5: text(&part.md5),
+        extension,
+    })
+}
+
+fn parameters<'a>(arena: &'a Bump, from: &'a [(String, String)]) -> Parameters<'a> {
+    List::new(slice(
+        arena,
+        from.iter().map(|(name, value)| Parameter {
+            name: IString::from(name.as_str()),
+            value: IString::from(value.as_str()),
+        }),
+    ))
+}
+
+/// A section as the store names it: the numbers of the part, and what of it.
+pub(super) fn section(section: Section<'_>) -> (Vec<u32>, StoreText) {
+    let names = |names: List<'_, IString<'_>>| names.iter().map(|name| name.to_str_lossy().into_owned()).collect();
+    let text = match section.text() {
+        SectionText::Header => StoreText::Header,
+        SectionText::HeaderFields(fields) => StoreText::HeaderFields(names(fields)),
+        SectionText::HeaderFieldsNot(fields) => StoreText::HeaderFieldsNot(names(fields)),
+        SectionText::Text => StoreText::Text,
+        SectionText::Mime => StoreText::Mime,
+        _ => StoreText::Whole,
+    };
+    (section.part().collect(), text)
+}
+
+fn text(text: &Option<String>) -> Option<IString<'_>> {
+    text.as_deref().map(IString::from)
+}
+
+fn slice<T>(arena: &Bump, items: impl Iterator<Item = T>) -> &[T] {
+    bumpalo::collections::Vec::from_iter_in(items, arena).into_bump_slice()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_go_both_ways() {
+        let arena = Bump::new();
+        let stored = Flags::parse(["\\Seen", "$Forwarded"]).unwrap();
+        let list = flags(&arena, &stored, Recency::Recent);
+        assert!(list.contains(Flag::Seen) && list.contains(Flag::Recent));
+        assert_eq!(given_flags(list).unwrap(), stored);
+    }
+
+    #[test]
+    fn dates_go_both_ways() {
+        let date = InternalDate { seconds: 837_596_665, offset_minutes: -420 };
+        assert_eq!(internal_date(date_time(date).unwrap()), date);
+        assert!(date_time(InternalDate { seconds: i64::MAX, offset_minutes: 0 }).is_some());
+    }
+
+    #[test]
+    fn a_structure_keeps_its_tree() {
+        let message = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n\
+            Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninside\r\n--b--\r\n";
+        let read = mime::Structure::of(message.as_bytes());
+        let arena = Bump::new();
+        let structure = structure(&arena, &read.root);
+        assert_eq!(structure.parts().iter().count(), 2);
+        let Some(BodyStructure::Part(Part { content: Content::Message { envelope, .. }, .. })) = structure.part(&[2])
+        else {
+            panic!("{structure:?}")
+        };
+        assert_eq!(envelope.view().unwrap().subject.unwrap(), "inner");
+    }
+
+    #[test]
+    fn sections_are_named_the_same() {
+        let named = |spec| section(Section::body(spec).unwrap());
+        assert_eq!(named(""), (vec![], StoreText::Whole));
+        assert_eq!(named("1.2.MIME"), (vec![1, 2], StoreText::Mime));
+        assert_eq!(
+            named("2.HEADER.FIELDS (From \"X-A\")"),
+            (vec![2], StoreText::HeaderFields(vec!["From".into(), "X-A".into()]))
+        );
+    }
+}

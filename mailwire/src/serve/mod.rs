@@ -1,0 +1,234 @@
+//! `mailwire serve`: submission and IMAP over a local store.
+//!
+//! This file puts the pieces together: directory, store, certificate, accounts, listeners, signals. What a session
+//! does is said in [`smtp`] and [`imap`]; neither blocks the loop: whatever touches the store runs on a worker.
+
+mod accounts;
+mod announce;
+mod cert;
+mod committer;
+mod directory;
+mod hub;
+mod imap;
+mod smtp;
+mod spool;
+mod task;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use io_mio::{ImapServer, ListenerTls, Patience, Reactor, ReactorHandle, ReactorLimits, SmtpServer, Workers};
+use mailstore::{ChangeSubscription, SqliteStore, Store};
+use proto_core::Mechanisms;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::cli::ServeArgs;
+use crate::failure::{Failure, Kind};
+use crate::output::Output;
+
+use accounts::Accounts;
+use announce::{Announcement, Service};
+use cert::Identity;
+use committer::Committer;
+use directory::Directory;
+use hub::Hub;
+
+/// How long sessions have to finish when the server goes down.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Threads for the store and for passwords (which cost much computing, so that they get threads of their own).
+const STORE_THREADS: usize = 4;
+const PASSWORD_THREADS: usize = 2;
+
+/// More jobs than sessions can have at a time: each has two at most.
+const STORE_QUEUE: usize = 8192;
+const PASSWORD_QUEUE: usize = 256;
+
+/// The most sessions at a time, and from one address.
+const SESSIONS: usize = 4000;
+const SESSIONS_OF_ONE: usize = 1000;
+
+/// What all sessions share.
+pub(super) struct Site {
+    store: Arc<dyn Store>,
+    workers: Workers,
+    /// For passwords only.
+    gatekeepers: Workers,
+    committer: Committer,
+    hub: Arc<Hub>,
+    accounts: Accounts,
+    /// What the server calls itself.
+    name: String,
+    max_message: u64,
+    /// Whether messages get Return-Path and Received.
+    trace_fields: bool,
+    sessions: AtomicU64,
+    _subscription: ChangeSubscription,
+}
+
+impl Site {
+    fn new(store: Arc<dyn Store>, arguments: &ServeArgs) -> Result<Self, Failure> {
+        let hub = Arc::new(Hub::default());
+        let told = Arc::clone(&hub);
+        let subscription = store.subscribe_changes(Arc::new(move |change| told.changed(change.mailbox)));
+        let committer = Committer::start(Arc::clone(&store)).map_err(|error| {
+            Failure::new(Kind::Unavailable, format!("a thread could not be started: {error}"))
+        })?;
+        Ok(Self {
+            accounts: Accounts::load(&*store)?,
+            workers: Workers::new(STORE_THREADS, STORE_QUEUE)?,
+            gatekeepers: Workers::new(PASSWORD_THREADS, PASSWORD_QUEUE)?,
+            committer,
+            hub,
+            name: accounts::machine_name(),
+            max_message: arguments.max_message,
+            trace_fields: arguments.trace_fields,
+            sessions: AtomicU64::new(1),
+            store,
+            _subscription: subscription,
+        })
+    }
+
+    /// A number for a new session: all that a log says of it.
+    fn number(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn limits(&self) -> proto_core::Limits {
+        let mut limits = proto_core::Limits::default();
+        limits.message = self.max_message;
+        limits
+    }
+}
+
+impl std::fmt::Debug for Site {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Site").field("hub", &self.hub).finish_non_exhaustive()
+    }
+}
+
+/// Serves until it is told to stop by SIGTERM or SIGINT.
+pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), Failure> {
+    let directory = Directory::open(arguments.dir.as_deref())?;
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path())?);
+    let identity = match (&arguments.cert, &arguments.key) {
+        (Some(chain), Some(key)) => cert::given(chain, key)?,
+        _ => cert::self_made(&directory.tls())?,
+    };
+    let made_up = accounts::prepare(&*store, arguments)?;
+    let user = match (&arguments.user, store.accounts()?.into_iter().next()) {
+        (Some(user), _) => user.clone(),
+        (None, account) => account.map(|account| account.name).unwrap_or_default(),
+    };
+    let site = Arc::new(Site::new(store, arguments)?);
+    let mut reactor = Reactor::new(limits())?;
+    let listening = listen(&mut reactor, &site, &identity, arguments)?;
+    stop_on_signals(reactor.handle())?;
+    Announcement { listening: &listening, authority: authority(&identity), made_up: made_up.as_ref(), user: &user }
+        .print(output);
+    drop(made_up);
+    reactor.run()?;
+    Ok(())
+}
+
+fn authority(identity: &Identity) -> Option<&Path> {
+    identity.authority.as_deref()
+}
+
+fn limits() -> ReactorLimits {
+    let mut limits = ReactorLimits::default();
+    limits.connections = SESSIONS;
+    limits.connections_per_address = SESSIONS_OF_ONE;
+    limits
+}
+
+fn listen(
+    reactor: &mut Reactor,
+    site: &Arc<Site>,
+    identity: &Identity,
+    arguments: &ServeArgs,
+) -> Result<Vec<(Service, SocketAddr)>, Failure> {
+    let mut listening = Vec::new();
+    for service in Service::ALL {
+        let wanted = match service {
+            Service::Smtp => arguments.smtp,
+            Service::Smtps => arguments.smtps,
+            Service::Imap => arguments.imap,
+            Service::Imaps => arguments.imaps,
+        };
+        let Some(address) = wanted.0 else { continue };
+        let tls = match service {
+            Service::Smtp | Service::Imap => ListenerTls::StartTls(identity.tls.clone()),
+            Service::Smtps | Service::Imaps => ListenerTls::Implicit(identity.tls.clone()),
+        };
+        let site = Arc::clone(site);
+        let bound = match service {
+            Service::Smtp | Service::Smtps => {
+                let config = smtp::config(&site);
+                let make = move |_: &io_mio::Peer| smtp::Session::new(Arc::clone(&site));
+                reactor.listen::<SmtpServer, _>(address, tls, config, Patience::default(), make)
+            }
+            Service::Imap | Service::Imaps => {
+                let config = imap::config(&site);
+                let make = move |_: &io_mio::Peer| imap::Session::new(Arc::clone(&site));
+                reactor.listen::<ImapServer, _>(address, tls, config, Patience::default(), make)
+            }
+        };
+        listening.push((service, bound.map_err(|error| not_bound(service, address, &error))?));
+    }
+    if listening.is_empty() {
+        return Err(Failure::new(Kind::Usage, "nothing to listen on: every service is off"));
+    }
+    Ok(listening)
+}
+
+fn not_bound(service: Service, address: SocketAddr, error: &io_mio::Error) -> Failure {
+    let name = service.name();
+    let kind = match error {
+        io_mio::Error::Io { source, .. } => source.kind(),
+        _ => std::io::ErrorKind::Other,
+    };
+    let (why, advice) = match kind {
+        std::io::ErrorKind::AddrInUse => (
+            "another program has that port".to_owned(),
+            format!("--{name} {}:0 for any free port, or --{name} off", address.ip()),
+        ),
+        std::io::ErrorKind::PermissionDenied => (
+            "ports below 1024 need a privilege".to_owned(),
+            format!("--{name} {}:{}", address.ip(), u32::from(address.port()) + 1000),
+        ),
+        std::io::ErrorKind::AddrNotAvailable => {
+            ("this machine has no such address".to_owned(), format!("--{name} 127.0.0.1:{}", address.port()))
+        }
+        _ => (error.to_string(), format!("another address with --{name} ADDR")),
+    };
+    Failure::new(Kind::Unavailable, format!("{name} cannot listen on {address}: {why}")).advise(advice)
+}
+
+/// The ways to log in that this server can verify.
+fn mechanisms() -> Mechanisms {
+    Mechanisms::NONE.with(proto_core::Mechanism::Plain).with(proto_core::Mechanism::Login)
+}
+
+/// The first signal lets sessions finish, the second ends the process at once.
+fn stop_on_signals(handle: ReactorHandle) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| {
+        Failure::new(Kind::Unavailable, format!("signals cannot be waited for: {error}"))
+    };
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
+    let wait = move || {
+        let mut signals = signals.forever();
+        if signals.next().is_some() {
+            tracing::info!("stopping");
+            handle.shut_down(GRACE);
+        }
+        if let Some(signal) = signals.next() {
+            signal_hook::low_level::exit(128 + signal);
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(failed)?;
+    Ok(())
+}

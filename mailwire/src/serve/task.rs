@@ -1,0 +1,67 @@
+//! What a session waits for: a result that another thread makes, and what to do with it.
+//!
+//! A handler runs on the loop and must not block, so whatever touches the store goes to a worker; what follows is a
+//! closure, kept here until the session is woken. This file knows neither protocol.
+
+use std::fmt;
+
+use io_mio::{Context, Later, Next};
+use proto_core::SendBuffer;
+
+use super::committer::{Outcome, Promise};
+
+/// What a handler has in hand while it is called.
+pub(super) struct Turn<'t, 'c, M> {
+    pub(super) machine: &'t mut M,
+    pub(super) tx: &'t mut SendBuffer,
+    pub(super) cx: &'t mut Context<'c>,
+}
+
+/// What to do with a result that is there.
+pub(super) type Then<H, M> = Box<dyn FnOnce(&mut H, &mut Turn<'_, '_, M>) -> Next + Send>;
+
+/// A result that will come, and what to do with it.
+pub(super) struct Task<H, M>(Box<dyn FnMut() -> Option<Then<H, M>> + Send>);
+
+impl<H: 'static, M: 'static> Task<H, M> {
+    /// Waits for a worker.
+    pub(super) fn job<T: Send + 'static>(
+        mut later: Later<T>,
+        then: impl FnOnce(&mut H, T, &mut Turn<'_, '_, M>) -> Next + Send + 'static,
+    ) -> Self {
+        let mut then = Some(then);
+        Self(Box::new(move || {
+            let result = later.take()?;
+            let then = then.take()?;
+            Some(Box::new(move |handler, turn| match result {
+                Ok(result) => then(handler, result, turn),
+                // The job panicked: nobody knows how far it came, and the session ends here.
+                Err(_) => Next::Close,
+            }))
+        }))
+    }
+
+    /// Waits for the committer.
+    pub(super) fn commit(
+        promise: Promise,
+        then: impl FnOnce(&mut H, Outcome, &mut Turn<'_, '_, M>) -> Next + Send + 'static,
+    ) -> Self {
+        let mut then = Some(then);
+        Self(Box::new(move || {
+            let outcome = promise.take()?;
+            let then = then.take()?;
+            Some(Box::new(move |handler, turn| then(handler, outcome, turn)))
+        }))
+    }
+
+    /// What to do now, if the result is there.
+    pub(super) fn poll(&mut self) -> Option<Then<H, M>> {
+        (self.0)()
+    }
+}
+
+impl<H, M> fmt::Debug for Task<H, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Task")
+    }
+}
