@@ -1,7 +1,8 @@
 //! Appending: group commit of what many threads bring at the same time.
 //!
-//! A thread puts its messages in the queue and then waits for the writer. Whoever gets it commits everything that is
-//! queued by then, so that those who waited find their work done. Large bodies are synced before, outside the lock.
+//! A thread puts its messages in the queue. If nobody leads it becomes the leader and commits everything that is queued
+//! by then; if somebody does it waits, and finds its work done or leads the next commit. So the disk is synced once for
+//! all that came during the sync before. Large bodies are synced earlier, by the thread that brings them.
 
 use super::{Aftermath, MailboxRow, SqliteStore, lock, transact};
 use crate::content::{Sealed, sync_directory};
@@ -12,14 +13,52 @@ use crate::types::{Appended, ContentId, Delivery, InternalDate, MailboxId, Targe
 use rusqlite::Connection;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// What one call appends.
 type Work = Vec<(Sealed, Vec<Target>)>;
 type Outcome = Result<Vec<Result<Vec<Appended>>>>;
 
 #[derive(Default)]
-pub(super) struct Queue(Mutex<Vec<Arc<Job>>>);
+pub(super) struct Queue {
+    state: Mutex<QueueState>,
+    committed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    jobs: Vec<Arc<Job>>,
+    led: bool,
+}
+
+/// Ends the lead when it goes, be it by a panic.
+struct Lead<'a>(&'a Queue);
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.state).led = false;
+        self.0.committed.notify_all();
+    }
+}
+
+impl Queue {
+    /// The lead, or none once `job` is done by another.
+    fn enter(&self, job: &Arc<Job>) -> Option<Lead<'_>> {
+        let mut state = lock(&self.state);
+        state.jobs.push(Arc::clone(job));
+        loop {
+            // Done, or (without a leader) lost to a panic of the one who led.
+            if job.is_done() || (!state.led && !job.is_waiting()) {
+                return None;
+            }
+            if !state.led {
+                state.led = true;
+                return Some(Lead(self));
+            }
+            state = self.committed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
 
 struct Job {
     state: Mutex<JobState>,
@@ -41,14 +80,14 @@ impl SqliteStore {
             sync_directory(&self.messages)?;
         }
         let job = Arc::new(Job { state: Mutex::new(JobState::Waiting(work)) });
-        lock(&self.queue.0).push(Arc::clone(&job));
         let mut aftermath = Aftermath::default();
-        {
+        if let Some(lead) = self.queue.enter(&job) {
             let mut writer = lock(&self.writer);
-            if matches!(*lock(&job.state), JobState::Waiting(_)) {
-                let jobs = std::mem::take(&mut *lock(&self.queue.0));
-                commit_jobs(&mut writer, &mut aftermath, &jobs);
-            }
+            // What came while the writer was busy goes along.
+            let jobs = std::mem::take(&mut lock(&self.queue.state).jobs);
+            commit_jobs(&mut writer, &mut aftermath, &jobs);
+            drop(writer);
+            drop(lead);
         }
         self.conclude(aftermath);
         match std::mem::replace(&mut *lock(&job.state), JobState::Taken) {
@@ -91,6 +130,14 @@ fn commit_jobs(writer: &mut Connection, aftermath: &mut Aftermath, jobs: &[Arc<J
 }
 
 impl Job {
+    fn is_done(&self) -> bool {
+        matches!(*lock(&self.state), JobState::Done(_))
+    }
+
+    fn is_waiting(&self) -> bool {
+        matches!(*lock(&self.state), JobState::Waiting(_))
+    }
+
     fn take_work(&self) -> Work {
         match std::mem::replace(&mut *lock(&self.state), JobState::Taken) {
             JobState::Waiting(work) => work,
