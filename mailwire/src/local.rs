@@ -6,9 +6,9 @@ use crate::failure::Failure;
 use crate::imap::Folder;
 use crate::url::Url;
 
-/// What tells a remote account apart.
+/// What tells a remote account apart: user and host. By which port and TLS mode it is reached makes no difference.
 pub(crate) fn key(url: &Url) -> String {
-    format!("{}://{}@{}", url.scheme(), url.user.as_deref().unwrap_or_default(), url.authority())
+    format!("imap:{}@{}", url.user.as_deref().unwrap_or_default(), url.host)
 }
 
 /// The local account that holds what comes from there. Nobody can log in to it: its password is known to nobody.
@@ -74,5 +74,6 @@ mod tests {
     fn two_users_of_a_server_have_two_keys() {
         let url = |text: &str| text.parse::<Url>().unwrap();
         assert_ne!(key(&url("imaps://a@h")), key(&url("imaps://b@h")));
+        assert_eq!(key(&url("imaps://a@h")), key(&url("imap://a@h:1143")));
     }
 }

@@ -1,0 +1,585 @@
+"""`mailwire serve` and the clients that people use: curl, swaks, msmtp, mbsync, Python's imaplib and smtplib.
+
+Byte for byte: what is sent is what is read back.
+"""
+
+import base64
+import glob
+import imaplib
+import os
+import signal
+import smtplib
+import socket
+import ssl
+import stat
+import subprocess
+import time
+
+from harness import check
+from servers import Served
+
+
+def messages():
+    """Messages that something often goes wrong with, with CRLF line ends."""
+    head = b"From: a@example.test\r\nTo: b@example.test\r\nSubject: %s\r\n"
+    attachment = base64.encodebytes(bytes(range(256)) * 9000).replace(b"\n", b"\r\n")
+    return {
+        "plain": head % b"plain" + b"\r\nhello\r\n",
+        "dots": head % b"dots" + b"\r\n.\r\n..\r\n.two\r\nend.\r\n.\r\n",
+        "empty": head % b"empty" + b"\r\n",
+        "long": head % b"long" + b"\r\n" + b"x" * 998 + b"\r\n",
+        "eight": head % b"eight" + b"Content-Type: text/plain; charset=utf-8\r\n\r\nGr\xc3\xbc\xc3\x9fe \xff\r\n",
+        "spaces": head % b"spaces" + b"\r\n \t trailing \t \r\n\r\n\r\n",
+        "large": head % b"large" + b"\r\n" + attachment,
+    }
+
+
+class Cases:
+    """The cases, over one server."""
+
+    def __init__(self, bench, program):
+        self.bench, self.program = bench, program
+        self.served = Served(bench, program)
+        self.messages = messages()
+        other = Served(bench, program)
+        self.wrong_ca = other.ca
+        other.stop()
+
+    def all(self):
+        case = self.bench.case
+        for name, body in [
+            ("serve.curl_sends_by_starttls_and_reads_by_implicit_tls", self.curl_both_ways),
+            ("serve.curl_every_message_comes_back_byte_for_byte", self.curl_byte_for_byte),
+            ("serve.curl_appends_searches_and_reads_a_section", self.curl_append),
+            ("serve.curl_refuses_the_wrong_ca", self.curl_wrong_ca),
+            ("serve.swaks_plain_login_pipelined_and_implicit_tls", self.swaks),
+            ("serve.msmtp_starttls_and_implicit_tls", self.msmtp),
+            ("serve.msmtp_refuses_the_wrong_ca", self.msmtp_wrong_ca),
+            ("serve.mbsync_pulls_and_pushes_byte_for_byte", self.mbsync),
+            ("serve.imaplib_whole_session_by_starttls", lambda: self.imaplib_session(self.imap_starttls())),
+            ("serve.imaplib_whole_session_by_implicit_tls", lambda: self.imaplib_session(self.imap_implicit())),
+            ("serve.imaplib_refuses_the_wrong_ca", self.imaplib_wrong_ca),
+            ("serve.imaplib_idle_sees_a_delivery_at_once", self.idle),
+            ("serve.smtplib_both_ways_and_per_recipient", self.smtplib_session),
+            ("row5.auth_is_neither_offered_nor_taken_before_tls", self.auth_before_tls),
+            ("row5.ehlo_must_be_said_again_after_tls", self.ehlo_again),
+            ("row5.old_tls_is_refused", self.old_tls),
+            ("row5.keys_are_private_and_the_certificate_names_localhost", self.keys),
+            ("row5.octets_behind_starttls_never_count", self.injection),
+            ("row1.login_before_tls_is_refused_as_privacy_required", self.login_before_tls),
+            ("serve.bad_input_costs_only_itself_in_smtp", self.bad_smtp),
+            ("serve.bad_input_costs_only_itself_in_imap", self.bad_imap),
+            ("serve.unfinished_literals_and_early_talkers_hurt_nobody", self.rude),
+            ("serve.acknowledged_mail_survives_kill_9", self.kill),
+            ("serve.sigterm_drains_and_everything_is_there_again", self.restart),
+            ("serve.user_takes_its_password_from_a_command", self.own_user),
+            ("serve.many_messages_pipelined_and_one_fetch", self.many),
+            ("serve.a_large_message_does_not_grow_the_server", self.large),
+        ]:
+            case(name, body, seconds=120)
+
+    # -- tools ---------------------------------------------------------------------------------------------------
+
+    def context(self, ca=None):
+        return ssl.create_default_context(cafile=ca or self.served.ca)
+
+    def imap_starttls(self):
+        client = imaplib.IMAP4("localhost", self.served.ports["imap"])
+        client.starttls(self.context())
+        client.login(self.served.user, self.served.password)
+        return client
+
+    def imap_implicit(self):
+        client = imaplib.IMAP4_SSL("localhost", self.served.ports["imaps"], ssl_context=self.context())
+        client.login(self.served.user, self.served.password)
+        return client
+
+    def smtp(self):
+        client = smtplib.SMTP("localhost", self.served.ports["smtp"], timeout=20)
+        client.starttls(context=self.context())
+        client.login(self.served.user, self.served.password)
+        return client
+
+    def curl(self, *arguments, ca=None):
+        served = self.served
+        return self.bench.run(["curl", "-sS", "--cacert", ca or served.ca, "-u", f"{served.user}:{served.password}", *arguments])
+
+    def curl_send(self, path, url, *more, ca=None):
+        return self.curl(
+            "--mail-from", "sender@example.test", "--mail-rcpt", self.served.address, "-T", path, *more, url, ca=ca
+        )
+
+    def url(self, service, path=""):
+        scheme = {"smtp": "smtp", "smtps": "smtps", "imap": "imap", "imaps": "imaps"}[service]
+        return f"{scheme}://localhost:{self.served.ports[service]}/{path}"
+
+    def emptied(self):
+        """A session whose INBOX is empty."""
+        client = self.imap_implicit()
+        client.select()
+        client.store("1:*", "+FLAGS.SILENT", "(\\Deleted)") if client.search(None, "ALL")[1][0] else None
+        client.expunge()
+        return client
+
+    def plain(self, service, lines, wait=3):
+        """Sends raw octets in cleartext and returns all that comes back within `wait` seconds or until it closes."""
+        with socket.create_connection(("127.0.0.1", self.served.ports[service]), timeout=wait) as connection:
+            received = connection.recv(4096)
+            for line in lines:
+                connection.sendall(line)
+                time.sleep(0.15)
+                connection.settimeout(0.3)
+                try:
+                    while True:
+                        part = connection.recv(65536)
+                        if not part:
+                            return received
+                        received += part
+                except TimeoutError:
+                    pass
+            return received
+
+    def alive(self):
+        client = self.imap_implicit()
+        check(client.noop()[0] == "OK", "the server answers no more")
+        client.logout()
+        check(self.smtp().quit()[0] == 221, "submission answers no more")
+
+    # -- cases ---------------------------------------------------------------------------------------------------
+
+    def curl_both_ways(self):
+        self.emptied().logout()
+        path = self.bench.file("m.eml", self.messages["plain"])
+        self.curl_send(path, self.url("smtp", "c"), "--ssl-reqd").expect(0)
+        self.curl_send(path, self.url("smtps", "c")).expect(0)
+        for service, more in (("imaps", []), ("imap", ["--ssl-reqd"])):
+            for index in (1, 2):
+                got = self.curl(*more, self.url(service, f"INBOX;MAILINDEX={index}")).expect(0)
+                check(got.out == self.messages["plain"], f"message {index} came back changed over {service}")
+
+    def curl_byte_for_byte(self):
+        self.emptied().logout()
+        for index, (name, message) in enumerate(self.messages.items(), 1):
+            self.curl_send(self.bench.file(name, message), self.url("smtps", "c")).expect(0)
+            got = self.curl(self.url("imaps", f"INBOX;MAILINDEX={index}")).expect(0)
+            check(got.out == message, f"{name} came back changed: {len(got.out)} of {len(message)} octets")
+
+    def curl_append(self):
+        self.emptied().logout()
+        path = self.bench.file("m.eml", self.messages["dots"])
+        self.curl(self.url("imaps", "INBOX"), "-T", path).expect(0)
+        found = self.curl(self.url("imaps", "INBOX?SUBJECT%20dots")).expect(0)
+        check(found.out.startswith(b"* SEARCH 1"), f"SEARCH said {found.out!r}")
+        text = self.curl(self.url("imaps", "INBOX;MAILINDEX=1;SECTION=TEXT")).expect(0)
+        check(text.out == self.messages["dots"].split(b"\r\n\r\n", 1)[1], "the section is another one")
+
+    def curl_wrong_ca(self):
+        path = self.bench.file("m.eml", self.messages["plain"])
+        self.curl_send(path, self.url("smtps", "c"), ca=self.wrong_ca).expect(60)
+        self.curl_send(path, self.url("smtp", "c"), "--ssl-reqd", ca=self.wrong_ca).expect(60)
+        self.curl(self.url("imaps"), ca=self.wrong_ca).expect(60)
+        self.curl("--ssl-reqd", self.url("imap"), ca=self.wrong_ca).expect(60)
+
+    def swaks(self):
+        served = self.served
+        common = ["swaks", "-4", "--from", "s@example.test", "--to", served.address, "-au", served.user, "-ap", served.password,
+                  "--tls-verify", "--tls-ca-path", served.ca]
+        starttls = ["--server", f"localhost:{served.ports['smtp']}", "-tls"]
+        implicit = ["--server", f"localhost:{served.ports['smtps']}", "-tlsc"]
+        for more in (starttls + ["--auth", "PLAIN"], starttls + ["--auth", "LOGIN"], implicit + ["--auth", "PLAIN", "--pipeline"]):
+            self.bench.run(common + more).expect(0)
+        wrong = [word if word != served.password else "wrong" for word in common]
+        self.bench.run(wrong + starttls + ["--auth", "PLAIN"]).expect(28)
+
+    def msmtp_command(self, port, starttls, ca):
+        served = self.served
+        return ["msmtp", "-C", "/dev/null", "--host=localhost", f"--port={port}", "--tls=on", f"--tls-starttls={starttls}",
+                f"--tls-trust-file={ca}", "--auth=plain", f"--user={served.user}", f"--passwordeval=echo {served.password}",
+                "--from=s@example.test", served.address]
+
+    def msmtp(self):
+        for port, starttls in ((self.served.ports["smtp"], "on"), (self.served.ports["smtps"], "off")):
+            self.bench.run(self.msmtp_command(port, starttls, self.served.ca), stdin=b"Subject: x\n\nhi\n").expect(0)
+
+    def msmtp_wrong_ca(self):
+        for port, starttls in ((self.served.ports["smtp"], "on"), (self.served.ports["smtps"], "off")):
+            done = self.bench.run(self.msmtp_command(port, starttls, self.wrong_ca), stdin=b"Subject: x\n\nhi\n")
+            check(done.status not in (0, None), "msmtp took a certificate of a stranger")
+
+    def mbsync(self):
+        client = self.emptied()
+        for message in self.messages.values():
+            client.append("INBOX", None, None, message)
+        client.logout()
+        for service, kind in (("imaps", "IMAPS"), ("imap", "STARTTLS")):
+            folder = self.bench.folder("maildir")
+            configuration = f"""
+IMAPAccount a
+Host localhost
+Port {self.served.ports[service]}
+User {self.served.user}
+Pass {self.served.password}
+SSLType {kind}
+CertificateFile {self.served.ca}
+
+IMAPStore far
+Account a
+
+MaildirStore near
+Path {folder}/
+Inbox {folder}/INBOX
+SubFolders Verbatim
+
+Channel c
+Far :far:
+Near :near:
+Patterns *
+Create Near
+Sync All
+SyncState *
+"""
+            path = self.bench.file("mbsyncrc", configuration)
+            self.bench.run(["mbsync", "-c", path, "-a"]).expect(0)
+            names = glob.glob(f"{folder}/INBOX/cur/*") + glob.glob(f"{folder}/INBOX/new/*")
+            got = sorted(self.unix(open(name, "rb").read()) for name in names)
+            sent = sorted(self.unix(message) for message in self.messages.values())
+            check(all(message in got for message in sent), f"{len(got)} messages, not each as it was sent, over {service}")
+            pushed = b"Subject: pushed by " + service.encode() + b"\n\nhi\n"
+            with open(f"{folder}/INBOX/new/1.1.here", "wb") as file:
+                file.write(pushed)
+            self.bench.run(["mbsync", "-c", path, "-a"]).expect(0)
+            check(f"pushed by {service}".encode() in self.subjects(), "the pushed message is not there")
+
+    @staticmethod
+    def unix(message):
+        """A message as a file of this system has it; mbsync adds a field of its own."""
+        lines = message.replace(b"\r\n", b"\n").split(b"\n")
+        return b"\n".join(line for line in lines if not line.startswith(b"X-TUID:"))
+
+    def subjects(self):
+        client = self.imap_implicit()
+        client.select(readonly=True)
+        got = client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
+        client.logout()
+        return b"".join(part[1] for part in got if isinstance(part, tuple))
+
+    def imaplib_session(self, client):
+        self.emptied().logout()
+        for name in ("w", "w/deep er", "other"):
+            client.delete(f'"{name}"')
+        check(client.create('"w/deep er"')[0] == "OK", "CREATE")
+        names = b"\n".join(client.list()[1])
+        check(b'"w/deep er"' in names and b"\\Sent" in names, f"LIST: {names!r}")
+        message = self.messages["eight"]
+        check(b"APPENDUID" in client.append('"w/deep er"', "(\\Flagged)", '" 5-Nov-2026 10:00:00 +0100"', message)[1][0], "APPEND")
+        client.append('"w/deep er"', None, None, self.messages["dots"])
+        check(client.select('"w/deep er"')[1] == [b"2"], "SELECT")
+        check(client.search(None, "FLAGGED")[1] == [b"1"], "SEARCH FLAGGED")
+        check(client.search(None, "SUBJECT", '"dots"', "BODY", '"two"')[1] == [b"2"], "SEARCH SUBJECT BODY")
+        check(client.uid("SEARCH", None, "SINCE 1-Nov-2026 NOT DELETED")[1][0].split() != [], "UID SEARCH")
+        data = client.fetch("1", "(UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY.PEEK[])")[1]
+        head, body = data[0][0], data[0][1]
+        check(body == message, "the message came back changed")
+        check(b'"05-Nov-2026 10:00:00 +0100"' in head or b'" 5-Nov-2026 10:00:00 +0100"' in head + data[1], f"INTERNALDATE: {head!r}")
+        everything = head + data[-1] if isinstance(data[-1], bytes) else head
+        check(str(len(message)).encode() in everything, "RFC822.SIZE")
+        check(client.fetch("1", "(BODY.PEEK[]<5.7>)")[1][0][1] == message[5:12], "partial fetch")
+        check(client.fetch("1", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1][0][1] == b"Subject: eight\r\n\r\n", "header fields")
+        check(b"\\Answered" in client.store("1", "+FLAGS", "(\\Answered kw)")[1][0], "STORE")
+        check(client.copy("1:2", "INBOX")[0] == "OK", "COPY")
+        client.store("1", "+FLAGS.SILENT", "(\\Deleted)")
+        check(client.expunge()[1] == [b"1"], "EXPUNGE")
+        check(client.rename('"w/deep er"', "other")[0] == "OK", "RENAME")
+        check(b"MESSAGES 1" in client.status("other", "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN)")[1][0], "STATUS")
+        client.close()
+        check(client.delete("other")[0] == "OK", "DELETE")
+        client.select()
+        check(client.fetch("1", "(BODY[])")[1][0][1] == message, "the copy came back changed")
+        client.logout()
+
+    def imaplib_wrong_ca(self):
+        context = self.context(self.wrong_ca)
+        for connect in (
+            lambda: imaplib.IMAP4_SSL("localhost", self.served.ports["imaps"], ssl_context=context),
+            lambda: imaplib.IMAP4("localhost", self.served.ports["imap"]).starttls(context),
+        ):
+            try:
+                connect()
+            except ssl.SSLCertVerificationError:
+                continue
+            check(False, "a certificate of a stranger was taken")
+
+    def idle(self):
+        client = self.emptied()
+        client.select()
+        client.send(b"i1 IDLE\r\n")
+        check(client.readline().startswith(b"+"), "IDLE was refused")
+        sender = self.smtp()
+        began = time.monotonic()
+        sender.sendmail("a@example.test", [self.served.address], "Subject: idle\r\n\r\nhi\r\n")
+        sender.quit()
+        client.sock.settimeout(5)
+        line = client.readline()
+        while b"EXISTS" not in line:
+            line = client.readline()
+        check(time.monotonic() - began < 3, "the news came late")
+        client.send(b"DONE\r\n")
+        while not client.readline().startswith(b"i1 OK"):
+            pass
+        client.logout()
+
+    def smtplib_session(self):
+        client = self.smtp()
+        check(client.has_extn("pipelining") and client.has_extn("8bitmime"), "extensions are missing")
+        refused = client.sendmail("a@example.test", [self.served.address, "nobody@localhost"], self.messages["dots"])
+        check(list(refused) == ["nobody@localhost"] and refused["nobody@localhost"][0] == 550, f"refused: {refused}")
+        check(client.vrfy("x")[0] in (252, 502, 550), "VRFY")
+        check(client.rset()[0] == 250 and client.noop()[0] == 250, "RSET, NOOP")
+        client.quit()
+        with smtplib.SMTP_SSL("localhost", self.served.ports["smtps"], context=self.context(), timeout=20) as client:
+            try:
+                client.sendmail("a@example.test", [self.served.address], "x")
+                check(False, "mail was taken without authentication")
+            except smtplib.SMTPSenderRefused as error:
+                check(error.smtp_code == 530, f"{error.smtp_code} and not 530")
+            client.login(self.served.user, self.served.password)
+            client.sendmail("a@example.test", [self.served.address], self.messages["large"])
+        try:
+            with smtplib.SMTP("localhost", self.served.ports["smtp"]) as client:
+                client.starttls(context=self.context(self.wrong_ca))
+            check(False, "a certificate of a stranger was taken")
+        except ssl.SSLCertVerificationError:
+            pass
+
+    def auth_before_tls(self):
+        secret = base64.b64encode(b"\0u\0p")
+        said = self.plain("smtp", [b"EHLO c.example\r\n", b"AUTH PLAIN " + secret + b"\r\n", b"AUTH LOGIN\r\n", b"QUIT\r\n"])
+        check(b"STARTTLS" in said and b"AUTH " not in said.split(b"HELP")[0], f"offered in cleartext: {said!r}")
+        refusals = said.count(b"538 5.7.11") + said.count(b"530 5.7.0")
+        check(refusals == 2 and b"334" not in said, f"not refused: {said!r}")
+
+    def ehlo_again(self):
+        with socket.create_connection(("127.0.0.1", self.served.ports["smtp"]), timeout=5) as raw:
+            raw.recv(1000)
+            raw.sendall(b"EHLO c.example\r\n")
+            time.sleep(0.2)
+            raw.recv(4000)
+            raw.sendall(b"STARTTLS\r\n")
+            check(raw.recv(1000).startswith(b"220"), "STARTTLS was refused")
+            with self.context().wrap_socket(raw, server_hostname="localhost") as secured:
+                secured.sendall(b"MAIL FROM:<a@b.example>\r\n")
+                check(secured.recv(1000)[:3] in (b"503", b"530"), "MAIL was taken without a new EHLO")
+                secured.sendall(b"EHLO c.example\r\n")
+                said = secured.recv(4000)
+                check(b"AUTH PLAIN" in said and b"STARTTLS" not in said, f"after TLS: {said!r}")
+
+    def old_tls(self):
+        for service in ("smtps", "imaps"):
+            done = self.bench.run(
+                ["openssl", "s_client", "-connect", f"127.0.0.1:{self.served.ports[service]}", "-tls1_1",
+                 "-cipher", "ALL:@SECLEVEL=0"])
+            check(done.status != 0, f"TLS 1.1 was taken on {service}")
+            for version in ("-tls1_2", "-tls1_3"):
+                self.bench.run(["openssl", "s_client", "-connect", f"127.0.0.1:{self.served.ports[service]}", version,
+                                "-verify_return_error", "-CAfile", self.served.ca]).expect(0)
+
+    def keys(self):
+        found = [os.path.join(root, name) for root, _, names in os.walk(self.served.folder) for name in names if "key" in name]
+        check(len(found) >= 2, "there are no keys")
+        for path in found:
+            check(stat.S_IMODE(os.stat(path).st_mode) == 0o600, f"{path} can be read by others")
+        certificate = ssl.get_server_certificate(("127.0.0.1", self.served.ports["imaps"]))
+        text = self.bench.run(["openssl", "x509", "-noout", "-ext", "subjectAltName"], stdin=certificate.encode())
+        check("DNS:localhost" in text.text, f"names: {text.text}")
+
+    def injection(self):
+        said = self.plain("smtp", [b"EHLO c.example\r\n", b"STARTTLS\r\nRSET\r\nNOOP\r\n"])
+        check(said.count(b"250 2.") == 0, f"a command behind STARTTLS was answered: {said!r}")
+        said = self.plain("imap", [b"a STARTTLS\r\nb CAPABILITY\r\nc LOGOUT\r\n"])
+        check(b"b OK" not in said and b"c OK" not in said, f"a command behind STARTTLS was answered: {said!r}")
+
+    def login_before_tls(self):
+        said = self.plain("imap", [b"a CAPABILITY\r\n", b"b LOGIN u {1+}\r\np\r\n", b"c LOGIN u {1}\r\n", b"d AUTHENTICATE PLAIN\r\n", b"e NOOP\r\n"])
+        check(b"LOGINDISABLED" in said and b"AUTH=" not in said, f"offered in cleartext: {said!r}")
+        check(said.count(b"[PRIVACYREQUIRED]") == 3, f"not refused: {said!r}")
+        check(b"\n+ " not in said and b"e OK" in said, f"a password was asked for: {said!r}")
+
+    def bad_smtp(self):
+        client = self.smtp()
+        sock = client.sock
+
+        def ask(octets):
+            sock.sendall(octets)
+            return client.getreply()[0]
+
+        check(ask(b"FROB x\r\n") == 500, "unknown command")
+        check(ask(b"MAIL FROM:<a@\xff\xfe>\r\n") in (500, 501, 553, 555), "octets that are not UTF-8")
+        check(ask(b"RCPT TO:<a@b.example>\r\n") == 503, "RCPT before MAIL")
+        check(ask(b"DATA\r\n") == 503, "DATA before MAIL")
+        check(ask(b"MAIL FROM:<a@b\0.example>\r\n") in (500, 501), "NUL")
+        check(ask(b"MAIL FROM:<" + b"a" * 100000 + b"@b.example>\r\n") in (500, 501), "a line of 100,000 octets")
+        check(ask(b"MAIL FROM:<a@b.example> SIZE=99999999999\r\n") == 552, "a declared size above the limit")
+        check(ask(b"MAIL FROM:<a@b.example>\r\n") == 250, "the session goes on")
+        check(ask(b"RCPT TO:<%s>\r\n" % self.served.address.encode()) == 250, "RCPT")
+        check(ask(b"DATA\r\n") == 354, "DATA")
+        check(ask(b"x\n.\nMAIL FROM:<evil@b.example>\r\n.\r\n") in (500, 550, 554), "a bare LF in a message")
+        check(ask(b"NOOP\r\n") == 250, "exactly one reply to the message")
+        client.quit()
+        self.alive()
+
+    def bad_imap(self):
+        client = self.imap_implicit()
+
+        def ask(octets, tag):
+            client.send(octets)
+            line = client.readline()
+            while not line.startswith((tag, b"* BAD", b"* BYE")):
+                line = client.readline()
+            return line
+
+        check(ask(b"x1 FROB\r\n", b"x1").startswith(b"x1 BAD"), "unknown command")
+        check(ask(b"x2 FETCH 1 FLAGS\r\n", b"x2").startswith(b"x2 BAD"), "FETCH before SELECT")
+        check(ask(b"x3 SELECT\r\n", b"x3").startswith(b"x3 BAD"), "SELECT of nothing")
+        check(ask(b"x4 SELECT \"a\0b\"\r\n", b"x4").startswith((b"x4 BAD", b"* BAD")), "NUL")
+        check(not ask(b"x5 SELECT \"\xff\xfe\"\r\n", b"x5").startswith(b"x5 OK"), "octets that are not UTF-8")
+        check(not ask(b"x6 SELECT {99999999}\r\n", b"x6").startswith(b"+"), "a literal of 100 MB for a name")
+        check(ask(b"x7 NOOP\r\n", b"x7").startswith(b"x7 OK"), "the session goes on")
+        check(not ask(b"x8 APPEND INBOX {9999999999999}\r\n", b"x8").startswith(b"+"), "a literal of 10 TB")
+        check(ask(b"x9 NOOP\r\n", b"x9").startswith(b"x9 OK"), "the session goes on after a refused literal")
+        client.logout()
+        client = self.imap_implicit()
+        client.send(b"y1 SELECT " + b"a" * 200_000 + b"\r\n")
+        line = client.readline()
+        check(b"BAD" in line or b"BYE" in line, f"a line of 200,000 octets: {line!r}")
+        self.alive()
+
+    def rude(self):
+        client = self.imap_implicit()
+        client.send(b"z1 APPEND INBOX {100}\r\n")
+        client.readline()
+        client.send(b"half of it")
+        client.sock.close()
+        before = self.count()
+        with socket.create_connection(("127.0.0.1", self.served.ports["smtp"]), timeout=5) as early:
+            early.sendall(b"EHLO impatient.example\r\n" * 3)
+            early.recv(1000)
+        for service in ("smtps", "imaps"):
+            with socket.create_connection(("127.0.0.1", self.served.ports[service]), timeout=5) as clear:
+                clear.sendall(b"a LOGIN u p\r\n")
+                clear.recv(1000)
+        check(self.count() == before, "half a message was kept")
+        self.alive()
+
+    def count(self):
+        client = self.imap_implicit()
+        count = int(client.select(readonly=True)[1][0])
+        client.logout()
+        return count
+
+    def kill(self):
+        client = self.smtp()
+        before = self.count()
+        for number in range(20):
+            client.sendmail("a@example.test", [self.served.address], f"Subject: kept {number}\r\n\r\nhi\r\n")
+        self.served.stop(number=signal.SIGKILL)
+        self.served.start()
+        check(self.count() == before + 20, f"{self.count()} messages, and {before + 20} were acknowledged")
+
+    def restart(self):
+        with open(self.served.ca) as file:
+            authority = file.read()
+        before, idle = self.count(), self.imap_implicit()
+        check(self.served.stop(seconds=15) == 0, "SIGTERM did not end it with status 0")
+        try:
+            said = idle.readline()
+        except OSError:
+            said = b""
+        check(said == b"" or b"BYE" in said, f"an idle session was told {said!r}")
+        self.served.start()
+        with open(self.served.ca) as file:
+            check(file.read() == authority, "the authority is another one")
+        check(not any(line.startswith("account ") for line in self.served.lines()), "a second account was made")
+        check(self.count() == before, "mail is missing")
+
+    def own_user(self):
+        served = Served(self.bench, self.program, arguments=["--user", "carla", "--password-command", "echo s3cret-of-carla"])
+        check(not any(line.startswith("account ") for line in served.lines()), "a given password is printed")
+        check("s3cret-of-carla" not in "\n".join(served.lines() + served.process.tail(1000)), "the password is shown")
+        client = imaplib.IMAP4_SSL("localhost", served.ports["imaps"], ssl_context=ssl.create_default_context(cafile=served.ca))
+        check(client.login("carla", "s3cret-of-carla")[0] == "OK", "LOGIN")
+        client.logout()
+        second = self.bench.run([self.program, "serve", "--dir", served.folder, "--smtp", "off", "--smtps", "off",
+                                 "--imap", "off", "--imaps", "127.0.0.1:0"], seconds=20)
+        check(second.status not in (0, None), "two servers in one directory")
+        served.stop()
+
+    def many(self, number=500):
+        """Many messages over one pipelined connection, then all of them with one FETCH."""
+        self.emptied().logout()
+        client = self.smtp()
+        letter = b"Subject: %d\r\n\r\n" + b"x" * 70 + b"\r\n.\r\n"
+        address = self.served.address.encode()
+        parts = [b"MAIL FROM:<a@b.example>\r\nRCPT TO:<%s>\r\nDATA\r\n" % address + letter % n for n in range(number)]
+        began = time.monotonic()
+        sent = replies = 0
+        reader = client.sock.makefile("rb")
+        # Some ahead of the replies, as a pipelining client is; never so many that both sides only write.
+        while replies < number * 4:
+            while sent < number and sent * 4 - replies < 400:
+                client.sock.sendall(parts[sent])
+                sent += 1
+            code = reader.readline()[:3]
+            check(code in (b"250", b"354"), f"reply {replies}: {code!r}")
+            replies += 1
+        took = time.monotonic() - began
+        client.quit()
+        box = self.imap_implicit()
+        box.select()
+        began = time.monotonic()
+        got = [part for part in box.fetch("1:*", "(UID BODY.PEEK[])")[1] if isinstance(part, tuple)]
+        fetched = time.monotonic() - began
+        box.logout()
+        check(len(got) == number, f"{len(got)} of {number} messages")
+        check(all(part[1] == (letter % n)[:-3] for n, part in enumerate(got)), "a message came back changed")
+        self.bench.note(f"{number} messages in {took:.2f} s, fetched in {fetched:.2f} s")
+
+    def large(self, mebibytes=64):
+        """A large message in and out; the server's memory stays as it was."""
+        self.emptied().logout()
+        piece = b"0123456789abcdef" * 4 + b"\r\n"
+        block = piece * 16000
+        blocks = mebibytes * 1024 * 1024 // len(block)
+        before = self.served.process.peak_kib()
+        client = self.smtp()
+        client.mail("a@b.example")
+        client.rcpt(self.served.address)
+        client.docmd("DATA")
+        client.sock.sendall(b"Subject: large\r\n\r\n")
+        began = time.monotonic()
+        for _ in range(blocks):
+            client.sock.sendall(block)
+        client.sock.sendall(b".\r\n")
+        check(client.getreply()[0] == 250, "the message was refused")
+        took = time.monotonic() - began
+        client.quit()
+        box = self.imap_implicit()
+        box.select()
+        box.send(b"l1 FETCH 1 (BODY.PEEK[])\r\n")
+        head = box.readline()
+        size = int(head[head.index(b"{") + 1:head.index(b"}")])
+        check(size == len(b"Subject: large\r\n\r\n") + blocks * len(block), "the size is another one")
+        left, began = size, time.monotonic()
+        while left:
+            left -= len(box.file.read(min(left, 1 << 20)))
+        read = time.monotonic() - began
+        box.shutdown()
+        grown = (self.served.process.peak_kib() - before) // 1024
+        check(grown < 64, f"the server grew by {grown} MiB")
+        self.bench.note(f"{mebibytes} MiB in {took:.1f} s, out {read:.1f} s, {grown} MiB more memory")
+
+
+def run(bench, program):
+    """Every case of this file."""
+    cases = Cases(bench, program)
+    cases.all()
+    return cases
