@@ -1,0 +1,25 @@
+# Aliases: everything that matters is a script or a cargo command of its own.
+
+# All tests, as CI runs them.
+test:
+    tests/run
+
+# All tests but those with real mail programs.
+quick:
+    tests/run --quick
+
+# Real mail programs only.
+interop *ARGS:
+    tests/interop/run {{ARGS}}
+
+# Measures beside the peers.
+bench *ARGS:
+    cargo run --release -p mailwire-benches -- run {{ARGS}}
+
+# One fuzz target for so many seconds.
+fuzz TARGET="imap_client" SECONDS="60":
+    cargo +nightly fuzz run {{TARGET}} -- -max_total_time={{SECONDS}}
+
+# The command, serving on loopback.
+serve:
+    cargo run --release -- serve
