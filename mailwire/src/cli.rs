@@ -334,7 +334,8 @@ mod tests {
 
     #[test]
     fn logging_in_without_tls_needs_both_words() {
-        let with = |more: &[&str]| Cli::try_parse_from([&["mailwire", "check", "imap://u@h"][..], more].concat());
+        let with =
+            |more: &[&str]| Cli::try_parse_from([&["mailwire", "check", "imap://u@h"][..], more].concat());
         assert!(with(&["--danger-cleartext-login"]).is_err());
         assert!(with(&["--danger-cleartext-login", "--danger-cleartext"]).is_ok());
     }

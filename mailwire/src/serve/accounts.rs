@@ -83,7 +83,10 @@ impl fmt::Debug for Accounts {
 /// Whether a domain is this machine.
 fn is_local(domain: &str) -> bool {
     let domain = domain.to_ascii_lowercase();
-    domain == "localhost" || domain.ends_with(".localhost") || domain.starts_with('[') || domain == machine_name()
+    domain == "localhost"
+        || domain.ends_with(".localhost")
+        || domain.starts_with('[')
+        || domain == machine_name()
 }
 
 /// What this machine calls itself.
@@ -119,7 +122,8 @@ fn create(store: &dyn Store, name: &str, password: &[u8]) -> Result<(), Failure>
     match store.create_account(name, password) {
         Ok(_) => Ok(()),
         Err(error @ mailstore::Error::InvalidName(_)) => {
-            Err(Failure::new(Kind::Usage, format!("--user: {error}")).advise("letters, digits, \".\", \"-\", \"_\""))
+            Err(Failure::new(Kind::Usage, format!("--user: {error}"))
+                .advise("letters, digits, \".\", \"-\", \"_\""))
         }
         Err(error) => Err(error.into()),
     }

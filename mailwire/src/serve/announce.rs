@@ -66,7 +66,10 @@ impl Announcement<'_> {
     fn examples(&self) -> Vec<String> {
         let port = |services: [Service; 2]| {
             services.into_iter().find_map(|wanted| {
-                self.listening.iter().find(|(service, _)| *service == wanted).map(|(_, address)| (wanted, *address))
+                self.listening
+                    .iter()
+                    .find(|(service, _)| *service == wanted)
+                    .map(|(_, address)| (wanted, *address))
             })
         };
         let ca = self.authority.map(|path| quoted(&path.display().to_string()));
@@ -128,7 +131,10 @@ mod tests {
 
     #[test]
     fn examples_never_hold_a_password_and_insist_on_tls() {
-        let listening = [(Service::Smtp, "127.0.0.1:1587".parse().unwrap()), (Service::Imaps, "0.0.0.0:1993".parse().unwrap())];
+        let listening = [
+            (Service::Smtp, "127.0.0.1:1587".parse().unwrap()),
+            (Service::Imaps, "0.0.0.0:1993".parse().unwrap()),
+        ];
         let made_up = MadeUp { name: "mailwire", password: "hunter2".to_owned().into() };
         let announcement = Announcement {
             listening: &listening,
@@ -138,7 +144,9 @@ mod tests {
         };
         let examples = announcement.examples();
         assert_eq!(examples.len(), 4);
-        assert!(examples.iter().all(|line| !line.contains("hunter2") && line.contains("'/tmp/a dir/ca.pem'")));
+        assert!(
+            examples.iter().all(|line| !line.contains("hunter2") && line.contains("'/tmp/a dir/ca.pem'"))
+        );
         assert!(examples[0].contains("--ssl-reqd") && examples[2].contains("imaps://localhost:1993/"));
     }
 

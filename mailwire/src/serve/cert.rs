@@ -11,8 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use io_mio::{Certificate, TlsServer};
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, NameConstraints,
+    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
@@ -66,7 +66,10 @@ fn self_made_at(directory: &Path, now: i64) -> Result<Identity, Failure> {
     if !keep_leaf {
         make_leaf(&files, now)?;
     }
-    Ok(Identity { tls: TlsServer::from_files(&files.leaf, &files.leaf_key)?, authority: Some(files.authority) })
+    Ok(Identity {
+        tls: TlsServer::from_files(&files.leaf, &files.leaf_key)?,
+        authority: Some(files.authority),
+    })
 }
 
 struct Files {
@@ -112,7 +115,10 @@ fn make_authority(files: &Files, now: i64) -> Result<(), Failure> {
         permitted_subtrees: vec![
             GeneralSubtree::DnsName("localhost".to_owned()),
             GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix([127, 0, 0, 0], 8)),
-            GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(std::net::Ipv6Addr::LOCALHOST.octets(), 128)),
+            GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(
+                std::net::Ipv6Addr::LOCALHOST.octets(),
+                128,
+            )),
         ],
         excluded_subtrees: Vec::new(),
     });

@@ -36,8 +36,9 @@ struct Order {
 impl Committer {
     pub(super) fn start(store: Arc<dyn Store>) -> std::io::Result<Self> {
         let (queue, orders) = sync_channel(WAITING);
-        let thread =
-            std::thread::Builder::new().name("committer".to_owned()).spawn(move || commit(&*store, &orders))?;
+        let thread = std::thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(move || commit(&*store, &orders))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 

@@ -13,9 +13,10 @@ mod imap;
 mod smtp;
 mod spool;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,7 +30,7 @@ use crate::cli::ServeArgs;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 
-use accounts::Accounts;
+use accounts::{Accounts, MadeUp};
 use announce::{Announcement, Service};
 use cert::Identity;
 use committer::Committer;
@@ -112,30 +113,67 @@ impl std::fmt::Debug for Site {
 
 /// Serves until it is told to stop by SIGTERM or SIGINT.
 pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), Failure> {
-    let directory = Directory::open(arguments.dir.as_deref())?;
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path())?);
-    let identity = match (&arguments.cert, &arguments.key) {
-        (Some(chain), Some(key)) => cert::given(chain, key)?,
-        _ => cert::self_made(&directory.tls())?,
-    };
-    let made_up = accounts::prepare(&*store, arguments)?;
-    let user = match (&arguments.user, store.accounts()?.into_iter().next()) {
-        (Some(user), _) => user.clone(),
-        (None, account) => account.map(|account| account.name).unwrap_or_default(),
-    };
-    let site = Arc::new(Site::new(store, arguments)?);
-    let mut reactor = Reactor::new(limits())?;
-    let listening = listen(&mut reactor, &site, &identity, arguments)?;
-    stop_on_signals(reactor.handle())?;
-    Announcement { listening: &listening, authority: authority(&identity), made_up: made_up.as_ref(), user: &user }
-        .print(output);
-    drop(made_up);
-    reactor.run()?;
+    log(arguments.output);
+    let mut server = Server::start(arguments)?;
+    stop_on_signals(server.reactor.handle())?;
+    server.announce(output);
+    server.reactor.run()?;
     Ok(())
 }
 
-fn authority(identity: &Identity) -> Option<&Path> {
-    identity.authority.as_deref()
+/// A server that listens.
+struct Server {
+    reactor: Reactor,
+    listening: Vec<(Service, SocketAddr)>,
+    identity: Identity,
+    made_up: Option<MadeUp>,
+    /// Whose name the examples bear.
+    user: String,
+    /// Kept as long as anything may touch what is in it.
+    _directory: Directory,
+}
+
+impl Server {
+    fn start(arguments: &ServeArgs) -> Result<Self, Failure> {
+        let directory = Directory::open(arguments.dir.as_deref())?;
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path())?);
+        let identity = match (&arguments.cert, &arguments.key) {
+            (Some(chain), Some(key)) => cert::given(chain, key)?,
+            _ => cert::self_made(&directory.tls())?,
+        };
+        let made_up = accounts::prepare(&*store, arguments)?;
+        let user = match (&arguments.user, store.accounts()?.into_iter().next()) {
+            (Some(user), _) => user.clone(),
+            (None, account) => account.map(|account| account.name).unwrap_or_default(),
+        };
+        let site = Arc::new(Site::new(store, arguments)?);
+        let mut reactor = Reactor::new(limits())?;
+        let listening = listen(&mut reactor, &site, &identity, arguments)?;
+        Ok(Self { reactor, listening, identity, made_up, user, _directory: directory })
+    }
+
+    fn announce(&mut self, output: Output) {
+        let announcement = Announcement {
+            listening: &self.listening,
+            authority: self.identity.authority.as_deref(),
+            made_up: self.made_up.as_ref(),
+            user: &self.user,
+        };
+        announcement.print(output);
+        // Shown once, and not kept.
+        self.made_up = None;
+    }
+}
+
+/// Logs go to standard error: numbers of sessions, counts and failures, never who or what.
+fn log(output: crate::cli::Output) {
+    let level = if output.quiet { tracing::Level::WARN } else { tracing::Level::INFO };
+    // A second server in one process finds it set already.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .try_init();
 }
 
 fn limits() -> ReactorLimits {

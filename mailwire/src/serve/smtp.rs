@@ -45,10 +45,8 @@ struct Transaction {
 
 /// The settings of the machine.
 pub(super) fn config(site: &Site) -> Arc<Config> {
-    let config = Config::default()
-        .limits(site.limits())
-        .mechanisms(super::mechanisms())
-        .require_authentication();
+    let config =
+        Config::default().limits(site.limits()).mechanisms(super::mechanisms()).require_authentication();
     Arc::new(match Domain::parse(&site.name) {
         Ok(name) => config.name(name.into_owned()),
         Err(_) => config,
@@ -68,15 +66,16 @@ impl Session {
         match self.site.gatekeepers.run(turn.cx.remote(), job) {
             Err(_) => go_on(turn.machine.verdict(request, AuthVerdict::Unavailable, turn.tx)),
             Ok(later) => {
-                self.task = Some(Task::job(later, |session: &mut Self, verified, turn: &mut Turn<'_, '_>| {
-                    let verdict = match verified {
-                        Ok(Some(_)) => AuthVerdict::Accept,
-                        Ok(None) => AuthVerdict::Reject,
-                        Err(_) => AuthVerdict::Unavailable,
-                    };
-                    tracing::info!(session = session.number, ?verdict, "smtp login");
-                    go_on(turn.machine.verdict(request, verdict, turn.tx))
-                }));
+                self.task =
+                    Some(Task::job(later, |session: &mut Self, verified, turn: &mut Turn<'_, '_>| {
+                        let verdict = match verified {
+                            Ok(Some(_)) => AuthVerdict::Accept,
+                            Ok(None) => AuthVerdict::Reject,
+                            Err(_) => AuthVerdict::Unavailable,
+                        };
+                        tracing::info!(session = session.number, ?verdict, "smtp login");
+                        go_on(turn.machine.verdict(request, verdict, turn.tx))
+                    }));
                 Next::Continue
             }
         }
@@ -161,15 +160,16 @@ impl Session {
             let Some(promise) = session.site.committer.commit(delivery, turn.cx.remote()) else {
                 return answer(reply, &Response::try_again(), turn);
             };
-            session.task = Some(Task::commit(promise, move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| {
-                match outcome {
-                    Ok(_) => {
-                        tracing::info!(session = session.number, size, recipients, "message taken");
-                        answer(reply, &Response::ok(), turn)
+            session.task =
+                Some(Task::commit(promise, move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| {
+                    match outcome {
+                        Ok(_) => {
+                            tracing::info!(session = session.number, size, recipients, "message taken");
+                            answer(reply, &Response::ok(), turn)
+                        }
+                        Err(error) => answer(reply, &refusal(&error), turn),
                     }
-                    Err(error) => answer(reply, &refusal(&error), turn),
-                }
-            }));
+                }));
             Next::Continue
         }));
         Next::Continue
@@ -263,7 +263,12 @@ impl Handler<SmtpServer> for Session {
         }
     }
 
-    fn woken(&mut self, machine: MachineMut<'_, SmtpServer>, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
+    fn woken(
+        &mut self,
+        machine: MachineMut<'_, SmtpServer>,
+        tx: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Next {
         let MachineMut::Secure(machine) = machine else { return Next::Continue };
         let turn = &mut Turn { machine, tx, cx };
         if let Some(task) = &mut self.task {
@@ -317,9 +322,11 @@ fn response(code: Code, (class, subject, detail): (u8, u16, u16), text: &'static
 fn refusal(error: &mailstore::Error) -> Response<'static> {
     tracing::error!(%error, "a message was not taken");
     match error {
-        mailstore::Error::Full => {
-            response(Code::INSUFFICIENT_STORAGE, (4, 3, 1), "There is no room for the message: try again later")
-        }
+        mailstore::Error::Full => response(
+            Code::INSUFFICIENT_STORAGE,
+            (4, 3, 1),
+            "There is no room for the message: try again later",
+        ),
         mailstore::Error::NotFound(_) | mailstore::Error::NoSelect => Response::no_such_mailbox(),
         _ => Response::try_again(),
     }

@@ -100,7 +100,9 @@ impl Spool {
 
     /// The message is complete: what is to be done on a worker to have the whole upload. `None` while one is still
     /// writing.
-    pub(super) fn finish(&mut self) -> Option<impl FnOnce(&dyn Store) -> mailstore::Result<Upload> + Send + use<>> {
+    pub(super) fn finish(
+        &mut self,
+    ) -> Option<impl FnOnce(&dyn Store) -> mailstore::Result<Upload> + Send + use<>> {
         if matches!(self.state, State::Writing(_)) {
             return None;
         }

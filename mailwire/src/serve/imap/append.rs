@@ -44,7 +44,9 @@ impl Session {
         let reject = |offer, code, text: &str, turn: &mut Turn<'_, '_>| {
             go_on(turn.machine.reject_literal(offer, &no(code, text), turn.tx))
         };
-        let Some(account) = self.account else { return reject(offer, PlainCode::ClientBug, "log in first", turn) };
+        let Some(account) = self.account else {
+            return reject(offer, PlainCode::ClientBug, "log in first", turn);
+        };
         if size > self.site.max_message {
             return reject(offer, PlainCode::TooBig, "the message is larger than is taken here", turn);
         }
@@ -76,11 +78,8 @@ impl Session {
 
     pub(super) fn append_chunk(&mut self, octets: &[u8], turn: &mut Turn<'_, '_>) -> Next {
         let Work::Append(append) = &mut self.work else { return Next::Close };
-        let writer = Writer {
-            store: &self.site.store,
-            workers: &self.site.workers,
-            remote: turn.cx.remote(),
-        };
+        let writer =
+            Writer { store: &self.site.store, workers: &self.site.workers, remote: turn.cx.remote() };
         append.room = append.spool.push(octets, &writer);
         append.resting()
     }
@@ -88,11 +87,8 @@ impl Session {
     /// The worker may be done.
     pub(super) fn append_woken(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let Work::Append(append) = &mut self.work else { return Next::Close };
-        let writer = Writer {
-            store: &self.site.store,
-            workers: &self.site.workers,
-            remote: turn.cx.remote(),
-        };
+        let writer =
+            Writer { store: &self.site.store, workers: &self.site.workers, remote: turn.cx.remote() };
         append.room = append.spool.woken(&writer);
         match append.end.take() {
             Some(reply) => self.end_append(reply, turn),
@@ -118,18 +114,17 @@ impl Session {
                 let Some(promise) = session.site.committer.commit(delivery, turn.cx.remote()) else {
                     return refuse(reply, PlainCode::Unavailable, "the server is busy: try later", turn);
                 };
-                session.task = Some(Task::commit(promise, move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| {
-                    match outcome.as_deref() {
+                session.task = Some(Task::commit(
+                    promise,
+                    move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| match outcome.as_deref() {
                         Ok([appended, ..]) => {
                             let appended = *appended;
                             session.tell_then(turn, move |_, turn| acknowledge(reply, appended, turn))
                         }
                         Ok([]) => refuse(reply, PlainCode::ServerBug, "the message was not stored", turn),
-                        Err(error) => {
-                            refuse(reply, target_code_of(error), &error.to_string(), turn)
-                        }
-                    }
-                }));
+                        Err(error) => refuse(reply, target_code_of(error), &error.to_string(), turn),
+                    },
+                ));
                 Next::Continue
             }
             Err(error) => refuse(reply, target_code_of(&error), &error.to_string(), turn),

@@ -12,7 +12,8 @@ use proto_imap::types::{Code, FetchItem, Numbers, PlainCode, RangeInclusiveU32, 
 use super::update::recency;
 use super::view::Numbering;
 use super::{
-    Session, Turn, bad, done, done_with, go_on, name, no, no_name, refuse, refuse_for, target_code_of, translate,
+    Session, Turn, bad, done, done_with, go_on, name, no, no_name, refuse, refuse_for, target_code_of,
+    translate,
 };
 
 /// Whether messages stay where they are, too.
@@ -103,7 +104,12 @@ impl Session {
                 Numbering::Sequence => selected.view.sequence(*uid),
             });
             let ranges = ranges(numbers);
-            return done_with(reply, Code::Modified(Numbers::new(&ranges)), "some were changed meanwhile", turn);
+            return done_with(
+                reply,
+                Code::Modified(Numbers::new(&ranges)),
+                "some were changed meanwhile",
+                turn,
+            );
         }
         match telling.numbering {
             Numbering::Sequence => done(reply, "stored", turn),

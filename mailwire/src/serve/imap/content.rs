@@ -130,7 +130,9 @@ impl Wanted {
                 FetchAttribute::ModSeq => Item::ModSeq,
                 FetchAttribute::EmailId => Item::EmailId,
                 FetchAttribute::ThreadId => Item::ThreadId,
-                FetchAttribute::Section { section, partial, .. } => Item::Section(Named::new(section, partial)?),
+                FetchAttribute::Section { section, partial, .. } => {
+                    Item::Section(Named::new(section, partial)?)
+                }
                 FetchAttribute::BinarySize(section) => Item::BinarySize(Named::new(section, None)?),
                 _ => return None,
             });

@@ -178,7 +178,9 @@ impl Session {
             turn,
             move |store| {
                 let page = content::page(store, mailbox, &rest, &wanted, changed_since);
-                page.map(|(messages, next)| (messages, next.map(|next| rest.starting_at(next)).unwrap_or_default()))
+                page.map(|(messages, next)| {
+                    (messages, next.map(|next| rest.starting_at(next)).unwrap_or_default())
+                })
             },
             |session, page, turn| {
                 let Work::Fetch(fetching) = &mut session.work else { return Next::Close };

@@ -9,8 +9,8 @@ use proto_core::Error;
 use proto_imap::server::Reply;
 use proto_imap::types::arguments::Search as SearchFor;
 use proto_imap::types::{
-    Code, Condition, Date, Esearch, IString, List, Numbers, NumbersAre, PlainCode, Search as Found, SearchKey,
-    SearchResult, SearchReturn, Status, Text, Untagged,
+    Code, Condition, Date, Esearch, IString, List, Numbers, NumbersAre, PlainCode, Search as Found,
+    SearchKey, SearchResult, SearchReturn, Status, Text, Untagged,
 };
 
 use super::change::ranges;
@@ -50,7 +50,9 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(selected) = &self.selected else { return bad(reply, "select a mailbox first", turn) };
-        let known = |charset: IString<'_>| [&b"UTF-8"[..], b"US-ASCII"].iter().any(|one| charset.eq_ignore_ascii_case(one));
+        let known = |charset: IString<'_>| {
+            [&b"UTF-8"[..], b"US-ASCII"].iter().any(|one| charset.eq_ignore_ascii_case(one))
+        };
         if arguments.charset.is_some_and(|charset| !known(charset)) {
             let charsets = [IString::new(b"UTF-8"), IString::new(b"US-ASCII")];
             let status = Status::new(Condition::No, Text::first_line("that charset is not known here"))
@@ -71,7 +73,11 @@ impl Session {
         let unknown = returns.iter().flatten().any(|wanted| {
             !matches!(
                 wanted,
-                SearchReturn::Min | SearchReturn::Max | SearchReturn::All | SearchReturn::Count | SearchReturn::Save
+                SearchReturn::Min
+                    | SearchReturn::Max
+                    | SearchReturn::All
+                    | SearchReturn::Count
+                    | SearchReturn::Save
             )
         });
         if unknown {
@@ -80,7 +86,8 @@ impl Session {
         // After ENABLE IMAP4rev2 there is no SEARCH response any more (RFC 9051 Appendix E).
         let returns = returns.or_else(|| turn.machine.is_enabled("IMAP4rev2").then(Vec::new));
         let modseq = key.has_modseq();
-        let form = Form { numbering, returns, tag: turn.machine.tag().map(|tag| tag.as_bytes().to_vec()), modseq };
+        let form =
+            Form { numbering, returns, tag: turn.machine.tag().map(|tag| tag.as_bytes().to_vec()), modseq };
         let among: UidSet = match selected.view.uids() {
             [] => UidSet::default(),
             [first, .., last] | [first @ last] => [*first..=*last].into_iter().collect(),

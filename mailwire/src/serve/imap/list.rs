@@ -125,7 +125,8 @@ impl Session {
 
 /// NAMESPACE: all mailboxes are the user's own.
 pub(super) fn namespace(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-    let personal = [Namespace { prefix: IString::EMPTY, delimiter: Some(DELIMITER), extensions: IString::EMPTY }];
+    let personal =
+        [Namespace { prefix: IString::EMPTY, delimiter: Some(DELIMITER), extensions: IString::EMPTY }];
     let data = Namespaces { personal: List::new(&personal), other_users: List::EMPTY, shared: List::EMPTY };
     match turn.machine.data(&Untagged::Namespace(data), turn.tx) {
         Ok(()) => super::done(reply, "done", turn),
@@ -164,7 +165,8 @@ fn select(mailboxes: &[Stored], subscriptions: &[String], question: &Question) -
         })
         .collect();
     // Levels above what was selected that match by themselves.
-    let levels = question.recursive || question.lsub && question.patterns.iter().any(Pattern::ends_with_level);
+    let levels =
+        question.recursive || question.lsub && question.patterns.iter().any(Pattern::ends_with_level);
     let parents: BTreeSet<&str> = match levels {
         true => selected.iter().copied().flat_map(above).filter(|name| matches(name)).collect(),
         false => BTreeSet::new(),
@@ -310,10 +312,10 @@ mod tests {
     #[test]
     fn lsub_tells_levels_above_what_is_subscribed() {
         let lsub = |pattern| Question { subscribed: true, lsub: true, ..question(pattern) };
-        assert_eq!(answers(lsub("%")), [
-            ("a".to_owned(), vec![Attribute::NoSelect]),
-            ("gone".to_owned(), vec![Attribute::NoSelect])
-        ]);
+        assert_eq!(
+            answers(lsub("%")),
+            [("a".to_owned(), vec![Attribute::NoSelect]), ("gone".to_owned(), vec![Attribute::NoSelect])]
+        );
         assert_eq!(names(lsub("*")), ["a/b", "gone/x"]);
     }
 }

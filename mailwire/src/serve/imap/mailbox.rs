@@ -10,7 +10,8 @@ use proto_imap::Access;
 use proto_imap::server::Reply;
 use proto_imap::types::arguments::{Create, Rename, Select, Status as StatusOf, StatusAttribute};
 use proto_imap::types::{
-    Code, Condition, Flag, IString, List, Mailbox, MailboxStatus, PlainCode, Status, StatusItem, Text, Untagged,
+    Code, Condition, Flag, IString, List, Mailbox, MailboxStatus, PlainCode, Status, StatusItem, Text,
+    Untagged,
 };
 
 use super::view::View;
@@ -259,9 +260,8 @@ fn announce(
     access: Access,
     turn: &mut Turn<'_, '_>,
 ) -> Result<(), proto_core::Error> {
-    let information = |code, text| {
-        Untagged::Status(Status::new(Condition::Ok, Text::first_line(text)).with_code(code))
-    };
+    let information =
+        |code, text| Untagged::Status(Status::new(Condition::Ok, Text::first_line(text)).with_code(code));
     let mut put = |data: Untagged<'_>| turn.machine.data(&data, turn.tx);
     if closed {
         put(information(Code::Plain(PlainCode::Closed), "the other mailbox is closed"))?;
@@ -277,7 +277,8 @@ fn announce(
     put(information(Code::PermanentFlags(List::new(&permanent)), "these flags last"))?;
     let status = &selection.status;
     put(Untagged::Exists(u32::try_from(selection.uids.len()).unwrap_or(u32::MAX)))?;
-    let recent = selection.uids.len() - selection.uids.partition_point(|uid| *uid < selection.first_recent_uid);
+    let recent =
+        selection.uids.len() - selection.uids.partition_point(|uid| *uid < selection.first_recent_uid);
     put(Untagged::Recent(u32::try_from(recent).unwrap_or(u32::MAX)))?;
     if let Some(first) = selection.first_unseen.and_then(NonZeroU32::new) {
         put(information(Code::Unseen(Some(first)), "the first that was not seen"))?;

@@ -37,7 +37,7 @@ use proto_core::token::AuthQuestion;
 use proto_core::{AuthRequest, AuthVerdict, Cleartext, Credentials, Secure, SendBuffer};
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::{
-    Code, Command, Condition, IdField, IString, List, Mailbox, NameEncoding, PlainCode, SequenceSet, Status,
+    Code, Command, Condition, IString, IdField, List, Mailbox, NameEncoding, PlainCode, SequenceSet, Status,
     Text, Untagged,
 };
 use proto_imap::{Access, Config};
@@ -150,7 +150,9 @@ impl Session {
     }
 
     fn command(&mut self, reply: Reply, command: Command<'_>, turn: &mut Turn<'_, '_>) -> Next {
-        let Some(account) = self.account else { return refuse(reply, PlainCode::ClientBug, "log in first", turn) };
+        let Some(account) = self.account else {
+            return refuse(reply, PlainCode::ClientBug, "log in first", turn);
+        };
         match command {
             Command::Noop | Command::Check => self.finish(reply, "done", turn),
             Command::Id(_) => identify(reply, turn),
@@ -162,8 +164,12 @@ impl Session {
             Command::Create(arguments) => self.create(account, reply, arguments, turn),
             Command::Delete(name) => self.delete(account, reply, name, turn),
             Command::Rename(arguments) => self.rename(account, reply, arguments, turn),
-            Command::Subscribe(name) => self.subscribe(account, reply, name, mailbox::Subscription::Add, turn),
-            Command::Unsubscribe(name) => self.subscribe(account, reply, name, mailbox::Subscription::Remove, turn),
+            Command::Subscribe(name) => {
+                self.subscribe(account, reply, name, mailbox::Subscription::Add, turn)
+            }
+            Command::Unsubscribe(name) => {
+                self.subscribe(account, reply, name, mailbox::Subscription::Remove, turn)
+            }
             Command::Status(arguments) => self.status(account, reply, arguments, turn),
             Command::Close => self.close(reply, turn),
             Command::Unselect => self.unselect(reply, turn),
@@ -200,18 +206,19 @@ impl Session {
         match self.site.gatekeepers.run(turn.cx.remote(), job) {
             Err(_) => go_on(turn.machine.verdict(request, AuthVerdict::Unavailable, turn.tx)),
             Ok(later) => {
-                self.task = Some(Task::job(later, |session: &mut Self, verified, turn: &mut Turn<'_, '_>| {
-                    let verdict = match verified {
-                        Ok(Some(account)) => {
-                            session.account = Some(account);
-                            AuthVerdict::Accept
-                        }
-                        Ok(None) => AuthVerdict::Reject,
-                        Err(_) => AuthVerdict::Unavailable,
-                    };
-                    tracing::info!(session = session.number, ?verdict, "imap login");
-                    go_on(turn.machine.verdict(request, verdict, turn.tx))
-                }));
+                self.task =
+                    Some(Task::job(later, |session: &mut Self, verified, turn: &mut Turn<'_, '_>| {
+                        let verdict = match verified {
+                            Ok(Some(account)) => {
+                                session.account = Some(account);
+                                AuthVerdict::Accept
+                            }
+                            Ok(None) => AuthVerdict::Reject,
+                            Err(_) => AuthVerdict::Unavailable,
+                        };
+                        tracing::info!(session = session.number, ?verdict, "imap login");
+                        go_on(turn.machine.verdict(request, verdict, turn.tx))
+                    }));
                 Next::Continue
             }
         }
@@ -232,7 +239,8 @@ pub(super) fn verification(
     store: Arc<dyn Store>,
     request: &AuthRequest,
 ) -> Option<impl FnOnce() -> mailstore::Result<Option<AccountId>> + Send + use<>> {
-    let AuthQuestion::Verify(Credentials::Password { authorization, username, password }) = request.question()
+    let AuthQuestion::Verify(Credentials::Password { authorization, username, password }) =
+        request.question()
     else {
         return None;
     };
@@ -260,9 +268,11 @@ impl Handler<ImapServer> for Session {
             Event::Command(reply, Command::Id(_)) => {
                 go_on(machine.data(&identity(), tx).and_then(|()| machine.reply(reply, &ok("done"), tx)))
             }
-            Event::Command(reply, _) => {
-                go_on(machine.reply(reply, &Status::new(Condition::Bad, Text::first_line("begin TLS first")), tx))
-            }
+            Event::Command(reply, _) => go_on(machine.reply(
+                reply,
+                &Status::new(Condition::Bad, Text::first_line("begin TLS first")),
+                tx,
+            )),
             _ => Next::Continue,
         }
     }
@@ -294,7 +304,12 @@ impl Handler<ImapServer> for Session {
         }
     }
 
-    fn woken(&mut self, machine: MachineMut<'_, ImapServer>, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
+    fn woken(
+        &mut self,
+        machine: MachineMut<'_, ImapServer>,
+        tx: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Next {
         let MachineMut::Secure(machine) = machine else { return Next::Continue };
         let turn = &mut Turn { machine, tx, cx };
         if let Some(task) = &mut self.task {
@@ -309,7 +324,12 @@ impl Handler<ImapServer> for Session {
         }
     }
 
-    fn drained(&mut self, machine: MachineMut<'_, ImapServer>, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
+    fn drained(
+        &mut self,
+        machine: MachineMut<'_, ImapServer>,
+        tx: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Next {
         let MachineMut::Secure(machine) = machine else { return Next::Continue };
         let turn = &mut Turn { machine, tx, cx };
         match &self.work {

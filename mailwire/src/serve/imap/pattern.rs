@@ -62,7 +62,9 @@ impl Pattern {
             match part {
                 Part::Octet(octet) => {
                     let same = |at: usize| {
-                        octets.get(at).is_some_and(|one| one == octet || inbox && one.eq_ignore_ascii_case(octet))
+                        octets
+                            .get(at)
+                            .is_some_and(|one| one == octet || inbox && one.eq_ignore_ascii_case(octet))
                     };
                     for at in (0..octets.len()).rev() {
                         reached[at + 1] = reached[at] && same(at);

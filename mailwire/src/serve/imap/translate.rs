@@ -7,11 +7,11 @@ use std::borrow::Cow;
 use bumpalo::Bump;
 use mailstore::mime::{self, SectionText as StoreText};
 use mailstore::{Flags, InternalDate, StoreMode};
-use proto_imap::types::{
-    Address, AddressList, BodyStructure, Content, DateTime, Disposition, Envelope, Extension, Flag, FlagList, IString,
-    List, Multipart, Nested, Parameter, Parameters, Part, Section, SectionText,
-};
 use proto_imap::types::arguments::StoreAction;
+use proto_imap::types::{
+    Address, AddressList, BodyStructure, Content, DateTime, Disposition, Envelope, Extension, Flag, FlagList,
+    IString, List, Multipart, Nested, Parameter, Parameters, Part, Section, SectionText,
+};
 
 /// The flags of a message.
 pub(super) fn flags<'a>(arena: &'a Bump, flags: &'a Flags, recent: Recency) -> FlagList<'a> {
@@ -142,7 +142,8 @@ fn parameters<'a>(arena: &'a Bump, from: &'a [(String, String)]) -> Parameters<'
 
 /// A section as the store names it: the numbers of the part, and what of it.
 pub(super) fn section(section: Section<'_>) -> (Vec<u32>, StoreText) {
-    let names = |names: List<'_, IString<'_>>| names.iter().map(|name| name.to_str_lossy().into_owned()).collect();
+    let names =
+        |names: List<'_, IString<'_>>| names.iter().map(|name| name.to_str_lossy().into_owned()).collect();
     let text = match section.text() {
         SectionText::Header => StoreText::Header,
         SectionText::HeaderFields(fields) => StoreText::HeaderFields(names(fields)),
@@ -190,7 +191,8 @@ mod tests {
         let arena = Bump::new();
         let structure = structure(&arena, &read.root);
         assert_eq!(structure.parts().iter().count(), 2);
-        let Some(BodyStructure::Part(Part { content: Content::Message { envelope, .. }, .. })) = structure.part(&[2])
+        let Some(BodyStructure::Part(Part { content: Content::Message { envelope, .. }, .. })) =
+            structure.part(&[2])
         else {
             panic!("{structure:?}")
         };

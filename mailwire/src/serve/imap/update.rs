@@ -49,7 +49,11 @@ impl Session {
             Ok(changes) => changes,
             Err(mailstore::Error::NotFound(_)) => {
                 // The mailbox was deleted: nothing is in it any more.
-                Changes { vanished: selected.view.uids().to_vec(), highest_modseq: selected.modseq, ..Changes::default() }
+                Changes {
+                    vanished: selected.view.uids().to_vec(),
+                    highest_modseq: selected.modseq,
+                    ..Changes::default()
+                }
             }
             Err(error) => {
                 tracing::warn!(session = self.number, %error, "changes could not be read");

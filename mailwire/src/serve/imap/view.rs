@@ -47,9 +47,15 @@ impl View {
 
     /// The UIDs that a set names. What is between two messages of the set and no message of this view is in it too,
     /// which is why nothing that came later can be: no range goes beyond the last message.
-    pub(super) fn resolve(&self, set: SequenceSet<'_>, numbering: Numbering) -> Result<UidSet, NoSuchMessage> {
-        let ranges: Result<Vec<_>, _> =
-            set.ranges().filter_map(|range| self.range(range.first, range.last, numbering).transpose()).collect();
+    pub(super) fn resolve(
+        &self,
+        set: SequenceSet<'_>,
+        numbering: Numbering,
+    ) -> Result<UidSet, NoSuchMessage> {
+        let ranges: Result<Vec<_>, _> = set
+            .ranges()
+            .filter_map(|range| self.range(range.first, range.last, numbering).transpose())
+            .collect();
         Ok(ranges?.into_iter().collect())
     }
 
@@ -77,7 +83,8 @@ impl View {
             return Ok(None);
         }
         let uid = |number: u32| {
-            let index = usize::try_from(number.checked_sub(1).ok_or(NoSuchMessage)?).map_err(|_| NoSuchMessage)?;
+            let index =
+                usize::try_from(number.checked_sub(1).ok_or(NoSuchMessage)?).map_err(|_| NoSuchMessage)?;
             self.uids.get(index).copied().ok_or(NoSuchMessage)
         };
         Ok(Some(uid(low)?..=uid(high)?))

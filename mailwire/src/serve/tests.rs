@@ -1,0 +1,364 @@
+//! A whole server in one process, spoken to by hand over real sockets and real TLS.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use clap::Parser;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::{Server, Service};
+use crate::cli::{Cli, Command};
+
+/// A server on any free ports, and its account.
+struct Running {
+    listening: Vec<(Service, SocketAddr)>,
+    tls: Arc<ClientConfig>,
+    user: String,
+    password: String,
+    handle: io_mio::ReactorHandle,
+    thread: Option<JoinHandle<()>>,
+    _directory: tempfile::TempDir,
+}
+
+type Stream = BufReader<StreamOwned<ClientConnection, TcpStream>>;
+
+/// A conversation.
+struct Talk(Stream);
+
+impl Running {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let any = "127.0.0.1:0";
+        let words =
+            ["mailwire", "serve", "--smtp", any, "--smtps", any, "--imap", any, "--imaps", any, "--dir"];
+        let words = words.into_iter().map(Into::into).chain([directory.path().as_os_str().to_owned()]);
+        let Command::Serve(arguments) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+        let mut server = Server::start(&arguments).unwrap();
+        let account = server.made_up.take().unwrap();
+        let mut roots = RootCertStore::empty();
+        let authority = server.identity.authority.clone().unwrap();
+        roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (listening, handle) = (server.listening.clone(), server.reactor.handle());
+        let thread = std::thread::spawn(move || server.reactor.run().unwrap());
+        Self {
+            listening,
+            tls: Arc::new(tls),
+            user: account.name.to_owned(),
+            password: account.password.expose().clone(),
+            handle,
+            thread: Some(thread),
+            _directory: directory,
+        }
+    }
+
+    fn connect(&self, wanted: Service) -> TcpStream {
+        let (_, address) = self.listening.iter().find(|(service, _)| *service == wanted).unwrap();
+        let socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        socket
+    }
+
+    fn secure(&self, socket: TcpStream) -> Talk {
+        let name = ServerName::try_from("localhost").unwrap();
+        let connection = ClientConnection::new(self.tls.clone(), name).unwrap();
+        Talk(BufReader::new(StreamOwned::new(connection, socket)))
+    }
+
+    fn imap(&self) -> Talk {
+        let mut talk = self.secure(self.connect(Service::Imaps));
+        assert!(talk.line().starts_with("* OK [CAPABILITY "));
+        let login = format!("LOGIN {} {}", self.user, self.password);
+        talk.ok(&login);
+        talk
+    }
+
+    fn smtp(&self) -> Talk {
+        let mut talk = self.secure(self.connect(Service::Smtps));
+        assert!(talk.reply().starts_with("220 "));
+        talk.asks("EHLO client.test", "250");
+        let identity = format!("\0{}\0{}", self.user, self.password);
+        let encoded = proto_core::sasl::encode(identity.as_bytes());
+        talk.asks(&format!("AUTH PLAIN {}", String::from_utf8_lossy(encoded.expose())), "235");
+        talk
+    }
+
+    /// Sends a message through submission.
+    fn deliver(&self, message: &str) {
+        let mut talk = self.smtp();
+        talk.asks("MAIL FROM:<a@example.test>", "250");
+        talk.asks(&format!("RCPT TO:<{}@localhost>", self.user), "250");
+        talk.asks("DATA", "354");
+        talk.asks(&format!("{}\r\n.", message.replace("\r\n.", "\r\n..").trim_end_matches("\r\n")), "250");
+        talk.asks("QUIT", "221");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.shut_down(Duration::from_secs(5));
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))));
+    }
+}
+
+impl Talk {
+    fn say(&mut self, line: &str) {
+        let stream = self.0.get_mut();
+        stream.write_all(line.as_bytes()).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+        stream.flush().unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        self.0.read_until(b'\n', &mut line).unwrap();
+        String::from_utf8(line).unwrap().trim_end_matches("\r\n").to_owned()
+    }
+
+    /// The last line of an SMTP reply.
+    fn reply(&mut self) -> String {
+        loop {
+            let line = self.line();
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return line;
+            }
+        }
+    }
+
+    fn asks(&mut self, command: &str, code: &str) {
+        self.say(command);
+        let reply = self.reply();
+        assert!(reply.starts_with(code), "{command}: {reply}");
+    }
+
+    /// What came before the tagged answer, one element a response, literals included; and that answer.
+    fn command(&mut self, command: &str) -> (Vec<String>, String) {
+        self.say(&format!("t {command}"));
+        self.answer()
+    }
+
+    fn answer(&mut self) -> (Vec<String>, String) {
+        let mut untagged = Vec::new();
+        loop {
+            let mut response = self.line();
+            while let Some(size) = literal(&response) {
+                let mut octets = vec![0; size];
+                self.0.read_exact(&mut octets).unwrap();
+                response.push_str("\r\n");
+                response.push_str(&String::from_utf8(octets).unwrap());
+                response.push_str(&self.line());
+            }
+            match response.strip_prefix("t ") {
+                Some(answer) => return (untagged, answer.to_owned()),
+                None => untagged.push(response),
+            }
+        }
+    }
+
+    fn ok(&mut self, command: &str) -> Vec<String> {
+        let (untagged, answer) = self.command(command);
+        assert!(answer.starts_with("OK "), "{command}: {answer}");
+        untagged
+    }
+
+    fn append(&mut self, mailbox: &str, message: &str) {
+        self.ok(&format!("APPEND {mailbox} {{{}+}}\r\n{message}", message.len()));
+    }
+}
+
+fn literal(line: &str) -> Option<usize> {
+    line.strip_suffix('}')?.rsplit_once('{')?.1.parse().ok()
+}
+
+const MESSAGE: &str = "From: a@example.test\r\nSubject: dots\r\n\r\n.\r\n..two\r\nend\r\n";
+
+#[test]
+fn what_is_sent_is_what_is_fetched() {
+    let running = Running::start();
+    running.deliver(MESSAGE);
+    let mut imap = running.imap();
+    let selected = imap.ok("SELECT INBOX");
+    assert!(selected.contains(&"* 1 EXISTS".to_owned()), "{selected:?}");
+    let fetched = imap.ok("FETCH 1 BODY.PEEK[]");
+    assert_eq!(fetched, [format!("* 1 FETCH (BODY[] {{{}}}\r\n{MESSAGE})", MESSAGE.len())]);
+    assert_eq!(imap.ok("FETCH 1 (UID FLAGS)"), ["* 1 FETCH (UID 1 FLAGS (\\Recent))"]);
+    assert!(
+        imap.ok("FETCH 1 BODY[TEXT]<0.3>")[0].contains("BODY[TEXT]<0> {3}\r\n.\r\n FLAGS (\\Seen \\Recent)")
+    );
+}
+
+#[test]
+fn mail_is_for_those_who_log_in_and_to_those_who_are_here() {
+    let running = Running::start();
+    let mut stranger = running.secure(running.connect(Service::Smtps));
+    stranger.reply();
+    stranger.asks("EHLO client.test", "250");
+    stranger.asks("MAIL FROM:<a@example.test>", "530");
+    let mut smtp = running.smtp();
+    smtp.asks("MAIL FROM:<a@example.test>", "250");
+    smtp.asks("RCPT TO:<nobody@localhost>", "550 5.1.1");
+    smtp.asks("RCPT TO:<nobody@example.test>", "550 5.7.1");
+    smtp.asks("DATA", "503");
+    smtp.asks(&format!("RCPT TO:<{}+tag@example.test>", running.user), "250");
+    smtp.asks("RCPT TO:<Postmaster>", "250");
+    smtp.asks("RSET", "250");
+    smtp.asks("VRFY nobody", "252");
+}
+
+#[test]
+fn both_protocols_begin_tls_when_asked() {
+    let running = Running::start();
+    let mut imap = BufReader::new(running.connect(Service::Imap));
+    let mut line = String::new();
+    imap.read_line(&mut line).unwrap();
+    assert!(line.contains("STARTTLS LOGINDISABLED") && !line.contains("AUTH="), "{line}");
+    imap.get_mut().write_all(b"a STARTTLS\r\n").unwrap();
+    line.clear();
+    imap.read_line(&mut line).unwrap();
+    assert!(line.starts_with("a OK"), "{line}");
+    let mut imap = running.secure(imap.into_inner());
+    imap.ok(&format!("LOGIN {} {}", running.user, running.password));
+    let mut smtp = BufReader::new(running.connect(Service::Smtp));
+    let mut asks = |command: &[u8], code: &str| {
+        smtp.get_mut().write_all(command).unwrap();
+        let mut line = String::from("250-");
+        while line.as_bytes().get(3) == Some(&b'-') {
+            line.clear();
+            smtp.read_line(&mut line).unwrap();
+            assert!(!line.contains("AUTH"), "{line}");
+        }
+        assert!(line.starts_with(code), "{line}");
+    };
+    asks(b"", "220");
+    asks(b"EHLO client.test\r\n", "250");
+    asks(b"MAIL FROM:<a@example.test>\r\n", "530 5.7.0");
+    asks(b"STARTTLS\r\n", "220");
+    running.secure(smtp.into_inner()).asks("EHLO client.test", "250");
+}
+
+#[test]
+fn a_large_message_is_streamed_both_ways() {
+    let running = Running::start();
+    let large = format!("Subject: large\r\n\r\n{}", "0123456789abcde\r\n".repeat(100_000));
+    running.deliver(&large);
+    let mut imap = running.imap();
+    imap.append("INBOX", &large);
+    imap.ok("SELECT INBOX");
+    let fetched = imap.ok("FETCH 1:2 (UID BODY.PEEK[] RFC822.SIZE)");
+    let of = |number: u32| {
+        let size = large.len();
+        format!("* {number} FETCH (UID {number} BODY[] {{{size}}}\r\n{large} RFC822.SIZE {size})")
+    };
+    assert!(fetched == [of(1), of(2)]);
+    let piece = imap.ok("FETCH 2 (BODY.PEEK[TEXT]<16.34> BODY.PEEK[HEADER])");
+    let lines = "\n0123456789abcde\r\n0123456789abcde\r";
+    assert_eq!(
+        piece,
+        [format!(
+            "* 2 FETCH (BODY[TEXT]<16> {{34}}\r\n{lines} BODY[HEADER] {{18}}\r\nSubject: large\r\n\r\n)"
+        )]
+    );
+}
+
+#[test]
+fn sequence_numbers_change_only_when_a_client_is_told() {
+    let running = Running::start();
+    let (mut one, mut other) = (running.imap(), running.imap());
+    for _ in 0..3 {
+        one.append("INBOX", MESSAGE);
+    }
+    one.ok("SELECT INBOX");
+    other.ok("SELECT INBOX");
+    other.ok("STORE 1 +FLAGS.SILENT (\\Deleted)");
+    assert_eq!(other.ok("EXPUNGE"), ["* 1 EXPUNGE"]);
+    // The first is gone, and this session was not told yet: nothing moves under it.
+    assert_eq!(one.ok("FETCH 1:3 UID"), ["* 2 FETCH (UID 2)", "* 3 FETCH (UID 3)"]);
+    assert_eq!(one.ok("SEARCH ALL"), ["* SEARCH 2 3"]);
+    assert_eq!(one.ok("STORE 3 +FLAGS (\\Flagged)"), ["* 3 FETCH (FLAGS (\\Flagged \\Recent))"]);
+    assert_eq!(one.ok("NOOP"), ["* 1 EXPUNGE"]);
+    assert_eq!(one.ok("FETCH 1:* UID"), ["* 1 FETCH (UID 2)", "* 2 FETCH (UID 3)"]);
+    assert_eq!(other.ok("NOOP"), ["* 2 FETCH (UID 3 FLAGS (\\Flagged))"]);
+    assert_eq!(one.ok("NOOP"), Vec::<String>::new());
+    assert!(one.command("FETCH 3 UID").1.starts_with("BAD "));
+}
+
+#[test]
+fn an_idle_session_is_told_at_once() {
+    let running = Running::start();
+    let (mut idle, mut other) = (running.imap(), running.imap());
+    idle.ok("SELECT INBOX");
+    other.ok("SELECT INBOX");
+    idle.say("t IDLE");
+    assert!(idle.line().starts_with("+ "));
+    running.deliver(MESSAGE);
+    assert_eq!(idle.line(), "* 1 EXISTS");
+    other.ok("NOOP");
+    other.ok("STORE 1 +FLAGS (\\Seen)");
+    assert_eq!(idle.line(), "* 1 FETCH (UID 1 FLAGS (\\Seen \\Recent))");
+    other.ok("STORE 1 +FLAGS (\\Deleted)");
+    assert_eq!(idle.line(), "* 1 FETCH (UID 1 FLAGS (\\Deleted \\Seen \\Recent))");
+    other.ok("EXPUNGE");
+    assert_eq!(idle.line(), "* 1 EXPUNGE");
+    idle.say("DONE");
+    assert!(idle.answer().1.starts_with("OK "));
+}
+
+#[test]
+fn searches_answer_in_both_forms() {
+    let running = Running::start();
+    let mut imap = running.imap();
+    for subject in ["one", "two", "three"] {
+        imap.append("INBOX", &format!("Subject: {subject}\r\n\r\nbody of {subject}\r\n"));
+    }
+    imap.ok("SELECT INBOX");
+    assert_eq!(imap.ok("SEARCH OR SUBJECT two BODY THREE"), ["* SEARCH 2 3"]);
+    assert_eq!(imap.ok("UID SEARCH NOT SUBJECT two"), ["* SEARCH 1 3"]);
+    assert_eq!(
+        imap.ok("SEARCH RETURN (MIN MAX COUNT ALL) ALL"),
+        ["* ESEARCH (TAG \"t\") MIN 1 MAX 3 ALL 1:3 COUNT 3"]
+    );
+    assert_eq!(imap.ok("UID SEARCH RETURN () SUBJECT none"), ["* ESEARCH (TAG \"t\") UID"]);
+    assert_eq!(imap.ok("SEARCH RETURN (SAVE) SUBJECT two"), Vec::<String>::new());
+    assert_eq!(imap.ok("FETCH $ UID"), ["* 2 FETCH (UID 2)"]);
+    assert!(imap.command("SEARCH CHARSET KOI8-R ALL").1.starts_with("NO [BADCHARSET "));
+}
+
+#[test]
+fn messages_move_with_their_uids_told() {
+    let running = Running::start();
+    let mut imap = running.imap();
+    for _ in 0..3 {
+        imap.append("INBOX", MESSAGE);
+    }
+    imap.ok("SELECT INBOX");
+    assert!(imap.command("COPY 1:2 Sent").1.contains(" 1:2 1:2] "));
+    assert!(imap.command("COPY 1 Nowhere").1.starts_with("NO [TRYCREATE] "));
+    let moved = imap.ok("UID MOVE 2 Trash");
+    assert!(moved[0].starts_with("* OK [COPYUID ") && moved[0].contains(" 2 1] "), "{moved:?}");
+    assert_eq!(moved[1..], ["* 2 EXPUNGE"]);
+    let status = imap.ok("STATUS Trash (MESSAGES UIDNEXT)");
+    assert_eq!(status, ["* STATUS Trash (MESSAGES 1 UIDNEXT 2)"]);
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
+    let running = Running::start();
+    let answer = |user: &str| {
+        let mut talk = running.secure(running.connect(Service::Imaps));
+        talk.line();
+        talk.command(&format!("LOGIN {user} wrong")).1
+    };
+    let wrong = answer(&running.user);
+    assert!(wrong.starts_with("NO [AUTHENTICATIONFAILED]"), "{wrong}");
+    assert_eq!(wrong, answer("nobody"));
+}
