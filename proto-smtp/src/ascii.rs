@@ -88,33 +88,46 @@ pub(crate) const fn is(octet: u8, classes: u8) -> bool {
     CLASSES[octet as usize] & classes != 0
 }
 
-/// How many octets at the beginning are of one of these classes.
-pub(crate) fn span(octets: &[u8], classes: u8) -> usize {
-    octets.iter().position(|&octet| !is(octet, classes)).unwrap_or(octets.len())
-}
-
 /// Text that nothing but printable characters is in.
 pub(crate) fn printable(octets: &[u8]) -> Option<&str> {
+    let clean = octets.iter().all(|&octet| octet >= b' ' && octet != 0x7f);
+    if clean { classed(octets) } else { None }
+}
+
+/// Text whose octets were all found in a class: no class holds a control character, so that only those outside
+/// US-ASCII need a look.
+pub(crate) fn classed(octets: &[u8]) -> Option<&str> {
     let text = core::str::from_utf8(octets).ok()?;
-    let clean = if text.is_ascii() {
-        octets.iter().all(|&octet| octet >= b' ' && octet != 0x7f)
-    } else {
-        !text.chars().any(char::is_control)
-    };
-    clean.then_some(text)
+    (text.is_ascii() || !text.chars().any(char::is_control)).then_some(text)
+}
+
+/// A word of at most eight letters, digits and hyphens as one number, in which case makes no difference. Longer words
+/// are 0.
+#[inline]
+pub(crate) const fn word(octets: &[u8]) -> u64 {
+    if octets.len() > 8 {
+        return 0;
+    }
+    let (mut word, mut at) = (0, 0);
+    while at < octets.len() {
+        // Without this bit lower case is upper case, and nothing else becomes a letter. What is none stays apart from
+        // all that may stand in a word.
+        word = word << 8 | (octets[at] & 0xdf) as u64;
+        at += 1;
+    }
+    word
 }
 
 /// A number in decimal digits, of at most twenty digits and no more than fits.
 pub(crate) fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || digits.len() > 20 {
+    if digits.is_empty() || digits.len() > 20 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    digits.iter().try_fold(0u64, |sum, &digit| {
-        if !digit.is_ascii_digit() {
-            return None;
-        }
-        sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
-    })
+    if digits.len() < 20 {
+        // Nineteen digits always fit.
+        return Some(digits.iter().fold(0, |sum, &digit| sum * 10 + u64::from(digit - b'0')));
+    }
+    digits.iter().try_fold(0u64, |sum, &digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
 }
 
 /// A number as decimal digits, written into `room`.
@@ -132,6 +145,8 @@ pub(crate) fn digits(mut number: u64, room: &mut [u8; 20]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
 
     #[test]
@@ -148,6 +163,17 @@ mod tests {
             assert_eq!(is(octet, DCONTENT), matches!(octet, 33..=90 | 94..=126), "{octet}");
             assert_eq!(is(octet, QTEXT), octet >= 0x80 || matches!(octet, 32..=33 | 35..=91 | 93..=126));
             assert!(!octet.is_ascii_control() || !is(octet, 0x7f), "no class holds a control character");
+        }
+    }
+
+    #[test]
+    fn words_are_told_apart_but_for_their_case() {
+        assert_eq!(word(b"smtputf8"), word(b"SMTPUTF8"));
+        assert_eq!(word(b"SMTPUTF8X"), 0);
+        let mut seen = std::collections::BTreeMap::new();
+        for octet in (0..128u8).filter(|&octet| is(octet, ALNUM) || octet == b'-') {
+            let upper = octet.to_ascii_uppercase();
+            assert_eq!(*seen.entry(word(&[b'A', octet])).or_insert(upper), upper);
         }
     }
 

@@ -165,6 +165,16 @@ const fn is_suspicious(before: u8, octet: u8) -> bool {
     is_forbidden(before, octet) | ((before == b'\n') & (octet == b'.'))
 }
 
+/// The same, quicker where octets are looked at one by one.
+#[inline]
+const fn is_suspicious_alone(before: u8, octet: u8) -> bool {
+    match before {
+        b'\r' => octet != b'\n',
+        b'\n' => matches!(octet, b'.' | b'\n' | 0),
+        _ => matches!(octet, b'\n' | 0),
+    }
+}
+
 /// The octets that are looked at together.
 const BLOCK: usize = 64;
 /// The octets that are looked at one by one before the blocks begin: dense dots cost little then.
@@ -173,14 +183,17 @@ const HEAD: usize = 8;
 /// The first place from `at` on, which is not 0, that needs a closer look.
 #[inline]
 fn find_suspicious(input: &[u8], at: usize) -> Option<usize> {
-    let head = input.get(at - 1..)?;
-    let pairs = head.iter().zip(head.iter().skip(1)).take(HEAD);
-    for (n, (&before, &octet)) in pairs.enumerate() {
-        if is_suspicious(before, octet) {
+    let (mut before, rest) = match input.get(at - 1..)? {
+        [before, rest @ ..] => (*before, rest),
+        [] => return None,
+    };
+    for (n, &octet) in rest.iter().take(HEAD).enumerate() {
+        if is_suspicious_alone(before, octet) {
             return Some(at + n);
         }
+        before = octet;
     }
-    find_in_blocks(input, at + HEAD)
+    if rest.len() > HEAD { find_in_blocks(input, at + HEAD) } else { None }
 }
 
 /// Looks at blocks without branches, which compilers turn into vector instructions, and closer only where one holds
@@ -212,7 +225,7 @@ fn is_block_suspicious(before: &[u8; BLOCK], octets: &[u8; BLOCK]) -> bool {
 fn one_by_one(input: &[u8], from: usize, to: usize) -> Option<usize> {
     let mut before = *input.get(from.checked_sub(1)?)?;
     for (n, &octet) in input.get(from..to)?.iter().enumerate() {
-        if is_suspicious(before, octet) {
+        if is_suspicious_alone(before, octet) {
             return Some(from + n);
         }
         before = octet;
@@ -427,6 +440,19 @@ mod tests {
                     })
                     .collect();
                 check(&string);
+            }
+        }
+    }
+
+    #[test]
+    fn both_ways_to_look_at_an_octet_agree() {
+        for before in 0..=255 {
+            for octet in 0..=255 {
+                assert_eq!(
+                    is_suspicious(before, octet),
+                    is_suspicious_alone(before, octet),
+                    "{before} {octet}"
+                );
             }
         }
     }

@@ -146,14 +146,21 @@ fn extra(extra: &Extra<'_>, tx: &mut SendBuffer) {
 
 /// Writes a reply: each line of its text with the code, `-` on all but the last.
 pub fn response(response: &Response<'_>, tx: &mut SendBuffer) {
-    let mut pieces = response.lines().flat_map(pieces).peekable();
-    while let Some(piece) = pieces.next() {
-        let separator = if pieces.peek().is_some() { b'-' } else { b' ' };
+    let mut lines = response.lines();
+    let mut line = lines.next().unwrap_or_default();
+    loop {
+        let (piece, rest) = line.split_at_checked(TEXT).unwrap_or((line, b""));
+        let next = if rest.is_empty() { lines.next() } else { Some(rest) };
+        let separator = if next.is_some() { b'-' } else { b' ' };
         reply_line(response.code(), separator, response.enhanced(), piece, tx);
+        match next {
+            Some(next) => line = next,
+            None => return,
+        }
     }
 }
 
-/// One line of a reply.
+/// One line of a reply, of a text that fits.
 pub(crate) fn reply_line(
     code: Code,
     separator: u8,
@@ -161,30 +168,56 @@ pub(crate) fn reply_line(
     text: &[u8],
     tx: &mut SendBuffer,
 ) {
-    let [a, b, c] = code.digits();
-    tx.put(&[a, b, c, separator]);
+    let mut line = LineBuffer { octets: [0; 512], len: 0 };
+    line.put(&code.digits());
+    line.put(&[separator]);
     if let Some(enhanced) = enhanced {
-        number(u64::from(enhanced.class()), tx);
+        line.number(u16::from(enhanced.class()));
         for part in [enhanced.subject(), enhanced.detail()] {
-            tx.put(b".");
-            number(u64::from(part), tx);
+            line.put(b".");
+            line.number(part);
         }
         if !text.is_empty() {
-            tx.put(b" ");
+            line.put(b" ");
         }
     }
-    clean(text, tx);
-    tx.put(b"\r\n");
+    let start = line.len;
+    line.put(text);
+    line.clean(start);
+    line.put(b"\r\n");
+    tx.put(line.octets.get(..line.len).unwrap_or_default());
 }
 
-/// A line in pieces that fit; an empty line is one empty piece.
-fn pieces(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = Some(line);
-    core::iter::from_fn(move || {
-        let (piece, behind) = rest?.split_at_checked(TEXT).unwrap_or((rest?, b""));
-        rest = (!behind.is_empty()).then_some(behind);
-        Some(piece)
-    })
+/// A line that is put together before it is queued.
+struct LineBuffer {
+    octets: [u8; 512],
+    len: usize,
+}
+
+impl LineBuffer {
+    /// Appends what fits: with [`TEXT`] and the longest codes everything does.
+    fn put(&mut self, octets: &[u8]) {
+        if let Some(room) = self.octets.get_mut(self.len..self.len + octets.len()) {
+            room.copy_from_slice(octets);
+            self.len += octets.len();
+        }
+    }
+
+    /// Appends a number below 1000.
+    fn number(&mut self, number: u16) {
+        let digits = [number / 100, number / 10 % 10, number % 10].map(|digit| b'0' + digit as u8);
+        let skip = usize::from(number < 100) + usize::from(number < 10);
+        self.put(digits.get(skip..).unwrap_or_default());
+    }
+
+    /// Replaces everything from `start` on that is not printable US-ASCII.
+    fn clean(&mut self, start: usize) {
+        for octet in self.octets.get_mut(start..self.len).unwrap_or_default() {
+            if !(b' '..=b'~').contains(octet) {
+                *octet = b'?';
+            }
+        }
+    }
 }
 
 /// Text, with everything that is not printable US-ASCII replaced.

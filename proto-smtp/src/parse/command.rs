@@ -17,40 +17,52 @@ pub fn command(line: &[u8]) -> Result<Command<'_>, SyntaxError> {
 
 /// The verb of a line, and what follows it.
 pub(crate) fn split_verb(line: &[u8]) -> (Verb, &[u8]) {
-    let len = ascii::span(line, ascii::ALNUM);
-    let Some((word, rest)) = line.split_at_checked(len) else { return (Verb::Other, line) };
     // Behind the verb stands a space or nothing, or it is another word.
-    if !matches!(rest.first(), None | Some(b' ')) {
-        return (Verb::Other, line);
-    }
-    let verb = match word.len() {
-        4 => four_letters(word),
-        8 if word.eq_ignore_ascii_case(b"STARTTLS") => Verb::StartTls,
-        _ => Verb::Other,
+    let split = |len| match line.split_at_checked(len) {
+        Some((word, rest @ ([] | [b' ', ..]))) => Some((ascii::word(word), rest)),
+        _ => None,
     };
-    (verb, if verb == Verb::Other { line } else { rest })
+    if let Some((word, rest)) = split(4) {
+        let verb = match word {
+            MAIL => Verb::Mail,
+            RCPT => Verb::Rcpt,
+            DATA => Verb::Data,
+            BDAT => Verb::Bdat,
+            RSET => Verb::Rset,
+            NOOP => Verb::Noop,
+            QUIT => Verb::Quit,
+            EHLO => Verb::Ehlo,
+            HELO => Verb::Helo,
+            LHLO => Verb::Lhlo,
+            AUTH => Verb::Auth,
+            VRFY => Verb::Vrfy,
+            EXPN => Verb::Expn,
+            HELP => Verb::Help,
+            _ => return (Verb::Other, line),
+        };
+        return (verb, rest);
+    }
+    match split(8) {
+        Some((STARTTLS, rest)) => (Verb::StartTls, rest),
+        _ => (Verb::Other, line),
+    }
 }
 
-fn four_letters(word: &[u8]) -> Verb {
-    let Ok(word) = <[u8; 4]>::try_from(word) else { return Verb::Other };
-    match &word.map(|octet| octet.to_ascii_uppercase()) {
-        b"MAIL" => Verb::Mail,
-        b"RCPT" => Verb::Rcpt,
-        b"DATA" => Verb::Data,
-        b"BDAT" => Verb::Bdat,
-        b"RSET" => Verb::Rset,
-        b"NOOP" => Verb::Noop,
-        b"QUIT" => Verb::Quit,
-        b"EHLO" => Verb::Ehlo,
-        b"HELO" => Verb::Helo,
-        b"LHLO" => Verb::Lhlo,
-        b"AUTH" => Verb::Auth,
-        b"VRFY" => Verb::Vrfy,
-        b"EXPN" => Verb::Expn,
-        b"HELP" => Verb::Help,
-        _ => Verb::Other,
-    }
-}
+const MAIL: u64 = ascii::word(b"MAIL");
+const RCPT: u64 = ascii::word(b"RCPT");
+const DATA: u64 = ascii::word(b"DATA");
+const BDAT: u64 = ascii::word(b"BDAT");
+const RSET: u64 = ascii::word(b"RSET");
+const NOOP: u64 = ascii::word(b"NOOP");
+const QUIT: u64 = ascii::word(b"QUIT");
+const EHLO: u64 = ascii::word(b"EHLO");
+const HELO: u64 = ascii::word(b"HELO");
+const LHLO: u64 = ascii::word(b"LHLO");
+const AUTH: u64 = ascii::word(b"AUTH");
+const VRFY: u64 = ascii::word(b"VRFY");
+const EXPN: u64 = ascii::word(b"EXPN");
+const HELP: u64 = ascii::word(b"HELP");
+const STARTTLS: u64 = ascii::word(b"STARTTLS");
 
 /// Reads what follows a verb. `line` is the whole, for places; `rest` is what [`split_verb`] left.
 pub(crate) fn arguments<'i>(verb: Verb, line: &'i [u8], rest: &'i [u8]) -> Result<Command<'i>, SyntaxError> {

@@ -144,38 +144,39 @@ enum Known {
     No,
 }
 
+const SIZE: u64 = ascii::word(b"SIZE");
+const BODY: u64 = ascii::word(b"BODY");
+const SMTPUTF8: u64 = ascii::word(b"SMTPUTF8");
+const AUTH: u64 = ascii::word(b"AUTH");
+const ENVID: u64 = ascii::word(b"ENVID");
+const RET: u64 = ascii::word(b"RET");
+const NOTIFY: u64 = ascii::word(b"NOTIFY");
+const ORCPT: u64 = ascii::word(b"ORCPT");
+
 fn mail_parameter<'i>(mail: &mut Mail<'i>, keyword: &[u8], value: Option<&'i [u8]>) -> Result<Known, Why> {
-    if keyword.eq_ignore_ascii_case(b"SIZE") {
-        once(&mut mail.size, ascii::number(value.ok_or(Why::Value)?).ok_or(Why::Number)?)
-    } else if keyword.eq_ignore_ascii_case(b"BODY") {
-        once(&mut mail.body, body_value(value.ok_or(Why::Value)?)?)
-    } else if keyword.eq_ignore_ascii_case(b"SMTPUTF8") {
-        match value {
+    match ascii::word(keyword) {
+        SIZE => once(&mut mail.size, ascii::number(value.ok_or(Why::Value)?).ok_or(Why::Number)?),
+        BODY => once(&mut mail.body, body_value(value.ok_or(Why::Value)?)?),
+        SMTPUTF8 => match value {
             Some(_) => Err(Why::Value),
             None if mail.utf8 => Err(Why::ParameterTwice),
             None => {
                 mail.utf8 = true;
                 Ok(Known::Yes)
             }
-        }
-    } else if keyword.eq_ignore_ascii_case(b"AUTH") {
-        once(&mut mail.auth, xtext(value)?)
-    } else if keyword.eq_ignore_ascii_case(b"ENVID") {
-        once(&mut mail.envid, xtext(value)?)
-    } else if keyword.eq_ignore_ascii_case(b"RET") {
-        once(&mut mail.ret, ret_value(value.ok_or(Why::Value)?)?)
-    } else {
-        Ok(Known::No)
+        },
+        AUTH => once(&mut mail.auth, xtext(value)?),
+        ENVID => once(&mut mail.envid, xtext(value)?),
+        RET => once(&mut mail.ret, ret_value(value.ok_or(Why::Value)?)?),
+        _ => Ok(Known::No),
     }
 }
 
 fn rcpt_parameter<'i>(rcpt: &mut Rcpt<'i>, keyword: &[u8], value: Option<&'i [u8]>) -> Result<Known, Why> {
-    if keyword.eq_ignore_ascii_case(b"NOTIFY") {
-        once(&mut rcpt.notify, notify_esmtp_value(value.ok_or(Why::Value)?)?)
-    } else if keyword.eq_ignore_ascii_case(b"ORCPT") {
-        once(&mut rcpt.original, original_recipient(value.ok_or(Why::Value)?)?)
-    } else {
-        Ok(Known::No)
+    match ascii::word(keyword) {
+        NOTIFY => once(&mut rcpt.notify, notify_esmtp_value(value.ok_or(Why::Value)?)?),
+        ORCPT => once(&mut rcpt.original, original_recipient(value.ok_or(Why::Value)?)?),
+        _ => Ok(Known::No),
     }
 }
 
@@ -196,10 +197,15 @@ fn xtext(value: Option<&[u8]>) -> Result<Xtext<'_>, Why> {
 
 /// `body-value = "7BIT" / "8BITMIME" / "BINARYMIME"` (RFC 6152 §2, RFC 3030 §3)
 fn body_value(value: &[u8]) -> Result<BodyType, Why> {
-    [BodyType::EightBitMime, BodyType::SevenBit, BodyType::BinaryMime]
-        .into_iter()
-        .find(|body| body.as_str().as_bytes().eq_ignore_ascii_case(value))
-        .ok_or(Why::Value)
+    const SEVEN_BIT: u64 = ascii::word(b"7BIT");
+    const EIGHT_BIT_MIME: u64 = ascii::word(b"8BITMIME");
+    match ascii::word(value) {
+        // Letters, digits and hyphens are told apart as numbers; other octets must not pass for them.
+        SEVEN_BIT if is_keyword(value) => Ok(BodyType::SevenBit),
+        EIGHT_BIT_MIME if is_keyword(value) => Ok(BodyType::EightBitMime),
+        _ if value.eq_ignore_ascii_case(b"BINARYMIME") => Ok(BodyType::BinaryMime),
+        _ => Err(Why::Value),
+    }
 }
 
 /// `ret-value = "FULL" / "HDRS"` (RFC 3461 §4.3)

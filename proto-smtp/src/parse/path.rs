@@ -24,7 +24,8 @@ pub(crate) fn whole<'i, T>(
     rule: impl FnOnce(&'i [u8]) -> Parsed<'i, T>,
 ) -> Result<T, SyntaxError> {
     match finish(input, rule(input))? {
-        ([], value) => Ok(value),
+        ([], value) if ascii::classed(input).is_some() => Ok(value),
+        ([], _) => Err(Fault { rest: input, why: Why::Encoding }.in_input(input)),
         (rest, _) => Err(Fault { rest, why: Why::SurplusArgument }.in_input(input)),
     }
 }
@@ -64,7 +65,7 @@ fn path(input: &[u8]) -> Parsed<'_, Address<'_>> {
         return Fault::at(rest, Why::Path);
     };
     let octets = inside.get(..inside.len() - rest.len()).unwrap_or_default();
-    match ascii::printable(octets) {
+    match ascii::classed(octets) {
         Some(text) => Ok((behind, Address::checked(text, at))),
         None => Fault::at(inside, Why::Encoding),
     }
@@ -100,9 +101,6 @@ pub(crate) fn mailbox(input: &[u8]) -> Parsed<'_, usize> {
     let len = input.len() - rest.len();
     if len > MAILBOX {
         return Fault::at(input, Why::PathTooLong);
-    }
-    if !input.is_ascii() && ascii::printable(input.get(..len).unwrap_or_default()).is_none() {
-        return Fault::at(input, Why::Encoding);
     }
     Ok((rest, at))
 }
@@ -145,28 +143,28 @@ pub(crate) fn domain(input: &[u8]) -> Parsed<'_, ()> {
     if input.len() - rest.len() > DOMAIN {
         return Fault::at(input, Why::DomainTooLong);
     }
-    if !input.is_ascii()
-        && ascii::printable(input.get(..input.len() - rest.len()).unwrap_or_default()).is_none()
-    {
-        return Fault::at(input, Why::Encoding);
-    }
     Ok((rest, ()))
 }
 
 /// `Domain = sub-domain *("." sub-domain)`
-fn domain_name(mut input: &[u8]) -> Parsed<'_, ()> {
-    loop {
-        let len = ascii::span(input, ascii::LDH);
-        match input.split_at_checked(len) {
-            Some((label @ [first, ..], rest)) if *first != b'-' && !label.ends_with(b"-") => {
-                match rest.strip_prefix(b".") {
-                    Some(rest) => input = rest,
-                    None => return Ok((rest, ())),
-                }
+fn domain_name(input: &[u8]) -> Parsed<'_, ()> {
+    // Neither side of a dot, nor either end, may be empty or a hyphen.
+    let (mut before, mut end) = (b'.', input.len());
+    for (at, &octet) in input.iter().enumerate() {
+        if octet == b'.' {
+            if matches!(before, b'.' | b'-') {
+                return Fault::at(input.get(at..).unwrap_or_default(), Why::Domain);
             }
-            _ => return Fault::at(input, Why::Domain),
+        } else if !ascii::is(octet, ascii::LDH) {
+            end = at;
+            break;
+        } else if before == b'.' && octet == b'-' {
+            return Fault::at(input.get(at..).unwrap_or_default(), Why::Domain);
         }
+        before = octet;
     }
+    let rest = input.get(end..).unwrap_or_default();
+    if matches!(before, b'.' | b'-') { Fault::at(rest, Why::Domain) } else { Ok((rest, ())) }
 }
 
 /// `address-literal = "[" ( IPv4-address-literal / IPv6-address-literal / General-address-literal ) "]"`
