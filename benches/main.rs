@@ -43,7 +43,10 @@ fn smoke() -> Result<(), String> {
     for mut bench in rows::all(rows::Scale::Smoke) {
         let figures = measure(&mut bench, 1)?;
         for (contestant, figure) in bench.contestants.iter().zip(&figures) {
-            if contestant.name.starts_with("mailwire") && !bench.name.starts_with("P2") && figure.allocations > 0.02 {
+            if contestant.name.starts_with("mailwire")
+                && !bench.name.starts_with("P2")
+                && figure.allocations > 0.02
+            {
                 return Err(format!(
                     "{} {}: {:.3} allocations per {}, and none are promised",
                     bench.name, contestant.name, figure.allocations, bench.item
@@ -63,7 +66,11 @@ fn once(row: &str, name: &str) -> Result<(), String> {
     let contestant = contestant.ok_or("no such contestant: see list")?;
     let found = measured_region(contestant);
     println!("{} items {found}", bench.items);
-    if found == contestant.expected { Ok(()) } else { Err(format!("found {found}, not {}", contestant.expected)) }
+    if found == contestant.expected {
+        Ok(())
+    } else {
+        Err(format!("found {found}, not {}", contestant.expected))
+    }
 }
 
 /// What callgrind counts: `--toggle-collect='*measured_region*'`.

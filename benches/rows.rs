@@ -96,12 +96,13 @@ fn body(scale: Scale) -> Bench {
 fn commands(scale: Scale) -> Bench {
     let items = scale.of(1_000_000);
     let input = Rc::new(workloads::smtp_commands(items));
-    let (parse, chunks) = (Rc::clone(&input), Rc::clone(&input));
+    let (own, parse, chunks) = (Rc::clone(&input), Rc::clone(&input), Rc::clone(&input));
     Bench {
         name: "P10-smtp-commands",
         item: "command",
         items,
         contestants: vec![
+            Contestant::new("mailwire-parse", items as u64, move || ours::smtp_parse(&own)),
             Contestant::new("smtp-proto-parse", items as u64, move || smtp_peers::parse(&parse)),
             Contestant::new("smtp-proto-chunks", items as u64, move || smtp_peers::commands(&chunks, CHUNK)),
         ],

@@ -50,3 +50,17 @@ pub(crate) fn imap_validate(mut input: &[u8]) -> u64 {
 fn parts(structure: &BodyStructure<'_>) -> usize {
     1 + structure.parts().iter().map(|part| parts(&part)).sum::<usize>()
 }
+
+/// Every SMTP command of one contiguous input.
+pub(crate) fn smtp_parse(mut input: &[u8]) -> u64 {
+    let mut found = 0;
+    while let Some(end) = memchr::memchr(b'\n', input) {
+        let (line, rest) = input.split_at(end + 1);
+        input = rest;
+        if let Some(Ok(command)) = line.strip_suffix(b"\r\n").map(proto_smtp::parse::command) {
+            black_box(&command);
+            found += 1;
+        }
+    }
+    found
+}

@@ -84,7 +84,11 @@ pub fn measure(bench: &mut Bench, rounds: usize) -> Result<Vec<Figure>, String> 
         .map(|(mut times, (allocations, peak))| {
             times.sort();
             let median = times.get(times.len() / 2).copied().unwrap_or_default();
-            Figure { nanoseconds: median.as_nanos() as f64 / items, allocations: allocations as f64 / items, peak }
+            Figure {
+                nanoseconds: median.as_nanos() as f64 / items,
+                allocations: allocations as f64 / items,
+                peak,
+            }
         })
         .collect())
 }

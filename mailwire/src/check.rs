@@ -108,7 +108,16 @@ impl Progress {
         // SMTP has no folders.
         let last = if to_come.contains(&last) { last } else { Stage::Login };
         let (url, since) = (way.url.clone(), Instant::now());
-        let inner = Inner { output, url, to_come, last, lines: Vec::new(), certificate: None, handshake: Duration::ZERO, since };
+        let inner = Inner {
+            output,
+            url,
+            to_come,
+            last,
+            lines: Vec::new(),
+            certificate: None,
+            handshake: Duration::ZERO,
+            since,
+        };
         Ok(Self(Arc::new(Mutex::new(inner))))
     }
 
@@ -197,7 +206,8 @@ impl Inner {
     }
 
     fn show(&mut self, stage: Stage, ok: bool, took: Duration, detail: String, advice: Option<String>) {
-        let line = Line { stage: word(stage), ok, ms: (took.as_secs_f64() * 1e5).round() / 100.0, detail, advice };
+        let line =
+            Line { stage: word(stage), ok, ms: (took.as_secs_f64() * 1e5).round() / 100.0, detail, advice };
         self.output.marked(ok, format!("{:13}{:>9.1} ms  {}", line.stage, line.ms, line.detail));
         if let Some(advice) = &line.advice {
             self.output.line(format!("     try: {advice}"));
@@ -221,7 +231,8 @@ const fn word(stage: Stage) -> &'static str {
 
 /// A certificate on one line.
 fn describe(certificate: &Certificate) -> String {
-    let names = if certificate.names.is_empty() { certificate.subject.clone() } else { certificate.names.join(", ") };
+    let names =
+        if certificate.names.is_empty() { certificate.subject.clone() } else { certificate.names.join(", ") };
     format!("for {names}; until {}; {}", certificate.not_after_day(), certificate.fingerprint)
 }
 

@@ -59,7 +59,9 @@ impl Mailbox {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let (name, address) = match text.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) {
-            Some((name, address)) => (Some(name.trim().trim_matches('"')).filter(|name| !name.is_empty()), address),
+            Some((name, address)) => {
+                (Some(name.trim().trim_matches('"')).filter(|name| !name.is_empty()), address)
+            }
             None => (None, text),
         };
         if name.is_some_and(|name| name.chars().any(char::is_control)) {
@@ -101,7 +103,10 @@ pub(crate) struct Attachment {
 
 impl fmt::Debug for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attachment").field("type", &self.media_type).field("len", &self.content.len()).finish_non_exhaustive()
+        f.debug_struct("Attachment")
+            .field("type", &self.media_type)
+            .field("len", &self.content.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,10 +117,15 @@ impl Attachment {
         if size > limits.attachment as u64 {
             return Err(Failure::new(
                 Kind::Data,
-                format!("{}: {size} octets, and {} is the most for one attachment", path.display(), limits.attachment),
+                format!(
+                    "{}: {size} octets, and {} is the most for one attachment",
+                    path.display(),
+                    limits.attachment
+                ),
             ));
         }
-        let name = path.file_name().map_or_else(|| "attachment".into(), |name| name.to_string_lossy().into_owned());
+        let name =
+            path.file_name().map_or_else(|| "attachment".into(), |name| name.to_string_lossy().into_owned());
         let content = std::fs::read(path).map_err(|error| Failure::file(path, &error))?;
         Ok(Self { media_type: media_type(&name), name, content })
     }
@@ -149,8 +159,19 @@ fn media_type(name: &str) -> &'static str {
 
 /// Fields that the builder or the server writes: a second one would contradict it.
 const RESERVED: [&str; 13] = [
-    "from", "to", "cc", "bcc", "subject", "date", "message-id", "mime-version", "content-type",
-    "content-transfer-encoding", "return-path", "received", "content-disposition",
+    "from",
+    "to",
+    "cc",
+    "bcc",
+    "subject",
+    "date",
+    "message-id",
+    "mime-version",
+    "content-type",
+    "content-transfer-encoding",
+    "return-path",
+    "received",
+    "content-disposition",
 ];
 
 impl Draft {
@@ -171,7 +192,9 @@ impl Draft {
                 wrong(field, format!("longer than {} octets", limits.body));
             }
         }
-        if self.attachments.iter().map(|attachment| attachment.content.len()).sum::<usize>() > limits.attachments {
+        if self.attachments.iter().map(|attachment| attachment.content.len()).sum::<usize>()
+            > limits.attachments
+        {
             wrong("attach", format!("more than {} octets in all", limits.attachments));
         }
         for (name, value) in &self.headers {
@@ -212,7 +235,11 @@ impl Draft {
             message = message.text_body(self.text.as_deref().unwrap_or_default());
         }
         for attachment in &self.attachments {
-            message = message.attachment(attachment.media_type, attachment.name.as_str(), attachment.content.as_slice());
+            message = message.attachment(
+                attachment.media_type,
+                attachment.name.as_str(),
+                attachment.content.as_slice(),
+            );
         }
         let bytes = message
             .write_to_vec()
@@ -265,7 +292,10 @@ mod tests {
     fn draft() -> Draft {
         Draft {
             from: Some(Mailbox::parse("Alice <alice@example.com>").unwrap()),
-            to: vec![Mailbox::parse("bob@example.com").unwrap(), Mailbox::parse("\"Ü, C\" <c@example.com>").unwrap()],
+            to: vec![
+                Mailbox::parse("bob@example.com").unwrap(),
+                Mailbox::parse("\"Ü, C\" <c@example.com>").unwrap(),
+            ],
             subject: Some("Grüße".to_owned()),
             text: Some("one\n.two\n".to_owned()),
             ..Draft::default()
@@ -280,7 +310,11 @@ mod tests {
     fn a_message_has_what_it_was_given() {
         let mut draft = draft();
         draft.html = Some("<p>one</p>".to_owned());
-        draft.attachments.push(Attachment { name: "a.pdf".into(), media_type: "application/pdf", content: b"%PDF".to_vec() });
+        draft.attachments.push(Attachment {
+            name: "a.pdf".into(),
+            media_type: "application/pdf",
+            content: b"%PDF".to_vec(),
+        });
         draft.headers.push(("X-Ticket".into(), "42".into()));
         let (bytes, id) = draft.build(&now()).unwrap();
         let text = String::from_utf8(bytes).unwrap();
@@ -314,19 +348,38 @@ mod tests {
     fn each_wrong_field_is_named() {
         let limits = ComposeLimits { subject: 3, body: 4, attachments: 1, ..ComposeLimits::default() };
         let mut draft = draft();
-        draft.attachments.push(Attachment { name: "a".into(), media_type: "text/plain", content: vec![0; 2] });
+        draft.attachments.push(Attachment {
+            name: "a".into(),
+            media_type: "text/plain",
+            content: vec![0; 2],
+        });
         let fields: Vec<_> = draft.check(&limits).into_iter().map(|error| error.field).collect();
         assert_eq!(fields, ["subject", "text", "attach"]);
     }
 
     #[test]
     fn addresses_are_checked() {
-        for good in ["user@example.com", "test.user@example.co.uk", "user+tag@sub.example.com", "alice@localhost", "jürgen@example.com"] {
+        for good in [
+            "user@example.com",
+            "test.user@example.co.uk",
+            "user+tag@sub.example.com",
+            "alice@localhost",
+            "jürgen@example.com",
+        ] {
             assert!(Mailbox::parse(good).is_ok(), "{good}");
         }
         let long_local = format!("{}@example.com", "a".repeat(65));
         let long = format!("a@{}.com", "a.".repeat(150));
-        for bad in ["user", "@example.com", "user@@example.com", "user@", "a b@example.com", "a@b\r\n", &long_local, &long] {
+        for bad in [
+            "user",
+            "@example.com",
+            "user@@example.com",
+            "user@",
+            "a b@example.com",
+            "a@b\r\n",
+            &long_local,
+            &long,
+        ] {
             assert!(Mailbox::parse(bad).is_err(), "{bad}");
         }
     }

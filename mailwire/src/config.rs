@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn the_command_line_wins_over_the_server_and_that_over_the_top() {
-        let text = "timeout = 60\nmechanism = 'PLAIN'\n[server.h]\ntimeout = 5\npassword-command = 'pass x'\n";
+        let text =
+            "timeout = 60\nmechanism = 'PLAIN'\n[server.h]\ntimeout = 5\npassword-command = 'pass x'\n";
         let file = || parse(text, Path::new("c.toml")).unwrap();
         let mut given = Connection { mechanism: Some("LOGIN".to_owned()), ..Connection::default() };
         apply(&mut given, file(), "h");

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use io_mio::{Connector, Fingerprint, Kind as IoKind, Patience, Report, Security, Target, TlsClient, TraceWriter};
+use io_mio::{
+    Connector, Fingerprint, Kind as IoKind, Patience, Report, Security, Target, TlsClient, TraceWriter,
+};
 use proto_core::{Credentials, Mechanism};
 
 use crate::cli;

@@ -8,7 +8,9 @@ use io_mio::{Connection, Connector, ImapClient, Turn};
 use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 use proto_imap::client::{Choice, Client, CommandId, Event};
 use proto_imap::config::Config;
-use proto_imap::types::{Attribute, Command, Condition, ListPattern, Mailbox, NameEncoding, Status, Untagged, arguments};
+use proto_imap::types::{
+    Attribute, Command, Condition, ListPattern, Mailbox, NameEncoding, Status, Untagged, arguments,
+};
 use serde::Serialize;
 
 use crate::check::{Progress, Stop, no_user, refused};
@@ -35,7 +37,11 @@ pub(crate) trait Task {
 }
 
 /// Connects, does the task, and logs out.
-pub(crate) fn with_session<T: Task>(way: &Way, connector: &Connector, task: T) -> Result<T::Output, T::Error> {
+pub(crate) fn with_session<T: Task>(
+    way: &Way,
+    connector: &Connector,
+    task: T,
+) -> Result<T::Output, T::Error> {
     match open(way, connector)? {
         Opened::Secure(mut session) => {
             let done = task.run(&mut session);
@@ -54,7 +60,8 @@ fn open(way: &Way, connector: &Connector) -> Result<Opened, Failure> {
     let mut config = Config::default();
     if way.is_cleartext()? {
         config = config.danger_cleartext();
-        let connection = connector.danger_connect_cleartext::<ImapClient>(&way.target(), &Arc::new(config))?;
+        let connection =
+            connector.danger_connect_cleartext::<ImapClient>(&way.target(), &Arc::new(config))?;
         let may_log_in = way.options.danger_cleartext_login;
         return Ok(Opened::Cleartext(Session { connection, may_log_in }));
     }
@@ -64,17 +71,32 @@ fn open(way: &Way, connector: &Connector) -> Result<Opened, Failure> {
 
 /// The difference that the channel makes: how one authenticates.
 pub(crate) trait Authenticate {
-    fn prove(&mut self, credentials: Credentials, choice: Choice, tx: &mut SendBuffer) -> Result<CommandId, Error>;
+    fn prove(
+        &mut self,
+        credentials: Credentials,
+        choice: Choice,
+        tx: &mut SendBuffer,
+    ) -> Result<CommandId, Error>;
 }
 
 impl Authenticate for Client<Secure> {
-    fn prove(&mut self, credentials: Credentials, choice: Choice, tx: &mut SendBuffer) -> Result<CommandId, Error> {
+    fn prove(
+        &mut self,
+        credentials: Credentials,
+        choice: Choice,
+        tx: &mut SendBuffer,
+    ) -> Result<CommandId, Error> {
         self.authenticate(credentials, choice, tx)
     }
 }
 
 impl Authenticate for Client<Cleartext> {
-    fn prove(&mut self, credentials: Credentials, choice: Choice, tx: &mut SendBuffer) -> Result<CommandId, Error> {
+    fn prove(
+        &mut self,
+        credentials: Credentials,
+        choice: Choice,
+        tx: &mut SendBuffer,
+    ) -> Result<CommandId, Error> {
         self.danger_cleartext_authenticate(credentials, choice, tx)
     }
 }
@@ -92,7 +114,9 @@ where
     /// Waits until the server's capabilities are known, and names them.
     pub(crate) fn capabilities(&mut self) -> Result<Vec<String>, Failure> {
         self.connection.drive(|turn, client, _| {
-            if client.capabilities().is_none() || !matches!(turn, Turn::Event(Event::Capability) | Turn::Writable) {
+            if client.capabilities().is_none()
+                || !matches!(turn, Turn::Event(Event::Capability) | Turn::Writable)
+            {
                 return Ok::<_, Failure>(None);
             }
             let names = client.capabilities().map(|known| known.iter().map(lossy).collect());
@@ -101,10 +125,17 @@ where
     }
 
     /// Proves who the user is.
-    pub(crate) fn log_in(&mut self, credentials: Credentials, mechanism: Option<Mechanism>) -> Result<(), Failure> {
+    pub(crate) fn log_in(
+        &mut self,
+        credentials: Credentials,
+        mechanism: Option<Mechanism>,
+    ) -> Result<(), Failure> {
         if !self.may_log_in {
-            return Err(Failure::new(Kind::Refused, "logging in without TLS would show the password to anyone on the way")
-                .advise("leave --danger-cleartext out, or add --danger-cleartext-login"));
+            return Err(Failure::new(
+                Kind::Refused,
+                "logging in without TLS would show the password to anyone on the way",
+            )
+            .advise("leave --danger-cleartext out, or add --danger-cleartext-login"));
         }
         self.capabilities()?;
         let choice = mechanism.map_or(Choice::Strongest, Choice::Mechanism);
@@ -113,7 +144,9 @@ where
             Turn::Event(Event::Authenticated { .. }) => Ok(Some(())),
             Turn::Event(Event::AuthRejected { status, reason, .. }) => {
                 let text = status.text.to_str_lossy();
-                Err(refused(&reason.map_or_else(|| text.clone().into_owned(), |reason| format!("{text} ({reason})"))))
+                Err(refused(
+                    &reason.map_or_else(|| text.clone().into_owned(), |reason| format!("{text} ({reason})")),
+                ))
             }
             _ => Ok(None),
         })
@@ -141,11 +174,15 @@ where
         self.ask(&list, |event| {
             if let Event::Data(Untagged::List(listed)) = event {
                 let octets = listed.mailbox.as_bytes();
-                let name = Mailbox::from_octets(&octets).to_str_lossy(NameEncoding::ModifiedUtf7).into_owned();
+                let name =
+                    Mailbox::from_octets(&octets).to_str_lossy(NameEncoding::ModifiedUtf7).into_owned();
                 folders.push(Folder {
                     name,
                     delimiter: listed.delimiter,
-                    special_use: listed.attributes.special_use().map(|attribute| format!("\\{}", lossy(attribute.name()))),
+                    special_use: listed
+                        .attributes
+                        .special_use()
+                        .map(|attribute| format!("\\{}", lossy(attribute.name()))),
                     selectable: !listed.attributes.contains(Attribute::NoSelect)
                         && !listed.attributes.contains(Attribute::NonExistent),
                 });
@@ -190,7 +227,10 @@ pub(crate) fn accepted(status: &Status<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let kind = if status.condition == Condition::Bad { Kind::Protocol } else { Kind::Unavailable };
-    Err(Failure::new(kind, format!("the server answered {}: {}", status.condition.as_str(), status.text.to_str_lossy())))
+    Err(Failure::new(
+        kind,
+        format!("the server answered {}: {}", status.condition.as_str(), status.text.to_str_lossy()),
+    ))
 }
 
 /// Why no mechanism could be begun.

@@ -18,7 +18,8 @@ pub(crate) struct Output {
 
 impl From<cli::Output> for Output {
     fn from(arguments: cli::Output) -> Self {
-        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::io::stdout().is_terminal();
+        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            && std::io::stdout().is_terminal();
         Self { json: arguments.json, quiet: arguments.quiet, colour }
     }
 }
@@ -112,5 +113,7 @@ impl Output {
 
 /// What a server said may hold escape sequences: no control character but line ends and tabs reaches a terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() && !matches!(char, '\n' | '\t') { '\u{fffd}' } else { char }).collect()
+    text.chars()
+        .map(|char| if char.is_control() && !matches!(char, '\n' | '\t') { '\u{fffd}' } else { char })
+        .collect()
 }

@@ -28,16 +28,22 @@ pub(crate) trait Task {
 }
 
 /// Connects, does the task, and quits.
-pub(crate) fn with_session<T: Task>(way: &Way, connector: &Connector, task: T) -> Result<T::Output, T::Error> {
+pub(crate) fn with_session<T: Task>(
+    way: &Way,
+    connector: &Connector,
+    task: T,
+) -> Result<T::Output, T::Error> {
     if way.is_cleartext()? {
         let config = Arc::new(Config::default().danger_cleartext());
-        let connection =
-            connector.danger_connect_cleartext::<SmtpClient>(&way.target(), &config).map_err(Failure::from)?;
+        let connection = connector
+            .danger_connect_cleartext::<SmtpClient>(&way.target(), &config)
+            .map_err(Failure::from)?;
         let may_log_in = way.options.danger_cleartext_login;
         return run(Session { connection, may_log_in, greeted: false }, task);
     }
-    let connection =
-        connector.connect::<SmtpClient>(&way.target(), &Arc::new(Config::default())).map_err(Failure::from)?;
+    let connection = connector
+        .connect::<SmtpClient>(&way.target(), &Arc::new(Config::default()))
+        .map_err(Failure::from)?;
     run(Session { connection, may_log_in: true, greeted: false }, task)
 }
 
@@ -52,17 +58,32 @@ where
 
 /// The difference that the channel makes: how one authenticates.
 pub(crate) trait Authenticate {
-    fn prove(&mut self, mechanism: Mechanism, credentials: Credentials, tx: &mut SendBuffer) -> Result<(), Error>;
+    fn prove(
+        &mut self,
+        mechanism: Mechanism,
+        credentials: Credentials,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error>;
 }
 
 impl Authenticate for Client<Secure> {
-    fn prove(&mut self, mechanism: Mechanism, credentials: Credentials, tx: &mut SendBuffer) -> Result<(), Error> {
+    fn prove(
+        &mut self,
+        mechanism: Mechanism,
+        credentials: Credentials,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
         self.authenticate(mechanism, credentials, tx)
     }
 }
 
 impl Authenticate for Client<Cleartext> {
-    fn prove(&mut self, mechanism: Mechanism, credentials: Credentials, tx: &mut SendBuffer) -> Result<(), Error> {
+    fn prove(
+        &mut self,
+        mechanism: Mechanism,
+        credentials: Credentials,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
         self.danger_cleartext_authenticate(mechanism, credentials, tx)
     }
 }
@@ -111,10 +132,17 @@ where
     }
 
     /// Proves who the user is.
-    pub(crate) fn log_in(&mut self, credentials: Credentials, only: Option<Mechanism>) -> Result<Mechanism, Failure> {
+    pub(crate) fn log_in(
+        &mut self,
+        credentials: Credentials,
+        only: Option<Mechanism>,
+    ) -> Result<Mechanism, Failure> {
         if !self.may_log_in {
-            return Err(Failure::new(Kind::Refused, "logging in without TLS would show the password to anyone on the way")
-                .advise("leave --danger-cleartext out, or add --danger-cleartext-login"));
+            return Err(Failure::new(
+                Kind::Refused,
+                "logging in without TLS would show the password to anyone on the way",
+            )
+            .advise("leave --danger-cleartext out, or add --danger-cleartext-login"));
         }
         self.ready(|_| Ok::<_, Failure>(()))?;
         let offered = self.connection.machine().extensions().mechanisms();
@@ -125,9 +153,13 @@ where
             Turn::Event(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(())),
             Turn::Event(Event::Auth(AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response))) => {
                 if response.is_transient() {
-                    return Err(Failure::new(Kind::TryAgain, format!("the server cannot authenticate now: {response}")));
+                    return Err(Failure::new(
+                        Kind::TryAgain,
+                        format!("the server cannot authenticate now: {response}"),
+                    ));
                 }
-                let reason = client.authentication_failure().map(|reason| format!(" ({reason})")).unwrap_or_default();
+                let reason =
+                    client.authentication_failure().map(|reason| format!(" ({reason})")).unwrap_or_default();
                 Err(refused(&format!("{response}{reason}")))
             }
             Turn::Event(Event::Closed(response)) => Err(unwilling(response.as_ref())),
@@ -154,15 +186,19 @@ fn no_mechanism(offered: Mechanisms, only: Option<Mechanism>) -> Failure {
     let names: Vec<_> = offered.iter().map(Mechanism::name).collect();
     let names = if names.is_empty() { "none that is known here".to_owned() } else { names.join(", ") };
     let wanted = only.map(|only| format!(", and {only} was asked for")).unwrap_or_default();
-    Failure::new(Kind::Refused, format!("the server offers no way to authenticate that fits: {names}{wanted}"))
-        .advise("another --mechanism, or --token-command for a server that wants an OAuth token")
+    Failure::new(
+        Kind::Refused,
+        format!("the server offers no way to authenticate that fits: {names}{wanted}"),
+    )
+    .advise("another --mechanism, or --token-command for a server that wants an OAuth token")
 }
 
 /// The server does not want to go on.
 pub(crate) fn unwilling(response: Option<&Response<'_>>) -> Failure {
     match response {
         Some(response) if response.is_transient() => {
-            Failure::new(Kind::TryAgain, format!("the server does not serve now: {response}")).advise("try again later")
+            Failure::new(Kind::TryAgain, format!("the server does not serve now: {response}"))
+                .advise("try again later")
         }
         Some(response) => Failure::new(Kind::Unavailable, format!("the server refuses: {response}")),
         None => Failure::new(Kind::TryAgain, "the server closed the connection").advise("try again later"),

@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use indicatif::ProgressBar;
 use io_mio::{Report, Turn};
 use mailstore::{
-    AccountId, Flags, Import, InternalDate, RemoteAccountId, RemoteMailboxId, RemoteMessage, SpecialUse, SqliteStore,
-    Store, UidSet, Upload,
+    AccountId, Flags, Import, InternalDate, RemoteAccountId, RemoteMailboxId, RemoteMessage, SpecialUse,
+    SqliteStore, Store, UidSet, Upload,
 };
 use proto_core::{Channel, Credentials};
 use proto_imap::client::{Client, CommandId, Event};
 use proto_imap::types::{
-    Code, Command, FetchAttribute, FetchItem, FlagList, List, Mailbox, Section, SequenceSet, Untagged, arguments,
+    Code, Command, FetchAttribute, FetchItem, FlagList, List, Mailbox, Section, SequenceSet, Untagged,
+    arguments,
 };
 use serde::Serialize;
 
@@ -43,7 +44,8 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), Failure> {
     let store = SqliteStore::open(&arguments.into)?;
     let account = local::account(&store, &way.url)?;
     let remote = store.remote_account(account, &local::key(&way.url))?.id;
-    let task = Sync { way: &way, credentials, store: &store, account, remote, only: &arguments.folder, output };
+    let task =
+        Sync { way: &way, credentials, store: &store, account, remote, only: &arguments.folder, output };
     let done = with_session(&way, &way.connector(|_: &Report| {}), task);
     let now = jiff::Timestamp::now();
     let (status, error) = match &done {
@@ -58,7 +60,8 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), Failure> {
     if status == "success" {
         return Ok(());
     }
-    Err(Failure::new(Kind::Unavailable, "some folders or messages could not be fetched").advise("run it again: nothing is fetched twice"))
+    Err(Failure::new(Kind::Unavailable, "some folders or messages could not be fetched")
+        .advise("run it again: nothing is fetched twice"))
 }
 
 /// How a run ended.
@@ -91,7 +94,13 @@ struct FolderReport {
 }
 
 impl SyncReport {
-    fn new(way: &Way, at: jiff::Timestamp, status: &'static str, error: Option<String>, folders: Vec<FolderReport>) -> Self {
+    fn new(
+        way: &Way,
+        at: jiff::Timestamp,
+        status: &'static str,
+        error: Option<String>,
+        folders: Vec<FolderReport>,
+    ) -> Self {
         let sum = |count: fn(&FolderReport) -> u64| folders.iter().map(count).sum();
         Self {
             url: way.url.to_string(),
@@ -117,7 +126,12 @@ impl SyncReport {
                 folder.error.as_ref().map(|error| format!("; {error}")).unwrap_or_default(),
             ));
         }
-        output.line(format!("{}: {} new messages in {} folders", self.status, self.imported, self.folders.len()));
+        output.line(format!(
+            "{}: {} new messages in {} folders",
+            self.status,
+            self.imported,
+            self.folders.len()
+        ));
     }
 }
 
@@ -153,10 +167,13 @@ impl Task for Sync<'_> {
         let mut reports = Vec::new();
         for folder in folders.iter().filter(wanted) {
             let mut report = FolderReport { name: folder.name.clone(), ..FolderReport::default() };
-            let place = Place { store: self.store, account: self.account, remote: self.remote, output: self.output };
+            let place =
+                Place { store: self.store, account: self.account, remote: self.remote, output: self.output };
             if let Err(failure) = place.fetch_folder(session, folder, &mut report) {
                 // A folder that the server refuses costs only itself; a connection that broke costs the run.
-                if session.connection.with(|client, _| client.is_closed()) || failure.kind != Kind::Unavailable {
+                if session.connection.with(|client, _| client.is_closed())
+                    || failure.kind != Kind::Unavailable
+                {
                     return Err(failure);
                 }
                 report.error = Some(failure.what);
@@ -241,12 +258,15 @@ where
 {
     let mut uids = Vec::new();
     let attributes = [FetchAttribute::Uid];
-    session.ask(&Command::UidFetch(arguments::Fetch::new(SequenceSet::ALL, List::new(&attributes))), |event| {
-        if let Event::FetchItem(FetchItem::Uid(uid)) = event {
-            uids.push(uid);
-        }
-        Ok(())
-    })?;
+    session.ask(
+        &Command::UidFetch(arguments::Fetch::new(SequenceSet::ALL, List::new(&attributes))),
+        |event| {
+            if let Event::FetchItem(FetchItem::Uid(uid)) = event {
+                uids.push(uid);
+            }
+            Ok(())
+        },
+    )?;
     uids.sort_unstable();
     uids.dedup();
     Ok(uids)
@@ -282,7 +302,9 @@ where
                 FetchAttribute::InternalDate,
                 FetchAttribute::peek(Section::FULL),
             ];
-            open.push_back(client.send(&Command::UidFetch(arguments::Fetch::new(set, List::new(&attributes))), tx)?);
+            open.push_back(
+                client.send(&Command::UidFetch(arguments::Fetch::new(set, List::new(&attributes))), tx)?,
+            );
         }
         Ok::<_, Failure>(open.is_empty().then_some(()))
     })?;
@@ -295,7 +317,13 @@ fn ranges(uids: &[u32]) -> String {
     let parts: Vec<String> = set
         .ranges()
         .iter()
-        .map(|range| if range.start() == range.end() { range.start().to_string() } else { format!("{}:{}", range.start(), range.end()) })
+        .map(|range| {
+            if range.start() == range.end() {
+                range.start().to_string()
+            } else {
+                format!("{}:{}", range.start(), range.end())
+            }
+        })
         .collect();
     parts.join(",")
 }
@@ -321,7 +349,12 @@ struct Pending {
 }
 
 impl<'a> Sink<'a> {
-    fn new(store: &'a SqliteStore, remote: RemoteMailboxId, report: &'a mut FolderReport, bar: ProgressBar) -> Self {
+    fn new(
+        store: &'a SqliteStore,
+        remote: RemoteMailboxId,
+        report: &'a mut FolderReport,
+        bar: ProgressBar,
+    ) -> Self {
         Self { store, remote, report, bar, current: None, batch: Vec::new(), octets: 0 }
     }
 

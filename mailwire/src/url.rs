@@ -107,7 +107,9 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
         }
     };
     let port = port
-        .map(|port| port.parse().ok().filter(|port| *port != 0).ok_or("the port must be a number from 1 to 65535"))
+        .map(|port| {
+            port.parse().ok().filter(|port| *port != 0).ok_or("the port must be a number from 1 to 65535")
+        })
         .transpose()?;
     Ok((host, port))
 }
@@ -115,9 +117,11 @@ fn split_port(text: &str) -> Result<(&str, Option<u16>), String> {
 /// Undoes percent encoding. A colon would begin a password, which has no place on a command line.
 fn decode_user(text: &str) -> Result<String, String> {
     if text.contains(':') {
-        return Err("a URL must not hold a password: use --password-command, MAILWIRE_PASSWORD or the prompt \
+        return Err(
+            "a URL must not hold a password: use --password-command, MAILWIRE_PASSWORD or the prompt \
                     (write a colon in a user name as %3A)"
-            .to_owned());
+                .to_owned(),
+        );
     }
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -184,8 +188,18 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_refused() {
         for bad in [
-            "host", "http://h", "imaps://", "imaps://u@", "imaps://h:0", "imaps://h:99999", "imaps://[::1",
-            "imaps://u:p@h", "imaps://%zz@h", "imaps://%0a@h", "imaps://h/INBOX", "imaps://h h",
+            "host",
+            "http://h",
+            "imaps://",
+            "imaps://u@",
+            "imaps://h:0",
+            "imaps://h:99999",
+            "imaps://[::1",
+            "imaps://u:p@h",
+            "imaps://%zz@h",
+            "imaps://%0a@h",
+            "imaps://h/INBOX",
+            "imaps://h h",
         ] {
             assert!(bad.parse::<Url>().is_err(), "{bad}");
         }

@@ -37,7 +37,9 @@ fn the_protocol_crates_have_no_std_no_unsafe_and_no_world() {
         }
         for path in sources(&root().join(name).join("src")) {
             let program = program(&path).replace("#![forbid(unsafe_code)]", "");
-            for word in ["extern crate std", "std::", "unsafe", "Instant", "SystemTime", "TcpStream", "thread_local"] {
+            for word in
+                ["extern crate std", "std::", "unsafe", "Instant", "SystemTime", "TcpStream", "thread_local"]
+            {
                 let found = program.match_indices(word).any(|(at, _)| {
                     !program[..at].ends_with(|char: char| char.is_alphanumeric() || char == '_')
                 });

@@ -83,7 +83,9 @@ fn describe(command: &Command<'_>) -> Map<String, Value> {
         Command::Mail(command) => mail(command),
         Command::Rcpt(command) => rcpt(command),
         Command::Data => json!({ "event": "data" }),
-        Command::Bdat { size, end } => json!({ "event": "bdat", "size": size, "last": *end == ChunkEnd::Last }),
+        Command::Bdat { size, end } => {
+            json!({ "event": "bdat", "size": size, "last": *end == ChunkEnd::Last })
+        }
         Command::Rset => json!({ "event": "rset" }),
         Command::Noop => json!({ "event": "noop" }),
         Command::Vrfy(argument) => json!({ "event": "vrfy", "argument": argument }),
@@ -181,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_bad_command_costs_only_itself() {
-        let input = b"EHLO a.example\r\nMAIL FROM:<a@b\r\nRCPT TO:<c@d.example>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n";
+        let input =
+            b"EHLO a.example\r\nMAIL FROM:<a@b\r\nRCPT TO:<c@d.example>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n";
         let events = decoded(|show| commands(input, true, &mut |event| show(event)));
         let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
         assert_eq!(names, ["ehlo", "unparsed", "rcpt", "data", "message", "quit"]);
@@ -190,13 +193,15 @@ mod tests {
 
     #[test]
     fn a_credential_is_not_shown() {
-        let events = decoded(|show| commands(b"AUTH PLAIN AGFsaWNlAGh1bnRlcjI=\r\n", true, &mut |event| show(event)));
+        let events =
+            decoded(|show| commands(b"AUTH PLAIN AGFsaWNlAGh1bnRlcjI=\r\n", true, &mut |event| show(event)));
         assert!(!events[0].to_string().contains("AGFsaWNl"), "{events:?}");
     }
 
     #[test]
     fn replies_keep_their_lines() {
-        let input = b"250-a.example\r\n250-SIZE 10\r\n250 HELP\r\n250-x\r\n550 y\r\n550 5.1.1 no such user\r\n";
+        let input =
+            b"250-a.example\r\n250-SIZE 10\r\n250 HELP\r\n250-x\r\n550 y\r\n550 5.1.1 no such user\r\n";
         let events = decoded(|show| replies(input, true, &mut |event| show(event)));
         assert_eq!(events[0]["lines"].as_array().unwrap().len(), 3);
         assert_eq!(events[1]["event"], "unparsed");

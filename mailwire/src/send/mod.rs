@@ -29,6 +29,9 @@ use crate::url::Protocol;
 /// How much of a message waits to be sent at most, in octets.
 const AHEAD: usize = 256 * 1024;
 
+/// The longest line that every server takes, without its end, in octets (RFC 5321 §4.5.3.1.6).
+const LONGEST_LINE: u64 = 998;
+
 /// How much of a message is read at once, in octets.
 const CHUNK: usize = 64 * 1024;
 
@@ -36,11 +39,18 @@ const CHUNK: usize = 64 * 1024;
 pub(crate) fn run(arguments: &SendArgs) -> Result<(), Failure> {
     let output = Output::from(arguments.output);
     if arguments.url.protocol != Protocol::Smtp {
-        return Err(Failure::new(Kind::Usage, "sending needs an SMTP URL").advise("smtps://user@host or smtp://user@host"));
+        return Err(Failure::new(Kind::Usage, "sending needs an SMTP URL")
+            .advise("smtps://user@host or smtp://user@host"));
     }
     let way = Way::new(&arguments.url, &arguments.connection)?;
     let envelope = Envelope::new(arguments)?;
     let mut message = message(arguments, &envelope)?;
+    if message.longest_line > LONGEST_LINE {
+        output.hint(format!(
+            "a line has {} octets, and {LONGEST_LINE} is the most that every server takes",
+            message.longest_line
+        ));
+    }
     let credentials = way.credentials()?;
     let started = Instant::now();
     let mut report = DeliveryReport::new(message.message_id.clone(), &envelope.recipients);
@@ -66,10 +76,13 @@ pub(crate) fn run(arguments: &SendArgs) -> Result<(), Failure> {
     match report.status {
         Status::Success => Ok(()),
         Status::TempFailed | Status::Retry | Status::Uncertain => {
-            Err(Failure::new(Kind::TryAgain, "not every recipient got the message").advise("send it to the rest later"))
+            Err(Failure::new(Kind::TryAgain, "not every recipient got the message")
+                .advise("send it to the rest later"))
         }
         Status::Invalid => Err(Failure::new(Kind::Data, "the message is not valid")),
-        Status::Failed | Status::Rejected => Err(Failure::new(Kind::Unavailable, "not every recipient got the message")),
+        Status::Failed | Status::Rejected => {
+            Err(Failure::new(Kind::Unavailable, "not every recipient got the message"))
+        }
     }
 }
 
@@ -86,11 +99,14 @@ impl Envelope {
     fn new(arguments: &SendArgs) -> Result<Self, Failure> {
         let mut wrong = Vec::new();
         let mut read = |field: &str, texts: &[String]| {
-            let read = |text: &String| Mailbox::parse(text).map_err(|why| wrong.push(format!("--{field} {text:?}: {why}"))).ok();
+            let read = |text: &String| {
+                Mailbox::parse(text).map_err(|why| wrong.push(format!("--{field} {text:?}: {why}"))).ok()
+            };
             texts.iter().filter_map(read).collect::<Vec<_>>()
         };
         let from = read("from", std::slice::from_ref(&arguments.from)).pop();
-        let (to, cc, bcc) = (read("to", &arguments.to), read("cc", &arguments.cc), read("bcc", &arguments.bcc));
+        let (to, cc, bcc) =
+            (read("to", &arguments.to), read("cc", &arguments.cc), read("bcc", &arguments.bcc));
         let mut recipients: Vec<String> = Vec::new();
         for mailbox in to.iter().chain(&cc).chain(&bcc) {
             if !recipients.contains(&mailbox.address) {
@@ -103,7 +119,9 @@ impl Envelope {
         }
         match from {
             Some(from) if wrong.is_empty() && !recipients.is_empty() => Ok(Self { from, to, cc, recipients }),
-            _ if wrong.is_empty() => Err(Failure::new(Kind::Usage, "a message needs a recipient").advise("--to ADDRESS")),
+            _ if wrong.is_empty() => {
+                Err(Failure::new(Kind::Usage, "a message needs a recipient").advise("--to ADDRESS"))
+            }
             _ => Err(Failure::new(Kind::Data, wrong.join("; "))),
         }
     }
@@ -123,7 +141,8 @@ fn message(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, Failure> 
         Some(path) => Some(std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?),
         None => None,
     };
-    let attachments = arguments.attach.iter().map(|path| Attachment::read(path, &limits)).collect::<Result<_, _>>()?;
+    let attachments =
+        arguments.attach.iter().map(|path| Attachment::read(path, &limits)).collect::<Result<_, _>>()?;
     let headers = arguments
         .header
         .iter()
@@ -260,8 +279,11 @@ fn begin(envelope: &Envelope, message: &Spool, pending: &[usize]) -> Result<Tran
 
 impl DeliveryReport {
     fn new(message_id: Option<String>, recipients: &[String]) -> Self {
-        let recipient =
-            |address: &String| RecipientReport { address: address.clone(), status: Status::Retry, answer: None };
+        let recipient = |address: &String| RecipientReport {
+            address: address.clone(),
+            status: Status::Retry,
+            answer: None,
+        };
         Self {
             status: Status::Retry,
             message_id,
@@ -276,7 +298,9 @@ impl DeliveryReport {
 
     /// The recipients that wait for another try.
     fn pending(&self) -> Vec<usize> {
-        let waits = |(index, recipient): (usize, &RecipientReport)| (recipient.status == Status::Retry).then_some(index);
+        let waits = |(index, recipient): (usize, &RecipientReport)| {
+            (recipient.status == Status::Retry).then_some(index)
+        };
         self.recipients.iter().enumerate().filter_map(waits).collect()
     }
 
@@ -300,7 +324,8 @@ impl DeliveryReport {
     /// What became of one recipient in this try.
     fn decide(&mut self, index: usize, outcome: &Outcome, lost: Option<&Failure>) {
         let Some(recipient) = self.recipients.get_mut(index) else { return };
-        let why = || lost.map_or_else(|| "the connection was lost".to_owned(), |failure| failure.what.clone());
+        let why =
+            || lost.map_or_else(|| "the connection was lost".to_owned(), |failure| failure.what.clone());
         let (status, answer) = match outcome {
             Outcome::Delivered(response) => {
                 self.sent_at = Some(jiff::Timestamp::now().to_string());
@@ -308,7 +333,11 @@ impl DeliveryReport {
             }
             Outcome::Refused(step, response) => {
                 let answer = answer(stage(*step), response);
-                let for_good = if matches!(step, Step::Mail | Step::Rcpt(_)) { Status::Rejected } else { Status::Failed };
+                let for_good = if matches!(step, Step::Mail | Step::Rcpt(_)) {
+                    Status::Rejected
+                } else {
+                    Status::Failed
+                };
                 (if answer.is_retryable() { Status::Retry } else { for_good }, answer)
             }
             Outcome::Uncertain => (Status::Uncertain, Answer::none(Stage::Message, why())),
@@ -318,7 +347,10 @@ impl DeliveryReport {
             ),
             Outcome::NotSent(NotSent::NotOffered(extension)) => (
                 Status::Failed,
-                Answer::none(Stage::Mail, format!("the message needs {}, which the server does not offer", extension.keyword())),
+                Answer::none(
+                    Stage::Mail,
+                    format!("the message needs {}, which the server does not offer", extension.keyword()),
+                ),
             ),
             _ => (Status::Retry, Answer::none(Stage::Message, why())),
         };
@@ -363,7 +395,8 @@ fn show(report: &DeliveryReport, output: Output) {
         let text = match &recipient.answer {
             Some(answer) => {
                 let code = answer.code.map(|code| format!("{code} ")).unwrap_or_default();
-                let enhanced = answer.enhanced.as_ref().map(|enhanced| format!("{enhanced} ")).unwrap_or_default();
+                let enhanced =
+                    answer.enhanced.as_ref().map(|enhanced| format!("{enhanced} ")).unwrap_or_default();
                 format!("{code}{enhanced}{}", answer.text)
             }
             None => String::new(),
@@ -380,7 +413,10 @@ mod tests {
     fn pauses_grow_and_are_bounded() {
         for attempt in 1..40 {
             let pause = pause_before(attempt);
-            assert!(pause >= Duration::from_secs(1) && pause <= Duration::from_secs(90), "{attempt}: {pause:?}");
+            assert!(
+                pause >= Duration::from_secs(1) && pause <= Duration::from_secs(90),
+                "{attempt}: {pause:?}"
+            );
         }
         assert!(pause_before(4) >= Duration::from_secs(8));
     }

@@ -105,7 +105,8 @@ impl DeliveryReport {
             }
         }
         let has = |status| self.recipients.iter().any(|recipient| recipient.status == status);
-        let worst = [Status::Uncertain, Status::Failed, Status::Rejected, Status::Invalid, Status::TempFailed];
+        let worst =
+            [Status::Uncertain, Status::Failed, Status::Rejected, Status::Invalid, Status::TempFailed];
         self.status = worst.into_iter().find(|status| has(*status)).unwrap_or(Status::Success);
         self.is_retryable = has(Status::TempFailed);
     }
@@ -119,7 +120,12 @@ mod tests {
         let recipient = |status: &Status| RecipientReport {
             address: "a@example.com".into(),
             status: *status,
-            answer: Some(Answer { stage: Stage::Rcpt, code: Some(450), enhanced: Some("4.2.1".into()), text: "busy".into() }),
+            answer: Some(Answer {
+                stage: Stage::Rcpt,
+                code: Some(450),
+                enhanced: Some("4.2.1".into()),
+                text: "busy".into(),
+            }),
         };
         let mut report = DeliveryReport {
             status: Status::Retry,
@@ -148,7 +154,13 @@ mod tests {
     #[test]
     fn a_report_serialises() {
         let text = serde_json::to_string(&report(&[Status::TempFailed])).unwrap();
-        for part in ["\"temp_failed\"", "\"stage\":\"rcpt\"", "\"code\":450", "\"enhanced\":\"4.2.1\"", "\"text\":\"busy\""] {
+        for part in [
+            "\"temp_failed\"",
+            "\"stage\":\"rcpt\"",
+            "\"code\":450",
+            "\"enhanced\":\"4.2.1\"",
+            "\"text\":\"busy\"",
+        ] {
             assert!(text.contains(part), "{text}");
         }
     }

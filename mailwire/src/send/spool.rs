@@ -124,7 +124,9 @@ impl Writer {
                     self.after_cr = true;
                     rest
                 }
-                Some(_) => return Err(Failure::new(Kind::Data, "the message holds a NUL, which SMTP cannot carry")),
+                Some(_) => {
+                    return Err(Failure::new(Kind::Data, "the message holds a NUL, which SMTP cannot carry"));
+                }
             };
         }
         Ok(())
@@ -183,7 +185,8 @@ impl Writer {
 fn message_id(header: &[u8]) -> Option<String> {
     const NAME: &[u8] = b"message-id:";
     let mut lines = header.split(|&byte| byte == b'\n');
-    let line = lines.find(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))?;
+    let line =
+        lines.find(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))?;
     let value = std::str::from_utf8(&line[NAME.len()..]).ok()?.trim();
     Some(value.trim_start_matches('<').trim_end_matches('>').to_owned()).filter(|id| !id.is_empty())
 }
@@ -213,7 +216,8 @@ mod tests {
     fn line_ends_become_crlf_whatever_the_chunks() {
         let text = "Subject: x\nMessage-ID: <1@example.com>\r\n\nGr\u{fc}\u{df}e\nlast";
         let expected = "Subject: x\r\nMessage-ID: <1@example.com>\r\n\r\nGr\u{fc}\u{df}e\r\nlast\r\n";
-        for mut spool in [Spool::read(text.as_bytes()).unwrap(), Spool::read(Drip(text.as_bytes())).unwrap()] {
+        for mut spool in [Spool::read(text.as_bytes()).unwrap(), Spool::read(Drip(text.as_bytes())).unwrap()]
+        {
             assert_eq!(all(&mut spool), expected.as_bytes());
             assert_eq!(spool.octets, expected.len() as u64);
             assert_eq!(spool.message_id.as_deref(), Some("1@example.com"));

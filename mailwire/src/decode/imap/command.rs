@@ -180,7 +180,10 @@ mod tests {
             b"a LOGIN alice hunter2 more\r\n",
         ] {
             let shown = format!("{:?}", decoded(line));
-            assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVy") && !shown.contains("alice"), "{shown}");
+            assert!(
+                !shown.contains("hunter2") && !shown.contains("aHVudGVy") && !shown.contains("alice"),
+                "{shown}"
+            );
         }
     }
 }

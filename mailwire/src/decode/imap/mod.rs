@@ -10,7 +10,7 @@ pub(super) use command::commands;
 pub(super) use response::responses;
 
 /// A message at the front of `input`: the line and every literal that it announces, as far as they are there.
-fn split_message<'i>(input: &'i [u8], has_literals: impl Fn(&[u8]) -> bool) -> (&'i [u8], &'i [u8]) {
+fn split_message(input: &[u8], has_literals: impl Fn(&[u8]) -> bool) -> (&[u8], &[u8]) {
     let mut at = 0;
     while let Some(end) = input.get(at..).and_then(|rest| rest.iter().position(|&octet| octet == b'\n')) {
         let line_end = at + end + 1;
@@ -31,7 +31,8 @@ fn announced(line: &[u8]) -> Option<usize> {
     let inner = line.strip_suffix(b"}")?;
     let inner = inner.strip_suffix(b"+").or_else(|| inner.strip_suffix(b"-")).unwrap_or(inner);
     let open = inner.iter().rposition(|&octet| octet == b'{')?;
-    let digits = inner.get(open + 1..).filter(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))?;
+    let digits =
+        inner.get(open + 1..).filter(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 

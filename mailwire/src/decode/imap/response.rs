@@ -2,9 +2,9 @@
 
 use proto_imap::parse;
 use proto_imap::types::{
-    Address, BodyStructure, Code, Content, DateTime, Envelope, Extension, FetchItem, IString, ListedMailbox, Mailbox,
-    MailboxStatus, NameEncoding, Numbers, NumbersAre, Parameters, Response, SearchResult, Status, StatusItem, Untagged,
-    Vanished,
+    Address, BodyStructure, Code, Content, DateTime, Envelope, Extension, FetchItem, IString, ListedMailbox,
+    Mailbox, MailboxStatus, NameEncoding, Numbers, NumbersAre, Parameters, Response, SearchResult, Status,
+    StatusItem, Untagged, Vanished,
 };
 use serde_json::{Map, Value, json};
 
@@ -84,7 +84,8 @@ fn describe(untagged: &Untagged<'_>) -> Value {
             "event": "sort", "numbers": numbers(&search.numbers), "modseq": search.mod_sequence,
         }),
         Untagged::Esearch(found) => {
-            let results: Map<String, Value> = found.results.iter().map(|result| search_result(&result)).collect();
+            let results: Map<String, Value> =
+                found.results.iter().map(|result| search_result(&result)).collect();
             json!({
                 "event": "esearch",
                 "tag": found.tag.as_ref().map(string),
@@ -115,7 +116,9 @@ fn describe(untagged: &Untagged<'_>) -> Value {
             "mailbox": mailbox(&quota.mailbox),
             "roots": quota.roots.iter().map(|root| string(&root)).collect::<Vec<_>>(),
         }),
-        Untagged::Other { name, rest } => json!({ "event": "other", "name": string(name), "rest": string(rest) }),
+        Untagged::Other { name, rest } => {
+            json!({ "event": "other", "name": string(name), "rest": string(rest) })
+        }
         other => json!({ "event": "other", "raw": format!("{other:?}") }),
     }
 }
@@ -158,7 +161,9 @@ fn search_result(result: &SearchResult<'_>) -> (String, Value) {
         SearchResult::ModSeq(value) => ("modseq", json!(value)),
         SearchResult::All(found) => ("all", json!(ranges(found))),
         SearchResult::Partial { numbers, .. } => ("partial", json!(ranges(numbers))),
-        SearchResult::Other { name, value } => return (string(name).to_ascii_lowercase(), json!(string(value))),
+        SearchResult::Other { name, value } => {
+            return (string(name).to_ascii_lowercase(), json!(string(value)));
+        }
         other => ("other", json!(format!("{other:?}"))),
     };
     (name.to_owned(), value)
@@ -191,7 +196,9 @@ fn fetch_item(item: &FetchItem<'_>) -> (String, Value) {
         FetchItem::SectionLiteral { section, origin, size } => {
             return (section_name(&format!("{section:?}"), *origin), json!({ "octets": size }));
         }
-        FetchItem::BinarySize { section, size } => return (format!("{section:?}.size").to_lowercase(), json!(size)),
+        FetchItem::BinarySize { section, size } => {
+            return (format!("{section:?}.size").to_lowercase(), json!(size));
+        }
         FetchItem::Other { name, value } => return (string(name).to_lowercase(), json!(string(value))),
         FetchItem::Unparsed { name, unparsed: bad } => {
             return (string(name).to_lowercase(), unparsed(bad.at, bad.why, bad.raw));
@@ -211,7 +218,8 @@ fn date(date: &DateTime) -> Value {
 }
 
 fn envelope(envelope: &Envelope<'_>) -> Value {
-    let addresses = |list: &proto_imap::types::AddressList<'_>| list.iter().map(|one| address(&one)).collect::<Vec<_>>();
+    let addresses =
+        |list: &proto_imap::types::AddressList<'_>| list.iter().map(|one| address(&one)).collect::<Vec<_>>();
     json!({
         "date": optional(envelope.date.as_ref()),
         "subject": optional(envelope.subject.as_ref()),
@@ -304,11 +312,15 @@ fn code(code: &Code<'_>) -> Value {
         Code::Modified(set) => json!({ "name": "MODIFIED", "set": ranges(set) }),
         Code::PermanentFlags(flags) => json!({ "name": "PERMANENTFLAGS", "flags": strings(flags.iter()) }),
         Code::Referral(url) => json!({ "name": "REFERRAL", "value": string(url) }),
-        Code::UidNext(value) => json!({ "name": "UIDNEXT", "value": value.map_or(0, std::num::NonZero::get) }),
+        Code::UidNext(value) => {
+            json!({ "name": "UIDNEXT", "value": value.map_or(0, std::num::NonZero::get) })
+        }
         Code::UidValidity(value) => json!({ "name": "UIDVALIDITY", "value": value }),
         Code::Unseen(value) => json!({ "name": "UNSEEN", "value": value.map_or(0, std::num::NonZero::get) }),
         Code::BadUrl(url) => json!({ "name": "BADURL", "value": string(url) }),
-        Code::Other { name, argument } => json!({ "name": string(name), "value": optional(argument.as_ref()) }),
+        Code::Other { name, argument } => {
+            json!({ "name": string(name), "value": optional(argument.as_ref()) })
+        }
         other => json!({ "name": format!("{other:?}") }),
     }
 }
@@ -351,7 +363,8 @@ mod tests {
 
     #[test]
     fn a_bad_response_costs_only_itself() {
-        let events = decoded(b"* 1 EXISTS\r\n* LIST (\r\n* SEARCH 1 2 3\r\na1 OK [READ-WRITE] done\r\n", true);
+        let events =
+            decoded(b"* 1 EXISTS\r\n* LIST (\r\n* SEARCH 1 2 3\r\na1 OK [READ-WRITE] done\r\n", true);
         let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
         assert_eq!(names, ["exists", "unparsed", "search", "ok"]);
         assert_eq!(events[3]["code"]["name"], "READ-WRITE");
