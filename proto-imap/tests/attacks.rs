@@ -1,5 +1,7 @@
 //! What a hostile or broken server may do to a client: the rules of RFC 9051 §11 and the attacks that they answer.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use bytes::Bytes;
@@ -215,9 +217,9 @@ fn of_a_refused_literal_not_one_octet_is_sent() {
     assert_eq!(record.error, Some(Error::Peer(PeerError::UnexpectedReply)));
     let record = login(&format!("{greeting}+ go\r\n§M1 OK in\r\n"), b"p\xe4ss\"");
     assert!(record.has("Authenticated"));
-    assert!(record.output.starts_with("M1 LOGIN \"u\" {5}\r\np\u{fffd}ss\"\r\n"), "{}", record.output);
+    assert!(record.output.starts_with("M1 LOGIN \"u\" {5}\r\np\u{e4}ss\"\r\n"), "{}", record.output);
     let plus = "* OK [CAPABILITY IMAP4rev1 LITERAL-] hi\r\n§M1 OK [CAPABILITY IMAP4rev1] in\r\n";
-    assert_eq!(login(plus, b"p\xe4ss").output, "M1 LOGIN \"u\" {4+}\r\np\u{fffd}ss\r\n");
+    assert_eq!(login(plus, b"p\xe4ss").output, "M1 LOGIN \"u\" {4+}\r\np\u{e4}ss\r\n");
 }
 
 /// Logs in, opens the mailbox and says two further commands, one by one.

@@ -1,5 +1,7 @@
 //! The client against scripts of a server, cut in every way.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use common::{cleartext_client, client, config, in_every_split};

@@ -1,5 +1,7 @@
 //! Client and server joined by a wire: what one says is what the other is told.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use std::collections::VecDeque;

@@ -1,5 +1,7 @@
 //! Arbitrary octets in arbitrary pieces: no panic, no second thought, nothing said after the end.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use common::{ServerSide, Side, client, config, converse, ok};

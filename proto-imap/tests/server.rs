@@ -1,5 +1,7 @@
 //! The server against scripts of a client, cut in every way.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use std::sync::Arc;

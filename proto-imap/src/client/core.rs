@@ -193,13 +193,12 @@ impl Core {
         rx: &'i mut RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Option<Event<'i>>, Error> {
-        match self.pull(rx, tx) {
-            Err(error) => {
-                self.fail(error);
-                Err(error)
-            }
-            event => event,
+        let found = self.pull(rx, tx);
+        // Looked at in its place: an event is large, and moving it costs more than finding it.
+        if let Err(error) = &found {
+            self.fail(*error);
         }
+        found
     }
 
     fn pull<'i>(&mut self, rx: &'i mut RecvBuffer, tx: &mut SendBuffer) -> Result<Option<Event<'i>>, Error> {
@@ -282,13 +281,14 @@ impl Core {
         if self.phase == Phase::Greeting && matches!(rx.bytes(), [0x15 | 0x16, 0x03, ..]) {
             return Err(PeerError::TlsInCleartext.into());
         }
-        let mut limits = self.config.limits.clone();
-        if matches!(self.phase, Phase::Session(state) if state.is_authenticated()) {
+        let limits = &self.config.limits;
+        let line = match self.phase {
             // The results of a search stand in one line.
-            limits.line = limits.line.max(limits.frame);
-        }
+            Phase::Session(state) if state.is_authenticated() => limits.line.max(limits.frame),
+            _ => limits.line,
+        };
         loop {
-            match self.framer.step(rx, &limits)? {
+            match self.framer.step(rx, line, limits.frame)? {
                 Step::More => return Ok(Framed::More),
                 Step::Complete(len) => return Ok(Framed::Whole(len)),
                 Step::Endless(end, _) | Step::Literal(end, _) if self.is_text(rx, end) => {
@@ -304,7 +304,7 @@ impl Core {
                     if self.scan.is_section_contents(bytes, self.config.reading) {
                         return Ok(Framed::UpToBody(end, announced.size));
                     }
-                    self.framer.keep(end, announced, &limits)?;
+                    self.framer.keep(end, announced, limits)?;
                 }
             }
         }

@@ -32,7 +32,7 @@ pub use self::starttls::{StartTls, Upgrade};
 use crate::config::Config;
 use crate::state::State;
 use crate::types::arguments::Append;
-use crate::types::{Command, Repairs};
+use crate::types::{Command, NameEncoding, Repairs};
 
 /// An IMAP client on one channel: bytes in, events out; commands in, bytes out (RFC 9051).
 ///
@@ -176,6 +176,9 @@ impl<C: Channel> Client<C> {
 
     /// Begins to add a message of `size` octets to a mailbox. [`Event::AppendReady`] tells when to give [`payload`](Self::payload).
     ///
+    /// A server may refuse a message while it is on its way: [`Event::Completed`] comes then, and the rest of what was
+    /// announced must be given all the same.
+    ///
     /// # Errors
     /// As [`send`](Self::send).
     pub fn append(
@@ -239,6 +242,12 @@ impl<C: Channel> Client<C> {
     #[must_use]
     pub const fn state(&self) -> Option<State> {
         self.core.state()
+    }
+
+    /// How mailbox names are written on this session: in UTF-8 once the server has said ENABLED.
+    #[must_use]
+    pub const fn name_encoding(&self) -> NameEncoding {
+        self.core.names
     }
 
     /// How often the server's responses had to be repaired, and what of the last one.

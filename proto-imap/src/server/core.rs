@@ -293,7 +293,7 @@ impl Core {
     /// the next command begins.
     pub(super) fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Step, Error> {
         let limits: &Limits = &self.config.limits;
-        match self.framer.step(rx, limits) {
+        match self.framer.step(rx, limits.line, limits.frame) {
             Ok(step) => Ok(step),
             Err(limit) => Err(self.fail(limit.into(), "a command is too long", tx)),
         }

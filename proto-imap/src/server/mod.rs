@@ -27,7 +27,7 @@ pub use self::starttls::Upgrade;
 use crate::client::Trust;
 use crate::config::Config;
 use crate::state::State;
-use crate::types::{Status, Tag, Untagged};
+use crate::types::{NameEncoding, Status, Tag, Untagged};
 
 /// An IMAP server's side of one session: bytes in, events out; answers in, bytes out (RFC 9051).
 ///
@@ -255,6 +255,16 @@ impl<C: Channel> Server<C> {
     #[must_use]
     pub fn is_enabled(&self, capability: &str) -> bool {
         is_listed(&self.core.enabled, capability)
+    }
+
+    /// How mailbox names are written on this session: in UTF-8 once the client has enabled that.
+    #[must_use]
+    pub fn name_encoding(&self) -> NameEncoding {
+        if self.is_enabled("IMAP4rev2") || self.is_enabled("UTF8=ACCEPT") {
+            NameEncoding::Utf8
+        } else {
+            NameEncoding::ModifiedUtf7
+        }
     }
 
     /// The channel.

@@ -132,6 +132,7 @@ impl Core {
         }
         if self.framer.is_first_line() {
             self.begin_command(bytes);
+            self.count_command(tx)?;
         }
         if forbidden {
             return Ok(Err(Refusal::bad("CR, LF and NUL cannot stand in a line")));
@@ -190,7 +191,6 @@ impl Core {
         rx: &mut RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Found, Error> {
-        self.count_command(tx)?;
         match name {
             CommandName::Login | CommandName::Authenticate => {
                 let found = self.identity_command(len, rx, tx);

@@ -1,6 +1,6 @@
 //! Feeding machines in every way that a network may, and writing down what they do.
 
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ pub fn converse<'p>(side: &mut dyn Side, pieces: impl IntoIterator<Item = &'p [u
         rx.close();
         pump(side, &mut rx, &mut tx, &mut record, &mut output);
     }
-    record.output = String::from_utf8_lossy(&output).into_owned();
+    record.output = text(&output);
     record
 }
 
@@ -125,6 +125,11 @@ pub fn in_every_split(input: impl AsRef<[u8]>, end: bool, start: impl Fn() -> Bo
     first.unwrap()
 }
 
+/// Each octet as the character of that number: pieces of text stay pieces of text.
+pub fn text(octets: &[u8]) -> String {
+    octets.iter().copied().map(char::from).collect()
+}
+
 /// Joins chunks of one body to one event.
 pub fn note(events: &mut Vec<String>, event: String) {
     if let (Some(piece), Some(last)) = (event.strip_prefix("Chunk "), events.last_mut())
@@ -153,7 +158,7 @@ pub fn config() -> Arc<Config> {
 
 pub fn describe_client(event: client::Event<'_>) -> String {
     match event {
-        client::Event::BodyChunk(chunk) => format!("Chunk {}", String::from_utf8_lossy(chunk)),
+        client::Event::BodyChunk(chunk) => format!("Chunk {}", text(chunk)),
         other => format!("{other:?}"),
     }
 }
@@ -227,7 +232,7 @@ impl<C: Channel> Side for ServerSide<C> {
         note(
             events,
             match &event {
-                server::Event::AppendChunk(chunk) => format!("Chunk {}", String::from_utf8_lossy(chunk)),
+                server::Event::AppendChunk(chunk) => format!("Chunk {}", text(chunk)),
                 server::Event::Command(_, command) => format!("Command {command:?}"),
                 server::Event::AppendEnd(_) => "AppendEnd".into(),
                 server::Event::Idle(_) => "Idle".into(),
