@@ -372,3 +372,30 @@ fn literal_minus_is_honoured_by_the_client() {
         assert_eq!(client.payload(Bytes::from_static(b"x"), &mut tx).is_ok(), ready);
     }
 }
+
+#[test]
+fn a_literal_that_comes_octet_by_octet_is_looked_at_once() {
+    // Quadratic work would be 10^11 octets here, and not end.
+    let size = 500_000;
+    let (mut client, mut rx, mut tx) =
+        (Client::<Secure>::new(config(), Secure::trusted_local()), RecvBuffer::new(), SendBuffer::new());
+    rx.extend(b"* PREAUTH [CAPABILITY IMAP4rev1] hi\r\n");
+    while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+    let mut events = 0;
+    let mut feed = |octets: &[u8]| {
+        for piece in octets.chunks(1) {
+            rx.extend(piece);
+            while client.next_event(&mut rx, &mut tx).unwrap().is_some() {
+                events += 1;
+            }
+        }
+    };
+    feed(format!("* LIST () \"/\" {{{size}}}\r\n").as_bytes());
+    feed(&vec![b'\n'; size]);
+    feed(b"\r\n");
+    // A line without literals, as long and as full of line feeds that end nothing.
+    feed(b"* LIST () \"/\" \"");
+    feed(&b"\nx".repeat(size / 2));
+    feed(b"\"\r\n");
+    assert_eq!(events, 2);
+}
