@@ -98,12 +98,15 @@ impl Swallow {
         }
         let given_up = end.unwrap_or(octets.len());
         self.behind_cr = octets.last().map_or(self.behind_cr, |&last| last == b'\r');
-        self.left = self.left.saturating_sub(given_up);
         rx.consume_wiping(given_up);
-        match (end, self.left) {
-            (Some(_), _) => Swallowed::All,
-            (None, 0) => Swallowed::Endless,
-            (None, _) => Swallowed::Part,
+        // The same place for every chunking, whether the end has come meanwhile or not.
+        match (self.left.checked_sub(given_up), end) {
+            (None, _) => Swallowed::Endless,
+            (Some(left), None) => {
+                self.left = left;
+                Swallowed::Part
+            }
+            (Some(_), Some(_)) => Swallowed::All,
         }
     }
 }

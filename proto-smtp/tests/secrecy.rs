@@ -1,0 +1,49 @@
+//! What held a secret is wiped as soon as it was read.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use proto_core::{AuthVerdict, Cleartext, RecvBuffer, Secure, SendBuffer};
+use proto_smtp::server::{Event, Server};
+
+/// Everything that the buffer's memory holds once it is empty.
+fn memory(rx: &mut RecvBuffer) -> String {
+    assert!(rx.is_empty());
+    String::from_utf8_lossy(rx.spare_mut(1)).into_owned()
+}
+
+#[test]
+fn credentials_do_not_stay_in_the_receive_buffer() {
+    for lines in [
+        &["AUTH PLAIN AHUAc2VjcmV0\r\n"][..],
+        &["AUTH PLAIN\r\n", "AHUAc2VjcmV0\r\n"],
+        &["AUTH LOGIN\r\n", "dQ==\r\n", "c2VjcmV0\r\n"],
+        // Refused and cancelled ones as well.
+        &["AUTH SCRAM-SHA-256 c2VjcmV0\r\n"],
+        &["AUTH PLAIN\r\n", "c2VjcmV0\nc2VjcmV0\r\n"],
+    ] {
+        let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+        let mut server = Server::<Secure>::new(support::config(), Secure::trusted_local(), &mut tx);
+        tx.sent(usize::MAX);
+        for line in ["EHLO c\r\n"].iter().chain(lines) {
+            rx.extend(line.as_bytes());
+            while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
+                if let Event::Auth(request) = event {
+                    server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap();
+                }
+            }
+        }
+        let left = memory(&mut rx);
+        assert!(!left.contains("c2Vj") && !left.contains("AHUA"), "{lines:?}: {left:?}");
+    }
+}
+
+#[test]
+fn credentials_that_a_client_should_not_have_sent_do_not_stay_either() {
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut server = Server::<Cleartext>::new(support::config(), &mut tx);
+    tx.sent(usize::MAX);
+    rx.extend(b"EHLO c\r\nAUTH PLAIN AHUAc2VjcmV0\r\nAHUAc2VjcmV0\r\n");
+    while server.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+    assert!(!memory(&mut rx).contains("AHUA"));
+}
