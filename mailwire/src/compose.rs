@@ -57,10 +57,10 @@ pub(crate) struct Mailbox {
 impl Mailbox {
     /// Reads `local@domain` or `Name <local@domain>`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
+        let text = text.trim_matches(' ');
         let (name, address) = match text.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) {
             Some((name, address)) => {
-                (Some(name.trim().trim_matches('"')).filter(|name| !name.is_empty()), address)
+                (Some(name.trim_matches(' ').trim_matches('"')).filter(|name| !name.is_empty()), address)
             }
             None => (None, text),
         };
