@@ -329,7 +329,7 @@ mod tests {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
         assert!(text.contains(&format!("Message-ID: <{id}>\r\n")) && id.ends_with("@example.com"), "{text}");
-        assert!(!text.contains("bcc"), "{text}");
+        assert!(!text.to_ascii_lowercase().contains("\r\nbcc:"), "{text}");
         assert!(text.lines().all(|line| line.len() <= 998));
     }
 
