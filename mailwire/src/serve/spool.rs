@@ -24,7 +24,7 @@ pub(super) struct Spool {
 enum State {
     /// Nothing was written yet.
     New,
-    Here(Upload),
+    Here(Box<Upload>),
     Writing(Later<mailstore::Result<Upload>>),
     Failed(mailstore::Error),
 }
@@ -68,7 +68,7 @@ impl Spool {
             && let Some(written) = later.take()
         {
             self.state = match written {
-                Ok(Ok(upload)) => State::Here(upload),
+                Ok(Ok(upload)) => State::Here(Box::new(upload)),
                 Ok(Err(error)) => State::Failed(error),
                 Err(error) => State::Failed(mailstore::Error::Io(std::io::Error::other(error.to_string()))),
             };
@@ -87,7 +87,7 @@ impl Spool {
     fn write(&mut self, writer: &Writer<'_>) {
         let octets = std::mem::take(&mut self.gathered);
         let upload = match std::mem::replace(&mut self.state, State::New) {
-            State::Here(upload) => Some(upload),
+            State::Here(upload) => Some(*upload),
             _ => None,
         };
         let store = Arc::clone(writer.store);
@@ -110,7 +110,7 @@ impl Spool {
         let state = std::mem::replace(&mut self.state, State::New);
         Some(move |store: &dyn Store| match state {
             State::Failed(error) => Err(error),
-            State::Here(upload) => write(store, Some(upload), &octets),
+            State::Here(upload) => write(store, Some(*upload), &octets),
             State::New | State::Writing(_) => write(store, None, &octets),
         })
     }

@@ -334,6 +334,26 @@ fn searches_answer_in_both_forms() {
 }
 
 #[test]
+fn mod_sequences_keep_two_clients_from_overwriting_each_other() {
+    let running = Running::start();
+    let mut imap = running.imap();
+    imap.append("INBOX", MESSAGE);
+    imap.append("INBOX", MESSAGE);
+    imap.ok("SELECT INBOX (CONDSTORE)");
+    let first = imap.ok("FETCH 1 MODSEQ")[0].clone();
+    let modseq: u64 = first.split_once("MODSEQ (").unwrap().1.trim_end_matches(')').parse().unwrap();
+    running.imap().ok("SELECT INBOX");
+    imap.ok("STORE 1 +FLAGS.SILENT (\\Seen)");
+    let (_, refused) = imap.command(&format!("STORE 1 (UNCHANGEDSINCE {modseq}) +FLAGS (\\Deleted)"));
+    assert!(refused.starts_with("OK [MODIFIED 1] "), "{refused}");
+    let changed = imap.ok(&format!("FETCH 1:* (FLAGS) (CHANGEDSINCE {})", modseq + 1));
+    assert!(
+        changed.len() == 1 && changed[0].contains("\\Seen") && changed[0].contains("MODSEQ"),
+        "{changed:?}"
+    );
+}
+
+#[test]
 fn messages_move_with_their_uids_told() {
     let running = Running::start();
     let mut imap = running.imap();

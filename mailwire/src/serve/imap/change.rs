@@ -3,7 +3,6 @@
 use bumpalo::Bump;
 use io_mio::Next;
 use mailstore::{AccountId, Copied, Expunge, MessageFlags, Stored};
-use proto_core::Error;
 use proto_imap::Access;
 use proto_imap::server::Reply;
 use proto_imap::types::arguments::{Copy, Store, StoreAnswer};
@@ -28,7 +27,7 @@ pub(super) enum Transfer {
 struct Telling {
     answer: StoreAnswer,
     numbering: Numbering,
-    conditional: bool,
+    modseq: bool,
 }
 
 impl Session {
@@ -52,7 +51,8 @@ impl Session {
         };
         let (mailbox, mode, since) =
             (selected.mailbox, translate::store_mode(arguments.action), arguments.unchanged_since);
-        let telling = Telling { answer: arguments.answer, numbering, conditional: since.is_some() };
+        self.modseqs |= since.is_some();
+        let telling = Telling { answer: arguments.answer, numbering, modseq: self.modseqs };
         self.ask(
             turn,
             move |store| store.store_flags(mailbox, &uids, mode, &flags, since),
@@ -72,7 +72,7 @@ impl Session {
         if telling.answer == StoreAnswer::Flags {
             told.extend(&stored.unchanged);
             told.sort_unstable_by_key(|message| message.uid);
-        } else if !telling.conditional {
+        } else if !telling.modseq {
             told.clear();
         }
         let mut arena = Bump::new();
@@ -83,7 +83,7 @@ impl Session {
                 if telling.numbering == Numbering::Uid {
                     writer.item(&FetchItem::Uid(message.uid));
                 }
-                if telling.conditional {
+                if telling.modseq {
                     writer.item(&FetchItem::ModSeq(message.modseq));
                 }
                 if telling.answer == StoreAnswer::Flags {

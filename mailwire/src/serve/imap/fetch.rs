@@ -122,6 +122,10 @@ impl Session {
                 _ => return bad(reply, "there is no such modifier here", turn),
             }
         }
+        self.modseqs |= wanted.items.contains(&Item::ModSeq);
+        if self.modseqs && (wanted.sets_seen || wanted.items.contains(&Item::Flags)) {
+            wanted.add(Item::ModSeq);
+        }
         self.work = Work::Fetch(Box::new(Fetching {
             reply,
             wanted: Arc::new(wanted),

@@ -111,6 +111,7 @@ impl Session {
     }
 
     fn found(&mut self, reply: Reply, search: &Search, form: &Form, turn: &mut Turn<'_, '_>) -> Next {
+        self.modseqs |= form.modseq;
         let Some(selected) = &mut self.selected else { return done(reply, "searched", turn) };
         // What came meanwhile does not exist here.
         let known: Vec<(u32, u32)> = search

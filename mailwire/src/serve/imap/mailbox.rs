@@ -8,14 +8,18 @@ use io_mio::Next;
 use mailstore::{AccountId, Selection, SpecialUse, UidSet};
 use proto_imap::Access;
 use proto_imap::server::Reply;
-use proto_imap::types::arguments::{Create, Rename, Select, Status as StatusOf, StatusAttribute};
+use proto_imap::types::arguments::{
+    Create, Rename, Select, SelectParameter, Status as StatusOf, StatusAttribute,
+};
 use proto_imap::types::{
     Code, Condition, Flag, IString, List, Mailbox, MailboxStatus, PlainCode, Status, StatusItem, Text,
     Untagged,
 };
 
 use super::view::View;
-use super::{Selected, Session, Turn, done, done_with, encoding, go_on, name, no_name, refuse, refuse_for};
+use super::{
+    Selected, Session, Turn, bad, done, done_with, encoding, go_on, name, no_name, refuse, refuse_for,
+};
 use crate::serve::hub::Watch;
 
 /// Whether a name is added to the subscriptions or taken out.
@@ -34,6 +38,12 @@ impl Session {
         access: Access,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
+        for parameter in arguments.parameters.iter() {
+            match parameter {
+                SelectParameter::CondStore => self.modseqs = true,
+                _ => return bad(reply, "there is no such parameter here", turn),
+            }
+        }
         // Even a SELECT that fails leaves no mailbox selected.
         let closed = self.selected.take().is_some();
         let Some(name) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };

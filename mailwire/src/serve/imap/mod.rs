@@ -58,6 +58,8 @@ pub(super) struct Session {
     selected: Option<Selected>,
     task: Option<Task<Self, Machine>>,
     work: Work,
+    /// The client wants to hear of mod-sequences (RFC 7162 §3.1).
+    modseqs: bool,
 }
 
 /// What takes more than one step.
@@ -100,6 +102,7 @@ impl Selected {
 pub(super) fn config(site: &Site) -> Arc<Config> {
     let extensions = [
         "CHILDREN",
+        "CONDSTORE",
         "ESEARCH",
         "ID",
         "LIST-EXTENDED",
@@ -118,14 +121,15 @@ pub(super) fn config(site: &Site) -> Arc<Config> {
             .limits(site.limits())
             .mechanisms(super::mechanisms())
             .server_name(format!("{} Mailwire", site.name))
-            .extensions(extensions),
+            .extensions(extensions)
+            .enableable(["IMAP4rev2", "CONDSTORE"]),
     )
 }
 
 impl Session {
     pub(super) fn new(site: Arc<Site>) -> Self {
         let number = site.number();
-        Self { site, number, account: None, selected: None, task: None, work: Work::None }
+        Self { site, number, account: None, selected: None, task: None, work: Work::None, modseqs: false }
     }
 
     /// Has a worker do something with the store, and goes on with `then`.
@@ -153,6 +157,7 @@ impl Session {
         let Some(account) = self.account else {
             return refuse(reply, PlainCode::ClientBug, "log in first", turn);
         };
+        self.modseqs |= turn.machine.is_enabled("CONDSTORE");
         match command {
             Command::Noop | Command::Check => self.finish(reply, "done", turn),
             Command::Id(_) => identify(reply, turn),

@@ -19,9 +19,9 @@ const DAY: i64 = 86_400;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Key {
     /// All of these. None: every message.
-    All(Vec<Key>),
-    Or(Box<(Key, Key)>),
-    Not(Box<Key>),
+    All(Vec<Self>),
+    Or(Box<(Self, Self)>),
+    Not(Box<Self>),
     Uids(UidSet),
     /// A system flag, as its bit.
     Flag(u8),

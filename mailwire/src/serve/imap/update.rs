@@ -78,6 +78,9 @@ impl Session {
             let recency = recency(message.uid, selected.first_recent);
             let mut writer = turn.machine.fetch(number, turn.tx)?;
             writer.item(&FetchItem::Uid(message.uid));
+            if self.modseqs {
+                writer.item(&FetchItem::ModSeq(message.modseq));
+            }
             writer.item(&FetchItem::Flags(translate::flags(&arena, &message.flags, recency)));
             writer.finish();
             arena.reset();
