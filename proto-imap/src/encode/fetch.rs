@@ -30,7 +30,7 @@ pub struct FetchWriter<'o, S: Sink + ?Sized> {
 }
 
 impl<'o, S: Sink + ?Sized> FetchWriter<'o, S> {
-    /// Begins the response for the message of that sequence number, which must not be 0.
+    /// Begins the response for the message of that sequence number, which must not be 0. It needs at least one item.
     pub fn start(sequence: u32, out: &'o mut S) -> Self {
         out.put(b"* ");
         number(sequence.max(1).into(), out);
@@ -90,7 +90,7 @@ impl<'o, S: Sink + ?Sized> FetchWriter<'o, S> {
     }
 }
 
-fn can_be_written(item: &FetchItem<'_>) -> bool {
+pub(crate) fn can_be_written(item: &FetchItem<'_>) -> bool {
     match item {
         FetchItem::Uid(uid) => *uid > 0,
         FetchItem::InternalDate { date, .. } => date.is_some(),

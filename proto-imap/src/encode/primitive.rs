@@ -9,12 +9,12 @@ use crate::types::{DateTime, Flag, IString, List, Tag};
 /// Longer strings than this go as literals: many servers and clients limit lines, none literals that small.
 const LONGEST_QUOTED: usize = 1024;
 
-/// `number`, `number64`
+/// `number`, `number64`: one that is greater than the grammar's greatest, 2⁶³ - 1, is cut to that.
 pub fn number(number: u64, out: &mut (impl Sink + ?Sized)) {
-    // 2^64 has 20 digits.
+    // 2^64 has 20 digits, 2^63 has 19.
     let mut digits = [0_u8; 20];
     let mut begin = digits.len();
-    let mut rest = number;
+    let mut rest = number.min(i64::MAX as u64);
     while let Some(digit) = begin.checked_sub(1).and_then(|at| digits.get_mut(at)) {
         *digit = b'0' + (rest % 10) as u8;
         begin -= 1;
@@ -133,8 +133,14 @@ fn can_be_written(flag: Flag<'_>) -> bool {
     }
 }
 
-/// `flag-list`
+/// `flag-list`. `\*` is left out: it is for PERMANENTFLAGS only.
 pub fn flag_list(flags: List<'_, Flag<'_>>, out: &mut (impl Sink + ?Sized)) {
+    let is_flag = |flag: &Flag<'_>| can_be_written(*flag) && !matches!(flag, Flag::Any);
+    parenthesised(flags.iter().filter(is_flag), out, flag);
+}
+
+/// `"(" [flag-perm *(SP flag-perm)] ")"`: a [`flag_list`] in which `\*` can be.
+pub fn flag_perm_list(flags: List<'_, Flag<'_>>, out: &mut (impl Sink + ?Sized)) {
     parenthesised(flags.iter().filter(|flag| can_be_written(*flag)), out, flag);
 }
 
@@ -201,9 +207,10 @@ mod tests {
 
     #[test]
     fn numbers() {
-        for value in [0, 7, 10, 99, 4_294_967_295, u64::MAX] {
+        for value in [0, 7, 10, 99, 4_294_967_295, i64::MAX as u64] {
             assert_eq!(written(|out| number(value, out)), alloc::format!("{value}"));
         }
+        assert_eq!(written(|out| number(u64::MAX, out)), "9223372036854775807");
     }
 
     #[test]

@@ -62,9 +62,11 @@ fn can_be_written(data: &Untagged<'_>) -> bool {
     match data {
         Untagged::Expunge(sequence) => *sequence > 0,
         Untagged::Vanished { uids, .. } => uids.ranges().any(|range| range.last() > 0),
-        Untagged::Other { name, .. } => is_atom(*name),
+        Untagged::Other { name, .. } => is_name(name.raw()),
         Untagged::Capability(list) => !list.is_empty(),
-        Untagged::Fetch(fetch) => fetch.sequence > 0,
+        Untagged::Fetch(fetch) => {
+            fetch.sequence > 0 && fetch.items.iter().any(|item| super::fetch::can_be_written(&item))
+        }
         _ => true,
     }
 }
@@ -143,6 +145,17 @@ fn id<S: Sink + ?Sized>(fields: IdFields<'_>, out: &mut S) {
         out.put(b" ");
         nstring(field.value, out);
     });
+}
+
+/// `[number SP] atom`, the atom beginning with no digit if there is no number
+fn is_name(name: &[u8]) -> bool {
+    let digits = name.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(name.len());
+    let word = match name.split_at_checked(digits) {
+        Some(([], word)) => word,
+        Some((number, [b' ', word @ ..])) if number.len() < 10 => word,
+        _ => return false,
+    };
+    is_atom(IString::new(word))
 }
 
 /// A response of an extension: what is behind its name is written if it is values, strictly.

@@ -65,9 +65,36 @@ fn can_be_written(code: &Code<'_>) -> bool {
         Code::Referral(url) | Code::BadUrl(url) => is_argument(*url),
         Code::UidNext(uid) | Code::Unseen(uid) => uid.is_some(),
         Code::UidValidity(value) => *value > 0,
-        Code::Other { name, argument } => is_atom(*name) && argument.is_none_or(is_argument),
+        Code::Other { name, argument } => {
+            is_atom(*name) && argument.is_none_or(is_argument) && !is_misread(*name, *argument)
+        }
         _ => true,
     }
+}
+
+/// Whether it is a code that has a type of its own: then it is here because it did not follow its grammar.
+fn is_misread(name: IString<'_>, argument: Option<IString<'_>>) -> bool {
+    const TYPED: [&[u8]; 14] = [
+        b"APPENDUID",
+        b"BADCHARSET",
+        b"BADURL",
+        b"CAPABILITY",
+        b"COPYUID",
+        b"HIGHESTMODSEQ",
+        b"MAILBOXID",
+        b"METADATA",
+        b"MODIFIED",
+        b"PERMANENTFLAGS",
+        b"REFERRAL",
+        b"UIDNEXT",
+        b"UIDVALIDITY",
+        b"UNSEEN",
+    ];
+    let plain_metadata = name.eq_ignore_ascii_case(b"METADATA")
+        && argument.is_some_and(|word| {
+            word.eq_ignore_ascii_case(b"TOOMANY") || word.eq_ignore_ascii_case(b"NOPRIVATE")
+        });
+    !plain_metadata && TYPED.iter().any(|typed| name.eq_ignore_ascii_case(typed))
 }
 
 /// `1*<any TEXT-CHAR except "]">`
@@ -125,7 +152,7 @@ fn resp_text_code<S: Sink + ?Sized>(code: &Code<'_>, out: &mut S) {
         }
         Code::PermanentFlags(flags) => {
             out.put(b"PERMANENTFLAGS ");
-            super::primitive::flag_list(flags, out);
+            super::primitive::flag_perm_list(flags, out);
         }
         Code::Referral(url) => {
             out.put(b"REFERRAL ");

@@ -53,12 +53,17 @@ pub(crate) const NOTHING: BodyStructure<'static> = BodyStructure::Multipart(Mult
 /// `body-type-mpart = 1*body SP media-subtype [SP body-ext-mpart]`, and the closing parenthesis
 fn body_type_mpart<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyStructure<'i>> {
     let mut rest = i;
-    let mut count = 0_usize;
+    // The first part, as long as it is the only one. It must not be read again: that would double at each level.
+    let mut only = None;
     loop {
         let behind = spaces_before_part(rest, cx);
         if behind.first() == Some(&b'(') {
-            (rest, _) = nested_body(behind, cx, depth)?;
-            count += 1;
+            let first = behind.len() == i.len();
+            let (behind, part) = nested_body(behind, cx, depth)?;
+            if cx.is_tolerant() {
+                only = first.then_some(part);
+            }
+            rest = behind;
         } else if let Some(behind) = missing_part(behind, cx) {
             rest = behind;
         } else {
@@ -70,7 +75,7 @@ fn body_type_mpart<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyS
         cx.repairs.note(Repair::BodyShape);
         let (rest, ()) = close(rest, cx)?;
         // One part and nothing else: parentheses around the parentheses.
-        if let (1, Some(only)) = (count, parts.iter().next()) {
+        if let Some(only) = only {
             return Ok((rest, only));
         }
         let BodyStructure::Multipart(nothing) = NOTHING else { return expected(i, "a multipart") };
@@ -114,7 +119,17 @@ fn missing_part<'i>(i: &'i [u8], cx: &Context) -> Option<&'i [u8]> {
 /// parenthesis
 fn body_type_1part<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyStructure<'i>> {
     let (rest, media_type) = string(i, cx)?;
-    let (rest, ()) = sp(rest, cx)?;
+    subtype_and_fields(rest, media_type, cx, depth)
+}
+
+/// `SP media-subtype SP body-fields` and what follows them
+fn subtype_and_fields<'i>(
+    i: &'i [u8],
+    media_type: IString<'i>,
+    cx: &Context,
+    depth: u8,
+) -> Parsed<'i, BodyStructure<'i>> {
+    let (rest, ()) = sp(i, cx)?;
     let (rest, subtype) = string(rest, cx)?;
     let (rest, ()) = sp(rest, cx)?;
     one_part(rest, media_type, subtype, cx, depth)
@@ -223,6 +238,17 @@ fn message<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, Content<'i>> 
 
 /// A single part, or a multipart whose children are missing: its first two fields tell. *Tolerant* only.
 fn single_or_childless<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyStructure<'i>> {
+    if let [b'"' | b'{', ..] = i {
+        let (behind, media_type) = string(i, cx)?;
+        if let [b' ', b'"' | b'{', ..] = behind {
+            return subtype_and_fields(behind, media_type, cx, depth);
+        }
+    }
+    odd_single_or_childless(i, cx, depth)
+}
+
+#[cold]
+fn odd_single_or_childless<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyStructure<'i>> {
     let first_is_nil = nil(i).is_ok();
     let before = cx.repairs.clone();
     let (behind, first) = nstring(i, cx)?;
@@ -233,11 +259,8 @@ fn single_or_childless<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, B
     } else {
         second.first() != Some(&b'(') && nil(second).is_err()
     };
-    if plain {
-        return body_type_1part(i, cx, depth);
-    }
     let full = body_type_1part(i, cx, depth);
-    if full.is_ok() {
+    if plain || full.is_ok() {
         return full;
     }
     cx.repairs.restore(&before);

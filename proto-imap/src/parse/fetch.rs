@@ -98,30 +98,51 @@ fn message_start<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
 /// # Errors
 /// [`Unparsed`] if neither an item nor the end is there: the rest of this response is lost, and nothing else.
 pub fn next_item<'i>(i: &'i [u8], place: Place, cx: &Context) -> Result<(usize, Step<'i>), Unparsed<'i>> {
-    match step(i, place, cx) {
-        Ok((rest, step)) => Ok((i.len() - rest.len(), step)),
-        Err(error) => Err(Unparsed::new(i, error)),
+    // An item is large, most are small inside: it is filled in where it will stand, and not moved there.
+    let mut answer = Ok((0, Step::Item(FetchItem::Uid(0))));
+    if let Ok((used, Step::Item(item))) = &mut answer {
+        match step(i, place, item, cx) {
+            Ok((rest, Found::Item)) => *used = i.len() - rest.len(),
+            Ok((rest, Found::End)) => answer = Ok((i.len() - rest.len(), Step::End)),
+            Ok((rest, Found::LineEnd)) => answer = Ok((i.len() - rest.len(), Step::LineEnd)),
+            Err(error) => answer = Err(Unparsed::new(i, error)),
+        }
     }
+    answer
 }
 
+/// A [`Step`] without its item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    Item,
+    End,
+    LineEnd,
+}
+
+/// As [`next_item`], the item going to `item`.
 #[inline]
-pub(crate) fn step<'i>(i: &'i [u8], place: Place, cx: &Context) -> Parsed<'i, Step<'i>> {
+pub(crate) fn step<'i>(
+    i: &'i [u8],
+    place: Place,
+    item: &mut FetchItem<'i>,
+    cx: &Context,
+) -> Parsed<'i, Found> {
     let at_item = match (i, place) {
-        ([b')', b'\r', b'\n'], Place::Later) => return Ok((b"", Step::End)),
+        ([b')', b'\r', b'\n'], Place::Later) => return Ok((b"", Found::End)),
         ([b' ', next, ..], Place::Later) if is_atom_char(*next) => i.get(1..).unwrap_or_default(),
         ([next, ..], Place::First) if is_atom_char(*next) => i,
         _ => match odd_separator(i, place, cx)? {
             (rest, None) => rest,
-            (rest, Some(step)) => return Ok((rest, step)),
+            (rest, Some(found)) => return Ok((rest, found)),
         },
     };
-    let (rest, item) = msg_att_item(at_item, cx)?;
-    Ok((rest, Step::Item(item)))
+    let (rest, ()) = msg_att_item(at_item, item, cx)?;
+    Ok((rest, Found::Item))
 }
 
 /// What stands between items when it is not one space.
 #[cold]
-fn odd_separator<'i>(i: &'i [u8], place: Place, cx: &Context) -> Parsed<'i, Option<Step<'i>>> {
+fn odd_separator<'i>(i: &'i [u8], place: Place, cx: &Context) -> Parsed<'i, Option<Found>> {
     let mut rest = i;
     loop {
         rest = spaces(rest, cx);
@@ -130,7 +151,7 @@ fn odd_separator<'i>(i: &'i [u8], place: Place, cx: &Context) -> Parsed<'i, Opti
                 return after_close(behind, cx);
             }
             [b'\r', b'\n'] | [b'\n'] if cx.repair(Repair::StrayLineEnd) => {
-                return Ok((b"", Some(Step::LineEnd)));
+                return Ok((b"", Some(Found::LineEnd)));
             }
             [b'\r', b'\n', ..] | [b'\n', ..] if cx.is_tolerant() => (rest, ()) = crlf(rest, cx)?,
             [first, ..] if cx.is_tolerant() && is_atom_char(*first) => return Ok((rest, None)),
@@ -141,83 +162,102 @@ fn odd_separator<'i>(i: &'i [u8], place: Place, cx: &Context) -> Parsed<'i, Opti
 }
 
 /// Behind the closing parenthesis: the end, or, as some servers do it, more items.
-fn after_close<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Step<'i>>> {
+fn after_close<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Found>> {
     match crlf(i, cx) {
-        Ok((rest, ())) => return Ok((rest, Some(Step::End))),
+        Ok((rest, ())) => return Ok((rest, Some(Found::End))),
         Err(error) if !cx.is_tolerant() => return Err(error),
         Err(_) => {}
     }
     let rest = i.trim_ascii_start();
-    if rest.first().is_some_and(u8::is_ascii_alphabetic) && msg_att_item(rest, &Context::strict()).is_ok() {
+    if rest.first().is_some_and(u8::is_ascii_alphabetic)
+        && msg_att_item(rest, &mut FetchItem::Uid(0), &Context::strict()).is_ok()
+    {
         cx.repairs.note(Repair::EarlyClose);
         return Ok((rest, None));
     }
     cx.repairs.note(Repair::TrailingData);
     let end = memchr::memchr(b'\n', i).map_or(i.len(), |end| end + 1);
-    Ok((i.get(end..).unwrap_or_default(), Some(Step::End)))
+    Ok((i.get(end..).unwrap_or_default(), Some(Found::End)))
 }
 
 /// `msg-att-dynamic / msg-att-static`
 #[inline]
-fn msg_att_item<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchItem<'i>> {
+fn msg_att_item<'i>(i: &'i [u8], item: &mut FetchItem<'i>, cx: &Context) -> Parsed<'i, ()> {
     let end =
         i.iter().position(|octet| !is_atom_char(*octet) || matches!(octet, b'[' | b'<')).unwrap_or(i.len());
     let (name, rest) = i.split_at(end);
-    let item = known_item(name, rest, cx);
-    match item {
-        Ok(Some(item)) => Ok(item),
-        Ok(None) => other_item(i, cx),
-        Err(error) if !cx.is_tolerant() => Err(error),
-        Err(error) => skipped_item(i, name, rest, error, cx),
-    }
+    let (behind, other) = match known_item(name, rest, item, cx) {
+        Ok(Some((rest, ()))) => return Ok((rest, ())),
+        Ok(None) => other_item(i, cx)?,
+        Err(error) if !cx.is_tolerant() => return Err(error),
+        Err(error) => skipped_item(i, name, rest, error, cx)?,
+    };
+    *item = other;
+    Ok((behind, ()))
 }
 
-type Known<'i> = Result<Option<(&'i [u8], FetchItem<'i>)>, nom::Err<super::Expected<'i>>>;
+type Known<'i> = Result<Option<(&'i [u8], ())>, nom::Err<super::Expected<'i>>>;
 
-fn known_item<'i>(name: &'i [u8], i: &'i [u8], cx: &Context) -> Known<'i> {
+#[inline]
+fn known_item<'i>(name: &'i [u8], i: &'i [u8], item: &mut FetchItem<'i>, cx: &Context) -> Known<'i> {
     let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
-    let item = match name.len() {
-        3 if is(b"UID") => argument(i, cx, nz_number, FetchItem::Uid),
+    let parsed = match name.len() {
+        3 if is(b"UID") => argument(i, item, cx, nz_number, FetchItem::Uid),
         4 if is(b"BODY") => match i.first() {
-            Some(b'[') => body_section(i, SectionItem::Body, cx),
-            _ => argument(i, cx, |i, cx| cx.attempts(|| body(i, cx)), FetchItem::Body),
+            Some(b'[') => fill(item, body_section(i, SectionItem::Body, cx)),
+            _ => argument(i, item, cx, |i, cx| cx.attempts(|| body(i, cx)), FetchItem::Body),
         },
-        5 if is(b"FLAGS") => argument(i, cx, flag_list, FetchItem::Flags),
-        6 if is(b"MODSEQ") => argument(i, cx, permsg_modsequence, FetchItem::ModSeq),
-        6 if is(b"BINARY") && i.first() == Some(&b'[') => body_section(i, SectionItem::Binary, cx),
-        6 if is(b"RFC822") => whole(i, SectionItem::Rfc822, cx),
-        7 if is(b"EMAILID") => argument(i, cx, object_id, FetchItem::EmailId),
-        7 if is(b"PREVIEW") => argument(i, cx, preview, FetchItem::Preview),
-        8 if is(b"ENVELOPE") => argument(i, cx, |i, cx| cx.attempts(|| envelope(i, cx)), FetchItem::Envelope),
-        8 if is(b"THREADID") => argument(i, cx, thread_id, FetchItem::ThreadId),
-        8 if is(b"SAVEDATE") => argument(i, cx, save_date, |item| item),
-        10 if is(b"X-GM-MSGID") => argument(i, cx, number64, FetchItem::GmailMessageId),
-        10 if is(b"X-GM-THRID") => argument(i, cx, number64, FetchItem::GmailThreadId),
-        11 if is(b"RFC822.SIZE") => argument(i, cx, number64, FetchItem::Size),
-        11 if is(b"RFC822.TEXT") => whole(i, SectionItem::Rfc822Text, cx),
-        11 if is(b"BINARY.SIZE") => binary_size(i, cx),
-        11 if is(b"X-GM-LABELS") => argument(i, cx, |i, cx| list_of(i, cx, label), FetchItem::GmailLabels),
-        12 if is(b"INTERNALDATE") => argument(i, cx, internal_date, |item| item),
-        13 if is(b"RFC822.HEADER") => whole(i, SectionItem::Rfc822Header, cx),
+        5 if is(b"FLAGS") => argument(i, item, cx, flag_list, FetchItem::Flags),
+        6 if is(b"MODSEQ") => argument(i, item, cx, permsg_modsequence, FetchItem::ModSeq),
+        6 if is(b"BINARY") && i.first() == Some(&b'[') => {
+            fill(item, body_section(i, SectionItem::Binary, cx))
+        }
+        6 if is(b"RFC822") => fill(item, whole(i, SectionItem::Rfc822, cx)),
+        7 if is(b"EMAILID") => argument(i, item, cx, object_id, FetchItem::EmailId),
+        7 if is(b"PREVIEW") => argument(i, item, cx, preview, FetchItem::Preview),
+        8 if is(b"ENVELOPE") => {
+            argument(i, item, cx, |i, cx| cx.attempts(|| envelope(i, cx)), FetchItem::Envelope)
+        }
+        8 if is(b"THREADID") => argument(i, item, cx, thread_id, FetchItem::ThreadId),
+        8 if is(b"SAVEDATE") => argument(i, item, cx, save_date, |item| item),
+        10 if is(b"X-GM-MSGID") => argument(i, item, cx, number64, FetchItem::GmailMessageId),
+        10 if is(b"X-GM-THRID") => argument(i, item, cx, number64, FetchItem::GmailThreadId),
+        11 if is(b"RFC822.SIZE") => argument(i, item, cx, number64, FetchItem::Size),
+        11 if is(b"RFC822.TEXT") => fill(item, whole(i, SectionItem::Rfc822Text, cx)),
+        11 if is(b"BINARY.SIZE") => fill(item, binary_size(i, cx)),
+        11 if is(b"X-GM-LABELS") => {
+            argument(i, item, cx, |i, cx| list_of(i, cx, label), FetchItem::GmailLabels)
+        }
+        12 if is(b"INTERNALDATE") => argument(i, item, cx, internal_date, |item| item),
+        13 if is(b"RFC822.HEADER") => fill(item, whole(i, SectionItem::Rfc822Header, cx)),
         13 if is(b"BODYSTRUCTURE") => {
-            argument(i, cx, |i, cx| cx.attempts(|| body(i, cx)), FetchItem::BodyStructure)
+            argument(i, item, cx, |i, cx| cx.attempts(|| body(i, cx)), FetchItem::BodyStructure)
         }
         _ => return Ok(None),
     };
-    item.map(Some)
+    parsed.map(Some)
+}
+
+/// Puts an item in its place.
+fn fill<'i>(item: &mut FetchItem<'i>, parsed: Parsed<'i, FetchItem<'i>>) -> Parsed<'i, ()> {
+    let (rest, value) = parsed?;
+    *item = value;
+    Ok((rest, ()))
 }
 
 /// `SP value`
 #[inline]
 fn argument<'i, T>(
     i: &'i [u8],
+    item: &mut FetchItem<'i>,
     cx: &Context,
     value: impl Fn(&'i [u8], &Context) -> Parsed<'i, T>,
-    item: impl Fn(T) -> FetchItem<'i>,
-) -> Parsed<'i, FetchItem<'i>> {
+    into_item: impl Fn(T) -> FetchItem<'i>,
+) -> Parsed<'i, ()> {
     let (rest, ()) = sp(i, cx)?;
     let (rest, value) = value(rest, cx)?;
-    Ok((rest, item(value)))
+    *item = into_item(value);
+    Ok((rest, ()))
 }
 
 /// `section ["<" number ">"] SP (nstring / literal8)`
@@ -383,8 +423,9 @@ fn skipped_item<'i>(
 impl<'i> Element<'i> for FetchItem<'i> {
     fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
         let place = if i.first() == Some(&b')') { Place::Later } else { Place::First };
-        match step(i, place, cx) {
-            Ok((rest, Step::Item(item))) => Some((rest, item)),
+        let mut item = Self::Uid(0);
+        match step(i, place, &mut item, cx) {
+            Ok((rest, Found::Item)) => Some((rest, item)),
             _ => None,
         }
     }

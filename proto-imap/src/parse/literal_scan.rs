@@ -17,6 +17,8 @@ pub struct LiteralScan {
     /// Where the item's name at the first level begins and ends, and where the token behind it begins.
     name: (usize, usize),
     token: usize,
+    /// Before this no quoted string can close: what looks like a quote is none.
+    unquoted: usize,
     no_fetch: bool,
 }
 
@@ -24,13 +26,13 @@ impl LiteralScan {
     /// For a new frame.
     #[must_use]
     pub const fn new() -> Self {
-        Self { at: 0, depth: 0, in_section: false, name: (0, 0), token: 0, no_fetch: false }
+        Self { at: 0, depth: 0, in_section: false, name: (0, 0), token: 0, unquoted: 0, no_fetch: false }
     }
 
     /// For what follows behind the literal of a section's contents: the frame begins anew, inside of the FETCH list.
     #[must_use]
     pub const fn continued() -> Self {
-        Self { at: 0, depth: 1, in_section: false, name: (0, 0), token: 0, no_fetch: false }
+        Self { at: 0, depth: 1, in_section: false, name: (0, 0), token: 0, unquoted: 0, no_fetch: false }
     }
 
     /// Whether the literal that is announced at the end of `frame` is the contents of a section. `frame` is the message
@@ -53,11 +55,13 @@ impl LiteralScan {
             let first_level = self.depth == 1 && !self.in_section;
             let mut used = 1;
             match first {
-                b'"' => {
-                    if let Ok((behind, _)) = quoted(rest, cx) {
-                        used = rest.len() - behind.len();
+                b'"' if self.at >= self.unquoted => match quoted(rest, cx) {
+                    Ok((behind, _)) => used = rest.len() - behind.len(),
+                    Err(_) => {
+                        let line = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+                        self.unquoted = self.at.saturating_add(line);
                     }
-                }
+                },
                 b'{' => {
                     if let Ok((behind, size)) = literal_size(rest, cx) {
                         if behind.is_empty() {

@@ -112,29 +112,32 @@ fn bare_mailbox<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
 ///
 /// *Tolerant*: a bare name with spaces, up to the list.
 pub fn mailbox_status<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, MailboxStatus<'i>> {
-    let (rest, mailbox) = match status_mailbox(i, cx) {
-        Some(found) => found,
-        None => astring(i, cx)?,
-    };
-    let (rest, ()) = sp(rest, cx)?;
-    let (rest, items) = list_of(rest, cx, status_att_val)?;
-    Ok((rest, MailboxStatus { mailbox, items }))
+    let before = cx.repairs.clone();
+    let status = astring(i, cx).and_then(|(rest, mailbox)| status_items(rest, mailbox, cx));
+    if status.is_ok() || !cx.is_tolerant() || matches!(i.first(), Some(b'"' | b'{')) {
+        return status;
+    }
+    // The name may have parentheses too: it ends before the first one that begins a list of items.
+    for end in memchr::memmem::find_iter(i, b" (").take(MOST_PARENTHESES) {
+        cx.repairs.restore(&before);
+        let name = i.get(..end).unwrap_or_default().trim_ascii_end();
+        let found = status_items(i.get(end..).unwrap_or_default(), IString::atom(name), cx);
+        if !name.is_empty() && found.is_ok() {
+            cx.repairs.note(Repair::BareMailbox);
+            return found;
+        }
+    }
+    status
 }
 
-fn status_mailbox<'i>(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], IString<'i>)> {
-    if !cx.is_tolerant() || matches!(i.first(), Some(b'"' | b'{')) {
-        return None;
-    }
-    let list = memchr::memmem::rfind(i, b" (")?;
-    let mut name = i.get(..list)?;
-    while let [head @ .., b' '] = name {
-        name = head;
-    }
-    if name.is_empty() || name.iter().copied().all(is_astring_char) {
-        return None;
-    }
-    cx.repairs.note(Repair::BareMailbox);
-    Some((i.get(name.len()..)?, IString::atom(name)))
+/// In how many places a name that is not quoted may end.
+const MOST_PARENTHESES: usize = 8;
+
+/// `SP "(" [status-att-list] ")"`
+fn status_items<'i>(i: &'i [u8], mailbox: IString<'i>, cx: &Context) -> Parsed<'i, MailboxStatus<'i>> {
+    let (rest, ()) = sp(i, cx)?;
+    let (rest, items) = list_of(rest, cx, status_att_val)?;
+    Ok((rest, MailboxStatus { mailbox, items }))
 }
 
 /// `status-att-val`. Items that this library does not know take one value. *Tolerant*: see [`number`].

@@ -43,7 +43,7 @@ const fn classes() -> [u8; 256] {
         if (atom || octet == b']') && octet != b'+' {
             class |= TAG;
         }
-        if !matches!(octet, 0 | b'\r' | b'\n' | b'"' | b'\\') {
+        if octet < 0x80 && !matches!(octet, 0 | b'\r' | b'\n' | b'"' | b'\\') {
             class |= QUOTED;
         }
         if octet > b' ' && octet != 0x7f && !matches!(octet, b'(' | b')') {
@@ -177,14 +177,18 @@ pub fn word<'i>(i: &'i [u8], word: &[u8], what: &'static str) -> Parsed<'i, ()> 
     }
 }
 
+#[inline]
 fn starts_atom(i: &[u8]) -> bool {
-    i.first().is_some_and(|octet| is_lenient_atom_char(*octet) && is_astring_char(*octet) && *octet != b']')
+    i.first().is_some_and(|octet| is_atom_char(*octet))
 }
 
 /// `nil = "NIL"`
 #[inline]
 pub fn nil(i: &[u8]) -> Parsed<'_, ()> {
-    word(i, b"NIL", "NIL")
+    match i {
+        [b'N' | b'n', b'I' | b'i', b'L' | b'l', rest @ ..] if !starts_atom(rest) => Ok((rest, ())),
+        _ => expected(i, "NIL"),
+    }
 }
 
 /// `atom = 1*ATOM-CHAR`

@@ -4,7 +4,7 @@
 //! this library does not know as [`Untagged::Other`].
 
 use super::extension::id_params_list;
-use super::fetch::{Place, Step, step};
+use super::fetch::{Found, Place, step};
 use super::mailbox_data::{mailbox_list, mailbox_status, namespaces, quota, quota_root};
 use super::primitive::{crlf, flag_list, is_atom_char, nz_number, octet, open, sp, spaces, tag};
 use super::search::{esearch_response, search, vanished};
@@ -12,7 +12,9 @@ use super::status::{capabilities, resp_cond, resp_text, text};
 use super::unparsed::Unparsed;
 use super::value::taken;
 use super::{Context, Parsed, expected};
-use crate::types::{Condition, Continue, Fetch, IString, List, Repair, Response, Status, Text, Untagged};
+use crate::types::{
+    Condition, Continue, Fetch, FetchItem, IString, List, Repair, Response, Status, Text, Untagged,
+};
 
 /// One complete response: a line with its CRLF, the literals announced in it embedded.
 ///
@@ -177,7 +179,8 @@ fn numbered<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
         let (rest, fetch) = msg_att(sp(rest, cx)?.0, sequence, cx)?;
         Ok((rest, Untagged::Fetch(fetch)))
     } else {
-        other(i, name, rest, cx)
+        let numbered = if name.is_empty() { name } else { taken(i, rest) };
+        other(i, numbered, rest, cx)
     }
 }
 
@@ -185,14 +188,15 @@ fn numbered<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
 fn msg_att<'i>(i: &'i [u8], sequence: u32, cx: &Context) -> Parsed<'i, Fetch<'i>> {
     let (items, ()) = open(i, cx)?;
     let (mut rest, mut place) = (items, Place::First);
+    let mut item = FetchItem::Uid(0);
     loop {
-        let (behind, step) = step(rest, place, cx)?;
-        match step {
-            Step::Item(_) => {}
-            Step::End if behind.is_empty() => break,
-            Step::End => return expected(behind, "the end of the response"),
+        let (behind, found) = step(rest, place, &mut item, cx)?;
+        match found {
+            Found::Item => {}
+            Found::End if behind.is_empty() => break,
+            Found::End => return expected(behind, "the end of the response"),
             // The frame is all there is: the list was never closed.
-            Step::LineEnd => break,
+            Found::LineEnd => break,
         }
         (rest, place) = (behind, Place::Later);
     }

@@ -15,6 +15,7 @@ pub fn value<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
     let mut rest = i;
     let mut depth = 0_u8;
     loop {
+        let before = rest;
         match rest {
             [b'(', behind @ ..] if depth < MAX_DEPTH => {
                 depth += 1;
@@ -40,11 +41,29 @@ pub fn value<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
         if depth == 0 {
             return Ok((rest, taken(i, rest)));
         }
+        if !cx.is_tolerant() && !are_neighbours(before, rest) {
+            return expected(rest, "a space or a closing parenthesis");
+        }
+    }
+}
+
+/// Whether what was read at `before` may be followed by what is at `rest`, inside of a list.
+fn are_neighbours(before: &[u8], rest: &[u8]) -> bool {
+    match (before.first(), rest.first()) {
+        (Some(b'('), next) => next != Some(&b' '),
+        (Some(b' '), next) => !matches!(next, Some(b' ' | b')')),
+        (Some(b')'), next) => matches!(next, Some(b' ' | b'(' | b')')),
+        (_, next) => matches!(next, Some(b' ' | b')')),
     }
 }
 
 /// Values up to a closing parenthesis, which stays: `*(SP value)`.
+#[inline]
 pub(crate) fn values<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
+    if i.first() == Some(&b')') { Ok((i, b"")) } else { some_values(i, cx) }
+}
+
+fn some_values<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
     let mut rest = i;
     while rest.first() == Some(&b' ') {
         let behind = spaces_before_close(rest, cx);

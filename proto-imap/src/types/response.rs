@@ -91,7 +91,7 @@ pub enum Untagged<'i> {
     QuotaRoot(QuotaRoot<'i>),
     /// A response that this library does not know.
     Other {
-        /// Its name.
+        /// Its name, with the number before it if there is one: `7 CONVERTED`.
         name: IString<'i>,
         /// What is behind the name, up to the end of the line.
         rest: IString<'i>,

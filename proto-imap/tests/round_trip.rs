@@ -1,0 +1,408 @@
+//! What is written is read back as the same, by the strict grammar, and in one piece.
+
+use proptest::prelude::*;
+use proto_imap::encode;
+use proto_imap::parse::{Context, response};
+use proto_imap::types::*;
+
+/// Test values live as long as the test: views borrow.
+fn kept<T>(values: Vec<T>) -> &'static [T] {
+    Vec::leak(values)
+}
+
+fn octets() -> BoxedStrategy<Vec<u8>> {
+    prop_oneof![
+        "[ -~]{0,20}".prop_map(String::into_bytes),
+        "[A-Za-z0-9.-]{1,12}".prop_map(String::into_bytes),
+        r#"["\\(){}\[\] ]{0,8}"#.prop_map(String::into_bytes),
+        prop::collection::vec(1_u8..=255, 0..12),
+        Just(b"NIL".to_vec()),
+        Just(b"a\r\nb".to_vec()),
+        Just("Grüße".as_bytes().to_vec()),
+        prop::collection::vec(Just(b'x'), 1000..1100),
+    ]
+    .boxed()
+}
+
+fn string() -> BoxedStrategy<IString<'static>> {
+    octets().prop_map(|octets| IString::new(kept(octets))).boxed()
+}
+
+fn nstring() -> BoxedStrategy<Option<IString<'static>>> {
+    prop::option::of(string()).boxed()
+}
+
+fn atom() -> BoxedStrategy<&'static str> {
+    "[A-Za-z$][A-Za-z0-9$!#&'+,./:;<=>?@^_`|~-]{0,10}".prop_map(|text| &*text.leak()).boxed()
+}
+
+fn flag() -> BoxedStrategy<Flag<'static>> {
+    prop_oneof![
+        Just(Flag::Seen),
+        Just(Flag::Answered),
+        Just(Flag::Draft),
+        Just(Flag::Recent),
+        atom().prop_map(|name| Flag::new(name).unwrap()),
+        atom().prop_map(|name| Flag::new(&*format!("\\X{name}").leak()).unwrap()),
+    ]
+    .boxed()
+}
+
+fn flags() -> BoxedStrategy<FlagList<'static>> {
+    prop::collection::vec(flag(), 0..5).prop_map(|flags| FlagList::new(kept(flags))).boxed()
+}
+
+fn numbers() -> BoxedStrategy<Numbers<'static>> {
+    let range = (1_u32.., 0_u32..50)
+        .prop_map(|(first, more)| RangeInclusiveU32::new(first, first.saturating_add(more)));
+    prop::collection::vec(range, 1..6).prop_map(|ranges| Numbers::new(kept(ranges))).boxed()
+}
+
+fn single_numbers() -> BoxedStrategy<Numbers<'static>> {
+    prop::collection::vec((1_u32..).prop_map(RangeInclusiveU32::from), 0..20)
+        .prop_map(|ranges| Numbers::new(kept(ranges)))
+        .boxed()
+}
+
+fn text() -> BoxedStrategy<Text<'static>> {
+    "[a-zA-Z é!-Z][ -~é]{0,20}".prop_map(|text| Text::new(text.leak()).unwrap()).boxed()
+}
+
+fn capabilities() -> BoxedStrategy<CapabilityList<'static>> {
+    prop::collection::vec(atom().prop_map(Capability::new), 1..6)
+        .prop_map(|list| CapabilityList::new(kept(list)))
+        .boxed()
+}
+
+fn plain_code() -> BoxedStrategy<PlainCode> {
+    prop_oneof![
+        Just(PlainCode::Alert),
+        Just(PlainCode::ReadOnly),
+        Just(PlainCode::TryCreate),
+        Just(PlainCode::UnknownCte),
+        Just(PlainCode::PrivacyRequired),
+    ]
+    .boxed()
+}
+
+fn code() -> BoxedStrategy<Code<'static>> {
+    let non_zero = || (1_u32..).prop_map(std::num::NonZeroU32::new);
+    prop_oneof![
+        plain_code().prop_map(Code::Plain),
+        (1_u32.., numbers()).prop_map(|(uid_validity, uids)| Code::AppendUid { uid_validity, uids }),
+        (1_u32.., numbers(), numbers()).prop_map(|(uid_validity, source, target)| Code::CopyUid {
+            uid_validity,
+            source,
+            target
+        }),
+        capabilities().prop_map(Code::Capability),
+        prop::collection::vec(string().prop_filter("no NIL", |text| *text != "NIL"), 0..3)
+            .prop_map(|list| Code::BadCharset(List::new(kept(list)))),
+        (1_u64..i64::MAX as u64).prop_map(Code::HighestModSeq),
+        atom().prop_map(|id| Code::MailboxId(IString::from(id))),
+        any::<u32>().prop_map(Code::MetadataMaxSize),
+        any::<u32>().prop_map(Code::MetadataLongEntries),
+        numbers().prop_map(Code::Modified),
+        flags().prop_map(Code::PermanentFlags),
+        atom().prop_map(|url| Code::Referral(IString::from(url))),
+        atom().prop_map(|url| Code::BadUrl(IString::from(url))),
+        non_zero().prop_map(Code::UidNext),
+        non_zero().prop_map(Code::Unseen),
+        (1_u32..).prop_map(Code::UidValidity),
+        (atom(), prop::option::of(atom())).prop_map(|(name, argument)| Code::Other {
+            name: IString::from(&*format!("X-{name}").leak()),
+            argument: argument.map(IString::from),
+        }),
+    ]
+    .boxed()
+}
+
+fn status(conditions: &'static [Condition]) -> BoxedStrategy<Status<'static>> {
+    (prop::sample::select(conditions), prop::option::of(code()), text())
+        .prop_map(|(condition, code, text)| Status { condition, code, text })
+        .boxed()
+}
+
+fn address() -> BoxedStrategy<Address<'static>> {
+    (nstring(), nstring(), nstring(), nstring())
+        .prop_map(|(name, adl, mailbox, host)| Address { name, adl, mailbox, host })
+        .boxed()
+}
+
+fn addresses() -> BoxedStrategy<AddressList<'static>> {
+    prop::collection::vec(address(), 0..3).prop_map(|list| AddressList::new(kept(list))).boxed()
+}
+
+fn envelope() -> BoxedStrategy<Envelope<'static>> {
+    let lists = (addresses(), addresses(), addresses(), addresses(), addresses(), addresses());
+    (nstring(), nstring(), lists, nstring(), nstring())
+        .prop_map(|(date, subject, (from, sender, reply_to, to, cc, bcc), in_reply_to, message_id)| {
+            Envelope { date, subject, from, sender, reply_to, to, cc, bcc, in_reply_to, message_id }
+        })
+        .boxed()
+}
+
+fn parameters() -> BoxedStrategy<Parameters<'static>> {
+    let parameter = (string(), string()).prop_map(|(name, value)| Parameter { name, value });
+    prop::collection::vec(parameter, 0..3).prop_map(|list| Parameters::new(kept(list))).boxed()
+}
+
+fn extension() -> BoxedStrategy<Extension<'static>> {
+    let disposition =
+        (string(), parameters()).prop_map(|(kind, parameters)| Disposition { kind, parameters });
+    (
+        prop::option::of(disposition),
+        prop::collection::vec(string(), 0..3),
+        nstring(),
+        prop_oneof![Just(""), Just("NIL"), Just("7 (\"a\" (\"b\") {1}\r\nc)")],
+    )
+        .prop_map(|(disposition, language, location, further)| Extension {
+            disposition,
+            language: List::new(kept(language)),
+            location,
+            further: IString::from(further),
+        })
+        .boxed()
+}
+
+fn part(
+    content: Content<'static>,
+    media: (&'static str, &'static str),
+) -> BoxedStrategy<BodyStructure<'static>> {
+    let fields =
+        (parameters(), nstring(), nstring(), string().prop_filter("not empty", |text| !text.is_empty()));
+    (fields, any::<u32>(), nstring(), extension())
+        .prop_map(move |((parameters, id, description, encoding), octets, md5, extension)| {
+            BodyStructure::Part(Part {
+                media_type: IString::from(media.0),
+                subtype: IString::from(media.1),
+                parameters,
+                id,
+                description,
+                encoding,
+                octets: octets.into(),
+                content,
+                md5,
+                extension,
+            })
+        })
+        .boxed()
+}
+
+fn body() -> BoxedStrategy<BodyStructure<'static>> {
+    let leaf = prop_oneof![
+        part(Content::Text { lines: 12 }, ("text", "plain")),
+        part(Content::Text { lines: 0 }, ("TEXT", "html")),
+        part(Content::Basic, ("image", "png")),
+        part(Content::Basic, ("message", "delivery-status")),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        let multipart = (prop::collection::vec(inner.clone(), 1..4), string(), parameters(), extension())
+            .prop_filter("a subtype", |(_, subtype, ..)| !subtype.is_empty())
+            .prop_map(|(parts, subtype, parameters, extension)| {
+                BodyStructure::Multipart(Multipart {
+                    parts: List::new(kept(parts)),
+                    subtype,
+                    parameters,
+                    extension,
+                })
+            });
+        let message = (envelope(), inner, any::<u32>()).prop_flat_map(|(envelope, body, lines)| {
+            let content = Content::Message {
+                envelope: Nested::new(&kept(vec![envelope])[0]),
+                body: Nested::new(&kept(vec![body])[0]),
+                lines: lines.into(),
+            };
+            part(content, ("message", "rfc822"))
+        });
+        prop_oneof![multipart, message]
+    })
+    .boxed()
+}
+
+fn date_time() -> BoxedStrategy<DateTime> {
+    (-62_000_000_000_i64..250_000_000_000, -1439_i16..1440)
+        .prop_filter_map("in the calendar", |(seconds, zone)| DateTime::from_timestamp(seconds, zone))
+        .boxed()
+}
+
+fn item() -> BoxedStrategy<FetchItem<'static>> {
+    prop_oneof![
+        flags().prop_map(FetchItem::Flags),
+        (1_u32..).prop_map(FetchItem::Uid),
+        (0..i64::MAX as u64).prop_map(FetchItem::Size),
+        envelope().prop_map(FetchItem::Envelope),
+        body().prop_map(FetchItem::BodyStructure),
+        (0..i64::MAX as u64).prop_map(FetchItem::ModSeq),
+        atom().prop_map(|id| FetchItem::EmailId(IString::from(id))),
+        prop::option::of(atom()).prop_map(|id| FetchItem::ThreadId(id.map(IString::from))),
+        nstring().prop_map(FetchItem::Preview),
+        prop::option::of(date_time()).prop_map(FetchItem::SaveDate),
+        prop::collection::vec(string().prop_filter("no NIL", |label| *label != "NIL"), 0..3)
+            .prop_map(|labels| FetchItem::GmailLabels(List::new(kept(labels)))),
+    ]
+    .boxed()
+}
+
+fn listed() -> BoxedStrategy<ListedMailbox<'static>> {
+    let attributes = prop::sample::subsequence(
+        vec![
+            Attribute::NoSelect,
+            Attribute::HasChildren,
+            Attribute::Junk,
+            Attribute::Sent,
+            Attribute::Subscribed,
+        ],
+        0..5,
+    );
+    let extended = prop_oneof![Just("(\"SUBSCRIBED\")"), Just("NIL"), Just("12")]
+        .prop_map(|value| ExtendedItem { name: IString::from("CHILDINFO"), value: IString::from(value) });
+    (
+        attributes,
+        prop::option::of(prop::char::range(' ', '~')),
+        string(),
+        prop::collection::vec(extended, 0..3),
+    )
+        .prop_map(|(attributes, delimiter, mailbox, extended)| ListedMailbox {
+            attributes: List::new(kept(attributes)),
+            delimiter,
+            mailbox,
+            extended: List::new(kept(extended)),
+        })
+        .boxed()
+}
+
+fn mailbox_status() -> BoxedStrategy<MailboxStatus<'static>> {
+    let items = prop_oneof![
+        any::<u32>().prop_map(StatusItem::Messages),
+        (1_u32..).prop_map(|uid| StatusItem::UidNext(std::num::NonZeroU32::new(uid))),
+        (1_u32..).prop_map(StatusItem::UidValidity),
+        (0..i64::MAX as u64).prop_map(StatusItem::Size),
+        (0..i64::MAX as u64).prop_map(StatusItem::HighestModSeq),
+        prop::option::of(0..i64::MAX as u64).prop_map(StatusItem::AppendLimit),
+        atom().prop_map(|id| StatusItem::MailboxId(IString::from(id))),
+    ];
+    (string(), prop::collection::vec(items, 0..5))
+        .prop_map(|(mailbox, items)| MailboxStatus { mailbox, items: List::new(kept(items)) })
+        .boxed()
+}
+
+fn esearch() -> BoxedStrategy<Esearch<'static>> {
+    let results = prop_oneof![
+        (1_u32..).prop_map(SearchResult::Min),
+        (1_u32..).prop_map(SearchResult::Max),
+        any::<u32>().prop_map(SearchResult::Count),
+        numbers().prop_map(SearchResult::All),
+        (1..i64::MAX as u64).prop_map(SearchResult::ModSeq),
+        (1_u32..1000, numbers()).prop_map(|(first, numbers)| SearchResult::Partial {
+            page: Page::FromLast(RangeInclusiveU32::new(first, first + 9)),
+            numbers
+        }),
+    ];
+    (prop::option::of(string()), any::<bool>(), prop::collection::vec(results, 0..4))
+        .prop_map(|(tag, uids, results)| Esearch {
+            tag,
+            numbers_are: if uids { NumbersAre::Uids } else { NumbersAre::SequenceNumbers },
+            results: List::new(kept(results)),
+        })
+        .boxed()
+}
+
+fn namespaces() -> BoxedStrategy<Namespaces<'static>> {
+    let one = || {
+        let namespace = (string(), prop::option::of(prop::char::range(' ', '~')))
+            .prop_map(|(prefix, delimiter)| Namespace { prefix, delimiter, extensions: IString::EMPTY });
+        prop::collection::vec(namespace, 0..3).prop_map(|list| List::new(kept(list)))
+    };
+    (one(), one(), one())
+        .prop_map(|(personal, other_users, shared)| Namespaces { personal, other_users, shared })
+        .boxed()
+}
+
+fn untagged() -> BoxedStrategy<Untagged<'static>> {
+    const ANY: &[Condition] =
+        &[Condition::Ok, Condition::No, Condition::Bad, Condition::PreAuth, Condition::Bye];
+    let id =
+        prop::collection::vec((string(), nstring()).prop_map(|(name, value)| IdField { name, value }), 0..3);
+    prop_oneof![
+        status(ANY).prop_map(Untagged::Status),
+        capabilities().prop_map(Untagged::Capability),
+        capabilities().prop_map(Untagged::Enabled),
+        id.prop_map(|fields| Untagged::Id(List::new(kept(fields)))),
+        namespaces().prop_map(Untagged::Namespace),
+        listed().prop_map(Untagged::List),
+        listed().prop_map(Untagged::Lsub),
+        mailbox_status().prop_map(Untagged::MailboxStatus),
+        flags().prop_map(Untagged::Flags),
+        (single_numbers(), prop::option::of(1..i64::MAX as u64))
+            .prop_map(|(numbers, mod_sequence)| Untagged::Search(Search { numbers, mod_sequence })),
+        esearch().prop_map(Untagged::Esearch),
+        any::<u32>().prop_map(Untagged::Exists),
+        any::<u32>().prop_map(Untagged::Recent),
+        (1_u32..).prop_map(Untagged::Expunge),
+        numbers().prop_map(|uids| Untagged::Vanished { when: Vanished::Now, uids }),
+        numbers().prop_map(|uids| Untagged::Vanished { when: Vanished::Earlier, uids }),
+        (1_u32.., prop::collection::vec(item(), 1..4))
+            .prop_map(|(sequence, items)| Untagged::Fetch(Fetch { sequence, items: List::new(kept(items)) })),
+        (string(), atom(), 0..i64::MAX as u64).prop_map(|(root, name, limit)| {
+            let resource = QuotaResource { name: IString::from(name), usage: 1, limit };
+            Untagged::Quota(Quota { root, resources: List::new(kept(vec![resource])) })
+        }),
+    ]
+    .boxed()
+}
+
+fn any_response() -> BoxedStrategy<Response<'static>> {
+    const TAGGED: &[Condition] = &[Condition::Ok, Condition::No, Condition::Bad];
+    prop_oneof![
+        5 => untagged().prop_map(Response::Untagged),
+        1 => ("[A-Za-z0-9]{1,8}", status(TAGGED))
+            .prop_map(|(tag, status)| Response::Tagged { tag: Tag::new(kept(tag.into_bytes())).unwrap(), status }),
+        1 => (prop::option::of(code()), text()).prop_map(|(code, text)| Response::Continue(Continue { code, text })),
+    ].boxed()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_written_is_read_back(given in any_response()) {
+        let mut out = Vec::new();
+        encode::response(&given, &mut out);
+        for cx in [Context::strict(), Context::tolerant()] {
+            let read = response(&out, &cx);
+            prop_assert_eq!(&given, &read, "written as {:?}", String::from_utf8_lossy(&out));
+            prop_assert_eq!(cx.repairs.total(), 0, "repaired {:?} in {:?}", cx.repairs.recent(), String::from_utf8_lossy(&out));
+        }
+        // And what was read is written the same.
+        let mut again = Vec::new();
+        encode::response(&response(&out, &Context::strict()), &mut again);
+        prop_assert_eq!(out, again);
+    }
+
+    #[test]
+    fn owned_values_are_the_same(envelope in envelope(), body in body()) {
+        let kept = OwnedEnvelope::new(&envelope);
+        prop_assert_eq!(kept.view(), envelope);
+        prop_assert_eq!(&OwnedEnvelope::from_wire(kept.wire()).unwrap(), &kept);
+        let kept = OwnedBodyStructure::new(&body);
+        prop_assert_eq!(kept.view(), body);
+        prop_assert!(OwnedBodyStructure::from_wire(&kept.wire()[1..]).is_err());
+    }
+
+    #[test]
+    fn any_flag_and_text_is_written_in_one_line(name in any::<String>(), words in any::<String>()) {
+        let mut out = Vec::new();
+        let text = Text::first_line(&words);
+        if let Ok(flag) = Flag::new(&name) {
+            let flags = [flag];
+            let status = Status::new(Condition::Ok, text).with_code(Code::PermanentFlags(FlagList::new(&flags)));
+            encode::response(&Response::Untagged(Untagged::Status(status)), &mut out);
+        } else {
+            encode::response(&Response::Untagged(Untagged::Status(Status::new(Condition::No, text))), &mut out);
+        }
+        prop_assert_eq!(out.iter().filter(|octet| matches!(octet, b'\r' | b'\n' | 0)).count(), 2);
+        let read = response(&out, &Context::strict());
+        prop_assert!(matches!(read, Response::Untagged(Untagged::Status(_))), "{:?} is {:?}", String::from_utf8_lossy(&out), read);
+    }
+}
