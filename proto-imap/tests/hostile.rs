@@ -1,5 +1,11 @@
 //! Input that means harm, or nothing at all: nothing panics, nothing takes more than linear time, and every message
 //! comes up as something.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where something is wrong"
+)]
 
 use std::time::{Duration, Instant};
 

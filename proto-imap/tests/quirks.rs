@@ -1,5 +1,11 @@
 //! What deployed servers send: every row of `data/quirks.jsonl` is read tolerantly as the row says, with the repairs
 //! that it names, and strictly only if it follows the grammar.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where something is wrong"
+)]
 
 use proto_imap::parse::{Context, response};
 use proto_imap::types::Response;

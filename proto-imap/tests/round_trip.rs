@@ -1,4 +1,10 @@
 //! What is written is read back as the same, by the strict grammar, and in one piece.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where something is wrong"
+)]
 
 use proptest::prelude::*;
 use proto_imap::encode;
