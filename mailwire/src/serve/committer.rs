@@ -4,6 +4,7 @@
 //! nothing of the sessions but how to wake them.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -90,7 +91,9 @@ fn commit(store: &dyn Store, orders: &Receiver<Order>) {
             deliveries.push(delivery);
             waiting.push((place, remote));
         }
-        let outcomes = store.append_batch(deliveries);
+        // A store that panics must not leave sessions waiting for ever.
+        let outcomes = catch_unwind(AssertUnwindSafe(|| store.append_batch(deliveries)))
+            .unwrap_or_else(|_| Err(Error::Io(std::io::Error::other("the store failed"))));
         let mut outcomes = match outcomes {
             Ok(outcomes) => outcomes.into_iter().map(Some).collect(),
             Err(error) => {

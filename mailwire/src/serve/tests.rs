@@ -354,6 +354,21 @@ fn mod_sequences_keep_two_clients_from_overwriting_each_other() {
 }
 
 #[test]
+fn the_second_revision_has_names_in_utf_8_and_no_recent_messages() {
+    let running = Running::start();
+    let mut imap = running.imap();
+    imap.ok("CREATE Entw&APw-rfe");
+    imap.append("Entw&APw-rfe", MESSAGE);
+    imap.ok("ENABLE IMAP4rev2");
+    assert_eq!(imap.ok("LIST \"\" Entw*"), ["* LIST (\\HasNoChildren) \"/\" {9}\r\nEntwürfe"]);
+    let selected = imap.ok("SELECT \"Entwürfe\"");
+    assert!(selected.iter().any(|line| line == "* LIST () \"/\" {9}\r\nEntwürfe"), "{selected:?}");
+    assert!(!selected.iter().any(|line| line.contains("RECENT")), "{selected:?}");
+    assert_eq!(imap.ok("FETCH 1 FLAGS"), ["* 1 FETCH (FLAGS ())"]);
+    assert_eq!(imap.ok("SEARCH ALL"), ["* ESEARCH (TAG \"t\") ALL 1"]);
+}
+
+#[test]
 fn messages_move_with_their_uids_told() {
     let running = Running::start();
     let mut imap = running.imap();

@@ -225,7 +225,7 @@ const fn special_use(special_use: mailstore::SpecialUse) -> Attribute<'static> {
     }
 }
 
-fn listed<'a>(
+pub(super) fn listed<'a>(
     attributes: &'a [Attribute<'static>],
     mailbox: IString<'a>,
     extended: &'a [ExtendedItem<'a>],

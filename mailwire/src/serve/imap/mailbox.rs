@@ -16,6 +16,7 @@ use proto_imap::types::{
     Untagged,
 };
 
+use super::list;
 use super::view::View;
 use super::{
     Selected, Session, Turn, bad, done, done_with, encoding, go_on, name, no_name, refuse, refuse_for,
@@ -45,7 +46,12 @@ impl Session {
             }
         }
         // Even a SELECT that fails leaves no mailbox selected.
-        let closed = self.selected.take().is_some();
+        if self.selected.take().is_some() {
+            let closed = information(Code::Plain(PlainCode::Closed), "the other mailbox is closed");
+            if let Err(error) = turn.machine.data(&closed, turn.tx) {
+                return go_on(Err(error));
+            }
+        }
         let Some(name) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };
         let hub = std::sync::Arc::clone(&self.site.hub);
         let remote = turn.cx.remote();
@@ -62,12 +68,12 @@ impl Session {
                     Access::ReadWrite => mailstore::Access::ReadWrite,
                     Access::ReadOnly => mailstore::Access::ReadOnly,
                 };
-                Ok((store.select(mailbox.id, store_access)?, watch))
+                Ok((store.select(mailbox.id, store_access)?, mailbox.name, watch))
             },
             move |session, found, turn| match found {
-                Ok((selection, watch)) => {
-                    let announced = announce(&selection, closed, access, turn);
-                    session.selected = Some(selected(selection, access, watch));
+                Ok((selection, name, watch)) => {
+                    let announced = announce(&selection, &name, access, turn);
+                    session.selected = Some(selected(selection, access, watch, turn));
                     match announced {
                         Ok(()) if access == Access::ReadOnly => {
                             done_with(reply, Code::Plain(PlainCode::ReadOnly), "selected", turn)
@@ -250,32 +256,33 @@ pub(super) fn put_status(
     turn.machine.data(&Untagged::MailboxStatus(data), turn.tx)
 }
 
-fn selected(selection: Selection, access: Access, watch: Watch) -> Selected {
+fn selected(selection: Selection, access: Access, watch: Watch, turn: &Turn<'_, '_>) -> Selected {
     Selected {
         mailbox: selection.mailbox,
         access,
         view: View::new(selection.uids),
         watch,
         modseq: selection.status.highest_modseq,
-        first_recent: selection.first_recent_uid,
+        first_recent: match turn.machine.is_enabled("IMAP4rev2") {
+            true => u32::MAX,
+            false => selection.first_recent_uid,
+        },
         told: BTreeMap::new(),
         saved: UidSet::default(),
     }
 }
 
-/// Everything that SELECT tells before its answer.
+/// Everything that SELECT tells before its answer. IMAP4rev2 has no recent messages, and wants the name (RFC 9051
+/// §6.3.2).
 fn announce(
     selection: &Selection,
-    closed: bool,
+    name: &str,
     access: Access,
     turn: &mut Turn<'_, '_>,
 ) -> Result<(), proto_core::Error> {
-    let information =
-        |code, text| Untagged::Status(Status::new(Condition::Ok, Text::first_line(text)).with_code(code));
+    let is_revision_2 = turn.machine.is_enabled("IMAP4rev2");
+    let encoding = encoding(turn.machine);
     let mut put = |data: Untagged<'_>| turn.machine.data(&data, turn.tx);
-    if closed {
-        put(information(Code::Plain(PlainCode::Closed), "the other mailbox is closed"))?;
-    }
     let keywords = selection.keywords.iter().filter_map(|keyword| Flag::new(keyword).ok());
     let system = [Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Seen, Flag::Draft];
     let flags: Vec<_> = system.into_iter().chain(keywords).collect();
@@ -287,13 +294,22 @@ fn announce(
     put(information(Code::PermanentFlags(List::new(&permanent)), "these flags last"))?;
     let status = &selection.status;
     put(Untagged::Exists(u32::try_from(selection.uids.len()).unwrap_or(u32::MAX)))?;
-    let recent =
-        selection.uids.len() - selection.uids.partition_point(|uid| *uid < selection.first_recent_uid);
-    put(Untagged::Recent(u32::try_from(recent).unwrap_or(u32::MAX)))?;
-    if let Some(first) = selection.first_unseen.and_then(NonZeroU32::new) {
-        put(information(Code::Unseen(Some(first)), "the first that was not seen"))?;
+    if is_revision_2 {
+        let octets = Mailbox::new(name).octets(encoding);
+        put(Untagged::List(list::listed(&[], IString::new(&octets), &[])))?;
+    } else {
+        let recent =
+            selection.uids.len() - selection.uids.partition_point(|uid| *uid < selection.first_recent_uid);
+        put(Untagged::Recent(u32::try_from(recent).unwrap_or(u32::MAX)))?;
+        if let Some(first) = selection.first_unseen.and_then(NonZeroU32::new) {
+            put(information(Code::Unseen(Some(first)), "the first that was not seen"))?;
+        }
     }
     put(information(Code::UidValidity(status.uid_validity), "UIDs are valid"))?;
     put(information(Code::UidNext(NonZeroU32::new(status.uid_next)), "the next UID"))?;
     put(information(Code::HighestModSeq(status.highest_modseq), "the highest mod-sequence"))
+}
+
+fn information<'a>(code: Code<'a>, text: &'a str) -> Untagged<'a> {
+    Untagged::Status(Status::new(Condition::Ok, Text::first_line(text)).with_code(code))
 }
