@@ -18,22 +18,31 @@ use crate::types::{BodyStructure, Content, IString, List, Multipart, Nested, Par
 /// without media type, without subtype, or with `NIL` for either (then it is `application/octet-stream`, or
 /// `text/plain`); a text without a line count; a `message/rfc822` without its envelope; `()` and `NIL`.
 pub fn body<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, BodyStructure<'i>> {
-    nested_body(i, cx, MAX_DEPTH)
+    let mut structure = NOTHING;
+    let (rest, ()) = nested_body(i, cx, MAX_DEPTH, &mut structure)?;
+    Ok((rest, structure))
 }
 
-fn nested_body<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyStructure<'i>> {
+/// A body. What it is goes to `out`, not by way of the result: it is large, and most callers drop it.
+fn nested_body<'i>(i: &'i [u8], cx: &Context, depth: u8, out: &mut BodyStructure<'i>) -> Parsed<'i, ()> {
     let Some(depth) = depth.checked_sub(1) else { return expected(i, "body parts nested less deeply") };
     let Ok((inner, ())) = open(i, cx) else {
         return match nil(i) {
-            Ok((rest, ())) if cx.repair(Repair::BodyShape) => Ok((rest, NOTHING)),
+            Ok((rest, ())) if cx.repair(Repair::BodyShape) => {
+                *out = NOTHING;
+                Ok((rest, ()))
+            }
             _ => expected(i, "a body structure"),
         };
     };
     match inner.first() {
-        Some(b'(') => body_type_mpart(inner, cx, depth),
-        Some(b')') if cx.repair(Repair::BodyShape) => Ok((inner.get(1..).unwrap_or_default(), NOTHING)),
-        _ if cx.is_tolerant() => single_or_childless(inner, cx, depth),
-        _ => body_type_1part(inner, cx, depth),
+        Some(b'(') => body_type_mpart(inner, cx, depth, out),
+        Some(b')') if cx.repair(Repair::BodyShape) => {
+            *out = NOTHING;
+            Ok((inner.get(1..).unwrap_or_default(), ()))
+        }
+        _ if cx.is_tolerant() => single_or_childless(inner, cx, depth, out),
+        _ => body_type_1part(inner, cx, depth, out),
     }
 }
 
@@ -51,21 +60,17 @@ pub(crate) const NOTHING: BodyStructure<'static> = BodyStructure::Multipart(Mult
 });
 
 /// `body-type-mpart = 1*body SP media-subtype [SP body-ext-mpart]`, and the closing parenthesis
-fn body_type_mpart<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyStructure<'i>> {
+fn body_type_mpart<'i>(i: &'i [u8], cx: &Context, depth: u8, out: &mut BodyStructure<'i>) -> Parsed<'i, ()> {
     let mut rest = i;
-    // The first part, as long as it is the only one. It must not be read again: that would double at each level.
-    let mut only = None;
+    let mut count = 0_usize;
     loop {
         let behind = spaces_before_part(rest, cx);
         if behind.first() == Some(&b'(') {
-            let first = behind.len() == i.len();
-            let (behind, part) = nested_body(behind, cx, depth)?;
-            if cx.is_tolerant() {
-                only = first.then_some(part);
-            }
-            rest = behind;
+            (rest, ()) = nested_body(behind, cx, depth, out)?;
+            count += 1;
         } else if let Some(behind) = missing_part(behind, cx) {
             rest = behind;
+            count += 1;
         } else {
             break;
         }
@@ -73,16 +78,14 @@ fn body_type_mpart<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyS
     let parts = List::wire(taken(i, rest), cx.attempt());
     if cx.is_tolerant() && spaces_before_close(rest, cx).first() == Some(&b')') {
         cx.repairs.note(Repair::BodyShape);
-        let (rest, ()) = close(rest, cx)?;
-        // One part and nothing else: parentheses around the parentheses.
-        if let Some(only) = only {
-            return Ok((rest, only));
+        // One part and nothing else is parentheses around the parentheses: `out` is that part already.
+        if let (true, BodyStructure::Multipart(nothing)) = (count != 1, NOTHING) {
+            *out = BodyStructure::Multipart(Multipart { parts, ..nothing });
         }
-        let BodyStructure::Multipart(nothing) = NOTHING else { return expected(i, "a multipart") };
-        return Ok((rest, BodyStructure::Multipart(Multipart { parts, ..nothing })));
+        return close(rest, cx);
     }
     let (rest, ()) = sp(rest, cx)?;
-    multipart_tail(rest, parts, cx)
+    multipart_tail(rest, parts, cx, out)
 }
 
 /// `media-subtype [SP body-ext-mpart]`, and the closing parenthesis
@@ -90,11 +93,12 @@ fn multipart_tail<'i>(
     i: &'i [u8],
     parts: List<'i, BodyStructure<'i>>,
     cx: &Context,
-) -> Parsed<'i, BodyStructure<'i>> {
+    out: &mut BodyStructure<'i>,
+) -> Parsed<'i, ()> {
     let (rest, subtype) = string(i, cx)?;
     let (rest, (parameters, extension)) = body_ext_mpart(rest, cx)?;
-    let (rest, ()) = close(rest, cx)?;
-    Ok((rest, BodyStructure::Multipart(Multipart { parts, subtype, parameters, extension })))
+    *out = BodyStructure::Multipart(Multipart { parts, subtype, parameters, extension });
+    close(rest, cx)
 }
 
 /// Skips spaces if another part is behind them.
@@ -117,9 +121,9 @@ fn missing_part<'i>(i: &'i [u8], cx: &Context) -> Option<&'i [u8]> {
 
 /// `body-type-1part = (body-type-basic / body-type-msg / body-type-text) [SP body-ext-1part]`, and the closing
 /// parenthesis
-fn body_type_1part<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyStructure<'i>> {
+fn body_type_1part<'i>(i: &'i [u8], cx: &Context, depth: u8, out: &mut BodyStructure<'i>) -> Parsed<'i, ()> {
     let (rest, media_type) = string(i, cx)?;
-    subtype_and_fields(rest, media_type, cx, depth)
+    subtype_and_fields(rest, media_type, cx, depth, out)
 }
 
 /// `SP media-subtype SP body-fields` and what follows them
@@ -128,11 +132,12 @@ fn subtype_and_fields<'i>(
     media_type: IString<'i>,
     cx: &Context,
     depth: u8,
-) -> Parsed<'i, BodyStructure<'i>> {
+    out: &mut BodyStructure<'i>,
+) -> Parsed<'i, ()> {
     let (rest, ()) = sp(i, cx)?;
     let (rest, subtype) = string(rest, cx)?;
     let (rest, ()) = sp(rest, cx)?;
-    one_part(rest, media_type, subtype, cx, depth)
+    one_part(rest, media_type, subtype, cx, depth, out)
 }
 
 /// `body-fields = body-fld-param SP body-fld-id SP body-fld-desc SP body-fld-enc SP body-fld-octets`, what follows
@@ -143,7 +148,8 @@ fn one_part<'i>(
     subtype: IString<'i>,
     cx: &Context,
     depth: u8,
-) -> Parsed<'i, BodyStructure<'i>> {
+    out: &mut BodyStructure<'i>,
+) -> Parsed<'i, ()> {
     let (rest, parameters) = body_fld_param(i, cx)?;
     let (rest, ()) = sp(rest, cx)?;
     let (rest, id) = nstring(rest, cx)?;
@@ -159,15 +165,24 @@ fn one_part<'i>(
     } else if media_type.eq_ignore_ascii_case(b"message")
         && (subtype.eq_ignore_ascii_case(b"rfc822") || subtype.eq_ignore_ascii_case(b"global"))
     {
-        body_type_msg(rest, cx, depth)?
+        body_type_msg(rest, cx, depth, out)?
     } else {
         (rest, Content::Basic)
     };
     let (rest, (md5, extension)) = body_ext_1part(rest, cx)?;
-    let (rest, ()) = close(rest, cx)?;
-    let part =
-        Part { media_type, subtype, parameters, id, description, encoding, octets, content, md5, extension };
-    Ok((rest, BodyStructure::Part(part)))
+    *out = BodyStructure::Part(Part {
+        media_type,
+        subtype,
+        parameters,
+        id,
+        description,
+        encoding,
+        octets,
+        content,
+        md5,
+        extension,
+    });
+    close(rest, cx)
 }
 
 /// The media type, where an empty one has come: RFC 2045 §5.2 says what it is then.
@@ -204,13 +219,20 @@ fn text_lines<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Content<'i>> {
 }
 
 /// `SP envelope SP body SP body-fld-lines`
-fn body_type_msg<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, Content<'i>> {
+///
+/// The body goes to `scratch` and is dropped.
+fn body_type_msg<'i>(
+    i: &'i [u8],
+    cx: &Context,
+    depth: u8,
+    scratch: &mut BodyStructure<'i>,
+) -> Parsed<'i, Content<'i>> {
     if !cx.is_tolerant() {
-        return message(i, cx, depth);
+        return message(i, cx, depth, scratch);
     }
     if i.trim_ascii_start().first() == Some(&b'(') {
         let before = cx.repairs.clone();
-        match message(i, cx, depth) {
+        match message(i, cx, depth, scratch) {
             Ok(message) => return Ok(message),
             Err(_) => cx.repairs.restore(&before),
         }
@@ -219,11 +241,16 @@ fn body_type_msg<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, Content
     Ok((i, Content::Basic))
 }
 
-fn message<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, Content<'i>> {
+fn message<'i>(
+    i: &'i [u8],
+    cx: &Context,
+    depth: u8,
+    scratch: &mut BodyStructure<'i>,
+) -> Parsed<'i, Content<'i>> {
     let (at_envelope, ()) = sp(i, cx)?;
     let (rest, _) = envelope(at_envelope, cx)?;
     let (at_body, ()) = sp(rest, cx)?;
-    let (behind, _) = nested_body(at_body, cx, depth)?;
+    let (behind, ()) = nested_body(at_body, cx, depth, scratch)?;
     let (rest, lines) = match text_lines(behind, cx)? {
         (rest, Content::Text { lines }) => (rest, lines),
         (rest, _) => (rest, 0),
@@ -237,18 +264,28 @@ fn message<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, Content<'i>> 
 }
 
 /// A single part, or a multipart whose children are missing: its first two fields tell. *Tolerant* only.
-fn single_or_childless<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyStructure<'i>> {
+fn single_or_childless<'i>(
+    i: &'i [u8],
+    cx: &Context,
+    depth: u8,
+    out: &mut BodyStructure<'i>,
+) -> Parsed<'i, ()> {
     if let [b'"' | b'{', ..] = i {
         let (behind, media_type) = string(i, cx)?;
         if let [b' ', b'"' | b'{', ..] = behind {
-            return subtype_and_fields(behind, media_type, cx, depth);
+            return subtype_and_fields(behind, media_type, cx, depth, out);
         }
     }
-    odd_single_or_childless(i, cx, depth)
+    odd_single_or_childless(i, cx, depth, out)
 }
 
 #[cold]
-fn odd_single_or_childless<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, BodyStructure<'i>> {
+fn odd_single_or_childless<'i>(
+    i: &'i [u8],
+    cx: &Context,
+    depth: u8,
+    out: &mut BodyStructure<'i>,
+) -> Parsed<'i, ()> {
     let first_is_nil = nil(i).is_ok();
     let before = cx.repairs.clone();
     let (behind, first) = nstring(i, cx)?;
@@ -259,14 +296,14 @@ fn odd_single_or_childless<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'
     } else {
         second.first() != Some(&b'(') && nil(second).is_err()
     };
-    let full = body_type_1part(i, cx, depth);
+    let full = body_type_1part(i, cx, depth, out);
     if plain || full.is_ok() {
         return full;
     }
     cx.repairs.restore(&before);
     if let (false, Ok((rest, ()))) = (first_is_nil, sp(behind, cx)) {
         // The subtype is missing.
-        let short = one_part(rest, first.unwrap_or(IString::EMPTY), IString::EMPTY, cx, depth);
+        let short = one_part(rest, first.unwrap_or(IString::EMPTY), IString::EMPTY, cx, depth, out);
         if short.is_ok() {
             return short;
         }
@@ -274,7 +311,7 @@ fn odd_single_or_childless<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'
     }
     let rest = if first_is_nil { second } else { i };
     cx.repairs.note(Repair::BodyShape);
-    multipart_tail(rest, List::EMPTY, cx).or(full)
+    multipart_tail(rest, List::EMPTY, cx, out).or(full)
 }
 
 impl<'i> Element<'i> for BodyStructure<'i> {

@@ -114,3 +114,44 @@ fn month(name: &[u8; 3]) -> Option<u8> {
     let index = MONTHS.iter().position(|month| month.eq_ignore_ascii_case(name))?;
     u8::try_from(index + 1).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_and_times() {
+        let (_, time) = date_time(b"\"17-Jul-1996 02:44:25 -0700\"").unwrap();
+        assert_eq!(time.timestamp(), 837_596_665);
+        assert_eq!(date_time(b"\" 7-jul-1996 02:44:25 +0000\" x").unwrap().1.date().day(), 7);
+        for bad in [
+            &b"\"7-Jul-1996 02:44:25 -0700\""[..],
+            b"\"00-Jan-0000 00:00:00 +0000\"",
+            b"\"30-Feb-2024 00:00:00 +0000\"",
+            b"\"01-Jan-2024 24:00:00 +0000\"",
+            b"\"01-Jan-2024 00:00:00 +0060\"",
+            b"\"01-Jan-2024 00:00:00 00000\"",
+            b"01-Jan-2024 00:00:00 +0000",
+            b"\"",
+        ] {
+            assert!(date_time(bad).is_err(), "{bad:?}");
+        }
+        let same = date_time(b"\"07-Jul-1996 02:44:25 +0000\"").unwrap().1;
+        for odd in [&b"7-Jul-1996 02:44:25"[..], b" 7-Jul-1996  02:44:25 GMT", b"07-Jul-1996 02:44:25 +0000"]
+        {
+            assert_eq!(lenient_date_time(odd), Some(same), "{odd:?}");
+        }
+        assert_eq!(lenient_date_time(b"yesterday"), None);
+        assert_eq!(lenient_date_time(b"07-Jul-1996 02:44:25 -9999"), None);
+    }
+
+    #[test]
+    fn days() {
+        let day = Date::new(1994, 2, 1).unwrap();
+        assert_eq!(date(b"1-Feb-1994 x"), Ok((&b" x"[..], day)));
+        assert_eq!(date(b"\"01-FEB-1994\")"), Ok((&b")"[..], day)));
+        for bad in [&b"001-Feb-1994"[..], b"1-Foo-1994", b"1-Feb-94", b"\"1-Feb-1994", b"31-Feb-1994"] {
+            assert!(date(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -174,3 +174,77 @@ fn plain_nz_number<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
     }
     nz_number(i, cx)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_strict_and_tolerant() {
+        let cases: &[(&[u8], Option<u32>, Option<u32>)] = &[
+            (b"0", Some(0), Some(0)),
+            (b"007", Some(7), Some(7)),
+            (b"4294967295", Some(u32::MAX), Some(u32::MAX)),
+            (b"4294967296", None, Some(u32::MAX)),
+            (b"99999999999999999999999", None, Some(u32::MAX)),
+            (b"-1", None, Some(0)),
+            (b"NIL", None, Some(0)),
+            (b"()", None, Some(0)),
+            (b"\"12\"", None, Some(12)),
+            (b"1.5e3", None, Some(1500)),
+            (b"9.3736e+06", None, Some(9_373_600)),
+            (b"12e-3", None, Some(0)),
+            (b"1e99999999999", None, Some(u32::MAX)),
+            (b"", None, None),
+            (b"x", None, None),
+            (b"-", None, None),
+        ];
+        for (input, strict, tolerant) in cases {
+            let read = |cx: &Context| {
+                number(input, cx).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, value)| value)
+            };
+            assert_eq!(read(&Context::strict()), *strict, "{input:?}");
+            let cx = Context::tolerant();
+            assert_eq!(read(&cx), *tolerant, "{input:?}");
+            assert_eq!(cx.repairs.total() > 0, strict.is_none() && tolerant.is_some(), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn non_zero_numbers_and_64_bits() {
+        assert!(nz_number(b"0", &Context::strict()).is_err());
+        assert!(nz_number(b"01", &Context::strict()).is_err());
+        assert_eq!(nz_number(b"0", &Context::tolerant()), Ok((&b""[..], 0)));
+        let greatest = i64::MAX as u64;
+        assert_eq!(number64(b"9223372036854775807", &Context::strict()), Ok((&b""[..], greatest)));
+        assert!(number64(b"9223372036854775808", &Context::strict()).is_err());
+        assert_eq!(number64(b"18446744073709551615", &Context::tolerant()), Ok((&b""[..], u64::MAX)));
+    }
+
+    #[test]
+    fn sets_and_lists() {
+        for (input, strict, tolerant) in [
+            (&b"1:3,7"[..], Some(4), Some(4)),
+            (b"4294967295", Some(1), Some(1)),
+            (b"0:2", None, Some(3)),
+            (b"1, 2", None, Some(2)),
+            (b"1,2,", None, Some(2)),
+            (b"*", None, None),
+            (b"", None, None),
+        ] {
+            let read = |cx: &Context| {
+                known_sequence_set(input, cx)
+                    .ok()
+                    .filter(|(rest, _)| rest.is_empty())
+                    .map(|(_, set)| set.count())
+            };
+            assert_eq!(read(&Context::strict()), strict, "{input:?}");
+            assert_eq!(read(&Context::tolerant()), tolerant, "{input:?}");
+        }
+        assert_eq!(
+            numbers(b" 2 84 882\r\n", &Context::strict()).map(|(rest, list)| (rest, list.count())),
+            Ok((&b"\r\n"[..], 3))
+        );
+        assert!(numbers(b" 2 99999999999\r\n", &Context::strict()).is_err());
+    }
+}

@@ -297,3 +297,65 @@ fn flags<'i>(i: &'i [u8], cx: &Context, wildcard: Wildcard) -> Parsed<'i, FlagLi
     let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
     Ok((rest, FlagList::wire(list, cx.attempt())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    #[test]
+    fn classes_are_those_of_the_grammar() {
+        for octet in 0..=255_u8 {
+            let special =
+                matches!(octet, b'(' | b')' | b'{' | b' ' | 0..=0x1f | 0x7f..) || b"%*\"\\]".contains(&octet);
+            assert_eq!(is_atom_char(octet), !special, "{octet}");
+            assert_eq!(is_astring_char(octet), !special || octet == b']', "{octet}");
+            assert_eq!(is_tag_char(octet), (!special || octet == b']') && octet != b'+', "{octet}");
+            assert_eq!(is_list_char(octet), !special || b"]%*".contains(&octet), "{octet}");
+        }
+    }
+
+    #[test]
+    fn separators() {
+        let cases: &[(&[u8], Option<usize>, Option<usize>)] = &[
+            (b" x", Some(1), Some(1)),
+            (b"   x", Some(3), Some(1)),
+            (b"x", None, None),
+            (b"\tx", None, None),
+        ];
+        for (input, strict, tolerant) in cases {
+            let left = |cx: &Context| sp(input, cx).ok().map(|(rest, ())| rest.len());
+            assert_eq!(left(&Context::strict()), *strict);
+            assert_eq!(left(&Context::tolerant()), *tolerant);
+        }
+        assert!(crlf(b"\n", &Context::strict()).is_err());
+        assert!(crlf(b" \r\n", &Context::strict()).is_err());
+        assert_eq!(crlf(b"  \n", &Context::tolerant()), Ok((&b""[..], ())));
+        assert!(crlf(b"\r", &Context::tolerant()).is_err());
+    }
+
+    #[test]
+    fn flags_strict_and_tolerant() {
+        let cases: &[(&[u8], Option<&str>, Option<&str>)] = &[
+            (b"()", Some("[]"), Some("[]")),
+            (
+                br"(\Seen $Junk \Recent \X)",
+                Some(r"[\Seen, $Junk, \Recent, \X]"),
+                Some(r"[\Seen, $Junk, \Recent, \X]"),
+            ),
+            (br"(\Seen  a )", None, Some(r"[\Seen, a]")),
+            (br"( \Seen)", None, Some(r"[\Seen]")),
+            (br"(\*)", None, Some(r"[\*]")),
+            (br#"(a]b "x")"#, None, Some(r#"[a]b, "x"]"#)),
+            (b"NIL", None, Some("[]")),
+            (b"(a", None, None),
+            (b"(a\r\n)", None, None),
+        ];
+        for (input, strict, tolerant) in cases {
+            let read = |cx: &Context| flag_list(input, cx).ok().map(|(_, list)| format!("{list:?}"));
+            assert_eq!(read(&Context::strict()).as_deref(), *strict);
+            assert_eq!(read(&Context::tolerant()).as_deref(), *tolerant);
+        }
+        assert!(flag_perm_list(br"(\Seen \*)", &Context::strict()).is_ok());
+    }
+}

@@ -252,3 +252,86 @@ fn lenient_string<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i
     let (rest, atom) = lenient_atom(i, cx, Repair::StringForm)?;
     Ok((rest, Some(IString::atom(atom))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+
+    type Reader = for<'i> fn(&'i [u8], &Context) -> Parsed<'i, Option<IString<'i>>>;
+
+    fn read(reader: Reader, input: &[u8], cx: &Context) -> Option<String> {
+        let (rest, value) = reader(input, cx).ok()?;
+        let value = value.map_or_else(|| "NIL!".into(), |value| value.to_str_lossy().into_owned());
+        Some(alloc::format!("{value}|{}", String::from_utf8_lossy(rest)))
+    }
+
+    const STRING: Reader = |i, cx| string(i, cx).map(|(rest, value)| (rest, Some(value)));
+    const ASTRING: Reader = |i, cx| astring(i, cx).map(|(rest, value)| (rest, Some(value)));
+
+    #[test]
+    fn known_answers() {
+        let cases: &[(Reader, &[u8], Option<&str>, Option<&str>)] = &[
+            (STRING, br#""abc" x"#, Some("abc| x"), Some("abc| x")),
+            (STRING, br#""" x"#, Some("| x"), Some("| x")),
+            (STRING, br#""a\"b\\c")"#, Some(r#"a"b\c|)"#), Some(r#"a"b\c|)"#)),
+            (STRING, "\"Grüße, und mehr\")".as_bytes(), Some("Grüße, und mehr|)"), Some("Grüße, und mehr|)")),
+            (STRING, b"\"a\tb and more\")", Some("a\tb and more|)"), Some("a\tb and more|)")),
+            (STRING, b"\"\xff\")", None, Some("\u{fffd}|)")),
+            (STRING, br#""a"b" x"#, Some(r#"a|b" x"#), Some(r#"a"b| x"#)),
+            (STRING, br#""a\b" x"#, None, Some(r"a\b| x")),
+            (STRING, b"\"a\nb\" x", None, Some("a\nb| x")),
+            (STRING, b"\"a\r\nb\" x", None, None),
+            (STRING, b"\"a\0b\" x", None, Some("a\0b| x")),
+            (STRING, b"\"never closed", None, None),
+            (STRING, b"{3}\r\nabc x", Some("abc| x"), Some("abc| x")),
+            (STRING, b"{003}\r\nabc x", Some("abc| x"), Some("abc| x")),
+            (STRING, b"{3}\nabc x", None, Some("abc| x")),
+            (STRING, b"{4}\r\nabc", None, None),
+            (STRING, b"{0}\r\n)", Some("|)"), Some("|)")),
+            (STRING, b"{2}\r\na\0)", None, Some("a\0|)")),
+            (STRING, b"{2}\r\nabcd NIL)", Some("ab|cd NIL)"), Some("abcd| NIL)")),
+            (STRING, b"{99999999999999999999}\r\na", None, None),
+            (STRING, b"{}\r\na", None, None),
+            (STRING, b"~{1}\r\na)", None, Some("a|)")),
+            (STRING, b"atom)", None, Some("atom|)")),
+            (STRING, b"NIL)", None, Some("|)")),
+            (STRING, b"()x", None, Some("|x")),
+            (nstring, b"NIL)", Some("NIL!|)"), Some("NIL!|)")),
+            (nstring, b"nil)", Some("NIL!|)"), Some("NIL!|)")),
+            (nstring, b"() x", None, Some("NIL!| x")),
+            (nstring, b"NILS)", None, Some("NILS|)")),
+            (nstring, br#""NIL")"#, Some("NIL|)"), Some("NIL|)")),
+            (ASTRING, b"INBOX x", Some("INBOX| x"), Some("INBOX| x")),
+            (ASTRING, b"a]b x", Some("a]b| x"), Some("a]b| x")),
+            (ASTRING, b"a%b x", Some("a|%b x"), Some("a%b| x")),
+            (ASTRING, b"NIL x", Some("NIL| x"), Some("NIL| x")),
+            (ASTRING, b"", None, None),
+            (ASTRING, b" ", None, None),
+        ];
+        for (reader, input, strict, tolerant) in cases {
+            let shown = String::from_utf8_lossy(input);
+            assert_eq!(read(*reader, input, &Context::strict()).as_deref(), *strict, "{shown}");
+            let cx = Context::tolerant();
+            assert_eq!(read(*reader, input, &cx).as_deref(), *tolerant, "{shown}");
+            assert_eq!(cx.repairs.total() > 0 && tolerant.is_some(), strict != tolerant, "{shown}");
+        }
+    }
+
+    #[test]
+    fn every_octet_at_every_place() {
+        for length in 0..20 {
+            for at in 0..length {
+                for octet in 1..=255_u8 {
+                    let mut input = alloc::vec![b'a'; length];
+                    input[at] = octet;
+                    input.insert(0, b'"');
+                    input.extend_from_slice(b"\")");
+                    let plain = !matches!(octet, b'"' | b'\\' | b'\r' | b'\n' | 0x80..);
+                    let (rest, _) = quoted(&input, &Context::strict()).unwrap_or((b"", IString::EMPTY));
+                    assert_eq!(rest == b")", plain, "{octet} at {at} of {length}");
+                }
+            }
+        }
+    }
+}
