@@ -42,7 +42,8 @@ pub(crate) fn list_of<'i, T: Element<'i> + 'i, U>(
 
 /// `mailbox-list = "(" [mbx-list-flags] ")" SP (DQUOTE QUOTED-CHAR DQUOTE / nil) SP mailbox [SP mbox-list-extended]`
 ///
-/// *Tolerant*: attributes without a backslash; see [`delimiter`] and [`bare_mailbox`].
+/// *Tolerant*: attributes without a backslash; see [`delimiter`]; a name with special characters that is neither
+/// quoted nor counted goes on to the end of the line.
 pub fn mailbox_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ListedMailbox<'i>> {
     let (rest, attributes) = list_of(i, cx, flag)?;
     let (rest, ()) = sp(rest, cx)?;

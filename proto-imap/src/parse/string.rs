@@ -258,6 +258,8 @@ mod tests {
     use super::*;
     use alloc::string::String;
 
+    /// What reads it, the input, and what the strict and the tolerant reading make of it, the rest behind a bar.
+    type Case = (Reader, &'static [u8], Option<&'static str>, Option<&'static str>);
     type Reader = for<'i> fn(&'i [u8], &Context) -> Parsed<'i, Option<IString<'i>>>;
 
     fn read(reader: Reader, input: &[u8], cx: &Context) -> Option<String> {
@@ -271,7 +273,7 @@ mod tests {
 
     #[test]
     fn known_answers() {
-        let cases: &[(Reader, &[u8], Option<&str>, Option<&str>)] = &[
+        let cases: &[Case] = &[
             (STRING, br#""abc" x"#, Some("abc| x"), Some("abc| x")),
             (STRING, br#""" x"#, Some("| x"), Some("| x")),
             (STRING, br#""a\"b\\c")"#, Some(r#"a"b\c|)"#), Some(r#"a"b\c|)"#)),
