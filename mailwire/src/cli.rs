@@ -29,6 +29,9 @@ Exit codes (sysexits.h): 0 done, 64 usage, 65 data, 68 no host, 69 unavailable, 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve mail: submission and IMAP, on loopback with a certificate of its own unless told otherwise.
+    ///
+    /// An account gets the mail for its name, with or without a +tag, at any domain; mail for other names is refused.
+    /// Nothing is relayed. Whoever has logged in may send as anybody. A message is acknowledged when it is on disk.
     Serve(ServeArgs),
     /// Walk through a connection stage by stage and say what is wrong and what to try.
     Check(CheckArgs),
