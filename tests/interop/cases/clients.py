@@ -15,6 +15,7 @@ import threading
 import time
 
 from authority import Authority
+from cases import serve
 from harness import check, free_port
 from servers import Dovecot, Postfix
 
@@ -475,6 +476,29 @@ def large(bench, program, served, mebibytes=1024):
     for done, name in ((sent, "send"), (synced, "sync")):
         check(done.peak_kib < 96 * 1024, f"{name} needed {done.peak_kib // 1024} MiB")
     bench.note(f"send {sent.seconds:.1f} s, {sent.peak_kib // 1024} MiB; sync {synced.seconds:.1f} s, {synced.peak_kib // 1024} MiB")
+
+
+def compare(bench, program, number=10_000):
+    """The same load as `serve.many` on Postfix and Dovecot: for the figures, and they take it."""
+    cases = Cases(bench, program)
+    try:
+        cases.emptied().logout()
+        context = ssl.create_default_context(cafile=cases.authority.ca)
+        client = smtplib.SMTP("localhost", cases.postfix.submission, timeout=300)
+        client.starttls(context=context)
+        client.login("alice", PASSWORD)
+        took = serve.send_pipelined(client, "alice@example.test", number)
+        client.quit()
+        end = time.monotonic() + 600
+        box = cases.box()
+        while int(box.select()[1][0]) < number and time.monotonic() < end:
+            time.sleep(1)
+        got, fetched = serve.fetch_all(box)
+        check(len(got) == number, f"{len(got)} of {number} messages arrived")
+        box.logout()
+        bench.note(f"Postfix took {number} messages in {took:.2f} s, Dovecot gave them in {fetched:.2f} s")
+    finally:
+        cases.postfix.stop()
 
 
 def run(bench, program):

@@ -34,6 +34,37 @@ def messages():
     }
 
 
+def letter(number):
+    """A short message, each another one."""
+    return b"Subject: %d\r\n\r\n" % number + b"x" * 70 + b"\r\n"
+
+
+def send_pipelined(client, address, number):
+    """Sends that many messages over an open session, some ahead of the replies, and returns the seconds it took.
+
+    Never so far ahead that both sides only write.
+    """
+    head = b"MAIL FROM:<a@b.example>\r\nRCPT TO:<%s>\r\nDATA\r\n" % address.encode()
+    reader = client.sock.makefile("rb")
+    began = time.monotonic()
+    sent = replies = 0
+    while replies < number * 4:
+        while sent < number and sent * 4 - replies < 400:
+            client.sock.sendall(head + letter(sent) + b".\r\n")
+            sent += 1
+        code = reader.readline()[:3]
+        check(code in (b"250", b"354"), f"reply {replies}: {code!r}")
+        replies += 1
+    return time.monotonic() - began
+
+
+def fetch_all(box):
+    """Every message of the open mailbox with one FETCH, and the seconds it took."""
+    began = time.monotonic()
+    got = [part[1] for part in box.fetch("1:*", "(UID BODY.PEEK[])")[1] if isinstance(part, tuple)]
+    return got, time.monotonic() - began
+
+
 class Cases:
     """The cases, over one server."""
 
@@ -517,30 +548,13 @@ SyncState *
         """Many messages over one pipelined connection, then all of them with one FETCH."""
         self.emptied().logout()
         client = self.smtp()
-        letter = b"Subject: %d\r\n\r\n" + b"x" * 70 + b"\r\n.\r\n"
-        address = self.served.address.encode()
-        parts = [b"MAIL FROM:<a@b.example>\r\nRCPT TO:<%s>\r\nDATA\r\n" % address + letter % n for n in range(number)]
-        began = time.monotonic()
-        sent = replies = 0
-        reader = client.sock.makefile("rb")
-        # Some ahead of the replies, as a pipelining client is; never so many that both sides only write.
-        while replies < number * 4:
-            while sent < number and sent * 4 - replies < 400:
-                client.sock.sendall(parts[sent])
-                sent += 1
-            code = reader.readline()[:3]
-            check(code in (b"250", b"354"), f"reply {replies}: {code!r}")
-            replies += 1
-        took = time.monotonic() - began
+        took = send_pipelined(client, self.served.address, number)
         client.quit()
         box = self.imap_implicit()
         box.select()
-        began = time.monotonic()
-        got = [part for part in box.fetch("1:*", "(UID BODY.PEEK[])")[1] if isinstance(part, tuple)]
-        fetched = time.monotonic() - began
+        got, fetched = fetch_all(box)
         box.logout()
-        check(len(got) == number, f"{len(got)} of {number} messages")
-        check(all(part[1] == (letter % n)[:-3] for n, part in enumerate(got)), "a message came back changed")
+        check(got == [letter(n) for n in range(number)], "a message is missing or came back changed")
         self.bench.note(f"{number} messages in {took:.2f} s, fetched in {fetched:.2f} s")
 
     def large(self, mebibytes=64):
