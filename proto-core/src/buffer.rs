@@ -488,7 +488,10 @@ mod tests {
         tx.put(b"more");
         assert_eq!(tx.take(), b"more");
         tx.put_secret(b"hunter2");
-        assert!(tx.chunks().all(|chunk| chunk.secret && chunk.bytes == b"hunter2"), "no empty piece stands before");
+        assert!(
+            tx.chunks().all(|chunk| chunk.secret && chunk.bytes == b"hunter2"),
+            "no empty piece stands before"
+        );
     }
 
     #[test]
