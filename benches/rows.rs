@@ -38,75 +38,55 @@ pub(crate) fn all(scale: Scale) -> Vec<Bench> {
 
 fn flags(scale: Scale) -> Bench {
     let items = scale.of(100_000);
-    let input = Rc::new(workloads::fetch_flags(items));
-    let expected = items as u64;
-    let run = |name, run: fn(&[u8]) -> u64| {
-        let input = Rc::clone(&input);
-        Contestant::new(name, expected, move || run(&input))
-    };
-    Bench {
-        name: "P1s-fetch-flags",
-        item: "response",
-        items,
-        contestants: vec![
-            run("mailwire-parse", ours::imap_parse),
-            run("mailwire-grammar", ours::imap_validate),
-            run("imap-next", |input| imap_peers::next_session(input, CHUNK)),
-            run("imap-codec-parse", imap_peers::codec_parse),
-            run("imap-proto-parse", imap_peers::proto_parse),
-        ],
-    }
+    let all: [(&str, fn(&[u8]) -> u64); 7] = [
+        ("mailwire", |input| ours::imap_session(input, CHUNK)),
+        ("mailwire-1KiB", |input| ours::imap_session(input, 1024)),
+        ("mailwire-whole", |input| ours::imap_session(input, usize::MAX)),
+        ("mailwire-parse", ours::imap_parse),
+        ("imap-next", |input| imap_peers::next_session(input, CHUNK)),
+        ("imap-codec-parse", imap_peers::codec_parse),
+        ("imap-proto-parse", imap_peers::proto_parse),
+    ];
+    bench("P1s-fetch-flags", "response", items, workloads::fetch_flags(items), items as u64, &all)
 }
 
 fn structure(scale: Scale) -> Bench {
     let items = scale.of(10_000);
-    let input = Rc::new(workloads::fetch_structure(items));
-    let expected = items as u64;
-    let run = |name, run: fn(&[u8]) -> u64| {
-        let input = Rc::clone(&input);
-        Contestant::new(name, expected, move || run(&input))
-    };
-    Bench {
-        name: "P2-structure",
-        item: "response",
-        items,
-        contestants: vec![
-            run("mailwire-parse", ours::imap_parse),
-            run("mailwire-grammar", ours::imap_validate),
-            run("imap-next", |input| imap_peers::next_session(input, CHUNK)),
-            run("imap-codec-parse", imap_peers::codec_parse),
-            run("imap-proto-parse", imap_peers::proto_parse),
-            run("imap-proto-owned", imap_peers::proto_parse_owned),
-        ],
-    }
+    let all: [(&str, fn(&[u8]) -> u64); 7] = [
+        ("mailwire-parse", ours::imap_parse),
+        ("mailwire", |input| ours::imap_session(input, CHUNK)),
+        ("mailwire-walk", ours::imap_walk),
+        ("imap-next", |input| imap_peers::next_session(input, CHUNK)),
+        ("imap-codec-parse", imap_peers::codec_parse),
+        ("imap-proto-parse", imap_peers::proto_parse),
+        ("imap-proto-owned", imap_peers::proto_parse_owned),
+    ];
+    bench("P2-structure", "response", items, workloads::fetch_structure(items), items as u64, &all)
 }
 
 fn body(scale: Scale) -> Bench {
     let octets = scale.of(25 << 20);
-    let input = Rc::new(workloads::fetch_body(octets));
-    let session = Rc::clone(&input);
-    Bench {
-        name: "P6-body-25MiB",
-        item: "MiB",
-        items: (octets >> 20).max(1),
-        contestants: vec![Contestant::new("imap-next", 1, move || imap_peers::next_session(&session, CHUNK))],
-    }
+    let ours: [(&str, fn(&[u8]) -> u64); 2] = [
+        ("mailwire", |input| ours::imap_body(input, CHUNK)),
+        ("mailwire-1KiB", |input| ours::imap_body(input, 1024)),
+    ];
+    let input = workloads::fetch_body(octets);
+    let mut bench = bench("P6-body-25MiB", "MiB", (octets >> 20).max(1), input, octets as u64, &ours);
+    let input = workloads::fetch_body(octets);
+    // The peer hands the body out as one event, whole.
+    bench.contestants.push(Contestant::new("imap-next", 1, move || imap_peers::next_session(&input, CHUNK)));
+    bench
 }
 
 fn commands(scale: Scale) -> Bench {
     let items = scale.of(1_000_000);
-    let input = Rc::new(workloads::smtp_commands(items));
-    let (own, parse, chunks) = (Rc::clone(&input), Rc::clone(&input), Rc::clone(&input));
-    Bench {
-        name: "P10-smtp-commands",
-        item: "command",
-        items,
-        contestants: vec![
-            Contestant::new("mailwire-parse", items as u64, move || ours::smtp_parse(&own)),
-            Contestant::new("smtp-proto-parse", items as u64, move || smtp_peers::parse(&parse)),
-            Contestant::new("smtp-proto-chunks", items as u64, move || smtp_peers::commands(&chunks, CHUNK)),
-        ],
-    }
+    let all: [(&str, fn(&[u8]) -> u64); 4] = [
+        ("mailwire-parse", ours::smtp_parse),
+        ("mailwire-session", |input| ours::smtp_session(input, CHUNK)),
+        ("smtp-proto-parse", smtp_peers::parse),
+        ("smtp-proto-chunks", |input| smtp_peers::commands(input, CHUNK)),
+    ];
+    bench("P10-smtp-commands", "command", items, workloads::smtp_commands(items), items as u64, &all)
 }
 
 fn data(scale: Scale) -> Bench {
@@ -119,12 +99,28 @@ fn dots(scale: Scale) -> Bench {
 
 fn message(name: &'static str, input: Vec<u8>) -> Bench {
     let expected = workloads::unstuffed_len(&input);
+    let all: [(&str, fn(&[u8]) -> u64); 4] = [
+        ("mailwire", |input| ours::smtp_data_copied(input, CHUNK)),
+        ("mailwire-streamed", |input| ours::smtp_data_streamed(input, CHUNK)),
+        ("mailwire-streamed-1KiB", |input| ours::smtp_data_streamed(input, 1024)),
+        ("smtp-proto", |input| smtp_peers::data(input, CHUNK)),
+    ];
+    bench(name, "KiB", input.len() >> 10, input, expected, &all)
+}
+
+/// A row in which everybody has the same input and must find the same.
+fn bench(
+    name: &'static str,
+    item: &'static str,
+    items: usize,
+    input: Vec<u8>,
+    expected: u64,
+    all: &[(&'static str, fn(&[u8]) -> u64)],
+) -> Bench {
     let input = Rc::new(input);
-    let peer = Rc::clone(&input);
-    Bench {
-        name,
-        item: "KiB",
-        items: input.len() >> 10,
-        contestants: vec![Contestant::new("smtp-proto", expected, move || smtp_peers::data(&peer, CHUNK))],
-    }
+    let contestant = |(name, run): &(&'static str, fn(&[u8]) -> u64)| {
+        let (input, run) = (Rc::clone(&input), *run);
+        Contestant::new(name, expected, move || run(&input))
+    };
+    Bench { name, item, items, contestants: all.iter().map(contestant).collect() }
 }

@@ -1,40 +1,102 @@
-//! Ours.
+//! Ours: the state machines as a driver feeds them, and the grammars alone.
 
 use std::hint::black_box;
+use std::sync::Arc;
 
+use proto_core::{RecvBuffer, Secure, SendBuffer};
+use proto_imap::client::{Client, Event};
 use proto_imap::parse::{self, Context};
-use proto_imap::types::{BodyStructure, FetchItem, Response, Untagged};
+use proto_imap::types::{BodyStructure, Command, FetchItem, Mailbox, Response, Untagged, arguments};
+use proto_smtp::server;
 
-/// Every response of one contiguous input, each frame read once and every view of it walked.
-pub(crate) fn imap_parse(mut input: &[u8]) -> u64 {
-    let cx = Context::tolerant();
+/// A pass that went wrong finds what nobody expects.
+const WRONG: u64 = u64::MAX;
+
+/// Puts a chunk where a driver would read it to.
+fn receive(rx: &mut RecvBuffer, chunk: &[u8]) {
+    rx.spare_mut(chunk.len())[..chunk.len()].copy_from_slice(chunk);
+    rx.filled(chunk.len());
+}
+
+/// A session with an open mailbox.
+struct Session {
+    client: Client<Secure>,
+    rx: RecvBuffer,
+    tx: SendBuffer,
+}
+
+impl Session {
+    fn selected() -> Option<Self> {
+        let client = Client::<Secure>::new(Arc::new(proto_imap::Config::default()), Secure::trusted_local());
+        let mut session = Self { client, rx: RecvBuffer::new(), tx: SendBuffer::new() };
+        session.take(b"* PREAUTH [CAPABILITY IMAP4rev1] ready\r\n", |_| {})?;
+        let examine = Command::Examine(arguments::Select::new(Mailbox::INBOX));
+        session.client.send(&examine, &mut session.tx).ok()?;
+        let sent = session.tx.take();
+        let tag = sent.split(|&octet| octet == b' ').next()?.to_vec();
+        let answer = [b"* 100000 EXISTS\r\n", tag.as_slice(), b" OK [READ-ONLY] open\r\n"].concat();
+        session.take(&answer, |_| {})?;
+        Some(session)
+    }
+
+    fn take(&mut self, chunk: &[u8], mut each: impl FnMut(&Event<'_>)) -> Option<()> {
+        receive(&mut self.rx, chunk);
+        while let Some(event) = self.client.next_event(&mut self.rx, &mut self.tx).ok()? {
+            each(&event);
+        }
+        self.tx.sent(self.tx.len());
+        Some(())
+    }
+}
+
+/// FETCH responses through the client in chunks: how many, every datum looked at.
+pub(crate) fn imap_session(input: &[u8], chunk: usize) -> u64 {
+    let Some(mut session) = Session::selected() else { return WRONG };
     let mut found = 0;
-    while let Some(end) = memchr::memchr(b'\n', input) {
-        let (frame, rest) = input.split_at(end + 1);
-        input = rest;
-        let Response::Untagged(Untagged::Fetch(fetch)) = parse::response(frame, &cx) else { continue };
-        for item in fetch.items.iter() {
-            match item {
-                FetchItem::Envelope(envelope) => {
-                    for address in envelope.from.iter().chain(envelope.to.iter()).chain(envelope.cc.iter()) {
-                        black_box(&address);
-                    }
-                }
-                FetchItem::BodyStructure(structure) => {
-                    black_box(parts(&structure));
-                }
-                other => {
-                    black_box(&other);
+    for chunk in input.chunks(chunk) {
+        let taken = session.take(chunk, |event| match event {
+            Event::FetchItem(FetchItem::Flags(flags)) => {
+                for flag in flags.iter() {
+                    black_box(&flag);
                 }
             }
+            Event::FetchItem(FetchItem::Envelope(envelope)) => {
+                for address in envelope.from.iter().chain(envelope.to.iter()).chain(envelope.cc.iter()) {
+                    black_box(&address);
+                }
+            }
+            Event::FetchItem(item) => {
+                black_box(item);
+            }
+            Event::FetchEnd => found += 1,
+            _ => {}
+        });
+        if taken.is_none() {
+            return WRONG;
         }
-        found += 1;
     }
     found
 }
 
-/// The same without walking the views: the grammar alone.
-pub(crate) fn imap_validate(mut input: &[u8]) -> u64 {
+/// A body through the client in chunks, handed on piece by piece: its octets.
+pub(crate) fn imap_body(input: &[u8], chunk: usize) -> u64 {
+    let Some(mut session) = Session::selected() else { return WRONG };
+    let mut octets = 0;
+    for chunk in input.chunks(chunk) {
+        let taken = session.take(chunk, |event| {
+            if let Event::BodyChunk(piece) = event {
+                octets += black_box(piece).len() as u64;
+            }
+        });
+        if taken.is_none() {
+            return WRONG;
+        }
+    }
+    octets
+}
+
+/// Every response of one contiguous input: the grammar alone.
+pub(crate) fn imap_parse(mut input: &[u8]) -> u64 {
     let cx = Context::tolerant();
     let mut found = 0;
     while let Some(end) = memchr::memchr(b'\n', input) {
@@ -47,11 +109,29 @@ pub(crate) fn imap_validate(mut input: &[u8]) -> u64 {
     found
 }
 
+/// The same, and every part of every structure walked, which reads it a second time.
+pub(crate) fn imap_walk(mut input: &[u8]) -> u64 {
+    let cx = Context::tolerant();
+    let mut found = 0;
+    while let Some(end) = memchr::memchr(b'\n', input) {
+        let (frame, rest) = input.split_at(end + 1);
+        input = rest;
+        let Response::Untagged(Untagged::Fetch(fetch)) = parse::response(frame, &cx) else { continue };
+        for item in fetch.items.iter() {
+            if let FetchItem::BodyStructure(structure) = item {
+                black_box(parts(&structure));
+            }
+        }
+        found += 1;
+    }
+    found
+}
+
 fn parts(structure: &BodyStructure<'_>) -> usize {
     1 + structure.parts().iter().map(|part| parts(&part)).sum::<usize>()
 }
 
-/// Every SMTP command of one contiguous input.
+/// Every SMTP command of one contiguous input: the grammar alone.
 pub(crate) fn smtp_parse(mut input: &[u8]) -> u64 {
     let mut found = 0;
     while let Some(end) = memchr::memchr(b'\n', input) {
@@ -63,4 +143,98 @@ pub(crate) fn smtp_parse(mut input: &[u8]) -> u64 {
         }
     }
     found
+}
+
+/// A mail server under TLS whose client is in the middle of a session.
+struct Serving {
+    server: server::Server<Secure>,
+    rx: RecvBuffer,
+    tx: SendBuffer,
+}
+
+impl Serving {
+    fn greeted() -> Option<Self> {
+        let config = proto_smtp::Config::default();
+        let extensions = config.extensions.with(proto_smtp::types::Extension::Dsn);
+        let config = config.extensions(extensions);
+        let mut tx = SendBuffer::new();
+        let server = server::Server::<Secure>::new(config, Secure::trusted_local(), &mut tx);
+        tx.sent(tx.len());
+        let mut serving = Self { server, rx: RecvBuffer::new(), tx };
+        serving.take(b"EHLO client.example\r\n", |_| {})?;
+        Some(serving)
+    }
+
+    /// Takes a chunk, says yes to everything, and hands on each piece of a message.
+    fn take(&mut self, chunk: &[u8], mut each: impl FnMut(&[u8])) -> Option<u64> {
+        use server::Event;
+        let mut events = 0;
+        receive(&mut self.rx, chunk);
+        while let Some(event) = self.server.next_event(&mut self.rx, &mut self.tx).ok()? {
+            events += 1;
+            let (reply, response) = match event {
+                Event::DataChunk(piece) => {
+                    each(piece);
+                    continue;
+                }
+                Event::Mail(mail, reply) => {
+                    black_box(&mail);
+                    (reply, proto_smtp::types::Response::ok())
+                }
+                Event::Rcpt(rcpt, reply) => {
+                    black_box(&rcpt);
+                    (reply, proto_smtp::types::Response::ok())
+                }
+                Event::Data(reply) => (reply, proto_smtp::types::Response::start_data()),
+                Event::DataEnd(reply) => (reply, proto_smtp::types::Response::ok()),
+                _ => continue,
+            };
+            self.server.reply(reply, &response, &mut self.tx).ok()?;
+        }
+        self.tx.sent(self.tx.len());
+        Some(events)
+    }
+}
+
+/// SMTP commands through the server in chunks, each answered: how many.
+pub(crate) fn smtp_session(input: &[u8], chunk: usize) -> u64 {
+    let Some(mut serving) = Serving::greeted() else { return WRONG };
+    let mut found = 0;
+    for chunk in input.chunks(chunk) {
+        match serving.take(chunk, |_| {}) {
+            Some(events) => found += events,
+            None => return WRONG,
+        }
+    }
+    found
+}
+
+/// One message through the server in chunks, copied into one vector as the peer does: its octets.
+pub(crate) fn smtp_data_copied(input: &[u8], chunk: usize) -> u64 {
+    let mut message = Vec::with_capacity(input.len());
+    match smtp_data(input, chunk, |piece| message.extend_from_slice(piece)) {
+        Some(()) => {
+            black_box(&message);
+            message.len() as u64
+        }
+        None => WRONG,
+    }
+}
+
+/// The same, each piece handed on as it stands.
+pub(crate) fn smtp_data_streamed(input: &[u8], chunk: usize) -> u64 {
+    let mut octets = 0;
+    match smtp_data(input, chunk, |piece| octets += black_box(piece).len() as u64) {
+        Some(()) => octets,
+        None => WRONG,
+    }
+}
+
+fn smtp_data(input: &[u8], chunk: usize, mut each: impl FnMut(&[u8])) -> Option<()> {
+    let mut serving = Serving::greeted()?;
+    serving.take(b"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n", |_| {})?;
+    for chunk in input.chunks(chunk) {
+        serving.take(chunk, &mut each)?;
+    }
+    Some(())
 }
