@@ -28,6 +28,9 @@ impl Scale {
     }
 }
 
+/// A contestant's name, and what it does with the input.
+type Entry = (&'static str, fn(&[u8]) -> u64);
+
 /// A chunk as a socket gives it.
 const CHUNK: usize = 16 * 1024;
 
@@ -38,7 +41,7 @@ pub(crate) fn all(scale: Scale) -> Vec<Bench> {
 
 fn flags(scale: Scale) -> Bench {
     let items = scale.of(100_000);
-    let all: [(&str, fn(&[u8]) -> u64); 7] = [
+    let all: [Entry; 7] = [
         ("mailwire", |input| ours::imap_session(input, CHUNK)),
         ("mailwire-1KiB", |input| ours::imap_session(input, 1024)),
         ("mailwire-whole", |input| ours::imap_session(input, usize::MAX)),
@@ -52,7 +55,7 @@ fn flags(scale: Scale) -> Bench {
 
 fn structure(scale: Scale) -> Bench {
     let items = scale.of(10_000);
-    let all: [(&str, fn(&[u8]) -> u64); 7] = [
+    let all: [Entry; 7] = [
         ("mailwire-parse", ours::imap_parse),
         ("mailwire", |input| ours::imap_session(input, CHUNK)),
         ("mailwire-walk", ours::imap_walk),
@@ -66,7 +69,7 @@ fn structure(scale: Scale) -> Bench {
 
 fn body(scale: Scale) -> Bench {
     let octets = scale.of(25 << 20);
-    let ours: [(&str, fn(&[u8]) -> u64); 2] = [
+    let ours: [Entry; 2] = [
         ("mailwire", |input| ours::imap_body(input, CHUNK)),
         ("mailwire-1KiB", |input| ours::imap_body(input, 1024)),
     ];
@@ -80,7 +83,7 @@ fn body(scale: Scale) -> Bench {
 
 fn commands(scale: Scale) -> Bench {
     let items = scale.of(1_000_000);
-    let all: [(&str, fn(&[u8]) -> u64); 4] = [
+    let all: [Entry; 4] = [
         ("mailwire-parse", ours::smtp_parse),
         ("mailwire-session", |input| ours::smtp_session(input, CHUNK)),
         ("smtp-proto-parse", smtp_peers::parse),
@@ -99,7 +102,7 @@ fn dots(scale: Scale) -> Bench {
 
 fn message(name: &'static str, input: Vec<u8>) -> Bench {
     let expected = workloads::unstuffed_len(&input);
-    let all: [(&str, fn(&[u8]) -> u64); 4] = [
+    let all: [Entry; 4] = [
         ("mailwire", |input| ours::smtp_data_copied(input, CHUNK)),
         ("mailwire-streamed", |input| ours::smtp_data_streamed(input, CHUNK)),
         ("mailwire-streamed-1KiB", |input| ours::smtp_data_streamed(input, 1024)),
@@ -115,10 +118,10 @@ fn bench(
     items: usize,
     input: Vec<u8>,
     expected: u64,
-    all: &[(&'static str, fn(&[u8]) -> u64)],
+    all: &[Entry],
 ) -> Bench {
     let input = Rc::new(input);
-    let contestant = |(name, run): &(&'static str, fn(&[u8]) -> u64)| {
+    let contestant = |(name, run): &Entry| {
         let (input, run) = (Rc::clone(&input), *run);
         Contestant::new(name, expected, move || run(&input))
     };

@@ -1,6 +1,6 @@
 //! The law of a machine without I/O: however its input is cut, the same events and the same output come of it.
 
-use proto_core::{Error, Machine, RecvBuffer, SendBuffer};
+use proto_core::{Error, Machine, RecvBuffer, SendBuffer, WaitFor};
 
 /// What came of a conversation: what happened, what was sent, how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,10 +48,13 @@ pub fn converse<'p, M: Machine>(
     let mut record = Record { events: Vec::new(), output: Vec::new(), error: None };
     pump(&mut machine, application, &mut rx, &mut tx, &mut record);
     for piece in pieces {
+        if record.error.is_some() {
+            break;
+        }
         rx.extend(piece);
         pump(&mut machine, application, &mut rx, &mut tx, &mut record);
     }
-    if end {
+    if end && record.error.is_none() {
         rx.close();
         pump(&mut machine, application, &mut rx, &mut tx, &mut record);
     }
@@ -59,6 +62,9 @@ pub fn converse<'p, M: Machine>(
 }
 
 /// Takes every event that there is. What is sent leaves at once.
+///
+/// # Panics
+/// If a machine goes on after a fatal error.
 fn pump<M: Machine>(
     machine: &mut M,
     application: &mut impl Application<M>,
@@ -67,28 +73,39 @@ fn pump<M: Machine>(
     record: &mut Record,
 ) {
     loop {
-        match machine.next_event(rx, tx) {
-            Ok(Some(event)) => match application.event(event, machine, tx) {
-                Some(Seen::Piece(piece)) => match record.events.last_mut() {
-                    Some(Seen::Piece(last)) => last.extend(piece),
-                    _ => record.events.push(Seen::Piece(piece)),
-                },
-                Some(seen) => record.events.push(seen),
-                None => {}
-            },
+        let failed = match machine.next_event(rx, tx) {
+            Ok(Some(event)) => {
+                match application.event(event, machine, tx) {
+                    Some(Seen::Piece(piece)) => match record.events.last_mut() {
+                        Some(Seen::Piece(last)) => last.extend(piece),
+                        _ => record.events.push(Seen::Piece(piece)),
+                    },
+                    Some(seen) => record.events.push(seen),
+                    None => {}
+                }
+                continue;
+            }
             Ok(None) => {
                 application.quiet(machine, tx);
-                let sent = tx.take();
-                if sent.is_empty() {
-                    return;
-                }
-                record.output.extend(sent);
+                // A delay is over at once: nobody waits here.
+                let late = machine.wait().for_ == WaitFor::Delay;
+                if late { machine.timed_out(tx).err() } else { None }
             }
-            Err(error) => {
-                record.error = Some(error);
-                record.output.extend(tx.take());
-                return;
-            }
+            Err(error) => Some(error),
+        };
+        let sent = tx.take();
+        let quiet = sent.is_empty();
+        record.output.extend(sent);
+        if let Some(error) = failed {
+            record.error = Some(error);
+            // What has failed stays failed, and says nothing more.
+            let again = machine.next_event(rx, tx).err();
+            assert_eq!(again, Some(error), "an error was forgotten");
+            assert!(tx.is_empty(), "something was said after {error:?}");
+            return;
+        }
+        if quiet {
+            return;
         }
     }
 }

@@ -3,3 +3,4 @@
 //! Fuzz targets call the same functions, so that what they find is replayed by an ordinary test.
 
 pub mod chunk;
+pub mod harness;

@@ -1,0 +1,78 @@
+//! The four machines against any octets, and against conversations that went almost right.
+//!
+//! What a fuzzer once found lies in `corpus` and is replayed here.
+
+use std::fs;
+use std::path::Path;
+
+use mailwire_tests::harness;
+use proptest::prelude::*;
+
+type Harness = fn(&[u8]);
+
+const MACHINES: [(&str, Harness); 4] = [
+    ("imap_client", harness::imap_client),
+    ("imap_server", harness::imap_server),
+    ("smtp_client", harness::smtp_client),
+    ("smtp_server", harness::smtp_server),
+];
+
+/// The conversation of a corpus file: the peer's side, as it came.
+fn corpus(machine: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(machine);
+    let mut found: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    found.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+#[test]
+fn the_corpus_is_replayed() {
+    for (name, run) in MACHINES {
+        let all = corpus(name);
+        assert!(!all.is_empty(), "{name} has no corpus");
+        for octets in all {
+            for seed in [0, 1, 6, 60] {
+                run(&[&[seed], octets.as_slice()].concat());
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_octets(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
+        for (_, run) in MACHINES {
+            run(&octets);
+        }
+    }
+
+    /// Real conversations with pieces dropped, repeated, swapped and changed.
+    #[test]
+    fn almost_right(
+        which in 0..4usize,
+        file in any::<prop::sample::Index>(),
+        cuts in proptest::collection::vec((any::<prop::sample::Index>(), 0..6u8, any::<u8>()), 1..8),
+        seed in any::<u8>(),
+    ) {
+        let (name, run) = MACHINES[which];
+        let all = corpus(name);
+        let mut octets = all[file.index(all.len())].clone();
+        for (at, how, octet) in cuts {
+            if octets.is_empty() {
+                break;
+            }
+            let at = at.index(octets.len());
+            match how {
+                0 => octets[at] = octet,
+                1 => octets.insert(at, octet),
+                2 => { octets.remove(at); }
+                3 => octets.truncate(at),
+                4 => { let tail = octets[at..].to_vec(); octets.extend(tail); }
+                _ => octets.rotate_left(at),
+            }
+        }
+        run(&[&[seed], octets.as_slice()].concat());
+    }
+}
