@@ -16,9 +16,9 @@ interop *ARGS:
 bench *ARGS:
     cargo run --release -p mailwire-benches -- run {{ARGS}}
 
-# One fuzz target for so many seconds.
-fuzz TARGET="imap_client" SECONDS="60":
-    cargo +nightly fuzz run {{TARGET}} -- -max_total_time={{SECONDS}}
+# Each fuzz target for so many seconds.
+fuzz SECONDS="60":
+    fuzz/smoke {{SECONDS}}
 
 # The command, serving on loopback.
 serve:

@@ -2,6 +2,8 @@
 //!
 //! What a fuzzer once found lies in `corpus` and is replayed here.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot read its corpus must fail")]
+
 use std::fs;
 use std::path::Path;
 
