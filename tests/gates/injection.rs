@@ -1,0 +1,463 @@
+//! Injection around STARTTLS, as one matrix: both protocols (SMTP as LMTP, too), both roles, every payload at every
+//! place of the conversation, and every split of what the attacker's side of the wire carries.
+//!
+//! The statement of every case: the session dies with an error that says why, or TLS begins and the machine under it is
+//! exactly that of a session in which nobody attacked, or TLS does not begin and nothing was said that needs it.
+//!
+//! This file drives the machines and compares. What is injected, and where, stands in `payloads`.
+
+mod payloads;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use io_mio::{Approach, ClientProtocol, ImapClient, ImapServer, ServerProtocol, SmtpClient, SmtpServer};
+use payloads::{Case, Expected};
+use proto_core::machine::{Negotiation, StartTlsNegotiation};
+use proto_core::{
+    AuthVerdict, Channel, Cleartext, Credentials, Error, Machine, Mechanism, PeerError, RecvBuffer, Secure,
+    SendBuffer, StartTlsRequest, Upgrade,
+};
+use proto_imap::types::{Condition, Status, Text};
+use proto_smtp::types::Response;
+use proto_smtp::{Dialect, client::Client as SmtpClientMachine, server::Server as SmtpServerMachine};
+
+/// What no octet of the cleartext part may hold: the password of the client under test, and its base64.
+const SECRETS: [&str; 4] = ["correct horse", "Y29ycmVjdCBob3Jz", "b3JyZWN0IGhvcn", "AGFsaWNlAGNvcnJl"];
+
+/// What came of a conversation.
+#[derive(Debug, PartialEq, Eq)]
+struct Record {
+    /// What the application saw, and every octet that was sent, before TLS.
+    before: Seen,
+    outcome: Outcome,
+}
+
+/// What an application saw and what was sent.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Seen {
+    events: Vec<String>,
+    output: Vec<u8>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// The session is over.
+    Fatal(Error),
+    /// TLS began. The machine as it was then, and what came of the genuine conversation under TLS.
+    Upgraded(String, Seen),
+    /// TLS did not begin.
+    Cleartext,
+}
+
+/// A role of a protocol that can be attacked.
+trait Victim {
+    /// Feeds what comes before TLS, turn by turn, and then the genuine conversation under TLS.
+    fn converse(&self, turns: &[Vec<&[u8]>]) -> Record;
+}
+
+/// The serving role.
+struct Serving<P: ServerProtocol>(P::Config);
+
+/// The asking role.
+struct Asking<P: ClientProtocol>(P::Config);
+
+/// What the matrix must know of a server besides what a driver knows.
+trait ServerUnderTest: ServerProtocol {
+    /// What a genuine client says under TLS.
+    const GENUINE: &'static [&'static str];
+
+    /// Answers an event, or finds in it the wish for TLS.
+    fn cleartext(
+        event: <Self::Cleartext as Machine>::Event<'_>,
+        machine: &mut Self::Cleartext,
+        tx: &mut SendBuffer,
+    ) -> Option<StartTlsRequest>;
+
+    fn secure(event: <Self::Secure as Machine>::Event<'_>, machine: &mut Self::Secure, tx: &mut SendBuffer);
+}
+
+/// What the matrix must know of a client besides what a driver knows.
+trait ClientUnderTest: ClientProtocol {
+    /// What a genuine server says under TLS.
+    const GENUINE: &'static [&'static str];
+
+    /// Authenticates as soon as the machine lets it.
+    fn secure(event: &<Self::Secure as Machine>::Event<'_>, machine: &mut Self::Secure, tx: &mut SendBuffer);
+
+    /// Tries to speak too early, where that can be tried.
+    fn cleartext(_: &mut Self::Cleartext, _: &mut SendBuffer) {}
+}
+
+impl<P: ServerUnderTest<Secure: Debug>> Victim for Serving<P> {
+    fn converse(&self, turns: &[Vec<&[u8]>]) -> Record {
+        let (mut rx, mut tx, mut before) = (RecvBuffer::new(), SendBuffer::new(), Seen::default());
+        let mut machine = P::open(&self.0, &mut tx);
+        let mut pieces = turns.iter().flatten();
+        let request = loop {
+            let happened = step(&mut machine, &mut rx, &mut tx, |event, machine, tx| {
+                before.events.push(format!("{event:?}"));
+                P::cleartext(event, machine, tx)
+            });
+            match happened {
+                Err(error) => return before.end(tx, Outcome::Fatal(error)),
+                Ok(Some(Some(request))) => break request,
+                Ok(Some(None)) => continue,
+                Ok(None) => {}
+            }
+            before.output.extend(tx.take());
+            let Some(piece) = pieces.next() else { return before.end(tx, Outcome::Cleartext) };
+            rx.extend(piece);
+        };
+        let upgrade = P::accept(machine, request, &mut tx).unwrap();
+        before.output.extend(tx.take());
+        // A driver that reads ahead: all that is still to come in cleartext is in the buffer.
+        pieces.for_each(|piece| rx.extend(piece));
+        let outcome = match upgrade.complete(Secure::trusted_local(), &mut rx) {
+            Err(error) => Outcome::Fatal(error),
+            Ok(machine) => go_on(machine, rx, tx, P::GENUINE, P::secure),
+        };
+        Record { before, outcome }
+    }
+}
+
+impl<P: ClientUnderTest<Secure: Debug>> Victim for Asking<P> {
+    fn converse(&self, turns: &[Vec<&[u8]>]) -> Record {
+        let (mut rx, mut tx, mut before) = (RecvBuffer::new(), SendBuffer::new(), Seen::default());
+        let mut machine = P::open(&self.0, &mut tx);
+        let mut pieces = turns.iter().flatten();
+        loop {
+            let happened = step(&mut machine, &mut rx, &mut tx, |event, machine, tx| {
+                before.events.push(format!("{event:?}"));
+                let approach = P::approach(event, machine, tx);
+                P::cleartext(machine, tx);
+                approach
+            });
+            match happened {
+                Err(error) | Ok(Some(Err(error))) => return before.end(tx, Outcome::Fatal(error)),
+                Ok(Some(Ok(Approach::Ready))) => break,
+                Ok(Some(Ok(Approach::Continue))) => continue,
+                Ok(None) => {}
+            }
+            before.output.extend(tx.take());
+            let Some(piece) = pieces.next() else { return before.end(tx, Outcome::Cleartext) };
+            rx.extend(piece);
+        }
+        let mut negotiation = match P::starttls(machine, &mut tx) {
+            Ok(negotiation) => negotiation,
+            Err(error) => return before.end(tx, Outcome::Fatal(error)),
+        };
+        let upgrade = loop {
+            negotiation = match negotiation.advance(&mut rx, &mut tx) {
+                Err(error) => return before.end(tx, Outcome::Fatal(error)),
+                Ok(Negotiation::Refused(_)) => return before.end(tx, Outcome::Cleartext),
+                Ok(Negotiation::Ready(upgrade)) => break upgrade,
+                Ok(Negotiation::More(more)) => more,
+            };
+            before.output.extend(tx.take());
+            let Some(piece) = pieces.next() else { return before.end(tx, Outcome::Cleartext) };
+            rx.extend(piece);
+        };
+        before.output.extend(tx.take());
+        pieces.for_each(|piece| rx.extend(piece));
+        let outcome = match upgrade.complete(Secure::trusted_local(), &mut rx) {
+            Err(error) => Outcome::Fatal(error),
+            Ok(machine) => go_on(machine, rx, tx, P::GENUINE, |event, machine, tx| {
+                P::secure(&event, machine, tx);
+            }),
+        };
+        Record { before, outcome }
+    }
+}
+
+/// The next event, and what `answer` makes of it.
+fn step<M: Machine, T>(
+    machine: &mut M,
+    rx: &mut RecvBuffer,
+    tx: &mut SendBuffer,
+    answer: impl FnOnce(M::Event<'_>, &mut M, &mut SendBuffer) -> T,
+) -> Result<Option<T>, Error> {
+    Ok(machine.next_event(rx, tx)?.map(|event| answer(event, machine, tx)))
+}
+
+impl Seen {
+    fn end(mut self, mut tx: SendBuffer, outcome: Outcome) -> Record {
+        self.output.extend(tx.take());
+        Record { before: self, outcome }
+    }
+}
+
+/// The genuine conversation under TLS, in the very buffers that cleartext went through.
+fn go_on<M: Machine + Debug>(
+    mut machine: M,
+    mut rx: RecvBuffer,
+    mut tx: SendBuffer,
+    turns: &[&str],
+    mut answer: impl FnMut(M::Event<'_>, &mut M, &mut SendBuffer),
+) -> Outcome {
+    let mut seen = Seen::default();
+    let start = format!("{machine:?}");
+    let mut turns = turns.iter();
+    loop {
+        while let Some(event) = machine.next_event(&mut rx, &mut tx).unwrap() {
+            seen.events.push(format!("{event:?}"));
+            answer(event, &mut machine, &mut tx);
+        }
+        seen.output.extend(tx.take());
+        match turns.next() {
+            Some(turn) => rx.extend(turn.as_bytes()),
+            None => return Outcome::Upgraded(start, seen),
+        }
+    }
+}
+
+impl ServerUnderTest for ImapServer {
+    const GENUINE: &'static [&'static str] = &[
+        "g1 CAPABILITY\r\n",
+        "g2 SELECT INBOX\r\n",
+        "g3 LOGIN alice \"correct horse\"\r\ng4 ENABLE IMAP4rev2\r\ng5 SELECT INBOX\r\n",
+        "g6 LOGOUT\r\n",
+    ];
+
+    fn cleartext(
+        event: proto_imap::server::Event<'_, Cleartext>,
+        machine: &mut Self::Cleartext,
+        tx: &mut SendBuffer,
+    ) -> Option<StartTlsRequest> {
+        match event {
+            proto_imap::server::Event::StartTls(request) => return Some(request),
+            event => imap_answer(event, machine, tx),
+        }
+        None
+    }
+
+    fn secure(event: proto_imap::server::Event<'_, Secure>, machine: &mut Self::Secure, tx: &mut SendBuffer) {
+        match event {
+            proto_imap::server::Event::Auth(request) => {
+                machine.verdict(request, AuthVerdict::Accept, tx).unwrap();
+            }
+            event => imap_answer(event, machine, tx),
+        }
+    }
+}
+
+fn imap_answer<C: Channel>(
+    event: proto_imap::server::Event<'_, C>,
+    machine: &mut proto_imap::server::Server<C>,
+    tx: &mut SendBuffer,
+) {
+    if let proto_imap::server::Event::Command(reply, _) = event {
+        machine.reply(reply, &Status::new(Condition::Ok, Text::first_line("done")), tx).unwrap();
+    }
+}
+
+impl ServerUnderTest for SmtpServer {
+    const GENUINE: &'static [&'static str] = &[
+        "MAIL FROM:<alice@example.test>\r\nRCPT TO:<bob@example.test>\r\n",
+        "EHLO genuine.example\r\nLHLO genuine.example\r\n",
+        "RCPT TO:<bob@example.test>\r\nDATA\r\n",
+        "AUTH PLAIN AGFsaWNlAGNvcnJlY3QgaG9yc2U=\r\n",
+        "MAIL FROM:<alice@example.test>\r\nRCPT TO:<bob@example.test>\r\n",
+        "DATA\r\nhello\r\n.\r\nQUIT\r\n",
+    ];
+
+    fn cleartext(
+        event: proto_smtp::server::Event<'_, Cleartext>,
+        machine: &mut Self::Cleartext,
+        tx: &mut SendBuffer,
+    ) -> Option<StartTlsRequest> {
+        match event {
+            proto_smtp::server::Event::StartTls(request) => return Some(request),
+            event => smtp_answer(event, machine, tx),
+        }
+        None
+    }
+
+    fn secure(event: proto_smtp::server::Event<'_, Secure>, machine: &mut Self::Secure, tx: &mut SendBuffer) {
+        match event {
+            proto_smtp::server::Event::Auth(request) => {
+                machine.verdict(request, AuthVerdict::Accept, tx).unwrap();
+            }
+            event => smtp_answer(event, machine, tx),
+        }
+    }
+}
+
+fn smtp_answer<C: Channel>(
+    event: proto_smtp::server::Event<'_, C>,
+    machine: &mut SmtpServerMachine<C>,
+    tx: &mut SendBuffer,
+) {
+    use proto_smtp::server::Event;
+    match event {
+        Event::Mail(_, reply) | Event::Rcpt(_, reply) | Event::DataEnd(reply) => {
+            machine.reply(reply, &Response::ok(), tx).unwrap();
+        }
+        Event::Data(reply) => machine.reply(reply, &Response::start_data(), tx).unwrap(),
+        _ => {}
+    }
+}
+
+impl ClientUnderTest for ImapClient {
+    const GENUINE: &'static [&'static str] = &[
+        "* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\nM1 OK done\r\n",
+        "+ \r\n",
+        "M2 OK [CAPABILITY IMAP4rev1 IDLE] welcome\r\n",
+        "* 3 EXISTS\r\n",
+    ];
+
+    fn secure(event: &proto_imap::client::Event<'_>, machine: &mut Self::Secure, tx: &mut SendBuffer) {
+        use proto_imap::client::{Choice, Event};
+        if matches!(event, Event::Capability) && machine.state() == Some(proto_imap::State::NotAuthenticated)
+        {
+            machine.authenticate(password(), Choice::Strongest, tx).unwrap();
+        }
+    }
+
+    fn cleartext(machine: &mut Self::Cleartext, tx: &mut SendBuffer) {
+        let choice = proto_imap::client::Choice::Strongest;
+        machine.danger_cleartext_authenticate(password(), choice, tx).unwrap_err();
+    }
+}
+
+impl ClientUnderTest for SmtpClient {
+    const GENUINE: &'static [&'static str] =
+        &["250-mx.example\r\n250 AUTH PLAIN\r\n", "235 2.7.0 welcome\r\n", "421 4.3.2 good-bye\r\n"];
+
+    fn secure(
+        event: &proto_smtp::client::Event<'_>,
+        machine: &mut SmtpClientMachine<Secure>,
+        tx: &mut SendBuffer,
+    ) {
+        if matches!(event, proto_smtp::client::Event::Extensions(_)) {
+            machine.authenticate(Mechanism::Plain, password(), tx).unwrap();
+        }
+    }
+}
+
+fn password() -> Credentials {
+    Credentials::password("alice", &b"correct horse"[..])
+}
+
+/// Every way to cut the turns: whole, octet by octet, and in two at every place. No piece reaches over a turn.
+fn splits(turns: &[Vec<u8>]) -> Vec<Vec<Vec<&[u8]>>> {
+    let whole: Vec<Vec<&[u8]>> = turns.iter().map(|turn| vec![turn.as_slice()]).collect();
+    let octets = turns.iter().map(|turn| turn.chunks(1).collect()).collect();
+    let mut found = vec![whole.clone(), octets];
+    for (index, turn) in turns.iter().enumerate() {
+        for at in 1..turn.len() {
+            let mut cut = whole.clone();
+            cut[index] = vec![&turn[..at], &turn[at..]];
+            found.push(cut);
+        }
+    }
+    found
+}
+
+/// Runs every case in every split. Says how many conversations that were.
+fn attack(victim: &impl Victim, peaceful: &[&str], cases: &[Case]) -> usize {
+    let peaceful: Vec<Vec<&[u8]>> = peaceful.iter().map(|turn| vec![turn.as_bytes()]).collect();
+    let control = victim.converse(&peaceful).outcome;
+    let Outcome::Upgraded(_, seen) = &control else { panic!("the peaceful session ended: {control:?}") };
+    assert!(seen.events.len() > 2 && !seen.output.is_empty(), "{control:?}");
+    let mut conversations = 0;
+    for case in cases {
+        for pieces in splits(&case.turns) {
+            conversations += 1;
+            let record = victim.converse(&pieces);
+            let cuts: Vec<Vec<usize>> =
+                pieces.iter().map(|turn| turn.iter().take(3).map(|piece| piece.len()).collect()).collect();
+            check(&record, &control, case.expected).unwrap_or_else(|why| {
+                panic!(
+                    "{}: {why}\ncut into {cuts:?}\nexpected {:?}, found {record:#?}",
+                    case.name, case.expected
+                )
+            });
+        }
+    }
+    conversations
+}
+
+fn check(record: &Record, control: &Outcome, expected: Expected) -> Result<(), String> {
+    let output = String::from_utf8_lossy(&record.before.output);
+    if let Some(secret) = SECRETS.iter().find(|secret| output.contains(**secret)) {
+        return Err(format!("{secret:?} was written in cleartext"));
+    }
+    if record.before.events.iter().any(|event| event.starts_with("Auth")) {
+        return Err("credentials were taken in cleartext".into());
+    }
+    match (&record.outcome, expected) {
+        (Outcome::Fatal(Error::Peer(error)), Expected::Dies(errors)) if errors.contains(error) => {
+            // An injection must not read as an accident.
+            let says = Error::Peer(*error).to_string();
+            let named = *error != PeerError::PlaintextAfterStartTls || says.contains("injecting");
+            if named { Ok(()) } else { Err(format!("the error does not name the injection: {says}")) }
+        }
+        (upgraded @ Outcome::Upgraded(..), Expected::Forgotten) if upgraded == control => Ok(()),
+        (Outcome::Upgraded(..), Expected::Forgotten) => {
+            Err(format!("something of the cleartext is left; the peaceful session: {control:#?}"))
+        }
+        (Outcome::Cleartext, Expected::NoTls) => Ok(()),
+        _ => Err("that is not what may come of it".into()),
+    }
+}
+
+fn imap() -> Arc<proto_imap::Config> {
+    Arc::new(proto_imap::Config::default())
+}
+
+fn smtp(dialect: Dialect) -> Arc<proto_smtp::Config> {
+    Arc::new(proto_smtp::Config::default().dialect(dialect))
+}
+
+#[test]
+fn of_what_is_injected_into_an_imap_server_nothing_survives() {
+    let count = attack(&Serving::<ImapServer>(imap()), &payloads::IMAP_COMMANDS, &payloads::imap_server());
+    assert!(count > 1000, "{count}");
+}
+
+#[test]
+fn of_what_is_injected_into_an_imap_client_nothing_survives() {
+    let count = attack(&Asking::<ImapClient>(imap()), &payloads::IMAP_RESPONSES, &payloads::imap_client());
+    assert!(count > 1000, "{count}");
+}
+
+#[test]
+fn of_what_is_injected_into_an_smtp_server_nothing_survives() {
+    for (dialect, hello) in [(Dialect::Smtp, "EHLO"), (Dialect::Lmtp, "LHLO")] {
+        let peaceful = [format!("{hello} client.example\r\n"), "STARTTLS\r\n".into()];
+        let peaceful: Vec<&str> = peaceful.iter().map(String::as_str).collect();
+        let victim = Serving::<SmtpServer>(smtp(dialect));
+        let count = attack(&victim, &peaceful, &payloads::smtp_server(hello));
+        assert!(count > 1000, "{count}");
+    }
+}
+
+#[test]
+fn of_what_is_injected_into_an_smtp_client_nothing_survives() {
+    for dialect in [Dialect::Smtp, Dialect::Lmtp] {
+        let victim = Asking::<SmtpClient>(smtp(dialect));
+        let count = attack(&victim, &payloads::SMTP_REPLIES, &payloads::smtp_client());
+        assert!(count > 1000, "{count}");
+    }
+}
+
+/// The matrix can fail: were cleartext not forgotten, it would see that.
+#[test]
+fn the_matrix_sees_what_survives() {
+    let seen = |output: &[u8]| Seen { events: vec!["Capability".into()], output: output.to_vec() };
+    let control = Outcome::Upgraded("Client".into(), seen(b"M1 CAPABILITY\r\n"));
+    let record = |outcome| Record { before: seen(b"M1 STARTTLS\r\n"), outcome };
+    let skipped = record(Outcome::Upgraded("Client".into(), seen(b"M1 LOGIN\r\n")));
+    assert!(check(&skipped, &control, Expected::Forgotten).is_err());
+    let remembered = record(Outcome::Upgraded("Client { PIPELINING }".into(), seen(b"M1 CAPABILITY\r\n")));
+    assert!(check(&remembered, &control, Expected::Forgotten).is_err());
+    let same = record(Outcome::Upgraded("Client".into(), seen(b"M1 CAPABILITY\r\n")));
+    assert_eq!(check(&same, &control, Expected::Forgotten), Ok(()));
+    assert!(check(&same, &control, payloads::INJECTION).is_err());
+    let accident = record(Outcome::Fatal(PeerError::UnexpectedEnd.into()));
+    assert!(check(&accident, &control, payloads::INJECTION).is_err());
+    let leaked =
+        Record { before: seen(b"M1 LOGIN alice \"correct horse\"\r\n"), outcome: Outcome::Cleartext };
+    assert!(check(&leaked, &control, Expected::NoTls).is_err());
+}
