@@ -69,9 +69,10 @@ fn structure(scale: Scale) -> Bench {
 
 fn body(scale: Scale) -> Bench {
     let octets = scale.of(25 << 20);
-    let ours: [Entry; 2] = [
+    let ours: [Entry; 3] = [
         ("mailwire", |input| ours::imap_body(input, CHUNK)),
         ("mailwire-1KiB", |input| ours::imap_body(input, 1024)),
+        ("mailwire-whole", |input| ours::imap_body(input, usize::MAX)),
     ];
     let input = workloads::fetch_body(octets);
     let mut bench = bench("P6-body-25MiB", "MiB", (octets >> 20).max(1), input, octets as u64, &ours);
@@ -83,9 +84,11 @@ fn body(scale: Scale) -> Bench {
 
 fn commands(scale: Scale) -> Bench {
     let items = scale.of(1_000_000);
-    let all: [Entry; 4] = [
+    let all: [Entry; 6] = [
         ("mailwire-parse", ours::smtp_parse),
         ("mailwire-session", |input| ours::smtp_session(input, CHUNK)),
+        ("mailwire-session-1KiB", |input| ours::smtp_session(input, 1024)),
+        ("mailwire-session-whole", |input| ours::smtp_session(input, usize::MAX)),
         ("smtp-proto-parse", smtp_peers::parse),
         ("smtp-proto-chunks", |input| smtp_peers::commands(input, CHUNK)),
     ];
@@ -102,10 +105,11 @@ fn dots(scale: Scale) -> Bench {
 
 fn message(name: &'static str, input: Vec<u8>) -> Bench {
     let expected = workloads::unstuffed_len(&input);
-    let all: [Entry; 4] = [
+    let all: [Entry; 5] = [
         ("mailwire", |input| ours::smtp_data_copied(input, CHUNK)),
         ("mailwire-streamed", |input| ours::smtp_data_streamed(input, CHUNK)),
         ("mailwire-streamed-1KiB", |input| ours::smtp_data_streamed(input, 1024)),
+        ("mailwire-streamed-whole", |input| ours::smtp_data_streamed(input, usize::MAX)),
         ("smtp-proto", |input| smtp_peers::data(input, CHUNK)),
     ];
     bench(name, "KiB", input.len() >> 10, input, expected, &all)

@@ -167,9 +167,24 @@ impl Serving {
 
     /// Takes a chunk, says yes to everything, and hands on each piece of a message.
     fn take(&mut self, chunk: &[u8], mut each: impl FnMut(&[u8])) -> Option<u64> {
+        receive(&mut self.rx, chunk);
+        let mut events = 0;
+        loop {
+            let before = events;
+            events += self.answer(&mut each)?;
+            // As a socket does. Whoever sent much at once has answers to read before the server reads on.
+            let sent = self.tx.len();
+            self.tx.sent(sent);
+            if sent == 0 || events == before {
+                return Some(events);
+            }
+        }
+    }
+
+    /// Answers until nothing more can be said.
+    fn answer(&mut self, each: &mut impl FnMut(&[u8])) -> Option<u64> {
         use server::Event;
         let mut events = 0;
-        receive(&mut self.rx, chunk);
         while let Some(event) = self.server.next_event(&mut self.rx, &mut self.tx).ok()? {
             events += 1;
             let (reply, response) = match event {
@@ -191,7 +206,6 @@ impl Serving {
             };
             self.server.reply(reply, &response, &mut self.tx).ok()?;
         }
-        self.tx.sent(self.tx.len());
         Some(events)
     }
 }

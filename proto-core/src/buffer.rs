@@ -53,6 +53,11 @@ impl RecvBuffer {
         self.memory.get(self.start..self.end).unwrap_or_default()
     }
 
+    /// The same, for a machine that decodes what it was sent where it stands.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.memory.get_mut(self.start..self.end).unwrap_or_default()
+    }
+
     /// How many octets were received and not consumed.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -1,7 +1,7 @@
 //! Transparency of DATA (RFC 5321 §4.5.2): the dot before a line that begins with one, and the end of the data.
 //!
 //! This file knows five positions in the octets of a message and how each is left. It knows no buffer and no machine:
-//! [`Unstuffing`] says which octets of its input are the message's own, [`Stuffing`] says which octets to write. The
+//! [`Unstuffing`] moves the message's own octets together, [`Stuffing`] says which octets to write. The
 //! end of the data is CRLF "." CRLF and nothing else; a bare CR, a bare LF and NUL are refused or kept, as
 //! [`BareNewline`] says, and never end anything.
 //!
@@ -13,6 +13,10 @@
 //!    ▲ ◄──────────── other ──────────────────────────┘               │
 //!    └───────────────────────── other ───────────────────────────────┘
 //! ```
+
+use core::ops::Range;
+
+use crate::scan::{find_suspicious, is_forbidden};
 
 /// What is to be done with a bare CR, a bare LF or a NUL (RFC 5321 §2.3.8 allows none of them).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -46,32 +50,39 @@ pub struct Unstuffing {
     bare: BareNewline,
 }
 
-/// What a reader of data found at the beginning of its input.
+/// What a reader of data made of its input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unstuffed {
+    /// Where the message's own octets stand now, moved together. What is around them in the `passed` octets is void.
+    pub content: Range<usize>,
+    /// How many octets of the input are done with. Of the rest nothing can be said before more has come (a CR, that
+    /// may belong to the end), or it stands behind what `stop` tells.
+    pub passed: usize,
+    /// Why the reader stopped there.
+    pub stop: Stop,
+}
+
+/// Why a reader of data stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece {
-    /// Skip `skip` octets; the `len` octets behind them are the message's own. `len` is not 0.
-    Content {
-        /// How many octets to drop.
-        skip: usize,
-        /// How many octets to keep.
-        len: usize,
-    },
-    /// Skip `skip` octets; with them the data has ended.
-    End {
-        /// How many octets to drop.
-        skip: usize,
-    },
-    /// Skip `skip` octets; behind them stands what [`BareNewline::Reject`] forbids. From here on the reader accepts
-    /// it, so that the real end can be found.
-    Forbidden {
-        /// How many octets to drop.
-        skip: usize,
-    },
-    /// Skip `skip` octets; nothing more can be said of what follows, if anything does, before more has come.
-    More {
-        /// How many octets to drop.
-        skip: usize,
-    },
+pub enum Stop {
+    /// It needs more input, or has enough for now: come again until nothing is passed.
+    More,
+    /// The data has ended.
+    End,
+    /// Behind the octets that were passed stands what [`BareNewline::Reject`] forbids. From here on the reader
+    /// accepts it, so that the real end can be found.
+    Forbidden,
+}
+
+/// Moving what stands behind a dropped dot costs more than to come again, when there are so many octets before it.
+const ENOUGH: usize = 1024;
+
+/// The next step of a reader: a run of content, or none.
+enum Piece {
+    /// Skip so many octets; so many behind them, and not 0, are the message's own.
+    Content { skip: usize, len: usize },
+    /// Skip so many octets, and stop.
+    Stop(usize, Stop),
 }
 
 impl Unstuffing {
@@ -81,9 +92,37 @@ impl Unstuffing {
         Self { position: Position::Start, bare }
     }
 
-    /// Looks at the beginning of `input`. The caller gives up what the piece speaks of and asks again with the rest.
+    /// Takes the stuffing off what has come, in place: the dots are dropped, and what stood behind them moves up. The
+    /// caller takes the content, gives up what was passed, and comes again with the rest and what follows it.
+    ///
+    /// The cost is linear in the octets that are passed.
+    pub fn unstuff(&mut self, input: &mut [u8]) -> Unstuffed {
+        let mut content = 0..0;
+        let mut passed = 0;
+        loop {
+            let rest = input.get(passed..).unwrap_or_default();
+            if content.len() >= ENOUGH && self.position == Position::Start && rest.starts_with(b".") {
+                return Unstuffed { content, passed, stop: Stop::More };
+            }
+            match self.next_piece(rest) {
+                Piece::Content { skip, len } => {
+                    let from = passed + skip;
+                    passed = from + len;
+                    if content.is_empty() {
+                        content = from..passed;
+                    } else {
+                        input.copy_within(from..passed, content.end);
+                        content.end += len;
+                    }
+                }
+                Piece::Stop(skip, stop) => return Unstuffed { content, passed: passed + skip, stop },
+            }
+        }
+    }
+
+    /// Looks at the beginning of `input`.
     #[inline]
-    pub fn next_piece(&mut self, input: &[u8]) -> Piece {
+    fn next_piece(&mut self, input: &[u8]) -> Piece {
         let mut skip = 0;
         if self.position == Position::Start && input.first() == Some(&b'.') {
             self.position = Position::Dot;
@@ -92,18 +131,18 @@ impl Unstuffing {
         let rest = input.get(skip..).unwrap_or_default();
         if self.position == Position::Dot {
             match rest {
-                [] | [b'\r'] => return Piece::More { skip },
-                [b'\r', b'\n', ..] => return Piece::End { skip: skip + 2 },
+                [] | [b'\r'] => return Piece::Stop(skip, Stop::More),
+                [b'\r', b'\n', ..] => return Piece::Stop(skip + 2, Stop::End),
                 _ => self.position = Position::Text,
             }
         } else if rest.is_empty() {
-            return Piece::More { skip };
+            return Piece::Stop(skip, Stop::More);
         }
         let stop = self.scan(rest);
         if stop == 0 {
             // A dot behind CRLF was looked at above: only what is forbidden stops at once.
             self.bare = BareNewline::Accept;
-            return Piece::Forbidden { skip };
+            return Piece::Stop(skip, Stop::Forbidden);
         }
         self.position = self.position_behind(rest.get(..stop).unwrap_or_default());
         Piece::Content { skip, len: stop }
@@ -153,84 +192,6 @@ impl Unstuffing {
             _ => Position::Text,
         }
     }
-}
-
-/// Whether an octet may not follow another: a LF without its CR, anything but LF behind a CR, or NUL.
-const fn is_forbidden(before: u8, octet: u8) -> bool {
-    ((before == b'\r') != (octet == b'\n')) | (octet == 0)
-}
-
-/// Whether an octet needs a closer look: it is forbidden there, or is a dot that may begin a line.
-const fn is_suspicious(before: u8, octet: u8) -> bool {
-    is_forbidden(before, octet) | ((before == b'\n') & (octet == b'.'))
-}
-
-/// The same, quicker where octets are looked at one by one.
-#[inline]
-const fn is_suspicious_alone(before: u8, octet: u8) -> bool {
-    match before {
-        b'\r' => octet != b'\n',
-        b'\n' => matches!(octet, b'.' | b'\n' | 0),
-        _ => matches!(octet, b'\n' | 0),
-    }
-}
-
-/// The octets that are looked at together.
-const BLOCK: usize = 64;
-/// The octets that are looked at one by one before the blocks begin: dense dots cost little then.
-const HEAD: usize = 8;
-
-/// The first place from `at` on, which is not 0, that needs a closer look.
-#[inline]
-fn find_suspicious(input: &[u8], at: usize) -> Option<usize> {
-    let (mut before, rest) = match input.get(at - 1..)? {
-        [before, rest @ ..] => (*before, rest),
-        [] => return None,
-    };
-    for (n, &octet) in rest.iter().take(HEAD).enumerate() {
-        if is_suspicious_alone(before, octet) {
-            return Some(at + n);
-        }
-        before = octet;
-    }
-    if rest.len() > HEAD { find_in_blocks(input, at + HEAD) } else { None }
-}
-
-/// Looks at blocks without branches, which compilers turn into vector instructions, and closer only where one holds
-/// something.
-fn find_in_blocks(input: &[u8], at: usize) -> Option<usize> {
-    let (before, _) = input.get(at - 1..input.len() - 1)?.as_chunks::<BLOCK>();
-    let (octets, _) = input.get(at..)?.as_chunks::<BLOCK>();
-    let mut at = at;
-    for (before, octets) in before.iter().zip(octets) {
-        if is_block_suspicious(before, octets)
-            && let found @ Some(_) = one_by_one(input, at, at + BLOCK)
-        {
-            return found;
-        }
-        at += BLOCK;
-    }
-    one_by_one(input, at, input.len())
-}
-
-fn is_block_suspicious(before: &[u8; BLOCK], octets: &[u8; BLOCK]) -> bool {
-    let mut found = 0;
-    for (&before, &octet) in before.iter().zip(octets) {
-        found |= u8::from(is_suspicious(before, octet));
-    }
-    found != 0
-}
-
-#[inline]
-fn one_by_one(input: &[u8], from: usize, to: usize) -> Option<usize> {
-    let mut before = *input.get(from.checked_sub(1)?)?;
-    for (n, &octet) in input.get(from..to)?.iter().enumerate() {
-        if is_suspicious_alone(before, octet) {
-            return Some(from + n);
-        }
-        before = octet;
-    }
-    None
 }
 
 /// What is to be done with line ends of a message that are not CRLF, before it is sent.
@@ -400,26 +361,19 @@ mod tests {
         for piece in pieces {
             buffer.extend_from_slice(piece);
             loop {
-                let (given_up, more) = match reader.next_piece(&buffer) {
-                    Piece::Content { skip, len } => {
-                        assert!(len > 0);
-                        result.content.extend(&buffer[skip..skip + len]);
-                        (skip + len, true)
-                    }
-                    Piece::Forbidden { skip } => {
-                        assert_eq!(result.forbidden.replace(result.content.len()), None);
-                        (skip, true)
-                    }
-                    Piece::More { skip } => (skip, false),
-                    Piece::End { skip } => {
-                        result.end = Some(passed + skip);
-                        return result;
-                    }
-                };
+                let Unstuffed { content, passed: given_up, stop } = reader.unstuff(&mut buffer);
+                assert!(content.end <= given_up);
+                result.content.extend(&buffer[content]);
                 buffer.drain(..given_up);
                 passed += given_up;
-                if !more {
-                    break;
+                match stop {
+                    Stop::More if given_up > 0 => {}
+                    Stop::More => break,
+                    Stop::End => {
+                        result.end = Some(passed);
+                        return result;
+                    }
+                    Stop::Forbidden => assert_eq!(result.forbidden.replace(result.content.len()), None),
                 }
             }
             assert!(buffer.len() <= 1, "only a CR is ever held back");
@@ -440,19 +394,6 @@ mod tests {
                     })
                     .collect();
                 check(&string);
-            }
-        }
-    }
-
-    #[test]
-    fn both_ways_to_look_at_an_octet_agree() {
-        for before in 0..=255 {
-            for octet in 0..=255 {
-                assert_eq!(
-                    is_suspicious(before, octet),
-                    is_suspicious_alone(before, octet),
-                    "{before} {octet}"
-                );
             }
         }
     }

@@ -40,6 +40,7 @@ pub mod data;
 pub mod encode;
 mod line;
 pub mod parse;
+mod scan;
 pub mod server;
 pub mod state;
 pub mod types;

@@ -65,9 +65,9 @@ pub(super) struct Core {
     pub(super) errors: u32,
     pub(super) failed_authentications: u32,
     commands: u32,
-    generation: u32,
+    pub(super) generation: u32,
     /// What the last event has borrowed and is to be given up now.
-    given_up: usize,
+    pub(super) given_up: usize,
     /// The greeting ends there in all that is sent.
     greeting_end: u64,
 }

@@ -61,6 +61,7 @@ pub(crate) enum CoreEvent<'i> {
 
 impl<'i> CoreEvent<'i> {
     /// The event on this channel; `None` if it cannot exist there, which the core makes sure of before.
+    #[inline]
     pub(crate) fn on<C: Channel>(self) -> Option<Event<'i, C>> {
         Some(match self {
             Self::Hello(verb, name) => Event::Hello(verb, name),

@@ -114,6 +114,9 @@ impl<C: Channel> Server<C> {
         rx: &'i mut RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Option<Event<'i, C>>, Error> {
+        if let Some(place) = self.core.content(rx) {
+            return Ok(Some(Event::DataChunk(rx.bytes().get(place).unwrap_or_default())));
+        }
         match self.core.next_event(rx, tx)? {
             None => Ok(None),
             // An event that cannot exist on this channel is refused by the core before; were it not, the session

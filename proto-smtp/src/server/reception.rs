@@ -2,13 +2,15 @@
 //!
 //! What was refused in the middle is swallowed to its real end and answered there; its rest is never read as commands.
 
+use core::ops::Range;
+
 use proto_core::{Error, PeerError, RecvBuffer, SendBuffer};
 
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;
 use super::reply::{self, Question};
 use super::transaction::syntax;
-use crate::data::{Piece, Unstuffing};
+use crate::data::{Stop, Unstuffed, Unstuffing};
 use crate::encode;
 use crate::parse;
 use crate::types::{ChunkEnd, Code, Command, Response, Verb};
@@ -17,6 +19,8 @@ use crate::types::{ChunkEnd, Code, Command, Response, Verb};
 #[derive(Debug)]
 pub(super) struct Reception {
     source: Source,
+    /// What the source said to stand behind the content that was handed on last.
+    behind: Stop,
     /// How many octets of the message have come.
     size: u64,
     /// Why it is refused, once it is: the rest is swallowed.
@@ -39,29 +43,25 @@ enum News {
     Reset,
 }
 
-/// What a source says of the beginning of the buffer.
-enum Arrived {
-    Content { skip: usize, len: usize },
-    Forbidden { skip: usize },
-    More { skip: usize },
-    End { skip: usize },
+impl Reception {
+    const fn new(source: Source, replies: usize) -> Self {
+        Self { source, behind: Stop::More, size: 0, refusal: None, news: News::None, replies }
+    }
 }
 
 impl Source {
-    fn next(&mut self, octets: &[u8]) -> Arrived {
+    /// Takes what has come: where the content stands, how much is done with, and what is behind it.
+    fn take(&mut self, octets: &mut [u8]) -> Unstuffed {
         match self {
-            Self::Data(unstuffing) => match unstuffing.next_piece(octets) {
-                Piece::Content { skip, len } => Arrived::Content { skip, len },
-                Piece::Forbidden { skip } => Arrived::Forbidden { skip },
-                Piece::More { skip } => Arrived::More { skip },
-                Piece::End { skip } => Arrived::End { skip },
-            },
-            Self::Chunk { left: 0, .. } => Arrived::End { skip: 0 },
-            Self::Chunk { .. } if octets.is_empty() => Arrived::More { skip: 0 },
+            Self::Data(unstuffing) => unstuffing.unstuff(octets),
             Self::Chunk { left, .. } => {
                 let len = usize::try_from(*left).map_or(octets.len(), |left| left.min(octets.len()));
                 *left -= len as u64;
-                Arrived::Content { skip: 0, len }
+                Unstuffed {
+                    content: 0..len,
+                    passed: len,
+                    stop: if *left == 0 { Stop::End } else { Stop::More },
+                }
             }
         }
     }
@@ -78,7 +78,7 @@ impl Core {
     pub(super) fn begin_data(&mut self) {
         let source = Source::Data(Unstuffing::new(self.config.bare_newline));
         let replies = self.replies_behind_data();
-        self.enter(State::Reception(Reception { source, size: 0, refusal: None, news: News::None, replies }));
+        self.enter(State::Reception(Reception::new(source, replies)));
     }
 
     /// A chunk begins; `refusal` is what the application said against the message.
@@ -93,7 +93,12 @@ impl Core {
             self.transaction = None;
         }
         let source = Source::Chunk { left: size, end };
-        self.enter(State::Reception(Reception { source, size: before, refusal, news, replies }));
+        self.enter(State::Reception(Reception {
+            size: before,
+            refusal,
+            news,
+            ..Reception::new(source, replies)
+        }));
     }
 
     /// `BDAT`, where the state allows it.
@@ -128,13 +133,8 @@ impl Core {
             Err(refusal) => return self.lost_extent(&refusal, tx),
         };
         rx.consume(whole);
-        let reception = Reception {
-            source: Source::Chunk { left: size, end },
-            size: 0,
-            refusal: Some(response),
-            news: News::None,
-            replies: 1,
-        };
+        let source = Source::Chunk { left: size, end };
+        let reception = Reception { refusal: Some(response), ..Reception::new(source, 1) };
         self.enter(State::Reception(reception));
         Ok(Step::Again)
     }
@@ -145,6 +145,31 @@ impl Core {
         Err(self.fail(PeerError::Malformed.into(), tx))
     }
 
+    /// Where the next octets of a message stand that is neither refused nor too large: nearly always, so that this
+    /// is quick. All else is for [`receive`](Self::receive).
+    #[inline]
+    pub(super) fn content(&mut self, rx: &mut RecvBuffer) -> Option<Range<usize>> {
+        let State::Reception(reception) = &mut self.state else { return None };
+        if !(reception.behind == Stop::More && reception.news == News::None && reception.refusal.is_none()) {
+            return None;
+        }
+        rx.consume(core::mem::take(&mut self.given_up));
+        let room = self.config.limits.message.saturating_sub(reception.size);
+        if rx.is_empty() || rx.len() as u64 > room {
+            return None;
+        }
+        let Unstuffed { content, passed, stop } = reception.source.take(rx.bytes_mut());
+        reception.behind = stop;
+        reception.size += content.len() as u64;
+        if content.is_empty() {
+            rx.consume(passed);
+            return None;
+        }
+        self.given_up = passed;
+        self.generation = self.generation.wrapping_add(1);
+        Some(content)
+    }
+
     /// Takes the next part of a message.
     pub(super) fn receive(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Step, Error> {
         let limit = self.config.limits.message;
@@ -153,45 +178,35 @@ impl Core {
             reception.news = News::None;
             return Ok(Step::event(CoreEvent::Reset));
         }
-        match reception.source.next(rx.bytes()) {
-            Arrived::Content { skip, len } => {
-                let room = limit.saturating_sub(reception.size);
-                reception.size = reception.size.saturating_add(len as u64);
-                if reception.refusal.is_some() {
-                    rx.consume(skip + len);
-                    return Ok(Step::Again);
-                }
-                if reception.size <= limit {
-                    return Ok(self.piece(skip, len, skip + len));
-                }
-                // Up to the limit exactly, so that chunking changes nothing; then nothing more of it.
-                reception.refusal = Some(reply::MESSAGE_TOO_LARGE);
-                reception.news = News::Reset;
-                match usize::try_from(room) {
-                    Ok(room) if room > 0 => Ok(self.piece(skip, room.min(len), skip + len)),
-                    _ => {
-                        rx.consume(skip + len);
-                        Ok(Step::Again)
-                    }
-                }
-            }
-            Arrived::Forbidden { skip } => {
-                rx.consume(skip);
+        match reception.behind {
+            Stop::More => {}
+            Stop::Forbidden => {
+                reception.behind = Stop::More;
                 if reception.refusal.is_none() {
                     reception.refusal = Some(reply::BARE_NEWLINE_IN_DATA);
                     reception.news = News::Reset;
                 }
-                Ok(Step::Again)
+                return Ok(Step::Again);
             }
-            Arrived::More { skip } => {
-                rx.consume(skip);
-                Ok(Step::Wait)
-            }
-            Arrived::End { skip } => {
-                rx.consume(skip);
-                self.received(tx)
-            }
+            Stop::End => return self.received(tx),
         }
+        let Unstuffed { content, passed, stop } = reception.source.take(rx.bytes_mut());
+        reception.behind = stop;
+        let room = limit.saturating_sub(reception.size);
+        reception.size = reception.size.saturating_add(content.len() as u64);
+        if reception.refusal.is_none() && reception.size > limit {
+            // Up to the limit exactly, so that chunking changes nothing; then nothing more of it.
+            reception.refusal = Some(reply::MESSAGE_TOO_LARGE);
+            reception.news = News::Reset;
+            let room = usize::try_from(room).unwrap_or(usize::MAX).min(content.len());
+            if room > 0 {
+                return Ok(self.piece(content.start, room, passed));
+            }
+        } else if reception.refusal.is_none() && !content.is_empty() {
+            return Ok(self.piece(content.start, content.len(), passed));
+        }
+        rx.consume(passed);
+        Ok(if passed == 0 && stop == Stop::More { Step::Wait } else { Step::Again })
     }
 
     /// The message, or the chunk, is complete.
