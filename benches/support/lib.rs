@@ -27,6 +27,8 @@ pub struct Bench {
 pub struct Contestant {
     /// Its name.
     pub name: &'static str,
+    /// The line of ours that does the same work: its time is the measure of this one's.
+    pub against: &'static str,
     /// Runs the workload once and returns what it found, for comparison with `expected`.
     pub run: Box<dyn FnMut() -> u64>,
     /// What it must find.
@@ -35,8 +37,13 @@ pub struct Contestant {
 
 impl Contestant {
     /// A contestant that must find `expected`.
-    pub fn new(name: &'static str, expected: u64, run: impl FnMut() -> u64 + 'static) -> Self {
-        Self { name, run: Box::new(run), expected }
+    pub fn new(
+        name: &'static str,
+        against: &'static str,
+        expected: u64,
+        run: impl FnMut() -> u64 + 'static,
+    ) -> Self {
+        Self { name, against, run: Box::new(run), expected }
     }
 }
 

@@ -107,6 +107,19 @@ pub fn smtp_commands(count: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// `count` transactions with a message of about 2 KiB each, as a client would send them if it never waited.
+pub fn smtp_messages(count: usize) -> Vec<u8> {
+    let message = data_typical(2048);
+    let mut text = Vec::with_capacity(count * (message.len() + 80));
+    for n in 0..count {
+        text.extend(
+            format!("MAIL FROM:<s{n}@example.com>\r\nRCPT TO:<r@example.org>\r\nDATA\r\n").as_bytes(),
+        );
+        text.extend(&message);
+    }
+    text
+}
+
 /// A message of about `octets` octets as DATA carries it: lines of 78 octets, one in a hundred stuffed, and the end.
 pub fn data_typical(octets: usize) -> Vec<u8> {
     let mut text = Vec::with_capacity(octets + 100);

@@ -92,6 +92,8 @@ impl RecvBuffer {
     fn grow(&mut self, at_least: usize) {
         let held = self.len();
         let wanted = held.saturating_add(at_least.max(held));
+        // Rounded up, or each new record of what is left over from a read would cost a move.
+        let wanted = wanted.checked_next_multiple_of(1024).unwrap_or(wanted);
         let mut memory = alloc::vec![0; wanted];
         memory[..held].copy_from_slice(self.bytes());
         self.memory.zeroize();
