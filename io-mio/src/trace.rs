@@ -23,6 +23,14 @@ pub struct Record<'r> {
     pub what: What<'r>,
 }
 
+impl<'r> Record<'r> {
+    /// A record: for whoever drives a machine by hand and traces it.
+    #[must_use]
+    pub const fn new(at: Duration, secured: bool, what: What<'r>) -> Self {
+        Self { at, secured, what }
+    }
+}
+
 /// What a record shows.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]

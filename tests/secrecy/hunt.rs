@@ -1,0 +1,96 @@
+//! The search: every piece of six octets of every secret, as it is, in base64 at each of the three offsets, escaped,
+//! in hexadecimal and as the list of numbers that `Debug` makes of octets.
+//!
+//! This file knows forms of octets and no protocol.
+
+use std::collections::HashMap;
+
+/// The shortest piece that counts as found.
+const PIECE: usize = 6;
+
+/// What is searched for: forms of pieces, by their first octets.
+#[derive(Default)]
+pub(crate) struct Hunt {
+    forms: HashMap<[u8; PIECE], Vec<Vec<u8>>>,
+}
+
+impl Hunt {
+    pub(crate) fn new(secrets: &[&[u8]]) -> Self {
+        let mut hunt = Self::default();
+        for secret in secrets {
+            assert!(secret.len() >= PIECE, "too short to be told from chance");
+            for offset in 0..3 {
+                base64(secret, offset).windows(PIECE).for_each(|piece| hunt.add(piece));
+            }
+            for piece in secret.windows(PIECE) {
+                hunt.add(piece);
+                let numbers: Vec<String> = piece.iter().map(u8::to_string).collect();
+                let hexadecimal: String = piece.iter().map(|octet| format!("{octet:02x}")).collect();
+                for form in [
+                    numbers.join(", "),
+                    hexadecimal.to_uppercase(),
+                    hexadecimal,
+                    piece.escape_ascii().to_string(),
+                ] {
+                    hunt.add(form.as_bytes());
+                }
+                if let Ok(text) = std::str::from_utf8(piece) {
+                    hunt.add(text.escape_debug().to_string().as_bytes());
+                    hunt.add(text.escape_default().to_string().as_bytes());
+                }
+            }
+        }
+        hunt
+    }
+
+    fn add(&mut self, form: &[u8]) {
+        let forms = self.forms.entry(form[..PIECE].try_into().unwrap()).or_default();
+        if !forms.iter().any(|known| known == form) {
+            forms.push(form.to_vec());
+        }
+    }
+
+    /// The first piece of a secret in `text`.
+    pub(crate) fn find(&self, text: &[u8]) -> Option<String> {
+        (0..text.len()).find_map(|at| {
+            let forms = self.forms.get(text[at..].first_chunk::<PIECE>()?)?;
+            let form = forms.iter().find(|form| text[at..].starts_with(form))?;
+            Some(form.escape_ascii().to_string())
+        })
+    }
+}
+
+/// What of a secret's base64 does not depend on the octets around it, when `offset` octets stand in front of it.
+fn base64(secret: &[u8], offset: usize) -> Vec<u8> {
+    let around = [&vec![0; offset], secret].concat();
+    let encoded = proto_core::sasl::encode(&around);
+    let first = (offset * 8).div_ceil(6);
+    let last = around.len() * 8 / 6;
+    encoded.expose()[first..last].to_vec()
+}
+
+#[test]
+fn the_hunt_finds_what_is_there() {
+    let secret = b"Xq7-zTvK2~mW9p";
+    let hunt = Hunt::new(&[secret]);
+    for offset in 0..7 {
+        let around = [&b"AHUAbcdefgh"[..offset], secret, b"\0behind"].concat();
+        let encoded = proto_core::sasl::encode(&around);
+        assert!(hunt.find(encoded.expose()).is_some(), "in base64 at {offset}");
+        assert!(hunt.find(&around).is_some());
+        assert!(hunt.find(format!("{around:?}").as_bytes()).is_some(), "as a list");
+        assert!(hunt.find(format!("{}", around.escape_ascii()).as_bytes()).is_some(), "escaped");
+        let hexadecimal: String = around.iter().map(|octet| format!("{octet:02X}")).collect();
+        assert!(hunt.find(hexadecimal.as_bytes()).is_some(), "hexadecimal");
+    }
+    for piece in secret.windows(PIECE) {
+        assert!(hunt.find(piece).is_some(), "any piece of it");
+    }
+    for piece in secret.windows(PIECE - 1) {
+        assert_eq!(hunt.find(piece), None);
+    }
+    let escaped = Hunt::new(&["Xq7\"zT\\vK2".as_bytes(), "zT\u{e4}vK2\u{df}".as_bytes()]);
+    assert!(escaped.find(format!("{:?}", "Xq7\"zT\\vK2").as_bytes()).is_some());
+    assert!(escaped.find("zT\u{e4}vK2\u{df}".escape_default().to_string().as_bytes()).is_some());
+    assert_eq!(hunt.find(b"a6 OK [CAPABILITY IMAP4rev2] welcome; [18 octets redacted]"), None);
+}

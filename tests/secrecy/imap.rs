@@ -1,0 +1,261 @@
+//! IMAP sessions that carry secrets: AUTHENTICATE and LOGIN in every form, and everything that can go wrong with them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto_core::{AuthVerdict, Channel, Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
+use proto_imap::client::{Choice, Client, Event};
+use proto_imap::server::{self, Server};
+use proto_imap::types::{Command, Condition, Status, Text};
+use proto_imap::{Config, SaslIr, Waits};
+
+use crate::hunt::Hunt;
+use crate::session::{Application, Role, Shown, Side, face, talk};
+use crate::{PASSWORDS, SIZES, TOKEN, USER, VERDICTS, credentials, secrets};
+
+/// Says who it is as soon as it may, once.
+struct Asking {
+    credentials: Option<Credentials>,
+    ended: bool,
+}
+
+impl Application<Client<Secure>> for Asking {
+    fn event(
+        &mut self,
+        event: Event<'_>,
+        client: &mut Client<Secure>,
+        tx: &mut SendBuffer,
+        shown: &mut Shown,
+    ) {
+        match event {
+            Event::Capability => {
+                if let Some(credentials) = self.credentials.take() {
+                    shown.debug(&credentials);
+                    let id = client.authenticate(credentials, Choice::Strongest, tx).unwrap();
+                    shown.debug(&id);
+                }
+            }
+            Event::Authenticated { .. } | Event::AuthRejected { .. } => {
+                self.ended = true;
+                client.send(&Command::Noop, tx).unwrap();
+                client.logout(tx).unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Gives the same verdict to everybody.
+struct Serving(AuthVerdict);
+
+impl Serving {
+    fn answer<C: Channel>(
+        event: server::Event<'_, C>,
+        server: &mut Server<C>,
+        tx: &mut SendBuffer,
+        shown: &mut Shown,
+    ) {
+        match event {
+            server::Event::Command(reply, _) => {
+                server.reply(reply, &Status::new(Condition::Ok, Text::first_line("done")), tx).unwrap();
+            }
+            server::Event::Unparsed(unparsed) => shown.display(&unparsed),
+            _ => {}
+        }
+    }
+}
+
+impl Application<Server<Secure>> for Serving {
+    fn event(
+        &mut self,
+        event: server::Event<'_, Secure>,
+        server: &mut Server<Secure>,
+        tx: &mut SendBuffer,
+        shown: &mut Shown,
+    ) {
+        match event {
+            server::Event::Auth(request) => {
+                shown.debug(&(&request, request.question()));
+                let _ = server.verdict(request, self.0, tx);
+            }
+            event => Self::answer(event, server, tx, shown),
+        }
+    }
+}
+
+impl Application<Server<Cleartext>> for Serving {
+    fn event(
+        &mut self,
+        event: server::Event<'_, Cleartext>,
+        server: &mut Server<Cleartext>,
+        tx: &mut SendBuffer,
+        shown: &mut Shown,
+    ) {
+        match event {
+            server::Event::StartTls(request) => server.refuse(request, tx).unwrap(),
+            event => Self::answer(event, server, tx, shown),
+        }
+    }
+}
+
+fn config() -> Config {
+    let mut waits = Waits::default();
+    waits.delay = Duration::ZERO;
+    Config::default().waits(waits)
+}
+
+fn session(
+    name: String,
+    client: Config,
+    server: Config,
+    who: Credentials,
+    verdict: AuthVerdict,
+    size: usize,
+) {
+    let mut shown = Shown::new(format!("{name}, {verdict:?}, pieces of {size}"));
+    shown.debug(&(&client, &server));
+    let client = Client::<Secure>::new(Arc::new(client), Secure::trusted_local());
+    let server = Server::<Secure>::new(Arc::new(server), Secure::trusted_local());
+    let asking = Asking { credentials: Some(who), ended: false };
+    let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
+    let mut server = Side::new(server, SendBuffer::new(), Role::Server, Serving(verdict));
+    talk(&mut client, &mut server, size, &mut shown);
+    assert!(client.application.ended && client.machine.is_closed(), "{name}: {:?}", client.machine);
+    shown.end(&Hunt::new(&secrets()));
+}
+
+#[test]
+fn no_mechanism_shows_a_secret() {
+    for mechanism in Mechanism::ALL {
+        let only = Mechanisms::NONE.with(mechanism);
+        for sasl_ir in [SaslIr::Auto, SaslIr::Never] {
+            for (verdict, size) in VERDICTS.into_iter().flat_map(|verdict| SIZES.map(|size| (verdict, size)))
+            {
+                let who = credentials(mechanism, PASSWORDS[1]);
+                let client = config().mechanisms(only).sasl_ir(sasl_ir);
+                session(format!("{mechanism} {sasl_ir:?}"), client, config(), who, verdict, size);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_login_command_shows_no_secret() {
+    for password in PASSWORDS {
+        for (verdict, size) in VERDICTS.into_iter().flat_map(|verdict| SIZES.map(|size| (verdict, size))) {
+            let none = || config().mechanisms(Mechanisms::NONE);
+            let who = Credentials::password(USER, password.as_bytes());
+            session("LOGIN".into(), none(), none(), who, verdict, size);
+        }
+    }
+}
+
+/// A server that is sent these lines, under TLS and in cleartext.
+fn serve(lines: &[&[u8]]) {
+    let hunt = Hunt::new(&secrets());
+    for size in SIZES {
+        for verdict in VERDICTS {
+            let mut shown = Shown::new(format!("{}, {verdict:?}, pieces of {size}", lines[0].escape_ascii()));
+            let server = Server::<Secure>::new(Arc::new(config()), Secure::trusted_local());
+            face(
+                &mut Side::new(server, SendBuffer::new(), Role::Server, Serving(verdict)),
+                lines,
+                size,
+                &mut shown,
+            );
+            shown.end(&hunt);
+        }
+        let mut shown = Shown::new(format!("cleartext {}, pieces of {size}", lines[0].escape_ascii()));
+        let server = Server::<Cleartext>::new(Arc::new(config()));
+        let serving = Serving(AuthVerdict::Accept);
+        face(&mut Side::new(server, SendBuffer::new(), Role::Server, serving), lines, size, &mut shown);
+        shown.end(&hunt);
+    }
+}
+
+#[test]
+fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
+    let plain = base64(&format!("\0{USER}\0{}", PASSWORDS[0]));
+    let (user, password) = (base64(USER), base64(PASSWORDS[0]));
+    let token = base64(&format!("user={USER}\x01auth=Bearer {TOKEN}\x01\x01"));
+    for script in [
+        // LOGIN as atoms, quoted, and as literals of both kinds.
+        vec![format!("a LOGIN {USER} {}\r\n", PASSWORDS[0])],
+        vec![format!("a login \"{USER}\" \"{}\"\r\n", PASSWORDS[0])],
+        vec![format!("a LOGIN {USER} {{14+}}\r\n{}\r\n", PASSWORDS[0])],
+        vec![format!("a LOGIN {{16}}\r\n"), format!("{USER} {{14}}\r\n"), format!("{}\r\n", PASSWORDS[0])],
+        // LOGIN that is no LOGIN.
+        vec![format!("a LOGIN {USER}\r\n")],
+        vec![format!("a LOGIN {USER} {} more\r\n", PASSWORDS[0])],
+        vec![format!("a LOGIN {USER} \"{}\r\n", PASSWORDS[0])],
+        vec![format!("a LOGIN {USER} {}\r\n", PASSWORDS[1])],
+        vec![format!("a LOGIN {USER} {}\r\n", PASSWORDS[2])],
+        vec![format!("a LOGIN {USER} {{999999999999}}\r\n{}\r\n", PASSWORDS[0])],
+        vec![format!("a LOGIN {USER} {{4+}}\r\n{}\r\n", PASSWORDS[0])],
+        vec![format!("a  LOGIN {USER} {}\r\n", PASSWORDS[0])],
+        vec![format!("LOGIN {USER} {}\r\n", PASSWORDS[0])],
+        vec![format!("a LOGIN {USER} {}\n", PASSWORDS[0])],
+        vec![format!("a LOGIN {USER} {}", PASSWORDS[0])],
+        vec![format!("a LOGIN {USER} {}{}\r\n", PASSWORDS[0], "x".repeat(70_000))],
+        vec![format!("a LOGIN {USER} {}\r\nb LOGIN {USER} {0}\r\n", PASSWORDS[0])],
+        // AUTHENTICATE with and without an initial response, and cancelled.
+        vec![format!("a AUTHENTICATE PLAIN {plain}\r\n")],
+        vec!["a AUTHENTICATE PLAIN\r\n".into(), format!("{plain}\r\n")],
+        vec!["a AUTHENTICATE LOGIN\r\n".into(), format!("{user}\r\n"), format!("{password}\r\n")],
+        vec!["a AUTHENTICATE LOGIN\r\n".into(), format!("{user}\r\n"), "*\r\n".into()],
+        vec![format!("a AUTHENTICATE LOGIN {user}\r\n"), format!("{password}\r\n")],
+        vec![format!("a AUTHENTICATE XOAUTH2 {token}\r\n"), "\r\n".into()],
+        // AUTHENTICATE that is none.
+        vec![format!("a AUTHENTICATE SCRAM-SHA-256 {plain}\r\n")],
+        vec![format!("a AUTHENTICATE PLAIN {plain} {plain}\r\n")],
+        vec![format!("a AUTHENTICATE PLAIN !{plain}\r\n")],
+        vec![format!("a AUTHENTICATE {plain}\r\n")],
+        vec!["a AUTHENTICATE PLAIN\r\n".into(), format!("!{plain}\r\n")],
+        vec!["a AUTHENTICATE PLAIN\r\n".into(), format!("{plain}\n")],
+        vec!["a AUTHENTICATE PLAIN\r\n".into(), plain.clone()],
+        vec!["a AUTHENTICATE XOAUTH2\r\n".into(), format!("{plain}\r\n")],
+        vec!["a AUTHENTICATE NOSUCH\r\n".into(), format!("{plain}\r\n")],
+    ] {
+        let lines: Vec<&[u8]> = script.iter().map(String::as_bytes).collect();
+        serve(&lines);
+    }
+}
+
+#[test]
+fn a_client_shows_nothing_whatever_the_server_answers() {
+    let hunt = Hunt::new(&secrets());
+    let greeting = b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n";
+    let without = b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n";
+    let login = b"* OK [CAPABILITY IMAP4rev1] hi\r\n";
+    let scripts: [&[&[u8]]; 12] = [
+        &[greeting, b"M1 OK in\r\n"],
+        &[greeting, b"M1 NO [AUTHENTICATIONFAILED] no\r\n"],
+        &[greeting, b"M1 BAD what\r\n"],
+        &[greeting, b"+ YWdhaW4=\r\n", b"M1 NO enough\r\n"],
+        &[greeting, b"* BYE too many\r\n"],
+        &[greeting, b"M9 OK in\r\n"],
+        &[without, b"+ \r\n", b"M1 OK [CAPABILITY IMAP4rev1] in\r\n"],
+        &[without, b"+ \r\n", b"+ \r\n", b"M1 BAD cancelled\r\n"],
+        &[without, b"+ \r\n"],
+        &[login, b"+ go on\r\n", b"M1 NO no\r\n"],
+        &[login, b"+ go on\r\n"],
+        &[login, b"M1 OK in\r\n"],
+    ];
+    for lines in scripts {
+        for (size, password) in SIZES.into_iter().flat_map(|size| PASSWORDS.map(|password| (size, password)))
+        {
+            let mut shown = Shown::new(format!("{}, pieces of {size}", lines[1].escape_ascii()));
+            let client = Client::<Secure>::new(Arc::new(config()), Secure::trusted_local());
+            let who = Credentials::password(USER, password.as_bytes());
+            let asking = Asking { credentials: Some(who), ended: false };
+            let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
+            face(&mut client, lines, size, &mut shown);
+            assert!(client.application.ended || client.error().is_some(), "{lines:?}");
+            shown.end(&hunt);
+        }
+    }
+}
+
+fn base64(text: &str) -> String {
+    String::from_utf8(proto_core::sasl::encode(text.as_bytes()).expose().clone()).unwrap()
+}

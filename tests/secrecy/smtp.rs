@@ -1,0 +1,234 @@
+//! SMTP and LMTP sessions that carry secrets: AUTH in every form, and everything that can go wrong with it.
+
+use std::time::Duration;
+
+use proto_core::{AuthVerdict, Channel, Cleartext, Credentials, Mechanism, Secure, SendBuffer};
+use proto_smtp::client::{Client, Event};
+use proto_smtp::server::{self, Server};
+use proto_smtp::types::Response;
+use proto_smtp::{Config, Dialect, InitialResponse, Waits};
+
+use crate::hunt::Hunt;
+use crate::session::{Application, Role, Shown, Side, face, talk};
+use crate::{PASSWORDS, SIZES, TOKEN, USER, VERDICTS, credentials, secrets};
+
+/// Says who it is as soon as it may, once.
+struct Asking {
+    mechanism: Mechanism,
+    credentials: Option<Credentials>,
+    ended: bool,
+}
+
+impl Application<Client<Secure>> for Asking {
+    fn event(
+        &mut self,
+        event: Event<'_>,
+        client: &mut Client<Secure>,
+        tx: &mut SendBuffer,
+        shown: &mut Shown,
+    ) {
+        match event {
+            Event::Extensions(_) => {
+                if let Some(credentials) = self.credentials.take() {
+                    shown.debug(&credentials);
+                    client.authenticate(self.mechanism, credentials, tx).unwrap();
+                }
+            }
+            Event::Auth(_) => {
+                self.ended = true;
+                shown.debug(&client.authentication_failure());
+                client.noop(tx).unwrap();
+            }
+            Event::Accepted(proto_smtp::client::Step::Noop, _) => client.quit(tx).unwrap(),
+            _ => {}
+        }
+    }
+}
+
+/// Gives the same verdict to everybody.
+struct Serving(AuthVerdict);
+
+impl Serving {
+    fn answer<C: Channel>(event: server::Event<'_, C>, server: &mut Server<C>, tx: &mut SendBuffer) {
+        use server::Event;
+        match event {
+            Event::Mail(_, reply) | Event::Rcpt(_, reply) | Event::DataEnd(reply) | Event::Vrfy(_, reply) => {
+                server.reply(reply, &Response::ok(), tx).unwrap();
+            }
+            Event::Data(reply) => server.reply(reply, &Response::start_data(), tx).unwrap(),
+            _ => {}
+        }
+    }
+}
+
+impl Application<Server<Secure>> for Serving {
+    fn event(
+        &mut self,
+        event: server::Event<'_, Secure>,
+        server: &mut Server<Secure>,
+        tx: &mut SendBuffer,
+        shown: &mut Shown,
+    ) {
+        match event {
+            server::Event::Auth(request) => {
+                shown.debug(&(&request, request.question()));
+                let _ = server.verdict(request, self.0, tx);
+            }
+            event => {
+                if let server::Event::Refused(_, response) = &event {
+                    shown.display(response);
+                }
+                Self::answer(event, server, tx);
+            }
+        }
+    }
+}
+
+impl Application<Server<Cleartext>> for Serving {
+    fn event(
+        &mut self,
+        event: server::Event<'_, Cleartext>,
+        server: &mut Server<Cleartext>,
+        tx: &mut SendBuffer,
+        _: &mut Shown,
+    ) {
+        match event {
+            server::Event::StartTls(request) => server.refuse(request, tx).unwrap(),
+            event => Self::answer(event, server, tx),
+        }
+    }
+}
+
+fn config(dialect: Dialect) -> Config {
+    let mut waits = Waits::default();
+    waits.delay = Duration::ZERO;
+    Config::default().waits(waits).dialect(dialect)
+}
+
+fn session(client: Config, server: Config, mechanism: Mechanism, verdict: AuthVerdict, size: usize) {
+    let mut shown =
+        Shown::new(format!("{mechanism}, {verdict:?}, pieces of {size}, {:?}", client.initial_response));
+    shown.debug(&(&client, &server));
+    let mut tx = SendBuffer::new();
+    let server = Server::<Secure>::new(server, Secure::trusted_local(), &mut tx);
+    let mut server = Side::new(server, tx, Role::Server, Serving(verdict));
+    let client = Client::<Secure>::new(client, Secure::trusted_local());
+    let asking = Asking { mechanism, credentials: Some(credentials(mechanism, PASSWORDS[2])), ended: false };
+    let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
+    talk(&mut client, &mut server, size, &mut shown);
+    assert!(client.application.ended && client.machine.is_closed(), "{:?}", client.machine);
+    shown.end(&Hunt::new(&secrets()));
+}
+
+#[test]
+fn no_mechanism_shows_a_secret() {
+    for (mechanism, dialect) in Mechanism::ALL
+        .into_iter()
+        .flat_map(|one| [Dialect::Smtp, Dialect::Lmtp].map(|dialect| (one, dialect)))
+    {
+        for initial in [InitialResponse::Short, InitialResponse::Never] {
+            for (verdict, size) in VERDICTS.into_iter().flat_map(|verdict| SIZES.map(|size| (verdict, size)))
+            {
+                let client = config(dialect).initial_response(initial);
+                session(client, config(dialect), mechanism, verdict, size);
+            }
+        }
+    }
+}
+
+/// A server that is sent these lines, under TLS and in cleartext.
+fn serve(lines: &[&[u8]]) {
+    let hunt = Hunt::new(&secrets());
+    for size in SIZES {
+        for verdict in VERDICTS {
+            let mut shown = Shown::new(format!("{}, {verdict:?}, pieces of {size}", lines[1].escape_ascii()));
+            let mut tx = SendBuffer::new();
+            let server = Server::<Secure>::new(config(Dialect::Smtp), Secure::trusted_local(), &mut tx);
+            face(&mut Side::new(server, tx, Role::Server, Serving(verdict)), lines, size, &mut shown);
+            shown.end(&hunt);
+        }
+        let mut shown = Shown::new(format!("cleartext {}, pieces of {size}", lines[1].escape_ascii()));
+        let mut tx = SendBuffer::new();
+        let server = Server::<Cleartext>::new(config(Dialect::Smtp), &mut tx);
+        face(&mut Side::new(server, tx, Role::Server, Serving(AuthVerdict::Accept)), lines, size, &mut shown);
+        shown.end(&hunt);
+    }
+}
+
+#[test]
+fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
+    let plain = base64(&format!("\0{USER}\0{}", PASSWORDS[0]));
+    let (user, password) = (base64(USER), base64(PASSWORDS[0]));
+    let token = base64(&format!("user={USER}\x01auth=Bearer {TOKEN}\x01\x01"));
+    for script in [
+        vec![format!("AUTH PLAIN {plain}\r\n")],
+        vec!["AUTH PLAIN\r\n".into(), format!("{plain}\r\n")],
+        vec!["AUTH LOGIN\r\n".into(), format!("{user}\r\n"), format!("{password}\r\n")],
+        vec!["AUTH LOGIN\r\n".into(), format!("{user}\r\n"), "*\r\n".into()],
+        vec![format!("auth login {user}\r\n"), format!("{password}\r\n")],
+        vec![format!("AUTH XOAUTH2 {token}\r\n"), "\r\n".into()],
+        vec![format!("AUTH PLAIN {plain}\r\nAUTH PLAIN {plain}\r\n")],
+        // AUTH that is none.
+        vec![format!("AUTH SCRAM-SHA-256 {plain}\r\n")],
+        vec![format!("AUTH PLAIN {plain} {plain}\r\n")],
+        vec![format!("AUTH PLAIN !{plain}\r\n")],
+        vec![format!("AUTH PLAIN={plain}\r\n")],
+        vec![format!("AUTH {plain}\r\n")],
+        vec![format!("AUTH  PLAIN {plain}\r\n")],
+        vec![format!("AUTH PLAIN {plain}\n")],
+        vec![format!("AUTH PLAIN {plain}\0\r\n")],
+        vec![format!("AUTH PLAIN {plain}")],
+        vec![format!("AUTH PLAIN {plain}{}\r\n", "A".repeat(20_000))],
+        vec!["AUTH PLAIN\r\n".into(), format!("!{plain}\r\n")],
+        vec!["AUTH PLAIN\r\n".into(), format!("{plain}\n\r\n")],
+        vec!["AUTH PLAIN\r\n".into(), plain.clone()],
+        vec!["AUTH XOAUTH2\r\n".into(), format!("{plain}\r\n")],
+        vec!["AUTH NOSUCH\r\n".into(), format!("{plain}\r\n")],
+        vec![format!("{plain}\r\n")],
+        vec![format!("{} {}\r\n", USER, PASSWORDS[0])],
+    ] {
+        let lines: Vec<&[u8]> =
+            [&b"EHLO c.example\r\n"[..]].into_iter().chain(script.iter().map(String::as_bytes)).collect();
+        serve(&lines);
+    }
+}
+
+#[test]
+fn a_client_shows_nothing_whatever_the_server_answers() {
+    let hunt = Hunt::new(&secrets());
+    let hello = b"250-mx.example\r\n250 AUTH PLAIN LOGIN\r\n";
+    let scripts: [&[&[u8]]; 8] = [
+        &[b"235 2.7.0 welcome\r\n"],
+        &[b"535 5.7.8 no\r\n"],
+        &[b"334 YWdhaW4=\r\n", b"501 cancelled\r\n"],
+        &[b"334 !!\r\n", b"235 in\r\n"],
+        &[b"250 in\r\n"],
+        &[b"421 too many\r\n"],
+        &[b"hello\r\n"],
+        &[],
+    ];
+    for lines in scripts {
+        for (size, initial) in SIZES
+            .into_iter()
+            .flat_map(|size| [InitialResponse::Short, InitialResponse::Never].map(|initial| (size, initial)))
+        {
+            let mut shown = Shown::new(format!("{lines:?}, pieces of {size}, {initial:?}"));
+            let config = config(Dialect::Smtp).initial_response(initial);
+            let client = Client::<Secure>::new(config, Secure::trusted_local());
+            let who = Credentials::password(USER, PASSWORDS[1].as_bytes());
+            let asking = Asking { mechanism: Mechanism::Plain, credentials: Some(who), ended: false };
+            let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
+            let prompt: &[&[u8]] = match initial {
+                InitialResponse::Short => &[],
+                InitialResponse::Never => &[b"334 \r\n"],
+            };
+            let lines = [&[&b"220 mx.example\r\n"[..], hello], prompt, lines].concat();
+            face(&mut client, &lines, size, &mut shown);
+            shown.end(&hunt);
+        }
+    }
+}
+
+fn base64(text: &str) -> String {
+    String::from_utf8(proto_core::sasl::encode(text.as_bytes()).expose().clone()).unwrap()
+}
