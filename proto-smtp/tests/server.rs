@@ -79,7 +79,7 @@ fn commands_out_of_order_are_refused_by_state_before_their_arguments() {
     for (input, codes) in [
         ("MAIL FROM:<a@b>\r\n", vec![503]),
         ("MAIL nonsense\r\n", vec![503]),
-        ("AUTH PLAIN\r\n", vec![538]),
+        ("AUTH PLAIN\r\n", vec![530]),
         ("STARTTLS\r\n", vec![503]),
         ("RCPT TO:<a@b>\r\nDATA\r\n", vec![503, 503]),
         ("EHLO c\r\nDATA\r\n", vec![250, 503]),
@@ -236,8 +236,8 @@ fn authentication_that_makes_no_sense_is_refused_and_no_event() {
 #[test]
 fn credentials_on_cleartext_are_no_event() {
     let record = clear("EHLO c\r\nAUTH PLAIN AHUAc2VjcmV0\r\nMAIL FROM:<a@b>\r\n");
-    assert_eq!(record.codes()[2..], [538, 250]);
-    assert!(record.output.contains("538 5.7.11"));
+    assert_eq!(record.codes()[2..], [530, 250]);
+    assert!(record.output.contains("530 5.7.0 Say STARTTLS first"));
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Core {
             Ok(read) => read,
             Err(unparsed) => {
                 let why = unparsed.why;
-                self.put_bad(&why, tx)?;
+                self.put_bad(&format_args!("Expected {why}"), tx)?;
                 return Ok(Found::Silent);
             }
         };

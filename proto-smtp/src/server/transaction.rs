@@ -46,6 +46,9 @@ impl Core {
             Verb::Lhlo if !lmtp => return Some(reply::NOT_RECOGNIZED),
             Verb::StartTls if self.secure => return order("TLS is in place"),
             Verb::StartTls if !self.offers(Extension::StartTls) => return Some(reply::NOT_IMPLEMENTED),
+            Verb::Auth if !self.secure && self.offers(Extension::StartTls) => {
+                return Some(reply::NEEDS_TLS);
+            }
             Verb::Auth if !self.secure => {
                 return Some(Response::fixed(Code::ENCRYPTION, (7, 11), "Authentication needs TLS"));
             }

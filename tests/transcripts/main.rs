@@ -1,0 +1,249 @@
+//! Conversations as text, replayed against both roles: the client is given what the server says and must say what the
+//! client says, and the other way round; once with each turn in one piece and once octet by octet.
+//!
+//! A transcript is a file of lines, each with its kind in front:
+//!
+//! ```text
+//! #         a comment                        @         a setting, see `Settings`
+//! C: S:     what client or server says       --        TLS begins, or somebody closes: `TLS`, `C closes`, `S closes`
+//! c- s-     what its application does        c| s|     more lines of that: a message, a literal, further replies
+//! c? s?     what its application sees: an event that begins so, behind those that were looked for before
+//! c< s<     a line of a body or message that its application is given
+//! ```
+//!
+//! `C:*60 text` stands for sixty such lines, and `␠` for a space that an editor would take away. This file knows lines;
+//! what an action means is known in `imap` and `smtp`, how a machine is led in `role`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
+
+mod imap;
+mod role;
+mod smtp;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use role::Role;
+
+/// One line of a transcript.
+struct Line {
+    number: usize,
+    kind: String,
+    text: String,
+}
+
+/// A transcript.
+struct Transcript {
+    path: PathBuf,
+    settings: Settings,
+    lines: Vec<Line>,
+}
+
+/// What a conversation begins with: `@` lines.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    /// `cleartext`: the connection begins without TLS.
+    cleartext: bool,
+    /// `danger`: the client may do everything without TLS.
+    danger: bool,
+    /// `lmtp`
+    lmtp: bool,
+    /// `require-authentication`
+    require_authentication: bool,
+    /// `no-initial-response`: the client does not send one.
+    no_initial_response: bool,
+    /// `mechanisms PLAIN …`, of both sides; `mechanisms` alone: none.
+    mechanisms: Option<Vec<String>>,
+    /// `client only`, `server only`: what our other role would not say.
+    only: Option<Side>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Client,
+    Server,
+}
+
+/// How what the peer says is cut.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    Whole,
+    Octets,
+}
+
+impl Side {
+    /// The kinds of lines that are this side's own: it says, does, does further, sees, is given.
+    const fn kinds(self) -> [&'static str; 5] {
+        match self {
+            Self::Client => ["C:", "c-", "c|", "c?", "c<"],
+            Self::Server => ["S:", "s-", "s|", "s?", "s<"],
+        }
+    }
+
+    const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+impl Transcript {
+    fn read(path: &Path) -> Self {
+        let mut transcript =
+            Self { path: path.to_path_buf(), settings: Settings::default(), lines: Vec::new() };
+        for (index, line) in fs::read_to_string(path).unwrap().lines().enumerate() {
+            let (kind, text) = line.split_once(' ').unwrap_or((line, ""));
+            let number = index + 1;
+            match kind {
+                "" | "#" => {}
+                "@" => transcript.settings.set(text).unwrap_or_else(|()| {
+                    panic!("{}:{number}: there is no setting {text:?}", path.display());
+                }),
+                _ => transcript.add(number, kind, text),
+            }
+        }
+        transcript
+    }
+
+    fn add(&mut self, number: usize, kind: &str, text: &str) {
+        let (kind, times) = kind.split_once('*').unwrap_or((kind, "1"));
+        let known = [Side::Client, Side::Server].iter().any(|side| side.kinds().contains(&kind));
+        assert!(known || kind == "--", "{}:{number}: there is no kind of line {kind:?}", self.path.display());
+        for _ in 0..times.parse().unwrap() {
+            self.lines.push(Line { number, kind: kind.into(), text: text.replace('␠', " ") });
+        }
+    }
+
+    /// The line's application's action, with all the lines that belong to it, each ended by CRLF but the last.
+    fn action(&self, index: usize, more: &str) -> (String, Vec<&str>) {
+        let behind = self.lines[index + 1..].iter().take_while(|line| line.kind == more);
+        (self.lines[index].text.clone(), behind.map(|line| line.text.as_str()).collect())
+    }
+
+    /// Replays it against a machine that plays `side`.
+    fn replay(&self, side: Side, cut: Cut, role: &mut dyn Role) -> Result<(), String> {
+        let [says, does, more, sees, given] = side.kinds();
+        let [heard, ..] = side.other().kinds();
+        role.start();
+        for (index, line) in self.lines.iter().enumerate() {
+            let at =
+                |why: String| format!("{}:{}: {side:?}, {cut:?}: {why}", self.path.display(), line.number);
+            let kind = line.kind.as_str();
+            if kind == heard {
+                // What was said must have been awaited, before the other side goes on.
+                role.notes().all_said().map_err(at)?;
+                let octets = [line.text.as_bytes(), b"\r\n"].concat();
+                let goes_on = self.lines.get(index + 1).is_some_and(|next| next.kind == heard);
+                role.hear(&octets, cut, goes_on);
+            } else if kind == says {
+                role.notes().says(&line.text).map_err(at)?;
+            } else if kind == does {
+                let (action, more) = self.action(index, more);
+                role.act(&action, &more).map_err(|why| at(format!("{action:?} cannot be done: {why}")))?;
+            } else if kind == sees {
+                role.notes().sees(&line.text).map_err(at)?;
+            } else if kind == given {
+                role.notes().given(&line.text).map_err(at)?;
+            } else if kind == "--" {
+                role.notes().all_said().map_err(at)?;
+                match (line.text.as_str(), side) {
+                    ("TLS", _) => role.upgrade().map_err(at)?,
+                    ("C closes", Side::Server) | ("S closes", Side::Client) => role.closed(),
+                    _ => {}
+                }
+            }
+        }
+        role.notes()
+            .end()
+            .map_err(|why| format!("{}: {side:?}, {cut:?}: at the end: {why}", self.path.display()))
+    }
+}
+
+impl Settings {
+    fn set(&mut self, text: &str) -> Result<(), ()> {
+        match text {
+            "cleartext" => self.cleartext = true,
+            "danger" => self.danger = true,
+            "lmtp" => self.lmtp = true,
+            "require-authentication" => self.require_authentication = true,
+            "no-initial-response" => self.no_initial_response = true,
+            "client only" => self.only = Some(Side::Client),
+            "server only" => self.only = Some(Side::Server),
+            _ => {
+                let names = text.strip_prefix("mechanisms").ok_or(())?;
+                self.mechanisms = Some(names.split_whitespace().map(String::from).collect());
+            }
+        }
+        Ok(())
+    }
+
+    /// The mechanisms of both sides.
+    fn mechanisms(&self) -> proto_core::Mechanisms {
+        match &self.mechanisms {
+            None => proto_core::Mechanisms::all(),
+            Some(names) => {
+                names.iter().map(|name| proto_core::Mechanism::from_name(name.as_bytes()).unwrap()).collect()
+            }
+        }
+    }
+}
+
+/// Every transcript of a protocol, in the order of their names.
+fn transcripts(protocol: &str) -> Vec<Transcript> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts").join(protocol);
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().map(|path| Transcript::read(path)).collect()
+}
+
+/// Replays all of them against both roles and says every first difference.
+fn replay_all(protocol: &str, start: impl Fn(&Settings, Side) -> Box<dyn Role>) {
+    let transcripts = transcripts(protocol);
+    assert!(transcripts.len() >= 8, "there were more");
+    let mut differences = Vec::new();
+    for transcript in &transcripts {
+        for side in [Side::Client, Side::Server] {
+            if transcript.settings.only.is_some_and(|only| only != side) {
+                continue;
+            }
+            for cut in [Cut::Whole, Cut::Octets] {
+                let mut role = start(&transcript.settings, side);
+                differences.extend(transcript.replay(side, cut, role.as_mut()).err());
+            }
+        }
+    }
+    assert!(differences.is_empty(), "\n{}", differences.join("\n"));
+}
+
+#[test]
+fn imap_conversations_go_as_they_are_written() {
+    replay_all("imap", imap::start);
+}
+
+#[test]
+fn smtp_conversations_go_as_they_are_written() {
+    replay_all("smtp", smtp::start);
+}
+
+/// A transcript that says something else is noticed, and so is the place.
+#[test]
+fn a_difference_is_found_where_it_is() {
+    for path in transcripts("imap").into_iter().map(|transcript| transcript.path) {
+        let text = Transcript::read(&path);
+        for (side, start) in [(Side::Client, "C:"), (Side::Server, "S:")] {
+            if text.settings.only.is_some_and(|only| only != side) {
+                continue;
+            }
+            let said: Vec<usize> = (0..text.lines.len()).filter(|at| text.lines[*at].kind == start).collect();
+            for at in [said[0], said[said.len() / 2], said[said.len() - 1]] {
+                let mut changed = Transcript::read(&path);
+                changed.lines[at].text.push('!');
+                let mut role = imap::start(&changed.settings, side);
+                let difference = changed.replay(side, Cut::Whole, role.as_mut()).unwrap_err();
+                let place = format!("{}:{}: ", path.display(), changed.lines[at].number);
+                assert!(difference.starts_with(&place), "{place}{difference}");
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What actions mean in SMTP and LMTP. A client's: `authenticate MECHANISM USER SECRET`, `message` (the lines behind
+//! it), or any command as it is written. A server's: `accept`, `reject`, `unavailable`, a reply, or `each` with a reply
+//! for each recipient in the lines behind it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use io_mio::{SmtpClient, SmtpServer};
+use proto_core::{
+    AuthRequest, AuthVerdict, Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer,
+    StartTlsRequest,
+};
+use proto_smtp::client::{self, Client};
+use proto_smtp::parse;
+use proto_smtp::server::{self, Reply, Server};
+use proto_smtp::types::{Command, Domain, Response};
+use proto_smtp::{Config, Dialect, InitialResponse, Waits};
+
+use crate::role::{Asked, ClientMachine, ClientRole, Role, Seen, ServerMachine, ServerRole};
+use crate::{Settings, Side};
+
+pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
+    let mut waits = Waits::default();
+    waits.delay = Duration::ZERO;
+    let name = match side {
+        Side::Client => "client.example",
+        Side::Server => "mx.example",
+    };
+    let mut config = Config::default()
+        .waits(waits)
+        .mechanisms(settings.mechanisms())
+        .name(Domain::parse(name).unwrap().into_owned());
+    if settings.lmtp {
+        config = config.dialect(Dialect::Lmtp);
+    }
+    if settings.require_authentication {
+        config = config.require_authentication();
+    }
+    if settings.no_initial_response {
+        config = config.initial_response(InitialResponse::Never);
+    }
+    if settings.danger {
+        config = config.danger_cleartext();
+    }
+    let config = Arc::new(config);
+    match side {
+        Side::Client => Box::new(ClientRole::<SmtpClient>::new(&config, settings.cleartext)),
+        Side::Server => Box::new(ServerRole::<SmtpServer>::new(&config, settings.cleartext)),
+    }
+}
+
+fn said(error: Error) -> String {
+    format!("{error:?}")
+}
+
+impl ClientMachine for Client<Cleartext> {
+    fn look(event: client::Event<'_>) -> Seen {
+        Seen::Event(format!("{event:?}"))
+    }
+
+    fn act(&mut self, action: &str, more: &[&str], tx: &mut SendBuffer) -> Result<(), String> {
+        act(self, action, more, tx)
+    }
+}
+
+impl ClientMachine for Client<Secure> {
+    fn look(event: client::Event<'_>) -> Seen {
+        Seen::Event(format!("{event:?}"))
+    }
+
+    fn act(&mut self, action: &str, more: &[&str], tx: &mut SendBuffer) -> Result<(), String> {
+        let words: Vec<&str> = action.splitn(4, ' ').collect();
+        let ["authenticate", mechanism, user, secret] = words.as_slice() else {
+            return act(self, action, more, tx);
+        };
+        let mechanism = Mechanism::from_name(mechanism.as_bytes()).ok_or("there is no such mechanism")?;
+        let credentials = match mechanism {
+            Mechanism::XOAuth2 | Mechanism::OAuthBearer => Credentials::bearer(*user, *secret),
+            _ => Credentials::password(*user, secret.as_bytes()),
+        };
+        self.authenticate(mechanism, credentials, tx).map_err(said)
+    }
+}
+
+fn act<C: Channel>(
+    client: &mut Client<C>,
+    action: &str,
+    more: &[&str],
+    tx: &mut SendBuffer,
+) -> Result<(), String> {
+    if action == "message" {
+        for line in more.iter().flat_map(|line| [line, "\r\n"]) {
+            client.data_writer().and_then(|mut writer| writer.write(line.as_bytes(), tx)).map_err(said)?;
+        }
+        return client.data_writer().and_then(|writer| writer.finish(tx)).map_err(said);
+    }
+    let command = parse::command(action.as_bytes()).map_err(|why| why.to_string())?;
+    let done = match &command {
+        Command::Mail(mail) => client.mail(mail, tx),
+        Command::Rcpt(rcpt) => client.rcpt(rcpt, tx).map(drop),
+        Command::Data => client.data(tx),
+        Command::Bdat { size, end } => client.bdat(*size, *end, tx),
+        Command::Rset => client.reset(tx),
+        Command::Noop => client.noop(tx),
+        Command::Help => client.help(tx),
+        Command::Vrfy(text) => client.vrfy(text, tx),
+        Command::Expn(text) => client.expn(text, tx),
+        Command::Quit => client.quit(tx),
+        _ => return Err("the client says that by itself".into()),
+    };
+    done.map_err(said)
+}
+
+/// What an SMTP server's application is asked.
+pub(crate) enum Token {
+    Reply(Reply),
+    Auth(AuthRequest),
+}
+
+impl ServerMachine for Server<Cleartext> {
+    type Token = Token;
+
+    fn look(event: server::Event<'_, Cleartext>) -> (Seen, Option<Asked<Token>>) {
+        match event {
+            server::Event::StartTls(request) => {
+                (Seen::Event("StartTls".into()), Some(Asked::StartTls(request)))
+            }
+            event => look_at(event),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        token: Option<Token>,
+        action: &str,
+        more: &[&str],
+        tx: &mut SendBuffer,
+    ) -> Result<Option<Token>, String> {
+        reply(self, token, action, more, tx).map(|()| None)
+    }
+
+    fn refuse(&mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<(), String> {
+        Self::refuse(self, request, tx).map_err(said)
+    }
+}
+
+impl ServerMachine for Server<Secure> {
+    type Token = Token;
+
+    fn look(event: server::Event<'_, Secure>) -> (Seen, Option<Asked<Token>>) {
+        match event {
+            server::Event::Auth(request) => {
+                let seen = format!("Auth {}", request.mechanism());
+                (Seen::Event(seen), Some(Asked::Other(Token::Auth(request))))
+            }
+            event => look_at(event),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        token: Option<Token>,
+        action: &str,
+        more: &[&str],
+        tx: &mut SendBuffer,
+    ) -> Result<Option<Token>, String> {
+        let verdict = match action {
+            "accept" => AuthVerdict::Accept,
+            "reject" => AuthVerdict::Reject,
+            "unavailable" => AuthVerdict::Unavailable,
+            _ => return reply(self, token, action, more, tx).map(|()| None),
+        };
+        let Some(Token::Auth(request)) = token else { return Err("nobody wants to authenticate".into()) };
+        self.verdict(request, verdict, tx).map(|()| None).map_err(said)
+    }
+}
+
+fn look_at<C: Channel>(event: server::Event<'_, C>) -> (Seen, Option<Asked<Token>>) {
+    use server::Event;
+    let seen = match &event {
+        Event::DataChunk(octets) => return (Seen::Payload(octets.to_vec()), None),
+        Event::Mail(mail, _) => format!("Mail {}", mail.from),
+        Event::Rcpt(rcpt, _) => format!("Rcpt {}", rcpt.to),
+        Event::Data(_) => "Data".into(),
+        Event::DataEnd(_) => "DataEnd".into(),
+        event => format!("{event:?}"),
+    };
+    let token = match event {
+        Event::Mail(_, reply)
+        | Event::Rcpt(_, reply)
+        | Event::Data(reply)
+        | Event::DataEnd(reply)
+        | Event::Vrfy(_, reply)
+        | Event::Expn(_, reply) => Some(Token::Reply(reply)),
+        _ => None,
+    };
+    (Seen::Event(seen), token.map(Asked::Other))
+}
+
+fn reply<C: Channel>(
+    server: &mut Server<C>,
+    token: Option<Token>,
+    action: &str,
+    more: &[&str],
+    tx: &mut SendBuffer,
+) -> Result<(), String> {
+    let Some(Token::Reply(reply)) = token else { return Err("no reply is due".into()) };
+    if action == "each" {
+        let lines: Vec<String> = more.iter().map(|line| format!("{line}\r\n")).collect();
+        let each: Result<Vec<Response<'_>>, _> =
+            lines.iter().map(|line| parse::reply(line.as_bytes())).collect();
+        return server.reply_each(reply, &each.map_err(|why| why.to_string())?, tx).map_err(said);
+    }
+    let text: String = std::iter::once(&action).chain(more).flat_map(|line| [line, "\r\n"]).collect();
+    let response = parse::reply(text.as_bytes()).map_err(|why| why.to_string())?;
+    server.reply(reply, &response, tx).map_err(said)
+}
