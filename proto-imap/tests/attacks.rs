@@ -126,6 +126,28 @@ fn nothing_learnt_in_cleartext_is_known_under_tls() {
 }
 
 #[test]
+fn capabilities_in_several_lines_are_one_answer_and_bounded() {
+    let lines = "* OK hi\r\n§* CAPABILITY IMAP4rev1\r\n* 3 EXISTS\r\n* CAPABILITY AUTH=PLAIN SASL-IR\r\nM1 OK done\r\n§";
+    let record = login(&format!("{lines}M2 OK [CAPABILITY IMAP4rev1] in\r\n"), b"p");
+    assert!(record.has("Authenticated"), "{record:?}");
+    assert_eq!(record.output, "M1 CAPABILITY\r\nM2 AUTHENTICATE PLAIN AHUAcA==\r\n");
+    let mut limits = proto_core::Limits::default();
+    limits.frame = 1000;
+    let mut client =
+        Client::<Secure>::new(Arc::new(Config::default().limits(limits)), Secure::trusted_local());
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(b"* OK hi\r\n");
+    while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+    let _ = tx.take();
+    let line = format!("* CAPABILITY {}\r\n", "X".repeat(300));
+    let error = (0..9).find_map(|_| {
+        rx.extend(line.as_bytes());
+        client.next_event(&mut rx, &mut tx).err()
+    });
+    assert_eq!(error, Some(Error::Limit(Limit::Frame)));
+}
+
+#[test]
 fn in_cleartext_nothing_but_what_leads_to_tls_can_be_said() {
     let record = in_every_split(OFFER, false, || {
         let mut tried = false;

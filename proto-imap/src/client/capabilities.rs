@@ -18,14 +18,24 @@ pub struct Capabilities {
 impl Capabilities {
     pub(super) fn of(list: &CapabilityList<'_>) -> Self {
         let mut all = Self::default();
+        all.add(list);
+        all
+    }
+
+    /// How many octets they take.
+    pub(super) const fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Adds what another line lists.
+    pub(super) fn add(&mut self, list: &CapabilityList<'_>) {
         for capability in list.iter() {
-            all.names.extend_from_slice(capability.as_bytes());
-            all.names.push(b' ');
+            self.names.extend_from_slice(capability.as_bytes());
+            self.names.push(b' ');
             if let Some(mechanism) = capability.value("AUTH").and_then(Mechanism::from_name) {
-                all.mechanisms.insert(mechanism);
+                self.mechanisms.insert(mechanism);
             }
         }
-        all
     }
 
     /// Whether the server lists `name`, in any case.

@@ -1,7 +1,7 @@
 //! What a response means to the client: the state it leaves, what is learnt from it, and how much of it the
 //! application may see (RFC 9051 §7, §11.3).
 
-use proto_core::{Error, PeerError, RecvBuffer, SendBuffer};
+use proto_core::{Error, Limit, PeerError, RecvBuffer, SendBuffer};
 
 use super::auth::Authentication;
 use super::capabilities::Capabilities;
@@ -28,6 +28,9 @@ impl Core {
             self.continuation(bytes, tx)?;
             return Ok(true);
         }
+        if self.knowledge == Knowledge::Asked && self.gather(bytes)? {
+            return Ok(true);
+        }
         let tag = bytes.split(|octet| *octet == b' ').next().unwrap_or_default();
         if !self.is_withheld() && self.queue.job(tag) != Some(Job::Capability) {
             return Ok(bytes.first() == Some(&b'*') && self.is_unheard(bytes));
@@ -43,6 +46,21 @@ impl Core {
             Response::Continue(_) => Err(PeerError::UnexpectedContinuation.into()),
             _ => Ok(self.is_unheard(bytes)),
         }
+    }
+
+    /// Keeps what a CAPABILITY response says while the machine's own question is open: some servers answer in more than
+    /// one line, and nothing can be built on a part of them.
+    fn gather(&mut self, bytes: &[u8]) -> Result<bool, Error> {
+        let context = Context::new(self.config.reading);
+        let Response::Untagged(Untagged::Capability(list)) = parse::response(bytes, &context) else {
+            return Ok(false);
+        };
+        let capabilities = self.capabilities.get_or_insert_default();
+        if capabilities.len() + bytes.len() > self.config.limits.frame {
+            return Err(Limit::Frame.into());
+        }
+        capabilities.add(&list);
+        Ok(true)
     }
 
     /// The server asks to go on.
@@ -218,8 +236,9 @@ impl Core {
             self.deferred.push_back(Deferred::Capability);
         }
         if job == Job::Capability && self.knowledge == Knowledge::Asked {
-            // It would not tell: then there is nothing to build on.
-            self.learn(Capabilities::default());
+            // If it would not tell, there is nothing to build on.
+            let gathered = self.capabilities.take().unwrap_or_default();
+            self.learn(gathered);
             self.deferred.push_back(Deferred::Capability);
         }
         Ok((id, job))
