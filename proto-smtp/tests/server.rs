@@ -464,6 +464,26 @@ fn chunks_are_counted_and_never_read() {
 }
 
 #[test]
+fn a_chunk_that_the_application_refuses_has_one_reply() {
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let settings = config().early_talker(EarlyTalker::Accept);
+    let mut server = Server::<Cleartext>::new(settings, &mut tx);
+    rx.extend(format!("{ENVELOPE}BDAT 3\r\nabcBDAT 3 LAST\r\nabcNOOP\r\n").as_bytes());
+    while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
+        match event {
+            Event::Mail(_, reply) | Event::Rcpt(_, reply) => server.reply(reply, &Response::ok(), &mut tx),
+            Event::Data(reply) => server.reply(reply, &Response::try_again(), &mut tx),
+            _ => Ok(()),
+        }
+        .unwrap();
+    }
+    let output = String::from_utf8(tx.take()).unwrap();
+    let codes: Vec<&str> =
+        output.lines().filter(|line| line.get(3..4) == Some(" ")).map(|line| &line[..3]).collect();
+    assert_eq!(codes[4..], ["451", "503", "250"], "{output}");
+}
+
+#[test]
 fn lmtp_answers_for_each_recipient() {
     let lmtp = config().dialect(Dialect::Lmtp);
     let input = "EHLO c\r\nLHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<1@x>\r\nRCPT TO:<no@x>\r\nRCPT TO:<3@x>\r\nDATA\r\nx\r\n.\r\nNOOP\r\n";

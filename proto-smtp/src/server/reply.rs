@@ -165,7 +165,8 @@ impl Core {
         let times = if question == Question::DataEnd { self.replies_behind_data() } else { 1 };
         let line = fitting(question, response);
         let line = line.as_ref().unwrap_or(response);
-        if !(matches!(question, Question::Chunk { .. }) && is_yes(line)) {
+        // The reply to a chunk comes when the chunk has, a refusal too; only a farewell cannot wait.
+        if !matches!(question, Question::Chunk { .. }) || line.code() == Code::UNAVAILABLE {
             (0..times).for_each(|_| encode::response(line, tx));
         }
         self.answered(question, line);
