@@ -76,6 +76,23 @@ fn helo_is_said_only_where_nothing_is_lost() {
 }
 
 #[test]
+fn credentials_go_in_cleartext_only_where_that_was_allowed() {
+    let script: &[&[u8]] = &[b"220 mx\r\n", b"250-mx\r\n250 AUTH PLAIN\r\n", b"235 in\r\n"];
+    let said = |config| {
+        let client = Client::<Cleartext>::new(config);
+        let record = run_client(client, script, |event, client, tx| {
+            if matches!(event, Event::Extensions(_)) {
+                let credentials = Credentials::password("u", &b"p"[..]);
+                let _ = client.danger_cleartext_authenticate(Mechanism::Plain, credentials, tx);
+            }
+        });
+        record.output
+    };
+    assert_eq!(said(Config::default()), "EHLO localhost\r\n");
+    assert_eq!(said(Config::default().danger_cleartext()), "EHLO localhost\r\nAUTH PLAIN AHUAcA==\r\n");
+}
+
+#[test]
 fn what_is_no_greeting_is_told_apart() {
     for (greeting, error) in [
         (&b"* OK IMAP\r\n"[..], PeerError::NotAGreeting),

@@ -41,13 +41,17 @@ impl Client<Cleartext> {
     /// Authenticates where anyone on the way can read it. There is hardly ever a reason.
     ///
     /// # Errors
-    /// As [`authenticate`](Client::authenticate).
+    /// As [`authenticate`](Client::authenticate); and [`WrongState`](Misuse::WrongState) unless the settings say
+    /// [`danger_cleartext`](crate::Config::danger_cleartext).
     pub fn danger_cleartext_authenticate(
         &mut self,
         mechanism: Mechanism,
         credentials: Credentials,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
+        if !self.core.config.allows_cleartext() {
+            return Err(Misuse::WrongState.into());
+        }
         self.core.authenticate(mechanism, credentials, tx)
     }
 }
