@@ -19,7 +19,7 @@ const MACHINES: [(&str, Harness); 4] = [
     ("smtp_server", harness::smtp_server),
 ];
 
-/// The conversation of a corpus file: the peer's side, as it came.
+/// The files of a corpus: what the application chooses, and the peer's side of the wire, as it came.
 fn corpus(machine: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(machine);
     let mut found: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -33,8 +33,10 @@ fn the_corpus_is_replayed() {
         let all = corpus(name);
         assert!(!all.is_empty(), "{name} has no corpus");
         for octets in all {
-            for seed in [0, 1, 6, 60] {
-                run(&[&[seed], octets.as_slice()].concat());
+            run(&octets);
+            // In every configuration, and cut in some other ways.
+            for (config, seed) in [(0, 1), (1, 2), (2, 3), (3, 4)] {
+                run(&[&[b'0' + config, seed], octets.get(2..).unwrap_or_default()].concat());
             }
         }
     }
@@ -47,6 +49,7 @@ proptest! {
     fn any_octets(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
         for (_, run) in MACHINES {
             run(&octets);
+            run(&[b"00\n", octets.as_slice()].concat());
         }
     }
 
@@ -75,6 +78,7 @@ proptest! {
                 _ => octets.rotate_left(at),
             }
         }
-        run(&[&[seed], octets.as_slice()].concat());
+        octets.splice(..octets.len().min(2), [seed, seed]);
+        run(&octets);
     }
 }

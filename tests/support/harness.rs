@@ -1,306 +1,207 @@
-//! What a fuzz target and a test do with any octets: play the peer with them, in two ways of cutting them, and demand
-//! the same.
+//! What a fuzz target and a test do with any octets: let them play the peer of a machine, cut them in several ways, and
+//! hold what came of it to the laws.
 //!
-//! The first octet says how the rest is cut. Whatever the octets are: nothing panics, the events and the output do not
-//! depend on the cuts, and nothing is said after a fatal error.
+//! The first line is the application's: its first octet chooses the configuration, the next how the input is cut, and
+//! the others what the application does (`0` is the first choice). What follows is the peer's side of the wire.
+//!
+//! Whatever the octets are: nothing panics, every law of [`laws`](crate::laws) holds, and neither the events nor the
+//! output depend on the cuts. Where the peer must not speak before it was asked (to a client, and around STARTTLS) the
+//! cuts that are compared end each line; others are held to the laws all the same. And what follows TLS is what it would
+//! be if nothing but STARTTLS had been said before.
 
 use std::sync::Arc;
 
-use proto_core::{AuthVerdict, Channel, Cleartext, Machine, Secure, SendBuffer, StartTlsRequest};
-use proto_imap::server as imap;
-use proto_imap::types::{Command, Condition, Mailbox, Status, Text, arguments};
-use proto_smtp::client::{Progress, Transaction};
-use proto_smtp::server as smtp;
-use proto_smtp::types::{Address, Mail, Rcpt, Response, ReversePath};
+use proto_core::Limits;
+use proto_smtp::EarlyTalker;
 
-use crate::chunk::{Application, Record, Seen, converse};
-
-/// Plays the client to an IMAP server, under TLS and in cleartext.
-pub fn imap_server(data: &[u8]) {
-    use proto_imap::server::Server;
-    let config = Arc::new(proto_imap::Config::default());
-    let secure = || Server::<Secure>::new(Arc::clone(&config), Secure::trusted_local());
-    check(data, || (secure(), ImapServing::default()), Compare::Exactly);
-    check(
-        data,
-        || (Server::<Cleartext>::new(Arc::clone(&config)), ImapServing::default()),
-        Compare::UnlessUpgraded,
-    );
-}
+use crate::laws::{Side, Terms, check, is_known};
+use crate::play::{Choices, Player, Record, play};
+use crate::smtp_server::Proof;
+use crate::{imap_client, imap_server, smtp_client, smtp_server};
 
 /// Plays the server to an IMAP client, under TLS and in cleartext.
 pub fn imap_client(data: &[u8]) {
-    use proto_imap::client::Client;
-    let config = Arc::new(proto_imap::Config::default());
-    let secure = || Client::<Secure>::new(Arc::clone(&config), Secure::trusted_local());
-    check(data, || (secure(), ImapAsking::default()), Compare::LineByLine);
-    check(
-        data,
-        || (Client::<Cleartext>::new(Arc::clone(&config)), ImapAsking::default()),
-        Compare::LineByLine,
-    );
+    let Some(input) = Input::new(data) else { return };
+    let mut config = proto_imap::Config::default().limits(input.limits());
+    let danger = input.other;
+    if danger {
+        config = config.danger_cleartext();
+    }
+    let config = Arc::new(config);
+    let prelude = Prelude { choices: b"2", octets: b"* OK [CAPABILITY STARTTLS] x\r\nM1 OK x\r\n" };
+    run(&input, Side::ImapClient, danger, &prelude, |secure, choices, afresh| {
+        imap_client::Asking::new(Arc::clone(&config), secure, choices, afresh)
+    });
 }
 
-/// Plays the client to an SMTP server, under TLS and in cleartext.
-pub fn smtp_server(data: &[u8]) {
-    use proto_smtp::server::Server;
-    let config = Arc::new(proto_smtp::Config::default().early_talker(proto_smtp::EarlyTalker::Accept));
-    let start = || {
-        let mut tx = SendBuffer::new();
-        Server::<Secure>::new(Arc::clone(&config), Secure::trusted_local(), &mut tx)
-    };
-    check(data, || (start(), SmtpServing), Compare::Exactly);
-    let start = || Server::<Cleartext>::new(Arc::clone(&config), &mut SendBuffer::new());
-    check(data, || (start(), SmtpServing), Compare::UnlessUpgraded);
+/// Plays the client to an IMAP server, under TLS and in cleartext.
+pub fn imap_server(data: &[u8]) {
+    let Some(input) = Input::new(data) else { return };
+    let config = Arc::new(proto_imap::Config::default().limits(input.limits()));
+    let prelude = Prelude { choices: b"", octets: b"t STARTTLS\r\n" };
+    run(&input, Side::ImapServer, false, &prelude, |secure, choices, afresh| {
+        imap_server::Serving::new(Arc::clone(&config), secure, choices, afresh)
+    });
 }
 
 /// Plays the server to an SMTP client, under TLS and in cleartext.
 pub fn smtp_client(data: &[u8]) {
-    use proto_smtp::client::Client;
-    let config = Arc::new(proto_smtp::Config::default());
-    let secure = || Client::<Secure>::new(Arc::clone(&config), Secure::trusted_local());
-    check(data, || (secure(), SmtpAsking::default()), Compare::LineByLine);
-    check(
-        data,
-        || (Client::<Cleartext>::new(Arc::clone(&config)), SmtpAsking::default()),
-        Compare::LineByLine,
-    );
+    let Some(input) = Input::new(data) else { return };
+    let mut config = proto_smtp::Config::default().limits(input.limits());
+    let danger = input.other;
+    if danger {
+        config = config.danger_cleartext();
+    }
+    let config = Arc::new(config);
+    let prelude = Prelude { choices: b"2", octets: b"220 x\r\n250-x\r\n250 STARTTLS\r\n220 x\r\n" };
+    run(&input, Side::SmtpClient, danger, &prelude, |secure, choices, afresh| {
+        smtp_client::Asking::new(Arc::clone(&config), secure, choices, afresh)
+    });
 }
 
-/// How alike two ways of cutting must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Compare {
-    Exactly,
-    /// What stands behind STARTTLS is fatal if it is there when the answer is given, and a read may bring it later.
-    UnlessUpgraded,
-    /// A server that answers before it was asked is fatal, and a read may bring its answer later: lines at a time.
-    LineByLine,
+/// Plays the client to an SMTP server, under TLS and in cleartext.
+pub fn smtp_server(data: &[u8]) {
+    let Some(input) = Input::new(data) else { return };
+    let limits = input.limits();
+    let mut config = proto_smtp::Config::default().early_talker(EarlyTalker::Accept);
+    if input.tight {
+        (config.command_line, config.authentication_line) = (limits.line, limits.frame);
+    }
+    let config = config.limits(limits);
+    let (config, proof) = if input.other {
+        (config.require_authentication(), Proof::Needed)
+    } else {
+        (config, Proof::NotNeeded)
+    };
+    let config = Arc::new(config);
+    let prelude = Prelude { choices: b"", octets: b"EHLO x\r\nSTARTTLS\r\n" };
+    run(&input, Side::SmtpServer, false, &prelude, |secure, choices, afresh| {
+        smtp_server::Serving::new(Arc::clone(&config), secure, proof, choices, afresh)
+    });
 }
 
-/// Runs one conversation in two ways of cutting it.
+/// An input, taken apart.
+struct Input<'d> {
+    /// Whether limits are low.
+    tight: bool,
+    /// The other thing that a configuration may say, of each machine another.
+    other: bool,
+    /// Seeds the cuts.
+    seed: u8,
+    choices: &'d [u8],
+    octets: &'d [u8],
+}
+
+impl<'d> Input<'d> {
+    fn new(data: &'d [u8]) -> Option<Self> {
+        let end = data.iter().position(|&octet| octet == b'\n')?;
+        let (line, octets) = (&data[..end], &data[end + 1..]);
+        let first = line.first().copied().unwrap_or(b'0').wrapping_sub(b'0');
+        let seed = line.get(1).copied().unwrap_or_default();
+        let (tight, other) = (first % 2 == 1, first / 2 % 2 == 1);
+        Some(Self { tight, other, seed, choices: line.get(2..).unwrap_or_default(), octets })
+    }
+
+    /// Limits as they are by default, or so low that a short input reaches them.
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        if self.tight {
+            (limits.line, limits.literal, limits.frame) = (200, 100, 400);
+            (limits.message, limits.nesting, limits.recipients) = (60, 4, 2);
+            (limits.reply_lines, limits.errors, limits.auth_attempts) = (8, 3, 2);
+            (limits.commands_before_auth, limits.output_high_water) = (6, 100);
+        }
+        limits
+    }
+}
+
+/// The shortest way to TLS.
+struct Prelude {
+    choices: &'static [u8],
+    octets: &'static [u8],
+}
+
+/// Plays the input under TLS and in cleartext.
 ///
 /// # Panics
-/// If a promise is broken.
-fn check<M: Machine, A: Application<M>>(data: &[u8], mut start: impl FnMut() -> (M, A), compare: Compare) {
-    let Some((&seed, octets)) = data.split_first() else { return };
-    let size = usize::from(seed % 61) + 1;
-    let run = |(machine, mut application): (M, A), pieces: &mut dyn Iterator<Item = &[u8]>| {
-        converse(machine, &mut application, pieces, true)
-    };
-    let cut = match compare {
-        Compare::LineByLine => run(start(), &mut octets.split_inclusive(|&octet| octet == b'\n')),
-        _ => run(start(), &mut octets.chunks(size)),
-    };
-    let octet_by_octet = run(start(), &mut octets.chunks(1));
-    let upgraded = |record: &Record| {
-        record.events.iter().any(|seen| matches!(seen, Seen::Event(text) if text.starts_with("StartTls")))
-    };
-    if compare == Compare::UnlessUpgraded && (upgraded(&cut) || upgraded(&octet_by_octet)) {
+/// If a law is broken, or two ways of cutting differ.
+fn run<P: Player>(
+    input: &Input<'_>,
+    side: Side,
+    danger: bool,
+    prelude: &Prelude,
+    start: impl Fn(bool, Choices, Choices) -> P,
+) {
+    if is_known(input.octets) {
         return;
     }
-    assert_eq!(cut, octet_by_octet, "pieces of {size} (or lines) and of 1");
-}
-
-/// An IMAP application that says yes to everything.
-#[derive(Default)]
-struct ImapServing {
-    /// The answer owed for IDLE, once the client is done.
-    idle: Option<imap::Reply>,
-}
-
-impl ImapServing {
-    fn common<C: Channel>(
-        &mut self,
-        event: imap::Event<'_, C>,
-        server: &mut imap::Server<C>,
-        tx: &mut SendBuffer,
-    ) -> Option<Seen> {
-        let seen = described(&event);
-        let ok = Status::new(Condition::Ok, Text::first_line("done"));
-        let answered = match event {
-            imap::Event::Command(reply, _) | imap::Event::AppendEnd(reply) => server.reply(reply, &ok, tx),
-            imap::Event::Append { offer, .. } => server.accept_literal(offer, tx),
-            imap::Event::Idle(reply) => {
-                self.idle = Some(reply);
-                Ok(())
-            }
-            imap::Event::Done => self.idle.take().map_or(Ok(()), |reply| server.reply(reply, &ok, tx)),
-            imap::Event::AppendChunk(chunk) => return Some(Seen::Piece(chunk.to_vec())),
-            _ => Ok(()),
+    let choices = || Choices::new(input.choices);
+    for secure in [true, false] {
+        let terms = terms(input, side, secure, danger);
+        let player = || start(secure, choices(), choices());
+        let whole = judged(play(player(), [input.octets]), &terms);
+        let by_line = matches!(side, Side::ImapClient | Side::SmtpClient) || !secure;
+        let first = if by_line {
+            judged(play(player(), input.octets.split_inclusive(|&octet| octet == b'\n')), &terms)
+        } else {
+            whole
         };
-        note(seen, answered)
-    }
-}
-
-impl Application<imap::Server<Secure>> for ImapServing {
-    fn event(
-        &mut self,
-        event: imap::Event<'_, Secure>,
-        server: &mut imap::Server<Secure>,
-        tx: &mut SendBuffer,
-    ) -> Option<Seen> {
-        match event {
-            imap::Event::Auth(request) => {
-                let seen = described(&request);
-                note(seen, server.verdict(request, AuthVerdict::Accept, tx))
-            }
-            other => self.common(other, server, tx),
+        same(&first, &judged(play(player(), input.octets.chunks(1)), &terms), "octet by octet");
+        let random = cuts(input.octets, input.seed, by_line);
+        same(&first, &judged(play(player(), random), &terms), "cut at random");
+        if let Some(at) = first.secured_at {
+            let rest = input.octets.get(at..).unwrap_or_default();
+            let lines = |octets| <[u8]>::split_inclusive(octets, |&octet: &u8| octet == b'\n');
+            let player = start(secure, Choices::new(prelude.choices), choices());
+            let other = judged(play(player, lines(prelude.octets).chain(lines(rest))), &terms);
+            assert!(other.secured_at.is_some(), "the shortest way does not lead to TLS: {other:#?}");
+            same(&first.under_tls(), &other.under_tls(), "whose cleartext said nothing else");
         }
     }
 }
 
-impl Application<imap::Server<Cleartext>> for ImapServing {
-    fn event(
-        &mut self,
-        event: imap::Event<'_, Cleartext>,
-        server: &mut imap::Server<Cleartext>,
-        tx: &mut SendBuffer,
-    ) -> Option<Seen> {
-        match event {
-            imap::Event::StartTls(request) => refused(request, |request| server.refuse(request, tx)),
-            other => self.common(other, server, tx),
+/// How a session is to be judged.
+fn terms(input: &Input<'_>, side: Side, secure: bool, danger: bool) -> Terms {
+    let limits = input.limits();
+    let may_hold = limits.line.max(limits.frame) + 2;
+    // What puts out most is an APPEND of ours.
+    Terms { side, secure, danger, may_hold, may_put_out: 16 * 1024 }
+}
+
+fn judged(record: Record, terms: &Terms) -> Record {
+    let broken = check(&record, terms).err();
+    assert!(broken.is_none(), "{broken:?}: {terms:?}\n{record:#?}");
+    record
+}
+
+/// Demands that two ways of cutting come to the same.
+///
+/// # Panics
+/// If they do not.
+fn same(first: &Record, other: &Record, how: &str) {
+    let differ = first.seen().into_iter().zip(other.seen()).find(|(one, two)| one != two);
+    assert_eq!(differ, None, "{how}: the events differ");
+    let counts = (first.seen().len(), other.seen().len());
+    assert_eq!(counts.0, counts.1, "{how}: more events, or fewer");
+    let (one, two) = (first.output(), other.output());
+    assert_eq!(String::from_utf8_lossy(&one), String::from_utf8_lossy(&two), "{how}: the output differs");
+    assert_eq!(one, two, "{how}");
+}
+
+/// Pieces of 1 to 40 octets, none of which goes on behind a line's end if `by_line`.
+fn cuts(octets: &[u8], seed: u8, by_line: bool) -> Vec<&[u8]> {
+    let mut state = u32::from(seed);
+    let mut pieces = Vec::new();
+    let mut rest = octets;
+    while !rest.is_empty() {
+        state = state.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+        let mut len = ((state >> 16) as usize % 40 + 1).min(rest.len());
+        if by_line && let Some(end) = rest[..len].iter().position(|&octet| octet == b'\n') {
+            len = end + 1;
         }
+        let (piece, behind) = rest.split_at(len);
+        pieces.push(piece);
+        rest = behind;
     }
-}
-
-/// An SMTP application that says yes to everything.
-struct SmtpServing;
-
-impl SmtpServing {
-    fn common<C: Channel>(
-        event: smtp::Event<'_, C>,
-        server: &mut smtp::Server<C>,
-        tx: &mut SendBuffer,
-    ) -> Option<Seen> {
-        let seen = described(&event);
-        let answered = match event {
-            smtp::Event::Mail(_, reply)
-            | smtp::Event::Rcpt(_, reply)
-            | smtp::Event::DataEnd(reply)
-            | smtp::Event::Vrfy(_, reply)
-            | smtp::Event::Expn(_, reply) => server.reply(reply, &Response::ok(), tx),
-            smtp::Event::Data(reply) => server.reply(reply, &Response::start_data(), tx),
-            smtp::Event::DataChunk(chunk) => return Some(Seen::Piece(chunk.to_vec())),
-            _ => Ok(()),
-        };
-        note(seen, answered)
-    }
-}
-
-impl Application<smtp::Server<Secure>> for SmtpServing {
-    fn event(
-        &mut self,
-        event: smtp::Event<'_, Secure>,
-        server: &mut smtp::Server<Secure>,
-        tx: &mut SendBuffer,
-    ) -> Option<Seen> {
-        match event {
-            smtp::Event::Auth(request) => {
-                let seen = described(&request);
-                note(seen, server.verdict(request, AuthVerdict::Accept, tx))
-            }
-            other => Self::common(other, server, tx),
-        }
-    }
-}
-
-impl Application<smtp::Server<Cleartext>> for SmtpServing {
-    fn event(
-        &mut self,
-        event: smtp::Event<'_, Cleartext>,
-        server: &mut smtp::Server<Cleartext>,
-        tx: &mut SendBuffer,
-    ) -> Option<Seen> {
-        match event {
-            smtp::Event::StartTls(request) => refused(request, |request| server.refuse(request, tx)),
-            other => Self::common(other, server, tx),
-        }
-    }
-}
-
-/// An IMAP client that opens a mailbox and fetches, as soon as it may.
-#[derive(Default)]
-struct ImapAsking {
-    asked: bool,
-}
-
-impl<C: Channel> Application<proto_imap::client::Client<C>> for ImapAsking {
-    fn event(
-        &mut self,
-        event: proto_imap::client::Event<'_>,
-        client: &mut proto_imap::client::Client<C>,
-        tx: &mut SendBuffer,
-    ) -> Option<Seen> {
-        use proto_imap::client::Event;
-        match event {
-            Event::BodyChunk(chunk) => Some(Seen::Piece(chunk.to_vec())),
-            Event::Capability if !self.asked => {
-                self.asked = true;
-                let examine = Command::Examine(arguments::Select::new(Mailbox::INBOX));
-                // Whether it may be given now depends on the state, which is what is tested.
-                let given = client.send(&examine, tx).map(|_| ());
-                note(Seen::Event("Capability".to_owned()), given)
-            }
-            other => Some(described(&other)),
-        }
-    }
-}
-
-/// An SMTP client that sends one short message, as soon as it may.
-#[derive(Default)]
-struct SmtpAsking {
-    transaction: Option<Transaction>,
-}
-
-impl<C: Channel> Application<proto_smtp::client::Client<C>> for SmtpAsking {
-    fn event(
-        &mut self,
-        event: proto_smtp::client::Event<'_>,
-        client: &mut proto_smtp::client::Client<C>,
-        tx: &mut SendBuffer,
-    ) -> Option<Seen> {
-        let seen = described(&event);
-        let progress = match &mut self.transaction {
-            Some(transaction) => transaction.event(&event, client, tx),
-            None if matches!(event, proto_smtp::client::Event::Extensions(_)) => {
-                self.transaction.insert(letter()?).start(client, tx)
-            }
-            None => return Some(seen),
-        };
-        let done = match progress {
-            Ok(Progress::SendData) => client.data_writer().and_then(|mut writer| {
-                writer.write(b".short\r\n", tx)?;
-                writer.finish(tx)
-            }),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        };
-        note(seen, done)
-    }
-}
-
-/// A transaction with one recipient.
-fn letter() -> Option<Transaction> {
-    let address = || Address::parse("a@example.com").ok().map(Address::into_owned);
-    let mail = Mail::new(ReversePath::from(address()?));
-    Some(Transaction::new(mail).recipient(Rcpt::new(address()?)))
-}
-
-fn described(what: &impl std::fmt::Debug) -> Seen {
-    Seen::Event(format!("{what:?}"))
-}
-
-/// What was seen, and what came of the answer.
-fn note(seen: Seen, answered: Result<(), proto_core::Error>) -> Option<Seen> {
-    match (seen, answered) {
-        (Seen::Event(text), Err(error)) => Some(Seen::Event(format!("{text}, then {error:?}"))),
-        (seen, _) => Some(seen),
-    }
-}
-
-fn refused(
-    request: StartTlsRequest,
-    refuse: impl FnOnce(StartTlsRequest) -> Result<(), proto_core::Error>,
-) -> Option<Seen> {
-    note(Seen::Event("StartTls".to_owned()), refuse(request))
+    pieces
 }

@@ -1,6 +1,12 @@
-//! What the tests share: feeding a machine in every way that a network may, and reading a transcript.
+//! What fuzz targets and tests share: a machine and its application as one player, the conversation that a string of
+//! octets stands for, and the laws that hold for every one.
 //!
-//! Fuzz targets call the same functions, so that what they find is replayed by an ordinary test.
+//! Fuzz targets call the same functions as the tests, so that what they find is replayed by an ordinary test.
 
-pub mod chunk;
 pub mod harness;
+pub mod imap_client;
+pub mod imap_server;
+pub mod laws;
+pub mod play;
+pub mod smtp_client;
+pub mod smtp_server;

@@ -1,0 +1,310 @@
+//! An IMAP client whose application gives the commands that its choices say, whenever something has come to an end.
+
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto_core::machine::{Negotiation, StartTlsNegotiation};
+use proto_core::{
+    Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, Upgrade,
+};
+use proto_imap::Config;
+use proto_imap::client::{Choice, Client, CommandId, Event, StartTls};
+use proto_imap::types::{
+    Command, FetchAttribute, Flag, IString, List, ListPattern, Mailbox, SearchKey, Section, SequenceSet,
+    arguments,
+};
+
+use crate::laws::{PASSWORD, TOKEN};
+use crate::play::{Choices, Entry, Player, Record};
+
+/// The client under test, wherever it is on its way to TLS.
+pub struct Asking {
+    session: Session,
+    application: Application,
+    /// What the application that begins under TLS will choose.
+    afresh: Choices,
+}
+
+enum Session {
+    Cleartext(Client<Cleartext>),
+    Negotiating(StartTls),
+    Secure(Client<Secure>),
+    /// It failed on its way through the gate.
+    Gone(Error),
+}
+
+/// What comes next for the session itself.
+#[derive(PartialEq, Eq)]
+enum Next {
+    GoOn,
+    StartTls,
+}
+
+impl Asking {
+    /// Before the server's greeting.
+    #[must_use]
+    pub fn new(config: Arc<Config>, secure: bool, choices: Choices, afresh: Choices) -> Self {
+        let session = if secure {
+            Session::Secure(Client::<Secure>::new(config, Secure::trusted_local()))
+        } else {
+            Session::Cleartext(Client::<Cleartext>::new(config))
+        };
+        Self { session, application: Application { choices, append: None }, afresh }
+    }
+
+    /// Gives STARTTLS.
+    fn starttls(&mut self, tx: &mut SendBuffer, record: &mut Record) -> Result<(), Error> {
+        match mem::replace(&mut self.session, Session::Gone(Misuse::Closed.into())) {
+            Session::Cleartext(client) => match client.starttls(tx) {
+                Ok(negotiation) => {
+                    record.entries.push(Entry::Given("STARTTLS", 1));
+                    self.session = Session::Negotiating(negotiation);
+                }
+                Err(error) => {
+                    self.session = Session::Gone(error);
+                    return Err(error);
+                }
+            },
+            other => self.session = other,
+        }
+        Ok(())
+    }
+
+    /// Looks for the answer to STARTTLS.
+    fn negotiate(
+        &mut self,
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) -> Result<bool, Error> {
+        let negotiation = match mem::replace(&mut self.session, Session::Gone(Misuse::Closed.into())) {
+            Session::Negotiating(negotiation) => negotiation,
+            other => {
+                self.session = other;
+                return Ok(false);
+            }
+        };
+        let outcome = match negotiation.advance(rx, tx) {
+            Ok(Negotiation::More(negotiation)) => {
+                self.session = Session::Negotiating(negotiation);
+                return Ok(false);
+            }
+            Ok(Negotiation::Refused(client)) => {
+                record.event(&"refused");
+                self.session = Session::Cleartext(client);
+                return Ok(true);
+            }
+            Ok(Negotiation::Ready(upgrade)) => upgrade.complete(Secure::trusted_local(), rx),
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(client) => {
+                record.send(tx);
+                record.secured(rx);
+                self.session = Session::Secure(client);
+                self.application = Application { choices: self.afresh.clone(), append: None };
+                Ok(true)
+            }
+            Err(error) => {
+                self.session = Session::Gone(error);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Player for Asking {
+    fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
+        let next = match &mut self.session {
+            Session::Gone(error) => return Err(*error),
+            Session::Negotiating(_) => return self.negotiate(rx, tx, record),
+            Session::Secure(client) => {
+                let Some(event) = client.next_event(rx, tx)? else { return Ok(false) };
+                self.application.event(&event, client, Client::<Secure>::authenticate, tx, record)
+            }
+            Session::Cleartext(client) => {
+                let Some(event) = client.next_event(rx, tx)? else { return Ok(false) };
+                let prove = Client::<Cleartext>::danger_cleartext_authenticate;
+                self.application.event(&event, client, prove, tx, record)
+            }
+        };
+        if next == Next::StartTls {
+            self.starttls(tx, record)?;
+        }
+        Ok(true)
+    }
+
+    fn rest(&mut self, _: &mut SendBuffer, _: &mut Record) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    fn is_closed(&self) -> bool {
+        match &self.session {
+            Session::Gone(_) => true,
+            Session::Negotiating(_) => false,
+            Session::Cleartext(client) => client.is_closed(),
+            Session::Secure(client) => client.is_closed(),
+        }
+    }
+
+    fn wants_read(&self, tx: &SendBuffer) -> bool {
+        match &self.session {
+            Session::Gone(_) => false,
+            Session::Negotiating(_) => true,
+            Session::Cleartext(client) => client.wants_read(tx),
+            Session::Secure(client) => client.wants_read(tx),
+        }
+    }
+}
+
+struct Application {
+    choices: Choices,
+    /// How many octets of an APPEND's message are to be given.
+    append: Option<u64>,
+}
+
+/// How a client on one channel proves an identity.
+type Prove<C> = fn(&mut Client<C>, Credentials, Choice, &mut SendBuffer) -> Result<CommandId, Error>;
+
+impl Application {
+    fn event<C: Channel>(
+        &mut self,
+        event: &Event<'_>,
+        client: &mut Client<C>,
+        prove: Prove<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) -> Next {
+        if let Event::BodyChunk(chunk) = event {
+            record.piece(chunk);
+            return Next::GoOn;
+        }
+        record.event(event);
+        match event {
+            Event::Data(_) | Event::FetchStart { .. } => {
+                record.entries.push(Entry::NeedsTls("data"));
+                if self.choices.pick(4) == 1 {
+                    done(client, tx, record);
+                }
+            }
+            Event::AppendReady(_) => {
+                record.entries.push(Entry::NeedsTls("APPEND"));
+                self.payload(client, tx, record);
+            }
+            Event::Authenticated { .. } => {
+                record.entries.push(Entry::Proved);
+                return self.command(client, prove, tx, record);
+            }
+            Event::Idling(_) if self.choices.pick(2) == 1 => done(client, tx, record),
+            Event::Capability | Event::Completed { .. } | Event::AuthRejected { .. } => {
+                return self.command(client, prove, tx, record);
+            }
+            _ => {}
+        }
+        Next::GoOn
+    }
+
+    /// Gives up to two commands, one behind the other.
+    fn command<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        prove: Prove<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) -> Next {
+        for _ in 0..2 {
+            match self.choices.pick(16) {
+                0 => return Next::GoOn,
+                1 => self.authenticate(client, prove, tx, record),
+                2 if !C::SECURE => return Next::StartTls,
+                2 => drop(record.given("LOGOUT", client.logout(tx))),
+                3 => {
+                    if record.given("IDLE", client.idle(tx)).is_some() {
+                        record.entries.push(Entry::Given("DONE", 1));
+                    }
+                }
+                4 => self.append(client, tx, record),
+                5 => done(client, tx, record),
+                choice => simple(choice, client, tx, record),
+            }
+        }
+        Next::GoOn
+    }
+
+    fn authenticate<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        prove: Prove<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        let credentials = match self.choices.pick(2) {
+            0 => Credentials::password("x", PASSWORD.as_bytes()),
+            _ => Credentials::bearer("x", TOKEN),
+        };
+        let known = Mechanism::ALL.len() as u8;
+        let choice = match self.choices.pick(known + 1) {
+            0 => Choice::Strongest,
+            choice => Choice::Mechanism(Mechanism::ALL[usize::from(choice) - 1]),
+        };
+        record.given("AUTHENTICATE", prove(client, credentials, choice, tx));
+    }
+
+    fn append<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
+        let size = [0, 4, 40, 5000][usize::from(self.choices.pick(4))];
+        let append = arguments::Append::new(Mailbox::INBOX);
+        if record.given("APPEND", client.append(&append, size, tx)).is_some() {
+            self.append = Some(size);
+        }
+    }
+
+    /// Gives the message, and tries to give too much.
+    fn payload<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
+        let size = self.append.take().unwrap_or_default();
+        let octets = |count: u64| Bytes::from(vec![b'x'; usize::try_from(count).unwrap_or_default()]);
+        if size == 0 {
+            return;
+        }
+        record.tried("too much", client.payload(octets(size + 1), tx));
+        let first = if self.choices.pick(2) == 0 { size } else { size / 2 };
+        record.tried("payload", client.payload(octets(first), tx));
+        if first < size {
+            record.tried("payload", client.payload(octets(size - first), tx));
+        }
+    }
+}
+
+fn done<C: Channel>(client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
+    record.tried("DONE", client.done(tx));
+}
+
+/// A command that has an end and nothing else.
+fn simple<C: Channel>(choice: u8, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
+    let all = SequenceSet::from(1..=9);
+    // Neither fits into a quoted string everywhere: a literal, which the server may have to ask for.
+    let patterns = [ListPattern::new("x\u{e9}x")];
+    let keys = [SearchKey::Subject(IString::from("x\u{e9}x"))];
+    let attributes = [
+        FetchAttribute::Envelope,
+        FetchAttribute::BodyStructure,
+        FetchAttribute::Flags,
+        FetchAttribute::peek(Section::FULL),
+    ];
+    let flags = [Flag::Seen];
+    let select = arguments::Select::new(Mailbox::INBOX);
+    let store = arguments::Store::new(all, arguments::StoreAction::Add, List::new(&flags));
+    let (verb, command) = match choice {
+        6 => ("SELECT", Command::Select(select)),
+        7 => ("EXAMINE", Command::Examine(select)),
+        8 => ("FETCH", Command::Fetch(arguments::Fetch::new(all, List::new(&attributes)))),
+        9 => ("UID", Command::UidFetch(arguments::Fetch::new(all, List::new(&attributes)))),
+        10 => ("SEARCH", Command::Search(arguments::Search::new(&keys))),
+        11 => ("LIST", Command::List(arguments::List::new(&patterns))),
+        12 => ("STORE", Command::Store(store)),
+        13 => ("EXPUNGE", Command::Expunge),
+        14 => ("CAPABILITY", Command::Capability),
+        _ => ("NOOP", Command::Noop),
+    };
+    record.given(verb, client.send(&command, tx));
+}

@@ -1,0 +1,317 @@
+//! An IMAP server whose application answers yes or no, now or later, as its choices say.
+
+use std::mem;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto_core::{
+    AuthRequest, AuthVerdict, Channel, Cleartext, Error, Misuse, RecvBuffer, Secure, SendBuffer,
+    StartTlsRequest, Upgrade, WaitFor,
+};
+use proto_imap::Config;
+use proto_imap::server::{Event, LiteralOffer, Reply, Server};
+use proto_imap::types::{Command, Condition, FetchItem, Section, Status, Text, Untagged};
+
+use crate::play::{Choices, Entry, Player, Record};
+
+/// The server under test, whatever its channel.
+pub struct Serving {
+    session: Session,
+    application: Application,
+    /// What the application that begins under TLS will choose.
+    afresh: Choices,
+}
+
+enum Session {
+    Cleartext(Server<Cleartext>),
+    Secure(Server<Secure>),
+    /// It failed on its way through the gate.
+    Gone(Error),
+}
+
+impl Serving {
+    /// Before the client's first command.
+    #[must_use]
+    pub fn new(config: Arc<Config>, secure: bool, choices: Choices, afresh: Choices) -> Self {
+        let session = if secure {
+            Session::Secure(Server::<Secure>::new(config, Secure::trusted_local()))
+        } else {
+            Session::Cleartext(Server::<Cleartext>::new(config))
+        };
+        Self { session, application: Application::new(choices), afresh }
+    }
+
+    fn starttls(
+        &mut self,
+        request: StartTlsRequest,
+        yes: bool,
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) -> Result<(), Error> {
+        let mut server = match mem::replace(&mut self.session, Session::Gone(Misuse::Closed.into())) {
+            Session::Cleartext(server) => server,
+            other => {
+                self.session = other;
+                return Ok(());
+            }
+        };
+        if !yes {
+            record.tried("refuse", server.refuse(request, tx));
+            self.session = Session::Cleartext(server);
+            return Ok(());
+        }
+        let upgraded = server.accept(request, tx);
+        let upgraded = upgraded.and_then(|upgrade| upgrade.complete(Secure::trusted_local(), rx));
+        match upgraded {
+            Ok(server) => {
+                // What was put out is the last of the cleartext.
+                record.send(tx);
+                record.secured(rx);
+                self.session = Session::Secure(server);
+                self.application = Application::new(self.afresh.clone());
+                Ok(())
+            }
+            Err(error) => {
+                self.session = Session::Gone(error);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Player for Serving {
+    fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
+        let request = match &mut self.session {
+            Session::Gone(error) => return Err(*error),
+            Session::Secure(server) => match server.next_event(rx, tx)? {
+                None => return Ok(false),
+                Some(Event::Auth(request)) => {
+                    record.event(&request);
+                    self.application.asked_who(request, server, tx, record);
+                    return Ok(true);
+                }
+                Some(event) => {
+                    self.application.event(event, server, tx, record);
+                    return Ok(true);
+                }
+            },
+            Session::Cleartext(server) => match server.next_event(rx, tx)? {
+                None => return Ok(false),
+                Some(Event::StartTls(request)) => request,
+                Some(event) => {
+                    self.application.event(event, server, tx, record);
+                    return Ok(true);
+                }
+            },
+        };
+        record.event(&request);
+        let yes = self.application.choices.pick(2) == 0;
+        self.starttls(request, yes, rx, tx, record)?;
+        Ok(true)
+    }
+
+    fn rest(&mut self, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
+        match &mut self.session {
+            Session::Gone(_) => Ok(false),
+            Session::Cleartext(server) => rest(server, tx, record, &mut self.application, |_, _, _, _, _| ()),
+            Session::Secure(server) => {
+                rest(server, tx, record, &mut self.application, |server, request, verdict, tx, record| {
+                    verdict_given(server, request, verdict, tx, record);
+                })
+            }
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match &self.session {
+            Session::Gone(_) => true,
+            Session::Cleartext(server) => server.is_closed(),
+            Session::Secure(server) => server.is_closed(),
+        }
+    }
+
+    fn wants_read(&self, tx: &SendBuffer) -> bool {
+        match &self.session {
+            Session::Gone(_) => false,
+            Session::Cleartext(server) => server.wants_read(tx),
+            Session::Secure(server) => server.wants_read(tx),
+        }
+    }
+}
+
+/// The answer that was put off, given now; or else a delay that ends.
+fn rest<C: Channel>(
+    server: &mut Server<C>,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+    application: &mut Application,
+    verdict: impl FnOnce(&mut Server<C>, AuthRequest, AuthVerdict, &mut SendBuffer, &mut Record),
+) -> Result<bool, Error> {
+    match application.late.take() {
+        Some(Late::Reply(reply, yes)) => {
+            record.tried("reply", server.reply(reply, &status(yes), tx));
+        }
+        Some(Late::Offer(offer, yes)) => answer_offer(server, offer, yes, tx, record),
+        Some(Late::Verdict(request, given)) => verdict(server, request, given, tx, record),
+        None if server.wait().for_ == WaitFor::Delay => server.timed_out(tx)?,
+        None => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// An answer that is owed.
+enum Late {
+    Reply(Reply, bool),
+    Offer(LiteralOffer, bool),
+    Verdict(AuthRequest, AuthVerdict),
+}
+
+struct Application {
+    choices: Choices,
+    late: Option<Late>,
+    /// The answer owed for IDLE, once the client is done.
+    idle: Option<Reply>,
+}
+
+impl Application {
+    const fn new(choices: Choices) -> Self {
+        Self { choices, late: None, idle: None }
+    }
+
+    fn asked_who(
+        &mut self,
+        request: AuthRequest,
+        server: &mut Server<Secure>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        match self.choices.pick(5) {
+            0 => verdict_given(server, request, AuthVerdict::Accept, tx, record),
+            1 => verdict_given(server, request, AuthVerdict::Reject, tx, record),
+            2 => self.late = Some(Late::Verdict(request, AuthVerdict::Accept)),
+            3 => self.late = Some(Late::Verdict(request, AuthVerdict::Reject)),
+            _ => verdict_given(server, request, AuthVerdict::Unavailable, tx, record),
+        }
+    }
+
+    fn event<C: Channel>(
+        &mut self,
+        event: Event<'_, C>,
+        server: &mut Server<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        if let Event::AppendChunk(chunk) = event {
+            record.piece(chunk);
+            return;
+        }
+        record.event(&event);
+        match event {
+            Event::Command(reply, command) => {
+                if !matches!(command, Command::Noop | Command::Capability | Command::Logout | Command::Id(_))
+                {
+                    record.entries.push(Entry::NeedsProof("a command"));
+                }
+                self.data(&command, server, tx, record);
+                self.reply(reply, server, tx, record);
+            }
+            Event::AppendEnd(reply) => self.reply(reply, server, tx, record),
+            Event::Append { offer, .. } => {
+                record.entries.push(Entry::NeedsProof("APPEND"));
+                match self.choices.pick(4) {
+                    0 => answer_offer(server, offer, true, tx, record),
+                    1 => answer_offer(server, offer, false, tx, record),
+                    2 => self.late = Some(Late::Offer(offer, true)),
+                    _ => self.late = Some(Late::Offer(offer, false)),
+                }
+            }
+            Event::Idle(reply) => {
+                record.entries.push(Entry::NeedsProof("IDLE"));
+                self.idle = Some(reply);
+                record.tried("data", server.data(&Untagged::Exists(3), tx));
+            }
+            Event::Done => {
+                if let Some(reply) = self.idle.take() {
+                    self.reply(reply, server, tx, record);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a command is answered with before its status.
+    fn data<C: Channel>(
+        &mut self,
+        command: &Command<'_>,
+        server: &mut Server<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        let outcome = match (command, self.choices.pick(3)) {
+            (Command::Fetch(_) | Command::UidFetch(_), 0) => server.fetch(1, tx).map(|mut writer| {
+                writer.item(&FetchItem::Uid(7)).body(Section::FULL, None, Bytes::from_static(b"hello"));
+                writer.finish();
+            }),
+            (Command::Fetch(_) | Command::UidFetch(_), 1) => stream(server, tx),
+            (_, 1) => server.data(&Untagged::Exists(1), tx),
+            (_, 2) => server.data(&Untagged::Expunge(1), tx),
+            _ => Ok(()),
+        };
+        record.tried("data", outcome);
+    }
+
+    fn reply<C: Channel>(
+        &mut self,
+        reply: Reply,
+        server: &mut Server<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        match self.choices.pick(4) {
+            0 => drop(record.tried("reply", server.reply(reply, &status(true), tx))),
+            1 => drop(record.tried("reply", server.reply(reply, &status(false), tx))),
+            2 => self.late = Some(Late::Reply(reply, true)),
+            _ => self.late = Some(Late::Reply(reply, false)),
+        }
+    }
+}
+
+/// A FETCH response whose body comes in two parts.
+fn stream<C: Channel>(server: &mut Server<C>, tx: &mut SendBuffer) -> Result<(), Error> {
+    server.fetch(1, tx)?.stream_body(Section::TEXT, Some(3), 5);
+    server.body(Bytes::from_static(b"he"), tx)?;
+    server.body(Bytes::from_static(b"llo"), tx)?;
+    server.resume_fetch(tx)?.finish();
+    Ok(())
+}
+
+fn verdict_given(
+    server: &mut Server<Secure>,
+    request: AuthRequest,
+    verdict: AuthVerdict,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+) {
+    let given = record.tried("verdict", server.verdict(request, verdict, tx));
+    if given.is_some() && verdict == AuthVerdict::Accept {
+        record.entries.push(Entry::Proved);
+    }
+}
+
+fn answer_offer<C: Channel>(
+    server: &mut Server<C>,
+    offer: LiteralOffer,
+    yes: bool,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+) {
+    let outcome =
+        if yes { server.accept_literal(offer, tx) } else { server.reject_literal(offer, &status(false), tx) };
+    record.tried("answer an offer", outcome);
+}
+
+fn status(yes: bool) -> Status<'static> {
+    let condition = if yes { Condition::Ok } else { Condition::No };
+    Status::new(condition, Text::first_line("said"))
+}

@@ -1,0 +1,383 @@
+//! The laws that hold for every conversation, whatever the peer says and the application wants.
+//!
+//! This file reads records and knows just enough of each protocol to count lines. Each law is shown to catch a record
+//! that breaks it.
+
+use std::collections::BTreeMap;
+
+use proto_core::sasl;
+
+use crate::play::{Entry, Record};
+
+/// What clients under test prove themselves with. Nobody else says these words.
+pub const PASSWORD: &str = "hunter2-correct-horse";
+/// The other thing that they do it with.
+pub const TOKEN: &str = "ya29-battery-staple";
+
+/// Whose side of which protocol a machine is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Side {
+    ImapClient,
+    ImapServer,
+    SmtpClient,
+    SmtpServer,
+}
+
+/// What is known of a session before it begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Whose side.
+    pub side: Side,
+    /// Whether it begins under TLS.
+    pub secure: bool,
+    /// Whether the program has said that cleartext is no danger.
+    pub danger: bool,
+    /// The most octets of the peer's that may lie unread.
+    pub may_hold: usize,
+    /// The most octets that one step may put out.
+    pub may_put_out: usize,
+}
+
+/// Holds a record to every law.
+///
+/// # Errors
+/// Which law is broken, and by what.
+pub fn check(record: &Record, terms: &Terms) -> Result<(), String> {
+    silent_after_failure(record)?;
+    nothing_crosses(record)?;
+    kept_in_bounds(record, terms)?;
+    no_secret_in_clear(record, terms)?;
+    nothing_before_proof(record, terms)?;
+    match terms.side {
+        Side::ImapClient | Side::SmtpClient => told_what_was_given(record, terms.side),
+        Side::ImapServer | Side::SmtpServer => answered_what_was_asked(record, terms.side),
+    }
+}
+
+/// After a fatal error nothing is said and nothing happens, and the error stays.
+fn silent_after_failure(record: &Record) -> Result<(), String> {
+    let failed = record.entries.iter().position(|entry| matches!(entry, Entry::Failed(_)));
+    let after = failed.map(|at| record.entries.iter().skip(at + 1)).into_iter().flatten().next();
+    after.map_or(Ok(()), |entry| Err(format!("after a failure: {entry:?}")))
+}
+
+/// Between TLS and the first octet under it nothing can be heard of anybody.
+fn nothing_crosses(record: &Record) -> Result<(), String> {
+    let under_tls = record.under_tls();
+    let mut before_hearing = under_tls.entries.iter().take_while(|entry| !matches!(entry, Entry::Heard(_)));
+    let early = before_hearing.find(|entry| matches!(entry, Entry::Event(_) | Entry::Piece(_)));
+    early.map_or(Ok(()), |entry| Err(format!("heard across the gate: {entry:?}")))
+}
+
+/// What a peer sends fills no buffer beyond the limits, and nobody waits for ever.
+fn kept_in_bounds(record: &Record, terms: &Terms) -> Result<(), String> {
+    if record.held > terms.may_hold {
+        return Err(format!("{} octets lay unread, and {} may", record.held, terms.may_hold));
+    }
+    if record.put_out > terms.may_put_out {
+        return Err(format!("{} octets were put out at once, and {} may", record.put_out, terms.may_put_out));
+    }
+    if record.stuck {
+        return Err("neither closed nor wants to read, and no answer is owed".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether a peer says one of the secrets, in whatever form: it cannot know them, and if it echoes what it guessed,
+/// nothing follows from that.
+#[must_use]
+pub fn is_known(octets: &[u8]) -> bool {
+    forms(PASSWORD).chain(forms(TOKEN)).any(|form| contains(octets, &form))
+}
+
+/// No octet derived from a client's secret leaves in cleartext, and none is ever shown.
+fn no_secret_in_clear(record: &Record, terms: &Terms) -> Result<(), String> {
+    if matches!(terms.side, Side::ImapServer | Side::SmtpServer) {
+        // Its secrets are its clients'. What it may do with them before TLS is nothing: see `NeedsProof`.
+        return Ok(());
+    }
+    let shown = |entry: &&Entry| matches!(entry, Entry::Event(text) if text.contains(PASSWORD) || text.contains(TOKEN));
+    if let Some(entry) = record.entries.iter().find(shown) {
+        return Err(format!("a secret is shown: {entry:?}"));
+    }
+    if terms.secure || terms.danger {
+        return Ok(());
+    }
+    let mut clear = Vec::new();
+    for entry in record.entries.iter().take_while(|entry| **entry != Entry::Secured) {
+        match entry {
+            Entry::Told(_, true) => return Err("what the machine calls secret left in cleartext".to_owned()),
+            Entry::Told(octets, false) => clear.extend_from_slice(octets),
+            Entry::NeedsTls(what) => return Err(format!("{what} on cleartext")),
+            _ => {}
+        }
+    }
+    let found = forms(PASSWORD).chain(forms(TOKEN)).find(|form| contains(&clear, form));
+    found.map_or(Ok(()), |form| Err(format!("left in cleartext: {}", String::from_utf8_lossy(&form))))
+}
+
+/// How a secret looks in the open and in base64, wherever it begins there.
+fn forms(secret: &str) -> impl Iterator<Item = Vec<u8>> {
+    let encoded = (0..3).map(move |before| {
+        let octets = [vec![0; before], secret.as_bytes().to_vec()].concat();
+        let text = sasl::encode(&octets).expose().clone();
+        // The first and last groups depend on what stands beside.
+        text.get(4..text.len().saturating_sub(4)).unwrap_or_default().to_vec()
+    });
+    std::iter::once(secret.as_bytes().to_vec()).chain(encoded)
+}
+
+fn contains(octets: &[u8], part: &[u8]) -> bool {
+    !part.is_empty() && octets.windows(part.len()).any(|window| window == part)
+}
+
+/// What needs an identity waits until one is proved, on this channel; and nobody's is unless it was offered.
+fn nothing_before_proof(record: &Record, terms: &Terms) -> Result<(), String> {
+    let (mut proved, mut offered) = (false, 0);
+    for entry in &record.entries {
+        match entry {
+            Entry::Secured => (proved, offered) = (false, 0),
+            Entry::Given("AUTHENTICATE", times) => offered += times,
+            Entry::Proved if matches!(terms.side, Side::ImapClient | Side::SmtpClient) => {
+                offered = offered.checked_sub(1).ok_or("an identity was accepted that was not offered")?;
+            }
+            Entry::Proved => proved = true,
+            Entry::NeedsProof(what) if !proved => return Err(format!("{what} before authentication")),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A server's answers are no more than what it heard asked for, at any time.
+fn answered_what_was_asked(record: &Record, side: Side) -> Result<(), String> {
+    // SMTP greets unasked, and says 421 unasked.
+    let unasked = if side == Side::SmtpServer { 2 } else { 0 };
+    let (mut heard, mut said, mut line) = (unasked, 0, Vec::new());
+    for entry in &record.entries {
+        match entry {
+            Entry::Heard(lines) => heard += lines,
+            Entry::Told(octets, _) => line.extend_from_slice(octets),
+            _ => {}
+        }
+        while let Some(end) = line.iter().position(|&octet| octet == b'\n') {
+            let rest = line.split_off(end + 1);
+            said += usize::from(is_final(&line, side));
+            line = rest;
+        }
+        if said > heard {
+            return Err(format!("{said} answers to {heard} lines"));
+        }
+    }
+    Ok(())
+}
+
+fn is_final(line: &[u8], side: Side) -> bool {
+    match side {
+        Side::SmtpServer => line.get(3) == Some(&b' '),
+        _ => !line.starts_with(b"* ") && !line.starts_with(b"+ ") && line.contains(&b' '),
+    }
+}
+
+/// A client's command lines are those that its application gave, and those few that the machine says by itself.
+fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
+    let mut allowed: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut sessions = 1;
+    for entry in &record.entries {
+        match entry {
+            Entry::Given(verb, lines) => *allowed.entry(verb).or_default() += lines,
+            Entry::Secured => sessions += 1,
+            // Capabilities may be others behind a proof.
+            Entry::Proved if side == Side::ImapClient => *allowed.entry("CAPABILITY").or_default() += 1,
+            _ => {}
+        }
+    }
+    for own in ["CAPABILITY", "EHLO", "HELO"] {
+        *allowed.entry(own).or_default() += sessions;
+    }
+    let output = record.output();
+    let (mut said, mut others): (BTreeMap<&str, usize>, usize) = (BTreeMap::new(), 0);
+    for line in output.split_inclusive(|&octet| octet == b'\n') {
+        match verb(line, side) {
+            Some(verb) => *said.entry(verb).or_default() += 1,
+            None if is_contents(line) => {}
+            None if is_exchange(line) => others += 1,
+            None => return Err(format!("nobody asked to say {:?}", String::from_utf8_lossy(line))),
+        }
+    }
+    let heard = record.entries.iter().map(|entry| if let Entry::Heard(lines) = entry { *lines } else { 0 });
+    if others > heard.sum() {
+        return Err(format!("{others} answers to fewer challenges"));
+    }
+    let more = said.into_iter().find(|(verb, times)| *times > allowed.get(verb).copied().unwrap_or_default());
+    more.map_or(Ok(()), |(verb, times)| Err(format!("{verb} was said {times} times, oftener than given")))
+}
+
+/// The commands that a client can say.
+const VERBS: [&str; 30] = [
+    "APPEND",
+    "AUTH",
+    "AUTHENTICATE",
+    "BDAT",
+    "CAPABILITY",
+    "DATA",
+    "DONE",
+    "EHLO",
+    "ENABLE",
+    "EXAMINE",
+    "EXPN",
+    "FETCH",
+    "HELO",
+    "HELP",
+    "IDLE",
+    "LIST",
+    "LOGIN",
+    "LOGOUT",
+    "MAIL",
+    "NOOP",
+    "QUIT",
+    "RCPT",
+    "RSET",
+    "SEARCH",
+    "SELECT",
+    "STARTTLS",
+    "STORE",
+    "UID",
+    "VRFY",
+    "EXPUNGE",
+];
+
+/// The command that a line begins with; each way to authenticate counts as one.
+fn verb(line: &[u8], side: Side) -> Option<&'static str> {
+    let mut words = line.split(|octet| b" \r\n".contains(octet));
+    let mut word = words.next()?;
+    let tag = word.strip_prefix(b"M").filter(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit));
+    if side == Side::ImapClient && tag.is_some() {
+        word = words.next()?;
+    } else if side == Side::ImapClient && word != b"DONE" {
+        return None;
+    }
+    let verb = VERBS.into_iter().find(|verb| verb.as_bytes() == word)?;
+    Some(if ["AUTH", "LOGIN"].contains(&verb) { "AUTHENTICATE" } else { verb })
+}
+
+/// Whether a line is of the contents that the applications under test send: `x`, `é`, dots, and what ends a literal.
+fn is_contents(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+    line.iter().all(|octet| b"x.\xc3\xa9".contains(octet))
+}
+
+/// Whether a line can be a client's part of a SASL exchange.
+fn is_exchange(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+    line == b"*" || line.iter().all(|octet| octet.is_ascii_alphanumeric() || b"+/=".contains(octet))
+}
+
+#[cfg(test)]
+mod tests {
+    use proto_core::{Error, PeerError};
+
+    use super::*;
+
+    const TERMS: Terms =
+        Terms { side: Side::ImapClient, secure: false, danger: false, may_hold: 10, may_put_out: 100 };
+
+    fn told(octets: &[u8]) -> Entry {
+        Entry::Told(octets.to_vec(), false)
+    }
+
+    fn event() -> Entry {
+        Entry::Event("something".to_owned())
+    }
+
+    /// The law that these entries break.
+    fn broken(entries: &[Entry], side: Side) -> String {
+        let record = Record { entries: entries.to_vec(), ..Record::default() };
+        check(&record, &Terms { side, ..TERMS }).unwrap_err()
+    }
+
+    #[track_caller]
+    fn keeps(entries: &[Entry], side: Side) {
+        let record = Record { entries: entries.to_vec(), ..Record::default() };
+        check(&record, &Terms { side, ..TERMS }).unwrap();
+    }
+
+    #[test]
+    fn whoever_failed_is_silent() {
+        let failed = Entry::Failed(Error::from(PeerError::UnexpectedReply));
+        keeps(&[told(b"* BYE\r\n"), failed.clone()], Side::ImapServer);
+        assert!(broken(&[failed.clone(), told(b"* OK\r\n")], Side::ImapServer).contains("after a failure"));
+        assert!(broken(&[failed, event()], Side::ImapServer).contains("after a failure"));
+    }
+
+    #[test]
+    fn nothing_is_heard_across_the_gate() {
+        keeps(&[Entry::Secured, told(b"M1 CAPABILITY\r\n"), Entry::Heard(1), event()], Side::ImapClient);
+        assert!(
+            broken(&[Entry::Secured, event(), Entry::Heard(1)], Side::ImapClient).contains("across the gate")
+        );
+    }
+
+    #[test]
+    fn buffers_are_bounded() {
+        let record = |held, put_out, stuck| Record { held, put_out, stuck, ..Record::default() };
+        check(&record(10, 100, false), &TERMS).unwrap();
+        assert!(check(&record(11, 0, false), &TERMS).unwrap_err().contains("unread"));
+        assert!(check(&record(0, 101, false), &TERMS).unwrap_err().contains("put out"));
+        assert!(check(&record(0, 0, true), &TERMS).unwrap_err().contains("wants to read"));
+    }
+
+    #[test]
+    fn secrets_stay_off_cleartext() {
+        let login = told(format!("M1 LOGIN x {PASSWORD}\r\n").as_bytes());
+        let given = Entry::Given("AUTHENTICATE", 1);
+        keeps(&[Entry::Secured, given.clone(), login.clone()], Side::ImapClient);
+        assert!(broken(&[given.clone(), login], Side::ImapClient).contains("left in cleartext"));
+        for before in ["", "\0", "\0a", "\0ab"] {
+            let message = sasl::encode(format!("{before}\0{PASSWORD}").as_bytes());
+            let message = [message.expose().as_slice(), b"\r\n"].concat();
+            let found = broken(&[Entry::Heard(1), given.clone(), told(&message)], Side::ImapClient);
+            assert!(found.contains("left in cleartext"), "{found}");
+        }
+        let secret = Entry::Told(b"x\r\n".to_vec(), true);
+        assert!(broken(&[given, secret], Side::ImapClient).contains("calls secret"));
+        assert!(broken(&[Entry::NeedsTls("MAIL")], Side::SmtpClient).contains("on cleartext"));
+        let shown = Entry::Event(format!("Credentials {{ password: {PASSWORD} }}"));
+        assert!(broken(&[Entry::Secured, Entry::Heard(1), shown], Side::ImapClient).contains("is shown"));
+    }
+
+    #[test]
+    fn proof_comes_first() {
+        let select = Entry::NeedsProof("SELECT");
+        keeps(&[Entry::Proved, select.clone()], Side::ImapServer);
+        assert!(broken(std::slice::from_ref(&select), Side::ImapServer).contains("before authentication"));
+        assert!(broken(&[Entry::Proved, Entry::Secured, select], Side::ImapServer).contains("before"));
+        keeps(&[Entry::Given("AUTHENTICATE", 1), Entry::Proved], Side::ImapClient);
+        assert!(broken(&[Entry::Proved], Side::ImapClient).contains("not offered"));
+    }
+
+    #[test]
+    fn a_peer_gives_no_commands() {
+        let given = Entry::Given("NOOP", 1);
+        keeps(&[given.clone(), told(b"M1 CAPABILITY\r\nM2 NOOP\r\n")], Side::ImapClient);
+        assert!(
+            broken(&[given.clone(), told(b"M2 NOOP\r\nM3 NOOP\r\n")], Side::ImapClient).contains("oftener")
+        );
+        assert!(broken(&[given, told(b"NOOP\r\nQUIT\r\n")], Side::SmtpClient).contains("QUIT"));
+        assert!(broken(&[told(b"M1 X-EVIL\r\n")], Side::ImapClient).contains("nobody asked"));
+        assert!(broken(&[told(b"AQID\r\n")], Side::SmtpClient).contains("challenges"));
+    }
+
+    #[test]
+    fn a_server_answers_once() {
+        keeps(&[Entry::Heard(1), told(b"* OK hi\r\na OK done\r\n")], Side::ImapServer);
+        assert!(broken(&[Entry::Heard(1), told(b"a OK\r\nb OK\r\n")], Side::ImapServer).contains("answers"));
+        keeps(
+            &[told(b"220 hi\r\n"), Entry::Heard(1), told(b"250-x\r\n250 y\r\n421 bye\r\n")],
+            Side::SmtpServer,
+        );
+        let twice = [told(b"220 hi\r\n"), Entry::Heard(1), told(b"250 x\r\n250 y\r\n250 z\r\n")];
+        assert!(broken(&twice, Side::SmtpServer).contains("answers"));
+    }
+}

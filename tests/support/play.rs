@@ -1,0 +1,265 @@
+//! Playing a conversation: octets come in pieces, a player takes them, and a record says in which order what happened.
+//!
+//! This file knows no protocol. A player is a machine with an application, whatever its channel, and goes through
+//! STARTTLS by itself.
+
+use std::fmt::{self, Debug};
+
+use proto_core::{Error, RecvBuffer, SendBuffer};
+
+/// An application's free will, as a string of octets. When it is used up, every choice is 0.
+#[derive(Debug, Clone)]
+pub struct Choices {
+    octets: Vec<u8>,
+    at: usize,
+}
+
+impl Choices {
+    /// The choices that these octets stand for: `0` is the first, `1` the second and so on.
+    #[must_use]
+    pub fn new(octets: &[u8]) -> Self {
+        Self { octets: octets.to_vec(), at: 0 }
+    }
+
+    /// The next choice among `of`.
+    pub fn pick(&mut self, of: u8) -> u8 {
+        let octet = self.octets.get(self.at).copied().unwrap_or(b'0');
+        self.at += 1;
+        octet.wrapping_sub(b'0') % of.max(1)
+    }
+}
+
+/// One thing that happened in a conversation, in the order in which it did.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// The peer said something, with so many line ends.
+    Heard(usize),
+    /// The application saw an event, described.
+    Event(String),
+    /// The application saw a piece of a body.
+    Piece(Vec<u8>),
+    /// Octets left, and whether the machine called them secret.
+    Told(Vec<u8>, bool),
+    /// A client's application gave a command that has so many lines of this name.
+    Given(&'static str, usize),
+    /// Somebody's identity was proved: the peer's to a server, ours to a client's server.
+    Proved,
+    /// Something took effect that only who has authenticated may do.
+    NeedsProof(&'static str),
+    /// Something was surfaced or done that must not be on cleartext.
+    NeedsTls(&'static str),
+    /// TLS is in place; what follows is another session.
+    Secured,
+    /// The session failed.
+    Failed(Error),
+}
+
+/// On one line and readable: it is looked at when a law is broken.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Heard(lines) => write!(f, "heard {lines} lines"),
+            Self::Event(event) => write!(f, "saw {event}"),
+            Self::Piece(octets) => write!(f, "saw a piece {}", octets.escape_ascii()),
+            Self::Told(octets, secret) => {
+                write!(f, "told {}{}", octets.escape_ascii(), if *secret { " (secret)" } else { "" })
+            }
+            Self::Given(verb, lines) => write!(f, "gave {lines} {verb}"),
+            Self::Proved => f.write_str("proved an identity"),
+            Self::NeedsProof(what) => write!(f, "needs proof: {what}"),
+            Self::NeedsTls(what) => write!(f, "needs TLS: {what}"),
+            Self::Secured => f.write_str("TLS"),
+            Self::Failed(error) => write!(f, "failed: {error:?}"),
+        }
+    }
+}
+
+/// What came of a conversation.
+#[derive(Debug, Clone, Default)]
+pub struct Record {
+    /// Everything, in order.
+    pub entries: Vec<Entry>,
+    /// How many octets had been heard when TLS came.
+    pub secured_at: Option<usize>,
+    /// The most octets of the peer's that lay unread after everything was looked at.
+    pub held: usize,
+    /// The most octets that one step put out.
+    pub put_out: usize,
+    /// The machine was neither closed nor wanted to read.
+    pub stuck: bool,
+}
+
+impl Record {
+    /// The peer said something more.
+    pub fn heard(&mut self, more: usize) {
+        match self.entries.last_mut() {
+            Some(Entry::Heard(lines)) => *lines += more,
+            _ => self.entries.push(Entry::Heard(more)),
+        }
+    }
+
+    /// An event.
+    pub fn event(&mut self, event: &impl Debug) {
+        self.entries.push(Entry::Event(format!("{event:?}")));
+    }
+
+    /// A piece of a body.
+    pub fn piece(&mut self, octets: &[u8]) {
+        self.entries.push(Entry::Piece(octets.to_vec()));
+    }
+
+    /// What came of something that the application tried: a refusal is worth noting.
+    pub fn tried<T>(&mut self, what: &'static str, outcome: Result<T, Error>) -> Option<T> {
+        match outcome {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.entries.push(Entry::Event(format!("{what} refused: {error:?}")));
+                None
+            }
+        }
+    }
+
+    /// A command that the application gave, if it could.
+    pub fn given<T>(&mut self, verb: &'static str, outcome: Result<T, Error>) -> Option<T> {
+        let given = self.tried(verb, outcome)?;
+        self.entries.push(Entry::Given(verb, 1));
+        Some(given)
+    }
+
+    /// What was put out leaves. False: there was nothing.
+    pub fn send(&mut self, tx: &mut SendBuffer) -> bool {
+        self.put_out = self.put_out.max(tx.len());
+        for chunk in tx.chunks() {
+            self.entries.push(Entry::Told(chunk.bytes.to_vec(), chunk.secret));
+        }
+        let sent = tx.len();
+        tx.sent(sent);
+        sent > 0
+    }
+
+    /// TLS is in place: the octets before it are all behind us.
+    pub fn secured(&mut self, rx: &RecvBuffer) {
+        self.secured_at = Some(rx.received() as usize);
+        self.entries.push(Entry::Secured);
+    }
+
+    /// What the application saw, however the input was cut: neighbouring pieces are one.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Entry> {
+        let mut seen: Vec<Entry> = Vec::new();
+        for entry in &self.entries {
+            match (seen.last_mut(), entry) {
+                (_, Entry::Heard(_) | Entry::Told(..)) => {}
+                (Some(Entry::Piece(before)), Entry::Piece(more)) => before.extend(more),
+                _ => seen.push(entry.clone()),
+            }
+        }
+        seen
+    }
+
+    /// Every octet that was sent.
+    #[must_use]
+    pub fn output(&self) -> Vec<u8> {
+        let told = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Told(octets, _) => Some(octets.as_slice()),
+            _ => None,
+        });
+        told.collect::<Vec<_>>().concat()
+    }
+
+    /// The part behind the moment at which TLS came.
+    #[must_use]
+    pub fn under_tls(&self) -> Self {
+        let at = self.entries.iter().position(|entry| *entry == Entry::Secured);
+        let entries = self.entries.iter().skip(at.map_or(self.entries.len(), |at| at + 1));
+        Self { entries: entries.cloned().collect(), ..Self::default() }
+    }
+}
+
+/// A machine and its application.
+pub trait Player {
+    /// Takes the next thing that happened and lets the application act on it. False: nothing more for now.
+    ///
+    /// # Errors
+    /// The session is over.
+    fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error>;
+
+    /// Nothing more happens by itself: late answers are given and delays end. False: there are none.
+    ///
+    /// # Errors
+    /// The session is over.
+    fn rest(&mut self, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error>;
+
+    /// Whether the session has ended in order.
+    fn is_closed(&self) -> bool;
+
+    /// Whether the machine wants more input.
+    fn wants_read(&self, tx: &SendBuffer) -> bool;
+}
+
+/// Feeds the pieces, one read each, and then says that the peer has closed. What is sent leaves at once.
+pub fn play<'p>(mut player: impl Player, pieces: impl IntoIterator<Item = &'p [u8]>) -> Record {
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut record = Record::default();
+    if pump(&mut player, &mut rx, &mut tx, &mut record).is_err() {
+        return record;
+    }
+    for piece in pieces {
+        if player.is_closed() {
+            return record;
+        }
+        record.stuck |= !player.wants_read(&tx);
+        rx.extend(piece);
+        record.heard(piece.iter().filter(|&&octet| octet == b'\n').count());
+        if pump(&mut player, &mut rx, &mut tx, &mut record).is_err() {
+            ask_again(&mut player, &mut rx, &mut tx, &mut record);
+            return record;
+        }
+        if !player.is_closed() {
+            record.held = record.held.max(rx.len());
+        }
+    }
+    rx.close();
+    record.heard(0);
+    if pump(&mut player, &mut rx, &mut tx, &mut record).is_err() {
+        ask_again(&mut player, &mut rx, &mut tx, &mut record);
+    }
+    record
+}
+
+/// Takes everything that there is.
+fn pump(
+    player: &mut impl Player,
+    rx: &mut RecvBuffer,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+) -> Result<(), Error> {
+    loop {
+        let outcome = match player.step(rx, tx, record) {
+            Ok(false) => player.rest(tx, record),
+            other => other,
+        };
+        let sent = record.send(tx);
+        match outcome {
+            Ok(moved) if moved || sent => {}
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                record.entries.push(Entry::Failed(error));
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Goes on asking a machine that has failed. It should say what it said, and put out nothing.
+fn ask_again(player: &mut impl Player, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) {
+    for more in [&b""[..], b"\r\n", b"220 again\r\n* OK again\r\nM1 OK again\r\nEHLO again\r\n"] {
+        rx.extend(more);
+        match player.step(rx, tx, record) {
+            Ok(_) => record.event(&"went on after an error"),
+            Err(error) if record.entries.contains(&Entry::Failed(error)) => {}
+            Err(error) => record.entries.push(Entry::Failed(error)),
+        }
+        record.send(tx);
+    }
+}

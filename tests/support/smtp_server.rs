@@ -1,0 +1,263 @@
+//! An SMTP server whose application answers yes or no, now or later, as its choices say.
+
+use std::mem;
+use std::sync::Arc;
+
+use proto_core::{
+    AuthRequest, AuthVerdict, Channel, Cleartext, Error, Misuse, RecvBuffer, Secure, SendBuffer,
+    StartTlsRequest, WaitFor,
+};
+use proto_smtp::Config;
+use proto_smtp::server::{Event, Reply, Server};
+use proto_smtp::types::{Code, Response};
+
+use crate::play::{Choices, Entry, Player, Record};
+
+/// The server under test, whatever its channel.
+pub struct Serving {
+    session: Session,
+    application: Application,
+    /// What the application that begins under TLS will choose.
+    afresh: Choices,
+    /// What the machine put out before it was played: its greeting.
+    greeting: SendBuffer,
+}
+
+enum Session {
+    Cleartext(Server<Cleartext>),
+    Secure(Server<Secure>),
+    /// It failed on its way through the gate.
+    Gone(Error),
+}
+
+impl Serving {
+    /// Before the client's first command. `proof`: whether mail needs an identity by the configuration.
+    #[must_use]
+    pub fn new(config: Arc<Config>, secure: bool, proof: Proof, choices: Choices, afresh: Choices) -> Self {
+        let mut greeting = SendBuffer::new();
+        let session = if secure {
+            Session::Secure(Server::<Secure>::new(config, Secure::trusted_local(), &mut greeting))
+        } else {
+            Session::Cleartext(Server::<Cleartext>::new(config, &mut greeting))
+        };
+        Self { session, application: Application { choices, proof, late: None }, afresh, greeting }
+    }
+
+    fn starttls(
+        &mut self,
+        request: StartTlsRequest,
+        yes: bool,
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) -> Result<(), Error> {
+        let mut server = match mem::replace(&mut self.session, Session::Gone(Misuse::Closed.into())) {
+            Session::Cleartext(server) => server,
+            other => {
+                self.session = other;
+                return Ok(());
+            }
+        };
+        if !yes {
+            record.tried("refuse", server.refuse(request, tx));
+            self.session = Session::Cleartext(server);
+            return Ok(());
+        }
+        let upgraded = server.accept(request, tx);
+        match upgraded.and_then(|upgrade| upgrade.complete(Secure::trusted_local(), rx)) {
+            Ok(server) => {
+                // What was put out is the last of the cleartext.
+                record.send(tx);
+                record.secured(rx);
+                self.session = Session::Secure(server);
+                let (choices, proof) = (self.afresh.clone(), self.application.proof);
+                self.application = Application { choices, proof, late: None };
+                Ok(())
+            }
+            Err(error) => {
+                self.session = Session::Gone(error);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Player for Serving {
+    fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
+        record.send(&mut self.greeting);
+        let request = match &mut self.session {
+            Session::Gone(error) => return Err(*error),
+            Session::Secure(server) => match server.next_event(rx, tx)? {
+                None => return Ok(false),
+                Some(Event::Auth(request)) => {
+                    record.event(&request);
+                    self.application.asked_who(request, server, tx, record);
+                    return Ok(true);
+                }
+                Some(event) => {
+                    self.application.event(event, server, tx, record);
+                    return Ok(true);
+                }
+            },
+            Session::Cleartext(server) => match server.next_event(rx, tx)? {
+                None => return Ok(false),
+                Some(Event::StartTls(request)) => request,
+                Some(event) => {
+                    self.application.event(event, server, tx, record);
+                    return Ok(true);
+                }
+            },
+        };
+        record.event(&request);
+        let yes = self.application.choices.pick(2) == 0;
+        self.starttls(request, yes, rx, tx, record)?;
+        Ok(true)
+    }
+
+    fn rest(&mut self, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
+        match (&mut self.session, self.application.late.take()) {
+            (Session::Gone(_), _) => Ok(false),
+            (Session::Secure(server), Some(Late::Verdict(request, verdict))) => {
+                verdict_given(server, request, verdict, tx, record);
+                Ok(true)
+            }
+            (Session::Secure(server), late) => rest(server, late, tx, record),
+            (Session::Cleartext(server), late) => rest(server, late, tx, record),
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match &self.session {
+            Session::Gone(_) => true,
+            Session::Cleartext(server) => server.is_closed(),
+            Session::Secure(server) => server.is_closed(),
+        }
+    }
+
+    fn wants_read(&self, tx: &SendBuffer) -> bool {
+        match &self.session {
+            Session::Gone(_) => false,
+            Session::Cleartext(server) => server.wants_read(tx),
+            Session::Secure(server) => server.wants_read(tx),
+        }
+    }
+}
+
+/// Whether mail needs an identity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Anybody may hand in.
+    NotNeeded,
+    /// Only who has authenticated.
+    Needed,
+}
+
+/// The answer that was put off, given now; or else a delay that ends.
+fn rest<C: Channel>(
+    server: &mut Server<C>,
+    late: Option<Late>,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+) -> Result<bool, Error> {
+    match late {
+        Some(Late::Reply(reply, response)) => {
+            record.tried("reply", server.reply(reply, &response, tx));
+        }
+        None if server.wait().for_ == WaitFor::Delay => server.timed_out(tx)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// An answer that is owed.
+enum Late {
+    Reply(Reply, Response<'static>),
+    Verdict(AuthRequest, AuthVerdict),
+}
+
+struct Application {
+    choices: Choices,
+    proof: Proof,
+    late: Option<Late>,
+}
+
+impl Application {
+    fn asked_who(
+        &mut self,
+        request: AuthRequest,
+        server: &mut Server<Secure>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        match self.choices.pick(5) {
+            0 => verdict_given(server, request, AuthVerdict::Accept, tx, record),
+            1 => verdict_given(server, request, AuthVerdict::Reject, tx, record),
+            2 => self.late = Some(Late::Verdict(request, AuthVerdict::Accept)),
+            3 => self.late = Some(Late::Verdict(request, AuthVerdict::Reject)),
+            _ => verdict_given(server, request, AuthVerdict::Unavailable, tx, record),
+        }
+    }
+
+    fn event<C: Channel>(
+        &mut self,
+        event: Event<'_, C>,
+        server: &mut Server<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        if let Event::DataChunk(chunk) = event {
+            record.piece(chunk);
+            return;
+        }
+        record.event(&event);
+        match event {
+            Event::Mail(_, reply) => {
+                if self.proof == Proof::Needed {
+                    record.entries.push(Entry::NeedsProof("MAIL"));
+                }
+                self.reply(reply, Response::ok(), server, tx, record);
+            }
+            Event::Data(reply) => self.reply(reply, Response::start_data(), server, tx, record),
+            Event::Rcpt(_, reply) | Event::DataEnd(reply) | Event::Vrfy(_, reply) | Event::Expn(_, reply) => {
+                self.reply(reply, Response::ok(), server, tx, record)
+            }
+            _ => {}
+        }
+    }
+
+    fn reply<C: Channel>(
+        &mut self,
+        reply: Reply,
+        yes: Response<'static>,
+        server: &mut Server<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        let response = match self.choices.pick(6) {
+            0 | 2 => yes,
+            1 | 3 => Response::try_again(),
+            // An application that says 421 wants to end the session.
+            4 => Response::new(Code::UNAVAILABLE, "going down"),
+            _ => Response::new(Code::MAILBOX_UNAVAILABLE, "nobody\nhere"),
+        };
+        let late = self.choices.pick(2) == 1;
+        if late {
+            self.late = Some(Late::Reply(reply, response));
+        } else {
+            record.tried("reply", server.reply(reply, &response, tx));
+        }
+    }
+}
+
+fn verdict_given(
+    server: &mut Server<Secure>,
+    request: AuthRequest,
+    verdict: AuthVerdict,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+) {
+    let given = record.tried("verdict", server.verdict(request, verdict, tx));
+    if given.is_some() && verdict == AuthVerdict::Accept {
+        record.entries.push(Entry::Proved);
+    }
+}
