@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use proto_core::{Channel, Error, SendBuffer};
 
 use super::{Client, Event, Step};
-use crate::config::Pipelining;
-use crate::types::{BodyType, Extension, Mail, Rcpt, Response};
+use crate::config::{Dialect, Pipelining};
+use crate::types::{BodyType, ChunkEnd, Extension, Mail, Rcpt, Response};
 
 /// A message on its way.
 ///
@@ -24,9 +24,11 @@ pub struct Transaction {
     given: usize,
     /// How many of them were answered.
     answered: usize,
-    /// DATA was given without waiting.
+    /// DATA was given, with or without waiting.
     data_given: bool,
     sender_refused: bool,
+    /// How many octets the message has, where it may go as one chunk.
+    chunk: Option<u64>,
 }
 
 /// A recipient, and what became of it.
@@ -46,6 +48,10 @@ pub enum Outcome {
     /// The server has taken responsibility.
     Delivered(Response<'static>),
     /// The server has refused, at this step.
+    ///
+    /// A server that goes away says 421 once, to everybody. The step is then the one that this recipient had come to:
+    /// [`Rcpt`](Step::Rcpt) if its own command was not answered, [`Data`](Step::Data) if it was accepted and the
+    /// message was not sent as a whole, [`Message`](Step::Message) if it was.
     Refused(Step, Response<'static>),
     /// The whole message was sent and no reply came: it may or may not have been taken. Sending it again may deliver
     /// it twice.
@@ -101,7 +107,17 @@ impl Transaction {
             answered: 0,
             data_given: false,
             sender_refused: false,
+            chunk: None,
         }
+    }
+
+    /// The message has exactly so many octets and may go as one chunk, by BDAT (RFC 3030), where CHUNKING is offered:
+    /// then it goes octet by octet as it is written, and no dots are looked for. Elsewhere it goes by DATA, unless it
+    /// is of [`BinaryMime`](BodyType::BinaryMime): that goes by BDAT or not at all.
+    #[must_use]
+    pub const fn in_one_chunk(mut self, octets: u64) -> Self {
+        self.chunk = Some(octets);
+        self
     }
 
     /// Adds a recipient. They keep their order.
@@ -165,7 +181,8 @@ impl Transaction {
             while self.given < self.recipients.len() {
                 self.give_next(client, tx)?;
             }
-            if client.core.config.pipelining == Pipelining::WithData {
+            // A chunk is not sent ahead: it would cross the wire for nobody if every recipient is refused.
+            if client.core.config.pipelining == Pipelining::WithData && self.chunk_for(client).is_none() {
                 client.data(tx)?;
                 self.data_given = true;
             }
@@ -261,10 +278,11 @@ impl Transaction {
         }
         needs(self.mail.utf8 || not_ascii, Extension::SmtpUtf8)
             .or_else(|| needs(self.mail.body == Some(BodyType::EightBitMime), Extension::EightBitMime))
-            // Binary messages go by BDAT, which this transaction does not speak.
+            .or_else(|| needs(self.mail.body == Some(BodyType::BinaryMime), Extension::BinaryMime))
+            // Binary messages go by BDAT and no other way, and a chunk says first how large it is.
             .or_else(|| {
-                (self.mail.body == Some(BodyType::BinaryMime))
-                    .then_some(NotSent::NotOffered(Extension::BinaryMime))
+                let chunked = self.mail.body != Some(BodyType::BinaryMime) || self.chunk_for(client).is_some();
+                (!chunked).then_some(NotSent::NotOffered(Extension::Chunking))
             })
     }
 
@@ -274,7 +292,8 @@ impl Transaction {
         if !extensions.contains(Extension::Size) {
             self.mail.size = None;
         }
-        if !extensions.contains(Extension::EightBitMime) {
+        if !extensions.contains(Extension::EightBitMime) && self.mail.body != Some(BodyType::BinaryMime) {
+            // What is left is BODY=7BIT, which need not be said.
             self.mail.body = None;
         }
         if !extensions.contains(Extension::Dsn) {
@@ -315,10 +334,19 @@ impl Transaction {
         if self.accepted() == 0 {
             return Ok(self.finish());
         }
+        self.stage = Stage::Message;
+        if let Some(size) = self.chunk_for(client) {
+            client.bdat(size, ChunkEnd::Last, tx)?;
+            return Ok(Progress::SendData);
+        }
         client.data(tx)?;
         self.data_given = true;
-        self.stage = Stage::Message;
         Ok(Progress::Continue)
+    }
+
+    /// How large the chunk is, if the message goes as one.
+    fn chunk_for<C: Channel>(&self, client: &Client<C>) -> Option<u64> {
+        self.chunk.filter(|_| client.extensions().contains(Extension::Chunking))
     }
 
     fn send_data<C: Channel>(
@@ -361,12 +389,16 @@ impl Transaction {
         tx: &SendBuffer,
     ) -> Progress {
         let Some(response) = response else { return self.lost(client, tx) };
-        let step = match self.stage {
-            Stage::Envelope if self.answered < self.recipients.len() => Step::Rcpt(self.answered),
-            Stage::Message if client.is_message_sent(tx) => Step::Message(None),
-            _ => Step::Data,
-        };
-        self.refuse_pending(step, response);
+        let sent = client.is_message_sent(tx);
+        let lmtp = client.core.config.dialect == Dialect::Lmtp;
+        for number in 0..self.recipients.len() {
+            let step = match self.recipients.get(number) {
+                Some(recipient) if !recipient.accepted => Step::Rcpt(number),
+                _ if sent => Step::Message(lmtp.then_some(number)),
+                _ => Step::Data,
+            };
+            self.decide(number, || Outcome::Refused(step, response.clone().into_owned()));
+        }
         self.finish()
     }
 
@@ -411,6 +443,12 @@ impl Recipient {
     #[must_use]
     pub const fn rcpt(&self) -> &Rcpt<'static> {
         &self.rcpt
+    }
+
+    /// Whether the server has accepted its RCPT; that is no promise for the message.
+    #[must_use]
+    pub const fn is_accepted(&self) -> bool {
+        self.accepted
     }
 
     /// What became of it.
