@@ -90,7 +90,8 @@ struct Verdicts {
 
 /// Thirty-seven are refused: in LMTP about half of them only behind the message.
 fn thirty_seven(way: Way) -> Verdicts {
-    let mut verdicts = Verdicts { envelope: vec![b"250 a\r\n".to_vec()], end: Vec::new(), expected: Vec::new() };
+    let mut verdicts =
+        Verdicts { envelope: vec![b"250 a\r\n".to_vec()], end: Vec::new(), expected: Vec::new() };
     for number in 0..RECIPIENTS {
         let refused = (number * 37) % RECIPIENTS < 37;
         let late = refused && way.dialect == Dialect::Lmtp && (number * 31) % 7 < 4;
@@ -137,7 +138,8 @@ fn thirty_seven_of_a_hundred_are_refused_in_every_split() {
         let (outcomes, sent) = cut_before;
         assert_eq!(outcomes, verdicts.expected, "{way:?}");
         assert_eq!(outcomes.iter().filter(|outcome| !outcome.starts_with("delivered")).count(), 37);
-        let message: &[u8] = if way.chunked { b"BDAT 7 LAST\r\n.body\r\n" } else { b"DATA\r\n..body\r\n.\r\n" };
+        let message: &[u8] =
+            if way.chunked { b"BDAT 7 LAST\r\n.body\r\n" } else { b"DATA\r\n..body\r\n.\r\n" };
         assert!(sent.ends_with(message), "{}", sent.escape_ascii());
     }
 }
@@ -179,7 +181,11 @@ fn a_server_may_go_away_after_any_reply() {
             assert_eq!(outcomes, expected_after(way, &verdicts, came, None), "{way:?}, lost after {came}");
             script.push(b"421 4.3.2 going down\r\n");
             let (outcomes, _) = converse(way, RECIPIENTS, &script);
-            assert_eq!(outcomes, expected_after(way, &verdicts, came, Some(421)), "{way:?}, 421 after {came}");
+            assert_eq!(
+                outcomes,
+                expected_after(way, &verdicts, came, Some(421)),
+                "{way:?}, 421 after {came}"
+            );
         }
     }
 }

@@ -281,7 +281,8 @@ impl Transaction {
             .or_else(|| needs(self.mail.body == Some(BodyType::BinaryMime), Extension::BinaryMime))
             // Binary messages go by BDAT and no other way, and a chunk says first how large it is.
             .or_else(|| {
-                let chunked = self.mail.body != Some(BodyType::BinaryMime) || self.chunk_for(client).is_some();
+                let chunked =
+                    self.mail.body != Some(BodyType::BinaryMime) || self.chunk_for(client).is_some();
                 (!chunked).then_some(NotSent::NotOffered(Extension::Chunking))
             })
     }
