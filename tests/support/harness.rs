@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use proto_core::Limits;
-use proto_smtp::EarlyTalker;
+use proto_smtp::{Dialect, EarlyTalker};
 
 use crate::laws::{Side, Terms, check, is_known};
 use crate::play::{Choices, Player, Record, play};
@@ -23,13 +23,12 @@ use crate::{imap_client, imap_server, smtp_client, smtp_server};
 pub fn imap_client(data: &[u8]) {
     let Some(input) = Input::new(data) else { return };
     let mut config = proto_imap::Config::default().limits(input.limits());
-    let danger = input.other;
-    if danger {
+    if input.other {
         config = config.danger_cleartext();
     }
     let config = Arc::new(config);
     let prelude = Prelude { choices: b"2", octets: b"* OK [CAPABILITY STARTTLS] x\r\nM1 OK x\r\n" };
-    run(&input, Side::ImapClient, danger, &prelude, |secure, choices, afresh| {
+    run(&input, Side::ImapClient, input.other, &prelude, |secure, choices, afresh| {
         imap_client::Asking::new(Arc::clone(&config), secure, choices, afresh)
     });
 }
@@ -44,39 +43,41 @@ pub fn imap_server(data: &[u8]) {
     });
 }
 
-/// Plays the server to an SMTP client, under TLS and in cleartext.
+/// Plays the server to an SMTP or LMTP client, under TLS and in cleartext.
 pub fn smtp_client(data: &[u8]) {
     let Some(input) = Input::new(data) else { return };
-    let mut config = proto_smtp::Config::default().limits(input.limits());
-    let danger = input.other;
-    if danger {
+    let mut config = proto_smtp::Config::default().limits(input.limits()).dialect(input.dialect());
+    if input.other {
         config = config.danger_cleartext();
     }
     let config = Arc::new(config);
     let prelude = Prelude { choices: b"2", octets: b"220 x\r\n250-x\r\n250 STARTTLS\r\n220 x\r\n" };
-    run(&input, Side::SmtpClient, danger, &prelude, |secure, choices, afresh| {
+    run(&input, Side::SmtpClient, input.other, &prelude, |secure, choices, afresh| {
         smtp_client::Asking::new(Arc::clone(&config), secure, choices, afresh)
     });
 }
 
-/// Plays the client to an SMTP server, under TLS and in cleartext.
+/// Plays the client to an SMTP or LMTP server, under TLS and in cleartext.
 pub fn smtp_server(data: &[u8]) {
     let Some(input) = Input::new(data) else { return };
-    let limits = input.limits();
-    let mut config = proto_smtp::Config::default().early_talker(EarlyTalker::Accept);
+    let (limits, dialect) = (input.limits(), input.dialect());
+    let mut config = proto_smtp::Config::default().early_talker(EarlyTalker::Accept).dialect(dialect);
     if input.tight {
         (config.command_line, config.authentication_line) = (limits.line, limits.frame);
     }
-    let config = config.limits(limits);
-    let (config, proof) = if input.other {
-        (config.require_authentication(), Proof::Needed)
-    } else {
-        (config, Proof::NotNeeded)
-    };
+    let mut config = config.limits(limits);
+    let proof = if input.other { Proof::Needed } else { Proof::NotNeeded };
+    if proof == Proof::Needed {
+        config = config.require_authentication();
+    }
     let config = Arc::new(config);
-    let prelude = Prelude { choices: b"", octets: b"EHLO x\r\nSTARTTLS\r\n" };
-    run(&input, Side::SmtpServer, false, &prelude, |secure, choices, afresh| {
-        smtp_server::Serving::new(Arc::clone(&config), secure, proof, choices, afresh)
+    let octets: &[u8] = match dialect {
+        Dialect::Lmtp => b"LHLO x\r\nSTARTTLS\r\n",
+        _ => b"EHLO x\r\nSTARTTLS\r\n",
+    };
+    run(&input, Side::SmtpServer, false, &Prelude { choices: b"", octets }, |secure, choices, afresh| {
+        let terms = smtp_server::Terms { proof, dialect };
+        smtp_server::Serving::new(Arc::clone(&config), secure, terms, choices, afresh)
     });
 }
 
@@ -86,6 +87,8 @@ struct Input<'d> {
     tight: bool,
     /// The other thing that a configuration may say, of each machine another.
     other: bool,
+    /// Whether a machine that can speak LMTP does.
+    lmtp: bool,
     /// Seeds the cuts.
     seed: u8,
     choices: &'d [u8],
@@ -98,8 +101,12 @@ impl<'d> Input<'d> {
         let (line, octets) = (&data[..end], &data[end + 1..]);
         let first = line.first().copied().unwrap_or(b'0').wrapping_sub(b'0');
         let seed = line.get(1).copied().unwrap_or_default();
-        let (tight, other) = (first % 2 == 1, first / 2 % 2 == 1);
-        Some(Self { tight, other, seed, choices: line.get(2..).unwrap_or_default(), octets })
+        let [tight, other, lmtp] = [1, 2, 4].map(|bit| first & bit != 0);
+        Some(Self { tight, other, lmtp, seed, choices: line.get(2..).unwrap_or_default(), octets })
+    }
+
+    const fn dialect(&self) -> Dialect {
+        if self.lmtp { Dialect::Lmtp } else { Dialect::Smtp }
     }
 
     /// Limits as they are by default, or so low that a short input reaches them.
@@ -164,8 +171,13 @@ fn run<P: Player>(
 fn terms(input: &Input<'_>, side: Side, secure: bool, danger: bool) -> Terms {
     let limits = input.limits();
     let may_hold = limits.line.max(limits.frame) + 2;
-    // What puts out most is an APPEND of ours.
-    Terms { side, secure, danger, may_hold, may_put_out: 16 * 1024 }
+    let may_put_out = match side {
+        // A server stops answering at the mark; the last answer may go beyond.
+        Side::ImapServer | Side::SmtpServer => limits.output_high_water + 1024,
+        // An APPEND of ours.
+        Side::ImapClient | Side::SmtpClient => 8 * 1024,
+    };
+    Terms { side, secure, danger, may_hold, may_put_out }
 }
 
 fn judged(record: Record, terms: &Terms) -> Record {

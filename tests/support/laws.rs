@@ -157,7 +157,7 @@ fn answered_what_was_asked(record: &Record, side: Side) -> Result<(), String> {
     let (mut heard, mut said, mut line) = (unasked, 0, Vec::new());
     for entry in &record.entries {
         match entry {
-            Entry::Heard(lines) => heard += lines,
+            Entry::Heard(more) | Entry::Owes(more) => heard += more,
             Entry::Told(octets, _) => line.extend_from_slice(octets),
             _ => {}
         }
@@ -193,7 +193,7 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
             _ => {}
         }
     }
-    for own in ["CAPABILITY", "EHLO", "HELO"] {
+    for own in ["CAPABILITY", "EHLO", "HELO", "LHLO"] {
         *allowed.entry(own).or_default() += sessions;
     }
     let output = record.output();
@@ -215,37 +215,11 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
 }
 
 /// The commands that a client can say.
-const VERBS: [&str; 30] = [
-    "APPEND",
-    "AUTH",
-    "AUTHENTICATE",
-    "BDAT",
-    "CAPABILITY",
-    "DATA",
-    "DONE",
-    "EHLO",
-    "ENABLE",
-    "EXAMINE",
-    "EXPN",
-    "FETCH",
-    "HELO",
-    "HELP",
-    "IDLE",
-    "LIST",
-    "LOGIN",
-    "LOGOUT",
-    "MAIL",
-    "NOOP",
-    "QUIT",
-    "RCPT",
-    "RSET",
-    "SEARCH",
-    "SELECT",
-    "STARTTLS",
-    "STORE",
-    "UID",
-    "VRFY",
-    "EXPUNGE",
+#[rustfmt::skip]
+const VERBS: [&str; 31] = [
+    "APPEND", "AUTH", "AUTHENTICATE", "BDAT", "CAPABILITY", "DATA", "DONE", "EHLO", "ENABLE", "EXAMINE", "EXPN",
+    "EXPUNGE", "FETCH", "HELO", "HELP", "IDLE", "LHLO", "LIST", "LOGIN", "LOGOUT", "MAIL", "NOOP", "QUIT", "RCPT",
+    "RSET", "SEARCH", "SELECT", "STARTTLS", "STORE", "UID", "VRFY",
 ];
 
 /// The command that a line begins with; each way to authenticate counts as one.

@@ -42,6 +42,8 @@ pub enum Entry {
     Told(Vec<u8>, bool),
     /// A client's application gave a command that has so many lines of this name.
     Given(&'static str, usize),
+    /// A server owes so many answers more than one to what it heard: LMTP has one for each recipient.
+    Owes(usize),
     /// Somebody's identity was proved: the peer's to a server, ours to a client's server.
     Proved,
     /// Something took effect that only who has authenticated may do.
@@ -65,6 +67,7 @@ impl fmt::Debug for Entry {
                 write!(f, "told {}{}", octets.escape_ascii(), if *secret { " (secret)" } else { "" })
             }
             Self::Given(verb, lines) => write!(f, "gave {lines} {verb}"),
+            Self::Owes(answers) => write!(f, "owes {answers} answers more"),
             Self::Proved => f.write_str("proved an identity"),
             Self::NeedsProof(what) => write!(f, "needs proof: {what}"),
             Self::NeedsTls(what) => write!(f, "needs TLS: {what}"),

@@ -7,9 +7,9 @@ use proto_core::{
     AuthRequest, AuthVerdict, Channel, Cleartext, Error, Misuse, RecvBuffer, Secure, SendBuffer,
     StartTlsRequest, WaitFor,
 };
-use proto_smtp::Config;
 use proto_smtp::server::{Event, Reply, Server};
-use proto_smtp::types::{Code, Response};
+use proto_smtp::types::{Code, Response, Verb};
+use proto_smtp::{Config, Dialect};
 
 use crate::play::{Choices, Entry, Player, Record};
 
@@ -31,16 +31,16 @@ enum Session {
 }
 
 impl Serving {
-    /// Before the client's first command. `proof`: whether mail needs an identity by the configuration.
+    /// Before the client's first command. `terms`: what the configuration says.
     #[must_use]
-    pub fn new(config: Arc<Config>, secure: bool, proof: Proof, choices: Choices, afresh: Choices) -> Self {
+    pub fn new(config: Arc<Config>, secure: bool, terms: Terms, choices: Choices, afresh: Choices) -> Self {
         let mut greeting = SendBuffer::new();
         let session = if secure {
             Session::Secure(Server::<Secure>::new(config, Secure::trusted_local(), &mut greeting))
         } else {
             Session::Cleartext(Server::<Cleartext>::new(config, &mut greeting))
         };
-        Self { session, application: Application { choices, proof, late: None }, afresh, greeting }
+        Self { session, application: Application::new(choices, terms), afresh, greeting }
     }
 
     fn starttls(
@@ -70,8 +70,7 @@ impl Serving {
                 record.send(tx);
                 record.secured(rx);
                 self.session = Session::Secure(server);
-                let (choices, proof) = (self.afresh.clone(), self.application.proof);
-                self.application = Application { choices, proof, late: None };
+                self.application = Application::new(self.afresh.clone(), self.application.terms);
                 Ok(())
             }
             Err(error) => {
@@ -143,6 +142,15 @@ impl Player for Serving {
     }
 }
 
+/// What the configuration says.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Whether mail needs an identity.
+    pub proof: Proof,
+    /// SMTP or LMTP.
+    pub dialect: Dialect,
+}
+
 /// Whether mail needs an identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
@@ -177,11 +185,17 @@ enum Late {
 
 struct Application {
     choices: Choices,
-    proof: Proof,
+    terms: Terms,
     late: Option<Late>,
+    /// How many recipients were accepted since MAIL.
+    recipients: usize,
 }
 
 impl Application {
+    const fn new(choices: Choices, terms: Terms) -> Self {
+        Self { choices, terms, late: None, recipients: 0 }
+    }
+
     fn asked_who(
         &mut self,
         request: AuthRequest,
@@ -212,7 +226,8 @@ impl Application {
         record.event(&event);
         match event {
             Event::Mail(_, reply) => {
-                if self.proof == Proof::Needed {
+                self.recipients = 0;
+                if self.terms.proof == Proof::Needed {
                     record.entries.push(Entry::NeedsProof("MAIL"));
                 }
                 self.reply(reply, Response::ok(), server, tx, record);
@@ -240,6 +255,12 @@ impl Application {
             4 => Response::new(Code::UNAVAILABLE, "going down"),
             _ => Response::new(Code::MAILBOX_UNAVAILABLE, "nobody\nhere"),
         };
+        if reply.verb() == Verb::Rcpt && response.is_positive() {
+            self.recipients += 1;
+            if self.terms.dialect == Dialect::Lmtp {
+                record.entries.push(Entry::Owes(1));
+            }
+        }
         let late = self.choices.pick(2) == 1;
         if late {
             self.late = Some(Late::Reply(reply, response));
