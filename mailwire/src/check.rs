@@ -14,8 +14,8 @@ use crate::output::Output;
 use crate::url::{Protocol, TlsMode, Url};
 use crate::{imap, smtp};
 
-/// Runs the command.
-pub(crate) fn run(arguments: &CheckArgs) -> Result<(), Failure> {
+/// Runs the command. The kind is that of the stage that failed: its line has been shown, reason and advice included.
+pub(crate) fn run(arguments: &CheckArgs) -> Result<Option<Kind>, Failure> {
     let output = Output::from(arguments.output);
     let way = Way::new(&arguments.url, &arguments.connection)?;
     let last = arguments.stop_after.unwrap_or(Stage::Folders);
@@ -31,12 +31,11 @@ pub(crate) fn run(arguments: &CheckArgs) -> Result<(), Failure> {
     match result {
         Ok(()) | Err(Stop::Here) => {
             progress.finish(None);
-            Ok(())
+            Ok(None)
         }
         Err(Stop::Failed(failure)) => {
             progress.finish(Some(&failure));
-            // Its line has been shown, reason and advice included.
-            Err(failure)
+            Ok(Some(failure.kind))
         }
     }
 }

@@ -57,11 +57,6 @@ impl Command {
             Self::Decode(_) => Output::default(),
         }
     }
-
-    /// Whether a failure is part of what the command prints anyway.
-    pub(crate) const fn shows_failure(&self) -> bool {
-        matches!(self, Self::Check(_))
-    }
 }
 
 /// How to reach a server, and how to prove who one is.

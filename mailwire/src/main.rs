@@ -38,23 +38,25 @@ fn main() -> ExitCode {
     };
     let output = Output::from(command.output());
     match run(&command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
-            if !command.shows_failure() {
-                output.failure(&failure);
-            }
+            output.failure(&failure);
             ExitCode::from(failure.kind.code())
         }
     }
 }
 
-fn run(command: &Command) -> Result<(), Failure> {
-    match command {
+fn run(command: &Command) -> Result<ExitCode, Failure> {
+    let done = match command {
         Command::Serve(arguments) => serve::run(arguments, Output::from(arguments.output)),
-        Command::Check(arguments) => check::run(arguments),
+        Command::Check(arguments) => {
+            let failed = check::run(arguments)?;
+            return Ok(failed.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.code())));
+        }
         Command::Folders(arguments) => folders::run(arguments),
         Command::Sync(arguments) => sync::run(arguments),
         Command::Send(arguments) => send::run(arguments),
         Command::Decode(arguments) => decode::run(arguments),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }

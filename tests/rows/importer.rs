@@ -1,0 +1,211 @@
+//! Row 1: an importer by IMAP that demands TLS, cleans up, and names cause and remedy.
+
+use std::time::Duration;
+
+use crate::program::{Scripted, Served, folder, imap_server, run};
+
+const SECRET: &str = "kf83-zuTq-0Lmw";
+
+/// What a server says to a client that wants to know what it can.
+fn capable(tag: &str, list: &str) -> String {
+    format!("* CAPABILITY {list}\r\n{tag} OK done\r\n")
+}
+
+#[test]
+fn implicit_tls_and_starttls_both_reach_the_mail() {
+    let served = Served::start(&[]);
+    for (service, way) in [("imaps", "TLSv1.3"), ("imap", "TLSv1.3")] {
+        let url = served.url(service);
+        let done = served.run(&["check", &url], b"").expect(0).shows(&["ok", "certificate", "folders", way]);
+        assert!(!done.shown.contains(served.password));
+    }
+}
+
+#[test]
+fn a_server_that_does_not_offer_starttls_is_refused_for_security() {
+    let server = imap_server("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n", |tag, command| match command {
+        "CAPABILITY" => capable(tag, "IMAP4rev1 AUTH=PLAIN"),
+        _ => format!("{tag} OK done\r\n"),
+    });
+    let url = format!("imap://alice@localhost:{}", server.port);
+    let kept = folder();
+    let into = kept.path().join("store");
+    for command in
+        [&["check", &url][..], &["folders", &url], &["sync", &url, "--into", into.to_str().unwrap()]]
+    {
+        run(command, SECRET).expect(77).shows(&["STARTTLS", "993"]);
+    }
+    let seen = server.seen();
+    for word in ["LOGIN", "AUTHENTICATE", SECRET] {
+        assert!(!seen.received.contains(word), "{}", seen.received);
+    }
+}
+
+#[test]
+fn a_server_that_refuses_starttls_is_refused_for_security() {
+    let server = imap_server("* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", |tag, command| match command {
+        "STARTTLS" => format!("{tag} NO not today\r\n"),
+        _ => format!("{tag} OK done\r\n"),
+    });
+    let url = format!("imap://alice@localhost:{}", server.port);
+    run(&["check", &url], SECRET).expect(77).shows(&["refused STARTTLS", "try implicit TLS"]);
+    assert!(!server.seen().received.contains("LOGIN"));
+}
+
+#[test]
+fn octets_behind_the_answer_to_starttls_are_an_injection() {
+    let server = imap_server("* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", |tag, _| {
+        format!("{tag} OK begin\r\n* PREAUTH welcome\r\n")
+    });
+    let url = format!("imap://alice@localhost:{}", server.port);
+    run(&["check", &url], SECRET).expect(77).shows(&["injecting"]);
+    assert!(!server.seen().received.contains(SECRET));
+}
+
+#[test]
+fn cleartext_is_spoken_only_when_it_is_chosen() {
+    let server = imap_server("* OK [CAPABILITY IMAP4rev1] hi\r\n", |tag, command| match command {
+        "CAPABILITY" => capable(tag, "IMAP4rev1"),
+        list if list.starts_with("LIST") => format!("* LIST () \"/\" INBOX\r\n{tag} OK done\r\n"),
+        _ => format!("{tag} OK done\r\n"),
+    });
+    let url = format!("imap://alice@localhost:{}", server.port);
+    run(&["check", &url], SECRET).expect(77);
+    run(&["check", &url, "--danger-cleartext"], SECRET).expect(77);
+    assert!(!server.seen().received.contains(SECRET), "speaking is not logging in");
+    run(&["check", &url, "--danger-cleartext-login"], SECRET).expect(64);
+    run(&["check", &url, "--danger-cleartext", "--danger-cleartext-login"], SECRET).expect(0);
+    assert!(server.seen().received.contains(SECRET), "both were chosen");
+}
+
+#[test]
+fn a_wrong_version_number_is_answered_with_starttls_on_143() {
+    let served = Served::start(&[]);
+    let port = served.address("imap").port();
+    let url = format!("imaps://{}@localhost:{port}", served.user);
+    let done = served.run(&["check", &url], b"").expect(76).shows(&["STARTTLS", "143"]);
+    assert!(done.took < Duration::from_secs(3), "{:?}", done.took);
+    let port = served.address("imaps").port();
+    let url = format!("imap://{}@localhost:{port}", served.user);
+    let done = served.run(&["check", &url], b"").expect(76).shows(&["implicit TLS", "993"]);
+    assert!(done.took < Duration::from_secs(3), "{:?}", done.took);
+}
+
+#[test]
+fn every_capability_line_is_read() {
+    // STARTTLS stands in the second line, and something else in between.
+    let server = imap_server("* OK hi\r\n", |tag, command| match command {
+        "CAPABILITY" => format!(
+            "* CAPABILITY IMAP4rev1\r\n* OK still here\r\n* CAPABILITY STARTTLS LOGINDISABLED\r\n{tag} OK done\r\n"
+        ),
+        _ => format!("{tag} NO not now\r\n"),
+    });
+    let url = format!("imap://alice@localhost:{}", server.port);
+    run(&["check", &url], SECRET).expect(77).shows(&["refused STARTTLS"]);
+    let received = server.seen().received;
+    assert!(received.contains("CAPABILITY\r\n") && received.contains("STARTTLS\r\n"), "{received}");
+}
+
+#[test]
+fn every_failure_closes_its_connection_and_leaves_nothing_behind() {
+    type Answer = fn(&str, &str) -> String;
+    let failures: [(&str, Answer); 6] = [
+        ("* BYE too busy\r\n", |_, _| String::new()),
+        ("220 this is no IMAP\r\n", |_, _| String::new()),
+        ("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n", |tag, _| format!("{tag} OK done\r\n")),
+        ("* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", |tag, _| format!("{tag} NO\r\n")),
+        ("* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", |_, _| "ZZ OK\r\n".into()),
+        ("* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", |tag, _| format!("{tag} OK\r\n\x15\x03")),
+    ];
+    for (greeting, answer) in failures {
+        let server = imap_server(greeting, answer);
+        let kept = folder();
+        let into = kept.path().join("store");
+        let url = format!("imap://alice@localhost:{}", server.port);
+        let done = run(&["sync", &url, "--into", into.to_str().unwrap()], SECRET);
+        assert_ne!(done.code, 0, "{greeting}: {}", done.shown);
+        // It says what happened, and the connection is closed.
+        assert!(done.shown.lines().any(|line| line.len() > 20), "{greeting}: {}", done.shown);
+        let seen = server.seen();
+        assert!(seen.closed == seen.connections && !seen.received.contains(SECRET), "{greeting}");
+        // And the store, if there is one, is free for the next.
+        let again = run(&["sync", &url, "--into", into.to_str().unwrap()], SECRET);
+        assert_eq!(again.code, done.code, "{greeting}: {}", again.shown);
+    }
+}
+
+#[test]
+fn a_failure_names_its_cause_and_what_to_try() {
+    let served = Served::start(&[]);
+    let url = served.url("imaps");
+    // A certificate of nobody whom the system knows.
+    let done = run(&["check", &url], served.password).expect(77).shows(&["FAIL certificate", "try: "]);
+    assert!(!done.shown.contains(served.password));
+    // A port where nobody listens, and a host that is not there.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    run(&["check", &format!("imaps://alice@localhost:{free}")], SECRET).expect(69).shows(&["FAIL tcp"]);
+    run(&["check", "imaps://alice@no-such-host.invalid"], SECRET).expect(68).shows(&["FAIL name"]);
+    let done = run(&["folders", &format!("imaps://alice@localhost:{free}"), "--json"], SECRET).expect(69);
+    assert_eq!(done.json()["error"]["kind"], "unavailable", "{}", done.shown);
+}
+
+#[test]
+fn a_silent_server_is_not_waited_for() {
+    let server = Scripted::start(|peer| while peer.line().is_some() {});
+    let url = format!("imaps://alice@localhost:{}", server.port);
+    let done = run(&["check", &url, "--timeout", "1"], SECRET);
+    assert!(matches!(done.code, 75 | 76) && done.took < Duration::from_secs(6), "{}", done.shown);
+}
+
+#[test]
+fn no_user_name_and_no_personal_data_is_logged() {
+    let served = Served::start(&[]);
+    let message = b"Subject: private matter\r\n\r\nnobody's business\r\n";
+    let mailbox = served.mailbox();
+    let smtps = served.url("smtps");
+    served.run(&["send", &smtps, "--from", &mailbox, "--to", &mailbox], message).expect(0);
+    let kept = folder();
+    let into = kept.path().join("store");
+    for (password, commands) in [(served.password, 3), ("wrong-wrong-wrong", 1)] {
+        for service in ["imaps", "imap"] {
+            let (url, trace) = (served.url(service), kept.path().join("trace"));
+            let trace = trace.to_str().unwrap();
+            let ca = ["--ca", &served.ca, "--trace", trace];
+            let sync = ["sync", &url, "--into", into.to_str().unwrap()];
+            for command in [&sync[..], &["check", &url], &["folders", &url]].into_iter().take(commands) {
+                let done = run(&[command, &ca].concat(), password);
+                assert_eq!(done.code == 0, password == served.password, "{}", done.shown);
+                let trace = std::fs::read_to_string(trace).unwrap();
+                for secret in [password, served.user] {
+                    assert!(!done.shown.contains(secret), "{secret:?} is shown:\n{}", done.shown);
+                }
+                assert!(!trace.contains(password), "{trace}");
+                assert!(trace.contains("octets redacted"), "{trace}");
+                for personal in ["private matter", "nobody's business"] {
+                    assert!(!done.shown.contains(personal), "{}", done.shown);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sync_takes_every_message_once() {
+    let served = Served::start(&[]);
+    let (mailbox, smtps, imap) = (served.mailbox(), served.url("smtps"), served.url("imap"));
+    for number in 0..5 {
+        let message = format!("Subject: number {number}\r\n\r\n.\r\n..{number}\r\n");
+        served.run(&["send", &smtps, "--from", &mailbox, "--to", &mailbox], message.as_bytes()).expect(0);
+    }
+    let kept = folder();
+    let into = kept.path().join("store");
+    let sync = |url: &str| {
+        let arguments = ["sync", url, "--into", into.to_str().unwrap(), "--json"];
+        served.run(&arguments, b"").expect(0).json()
+    };
+    let first = sync(&served.url("imaps"));
+    assert_eq!((&first["status"], &first["imported"]), (&"success".into(), &5.into()), "{first}");
+    // By the other way they are the same messages.
+    let again = sync(&imap);
+    assert_eq!((&again["imported"], &again["known"]), (&0.into(), &5.into()), "{again}");
+}

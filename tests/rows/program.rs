@@ -1,0 +1,340 @@
+//! Running the command, a server of it, and servers that follow a script. It knows processes and sockets, and nothing
+//! of what is said.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The longest that a run of the command may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The account of every server: a name that nothing else has.
+const USER: &str = "wilhelmine";
+const PASSWORD: &str = "hY7-pq2RvT9s";
+
+/// What a run of the command came to.
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    /// Everything that was shown, on both outputs.
+    pub(crate) shown: String,
+    pub(crate) took: Duration,
+}
+
+impl Done {
+    /// The exit code is this one.
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}", self.shown);
+        self
+    }
+
+    /// Each of these was shown.
+    pub(crate) fn shows(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.shown.contains(text), "{text:?} is not shown:\n{}", self.shown);
+        }
+        self
+    }
+
+    /// The first line of standard output, as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(self.out.lines().next().unwrap()).unwrap()
+    }
+}
+
+/// Runs the command with a password and something on its standard input.
+pub(crate) fn run_with(arguments: &[&str], password: &str, input: &[u8]) -> Done {
+    let begun = Instant::now();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mailwire"));
+    command
+        .args(arguments)
+        .env("HOME", "/nonexistent")
+        .env_remove("XDG_CONFIG_HOME")
+        .env("MAILWIRE_PASSWORD", password)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // It may have ended without reading.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let took = begun.elapsed();
+    assert!(took < PATIENCE, "{arguments:?} took {took:?}");
+    let out = String::from_utf8(stdout).unwrap();
+    let shown = format!("{out}{}", String::from_utf8(stderr).unwrap());
+    Done { code: status.code().unwrap(), out, shown, took }
+}
+
+pub(crate) fn run(arguments: &[&str], password: &str) -> Done {
+    run_with(arguments, password, b"")
+}
+
+/// A folder that is gone when the test is done.
+pub(crate) fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// `mailwire serve`, with one account.
+pub(crate) struct Served {
+    child: Child,
+    folder: tempfile::TempDir,
+    addresses: Vec<(String, SocketAddr)>,
+    pub(crate) user: &'static str,
+    pub(crate) password: &'static str,
+    pub(crate) ca: String,
+}
+
+impl Served {
+    pub(crate) fn start(more: &[&str]) -> Self {
+        let folder = folder();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_mailwire"))
+            .arg("serve")
+            .args(["--smtp", "127.0.0.1:0", "--smtps", "127.0.0.1:0", "--imap", "127.0.0.1:0"])
+            .args(["--imaps", "127.0.0.1:0", "--dir"])
+            .arg(folder.path().join("served"))
+            .args(["--user", USER])
+            .args(more)
+            .env("MAILWIRE_PASSWORD", PASSWORD)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (mut addresses, mut ca) = (Vec::new(), None);
+        for line in lines.map_while(Result::ok) {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words.as_slice() {
+                ["listening", service, address] => {
+                    addresses.push(((*service).to_owned(), address.parse().unwrap()));
+                }
+                ["ca", path] => ca = Some((*path).to_owned()),
+                ["ready"] => break,
+                _ => {}
+            }
+        }
+        Self { child, folder, addresses, user: USER, password: PASSWORD, ca: ca.unwrap() }
+    }
+
+    /// Where it keeps what it has.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("served")
+    }
+
+    pub(crate) fn address(&self, service: &str) -> SocketAddr {
+        self.addresses.iter().find(|(name, _)| name == service).unwrap().1
+    }
+
+    /// The URL of the account on this service.
+    pub(crate) fn url(&self, service: &str) -> String {
+        format!("{service}://{}@localhost:{}", self.user, self.address(service).port())
+    }
+
+    /// The account's mail address.
+    pub(crate) fn mailbox(&self) -> String {
+        format!("{}@localhost", self.user)
+    }
+
+    /// Runs the command as the account, trusting this server.
+    pub(crate) fn run(&self, arguments: &[&str], input: &[u8]) -> Done {
+        run_with(&[arguments, &["--ca", &self.ca]].concat(), self.password, input)
+    }
+
+    /// A connection without TLS that has been greeted.
+    pub(crate) fn connect(&self, service: &str) -> Talk {
+        let mut talk = Talk::new(TcpStream::connect(self.address(service)).unwrap());
+        talk.answer();
+        talk
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Lines to a server and back.
+pub(crate) struct Talk {
+    stream: BufReader<TcpStream>,
+}
+
+impl Talk {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Says this and returns the answer: of SMTP all its lines, of IMAP the next line.
+    pub(crate) fn ask(&mut self, octets: &str) -> String {
+        self.stream.get_mut().write_all(octets.as_bytes()).unwrap();
+        self.answer()
+    }
+
+    fn answer(&mut self) -> String {
+        let mut answer = String::new();
+        loop {
+            let begin = answer.len();
+            if self.stream.read_line(&mut answer).unwrap() == 0
+                || answer.as_bytes()[begin..].get(3) != Some(&b'-')
+            {
+                return answer;
+            }
+        }
+    }
+
+    /// The connection itself.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream.into_inner()
+    }
+}
+
+/// A server that does with each connection what a script says.
+pub(crate) struct Scripted {
+    pub(crate) port: u16,
+    seen: Arc<Mutex<Seen>>,
+    address: SocketAddr,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a scripted server has seen.
+#[derive(Default, Clone)]
+pub(crate) struct Seen {
+    /// Connections that came, and those of them that the client has closed.
+    pub(crate) connections: usize,
+    pub(crate) closed: usize,
+    /// Everything that was received.
+    pub(crate) received: String,
+    over: bool,
+}
+
+/// One connection of a scripted server.
+pub(crate) struct Peer {
+    stream: BufReader<TcpStream>,
+    seen: Arc<Mutex<Seen>>,
+    /// Which connection it is, from 0.
+    pub(crate) number: usize,
+}
+
+impl Peer {
+    pub(crate) fn say(&mut self, text: impl AsRef<str>) {
+        // The client may be gone.
+        let _ = self.stream.get_mut().write_all(text.as_ref().as_bytes());
+    }
+
+    /// The next line, without its end; `None` when the client has closed.
+    pub(crate) fn line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        let count = self.stream.read_until(b'\n', &mut line).unwrap_or(0);
+        let line = String::from_utf8_lossy(&line).into_owned();
+        self.seen.lock().unwrap().received.push_str(&line);
+        (count > 0).then(|| line.trim_end().to_owned())
+    }
+}
+
+impl Scripted {
+    pub(crate) fn start(script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let shared = Arc::clone(&seen);
+        let thread = std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let stream = stream.unwrap();
+                if shared.lock().unwrap().over {
+                    return;
+                }
+                stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                shared.lock().unwrap().connections += 1;
+                let mut peer = Peer { stream: BufReader::new(stream), seen: Arc::clone(&shared), number };
+                script(&mut peer);
+                // The script is over; what the client still says is read to its end.
+                let _ = peer.stream.get_ref().shutdown(Shutdown::Write);
+                let ended = peer.stream.read_to_end(&mut Vec::new());
+                let waited = ended.is_err_and(|error| {
+                    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+                });
+                shared.lock().unwrap().closed += usize::from(!waited);
+            }
+        });
+        Self { port: address.port(), seen, address, thread: Some(thread) }
+    }
+
+    /// What it has seen, once every connection is closed (within five seconds).
+    pub(crate) fn seen(&self) -> Seen {
+        for _ in 0..500 {
+            let seen = self.seen.lock().unwrap().clone();
+            if seen.connections > 0 && seen.closed == seen.connections {
+                return seen;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("a connection was left open");
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.seen.lock().unwrap().over = true;
+        let _ = TcpStream::connect(self.address);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// An IMAP server without TLS: `answer` gives what is said to a command, behind the tag it is given.
+pub(crate) fn imap_server(
+    greeting: &'static str,
+    answer: impl Fn(&str, &str) -> String + Send + Sync + 'static,
+) -> Scripted {
+    Scripted::start(move |peer| {
+        peer.say(greeting);
+        while let Some(line) = peer.line() {
+            let (tag, command) = line.split_once(' ').unwrap_or((&line, ""));
+            let answer = answer(tag, &command.to_uppercase());
+            if answer.is_empty() {
+                return;
+            }
+            peer.say(answer);
+        }
+    })
+}
+
+/// An SMTP server without TLS: `answer` gives what is said to a verb, on which connection. To DATA it says `354` first.
+pub(crate) fn smtp_server(answer: impl Fn(&str, usize) -> String + Send + Sync + 'static) -> Scripted {
+    Scripted::start(move |peer| {
+        peer.say("220 s.example ESMTP\r\n");
+        while let Some(line) = peer.line() {
+            let verb = line.get(..4).unwrap_or_default().to_uppercase();
+            if verb == "DATA" {
+                peer.say("354 go on\r\n");
+                while peer.line().is_some_and(|line| line != ".") {}
+            }
+            let answer = answer(&verb, peer.number);
+            peer.say(&answer);
+            if verb == "QUIT" || answer.is_empty() || answer.starts_with("421") {
+                return;
+            }
+        }
+    })
+}
+
+/// Every file below a folder.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}

@@ -1,0 +1,185 @@
+//! Row 5: a server for submission: STARTTLS and implicit TLS, TLS 1.2 and later, a certificate of its own, nothing
+//! secret before TLS, everything anew behind it, and sizes that are limited.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::program::{Served, files};
+
+/// A TLS client that trusts the server, of one version.
+fn tls(served: &Served, socket: TcpStream, version: &'static rustls::SupportedProtocolVersion) -> Tls {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&served.ca).unwrap()).unwrap();
+    let config =
+        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let session = rustls::ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    Tls(rustls::StreamOwned::new(session, socket))
+}
+
+struct Tls(rustls::StreamOwned<rustls::ClientConnection, TcpStream>);
+
+impl Tls {
+    fn ask(&mut self, octets: &str) -> String {
+        self.0.write_all(octets.as_bytes()).unwrap();
+        self.answer()
+    }
+
+    /// All lines of a reply.
+    fn answer(&mut self) -> String {
+        let mut answer = Vec::new();
+        let mut octet = [0];
+        loop {
+            let begin = answer.len();
+            while answer.last() != Some(&b'\n') || answer.len() == begin {
+                if self.0.read(&mut octet).unwrap() == 0 {
+                    return String::from_utf8(answer).unwrap();
+                }
+                answer.push(octet[0]);
+            }
+            if answer[begin..].get(3) != Some(&b'-') {
+                return String::from_utf8(answer).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn starttls_and_implicit_tls_are_served_by_tls_1_2_and_1_3() {
+    let served = Served::start(&[]);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let socket = TcpStream::connect(served.address("smtps")).unwrap();
+        let mut implicit = tls(&served, socket, version);
+        assert!(implicit.answer().starts_with("220 "));
+        assert!(implicit.ask("EHLO c.example\r\n").contains("AUTH "));
+        let mut clear = served.connect("smtp");
+        assert!(clear.ask("EHLO c.example\r\n").contains("STARTTLS"));
+        assert!(clear.ask("STARTTLS\r\n").starts_with("220 "));
+        let mut upgraded = tls(&served, clear.into_stream(), version);
+        assert!(upgraded.ask("EHLO c.example\r\n").contains("AUTH "));
+    }
+}
+
+#[test]
+fn tls_older_than_1_2_is_refused() {
+    let served = Served::start(&[]);
+    for minor in [1, 2] {
+        // A ClientHello of TLS 1.0 or 1.1: version, random, no session, one cipher suite, no compression.
+        let mut body = vec![3, minor];
+        body.extend([7; 32]);
+        body.extend([0, 0, 2, 0x00, 0x2f, 1, 0]);
+        let length = u8::try_from(body.len()).unwrap();
+        let mut hello = vec![0x16, 3, 1, 0, length + 4, 1, 0, 0, length];
+        hello.extend(body);
+        for service in ["smtps", "imaps"] {
+            let mut socket = TcpStream::connect(served.address(service)).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            socket.write_all(&hello).unwrap();
+            let mut answer = Vec::new();
+            let _ = socket.read_to_end(&mut answer);
+            // A fatal alert, and no ServerHello.
+            assert!(answer.first() == Some(&0x15) && answer.get(5) == Some(&2), "{service}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn keys_are_readable_by_their_owner_alone() {
+    let served = Served::start(&[]);
+    let keys: Vec<_> = files(&served.path())
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|is| is == "key"))
+        .collect();
+    assert!(keys.len() >= 2, "{keys:?}");
+    for key in keys {
+        let mode = std::fs::metadata(&key).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", key.display());
+    }
+}
+
+#[test]
+fn the_certificate_is_for_localhost() {
+    let served = Served::start(&[]);
+    let socket = TcpStream::connect(served.address("smtps")).unwrap();
+    // The name is verified by the handshake; without it, it would fail.
+    assert!(tls(&served, socket, &rustls::version::TLS13).answer().starts_with("220 "));
+    for url in [served.url("smtps"), served.url("smtps").replace("localhost", "127.0.0.1")] {
+        served.run(&["check", &url], b"").expect(0).shows(&["certificate"]);
+    }
+}
+
+#[test]
+fn auth_before_tls_is_told_530_5_7_0() {
+    let served = Served::start(&[]);
+    let mut clear = served.connect("smtp");
+    let offer = clear.ask("EHLO c.example\r\n");
+    assert!(offer.contains("STARTTLS") && !offer.contains("AUTH"), "{offer}");
+    for command in
+        ["AUTH PLAIN AHUAcA==\r\n", "AUTH PLAIN\r\n", "AUTH LOGIN\r\n", "MAIL FROM:<a@x.example>\r\n"]
+    {
+        let answer = clear.ask(command);
+        assert!(answer.starts_with("530 5.7.0 "), "{command}: {answer}");
+    }
+    // Nobody says whether the password would have been right.
+    let whole = format!("\0{}\0{}", served.user, served.password);
+    let right = proto_core::sasl::encode(whole.as_bytes());
+    let right = std::str::from_utf8(right.expose()).unwrap();
+    assert!(clear.ask(&format!("AUTH PLAIN {right}\r\n")).starts_with("530 5.7.0 "));
+}
+
+#[test]
+fn ehlo_must_be_said_again_behind_tls() {
+    let served = Served::start(&[]);
+    let mut clear = served.connect("smtp");
+    clear.ask("EHLO evil.example\r\n");
+    assert!(clear.ask("STARTTLS\r\n").starts_with("220 "));
+    let mut secure = tls(&served, clear.into_stream(), &rustls::version::TLS13);
+    for command in ["MAIL FROM:<a@x.example>\r\n", "AUTH PLAIN AHUAcA==\r\n"] {
+        assert!(secure.ask(command).starts_with("503 "), "{command}");
+    }
+    let offer = secure.ask("EHLO c.example\r\n");
+    assert!(offer.contains("AUTH ") && !offer.contains("STARTTLS"), "{offer}");
+}
+
+#[test]
+fn a_command_behind_starttls_is_never_answered() {
+    let served = Served::start(&[]);
+    let mut clear = served.connect("smtp");
+    clear.ask("EHLO c.example\r\n");
+    let answer = clear.ask("STARTTLS\r\nNOOP\r\n");
+    let mut rest = String::new();
+    let _ = clear.into_stream().read_to_string(&mut rest);
+    assert!(!answer.contains("250") && !rest.contains("250"), "{answer}{rest}");
+}
+
+#[test]
+fn sizes_are_limited() {
+    let served = Served::start(&["--max-message", "10000"]);
+    let socket = TcpStream::connect(served.address("smtps")).unwrap();
+    let mut secure = tls(&served, socket, &rustls::version::TLS13);
+    secure.answer();
+    assert!(secure.ask("EHLO c.example\r\n").contains("SIZE 10000\r\n"));
+    let whole = format!("\0{}\0{}", served.user, served.password);
+    let login = proto_core::sasl::encode(whole.as_bytes());
+    let login = std::str::from_utf8(login.expose()).unwrap().to_owned();
+    assert!(secure.ask(&format!("AUTH PLAIN {login}\r\n")).starts_with("235 "));
+    // What is announced, what is sent, and a line without end.
+    assert!(secure.ask("MAIL FROM:<a@x.example> SIZE=10001\r\n").starts_with("552 "));
+    assert!(secure.ask("MAIL FROM:<a@x.example>\r\n").starts_with("250 "));
+    assert!(secure.ask(&format!("RCPT TO:<{}>\r\n", served.mailbox())).starts_with("250 "));
+    assert!(secure.ask("DATA\r\n").starts_with("354 "));
+    let message = "0123456789\r\n".repeat(1000);
+    assert!(secure.ask(&format!("{message}.\r\n")).starts_with("552 "));
+    assert!(secure.ask(&format!("NOOP {}\r\n", "x".repeat(5000))).starts_with("500 "));
+    assert!(secure.ask("NOOP\r\n").starts_with("250 "), "the session goes on");
+}

@@ -1,0 +1,89 @@
+//! Row 3: setting an account up: configure, test the connection, list and sync folders, and clear errors for each field.
+
+use crate::program::{Served, folder, run};
+
+#[test]
+fn an_account_is_configured_in_a_file_and_never_with_its_password() {
+    let served = Served::start(&[]);
+    let kept = folder();
+    let config = kept.path().join("config.toml");
+    std::fs::write(&config, format!("ca = {:?}\n", served.ca)).unwrap();
+    let (url, config) = (served.url("imaps"), config.to_str().unwrap());
+    run(&["check", &url, "--config", config], served.password).expect(0);
+    std::fs::write(config, "password = \"kf83-zuTq-0Lmw\"\n").unwrap();
+    let done = run(&["check", &url, "--config", config], served.password).expect(78).shows(&["config.toml"]);
+    assert!(!done.shown.contains("kf83-zuTq-0Lmw"), "{}", done.shown);
+}
+
+#[test]
+fn the_connection_is_tested_stage_by_stage() {
+    let served = Served::start(&[]);
+    for service in ["imaps", "imap", "smtps", "smtp"] {
+        let report = served.run(&["check", &served.url(service), "--json"], b"").expect(0).json();
+        let stages: Vec<&str> = report["stages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|stage| stage["stage"].as_str().unwrap())
+            .collect();
+        let mut expected = vec!["name", "tcp", "greeting", "tls", "certificate", "capabilities", "login"];
+        if service.starts_with("imap") {
+            expected.push("folders");
+        }
+        let mut sorted = (stages.clone(), expected.clone());
+        sorted.0.sort_unstable();
+        sorted.1.sort_unstable();
+        assert_eq!(sorted.0, sorted.1, "{service}: {report}");
+        assert_eq!(report["ok"], true, "{report}");
+    }
+}
+
+#[test]
+fn folders_are_listed_with_their_use_and_kept() {
+    let served = Served::start(&[]);
+    let (url, kept) = (served.url("imaps"), folder());
+    let into = kept.path().join("store");
+    let arguments = ["folders", &url, "--into", into.to_str().unwrap(), "--json"];
+    let listed = served.run(&arguments, b"").expect(0).json();
+    let folders = listed["folders"].as_array().unwrap();
+    assert!(folders.iter().any(|one| one["name"] == "INBOX"), "{listed}");
+    assert!(folders.iter().any(|one| one["special_use"] == "\\Sent"), "{listed}");
+    assert!(into.join("mail.db").exists(), "nothing was kept");
+}
+
+#[test]
+fn one_folder_alone_can_be_synced() {
+    let served = Served::start(&[]);
+    let (url, kept, mailbox, smtps) = (served.url("imaps"), folder(), served.mailbox(), served.url("smtps"));
+    served.run(&["send", &smtps, "--from", &mailbox, "--to", &mailbox], b"Subject: s\r\n\r\nx\r\n").expect(0);
+    let into = kept.path().join("store");
+    let into = into.to_str().unwrap();
+    let sync = |name: &str| served.run(&["sync", &url, "--into", into, "--folder", name, "--json"], b"");
+    assert_eq!(sync("Sent").expect(0).json()["imported"], 0);
+    assert_eq!(sync("INBOX").expect(0).json()["imported"], 1);
+    let missing = sync("Nowhere");
+    assert_ne!(missing.code, 0, "{}", missing.shown);
+    missing.shows(&["Nowhere"]);
+}
+
+#[test]
+fn each_wrong_field_has_an_error_of_its_own() {
+    let served = Served::start(&[]);
+    let (url, ca) = (served.url("imaps"), served.ca.as_str());
+    let check = |url: &str, more: &[&str], password: &str| run(&[&["check", url], more].concat(), password);
+    // Host, port and scheme.
+    check("imaps://alice@no-such-host.invalid", &[], "p").expect(68).shows(&["FAIL name"]);
+    check("imaps://alice@localhost:1", &[], "p").expect(69).shows(&["FAIL tcp"]);
+    check("imaps://alice@localhost:99999", &[], "p").expect(64).shows(&["port"]);
+    check("pop3://alice@localhost", &[], "p").expect(64).shows(&["imaps"]);
+    // The password is no part of the address.
+    check("imaps://alice:secret@localhost", &[], "p").expect(64).shows(&["password"]);
+    // Password, certificate, pin, mechanism.
+    check(&url, &["--ca", ca], "wrong").expect(77).shows(&["FAIL login"]);
+    check(&url, &[], served.password).expect(77).shows(&["FAIL certificate"]);
+    check(&url, &["--ca", "/nonexistent/ca.pem"], "p").expect(78).shows(&["/nonexistent/ca.pem"]);
+    let pin = format!("sha256:{}", "0".repeat(64));
+    check(&url, &["--pin", &pin], served.password).expect(77).shows(&["FAIL certificate"]);
+    let done = check(&url, &["--ca", ca, "--mechanism", "NOSUCH"], served.password).shows(&["NOSUCH"]);
+    assert!(matches!(done.code, 64 | 78), "{}", done.shown);
+}
