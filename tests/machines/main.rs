@@ -48,7 +48,7 @@ fn the_corpus_is_replayed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn any_octets(octets in proptest::collection::vec(any::<u8>(), 0..400)) {

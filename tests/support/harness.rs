@@ -149,6 +149,8 @@ fn run<P: Player>(
         let whole = judged(play(player(), [input.octets]), &terms);
         let by_line = matches!(side, Side::ImapClient | Side::SmtpClient) || !secure;
         let first = if by_line {
+            // What follows a line in the same read may have come too early: fatal, and at no other cost.
+            judged(play(player(), cuts(input.octets, input.seed, false)), &terms);
             judged(play(player(), input.octets.split_inclusive(|&octet| octet == b'\n')), &terms)
         } else {
             whole

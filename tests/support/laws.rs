@@ -66,7 +66,8 @@ fn silent_after_failure(record: &Record) -> Result<(), String> {
 fn nothing_crosses(record: &Record) -> Result<(), String> {
     let under_tls = record.under_tls();
     let mut before_hearing = under_tls.entries.iter().take_while(|entry| !matches!(entry, Entry::Heard(_)));
-    let early = before_hearing.find(|entry| matches!(entry, Entry::Event(_) | Entry::Piece(_)));
+    let early =
+        before_hearing.find(|entry| matches!(entry, Entry::Event(_) | Entry::Piece(_) | Entry::Crossed(_)));
     early.map_or(Ok(()), |entry| Err(format!("heard across the gate: {entry:?}")))
 }
 

@@ -52,6 +52,8 @@ pub enum Entry {
     NeedsTls(&'static str),
     /// TLS is in place; what follows is another session.
     Secured,
+    /// So many octets that came in cleartext lay there when TLS began, to be read under it.
+    Crossed(usize),
     /// The session failed.
     Failed(Error),
 }
@@ -72,6 +74,7 @@ impl fmt::Debug for Entry {
             Self::NeedsProof(what) => write!(f, "needs proof: {what}"),
             Self::NeedsTls(what) => write!(f, "needs TLS: {what}"),
             Self::Secured => f.write_str("TLS"),
+            Self::Crossed(octets) => write!(f, "{octets} octets of cleartext under TLS"),
             Self::Failed(error) => write!(f, "failed: {error:?}"),
         }
     }
@@ -144,6 +147,9 @@ impl Record {
     pub fn secured(&mut self, rx: &RecvBuffer) {
         self.secured_at = Some(rx.received() as usize);
         self.entries.push(Entry::Secured);
+        if !rx.is_empty() {
+            self.entries.push(Entry::Crossed(rx.len()));
+        }
     }
 
     /// What the application saw, however the input was cut: neighbouring pieces are one.
