@@ -1,17 +1,41 @@
 //! The order of commands (RFC 5321 §4.1.4, RFC 3207 §4, RFC 4954 §4, RFC 3030 §2), as a table.
 //!
-//! ```text
-//!            EHLO   STARTTLS  AUTH   MAIL   RCPT   DATA   BDAT   RSET   QUIT   NOOP HELP VRFY EXPN
-//!            HELO
-//! Start      Ready  503       503    503    503    503    503    Start  -      Start
-//! Ready      Ready  Start *   Ready  Mail   503    503    503    Ready  -      Ready
-//! Mail       Ready  503       503    503    Rcpt   503    503    Ready  -      Mail
-//! Rcpt       Ready  503       503    503    Rcpt   Ready  Chunk  Ready  -      Rcpt
-//! Chunk      Ready  503       503    503    503    503    Chunk  Ready  -      Chunk
+//! Each cell is the code of the reply and the state behind it; without one the state stays. Rows with "no" are those
+//! where the application refuses. A test reads this table and asks the machine in each of its cells.
 //!
-//! *  under TLS, with everything forgotten       DATA and BDAT LAST, once answered, lead to Ready
-//! -  the session is over                        MAIL and RCPT that are refused change nothing
+//! ```text
+//!              Start      Ready      Mail       Rcpt       Chunk
+//! EHLO         250 Ready  250        250 Ready  250 Ready  250 Ready
+//! EHLO no      550        550        550        550        550
+//! HELO         250 Ready  250        250 Ready  250 Ready  250 Ready
+//! STARTTLS     503        220 TLS    503        503        503
+//! STARTTLS no  503        454        503        503        503
+//! AUTH         503        235        503        503        503
+//! AUTH no      503        535        503        503        503
+//! MAIL         503        250 Mail   503        503        503
+//! MAIL no      503        550        503        503        503
+//! RCPT         503        503        250 Rcpt   250        503
+//! RCPT no      503        503        550        550        503
+//! DATA         503        503        503        250 Ready  503
+//! DATA no      503        503        503        550 Ready  503
+//! DATA end no  503        503        503        550 Ready  503
+//! BDAT         503        503        503        250 Chunk  250
+//! BDAT no      503        503        503        550 Ready  250
+//! BDAT large   503        503        503        552 Ready  552 Ready
+//! LAST         503        503        503        250 Ready  250 Ready
+//! LAST end no  503        503        503        550 Ready  550 Ready
+//! RSET         250        250        250 Ready  250 Ready  250 Ready
+//! NOOP         250        250        250        250        250
+//! HELP         214        214        214        214        214
+//! VRFY         252        252        252        252        252
+//! EXPN         502        502        502        502        502
+//! QUIT         221 End    221 End    221 End    221 End    221 End
+//! XYZZY        500        500        500        500        500
 //! ```
+//!
+//! RFC 5321 §4.1.4 has no Chunk; it lets NOOP, HELP, EXPN, VRFY and RSET come before EHLO. TLS is a new session in
+//! Start (RFC 3207 §4.2). STARTTLS exists on cleartext only, AUTH under TLS only, and once; the code of DATA is the one
+//! behind the message, and 354 stands before it.
 //!
 //! This file knows the table. It does not know why else a command may be refused, nor what answers it.
 

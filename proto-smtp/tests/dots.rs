@@ -225,7 +225,7 @@ impl Writer {
         self.client.data_writer().unwrap().finish(&mut self.tx).ok()?;
         let written = self.tx.take();
         self.hear(b"250 ok\r\n");
-        Some(written.into())
+        Some(written)
     }
 }
 

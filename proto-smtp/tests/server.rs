@@ -99,7 +99,7 @@ fn commands_out_of_order_are_refused_by_state_before_their_arguments() {
 fn ehlo_in_a_transaction_resets_it() {
     let record = clear("EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nEHLO d\r\nDATA\r\n");
     assert_eq!(record.codes()[1..], [250, 250, 250, 250, 503]);
-    assert_eq!(record.events[3..5], ["reset", "Ehlo d"]);
+    assert_eq!(record.events[3..5], ["Ehlo d", "reset"]);
 }
 
 #[test]

@@ -113,8 +113,9 @@ impl Core {
             }
             // A message that makes no sense is a failed attempt as well: guessing must not be free.
             Err(_) => {
-                self.failed_authentications = self.failed_authentications.saturating_add(1);
-                self.refused(Verb::Auth, MALFORMED, tx)
+                let refused = self.refused(Verb::Auth, MALFORMED, tx)?;
+                self.count_failed_authentication(tx)?;
+                Ok(refused)
             }
         }
     }
@@ -149,6 +150,10 @@ impl Core {
     pub(super) fn authentication_failed(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         encode::response(&REJECTED, tx);
         self.enter(State::Command);
+        self.count_failed_authentication(tx)
+    }
+
+    fn count_failed_authentication(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         self.failed_authentications = self.failed_authentications.saturating_add(1);
         if self.failed_authentications >= self.config.limits.auth_attempts {
             return Err(self.fail(Limit::AuthAttempts.into(), tx));

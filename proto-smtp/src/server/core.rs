@@ -14,7 +14,7 @@ use crate::config::{Config, EarlyTalker};
 use crate::encode;
 use crate::line::{Frame, Refusal, Swallow, Swallowed, frame};
 use crate::parse;
-use crate::types::{Code, Extension, Response, Verb};
+use crate::types::{Code, Extension, ExtensionSet, Response, Verb};
 
 /// What the server is doing.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) enum State {
     Silence,
     /// The next command is awaited.
     Command,
+    /// The client has said who it is and is about to be answered.
+    Hello(Verb),
     /// A line that is refused is swallowed up to its end.
     Swallow(Swallow),
     /// The application owes an answer.
@@ -57,6 +59,10 @@ pub(super) struct Core {
     pub(super) config: Arc<Config>,
     pub(super) secure: bool,
     pub(super) state: State,
+    /// What may be offered in this session.
+    pub(super) extensions: ExtensionSet,
+    /// The greeting was a refusal: nothing is done but to say good-bye.
+    pub(super) turned_away: bool,
     /// How the client has greeted.
     pub(super) hello: Option<Verb>,
     pub(super) transaction: Option<Transaction>,
@@ -75,9 +81,11 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(config: Arc<Config>, secure: bool) -> Self {
         Self {
+            extensions: config.extensions,
             config,
             secure,
             state: State::Command,
+            turned_away: false,
             hello: None,
             transaction: None,
             authenticated: false,
@@ -108,7 +116,21 @@ impl Core {
             crate::Dialect::Lmtp => "LMTP",
         };
         let text = alloc::format!("{name} {protocol} {}", self.config.greeting);
-        encode::response(&Response::new(Code::READY, text), tx);
+        self.begin(&Response::new(Code::READY, text), tx);
+    }
+
+    /// Refuses the client before it has said anything.
+    pub(super) fn turn_away(&mut self, response: &Response<'_>, tx: &mut SendBuffer) {
+        let response = reply::refusing(response);
+        self.turned_away = true;
+        self.begin(&response, tx);
+        if response.code() == Code::UNAVAILABLE {
+            self.enter(State::Closing);
+        }
+    }
+
+    fn begin(&mut self, response: &Response<'_>, tx: &mut SendBuffer) {
+        encode::response(response, tx);
         self.greeting_end = tx.queued_total();
         self.enter(State::Command);
     }
@@ -146,6 +168,10 @@ impl Core {
                 State::Command => self.command_line(rx, tx)?,
                 State::Auth(_) => self.authentication_line(rx, tx)?,
                 State::Swallow(_) => self.swallow(rx, tx)?,
+                State::Hello(verb) => {
+                    let verb = *verb;
+                    self.welcome(verb, tx)
+                }
                 State::Closing => {
                     self.transaction = None;
                     self.enter(State::Closed);
@@ -242,14 +268,6 @@ impl Core {
         };
         let line = rx.bytes().get(..len).unwrap_or_default();
         let (verb, _) = parse::split_verb(line);
-        if matches!(verb, Verb::Ehlo | Verb::Helo | Verb::Lhlo)
-            && self.transaction.is_some()
-            && self.objection(verb).is_none()
-        {
-            // EHLO implies RSET (RFC 5321 §4.1.4): one thing after the other. The line is read again.
-            self.transaction = None;
-            return Ok(Step::event(CoreEvent::Reset));
-        }
         self.generation = self.generation.wrapping_add(1);
         self.count_command(tx)?;
         if verb == Verb::Other && is_http(line) {
@@ -263,7 +281,7 @@ impl Core {
                 self.given_up = whole;
                 Ok(Step::Found(Found::Line { verb, len }))
             }
-            Verb::Vrfy if self.config.extensions.contains(Extension::Vrfy) => {
+            Verb::Vrfy if self.extensions.contains(Extension::Vrfy) => {
                 self.given_up = whole;
                 Ok(Step::Found(Found::Line { verb, len }))
             }
@@ -364,7 +382,8 @@ impl Core {
             State::Silence | State::Command | State::Swallow(_) | State::Auth(_) | State::Reception(_) => {
                 true
             }
-            State::Owed { .. }
+            State::Hello(_)
+            | State::Owed { .. }
             | State::Verdict { .. }
             | State::Delay
             | State::StartTls { .. }
@@ -383,7 +402,11 @@ impl Core {
             State::Swallow(_) | State::Auth(_) => (WaitFor::Rest, waits.command),
             State::Reception(_) => (WaitFor::Data, waits.data),
             State::Delay => (WaitFor::Delay, waits.delay),
-            State::Owed { .. } | State::Verdict { .. } | State::StartTls { .. } | State::Closing => {
+            State::Hello(_)
+            | State::Owed { .. }
+            | State::Verdict { .. }
+            | State::StartTls { .. }
+            | State::Closing => {
                 return Wait::forever(WaitFor::Application, self.generation);
             }
             State::Closed | State::Failed(_) => return Wait::forever(WaitFor::Nothing, self.generation),
@@ -401,7 +424,8 @@ impl Core {
                 return Err(self.fail(proto_core::Limit::Time(for_).into(), tx));
             }
             // The application may take its time.
-            State::Owed { .. }
+            State::Hello(_)
+            | State::Owed { .. }
             | State::Verdict { .. }
             | State::StartTls { .. }
             | State::Closing

@@ -14,7 +14,9 @@ use crate::types::{ClientName, Mail, Rcpt, Response, Verb};
 /// value, under TLS the `StartTls` arm has none; a `match` on a concrete channel may leave them out.
 #[derive(Debug)]
 pub enum Event<'i, C: Channel> {
-    /// The client has said who it is, and was answered. No transaction is open.
+    /// The client has said who it is. It is answered when the next event is asked for, with what is offered then
+    /// ([`offer`](crate::server::Server::offer)), unless you [refuse](crate::server::Server::refuse_hello) it. An open
+    /// transaction ends with the answer: [`Reset`](Self::Reset) follows.
     Hello(Verb, ClientName<'i>),
     /// The client wants to authenticate: give a verdict.
     Auth(C::Auth<AuthRequest>),

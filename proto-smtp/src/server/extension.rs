@@ -1,16 +1,18 @@
 //! The answer to EHLO: what is offered follows from the settings, the channel and what was required.
 
-use proto_core::SendBuffer;
+use proto_core::{Error, Misuse, SendBuffer};
 
-use super::core::Core;
+use super::core::{Core, State, Step};
+use super::event::CoreEvent;
+use super::reply;
 use crate::ascii;
-use crate::encode::reply_line;
-use crate::types::{Code, Extension, Verb};
+use crate::encode::{self, reply_line};
+use crate::types::{Code, Extension, Response, Verb};
 
 impl Core {
     /// Whether an extension is offered now. STARTTLS exists on cleartext only, AUTH under TLS only.
     pub(super) fn offers(&self, extension: Extension) -> bool {
-        let set = self.config.extensions;
+        let set = self.extensions;
         match extension {
             Extension::StartTls => set.contains(extension) && !self.secure,
             Extension::Auth => set.contains(extension) && self.secure && !self.config.mechanisms.is_empty(),
@@ -27,8 +29,33 @@ impl Core {
         }
     }
 
+    /// Answers the client's greeting. It ends an open transaction, as RSET does (RFC 5321 §4.1.4).
+    pub(super) fn welcome(&mut self, verb: Verb, tx: &mut SendBuffer) -> Step {
+        self.hello = Some(verb);
+        self.greet(verb, tx);
+        self.enter(State::Command);
+        match self.transaction.take() {
+            Some(_) => Step::event(CoreEvent::Reset),
+            None => Step::Again,
+        }
+    }
+
+    /// Refuses the client's greeting: everything stays as it was before (RFC 5321 §4.1.4).
+    pub(super) fn refuse_hello(&mut self, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        match self.state {
+            State::Hello(_) => {}
+            State::Failed(error) => return Err(error),
+            _ => return Err(Misuse::WrongState.into()),
+        }
+        let response = reply::refusing(response);
+        encode::response(&response, tx);
+        let gone = response.code() == Code::UNAVAILABLE;
+        self.enter(if gone { State::Closing } else { State::Command });
+        Ok(())
+    }
+
     /// Writes the answer to EHLO, LHLO or HELO.
-    pub(super) fn greet(&self, verb: Verb, tx: &mut SendBuffer) {
+    fn greet(&self, verb: Verb, tx: &mut SendBuffer) {
         let name = self.config.name.as_str().as_bytes();
         if verb == Verb::Helo {
             reply_line(Code::OK, b' ', None, name, tx);

@@ -20,9 +20,9 @@ pub use event::Event;
 pub use reply::Reply;
 pub use starttls::Upgrade;
 
-use self::core::Core;
+use self::core::{Core, State};
 use crate::config::Config;
-use crate::types::Response;
+use crate::types::{ExtensionSet, Response};
 
 /// A server's side of one session, on a channel.
 ///
@@ -33,7 +33,7 @@ use crate::types::Response;
 /// * Answer every token: with [`reply`](Self::reply), [`verdict`](Server::verdict), [`accept`](Server::accept) or
 ///   [`refuse`](Server::refuse). Until then the server pauses; the answer may come later and from elsewhere. Replies
 ///   leave in the order of their commands, however many the client sent at once.
-/// * EHLO, NOOP, RSET, HELP, QUIT and everything that is out of order, too long or malformed is answered by the
+/// * EHLO (unless you [refuse](Self::refuse_hello) it), NOOP, RSET, HELP, QUIT and everything that is out of order, too long or malformed is answered by the
 ///   server itself.
 /// * After an error every call returns the same error; the farewell is in `tx`. Send it and close.
 /// * The driver owns the clock: it arms a timer with [`wait`](Self::wait), says [`timed_out`](Self::timed_out) when it
@@ -80,6 +80,14 @@ impl Server<Cleartext> {
     pub fn new(config: impl Into<Arc<Config>>, tx: &mut SendBuffer) -> Self {
         Self { core: Core::new(config.into(), false).open(tx), channel: Cleartext }
     }
+
+    /// A session on cleartext that is refused from its beginning: see [`turn_away`](Self::turn_away).
+    #[must_use]
+    pub fn refusing(config: impl Into<Arc<Config>>, response: &Response<'_>, tx: &mut SendBuffer) -> Self {
+        let mut core = Core::new(config.into(), false);
+        core.turn_away(response, tx);
+        Self { core, channel: Cleartext }
+    }
 }
 
 impl Server<Secure> {
@@ -88,6 +96,19 @@ impl Server<Secure> {
     #[must_use]
     pub fn new(config: impl Into<Arc<Config>>, secure: Secure, tx: &mut SendBuffer) -> Self {
         Self { core: Core::new(config.into(), true).open(tx), channel: secure }
+    }
+
+    /// A session under implicit TLS that is refused from its beginning: see [`turn_away`](Self::turn_away).
+    #[must_use]
+    pub fn refusing(
+        config: impl Into<Arc<Config>>,
+        secure: Secure,
+        response: &Response<'_>,
+        tx: &mut SendBuffer,
+    ) -> Self {
+        let mut core = Core::new(config.into(), true);
+        core.turn_away(response, tx);
+        Self { core, channel: secure }
     }
 
     /// Answers a request to authenticate.
@@ -149,6 +170,38 @@ impl<C: Channel> Server<C> {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         self.core.reply_each(reply, responses, tx)
+    }
+
+    /// Refuses the client in place of the greeting, while that is held back: with 421 the session ends; with any other
+    /// 4yz or 5yz (554, 521) the client may say QUIT, and hears 503 whatever else it says (RFC 5321 §3.1). What says
+    /// yes becomes 554.
+    ///
+    /// # Errors
+    /// [`WrongState`](Misuse::WrongState) if the client was greeted already.
+    pub fn turn_away(&mut self, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        match self.core.state {
+            State::Silence => {
+                self.core.turn_away(response, tx);
+                Ok(())
+            }
+            State::Failed(error) => Err(error),
+            _ => Err(Misuse::WrongState.into()),
+        }
+    }
+
+    /// Refuses who the client says to be, right after [`Event::Hello`]: nothing changes but what 421 ends. What says
+    /// yes becomes 554.
+    ///
+    /// # Errors
+    /// [`WrongState`](Misuse::WrongState) if the client was answered already.
+    pub fn refuse_hello(&mut self, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.refuse_hello(response, tx)
+    }
+
+    /// Sets what may be offered from here on in this session, in place of [`Config::extensions`]: the next answer to
+    /// EHLO says so, and what is not offered is refused. It is forgotten behind STARTTLS.
+    pub const fn offer(&mut self, extensions: ExtensionSet) {
+        self.core.extensions = extensions;
     }
 
     /// Ends the session because the server goes down: `421` goes to `tx`.

@@ -66,6 +66,7 @@ pub(super) const NEEDS_AUTHENTICATION: Response<'static> =
 pub(super) const BINARY_NEEDS_CHUNKS: Response<'static> =
     Response::fixed(Code::BAD_SEQUENCE, ORDER, "A message of BINARYMIME comes by BDAT");
 const OK: Response<'static> = Response::ok();
+const NO_SERVICE: Response<'static> = Response::fixed(Code::FAILED, (3, 2), "No service here");
 const CLOSING: Response<'static> = Response::fixed(Code::CLOSING, (0, 0), "Good-bye");
 
 /// Who is sent away, and with which words.
@@ -238,6 +239,14 @@ const fn is_yes(response: &Response<'_>) -> bool {
     response.is_positive()
 }
 
+/// What refuses a session or a greeting: the application's answer if it says no.
+pub(super) fn refusing<'r>(response: &Response<'r>) -> Response<'r> {
+    match response.code().severity() {
+        Severity::Transient | Severity::Permanent => response.clone(),
+        Severity::Completed | Severity::Intermediate => NO_SERVICE,
+    }
+}
+
 /// The answer that can be given to a question, if it is not the one that was given: 354 is for DATA and for DATA
 /// alone.
 fn fitting(question: Question, response: &Response<'_>) -> Option<Response<'static>> {
@@ -269,6 +278,7 @@ mod tests {
             NEEDS_AUTHENTICATION,
             BINARY_NEEDS_CHUNKS,
             OK,
+            NO_SERVICE,
             CLOSING,
             TIMEOUT,
             SHUTDOWN,

@@ -4,7 +4,7 @@
 
 use proto_core::{Error, SendBuffer};
 
-use super::core::Core;
+use super::core::{Core, State};
 use super::event::CoreEvent;
 use super::reply::{self, Question};
 use crate::config::{Dialect, UnknownParameters};
@@ -41,6 +41,9 @@ impl Core {
         let order = |text| Some(Response::fixed(Code::BAD_SEQUENCE, reply::ORDER, text));
         let lmtp = self.config.dialect == Dialect::Lmtp;
         match verb {
+            // RFC 5321 §3.1: whoever was refused may only take leave.
+            Verb::Quit => {}
+            _ if self.turned_away => return order("No service here; say QUIT"),
             Verb::Other => return Some(reply::NOT_RECOGNIZED),
             Verb::Ehlo | Verb::Helo if lmtp => return Some(reply::NOT_RECOGNIZED),
             Verb::Lhlo if !lmtp => return Some(reply::NOT_RECOGNIZED),
@@ -55,7 +58,7 @@ impl Core {
             Verb::Auth if !self.offers(Extension::Auth) => return Some(reply::NOT_IMPLEMENTED),
             Verb::Auth if self.authenticated => return order("You have authenticated already"),
             Verb::Bdat if !self.offers(Extension::Chunking) => return Some(reply::NOT_IMPLEMENTED),
-            Verb::Expn if !self.config.extensions.contains(Extension::Expn) => {
+            Verb::Expn if !self.extensions.contains(Extension::Expn) => {
                 return Some(reply::NOT_IMPLEMENTED);
             }
             Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Bdat | Verb::Vrfy | Verb::Expn
@@ -100,8 +103,7 @@ impl Core {
                 Some(refusal) => refusal,
             },
             Ok(Command::Ehlo(name) | Command::Helo(name) | Command::Lhlo(name)) => {
-                self.hello = Some(verb);
-                self.greet(verb, tx);
+                self.enter(State::Hello(verb));
                 return Ok(CoreEvent::Hello(verb, name));
             }
             Ok(Command::Vrfy(text)) => {
