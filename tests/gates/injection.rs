@@ -109,6 +109,7 @@ impl<P: ServerUnderTest<Secure: Debug>> Victim for Serving<P> {
             let Some(piece) = pieces.next() else { return before.end(tx, Outcome::Cleartext) };
             rx.extend(piece);
         };
+        assert!(rx.is_empty(), "STARTTLS was told with octets behind it");
         let upgrade = P::accept(machine, request, &mut tx).unwrap();
         before.output.extend(tx.take());
         // A driver that reads ahead: all that is still to come in cleartext is in the buffer.
@@ -158,6 +159,7 @@ impl<P: ClientUnderTest<Secure: Debug>> Victim for Asking<P> {
             let Some(piece) = pieces.next() else { return before.end(tx, Outcome::Cleartext) };
             rx.extend(piece);
         };
+        assert!(rx.is_empty(), "TLS was agreed with octets behind the answer");
         before.output.extend(tx.take());
         pieces.for_each(|piece| rx.extend(piece));
         let outcome = match upgrade.complete(Secure::trusted_local(), &mut rx) {

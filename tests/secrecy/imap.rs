@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proto_core::{AuthVerdict, Channel, Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use proto_imap::client::{Choice, Client, Event};
+use proto_imap::parse::{self, Context};
 use proto_imap::server::{self, Server};
 use proto_imap::types::{Command, Condition, Status, Text};
 use proto_imap::{Config, SaslIr, Waits};
@@ -173,12 +174,12 @@ fn serve(lines: &[&[u8]]) {
     }
 }
 
-#[test]
-fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
+/// What clients do with credentials, right and wrong: what they say, a string for each turn.
+fn scripts() -> Vec<Vec<String>> {
     let plain = base64(&format!("\0{USER}\0{}", PASSWORDS[0]));
     let (user, password) = (base64(USER), base64(PASSWORDS[0]));
     let token = base64(&format!("user={USER}\x01auth=Bearer {TOKEN}\x01\x01"));
-    for script in [
+    vec![
         // LOGIN as atoms, quoted, and as literals of both kinds.
         vec![format!("a LOGIN {USER} {}\r\n", PASSWORDS[0])],
         vec![format!("a login \"{USER}\" \"{}\"\r\n", PASSWORDS[0])],
@@ -215,9 +216,34 @@ fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
         vec!["a AUTHENTICATE PLAIN\r\n".into(), plain.clone()],
         vec!["a AUTHENTICATE XOAUTH2\r\n".into(), format!("{plain}\r\n")],
         vec!["a AUTHENTICATE NOSUCH\r\n".into(), format!("{plain}\r\n")],
-    ] {
+    ]
+}
+
+#[test]
+fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
+    for script in scripts() {
         let lines: Vec<&[u8]> = script.iter().map(String::as_bytes).collect();
         serve(&lines);
+    }
+}
+
+#[test]
+fn the_grammar_shows_nothing_of_credentials() {
+    let hunt = Hunt::new(&secrets());
+    for script in scripts() {
+        let frame = script.concat().into_bytes();
+        for context in [Context::strict(), Context::tolerant()] {
+            let mut shown = Shown::new(frame.escape_ascii().to_string());
+            shown.passed(&frame);
+            match parse::authentication(&frame, &context) {
+                Ok(read) => shown.debug(&read),
+                Err(unparsed) => {
+                    shown.debug(&unparsed);
+                    shown.display(&unparsed);
+                }
+            }
+            shown.end(&hunt);
+        }
     }
 }
 

@@ -80,6 +80,11 @@ impl Shown {
         self.texts.insert(value.to_string());
     }
 
+    /// These octets passed: what is shown must not repeat them.
+    pub(crate) fn passed(&mut self, octets: &[u8]) {
+        self.wire.extend_from_slice(octets);
+    }
+
     fn trace(&mut self, what: What<'_>) {
         self.trace.record(&Record::new(Duration::from_millis(1), true, what));
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proto_core::{AuthVerdict, Channel, Cleartext, Credentials, Mechanism, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event};
+use proto_smtp::parse;
 use proto_smtp::server::{self, Server};
 use proto_smtp::types::Response;
 use proto_smtp::{Config, Dialect, InitialResponse, Waits};
@@ -155,12 +156,12 @@ fn serve(lines: &[&[u8]]) {
     }
 }
 
-#[test]
-fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
+/// What clients do with credentials, right and wrong: what they say, a string for each turn.
+fn scripts() -> Vec<Vec<String>> {
     let plain = base64(&format!("\0{USER}\0{}", PASSWORDS[0]));
     let (user, password) = (base64(USER), base64(PASSWORDS[0]));
     let token = base64(&format!("user={USER}\x01auth=Bearer {TOKEN}\x01\x01"));
-    for script in [
+    vec![
         vec![format!("AUTH PLAIN {plain}\r\n")],
         vec!["AUTH PLAIN\r\n".into(), format!("{plain}\r\n")],
         vec!["AUTH LOGIN\r\n".into(), format!("{user}\r\n"), format!("{password}\r\n")],
@@ -186,10 +187,35 @@ fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
         vec!["AUTH NOSUCH\r\n".into(), format!("{plain}\r\n")],
         vec![format!("{plain}\r\n")],
         vec![format!("{} {}\r\n", USER, PASSWORDS[0])],
-    ] {
+    ]
+}
+
+#[test]
+fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
+    for script in scripts() {
         let lines: Vec<&[u8]> =
             [&b"EHLO c.example\r\n"[..]].into_iter().chain(script.iter().map(String::as_bytes)).collect();
         serve(&lines);
+    }
+}
+
+#[test]
+fn the_grammar_shows_nothing_of_credentials() {
+    let hunt = Hunt::new(&secrets());
+    for line in scripts().iter().flatten().filter(|line| line.to_uppercase().starts_with("AUTH ")) {
+        if hunt.find(line.as_bytes()).is_none() {
+            continue;
+        }
+        let mut shown = Shown::new(line.as_str());
+        shown.passed(line.as_bytes());
+        match parse::command(line.trim_end().as_bytes()) {
+            Ok(command) => shown.debug(&command),
+            Err(error) => {
+                shown.debug(&error);
+                shown.display(&error);
+            }
+        }
+        shown.end(&hunt);
     }
 }
 
