@@ -40,7 +40,7 @@ fn the_corpus_is_replayed() {
         for octets in all {
             run(&octets);
             // In every configuration, and cut in some other ways.
-            for (config, seed) in [(0, 1), (1, 2), (2, 3), (3, 4), (5, 5)] {
+            for (config, seed) in [(0, 1), (1, 2), (2, 3), (3, 4), (5, 5), (8, 6), (16, 7)] {
                 run(&[&[b'0' + config, seed], octets.get(2..).unwrap_or_default()].concat());
             }
         }

@@ -15,7 +15,7 @@ use proto_core::Limits;
 use proto_smtp::{Dialect, EarlyTalker};
 
 use crate::laws::{Side, Terms, check, is_known};
-use crate::play::{Choices, Player, Record, play};
+use crate::play::{Choices, Ending, Player, Record, play};
 use crate::smtp_server::Proof;
 use crate::{imap_client, imap_server, smtp_client, smtp_server};
 
@@ -89,6 +89,7 @@ struct Input<'d> {
     other: bool,
     /// Whether a machine that can speak LMTP does.
     lmtp: bool,
+    ending: Ending,
     /// Seeds the cuts.
     seed: u8,
     choices: &'d [u8],
@@ -102,7 +103,12 @@ impl<'d> Input<'d> {
         let first = line.first().copied().unwrap_or(b'0').wrapping_sub(b'0');
         let seed = line.get(1).copied().unwrap_or_default();
         let [tight, other, lmtp] = [1, 2, 4].map(|bit| first & bit != 0);
-        Some(Self { tight, other, lmtp, seed, choices: line.get(2..).unwrap_or_default(), octets })
+        let ending = match first & 24 {
+            8 => Ending::TimedOut,
+            16 => Ending::GoingDown,
+            _ => Ending::Closed,
+        };
+        Some(Self { tight, other, lmtp, ending, seed, choices: line.get(2..).unwrap_or_default(), octets })
     }
 
     const fn dialect(&self) -> Dialect {
@@ -143,26 +149,26 @@ fn run<P: Player>(
         return;
     }
     let choices = || Choices::new(input.choices);
+    let played = |player: P, pieces: Vec<&[u8]>| play(player, pieces, input.ending);
     for secure in [true, false] {
         let terms = terms(input, side, secure, danger);
         let player = || start(secure, choices(), choices());
-        let whole = judged(play(player(), [input.octets]), &terms);
+        let whole = judged(played(player(), vec![input.octets]), &terms);
         let by_line = matches!(side, Side::ImapClient | Side::SmtpClient) || !secure;
         let first = if by_line {
             // What follows a line in the same read may have come too early: fatal, and at no other cost.
-            judged(play(player(), cuts(input.octets, input.seed, false)), &terms);
-            judged(play(player(), input.octets.split_inclusive(|&octet| octet == b'\n')), &terms)
+            judged(played(player(), cuts(input.octets, input.seed, false)), &terms);
+            judged(played(player(), lines(input.octets).collect()), &terms)
         } else {
             whole
         };
-        same(&first, &judged(play(player(), input.octets.chunks(1)), &terms), "octet by octet");
+        same(&first, &judged(played(player(), input.octets.chunks(1).collect()), &terms), "octet by octet");
         let random = cuts(input.octets, input.seed, by_line);
-        same(&first, &judged(play(player(), random), &terms), "cut at random");
+        same(&first, &judged(played(player(), random), &terms), "cut at random");
         if let Some(at) = first.secured_at {
             let rest = input.octets.get(at..).unwrap_or_default();
-            let lines = |octets| <[u8]>::split_inclusive(octets, |&octet: &u8| octet == b'\n');
             let player = start(secure, Choices::new(prelude.choices), choices());
-            let other = judged(play(player, lines(prelude.octets).chain(lines(rest))), &terms);
+            let other = judged(played(player, lines(prelude.octets).chain(lines(rest)).collect()), &terms);
             assert!(other.secured_at.is_some(), "the shortest way does not lead to TLS: {other:#?}");
             same(&first.under_tls(), &other.under_tls(), "whose cleartext said nothing else");
         }
@@ -200,6 +206,10 @@ fn same(first: &Record, other: &Record, how: &str) {
     let (one, two) = (first.output(), other.output());
     assert_eq!(String::from_utf8_lossy(&one), String::from_utf8_lossy(&two), "{how}: the output differs");
     assert_eq!(one, two, "{how}");
+}
+
+fn lines(octets: &[u8]) -> impl Iterator<Item = &[u8]> {
+    octets.split_inclusive(|&octet| octet == b'\n')
 }
 
 /// Pieces of 1 to 40 octets, none of which goes on behind a line's end if `by_line`.

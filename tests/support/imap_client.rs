@@ -139,6 +139,15 @@ impl Player for Asking {
         Ok(false)
     }
 
+    fn time_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        match &mut self.session {
+            Session::Gone(error) => Err(*error),
+            Session::Negotiating(_) => Ok(()),
+            Session::Cleartext(client) => client.timed_out(tx),
+            Session::Secure(client) => client.timed_out(tx),
+        }
+    }
+
     fn is_closed(&self) -> bool {
         match &self.session {
             Session::Gone(_) => true,
@@ -267,7 +276,20 @@ impl Application {
             return;
         }
         record.tried("too much", client.payload(octets(size + 1), tx));
-        let first = if self.choices.pick(2) == 0 { size } else { size / 2 };
+        let first = match self.choices.pick(3) {
+            0 => size,
+            1 => size / 2,
+            _ => {
+                // Half of it goes past the buffer, as from a file.
+                record.send(tx);
+                if record.tried("pass", client.pass(size / 2, tx)).is_none() {
+                    return;
+                }
+                record.entries.push(Entry::Told(octets(size / 2).to_vec(), false));
+                record.tried("payload", client.payload(octets(size - size / 2), tx));
+                return;
+            }
+        };
         record.tried("payload", client.payload(octets(first), tx));
         if first < size {
             record.tried("payload", client.payload(octets(size - first), tx));

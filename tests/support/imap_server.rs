@@ -123,6 +123,22 @@ impl Player for Serving {
         }
     }
 
+    fn time_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        match &mut self.session {
+            Session::Gone(error) => Err(*error),
+            Session::Cleartext(server) => server.timed_out(tx),
+            Session::Secure(server) => server.timed_out(tx),
+        }
+    }
+
+    fn go_down(&mut self, tx: &mut SendBuffer) {
+        match &mut self.session {
+            Session::Gone(_) => {}
+            Session::Cleartext(server) => server.close("going down", tx),
+            Session::Secure(server) => server.close("going down", tx),
+        }
+    }
+
     fn is_closed(&self) -> bool {
         match &self.session {
             Session::Gone(_) => true,

@@ -199,6 +199,15 @@ pub trait Player {
     /// The session is over.
     fn rest(&mut self, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error>;
 
+    /// What the machine awaits does not come.
+    ///
+    /// # Errors
+    /// The session is over.
+    fn time_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error>;
+
+    /// A server goes down; a client has no words for that.
+    fn go_down(&mut self, _: &mut SendBuffer) {}
+
     /// Whether the session has ended in order.
     fn is_closed(&self) -> bool;
 
@@ -206,8 +215,23 @@ pub trait Player {
     fn wants_read(&self, tx: &SendBuffer) -> bool;
 }
 
-/// Feeds the pieces, one read each, and then says that the peer has closed. What is sent leaves at once.
-pub fn play<'p>(mut player: impl Player, pieces: impl IntoIterator<Item = &'p [u8]>) -> Record {
+/// What happens when the peer has said everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It closes.
+    Closed,
+    /// It is silent, and time runs out.
+    TimedOut,
+    /// The server goes down.
+    GoingDown,
+}
+
+/// Feeds the pieces, one read each, and then ends the session. What is sent leaves at once.
+pub fn play<'p>(
+    mut player: impl Player,
+    pieces: impl IntoIterator<Item = &'p [u8]>,
+    ending: Ending,
+) -> Record {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut record = Record::default();
     if pump(&mut player, &mut rx, &mut tx, &mut record).is_err() {
@@ -228,8 +252,24 @@ pub fn play<'p>(mut player: impl Player, pieces: impl IntoIterator<Item = &'p [u
             record.held = record.held.max(rx.len());
         }
     }
-    rx.close();
     record.heard(0);
+    let ended = match ending {
+        Ending::GoingDown => {
+            player.go_down(&mut tx);
+            Ok(())
+        }
+        Ending::TimedOut if !player.is_closed() => player.time_out(&mut tx),
+        Ending::TimedOut | Ending::Closed => Ok(()),
+    };
+    if let Err(error) = ended {
+        record.send(&mut tx);
+        record.entries.push(Entry::Failed(error));
+        ask_again(&mut player, &mut rx, &mut tx, &mut record);
+        return record;
+    }
+    if ending == Ending::Closed {
+        rx.close();
+    }
     if pump(&mut player, &mut rx, &mut tx, &mut record).is_err() {
         ask_again(&mut player, &mut rx, &mut tx, &mut record);
     }

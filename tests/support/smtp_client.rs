@@ -3,6 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use proto_core::machine::Negotiation;
 use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::Config;
@@ -132,6 +133,15 @@ impl Player for Asking {
         Ok(false)
     }
 
+    fn time_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        match &mut self.session {
+            Session::Gone(error) => Err(*error),
+            Session::Negotiating(_) => Ok(()),
+            Session::Cleartext(client) => client.timed_out(tx),
+            Session::Secure(client) => client.timed_out(tx),
+        }
+    }
+
     fn is_closed(&self) -> bool {
         match &self.session {
             Session::Gone(_) => true,
@@ -156,14 +166,19 @@ struct Application {
     transaction: Option<Transaction>,
     /// A message goes by BDAT, step by step.
     chunking: bool,
+    /// The transaction's message goes as one chunk if it can.
+    whole: bool,
 }
+
+/// A message that may go as one chunk.
+const WHOLE: &[u8] = b"x\r\n..\r\n.x\r\n";
 
 /// How a client on one channel proves an identity.
 type Prove<C> = fn(&mut Client<C>, Mechanism, Credentials, &mut SendBuffer) -> Result<(), Error>;
 
 impl Application {
     const fn new(choices: Choices) -> Self {
-        Self { choices, transaction: None, chunking: false }
+        Self { choices, transaction: None, chunking: false, whole: false }
     }
 
     fn event<C: Channel>(
@@ -204,7 +219,10 @@ impl Application {
         match self.choices.pick(12) {
             1 => self.authenticate(client, prove, tx, record),
             2 => return Next::StartTls,
-            3 | 4 => self.transact(client, tx, record),
+            choice @ (3 | 4) => {
+                self.whole = choice == 4;
+                self.transact(client, tx, record);
+            }
             5 | 6 => {
                 if let Some(mail) = mail() {
                     self.chunking = record.given("MAIL", client.mail(&mail, tx)).is_some();
@@ -233,16 +251,20 @@ impl Application {
         record.given("AUTHENTICATE", prove(client, mechanism, credentials, tx));
     }
 
-    /// A message to one, two or three recipients by DATA.
+    /// A message to one, two or three recipients, as a transaction.
     fn transact<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
         let recipients = self.choices.pick(3) + 1;
         let Some(mut transaction) = mail().map(Transaction::new) else { return };
         for recipient in (0..recipients).filter_map(|_| rcpt()) {
             transaction = transaction.recipient(recipient);
         }
+        if self.whole {
+            transaction = transaction.in_one_chunk(WHOLE.len() as u64);
+        }
         let progress = transaction.start(client, tx);
         if progress.is_ok() {
-            let most = [("MAIL", 1), ("RCPT", usize::from(recipients)), ("DATA", 1), ("RSET", 1)];
+            let most =
+                [("MAIL", 1), ("RCPT", usize::from(recipients)), ("DATA", 1), ("BDAT", 1), ("RSET", 1)];
             record.entries.extend(most.map(|(verb, lines)| Entry::Given(verb, lines)));
         }
         self.transaction = Some(transaction);
@@ -259,10 +281,15 @@ impl Application {
     ) {
         match record.tried("transaction", progress) {
             Some(Progress::SendData) => {
+                let whole = self.whole;
                 let written = client.data_writer().and_then(|mut writer| {
-                    // A dot at the very beginning, one behind a line end that two calls share, and no line end.
-                    writer.write(b".x\r", tx)?;
-                    writer.write(b"\n.\r\nx", tx)?;
+                    if whole {
+                        writer.write_payload(&Bytes::from_static(WHOLE), tx)?;
+                    } else {
+                        // A dot at the very beginning, one behind a line end that two calls share, and no line end.
+                        writer.write(b".x\r", tx)?;
+                        writer.write(b"\n.\r\nx", tx)?;
+                    }
                     writer.finish(tx)
                 });
                 record.tried("message", written);

@@ -125,6 +125,22 @@ impl Player for Serving {
         }
     }
 
+    fn time_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        match &mut self.session {
+            Session::Gone(error) => Err(*error),
+            Session::Cleartext(server) => server.timed_out(tx),
+            Session::Secure(server) => server.timed_out(tx),
+        }
+    }
+
+    fn go_down(&mut self, tx: &mut SendBuffer) {
+        match &mut self.session {
+            Session::Gone(_) => {}
+            Session::Cleartext(server) => server.farewell(tx),
+            Session::Secure(server) => server.farewell(tx),
+        }
+    }
+
     fn is_closed(&self) -> bool {
         match &self.session {
             Session::Gone(_) => true,
