@@ -4,9 +4,11 @@
 //! The statement of every case: the session dies with an error that says why, or TLS begins and the machine under it is
 //! exactly that of a session in which nobody attacked, or TLS does not begin and nothing was said that needs it.
 //!
-//! This file drives the machines and compares. What is injected, and where, stands in `payloads`.
+//! This file drives the machines and compares. What is injected, and where, stands in `payloads`; the same through the
+//! driver, with its sockets and its TLS, in `wire`.
 
 mod payloads;
+mod wire;
 
 use std::fmt::Debug;
 use std::sync::Arc;

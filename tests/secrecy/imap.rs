@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto_core::{AuthVerdict, Channel, Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
+use proto_core::{
+    AuthVerdict, Channel, Cleartext, Credentials, Limits, Mechanism, Mechanisms, Secure, SendBuffer,
+};
 use proto_imap::client::{Choice, Client, Event};
 use proto_imap::parse::{self, Context};
 use proto_imap::server::{self, Server};
@@ -102,7 +104,10 @@ impl Application<Server<Cleartext>> for Serving {
 fn config() -> Config {
     let mut waits = Waits::default();
     waits.delay = Duration::ZERO;
-    Config::default().waits(waits)
+    // Short enough that a line beyond it costs little time, octet by octet.
+    let mut limits = Limits::default();
+    limits.line = 4096;
+    Config::default().waits(waits).limits(limits)
 }
 
 fn session(
@@ -197,7 +202,7 @@ fn scripts() -> Vec<Vec<String>> {
         vec![format!("LOGIN {USER} {}\r\n", PASSWORDS[0])],
         vec![format!("a LOGIN {USER} {}\n", PASSWORDS[0])],
         vec![format!("a LOGIN {USER} {}", PASSWORDS[0])],
-        vec![format!("a LOGIN {USER} {}{}\r\n", PASSWORDS[0], "x".repeat(70_000))],
+        vec![format!("a LOGIN {USER} {}{}\r\n", PASSWORDS[0], "x".repeat(5_000))],
         vec![format!("a LOGIN {USER} {}\r\nb LOGIN {USER} {0}\r\n", PASSWORDS[0])],
         // AUTHENTICATE with and without an initial response, and cancelled.
         vec![format!("a AUTHENTICATE PLAIN {plain}\r\n")],

@@ -179,7 +179,7 @@ fn scripts() -> Vec<Vec<String>> {
         vec![format!("AUTH PLAIN {plain}\n")],
         vec![format!("AUTH PLAIN {plain}\0\r\n")],
         vec![format!("AUTH PLAIN {plain}")],
-        vec![format!("AUTH PLAIN {plain}{}\r\n", "A".repeat(20_000))],
+        vec![format!("AUTH PLAIN {plain}{}\r\n", "A".repeat(13_000))],
         vec!["AUTH PLAIN\r\n".into(), format!("!{plain}\r\n")],
         vec!["AUTH PLAIN\r\n".into(), format!("{plain}\n\r\n")],
         vec!["AUTH PLAIN\r\n".into(), plain.clone()],
