@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto_core::{
-    AuthVerdict, Channel, Cleartext, Credentials, Limits, Mechanism, Mechanisms, Secure, SendBuffer,
-};
+use proto_core::{Channel, Cleartext, Credentials, Limits, Mechanism, Mechanisms, Secure, SendBuffer};
 use proto_imap::client::{Choice, Client, Event};
 use proto_imap::parse::{self, Context};
 use proto_imap::server::{self, Server};
@@ -14,7 +12,7 @@ use proto_imap::{Config, SaslIr, Waits};
 
 use crate::hunt::Hunt;
 use crate::session::{Application, Role, Shown, Side, face, talk};
-use crate::{PASSWORDS, SIZES, TOKEN, USER, VERDICTS, credentials, secrets};
+use crate::{Answer, PASSWORDS, SIZES, TOKEN, USER, credentials, secrets};
 
 /// Says who it is as soon as it may, once.
 struct Asking {
@@ -49,7 +47,7 @@ impl Application<Client<Secure>> for Asking {
 }
 
 /// Gives the same verdict to everybody.
-struct Serving(AuthVerdict);
+struct Serving(Answer);
 
 impl Serving {
     fn answer<C: Channel>(
@@ -79,7 +77,8 @@ impl Application<Server<Secure>> for Serving {
         match event {
             server::Event::Auth(request) => {
                 shown.debug(&(&request, request.question()));
-                let _ = server.verdict(request, self.0, tx);
+                let verdict = self.0.verdict(&request);
+                let _ = server.verdict(request, verdict, tx);
             }
             event => Self::answer(event, server, tx, shown),
         }
@@ -110,21 +109,14 @@ fn config() -> Config {
     Config::default().waits(waits).limits(limits)
 }
 
-fn session(
-    name: String,
-    client: Config,
-    server: Config,
-    who: Credentials,
-    verdict: AuthVerdict,
-    size: usize,
-) {
-    let mut shown = Shown::new(format!("{name}, {verdict:?}, pieces of {size}"));
+fn session(name: String, client: Config, server: Config, who: Credentials, answer: Answer, size: usize) {
+    let mut shown = Shown::new(format!("{name}, {answer:?}, pieces of {size}"));
     shown.debug(&(&client, &server));
     let client = Client::<Secure>::new(Arc::new(client), Secure::trusted_local());
     let server = Server::<Secure>::new(Arc::new(server), Secure::trusted_local());
     let asking = Asking { credentials: Some(who), ended: false };
     let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
-    let mut server = Side::new(server, SendBuffer::new(), Role::Server, Serving(verdict));
+    let mut server = Side::new(server, SendBuffer::new(), Role::Server, Serving(answer));
     talk(&mut client, &mut server, size, &mut shown);
     assert!(client.application.ended && client.machine.is_closed(), "{name}: {:?}", client.machine);
     shown.end(&Hunt::new(&secrets()));
@@ -135,11 +127,11 @@ fn no_mechanism_shows_a_secret() {
     for mechanism in Mechanism::ALL {
         let only = Mechanisms::NONE.with(mechanism);
         for sasl_ir in [SaslIr::Auto, SaslIr::Never] {
-            for (verdict, size) in VERDICTS.into_iter().flat_map(|verdict| SIZES.map(|size| (verdict, size)))
+            for (answer, size) in Answer::ALL.into_iter().flat_map(|answer| SIZES.map(|size| (answer, size)))
             {
                 let who = credentials(mechanism, PASSWORDS[1]);
                 let client = config().mechanisms(only).sasl_ir(sasl_ir);
-                session(format!("{mechanism} {sasl_ir:?}"), client, config(), who, verdict, size);
+                session(format!("{mechanism} {sasl_ir:?}"), client, config(), who, answer, size);
             }
         }
     }
@@ -148,10 +140,10 @@ fn no_mechanism_shows_a_secret() {
 #[test]
 fn the_login_command_shows_no_secret() {
     for password in PASSWORDS {
-        for (verdict, size) in VERDICTS.into_iter().flat_map(|verdict| SIZES.map(|size| (verdict, size))) {
+        for (answer, size) in Answer::ALL.into_iter().flat_map(|answer| SIZES.map(|size| (answer, size))) {
             let none = || config().mechanisms(Mechanisms::NONE);
             let who = Credentials::password(USER, password.as_bytes());
-            session("LOGIN".into(), none(), none(), who, verdict, size);
+            session("LOGIN".into(), none(), none(), who, answer, size);
         }
     }
 }
@@ -160,11 +152,11 @@ fn the_login_command_shows_no_secret() {
 fn serve(lines: &[&[u8]]) {
     let hunt = Hunt::new(&secrets());
     for size in SIZES {
-        for verdict in VERDICTS {
-            let mut shown = Shown::new(format!("{}, {verdict:?}, pieces of {size}", lines[0].escape_ascii()));
+        for answer in Answer::ALL {
+            let mut shown = Shown::new(format!("{}, {answer:?}, pieces of {size}", lines[0].escape_ascii()));
             let server = Server::<Secure>::new(Arc::new(config()), Secure::trusted_local());
             face(
-                &mut Side::new(server, SendBuffer::new(), Role::Server, Serving(verdict)),
+                &mut Side::new(server, SendBuffer::new(), Role::Server, Serving(answer)),
                 lines,
                 size,
                 &mut shown,
@@ -173,7 +165,7 @@ fn serve(lines: &[&[u8]]) {
         }
         let mut shown = Shown::new(format!("cleartext {}, pieces of {size}", lines[0].escape_ascii()));
         let server = Server::<Cleartext>::new(Arc::new(config()));
-        let serving = Serving(AuthVerdict::Accept);
+        let serving = Serving(Answer::Accept);
         face(&mut Side::new(server, SendBuffer::new(), Role::Server, serving), lines, size, &mut shown);
         shown.end(&hunt);
     }

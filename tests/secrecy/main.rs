@@ -9,7 +9,7 @@ mod imap;
 mod session;
 mod smtp;
 
-use proto_core::{AuthVerdict, Credentials, Mechanism};
+use proto_core::{AuthRequest, AuthVerdict, Credentials, Mechanism};
 
 /// Who logs in: a user name is personal data, and is hunted as the rest is.
 const USER: &str = "wilhelmine.quast";
@@ -17,7 +17,27 @@ const USER: &str = "wilhelmine.quast";
 const PASSWORDS: [&str; 3] = ["Xq7-zTvK2~mW9p", "Xq7\"zT\\vK2 mW9p", "Xq7zT\u{e4}vK2\u{df}mW9p"];
 const TOKEN: &str = "ya29.QzT7vK2-mW9pLx4_Rj";
 
-const VERDICTS: [AuthVerdict; 3] = [AuthVerdict::Accept, AuthVerdict::Reject, AuthVerdict::Unavailable];
+/// What a server's application says of everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Accept,
+    Reject,
+    Unavailable,
+}
+
+impl Answer {
+    const ALL: [Self; 3] = [Self::Accept, Self::Reject, Self::Unavailable];
+
+    /// The verdict on this request.
+    fn verdict(self, _: &AuthRequest) -> AuthVerdict {
+        match self {
+            Self::Accept => AuthVerdict::Accept,
+            Self::Reject => AuthVerdict::Reject,
+            Self::Unavailable => AuthVerdict::Unavailable,
+        }
+    }
+}
+
 const SIZES: [usize; 5] = [1, 2, 5, 64, usize::MAX];
 
 fn secrets() -> Vec<&'static [u8]> {

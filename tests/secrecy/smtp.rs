@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto_core::{AuthVerdict, Channel, Cleartext, Credentials, Mechanism, Secure, SendBuffer};
+use proto_core::{Channel, Cleartext, Credentials, Mechanism, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event};
 use proto_smtp::parse;
 use proto_smtp::server::{self, Server};
@@ -11,7 +11,7 @@ use proto_smtp::{Config, Dialect, InitialResponse, Waits};
 
 use crate::hunt::Hunt;
 use crate::session::{Application, Role, Shown, Side, face, talk};
-use crate::{PASSWORDS, SIZES, TOKEN, USER, VERDICTS, credentials, secrets};
+use crate::{Answer, PASSWORDS, SIZES, TOKEN, USER, credentials, secrets};
 
 /// Says who it is as soon as it may, once.
 struct Asking {
@@ -47,7 +47,7 @@ impl Application<Client<Secure>> for Asking {
 }
 
 /// Gives the same verdict to everybody.
-struct Serving(AuthVerdict);
+struct Serving(Answer);
 
 impl Serving {
     fn answer<C: Channel>(event: server::Event<'_, C>, server: &mut Server<C>, tx: &mut SendBuffer) {
@@ -73,7 +73,8 @@ impl Application<Server<Secure>> for Serving {
         match event {
             server::Event::Auth(request) => {
                 shown.debug(&(&request, request.question()));
-                let _ = server.verdict(request, self.0, tx);
+                let verdict = self.0.verdict(&request);
+                let _ = server.verdict(request, verdict, tx);
             }
             event => {
                 if let server::Event::Refused(_, response) = &event {
@@ -106,13 +107,13 @@ fn config(dialect: Dialect) -> Config {
     Config::default().waits(waits).dialect(dialect)
 }
 
-fn session(client: Config, server: Config, mechanism: Mechanism, verdict: AuthVerdict, size: usize) {
+fn session(client: Config, server: Config, mechanism: Mechanism, answer: Answer, size: usize) {
     let mut shown =
-        Shown::new(format!("{mechanism}, {verdict:?}, pieces of {size}, {:?}", client.initial_response));
+        Shown::new(format!("{mechanism}, {answer:?}, pieces of {size}, {:?}", client.initial_response));
     shown.debug(&(&client, &server));
     let mut tx = SendBuffer::new();
     let server = Server::<Secure>::new(server, Secure::trusted_local(), &mut tx);
-    let mut server = Side::new(server, tx, Role::Server, Serving(verdict));
+    let mut server = Side::new(server, tx, Role::Server, Serving(answer));
     let client = Client::<Secure>::new(client, Secure::trusted_local());
     let asking = Asking { mechanism, credentials: Some(credentials(mechanism, PASSWORDS[2])), ended: false };
     let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
@@ -123,17 +124,16 @@ fn session(client: Config, server: Config, mechanism: Mechanism, verdict: AuthVe
 
 #[test]
 fn no_mechanism_shows_a_secret() {
-    for (mechanism, dialect) in Mechanism::ALL
+    for (mechanism, initial) in Mechanism::ALL
         .into_iter()
-        .flat_map(|one| [Dialect::Smtp, Dialect::Lmtp].map(|dialect| (one, dialect)))
+        .flat_map(|one| [InitialResponse::Short, InitialResponse::Never].map(|initial| (one, initial)))
     {
-        for initial in [InitialResponse::Short, InitialResponse::Never] {
-            for (verdict, size) in VERDICTS.into_iter().flat_map(|verdict| SIZES.map(|size| (verdict, size)))
-            {
-                let client = config(dialect).initial_response(initial);
-                session(client, config(dialect), mechanism, verdict, size);
-            }
+        for (answer, size) in Answer::ALL.into_iter().flat_map(|answer| SIZES.map(|size| (answer, size))) {
+            let client = config(Dialect::Smtp).initial_response(initial);
+            session(client, config(Dialect::Smtp), mechanism, answer, size);
         }
+        let lmtp = config(Dialect::Lmtp).initial_response(initial);
+        session(lmtp, config(Dialect::Lmtp), mechanism, Answer::Accept, 1);
     }
 }
 
@@ -141,17 +141,17 @@ fn no_mechanism_shows_a_secret() {
 fn serve(lines: &[&[u8]]) {
     let hunt = Hunt::new(&secrets());
     for size in SIZES {
-        for verdict in VERDICTS {
-            let mut shown = Shown::new(format!("{}, {verdict:?}, pieces of {size}", lines[1].escape_ascii()));
+        for answer in Answer::ALL {
+            let mut shown = Shown::new(format!("{}, {answer:?}, pieces of {size}", lines[1].escape_ascii()));
             let mut tx = SendBuffer::new();
             let server = Server::<Secure>::new(config(Dialect::Smtp), Secure::trusted_local(), &mut tx);
-            face(&mut Side::new(server, tx, Role::Server, Serving(verdict)), lines, size, &mut shown);
+            face(&mut Side::new(server, tx, Role::Server, Serving(answer)), lines, size, &mut shown);
             shown.end(&hunt);
         }
         let mut shown = Shown::new(format!("cleartext {}, pieces of {size}", lines[1].escape_ascii()));
         let mut tx = SendBuffer::new();
         let server = Server::<Cleartext>::new(config(Dialect::Smtp), &mut tx);
-        face(&mut Side::new(server, tx, Role::Server, Serving(AuthVerdict::Accept)), lines, size, &mut shown);
+        face(&mut Side::new(server, tx, Role::Server, Serving(Answer::Accept)), lines, size, &mut shown);
         shown.end(&hunt);
     }
 }
