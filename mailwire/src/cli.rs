@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::url::Url;
@@ -114,6 +116,7 @@ pub(crate) struct Output {
 pub(crate) struct CheckArgs {
     /// The server and the user, as imaps://user@host or the like. Without a user, nothing after the capabilities is
     /// tried.
+    #[arg(value_parser = UrlParser)]
     pub(crate) url: Url,
     /// Stop behind this stage.
     #[arg(long, value_name = "STAGE")]
@@ -122,6 +125,27 @@ pub(crate) struct CheckArgs {
     pub(crate) connection: Connection,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+/// Reads a URL. An error doesn't show it, since somebody may have put a password there.
+#[derive(Debug, Clone, Copy)]
+struct UrlParser;
+
+impl TypedValueParser for UrlParser {
+    type Value = Url;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Url, clap::Error> {
+        let read = value.to_str().map_or_else(|| Err("it is not UTF-8".to_owned()), str::parse);
+        read.map_err(|why| {
+            let message = format!("invalid value for '<URL>': {why}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        })
+    }
 }
 
 /// The stages of a check, in order.
@@ -148,6 +172,7 @@ pub(crate) enum Stage {
 #[derive(Debug, Args)]
 pub(crate) struct FoldersArgs {
     /// The account, as imaps://user@host or the like.
+    #[arg(value_parser = UrlParser)]
     pub(crate) url: Url,
     /// Keep the folder tree in the store in this directory.
     #[arg(long, value_name = "DIR")]
@@ -161,6 +186,7 @@ pub(crate) struct FoldersArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SyncArgs {
     /// The account, as imaps://user@host or the like.
+    #[arg(value_parser = UrlParser)]
     pub(crate) url: Url,
     /// Fetch into the store in this directory.
     #[arg(long, value_name = "DIR")]
@@ -177,6 +203,7 @@ pub(crate) struct SyncArgs {
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
     /// The server and the user, as smtps://user@host or the like.
+    #[arg(value_parser = UrlParser)]
     pub(crate) url: Url,
     /// Who sends: the envelope sender and, in a built message, the From field.
     #[arg(long, value_name = "ADDRESS")]
