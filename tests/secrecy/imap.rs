@@ -213,6 +213,11 @@ fn scripts() -> Vec<Vec<String>> {
         vec!["a AUTHENTICATE PLAIN\r\n".into(), plain.clone()],
         vec!["a AUTHENTICATE XOAUTH2\r\n".into(), format!("{plain}\r\n")],
         vec!["a AUTHENTICATE NOSUCH\r\n".into(), format!("{plain}\r\n")],
+        // A secret that is taken for a command, or for a part of one.
+        vec!["a AUTHENTICATE NOSUCH\r\n".into(), format!("{USER} {}\r\n", PASSWORDS[0])],
+        vec!["a LOGIN {5}\r\n".into(), format!("{} NOOP\r\n", PASSWORDS[0])],
+        vec!["a LOGIN {5}\r\n".into(), format!("b SELECT ({}\r\n", PASSWORDS[0])],
+        vec!["a LOGIN {5}\r\n".into(), format!("{} SELECT\r\n", PASSWORDS[0])],
     ]
 }
 
