@@ -87,8 +87,8 @@ trait ClientUnderTest: ClientProtocol {
     /// Authenticates as soon as the machine lets it.
     fn secure(event: &<Self::Secure as Machine>::Event<'_>, machine: &mut Self::Secure, tx: &mut SendBuffer);
 
-    /// Tries to speak too early, where that can be tried.
-    fn cleartext(_: &mut Self::Cleartext, _: &mut SendBuffer) {}
+    /// Tries to authenticate too early, by the one call that there is. Without the setting it must do nothing.
+    fn cleartext(machine: &mut Self::Cleartext, tx: &mut SendBuffer);
 }
 
 impl<P: ServerUnderTest<Secure: Debug>> Victim for Serving<P> {
@@ -336,6 +336,10 @@ impl ClientUnderTest for SmtpClient {
         if matches!(event, proto_smtp::client::Event::Extensions(_)) {
             machine.authenticate(Mechanism::Plain, password(), tx).unwrap();
         }
+    }
+
+    fn cleartext(machine: &mut Self::Cleartext, tx: &mut SendBuffer) {
+        machine.danger_cleartext_authenticate(Mechanism::Plain, password(), tx).unwrap_err();
     }
 }
 

@@ -44,10 +44,23 @@ fn secrets() -> Vec<&'static [u8]> {
     PASSWORDS.iter().chain([&USER, &TOKEN]).map(|text| text.as_bytes()).collect()
 }
 
+/// The mechanisms that prove what there is here: a password or a token.
+fn mechanisms() -> impl Iterator<Item = Mechanism> {
+    Mechanism::ALL.into_iter().filter(|mechanism| mechanism.takes(&credentials(*mechanism, PASSWORDS[0])))
+}
+
 /// What a mechanism wants.
 fn credentials(mechanism: Mechanism, password: &str) -> Credentials {
     match mechanism {
         Mechanism::XOAuth2 | Mechanism::OAuthBearer => Credentials::bearer(USER, TOKEN),
         _ => Credentials::password(USER, password.as_bytes()),
     }
+}
+
+#[test]
+fn every_mechanism_that_needs_a_secret_is_tried() {
+    for mechanism in Mechanism::ALL.into_iter().filter(|mechanism| mechanism.reveals_password()) {
+        assert!(mechanisms().any(|tried| tried == mechanism), "{mechanism}");
+    }
+    assert!(mechanisms().count() >= 4);
 }
