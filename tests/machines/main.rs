@@ -19,17 +19,27 @@ const MACHINES: [(&str, Harness); 4] = [
     ("smtp_server", harness::smtp_server),
 ];
 
-/// The files of a corpus: what the application chooses, and the peer's side of the wire, as it came.
+/// What lies in a folder beside this crate: what the application chooses, and the peer's side of the wire, as it came.
+fn files(folder: &Path) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.is_file());
+    paths.sort();
+    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// The conversations that somebody wrote down.
 fn corpus(machine: &str) -> Vec<Vec<u8>> {
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(machine);
-    // What a fuzzer has found and nobody keeps, where somebody wants to know what that reaches.
-    let more = std::env::var_os("MAILWIRE_CORPUS").filter(|folder| !folder.is_empty());
-    let more = more.map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder).join(machine));
-    let folders = std::iter::once(kept).chain(more);
-    let mut found: Vec<_> =
-        folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path()).collect();
-    found.sort();
-    found.iter().map(|path| fs::read(path).unwrap()).collect()
+    files(&Path::new("corpus").join(machine))
+}
+
+/// Those that a fuzzer has found; and more of them, where somebody wants to know what those reach.
+fn found(machine: &str) -> Vec<Vec<u8>> {
+    let mut found = files(&Path::new("corpus").join(machine).join("found"));
+    if let Some(folder) = std::env::var_os("MAILWIRE_CORPUS").filter(|folder| !folder.is_empty()) {
+        found.extend(files(&Path::new("..").join(folder).join(machine)));
+    }
+    found
 }
 
 #[test]
@@ -37,6 +47,7 @@ fn the_corpus_is_replayed() {
     for (name, run) in MACHINES {
         let all = corpus(name);
         assert!(!all.is_empty(), "{name} has no corpus");
+        found(name).iter().for_each(|octets| run(octets));
         for octets in all {
             run(&octets);
             // In every configuration, and cut in some other ways.

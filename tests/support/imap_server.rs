@@ -12,7 +12,7 @@ use proto_imap::Config;
 use proto_imap::server::{Event, LiteralOffer, Reply, Server};
 use proto_imap::types::{Command, Condition, FetchItem, Section, Status, Text, Untagged};
 
-use crate::play::{Choices, Entry, Player, Record};
+use crate::play::{Choices, Entry, Player, Record, channel};
 
 /// The server under test, whatever its channel.
 pub struct Serving {
@@ -34,7 +34,7 @@ impl Serving {
     #[must_use]
     pub fn new(config: Arc<Config>, secure: bool, choices: Choices, afresh: Choices) -> Self {
         let session = if secure {
-            Session::Secure(Server::<Secure>::new(config, Secure::trusted_local()))
+            Session::Secure(Server::<Secure>::new(config, channel()))
         } else {
             Session::Cleartext(Server::<Cleartext>::new(config))
         };
@@ -62,7 +62,7 @@ impl Serving {
             return Ok(());
         }
         let upgraded = server.accept(request, tx);
-        let upgraded = upgraded.and_then(|upgrade| upgrade.complete(Secure::trusted_local(), rx));
+        let upgraded = upgraded.and_then(|upgrade| upgrade.complete(channel(), rx));
         match upgraded {
             Ok(server) => {
                 // What was put out is the last of the cleartext.
@@ -309,8 +309,9 @@ fn verdict_given(
     tx: &mut SendBuffer,
     record: &mut Record,
 ) {
+    let accepts = matches!(verdict, AuthVerdict::Accept);
     let given = record.tried("verdict", server.verdict(request, verdict, tx));
-    if given.is_some() && verdict == AuthVerdict::Accept {
+    if given.is_some() && accepts {
         record.entries.push(Entry::Proved);
     }
 }

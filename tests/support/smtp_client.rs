@@ -11,7 +11,7 @@ use proto_smtp::client::{AuthOutcome, Client, Event, Progress, StartTls, Step, T
 use proto_smtp::types::{Address, ChunkEnd, Mail, Rcpt, ReversePath};
 
 use crate::laws::{PASSWORD, TOKEN};
-use crate::play::{Choices, Entry, Player, Record};
+use crate::play::{Choices, Entry, Player, Record, channel};
 
 /// The client under test, wherever it is on its way to TLS.
 pub struct Asking {
@@ -41,7 +41,7 @@ impl Asking {
     #[must_use]
     pub fn new(config: Arc<Config>, secure: bool, choices: Choices, afresh: Choices) -> Self {
         let session = if secure {
-            Session::Secure(Client::<Secure>::new(config, Secure::trusted_local()))
+            Session::Secure(Client::<Secure>::new(config, channel()))
         } else {
             Session::Cleartext(Client::<Cleartext>::new(config))
         };
@@ -89,7 +89,7 @@ impl Asking {
                 self.session = Session::Cleartext(client);
                 return Ok(true);
             }
-            Ok(Negotiation::Ready(upgrade)) => upgrade.complete(Secure::trusted_local(), rx),
+            Ok(Negotiation::Ready(upgrade)) => upgrade.complete(channel(), rx),
             Err(error) => Err(error),
         };
         match outcome {

@@ -11,7 +11,7 @@ use proto_smtp::server::{Event, Reply, Server};
 use proto_smtp::types::{Code, Response, Verb};
 use proto_smtp::{Config, Dialect};
 
-use crate::play::{Choices, Entry, Player, Record};
+use crate::play::{Choices, Entry, Player, Record, channel};
 
 /// The server under test, whatever its channel.
 pub struct Serving {
@@ -36,7 +36,7 @@ impl Serving {
     pub fn new(config: Arc<Config>, secure: bool, terms: Terms, choices: Choices, afresh: Choices) -> Self {
         let mut greeting = SendBuffer::new();
         let session = if secure {
-            Session::Secure(Server::<Secure>::new(config, Secure::trusted_local(), &mut greeting))
+            Session::Secure(Server::<Secure>::new(config, channel(), &mut greeting))
         } else {
             Session::Cleartext(Server::<Cleartext>::new(config, &mut greeting))
         };
@@ -64,7 +64,7 @@ impl Serving {
             return Ok(());
         }
         let upgraded = server.accept(request, tx);
-        match upgraded.and_then(|upgrade| upgrade.complete(Secure::trusted_local(), rx)) {
+        match upgraded.and_then(|upgrade| upgrade.complete(channel(), rx)) {
             Ok(server) => {
                 // What was put out is the last of the cleartext.
                 record.send(tx);
@@ -293,8 +293,9 @@ fn verdict_given(
     tx: &mut SendBuffer,
     record: &mut Record,
 ) {
+    let accepts = matches!(verdict, AuthVerdict::Accept);
     let given = record.tried("verdict", server.verdict(request, verdict, tx));
-    if given.is_some() && verdict == AuthVerdict::Accept {
+    if given.is_some() && accepts {
         record.entries.push(Entry::Proved);
     }
 }
