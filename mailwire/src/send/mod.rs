@@ -352,6 +352,10 @@ impl DeliveryReport {
                     format!("the message needs {}, which the server does not offer", extension.keyword()),
                 ),
             ),
+            Outcome::NotSent(NotSent::LeftOver | NotSent::SessionUsedUp) => (
+                Status::Retry,
+                Answer::none(Stage::Mail, "the server takes no more of them at once".to_owned()),
+            ),
             _ => (Status::Retry, Answer::none(Stage::Message, why())),
         };
         recipient.status = status;

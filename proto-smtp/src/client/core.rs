@@ -69,6 +69,8 @@ pub(super) struct Core {
     pub(super) extensions: Extensions<'static>,
     /// HELO was said in place of EHLO.
     fallback: bool,
+    /// How many MAIL were given since the session began.
+    pub(super) mails: u64,
     /// How many RCPT were given since MAIL.
     pub(super) recipients: usize,
     /// Which of them were accepted: each has a reply behind the message in LMTP.
@@ -101,6 +103,7 @@ impl Core {
             framer: ReplyFramer::default(),
             extensions: Extensions::default(),
             fallback: false,
+            mails: 0,
             recipients: 0,
             accepted: Vec::new(),
             open: false,
@@ -289,6 +292,11 @@ impl Core {
                 Kind::Closed
             }
             Step::Auth => self.authentication_refused(),
+            Step::Chunk => {
+                // The message is lost, and with it the replies that its end would have had.
+                self.accepted.clear();
+                Kind::Rejected(step)
+            }
             Step::Message(_) => {
                 self.end_transaction();
                 Kind::Rejected(step)
@@ -360,8 +368,16 @@ impl Core {
         self.state = State::Session;
     }
 
+    /// Whether it is known how many replies a chunk has: in LMTP the last has one for each accepted recipient
+    /// (RFC 2033 §4.3), and of a server that has none some answer once and some not at all.
+    pub(super) fn can_count_replies(&self, end: ChunkEnd) -> bool {
+        let many = self.config.dialect == Dialect::Lmtp && end == ChunkEnd::Last;
+        !many || (self.outstanding.is_empty() && !self.accepted.is_empty())
+    }
+
     /// A transaction begins with MAIL.
     pub(super) fn begin_transaction(&mut self) {
+        self.mails = self.mails.saturating_add(1);
         self.recipients = 0;
         self.accepted.clear();
     }

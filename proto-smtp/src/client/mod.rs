@@ -4,6 +4,7 @@ mod auth;
 mod core;
 mod data;
 mod event;
+mod limits;
 mod starttls;
 mod transaction;
 
@@ -159,10 +160,11 @@ impl<C: Channel> Client<C> {
     /// Begins a chunk of `size` octets; write them with [`data_writer`](Self::data_writer).
     ///
     /// # Errors
-    /// [`WrongState`](Misuse::WrongState) if CHUNKING is not offered or a reply must be awaited first.
+    /// [`WrongState`](Misuse::WrongState) if CHUNKING is not offered or a reply must be awaited first. In LMTP the last
+    /// chunk has as many replies as recipients were accepted: each must have been answered, and one accepted.
     pub fn bdat(&mut self, size: u64, end: ChunkEnd, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.check_group()?;
-        if !self.core.extensions.contains(Extension::Chunking) {
+        if !self.core.extensions.contains(Extension::Chunking) || !self.core.can_count_replies(end) {
             return Err(Misuse::WrongState.into());
         }
         encode::command(&Command::Bdat { size, end }, tx);

@@ -3,10 +3,12 @@
 //! This file knows the order of a transaction, what may be sent without waiting, and what each reply means for whom.
 //! It does not know what the message says: the program writes it when it is told to.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use proto_core::{Channel, Error, SendBuffer};
 
+use super::limits::ServerLimits;
 use super::{Client, Event, Step};
 use crate::config::{Dialect, Pipelining};
 use crate::types::{BodyType, ChunkEnd, Extension, Mail, Rcpt, Response};
@@ -20,8 +22,10 @@ pub struct Transaction {
     mail: Mail<'static>,
     recipients: Vec<Recipient>,
     stage: Stage,
-    /// How many recipients' commands were given.
-    given: usize,
+    /// Whose commands were given, in the order of the commands.
+    given: Vec<usize>,
+    /// Whose command is the next.
+    next: usize,
     /// How many of them were answered.
     answered: usize,
     /// DATA was given, with or without waiting.
@@ -47,7 +51,7 @@ pub enum Outcome {
     Pending,
     /// The server has taken responsibility.
     Delivered(Response<'static>),
-    /// The server has refused, at this step.
+    /// The server has refused, at this step. A number in it is that of the recipient among all of the transaction.
     ///
     /// A server that goes away says 421 once, to everybody. The step is then the one that this recipient had come to:
     /// [`Rcpt`](Step::Rcpt) if its own command was not answered, [`Data`](Step::Data) if it was accepted and the
@@ -68,6 +72,11 @@ pub enum NotSent {
     TooLarge(u64),
     /// The server does not offer what the message needs.
     NotOffered(Extension),
+    /// The server takes fewer recipients, or recipients of fewer domains, in one transaction (LIMITS, RFC 9422). The
+    /// others went ahead; [`Transaction::rest`] is for these.
+    LeftOver,
+    /// The server takes no more messages in this session (LIMITS, RFC 9422): send this one in another.
+    SessionUsedUp,
     /// The connection was lost first.
     Lost,
 }
@@ -103,7 +112,8 @@ impl Transaction {
             mail,
             recipients: Vec::new(),
             stage: Stage::New,
-            given: 0,
+            given: Vec::new(),
+            next: 0,
             answered: 0,
             data_given: false,
             sender_refused: false,
@@ -131,6 +141,19 @@ impl Transaction {
     #[must_use]
     pub fn recipients(&self) -> &[Recipient] {
         &self.recipients
+    }
+
+    /// The same message for the recipients that were [left over](NotSent::LeftOver); `None` if nobody was. It may be
+    /// started on the same session once this one is done.
+    #[must_use]
+    pub fn rest(&self) -> Option<Self> {
+        let left = |one: &&Recipient| one.outcome == Outcome::NotSent(NotSent::LeftOver);
+        let recipients: Vec<_> = self.recipients.iter().filter(left).map(|one| one.rcpt.clone()).collect();
+        if recipients.is_empty() {
+            return None;
+        }
+        let rest = Self { chunk: self.chunk, ..Self::new(self.mail.clone()) };
+        Some(recipients.into_iter().fold(rest, Self::recipient))
     }
 
     /// Whether every recipient has its outcome.
@@ -161,6 +184,7 @@ impl Transaction {
             return Ok(self.conclude(&Outcome::Pending));
         }
         self.fit(client);
+        self.keep_within(&ServerLimits::of(client.extensions()));
         if client.core.open {
             // An earlier transaction was left open: nothing of it may come into this one.
             client.reset(tx)?;
@@ -178,9 +202,7 @@ impl Transaction {
     fn begin<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<Progress, Error> {
         client.mail(&self.mail, tx)?;
         if client.core.pipelines() {
-            while self.given < self.recipients.len() {
-                self.give_next(client, tx)?;
-            }
+            while self.give_next(client, tx)? {}
             // A chunk is not sent ahead: it would cross the wire for nobody if every recipient is refused.
             if client.core.config.pipelining == Pipelining::WithData && self.chunk_for(client).is_none() {
                 client.data(tx)?;
@@ -190,12 +212,18 @@ impl Transaction {
         Ok(Progress::Continue)
     }
 
-    fn give_next<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<(), Error> {
-        if let Some(recipient) = self.recipients.get(self.given) {
-            client.rcpt(&recipient.rcpt, tx)?;
-            self.given += 1;
+    /// Gives RCPT for the next recipient, if there is one.
+    fn give_next<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<bool, Error> {
+        while let Some(recipient) = self.recipients.get(self.next) {
+            if recipient.outcome == Outcome::Pending {
+                client.rcpt(&recipient.rcpt, tx)?;
+                self.given.push(self.next);
+                self.next += 1;
+                return Ok(true);
+            }
+            self.next += 1;
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Takes an event of the client; events of other commands change nothing.
@@ -212,13 +240,15 @@ impl Transaction {
             return Ok(self.progress());
         }
         match event {
-            Event::Accepted(Step::Reset, _) if self.given == 0 && client.is_idle() => self.begin(client, tx),
+            Event::Accepted(Step::Reset, _) if self.given.is_empty() && client.is_idle() => {
+                self.begin(client, tx)
+            }
             Event::Accepted(Step::Mail, _) => self.envelope(client, tx),
             Event::Rejected(Step::Reset, response) => {
                 // What the earlier transaction has left may still be there.
                 self.sender_refused = true;
                 self.refuse_pending(Step::Reset, response);
-                if self.given == 0 { Ok(self.finish()) } else { Ok(Progress::Continue) }
+                if self.given.is_empty() { Ok(self.finish()) } else { Ok(Progress::Continue) }
             }
             Event::Rejected(Step::Mail, response) => {
                 self.sender_refused = true;
@@ -226,14 +256,17 @@ impl Transaction {
                 self.envelope(client, tx)
             }
             Event::Accepted(Step::Rcpt(number), _) => {
-                if let Some(recipient) = self.recipients.get_mut(*number) {
+                let number = self.named(*number);
+                if let Some(recipient) = number.and_then(|number| self.recipients.get_mut(number)) {
                     recipient.accepted = recipient.outcome == Outcome::Pending;
                 }
                 self.answered += 1;
                 self.envelope(client, tx)
             }
             Event::Rejected(Step::Rcpt(number), response) => {
-                self.decide(*number, || Outcome::Refused(Step::Rcpt(*number), response.clone().into_owned()));
+                if let Some(number) = self.named(*number) {
+                    self.refuse(number, Step::Rcpt(number), response);
+                }
                 self.answered += 1;
                 self.envelope(client, tx)
             }
@@ -243,11 +276,11 @@ impl Transaction {
                 Ok(self.finish())
             }
             Event::Delivered(number, response) => {
-                Ok(self.answer(*number, client, || Outcome::Delivered(response.clone().into_owned())))
+                Ok(self.answer(*number, client, |_| Outcome::Delivered(response.clone().into_owned())))
             }
-            Event::Rejected(step @ Step::Message(number), response) => {
-                Ok(self.answer(*number, client, || Outcome::Refused(*step, response.clone().into_owned())))
-            }
+            Event::Rejected(Step::Message(number), response) => Ok(self.answer(*number, client, |number| {
+                Outcome::Refused(Step::Message(number), response.clone().into_owned())
+            })),
             Event::Closed(response) => Ok(self.closed(response.as_ref(), client, tx)),
             _ => Ok(Progress::Continue),
         }
@@ -275,6 +308,9 @@ impl Transaction {
             && size > limit
         {
             return Some(NotSent::TooLarge(limit));
+        }
+        if ServerLimits::of(extensions).mails.is_some_and(|most| client.core.mails >= most) {
+            return Some(NotSent::SessionUsedUp);
         }
         needs(self.mail.utf8 || not_ascii, Extension::SmtpUtf8)
             .or_else(|| needs(self.mail.body == Some(BodyType::EightBitMime), Extension::EightBitMime))
@@ -314,17 +350,34 @@ impl Transaction {
             || self.recipients.iter().any(|recipient| !ascii(recipient.rcpt.to.address()));
     }
 
+    /// Leaves out the recipients that are too many for one transaction.
+    fn keep_within(&mut self, limits: &ServerLimits) {
+        let (mut kept, mut domains) = (0, BTreeSet::new());
+        for recipient in &mut self.recipients {
+            let domain =
+                recipient.rcpt.to.address().map(|address| address.domain().as_str().to_ascii_lowercase());
+            let new_domain = domain.as_ref().is_some_and(|domain| !domains.contains(domain));
+            let too_many = limits.recipients.is_some_and(|most| kept >= most)
+                || limits.domains.is_some_and(|most| new_domain && domains.len() as u64 >= most);
+            if too_many {
+                recipient.outcome = Outcome::NotSent(NotSent::LeftOver);
+            } else {
+                kept += 1;
+                domains.extend(domain);
+            }
+        }
+    }
+
     /// Goes on with the envelope after a reply to one of its commands.
     fn envelope<C: Channel>(
         &mut self,
         client: &mut Client<C>,
         tx: &mut SendBuffer,
     ) -> Result<Progress, Error> {
-        if self.answered < self.given {
+        if self.answered < self.given.len() {
             return Ok(Progress::Continue);
         }
-        if self.given < self.recipients.len() && !self.sender_refused {
-            self.give_next(client, tx)?;
+        if !self.sender_refused && self.give_next(client, tx)? {
             return Ok(Progress::Continue);
         }
         if self.data_given {
@@ -370,12 +423,13 @@ impl Transaction {
         &mut self,
         number: Option<usize>,
         client: &Client<C>,
-        outcome: impl Fn() -> Outcome,
+        outcome: impl Fn(Option<usize>) -> Outcome,
     ) -> Progress {
         if self.stage == Stage::Message {
-            match number {
-                Some(number) => self.decide(number, &outcome),
-                None => (0..self.recipients.len()).for_each(|number| self.decide(number, &outcome)),
+            match number.map(|number| self.named(number)) {
+                Some(Some(number)) => self.decide(number, || outcome(Some(number))),
+                Some(None) => {}
+                None => (0..self.recipients.len()).for_each(|number| self.decide(number, || outcome(None))),
             }
         }
         let more = matches!(client.core.next_step(), Some(Step::Message(Some(_))));
@@ -398,9 +452,14 @@ impl Transaction {
                 _ if sent => Step::Message(lmtp.then_some(number)),
                 _ => Step::Data,
             };
-            self.decide(number, || Outcome::Refused(step, response.clone().into_owned()));
+            self.refuse(number, step, response);
         }
         self.finish()
+    }
+
+    /// Which recipient an event names: it counts the commands.
+    fn named(&self, number: usize) -> Option<usize> {
+        self.given.get(number).copied()
     }
 
     fn accepted(&self) -> usize {
@@ -415,10 +474,12 @@ impl Transaction {
         }
     }
 
+    fn refuse(&mut self, number: usize, step: Step, response: &Response<'_>) {
+        self.decide(number, || Outcome::Refused(step, response.clone().into_owned()));
+    }
+
     fn refuse_pending(&mut self, step: Step, response: &Response<'_>) {
-        for number in 0..self.recipients.len() {
-            self.decide(number, || Outcome::Refused(step, response.clone().into_owned()));
-        }
+        (0..self.recipients.len()).for_each(|number| self.refuse(number, step, response));
     }
 
     /// Every recipient that is still pending has this outcome.
@@ -466,7 +527,7 @@ impl Outcome {
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Refused(_, response) => response.is_transient(),
-            Self::NotSent(NotSent::Lost) => true,
+            Self::NotSent(NotSent::Lost | NotSent::LeftOver | NotSent::SessionUsedUp) => true,
             Self::Pending | Self::Delivered(_) | Self::Uncertain | Self::NotSent(_) => false,
         }
     }
