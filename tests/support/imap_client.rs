@@ -135,7 +135,7 @@ impl Player for Asking {
         Ok(true)
     }
 
-    fn rest(&mut self, _: &mut SendBuffer, _: &mut Record) -> Result<bool, Error> {
+    fn rest(&mut self, _: &mut RecvBuffer, _: &mut SendBuffer, _: &mut Record) -> Result<bool, Error> {
         Ok(false)
     }
 

@@ -20,6 +20,8 @@ pub struct Serving {
     application: Application,
     /// What the application that begins under TLS will choose.
     afresh: Choices,
+    /// A STARTTLS that will be accepted later.
+    late: Option<StartTlsRequest>,
 }
 
 enum Session {
@@ -38,7 +40,7 @@ impl Serving {
         } else {
             Session::Cleartext(Server::<Cleartext>::new(config))
         };
-        Self { session, application: Application::new(choices), afresh }
+        Self { session, application: Application::new(choices), afresh, late: None }
     }
 
     fn starttls(
@@ -106,12 +108,19 @@ impl Player for Serving {
             },
         };
         record.event(&request);
-        let yes = self.application.choices.pick(2) == 0;
-        self.starttls(request, yes, rx, tx, record)?;
+        match self.application.choices.pick(3) {
+            0 => self.starttls(request, true, rx, tx, record)?,
+            1 => self.starttls(request, false, rx, tx, record)?,
+            _ => self.late = Some(request),
+        }
         Ok(true)
     }
 
-    fn rest(&mut self, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
+    fn rest(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
+        if let Some(request) = self.late.take() {
+            self.starttls(request, true, rx, tx, record)?;
+            return Ok(true);
+        }
         match &mut self.session {
             Session::Gone(_) => Ok(false),
             Session::Cleartext(server) => rest(server, tx, record, &mut self.application, |_, _, _, _, _| ()),

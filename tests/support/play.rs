@@ -203,7 +203,7 @@ pub trait Player {
     ///
     /// # Errors
     /// The session is over.
-    fn rest(&mut self, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error>;
+    fn rest(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error>;
 
     /// What the machine awaits does not come.
     ///
@@ -291,7 +291,7 @@ fn pump(
 ) -> Result<(), Error> {
     loop {
         let outcome = match player.step(rx, tx, record) {
-            Ok(false) => player.rest(tx, record),
+            Ok(false) => player.rest(rx, tx, record),
             other => other,
         };
         let sent = record.send(tx);

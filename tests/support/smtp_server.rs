@@ -19,6 +19,8 @@ pub struct Serving {
     application: Application,
     /// What the application that begins under TLS will choose.
     afresh: Choices,
+    /// A STARTTLS that will be accepted later.
+    late: Option<StartTlsRequest>,
     /// What the machine put out before it was played: its greeting.
     greeting: SendBuffer,
 }
@@ -40,7 +42,7 @@ impl Serving {
         } else {
             Session::Cleartext(Server::<Cleartext>::new(config, &mut greeting))
         };
-        Self { session, application: Application::new(choices, terms), afresh, greeting }
+        Self { session, application: Application::new(choices, terms), afresh, late: None, greeting }
     }
 
     fn starttls(
@@ -108,12 +110,19 @@ impl Player for Serving {
             },
         };
         record.event(&request);
-        let yes = self.application.choices.pick(2) == 0;
-        self.starttls(request, yes, rx, tx, record)?;
+        match self.application.choices.pick(3) {
+            0 => self.starttls(request, true, rx, tx, record)?,
+            1 => self.starttls(request, false, rx, tx, record)?,
+            _ => self.late = Some(request),
+        }
         Ok(true)
     }
 
-    fn rest(&mut self, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
+    fn rest(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
+        if let Some(request) = self.late.take() {
+            self.starttls(request, true, rx, tx, record)?;
+            return Ok(true);
+        }
         match (&mut self.session, self.application.late.take()) {
             (Session::Gone(_), _) => Ok(false),
             (Session::Secure(server), Some(Late::Verdict(request, verdict))) => {
