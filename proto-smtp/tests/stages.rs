@@ -177,7 +177,11 @@ fn guessing_costs_time_and_ends() {
         assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none() && tx.is_empty());
         assert!(!server.wants_read(&tx));
         let over = server.timed_out(&mut tx);
-        assert!(tx.take().starts_with(b"535 5.7.8 "));
+        let sent = String::from_utf8(tx.take()).unwrap();
+        assert!(
+            sent.starts_with("535 5.7.8 ") && sent.contains("\r\n421 4.7.0 ") == (attempt == limit),
+            "{sent}"
+        );
         assert_eq!(over.is_err(), attempt == limit);
         assert_ne!(server.wait().generation, wait.generation);
     }

@@ -10,7 +10,7 @@ use proto_core::{Channel, Error, SendBuffer};
 
 use super::limits::ServerLimits;
 use super::{Client, Event, Step};
-use crate::config::{Dialect, Pipelining};
+use crate::config::Pipelining;
 use crate::types::{BodyType, ChunkEnd, Extension, Mail, Rcpt, Response};
 
 /// A message on its way.
@@ -55,7 +55,8 @@ pub enum Outcome {
     ///
     /// A server that goes away says 421 once, to everybody. The step is then the one that this recipient had come to:
     /// [`Rcpt`](Step::Rcpt) if its own command was not answered, [`Data`](Step::Data) if it was accepted and the
-    /// message was not sent as a whole, [`Message`](Step::Message) if it was.
+    /// message was not sent as a whole, [`Message`](Step::Message) if it was. Behind the message in LMTP 421 is one
+    /// recipient's reply as any other: those behind it are [`Uncertain`](Self::Uncertain).
     Refused(Step, Response<'static>),
     /// The whole message was sent and no reply came: it may or may not have been taken. Sending it again may deliver
     /// it twice.
@@ -445,12 +446,21 @@ impl Transaction {
     ) -> Progress {
         let Some(response) = response else { return self.lost(client, tx) };
         let sent = client.is_message_sent(tx);
-        let lmtp = client.core.config.dialect == Dialect::Lmtp;
+        // In LMTP it answers for one; the next may have been told yes, had the reply come.
+        let one = match client.core.next_step() {
+            Some(Step::Message(Some(number))) if sent => self.named(number),
+            _ => None,
+        };
+        if let Some(number) = one {
+            self.refuse(number, Step::Message(one), response);
+            return self.lost(client, tx);
+        }
         for number in 0..self.recipients.len() {
-            let step = match self.recipients.get(number) {
-                Some(recipient) if !recipient.accepted => Step::Rcpt(number),
-                _ if sent => Step::Message(lmtp.then_some(number)),
-                _ => Step::Data,
+            let accepted = self.recipients.get(number).is_some_and(|recipient| recipient.accepted);
+            let step = match (accepted, sent) {
+                (false, _) => Step::Rcpt(number),
+                (true, true) => Step::Message(None),
+                (true, false) => Step::Data,
             };
             self.refuse(number, step, response);
         }

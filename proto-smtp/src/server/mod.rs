@@ -159,6 +159,7 @@ impl<C: Channel> Server<C> {
     }
 
     /// Answers the end of a message in LMTP: one answer for each recipient that was accepted, in their order.
+    /// 421 becomes 451 here: it would speak for the session.
     ///
     /// # Errors
     /// [`StaleToken`](Misuse::StaleToken) as above; [`WrongLength`](Misuse::WrongLength) if there are more or fewer

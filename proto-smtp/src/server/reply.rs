@@ -188,7 +188,7 @@ impl Core {
             return Err(Misuse::WrongLength.into());
         }
         for response in responses {
-            encode::response(fitting(question, response).as_ref().unwrap_or(response), tx);
+            encode::response(for_one(response).as_ref().unwrap_or(response), tx);
         }
         self.answered(question, &OK);
         Ok(())
@@ -256,6 +256,19 @@ fn fitting(question: Question, response: &Response<'_>) -> Option<Response<'stat
         (_, Severity::Intermediate) => Some(OK),
         _ => None,
     }
+}
+
+/// The answer for one recipient among others, if it is not the one that was given: 421 would speak for all of them,
+/// while the next may have been told yes.
+fn for_one(response: &Response<'_>) -> Option<Response<'static>> {
+    if response.code() != Code::UNAVAILABLE {
+        return fitting(Question::DataEnd, response);
+    }
+    let local = Response::new(Code::LOCAL_ERROR, response.text());
+    Some(match response.enhanced() {
+        Some(enhanced) => local.with_enhanced(enhanced),
+        None => local,
+    })
 }
 
 #[cfg(test)]
