@@ -227,6 +227,11 @@ impl Link {
         tls.vouched = true;
         let info = Arc::new(TlsInfo::of(&tls.connection));
         let secure = Secure::tls(tls::binding(&tls.connection, own));
+        // Without randomness the session does without the mechanisms that need a nonce.
+        let secure = match tls::seed() {
+            Some(seed) => secure.with_seed(seed),
+            None => secure,
+        };
         self.note(&format!("{} {}", info.version, info.cipher));
         Some((secure, info))
     }

@@ -86,7 +86,8 @@ pub(crate) struct Connection {
     /// Take an OAuth 2 access token from the first line that this command prints.
     #[arg(long, value_name = "CMD", conflicts_with = "password_command")]
     pub(crate) token_command: Option<String>,
-    /// Use this SASL mechanism and no other (PLAIN, LOGIN, XOAUTH2, OAUTHBEARER).
+    /// Use this SASL mechanism and no other (SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, PLAIN,
+    /// LOGIN, OAUTHBEARER, XOAUTH2).
     #[arg(long, value_name = "NAME")]
     pub(crate) mechanism: Option<String>,
     /// Give up when nothing happens for so many seconds.

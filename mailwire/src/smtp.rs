@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use io_mio::{Connection, Connector, SmtpClient, Turn};
-use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Mechanisms, Secure, SendBuffer};
+use proto_core::sasl::NoMechanism;
+use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event};
 use proto_smtp::types::Response;
@@ -145,9 +146,8 @@ where
             .advise("leave --danger-cleartext out, or add --danger-cleartext-login"));
         }
         self.ready(|_| Ok::<_, Failure>(()))?;
-        let offered = self.connection.machine().extensions().mechanisms();
-        let allowed = only.map_or_else(Mechanisms::all, |only| Mechanisms::NONE.with(only));
-        let mechanism = offered.choose(allowed, &credentials).ok_or_else(|| no_mechanism(offered, only))?;
+        let order = only.as_ref().map_or(Mechanism::ALL.as_slice(), std::slice::from_ref);
+        let mechanism = self.connection.machine().choose(order, &credentials).map_err(no_mechanism)?;
         self.connection.with(|client, tx| client.prove(mechanism, credentials, tx))?;
         self.connection.drive(|turn, client, _| match turn {
             Turn::Event(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(())),
@@ -182,15 +182,9 @@ where
     }
 }
 
-fn no_mechanism(offered: Mechanisms, only: Option<Mechanism>) -> Failure {
-    let names: Vec<_> = offered.iter().map(Mechanism::name).collect();
-    let names = if names.is_empty() { "none that is known here".to_owned() } else { names.join(", ") };
-    let wanted = only.map(|only| format!(", and {only} was asked for")).unwrap_or_default();
-    Failure::new(
-        Kind::Refused,
-        format!("the server offers no way to authenticate that fits: {names}{wanted}"),
-    )
-    .advise("another --mechanism, or --token-command for a server that wants an OAuth token")
+fn no_mechanism(reasons: NoMechanism) -> Failure {
+    Failure::new(Kind::Refused, format!("the user cannot be authenticated here: {reasons}"))
+        .advise("another --mechanism, or --token-command for a server that wants an OAuth token")
 }
 
 /// The server does not want to go on.

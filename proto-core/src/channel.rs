@@ -5,6 +5,8 @@
 
 use alloc::vec::Vec;
 
+use crate::Secret;
+
 mod sealed {
     // Unnameable is the point.
     #[allow(unnameable_types)]
@@ -70,6 +72,7 @@ impl Channel for Cleartext {
 #[derive(Debug)]
 pub struct Secure {
     binding: ChannelBinding,
+    seed: Option<Secret<[u8; 32]>>,
 }
 
 impl Secure {
@@ -78,13 +81,27 @@ impl Secure {
     /// Only a driver that has just finished that handshake should call this.
     #[must_use]
     pub const fn tls(binding: ChannelBinding) -> Self {
-        Self { binding }
+        Self { binding, seed: None }
     }
 
     /// The channel needs no TLS: a unix socket, a pipe to a child process, or a test.
     #[must_use]
     pub const fn trusted_local() -> Self {
-        Self { binding: ChannelBinding::None }
+        Self { binding: ChannelBinding::None, seed: None }
+    }
+
+    /// With 32 octets from the operating system's source of randomness, used for this session alone: nonces are made
+    /// of them. Without them mechanisms that need a nonce (SCRAM) are neither offered nor chosen.
+    #[must_use]
+    pub fn with_seed(mut self, seed: impl Into<Secret<[u8; 32]>>) -> Self {
+        self.seed = Some(seed.into());
+        self
+    }
+
+    /// What nonces are made of, if the driver gave it.
+    #[must_use]
+    pub(crate) const fn seed(&self) -> Option<&Secret<[u8; 32]>> {
+        self.seed.as_ref()
     }
 
     /// What ties an authentication to this very channel.
@@ -126,4 +143,26 @@ pub enum ChannelBinding {
     TlsExporter([u8; 32]),
     /// `tls-server-end-point` (RFC 5929 §4): the hash of the server's certificate.
     TlsServerEndPoint(Vec<u8>),
+}
+
+impl ChannelBinding {
+    /// Its registered name, as it stands behind `p=` in SCRAM (RFC 5802 §7).
+    #[must_use]
+    pub const fn name(&self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::TlsExporter(_) => Some("tls-exporter"),
+            Self::TlsServerEndPoint(_) => Some("tls-server-end-point"),
+        }
+    }
+
+    /// What both ends see and nobody between them can choose.
+    #[must_use]
+    pub fn octets(&self) -> &[u8] {
+        match self {
+            Self::None => &[],
+            Self::TlsExporter(octets) => octets,
+            Self::TlsServerEndPoint(octets) => octets,
+        }
+    }
 }

@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use crate::sasl::NoMechanism;
+
 /// Why a session cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -95,6 +97,8 @@ pub enum Misuse {
     WrongLength,
     /// The mechanism needs other credentials, or would reveal a password where it must not.
     WrongMechanism,
+    /// No mechanism can be used for these credentials, with the reasons.
+    NoMechanism(NoMechanism),
     /// An argument holds an octet that would change the meaning of the line (CR, LF, NUL).
     ForbiddenOctet,
     /// An argument cannot be written in the protocol's grammar.
@@ -208,6 +212,7 @@ impl Misuse {
             Self::WrongMechanism => {
                 "the mechanism does not fit the credentials or the channel: choose another"
             }
+            Self::NoMechanism(_) => "no mechanism can be used for these credentials",
             Self::ForbiddenOctet => "an argument holds CR, LF or NUL: remove it",
             Self::InvalidArgument => {
                 "an argument cannot be written: it is empty, out of range, nested too deeply, or no atom where \
@@ -220,6 +225,9 @@ impl Misuse {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Misuse(Misuse::NoMechanism(reasons)) = self {
+            return reasons.fmt(f);
+        }
         f.write_str(match self {
             Self::Peer(error) => error.text(),
             Self::Limit(error) => error.text(),

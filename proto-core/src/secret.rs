@@ -71,6 +71,16 @@ pub enum Credentials {
         /// The access token, without the word "Bearer".
         token: Secret<String>,
     },
+    /// What the channel itself has proved: a client's certificate, a unix socket's peer (EXTERNAL, RFC 4422 §A).
+    External {
+        /// Whose rights are asked for; empty means those of whoever was proved.
+        authorization: String,
+    },
+    /// Nobody in particular (ANONYMOUS, RFC 4505).
+    Anonymous {
+        /// What the server may note of the visitor: a mail address or any text, at most 255 characters.
+        trace: String,
+    },
 }
 
 impl Credentials {
@@ -84,11 +94,25 @@ impl Credentials {
         Self::Bearer { username: username.into(), token: token.into() }
     }
 
-    /// Who is authenticating. Personal data: do not log it.
+    /// What the channel has proved, with the rights of whoever that is.
+    #[must_use]
+    pub const fn external() -> Self {
+        Self::External { authorization: String::new() }
+    }
+
+    /// Nobody in particular.
+    #[must_use]
+    pub fn anonymous(trace: impl Into<String>) -> Self {
+        Self::Anonymous { trace: trace.into() }
+    }
+
+    /// Who is authenticating, as far as the credentials say. Personal data: do not log it.
     #[must_use]
     pub fn username(&self) -> &str {
         match self {
             Self::Password { username, .. } | Self::Bearer { username, .. } => username,
+            Self::External { authorization } => authorization,
+            Self::Anonymous { .. } => "",
         }
     }
 }
@@ -98,6 +122,8 @@ impl core::fmt::Debug for Credentials {
         match self {
             Self::Password { .. } => f.write_str("Credentials::Password([redacted])"),
             Self::Bearer { .. } => f.write_str("Credentials::Bearer([redacted])"),
+            Self::External { .. } => f.write_str("Credentials::External([redacted])"),
+            Self::Anonymous { .. } => f.write_str("Credentials::Anonymous([redacted])"),
         }
     }
 }

@@ -3,6 +3,11 @@
 //! A token is owned and bound to one question of one session by a serial number; a worker thread may answer it
 //! later. A token that is dropped leaves its session paused: a machine never guesses an answer.
 
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+
+use crate::sasl::{ScramHash, ScramKeys};
 use crate::{Credentials, Mechanism};
 
 /// A client asks to begin TLS. Answer it with the server's `accept` or `refuse`.
@@ -35,22 +40,52 @@ pub struct AuthRequest {
     question: AuthQuestion,
 }
 
-/// What the application is asked about an authentication.
-#[derive(Debug)]
+/// What the application is asked about an authentication. What it does not know it answers with
+/// [`AuthVerdict::Reject`].
+///
+/// `Debug` shows the kind only: a user name is personal data.
 #[non_exhaustive]
 pub enum AuthQuestion {
-    /// Are these credentials good?
+    /// Are these credentials good? For [`Credentials::External`]: may whoever the channel has proved have these rights?
+    /// For [`Credentials::Anonymous`]: are visitors let in?
     Verify(Credentials),
+    /// Which keys are kept of this user's password? The answer is [`AuthVerdict::Keys`], and for a user that is not
+    /// known [`ScramKeys::decoy`], so that nobody can tell the two apart.
+    Keys {
+        /// The keys of which hash.
+        hash: ScramHash,
+        /// Who is authenticating, by SASLprep.
+        username: String,
+    },
+    /// This user has proved to know the password: may they have these rights?
+    Authorize {
+        /// Whose rights are asked for; empty means those of `username`.
+        authorization: String,
+        /// Who has proved to be themselves.
+        username: String,
+    },
+}
+
+impl fmt::Debug for AuthQuestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Verify(credentials) => f.debug_tuple("Verify").field(credentials).finish(),
+            Self::Keys { hash, .. } => f.debug_struct("Keys").field("hash", hash).finish_non_exhaustive(),
+            Self::Authorize { .. } => f.debug_struct("Authorize").finish_non_exhaustive(),
+        }
+    }
 }
 
 /// What the application says of an authentication.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum AuthVerdict {
     /// They are who they say they are.
     Accept,
     /// They are not, or there is no such user: the same answer for both.
     Reject,
+    /// The keys that [`AuthQuestion::Keys`] asks for. To any other question this is [`Reject`](Self::Reject).
+    Keys(Box<ScramKeys>),
     /// It cannot be told now (the store is busy, the directory is away).
     Unavailable,
 }

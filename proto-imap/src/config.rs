@@ -25,6 +25,11 @@ pub struct Config {
     pub waits: Waits,
     /// The mechanisms that this side takes part in. What the peer offers or asks beyond them does not exist.
     pub mechanisms: Mechanisms,
+    /// A server: the mechanisms whose questions its application answers. Passwords and tokens are verified by any
+    /// ([`Mechanisms::verified`], the default); whoever keeps [`ScramKeys`](proto_core::sasl::ScramKeys) adds SCRAM, and
+    /// EXTERNAL and ANONYMOUS are added by whoever means them. What is offered is in both sets, and can be spoken over
+    /// the channel.
+    pub served: Mechanisms,
     /// Client: how strictly the server's responses are read. A server always reads strictly.
     pub reading: Reading,
     /// Client: whether the first SASL message goes with the command.
@@ -101,6 +106,7 @@ impl Default for Config {
             limits: Limits::default(),
             waits: Waits::default(),
             mechanisms: Mechanisms::all(),
+            served: Mechanisms::verified(),
             reading: Reading::Tolerant,
             sasl_ir: SaslIr::default(),
             server_name: String::from("Mailwire"),
@@ -123,6 +129,13 @@ impl Config {
     #[must_use]
     pub const fn waits(mut self, waits: Waits) -> Self {
         self.waits = waits;
+        self
+    }
+
+    /// Sets the mechanisms whose questions a server's application answers.
+    #[must_use]
+    pub const fn served(mut self, mechanisms: Mechanisms) -> Self {
+        self.served = mechanisms;
         self
     }
 

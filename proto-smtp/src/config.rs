@@ -29,6 +29,11 @@ pub struct Config {
     pub dialect: Dialect,
     /// The mechanisms that this side takes part in. What the peer offers or asks beyond them does not exist.
     pub mechanisms: Mechanisms,
+    /// A server: the mechanisms whose questions its application answers. Passwords and tokens are verified by any
+    /// ([`Mechanisms::verified`], the default); whoever keeps [`ScramKeys`](proto_core::sasl::ScramKeys) adds SCRAM, and
+    /// EXTERNAL and ANONYMOUS are added by whoever means them. What is offered is in both sets, and can be spoken over
+    /// the channel.
+    pub served: Mechanisms,
     /// What this side calls itself: a client in EHLO, a server in its greeting. A client without a name of its own
     /// should use its address literal (RFC 5321 §4.1.4).
     pub name: Domain<'static>,
@@ -176,6 +181,7 @@ impl Default for Config {
             waits: Waits::default(),
             dialect: Dialect::default(),
             mechanisms: Mechanisms::all(),
+            served: Mechanisms::verified(),
             name: Domain::checked("localhost"),
             bare_newline: BareNewline::default(),
             line_endings: LineEndings::default(),
@@ -226,6 +232,13 @@ impl Config {
     #[must_use]
     pub const fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = dialect;
+        self
+    }
+
+    /// Sets the mechanisms whose questions a server's application answers.
+    #[must_use]
+    pub const fn served(mut self, mechanisms: Mechanisms) -> Self {
+        self.served = mechanisms;
         self
     }
 

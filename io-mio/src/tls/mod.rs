@@ -22,7 +22,7 @@ pub use certificate::{Certificate, Fingerprint, FingerprintError};
 pub use mode::FirstOctets;
 pub use report::{TlsCause, TlsError, TlsInfo};
 
-pub(crate) use report::binding;
+pub(crate) use report::{binding, seed};
 pub(crate) use verify::{Seen, look};
 
 use crate::Error;

@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
-use proto_core::ChannelBinding;
+use proto_core::{ChannelBinding, Secret};
 use rustls::{AlertDescription, CertificateError, Connection, PeerIncompatible};
 
 use super::certificate::{Certificate, Fingerprint, end_point_hash};
@@ -68,6 +68,12 @@ pub(crate) fn binding(
         Connection::Server(_) => own_chain,
     };
     leaf.and_then(end_point_hash).map_or(ChannelBinding::None, ChannelBinding::TlsServerEndPoint)
+}
+
+/// Randomness of one session: what its nonces are made of.
+pub(crate) fn seed() -> Option<Secret<[u8; 32]>> {
+    let octets: [u8; 32] = ring::rand::generate(&ring::rand::SystemRandom::new()).ok()?.expose();
+    Some(Secret::new(octets))
 }
 
 /// Why TLS was not established, or broke.

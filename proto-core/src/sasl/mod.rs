@@ -4,20 +4,31 @@
 //! with `+` or `334`), which is the protocols' part. One file holds one mechanism, both roles. To add a mechanism,
 //! add a file and a line in [`client`] and [`server`].
 
+mod choice;
 mod encoding;
+mod external;
+mod hash;
+mod keys;
 mod login;
 mod oauth;
 mod plain;
+mod saslname;
+mod scram;
+mod session;
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use choice::{NoMechanism, WhyNot, choose};
 pub use encoding::{decode, encode};
+pub use hash::ScramHash;
+pub use keys::{LEAST_ITERATIONS, MOST_ITERATIONS, ScramKeys};
+pub use session::Session;
 
 use crate::token::{AuthQuestion, AuthVerdict};
-use crate::{Credentials, Secret};
+use crate::{ChannelBinding, Credentials, Secret};
 
 /// A SASL mechanism.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,11 +42,34 @@ pub enum Mechanism {
     XOAuth2,
     /// OAUTHBEARER (RFC 7628): an OAuth 2 access token.
     OAuthBearer,
+    /// SCRAM-SHA-1 (RFC 5802): both sides prove that they know the password.
+    ScramSha1,
+    /// SCRAM-SHA-1-PLUS: bound to the TLS channel.
+    ScramSha1Plus,
+    /// SCRAM-SHA-256 (RFC 7677).
+    ScramSha256,
+    /// SCRAM-SHA-256-PLUS: bound to the TLS channel.
+    ScramSha256Plus,
+    /// EXTERNAL (RFC 4422 §A): what the channel has proved.
+    External,
+    /// ANONYMOUS (RFC 4505): a visitor.
+    Anonymous,
 }
 
 impl Mechanism {
     /// Every mechanism that this crate speaks, strongest first.
-    pub const ALL: [Self; 4] = [Self::OAuthBearer, Self::XOAuth2, Self::Plain, Self::Login];
+    pub const ALL: [Self; 10] = [
+        Self::External,
+        Self::ScramSha256Plus,
+        Self::ScramSha256,
+        Self::ScramSha1Plus,
+        Self::ScramSha1,
+        Self::OAuthBearer,
+        Self::XOAuth2,
+        Self::Plain,
+        Self::Login,
+        Self::Anonymous,
+    ];
 
     /// The registered name.
     #[must_use]
@@ -45,6 +79,12 @@ impl Mechanism {
             Self::Login => "LOGIN",
             Self::XOAuth2 => "XOAUTH2",
             Self::OAuthBearer => "OAUTHBEARER",
+            Self::ScramSha1 => "SCRAM-SHA-1",
+            Self::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Self::External => "EXTERNAL",
+            Self::Anonymous => "ANONYMOUS",
         }
     }
 
@@ -57,17 +97,47 @@ impl Mechanism {
     /// Whether whoever reads the exchange has the password or token.
     #[must_use]
     pub const fn reveals_password(self) -> bool {
-        match self {
-            Self::Plain | Self::Login | Self::XOAuth2 | Self::OAuthBearer => true,
-        }
+        matches!(self, Self::Plain | Self::Login | Self::XOAuth2 | Self::OAuthBearer)
     }
 
     /// Whether this mechanism can prove these credentials.
     #[must_use]
     pub const fn takes(self, credentials: &Credentials) -> bool {
         match self {
-            Self::Plain | Self::Login => matches!(credentials, Credentials::Password { .. }),
+            Self::Plain
+            | Self::Login
+            | Self::ScramSha1
+            | Self::ScramSha1Plus
+            | Self::ScramSha256
+            | Self::ScramSha256Plus => matches!(credentials, Credentials::Password { .. }),
             Self::XOAuth2 | Self::OAuthBearer => matches!(credentials, Credentials::Bearer { .. }),
+            Self::External => matches!(credentials, Credentials::External { .. }),
+            Self::Anonymous => matches!(credentials, Credentials::Anonymous { .. }),
+        }
+    }
+
+    /// The hash of a SCRAM mechanism.
+    #[must_use]
+    pub const fn hash(self) -> Option<ScramHash> {
+        match self {
+            Self::ScramSha1 | Self::ScramSha1Plus => Some(ScramHash::Sha1),
+            Self::ScramSha256 | Self::ScramSha256Plus => Some(ScramHash::Sha256),
+            _ => None,
+        }
+    }
+
+    /// Whether it is bound to the channel (RFC 5802 §6).
+    #[must_use]
+    pub const fn binds(self) -> bool {
+        matches!(self, Self::ScramSha1Plus | Self::ScramSha256Plus)
+    }
+
+    /// The form of a SCRAM mechanism that is bound to the channel.
+    const fn plus(self) -> Option<Self> {
+        match self.hash() {
+            Some(ScramHash::Sha1) => Some(Self::ScramSha1Plus),
+            Some(ScramHash::Sha256) => Some(Self::ScramSha256Plus),
+            None => None,
         }
     }
 
@@ -105,6 +175,19 @@ impl Mechanisms {
     #[must_use]
     pub const fn with(self, mechanism: Mechanism) -> Self {
         Self(self.0 | mechanism.bit())
+    }
+
+    /// The mechanisms whose question is [`AuthQuestion::Verify`] of a password or token: what any server's application
+    /// can answer that keeps passwords in whatever form.
+    #[must_use]
+    pub fn verified() -> Self {
+        Mechanism::ALL.into_iter().filter(|mechanism| mechanism.reveals_password()).collect()
+    }
+
+    /// The mechanisms that are in both sets.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Whether it is in the set.
@@ -151,8 +234,18 @@ pub enum SaslError {
     Malformed,
     /// A message came after the last one of the mechanism.
     AfterTheEnd,
-    /// The credentials cannot be written in this mechanism (a NUL in a name, say).
+    /// The credentials cannot be written in this mechanism (a NUL in a name, say, or what SASLprep forbids).
     Unwritable,
+    /// The server's nonce does not begin with ours, or adds nothing: an old conversation is being replayed.
+    Nonce,
+    /// Fewer iterations than [`LEAST_ITERATIONS`] or more than [`MOST_ITERATIONS`].
+    Iterations,
+    /// The server does not know the password: it is not the one that it should be.
+    ServerNotProved,
+    /// The peer demands an extension that nobody here knows (`m=`).
+    Extension,
+    /// A message is longer than a mechanism needs.
+    TooLong,
 }
 
 impl fmt::Display for SaslError {
@@ -161,6 +254,13 @@ impl fmt::Display for SaslError {
             Self::Malformed => "a SASL message is not what its mechanism says",
             Self::AfterTheEnd => "a SASL message came after the mechanism's last one",
             Self::Unwritable => "the user name or password holds what this mechanism cannot carry",
+            Self::Nonce => "the server's nonce does not extend ours: an old conversation may be replayed",
+            Self::Iterations => "the iteration count is below 4096 or above 1000000: try another mechanism",
+            Self::ServerNotProved => {
+                "the server could not prove that it knows the password: it may not be the one that it says it is"
+            }
+            Self::Extension => "the peer demands an extension that is not known here",
+            Self::TooLong => "a SASL message is longer than any that its mechanism needs",
         })
     }
 }
@@ -225,15 +325,22 @@ pub trait ServerExchange: fmt::Debug + Send {
     fn verdict(&mut self, verdict: AuthVerdict) -> ServerStep {
         match verdict {
             AuthVerdict::Accept => ServerStep::Accepted,
-            AuthVerdict::Reject => ServerStep::Rejected,
             AuthVerdict::Unavailable => ServerStep::Unavailable,
+            AuthVerdict::Reject | AuthVerdict::Keys(_) => ServerStep::Rejected,
         }
     }
 }
 
-/// The client's exchange for these credentials, or `None` if the mechanism cannot prove them.
+/// The client's exchange for these credentials, or `None` if the mechanism cannot prove them, or not in this session.
+/// `offered` is what the server offers: a client that could bind itself and was not offered to says so, and a server
+/// that did offer it then knows that somebody took it away.
 #[must_use]
-pub fn client(mechanism: Mechanism, credentials: Credentials) -> Option<Box<dyn Exchange>> {
+pub fn client(
+    mechanism: Mechanism,
+    credentials: Credentials,
+    session: &mut Session,
+    offered: Mechanisms,
+) -> Option<Box<dyn Exchange>> {
     match (mechanism, credentials) {
         (Mechanism::Plain, Credentials::Password { authorization, username, password }) => {
             Some(Box::new(plain::Client::new(authorization, username, password)))
@@ -244,18 +351,60 @@ pub fn client(mechanism: Mechanism, credentials: Credentials) -> Option<Box<dyn 
         (Mechanism::XOAuth2 | Mechanism::OAuthBearer, Credentials::Bearer { username, token }) => {
             Some(Box::new(oauth::Client::new(mechanism, username, token)))
         }
+        (Mechanism::External, Credentials::External { authorization: message })
+        | (Mechanism::Anonymous, Credentials::Anonymous { trace: message }) => {
+            Some(Box::new(external::Client::new(mechanism, message)))
+        }
+        (_, Credentials::Password { authorization, username, password }) => {
+            let (hash, plus) = (mechanism.hash()?, mechanism.plus()?);
+            let flag = if mechanism.binds() {
+                scram::Flag::Bound
+            } else if *session.binding() == ChannelBinding::None || offered.contains(plus) {
+                scram::Flag::Unbound
+            } else {
+                scram::Flag::NotOffered
+            };
+            if !session.usable().contains(mechanism) {
+                return None;
+            }
+            let nonce = session.nonce()?;
+            let who = scram::Who { authorization, username, password };
+            Some(Box::new(scram::Client::new((mechanism, hash), who, nonce, flag, session.binding())))
+        }
         _ => None,
     }
 }
 
-/// The server's exchange for this mechanism.
+/// The server's exchange for this mechanism, or `None` if it cannot be spoken in this session. `offered` is what was
+/// offered in this session.
 #[must_use]
-pub fn server(mechanism: Mechanism) -> Box<dyn ServerExchange> {
-    match mechanism {
+pub fn server(
+    mechanism: Mechanism,
+    session: &mut Session,
+    offered: Mechanisms,
+) -> Option<Box<dyn ServerExchange>> {
+    Some(match mechanism {
         Mechanism::Plain => Box::new(plain::Server),
         Mechanism::Login => Box::new(login::Server::default()),
         Mechanism::XOAuth2 | Mechanism::OAuthBearer => Box::new(oauth::Server::new(mechanism)),
-    }
+        Mechanism::External | Mechanism::Anonymous => Box::new(external::Server::new(mechanism)),
+        Mechanism::ScramSha1
+        | Mechanism::ScramSha1Plus
+        | Mechanism::ScramSha256
+        | Mechanism::ScramSha256Plus => {
+            let (hash, plus) = (mechanism.hash()?, mechanism.plus()?);
+            if !session.usable().contains(mechanism) {
+                return None;
+            }
+            let plus_offered = if offered.intersection(session.usable()).contains(plus) {
+                scram::PlusOffered::Yes
+            } else {
+                scram::PlusOffered::No
+            };
+            let nonce = session.nonce()?;
+            Box::new(scram::Server::new((mechanism, hash), nonce, session.binding(), plus_offered))
+        }
+    })
 }
 
 /// A name or password as text, as the mechanisms demand.
@@ -264,133 +413,4 @@ fn text(bytes: &[u8]) -> Result<String, SaslError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Runs both sides against each other; what the server asks is given to `verdict`.
-    fn converse(
-        mechanism: Mechanism,
-        credentials: Credentials,
-        initial_response: bool,
-        verdict: impl Fn(&AuthQuestion) -> AuthVerdict,
-    ) -> (Box<dyn Exchange>, bool) {
-        let mut client = client(mechanism, credentials).unwrap();
-        let mut server = server(mechanism);
-        let mut kept = client.initial().unwrap();
-        let mut step = match (&kept, initial_response) {
-            (Some(first), true) => server.step(Some(first.expose())).unwrap(),
-            _ => server.step(None).unwrap(),
-        };
-        if initial_response {
-            kept = None;
-        }
-        for _ in 0..8 {
-            step = match step {
-                ServerStep::Challenge(challenge) => {
-                    let answer = match kept.take() {
-                        Some(first) => first,
-                        None => client.step(&challenge).unwrap(),
-                    };
-                    server.step(Some(answer.expose())).unwrap()
-                }
-                ServerStep::Ask(question) => server.verdict(verdict(&question)),
-                ServerStep::Accepted => return (client, true),
-                ServerStep::Rejected | ServerStep::Unavailable => return (client, false),
-            };
-        }
-        panic!("{mechanism} does not end");
-    }
-
-    fn credentials(mechanism: Mechanism) -> Credentials {
-        match mechanism {
-            Mechanism::Plain | Mechanism::Login => Credentials::password("jürgen", "pass wörd".as_bytes()),
-            Mechanism::XOAuth2 | Mechanism::OAuthBearer => {
-                Credentials::bearer("a,l=ice@example.test", "ya29.abc")
-            }
-        }
-    }
-
-    fn expected(question: &AuthQuestion) -> AuthVerdict {
-        let AuthQuestion::Verify(credentials) = question;
-        let good = match credentials {
-            Credentials::Password { username, password, .. } => {
-                username == "jürgen" && password.expose() == "pass wörd".as_bytes()
-            }
-            Credentials::Bearer { username, token } => {
-                username == "a,l=ice@example.test" && token.expose() == "ya29.abc"
-            }
-        };
-        if good { AuthVerdict::Accept } else { AuthVerdict::Reject }
-    }
-
-    #[test]
-    fn both_roles_agree_in_every_mechanism() {
-        for mechanism in Mechanism::ALL {
-            for initial_response in [false, true] {
-                let (client, accepted) =
-                    converse(mechanism, credentials(mechanism), initial_response, expected);
-                assert!(accepted, "{mechanism} {initial_response}");
-                assert!(client.is_done(), "{mechanism} {initial_response}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_refused_token_ends_with_the_servers_reason() {
-        for mechanism in [Mechanism::XOAuth2, Mechanism::OAuthBearer] {
-            let (client, accepted) =
-                converse(mechanism, credentials(mechanism), true, |_| AuthVerdict::Reject);
-            assert!(!accepted);
-            assert!(client.failure().is_some_and(|reason| reason.contains("status")), "{client:?}");
-        }
-    }
-
-    #[test]
-    fn a_challenge_after_the_end_is_an_error_and_says_nothing() {
-        for mechanism in Mechanism::ALL {
-            let mut client = client(mechanism, credentials(mechanism)).unwrap();
-            let _ = client.initial().unwrap();
-            let mut refused = false;
-            for _ in 0..4 {
-                refused |= client.step(b"again").is_err();
-            }
-            assert!(refused, "{mechanism} answers for ever");
-        }
-    }
-
-    #[test]
-    fn a_nul_cannot_shift_the_fields() {
-        let mut client = client(Mechanism::Plain, Credentials::password("al\0ice", &b"x"[..])).unwrap();
-        assert_eq!(client.initial().unwrap_err(), SaslError::Unwritable);
-        for bad in [&b"no-nul"[..], b"a\0b", b"a\0b\0c\0d", b"\0\0p", b"\0u\0"] {
-            assert!(server(Mechanism::Plain).step(Some(bad)).is_err(), "{bad:?}");
-        }
-        let mut client = super::client(Mechanism::XOAuth2, Credentials::bearer("a\x01b", "t")).unwrap();
-        assert_eq!(client.initial().unwrap_err(), SaslError::Unwritable);
-    }
-
-    #[test]
-    fn debug_shows_no_secret() {
-        for mechanism in Mechanism::ALL {
-            let mut client = client(mechanism, credentials(mechanism)).unwrap();
-            let mut server = server(mechanism);
-            let first = client.initial().unwrap();
-            let _ = server.step(None);
-            let step = first.as_ref().map(|first| server.step(Some(first.expose())));
-            let shown = alloc::format!("{client:?} {server:?} {first:?} {step:?}");
-            for part in ["rgen", "pass", "ya29", "ice"] {
-                assert!(!shown.contains(part), "{mechanism}: {shown}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_strongest_fitting_mechanism_is_chosen() {
-        let offered = Mechanisms::NONE.with(Mechanism::Login).with(Mechanism::Plain).with(Mechanism::XOAuth2);
-        let password = Credentials::password("u", &b"p"[..]);
-        assert_eq!(offered.choose(Mechanisms::all(), &password), Some(Mechanism::Plain));
-        let only_login = Mechanisms::NONE.with(Mechanism::Login);
-        assert_eq!(offered.choose(only_login, &password), Some(Mechanism::Login));
-        assert_eq!(only_login.choose(Mechanisms::all(), &Credentials::bearer("u", "t")), None);
-    }
-}
+mod tests;

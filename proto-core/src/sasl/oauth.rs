@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Exchange, Mechanism, SaslError, ServerExchange, ServerStep, text};
+use super::{Exchange, Mechanism, SaslError, ServerExchange, ServerStep, saslname, text};
 use crate::token::{AuthQuestion, AuthVerdict};
 use crate::{Credentials, Secret};
 
@@ -34,7 +34,7 @@ fn message(mechanism: Mechanism, username: &str, token: &str) -> Result<Secret<V
     }
     let message = if mechanism == Mechanism::OAuthBearer {
         // gs2-header with the name as saslname (RFC 5801 §4): "=" and "," are escaped.
-        let name = username.replace('=', "=3D").replace(',', "=2C");
+        let name = saslname::write(username);
         let authzid = if name.is_empty() { String::new() } else { format!("a={name}") };
         format!("n,{authzid},\x01auth=Bearer {token}\x01\x01")
     } else {
@@ -120,7 +120,7 @@ impl ServerExchange for Server {
         match verdict {
             AuthVerdict::Accept => ServerStep::Accepted,
             AuthVerdict::Unavailable => ServerStep::Unavailable,
-            AuthVerdict::Reject => {
+            AuthVerdict::Reject | AuthVerdict::Keys(_) => {
                 self.refused = true;
                 ServerStep::Challenge(if self.mechanism == Mechanism::OAuthBearer {
                     br#"{"status":"invalid_token"}"#.to_vec()
@@ -162,11 +162,7 @@ fn authzid(header: &[u8]) -> Result<String, SaslError> {
     if name.is_empty() {
         return Ok(String::new());
     }
-    let name = text(name.strip_prefix(b"a=").ok_or(SaslError::Malformed)?)?;
-    if name.contains(',') {
-        return Err(SaslError::Malformed);
-    }
-    Ok(name.replace("=2C", ",").replace("=3D", "="))
+    saslname::read(&text(name.strip_prefix(b"a=").ok_or(SaslError::Malformed)?)?)
 }
 
 /// `auth=Bearer TOKEN`

@@ -25,6 +25,9 @@ pub enum Choice {
     Strongest,
     /// By this mechanism, if the server offers it.
     Mechanism(Mechanism),
+    /// By the first mechanism of this order that the server offers and the configuration allows; never by LOGIN the
+    /// command.
+    Order(&'static [Mechanism]),
 }
 
 /// A SASL exchange on its way.
@@ -63,14 +66,15 @@ impl Core {
         }
         let Some(capabilities) = &self.capabilities else { return Err(Misuse::WrongState.into()) };
         let (offered, login_disabled) = (capabilities.mechanisms(), capabilities.login_disabled());
-        let allowed = match choice {
-            Choice::Strongest => self.config.mechanisms,
-            Choice::Mechanism(only) => Mechanisms::NONE.with(only),
+        let (order, allowed): (&[Mechanism], _) = match &choice {
+            Choice::Strongest => (&Mechanism::ALL, self.config.mechanisms),
+            Choice::Mechanism(only) => (core::slice::from_ref(only), Mechanisms::all()),
+            Choice::Order(order) => (order, self.config.mechanisms),
         };
-        let id = match offered.choose(allowed, &credentials) {
-            Some(mechanism) => self.begin_sasl(mechanism, credentials, tx),
-            None if choice == Choice::Strongest && !login_disabled => self.login(&credentials, tx),
-            None => Err(Misuse::WrongMechanism.into()),
+        let id = match sasl::choose(order, offered, allowed, &self.sasl, &credentials) {
+            Ok(mechanism) => self.begin_sasl(mechanism, (credentials, offered), tx),
+            Err(_) if choice == Choice::Strongest && !login_disabled => self.login(&credentials, tx),
+            Err(reasons) => Err(Misuse::NoMechanism(reasons).into()),
         }?;
         if self.knowledge == Knowledge::Known {
             self.knowledge = Knowledge::BeforeAuthentication;
@@ -81,10 +85,11 @@ impl Core {
     fn begin_sasl(
         &mut self,
         mechanism: Mechanism,
-        credentials: Credentials,
+        (credentials, offered): (Credentials, Mechanisms),
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
-        let mut exchange = sasl::client(mechanism, credentials).ok_or(Misuse::WrongMechanism)?;
+        let mut exchange =
+            sasl::client(mechanism, credentials, &mut self.sasl, offered).ok_or(Misuse::WrongMechanism)?;
         let mut first = exchange.initial().map_err(|_| Misuse::ForbiddenOctet)?;
         let at_once = self.config.sasl_ir == SaslIr::Auto && self.offers("SASL-IR");
         let id = self.queue.next_id();

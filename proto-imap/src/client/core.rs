@@ -109,6 +109,7 @@ pub(crate) struct Core {
     pub(super) knowledge: Knowledge,
     /// How mailbox names are written: UTF-8 once the server has agreed.
     pub(super) names: NameEncoding,
+    pub(super) sasl: proto_core::sasl::Session,
     pub(super) authentication: Option<Authentication>,
     pub(super) framer: Framer,
     /// Which literals of the message are bodies.
@@ -141,6 +142,7 @@ impl Core {
             knowledge: Knowledge::Unknown,
             names: NameEncoding::default(),
             authentication: None,
+            sasl: proto_core::sasl::Session::cleartext(),
             framer: Framer::default(),
             scan: LiteralScan::new(),
             input: Input::Message,
@@ -149,6 +151,12 @@ impl Core {
             generation: 0,
             rest: Rest::None,
         }
+    }
+
+    /// The session's mechanisms may be bound to this channel.
+    pub(super) fn over(mut self, secure: &proto_core::Secure) -> Self {
+        self.sasl = proto_core::sasl::Session::of(secure);
+        self
     }
 
     /// A session whose greeting came before TLS: nothing of it is known here.

@@ -130,7 +130,7 @@ impl Client<Secure> {
     /// A client that was connected by implicit TLS, or over something that needs none.
     #[must_use]
     pub fn new(config: Arc<Config>, secure: Secure) -> Self {
-        Self { core: Core::new(config, Trust::Secure), channel: secure }
+        Self { core: Core::new(config, Trust::Secure).over(&secure), channel: secure }
     }
 
     /// Proves an identity. [`Event::Authenticated`] or [`Event::AuthRejected`] tells how it went.

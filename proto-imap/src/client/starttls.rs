@@ -78,6 +78,6 @@ impl proto_core::Upgrade for Upgrade {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
         // No greeting comes under TLS: the session goes on as one that has just been greeted.
-        Ok(Client { core: Core::greeted(self.config, Trust::Secure), channel: secure })
+        Ok(Client { core: Core::greeted(self.config, Trust::Secure).over(&secure), channel: secure })
     }
 }

@@ -7,7 +7,9 @@ use alloc::boxed::Box;
 
 use proto_core::sasl::{self, ServerExchange, ServerStep};
 use proto_core::token::AuthQuestion;
-use proto_core::{AuthRequest, AuthVerdict, Error, Limit, Mechanism, Misuse, RecvBuffer, SendBuffer};
+use proto_core::{
+    AuthRequest, AuthVerdict, Error, Limit, Mechanism, Mechanisms, Misuse, RecvBuffer, SendBuffer,
+};
 
 use super::core::{Core, Found, Input, Owed, Phase};
 use super::event::Happened;
@@ -43,16 +45,23 @@ impl Core {
             }
             Authentication::Authenticate { mechanism, initial } => (mechanism, initial),
         };
-        let offered = |mechanism: &Mechanism| self.config.mechanisms.contains(*mechanism);
-        let Some(mechanism) = Mechanism::from_name(mechanism).filter(offered) else {
+        let offered = self.mechanisms();
+        let exchange = Mechanism::from_name(mechanism)
+            .filter(|mechanism| offered.contains(*mechanism))
+            .and_then(|mechanism| sasl::server(mechanism, &mut self.sasl, offered));
+        let Some(mut exchange) = exchange else {
             return self.refuse_identity(Refusal::no("NO [CANNOT]", "there is no such mechanism"), tx);
         };
-        let mut exchange = sasl::server(mechanism);
         let step = exchange.step(initial.as_ref().map(|message| message.expose().as_slice()));
         match step {
             Ok(step) => self.sasl_step(exchange, step, tx),
             Err(_) => self.refuse_identity(Refusal::bad("the SASL message makes no sense"), tx),
         }
+    }
+
+    /// The mechanisms that are offered: those that this side speaks, its application answers and the channel allows.
+    pub(super) fn mechanisms(&self) -> Mechanisms {
+        self.config.mechanisms.intersection(self.config.served).intersection(self.sasl.usable())
     }
 
     /// A line of a SASL exchange.
@@ -159,7 +168,7 @@ impl Core {
         }
         tx.put(&self.tag);
         tx.put(b" OK [CAPABILITY");
-        super::capability::put(self.state(), self.trust, &self.config, tx);
+        super::capability::put(self.state(), self.mechanisms(), self.trust, &self.config, tx);
         tx.put(b"] welcome\r\n");
         self.command_ended();
     }

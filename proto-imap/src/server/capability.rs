@@ -3,14 +3,14 @@
 //! This file knows which capabilities the machine itself stands for. On cleartext they never include a way to
 //! authenticate.
 
-use proto_core::SendBuffer;
+use proto_core::{Mechanisms, SendBuffer};
 
 use crate::client::Trust;
 use crate::config::Config;
 use crate::state::State;
 
 /// Writes `CAPABILITY …`, without the brackets or the asterisk around it.
-pub(super) fn put(state: State, trust: Trust, config: &Config, tx: &mut SendBuffer) {
+pub(super) fn put(state: State, mechanisms: Mechanisms, trust: Trust, config: &Config, tx: &mut SendBuffer) {
     let mut put = |parts: &[&str]| {
         tx.put(b" ");
         parts.iter().for_each(|part| tx.put(part.as_bytes()));
@@ -22,7 +22,7 @@ pub(super) fn put(state: State, trust: Trust, config: &Config, tx: &mut SendBuff
     match (state, trust) {
         (State::NotAuthenticated, Trust::Cleartext) => put(&["STARTTLS LOGINDISABLED"]),
         (State::NotAuthenticated, Trust::Secure) => {
-            for mechanism in config.mechanisms.iter() {
+            for mechanism in mechanisms.iter() {
                 put(&["AUTH=", mechanism.name()]);
             }
             put(&["SASL-IR"]);

@@ -89,6 +89,7 @@ pub(crate) struct Core {
     pub(super) enabled: Vec<u8>,
     pub(super) errors: u32,
     pub(super) auth_failures: u32,
+    pub(super) sasl: proto_core::sasl::Session,
     pub(super) commands: u32,
     generation: u32,
     rest: Rest,
@@ -108,6 +109,12 @@ enum Rest {
 }
 
 impl Core {
+    /// The session's mechanisms may be bound to this channel.
+    pub(super) fn over(mut self, secure: &proto_core::Secure) -> Self {
+        self.sasl = proto_core::sasl::Session::of(secure);
+        self
+    }
+
     pub(super) fn new(config: Arc<Config>, trust: Trust) -> Self {
         Self {
             config,
@@ -126,6 +133,7 @@ impl Core {
             enabled: Vec::new(),
             errors: 0,
             auth_failures: 0,
+            sasl: proto_core::sasl::Session::cleartext(),
             commands: 0,
             generation: 0,
             rest: Rest::None,

@@ -115,7 +115,7 @@ impl Server<Secure> {
     /// The server's side of a session over implicit TLS, or over something that needs none.
     #[must_use]
     pub fn new(config: Arc<Config>, secure: Secure) -> Self {
-        Self { core: Core::new(config, Trust::Secure), channel: secure }
+        Self { core: Core::new(config, Trust::Secure).over(&secure), channel: secure }
     }
 }
 

@@ -40,7 +40,7 @@ impl Core {
     pub(super) fn greet(&mut self, tx: &mut SendBuffer) {
         self.phase = Phase::Session(State::NotAuthenticated);
         tx.put(b"* OK [CAPABILITY");
-        super::capability::put(self.state(), self.trust, &self.config, tx);
+        super::capability::put(self.state(), self.mechanisms(), self.trust, &self.config, tx);
         tx.put(b"] ");
         let name = self.config.server_name.bytes().filter(|octet| matches!(octet, 0x20..=0x7e));
         tx.put(&name.collect::<Vec<u8>>());
@@ -231,7 +231,7 @@ impl Core {
         match command {
             Command::Capability => {
                 tx.put(b"* CAPABILITY");
-                super::capability::put(self.state(), self.trust, &self.config, tx);
+                super::capability::put(self.state(), self.mechanisms(), self.trust, &self.config, tx);
                 tx.put(b"\r\n");
                 self.put_tagged("OK", "CAPABILITY completed", tx);
             }

@@ -28,6 +28,6 @@ impl proto_core::Upgrade for Upgrade {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
         // No greeting comes under TLS.
-        Ok(Server { core: Core::greeted(self.config, Trust::Secure), channel: secure })
+        Ok(Server { core: Core::greeted(self.config, Trust::Secure).over(&secure), channel: secure })
     }
 }

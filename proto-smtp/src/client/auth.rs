@@ -4,8 +4,8 @@
 
 use alloc::string::String;
 
-use proto_core::sasl;
-use proto_core::{Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, Secure, SendBuffer};
+use proto_core::sasl::{self, NoMechanism};
+use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, Secure, SendBuffer};
 
 use super::Client;
 use super::core::{Authentication, Cancelled, Core, State};
@@ -20,8 +20,7 @@ const LINE: usize = 512;
 impl Client<Secure> {
     /// Authenticates. [`Event::Auth`](super::Event::Auth) says how it ended.
     ///
-    /// Choose the mechanism with [`Mechanisms::choose`](proto_core::Mechanisms::choose) of
-    /// [`extensions`](Client::extensions)`().mechanisms()`.
+    /// Choose the mechanism with [`choose`](Client::choose).
     ///
     /// # Errors
     /// [`WrongMechanism`](Misuse::WrongMechanism) if the server does not offer the mechanism, the settings do not
@@ -34,6 +33,18 @@ impl Client<Secure> {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         self.core.authenticate(mechanism, credentials, tx)
+    }
+}
+
+impl<C: Channel> Client<C> {
+    /// The first mechanism of `order` that the server offers, the settings allow, the channel carries and the
+    /// credentials fit. [`Mechanism::ALL`] has the strongest first.
+    ///
+    /// # Errors
+    /// There is none; the error has the reason for each.
+    pub fn choose(&self, order: &[Mechanism], credentials: &Credentials) -> Result<Mechanism, NoMechanism> {
+        let offered = self.core.extensions.mechanisms();
+        sasl::choose(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
     }
 }
 
@@ -68,7 +79,9 @@ impl Core {
         if !offered || !self.config.mechanisms.contains(mechanism) {
             return Err(Misuse::WrongMechanism.into());
         }
-        let mut exchange = sasl::client(mechanism, credentials).ok_or(Misuse::WrongMechanism)?;
+        let offered = self.extensions.mechanisms();
+        let mut exchange =
+            sasl::client(mechanism, credentials, &mut self.sasl, offered).ok_or(Misuse::WrongMechanism)?;
         let mut held = exchange.initial().map_err(|_| Misuse::InvalidArgument)?;
         let line = held.as_ref().map(|message| sasl::encode(message.expose()));
         let initial = line.as_ref().map(|line| match line.expose().as_slice() {

@@ -79,6 +79,7 @@ pub(super) struct Core {
     pub(super) open: bool,
     pub(super) utf8: bool,
     pub(super) auth_failure: Option<String>,
+    pub(super) sasl: proto_core::sasl::Session,
     generation: u32,
     given_up: usize,
 }
@@ -109,9 +110,16 @@ impl Core {
             open: false,
             utf8: false,
             auth_failure: None,
+            sasl: proto_core::sasl::Session::cleartext(),
             generation: 0,
             given_up: 0,
         }
+    }
+
+    /// The session's mechanisms may be bound to this channel.
+    pub(super) fn over(mut self, secure: &proto_core::Secure) -> Self {
+        self.sasl = proto_core::sasl::Session::of(secure);
+        self
     }
 
     /// The next reply that the application must know, with its length at the beginning of `rx`.

@@ -104,7 +104,7 @@ impl Upgrade {
         if !rx.is_empty() {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
-        Ok(Client { core: Core::secured(self.config), channel: secure })
+        Ok(Client { core: Core::secured(self.config).over(&secure), channel: secure })
     }
 }
 

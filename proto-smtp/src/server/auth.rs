@@ -50,11 +50,12 @@ impl Core {
     }
 
     /// The exchange of a mechanism, and what it does with the initial response.
-    fn exchange(&self, name: &str, initial: Option<&[u8]>) -> Result<Begun, Response<'static>> {
-        let mechanism = Mechanism::from_name(name.as_bytes())
-            .filter(|mechanism| self.config.mechanisms.contains(*mechanism))
+    fn exchange(&mut self, name: &str, initial: Option<&[u8]>) -> Result<Begun, Response<'static>> {
+        let offered = self.mechanisms();
+        let mut exchange = Mechanism::from_name(name.as_bytes())
+            .filter(|mechanism| offered.contains(*mechanism))
+            .and_then(|mechanism| sasl::server(mechanism, &mut self.sasl, offered))
             .ok_or(NO_SUCH_MECHANISM)?;
-        let mut exchange = sasl::server(mechanism);
         let step = match initial {
             None => exchange.step(None),
             Some(b"=") => exchange.step(Some(b"")),

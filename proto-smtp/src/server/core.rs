@@ -70,6 +70,7 @@ pub(super) struct Core {
     pub(super) serial: u32,
     pub(super) errors: u32,
     pub(super) failed_authentications: u32,
+    pub(super) sasl: proto_core::sasl::Session,
     commands: u32,
     pub(super) generation: u32,
     /// What the last event has borrowed and is to be given up now.
@@ -92,11 +93,18 @@ impl Core {
             serial: 0,
             errors: 0,
             failed_authentications: 0,
+            sasl: proto_core::sasl::Session::cleartext(),
             commands: 0,
             generation: 0,
             given_up: 0,
             greeting_end: 0,
         }
+    }
+
+    /// The session's mechanisms may be bound to this channel.
+    pub(super) fn over(mut self, secure: &proto_core::Secure) -> Self {
+        self.sasl = proto_core::sasl::Session::of(secure);
+        self
     }
 
     /// Greets the client, now or after the delay.

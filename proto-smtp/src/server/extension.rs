@@ -1,6 +1,6 @@
 //! The answer to EHLO: what is offered follows from the settings, the channel and what was required.
 
-use proto_core::{Error, Misuse, SendBuffer};
+use proto_core::{Error, Mechanisms, Misuse, SendBuffer};
 
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;
@@ -15,7 +15,7 @@ impl Core {
         let set = self.extensions;
         match extension {
             Extension::StartTls => set.contains(extension) && !self.secure,
-            Extension::Auth => set.contains(extension) && self.secure && !self.config.mechanisms.is_empty(),
+            Extension::Auth => set.contains(extension) && self.secure && !self.mechanisms().is_empty(),
             // Binary messages come by BDAT and no other way (RFC 3030 §3).
             Extension::BinaryMime => set.contains(extension) && set.contains(Extension::Chunking),
             // What only names commands or asks nothing of the session is offered as it is set; what has no room here
@@ -54,6 +54,11 @@ impl Core {
         Ok(())
     }
 
+    /// The mechanisms that are offered: those that this side speaks, its application answers and the channel allows.
+    pub(super) fn mechanisms(&self) -> Mechanisms {
+        self.config.mechanisms.intersection(self.config.served).intersection(self.sasl.usable())
+    }
+
     /// Writes the answer to EHLO, LHLO or HELO.
     fn greet(&self, verb: Verb, tx: &mut SendBuffer) {
         let name = self.config.name.as_str().as_bytes();
@@ -75,7 +80,7 @@ impl Core {
                     tx.put(ascii::digits(self.config.limits.message, &mut [0; 20]));
                 }
                 Extension::Auth => {
-                    for mechanism in self.config.mechanisms.iter() {
+                    for mechanism in self.mechanisms().iter() {
                         tx.put(b" ");
                         tx.put(mechanism.name().as_bytes());
                     }

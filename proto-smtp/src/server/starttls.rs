@@ -26,7 +26,7 @@ impl Upgrade {
         if !rx.is_empty() {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
-        Ok(Server { core: Core::new(self.config, true), channel: secure })
+        Ok(Server { core: Core::new(self.config, true).over(&secure), channel: secure })
     }
 }
 

@@ -1,0 +1,157 @@
+//! Which mechanism: the first of an order that the server offers, the settings allow, the session can speak and the
+//! credentials fit; and for every other one why not.
+
+use core::fmt;
+
+use super::{Mechanism, Mechanisms, Session};
+use crate::Credentials;
+
+/// Why a mechanism was not chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WhyNot {
+    /// It proves something else than what the credentials hold.
+    OtherCredentials,
+    /// The server does not offer it.
+    NotOffered,
+    /// The settings, or the caller's order, leave it out.
+    NotAllowed,
+    /// There is nothing to bind it to: TLS is not in place, or gives no channel binding.
+    NoChannelBinding,
+    /// It needs a nonce, and the driver gave no randomness with [`Secure`](crate::Secure).
+    NoNonce,
+}
+
+/// No mechanism can be used, with the reasons.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NoMechanism {
+    offered: Mechanisms,
+    allowed: Mechanisms,
+    usable: Mechanisms,
+    fitting: Mechanisms,
+}
+
+impl NoMechanism {
+    /// Why this mechanism cannot be used; `None` if it can.
+    #[must_use]
+    pub const fn why_not(&self, mechanism: Mechanism) -> Option<WhyNot> {
+        if !self.fitting.contains(mechanism) {
+            Some(WhyNot::OtherCredentials)
+        } else if !self.offered.contains(mechanism) {
+            Some(WhyNot::NotOffered)
+        } else if !self.allowed.contains(mechanism) {
+            Some(WhyNot::NotAllowed)
+        } else if self.usable.contains(mechanism) {
+            None
+        } else if mechanism.binds() {
+            Some(WhyNot::NoChannelBinding)
+        } else {
+            Some(WhyNot::NoNonce)
+        }
+    }
+
+    /// Every mechanism with its reason, strongest first.
+    pub fn reasons(self) -> impl Iterator<Item = (Mechanism, WhyNot)> {
+        Mechanism::ALL.into_iter().filter_map(move |mechanism| Some((mechanism, self.why_not(mechanism)?)))
+    }
+
+    /// What the server offers.
+    #[must_use]
+    pub const fn offered(&self) -> Mechanisms {
+        self.offered
+    }
+}
+
+/// Chooses: the first of `order` that the server offers and everybody can use. Without an order the strongest.
+///
+/// # Errors
+/// There is none; the error knows the reasons.
+pub fn choose(
+    order: &[Mechanism],
+    offered: Mechanisms,
+    allowed: Mechanisms,
+    session: &Session,
+    credentials: &Credentials,
+) -> Result<Mechanism, NoMechanism> {
+    let fitting = Mechanism::ALL.into_iter().filter(|mechanism| mechanism.takes(credentials)).collect();
+    let wanted = order.iter().copied().collect();
+    let facts =
+        NoMechanism { offered, allowed: allowed.intersection(wanted), usable: session.usable(), fitting };
+    order.iter().copied().find(|mechanism| facts.why_not(*mechanism).is_none()).ok_or(facts)
+}
+
+impl fmt::Debug for NoMechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.reasons()).finish()
+    }
+}
+
+impl fmt::Display for WhyNot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OtherCredentials => "needs other credentials",
+            Self::NotOffered => "is not offered",
+            Self::NotAllowed => "is not allowed by the settings",
+            Self::NoChannelBinding => "has no TLS channel to be bound to",
+            Self::NoNonce => "needs randomness from the driver",
+        })
+    }
+}
+
+impl fmt::Display for NoMechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no mechanism can be used")?;
+        // What needs other credentials is no news to whoever gave these.
+        let reasons = self.reasons().filter(|(_, why)| *why != WhyNot::OtherCredentials);
+        for (at, (mechanism, why)) in reasons.enumerate() {
+            write!(f, "{}{mechanism} {why}", if at == 0 { ": " } else { ", " })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ChannelBinding, Secure};
+
+    #[test]
+    fn every_mechanism_has_its_reason() {
+        let session = Session::of(&Secure::trusted_local());
+        let offered =
+            [Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::Plain].into_iter().collect();
+        let allowed: Mechanisms =
+            Mechanism::ALL.into_iter().filter(|mechanism| *mechanism != Mechanism::Plain).collect();
+        let credentials = Credentials::password("u", &b"p"[..]);
+        let none = choose(&Mechanism::ALL, offered, allowed, &session, &credentials).unwrap_err();
+        for (mechanism, why) in [
+            (Mechanism::ScramSha256Plus, WhyNot::NoChannelBinding),
+            (Mechanism::ScramSha256, WhyNot::NoNonce),
+            (Mechanism::Plain, WhyNot::NotAllowed),
+            (Mechanism::Login, WhyNot::NotOffered),
+            (Mechanism::XOAuth2, WhyNot::OtherCredentials),
+        ] {
+            assert_eq!(none.why_not(mechanism), Some(why), "{mechanism}");
+        }
+        assert_eq!(none.reasons().count(), Mechanism::ALL.len());
+        assert!(alloc::format!("{none}").contains("PLAIN is not allowed by the settings"), "{none}");
+    }
+
+    #[test]
+    fn the_strongest_is_first_and_an_order_is_obeyed() {
+        let session = Session::of(&Secure::tls(ChannelBinding::TlsExporter([1; 32])).with_seed([1; 32]));
+        let credentials = Credentials::password("u", &b"p"[..]);
+        let mut offered = Mechanisms::all();
+        let mut chosen = alloc::vec::Vec::new();
+        while let Ok(next) = choose(&Mechanism::ALL, offered, Mechanisms::all(), &session, &credentials) {
+            chosen.push(next.name());
+            offered = offered.iter().filter(|mechanism| *mechanism != next).collect();
+        }
+        let expected =
+            ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
+        assert_eq!(chosen, expected);
+        let order = [Mechanism::Login, Mechanism::Plain];
+        let all = Mechanisms::all();
+        assert_eq!(choose(&order, all, all, &session, &credentials), Ok(Mechanism::Login));
+    }
+}

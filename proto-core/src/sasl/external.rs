@@ -1,0 +1,102 @@
+//! EXTERNAL (RFC 4422 §A) and ANONYMOUS (RFC 4505): one message, and no secret in it.
+//!
+//! Whether the channel has proved somebody, and whether visitors are let in, the application knows.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::{Exchange, Mechanism, SaslError, ServerExchange, ServerStep, text};
+use crate::token::AuthQuestion;
+use crate::{Credentials, Secret};
+
+/// The longest trace of a visitor, in characters (RFC 4505 §2).
+const TRACE: usize = 255;
+
+/// The longest name whose rights are asked for, in octets.
+const NAME: usize = 1024;
+
+pub(super) struct Client {
+    mechanism: Mechanism,
+    message: Option<String>,
+}
+
+impl Client {
+    pub(super) const fn new(mechanism: Mechanism, message: String) -> Self {
+        Self { mechanism, message: Some(message) }
+    }
+
+    fn say(&mut self) -> Result<Secret<Vec<u8>>, SaslError> {
+        let message = self.message.take().ok_or(SaslError::AfterTheEnd)?;
+        if fits(self.mechanism, &message) {
+            Ok(Secret::new(message.into_bytes()))
+        } else {
+            Err(SaslError::Unwritable)
+        }
+    }
+}
+
+impl Exchange for Client {
+    fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        self.say().map(Some)
+    }
+
+    fn step(&mut self, _: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        self.say()
+    }
+
+    fn is_done(&self) -> bool {
+        self.message.is_none()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("mechanism", &self.mechanism)
+            .field("done", &self.is_done())
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Server {
+    mechanism: Mechanism,
+}
+
+impl Server {
+    pub(super) const fn new(mechanism: Mechanism) -> Self {
+        Self { mechanism }
+    }
+}
+
+impl ServerExchange for Server {
+    fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {
+        let Some(message) = message else {
+            return Ok(ServerStep::Challenge(Vec::new()));
+        };
+        let message = text(message)?;
+        if !fits(self.mechanism, &message) {
+            return Err(SaslError::Malformed);
+        }
+        Ok(ServerStep::Ask(AuthQuestion::Verify(match self.mechanism {
+            Mechanism::Anonymous => Credentials::Anonymous { trace: message },
+            _ => Credentials::External { authorization: message },
+        })))
+    }
+}
+
+fn fits(mechanism: Mechanism, message: &str) -> bool {
+    match mechanism {
+        Mechanism::Anonymous => message.chars().count() <= TRACE && !message.chars().any(char::is_control),
+        _ => message.len() <= NAME && !message.contains('\0'),
+    }
+}

@@ -1,0 +1,135 @@
+//! The two hashes of SCRAM, and what is built on them: HMAC and `Hi` (RFC 5802 §2.2).
+//!
+//! This file knows octets and no message. What it returns is secret until somebody decides otherwise.
+
+use alloc::vec::Vec;
+
+use hmac::digest::KeyInit;
+use hmac::{Hmac, Mac};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+use crate::Secret;
+
+/// The hash of a SCRAM mechanism.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ScramHash {
+    /// SCRAM-SHA-1 (RFC 5802).
+    Sha1,
+    /// SCRAM-SHA-256 (RFC 7677).
+    Sha256,
+}
+
+impl ScramHash {
+    /// The length of its output, in octets.
+    #[must_use]
+    pub const fn output_len(self) -> usize {
+        match self {
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        }
+    }
+
+    /// `H(str)`
+    pub(super) fn digest(self, octets: &[u8]) -> Secret<Vec<u8>> {
+        Secret::new(match self {
+            Self::Sha1 => Sha1::digest(octets).to_vec(),
+            Self::Sha256 => Sha256::digest(octets).to_vec(),
+        })
+    }
+
+    /// `HMAC(key, str)`, of several pieces in one.
+    pub(super) fn hmac(self, key: &[u8], pieces: &[&[u8]]) -> Secret<Vec<u8>> {
+        match self {
+            Self::Sha1 => {
+                let key = self.block(key);
+                mac(Hmac::<Sha1>::new(key.expose().into()), pieces)
+            }
+            Self::Sha256 => {
+                let key = self.block(key);
+                mac(Hmac::<Sha256>::new(key.expose().into()), pieces)
+            }
+        }
+    }
+
+    /// `Hi(str, salt, i)`
+    pub(super) fn salted(self, password: &[u8], salt: &[u8], iterations: u32) -> Secret<Vec<u8>> {
+        let mut salted = alloc::vec![0; self.output_len()];
+        match self {
+            Self::Sha1 => pbkdf2::pbkdf2_hmac::<Sha1>(password, salt, iterations, &mut salted),
+            Self::Sha256 => pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, iterations, &mut salted),
+        }
+        Secret::new(salted)
+    }
+
+    /// A key as HMAC begins with it (RFC 2104 §2): one block, filled up. That length cannot be refused.
+    fn block(self, key: &[u8]) -> Secret<[u8; 64]> {
+        let mut block = [0; 64];
+        let hashed = (key.len() > block.len()).then(|| self.digest(key));
+        let key = hashed.as_ref().map_or(key, |hashed| hashed.expose());
+        for (place, octet) in block.iter_mut().zip(key) {
+            *place = *octet;
+        }
+        let kept = Secret::new(block);
+        block.zeroize();
+        kept
+    }
+}
+
+/// Whether two secrets are the same, in a time that depends on their lengths alone.
+pub(super) fn same(one: &[u8], other: &[u8]) -> bool {
+    one.ct_eq(other).into()
+}
+
+/// `one XOR other`; they are of one length.
+pub(super) fn xor(one: &[u8], other: &[u8]) -> Secret<Vec<u8>> {
+    Secret::new(one.iter().zip(other).map(|(one, other)| one ^ other).collect())
+}
+
+fn mac<M: Mac>(mut mac: M, pieces: &[&[u8]]) -> Secret<Vec<u8>> {
+    for piece in pieces {
+        mac.update(piece);
+    }
+    Secret::new(mac.finalize().into_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(octets: &Secret<Vec<u8>>) -> alloc::string::String {
+        octets.expose().iter().map(|octet| alloc::format!("{octet:02x}")).collect()
+    }
+
+    #[test]
+    fn hmac_of_rfc_2202_and_rfc_4231() {
+        let data: &[&[u8]] = &[b"what do ya want ", b"for nothing?"];
+        assert_eq!(hex(&ScramHash::Sha1.hmac(b"Jefe", data)), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+        assert_eq!(
+            hex(&ScramHash::Sha256.hmac(b"Jefe", data)),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+        let long: &[&[u8]] = &[b"Test Using Larger Than Block-Size Key - Hash Key First"];
+        assert_eq!(
+            hex(&ScramHash::Sha256.hmac(&[0xaa; 131], long)),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+        );
+    }
+
+    #[test]
+    fn pbkdf2_of_rfc_6070() {
+        let salted = ScramHash::Sha1.salted(b"password", b"salt", 4096);
+        assert_eq!(hex(&salted), "4b007901b765489abead49d926f721d065a429c1");
+    }
+
+    #[test]
+    fn what_differs_in_length_is_not_the_same() {
+        assert!(same(b"abc", b"abc"));
+        for other in [&b""[..], b"ab", b"abd", b"abcd"] {
+            assert!(!same(b"abc", other));
+        }
+    }
+}

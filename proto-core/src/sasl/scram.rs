@@ -1,0 +1,566 @@
+//! SCRAM (RFC 5802, RFC 7677): both sides prove that they know the password, and neither says it.
+//!
+//! ```text
+//! C: n,,n=user,r=nonce                      client-first
+//! S: r=nonce+more,s=salt,i=4096             server-first
+//! C: c=biws,r=nonce+more,p=proof            client-final
+//! S: v=signature                            server-final; the client answers with an empty message
+//! ```
+//!
+//! This file knows the messages and their order. Extensions that are optional are passed over, as the RFC wants it; one
+//! that is mandatory (`m=`), and a known attribute in a wrong place, are refused.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::hash::{ScramHash, same, xor};
+use super::keys::{LEAST_ITERATIONS, LONGEST, MOST_ITERATIONS, ScramKeys, number, prepare};
+use super::{Exchange, Mechanism, SaslError, ServerExchange, ServerStep, decode, encode, saslname};
+use crate::token::{AuthQuestion, AuthVerdict};
+use crate::{ChannelBinding, Secret};
+
+/// The longest message that is taken from the other side, in octets.
+const MESSAGE: usize = 4096;
+
+/// Who authenticates, and what with.
+pub(super) struct Who {
+    pub(super) authorization: String,
+    pub(super) username: String,
+    pub(super) password: Secret<Vec<u8>>,
+}
+
+/// What the client knows of channel binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flag {
+    /// `n`: this exchange is bound to nothing, and need not be.
+    Unbound,
+    /// `y`: it could have been bound, and the server did not offer that. A server that did knows what happened.
+    NotOffered,
+    /// `p`: it is bound.
+    Bound,
+}
+
+pub(super) struct Client {
+    mechanism: Mechanism,
+    hash: ScramHash,
+    nonce: String,
+    /// gs2-header and what the channel gives: what `c=` holds.
+    binding: Secret<Vec<u8>>,
+    /// client-first-message-bare
+    bare: Secret<Vec<u8>>,
+    password: Secret<Vec<u8>>,
+    state: ClientState,
+}
+
+enum ClientState {
+    /// Nothing was said.
+    Start(Result<Secret<Vec<u8>>, SaslError>),
+    /// client-first was said.
+    First,
+    /// client-final was said: the signature that the server must know.
+    Final(Secret<Vec<u8>>),
+    /// The server has proved itself.
+    Proved,
+    /// The server gave a reason why not.
+    Refused(String),
+    /// Nothing more is said.
+    Broken,
+}
+
+impl Client {
+    pub(super) fn new(
+        (mechanism, hash): (Mechanism, ScramHash),
+        who: Who,
+        nonce: String,
+        flag: Flag,
+        channel: &ChannelBinding,
+    ) -> Self {
+        let mut client = Self {
+            mechanism,
+            hash,
+            nonce,
+            binding: Secret::new(Vec::new()),
+            bare: Secret::new(Vec::new()),
+            password: Secret::new(Vec::new()),
+            state: ClientState::Broken,
+        };
+        client.state = ClientState::Start(client.begin(who, flag, channel));
+        client
+    }
+
+    /// client-first, and what has to be remembered of it.
+    fn begin(
+        &mut self,
+        who: Who,
+        flag: Flag,
+        channel: &ChannelBinding,
+    ) -> Result<Secret<Vec<u8>>, SaslError> {
+        let unwritable = |_| SaslError::Unwritable;
+        let password = core::str::from_utf8(who.password.expose()).map_err(unwritable)?;
+        let password = prepare(password)?;
+        self.password = Secret::from(password.expose().as_bytes());
+        let username = prepare(&who.username)?;
+        let mut header = match (flag, channel.name()) {
+            (Flag::Unbound, _) => String::from("n,"),
+            (Flag::NotOffered, _) => String::from("y,"),
+            (Flag::Bound, Some(name)) => alloc::format!("p={name},"),
+            (Flag::Bound, None) => return Err(SaslError::Unwritable),
+        };
+        if !who.authorization.is_empty() {
+            header.push_str("a=");
+            header.push_str(&saslname::write(prepare(&who.authorization)?.expose()));
+        }
+        header.push(',');
+        self.bare = Secret::new(
+            alloc::format!("n={},r={}", saslname::write(username.expose()), self.nonce).into_bytes(),
+        );
+        let first = Secret::new([header.as_bytes(), self.bare.expose()].concat());
+        let mut binding = header.into_bytes();
+        if flag == Flag::Bound {
+            binding.extend_from_slice(channel.octets());
+        }
+        self.binding = Secret::new(binding);
+        Ok(first)
+    }
+
+    /// Reads server-first and proves the password.
+    fn prove(&mut self, server_first: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        let (nonce, salt, iterations) = read_server_first(server_first)?;
+        if nonce.strip_prefix(self.nonce.as_str()).is_none_or(str::is_empty) {
+            return Err(SaslError::Nonce);
+        }
+        let salted = self.hash.salted(self.password.expose(), salt.expose(), iterations);
+        self.password = Secret::new(Vec::new());
+        let client_key = self.hash.hmac(salted.expose(), &[b"Client Key"]);
+        let stored_key = self.hash.digest(client_key.expose());
+        let server_key = self.hash.hmac(salted.expose(), &[b"Server Key"]);
+        let mut message = Secret::new(
+            [b"c=", encode(self.binding.expose()).expose().as_slice(), b",r=", nonce.as_bytes()].concat(),
+        );
+        let said: [&[u8]; 5] = [self.bare.expose(), b",", server_first, b",", message.expose()];
+        let proof = xor(client_key.expose(), self.hash.hmac(stored_key.expose(), &said).expose());
+        self.state = ClientState::Final(self.hash.hmac(server_key.expose(), &said));
+        message = Secret::new(
+            [message.expose().as_slice(), b",p=", encode(proof.expose()).expose().as_slice()].concat(),
+        );
+        Ok(message)
+    }
+
+    /// Reads server-final: the server knows the password as well, or says why it refuses.
+    fn check(&mut self, server_final: &[u8], signature: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        let mut attributes = Attributes::of(server_final)?;
+        let (name, value) = attributes.next()?;
+        match name {
+            b'v' => {
+                let value = decode(value.as_bytes())?;
+                attributes.only_extensions()?;
+                if !same(value.expose(), signature) {
+                    return Err(SaslError::ServerNotProved);
+                }
+                self.state = ClientState::Proved;
+            }
+            b'e' => {
+                // What it says stands in the user's terminal: nothing there that moves a cursor.
+                let reason = value.chars().filter(|char| !char.is_control()).take(200).collect();
+                self.state = ClientState::Refused(reason);
+            }
+            _ => return Err(SaslError::Malformed),
+        }
+        Ok(Secret::new(Vec::new()))
+    }
+}
+
+impl Exchange for Client {
+    fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        match core::mem::replace(&mut self.state, ClientState::First) {
+            ClientState::Start(Ok(first)) => Ok(Some(first)),
+            ClientState::Start(Err(error)) => {
+                self.state = ClientState::Broken;
+                Err(error)
+            }
+            other => {
+                self.state = other;
+                Ok(None)
+            }
+        }
+    }
+
+    fn step(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        match core::mem::replace(&mut self.state, ClientState::Broken) {
+            ClientState::Start(first) => {
+                self.state = ClientState::First;
+                first
+            }
+            ClientState::First => self.prove(challenge),
+            ClientState::Final(signature) => self.check(challenge, signature.expose()),
+            _ => Err(SaslError::AfterTheEnd),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.state, ClientState::Proved)
+    }
+
+    fn failure(&self) -> Option<&str> {
+        match &self.state {
+            ClientState::Refused(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scram")
+            .field("mechanism", &self.mechanism)
+            .field("done", &self.is_done())
+            .field("failure", &self.failure())
+            .finish_non_exhaustive()
+    }
+}
+
+/// `[m=…,] r=nonce, s=salt, i=iterations [, extensions]`
+fn read_server_first(message: &[u8]) -> Result<(&str, Secret<Vec<u8>>, u32), SaslError> {
+    let mut attributes = Attributes::of(message)?;
+    let nonce = attributes.nonce()?;
+    let salt = decode(attributes.named(b's')?.as_bytes())?;
+    let iterations = number(attributes.named(b'i')?)?;
+    attributes.only_extensions()?;
+    if salt.expose().is_empty() || salt.expose().len() > LONGEST {
+        return Err(SaslError::Malformed);
+    }
+    if !(LEAST_ITERATIONS..=MOST_ITERATIONS).contains(&iterations) {
+        return Err(SaslError::Iterations);
+    }
+    Ok((nonce, salt, iterations))
+}
+
+pub(super) struct Server {
+    mechanism: Mechanism,
+    hash: ScramHash,
+    /// Our part of the nonce.
+    nonce: String,
+    channel: ChannelBinding,
+    /// Whether the `-PLUS` form was offered beside this one.
+    plus_offered: PlusOffered,
+    state: ServerState,
+}
+
+/// Whether a client that could bind itself was told that it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PlusOffered {
+    Yes,
+    No,
+}
+
+enum ServerState {
+    Start,
+    /// The application is asked for the keys.
+    Asked(First),
+    /// server-first was said.
+    First(First, ScramKeys, Vec<u8>),
+    /// The client has proved itself; the application is asked whether it may.
+    Proved(Vec<u8>),
+    /// server-final was said.
+    Final,
+    Over,
+}
+
+/// What is remembered of client-first.
+struct First {
+    header: Vec<u8>,
+    bound: bool,
+    authorization: String,
+    username: String,
+    bare: Vec<u8>,
+    /// The whole nonce.
+    nonce: String,
+}
+
+impl Server {
+    pub(super) fn new(
+        (mechanism, hash): (Mechanism, ScramHash),
+        nonce: String,
+        channel: &ChannelBinding,
+        plus_offered: PlusOffered,
+    ) -> Self {
+        Self { mechanism, hash, nonce, channel: channel.clone(), plus_offered, state: ServerState::Start }
+    }
+
+    /// Reads client-first.
+    fn first(&mut self, message: &[u8]) -> Result<ServerStep, SaslError> {
+        if message.len() > MESSAGE {
+            return Err(SaslError::TooLong);
+        }
+        let message = core::str::from_utf8(message).map_err(|_| SaslError::Malformed)?;
+        let mut parts = message.splitn(3, ',');
+        let (Some(flag), Some(authorization), Some(bare)) = (parts.next(), parts.next(), parts.next()) else {
+            return Err(SaslError::Malformed);
+        };
+        let bound = match flag {
+            "n" => false,
+            "y" => {
+                if self.plus_offered == PlusOffered::Yes {
+                    // The client did not see what we offered: somebody stands between (RFC 5802 §6).
+                    return Ok(self.refuse());
+                }
+                false
+            }
+            _ => {
+                let name = flag.strip_prefix("p=").ok_or(SaslError::Malformed)?;
+                if self.channel.name() != Some(name) {
+                    return Ok(self.refuse());
+                }
+                true
+            }
+        };
+        if bound != self.mechanism.binds() {
+            return Ok(self.refuse());
+        }
+        let authorization = match authorization {
+            "" => String::new(),
+            named => saslname::read(named.strip_prefix("a=").ok_or(SaslError::Malformed)?)?,
+        };
+        let mut attributes = Attributes::of(bare.as_bytes())?;
+        let username = saslname::read(attributes.named(b'n')?)?;
+        let nonce = attributes.nonce()?;
+        attributes.only_extensions()?;
+        let username = prepare(&username).map_err(|_| SaslError::Malformed)?.expose().clone();
+        let header = message.len() - bare.len();
+        self.state = ServerState::Asked(First {
+            header: message.as_bytes().get(..header).unwrap_or_default().into(),
+            bound,
+            authorization,
+            username: username.clone(),
+            bare: bare.as_bytes().into(),
+            nonce: alloc::format!("{nonce}{}", self.nonce),
+        });
+        Ok(ServerStep::Ask(AuthQuestion::Keys { hash: self.hash, username }))
+    }
+
+    /// Reads client-final.
+    fn proof(
+        &mut self,
+        first: First,
+        keys: &ScramKeys,
+        server_first: &[u8],
+        message: &[u8],
+    ) -> Result<ServerStep, SaslError> {
+        // `p=` is the last of all: what stands before it is signed.
+        let at = memchr::memmem::rfind(message, b",p=").ok_or(SaslError::Malformed)?;
+        let (signed, proof) = message.split_at(at);
+        let mut attributes = Attributes::of(signed)?;
+        let binding = decode(attributes.named(b'c')?.as_bytes())?;
+        let nonce = attributes.nonce()?;
+        attributes.only_extensions()?;
+        let proof = decode(proof.get(3..).unwrap_or_default())?;
+        let channel = if first.bound { self.channel.octets() } else { &[] };
+        let expected = [first.header.as_slice(), channel].concat();
+        let said: [&[u8]; 5] = [&first.bare, b",", server_first, b",", signed];
+        let signature = self.hash.hmac(keys.stored_key.expose(), &said);
+        let client_key = xor(proof.expose(), signature.expose());
+        // All of it is computed, whichever part is wrong.
+        let right = same(binding.expose(), &expected)
+            & same(nonce.as_bytes(), first.nonce.as_bytes())
+            & (proof.expose().len() == self.hash.output_len())
+            & same(self.hash.digest(client_key.expose()).expose(), keys.stored_key.expose())
+            & !keys.decoy;
+        let signature = self.hash.hmac(keys.server_key.expose(), &said);
+        if !right {
+            return Ok(self.refuse());
+        }
+        let server_final = [b"v=", encode(signature.expose()).expose().as_slice()].concat();
+        self.state = ServerState::Proved(server_final);
+        Ok(ServerStep::Ask(AuthQuestion::Authorize {
+            authorization: first.authorization,
+            username: first.username,
+        }))
+    }
+
+    fn refuse(&mut self) -> ServerStep {
+        self.state = ServerState::Over;
+        ServerStep::Rejected
+    }
+}
+
+impl ServerExchange for Server {
+    fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+
+    fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {
+        match (core::mem::replace(&mut self.state, ServerState::Over), message) {
+            (ServerState::Start, None) => {
+                self.state = ServerState::Start;
+                Ok(ServerStep::Challenge(Vec::new()))
+            }
+            (ServerState::Start, Some(message)) => self.first(message),
+            (ServerState::First(first, keys, said), Some(message)) if message.len() <= MESSAGE => {
+                self.proof(first, &keys, &said, message)
+            }
+            (ServerState::First(..), Some(_)) => Err(SaslError::TooLong),
+            (ServerState::Final, Some(b"")) => Ok(ServerStep::Accepted),
+            (ServerState::Final, _) => Err(SaslError::Malformed),
+            _ => Err(SaslError::AfterTheEnd),
+        }
+    }
+
+    fn verdict(&mut self, verdict: AuthVerdict) -> ServerStep {
+        match (core::mem::replace(&mut self.state, ServerState::Over), verdict) {
+            (_, AuthVerdict::Unavailable) => ServerStep::Unavailable,
+            (ServerState::Asked(first), AuthVerdict::Keys(keys)) if keys.hash == self.hash => {
+                let salt = encode(&keys.salt);
+                let salt = String::from_utf8_lossy(salt.expose());
+                let said = alloc::format!("r={},s={salt},i={}", first.nonce, keys.iterations).into_bytes();
+                self.state = ServerState::First(first, *keys, said.clone());
+                ServerStep::Challenge(said)
+            }
+            (ServerState::Proved(server_final), AuthVerdict::Accept) => {
+                self.state = ServerState::Final;
+                ServerStep::Challenge(server_final)
+            }
+            _ => ServerStep::Rejected,
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scram").field("mechanism", &self.mechanism).finish_non_exhaustive()
+    }
+}
+
+/// `attr-val *("," attr-val)`
+struct Attributes<'m> {
+    rest: Option<&'m str>,
+}
+
+impl<'m> Attributes<'m> {
+    fn of(message: &'m [u8]) -> Result<Self, SaslError> {
+        if message.len() > MESSAGE {
+            return Err(SaslError::TooLong);
+        }
+        let message = core::str::from_utf8(message).map_err(|_| SaslError::Malformed)?;
+        if message.contains('\0') {
+            return Err(SaslError::Malformed);
+        }
+        Ok(Self { rest: Some(message) })
+    }
+
+    fn next(&mut self) -> Result<(u8, &'m str), SaslError> {
+        let rest = self.rest.ok_or(SaslError::Malformed)?;
+        let attribute = match rest.split_once(',') {
+            Some((attribute, rest)) => {
+                self.rest = Some(rest);
+                attribute
+            }
+            None => {
+                self.rest = None;
+                rest
+            }
+        };
+        match attribute.split_once('=') {
+            Some((name, value)) if !value.is_empty() => match name.as_bytes() {
+                [b'm'] => Err(SaslError::Extension),
+                [name] if name.is_ascii_alphabetic() => Ok((*name, value)),
+                _ => Err(SaslError::Malformed),
+            },
+            _ => Err(SaslError::Malformed),
+        }
+    }
+
+    fn named(&mut self, expected: u8) -> Result<&'m str, SaslError> {
+        match self.next()? {
+            (name, value) if name == expected => Ok(value),
+            _ => Err(SaslError::Malformed),
+        }
+    }
+
+    /// `r=` and printable characters.
+    fn nonce(&mut self) -> Result<&'m str, SaslError> {
+        let nonce = self.named(b'r')?;
+        if nonce.bytes().all(|octet| octet.is_ascii_graphic()) {
+            Ok(nonce)
+        } else {
+            Err(SaslError::Malformed)
+        }
+    }
+
+    /// Only what nobody knows may follow.
+    fn only_extensions(mut self) -> Result<(), SaslError> {
+        while self.rest.is_some() {
+            if b"acenimprsv".contains(&self.next()?.0) {
+                return Err(SaslError::Malformed);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A whole exchange as an RFC prints it: client-first, server-first, client-final, server-final.
+    fn replay(mechanism: Mechanism, hash: ScramHash, (nonce, more): (&str, &str), lines: [&str; 4]) {
+        let who = Who {
+            authorization: String::new(),
+            username: "user".into(),
+            password: Secret::from(&b"pencil"[..]),
+        };
+        let channel = ChannelBinding::None;
+        let mut client = Client::new((mechanism, hash), who, nonce.into(), Flag::Unbound, &channel);
+        let mut server = Server::new((mechanism, hash), more.into(), &channel, PlusOffered::No);
+        assert_eq!(client.initial().unwrap().unwrap().expose(), lines[0].as_bytes());
+        assert!(matches!(server.step(Some(lines[0].as_bytes())), Ok(ServerStep::Ask(_))));
+        let salt = lines[1].split_once("s=").unwrap().1.split_once(',').unwrap().0;
+        let salt = decode(salt.as_bytes()).unwrap();
+        let keys = ScramKeys::derive(hash, "pencil", salt.expose(), 4096).unwrap();
+        let said = |step: ServerStep| match step {
+            ServerStep::Challenge(said) => String::from_utf8(said).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(said(server.verdict(AuthVerdict::Keys(alloc::boxed::Box::new(keys)))), lines[1]);
+        assert_eq!(client.step(lines[1].as_bytes()).unwrap().expose(), lines[2].as_bytes());
+        assert!(matches!(server.step(Some(lines[2].as_bytes())), Ok(ServerStep::Ask(_))));
+        assert_eq!(said(server.verdict(AuthVerdict::Accept)), lines[3]);
+        assert!(client.step(lines[3].as_bytes()).unwrap().expose().is_empty() && client.is_done());
+        assert!(matches!(server.step(Some(b"")), Ok(ServerStep::Accepted)));
+    }
+
+    #[test]
+    fn the_example_of_rfc_5802() {
+        replay(
+            Mechanism::ScramSha1,
+            ScramHash::Sha1,
+            ("fyko+d2lbbFgONRv9qkxdawL", "3rfcNHYJY1ZVvWVs7j"),
+            [
+                "n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL",
+                "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096",
+                "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=",
+                "v=rmF9pqV8S7suAoZWja4dJRkFsKQ=",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_example_of_rfc_7677() {
+        replay(
+            Mechanism::ScramSha256,
+            ScramHash::Sha256,
+            ("rOprNGfwEbeRWgbNEkqO", "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"),
+            [
+                "n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
+                "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+                "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                 p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+                "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
+            ],
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! Both roles of every mechanism against each other.
+
+use super::*;
+
+/// Runs both sides against each other; what the server asks is given to `verdict`.
+fn converse(
+    mechanism: Mechanism,
+    credentials: Credentials,
+    initial_response: bool,
+    verdict: impl Fn(&AuthQuestion) -> AuthVerdict,
+) -> (Box<dyn Exchange>, bool) {
+    let mut client = client(mechanism, credentials, &mut bound(1), Mechanisms::all()).unwrap();
+    let mut server = server(mechanism, &mut bound(2), Mechanisms::all()).unwrap();
+    let mut kept = client.initial().unwrap();
+    let mut step = match (&kept, initial_response) {
+        (Some(first), true) => server.step(Some(first.expose())).unwrap(),
+        _ => server.step(None).unwrap(),
+    };
+    if initial_response {
+        kept = None;
+    }
+    for _ in 0..8 {
+        step = match step {
+            ServerStep::Challenge(challenge) => {
+                let answer = match kept.take() {
+                    Some(first) => first,
+                    None => client.step(&challenge).unwrap(),
+                };
+                server.step(Some(answer.expose())).unwrap()
+            }
+            ServerStep::Ask(question) => server.verdict(verdict(&question)),
+            ServerStep::Accepted => return (client, true),
+            ServerStep::Rejected | ServerStep::Unavailable => return (client, false),
+        };
+    }
+    panic!("{mechanism} does not end");
+}
+
+/// A session that can speak everything.
+fn bound(seed: u8) -> Session {
+    Session::of(&crate::Secure::tls(ChannelBinding::TlsExporter([9; 32])).with_seed([seed; 32]))
+}
+
+fn credentials(mechanism: Mechanism) -> Credentials {
+    match mechanism {
+        Mechanism::External => Credentials::External { authorization: "jürgen".into() },
+        Mechanism::Anonymous => Credentials::anonymous("jürgen"),
+        Mechanism::XOAuth2 | Mechanism::OAuthBearer => {
+            Credentials::bearer("a,l=ice@example.test", "ya29.abc")
+        }
+        _ => Credentials::password("jürgen", "pass wörd".as_bytes()),
+    }
+}
+
+fn expected(question: &AuthQuestion) -> AuthVerdict {
+    let credentials = match question {
+        AuthQuestion::Verify(credentials) => credentials,
+        AuthQuestion::Keys { hash, username } if username == "jürgen" => {
+            let keys = ScramKeys::derive(*hash, "pass wörd", b"salt", LEAST_ITERATIONS).unwrap();
+            return AuthVerdict::Keys(Box::new(keys));
+        }
+        AuthQuestion::Authorize { authorization, username } if username == "jürgen" => {
+            return if authorization.is_empty() { AuthVerdict::Accept } else { AuthVerdict::Reject };
+        }
+        _ => return AuthVerdict::Reject,
+    };
+    let good = match credentials {
+        Credentials::Password { username, password, .. } => {
+            username == "jürgen" && password.expose() == "pass wörd".as_bytes()
+        }
+        Credentials::External { authorization: name } | Credentials::Anonymous { trace: name } => {
+            name == "jürgen"
+        }
+        Credentials::Bearer { username, token } => {
+            username == "a,l=ice@example.test" && token.expose() == "ya29.abc"
+        }
+    };
+    if good { AuthVerdict::Accept } else { AuthVerdict::Reject }
+}
+
+#[test]
+fn both_roles_agree_in_every_mechanism() {
+    for mechanism in Mechanism::ALL {
+        for initial_response in [false, true] {
+            let (client, accepted) = converse(mechanism, credentials(mechanism), initial_response, expected);
+            assert!(accepted, "{mechanism} {initial_response}");
+            assert!(client.is_done(), "{mechanism} {initial_response}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_token_ends_with_the_servers_reason() {
+    for mechanism in [Mechanism::XOAuth2, Mechanism::OAuthBearer] {
+        let (client, accepted) = converse(mechanism, credentials(mechanism), true, |_| AuthVerdict::Reject);
+        assert!(!accepted);
+        assert!(client.failure().is_some_and(|reason| reason.contains("status")), "{client:?}");
+    }
+}
+
+#[test]
+fn a_challenge_after_the_end_is_an_error_and_says_nothing() {
+    for mechanism in Mechanism::ALL {
+        let mut client = client(mechanism, credentials(mechanism), &mut bound(1), Mechanisms::all()).unwrap();
+        let _ = client.initial().unwrap();
+        let mut refused = false;
+        for _ in 0..4 {
+            refused |= client.step(b"again").is_err();
+        }
+        assert!(refused, "{mechanism} answers for ever");
+    }
+}
+
+#[test]
+fn a_nul_cannot_shift_the_fields() {
+    let mut client = client(
+        Mechanism::Plain,
+        Credentials::password("al\0ice", &b"x"[..]),
+        &mut bound(1),
+        Mechanisms::all(),
+    )
+    .unwrap();
+    assert_eq!(client.initial().unwrap_err(), SaslError::Unwritable);
+    for bad in [&b"no-nul"[..], b"a\0b", b"a\0b\0c\0d", b"\0\0p", b"\0u\0"] {
+        assert!(
+            server(Mechanism::Plain, &mut bound(2), Mechanisms::all()).unwrap().step(Some(bad)).is_err(),
+            "{bad:?}"
+        );
+    }
+    let mut client = super::client(
+        Mechanism::XOAuth2,
+        Credentials::bearer("a\x01b", "t"),
+        &mut bound(1),
+        Mechanisms::all(),
+    )
+    .unwrap();
+    assert_eq!(client.initial().unwrap_err(), SaslError::Unwritable);
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    for mechanism in Mechanism::ALL {
+        let mut client = client(mechanism, credentials(mechanism), &mut bound(1), Mechanisms::all()).unwrap();
+        let mut server = server(mechanism, &mut bound(2), Mechanisms::all()).unwrap();
+        let first = client.initial().unwrap();
+        let _ = server.step(None);
+        let step = first.as_ref().map(|first| server.step(Some(first.expose())));
+        let shown = alloc::format!("{client:?} {server:?} {first:?} {step:?}");
+        for part in ["rgen", "pass", "ya29", "ice"] {
+            assert!(!shown.contains(part), "{mechanism}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn the_strongest_fitting_mechanism_is_chosen() {
+    let offered = Mechanisms::NONE.with(Mechanism::Login).with(Mechanism::Plain).with(Mechanism::XOAuth2);
+    let password = Credentials::password("u", &b"p"[..]);
+    assert_eq!(offered.choose(Mechanisms::all(), &password), Some(Mechanism::Plain));
+    let only_login = Mechanisms::NONE.with(Mechanism::Login);
+    assert_eq!(offered.choose(only_login, &password), Some(Mechanism::Login));
+    assert_eq!(only_login.choose(Mechanisms::all(), &Credentials::bearer("u", "t")), None);
+}
