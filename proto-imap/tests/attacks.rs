@@ -172,7 +172,7 @@ fn in_cleartext_nothing_but_what_leads_to_tls_can_be_said() {
                 let credentials = Credentials::password("u", &b"p"[..]);
                 let error =
                     client.danger_cleartext_authenticate(credentials, Choice::Strongest, tx).unwrap_err();
-                assert_eq!(error, Error::Misuse(Misuse::WrongMechanism));
+                assert!(matches!(error, Error::Misuse(Misuse::NoMechanism(_))), "{error:?}");
             }
         })
     });

@@ -137,7 +137,7 @@ impl Client<Secure> {
     ///
     /// # Errors
     /// [`Misuse::WrongState`] before the capabilities are known or when authenticated;
-    /// [`Misuse::WrongMechanism`] if nothing fits that the server offers and the configuration allows;
+    /// [`Misuse::NoMechanism`], with reasons, if nothing fits that the server offers and the configuration allows;
     /// [`Misuse::ForbiddenOctet`] if the credentials hold what the mechanism cannot carry.
     pub fn authenticate(
         &mut self,
