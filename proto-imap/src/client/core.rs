@@ -201,6 +201,9 @@ impl Core {
         rx: &'i mut RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Option<Event<'i>>, Error> {
+        if let Some(len) = self.body_octets(rx) {
+            return Ok(Some(Event::BodyChunk(rx.bytes().get(..len).unwrap_or_default())));
+        }
         let found = self.pull(rx, tx);
         // Looked at in its place: an event is large, and moving it costs more than finding it.
         if let Err(error) = &found {

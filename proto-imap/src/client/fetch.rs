@@ -5,7 +5,7 @@
 
 use proto_core::{Error, RecvBuffer};
 
-use super::core::{Core, Framed, Input};
+use super::core::{Core, Framed, Input, Knowledge, Phase};
 use super::event::Event;
 use crate::parse::fetch::{self, Place};
 use crate::types::{FetchItem, IString, Reading, Repair, Unparsed};
@@ -112,6 +112,30 @@ impl Core {
     /// Whether the application hears of a FETCH response that comes now.
     fn is_fetch_heard(&self) -> bool {
         self.is_selecting() && !self.is_withheld()
+    }
+
+    /// How many octets of a body have come that only have to be handed on, which is quick. All else is for
+    /// [`walk`](Self::walk).
+    #[inline]
+    pub(super) fn body_octets(&mut self, rx: &mut RecvBuffer) -> Option<usize> {
+        let Input::Fetch(Walk { stage: Stage::Body(left @ 1..), .. }) = self.input else { return None };
+        let undisturbed = matches!(self.phase, Phase::Session(_))
+            && self.deferred.is_empty()
+            && self.queue.ready.is_none()
+            && self.knowledge != Knowledge::Unknown;
+        if !undisturbed {
+            return None;
+        }
+        self.give_up(rx);
+        if rx.is_empty() {
+            return None;
+        }
+        self.consume = at_most(rx.len(), left);
+        self.stepped();
+        if let Input::Fetch(walk) = &mut self.input {
+            walk.stage = Stage::Body(left.saturating_sub(self.consume as u64));
+        }
+        Some(self.consume)
     }
 
     /// Looks on in a FETCH response.
