@@ -44,9 +44,9 @@ fn secrets() -> Vec<&'static [u8]> {
     PASSWORDS.iter().chain([&USER, &TOKEN]).map(|text| text.as_bytes()).collect()
 }
 
-/// The mechanisms that prove what there is here: a password or a token.
+/// The mechanisms in which a password or a token itself travels.
 fn mechanisms() -> impl Iterator<Item = Mechanism> {
-    Mechanism::ALL.into_iter().filter(|mechanism| mechanism.takes(&credentials(*mechanism, PASSWORDS[0])))
+    Mechanism::ALL.into_iter().filter(|mechanism| mechanism.reveals_password())
 }
 
 /// What a mechanism wants.
@@ -58,9 +58,7 @@ fn credentials(mechanism: Mechanism, password: &str) -> Credentials {
 }
 
 #[test]
-fn every_mechanism_that_needs_a_secret_is_tried() {
-    for mechanism in Mechanism::ALL.into_iter().filter(|mechanism| mechanism.reveals_password()) {
-        assert!(mechanisms().any(|tried| tried == mechanism), "{mechanism}");
-    }
+fn every_mechanism_in_which_a_secret_travels_is_tried() {
     assert!(mechanisms().count() >= 4);
+    assert!(mechanisms().all(|mechanism| mechanism.takes(&credentials(mechanism, PASSWORDS[0]))));
 }
