@@ -13,16 +13,17 @@ use std::{
 
 use io_mio::{
     Connection, Connector, Context, Error, Handler, ImapClient, ImapServer, ListenerTls, Next, Patience,
-    Peer, Reactor, ReactorHandle, ReactorLimits, Security, TlsClient, Turn, protocol::MachineMut,
+    Peer, Reactor, ReactorHandle, ReactorLimits, Security, TlsClient, TlsVersions, Turn,
+    protocol::MachineMut,
 };
-use proto_core::{AuthVerdict, Cleartext, Credentials, Secure, SendBuffer, token::AuthQuestion};
+use proto_core::{Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use proto_imap::{
     Config, Waits,
     client::{self, Choice, Client},
     server::{self, Server},
     types::{Command, Condition, Status, Text},
 };
-use toy::{localhost, target};
+use toy::{localhost, target, users};
 
 /// Knows one user, and answers every command with OK.
 struct App;
@@ -54,10 +55,7 @@ impl Handler<ImapServer> for App {
     ) -> Next {
         match event {
             server::Event::Auth(request) => {
-                let AuthQuestion::Verify(credentials) = request.question() else { panic!("{request:?}") };
-                let good = matches!(credentials, Credentials::Password { password, .. }
-                    if credentials.username() == "alice" && password.expose() == b"hunter2");
-                let verdict = if good { AuthVerdict::Accept } else { AuthVerdict::Reject };
+                let verdict = users::verdict(&request);
                 machine.verdict(request, verdict, tx).unwrap();
             }
             server::Event::Command(reply, _) => {
@@ -84,7 +82,7 @@ impl Running {
         let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
         let mut waits = Waits::default();
         waits.delay = Duration::from_millis(100);
-        let config = Arc::new(Config::default().waits(waits));
+        let config = Arc::new(Config::default().waits(waits).served(Mechanisms::all()));
         let any = "127.0.0.1:0".parse().unwrap();
         let factory = |_: &Peer| App;
         let address =
@@ -107,8 +105,13 @@ fn connect(address: SocketAddr, security: Security, tls: TlsClient) -> Connectio
     connector.connect::<ImapClient>(&target(address, security), &Arc::new(Config::default())).unwrap()
 }
 
-/// Whether the server believes it.
+/// Whether the server believes it, by the strongest mechanism.
 fn log_in(connection: &mut Connection<Client<Secure>>, password: &[u8]) -> bool {
+    log_in_by(connection, Credentials::password("alice", password), Choice::Strongest)
+}
+
+/// Whether the server believes it.
+fn log_in_by(connection: &mut Connection<Client<Secure>>, credentials: Credentials, choice: Choice) -> bool {
     if connection.machine().capabilities().is_none() {
         connection
             .drive(|turn, _, _| {
@@ -116,8 +119,7 @@ fn log_in(connection: &mut Connection<Client<Secure>>, password: &[u8]) -> bool 
             })
             .unwrap();
     }
-    let credentials = Credentials::password("alice", password);
-    connection.with(|client, tx| client.authenticate(credentials, Choice::Strongest, tx)).unwrap();
+    connection.with(|client, tx| client.authenticate(credentials, choice, tx)).unwrap();
     connection
         .drive(|turn, _, _| {
             Ok::<_, Error>(match turn {
@@ -157,6 +159,31 @@ fn both_ways_to_tls_lead_to_a_session() {
             })
             .unwrap();
         connection.close().unwrap();
+    }
+}
+
+#[test]
+fn every_mechanism_under_both_versions_of_tls() {
+    let (authority, identity) = localhost();
+    let server = Running::start(ListenerTls::Implicit(identity.server()));
+    for versions in [TlsVersions::Tls12, TlsVersions::Tls13] {
+        for mechanism in users::BY_PASSWORD {
+            let trust = authority.trust().versions(versions).unwrap();
+            let mut connection = connect(server.address, Security::ImplicitTls, trust);
+            let choice = Choice::Mechanism(mechanism);
+            for (name, password, good) in
+                [("alice", "hunter3", false), ("bob", "hunter2", false), ("alice", "hunter2", true)]
+            {
+                let credentials = Credentials::password(name, password.as_bytes());
+                let believed = log_in_by(&mut connection, credentials, choice);
+                assert_eq!(believed, good, "{versions:?} {mechanism} {name}");
+            }
+        }
+        let trust = authority.trust().versions(versions).unwrap();
+        let mut connection = connect(server.address, Security::ImplicitTls, trust);
+        let external = Choice::Mechanism(Mechanism::External);
+        assert!(!log_in_by(&mut connection, Credentials::external(), external), "nothing has proved anybody");
+        assert!(log_in_by(&mut connection, Credentials::anonymous("a visitor"), Choice::Strongest));
     }
 }
 

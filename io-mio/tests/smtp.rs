@@ -17,16 +17,16 @@ use std::{
 use bytes::Bytes;
 use io_mio::{
     Connection, Connector, Context, Error, Handler, Kind, ListenerTls, Next, Patience, Peer, Reactor,
-    ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, TlsClient, Turn,
+    ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, TlsClient, TlsVersions, Turn,
 };
-use proto_core::{AuthVerdict, Cleartext, Credentials, Mechanism, Secure, SendBuffer, token::AuthQuestion};
+use proto_core::{Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use proto_smtp::{
     Config,
     client::{AuthOutcome, Client, Event, Outcome, Progress, Transaction},
     server::{self, Server},
     types::{Address, Mail, Rcpt, Response},
 };
-use toy::{localhost, target};
+use toy::{localhost, target, users};
 
 /// Knows one user and takes every message, of which it counts the octets.
 struct App {
@@ -58,10 +58,7 @@ impl Handler<SmtpServer> for App {
     ) -> Next {
         match event {
             server::Event::Auth(request) => {
-                let AuthQuestion::Verify(credentials) = request.question() else { panic!("{request:?}") };
-                let good = matches!(credentials, Credentials::Password { password, .. }
-                    if credentials.username() == "alice" && password.expose() == b"hunter2");
-                let verdict = if good { AuthVerdict::Accept } else { AuthVerdict::Reject };
+                let verdict = users::verdict(&request);
                 machine.verdict(request, verdict, tx).unwrap();
             }
             server::Event::Mail(_, reply) | server::Event::Rcpt(_, reply) => {
@@ -92,7 +89,9 @@ impl Running {
         let any = "127.0.0.1:0".parse().unwrap();
         let counted = octets.clone();
         let factory = move |_: &Peer| App { octets: counted.clone() };
-        let config = Arc::new(Config::default());
+        let mut waits = proto_smtp::Waits::default();
+        waits.delay = Duration::from_millis(20);
+        let config = Arc::new(Config::default().waits(waits).served(Mechanisms::all()));
         let address =
             reactor.listen::<SmtpServer, App>(any, tls, config, Patience::default(), factory).unwrap();
         let handle = reactor.handle();
@@ -176,6 +175,37 @@ fn both_ways_to_tls_lead_to_a_delivery() {
             .drive(|turn, _, _| Ok::<_, Error>(matches!(turn, Turn::Event(Event::Closed(_))).then_some(())))
             .unwrap();
         connection.close().unwrap();
+    }
+}
+
+#[test]
+fn every_mechanism_under_both_versions_of_tls() {
+    let (authority, identity) = localhost();
+    let server = Running::start(ListenerTls::Implicit(identity.server()));
+    for versions in [TlsVersions::Tls12, TlsVersions::Tls13] {
+        for mechanism in users::BY_PASSWORD {
+            let trust = authority.trust().versions(versions).unwrap();
+            for (name, password, good) in
+                [("alice", "hunter3", false), ("bob", "hunter2", false), ("alice", "hunter2", true)]
+            {
+                let mut connection = connect(server.address, Security::ImplicitTls, trust.clone());
+                let credentials = Credentials::password(name, password.as_bytes());
+                if mechanism == Mechanism::ScramSha256Plus {
+                    assert_eq!(connection.machine().choose(&Mechanism::ALL, &credentials), Ok(mechanism));
+                }
+                connection.with(|client, tx| client.authenticate(mechanism, credentials, tx)).unwrap();
+                let believed = connection.drive(|turn, _, _| match turn {
+                    Turn::Event(Event::Auth(outcome)) => {
+                        Ok::<_, Error>(Some(matches!(outcome, AuthOutcome::Accepted(_))))
+                    }
+                    _ => Ok(None),
+                });
+                assert_eq!(believed.unwrap(), good, "{versions:?} {mechanism} {name}");
+                if good {
+                    break;
+                }
+            }
+        }
     }
 }
 

@@ -12,6 +12,8 @@
 //! ```
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
+pub mod users;
+
 use std::{
     fmt,
     net::SocketAddr,

@@ -87,7 +87,7 @@ impl Client<Secure> {
     /// A client that waits for the greeting under implicit TLS.
     #[must_use]
     pub fn new(config: impl Into<Arc<Config>>, secure: Secure) -> Self {
-        Self { core: Core::new(config.into(), true), channel: secure }
+        Self { core: Core::new(config.into(), true).over(&secure), channel: secure }
     }
 }
 

@@ -95,7 +95,7 @@ impl Server<Secure> {
     /// [`greeting_delay`](crate::Waits::greeting_delay).
     #[must_use]
     pub fn new(config: impl Into<Arc<Config>>, secure: Secure, tx: &mut SendBuffer) -> Self {
-        Self { core: Core::new(config.into(), true).open(tx), channel: secure }
+        Self { core: Core::new(config.into(), true).over(&secure).open(tx), channel: secure }
     }
 
     /// A session under implicit TLS that is refused from its beginning: see [`turn_away`](Self::turn_away).
