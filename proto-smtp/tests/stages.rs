@@ -8,7 +8,7 @@ use std::time::Duration;
 use proto_core::{Cleartext, Limit, Limits, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor};
 use proto_smtp::server::{Event, Server};
 use proto_smtp::types::{Code, Extension, Response};
-use proto_smtp::{Config, Waits};
+use proto_smtp::{Config, Dialect, Waits};
 use support::{Record, config, every_split, pump};
 
 fn response(code: u16) -> Response<'static> {
@@ -204,4 +204,22 @@ fn messages_that_make_no_sense_are_attempts_too() {
     let output = String::from_utf8(tx.take()).unwrap();
     assert_eq!(output.matches("\r\n501 ").count(), 3, "{output}");
     assert!(output.trim_end().lines().last().unwrap().starts_with("421 4.7.0 "), "{output}");
+}
+
+#[test]
+fn in_lmtp_the_last_chunk_has_a_reply_for_each_recipient_and_none_without() {
+    let input = b"LHLO c\r\nBDAT 1 LAST\r\nxMAIL FROM:<a@b>\r\nBDAT 1\r\nxBDAT 1 LAST\r\nxNOOP\r\nQUIT\r\n";
+    let record = every_split(input, |pieces| {
+        let (mut rx, mut tx, mut record) = (RecvBuffer::new(), SendBuffer::new(), Record::default());
+        let config = config().dialect(Dialect::Lmtp);
+        let mut server = Server::<Secure>::new(config, Secure::trusted_local(), &mut tx);
+        pump(&mut server, &mut rx, &mut tx, &mut record);
+        for piece in pieces {
+            rx.extend(piece);
+            pump(&mut server, &mut rx, &mut tx, &mut record);
+        }
+        record
+    });
+    assert_eq!(record.codes(), [220, 250, 503, 250, 503, 250, 221]);
+    assert_eq!(record.events.iter().filter(|event| event.starts_with("refused")).count(), 3);
 }

@@ -134,7 +134,9 @@ impl Core {
         };
         rx.consume(whole);
         let source = Source::Chunk { left: size, end };
-        let reception = Reception { refusal: Some(response), ..Reception::new(source, 1) };
+        // RFC 2033 §4.3: the last chunk has a reply for each recipient, and none where there is none.
+        let replies = if end == ChunkEnd::Last { self.replies_behind_data() } else { 1 };
+        let reception = Reception { refusal: Some(response), ..Reception::new(source, replies) };
         self.enter(State::Reception(reception));
         Ok(Step::Again)
     }
@@ -218,6 +220,9 @@ impl Core {
         self.enter(State::Command);
         if let Some(refusal) = reception.refusal {
             (1..reception.replies).for_each(|_| encode::response(&refusal, tx));
+            if reception.replies == 0 {
+                return Ok(Step::event(CoreEvent::Refused(verb, refusal)));
+            }
             if verb == Verb::Data {
                 self.transaction = None;
             }
