@@ -112,10 +112,14 @@ service anvil {{
 
 
 class Postfix:
-    """Submission with STARTTLS and with TLS at once; delivers to Dovecot by LMTP."""
+    """Submission with STARTTLS and with TLS at once; delivers to Dovecot by LMTP.
 
-    def __init__(self, bench, pair, dovecot):
-        self.submission, self.smtps = free_port(), free_port()
+    On the port `unguarded` it takes mail from this machine in cleartext. `settings` are lines of main.cf that come last
+    and so replace what stands before.
+    """
+
+    def __init__(self, bench, pair, dovecot, settings=""):
+        self.submission, self.smtps, self.unguarded = free_port(), free_port(), free_port()
         folder = bench.folder("postfix")
         for name in ("etc", "spool", "data"):
             os.mkdir(f"{folder}/{name}", 0o755)
@@ -162,6 +166,7 @@ smtpd_sasl_type = dovecot
 smtpd_sasl_path = {dovecot.sasl}
 smtpd_sasl_auth_enable = yes
 smtpd_client_restrictions = permit_sasl_authenticated, reject
+{settings}
 """)
         inside = "pickup cleanup qmgr tlsmgr rewrite bounce defer trace verify flush proxymap smtp relay showq error retry discard lmtp anvil scache"
         program = {"rewrite": "trivial-rewrite", "defer": "bounce", "trace": "bounce", "relay": "smtp", "retry": "error"}
@@ -172,6 +177,9 @@ smtpd_client_restrictions = permit_sasl_authenticated, reject
             file.write(f"127.0.0.1:{self.submission} inet n - n - - smtpd\n")
             file.write("  -o smtpd_tls_security_level=encrypt\n  -o smtpd_tls_auth_only=yes\n")
             file.write(f"127.0.0.1:{self.smtps} inet n - n - - smtpd\n  -o smtpd_tls_wrappermode=yes\n")
+            file.write(f"127.0.0.1:{self.unguarded} inet n - n - - smtpd\n")
+            file.write("  -o smtpd_client_restrictions=permit\n  -o mynetworks=127.0.0.1/32\n")
+            file.write("  -o smtpd_relay_restrictions=permit_mynetworks,reject\n")
             for name in inside.split():
                 file.write(f"{name} unix {private.get(name, '- - n - -')} {program.get(name, name)}\n")
             file.write("postlog unix-dgram n - n - 1 postlogd\n")
