@@ -60,8 +60,13 @@ impl Session {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A session that can speak everything.
+    pub(in crate::sasl) fn bound(seed: u8) -> Session {
+        Session::of(&Secure::tls(ChannelBinding::TlsExporter([9; 32])).with_seed([seed; 32]))
+    }
 
     #[test]
     fn nonces_differ_and_need_a_seed() {

@@ -1,5 +1,6 @@
 //! Both roles of every mechanism against each other.
 
+use super::session::tests::bound;
 use super::*;
 
 /// Runs both sides against each other; what the server asks is given to `verdict`.
@@ -34,11 +35,6 @@ fn converse(
         };
     }
     panic!("{mechanism} does not end");
-}
-
-/// A session that can speak everything.
-fn bound(seed: u8) -> Session {
-    Session::of(&crate::Secure::tls(ChannelBinding::TlsExporter([9; 32])).with_seed([seed; 32]))
 }
 
 fn credentials(mechanism: Mechanism) -> Credentials {

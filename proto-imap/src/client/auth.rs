@@ -4,10 +4,10 @@
 //! [`proto_core::sasl`]. The mechanism decides when it is done, not the server's OK.
 
 use alloc::boxed::Box;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use proto_core::sasl::{self, Exchange};
+use proto_core::sasl::{self, Exchange, SaslError};
 use proto_core::{Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, Secret, SendBuffer};
 
 use super::core::{Core, Knowledge};
@@ -35,18 +35,20 @@ pub(super) struct Authentication {
     exchange: Box<dyn Exchange>,
     /// The initial response, when it did not go with the command.
     first: Option<Secret<Vec<u8>>>,
-    cancelled: bool,
+    /// Why it was cancelled.
+    cancelled: Option<SaslError>,
 }
 
 impl Authentication {
     /// Whether the server's success can be believed.
     pub(super) fn is_done(&self) -> bool {
-        !self.cancelled && self.first.is_none() && self.exchange.is_done()
+        self.cancelled.is_none() && self.first.is_none() && self.exchange.is_done()
     }
 
-    /// What the mechanism learnt of a failure.
+    /// What the mechanism learnt of a failure, or why we did not go on.
     pub(super) fn failure(&self) -> Option<String> {
-        self.exchange.failure().map(String::from)
+        let ours = self.cancelled.map(|why| why.to_string());
+        ours.or_else(|| self.exchange.failure().map(String::from))
     }
 }
 
@@ -104,7 +106,7 @@ impl Core {
             bytes.extend_from_slice(if encoded.expose().is_empty() { b"=" } else { encoded.expose() });
         }
         bytes.extend_from_slice(b"\r\n");
-        self.authentication = Some(Authentication { exchange, first, cancelled: false });
+        self.authentication = Some(Authentication { exchange, first, cancelled: None });
         self.say(
             Outgoing { id, job: Job::Authenticate, bytes, pauses: Vec::new(), privacy, payload: None },
             tx,
@@ -161,19 +163,19 @@ impl Core {
         let Some(authentication) = &mut self.authentication else {
             return Err(PeerError::UnexpectedContinuation.into());
         };
-        if authentication.cancelled {
+        if authentication.cancelled.is_some() {
             // It had its `*`; only the completion may follow.
             return Err(PeerError::UnexpectedContinuation.into());
         }
         let answer = answer(authentication, text);
         match answer {
-            Some(message) => {
+            Ok(message) => {
                 let encoded = sasl::encode(message.expose());
                 tx.put_secret(encoded.expose());
                 tx.put(b"\r\n");
             }
-            None => {
-                authentication.cancelled = true;
+            Err(why) => {
+                authentication.cancelled = Some(why);
                 tx.put(b"*\r\n");
             }
         }
@@ -183,15 +185,15 @@ impl Core {
     }
 }
 
-/// The answer to a challenge, or `None` to cancel.
-fn answer(authentication: &mut Authentication, text: &[u8]) -> Option<Secret<Vec<u8>>> {
-    let challenge = sasl::decode(text).ok()?;
+/// The answer to a challenge, or why to cancel.
+fn answer(authentication: &mut Authentication, text: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+    let challenge = sasl::decode(text)?;
     if let Some(first) = authentication.first.take() {
         // The client speaks first: whatever stands in this challenge says nothing (RFC 4422 §3.1 wants it empty;
         // some servers write a prompt).
-        return Some(first);
+        return Ok(first);
     }
-    authentication.exchange.step(challenge.expose()).ok()
+    authentication.exchange.step(challenge.expose())
 }
 
 /// A command line that is being written.

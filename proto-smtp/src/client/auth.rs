@@ -2,13 +2,13 @@
 //!
 //! This file knows `334`, base64, `*` and when an initial response fits. What the messages say is the mechanism's part.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use proto_core::sasl::{self, NoMechanism};
 use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, Secure, SendBuffer};
 
 use super::Client;
-use super::core::{Authentication, Cancelled, Core, State};
+use super::core::{Authentication, Core, State};
 use super::event::{Kind, Step};
 use crate::config::InitialResponse;
 use crate::line::ReplyFrame;
@@ -95,7 +95,7 @@ impl Core {
         }
         self.auth_failure = None;
         self.command(&Command::Auth { mechanism: mechanism.name(), initial }, Step::Auth, tx);
-        self.state = State::Auth(Authentication { exchange, held, cancelled: Cancelled::No });
+        self.state = State::Auth(Authentication { exchange, held, cancelled: None });
         Ok(())
     }
 
@@ -109,7 +109,7 @@ impl Core {
         let State::Auth(authentication) = &mut self.state else {
             return Err(self.fail(PeerError::UnexpectedReply.into()));
         };
-        if authentication.cancelled == Cancelled::Yes {
+        if authentication.cancelled.is_some() {
             return Err(self.fail(PeerError::UnexpectedReply.into()));
         }
         let line = octets.get(..frame.len).unwrap_or_default().trim_ascii_end();
@@ -129,8 +129,8 @@ impl Core {
         };
         match answer {
             Ok(message) => tx.put_secret(sasl::encode(message.expose()).expose()),
-            Err(_) => {
-                authentication.cancelled = Cancelled::Yes;
+            Err(why) => {
+                authentication.cancelled = Some(why);
                 tx.put(b"*");
             }
         }
@@ -146,7 +146,7 @@ impl Core {
         };
         let done = authentication.exchange.is_done()
             && authentication.held.is_none()
-            && authentication.cancelled == Cancelled::No;
+            && authentication.cancelled.is_none();
         if !done || code != Code::AUTHENTICATED {
             return Err(self.fail(PeerError::AuthenticationNotFinished.into()));
         }
@@ -155,7 +155,10 @@ impl Core {
 
     pub(super) fn authentication_refused(&mut self) -> Kind {
         match core::mem::replace(&mut self.state, State::Session) {
-            State::Auth(Authentication { cancelled: Cancelled::Yes, .. }) => Kind::AuthCancelled,
+            State::Auth(Authentication { cancelled: Some(why), .. }) => {
+                self.auth_failure = Some(why.to_string());
+                Kind::AuthCancelled
+            }
             State::Auth(authentication) => {
                 self.auth_failure = authentication.exchange.failure().map(String::from);
                 Kind::AuthRejected

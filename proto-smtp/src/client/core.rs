@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use proto_core::sasl::Exchange;
+use proto_core::sasl::{Exchange, SaslError};
 use proto_core::{Error, PeerError, RecvBuffer, Secret, SendBuffer, Wait, WaitFor};
 
 use super::event::{Kind, Step};
@@ -41,14 +41,8 @@ pub(super) struct Authentication {
     pub(super) exchange: Box<dyn Exchange>,
     /// The first message, where it could not go with the command.
     pub(super) held: Option<Secret<Vec<u8>>>,
-    /// Whether the client has given up.
-    pub(super) cancelled: Cancelled,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cancelled {
-    No,
-    Yes,
+    /// Why the client has given up, if it has.
+    pub(super) cancelled: Option<SaslError>,
 }
 
 /// A command whose reply has not come.

@@ -258,7 +258,8 @@ impl<C: Channel> Client<C> {
         self.core.message_is_sent(tx)
     }
 
-    /// What the mechanism itself said of the last refusal (the JSON of XOAUTH2 and OAUTHBEARER).
+    /// What the mechanism itself said of the last refusal (the JSON of XOAUTH2 and OAUTHBEARER, the error of SCRAM), or why
+    /// we cancelled.
     #[must_use]
     pub fn authentication_failure(&self) -> Option<&str> {
         self.core.auth_failure.as_deref()

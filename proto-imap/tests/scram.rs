@@ -1,0 +1,58 @@
+//! SCRAM on the wire of IMAP: success counts when the server has proved itself, and not before.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use proto_core::{ChannelBinding, Credentials, Error, PeerError, RecvBuffer, Secure, SendBuffer, sasl};
+use proto_imap::Config;
+use proto_imap::client::{Choice, Client, Event};
+
+/// A client that has said client-first, with its nonce and the command's tag.
+fn begun() -> (Client<Secure>, RecvBuffer, SendBuffer, [String; 2]) {
+    let secure = Secure::tls(ChannelBinding::TlsExporter([1; 32])).with_seed([2; 32]);
+    let mut client = Client::<Secure>::new(Arc::new(Config::default()), secure);
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=SCRAM-SHA-256] ready\r\n");
+    while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+    let credentials = Credentials::password("alice", &b"hunter2"[..]);
+    client.authenticate(credentials, Choice::Strongest, &mut tx).unwrap();
+    let said = take(&mut tx);
+    let message = said.trim_end().rsplit(' ').next().unwrap();
+    let first = String::from_utf8(sasl::decode(message.as_bytes()).unwrap().expose().clone()).unwrap();
+    assert!(said.contains("AUTHENTICATE SCRAM-SHA-256 ") && first.starts_with("y,,n=alice,r="), "{said}");
+    let tag = said.split(' ').next().unwrap().to_owned();
+    (client, rx, tx, [first.split_once("r=").unwrap().1.to_owned(), tag])
+}
+
+fn take(tx: &mut SendBuffer) -> String {
+    String::from_utf8(tx.take()).unwrap()
+}
+
+fn challenge(message: &str) -> Vec<u8> {
+    [b"+ ", sasl::encode(message.as_bytes()).expose().as_slice(), b"\r\n"].concat()
+}
+
+#[test]
+fn success_before_the_servers_signature_is_not_believed() {
+    let (mut client, mut rx, mut tx, [nonce, tag]) = begun();
+    rx.extend(&challenge(&format!("r={nonce}more,s=c2FsdA==,i=4096")));
+    assert!(client.next_event(&mut rx, &mut tx).unwrap().is_none());
+    let proof = take(&mut tx);
+    assert!(!proof.contains("aHVudGVyM") && !proof.contains("hunter2") && proof.ends_with("\r\n"));
+    rx.extend(format!("{tag} OK welcome\r\n").as_bytes());
+    let error = client.next_event(&mut rx, &mut tx).unwrap_err();
+    assert_eq!(error, Error::Peer(PeerError::AuthenticationNotFinished));
+}
+
+#[test]
+fn a_foreign_nonce_is_cancelled_and_the_reason_told() {
+    let (mut client, mut rx, mut tx, [_, tag]) = begun();
+    rx.extend(&challenge("r=somebody-else,s=c2FsdA==,i=4096"));
+    assert!(client.next_event(&mut rx, &mut tx).unwrap().is_none());
+    assert_eq!(take(&mut tx), "*\r\n");
+    rx.extend(format!("{tag} NO cancelled\r\n").as_bytes());
+    let event = client.next_event(&mut rx, &mut tx).unwrap();
+    let Some(Event::AuthRejected { reason: Some(reason), .. }) = event else { panic!("{event:?}") };
+    assert!(reason.contains("nonce"), "{reason}");
+}
