@@ -7,11 +7,13 @@
 //!   goes to [`Workers`].
 //! * A client is a [`Connector`], which makes a [`Connection`]: name, address, TLS, certificate, one stage at a time,
 //!   each with its time-out, each reported. Nothing ever falls back to less than what was asked for.
+//! * [`delivery`] sends one message to many recipients, tries again, and tells the truth about each.
 //! * [`TlsClient`] and [`TlsServer`] say whom to trust and what to show.
 #![forbid(unsafe_code)]
 
 pub mod connection;
 pub mod connector;
+pub mod delivery;
 pub mod error;
 pub mod handler;
 mod imap;

@@ -1,14 +1,14 @@
 //! The message to send, in a file without a name: it may be larger than memory, and may have to be sent twice.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
 
 use crate::failure::{Failure, Kind};
 
 /// A message with CRLF line ends, and what sending it needs.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    file: File,
+    pub(crate) file: File,
     pub(crate) octets: u64,
     /// Whether an octet beyond ASCII is in it (RFC 6152).
     pub(crate) eight_bit: bool,
@@ -35,28 +35,6 @@ impl Spool {
             source.consume(taken);
         }
         writer.finish()
-    }
-
-    /// From the beginning.
-    pub(crate) fn rewind(&mut self) -> Result<(), Failure> {
-        self.file.seek(SeekFrom::Start(0)).map_err(|error| spooling(&error))?;
-        Ok(())
-    }
-
-    /// The next octets; fewer than asked for only at the end.
-    pub(crate) fn next_chunk(&mut self, most: usize) -> Result<Vec<u8>, Failure> {
-        let mut chunk = vec![0; most];
-        let mut filled = 0;
-        while filled < most {
-            match self.file.read(&mut chunk[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(spooling(&error)),
-            }
-        }
-        chunk.truncate(filled);
-        Ok(chunk)
     }
 }
 
@@ -176,7 +154,7 @@ impl Writer {
             longest_line: self.longest_line,
             message_id: message_id(&self.header),
         };
-        spool.rewind()?;
+        spool.file.rewind().map_err(|error| spooling(&error))?;
         Ok(spool)
     }
 }
@@ -196,8 +174,10 @@ mod tests {
     use super::*;
 
     fn all(spool: &mut Spool) -> Vec<u8> {
-        spool.rewind().unwrap();
-        spool.next_chunk(1 << 20).unwrap()
+        spool.file.rewind().unwrap();
+        let mut octets = Vec::new();
+        spool.file.read_to_end(&mut octets).unwrap();
+        octets
     }
 
     /// Gives one octet at a time.
