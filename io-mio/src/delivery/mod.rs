@@ -170,7 +170,7 @@ pub fn retry<K: Clock, E: Obstacle>(
     Ok(())
 }
 
-/// One try on a connection that is [ready](self::ready): the message for those that wait, and what became of each.
+/// One try on a connection that is [`ready`]: the message for those that wait, and what became of each.
 ///
 /// A server that takes fewer recipients at once (LIMITS, RFC 9422) gets the others in further transactions of the same
 /// session. `sent` is told how many octets of the message were given to the connection since it was told last.
