@@ -34,8 +34,8 @@ const CHUNK: usize = 64 * 1024;
 
 /// A message to deliver: its envelope, and its octets, which are read again for each try.
 ///
-/// The octets have CRLF line ends. They go from where the source begins to where it ends; no more than 256 KiB of them
-/// are in memory.
+/// The octets have CRLF line ends. They go from where the source begins to where it ends; about 320 KiB of them
+/// are in memory at most.
 #[derive(Debug)]
 pub struct Message<S> {
     mail: Mail<'static>,
