@@ -53,6 +53,13 @@ pub enum Error {
     },
     /// The session ended in order before what was wanted had happened.
     Closed,
+    /// The server does not want to serve, and says so.
+    Unwilling {
+        /// The code of its reply (RFC 5321 §4.2): 4yz for now, 5yz for good.
+        code: u16,
+        /// The whole reply.
+        reply: String,
+    },
     /// No more work is taken on now.
     Busy,
     /// A setting is wrong, or a file of it cannot be read.
@@ -105,7 +112,9 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Lookup { .. } => Kind::NoHost,
-            Self::Connect { .. } | Self::Io { .. } | Self::Closed | Self::Busy => Kind::Unavailable,
+            Self::Connect { .. } | Self::Io { .. } | Self::Closed | Self::Unwilling { .. } | Self::Busy => {
+                Kind::Unavailable
+            }
             Self::TimedOut { .. } => Kind::Timeout,
             Self::Config(_) => Kind::Config,
             Self::Tls(error) if error.is_retryable() => Kind::Unavailable,
@@ -135,6 +144,7 @@ impl Error {
                         | K::NotConnected
                 )
             }
+            Self::Unwilling { code, .. } => *code < 500,
             Self::Protocol(error) => error.is_retryable(),
             Self::Tls(error) => error.is_retryable(),
             Self::Lookup { .. } | Self::WrongTlsMode { .. } | Self::Config(_) | Self::Panicked => false,
@@ -158,6 +168,8 @@ impl Error {
                 "a server that does not speak TLS on this port may wait for a command: try STARTTLS"
             }
             Self::TimedOut { .. } | Self::Busy | Self::Closed => "try again later",
+            Self::Unwilling { code, .. } if *code < 500 => "try again later",
+            Self::Unwilling { .. } => "ask who runs the server: it wants no mail from here",
             Self::WrongTlsMode { advice, .. } => return Some(advice.clone()),
             Self::Tls(error) => return error.advice(),
             Self::Protocol(_) | Self::Io { .. } | Self::Config(_) | Self::Panicked => return None,
@@ -187,6 +199,7 @@ impl fmt::Display for Error {
             Self::Protocol(error) => error.fmt(f),
             Self::Io { doing, source } => write!(f, "{doing}: {source}"),
             Self::Closed => f.write_str("the session ended before what was wanted had happened"),
+            Self::Unwilling { reply, .. } => write!(f, "the server does not want to serve: {reply}"),
             Self::Busy => f.write_str("too much work waits already"),
             Self::Config(what) => f.write_str(what),
             Self::Panicked => f.write_str("the handler of this session panicked"),

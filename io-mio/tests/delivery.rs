@@ -164,6 +164,16 @@ fn going_away_at_any_stage_is_tried_again() {
 }
 
 #[test]
+fn who_wants_no_mail_for_good_is_not_asked_again() {
+    for stage in 0..2 {
+        let (report, pauses, _) = deliver(1, vec![good_until(stage, Say("554 5.7.1 not you"))]);
+        let error = report.unwrap_err();
+        assert_eq!((error.is_retryable(), pauses.len()), (false, 0), "{stage}");
+        assert!(error.to_string().contains("554 5.7.1 not you"), "{error}");
+    }
+}
+
+#[test]
 fn tries_are_used_up() {
     let busy = || good_until(3, Say("452 4.5.3 too many"));
     let (report, pauses, _) = deliver(1, vec![busy(), busy(), busy()]);

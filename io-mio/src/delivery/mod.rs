@@ -19,7 +19,7 @@ use bytes::Bytes;
 use proto_core::{Channel, SendBuffer};
 use proto_smtp::{
     client::{Client, Event, NotSent, Outcome, Progress, Transaction},
-    types::{Mail, Rcpt},
+    types::{Mail, Rcpt, Response},
 };
 
 use crate::{Connection, Error, Turn};
@@ -128,11 +128,14 @@ pub fn deliver<C: Channel, S: Read + Seek, E: Obstacle + From<Error>>(
 /// Waits until a server has greeted and said what it offers.
 ///
 /// # Errors
-/// The connection is lost or its deadline passes; [`Error::Closed`] if the server does not want to serve.
+/// The connection is lost or its deadline passes; [`Error::Unwilling`] if the server does not want to serve.
 pub fn ready<C: Channel>(connection: &mut Connection<Client<C>>) -> Result<(), Error> {
     connection.drive(|turn, _, _| match turn {
         Turn::Event(Event::Extensions(_)) => Ok(Some(())),
-        Turn::Event(Event::Rejected(..) | Event::Closed(_)) => Err(Error::Closed),
+        Turn::Event(Event::Rejected(_, response) | Event::Closed(Some(response))) => {
+            Err(unwilling(&response))
+        }
+        Turn::Event(Event::Closed(None)) => Err(Error::Closed),
         _ => Ok(None),
     })
 }
@@ -279,6 +282,10 @@ impl<S: Read> Upload<'_, S> {
         }
         Ok(())
     }
+}
+
+fn unwilling(response: &Response<'_>) -> Error {
+    Error::Unwilling { code: response.code().get(), reply: response.to_string() }
 }
 
 const fn unreadable(source: io::Error) -> Error {
