@@ -70,8 +70,9 @@ fn single_numbers() -> BoxedStrategy<Numbers<'static>> {
         .boxed()
 }
 
+/// Without a space in front: tolerant reading skips those.
 fn text() -> BoxedStrategy<Text<'static>> {
-    "[a-zA-Z é!-Z][ -~é]{0,20}".prop_map(|text| Text::new(text.leak()).unwrap()).boxed()
+    "[a-zA-Zé!-Z][ -~é]{0,20}".prop_map(|text| Text::new(text.leak()).unwrap()).boxed()
 }
 
 fn capabilities() -> BoxedStrategy<CapabilityList<'static>> {
