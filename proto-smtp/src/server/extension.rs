@@ -24,7 +24,16 @@ impl Core {
             | Extension::FutureRelease
             | Extension::Limits
             | Extension::MtPriority
-            | Extension::RequireTls => false,
+            | Extension::RequireTls
+            | Extension::Burl
+            | Extension::Conneg
+            | Extension::ConPerm
+            | Extension::Etrn
+            | Extension::NoSoliciting
+            | Extension::Prdr
+            | Extension::Rrvs
+            | Extension::XClient
+            | Extension::XForward => false,
             _ => set.contains(extension),
         }
     }

@@ -50,6 +50,24 @@ pub enum Extension {
     MtPriority,
     /// REQUIRETLS (RFC 8689).
     RequireTls,
+    /// BURL (RFC 4468): a message that stands on an IMAP server.
+    Burl,
+    /// CONNEG (RFC 4141): content negotiation.
+    Conneg,
+    /// CONPERM (RFC 4141): permission to convert content.
+    ConPerm,
+    /// ETRN (RFC 1985).
+    Etrn,
+    /// NO-SOLICITING (RFC 3865).
+    NoSoliciting,
+    /// PRDR: a reply for each recipient behind DATA (draft-hall-prdr).
+    Prdr,
+    /// RRVS (RFC 7293): whether a recipient is still the same.
+    Rrvs,
+    /// XCLIENT: a proxy says whom it speaks for (Postfix).
+    XClient,
+    /// XFORWARD: a proxy says where a message came from, for the log (Postfix).
+    XForward,
 }
 
 /// A set of extensions.
@@ -68,7 +86,7 @@ pub struct Extensions<'i> {
 
 impl Extension {
     /// Every extension that is known by name.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 27] = [
         Self::Pipelining,
         Self::Size,
         Self::StartTls,
@@ -87,6 +105,15 @@ impl Extension {
         Self::Limits,
         Self::MtPriority,
         Self::RequireTls,
+        Self::Burl,
+        Self::Conneg,
+        Self::ConPerm,
+        Self::Etrn,
+        Self::NoSoliciting,
+        Self::Prdr,
+        Self::Rrvs,
+        Self::XClient,
+        Self::XForward,
     ];
 
     /// The EHLO keyword.
@@ -111,6 +138,15 @@ impl Extension {
             Self::Limits => "LIMITS",
             Self::MtPriority => "MT-PRIORITY",
             Self::RequireTls => "REQUIRETLS",
+            Self::Burl => "BURL",
+            Self::Conneg => "CONNEG",
+            Self::ConPerm => "CONPERM",
+            Self::Etrn => "ETRN",
+            Self::NoSoliciting => "NO-SOLICITING",
+            Self::Prdr => "PRDR",
+            Self::Rrvs => "RRVS",
+            Self::XClient => "XCLIENT",
+            Self::XForward => "XFORWARD",
         }
     }
 
