@@ -12,12 +12,13 @@ use proto_imap::{Config, SaslIr, Waits};
 
 use crate::hunt::Hunt;
 use crate::session::{Application, Role, Shown, Side, face, talk};
-use crate::{Answer, PASSWORDS, SIZES, TOKEN, USER, credentials, mechanisms, secrets};
+use crate::{Answer, PASSWORDS, SIZES, TOKEN, USER, channel, credentials, mechanisms, secrets, sizes};
 
 /// Says who it is as soon as it may, once.
 struct Asking {
     credentials: Option<Credentials>,
-    ended: bool,
+    /// Whether it was let in, once it was told.
+    ended: Option<bool>,
 }
 
 impl Application<Client<Secure>> for Asking {
@@ -37,7 +38,7 @@ impl Application<Client<Secure>> for Asking {
                 }
             }
             Event::Authenticated { .. } | Event::AuthRejected { .. } => {
-                self.ended = true;
+                self.ended = Some(matches!(event, Event::Authenticated { .. }));
                 client.send(&Command::Noop, tx).unwrap();
                 client.logout(tx).unwrap();
             }
@@ -106,19 +107,20 @@ fn config() -> Config {
     // Short enough that a line beyond it costs little time, octet by octet.
     let mut limits = Limits::default();
     limits.line = 4096;
-    Config::default().waits(waits).limits(limits)
+    Config::default().waits(waits).limits(limits).served(Mechanisms::all())
 }
 
 fn session(name: String, client: Config, server: Config, who: Credentials, answer: Answer, size: usize) {
     let mut shown = Shown::new(format!("{name}, {answer:?}, pieces of {size}"));
     shown.debug(&(&client, &server));
-    let client = Client::<Secure>::new(Arc::new(client), Secure::trusted_local());
-    let server = Server::<Secure>::new(Arc::new(server), Secure::trusted_local());
-    let asking = Asking { credentials: Some(who), ended: false };
+    let client = Client::<Secure>::new(Arc::new(client), channel());
+    let server = Server::<Secure>::new(Arc::new(server), channel());
+    let asking = Asking { credentials: Some(who), ended: None };
     let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
     let mut server = Side::new(server, SendBuffer::new(), Role::Server, Serving(answer));
     talk(&mut client, &mut server, size, &mut shown);
-    assert!(client.application.ended && client.machine.is_closed(), "{name}: {:?}", client.machine);
+    assert_eq!(client.application.ended, Some(answer == Answer::Accept), "{name}, {answer:?}");
+    assert!(client.machine.is_closed(), "{name}: {:?}", client.machine);
     shown.end(&Hunt::new(&secrets()));
 }
 
@@ -127,9 +129,11 @@ fn no_mechanism_shows_a_secret() {
     for mechanism in mechanisms() {
         let only = Mechanisms::NONE.with(mechanism);
         for sasl_ir in [SaslIr::Auto, SaslIr::Never] {
-            for (answer, size) in Answer::ALL.into_iter().flat_map(|answer| SIZES.map(|size| (answer, size)))
+            for (answer, &size) in Answer::ALL
+                .into_iter()
+                .flat_map(|answer| sizes(mechanism).iter().map(move |size| (answer, size)))
             {
-                let who = credentials(mechanism, PASSWORDS[1]);
+                let who = credentials(mechanism, PASSWORDS[2]);
                 let client = config().mechanisms(only).sasl_ir(sasl_ir);
                 session(format!("{mechanism} {sasl_ir:?}"), client, config(), who, answer, size);
             }
@@ -154,7 +158,7 @@ fn serve(lines: &[&[u8]]) {
     for size in SIZES {
         for answer in Answer::ALL {
             let mut shown = Shown::new(format!("{}, {answer:?}, pieces of {size}", lines[0].escape_ascii()));
-            let server = Server::<Secure>::new(Arc::new(config()), Secure::trusted_local());
+            let server = Server::<Secure>::new(Arc::new(config()), channel());
             face(
                 &mut Side::new(server, SendBuffer::new(), Role::Server, Serving(answer)),
                 lines,
@@ -273,12 +277,12 @@ fn a_client_shows_nothing_whatever_the_server_answers() {
         for (size, password) in SIZES.into_iter().flat_map(|size| PASSWORDS.map(|password| (size, password)))
         {
             let mut shown = Shown::new(format!("{}, pieces of {size}", lines[1].escape_ascii()));
-            let client = Client::<Secure>::new(Arc::new(config()), Secure::trusted_local());
+            let client = Client::<Secure>::new(Arc::new(config()), channel());
             let who = Credentials::password(USER, password.as_bytes());
-            let asking = Asking { credentials: Some(who), ended: false };
+            let asking = Asking { credentials: Some(who), ended: None };
             let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
             face(&mut client, lines, size, &mut shown);
-            assert!(client.application.ended || client.error().is_some(), "{lines:?}");
+            assert!(client.application.ended.is_some() || client.error().is_some(), "{lines:?}");
             shown.end(&hunt);
         }
     }

@@ -9,7 +9,11 @@ mod imap;
 mod session;
 mod smtp;
 
-use proto_core::{AuthRequest, AuthVerdict, Credentials, Mechanism};
+use std::sync::LazyLock;
+
+use proto_core::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
+use proto_core::token::AuthQuestion;
+use proto_core::{AuthRequest, AuthVerdict, ChannelBinding, Credentials, Mechanism, Secret, Secure};
 
 /// Who logs in: a user name is personal data, and is hunted as the rest is.
 const USER: &str = "wilhelmine.quast";
@@ -28,25 +32,58 @@ enum Answer {
 impl Answer {
     const ALL: [Self; 3] = [Self::Accept, Self::Reject, Self::Unavailable];
 
-    /// The verdict on this request.
-    fn verdict(self, _: &AuthRequest) -> AuthVerdict {
-        match self {
-            Self::Accept => AuthVerdict::Accept,
-            Self::Reject => AuthVerdict::Reject,
-            Self::Unavailable => AuthVerdict::Unavailable,
+    /// The verdict on this request, or the keys that it asks for: nobody's, if it is to be rejected.
+    fn verdict(self, request: &AuthRequest) -> AuthVerdict {
+        match (self, request.question()) {
+            (Self::Unavailable, _) => AuthVerdict::Unavailable,
+            (Self::Accept, AuthQuestion::Keys { hash, .. }) => AuthVerdict::Keys(Box::new(keys(*hash))),
+            (Self::Reject, AuthQuestion::Keys { hash, username }) => {
+                let secret = Secret::new(b"the secret of decoys".to_vec());
+                AuthVerdict::Keys(Box::new(ScramKeys::decoy(*hash, &secret, username, LEAST_ITERATIONS, 16)))
+            }
+            (Self::Accept, _) => AuthVerdict::Accept,
+            (Self::Reject, _) => AuthVerdict::Reject,
         }
     }
 }
 
 const SIZES: [usize; 5] = [1, 2, 5, 64, usize::MAX];
 
-fn secrets() -> Vec<&'static [u8]> {
-    PASSWORDS.iter().chain([&USER, &TOKEN]).map(|text| text.as_bytes()).collect()
+/// The sizes of pieces for this mechanism: fewer where each session derives keys.
+fn sizes(mechanism: Mechanism) -> &'static [usize] {
+    if mechanism.hash().is_some() { &[1, usize::MAX] } else { &SIZES }
 }
 
-/// The mechanisms in which a password or a token itself travels.
+/// What the server keeps of the last password, and what nonces are made of.
+const SALT: &[u8; 16] = b"q8Zr-salt-W4yTk2";
+const SEED: [u8; 32] = *b"Kd93-seed-of-all-nonces-Vb71xQ0z";
+
+fn secrets() -> Vec<&'static [u8]> {
+    PASSWORDS.iter().chain([&USER, &TOKEN]).map(|text| text.as_bytes()).chain([&SEED[..]]).collect()
+}
+
+/// The mechanisms in which a password, a token or a name travels, or what proves a password.
 fn mechanisms() -> impl Iterator<Item = Mechanism> {
-    Mechanism::ALL.into_iter().filter(|mechanism| mechanism.reveals_password())
+    Mechanism::ALL
+        .into_iter()
+        .filter(|mechanism| !matches!(mechanism, Mechanism::External | Mechanism::Anonymous))
+}
+
+/// The channel of every session: something to be bound to, and nonces.
+fn channel() -> Secure {
+    Secure::tls(ChannelBinding::TlsExporter([9; 32])).with_seed(SEED)
+}
+
+/// What a server keeps of the last password.
+fn keys(hash: ScramHash) -> ScramKeys {
+    static SHA_1: LazyLock<Secret<String>> = LazyLock::new(|| derived(ScramHash::Sha1));
+    static SHA_256: LazyLock<Secret<String>> = LazyLock::new(|| derived(ScramHash::Sha256));
+    let text = if hash == ScramHash::Sha1 { &SHA_1 } else { &SHA_256 };
+    ScramKeys::from_text(text.expose()).unwrap()
+}
+
+fn derived(hash: ScramHash) -> Secret<String> {
+    ScramKeys::derive(hash, PASSWORDS[2], SALT, LEAST_ITERATIONS).unwrap().to_text()
 }
 
 /// What a mechanism wants.
@@ -59,6 +96,6 @@ fn credentials(mechanism: Mechanism, password: &str) -> Credentials {
 
 #[test]
 fn every_mechanism_in_which_a_secret_travels_is_tried() {
-    assert!(mechanisms().count() >= 4);
+    assert!(mechanisms().count() >= 8);
     assert!(mechanisms().all(|mechanism| mechanism.takes(&credentials(mechanism, PASSWORDS[0]))));
 }

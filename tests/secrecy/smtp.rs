@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use proto_core::{Channel, Cleartext, Credentials, Mechanism, Secure, SendBuffer};
-use proto_smtp::client::{Client, Event};
+use proto_core::{Channel, Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
+use proto_smtp::client::{AuthOutcome, Client, Event};
 use proto_smtp::parse;
 use proto_smtp::server::{self, Server};
 use proto_smtp::types::Response;
@@ -11,13 +11,14 @@ use proto_smtp::{Config, Dialect, InitialResponse, Waits};
 
 use crate::hunt::Hunt;
 use crate::session::{Application, Role, Shown, Side, face, talk};
-use crate::{Answer, PASSWORDS, SIZES, TOKEN, USER, credentials, mechanisms, secrets};
+use crate::{Answer, PASSWORDS, SIZES, TOKEN, USER, channel, credentials, mechanisms, secrets, sizes};
 
 /// Says who it is as soon as it may, once.
 struct Asking {
     mechanism: Mechanism,
     credentials: Option<Credentials>,
-    ended: bool,
+    /// Whether it was let in, once it was told.
+    ended: Option<bool>,
 }
 
 impl Application<Client<Secure>> for Asking {
@@ -35,8 +36,8 @@ impl Application<Client<Secure>> for Asking {
                     client.authenticate(self.mechanism, credentials, tx).unwrap();
                 }
             }
-            Event::Auth(_) => {
-                self.ended = true;
+            Event::Auth(outcome) => {
+                self.ended = Some(matches!(outcome, AuthOutcome::Accepted(_)));
                 shown.debug(&client.authentication_failure());
                 client.noop(tx).unwrap();
             }
@@ -104,7 +105,7 @@ impl Application<Server<Cleartext>> for Serving {
 fn config(dialect: Dialect) -> Config {
     let mut waits = Waits::default();
     waits.delay = Duration::ZERO;
-    Config::default().waits(waits).dialect(dialect)
+    Config::default().waits(waits).dialect(dialect).served(Mechanisms::all())
 }
 
 fn session(client: Config, server: Config, mechanism: Mechanism, answer: Answer, size: usize) {
@@ -112,13 +113,14 @@ fn session(client: Config, server: Config, mechanism: Mechanism, answer: Answer,
         Shown::new(format!("{mechanism}, {answer:?}, pieces of {size}, {:?}", client.initial_response));
     shown.debug(&(&client, &server));
     let mut tx = SendBuffer::new();
-    let server = Server::<Secure>::new(server, Secure::trusted_local(), &mut tx);
+    let server = Server::<Secure>::new(server, channel(), &mut tx);
     let mut server = Side::new(server, tx, Role::Server, Serving(answer));
-    let client = Client::<Secure>::new(client, Secure::trusted_local());
-    let asking = Asking { mechanism, credentials: Some(credentials(mechanism, PASSWORDS[2])), ended: false };
+    let client = Client::<Secure>::new(client, channel());
+    let asking = Asking { mechanism, credentials: Some(credentials(mechanism, PASSWORDS[2])), ended: None };
     let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
     talk(&mut client, &mut server, size, &mut shown);
-    assert!(client.application.ended && client.machine.is_closed(), "{:?}", client.machine);
+    assert_eq!(client.application.ended, Some(answer == Answer::Accept), "{mechanism}, {answer:?}");
+    assert!(client.machine.is_closed(), "{:?}", client.machine);
     shown.end(&Hunt::new(&secrets()));
 }
 
@@ -127,7 +129,9 @@ fn no_mechanism_shows_a_secret() {
     for (mechanism, initial) in mechanisms()
         .flat_map(|one| [InitialResponse::Short, InitialResponse::Never].map(|initial| (one, initial)))
     {
-        for (answer, size) in Answer::ALL.into_iter().flat_map(|answer| SIZES.map(|size| (answer, size))) {
+        for (answer, &size) in
+            Answer::ALL.into_iter().flat_map(|answer| sizes(mechanism).iter().map(move |size| (answer, size)))
+        {
             let client = config(Dialect::Smtp).initial_response(initial);
             session(client, config(Dialect::Smtp), mechanism, answer, size);
         }
@@ -143,7 +147,7 @@ fn serve(lines: &[&[u8]]) {
         for answer in Answer::ALL {
             let mut shown = Shown::new(format!("{}, {answer:?}, pieces of {size}", lines[1].escape_ascii()));
             let mut tx = SendBuffer::new();
-            let server = Server::<Secure>::new(config(Dialect::Smtp), Secure::trusted_local(), &mut tx);
+            let server = Server::<Secure>::new(config(Dialect::Smtp), channel(), &mut tx);
             face(&mut Side::new(server, tx, Role::Server, Serving(answer)), lines, size, &mut shown);
             shown.end(&hunt);
         }
@@ -239,9 +243,9 @@ fn a_client_shows_nothing_whatever_the_server_answers() {
         {
             let mut shown = Shown::new(format!("{lines:?}, pieces of {size}, {initial:?}"));
             let config = config(Dialect::Smtp).initial_response(initial);
-            let client = Client::<Secure>::new(config, Secure::trusted_local());
+            let client = Client::<Secure>::new(config, channel());
             let who = Credentials::password(USER, PASSWORDS[1].as_bytes());
-            let asking = Asking { mechanism: Mechanism::Plain, credentials: Some(who), ended: false };
+            let asking = Asking { mechanism: Mechanism::Plain, credentials: Some(who), ended: None };
             let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
             let prompt: &[&[u8]] = match initial {
                 InitialResponse::Short => &[],
