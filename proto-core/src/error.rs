@@ -103,6 +103,8 @@ pub enum Misuse {
     ForbiddenOctet,
     /// An argument cannot be written in the protocol's grammar.
     InvalidArgument,
+    /// An argument belongs to an extension that the peer does not offer, or not on this channel.
+    NotOffered,
     /// The session is over.
     Closed,
 }
@@ -217,6 +219,9 @@ impl Misuse {
             Self::InvalidArgument => {
                 "an argument cannot be written: it is empty, out of range, nested too deeply, or no atom where \
                  only an atom can stand"
+            }
+            Self::NotOffered => {
+                "an argument belongs to an extension that is not offered here: leave it out, or use another server"
             }
             Self::Closed => "the session is over: open a new one",
         }

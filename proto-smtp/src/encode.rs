@@ -3,10 +3,12 @@
 //! This file knows how what [`types`](crate::types) holds is written. Its arguments were checked when they were
 //! made; the text of a reply is cleaned here, whatever it was made of.
 
+use core::fmt::{self, Write as _};
+
 use proto_core::SendBuffer;
 
 use crate::ascii;
-use crate::types::{ChunkEnd, Code, Command, EnhancedCode, Extra, Mail, Notify, Rcpt, Response};
+use crate::types::{ChunkEnd, Code, Command, EnhancedCode, Extra, Hold, Mail, Rcpt, Response};
 
 /// The longest text of one line of a reply: a line has at most 512 octets with code and CRLF (RFC 5321 §4.5.3.1.5).
 const TEXT: usize = 480;
@@ -78,21 +80,20 @@ pub(crate) fn mail(mail: &Mail<'_>, tx: &mut SendBuffer) {
         tx.put(b" BODY=");
         tx.put(body.as_str().as_bytes());
     }
-    if mail.utf8 {
-        tx.put(b" SMTPUTF8");
-    }
-    if let Some(auth) = &mail.auth {
-        tx.put(b" AUTH=");
-        tx.put(auth.as_str().as_bytes());
-    }
+    flag("SMTPUTF8", mail.utf8, tx);
+    value("AUTH", mail.auth.as_ref(), tx);
     if let Some(ret) = mail.ret {
         tx.put(b" RET=");
         tx.put(ret.as_str().as_bytes());
     }
-    if let Some(envid) = &mail.envid {
-        tx.put(b" ENVID=");
-        tx.put(envid.as_str().as_bytes());
-    }
+    value("ENVID", mail.envid.as_ref(), tx);
+    value("BY", mail.by.as_ref(), tx);
+    value("MT-PRIORITY", mail.priority.as_ref(), tx);
+    value(mail.hold.as_ref().map_or("", Hold::keyword), mail.hold.as_ref(), tx);
+    flag("REQUIRETLS", mail.require_tls, tx);
+    value("SOLICIT", mail.solicit.as_ref(), tx);
+    flag("CONPERM", mail.conperm, tx);
+    flag("PRDR", mail.prdr, tx);
     extra(&mail.extra, tx);
     tx.put(b"\r\n");
 }
@@ -101,32 +102,39 @@ pub(crate) fn rcpt(rcpt: &Rcpt<'_>, tx: &mut SendBuffer) {
     tx.put(b"RCPT TO:<");
     tx.put(rcpt.to.as_str().as_bytes());
     tx.put(b">");
-    if let Some(value) = rcpt.notify {
-        tx.put(b" NOTIFY=");
-        notify(value, tx);
-    }
-    if let Some(original) = &rcpt.original {
-        tx.put(b" ORCPT=");
-        tx.put(original.kind().as_bytes());
-        tx.put(b";");
-        tx.put(original.address().as_str().as_bytes());
-    }
+    value("NOTIFY", rcpt.notify.as_ref(), tx);
+    value("ORCPT", rcpt.original.as_ref(), tx);
+    value("RRVS", rcpt.valid_since.as_ref(), tx);
+    flag("CONNEG", rcpt.conneg, tx);
     extra(&rcpt.extra, tx);
     tx.put(b"\r\n");
 }
 
-fn notify(value: Notify, tx: &mut SendBuffer) {
-    let reasons = [(Notify::SUCCESS, "SUCCESS"), (Notify::FAILURE, "FAILURE"), (Notify::DELAY, "DELAY")];
-    let mut separator: &[u8] = b"";
-    for (reason, name) in reasons {
-        if value.contains(reason) {
-            tx.put(separator);
-            tx.put(name.as_bytes());
-            separator = b",";
-        }
+/// A parameter whose value writes itself: no type of these can be made with an octet that ends a word or a line.
+fn value(keyword: &str, value: Option<&impl fmt::Display>, tx: &mut SendBuffer) {
+    let Some(value) = value else { return };
+    for part in [" ", keyword, "="] {
+        tx.put(part.as_bytes());
     }
-    if separator.is_empty() {
-        tx.put(b"NEVER");
+    // A buffer takes everything.
+    let _ = write!(Text(tx), "{value}");
+}
+
+/// A parameter without a value.
+fn flag(keyword: &str, set: bool, tx: &mut SendBuffer) {
+    if set {
+        tx.put(b" ");
+        tx.put(keyword.as_bytes());
+    }
+}
+
+/// A buffer that text is written into.
+struct Text<'t>(&'t mut SendBuffer);
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.put(text.as_bytes());
+        Ok(())
     }
 }
 
@@ -257,10 +265,12 @@ mod tests {
             "AUTH PLAIN AGFsaWNlAHNlY3JldA==",
             "MAIL FROM:<>",
             "MAIL FROM:<a@example.com> SIZE=1000 BODY=8BITMIME SMTPUTF8 AUTH=<> RET=HDRS ENVID=QQ314159",
-            "MAIL FROM:<a@example.com> X-FOO=bar CONPERM",
+            "MAIL FROM:<a@example.com> BY=-5;NT MT-PRIORITY=-9 HOLDFOR=86400 REQUIRETLS SOLICIT=org.example:ADV CONPERM PRDR X-FOO=bar",
+            "MAIL FROM:<a@example.com> AUTH=e+3Dmc2@example.com BY=120;R HOLDUNTIL=2030-01-01T00:00:00Z",
             "RCPT TO:<Postmaster>",
             "RCPT TO:<\"a b\"@[IPv6:::1]> NOTIFY=NEVER",
-            "RCPT TO:<b@example.com> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Carol+20@Ivory.EDU RRVS=2014-04-03T23:01:00Z",
+            "RCPT TO:<b@example.com> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Carol+20@Ivory.EDU RRVS=2014-04-03T23:01:00Z;R CONNEG X-A",
+            "RCPT TO:<b@example.com> ORCPT=utf-8;\\x{43F}@example.com",
             "DATA",
             "BDAT 0 LAST",
             "BDAT 18446744073709551615",

@@ -8,8 +8,8 @@ use proto_core::{RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event};
 use proto_smtp::data::{LineEndings, Stop, Stuffing, Unstuffing};
 use proto_smtp::types::{
-    Address, BodyType, Code, Command, EnhancedCode, Extensions, Mail, Notify, Rcpt, Response, ReversePath,
-    Xtext,
+    Address, BodyType, Code, Command, EnhancedCode, EnvelopeId, Extensions, Mail, Notify, Rcpt, Response,
+    ReversePath,
 };
 use proto_smtp::{Config, Dialect, data::BareNewline, encode, parse};
 use support::{config, describe, serve_cleartext, serve_secure};
@@ -154,7 +154,7 @@ proptest! {
         let quoted = format!("\"{}\"@{domain}", quoted.replace('\\', "\\\\").replace('"', "\\\""));
         let mut mail = Mail::new(Address::parse(&text).unwrap()).with_body(BodyType::SevenBit);
         mail.size = size;
-        mail.envid = Some(Xtext::encode(&envid).unwrap());
+        mail.envid = EnvelopeId::encode(&envid).ok();
         let pushed = mail.extra.push(&keyword, Some(&value));
         let mut rcpt = Rcpt::new(Address::parse(&quoted).unwrap()).with_notify(Notify::DELAY);
         let _ = rcpt.extra.push(&keyword, None);

@@ -1,7 +1,10 @@
 //! SMTP: commands with the messages behind them, and replies.
 
 use proto_smtp::parse;
-use proto_smtp::types::{BodyType, ChunkEnd, Command, Extra, Mail, Notify, Rcpt, Response, Return};
+use proto_smtp::types::{
+    Address, BodyType, ByMode, ChunkEnd, Command, Extra, Hold, Mail, Notify, Priority, Rcpt, RelayAction,
+    Response, Return,
+};
 use serde_json::{Map, Value, json};
 
 use super::{split_line, text, unparsed};
@@ -108,9 +111,27 @@ fn mail(mail: &Mail<'_>) -> Value {
         "size": mail.size,
         "body": mail.body.map(body),
         "smtputf8": mail.utf8,
-        "auth": mail.auth.as_ref().map(|auth| auth.as_str().to_owned()),
+        "auth": mail.auth.as_ref().map(|auth| auth.address().map_or("<>", Address::as_str).to_owned()),
         "ret": mail.ret.map(|ret| if ret == Return::Full { "FULL" } else { "HDRS" }),
-        "envid": mail.envid.as_ref().map(|envid| envid.as_str().to_owned()),
+        "envid": mail.envid.as_ref().map(|envid| text(&envid.decode())),
+        "by": mail.by.map(|by| json!({
+            "seconds": by.seconds(),
+            "late": if by.mode() == ByMode::Return { "return" } else { "notify" },
+            "trace": by.is_traced(),
+        })),
+        "mt_priority": mail.priority.map(Priority::value),
+        "hold_for": mail.hold.and_then(|hold| match hold {
+            Hold::For(interval) => Some(interval.seconds()),
+            Hold::Until(_) => None,
+        }),
+        "hold_until": mail.hold.and_then(|hold| match hold {
+            Hold::For(_) => None,
+            Hold::Until(time) => Some(time.to_string()),
+        }),
+        "requiretls": mail.require_tls,
+        "solicit": mail.solicit.as_ref().map(|solicit| solicit.keywords().map(str::to_owned).collect::<Vec<_>>()),
+        "conperm": mail.conperm,
+        "prdr": mail.prdr,
         "parameters": extra(&mail.extra),
     })
 }
@@ -120,7 +141,18 @@ fn rcpt(rcpt: &Rcpt<'_>) -> Value {
         "event": "rcpt",
         "to": rcpt.to.to_string(),
         "notify": rcpt.notify.map(notify),
-        "orcpt": rcpt.original.as_ref().map(|original| format!("{};{}", original.kind(), original.address().as_str())),
+        "orcpt": rcpt.original.as_ref().map(|original| json!({
+            "type": original.kind(),
+            "address": text(&original.decode()),
+        })),
+        "rrvs": rcpt.valid_since.map(|valid_since| json!({
+            "since": valid_since.since.to_string(),
+            "relay": valid_since.relay.map(|action| match action {
+                RelayAction::Continue => "continue",
+                RelayAction::Reject => "reject",
+            }),
+        })),
+        "conneg": rcpt.conneg,
         "parameters": extra(&rcpt.extra),
     })
 }
@@ -189,6 +221,21 @@ mod tests {
         let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
         assert_eq!(names, ["ehlo", "unparsed", "rcpt", "data", "message", "quit"]);
         assert_eq!(events[4]["octets"], 4);
+    }
+
+    #[test]
+    fn parameters_are_shown_as_they_are_meant() {
+        let input =
+            b"MAIL FROM:<> AUTH=a+2Bb@c BY=60;RT MT-PRIORITY=-2 HOLDFOR=9 REQUIRETLS SOLICIT=a:b,c\r\n\
+            RCPT TO:<a@b> ORCPT=utf-8;\\x{43F}@b RRVS=2014-04-03T23:01:00Z;C\r\n";
+        let events = decoded(|show| commands(input, true, &mut |event| show(event)));
+        assert_eq!(events[0]["auth"], "a+b@c");
+        assert_eq!(events[0]["by"], json!({ "seconds": 60, "late": "return", "trace": true }));
+        assert_eq!((&events[0]["mt_priority"], &events[0]["hold_for"]), (&json!(-2), &json!(9)));
+        assert_eq!((&events[0]["requiretls"], &events[0]["hold_until"]), (&json!(true), &Value::Null));
+        assert_eq!(events[0]["solicit"], json!(["a:b", "c"]));
+        assert_eq!(events[1]["orcpt"], json!({ "type": "utf-8", "address": "п@b" }));
+        assert_eq!(events[1]["rrvs"], json!({ "since": "2014-04-03T23:01:00Z", "relay": "continue" }));
     }
 
     #[test]

@@ -7,14 +7,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use proto_core::sasl::{Exchange, SaslError};
-use proto_core::{Error, PeerError, RecvBuffer, Secret, SendBuffer, Wait, WaitFor};
+use proto_core::{Error, Misuse, PeerError, RecvBuffer, Secret, SendBuffer, Wait, WaitFor};
 
 use super::event::{Kind, Step};
 use crate::config::{Config, Dialect};
 use crate::data::Stuffing;
 use crate::encode;
 use crate::line::{ReplyFault, ReplyFrame, ReplyFramer};
-use crate::types::{ChunkEnd, ClientName, Code, Command, Extensions, Severity};
+use crate::types::{ChunkEnd, ClientName, Code, Command, Extension, ExtensionSet, Extensions, Severity};
 
 /// What the client is doing.
 #[derive(Debug)]
@@ -375,6 +375,17 @@ impl Core {
     pub(super) fn can_count_replies(&self, end: ChunkEnd) -> bool {
         let many = self.config.dialect == Dialect::Lmtp && end == ChunkEnd::Last;
         !many || (self.outstanding.is_empty() && !self.accepted.is_empty())
+    }
+
+    /// Whether an extension is offered. REQUIRETLS is worth nothing on cleartext, whoever offers it there (RFC 8689 §2).
+    pub(super) const fn offers(&self, extension: Extension) -> bool {
+        self.extensions.contains(extension) && (self.secure || !matches!(extension, Extension::RequireTls))
+    }
+
+    /// Whether all of them are offered.
+    pub(super) fn check_offered(&self, needed: ExtensionSet) -> Result<(), Error> {
+        let all = needed.iter().all(|extension| self.offers(extension));
+        if all { Ok(()) } else { Err(Misuse::NotOffered.into()) }
     }
 
     /// A transaction begins with MAIL.

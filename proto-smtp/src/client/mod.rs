@@ -110,12 +110,14 @@ impl<C: Channel> Client<C> {
 
     /// Gives MAIL.
     ///
-    /// The parameters are written as they stand there: ask only for what is offered, or use a [`Transaction`].
+    /// Ask only for what is offered, or use a [`Transaction`], which leaves out what can be left out. Parameters that have
+    /// no field in [`Mail`] are written as they stand there.
     ///
     /// # Errors
     /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first, or on cleartext where that was not allowed;
-    /// [`InvalidArgument`](Misuse::InvalidArgument) if the address needs SMTPUTF8 and that is not asked for. Nothing was
-    /// written then.
+    /// [`NotOffered`](Misuse::NotOffered) if a parameter belongs to an extension that the server does not offer, or is
+    /// REQUIRETLS on cleartext; [`InvalidArgument`](Misuse::InvalidArgument) if the address needs SMTPUTF8 and that is not
+    /// asked for. Nothing was written then.
     pub fn mail(&mut self, mail: &Mail<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.check_group()?;
         if !C::SECURE && !self.core.config.allows_cleartext() {
@@ -124,6 +126,7 @@ impl<C: Channel> Client<C> {
         if !mail.utf8 && mail.from.address().is_some_and(|address| !address.is_ascii()) {
             return Err(Misuse::InvalidArgument.into());
         }
+        self.core.check_offered(mail.extensions())?;
         self.core.begin_transaction();
         self.core.utf8 = mail.utf8;
         encode::mail(mail, tx);
@@ -140,6 +143,7 @@ impl<C: Channel> Client<C> {
         if !self.core.utf8 && rcpt.to.address().is_some_and(|address| !address.is_ascii()) {
             return Err(Misuse::InvalidArgument.into());
         }
+        self.core.check_offered(rcpt.extensions())?;
         let recipient = self.core.recipients;
         self.core.recipients += 1;
         encode::rcpt(rcpt, tx);

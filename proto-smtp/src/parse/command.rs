@@ -240,7 +240,7 @@ mod tests {
         );
         assert_eq!(mail.from.as_str(), "\"a b\"@example.com");
         assert_eq!((mail.size, mail.body, mail.utf8), (Some(12345), Some(BodyType::EightBitMime), true));
-        assert_eq!(mail.auth.as_ref().unwrap().decode(), b"e=mc2@example.com");
+        assert_eq!(mail.auth.as_ref().unwrap().address().unwrap().as_str(), "e=mc2@example.com");
         assert_eq!((mail.ret, mail.envid.as_ref().unwrap().as_str()), (Some(Return::Full), "QQ+2B"));
         let extra: Vec<_> = mail.extra.iter().map(|p| (p.keyword, p.value)).collect();
         assert_eq!(extra, [("X-A", Some("1")), ("X-B", None)]);
@@ -249,12 +249,14 @@ mod tests {
 
     #[test]
     fn rcpt_is_read_with_all_its_parameters() {
-        let rcpt =
-            read_rcpt("RCPT TO:<b@example.com> NOTIFY=success,Failure ORCPT=rfc822;b+2Bx@example.com RRVS=x");
+        let rcpt = read_rcpt(
+            "RCPT TO:<b@example.com> NOTIFY=success,Failure ORCPT=rfc822;b+2Bx@example.com RRVS=2014-04-03T23:01:00Z;C X=x",
+        );
         assert_eq!(rcpt.to.as_str(), "b@example.com");
         assert_eq!(rcpt.notify, Some(Notify::SUCCESS.with(Notify::FAILURE)));
-        assert_eq!(rcpt.original.as_ref().unwrap().address().decode(), b"b+x@example.com");
-        assert_eq!(rcpt.extra.find("rrvs"), Some(Some("x")));
+        assert_eq!(rcpt.original.as_ref().unwrap().decode(), b"b+x@example.com");
+        assert_eq!(rcpt.valid_since.unwrap().since.unix_seconds(), 1_396_566_060);
+        assert_eq!((rcpt.extra.find("x"), rcpt.extra.find("rrvs")), (Some(Some("x")), None));
         assert_eq!(read_rcpt("RCPT TO:<postMASTER>").to, crate::types::ForwardPath::Postmaster);
         assert_eq!(read_rcpt("RCPT TO:<@a.example,@b.example:c@d.example>").to.as_str(), "c@d.example");
         assert_eq!(read_rcpt("RCPT TO:<postmaster@example.com>").to.as_str(), "postmaster@example.com");
@@ -289,6 +291,21 @@ mod tests {
             (b"MAIL FROM:<a@b> BODY=9BIT", Why::Value),
             (b"MAIL FROM:<a@b> SMTPUTF8=1", Why::Value),
             (b"MAIL FROM:<a@b> AUTH=a+0D+0ARSET", Why::Value),
+            (b"MAIL FROM:<a@b> AUTH=nobody", Why::MissingDomain),
+            (b"MAIL FROM:<a@b> BY=0;R", Why::Number),
+            (b"MAIL FROM:<a@b> BY=5", Why::Value),
+            (b"MAIL FROM:<a@b> MT-PRIORITY=10", Why::Number),
+            (b"MAIL FROM:<a@b> HOLDFOR=0", Why::Number),
+            (b"MAIL FROM:<a@b> HOLDUNTIL=tomorrow", Why::Value),
+            (b"MAIL FROM:<a@b> HOLDFOR=5 HOLDFOR=5", Why::ParameterTwice),
+            (b"MAIL FROM:<a@b> HOLDFOR=5 HOLDUNTIL=2030-01-01T00:00:00Z", Why::ParametersExclude),
+            (b"MAIL FROM:<a@b> REQUIRETLS=yes", Why::Value),
+            (b"MAIL FROM:<a@b> REQUIRETLS REQUIRETLS", Why::ParameterTwice),
+            (b"MAIL FROM:<a@b> SOLICIT=1", Why::Value),
+            (b"MAIL FROM:<a@b> CONPERM=1", Why::Value),
+            (b"MAIL FROM:<a@b> PRDR=1", Why::Value),
+            (b"RCPT TO:<a@b> RRVS=x", Why::Value),
+            (b"RCPT TO:<a@b> CONNEG=1", Why::Value),
             (b"MAIL FROM:<a@b> =1", Why::Parameter),
             (b"MAIL FROM:<a@b> X=a=b", Why::SurplusArgument),
             (b"MAIL TO:<a@b>", Why::Colon),

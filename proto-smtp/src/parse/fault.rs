@@ -49,6 +49,8 @@ pub enum Why {
     Parameter,
     /// A parameter stands there twice.
     ParameterTwice,
+    /// Two parameters stand there that exclude each other.
+    ParametersExclude,
     /// A parameter's value is not one of those that it may have.
     Value,
     /// A number is none, or too large.
@@ -84,6 +86,7 @@ impl Why {
             Self::NotAscii => "The address needs SMTPUTF8",
             Self::Parameter => "A parameter is not valid",
             Self::ParameterTwice => "A parameter is given twice",
+            Self::ParametersExclude => "Two parameters exclude each other",
             Self::Value => "A parameter has a value that it cannot have",
             Self::Number => "A number is expected, and one that fits",
             Self::Mechanism => "The name of a mechanism is expected",

@@ -3,9 +3,12 @@
 use nom::Parser;
 use nom::bytes::complete::{take_while, take_while1};
 
-use super::{Fault, Parsed, Why};
+use super::{Fault, Parsed, SyntaxError, Why};
 use crate::ascii;
-use crate::types::{BodyType, Extra, Mail, Notify, OriginalRecipient, Rcpt, Return, Xtext};
+use crate::types::{
+    BodyType, DateTime, DeliverBy, EnvelopeId, Extra, Hold, Interval, Mail, Notify, OriginalRecipient,
+    Priority, Rcpt, Return, Solicitation, Submitter, ValidSince,
+};
 
 /// `esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")`
 pub(crate) fn is_keyword(text: &[u8]) -> bool {
@@ -150,32 +153,47 @@ const SMTPUTF8: u64 = ascii::word(b"SMTPUTF8");
 const AUTH: u64 = ascii::word(b"AUTH");
 const ENVID: u64 = ascii::word(b"ENVID");
 const RET: u64 = ascii::word(b"RET");
+const BY: u64 = ascii::word(b"BY");
+const HOLDFOR: u64 = ascii::word(b"HOLDFOR");
+const SOLICIT: u64 = ascii::word(b"SOLICIT");
+const CONPERM: u64 = ascii::word(b"CONPERM");
+const PRDR: u64 = ascii::word(b"PRDR");
 const NOTIFY: u64 = ascii::word(b"NOTIFY");
 const ORCPT: u64 = ascii::word(b"ORCPT");
+const RRVS: u64 = ascii::word(b"RRVS");
+const CONNEG: u64 = ascii::word(b"CONNEG");
 
 fn mail_parameter<'i>(mail: &mut Mail<'i>, keyword: &[u8], value: Option<&'i [u8]>) -> Result<Known, Why> {
     match ascii::word(keyword) {
         SIZE => once(&mut mail.size, ascii::number(value.ok_or(Why::Value)?).ok_or(Why::Number)?),
         BODY => once(&mut mail.body, body_value(value.ok_or(Why::Value)?)?),
-        SMTPUTF8 => match value {
-            Some(_) => Err(Why::Value),
-            None if mail.utf8 => Err(Why::ParameterTwice),
-            None => {
-                mail.utf8 = true;
-                Ok(Known::Yes)
-            }
-        },
-        AUTH => once(&mut mail.auth, xtext(value)?),
-        ENVID => once(&mut mail.envid, xtext(value)?),
+        SMTPUTF8 => flag(&mut mail.utf8, value),
+        AUTH => once(&mut mail.auth, read(value, Submitter::parse)?),
+        ENVID => once(&mut mail.envid, read(value, EnvelopeId::parse)?),
         RET => once(&mut mail.ret, ret_value(value.ok_or(Why::Value)?)?),
+        BY => once(&mut mail.by, read(value, DeliverBy::parse)?),
+        HOLDFOR => hold(&mut mail.hold, Hold::For(read(value, Interval::parse)?)),
+        SOLICIT => once(&mut mail.solicit, read(value, Solicitation::parse)?),
+        CONPERM => flag(&mut mail.conperm, value),
+        PRDR => flag(&mut mail.prdr, value),
+        // Words of more than eight letters.
+        _ if keyword.eq_ignore_ascii_case(b"MT-PRIORITY") => {
+            once(&mut mail.priority, read(value, Priority::parse)?)
+        }
+        _ if keyword.eq_ignore_ascii_case(b"HOLDUNTIL") => {
+            hold(&mut mail.hold, Hold::Until(read(value, DateTime::parse)?))
+        }
+        _ if keyword.eq_ignore_ascii_case(b"REQUIRETLS") => flag(&mut mail.require_tls, value),
         _ => Ok(Known::No),
     }
 }
 
 fn rcpt_parameter<'i>(rcpt: &mut Rcpt<'i>, keyword: &[u8], value: Option<&'i [u8]>) -> Result<Known, Why> {
     match ascii::word(keyword) {
-        NOTIFY => once(&mut rcpt.notify, notify_esmtp_value(value.ok_or(Why::Value)?)?),
-        ORCPT => once(&mut rcpt.original, original_recipient(value.ok_or(Why::Value)?)?),
+        NOTIFY => once(&mut rcpt.notify, read(value, Notify::parse)?),
+        ORCPT => once(&mut rcpt.original, read(value, OriginalRecipient::parse)?),
+        RRVS => once(&mut rcpt.valid_since, read(value, ValidSince::parse)?),
+        CONNEG => flag(&mut rcpt.conneg, value),
         _ => Ok(Known::No),
     }
 }
@@ -187,12 +205,34 @@ fn once<T>(field: &mut Option<T>, value: T) -> Result<Known, Why> {
     }
 }
 
-fn xtext(value: Option<&[u8]>) -> Result<Xtext<'_>, Why> {
-    let value = value.ok_or(Why::Value)?;
-    match core::str::from_utf8(value) {
-        Ok(text) if is_xtext(value) => Ok(Xtext::checked(text)),
-        _ => Err(Why::Value),
+/// A parameter without a value.
+fn flag(field: &mut bool, value: Option<&[u8]>) -> Result<Known, Why> {
+    match value {
+        Some(_) => Err(Why::Value),
+        None if *field => Err(Why::ParameterTwice),
+        None => {
+            *field = true;
+            Ok(Known::Yes)
+        }
     }
+}
+
+/// `HOLDFOR=` and `HOLDUNTIL=` exclude each other (RFC 4865 §4).
+fn hold(field: &mut Option<Hold>, value: Hold) -> Result<Known, Why> {
+    match field.replace(value) {
+        None => Ok(Known::Yes),
+        Some(other) if other.keyword() == value.keyword() => Err(Why::ParameterTwice),
+        Some(_) => Err(Why::ParametersExclude),
+    }
+}
+
+/// A value that its type reads.
+fn read<'i, T>(
+    value: Option<&'i [u8]>,
+    parse: impl FnOnce(&'i str) -> Result<T, SyntaxError>,
+) -> Result<T, Why> {
+    let text = core::str::from_utf8(value.ok_or(Why::Value)?).map_err(|_| Why::Encoding)?;
+    parse(text).map_err(|error| error.why)
 }
 
 /// `body-value = "7BIT" / "8BITMIME" / "BINARYMIME"` (RFC 6152 §2, RFC 3030 §3)
@@ -214,31 +254,4 @@ fn ret_value(value: &[u8]) -> Result<Return, Why> {
         .into_iter()
         .find(|ret| ret.as_str().as_bytes().eq_ignore_ascii_case(value))
         .ok_or(Why::Value)
-}
-
-/// `notify-esmtp-value = "NEVER" / 1#notify-list-element` (RFC 3461 §4.1)
-fn notify_esmtp_value(value: &[u8]) -> Result<Notify, Why> {
-    if value.eq_ignore_ascii_case(b"NEVER") {
-        return Ok(Notify::NEVER);
-    }
-    value.split(|&octet| octet == b',').try_fold(Notify::NEVER, |all, element| {
-        let one = if element.eq_ignore_ascii_case(b"SUCCESS") {
-            Notify::SUCCESS
-        } else if element.eq_ignore_ascii_case(b"FAILURE") {
-            Notify::FAILURE
-        } else if element.eq_ignore_ascii_case(b"DELAY") {
-            Notify::DELAY
-        } else {
-            return Err(Why::Value);
-        };
-        Ok(all.with(one))
-    })
-}
-
-/// `original-recipient-address = addr-type ";" xtext` (RFC 3461 §4.2)
-fn original_recipient(value: &[u8]) -> Result<OriginalRecipient<'_>, Why> {
-    let text = core::str::from_utf8(value).map_err(|_| Why::Encoding)?;
-    let (kind, address) = text.split_once(';').ok_or(Why::Value)?;
-    let address = Xtext::parse(address).map_err(|error| error.why)?;
-    OriginalRecipient::new(kind, address).map_err(|error| error.why)
 }

@@ -18,20 +18,15 @@ impl Core {
             Extension::Auth => set.contains(extension) && self.secure && !self.mechanisms().is_empty(),
             // Binary messages come by BDAT and no other way (RFC 3030 §3).
             Extension::BinaryMime => set.contains(extension) && set.contains(Extension::Chunking),
-            // What only names commands or asks nothing of the session is offered as it is set; what has no room here
+            // It is a promise about this channel, too (RFC 8689 §2).
+            Extension::RequireTls => set.contains(extension) && self.secure,
+            // What only names commands, or is the application's to keep, is offered as it is set; what has no room here
             // is not.
-            Extension::DeliverBy
-            | Extension::FutureRelease
+            Extension::FutureRelease
             | Extension::Limits
-            | Extension::MtPriority
-            | Extension::RequireTls
             | Extension::Burl
-            | Extension::Conneg
-            | Extension::ConPerm
             | Extension::Etrn
-            | Extension::NoSoliciting
             | Extension::Prdr
-            | Extension::Rrvs
             | Extension::XClient
             | Extension::XForward => false,
             _ => set.contains(extension),

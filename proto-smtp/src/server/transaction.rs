@@ -11,7 +11,10 @@ use crate::config::{Dialect, UnknownParameters};
 use crate::encode;
 use crate::parse::{self, SyntaxError, Why};
 use crate::state::Phase;
-use crate::types::{BodyType, Code, Command, Extension, Mail, Rcpt, Response, Verb};
+use crate::types::{
+    Address, BodyType, Code, Command, Extension, ExtensionSet, Extra, Mail, OriginalRecipient, Rcpt,
+    Response, Verb,
+};
 
 /// An open transaction, as far as the machine must know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,11 +129,8 @@ impl Core {
 
     fn question_of_mail(&self, mail: &Mail<'_>) -> Result<Transaction, Response<'static>> {
         let binary = mail.body == Some(BodyType::BinaryMime);
-        let not_offered = (mail.utf8 && !self.offers(Extension::SmtpUtf8))
-            || (binary && !self.offers(Extension::BinaryMime))
-            || ((mail.ret.is_some() || mail.envid.is_some()) && !self.offers(Extension::Dsn))
-            || !mail.extra.is_empty();
-        if not_offered && self.config.unknown_parameters == UnknownParameters::Reject {
+        // A promise to use TLS that was given where there is none is worth nothing, whoever would look at it.
+        if self.is_unknown(mail.extensions(), &mail.extra) || (mail.require_tls && !self.secure) {
             return Err(reply::UNKNOWN_PARAMETER);
         }
         if mail.size.is_some_and(|size| size > self.config.limits.message) {
@@ -139,15 +139,20 @@ impl Core {
         Ok(Transaction { recipients: 0, utf8: mail.utf8, binary, chunked: None })
     }
 
+    /// Whether there are parameters that are not known or not offered, and are to be refused for that.
+    fn is_unknown(&self, needed: ExtensionSet, extra: &Extra<'_>) -> bool {
+        self.config.unknown_parameters == UnknownParameters::Reject
+            && (!extra.is_empty() || !needed.iter().all(|extension| self.offers(extension)))
+    }
+
     fn objection_to_rcpt(&self, rcpt: &Rcpt<'_>) -> Option<Response<'static>> {
         let transaction = self.transaction.as_ref()?;
-        let not_offered = ((rcpt.notify.is_some() || rcpt.original.is_some())
-            && !self.offers(Extension::Dsn))
-            || !rcpt.extra.is_empty();
-        if not_offered && self.config.unknown_parameters == UnknownParameters::Reject {
+        if self.is_unknown(rcpt.extensions(), &rcpt.extra) {
             return Some(reply::UNKNOWN_PARAMETER);
         }
-        if !transaction.utf8 && rcpt.to.address().is_some_and(|address| !address.is_ascii()) {
+        let ascii = rcpt.to.address().is_none_or(Address::is_ascii)
+            && rcpt.original.as_ref().is_none_or(OriginalRecipient::is_ascii);
+        if !transaction.utf8 && !ascii {
             return Some(reply::NEEDS_UTF8);
         }
         (transaction.recipients >= self.config.limits.recipients).then_some(reply::TOO_MANY_RECIPIENTS)

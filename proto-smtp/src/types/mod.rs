@@ -5,24 +5,34 @@
 
 mod address;
 mod command;
+mod deliver;
 mod domain;
+mod dsn;
 mod extension;
 mod mail;
 mod parameter;
 mod path;
 mod rcpt;
 mod response;
+mod solicit;
 mod status;
+mod submitter;
+mod time;
 
 pub use address::Address;
 pub use command::{ChunkEnd, ClientName, Command, Verb};
+pub use deliver::{ByMode, DeliverBy, Hold, Interval, Priority};
 pub use domain::{Domain, DomainKind};
+pub use dsn::{EnvelopeId, Notify, OriginalRecipient, Return};
 pub use extension::{Extension, ExtensionSet, Extensions};
 pub(crate) use mail::KNOWN as MAIL_PARAMETERS;
-pub use mail::{BodyType, Mail, Return};
+pub use mail::{BodyType, Mail};
 pub use parameter::{Extra, Parameter, Xtext};
 pub use path::{ForwardPath, ReversePath};
 pub(crate) use rcpt::KNOWN as RCPT_PARAMETERS;
-pub use rcpt::{Notify, OriginalRecipient, Rcpt};
+pub use rcpt::{Rcpt, RelayAction, ValidSince};
 pub use response::Response;
+pub use solicit::Solicitation;
 pub use status::{Code, EnhancedCode, Severity};
+pub use submitter::Submitter;
+pub use time::DateTime;
