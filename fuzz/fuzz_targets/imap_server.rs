@@ -1,4 +1,6 @@
 //! An IMAP server fed by a fuzzer that plays the client.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mailwire_tests::harness::imap_server(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    mailwire_tests::harness::imap_server(data);
+});

@@ -11,17 +11,17 @@
 
 use std::sync::Arc;
 
-use proto_core::Limits;
+use proto_core::{Limits, Mechanisms};
 use proto_smtp::{Dialect, EarlyTalker};
 
 use crate::laws::{Side, Terms, check, is_known};
-use crate::play::{Choices, Ending, Player, Record, play};
+use crate::play::{Choices, Ending, Entry, Player, Record, play};
 use crate::smtp_server::Proof;
 use crate::{imap_client, imap_server, smtp_client, smtp_server};
 
 /// Plays the server to an IMAP client, under TLS and in cleartext.
-pub fn imap_client(data: &[u8]) {
-    let Some(input) = Input::new(data) else { return };
+pub fn imap_client(data: &[u8]) -> Reached {
+    let Some(input) = Input::new(data) else { return Reached::Nothing };
     let mut config = proto_imap::Config::default().limits(input.limits());
     if input.other {
         config = config.danger_cleartext();
@@ -30,22 +30,22 @@ pub fn imap_client(data: &[u8]) {
     let prelude = Prelude { choices: b"2", octets: b"* OK [CAPABILITY STARTTLS] x\r\nM1 OK x\r\n" };
     run(&input, Side::ImapClient, input.other, &prelude, |secure, choices, afresh| {
         imap_client::Asking::new(Arc::clone(&config), secure, choices, afresh)
-    });
+    })
 }
 
 /// Plays the client to an IMAP server, under TLS and in cleartext.
-pub fn imap_server(data: &[u8]) {
-    let Some(input) = Input::new(data) else { return };
-    let config = Arc::new(proto_imap::Config::default().limits(input.limits()));
+pub fn imap_server(data: &[u8]) -> Reached {
+    let Some(input) = Input::new(data) else { return Reached::Nothing };
+    let config = Arc::new(proto_imap::Config::default().limits(input.limits()).served(Mechanisms::all()));
     let prelude = Prelude { choices: b"", octets: b"t STARTTLS\r\n" };
     run(&input, Side::ImapServer, false, &prelude, |secure, choices, afresh| {
         imap_server::Serving::new(Arc::clone(&config), secure, choices, afresh)
-    });
+    })
 }
 
 /// Plays the server to an SMTP or LMTP client, under TLS and in cleartext.
-pub fn smtp_client(data: &[u8]) {
-    let Some(input) = Input::new(data) else { return };
+pub fn smtp_client(data: &[u8]) -> Reached {
+    let Some(input) = Input::new(data) else { return Reached::Nothing };
     let mut config = proto_smtp::Config::default().limits(input.limits()).dialect(input.dialect());
     if input.other {
         config = config.danger_cleartext();
@@ -54,14 +54,17 @@ pub fn smtp_client(data: &[u8]) {
     let prelude = Prelude { choices: b"2", octets: b"220 x\r\n250-x\r\n250 STARTTLS\r\n220 x\r\n" };
     run(&input, Side::SmtpClient, input.other, &prelude, |secure, choices, afresh| {
         smtp_client::Asking::new(Arc::clone(&config), secure, choices, afresh)
-    });
+    })
 }
 
 /// Plays the client to an SMTP or LMTP server, under TLS and in cleartext.
-pub fn smtp_server(data: &[u8]) {
-    let Some(input) = Input::new(data) else { return };
+pub fn smtp_server(data: &[u8]) -> Reached {
+    let Some(input) = Input::new(data) else { return Reached::Nothing };
     let (limits, dialect) = (input.limits(), input.dialect());
-    let mut config = proto_smtp::Config::default().early_talker(EarlyTalker::Accept).dialect(dialect);
+    let mut config = proto_smtp::Config::default()
+        .early_talker(EarlyTalker::Accept)
+        .dialect(dialect)
+        .served(Mechanisms::all());
     if input.tight {
         (config.command_line, config.authentication_line) = (limits.line, limits.frame);
     }
@@ -78,7 +81,16 @@ pub fn smtp_server(data: &[u8]) {
     run(&input, Side::SmtpServer, false, &Prelude { choices: b"", octets }, |secure, choices, afresh| {
         let terms = smtp_server::Terms { proof, dialect };
         smtp_server::Serving::new(Arc::clone(&config), secure, terms, choices, afresh)
-    });
+    })
+}
+
+/// How far a conversation came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// Nobody's identity was proved.
+    Nothing,
+    /// Somebody's was, under TLS.
+    Proof,
 }
 
 /// An input, taken apart.
@@ -144,9 +156,10 @@ fn run<P: Player>(
     danger: bool,
     prelude: &Prelude,
     start: impl Fn(bool, Choices, Choices) -> P,
-) {
+) -> Reached {
+    let mut reached = Reached::Nothing;
     if is_known(input.octets) {
-        return;
+        return reached;
     }
     let choices = || Choices::new(input.choices);
     let played = |player: P, pieces: Vec<&[u8]>| play(player, pieces, input.ending);
@@ -172,7 +185,11 @@ fn run<P: Player>(
             assert!(other.secured_at.is_some(), "the shortest way does not lead to TLS: {other:#?}");
             same(&first.under_tls(), &other.under_tls(), "whose cleartext said nothing else");
         }
+        if secure && first.entries.contains(&Entry::Proved) {
+            reached = Reached::Proof;
+        }
     }
+    reached
 }
 
 /// How a session is to be judged.

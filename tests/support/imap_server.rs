@@ -13,6 +13,7 @@ use proto_imap::server::{Event, LiteralOffer, Reply, Server};
 use proto_imap::types::{Command, Condition, FetchItem, Section, Status, Text, Untagged};
 
 use crate::play::{Choices, Entry, Player, Record, channel};
+use crate::who::{accepted, rejected};
 
 /// The server under test, whatever its channel.
 pub struct Serving {
@@ -212,10 +213,14 @@ impl Application {
         record: &mut Record,
     ) {
         match self.choices.pick(5) {
-            0 => verdict_given(server, request, AuthVerdict::Accept, tx, record),
-            1 => verdict_given(server, request, AuthVerdict::Reject, tx, record),
-            2 => self.late = Some(Late::Verdict(request, AuthVerdict::Accept)),
-            3 => self.late = Some(Late::Verdict(request, AuthVerdict::Reject)),
+            choice @ (0 | 1) => {
+                let verdict = if choice == 0 { accepted(&request) } else { rejected(&request) };
+                verdict_given(server, request, verdict, tx, record);
+            }
+            choice @ (2 | 3) => {
+                let verdict = if choice == 2 { accepted(&request) } else { rejected(&request) };
+                self.late = Some(Late::Verdict(request, verdict));
+            }
             _ => verdict_given(server, request, AuthVerdict::Unavailable, tx, record),
         }
     }

@@ -10,3 +10,4 @@ pub mod laws;
 pub mod play;
 pub mod smtp_client;
 pub mod smtp_server;
+pub mod who;

@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Debug};
 
-use proto_core::{Error, RecvBuffer, Secure, SendBuffer};
+use proto_core::{ChannelBinding, Error, RecvBuffer, Secure, SendBuffer};
 
 /// An application's free will, as a string of octets. When it is used up, every choice is 0.
 #[derive(Debug, Clone)]
@@ -185,10 +185,10 @@ impl Record {
     }
 }
 
-/// The channel of every session under TLS here: the same each time, so that two runs can be compared.
+/// The channel of every session under TLS here: the same each time, its nonces too, so that two runs can be compared.
 #[must_use]
-pub const fn channel() -> Secure {
-    Secure::trusted_local()
+pub fn channel() -> Secure {
+    Secure::tls(ChannelBinding::TlsExporter([b'c'; 32])).with_seed([b's'; 32])
 }
 
 /// A machine and its application.

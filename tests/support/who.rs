@@ -1,0 +1,48 @@
+//! The one user that the applications of servers know, and what they say of everybody.
+//!
+//! This file knows mechanisms and no protocol.
+
+use std::sync::LazyLock;
+
+use proto_core::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
+use proto_core::token::AuthQuestion;
+use proto_core::{AuthRequest, AuthVerdict, Secret};
+
+use crate::laws::PASSWORD;
+
+/// What the salt of their keys is.
+pub const SALT: &[u8; 16] = b"a salt of theirs";
+
+/// Yes: with the keys of [`PASSWORD`], if it is keys that are asked for.
+#[must_use]
+pub fn accepted(request: &AuthRequest) -> AuthVerdict {
+    match request.question() {
+        AuthQuestion::Keys { hash, .. } => AuthVerdict::Keys(Box::new(keys(*hash))),
+        _ => AuthVerdict::Accept,
+    }
+}
+
+/// No: with keys that nobody has, if it is keys that are asked for.
+#[must_use]
+pub fn rejected(request: &AuthRequest) -> AuthVerdict {
+    match request.question() {
+        AuthQuestion::Keys { hash, username } => {
+            let secret = Secret::new(b"of this server".to_vec());
+            let decoy = ScramKeys::decoy(*hash, &secret, username, LEAST_ITERATIONS, SALT.len());
+            AuthVerdict::Keys(Box::new(decoy))
+        }
+        _ => AuthVerdict::Reject,
+    }
+}
+
+/// Derived once: that takes longer than a whole conversation.
+fn keys(hash: ScramHash) -> ScramKeys {
+    static SHA_1: LazyLock<Secret<String>> = LazyLock::new(|| derived(ScramHash::Sha1));
+    static SHA_256: LazyLock<Secret<String>> = LazyLock::new(|| derived(ScramHash::Sha256));
+    let text = if hash == ScramHash::Sha1 { &SHA_1 } else { &SHA_256 };
+    ScramKeys::from_text(text.expose()).expect("what was written can be read")
+}
+
+fn derived(hash: ScramHash) -> Secret<String> {
+    ScramKeys::derive(hash, PASSWORD, SALT, LEAST_ITERATIONS).expect("the password can be written").to_text()
+}
