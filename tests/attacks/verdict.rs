@@ -1,0 +1,160 @@
+//! Whether what came of a run is what the row demands.
+//!
+//! This file knows what each predicate means in terms of what was observed; who observed it, it does not know. What
+//! cannot be observed in a role must not be asked there: the question fails the test.
+
+use proto_core::sasl;
+
+use crate::script::{Predicate, Row};
+
+/// What was seen of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    /// Everything that the system under test put out, in order.
+    pub(crate) output: Vec<Piece>,
+    /// The marks, and how many octets of output there were before each.
+    pub(crate) marks: Vec<(String, usize)>,
+    /// The command lines as the other side read them: without literals and messages.
+    pub(crate) commands: Vec<u8>,
+    /// The message as the other side read it.
+    pub(crate) message: Vec<u8>,
+    /// The system under test closed, or fell silent for good.
+    pub(crate) closed: bool,
+    /// `None`: there was no handshake.
+    pub(crate) tls: Option<bool>,
+    /// Whether a client did what it was to do.
+    pub(crate) client: Option<bool>,
+    /// All that a client's program was told that it might show.
+    pub(crate) shown: Vec<u8>,
+    /// Whether anything but the one connection was asked for.
+    pub(crate) second_listener: Option<bool>,
+    /// Whether a server served somebody else afterwards.
+    pub(crate) alive: Option<bool>,
+    pub(crate) seconds: f64,
+    /// The most octets of the peer's that were held at once.
+    pub(crate) held: usize,
+    /// Whether what the notes of the row say was found true by a test of its own.
+    pub(crate) notes: Option<bool>,
+}
+
+/// Octets that were put out at once.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) octets: Vec<u8>,
+    pub(crate) under_tls: bool,
+}
+
+/// Demands of a run what the row demands.
+///
+/// # Errors
+/// What does not hold.
+pub(crate) fn judge(row: &Row, seen: &Observed) -> Result<(), String> {
+    for alternatives in &row.must {
+        if !alternatives.iter().any(|predicate| seen.holds(predicate, row)) {
+            return Err(format!("does not hold: {alternatives:?}"));
+        }
+    }
+    match row
+        .must_not
+        .iter()
+        .find(|predicate| !matches!(predicate, Predicate::Note(_)) && seen.holds(predicate, row))
+    {
+        Some(predicate) => Err(format!("holds: {predicate:?}")),
+        None => Ok(()),
+    }
+}
+
+impl Observed {
+    /// The output of this name.
+    ///
+    /// # Panics
+    /// If nobody named any so.
+    pub(crate) fn data(&self, set: &str) -> Vec<u8> {
+        let of = |wanted: fn(&Piece) -> bool| {
+            let pieces = self.output.iter().filter(|piece| wanted(piece));
+            pieces.map(|piece| piece.octets.as_slice()).collect::<Vec<_>>().concat()
+        };
+        match set {
+            "plain" => of(|piece| !piece.under_tls),
+            "tls" => of(|piece| piece.under_tls),
+            "any" => of(|_| true),
+            "@commands" => self.commands.clone(),
+            "@message" => self.message.clone(),
+            name => {
+                // Up to the next mark. A script that ended before it came there has nothing of that name.
+                let Some(at) = self.marks.iter().position(|(mark, _)| mark == name) else {
+                    return Vec::new();
+                };
+                let all = of(|_| true);
+                let end = self.marks.get(at + 1).map_or(all.len(), |(_, end)| *end);
+                all[self.marks[at].1.min(end)..end].to_vec()
+            }
+        }
+    }
+
+    fn holds(&self, predicate: &Predicate, row: &Row) -> bool {
+        match predicate {
+            Predicate::Secret(set) => holds_secret(&self.data(set), &row.config.password),
+            Predicate::AuthPlain => has_command(&self.data("plain"), &["LOGIN", "AUTHENTICATE", "AUTH"]),
+            Predicate::Command(set, verbs) => has_command(&self.data(set), verbs),
+            Predicate::Matches(set, pattern) => pattern.is_match(&self.data(set)),
+            Predicate::Count { set, than, number, pattern } => {
+                let count = pattern.find_iter(&self.data(set)).count();
+                let found = count.cmp(number);
+                found == *than || found.is_eq()
+            }
+            Predicate::Closed => self.closed,
+            Predicate::TlsOk => self.tls == Some(true),
+            Predicate::TlsFailed => self.tls == Some(false),
+            Predicate::Reached(mark) => self.marks.iter().any(|(name, _)| name == mark),
+            Predicate::ClientOk => self.client.unwrap(),
+            Predicate::ClientFails => !self.client.unwrap(),
+            Predicate::Shows(pattern) => pattern.is_match(&self.shown),
+            Predicate::ShowsNot(pattern) => !pattern.is_match(&self.shown),
+            Predicate::SecondListener => self.second_listener.unwrap(),
+            Predicate::Alive => self.alive.unwrap(),
+            Predicate::Elapsed(seconds) => self.seconds <= *seconds,
+            Predicate::Memory(mebibytes) => (self.held as u64) <= mebibytes << 20,
+            Predicate::Note(_) => {
+                self.notes.unwrap_or_else(|| panic!("{}: nobody looks at its note", row.id))
+            }
+        }
+    }
+}
+
+/// Whether a line begins with one of these commands, behind a tag or without.
+fn has_command(output: &[u8], verbs: &[impl AsRef<str>]) -> bool {
+    output.split(|&octet| octet == b'\n').any(|line| {
+        let line = String::from_utf8_lossy(line).to_ascii_uppercase();
+        let mut words = line.split_ascii_whitespace().take(2);
+        words.any(|word| verbs.iter().any(|verb| verb.as_ref() == word))
+    })
+}
+
+/// Whether a secret is in the output: as it is, or inside base64 at any alignment.
+fn holds_secret(output: &[u8], secret: &str) -> bool {
+    let contains = |needle: &[u8]| output.windows(needle.len()).any(|window| window == needle);
+    contains(secret.as_bytes())
+        || (0..3).any(|before| {
+            // What stands before and behind shares its characters with neighbours.
+            let encoded = base64(&[&vec![0; before][..], secret.as_bytes()].concat());
+            let (first, behind) =
+                (before.div_ceil(3) * 4, if (before + secret.len()).is_multiple_of(3) { 0 } else { 4 });
+            let inner = encoded.get(first..encoded.len() - behind).unwrap_or_default();
+            inner.len() > 7 && contains(inner.as_bytes())
+        })
+}
+
+fn base64(octets: &[u8]) -> String {
+    String::from_utf8(sasl::encode(octets).expose().clone()).unwrap()
+}
+
+#[test]
+fn a_secret_is_found_at_every_alignment() {
+    for before in ["", "x", "xy", "xyz", "\0alice\0", "user=alice\u{1}auth=Bearer "] {
+        let hidden = base64(format!("{before}S3cr3t-pw-7f9!\u{1}").as_bytes());
+        assert!(holds_secret(format!("a AUTH {hidden}\r\n").as_bytes(), "S3cr3t-pw-7f9!"), "{before}");
+    }
+    assert!(holds_secret(b"a LOGIN alice S3cr3t-pw-7f9!\r\n", "S3cr3t-pw-7f9!"));
+    assert!(!holds_secret(b"a LOGIN alice {14}\r\n", "S3cr3t-pw-7f9!"));
+}
