@@ -193,6 +193,9 @@ impl Core {
         let code = frame.code;
         // The server may go away at any time (RFC 5321 §3.8).
         if code == Code::UNAVAILABLE {
+            if self.is_writing(tx) {
+                self.stop_writing(tx);
+            }
             self.state = State::Closed;
             return Ok(Some(Kind::Closed));
         }
@@ -200,6 +203,13 @@ impl Core {
         // somebody, or the connection is out of step.
         let step = match self.outstanding.front() {
             Some(outstanding) if outstanding.sent_at <= tx.sent_total() => outstanding.step,
+            // A refusal can do no harm: the server has heard enough of the message. Nothing more of it is sent, and so
+            // nobody could tell what the next reply is for: the connection is done with.
+            _ if code.get() >= 400 && self.is_writing(tx) => {
+                self.stop_writing(tx);
+                self.state = State::Closed;
+                return Ok(Some(Kind::Rejected(Step::Data)));
+            }
             _ => return Err(self.fail(PeerError::UnexpectedReply.into())),
         };
         if step == Step::Auth && code == Code::CHALLENGE {
@@ -223,6 +233,21 @@ impl Core {
             },
         };
         Ok(Some(kind))
+    }
+
+    /// Whether a message, or a chunk of one, is on its way: it was begun and its last octet is not sent.
+    fn is_writing(&self, tx: &SendBuffer) -> bool {
+        match self.outstanding.front() {
+            None => matches!(self.state, State::Data(_) | State::Chunk { .. }),
+            Some(Outstanding { step: Step::Message(_) | Step::Chunk, sent_at }) => *sent_at > tx.sent_total(),
+            Some(_) => false,
+        }
+    }
+
+    /// Gives up what waits to be sent, and with it the replies that it would have had.
+    fn stop_writing(&mut self, tx: &mut SendBuffer) {
+        tx.sent(tx.len());
+        self.outstanding.clear();
     }
 
     /// What 2yz means.

@@ -44,7 +44,8 @@ pub enum Step {
     Mail,
     /// RCPT, counted from 0 since MAIL.
     Rcpt(usize),
-    /// DATA, before the message.
+    /// DATA, before the message; or the message, by DATA or BDAT, before its last octet was sent. Then nothing more of
+    /// it is, and the session [is closed](crate::client::Client::is_closed).
     Data,
     /// A chunk of BDAT that is not the last.
     Chunk,

@@ -53,6 +53,9 @@ pub enum Outcome {
     Delivered(Response<'static>),
     /// The server has refused, at this step. A number in it is that of the recipient among all of the transaction.
     ///
+    /// A reply that comes in the middle of the message is one for everybody, with the step [`Data`](Step::Data): nothing
+    /// more is sent, and the session is closed.
+    ///
     /// A server that goes away says 421 once, to everybody. The step is then the one that this recipient had come to:
     /// [`Rcpt`](Step::Rcpt) if its own command was not answered, [`Data`](Step::Data) if it was accepted and the
     /// message was not sent as a whole, [`Message`](Step::Message) if it was. Behind the message in LMTP 421 is one
