@@ -8,7 +8,7 @@ use core::time::Duration;
 use proto_core::{Limits, Mechanisms};
 
 use crate::data::{BareNewline, LineEndings};
-use crate::types::{Domain, Extension, ExtensionSet};
+use crate::types::{Domain, Extension, ExtensionSet, Offers};
 
 /// The settings of a session, client or server. Make one with [`Config::default`] and the chaining setters.
 ///
@@ -50,6 +50,8 @@ pub struct Config {
     /// Server: the extensions that are offered. STARTTLS is offered on cleartext only, AUTH under TLS only and with
     /// [`mechanisms`](Self::mechanisms), whatever stands here.
     pub extensions: ExtensionSet,
+    /// Server: what is said of them beyond their names, and kept to.
+    pub offers: Offers,
     /// Server: what stands behind the name in the greeting.
     pub greeting: Cow<'static, str>,
     /// Server: what to do with a client that speaks before it was greeted.
@@ -202,6 +204,7 @@ impl Default for Config {
             ]
             .into_iter()
             .collect(),
+            offers: Offers::default(),
             greeting: Cow::Borrowed("Mailwire ready"),
             early_talker: EarlyTalker::default(),
             unknown_parameters: UnknownParameters::default(),
@@ -295,6 +298,13 @@ impl Config {
     #[must_use]
     pub const fn extensions(mut self, extensions: ExtensionSet) -> Self {
         self.extensions = extensions;
+        self
+    }
+
+    /// Server: sets what is said of the extensions beyond their names.
+    #[must_use]
+    pub fn offers(mut self, offers: Offers) -> Self {
+        self.offers = offers;
         self
     }
 

@@ -116,6 +116,11 @@ fn value(keyword: &str, value: Option<&impl fmt::Display>, tx: &mut SendBuffer) 
     for part in [" ", keyword, "="] {
         tx.put(part.as_bytes());
     }
+    display(value, tx);
+}
+
+/// Something that writes itself.
+pub(crate) fn display(value: impl fmt::Display, tx: &mut SendBuffer) {
     // A buffer takes everything.
     let _ = write!(Text(tx), "{value}");
 }

@@ -207,6 +207,18 @@ fn judge(outcome: &Outcome, lost: &str) -> (Status, Answer) {
             let text = format!("the message needs {}, which the server does not offer", extension.keyword());
             (Status::Failed, Answer::none(Stage::Mail, text))
         }
+        Outcome::NotSent(NotSent::TimeTooShort(least)) => {
+            let text = format!("the server promises delivery within {least} seconds at the earliest");
+            (Status::Failed, Answer::none(Stage::Mail, text))
+        }
+        Outcome::NotSent(NotSent::HeldTooLong(most)) => {
+            let (interval, until) = (most.interval, most.until);
+            let text = format!("the server holds messages for {interval} seconds and until {until} at most");
+            (Status::Failed, Answer::none(Stage::Mail, text))
+        }
+        Outcome::NotSent(NotSent::Unwanted) => {
+            (Status::Failed, Answer::none(Stage::Mail, "the server takes no message of this kind"))
+        }
         Outcome::NotSent(NotSent::LeftOver | NotSent::SessionUsedUp) => {
             (Status::Retry, Answer::none(Stage::Mail, "the server takes no more of them at once"))
         }

@@ -4,7 +4,7 @@ mod auth;
 mod core;
 mod data;
 mod event;
-mod limits;
+mod fit;
 mod starttls;
 mod transaction;
 

@@ -3,15 +3,13 @@
 //! This file knows the order of a transaction, what may be sent without waiting, and what each reply means for whom.
 //! It does not know what the message says: the program writes it when it is told to.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use proto_core::{Channel, Error, SendBuffer};
 
-use super::limits::ServerLimits;
 use super::{Client, Event, Step};
 use crate::config::Pipelining;
-use crate::types::{BodyType, ChunkEnd, Extension, Mail, Rcpt, Response};
+use crate::types::{ChunkEnd, Extension, FutureRelease, Mail, Rcpt, Response};
 
 /// A message on its way.
 ///
@@ -19,8 +17,8 @@ use crate::types::{BodyType, ChunkEnd, Extension, Mail, Rcpt, Response};
 /// [`lost`](Self::lost).
 #[derive(Debug)]
 pub struct Transaction {
-    mail: Mail<'static>,
-    recipients: Vec<Recipient>,
+    pub(super) mail: Mail<'static>,
+    pub(super) recipients: Vec<Recipient>,
     stage: Stage,
     /// Whose commands were given, in the order of the commands.
     given: Vec<usize>,
@@ -38,8 +36,8 @@ pub struct Transaction {
 /// A recipient, and what became of it.
 #[derive(Debug)]
 pub struct Recipient {
-    rcpt: Rcpt<'static>,
-    outcome: Outcome,
+    pub(super) rcpt: Rcpt<'static>,
+    pub(super) outcome: Outcome,
     accepted: bool,
 }
 
@@ -76,6 +74,12 @@ pub enum NotSent {
     TooLarge(u64),
     /// The server does not offer what the message needs.
     NotOffered(Extension),
+    /// The server cannot promise to deliver or return it so soon: so many seconds at least (DELIVERBY, RFC 2852).
+    TimeTooShort(u32),
+    /// The server does not hold a message so long (FUTURERELEASE, RFC 4865).
+    HeldTooLong(FutureRelease),
+    /// The server wants no message of what this one says to be (NO-SOLICITING, RFC 3865).
+    Unwanted,
     /// The server takes fewer recipients, or recipients of fewer domains, in one transaction (LIMITS, RFC 9422). The
     /// others went ahead; [`Transaction::rest`] is for these.
     LeftOver,
@@ -188,7 +192,10 @@ impl Transaction {
             return Ok(self.conclude(&Outcome::Pending));
         }
         self.fit(client);
-        self.keep_within(&ServerLimits::of(client.extensions()));
+        self.keep_within(client.extensions().limits());
+        if self.recipients.iter().all(|recipient| recipient.outcome != Outcome::Pending) {
+            return Ok(self.finish());
+        }
         if client.core.open {
             // An earlier transaction was left open: nothing of it may come into this one.
             client.reset(tx)?;
@@ -297,81 +304,6 @@ impl Transaction {
         self.conclude(&outcome)
     }
 
-    /// What stands against sending it at all.
-    fn obstacle<C: Channel>(&self, client: &Client<C>) -> Option<NotSent> {
-        let extensions = client.extensions();
-        let needs = |needed: bool, extension| {
-            (needed && !extensions.contains(extension)).then_some(NotSent::NotOffered(extension))
-        };
-        let not_ascii = self.mail.from.address().is_some_and(|address| !address.is_ascii())
-            || self
-                .recipients
-                .iter()
-                .any(|one| one.rcpt.to.address().is_some_and(|address| !address.is_ascii()));
-        if let (Some(size), Some(limit)) = (self.mail.size, extensions.size_limit())
-            && size > limit
-        {
-            return Some(NotSent::TooLarge(limit));
-        }
-        if ServerLimits::of(extensions).mails.is_some_and(|most| client.core.mails >= most) {
-            return Some(NotSent::SessionUsedUp);
-        }
-        needs(self.mail.utf8 || not_ascii, Extension::SmtpUtf8)
-            .or_else(|| needs(self.mail.body == Some(BodyType::EightBitMime), Extension::EightBitMime))
-            .or_else(|| needs(self.mail.body == Some(BodyType::BinaryMime), Extension::BinaryMime))
-            // Binary messages go by BDAT and no other way, and a chunk says first how large it is.
-            .or_else(|| {
-                let chunked =
-                    self.mail.body != Some(BodyType::BinaryMime) || self.chunk_for(client).is_some();
-                (!chunked).then_some(NotSent::NotOffered(Extension::Chunking))
-            })
-    }
-
-    /// Leaves out what is not offered and not needed; asks for what is needed.
-    fn fit<C: Channel>(&mut self, client: &Client<C>) {
-        let extensions = client.extensions();
-        if !extensions.contains(Extension::Size) {
-            self.mail.size = None;
-        }
-        if !extensions.contains(Extension::EightBitMime) && self.mail.body != Some(BodyType::BinaryMime) {
-            // What is left is BODY=7BIT, which need not be said.
-            self.mail.body = None;
-        }
-        if !extensions.contains(Extension::Dsn) {
-            self.mail.ret = None;
-            self.mail.envid = None;
-            for recipient in &mut self.recipients {
-                recipient.rcpt.notify = None;
-                recipient.rcpt.original = None;
-            }
-        }
-        if !extensions.contains(Extension::Auth) {
-            self.mail.auth = None;
-        }
-        let ascii =
-            |address: Option<&crate::types::Address<'_>>| address.is_none_or(crate::types::Address::is_ascii);
-        self.mail.utf8 |= !ascii(self.mail.from.address())
-            || self.recipients.iter().any(|recipient| !ascii(recipient.rcpt.to.address()));
-    }
-
-    /// Leaves out the recipients that are too many for one transaction.
-    fn keep_within(&mut self, limits: &ServerLimits) {
-        let (mut kept, mut domains) = (0, BTreeSet::new());
-        for recipient in &mut self.recipients {
-            let domain =
-                recipient.rcpt.to.address().map(|address| address.domain().as_str().to_ascii_lowercase());
-            let new_domain = domain.as_ref().is_some_and(|domain| !domains.contains(domain));
-            let too_many = limits.recipients.is_some_and(|most| kept >= most)
-                || limits.domains.is_some_and(|most| new_domain && domains.len() as u64 >= most);
-            if too_many {
-                recipient.outcome = Outcome::NotSent(NotSent::LeftOver);
-            } else {
-                kept += 1;
-                domains.extend(domain);
-            }
-        }
-    }
-
     /// Goes on with the envelope after a reply to one of its commands.
     fn envelope<C: Channel>(
         &mut self,
@@ -403,7 +335,7 @@ impl Transaction {
     }
 
     /// How large the chunk is, if the message goes as one.
-    fn chunk_for<C: Channel>(&self, client: &Client<C>) -> Option<u64> {
+    pub(super) fn chunk_for<C: Channel>(&self, client: &Client<C>) -> Option<u64> {
         self.chunk.filter(|_| client.extensions().contains(Extension::Chunking))
     }
 

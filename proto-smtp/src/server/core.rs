@@ -9,7 +9,7 @@ use proto_core::{Error, PeerError, RecvBuffer, SendBuffer, StartTlsRequest, Wait
 use super::event::CoreEvent;
 use super::reception::Reception;
 use super::reply::{self, Question};
-use super::transaction::{Transaction, syntax};
+use super::transaction::{Domains, Transaction, syntax};
 use crate::config::{Config, EarlyTalker};
 use crate::encode;
 use crate::line::{Frame, Refusal, Swallow, Swallowed, frame};
@@ -70,6 +70,10 @@ pub(super) struct Core {
     /// How the client has greeted.
     pub(super) hello: Option<Verb>,
     pub(super) transaction: Option<Transaction>,
+    /// How many MAIL commands have come.
+    pub(super) mails: u32,
+    /// The domains of the transaction's recipients, where they are counted.
+    pub(super) domains: Domains,
     pub(super) authenticated: bool,
     pub(super) serial: u32,
     pub(super) errors: u32,
@@ -93,6 +97,8 @@ impl Core {
             turned_away: false,
             hello: None,
             transaction: None,
+            mails: 0,
+            domains: Domains::default(),
             authenticated: false,
             serial: 0,
             errors: 0,

@@ -1,13 +1,15 @@
 //! The answer to EHLO: what is offered follows from the settings, the channel and what was required.
 
+use core::fmt;
+use core::num::NonZeroU32;
+
 use proto_core::{Error, Mechanisms, Misuse, SendBuffer};
 
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;
 use super::reply;
-use crate::ascii;
 use crate::encode::{self, reply_line};
-use crate::types::{Code, Extension, Response, Verb};
+use crate::types::{Code, Extension, Response, ServerLimits, Verb};
 
 impl Core {
     /// Whether an extension is offered now. STARTTLS exists on cleartext only, AUTH under TLS only.
@@ -18,13 +20,16 @@ impl Core {
             Extension::Auth => set.contains(extension) && self.secure && !self.mechanisms().is_empty(),
             // Binary messages come by BDAT and no other way (RFC 3030 §3).
             Extension::BinaryMime => set.contains(extension) && set.contains(Extension::Chunking),
+            // What it is about must be said with it.
+            Extension::FutureRelease => {
+                set.contains(extension) && self.config.offers.future_release.is_some()
+            }
+            Extension::Limits => set.contains(extension) && self.limits().can_be_announced(),
             // It is a promise about this channel, too (RFC 8689 §2).
             Extension::RequireTls => set.contains(extension) && self.secure,
             // What only names commands, or is the application's to keep, is offered as it is set; what has no room here
             // is not.
-            Extension::FutureRelease
-            | Extension::Limits
-            | Extension::Burl
+            Extension::Burl
             | Extension::Etrn
             | Extension::Prdr
             | Extension::XClient
@@ -63,6 +68,15 @@ impl Core {
         self.config.mechanisms.intersection(self.config.served).intersection(self.sasl.usable())
     }
 
+    /// What is kept to: the limit on recipients is a setting of its own.
+    pub(super) fn limits(&self) -> ServerLimits {
+        let limits = self.config.offers.limits;
+        let recipients = u32::try_from(self.config.limits.recipients).unwrap_or(u32::MAX);
+        let recipients = limits.recipients.map_or(recipients, |most| recipients.min(most.get()));
+        // A server that takes no recipient at all has no way to say so.
+        ServerLimits { recipients: NonZeroU32::new(recipients), ..limits }
+    }
+
     /// Writes the answer to EHLO, LHLO or HELO.
     fn greet(&self, verb: Verb, tx: &mut SendBuffer) {
         let name = self.config.name.as_str().as_bytes();
@@ -78,20 +92,32 @@ impl Core {
             let [a, b, c] = Code::OK.digits();
             tx.put(&[a, b, c, separator]);
             tx.put(extension.keyword().as_bytes());
-            match extension {
-                Extension::Size => {
-                    tx.put(b" ");
-                    tx.put(ascii::digits(self.config.limits.message, &mut [0; 20]));
-                }
-                Extension::Auth => {
-                    for mechanism in self.mechanisms().iter() {
-                        tx.put(b" ");
-                        tx.put(mechanism.name().as_bytes());
-                    }
-                }
-                _ => {}
-            }
+            self.parameters(extension, tx);
             tx.put(b"\r\n");
         }
+    }
+
+    /// Writes what stands behind a keyword.
+    fn parameters(&self, extension: Extension, tx: &mut SendBuffer) {
+        let offers = &self.config.offers;
+        match extension {
+            Extension::Size => text(Some(self.config.limits.message), tx),
+            Extension::Auth => {
+                self.mechanisms().iter().for_each(|mechanism| text(Some(mechanism.name()), tx))
+            }
+            Extension::Limits => text(Some(self.limits()), tx),
+            Extension::DeliverBy => text(offers.min_by_time, tx),
+            Extension::MtPriority => text(offers.priority_profile.as_ref(), tx),
+            Extension::FutureRelease => text(offers.future_release, tx),
+            Extension::NoSoliciting => text(offers.no_soliciting.as_ref(), tx),
+            _ => {}
+        }
+    }
+}
+
+/// A space and what writes itself: nothing that does can be made with a CR or LF.
+fn text(value: Option<impl fmt::Display>, tx: &mut SendBuffer) {
+    if let Some(value) = value {
+        encode::display(format_args!(" {value}"), tx);
     }
 }

@@ -3,7 +3,7 @@
 use proto_core::{Error, Limit, Misuse, PeerError, SendBuffer};
 
 use super::core::{Core, State};
-use super::transaction::Transaction;
+use super::transaction::{Domains, Transaction};
 use crate::config::Dialect;
 use crate::encode;
 use crate::types::{ChunkEnd, Code, Response, Severity, Verb};
@@ -56,6 +56,16 @@ pub(super) const MESSAGE_TOO_LARGE: Response<'static> =
     Response::fixed(Code::TOO_LARGE, (3, 4), "The message is larger than the limit");
 pub(super) const TOO_MANY_RECIPIENTS: Response<'static> =
     Response::fixed(Code::INSUFFICIENT_STORAGE, (5, 3), "Too many recipients in one transaction");
+pub(super) const TOO_MANY_DOMAINS: Response<'static> =
+    Response::fixed(Code::INSUFFICIENT_STORAGE, (5, 3), "Recipients of too many domains in one transaction");
+pub(super) const TOO_MANY_MAILS: Response<'static> =
+    Response::fixed(Code::UNAVAILABLE, (7, 0), "Too many messages in one session; open another");
+pub(super) const TIME_TOO_SHORT: Response<'static> =
+    Response::fixed(Code::FAILED, (4, 7), "No message can be delivered or returned so soon");
+pub(super) const HELD_TOO_LONG: Response<'static> =
+    Response::fixed(Code::ARGUMENTS, (5, 4), "No message is held so long");
+pub(super) const UNWANTED: Response<'static> =
+    Response::fixed(Code::MAILBOX_UNAVAILABLE, (7, 1), "No soliciting");
 pub(super) const NEEDS_UTF8: Response<'static> =
     Response::fixed(Code::MAILBOX_NAME, (6, 7), "The address needs SMTPUTF8 with MAIL");
 pub(super) const UNKNOWN_PARAMETER: Response<'static> =
@@ -218,8 +228,12 @@ impl Core {
         let yes = is_yes(response);
         self.enter(State::Command);
         match question {
-            Question::Mail(transaction) if yes => self.transaction = Some(transaction),
+            Question::Mail(transaction) if yes => {
+                self.transaction = Some(transaction);
+                self.domains = Domains::default();
+            }
             Question::Rcpt if yes => {
+                self.domains.keep();
                 if let Some(transaction) = &mut self.transaction {
                     transaction.recipients += 1;
                 }
@@ -285,6 +299,11 @@ mod tests {
             BARE_NEWLINE_IN_DATA,
             MESSAGE_TOO_LARGE,
             TOO_MANY_RECIPIENTS,
+            TOO_MANY_DOMAINS,
+            TOO_MANY_MAILS,
+            TIME_TOO_SHORT,
+            HELD_TOO_LONG,
+            UNWANTED,
             NEEDS_UTF8,
             UNKNOWN_PARAMETER,
             NEEDS_TLS,

@@ -2,6 +2,10 @@
 //!
 //! State first, arguments second: a command that may not come now is refused before its arguments are looked at.
 
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use core::num::NonZeroU32;
+
 use proto_core::{Error, SendBuffer};
 
 use super::core::{Core, State};
@@ -12,7 +16,7 @@ use crate::encode;
 use crate::parse::{self, SyntaxError, Why};
 use crate::state::Phase;
 use crate::types::{
-    Address, BodyType, Code, Command, Extension, ExtensionSet, Extra, Mail, OriginalRecipient, Rcpt,
+    Address, BodyType, ByMode, Code, Command, Extension, ExtensionSet, Extra, Mail, OriginalRecipient, Rcpt,
     Response, Verb,
 };
 
@@ -25,6 +29,28 @@ pub(super) struct Transaction {
     pub(super) binary: bool,
     /// How many octets have come by BDAT; `None` before the first chunk.
     pub(super) chunked: Option<u64>,
+}
+
+/// The domains of a transaction's recipients. Nothing is kept where nobody counts them, and never more than the limit.
+#[derive(Debug, Default)]
+pub(super) struct Domains {
+    accepted: BTreeSet<String>,
+    /// That of the recipient whom the application is asked about.
+    asked: Option<String>,
+}
+
+impl Domains {
+    /// Takes note of a recipient's domain; `false` if it would be one too many.
+    fn ask(&mut self, address: Option<&Address<'_>>, most: u32) -> bool {
+        self.asked = address.map(|address| address.domain().as_str().to_ascii_lowercase());
+        let new = self.asked.as_ref().is_some_and(|domain| !self.accepted.contains(domain));
+        !new || self.accepted.len() < usize::try_from(most).unwrap_or(usize::MAX)
+    }
+
+    /// The recipient was accepted.
+    pub(super) fn keep(&mut self) {
+        self.accepted.extend(self.asked.take());
+    }
 }
 
 impl Core {
@@ -95,7 +121,7 @@ impl Core {
     ) -> Result<CoreEvent<'i>, Error> {
         let (_, rest) = parse::split_verb(line);
         let refusal = match parse::arguments(verb, line, rest) {
-            Ok(Command::Mail(mail)) => match self.question_of_mail(&mail) {
+            Ok(Command::Mail(mail)) => match self.count_mail().and_then(|()| self.question_of_mail(&mail)) {
                 Ok(transaction) => {
                     return Ok(CoreEvent::Mail(mail, self.ask(verb, Question::Mail(transaction))));
                 }
@@ -118,13 +144,23 @@ impl Core {
             Ok(_) => reply::NOT_RECOGNIZED,
             Err(error) => syntax(verb, error),
         };
-        // Too many recipients is no fault of the client: it sends the rest in another transaction.
+        // What is too much is no fault of the client: it sends the rest in another transaction or session.
         if refusal.is_transient() {
             encode::response(&refusal, tx);
+            if refusal.code() == Code::UNAVAILABLE {
+                self.enter(State::Closing);
+            }
         } else {
             self.refuse(&refusal, tx)?;
         }
         Ok(CoreEvent::Refused(verb, refusal))
+    }
+
+    /// Every MAIL counts, whatever becomes of it (RFC 9422 §4.1).
+    fn count_mail(&mut self) -> Result<(), Response<'static>> {
+        let used_up = self.config.offers.limits.mails.is_some_and(|most| self.mails >= most.get());
+        self.mails = self.mails.saturating_add(1);
+        if used_up { Err(reply::TOO_MANY_MAILS) } else { Ok(()) }
     }
 
     fn question_of_mail(&self, mail: &Mail<'_>) -> Result<Transaction, Response<'static>> {
@@ -136,7 +172,28 @@ impl Core {
         if mail.size.is_some_and(|size| size > self.config.limits.message) {
             return Err(reply::MESSAGE_TOO_LARGE);
         }
+        if let Some(refusal) = self.out_of_bounds(mail) {
+            return Err(refusal);
+        }
         Ok(Transaction { recipients: 0, utf8: mail.utf8, binary, chunked: None })
+    }
+
+    /// What is offered, and not so far.
+    fn out_of_bounds(&self, mail: &Mail<'_>) -> Option<Response<'static>> {
+        let offers = &self.config.offers;
+        if let (Some(by), Some(least)) = (mail.by, offers.min_by_time)
+            && by.mode() == ByMode::Return
+            && i64::from(by.seconds()) < i64::from(least)
+        {
+            return Some(reply::TIME_TOO_SHORT);
+        }
+        if let (Some(hold), Some(most)) = (mail.hold, offers.future_release)
+            && !most.admits(hold)
+        {
+            return Some(reply::HELD_TOO_LONG);
+        }
+        let (solicit, unwanted) = (mail.solicit.as_ref()?, offers.no_soliciting.as_ref()?);
+        solicit.meets(unwanted).then_some(reply::UNWANTED)
     }
 
     /// Whether there are parameters that are not known or not offered, and are to be refused for that.
@@ -145,8 +202,8 @@ impl Core {
             && (!extra.is_empty() || !needed.iter().all(|extension| self.offers(extension)))
     }
 
-    fn objection_to_rcpt(&self, rcpt: &Rcpt<'_>) -> Option<Response<'static>> {
-        let transaction = self.transaction.as_ref()?;
+    fn objection_to_rcpt(&mut self, rcpt: &Rcpt<'_>) -> Option<Response<'static>> {
+        let transaction = *self.transaction.as_ref()?;
         if self.is_unknown(rcpt.extensions(), &rcpt.extra) {
             return Some(reply::UNKNOWN_PARAMETER);
         }
@@ -155,7 +212,13 @@ impl Core {
         if !transaction.utf8 && !ascii {
             return Some(reply::NEEDS_UTF8);
         }
-        (transaction.recipients >= self.config.limits.recipients).then_some(reply::TOO_MANY_RECIPIENTS)
+        let limits = self.limits();
+        let most = limits.recipients.map_or(0, NonZeroU32::get);
+        if transaction.recipients >= usize::try_from(most).unwrap_or(usize::MAX) {
+            return Some(reply::TOO_MANY_RECIPIENTS);
+        }
+        let most = limits.recipient_domains?.get();
+        (!self.domains.ask(rcpt.to.address(), most)).then_some(reply::TOO_MANY_DOMAINS)
     }
 }
 
