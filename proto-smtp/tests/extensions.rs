@@ -399,3 +399,45 @@ fn an_event_carries_what_was_asked() {
     assert_eq!(mail.hold.unwrap().to_string(), "5");
     assert!(mail.require_tls && mail.conperm && mail.extra.is_empty());
 }
+
+/// The rows of the table: each as its cells.
+fn rows() -> Vec<Vec<String>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/extensions.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+#[test]
+fn the_table_of_extensions_says_the_truth() {
+    let keywords = |output: &str| -> Vec<String> {
+        let lines = output.lines().skip(2).filter_map(|line| line.get(4..)?.split(' ').next());
+        lines.map(str::to_owned).collect()
+    };
+    let under_tls = keywords(&serve_secure(&everything(), &[b"EHLO c.example\r\n"]).output);
+    let on_cleartext = keywords(&serve_cleartext(&everything(), &[b"EHLO c.example\r\n"]).output);
+    let rows = rows();
+    for extension in Extension::ALL {
+        let variant = format!("`{extension:?}`");
+        let mut of_it = rows.iter().filter(|row| row[0] == variant);
+        let row = of_it.next().unwrap_or_else(|| panic!("{variant} has no row"));
+        assert!(of_it.next().is_none(), "{variant} has two rows");
+        let [_, keyword, document, client, server, announced] = &row[..] else { panic!("{row:?}") };
+        assert_eq!(keyword, extension.keyword());
+        assert!(!document.is_empty());
+        for does in [client, server] {
+            let known = ["typed", "kept", "driven by the application", "not"];
+            assert!(known.iter().any(|word| does.starts_with(word)), "{variant}: {does}");
+        }
+        let said = [&under_tls, &on_cleartext].map(|said| said.contains(keyword));
+        let expected = match said {
+            [true, true] => "yes",
+            [true, false] => "under TLS",
+            [false, true] => "on cleartext",
+            [false, false] => "no",
+        };
+        assert_eq!(announced, expected, "{variant}");
+        assert_eq!(server == "not", expected == "no", "{variant}: {server}");
+    }
+    assert_eq!(rows.len(), Extension::ALL.len(), "each row names a variant");
+}
