@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Folders(FoldersArgs),
     /// Fetch every message of an account once into a local store.
     Sync(SyncArgs),
-    /// Send a message: built from options, or whole from standard input as sendmail takes it.
+    /// Send a message, built from options or whole from standard input as sendmail takes it; or many from files.
     Send(SendArgs),
     /// Read raw protocol octets from standard input and print one JSON line per event.
     Decode(DecodeArgs),
@@ -218,6 +218,10 @@ pub(crate) struct SendArgs {
     /// Who receives a copy unseen by the others; may be given several times.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) bcc: Vec<String>,
+    /// Send every message from there, each in this envelope and all in one session: an mbox file, a Maildir, a
+    /// directory of .eml files, or the file of one message; may be given several times.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["subject", "text", "html", "attach", "header"])]
+    pub(crate) messages: Vec<PathBuf>,
     /// The subject of a built message.
     #[arg(long, value_name = "TEXT")]
     pub(crate) subject: Option<String>,

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
 mod importer;
+mod many;
 mod program;
 mod sender;
 mod server;

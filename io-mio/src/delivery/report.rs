@@ -147,12 +147,13 @@ impl DeliveryReport {
     }
 
     /// Whether something is known of anybody.
-    pub(super) fn has_answer(&self) -> bool {
+    #[must_use]
+    pub fn has_answer(&self) -> bool {
         self.recipients.iter().any(|recipient| recipient.answer.is_some())
     }
 
     /// Nothing was said about anybody: what happened stands for all that wait.
-    pub(super) fn postpone(&mut self, text: &str) {
+    pub fn postpone(&mut self, text: &str) {
         for recipient in &mut self.recipients {
             if recipient.status == Status::Retry {
                 recipient.answer = Some(Answer::none(Stage::Connect, text));
@@ -172,7 +173,7 @@ impl DeliveryReport {
     }
 
     /// Nothing is tried any more: what was to be tried again has failed for now.
-    pub(super) fn conclude(&mut self) {
+    pub fn conclude(&mut self) {
         for recipient in &mut self.recipients {
             if recipient.status == Status::Retry {
                 recipient.status = Status::TempFailed;

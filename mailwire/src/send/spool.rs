@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
 
+use sha2::{Digest, Sha256};
+
 use crate::failure::{Failure, Kind};
 
 /// A message with CRLF line ends, and what sending it needs.
@@ -17,16 +19,18 @@ pub(crate) struct Spool {
     /// The longest line without its end, in octets (RFC 5321 §4.5.3.1.6: 998 at most).
     pub(crate) longest_line: u64,
     pub(crate) message_id: Option<String>,
+    /// What tells its octets apart from all others: SHA-256.
+    pub(crate) digest: [u8; 32],
 }
 
 impl Spool {
     /// Takes a whole message in. Bare LF, as files on this system have it, becomes CRLF; a CR elsewhere is refused,
     /// since servers must refuse it (RFC 5321 §2.3.8).
     pub(crate) fn read(source: impl Read) -> Result<Self, Failure> {
-        let mut writer = Writer::new(temporary()?);
+        let mut writer = SpoolWriter::new()?;
         let mut source = BufReader::with_capacity(64 * 1024, source);
         loop {
-            let chunk = source.fill_buf().map_err(|error| spooling(&error))?;
+            let chunk = source.fill_buf().map_err(|error| unreadable(&error))?;
             if chunk.is_empty() {
                 break;
             }
@@ -42,6 +46,10 @@ fn temporary() -> Result<File, Failure> {
     tempfile::tempfile().map_err(|error| spooling(&error))
 }
 
+fn unreadable(error: &std::io::Error) -> Failure {
+    Failure::new(Kind::Data, format!("the message cannot be read: {error}"))
+}
+
 fn spooling(error: &std::io::Error) -> Failure {
     Failure::new(Kind::Unavailable, format!("the message cannot be kept: {error}"))
         .advise("make room in the directory for temporary files, or set TMPDIR")
@@ -50,7 +58,9 @@ fn spooling(error: &std::io::Error) -> Failure {
 /// How much of a header is looked at for the Message-ID, in octets.
 const HEADER: usize = 64 * 1024;
 
-struct Writer {
+/// Takes a message in part by part, wherever it is cut.
+#[derive(Debug)]
+pub(crate) struct SpoolWriter {
     out: BufWriter<File>,
     octets: u64,
     line: u64,
@@ -60,12 +70,13 @@ struct Writer {
     eight_bit: bool,
     header_eight_bit: bool,
     header: Vec<u8>,
+    digest: Sha256,
 }
 
-impl Writer {
-    fn new(file: File) -> Self {
-        Self {
-            out: BufWriter::with_capacity(64 * 1024, file),
+impl SpoolWriter {
+    pub(crate) fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            out: BufWriter::with_capacity(64 * 1024, temporary()?),
             octets: 0,
             line: 0,
             longest_line: 0,
@@ -74,10 +85,12 @@ impl Writer {
             eight_bit: false,
             header_eight_bit: false,
             header: Vec::new(),
-        }
+            digest: Sha256::new(),
+        })
     }
 
-    fn push(&mut self, mut chunk: &[u8]) -> Result<(), Failure> {
+    /// Takes the next part.
+    pub(crate) fn push(&mut self, mut chunk: &[u8]) -> Result<(), Failure> {
         while !chunk.is_empty() {
             if self.after_cr {
                 if chunk.first() != Some(&b'\n') {
@@ -135,10 +148,12 @@ impl Writer {
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.octets += bytes.len() as u64;
+        self.digest.update(bytes);
         self.out.write_all(bytes).map_err(|error| spooling(&error))
     }
 
-    fn finish(mut self) -> Result<Spool, Failure> {
+    /// The message is whole.
+    pub(crate) fn finish(mut self) -> Result<Spool, Failure> {
         if self.after_cr {
             return Err(Failure::new(Kind::Data, "the message holds a CR that ends no line"));
         }
@@ -153,6 +168,7 @@ impl Writer {
             header_eight_bit: self.header_eight_bit,
             longest_line: self.longest_line,
             message_id: message_id(&self.header),
+            digest: self.digest.finalize().into(),
         };
         spool.file.rewind().map_err(|error| spooling(&error))?;
         Ok(spool)

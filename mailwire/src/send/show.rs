@@ -1,0 +1,120 @@
+//! What is told of messages: a line or an object for each as its fate is known, and of many a sum at the end.
+
+use std::collections::BTreeMap;
+
+use io_mio::delivery::{DeliveryReport, RecipientReport, Status};
+use serde::Serialize;
+
+use crate::failure::{Failure, Kind};
+use crate::output::Output;
+
+/// How many messages met which fate.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Tally {
+    /// Messages by the fate of the whole.
+    messages: BTreeMap<&'static str, u64>,
+    /// Recipients of all of them, by the fate of each.
+    recipients: BTreeMap<&'static str, u64>,
+    /// There are messages that were not looked at.
+    pub(super) incomplete: bool,
+    /// Why nothing was tried any more.
+    #[serde(skip)]
+    pub(super) obstacle: Option<Failure>,
+}
+
+impl Tally {
+    /// One more message has met its fate.
+    pub(super) fn count(&mut self, report: &DeliveryReport) {
+        *self.messages.entry(word(report.status)).or_default() += 1;
+        for recipient in &report.recipients {
+            *self.recipients.entry(word(recipient.status)).or_default() += 1;
+        }
+    }
+
+    fn has(&self, status: Status) -> bool {
+        self.messages.contains_key(word(status))
+    }
+
+    /// What the command has to say in the end: the worst that happened to any message.
+    pub(super) fn verdict(&self) -> Result<(), Failure> {
+        if let Some(failure) = self.obstacle.clone().filter(|_| self.incomplete) {
+            return Err(failure);
+        }
+        if self.has(Status::Failed) || self.has(Status::Rejected) {
+            return Err(Failure::new(Kind::Unavailable, "not every recipient got the message"));
+        }
+        if self.has(Status::Uncertain) || self.has(Status::TempFailed) || self.has(Status::Retry) {
+            return Err(Failure::new(Kind::TryAgain, "not every recipient got the message")
+                .advise("send it to the rest later"));
+        }
+        if self.has(Status::Invalid) {
+            return Err(Failure::new(Kind::Data, "the message is not valid"));
+        }
+        Ok(())
+    }
+
+    /// The sum of many messages.
+    pub(super) fn show(&self, output: Output) {
+        output.json(&serde_json::json!({ "summary": self }));
+        let part = |(word, count): (&&str, &u64)| format!("{count} {}", word.replace('_', " "));
+        let list = |counts: &BTreeMap<&'static str, u64>| {
+            if counts.is_empty() {
+                return "none".to_owned();
+            }
+            counts.iter().map(part).collect::<Vec<_>>().join(", ")
+        };
+        output.line(format!("messages: {}", list(&self.messages)));
+        output.line(format!("recipients: {}", list(&self.recipients)));
+        if self.incomplete {
+            output.line("the rest was not tried");
+        }
+    }
+}
+
+/// A message that was sent alone: each recipient has a line.
+pub(super) fn alone(report: &DeliveryReport, output: Output) {
+    output.json(report);
+    for recipient in &report.recipients {
+        let text = format!("{}: {}", recipient.address, answer(recipient));
+        output.marked(recipient.status == Status::Success, text);
+    }
+}
+
+/// One of many messages: who got it needs no line.
+pub(super) fn one_of_many(source: &str, report: &DeliveryReport, output: Output) {
+    #[derive(Serialize)]
+    struct Sourced<'a> {
+        source: &'a str,
+        #[serde(flatten)]
+        report: &'a DeliveryReport,
+    }
+    output.json(&Sourced { source, report });
+    let count = report.recipients.len();
+    let taken = report.recipients.iter().filter(|one| one.status == Status::Success).count();
+    if taken == count {
+        output.marked(true, format!("{source}: {count} recipient{}", if count == 1 { "" } else { "s" }));
+    }
+    for recipient in report.recipients.iter().filter(|one| one.status != Status::Success) {
+        let fate = word(recipient.status).replace('_', " ");
+        output.marked(false, format!("{source}: {}: {fate}: {}", recipient.address, answer(recipient)));
+    }
+}
+
+fn answer(recipient: &RecipientReport) -> String {
+    let Some(answer) = &recipient.answer else { return String::new() };
+    let code = answer.code.map(|code| format!("{code} ")).unwrap_or_default();
+    let enhanced = answer.enhanced.as_ref().map(|enhanced| format!("{enhanced} ")).unwrap_or_default();
+    format!("{code}{enhanced}{}", answer.text)
+}
+
+const fn word(status: Status) -> &'static str {
+    match status {
+        Status::Success => "success",
+        Status::Failed => "failed",
+        Status::Retry => "retry",
+        Status::Invalid => "invalid",
+        Status::Rejected => "rejected",
+        Status::TempFailed => "temp_failed",
+        _ => "uncertain",
+    }
+}

@@ -1,0 +1,153 @@
+//! Row 2, many messages: from mbox files, Maildirs and directories, in one session, each with a fate of its own.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::program::{Done, Scripted, Served, files, folder, run_with, smtp_server};
+
+/// Sends what stands there, without TLS, to a server that follows a script.
+fn send(port: u16, messages: &str, more: &[&str]) -> Done {
+    let url = format!("smtp://localhost:{port}");
+    let arguments = [
+        "send",
+        &url,
+        "--danger-cleartext",
+        "--from",
+        "a@x.example",
+        "--to",
+        "b@x.example",
+        "--messages",
+        messages,
+        "--json",
+    ];
+    run_with(&[&arguments, more].concat(), "", b"")
+}
+
+/// An mbox file with these messages, which differ by their subjects.
+fn mbox(subjects: &[&str]) -> (tempfile::TempDir, String) {
+    let folder = folder();
+    let path = folder.path().join("some.mbox");
+    let text: String =
+        subjects.iter().map(|subject| format!("From x\nSubject: {subject}\n\nbody\n\n")).collect();
+    std::fs::write(&path, text).unwrap();
+    (folder, path.to_str().unwrap().to_owned())
+}
+
+fn takes_all(verb: &str) -> &'static str {
+    match verb {
+        "EHLO" => "250-s.example\r\n250 SIZE 100000\r\n",
+        "QUIT" => "221 2.0.0 bye\r\n",
+        _ => "250 2.0.0 ok\r\n",
+    }
+}
+
+fn lines(done: &Done) -> Vec<Value> {
+    done.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn every_message_of_a_file_goes_in_one_session_and_a_broken_one_costs_itself() {
+    let server = smtp_server(|verb, _| takes_all(verb).to_owned());
+    let (_kept, path) = mbox(&["one", "two\0", "three"]);
+    let done = send(server.port, &path, &[]).expect(65);
+    let told = lines(&done);
+    let fates: Vec<_> = told.iter().filter_map(|line| line["status"].as_str()).collect();
+    assert_eq!(fates, ["success", "invalid", "success"], "{}", done.out);
+    assert!(told[1]["source"].as_str().unwrap().ends_with("some.mbox#2"), "{}", done.out);
+    assert_eq!(told[3]["summary"]["messages"], serde_json::json!({"success": 2, "invalid": 1}));
+    let seen = server.seen();
+    assert_eq!((seen.connections, seen.received.matches("MAIL FROM").count()), (1, 2), "{}", seen.received);
+}
+
+#[test]
+fn what_waits_is_tried_again_alone_and_what_the_server_ends_goes_on_in_another_session() {
+    // The second message is put off once, and the first session ends behind two messages.
+    let server = Scripted::start(|peer| {
+        peer.say("220 s.example\r\n");
+        let (mut messages, mut put_off) = (0, false);
+        while let Some(line) = peer.line() {
+            let verb = line.get(..4).unwrap_or_default().to_uppercase();
+            if verb == "MAIL" {
+                messages += 1;
+                if messages == 3 && peer.number == 0 {
+                    peer.say("421 4.7.0 enough\r\n");
+                    return;
+                }
+            }
+            if verb == "DATA" {
+                peer.say("354 go on\r\n");
+                while let Some(line) = peer.line().filter(|line| line != ".") {
+                    put_off |= line == "Subject: two" && peer.number == 0;
+                }
+            }
+            let late = verb == "DATA" && std::mem::take(&mut put_off);
+            peer.say(if late { "451 4.3.0 later\r\n" } else { takes_all(&verb) });
+            if verb == "QUIT" {
+                return;
+            }
+        }
+    });
+    let (_kept, path) = mbox(&["one", "two", "three"]);
+    let done = send(server.port, &path, &[]).expect(0);
+    let told = lines(&done);
+    let fates: Vec<_> = told
+        .iter()
+        .filter_map(|line| Some((line["source"].as_str()?.rsplit_once('#')?.1, &line["retry_count"])))
+        .collect();
+    assert_eq!(fates, [("1", &0.into()), ("3", &0.into()), ("2", &1.into())], "{}", done.out);
+    let seen = server.seen();
+    assert_eq!(seen.connections, 3, "{}", seen.received);
+    for (subject, count) in [("one", 1), ("two", 2), ("three", 1)] {
+        let subject = format!("Subject: {subject}\r\n");
+        assert_eq!(seen.received.matches(&subject).count(), count, "{}", seen.received);
+    }
+}
+
+#[test]
+fn a_server_that_takes_nothing_is_not_run_at() {
+    let server =
+        smtp_server(|verb, _| if verb == "MAIL" { String::new() } else { takes_all(verb).to_owned() });
+    let (_kept, path) = mbox(&["one", "two", "three", "four", "five"]);
+    let done = send(server.port, &path, &["--attempts", "2"]).expect(75);
+    assert_eq!(server.seen().connections, 2, "{}", done.shown);
+    assert!(lines(&done).iter().any(|line| line["summary"]["incomplete"] == true), "{}", done.out);
+}
+
+#[test]
+fn mboxes_maildirs_and_directories_arrive_octet_for_octet() {
+    let served = Served::start(&[]);
+    let (url, mailbox, kept) = (served.url("smtps"), served.mailbox(), folder());
+    let at = |name: &str| kept.path().join(name);
+    let write = |name: &str, text: &[u8]| {
+        std::fs::create_dir_all(at(name).parent().unwrap()).unwrap();
+        std::fs::write(at(name), text).unwrap();
+    };
+    write("a.mbox", b"From x\nSubject: m1\n\n>From me\n..dots\n\nFrom y\nSubject: m2\n\nbare\n.\n");
+    write("box/new/1.host", b"Subject: d1\n\nnew\n");
+    write("box/cur/0.host:2,S", b"Subject: d0\r\n\r\nold");
+    write("dir/a.eml", b"Subject: e1\r\n\r\n\r\n");
+    let paths: Vec<PathBuf> = ["a.mbox", "box", "dir"].map(at).into();
+    let mut arguments = vec!["send", &url, "--from", &mailbox, "--to", &mailbox];
+    for path in &paths {
+        arguments.extend(["--messages", path.to_str().unwrap()]);
+    }
+    served.run(&arguments, b"").expect(0).shows(&["messages: 5 success", "recipients: 5 success"]);
+    let into = at("store");
+    served.run(&["sync", &served.url("imaps"), "--into", into.to_str().unwrap()], b"").expect(0);
+    let stored: Vec<u8> = files(&into).iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
+    let expected: [&[u8]; 5] = [
+        b"Subject: m1\r\n\r\nFrom me\r\n..dots\r\n",
+        b"Subject: m2\r\n\r\nbare\r\n.\r\n",
+        b"Subject: d0\r\n\r\nold\r\n",
+        b"Subject: d1\r\n\r\nnew\r\n",
+        b"Subject: e1\r\n\r\n\r\n",
+    ];
+    for message in expected {
+        assert!(
+            stored.windows(message.len()).any(|octets| octets == message),
+            "{}",
+            String::from_utf8_lossy(message)
+        );
+    }
+}
