@@ -19,7 +19,7 @@ fn client_says() -> impl Strategy<Value = Vec<u8>> {
     let line = prop_oneof![
         8 => prop::sample::select(vec![
             "EHLO c.example\r\n", "HELO c\r\n", "LHLO c\r\n", "STARTTLS\r\n", "AUTH PLAIN AHUAc2VjcmV0\r\n", "AUTH PLAIN\r\n",
-            "AUTH LOGIN\r\n", "dQ==\r\n", "c2VjcmV0\r\n", "*\r\n", "AHUAc2VjcmV0\r\n", "MAIL FROM:<a@b>\r\n", "MAIL FROM:<> SIZE=9\r\n",
+            "AUTH LOGIN\r\n", "dQ==\r\n", "c2VjcmV0\r\n", "*\r\n", "AHUAc2VjcmV0\r\n", "MAIL FROM:<a@b>\r\n", "MAIL FROM:<> SIZE=9\r\n", "MAIL FROM:<> BY=5;N\r\n",
             "RCPT TO:<c@d>\r\n", "RCPT TO:<no@d>\r\n", "DATA\r\n", "BDAT 5\r\n", "BDAT 3 LAST\r\n", "BDAT 0 LAST\r\n", "x\r\n",
             "..\r\n", ".\r\n", "\r\n", "\n", "\r", ".", "RSET\r\n", "NOOP\r\n", "VRFY x\r\n", "HELP\r\n", "QUIT\r\n", "XYZZY\r\n", "\0",
         ])
@@ -140,7 +140,9 @@ proptest! {
         if let Ok(response) = parse::reply(&input) {
             let _ = (response.text(), Extensions::try_from(&response));
         }
-        for prefix in ["MAIL FROM:<", "RCPT TO:<a@b> ", "EHLO ", "AUTH ", "BDAT ", "MAIL FROM:<> AUTH="] {
+        for prefix in ["MAIL FROM:<", "RCPT TO:<a@b> ", "EHLO ", "AUTH ", "BDAT ", "MAIL FROM:<> AUTH=", "MAIL FROM:<> HOLDUNTIL=2030-",
+            "MAIL FROM:<> BY=", "MAIL FROM:<> SOLICIT=a", "RCPT TO:<a@b> ORCPT=utf-8;\\x{", "RCPT TO:<a@b> RRVS=2030-01-01T0",
+        ] {
             let _ = parse::command(&[prefix.as_bytes(), &input].concat());
         }
     }

@@ -1,0 +1,366 @@
+//! Nothing that a program hands in can end a line, or a word of one: every public constructor, every call that takes
+//! text, both roles.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proto_core::{Cleartext, Credentials, Mechanism, RecvBuffer, Secure, SendBuffer};
+use proto_smtp::client::Client;
+use proto_smtp::server::{Event, Server};
+use proto_smtp::types::{
+    Address, ByMode, ClientName, Code, Command, DateTime, DeliverBy, Domain, EnhancedCode, EnvelopeId,
+    Extension, ForwardPath, FutureRelease, Hold, Interval, Mail, Notify, Offers, OriginalRecipient, Priority,
+    PriorityProfile, Rcpt, Response, ReversePath, Solicitation, Submitter, ValidSince, Xtext,
+};
+use proto_smtp::{Config, encode, parse};
+
+/// What is put into good text: octets that end lines or words, what a sloppy cut to eight bits would make of one, and what
+/// has a meaning in some value.
+const HOSTILE: &[&str] = &[
+    "",
+    "\r\n",
+    "\r",
+    "\n",
+    "\0",
+    " ",
+    "\t",
+    "\u{7f}",
+    "\u{85}",
+    "\u{2028}",
+    "\u{10d}\u{10a}",
+    "\u{a0}",
+    "é",
+    "=",
+    "+",
+    "+0D+0A",
+    "+20",
+    "\\",
+    "\\x{0D}\\x{0A}",
+    "\\x{20}",
+    "\"",
+    "<",
+    ">",
+    "@",
+    ",",
+    ";",
+    ":",
+    ".",
+    "-",
+    "[",
+    "]",
+    "%0d%0a",
+    "\r\nRSET\r\n",
+    " SIZE=1",
+    "> SIZE=1",
+    "\r\n.\r\n",
+    "\u{1f600}",
+];
+
+/// Good text for one or another constructor.
+const GOOD: &[&str] = &[
+    "",
+    "a",
+    "alice",
+    "a@b.example",
+    "\"a b\"@b.example",
+    "почта@пример.рф",
+    "b.example",
+    "[192.0.2.1]",
+    "[IPv6:::1]",
+    "<>",
+    "NEVER",
+    "SUCCESS,DELAY",
+    "rfc822;a+2Bb@c",
+    "utf-8;\\x{43F}@b",
+    "utf-8;п@b",
+    "120;RT",
+    "-5;N",
+    "7",
+    "-9",
+    "2030-01-01T00:00:00.5+01:30",
+    "2014-04-03T23:01:00Z;C",
+    "org.example:ADV,b",
+    "MIXER",
+    "250 2.0.0 OK",
+    "550-5.1.1 a\r\n550 5.1.1 b",
+    "PLAIN",
+    "X-KEY",
+    "QQ314159",
+    "e+3Dmc2@example.com",
+];
+
+/// Good text with something hostile in it, or any text at all.
+fn text() -> impl Strategy<Value = String> {
+    let mixed = (prop::sample::select(GOOD), prop::sample::select(HOSTILE), any::<prop::sample::Index>());
+    let mixed = mixed.prop_map(|(good, hostile, place)| {
+        let places: Vec<usize> = good.char_indices().map(|(at, _)| at).chain([good.len()]).collect();
+        let (head, tail) = good.split_at(*place.get(&places));
+        format!("{head}{hostile}{tail}")
+    });
+    prop_oneof![4 => mixed, 1 => any::<String>(), 1 => "[ -~]{0,40}"]
+}
+
+/// What a command is on the wire: one line, and nothing in it that could be taken for its end.
+fn line(command: &Command<'_>) -> Result<String, TestCaseError> {
+    let mut tx = SendBuffer::new();
+    encode::command(command, &mut tx);
+    one_line(tx.take())
+}
+
+fn one_line(octets: Vec<u8>) -> Result<String, TestCaseError> {
+    let text = String::from_utf8(octets).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let Some(line) = text.strip_suffix("\r\n") else {
+        return Err(TestCaseError::fail(format!("no line: {text:?}")));
+    };
+    prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
+    Ok(line.to_owned())
+}
+
+/// Every line of what a server says.
+fn lines_of_replies(octets: Vec<u8>) -> Result<(), TestCaseError> {
+    let text = String::from_utf8(octets).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    prop_assert!(text.is_empty() || text.ends_with("\r\n"), "{:?}", text);
+    for line in text.split_terminator("\r\n") {
+        prop_assert!(line.bytes().all(|octet| (b' '..=b'~').contains(&octet)), "{:?}", line);
+        let code = line.get(..3).is_some_and(|code| code.bytes().all(|octet| octet.is_ascii_digit()));
+        prop_assert!(code && matches!(line.as_bytes().get(3), Some(b' ' | b'-')), "{:?}", line);
+    }
+    Ok(())
+}
+
+/// A message whose parameters are all made of one text, so far as their types let it in; and how many did.
+fn mail_of(text: &str) -> (Mail<'_>, usize) {
+    let address = Address::parse(text).ok();
+    let mut mail = Mail::new(address.clone().map_or(ReversePath::Null, ReversePath::from));
+    mail.utf8 = true;
+    mail.auth = Submitter::parse(text).ok().or(address.map(Submitter::Address));
+    mail.envid = EnvelopeId::parse(text).ok().or(EnvelopeId::encode(text).ok());
+    mail.by = DeliverBy::parse(text).ok();
+    mail.priority = Priority::parse(text).ok();
+    let interval = Interval::parse(text).ok().map(Hold::For);
+    mail.hold = interval.or(DateTime::parse(text).ok().map(Hold::Until));
+    mail.solicit = Solicitation::parse(text).ok();
+    let pushed =
+        [mail.extra.push(text, None), mail.extra.push("X-A", Some(text)), mail.extra.push(text, Some(text))];
+    let typed = [
+        mail.auth.is_some(),
+        mail.envid.is_some(),
+        mail.by.is_some(),
+        mail.priority.is_some(),
+        mail.hold.is_some(),
+        mail.solicit.is_some(),
+    ];
+    // And SMTPUTF8.
+    let words =
+        typed.into_iter().filter(|set| *set).count() + pushed.iter().filter(|done| done.is_ok()).count() + 1;
+    (mail, words)
+}
+
+fn rcpt_of(text: &str) -> (Rcpt<'_>, usize) {
+    let address = Address::parse(text).ok();
+    let mut rcpt = Rcpt::new(address.clone().map_or(ForwardPath::Postmaster, ForwardPath::from));
+    rcpt.notify = Notify::parse(text).ok();
+    rcpt.original = OriginalRecipient::parse(text)
+        .or(OriginalRecipient::encode("utf-8", text))
+        .or(OriginalRecipient::encode(text, text))
+        .ok()
+        .or(address.as_ref().and_then(OriginalRecipient::of));
+    rcpt.valid_since = ValidSince::parse(text).ok();
+    let pushed = rcpt.extra.push("X-A", Some(text)).is_ok();
+    let typed = [rcpt.notify.is_some(), rcpt.original.is_some(), rcpt.valid_since.is_some(), pushed];
+    let words = typed.into_iter().filter(|set| *set).count();
+    (rcpt, words)
+}
+
+/// How many words stand behind the path of a command: a space inside its quotes is none of theirs.
+fn parameters(line: &str, path: &str) -> usize {
+    line.split_once(&format!("<{path}>")).unwrap().1.matches(' ').count()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_parameter_ends_its_word(text in text()) {
+        let (mail, words) = mail_of(&text);
+        let written = line(&Command::Mail(mail.clone()))?;
+        prop_assert_eq!(parameters(&written, mail.from.as_str()), words, "{:?}", &written);
+        let Ok(Command::Mail(read)) = parse::command(written.as_bytes()) else { panic!("{written:?}") };
+        prop_assert_eq!(read.extensions(), mail.extensions());
+        prop_assert_eq!(line(&Command::Mail(read))?, written);
+
+        let (rcpt, words) = rcpt_of(&text);
+        let written = line(&Command::Rcpt(rcpt.clone()))?;
+        prop_assert_eq!(parameters(&written, rcpt.to.as_str()), words, "{:?}", &written);
+        let Ok(Command::Rcpt(read)) = parse::command(written.as_bytes()) else { panic!("{written:?}") };
+        prop_assert_eq!(read.extensions(), rcpt.extensions());
+        prop_assert_eq!(line(&Command::Rcpt(read))?, written);
+    }
+
+    #[test]
+    fn no_number_leaves_its_bounds(seconds in any::<i32>(), unix in any::<i64>(), short in -9_999_999_999i64..300_000_000_000) {
+        let mut mail = Mail::new(ReversePath::Null);
+        for mode in [ByMode::Notify, ByMode::Return] {
+            mail.by = DeliverBy::new(seconds, mode).ok().map(DeliverBy::traced);
+            mail.priority = Priority::new(seconds as i8).ok();
+            for hold in [
+                Interval::new(seconds.unsigned_abs()).ok().map(Hold::For),
+                DateTime::from_unix_seconds(unix).map(Hold::Until),
+                DateTime::from_unix_seconds(short).map(Hold::Until),
+            ] {
+                mail.hold = hold;
+                let written = line(&Command::Mail(mail.clone()))?;
+                let Ok(Command::Mail(read)) = parse::command(written.as_bytes()) else { panic!("{written:?}") };
+                prop_assert_eq!(&read, &mail);
+                if let Some(Hold::Until(time)) = hold {
+                    prop_assert!([unix, short].contains(&time.unix_seconds()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_argument_of_a_command_ends_its_line(text in text(), other in text()) {
+        for command in [
+            Command::Vrfy(&text),
+            Command::Expn(&text),
+            Command::Other { verb: &text, argument: &other },
+            Command::Auth { mechanism: &text, initial: Some(other.as_bytes()) },
+            Command::Auth { mechanism: &text, initial: None },
+        ] {
+            let written = line(&command)?;
+            prop_assert!(written.is_ascii(), "{:?}", written);
+        }
+        if let Ok(name) = ClientName::parse(&text) {
+            let written = line(&Command::Ehlo(name))?;
+            prop_assert_eq!(written.matches(' ').count(), 1);
+            // By rule a name is US-ASCII; what is not becomes harmless.
+            prop_assert!(!text.is_ascii() || written.strip_prefix("EHLO ") == Some(text.as_str()));
+        }
+        if let Ok(domain) = Domain::parse(&text) {
+            for command in [Command::Helo(domain.clone().into()), Command::Lhlo(domain.into())] {
+                prop_assert_eq!(line(&command)?.matches(' ').count(), 1);
+            }
+        }
+        for xtext in [Xtext::parse(&text).ok(), Xtext::encode(&text).ok()].into_iter().flatten() {
+            prop_assert!(xtext.as_str().bytes().all(|octet| octet.is_ascii_graphic() && octet != b'='));
+            prop_assert!(!xtext.decode().iter().any(u8::is_ascii_control));
+        }
+    }
+
+    #[test]
+    fn a_client_gives_one_line_or_none(text in text()) {
+        let name = text.parse::<Domain<'static>>().unwrap_or("localhost".parse().unwrap());
+        let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+        let mut client = Client::<Secure>::new(Config::default().name(name), Secure::trusted_local());
+        rx.extend(b"220 mx\r\n");
+        while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+        one_line(tx.take())?;
+        let all = Extension::ALL.map(|extension| format!("250-{}\r\n", extension.keyword())).concat();
+        rx.extend(format!("250-mx\r\n{all}250 AUTH PLAIN LOGIN XOAUTH2 OAUTHBEARER EXTERNAL ANONYMOUS\r\n").as_bytes());
+        while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+        type Call<'c> = &'c dyn Fn(&mut Client<Secure>, &mut SendBuffer) -> bool;
+        let calls: [Call<'_>; 4] = [
+            &|client, tx| client.vrfy(&text, tx).is_ok(),
+            &|client, tx| client.expn(&text, tx).is_ok(),
+            &|client, tx| client.mail(&mail_of(&text).0, tx).is_ok(),
+            &|client, tx| client.rcpt(&rcpt_of(&text).0, tx).is_ok(),
+        ];
+        for call in calls {
+            let given = call(&mut client, &mut tx);
+            let octets = tx.take();
+            if given {
+                one_line(octets)?;
+            } else {
+                prop_assert!(octets.is_empty());
+            }
+            rx.extend(if given { b"250 ok\r\n" } else { b"" });
+            while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+        }
+    }
+
+    #[test]
+    fn no_credential_ends_its_line(user in text(), secret in text()) {
+        for (mechanism, credentials) in [
+            (Mechanism::Plain, Credentials::password(user.clone(), secret.as_bytes())),
+            (Mechanism::Login, Credentials::password(user.clone(), secret.as_bytes())),
+            (Mechanism::XOAuth2, Credentials::bearer(user.clone(), secret.clone())),
+            (Mechanism::OAuthBearer, Credentials::bearer(user.clone(), secret.clone())),
+        ] {
+            let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+            let mut client = Client::<Secure>::new(Config::default(), Secure::trusted_local());
+            rx.extend(b"220 mx\r\n");
+            while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+            let _ = tx.take();
+            rx.extend(b"250-mx\r\n250 AUTH PLAIN LOGIN XOAUTH2 OAUTHBEARER\r\n");
+            while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+            let given = client.authenticate(mechanism, credentials, &mut tx).is_ok();
+            for _ in 0..3 {
+                let octets = tx.take();
+                if octets.is_empty() {
+                    break;
+                }
+                prop_assert!(given);
+                one_line(octets)?;
+                rx.extend(b"334 \r\n");
+                while let Ok(Some(_)) = client.next_event(&mut rx, &mut tx) {}
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_of_a_server_ends_its_line(text in text(), name in text(), code in 200u16..600, detail in any::<u16>()) {
+        let name = name.parse::<Domain<'static>>().unwrap_or("localhost".parse().unwrap());
+        let mut offers = Offers::default();
+        offers.priority_profile = PriorityProfile::parse(&text).ok().map(PriorityProfile::into_owned);
+        offers.no_soliciting = Solicitation::parse(&text).ok().map(Solicitation::into_owned);
+        offers.min_by_time = text.parse().ok();
+        offers.future_release = Interval::parse(&text).ok().map(|interval| FutureRelease {
+            interval,
+            until: DateTime::from_unix_seconds(i64::from(detail)).unwrap(),
+        });
+        let config = Config::default()
+            .name(name)
+            .greeting(text.clone())
+            .extensions(Extension::ALL.into_iter().collect())
+            .offers(offers);
+        let mut response = Response::new(Code::new(code).unwrap(), text.as_str());
+        if let Some(enhanced) = EnhancedCode::new((code / 100) as u8, detail % 1000, 0) {
+            response = response.with_enhanced(enhanced);
+        }
+        let responses = [Some(response), text.parse::<Response<'static>>().ok()];
+        for response in responses.into_iter().flatten() {
+            lines_of_replies(said(&config, &response))?;
+        }
+    }
+}
+
+/// Everything that a server says which answers every question alike.
+fn said(config: &Config, response: &Response<'_>) -> Vec<u8> {
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut waits = proto_smtp::Waits::default();
+    waits.delay = Duration::ZERO;
+    let mut refused = Server::<Cleartext>::refusing(config.clone().waits(waits), response, &mut tx);
+    let mut server = Server::<Secure>::new(config.clone().waits(waits), Secure::trusted_local(), &mut tx);
+    let mut all = tx.take();
+    rx.extend(b"QUIT\r\n");
+    while let Ok(Some(_)) = refused.next_event(&mut rx, &mut tx) {}
+    let mut rx = RecvBuffer::new();
+    rx.extend(
+        b"EHLO c\r\nVRFY a\r\nEXPN a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<a@b>\r\nDATA\r\n.\r\nHELP\r\nQUIT\r\n",
+    );
+    while let Ok(Some(event)) = server.next_event(&mut rx, &mut tx) {
+        match event {
+            Event::Mail(_, reply)
+            | Event::Rcpt(_, reply)
+            | Event::Data(reply)
+            | Event::DataEnd(reply)
+            | Event::Vrfy(_, reply)
+            | Event::Expn(_, reply) => server.reply(reply, response, &mut tx).unwrap(),
+            _ => {}
+        }
+    }
+    all.extend(tx.take());
+    all
+}
