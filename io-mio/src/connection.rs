@@ -189,6 +189,20 @@ impl<M: Machine> Connection<M> {
         self.pump.flush()
     }
 
+    /// Looks, without waiting, whether a connection on which nothing is awaited is still as it was: the peer has neither
+    /// closed it nor said anything. Nothing is sent for it.
+    ///
+    /// A yes is no promise: the peer may be closing it at this moment.
+    pub fn is_quiet(&mut self) -> bool {
+        if self.pump.poll(Some(Duration::ZERO)).is_err() {
+            return false;
+        }
+        let heard = self.drive_until(Instant::now(), |turn, _, _| {
+            Ok::<_, Error>(matches!(turn, Turn::Event(_)).then_some(()))
+        });
+        matches!(heard, Ok(None)) && !self.machine.is_closed() && self.pump.link.rx.is_empty()
+    }
+
     /// What was negotiated; `None` on cleartext.
     #[must_use]
     pub fn tls_info(&self) -> Option<&TlsInfo> {

@@ -72,6 +72,14 @@ impl Target {
         &self.host
     }
 
+    /// The host and port that are connected to.
+    pub(crate) fn place(&self) -> (&str, u16) {
+        match &self.dial {
+            Some((host, port)) => (host, *port),
+            None => (&self.host, self.port),
+        }
+    }
+
     /// The name that the certificate must be for.
     #[must_use]
     pub fn server_name(&self) -> &str {
@@ -205,10 +213,7 @@ impl Connector {
         target: &Target,
         stages: &mut Stages<'_>,
     ) -> Result<(Pump, SocketAddr), Error> {
-        let (host, port) = match &target.dial {
-            Some((host, port)) => (host.as_str(), *port),
-            None => (target.host.as_str(), target.port),
-        };
+        let (host, port) = target.place();
         let born = Instant::now();
         let addresses = lookup::resolve(host, port, self.patience.lookup)?;
         stages.pass(Step::Resolved(addresses.clone()));

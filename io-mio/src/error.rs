@@ -60,6 +60,13 @@ pub enum Error {
         /// The whole reply.
         reply: String,
     },
+    /// Who we are could not be proved.
+    Unauthenticated {
+        /// The code of the server's reply; none if nothing was asked of it, since no mechanism fits.
+        code: Option<u16>,
+        /// The whole reply, or why no mechanism fits. No secret is in it.
+        reply: String,
+    },
     /// No more work is taken on now.
     Busy,
     /// A setting is wrong, or a file of it cannot be read.
@@ -116,6 +123,8 @@ impl Error {
                 Kind::Unavailable
             }
             Self::TimedOut { .. } => Kind::Timeout,
+            Self::Unauthenticated { code: Some(400..=499), .. } => Kind::Unavailable,
+            Self::Unauthenticated { .. } => Kind::Security,
             Self::Config(_) => Kind::Config,
             Self::Tls(error) if error.is_retryable() => Kind::Unavailable,
             Self::Tls(_) => Kind::Security,
@@ -145,6 +154,7 @@ impl Error {
                 )
             }
             Self::Unwilling { code, .. } => *code < 500,
+            Self::Unauthenticated { code, .. } => matches!(code, Some(400..=499)),
             Self::Protocol(error) => error.is_retryable(),
             Self::Tls(error) => error.is_retryable(),
             Self::Lookup { .. } | Self::WrongTlsMode { .. } | Self::Config(_) | Self::Panicked => false,
@@ -169,6 +179,8 @@ impl Error {
             }
             Self::TimedOut { .. } | Self::Busy | Self::Closed => "try again later",
             Self::Unwilling { code, .. } if *code < 500 => "try again later",
+            Self::Unauthenticated { code: Some(400..=499), .. } => "try again later",
+            Self::Unauthenticated { .. } => "check user and password, and which mechanisms the server offers",
             Self::Unwilling { .. } => "ask who runs the server: it wants no mail from here",
             Self::WrongTlsMode { advice, .. } => return Some(advice.clone()),
             Self::Tls(error) => return error.advice(),
@@ -200,6 +212,7 @@ impl fmt::Display for Error {
             Self::Io { doing, source } => write!(f, "{doing}: {source}"),
             Self::Closed => f.write_str("the session ended before what was wanted had happened"),
             Self::Unwilling { reply, .. } => write!(f, "the server does not want to serve: {reply}"),
+            Self::Unauthenticated { reply, .. } => write!(f, "logging in failed: {reply}"),
             Self::Busy => f.write_str("too much work waits already"),
             Self::Config(what) => f.write_str(what),
             Self::Panicked => f.write_str("the handler of this session panicked"),

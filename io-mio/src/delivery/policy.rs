@@ -1,7 +1,7 @@
 //! When a message is tried again, and by whose clock.
 //!
-//! It knows tries, pauses and chance. It does not know what was tried. The clock and chance come from the caller, so
-//! that a test decides both.
+//! It knows tries, pauses, chance, and which answers are worth a further try. It does not know what was tried. The
+//! clock and chance come from the caller, so that a test decides both.
 
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
@@ -10,7 +10,9 @@ use std::{
 
 use jiff::Timestamp;
 
-/// How often and after which pauses a message is tried again.
+use super::{Answer, DeliveryReport, Obstacle};
+
+/// How often, after which pauses and on which answers a message is tried again.
 ///
 /// The pause before the second try is [`first_pause`](Self::first_pause); each one after is twice as long, up to
 /// [`longest_pause`](Self::longest_pause). Chance then adds up to [`jitter`](Self::jitter) percent, so that many
@@ -25,6 +27,38 @@ pub struct RetryPolicy {
     pub longest_pause: Duration,
     /// So much is added to a pause at most, in percent of it. 50 unless set.
     pub jitter: u32,
+    /// No try begins later than this after the first one began. None unless set: the tries alone end it.
+    pub deadline: Option<Duration>,
+    /// Which answers are worth a further try.
+    pub codes: RetryCodes,
+}
+
+/// Which answers of a server are worth a further try. Whatever it says, 5yz is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum RetryCodes {
+    /// 421, 450, 451 and 452; and any other 4yz whose enhanced code speaks of the mailbox, the mail system or the
+    /// network (RFC 3463 §3.3 to §3.5). What remains is about the command itself (454, 455), and the same command
+    /// would be told the same.
+    #[default]
+    Usual,
+    /// Every 4yz.
+    EveryTransient,
+}
+
+impl RetryCodes {
+    /// Whether an answer is among them. What is not an answer of a server never is.
+    #[must_use]
+    pub fn include(self, answer: &Answer) -> bool {
+        match (self, answer.code) {
+            (_, Some(421 | 450..=452)) => true,
+            (Self::EveryTransient, Some(400..=499)) => true,
+            (Self::Usual, Some(400..=499)) => {
+                answer.subject().is_some_and(|subject| matches!(subject.as_bytes(), [b'2'..=b'4', b'.', ..]))
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Default for RetryPolicy {
@@ -34,6 +68,8 @@ impl Default for RetryPolicy {
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(60),
             jitter: 50,
+            deadline: None,
+            codes: RetryCodes::default(),
         }
     }
 }
@@ -48,6 +84,31 @@ impl RetryPolicy {
         let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
         let added = most.checked_add(1).map_or(chance, |most| chance % most);
         pause.saturating_add(Duration::from_millis(added))
+    }
+
+    /// What follows the try of this number, which began the tries so long ago: the report learns what stood in the
+    /// way, if something did. `None`: nothing more is tried.
+    pub(super) fn after(
+        &self,
+        number: u32,
+        obstacle: Option<&dyn Obstacle>,
+        report: &mut DeliveryReport,
+        elapsed: Duration,
+        chance: u64,
+    ) -> Option<Duration> {
+        if let Some(obstacle) = obstacle {
+            report.put_off(&obstacle.answer(), elapsed);
+        }
+        let hopeless = obstacle.is_some_and(|obstacle| !obstacle.is_transient());
+        if hopeless || number >= self.tries.max(1) || report.pending().is_empty() {
+            return None;
+        }
+        let pause = self.pause_after(number, chance);
+        let late = self.deadline.is_some_and(|deadline| elapsed.saturating_add(pause) > deadline);
+        (!late).then(|| {
+            report.retry_count = number;
+            pause
+        })
     }
 }
 
@@ -95,7 +156,7 @@ impl Clock for SystemClock {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Stage, *};
 
     #[test]
     fn pauses_double_up_to_the_longest() {
@@ -117,5 +178,41 @@ mod tests {
             ..policy
         };
         assert_eq!(longest.pause_after(9, u64::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn which_answers_are_worth_another_try() {
+        let answer = |code, enhanced: Option<&str>| Answer {
+            code: Some(code),
+            enhanced: enhanced.map(str::to_owned),
+            ..Answer::none(Stage::Rcpt, "")
+        };
+        let usual = |code, enhanced| RetryCodes::Usual.include(&answer(code, enhanced));
+        for code in [421, 450, 451, 452] {
+            assert!(usual(code, None) && usual(code, Some("4.7.0")), "{code}");
+        }
+        for (code, enhanced) in [(432, "4.2.1"), (454, "4.3.0"), (458, "4.4.1")] {
+            assert!(usual(code, Some(enhanced)) && !usual(code, None), "{code}");
+        }
+        for (code, enhanced) in [(454, "4.7.0"), (455, "4.5.4"), (550, "4.2.1"), (250, "2.0.0")] {
+            assert!(!usual(code, Some(enhanced)), "{code} {enhanced}");
+        }
+        assert!(RetryCodes::EveryTransient.include(&answer(455, None)));
+        assert!(!RetryCodes::EveryTransient.include(&answer(554, Some("4.3.2"))));
+        assert!(!RetryCodes::EveryTransient.include(&Answer::none(Stage::Connect, "")));
+    }
+
+    #[test]
+    fn no_try_begins_behind_the_deadline() {
+        let policy =
+            RetryPolicy { deadline: Some(Duration::from_secs(5)), jitter: 0, ..RetryPolicy::default() };
+        let mut report = DeliveryReport::new(None, ["a@x.example".to_owned()]);
+        let mut after =
+            |number, elapsed| policy.after(number, None, &mut report, Duration::from_secs(elapsed), 0);
+        assert_eq!(after(1, 3), Some(Duration::from_secs(1)));
+        assert_eq!(after(2, 3), Some(Duration::from_secs(2)));
+        assert_eq!(after(2, 4), None);
+        assert_eq!(after(4, 0), None);
+        assert_eq!(report.retry_count, 2);
     }
 }

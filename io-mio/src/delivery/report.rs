@@ -2,12 +2,13 @@
 //!
 //! It knows outcomes and what they mean for a further try. It does not know how they came about.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
-use proto_smtp::{
-    client::{NotSent, Outcome, Step},
-    types::Response,
-};
+use proto_smtp::client::{NotSent, Outcome, Step};
 use serde::Serialize;
+
+use super::{Answer, RetryCodes, Stage};
 
 /// What became of a message or of one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -31,61 +32,6 @@ pub enum Status {
     Uncertain,
 }
 
-/// Where in the conversation an answer came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Stage {
-    /// Before a transaction began: name, TCP, TLS.
-    Connect,
-    /// The greeting or EHLO.
-    Greeting,
-    /// AUTH.
-    Auth,
-    /// MAIL.
-    Mail,
-    /// RCPT.
-    Rcpt,
-    /// DATA, before the message.
-    Data,
-    /// The message and its end.
-    Message,
-}
-
-/// What a server answered, or why there was no answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Answer {
-    /// To what.
-    pub stage: Stage,
-    /// The reply code; none if there was no reply.
-    pub code: Option<u16>,
-    /// The enhanced status code (RFC 3463), as "5.1.1".
-    pub enhanced: Option<String>,
-    /// The reply's text, or what happened instead.
-    pub text: String,
-}
-
-impl Answer {
-    fn of(step: Step, response: &Response<'_>) -> Self {
-        Self {
-            stage: stage(step),
-            code: Some(response.code().get()),
-            enhanced: response.enhanced().map(|enhanced| enhanced.to_string()),
-            text: response.text(),
-        }
-    }
-
-    fn none(stage: Stage, text: impl Into<String>) -> Self {
-        Self { stage, code: None, enhanced: None, text: text.into() }
-    }
-
-    /// Whether the server says to try again later. 421, 450, 451 and 452 do; 4yz as a class does (RFC 5321 §4.2.1).
-    #[must_use]
-    pub const fn is_transient(&self) -> bool {
-        matches!(self.code, Some(400..=499))
-    }
-}
-
 /// What became of one recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RecipientReport {
@@ -93,9 +39,47 @@ pub struct RecipientReport {
     pub address: String,
     /// What became of it.
     pub status: Status,
-    /// The answer that decided.
+    /// The answer that decided, or why there was none.
     #[serde(flatten)]
     pub answer: Option<Answer>,
+    /// What a server answered in an earlier try, where none was reached after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Answer>,
+    /// How many tries were made for it, those included that reached no server.
+    pub attempts: u32,
+    /// Whether sending to it again later makes sense.
+    pub is_retryable: bool,
+    /// How long the last transaction for it took, from MAIL to its outcome, in milliseconds.
+    pub took_ms: u64,
+    /// When it was decided, in milliseconds since the delivery began.
+    pub decided_ms: u64,
+}
+
+impl RecipientReport {
+    const fn new(address: String) -> Self {
+        Self {
+            address,
+            status: Status::Retry,
+            answer: None,
+            earlier: None,
+            attempts: 0,
+            is_retryable: false,
+            took_ms: 0,
+            decided_ms: 0,
+        }
+    }
+
+    /// What became of it now. What a server said before is kept beside what no server said.
+    fn set(&mut self, status: Status, answer: Answer) {
+        self.status = status;
+        let before = self.answer.replace(answer);
+        let replied = |answer: &Answer| answer.code.is_some();
+        if self.answer.as_ref().is_some_and(replied) {
+            self.earlier = None;
+        } else if before.as_ref().is_some_and(replied) {
+            self.earlier = before;
+        }
+    }
 }
 
 /// What became of a message.
@@ -124,11 +108,10 @@ impl DeliveryReport {
     /// Of a message that was not tried yet.
     #[must_use]
     pub fn new(message_id: Option<String>, addresses: impl IntoIterator<Item = String>) -> Self {
-        let recipient = |address| RecipientReport { address, status: Status::Retry, answer: None };
         Self {
             status: Status::Retry,
             message_id,
-            recipients: addresses.into_iter().map(recipient).collect(),
+            recipients: addresses.into_iter().map(RecipientReport::new).collect(),
             sent_at: None,
             retry_count: 0,
             is_retryable: false,
@@ -154,22 +137,42 @@ impl DeliveryReport {
 
     /// Nothing was said about anybody: what happened stands for all that wait.
     pub fn postpone(&mut self, text: &str) {
+        self.put_off(&Answer::none(Stage::Connect, text), Duration::ZERO);
+    }
+
+    pub(super) fn put_off(&mut self, answer: &Answer, elapsed: Duration) {
         for recipient in &mut self.recipients {
             if recipient.status == Status::Retry {
-                recipient.answer = Some(Answer::none(Stage::Connect, text));
+                recipient.attempts += 1;
+                recipient.decided_ms = milliseconds(elapsed);
+                recipient.set(Status::Retry, answer.clone());
             }
         }
     }
 
-    /// What became of one recipient in this try; `lost` is why the connection was lost, if it was.
-    pub(super) fn decide(&mut self, number: usize, outcome: &Outcome, lost: Option<&str>, now: Timestamp) {
+    /// What became of one recipient in this try.
+    pub(super) fn decide(&mut self, number: usize, outcome: &Outcome, of: &Transacted<'_>) {
         let Some(recipient) = self.recipients.get_mut(number) else { return };
         if matches!(outcome, Outcome::Delivered(_)) {
-            self.sent_at = Some(now);
+            self.sent_at = Some(of.now);
         }
-        let (status, answer) = judge(outcome, lost.unwrap_or("the connection was lost"));
-        recipient.status = status;
-        recipient.answer = Some(answer);
+        recipient.attempts += 1;
+        recipient.took_ms = milliseconds(of.took);
+        recipient.decided_ms = milliseconds(of.elapsed);
+        let (status, answer) = judge(outcome, of);
+        recipient.set(status, answer);
+    }
+
+    /// This recipient is not tried, and why.
+    pub(super) fn exclude(&mut self, number: usize, status: Status, answer: Answer) {
+        if let Some(recipient) = self.recipients.get_mut(number) {
+            recipient.set(status, answer);
+        }
+    }
+
+    pub(super) fn conclude_after(&mut self, elapsed: Duration) {
+        self.duration_ms = milliseconds(elapsed);
+        self.conclude();
     }
 
     /// Nothing is tried any more: what was to be tried again has failed for now.
@@ -178,6 +181,7 @@ impl DeliveryReport {
             if recipient.status == Status::Retry {
                 recipient.status = Status::TempFailed;
             }
+            recipient.is_retryable = recipient.status == Status::TempFailed;
         }
         let has = |status| self.recipients.iter().any(|recipient| recipient.status == status);
         let worst =
@@ -187,13 +191,30 @@ impl DeliveryReport {
     }
 }
 
-fn judge(outcome: &Outcome, lost: &str) -> (Status, Answer) {
+/// The transaction that an outcome is of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Transacted<'t> {
+    /// Which answers are worth another try.
+    pub(super) codes: RetryCodes,
+    /// Why the connection was lost, if it was.
+    pub(super) lost: Option<&'t str>,
+    /// The time of day.
+    pub(super) now: Timestamp,
+    /// How long the transaction took.
+    pub(super) took: Duration,
+    /// How long ago the delivery began.
+    pub(super) elapsed: Duration,
+}
+
+fn judge(outcome: &Outcome, of: &Transacted<'_>) -> (Status, Answer) {
+    let lost = of.lost.unwrap_or("the connection was lost");
     match outcome {
-        Outcome::Delivered(response) => (Status::Success, Answer::of(Step::Message(None), response)),
+        Outcome::Delivered(response) => (Status::Success, Answer::of(Stage::Message, response)),
         Outcome::Refused(step, response) => {
-            let answer = Answer::of(*step, response);
+            let answer = Answer::of(Stage::from(*step), response);
             let status = match step {
-                _ if answer.is_transient() => Status::Retry,
+                _ if of.codes.include(&answer) => Status::Retry,
+                _ if answer.is_transient() => Status::TempFailed,
                 Step::Mail | Step::Rcpt(_) => Status::Rejected,
                 _ => Status::Failed,
             };
@@ -227,15 +248,8 @@ fn judge(outcome: &Outcome, lost: &str) -> (Status, Answer) {
     }
 }
 
-const fn stage(step: Step) -> Stage {
-    match step {
-        Step::Greeting | Step::Hello | Step::StartTls => Stage::Greeting,
-        Step::Auth => Stage::Auth,
-        Step::Mail => Stage::Mail,
-        Step::Rcpt(_) => Stage::Rcpt,
-        Step::Data => Stage::Data,
-        _ => Stage::Message,
-    }
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn rfc3339<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -248,7 +262,7 @@ fn rfc3339<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Resul
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use proto_smtp::types::Code;
+    use proto_smtp::types::{Code, Response};
 
     use super::*;
 
@@ -256,11 +270,19 @@ mod tests {
         Outcome::Refused(step, Response::new(Code::new(code).unwrap(), "busy").into_owned())
     }
 
+    const OF: Transacted<'_> = Transacted {
+        codes: RetryCodes::Usual,
+        lost: None,
+        now: Timestamp::UNIX_EPOCH,
+        took: Duration::from_millis(3),
+        elapsed: Duration::from_millis(5),
+    };
+
     fn report(outcomes: &[Outcome]) -> DeliveryReport {
         let addresses = (0..outcomes.len()).map(|number| format!("{number}@x.example"));
         let mut report = DeliveryReport::new(None, addresses);
         for (number, outcome) in outcomes.iter().enumerate() {
-            report.decide(number, outcome, None, Timestamp::UNIX_EPOCH);
+            report.decide(number, outcome, &OF);
         }
         report
     }

@@ -1,0 +1,312 @@
+//! One try on one session: the transactions that it takes, and what became of everybody in them.
+//!
+//! It knows transactions and the octets of a message on their way. Where sessions come from, and what follows a try,
+//! it does not know.
+
+use std::{
+    io::{self, Read, Seek},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use proto_core::{Channel, SendBuffer};
+use proto_smtp::{
+    client::{Client, NotSent, Outcome, Progress, Recipient, Step, Transaction},
+    types::Extension,
+};
+
+use super::{Answer, Clock, DeliveryReport, Message, RetryCodes, Stage, Status, report::Transacted};
+use crate::{Connection, Error, Turn};
+
+/// How much of a message waits to be sent at most, in octets.
+const AHEAD: usize = 256 * 1024;
+/// How much of a message is read at once, in octets.
+const CHUNK: usize = 64 * 1024;
+
+/// How many transactions a session has behind it, and how many it may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spent {
+    transactions: u32,
+    most: u32,
+}
+
+impl Spent {
+    /// Nothing yet, of so many; 0 counts as 1.
+    pub(super) const fn of(most: u32) -> Self {
+        Self { transactions: 0, most: if most == 0 { 1 } else { most } }
+    }
+
+    /// Whether no more may follow.
+    pub(super) const fn is_over(self) -> bool {
+        self.transactions >= self.most
+    }
+
+    /// Whether the session may have died since it was used, without anybody's fault.
+    const fn is_used(self) -> bool {
+        self.transactions > 0
+    }
+}
+
+/// What a try came to, for its session and for those that still wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// Everybody was answered. The session can be used again.
+    Over,
+    /// The session is lost.
+    Lost,
+    /// The session had died before this transaction began for anybody: another one does what this could not.
+    Stale,
+    /// The server takes no more messages in this session: another one goes on.
+    UsedUp,
+}
+
+/// A try: who still waits in it. It may go on in another session.
+#[derive(Debug)]
+pub(super) struct Try {
+    codes: RetryCodes,
+    /// When the delivery began, by the clock.
+    began: Duration,
+    pending: Vec<usize>,
+}
+
+impl Try {
+    /// A try for all that wait.
+    pub(super) fn new(report: &DeliveryReport, codes: RetryCodes, began: Duration) -> Self {
+        Self { codes, began, pending: report.pending() }
+    }
+
+    /// Makes it on a connection that is ready, or goes on with it there.
+    pub(super) fn run<C: Channel, S: Read + Seek>(
+        &mut self,
+        connection: &mut Connection<Client<C>>,
+        spent: &mut Spent,
+        message: &mut Message<S>,
+        report: &mut DeliveryReport,
+        clock: &mut impl Clock,
+        sent: &mut impl FnMut(u64),
+    ) -> Result<End, Error> {
+        report.tls = connection.tls_info().map(|info| info.version.to_owned());
+        leave_out(connection.machine(), message, report, &mut self.pending);
+        while !self.pending.is_empty() {
+            if spent.is_over() {
+                return Ok(End::UsedUp);
+            }
+            let started = clock.elapsed();
+            let (mut transaction, octets) = message.transaction(&self.pending).map_err(unreadable)?;
+            let mut upload = Upload::new(&mut message.source, octets);
+            let lost = transact(connection, &mut transaction, &mut upload, sent)?;
+            let unreadable_source = upload.failed;
+            let closed = lost.is_some() || connection.machine().is_closed();
+            let used = spent.is_used();
+            spent.transactions = spent.transactions.saturating_add(1);
+            if used && let Some(end) = of_used_session(closed, lost.as_ref(), transaction.recipients()) {
+                return Ok(end);
+            }
+            self.decide(&transaction, lost.as_ref(), started, report, clock);
+            if let Some(error) = unreadable_source {
+                return Err(unreadable(error));
+            }
+            self.pending = left_over(&self.pending, transaction.recipients());
+            if closed {
+                return Ok(End::Lost);
+            }
+        }
+        Ok(End::Over)
+    }
+
+    fn decide(
+        &self,
+        transaction: &Transaction,
+        lost: Option<&Error>,
+        started: Duration,
+        report: &mut DeliveryReport,
+        clock: &mut impl Clock,
+    ) {
+        let elapsed = clock.elapsed();
+        let why = lost.map(ToString::to_string);
+        let of = Transacted {
+            codes: self.codes,
+            lost: why.as_deref(),
+            now: clock.now(),
+            took: elapsed.saturating_sub(started),
+            elapsed: elapsed.saturating_sub(self.began),
+        };
+        for (number, recipient) in self.pending.iter().zip(transaction.recipients()) {
+            report.decide(*number, recipient.outcome(), &of);
+        }
+        if let Some(Error::Protocol(proto_core::Error::Misuse(_))) = lost {
+            // What cannot be sent as it is will not be sent another time either.
+            for number in report.pending() {
+                report.exclude(
+                    number,
+                    Status::Invalid,
+                    Answer::none(Stage::Message, why.clone().unwrap_or_default()),
+                );
+            }
+        }
+    }
+}
+
+/// What a used session could not do and another one can.
+fn of_used_session(closed: bool, lost: Option<&Error>, recipients: &[Recipient]) -> Option<End> {
+    let used_up = Outcome::NotSent(NotSent::SessionUsedUp);
+    if closed && is_nobodys_fault(lost, recipients) {
+        Some(End::Stale)
+    } else {
+        recipients.iter().all(|one| *one.outcome() == used_up).then_some(End::UsedUp)
+    }
+}
+
+/// Those that need SMTPUTF8 are not tried where it is not offered, if the others can do without it.
+fn leave_out<C: Channel, S: Read + Seek>(
+    client: &Client<C>,
+    message: &Message<S>,
+    report: &mut DeliveryReport,
+    pending: &mut Vec<usize>,
+) {
+    if client.extensions().contains(Extension::SmtpUtf8) || !message.is_ascii_without_recipients() {
+        return;
+    }
+    pending.retain(|number| {
+        let address = message.recipients.get(*number).and_then(|rcpt| rcpt.to.address());
+        let ascii = address.is_none_or(|address| address.is_ascii());
+        if !ascii {
+            let text = "the address needs SMTPUTF8, which the server does not offer";
+            report.exclude(*number, Status::Failed, Answer::none(Stage::Rcpt, text));
+        }
+        ascii
+    });
+}
+
+/// One transaction. Returns why the connection was lost, if it was.
+fn transact<C: Channel, S: Read>(
+    connection: &mut Connection<Client<C>>,
+    transaction: &mut Transaction,
+    upload: &mut Upload<'_, S>,
+    sent: &mut impl FnMut(u64),
+) -> Result<Option<Error>, Error> {
+    if connection.with(|client, tx| transaction.start(client, tx))? == Progress::Done {
+        return Ok(None);
+    }
+    let lost = run(connection, transaction, upload, sent).err();
+    if lost.is_some() {
+        let _ = connection.with(|client, tx| transaction.lost(client, tx));
+    }
+    Ok(lost)
+}
+
+fn run<C: Channel, S: Read>(
+    connection: &mut Connection<Client<C>>,
+    transaction: &mut Transaction,
+    upload: &mut Upload<'_, S>,
+    sent: &mut impl FnMut(u64),
+) -> Result<(), Error> {
+    connection.drive(|turn, client, tx| {
+        if let Turn::Event(event) = turn {
+            match transaction.event(&event, client, tx)? {
+                Progress::Done => return Ok(Some(())),
+                Progress::SendData => upload.sending = true,
+                Progress::Continue => {}
+            }
+        }
+        upload.fill(client, tx, sent)?;
+        Ok::<_, Error>(None)
+    })
+}
+
+/// Whether a used session ended as idle ones do: it was cut off, or said 421, before anybody was accepted. No octet
+/// of the message had left then.
+fn is_nobodys_fault(lost: Option<&Error>, recipients: &[Recipient]) -> bool {
+    let untouched = |one: &Recipient| {
+        let so = match one.outcome() {
+            Outcome::NotSent(NotSent::Lost) => true,
+            Outcome::Refused(Step::Rcpt(_), response) => response.code().get() == 421,
+            _ => false,
+        };
+        so && !one.is_accepted()
+    };
+    lost.is_none_or(Error::is_retryable) && recipients.iter().all(untouched)
+}
+
+/// Who follows in the next transaction of the session: those beyond the server's announced limit, and those beyond the
+/// one that it keeps to itself (452 behind others that it took, RFC 5321 §4.5.3.1.10).
+fn left_over(pending: &[usize], recipients: &[Recipient]) -> Vec<usize> {
+    let taken = recipients.iter().any(|one| matches!(one.outcome(), Outcome::Delivered(_)));
+    let left = |one: &Recipient| match one.outcome() {
+        Outcome::NotSent(NotSent::LeftOver) => true,
+        Outcome::Refused(Step::Rcpt(_), response) => {
+            let answer = Answer::of(Stage::Rcpt, response);
+            let too_many = match answer.code {
+                Some(452) => answer.subject().is_none_or(|subject| subject == "5.3"),
+                Some(400..=499) => answer.subject() == Some("5.3"),
+                _ => false,
+            };
+            taken && too_many
+        }
+        _ => false,
+    };
+    pending.iter().zip(recipients).filter(|(_, one)| left(one)).map(|(number, _)| *number).collect()
+}
+
+/// The octets of a message on their way.
+struct Upload<'a, S> {
+    source: &'a mut S,
+    /// How many octets may still be read.
+    left: u64,
+    sending: bool,
+    /// What goes next. It is known whether anything follows before it goes: the last octets of a chunk and its end
+    /// are one step, since a server that has them all has the message.
+    next: Option<Bytes>,
+    /// Why the source cannot be read.
+    failed: Option<io::Error>,
+}
+
+impl<'a, S: Read> Upload<'a, S> {
+    const fn new(source: &'a mut S, octets: u64) -> Self {
+        Self { source, left: octets, sending: false, next: None, failed: None }
+    }
+
+    /// Queues as much as may wait.
+    fn fill<C: Channel>(
+        &mut self,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+        sent: &mut impl FnMut(u64),
+    ) -> Result<(), Error> {
+        while self.sending && tx.len() < AHEAD {
+            let chunk = match self.next.take() {
+                Some(chunk) => chunk,
+                None => self.read()?,
+            };
+            let next = self.read()?;
+            if !chunk.is_empty() {
+                client.data_writer()?.write_payload(&chunk, tx)?;
+                sent(chunk.len() as u64);
+            }
+            if next.is_empty() {
+                client.data_writer()?.finish(tx)?;
+                self.sending = false;
+            }
+            self.next = Some(next);
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<Bytes, Error> {
+        let most = self.left.min(CHUNK as u64);
+        let mut chunk = Vec::with_capacity(usize::try_from(most).unwrap_or(CHUNK));
+        if let Err(error) = self.source.by_ref().take(most).read_to_end(&mut chunk) {
+            // The message must not seem to end here: the connection is given up in the middle of it.
+            self.sending = false;
+            let told = io::Error::new(error.kind(), error.to_string());
+            self.failed = Some(error);
+            return Err(unreadable(told));
+        }
+        self.left -= chunk.len() as u64;
+        Ok(Bytes::from(chunk))
+    }
+}
+
+const fn unreadable(source: io::Error) -> Error {
+    Error::Io { doing: "reading the message", source }
+}

@@ -1,0 +1,355 @@
+//! Sessions that are kept open for the next message: how many, for how long, for whom.
+//!
+//! It knows limits and who may have a session. What is sent in one, it does not know.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{Read, Seek},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use proto_core::Channel;
+use proto_smtp::client::Client;
+
+use super::{
+    Clock, DeliveryReport, Message, Obstacle, RetryPolicy, Route,
+    attempt::{End, Spent, Try},
+    quit, retry,
+    route::Place,
+};
+use crate::{Connection, Error};
+
+/// How many sessions there are, and how long one is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Sessions in all, those included that are being opened or closed; 0 counts as 1. 16 unless set.
+    pub sessions: usize,
+    /// Sessions with one host and port, whoever uses them; 0 counts as 1. 4 unless set: many servers refuse more.
+    pub sessions_per_host: usize,
+    /// A session that was not used for so long is closed. 30 seconds unless set: a server waits five minutes at least
+    /// (RFC 5321 §4.5.3.2.7), but every one that is open costs it something.
+    pub idle: Duration,
+    /// A session is not used any more when it is so old. Ten minutes unless set.
+    pub lifetime: Duration,
+    /// A session is closed after so many messages; 0 counts as 1. 100 unless set.
+    pub messages: u32,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self {
+            sessions: 16,
+            sessions_per_host: 4,
+            idle: Duration::from_secs(30),
+            lifetime: Duration::from_secs(600),
+            messages: 100,
+        }
+    }
+}
+
+/// Sessions that are open, in use or idle. Dropped, it says QUIT in those that are idle.
+///
+/// An idle session is only used for the [`Route`] that opened it. Whether it is still there is seen at its socket and
+/// never asked with a command; where the server turns out to have closed it after all, another one takes its place
+/// before anybody notices.
+pub struct Pool<C: Channel> {
+    limits: PoolLimits,
+    state: Mutex<State<C>>,
+    freed: Condvar,
+}
+
+struct State<C: Channel> {
+    /// How many sessions there are with each host.
+    open: BTreeMap<Place, usize>,
+    /// Those that nobody uses; who was used last stands last.
+    idle: Vec<Held<C>>,
+}
+
+/// A session, and what its limits count.
+struct Held<C: Channel> {
+    connection: Connection<Client<C>>,
+    route: u64,
+    place: Place,
+    opened: Instant,
+    used: Instant,
+    spent: Spent,
+}
+
+/// A session that is to be closed, and its place until it is.
+struct Leaver<'p, C: Channel> {
+    connection: Connection<Client<C>>,
+    seat: Seat<'p, C>,
+}
+
+/// A right to a session, which is either there or may be opened now.
+pub(super) struct Claim<'p, C: Channel> {
+    seat: Seat<'p, C>,
+    found: Option<Held<C>>,
+    /// Those that give way, or are too old.
+    leaving: Vec<Leaver<'p, C>>,
+}
+
+/// One of the sessions that there may be. It becomes free when this is dropped.
+struct Seat<'p, C: Channel> {
+    pool: &'p Pool<C>,
+    /// `None`: the session is idle in the pool, and keeps its place.
+    place: Option<Place>,
+}
+
+/// A session of a pool, ready for a transaction. Dropped, it goes back to the pool, or is closed if it cannot be used
+/// again: something is outstanding in it, it is lost, or its limits are reached.
+pub struct Session<'p, C: Channel> {
+    held: Option<Held<C>>,
+    seat: Seat<'p, C>,
+}
+
+impl<C: Channel> Pool<C> {
+    /// A pool without sessions.
+    #[must_use]
+    pub const fn new(limits: PoolLimits) -> Self {
+        let state = State { open: BTreeMap::new(), idle: Vec::new() };
+        Self { limits, state: Mutex::new(state), freed: Condvar::new() }
+    }
+
+    /// Its limits.
+    #[must_use]
+    pub const fn limits(&self) -> &PoolLimits {
+        &self.limits
+    }
+
+    /// How many sessions there are, and how many of them nobody uses.
+    #[must_use]
+    pub fn sessions(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.open.values().sum(), state.idle.len())
+    }
+
+    /// A session of this route: an idle one, or a new one. Waits until there may be one more.
+    ///
+    /// # Errors
+    /// One that had to be opened could not be.
+    pub fn session<E>(&self, route: &Route<C, E>) -> Result<Session<'_, C>, E> {
+        let mut state = self.lock();
+        loop {
+            match self.claim_in(&mut state, route) {
+                Some(claim) => {
+                    drop(state);
+                    return claim.open(route);
+                }
+                None => state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// Delivers a message on sessions of this pool, and tries again for those that the server refuses for now. As
+    /// [`deliver`](super::deliver), but a session is kept for the next message.
+    ///
+    /// # Errors
+    /// As [`deliver`](super::deliver).
+    pub fn deliver<S: Read + Seek, E: Obstacle + From<Error>>(
+        &self,
+        route: &Route<C, E>,
+        message: &mut Message<S>,
+        policy: &RetryPolicy,
+        clock: &mut impl Clock,
+    ) -> Result<DeliveryReport, E> {
+        let mut report = message.report();
+        let began = clock.elapsed();
+        retry(policy, clock, &mut report, |clock, report| {
+            let one_try = Try::new(report, policy.codes, began);
+            self.session(route)?.run(route, one_try, message, report, clock)
+        })?;
+        Ok(report)
+    }
+
+    /// Closes the idle sessions whose time is over.
+    pub fn sweep(&self) {
+        let mut state = self.lock();
+        let leaving = self.expired(&mut state, Instant::now());
+        drop(state);
+        leave(leaving);
+    }
+
+    /// Closes every idle session.
+    pub fn close_idle(&self) {
+        let mut state = self.lock();
+        let leaving = state.idle.drain(..).map(|held| self.leaver(held)).collect();
+        drop(state);
+        leave(leaving);
+    }
+
+    /// A right to a session of this route; `None`: there is none now.
+    pub(super) fn claim<E>(&self, route: &Route<C, E>) -> Option<Claim<'_, C>> {
+        self.claim_in(&mut self.lock(), route)
+    }
+
+    fn claim_in<E>(&self, state: &mut State<C>, route: &Route<C, E>) -> Option<Claim<'_, C>> {
+        let now = Instant::now();
+        let place = route.place();
+        let mut leaving = Vec::new();
+        let fits = |held: &Held<C>| held.route == route.number() && !self.is_over(held, now);
+        let found = state.idle.iter().rposition(fits).map(|at| state.idle.remove(at));
+        if found.is_none() {
+            let here = state.open.get(place).copied().unwrap_or(0);
+            let full_here = here >= self.limits.sessions_per_host.max(1);
+            if full_here || state.open.values().sum::<usize>() >= self.limits.sessions.max(1) {
+                // Who was idle longest gives way, with this host where that is the reason. The new session is opened
+                // when the old one is closed.
+                let at = state.idle.iter().position(|held| !full_here || held.place == *place)?;
+                leaving.push(self.leaver(state.idle.remove(at)));
+            }
+            *state.open.entry(place.clone()).or_default() += 1;
+        }
+        leaving.extend(self.expired(state, now));
+        Some(Claim { seat: Seat { pool: self, place: Some(place.clone()) }, found, leaving })
+    }
+
+    fn expired(&self, state: &mut State<C>, now: Instant) -> Vec<Leaver<'_, C>> {
+        let over = |held: &mut Held<C>| self.is_over(held, now);
+        state.idle.extract_if(.., over).map(|held| self.leaver(held)).collect()
+    }
+
+    /// Whether an idle session is not to be used any more.
+    fn is_over(&self, held: &Held<C>, now: Instant) -> bool {
+        let idle = now.saturating_duration_since(held.used);
+        idle >= self.limits.idle || self.is_used_up(held, now)
+    }
+
+    fn is_used_up(&self, held: &Held<C>, now: Instant) -> bool {
+        held.spent.is_over() || now.saturating_duration_since(held.opened) >= self.limits.lifetime
+    }
+
+    fn leaver(&self, held: Held<C>) -> Leaver<'_, C> {
+        let seat = Seat { pool: self, place: Some(held.place.clone()) };
+        Leaver { connection: held.connection, seat }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<C>> {
+        // What the lock guards is valid at any time.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Channel> Drop for Pool<C> {
+    fn drop(&mut self) {
+        self.close_idle();
+    }
+}
+
+impl<C: Channel> fmt::Debug for Pool<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sessions, idle) = self.sessions();
+        f.debug_struct("Pool")
+            .field("limits", &self.limits)
+            .field("sessions", &sessions)
+            .field("idle", &idle)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'p, C: Channel> Claim<'p, C> {
+    /// The session: the one that was found, if it is still there, or a new one.
+    pub(super) fn open<E>(self, route: &Route<C, E>) -> Result<Session<'p, C>, E> {
+        leave(self.leaving);
+        let mut session = Session { held: self.found, seat: self.seat };
+        if !session.held.as_mut().is_some_and(|held| held.connection.is_quiet()) {
+            session.held = None;
+            session.renew(route)?;
+        }
+        Ok(session)
+    }
+}
+
+impl<C: Channel> Session<'_, C> {
+    /// Makes a try, in further sessions where one is not enough.
+    pub(super) fn run<S: Read + Seek, E: From<Error>>(
+        mut self,
+        route: &Route<C, E>,
+        mut one_try: Try,
+        message: &mut Message<S>,
+        report: &mut DeliveryReport,
+        clock: &mut impl Clock,
+    ) -> Result<(), E> {
+        loop {
+            let Some(held) = &mut self.held else { return Err(Error::Closed.into()) };
+            let (connection, spent) = (&mut held.connection, &mut held.spent);
+            match one_try.run(connection, spent, message, report, clock, &mut |_| ())? {
+                End::Over | End::Lost => return Ok(()),
+                End::Stale | End::UsedUp => self.renew(route)?,
+            }
+        }
+    }
+
+    /// Puts a new session in the place of this one.
+    fn renew<E>(&mut self, route: &Route<C, E>) -> Result<(), E> {
+        if let Some(held) = self.held.take() {
+            part(held.connection);
+        }
+        let connection = route.open()?;
+        let now = Instant::now();
+        let spent = Spent::of(self.seat.pool.limits.messages);
+        let (route, place) = (route.number(), route.place().clone());
+        self.held = Some(Held { connection, route, place, opened: now, used: now, spent });
+        Ok(())
+    }
+}
+
+impl<C: Channel> Drop for Session<'_, C> {
+    fn drop(&mut self) {
+        let Some(mut held) = self.held.take() else { return };
+        let pool = self.seat.pool;
+        let now = Instant::now();
+        if held.connection.machine().is_idle() && !pool.is_used_up(&held, now) {
+            held.used = now;
+            pool.lock().idle.push(held);
+            self.seat.place = None;
+            pool.freed.notify_all();
+        } else {
+            part(held.connection);
+        }
+    }
+}
+
+impl<C: Channel> fmt::Debug for Session<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connection = self.held.as_ref().map(|held| &held.connection);
+        f.debug_struct("Session").field("connection", &connection).finish_non_exhaustive()
+    }
+}
+
+impl<C: Channel> Drop for Seat<'_, C> {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        let mut state = self.pool.lock();
+        if let Some(count) = state.open.get_mut(&place) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                state.open.remove(&place);
+            }
+        }
+        drop(state);
+        self.pool.freed.notify_all();
+    }
+}
+
+/// Says good-bye where it can still be said.
+fn part<C: Channel>(connection: Connection<Client<C>>) {
+    if connection.machine().is_idle() {
+        quit(connection);
+    }
+}
+
+/// Says good-bye to all, and then waits for each to hear it.
+fn leave<C: Channel>(mut leaving: Vec<Leaver<'_, C>>) {
+    for leaver in &mut leaving {
+        if leaver.connection.with(|client, tx| client.quit(tx)).is_ok() {
+            let _ = leaver.connection.flush();
+        }
+    }
+    for Leaver { connection, seat } in leaving {
+        let _ = connection.close();
+        drop(seat);
+    }
+}

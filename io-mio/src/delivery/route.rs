@@ -1,0 +1,143 @@
+//! The way to a server as somebody: how its sessions are opened.
+//!
+//! It knows where a session leads and how it is made ready. How many there are, it does not know.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use proto_core::{Channel, Credentials, Mechanism, Secure};
+use proto_smtp::{
+    Config,
+    client::{AuthOutcome, Client, Event},
+};
+
+use super::{ready, unwilling};
+use crate::{Connection, Connector, Error, SmtpClient, Target, Turn};
+
+type Open<C, E> = dyn Fn() -> Result<Connection<Client<C>>, E> + Send + Sync;
+
+/// A way to a server, as one identity and with one set of TLS settings. Cheap to clone.
+///
+/// A session that a route opened serves that route and its clones and no other, even one that leads to the same place:
+/// what two routes have different (who logs in, whom they trust) cannot be mixed up, since nobody compares it. Make one
+/// route for each identity and clone it.
+pub struct Route<C: Channel, E = Error> {
+    inner: Arc<Inner<C, E>>,
+}
+
+struct Inner<C: Channel, E> {
+    number: u64,
+    place: Place,
+    open: Box<Open<C, E>>,
+}
+
+/// Where sessions lead: what a limit for each host counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    host: String,
+    port: u16,
+}
+
+impl<C: Channel, E> Route<C, E> {
+    /// The way to this host and port. `open` opens a session there, logs in if need be, and returns it when it is
+    /// [`ready`]. Secrets stay with it.
+    pub fn new(
+        host: &str,
+        port: u16,
+        open: impl Fn() -> Result<Connection<Client<C>>, E> + Send + Sync + 'static,
+    ) -> Self {
+        static ROUTES: AtomicU64 = AtomicU64::new(0);
+        let number = ROUTES.fetch_add(1, Ordering::Relaxed);
+        let place = Place { host: host.to_ascii_lowercase(), port };
+        Self { inner: Arc::new(Inner { number, place, open: Box::new(open) }) }
+    }
+
+    /// Which route it is.
+    pub(super) fn number(&self) -> u64 {
+        self.inner.number
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.inner.place
+    }
+
+    pub(super) fn open(&self) -> Result<Connection<Client<C>>, E> {
+        (self.inner.open)()
+    }
+}
+
+impl Route<Secure> {
+    /// The way over TLS to a server that asks nobody who they are.
+    #[must_use]
+    pub fn to(connector: &Connector, target: &Target, config: &Arc<Config>) -> Self {
+        let (connector, to, config) = (connector.clone(), target.clone(), config.clone());
+        let (host, port) = target.place();
+        Self::new(host, port, move || {
+            let mut connection = connector.connect::<SmtpClient>(&to, &config)?;
+            ready(&mut connection)?;
+            Ok(connection)
+        })
+    }
+
+    /// The way over TLS to a server, as the one whose credentials these are. `credentials` is asked once for each
+    /// session: a token may be another one by then. The strongest mechanism that fits is taken.
+    #[must_use]
+    pub fn logged_in(
+        connector: &Connector,
+        target: &Target,
+        config: &Arc<Config>,
+        credentials: impl Fn() -> Result<Credentials, Error> + Send + Sync + 'static,
+    ) -> Self {
+        let (connector, to, config) = (connector.clone(), target.clone(), config.clone());
+        let (host, port) = target.place();
+        Self::new(host, port, move || {
+            let mut connection = connector.connect::<SmtpClient>(&to, &config)?;
+            ready(&mut connection)?;
+            log_in(&mut connection, &Mechanism::ALL, credentials()?)?;
+            Ok(connection)
+        })
+    }
+}
+
+impl<C: Channel, E> Clone for Route<C, E> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<C: Channel, E> fmt::Debug for Route<C, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.place();
+        f.debug_struct("Route").field("host", &place.host).field("port", &place.port).finish_non_exhaustive()
+    }
+}
+
+/// Logs in on a connection that is [`ready`], with the first of these mechanisms that fits.
+///
+/// # Errors
+/// [`Error::Unauthenticated`]: no mechanism fits, or the server says no. Or the connection is lost.
+pub fn log_in(
+    connection: &mut Connection<Client<Secure>>,
+    order: &[Mechanism],
+    credentials: Credentials,
+) -> Result<Mechanism, Error> {
+    let mechanism = connection
+        .machine()
+        .choose(order, &credentials)
+        .map_err(|reasons| Error::Unauthenticated { code: None, reply: reasons.to_string() })?;
+    connection.with(|client, tx| client.authenticate(mechanism, credentials, tx))?;
+    connection.drive(|turn, _, _| match turn {
+        Turn::Event(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(mechanism)),
+        Turn::Event(Event::Auth(AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response))) => {
+            Err(Error::Unauthenticated { code: Some(response.code().get()), reply: response.to_string() })
+        }
+        Turn::Event(Event::Closed(Some(response))) => Err(unwilling(&response)),
+        Turn::Event(Event::Closed(None)) => Err(Error::Closed),
+        _ => Ok(None),
+    })
+}

@@ -1,0 +1,322 @@
+//! A mail server on the driver that keeps count: of its sessions, and of every message with who sent it to whom.
+//!
+//! What it says to a recipient stands in the address: `no…` is refused for good, `later…` for now at its first try, and
+//! anybody else is taken.
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+
+use std::{
+    collections::BTreeSet,
+    io::Cursor,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use io_mio::{
+    Connector, Context, Handler, ListenerTls, Next, Patience, Peer, Reactor, ReactorHandle, ReactorLimits,
+    Security, SmtpClient, SmtpServer, Target, TlsClient,
+    delivery::{self, Clock, Message, Route},
+};
+use proto_core::{AuthVerdict, Channel, Cleartext, Credentials, Secure, SendBuffer, token::AuthQuestion};
+use proto_smtp::{
+    Config,
+    server::{self, Reply, Server},
+    types::{Address, Code, ForwardPath, Mail, Rcpt, Response, ReversePath},
+};
+
+/// What a server saw.
+#[derive(Default)]
+pub struct Book {
+    open: AtomicUsize,
+    most: AtomicUsize,
+    sessions: AtomicUsize,
+    messages: Mutex<Vec<Taken>>,
+    asked: Mutex<BTreeSet<String>>,
+    /// At which step of which message 421 is said, counted from one over all sessions.
+    farewell: Mutex<Option<(&'static str, usize)>>,
+    began: AtomicUsize,
+    /// How long the end of a message is thought about.
+    think: Mutex<Duration>,
+}
+
+/// A message that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    pub session: usize,
+    pub user: String,
+    pub recipients: Vec<String>,
+    pub octets: Vec<u8>,
+}
+
+impl Book {
+    /// How many sessions there are, there were at most at once, and there were in all.
+    pub fn sessions(&self) -> (usize, usize, usize) {
+        let load = |count: &AtomicUsize| count.load(Ordering::SeqCst);
+        (load(&self.open), load(&self.most), load(&self.sessions))
+    }
+
+    pub fn messages(&self) -> Vec<Taken> {
+        self.messages.lock().unwrap().clone()
+    }
+
+    pub fn say_farewell(&self, step: &'static str, message: usize) {
+        *self.farewell.lock().unwrap() = Some((step, message));
+    }
+
+    pub fn think(&self, time: Duration) {
+        *self.think.lock().unwrap() = time;
+    }
+
+    fn leaves_at(&self, step: &str) -> bool {
+        let mut farewell = self.farewell.lock().unwrap();
+        let now = (*farewell)
+            .is_some_and(|(at, message)| at == step && message == self.began.load(Ordering::SeqCst));
+        if now {
+            *farewell = None;
+        }
+        now
+    }
+}
+
+struct App {
+    book: Arc<Book>,
+    session: usize,
+    user: String,
+    recipients: Vec<String>,
+    octets: Vec<u8>,
+    end: Option<Reply>,
+}
+
+impl App {
+    fn new(book: &Arc<Book>) -> Self {
+        let open = book.open.fetch_add(1, Ordering::SeqCst) + 1;
+        book.most.fetch_max(open, Ordering::SeqCst);
+        let session = book.sessions.fetch_add(1, Ordering::SeqCst) + 1;
+        let book = book.clone();
+        Self { book, session, user: String::new(), recipients: Vec::new(), octets: Vec::new(), end: None }
+    }
+
+    fn say(&self, step: &str, otherwise: Response<'static>) -> Response<'static> {
+        if self.book.leaves_at(step) { response(421, "I must go") } else { otherwise }
+    }
+
+    fn answer<C: Channel>(
+        &mut self,
+        event: server::Event<'_, C>,
+        machine: &mut Server<C>,
+        tx: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        match event {
+            server::Event::Mail(_, reply) => {
+                self.book.began.fetch_add(1, Ordering::SeqCst);
+                machine.reply(reply, &self.say("mail", Response::ok()), tx).unwrap();
+            }
+            server::Event::Rcpt(rcpt, reply) => {
+                let address = rcpt.to.address().unwrap().to_string();
+                let answer = self.recipient(&address);
+                if answer.is_positive() {
+                    self.recipients.push(address);
+                }
+                machine.reply(reply, &answer, tx).unwrap();
+            }
+            server::Event::Data(reply) => {
+                machine.reply(reply, &self.say("data", Response::start_data()), tx).unwrap();
+            }
+            server::Event::DataChunk(octets) => self.octets.extend_from_slice(octets),
+            server::Event::DataEnd(reply) => {
+                let think = *self.book.think.lock().unwrap();
+                self.end = Some(reply);
+                cx.wake_after(think);
+                return Next::Pause;
+            }
+            server::Event::Reset => self.forget(),
+            _ => {}
+        }
+        Next::Continue
+    }
+
+    fn recipient(&mut self, address: &str) -> Response<'static> {
+        let first = self.book.asked.lock().unwrap().insert(address.to_owned());
+        if address.starts_with("no") {
+            return Response::no_such_mailbox();
+        }
+        if address.starts_with("later") && first {
+            return response(450, "not now");
+        }
+        self.say("rcpt", Response::ok())
+    }
+
+    fn ended<C: Channel>(&mut self, machine: &mut Server<C>, tx: &mut SendBuffer) -> Next {
+        let Some(reply) = self.end.take() else { return Next::Continue };
+        let answer = self.say("end", Response::ok());
+        if answer.is_positive() {
+            self.book.messages.lock().unwrap().push(Taken {
+                session: self.session,
+                user: self.user.clone(),
+                recipients: self.recipients.clone(),
+                octets: self.octets.clone(),
+            });
+        }
+        machine.reply(reply, &answer, tx).unwrap();
+        self.forget();
+        Next::Continue
+    }
+
+    fn forget(&mut self) {
+        self.recipients.clear();
+        self.octets.clear();
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.book.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Handler<SmtpServer> for App {
+    fn cleartext(
+        &mut self,
+        event: server::Event<'_, Cleartext>,
+        machine: &mut Server<Cleartext>,
+        tx: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        self.answer(event, machine, tx, cx)
+    }
+
+    fn secure(
+        &mut self,
+        event: server::Event<'_, Secure>,
+        machine: &mut Server<Secure>,
+        tx: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        match event {
+            server::Event::Auth(request) => {
+                let verdict = match request.question() {
+                    AuthQuestion::Verify(Credentials::Password { username, password, .. })
+                        if password.expose() == b"secret" =>
+                    {
+                        self.user.clone_from(username);
+                        AuthVerdict::Accept
+                    }
+                    _ => AuthVerdict::Reject,
+                };
+                machine.verdict(request, verdict, tx).unwrap();
+                Next::Continue
+            }
+            event => self.answer(event, machine, tx, cx),
+        }
+    }
+
+    fn woken(
+        &mut self,
+        machine: io_mio::MachineMut<'_, SmtpServer>,
+        tx: &mut SendBuffer,
+        _: &mut Context<'_>,
+    ) -> Next {
+        match machine {
+            io_mio::MachineMut::Cleartext(machine) => self.ended(machine, tx),
+            io_mio::MachineMut::Secure(machine) => self.ended(machine, tx),
+        }
+    }
+}
+
+pub fn response(code: u16, text: &'static str) -> Response<'static> {
+    Response::new(Code::new(code).unwrap(), text)
+}
+
+/// A server that runs.
+pub struct Running {
+    pub address: SocketAddr,
+    pub book: Arc<Book>,
+    handle: ReactorHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// On cleartext.
+    pub fn start() -> Self {
+        Self::with(ListenerTls::None, Config::default().danger_cleartext(), ReactorLimits::default())
+    }
+
+    pub fn with(tls: ListenerTls, config: Config, limits: ReactorLimits) -> Self {
+        let book = Arc::new(Book::default());
+        let mut reactor = Reactor::new(limits).unwrap();
+        let (any, kept) = ("127.0.0.1:0".parse().unwrap(), book.clone());
+        let factory = move |_: &Peer| App::new(&kept);
+        let config = Arc::new(config);
+        let address =
+            reactor.listen::<SmtpServer, App>(any, tls, config, Patience::default(), factory).unwrap();
+        let handle = reactor.handle();
+        let thread = Some(std::thread::spawn(move || reactor.run().unwrap()));
+        Self { address, book, handle, thread }
+    }
+
+    /// A way to it without TLS.
+    pub fn route(&self) -> Route<Cleartext> {
+        route(self.address)
+    }
+}
+
+/// A way to a server without TLS.
+pub fn route(address: SocketAddr) -> Route<Cleartext> {
+    let connector = Connector::new(TlsClient::danger_accept_any_certificate().unwrap())
+        .patience(Patience::of(Duration::from_secs(5)))
+        .without_probe();
+    let config = Arc::new(Config::default().danger_cleartext());
+    let target = Target::new(address.ip().to_string(), address.port(), Security::StartTls);
+    Route::new(&address.ip().to_string(), address.port(), move || {
+        let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&target, &config)?;
+        delivery::ready(&mut connection)?;
+        Ok(connection)
+    })
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.shut_down(Duration::ZERO);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+pub type Text = Cursor<Vec<u8>>;
+
+/// A message to these.
+pub fn message<A: AsRef<str>>(recipients: impl IntoIterator<Item = A>) -> Message<Text> {
+    let path = |text: &str| Address::parse(text).unwrap().into_owned();
+    let mail = Mail::new(ReversePath::from(path("from@example.com")));
+    let text = "From: from@example.com\r\nDate: Sat, 21 Nov 2026 10:00:00 +0000\r\n\r\n.dot\r\nbody\r\n";
+    let message = Message::new(mail, Cursor::new(text.as_bytes().to_vec()));
+    recipients.into_iter().fold(message, |message, recipient| {
+        message.recipient(Rcpt::new(ForwardPath::from(path(recipient.as_ref()))))
+    })
+}
+
+/// No time passes but what is asked for.
+#[derive(Default, Clone)]
+pub struct Still(Arc<Mutex<Duration>>);
+
+impl Clock for Still {
+    fn now(&mut self) -> jiff::Timestamp {
+        jiff::Timestamp::UNIX_EPOCH
+    }
+
+    fn elapsed(&mut self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    fn pause(&mut self, pause: Duration) {
+        *self.0.lock().unwrap() += pause;
+    }
+
+    fn chance(&mut self) -> u64 {
+        7
+    }
+}

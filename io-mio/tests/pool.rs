@@ -1,0 +1,323 @@
+//! Sessions that are kept, and many messages at once: how many sessions a server sees, and that nobody's message fails
+//! or comes twice because of them.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod mail;
+mod toy;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    sync::{Arc, Mutex, mpsc},
+    time::{Duration, Instant},
+};
+
+use io_mio::{
+    Connector, Error, ListenerTls, Patience, ReactorLimits, Security,
+    delivery::{Dispatcher, Order, Pool, PoolLimits, RetryPolicy, Route, Status, SystemClock},
+};
+use mail::{Running, Still, message};
+use proto_core::{Cleartext, Credentials, Secure};
+use proto_smtp::Config;
+use toy::{localhost, target};
+
+fn wait_until(what: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(5);
+    while !what() {
+        assert!(Instant::now() < end, "it did not happen");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Delivers one message to these and gives the statuses.
+fn deliver(pool: &Pool<Cleartext>, route: &Route<Cleartext>, recipients: &[&str]) -> Vec<Status> {
+    let mut message = message(recipients);
+    let report = pool.deliver(route, &mut message, &RetryPolicy::default(), &mut Still::default()).unwrap();
+    report.recipients.iter().map(|recipient| recipient.status).collect()
+}
+
+#[test]
+fn one_message_after_the_other_goes_in_one_session() {
+    let server = Running::start();
+    let (pool, route) = (Pool::new(PoolLimits::default()), server.route());
+    for _ in 0..5 {
+        assert_eq!(
+            deliver(&pool, &route, &["a@x.example", "no@x.example"]),
+            [Status::Success, Status::Rejected]
+        );
+    }
+    // Whoever has no good recipient leaves a transaction open; nothing of it comes into the next.
+    assert_eq!(deliver(&pool, &route, &["no@x.example"]), [Status::Rejected]);
+    assert_eq!(deliver(&pool, &route, &["b@x.example"]), [Status::Success]);
+    assert_eq!((server.book.sessions(), pool.sessions()), ((1, 1, 1), (1, 1)));
+    let recipients: Vec<_> = server.book.messages().iter().map(|taken| taken.recipients.len()).collect();
+    assert_eq!(recipients, [1; 6]);
+    drop(pool);
+    wait_until(|| server.book.sessions().0 == 0);
+}
+
+#[test]
+fn a_session_that_the_server_closed_while_idle_costs_nothing() {
+    let mut waits = proto_smtp::Waits::default();
+    waits.command = Duration::from_millis(50);
+    let config = Config::default().danger_cleartext().waits(waits);
+    let server = Running::with(ListenerTls::None, config, ReactorLimits::default());
+    let (pool, route) = (Pool::new(PoolLimits::default()), server.route());
+    for number in 1..=3 {
+        let mut message = message(["a@x.example"]);
+        let mut clock = Still::default();
+        let report = pool.deliver(&route, &mut message, &RetryPolicy::default(), &mut clock).unwrap();
+        assert_eq!((report.status, report.retry_count), (Status::Success, 0));
+        assert_eq!(report.recipients[0].attempts, 1);
+        wait_until(|| server.book.sessions().0 == 0);
+        assert_eq!(server.book.sessions().2, number);
+    }
+    assert_eq!(server.book.messages().len(), 3);
+}
+
+#[test]
+fn a_used_session_that_goes_away_before_anybody_is_accepted_is_replaced_at_once() {
+    for step in ["mail", "rcpt"] {
+        let server = Running::start();
+        let (pool, route) = (Pool::new(PoolLimits::default()), server.route());
+        assert_eq!(deliver(&pool, &route, &["a@x.example"]), [Status::Success]);
+        server.book.say_farewell(step, 2);
+        let mut clock = Still::default();
+        let report =
+            pool.deliver(&route, &mut message(["b@x.example"]), &RetryPolicy::default(), &mut clock).unwrap();
+        assert_eq!(
+            (report.status, report.retry_count, report.duration_ms),
+            (Status::Success, 0, 0),
+            "{step}"
+        );
+        assert_eq!((server.book.sessions().2, server.book.messages().len()), (2, 2));
+    }
+}
+
+#[test]
+fn what_a_server_says_later_in_a_used_session_is_an_answer() {
+    for step in ["data", "end"] {
+        let server = Running::start();
+        let (pool, route) = (Pool::new(PoolLimits::default()), server.route());
+        assert_eq!(deliver(&pool, &route, &["a@x.example"]), [Status::Success]);
+        server.book.say_farewell(step, 2);
+        let mut clock = Still::default();
+        let report =
+            pool.deliver(&route, &mut message(["b@x.example"]), &RetryPolicy::default(), &mut clock).unwrap();
+        // 421 says that it was not taken, so that it is tried again, after the pause.
+        assert_eq!(
+            (report.status, report.retry_count, report.duration_ms),
+            (Status::Success, 1, 1007),
+            "{step}"
+        );
+        assert_eq!((report.recipients[0].attempts, server.book.messages().len()), (2, 2));
+    }
+}
+
+#[test]
+fn a_session_has_its_limits() {
+    let server = Running::start();
+    let limits = PoolLimits { messages: 2, ..PoolLimits::default() };
+    let (pool, route) = (Pool::new(limits), server.route());
+    for _ in 0..5 {
+        assert_eq!(deliver(&pool, &route, &["a@x.example"]), [Status::Success]);
+    }
+    assert_eq!(server.book.sessions().2, 3);
+
+    let limits = PoolLimits { lifetime: Duration::ZERO, ..PoolLimits::default() };
+    let pool = Pool::new(limits);
+    deliver(&pool, &route, &["a@x.example"]);
+    assert_eq!(pool.sessions(), (0, 0));
+
+    let pool = Pool::new(PoolLimits { idle: Duration::from_millis(1), ..PoolLimits::default() });
+    deliver(&pool, &route, &["a@x.example"]);
+    std::thread::sleep(Duration::from_millis(5));
+    pool.sweep();
+    assert_eq!(pool.sessions(), (0, 0));
+    assert_eq!(server.book.sessions().2, 5);
+}
+
+#[test]
+fn identities_never_share_a_session() {
+    let (authority, identity) = localhost();
+    let server =
+        Running::with(ListenerTls::Implicit(identity.server()), Config::default(), ReactorLimits::default());
+    let connector = Connector::new(authority.trust()).patience(Patience::of(Duration::from_secs(5)));
+    let to = target(server.address, Security::ImplicitTls);
+    let config = Arc::new(Config::default());
+    let route = |user: &'static str, password: &'static str| {
+        Route::logged_in(&connector, &to, &config, move || {
+            Ok(Credentials::password(user, password.as_bytes()))
+        })
+    };
+    // One session at most: whoever is idle must give way.
+    let pool = Pool::<Secure>::new(PoolLimits { sessions_per_host: 1, ..PoolLimits::default() });
+    let (alice, bob, eve) = (route("alice", "secret"), route("bob", "secret"), route("eve", "guess"));
+    for route in [&alice, &bob, &bob, &alice] {
+        let report = pool
+            .deliver(route, &mut message(["a@x.example"]), &RetryPolicy::default(), &mut Still::default())
+            .unwrap();
+        assert_eq!((report.status, report.tls.as_deref()), (Status::Success, Some("TLSv1.3")));
+    }
+    let refused =
+        pool.deliver(&eve, &mut message(["a@x.example"]), &RetryPolicy::default(), &mut Still::default());
+    assert!(matches!(refused, Err(Error::Unauthenticated { code: Some(535), .. })), "{refused:?}");
+    let users: Vec<_> = server.book.messages().into_iter().map(|taken| taken.user).collect();
+    assert_eq!(users, ["alice", "bob", "bob", "alice"]);
+    assert_eq!((server.book.sessions().1, server.book.sessions().2), (1, 4));
+}
+
+#[test]
+fn many_messages_never_take_more_sessions_than_they_may() {
+    let servers = [Running::start(), Running::start()];
+    let routes: Vec<_> = servers.iter().map(Running::route).collect();
+    for server in &servers {
+        server.book.think(Duration::from_millis(5));
+    }
+    let pool = Pool::new(PoolLimits { sessions: 6, sessions_per_host: 3, ..PoolLimits::default() });
+    let orders = (0..60).map(|id| Order {
+        id,
+        message: message([format!("{id}@x.example")]),
+        route: routes[id % 2].clone(),
+    });
+    let mut seen = BTreeSet::new();
+    Dispatcher::new(&pool, SystemClock::start()).run(orders, |done| {
+        assert_eq!(done.report.status, Status::Success);
+        assert_eq!(done.report.recipients[0].address, format!("{}@x.example", done.id));
+        assert!(seen.insert(done.id));
+        ControlFlow::Continue(())
+    });
+    assert_eq!(seen.len(), 60);
+    for server in &servers {
+        let (_, most, all) = server.book.sessions();
+        assert!((2..=3).contains(&most) && all == most, "{most} {all}");
+        let recipients: BTreeSet<_> =
+            server.book.messages().into_iter().flat_map(|taken| taken.recipients).collect();
+        assert_eq!((recipients.len(), server.book.messages().len()), (30, 30));
+    }
+    assert!(pool.sessions().0 <= 6);
+}
+
+#[test]
+fn thirty_seven_of_a_hundred_are_refused_and_the_others_get_it_once() {
+    let server = Running::start();
+    let pool = Pool::new(PoolLimits::default());
+    let name = |number: usize| match number % 100 {
+        0..37 => format!("no{number}@x.example"),
+        37..60 => format!("later{number}@x.example"),
+        _ => format!("yes{number}@x.example"),
+    };
+    let orders = (0..3).map(|id| Order {
+        id,
+        message: message((0..100).map(|number| name(id * 100 + number))),
+        route: server.route(),
+    });
+    let mut reports = Vec::new();
+    Dispatcher::new(&pool, Still::default()).run(orders, |done| {
+        reports.push(done.report);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(reports.len(), 3);
+    for report in &reports {
+        assert_eq!((report.status, report.is_retryable, report.retry_count), (Status::Rejected, false, 1));
+        let count = |status| report.recipients.iter().filter(|one| one.status == status).count();
+        assert_eq!((count(Status::Success), count(Status::Rejected)), (63, 37));
+        let twice = report.recipients.iter().filter(|one| one.attempts == 2);
+        assert!(twice.clone().all(|one| one.address.starts_with("later")) && twice.count() == 23);
+    }
+    let mut got = BTreeMap::new();
+    for recipient in server.book.messages().into_iter().flat_map(|taken| taken.recipients) {
+        *got.entry(recipient).or_insert(0) += 1;
+    }
+    assert!(got.len() == 189 && got.values().all(|count| *count == 1));
+}
+
+#[test]
+fn pauses_take_the_time_of_the_clock_and_hold_nobody_up() {
+    let server = Running::start();
+    let pool = Pool::new(PoolLimits { sessions: 1, ..PoolLimits::default() });
+    let names = ["later@x.example", "a@x.example", "b@x.example"];
+    let orders = names.map(|name| Order { id: name, message: message([name]), route: server.route() });
+    let mut done = Vec::new();
+    let policy = RetryPolicy { first_pause: Duration::from_secs(120), ..RetryPolicy::default() };
+    let policy = RetryPolicy { longest_pause: Duration::from_secs(120), ..policy };
+    Dispatcher::new(&pool, Still::default()).policy(policy).run(orders, |one| {
+        done.push((one.id, one.report.duration_ms, one.report.status));
+        ControlFlow::Continue(())
+    });
+    let names: Vec<_> = done.iter().map(|one| one.0).collect();
+    assert_eq!(names, ["a@x.example", "b@x.example", "later@x.example"]);
+    assert!(done.iter().all(|one| one.2 == Status::Success));
+    // Two minutes, and what chance adds: 7 ms. The clock is looked at in steps.
+    assert!((120_007..120_100).contains(&done[2].1), "{done:?}");
+}
+
+#[test]
+fn whoever_stops_gets_an_answer_for_every_message_that_was_taken() {
+    let server = Running::start();
+    let pool = Pool::new(PoolLimits { sessions: 2, ..PoolLimits::default() });
+    let asked = Arc::new(Mutex::new(0));
+    let counted = asked.clone();
+    let route = server.route();
+    let orders = (0..).map(move |id: usize| {
+        *counted.lock().unwrap() += 1;
+        Order { id, message: message([format!("{id}@x.example")]), route: route.clone() }
+    });
+    let (mut taken, mut untried) = (0, 0);
+    Dispatcher::new(&pool, SystemClock::start()).hold_at_most(10).run(orders, |done| {
+        match done.report.status {
+            Status::Success => taken += 1,
+            Status::TempFailed => {
+                assert_eq!((done.report.recipients[0].attempts, done.report.is_retryable), (0, true));
+                untried += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+        if taken == 20 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(taken >= 20 && untried <= 10, "{taken} {untried}");
+    assert_eq!((taken + untried, server.book.messages().len()), (*asked.lock().unwrap(), taken));
+}
+
+#[test]
+fn a_queue_that_blocks_blocks_nobody_else() {
+    let server = Running::start();
+    let pool = Pool::new(PoolLimits { sessions: 1, ..PoolLimits::default() });
+    let (hand_in, queue) = mpsc::channel();
+    let order = |id: usize, name: &str| Order { id, message: message([name]), route: server.route() };
+    hand_in.send(order(0, "later@x.example")).unwrap();
+    let mut hand_in = Some(hand_in);
+    let mut ids = Vec::new();
+    let policy = RetryPolicy { first_pause: Duration::from_millis(5), ..RetryPolicy::default() };
+    // The second message comes when the first is done, which had to pause meanwhile.
+    Dispatcher::new(&pool, SystemClock::start()).policy(policy).run(queue, |done| {
+        ids.push((done.id, done.report.status));
+        if let Some(hand_in) = hand_in.take() {
+            hand_in.send(order(1, "b@x.example")).unwrap();
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(ids, [(0, Status::Success), (1, Status::Success)]);
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_leaves_a_report() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Running::start();
+    let pool = Pool::new(PoolLimits::default());
+    let orders = [(0, mail::route(nobody)), (1, server.route())].map(|(id, route)| Order {
+        id,
+        message: message(["a@x.example"]),
+        route,
+    });
+    let mut statuses = BTreeMap::new();
+    Dispatcher::new(&pool, Still::default()).run(orders, |done| {
+        let answer = done.report.recipients[0].answer.clone().unwrap();
+        statuses.insert(done.id, (done.report.status, done.report.recipients[0].attempts));
+        assert_eq!(done.obstacle.is_some(), answer.code.is_none(), "{answer:?}");
+        ControlFlow::Continue(())
+    });
+    assert_eq!(statuses[&0], (Status::TempFailed, 4));
+    assert_eq!(statuses[&1], (Status::Success, 1));
+}
