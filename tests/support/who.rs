@@ -36,6 +36,7 @@ pub fn rejected(request: &AuthRequest) -> AuthVerdict {
 }
 
 /// Derived once: that takes longer than a whole conversation.
+#[expect(clippy::expect_used, reason = "it was written here")]
 fn keys(hash: ScramHash) -> ScramKeys {
     static SHA_1: LazyLock<Secret<String>> = LazyLock::new(|| derived(ScramHash::Sha1));
     static SHA_256: LazyLock<Secret<String>> = LazyLock::new(|| derived(ScramHash::Sha256));
@@ -43,6 +44,7 @@ fn keys(hash: ScramHash) -> ScramKeys {
     ScramKeys::from_text(text.expose()).expect("what was written can be read")
 }
 
+#[expect(clippy::expect_used, reason = "the password is one that can be written")]
 fn derived(hash: ScramHash) -> Secret<String> {
     ScramKeys::derive(hash, PASSWORD, SALT, LEAST_ITERATIONS).expect("the password can be written").to_text()
 }

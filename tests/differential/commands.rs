@@ -1,0 +1,469 @@
+//! Commands.
+
+use std::collections::BTreeMap;
+
+use proto_core::SendBuffer;
+use proto_smtp::parse::{self, Why};
+use proto_smtp::types::Command;
+use smtp_proto as peer;
+
+use crate::generate::{self, Draw};
+use crate::{Comparison, Difference};
+
+/// What a reader made of a line.
+#[derive(Debug)]
+enum Meaning {
+    Refused(Option<Why>),
+    /// A verb that it doesn't know.
+    Unknown,
+    Read(Read),
+}
+
+/// Two refusals are the same, whatever the reasons.
+impl PartialEq for Meaning {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Refused(_), Self::Refused(_)) | (Self::Unknown, Self::Unknown) => true,
+            (Self::Read(one), Self::Read(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Default)]
+struct Read {
+    verb: String,
+    /// A path without its brackets, a name, a size, a mechanism.
+    argument: String,
+    parameters: BTreeMap<String, String>,
+}
+
+#[test]
+fn commands_are_read_alike() {
+    let mut draw = Draw::new(5321);
+    let mut comparison = Comparison::default();
+    for _ in 0..120_000 {
+        let line = generate::command(&mut draw);
+        let (ours, theirs) = (ours(&line), theirs(&line));
+        comparison.add(&line, &ours, &theirs, KNOWN);
+    }
+    comparison.judge(KNOWN, 60_000);
+}
+
+/// In this order: the first that fits counts.
+const KNOWN: &[Difference<Meaning>] = &[
+    Difference {
+        why: "smtp-proto passes over words behind DATA, RSET, QUIT and STARTTLS; RFC 5321 section 4.3.2 has 501 for them",
+        is: |line, ours, theirs| {
+            refused(ours, Why::SurplusArgument)
+                && bare(theirs, &["DATA", "RSET", "QUIT", "STARTTLS"])
+                && words(line) > 1
+        },
+    },
+    Difference {
+        why: "smtp-proto takes a name's first word in EHLO and passes over the others; here a name is one word",
+        is: |line, ours, theirs| {
+            refused(ours, Why::Domain) && bare(theirs, &["EHLO", "HELO", "LHLO"]) && words(line) > 2
+        },
+    },
+    Difference {
+        why: "smtp-proto reads a local part that ends with a dot, which is no dot-string",
+        is: |line, ours, theirs| refused(ours, Why::LocalPart) && is_read(theirs) && holds(line, b".@"),
+    },
+    Difference {
+        why: "smtp-proto reads domains that are none: empty, with a hyphen at a label's end, with a dot or sign at their own",
+        is: |line, ours, theirs| {
+            let odd: [&[u8]; 6] = [b"@-", b"-.", b".-", b"@>", b".>", b"@="];
+            refused(ours, Why::Domain) && is_read(theirs) && odd.iter().any(|odd| holds(line, odd))
+        },
+    },
+    Difference {
+        why: "smtp-proto reads RCPT TO:<> and takes <postmaster> for the null path in MAIL",
+        is: |line, ours, theirs| {
+            (refused(ours, Why::NullRecipient) && holds(line, b"TO:<>")
+                || refused(ours, Why::MissingDomain) && holds(line, b"FROM:<postmaster>"))
+                && is_read(theirs)
+        },
+    },
+    Difference {
+        why: "smtp-proto reads mechanisms that are no sasl-mech (RFC 4422 section 3.1)",
+        is: |_, ours, theirs| refused(ours, Why::Mechanism) && bare(theirs, &["AUTH"]),
+    },
+    Difference {
+        why: "a verb with a control character in it, or one that is not UTF-8, is a syntax error here, not an unknown command",
+        is: |_, ours, theirs| {
+            (refused(ours, Why::Control) || refused(ours, Why::Encoding))
+                && matches!(theirs, Meaning::Unknown)
+        },
+    },
+    Difference {
+        why: "smtp-proto reads control characters, and octets that are not UTF-8, in names, paths and text",
+        is: |line, ours, theirs| {
+            let line = line.strip_suffix(b"\r\n").unwrap();
+            let odd = line.iter().any(u8::is_ascii_control) || std::str::from_utf8(line).is_err();
+            matches!(ours, Meaning::Refused(_)) && is_read(theirs) && odd
+        },
+    },
+    Difference {
+        why: "smtp-proto knows the address type rfc822 only in ORCPT",
+        is: |_, ours, theirs| {
+            let other =
+                |read: &Read| read.parameters.get("ORCPT").is_some_and(|value| !value.starts_with("rfc822;"));
+            matches!(theirs, Meaning::Refused(_)) && matches!(ours, Meaning::Read(read) if other(read))
+        },
+    },
+    Difference {
+        why: "smtp-proto refuses address literals (RFC 5321 section 4.1.3)",
+        is: |line, ours, theirs| is_read(ours) && matches!(theirs, Meaning::Refused(_)) && holds(line, b"@["),
+    },
+    Difference {
+        why: "smtp-proto reads NOTIFY=NEVER beside other words (RFC 3461 section 4.1)",
+        is: |line, ours, theirs| refused(ours, Why::Value) && is_read(theirs) && holds(line, b"NEVER,"),
+    },
+    Difference {
+        why: "smtp-proto passes over a word behind BDAT's size that is not LAST",
+        is: |_, ours, theirs| refused(ours, Why::SurplusArgument) && bare(theirs, &["BDAT"]),
+    },
+    Difference {
+        why: "smtp-proto reads other characters in a domain than letters, digits, hyphens and dots",
+        is: |line, ours, theirs| {
+            refused(ours, Why::Path) && is_read(theirs) && (holds(line, b"+") || holds(line, b"="))
+        },
+    },
+    Difference {
+        why: "smtp-proto reads what is no address in AUTH= (RFC 4954 section 5)",
+        is: |line, ours, theirs| {
+            matches!(ours, Meaning::Refused(_)) && is_read(theirs) && holds(line, b"AUTH=")
+        },
+    },
+    Difference {
+        why: "smtp-proto reads HOLDFOR beside HOLDUNTIL (RFC 4865 section 5)",
+        is: |_, ours, theirs| refused(ours, Why::ParametersExclude) && is_read(theirs),
+    },
+    Difference {
+        why: "smtp-proto reads dates that are none",
+        is: |line, ours, theirs| {
+            refused(ours, Why::Value)
+                && is_read(theirs)
+                && (holds(line, b"RRVS=") || holds(line, b"HOLDUNTIL="))
+        },
+    },
+    Difference {
+        why: "smtp-proto reads a local part that is quoted in part",
+        is: |line, ours, theirs| refused(ours, Why::LocalPart) && is_read(theirs) && holds(line, b"\""),
+    },
+    Difference {
+        why: "smtp-proto reads FROM and TO with something between them and their colon",
+        is: |_, ours, theirs| refused(ours, Why::Colon) && is_read(theirs),
+    },
+    Difference {
+        why: "smtp-proto reads a parameter without a space in front of it",
+        is: |line, ours, theirs| refused(ours, Why::SurplusArgument) && is_read(theirs) && holds(line, b">"),
+    },
+    Difference {
+        why: "smtp-proto refuses a name behind two spaces",
+        is: |line, ours, theirs| {
+            bare(ours, &["EHLO", "HELO", "LHLO"])
+                && matches!(theirs, Meaning::Refused(_))
+                && holds(line, b"LO  ")
+        },
+    },
+    Difference {
+        why: "smtp-proto reads a verb behind a space",
+        is: |line, ours, theirs| {
+            matches!(ours, Meaning::Unknown)
+                && !matches!(theirs, Meaning::Unknown)
+                && line.first() == Some(&b' ')
+        },
+    },
+    Difference {
+        why: "smtp-proto reads xtext with half an escape",
+        is: |line, ours, theirs| refused(ours, Why::Value) && is_read(theirs) && holds(line, b"+"),
+    },
+    Difference {
+        why: "smtp-proto reads a return of mail after no time (RFC 2852 section 4) and priorities above 9 (RFC 6710 section 4)",
+        is: |line, ours, theirs| {
+            refused(ours, Why::Number)
+                && is_read(theirs)
+                && (holds(line, b"BY=0;R") || holds(line, b"MT-PRIORITY=10"))
+        },
+    },
+    Difference {
+        why: "a number beyond 64 bits is a syntax error here",
+        is: |line, ours, theirs| {
+            refused(ours, Why::Number)
+                && is_read(theirs)
+                && line.split(|octet| !octet.is_ascii_digit()).any(|run| run.len() > 19)
+        },
+    },
+    Difference {
+        why: "smtp-proto takes the quotes off a local part; here they stay, for without them it is another address",
+        is: |line, ours, theirs| {
+            holds(line, b"\"")
+                && both(ours, theirs, |ours, theirs| {
+                    ours.parameters == theirs.parameters
+                        && ours.argument.replace(['"', '\\'], "") == theirs.argument.replace(['"', '\\'], "")
+                })
+        },
+    },
+    Difference {
+        why: "smtp-proto refuses a parameter that it does not know; here it is kept, and the server decides",
+        is: |_, ours, theirs| {
+            let untyped = |read: &Read| read.parameters.keys().any(|keyword| !TYPED.contains(&&**keyword));
+            matches!(theirs, Meaning::Refused(_)) && matches!(ours, Meaning::Read(read) if untyped(read))
+        },
+    },
+    Difference {
+        why: "smtp-proto reads a parameter that stands there twice",
+        is: |_, ours, theirs| refused(ours, Why::ParameterTwice) && is_read(theirs),
+    },
+    Difference {
+        why: "smtp-proto reads UTF-8 in an address without SMTPUTF8 (RFC 6531 section 3.4)",
+        is: |_, ours, theirs| refused(ours, Why::NotAscii) && is_read(theirs),
+    },
+    Difference {
+        why: "smtp-proto takes the first word behind VRFY and EXPN, here it is all of the text",
+        is: |line, ours, theirs| {
+            words(line) > 2
+                && both(ours, theirs, |ours, theirs| {
+                    ["VRFY", "EXPN"].contains(&&*ours.verb) && ours.argument.starts_with(&theirs.argument)
+                })
+        },
+    },
+];
+
+/// The parameters that both know.
+const TYPED: &[&str] = &[
+    "SIZE",
+    "BODY",
+    "SMTPUTF8",
+    "AUTH",
+    "RET",
+    "ENVID",
+    "BY",
+    "HOLDFOR",
+    "HOLDUNTIL",
+    "MT-PRIORITY",
+    "REQUIRETLS",
+    "SOLICIT",
+    "CONPERM",
+    "NOTIFY",
+    "ORCPT",
+    "RRVS",
+    "CONNEG",
+];
+
+fn refused(ours: &Meaning, why: Why) -> bool {
+    matches!(ours, Meaning::Refused(Some(our_why)) if *our_why == why)
+}
+
+const fn is_read(meaning: &Meaning) -> bool {
+    matches!(meaning, Meaning::Read(_))
+}
+
+/// Whether one of these verbs was read, without parameters.
+fn bare(meaning: &Meaning, verbs: &[&str]) -> bool {
+    matches!(meaning, Meaning::Read(read) if verbs.contains(&&*read.verb))
+}
+
+/// Whether both read the same verb, and that about it.
+fn both(ours: &Meaning, theirs: &Meaning, that: fn(&Read, &Read) -> bool) -> bool {
+    matches!((ours, theirs), (Meaning::Read(ours), Meaning::Read(theirs)) if ours.verb == theirs.verb && that(ours, theirs))
+}
+
+/// Whether the line holds that, in any case.
+fn holds(line: &[u8], piece: &[u8]) -> bool {
+    line.windows(piece.len()).any(|window| window.eq_ignore_ascii_case(piece))
+}
+
+fn words(line: &[u8]) -> usize {
+    line.trim_ascii().split(|octet| *octet == b' ').filter(|word| !word.is_empty()).count()
+}
+
+/// Ours, as it would write it again: so that what is typed and what is only kept are the same here.
+fn ours(line: &[u8]) -> Meaning {
+    let line = line.strip_suffix(b"\r\n").unwrap();
+    match parse::command(line) {
+        Err(error) => Meaning::Refused(Some(error.why)),
+        Ok(Command::Other { .. }) => Meaning::Unknown,
+        // The peer's mechanisms are a set of bits: what follows them is compared.
+        Ok(Command::Auth { initial, .. }) => {
+            let argument = String::from_utf8_lossy(initial.unwrap_or_default()).into_owned();
+            Meaning::Read(Read { verb: "AUTH".to_owned(), argument, ..Read::default() })
+        }
+        Ok(command) => {
+            let mut tx = SendBuffer::new();
+            proto_smtp::encode::command(&command, &mut tx);
+            Meaning::Read(written(&String::from_utf8(tx.take()).unwrap()))
+        }
+    }
+}
+
+/// Takes a well-written line apart.
+fn written(line: &str) -> Read {
+    let line = line.trim_end();
+    let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let mut read = Read { verb: verb.to_ascii_uppercase(), ..Read::default() };
+    let Some(path) = rest.strip_prefix("FROM:<").or_else(|| rest.strip_prefix("TO:<")) else {
+        read.argument = rest.to_owned();
+        return read;
+    };
+    let mut quoted = false;
+    let end = path.find(|character| {
+        quoted ^= character == '"' && !path.contains("\\\"");
+        character == '>' && !quoted
+    });
+    let end = end.unwrap();
+    read.argument = path[..end].to_owned();
+    for parameter in path[end..].split(' ').skip(1) {
+        let (keyword, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let keyword = keyword.to_ascii_uppercase();
+        // Nothing and none are one to the peer.
+        if !matches!((&*keyword, value), ("SIZE" | "MT-PRIORITY", "0")) {
+            let value = if matches!(&*keyword, "ENVID" | "AUTH" | "ORCPT") {
+                decoded(value)
+            } else {
+                value.to_owned()
+            };
+            read.parameters.insert(keyword, value);
+        }
+    }
+    read
+}
+
+/// Without the escapes of xtext (RFC 3461 §4).
+fn decoded(text: &str) -> String {
+    let mut pieces = text.split('+');
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (hex, rest) = piece.split_at_checked(2).unwrap_or((piece, ""));
+        match u8::from_str_radix(hex, 16) {
+            Ok(octet) => out.extend([char::from(octet)]),
+            Err(_) => out.extend(["+", hex]),
+        }
+        out.push_str(rest);
+    }
+    out
+}
+
+/// The date, of which the peer makes seconds since 1970.
+fn date(seconds: i64) -> String {
+    if !(0..=253_402_300_799).contains(&seconds) {
+        return seconds.to_string();
+    }
+    let (mut days, of_day) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let leap = |year: i64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let mut year = 1970;
+    while days >= 365 + i64::from(leap(year)) {
+        days -= 365 + i64::from(leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    for length in [31, 28 + i64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", days + 1)
+}
+
+fn theirs(line: &[u8]) -> Meaning {
+    use peer::Request as R;
+    let named = |verb: &str, argument: &str| {
+        Meaning::Read(Read { verb: verb.to_owned(), argument: argument.to_owned(), ..Read::default() })
+    };
+    let mut octets = line.iter();
+    match R::parse(&mut octets) {
+        Err(peer::Error::UnknownCommand) => Meaning::Unknown,
+        Err(_) => Meaning::Refused(None),
+        Ok(R::Mail { from }) => Meaning::Read(mail(&from)),
+        Ok(R::Rcpt { to }) => Meaning::Read(rcpt(&to)),
+        Ok(R::Ehlo { host }) => named("EHLO", &host),
+        Ok(R::Helo { host }) => named("HELO", &host),
+        Ok(R::Lhlo { host }) => named("LHLO", &host),
+        Ok(R::Bdat { chunk_size, is_last }) => {
+            named("BDAT", &format!("{chunk_size}{}", if is_last { " LAST" } else { "" }))
+        }
+        Ok(R::Auth { initial_response, .. }) => named("AUTH", &initial_response),
+        Ok(R::Vrfy { value }) => named("VRFY", &value),
+        Ok(R::Expn { value }) => named("EXPN", &value),
+        Ok(other) => named(other.name(), ""),
+    }
+}
+
+fn mail(from: &peer::MailFrom<std::borrow::Cow<'_, str>>) -> Read {
+    let mut parameters = BTreeMap::new();
+    let mut put = |keyword: &str, value: String| drop(parameters.insert(keyword.to_owned(), value));
+    if from.size > 0 {
+        put("SIZE", from.size.to_string());
+    }
+    for (flag, keyword, value) in [
+        (peer::MAIL_BODY_7BIT, "BODY", "7BIT"),
+        (peer::MAIL_BODY_8BITMIME, "BODY", "8BITMIME"),
+        (peer::MAIL_BODY_BINARYMIME, "BODY", "BINARYMIME"),
+        (peer::MAIL_RET_FULL, "RET", "FULL"),
+        (peer::MAIL_RET_HDRS, "RET", "HDRS"),
+        (peer::MAIL_SMTPUTF8, "SMTPUTF8", ""),
+        (peer::MAIL_REQUIRETLS, "REQUIRETLS", ""),
+        (peer::MAIL_CONPERM, "CONPERM", ""),
+    ] {
+        if from.flags & flag != 0 {
+            put(keyword, value.to_owned());
+        }
+    }
+    let by = [(peer::MAIL_BY_NOTIFY, 'N'), (peer::MAIL_BY_RETURN, 'R')];
+    if let Some((_, mode)) = by.into_iter().find(|(flag, _)| from.flags & flag != 0) {
+        let trace = if from.flags & peer::MAIL_BY_TRACE != 0 { "T" } else { "" };
+        put("BY", format!("{};{mode}{trace}", from.by));
+    }
+    if let Some(envid) = &from.env_id {
+        put("ENVID", envid.to_string());
+    }
+    if let Some(auth) = &from.auth {
+        put("AUTH", auth.to_string());
+    }
+    if let Some(keywords) = &from.solicit {
+        put("SOLICIT", keywords.to_string());
+    }
+    if from.hold_for > 0 {
+        put("HOLDFOR", from.hold_for.to_string());
+    }
+    if from.hold_until > 0 {
+        put("HOLDUNTIL", date(i64::try_from(from.hold_until).unwrap_or(i64::MAX)));
+    }
+    if from.mt_priority != 0 {
+        put("MT-PRIORITY", from.mt_priority.to_string());
+    }
+    Read { verb: "MAIL".to_owned(), argument: from.address.to_string(), parameters }
+}
+
+fn rcpt(to: &peer::RcptTo<std::borrow::Cow<'_, str>>) -> Read {
+    let mut parameters = BTreeMap::new();
+    let notify: Vec<_> = [
+        (peer::RCPT_NOTIFY_NEVER, "NEVER"),
+        (peer::RCPT_NOTIFY_SUCCESS, "SUCCESS"),
+        (peer::RCPT_NOTIFY_FAILURE, "FAILURE"),
+        (peer::RCPT_NOTIFY_DELAY, "DELAY"),
+    ]
+    .into_iter()
+    .filter_map(|(flag, word)| (to.flags & flag != 0).then_some(word))
+    .collect();
+    if !notify.is_empty() {
+        parameters.insert("NOTIFY".to_owned(), notify.join(","));
+    }
+    if let Some(original) = &to.orcpt {
+        parameters.insert("ORCPT".to_owned(), format!("rfc822;{original}"));
+    }
+    if to.flags & (peer::RCPT_RRVS_REJECT | peer::RCPT_RRVS_CONTINUE) != 0 {
+        let action = if to.flags & peer::RCPT_RRVS_CONTINUE != 0 { ";C" } else { "" };
+        parameters.insert("RRVS".to_owned(), format!("{}{action}", date(to.rrvs)));
+    }
+    if to.flags & peer::RCPT_CONNEG != 0 {
+        parameters.insert("CONNEG".to_owned(), String::new());
+    }
+    let argument = if to.address.is_empty() { "Postmaster".to_owned() } else { to.address.to_string() };
+    Read { verb: "RCPT".to_owned(), argument, parameters }
+}
