@@ -42,7 +42,7 @@ pub(crate) enum Command {
     /// Fetch every message of an account once into a local store.
     Sync(SyncArgs),
     /// Send a message, built from options or whole from standard input as sendmail takes it; or many from files.
-    Send(SendArgs),
+    Send(Box<SendArgs>),
     /// Read raw protocol octets from standard input and print one JSON line per event.
     Decode(DecodeArgs),
 }
@@ -237,6 +237,17 @@ pub(crate) struct SendArgs {
     /// A field to add to a built message, as 'Name: value'; may be given several times.
     #[arg(long, value_name = "K: V")]
     pub(crate) header: Vec<String>,
+    /// Keep in this file what was sent to whom, as hashes: the same command goes on where an earlier run was
+    /// interrupted, and sends nothing twice. With --messages there is one in the user's data directory until all is
+    /// sent.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Keep no journal: an interrupted run cannot be continued.
+    #[arg(long, conflicts_with_all = ["journal", "resend_uncertain"])]
+    pub(crate) no_journal: bool,
+    /// Send again what an earlier run may have sent and got no answer to: it may arrive twice.
+    #[arg(long)]
+    pub(crate) resend_uncertain: bool,
     /// Try so many times when the server says to try again (421, 450, 451, 452).
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=20))]
     pub(crate) attempts: u32,

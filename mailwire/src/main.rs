@@ -7,6 +7,7 @@ mod compose;
 mod config;
 mod connect;
 mod credentials;
+mod data;
 mod decode;
 mod failure;
 mod folders;

@@ -9,6 +9,7 @@
 mod importer;
 mod many;
 mod program;
+mod resume;
 mod sender;
 mod server;
 mod set_up;

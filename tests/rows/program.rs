@@ -51,16 +51,7 @@ impl Done {
 /// Runs the command with a password and something on its standard input.
 pub(crate) fn run_with(arguments: &[&str], password: &str, input: &[u8]) -> Done {
     let begun = Instant::now();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mailwire"));
-    command
-        .args(arguments)
-        .env("HOME", "/nonexistent")
-        .env_remove("XDG_CONFIG_HOME")
-        .env("MAILWIRE_PASSWORD", password)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = command(arguments, password).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // It may have ended without reading.
     let _ = stdin.write_all(input);
@@ -71,6 +62,21 @@ pub(crate) fn run_with(arguments: &[&str], password: &str, input: &[u8]) -> Done
     let out = String::from_utf8(stdout).unwrap();
     let shown = format!("{out}{}", String::from_utf8(stderr).unwrap());
     Done { code: status.code().unwrap(), out, shown, took }
+}
+
+/// The command, about to run.
+pub(crate) fn command(arguments: &[&str], password: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mailwire"));
+    command
+        .args(arguments)
+        .env("HOME", "/nonexistent")
+        .env_remove("XDG_CONFIG_HOME")
+        .env_remove("XDG_DATA_HOME")
+        .env("MAILWIRE_PASSWORD", password)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
 }
 
 pub(crate) fn run(arguments: &[&str], password: &str) -> Done {

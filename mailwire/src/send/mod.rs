@@ -5,6 +5,8 @@
 //! of [`io_mio::delivery`].
 
 mod envelope;
+mod journal;
+mod ledger;
 mod mbox;
 mod queue;
 mod rounds;
@@ -17,12 +19,15 @@ use std::io::{IsTerminal, Read};
 use io_mio::delivery::RetryPolicy;
 
 use self::envelope::Envelope;
+use self::journal::Journal;
+use self::ledger::{Keep, Ledger, Uncertain};
 use self::queue::Queue;
 use self::source::Sources;
 use self::spool::Spool;
 use crate::cli::SendArgs;
 use crate::compose::{Attachment, ComposeLimits, Draft, parse_field};
 use crate::connect::Way;
+use crate::data;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::url::Protocol;
@@ -41,7 +46,7 @@ pub(crate) fn run(arguments: &SendArgs) -> Result<(), Failure> {
     let envelope = Envelope::new(arguments)?;
     let many = !arguments.messages.is_empty();
     let queue = if many {
-        Queue::of(&envelope, Sources::find(&arguments.messages)?, output)
+        Queue::of(&envelope, Sources::find(&arguments.messages)?, ledger(arguments, &envelope)?, output)
     } else {
         let spool = message(arguments, &envelope)?;
         if spool.longest_line > LONGEST_LINE {
@@ -50,7 +55,7 @@ pub(crate) fn run(arguments: &SendArgs) -> Result<(), Failure> {
                 spool.longest_line
             ));
         }
-        Queue::alone(&envelope, spool, output)?
+        Queue::alone(&envelope, spool, ledger(arguments, &envelope)?, output)?
     };
     let credentials = way.credentials()?;
     let policy = RetryPolicy { tries: arguments.attempts, ..RetryPolicy::default() };
@@ -59,6 +64,29 @@ pub(crate) fn run(arguments: &SendArgs) -> Result<(), Failure> {
         tally.show(output);
     }
     tally.verdict()
+}
+
+/// The journal: the one that was named, or for many messages one that this command finds again.
+fn ledger(arguments: &SendArgs, envelope: &Envelope) -> Result<Option<Ledger>, Failure> {
+    let (path, keep) = match &arguments.journal {
+        Some(path) => (path.clone(), Keep::Always),
+        None if arguments.no_journal || arguments.messages.is_empty() => return Ok(None),
+        None => {
+            let data = data::directory().ok_or_else(|| {
+                Failure::new(Kind::Configuration, "there is no data directory for the journal")
+                    .advise("--journal FILE, or --no-journal")
+            })?;
+            let paths =
+                arguments.messages.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
+            let mut fields = vec![arguments.url.host.clone(), envelope.from.address.clone()];
+            fields.extend(envelope.recipients.iter().cloned());
+            fields.extend(paths.map(|path| path.to_string_lossy().into_owned()));
+            let fields: Vec<&[u8]> = fields.iter().map(String::as_bytes).collect();
+            (journal::path_in(&data, &fields), Keep::UntilComplete)
+        }
+    };
+    let uncertain = if arguments.resend_uncertain { Uncertain::Resend } else { Uncertain::Leave };
+    Ok(Some(Ledger::new(Journal::open(&path)?, &arguments.url.host, uncertain, keep)))
 }
 
 /// The message: built, or taken whole from standard input.

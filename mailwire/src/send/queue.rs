@@ -3,12 +3,13 @@
 //! It knows rounds and fates. It knows no connection.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::time::Instant;
 
 use io_mio::delivery::{Answer, DeliveryReport, Message, Stage, Status};
 
 use super::envelope::Envelope;
+use super::journal::Key;
+use super::ledger::{Ledger, Octets};
 use super::show::{self, Tally};
 use super::source::{Place, Sources};
 use super::spool::Spool;
@@ -20,7 +21,10 @@ use crate::output::Output;
 pub(super) struct Queue<'a> {
     envelope: &'a Envelope,
     output: Output,
+    ledger: Option<Ledger>,
     sources: Option<Sources>,
+    /// The next one, if it was looked at already.
+    ready: Option<(Job, Message<Octets>)>,
     /// Those to be tried in this round, before what the sources still have.
     again: VecDeque<Job>,
     /// Those that are to be tried in the next round.
@@ -35,6 +39,8 @@ pub(super) struct Queue<'a> {
 pub(super) struct Job {
     origin: Origin,
     digest: [u8; 32],
+    /// What the journal calls it, for each recipient; empty without one.
+    keys: Vec<Key>,
     begun: Instant,
     /// What is known by now.
     pub(super) report: DeliveryReport,
@@ -51,26 +57,40 @@ enum Origin {
 
 impl<'a> Queue<'a> {
     /// One message.
-    pub(super) fn alone(envelope: &'a Envelope, spool: Spool, output: Output) -> Result<Self, Failure> {
-        let mut queue = Self::new(envelope, None, output);
+    pub(super) fn alone(
+        envelope: &'a Envelope,
+        spool: Spool,
+        ledger: Option<Ledger>,
+        output: Output,
+    ) -> Result<Self, Failure> {
+        let mut queue = Self::new(envelope, None, ledger, output);
         let report = envelope.around(&spool, std::io::empty())?.report();
-        let (digest, begun) = (spool.digest, Instant::now());
-        queue.again.push_back(Job { origin: Origin::Kept(spool), digest, begun, report });
+        let job = queue.job(spool.digest, report, Origin::Kept(spool));
+        queue.take_up(job);
         Ok(queue)
     }
 
     /// Every message from there.
-    pub(super) fn of(envelope: &'a Envelope, sources: Sources, output: Output) -> Self {
-        Self::new(envelope, Some(sources), output)
+    pub(super) fn of(
+        envelope: &'a Envelope,
+        sources: Sources,
+        ledger: Option<Ledger>,
+        output: Output,
+    ) -> Self {
+        Self::new(envelope, Some(sources), ledger, output)
     }
 
-    fn new(envelope: &'a Envelope, sources: Option<Sources>, output: Output) -> Self {
+    fn new(envelope: &'a Envelope, sources: Option<Sources>, ledger: Option<Ledger>, output: Output) -> Self {
         let (again, waiting) = (VecDeque::new(), VecDeque::new());
-        Self { envelope, output, sources, again, waiting, has_answer: false, tally: Tally::default() }
+        let tally = Tally::default();
+        Self { envelope, output, ledger, sources, ready: None, again, waiting, has_answer: false, tally }
     }
 
     /// The next message of this round.
-    pub(super) fn next(&mut self) -> Option<(Job, Message<File>)> {
+    pub(super) fn next(&mut self) -> Option<(Job, Message<Octets>)> {
+        if self.ready.is_some() {
+            return self.ready.take();
+        }
         loop {
             if let Some(job) = self.again.pop_front() {
                 match self.open(&job) {
@@ -80,35 +100,57 @@ impl<'a> Queue<'a> {
                 continue;
             }
             let (place, read) = self.sources.as_mut()?.next()?;
-            let begun = Instant::now();
-            let opened = read.and_then(|spool| {
-                let digest = spool.digest;
-                Ok((digest, self.envelope.around(&spool, copy(&spool)?)?))
-            });
-            match opened {
-                Ok((digest, message)) => {
-                    let report = message.report();
-                    return Some((Job { origin: Origin::Found(place), digest, begun, report }, message));
+            match read.and_then(|spool| Ok((self.envelope.around(&spool, std::io::empty())?.report(), spool)))
+            {
+                Ok((report, spool)) => {
+                    let job = self.job(spool.digest, report, Origin::Found(place));
+                    if job.report.pending().is_empty() {
+                        self.conclude(job);
+                        continue;
+                    }
+                    match self.message(&job, &spool) {
+                        Ok(message) => return Some((job, message)),
+                        Err(failure) => self.invalid(job, &failure),
+                    }
                 }
                 Err(failure) => {
                     let report = DeliveryReport::new(None, self.envelope.recipients.iter().cloned());
-                    self.invalid(
-                        Job { origin: Origin::Found(place), digest: [0; 32], begun, report },
-                        &failure,
-                    );
+                    let (origin, begun) = (Origin::Found(place), Instant::now());
+                    self.invalid(Job { origin, digest: [0; 32], keys: Vec::new(), begun, report }, &failure);
                 }
             }
         }
     }
 
+    /// A message of which nothing is known but what an earlier run has come to.
+    fn job(&mut self, digest: [u8; 32], mut report: DeliveryReport, origin: Origin) -> Job {
+        let mut keys = Vec::new();
+        if let Some(ledger) = &mut self.ledger {
+            keys = ledger.keys(self.envelope, digest);
+            ledger.recall(&keys, &mut report);
+        }
+        Job { origin, digest, keys, begun: Instant::now(), report }
+    }
+
+    /// Puts a message into this round, unless nothing is open of it.
+    fn take_up(&mut self, job: Job) {
+        if job.report.pending().is_empty() {
+            self.conclude(job);
+        } else {
+            self.again.push_back(job);
+        }
+    }
+
     /// Gives back a message that was not begun: it is the next again.
     pub(super) fn give_back(&mut self, job: Job) {
+        self.note(&job);
         self.again.push_front(job);
     }
 
     /// Takes a message back that was tried.
     pub(super) fn settle(&mut self, job: Job) {
         self.has_answer = true;
+        self.note(&job);
         if job.report.pending().is_empty() {
             self.conclude(job);
         } else {
@@ -124,12 +166,19 @@ impl<'a> Queue<'a> {
             recipient.answer =
                 Some(Answer { stage: Stage::Connect, code: None, enhanced: None, text: why.what.clone() });
         }
+        self.note(&job);
         self.conclude(job);
     }
 
-    /// Whether there is, or may be, another message in this round.
-    pub(super) fn has_more(&self) -> bool {
-        !self.again.is_empty() || self.sources.as_ref().is_some_and(|sources| !sources.is_done())
+    /// Whether there is another message in this round.
+    pub(super) fn has_more(&mut self) -> bool {
+        self.ready = self.next();
+        self.ready.is_some()
+    }
+
+    /// Why nothing may be sent any more: the journal cannot be written to.
+    pub(super) fn halt(&self) -> Option<Failure> {
+        self.ledger.as_ref().and_then(Ledger::halt)
     }
 
     /// Whether a message waits for another round.
@@ -154,6 +203,7 @@ impl<'a> Queue<'a> {
     /// sum says that there are some.
     pub(super) fn give_up(&mut self, why: Option<Failure>) {
         self.tally.incomplete = self.sources.as_ref().is_some_and(|sources| !sources.is_done());
+        self.again.extend(self.ready.take().map(|(job, _)| job));
         self.again.append(&mut self.waiting);
         while let Some(mut job) = self.again.pop_front() {
             if let Some(failure) = &why {
@@ -164,8 +214,13 @@ impl<'a> Queue<'a> {
         self.tally.obstacle = why;
     }
 
-    /// The fate of all.
+    /// The fate of all. A journal that nobody asked for is gone when everything was taken.
     pub(super) fn finish(self) -> Tally {
+        if let Some(ledger) = self.ledger
+            && self.tally.is_success()
+        {
+            ledger.complete();
+        }
         self.tally
     }
 
@@ -179,19 +234,39 @@ impl<'a> Queue<'a> {
     }
 
     /// The message again.
-    fn open(&self, job: &Job) -> Result<Message<File>, Failure> {
-        let again;
-        let spool = match &job.origin {
-            Origin::Kept(spool) => spool,
+    fn open(&self, job: &Job) -> Result<Message<Octets>, Failure> {
+        match &job.origin {
+            Origin::Kept(spool) => self.message(job, spool),
             Origin::Found(place) => {
-                again = place.read()?;
-                if again.digest != job.digest {
+                let spool = place.read()?;
+                if spool.digest != job.digest {
                     return Err(Failure::new(Kind::Data, "the message has changed since it was tried first"));
                 }
-                &again
+                self.message(job, &spool)
             }
+        }
+    }
+
+    /// What is to be sent: to those that wait.
+    fn message(&self, job: &Job, spool: &Spool) -> Result<Message<Octets>, Failure> {
+        let file = spool.file.try_clone().map_err(|error| {
+            Failure::new(Kind::Unavailable, format!("the message cannot be opened: {error}"))
+        })?;
+        let octets = match &self.ledger {
+            Some(ledger) => {
+                let pending = job.report.pending();
+                let keys = pending.iter().filter_map(|number| job.keys.get(*number).copied()).collect();
+                ledger.seal(file, spool.octets, keys)
+            }
+            None => Octets::unrecorded(file, spool.octets),
         };
-        self.envelope.around(spool, copy(spool)?)
+        self.envelope.around(spool, octets)
+    }
+
+    fn note(&mut self, job: &Job) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.note(&job.keys, &job.report);
+        }
     }
 
     fn conclude(&mut self, mut job: Job) {
@@ -203,12 +278,4 @@ impl<'a> Queue<'a> {
             Origin::Found(place) => show::one_of_many(&place.to_string(), &job.report, self.output),
         }
     }
-}
-
-/// The spool's file once more. What is left of the position does not matter: a message is read from its beginning.
-fn copy(spool: &Spool) -> Result<File, Failure> {
-    spool
-        .file
-        .try_clone()
-        .map_err(|error| Failure::new(Kind::Unavailable, format!("the message cannot be opened: {error}")))
 }

@@ -34,6 +34,10 @@ pub(super) fn deliver(
     // What was tried: rounds, and connections that came to nothing, one behind the other.
     let (mut rounds, mut failures) = (0, 0);
     let failed = loop {
+        if !queue.has_more() && rounds == 0 {
+            // Nothing is open: nobody needs to be called.
+            break None;
+        }
         let connector = way.connector(|_: &Report| {});
         let credentials = credentials.map(credentials::copy);
         let work = Work { way, credentials, queue: &mut queue, clock: &mut clock };
@@ -122,6 +126,9 @@ impl Task for Work<'_, '_> {
                     return Ok(Ended::Late);
                 }
                 Ok(()) => self.queue.settle(job),
+            }
+            if let Some(failure) = self.queue.halt() {
+                return Err(failure);
             }
             if over {
                 return Ok(if first && !delivered { Ended::AtOnce } else { Ended::Late });

@@ -31,6 +31,11 @@ impl Tally {
         }
     }
 
+    /// Whether every recipient of every message was taken.
+    pub(super) fn is_success(&self) -> bool {
+        !self.incomplete && self.messages.keys().all(|fate| *fate == word(Status::Success))
+    }
+
     fn has(&self, status: Status) -> bool {
         self.messages.contains_key(word(status))
     }
@@ -67,6 +72,11 @@ impl Tally {
         output.line(format!("recipients: {}", list(&self.recipients)));
         if self.incomplete {
             output.line("the rest was not tried");
+        }
+        if self.has(Status::Uncertain) {
+            output.hint(
+                "what is uncertain is not sent again, unless with --resend-uncertain: it may arrive twice",
+            );
         }
     }
 }

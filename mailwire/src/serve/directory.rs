@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::data;
 use crate::failure::{Failure, Kind};
 
 /// A data directory that this process has to itself, as long as the value lives.
@@ -57,16 +58,11 @@ impl Directory {
     }
 }
 
-/// `mailwire` in the user's data directory (XDG Base Directory Specification).
 fn default_path() -> Result<PathBuf, Failure> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_DATA_HOME")
-        .or_else(|| Some(absolute("HOME")?.join(".local/share")))
-        .map(|data| data.join("mailwire"))
-        .ok_or_else(|| {
-            Failure::new(Kind::Configuration, "no data directory: neither HOME nor XDG_DATA_HOME is set")
-                .advise("--dir DIR")
-        })
+    data::directory().ok_or_else(|| {
+        Failure::new(Kind::Configuration, "no data directory: neither HOME nor XDG_DATA_HOME is set")
+            .advise("--dir DIR")
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,10 @@
+//! Where this program keeps what it must remember, unless told otherwise.
+
+use std::path::PathBuf;
+
+/// `mailwire` in the user's data directory (XDG Base Directory Specification); `None` if the environment names none.
+pub(crate) fn directory() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")))?;
+    Some(data.join("mailwire"))
+}

@@ -1,0 +1,210 @@
+//! Row 2, a sender that is killed: whatever it was doing, running it again sends every message that the server cannot
+//! have, and none that it may have.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Child;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::program::{Done, Peer, Scripted, command, folder, run_with};
+
+/// Where a server stops answering.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stall {
+    Greeting,
+    Hello,
+    Mail,
+    Rcpt,
+    Data,
+    /// Some lines of the message were read.
+    Middle,
+    /// The whole message was read.
+    End,
+    /// The message was answered.
+    Behind,
+    Nowhere,
+}
+
+/// How often the server has taken each message, by its subject.
+type Taken = Arc<Mutex<BTreeMap<String, u32>>>;
+
+/// A server whose first connection stalls with the second message, and then says so.
+fn server(stall: Stall, taken: &Taken) -> (Scripted, std::sync::mpsc::Receiver<()>) {
+    let (stalled, at) = channel();
+    let (taken, stalled) = (Arc::clone(taken), Mutex::new(stalled));
+    let server = Scripted::start(move |peer| {
+        let stall = if peer.number == 0 { stall } else { Stall::Nowhere };
+        if serve(peer, stall, &taken).is_none() {
+            let stalled: Sender<()> = stalled.lock().unwrap().clone();
+            stalled.send(()).unwrap();
+            // Nothing more is read of the message until the client is gone.
+            std::thread::sleep(Duration::from_millis(300));
+            while peer.line().is_some() {}
+        }
+    });
+    (server, at)
+}
+
+/// Returns nothing where it stalls.
+fn serve(peer: &mut Peer, stall: Stall, taken: &Taken) -> Option<()> {
+    let go_on = |here: Stall, messages: u32| {
+        (stall != here || (messages < 2 && here != Stall::Greeting && here != Stall::Hello)).then_some(())
+    };
+    go_on(Stall::Greeting, 0)?;
+    peer.say("220 s.example\r\n");
+    let mut messages = 0;
+    while let Some(line) = peer.line() {
+        match line.get(..4).unwrap_or_default() {
+            "EHLO" => go_on(Stall::Hello, 0)?,
+            "MAIL" => {
+                messages += 1;
+                go_on(Stall::Mail, messages)?;
+            }
+            "RCPT" => go_on(Stall::Rcpt, messages)?,
+            "DATA" => {
+                go_on(Stall::Data, messages)?;
+                peer.say("354 go on\r\n");
+                let subject = peer.line()?;
+                go_on(Stall::Middle, messages)?;
+                while peer.line()? != "." {}
+                go_on(Stall::End, messages)?;
+                *taken.lock().unwrap().entry(subject).or_default() += 1;
+                peer.say("250 2.0.0 ok\r\n");
+                go_on(Stall::Behind, messages)?;
+                continue;
+            }
+            "QUIT" => {
+                peer.say("221 2.0.0 bye\r\n");
+                return Some(());
+            }
+            _ => {}
+        }
+        peer.say("250 2.0.0 ok\r\n");
+    }
+    Some(())
+}
+
+/// Three messages, the second with so many lines.
+fn mbox(folder: &Path, lines: usize) -> String {
+    let path = folder.join("some.mbox");
+    let line = "0123456789abcdef0123456789abcdef0123456789abcdef\n";
+    let body = |number| line.repeat(if number == 2 { lines } else { 1 });
+    let text: String =
+        (1..=3).map(|number| format!("From x\nSubject: {number}\n\n{}\n", body(number))).collect();
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn arguments<'a>(url: &'a str, path: &'a str, journal: &'a str) -> Vec<&'a str> {
+    let to = ["--from", "a@x.example", "--to", "b@x.example", "--messages", path, "--journal", journal];
+    [&["send", url, "--danger-cleartext"][..], &to].concat()
+}
+
+/// Kills a run where the server stalls, and runs it again, twice.
+fn killed_at(stall: Stall) -> (BTreeMap<String, u32>, [Done; 2]) {
+    let (taken, folder) = (Taken::default(), folder());
+    let (server, stalled) = server(stall, &taken);
+    // Longer than what all buffers on the way hold, where it must not be sent as a whole.
+    let lines = if stall == Stall::Middle { 200_000 } else { 1 };
+    let (path, journal) = (mbox(folder.path(), lines), folder.path().join("journal"));
+    let url = format!("smtp://localhost:{}", server.port);
+    let arguments = arguments(&url, &path, journal.to_str().unwrap());
+    let mut child: Child = command(&arguments, "").spawn().unwrap();
+    stalled.recv_timeout(Duration::from_secs(20)).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let again = [run_with(&arguments, "", b""), run_with(&arguments, "", b"")];
+    let text = std::fs::read_to_string(&journal).unwrap();
+    for personal in ["x.example", "localhost", "Subject", "some.mbox"] {
+        assert!(!text.contains(personal), "{text}");
+    }
+    let taken = taken.lock().unwrap().clone();
+    (taken, again)
+}
+
+fn counts(counts: [u32; 3]) -> BTreeMap<String, u32> {
+    let all = counts.into_iter().zip(1..).filter(|(count, _)| *count > 0);
+    all.map(|(count, number)| (format!("Subject: {number}"), count)).collect()
+}
+
+#[test]
+fn killed_before_the_last_octet_every_message_is_sent_once() {
+    let stalls = [Stall::Greeting, Stall::Hello, Stall::Mail, Stall::Rcpt, Stall::Data, Stall::Middle];
+    let runs = stalls.map(|stall| std::thread::spawn(move || (stall, killed_at(stall))));
+    for run in runs {
+        let (stall, (taken, again)) = run.join().unwrap();
+        assert_eq!(taken, counts([1, 1, 1]), "{stall:?}");
+        let _ = again.map(|done| done.expect(0));
+    }
+}
+
+#[test]
+fn killed_behind_the_last_octet_nothing_is_sent_twice() {
+    let (taken, again) = killed_at(Stall::End);
+    // Nobody knows what became of the second message: it is named, and left alone in every further run.
+    assert_eq!(taken, counts([1, 0, 1]));
+    let _ = again.map(|done| done.expect(75).shows(&["some.mbox#2", "uncertain", "--resend-uncertain"]));
+    let (taken, _) = killed_at(Stall::Behind);
+    // Whether or not it has heard the answer: the server has it.
+    assert_eq!(taken, counts([1, 1, 1]));
+}
+
+#[test]
+fn what_is_uncertain_is_sent_again_when_that_is_asked_for() {
+    let (taken, folder) = (Taken::default(), folder());
+    let (server, stalled) = server(Stall::End, &taken);
+    let (path, journal) = (mbox(folder.path(), 1), folder.path().join("journal"));
+    let url = format!("smtp://localhost:{}", server.port);
+    let arguments = arguments(&url, &path, journal.to_str().unwrap());
+    let mut child = command(&arguments, "").spawn().unwrap();
+    stalled.recv_timeout(Duration::from_secs(20)).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    run_with(&[&arguments[..], &["--resend-uncertain"]].concat(), "", b"").expect(0);
+    assert_eq!(*taken.lock().unwrap(), counts([1, 1, 1]));
+    run_with(&[&arguments[..], &["--resend-uncertain"]].concat(), "", b"").expect(0);
+    assert_eq!(*taken.lock().unwrap(), counts([1, 1, 1]));
+}
+
+#[test]
+fn the_same_command_finds_its_journal_until_everything_is_sent() {
+    let server = crate::program::smtp_server(|verb, number| match verb {
+        "EHLO" => "250 s.example\r\n".to_owned(),
+        "QUIT" => "221 2.0.0 bye\r\n".to_owned(),
+        "RCPT" if number == 1 => "450 4.2.1 later\r\n".to_owned(),
+        _ => "250 2.0.0 ok\r\n".to_owned(),
+    });
+    let folder = folder();
+    let file = |name: &str| folder.path().join("mail").join(name);
+    std::fs::create_dir(folder.path().join("mail")).unwrap();
+    std::fs::write(file("a.eml"), "Subject: a\n\nx\n").unwrap();
+    let (url, mail) = (format!("smtp://localhost:{}", server.port), folder.path().join("mail"));
+    let data = folder.path().join("data");
+    let run = || {
+        let arguments = [
+            "send",
+            &url,
+            "--danger-cleartext",
+            "--from",
+            "a@x.example",
+            "--to",
+            "b@x.example",
+            "--attempts",
+            "1",
+            "--messages",
+            mail.to_str().unwrap(),
+        ];
+        let output = command(&arguments, "").env("XDG_DATA_HOME", &data).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let journals = || std::fs::read_dir(data.join("mailwire/sending")).unwrap().count();
+    assert_eq!((run().0, journals()), (Some(0), 0));
+    // The second run sends both again, and is put off. The third has something to go on with.
+    std::fs::write(file("b.eml"), "Subject: b\n\nx\n").unwrap();
+    assert_eq!((run().0, journals()), (Some(75), 1));
+    assert_eq!((run().0, journals()), (Some(0), 0));
+    let received = server.seen().received;
+    assert_eq!((received.matches("Subject: a").count(), received.matches("Subject: b").count()), (2, 1));
+}
