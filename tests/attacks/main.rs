@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 #![allow(dead_code, reason = "the roles that play these rows come one by one")]
 
+mod client;
 mod script;
 mod verdict;
 
@@ -37,4 +38,44 @@ fn every_row_can_be_read_and_no_two_are_the_same() {
         let wrong = rows_of(file).into_iter().find(|row| row.role != file && file != "driver");
         assert!(wrong.is_none(), "in {file}: {wrong:?}");
     }
+}
+
+/// Makes a test of each group of rows, those whose ids begin so, and a table of all.
+macro_rules! groups {
+    ($($test:ident: $group:literal of $file:literal by $run:path;)*) => {
+        /// Which test runs which group.
+        const GROUPS: &[(&str, &str)] = &[$(($group, stringify!($test))),*];
+
+        $(
+            #[test]
+            fn $test() {
+                let rows = rows_of($file).into_iter().filter(|row| group(row) == $group);
+                let count = rows.map(|row| $run(&row)).count();
+                assert!(count > 0, "there is no row of this group");
+            }
+        )*
+    };
+}
+
+groups! {
+    an_imap_client_goes_on_where_nobody_attacks: "IC-OK" of "imap-client" by client::run;
+    an_imap_client_is_not_talked_out_of_tls: "IC-STRIP" of "imap-client" by client::run;
+    an_imap_client_is_not_let_in_unasked: "IC-PRE" of "imap-client" by client::run;
+    an_imap_client_forgets_what_came_in_cleartext: "IC-INJ" of "imap-client" by client::run;
+    an_imap_client_goes_nowhere_else: "IC-REF" of "imap-client" by client::run;
+    an_imap_client_authenticates_with_care: "IC-AUTH" of "imap-client" by client::run;
+    an_imap_client_reads_with_limits: "IC-PARSE" of "imap-client" by client::run;
+    an_imap_client_writes_one_command_at_a_time: "IC-CMD" of "imap-client" by client::run;
+    an_smtp_client_goes_on_where_nobody_attacks: "SC-OK" of "smtp-client" by client::run;
+    an_smtp_client_is_not_talked_out_of_tls: "SC-STRIP" of "smtp-client" by client::run;
+    an_smtp_client_forgets_what_came_in_cleartext: "SC-INJ" of "smtp-client" by client::run;
+    an_smtp_client_authenticates_with_care: "SC-AUTH" of "smtp-client" by client::run;
+    an_smtp_client_reads_replies_strictly: "SC-REPLY" of "smtp-client" by client::run;
+    an_smtp_client_writes_one_command_at_a_time: "SC-CMD" of "smtp-client" by client::run;
+    an_smtp_client_sends_one_message: "SC-DATA" of "smtp-client" by client::run;
+}
+
+/// A row's id without its number.
+fn group(row: &Row) -> &str {
+    row.id.rsplit_once('-').map_or("", |(group, _)| group)
 }

@@ -3,12 +3,14 @@
 //! This file knows what each predicate means in terms of what was observed; who observed it, it does not know. What
 //! cannot be observed in a role must not be asked there: the question fails the test.
 
+use std::fmt;
+
 use proto_core::sasl;
 
 use crate::script::{Predicate, Row};
 
 /// What was seen of a run.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Observed {
     /// Everything that the system under test put out, in order.
     pub(crate) output: Vec<Piece>,
@@ -38,10 +40,26 @@ pub(crate) struct Observed {
 }
 
 /// Octets that were put out at once.
-#[derive(Debug)]
 pub(crate) struct Piece {
     pub(crate) octets: Vec<u8>,
     pub(crate) under_tls: bool,
+}
+
+/// Readable: it is looked at when a row is not satisfied.
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for piece in &self.output {
+            writeln!(
+                f,
+                "{} {}",
+                if piece.under_tls { "tls  " } else { "plain" },
+                piece.octets.escape_ascii()
+            )?;
+        }
+        writeln!(f, "marks {:?}, closed {}, TLS {:?}", self.marks, self.closed, self.tls)?;
+        writeln!(f, "client {:?}, alive {:?}, held {}", self.client, self.alive, self.held)?;
+        write!(f, "shown:\n{}", String::from_utf8_lossy(&self.shown))
+    }
 }
 
 /// Demands of a run what the row demands.

@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use super::string::show;
 use super::view::{Element, List, sealed::Sealed};
 use crate::parse::Context;
 use crate::parse::primitive::is_lenient_flag_char;
@@ -57,7 +58,7 @@ impl Eq for Capability<'_> {}
 
 impl fmt::Display for Capability<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&alloc::string::String::from_utf8_lossy(self.0), f)
+        show(&alloc::string::String::from_utf8_lossy(self.0), f)
     }
 }
 

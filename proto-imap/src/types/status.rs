@@ -9,7 +9,7 @@ use core::num::NonZeroU32;
 use super::capability::CapabilityList;
 use super::flag::FlagList;
 use super::number::Numbers;
-use super::string::IString;
+use super::string::{IString, show};
 use super::view::List;
 
 /// The condition that a status response states.
@@ -130,9 +130,10 @@ const fn is_forbidden(octet: u8) -> bool {
     matches!(octet, 0 | b'\r' | b'\n')
 }
 
+/// Safe to show: control characters are replaced by U+FFFD. [`to_str_lossy`](Text::to_str_lossy) has them.
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.to_str_lossy(), f)
+        show(&self.to_str_lossy(), f)
     }
 }
 

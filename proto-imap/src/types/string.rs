@@ -222,15 +222,33 @@ impl core::fmt::Debug for IString<'_> {
     }
 }
 
+/// Safe to show: control characters are replaced by U+FFFD. [`to_str_lossy`](IString::to_str_lossy) has them.
 impl core::fmt::Display for IString<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        core::fmt::Display::fmt(&self.to_str_lossy(), f)
+        show(&self.to_str_lossy(), f)
     }
+}
+
+/// Shows a stranger's text: a terminal would obey its control characters, and a log would take its line ends for its
+/// own.
+pub(crate) fn show(text: &str, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+    if !text.contains(char::is_control) {
+        return core::fmt::Display::fmt(text, f);
+    }
+    let safe = text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character });
+    core::fmt::Display::fmt(safe.collect::<alloc::string::String>().as_str(), f)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_not_shown() {
+        let text = IString::from("\u{1b}]0;x\u{7}\r\n\u{9b}2J");
+        assert_eq!(alloc::format!("{text}"), "\u{fffd}]0;x\u{fffd}\u{fffd}\u{fffd}\u{fffd}2J");
+        assert_eq!(text.to_str_lossy(), "\u{1b}]0;x\u{7}\r\n\u{9b}2J");
+    }
 
     #[test]
     fn unescapes_only_what_is_escaped() {

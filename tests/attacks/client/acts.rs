@@ -1,0 +1,205 @@
+//! Attacks by what an application is made to say: arguments that hold line ends, quotes, or another command.
+//!
+//! This file calls the library as such an application would, and looks whether the argument is refused before an octet
+//! is put out, or goes as a literal of its exact length. It plays no conversation.
+
+use std::sync::Arc;
+
+use proto_core::{Credentials, Mechanism, RecvBuffer, Secure, SendBuffer};
+use proto_imap::client::{Choice, Client};
+use proto_imap::types::{
+    Capability, Command, Date, DateTime, Flag, IString, IdField, Keyword, List, Mailbox, SequenceSet,
+    arguments,
+};
+use proto_smtp::data::{BareNewline, LineEndings, Stop, Stuffing, Unstuffing};
+use proto_smtp::types::{Address, EnvelopeId, OriginalRecipient, Submitter};
+use serde_json::{Map, Value};
+
+use super::channel;
+
+/// Whether the call does what the row's note asks.
+///
+/// # Panics
+/// If nobody knows the call.
+pub(crate) fn act(role: &str, name: &str, args: &Map<String, Value>) -> bool {
+    let of = |name: &str| args.get(name).and_then(Value::as_str).unwrap_or_default();
+    match (role, name) {
+        ("imap-client", "fetch") => SequenceSet::from_text(of("set")).is_err(),
+        ("imap-client", "store") => Keyword::new(of("flag")).is_err() && Flag::new(of("flag")).is_err(),
+        ("imap-client", "id") => id(of("name")),
+        ("imap-client", "enable") => enable(of("cap")),
+        ("imap-client", "append") if args.contains_key("date") => append_date(of("date")),
+        ("imap-client", "append") => append_literal(of("caps"), args["size"].as_u64().unwrap()),
+        ("imap-client", "authenticate") if args.contains_key("token") => bearer(of("user"), of("token")),
+        ("imap-client", "authenticate") => scram(of("user")),
+        ("smtp-client", "send") if args.contains_key("rcpt") => Address::parse(of("rcpt")).is_err(),
+        ("smtp-client", "send") => parameters(of("envid"), of("auth"), of("orcpt")),
+        ("smtp-client", "custom") => custom(of("line")),
+        // Header fields are written by the command alone; its own test looks at them.
+        ("smtp-client", "header") => include_str!("../../../mailwire/src/compose.rs")
+            .contains("fn nothing_can_add_a_line_to_the_header()"),
+        ("smtp-client", "data") => messages_survive_their_dots(),
+        _ => panic!("nobody knows how to {name} as {role}"),
+    }
+}
+
+/// A client that is ready to log in, and its buffers.
+fn greeted(capabilities: &str) -> (Client<Secure>, RecvBuffer, SendBuffer) {
+    let mut client = Client::<Secure>::new(Arc::new(proto_imap::Config::default()), channel());
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(format!("* OK [CAPABILITY IMAP4rev1 {capabilities}] ready\r\n").as_bytes());
+    while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+    (client, rx, tx)
+}
+
+/// A client that has logged in.
+fn logged_in(capabilities: &str) -> (Client<Secure>, RecvBuffer, SendBuffer) {
+    let (mut client, mut rx, mut tx) = greeted(&format!("SASL-IR AUTH=PLAIN {capabilities}"));
+    client.authenticate(Credentials::password("alice", &b"x"[..]), Choice::Strongest, &mut tx).unwrap();
+    drop(tx.take());
+    rx.extend(format!("M1 OK [CAPABILITY IMAP4rev1 {capabilities}] in\r\n").as_bytes());
+    while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+    assert!(client.state().unwrap().is_authenticated() && tx.is_empty());
+    (client, rx, tx)
+}
+
+/// What the client says when a literal that it announces is asked for.
+fn after_continuation(client: &mut Client<Secure>, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Vec<u8> {
+    rx.extend(b"+ go on\r\n");
+    while client.next_event(rx, tx).unwrap().is_some() {}
+    tx.take()
+}
+
+fn id(name: &str) -> bool {
+    let (mut client, mut rx, mut tx) = logged_in("ID");
+    let fields = [IdField { name: IString::from("name"), value: Some(IString::from(name)) }];
+    let Ok(_) = client.send(&Command::Id(List::new(&fields)), &mut tx) else { return tx.is_empty() };
+    let announced = format!("M2 ID (\"name\" {{{}}}\r\n", name.len());
+    tx.take() == announced.as_bytes()
+        && after_continuation(&mut client, &mut rx, &mut tx) == format!("{name})\r\n").as_bytes()
+}
+
+fn enable(capability: &str) -> bool {
+    let (mut client, _, mut tx) = logged_in("ENABLE");
+    let names = [Capability::new(capability)];
+    client.send(&Command::Enable(List::new(&names)), &mut tx).is_err() && tx.is_empty()
+}
+
+/// A date is made of numbers, and there is no other way to one: no text can come in. Flags are the other way in.
+fn append_date(text: &str) -> bool {
+    let wrong =
+        [Date::new(10_000, 1, 1), Date::new(2024, 13, 1), Date::new(2024, 2, 30), Date::new(2024, 1, 0)];
+    let date = Date::new(2024, 2, 29).unwrap();
+    let times = [
+        DateTime::new(date, 24, 0, 0, 0),
+        DateTime::new(date, 0, 60, 0, 0),
+        DateTime::new(date, 0, 0, 0, 6001),
+    ];
+    wrong.iter().all(Option::is_none) && times.iter().all(Option::is_none) && Keyword::new(text).is_err()
+}
+
+/// Beyond 4096 octets LITERAL- has no non-synchronising literals (RFC 7888 §5); up to there it has.
+fn append_literal(capabilities: &str, size: u64) -> bool {
+    let announced = |size: u64| {
+        let (mut client, _, mut tx) = logged_in(capabilities);
+        client.append(&arguments::Append::new(Mailbox::INBOX), size, &mut tx).unwrap();
+        String::from_utf8(tx.take()).unwrap()
+    };
+    announced(size).ends_with(&format!(" {{{size}}}\r\n")) && announced(4096).ends_with(" {4096+}\r\n")
+}
+
+fn bearer(user: &str, token: &str) -> bool {
+    [Mechanism::OAuthBearer, Mechanism::XOAuth2].into_iter().all(|mechanism| {
+        [(user, "token"), ("alice", token), (user, token)].into_iter().all(|(user, token)| {
+            let (mut client, _, mut tx) = greeted(&format!("SASL-IR AUTH={}", mechanism.name()));
+            let credentials = Credentials::bearer(user, token.to_owned());
+            client.authenticate(credentials, Choice::Mechanism(mechanism), &mut tx).is_err() && tx.is_empty()
+        })
+    })
+}
+
+/// What separates in SCRAM is escaped in a name.
+fn scram(user: &str) -> bool {
+    let (mut client, _, mut tx) = greeted("SASL-IR AUTH=SCRAM-SHA-256");
+    let credentials = Credentials::password(user, &b"x"[..]);
+    let choice = Choice::Mechanism(Mechanism::ScramSha256);
+    client.authenticate(credentials, choice, &mut tx).unwrap();
+    let line = String::from_utf8(tx.take()).unwrap();
+    let first = proto_core::sasl::decode(line.trim_end().rsplit(' ').next().unwrap().as_bytes()).unwrap();
+    let first = String::from_utf8(first.expose().clone()).unwrap();
+    let escaped = user.replace('=', "=3D").replace(',', "=2C");
+    first.starts_with(&format!("y,,n={escaped},r="))
+        && first.split(',').filter(|part| part.starts_with("r=")).count() == 1
+}
+
+fn parameters(envelope_id: &str, submitter: &str, original: &str) -> bool {
+    let encoded = EnvelopeId::encode(envelope_id).is_ok_and(|id| !id.as_str().contains(['\r', '\n', '\0']));
+    EnvelopeId::parse(envelope_id).is_err()
+        && (encoded || EnvelopeId::encode(envelope_id).is_err())
+        && Submitter::parse(submitter).is_err()
+        && OriginalRecipient::parse(original).is_err()
+}
+
+/// The one way to a command of one's own; what it lacks, nobody can say.
+fn custom(line: &str) -> bool {
+    let (_, argument) = line.split_once(' ').unwrap();
+    let config = Arc::new(proto_smtp::Config::default());
+    let mut client = proto_smtp::client::Client::<Secure>::new(config, channel());
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    for reply in ["220 mx.example.test\r\n", "250 mx.example.test\r\n"] {
+        rx.extend(reply.as_bytes());
+        while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+        drop(tx.take());
+    }
+    assert!(client.is_idle());
+    client.vrfy(argument, &mut tx).is_err() && client.expn(argument, &mut tx).is_err() && tx.is_empty()
+}
+
+/// Stuffing and its inverse, cut everywhere on both sides.
+fn messages_survive_their_dots() -> bool {
+    let lines: [&[u8]; 8] = [b"", b".", b"..", b".x", b"x.", b"x", b"...", b". "];
+    let mut state = 1_u32;
+    let messages = (0..40).map(|len| {
+        let mut message = Vec::new();
+        for _ in 0..len % 7 {
+            state = state.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+            message.extend_from_slice(lines[(state >> 16) as usize % lines.len()]);
+            message.extend_from_slice(b"\r\n");
+        }
+        message
+    });
+    messages.collect::<Vec<_>>().iter().all(|message| {
+        (0..=message.len()).all(|at| {
+            let stuffed = stuffed(message, at);
+            (0..=stuffed.len()).all(|at| unstuffed(&stuffed, at).as_ref() == Some(message))
+        })
+    })
+}
+
+fn stuffed(message: &[u8], at: usize) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let mut stuffing = Stuffing::new(LineEndings::Require);
+    for part in [&message[..at], &message[at..]] {
+        stuffing.write(part, |piece| octets.extend_from_slice(piece)).unwrap();
+    }
+    stuffing.finish(|piece| octets.extend_from_slice(piece)).unwrap();
+    octets
+}
+
+/// `None`: the end was not seen, or not at the end.
+fn unstuffed(octets: &[u8], at: usize) -> Option<Vec<u8>> {
+    let (mut input, mut message) = (octets[..at].to_vec(), Vec::new());
+    let mut unstuffing = Unstuffing::new(BareNewline::Reject);
+    let mut more = Some(&octets[at..]);
+    loop {
+        let taken = unstuffing.unstuff(&mut input);
+        message.extend_from_slice(&input[taken.content.clone()]);
+        input.drain(..taken.passed);
+        match taken.stop {
+            Stop::End => return (input.is_empty() && more.is_none_or(<[u8]>::is_empty)).then_some(message),
+            Stop::Forbidden => return None,
+            Stop::More if taken.passed == 0 => input.extend_from_slice(more.take()?),
+            Stop::More => {}
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! What an SMTP client's program does under attack: it logs in, sends one message and leaves.
+//!
+//! This file knows the application; the machine is the library's, and who answers is known elsewhere.
+
+use std::sync::Arc;
+
+use io_mio::SmtpClient;
+use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
+use proto_smtp::Config;
+use proto_smtp::client::{AuthOutcome, Client, Event, Outcome, Progress, Transaction};
+use proto_smtp::types::{Address, Domain, Mail, Rcpt};
+
+use super::imap_program::credentials;
+use super::{Application, Next};
+use crate::script;
+
+/// The program and what it is about to do.
+#[derive(Debug)]
+pub(crate) struct SmtpProgram {
+    mechanism: Option<Mechanism>,
+    password: String,
+    transaction: Transaction,
+    body: Vec<u8>,
+    /// Where the rest of the body begins that is still to be written.
+    writing: Option<usize>,
+    shown: Vec<u8>,
+}
+
+/// How a client on one channel proves an identity.
+type Prove<C> = fn(&mut Client<C>, Mechanism, Credentials, &mut SendBuffer) -> Result<(), Error>;
+
+impl Application for SmtpProgram {
+    type Protocol = SmtpClient;
+
+    fn new(config: &script::Config) -> Option<(Self, Arc<Config>)> {
+        let name = Domain::parse(&config.ehlo).ok()?.into_owned();
+        let from = Address::parse(&config.from).ok()?.into_owned();
+        let rcpt = Address::parse(&config.rcpt).ok()?.into_owned();
+        let size = config.body.len() as u64;
+        let mechanism = config.auth.as_deref().map(|name| Mechanism::from_name(name.as_bytes()).unwrap());
+        let program = Self {
+            mechanism,
+            password: config.password.clone(),
+            transaction: Transaction::new(Mail::new(from)).recipient(Rcpt::new(rcpt)).in_one_chunk(size),
+            body: config.body.clone(),
+            writing: None,
+            shown: Vec::new(),
+        };
+        Some((program, Arc::new(Config::default().name(name))))
+    }
+
+    fn cleartext(&mut self, event: Event<'_>, machine: &mut Client<Cleartext>, tx: &mut SendBuffer) -> Next {
+        self.event(&event, machine, Client::<Cleartext>::danger_cleartext_authenticate, tx)
+    }
+
+    fn secure(&mut self, event: Event<'_>, machine: &mut Client<Secure>, tx: &mut SendBuffer) -> Next {
+        self.event(&event, machine, Client::<Secure>::authenticate, tx)
+    }
+
+    fn rest(&mut self, machine: &mut Client<Secure>, tx: &mut SendBuffer) -> Option<Next> {
+        // The second half of the message: there is time between the two.
+        let from = self.writing.take()?;
+        let written = machine.data_writer().and_then(|mut writer| {
+            writer.write(&self.body[from..], tx)?;
+            writer.finish(tx)
+        });
+        Some(written.map_or_else(|error| self.refused(error), |()| Next::GoOn))
+    }
+
+    fn shown(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.shown)
+    }
+}
+
+impl SmtpProgram {
+    fn event<C: Channel>(
+        &mut self,
+        event: &Event<'_>,
+        client: &mut Client<C>,
+        prove: Prove<C>,
+        tx: &mut SendBuffer,
+    ) -> Next {
+        self.shown.extend(format!("{event:?}\n").into_bytes());
+        let progress = match event {
+            Event::Extensions(extensions) => {
+                let credentials = credentials(self.mechanism, &self.password);
+                let offered = extensions.mechanisms();
+                let mechanism = match self.mechanism {
+                    Some(mechanism) => offered.contains(mechanism).then_some(mechanism),
+                    None => offered.choose(offered, &credentials),
+                };
+                let Some(mechanism) = mechanism else { return Next::Fail };
+                match prove(client, mechanism, credentials, tx) {
+                    Ok(()) => return Next::GoOn,
+                    // Nor does anything else go then.
+                    Err(error) => {
+                        let without = self.transaction.start(client, tx);
+                        self.shown.extend(format!("{without:?}\n").into_bytes());
+                        return self.refused(error);
+                    }
+                }
+            }
+            Event::Greeting(_) => return Next::GoOn,
+            Event::Auth(AuthOutcome::Accepted(_)) => self.transaction.start(client, tx),
+            Event::Auth(_) => return Next::Fail,
+            Event::Closed(_) if self.is_delivered() => return Next::Done,
+            Event::Closed(_) => return Next::Fail,
+            event => self.transaction.event(event, client, tx),
+        };
+        match progress {
+            Ok(Progress::SendData) => self.begin(client, tx),
+            Ok(Progress::Done) if self.is_delivered() => {
+                client.quit(tx).map_or_else(|error| self.refused(error), |()| Next::GoOn)
+            }
+            Ok(Progress::Done) => Next::Fail,
+            Ok(Progress::Continue) => Next::GoOn,
+            Err(error) => self.refused(error),
+        }
+    }
+
+    fn is_delivered(&self) -> bool {
+        self.transaction.recipients().iter().all(|one| matches!(one.outcome(), Outcome::Delivered(_)))
+    }
+
+    /// Writes the first half of the message.
+    fn begin<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Next {
+        let half = self.body.len() / 2;
+        self.writing = Some(half);
+        let written = client.data_writer().and_then(|mut writer| writer.write(&self.body[..half], tx));
+        written.map_or_else(|error| self.refused(error), |()| Next::GoOn)
+    }
+
+    fn refused(&mut self, error: Error) -> Next {
+        self.shown.extend(format!("{error}\n").into_bytes());
+        Next::Fail
+    }
+}
