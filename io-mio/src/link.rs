@@ -227,6 +227,8 @@ impl Link {
         tls.vouched = true;
         let info = Arc::new(TlsInfo::of(&tls.connection));
         let secure = Secure::tls(tls::binding(&tls.connection, own));
+        let anybody = tls.seen.as_ref().is_some_and(|seen| seen.anybody);
+        let secure = if anybody { secure.unverified() } else { secure };
         // Without randomness the session does without the mechanisms that need a nonce.
         let secure = match tls::seed() {
             Some(seed) => secure.with_seed(seed),
@@ -248,7 +250,7 @@ impl Link {
 
     /// The certificate that came, whether it was accepted or not.
     pub(crate) fn certificate_seen(&self) -> Option<Arc<tls::Certificate>> {
-        self.tls.as_ref()?.seen.as_ref().and_then(tls::look)
+        self.tls.as_ref()?.seen.as_ref().and_then(Seen::certificate)
     }
 
     /// Reads once.
@@ -299,7 +301,7 @@ impl Link {
             }
             Some(0) if tls.vouched => return Err(PeerError::Truncated.into()),
             Some(0) => {
-                let certificate = tls.seen.as_ref().and_then(tls::look);
+                let certificate = tls.seen.as_ref().and_then(Seen::certificate);
                 return Err(TlsError { cause: TlsCause::Closed, certificate }.into());
             }
             Some(count) => count,
@@ -424,7 +426,7 @@ impl Link {
 
 impl Tls {
     fn failed(&self, error: &rustls::Error) -> Error {
-        TlsError::new(error, self.seen.as_ref().and_then(tls::look)).into()
+        TlsError::new(error, self.seen.as_ref().and_then(Seen::certificate)).into()
     }
 }
 

@@ -112,9 +112,16 @@ fn another_certificate_than_the_pinned_one() {
 #[test]
 fn any_certificate_by_its_dangerous_name() {
     let server = Server::start(ListenerTls::Implicit(bridge().server()));
-    let tls = TlsClient::danger_accept_any_certificate().unwrap();
-    let mut connection = connect(server.address, Security::ImplicitTls, tls).unwrap();
-    assert_eq!(line(&mut connection).unwrap(), "220 toy");
+    for versions in [TlsVersions::default(), TlsVersions::Tls12] {
+        let tls = TlsClient::danger_accept_any_certificate().unwrap().versions(versions).unwrap();
+        let mut connection = connect(server.address, Security::ImplicitTls, tls).unwrap();
+        assert_eq!(line(&mut connection).unwrap(), "220 toy");
+        assert!(!connection.machine().1.is_verified(), "the machine knows that nobody looked");
+    }
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::Implicit(identity.server()));
+    let connection = connect(server.address, Security::ImplicitTls, authority.trust()).unwrap();
+    assert!(connection.machine().1.is_verified());
 }
 
 #[test]

@@ -72,6 +72,8 @@ impl Channel for Cleartext {
 #[derive(Debug)]
 pub struct Secure {
     binding: ChannelBinding,
+    /// Whether it is known who is at the other end.
+    verified: bool,
     seed: Option<Secret<[u8; 32]>>,
 }
 
@@ -81,13 +83,27 @@ impl Secure {
     /// Only a driver that has just finished that handshake should call this.
     #[must_use]
     pub const fn tls(binding: ChannelBinding) -> Self {
-        Self { binding, seed: None }
+        Self { binding, verified: true, seed: None }
     }
 
     /// The channel needs no TLS: a unix socket, a pipe to a child process, or a test.
     #[must_use]
     pub const fn trusted_local() -> Self {
-        Self { binding: ChannelBinding::None, seed: None }
+        Self { binding: ChannelBinding::None, verified: true, seed: None }
+    }
+
+    /// Anybody may be at the other end, since the user wanted nobody's name verified: what asks for more than a channel
+    /// that nobody overhears (SMTP's REQUIRETLS, RFC 8689 §2) does without.
+    #[must_use]
+    pub fn unverified(mut self) -> Self {
+        self.verified = false;
+        self
+    }
+
+    /// Whether it is known who is at the other end.
+    #[must_use]
+    pub const fn is_verified(&self) -> bool {
+        self.verified
     }
 
     /// With 32 octets from the operating system's source of randomness, used for this session alone: nonces are made

@@ -222,6 +222,10 @@ fn a_promise_of_tls_is_not_given_in_cleartext() {
     let mut transaction = Transaction::new(mail.clone()).recipient(read_rcpt(""));
     let outcome = session.send(&mut transaction);
     assert_eq!(outcome, (vec![Some(NotSent::NotOffered(Extension::RequireTls))], String::new()));
+    // Nor is it to a server that could be anybody.
+    let anybody = Client::<Secure>::new(Config::default(), Secure::trusted_local().unverified());
+    let mut session = Session::heard(anybody, &["REQUIRETLS"]);
+    assert_eq!(session.client.mail(&mail, &mut session.tx), Err(Error::from(Misuse::NotOffered)));
     let sent = secure(&["REQUIRETLS"]).send(&mut Transaction::new(mail).recipient(read_rcpt(""))).1;
     assert!(sent.starts_with("MAIL FROM:<a@b.example> REQUIRETLS\r\n"), "{sent}");
 }

@@ -8,8 +8,8 @@ use proto_core::{RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event};
 use proto_smtp::data::{LineEndings, Stop, Stuffing, Unstuffing};
 use proto_smtp::types::{
-    Address, BodyType, Code, Command, EnhancedCode, EnvelopeId, Extensions, Mail, Notify, Rcpt, Response,
-    ReversePath,
+    Address, BodyType, Code, Command, EnhancedCode, EnvelopeId, Extension, Extensions, Mail, Notify, Rcpt,
+    Response, ReversePath,
 };
 use proto_smtp::{Config, Dialect, data::BareNewline, encode, parse};
 use support::{config, describe, serve_cleartext, serve_secure};
@@ -144,6 +144,31 @@ proptest! {
             "MAIL FROM:<> BY=", "MAIL FROM:<> SOLICIT=a", "RCPT TO:<a@b> ORCPT=utf-8;\\x{", "RCPT TO:<a@b> RRVS=2030-01-01T0",
         ] {
             let _ = parse::command(&[prefix.as_bytes(), &input].concat());
+        }
+    }
+
+    #[test]
+    fn whatever_stands_behind_a_keyword_is_read_or_passed_over(
+        extension in prop::sample::select(Extension::ALL.to_vec()), words in "[ =,;:A-Za-z0-9.+-]{0,40}|[ -~]{0,40}|\\PC{0,20}",
+    ) {
+        let lines = format!("250-x\r\n250-{} {words}\r\n250 OK\r\n", extension.keyword());
+        let Ok(response) = parse::reply(lines.as_bytes()) else { return Ok(()) };
+        let extensions = Extensions::try_from(&response).unwrap();
+        prop_assert!(extensions.contains(extension));
+        let limits = extensions.limits();
+        for limit in [limits.mails, limits.recipients, limits.recipient_domains].into_iter().flatten() {
+            prop_assert!(limit.get() <= 999_999);
+        }
+        prop_assert!(extensions.min_by_time().is_none_or(|seconds| seconds <= 999_999_999));
+        let texts = [
+            extensions.priority_profile().map(|profile| profile.to_string()),
+            extensions.no_soliciting().map(|unwanted| unwanted.to_string()),
+            extensions.future_release().map(|most| most.to_string()),
+        ];
+        let words = extensions.burl().chain(extensions.xclient()).chain(extensions.xforward()).map(str::to_owned);
+        let names = extensions.unknown_limits().map(|(name, _)| name.to_owned());
+        for text in texts.into_iter().flatten().chain(words).chain(names) {
+            prop_assert!(!text.chars().any(char::is_control), "{:?}", text);
         }
     }
 

@@ -23,7 +23,7 @@ pub use mode::FirstOctets;
 pub use report::{TlsCause, TlsError, TlsInfo};
 
 pub(crate) use report::{binding, seed};
-pub(crate) use verify::{Seen, look};
+pub(crate) use verify::Seen;
 
 use crate::Error;
 
@@ -59,6 +59,8 @@ impl TlsVersions {
 #[derive(Clone)]
 pub struct TlsClient {
     verifier: Arc<dyn ServerCertVerifier>,
+    /// Whether that trusts anybody.
+    anybody: bool,
     config: Arc<ClientConfig>,
 }
 
@@ -122,7 +124,8 @@ impl TlsClient {
     /// # Errors
     /// None is expected.
     pub fn danger_accept_any_certificate() -> Result<Self, Error> {
-        Self::with_verifier(Arc::new(verify::Pinned { pins: None, provider: provider() }))
+        let verifier = Arc::new(verify::Pinned { pins: None, provider: provider() });
+        Ok(Self { anybody: true, ..Self::with_verifier(verifier)? })
     }
 
     /// Speaks only these versions.
@@ -130,7 +133,7 @@ impl TlsClient {
     /// # Errors
     /// None is expected.
     pub fn versions(self, versions: TlsVersions) -> Result<Self, Error> {
-        Self::build(self.verifier, versions)
+        Ok(Self { anybody: self.anybody, ..Self::build(self.verifier, versions)? })
     }
 
     /// Offers these protocols (RFC 7301). Off by default: some servers end the handshake at a name they don't know.
@@ -155,14 +158,14 @@ impl TlsClient {
             .with_no_client_auth();
         config.resumption = Resumption::disabled();
         config.enable_early_data = false;
-        Ok(Self { verifier, config: Arc::new(config) })
+        Ok(Self { verifier, anybody: false, config: Arc::new(config) })
     }
 
     /// A new connection to the server of this name, and the place where its certificate will be seen.
     pub(crate) fn connect(&self, name: &str) -> Result<(Connection, Seen), Error> {
         let server = ServerName::try_from(name.to_owned())
             .map_err(|_| Error::Config(format!("{name} is no name that a certificate can be for")))?;
-        let seen = Seen::default();
+        let seen = Seen::new(self.anybody);
         let recording = verify::Recording { inner: self.verifier.clone(), seen: seen.clone() };
         let mut config = ClientConfig::clone(&self.config);
         config.dangerous().set_certificate_verifier(Arc::new(recording));

@@ -16,12 +16,23 @@ use rustls::{
 
 use super::certificate::{Certificate, Fingerprint};
 
-/// What came, kept for the report even if it is refused.
-pub(crate) type Seen = Arc<Mutex<Option<Arc<Certificate>>>>;
+/// What a client has seen of a server. Clones see the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    certificate: Arc<Mutex<Option<Arc<Certificate>>>>,
+    /// Whether any certificate would have done.
+    pub(crate) anybody: bool,
+}
 
-/// A look at what came.
-pub(crate) fn look(seen: &Seen) -> Option<Arc<Certificate>> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+impl Seen {
+    pub(super) fn new(anybody: bool) -> Self {
+        Self { anybody, ..Self::default() }
+    }
+
+    /// The certificate that came, if one did.
+    pub(crate) fn certificate(&self) -> Option<Arc<Certificate>> {
+        self.certificate.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The verifier that looks into this machine's own trust store.
@@ -107,7 +118,7 @@ impl ServerCertVerifier for Recording {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let certificate = Arc::new(Certificate::read(end_entity));
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
+        *self.seen.certificate.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
         self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 

@@ -57,6 +57,8 @@ struct Outstanding {
 pub(super) struct Core {
     pub(super) config: Arc<Config>,
     pub(super) secure: bool,
+    /// Whether it is known that the server is the one that was meant.
+    verified: bool,
     pub(super) state: State,
     outstanding: VecDeque<Outstanding>,
     framer: ReplyFramer,
@@ -93,6 +95,7 @@ impl Core {
         Self {
             config,
             secure: true,
+            verified: false,
             state: State::HelloDue,
             outstanding: VecDeque::new(),
             framer: ReplyFramer::default(),
@@ -110,8 +113,9 @@ impl Core {
         }
     }
 
-    /// The session's mechanisms may be bound to this channel.
+    /// The session's mechanisms may be bound to this channel, and what it is worth is known.
     pub(super) fn over(mut self, secure: &proto_core::Secure) -> Self {
+        self.verified = secure.is_verified();
         self.sasl = proto_core::sasl::Session::of(secure);
         self
     }
@@ -402,9 +406,11 @@ impl Core {
         !many || (self.outstanding.is_empty() && !self.accepted.is_empty())
     }
 
-    /// Whether an extension is offered. REQUIRETLS is worth nothing on cleartext, whoever offers it there (RFC 8689 §2).
+    /// Whether an extension is offered. REQUIRETLS is worth nothing on cleartext, nor from a server that could be anybody
+    /// (RFC 8689 §2).
     pub(super) const fn offers(&self, extension: Extension) -> bool {
-        self.extensions.contains(extension) && (self.secure || !matches!(extension, Extension::RequireTls))
+        let worth = self.secure && self.verified;
+        self.extensions.contains(extension) && (worth || !matches!(extension, Extension::RequireTls))
     }
 
     /// Whether all of them are offered.

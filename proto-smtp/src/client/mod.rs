@@ -116,7 +116,7 @@ impl<C: Channel> Client<C> {
     /// # Errors
     /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first, or on cleartext where that was not allowed;
     /// [`NotOffered`](Misuse::NotOffered) if a parameter belongs to an extension that the server does not offer, or is
-    /// REQUIRETLS on cleartext; [`InvalidArgument`](Misuse::InvalidArgument) if the address needs SMTPUTF8 and that is not
+    /// REQUIRETLS on cleartext or where anybody may be the server; [`InvalidArgument`](Misuse::InvalidArgument) if the address needs SMTPUTF8 and that is not
     /// asked for. Nothing was written then.
     pub fn mail(&mut self, mail: &Mail<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.check_group()?;
