@@ -110,7 +110,8 @@ impl Try {
                 return Err(unreadable(error));
             }
             self.pending = left_over(&self.pending, transaction.recipients());
-            if closed {
+            // A message that was refused in its middle leaves a session in which nothing more can be said.
+            if closed || !connection.machine().is_idle() {
                 return Ok(End::Lost);
             }
         }
