@@ -39,6 +39,13 @@ pub trait Handler<P: Protocol>: Send + 'static {
         cx: &mut Context<'_>,
     ) -> Next;
 
+    /// The session begins, and nothing has left yet: neither a greeting, nor anything else. Under implicit TLS the
+    /// handshake is done. Not called behind STARTTLS, where a session goes on.
+    fn opened(&mut self, machine: MachineMut<'_, P>, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
+        let _ = (machine, tx, cx);
+        Next::Continue
+    }
+
     /// The handshake is done (after STARTTLS or at once); nothing was read under TLS yet.
     fn secured(&mut self, machine: &mut P::Secure, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
         let _ = (machine, tx, cx);

@@ -25,6 +25,9 @@ pub enum ListenerTls {
     Implicit(TlsServer),
     /// Never.
     None,
+    /// None, and none is needed: whoever connects is on this machine, and the session is as one under TLS is. For LMTP
+    /// between programs on one machine. A connection from any other address than a loopback one is closed.
+    TrustedLocal,
 }
 
 /// What the sessions of one listener share.
@@ -63,7 +66,7 @@ impl Listener {
         let address = socket.local_addr().map_err(Error::io("asking for the address of a listening port"))?;
         let too_busy = match listening.tls {
             ListenerTls::Implicit(_) => &[],
-            ListenerTls::StartTls(_) | ListenerTls::None => P::TOO_BUSY,
+            ListenerTls::StartTls(_) | ListenerTls::None | ListenerTls::TrustedLocal => P::TOO_BUSY,
         };
         let listening = Arc::new(listening);
         let begin = Box::new(move |socket, peer, remote, now| {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mio::net::TcpStream;
-use proto_core::{Machine, PeerError, StartTlsRequest, Upgrade, Wait, WaitFor};
+use proto_core::{Machine, PeerError, Secure, StartTlsRequest, Upgrade, Wait, WaitFor};
 
 use crate::{
     Closed, Context, Error, Handler, MachineMut, Next, Peer, Remote, ServerProtocol, Stage,
@@ -99,6 +99,8 @@ pub(crate) struct Session<P: ServerProtocol, H: Handler<P>> {
     active: Instant,
     released: bool,
     draining: bool,
+    /// The handler was told that the session begins.
+    opened: bool,
 }
 
 impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
@@ -119,6 +121,15 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
                 let machine = P::open(&listening.config, &mut link.tx);
                 (Phase::Cleartext(machine), Some((listening.factory)(&peer)))
             }
+            ListenerTls::TrustedLocal if peer.address.ip().to_canonical().is_loopback() => {
+                let machine = P::open_secure(&listening.config, Secure::trusted_local(), &mut link.tx);
+                (Phase::Secure(machine), Some((listening.factory)(&peer)))
+            }
+            ListenerTls::TrustedLocal => {
+                return Err(Error::Config(
+                    "a connection from elsewhere to a listener for this machine".into(),
+                ));
+            }
         };
         Ok(Self {
             link,
@@ -133,11 +144,16 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             active: now,
             released: false,
             draining: false,
+            opened: false,
         })
     }
 
     /// Does everything that can be done now, within the limits of one turn. True: there is more.
     fn run(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Result<bool, Error> {
+        if !self.opened && self.handler.is_some() {
+            self.opened = true;
+            self.call(now, |handler, machine, tx, cx| handler.opened(machine, tx, cx))?;
+        }
         if cause.woken || self.wake_at.is_some_and(|at| at <= now) {
             self.wake_at = self.wake_at.filter(|&at| at > now);
             self.call(now, |handler, machine, tx, cx| handler.woken(machine, tx, cx))?;
@@ -258,7 +274,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
     fn secured(&mut self, now: Instant) -> Result<(), Error> {
         let own = match &self.listening.tls {
             ListenerTls::StartTls(tls) | ListenerTls::Implicit(tls) => Some(tls.leaf()),
-            ListenerTls::None => None,
+            ListenerTls::None | ListenerTls::TrustedLocal => None,
         };
         let Some((secure, info)) = self.link.vouch(own) else { return Ok(()) };
         let Some(Phase::Handshaking(goal)) = self.phase.take() else {
@@ -272,6 +288,10 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         self.peer.tls = Some(info);
         self.wake_at = None;
         self.handler = Some((self.listening.factory)(&self.peer));
+        if !self.opened {
+            self.opened = true;
+            self.call(now, |handler, machine, tx, cx| handler.opened(machine, tx, cx))?;
+        }
         self.call(now, |handler, machine, tx, cx| match machine {
             MachineMut::Secure(machine) => handler.secured(machine, tx, cx),
             MachineMut::Cleartext(_) => Next::Close,

@@ -7,6 +7,7 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::serve::faults::{Delay, Drop, Fail, Faults};
 use crate::url::Url;
 
 /// IMAP and SMTP that cannot leak a password: check, sync, send and serve mail.
@@ -279,6 +280,9 @@ pub(crate) struct ServeArgs {
     /// Submission with implicit TLS; "off" for none.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1465")]
     pub(crate) smtps: Listen,
+    /// LMTP for programs on this machine, without TLS and without logging in; "off" for none.
+    #[arg(long, value_name = "ADDR", default_value = "off")]
+    pub(crate) lmtp: Listen,
     /// IMAP with STARTTLS; "off" for none.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1143")]
     pub(crate) imap: Listen,
@@ -305,8 +309,33 @@ pub(crate) struct ServeArgs {
     /// octet for octet as they were sent.
     #[arg(long)]
     pub(crate) trace_fields: bool,
+    /// To test what sends to this server: answer that at a stage of SMTP or LMTP (connect, ehlo, starttls, auth, mail,
+    /// rcpt, data, dot), always or with a probability, for every recipient or for some: rcpt=450:0.3,*@example.test.
+    #[arg(long, value_name = "STAGE=CODE[:PROBABILITY][,PATTERN]", help_heading = "Faults")]
+    pub(crate) fail: Vec<Fail>,
+    /// Answer that much later at a stage: data=2s, rcpt=250ms:0.5.
+    #[arg(long, value_name = "STAGE=DURATION[:PROBABILITY]", help_heading = "Faults")]
+    pub(crate) delay: Vec<Delay>,
+    /// Close the connection at a stage instead of answering: dot:0.1.
+    #[arg(long, value_name = "STAGE[:PROBABILITY]", help_heading = "Faults")]
+    pub(crate) drop: Vec<Drop>,
+    /// Draw the same faults for the same sessions again.
+    #[arg(long, value_name = "NUMBER", help_heading = "Faults")]
+    pub(crate) seed: Option<u64>,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+impl ServeArgs {
+    /// What is to go wrong. Without a seed every run draws its own.
+    pub(crate) fn faults(&self) -> Faults {
+        Faults {
+            fail: self.fail.clone(),
+            delay: self.delay.clone(),
+            drop: self.drop.clone(),
+            seed: self.seed.unwrap_or_else(|| fastrand::u64(..)),
+        }
+    }
 }
 
 /// An address to listen on, or none.

@@ -17,7 +17,6 @@
 
 mod answer;
 mod attempt;
-mod check;
 mod dispatch;
 mod message;
 mod policy;
@@ -39,7 +38,6 @@ use crate::{Connection, Error, Turn};
 use attempt::{End, Spent, Try};
 
 pub use answer::{Answer, Obstacle, Stage};
-pub use check::{Addresses, CheckLimits, Fault, Field, Problem};
 pub use dispatch::{Dispatcher, Done, Order, Stop};
 pub use message::{Chunking, Message};
 pub use policy::{Clock, RetryCodes, RetryPolicy, SystemClock};

@@ -137,17 +137,15 @@ impl DeliveryReport {
 
     /// Nothing was said about anybody: what happened stands for all that wait.
     pub fn postpone(&mut self, text: &str) {
-        self.put_off(&Answer::none(Stage::Connect, text), Duration::ZERO, Status::Retry);
+        self.put_off(&Answer::none(Stage::Connect, text), Duration::ZERO);
     }
 
-    /// As [`postpone`](Self::postpone). Those of whom nothing was known before are `unknown` now.
-    pub(super) fn put_off(&mut self, answer: &Answer, elapsed: Duration, unknown: Status) {
+    pub(super) fn put_off(&mut self, answer: &Answer, elapsed: Duration) {
         for recipient in &mut self.recipients {
             if recipient.status == Status::Retry {
-                let status = if recipient.answer.is_none() { unknown } else { Status::Retry };
-                recipient.attempts = recipient.attempts.saturating_add(1);
+                recipient.attempts += 1;
                 recipient.decided_ms = milliseconds(elapsed);
-                recipient.set(status, answer.clone());
+                recipient.set(Status::Retry, answer.clone());
             }
         }
     }
@@ -158,7 +156,7 @@ impl DeliveryReport {
         if matches!(outcome, Outcome::Delivered(_)) {
             self.sent_at = Some(of.now);
         }
-        recipient.attempts = recipient.attempts.saturating_add(1);
+        recipient.attempts += 1;
         recipient.took_ms = milliseconds(of.took);
         recipient.decided_ms = milliseconds(of.elapsed);
         let (status, answer) = judge(outcome, of);

@@ -13,18 +13,21 @@ use crate::output::Output;
 pub(super) enum Service {
     Smtp,
     Smtps,
+    /// LMTP, for programs on this machine.
+    Lmtp,
     Imap,
     Imaps,
 }
 
 impl Service {
-    pub(super) const ALL: [Self; 4] = [Self::Smtp, Self::Smtps, Self::Imap, Self::Imaps];
+    pub(super) const ALL: [Self; 5] = [Self::Smtp, Self::Smtps, Self::Lmtp, Self::Imap, Self::Imaps];
 
     /// Its name, which is also its option and the scheme of its URLs.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Smtp => "smtp",
             Self::Smtps => "smtps",
+            Self::Lmtp => "lmtp",
             Self::Imap => "imap",
             Self::Imaps => "imaps",
         }
@@ -110,7 +113,7 @@ fn parts(service: Service, address: SocketAddr) -> (&'static str, String, &'stat
     };
     let required = match service {
         Service::Smtp | Service::Imap => " --ssl-reqd",
-        Service::Smtps | Service::Imaps => "",
+        Service::Smtps | Service::Imaps | Service::Lmtp => "",
     };
     (service.name(), format!("{host}:{}", address.port()), required)
 }

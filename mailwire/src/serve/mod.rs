@@ -8,6 +8,7 @@ mod announce;
 mod cert;
 mod committer;
 mod directory;
+pub(crate) mod faults;
 mod hub;
 mod imap;
 mod smtp;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use io_mio::{ImapServer, ListenerTls, Patience, Reactor, ReactorHandle, ReactorLimits, SmtpServer, Workers};
 use mailstore::{ChangeSubscription, SqliteStore, Store};
 use proto_core::Mechanisms;
+use proto_smtp::Dialect;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::cli::ServeArgs;
@@ -35,6 +37,7 @@ use announce::{Announcement, Service};
 use cert::Identity;
 use committer::Committer;
 use directory::Directory;
+use faults::Faults;
 use hub::Hub;
 
 /// How long sessions have to finish when the server goes down.
@@ -66,6 +69,7 @@ pub(super) struct Site {
     max_message: u64,
     /// Whether messages get Return-Path and Received.
     trace_fields: bool,
+    faults: Faults,
     sessions: AtomicU64,
     _subscription: ChangeSubscription,
 }
@@ -87,6 +91,7 @@ impl Site {
             name: accounts::machine_name(),
             max_message: arguments.max_message,
             trace_fields: arguments.trace_fields,
+            faults: arguments.faults(),
             sessions: AtomicU64::new(1),
             store,
             _subscription: subscription,
@@ -194,19 +199,25 @@ fn listen(
         let wanted = match service {
             Service::Smtp => arguments.smtp,
             Service::Smtps => arguments.smtps,
+            Service::Lmtp => arguments.lmtp,
             Service::Imap => arguments.imap,
             Service::Imaps => arguments.imaps,
         };
         let Some(address) = wanted.0 else { continue };
+        if service == Service::Lmtp {
+            lmtp_is_local(address)?;
+        }
         let tls = match service {
+            Service::Lmtp => ListenerTls::TrustedLocal,
             Service::Smtp | Service::Imap => ListenerTls::StartTls(identity.tls.clone()),
             Service::Smtps | Service::Imaps => ListenerTls::Implicit(identity.tls.clone()),
         };
         let site = Arc::clone(site);
         let bound = match service {
-            Service::Smtp | Service::Smtps => {
-                let config = smtp::config(&site);
-                let make = move |_: &io_mio::Peer| smtp::Session::new(Arc::clone(&site));
+            Service::Smtp | Service::Smtps | Service::Lmtp => {
+                let dialect = if service == Service::Lmtp { Dialect::Lmtp } else { Dialect::Smtp };
+                let config = smtp::config(&site, dialect);
+                let make = move |_: &io_mio::Peer| smtp::Session::new(Arc::clone(&site), dialect);
                 reactor.listen::<SmtpServer, _>(address, tls, config, Patience::default(), make)
             }
             Service::Imap | Service::Imaps => {
@@ -221,6 +232,19 @@ fn listen(
         return Err(Failure::new(Kind::Usage, "nothing to listen on: every service is off"));
     }
     Ok(listening)
+}
+
+/// LMTP has no TLS and asks nobody who they are: only programs on this machine may speak it, and not where SMTP is
+/// expected (RFC 2033 §3).
+fn lmtp_is_local(address: SocketAddr) -> Result<(), Failure> {
+    let failure = |why: &str| Failure::new(Kind::Usage, format!("--lmtp {address}: {why}"));
+    if !address.ip().is_loopback() {
+        return Err(failure("LMTP is for programs on this machine").advise("--lmtp 127.0.0.1:1024"));
+    }
+    if address.port() == 25 {
+        return Err(failure("port 25 is SMTP's").advise("--lmtp 127.0.0.1:1024"));
+    }
+    Ok(())
 }
 
 fn not_bound(service: Service, address: SocketAddr, error: &io_mio::Error) -> Failure {

@@ -1,20 +1,22 @@
-//! One submission session (RFC 6409): who may send, to whom, and where the message goes.
+//! One session of submission (RFC 6409) or LMTP (RFC 2033): who may send, to whom, and where the message goes.
 //!
 //! A message is spooled as it comes and acknowledged when it is durable. Its octets stay as they were sent; with
 //! `--trace-fields`, Return-Path and Received are put in front of them (RFC 5321 §4.4).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use io_mio::{Closed, Context, Handler, MachineMut, Next, SmtpServer};
 use mailstore::{Delivery, Flags, InternalDate, MailboxId, Target};
-use proto_core::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer};
-use proto_smtp::Config;
+use proto_core::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::server::{Event, Reply, Server};
-use proto_smtp::types::{Code, Domain, EnhancedCode, ForwardPath, Mail, Rcpt, Response};
+use proto_smtp::types::{Code, Domain, EnhancedCode, ForwardPath, Mail, Rcpt, Response, Severity};
+use proto_smtp::{Config, Dialect};
 
 use super::Site;
 use super::accounts::Recipient;
+use super::faults::{Draws, Fault, Stage};
 use super::imap::verification;
 use super::spool::{Room, Spool, Writer};
 use super::task::{self, Task};
@@ -28,25 +30,53 @@ pub(super) struct Session {
     number: u64,
     /// What the client calls itself, if that is a name.
     client: Option<String>,
+    dialect: Dialect,
     transaction: Transaction,
     task: Option<Task<Self, Machine>>,
+    /// Where this session's faults come from.
+    random: fastrand::Rng,
+    /// How much later the next answer comes.
+    delay: Option<Duration>,
+    held: Option<(Instant, Owed)>,
+}
+
+/// An answer that is held back.
+enum Owed {
+    Reply(Reply, Response<'static>),
+    /// LMTP's at the end of a message: one for each recipient.
+    Replies(Reply, Vec<Response<'static>>),
+    Verdict(AuthRequest, AuthVerdict),
+    StartTls(StartTlsRequest),
+    /// EHLO's, which the machine gives by itself.
+    Nothing,
 }
 
 /// A message and where it goes.
 #[derive(Default)]
 struct Transaction {
     sender: String,
-    inboxes: BTreeSet<MailboxId>,
+    recipients: Vec<Accepted>,
     spool: Option<Spool>,
     room: Option<Room>,
     /// All octets came, and a worker is still writing.
     end: Option<Reply>,
 }
 
-/// The settings of the machine.
-pub(super) fn config(site: &Site) -> Arc<Config> {
-    let config =
-        Config::default().limits(site.limits()).mechanisms(super::mechanisms()).require_authentication();
+/// A recipient that was accepted.
+struct Accepted {
+    inbox: MailboxId,
+    address: String,
+}
+
+/// The settings of the machine. LMTP is spoken by programs on this machine, and none has to say who it is.
+pub(super) fn config(site: &Site, dialect: Dialect) -> Arc<Config> {
+    let mut config = Config::default().limits(site.limits()).mechanisms(super::mechanisms()).dialect(dialect);
+    if dialect == Dialect::Smtp {
+        config = config.require_authentication();
+    }
+    if let Some(delay) = site.faults.greeting_delay() {
+        config.waits.greeting_delay = delay;
+    }
     Arc::new(match Domain::parse(&site.name) {
         Ok(name) => config.name(name.into_owned()),
         Err(_) => config,
@@ -54,17 +84,92 @@ pub(super) fn config(site: &Site) -> Arc<Config> {
 }
 
 impl Session {
-    pub(super) fn new(site: Arc<Site>) -> Self {
+    pub(super) fn new(site: Arc<Site>, dialect: Dialect) -> Self {
         let number = site.number();
-        Self { site, number, client: None, transaction: Transaction::default(), task: None }
+        Self {
+            random: site.faults.of_session(number),
+            site,
+            number,
+            client: None,
+            dialect,
+            transaction: Transaction::default(),
+            task: None,
+            delay: None,
+            held: None,
+        }
+    }
+
+    /// What goes wrong at this stage, and how much later its answer comes.
+    fn fault(&mut self, stage: Stage, recipients: &[&str]) -> Option<Fault> {
+        if self.site.faults.is_empty() {
+            return None;
+        }
+        let (fault, delay) = self.draw(|draws| (draws.fault(stage, recipients), draws.delay(stage)));
+        self.delay = delay;
+        if fault.is_some() {
+            tracing::info!(session = self.number, ?stage, ?fault, "a fault as wanted");
+        }
+        fault
+    }
+
+    fn draw<T>(&mut self, how: impl FnOnce(&mut Draws<'_>) -> T) -> T {
+        let mut draws = self.site.faults.draws(self.random.clone());
+        let drawn = how(&mut draws);
+        self.random = draws.into_random();
+        drawn
+    }
+
+    /// Holds an answer back, if it is to come later.
+    fn hold(&mut self, owed: Owed, cx: &mut Context<'_>) -> Result<(), Owed> {
+        let Some(delay) = self.delay.take() else { return Err(owed) };
+        self.held = Some((cx.now() + delay, owed));
+        cx.wake_after(delay);
+        Ok(())
+    }
+
+    /// Gives an answer, now or later.
+    fn settle(&mut self, owed: Owed, turn: &mut Turn<'_, '_>) -> Next {
+        match self.hold(owed, turn.cx) {
+            Ok(()) => Next::Continue,
+            Err(owed) => give(owed, turn),
+        }
+    }
+
+    fn answer(&mut self, reply: Reply, response: Response<'static>, turn: &mut Turn<'_, '_>) -> Next {
+        self.settle(Owed::Reply(reply, response), turn)
+    }
+
+    fn verdict(&mut self, request: AuthRequest, verdict: AuthVerdict, turn: &mut Turn<'_, '_>) -> Next {
+        self.settle(Owed::Verdict(request, verdict), turn)
+    }
+
+    /// Answers as the fault says; `None` if nothing is wrong.
+    fn fail(
+        &mut self,
+        stage: Stage,
+        recipients: &[&str],
+        reply: Reply,
+        turn: &mut Turn<'_, '_>,
+    ) -> Result<Next, Reply> {
+        match self.fault(stage, recipients) {
+            None => Err(reply),
+            Some(Fault::Drop) => Ok(Next::Close),
+            Some(Fault::Fail(code)) => Ok(self.answer(reply, as_wanted(code), turn)),
+        }
     }
 
     fn authenticate(&mut self, request: AuthRequest, turn: &mut Turn<'_, '_>) -> Next {
+        match self.fault(Stage::Auth, &[]) {
+            None => {}
+            Some(Fault::Drop) => return Next::Close,
+            Some(Fault::Fail(Code::CREDENTIALS)) => return self.verdict(request, AuthVerdict::Reject, turn),
+            Some(Fault::Fail(_)) => return self.verdict(request, AuthVerdict::Unavailable, turn),
+        }
         let Some(job) = verification(Arc::clone(&self.site.store), &request) else {
-            return go_on(turn.machine.verdict(request, AuthVerdict::Reject, turn.tx));
+            return self.verdict(request, AuthVerdict::Reject, turn);
         };
         match self.site.gatekeepers.run(turn.cx.remote(), job) {
-            Err(_) => go_on(turn.machine.verdict(request, AuthVerdict::Unavailable, turn.tx)),
+            Err(_) => self.verdict(request, AuthVerdict::Unavailable, turn),
             Ok(later) => {
                 self.task =
                     Some(Task::job(later, |session: &mut Self, verified, turn: &mut Turn<'_, '_>| {
@@ -74,7 +179,7 @@ impl Session {
                             Err(_) => AuthVerdict::Unavailable,
                         };
                         tracing::info!(session = session.number, ?verdict, "smtp login");
-                        go_on(turn.machine.verdict(request, verdict, turn.tx))
+                        session.verdict(request, verdict, turn)
                     }));
                 Next::Continue
             }
@@ -82,11 +187,20 @@ impl Session {
     }
 
     fn mail(&mut self, mail: &Mail<'_>, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        let reply = match self.fail(Stage::Mail, &[], reply, turn) {
+            Ok(next) => return next,
+            Err(reply) => reply,
+        };
         self.transaction = Transaction { sender: mail.from.as_str().to_owned(), ..Transaction::default() };
-        answer(reply, &Response::ok(), turn)
+        self.answer(reply, Response::ok(), turn)
     }
 
     fn rcpt(&mut self, rcpt: &Rcpt<'_>, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        let address = rcpt.to.as_str();
+        let reply = match self.fail(Stage::Rcpt, &[address], reply, turn) {
+            Ok(next) => return next,
+            Err(reply) => reply,
+        };
         let recipient = match &rcpt.to {
             ForwardPath::Postmaster => self.site.accounts.postmaster(),
             ForwardPath::Address(address) => {
@@ -101,25 +215,31 @@ impl Session {
         };
         match recipient {
             Recipient::Inbox(inbox) => {
-                self.transaction.inboxes.insert(inbox);
-                answer(reply, &Response::ok(), turn)
+                self.transaction.recipients.push(Accepted { inbox, address: address.to_owned() });
+                self.answer(reply, Response::ok(), turn)
             }
-            Recipient::Unknown => answer(reply, &Response::no_such_mailbox(), turn),
+            Recipient::Unknown => self.answer(reply, Response::no_such_mailbox(), turn),
             Recipient::Elsewhere => {
                 let text = "This server keeps mail for its own accounts and relays none";
-                answer(reply, &response(Code::MAILBOX_UNAVAILABLE, (5, 7, 1), text), turn)
+                self.answer(reply, response(Code::MAILBOX_UNAVAILABLE, (5, 7, 1), text), turn)
             }
         }
     }
 
     fn data(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        let addresses = self.transaction.addresses();
+        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+        let reply = match self.fail(Stage::Data, &addresses, reply, turn) {
+            Ok(next) => return next,
+            Err(reply) => reply,
+        };
         let mut spool = Spool::new();
         if self.site.trace_fields {
             let fields = self.trace_fields(turn.cx);
             spool.push(fields.as_bytes(), &self.writer(turn.cx));
         }
         self.transaction.spool = Some(spool);
-        answer(reply, &Response::start_data(), turn)
+        self.answer(reply, Response::start_data(), turn)
     }
 
     fn chunk(&mut self, octets: &[u8], turn: &mut Turn<'_, '_>) -> Next {
@@ -132,47 +252,85 @@ impl Session {
 
     fn end(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         let Some(spool) = &mut self.transaction.spool else {
-            return answer(reply, &Response::try_again(), turn);
+            return self.answer(reply, Response::try_again(), turn);
         };
         let size = spool.size();
         let Some(finish) = spool.finish() else {
             self.transaction.end = Some(reply);
             return Next::Continue;
         };
+        let Some(refused) = self.dot() else { return Next::Close };
         let transaction = std::mem::take(&mut self.transaction);
         let internal_date = now();
-        let targets: Vec<_> = transaction
-            .inboxes
+        let kept = transaction.recipients.iter().zip(&refused).filter(|(_, refused)| refused.is_none());
+        let inboxes: BTreeSet<_> = kept.map(|(recipient, _)| recipient.inbox).collect();
+        let targets: Vec<_> = inboxes
             .into_iter()
             .map(|mailbox| Target { mailbox, flags: Flags::new(), internal_date })
             .collect();
+        if targets.is_empty() {
+            return self.answer_all(reply, refused, &Response::try_again(), turn);
+        }
         let store = Arc::clone(&self.site.store);
         let Ok(later) = self.site.workers.run(turn.cx.remote(), move || finish(&*store)) else {
-            return answer(reply, &Response::try_again(), turn);
+            return self.answer_all(reply, refused, &Response::try_again(), turn);
         };
         self.task = Some(Task::job(later, move |session: &mut Self, upload, turn: &mut Turn<'_, '_>| {
             let upload = match upload {
                 Ok(upload) => upload,
-                Err(error) => return answer(reply, &refusal(&error), turn),
+                Err(error) => return session.answer_all(reply, refused, &refusal(&error), turn),
             };
             let recipients = targets.len();
             let delivery = Delivery { upload, targets };
             let Some(promise) = session.site.committer.commit(delivery, turn.cx.remote()) else {
-                return answer(reply, &Response::try_again(), turn);
+                return session.answer_all(reply, refused, &Response::try_again(), turn);
             };
             session.task =
                 Some(Task::commit(promise, move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| {
-                    match outcome {
+                    let others = match outcome {
                         Ok(_) => {
                             tracing::info!(session = session.number, size, recipients, "message taken");
-                            answer(reply, &Response::ok(), turn)
+                            Response::ok()
                         }
-                        Err(error) => answer(reply, &refusal(&error), turn),
-                    }
+                        Err(error) => refusal(&error),
+                    };
+                    session.answer_all(reply, refused, &others, turn)
                 }));
             Next::Continue
         }));
         Next::Continue
+    }
+
+    /// What goes wrong at the end of the message: an answer for each recipient that has one of its own. `None` to drop
+    /// the connection.
+    fn dot(&mut self) -> Option<Vec<Option<Code>>> {
+        let addresses = self.transaction.addresses();
+        let each: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let code = |fault| match fault {
+            None => Some(None),
+            Some(Fault::Drop) => None,
+            Some(Fault::Fail(code)) => Some(Some(code)),
+        };
+        if self.dialect == Dialect::Lmtp {
+            return each.iter().map(|address| code(self.fault(Stage::Dot, &[address]))).collect();
+        }
+        let code = code(self.fault(Stage::Dot, &each))?;
+        Some(vec![code; each.len()])
+    }
+
+    /// Answers the end of the message: once, or in LMTP for each recipient.
+    fn answer_all(
+        &mut self,
+        reply: Reply,
+        refused: Vec<Option<Code>>,
+        others: &Response<'static>,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let response = |code: Option<Code>| code.map_or_else(|| others.clone(), as_wanted);
+        if self.dialect == Dialect::Lmtp {
+            return self.settle(Owed::Replies(reply, refused.into_iter().map(response).collect()), turn);
+        }
+        self.answer(reply, response(refused.into_iter().next().flatten()), turn)
     }
 
     fn writer(&self, cx: &Context<'_>) -> Writer<'_> {
@@ -202,16 +360,51 @@ impl Session {
     }
 }
 
+impl Transaction {
+    fn addresses(&self) -> Vec<String> {
+        self.recipients.iter().map(|recipient| recipient.address.clone()).collect()
+    }
+}
+
 impl Handler<SmtpServer> for Session {
+    fn opened(
+        &mut self,
+        machine: MachineMut<'_, SmtpServer>,
+        tx: &mut SendBuffer,
+        _: &mut Context<'_>,
+    ) -> Next {
+        match self.fault(Stage::Connect, &[]) {
+            None => Next::Continue,
+            Some(Fault::Drop) => Next::Close,
+            Some(Fault::Fail(code)) => go_on(match machine {
+                MachineMut::Cleartext(machine) => machine.turn_away(&as_wanted(code), tx),
+                MachineMut::Secure(machine) => machine.turn_away(&as_wanted(code), tx),
+            }),
+        }
+    }
+
     fn cleartext(
         &mut self,
         event: Event<'_, Cleartext>,
         machine: &mut Server<Cleartext>,
         tx: &mut SendBuffer,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Next {
         match event {
-            Event::StartTls(request) => Next::StartTls(request),
+            Event::StartTls(request) => match self.fault(Stage::StartTls, &[]) {
+                Some(Fault::Drop) => Next::Close,
+                Some(Fault::Fail(_)) => go_on(machine.refuse(request, tx)),
+                None => match self.hold(Owed::StartTls(request), cx) {
+                    Err(Owed::StartTls(request)) => Next::StartTls(request),
+                    _ => Next::Continue,
+                },
+            },
+            Event::Hello(..) => match self.fault(Stage::Ehlo, &[]) {
+                Some(Fault::Drop) => Next::Close,
+                Some(Fault::Fail(code)) => go_on(machine.refuse_hello(&as_wanted(code), tx)),
+                None if self.hold(Owed::Nothing, cx).is_ok() => Next::Pause,
+                None => Next::Continue,
+            },
             Event::Closed => Next::Close,
             // The machine refuses mail on cleartext by itself.
             Event::Mail(_, reply)
@@ -223,7 +416,7 @@ impl Handler<SmtpServer> for Session {
                 let response = response(Code::REQUIRED, (5, 7, 0), "Begin TLS first: STARTTLS");
                 go_on(machine.reply(reply, &response, tx))
             }
-            Event::Hello(..) | Event::DataChunk(_) | Event::Reset | Event::Refused(..) => Next::Continue,
+            Event::DataChunk(_) | Event::Reset | Event::Refused(..) => Next::Continue,
         }
     }
 
@@ -238,7 +431,12 @@ impl Handler<SmtpServer> for Session {
         match event {
             Event::Hello(_, name) => {
                 self.client = name.domain().map(|domain| domain.as_str().to_owned());
-                Next::Continue
+                match self.fault(Stage::Ehlo, &[]) {
+                    Some(Fault::Drop) => Next::Close,
+                    Some(Fault::Fail(code)) => go_on(turn.machine.refuse_hello(&as_wanted(code), turn.tx)),
+                    None if self.hold(Owed::Nothing, turn.cx).is_ok() => Next::Pause,
+                    None => Next::Continue,
+                }
             }
             Event::Auth(request) => self.authenticate(request, turn),
             Event::Mail(mail, reply) => self.mail(&mail, reply, turn),
@@ -249,11 +447,13 @@ impl Handler<SmtpServer> for Session {
             // Whether an address is good is told to nobody who does not send to it.
             Event::Vrfy(_, reply) => {
                 let text = "Cannot tell, but will take a message and try";
-                answer(reply, &response(Code::CANNOT_VERIFY, (2, 5, 2), text), turn)
+                self.answer(reply, response(Code::CANNOT_VERIFY, (2, 5, 2), text), turn)
             }
-            Event::Expn(_, reply) => {
-                answer(reply, &response(Code::NOT_IMPLEMENTED, (5, 5, 1), "There are no lists here"), turn)
-            }
+            Event::Expn(_, reply) => self.answer(
+                reply,
+                response(Code::NOT_IMPLEMENTED, (5, 5, 1), "There are no lists here"),
+                turn,
+            ),
             Event::Reset => {
                 self.transaction = Transaction::default();
                 Next::Continue
@@ -269,6 +469,22 @@ impl Handler<SmtpServer> for Session {
         tx: &mut SendBuffer,
         cx: &mut Context<'_>,
     ) -> Next {
+        if let Some((until, owed)) = self.held.take() {
+            if cx.now() < until {
+                self.held = Some((until, owed));
+                return if matches!(self.held, Some((_, Owed::Nothing))) {
+                    Next::Pause
+                } else {
+                    Next::Continue
+                };
+            }
+            return match (owed, machine) {
+                (Owed::Nothing, _) => Next::Continue,
+                (Owed::StartTls(request), _) => Next::StartTls(request),
+                (owed, MachineMut::Secure(machine)) => give(owed, &mut Turn { machine, tx, cx }),
+                _ => Next::Close,
+            };
+        }
         let MachineMut::Secure(machine) = machine else { return Next::Continue };
         let turn = &mut Turn { machine, tx, cx };
         if let Some(task) = &mut self.task {
@@ -295,8 +511,20 @@ impl Handler<SmtpServer> for Session {
     }
 }
 
-fn answer(reply: Reply, response: &Response<'_>, turn: &mut Turn<'_, '_>) -> Next {
-    go_on(turn.machine.reply(reply, response, turn.tx))
+/// Gives an answer now.
+fn give(owed: Owed, turn: &mut Turn<'_, '_>) -> Next {
+    go_on(match owed {
+        Owed::Reply(reply, response) => turn.machine.reply(reply, &response, turn.tx),
+        Owed::Replies(reply, responses) => turn.machine.reply_each(reply, &responses, turn.tx),
+        Owed::Verdict(request, verdict) => turn.machine.verdict(request, verdict, turn.tx),
+        Owed::StartTls(_) | Owed::Nothing => Ok(()),
+    })
+}
+
+/// What is answered where a fault is wanted.
+fn as_wanted(code: Code) -> Response<'static> {
+    let class = if code.severity() == Severity::Transient { 4 } else { 5 };
+    response(code, (class, 0, 0), "This server was told to fail here")
 }
 
 /// A machine refuses only what this file should not have asked for: the session is over then.

@@ -24,18 +24,25 @@ struct Running {
     _directory: tempfile::TempDir,
 }
 
-type Stream = BufReader<StreamOwned<ClientConnection, TcpStream>>;
+trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
 
 /// A conversation.
-struct Talk(Stream);
+struct Talk(BufReader<Box<dyn Stream>>);
 
 impl Running {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(options: &[&'static str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let any = "127.0.0.1:0";
         let words =
             ["mailwire", "serve", "--smtp", any, "--smtps", any, "--imap", any, "--imaps", any, "--dir"];
         let words = words.into_iter().map(Into::into).chain([directory.path().as_os_str().to_owned()]);
+        let words = words.chain(options.iter().map(Into::into));
         let Command::Serve(arguments) = Cli::try_parse_from(words).unwrap().command else { panic!() };
         let mut server = Server::start(&arguments).unwrap();
         let account = server.made_up.take().unwrap();
@@ -71,7 +78,11 @@ impl Running {
     fn secure(&self, socket: TcpStream) -> Talk {
         let name = ServerName::try_from("localhost").unwrap();
         let connection = ClientConnection::new(self.tls.clone(), name).unwrap();
-        Talk(BufReader::new(StreamOwned::new(connection, socket)))
+        Talk(BufReader::new(Box::new(StreamOwned::new(connection, socket))))
+    }
+
+    fn clear(&self, service: Service) -> Talk {
+        Talk(BufReader::new(Box::new(self.connect(service))))
     }
 
     fn imap(&self) -> Talk {
@@ -396,4 +407,92 @@ fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
     let wrong = answer(&running.user);
     assert!(wrong.starts_with("NO [AUTHENTICATIONFAILED]"), "{wrong}");
     assert_eq!(wrong, answer("nobody"));
+}
+
+#[test]
+fn faults_are_made_where_they_are_wanted() {
+    let server = Running::start_with(&[
+        "--fail",
+        "rcpt=450,busy*",
+        "--fail",
+        "dot=452,full*",
+        "--fail",
+        "mail=421:0",
+        "--delay",
+        "mail=300ms",
+        "--drop",
+        "data:0",
+    ]);
+    let mut talk = server.smtp();
+    let before = std::time::Instant::now();
+    talk.asks("MAIL FROM:<a@example.test>", "250");
+    assert!(before.elapsed() >= Duration::from_millis(300));
+    talk.asks("RCPT TO:<busy@localhost>", "450 4.0.0 ");
+    talk.asks(&format!("RCPT TO:<{}@localhost>", server.user), "250");
+    talk.asks("DATA", "354");
+    talk.asks("x\r\n.", "250");
+    talk.asks("MAIL FROM:<a@example.test>", "250");
+    talk.asks(&format!("RCPT TO:<{}@full.test>", server.user), "250");
+    talk.asks(&format!("RCPT TO:<full+{}@localhost>", server.user), "550");
+    talk.asks("DATA", "354");
+    talk.asks("x\r\n.", "250");
+    // What failed was not kept, and what did not was.
+    assert!(server.imap().ok("STATUS INBOX (MESSAGES)").concat().contains("MESSAGES 2"));
+}
+
+#[test]
+fn a_session_can_fail_from_its_beginning_and_be_dropped() {
+    let server = Running::start_with(&["--fail", "connect=421"]);
+    assert!(server.clear(Service::Smtp).reply().starts_with("421 "));
+    assert!(server.secure(server.connect(Service::Smtps)).reply().starts_with("421 "));
+    let server = Running::start_with(&["--drop", "ehlo", "--delay", "connect=200ms"]);
+    let before = std::time::Instant::now();
+    let mut talk = server.clear(Service::Smtp);
+    assert!(talk.reply().starts_with("220 "));
+    assert!(before.elapsed() >= Duration::from_millis(200));
+    talk.say("EHLO client.test");
+    assert_eq!(talk.line(), "");
+    let server =
+        Running::start_with(&["--fail", "starttls=454", "--fail", "auth=454", "--fail", "ehlo=550:0"]);
+    let mut talk = server.clear(Service::Smtp);
+    talk.reply();
+    talk.asks("EHLO client.test", "250");
+    talk.asks("STARTTLS", "454");
+    let mut talk = server.secure(server.connect(Service::Smtps));
+    talk.reply();
+    talk.asks("EHLO client.test", "250");
+    talk.asks("AUTH PLAIN AGEAYg==", "454");
+}
+
+#[test]
+fn lmtp_answers_for_each_recipient() {
+    let server = Running::start_with(&["--lmtp", "127.0.0.1:0", "--fail", "dot=452,*@full.test"]);
+    let mut talk = server.clear(Service::Lmtp);
+    assert!(talk.reply().starts_with("220 "));
+    talk.asks("EHLO client.test", "500");
+    talk.asks("LHLO client.test", "250");
+    talk.asks("MAIL FROM:<a@example.test>", "250");
+    talk.asks(&format!("RCPT TO:<{}@localhost>", server.user), "250");
+    talk.asks(&format!("RCPT TO:<{}@full.test>", server.user), "250");
+    talk.asks("RCPT TO:<nobody@localhost>", "550");
+    talk.asks(&format!("RCPT TO:<{}+box@localhost>", server.user), "250");
+    talk.asks("DATA", "354");
+    talk.asks("Subject: by lmtp\r\n\r\nx\r\n.", "250");
+    assert!(talk.reply().starts_with("452 4.0.0 "));
+    assert!(talk.reply().starts_with("250 "));
+    talk.asks("QUIT", "221");
+    assert!(server.imap().ok("STATUS INBOX (MESSAGES)").concat().contains("MESSAGES 1"));
+}
+
+#[test]
+fn lmtp_is_for_this_machine_only() {
+    for (address, said) in [("0.0.0.0:2424", "this machine"), ("127.0.0.1:25", "port 25")] {
+        let directory = tempfile::tempdir().unwrap();
+        let words =
+            ["mailwire", "serve", "--smtp", "off", "--smtps", "off", "--imap", "off", "--imaps", "off"];
+        let words = words.into_iter().chain(["--lmtp", address, "--dir", directory.path().to_str().unwrap()]);
+        let Command::Serve(arguments) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+        let Err(failure) = Server::start(&arguments) else { panic!("{address} is listened on") };
+        assert!(format!("{failure:?}").contains(said), "{failure:?}");
+    }
 }
