@@ -131,7 +131,7 @@ impl Transaction {
 
     /// The message has exactly so many octets and may go as one chunk, by BDAT (RFC 3030), where CHUNKING is offered:
     /// then it goes octet by octet as it is written, and no dots are looked for. Elsewhere it goes by DATA, unless it
-    /// is of [`BinaryMime`](BodyType::BinaryMime): that goes by BDAT or not at all.
+    /// is of [`BinaryMime`](crate::types::BodyType::BinaryMime): that goes by BDAT or not at all.
     #[must_use]
     pub const fn in_one_chunk(mut self, octets: u64) -> Self {
         self.chunk = Some(octets);
