@@ -141,8 +141,13 @@ fn a_session_has_its_limits() {
 #[test]
 fn identities_never_share_a_session() {
     let (authority, identity) = localhost();
-    let server =
-        Running::with(ListenerTls::Implicit(identity.server()), Config::default(), ReactorLimits::default());
+    let mut waits = proto_smtp::Waits::default();
+    waits.delay = Duration::from_millis(20);
+    let server = Running::with(
+        ListenerTls::Implicit(identity.server()),
+        Config::default().waits(waits),
+        ReactorLimits::default(),
+    );
     let connector = Connector::new(authority.trust()).patience(Patience::of(Duration::from_secs(5)));
     let to = target(server.address, Security::ImplicitTls);
     let config = Arc::new(Config::default());

@@ -4,7 +4,6 @@
 //! handshake succeeds unless there are cleartext octets in its place, which is for the machine to see.
 
 mod acts;
-mod cuts;
 pub(crate) mod imap_peer;
 mod imap_program;
 mod sasl;
@@ -17,11 +16,11 @@ use io_mio::{Approach, ClientProtocol};
 use proto_core::machine::{Negotiation, StartTlsNegotiation};
 use proto_core::{ChannelBinding, Error, Machine, RecvBuffer, Secure, SendBuffer, Upgrade};
 
-use self::cuts::Cut;
 use self::imap_peer::ImapPeer;
 use self::imap_program::ImapProgram;
 use self::smtp_peer::SmtpPeer;
 use self::smtp_program::SmtpProgram;
+use crate::cuts::{self, Cut};
 use crate::script::{Config, Ending, Row, Security, Serve, Step, Then, USER, filled, octets};
 use crate::verdict::{Observed, Piece, judge};
 

@@ -7,7 +7,9 @@
 #![allow(dead_code, reason = "the roles that play these rows come one by one")]
 
 mod client;
+mod cuts;
 mod script;
+mod server;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -40,11 +42,25 @@ fn every_row_can_be_read_and_no_two_are_the_same() {
     }
 }
 
+/// Each row is run by the test of its group, and so in the role that it attacks.
+#[test]
+fn every_row_is_run_in_the_role_that_it_attacks() {
+    for (file, count) in [("imap-client", 73), ("smtp-client", 63), ("imap-server", 57), ("smtp-server", 87)]
+    {
+        let run =
+            |row: &Row| GROUPS.iter().filter(|(name, of, _)| (*name, *of) == (group(row), file)).count();
+        let rows = rows_of(file);
+        assert_eq!(rows.len(), count, "{file}");
+        let left_out = rows.iter().find(|row| run(row) != 1);
+        assert!(left_out.is_none(), "nobody runs {left_out:?}");
+    }
+}
+
 /// Makes a test of each group of rows, those whose ids begin so, and a table of all.
 macro_rules! groups {
     ($($test:ident: $group:literal of $file:literal by $run:path;)*) => {
-        /// Which test runs which group.
-        const GROUPS: &[(&str, &str)] = &[$(($group, stringify!($test))),*];
+        /// Which group of which file is run by which test.
+        const GROUPS: &[(&str, &str, &str)] = &[$(($group, $file, stringify!($test))),*];
 
         $(
             #[test]
@@ -73,6 +89,16 @@ groups! {
     an_smtp_client_reads_replies_strictly: "SC-REPLY" of "smtp-client" by client::run;
     an_smtp_client_writes_one_command_at_a_time: "SC-CMD" of "smtp-client" by client::run;
     an_smtp_client_sends_one_message: "SC-DATA" of "smtp-client" by client::run;
+    an_imap_server_forgets_what_came_in_cleartext: "IS-STLS" of "imap-server" by server::run;
+    an_imap_server_lets_nobody_in_who_is_not_known: "IS-AUTH" of "imap-server" by server::run;
+    an_imap_server_obeys_no_literal: "IS-LIT" of "imap-server" by server::run;
+    an_imap_server_reads_and_holds_with_limits: "IS-RES" of "imap-server" by server::run;
+    an_smtp_server_forgets_what_came_in_cleartext: "SS-STLS" of "smtp-server" by server::run;
+    an_smtp_server_lets_nobody_in_who_is_not_known: "SS-AUTH" of "smtp-server" by server::run;
+    an_smtp_server_takes_one_message: "SS-SMUG" of "smtp-server" by server::run;
+    an_smtp_server_keeps_the_order_of_commands: "SS-ORD" of "smtp-server" by server::run;
+    an_smtp_server_obeys_no_chunk: "SS-BDAT" of "smtp-server" by server::run;
+    an_smtp_server_reads_and_holds_with_limits: "SS-LINE" of "smtp-server" by server::run;
 }
 
 /// A row's id without its number.

@@ -20,6 +20,12 @@ pub(crate) struct Observed {
     pub(crate) commands: Vec<u8>,
     /// The message as the other side read it.
     pub(crate) message: Vec<u8>,
+    /// What a server's application was asked for, one a line.
+    pub(crate) asked: Vec<u8>,
+    /// Who has proved to a server who they are, one a line.
+    pub(crate) identities: Vec<u8>,
+    /// The messages that a server has taken, each behind a line that says for whom.
+    pub(crate) deliveries: Vec<u8>,
     /// The system under test closed, or fell silent for good.
     pub(crate) closed: bool,
     /// `None`: there was no handshake.
@@ -98,6 +104,9 @@ impl Observed {
             "any" => of(|_| true),
             "@commands" => self.commands.clone(),
             "@message" => self.message.clone(),
+            "@asked" => self.asked.clone(),
+            "@identities" => self.identities.clone(),
+            "@deliveries" => self.deliveries.clone(),
             name => {
                 // Up to the next mark. A script that ended before it came there has nothing of that name.
                 let Some(at) = self.marks.iter().position(|(mark, _)| mark == name) else {
@@ -163,7 +172,8 @@ fn holds_secret(output: &[u8], secret: &str) -> bool {
         })
 }
 
-fn base64(octets: &[u8]) -> String {
+/// In base64.
+pub(crate) fn base64(octets: &[u8]) -> String {
     String::from_utf8(sasl::encode(octets).expose().clone()).unwrap()
 }
 

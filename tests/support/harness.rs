@@ -9,9 +9,11 @@
 //! cuts that are compared end each line; others are held to the laws all the same. And what follows TLS is what it would
 //! be if nothing but STARTTLS had been said before.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use proto_core::{Limits, Mechanisms};
+use proto_smtp::types::{DateTime, Extension, ExtensionSet, FutureRelease, Interval, Offers, Solicitation};
 use proto_smtp::{Dialect, EarlyTalker};
 
 use crate::laws::{Side, Terms, check, is_known};
@@ -57,6 +59,32 @@ pub fn smtp_client(data: &[u8]) -> Reached {
     })
 }
 
+/// The extensions that are parameters and nothing else.
+const PARAMETERS: [Extension; 9] = [
+    Extension::Dsn,
+    Extension::DeliverBy,
+    Extension::FutureRelease,
+    Extension::MtPriority,
+    Extension::RequireTls,
+    Extension::NoSoliciting,
+    Extension::Rrvs,
+    Extension::ConPerm,
+    Extension::Conneg,
+];
+
+/// What an SMTP server says of its extensions; low limits, where limits are low.
+fn offers(tight: bool) -> Offers {
+    let low = NonZeroU32::new(2).filter(|_| tight);
+    let mut offers = Offers::default().min_by_time(60);
+    (offers.limits.mails, offers.limits.recipient_domains) = (low, low);
+    offers.no_soliciting = Solicitation::parse("org.example:ADV").ok();
+    offers.future_release = Interval::new(3600)
+        .ok()
+        .zip(DateTime::from_unix_seconds(1_900_000_000))
+        .map(|(interval, until)| FutureRelease { interval, until });
+    offers
+}
+
 /// Plays the client to an SMTP or LMTP server, under TLS and in cleartext.
 pub fn smtp_server(data: &[u8]) -> Reached {
     let Some(input) = Input::new(data) else { return Reached::Nothing };
@@ -68,7 +96,9 @@ pub fn smtp_server(data: &[u8]) -> Reached {
     if input.tight {
         (config.command_line, config.authentication_line) = (limits.line, limits.frame);
     }
-    let mut config = config.limits(limits);
+    let mut config = config.limits(limits).offers(offers(input.tight));
+    config.extensions = config.extensions.with(Extension::Limits);
+    config.extensions = PARAMETERS.into_iter().fold(config.extensions, ExtensionSet::with);
     let proof = if input.other { Proof::Needed } else { Proof::NotNeeded };
     if proof == Proof::Needed {
         config = config.require_authentication();

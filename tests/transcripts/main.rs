@@ -55,6 +55,8 @@ pub(crate) struct Settings {
     no_initial_response: bool,
     /// `mechanisms PLAIN …`, of both sides; `mechanisms` alone: none. Without it: those in which nothing is random.
     mechanisms: Option<Vec<String>>,
+    /// `extensions DSN …`: those of an SMTP server, and no others. Those that say more say what `smtp` knows.
+    extensions: Option<Vec<String>>,
     /// `client only`, `server only`: what our other role would not say.
     only: Option<Side>,
 }
@@ -172,8 +174,11 @@ impl Settings {
             "client only" => self.only = Some(Side::Client),
             "server only" => self.only = Some(Side::Server),
             _ => {
-                let names = text.strip_prefix("mechanisms").ok_or(())?;
-                self.mechanisms = Some(names.split_whitespace().map(String::from).collect());
+                let (setting, names) = match text.strip_prefix("extensions") {
+                    Some(names) => (&mut self.extensions, names),
+                    None => (&mut self.mechanisms, text.strip_prefix("mechanisms").ok_or(())?),
+                };
+                *setting = Some(names.split_whitespace().map(String::from).collect());
             }
         }
         Ok(())

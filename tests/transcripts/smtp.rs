@@ -2,6 +2,7 @@
 //! it), or any command as it is written. A server's: `accept`, `reject`, `unavailable`, a reply, or `each` with a reply
 //! for each recipient in the lines behind it.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,10 @@ use proto_core::{
 use proto_smtp::client::{self, Client};
 use proto_smtp::parse;
 use proto_smtp::server::{self, Reply, Server};
-use proto_smtp::types::{Command, Domain, Response};
+use proto_smtp::types::{
+    Command, DateTime, Domain, Extension, ExtensionSet, FutureRelease, Interval, Offers, PriorityProfile,
+    Response, ServerLimits, Solicitation,
+};
 use proto_smtp::{Config, Dialect, InitialResponse, Waits};
 
 use crate::role::{Asked, ClientMachine, ClientRole, Role, Seen, ServerMachine, ServerRole};
@@ -42,11 +46,35 @@ pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
     if settings.danger {
         config = config.danger_cleartext();
     }
+    if let Some(names) = &settings.extensions {
+        let extensions = names.iter().map(|name| Extension::from_keyword(name.as_bytes()).unwrap()).collect();
+        config = config.extensions(extensions).offers(offers(extensions));
+    }
     let config = Arc::new(config);
     match side {
         Side::Client => Box::new(ClientRole::<SmtpClient>::new(&config, settings.cleartext)),
         Side::Server => Box::new(ServerRole::<SmtpServer>::new(&config, settings.cleartext)),
     }
+}
+
+/// What a server says of its extensions.
+fn offers(extensions: ExtensionSet) -> Offers {
+    // These are kept to in silence, too.
+    let limits = match NonZeroU32::new(2) {
+        Some(two) if extensions.contains(Extension::Limits) => {
+            ServerLimits::NONE.with_mails(two).with_recipient_domains(two)
+        }
+        _ => ServerLimits::NONE,
+    };
+    Offers::default()
+        .limits(limits)
+        .min_by_time(60)
+        .future_release(FutureRelease {
+            interval: Interval::new(86_400).unwrap(),
+            until: DateTime::parse("2030-01-01T00:00:00Z").unwrap(),
+        })
+        .priority_profile(PriorityProfile::parse("MIXER").unwrap())
+        .no_soliciting(Solicitation::parse("org.example:ADV").unwrap())
 }
 
 fn said(error: Error) -> String {

@@ -12,10 +12,13 @@ use bytes::Bytes;
 use proto_core::{Channel, SendBuffer};
 use proto_smtp::{
     client::{Client, NotSent, Outcome, Progress, Recipient, Step, Transaction},
-    types::Extension,
+    types::{Address, Extension},
 };
 
-use super::{Answer, Clock, DeliveryReport, Message, RetryCodes, Stage, Status, report::Transacted};
+use super::{
+    Answer, Clock, DeliveryReport, Message, RetryCodes, Stage, Status, message::unreadable,
+    report::Transacted,
+};
 use crate::{Connection, Error, Turn};
 
 /// How much of a message waits to be sent at most, in octets.
@@ -92,8 +95,8 @@ impl Try {
                 return Ok(End::UsedUp);
             }
             let started = clock.elapsed();
-            let (mut transaction, octets) = message.transaction(&self.pending).map_err(unreadable)?;
-            let mut upload = Upload::new(&mut message.source, octets);
+            let (mut transaction, octets) = message.transaction(&self.pending)?;
+            let mut upload = Upload::new(message.source(), octets);
             let lost = transact(connection, &mut transaction, &mut upload, sent)?;
             let unreadable_source = upload.failed;
             let closed = lost.is_some() || connection.machine().is_closed();
@@ -107,7 +110,8 @@ impl Try {
                 return Err(unreadable(error));
             }
             self.pending = left_over(&self.pending, transaction.recipients());
-            if closed {
+            // A message that was refused in its middle leaves a session in which nothing more can be said.
+            if closed || !connection.machine().is_idle() {
                 return Ok(End::Lost);
             }
         }
@@ -164,17 +168,17 @@ fn leave_out<C: Channel, S: Read + Seek>(
     report: &mut DeliveryReport,
     pending: &mut Vec<usize>,
 ) {
-    if client.extensions().contains(Extension::SmtpUtf8) || !message.is_ascii_without_recipients() {
-        return;
-    }
+    let only_ascii =
+        !client.extensions().contains(Extension::SmtpUtf8) && message.is_ascii_without_recipients();
     pending.retain(|number| {
-        let address = message.recipients.get(*number).and_then(|rcpt| rcpt.to.address());
-        let ascii = address.is_none_or(|address| address.is_ascii());
-        if !ascii {
+        // Whoever cannot be read is in no report as waiting, unless the report is of another message.
+        let Some(rcpt) = message.rcpt(*number) else { return false };
+        let good = !only_ascii || rcpt.to.address().is_none_or(Address::is_ascii);
+        if !good {
             let text = "the address needs SMTPUTF8, which the server does not offer";
             report.exclude(*number, Status::Failed, Answer::none(Stage::Rcpt, text));
         }
-        ascii
+        good
     });
 }
 
@@ -305,8 +309,4 @@ impl<'a, S: Read> Upload<'a, S> {
         self.left -= chunk.len() as u64;
         Ok(Bytes::from(chunk))
     }
-}
-
-const fn unreadable(source: io::Error) -> Error {
-    Error::Io { doing: "reading the message", source }
 }

@@ -21,7 +21,10 @@ use std::{
 use proto_core::Channel;
 use proto_smtp::client::Client;
 
-use super::{Clock, DeliveryReport, Message, Obstacle, Pool, RetryPolicy, Route, attempt::Try, pool::Claim};
+use super::{
+    CheckLimits, Clock, DeliveryReport, Message, Obstacle, Pool, RetryPolicy, Route, Status, attempt::Try,
+    pool::Claim,
+};
 use crate::Error;
 
 /// So many messages are taken from the caller ahead of what can be sent, unless it is set.
@@ -88,6 +91,7 @@ pub struct Dispatcher<'p, C: Channel, K> {
     pool: &'p Pool<C>,
     policy: RetryPolicy,
     clock: K,
+    check: Option<CheckLimits>,
     held: usize,
     stop: Stop,
 }
@@ -98,13 +102,20 @@ where
 {
     /// A dispatcher with the default policy. Clones of the clock must show the same time.
     pub fn new(pool: &'p Pool<C>, clock: K) -> Self {
-        Self { pool, policy: RetryPolicy::default(), clock, held: HELD, stop: Stop::default() }
+        Self { pool, policy: RetryPolicy::default(), clock, check: None, held: HELD, stop: Stop::default() }
     }
 
     /// How often each message is tried.
     #[must_use]
     pub const fn policy(mut self, policy: RetryPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// Each message is [checked](Message::check) before anything of it is sent.
+    #[must_use]
+    pub const fn check(mut self, limits: CheckLimits) -> Self {
+        self.check = Some(limits);
         self
     }
 
@@ -155,6 +166,7 @@ where
                 let worker = Worker {
                     pool: self.pool,
                     policy: &self.policy,
+                    check: self.check.as_ref(),
                     stop: &self.stop,
                     desk: &desk,
                     results: results.clone(),
@@ -183,6 +195,7 @@ struct Held<T, S, C: Channel, E> {
     order: Order<T, S, C, E>,
     report: DeliveryReport,
     obstacle: Option<E>,
+    checked: bool,
     /// How many tries were made.
     tries: u32,
     /// When the first began, and when the next may, by the clock.
@@ -193,7 +206,15 @@ struct Held<T, S, C: Channel, E> {
 impl<T, S: Read + Seek, C: Channel, E> Held<T, S, C, E> {
     fn new(order: Order<T, S, C, E>) -> Self {
         let report = order.message.report();
-        Self { order, report, obstacle: None, tries: 0, began: Duration::ZERO, due: Duration::ZERO }
+        Self {
+            order,
+            report,
+            obstacle: None,
+            checked: false,
+            tries: 0,
+            began: Duration::ZERO,
+            due: Duration::ZERO,
+        }
     }
 }
 
@@ -231,6 +252,7 @@ enum Orders {
 
 /// What a thread does next.
 enum Next<'p, T, S, C: Channel, E> {
+    Check(Held<T, S, C, E>),
     Try(Held<T, S, C, E>, Box<Claim<'p, C>>),
     Finish(Held<T, S, C, E>),
     Ask,
@@ -241,6 +263,7 @@ enum Next<'p, T, S, C: Channel, E> {
 struct Worker<'a, 'p, T, S, C: Channel, E, I, K> {
     pool: &'p Pool<C>,
     policy: &'a RetryPolicy,
+    check: Option<&'a CheckLimits>,
     stop: &'a Stop,
     desk: &'a Desk<T, S, C, E, I>,
     results: SyncSender<Done<T, S, E>>,
@@ -268,6 +291,7 @@ where
             // Somebody else looks at the clock meanwhile.
             desk.changed.notify_all();
             match next {
+                Next::Check(held) => self.look(held),
                 Next::Try(held, claim) => self.attempt(held, *claim),
                 Next::Finish(held) => self.finish(held),
                 Next::Ask => self.ask(),
@@ -332,6 +356,10 @@ where
             let held = queue.waiting.get(at).filter(|held| held.due <= now);
             let Some(held) = held else { continue };
             let route = &held.order.route;
+            if self.check.is_some() && !held.checked {
+                queue.active += 1;
+                return queue.waiting.remove(at).map(Next::Check);
+            }
             if held.report.pending().is_empty() {
                 return queue.waiting.remove(at).map(Next::Finish);
             }
@@ -346,6 +374,27 @@ where
             return queue.waiting.remove(at).map(|held| Next::Try(held, Box::new(claim)));
         }
         None
+    }
+
+    /// Looks at a message before it is tried for the first time.
+    fn look(&mut self, mut held: Held<T, S, C, E>) {
+        held.checked = true;
+        let message = &mut held.order.message;
+        let looked = self.check.map_or(Ok(()), |limits| message.check(limits).map(drop));
+        held.report = message.report();
+        match looked {
+            Ok(()) => {
+                let mut queue = self.desk.lock();
+                queue.waiting.push_front(held);
+                queue.active -= 1;
+            }
+            Err(error) => {
+                held.report.put_off(&error.answer(), Duration::ZERO, Status::Failed);
+                held.obstacle = Some(error.into());
+                self.finish(held);
+                self.desk.lock().active -= 1;
+            }
+        }
     }
 
     fn attempt(&mut self, mut held: Held<T, S, C, E>, claim: Claim<'p, C>) {

@@ -6,10 +6,15 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use proto_smtp::{
     client::Transaction,
-    types::{BodyType, Mail, Rcpt},
+    parse::{SyntaxError, Why},
+    types::{Address, BodyType, ForwardPath, Mail, Rcpt, ReversePath},
 };
 
-use super::DeliveryReport;
+use super::{
+    Answer, CheckLimits, DeliveryReport, Fault, Field, Problem, Stage, Status,
+    check::{self, AddressCheck},
+};
+use crate::Error;
 
 /// A message to deliver: its envelope, and its octets, which are read again for each try.
 ///
@@ -17,11 +22,22 @@ use super::DeliveryReport;
 /// are in memory at most.
 #[derive(Debug)]
 pub struct Message<S> {
-    pub(super) mail: Mail<'static>,
-    pub(super) recipients: Vec<Rcpt<'static>>,
+    mail: Mail<'static>,
+    /// Why the sender cannot be read; `mail` has none then.
+    unreadable: Option<SyntaxError>,
+    recipients: Vec<Recipient>,
+    /// What the last check found.
+    problems: Vec<Problem>,
     message_id: Option<String>,
     chunking: Chunking,
-    pub(super) source: S,
+    source: S,
+}
+
+/// A recipient, as far as it could be read.
+#[derive(Debug)]
+enum Recipient {
+    Rcpt(Rcpt<'static>),
+    Unreadable(String, SyntaxError),
 }
 
 /// Whether a message may go as one chunk, by BDAT (RFC 3030).
@@ -39,13 +55,52 @@ impl<S: Read + Seek> Message<S> {
     /// A message from there, to nobody yet. `mail` says what the octets need (SIZE, 8BITMIME, SMTPUTF8): a server that
     /// does not offer it is not sent the message.
     pub const fn new(mail: Mail<'static>, source: S) -> Self {
-        Self { mail, recipients: Vec::new(), message_id: None, chunking: Chunking::WhereNeeded, source }
+        Self {
+            mail,
+            unreadable: None,
+            recipients: Vec::new(),
+            problems: Vec::new(),
+            message_id: None,
+            chunking: Chunking::WhereNeeded,
+            source,
+        }
+    }
+
+    /// A message from whom somebody wrote down: `local@domain`, or nothing for the null path. One that cannot be read is
+    /// [`Invalid`](Status::Invalid), and is not sent.
+    #[must_use]
+    pub fn from_text(sender: &str, source: S) -> Self {
+        match Address::parse(sender) {
+            _ if sender.is_empty() => Self::new(Mail::new(ReversePath::Null), source),
+            Ok(address) => Self::new(Mail::new(ReversePath::from(address.into_owned())), source),
+            Err(error) => Self { unreadable: Some(error), ..Self::new(Mail::new(ReversePath::Null), source) },
+        }
+    }
+
+    /// What the octets need (SIZE, 8BITMIME, SMTPUTF8) and what else is asked for; the sender stays.
+    #[must_use]
+    pub fn asking(mut self, ask: impl FnOnce(Mail<'static>) -> Mail<'static>) -> Self {
+        let from = self.mail.from.clone();
+        self.mail = ask(self.mail);
+        self.mail.from = from;
+        self
     }
 
     /// Adds a recipient. They keep their order.
     #[must_use]
     pub fn recipient(mut self, rcpt: Rcpt<'static>) -> Self {
-        self.recipients.push(rcpt);
+        self.recipients.push(Recipient::Rcpt(rcpt));
+        self
+    }
+
+    /// Adds a recipient as somebody wrote it: `local@domain`. One that cannot be read is [`Invalid`](Status::Invalid);
+    /// the others get the message.
+    #[must_use]
+    pub fn recipient_text(mut self, text: &str) -> Self {
+        self.recipients.push(match Address::parse(text) {
+            Ok(address) => Recipient::Rcpt(Rcpt::new(ForwardPath::from(address.into_owned()))),
+            Err(error) => Recipient::Unreadable(text.to_owned(), error),
+        });
         self
     }
 
@@ -69,31 +124,109 @@ impl<S: Read + Seek> Message<S> {
         self.mail.size
     }
 
-    /// A report of this message before it is tried: every recipient waits.
+    /// Looks at everything before anything is sent, and remembers what is wrong: in the [`report`](Self::report) a
+    /// recipient with a problem of its own is [`Invalid`](Status::Invalid) and the others are not; any other problem is
+    /// everybody's. Empty: nothing is wrong.
+    ///
+    /// The source is read once, to its end or to the limit.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    pub fn check(&mut self, limits: &CheckLimits) -> Result<&[Problem], Error> {
+        self.problems = self.unreadable();
+        if self.unreadable.is_none() {
+            self.problems.extend(check::sender(&self.mail, limits));
+        }
+        let recipients = self.recipients.len();
+        if recipients == 0 || recipients > limits.recipients {
+            let (fault, text) = match recipients {
+                0 => (Fault::Missing, "none".to_owned()),
+                many => (Fault::TooMany, format!("{many} recipients, and {} is the most", limits.recipients)),
+            };
+            self.problems.push(Problem::new(Field::Recipient, None, fault, text));
+        }
+        let mut addresses = AddressCheck::default();
+        for (index, recipient) in (0..).zip(&self.recipients) {
+            if let Recipient::Rcpt(rcpt) = recipient {
+                self.problems.extend(addresses.recipient(index, rcpt.to.address(), &self.mail, limits));
+            }
+        }
+        self.source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        self.problems.extend(check::content(&mut self.source, &self.mail, limits).map_err(unreadable)?);
+        self.problems.sort_by_key(|problem| (problem.field, problem.index, problem.problem));
+        Ok(&self.problems)
+    }
+
+    /// A report of this message before it is tried: every recipient waits, but those that cannot get it.
     #[must_use]
     pub fn report(&self) -> DeliveryReport {
-        let address =
-            |rcpt: &Rcpt<'_>| rcpt.to.address().map_or_else(|| "Postmaster".to_owned(), ToString::to_string);
-        DeliveryReport::new(self.message_id.clone(), self.recipients.iter().map(address))
+        let text = |recipient: &Recipient| match recipient {
+            Recipient::Rcpt(rcpt) => rcpt.to.address().map_or("Postmaster", Address::as_str).to_owned(),
+            Recipient::Unreadable(text, _) => text.clone(),
+        };
+        let mut report = DeliveryReport::new(self.message_id.clone(), self.recipients.iter().map(text));
+        let unreadable = self.unreadable();
+        for problem in self.problems.iter().chain(&unreadable) {
+            let invalid = |number, report: &mut DeliveryReport| {
+                let answer = Answer::none(Stage::Check, problem.to_string());
+                report.exclude(number, Status::Invalid, answer);
+            };
+            match problem.recipient() {
+                Some(index) => invalid(usize::try_from(index).unwrap_or(usize::MAX), &mut report),
+                None => report.pending().into_iter().for_each(|number| invalid(number, &mut report)),
+            }
+        }
+        report
+    }
+
+    /// What could not be read when it was given.
+    fn unreadable(&self) -> Vec<Problem> {
+        let problem = |field, index: Option<u64>, error: &SyntaxError| {
+            let long = matches!(error.why, Why::LocalPartTooLong | Why::DomainTooLong | Why::PathTooLong);
+            let fault = if long { Fault::TooLong } else { Fault::Syntax };
+            Problem::new(field, index, fault, error.to_string())
+        };
+        let sender = self.unreadable.iter().map(|error| problem(Field::Sender, None, error));
+        let recipients = (0..).zip(&self.recipients).filter_map(|(index, recipient)| match recipient {
+            Recipient::Unreadable(_, error) => Some(problem(Field::Recipient, Some(index), error)),
+            Recipient::Rcpt(_) => None,
+        });
+        sender.chain(recipients).collect()
+    }
+
+    /// This recipient, if there is one that can get the message.
+    pub(super) fn rcpt(&self, number: usize) -> Option<&Rcpt<'static>> {
+        match self.recipients.get(number)? {
+            Recipient::Rcpt(rcpt) if self.unreadable.is_none() => Some(rcpt),
+            _ => None,
+        }
     }
 
     /// The transaction for these recipients, and how many octets it has at most; the source stands at its beginning.
-    pub(super) fn transaction(&mut self, numbers: &[usize]) -> io::Result<(Transaction, u64)> {
+    pub(super) fn transaction(&mut self, numbers: &[usize]) -> Result<(Transaction, u64), Error> {
         let mut transaction = Transaction::new(self.mail.clone());
         let mut octets = u64::MAX;
         if self.chunking == Chunking::WhereOffered || self.mail.body == Some(BodyType::BinaryMime) {
-            octets = self.source.seek(SeekFrom::End(0))?;
+            octets = self.source.seek(SeekFrom::End(0)).map_err(unreadable)?;
             transaction = transaction.in_one_chunk(octets);
         }
-        self.source.seek(SeekFrom::Start(0))?;
-        let recipients = numbers.iter().filter_map(|number| self.recipients.get(*number));
+        self.source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+        let recipients = numbers.iter().filter_map(|number| self.rcpt(*number));
         let transaction =
             recipients.fold(transaction, |transaction, rcpt| transaction.recipient(rcpt.clone()));
         Ok((transaction, octets))
     }
 
+    pub(super) const fn source(&mut self) -> &mut S {
+        &mut self.source
+    }
+
     /// Whether nothing but recipients asks for SMTPUTF8: the others can do without it.
     pub(super) fn is_ascii_without_recipients(&self) -> bool {
-        !self.mail.utf8 && self.mail.from.address().is_none_or(|address| address.is_ascii())
+        !self.mail.utf8 && self.mail.from.address().is_none_or(Address::is_ascii)
     }
+}
+
+pub(super) const fn unreadable(source: io::Error) -> Error {
+    Error::Io { doing: "reading the message", source }
 }

@@ -17,6 +17,7 @@
 
 mod answer;
 mod attempt;
+mod check;
 mod dispatch;
 mod message;
 mod policy;
@@ -38,6 +39,7 @@ use crate::{Connection, Error, Turn};
 use attempt::{End, Spent, Try};
 
 pub use answer::{Answer, Obstacle, Stage};
+pub use check::{Addresses, CheckLimits, Fault, Field, Problem};
 pub use dispatch::{Dispatcher, Done, Order, Stop};
 pub use message::{Chunking, Message};
 pub use policy::{Clock, RetryCodes, RetryPolicy, SystemClock};

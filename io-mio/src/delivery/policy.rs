@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Answer, DeliveryReport, Obstacle};
+use super::{Answer, DeliveryReport, Obstacle, Status};
 
 /// How often, after which pauses and on which answers a message is tried again.
 ///
@@ -96,10 +96,11 @@ impl RetryPolicy {
         elapsed: Duration,
         chance: u64,
     ) -> Option<Duration> {
-        if let Some(obstacle) = obstacle {
-            report.put_off(&obstacle.answer(), elapsed);
-        }
         let hopeless = obstacle.is_some_and(|obstacle| !obstacle.is_transient());
+        if let Some(obstacle) = obstacle {
+            let unknown = if hopeless { Status::Failed } else { Status::Retry };
+            report.put_off(&obstacle.answer(), elapsed, unknown);
+        }
         if hopeless || number >= self.tries.max(1) || report.pending().is_empty() {
             return None;
         }

@@ -137,15 +137,17 @@ impl DeliveryReport {
 
     /// Nothing was said about anybody: what happened stands for all that wait.
     pub fn postpone(&mut self, text: &str) {
-        self.put_off(&Answer::none(Stage::Connect, text), Duration::ZERO);
+        self.put_off(&Answer::none(Stage::Connect, text), Duration::ZERO, Status::Retry);
     }
 
-    pub(super) fn put_off(&mut self, answer: &Answer, elapsed: Duration) {
+    /// As [`postpone`](Self::postpone). Those of whom nothing was known before are `unknown` now.
+    pub(super) fn put_off(&mut self, answer: &Answer, elapsed: Duration, unknown: Status) {
         for recipient in &mut self.recipients {
             if recipient.status == Status::Retry {
-                recipient.attempts += 1;
+                let status = if recipient.answer.is_none() { unknown } else { Status::Retry };
+                recipient.attempts = recipient.attempts.saturating_add(1);
                 recipient.decided_ms = milliseconds(elapsed);
-                recipient.set(Status::Retry, answer.clone());
+                recipient.set(status, answer.clone());
             }
         }
     }
@@ -156,7 +158,7 @@ impl DeliveryReport {
         if matches!(outcome, Outcome::Delivered(_)) {
             self.sent_at = Some(of.now);
         }
-        recipient.attempts += 1;
+        recipient.attempts = recipient.attempts.saturating_add(1);
         recipient.took_ms = milliseconds(of.took);
         recipient.decided_ms = milliseconds(of.elapsed);
         let (status, answer) = judge(outcome, of);

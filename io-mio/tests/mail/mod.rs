@@ -1,7 +1,7 @@
 //! A mail server on the driver that keeps count: of its sessions, and of every message with who sent it to whom.
 //!
-//! What it says to a recipient stands in the address: `no…` is refused for good, `later…` for now at its first try, and
-//! anybody else is taken.
+//! What it says to a recipient stands in the address: `no…` is refused for good, `later…` for now at its first try,
+//! `busy…` for now each time, `crowd…` behind three others of its transaction, and anybody else is taken.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 use std::{
@@ -17,15 +17,16 @@ use std::{
 };
 
 use io_mio::{
-    Connector, Context, Handler, ListenerTls, Next, Patience, Peer, Reactor, ReactorHandle, ReactorLimits,
-    Security, SmtpClient, SmtpServer, Target, TlsClient,
+    Connection, Connector, Context, Error, Handler, ListenerTls, Next, Patience, Peer, Reactor,
+    ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, Target, TlsClient,
     delivery::{self, Clock, Message, Route},
 };
 use proto_core::{AuthVerdict, Channel, Cleartext, Credentials, Secure, SendBuffer, token::AuthQuestion};
 use proto_smtp::{
     Config,
+    client::Client,
     server::{self, Reply, Server},
-    types::{Address, Code, ForwardPath, Mail, Rcpt, Response, ReversePath},
+    types::{Code, Response},
 };
 
 /// What a server saw.
@@ -145,8 +146,11 @@ impl App {
         if address.starts_with("no") {
             return Response::no_such_mailbox();
         }
-        if address.starts_with("later") && first {
+        if address.starts_with("busy") || (address.starts_with("later") && first) {
             return response(450, "not now");
+        }
+        if address.starts_with("crowd") && self.recipients.len() >= 3 {
+            return response(452, "too many recipients");
         }
         self.say("rcpt", Response::ok())
     }
@@ -259,6 +263,12 @@ impl Running {
         Self { address, book, handle, thread }
     }
 
+    /// On cleartext, with settings.
+    pub fn set(set: impl FnOnce(Config) -> Config) -> Self {
+        let config = set(Config::default()).danger_cleartext();
+        Self::with(ListenerTls::None, config, ReactorLimits::default())
+    }
+
     /// A way to it without TLS.
     pub fn route(&self) -> Route<Cleartext> {
         route(self.address)
@@ -267,16 +277,21 @@ impl Running {
 
 /// A way to a server without TLS.
 pub fn route(address: SocketAddr) -> Route<Cleartext> {
+    Route::new(&address.ip().to_string(), address.port(), open(address))
+}
+
+/// Opens sessions with a server without TLS.
+pub fn open(address: SocketAddr) -> impl Fn() -> Result<Connection<Client<Cleartext>>, Error> + Send + Sync {
     let connector = Connector::new(TlsClient::danger_accept_any_certificate().unwrap())
         .patience(Patience::of(Duration::from_secs(5)))
         .without_probe();
     let config = Arc::new(Config::default().danger_cleartext());
     let target = Target::new(address.ip().to_string(), address.port(), Security::StartTls);
-    Route::new(&address.ip().to_string(), address.port(), move || {
+    move || {
         let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&target, &config)?;
         delivery::ready(&mut connection)?;
         Ok(connection)
-    })
+    }
 }
 
 impl Drop for Running {
@@ -288,15 +303,19 @@ impl Drop for Running {
 
 pub type Text = Cursor<Vec<u8>>;
 
+/// What the messages here say.
+pub const TEXT: &str =
+    "From: from@example.com\r\nDate: Sat, 21 Nov 2026 10:00:00 +0000\r\n\r\n.dot\r\nbody\r\n";
+
 /// A message to these.
 pub fn message<A: AsRef<str>>(recipients: impl IntoIterator<Item = A>) -> Message<Text> {
-    let path = |text: &str| Address::parse(text).unwrap().into_owned();
-    let mail = Mail::new(ReversePath::from(path("from@example.com")));
-    let text = "From: from@example.com\r\nDate: Sat, 21 Nov 2026 10:00:00 +0000\r\n\r\n.dot\r\nbody\r\n";
-    let message = Message::new(mail, Cursor::new(text.as_bytes().to_vec()));
-    recipients.into_iter().fold(message, |message, recipient| {
-        message.recipient(Rcpt::new(ForwardPath::from(path(recipient.as_ref()))))
-    })
+    with_text(TEXT, recipients)
+}
+
+/// This message to these.
+pub fn with_text<A: AsRef<str>>(text: &str, recipients: impl IntoIterator<Item = A>) -> Message<Text> {
+    let message = Message::from_text("from@example.com", Cursor::new(text.as_bytes().to_vec()));
+    recipients.into_iter().fold(message, |message, recipient| message.recipient_text(recipient.as_ref()))
 }
 
 /// No time passes but what is asked for.

@@ -44,7 +44,7 @@ impl Server for ImapPeer {
 
     fn answer(&mut self, serve: &Serve) -> Answer {
         let verb = self.found.take().unwrap_or_default();
-        if verb == "" {
+        if verb.is_empty() {
             let message = std::mem::take(&mut self.command);
             let turn = self.exchange.as_mut().map(|exchange| exchange.hear(&message, serve.sasl.as_ref()));
             return self.turn(turn.unwrap_or(Turn::Refused));

@@ -1,4 +1,4 @@
-//! How what a client receives is cut into reads.
+//! How what a machine receives is cut into reads.
 //!
 //! This file knows lengths and nothing else.
 
@@ -22,7 +22,7 @@ pub(crate) enum Cut {
     Random(u32),
 }
 
-/// The ways for a row whose texts, said unasked, are so long.
+/// The ways for a client's row whose texts, said unasked, are so long.
 pub(crate) fn ways(row: &Row, texts: &[usize]) -> Vec<Cut> {
     let flooded = row.steps.iter().any(|step| matches!(step, Step::Repeat { .. }));
     let mut ways = vec![Cut::Octets];

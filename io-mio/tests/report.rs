@@ -1,0 +1,254 @@
+//! What a delivery says of everybody: who is not valid, who was answered what and when, and whether to try again.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod mail;
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    num::NonZeroU32,
+    ops::ControlFlow,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use io_mio::delivery::{
+    CheckLimits, Chunking, DeliveryReport, Dispatcher, Fault, Field, Message, Order, Pool, PoolLimits,
+    RetryPolicy, Route, Stage, Status,
+};
+use mail::{Running, Still, TEXT, Text, message, open, with_text};
+use proto_core::Cleartext;
+use proto_smtp::types::{Extension, Offers, ServerLimits};
+
+/// Delivers it with sessions that are used once, and gives the report.
+fn deliver(route: &Route<Cleartext>, message: &mut Message<Text>, policy: &RetryPolicy) -> DeliveryReport {
+    let pool = Pool::new(PoolLimits { messages: 1, ..PoolLimits::default() });
+    pool.deliver(route, message, policy, &mut Still::default()).unwrap()
+}
+
+fn statuses(report: &DeliveryReport) -> Vec<Status> {
+    report.recipients.iter().map(|recipient| recipient.status).collect()
+}
+
+#[test]
+fn whoever_is_not_valid_is_told_and_the_others_get_the_message() {
+    let server = Running::start();
+    let long = format!("{}@x.example", "l".repeat(65));
+    let names =
+        ["a@x.example", "no at sign", "B@x.example", "\"a\"@X.EXAMPLE", &long, "a@x.example\r\nDATA", ""];
+    let mut message = message(names);
+    let found: Vec<_> = message
+        .check(&CheckLimits::default())
+        .unwrap()
+        .iter()
+        .map(|problem| (problem.field, problem.index.unwrap(), problem.problem))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (Field::Recipient, 1, Fault::Syntax),
+            (Field::Recipient, 3, Fault::Duplicate),
+            (Field::Recipient, 4, Fault::TooLong),
+            (Field::Recipient, 5, Fault::Syntax),
+            (Field::Recipient, 6, Fault::Syntax),
+        ]
+    );
+    let report = deliver(&server.route(), &mut message, &RetryPolicy::default());
+    let valid: Vec<_> = report.recipients.iter().map(|one| one.status == Status::Success).collect();
+    assert_eq!(valid, [true, false, true, false, false, false, false]);
+    let answer = report.recipients[3].answer.as_ref().unwrap();
+    assert_eq!((report.recipients[3].status, answer.stage), (Status::Invalid, Stage::Check));
+    assert_eq!(answer.text, "recipient 4: the same as recipient 1");
+    assert_eq!((report.status, report.recipients[1].attempts), (Status::Invalid, 0));
+    assert_eq!(server.book.messages()[0].recipients, ["a@x.example", "B@x.example"]);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_sent_even_if_nobody_checks() {
+    let server = Running::start();
+    let report = deliver(&server.route(), &mut message(["a@x.example", "<>"]), &RetryPolicy::default());
+    assert_eq!(statuses(&report), [Status::Success, Status::Invalid]);
+    let text = std::io::Cursor::new(TEXT.as_bytes().to_vec());
+    let mut spoofed = Message::from_text("a@x.example> SIZE=1\r\n", text).recipient_text("a@x.example");
+    let report = deliver(&server.route(), &mut spoofed, &RetryPolicy::default());
+    assert_eq!((statuses(&report), report.status), (vec![Status::Invalid], Status::Invalid));
+    assert_eq!(server.book.messages().len(), 1);
+}
+
+#[test]
+fn a_message_that_is_not_valid_is_sent_to_nobody() {
+    let server = Running::start();
+    let pool = Pool::new(PoolLimits::default());
+    let texts = ["Subject: x\r\n\r\nx\r\n", &TEXT.replace("body", "bo\0dy"), TEXT, &TEXT.repeat(3000)];
+    let orders = (0..).zip(texts).map(|(id, text)| Order {
+        id,
+        message: with_text(text, ["a@x.example", "b@x.example"]),
+        route: server.route(),
+    });
+    let limits = CheckLimits { octets: 200_000, ..CheckLimits::default() };
+    let mut valid = Vec::new();
+    Dispatcher::new(&pool, Still::default()).check(limits).run(orders, |done| {
+        if done.report.status == Status::Success {
+            valid.push(done.id);
+        } else {
+            assert_eq!(statuses(&done.report), [Status::Invalid; 2], "{}", done.id);
+            assert_eq!(done.report.recipients[0].answer.as_ref().unwrap().stage, Stage::Check);
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!((valid, server.book.messages().len(), server.book.sessions().2), (vec![2], 1, 1));
+}
+
+#[test]
+fn a_bare_line_end_that_nobody_looked_for_does_not_leave_either() {
+    let server = Running::start();
+    let mut bad = with_text(&TEXT.replace("body", "bo\0dy"), ["a@x.example"]);
+    let report = deliver(&server.route(), &mut bad, &RetryPolicy::default());
+    assert_eq!((statuses(&report), report.retry_count), (vec![Status::Invalid], 0));
+    assert_eq!(server.book.messages().len(), 0);
+}
+
+#[test]
+fn whose_address_needs_smtputf8_costs_nobody_else_the_message() {
+    let server = Running::set(|config| {
+        let extensions = config.extensions.without(Extension::SmtpUtf8);
+        config.extensions(extensions)
+    });
+    let names = ["a@x.example", "jürgen@x.example"];
+    let report = deliver(&server.route(), &mut message(names), &RetryPolicy::default());
+    assert_eq!(statuses(&report), [Status::Success, Status::Failed]);
+    let other = Running::start();
+    let report = deliver(&other.route(), &mut message(names), &RetryPolicy::default());
+    assert_eq!(statuses(&report), [Status::Success; 2]);
+    let limits = CheckLimits { addresses: io_mio::delivery::Addresses::AsciiOnly, ..CheckLimits::default() };
+    let mut message = message(names);
+    let problems = message.check(&limits).unwrap();
+    assert_eq!((problems[0].index, problems[0].problem), (Some(1), Fault::NeedsSmtpUtf8));
+}
+
+#[test]
+fn recipients_beyond_what_a_server_takes_follow_at_once() {
+    let limit = |recipients, mails| {
+        let mut limits = ServerLimits::NONE;
+        limits.recipients = NonZeroU32::new(recipients);
+        limits.mails = NonZeroU32::new(mails);
+        Running::set(|config| {
+            let extensions = config.extensions.with(Extension::Limits);
+            config.extensions(extensions).offers(Offers::default().limits(limits))
+        })
+    };
+    // How many sessions and how many transactions 10 recipients take, one of whom is tried again.
+    for (server, sessions, transactions) in
+        [(limit(4, 100), 1, 4), (limit(4, 2), 2, 4), (limit(1, 1), 11, 10)]
+    {
+        let pool = Pool::new(PoolLimits::default());
+        let mut names: Vec<_> = (1..10).map(|number| format!("{number}@x.example")).collect();
+        names.insert(0, "later@x.example".into());
+        let mut clock = Still::default();
+        let report =
+            pool.deliver(&server.route(), &mut message(&names), &RetryPolicy::default(), &mut clock).unwrap();
+        assert_eq!(statuses(&report), [Status::Success; 10], "{report:?}");
+        // What a server's limit needs is no try of its own and waits for nothing.
+        assert_eq!((report.retry_count, report.duration_ms), (1, 1007));
+        let mut got: Vec<_> = server.book.messages().into_iter().flat_map(|taken| taken.recipients).collect();
+        assert_eq!((server.book.sessions().2, server.book.messages().len()), (sessions, transactions));
+        got.sort();
+        names.sort();
+        assert_eq!(got, names);
+    }
+}
+
+#[test]
+fn a_limit_that_a_server_only_shows_by_452_is_kept_to_all_the_same() {
+    let server = Running::start();
+    let names = (0..8).map(|number| format!("crowd{number}@x.example"));
+    let report = deliver_kept(&server, &mut message(names));
+    assert_eq!((statuses(&report), report.retry_count), (vec![Status::Success; 8], 0));
+    let sizes: Vec<_> = server.book.messages().iter().map(|taken| taken.recipients.len()).collect();
+    assert_eq!((sizes, server.book.sessions().2), (vec![3, 3, 2], 1));
+}
+
+fn deliver_kept(server: &Running, message: &mut Message<Text>) -> DeliveryReport {
+    let pool = Pool::new(PoolLimits::default());
+    pool.deliver(&server.route(), message, &RetryPolicy::default(), &mut Still::default()).unwrap()
+}
+
+#[test]
+fn what_a_server_said_is_kept_beside_a_connection_that_failed_later() {
+    let server = Running::start();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (first, later, opened) = (open(server.address), open(nobody), AtomicUsize::new(0));
+    let route = Route::new("127.0.0.1", server.address.port(), move || {
+        if opened.fetch_add(1, Ordering::SeqCst) == 0 { first() } else { later() }
+    });
+    let mut message = message(["a@x.example", "busy@x.example"]);
+    let report = deliver(&route, &mut message, &RetryPolicy { tries: 2, ..RetryPolicy::default() });
+    assert_eq!(statuses(&report), [Status::Success, Status::TempFailed]);
+    let [good, busy] = &report.recipients[..] else { panic!("{report:?}") };
+    let answer = busy.answer.as_ref().unwrap();
+    assert_eq!((answer.stage, answer.code), (Stage::Connect, None));
+    let earlier = busy.earlier.as_ref().unwrap();
+    assert_eq!((earlier.stage, earlier.code, earlier.text.as_str()), (Stage::Rcpt, Some(450), "not now"));
+    assert_eq!((busy.attempts, busy.is_retryable, good.attempts, good.is_retryable), (2, true, 1, false));
+    // The clock stands still but for the pause.
+    assert_eq!((good.decided_ms, busy.decided_ms, busy.took_ms), (0, 1007, 0));
+}
+
+#[test]
+fn the_deadline_ends_the_tries() {
+    let server = Running::start();
+    let policy = RetryPolicy { tries: 100, deadline: Some(Duration::from_secs(8)), ..RetryPolicy::default() };
+    let report = deliver(&server.route(), &mut message(["busy@x.example"]), &policy);
+    // After 1.007 s, 2.007 s and 4.007 s; the next would be behind it.
+    assert_eq!((report.status, report.retry_count, report.duration_ms), (Status::TempFailed, 3, 7021));
+    assert_eq!((report.recipients[0].attempts, report.is_retryable), (4, true));
+}
+
+#[test]
+fn a_message_goes_as_one_chunk_where_that_is_wanted_and_offered() {
+    let plain = Running::set(|config| {
+        let extensions = config.extensions.without(Extension::Chunking);
+        config.extensions(extensions)
+    });
+    // DATA has a line end at its end, whatever the message has; a chunk is what it is.
+    let text = TEXT.trim_end();
+    for (server, chunking, expected) in [
+        (Running::start(), Chunking::WhereOffered, text),
+        (Running::start(), Chunking::WhereNeeded, TEXT),
+        (plain, Chunking::WhereOffered, TEXT),
+    ] {
+        let mut message = with_text(text, ["no@x.example", "a@x.example"]).chunking(chunking);
+        let report = deliver(&server.route(), &mut message, &RetryPolicy::default());
+        assert_eq!(statuses(&report), [Status::Rejected, Status::Success]);
+        assert_eq!(String::from_utf8(server.book.messages()[0].octets.clone()).unwrap(), expected);
+    }
+}
+
+#[test]
+fn whoever_has_the_whole_chunk_may_have_taken_the_message() {
+    // As much as is sent ahead, and as much as is read at once: where the end is easily overlooked.
+    for octets in [256 * 1024, 64 * 1024, 10] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || {
+            let (socket, _) = listener.accept().unwrap();
+            let mut input = BufReader::new(socket);
+            input.get_mut().write_all(b"220 x\r\n").unwrap();
+            let mut line = String::new();
+            loop {
+                line.clear();
+                input.read_line(&mut line).unwrap();
+                if line.starts_with("BDAT") {
+                    return input.read_exact(&mut vec![0; octets]).is_ok();
+                }
+                let reply = if line.starts_with("EHLO") { "250-x\r\n250 CHUNKING\r\n" } else { "250 ok\r\n" };
+                input.get_mut().write_all(reply.as_bytes()).unwrap();
+            }
+        });
+        let mut message = with_text(&"x".repeat(octets), ["a@x.example"]).chunking(Chunking::WhereOffered);
+        let report = deliver(&mail::route(address), &mut message, &RetryPolicy::default());
+        assert_eq!((report.status, report.retry_count), (Status::Uncertain, 0), "{octets}");
+        assert!(server.join().unwrap());
+    }
+}

@@ -1,0 +1,225 @@
+//! Servers under attack: each row is played to the real machine with a small program beside it, in many ways.
+//!
+//! This file knows in which ways a row is run, and whom the applications know. There is no network: a handshake succeeds
+//! unless octets in cleartext come in its place.
+
+mod connection;
+mod imap;
+mod play;
+mod smtp;
+
+use std::sync::LazyLock;
+
+use io_mio::{MachineMut, Protocol, ServerProtocol};
+use mailwire_tests::who::{SALT, rejected};
+use play::play;
+use proto_core::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
+use proto_core::token::AuthQuestion;
+use proto_core::{AuthRequest, AuthVerdict, Credentials, Machine, Secret, SendBuffer, StartTlsRequest};
+
+use crate::cuts::Cut;
+use crate::script::{Predicate, Row, Step, USER};
+use crate::verdict::judge;
+
+/// Runs a row against its server, in every way.
+///
+/// # Panics
+/// If what came of it is not what the row demands.
+pub(crate) fn run(row: &Row) {
+    match row.role.as_str() {
+        "smtp-server" => withstand::<smtp::Exchange>(row),
+        "imap-server" => withstand::<imap::Store>(row),
+        role => panic!("{}: {role} is no server", row.id),
+    }
+}
+
+fn withstand<A: Application>(row: &Row) {
+    let looked_over = row.must_not.iter().find(|predicate| matches!(predicate, Predicate::Note(_)));
+    assert!(looked_over.is_none(), "{}: nobody looks at {looked_over:?}", row.id);
+    let whole = Way { cut: Cut::Whole, pace: Pace::AtOnce, service: Service::Submission };
+    let (_, texts) = play::<A>(row, whole);
+    for way in ways(row, &texts) {
+        let (seen, _) = play::<A>(row, way);
+        if let Err(why) = judge(row, &seen) {
+            let said = seen.data("any").escape_ascii().to_string();
+            let asked = String::from_utf8_lossy(&seen.asked);
+            panic!("{} {}: {why}\n  {way:?}\n  said {said}\n  asked {asked:?}", row.id, row.title);
+        }
+    }
+}
+
+/// What a server's program is: well-behaved, with its users and its mail in memory.
+pub(crate) trait Application: Default {
+    type Protocol: ServerProtocol;
+
+    /// How the machine is set up.
+    fn config(service: Service, clock: Clock) -> <Self::Protocol as Protocol>::Config;
+
+    /// What is sent to come where a row begins, and the code or the tag that each is answered with.
+    fn preparation(service: Service, place: &str) -> Vec<(&'static str, &'static str)>;
+
+    /// What shows that a server serves: said once greeted, and what is answered.
+    fn sign_of_life() -> [(&'static str, &'static str); 2];
+
+    /// An event on cleartext: what it is to be answered with is remembered. The wish for TLS is not the application's.
+    fn cleartext(
+        &mut self,
+        event: EventOf<'_, <Self::Protocol as Protocol>::Cleartext>,
+    ) -> Option<StartTlsRequest>;
+
+    /// An event under TLS.
+    fn secure(&mut self, event: EventOf<'_, <Self::Protocol as Protocol>::Secure>);
+
+    /// Gives the answer that is owed. False: there is none.
+    fn answer(&mut self, machine: MachineMut<'_, Self::Protocol>, tx: &mut SendBuffer) -> bool;
+
+    fn log(&mut self) -> &mut Log;
+}
+
+pub(crate) type EventOf<'e, M> = <M as Machine>::Event<'e>;
+
+/// What came to an application.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    /// What it was asked for, one a line.
+    pub(crate) asked: Vec<u8>,
+    /// Who has proved who they are, one a line.
+    pub(crate) identities: Vec<u8>,
+    /// The messages that it has taken: a line that says for whom, then the octets.
+    pub(crate) deliveries: Vec<u8>,
+    /// The octets of the message that is coming.
+    pub(crate) coming: Vec<u8>,
+}
+
+impl Log {
+    pub(crate) fn ask(&mut self, what: &str) {
+        self.asked.extend(what.as_bytes());
+        self.asked.push(b'\n');
+    }
+}
+
+/// The largest message that a server takes here, in octets.
+const LARGEST: u64 = 1 << 20;
+
+/// The password of the only user.
+const PASSWORD: &str = "S3cr3t-pw-7f9!";
+
+/// What the program says of somebody. Whoever is let in is noted.
+fn verdict(request: &AuthRequest, log: &mut Log) -> AuthVerdict {
+    let (authorization, username, right) = match request.question() {
+        AuthQuestion::Verify(Credentials::Password { authorization, username, password }) => {
+            (authorization, username, password.expose() == PASSWORD.as_bytes())
+        }
+        AuthQuestion::Keys { hash: ScramHash::Sha256, username } if is_user(username) => {
+            log.ask("KEYS");
+            let keys = ScramKeys::from_text(KEYS.expose()).unwrap();
+            return AuthVerdict::Keys(Box::new(keys));
+        }
+        AuthQuestion::Authorize { authorization, username } => (authorization, username, true),
+        _ => {
+            log.ask("KEYS");
+            return rejected(request);
+        }
+    };
+    log.ask("AUTH");
+    let own_rights = authorization.is_empty() || authorization == username;
+    if !(right && own_rights && is_user(username)) {
+        return AuthVerdict::Reject;
+    }
+    log.identities.extend(format!("{username}\n").into_bytes());
+    AuthVerdict::Accept
+}
+
+/// Derived once: that takes longer than a whole conversation.
+static KEYS: LazyLock<Secret<String>> = LazyLock::new(|| {
+    ScramKeys::derive(ScramHash::Sha256, PASSWORD, SALT, LEAST_ITERATIONS).unwrap().to_text()
+});
+
+/// The user, by either name.
+fn is_user(name: &str) -> bool {
+    name == USER || name.strip_suffix("@example.test") == Some(USER)
+}
+
+/// What the server is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// Everybody's mail.
+    Exchange,
+    /// That of users who have authenticated.
+    Submission,
+}
+
+/// How long a server waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// As the RFCs say.
+    Usual,
+    /// 30 seconds for everything.
+    Short,
+}
+
+/// When an application answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    AtOnce,
+    /// Once more has come, or nothing more does.
+    Late,
+}
+
+/// One way of running a row.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    cut: Cut,
+    pace: Pace,
+    service: Service,
+}
+
+/// The ways in which a row is run: whole, octet by octet, cut in two at every place, and at random; with answers at
+/// once and late; on servers that want an identity and that want none.
+fn ways(row: &Row, texts: &[usize]) -> Vec<Way> {
+    let (first, second) = if row.requires.iter().any(|what| what == "submission") {
+        (Service::Submission, None)
+    } else {
+        (Service::Exchange, Some(Service::Submission))
+    };
+    let flood: usize = row.steps.iter().map(flood).sum();
+    let longest = texts.iter().copied().max().unwrap_or_default();
+    let mut ways = Vec::new();
+    for service in [Some(first), second].into_iter().flatten() {
+        for pace in [Pace::AtOnce, Pace::Late] {
+            let way = |cut| Way { cut, pace, service };
+            ways.push(way(Cut::Whole));
+            if flood > 1 << 20 || flood == ENDLESS || longest > 8192 {
+                ways.push(way(Cut::Random(7)));
+                continue;
+            }
+            ways.push(way(Cut::Octets));
+            ways.extend((0..10).map(|seed| way(Cut::Random(seed))));
+            if flood > 0 || service != first {
+                continue;
+            }
+            for (text, &len) in texts.iter().enumerate() {
+                ways.extend(places(len).map(|at| way(Cut::At(text, at))));
+            }
+        }
+    }
+    ways
+}
+
+/// Every place; in a long text, those near its ends and some between.
+fn places(len: usize) -> impl Iterator<Item = usize> {
+    (1..len).filter(move |&at| len < 400 || at < 24 || len - at < 140 || at % (len / 16) == 0)
+}
+
+/// A flood that ends when the server has had enough.
+const ENDLESS: usize = 1;
+
+/// How many octets a step floods with.
+fn flood(step: &Step) -> usize {
+    match step {
+        Step::Repeat { octets, count, .. } => octets.len() * count,
+        Step::Loop { times, steps } => times * steps.iter().map(flood).sum::<usize>(),
+        Step::Act { .. } => ENDLESS,
+        _ => 0,
+    }
+}

@@ -1,0 +1,266 @@
+//! A connection to a server: its machine before and under TLS, its application, and what the wire carries.
+//!
+//! This file knows how octets, TLS and time come to a server. It knows no protocol and no row.
+
+use std::mem;
+use std::time::Duration;
+
+use io_mio::{MachineMut, Patience, ServerProtocol};
+use mailwire_tests::play::channel;
+use proto_core::{Error, Machine, RecvBuffer, SendBuffer, StartTlsRequest, Upgrade, Wait, WaitFor};
+
+use super::{Application, Clock, Pace, Way};
+use crate::verdict::Piece;
+
+/// A connection to a server.
+pub(super) struct Connection<A: Application> {
+    stage: Stage<A::Protocol>,
+    pub(super) application: A,
+    pace: Pace,
+    rx: RecvBuffer,
+    tx: SendBuffer,
+    /// The octets that came in place of a handshake.
+    in_place_of_tls: Vec<u8>,
+    /// Which wait the machine is in, and for how long.
+    waited: (u32, Duration),
+    /// Whether what the server says is taken from it.
+    pub(super) reads: bool,
+    pub(super) closed: bool,
+    pub(super) output: Vec<Piece>,
+    pub(super) held: usize,
+}
+
+/// A session on its way.
+enum Stage<P: ServerProtocol> {
+    Cleartext(P::Cleartext),
+    /// The client has asked for TLS, and is not answered yet.
+    Asked(P::Cleartext, StartTlsRequest),
+    /// TLS is to begin.
+    Gate(P::Upgrade),
+    Secure(P::Secure),
+    Gone,
+}
+
+impl<A: Application> Connection<A> {
+    pub(super) fn open(way: Way, clock: Clock, application: A) -> Self {
+        let mut tx = SendBuffer::new();
+        let machine = <A::Protocol as ServerProtocol>::open(&A::config(way.service, clock), &mut tx);
+        let mut connection = Self {
+            stage: Stage::Cleartext(machine),
+            application,
+            pace: way.pace,
+            rx: RecvBuffer::new(),
+            tx,
+            in_place_of_tls: Vec::new(),
+            waited: (0, Duration::ZERO),
+            reads: true,
+            closed: false,
+            output: Vec::new(),
+            held: 0,
+        };
+        connection.settle();
+        connection
+    }
+
+    /// Octets come on the wire.
+    pub(super) fn receive(&mut self, piece: &[u8]) {
+        if self.closed {
+            return;
+        }
+        if matches!(self.stage, Stage::Gate(_)) && self.pace == Pace::AtOnce {
+            self.in_place_of_tls.extend(piece);
+            if is_no_handshake(&self.in_place_of_tls) {
+                self.stage = Stage::Gone;
+                self.closed = true;
+            }
+            return;
+        }
+        // A driver that looks at nothing puts what comes before TLS is there where all is put.
+        self.rx.extend(piece);
+        if self.pace == Pace::Late {
+            self.answer();
+        }
+        self.pump();
+        let held = self.rx.len() + self.application.log().coming.len();
+        self.held = self.held.max(held + if self.reads { 0 } else { self.tx.len() });
+    }
+
+    /// Nothing more comes for now: late answers are given.
+    pub(super) fn settle(&mut self) {
+        self.pump();
+        while !self.closed && self.answer() {
+            self.pump();
+        }
+    }
+
+    /// Takes all that there is.
+    fn pump(&mut self) {
+        while !self.closed {
+            let outcome = self.step();
+            let sent = self.send();
+            match outcome {
+                Ok(moved) if moved || sent => {}
+                Ok(_) => break,
+                Err(_) => {
+                    self.stage = Stage::Gone;
+                    self.closed = true;
+                }
+            }
+        }
+    }
+
+    /// The next event, or what takes its turn where there is none.
+    fn step(&mut self) -> Result<bool, Error> {
+        let (rx, tx, application) = (&mut self.rx, &mut self.tx, &mut self.application);
+        match &mut self.stage {
+            Stage::Cleartext(machine) => {
+                if let Some(event) = machine.next_event(rx, tx)? {
+                    let request = application.cleartext(event);
+                    if let Some(request) = request
+                        && let Stage::Cleartext(machine) = mem::replace(&mut self.stage, Stage::Gone)
+                    {
+                        self.stage = Stage::Asked(machine, request);
+                    }
+                    return Ok(true);
+                }
+                if machine.is_closed() {
+                    self.closed = true;
+                } else if machine.wait().for_ == WaitFor::Delay {
+                    return machine.timed_out(tx).map(|()| true);
+                }
+            }
+            Stage::Secure(machine) => {
+                if let Some(event) = machine.next_event(rx, tx)? {
+                    application.secure(event);
+                    return Ok(true);
+                }
+                if machine.is_closed() {
+                    self.closed = true;
+                } else if machine.wait().for_ == WaitFor::Delay {
+                    return machine.timed_out(tx).map(|()| true);
+                }
+            }
+            Stage::Asked(..) | Stage::Gate(_) | Stage::Gone => {}
+        }
+        Ok(self.pace == Pace::AtOnce && self.answer())
+    }
+
+    /// The answer that is owed.
+    fn answer(&mut self) -> bool {
+        match mem::replace(&mut self.stage, Stage::Gone) {
+            Stage::Asked(machine, request) => {
+                self.application.log().ask("STARTTLS");
+                match <A::Protocol as ServerProtocol>::accept(machine, request, &mut self.tx) {
+                    Ok(upgrade) => self.stage = Stage::Gate(upgrade),
+                    Err(_) => self.closed = true,
+                }
+                true
+            }
+            Stage::Cleartext(mut machine) => {
+                let given = self.application.answer(MachineMut::Cleartext(&mut machine), &mut self.tx);
+                self.stage = Stage::Cleartext(machine);
+                given
+            }
+            Stage::Secure(mut machine) => {
+                let given = self.application.answer(MachineMut::Secure(&mut machine), &mut self.tx);
+                self.stage = Stage::Secure(machine);
+                given
+            }
+            other => {
+                self.stage = other;
+                false
+            }
+        }
+    }
+
+    /// What was put out leaves, if it is taken.
+    pub(super) fn send(&mut self) -> bool {
+        if self.tx.is_empty() || !self.reads {
+            return false;
+        }
+        let under_tls = matches!(self.stage, Stage::Secure(_));
+        self.output.push(Piece { octets: self.tx.take(), under_tls });
+        true
+    }
+
+    /// The client begins TLS. Says whether there is TLS now.
+    pub(super) fn shake_hands(&mut self) -> bool {
+        self.settle();
+        match mem::replace(&mut self.stage, Stage::Gone) {
+            Stage::Gate(upgrade) if self.in_place_of_tls.is_empty() => {
+                match upgrade.complete(channel(), &mut self.rx) {
+                    Ok(machine) => {
+                        self.stage = Stage::Secure(machine);
+                        self.settle();
+                        return true;
+                    }
+                    Err(_) => self.closed = true,
+                }
+            }
+            Stage::Gate(_) => self.closed = true,
+            other => {
+                self.stage = other;
+                // Whoever does not speak TLS takes the hello for what it says.
+                self.receive(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03");
+                self.settle();
+            }
+        }
+        false
+    }
+
+    /// The peer closes.
+    pub(super) fn end(&mut self) {
+        self.settle();
+        self.rx.close();
+        self.settle();
+        self.closed = true;
+    }
+
+    fn wait(&self) -> Wait {
+        match &self.stage {
+            Stage::Cleartext(machine) | Stage::Asked(machine, _) => machine.wait(),
+            Stage::Secure(machine) => machine.wait(),
+            Stage::Gate(_) => Wait { for_: WaitFor::Tls, after: Patience::default().tls, generation: 0 },
+            Stage::Gone => Wait::forever(WaitFor::Nothing, 0),
+        }
+    }
+
+    /// Time goes by.
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.settle();
+        let wait = self.wait();
+        let before = if self.waited.0 == wait.generation { self.waited.1 } else { Duration::ZERO };
+        self.waited = (wait.generation, before.saturating_add(time));
+        if self.waited.1 < wait.after {
+            return;
+        }
+        let outcome = match &mut self.stage {
+            Stage::Cleartext(machine) | Stage::Asked(machine, _) => machine.timed_out(&mut self.tx),
+            Stage::Secure(machine) => machine.timed_out(&mut self.tx),
+            Stage::Gate(_) | Stage::Gone => {
+                self.closed = true;
+                Ok(())
+            }
+        };
+        self.send();
+        self.closed |= outcome.is_err();
+        self.settle();
+    }
+
+    pub(super) fn wants_read(&self) -> bool {
+        match &self.stage {
+            Stage::Cleartext(machine) => machine.wants_read(&self.tx),
+            Stage::Secure(machine) => machine.wants_read(&self.tx),
+            Stage::Asked(..) | Stage::Gate(_) | Stage::Gone => false,
+        }
+    }
+
+    pub(super) fn said(&self) -> Vec<u8> {
+        self.output.iter().flat_map(|piece| &piece.octets).copied().collect()
+    }
+}
+
+/// Whether TLS fails on these octets: they begin no record with a client's hello.
+fn is_no_handshake(octets: &[u8]) -> bool {
+    [(0, 0x16), (1, 3), (5, 1)].iter().any(|&(at, octet)| octets.get(at).is_some_and(|&found| found != octet))
+}

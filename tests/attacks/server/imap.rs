@@ -1,0 +1,225 @@
+//! The program beside an IMAP server under attack: it keeps mailboxes, whatever their names, and messages in them.
+//!
+//! This file knows events and answers; when they are given is decided elsewhere.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use io_mio::{ImapServer, MachineMut};
+use proto_core::{
+    AuthRequest, AuthVerdict, Channel, Cleartext, Mechanisms, Secure, SendBuffer, StartTlsRequest,
+};
+use proto_imap::server::{Event, LiteralOffer, Reply, Server};
+use proto_imap::types::{
+    Command, Condition, FetchItem, IString, List, ListedMailbox, NameEncoding, Numbers, Search, Section,
+    Status, Text, Untagged,
+};
+use proto_imap::{Config, Waits};
+
+use super::{Application, Clock, LARGEST, Log, Service, verdict};
+
+/// The program.
+#[derive(Debug)]
+pub(super) struct Store {
+    log: Log,
+    owed: Option<Owed>,
+    /// The answer to IDLE, once the client is done.
+    idle: Option<Reply>,
+    /// The messages of each mailbox; names are octets to it.
+    mailboxes: BTreeMap<Vec<u8>, Vec<Bytes>>,
+    /// The mailbox to which a message is coming.
+    destination: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Owed {
+    Verdict(AuthRequest, AuthVerdict),
+    Offer(LiteralOffer),
+    Reply(Reply, Vec<Data>),
+}
+
+/// What is said before a command is answered.
+#[derive(Debug)]
+enum Data {
+    Exists(u32),
+    Listed(Vec<u8>),
+    Found,
+    Message(u32, Bytes),
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        let message = Bytes::from(format!("Subject: x\r\n\r\n{}", "hello\r\n".repeat(500)));
+        Self {
+            log: Log::default(),
+            owed: None,
+            idle: None,
+            mailboxes: BTreeMap::from([(b"INBOX".to_vec(), vec![message])]),
+            destination: Vec::new(),
+        }
+    }
+}
+
+impl Application for Store {
+    type Protocol = ImapServer;
+
+    fn config(_: Service, clock: Clock) -> Arc<Config> {
+        let mut config = Config::default().server_name("mail.example.test").served(Mechanisms::all());
+        config.limits.message = LARGEST;
+        if clock == Clock::Short {
+            let mut waits = Waits::default();
+            let short = Duration::from_secs(30);
+            (waits.command, waits.authentication, waits.rest, waits.data) = (short, short, short, short);
+            config = config.waits(waits);
+            config.limits.commands_before_auth = 30;
+        }
+        Arc::new(config)
+    }
+
+    fn preparation(_: Service, place: &str) -> Vec<(&'static str, &'static str)> {
+        let way = [
+            ("", "* OK"),
+            ("p1 STARTTLS\r\n", "p1 OK"),
+            ("TLS", ""),
+            ("p2 LOGIN {user} \"{pass}\"\r\n", "p2 OK"),
+            ("p3 SELECT {mailbox}\r\n", "p3 OK"),
+        ];
+        match place {
+            "tls" => way[..3].to_vec(),
+            "auth" => way[..4].to_vec(),
+            "select" => way.to_vec(),
+            other => panic!("nobody knows the way to {other}"),
+        }
+    }
+
+    fn sign_of_life() -> [(&'static str, &'static str); 2] {
+        [("", "* OK"), ("l1 NOOP\r\n", "l1 OK")]
+    }
+
+    fn cleartext(&mut self, event: Event<'_, Cleartext>) -> Option<StartTlsRequest> {
+        match event {
+            Event::StartTls(request) => return Some(request),
+            event => self.event(event),
+        }
+        None
+    }
+
+    fn secure(&mut self, event: Event<'_, Secure>) {
+        match event {
+            Event::Auth(request) => {
+                let verdict = verdict(&request, &mut self.log);
+                self.owed = Some(Owed::Verdict(request, verdict));
+            }
+            event => self.event(event),
+        }
+    }
+
+    fn answer(&mut self, machine: MachineMut<'_, ImapServer>, tx: &mut SendBuffer) -> bool {
+        let Some(owed) = self.owed.take() else { return false };
+        match (owed, machine) {
+            (Owed::Verdict(request, verdict), MachineMut::Secure(server)) => {
+                server.verdict(request, verdict, tx).unwrap();
+            }
+            (Owed::Verdict(..), MachineMut::Cleartext(_)) => panic!("a verdict on cleartext"),
+            (owed, MachineMut::Secure(server)) => give(owed, server, tx),
+            (owed, MachineMut::Cleartext(server)) => give(owed, server, tx),
+        }
+        true
+    }
+
+    fn log(&mut self) -> &mut Log {
+        &mut self.log
+    }
+}
+
+fn give<C: Channel>(owed: Owed, server: &mut Server<C>, tx: &mut SendBuffer) {
+    match owed {
+        Owed::Offer(offer) => server.accept_literal(offer, tx).unwrap(),
+        Owed::Reply(reply, data) => {
+            for data in data {
+                put(&data, server, tx);
+            }
+            server.reply(reply, &Status::new(Condition::Ok, Text::first_line("done")), tx).unwrap();
+        }
+        Owed::Verdict(..) => {}
+    }
+}
+
+fn put<C: Channel>(data: &Data, server: &mut Server<C>, tx: &mut SendBuffer) {
+    match data {
+        Data::Exists(count) => server.data(&Untagged::Exists(*count), tx).unwrap(),
+        Data::Found => {
+            let found = Search { numbers: Numbers::new(&[]), mod_sequence: None };
+            server.data(&Untagged::Search(found), tx).unwrap();
+        }
+        Data::Listed(name) => {
+            let listed = ListedMailbox {
+                attributes: List::EMPTY,
+                delimiter: Some('/'),
+                mailbox: IString::new(name),
+                extended: List::EMPTY,
+            };
+            // A name that cannot be written stays unsaid.
+            let _ = server.data(&Untagged::List(listed), tx);
+        }
+        Data::Message(number, octets) => {
+            let mut writer = server.fetch(*number, tx).unwrap();
+            writer.item(&FetchItem::Uid(*number)).body(Section::FULL, None, octets.clone());
+            writer.finish();
+        }
+    }
+}
+
+impl Store {
+    fn event<C: Channel>(&mut self, event: Event<'_, C>) {
+        match event {
+            Event::Command(reply, command) => {
+                self.log.ask(command.name().as_str());
+                let data = self.carry_out(&command);
+                self.owed = Some(Owed::Reply(reply, data));
+            }
+            Event::Append { offer, mailbox, .. } => {
+                self.destination = mailbox.octets(NameEncoding::ModifiedUtf7).into_owned();
+                self.log.ask("APPEND");
+                self.owed = Some(Owed::Offer(offer));
+            }
+            Event::AppendChunk(octets) => self.log.coming.extend(octets),
+            Event::AppendEnd(reply) => {
+                let octets = Bytes::from(std::mem::take(&mut self.log.coming));
+                let line = format!("APPEND {}\n", self.destination.escape_ascii());
+                self.log.deliveries.extend(line.into_bytes());
+                self.log.deliveries.extend(&octets);
+                self.mailboxes.entry(self.destination.clone()).or_default().push(octets);
+                self.owed = Some(Owed::Reply(reply, Vec::new()));
+            }
+            Event::AppendAborted => self.log.coming.clear(),
+            Event::Idle(reply) => {
+                self.log.ask("IDLE");
+                self.idle = Some(reply);
+            }
+            Event::Done => self.owed = self.idle.take().map(|reply| Owed::Reply(reply, Vec::new())),
+            _ => {}
+        }
+    }
+
+    fn carry_out(&mut self, command: &Command<'_>) -> Vec<Data> {
+        let inbox = &self.mailboxes[&b"INBOX"[..]];
+        match command {
+            Command::Select(_) | Command::Examine(_) => vec![Data::Exists(inbox.len() as u32)],
+            Command::Fetch(_) | Command::UidFetch(_) => {
+                (1..).zip(inbox).map(|(number, octets)| Data::Message(number, octets.clone())).collect()
+            }
+            Command::Search(_) | Command::UidSearch(_) => vec![Data::Found],
+            // A careless program takes every name.
+            Command::Create(create) => {
+                let name = create.mailbox.octets(NameEncoding::ModifiedUtf7).into_owned();
+                self.mailboxes.entry(name).or_default();
+                Vec::new()
+            }
+            Command::List(_) => self.mailboxes.keys().cloned().map(Data::Listed).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
