@@ -32,20 +32,20 @@ pub(crate) trait Task {
 pub(crate) fn with_session<T: Task>(
     way: &Way,
     connector: &Connector,
+    config: Config,
     task: T,
 ) -> Result<T::Output, T::Error> {
     if way.is_cleartext()? {
-        let config = Arc::new(Config::default().danger_cleartext());
+        let config = Arc::new(config.danger_cleartext());
         let connection = connector
             .danger_connect_cleartext::<SmtpClient>(&way.target(), &config)
             .map_err(Failure::from)?;
         let may_log_in = way.options.danger_cleartext_login;
-        return run(Session { connection, may_log_in, greeted: false }, task);
+        return run(Session { connection, may_log_in, greeted: false, parting: Parting::Quit }, task);
     }
-    let connection = connector
-        .connect::<SmtpClient>(&way.target(), &Arc::new(Config::default()))
-        .map_err(Failure::from)?;
-    run(Session { connection, may_log_in: true, greeted: false }, task)
+    let connection =
+        connector.connect::<SmtpClient>(&way.target(), &Arc::new(config)).map_err(Failure::from)?;
+    run(Session { connection, may_log_in: true, greeted: false, parting: Parting::Quit }, task)
 }
 
 fn run<C: Channel, T: Task>(mut session: Session<C>, task: T) -> Result<T::Output, T::Error>
@@ -94,6 +94,17 @@ pub(crate) struct Session<C: Channel> {
     pub(crate) connection: Connection<Client<C>>,
     may_log_in: bool,
     greeted: bool,
+    /// How it ends.
+    pub(crate) parting: Parting,
+}
+
+/// How a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// With QUIT.
+    Quit,
+    /// The connection is closed.
+    Close,
 }
 
 impl<C: Channel> Session<C>
@@ -171,7 +182,7 @@ where
     /// Says good-bye. That the server may already be gone is no failure.
     fn quit(self) {
         let mut connection = self.connection;
-        if connection.with(|client, tx| client.quit(tx)).is_ok() {
+        if self.parting == Parting::Quit && connection.with(|client, tx| client.quit(tx)).is_ok() {
             let until = std::time::Instant::now() + std::time::Duration::from_secs(2);
             let _ = connection.drive_until(until, |turn, _, _| match turn {
                 Turn::Event(Event::Closed(_)) => Ok::<_, Failure>(Some(())),
@@ -235,5 +246,5 @@ pub(crate) fn check(
         }
     }
 
-    with_session(way, connector, Check(way, credentials, progress))
+    with_session(way, connector, Config::default(), Check(way, credentials, progress))
 }

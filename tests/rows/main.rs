@@ -13,4 +13,5 @@ mod resume;
 mod sender;
 mod server;
 mod set_up;
+mod steps;
 mod table;

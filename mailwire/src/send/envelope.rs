@@ -1,12 +1,17 @@
-//! The envelope of a message: who sends to whom, read from the command line and checked before anybody is called.
+//! The envelope of a message: who sends to whom, and which service is asked for, read from the command line and checked
+//! before anybody is called.
 
 use std::io::{Read, Seek};
 
-use io_mio::delivery::Message;
-use proto_smtp::types::{Address, BodyType, ForwardPath, Mail, Rcpt, ReversePath};
+use io_mio::delivery::{Chunking, Message};
+use proto_smtp::Dialect;
+use proto_smtp::types::{
+    Address, BodyType, Extension, ExtensionSet, ForwardPath, Hold, Mail, OriginalRecipient, Rcpt, Return,
+    ReversePath,
+};
 
 use super::spool::Spool;
-use crate::cli::SendArgs;
+use crate::cli::{self, Original, SendArgs, Service};
 use crate::compose::{ComposeLimits, Mailbox};
 use crate::failure::{Failure, Kind};
 
@@ -18,6 +23,7 @@ pub(super) struct Envelope {
     pub(super) cc: Vec<Mailbox>,
     /// All that get it, each once, in order.
     pub(super) recipients: Vec<String>,
+    service: Service,
 }
 
 impl Envelope {
@@ -42,8 +48,14 @@ impl Envelope {
         if recipients.len() > most {
             wrong.push(format!("{} recipients, and {most} is the most for one message", recipients.len()));
         }
+        let service = arguments.service.clone();
+        if recipients.len() > 1 && matches!(service.orcpt, Some(Original::Other(_))) {
+            wrong.push("--orcpt: it names one recipient, and there are several; try --orcpt own".to_owned());
+        }
         match from {
-            Some(from) if wrong.is_empty() && !recipients.is_empty() => Ok(Self { from, to, cc, recipients }),
+            Some(from) if wrong.is_empty() && !recipients.is_empty() => {
+                Ok(Self { from, to, cc, recipients, service })
+            }
             _ if wrong.is_empty() => {
                 Err(Failure::new(Kind::Usage, "a message needs a recipient").advise("--to ADDRESS"))
             }
@@ -53,15 +65,72 @@ impl Envelope {
 
     /// A message in this envelope. `octets` gives what is in the spool.
     pub(super) fn around<S: Read + Seek>(&self, spool: &Spool, octets: S) -> Result<Message<S>, Failure> {
-        let mut mail = Mail::new(ReversePath::from(address(&self.from.address)?));
+        let chunking = if self.may_chunk() { Chunking::WhereOffered } else { Chunking::WhereNeeded };
+        let (mail, recipients) = self.commands(spool)?;
+        let message = Message::new(mail, octets).message_id(spool.message_id.clone()).chunking(chunking);
+        Ok(recipients.into_iter().fold(message, Message::recipient))
+    }
+
+    /// MAIL, and each RCPT, for a message.
+    pub(super) fn commands(&self, spool: &Spool) -> Result<(Mail<'static>, Vec<Rcpt<'static>>), Failure> {
+        let mut mail = self.service(Mail::new(ReversePath::from(address(&self.from.address)?)));
         mail.size = Some(spool.octets);
         mail.body = spool.eight_bit.then_some(BodyType::EightBitMime);
-        mail.utf8 = spool.header_eight_bit;
-        let mut message = Message::new(mail, octets).message_id(spool.message_id.clone());
-        for recipient in &self.recipients {
-            message = message.recipient(Rcpt::new(ForwardPath::from(address(recipient)?)));
-        }
-        Ok(message)
+        mail.utf8 |= spool.header_eight_bit;
+        let recipient = |text: &String| -> Result<Rcpt<'static>, Failure> {
+            let address = address(text)?;
+            let original = match &self.service.orcpt {
+                Some(Original::Own) => OriginalRecipient::of(&address),
+                Some(Original::Other(other)) => Some(other.clone()),
+                None => None,
+            };
+            let mut rcpt = Rcpt::new(ForwardPath::from(address));
+            (rcpt.notify, rcpt.original) = (self.service.notify, original);
+            Ok(rcpt)
+        };
+        Ok((mail, self.recipients.iter().map(recipient).collect::<Result<_, _>>()?))
+    }
+
+    /// What is wanted of the server and is not offered: it is left out, and the message goes without it.
+    pub(super) fn not_offered(&self, offered: ExtensionSet) -> Option<String> {
+        let needed = [Extension::SmtpUtf8, Extension::RequireTls, Extension::FutureRelease].into_iter();
+        let dsn = self.service.notify.is_some() || self.service.orcpt.is_some();
+        let wanted: ExtensionSet = self.service(Mail::new(ReversePath::Null)).extensions();
+        let wanted = if dsn { wanted.with(Extension::Dsn) } else { wanted };
+        // Without these it is not sent at all, and the report says so.
+        let wanted = needed.fold(wanted.difference(offered), ExtensionSet::without);
+        let names: Vec<_> = wanted.iter().map(Extension::keyword).collect();
+        (!names.is_empty()).then(|| format!("the server does not offer {}: sent without", names.join(", ")))
+    }
+
+    /// Whether a message may go as one chunk.
+    pub(super) fn may_chunk(&self) -> bool {
+        self.service.chunking != cli::Chunking::Never
+    }
+
+    /// Whether the server must offer CHUNKING.
+    pub(super) fn needs_chunking(&self) -> bool {
+        self.service.chunking == cli::Chunking::Always
+    }
+
+    /// SMTP or LMTP.
+    pub(super) const fn dialect(&self) -> Dialect {
+        if self.service.lmtp { Dialect::Lmtp } else { Dialect::Smtp }
+    }
+
+    fn service(&self, mut mail: Mail<'static>) -> Mail<'static> {
+        let asked = &self.service;
+        mail.ret = asked.ret.map(|ret| match ret {
+            cli::Ret::Full => Return::Full,
+            cli::Ret::Hdrs => Return::Headers,
+        });
+        mail.envid = asked.envid.clone();
+        mail.by = asked.deliver_by;
+        mail.priority = asked.priority;
+        mail.hold = asked.hold_for.map(Hold::For);
+        mail.require_tls = asked.require_tls;
+        mail.utf8 = asked.smtputf8;
+        mail
     }
 }
 

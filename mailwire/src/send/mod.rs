@@ -13,6 +13,7 @@ mod rounds;
 mod show;
 mod source;
 mod spool;
+mod steps;
 
 use std::io::{IsTerminal, Read};
 
@@ -24,7 +25,7 @@ use self::ledger::{Keep, Ledger, Uncertain};
 use self::queue::Queue;
 use self::source::Sources;
 use self::spool::Spool;
-use crate::cli::SendArgs;
+use crate::cli::{SendArgs, Step};
 use crate::compose::{Attachment, ComposeLimits, Draft, parse_field};
 use crate::connect::Way;
 use crate::data;
@@ -45,6 +46,12 @@ pub(crate) fn run(arguments: &SendArgs) -> Result<(), Failure> {
     let way = Way::new(&arguments.url, &arguments.connection)?;
     let envelope = Envelope::new(arguments)?;
     let many = !arguments.messages.is_empty();
+    if arguments.timings || arguments.stop_after.is_some() {
+        let last = arguments.stop_after.unwrap_or(Step::Quit);
+        let spool = message(arguments, &envelope)?;
+        let credentials = if last >= Step::Auth { way.credentials()? } else { None };
+        return steps::walk(&way, credentials, &envelope, spool, last, output);
+    }
     let queue = if many {
         Queue::of(&envelope, Sources::find(&arguments.messages)?, ledger(arguments, &envelope)?, output)
     } else {
@@ -64,6 +71,11 @@ pub(crate) fn run(arguments: &SendArgs) -> Result<(), Failure> {
         tally.show(output);
     }
     tally.verdict()
+}
+
+/// A server that must take chunks does not.
+fn no_chunking() -> Failure {
+    Failure::new(Kind::Unavailable, "the server does not offer CHUNKING").advise("--chunking auto")
 }
 
 /// The journal: the one that was named, or for many messages one that this command finds again.

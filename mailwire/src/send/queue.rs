@@ -86,6 +86,11 @@ impl<'a> Queue<'a> {
         Self { envelope, output, ledger, sources, ready: None, again, waiting, has_answer: false, tally }
     }
 
+    /// The envelope of every message.
+    pub(super) const fn envelope(&self) -> &'a Envelope {
+        self.envelope
+    }
+
     /// The next message of this round.
     pub(super) fn next(&mut self) -> Option<(Job, Message<Octets>)> {
         if self.ready.is_some() {

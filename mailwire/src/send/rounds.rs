@@ -9,7 +9,9 @@ use indicatif::ProgressBar;
 use io_mio::Report;
 use io_mio::delivery::{self, Answer, Clock, DeliveryReport, Obstacle, RetryPolicy, Status, SystemClock};
 use proto_core::{Channel, Credentials};
+use proto_smtp::Config;
 use proto_smtp::client::Client;
+use proto_smtp::types::Extension;
 
 use super::queue::Queue;
 use super::show::Tally;
@@ -40,8 +42,9 @@ pub(super) fn deliver(
         }
         let connector = way.connector(|_: &Report| {});
         let credentials = credentials.map(credentials::copy);
+        let config = Config::default().dialect(queue.envelope().dialect());
         let work = Work { way, credentials, queue: &mut queue, clock: &mut clock };
-        let failure = match with_session(way, &connector, work) {
+        let failure = match with_session(way, &connector, config, work) {
             Ok(Ended::AtOnce) if queue.has_more() => Some(
                 Failure::new(Kind::TryAgain, "the server ends each session with its first message")
                     .advise("try again later"),
@@ -108,6 +111,14 @@ impl Task for Work<'_, '_> {
         if let Some(credentials) = self.credentials {
             session.log_in(credentials, self.way.mechanism())?;
         }
+        let offered = session.connection.machine().extensions().set();
+        let envelope = self.queue.envelope();
+        if envelope.needs_chunking() && !offered.contains(Extension::Chunking) {
+            return Err(super::no_chunking());
+        }
+        if let Some(missing) = envelope.not_offered(offered) {
+            self.clock.hint(&missing);
+        }
         let mut first = true;
         while let Some((mut job, mut message)) = self.queue.next() {
             let bar = &self.clock.bar;
@@ -167,9 +178,11 @@ struct Patient {
 impl Patient {
     fn pause(&mut self, pause: Duration) {
         let seconds = pause.as_secs_f64();
-        self.bar.suspend(|| {
-            self.output.hint(format!("the server says to try again later: waiting {seconds:.1} s"));
-        });
+        self.hint(&format!("the server says to try again later: waiting {seconds:.1} s"));
         self.clock.pause(pause);
+    }
+
+    fn hint(&self, text: &str) {
+        self.bar.suspend(|| self.output.hint(text));
     }
 }
