@@ -10,8 +10,9 @@ use proto_smtp::types::{
     ReversePath,
 };
 
+use super::service::{self, Original, Service};
 use super::spool::Spool;
-use crate::cli::{self, Original, SendArgs, Service};
+use crate::cli::SendArgs;
 use crate::compose::{ComposeLimits, Mailbox};
 use crate::failure::{Failure, Kind};
 
@@ -105,12 +106,12 @@ impl Envelope {
 
     /// Whether a message may go as one chunk.
     pub(super) fn may_chunk(&self) -> bool {
-        self.service.chunking != cli::Chunking::Never
+        self.service.chunking != service::Chunking::Never
     }
 
     /// Whether the server must offer CHUNKING.
     pub(super) fn needs_chunking(&self) -> bool {
-        self.service.chunking == cli::Chunking::Always
+        self.service.chunking == service::Chunking::Always
     }
 
     /// SMTP or LMTP.
@@ -121,8 +122,8 @@ impl Envelope {
     fn service(&self, mut mail: Mail<'static>) -> Mail<'static> {
         let asked = &self.service;
         mail.ret = asked.ret.map(|ret| match ret {
-            cli::Ret::Full => Return::Full,
-            cli::Ret::Hdrs => Return::Headers,
+            service::Ret::Full => Return::Full,
+            service::Ret::Hdrs => Return::Headers,
         });
         mail.envid = asked.envid.clone();
         mail.by = asked.deliver_by;
