@@ -270,6 +270,28 @@ fn limits_end_the_session_with_a_farewell() {
     assert_eq!(record.error, Some(Error::Peer(PeerError::Malformed)));
 }
 
+/// What makes no sense to a mechanism is a guess that failed: as many as wrong passwords end the session.
+#[test]
+fn messages_that_make_no_sense_are_failed_attempts() {
+    for (attempt, answer) in [
+        ("a AUTHENTICATE PLAIN\r\n%%%%\r\n", "a BAD"),
+        ("a AUTHENTICATE PLAIN\r\nYWxpY2U=\r\n", "a BAD"),
+        ("a AUTHENTICATE PLAIN YWxpY2U=\r\n", "a BAD"),
+        ("a AUTHENTICATE PLAIN %%%%\r\n", "a BAD"),
+        ("a AUTHENTICATE LOGIN\r\nYWxpY2U=\r\n%%%%\r\n", "a BAD"),
+    ] {
+        let record = session(&attempt.repeat(2));
+        assert_eq!(record.error, None, "{attempt:?}");
+        let record = session(&attempt.repeat(5));
+        assert_eq!(record.error, Some(Error::Limit(Limit::AuthAttempts)), "{attempt:?}");
+        assert_eq!(record.output.matches(answer).count(), 3, "{attempt:?}: {}", record.output);
+        assert!(record.output.ends_with("* BYE too many failed authentications\r\n"), "{}", record.output);
+    }
+    // Who gives up has not guessed.
+    let record = session(&"a AUTHENTICATE PLAIN\r\n*\r\n".repeat(5));
+    assert_eq!(record.error, None);
+}
+
 #[test]
 fn idle_ends_with_done_and_nothing_else() {
     let record = session("l LOGIN alice secret\r\na IDLE\r\nb NOOP\r\n");

@@ -56,6 +56,9 @@ pub fn authentication<'i>(
     }
 }
 
+/// What was due where the first SASL message should have been.
+pub(crate) const INITIAL_RESPONSE: &str = "an initial response in base64";
+
 /// `login = "LOGIN" SP userid SP password`, behind the name. The userid is UTF-8.
 fn login<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Authentication<'i>> {
     let (begin, ()) = sp(i, cx)?;
@@ -95,6 +98,6 @@ fn authenticate<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Authentication<'i>>
     };
     match decoded {
         Some(initial) => Ok((rest, Authentication::Authenticate { mechanism, initial: Some(initial) })),
-        None => expected(begin, "an initial response in base64"),
+        None => expected(begin, INITIAL_RESPONSE),
     }
 }

@@ -36,6 +36,7 @@ pub mod unparsed;
 pub mod value;
 
 pub use append::{append_prefix, is_append_payload};
+pub(crate) use authentication::INITIAL_RESPONSE;
 pub use authentication::{Authentication, authentication};
 pub use command::{UnparsedCommand, command, command_name, no_arguments};
 pub use literal_scan::{LiteralScan, is_body_literal};

@@ -36,6 +36,9 @@ impl Core {
             Err(unparsed) => {
                 let why = unparsed.why;
                 self.put_bad(&format_args!("Expected {why}"), tx)?;
+                if why == parse::INITIAL_RESPONSE {
+                    self.count_failed_attempt(tx)?;
+                }
                 return Ok(Found::Silent);
             }
         };
@@ -55,7 +58,7 @@ impl Core {
         let step = exchange.step(initial.as_ref().map(|message| message.expose().as_slice()));
         match step {
             Ok(step) => self.sasl_step(exchange, step, tx),
-            Err(_) => self.refuse_identity(Refusal::bad("the SASL message makes no sense"), tx),
+            Err(_) => self.malformed(tx),
         }
     }
 
@@ -82,7 +85,7 @@ impl Core {
         let step = sasl::decode(line).and_then(|message| exchange.step(Some(message.expose())));
         match step {
             Ok(step) => self.sasl_step(exchange, step, tx),
-            Err(_) => self.refuse_identity(Refusal::bad("the SASL message makes no sense"), tx),
+            Err(_) => self.malformed(tx),
         }
     }
 
@@ -132,6 +135,18 @@ impl Core {
 
     fn refuse_identity(&mut self, refusal: Refusal, tx: &mut SendBuffer) -> Result<Found, Error> {
         self.refuse_command(0, refusal, tx)
+    }
+
+    /// A message that makes no sense is a failed attempt as well: guessing must not be free.
+    fn malformed(&mut self, tx: &mut SendBuffer) -> Result<Found, Error> {
+        let refused = self.refuse_identity(Refusal::bad("the SASL message makes no sense"), tx)?;
+        self.count_failed_attempt(tx)?;
+        Ok(refused)
+    }
+
+    fn count_failed_attempt(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.auth_failures = self.auth_failures.saturating_add(1);
+        self.end_after_too_many(tx)
     }
 
     /// The application's verdict.
@@ -186,6 +201,10 @@ impl Core {
         self.owed = Owed::Nothing;
         self.put_tagged("NO [AUTHENTICATIONFAILED]", "wrong user name or password", tx);
         self.command_ended();
+        self.end_after_too_many(tx)
+    }
+
+    fn end_after_too_many(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         if self.auth_failures >= self.config.limits.auth_attempts {
             return Err(self.fail(Limit::AuthAttempts.into(), "too many failed authentications", tx));
         }
