@@ -39,6 +39,9 @@ pub struct Terms {
     pub may_put_out: usize,
 }
 
+/// How many laws there are for each side.
+pub const LAWS: usize = 6;
+
 /// Holds a record to every law.
 ///
 /// # Errors

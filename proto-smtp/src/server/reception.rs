@@ -144,7 +144,7 @@ impl Core {
     /// Where a chunk ends is not known: nothing that follows can be read.
     fn lost_extent(&mut self, refusal: &Response<'_>, tx: &mut SendBuffer) -> Result<Step, Error> {
         encode::response(refusal, tx);
-        Err(self.fail(PeerError::Malformed.into(), tx))
+        Err(self.end(PeerError::Malformed.into()))
     }
 
     /// Where the next octets of a message stand that is neither refused nor too large: nearly always, so that this

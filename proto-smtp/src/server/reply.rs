@@ -152,6 +152,11 @@ impl Core {
         if let Some(response) = farewell {
             encode::response(response, tx);
         }
+        self.end(error)
+    }
+
+    /// Ends the session with an error, where the last words were said.
+    pub(super) fn end(&mut self, error: Error) -> Error {
         self.transaction = None;
         self.enter(State::Failed(error));
         error

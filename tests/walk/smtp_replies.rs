@@ -1,0 +1,206 @@
+//! Who answers what: a second reading of an SMTP conversation, from its octets alone.
+//!
+//! It is written from RFC 5321, 2033, 3030 and 4954 and shares nothing with the machines. It knows which replies fit
+//! which command, and how many there are.
+
+use proto_smtp::Dialect;
+
+/// What a client and a server said to each other on one channel.
+#[derive(Debug, Clone)]
+pub(crate) struct Conversation {
+    heard: Vec<u8>,
+    said: Vec<u8>,
+    dialect: Dialect,
+    greeted: bool,
+}
+
+/// What the client says next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Command,
+    Exchange,
+    Message,
+}
+
+impl Conversation {
+    /// One that begins with a greeting.
+    pub(crate) const fn greeted(dialect: Dialect) -> Self {
+        Self { heard: Vec::new(), said: Vec::new(), dialect, greeted: true }
+    }
+
+    /// One behind STARTTLS.
+    pub(crate) const fn under_tls(dialect: Dialect) -> Self {
+        Self { heard: Vec::new(), said: Vec::new(), dialect, greeted: false }
+    }
+
+    /// The client said more.
+    pub(crate) fn hear(&mut self, octets: &[u8]) {
+        self.heard.extend_from_slice(octets);
+    }
+
+    /// The server said more.
+    pub(crate) fn say(&mut self, octets: &[u8]) {
+        self.said.extend_from_slice(octets);
+    }
+
+    /// Every reply answers the command that it stands behind, and if the server is `at_rest` each has been answered.
+    /// Says how many replies there were.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub(crate) fn check(&self, at_rest: bool) -> Result<usize, String> {
+        let codes = codes(&self.said)?;
+        let mut reader =
+            Reader { rest: &self.heard, mode: Mode::Command, accepted: None, dialect: self.dialect };
+        let mut at = usize::from(self.greeted);
+        while at < codes.len() {
+            let (unit, replies) = match reader.next() {
+                Some(unit) => unit,
+                // 421 may come unasked, and nothing behind it; a refusal, before a line that was begun has ended.
+                None if at + 1 == codes.len() && codes[at] == 421 => return Ok(at),
+                None if at + 1 == codes.len() && codes[at] >= 500 && !reader.rest.is_empty() => {
+                    return Ok(at);
+                }
+                None => return Err(format!("{} answers nothing: {codes:?} to {}", codes[at], self.shown())),
+            };
+            for _ in 0..replies {
+                let Some(&code) = codes.get(at) else { break };
+                if !fits(&unit, code) {
+                    return Err(format!("{code} to {unit}: {codes:?} to {}", self.shown()));
+                }
+                reader.answered(&unit, code);
+                at += 1;
+            }
+        }
+        // What has no reply: the last chunk of a message for nobody, in LMTP.
+        while at_rest && let Some((unit, replies)) = reader.next() {
+            if replies > 0 {
+                return Err(format!("no answer to {unit}: {codes:?} to {}", self.shown()));
+            }
+        }
+        Ok(at)
+    }
+
+    fn shown(&self) -> String {
+        self.heard.escape_ascii().to_string()
+    }
+}
+
+/// The codes of replies, each once.
+fn codes(said: &[u8]) -> Result<Vec<u16>, String> {
+    let text = std::str::from_utf8(said).map_err(|error| error.to_string())?;
+    let mut codes = Vec::new();
+    for line in text.split_inclusive("\r\n") {
+        let code = line.get(..3).and_then(|code| code.parse().ok());
+        match (code, line.as_bytes().get(3)) {
+            (Some(code), Some(b' ')) if line.ends_with("\r\n") => codes.push(code),
+            (Some(_), Some(b'-')) if line.ends_with("\r\n") => {}
+            _ => return Err(format!("not a line of a reply: {line:?}")),
+        }
+    }
+    Ok(codes)
+}
+
+struct Reader<'h> {
+    rest: &'h [u8],
+    mode: Mode,
+    /// How many recipients were accepted, in a transaction.
+    accepted: Option<usize>,
+    dialect: Dialect,
+}
+
+impl Reader<'_> {
+    /// The next command, SASL message or message, and how many replies it has.
+    fn next(&mut self) -> Option<(String, usize)> {
+        let lmtp = self.dialect == Dialect::Lmtp;
+        if self.mode == Mode::Message {
+            let len = if self.rest.starts_with(b".\r\n") { 3 } else { behind(self.rest, b"\r\n.\r\n")? };
+            self.rest = &self.rest[len..];
+            self.mode = Mode::Command;
+            return Some(("message".to_owned(), if lmtp { self.accepted.unwrap_or(0) } else { 1 }));
+        }
+        let len = behind(self.rest, b"\r\n")?;
+        let (line, rest) = self.rest.split_at(len);
+        let line = String::from_utf8_lossy(line).to_uppercase();
+        let mut words = line.split_ascii_whitespace();
+        let verb = words.next().unwrap_or_default();
+        if self.mode == Mode::Exchange {
+            self.rest = rest;
+            self.mode = Mode::Command;
+            return Some(("exchange".to_owned(), 1));
+        }
+        let size = words.next().and_then(|size| size.parse::<usize>().ok());
+        // A line that holds a bare CR or LF is no command.
+        let broken = line.trim_end_matches("\r\n").contains(['\r', '\n']);
+        match (verb, size) {
+            ("BDAT", Some(size)) if !broken => {
+                self.rest = rest.get(size..)?;
+                let last = words.next() == Some("LAST");
+                let replies = if lmtp && last { self.accepted.unwrap_or(1) } else { 1 };
+                Some((if last { "LAST" } else { "BDAT" }.to_owned(), replies))
+            }
+            _ => {
+                self.rest = rest;
+                Some((if broken { "" } else { verb }.to_owned(), 1))
+            }
+        }
+    }
+
+    /// What an answer changes.
+    fn answered(&mut self, unit: &str, code: u16) {
+        let yes = (200..300).contains(&code);
+        match unit {
+            _ if code == 354 => self.mode = Mode::Message,
+            _ if code == 334 => self.mode = Mode::Exchange,
+            "MAIL" if yes => self.accepted = Some(0),
+            "RCPT" if yes => self.accepted = self.accepted.map(|accepted| accepted + 1),
+            "EHLO" | "HELO" | "LHLO" | "RSET" if yes => self.accepted = None,
+            "message" | "LAST" if self.accepted.is_some_and(|accepted| accepted > 0) => self.accepted = None,
+            "BDAT" | "DATA" if !yes && code != 503 => self.accepted = None,
+            _ => {}
+        }
+    }
+}
+
+/// Whether a reply with this code can answer it.
+fn fits(unit: &str, code: u16) -> bool {
+    match code {
+        400..600 => true,
+        220 => unit == "STARTTLS",
+        221 => unit == "QUIT",
+        235 | 334 => ["AUTH", "exchange"].contains(&unit),
+        252 => unit == "VRFY",
+        354 => unit == "DATA",
+        250 => !["", "STARTTLS", "AUTH", "exchange", "DATA", "QUIT", "XYZZY", "X", "GET", "*", "."]
+            .contains(&unit),
+        _ => false,
+    }
+}
+
+/// The length up to the end of the first such part.
+fn behind(octets: &[u8], part: &[u8]) -> Option<usize> {
+    octets.windows(part.len()).position(|window| window == part).map(|at| at + part.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(heard: &str, said: &str) -> Result<usize, String> {
+        let mut conversation = Conversation::under_tls(Dialect::Smtp);
+        conversation.hear(heard.as_bytes());
+        conversation.say(said.as_bytes());
+        conversation.check(true)
+    }
+
+    #[test]
+    fn an_answer_stands_behind_its_command() {
+        assert_eq!(check("EHLO x\r\nDATA\r\nx\r\n.\r\n", "250-x\r\n250 x\r\n354 x\r\n250 x\r\n"), Ok(3));
+        assert!(check("DATA\r\n", "250 x\r\n").unwrap_err().contains("250 to DATA"));
+        assert!(check("NOOP\r\n", "250 x\r\n250 x\r\n").unwrap_err().contains("answers nothing"));
+        assert!(check("NOOP\r\nNOOP\r\n", "250 x\r\n").unwrap_err().contains("no answer to NOOP"));
+        assert!(check("DATA\r\nx\n.\n.\r\n", "354 x\r\n250 x\r\n250 x\r\n").unwrap_err().contains("nothing"));
+        assert!(check("NOOP\nNOOP\r\n", "500 x\r\n500 x\r\n").unwrap_err().contains("answers nothing"));
+    }
+}

@@ -1,0 +1,488 @@
+//! The SMTP server: a client that says anything, and an application that answers anything.
+
+use proto_core::{
+    AuthRequest, AuthVerdict, Channel, Cleartext, Error, RecvBuffer, Secure, SendBuffer, StartTlsRequest,
+    WaitFor,
+};
+use proto_smtp::server::{Event, Reply, Server};
+use proto_smtp::types::{Code, ExtensionSet, Response, Verb};
+use proto_smtp::{Config, Dialect};
+
+use mailwire_tests::laws::{self, Side};
+use mailwire_tests::play::{Entry, Record, channel};
+
+use crate::explore::{World, described};
+use crate::smtp_replies::Conversation;
+
+/// The server, its application and everything that was said.
+pub(crate) struct Serving {
+    session: Session,
+    rx: RecvBuffer,
+    tx: SendBuffer,
+    record: Record,
+    /// What the application is to decide.
+    open: Option<Open>,
+    conversation: Conversation,
+    terms: Terms,
+    secured: Secured,
+    /// What the client has said since its AUTH: an exchange does not tell in its description how far it is.
+    exchange: Vec<Move>,
+}
+
+/// What the walk must know of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// SMTP or LMTP.
+    pub(crate) dialect: Dialect,
+    /// Whether MAIL needs an identity.
+    pub(crate) needs_proof: bool,
+}
+
+/// Whether TLS is in place since the last move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Secured {
+    No,
+    JustNow,
+    Before,
+}
+
+enum Session {
+    Cleartext(Server<Cleartext>),
+    Secure(Server<Secure>),
+    Gone(Error),
+}
+
+#[derive(Debug)]
+enum Open {
+    Hello,
+    Reply(Reply),
+    Auth(AuthRequest),
+    StartTls(StartTlsRequest),
+}
+
+/// What the client or the application does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// The client says this, in one read.
+    Hear(&'static str),
+    /// The client says no more.
+    Close,
+    /// The application says yes, or goes on.
+    Yes,
+    /// It says no.
+    No,
+    /// It says that it cannot tell now; or, to a command, 421.
+    NotNow,
+    /// It offers nothing any more.
+    OfferNothing,
+    /// The server goes down.
+    GoDown,
+    /// What is awaited does not come, or a delay is over.
+    Tick,
+}
+
+/// What the client may say between two commands, in an exchange and in a message: all of it everywhere.
+const SAYINGS: &[&str] = &[
+    "EHLO x\r\n",
+    "HELO x\r\n",
+    "LHLO x\r\n",
+    "STARTTLS\r\n",
+    // Glued behind STARTTLS: a command, half of one, and what could be TLS.
+    "STARTTLS\r\nEHLO x\r\n",
+    "STARTTLS\r\nM",
+    "NOOP\r\nSTARTTLS\r\n",
+    "STARTTLS x\r\n",
+    "AUTH PLAIN\r\n",
+    "AUTH PLAIN AHgAeA==\r\n",
+    "AUTH LOGIN\r\n",
+    "AUTH XYZZY\r\n",
+    "AHgAeA==\r\n",
+    "*\r\n",
+    "MAIL FROM:<x@x.example>\r\n",
+    "MAIL FROM:<x@x.example>\r\nRCPT TO:<x@x.example>\r\nDATA\r\n",
+    "RCPT TO:<x@x.example>\r\n",
+    "DATA\r\n",
+    "x\r\n",
+    ".\r\n",
+    ".\r\nNOOP\r\n",
+    // Ends of data that are none, and a command that hides behind.
+    "x\n.\nMAIL FROM:<y@x.example>\r\n",
+    "x\n.\r\nRSET\r\n",
+    "x\r.\r\nRSET\r\n",
+    "BDAT 2\r\nx\n",
+    "BDAT 2 LAST\r\n",
+    "BDAT 8\r\nQUIT\r\n",
+    "BDAT x\r\n",
+    "RSET\r\n",
+    "NOOP\r\n",
+    "NOOP\nNOOP\r\n",
+    "VRFY x\r\n",
+    "EXPN x\r\n",
+    "QUIT\r\n",
+    "XYZZY\r\n",
+    "NO",
+    "GET / HTTP/1.1\r\n",
+    "\u{16}\u{3}\u{1}",
+    "NOOP with words that go on and on until the line is longer than it may be\r\n",
+];
+
+/// How a line that was begun goes on.
+const ENDINGS: &[&str] = &["\r\n", "\r", "\n", "OP\r\n", "\r\n.\r\n"];
+
+impl Serving {
+    /// Before the client's first word.
+    pub(crate) fn new(terms: Terms) -> Self {
+        let mut tx = SendBuffer::new();
+        let config = config(terms);
+        let session = Session::Cleartext(Server::<Cleartext>::new(config, &mut tx));
+        let mut serving = Self {
+            session,
+            rx: RecvBuffer::new(),
+            tx,
+            record: Record::default(),
+            open: None,
+            conversation: Conversation::greeted(terms.dialect),
+            terms,
+            secured: Secured::No,
+            exchange: Vec::new(),
+        };
+        serving.send();
+        serving
+    }
+
+    /// What was put out leaves.
+    fn send(&mut self) {
+        for chunk in self.tx.chunks() {
+            self.conversation.say(chunk.bytes);
+        }
+        self.record.send(&mut self.tx);
+    }
+
+    /// Takes every event up to one that wants an answer.
+    fn pump(&mut self) {
+        while self.open.is_none() {
+            let went_on = match &mut self.session {
+                Session::Gone(_) => return,
+                Session::Cleartext(server) => server.next_event(&mut self.rx, &mut self.tx).map(|event| {
+                    event.map(|event| match event {
+                        Event::StartTls(request) => {
+                            self.record.event(&request);
+                            Some(Open::StartTls(request))
+                        }
+                        event => seen(event, self.terms, &mut self.record),
+                    })
+                }),
+                Session::Secure(server) => server.next_event(&mut self.rx, &mut self.tx).map(|event| {
+                    event.map(|event| match event {
+                        Event::Auth(request) => {
+                            self.record.event(&request);
+                            Some(Open::Auth(request))
+                        }
+                        event => seen(event, self.terms, &mut self.record),
+                    })
+                }),
+            };
+            match went_on {
+                Ok(Some(open)) => self.open = open,
+                Ok(None) => return,
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    /// It has failed. It is asked again, and again with more to read: what comes of that is in the record.
+    fn fail(&mut self, error: Error) {
+        self.send();
+        self.record.entries.push(Entry::Failed(error));
+        for more in ["", "\r\n", "EHLO x\r\nMAIL FROM:<x@x.example>\r\n"] {
+            self.rx.extend(more.as_bytes());
+            let (rx, tx) = (&mut self.rx, &mut self.tx);
+            let again = match &mut self.session {
+                Session::Gone(error) => Err(*error),
+                Session::Cleartext(server) => server.next_event(rx, tx).map(|event| event.is_some()),
+                Session::Secure(server) => server.next_event(rx, tx).map(|event| event.is_some()),
+            };
+            if again != Err(error) {
+                self.record.event(&again);
+            }
+            self.record.send(&mut self.tx);
+        }
+        self.session = Session::Gone(error);
+        self.open = None;
+    }
+
+    /// The application answers what it was asked.
+    fn decide(&mut self, next: Move) {
+        let (tx, record) = (&mut self.tx, &mut self.record);
+        match (self.open.take(), &mut self.session) {
+            (Some(Open::StartTls(request)), _) => self.starttls(request, next == Move::Yes),
+            (Some(Open::Auth(request)), Session::Secure(server)) => {
+                let verdict = match next {
+                    Move::Yes => AuthVerdict::Accept,
+                    Move::No => AuthVerdict::Reject,
+                    _ => AuthVerdict::Unavailable,
+                };
+                let proves = next == Move::Yes;
+                if record.tried("verdict", server.verdict(request, verdict, tx)).is_some() && proves {
+                    record.entries.push(Entry::Proved);
+                }
+            }
+            (Some(Open::Reply(reply)), Session::Secure(server)) => {
+                answer(server, reply, next, self.terms, tx, record)
+            }
+            (Some(Open::Reply(reply)), Session::Cleartext(server)) => {
+                answer(server, reply, next, self.terms, tx, record)
+            }
+            (Some(Open::Hello), Session::Secure(server)) => welcome(server, next, tx, record),
+            (Some(Open::Hello), Session::Cleartext(server)) => welcome(server, next, tx, record),
+            _ => {}
+        }
+    }
+
+    fn starttls(&mut self, request: StartTlsRequest, yes: bool) {
+        let over = Session::Gone(proto_core::Misuse::Closed.into());
+        let mut server = match std::mem::replace(&mut self.session, over) {
+            Session::Cleartext(server) => server,
+            other => {
+                self.session = other;
+                return;
+            }
+        };
+        if !yes {
+            self.record.tried("refuse", server.refuse(request, &mut self.tx));
+            self.session = Session::Cleartext(server);
+            return;
+        }
+        let upgrade = server.accept(request, &mut self.tx);
+        // What was put out is the last of the cleartext.
+        self.send();
+        if self.rx.is_closed() {
+            // Nobody is there to shake hands with.
+            return;
+        }
+        match upgrade.and_then(|upgrade| upgrade.complete(channel(), &mut self.rx)) {
+            Ok(server) => {
+                self.record.secured(&self.rx);
+                self.conversation = Conversation::under_tls(self.terms.dialect);
+                self.session = Session::Secure(server);
+                self.secured = Secured::JustNow;
+            }
+            Err(error) => {
+                self.session = Session::Gone(error);
+                self.record.entries.push(Entry::Failed(error));
+            }
+        }
+    }
+
+    fn time_out(&mut self) {
+        let timed_out = match &mut self.session {
+            Session::Gone(_) => Ok(()),
+            Session::Cleartext(server) => server.timed_out(&mut self.tx),
+            Session::Secure(server) => server.timed_out(&mut self.tx),
+        };
+        if let Err(error) = timed_out {
+            self.fail(error);
+        }
+    }
+
+    /// What is awaited, whether more is wanted, whether it is over, and whether the client has authenticated.
+    fn outside(&self) -> (WaitFor, bool, bool, bool) {
+        fn of<C: Channel>(server: &Server<C>, tx: &SendBuffer) -> (WaitFor, bool, bool, bool) {
+            (server.wait().for_, server.wants_read(tx), server.is_closed(), server.is_authenticated())
+        }
+        match &self.session {
+            Session::Gone(_) => (WaitFor::Nothing, false, true, false),
+            Session::Cleartext(server) => of(server, &self.tx),
+            Session::Secure(server) => of(server, &self.tx),
+        }
+    }
+
+    fn description(&self) -> String {
+        const LEFT_OUT: [&str; 4] = ["serial", "generation", "greeting_end", "commands"];
+        match &self.session {
+            Session::Gone(error) => format!("{error:?}"),
+            Session::Cleartext(server) => described(server, &LEFT_OUT),
+            Session::Secure(server) => described(server, &LEFT_OUT),
+        }
+    }
+}
+
+impl World for Serving {
+    type Move = Move;
+
+    fn moves(&self) -> Vec<Move> {
+        let (awaits, wants_read, closed, _) = self.outside();
+        if closed {
+            return Vec::new();
+        }
+        let mut moves = vec![Move::GoDown];
+        match &self.open {
+            Some(Open::Hello) => moves.extend([Move::Yes, Move::No, Move::NotNow, Move::OfferNothing]),
+            Some(Open::StartTls(_)) => moves.extend([Move::Yes, Move::No]),
+            Some(_) => moves.extend([Move::Yes, Move::No, Move::NotNow]),
+            None => {}
+        }
+        if awaits != WaitFor::Application {
+            moves.push(Move::Tick);
+        }
+        if self.rx.is_closed() {
+            return moves;
+        }
+        moves.push(Move::Close);
+        if self.rx.is_empty() {
+            // What the driver had read already when the machine wanted no more is a way, too.
+            let sayings = if wants_read { SAYINGS } else { &SAYINGS[..4] };
+            moves.extend(sayings.iter().map(|octets| Move::Hear(octets)));
+        } else if wants_read {
+            // A line that was begun ends; one that was only just begun goes on, too.
+            let endings = if self.rx.len() < 4 { ENDINGS } else { &ENDINGS[..1] };
+            moves.extend(endings.iter().map(|octets| Move::Hear(octets)));
+        }
+        moves
+    }
+
+    fn make(&mut self, next: Move) {
+        if self.secured == Secured::JustNow {
+            self.secured = Secured::Before;
+        }
+        if matches!(next, Move::Close | Move::Tick | Move::GoDown) {
+            // What follows comes of this, and of nothing that was heard.
+            self.record.heard(0);
+        }
+        match next {
+            Move::Hear(octets) => {
+                self.rx.extend(octets.as_bytes());
+                self.conversation.hear(octets.as_bytes());
+                self.record.heard(octets.bytes().filter(|&octet| octet == b'\n').count());
+            }
+            Move::Close => self.rx.close(),
+            Move::Tick => self.time_out(),
+            Move::GoDown => {
+                self.open = None;
+                match &mut self.session {
+                    Session::Gone(_) => {}
+                    Session::Cleartext(server) => server.farewell(&mut self.tx),
+                    Session::Secure(server) => server.farewell(&mut self.tx),
+                }
+            }
+            Move::Yes | Move::No | Move::NotNow | Move::OfferNothing => self.decide(next),
+        }
+        self.pump();
+        self.send();
+        // Only in an exchange, or while a line is swallowed, is the rest of a line awaited.
+        if self.outside().0 == WaitFor::Rest || matches!(self.open, Some(Open::Auth(_))) {
+            self.exchange.push(next);
+        } else {
+            self.exchange.clear();
+        }
+    }
+
+    fn state(&self) -> String {
+        if let Session::Gone(error) = &self.session {
+            return format!("{error:?}");
+        }
+        let rx = self.rx.bytes().escape_ascii();
+        let (closed, open) = (self.rx.is_closed(), self.open.as_ref().map(open_name));
+        format!("{} {rx} {closed} {open:?} {:?}", self.description(), self.exchange)
+    }
+
+    fn judge(&self) -> Result<usize, String> {
+        let (awaits, _, closed, authenticated) = self.outside();
+        let terms = laws::Terms {
+            side: Side::SmtpServer,
+            secure: false,
+            danger: false,
+            may_hold: 1024,
+            may_put_out: 4096,
+        };
+        laws::check(&self.record, &terms)?;
+        let at_rest = awaits == WaitFor::Command && !closed && self.rx.is_empty();
+        let answers = self.conversation.check(at_rest)?;
+        let here = self.record.entries.iter().rev().take_while(|entry| **entry != Entry::Secured);
+        let proved = here.into_iter().any(|entry| *entry == Entry::Proved);
+        if authenticated && !proved {
+            return Err("authenticated, and nobody was proved on this channel".to_owned());
+        }
+        if self.secured == Secured::JustNow && !self.rx.is_empty() {
+            return Err("octets of cleartext lie under TLS".to_owned());
+        }
+        Ok(laws::LAWS + answers + 2)
+    }
+
+    fn behind_the_gate(&self) -> Option<String> {
+        (self.secured == Secured::JustNow).then(|| self.state())
+    }
+}
+
+/// What it is about, without the token's number.
+fn open_name(open: &Open) -> String {
+    match open {
+        Open::Hello => "EHLO".to_owned(),
+        Open::Reply(reply) => format!("{:?}", reply.verb()),
+        Open::Auth(request) => format!("{:?} {:?}", request.mechanism(), request.question()),
+        Open::StartTls(_) => "STARTTLS".to_owned(),
+    }
+}
+
+/// Notes an event, and says what is to be decided.
+fn seen<C: Channel>(event: Event<'_, C>, terms: Terms, record: &mut Record) -> Option<Open> {
+    if let Event::DataChunk(octets) = event {
+        record.piece(octets);
+        return None;
+    }
+    record.event(&event);
+    match event {
+        Event::Hello(..) => Some(Open::Hello),
+        Event::Mail(_, reply) => {
+            if terms.needs_proof {
+                record.entries.push(Entry::NeedsProof("MAIL"));
+            }
+            Some(Open::Reply(reply))
+        }
+        Event::Rcpt(_, reply)
+        | Event::Data(reply)
+        | Event::DataEnd(reply)
+        | Event::Vrfy(_, reply)
+        | Event::Expn(_, reply) => Some(Open::Reply(reply)),
+        _ => None,
+    }
+}
+
+fn answer<C: Channel>(
+    server: &mut Server<C>,
+    reply: Reply,
+    next: Move,
+    terms: Terms,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+) {
+    let response = match next {
+        Move::Yes if matches!(reply.verb(), Verb::Data | Verb::Bdat) => Response::start_data(),
+        Move::Yes => Response::ok(),
+        Move::No => Response::no_such_mailbox(),
+        _ => Response::new(Code::UNAVAILABLE, "not now"),
+    };
+    if reply.verb() == Verb::Rcpt && next == Move::Yes && terms.dialect == Dialect::Lmtp {
+        record.entries.push(Entry::Owes(1));
+    }
+    record.tried("reply", server.reply(reply, &response, tx));
+}
+
+fn welcome<C: Channel>(server: &mut Server<C>, next: Move, tx: &mut SendBuffer, record: &mut Record) {
+    let refusal = match next {
+        Move::OfferNothing => return server.offer(ExtensionSet::NONE),
+        Move::No => Response::no_such_mailbox(),
+        Move::NotNow => Response::new(Code::UNAVAILABLE, "not now"),
+        _ => return,
+    };
+    record.tried("refuse", server.refuse_hello(&refusal, tx));
+}
+
+fn config(terms: Terms) -> Config {
+    let mut limits = proto_core::Limits::default();
+    (limits.errors, limits.auth_attempts, limits.message, limits.recipients) = (2, 2, 8, 1);
+    limits.commands_before_auth = u32::MAX;
+    let mut config = Config::default().limits(limits).dialect(terms.dialect);
+    config.command_line = 60;
+    if terms.needs_proof { config.require_authentication() } else { config }
+}
