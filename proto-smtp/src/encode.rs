@@ -5,10 +5,12 @@
 
 use core::fmt::{self, Write as _};
 
+use alloc::string::ToString;
+
 use proto_core::SendBuffer;
 
 use crate::ascii;
-use crate::types::{ChunkEnd, Code, Command, EnhancedCode, Extra, Hold, Mail, Rcpt, Response};
+use crate::types::{Attributes, ChunkEnd, Code, Command, EnhancedCode, Extra, Hold, Mail, Rcpt, Response};
 
 /// The longest text of one line of a reply: a line has at most 512 octets with code and CRLF (RFC 5321 §4.5.3.1.5).
 const TEXT: usize = 480;
@@ -37,16 +39,24 @@ pub fn command(command: &Command<'_>, tx: &mut SendBuffer) {
         Command::Bdat { size, end } => {
             tx.put(b"BDAT ");
             number(*size, tx);
-            tx.put(match end {
-                ChunkEnd::More => b"\r\n",
-                ChunkEnd::Last => b" LAST\r\n",
-            });
+            chunk_end(*end, tx);
+        }
+        Command::Burl { url, end } => {
+            tx.put(b"BURL ");
+            // What is not printable is no URL; it must not become a line.
+            let good = url.bytes().all(|octet| octet.is_ascii_graphic());
+            tx.put_secret(if good { url.as_bytes() } else { b"?" });
+            chunk_end(*end, tx);
         }
         Command::Rset => tx.put(b"RSET\r\n"),
         Command::Noop => tx.put(b"NOOP\r\n"),
         Command::Vrfy(text) => word("VRFY ", text, tx),
         Command::Expn(text) => word("EXPN ", text, tx),
-        Command::Help => tx.put(b"HELP\r\n"),
+        Command::Help("") => tx.put(b"HELP\r\n"),
+        Command::Help(text) => word("HELP ", text, tx),
+        Command::Etrn(node) => word("ETRN ", &node.to_string(), tx),
+        Command::XClient(said) => attributes("XCLIENT", said, tx),
+        Command::XForward(said) => attributes("XFORWARD", said, tx),
         Command::Quit => tx.put(b"QUIT\r\n"),
         Command::Other { verb, argument: "" } => word(verb, "", tx),
         Command::Other { verb, argument } => {
@@ -54,6 +64,24 @@ pub fn command(command: &Command<'_>, tx: &mut SendBuffer) {
             word(" ", argument, tx);
         }
     }
+}
+
+fn chunk_end(end: ChunkEnd, tx: &mut SendBuffer) {
+    tx.put(match end {
+        ChunkEnd::More => b"\r\n",
+        ChunkEnd::Last => b" LAST\r\n",
+    });
+}
+
+fn attributes(verb: &str, said: &Attributes<'_>, tx: &mut SendBuffer) {
+    tx.put(verb.as_bytes());
+    for (attribute, value) in said.iter() {
+        tx.put(b" ");
+        tx.put(attribute.name().as_bytes());
+        tx.put(b"=");
+        tx.put(value.wire().as_bytes());
+    }
+    tx.put(b"\r\n");
 }
 
 /// A verb, its argument and the end of the line. The argument is printable when it was read or made by this crate;
@@ -285,7 +313,15 @@ mod tests {
             "EXPN Staff Members",
             "HELP",
             "QUIT",
-            "XCLIENT NAME=x ADDR=192.0.2.1",
+            "HELP MAIL",
+            "BURL imap://h/a;urlauth=submit+x:internal:00",
+            "BURL imap://h/a LAST",
+            "ETRN a.example",
+            "ETRN @a.example",
+            "ETRN #uucp",
+            "XCLIENT NAME=[TEMPUNAVAIL] ADDR=IPV6:2001:db8::1 PORT=25 PROTO=ESMTP LOGIN=a+20b",
+            "XFORWARD NAME=[UNAVAILABLE] ADDR=192.0.2.1 IDENT=4711 SOURCE=LOCAL",
+            "XUSR NAME=x ADDR=192.0.2.1",
             "XYZZY",
         ] {
             let read = parse::command(line.as_bytes()).unwrap();

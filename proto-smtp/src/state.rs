@@ -8,6 +8,7 @@
 //! EHLO         250 Ready  250        250 Ready  250 Ready  250 Ready
 //! EHLO no      550        550        550        550        550
 //! HELO         250 Ready  250        250 Ready  250 Ready  250 Ready
+//! LHLO         500        500        500        500        500
 //! STARTTLS     503        220 TLS    503        503        503
 //! STARTTLS no  503        454        503        503        503
 //! AUTH         503        235        503        503        503
@@ -24,14 +25,33 @@
 //! BDAT large   503        503        503        552 Ready  552 Ready
 //! LAST         503        503        503        250 Ready  250 Ready
 //! LAST end no  503        503        503        550 Ready  550 Ready
+//! BURL         503        503        503        250 Chunk  250
+//! BURL no      503        503        503        550 Ready  550 Ready
+//! BURL LAST    503        503        503        250 Ready  250 Ready
+//! BURL LAST no 503        503        503        550 Ready  550 Ready
+//! BURL bad     503        503        503        501 Ready  501 Ready
 //! RSET         250        250        250 Ready  250 Ready  250 Ready
 //! NOOP         250        250        250        250        250
 //! HELP         214        214        214        214        214
+//! HELP MAIL    250        250        250        250        250
+//! HELP MAIL no 550        550        550        550        550
 //! VRFY         252        252        252        252        252
-//! EXPN         502        502        502        502        502
+//! EXPN         250        250        250        250        250
+//! EXPN no      550        550        550        550        550
+//! ETRN         503        250        503        503        503
+//! ETRN no      503        550        503        503        503
+//! XCLIENT      503        220 Start  503        503        503
+//! XCLIENT no   503        550        503        503        503
+//! XFORWARD     503        250        503        503        503
+//! XFORWARD no  503        550        503        503        503
 //! QUIT         221 End    221 End    221 End    221 End    221 End
 //! XYZZY        500        500        500        500        500
 //! ```
+//!
+//! EXPN, ETRN, BURL, XCLIENT and XFORWARD are 502 in every state where they are not offered, and BURL is 530 in all but
+//! Start before the client has authenticated: a transaction that was waiting for one ends with that. In LMTP (RFC 2033)
+//! the rows of EHLO are those of LHLO, EHLO and HELO are 500, and the code of a whole message is there once for each
+//! recipient that was accepted; so LAST has no reply in Mail, where there is none (RFC 2033 §4.3).
 //!
 //! RFC 5321 §4.1.4 has no Chunk; it lets NOOP, HELP, EXPN, VRFY and RSET come before EHLO. TLS is a new session in
 //! Start (RFC 3207 §4.2). STARTTLS exists on cleartext only, AUTH under TLS only, and once; the code of DATA is the one
@@ -61,10 +81,12 @@ impl Phase {
     #[must_use]
     pub const fn admits(self, verb: Verb) -> bool {
         match verb {
-            Verb::StartTls | Verb::Auth | Verb::Mail => matches!(self, Self::Ready),
+            Verb::StartTls | Verb::Auth | Verb::Mail | Verb::Etrn | Verb::XClient | Verb::XForward => {
+                matches!(self, Self::Ready)
+            }
             Verb::Rcpt => matches!(self, Self::Mail | Self::Rcpt),
             Verb::Data => matches!(self, Self::Rcpt),
-            Verb::Bdat => matches!(self, Self::Rcpt | Self::Chunk),
+            Verb::Bdat | Verb::Burl => matches!(self, Self::Rcpt | Self::Chunk),
             Verb::Ehlo
             | Verb::Helo
             | Verb::Lhlo
@@ -83,7 +105,9 @@ impl Phase {
     pub const fn objection(self, verb: Verb) -> &'static str {
         match (self, verb) {
             (Self::Start, _) => "Say EHLO first",
-            (_, Verb::StartTls | Verb::Auth) => "Not during a mail transaction",
+            (_, Verb::StartTls | Verb::Auth | Verb::Etrn | Verb::XClient | Verb::XForward) => {
+                "Not during a mail transaction"
+            }
             (_, Verb::Mail) => "A mail transaction is open already",
             (Self::Ready, _) => "Say MAIL first",
             (Self::Mail, _) => "There is no recipient yet",

@@ -5,46 +5,62 @@
 use proto_core::token::AuthVerdict;
 use proto_core::{Channel, Cleartext, Limits, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::server::{Event, Server};
-use proto_smtp::types::{Code, Response};
-use proto_smtp::{Config, Waits};
+use proto_smtp::types::{Code, Extension, ExtensionSet, Response};
+use proto_smtp::{Config, Dialect, Waits};
 
 const STATES: [&str; 5] = ["Start", "Ready", "Mail", "Rcpt", "Chunk"];
 
-/// What leads there.
-fn road(state: &str) -> &'static str {
+/// What leads there. In LMTP two recipients are accepted.
+fn road(row: &str, state: &str, dialect: Dialect) -> String {
+    let lmtp = dialect == Dialect::Lmtp;
+    let hello = if lmtp { "LHLO c\r\n" } else { "EHLO c\r\n" };
+    let auth = if row.starts_with("BURL") { AUTH } else { "" };
+    let second = if lmtp { "RCPT TO:<c2@d>\r\n" } else { "" };
     match state {
-        "Start" => "",
-        "Ready" => "EHLO c\r\n",
-        "Mail" => "EHLO c\r\nMAIL FROM:<a@b>\r\n",
-        "Rcpt" => "EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n",
-        "Chunk" => "EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 2\r\nab",
+        "Start" => String::new(),
+        "Ready" => format!("{hello}{auth}"),
+        "Mail" => format!("{hello}{auth}MAIL FROM:<a@b>\r\n"),
+        "Rcpt" => format!("{hello}{auth}MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n{second}"),
+        "Chunk" => format!("{hello}{auth}MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n{second}BDAT 2\r\nab"),
         other => panic!("no such state: {other}"),
     }
 }
+
+const AUTH: &str = "AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n";
 
 /// What a client sends for a row; a message only where it is asked for.
 fn octets(row: &str, state: &str) -> String {
     let word = row.split(' ').next().unwrap();
     match word {
-        "EHLO" | "HELO" => format!("{word} d\r\n"),
-        "AUTH" => "AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n".into(),
+        "EHLO" | "HELO" | "LHLO" => format!("{word} d\r\n"),
+        "AUTH" => AUTH.into(),
         "MAIL" => "MAIL FROM:<e@f>\r\n".into(),
         "RCPT" => "RCPT TO:<g@h>\r\n".into(),
         "DATA" if state == "Rcpt" && row != "DATA no" => "DATA\r\nx\r\n.\r\n".into(),
         "BDAT" if row == "BDAT large" => format!("BDAT 200\r\n{}", "Q".repeat(200)),
         "BDAT" => "BDAT 6\r\nQUIT\r\n".into(),
         "LAST" => "BDAT 6 LAST\r\nQUIT\r\n".into(),
+        "BURL" if row == "BURL bad" => "BURL here\r\n".into(),
+        "BURL" if row.contains("LAST") => "BURL imap://h/a;uid=1 LAST\r\n".into(),
+        "BURL" => "BURL imap://h/a;uid=1\r\n".into(),
+        "HELP" if row.contains("MAIL") => "HELP MAIL\r\n".into(),
         "VRFY" | "EXPN" => format!("{word} someone\r\n"),
+        "ETRN" => "ETRN node.example\r\n".into(),
+        "XCLIENT" | "XFORWARD" => format!("{word} ADDR=192.0.2.1\r\n"),
         word => format!("{word}\r\n"),
     }
 }
+
+/// What is offered beyond the default.
+const EXTRA: [Extension; 5] =
+    [Extension::Expn, Extension::Etrn, Extension::Burl, Extension::XClient, Extension::XForward];
 
 struct Session<C: Channel> {
     server: Option<Server<C>>,
     rx: RecvBuffer,
     tx: SendBuffer,
     /// The command that the application refuses, and whether it does so only behind the message.
-    refuses: &'static str,
+    refuses: String,
     /// TLS was agreed on.
     upgraded: bool,
 }
@@ -89,10 +105,12 @@ fn config() -> Config {
 }
 
 impl<C: Gate> Session<C> {
-    fn new(open: impl FnOnce(&mut SendBuffer) -> Server<C>) -> Self {
+    fn new(offered: ExtensionSet, open: impl FnOnce(&mut SendBuffer) -> Server<C>) -> Self {
         let mut tx = SendBuffer::new();
-        let server = Some(open(&mut tx));
-        let mut session = Self { server, rx: RecvBuffer::new(), tx, refuses: "", upgraded: false };
+        let mut server = open(&mut tx);
+        server.offer(offered);
+        let (rx, refuses) = (RecvBuffer::new(), String::new());
+        let mut session = Self { server: Some(server), rx, tx, refuses, upgraded: false };
         let _ = session.say("");
         session
     }
@@ -113,6 +131,12 @@ impl<C: Gate> Session<C> {
                 Event::Rcpt(_, reply) => (reply, answer("RCPT")),
                 Event::Data(reply) => (reply, answer("DATA")),
                 Event::DataEnd(reply) => (reply, answer("end")),
+                Event::Expn(_, reply) => (reply, answer("EXPN")),
+                Event::Help(_, reply) => (reply, answer("HELP MAIL")),
+                Event::Etrn(_, reply) => (reply, answer("ETRN")),
+                Event::Burl(_, _, reply) => (reply, answer("BURL")),
+                Event::XClient(_, reply) => (reply, answer("XCLIENT")),
+                Event::XForward(_, reply) => (reply, answer("XFORWARD")),
                 Event::Auth(request) => {
                     C::gate(self, Asked::Auth(request));
                     continue;
@@ -142,7 +166,7 @@ impl<C: Gate> Session<C> {
         if server.is_closed() {
             return "End";
         }
-        self.refuses = "";
+        self.refuses.clear();
         self.rx.extend(b"DATA\r\n");
         match self.server.as_mut().unwrap().next_event(&mut self.rx, &mut self.tx).unwrap().unwrap() {
             Event::Data(_) => "Rcpt",
@@ -158,28 +182,34 @@ impl<C: Gate> Session<C> {
     }
 }
 
-fn try_cell<C: Gate>(mut session: Session<C>, row: &str, state: &'static str) -> String {
-    let _ = session.say(road(state));
+/// What comes of a row in a state: the code, and the state behind it where that is another one.
+fn try_cell<C: Gate>(mut session: Session<C>, row: &str, state: &'static str, dialect: Dialect) -> String {
+    let _ = session.say(&road(row, state, dialect));
     session.refuses = match row.rsplit_once(' ') {
         Some(("BDAT", "no")) => "DATA",
         Some(("DATA end" | "LAST end", "no")) => "end",
-        Some(("EHLO", "no")) => "EHLO",
-        Some(("MAIL", "no")) => "MAIL",
-        Some(("RCPT", "no")) => "RCPT",
-        Some(("DATA", "no")) => "DATA",
-        Some(("AUTH", "no")) => "AUTH",
-        Some(("STARTTLS", "no")) => "STARTTLS",
+        Some(("LHLO", "no")) => "EHLO",
+        Some(("BURL LAST", "no")) => "BURL",
+        Some((command, "no")) => command,
         _ => "",
-    };
-    let codes = session.say(&octets(row, state));
-    let code = match codes[..] {
-        [354, code] if row.starts_with("DATA") => code,
-        [code] => code,
-        _ => panic!("{row} in {state}: {codes:?}"),
-    };
+    }
+    .to_owned();
+    let mut codes = session.say(&octets(row, state));
+    if row.starts_with("DATA") && codes.len() > 1 {
+        assert_eq!(codes.remove(0), 354, "{row} in {state}");
+    }
+    let whole = ["DATA", "DATA end no", "LAST", "LAST end no", "BURL LAST", "BURL LAST no"].contains(&row);
+    let taken = state == "Rcpt" || (state == "Chunk" && !row.starts_with("DATA"));
+    let replies = if whole && taken && dialect == Dialect::Lmtp { 2 } else { 1 };
+    if dialect == Dialect::Lmtp && state == "Mail" && row.starts_with("LAST") {
+        // Nobody was accepted, and nobody is answered for.
+        assert_eq!((&codes[..], session.state()), (&[][..], "Mail"));
+        return "503".into();
+    }
+    assert_eq!(codes, vec![codes[0]; replies], "{row} in {state}");
     match session.state() {
-        after if after == state => code.to_string(),
-        after => format!("{code} {after}"),
+        after if after == state => codes[0].to_string(),
+        after => format!("{} {after}", codes[0]),
     }
 }
 
@@ -202,20 +232,84 @@ fn table() -> Vec<(String, Vec<String>)> {
         .collect()
 }
 
+fn check_cell(row: &str, state: &'static str, dialect: Dialect, offered: &[Extension], expected: &str) {
+    let config = || config().dialect(dialect);
+    let offered = offered.iter().fold(config().extensions, |set, extension| set.with(*extension));
+    // What needs an identity has no cell on cleartext.
+    if !row.starts_with("AUTH") && !(row.starts_with("BURL") && offered.contains(Extension::Burl)) {
+        let session = Session::new(offered, |tx| Server::<Cleartext>::new(config(), tx));
+        assert_eq!(try_cell(session, row, state, dialect), expected, "{row} in {state}, on cleartext");
+    }
+    if !row.starts_with("STARTTLS") {
+        let secure = Secure::trusted_local();
+        let session = Session::new(offered, |tx| Server::<Secure>::new(config(), secure, tx));
+        assert_eq!(try_cell(session, row, state, dialect), expected, "{row} in {state}, under TLS");
+    }
+}
+
 #[test]
 fn every_command_in_every_state() {
     let table = table();
-    assert_eq!(table.len(), 26, "{table:?}");
+    assert_eq!(table.len(), 41, "{table:?}");
     for (row, cells) in &table {
         for (state, expected) in STATES.into_iter().zip(cells) {
-            if !row.starts_with("AUTH") {
-                let session = Session::new(|tx| Server::<Cleartext>::new(config(), tx));
-                assert_eq!(try_cell(session, row, state), *expected, "{row} in {state}, on cleartext");
-            }
-            if !row.starts_with("STARTTLS") {
-                let session = Session::new(|tx| Server::<Secure>::new(config(), Secure::trusted_local(), tx));
-                assert_eq!(try_cell(session, row, state), *expected, "{row} in {state}, under TLS");
+            check_cell(row, state, Dialect::Smtp, &EXTRA, expected);
+        }
+    }
+}
+
+#[test]
+fn every_command_in_every_state_of_lmtp() {
+    for (row, cells) in &table() {
+        for (state, expected) in STATES.into_iter().zip(cells) {
+            let (row, expected) = match row.split_once(' ').unwrap_or((row, "")) {
+                ("EHLO", "") => ("LHLO", &**expected),
+                ("EHLO", "no") => ("LHLO no", &**expected),
+                ("LHLO", _) => ("EHLO", "500"),
+                ("HELO", _) => ("HELO", "500"),
+                _ => (&**row, &**expected),
+            };
+            check_cell(row, state, Dialect::Lmtp, &EXTRA, expected);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_offered_is_not_there() {
+    for row in ["EXPN", "ETRN", "BURL", "BURL bad", "XCLIENT", "XFORWARD"] {
+        for state in STATES {
+            for dialect in [Dialect::Smtp, Dialect::Lmtp] {
+                check_cell(row, state, dialect, &[], "502");
             }
         }
+    }
+}
+
+#[test]
+fn trust_is_not_a_matter_of_settings() {
+    let extensions = config().extensions.with(Extension::XClient).with(Extension::XForward);
+    let mut tx = SendBuffer::new();
+    let mut server = Server::<Cleartext>::new(config().extensions(extensions), &mut tx);
+    let mut rx = RecvBuffer::new();
+    let _ = tx.take();
+    rx.extend(b"EHLO c\r\nXCLIENT NAME=a\r\nXFORWARD NAME=a\r\n");
+    while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
+        assert!(matches!(event, Event::Hello(..) | Event::Refused(..)), "{event:?}");
+    }
+    let output = String::from_utf8(tx.take()).unwrap();
+    assert!(!output.contains("-X") && !output.contains(" X"), "{output}");
+    assert_eq!(output.matches("\r\n502 ").count(), 2, "{output}");
+}
+
+#[test]
+fn nobody_unknown_has_a_url_fetched() {
+    for (state, after) in [("Ready", ""), ("Mail", ""), ("Rcpt", " Ready"), ("Chunk", " Ready")] {
+        let offered = config().extensions.with(Extension::Burl);
+        let mut session =
+            Session::new(offered, |tx| Server::<Secure>::new(config(), Secure::trusted_local(), tx));
+        let _ = session.say(&road("", state, Dialect::Smtp));
+        assert_eq!(session.say("BURL imap://h/a LAST\r\n"), [530]);
+        let now = session.state();
+        assert_eq!(if now == state { String::new() } else { format!(" {now}") }, after, "{state}");
     }
 }

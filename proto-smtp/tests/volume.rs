@@ -186,7 +186,7 @@ fn asks_for_help(limits: Limits) -> (Client<Secure>, RecvBuffer, SendBuffer) {
         while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
         let _ = tx.take();
     }
-    client.help(&mut tx).unwrap();
+    client.help("", &mut tx).unwrap();
     let _ = tx.take();
     (client, rx, tx)
 }

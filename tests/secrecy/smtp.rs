@@ -54,7 +54,11 @@ impl Serving {
     fn answer<C: Channel>(event: server::Event<'_, C>, server: &mut Server<C>, tx: &mut SendBuffer) {
         use server::Event;
         match event {
-            Event::Mail(_, reply) | Event::Rcpt(_, reply) | Event::DataEnd(reply) | Event::Vrfy(_, reply) => {
+            Event::Mail(_, reply)
+            | Event::Rcpt(_, reply)
+            | Event::DataEnd(reply)
+            | Event::Vrfy(_, reply)
+            | Event::Help(_, reply) => {
                 server.reply(reply, &Response::ok(), tx).unwrap();
             }
             Event::Data(reply) => server.reply(reply, &Response::start_data(), tx).unwrap(),

@@ -231,7 +231,7 @@ impl Application {
             7 => drop(record.given("NOOP", client.noop(tx))),
             8 => drop(record.given("VRFY", client.vrfy("x", tx))),
             9 => drop(record.given("RSET", client.reset(tx))),
-            10 => drop(record.given("HELP", client.help(tx))),
+            10 => drop(record.given("HELP", client.help("", tx))),
             11 => drop(record.given("QUIT", client.quit(tx))),
             _ => {}
         }

@@ -263,9 +263,15 @@ impl Application {
                 self.reply(reply, Response::ok(), server, tx, record);
             }
             Event::Data(reply) => self.reply(reply, Response::start_data(), server, tx, record),
-            Event::Rcpt(_, reply) | Event::DataEnd(reply) | Event::Vrfy(_, reply) | Event::Expn(_, reply) => {
-                self.reply(reply, Response::ok(), server, tx, record)
-            }
+            Event::Rcpt(_, reply)
+            | Event::DataEnd(reply)
+            | Event::Vrfy(_, reply)
+            | Event::Expn(_, reply)
+            | Event::Help(_, reply)
+            | Event::Etrn(_, reply)
+            | Event::Burl(_, _, reply)
+            | Event::XClient(_, reply)
+            | Event::XForward(_, reply) => self.reply(reply, Response::ok(), server, tx, record),
             _ => {}
         }
     }

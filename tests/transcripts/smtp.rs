@@ -130,7 +130,7 @@ fn act<C: Channel>(
         Command::Bdat { size, end } => client.bdat(*size, *end, tx),
         Command::Rset => client.reset(tx),
         Command::Noop => client.noop(tx),
-        Command::Help => client.help(tx),
+        Command::Help(topic) => client.help(topic, tx),
         Command::Vrfy(text) => client.vrfy(text, tx),
         Command::Expn(text) => client.expn(text, tx),
         Command::Quit => client.quit(tx),
@@ -219,7 +219,12 @@ fn look_at<C: Channel>(event: server::Event<'_, C>) -> (Seen, Option<Asked<Token
         | Event::Data(reply)
         | Event::DataEnd(reply)
         | Event::Vrfy(_, reply)
-        | Event::Expn(_, reply) => Some(Token::Reply(reply)),
+        | Event::Expn(_, reply)
+        | Event::Help(_, reply)
+        | Event::Etrn(_, reply)
+        | Event::Burl(_, _, reply)
+        | Event::XClient(_, reply)
+        | Event::XForward(_, reply) => Some(Token::Reply(reply)),
         _ => None,
     };
     (Seen::Event(seen), token.map(Asked::Other))

@@ -93,7 +93,7 @@ fn describe(command: &Command<'_>) -> Map<String, Value> {
         Command::Noop => json!({ "event": "noop" }),
         Command::Vrfy(argument) => json!({ "event": "vrfy", "argument": argument }),
         Command::Expn(argument) => json!({ "event": "expn", "argument": argument }),
-        Command::Help => json!({ "event": "help" }),
+        Command::Help(topic) => json!({ "event": "help", "argument": topic }),
         Command::Quit => json!({ "event": "quit" }),
         Command::Other { verb, argument } => json!({ "event": "other", "verb": verb, "argument": argument }),
         other => json!({ "event": "other", "verb": format!("{other:?}") }),

@@ -412,7 +412,12 @@ impl Handler<SmtpServer> for Session {
             | Event::Data(reply)
             | Event::DataEnd(reply)
             | Event::Vrfy(_, reply)
-            | Event::Expn(_, reply) => {
+            | Event::Expn(_, reply)
+            | Event::Help(_, reply)
+            | Event::Etrn(_, reply)
+            | Event::Burl(_, _, reply)
+            | Event::XClient(_, reply)
+            | Event::XForward(_, reply) => {
                 let response = response(Code::REQUIRED, (5, 7, 0), "Begin TLS first: STARTTLS");
                 go_on(machine.reply(reply, &response, tx))
             }
@@ -454,6 +459,12 @@ impl Handler<SmtpServer> for Session {
                 response(Code::NOT_IMPLEMENTED, (5, 5, 1), "There are no lists here"),
                 turn,
             ),
+            Event::Help(_, reply) => self.answer(reply, Response::help(), turn),
+            // None of these is offered.
+            Event::Etrn(_, reply)
+            | Event::Burl(_, _, reply)
+            | Event::XClient(_, reply)
+            | Event::XForward(_, reply) => self.answer(reply, Response::not_implemented(), turn),
             Event::Reset => {
                 self.transaction = Transaction::default();
                 Next::Continue

@@ -64,7 +64,7 @@ pub(super) struct Core {
     framer: ReplyFramer,
     pub(super) extensions: Extensions<'static>,
     /// HELO was said in place of EHLO.
-    fallback: bool,
+    pub(super) fallback: bool,
     /// How many MAIL were given since the session began.
     pub(super) mails: u64,
     /// How many RCPT were given since MAIL.
@@ -278,6 +278,12 @@ impl Core {
             Step::StartTls if code != Code::READY => {
                 return Err(self.fail(PeerError::UnexpectedReply.into()));
             }
+            // Only 220 begins a session anew: after anything else it is not known which one this is.
+            Step::XClient if code == Code::READY => {
+                self.restart();
+                Kind::Accepted(step)
+            }
+            Step::XClient => return Err(self.fail(PeerError::UnexpectedReply.into())),
             Step::Auth => return self.authenticated(code).map(Some),
             Step::Quit => {
                 self.state = State::Closed;
@@ -349,6 +355,11 @@ impl Core {
             && !self.fallback
             && self.config.dialect == Dialect::Smtp
             && matches!(code.get(), 500 | 502 | 504)
+    }
+
+    /// EHLO is to be said next.
+    pub(super) fn begin_hello(&mut self) {
+        self.state = State::HelloDue;
     }
 
     fn hello(&mut self, tx: &mut SendBuffer) {

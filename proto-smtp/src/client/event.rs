@@ -47,7 +47,7 @@ pub enum Step {
     /// DATA, before the message; or the message, by DATA or BDAT, before its last octet was sent. Then nothing more of
     /// it is, and the session [is closed](crate::client::Client::is_closed).
     Data,
-    /// A chunk of BDAT that is not the last.
+    /// A chunk of BDAT, or a BURL, that is not the last.
     Chunk,
     /// The message; in LMTP for this recipient.
     Message(Option<usize>),
@@ -61,6 +61,12 @@ pub enum Step {
     Expn,
     /// HELP.
     Help,
+    /// ETRN.
+    Etrn,
+    /// XCLIENT. Behind it, where it was accepted, everything is as it was before the greeting.
+    XClient,
+    /// XFORWARD.
+    XForward,
     /// QUIT.
     Quit,
 }

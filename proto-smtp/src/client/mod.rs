@@ -4,6 +4,7 @@ mod auth;
 mod core;
 mod data;
 mod event;
+mod extra;
 mod fit;
 mod starttls;
 mod transaction;
@@ -202,12 +203,16 @@ impl<C: Channel> Client<C> {
         self.simple(&Command::Noop, Step::Noop, tx)
     }
 
-    /// Gives HELP.
+    /// Gives HELP, about a topic if that is not empty.
     ///
     /// # Errors
+    /// [`InvalidArgument`](Misuse::InvalidArgument) if the topic is not printable US-ASCII;
     /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first.
-    pub fn help(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.simple(&Command::Help, Step::Help, tx)
+    pub fn help(&mut self, topic: &str, tx: &mut SendBuffer) -> Result<(), Error> {
+        if !topic.is_empty() {
+            check_text(topic)?;
+        }
+        self.simple(&Command::Help(topic), Step::Help, tx)
     }
 
     /// Gives VRFY.
@@ -348,9 +353,9 @@ impl Core {
         self.check_session()?;
         let open_group = match self.last_step() {
             None => true,
-            Some(Step::Mail | Step::Rcpt(_) | Step::Reset | Step::Message(_) | Step::Chunk) => {
-                self.pipelines()
-            }
+            Some(
+                Step::Mail | Step::Rcpt(_) | Step::Reset | Step::Message(_) | Step::Chunk | Step::XForward,
+            ) => self.pipelines(),
             Some(_) => false,
         };
         if open_group { Ok(()) } else { Err(Misuse::WrongState.into()) }

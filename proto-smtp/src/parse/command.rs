@@ -4,7 +4,7 @@
 
 use super::{Fault, SyntaxError, Why, finish, parameter, path};
 use crate::ascii;
-use crate::types::{ChunkEnd, ClientName, Command, Mail, Rcpt, Verb};
+use crate::types::{Attributes, ChunkEnd, ClientName, Command, Mail, Node, Proxied, Rcpt, Verb};
 
 /// Reads one command: a line without its CRLF.
 ///
@@ -38,12 +38,16 @@ pub(crate) fn split_verb(line: &[u8]) -> (Verb, &[u8]) {
             VRFY => Verb::Vrfy,
             EXPN => Verb::Expn,
             HELP => Verb::Help,
+            BURL => Verb::Burl,
+            ETRN => Verb::Etrn,
             _ => return (Verb::Other, line),
         };
         return (verb, rest);
     }
-    match split(8) {
-        Some((STARTTLS, rest)) => (Verb::StartTls, rest),
+    match (split(8), split(7)) {
+        (Some((STARTTLS, rest)), _) => (Verb::StartTls, rest),
+        (Some((XFORWARD, rest)), _) => (Verb::XForward, rest),
+        (_, Some((XCLIENT, rest))) => (Verb::XClient, rest),
         _ => (Verb::Other, line),
     }
 }
@@ -62,6 +66,10 @@ const AUTH: u64 = ascii::word(b"AUTH");
 const VRFY: u64 = ascii::word(b"VRFY");
 const EXPN: u64 = ascii::word(b"EXPN");
 const HELP: u64 = ascii::word(b"HELP");
+const BURL: u64 = ascii::word(b"BURL");
+const ETRN: u64 = ascii::word(b"ETRN");
+const XCLIENT: u64 = ascii::word(b"XCLIENT");
+const XFORWARD: u64 = ascii::word(b"XFORWARD");
 const STARTTLS: u64 = ascii::word(b"STARTTLS");
 
 /// Reads what follows a verb. `line` is the whole, for places; `rest` is what [`split_verb`] left.
@@ -77,11 +85,15 @@ pub(crate) fn arguments<'i>(verb: Verb, line: &'i [u8], rest: &'i [u8]) -> Resul
         Verb::Rset => nothing(line, rest, Command::Rset),
         Verb::Quit => nothing(line, rest, Command::Quit),
         Verb::Noop => text(line, rest).map(|_| Command::Noop),
-        Verb::Help => text(line, rest).map(|_| Command::Help),
+        Verb::Help => text(line, rest).map(Command::Help),
         Verb::Vrfy => needed(line, rest).map(Command::Vrfy),
         Verb::Expn => needed(line, rest).map(Command::Expn),
         Verb::Auth => auth(line, rest),
         Verb::Bdat => bdat(line, rest),
+        Verb::Burl => burl(line, rest),
+        Verb::Etrn => etrn(line, rest),
+        Verb::XClient => attributes(Proxied::XClient, line, rest).map(Command::XClient),
+        Verb::XForward => attributes(Proxied::XForward, line, rest).map(Command::XForward),
         Verb::Other => other(line),
     }
 }
@@ -173,11 +185,45 @@ fn auth<'i>(line: &'i [u8], rest: &'i [u8]) -> Result<Command<'i>, SyntaxError> 
 fn bdat<'i>(line: &'i [u8], rest: &'i [u8]) -> Result<Command<'i>, SyntaxError> {
     let mut words = trim(rest).splitn(2, |&octet| octet == b' ');
     let size = words.next().and_then(ascii::number).ok_or_else(|| fault(line, rest, Why::Number))?;
-    match words.next() {
-        None => Ok(Command::Bdat { size, end: ChunkEnd::More }),
-        Some(last) if last.eq_ignore_ascii_case(b"LAST") => Ok(Command::Bdat { size, end: ChunkEnd::Last }),
+    Ok(Command::Bdat { size, end: chunk_end(line, words.next())? })
+}
+
+/// `"BURL" SP absolute-URI [ SP "LAST" ]` (RFC 4468 §4)
+fn burl<'i>(line: &'i [u8], rest: &'i [u8]) -> Result<Command<'i>, SyntaxError> {
+    let mut words = trim(rest).splitn(2, |&octet| octet == b' ');
+    let url = words.next().and_then(absolute_uri).ok_or_else(|| fault(line, rest, Why::Url))?;
+    Ok(Command::Burl { url, end: chunk_end(line, words.next())? })
+}
+
+/// A scheme, a colon and what is printable US-ASCII behind it (RFC 3986 §4.3). What it means is left to others.
+pub(crate) fn absolute_uri(text: &[u8]) -> Option<&str> {
+    let colon = text.iter().position(|&octet| octet == b':')?;
+    let (scheme, rest) = text.split_at_checked(colon)?;
+    let scheme = scheme.first()?.is_ascii_alphabetic()
+        && scheme.iter().all(|&octet| ascii::is(octet, ascii::ALNUM) || b"+-.".contains(&octet));
+    let good = scheme && rest.len() > 1 && rest.iter().all(u8::is_ascii_graphic);
+    if good { core::str::from_utf8(text).ok() } else { None }
+}
+
+fn chunk_end(line: &[u8], word: Option<&[u8]>) -> Result<ChunkEnd, SyntaxError> {
+    match word {
+        None => Ok(ChunkEnd::More),
+        Some(last) if last.eq_ignore_ascii_case(b"LAST") => Ok(ChunkEnd::Last),
         Some(surplus) => Err(fault(line, surplus, Why::SurplusArgument)),
     }
+}
+
+/// `"ETRN" SP [option character] node-name` (RFC 1985 §5)
+fn etrn<'i>(line: &'i [u8], rest: &'i [u8]) -> Result<Command<'i>, SyntaxError> {
+    let word = trim(rest);
+    let text = core::str::from_utf8(word).map_err(|_| fault(line, word, Why::Encoding))?;
+    Node::parse(text).map(Command::Etrn).map_err(|error| fault(line, word, error.why))
+}
+
+/// `1*( SP attribute-name "=" attribute-value )`, as Postfix documents it
+fn attributes<'i>(command: Proxied, line: &'i [u8], rest: &'i [u8]) -> Result<Attributes<'i>, SyntaxError> {
+    let text = ascii::printable(rest).ok_or_else(|| fault(line, rest, Why::Control))?;
+    Attributes::read(command, text).map_err(|why| fault(line, rest, why))
 }
 
 fn other(line: &[u8]) -> Result<Command<'_>, SyntaxError> {
@@ -328,6 +374,27 @@ mod tests {
             (b"BDAT +5", Why::Number),
             (b"BDAT 5 LAST EXTRA", Why::SurplusArgument),
             (b"BDAT 18446744073709551616", Why::Number),
+            (b"BURL", Why::Url),
+            (b"BURL x", Why::Url),
+            (b"BURL imap:", Why::Url),
+            (b"BURL 1:x", Why::Url),
+            (b"BURL :x", Why::Url),
+            (b"BURL imap://h/\xc3\xa9 LAST", Why::Url),
+            (b"BURL imap://h/\x01", Why::Url),
+            (b"BURL imap://h/a first", Why::SurplusArgument),
+            (b"BURL imap://h/a LAST x", Why::SurplusArgument),
+            (b"ETRN", Why::MissingArgument),
+            (b"ETRN a b", Why::Domain),
+            (b"ETRN [192.0.2.1]", Why::Domain),
+            (b"ETRN @", Why::Domain),
+            (b"ETRN #", Why::Value),
+            (b"ETRN #a\x7f", Why::Value),
+            (b"ETRN \xff", Why::Encoding),
+            (b"XCLIENT", Why::MissingArgument),
+            (b"XCLIENT NAME", Why::Parameter),
+            (b"XCLIENT NAME=a\0", Why::Control),
+            (b"XFORWARD LOGIN=x", Why::Parameter),
+            (b"HELP a\rb", Why::Control),
             (b"NO\0OP", Why::Control),
             (b"NOOP\0", Why::Control),
             (b"\xff\xfb\x01\xff\xf4", Why::Encoding),
@@ -346,10 +413,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_kept() {
-        assert_eq!(
-            command(b"XCLIENT NAME=x y"),
-            Ok(Command::Other { verb: "XCLIENT", argument: "NAME=x y" })
-        );
+        assert_eq!(command(b"XUSR NAME=x y"), Ok(Command::Other { verb: "XUSR", argument: "NAME=x y" }));
         assert_eq!(command(b"MAILFROM:<a@b>"), Ok(Command::Other { verb: "MAILFROM:<a@b>", argument: "" }));
         assert_eq!(command(b""), Ok(Command::Other { verb: "", argument: "" }));
         assert_eq!(command(b" STARTTLS"), Ok(Command::Other { verb: "", argument: "STARTTLS" }));
@@ -357,7 +421,28 @@ mod tests {
     }
 
     #[test]
+    fn extra_commands_are_read() {
+        let domain = |text| crate::types::Domain::parse(text).unwrap();
+        assert_eq!(command(b"etrn a.example "), Ok(Command::Etrn(Node::Host(domain("a.example")))));
+        assert_eq!(command(b"ETRN @b.example"), Ok(Command::Etrn(Node::Subdomains(domain("b.example")))));
+        assert_eq!(command(b"ETRN #uucp"), Ok(Command::Etrn(Node::Queue("uucp".into()))));
+        let url = "imap://h/a;urlauth=submit+x:internal:00";
+        let burl = |end| Ok(Command::Burl { url, end });
+        assert_eq!(command(alloc::format!("BURL {url}").as_bytes()), burl(ChunkEnd::More));
+        assert_eq!(command(alloc::format!("burl {url} last ").as_bytes()), burl(ChunkEnd::Last));
+        assert_eq!(
+            (command(b"HELP"), command(b"HELP  MAIL ")),
+            (Ok(Command::Help("")), Ok(Command::Help("MAIL")))
+        );
+        assert!(matches!(command(b"xclient name=a"), Ok(Command::XClient(_))));
+        assert!(matches!(command(b"XForward name=a IDENT=b"), Ok(Command::XForward(_))));
+        assert_eq!(split_verb(b"XCLIENTS a").0, Verb::Other);
+    }
+
+    #[test]
     fn no_secret_shows() {
+        let shown = alloc::format!("{:?}", command(b"BURL imap://h/a;urlauth=submit+x:internal:4711 LAST"));
+        assert!(shown.contains("Last") && !shown.contains("4711"), "{shown}");
         let shown = alloc::format!("{:?}", command(b"AUTH PLAIN AHUAc2VjcmV0"));
         assert!(shown.contains("PLAIN") && !shown.contains("AHUA"), "{shown}");
     }

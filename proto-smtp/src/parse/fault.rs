@@ -55,6 +55,8 @@ pub enum Why {
     Value,
     /// A number is none, or too large.
     Number,
+    /// An absolute URL is missing.
+    Url,
     /// A mechanism's name is not one.
     Mechanism,
     /// A reply code is not one.
@@ -89,6 +91,7 @@ impl Why {
             Self::ParametersExclude => "Two parameters exclude each other",
             Self::Value => "A parameter has a value that it cannot have",
             Self::Number => "A number is expected, and one that fits",
+            Self::Url => "An absolute URL is expected",
             Self::Mechanism => "The name of a mechanism is expected",
             Self::Code => "A reply code is expected",
             Self::MixedCodes => "The lines of one reply bear different codes",

@@ -1,7 +1,7 @@
 //! Reading: the grammar of RFC 5321 over complete lines.
 //!
 //! Framing comes first and stands elsewhere: what is read here is one whole line, or one whole reply, in one piece.
-//! Nothing here allocates. Functions bear the names of the grammar's rules.
+//! Nothing here allocates, but for a value of XCLIENT that is encoded. Functions bear the names of the grammar's rules.
 
 mod command;
 mod fault;
@@ -10,7 +10,7 @@ pub(crate) mod path;
 mod reply;
 
 pub use command::command;
-pub(crate) use command::{arguments, split_verb};
+pub(crate) use command::{absolute_uri, arguments, split_verb};
 pub(crate) use fault::{Fault, Parsed, finish};
 pub use fault::{SyntaxError, Why};
 pub use reply::reply;

@@ -7,6 +7,7 @@ use proto_core::sasl::ServerExchange;
 use proto_core::{Error, PeerError, RecvBuffer, SendBuffer, StartTlsRequest, Wait, WaitFor};
 
 use super::event::CoreEvent;
+use super::extra::{Forwarded, untrusting};
 use super::reception::Reception;
 use super::reply::{self, Question};
 use super::transaction::{Domains, Transaction, syntax};
@@ -79,6 +80,7 @@ pub(super) struct Core {
     pub(super) errors: u32,
     pub(super) failed_authentications: u32,
     pub(super) sasl: proto_core::sasl::Session,
+    pub(super) forwarded: Forwarded,
     commands: u32,
     pub(super) generation: u32,
     /// What the last event has borrowed and is to be given up now.
@@ -90,7 +92,7 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(config: Arc<Config>, secure: bool) -> Self {
         Self {
-            extensions: config.extensions,
+            extensions: untrusting(config.extensions),
             config,
             secure,
             state: State::Command,
@@ -104,6 +106,7 @@ impl Core {
             errors: 0,
             failed_authentications: 0,
             sasl: proto_core::sasl::Session::cleartext(),
+            forwarded: Forwarded::default(),
             commands: 0,
             generation: 0,
             given_up: 0,
@@ -128,27 +131,33 @@ impl Core {
     }
 
     fn greet_connection(&mut self, tx: &mut SendBuffer) {
+        self.say_ready(tx);
+        self.begin(tx);
+    }
+
+    /// `220`.
+    pub(super) fn say_ready(&self, tx: &mut SendBuffer) {
         let name = self.config.name.as_str();
         let protocol = match self.config.dialect {
             crate::Dialect::Smtp => "ESMTP",
             crate::Dialect::Lmtp => "LMTP",
         };
         let text = alloc::format!("{name} {protocol} {}", self.config.greeting);
-        self.begin(&Response::new(Code::READY, text), tx);
+        encode::response(&Response::new(Code::READY, text), tx);
     }
 
     /// Refuses the client before it has said anything.
     pub(super) fn turn_away(&mut self, response: &Response<'_>, tx: &mut SendBuffer) {
         let response = reply::refusing(response);
         self.turned_away = true;
-        self.begin(&response, tx);
+        encode::response(&response, tx);
+        self.begin(tx);
         if response.code() == Code::UNAVAILABLE {
             self.enter(State::Closing);
         }
     }
 
-    fn begin(&mut self, response: &Response<'_>, tx: &mut SendBuffer) {
-        encode::response(response, tx);
+    fn begin(&mut self, tx: &SendBuffer) {
         self.greeting_end = tx.queued_total();
         self.enter(State::Command);
     }
@@ -285,28 +294,32 @@ impl Core {
             Frame::Line { len, whole } => (len, whole),
         };
         let line = rx.bytes().get(..len).unwrap_or_default();
-        let (verb, _) = parse::split_verb(line);
+        let (verb, rest) = parse::split_verb(line);
         self.generation = self.generation.wrapping_add(1);
         self.count_command(tx)?;
         if verb == Verb::Other && is_http(line) {
             return Err(self.fail(PeerError::Malformed.into(), tx));
         }
+        let topic = !rest.trim_ascii().is_empty();
         if let Some(response) = self.objection(verb) {
             return self.object(verb, response, (len, whole), rx, tx);
         }
         match verb {
-            Verb::Mail | Verb::Rcpt | Verb::Ehlo | Verb::Helo | Verb::Lhlo | Verb::Expn => {
-                self.given_up = whole;
-                Ok(Step::Found(Found::Line { verb, len }))
-            }
-            Verb::Vrfy if self.extensions.contains(Extension::Vrfy) => {
-                self.given_up = whole;
-                Ok(Step::Found(Found::Line { verb, len }))
-            }
+            Verb::Mail | Verb::Rcpt | Verb::Ehlo | Verb::Helo | Verb::Lhlo => Ok(self.line(verb, len, whole)),
+            Verb::Expn | Verb::Etrn | Verb::XClient | Verb::XForward => Ok(self.line(verb, len, whole)),
+            Verb::Vrfy if self.offers(Extension::Vrfy) => Ok(self.line(verb, len, whole)),
+            Verb::Help if topic && self.offers(Extension::Help) => Ok(self.line(verb, len, whole)),
+            Verb::Burl => self.burl((len, whole), rx),
             Verb::Auth => self.begin_authentication((len, whole), rx, tx),
             Verb::Bdat => self.bdat((len, whole), rx, tx),
             _ => self.simple_command(verb, (len, whole), rx, tx),
         }
+    }
+
+    /// A command whose event borrows its line.
+    const fn line(&mut self, verb: Verb, len: usize, whole: usize) -> Step {
+        self.given_up = whole;
+        Step::Found(Found::Line { verb, len })
     }
 
     fn count_command(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
@@ -334,6 +347,9 @@ impl Core {
         }
         // It may have held credentials.
         rx.consume_wiping(whole);
+        if verb == Verb::Burl && self.offers(Extension::Burl) && self.phase().admits(verb) {
+            return Ok(self.refuse_part(verb, response, crate::types::ChunkEnd::More));
+        }
         self.refused(verb, response, tx)
     }
 
@@ -361,6 +377,7 @@ impl Core {
             }
             Verb::Rset => {
                 Self::ok(tx);
+                self.forwarded.forget();
                 Ok(match self.transaction.take() {
                     Some(_) => Step::event(CoreEvent::Reset),
                     None => Step::Again,
@@ -374,7 +391,7 @@ impl Core {
                 Ok(Step::Again)
             }
             Verb::Help => {
-                encode::response(&HELP, tx);
+                encode::response(&Response::help(), tx);
                 Ok(Step::Again)
             }
             _ => {
@@ -478,11 +495,6 @@ impl Step {
         Self::Found(Found::Event(event))
     }
 }
-
-const HELP: Response<'static> = match Code::new(214) {
-    Some(code) => Response::fixed(code, (0, 0), "See RFC 5321"),
-    None => Response::ok(),
-};
 
 /// Whether a line is the first of an HTTP request: a browser was led here, and what follows was written by somebody
 /// else.

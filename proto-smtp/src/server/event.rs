@@ -1,11 +1,12 @@
 //! What happens in a server's session.
 
+use alloc::string::String;
 use core::fmt;
 
-use proto_core::{AuthRequest, Channel, StartTlsRequest};
+use proto_core::{AuthRequest, Channel, Secret, StartTlsRequest};
 
 use crate::server::Reply;
-use crate::types::{ClientName, Mail, Rcpt, Response, Verb};
+use crate::types::{Attributes, ChunkEnd, ClientName, Mail, Node, Rcpt, Response, Verb};
 
 /// Something that happened, and for most of it a token that wants an answer.
 ///
@@ -30,12 +31,33 @@ pub enum Event<'i, C: Channel> {
     Data(Reply),
     /// A part of the message, with the stuffing taken off.
     DataChunk(&'i [u8]),
-    /// The message is complete. Answer with 250 once it is safe, or refuse; in LMTP for each recipient.
+    /// The message is complete. Answer with 250 once it is safe, or refuse; in LMTP for each recipient, and
+    /// where the client asked for it ([`Mail::prdr`](crate::types::Mail::prdr)) so if you like.
     DataEnd(Reply),
     /// The client asks whether an address is good.
     Vrfy(&'i str, Reply),
     /// The client asks who is on a list.
     Expn(&'i str, Reply),
+    /// The client asks about a command or another topic: HELP with an argument. Answer with 214, or refuse with 504.
+    Help(&'i str, Reply),
+    /// ETRN (RFC 1985): what waits for this node is to be sent, over a connection that the server makes. Answer with
+    /// 250 to 253, or refuse with 458 or 459. It is for you to know whose mail this client may ask for.
+    Etrn(Node<'i>, Reply),
+    /// BURL (RFC 4468): a part of the message is what this URL stands for, and the whole ends with it if it is the
+    /// [`Last`](ChunkEnd::Last). It comes in place of a chunk, so that the first part may be one and no
+    /// [`Data`](Self::Data) came. The client has authenticated. Fetch it, keep to your limit of size, and answer as
+    /// [`DataEnd`](Self::DataEnd) is answered, or refuse: 554 5.6.6 if it cannot be resolved, 554 5.7.14 if its server
+    /// is none that you trust. A refusal ends the transaction, as for a chunk. URLs that lead to anywhere else than
+    /// IMAP servers that you know are a way into your network: refuse them.
+    Burl(Secret<String>, ChunkEnd, Reply),
+    /// XCLIENT: a proxy says whom it speaks for. Whatever says yes begins the session anew: it is answered with the
+    /// greeting, and everything is forgotten, what you have [offered](crate::server::Server::offer) too. The new
+    /// session is not authenticated, whoever is said to have logged in, unless you answer with
+    /// [`accept_login`](crate::server::Server::accept_login).
+    XClient(Attributes<'i>, Reply),
+    /// XFORWARD: a proxy says where the next message came from. Once you say yes, it stands in
+    /// [`forwarded`](crate::server::Server::forwarded) up to the end of the transaction.
+    XForward(Attributes<'i>, Reply),
     /// The transaction is over and nothing is to be delivered: forget what has come of it.
     Reset,
     /// The server has refused a command by itself; for your records.
@@ -56,6 +78,11 @@ pub(crate) enum CoreEvent<'i> {
     DataEnd(Reply),
     Vrfy(&'i str, Reply),
     Expn(&'i str, Reply),
+    Help(&'i str, Reply),
+    Etrn(Node<'i>, Reply),
+    Burl(Secret<String>, ChunkEnd, Reply),
+    XClient(Attributes<'i>, Reply),
+    XForward(Attributes<'i>, Reply),
     Reset,
     Refused(Verb, Response<'static>),
     Closed,
@@ -76,6 +103,11 @@ impl<'i> CoreEvent<'i> {
             Self::DataEnd(reply) => Event::DataEnd(reply),
             Self::Vrfy(text, reply) => Event::Vrfy(text, reply),
             Self::Expn(text, reply) => Event::Expn(text, reply),
+            Self::Help(text, reply) => Event::Help(text, reply),
+            Self::Etrn(node, reply) => Event::Etrn(node, reply),
+            Self::Burl(url, end, reply) => Event::Burl(url, end, reply),
+            Self::XClient(said, reply) => Event::XClient(said, reply),
+            Self::XForward(said, reply) => Event::XForward(said, reply),
             Self::Reset => Event::Reset,
             Self::Refused(verb, response) => Event::Refused(verb, response),
             Self::Closed => Event::Closed,

@@ -8,8 +8,9 @@ use proto_core::{Error, Mechanisms, Misuse, SendBuffer};
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;
 use super::reply;
+use crate::config::Dialect;
 use crate::encode::{self, reply_line};
-use crate::types::{Code, Extension, Response, ServerLimits, Verb};
+use crate::types::{Attribute, Code, Extension, Response, ServerLimits, Verb};
 
 impl Core {
     /// Whether an extension is offered now. STARTTLS exists on cleartext only, AUTH under TLS only.
@@ -27,13 +28,13 @@ impl Core {
             Extension::Limits => set.contains(extension) && self.limits().can_be_announced(),
             // It is a promise about this channel, too (RFC 8689 §2).
             Extension::RequireTls => set.contains(extension) && self.secure,
-            // What only names commands, or is the application's to keep, is offered as it is set; what has no room here
-            // is not.
-            Extension::Burl
-            | Extension::Etrn
-            | Extension::Prdr
-            | Extension::XClient
-            | Extension::XForward => false,
+            // A URL is fetched for those alone who are known (RFC 4468 §8).
+            Extension::Burl => {
+                set.contains(extension) && self.secure && (self.authenticated || self.offers(Extension::Auth))
+            }
+            // LMTP answers for each recipient as it is.
+            Extension::Prdr => set.contains(extension) && self.config.dialect == Dialect::Smtp,
+            // What only names commands, or is the application's to keep, is offered as it is set.
             _ => set.contains(extension),
         }
     }
@@ -41,6 +42,7 @@ impl Core {
     /// Answers the client's greeting. It ends an open transaction, as RSET does (RFC 5321 §4.1.4).
     pub(super) fn welcome(&mut self, verb: Verb, tx: &mut SendBuffer) -> Step {
         self.hello = Some(verb);
+        self.forwarded.forget();
         self.greet(verb, tx);
         self.enter(State::Command);
         match self.transaction.take() {
@@ -110,6 +112,10 @@ impl Core {
             Extension::MtPriority => text(offers.priority_profile.as_ref(), tx),
             Extension::FutureRelease => text(offers.future_release, tx),
             Extension::NoSoliciting => text(offers.no_soliciting.as_ref(), tx),
+            // IMAP URLs that authorize their reader, from any server (RFC 4468 §3.1).
+            Extension::Burl => text(Some("imap"), tx),
+            Extension::XClient => attributes(&Attribute::XCLIENT, tx),
+            Extension::XForward => attributes(&Attribute::XFORWARD, tx),
             _ => {}
         }
     }
@@ -120,4 +126,8 @@ fn text(value: Option<impl fmt::Display>, tx: &mut SendBuffer) {
     if let Some(value) = value {
         encode::display(format_args!(" {value}"), tx);
     }
+}
+
+fn attributes(attributes: &[Attribute], tx: &mut SendBuffer) {
+    attributes.iter().for_each(|attribute| text(Some(attribute.name()), tx));
 }

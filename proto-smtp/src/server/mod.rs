@@ -4,6 +4,7 @@ mod auth;
 mod core;
 mod event;
 mod extension;
+mod extra;
 mod reception;
 mod reply;
 mod starttls;
@@ -22,7 +23,7 @@ pub use starttls::Upgrade;
 
 use self::core::{Core, State};
 use crate::config::Config;
-use crate::types::{ExtensionSet, Response};
+use crate::types::{Attributes, ExtensionSet, Response};
 
 /// A server's side of one session, on a channel.
 ///
@@ -58,7 +59,11 @@ use crate::types::{ExtensionSet, Response};
 ///         Event::DataChunk(octets) => message.extend_from_slice(octets),
 ///         Event::DataEnd(reply) => server.reply(reply, &Response::ok(), &mut tx)?,
 ///         Event::StartTls(request) => server.refuse(request, &mut tx)?, // or `server.accept(request, &mut tx)`
-///         Event::Vrfy(_, reply) | Event::Expn(_, reply) => server.reply(reply, &Response::try_again(), &mut tx)?,
+///         Event::Help(_, reply) => server.reply(reply, &Response::help(), &mut tx)?,
+///         Event::Vrfy(_, reply) | Event::Expn(_, reply) | Event::Etrn(_, reply) | Event::Burl(_, _, reply)
+///         | Event::XClient(_, reply) | Event::XForward(_, reply) => {      // none of them is offered, unless you say so
+///             server.reply(reply, &Response::not_implemented(), &mut tx)?;
+///         }
 ///         Event::Reset | Event::Closed => message.clear(),
 ///         Event::Hello(..) | Event::Refused(..) => {}
 ///     }                                                         // no arm for Auth: on cleartext it has no value
@@ -123,6 +128,17 @@ impl Server<Secure> {
     ) -> Result<(), Error> {
         self.core.verdict(&request, verdict, tx)
     }
+
+    /// Accepts [`XClient`](Event::XClient), and believes that the client whom it names has logged in as its
+    /// [`Login`](crate::types::Attribute::Login) says: the session that begins now
+    /// [is authenticated](Server::is_authenticated). With [`reply`](Server::reply) it is not.
+    ///
+    /// # Errors
+    /// [`StaleToken`](Misuse::StaleToken) if the token is not the one that is open; [`WrongState`](Misuse::WrongState)
+    /// if it is for another command, or for an XCLIENT that names nobody: then the client was told to try again.
+    pub fn accept_login(&mut self, reply: Reply, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.accept_login(reply, tx)
+    }
 }
 
 impl<C: Channel> Server<C> {
@@ -158,8 +174,9 @@ impl<C: Channel> Server<C> {
         self.core.reply(reply, response, tx)
     }
 
-    /// Answers the end of a message in LMTP: one answer for each recipient that was accepted, in their order.
-    /// 421 becomes 451 here: it would speak for the session.
+    /// Answers the end of a message in LMTP, or of one of which [PRDR](crate::types::Mail::prdr) was asked: one answer
+    /// for each recipient that was accepted, in their order. PRDR's own two replies, before these and behind, are said
+    /// by the server itself. 421 becomes 451 here: it would speak for the session.
     ///
     /// # Errors
     /// [`StaleToken`](Misuse::StaleToken) as above; [`WrongLength`](Misuse::WrongLength) if there are more or fewer
@@ -200,9 +217,19 @@ impl<C: Channel> Server<C> {
     }
 
     /// Sets what may be offered from here on in this session, in place of [`Config::extensions`]: the next answer to
-    /// EHLO says so, and what is not offered is refused. It is forgotten behind STARTTLS.
+    /// EHLO says so, and what is not offered is refused. It is forgotten behind STARTTLS, and behind an XCLIENT that is
+    /// accepted.
+    ///
+    /// XCLIENT and XFORWARD are offered in this way alone, and never by the settings: they let a client say that it is
+    /// another one. Offer them to proxies whose address you know.
     pub const fn offer(&mut self, extensions: ExtensionSet) {
         self.core.extensions = extensions;
+    }
+
+    /// What [`XForward`](Event::XForward) has said of the transaction that is open, or of the next if none is.
+    #[must_use]
+    pub fn forwarded(&self) -> Option<&Attributes<'static>> {
+        self.core.forwarded()
     }
 
     /// Ends the session because the server goes down: `421` goes to `tx`.

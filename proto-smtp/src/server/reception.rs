@@ -34,7 +34,14 @@ pub(super) struct Reception {
 #[derive(Debug)]
 enum Source {
     Data(Unstuffing),
-    Chunk { left: u64, end: ChunkEnd },
+    Chunk {
+        left: u64,
+        end: ChunkEnd,
+    },
+    /// A part that is refused and has no octets here: its URL was refused.
+    Nothing {
+        verb: Verb,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +70,7 @@ impl Source {
                     stop: if *left == 0 { Stop::End } else { Stop::More },
                 }
             }
+            Self::Nothing { .. } => Unstuffed { content: 0..0, passed: 0, stop: Stop::End },
         }
     }
 
@@ -70,6 +78,7 @@ impl Source {
         match self {
             Self::Data(_) => Verb::Data,
             Self::Chunk { .. } => Verb::Bdat,
+            Self::Nothing { verb } => *verb,
         }
     }
 }
@@ -99,6 +108,15 @@ impl Core {
             news,
             ..Reception::new(source, replies)
         }));
+    }
+
+    /// A part of a message that is not there is refused, and with it the message.
+    pub(super) fn refuse_part(&mut self, verb: Verb, refusal: Response<'static>, end: ChunkEnd) -> Step {
+        let replies = if end == ChunkEnd::Last { self.replies_behind_data() } else { 1 };
+        let news = if self.transaction.take().is_some() { News::Reset } else { News::None };
+        let reception = Reception::new(Source::Nothing { verb }, replies);
+        self.enter(State::Reception(Reception { refusal: Some(refusal), news, ..reception }));
+        Step::Again
     }
 
     /// `BDAT`, where the state allows it.

@@ -38,15 +38,21 @@ pub(super) enum Question {
         end: ChunkEnd,
     },
     DataEnd,
-    /// VRFY and EXPN: the answer changes nothing.
+    /// BURL.
+    Url(ChunkEnd),
+    /// VRFY, EXPN, HELP and ETRN: the answer changes nothing.
     Information,
+    XClient {
+        /// It says as whom the client has logged in.
+        login: bool,
+    },
+    XForward,
 }
 
 pub(super) const ORDER: (u16, u16) = (5, 1);
 pub(super) const NOT_RECOGNIZED: Response<'static> =
     Response::fixed(Code::SYNTAX, ORDER, "Command not recognized");
-pub(super) const NOT_IMPLEMENTED: Response<'static> =
-    Response::fixed(Code::NOT_IMPLEMENTED, ORDER, "Command not implemented");
+pub(super) const NOT_IMPLEMENTED: Response<'static> = Response::not_implemented();
 pub(super) const LINE_TOO_LONG: Response<'static> = Response::fixed(Code::SYNTAX, (5, 2), "Line too long");
 pub(super) const BARE_NEWLINE: Response<'static> =
     Response::fixed(Code::SYNTAX, (5, 2), "A bare CR, a bare LF or a NUL is not allowed");
@@ -76,6 +82,14 @@ pub(super) const NEEDS_AUTHENTICATION: Response<'static> =
 pub(super) const BINARY_NEEDS_CHUNKS: Response<'static> =
     Response::fixed(Code::BAD_SEQUENCE, ORDER, "A message of BINARYMIME comes by BDAT");
 const OK: Response<'static> = Response::ok();
+const CONTENT_ANALYSIS: Response<'static> =
+    Response::fixed(Code::CONTENT_ANALYSIS, (0, 0), "Content analysis has started");
+const ACCEPTED: Response<'static> =
+    Response::fixed(Code::OK, (0, 0), "Accepted for those for whom it was accepted above");
+const ACCEPTED_FOR_NOBODY: Response<'static> =
+    Response::fixed(Code::MAILBOX_UNAVAILABLE, (0, 0), "Accepted for nobody");
+const ACCEPTED_FOR_NOBODY_NOW: Response<'static> =
+    Response::fixed(Code::MAILBOX_BUSY, (0, 0), "Accepted for nobody now");
 const NO_SERVICE: Response<'static> = Response::fixed(Code::FAILED, (3, 2), "No service here");
 const CLOSING: Response<'static> = Response::fixed(Code::CLOSING, (0, 0), "Good-bye");
 
@@ -178,7 +192,11 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         let question = self.question(&reply)?;
-        let times = if question == Question::DataEnd { self.replies_behind_data() } else { 1 };
+        if matches!(question, Question::XClient { .. }) && is_yes(response) {
+            self.restart(tx);
+            return Ok(());
+        }
+        let times = if question.ends_message() { self.replies_behind_data() } else { 1 };
         let line = fitting(question, response);
         let line = line.as_ref().unwrap_or(response);
         // The reply to a chunk comes when the chunk has, a refusal too; only a farewell cannot wait.
@@ -189,7 +207,8 @@ impl Core {
         Ok(())
     }
 
-    /// The application's answers for each recipient that was accepted, in their order (RFC 2033 §4.2).
+    /// The application's answers for each recipient that was accepted, in their order (RFC 2033 §4.2). In SMTP they
+    /// stand between two others (PRDR).
     pub(super) fn reply_each(
         &mut self,
         reply: Reply,
@@ -197,19 +216,29 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         let question = self.question(&reply)?;
-        if question != Question::DataEnd || responses.len() != self.replies_behind_data() {
+        let prdr = self.transaction.as_ref().filter(|transaction| transaction.prdr);
+        let recipients =
+            prdr.map_or_else(|| self.replies_behind_data(), |transaction| transaction.recipients);
+        if !question.ends_message() || responses.len() != recipients {
             // The client waits and must have its answers, even if the program cannot count.
             self.reply(reply, &Response::try_again(), tx)?;
             return Err(Misuse::WrongLength.into());
         }
+        let prdr = prdr.is_some();
+        if prdr {
+            encode::response(&CONTENT_ANALYSIS, tx);
+        }
         for response in responses {
             encode::response(for_one(response).as_ref().unwrap_or(response), tx);
+        }
+        if prdr {
+            encode::response(&overall(responses), tx);
         }
         self.answered(question, &OK);
         Ok(())
     }
 
-    fn question(&self, reply: &Reply) -> Result<Question, Error> {
+    pub(super) fn question(&self, reply: &Reply) -> Result<Question, Error> {
         match &self.state {
             State::Owed { serial, question, .. } if *serial == reply.serial => Ok(*question),
             State::Failed(error) => Err(*error),
@@ -236,6 +265,7 @@ impl Core {
             Question::Mail(transaction) if yes => {
                 self.transaction = Some(transaction);
                 self.domains = Domains::default();
+                self.forwarded.begin();
             }
             Question::Rcpt if yes => {
                 self.domains.keep();
@@ -249,8 +279,28 @@ impl Core {
             }
             Question::DataEnd => self.transaction = None,
             Question::Data => self.transaction = None,
-            Question::Mail(_) | Question::Rcpt | Question::Information => {}
+            Question::Url(end) => self.url_taken(end, yes),
+            Question::XForward => self.forward(yes),
+            Question::Mail(_) | Question::Rcpt | Question::Information | Question::XClient { .. } => {}
         }
+    }
+}
+
+impl Question {
+    /// Whether the answer is the one to a whole message.
+    fn ends_message(self) -> bool {
+        matches!(self, Self::DataEnd | Self::Url(ChunkEnd::Last))
+    }
+}
+
+/// What stands behind the answers for each recipient: yes if anybody has the message (PRDR).
+fn overall(responses: &[Response<'_>]) -> Response<'static> {
+    if responses.iter().any(is_yes) {
+        ACCEPTED
+    } else if responses.iter().any(|response| response.is_transient()) {
+        ACCEPTED_FOR_NOBODY_NOW
+    } else {
+        ACCEPTED_FOR_NOBODY
     }
 }
 
@@ -315,6 +365,10 @@ mod tests {
             NEEDS_AUTHENTICATION,
             BINARY_NEEDS_CHUNKS,
             OK,
+            ACCEPTED,
+            ACCEPTED_FOR_NOBODY,
+            ACCEPTED_FOR_NOBODY_NOW,
+            Response::help(),
             NO_SERVICE,
             CLOSING,
             TIMEOUT,

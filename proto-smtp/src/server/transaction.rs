@@ -27,6 +27,8 @@ pub(super) struct Transaction {
     pub(super) recipients: usize,
     utf8: bool,
     pub(super) binary: bool,
+    /// The client wants to know behind the message what became of each recipient.
+    pub(super) prdr: bool,
     /// How many octets have come by BDAT; `None` before the first chunk.
     pub(super) chunked: Option<u64>,
 }
@@ -87,15 +89,20 @@ impl Core {
             Verb::Auth if !self.offers(Extension::Auth) => return Some(reply::NOT_IMPLEMENTED),
             Verb::Auth if self.authenticated => return order("You have authenticated already"),
             Verb::Bdat if !self.offers(Extension::Chunking) => return Some(reply::NOT_IMPLEMENTED),
-            Verb::Expn if !self.extensions.contains(Extension::Expn) => {
+            Verb::Expn | Verb::Etrn | Verb::Burl | Verb::XClient | Verb::XForward
+                if !Self::extension_of(verb).is_some_and(|extension| self.offers(extension)) =>
+            {
                 return Some(reply::NOT_IMPLEMENTED);
             }
-            Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Bdat | Verb::Vrfy | Verb::Expn
+            Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Bdat | Verb::Vrfy | Verb::Expn | Verb::Etrn
                 if !self.secure && self.config.requires_tls() =>
             {
                 return Some(reply::NEEDS_TLS);
             }
-            Verb::Mail | Verb::Vrfy | Verb::Expn
+            Verb::Burl if self.hello.is_some() && !self.authenticated => {
+                return Some(reply::NEEDS_AUTHENTICATION);
+            }
+            Verb::Mail | Verb::Vrfy | Verb::Expn | Verb::Etrn
                 if self.hello.is_some() && !self.authenticated && self.config.requires_authentication() =>
             {
                 return Some(reply::NEEDS_AUTHENTICATION);
@@ -110,6 +117,18 @@ impl Core {
             Some(Transaction { binary: true, .. }) if verb == Verb::Data => Some(reply::BINARY_NEEDS_CHUNKS),
             _ => None,
         }
+    }
+
+    /// The extension that a command belongs to, of those that are not there unless they are offered.
+    const fn extension_of(verb: Verb) -> Option<Extension> {
+        Some(match verb {
+            Verb::Expn => Extension::Expn,
+            Verb::Etrn => Extension::Etrn,
+            Verb::Burl => Extension::Burl,
+            Verb::XClient => Extension::XClient,
+            Verb::XForward => Extension::XForward,
+            _ => return None,
+        })
     }
 
     /// Reads a command whose event borrows its line, and asks the application or refuses.
@@ -135,13 +154,10 @@ impl Core {
                 self.enter(State::Hello(verb));
                 return Ok(CoreEvent::Hello(verb, name));
             }
-            Ok(Command::Vrfy(text)) => {
-                return Ok(CoreEvent::Vrfy(text, self.ask(verb, Question::Information)));
-            }
-            Ok(Command::Expn(text)) => {
-                return Ok(CoreEvent::Expn(text, self.ask(verb, Question::Information)));
-            }
-            Ok(_) => reply::NOT_RECOGNIZED,
+            Ok(command) => match self.ask_extra(verb, command) {
+                Some(event) => return Ok(event),
+                None => reply::NOT_RECOGNIZED,
+            },
             Err(error) => syntax(verb, error),
         };
         // What is too much is no fault of the client: it sends the rest in another transaction or session.
@@ -175,7 +191,13 @@ impl Core {
         if let Some(refusal) = self.out_of_bounds(mail) {
             return Err(refusal);
         }
-        Ok(Transaction { recipients: 0, utf8: mail.utf8, binary, chunked: None })
+        Ok(Transaction {
+            recipients: 0,
+            utf8: mail.utf8,
+            binary,
+            prdr: mail.prdr && self.offers(Extension::Prdr),
+            chunked: None,
+        })
     }
 
     /// What is offered, and not so far.

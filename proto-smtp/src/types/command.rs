@@ -6,7 +6,7 @@
 use alloc::borrow::Cow;
 use core::fmt;
 
-use super::{Domain, Mail, Rcpt};
+use super::{Attributes, Domain, DomainKind, Mail, Rcpt};
 use crate::ascii;
 use crate::parse::{SyntaxError, Why};
 
@@ -43,6 +43,14 @@ pub enum Command<'i> {
         /// Whether the message ends with them.
         end: ChunkEnd,
     },
+    /// `BURL url [LAST]` (RFC 4468 §3): a part of the message stands there. The URL holds what proves the right to
+    /// read it, and so is secret: `Debug` does not show it.
+    Burl {
+        /// An absolute URL.
+        url: &'i str,
+        /// Whether the message ends with it.
+        end: ChunkEnd,
+    },
     /// `RSET`.
     Rset,
     /// `NOOP [text]`.
@@ -51,8 +59,14 @@ pub enum Command<'i> {
     Vrfy(&'i str),
     /// `EXPN text`.
     Expn(&'i str),
-    /// `HELP [text]`.
-    Help,
+    /// `HELP [text]`; the text is empty where there is none.
+    Help(&'i str),
+    /// `ETRN [@ or #]node` (RFC 1985): send what waits for it.
+    Etrn(Node<'i>),
+    /// `XCLIENT attributes`: the session is another client's.
+    XClient(Attributes<'i>),
+    /// `XFORWARD attributes`: where the next message came from.
+    XForward(Attributes<'i>),
     /// `QUIT`.
     Quit,
     /// A command that is not known here, with everything behind its verb.
@@ -73,6 +87,17 @@ pub enum ChunkEnd {
     Last,
 }
 
+/// Whose mail ETRN asks for (RFC 1985 §5).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Node<'i> {
+    /// `node`: a host.
+    Host(Domain<'i>),
+    /// `@node`: a host and every host below it.
+    Subdomains(Domain<'i>),
+    /// `#name`: a queue of the server, whatever it calls so.
+    Queue(Cow<'i, str>),
+}
+
 /// The first word of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -87,11 +112,15 @@ pub enum Verb {
     Rcpt,
     Data,
     Bdat,
+    Burl,
     Rset,
     Noop,
     Vrfy,
     Expn,
     Help,
+    Etrn,
+    XClient,
+    XForward,
     Quit,
     /// Any other word, or no word at all.
     Other,
@@ -158,6 +187,48 @@ impl fmt::Display for ClientName<'_> {
     }
 }
 
+impl<'i> Node<'i> {
+    /// Reads what stands behind ETRN.
+    ///
+    /// # Errors
+    /// It is no domain name, or what is behind `#` is empty or not printable US-ASCII without spaces.
+    pub fn parse(text: &'i str) -> Result<Self, SyntaxError> {
+        let domain = |at: usize| match text.get(at..).map(Domain::parse) {
+            Some(Ok(domain)) if matches!(domain.kind(), DomainKind::Name(_)) => Ok(domain),
+            _ => Err(SyntaxError { at, why: Why::Domain }),
+        };
+        match text.strip_prefix('#') {
+            _ if text.is_empty() => Err(SyntaxError { at: 0, why: Why::MissingArgument }),
+            Some(name) if !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_graphic()) => {
+                Ok(Self::Queue(Cow::Borrowed(name)))
+            }
+            Some(_) => Err(SyntaxError { at: 1, why: Why::Value }),
+            None if text.starts_with('@') => domain(1).map(Self::Subdomains),
+            None => domain(0).map(Self::Host),
+        }
+    }
+
+    /// The same, kept.
+    #[must_use]
+    pub fn into_owned(self) -> Node<'static> {
+        match self {
+            Self::Host(domain) => Node::Host(domain.into_owned()),
+            Self::Subdomains(domain) => Node::Subdomains(domain.into_owned()),
+            Self::Queue(name) => Node::Queue(Cow::Owned(name.into_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Node<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(domain) => f.write_str(domain.as_str()),
+            Self::Subdomains(domain) => write!(f, "@{}", domain.as_str()),
+            Self::Queue(name) => write!(f, "#{name}"),
+        }
+    }
+}
+
 impl Command<'_> {
     /// The first word.
     #[must_use]
@@ -172,11 +243,15 @@ impl Command<'_> {
             Self::Rcpt(_) => Verb::Rcpt,
             Self::Data => Verb::Data,
             Self::Bdat { .. } => Verb::Bdat,
+            Self::Burl { .. } => Verb::Burl,
             Self::Rset => Verb::Rset,
             Self::Noop => Verb::Noop,
             Self::Vrfy(_) => Verb::Vrfy,
             Self::Expn(_) => Verb::Expn,
-            Self::Help => Verb::Help,
+            Self::Help(_) => Verb::Help,
+            Self::Etrn(_) => Verb::Etrn,
+            Self::XClient(_) => Verb::XClient,
+            Self::XForward(_) => Verb::XForward,
             Self::Quit => Verb::Quit,
             Self::Other { .. } => Verb::Other,
         }
@@ -197,15 +272,20 @@ impl fmt::Debug for Command<'_> {
             Self::Mail(mail) => mail.fmt(f),
             Self::Rcpt(rcpt) => rcpt.fmt(f),
             Self::Bdat { size, end } => f.debug_struct("Bdat").field("size", size).field("end", end).finish(),
+            Self::Burl { end, .. } => {
+                f.debug_struct("Burl").field("url", &"[redacted]").field("end", end).finish()
+            }
             Self::Vrfy(text) => f.debug_tuple("Vrfy").field(text).finish(),
             Self::Expn(text) => f.debug_tuple("Expn").field(text).finish(),
+            Self::Help(text) => f.debug_tuple("Help").field(text).finish(),
+            Self::Etrn(node) => f.debug_tuple("Etrn").field(node).finish(),
+            Self::XClient(attributes) => f.debug_tuple("XClient").field(attributes).finish(),
+            Self::XForward(attributes) => f.debug_tuple("XForward").field(attributes).finish(),
             // What is not understood may be a password that went astray: its length says enough.
             Self::Other { verb, argument } => {
                 f.debug_struct("Other").field("verb", verb).field("argument_len", &argument.len()).finish()
             }
-            Self::StartTls | Self::Data | Self::Rset | Self::Noop | Self::Help | Self::Quit => {
-                self.verb().fmt(f)
-            }
+            Self::StartTls | Self::Data | Self::Rset | Self::Noop | Self::Quit => self.verb().fmt(f),
         }
     }
 }

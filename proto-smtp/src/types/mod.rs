@@ -4,6 +4,7 @@
 //! borrowed from the buffer that it was read from, and `into_owned` keeps it.
 
 mod address;
+mod attribute;
 mod command;
 mod deliver;
 mod domain;
@@ -22,7 +23,9 @@ mod submitter;
 mod time;
 
 pub use address::Address;
-pub use command::{ChunkEnd, ClientName, Command, Verb};
+pub(crate) use attribute::Proxied;
+pub use attribute::{Attribute, AttributeValue, Attributes};
+pub use command::{ChunkEnd, ClientName, Command, Node, Verb};
 pub use deliver::{ByMode, DeliverBy, Hold, Interval, Priority};
 pub use domain::{Domain, DomainKind};
 pub use dsn::{EnvelopeId, Notify, OriginalRecipient, Return};

@@ -69,6 +69,18 @@ impl<'i> Response<'i> {
         Self::fixed(Code::START_DATA, (0, 0), "End data with <CR><LF>.<CR><LF>")
     }
 
+    /// `214 2.0.0`: where to read about SMTP.
+    #[must_use]
+    pub const fn help() -> Self {
+        Self::fixed(Code::HELP, (0, 0), "See RFC 5321")
+    }
+
+    /// `502 5.5.1`: there is no such command here.
+    #[must_use]
+    pub const fn not_implemented() -> Self {
+        Self::fixed(Code::NOT_IMPLEMENTED, (5, 1), "Command not implemented")
+    }
+
     /// `550 5.1.1`: there is no such mailbox here.
     #[must_use]
     pub const fn no_such_mailbox() -> Self {

@@ -23,6 +23,8 @@ pub enum Severity {
 }
 
 impl Code {
+    /// 214: help.
+    pub const HELP: Self = Self(214);
     /// 220: the service is ready.
     pub const READY: Self = Self(220);
     /// 221: good-bye.
@@ -35,6 +37,8 @@ impl Code {
     pub const CANNOT_VERIFY: Self = Self(252);
     /// 334: a SASL challenge.
     pub const CHALLENGE: Self = Self(334);
+    /// 353: a reply for each recipient follows, and one for all (PRDR).
+    pub const CONTENT_ANALYSIS: Self = Self(353);
     /// 354: send the message.
     pub const START_DATA: Self = Self(354);
     /// 421: the service closes the connection.

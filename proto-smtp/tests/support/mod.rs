@@ -78,9 +78,22 @@ fn plain<C: proto_core::Channel>(server: &mut Server<C>, event: Event<'_, C>, tx
             say(reply, &yes);
             "end".into()
         }
-        Event::Vrfy(text, reply) | Event::Expn(text, reply) => {
+        Event::Vrfy(text, reply) | Event::Expn(text, reply) | Event::Help(text, reply) => {
             say(reply, &yes);
             format!("vrfy {text}")
+        }
+        Event::Etrn(node, reply) => {
+            say(reply, &yes);
+            format!("etrn {node}")
+        }
+        Event::Burl(url, end, reply) => {
+            let good = !url.expose().contains("no");
+            say(reply, &if good { yes } else { "554 5.6.6 not there".parse().unwrap() });
+            format!("burl {} {end:?}", url.expose())
+        }
+        Event::XClient(said, reply) | Event::XForward(said, reply) => {
+            say(reply, &yes);
+            format!("{said:?}")
         }
         Event::Refused(verb, response) => format!("refused {verb:?} {response}"),
         Event::Reset => "reset".into(),

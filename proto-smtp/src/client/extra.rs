@@ -1,0 +1,126 @@
+//! Commands of extensions that few servers have: ETRN (RFC 1985), BURL (RFC 4468), XCLIENT and XFORWARD (as Postfix
+//! documents them).
+//!
+//! This file knows when they may be given and what must be offered for them.
+
+use proto_core::{Channel, Error, Misuse, SendBuffer};
+
+use super::Client;
+use super::core::Core;
+use super::event::Step;
+use crate::encode;
+use crate::parse;
+use crate::types::{Attributes, ChunkEnd, Command, Extension, ExtensionSet, Extensions, Node, Proxied};
+
+/// The longest line of XCLIENT and XFORWARD in octets, CRLF included.
+const LINE: usize = 512;
+
+impl<C: Channel> Client<C> {
+    /// Gives ETRN: the server is to send what waits for this node, over a connection that it makes.
+    ///
+    /// # Errors
+    /// [`NotOffered`](Misuse::NotOffered) if ETRN is not; [`WrongState`](Misuse::WrongState) if a transaction is open or
+    /// a reply must be awaited first.
+    pub fn etrn(&mut self, node: &Node<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.check_group()?;
+        self.core.check_offered(ExtensionSet::NONE.with(Extension::Etrn))?;
+        self.core.check_no_transaction()?;
+        self.core.command(&Command::Etrn(node.clone()), Step::Etrn, tx);
+        Ok(())
+    }
+
+    /// Gives BURL in place of a chunk: the server is to fetch this part of the message, or all that is left of it, from
+    /// there. The URL counts as a secret. Its reply is that of a chunk: [`Step::Chunk`], or [`Step::Message`] if it is
+    /// the last.
+    ///
+    /// # Errors
+    /// [`NotOffered`](Misuse::NotOffered) if BURL is not; [`InvalidArgument`](Misuse::InvalidArgument) if it is no
+    /// absolute URL; [`WrongState`](Misuse::WrongState) as for [`bdat`](Self::bdat).
+    pub fn burl(&mut self, url: &str, end: ChunkEnd, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.check_group()?;
+        self.core.check_offered(ExtensionSet::NONE.with(Extension::Burl))?;
+        if !self.core.can_count_replies(end) {
+            return Err(Misuse::WrongState.into());
+        }
+        if parse::absolute_uri(url.as_bytes()).is_none() {
+            return Err(Misuse::InvalidArgument.into());
+        }
+        encode::command(&Command::Burl { url, end }, tx);
+        match end {
+            ChunkEnd::More => self.core.expect(Step::Chunk, tx),
+            ChunkEnd::Last => self.core.expect_message(tx),
+        }
+        Ok(())
+    }
+
+    /// Gives XCLIENT: the session is to be taken for that of another client. Once it is accepted everything is
+    /// forgotten, an authentication too; the client says EHLO by itself, and [`Event::Extensions`](super::Event)
+    /// follows.
+    ///
+    /// # Errors
+    /// [`NotOffered`](Misuse::NotOffered) if XCLIENT is not; [`WrongState`](Misuse::WrongState) if a transaction is open
+    /// or a reply is outstanding; [`InvalidArgument`](Misuse::InvalidArgument) if nothing is said, the server has not announced one of the
+    /// attributes, or the line would be longer than 512 octets. Nothing was written then.
+    pub fn xclient(&mut self, attributes: &Attributes<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.check_alone()?;
+        self.core.check_proxy(Proxied::XClient, attributes)?;
+        self.core.command(&Command::XClient(attributes.clone()), Step::XClient, tx);
+        Ok(())
+    }
+
+    /// Gives XFORWARD: where the next message came from. What is said adds to what was said before, and is forgotten at
+    /// the end of the next transaction.
+    ///
+    /// # Errors
+    /// As [`xclient`](Self::xclient); but other commands may be outstanding, as for [`mail`](Self::mail).
+    pub fn xforward(&mut self, attributes: &Attributes<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.check_group()?;
+        self.core.check_proxy(Proxied::XForward, attributes)?;
+        self.core.command(&Command::XForward(attributes.clone()), Step::XForward, tx);
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Whether no transaction is open, nor may be opened by what is outstanding.
+    fn check_no_transaction(&self) -> Result<(), Error> {
+        if self.open || self.outstanding() > 0 { Err(Misuse::WrongState.into()) } else { Ok(()) }
+    }
+
+    fn check_proxy(&self, command: Proxied, attributes: &Attributes<'_>) -> Result<(), Error> {
+        let extension = match command {
+            Proxied::XClient => Extension::XClient,
+            Proxied::XForward => Extension::XForward,
+        };
+        self.check_offered(ExtensionSet::NONE.with(extension))?;
+        let chained = command == Proxied::XForward && self.last_step() == Some(Step::XForward);
+        if !chained {
+            self.check_no_transaction()?;
+        }
+        let announced = |name: &str| announces(&self.extensions, extension, name);
+        let good = attributes.command() == command
+            && !attributes.is_empty()
+            && attributes.iter().all(|(attribute, _)| announced(attribute.name()));
+        let words =
+            attributes.iter().map(|(attribute, value)| attribute.name().len() + value.wire().len() + 2);
+        let line = extension.keyword().len() + words.sum::<usize>() + 2;
+        if good && line <= LINE { Ok(()) } else { Err(Misuse::InvalidArgument.into()) }
+    }
+
+    /// XCLIENT was accepted: a new session begins, and nothing is known of it.
+    pub(super) fn restart(&mut self) {
+        self.extensions = Extensions::default();
+        self.fallback = false;
+        self.mails = 0;
+        self.begin_hello();
+    }
+}
+
+/// Whether a word stands behind the keyword of an extension.
+fn announces(extensions: &Extensions<'_>, extension: Extension, name: &str) -> bool {
+    extensions
+        .keywords()
+        .filter(|(keyword, _)| keyword.eq_ignore_ascii_case(extension.keyword().as_bytes()))
+        .flat_map(|(_, parameters)| parameters.split(|&octet| octet == b' '))
+        .any(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+}
