@@ -69,8 +69,12 @@ pub(super) struct Core {
     pub(super) mails: u64,
     /// How many RCPT were given since MAIL.
     pub(super) recipients: usize,
-    /// Which of them were accepted: each has a reply behind the message in LMTP.
+    /// Which of them were accepted: each has a reply behind the message in LMTP, and may have one with PRDR.
     accepted: Vec<usize>,
+    /// PRDR was asked for with MAIL.
+    pub(super) prdr: bool,
+    /// Who may have a reply of their own behind the message that is sent (PRDR).
+    pub(super) awaiting_verdict: Vec<usize>,
     /// MAIL was accepted and its transaction is not over.
     pub(super) open: bool,
     pub(super) utf8: bool,
@@ -104,6 +108,8 @@ impl Core {
             mails: 0,
             recipients: 0,
             accepted: Vec::new(),
+            prdr: false,
+            awaiting_verdict: Vec::new(),
             open: false,
             utf8: false,
             auth_failure: None,
@@ -220,14 +226,24 @@ impl Core {
             self.challenge(frame, rx.bytes(), tx)?;
             return Ok(None);
         }
-        self.outstanding.pop_front();
+        let answered = self.outstanding.pop_front();
         let kind = match (step, code.severity()) {
             (Step::Data, Severity::Intermediate) if code == Code::START_DATA => {
                 self.state = State::Data(Stuffing::new(self.config.line_endings));
                 Kind::SendData
             }
+            (Step::Message(None), Severity::Intermediate)
+                if code == Code::CONTENT_ANALYSIS && !self.awaiting_verdict.is_empty() =>
+            {
+                self.expect_verdicts();
+                return Ok(None);
+            }
             // Nothing else may be answered with 3yz, and DATA with nothing else that is positive.
             (_, Severity::Intermediate) | (Step::Data, Severity::Completed) => {
+                // It is still not known what became of it: a message may have been taken.
+                if let Some(answered) = answered {
+                    self.outstanding.push_front(answered);
+                }
                 return Err(self.fail(PeerError::UnexpectedReply.into()));
             }
             (step, Severity::Completed) => return self.completed(step, code, frame, rx.bytes()),
@@ -302,7 +318,7 @@ impl Core {
                 Kind::Accepted(step)
             }
             Step::Rcpt(recipient) => {
-                if self.config.dialect == Dialect::Lmtp {
+                if self.prdr || self.config.dialect == Dialect::Lmtp {
                     self.accepted.push(recipient);
                 }
                 Kind::Accepted(step)
@@ -342,7 +358,16 @@ impl Core {
         })
     }
 
+    /// `353`: a reply for each recipient comes first, and then the one for all.
+    fn expect_verdicts(&mut self) {
+        let recipients = core::mem::take(&mut self.awaiting_verdict);
+        let steps = recipients.into_iter().map(Step::Verdict).chain([Step::Message(None)]);
+        // The command was sent long ago.
+        steps.rev().for_each(|step| self.outstanding.push_front(Outstanding { step, sent_at: 0 }));
+    }
+
     fn end_transaction(&mut self) {
+        self.awaiting_verdict.clear();
         let more = self.outstanding.front().is_some_and(|next| matches!(next.step, Step::Message(_)));
         if !more {
             self.open = false;
@@ -400,7 +425,10 @@ impl Core {
     /// Remembers that the replies to a message are to come.
     pub(super) fn expect_message(&mut self, tx: &SendBuffer) {
         match self.config.dialect {
-            Dialect::Smtp => self.expect(Step::Message(None), tx),
+            Dialect::Smtp => {
+                self.awaiting_verdict = core::mem::take(&mut self.accepted);
+                self.expect(Step::Message(None), tx);
+            }
             Dialect::Lmtp => {
                 for recipient in core::mem::take(&mut self.accepted) {
                     self.expect(Step::Message(Some(recipient)), tx);
@@ -475,7 +503,7 @@ impl Core {
         let (for_, after) = match self.next_step() {
             None => return Wait::forever(WaitFor::Application, self.generation),
             Some(Step::Greeting) => (WaitFor::Greeting, waits.greeting),
-            Some(Step::Message(_)) => (WaitFor::DataEnd, waits.data_end),
+            Some(Step::Message(_) | Step::Verdict(_)) => (WaitFor::DataEnd, waits.data_end),
             Some(_) => (WaitFor::Reply, waits.reply),
         };
         Wait { for_, after, generation: self.generation }

@@ -51,6 +51,9 @@ pub enum Step {
     Chunk,
     /// The message; in LMTP for this recipient.
     Message(Option<usize>),
+    /// What was found of the message for this recipient, counted from 0 since MAIL (PRDR). A yes is none before
+    /// [`Delivered`](Event::Delivered) says so for all of those.
+    Verdict(usize),
     /// RSET.
     Reset,
     /// NOOP.

@@ -111,7 +111,6 @@ impl Core {
     pub(super) fn restart(&mut self) {
         self.extensions = Extensions::default();
         self.fallback = false;
-        self.mails = 0;
         self.begin_hello();
     }
 }

@@ -130,6 +130,7 @@ impl<C: Channel> Client<C> {
         self.core.check_offered(mail.extensions())?;
         self.core.begin_transaction();
         self.core.utf8 = mail.utf8;
+        self.core.prdr = mail.prdr;
         encode::mail(mail, tx);
         self.core.expect(Step::Mail, tx);
         Ok(())
@@ -355,7 +356,10 @@ impl Core {
             None => true,
             Some(
                 Step::Mail | Step::Rcpt(_) | Step::Reset | Step::Message(_) | Step::Chunk | Step::XForward,
-            ) => self.pipelines(),
+            ) => {
+                // Whose replies are still to come must not be mixed up with the next one's.
+                self.pipelines() && self.awaiting_verdict.is_empty()
+            }
             Some(_) => false,
         };
         if open_group { Ok(()) } else { Err(Misuse::WrongState.into()) }

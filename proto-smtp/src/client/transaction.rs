@@ -47,7 +47,7 @@ pub struct Recipient {
 pub enum Outcome {
     /// Nothing yet.
     Pending,
-    /// The server has taken responsibility.
+    /// The server has taken responsibility. With PRDR it has said so for this recipient, and then for the message.
     Delivered(Response<'static>),
     /// The server has refused, at this step. A number in it is that of the recipient among all of the transaction.
     ///
@@ -280,6 +280,12 @@ impl Transaction {
                 }
                 self.answered += 1;
                 self.envelope(client, tx)
+            }
+            Event::Rejected(Step::Verdict(number), response) => {
+                if let Some(number) = self.named(*number) {
+                    self.refuse(number, Step::Message(Some(number)), response);
+                }
+                Ok(Progress::Continue)
             }
             Event::SendData(_) => self.send_data(client, tx),
             Event::Rejected(step @ Step::Data, response) => {

@@ -53,7 +53,7 @@ pub enum Event<'i, C: Channel> {
     /// XCLIENT: a proxy says whom it speaks for. Whatever says yes begins the session anew: it is answered with the
     /// greeting, and everything is forgotten, what you have [offered](crate::server::Server::offer) too. The new
     /// session is not authenticated, whoever is said to have logged in, unless you answer with
-    /// [`accept_login`](crate::server::Server::accept_login).
+    /// [`trust_login`](crate::server::Server::trust_login).
     XClient(Attributes<'i>, Reply),
     /// XFORWARD: a proxy says where the next message came from. Once you say yes, it stands in
     /// [`forwarded`](crate::server::Server::forwarded) up to the end of the transaction.

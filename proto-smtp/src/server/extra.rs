@@ -91,7 +91,7 @@ impl Core {
     }
 
     /// XCLIENT is accepted, and who it says has logged in is believed to have.
-    pub(super) fn accept_login(&mut self, reply: Reply, tx: &mut SendBuffer) -> Result<(), Error> {
+    pub(super) fn trust_login(&mut self, reply: Reply, tx: &mut SendBuffer) -> Result<(), Error> {
         if self.question(&reply)? == (Question::XClient { login: true }) {
             self.restart(tx);
             self.authenticated = true;

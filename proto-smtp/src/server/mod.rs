@@ -136,8 +136,8 @@ impl Server<Secure> {
     /// # Errors
     /// [`StaleToken`](Misuse::StaleToken) if the token is not the one that is open; [`WrongState`](Misuse::WrongState)
     /// if it is for another command, or for an XCLIENT that names nobody: then the client was told to try again.
-    pub fn accept_login(&mut self, reply: Reply, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.core.accept_login(reply, tx)
+    pub fn trust_login(&mut self, reply: Reply, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.trust_login(reply, tx)
     }
 }
 
