@@ -438,6 +438,8 @@ fn the_table_of_extensions_says_the_truth() {
             [true, true] => "yes",
             [true, false] => "under TLS",
             [false, true] => "on cleartext",
+            // Trust is a matter of the session, and what nobody serves is offered to nobody.
+            [false, false] if server != "not" => "to a session",
             [false, false] => "no",
         };
         assert_eq!(announced, expected, "{variant}");
