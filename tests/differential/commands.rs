@@ -222,11 +222,12 @@ const KNOWN: &[Difference<Meaning>] = &[
         is: |_, ours, theirs| refused(ours, Why::NotAscii) && is_read(theirs),
     },
     Difference {
-        why: "smtp-proto takes the first word behind VRFY and EXPN, here it is all of the text",
+        why: "smtp-proto takes the first word behind VRFY, EXPN and HELP, here it is all of the text",
         is: |line, ours, theirs| {
             words(line) > 2
                 && both(ours, theirs, |ours, theirs| {
-                    ["VRFY", "EXPN"].contains(&&*ours.verb) && ours.argument.starts_with(&theirs.argument)
+                    ["VRFY", "EXPN", "HELP"].contains(&&*ours.verb)
+                        && ours.argument.starts_with(&theirs.argument)
                 })
         },
     },
@@ -390,6 +391,7 @@ fn theirs(line: &[u8]) -> Meaning {
         Ok(R::Auth { initial_response, .. }) => named("AUTH", &initial_response),
         Ok(R::Vrfy { value }) => named("VRFY", &value),
         Ok(R::Expn { value }) => named("EXPN", &value),
+        Ok(R::Help { value }) => named("HELP", &value),
         Ok(other) => named(other.name(), ""),
     }
 }
