@@ -224,11 +224,21 @@ const KNOWN: &[Difference<Meaning>] = &[
     Difference {
         why: "smtp-proto takes the first word behind VRFY, EXPN and HELP, here it is all of the text",
         is: |line, ours, theirs| {
-            words(line) > 2
-                && both(ours, theirs, |ours, theirs| {
-                    ["VRFY", "EXPN", "HELP"].contains(&&*ours.verb)
-                        && ours.argument.starts_with(&theirs.argument)
-                })
+            let quoted = |ours: &Read, theirs: &Read| {
+                ours.argument
+                    .strip_prefix('"')
+                    .is_some_and(|text| text.starts_with(theirs.argument.trim_end()))
+            };
+            let cut = |ours: &Read, theirs: &Read| ours.argument.starts_with(&theirs.argument);
+            let free = |verb: &str| ["VRFY", "EXPN", "HELP"].contains(&verb);
+            match (ours, theirs) {
+                (Meaning::Read(ours), Meaning::Read(theirs))
+                    if ours.verb == theirs.verb && free(&ours.verb) =>
+                {
+                    quoted(ours, theirs) || (words(line) > 2 && cut(ours, theirs))
+                }
+                _ => false,
+            }
         },
     },
 ];
