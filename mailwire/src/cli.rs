@@ -224,6 +224,9 @@ pub(crate) struct SendArgs {
     /// directory of .eml files, or the file of one message; may be given several times.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["subject", "text", "html", "attach", "header"])]
     pub(crate) messages: Vec<PathBuf>,
+    /// Send many messages in so many sessions at once; with fewer, if the server takes no more.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) concurrency: u8,
     /// The subject of a built message.
     #[arg(long, value_name = "TEXT")]
     pub(crate) subject: Option<String>,

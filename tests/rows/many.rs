@@ -1,6 +1,8 @@
 //! Row 2, many messages: from mbox files, Maildirs and directories, in one session, each with a fate of its own.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -113,6 +115,47 @@ fn a_server_that_takes_nothing_is_not_run_at() {
     let done = send(server.port, &path, &["--attempts", "2"]).expect(75);
     assert_eq!(server.seen().connections, 2, "{}", done.shown);
     assert!(lines(&done).iter().any(|line| line["summary"]["incomplete"] == true), "{}", done.out);
+}
+
+#[test]
+fn several_sessions_share_the_messages_and_fewer_do_where_a_server_takes_no_more() {
+    // It takes so many sessions at once and says 421 to the others.
+    let subjects: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+    for (most, wanted) in [(64, 4), (2, 5)] {
+        let open = AtomicUsize::new(0);
+        let server = Scripted::at_once(move |peer| {
+            if open.fetch_add(1, Ordering::SeqCst) >= most {
+                peer.say("421 4.7.0 too many sessions\r\n");
+            } else {
+                peer.say("220 s.example\r\n");
+                while let Some(line) = peer.line() {
+                    let verb = line.get(..4).unwrap_or_default().to_uppercase();
+                    if verb == "DATA" {
+                        peer.say("354 go on\r\n");
+                        while peer.line().is_some_and(|line| line != ".") {}
+                        // So that one session alone cannot have sent everything before the others begin.
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                    peer.say(takes_all(&verb));
+                    if verb == "QUIT" {
+                        break;
+                    }
+                }
+            }
+            open.fetch_sub(1, Ordering::SeqCst);
+        });
+        let (_kept, path) = mbox(&subjects);
+        let done = send(server.port, &path, &["--concurrency", &wanted.to_string()]).expect(0);
+        let seen = server.seen();
+        assert!(seen.connections > 1, "{}", done.shown);
+        for subject in &subjects {
+            let subject = format!("Subject: {subject}\r\n");
+            assert_eq!(seen.received.matches(&subject).count(), 1, "{subject:?} {}", done.shown);
+        }
+        let sum = serde_json::json!({"success": 20});
+        assert_eq!(lines(&done).last().unwrap()["summary"]["messages"], sum, "{}", done.shown);
+    }
 }
 
 #[test]

@@ -232,6 +232,17 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    fn follow(&mut self, script: &dyn Fn(&mut Self)) {
+        script(self);
+        // The script is over; what the client still says is read to its end.
+        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
+        let ended = self.stream.read_to_end(&mut Vec::new());
+        let waited = ended.is_err_and(|error| {
+            matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
+        });
+        self.seen.lock().unwrap().closed += usize::from(!waited);
+    }
+
     pub(crate) fn say(&mut self, text: impl AsRef<str>) {
         // The client may be gone.
         let _ = self.stream.get_mut().write_all(text.as_ref().as_bytes());
@@ -248,29 +259,38 @@ impl Peer {
 }
 
 impl Scripted {
+    /// One connection after the other.
     pub(crate) fn start(script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
+        Self::listen(script, |_, serve| serve())
+    }
+
+    /// All connections at once.
+    pub(crate) fn at_once(script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
+        Self::listen(script, |threads, serve| threads.push(std::thread::spawn(serve)))
+    }
+
+    fn listen(
+        script: impl Fn(&mut Peer) + Send + Sync + 'static,
+        run: impl Fn(&mut Vec<JoinHandle<()>>, Box<dyn FnOnce() + Send>) + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let shared = Arc::clone(&seen);
+        let (shared, script) = (Arc::clone(&seen), Arc::new(script));
         let thread = std::thread::spawn(move || {
+            let mut threads = Vec::new();
             for (number, stream) in listener.incoming().enumerate() {
                 let stream = stream.unwrap();
                 if shared.lock().unwrap().over {
-                    return;
+                    break;
                 }
                 stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
                 shared.lock().unwrap().connections += 1;
                 let mut peer = Peer { stream: BufReader::new(stream), seen: Arc::clone(&shared), number };
-                script(&mut peer);
-                // The script is over; what the client still says is read to its end.
-                let _ = peer.stream.get_ref().shutdown(Shutdown::Write);
-                let ended = peer.stream.read_to_end(&mut Vec::new());
-                let waited = ended.is_err_and(|error| {
-                    matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
-                });
-                shared.lock().unwrap().closed += usize::from(!waited);
+                let script = Arc::clone(&script);
+                run(&mut threads, Box::new(move || peer.follow(&*script)));
             }
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
         Self { port: address.port(), seen, address, thread: Some(thread) }
     }

@@ -68,7 +68,8 @@ pub(crate) fn run(arguments: &SendArgs) -> Result<(), Failure> {
     };
     let credentials = way.credentials()?;
     let policy = RetryPolicy { tries: arguments.attempts, ..RetryPolicy::default() };
-    let tally = rounds::deliver(&way, credentials.as_ref(), &policy, queue, output)?;
+    let concurrency = if many { usize::from(arguments.concurrency) } else { 1 };
+    let tally = rounds::deliver(&way, credentials.as_ref(), &policy, queue, concurrency, output)?;
     if many {
         tally.show(output);
     }
