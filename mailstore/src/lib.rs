@@ -68,13 +68,17 @@ impl std::fmt::Debug for ChangeSubscription {
     }
 }
 
+/// Derives from a password what is kept of it beside the verifier, for mechanisms that never send it (SCRAM). The
+/// store keeps the texts and does not read them. Of one kind there is one at most; none at all is no error.
+pub type KeyMaker = dyn Fn(&[u8]) -> Vec<LoginKeys> + Send + Sync;
+
 /// A mail store. Blocking; see the crate's documentation for what every method promises.
 ///
 /// Methods that take an identifier fail with `NotFound` where nothing has it (any more), and with `NoSelect` where a
 /// mailbox only holds others. All of them may fail with `Busy`, `Full`, `Io` or `Corrupt`.
 pub trait Store: Send + Sync {
     /// Creates an account with INBOX and a subscribed mailbox for each [`SpecialUse`]. Only a verifier of the password
-    /// (Argon2id) is kept. Names compare without regard to ASCII case.
+    /// (Argon2id) is kept, and what a [`KeyMaker`] derives from it. Names compare without regard to ASCII case.
     ///
     /// # Errors
     /// `Exists`, `InvalidName`.
@@ -92,6 +96,14 @@ pub trait Store: Send + Sync {
     /// The account, if the password is right. An unknown name takes as long as a wrong password; a repeated right one is
     /// quicker. Takes tens of milliseconds of computing otherwise.
     fn verify_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>>;
+
+    /// The keys of that kind that were derived from the account's password. They let nobody in, but who has them can
+    /// guess at the password, and pose as this server.
+    fn login_keys(&self, name: &str, kind: &str) -> Result<Option<String>>;
+
+    /// 32 random octets that are the store's own and never change: for answers about accounts that do not exist, which
+    /// must be the same each time.
+    fn own_secret(&self) -> Result<Vec<u8>>;
 
     /// All mailboxes of an account, by name.
     fn list(&self, account: AccountId) -> Result<Vec<Mailbox>>;

@@ -37,6 +37,21 @@ pub struct Account {
     pub name: String,
 }
 
+/// What a [`KeyMaker`](crate::KeyMaker) derived from a password. `Debug` shows the kind only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LoginKeys {
+    /// Which keys these are, by the name of the mechanism.
+    pub kind: &'static str,
+    /// The keys, in whatever form their maker reads.
+    pub text: String,
+}
+
+impl std::fmt::Debug for LoginKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginKeys").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
 /// What a mailbox is for (RFC 6154).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpecialUse {

@@ -416,11 +416,42 @@ fn a_newer_or_foreign_database_is_refused() {
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
     let error = SqliteStore::open(f.directory.path()).unwrap_err();
-    assert!(matches!(error, Error::NewerSchema { found: 99, supported: 1 }), "{error}");
+    assert!(matches!(error, Error::NewerSchema { found: 99, supported: 2 }), "{error}");
 
     let other = tempfile::tempdir().unwrap();
     std::fs::write(other.path().join("mail.db"), vec![b'?'; 8192]).unwrap();
     assert!(matches!(SqliteStore::open(other.path()), Err(Error::Corrupt(_))));
+}
+
+/// What version 1 had is a database without keys and without a secret.
+#[test]
+fn keys_come_with_a_password_and_go_with_it_and_old_accounts_get_them_when_they_log_in() {
+    let f = fixture();
+    assert_eq!(f.store.login_keys("ann@example.org", "LENGTH").unwrap(), None);
+    drop(f.store);
+    let connection = rusqlite::Connection::open(f.directory.path().join("mail.db")).unwrap();
+    connection
+        .execute_batch("DROP TABLE login_keys; DROP TABLE own_secret; PRAGMA user_version = 1")
+        .unwrap();
+    drop(connection);
+
+    let make = |password: &[u8]| vec![LoginKeys { kind: "LENGTH", text: password.len().to_string() }];
+    let store = SqliteStore::open(f.directory.path()).unwrap().deriving_keys(std::sync::Arc::new(make));
+    let keys = || store.login_keys("ANN@example.org", "LENGTH").unwrap();
+    assert_eq!(store.verify_password("ann@example.org", b"wrong").unwrap(), None);
+    assert_eq!(keys(), None, "a wrong password leaves nothing");
+    assert_eq!(store.verify_password("ann@example.org", b"right").unwrap(), Some(f.account));
+    assert_eq!(keys().as_deref(), Some("5"));
+    store.set_password(f.account, b"another").unwrap();
+    assert_eq!(keys().as_deref(), Some("7"));
+    store.create_account("bob", b"x").unwrap();
+    assert_eq!(store.login_keys("bob", "LENGTH").unwrap().as_deref(), Some("1"));
+    assert_eq!(store.login_keys("bob", "OTHER").unwrap(), None);
+    // Another process that knows of no keys sets a password: those of the old one must not stay.
+    SqliteStore::open(f.directory.path()).unwrap().set_password(f.account, b"third").unwrap();
+    assert_eq!(keys(), None);
+    let secret = store.own_secret().unwrap();
+    assert!(secret.len() == 32 && secret == store.own_secret().unwrap());
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod many;
 mod program;
 mod resume;
 mod sender;
+mod served;
 mod server;
 mod set_up;
 mod steps;

@@ -1,11 +1,12 @@
 //! Accounts and passwords.
 //!
-//! Knows Argon2id verifiers (PHC strings) and a cache of passwords that were right. The cache holds keyed digests that
-//! mean nothing outside this process, never a password.
+//! Knows Argon2id verifiers (PHC strings), the keys that a [`KeyMaker`] derives beside them, and a cache of passwords
+//! that were right. The cache holds keyed digests that mean nothing outside this process, never a password.
 
 use super::{lock, mailboxes};
+use crate::KeyMaker;
 use crate::error::{Error, Result};
-use crate::types::{Account, AccountId, SpecialUse};
+use crate::types::{Account, AccountId, LoginKeys, SpecialUse};
 use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
 use argon2::{Algorithm, Argon2, Params, Version};
 use rusqlite::{Connection, OptionalExtension};
@@ -26,6 +27,29 @@ const ACCOUNT_NAME_LIMIT: usize = 255;
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+/// An account as it is kept.
+pub(super) struct Kept {
+    pub(super) account: Account,
+    pub(super) verifier: String,
+    /// Whether keys were derived from this password.
+    pub(super) has_keys: bool,
+}
+
+/// What is kept instead of a password.
+pub(super) struct Derived {
+    verifier: String,
+    keys: Vec<LoginKeys>,
+}
+
+impl Derived {
+    pub(super) fn from(password: &[u8], maker: Option<&KeyMaker>) -> Result<Self> {
+        Ok(Self {
+            verifier: make_verifier(password)?,
+            keys: maker.map_or_else(Vec::new, |make| make(password)),
+        })
+    }
+}
+
 /// Checks passwords.
 pub(super) struct Verifier {
     key: [u8; 32],
@@ -40,17 +64,13 @@ impl Verifier {
     }
 
     /// Does the same work whether the account was found or not.
-    pub(super) fn verify(
-        &self,
-        found: Option<(Account, String)>,
-        password: &[u8],
-    ) -> Result<Option<AccountId>> {
+    pub(super) fn verify(&self, found: Option<&Kept>, password: &[u8]) -> Result<Option<AccountId>> {
         if password.len() > PASSWORD_LIMIT {
             return Ok(None);
         }
         let (account, verifier) = match found {
-            Some((account, verifier)) => (Some(account.id), verifier),
-            None => (None, NOBODY.to_owned()),
+            Some(kept) => (Some(kept.account.id), kept.verifier.as_str()),
+            None => (None, NOBODY),
         };
         // The verifier is part of the digest: a new password forgets the old one.
         let digest: [u8; 32] = Sha256::new()
@@ -63,7 +83,7 @@ impl Verifier {
         if let Some(known) = lock(&self.right).get(&digest) {
             return Ok(Some(*known));
         }
-        let hash = PasswordHash::new(&verifier).map_err(|_| Error::Corrupt("a password verifier"))?;
+        let hash = PasswordHash::new(verifier).map_err(|_| Error::Corrupt("a password verifier"))?;
         let right = argon2()?.verify_password(password, &hash).is_ok();
         let account = account.filter(|_| right);
         if let Some(account) = account {
@@ -78,7 +98,7 @@ impl Verifier {
 }
 
 /// Derives what is kept instead of a password.
-pub(super) fn make_verifier(password: &[u8]) -> Result<String> {
+fn make_verifier(password: &[u8]) -> Result<String> {
     if password.len() > PASSWORD_LIMIT {
         return Err(Error::Limit("the length of a password"));
     }
@@ -98,15 +118,16 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     }
 }
 
-pub(super) fn create(tx: &Connection, name: &str, verifier: &str) -> Result<Account> {
+pub(super) fn create(tx: &Connection, name: &str, derived: &Derived) -> Result<Account> {
     if find(tx, name)?.is_some() {
         return Err(Error::Exists("account"));
     }
     tx.execute(
         "INSERT INTO accounts (name, verifier, last_uid_validity) VALUES (?1, ?2, 0)",
-        (name, verifier),
+        (name, &derived.verifier),
     )?;
     let id = AccountId(tx.last_insert_rowid());
+    insert_keys(tx, id, &derived.keys)?;
     mailboxes::create(tx, id, "INBOX", None)?;
     mailboxes::subscribe(tx, id, "INBOX")?;
     for special_use in SpecialUse::ALL {
@@ -123,18 +144,50 @@ pub(super) fn list(tx: &rusqlite::Transaction<'_>) -> Result<Vec<Account>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-pub(super) fn find(tx: &Connection, name: &str) -> Result<Option<(Account, String)>> {
+pub(super) fn find(tx: &Connection, name: &str) -> Result<Option<Kept>> {
+    let text = "SELECT id, name, verifier, EXISTS (SELECT 1 FROM login_keys WHERE account = id) \
+                FROM accounts WHERE name = ?1";
     Ok(tx
-        .prepare_cached("SELECT id, name, verifier FROM accounts WHERE name = ?1")?
-        .query_row([name], |row| Ok((Account { id: AccountId(row.get(0)?), name: row.get(1)? }, row.get(2)?)))
+        .prepare_cached(text)?
+        .query_row([name], |row| {
+            let account = Account { id: AccountId(row.get(0)?), name: row.get(1)? };
+            Ok(Kept { account, verifier: row.get(2)?, has_keys: row.get(3)? })
+        })
         .optional()?)
 }
 
-pub(super) fn set_verifier(tx: &Connection, account: AccountId, verifier: &str) -> Result<()> {
-    match tx.execute("UPDATE accounts SET verifier = ?2 WHERE id = ?1", (account.0, verifier))? {
-        0 => Err(Error::NotFound("account")),
+/// A new password: the keys of the old one go with it.
+pub(super) fn replace(tx: &Connection, account: AccountId, derived: &Derived) -> Result<()> {
+    if tx.execute("UPDATE accounts SET verifier = ?2 WHERE id = ?1", (account.0, &derived.verifier))? == 0 {
+        return Err(Error::NotFound("account"));
+    }
+    tx.execute("DELETE FROM login_keys WHERE account = ?1", [account.0])?;
+    insert_keys(tx, account, &derived.keys)
+}
+
+/// Keeps keys of the password that `kept` was verified with, unless it was changed since.
+pub(super) fn add_keys(tx: &Connection, kept: &Kept, keys: &[LoginKeys]) -> Result<()> {
+    match find(tx, &kept.account.name)? {
+        Some(now) if now.verifier == kept.verifier && !now.has_keys => insert_keys(tx, now.account.id, keys),
         _ => Ok(()),
     }
+}
+
+pub(super) fn login_keys(tx: &Connection, name: &str, kind: &str) -> Result<Option<String>> {
+    let text = "SELECT keys FROM login_keys JOIN accounts ON id = account WHERE name = ?1 AND kind = ?2";
+    Ok(tx.prepare_cached(text)?.query_row((name, kind), |row| row.get(0)).optional()?)
+}
+
+pub(super) fn own_secret(tx: &Connection) -> Result<Vec<u8>> {
+    Ok(tx.query_row("SELECT secret FROM own_secret", [], |row| row.get(0))?)
+}
+
+fn insert_keys(tx: &Connection, account: AccountId, keys: &[LoginKeys]) -> Result<()> {
+    let mut insert = tx.prepare_cached("INSERT INTO login_keys (account, kind, keys) VALUES (?1, ?2, ?3)")?;
+    for keys in keys {
+        insert.execute((account.0, keys.kind, &keys.text))?;
+    }
+    Ok(())
 }
 
 /// 19 MiB, two passes, one lane: the least that is recommended for Argon2id, some tens of milliseconds.

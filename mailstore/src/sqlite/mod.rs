@@ -13,8 +13,8 @@ mod schema;
 
 use crate::content::{Body, Upload, create_private_directory, sync_directory};
 use crate::error::{Error, Result};
-use crate::{Change, ChangeCallback, ChangeSubscription, Flags, Store, types::*};
-use accounts::Verifier;
+use crate::{Change, ChangeCallback, ChangeSubscription, Flags, KeyMaker, Store, types::*};
+use accounts::{Derived, Verifier};
 use append::Queue;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use rustix::fs::{FlockOperation, flock};
@@ -38,6 +38,7 @@ pub struct SqliteStore {
     readers: Mutex<Vec<Connection>>,
     queue: Queue,
     verifier: Verifier,
+    key_maker: Option<Arc<KeyMaker>>,
     subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
     /// Held shared as long as the store is open.
     _lock: File,
@@ -82,9 +83,18 @@ impl SqliteStore {
             readers: Mutex::default(),
             queue: Queue::default(),
             verifier: Verifier::new()?,
+            key_maker: None,
             subscribers: Mutex::default(),
             _lock: lock,
         })
+    }
+
+    /// Has `make` derive keys from every password that is set, and from those that were set without it as soon as
+    /// somebody logs in with them.
+    #[must_use]
+    pub fn deriving_keys(mut self, make: Arc<KeyMaker>) -> Self {
+        self.key_maker = Some(make);
+        self
     }
 
     /// Runs `work` on a consistent picture of the database.
@@ -136,8 +146,8 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn create_account(&self, name: &str, password: &[u8]) -> Result<Account> {
         accounts::check_name(name)?;
-        let verifier = accounts::make_verifier(password)?;
-        self.write(|tx, _| accounts::create(tx, name, &verifier))
+        let derived = Derived::from(password, self.key_maker.as_deref())?;
+        self.write(|tx, _| accounts::create(tx, name, &derived))
     }
 
     fn accounts(&self) -> Result<Vec<Account>> {
@@ -145,17 +155,33 @@ impl Store for SqliteStore {
     }
 
     fn account(&self, name: &str) -> Result<Option<Account>> {
-        self.read(|tx| Ok(accounts::find(tx, name)?.map(|(account, _)| account)))
+        self.read(|tx| Ok(accounts::find(tx, name)?.map(|kept| kept.account)))
     }
 
     fn set_password(&self, account: AccountId, password: &[u8]) -> Result<()> {
-        let verifier = accounts::make_verifier(password)?;
-        self.write(|tx, _| accounts::set_verifier(tx, account, &verifier))
+        let derived = Derived::from(password, self.key_maker.as_deref())?;
+        self.write(|tx, _| accounts::replace(tx, account, &derived))
     }
 
     fn verify_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>> {
         let found = self.read(|tx| accounts::find(tx, name))?;
-        self.verifier.verify(found, password)
+        let verified = self.verifier.verify(found.as_ref(), password)?;
+        if let (Some(_), Some(kept), Some(make)) = (verified, found, &self.key_maker)
+            && !kept.has_keys
+        {
+            let keys = make(password);
+            // Who has the right password is let in, whether or not this can be written now.
+            let _ = self.write(|tx, _| accounts::add_keys(tx, &kept, &keys));
+        }
+        Ok(verified)
+    }
+
+    fn login_keys(&self, name: &str, kind: &str) -> Result<Option<String>> {
+        self.read(|tx| accounts::login_keys(tx, name, kind))
+    }
+
+    fn own_secret(&self) -> Result<Vec<u8>> {
+        self.read(|tx| accounts::own_secret(tx))
     }
 
     fn list(&self, account: AccountId) -> Result<Vec<Mailbox>> {

@@ -4,12 +4,15 @@
 //! with `NORMAL`, a loss of power could take back commits that were acknowledged.
 
 use crate::error::{Error, Result};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::Path;
 use std::time::Duration;
 
 /// The version that this program writes.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+
+/// How many octets the store's own secret has.
+const SECRET_LENGTH: usize = 32;
 
 /// How long a connection waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -128,6 +131,21 @@ CREATE TABLE remote_messages (
 CREATE INDEX remote_messages_digest ON remote_messages (remote_mailbox, digest);
 ";
 
+/// What version 2 added: what is kept of a password for mechanisms that do not send it, and the store's own secret.
+const LOGIN_KEYS: &str = "
+CREATE TABLE login_keys (
+    account INTEGER NOT NULL REFERENCES accounts (id),
+    kind TEXT NOT NULL,
+    keys TEXT NOT NULL,
+    PRIMARY KEY (account, kind)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE own_secret (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    secret BLOB NOT NULL
+) STRICT;
+";
+
 /// Opens the database for writing and brings its schema up to date.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let mut connection = connect(path)?;
@@ -140,13 +158,25 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     match found {
         0 => {
             transaction.execute_batch(TABLES)?;
-            transaction.pragma_update(None, "user_version", VERSION)?;
+            add_login_keys(&transaction)?;
         }
+        1 => add_login_keys(&transaction)?,
         VERSION => {}
         _ => return Err(Error::NewerSchema { found, supported: VERSION }),
     }
+    if found != VERSION {
+        transaction.pragma_update(None, "user_version", VERSION)?;
+    }
     transaction.commit()?;
     Ok(connection)
+}
+
+fn add_login_keys(transaction: &Transaction<'_>) -> Result<()> {
+    let mut secret = [0_u8; SECRET_LENGTH];
+    getrandom::fill(&mut secret).map_err(|_| Error::Crypto)?;
+    transaction.execute_batch(LOGIN_KEYS)?;
+    transaction.execute("INSERT INTO own_secret (id, secret) VALUES (1, ?1)", [secret])?;
+    Ok(())
 }
 
 /// Opens another connection for reading.

@@ -11,6 +11,7 @@ mod directory;
 pub(crate) mod faults;
 mod hub;
 mod imap;
+mod login;
 mod smtp;
 mod spool;
 mod task;
@@ -24,7 +25,6 @@ use std::time::Duration;
 
 use io_mio::{ImapServer, ListenerTls, Patience, Reactor, ReactorHandle, ReactorLimits, SmtpServer, Workers};
 use mailstore::{ChangeSubscription, SqliteStore, Store};
-use proto_core::Mechanisms;
 use proto_smtp::Dialect;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -141,7 +141,8 @@ struct Server {
 impl Server {
     fn start(arguments: &ServeArgs) -> Result<Self, Failure> {
         let directory = Directory::open(arguments.dir.as_deref())?;
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path())?);
+        let store: Arc<dyn Store> =
+            Arc::new(SqliteStore::open(directory.path())?.deriving_keys(Arc::new(login::keys)));
         let identity = match (&arguments.cert, &arguments.key) {
             (Some(chain), Some(key)) => cert::given(chain, key)?,
             _ => cert::self_made(&directory.tls())?,
@@ -268,11 +269,6 @@ fn not_bound(service: Service, address: SocketAddr, error: &io_mio::Error) -> Fa
         _ => (error.to_string(), format!("another address with --{name} ADDR")),
     };
     Failure::new(Kind::Unavailable, format!("{name} cannot listen on {address}: {why}")).advise(advice)
-}
-
-/// The ways to log in that this server can verify.
-fn mechanisms() -> Mechanisms {
-    Mechanisms::NONE.with(proto_core::Mechanism::Plain).with(proto_core::Mechanism::Login)
 }
 
 /// The first signal lets sessions finish, the second ends the process at once.

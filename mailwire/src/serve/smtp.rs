@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use io_mio::{Closed, Context, Handler, MachineMut, Next, SmtpServer};
 use mailstore::{Delivery, Flags, InternalDate, MailboxId, Target};
+use proto_core::token::AuthQuestion;
 use proto_core::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::server::{Event, Reply, Server};
 use proto_smtp::types::{Code, Domain, EnhancedCode, ForwardPath, Mail, Rcpt, Response, Severity};
@@ -17,7 +18,7 @@ use proto_smtp::{Config, Dialect};
 use super::Site;
 use super::accounts::Recipient;
 use super::faults::{Draws, Fault, Stage};
-use super::imap::verification;
+use super::login::{self, Answer};
 use super::spool::{Room, Spool, Writer};
 use super::task::{self, Task};
 
@@ -70,7 +71,7 @@ struct Accepted {
 
 /// The settings of the machine. LMTP is spoken by programs on this machine, and none has to say who it is.
 pub(super) fn config(site: &Site, dialect: Dialect) -> Arc<Config> {
-    let mut config = Config::default().limits(site.limits()).mechanisms(super::mechanisms()).dialect(dialect);
+    let mut config = Config::default().limits(site.limits()).served(login::mechanisms()).dialect(dialect);
     if dialect == Dialect::Smtp {
         config = config.require_authentication();
     }
@@ -159,28 +160,27 @@ impl Session {
     }
 
     fn authenticate(&mut self, request: AuthRequest, turn: &mut Turn<'_, '_>) -> Next {
-        match self.fault(Stage::Auth, &[]) {
+        // A mechanism that asks twice fails once: with its first question.
+        let is_first = !matches!(request.question(), AuthQuestion::Authorize { .. });
+        match is_first.then(|| self.fault(Stage::Auth, &[])).flatten() {
             None => {}
             Some(Fault::Drop) => return Next::Close,
             Some(Fault::Fail(Code::CREDENTIALS)) => return self.verdict(request, AuthVerdict::Reject, turn),
             Some(Fault::Fail(_)) => return self.verdict(request, AuthVerdict::Unavailable, turn),
         }
-        let Some(job) = verification(Arc::clone(&self.site.store), &request) else {
+        let Some(job) = login::answer(&self.site.store, &request) else {
             return self.verdict(request, AuthVerdict::Reject, turn);
         };
         match self.site.gatekeepers.run(turn.cx.remote(), job) {
             Err(_) => self.verdict(request, AuthVerdict::Unavailable, turn),
             Ok(later) => {
-                self.task =
-                    Some(Task::job(later, |session: &mut Self, verified, turn: &mut Turn<'_, '_>| {
-                        let verdict = match verified {
-                            Ok(Some(_)) => AuthVerdict::Accept,
-                            Ok(None) => AuthVerdict::Reject,
-                            Err(_) => AuthVerdict::Unavailable,
-                        };
+                self.task = Some(Task::job(later, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
+                    let Answer { verdict, .. } = answer;
+                    if !matches!(verdict, AuthVerdict::Keys(_)) {
                         tracing::info!(session = session.number, ?verdict, "smtp login");
-                        session.verdict(request, verdict, turn)
-                    }));
+                    }
+                    session.verdict(request, verdict, turn)
+                }));
                 Next::Continue
             }
         }

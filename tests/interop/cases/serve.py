@@ -85,6 +85,7 @@ class Cases:
             ("serve.curl_refuses_the_wrong_ca", self.curl_wrong_ca),
             ("serve.swaks_plain_login_pipelined_and_implicit_tls", self.swaks),
             ("serve.msmtp_starttls_and_implicit_tls", self.msmtp),
+            ("serve.msmtp_logs_in_by_scram", self.msmtp_scram),
             ("serve.msmtp_refuses_the_wrong_ca", self.msmtp_wrong_ca),
             ("serve.mbsync_pulls_and_pushes_byte_for_byte", self.mbsync),
             ("serve.imaplib_whole_session_by_starttls", lambda: self.imaplib_session(self.imap_starttls())),
@@ -222,15 +223,23 @@ class Cases:
         wrong = [word if word != served.password else "wrong" for word in common]
         self.bench.run(wrong + starttls + ["--auth", "PLAIN"]).expect(28)
 
-    def msmtp_command(self, port, starttls, ca):
+    def msmtp_command(self, port, starttls, ca, method="plain"):
         served = self.served
         return ["msmtp", "-C", "/dev/null", "--host=localhost", f"--port={port}", "--tls=on", f"--tls-starttls={starttls}",
-                f"--tls-trust-file={ca}", "--auth=plain", f"--user={served.user}", f"--passwordeval=echo {served.password}",
+                f"--tls-trust-file={ca}", f"--auth={method}", f"--user={served.user}", f"--passwordeval=echo {served.password}",
                 "--from=s@example.test", served.address]
 
     def msmtp(self):
         for port, starttls in ((self.served.ports["smtp"], "on"), (self.served.ports["smtps"], "off")):
             self.bench.run(self.msmtp_command(port, starttls, self.served.ca), stdin=b"Subject: x\n\nhi\n").expect(0)
+
+    def msmtp_scram(self):
+        for method in ("scram-sha-256", "scram-sha-1"):
+            for port, starttls in ((self.served.ports["smtp"], "on"), (self.served.ports["smtps"], "off")):
+                command = self.msmtp_command(port, starttls, self.served.ca, method)
+                self.bench.run(command, stdin=b"Subject: x\n\nhi\n").expect(0)
+                wrong = [word.replace(self.served.password, "wrong") for word in command]
+                self.bench.run(wrong, stdin=b"Subject: x\n\nhi\n").expect(77)
 
     def msmtp_wrong_ca(self):
         for port, starttls in ((self.served.ports["smtp"], "on"), (self.served.ports["smtps"], "off")):
@@ -402,7 +411,7 @@ SyncState *
                 check(secured.recv(1000)[:3] in (b"503", b"530"), "MAIL was taken without a new EHLO")
                 secured.sendall(b"EHLO c.example\r\n")
                 said = secured.recv(4000)
-                check(b"AUTH PLAIN" in said and b"STARTTLS" not in said, f"after TLS: {said!r}")
+                check(b" PLAIN " in said and b"STARTTLS" not in said, f"after TLS: {said!r}")
 
     def old_tls(self):
         for service in ("smtps", "imaps"):

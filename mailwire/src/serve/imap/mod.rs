@@ -33,8 +33,7 @@ use std::sync::Arc;
 
 use io_mio::{Closed, Context, Handler, ImapServer, MachineMut, Next};
 use mailstore::{AccountId, MailboxId, Store, UidSet};
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthRequest, AuthVerdict, Cleartext, Credentials, Secure, SendBuffer};
+use proto_core::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer};
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::{
     Code, Command, Condition, IString, IdField, List, Mailbox, NameEncoding, PlainCode, SequenceSet, Status,
@@ -44,6 +43,7 @@ use proto_imap::{Access, Config};
 
 use super::Site;
 use super::hub::Watch;
+use super::login::{self, Answer};
 use super::task::{self, Task};
 
 /// The machine under TLS: the only one that anything but TLS is asked of.
@@ -119,7 +119,7 @@ pub(super) fn config(site: &Site) -> Arc<Config> {
     Arc::new(
         Config::default()
             .limits(site.limits())
-            .mechanisms(super::mechanisms())
+            .served(login::mechanisms())
             .server_name(format!("{} Mailwire", site.name))
             .extensions(extensions)
             .enableable(["IMAP4rev2", "CONDSTORE"]),
@@ -204,26 +204,20 @@ impl Session {
 
     /// Somebody says who they are: a worker of its own computes whether it is so.
     fn authenticate(&mut self, request: AuthRequest, turn: &mut Turn<'_, '_>) -> Next {
-        let job = verification(Arc::clone(&self.site.store), &request);
-        let Some(job) = job else {
+        let Some(job) = login::answer(&self.site.store, &request) else {
             return go_on(turn.machine.verdict(request, AuthVerdict::Reject, turn.tx));
         };
         match self.site.gatekeepers.run(turn.cx.remote(), job) {
             Err(_) => go_on(turn.machine.verdict(request, AuthVerdict::Unavailable, turn.tx)),
             Ok(later) => {
-                self.task =
-                    Some(Task::job(later, |session: &mut Self, verified, turn: &mut Turn<'_, '_>| {
-                        let verdict = match verified {
-                            Ok(Some(account)) => {
-                                session.account = Some(account);
-                                AuthVerdict::Accept
-                            }
-                            Ok(None) => AuthVerdict::Reject,
-                            Err(_) => AuthVerdict::Unavailable,
-                        };
+                self.task = Some(Task::job(later, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
+                    let Answer { verdict, account } = answer;
+                    session.account = account;
+                    if !matches!(verdict, AuthVerdict::Keys(_)) {
                         tracing::info!(session = session.number, ?verdict, "imap login");
-                        go_on(turn.machine.verdict(request, verdict, turn.tx))
-                    }));
+                    }
+                    go_on(turn.machine.verdict(request, verdict, turn.tx))
+                }));
                 Next::Continue
             }
         }
@@ -237,25 +231,6 @@ impl Session {
             Work::None | Work::Idle(_) => Next::Continue,
         }
     }
-}
-
-/// What a worker computes to verify credentials; `None` for credentials that are never good.
-pub(super) fn verification(
-    store: Arc<dyn Store>,
-    request: &AuthRequest,
-) -> Option<impl FnOnce() -> mailstore::Result<Option<AccountId>> + Send + use<>> {
-    let AuthQuestion::Verify(Credentials::Password { authorization, username, password }) =
-        request.question()
-    else {
-        return None;
-    };
-    // Nobody acts for somebody else here.
-    if !authorization.is_empty() && authorization != username {
-        return None;
-    }
-    let username = username.clone();
-    let password = proto_core::Secret::new(password.expose().clone());
-    Some(move || store.verify_password(&username, password.expose()))
 }
 
 impl Handler<ImapServer> for Session {
