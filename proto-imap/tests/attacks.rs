@@ -421,3 +421,24 @@ fn a_literal_that_comes_octet_by_octet_is_looked_at_once() {
     feed(b"\"\r\n");
     assert_eq!(events, 2);
 }
+
+/// A greeting in the middle of a session is another session's: somebody joined the two.
+#[test]
+fn preauth_is_a_greeting_and_nothing_else() {
+    fn second<C: proto_core::Channel>(mut client: Client<C>) -> Error {
+        let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+        rx.extend(b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n");
+        while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+        rx.extend(b"* PREAUTH [CAPABILITY IMAP4rev1] hi\r\n");
+        loop {
+            match client.next_event(&mut rx, &mut tx) {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("it goes on"),
+                Err(error) => return error,
+            }
+        }
+    }
+    assert_eq!(second(Client::<Cleartext>::new(config())), PeerError::PreauthOnCleartext.into());
+    let secure = Client::<Secure>::new(config(), Secure::trusted_local());
+    assert_eq!(second(secure), PeerError::UnexpectedReply.into());
+}

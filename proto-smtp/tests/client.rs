@@ -122,6 +122,10 @@ fn a_reply_must_answer_a_command_that_was_sent() {
         &[b"220 mx\r\n", b"250 mx\r\n220 go ahead\r\n"],
         &[b"220 mx\r\n", b"354 go\r\n"],
         &[b"220 mx\r\n", b"250 mx\r\n250 again\r\n"],
+        // The answers to other commands: a greeting in place of the answer to EHLO is another session's.
+        &[b"220 mx\r\n", b"220 mx\r\n"],
+        &[b"220 mx\r\n", b"221 bye\r\n"],
+        &[b"220 mx\r\n", b"235 in\r\n"],
     ] {
         let record = run_client(secure(Config::default()), script, |_, _, _| {});
         assert_eq!(record.error, Some(PeerError::UnexpectedReply.into()), "{script:?}");

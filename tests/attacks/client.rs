@@ -5,10 +5,10 @@
 
 mod acts;
 pub(crate) mod imap_peer;
-mod imap_program;
+pub(crate) mod imap_program;
 mod sasl;
 pub(crate) mod smtp_peer;
-mod smtp_program;
+pub(crate) mod smtp_program;
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ use self::imap_program::ImapProgram;
 use self::smtp_peer::SmtpPeer;
 use self::smtp_program::SmtpProgram;
 use crate::cuts::{self, Cut};
-use crate::script::{Config, Ending, Row, Security, Serve, Step, Then, USER, filled, octets};
+use crate::script::{Config, Ending, Row, Security, Serve, Step, Then, filled_for, octets};
 use crate::verdict::{Observed, Piece, judge};
 
 /// What a client's program does: it logs in, takes or sends a message, and leaves.
@@ -297,25 +297,8 @@ impl<A: Application, S: Server> Run<'_, A, S> {
         }
     }
 
-    /// The texts of the row with its values.
     fn filled(&self, template: &str) -> Vec<u8> {
-        let config = &self.row.config;
-        let tag = self.server.tag();
-        let number: u32 = tag.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or_default();
-        let letters = tag.trim_end_matches(|c: char| c.is_ascii_digit());
-        let later = (1..=9).map(|more| (format!("{{tag+{more}}}"), format!("{letters}{}", number + more)));
-        let later: Vec<_> = later.collect();
-        let mut values = vec![
-            ("{tag}", tag.as_str()),
-            ("{user}", USER),
-            ("{from}", &config.from),
-            ("{rcpt}", &config.rcpt),
-            ("{mailbox}", &config.mailbox),
-            // Nobody listens there.
-            ("{port2}", "9"),
-        ];
-        values.extend(later.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        octets(&filled(template, &values))
+        filled_for(self.row, &self.server.tag(), template)
     }
 
     /// The client receives these pieces, one read each.

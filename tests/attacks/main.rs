@@ -8,9 +8,11 @@
 
 mod client;
 mod cuts;
+mod driver;
 mod script;
 mod server;
 mod verdict;
+mod wire;
 
 use std::collections::BTreeSet;
 
@@ -99,6 +101,9 @@ groups! {
     an_smtp_server_keeps_the_order_of_commands: "SS-ORD" of "smtp-server" by server::run;
     an_smtp_server_obeys_no_chunk: "SS-BDAT" of "smtp-server" by server::run;
     an_smtp_server_reads_and_holds_with_limits: "SS-LINE" of "smtp-server" by server::run;
+    an_imap_client_trusts_nobody_else: "IC-TLS" of "driver" by driver::run;
+    an_smtp_client_trusts_nobody_else: "SC-TLS" of "driver" by driver::run;
+    a_driver_mixes_nothing_up: "DR" of "driver" by driver::run;
 }
 
 /// A row's id without its number.

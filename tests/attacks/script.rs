@@ -260,6 +260,26 @@ pub(crate) fn filled(template: &str, values: &[(&str, &str)]) -> String {
     text
 }
 
+/// A template with the values of a row for a client, whose last tag this is.
+pub(crate) fn filled_for(row: &Row, tag: &str, template: &str) -> Vec<u8> {
+    let config = &row.config;
+    let number: u32 = tag.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or_default();
+    let letters = tag.trim_end_matches(|c: char| c.is_ascii_digit());
+    let later = (1..=9).map(|more| (format!("{{tag+{more}}}"), format!("{letters}{}", number + more)));
+    let later: Vec<_> = later.collect();
+    let mut values = vec![
+        ("{tag}", tag),
+        ("{user}", USER),
+        ("{from}", &config.from),
+        ("{rcpt}", &config.rcpt),
+        ("{mailbox}", &config.mailbox),
+        // Nobody listens there.
+        ("{port2}", "9"),
+    ];
+    values.extend(later.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    octets(&filled(template, &values))
+}
+
 impl Row {
     fn of(value: &Value) -> Self {
         let fields = fields(value, "row");

@@ -159,7 +159,7 @@ fn has_command(output: &[u8], verbs: &[impl AsRef<str>]) -> bool {
 }
 
 /// Whether a secret is in the output: as it is, or inside base64 at any alignment.
-fn holds_secret(output: &[u8], secret: &str) -> bool {
+pub(crate) fn holds_secret(output: &[u8], secret: &str) -> bool {
     let contains = |needle: &[u8]| output.windows(needle.len()).any(|window| window == needle);
     contains(secret.as_bytes())
         || (0..3).any(|before| {

@@ -130,6 +130,15 @@ impl Core {
             return self.greeting(response);
         }
         Ok(match response {
+            // Only a greeting says that: it is another session's.
+            Response::Untagged(Untagged::Status(Status { condition: Condition::PreAuth, .. })) => {
+                let error = if self.is_withheld() {
+                    PeerError::PreauthOnCleartext
+                } else {
+                    PeerError::UnexpectedReply
+                };
+                return Err(error.into());
+            }
             Response::Untagged(Untagged::Status(status)) => self.status(status),
             Response::Untagged(Untagged::Capability(list)) => {
                 self.learn(Capabilities::of(&list));

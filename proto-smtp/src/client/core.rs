@@ -246,6 +246,10 @@ impl Core {
                 }
                 return Err(self.fail(PeerError::UnexpectedReply.into()));
             }
+            // Nor is what another command is answered with an answer to this one: the replies are out of step.
+            (step, Severity::Completed) if is_of_another(step, code) => {
+                return Err(self.fail(PeerError::UnexpectedReply.into()));
+            }
             (step, Severity::Completed) => return self.completed(step, code, frame, rx.bytes()),
             (step, Severity::Transient | Severity::Permanent) => match self.refused(step, code, tx) {
                 Some(kind) => kind,
@@ -517,5 +521,16 @@ impl Core {
                 for_ => Err(self.fail(proto_core::Limit::Time(for_).into())),
             },
         }
+    }
+}
+
+/// Whether this code is the answer to another command alone (RFC 5321 §4.3.2, RFC 4954 §6): a greeting in place of the
+/// answer to EHLO means that somebody joined two sessions, or that a reply was lost.
+const fn is_of_another(step: Step, code: Code) -> bool {
+    match code {
+        Code::READY => !matches!(step, Step::Greeting | Step::StartTls),
+        Code::CLOSING => !matches!(step, Step::Quit | Step::Greeting),
+        Code::AUTHENTICATED => !matches!(step, Step::Auth | Step::Greeting),
+        _ => false,
     }
 }

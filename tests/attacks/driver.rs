@@ -1,0 +1,450 @@
+//! What only sockets and real TLS can show: certificates, truncation, octets in the wrong place of the stream, sessions
+//! that are resumed, kept or joined to another.
+//!
+//! Rows with steps are played by `wire`. Those without have a function of their own here, by their id.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use io_mio::delivery::{Pool, PoolLimits, Route};
+use io_mio::{
+    Closed, Context, Error, Handler, ImapClient, ImapServer, Kind, ListenerTls, Next, Patience, Peer,
+    Reactor, ReactorHandle, ReactorLimits, Security, ServerProtocol, SmtpClient, SmtpServer, TlsClient,
+    TlsServer, TlsVersions, Turn,
+};
+use proto_core::{Machine, PeerError, SendBuffer, StartTlsRequest};
+
+use crate::client::Server;
+use crate::client::imap_peer::ImapPeer;
+use crate::client::imap_program::ImapProgram;
+use crate::client::smtp_peer::SmtpPeer;
+use crate::client::smtp_program::SmtpProgram;
+use crate::script::{Row, Serve, Step};
+use crate::verdict::{Observed, judge};
+use crate::wire::{self, certificates, connector, server_config, target};
+
+/// Runs a row.
+///
+/// # Panics
+/// If it does not hold, or nobody knows how to look.
+pub(crate) fn run(row: &Row) {
+    if !matches!(row.steps.as_slice(), [Step::Act { .. }]) {
+        return match row.role.as_str() {
+            "imap-client" => wire::run::<ImapProgram, ImapPeer>(row),
+            "smtp-client" => wire::run::<SmtpProgram, SmtpPeer>(row),
+            other => panic!("{}: {other} is not played over sockets", row.id),
+        };
+    }
+    let holds = match row.id.as_str() {
+        "DR-01" => a_kept_session_serves_its_own_route_alone(),
+        "DR-02" => nobody_sends_or_takes_early_data(),
+        "DR-03" => a_protocol_that_was_not_offered_is_refused(),
+        "DR-04" => no_session_is_resumed(),
+        "DR-05" => octets_that_came_with_the_answer_are_seen(),
+        "DR-09" => sessions_of_two_modes_cannot_be_joined(),
+        "DR-10" => a_trace_of_a_login_has_no_credential(),
+        other => panic!("nobody knows how to look at {other}"),
+    };
+    let seen = Observed { notes: Some(holds), ..Observed::default() };
+    judge(row, &seen).unwrap_or_else(|why| panic!("{}, {}: {why}", row.id, row.title));
+}
+
+/// The numbers of the extensions in a ClientHello.
+const EARLY_DATA: u16 = 42;
+const PRE_SHARED_KEY: u16 = 41;
+const APPLICATION_PROTOCOLS: u16 = 16;
+
+/// Makes so many connections to a server that gives out tickets. Returns each ClientHello's extensions, and whether each
+/// handshake was a full one.
+fn hellos(connections: usize) -> Vec<(Vec<u16>, bool)> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let connector = connector();
+    let mut config = server_config(&certificates().good);
+    config.max_early_data_size = 1 << 14;
+    let config = Arc::new(config);
+    (0..connections)
+        .map(|_| {
+            thread::scope(|scope| {
+                let server = scope.spawn(|| {
+                    let (mut socket, _) = listener.accept().unwrap();
+                    let extensions = extensions(&client_hello(&socket));
+                    let mut connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                    while connection.is_handshaking() {
+                        connection.complete_io(&mut socket).unwrap();
+                    }
+                    let full = connection.handshake_kind() == Some(rustls::HandshakeKind::Full);
+                    // The greeting goes with the tickets, so that the client has seen them.
+                    connection.writer().write_all(b"* OK [CAPABILITY IMAP4rev1] ready\r\n").unwrap();
+                    connection.complete_io(&mut socket).unwrap();
+                    let _ = connection.complete_io(&mut socket);
+                    (extensions, full)
+                });
+                let mut connection = connector
+                    .connect::<ImapClient>(&target(port, Security::ImplicitTls), &Arc::default())
+                    .unwrap();
+                connection
+                    .drive(|turn, _, _| Ok::<_, Error>(matches!(turn, Turn::Event(_)).then_some(())))
+                    .unwrap();
+                drop(connection);
+                server.join().unwrap()
+            })
+        })
+        .collect()
+}
+
+/// The first record that a client sends, left where it is.
+fn client_hello(socket: &TcpStream) -> Vec<u8> {
+    socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    let mut hello = vec![0; 16 * 1024];
+    loop {
+        let count = socket.peek(&mut hello).unwrap();
+        assert!(count > 0, "there is no ClientHello");
+        if count > 5 && count >= 5 + usize::from(u16::from_be_bytes([hello[3], hello[4]])) {
+            hello.truncate(count);
+            return hello;
+        }
+    }
+}
+
+/// RFC 8446 §4.1.2.
+fn extensions(record: &[u8]) -> Vec<u16> {
+    let number = |octets: &[u8]| u16::from_be_bytes([octets[0], octets[1]]);
+    // The record's header, the message's, the version and the random.
+    let mut rest = &record[5 + 4 + 2 + 32..];
+    rest = &rest[1 + usize::from(rest[0])..];
+    rest = &rest[2 + usize::from(number(rest))..];
+    rest = &rest[1 + usize::from(rest[0])..];
+    rest = &rest[2..];
+    let mut found = Vec::new();
+    while rest.len() >= 4 {
+        found.push(number(rest));
+        rest = &rest[4 + usize::from(number(&rest[2..]))..];
+    }
+    found
+}
+
+fn no_session_is_resumed() -> bool {
+    hellos(2).iter().all(|(extensions, full)| *full && !extensions.contains(&PRE_SHARED_KEY))
+}
+
+/// Not even to a server that would take it, and not from a client that would send it.
+fn nobody_sends_or_takes_early_data() -> bool {
+    let server = Serving::start::<ImapServer>(&Arc::default(), Mode::Implicit);
+    let mut roots = rustls::RootCertStore::empty();
+    let authority = rustls::pki_types::pem::PemObject::from_pem_slice(certificates().authority.as_bytes());
+    roots.add(authority.unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.enable_early_data = true;
+    let config = Arc::new(config);
+    let taken = (0..2).map(|_| {
+        let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        let name = "localhost".try_into().unwrap();
+        let mut connection = rustls::ClientConnection::new(Arc::clone(&config), name).unwrap();
+        let may = connection.early_data().is_some();
+        let mut stream = rustls::Stream::new(&mut connection, &mut socket);
+        let mut greeting = [0; 4];
+        stream.read_exact(&mut greeting).unwrap();
+        assert_eq!(&greeting, b"* OK");
+        may || stream.conn.is_early_data_accepted()
+    });
+    let taken: Vec<bool> = taken.collect();
+    taken == [false, false] && hellos(2).iter().all(|(extensions, _)| !extensions.contains(&EARLY_DATA))
+}
+
+/// Nothing is offered unless it is asked for. What is offered must be taken: a server that knows other names only, and one
+/// that answers with another name all the same.
+fn a_protocol_that_was_not_offered_is_refused() -> bool {
+    let silent = hellos(1).iter().all(|(extensions, _)| !extensions.contains(&APPLICATION_PROTOCOLS));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let tls = TlsClient::authorities_pem(certificates().authority.as_bytes()).unwrap();
+    let connector = io_mio::Connector::new(tls.application_protocols(&["imap"]));
+    let connector = connector.patience(Patience::of(Duration::from_secs(3))).without_probe();
+    let refused = |answer: fn(&mut TcpStream)| {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut socket, _) = listener.accept().unwrap();
+                assert!(extensions(&client_hello(&socket)).contains(&APPLICATION_PROTOCOLS));
+                answer(&mut socket);
+            });
+            connector.connect::<ImapClient>(&target(port, Security::ImplicitTls), &Arc::default()).is_err()
+        })
+    };
+    let knows_others = refused(|socket| {
+        let mut config = server_config(&certificates().good);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        while connection.is_handshaking() && connection.complete_io(socket).is_ok() {}
+    });
+    let chooses_another = refused(|socket| {
+        let _ = socket.read(&mut [0; 4096]);
+        let _ = socket.write_all(&hello_with_protocol(b"http/1.1"));
+        // Whether the client goes on: at most an alert comes.
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+        assert!(answer.first().is_none_or(|&kind| kind == 21), "the client goes on: {answer:?}");
+    });
+    silent && knows_others && chooses_another
+}
+
+/// A ServerHello of TLS 1.2 that chooses this protocol.
+fn hello_with_protocol(name: &[u8]) -> Vec<u8> {
+    let len = name.len() as u8;
+    let protocol = [&[0, 16, 0, len + 3, 0, len + 1, len][..], name].concat();
+    let extensions = [&[0xff, 0x01, 0, 1, 0, 0, 23, 0, 0][..], &protocol].concat();
+    let body = [
+        &[3, 3][..],
+        &[7; 32],
+        // No session, TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, no compression.
+        &[0, 0xc0, 0x2b, 0, 0, extensions.len() as u8],
+        &extensions,
+    ]
+    .concat();
+    let message = [&[2, 0, 0, body.len() as u8][..], &body].concat();
+    [&[22, 3, 3, 0, message.len() as u8][..], &message].concat()
+}
+
+/// What comes with the answer to STARTTLS is an injection, be it TLS itself: nobody could have said it yet. And the same
+/// with a server.
+fn octets_that_came_with_the_answer_are_seen() -> bool {
+    let record = b"\x16\x03\x03\x00\x04\x0e\x00\x00\x00";
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let client = thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut socket, _) = listener.accept().unwrap();
+            socket.write_all(b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n").unwrap();
+            let _ = socket.read(&mut [0; 100]).unwrap();
+            socket.write_all(&[b"M1 OK begin\r\n", &record[..]].concat()).unwrap();
+            let mut rest = Vec::new();
+            let _ = socket.read_to_end(&mut rest);
+            assert_eq!(rest, b"", "the client goes on");
+        });
+        connector().connect::<ImapClient>(&target(port, Security::StartTls), &Arc::default()).unwrap_err()
+    });
+    let server = Serving::start::<SmtpServer>(&Arc::default(), Mode::StartTls);
+    let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    let _ = socket.read(&mut [0; 100]).unwrap();
+    socket.write_all(&[b"EHLO x.example.test\r\nSTARTTLS\r\n", &record[..]].concat()).unwrap();
+    let mut answer = Vec::new();
+    let _ = socket.read_to_end(&mut answer);
+    let closed = server.stop();
+    is_injection(&client) && !String::from_utf8_lossy(&answer).contains("220 ") && closed == [true]
+}
+
+fn is_injection(error: &Error) -> bool {
+    let injection = proto_core::Error::Peer(PeerError::PlaintextAfterStartTls);
+    error.kind() == Kind::Security && matches!(error, Error::Protocol(error) if *error == injection)
+}
+
+/// Somebody on the way says STARTTLS to one side and joins the other's TLS to it. The certificate is right; the greeting
+/// is missing, or there is one too many.
+fn sessions_of_two_modes_cannot_be_joined() -> bool {
+    let imap = Serving::start::<ImapServer>(&Arc::default(), Mode::StartTls);
+    let implicit = spliced::<ImapPeer>(imap.port, &["", "x STARTTLS\r\n"], Security::ImplicitTls, |target| {
+        let connector = connector().patience(Patience::of(Duration::from_millis(400)));
+        let mut connection = connector.connect::<ImapClient>(target, &Arc::default()).unwrap();
+        connection.drive(|_, _, _| Ok::<Option<()>, Error>(None)).is_err()
+    });
+    let smtp = Serving::start::<SmtpServer>(&Arc::default(), Mode::Implicit);
+    let starttls = spliced::<SmtpPeer>(smtp.port, &[], Security::StartTls, |target| {
+        let mut connection = connector().connect::<SmtpClient>(target, &Arc::default()).unwrap();
+        // The greeting answers nothing that the client said: it never learns that it may go on.
+        io_mio::delivery::ready(&mut connection).is_err()
+    });
+    implicit && starttls
+}
+
+/// Connects through somebody who says these lines to the server first, and is itself the server of the cleartext part
+/// towards the client.
+fn spliced<S: Server + Send>(
+    port: u16,
+    lines: &[&str],
+    security: Security,
+    connect: impl FnOnce(&io_mio::Target) -> bool,
+) -> bool {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let between = listener.local_addr().unwrap().port();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (client, _) = listener.accept().unwrap();
+            let mut server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            for line in lines {
+                server.write_all(line.as_bytes()).unwrap();
+                let _ = server.read(&mut [0; 1000]).unwrap();
+            }
+            if security == Security::StartTls {
+                lead_to_tls(&client, S::default());
+            }
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            scope.spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                to.shutdown(std::net::Shutdown::Both).ok();
+            });
+            let (mut from, mut to) = (server, client);
+            let _ = std::io::copy(&mut from, &mut to);
+            to.shutdown(std::net::Shutdown::Both).ok();
+        });
+        connect(&target(between, security))
+    })
+}
+
+/// Serves a client up to its STARTTLS, and agrees to that.
+fn lead_to_tls<S: Server>(mut client: &TcpStream, mut server: S) {
+    let serve = Serve { capabilities: vec!["STARTTLS".into()], ..Serve::default() };
+    client.write_all(b"220 mx.example.test\r\n").unwrap();
+    loop {
+        let mut octets = vec![0; 1000];
+        let count = client.read(&mut octets).unwrap();
+        server.hear(&octets[..count]);
+        while let Some(verb) = server.next() {
+            client.write_all(server.answer(&serve).text.as_bytes()).unwrap();
+            if verb == "STARTTLS" {
+                return;
+            }
+        }
+    }
+}
+
+/// The control rows of both protocols: `wire` looks into the trace of each of them.
+fn a_trace_of_a_login_has_no_credential() -> bool {
+    let control = |file: &str, id: &str| crate::rows_of(file).into_iter().find(|row| row.id == id).unwrap();
+    wire::run::<ImapProgram, ImapPeer>(&control("imap-client", "IC-OK-01"));
+    wire::run::<SmtpProgram, SmtpPeer>(&control("smtp-client", "SC-OK-01"));
+    true
+}
+
+/// Two ways to one place: a session of one is not used for the other, idle as it is.
+fn a_kept_session_serves_its_own_route_alone() -> bool {
+    let server = Serving::start::<SmtpServer>(&Arc::default(), Mode::StartTls);
+    let way = target(server.port, Security::StartTls);
+    let pool = Pool::new(PoolLimits::default());
+    let other_name = way.clone().verify_name("localhost.");
+    let routes = [&way, &other_name].map(|target| Route::to(&connector(), target, &Arc::default()));
+    let count = |routes: &[&Route<proto_core::Secure>]| {
+        for route in routes {
+            drop(pool.session(route).unwrap());
+        }
+        pool.sessions()
+    };
+    let (one, two) = (&routes[0], &routes[1]);
+    count(&[one, one]) == (1, 1) && count(&[two, two]) == (2, 2) && count(&[one, &one.clone()]) == (2, 2)
+}
+
+/// How a server of these tests is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Implicit,
+    StartTls,
+}
+
+/// A server of the library, on a thread of its own.
+struct Serving {
+    port: u16,
+    handle: ReactorHandle,
+    thread: Option<thread::JoinHandle<()>>,
+    /// Of each session that failed, whether somebody injected.
+    failed: Arc<Mutex<Vec<bool>>>,
+}
+
+impl Serving {
+    fn start<P: Greeting>(config: &P::Config, mode: Mode) -> Self {
+        let identity = &certificates().good;
+        let tls = TlsServer::from_pem(identity.chain.as_bytes(), identity.key.as_bytes(), TlsVersions::Both);
+        let tls = match mode {
+            Mode::Implicit => ListenerTls::Implicit(tls.unwrap()),
+            Mode::StartTls => ListenerTls::StartTls(tls.unwrap()),
+        };
+        let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
+        let failed = Arc::<Mutex<Vec<bool>>>::default();
+        let noted = Arc::clone(&failed);
+        let factory = move |_: &Peer| Noting(Arc::clone(&noted));
+        let any = "127.0.0.1:0".parse().unwrap();
+        let address =
+            reactor.listen::<P, Noting>(any, tls, config.clone(), Patience::default(), factory).unwrap();
+        let handle = reactor.handle();
+        let thread = Some(thread::spawn(move || reactor.run().unwrap()));
+        Self { port: address.port(), handle, thread, failed }
+    }
+
+    /// Of each session that failed, whether somebody injected.
+    fn stop(mut self) -> Vec<bool> {
+        self.end();
+        std::mem::take(&mut *self.failed.lock().unwrap())
+    }
+
+    fn end(&mut self) {
+        self.handle.shut_down(Duration::ZERO);
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A server that greets, begins TLS, and does nothing else.
+trait Greeting: ServerProtocol {
+    fn starttls(event: <Self::Cleartext as Machine>::Event<'_>) -> Option<StartTlsRequest>;
+}
+
+impl Greeting for ImapServer {
+    fn starttls(event: <Self::Cleartext as Machine>::Event<'_>) -> Option<StartTlsRequest> {
+        match event {
+            proto_imap::server::Event::StartTls(request) => Some(request),
+            _ => None,
+        }
+    }
+}
+
+impl Greeting for SmtpServer {
+    fn starttls(event: <Self::Cleartext as Machine>::Event<'_>) -> Option<StartTlsRequest> {
+        match event {
+            proto_smtp::server::Event::StartTls(request) => Some(request),
+            _ => None,
+        }
+    }
+}
+
+struct Noting(Arc<Mutex<Vec<bool>>>);
+
+impl<P: Greeting> Handler<P> for Noting {
+    fn cleartext(
+        &mut self,
+        event: <P::Cleartext as Machine>::Event<'_>,
+        _: &mut P::Cleartext,
+        _: &mut SendBuffer,
+        _: &mut Context<'_>,
+    ) -> Next {
+        P::starttls(event).map_or(Next::Continue, Next::StartTls)
+    }
+
+    fn secure(
+        &mut self,
+        _: <P::Secure as Machine>::Event<'_>,
+        _: &mut P::Secure,
+        _: &mut SendBuffer,
+        _: &mut Context<'_>,
+    ) -> Next {
+        Next::Continue
+    }
+
+    fn closed(&mut self, why: &Closed) {
+        if let Closed::Failed(error) = why {
+            self.0.lock().unwrap().push(is_injection(error));
+        }
+    }
+}
