@@ -1,12 +1,18 @@
-//! Servers under attack: each row is played to the real machine with a small program beside it, in many ways.
+//! Servers under attack: each row is played to the real machine with a small program beside it, in many ways, and so are
+//! families of attacks of which the rows are examples.
 //!
 //! This file knows in which ways a row is run, and whom the applications know. There is no network: a handshake succeeds
 //! unless octets in cleartext come in its place.
 
 mod connection;
+mod echoes;
+mod end_of_data;
+mod guesses;
 mod imap;
+mod orders;
 mod play;
 mod smtp;
+mod swallowed;
 
 use std::sync::LazyLock;
 
@@ -116,9 +122,13 @@ fn verdict(request: &AuthRequest, log: &mut Log) -> AuthVerdict {
             return AuthVerdict::Keys(Box::new(keys));
         }
         AuthQuestion::Authorize { authorization, username } => (authorization, username, true),
-        _ => {
+        AuthQuestion::Keys { .. } => {
             log.ask("KEYS");
             return rejected(request);
+        }
+        _ => {
+            log.ask("AUTH");
+            return AuthVerdict::Reject;
         }
     };
     log.ask("AUTH");

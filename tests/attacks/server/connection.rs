@@ -9,8 +9,10 @@ use io_mio::{MachineMut, Patience, ServerProtocol};
 use mailwire_tests::play::channel;
 use proto_core::{Error, Machine, RecvBuffer, SendBuffer, StartTlsRequest, Upgrade, Wait, WaitFor};
 
-use super::{Application, Clock, Pace, Way};
-use crate::verdict::Piece;
+use super::{Application, Clock, PASSWORD, Pace, Service, Way};
+use crate::cuts::Cut;
+use crate::script::{USER, filled};
+use crate::verdict::{Piece, base64};
 
 /// A connection to a server.
 pub(super) struct Connection<A: Application> {
@@ -60,6 +62,49 @@ impl<A: Application> Connection<A> {
         };
         connection.settle();
         connection
+    }
+
+    /// A connection that has come to a place.
+    pub(super) fn at(place: &str, service: Service) -> Self {
+        let way = Way { cut: Cut::Whole, pace: Pace::AtOnce, service };
+        let mut connection = Self::open(way, Clock::Usual, A::default());
+        let plain = base64(format!("\0{USER}\0{PASSWORD}").as_bytes());
+        let values = [
+            ("{user}", USER),
+            ("{pass}", PASSWORD),
+            ("{from}", "alice@example.test"),
+            ("{rcpt}", "bob@example.test"),
+            ("{mailbox}", "INBOX"),
+            ("{plain}", &plain),
+        ];
+        for (text, answer) in A::preparation(service, place) {
+            if text == "TLS" {
+                assert!(connection.shake_hands(), "{place}");
+                continue;
+            }
+            let said = connection.say(filled(text, &values).as_bytes(), Cut::Whole);
+            let said = String::from_utf8_lossy(&said);
+            assert!(text.is_empty() || said.lines().any(|line| line.starts_with(answer)), "{place}: {said}");
+        }
+        connection
+    }
+
+    /// Says something and hears what the server says to it.
+    pub(super) fn say(&mut self, text: &[u8], cut: Cut) -> Vec<u8> {
+        let before = self.said().len();
+        for piece in cut.answer(text) {
+            self.receive(&piece);
+        }
+        self.settle();
+        self.said().split_off(before)
+    }
+
+    /// Whether the session goes on as it should: this is answered, once. Or else it is closed.
+    pub(super) fn is_in_step_or_closed(&mut self, text: &str, answer: &str) -> bool {
+        let said = self.say(text.as_bytes(), Cut::Whole);
+        self.closed
+            || said.starts_with(answer.as_bytes())
+                && said.iter().filter(|&&octet| octet == b'\n').count() == 1
     }
 
     /// Octets come on the wire.

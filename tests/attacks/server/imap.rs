@@ -23,7 +23,7 @@ use super::{Application, Clock, LARGEST, Log, Service, verdict};
 /// The program.
 #[derive(Debug)]
 pub(super) struct Store {
-    log: Log,
+    pub(super) log: Log,
     owed: Option<Owed>,
     /// The answer to IDLE, once the client is done.
     idle: Option<Reply>,
@@ -87,6 +87,7 @@ impl Application for Store {
             ("p3 SELECT {mailbox}\r\n", "p3 OK"),
         ];
         match place {
+            "cleartext" => way[..1].to_vec(),
             "tls" => way[..3].to_vec(),
             "auth" => way[..4].to_vec(),
             "select" => way.to_vec(),

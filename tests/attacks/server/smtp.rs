@@ -18,7 +18,7 @@ use super::{Application, Clock, LARGEST, Log, Service, verdict};
 /// The program.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
-    log: Log,
+    pub(super) log: Log,
     owed: Option<Owed>,
     /// Whom the message is from and whom it is for.
     envelope: String,
@@ -50,6 +50,9 @@ impl Application for Exchange {
     }
 
     fn preparation(service: Service, place: &str) -> Vec<(&'static str, &'static str)> {
+        if place == "cleartext" {
+            return vec![("", "220 "), ("EHLO client.example.test\r\n", "250 ")];
+        }
         let mut way = vec![
             ("", "220 "),
             ("EHLO client.example.test\r\n", "250 "),

@@ -1,0 +1,111 @@
+//! Nothing that a client says comes back so that it could be read as something else: every octet, at every place.
+//!
+//! This file knows what a line of a server may consist of, and where a server may be led to repeat its client.
+
+use super::Service;
+use super::connection::Connection;
+use super::imap::Store;
+use super::smtp::Exchange;
+use crate::cuts::Cut;
+
+#[test]
+fn an_smtp_server_repeats_no_octet_that_could_mislead() {
+    let templates = [
+        "EHLO a{}b\r\n",
+        "HELO {}\r\n",
+        "VRFY a{}b\r\n",
+        "EXPN {}a\r\n",
+        "HELP {}\r\n",
+        "NOOP a{}\r\n",
+        "{}NOPE\r\n",
+        "NO{}PE x\r\n",
+        "MAIL FROM:<a{}b@example.test>\r\n",
+        "MAIL FROM:<a@example.test> X={}\r\n",
+        "AUTH {}\r\n",
+        "RCPT TO:<{}@example.test>\r\n",
+    ];
+    for template in templates {
+        for octet in 0..=255u8 {
+            let mut server = Connection::<Exchange>::at("tls", Service::Exchange);
+            let said = server.say(&with(template, octet), Cut::Whole);
+            let shown = format!("{template:?} with {octet:#x}: {}", said.escape_ascii());
+            for line in lines(&said, &shown) {
+                assert!(line.len() >= 4 && line[..3].iter().all(u8::is_ascii_digit), "{shown}");
+                assert!(matches!(line[3], b' ' | b'-'), "{shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_imap_server_repeats_no_octet_that_could_mislead() {
+    let templates = [
+        "{} NOOP\r\n",
+        "a{}b NOOP\r\n",
+        "{}a XYZZY\r\n",
+        "a N{}P\r\n",
+        "a XYZZY {}\r\n",
+        "a CREATE a{}b\r\n",
+        "a CREATE \"a{}b\"\r\n",
+        "a LIST \"\" {}\r\n",
+        "a STATUS {} (X)\r\n",
+        "a FETCH {} X\r\n",
+        "a SEARCH {}\r\n",
+        "a ENABLE {}\r\n",
+    ];
+    for template in templates {
+        for octet in 0..=255u8 {
+            let mut server = Connection::<Store>::at("auth", Service::Exchange);
+            let mut said = server.say(&with(template, octet), Cut::Whole);
+            let shown = format!("{template:?} with {octet:#x}: {}", said.escape_ascii());
+            if said.starts_with(b"+ ") {
+                assert_eq!(octet, b'{', "{shown}");
+                continue;
+            }
+            if !server.closed {
+                said.extend(server.say(b"z LIST \"\" *\r\n", Cut::Whole));
+            }
+            for line in lines(&said, &shown) {
+                let (tag, _) =
+                    line.split_at(line.iter().position(|&octet| octet == b' ').unwrap_or(line.len()));
+                let (sent, _) = template.split_once(' ').unwrap();
+                // A tag, or what stands of it before an octet that no tag may have.
+                let known =
+                    tag == b"*" || tag == b"z" || !tag.is_empty() && with(sent, octet).starts_with(tag);
+                assert!(known && tag != b"+", "{shown}");
+                let untagged = [
+                    &b"* BAD"[..],
+                    b"* LIST",
+                    b"* BYE",
+                    b"* CAPABILITY",
+                    b"* STATUS",
+                    b"* SEARCH",
+                    b"* ENABLED",
+                ];
+                let data = tag != b"*" || untagged.iter().any(|known| line.starts_with(known));
+                assert!(data || line.starts_with(b"* 1 FETCH") || line.starts_with(b"* ESEARCH"), "{shown}");
+            }
+        }
+    }
+}
+
+fn with(template: &str, octet: u8) -> Vec<u8> {
+    let parts: Vec<&[u8]> = template.split("{}").map(str::as_bytes).collect();
+    parts.join(&octet)
+}
+
+/// The lines of what was said: CRLF ends each, and no control character is in any. Of a name that the application has
+/// taken, control characters may come back inside a quoted string, but for those three that no line may have.
+fn lines<'s>(said: &'s [u8], shown: &str) -> Vec<&'s [u8]> {
+    let lines: Vec<&[u8]> = said.split_inclusive(|&octet| octet == b'\n').collect();
+    let text = |line: &'s [u8]| line.strip_suffix(b"\r\n").unwrap_or_else(|| panic!("{shown}"));
+    let lines: Vec<&[u8]> = lines.into_iter().map(text).collect();
+    let mut octets =
+        lines.iter().flat_map(|line| line.iter().map(move |octet| (line.starts_with(b"* LIST "), octet)));
+    let control = octets.find(|(listed, octet)| match octet {
+        0 | b'\r' | b'\n' => true,
+        octet => !listed && octet.is_ascii_control(),
+    });
+    assert_eq!(control, None, "{shown}");
+    lines
+}

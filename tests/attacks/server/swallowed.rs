@@ -1,0 +1,147 @@
+//! What belongs to a command is never a command, though the command is refused: chunks of BDAT and literals are swallowed,
+//! or the connection is closed.
+//!
+//! This file knows commands that cannot be right, at every place of a session, and what a peer puts behind them.
+
+use super::Service;
+use super::connection::Connection;
+use super::imap::Store;
+use super::smtp::Exchange;
+use crate::cuts::Cut;
+
+/// What would be obeyed, were it read as commands.
+const SMTP_COMMANDS: &str = "MAIL FROM:<smuggled@evil.test>\r\nVRFY smuggled\r\nEHLO smuggled\r\n";
+const IMAP_COMMANDS: &str = "s1 CREATE smuggled\r\ns2 LOGOUT\r\ns3 LOGIN alice S3cr3t-pw-7f9!\r\n";
+
+#[test]
+fn a_chunk_is_never_commands() {
+    let size = SMTP_COMMANDS.len();
+    let whole =
+        [format!("{size}"), format!("{size} LAST"), format!("{size} last"), format!("000{size} LAST")];
+    let unclear = [
+        "",
+        "-1",
+        "+5",
+        "0x10",
+        "1e2",
+        "5,",
+        "5 5",
+        "LAST",
+        "5LAST",
+        "5 LAST EXTRA",
+        "5 NEXT",
+        "5\t",
+        "1.0",
+        "\u{665}",
+        "18446744073709551616",
+        "99999999999999999999999999",
+    ];
+    let sizes: Vec<String> = whole.into_iter().chain(unclear.map(str::to_owned)).collect();
+    let mut cases = 0;
+    for place in ["tls", "auth", "mail", "rcpt"] {
+        for service in [Service::Exchange, Service::Submission] {
+            for argument in &sizes {
+                for cut in [Cut::Whole, Cut::Octets, Cut::Random(cases)] {
+                    cases += 1;
+                    let mut server = Connection::<Exchange>::at(place, service);
+                    let said = server.say(format!("BDAT {argument}\r\n{SMTP_COMMANDS}").as_bytes(), cut);
+                    let said = String::from_utf8_lossy(&said).into_owned();
+                    let shown = format!("{place} {argument:?} {cut:?}: {said}");
+                    let asked = String::from_utf8_lossy(&server.application.log.asked).into_owned();
+                    assert!(!asked.contains("smuggled") && !said.contains("smuggled"), "{shown}");
+                    // Where nobody knows how long the chunk is, a farewell follows.
+                    let farewell = if unclear.contains(&argument.as_str()) { 1 } else { 0 };
+                    assert_eq!(
+                        (said.lines().count(), server.closed),
+                        (1 + farewell, farewell == 1),
+                        "{shown}"
+                    );
+                    assert!(said.starts_with('5') || place == "rcpt" && said.starts_with("250 "), "{shown}");
+                    assert!(server.is_in_step_or_closed("NOOP\r\n", "250 "), "{shown}");
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 4 * 2 * 20 * 3);
+}
+
+#[test]
+fn a_literal_is_never_commands() {
+    let before = [
+        "NOOP ",
+        "XYZZY ",
+        "LOGIN ",
+        "LOGIN alice ",
+        "AUTHENTICATE ",
+        "AUTHENTICATE PLAIN ",
+        "STARTTLS ",
+        "SELECT ",
+        "CREATE ",
+        "APPEND ",
+        "APPEND INBOX ",
+        "APPEND INBOX (",
+        "APPEND INBOX (\\Seen) ",
+        "LIST ",
+        "LIST \"\" ",
+        "FETCH 1 ",
+        "SEARCH ",
+        "SEARCH TEXT ",
+        "SEARCH CHARSET ",
+        "ID (",
+        "ID (\"name\" ",
+        "IDLE ",
+        "ENABLE ",
+        "",
+        ")( ",
+        "UID ",
+        "STATUS ",
+        "COPY 1 ",
+        "CREATE a",
+        "CREATE \"",
+        "LOGOUT ",
+        "UNSELECT ",
+    ];
+    let mut cases = 0;
+    for place in ["tls", "auth", "select"] {
+        for before in before {
+            // The octets of the literal, more than are ever kept, and sizes that are no sizes.
+            for size in [IMAP_COMMANDS.len(), 0, 1, 5000, 2_000_000] {
+                for form in ["+}", "}"] {
+                    cases += 1;
+                    literal(place, before, size, form, Cut::Whole);
+                    if size < 200 {
+                        literal(place, before, size, form, Cut::Random(cases));
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(cases, 3 * 32 * 5 * 2);
+}
+
+fn literal(place: &str, before: &str, size: usize, form: &str, cut: Cut) {
+    let mut server = Connection::<Store>::at(place, Service::Exchange);
+    let already = server.application.log.identities.len();
+    let mut octets = IMAP_COMMANDS.repeat(size / IMAP_COMMANDS.len() + 1);
+    octets.truncate(size);
+    let mut said = Vec::new();
+    if form == "+}" {
+        said.extend(server.say(format!("a1 {before}{{{size}{form}\r\n{octets}\r\n").as_bytes(), cut));
+    } else {
+        said.extend(server.say(format!("a1 {before}{{{size}{form}\r\n").as_bytes(), cut));
+        // Whoever was not asked to go on must not.
+        if said.starts_with(b"+ ") {
+            said.extend(server.say(format!("{octets}\r\n").as_bytes(), cut));
+        }
+    }
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let shown = format!("{place} a1 {before}{{{size}{form} {cut:?}: {said}");
+    assert!(!said.contains("smuggled") && !said.lines().any(|line| line.starts_with('s')), "{shown}");
+    assert_eq!(server.application.log.identities.len(), already, "{shown}");
+    let tagged = said.lines().filter(|line| line.starts_with("a1 ")).count();
+    // What the application keeps as a name it was given as one.
+    let given = String::from_utf8_lossy(&server.application.log.asked).into_owned();
+    assert!(tagged <= 1 && !given.contains("LOGOUT"), "{shown}");
+    assert!(tagged == 1 || server.closed || said.starts_with("* BAD") || given.contains("IDLE"), "{shown}");
+    assert!(server.is_in_step_or_closed("z1 NOOP\r\n", "z1 OK"), "{shown}");
+}
