@@ -157,6 +157,11 @@ impl Link {
         self.ports.wrong_mode(FirstOctets::Tls)
     }
 
+    /// Octets may be there of which nobody was told.
+    pub(crate) const fn may_read(&mut self) {
+        self.readable = true;
+    }
+
     /// The poll says what is ready.
     pub(crate) fn ready(&mut self, event: &mio::event::Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();

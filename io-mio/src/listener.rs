@@ -4,7 +4,7 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,7 +12,8 @@ use std::{
 use mio::net::{TcpListener, TcpStream};
 
 use crate::{
-    Error, Handler, Patience, Peer, Remote, ServerProtocol, TlsServer,
+    Error, Handler, Patience, Peer, Remote, ServerProtocol, TlsServer, TrustedProxies,
+    proxied::Proxied,
     session::{Drive, Session},
 };
 
@@ -41,13 +42,17 @@ pub(crate) struct Listening<P: ServerProtocol, H: Handler<P>> {
 /// After an accept that failed for want of resources, the next is tried so much later.
 const PAUSE: Duration = Duration::from_millis(100);
 
-type Begin = dyn Fn(TcpStream, Peer, Remote, Instant) -> Result<Box<dyn Drive>, Error> + Send;
+/// How a connection becomes a session.
+pub(crate) type Begin =
+    dyn Fn(TcpStream, Peer, Remote, Instant) -> Result<Box<dyn Drive>, Error> + Send + Sync;
 
 /// A listening socket, whatever its protocol.
 pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    begin: Box<Begin>,
+    begin: Arc<Begin>,
+    /// If it stands behind proxies: those.
+    proxies: Option<TrustedProxies>,
     /// What to say to one too many; empty where TLS would have to come first.
     too_busy: &'static [u8],
     /// Whether an accept may bring something.
@@ -59,6 +64,7 @@ pub(crate) struct Listener {
 impl Listener {
     pub(crate) fn bind<P: ServerProtocol, H: Handler<P>>(
         address: SocketAddr,
+        proxies: Option<TrustedProxies>,
         listening: Listening<P, H>,
     ) -> Result<Self, Error> {
         let socket = TcpListener::bind(address)
@@ -69,11 +75,11 @@ impl Listener {
             ListenerTls::StartTls(_) | ListenerTls::None | ListenerTls::TrustedLocal => P::TOO_BUSY,
         };
         let listening = Arc::new(listening);
-        let begin = Box::new(move |socket, peer, remote, now| {
+        let begin = Arc::new(move |socket, peer, remote, now| {
             let session = Session::begin(socket, peer, remote, listening.clone(), now)?;
             Ok(Box::new(session) as Box<dyn Drive>)
         });
-        Ok(Self { socket, address, begin, too_busy, ready: true, retry_at: None })
+        Ok(Self { socket, address, begin, proxies, too_busy, ready: true, retry_at: None })
     }
 
     pub(crate) const fn socket(&mut self) -> &mut TcpListener {
@@ -109,6 +115,16 @@ impl Listener {
         }
     }
 
+    /// Whether somebody may connect from there.
+    pub(crate) fn takes(&self, address: IpAddr) -> bool {
+        self.proxies.as_ref().is_none_or(|proxies| proxies.contains(address))
+    }
+
+    /// Whether a connection stands for its own address only, so that there may be too many from one.
+    pub(crate) const fn counts(&self) -> bool {
+        self.proxies.is_none()
+    }
+
     pub(crate) fn begin(
         &self,
         socket: TcpStream,
@@ -116,7 +132,10 @@ impl Listener {
         remote: Remote,
         now: Instant,
     ) -> Result<Box<dyn Drive>, Error> {
-        (self.begin)(socket, peer, remote, now)
+        match &self.proxies {
+            None => (self.begin)(socket, peer, remote, now),
+            Some(_) => Ok(Box::new(Proxied::new(socket, peer, remote, self.begin.clone(), now))),
+        }
     }
 
     /// Says that there is no room, if that can be said, and closes.

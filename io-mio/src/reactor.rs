@@ -14,7 +14,7 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::{
-    Error, Handler, Patience, Peer, ServerProtocol,
+    Error, Handler, Patience, Peer, ServerProtocol, TrustedProxies,
     link::{self, Scratch},
     listener::{Listener, ListenerTls, Listening},
     session::{Cause, Drive, Turned},
@@ -155,12 +155,34 @@ impl Reactor {
         patience: Patience,
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
     ) -> Result<SocketAddr, Error> {
+        let listening = Listening { config, tls, patience, factory: Box::new(factory) };
+        self.watch(Listener::bind::<P, H>(address, None, listening)?)
+    }
+
+    /// The same for an address that only these proxies connect to, each connection beginning with a header of the PROXY
+    /// protocol: [`Peer::address`] is the client's then. A connection of anybody else, and one that begins otherwise, is
+    /// closed. [`connections_per_address`](ReactorLimits::connections_per_address) does not count proxies.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn listen_behind<P: ServerProtocol, H: Handler<P>>(
+        &mut self,
+        proxies: TrustedProxies,
+        address: SocketAddr,
+        tls: ListenerTls,
+        config: P::Config,
+        patience: Patience,
+        factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
+    ) -> Result<SocketAddr, Error> {
+        let listening = Listening { config, tls, patience, factory: Box::new(factory) };
+        self.watch(Listener::bind::<P, H>(address, Some(proxies), listening)?)
+    }
+
+    fn watch(&mut self, mut listener: Listener) -> Result<SocketAddr, Error> {
         let token = Token(self.listeners.len() + 1);
         if token.0 >= SESSIONS {
             return Err(Error::Config(format!("there are more than {} listeners", SESSIONS - 1)));
         }
-        let listening = Listening { config, tls, patience, factory: Box::new(factory) };
-        let mut listener = Listener::bind::<P, H>(address, listening)?;
         let address = listener.address();
         self.poll
             .registry()
@@ -315,7 +337,12 @@ impl Reactor {
                     break;
                 }
                 let Some((socket, address)) = listener.accept(now) else { break };
-                if self.has_room(address.ip()) {
+                if !listener.takes(address.ip()) {
+                    tracing::warn!(peer = %address, "this is none of the proxies, and is turned away");
+                    continue;
+                }
+                let counts = listener.counts();
+                if self.has_room(address.ip(), counts) {
                     self.admit(index, socket, address, now);
                 } else {
                     self.listeners[index].turn_away(socket);
@@ -324,9 +351,9 @@ impl Reactor {
         }
     }
 
-    fn has_room(&self, address: IpAddr) -> bool {
+    fn has_room(&self, address: IpAddr, counts: bool) -> bool {
         let here = self.by_address.get(&network(address)).copied().unwrap_or(0);
-        self.open < self.limits.connections && here < self.limits.connections_per_address
+        self.open < self.limits.connections && (!counts || here < self.limits.connections_per_address)
     }
 
     fn admit(&mut self, listener: usize, socket: mio::net::TcpStream, address: SocketAddr, now: Instant) {
@@ -344,7 +371,8 @@ impl Reactor {
             self.free.push(index);
             return;
         };
-        if let Err(error) = self.poll.registry().register(session.socket(), key.token(), Interest::READABLE) {
+        let Some(socket) = session.socket() else { return self.free.push(index) };
+        if let Err(error) = self.poll.registry().register(socket, key.token(), Interest::READABLE) {
             tracing::warn!(%error, "a connection cannot be watched");
             self.free.push(index);
             return;
@@ -370,7 +398,10 @@ impl Reactor {
             if !slot.writable && session.is_blocked() {
                 slot.writable = true;
                 let interest = Interest::READABLE | Interest::WRITABLE;
-                if self.poll.registry().reregister(session.socket(), key.token(), interest).is_err() {
+                let registry = self.poll.registry();
+                let watched =
+                    session.socket().map(|socket| registry.reregister(socket, key.token(), interest));
+                if !matches!(watched, Some(Ok(()))) {
                     self.remove(index);
                     continue;
                 }

@@ -51,12 +51,15 @@ pub(crate) enum Turned {
 /// A session, whatever its protocol.
 pub(crate) trait Drive: Send {
     fn ready(&mut self, event: &mio::event::Event);
+    /// Octets may be there of which the poll has told somebody else.
+    fn may_read(&mut self);
     fn turn(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Turned;
     /// Whether output waits for the socket.
     fn is_blocked(&self) -> bool;
     /// The reactor ends this session now.
     fn abort(&mut self, now: Instant);
-    fn socket(&mut self) -> &mut TcpStream;
+    /// The socket, as long as there is one.
+    fn socket(&mut self) -> Option<&mut TcpStream>;
     fn peer(&self) -> &Peer;
 }
 
@@ -473,6 +476,10 @@ impl<P: ServerProtocol, H: Handler<P>> Drive for Session<P, H> {
         self.link.ready(event);
     }
 
+    fn may_read(&mut self) {
+        self.link.may_read();
+    }
+
     fn turn(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Turned {
         self.draining |= cause.drain;
         let again = match self.run(cause, now, scratch) {
@@ -500,8 +507,8 @@ impl<P: ServerProtocol, H: Handler<P>> Drive for Session<P, H> {
         let _ = self.link.transmit();
     }
 
-    fn socket(&mut self) -> &mut TcpStream {
-        self.link.socket()
+    fn socket(&mut self) -> Option<&mut TcpStream> {
+        Some(self.link.socket())
     }
 
     fn peer(&self) -> &Peer {

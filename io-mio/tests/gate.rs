@@ -203,7 +203,7 @@ fn what_was_said_in_cleartext_leaves_before_tls_begins() {
     socket.read_exact(&mut got).unwrap();
     assert!(got == expected, "everything in order, and nothing in between");
     thread.join().unwrap();
-    let mut tls = rustls_client(&authority);
+    let mut tls = toy::rustls_client(&authority);
     while tls.is_handshaking() {
         tls.complete_io(&mut socket).unwrap();
     }
@@ -306,21 +306,8 @@ fn server_config(identity: &toy::Identity) -> std::sync::Arc<rustls::ServerConfi
     builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap().into()
 }
 
-fn rustls_client(authority: &toy::Authority) -> rustls::ClientConnection {
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    rustls::ClientConnection::new(config.into(), "localhost".try_into().unwrap()).unwrap()
-}
-
 fn client_hello() -> Vec<u8> {
     let mut hello = Vec::new();
-    rustls_client(&localhost().0).write_tls(&mut hello).unwrap();
+    toy::rustls_client(&localhost().0).write_tls(&mut hello).unwrap();
     hello
 }

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::send::Service;
 use crate::serve::faults::{Delay, Drop, Fail, Faults};
 use crate::url::Url;
+use io_mio::TrustedProxies;
 
 /// IMAP and SMTP that cannot leak a password: check, sync, send and serve mail.
 #[derive(Debug, Parser)]
@@ -346,6 +347,10 @@ pub(crate) struct ServeArgs {
     /// octet for octet as they were sent.
     #[arg(long)]
     pub(crate) trace_fields: bool,
+    /// Take connections from these proxies only, an address or a network each; every connection must begin with a header
+    /// of the PROXY protocol, version 1 or 2. Not for LMTP.
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) proxy_from: Vec<TrustedProxies>,
     /// To test what sends to this server: answer that at a stage of SMTP or LMTP (connect, ehlo, starttls, auth, mail,
     /// rcpt, data, dot), always or with a probability, for every recipient or for some: rcpt=450:0.3,*@example.test.
     #[arg(long, value_name = "STAGE=CODE[:PROBABILITY][,PATTERN]", help_heading = "Faults")]

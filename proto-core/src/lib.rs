@@ -29,6 +29,7 @@ pub mod channel;
 pub mod error;
 pub mod limits;
 pub mod machine;
+pub mod proxy;
 pub mod sasl;
 pub mod secret;
 pub mod token;

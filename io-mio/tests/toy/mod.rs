@@ -560,6 +560,20 @@ pub fn localhost() -> (Authority, Identity) {
 
 pub type Connection = io_mio::Connection<ToySecure>;
 
+/// A client of the TLS library itself.
+pub fn rustls_client(authority: &Authority) -> rustls::ClientConnection {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    rustls::ClientConnection::new(config.into(), "localhost".try_into().unwrap()).unwrap()
+}
+
 pub fn target(address: SocketAddr, security: Security) -> Target {
     Target::new("localhost", address.port(), security).dial_to(address.ip().to_string(), address.port())
 }

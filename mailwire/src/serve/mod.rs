@@ -23,7 +23,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use io_mio::{ImapServer, ListenerTls, Patience, Reactor, ReactorHandle, ReactorLimits, SmtpServer, Workers};
+use io_mio::{
+    Handler, ImapServer, ListenerTls, Patience, Peer, Reactor, ReactorHandle, ReactorLimits, ServerProtocol,
+    SmtpServer, TrustedProxies, Workers,
+};
 use mailstore::{ChangeSubscription, SqliteStore, Store};
 use proto_smtp::Dialect;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -196,6 +199,8 @@ fn listen(
     arguments: &ServeArgs,
 ) -> Result<Vec<(Service, SocketAddr)>, Failure> {
     let mut listening = Vec::new();
+    let (mut proxies, none) = (TrustedProxies::default(), TrustedProxies::default());
+    arguments.proxy_from.iter().for_each(|network| proxies.add(network));
     for service in Service::ALL {
         let wanted = match service {
             Service::Smtp => arguments.smtp,
@@ -213,18 +218,20 @@ fn listen(
             Service::Smtp | Service::Imap => ListenerTls::StartTls(identity.tls.clone()),
             Service::Smtps | Service::Imaps => ListenerTls::Implicit(identity.tls.clone()),
         };
+        // LMTP comes from programs on this machine, and no proxy stands before those.
+        let proxies = if service == Service::Lmtp { &none } else { &proxies };
         let site = Arc::clone(site);
         let bound = match service {
             Service::Smtp | Service::Smtps | Service::Lmtp => {
                 let dialect = if service == Service::Lmtp { Dialect::Lmtp } else { Dialect::Smtp };
                 let config = smtp::config(&site, dialect);
-                let make = move |_: &io_mio::Peer| smtp::Session::new(Arc::clone(&site), dialect);
-                reactor.listen::<SmtpServer, _>(address, tls, config, Patience::default(), make)
+                let make = move |_: &Peer| smtp::Session::new(Arc::clone(&site), dialect);
+                bind::<SmtpServer, _>(reactor, proxies, address, tls, config, make)
             }
             Service::Imap | Service::Imaps => {
                 let config = imap::config(&site);
-                let make = move |_: &io_mio::Peer| imap::Session::new(Arc::clone(&site));
-                reactor.listen::<ImapServer, _>(address, tls, config, Patience::default(), make)
+                let make = move |_: &Peer| imap::Session::new(Arc::clone(&site));
+                bind::<ImapServer, _>(reactor, proxies, address, tls, config, make)
             }
         };
         listening.push((service, bound.map_err(|error| not_bound(service, address, &error))?));
@@ -233,6 +240,21 @@ fn listen(
         return Err(Failure::new(Kind::Usage, "nothing to listen on: every service is off"));
     }
     Ok(listening)
+}
+
+/// Listens for everybody, or for proxies only.
+fn bind<P: ServerProtocol, H: Handler<P>>(
+    reactor: &mut Reactor,
+    proxies: &TrustedProxies,
+    address: SocketAddr,
+    tls: ListenerTls,
+    config: P::Config,
+    make: impl Fn(&Peer) -> H + Send + Sync + 'static,
+) -> Result<SocketAddr, io_mio::Error> {
+    if proxies.is_empty() {
+        return reactor.listen::<P, H>(address, tls, config, Patience::default(), make);
+    }
+    reactor.listen_behind::<P, H>(proxies.clone(), address, tls, config, Patience::default(), make)
 }
 
 /// LMTP has no TLS and asks nobody who they are: only programs on this machine may speak it, and not where SMTP is

@@ -485,6 +485,21 @@ fn lmtp_answers_for_each_recipient() {
 }
 
 #[test]
+fn behind_a_proxy_every_session_begins_with_its_header() {
+    let server = Running::start_with(&["--proxy-from", "127.0.0.0/8", "--trace-fields"]);
+    let mut socket = server.connect(Service::Smtps);
+    socket.write_all(b"PROXY TCP4 192.0.2.9 198.51.100.1 4000 465\r\n").unwrap();
+    let mut talk = server.secure(socket);
+    assert!(talk.reply().starts_with("220 "));
+    // Nothing is said to who does not begin with one.
+    let mut socket = server.connect(Service::Smtp);
+    socket.write_all(b"EHLO client.test\r\n").unwrap();
+    let mut said = Vec::new();
+    assert!(socket.read_to_end(&mut said).is_err() || said.is_empty());
+    assert!(said.is_empty());
+}
+
+#[test]
 fn lmtp_is_for_this_machine_only() {
     for (address, said) in [("0.0.0.0:2424", "this machine"), ("127.0.0.1:25", "port 25")] {
         let directory = tempfile::tempdir().unwrap();

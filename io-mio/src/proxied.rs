@@ -1,0 +1,191 @@
+//! Listeners behind a proxy: what a connection says of its client before the session begins.
+//!
+//! This file knows who may say that, and waits for it; how it is read stands in [`proto_core::proxy`]. A header is
+//! looked at in the kernel's buffer and taken out whole, so that what follows it is the session's, TLS or not.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use mio::net::TcpStream;
+use proto_core::proxy::{self, Header};
+
+use crate::link::Scratch;
+use crate::listener::Begin;
+use crate::session::{Cause, Drive, Turned};
+use crate::{Peer, Remote};
+
+/// How long a proxy may take for its header.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which addresses may speak for others (the PROXY protocol, versions 1 and 2). Every connection of theirs must begin
+/// with a header, and nobody else can connect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// Whether anybody is.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether this address is one of them.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// Trusts these, too.
+    pub fn add(&mut self, others: &Self) {
+        self.0.extend_from_slice(&others.0);
+    }
+}
+
+/// An address, or a network as `192.0.2.0/24` and `2001:db8::/32`.
+impl FromStr for TrustedProxies {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        network.map(|network| Self(vec![network])).ok_or_else(|| {
+            format!(
+                "{text:?} is no address and no network: 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32 is expected"
+            )
+        })
+    }
+}
+
+/// A connection of a proxy: nothing but its header is awaited, and then it is the client's.
+pub(crate) struct Proxied {
+    state: State,
+    /// Who has connected, and for whom the connection counts.
+    proxy: Peer,
+    begin: Arc<Begin>,
+}
+
+enum State {
+    Awaiting {
+        socket: TcpStream,
+        remote: Remote,
+        until: Instant,
+    },
+    Session(Box<dyn Drive>),
+    /// What the socket belonged to is gone: only for a moment.
+    Moving,
+}
+
+impl Proxied {
+    pub(crate) fn new(
+        socket: TcpStream,
+        proxy: Peer,
+        remote: Remote,
+        begin: Arc<Begin>,
+        now: Instant,
+    ) -> Self {
+        Self { state: State::Awaiting { socket, remote, until: now + PATIENCE }, proxy, begin }
+    }
+
+    /// Begins the session as soon as the header is there.
+    fn await_header(&mut self, now: Instant) -> Turned {
+        let State::Awaiting { socket, until, .. } = &mut self.state else { return Turned::Over };
+        let peer = match header(socket) {
+            Ok(Some(Header::Local)) => self.proxy.clone(),
+            Ok(Some(Header::Relayed { source, destination })) => {
+                Peer { address: source, local: destination, ..self.proxy.clone() }
+            }
+            Ok(None) if now < *until => return Turned::Waits(Some(*until)),
+            Ok(None) => return self.refuse("a proxy sent no header in time"),
+            Err(error) => return self.refuse(&error.to_string()),
+        };
+        let State::Awaiting { socket, remote, .. } = std::mem::replace(&mut self.state, State::Moving) else {
+            return Turned::Over;
+        };
+        match (self.begin)(socket, peer, remote, now) {
+            Ok(mut session) => {
+                session.may_read();
+                self.state = State::Session(session);
+                Turned::Again
+            }
+            Err(error) => self.refuse(&error.to_string()),
+        }
+    }
+
+    fn refuse(&self, why: &str) -> Turned {
+        tracing::warn!(proxy = %self.proxy.address, why, "a proxied connection is closed");
+        Turned::Over
+    }
+}
+
+/// Takes a whole header out of the socket, or nothing.
+fn header(socket: &mut TcpStream) -> io::Result<Option<Header>> {
+    let mut octets = [0; proxy::LONGEST];
+    let seen = match socket.peek(&mut octets) {
+        Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(seen) => seen,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let seen = octets.get(..seen).unwrap_or_default();
+    let no_header = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let Some((header, length)) = proxy::read(seen).map_err(no_header)? else { return Ok(None) };
+    let mut taken = [0; proxy::LONGEST];
+    let taken = taken.get_mut(..length).ok_or(io::ErrorKind::InvalidData)?;
+    socket.read_exact(taken)?;
+    Ok(Some(header))
+}
+
+impl Drive for Proxied {
+    fn ready(&mut self, event: &mio::event::Event) {
+        if let State::Session(session) = &mut self.state {
+            session.ready(event);
+        }
+    }
+
+    fn may_read(&mut self) {
+        if let State::Session(session) = &mut self.state {
+            session.may_read();
+        }
+    }
+
+    fn turn(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Turned {
+        match &mut self.state {
+            State::Session(session) => session.turn(cause, now, scratch),
+            State::Awaiting { .. } if cause.drain => Turned::Over,
+            _ => self.await_header(now),
+        }
+    }
+
+    fn is_blocked(&self) -> bool {
+        matches!(&self.state, State::Session(session) if session.is_blocked())
+    }
+
+    fn abort(&mut self, now: Instant) {
+        if let State::Session(session) = &mut self.state {
+            session.abort(now);
+        }
+    }
+
+    fn socket(&mut self) -> Option<&mut TcpStream> {
+        match &mut self.state {
+            State::Session(session) => session.socket(),
+            State::Awaiting { socket, .. } => Some(socket),
+            State::Moving => None,
+        }
+    }
+
+    fn peer(&self) -> &Peer {
+        &self.proxy
+    }
+}
+
+impl fmt::Debug for Proxied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxied").field("proxy", &self.proxy).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,197 @@
+//! Listeners behind proxies: the header first, then the session, with TLS or without.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is wrong")]
+
+mod toy;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use io_mio::{
+    Context, Handler, ListenerTls, MachineMut, Next, Patience, Peer, Reactor, ReactorHandle, ReactorLimits,
+    SmtpServer, TrustedProxies,
+};
+use proto_core::{Cleartext, Secure, SendBuffer};
+use proto_smtp::Config;
+use proto_smtp::server::{Event, Server};
+
+type Seen = Arc<Mutex<Vec<SocketAddr>>>;
+
+/// Notes who is there.
+struct App(Seen);
+
+impl Handler<SmtpServer> for App {
+    fn opened(&mut self, _: MachineMut<'_, SmtpServer>, _: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
+        self.0.lock().unwrap().push(cx.peer().address);
+        Next::Continue
+    }
+
+    fn cleartext(
+        &mut self,
+        event: Event<'_, Cleartext>,
+        _: &mut Server<Cleartext>,
+        _: &mut SendBuffer,
+        _: &mut Context<'_>,
+    ) -> Next {
+        if matches!(event, Event::Closed) { Next::Close } else { Next::Continue }
+    }
+
+    fn secure(
+        &mut self,
+        event: Event<'_, Secure>,
+        _: &mut Server<Secure>,
+        _: &mut SendBuffer,
+        _: &mut Context<'_>,
+    ) -> Next {
+        if matches!(event, Event::Closed) { Next::Close } else { Next::Continue }
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    seen: Seen,
+    handle: ReactorHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(proxies: &str, tls: ListenerTls) -> Self {
+        let seen = Seen::default();
+        let mut limits = ReactorLimits::default();
+        limits.connections_per_address = 1;
+        let mut reactor = Reactor::new(limits).unwrap();
+        let made = seen.clone();
+        let config = Arc::new(Config::default());
+        let address = "127.0.0.1:0".parse().unwrap();
+        let make = move |_: &Peer| App(made.clone());
+        let proxies: TrustedProxies = proxies.parse().unwrap();
+        let bound =
+            reactor.listen_behind::<SmtpServer, _>(proxies, address, tls, config, Patience::default(), make);
+        let (address, handle) = (bound.unwrap(), reactor.handle());
+        let thread = Some(std::thread::spawn(move || reactor.run().unwrap()));
+        Self { address, seen, handle, thread }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let socket = TcpStream::connect(self.address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket
+    }
+
+    fn seen(&self) -> Vec<String> {
+        self.seen.lock().unwrap().iter().map(ToString::to_string).collect()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.handle.shut_down(Duration::from_secs(2));
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || matches!(ended, Some(Ok(()))));
+    }
+}
+
+const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.2 40000 25\r\n";
+
+/// A header of version 2 for 192.0.2.8:513, with an extension behind the addresses.
+fn v2() -> Vec<u8> {
+    let addresses = [192, 0, 2, 8, 198, 51, 100, 2, 2, 1, 0, 25];
+    [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x10", &addresses[..], &[4, 0, 1, 0]].concat()
+}
+
+fn line(reader: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    line
+}
+
+/// Nothing comes, and the connection ends.
+fn is_closed(mut socket: TcpStream) -> bool {
+    let mut octets = Vec::new();
+    match socket.read_to_end(&mut octets) {
+        Ok(_) => octets.is_empty(),
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn the_session_is_that_of_the_client() {
+    let server = Running::start("127.0.0.0/8", ListenerTls::None);
+    // In one piece with what follows, octet by octet, and with nothing known; all of one proxy, which has no limit.
+    let mut together = BufReader::new(server.connect());
+    together.get_mut().write_all(V1).unwrap();
+    assert!(line(&mut together).starts_with("220 "));
+    together.get_mut().write_all(b"QUIT\r\n").unwrap();
+    assert!(line(&mut together).starts_with("221 "));
+    let mut apart = BufReader::new(server.connect());
+    for octet in v2() {
+        apart.get_mut().write_all(&[octet]).unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(line(&mut apart).starts_with("220 "));
+    let mut own = server.connect();
+    own.write_all(b"PROXY UNKNOWN\r\n").unwrap();
+    let own_address = own.local_addr().unwrap().to_string();
+    let mut own = BufReader::new(own);
+    assert!(line(&mut own).starts_with("220 "));
+    assert_eq!(server.seen(), ["192.0.2.7:40000", "192.0.2.8:513", own_address.as_str()]);
+}
+
+#[test]
+fn tls_begins_behind_the_header() {
+    let (authority, identity) = toy::localhost();
+    let server = Running::start("127.0.0.1", ListenerTls::Implicit(identity.server()));
+    let mut socket = server.connect();
+    // The header and the client's hello leave together.
+    let mut tls = toy::rustls_client(&authority);
+    let mut flight = v2();
+    tls.write_tls(&mut flight).unwrap();
+    socket.write_all(&flight).unwrap();
+    let mut stream = BufReader::new(rustls::StreamOwned::new(tls, socket));
+    assert!(line(&mut stream).starts_with("220 "));
+    assert_eq!(server.seen(), ["192.0.2.8:513"]);
+}
+
+#[test]
+fn nobody_speaks_for_others_who_may_not() {
+    let server = Running::start("192.0.2.0/24", ListenerTls::None);
+    let mut socket = server.connect();
+    let _ = socket.write_all(V1);
+    assert!(is_closed(socket));
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn a_proxy_that_says_something_else_is_closed() {
+    let server = Running::start("127.0.0.1", ListenerTls::None);
+    for odd in [
+        &b"EHLO client.test\r\n"[..],
+        b"PROXY TCP4 192.0.2.7 1 2 3\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x31\x11\0\x0c",
+    ] {
+        let mut socket = server.connect();
+        socket.write_all(odd).unwrap();
+        assert!(is_closed(socket), "{}", odd.escape_ascii());
+    }
+    drop(server.connect());
+    assert!(server.seen().is_empty());
+}
+
+#[test]
+fn networks_are_read() {
+    let mut proxies: TrustedProxies = "192.0.2.0/24".parse().unwrap();
+    proxies.add(&"2001:db8::1".parse().unwrap());
+    for (address, trusted) in [
+        ("192.0.2.200", true),
+        ("::ffff:192.0.2.200", true),
+        ("192.0.3.1", false),
+        ("2001:db8::1", true),
+        ("2001:db8::2", false),
+    ] {
+        assert_eq!(proxies.contains(address.parse().unwrap()), trusted, "{address}");
+    }
+    assert!("example.test".parse::<TrustedProxies>().unwrap_err().contains("192.0.2.0/24"));
+}

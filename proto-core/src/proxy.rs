@@ -1,0 +1,244 @@
+//! The PROXY protocol, versions 1 and 2: what a proxy says of a client before the client's first octet.
+//!
+//! This file reads a header; who may send one is a driver's decision, made by address before anything is read, for
+//! whoever may can be anybody. A header comes before TLS and before any protocol.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::str::FromStr;
+
+/// The longest header of version 1, its CRLF included.
+const LINE: usize = 107;
+/// The most octets behind the fixed part of version 2: addresses, and extensions, which are passed over.
+const EXTENSIONS: usize = 2048;
+/// The fixed part of version 2, and the most octets that a header can have.
+const FIXED: usize = 16;
+/// The most octets that a header can have: whoever has so many needs no more to read it.
+pub const LONGEST: usize = FIXED + EXTENSIONS;
+
+const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+const PREFIX: &[u8; 6] = b"PROXY ";
+
+/// What a proxy says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Header {
+    /// The proxy speaks for itself (a health check), or does not know: the connection's own addresses count.
+    Local,
+    /// Whom it speaks for.
+    Relayed {
+        /// The client's address.
+        source: SocketAddr,
+        /// The address that the client connected to.
+        destination: SocketAddr,
+    },
+}
+
+/// It is no header, or not one of the two versions, or longer than any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoHeader;
+
+impl fmt::Display for NoHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection does not begin with a header of the PROXY protocol")
+    }
+}
+
+impl core::error::Error for NoHeader {}
+
+/// Reads a header at the beginning of `octets`: what it says, and how many octets it has. `None`: more must come first.
+/// The octets behind it belong to the session.
+///
+/// # Errors
+/// No octets more can make a header of these.
+pub fn read(octets: &[u8]) -> Result<Option<(Header, usize)>, NoHeader> {
+    match octets.first() {
+        None => Ok(None),
+        Some(b'P') => line(octets),
+        Some(_) => binary(octets),
+    }
+}
+
+/// `PROXY TCP4 192.0.2.1 198.51.100.2 40000 25` CRLF
+fn line(octets: &[u8]) -> Result<Option<(Header, usize)>, NoHeader> {
+    let known = octets.len().min(PREFIX.len());
+    if octets.get(..known) != PREFIX.get(..known) {
+        return Err(NoHeader);
+    }
+    let window = octets.get(..octets.len().min(LINE)).unwrap_or_default();
+    let Some(end) = memchr::memchr(b'\n', window) else {
+        return if window.len() < LINE { Ok(None) } else { Err(NoHeader) };
+    };
+    let text = window.get(PREFIX.len()..end).and_then(|text| text.strip_suffix(b"\r")).ok_or(NoHeader)?;
+    let text = core::str::from_utf8(text).map_err(|_| NoHeader)?;
+    let mut words = text.split(' ');
+    let header = match words.next() {
+        // What follows is to be ignored.
+        Some("UNKNOWN") => Header::Local,
+        Some("TCP4") => addresses::<Ipv4Addr>(&mut words)?,
+        Some("TCP6") => addresses::<Ipv6Addr>(&mut words)?,
+        _ => return Err(NoHeader),
+    };
+    Ok(Some((header, end + 1)))
+}
+
+fn addresses<'w, A: FromStr + Into<IpAddr>>(
+    words: &mut impl Iterator<Item = &'w str>,
+) -> Result<Header, NoHeader> {
+    let mut address = || words.next().and_then(|word| word.parse::<A>().ok()).map(Into::into).ok_or(NoHeader);
+    let (source, destination) = (address()?, address()?);
+    let mut port = || words.next().and_then(port).ok_or(NoHeader);
+    let (source, destination) = (SocketAddr::new(source, port()?), SocketAddr::new(destination, port()?));
+    match words.next() {
+        None => Ok(Header::Relayed { source, destination }),
+        Some(_) => Err(NoHeader),
+    }
+}
+
+/// Digits without a sign or a zero in front.
+fn port(word: &str) -> Option<u16> {
+    let digits = word.bytes().all(|octet| octet.is_ascii_digit()) && (word == "0" || !word.starts_with('0'));
+    word.parse().ok().filter(|_| digits)
+}
+
+/// The signature, version and command, family and transport, length, addresses, extensions.
+fn binary(octets: &[u8]) -> Result<Option<(Header, usize)>, NoHeader> {
+    let known = octets.len().min(SIGNATURE.len());
+    if octets.get(..known) != SIGNATURE.get(..known) {
+        return Err(NoHeader);
+    }
+    let relayed = match octets.get(12) {
+        None => return Ok(None),
+        Some(0x20) => false,
+        Some(0x21) => true,
+        Some(_) => return Err(NoHeader),
+    };
+    let Some(&[family, high, low]) = octets.get(13..FIXED).and_then(|fixed| fixed.first_chunk()) else {
+        return Ok(None);
+    };
+    let length = usize::from(u16::from_be_bytes([high, low]));
+    if length > EXTENSIONS {
+        return Err(NoHeader);
+    }
+    let Some(rest) = octets.get(FIXED..FIXED + length) else { return Ok(None) };
+    let header = match family {
+        _ if !relayed => Header::Local,
+        0x11 => pair::<4, 12>(rest, |octets| Ipv4Addr::from(octets).into())?,
+        0x21 => pair::<16, 36>(rest, |octets| Ipv6Addr::from(octets).into())?,
+        // Not given, or nothing that TCP has: as if the proxy did not know.
+        0x00 | 0x12 | 0x22 | 0x31 | 0x32 => Header::Local,
+        _ => return Err(NoHeader),
+    };
+    Ok(Some((header, FIXED + length)))
+}
+
+/// Two addresses of `A` octets and two ports: `ALL` octets.
+fn pair<const A: usize, const ALL: usize>(
+    octets: &[u8],
+    address: fn([u8; A]) -> IpAddr,
+) -> Result<Header, NoHeader> {
+    let octets: &[u8; ALL] = octets.first_chunk().ok_or(NoHeader)?;
+    let (source, rest) = octets.split_first_chunk::<A>().ok_or(NoHeader)?;
+    let (destination, ports) = rest.split_first_chunk::<A>().ok_or(NoHeader)?;
+    let &[a, b, c, d] = ports.first_chunk().ok_or(NoHeader)?;
+    Ok(Header::Relayed {
+        source: SocketAddr::new(address(*source), u16::from_be_bytes([a, b])),
+        destination: SocketAddr::new(address(*destination), u16::from_be_bytes([c, d])),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn relayed(source: &str, destination: &str) -> Header {
+        Header::Relayed { source: source.parse().unwrap(), destination: destination.parse().unwrap() }
+    }
+
+    fn v2(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        [&SIGNATURE[..], &[command, family], &length, body].concat()
+    }
+
+    fn good() -> Vec<(Vec<u8>, Header)> {
+        let four = [192, 0, 2, 1, 198, 51, 100, 2, 0x9c, 0x40, 0, 25];
+        let mut six = [0; 36];
+        (six[15], six[31], six[33], six[35]) = (1, 2, 7, 25);
+        let with_extensions = [&four[..], &[4, 0, 1, 0]].concat();
+        let relayed4 = relayed("192.0.2.1:40000", "198.51.100.2:25");
+        alloc::vec![
+            (b"PROXY TCP4 192.0.2.1 198.51.100.2 40000 25\r\n".to_vec(), relayed4),
+            (b"PROXY TCP6 ::1 2001:db8::2 1 65535\r\n".to_vec(), relayed("[::1]:1", "[2001:db8::2]:65535")),
+            (b"PROXY UNKNOWN\r\n".to_vec(), Header::Local),
+            (b"PROXY UNKNOWN ffff::1 whatever 1 2 3\r\n".to_vec(), Header::Local),
+            (v2(0x21, 0x11, &four), relayed4),
+            (v2(0x21, 0x11, &with_extensions), relayed4),
+            (v2(0x21, 0x21, &six), relayed("[::1]:7", "[::2]:25")),
+            (v2(0x20, 0x00, &[]), Header::Local),
+            (v2(0x20, 0x11, &four), Header::Local),
+            (v2(0x21, 0x00, b"abc"), Header::Local),
+            (v2(0x21, 0x31, &[0; 216]), Header::Local),
+        ]
+    }
+
+    #[test]
+    fn headers_are_read_at_every_split_and_what_follows_is_left() {
+        for (octets, header) in good() {
+            for cut in 0..octets.len() {
+                assert_eq!(read(&octets[..cut]), Ok(None), "{}", octets[..cut].escape_ascii());
+            }
+            for behind in [&b""[..], b"EHLO x\r\n", &octets] {
+                assert_eq!(read(&[&octets, behind].concat()), Ok(Some((header, octets.len()))));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_header_is_known_with_the_first_octet_that_cannot_be() {
+        let long = [b"PROXY UNKNOWN ".as_slice(), &[b'x'; 100]].concat();
+        for bad in [
+            &b"EHLO x\r\n"[..],
+            b"PROXX",
+            b"\r\n\r\n\0\r\nQUIX",
+            b"proxy TCP4",
+            b"PROXY TCP4 192.0.2.1 198.51.100.2 40000 25\n",
+            b"PROXY TCP4 192.0.2.1 198.51.100.2 40000\r\n",
+            b"PROXY TCP4 192.0.2.1 198.51.100.2 40000 25 1\r\n",
+            b"PROXY TCP4 192.0.2.1  198.51.100.2 40000 25\r\n",
+            b"PROXY TCP4 192.0.2.1 198.51.100.2 40000 +25\r\n",
+            b"PROXY TCP4 192.0.2.1 198.51.100.2 040 25\r\n",
+            b"PROXY TCP4 192.0.2.1 198.51.100.2 65536 25\r\n",
+            b"PROXY TCP4 192.0.2.01 198.51.100.2 1 25\r\n",
+            b"PROXY TCP4 ::1 ::2 1 25\r\n",
+            b"PROXY TCP6 192.0.2.1 ::2 1 25\r\n",
+            b"PROXY UDP4 192.0.2.1 198.51.100.2 1 25\r\n",
+            b"PROXY TCP4 \xff 198.51.100.2 1 25\r\n",
+            &long,
+            &v2(0x11, 0x11, &[0; 12]),
+            &v2(0x22, 0x11, &[0; 12]),
+            &v2(0x21, 0x11, &[0; 11]),
+            &v2(0x21, 0x21, &[0; 35]),
+            &v2(0x21, 0x99, &[0; 12]),
+            &v2(0x20, 0x00, &[0; EXTENSIONS + 1]),
+        ] {
+            assert_eq!(read(bad), Err(NoHeader), "{}", bad.escape_ascii());
+        }
+        assert!(good().iter().all(|(octets, _)| octets.len() <= LONGEST));
+    }
+
+    /// Whatever the octets are, and one octet changed in what is good: an answer, and never a length beyond the octets.
+    #[test]
+    fn no_octets_are_too_odd() {
+        for (octets, _) in good() {
+            for at in 0..octets.len() {
+                for octet in 0..=255 {
+                    let mut odd = octets.clone();
+                    odd[at] = octet;
+                    if let Ok(Some((_, length))) = read(&odd) {
+                        assert!(length <= odd.len());
+                    }
+                }
+            }
+        }
+    }
+}
