@@ -204,7 +204,18 @@ pub(crate) struct SyncArgs {
     pub(crate) output: Output,
 }
 
+const MANY: &str = "Many messages";
+const LOOK: &str = "Looking at a server";
+
+const SEND_EXAMPLES: &str = "\
+Examples:
+  mailwire send smtps://me@mail.example --from me@x.example --to you@y.example --subject Hi --text Hello
+  mailwire send smtp://me@mail.example --from me@x.example --to you@y.example < message.eml
+  mailwire send smtps://me@mail.example --from me@x.example --to archive@y.example --messages old.mbox
+  mailwire send smtp://mail.example --from me@x.example --to you@y.example --subject x --stop-after rcpt";
+
 #[derive(Debug, Args)]
+#[command(after_help = SEND_EXAMPLES)]
 pub(crate) struct SendArgs {
     /// The server and the user, as smtps://user@host or the like.
     #[arg(value_parser = UrlParser)]
@@ -222,11 +233,12 @@ pub(crate) struct SendArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) bcc: Vec<String>,
     /// Send every message from there, each in this envelope and all in one session: an mbox file, a Maildir, a
-    /// directory of .eml files, or the file of one message; may be given several times.
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["subject", "text", "html", "attach", "header"])]
+    /// directory of .eml files, or the file of one message; may be given several times. Run again after an
+    /// interruption, the same command goes on where it stopped.
+    #[arg(long, help_heading = MANY, value_name = "PATH", conflicts_with_all = ["subject", "text", "html", "attach", "header"])]
     pub(crate) messages: Vec<PathBuf>,
     /// Send many messages in so many sessions at once; with fewer, if the server takes no more.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, help_heading = MANY, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) concurrency: u8,
     /// The subject of a built message.
     #[arg(long, value_name = "TEXT")]
@@ -243,28 +255,27 @@ pub(crate) struct SendArgs {
     /// A field to add to a built message, as 'Name: value'; may be given several times.
     #[arg(long, value_name = "K: V")]
     pub(crate) header: Vec<String>,
-    #[command(flatten)]
-    pub(crate) service: Service,
-    /// Keep in this file what was sent to whom, as hashes: the same command goes on where an earlier run was
-    /// interrupted, and sends nothing twice. With --messages there is one in the user's data directory until all is
-    /// sent.
-    #[arg(long, value_name = "FILE")]
+    /// Keep in this file what was sent to whom, as hashes, and send nothing twice that stands there. Without it there
+    /// is one in the user's data directory for --messages, until all is sent.
+    #[arg(long, help_heading = MANY, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
     /// Keep no journal: an interrupted run cannot be continued.
-    #[arg(long, conflicts_with_all = ["journal", "resend_uncertain"])]
+    #[arg(long, help_heading = MANY, conflicts_with_all = ["journal", "resend_uncertain"])]
     pub(crate) no_journal: bool,
     /// Send again what an earlier run may have sent and got no answer to: it may arrive twice.
-    #[arg(long)]
+    #[arg(long, help_heading = MANY)]
     pub(crate) resend_uncertain: bool,
     /// Send step by step, show each reply and how long it took, and stop behind this step.
-    #[arg(long, value_name = "STEP", conflicts_with_all = ["messages", "journal"])]
+    #[arg(long, help_heading = LOOK, value_name = "STEP", conflicts_with_all = ["messages", "journal"])]
     pub(crate) stop_after: Option<Step>,
     /// Send step by step, and show each reply and how long it took. Nothing is tried again.
-    #[arg(long, conflicts_with_all = ["messages", "journal"])]
+    #[arg(long, help_heading = LOOK, conflicts_with_all = ["messages", "journal"])]
     pub(crate) timings: bool,
     /// Try so many times when the server says to try again (421, 450, 451, 452).
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=20))]
     pub(crate) attempts: u32,
+    #[command(flatten)]
+    pub(crate) service: Service,
     #[command(flatten)]
     pub(crate) connection: Connection,
     #[command(flatten)]

@@ -8,7 +8,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::program::{Done, Peer, Scripted, command, folder, run_with};
+use serde_json::Value;
+
+use crate::program::{Done, Peer, Scripted, Served, command, files, folder, run_with};
 
 /// Where a server stops answering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -207,4 +209,78 @@ fn the_same_command_finds_its_journal_until_everything_is_sent() {
     assert_eq!((run().0, journals()), (Some(0), 0));
     let received = server.seen().received;
     assert_eq!((received.matches("Subject: a").count(), received.matches("Subject: b").count()), (2, 1));
+}
+
+#[test]
+fn a_server_that_fails_at_random_gets_every_message_and_none_twice() {
+    let faults = [
+        "--lmtp",
+        "127.0.0.1:0",
+        "--fail",
+        "rcpt=450:0.1",
+        "--fail",
+        "dot=451:0.1",
+        "--drop",
+        "mail:0.05",
+        "--drop",
+        "data:0.1",
+        "--drop",
+        "dot:0.25",
+        "--seed",
+        "7",
+    ];
+    let (served, folder) = (Served::start(&faults), folder());
+    let text: String =
+        (0..30).map(|number| format!("From x\nSubject: s\n\nmarker-{number}-end\n\n")).collect();
+    let path = folder.path().join("some.mbox");
+    std::fs::write(&path, text).unwrap();
+    let (journal, mailbox) = (folder.path().join("journal"), served.mailbox());
+    let url = format!("smtp://localhost:{}", served.address("lmtp").port());
+    let arguments = [
+        "send",
+        &url,
+        "--lmtp",
+        "--danger-cleartext",
+        "--from",
+        "a@x.example",
+        "--to",
+        &mailbox,
+        "--messages",
+        path.to_str().unwrap(),
+        "--journal",
+        journal.to_str().unwrap(),
+        "--attempts",
+        "1",
+        "--concurrency",
+        "2",
+        "--json",
+    ];
+    let mut sum = Value::Null;
+    for _ in 0..40 {
+        let done = run_with(&arguments, "", b"");
+        let lines = done.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        sum = lines.filter_map(|line| line.get("summary").cloned()).last().unwrap_or_default();
+        let open = ["temp_failed", "failed"].iter().any(|fate| sum["messages"].get(fate).is_some());
+        if sum["incomplete"] == false && !open {
+            break;
+        }
+    }
+    let count = |fate: &str| sum["messages"][fate].as_u64().unwrap_or(0);
+    let (success, uncertain) = (count("success"), count("uncertain"));
+    assert_eq!(success + uncertain, 30, "{sum}");
+    assert!(uncertain > 0, "the server has dropped nothing behind the last octet: {sum}");
+    let into = folder.path().join("store");
+    let done = served
+        .run(&["sync", &served.url("imaps"), "--into", into.to_str().unwrap(), "--json"], b"")
+        .expect(0);
+    let stored: Vec<u8> = files(&into).iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
+    let has = |number: &u32| {
+        let marker = format!("marker-{number}-end");
+        stored.windows(marker.len()).any(|octets| octets == marker.as_bytes())
+    };
+    let distinct = (0..30).filter(has).count() as u64;
+    assert!((success..=30).contains(&distinct), "{distinct} of {sum}");
+    let (told, number) = (done.json(), |field: &Value| field.as_u64().unwrap());
+    let came = number(&told["imported"]) + number(&told["duplicates"]);
+    assert_eq!(came, distinct, "a message came twice: {told}");
 }
