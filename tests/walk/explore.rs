@@ -31,6 +31,23 @@ pub(crate) trait World {
     fn behind_the_gate(&self) -> Option<String>;
 }
 
+/// Whether TLS is in place, and whether since the last move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secured {
+    No,
+    JustNow,
+    Before,
+}
+
+impl Secured {
+    /// Another move is made.
+    pub(crate) fn pass(&mut self) {
+        if *self == Self::JustNow {
+            *self = Self::Before;
+        }
+    }
+}
+
 /// How much was walked.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Figures {

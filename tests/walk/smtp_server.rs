@@ -11,7 +11,7 @@ use proto_smtp::{Config, Dialect};
 use mailwire_tests::laws::{self, Side};
 use mailwire_tests::play::{Entry, Record, channel};
 
-use crate::explore::{World, described};
+use crate::explore::{Secured, World, described};
 use crate::smtp_replies::Conversation;
 
 /// The server, its application and everything that was said.
@@ -36,14 +36,6 @@ pub(crate) struct Terms {
     pub(crate) dialect: Dialect,
     /// Whether MAIL needs an identity.
     pub(crate) needs_proof: bool,
-}
-
-/// Whether TLS is in place since the last move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Secured {
-    No,
-    JustNow,
-    Before,
 }
 
 enum Session {
@@ -342,9 +334,7 @@ impl World for Serving {
     }
 
     fn make(&mut self, next: Move) {
-        if self.secured == Secured::JustNow {
-            self.secured = Secured::Before;
-        }
+        self.secured.pass();
         if matches!(next, Move::Close | Move::Tick | Move::GoDown) {
             // What follows comes of this, and of nothing that was heard.
             self.record.heard(0);

@@ -120,10 +120,7 @@ impl<C: Channel> Client<C> {
     /// REQUIRETLS on cleartext or where anybody may be the server; [`InvalidArgument`](Misuse::InvalidArgument) if the address needs SMTPUTF8 and that is not
     /// asked for. Nothing was written then.
     pub fn mail(&mut self, mail: &Mail<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.core.check_group()?;
-        if !C::SECURE && !self.core.config.allows_cleartext() {
-            return Err(Misuse::WrongState.into());
-        }
+        self.check_mail()?;
         if !mail.utf8 && mail.from.address().is_some_and(|address| !address.is_ascii()) {
             return Err(Misuse::InvalidArgument.into());
         }
@@ -141,7 +138,7 @@ impl<C: Channel> Client<C> {
     /// # Errors
     /// As [`mail`](Self::mail).
     pub fn rcpt(&mut self, rcpt: &Rcpt<'_>, tx: &mut SendBuffer) -> Result<usize, Error> {
-        self.core.check_group()?;
+        self.check_mail()?;
         if !self.core.utf8 && rcpt.to.address().is_some_and(|address| !address.is_ascii()) {
             return Err(Misuse::InvalidArgument.into());
         }
@@ -156,9 +153,9 @@ impl<C: Channel> Client<C> {
     /// Gives DATA. [`Event::SendData`] says that the message may be written.
     ///
     /// # Errors
-    /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first.
+    /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first, or on cleartext where that was not allowed.
     pub fn data(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.core.check_group()?;
+        self.check_mail()?;
         self.core.command(&Command::Data, Step::Data, tx);
         Ok(())
     }
@@ -166,10 +163,11 @@ impl<C: Channel> Client<C> {
     /// Begins a chunk of `size` octets; write them with [`data_writer`](Self::data_writer).
     ///
     /// # Errors
-    /// [`WrongState`](Misuse::WrongState) if CHUNKING is not offered or a reply must be awaited first. In LMTP the last
-    /// chunk has as many replies as recipients were accepted: each must have been answered, and one accepted.
+    /// [`WrongState`](Misuse::WrongState) if CHUNKING is not offered, a reply must be awaited first, or on cleartext where
+    /// that was not allowed. In LMTP the last chunk has as many replies as recipients were accepted: each must have been
+    /// answered, and one accepted.
     pub fn bdat(&mut self, size: u64, end: ChunkEnd, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.core.check_group()?;
+        self.check_mail()?;
         if !self.core.extensions.contains(Extension::Chunking) || !self.core.can_count_replies(end) {
             return Err(Misuse::WrongState.into());
         }
@@ -241,6 +239,12 @@ impl<C: Channel> Client<C> {
     /// [`WrongState`](Misuse::WrongState) in the middle of a message or an authentication, or if DATA is outstanding.
     pub fn quit(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         self.simple(&Command::Quit, Step::Quit, tx)
+    }
+
+    /// Whether a part of a message or of its envelope may leave: not on cleartext, unless that was allowed.
+    fn check_mail(&self) -> Result<(), Error> {
+        self.core.check_group()?;
+        if C::SECURE || self.core.config.allows_cleartext() { Ok(()) } else { Err(Misuse::WrongState.into()) }
     }
 
     fn simple(&mut self, command: &Command<'_>, step: Step, tx: &mut SendBuffer) -> Result<(), Error> {
