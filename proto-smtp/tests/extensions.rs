@@ -10,7 +10,7 @@ use proto_smtp::client::{Client, NotSent, Outcome, Progress, Transaction};
 use proto_smtp::parse;
 use proto_smtp::server::{Event, Server};
 use proto_smtp::types::{
-    Address, Command, DateTime, Extension, ExtensionSet, FutureRelease, Interval, Mail, Offers,
+    Address, BurlSource, Command, DateTime, Extension, ExtensionSet, FutureRelease, Interval, Mail, Offers,
     PriorityProfile, Rcpt, ServerLimits, Solicitation,
 };
 use proto_smtp::{Config, UnknownParameters};
@@ -54,6 +54,8 @@ fn offers() -> Offers {
         })
         .no_soliciting(Solicitation::parse("org.example:ADV").unwrap())
         .limits(limits(10, 20, 5))
+        .burl(BurlSource::Any)
+        .burl(BurlSource::parse("imap://imap.example").unwrap())
 }
 
 /// 0 is no limit.
@@ -150,6 +152,7 @@ fn a_server_says_what_it_keeps_to() {
         "FUTURERELEASE 86400 2030-01-01T00:00:00Z",
         "NO-SOLICITING org.example:ADV",
         "LIMITS MAILMAX=10 RCPTMAX=20 RCPTDOMAINMAX=5",
+        "BURL imap imap://imap.example",
         "REQUIRETLS",
         "RRVS",
         "CONNEG",
@@ -164,6 +167,7 @@ fn a_server_says_what_it_keeps_to() {
         ("MT-PRIORITY", Some("MT-PRIORITY")),
         ("NO-SOLICITING", Some("NO-SOLICITING")),
         ("LIMITS", Some("LIMITS RCPTMAX=1000")),
+        ("BURL", Some("BURL imap")),
         ("FUTURERELEASE", None),
     ] {
         assert_eq!(bare.lines().filter_map(|said| said.get(4..)).find(|said| said.starts_with(word)), line);
@@ -181,6 +185,7 @@ fn what_a_server_says_a_client_reads() {
     assert_eq!(heard.priority_profile(), said.priority_profile);
     assert_eq!(heard.future_release(), said.future_release);
     assert_eq!(heard.no_soliciting(), said.no_soliciting);
+    assert_eq!(heard.burl().collect::<Vec<_>>(), said.burl);
 }
 
 #[test]

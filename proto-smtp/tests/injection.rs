@@ -9,9 +9,10 @@ use proto_core::{Cleartext, Credentials, Mechanism, RecvBuffer, Secure, SendBuff
 use proto_smtp::client::Client;
 use proto_smtp::server::{Event, Server};
 use proto_smtp::types::{
-    Address, ByMode, ClientName, Code, Command, DateTime, DeliverBy, Domain, EnhancedCode, EnvelopeId,
-    Extension, ForwardPath, FutureRelease, Hold, Interval, Mail, Notify, Offers, OriginalRecipient, Priority,
-    PriorityProfile, Rcpt, Response, ReversePath, Solicitation, Submitter, ValidSince, Xtext,
+    Address, Attribute, AttributeValue, Attributes, Authority, BurlSource, ByMode, ChunkEnd, ClientName,
+    Code, Command, DateTime, DeliverBy, Domain, EnhancedCode, EnvelopeId, Extension, ForwardPath,
+    FutureRelease, Hold, Interval, Mail, Node, Notify, Offers, OriginalRecipient, Priority, PriorityProfile,
+    Rcpt, Response, ReversePath, Solicitation, Submitter, ValidSince, Xtext,
 };
 use proto_smtp::{Config, encode, parse};
 
@@ -88,6 +89,15 @@ const GOOD: &[&str] = &[
     "X-KEY",
     "QQ314159",
     "e+3Dmc2@example.com",
+    "imap",
+    "imap://h.example:143",
+    "imap://h/a;urlauth=submit+x:internal:00",
+    "@b.example",
+    "#uucp",
+    "[UNAVAILABLE]",
+    "IPV6:::1",
+    "SMTP",
+    "LOCAL",
 ];
 
 /// Good text with something hostile in it, or any text at all.
@@ -250,6 +260,32 @@ proptest! {
     }
 
     #[test]
+    fn no_command_of_an_extension_ends_its_line(text in text(), other in text()) {
+        if let Ok(node) = Node::parse(&text) {
+            prop_assert_eq!(line(&Command::Etrn(node))?.matches(' ').count(), 1);
+        }
+        line(&Command::Etrn(Node::Queue(text.as_str().into())))?;
+        for end in [ChunkEnd::More, ChunkEnd::Last] {
+            line(&Command::Burl { url: &text, end })?;
+        }
+        line(&Command::Help(&text))?;
+        for (none, command) in [
+            (Attributes::xclient(), Command::XClient as fn(Attributes<'static>) -> Command<'static>),
+            (Attributes::xforward(), Command::XForward),
+        ] {
+            let mut said = none;
+            for (number, attribute) in Attribute::XCLIENT.into_iter().chain(Attribute::XFORWARD).enumerate() {
+                let value = if number % 2 == 0 { &text } else { &other };
+                for value in [value.clone(), "[UNAVAILABLE]".to_owned()] {
+                    said = said.clone().with(attribute, AttributeValue::Known(value.into())).unwrap_or(said);
+                }
+            }
+            let words = said.iter().count();
+            prop_assert_eq!(line(&command(said))?.matches(' ').count(), words);
+        }
+    }
+
+    #[test]
     fn a_client_gives_one_line_or_none(text in text()) {
         let name = text.parse::<Domain<'static>>().unwrap_or("localhost".parse().unwrap());
         let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
@@ -261,7 +297,9 @@ proptest! {
         rx.extend(format!("250-mx\r\n{all}250 AUTH PLAIN LOGIN XOAUTH2 OAUTHBEARER EXTERNAL ANONYMOUS\r\n").as_bytes());
         while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
         type Call<'c> = &'c dyn Fn(&mut Client<Secure>, &mut SendBuffer) -> bool;
-        let calls: [Call<'_>; 4] = [
+        let calls: [Call<'_>; 6] = [
+            &|client, tx| client.help(&text, tx).is_ok(),
+            &|client, tx| Node::parse(&text).is_ok_and(|node| client.etrn(&node, tx).is_ok()),
             &|client, tx| client.vrfy(&text, tx).is_ok(),
             &|client, tx| client.expn(&text, tx).is_ok(),
             &|client, tx| client.mail(&mail_of(&text).0, tx).is_ok(),
@@ -315,6 +353,8 @@ proptest! {
         let mut offers = Offers::default();
         offers.priority_profile = PriorityProfile::parse(&text).ok().map(PriorityProfile::into_owned);
         offers.no_soliciting = Solicitation::parse(&text).ok().map(Solicitation::into_owned);
+        offers.burl.extend(BurlSource::parse(&text).map(BurlSource::into_owned));
+        offers.burl.extend(Authority::parse(&text).map(|authority| BurlSource::Server(authority.into_owned())));
         offers.min_by_time = text.parse().ok();
         offers.future_release = Interval::parse(&text).ok().map(|interval| FutureRelease {
             interval,

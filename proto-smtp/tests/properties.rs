@@ -165,7 +165,8 @@ proptest! {
             extensions.no_soliciting().map(|unwanted| unwanted.to_string()),
             extensions.future_release().map(|most| most.to_string()),
         ];
-        let words = extensions.burl().chain(extensions.xclient()).chain(extensions.xforward()).map(str::to_owned);
+        let words = extensions.burl().map(|source| source.to_string());
+        prop_assert!(extensions.xclient().chain(extensions.xforward()).all(|attribute| !attribute.name().is_empty()));
         let names = extensions.unknown_limits().map(|(name, _)| name.to_owned());
         for text in texts.into_iter().flatten().chain(words).chain(names) {
             prop_assert!(!text.chars().any(char::is_control), "{:?}", text);

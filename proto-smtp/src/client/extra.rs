@@ -97,10 +97,13 @@ impl Core {
         if !chained {
             self.check_no_transaction()?;
         }
-        let announced = |name: &str| announces(&self.extensions, extension, name);
+        let announced = |attribute| match command {
+            Proxied::XClient => self.extensions.xclient().any(|one| one == attribute),
+            Proxied::XForward => self.extensions.xforward().any(|one| one == attribute),
+        };
         let good = attributes.command() == command
             && !attributes.is_empty()
-            && attributes.iter().all(|(attribute, _)| announced(attribute.name()));
+            && attributes.iter().all(|(attribute, _)| announced(attribute));
         let words =
             attributes.iter().map(|(attribute, value)| attribute.name().len() + value.wire().len() + 2);
         let line = extension.keyword().len() + words.sum::<usize>() + 2;
@@ -113,13 +116,4 @@ impl Core {
         self.fallback = false;
         self.begin_hello();
     }
-}
-
-/// Whether a word stands behind the keyword of an extension.
-fn announces(extensions: &Extensions<'_>, extension: Extension, name: &str) -> bool {
-    extensions
-        .keywords()
-        .filter(|(keyword, _)| keyword.eq_ignore_ascii_case(extension.keyword().as_bytes()))
-        .flat_map(|(_, parameters)| parameters.split(|&octet| octet == b' '))
-        .any(|word| word.eq_ignore_ascii_case(name.as_bytes()))
 }

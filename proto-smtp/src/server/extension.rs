@@ -10,7 +10,7 @@ use super::event::CoreEvent;
 use super::reply;
 use crate::config::Dialect;
 use crate::encode::{self, reply_line};
-use crate::types::{Attribute, Code, Extension, Response, ServerLimits, Verb};
+use crate::types::{Attribute, BurlSource, Code, Extension, Response, ServerLimits, Verb};
 
 impl Core {
     /// Whether an extension is offered now. STARTTLS exists on cleartext only, AUTH under TLS only.
@@ -112,8 +112,8 @@ impl Core {
             Extension::MtPriority => text(offers.priority_profile.as_ref(), tx),
             Extension::FutureRelease => text(offers.future_release, tx),
             Extension::NoSoliciting => text(offers.no_soliciting.as_ref(), tx),
-            // IMAP URLs that authorize their reader, from any server (RFC 4468 §3.1).
-            Extension::Burl => text(Some("imap"), tx),
+            Extension::Burl if offers.burl.is_empty() => text(Some(BurlSource::Any), tx),
+            Extension::Burl => offers.burl.iter().for_each(|source| text(Some(source), tx)),
             Extension::XClient => attributes(&Attribute::XCLIENT, tx),
             Extension::XForward => attributes(&Attribute::XFORWARD, tx),
             _ => {}

@@ -33,7 +33,7 @@ pub use extension::{Extension, ExtensionSet, Extensions};
 pub use limits::ServerLimits;
 pub(crate) use mail::KNOWN as MAIL_PARAMETERS;
 pub use mail::{BodyType, Mail};
-pub use offer::{FutureRelease, Offers, PriorityProfile};
+pub use offer::{Authority, BurlSource, FutureRelease, Offers, PriorityProfile};
 pub use parameter::{Extra, Parameter, Xtext};
 pub use path::{ForwardPath, ReversePath};
 pub(crate) use rcpt::KNOWN as RCPT_PARAMETERS;

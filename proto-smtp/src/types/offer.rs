@@ -5,9 +5,10 @@
 //! server is set up with some. Those of SIZE and AUTH follow from other settings.
 
 use alloc::borrow::Cow;
+use alloc::vec::Vec;
 use core::fmt;
 
-use super::{DateTime, Extension, Extensions, Hold, Interval, ServerLimits, Solicitation};
+use super::{Attribute, DateTime, Extension, Extensions, Hold, Interval, ServerLimits, Solicitation};
 use crate::ascii;
 use crate::parse::{SyntaxError, Why};
 
@@ -34,6 +35,8 @@ pub struct Offers {
     pub priority_profile: Option<PriorityProfile<'static>>,
     /// FUTURERELEASE: how long a message can be held. Without it that extension is not offered.
     pub future_release: Option<FutureRelease>,
+    /// BURL: from where messages are fetched; if nothing is said, from [`Any`](BurlSource::Any).
+    pub burl: Vec<BurlSource<'static>>,
     /// NO-SOLICITING: what is not wanted. A message that says to be of these is refused.
     pub no_soliciting: Option<Solicitation<'static>>,
 }
@@ -46,6 +49,19 @@ pub struct FutureRelease {
     /// Until then at most.
     pub until: DateTime,
 }
+
+/// From where a server fetches the messages of BURL: `burl-param` (RFC 4468 §3.1).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum BurlSource<'i> {
+    /// `imap`: from any IMAP server, by URLs that authorize their reader.
+    Any,
+    /// `imap://authority`: from this one, which trusts the server.
+    Server(Authority<'i>),
+}
+
+/// The `authority` of a URL (RFC 3986 §3.2): a host, perhaps with a port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Authority<'i>(Cow<'i, str>);
 
 /// The name of a policy: `priority-profile` (RFC 6710 §7), such as `MIXER`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,6 +97,13 @@ impl Offers {
         self
     }
 
+    /// Adds a place from where messages are fetched.
+    #[must_use]
+    pub fn burl(mut self, source: BurlSource<'static>) -> Self {
+        self.burl.push(source);
+        self
+    }
+
     /// Sets what is not wanted.
     #[must_use]
     pub fn no_soliciting(mut self, unwanted: Solicitation<'static>) -> Self {
@@ -97,6 +120,60 @@ impl FutureRelease {
             Hold::For(interval) => interval <= self.interval,
             Hold::Until(time) => time.unix_seconds() <= self.until.unix_seconds(),
         }
+    }
+}
+
+impl<'i> BurlSource<'i> {
+    /// Reads `"imap" / ("imap://" authority)`.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn parse(text: &'i str) -> Result<Self, SyntaxError> {
+        if text.eq_ignore_ascii_case("imap") {
+            return Ok(Self::Any);
+        }
+        let (scheme, authority) = text.split_at_checked(7).unwrap_or_default();
+        if scheme.eq_ignore_ascii_case("imap://") {
+            Authority::parse(authority).map(Self::Server)
+        } else {
+            Err(SyntaxError { at: 0, why: Why::Value })
+        }
+    }
+
+    /// The same, kept.
+    #[must_use]
+    pub fn into_owned(self) -> BurlSource<'static> {
+        match self {
+            Self::Any => BurlSource::Any,
+            Self::Server(authority) => BurlSource::Server(authority.into_owned()),
+        }
+    }
+}
+
+impl<'i> Authority<'i> {
+    /// Reads an authority: graphic US-ASCII but what ends it (`/`, `?`, `#`).
+    ///
+    /// # Errors
+    /// It is none, or longer than 255 octets.
+    pub fn parse(text: &'i str) -> Result<Self, SyntaxError> {
+        let good = text.bytes().all(|octet| octet.is_ascii_graphic() && !b"/?#".contains(&octet));
+        if good && (1..=255).contains(&text.len()) {
+            Ok(Self(Cow::Borrowed(text)))
+        } else {
+            Err(SyntaxError { at: 0, why: Why::Value })
+        }
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same, kept.
+    #[must_use]
+    pub fn into_owned(self) -> Authority<'static> {
+        Authority(Cow::Owned(self.0.into_owned()))
     }
 }
 
@@ -189,19 +266,19 @@ impl Extensions<'_> {
         Solicitation::parse(self.texts_behind(Extension::NoSoliciting).next()?).ok()
     }
 
-    /// BURL: from where messages are fetched, `imap` or `imap://authority` (RFC 4468 §3.1).
-    pub fn burl(&self) -> impl Iterator<Item = &str> {
-        self.texts_behind(Extension::Burl)
+    /// BURL: from where messages are fetched. Other words are passed over.
+    pub fn burl(&self) -> impl Iterator<Item = BurlSource<'_>> {
+        self.texts_behind(Extension::Burl).filter_map(|word| BurlSource::parse(word).ok())
     }
 
-    /// XCLIENT: the attributes that may be given.
-    pub fn xclient(&self) -> impl Iterator<Item = &str> {
-        self.texts_behind(Extension::XClient)
+    /// XCLIENT: the attributes that may be given. Those that are not known here are passed over.
+    pub fn xclient(&self) -> impl Iterator<Item = Attribute> {
+        self.texts_behind(Extension::XClient).filter_map(|word| find(&Attribute::XCLIENT, word))
     }
 
-    /// XFORWARD: the attributes that may be given.
-    pub fn xforward(&self) -> impl Iterator<Item = &str> {
-        self.texts_behind(Extension::XForward)
+    /// XFORWARD: the attributes that may be given. Those that are not known here are passed over.
+    pub fn xforward(&self) -> impl Iterator<Item = Attribute> {
+        self.texts_behind(Extension::XForward).filter_map(|word| find(&Attribute::XFORWARD, word))
     }
 
     /// The words behind every line of a keyword.
@@ -215,6 +292,19 @@ impl Extensions<'_> {
     /// The same, so far as they are printable.
     fn texts_behind(&self, extension: Extension) -> impl Iterator<Item = &str> {
         self.words_behind(extension).filter_map(ascii::printable)
+    }
+}
+
+fn find(attributes: &[Attribute], name: &str) -> Option<Attribute> {
+    attributes.iter().copied().find(|attribute| attribute.name().eq_ignore_ascii_case(name))
+}
+
+impl fmt::Display for BurlSource<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("imap"),
+            Self::Server(authority) => write!(f, "imap://{}", authority.as_str()),
+        }
     }
 }
 
@@ -233,14 +323,15 @@ impl fmt::Display for PriorityProfile<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec::Vec;
+    use alloc::string::ToString;
 
     #[test]
     fn what_stands_behind_a_keyword_is_read() {
         let extensions = Extensions::read(
             b"250-mx.example LIMITS MAILMAX=1\r\n250-DELIVERBY 240,NEW\r\n250-MT-PRIORITY MIXER\r\n\
               250-FUTURERELEASE 86400 2030-01-01T00:00:00Z\r\n250-NO-SOLICITING org.example:ADV,b\r\n\
-              250-BURL imap imap://imap.example\r\n250-XCLIENT NAME ADDR\r\n250-XCLIENT  LOGIN\r\n250 XFORWARD SOURCE\r\n",
+              250-BURL imap http://x imap:// IMAP://imap.example:143 imap://a/b\r\n250-XCLIENT NAME addr OTHER\r\n\
+              250-XCLIENT  LOGIN SOURCE\r\n250 XFORWARD SOURCE LOGIN\r\n",
         );
         assert_eq!(extensions.limits(), ServerLimits::NONE);
         assert_eq!(extensions.min_by_time(), Some(240));
@@ -248,9 +339,11 @@ mod tests {
         let release = extensions.future_release().unwrap();
         assert_eq!((release.interval.seconds(), release.until.unix_seconds()), (86_400, 1_893_456_000));
         assert_eq!(extensions.no_soliciting().unwrap().keywords().count(), 2);
-        assert_eq!(extensions.burl().collect::<Vec<_>>(), ["imap", "imap://imap.example"]);
-        assert_eq!(extensions.xclient().collect::<Vec<_>>(), ["NAME", "ADDR", "LOGIN"]);
-        assert_eq!(extensions.xforward().collect::<Vec<_>>(), ["SOURCE"]);
+        let sources: Vec<_> = extensions.burl().map(|source| source.to_string()).collect();
+        assert_eq!(sources, ["imap", "imap://imap.example:143"]);
+        let attributes = [Attribute::Name, Attribute::Addr, Attribute::Login];
+        assert_eq!(extensions.xclient().collect::<Vec<_>>(), attributes);
+        assert_eq!(extensions.xforward().collect::<Vec<_>>(), [Attribute::Source]);
     }
 
     #[test]
