@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::send::Service;
 use crate::serve::faults::{Delay, Drop, Fail, Faults};
@@ -319,6 +319,7 @@ impl SendArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("account").args(["user", "add_account", "reset_password"]))]
 pub(crate) struct ServeArgs {
     /// Where mail, accounts, keys and certificates are kept.
     #[arg(long, value_name = "DIR")]
@@ -348,8 +349,16 @@ pub(crate) struct ServeArgs {
     /// prompt.
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
-    /// Take the password of --user from the first line that this command prints.
-    #[arg(long, value_name = "CMD", requires = "user")]
+    /// Create an account, and serve nothing: a server that runs takes its mail from then on. Its password comes from
+    /// --password-command or MAILWIRE_PASSWORD; without either one is made up and shown once.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) add_account: Option<String>,
+    /// Give an account a new password, as --add-account does, and serve nothing. The old one is refused from then on;
+    /// sessions that are logged in stay.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) reset_password: Option<String>,
+    /// Take the password of --user, --add-account or --reset-password from the first line that this command prints.
+    #[arg(long, value_name = "CMD", requires = "account")]
     pub(crate) password_command: Option<String>,
     /// The largest message taken, in octets.
     #[arg(long, value_name = "OCTETS", default_value_t = 2 * 1024 * 1024 * 1024)]

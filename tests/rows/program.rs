@@ -50,15 +50,24 @@ impl Done {
 
 /// Runs the command with a password and something on its standard input.
 pub(crate) fn run_with(arguments: &[&str], password: &str, input: &[u8]) -> Done {
+    finish(&mut command(arguments, password), input)
+}
+
+/// Runs the command where nobody gives a password.
+pub(crate) fn run_without_password(arguments: &[&str]) -> Done {
+    finish(command(arguments, "").env_remove("MAILWIRE_PASSWORD"), b"")
+}
+
+fn finish(command: &mut Command, input: &[u8]) -> Done {
     let begun = Instant::now();
-    let mut child = command(arguments, password).spawn().unwrap();
+    let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // It may have ended without reading.
     let _ = stdin.write_all(input);
     drop(stdin);
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let took = begun.elapsed();
-    assert!(took < PATIENCE, "{arguments:?} took {took:?}");
+    assert!(took < PATIENCE, "{:?} took {took:?}", command.get_args());
     let out = String::from_utf8(stdout).unwrap();
     let shown = format!("{out}{}", String::from_utf8(stderr).unwrap());
     Done { code: status.code().unwrap(), out, shown, took }

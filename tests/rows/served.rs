@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use crate::program::{Served, run};
+use crate::program::{Served, run, run_without_password};
 
 const MECHANISMS: [&str; 6] =
     ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
@@ -39,4 +39,44 @@ fn an_account_older_than_scram_speaks_it_from_its_next_login_on() {
         |mechanism: &str| served.run(&["check", &served.url("smtps"), "--mechanism", mechanism], b"").code;
     assert_eq!((check("SCRAM-SHA-256"), check("PLAIN")), (77, 0));
     assert_eq!((check("SCRAM-SHA-256"), check("SCRAM-SHA-1-PLUS")), (0, 0));
+}
+
+#[test]
+fn accounts_come_and_passwords_change_while_the_server_runs() {
+    let served = Served::start(&[]);
+    let folder = served.path();
+    let change = |words: &[&str]| {
+        let words = [&["serve", "--dir", folder.to_str().unwrap()], words].concat();
+        run_without_password(&words)
+    };
+    let send = |to: &str| {
+        let url = served.url("smtps");
+        served
+            .run(&["send", &url, "--from", "a@x.example", "--to", to, "--text", "x", "--attempts", "1"], b"")
+    };
+    let check = |user: &str, mechanism: &str, password: &str| {
+        let url = served.url("imaps").replace(served.user, user);
+        run(&["check", &url, "--ca", &served.ca, "--mechanism", mechanism], password).code
+    };
+    send("hedwig@localhost").shows(&["550"]);
+    let added = change(&["--add-account", "hedwig"]).expect(0);
+    let password = |line: &str| line.trim().strip_prefix("account hedwig ").unwrap().to_owned();
+    let first = password(&added.out);
+    send("hedwig+tag@localhost").expect(0);
+    assert_eq!(check("hedwig", "SCRAM-SHA-256-PLUS", &first), 0);
+
+    let second = password(&change(&["--reset-password", "hedwig"]).expect(0).out);
+    assert_ne!(first, second);
+    for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
+        assert_eq!((check("hedwig", mechanism, &second), check("hedwig", mechanism, &first)), (0, 77));
+    }
+    let given = change(&["--reset-password", "hedwig", "--password-command", "echo 'a third'"]).expect(0);
+    assert_eq!(given.out, "account hedwig\n");
+    assert_eq!(check("hedwig", "SCRAM-SHA-1", "a third"), 0);
+
+    change(&["--add-account", "HEDWIG"]).expect(65).shows(&["already", "--reset-password"]);
+    change(&["--reset-password", "nobody"]).expect(65).shows(&["no such account", "--add-account"]);
+    change(&["--add-account", "a", "--reset-password", "b"]).expect(64);
+    let elsewhere = ["serve", "--dir", "/nonexistent/mailwire", "--reset-password", "a"];
+    run_without_password(&elsewhere).expect(65).shows(&["there are no accounts in"]);
 }

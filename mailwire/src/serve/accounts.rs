@@ -1,17 +1,24 @@
 //! Whose mail this server takes: its accounts and its domains, looked up without touching the disk.
 //!
-//! Only a server makes accounts, and only one server has the directory: what is known here is what there is. This file
-//! also makes the first account. It knows nothing of how somebody logs in.
+//! Accounts never go, but another process may add some: a name that is not known here is looked for in the store, by a
+//! worker. This file also makes accounts and changes passwords. It knows nothing of how somebody logs in.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{PoisonError, RwLock};
 
 use mailstore::{MailboxId, Store};
 use proto_core::Secret;
+use serde_json::json;
 
+use super::directory::Directory;
 use crate::cli::ServeArgs;
-use crate::credentials::Source;
+use crate::credentials::{Source, VARIABLE};
 use crate::failure::{Failure, Kind};
+use crate::output::Output;
+
+/// Who has a mailbox everywhere (RFC 5321 §4.5.1).
+pub(super) const POSTMASTER: &str = "postmaster";
 
 /// The account that is made where there is none.
 const FIRST: &str = "mailwire";
@@ -22,7 +29,7 @@ const LENGTH: usize = 20;
 
 /// The accounts, and where their mail goes.
 pub(super) struct Accounts {
-    inboxes: BTreeMap<String, MailboxId>,
+    inboxes: RwLock<BTreeMap<String, MailboxId>>,
 }
 
 /// Who a recipient is.
@@ -49,34 +56,56 @@ impl Accounts {
             let inbox = store.mailbox(account.id, "INBOX")?.id;
             inboxes.insert(account.name.to_ascii_lowercase(), inbox);
         }
-        Ok(Self { inboxes })
+        Ok(Self { inboxes: RwLock::new(inboxes) })
     }
 
-    /// Who `local_part@domain` is. An account gets mail at any domain: whoever tries something out need not think of
-    /// one. The part behind a `+` is the account's own business (RFC 5233).
+    /// Who `local_part@domain` is, as far as is known without the disk. An account gets mail at any domain: whoever
+    /// tries something out need not think of one. The part behind a `+` is the account's own business (RFC 5233).
     pub(super) fn recipient(&self, local_part: &str, domain: &str) -> Recipient {
-        let name = local_part.to_ascii_lowercase();
-        // The name of an account may be a whole address.
-        let found = self.inboxes.get(&format!("{name}@{}", domain.to_ascii_lowercase()));
-        let found = found.or_else(|| self.inboxes.get(&name));
-        let found = found.or_else(|| self.inboxes.get(name.split_once('+')?.0));
+        let inboxes = self.inboxes.read().unwrap_or_else(PoisonError::into_inner);
+        let found = names(local_part, domain).into_iter().find_map(|name| inboxes.get(&name).copied());
         match found {
-            Some(inbox) => Recipient::Inbox(*inbox),
-            None if is_local(domain) => Recipient::Unknown,
-            None => Recipient::Elsewhere,
+            Some(inbox) => Recipient::Inbox(inbox),
+            None if !is_local(domain) => Recipient::Elsewhere,
+            // Mail for the postmaster must be taken (RFC 5321 §4.5.1): the first account gets it.
+            None if local_part.eq_ignore_ascii_case(POSTMASTER) => {
+                inboxes.values().min().map_or(Recipient::Unknown, |inbox| Recipient::Inbox(*inbox))
+            }
+            None => Recipient::Unknown,
         }
     }
 
-    /// Where mail for the postmaster goes (RFC 5321 §4.5.1): to the first account.
-    pub(super) fn postmaster(&self) -> Recipient {
-        self.inboxes.values().min().map_or(Recipient::Unknown, |inbox| Recipient::Inbox(*inbox))
+    /// The same, having looked into the store: blocks.
+    pub(super) fn look_up(
+        &self,
+        store: &dyn Store,
+        local_part: &str,
+        domain: &str,
+    ) -> mailstore::Result<Recipient> {
+        for name in names(local_part, domain) {
+            if let Some(account) = store.account(&name)? {
+                let inbox = store.mailbox(account.id, "INBOX")?.id;
+                self.inboxes.write().unwrap_or_else(PoisonError::into_inner).insert(name, inbox);
+            }
+        }
+        Ok(self.recipient(local_part, domain))
     }
+}
+
+/// The accounts that mail to an address may be for, the nearest first. The name of an account may be a whole address.
+fn names(local_part: &str, domain: &str) -> Vec<String> {
+    let name = local_part.to_ascii_lowercase();
+    let mut names = vec![format!("{name}@{}", domain.to_ascii_lowercase())];
+    let without_tag = name.split_once('+').map(|(before, _)| before.to_owned());
+    names.push(name);
+    names.extend(without_tag);
+    names
 }
 
 impl fmt::Debug for Accounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names are personal.
-        f.debug_struct("Accounts").field("len", &self.inboxes.len()).finish()
+        f.debug_struct("Accounts").finish_non_exhaustive()
     }
 }
 
@@ -103,10 +132,7 @@ pub(super) fn machine_name() -> String {
 pub(super) fn prepare(store: &dyn Store, arguments: &ServeArgs) -> Result<Option<MadeUp>, Failure> {
     if let Some(name) = &arguments.user {
         if store.account(name)?.is_none() {
-            let source =
-                Source { password_command: arguments.password_command.as_deref(), token_command: None };
-            let password = source.password(name)?;
-            create(store, name, password.expose())?;
+            create(store, name, given_password(arguments, name)?.expose())?;
         }
         return Ok(None);
     }
@@ -118,11 +144,70 @@ pub(super) fn prepare(store: &dyn Store, arguments: &ServeArgs) -> Result<Option
     Ok(Some(MadeUp { name: FIRST, password }))
 }
 
+/// What is to be changed in place of serving.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Change<'a> {
+    Add(&'a str),
+    Reset(&'a str),
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn asked(arguments: &'a ServeArgs) -> Option<Self> {
+        let add = arguments.add_account.as_deref().map(Self::Add);
+        add.or_else(|| arguments.reset_password.as_deref().map(Self::Reset))
+    }
+
+    /// Makes the change, whether or not a server has the directory, and shows the password if it was made up.
+    pub(super) fn make(self, arguments: &ServeArgs, output: Output) -> Result<(), Failure> {
+        let path = Directory::locate(arguments.dir.as_deref())?;
+        if !path.join("mail.db").is_file() {
+            let what = format!("there are no accounts in {}", path.display());
+            return Err(Failure::new(Kind::Data, what)
+                .advise("start mailwire serve once, or take another directory with --dir DIR"));
+        }
+        let store = super::open_store(&path)?;
+        let (Self::Add(name) | Self::Reset(name)) = self;
+        let found = store.account(name)?;
+        let advice = match (self, &found) {
+            (Self::Add(_), Some(_)) => Some(("has that account already", "--reset-password NAME")),
+            (Self::Reset(_), None) => Some(("has no such account", "--add-account NAME")),
+            _ => None,
+        };
+        if let Some((what, advice)) = advice {
+            return Err(Failure::new(Kind::Data, format!("{} {what}", path.display())).advise(advice));
+        }
+        let given = arguments.password_command.is_some() || std::env::var_os(VARIABLE).is_some();
+        let password = if given { given_password(arguments, name)? } else { made_up_password()? };
+        match found {
+            Some(account) => store.set_password(account.id, password.expose())?,
+            None => create(&store, name, password.expose())?,
+        }
+        if given {
+            output.line(format!("account {name}"));
+            output.json(&json!({ "account": name }));
+        } else {
+            // Shown once, and not kept.
+            let password = Secret::new(String::from_utf8_lossy(password.expose()).into_owned());
+            output.line(format!("account {name} {}", password.expose()));
+            output.json(&json!({ "account": name, "password": password.expose() }));
+        }
+        Ok(())
+    }
+}
+
+fn given_password(arguments: &ServeArgs, name: &str) -> Result<Secret<Vec<u8>>, Failure> {
+    Source { password_command: arguments.password_command.as_deref(), token_command: None }.password(name)
+}
+
+fn made_up_password() -> Result<Secret<Vec<u8>>, Failure> {
+    Ok(Secret::new(make_up()?.expose().clone().into_bytes()))
+}
+
 fn create(store: &dyn Store, name: &str, password: &[u8]) -> Result<(), Failure> {
     match store.create_account(name, password) {
         Ok(_) => Ok(()),
         Err(error @ mailstore::Error::InvalidName(_)) => {
-            Err(Failure::new(Kind::Usage, format!("--user: {error}"))
+            Err(Failure::new(Kind::Usage, format!("the account's name: {error}"))
                 .advise("letters, digits, \".\", \"-\", \"_\""))
         }
         Err(error) => Err(error.into()),
@@ -152,11 +237,23 @@ mod tests {
         let accounts = Accounts::load(&store).unwrap();
         assert_eq!(accounts.recipient("Ann", "localhost"), inbox);
         assert_eq!(accounts.recipient("ann+tag", "example.test"), inbox);
-        assert_eq!(accounts.postmaster(), inbox);
+        assert_eq!(accounts.recipient("Postmaster", "localhost"), inbox);
         for domain in ["localhost", "LOCALHOST", "[127.0.0.1]", machine_name().as_str()] {
             assert_eq!(accounts.recipient("bob", domain), Recipient::Unknown, "{domain}");
         }
         assert_eq!(accounts.recipient("bob", "example.test"), Recipient::Elsewhere);
+        // Another process adds accounts.
+        let other = SqliteStore::open(directory.path()).unwrap();
+        for name in ["bob", "eve@example.test"] {
+            other.create_account(name, b"a password").unwrap();
+        }
+        for (name, domain) in [("bob+x", "localhost"), ("EVE", "Example.test")] {
+            assert!(!matches!(accounts.recipient(name, domain), Recipient::Inbox(_)));
+            let found = accounts.look_up(&store, name, domain).unwrap();
+            assert!(matches!(found, Recipient::Inbox(_)) && found != inbox);
+            assert_eq!(accounts.recipient(name, domain), found);
+        }
+        assert_eq!(accounts.look_up(&store, "nobody", "localhost").unwrap(), Recipient::Unknown);
     }
 
     #[test]

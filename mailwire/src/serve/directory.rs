@@ -17,12 +17,14 @@ pub(super) struct Directory {
 }
 
 impl Directory {
+    /// Where it is or will be.
+    pub(super) fn locate(given: Option<&Path>) -> Result<PathBuf, Failure> {
+        given.map_or_else(default_path, |path| Ok(path.to_owned()))
+    }
+
     /// Makes the directory where it is missing, and locks it.
     pub(super) fn open(given: Option<&Path>) -> Result<Self, Failure> {
-        let path = match given {
-            Some(path) => path.to_owned(),
-            None => default_path()?,
-        };
+        let path = Self::locate(given)?;
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

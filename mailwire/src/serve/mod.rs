@@ -5,6 +5,7 @@
 
 mod accounts;
 mod announce;
+mod answers;
 mod cert;
 mod committer;
 mod directory;
@@ -19,6 +20,7 @@ mod task;
 mod tests;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -121,6 +123,9 @@ impl std::fmt::Debug for Site {
 
 /// Serves until it is told to stop by SIGTERM or SIGINT.
 pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), Failure> {
+    if let Some(change) = accounts::Change::asked(arguments) {
+        return change.make(arguments, output);
+    }
     log(arguments.output);
     let mut server = Server::start(arguments)?;
     stop_on_signals(server.reactor.handle())?;
@@ -144,8 +149,7 @@ struct Server {
 impl Server {
     fn start(arguments: &ServeArgs) -> Result<Self, Failure> {
         let directory = Directory::open(arguments.dir.as_deref())?;
-        let store: Arc<dyn Store> =
-            Arc::new(SqliteStore::open(directory.path())?.deriving_keys(Arc::new(login::keys)));
+        let store: Arc<dyn Store> = Arc::new(open_store(directory.path())?);
         let identity = match (&arguments.cert, &arguments.key) {
             (Some(chain), Some(key)) => cert::given(chain, key)?,
             _ => cert::self_made(&directory.tls())?,
@@ -172,6 +176,10 @@ impl Server {
         // Shown once, and not kept.
         self.made_up = None;
     }
+}
+
+fn open_store(path: &Path) -> Result<SqliteStore, Failure> {
+    Ok(SqliteStore::open(path)?.deriving_keys(Arc::new(login::keys)))
 }
 
 /// Logs go to standard error: numbers of sessions, counts and failures, never who or what.

@@ -12,11 +12,12 @@ use mailstore::{Delivery, Flags, InternalDate, MailboxId, Target};
 use proto_core::token::AuthQuestion;
 use proto_core::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::server::{Event, Reply, Server};
-use proto_smtp::types::{Code, Domain, EnhancedCode, ForwardPath, Mail, Rcpt, Response, Severity};
+use proto_smtp::types::{Code, Domain, ForwardPath, Mail, Rcpt, Response};
 use proto_smtp::{Config, Dialect};
 
 use super::Site;
-use super::accounts::Recipient;
+use super::accounts::{POSTMASTER, Recipient};
+use super::answers::{as_wanted, refusal, response};
 use super::faults::{Draws, Fault, Stage};
 use super::login::{self, Answer};
 use super::spool::{Room, Spool, Writer};
@@ -201,21 +202,43 @@ impl Session {
             Ok(next) => return next,
             Err(reply) => reply,
         };
-        let recipient = match &rcpt.to {
-            ForwardPath::Postmaster => self.site.accounts.postmaster(),
-            ForwardPath::Address(address) => {
-                let local_part = address.unquoted_local_part();
-                match self.site.accounts.recipient(&local_part, address.domain().as_str()) {
-                    Recipient::Unknown if local_part.eq_ignore_ascii_case("postmaster") => {
-                        self.site.accounts.postmaster()
-                    }
-                    recipient => recipient,
-                }
+        let (local_part, domain) = match &rcpt.to {
+            ForwardPath::Postmaster => (POSTMASTER.to_owned(), self.site.name.clone()),
+            ForwardPath::Address(to) => {
+                (to.unquoted_local_part().into_owned(), to.domain().as_str().to_owned())
             }
         };
+        let address = address.to_owned();
+        let known = self.site.accounts.recipient(&local_part, &domain);
+        if matches!(known, Recipient::Inbox(_)) {
+            return self.recipient(known, address, reply, turn);
+        }
+        let site = Arc::clone(&self.site);
+        let job = move || site.accounts.look_up(&*site.store, &local_part, &domain);
+        let Ok(later) = self.site.workers.run(turn.cx.remote(), job) else {
+            return self.answer(reply, Response::try_again(), turn);
+        };
+        self.task =
+            Some(Task::job(later, |session: &mut Self, found, turn: &mut Turn<'_, '_>| match found {
+                Ok(recipient) => session.recipient(recipient, address, reply, turn),
+                Err(error) => {
+                    tracing::error!(%error, "a recipient could not be looked for");
+                    session.answer(reply, Response::try_again(), turn)
+                }
+            }));
+        Next::Continue
+    }
+
+    fn recipient(
+        &mut self,
+        recipient: Recipient,
+        address: String,
+        reply: Reply,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
         match recipient {
             Recipient::Inbox(inbox) => {
-                self.transaction.recipients.push(Accepted { inbox, address: address.to_owned() });
+                self.transaction.recipients.push(Accepted { inbox, address });
                 self.answer(reply, Response::ok(), turn)
             }
             Recipient::Unknown => self.answer(reply, Response::no_such_mailbox(), turn),
@@ -532,12 +555,6 @@ fn give(owed: Owed, turn: &mut Turn<'_, '_>) -> Next {
     })
 }
 
-/// What is answered where a fault is wanted.
-fn as_wanted(code: Code) -> Response<'static> {
-    let class = if code.severity() == Severity::Transient { 4 } else { 5 };
-    response(code, (class, 0, 0), "This server was told to fail here")
-}
-
 /// A machine refuses only what this file should not have asked for: the session is over then.
 fn go_on(result: Result<(), proto_core::Error>) -> Next {
     match result {
@@ -546,28 +563,6 @@ fn go_on(result: Result<(), proto_core::Error>) -> Next {
             tracing::warn!(%error, "an answer could not be given");
             Next::Close
         }
-    }
-}
-
-fn response(code: Code, (class, subject, detail): (u8, u16, u16), text: &'static str) -> Response<'static> {
-    let response = Response::new(code, text);
-    match EnhancedCode::new(class, subject, detail) {
-        Some(enhanced) => response.with_enhanced(enhanced),
-        None => response,
-    }
-}
-
-/// What a sender is told when the store did not take the message: try again, unless that can never help.
-fn refusal(error: &mailstore::Error) -> Response<'static> {
-    tracing::error!(%error, "a message was not taken");
-    match error {
-        mailstore::Error::Full => response(
-            Code::INSUFFICIENT_STORAGE,
-            (4, 3, 1),
-            "There is no room for the message: try again later",
-        ),
-        mailstore::Error::NotFound(_) | mailstore::Error::NoSelect => Response::no_such_mailbox(),
-        _ => Response::try_again(),
     }
 }
 
