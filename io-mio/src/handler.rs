@@ -120,6 +120,14 @@ impl Context<'_> {
         self.remote.clone()
     }
 
+    /// How many sessions the reactor has, this one included; those beyond its limits, which it turns away itself, do not
+    /// count. An application that wants fewer can refuse in [`opened`](Handler::opened), for instance with
+    /// [`Server::turn_away`](proto_smtp::server::Server::turn_away) while the greeting is held back.
+    #[must_use]
+    pub fn sessions(&self) -> usize {
+        self.remote.sessions()
+    }
+
     /// The time at which this turn of the loop began.
     #[must_use]
     pub const fn now(&self) -> Instant {

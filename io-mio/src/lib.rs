@@ -13,6 +13,7 @@
 
 pub mod connection;
 pub mod connector;
+mod crowd;
 pub mod delivery;
 pub mod error;
 pub mod handler;

@@ -13,6 +13,7 @@ use mio::net::{TcpListener, TcpStream};
 
 use crate::{
     Error, Handler, Patience, Peer, Remote, ServerProtocol, TlsServer, TrustedProxies,
+    crowd::Admission,
     proxied::Proxied,
     session::{Drive, Session},
 };
@@ -44,7 +45,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How a connection becomes a session.
 pub(crate) type Begin =
-    dyn Fn(TcpStream, Peer, Remote, Instant) -> Result<Box<dyn Drive>, Error> + Send + Sync;
+    dyn Fn(TcpStream, Peer, Remote, Admission, Instant) -> Result<Box<dyn Drive>, Error> + Send + Sync;
 
 /// A listening socket, whatever its protocol.
 pub(crate) struct Listener {
@@ -75,8 +76,8 @@ impl Listener {
             ListenerTls::StartTls(_) | ListenerTls::None | ListenerTls::TrustedLocal => P::TOO_BUSY,
         };
         let listening = Arc::new(listening);
-        let begin = Arc::new(move |socket, peer, remote, now| {
-            let session = Session::begin(socket, peer, remote, listening.clone(), now)?;
+        let begin = Arc::new(move |socket, peer, remote, admission, now| {
+            let session = Session::begin(socket, peer, remote, listening.clone(), admission, now)?;
             Ok(Box::new(session) as Box<dyn Drive>)
         });
         Ok(Self { socket, address, begin, proxies, too_busy, ready: true, retry_at: None })
@@ -130,16 +131,17 @@ impl Listener {
         socket: TcpStream,
         peer: Peer,
         remote: Remote,
+        admission: Admission,
         now: Instant,
     ) -> Result<Box<dyn Drive>, Error> {
         match &self.proxies {
-            None => (self.begin)(socket, peer, remote, now),
-            Some(_) => Ok(Box::new(Proxied::new(socket, peer, remote, self.begin.clone(), now))),
+            None => (self.begin)(socket, peer, remote, admission, now),
+            Some(_) => Ok(Box::new(Proxied::new(socket, peer, remote, self.begin.clone(), admission, now))),
         }
     }
 
-    /// Says that there is no room, if that can be said, and closes.
-    pub(crate) fn turn_away(&self, mut socket: TcpStream) {
+    /// Says that there is no room even to say so in order, if that can be said, and closes.
+    pub(crate) fn cut_off(&self, mut socket: TcpStream) {
         if !self.too_busy.is_empty() {
             let _ = io::Write::write(&mut socket, self.too_busy);
         }

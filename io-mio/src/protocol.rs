@@ -50,6 +50,19 @@ pub trait ServerProtocol: Protocol {
         tx: &mut SendBuffer,
     ) -> Result<Self::Upgrade, Error>;
 
+    /// Tells a connection that is one too many so, in place of the greeting: the session ends when what is in `tx` was
+    /// sent. [`TOO_BUSY`](Self::TOO_BUSY) unless the protocol has more to say.
+    fn turn_away(config: &Self::Config, tx: &mut SendBuffer) {
+        let _ = config;
+        tx.put(Self::TOO_BUSY);
+    }
+
+    /// The same under implicit TLS.
+    fn turn_away_secure(config: &Self::Config, secure: Secure, tx: &mut SendBuffer) {
+        drop(secure);
+        Self::turn_away(config, tx);
+    }
+
     /// Says that the server is going down (`421`, `* BYE`), as far as the protocol allows it now.
     fn farewell(machine: MachineMut<'_, Self>, tx: &mut SendBuffer);
 }

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use mio::net::TcpStream;
 use proto_core::proxy::{self, Header};
 
+use crate::crowd::Admission;
 use crate::link::Scratch;
 use crate::listener::Begin;
 use crate::session::{Cause, Drive, Turned};
@@ -67,6 +68,7 @@ pub(crate) struct Proxied {
     /// Who has connected, and for whom the connection counts.
     proxy: Peer,
     begin: Arc<Begin>,
+    admission: Admission,
 }
 
 enum State {
@@ -86,9 +88,10 @@ impl Proxied {
         proxy: Peer,
         remote: Remote,
         begin: Arc<Begin>,
+        admission: Admission,
         now: Instant,
     ) -> Self {
-        Self { state: State::Awaiting { socket, remote, until: now + PATIENCE }, proxy, begin }
+        Self { state: State::Awaiting { socket, remote, until: now + PATIENCE }, proxy, begin, admission }
     }
 
     /// Begins the session as soon as the header is there.
@@ -106,7 +109,7 @@ impl Proxied {
         let State::Awaiting { socket, remote, .. } = std::mem::replace(&mut self.state, State::Moving) else {
             return Turned::Over;
         };
-        match (self.begin)(socket, peer, remote, now) {
+        match (self.begin)(socket, peer, remote, self.admission, now) {
             Ok(mut session) => {
                 session.may_read();
                 self.state = State::Session(session);

@@ -3,11 +3,13 @@
 //! This file knows who has a turn and when. It knows no protocol: a session is a thing that takes turns, whatever it speaks.
 
 use std::{
-    collections::HashMap,
     fmt,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,27 +17,14 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::{
     Error, Handler, Patience, Peer, ServerProtocol, TrustedProxies,
+    crowd::{Admission, Crowd},
     link::{self, Scratch},
     listener::{Listener, ListenerTls, Listening},
     session::{Cause, Drive, Turned},
     timer::Timers,
 };
 
-/// The limits of a reactor.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ReactorLimits {
-    /// The most connections at a time. One too many is told so and closed.
-    pub connections: usize,
-    /// The most connections at a time from one address (IPv6: one /64 network).
-    pub connections_per_address: usize,
-}
-
-impl Default for ReactorLimits {
-    fn default() -> Self {
-        Self { connections: 10_000, connections_per_address: 1_000 }
-    }
-}
+pub use crate::crowd::ReactorLimits;
 
 /// Drives any number of server sessions, of any protocols, on one thread.
 ///
@@ -52,12 +41,10 @@ pub struct Reactor {
     listeners: Vec<Listener>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    open: usize,
-    by_address: HashMap<IpAddr, usize>,
+    crowd: Crowd,
     timers: Timers<Key>,
     ready: Vec<u32>,
     scratch: Scratch,
-    limits: ReactorLimits,
     /// When a shutdown began to drain, and until when it may.
     draining: Option<Instant>,
 }
@@ -84,6 +71,8 @@ struct Key {
 
 struct Shared {
     waker: Waker,
+    /// How many sessions there are.
+    open: AtomicUsize,
     calls: Mutex<Calls>,
 }
 
@@ -98,6 +87,7 @@ struct Calls {
 struct Slot {
     generation: u32,
     session: Option<Box<dyn Drive>>,
+    admission: Admission,
     cause: Cause,
     /// Whether it stands in `ready`.
     queued: bool,
@@ -121,23 +111,20 @@ impl Reactor {
     ///
     /// # Errors
     /// The operating system gives no poll.
-    pub fn new(mut limits: ReactorLimits) -> Result<Self, Error> {
+    pub fn new(limits: ReactorLimits) -> Result<Self, Error> {
         let poll = Poll::new().map_err(Error::io("opening a poll"))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(Error::io("opening a waker"))?;
-        limits.connections = limits.connections.min((1 << SLOT_BITS) - 1);
         Ok(Self {
             poll,
             events: Events::with_capacity(1024),
-            shared: Arc::new(Shared { waker, calls: Mutex::default() }),
+            shared: Arc::new(Shared { waker, open: AtomicUsize::new(0), calls: Mutex::default() }),
             listeners: Vec::new(),
             slots: Vec::new(),
             free: Vec::new(),
-            open: 0,
-            by_address: HashMap::new(),
+            crowd: Crowd::new(limits, (1 << SLOT_BITS) - 1),
             timers: Timers::new(),
             ready: Vec::new(),
             scratch: link::scratch(),
-            limits,
             draining: None,
         })
     }
@@ -201,7 +188,7 @@ impl Reactor {
     /// How many sessions there are.
     #[must_use]
     pub const fn sessions(&self) -> usize {
-        self.open
+        self.crowd.sessions()
     }
 
     /// Runs until it was [shut down](ReactorHandle::shut_down) and every session is over.
@@ -209,7 +196,7 @@ impl Reactor {
     /// # Errors
     /// The poll itself failed; what happens to one session or listener ends that one only.
     pub fn run(&mut self) -> Result<(), Error> {
-        while self.draining.is_none() || self.open > 0 {
+        while self.draining.is_none() || self.sessions() > 0 {
             self.turn(None)?;
         }
         Ok(())
@@ -341,22 +328,22 @@ impl Reactor {
                     tracing::warn!(peer = %address, "this is none of the proxies, and is turned away");
                     continue;
                 }
-                let counts = listener.counts();
-                if self.has_room(address.ip(), counts) {
-                    self.admit(index, socket, address, now);
-                } else {
-                    self.listeners[index].turn_away(socket);
+                match self.crowd.admits(address.ip(), listener.counts()) {
+                    Some(admission) => self.admit(index, socket, address, admission, now),
+                    None => self.listeners[index].cut_off(socket),
                 }
             }
         }
     }
 
-    fn has_room(&self, address: IpAddr, counts: bool) -> bool {
-        let here = self.by_address.get(&network(address)).copied().unwrap_or(0);
-        self.open < self.limits.connections && (!counts || here < self.limits.connections_per_address)
-    }
-
-    fn admit(&mut self, listener: usize, socket: mio::net::TcpStream, address: SocketAddr, now: Instant) {
+    fn admit(
+        &mut self,
+        listener: usize,
+        socket: mio::net::TcpStream,
+        address: SocketAddr,
+        admission: Admission,
+        now: Instant,
+    ) {
         let Some(local) = self.listeners[listener].local(&socket) else { return };
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -365,7 +352,7 @@ impl Reactor {
         let key = Key { slot: index, generation: self.slots[index as usize].generation };
         let peer = Peer { address, local, tls: None };
         let remote = Remote { key, shared: self.shared.clone() };
-        let begin = AssertUnwindSafe(|| self.listeners[listener].begin(socket, peer, remote, now));
+        let begin = AssertUnwindSafe(|| self.listeners[listener].begin(socket, peer, remote, admission, now));
         // A factory that panics costs that one connection.
         let Ok(Ok(mut session)) = catch_unwind(begin) else {
             self.free.push(index);
@@ -378,9 +365,10 @@ impl Reactor {
             return;
         }
         tracing::debug!(peer = %address, "session begins");
-        *self.by_address.entry(network(address.ip())).or_default() += 1;
-        self.open += 1;
+        self.crowd.enter(address.ip(), admission);
+        self.shared.open.store(self.sessions(), Ordering::Relaxed);
         self.slots[index as usize].session = Some(session);
+        self.slots[index as usize].admission = admission;
         self.queue(index);
     }
 
@@ -423,17 +411,12 @@ impl Reactor {
         let Some(slot) = self.slots.get_mut(index as usize) else { return };
         let Some(session) = slot.session.take() else { return };
         let generation = slot.generation.wrapping_add(1);
+        let admission = slot.admission;
         *slot = Slot { generation, queued: slot.queued, ..Slot::default() };
-        let network = network(session.peer().address.ip());
-        if let Some(count) = self.by_address.get_mut(&network) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_address.remove(&network);
-            }
-        }
+        self.crowd.leave(session.peer().address.ip(), admission);
+        self.shared.open.store(self.sessions(), Ordering::Relaxed);
         // Closing the socket is enough for the poll. What a handler does when it is dropped is its own affair as well.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(session)));
-        self.open -= 1;
         self.free.push(index);
     }
 
@@ -468,7 +451,7 @@ impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor")
             .field("listeners", &self.listeners)
-            .field("sessions", &self.open)
+            .field("sessions", &self.sessions())
             .finish_non_exhaustive()
     }
 }
@@ -489,6 +472,10 @@ impl fmt::Debug for ReactorHandle {
 }
 
 impl Remote {
+    pub(crate) fn sessions(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
     /// Has the reactor call the session's [`woken`](Handler::woken), once for any number of calls before that.
     pub fn wake(&self) {
         let mut calls = self.shared.lock();
@@ -528,14 +515,6 @@ impl Shared {
     }
 }
 
-/// What counts as one address: in IPv6 a subscriber has a /64 network at least.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) >> 64 << 64)),
-        address => address,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -547,14 +526,5 @@ mod tests {
         assert_ne!(key.token(), Key { slot: 5, generation: 8 }.token());
         assert_ne!(key.token(), Key { slot: 6, generation: 7 }.token());
         assert!(Key { slot: 0, generation: 0 }.token().0 >= SESSIONS);
-    }
-
-    #[test]
-    fn a_network_counts_as_one_address() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
-        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
     }
 }

@@ -13,6 +13,7 @@ use proto_core::{Machine, PeerError, Secure, StartTlsRequest, Upgrade, Wait, Wai
 
 use crate::{
     Closed, Context, Error, Handler, MachineMut, Next, Peer, Remote, ServerProtocol, Stage,
+    crowd::Admission,
     link::{Begin, Link, Ports, Received, Scratch},
     listener::{ListenerTls, Listening},
     timer::{Clock, Expired, Reading},
@@ -79,6 +80,7 @@ enum Phase<P: ServerProtocol> {
 enum Goal<P: ServerProtocol> {
     Upgrade(P::Upgrade),
     Greeting,
+    TurnAway,
 }
 
 /// What the handler wants to be called for.
@@ -112,23 +114,31 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         peer: Peer,
         remote: Remote,
         listening: Arc<Listening<P, H>>,
+        admission: Admission,
         now: Instant,
     ) -> Result<Self, Error> {
         let mut link = Link::new(socket, Ports::of::<P>());
-        let (phase, handler) = match &listening.tls {
-            ListenerTls::Implicit(tls) => {
+        let (phase, handler) = match (&listening.tls, admission) {
+            (ListenerTls::Implicit(tls), _) => {
                 link.begin_tls(tls.accept()?, None, Begin::Implicit)?;
-                (Phase::Handshaking(Goal::Greeting), None)
+                let welcome = admission == Admission::Welcome;
+                (Phase::Handshaking(if welcome { Goal::Greeting } else { Goal::TurnAway }), None)
             }
-            ListenerTls::StartTls(_) | ListenerTls::None => {
+            (_, Admission::TurnedAway) => {
+                P::turn_away(&listening.config, &mut link.tx);
+                (Phase::Closing { until: now + LINGER, shut: false, reads: LINGER_READS }, None)
+            }
+            (ListenerTls::StartTls(_) | ListenerTls::None, Admission::Welcome) => {
                 let machine = P::open(&listening.config, &mut link.tx);
                 (Phase::Cleartext(machine), Some((listening.factory)(&peer)))
             }
-            ListenerTls::TrustedLocal if peer.address.ip().to_canonical().is_loopback() => {
+            (ListenerTls::TrustedLocal, Admission::Welcome)
+                if peer.address.ip().to_canonical().is_loopback() =>
+            {
                 let machine = P::open_secure(&listening.config, Secure::trusted_local(), &mut link.tx);
                 (Phase::Secure(machine), Some((listening.factory)(&peer)))
             }
-            ListenerTls::TrustedLocal => {
+            (ListenerTls::TrustedLocal, Admission::Welcome) => {
                 return Err(Error::Config(
                     "a connection from elsewhere to a listener for this machine".into(),
                 ));
@@ -286,6 +296,11 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         let machine = match goal {
             Goal::Upgrade(upgrade) => upgrade.complete(secure, &mut self.link.rx)?,
             Goal::Greeting => P::open_secure(&self.listening.config, secure, &mut self.link.tx),
+            Goal::TurnAway => {
+                P::turn_away_secure(&self.listening.config, secure, &mut self.link.tx);
+                self.close(&Closed::Done, now);
+                return Ok(());
+            }
         };
         self.phase = Some(Phase::Secure(machine));
         self.peer.tls = Some(info);

@@ -9,6 +9,7 @@ use proto_smtp::{
     Config,
     client::{self, Event, Step},
     server,
+    types::{Code, EnhancedCode, Response},
 };
 
 use crate::{Approach, ClientProtocol, MachineMut, Protocol, ServerProtocol};
@@ -88,10 +89,26 @@ impl ServerProtocol for SmtpServer {
         machine.accept(request, tx)
     }
 
+    fn turn_away(config: &Arc<Config>, tx: &mut SendBuffer) {
+        drop(server::Server::<Cleartext>::refusing(config.clone(), &too_busy(), tx));
+    }
+
+    fn turn_away_secure(config: &Arc<Config>, secure: Secure, tx: &mut SendBuffer) {
+        drop(server::Server::<Secure>::refusing(config.clone(), secure, &too_busy(), tx));
+    }
+
     fn farewell(machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {
         match machine {
             MachineMut::Cleartext(machine) => machine.farewell(tx),
             MachineMut::Secure(machine) => machine.farewell(tx),
         }
+    }
+}
+
+fn too_busy() -> Response<'static> {
+    let response = Response::new(Code::UNAVAILABLE, "Too many connections, try again later");
+    match EnhancedCode::new(4, 3, 2) {
+        Some(code) => response.with_enhanced(code),
+        None => response,
     }
 }

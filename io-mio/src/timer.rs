@@ -84,6 +84,13 @@ impl Patience {
         }
     }
 
+    /// What RFC 5321 §4.5.3.2 asks of a client that delivers mail: each answer has the time that the machine gives it, and
+    /// a part of a message three minutes to be taken (§4.5.3.2.5).
+    #[must_use]
+    pub fn for_delivery() -> Self {
+        Self { rate: LeastRate { octets: 1, per: Duration::from_secs(3 * 60) }, ..Self::default() }
+    }
+
     /// How long this may be awaited, as far as the driver is concerned.
     #[must_use]
     pub const fn limit(&self, for_: WaitFor) -> Duration {

@@ -15,7 +15,7 @@ use std::{
 
 use io_mio::{
     Connector, Error, ListenerTls, Patience, ReactorLimits, Security,
-    delivery::{Dispatcher, Order, Pool, PoolLimits, RetryPolicy, Route, Status, SystemClock},
+    delivery::{Dispatcher, Order, Pool, PoolLimits, RetryPolicy, Route, Stage, Status, SystemClock},
 };
 use mail::{Running, Still, message};
 use proto_core::{Cleartext, Credentials, Secure};
@@ -325,4 +325,52 @@ fn a_host_that_cannot_be_reached_leaves_a_report() {
     });
     assert_eq!(statuses[&0], (Status::TempFailed, 4));
     assert_eq!(statuses[&1], (Status::Success, 1));
+}
+
+#[test]
+fn a_server_that_has_too_many_sessions_says_so_and_is_tried_later() {
+    let mut limits = ReactorLimits::default();
+    limits.connections = 1;
+    let config = Config::default().danger_cleartext();
+    let server = Running::with(ListenerTls::None, config, limits);
+    let (holder, pool) = (Pool::new(PoolLimits::default()), Pool::new(PoolLimits::default()));
+    assert_eq!(deliver(&holder, &server.route(), &["a@x.example"]), [Status::Success]);
+    let policy = RetryPolicy { tries: 2, ..RetryPolicy::default() };
+    let orders = [Order { id: 0, message: message(["b@x.example"]), route: server.route() }];
+    let mut report = None;
+    Dispatcher::new(&pool, Still::default()).policy(policy).run(orders, |done| {
+        report = Some(done.report);
+        ControlFlow::Continue(())
+    });
+    let report = report.unwrap();
+    let answer = report.recipients[0].answer.as_ref().unwrap();
+    assert_eq!((answer.stage, answer.code), (Stage::Greeting, Some(421)));
+    assert!(answer.text.contains("4.3.2 Too many connections"), "{}", answer.text);
+    assert_eq!((report.status, report.is_retryable, report.retry_count), (Status::TempFailed, true, 1));
+    drop(holder);
+    wait_until(|| server.book.sessions().0 == 0);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(deliver(&pool, &server.route(), &["b@x.example"]), [Status::Success]);
+}
+
+#[test]
+fn an_application_turns_away_whom_it_does_not_want() {
+    let mut waits = proto_smtp::Waits::default();
+    waits.greeting_delay = Duration::from_millis(5);
+    let server = Running::set(|config| config.waits(waits));
+    server.book.wants(1);
+    let (holder, pool) = (Pool::new(PoolLimits::default()), Pool::new(PoolLimits::default()));
+    assert_eq!(deliver(&holder, &server.route(), &["a@x.example"]), [Status::Success]);
+    let orders = [Order { id: 0, message: message(["b@x.example"]), route: server.route() }];
+    Dispatcher::new(&pool, Still::default()).run(orders, |done| {
+        let [recipient] = &done.report.recipients[..] else { panic!("{:?}", done.report) };
+        // It was said for good: there is no other try, and none would make sense.
+        assert_eq!(
+            (recipient.status, recipient.attempts, recipient.is_retryable),
+            (Status::Failed, 1, false)
+        );
+        assert_eq!(recipient.answer.as_ref().unwrap().code, Some(554));
+        ControlFlow::Continue(())
+    });
+    assert_eq!(server.book.messages().len(), 1);
 }

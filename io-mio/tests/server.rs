@@ -201,6 +201,30 @@ fn limits_hold_per_address_and_in_all() {
 }
 
 #[test]
+fn one_too_many_is_told_so_under_tls_and_in_order() {
+    let (authority, identity) = localhost();
+    let mut limits = ReactorLimits::default();
+    limits.connections = 1;
+    limits.turned_away = 1;
+    let tls = ListenerTls::Implicit(identity.server());
+    let server = Server::with(tls, Config::default(), Patience::default(), limits);
+    let mut first = connect(server.address, Security::ImplicitTls, authority.trust()).unwrap();
+    assert_eq!(line(&mut first).unwrap(), "220 toy");
+    for _ in 0..2 {
+        let mut second = connect(server.address, Security::ImplicitTls, authority.trust()).unwrap();
+        assert_eq!(line(&mut second).unwrap(), "421 too busy");
+        assert!(second.close().is_ok());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Whoever makes no handshake takes the one place where that is said, and not the session's.
+    let silent = TcpStream::connect(server.address).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(connect(server.address, Security::ImplicitTls, authority.trust()).is_err());
+    assert_eq!(ask(&mut first, "PING 1").unwrap(), "PONG 1");
+    drop(silent);
+}
+
+#[test]
 fn a_shutdown_lets_a_message_finish_and_says_good_bye() {
     let server = plain();
     let (mut idle, mut busy) = (client(&server), client(&server));

@@ -137,6 +137,8 @@ pub struct Waits {
     pub greeting: Duration,
     /// Client: the answer to a command (§4.5.3.2.2, §4.5.3.2.3: 5 minutes).
     pub reply: Duration,
+    /// Client: the answer to DATA (§4.5.3.2.4: 2 minutes).
+    pub data_start: Duration,
     /// Client: the answer to the end of a message (§4.5.3.2.6: 10 minutes).
     pub data_end: Duration,
     /// Server: the next command (§4.5.3.2.7: at least 5 minutes).
@@ -167,6 +169,7 @@ impl Default for Waits {
         Self {
             greeting: Duration::from_secs(5 * 60),
             reply: Duration::from_secs(5 * 60),
+            data_start: Duration::from_secs(2 * 60),
             data_end: Duration::from_secs(10 * 60),
             command: Duration::from_secs(5 * 60),
             data: Duration::from_secs(3 * 60),

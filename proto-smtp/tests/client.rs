@@ -556,6 +556,27 @@ fn quit_and_time() {
 }
 
 #[test]
+fn each_answer_has_the_time_that_the_rfc_gives_it() {
+    let (mut seen, mut rcpt_given) = (Vec::new(), false);
+    let replies = after_hello(&[b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 ok\r\n"]);
+    run_client(secure(Config::default()), &replies, |event, client, tx| {
+        match event {
+            Event::Extensions(_) => client.mail(&mail(), tx).unwrap(),
+            Event::Accepted(Step::Mail, _) if !rcpt_given => {
+                rcpt_given = true;
+                let _ = client.rcpt(&rcpt("a@x.example"), tx).unwrap();
+            }
+            Event::Accepted(Step::Rcpt(_), _) => client.data(tx).unwrap(),
+            Event::SendData(_) => client.data_writer().unwrap().finish(tx).unwrap(),
+            _ => return,
+        }
+        seen.push((client.wait().for_, client.wait().after.as_secs() / 60));
+    });
+    let (reply, end) = (WaitFor::Reply, WaitFor::DataEnd);
+    assert_eq!(seen, [(reply, 5), (reply, 5), (reply, 2), (end, 10)]);
+}
+
+#[test]
 fn no_secret_shows() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut client = secure(Config::default().initial_response(InitialResponse::Never));

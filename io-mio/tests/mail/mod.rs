@@ -40,6 +40,8 @@ pub struct Book {
     /// At which step of which message 421 is said, counted from one over all sessions.
     farewell: Mutex<Option<(&'static str, usize)>>,
     began: AtomicUsize,
+    /// More sessions than this are turned away by the application; 0: any number is wanted.
+    wanted: AtomicUsize,
     /// How long the end of a message is thought about.
     think: Mutex<Duration>,
 }
@@ -66,6 +68,10 @@ impl Book {
 
     pub fn say_farewell(&self, step: &'static str, message: usize) {
         *self.farewell.lock().unwrap() = Some((step, message));
+    }
+
+    pub fn wants(&self, sessions: usize) {
+        self.wanted.store(sessions, Ordering::SeqCst);
     }
 
     pub fn think(&self, time: Duration) {
@@ -184,6 +190,23 @@ impl Drop for App {
 }
 
 impl Handler<SmtpServer> for App {
+    fn opened(
+        &mut self,
+        machine: io_mio::MachineMut<'_, SmtpServer>,
+        tx: &mut SendBuffer,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        let wanted = self.book.wanted.load(Ordering::SeqCst);
+        if wanted > 0 && cx.sessions() > wanted {
+            let enough = response(554, "enough");
+            match machine {
+                io_mio::MachineMut::Cleartext(machine) => machine.turn_away(&enough, tx).unwrap(),
+                io_mio::MachineMut::Secure(machine) => machine.turn_away(&enough, tx).unwrap(),
+            }
+        }
+        Next::Continue
+    }
+
     fn cleartext(
         &mut self,
         event: server::Event<'_, Cleartext>,

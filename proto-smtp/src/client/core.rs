@@ -507,6 +507,7 @@ impl Core {
         let (for_, after) = match self.next_step() {
             None => return Wait::forever(WaitFor::Application, self.generation),
             Some(Step::Greeting) => (WaitFor::Greeting, waits.greeting),
+            Some(Step::Data) => (WaitFor::Reply, waits.data_start),
             Some(Step::Message(_) | Step::Verdict(_)) => (WaitFor::DataEnd, waits.data_end),
             Some(_) => (WaitFor::Reply, waits.reply),
         };
