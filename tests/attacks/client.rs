@@ -135,8 +135,10 @@ enum Session<P: ClientProtocol> {
     },
 }
 
-/// A flood goes on for so many octets: past every limit there is.
-const MOST_REPEATED: usize = 1_200_000;
+/// What is repeated is as long as the row says, up to here.
+const MOST_EXACT: usize = 1_200_000;
+/// More than that is a flood, and goes on for so many octets: past the limit of a line, six times.
+const FLOOD: usize = 400_000;
 
 /// One run of a row.
 struct Run<'r, A: Application, S> {
@@ -250,7 +252,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
         let row = self.row;
         for step in &row.steps {
             match step {
-                Step::Receive { octets, .. } => self.receive(octets),
+                Step::Receive(octets) => self.receive(octets),
                 Step::Raw(octets) => self.receive_raw(octets),
                 Step::Repeat { octets, count, .. } => self.repeat(octets, *count),
                 Step::Mark { name, with_pending } => {
@@ -287,7 +289,8 @@ impl<A: Application, S: Server> Run<'_, A, S> {
 
     fn repeat(&mut self, text: &str, count: usize) {
         let unit = octets(text);
-        let all = (unit.len() * count).min(MOST_REPEATED);
+        let whole = unit.len() * count;
+        let all = if whole <= MOST_EXACT { whole } else { FLOOD };
         let flood = unit.repeat(all.div_ceil(unit.len()));
         let mut sent = 0;
         while sent < all && !matches!(self.session, Session::Over { .. }) {

@@ -32,11 +32,7 @@ use crate::wire::{self, certificates, connector, server_config, target};
 /// If it does not hold, or nobody knows how to look.
 pub(crate) fn run(row: &Row) {
     if !matches!(row.steps.as_slice(), [Step::Act { .. }]) {
-        return match row.role.as_str() {
-            "imap-client" => wire::run::<ImapProgram, ImapPeer>(row),
-            "smtp-client" => wire::run::<SmtpProgram, SmtpPeer>(row),
-            other => panic!("{}: {other} is not played over sockets", row.id),
-        };
+        return over_sockets(row);
     }
     let holds = match row.id.as_str() {
         "DR-01" => a_kept_session_serves_its_own_route_alone(),
@@ -50,6 +46,30 @@ pub(crate) fn run(row: &Row) {
     };
     let seen = Observed { notes: Some(holds), ..Observed::default() };
     judge(row, &seen).unwrap_or_else(|why| panic!("{}, {}: {why}", row.id, row.title));
+}
+
+fn over_sockets(row: &Row) {
+    match row.role.as_str() {
+        "imap-client" => wire::run::<ImapProgram, ImapPeer>(row),
+        "smtp-client" => wire::run::<SmtpProgram, SmtpPeer>(row),
+        other => panic!("{}: {other} is not played over sockets", row.id),
+    }
+}
+
+/// Rows of the clients whose point is a second connection, or what a handshake makes of octets that are no TLS: the machine
+/// alone has neither.
+#[test]
+fn a_handshake_that_fails_is_not_tried_again_with_less() {
+    let rows = ["imap-client", "smtp-client"].into_iter().flat_map(crate::rows_of);
+    let plaintext = |row: &Row| row.steps.windows(2).any(|pair| matches!(pair, [Step::Sleep(_), _]));
+    let of_sockets = |row: &Row| {
+        let starttls = row.config.security == crate::script::Security::StartTlsRequired;
+        starttls && (row.reconnect.is_some() || plaintext(row))
+    };
+    let rows: Vec<Row> = rows.filter(of_sockets).collect();
+    rows.iter().for_each(over_sockets);
+    let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    assert_eq!(ids, ["IC-STRIP-13", "IC-STRIP-14", "SC-STRIP-16", "SC-STRIP-17", "SC-STRIP-18"]);
 }
 
 /// The numbers of the extensions in a ClientHello.

@@ -4,7 +4,6 @@
 //! The rows are data (`*.jsonl`); `script` knows their form, `verdict` what their demands mean. This file knows which
 //! test runs which rows, and that none is left out.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
-#![allow(dead_code, reason = "the roles that play these rows come one by one")]
 
 mod client;
 mod cuts;
@@ -33,29 +32,76 @@ fn rows_of(file: &str) -> Vec<Row> {
     script::rows(text)
 }
 
+/// How many rows each file has.
+const COUNTS: [usize; 5] = [73, 63, 57, 87, 17];
+
+/// Where the catalogue can be read by people.
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/attacks.md");
+
 #[test]
-fn every_row_can_be_read_and_no_two_are_the_same() {
+fn no_two_rows_are_the_same_and_none_is_missing() {
     let rows: Vec<Row> = FILES.iter().flat_map(|(_, text)| script::rows(text)).collect();
     let ids: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
     assert_eq!((rows.len(), ids.len()), (297, 297));
-    for (file, _) in FILES {
-        let wrong = rows_of(file).into_iter().find(|row| row.role != file && file != "driver");
+    for ((file, text), count) in FILES.into_iter().zip(COUNTS) {
+        let rows = script::rows(text);
+        assert_eq!(rows.len(), count, "{file}");
+        let wrong = rows.into_iter().find(|row| row.role != file && file != "driver");
         assert!(wrong.is_none(), "in {file}: {wrong:?}");
     }
 }
 
-/// Each row is run by the test of its group, and so in the role that it attacks.
+/// Each row is run by the test of its group, and so in the role that it attacks: each of `run` refuses any other.
 #[test]
 fn every_row_is_run_in_the_role_that_it_attacks() {
-    for (file, count) in [("imap-client", 73), ("smtp-client", 63), ("imap-server", 57), ("smtp-server", 87)]
-    {
-        let run =
-            |row: &Row| GROUPS.iter().filter(|(name, of, _)| (*name, *of) == (group(row), file)).count();
-        let rows = rows_of(file);
-        assert_eq!(rows.len(), count, "{file}");
-        let left_out = rows.iter().find(|row| run(row) != 1);
+    for (file, text) in FILES {
+        let rows = script::rows(text);
+        let left_out = rows.iter().find(|row| tests(file, row).count() != 1);
         assert!(left_out.is_none(), "nobody runs {left_out:?}");
     }
+}
+
+/// The tests that run a row of a file.
+fn tests(file: &str, row: &Row) -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().filter(move |(name, of, _)| (*name, *of) == (group(row), file)).map(|(_, _, test)| *test)
+}
+
+/// `docs/attacks.md` has each row and no other, under the test that runs it.
+#[test]
+fn the_catalogue_is_as_it_is_told() {
+    let told = catalogue();
+    if std::env::var_os("MAILWIRE_CATALOGUE").is_some() {
+        std::fs::write(TABLE, &told).unwrap();
+    }
+    let there = std::fs::read_to_string(TABLE).unwrap_or_default();
+    let differ = there.lines().zip(told.lines()).find(|(there, told)| there != told);
+    let advice = "MAILWIRE_CATALOGUE=1 cargo test -p mailwire-tests --test attacks catalogue";
+    assert!(there == told, "docs/attacks.md is not what the rows say: run {advice}; {differ:?}");
+}
+
+/// The catalogue for people.
+fn catalogue() -> String {
+    let mut text = String::from(include_str!("catalogue.md"));
+    for (name, file, test) in GROUPS {
+        let rows = rows_of(file);
+        let rows: Vec<&Row> = rows.iter().filter(|row| group(row) == *name).collect();
+        text.push_str(&format!("\n## `{test}`\n\n| id | attack | level |\n|---|---|---|\n"));
+        for row in rows {
+            let title = row.title.replace('|', "\\|");
+            let level = if row.differs.is_some() { "differs" } else { row.level.as_str() };
+            text.push_str(&format!("| {} | {title} | {level} |\n", row.id));
+        }
+    }
+    text.push_str(&differences());
+    text
+}
+
+/// What is asked of us and is not done, and why.
+fn differences() -> String {
+    let all = FILES.iter().flat_map(|(_, text)| script::rows(text));
+    let each = all.filter_map(|row| row.differs.map(|why| format!("* {}: {why}\n", row.id)));
+    let each: String = each.collect();
+    if each.is_empty() { each } else { format!("\n## Where Mailwire does otherwise\n\n{each}") }
 }
 
 /// Makes a test of each group of rows, those whose ids begin so, and a table of all.

@@ -16,6 +16,8 @@ pub(crate) struct Row {
     /// Who is attacked: `imap-client`, `smtp-server` and so on.
     pub(crate) role: String,
     pub(crate) title: String,
+    /// `must`: an RFC's, or a known way to harm. `should`: more than that.
+    pub(crate) level: String,
     pub(crate) config: Config,
     /// What a server must have or be set to for the row to mean anything.
     pub(crate) requires: Vec<String>,
@@ -57,10 +59,7 @@ pub(crate) enum Security {
 #[derive(Debug)]
 pub(crate) enum Step {
     /// It receives these octets. They may hold `{tag}` and the like: see [`filled`].
-    Receive {
-        octets: String,
-        whole: bool,
-    },
+    Receive(String),
     /// It receives these octets on the TCP stream, whatever runs over that.
     Raw(String),
     /// It receives these octets so many times; one by one if `drip`.
@@ -307,6 +306,7 @@ impl Row {
         Self {
             role: text(&fields["role"]),
             title: text(&fields["title"]),
+            level: text(&fields["level"]),
             config: Config::of(&fields["config"], &id),
             requires: fields.get("requires").map_or_else(Vec::new, texts),
             steps: steps(&fields["steps"], &id),
@@ -356,6 +356,7 @@ impl Step {
         let kinds = first.iter().chain(&others);
         let kind = *kinds.into_iter().find(|kind| fields.contains_key(**kind)).unwrap();
         let besides: &[&str] = match kind {
+            // How a row wants to be cut does not matter: it is cut in every way.
             "recv" => &["recv", "chunk"],
             "expect" => &["expect", "within", "optional", "setup"],
             "mark" => &["mark", "with_pending"],
@@ -367,7 +368,7 @@ impl Step {
         let flag = |name: &str| fields.get(name).is_some_and(|value| *value == true);
         let value = &fields[kind];
         match kind {
-            "recv" => Self::Receive { octets: text(value), whole: fields.contains_key("chunk") },
+            "recv" => Self::Receive(text(value)),
             "recv_plain_raw" => Self::Raw(text(value)),
             "repeat" | "drip" => Self::Repeat {
                 octets: text(&value["s"]),

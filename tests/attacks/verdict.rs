@@ -142,8 +142,8 @@ impl Observed {
             Predicate::Alive => self.alive.unwrap(),
             Predicate::Elapsed(seconds) => self.seconds <= *seconds,
             Predicate::Memory(mebibytes) => (self.held as u64) <= mebibytes << 20,
-            Predicate::Note(_) => {
-                self.notes.unwrap_or_else(|| panic!("{}: nobody looks at its note", row.id))
+            Predicate::Note(note) => {
+                self.notes.unwrap_or_else(|| panic!("{}: nobody looks whether {note}", row.id))
             }
         }
     }

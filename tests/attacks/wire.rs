@@ -197,7 +197,7 @@ fn serve<S: Server>(listener: &TcpListener, row: &Row) -> Observed {
 impl<S: Server> Player<'_, S> {
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Receive { octets, .. } => self.say(octets),
+            Step::Receive(octets) => self.say(octets),
             Step::Raw(octets) => {
                 let _ = self.socket().write_all(&script::octets(octets));
             }

@@ -82,7 +82,7 @@ impl<A: Application> Play<'_, A> {
 
     fn step(&mut self, step: &Step) -> Goes {
         match step {
-            Step::Receive { octets: text, .. } => {
+            Step::Receive(text) => {
                 let text = self.fill(text);
                 for piece in self.way.cut.pieces(self.texts.len(), &text) {
                     self.connection.receive(&piece);
