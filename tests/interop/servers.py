@@ -172,7 +172,7 @@ smtpd_client_restrictions = permit_sasl_authenticated, reject
         program = {"rewrite": "trivial-rewrite", "defer": "bounce", "trace": "bounce", "relay": "smtp", "retry": "error"}
         private = {"pickup": "n - n 60 1", "qmgr": "n - n 300 1", "cleanup": "n - n - 0", "flush": "n - n 1000? 0",
                    "tlsmgr": "- - n 1000? 1", "verify": "- - n - 1", "anvil": "- - n - 1", "scache": "- - n - 1",
-                   "showq": "n - n - -"}
+                   "showq": "n - n - -", "bounce": "- - n - 0", "defer": "- - n - 0", "trace": "- - n - 0"}
         with open(f"{folder}/etc/master.cf", "w") as file:
             file.write(f"127.0.0.1:{self.submission} inet n - n - - smtpd\n")
             file.write("  -o smtpd_tls_security_level=encrypt\n  -o smtpd_tls_auth_only=yes\n")
