@@ -220,7 +220,7 @@ pub(crate) struct SendArgs {
     /// The server and the user, as smtps://user@host or the like.
     #[arg(value_parser = UrlParser)]
     pub(crate) url: Url,
-    /// Who sends: the envelope sender and, in a built message, the From field.
+    /// Who sends: the envelope sender and, in a built message, the From field; "<>" for nobody, as reports have it.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) from: String,
     /// Who receives; may be given several times.

@@ -207,7 +207,10 @@ impl Draft {
 
     /// The message, with CRLF line ends, and its Message-ID without brackets.
     pub(crate) fn build(&self, now: &jiff::Zoned) -> Result<(Vec<u8>, String), Failure> {
-        let from = self.from.as_ref().ok_or_else(|| Failure::new(Kind::Usage, "a message needs --from"))?;
+        let from = self
+            .from
+            .as_ref()
+            .ok_or_else(|| Failure::new(Kind::Usage, "a built message needs an address in --from"))?;
         let domain = from.address.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
         let message_id = format!("{}@{}", unique(now), ascii_domain(domain));
         let date = jiff::fmt::rfc2822::to_string(now)

@@ -259,7 +259,7 @@ fn a_server_that_fails_at_random_gets_every_message_and_none_twice() {
     for _ in 0..40 {
         let done = run_with(&arguments, "", b"");
         let lines = done.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        sum = lines.filter_map(|line| line.get("summary").cloned()).last().unwrap_or_default();
+        sum = lines.filter_map(|line| line.get("summary").cloned()).next_back().unwrap_or_default();
         let open = ["temp_failed", "failed"].iter().any(|fate| sum["messages"].get(fate).is_some());
         if sum["incomplete"] == false && !open {
             break;

@@ -214,6 +214,16 @@ fn a_service_is_asked_for_where_it_is_offered() {
 }
 
 #[test]
+fn nobody_can_be_the_sender_of_what_is_not_built_here() {
+    let server = offers(&[]);
+    let url = format!("smtp://localhost:{}", server.port);
+    let arguments = ["send", &url, "--danger-cleartext", "--from", "<>", "--to", "b@x.example"];
+    run_with(&arguments, "", MESSAGE).expect(0);
+    assert!(server.seen().received.contains("MAIL FROM:<>\r\n"));
+    run_with(&[&arguments[..], &["--subject", "s"]].concat(), "", b"").expect(64).shows(&["--from"]);
+}
+
+#[test]
 fn a_service_that_makes_no_sense_is_a_wrong_command_line() {
     let server = smtp_server(|_, _| "250 ok\r\n".to_owned());
     for wrong in [

@@ -19,7 +19,8 @@ use crate::failure::{Failure, Kind};
 /// Who sends to whom.
 #[derive(Debug)]
 pub(super) struct Envelope {
-    pub(super) from: Mailbox,
+    /// Nobody, for what must not be answered with a report (RFC 5321 §4.5.5).
+    pub(super) from: Option<Mailbox>,
     pub(super) to: Vec<Mailbox>,
     pub(super) cc: Vec<Mailbox>,
     /// All that get it, each once, in order.
@@ -36,7 +37,8 @@ impl Envelope {
             };
             texts.iter().filter_map(read).collect::<Vec<_>>()
         };
-        let from = read("from", std::slice::from_ref(&arguments.from)).pop();
+        let nobody = arguments.from.trim() == "<>";
+        let from = if nobody { None } else { read("from", std::slice::from_ref(&arguments.from)).pop() };
         let (to, cc, bcc) =
             (read("to", &arguments.to), read("cc", &arguments.cc), read("bcc", &arguments.bcc));
         let mut recipients: Vec<String> = Vec::new();
@@ -53,15 +55,13 @@ impl Envelope {
         if recipients.len() > 1 && matches!(service.orcpt, Some(Original::Other(_))) {
             wrong.push("--orcpt: it names one recipient, and there are several; try --orcpt own".to_owned());
         }
-        match from {
-            Some(from) if wrong.is_empty() && !recipients.is_empty() => {
-                Ok(Self { from, to, cc, recipients, service })
-            }
-            _ if wrong.is_empty() => {
-                Err(Failure::new(Kind::Usage, "a message needs a recipient").advise("--to ADDRESS"))
-            }
-            _ => Err(Failure::new(Kind::Data, wrong.join("; "))),
+        if !wrong.is_empty() {
+            return Err(Failure::new(Kind::Data, wrong.join("; ")));
         }
+        if recipients.is_empty() {
+            return Err(Failure::new(Kind::Usage, "a message needs a recipient").advise("--to ADDRESS"));
+        }
+        Ok(Self { from, to, cc, recipients, service })
     }
 
     /// A message in this envelope. `octets` gives what is in the spool.
@@ -74,7 +74,11 @@ impl Envelope {
 
     /// MAIL, and each RCPT, for a message.
     pub(super) fn commands(&self, spool: &Spool) -> Result<(Mail<'static>, Vec<Rcpt<'static>>), Failure> {
-        let mut mail = self.service(Mail::new(ReversePath::from(address(&self.from.address)?)));
+        let from = match &self.from {
+            Some(from) => ReversePath::from(address(&from.address)?),
+            None => ReversePath::Null,
+        };
+        let mut mail = self.service(Mail::new(from));
         mail.size = Some(spool.octets);
         mail.body = spool.eight_bit.then_some(BodyType::EightBitMime);
         mail.utf8 |= spool.header_eight_bit;
@@ -117,6 +121,11 @@ impl Envelope {
     /// SMTP or LMTP.
     pub(super) const fn dialect(&self) -> Dialect {
         if self.service.lmtp { Dialect::Lmtp } else { Dialect::Smtp }
+    }
+
+    /// The sender's address; of nobody it is empty.
+    pub(super) fn sender(&self) -> &str {
+        self.from.as_ref().map_or("", |from| &from.address)
     }
 
     fn service(&self, mut mail: Mail<'static>) -> Mail<'static> {

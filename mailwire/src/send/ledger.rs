@@ -54,7 +54,7 @@ impl Ledger {
     pub(super) fn keys(&mut self, envelope: &Envelope, digest: [u8; 32]) -> Vec<Key> {
         let seen = self.seen.entry(digest).or_default();
         *seen += 1;
-        let (host, from, seen) = (self.host.as_bytes(), envelope.from.address.as_bytes(), seen.to_be_bytes());
+        let (host, from, seen) = (self.host.as_bytes(), envelope.sender().as_bytes(), seen.to_be_bytes());
         let journal = lock(&self.journal);
         let key = |to: &String| journal.key(&[host, from, to.as_bytes(), &digest, &seen]);
         envelope.recipients.iter().map(key).collect()

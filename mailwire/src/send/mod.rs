@@ -93,7 +93,7 @@ fn ledger(arguments: &SendArgs, envelope: &Envelope) -> Result<Option<Ledger>, F
             })?;
             let paths =
                 arguments.messages.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
-            let mut fields = vec![arguments.url.host.clone(), envelope.from.address.clone()];
+            let mut fields = vec![arguments.url.host.clone(), envelope.sender().to_owned()];
             fields.extend(envelope.recipients.iter().cloned());
             fields.extend(paths.map(|path| path.to_string_lossy().into_owned()));
             let fields: Vec<&[u8]> = fields.iter().map(String::as_bytes).collect();
@@ -126,7 +126,7 @@ fn message(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, Failure> 
         .map(|field| parse_field(field).map_err(|why| Failure::new(Kind::Data, format!("--header: {why}"))))
         .collect::<Result<_, _>>()?;
     let draft = Draft {
-        from: Some(envelope.from.clone()),
+        from: envelope.from.clone(),
         to: envelope.to.clone(),
         cc: envelope.cc.clone(),
         subject: arguments.subject.clone(),

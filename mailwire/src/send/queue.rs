@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use indicatif::ProgressBar;
 use io_mio::delivery::{Answer, DeliveryReport, Message, Stage, Status};
 
 use super::envelope::Envelope;
@@ -21,6 +22,8 @@ use crate::output::Output;
 pub(super) struct Queue<'a> {
     envelope: &'a Envelope,
     output: Output,
+    /// What results are shown beside.
+    bar: ProgressBar,
     ledger: Option<Ledger>,
     sources: Option<Sources>,
     /// The next one, if it was looked at already.
@@ -82,8 +85,23 @@ impl<'a> Queue<'a> {
 
     fn new(envelope: &'a Envelope, sources: Option<Sources>, ledger: Option<Ledger>, output: Output) -> Self {
         let (again, waiting) = (VecDeque::new(), VecDeque::new());
-        let tally = Tally::default();
-        Self { envelope, output, ledger, sources, ready: None, again, waiting, has_answer: false, tally }
+        Self {
+            envelope,
+            output,
+            bar: ProgressBar::hidden(),
+            ledger,
+            sources,
+            ready: None,
+            again,
+            waiting,
+            has_answer: false,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Results are shown beside this bar.
+    pub(super) fn show_beside(&mut self, bar: &ProgressBar) {
+        self.bar = bar.clone();
     }
 
     /// The envelope of every message.
@@ -278,9 +296,9 @@ impl<'a> Queue<'a> {
         job.report.duration_ms = u64::try_from(job.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         job.report.conclude();
         self.tally.count(&job.report);
-        match &job.origin {
+        self.bar.suspend(|| match &job.origin {
             Origin::Kept(_) => show::alone(&job.report, self.output),
             Origin::Found(place) => show::one_of_many(&place.to_string(), &job.report, self.output),
-        }
+        });
     }
 }

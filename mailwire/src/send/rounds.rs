@@ -34,6 +34,7 @@ pub(super) fn deliver(
     output: Output,
 ) -> Result<Tally, Failure> {
     let bar = output.progress(queue.octets(), "sending");
+    queue.show_beside(&bar);
     let mut clock = Patient { clock: SystemClock::start(), output, bar: bar.clone() };
     // Rounds, and connections that came to nothing.
     let mut tries = 0;
@@ -77,7 +78,11 @@ impl<'q> Round<'_, 'q> {
             let more = |_| scope.spawn(|| self.work(clock.clone()));
             let others: Vec<_> = (1..concurrency).map(more).collect();
             let mut ended = vec![self.work(clock.clone())];
-            ended.extend(others.into_iter().filter_map(|other| other.join().ok()));
+            ended.extend(
+                others
+                    .into_iter()
+                    .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+            );
             let failures = ended.iter().map(|(_, failures)| *failures).max().unwrap_or(0);
             (ended.into_iter().find_map(|(failure, _)| failure), failures)
         })

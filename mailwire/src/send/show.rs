@@ -85,7 +85,11 @@ impl Tally {
 pub(super) fn alone(report: &DeliveryReport, output: Output) {
     output.json(report);
     for recipient in &report.recipients {
-        let text = format!("{}: {}", recipient.address, answer(recipient));
+        let fate = match recipient.status {
+            Status::Uncertain => "uncertain, it may have been taken: ",
+            _ => "",
+        };
+        let text = format!("{}: {fate}{}", recipient.address, answer(recipient));
         output.marked(recipient.status == Status::Success, text);
     }
 }
