@@ -529,7 +529,7 @@ impl Core {
 /// answer to EHLO means that somebody joined two sessions, or that a reply was lost.
 const fn is_of_another(step: Step, code: Code) -> bool {
     match code {
-        Code::READY => !matches!(step, Step::Greeting | Step::StartTls),
+        Code::READY => !matches!(step, Step::Greeting | Step::StartTls | Step::XClient),
         Code::CLOSING => !matches!(step, Step::Quit | Step::Greeting),
         Code::AUTHENTICATED => !matches!(step, Step::Auth | Step::Greeting),
         _ => false,
