@@ -360,9 +360,13 @@ pub(crate) struct ServeArgs {
     /// Take the password of --user, --add-account or --reset-password from the first line that this command prints.
     #[arg(long, value_name = "CMD", requires = "account")]
     pub(crate) password_command: Option<String>,
-    /// The largest message taken, in octets.
-    #[arg(long, value_name = "OCTETS", default_value_t = 2 * 1024 * 1024 * 1024)]
-    pub(crate) max_message: u64,
+    /// The largest message taken, in octets (2 GiB unless the configuration file says otherwise).
+    #[arg(long, value_name = "OCTETS")]
+    pub(crate) max_message: Option<u64>,
+    /// Read the limits under [serve] from this file instead of mailwire/config.toml in the user's configuration
+    /// directory.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Put Return-Path and Received in front of messages that are sent through this server. Without it they stay
     /// octet for octet as they were sent.
     #[arg(long)]

@@ -1,4 +1,4 @@
-//! The configuration file: defaults for the connection options, for all servers and for one.
+//! The configuration file: defaults for the connection options, for all servers and for one; limits of `serve`.
 //!
 //! ```toml
 //! timeout = 60
@@ -6,13 +6,18 @@
 //! [server."mail.example.com"]
 //! ca = "/etc/ssl/our-ca.pem"
 //! password-command = "pass mail/example"
+//!
+//! [serve]
+//! sessions-per-address = 50
 //! ```
 //!
 //! What stands on the command line wins over a server's table, and that over the top. The options whose names begin
 //! with `danger` cannot be set here: they must be written each time.
 
 use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -28,6 +33,37 @@ struct File {
     timeout: Option<u64>,
     #[serde(default)]
     server: BTreeMap<String, Server>,
+    #[serde(default)]
+    serve: Serve,
+}
+
+/// The limits of `mailwire serve`. None of them can be zero.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Serve {
+    /// The most sessions at a time; one too many is told so.
+    pub(crate) sessions: Option<NonZeroUsize>,
+    /// The most sessions at a time from one address (IPv6: one /64 network).
+    pub(crate) sessions_per_address: Option<NonZeroUsize>,
+    /// The most recipients of one message.
+    pub(crate) recipients: Option<NonZeroUsize>,
+    /// The largest message, in octets.
+    pub(crate) max_message: Option<NonZeroU64>,
+    /// The most errors before a session ends.
+    pub(crate) errors: Option<NonZeroU32>,
+    /// The most failed logins before a session ends.
+    pub(crate) login_attempts: Option<NonZeroU32>,
+    /// Seconds for the next command; never more than the protocol's own.
+    pub(crate) command_timeout: Option<NonZeroU32>,
+    /// Seconds for the next part of a message; never more than the protocol's own.
+    pub(crate) message_timeout: Option<NonZeroU32>,
+    /// Seconds for a TLS handshake.
+    pub(crate) tls_timeout: Option<NonZeroU32>,
+}
+
+/// A setting that is a number of seconds.
+pub(crate) fn seconds(setting: NonZeroU32) -> Duration {
+    Duration::from_secs(setting.get().into())
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,20 +79,25 @@ struct Server {
 
 /// The options for this host: those given, and for the rest those of the configuration file.
 pub(crate) fn complete(mut given: Connection, host: &str) -> Result<Connection, Failure> {
-    let (path, required) = match &given.config {
-        Some(path) => (path.clone(), true),
-        None => match default_path() {
-            Some(path) => (path, false),
-            None => return Ok(given),
-        },
-    };
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => return Ok(given),
-        Err(error) => return Err(Failure::new(Kind::Configuration, format!("{}: {error}", path.display()))),
-    };
-    apply(&mut given, parse(&text, &path)?, host);
+    if let Some(file) = read(given.config.as_deref())? {
+        apply(&mut given, file, host);
+    }
     Ok(given)
+}
+
+/// The limits of `mailwire serve`.
+pub(crate) fn serve(given: Option<&Path>) -> Result<Serve, Failure> {
+    Ok(read(given)?.unwrap_or_default().serve)
+}
+
+/// The file that was named, which must be there, or the usual one, which may be.
+fn read(given: Option<&Path>) -> Result<Option<File>, Failure> {
+    let Some(path) = given.map(Path::to_owned).or_else(default_path) else { return Ok(None) };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&text, &path).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && given.is_none() => Ok(None),
+        Err(error) => Err(Failure::new(Kind::Configuration, format!("{}: {error}", path.display()))),
+    }
 }
 
 fn parse(text: &str, path: &Path) -> Result<File, Failure> {
@@ -107,7 +148,13 @@ mod tests {
 
     #[test]
     fn a_wrong_file_is_named_and_not_quoted() {
-        for text in ["danger-cleartext = true", "password = 'hunter2'", "timeout = 'hunter2"] {
+        for text in [
+            "danger-cleartext = true",
+            "[serve]\nsessions = 0",
+            "[serve]\nsession = 1",
+            "password = 'hunter2'",
+            "timeout = 'hunter2",
+        ] {
             let failure = parse(text, Path::new("c.toml")).unwrap_err();
             assert_eq!(failure.kind, Kind::Configuration);
             assert!(!failure.to_string().contains("hunter2"), "{failure}");

@@ -1,8 +1,10 @@
 //! What `mailwire serve` is for those who develop: every way to log in, accounts that come and change while it runs.
 
+use std::io::Read;
+
 use rusqlite::Connection;
 
-use crate::program::{Served, run, run_without_password};
+use crate::program::{Served, folder, run, run_without_password};
 
 const MECHANISMS: [&str; 6] =
     ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
@@ -79,4 +81,31 @@ fn accounts_come_and_passwords_change_while_the_server_runs() {
     change(&["--add-account", "a", "--reset-password", "b"]).expect(64);
     let elsewhere = ["serve", "--dir", "/nonexistent/mailwire", "--reset-password", "a"];
     run_without_password(&elsewhere).expect(65).shows(&["there are no accounts in"]);
+}
+
+#[test]
+fn limits_are_settings() {
+    let folder = folder();
+    let file = folder.path().join("config.toml");
+    let settings = "[serve]\nsessions-per-address = 2\ncommand-timeout = 1\nmax-message = 10000\n";
+    std::fs::write(&file, settings).unwrap();
+    let served = Served::start(&["--config", file.to_str().unwrap()]);
+    let mut one = served.connect("smtp");
+    assert!(one.ask("EHLO c.example\r\n").contains("SIZE 10000"));
+    let two = served.connect("smtp");
+    let turned_away = |service: &str| {
+        let mut said = String::new();
+        let mut socket = std::net::TcpStream::connect(served.address(service)).unwrap();
+        let _ = socket.read_to_string(&mut said);
+        said
+    };
+    assert!(turned_away("smtp").starts_with("421 "));
+    let begun = std::time::Instant::now();
+    let mut rest = String::new();
+    two.into_stream().read_to_string(&mut rest).unwrap();
+    assert!(rest.starts_with("421 ") && begun.elapsed() < std::time::Duration::from_secs(5), "{rest}");
+
+    std::fs::write(&file, "[serve]\nsessions = 0\n").unwrap();
+    let words = ["serve", "--dir", folder.path().to_str().unwrap(), "--config", file.to_str().unwrap()];
+    run(&words, "x").expect(78).shows(&["config.toml", "nonzero"]);
 }

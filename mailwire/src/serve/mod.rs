@@ -13,6 +13,7 @@ pub(crate) mod faults;
 mod hub;
 mod imap;
 mod login;
+mod settings;
 mod smtp;
 mod spool;
 mod task;
@@ -26,10 +27,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use io_mio::{
-    Handler, ImapServer, ListenerTls, Patience, Peer, Reactor, ReactorHandle, ReactorLimits, ServerProtocol,
-    SmtpServer, TrustedProxies, Workers,
+    Handler, ImapServer, ListenerTls, Patience, Peer, Reactor, ReactorHandle, ServerProtocol, SmtpServer,
+    TrustedProxies, Workers,
 };
 use mailstore::{ChangeSubscription, SqliteStore, Store};
+use proto_core::Limits;
 use proto_smtp::Dialect;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -44,6 +46,7 @@ use committer::Committer;
 use directory::Directory;
 use faults::Faults;
 use hub::Hub;
+use settings::Settings;
 
 /// How long sessions have to finish when the server goes down.
 const GRACE: Duration = Duration::from_secs(10);
@@ -56,10 +59,6 @@ const PASSWORD_THREADS: usize = 2;
 const STORE_QUEUE: usize = 8192;
 const PASSWORD_QUEUE: usize = 256;
 
-/// The most sessions at a time, and from one address.
-const SESSIONS: usize = 4000;
-const SESSIONS_OF_ONE: usize = 1000;
-
 /// What all sessions share.
 pub(super) struct Site {
     store: Arc<dyn Store>,
@@ -71,7 +70,7 @@ pub(super) struct Site {
     accounts: Accounts,
     /// What the server calls itself.
     name: String,
-    max_message: u64,
+    limits: Limits,
     /// Whether messages get Return-Path and Received.
     trace_fields: bool,
     faults: Faults,
@@ -80,7 +79,7 @@ pub(super) struct Site {
 }
 
 impl Site {
-    fn new(store: Arc<dyn Store>, arguments: &ServeArgs) -> Result<Self, Failure> {
+    fn new(store: Arc<dyn Store>, limits: Limits, arguments: &ServeArgs) -> Result<Self, Failure> {
         let hub = Arc::new(Hub::default());
         let told = Arc::clone(&hub);
         let subscription = store.subscribe_changes(Arc::new(move |change| told.changed(change.mailbox)));
@@ -94,7 +93,7 @@ impl Site {
             committer,
             hub,
             name: accounts::machine_name(),
-            max_message: arguments.max_message,
+            limits,
             trace_fields: arguments.trace_fields,
             faults: arguments.faults(),
             sessions: AtomicU64::new(1),
@@ -106,12 +105,6 @@ impl Site {
     /// A number for a new session: all that a log says of it.
     fn number(&self) -> u64 {
         self.sessions.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn limits(&self) -> proto_core::Limits {
-        let mut limits = proto_core::Limits::default();
-        limits.message = self.max_message;
-        limits
     }
 }
 
@@ -148,6 +141,7 @@ struct Server {
 
 impl Server {
     fn start(arguments: &ServeArgs) -> Result<Self, Failure> {
+        let settings = Settings::read(arguments)?;
         let directory = Directory::open(arguments.dir.as_deref())?;
         let store: Arc<dyn Store> = Arc::new(open_store(directory.path())?);
         let identity = match (&arguments.cert, &arguments.key) {
@@ -159,9 +153,9 @@ impl Server {
             (Some(user), _) => user.clone(),
             (None, account) => account.map(|account| account.name).unwrap_or_default(),
         };
-        let site = Arc::new(Site::new(store, arguments)?);
-        let mut reactor = Reactor::new(limits())?;
-        let listening = listen(&mut reactor, &site, &identity, arguments)?;
+        let site = Arc::new(Site::new(store, settings.limits, arguments)?);
+        let mut reactor = Reactor::new(settings.reactor)?;
+        let listening = listen(&mut reactor, &site, &identity, &settings.patience, arguments)?;
         Ok(Self { reactor, listening, identity, made_up, user, _directory: directory })
     }
 
@@ -193,17 +187,11 @@ fn log(output: crate::cli::Output) {
         .try_init();
 }
 
-fn limits() -> ReactorLimits {
-    let mut limits = ReactorLimits::default();
-    limits.connections = SESSIONS;
-    limits.connections_per_address = SESSIONS_OF_ONE;
-    limits
-}
-
 fn listen(
     reactor: &mut Reactor,
     site: &Arc<Site>,
     identity: &Identity,
+    patience: &Patience,
     arguments: &ServeArgs,
 ) -> Result<Vec<(Service, SocketAddr)>, Failure> {
     let mut listening = Vec::new();
@@ -234,12 +222,12 @@ fn listen(
                 let dialect = if service == Service::Lmtp { Dialect::Lmtp } else { Dialect::Smtp };
                 let config = smtp::config(&site, dialect);
                 let make = move |_: &Peer| smtp::Session::new(Arc::clone(&site), dialect);
-                bind::<SmtpServer, _>(reactor, proxies, address, tls, config, make)
+                bind::<SmtpServer, _>(reactor, proxies, patience, address, tls, config, make)
             }
             Service::Imap | Service::Imaps => {
                 let config = imap::config(&site);
                 let make = move |_: &Peer| imap::Session::new(Arc::clone(&site));
-                bind::<ImapServer, _>(reactor, proxies, address, tls, config, make)
+                bind::<ImapServer, _>(reactor, proxies, patience, address, tls, config, make)
             }
         };
         listening.push((service, bound.map_err(|error| not_bound(service, address, &error))?));
@@ -254,15 +242,16 @@ fn listen(
 fn bind<P: ServerProtocol, H: Handler<P>>(
     reactor: &mut Reactor,
     proxies: &TrustedProxies,
+    patience: &Patience,
     address: SocketAddr,
     tls: ListenerTls,
     config: P::Config,
     make: impl Fn(&Peer) -> H + Send + Sync + 'static,
 ) -> Result<SocketAddr, io_mio::Error> {
     if proxies.is_empty() {
-        return reactor.listen::<P, H>(address, tls, config, Patience::default(), make);
+        return reactor.listen::<P, H>(address, tls, config, patience.clone(), make);
     }
-    reactor.listen_behind::<P, H>(proxies.clone(), address, tls, config, Patience::default(), make)
+    reactor.listen_behind::<P, H>(proxies.clone(), address, tls, config, patience.clone(), make)
 }
 
 /// LMTP has no TLS and asks nobody who they are: only programs on this machine may speak it, and not where SMTP is

@@ -72,7 +72,8 @@ struct Accepted {
 
 /// The settings of the machine. LMTP is spoken by programs on this machine, and none has to say who it is.
 pub(super) fn config(site: &Site, dialect: Dialect) -> Arc<Config> {
-    let mut config = Config::default().limits(site.limits()).served(login::mechanisms()).dialect(dialect);
+    let mut config =
+        Config::default().limits(site.limits.clone()).served(login::mechanisms()).dialect(dialect);
     if dialect == Dialect::Smtp {
         config = config.require_authentication();
     }

@@ -118,7 +118,7 @@ pub(super) fn config(site: &Site) -> Arc<Config> {
     ];
     Arc::new(
         Config::default()
-            .limits(site.limits())
+            .limits(site.limits.clone())
             .served(login::mechanisms())
             .server_name(format!("{} Mailwire", site.name))
             .extensions(extensions)

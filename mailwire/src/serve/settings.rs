@@ -1,0 +1,64 @@
+//! The limits of this server: those of the configuration file's `[serve]`, and for the rest its own.
+
+use io_mio::{Patience, ReactorLimits};
+use proto_core::Limits;
+
+use crate::cli::ServeArgs;
+use crate::config::{self, Serve};
+use crate::failure::Failure;
+
+/// The most sessions at a time, and from one address.
+const SESSIONS: usize = 4000;
+const SESSIONS_OF_ONE: usize = 1000;
+
+/// What is settled before anything listens.
+pub(super) struct Settings {
+    /// How many sessions.
+    pub(super) reactor: ReactorLimits,
+    /// How much in each.
+    pub(super) limits: Limits,
+    /// How long each waits.
+    pub(super) patience: Patience,
+}
+
+impl Settings {
+    pub(super) fn read(arguments: &ServeArgs) -> Result<Self, Failure> {
+        Ok(Self::of(&config::serve(arguments.config.as_deref())?, arguments.max_message))
+    }
+
+    fn of(file: &Serve, max_message: Option<u64>) -> Self {
+        let mut reactor = ReactorLimits::default();
+        reactor.connections = file.sessions.map_or(SESSIONS, usize::from);
+        reactor.connections_per_address = file.sessions_per_address.map_or(SESSIONS_OF_ONE, usize::from);
+        let mut limits = Limits::default();
+        limits.message = max_message.or(file.max_message.map(u64::from)).unwrap_or(limits.message);
+        limits.recipients = file.recipients.map_or(limits.recipients, usize::from);
+        limits.errors = file.errors.map_or(limits.errors, u32::from);
+        limits.auth_attempts = file.login_attempts.map_or(limits.auth_attempts, u32::from);
+        let mut patience = Patience::default();
+        patience.command = file.command_timeout.map_or(patience.command, config::seconds);
+        patience.reply = file.message_timeout.map_or(patience.reply, config::seconds);
+        patience.tls = file.tls_timeout.map_or(patience.tls, config::seconds);
+        Self { reactor, limits, patience }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_set_stays_and_the_command_line_wins() {
+        let (own, default) = (Settings::of(&Serve::default(), None), Limits::default());
+        assert_eq!(own.limits, default);
+        assert_eq!((own.reactor.connections, own.reactor.connections_per_address), (4000, 1000));
+        let text = "sessions = 7\nmax-message = 100\nerrors = 2\ncommand-timeout = 60\n";
+        let file: Serve = toml::from_str(text).unwrap();
+        let set = Settings::of(&file, None);
+        assert_eq!((set.reactor.connections, set.limits.message, set.limits.errors), (7, 100, 2));
+        assert_eq!((set.patience.command, set.patience.tls), (Duration::from_secs(60), own.patience.tls));
+        assert_eq!(Settings::of(&file, Some(5)).limits.message, 5);
+    }
+}
