@@ -9,7 +9,7 @@ use proto_core::Channel;
 
 use super::Client;
 use super::transaction::{NotSent, Outcome, Transaction};
-use crate::types::{Address, BodyType, ByMode, Extension, Mail, Rcpt, RelayAction, ServerLimits};
+use crate::types::{BodyType, ByMode, Extension, Mail, Rcpt, RelayAction, ServerLimits};
 
 impl Transaction {
     /// What stands against sending it at all.
@@ -23,27 +23,22 @@ impl Transaction {
         if extensions.limits().mails.is_some_and(|most| client.core.mails >= u64::from(most.get())) {
             return Some(NotSent::SessionUsedUp);
         }
+        if let Err(extension) = self.asks(client) {
+            return Some(NotSent::NotOffered(extension));
+        }
         let missing = |extension: &Extension| !client.core.offers(*extension);
         let mut needs = self.needs().into_iter().flatten();
         if let Some(extension) = needs.find(missing) {
             return Some(NotSent::NotOffered(extension));
         }
-        // Binary messages go by BDAT and no other way, and a chunk says first how large it is.
-        if self.mail.body == Some(BodyType::BinaryMime) && self.chunk_for(client).is_none() {
-            return Some(NotSent::NotOffered(Extension::Chunking));
-        }
         self.out_of_bounds(client)
     }
 
-    /// The extensions without which the message must not be sent.
-    fn needs(&self) -> [Option<Extension>; 6] {
-        let Mail { body, by, hold, .. } = &self.mail;
-        let utf8 = self.mail.utf8 || !self.is_ascii();
+    /// The extensions without which the message must not be sent, whatever it is made of.
+    fn needs(&self) -> [Option<Extension>; 3] {
+        let Mail { by, hold, .. } = &self.mail;
         let with = |needed: bool, extension| needed.then_some(extension);
         [
-            with(utf8, Extension::SmtpUtf8),
-            with(*body == Some(BodyType::EightBitMime), Extension::EightBitMime),
-            with(*body == Some(BodyType::BinaryMime), Extension::BinaryMime),
             // RFC 2852 §4: a server that does not know of the time would not return it.
             with(by.is_some_and(|by| by.mode() == ByMode::Return), Extension::DeliverBy),
             // A server that does not hold it would deliver it at once.
@@ -77,19 +72,16 @@ impl Transaction {
     /// Leaves out what is not offered and not needed; asks for what is needed.
     pub(super) fn fit<C: Channel>(&mut self, client: &Client<C>) {
         let offers = |extension| client.core.offers(extension);
-        self.mail.utf8 |= !self.is_ascii();
+        if let Ok(asked) = self.asks(client) {
+            self.mail.body = asked.body;
+            self.mail.utf8 = asked.utf8;
+        }
         fit_mail(&mut self.mail, offers);
         for recipient in &mut self.recipients {
             if recipient.outcome == Outcome::Pending && !fit_rcpt(&mut recipient.rcpt, offers) {
                 recipient.outcome = Outcome::NotSent(NotSent::NotOffered(Extension::Rrvs));
             }
         }
-    }
-
-    fn is_ascii(&self) -> bool {
-        let ascii = |address: Option<&Address<'_>>| address.is_none_or(Address::is_ascii);
-        ascii(self.mail.from.address())
-            && self.recipients.iter().all(|recipient| ascii(recipient.rcpt.to.address()))
     }
 
     /// Leaves out the recipients that are too many for one transaction.

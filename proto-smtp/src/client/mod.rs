@@ -1,6 +1,7 @@
 //! The client: replies in, commands out.
 
 mod auth;
+mod content;
 mod core;
 mod data;
 mod event;
@@ -13,6 +14,7 @@ use alloc::sync::Arc;
 
 use proto_core::{Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer, Wait};
 
+pub use content::Content;
 pub use data::DataWriter;
 pub use event::{AuthOutcome, Event, Step};
 pub use starttls::{StartTls, Upgrade};

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use proto_core::{Channel, Error, SendBuffer};
 
-use super::{Client, Event, Step};
+use super::{Client, Content, Event, Step};
 use crate::config::Pipelining;
 use crate::types::{ChunkEnd, Extension, FutureRelease, Mail, Rcpt, Response};
 
@@ -31,6 +31,8 @@ pub struct Transaction {
     sender_refused: bool,
     /// How many octets the message has, where it may go as one chunk.
     chunk: Option<u64>,
+    /// What is known of it.
+    pub(super) content: Option<Content>,
 }
 
 /// A recipient, and what became of it.
@@ -126,6 +128,7 @@ impl Transaction {
             data_given: false,
             sender_refused: false,
             chunk: None,
+            content: None,
         }
     }
 
@@ -135,6 +138,17 @@ impl Transaction {
     #[must_use]
     pub const fn in_one_chunk(mut self, octets: u64) -> Self {
         self.chunk = Some(octets);
+        self
+    }
+
+    /// The message is known to be like this. Where it has less to it than its MAIL says, and the server offers less than
+    /// that, it is asked for less: a message of `BODY=8BITMIME` that is US-ASCII in lines goes to a server without
+    /// 8BITMIME, one of [`BinaryMime`](BodyType::BinaryMime) that is made of lines goes without BINARYMIME, one of
+    /// SMTPUTF8 whose envelope and headers are US-ASCII goes without SMTPUTF8. Octets above 127 are sent as 8BITMIME
+    /// whatever MAIL says, or not at all. Nothing is written in another way for that.
+    #[must_use]
+    pub const fn with_content(mut self, content: Content) -> Self {
+        self.content = Some(content);
         self
     }
 
@@ -160,7 +174,7 @@ impl Transaction {
         if recipients.is_empty() {
             return None;
         }
-        let rest = Self { chunk: self.chunk, ..Self::new(self.mail.clone()) };
+        let rest = Self { chunk: self.chunk, content: self.content, ..Self::new(self.mail.clone()) };
         Some(recipients.into_iter().fold(rest, Self::recipient))
     }
 

@@ -1,0 +1,150 @@
+//! What is asked of a server that offers less than a message was said to need, where it is known what the message is
+//! made of.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use proto_core::{RecvBuffer, Secure, SendBuffer};
+use proto_smtp::Config;
+use proto_smtp::client::{Client, Content, NotSent, Outcome, Progress, Transaction};
+use proto_smtp::data::LineEndings;
+use proto_smtp::types::{Address, BodyType, Extension, Mail, Rcpt};
+
+const ASCII: &[u8] = b"Subject: x\r\n\r\ny\r\n";
+const LATIN: &[u8] = b"Subject: x\r\n\r\n\xe9\r\n";
+const BINARY: &[u8] = b"Subject: x\r\n\r\n\0\xff\n";
+const UTF8_HEADER: &[u8] = "Subject: é\r\n\r\ny\r\n".as_bytes();
+const UTF8_PART: &[u8] = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nSubject: é\r\n".as_bytes();
+
+/// The parameters that MAIL asks for, or why it is not given.
+fn asked(
+    mail: Mail<'static>,
+    content: Option<&[u8]>,
+    chunk: Option<u64>,
+    offered: &[&str],
+) -> Result<String, NotSent> {
+    with(Config::default(), "c@d.example", mail, content, chunk, offered)
+}
+
+fn with(
+    config: Config,
+    to: &str,
+    mail: Mail<'static>,
+    content: Option<&[u8]>,
+    chunk: Option<u64>,
+    offered: &[&str],
+) -> Result<String, NotSent> {
+    let mut transaction =
+        Transaction::new(mail).recipient(Rcpt::new(to.parse::<Address<'static>>().unwrap()));
+    if let Some(content) = content {
+        transaction = transaction.with_content(Content::of(content));
+    }
+    if let Some(octets) = chunk {
+        transaction = transaction.in_one_chunk(octets);
+    }
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut client = Client::<Secure>::new(config, Secure::trusted_local());
+    let lines: String = offered.iter().map(|line| format!("250-{line}\r\n")).collect();
+    for reply in ["220 mx\r\n".to_owned(), format!("250-mx\r\n{lines}250 HELP\r\n")] {
+        rx.extend(reply.as_bytes());
+        while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+        let _ = tx.take();
+    }
+    let progress = transaction.start(&mut client, &mut tx).unwrap();
+    let sent = String::from_utf8(tx.take()).unwrap();
+    match (progress, transaction.recipients()[0].outcome()) {
+        (Progress::Done, Outcome::NotSent(why)) => {
+            assert_eq!(sent, "", "nothing is begun");
+            Err(*why)
+        }
+        (Progress::Continue, Outcome::Pending) => {
+            Ok(sent.strip_prefix("MAIL FROM:<a@b.example>").unwrap().trim().to_owned())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn mail() -> Mail<'static> {
+    Mail::new("a@b.example".parse::<Address<'static>>().unwrap())
+}
+
+fn no(extension: Extension) -> Result<String, NotSent> {
+    Err(NotSent::NotOffered(extension))
+}
+
+fn yes(parameters: &str) -> Result<String, NotSent> {
+    Ok(parameters.to_owned())
+}
+
+#[test]
+fn eight_bits_go_as_seven_where_there_are_seven() {
+    let eight = || mail().with_body(BodyType::EightBitMime);
+    assert_eq!(asked(eight(), None, None, &[]), no(Extension::EightBitMime), "nothing is known");
+    assert_eq!(asked(eight(), Some(ASCII), None, &[]), yes(""));
+    assert_eq!(
+        asked(eight(), Some(ASCII), None, &["8BITMIME"]),
+        yes("BODY=8BITMIME"),
+        "nothing is changed for nothing"
+    );
+    assert_eq!(asked(eight(), Some(LATIN), None, &[]), no(Extension::EightBitMime));
+    // Lines that are too long, and octets that no line may hold.
+    let long = [ASCII, &b"a".repeat(999), b"\r\n"].concat();
+    for content in [&long[..], b"a\0b\r\n", b"a\rb\r\n", b"a\nb\r\n"] {
+        assert_eq!(
+            asked(eight(), Some(content), None, &[]),
+            no(Extension::EightBitMime),
+            "{}",
+            content.escape_ascii()
+        );
+    }
+    // Where the client writes line ends anew, what it writes counts; a chunk is written as it is.
+    let config = || Config::default().line_endings(LineEndings::Normalize);
+    let to = "c@d.example";
+    assert_eq!(with(config(), to, eight(), Some(b"a\nb\n"), None, &[]), yes(""));
+    let chunked = with(config(), to, eight(), Some(b"a\nb\n"), Some(4), &["CHUNKING"]);
+    assert_eq!(chunked, no(Extension::EightBitMime));
+}
+
+#[test]
+fn what_is_known_counts_whatever_was_said() {
+    for body in [None, Some(BodyType::SevenBit)] {
+        let said = || body.map_or_else(mail, |body| mail().with_body(body));
+        assert_eq!(asked(said(), Some(LATIN), None, &["8BITMIME"]), yes("BODY=8BITMIME"));
+        assert_eq!(asked(said(), Some(LATIN), None, &[]), no(Extension::EightBitMime));
+        assert_eq!(asked(said(), Some(ASCII), None, &[]), yes(""));
+    }
+    assert_eq!(asked(mail(), None, None, &[]), yes(""), "and nothing is known of others");
+}
+
+#[test]
+fn binary_goes_as_lines_where_there_are_lines() {
+    let binary = || mail().with_body(BodyType::BinaryMime);
+    let all = &["CHUNKING", "BINARYMIME", "8BITMIME"];
+    let size = Some(17);
+    assert_eq!(asked(binary(), Some(ASCII), size, all), yes("BODY=BINARYMIME"));
+    assert_eq!(asked(binary(), None, size, &["CHUNKING"]), no(Extension::BinaryMime));
+    assert_eq!(asked(binary(), Some(BINARY), size, &["CHUNKING", "8BITMIME"]), no(Extension::BinaryMime));
+    assert_eq!(asked(binary(), Some(ASCII), size, &["CHUNKING"]), yes(""));
+    assert_eq!(asked(binary(), Some(ASCII), size, &[]), yes(""), "by DATA");
+    assert_eq!(asked(binary(), Some(ASCII), size, &["8BITMIME"]), yes("BODY=7BIT"));
+    assert_eq!(asked(binary(), Some(LATIN), size, &["8BITMIME"]), yes("BODY=8BITMIME"));
+    assert_eq!(asked(binary(), Some(LATIN), size, &["CHUNKING"]), no(Extension::EightBitMime));
+    // DATA would give it a line end that it has not.
+    assert_eq!(asked(binary(), Some(b"a: b\r\n\r\nc"), size, &["8BITMIME"]), no(Extension::BinaryMime));
+    // Without a size there is no chunk, whatever is offered.
+    assert_eq!(asked(binary(), Some(BINARY), None, all), no(Extension::Chunking));
+    assert_eq!(asked(binary(), Some(LATIN), None, all), yes("BODY=8BITMIME"));
+}
+
+#[test]
+fn smtputf8_is_asked_for_where_something_needs_it() {
+    let utf8 = || mail().with_utf8();
+    assert_eq!(asked(utf8(), None, None, &[]), no(Extension::SmtpUtf8));
+    assert_eq!(asked(utf8(), Some(ASCII), None, &[]), yes(""));
+    assert_eq!(asked(utf8(), Some(ASCII), None, &["SMTPUTF8", "8BITMIME"]), yes("SMTPUTF8"));
+    assert_eq!(asked(utf8(), Some(LATIN), None, &["8BITMIME"]), yes("BODY=8BITMIME"), "a body is no header");
+    for content in [UTF8_HEADER, UTF8_PART] {
+        assert_eq!(asked(utf8(), Some(content), None, &["8BITMIME"]), no(Extension::SmtpUtf8));
+    }
+    let to = "é@d.example";
+    assert_eq!(with(Config::default(), to, utf8(), Some(ASCII), None, &[]), no(Extension::SmtpUtf8));
+    assert_eq!(with(Config::default(), to, mail(), Some(ASCII), None, &["SMTPUTF8"]), yes("SMTPUTF8"));
+}
