@@ -47,7 +47,8 @@ pub struct Config {
     pub pipelining: Pipelining,
     /// Client: what to do with a reply whose lines bear different codes.
     pub mixed_codes: MixedCodes,
-    /// Server: the extensions that are offered. STARTTLS is offered on cleartext only, AUTH under TLS only and with
+    /// Server: the extensions that are offered, but for XCLIENT and XFORWARD, which only
+    /// [`offer`](crate::server::Server::offer) offers. STARTTLS is offered on cleartext only, AUTH under TLS only and with
     /// [`mechanisms`](Self::mechanisms), whatever stands here.
     pub extensions: ExtensionSet,
     /// Server: what is said of them beyond their names, and kept to.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proto_core::{Limits, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event, NotSent, Outcome, Progress, Step, Transaction};
 use proto_smtp::server::{Event as ServerEvent, Reply, Server};
-use proto_smtp::types::{Address, Code, Mail, Rcpt, Response};
+use proto_smtp::types::{Address, Code, Extension, Mail, Rcpt, Response};
 use proto_smtp::{Config, Dialect, Pipelining};
 
 /// What the application says in one transaction: codes, 250 for yes.
@@ -18,7 +18,7 @@ struct Verdicts {
     mail: u16,
     recipients: Vec<u16>,
     data: u16,
-    /// For each recipient; outside LMTP the first is for all.
+    /// For each recipient; outside LMTP and without PRDR the first is for all.
     end: Vec<u16>,
     message: String,
 }
@@ -28,6 +28,8 @@ struct Plan {
     dialect: Dialect,
     pipelining: Pipelining,
     chunked: bool,
+    /// The client asks for PRDR, which is offered.
+    prdr: bool,
     sessions: Vec<Vec<Verdicts>>,
     seed: u64,
     /// After how many steps the wire of the first session breaks.
@@ -55,16 +57,25 @@ fn plan() -> impl Strategy<Value = Plan> {
     let pipelining = prop::sample::select(vec![Pipelining::WithData, Pipelining::Envelope, Pipelining::Off]);
     let sessions = prop::collection::vec(prop::collection::vec(verdicts(), 1..4), 1..4);
     let cut = prop::option::weighted(0.5, 0_u32..1500);
-    (dialect, pipelining, any::<bool>(), sessions, any::<u64>(), cut).prop_map(
-        |(dialect, pipelining, chunked, sessions, seed, cut)| Plan {
+    let ways = (any::<bool>(), any::<bool>());
+    (dialect, pipelining, ways, sessions, any::<u64>(), cut).prop_map(
+        |(dialect, pipelining, (chunked, prdr), sessions, seed, cut)| Plan {
             dialect,
             pipelining,
             chunked,
+            prdr,
             sessions,
             seed,
             cut,
         },
     )
+}
+
+impl Plan {
+    /// Whether each recipient has a reply of its own behind the message.
+    fn answers_each(&self) -> bool {
+        self.prdr || self.dialect == Dialect::Lmtp
+    }
 }
 
 /// A number that looks random.
@@ -115,11 +126,14 @@ impl<'p> Session<'p> {
         let mut limits = Limits::default();
         limits.errors = u32::MAX;
         let config = Config::default().dialect(plan.dialect).pipelining(plan.pipelining).limits(limits);
+        let extensions = config.extensions.with(Extension::Prdr);
+        let config = if plan.prdr { config.extensions(extensions) } else { config };
         let mut server_tx = SendBuffer::new();
         let server = Server::<Secure>::new(config.clone(), Secure::trusted_local(), &mut server_tx);
         let address = |text: String| text.parse::<Address<'static>>().unwrap();
         let transactions = plan.sessions[number].iter().enumerate().map(|(at, verdicts)| {
             let mail = Mail::new(address(format!("t{at}@s{number}.example")));
+            let mail = if plan.prdr { mail.with_prdr() } else { mail };
             let transaction =
                 (0..verdicts.recipients.len()).fold(Transaction::new(mail), |transaction, to| {
                     transaction.recipient(Rcpt::new(address(format!("{to}@s{number}.example"))))
@@ -219,7 +233,7 @@ impl<'p> Session<'p> {
     }
 
     /// The application answers, and keeps what it says that it keeps.
-    fn answer(&mut self, reply: Reply, asked: &Asked, dialect: Dialect, kept: &mut BTreeSet<Place>) {
+    fn answer(&mut self, reply: Reply, asked: &Asked, plan: &Plan, kept: &mut BTreeSet<Place>) {
         let verdicts = &self.plan[self.at];
         let say = |code: u16| Response::new(Code::new(code).unwrap(), "as planned");
         let (server, tx) = (&mut self.server, &mut self.server_tx);
@@ -236,7 +250,7 @@ impl<'p> Session<'p> {
             Asked::Data => server.reply(reply, &say(verdicts.data), tx),
             Asked::End => {
                 assert_eq!(self.message, verdicts.message.as_bytes(), "octet by octet");
-                if dialect == Dialect::Lmtp {
+                if plan.answers_each() {
                     let codes = self.accepted.iter().map(|to| verdicts.end[*to]);
                     let yes = self.accepted.iter().filter(|to| verdicts.end[**to] == 250);
                     yes.for_each(|to| keep(*to));
@@ -256,11 +270,13 @@ type Place = (usize, usize, usize);
 
 /// What must become of a recipient on a whole wire, where nobody says 421.
 fn expected(plan: &Plan, verdicts: &Verdicts, to: usize) -> String {
-    let lmtp = plan.dialect == Dialect::Lmtp;
-    let message = Step::Message(lmtp.then_some(to));
+    let each = plan.answers_each();
     let (step, code) = match (verdicts.mail, verdicts.recipients[to], verdicts.data) {
-        (250, 250, 250) => (message, verdicts.end[if lmtp { to } else { 0 }]),
-        (250, 250, data) if plan.chunked => (message, data),
+        (250, 250, 250) => (Step::Message(each.then_some(to)), verdicts.end[if each { to } else { 0 }]),
+        // What is refused before it was looked at is refused for all, with PRDR, too.
+        (250, 250, data) if plan.chunked => {
+            (Step::Message((plan.dialect == Dialect::Lmtp).then_some(to)), data)
+        }
         (250, 250, data) => (Step::Data, data),
         (250, rcpt, _) => (Step::Rcpt(to), rcpt),
         (mail, ..) => (Step::Mail, mail),
@@ -301,7 +317,7 @@ fn run(plan: &Plan) {
             3 => questions.extend(session.server_goes_on().map(|(reply, asked)| (number, reply, asked))),
             4 if !questions.is_empty() => {
                 let (number, reply, asked) = questions.swap_remove(dice.below(questions.len()));
-                sessions[number].answer(reply, &asked, plan.dialect, &mut kept);
+                sessions[number].answer(reply, &asked, plan, &mut kept);
             }
             _ => {}
         }

@@ -12,7 +12,7 @@ use proto_smtp::types::{
     Response, ReversePath,
 };
 use proto_smtp::{Config, Dialect, data::BareNewline, encode, parse};
-use support::{config, describe, serve_cleartext, serve_secure};
+use support::{config, describe, serve_cleartext, serve_secure, serve_trusting};
 
 /// Pieces of conversations, well and badly made: their sequences reach every state.
 fn client_says() -> impl Strategy<Value = Vec<u8>> {
@@ -21,7 +21,9 @@ fn client_says() -> impl Strategy<Value = Vec<u8>> {
             "EHLO c.example\r\n", "HELO c\r\n", "LHLO c\r\n", "STARTTLS\r\n", "AUTH PLAIN AHUAc2VjcmV0\r\n", "AUTH PLAIN\r\n",
             "AUTH LOGIN\r\n", "dQ==\r\n", "c2VjcmV0\r\n", "*\r\n", "AHUAc2VjcmV0\r\n", "MAIL FROM:<a@b>\r\n", "MAIL FROM:<> SIZE=9\r\n", "MAIL FROM:<> BY=5;N\r\n",
             "RCPT TO:<c@d>\r\n", "RCPT TO:<no@d>\r\n", "DATA\r\n", "BDAT 5\r\n", "BDAT 3 LAST\r\n", "BDAT 0 LAST\r\n", "x\r\n",
-            "..\r\n", ".\r\n", "\r\n", "\n", "\r", ".", "RSET\r\n", "NOOP\r\n", "VRFY x\r\n", "HELP\r\n", "QUIT\r\n", "XYZZY\r\n", "\0",
+            "..\r\n", ".\r\n", "\r\n", "\n", "\r", ".", "RSET\r\n", "NOOP\r\n", "VRFY x\r\n", "HELP\r\n", "QUIT\r\n",
+            "HELP x\r\n", "ETRN @a.b\r\n", "BURL imap://h/a\r\n", "BURL imap://h/a LAST\r\n", "BURL imap://no/a LAST\r\n", "BURL x\r\n",
+            "XCLIENT NAME=a LOGIN=b+20c\r\n", "XFORWARD ADDR=192.0.2.1\r\n", "XFORWARD ADDR\r\n", "MAIL FROM:<a@b> PRDR\r\n", "XYZZY\r\n", "\0",
         ])
         .prop_map(|line| line.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 0..20),
@@ -108,6 +110,8 @@ proptest! {
             prop_assert_eq!(serve_cleartext(&config, &cut), whole);
         }
         prop_assert_eq!(serve_secure(&config, &cut), serve_secure(&config, &[&input]));
+        let config = config.extensions(Extension::ALL.into_iter().collect());
+        prop_assert_eq!(serve_trusting(&config, &cut), serve_trusting(&config, &[&input]));
     }
 
     #[test]
@@ -141,7 +145,8 @@ proptest! {
             let _ = (response.text(), Extensions::try_from(&response));
         }
         for prefix in ["MAIL FROM:<", "RCPT TO:<a@b> ", "EHLO ", "AUTH ", "BDAT ", "MAIL FROM:<> AUTH=", "MAIL FROM:<> HOLDUNTIL=2030-",
-            "MAIL FROM:<> BY=", "MAIL FROM:<> SOLICIT=a", "RCPT TO:<a@b> ORCPT=utf-8;\\x{", "RCPT TO:<a@b> RRVS=2030-01-01T0",
+            "MAIL FROM:<> BY=", "BURL imap:", "ETRN ", "XCLIENT NAME=", "XFORWARD ADDR=x IDENT=", "XCLIENT LOGIN=+","XCLIENT ADDR=IPV6:",
+            "MAIL FROM:<> SOLICIT=a", "RCPT TO:<a@b> ORCPT=utf-8;\\x{", "RCPT TO:<a@b> RRVS=2030-01-01T0",
         ] {
             let _ = parse::command(&[prefix.as_bytes(), &input].concat());
         }

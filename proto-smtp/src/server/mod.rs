@@ -31,11 +31,11 @@ use crate::types::{Attributes, ExtensionSet, Response};
 ///
 /// * Read from the network into `rx` while [`wants_read`](Self::wants_read) says so, then take every event that
 ///   [`next_event`](Self::next_event) has, then write what is in `tx`.
-/// * Answer every token: with [`reply`](Self::reply), [`verdict`](Server::verdict), [`accept`](Server::accept) or
-///   [`refuse`](Server::refuse). Until then the server pauses; the answer may come later and from elsewhere. Replies
+/// * Answer every token: with [`reply`](Self::reply), [`verdict`](Server::verdict), [`accept`](Server::accept),
+///   [`refuse`](Server::refuse) or [`trust_login`](Server::trust_login). Until then the server pauses; the answer may come later and from elsewhere. Replies
 ///   leave in the order of their commands, however many the client sent at once.
-/// * EHLO (unless you [refuse](Self::refuse_hello) it), NOOP, RSET, HELP, QUIT and everything that is out of order, too long or malformed is answered by the
-///   server itself.
+/// * EHLO (unless you [refuse](Self::refuse_hello) it), NOOP, RSET, HELP without a topic, QUIT and everything that is out
+///   of order, too long or malformed is answered by the server itself.
 /// * After an error every call returns the same error; the farewell is in `tx`. Send it and close.
 /// * The driver owns the clock: it arms a timer with [`wait`](Self::wait), says [`timed_out`](Self::timed_out) when it
 ///   fires, and `rx.close()` when the client sends no more.

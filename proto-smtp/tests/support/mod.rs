@@ -186,6 +186,14 @@ pub fn serve_secure(config: &Config, pieces: &[&[u8]]) -> Record {
     serve(Server::<Secure>::new(config.clone(), Secure::trusted_local(), &mut tx), tx, pieces)
 }
 
+/// A session under TLS that is sent these pieces, with a client that is trusted: everything of the settings is offered.
+pub fn serve_trusting(config: &Config, pieces: &[&[u8]]) -> Record {
+    let mut tx = SendBuffer::new();
+    let mut server = Server::<Secure>::new(config.clone(), Secure::trusted_local(), &mut tx);
+    server.offer(config.extensions);
+    serve(server, tx, pieces)
+}
+
 fn serve<C: proto_core::Channel>(mut server: Server<C>, mut tx: SendBuffer, pieces: &[&[u8]]) -> Record
 where
     Server<C>: Answer<Channel = C>,
