@@ -176,6 +176,17 @@ fn behind_the_last_octet_it_is_the_reply_to_the_message() {
 }
 
 #[test]
+fn what_is_no_reply_to_a_message_leaves_it_open_what_became_of_it() {
+    for reply in ["354 go\r\n", "353 wait\r\n", "334 \r\n", "220 mx\r\n", "221 bye\r\n", "235 ok\r\n"] {
+        let mut session = Session::new(WAYS[0], Program::AtOnce);
+        assert_eq!((0..DATA.len()).map(|_| session.send_one()).count(), DATA.len());
+        assert_eq!(session.hear(reply), Err(PeerError::UnexpectedReply.into()), "{reply}");
+        assert_eq!(session.transaction.lost(&session.client, &session.tx), Progress::Done);
+        assert_eq!(session.outcomes()[0], "Uncertain", "{reply}");
+    }
+}
+
+#[test]
 fn at_the_border_of_a_chunk_the_session_goes_on() {
     use proto_smtp::client::Step;
     use proto_smtp::types::ChunkEnd;

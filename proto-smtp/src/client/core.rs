@@ -226,29 +226,19 @@ impl Core {
             self.challenge(frame, rx.bytes(), tx)?;
             return Ok(None);
         }
-        let answered = self.outstanding.pop_front();
+        // The replies are out of step. What was asked stays open: a message may have been taken.
+        if !self.is_answer(step, code) {
+            return Err(self.fail(PeerError::UnexpectedReply.into()));
+        }
+        self.outstanding.pop_front();
         let kind = match (step, code.severity()) {
-            (Step::Data, Severity::Intermediate) if code == Code::START_DATA => {
+            (Step::Data, Severity::Intermediate) => {
                 self.state = State::Data(Stuffing::new(self.config.line_endings));
                 Kind::SendData
             }
-            (Step::Message(None), Severity::Intermediate)
-                if code == Code::CONTENT_ANALYSIS && !self.awaiting_verdict.is_empty() =>
-            {
+            (_, Severity::Intermediate) => {
                 self.expect_verdicts();
                 return Ok(None);
-            }
-            // Nothing else may be answered with 3yz, and DATA with nothing else that is positive.
-            (_, Severity::Intermediate) | (Step::Data, Severity::Completed) => {
-                // It is still not known what became of it: a message may have been taken.
-                if let Some(answered) = answered {
-                    self.outstanding.push_front(answered);
-                }
-                return Err(self.fail(PeerError::UnexpectedReply.into()));
-            }
-            // Nor is what another command is answered with an answer to this one: the replies are out of step.
-            (step, Severity::Completed) if is_of_another(step, code) => {
-                return Err(self.fail(PeerError::UnexpectedReply.into()));
             }
             (step, Severity::Completed) => return self.completed(step, code, frame, rx.bytes()),
             (step, Severity::Transient | Severity::Permanent) => match self.refused(step, code, tx) {
@@ -257,6 +247,19 @@ impl Core {
             },
         };
         Ok(Some(kind))
+    }
+
+    /// Whether a command can have this answer.
+    fn is_answer(&self, step: Step, code: Code) -> bool {
+        match (step, code.severity()) {
+            (Step::Data, Severity::Intermediate) => code == Code::START_DATA,
+            (Step::Message(None), Severity::Intermediate) => {
+                code == Code::CONTENT_ANALYSIS && !self.awaiting_verdict.is_empty()
+            }
+            (_, Severity::Intermediate) | (Step::Data, Severity::Completed) => false,
+            (step, Severity::Completed) => !is_of_another(step, code),
+            (_, Severity::Transient | Severity::Permanent) => true,
+        }
     }
 
     /// Whether a message, or a chunk of one, is on its way: it was begun and its last octet is not sent.
