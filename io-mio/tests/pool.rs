@@ -374,3 +374,42 @@ fn an_application_turns_away_whom_it_does_not_want() {
     });
     assert_eq!(server.book.messages().len(), 1);
 }
+
+#[test]
+fn whatever_the_server_does_nobody_gets_it_twice_and_every_report_is_true() {
+    // Of those of whom nobody knows: whether the server had it.
+    let mut uncertain = BTreeSet::new();
+    for seed in [1, 7_777_777, 123_456_789_123] {
+        let server = Running::start();
+        server.book.go_mad(seed);
+        let pool = Pool::new(PoolLimits { messages: 10, ..PoolLimits::default() });
+        let orders = (0..100).map(|id| Order {
+            id,
+            message: message((0..3).map(|number| format!("{id}.{number}@x.example"))),
+            route: server.route(),
+        });
+        let policy = RetryPolicy { tries: 100, ..RetryPolicy::default() };
+        let mut said = BTreeMap::new();
+        Dispatcher::new(&pool, Still::default()).policy(policy).run(orders, |done| {
+            said.extend(done.report.recipients.into_iter().map(|one| (one.address, one.status)));
+            ControlFlow::Continue(())
+        });
+        let mut got = BTreeMap::new();
+        for recipient in server.book.messages().into_iter().flat_map(|taken| taken.recipients) {
+            *got.entry(recipient).or_insert(0) += 1;
+        }
+        assert_eq!(said.len(), 300);
+        for (address, status) in &said {
+            let count = got.get(address).copied().unwrap_or(0);
+            match status {
+                Status::Success => assert_eq!(count, 1, "{seed} {address}"),
+                Status::Uncertain => {
+                    assert!(count <= 1, "{seed} {address}");
+                    uncertain.insert(count);
+                }
+                other => panic!("{seed} {address}: {other:?}"),
+            }
+        }
+    }
+    assert_eq!(uncertain, BTreeSet::from([0, 1]));
+}

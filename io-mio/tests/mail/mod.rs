@@ -40,6 +40,8 @@ pub struct Book {
     /// At which step of which message 421 is said, counted from one over all sessions.
     farewell: Mutex<Option<(&'static str, usize)>>,
     began: AtomicUsize,
+    /// Where chance stands by which the server leaves, with or without a word; 0: it does not.
+    chaos: Mutex<u64>,
     /// More sessions than this are turned away by the application; 0: any number is wanted.
     wanted: AtomicUsize,
     /// How long the end of a message is thought about.
@@ -68,6 +70,23 @@ impl Book {
 
     pub fn say_farewell(&self, step: &'static str, message: usize) {
         *self.farewell.lock().unwrap() = Some((step, message));
+    }
+
+    /// From here on the server goes away at any step, as chance has it.
+    pub fn go_mad(&self, seed: u64) {
+        *self.chaos.lock().unwrap() = seed | 1;
+    }
+
+    /// A number below `sides`; what is not 0 or 1 goes well.
+    fn roll(&self, sides: u64) -> u64 {
+        let mut chaos = self.chaos.lock().unwrap();
+        if *chaos == 0 {
+            return u64::MAX;
+        }
+        *chaos ^= *chaos << 13;
+        *chaos ^= *chaos >> 7;
+        *chaos ^= *chaos << 17;
+        (*chaos >> 20) % sides
     }
 
     pub fn wants(&self, sessions: usize) {
@@ -118,7 +137,16 @@ impl App {
         tx: &mut SendBuffer,
         cx: &mut Context<'_>,
     ) -> Next {
+        let answered =
+            matches!(event, server::Event::Mail(..) | server::Event::Rcpt(..) | server::Event::Data(_));
+        let chance = if answered { self.book.roll(24) } else { u64::MAX };
         match event {
+            _ if chance == 0 => return Next::Close,
+            server::Event::Mail(_, reply) | server::Event::Rcpt(_, reply) | server::Event::Data(reply)
+                if chance == 1 =>
+            {
+                machine.reply(reply, &response(421, "I must go"), tx).unwrap();
+            }
             server::Event::Mail(_, reply) => {
                 self.book.began.fetch_add(1, Ordering::SeqCst);
                 machine.reply(reply, &self.say("mail", Response::ok()), tx).unwrap();
@@ -163,7 +191,12 @@ impl App {
 
     fn ended<C: Channel>(&mut self, machine: &mut Server<C>, tx: &mut SendBuffer) -> Next {
         let Some(reply) = self.end.take() else { return Next::Continue };
-        let answer = self.say("end", Response::ok());
+        let chance = self.book.roll(12);
+        let mad = if chance == 1 { response(421, "I must go") } else { Response::ok() };
+        let answer = self.say("end", mad);
+        if chance == 0 && self.book.roll(2) == 0 {
+            return Next::Close;
+        }
         if answer.is_positive() {
             self.book.messages.lock().unwrap().push(Taken {
                 session: self.session,
@@ -171,6 +204,9 @@ impl App {
                 recipients: self.recipients.clone(),
                 octets: self.octets.clone(),
             });
+        }
+        if chance == 0 {
+            return Next::Close;
         }
         machine.reply(reply, &answer, tx).unwrap();
         self.forget();
