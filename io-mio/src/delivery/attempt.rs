@@ -310,3 +310,55 @@ impl<'a, S: Read> Upload<'a, S> {
         Ok(Bytes::from(chunk))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proto_core::{Cleartext, RecvBuffer};
+    use proto_smtp::{
+        Config,
+        types::{ChunkEnd, ForwardPath, Mail, Rcpt, ReversePath},
+    };
+
+    use super::*;
+
+    /// A client that has announced a chunk of so many octets.
+    fn client(octets: u64, tx: &mut SendBuffer) -> Client<Cleartext> {
+        let mut client = Client::<Cleartext>::new(Config::default().danger_cleartext());
+        let mut rx = RecvBuffer::new();
+        let to = Address::parse("a@x.example").unwrap().into_owned();
+        for (number, reply) in ["220 x", "250-x\r\n250 CHUNKING", "250 ok", "250 ok"].into_iter().enumerate()
+        {
+            match number {
+                2 => client.mail(&Mail::new(ReversePath::Null), tx).unwrap(),
+                3 => drop(client.rcpt(&Rcpt::new(ForwardPath::from(to.clone())), tx).unwrap()),
+                _ => {}
+            }
+            tx.sent(tx.len());
+            rx.extend(format!("{reply}\r\n").as_bytes());
+            while client.next_event(&mut rx, tx).unwrap().is_some() {}
+        }
+        client.bdat(octets, ChunkEnd::Last, tx).unwrap();
+        tx.sent(tx.len());
+        client
+    }
+
+    #[test]
+    fn the_last_octets_of_a_chunk_and_its_end_are_one_step() {
+        for octets in [10, CHUNK, AHEAD - 1, AHEAD, AHEAD + 1, 3 * AHEAD] {
+            let mut tx = SendBuffer::new();
+            let mut client = client(octets as u64, &mut tx);
+            let mut source = io::Cursor::new(vec![b'x'; octets]);
+            let mut upload = Upload::new(&mut source, octets as u64);
+            upload.sending = true;
+            let mut gone = 0;
+            while upload.sending {
+                upload.fill(&mut client, &mut tx, &mut |_| ()).unwrap();
+                gone += tx.len();
+                tx.sent(tx.len());
+                assert_eq!(client.is_message_sent(&tx), gone == octets, "{gone} of {octets}");
+            }
+            assert_eq!(gone, octets);
+        }
+    }
+}
