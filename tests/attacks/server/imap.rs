@@ -68,6 +68,7 @@ impl Application for Store {
     fn config(_: Service, clock: Clock) -> Arc<Config> {
         let mut config = Config::default().server_name("mail.example.test").served(Mechanisms::all());
         config.limits.message = LARGEST;
+        config.limits.literal = 64 * 1024;
         if clock == Clock::Short {
             let mut waits = Waits::default();
             let short = Duration::from_secs(30);
