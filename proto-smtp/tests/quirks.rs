@@ -1,0 +1,164 @@
+//! What deployed servers and clients send, and what comes of it: each row is what somebody has seen.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops where something is wrong"
+)]
+
+mod support;
+
+use proto_core::{Credentials, Error, Mechanism, PeerError, Secure, SendBuffer};
+use proto_smtp::client::{Client, Event, Step};
+use proto_smtp::types::{ClientName, Mail, Rcpt};
+use proto_smtp::{Config, InitialResponse, MixedCodes, Pipelining, client::Transaction, parse};
+use support::{Record, config, run_client, serve_secure};
+
+fn client(config: Config) -> Client<Secure> {
+    Client::<Secure>::new(config, Secure::trusted_local())
+}
+
+/// What a client makes of these replies when it does nothing but greet.
+fn greeted(config: Config, script: &[&[u8]]) -> Record {
+    run_client(client(config), script, |_, _, _| {})
+}
+
+#[test]
+fn a_greeting_whose_last_line_refuses_is_a_refusal() {
+    let reply: &[u8] = b"220-mx.example ESMTP\r\n521 5.7.1 blocked, see https://bl.example\r\n";
+    let record = greeted(config(), &[reply]);
+    assert!(record.has("rejected Greeting 521 "), "{:?}", record.events);
+    assert_eq!(record.output, "");
+    let strict = greeted(config().mixed_codes(MixedCodes::Refuse), &[reply]);
+    assert!(strict.error.is_some() && strict.events.is_empty());
+}
+
+/// Each line is a reply of its own: the second answers nothing, and a session that is out of step is over.
+#[test]
+fn lines_that_should_have_had_hyphens_are_two_replies() {
+    let record = greeted(config(), &[b"220 mx\r\n", b"250 mx.example\r\n250 SIZE 1000\r\n"]);
+    assert_eq!(record.error, Some(Error::Peer(PeerError::UnexpectedReply)), "{:?}", record.events);
+}
+
+#[test]
+fn a_reply_may_be_a_code_alone_and_need_no_enhanced_code() {
+    for (octets, text) in [(&b"250\r\n"[..], ""), (b"250 OK dirdel\r\n", "OK dirdel")] {
+        let reply = parse::reply(octets).unwrap();
+        assert_eq!((reply.code().get(), reply.enhanced(), reply.text().as_str()), (250, None, text));
+    }
+    let record = greeted(config(), &[b"220\r\n", b"250\r\n"]);
+    assert!(record.error.is_none() && record.has("extensions"), "{:?}", record.events);
+}
+
+#[test]
+fn an_empty_challenge_needs_no_space() {
+    let config = config().initial_response(InitialResponse::Never);
+    let script: [&[u8]; 4] = [b"220 mx\r\n", b"250-mx\r\n250 AUTH PLAIN\r\n", b"334\r\n", b"235 in\r\n"];
+    let record = run_client(client(config), &script, |event, client, tx| {
+        if matches!(event, Event::Extensions(_)) {
+            client.authenticate(Mechanism::Plain, Credentials::password("u", &b"secret"[..]), tx).unwrap();
+        }
+    });
+    assert!(record.output.ends_with("AUTH PLAIN\r\nAHUAc2VjcmV0\r\n"), "{}", record.output);
+    assert!(record.error.is_none(), "{:?}", record.error);
+}
+
+/// Servers have refused a second EHLO, and one behind AUTH: there is one in each state of security, and no more.
+#[test]
+fn ehlo_is_said_once() {
+    let script: [&[u8]; 6] = [
+        b"220 mx\r\n",
+        b"250-mx\r\n250 AUTH PLAIN\r\n",
+        b"235 in\r\n",
+        b"250 reset\r\n",
+        b"250 noop\r\n",
+        b"221 bye\r\n",
+    ];
+    let record = run_client(client(config()), &script, |event, client, tx| match event {
+        Event::Extensions(_) => {
+            client.authenticate(Mechanism::Plain, Credentials::password("u", &b"secret"[..]), tx).unwrap();
+        }
+        Event::Auth(_) => client.reset(tx).unwrap(),
+        Event::Accepted(Step::Reset, _) => client.noop(tx).unwrap(),
+        Event::Accepted(Step::Noop, _) => client.quit(tx).unwrap(),
+        _ => {}
+    });
+    assert_eq!(record.output.matches("EHLO ").count(), 1, "{}", record.output);
+    assert!(record.has("closed"), "{:?}", record.events);
+}
+
+/// What follows the envelope in the same flight can be held back where a server stumbles over it.
+#[test]
+fn data_can_wait_for_the_recipients() {
+    for (pipelining, flight) in [
+        (Pipelining::WithData, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"),
+        (Pipelining::Envelope, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"),
+        (Pipelining::Off, "MAIL FROM:<a@b>\r\n"),
+    ] {
+        let mut transaction = None;
+        let record = run_client(
+            client(config().pipelining(pipelining)),
+            &[b"220 mx\r\n", b"250-mx\r\n250 PIPELINING\r\n"],
+            |event, client, tx: &mut SendBuffer| {
+                if matches!(event, Event::Extensions(_)) {
+                    let from = "a@b".parse::<proto_smtp::types::Address<'static>>().unwrap();
+                    let to = "c@d".parse::<proto_smtp::types::Address<'static>>().unwrap();
+                    let mut begun = Transaction::new(Mail::new(from)).recipient(Rcpt::new(to));
+                    let progress = begun.start(client, tx).unwrap();
+                    assert!(matches!(progress, proto_smtp::client::Progress::Continue), "{progress:?}");
+                    transaction = Some(begun);
+                }
+            },
+        );
+        assert!(record.output.ends_with(flight), "{pipelining:?}: {}", record.output);
+    }
+}
+
+/// A name with an underscore is none: the client has no way to say it, and a server reads it all the same.
+#[test]
+fn a_client_s_name_is_a_domain_and_a_server_reads_any_word() {
+    assert!(!default_name().contains('_'));
+    assert_eq!(ClientName::parse("my_host").unwrap().as_str(), "my_host");
+    assert!(serve_secure(&config(), &[b"EHLO my_host\r\n"]).codes().ends_with(&[250]));
+}
+
+fn default_name() -> String {
+    Config::default().name.as_str().to_owned()
+}
+
+/// None of these ends a message, and what follows is no command.
+#[test]
+fn what_is_no_end_of_data_ends_nothing() {
+    for end in ["x\n.\r\n", "x\r\n.\n", "x\n.\n", "x\r\n.\r\r\n"] {
+        let message = format!("{end}MAIL FROM:<evil@x.test>\r\n.\r\n");
+        let record = serve_secure(
+            &config(),
+            &[
+                b"EHLO c.test\r\n",
+                b"MAIL FROM:<a@b.test>\r\n",
+                b"RCPT TO:<c@d.test>\r\n",
+                b"DATA\r\n",
+                message.as_bytes(),
+            ],
+        );
+        assert!(!record.events.iter().any(|event| event.contains("evil")), "{end:?}: {:?}", record.events);
+        assert_eq!(record.codes().len(), 6, "{end:?}: {:?}", record.codes());
+    }
+}
+
+/// A fragment behind the answer to STARTTLS is fatal, though it is no line.
+#[test]
+fn a_fragment_behind_the_answer_to_starttls_is_fatal() {
+    let mut client = Client::<proto_core::Cleartext>::new(config());
+    let (mut rx, mut tx) = (proto_core::RecvBuffer::new(), SendBuffer::new());
+    rx.extend(b"220 mx\r\n");
+    assert!(client.next_event(&mut rx, &mut tx).unwrap().is_some());
+    assert!(client.next_event(&mut rx, &mut tx).unwrap().is_none());
+    assert!(tx.take().starts_with(b"EHLO "));
+    rx.extend(b"250-mx\r\n250 STARTTLS\r\n");
+    assert!(client.next_event(&mut rx, &mut tx).unwrap().is_some());
+    let negotiation = client.starttls(&mut tx).unwrap();
+    assert!(!tx.take().is_empty());
+    rx.extend(b"220 ok\r\n250-AUTH PLAIN");
+    assert!(negotiation.advance(&mut rx, &mut tx).is_err());
+}
