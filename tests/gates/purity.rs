@@ -62,13 +62,26 @@ fn one_place_vouches_for_tls() {
     assert!(places[0].components().any(|part| part.as_os_str() == "io-mio"), "{places:?}");
 }
 
+/// The driver takes a channel without TLS for a safe one where a listener was told to and the peer is on this machine.
 #[test]
-fn nobody_trusts_a_local_channel_but_tests() {
+fn a_local_channel_is_trusted_in_one_place() {
+    let mut places = Vec::new();
     for name in ["io-mio", "mailwire"] {
         for path in sources(&root().join(name).join("src")) {
-            assert!(!program(&path).contains("trusted_local("), "{}", path.display());
+            let text = program(&path);
+            for (at, _) in text.match_indices("trusted_local(") {
+                let arm = text[..at].rsplit_once("=>").map_or("", |(before, _)| before);
+                let condition = arm.rsplit_once('}').map_or("", |(_, condition)| condition);
+                assert!(
+                    condition.contains("TrustedLocal") && condition.contains("is_loopback()"),
+                    "{condition}"
+                );
+                places.push(path.clone());
+            }
         }
     }
+    assert_eq!(places.len(), 1, "{places:?}");
+    assert!(places[0].ends_with("io-mio/src/session.rs"), "{places:?}");
 }
 
 #[test]
