@@ -84,6 +84,7 @@ class Cases:
             ("serve.curl_appends_searches_and_reads_a_section", self.curl_append),
             ("serve.curl_refuses_the_wrong_ca", self.curl_wrong_ca),
             ("serve.swaks_plain_login_pipelined_and_implicit_tls", self.swaks),
+            ("serve.swaks_meets_the_faults_that_were_asked_for", self.faults),
             ("serve.msmtp_starttls_and_implicit_tls", self.msmtp),
             ("serve.msmtp_logs_in_by_scram", self.msmtp_scram),
             ("serve.msmtp_refuses_the_wrong_ca", self.msmtp_wrong_ca),
@@ -222,6 +223,25 @@ class Cases:
             self.bench.run(common + more).expect(0)
         wrong = [word if word != served.password else "wrong" for word in common]
         self.bench.run(wrong + starttls + ["--auth", "PLAIN"]).expect(28)
+
+    def faults(self):
+        served = Served(self.bench, self.program, arguments=[
+            "--fail", "rcpt=450,busy*", "--fail", "data=451,*@data.test", "--fail", "dot=552,*@full.test", "--delay", "mail=1s"])
+        try:
+            for to, status, answer in (
+                ("busy@localhost", 24, "450 4.0.0"),
+                (f"{served.user}@data.test", 25, "451 4.0.0"),
+                (f"{served.user}@full.test", 26, "552 5.0.0"),
+                (f"{served.user}@else.test", 0, "250 2.0.0"),
+            ):
+                began = time.monotonic()
+                done = self.bench.run(["swaks", "-4", "--from", "s@example.test", "--to", to, "--server",
+                                       f"localhost:{served.ports['smtps']}", "-tlsc", "--auth", "PLAIN", "-au", served.user,
+                                       "-ap", served.password, "--tls-verify", "--tls-ca-path", served.ca]).expect(status)
+                check(time.monotonic() - began >= 1, "the answer to MAIL was not late")
+                check(answer in done.text, f"{to}: {done.text}")
+        finally:
+            served.stop()
 
     def msmtp_command(self, port, starttls, ca, method="plain"):
         served = self.served
