@@ -89,6 +89,7 @@ class Cases:
             ("row1.a_pin_trusts_one_certificate_and_no_other", self.pins),
             ("row1.a_server_without_starttls_gets_no_credential", self.no_starttls),
             ("row1.a_wrong_password_is_refused_and_nothing_is_shown", self.wrong_password),
+            ("row1.scram_is_chosen_and_proves_both_sides", self.scram),
             ("row1.cleartext_only_when_chosen_twice", self.cleartext),
             ("row1.hosts_and_ports_that_are_not_there", self.unreachable),
             ("row1.a_silent_server_times_out", self.silent),
@@ -389,6 +390,20 @@ class Cases:
                 shown = done.text + file.read()
             check(secret not in shown, "the password is shown")
             check("alice" not in done.text, f"the user name is shown: {done.text}")
+
+    def scram(self):
+        """Dovecot verifies for both: by SCRAM-SHA-256 unless told otherwise, and no password is sent."""
+        for url in (self.imap(scheme="imap"), self.imap(), self.smtp(scheme="smtp"), self.smtp()):
+            # The server's proof, "v=" and a signature, tells by its length which hash it is of.
+            for arguments, proof in (([], 64), (["--mechanism", "SCRAM-SHA-1"], 40)):
+                path = self.bench.path("trace")
+                self.run("check", url, "--trace", path, *arguments).expect(0)
+                with open(path, errors="replace") as file:
+                    trace = file.read()
+                check(re.search(rf"S= (\+|334) dj1[A-Za-z0-9+/=]{{{proof - 3}}}$", trace, re.M), f"no such proof: {trace}")
+            done = self.run("check", url, password="quite-another-secret").expect(77)
+            check("quite-another-secret" not in done.text, "the password is shown")
+        self.run("check", self.imap(user="nobody")).expect(77)
 
     def cleartext(self):
         def serve(say, line, _):
