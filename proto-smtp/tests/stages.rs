@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use proto_core::{Cleartext, Limit, Limits, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor};
+use proto_core::{Cleartext, Limit, Limits, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor};
 use proto_smtp::server::{Event, Server};
 use proto_smtp::types::{Code, Extension, Response};
 use proto_smtp::{Config, Dialect, Waits};
@@ -222,4 +222,35 @@ fn in_lmtp_the_last_chunk_has_a_reply_for_each_recipient_and_none_without() {
     });
     assert_eq!(record.codes(), [220, 250, 503, 250, 503, 250, 221]);
     assert_eq!(record.events.iter().filter(|event| event.starts_with("refused")).count(), 3);
+}
+
+/// A token is of one question of one session: another session's changes nothing.
+#[test]
+fn a_token_of_another_session_answers_nothing() {
+    let asked = |greetings: usize| {
+        let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+        let mut server = Server::<Cleartext>::new(Config::default(), &mut tx);
+        rx.extend("EHLO c\r\nMAIL FROM:<a@example.com>\r\nRSET\r\n".repeat(greetings).as_bytes());
+        rx.extend(b"MAIL FROM:<a@example.com>\r\n");
+        let mut open = None;
+        for _ in 0..greetings + 1 {
+            if let Some(reply) = open.take() {
+                server.reply(reply, &Response::ok(), &mut tx).unwrap();
+            }
+            while open.is_none() {
+                let event = server.next_event(&mut rx, &mut tx).unwrap();
+                if let Event::Mail(_, reply) = event.unwrap() {
+                    open = Some(reply);
+                }
+            }
+        }
+        drop(tx.take());
+        (server, open.unwrap(), tx)
+    };
+    let (_, other, _) = asked(0);
+    let (mut server, own, mut tx) = asked(1);
+    assert_eq!(server.reply(other, &Response::ok(), &mut tx), Err(Misuse::StaleToken.into()));
+    assert!(tx.is_empty());
+    assert_eq!(server.reply(own, &Response::ok(), &mut tx), Ok(()));
+    assert!(tx.take().starts_with(b"250"));
 }

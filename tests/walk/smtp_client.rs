@@ -71,6 +71,7 @@ const SAYINGS: &[&str] = &[
     "250 x\r\n",
     OFFER,
     "250-x\r\n250 AUTH PLAIN\r\n",
+    "250-x\r\n250 STARTTLS\r\n",
     // Glued: an answer that was prepared for what is not yet asked.
     "220 x\r\n250 x\r\n",
     "220 x\r\n2",
