@@ -227,13 +227,15 @@ fn in_lmtp_the_last_chunk_has_a_reply_for_each_recipient_and_none_without() {
 /// A token is of one question of one session: another session's changes nothing.
 #[test]
 fn a_token_of_another_session_answers_nothing() {
-    let asked = |greetings: usize| {
+    let asked = |before: usize| {
         let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
         let mut server = Server::<Cleartext>::new(Config::default(), &mut tx);
-        rx.extend("EHLO c\r\nMAIL FROM:<a@example.com>\r\nRSET\r\n".repeat(greetings).as_bytes());
+        drop(tx.take());
+        rx.extend(b"EHLO c\r\n");
+        rx.extend("MAIL FROM:<a@example.com>\r\nRSET\r\n".repeat(before).as_bytes());
         rx.extend(b"MAIL FROM:<a@example.com>\r\n");
         let mut open = None;
-        for _ in 0..greetings + 1 {
+        for _ in 0..=before {
             if let Some(reply) = open.take() {
                 server.reply(reply, &Response::ok(), &mut tx).unwrap();
             }
