@@ -190,7 +190,7 @@ fn mail_parameter<'i>(mail: &mut Mail<'i>, keyword: &[u8], value: Option<&'i [u8
 
 fn rcpt_parameter<'i>(rcpt: &mut Rcpt<'i>, keyword: &[u8], value: Option<&'i [u8]>) -> Result<Known, Why> {
     match ascii::word(keyword) {
-        NOTIFY => once(&mut rcpt.notify, read(value, Notify::parse)?),
+        NOTIFY => once(&mut rcpt.notify, value.and_then(Notify::read).ok_or(Why::Value)?),
         ORCPT => once(&mut rcpt.original, read(value, OriginalRecipient::parse)?),
         RRVS => once(&mut rcpt.valid_since, read(value, ValidSince::parse)?),
         CONNEG => flag(&mut rcpt.conneg, value),

@@ -125,13 +125,28 @@ impl Notify {
     /// # Errors
     /// A word of it is none of these, or `NEVER` stands beside another.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
-        if text.eq_ignore_ascii_case("NEVER") {
-            return Ok(Self::NEVER);
+        Self::read(text.as_bytes()).ok_or(no_value())
+    }
+
+    /// The same, for octets.
+    pub(crate) fn read(octets: &[u8]) -> Option<Self> {
+        const NEVER: u64 = ascii::word(b"NEVER");
+        const SUCCESS: u64 = ascii::word(b"SUCCESS");
+        const FAILURE: u64 = ascii::word(b"FAILURE");
+        const DELAY: u64 = ascii::word(b"DELAY");
+        if octets.len() == 5 && ascii::word(octets) == NEVER {
+            return Some(Self::NEVER);
         }
-        text.split(',').try_fold(Self::NEVER, |all, word| {
-            let mut reasons = Self::REASONS.into_iter();
-            let reason = reasons.find(|(_, name)| name.eq_ignore_ascii_case(word)).ok_or(no_value())?;
-            Ok(all.with(reason.0))
+        octets.split(|&octet| octet == b',').try_fold(Self::NEVER, |all, word| {
+            // A space in front would not count.
+            let word =
+                word.first().filter(|octet| octet.is_ascii_alphabetic()).map_or(0, |_| ascii::word(word));
+            Some(all.with(match word {
+                SUCCESS => Self::SUCCESS,
+                FAILURE => Self::FAILURE,
+                DELAY => Self::DELAY,
+                _ => return None,
+            }))
         })
     }
 }
@@ -143,7 +158,8 @@ impl<'i> OriginalRecipient<'i> {
     /// The type is no atom, the address is not written as its type asks or means something with a control character in
     /// it, or the whole is longer than 500 octets.
     pub fn parse(text: &'i str) -> Result<Self, SyntaxError> {
-        let (kind, address) = text.split_once(';').ok_or(no_value())?;
+        let end = memchr::memchr(b';', text.as_bytes()).ok_or(no_value())?;
+        let (kind, address) = (text.get(..end).unwrap_or_default(), text.get(end + 1..).unwrap_or_default());
         let good =
             if is_utf8(kind) { is_utf8_address(address) } else { parameter::is_xtext(address.as_bytes()) };
         if good && parameter::is_keyword(kind.as_bytes()) && text.len() <= LONGEST_RECIPIENT {
