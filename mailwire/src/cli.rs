@@ -363,7 +363,7 @@ pub(crate) struct ServeArgs {
     /// The largest message taken, in octets (2 GiB unless the configuration file says otherwise).
     #[arg(long, value_name = "OCTETS")]
     pub(crate) max_message: Option<u64>,
-    /// Read the limits under [serve] from this file instead of mailwire/config.toml in the user's configuration
+    /// Read the limits of the section "serve" from this file instead of mailwire/config.toml in the user's configuration
     /// directory.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

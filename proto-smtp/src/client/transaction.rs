@@ -143,7 +143,7 @@ impl Transaction {
 
     /// The message is known to be like this. Where it has less to it than its MAIL says, and the server offers less than
     /// that, it is asked for less: a message of `BODY=8BITMIME` that is US-ASCII in lines goes to a server without
-    /// 8BITMIME, one of [`BinaryMime`](BodyType::BinaryMime) that is made of lines goes without BINARYMIME, one of
+    /// 8BITMIME, one of [`BinaryMime`](crate::types::BodyType::BinaryMime) that is made of lines goes without BINARYMIME, one of
     /// SMTPUTF8 whose envelope and headers are US-ASCII goes without SMTPUTF8. Octets above 127 are sent as 8BITMIME
     /// whatever MAIL says, or not at all. Nothing is written in another way for that.
     #[must_use]
