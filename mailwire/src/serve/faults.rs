@@ -9,6 +9,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use proto_smtp::types::{Code, Severity};
 
+/// The longest delay: no client of mail waits longer.
+const LONGEST_DELAY: Duration = Duration::from_secs(3600);
+
 /// Where in a session something can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -139,6 +142,9 @@ impl FromStr for Delay {
         let (duration, probability) = with_probability(rest)?;
         let duration: SignedDuration = duration.parse().map_err(|error| format!("{error}; {example}"))?;
         let duration = Duration::try_from(duration).map_err(|_| format!("no time is negative, {example}"))?;
+        if duration > LONGEST_DELAY {
+            return Err(format!("nobody waits longer than an hour, {example}"));
+        }
         if stage == Stage::Connect && probability < 1.0 {
             return Err(
                 "the delay of connect is that of every session: no probability goes with it".to_owned()
@@ -314,6 +320,10 @@ mod tests {
         assert!("data=soon".parse::<Delay>().unwrap_err().contains("data=2s"));
         assert!("data=-1s".parse::<Delay>().unwrap_err().contains("negative"));
         assert!("connect=1s:0.5".parse::<Delay>().is_err());
+        assert!("data=1h".parse::<Delay>().is_ok());
+        for long in ["data=1h1ms", "data=9223372036854775807s"] {
+            assert!(long.parse::<Delay>().unwrap_err().contains("an hour"), "{long}");
+        }
         assert!("data:x".parse::<Drop>().is_err());
     }
 

@@ -336,7 +336,15 @@ impl Session {
             Some(Fault::Fail(code)) => Some(Some(code)),
         };
         if self.dialect == Dialect::Lmtp {
-            return each.iter().map(|address| code(self.fault(Stage::Dot, &[address]))).collect();
+            // They are answered together: when the last may be.
+            let mut longest = None;
+            let mut codes = Vec::with_capacity(each.len());
+            for address in each {
+                codes.push(code(self.fault(Stage::Dot, &[address]))?);
+                longest = longest.max(self.delay.take());
+            }
+            self.delay = longest;
+            return Some(codes);
         }
         let code = code(self.fault(Stage::Dot, &each))?;
         Some(vec![code; each.len()])
