@@ -368,6 +368,36 @@ fn a_client_does_not_give_what_may_not_be_given() {
     assert!(tx.is_empty());
 }
 
+type Giving<'g> = &'g dyn Fn(&mut Client<Cleartext>, &mut SendBuffer) -> Result<(), Error>;
+
+/// What such a URL proves is a secret, and who the clients of a proxy are is nobody's business: whoever offers these on
+/// cleartext may be anybody.
+#[test]
+fn on_cleartext_a_client_says_nothing_of_these() {
+    let name = Attributes::xclient().with(Attribute::Name, "a").unwrap();
+    let forward = Attributes::xforward().with(Attribute::Name, "a").unwrap();
+    for danger in [false, true] {
+        let config = if danger { Config::default().danger_cleartext() } else { Config::default() };
+        let given = |give: Giving<'_>| {
+            let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+            let mut client = Client::<Cleartext>::new(config.clone());
+            for reply in ["220 mx\r\n", OFFERED] {
+                rx.extend(reply.as_bytes());
+                while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+                let _ = tx.take();
+            }
+            let outcome = give(&mut client, &mut tx);
+            assert_eq!(tx.is_empty(), outcome.is_err());
+            outcome
+        };
+        let expected = if danger { Ok(()) } else { Err(Misuse::WrongState.into()) };
+        assert_eq!(given(&|client, tx| client.burl(URL, ChunkEnd::Last, tx)), expected);
+        assert_eq!(given(&|client, tx| client.burl(URL, ChunkEnd::More, tx)), expected);
+        assert_eq!(given(&|client, tx| client.xclient(&name, tx)), expected);
+        assert_eq!(given(&|client, tx| client.xforward(&forward, tx)), expected);
+    }
+}
+
 #[test]
 fn on_cleartext_no_url_is_offered() {
     let mut tx = SendBuffer::new();

@@ -37,7 +37,7 @@ impl<C: Channel> Client<C> {
     /// [`NotOffered`](Misuse::NotOffered) if BURL is not; [`InvalidArgument`](Misuse::InvalidArgument) if it is no
     /// absolute URL; [`WrongState`](Misuse::WrongState) as for [`bdat`](Self::bdat).
     pub fn burl(&mut self, url: &str, end: ChunkEnd, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.core.check_group()?;
+        self.check_mail()?;
         self.core.check_offered(ExtensionSet::NONE.with(Extension::Burl))?;
         if !self.core.can_count_replies(end) {
             return Err(Misuse::WrongState.into());
@@ -59,9 +59,11 @@ impl<C: Channel> Client<C> {
     ///
     /// # Errors
     /// [`NotOffered`](Misuse::NotOffered) if XCLIENT is not; [`WrongState`](Misuse::WrongState) if a transaction is open
-    /// or a reply is outstanding; [`InvalidArgument`](Misuse::InvalidArgument) if nothing is said, the server has not announced one of the
-    /// attributes, or the line would be longer than 512 octets. Nothing was written then.
+    /// or a reply is outstanding, or on cleartext where that was not allowed; [`InvalidArgument`](Misuse::InvalidArgument)
+    /// if nothing is said, the server has not announced one of the attributes, or the line would be longer than 512
+    /// octets. Nothing was written then.
     pub fn xclient(&mut self, attributes: &Attributes<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.check_mail()?;
         self.core.check_alone()?;
         self.core.check_proxy(Proxied::XClient, attributes)?;
         self.core.command(&Command::XClient(attributes.clone()), Step::XClient, tx);
@@ -74,7 +76,7 @@ impl<C: Channel> Client<C> {
     /// # Errors
     /// As [`xclient`](Self::xclient); but other commands may be outstanding, as for [`mail`](Self::mail).
     pub fn xforward(&mut self, attributes: &Attributes<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.core.check_group()?;
+        self.check_mail()?;
         self.core.check_proxy(Proxied::XForward, attributes)?;
         self.core.command(&Command::XForward(attributes.clone()), Step::XForward, tx);
         Ok(())
