@@ -147,6 +147,22 @@ pub(crate) fn described(machine: &impl Debug, left_out: &[&str]) -> String {
     text
 }
 
+/// The same, with every number of this name that is larger than `most` as large as that: where all of them mean the
+/// same.
+pub(crate) fn capped(mut text: String, name: &str, most: u64) -> String {
+    let field = format!(" {name}: ");
+    let mut from = 0;
+    while let Some(at) = text.get(from..).and_then(|rest| rest.find(&field)) {
+        let begin = from + at + field.len();
+        let digits = text[begin..].bytes().take_while(u8::is_ascii_digit).count();
+        if text[begin..begin + digits].parse().is_ok_and(|number: u64| number > most) {
+            text.replace_range(begin..begin + digits, &most.to_string());
+        }
+        from = begin;
+    }
+    text
+}
+
 /// Where the braces that open behind `from` are closed.
 fn closing(text: &str, from: usize) -> usize {
     let mut open = 0_usize;
@@ -216,6 +232,9 @@ mod tests {
         }
         let machine = Machine { _config: [], config: Config { _size: 1 }, serial: 71, errors: 2 };
         let _ = (&machine.config, machine.serial, machine.errors);
-        assert_eq!(described(&machine, &["serial"]), "Machine { _config: [], , serial: , errors: 2 }");
+        let text = described(&machine, &["serial"]);
+        assert_eq!(text, "Machine { _config: [], , serial: , errors: 2 }");
+        assert_eq!(capped(text.clone(), "errors", 1), "Machine { _config: [], , serial: , errors: 1 }");
+        assert_eq!(capped(text.clone(), "errors", 2), text);
     }
 }

@@ -1,25 +1,30 @@
 //! Every state that a machine can be brought to is visited, by every move that its peer and its application have; and in
 //! each the statements that make the machines safe are checked. docs/security.md says how far that goes, at the least.
 //!
-//! `MAILWIRE_WALK=N` walks N moves farther.
+//! `MAILWIRE_WALK=N` walks N moves farther, and lets more lie on the wire between a client and a server.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a statement that does not hold must fail the test")]
 
+mod automaton;
+mod ends;
 mod explore;
+mod joined;
 mod smtp_client;
+mod smtp_receiving;
 mod smtp_replies;
+mod smtp_sending;
 mod smtp_server;
 
 use explore::{Figures, World, explore};
+use joined::{Pair, join};
 use proto_smtp::Dialect;
 
 /// Walks from each start, so many moves far, and compares how far it went with what is written down. Behind the gate
 /// there must be one state, whatever was said before it.
 fn walk<W: World>(name: &str, starts: &[(usize, &dyn Fn() -> W)]) {
-    let farther = std::env::var("MAILWIRE_WALK").ok().and_then(|more| more.parse::<usize>().ok());
     let mut all = Figures::default();
     for (depth, start) in starts {
-        let figures = explore(start, depth + farther.unwrap_or(0));
+        let figures = explore(start, depth + farther());
         assert!(
             figures.behind.len() <= 1,
             "{name}: more than one state behind the gate: {:#?}",
@@ -28,13 +33,29 @@ fn walk<W: World>(name: &str, starts: &[(usize, &dyn Fn() -> W)]) {
         all = all.and(figures);
     }
     assert!(all.upgrades > 0, "{name}: no way leads through the gate");
-    let walked = [all.depth, all.states, all.transitions, all.statements, all.upgrades];
-    let row = format!("| {name} | {} |", walked.map(|figure| figure.to_string()).join(" | "));
+    compare(name, &[all.depth, all.states, all.transitions, all.statements, all.upgrades]);
+}
+
+/// Compares how far a walk of client and server went with what is written down.
+fn joined(name: &str, figures: &joined::Figures) {
+    let joined::Figures { depth, states, transitions, statements, gate, steps, confirmed } = *figures;
+    compare(name, &[depth, states, transitions, statements, gate, steps, confirmed]);
+}
+
+/// The test must do at least what docs/security.md says.
+fn compare(name: &str, walked: &[usize]) {
+    let figures = walked.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let row = format!("| {name} | {} |", figures.join(" | "));
     println!("{row}");
     let written = written(name);
     let enough =
-        written.len() == walked.len() && written.iter().zip(walked).all(|(&least, found)| found >= least);
+        written.len() == walked.len() && written.iter().zip(walked).all(|(&least, &found)| found >= least);
     assert!(enough, "docs/security.md says {written:?} of what is\n{row}");
+}
+
+/// How much farther than usual.
+fn farther() -> usize {
+    std::env::var("MAILWIRE_WALK").ok().and_then(|more| more.parse().ok()).unwrap_or(0)
 }
 
 /// A start that lies farther on, behind these moves.
@@ -80,4 +101,23 @@ fn smtp_client() {
             (4, &|| after(Asking::new(false), &secured)),
         ],
     );
+}
+
+#[test]
+fn smtp_joined() {
+    use smtp_receiving::{Receiving, TO_SERVER, Terms};
+    use smtp_sending::{Sending, TO_CLIENT};
+    let walk = |room, logs_in, has_tls| {
+        join(&Pair {
+            client: &|| Sending::new(logs_in),
+            server: &|| Receiving::new(Terms { has_tls, needs_proof: logs_in }),
+            to_client: TO_CLIENT,
+            to_server: TO_SERVER,
+            room: room + usize::from(farther() > 0),
+            goes_through: has_tls,
+        })
+    };
+    joined("SMTP, submission", &walk(2, true, true));
+    joined("SMTP, relay", &walk(1, false, true));
+    joined("SMTP, no TLS there", &walk(1, true, false));
 }

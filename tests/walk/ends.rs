@@ -1,0 +1,94 @@
+//! What both ends of a joined conversation have, in either protocol: buffers, a record, and what the end believes.
+
+use proto_core::{RecvBuffer, SendBuffer};
+
+use mailwire_tests::laws::{self, Side};
+use mailwire_tests::play::Record;
+
+use crate::automaton::{Beliefs, Stage, View};
+
+/// What is the same at both ends.
+pub(crate) struct Common {
+    pub(crate) rx: RecvBuffer,
+    pub(crate) tx: SendBuffer,
+    pub(crate) record: Record,
+    pub(crate) beliefs: Beliefs,
+    /// Cleartext came behind what opened the gate.
+    pub(crate) crossed: bool,
+    /// What was put out and is not on the wire.
+    out: Vec<u8>,
+    /// What an exchange or a transaction does not tell of how far it is.
+    pub(crate) progress: Vec<String>,
+    /// What does not agree.
+    pub(crate) broken: Option<String>,
+}
+
+impl Common {
+    pub(crate) fn new() -> Self {
+        Self {
+            rx: RecvBuffer::new(),
+            tx: SendBuffer::new(),
+            record: Record::default(),
+            beliefs: Beliefs::default(),
+            crossed: false,
+            out: Vec::new(),
+            progress: Vec::new(),
+            broken: None,
+        }
+    }
+
+    pub(crate) fn hear(&mut self, octets: &[u8]) {
+        self.rx.extend(octets);
+        self.record.heard(octets.iter().filter(|&&octet| octet == b'\n').count());
+    }
+
+    /// TLS is in place, and everything begins anew.
+    pub(crate) fn secured(&mut self) {
+        self.record.secured(&self.rx);
+        if self.crossed {
+            self.broken = Some("TLS begins, and cleartext came behind what opened the gate".to_owned());
+        }
+        (self.beliefs, self.progress) = (Beliefs::default(), Vec::new());
+    }
+
+    pub(crate) fn send(&mut self) {
+        self.out.extend(self.tx.chunks().flat_map(|chunk| chunk.bytes.to_vec()));
+        self.record.send(&mut self.tx);
+    }
+
+    /// What was put out, in cleartext cut behind each line that ends a piece.
+    pub(crate) fn said(&mut self, clear: bool, ends: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+        self.send();
+        let out = std::mem::take(&mut self.out);
+        let mut pieces = vec![Vec::new()];
+        for line in out.split_inclusive(|&octet| octet == b'\n') {
+            pieces.last_mut().unwrap().extend_from_slice(line);
+            if clear && ends(line) {
+                pieces.push(Vec::new());
+            }
+        }
+        pieces.retain(|piece| !piece.is_empty());
+        pieces
+    }
+
+    pub(crate) fn view(&self, stage: Stage, state: String) -> View {
+        let over = stage == Stage::Over;
+        let rx = self.rx.bytes().escape_ascii();
+        View {
+            stage,
+            unread: if over { 0 } else { self.rx.len() },
+            beliefs: self.beliefs,
+            state: if over {
+                String::new()
+            } else {
+                format!("{state} {rx} {:?} {}", self.progress, self.crossed)
+            },
+        }
+    }
+
+    pub(crate) fn judge(&self, side: Side) -> Result<usize, String> {
+        let terms = laws::Terms { side, secure: false, danger: false, may_hold: 1024, may_put_out: 4096 };
+        laws::check(&self.record, &terms)?;
+        self.broken.clone().map_or(Ok(laws::LAWS + 2), Err)
+    }
+}

@@ -1,0 +1,357 @@
+//! Client and server joined through somebody on the way, who has everything between them in his hands.
+//!
+//! Until both are through the gate he may deliver, drop, repeat, swap, glue together, inject and cut, as often as he
+//! likes; under TLS he may only deliver and cut. The walk goes through pairs of states, with what lies on the wire between
+//! them. This file knows no protocol and no application.
+
+use std::collections::HashSet;
+
+use crate::automaton::{Automaton, Belief, Beliefs, End, Input, Piece, Pieces, Stage, View};
+
+/// A pair to be joined, and what the attacker may say to each.
+pub(crate) struct Pair<'p, C, S> {
+    pub(crate) client: &'p dyn Fn() -> C,
+    pub(crate) server: &'p dyn Fn() -> S,
+    pub(crate) to_client: &'p [&'p str],
+    pub(crate) to_server: &'p [&'p str],
+    /// An end hears nothing more while so many pieces of its own lie on the wire.
+    pub(crate) room: usize,
+    /// Whether both can go through the gate. If so, a session that nobody cuts off behind it ends with the message taken.
+    pub(crate) goes_through: bool,
+}
+
+/// How much was walked.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Different states of both ends and the wire.
+    pub(crate) states: usize,
+    /// The attacker's moves in them.
+    pub(crate) transitions: usize,
+    /// How many statements were checked behind them and behind each step of an end.
+    pub(crate) statements: usize,
+    /// The longest of the shortest ways to a state.
+    pub(crate) depth: usize,
+    /// How many different steps led an end to the gate.
+    pub(crate) gate: usize,
+    /// How many different steps the real machines made.
+    pub(crate) steps: usize,
+    /// How many of them were made again from the same state by another way.
+    pub(crate) confirmed: usize,
+}
+
+/// Who hears it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum To {
+    Client,
+    Server,
+}
+
+/// What an attacker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Move {
+    Deliver(To),
+    /// The first two in one read.
+    DeliverTwo(To),
+    Drop(To),
+    /// Delivers, and keeps it to deliver it again.
+    Repeat(To),
+    Swap(To),
+    Inject(To, Piece),
+    /// The first, and behind it in the same read something that he made up.
+    Glue(To, Piece),
+    Cut(To),
+    ShakeHands,
+}
+
+/// Pieces that travel one way: at most eight, the first in the lowest place, each one more than its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Wire(u128);
+
+impl Wire {
+    fn at(self, place: u32) -> Option<Piece> {
+        ((self.0 >> (16 * place)) as u16).checked_sub(1)
+    }
+
+    fn len(self) -> usize {
+        (0..8).take_while(|&place| self.at(place).is_some()).count()
+    }
+
+    const fn without_first(self) -> Self {
+        Self(self.0 >> 16)
+    }
+
+    fn with(self, pieces: &[Piece]) -> Self {
+        assert!(self.len() + pieces.len() <= 8, "so much at once fits on no wire");
+        pieces.iter().fold(self, |wire, &piece| Self(wire.0 | u128::from(piece + 1) << (16 * wire.len())))
+    }
+
+    fn swapped(self) -> Self {
+        let rest = Self(self.0 >> 32);
+        Self(self.0 >> 16 & 0xffff | (self.0 & 0xffff) << 16 | rest.0 << 32)
+    }
+}
+
+/// Both ends and what lies between them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Joint {
+    client: usize,
+    server: usize,
+    to_client: Wire,
+    to_server: Wire,
+    secure: bool,
+    /// Under TLS somebody has heard the end.
+    cut: bool,
+}
+
+/// A state, and the first way that led there.
+#[derive(Clone, Copy)]
+struct Reached {
+    here: Joint,
+    /// Before it, and the move from there.
+    from: Option<(usize, Move)>,
+    depth: usize,
+}
+
+impl Joint {
+    /// Whether nothing is on its way.
+    fn is_quiet(self) -> bool {
+        (self.to_client, self.to_server) == (Wire::default(), Wire::default())
+    }
+
+    const fn carries(self, to: To) -> Wire {
+        match to {
+            To::Client => self.to_client,
+            To::Server => self.to_server,
+        }
+    }
+
+    const fn wire(&mut self, to: To) -> &mut Wire {
+        match to {
+            To::Client => &mut self.to_client,
+            To::Server => &mut self.to_server,
+        }
+    }
+}
+
+/// Walks until there is no state left whose moves were not tried.
+///
+/// # Panics
+/// If a statement does not hold, with the way that leads there.
+pub(crate) fn join<C: End, S: End>(pair: &Pair<'_, C, S>) -> Figures {
+    let mut pieces = Pieces::default();
+    let numbers = |octets: &[&str], pieces: &mut Pieces| {
+        octets.iter().map(|octets| pieces.number(octets.as_bytes().to_vec())).collect()
+    };
+    let (to_client, to_server) = (numbers(pair.to_client, &mut pieces), numbers(pair.to_server, &mut pieces));
+    let (client, first) = Automaton::new(pair.client, &mut pieces);
+    let (server, greeting) = Automaton::new(pair.server, &mut pieces);
+    let start = Joint {
+        client: 0,
+        server: 0,
+        to_client: Wire::default().with(&greeting),
+        to_server: Wire::default().with(&first),
+        secure: false,
+        cut: false,
+    };
+    let room = pair.room;
+    let mut walk = Walk { client, server, pieces, to_client, to_server, room, behind: HashSet::new() };
+    let mut figures = Figures { states: 1, ..Figures::default() };
+    let mut seen = HashSet::from([start]);
+    let mut ways = vec![Reached { here: start, from: None, depth: 0 }];
+    let (mut at, mut ends) = (0, 0);
+    while at < ways.len() {
+        let Reached { here, depth, .. } = ways[at];
+        assert!(ways.len() < 1_000_000, "there is no end of states: {:?}", walk.server.view(here.server));
+        let moves = walk.moves(here);
+        if here.secure && !here.cut && here.is_quiet() {
+            ends += 1;
+            let taken = walk.client.view(here.client).beliefs.message;
+            assert_eq!(taken, Belief::Yes, "a session under TLS that nobody cuts off");
+        }
+        for next in moves {
+            figures.transitions += 1;
+            let there = walk.make(here, next);
+            match walk.judge(there) {
+                Ok(statements) => figures.statements += statements,
+                Err(broken) => panic!("{broken}\nafter {}", walk.way(&ways, at, next)),
+            }
+            if seen.insert(there) {
+                figures.states += 1;
+                figures.depth = depth + 1;
+                ways.push(Reached { here: there, from: Some((at, next)), depth: depth + 1 });
+            }
+        }
+        at += 1;
+    }
+    assert_eq!(ends > 0, pair.goes_through, "whether both can go through the gate");
+    figures.gate = walk.client.to_the_gate.len() + walk.server.to_the_gate.len();
+    figures.steps = walk.client.steps.len() + walk.server.steps.len();
+    figures.statements += walk.client.statements + walk.server.statements;
+    figures.confirmed = walk.client.confirm(&mut walk.pieces) + walk.server.confirm(&mut walk.pieces);
+    figures
+}
+
+struct Walk<'p, C, S> {
+    client: Automaton<'p, C>,
+    server: Automaton<'p, S>,
+    pieces: Pieces,
+    to_client: Vec<Piece>,
+    to_server: Vec<Piece>,
+    room: usize,
+    /// Both states, right behind the gate.
+    behind: HashSet<(usize, usize)>,
+}
+
+impl<C: End, S: End> Walk<'_, C, S> {
+    /// What the attacker can do now.
+    fn moves(&self, here: Joint) -> Vec<Move> {
+        let mut moves = Vec::new();
+        let views = (self.client.view(here.client), self.server.view(here.server));
+        let sides = [
+            (To::Client, views.0, here.to_client, here.to_server, &self.to_client),
+            (To::Server, views.1, here.to_server, here.to_client, &self.to_server),
+        ];
+        for (to, view, wire, back, sayings) in sides {
+            if view.stage == Stage::Over {
+                continue;
+            }
+            moves.push(Move::Cut(to));
+            // TLS is a stream, and has its own bounds.
+            let hears = here.secure || back.len() < self.room;
+            let fits = |piece| here.secure || self.fits(view, piece);
+            if let Some(first) = wire.at(0) {
+                moves.extend((hears && fits(first)).then_some(Move::Deliver(to)));
+                moves.extend((hears && fits(first) && wire.len() > 1).then_some(Move::DeliverTwo(to)));
+            }
+            if here.secure {
+                continue;
+            }
+            if let Some(first) = wire.at(0) {
+                moves.push(Move::Drop(to));
+                moves.extend((wire.len() > 1).then_some(Move::Swap(to)));
+                moves.extend((hears && fits(first)).then_some(Move::Repeat(to)));
+                let glued = sayings.iter().filter(|_| hears && fits(first));
+                moves.extend(glued.map(|&piece| Move::Glue(to, piece)));
+            }
+            let said = sayings.iter().filter(|&&piece| hears && fits(piece));
+            moves.extend(said.map(|&piece| Move::Inject(to, piece)));
+        }
+        let both = views.0.stage == Stage::Gate && views.1.stage == Stage::Gate;
+        if both && here.is_quiet() {
+            moves.push(Move::ShakeHands);
+        }
+        moves
+    }
+
+    /// Whether more may come there: nothing is heaped up that the machine does not look at yet.
+    fn fits(&self, view: &View, piece: Piece) -> bool {
+        let whole = self.pieces.octets[usize::from(piece)].ends_with(b"\n");
+        view.unread == 0 || (whole && view.stage == Stage::Cleartext && view.unread < 64)
+    }
+
+    fn make(&mut self, here: Joint, next: Move) -> Joint {
+        let mut there = here;
+        match next {
+            Move::Deliver(to) | Move::Drop(to) => *there.wire(to) = there.wire(to).without_first(),
+            Move::DeliverTwo(to) => *there.wire(to) = there.wire(to).without_first().without_first(),
+            Move::Glue(to, _) => *there.wire(to) = there.wire(to).without_first(),
+            Move::Swap(to) => *there.wire(to) = there.wire(to).swapped(),
+            Move::Cut(to) => (*there.wire(to), there.cut) = (Wire::default(), here.secure),
+            Move::Repeat(_) | Move::Inject(..) | Move::ShakeHands => {}
+        }
+        let first = |to: To, place| here.carries(to).at(place).unwrap_or_default();
+        let (to, input) = match next {
+            Move::Drop(_) | Move::Swap(_) => return there,
+            Move::ShakeHands => return self.shake_hands(there),
+            Move::Deliver(to) | Move::Repeat(to) => (to, Input::Hear(first(to, 0))),
+            Move::DeliverTwo(to) => (to, Input::HearTwo(first(to, 0), first(to, 1))),
+            Move::Glue(to, piece) => (to, Input::HearTwo(first(to, 0), piece)),
+            Move::Inject(to, piece) => (to, Input::Hear(piece)),
+            Move::Cut(to) => (to, Input::Cut),
+        };
+        self.step(there, to, input)
+    }
+
+    fn step(&mut self, mut here: Joint, to: To, input: Input) -> Joint {
+        match to {
+            To::Client => {
+                let step = self.client.step(here.client, input, &mut self.pieces);
+                (here.client, here.to_server) = (step.to, here.to_server.with(&step.said));
+            }
+            To::Server => {
+                let step = self.server.step(here.server, input, &mut self.pieces);
+                (here.server, here.to_client) = (step.to, here.to_client.with(&step.said));
+            }
+        }
+        // What is on the way to somebody who is gone is heard by nobody.
+        if self.client.view(here.client).stage == Stage::Over {
+            here.to_client = Wire::default();
+        }
+        if self.server.view(here.server).stage == Stage::Over {
+            here.to_server = Wire::default();
+        }
+        here
+    }
+
+    /// The handshake. If one end does not begin TLS, there is none, and the other hears the end.
+    fn shake_hands(&mut self, here: Joint) -> Joint {
+        let client = self.client.step(here.client, Input::ShakeHands, &mut self.pieces).to;
+        let server = self.server.step(here.server, Input::ShakeHands, &mut self.pieces).to;
+        let client = self.client.view(client).stage == Stage::Secure;
+        let server = self.server.view(server).stage == Stage::Secure;
+        let secure = client && server;
+        let input = |begins| if begins && !secure { Input::Cut } else { Input::ShakeHands };
+        let there = self.step(here, To::Client, input(client));
+        let there = self.step(there, To::Server, input(server));
+        if secure {
+            self.behind.insert((there.client, there.server));
+        }
+        Joint { secure, ..there }
+    }
+
+    /// The statements about both ends.
+    fn judge(&self, here: Joint) -> Result<usize, String> {
+        let (client, server) = (self.client.view(here.client), self.server.view(here.server));
+        let (asks, knows) = (client.beliefs, server.beliefs);
+        if !here.secure && (client.stage == Stage::Secure || server.stage == Stage::Secure) {
+            return Err("one is behind the gate, and the other is not".to_owned());
+        }
+        if !here.secure && (asks != Beliefs::default() || knows != Beliefs::default()) {
+            return Err(format!("believed before TLS: {asks:?}, {knows:?}"));
+        }
+        for (what, asks, knows) in
+            [("identity", asks.identity, knows.identity), ("message", asks.message, knows.message)]
+        {
+            if knows == Belief::Yes && asks == Belief::No {
+                return Err(format!("the server believes in a {what} that the client never gave"));
+            }
+            if asks == Belief::Yes && knows != Belief::Yes {
+                return Err(format!(
+                    "the client believes that its {what} is accepted, and the server does not"
+                ));
+            }
+        }
+        if self.behind.len() > 1 {
+            return Err("more than one state behind the gate".to_owned());
+        }
+        Ok(6)
+    }
+
+    /// The attacker's moves up to there.
+    fn way(&self, ways: &[Reached], at: usize, last: Move) -> String {
+        let mut moves = vec![last];
+        let mut before = ways[at].from;
+        while let Some((at, next)) = before {
+            moves.push(next);
+            before = ways[at].from;
+        }
+        let lines = moves.iter().rev().map(|next| match next {
+            Move::Inject(to, piece) | Move::Glue(to, piece) => {
+                let octets = self.pieces.octets[usize::from(*piece)].escape_ascii();
+                format!("{next:?}: {octets} to the {to:?}")
+            }
+            next => format!("{next:?}"),
+        });
+        lines.collect::<Vec<_>>().join("\n  ")
+    }
+}

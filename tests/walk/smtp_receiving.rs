@@ -1,0 +1,293 @@
+//! The SMTP server at its end of a joined conversation: its application accepts TLS, or not; whoever asks to log in; and
+//! every message.
+
+use proto_core::{AuthVerdict, Channel, Cleartext, Error, Secure, SendBuffer, StartTlsRequest, WaitFor};
+use proto_smtp::server::{self, Server};
+use proto_smtp::types::{Code, Response, Verb};
+use proto_smtp::{Config, Dialect};
+
+use mailwire_tests::laws::Side;
+use mailwire_tests::play::{Entry, Record, channel};
+
+use crate::automaton::{Belief, End, Stage, View};
+use crate::ends::Common;
+use crate::explore::{capped, described};
+use crate::smtp_replies::Conversation;
+
+/// What somebody on the way says to a server.
+pub(crate) const TO_SERVER: &[&str] = &[
+    "EHLO mark\r\n",
+    "STARTTLS\r\n",
+    "AUTH PLAIN AG1hcmsAbWFyaw==\r\n",
+    "MAIL FROM:<mark@x.example>\r\n",
+    "RCPT TO:<mark@x.example>\r\n",
+    "DATA\r\n",
+    ".\r\n",
+    "RSET\r\n",
+    "QUIT\r\n",
+    "\u{16}\u{3}\u{1}",
+];
+
+/// The one message.
+pub(crate) const MESSAGE: &[u8] = b"x\r\n.x\r\n";
+
+/// The most octets of a message.
+const LIMIT: u64 = 8;
+
+/// The server, its application and everything that was said.
+pub(crate) struct Receiving {
+    session: Serving,
+    common: Common,
+    conversation: Conversation,
+    has_tls: bool,
+    message: Vec<u8>,
+}
+
+enum Serving {
+    Cleartext(Server<Cleartext>),
+    Gate(server::Upgrade),
+    Secure(Server<Secure>),
+    Gone,
+}
+
+/// What a server is like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// It begins TLS when it is asked to.
+    pub(crate) has_tls: bool,
+    /// It takes no mail before a login.
+    pub(crate) needs_proof: bool,
+}
+
+impl Receiving {
+    pub(crate) fn new(terms: Terms) -> Self {
+        let mut common = Common::new();
+        let mut limits = proto_core::Limits::default();
+        (limits.errors, limits.auth_attempts, limits.message, limits.recipients) = (2, 2, LIMIT, 1);
+        limits.commands_before_auth = u32::MAX;
+        let config = Config::default().limits(limits);
+        let config = if terms.needs_proof { config.require_authentication() } else { config };
+        let session = Serving::Cleartext(Server::<Cleartext>::new(config, &mut common.tx));
+        let conversation = Conversation::greeted(Dialect::Smtp);
+        let mut receiving =
+            Self { session, common, conversation, has_tls: terms.has_tls, message: Vec::new() };
+        receiving.send();
+        receiving
+    }
+
+    fn send(&mut self) {
+        for chunk in self.common.tx.chunks() {
+            self.conversation.say(chunk.bytes);
+        }
+        self.common.send();
+    }
+
+    fn pump(&mut self) {
+        loop {
+            let Common { rx, tx, record, .. } = &mut self.common;
+            let seen = match &mut self.session {
+                Serving::Gate(_) | Serving::Gone => return,
+                Serving::Cleartext(server) => match server.next_event(rx, tx) {
+                    Ok(Some(server::Event::StartTls(request))) => {
+                        record.event(&request);
+                        self.starttls(request);
+                        continue;
+                    }
+                    Ok(Some(event)) => {
+                        answer(event, server, tx, record, &mut self.message);
+                        Ok(true)
+                    }
+                    Ok(None) => Ok(false),
+                    Err(error) => Err(error),
+                },
+                Serving::Secure(_) => self.under_tls(),
+            };
+            match seen {
+                Ok(true) => {}
+                Ok(false) => return self.send(),
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    /// Takes one event. False: there was none.
+    fn under_tls(&mut self) -> Result<bool, Error> {
+        let Serving::Secure(server) = &mut self.session else { return Ok(false) };
+        let Common { rx, tx, record, beliefs, progress, .. } = &mut self.common;
+        match server.next_event(rx, tx)? {
+            None => return Ok(false),
+            Some(server::Event::Auth(request)) => {
+                record.event(&request);
+                let text = format!("{:?}", request.question());
+                progress.push(text);
+                record.entries.push(Entry::Proved);
+                beliefs.identity = Belief::Yes;
+                server.verdict(request, AuthVerdict::Accept, tx)?;
+            }
+            Some(event) => {
+                if answer(event, server, tx, record, &mut self.message) == Took::Message {
+                    // A piece of it would be none.
+                    beliefs.message = if self.message == MESSAGE { Belief::Yes } else { Belief::No };
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn starttls(&mut self, request: StartTlsRequest) {
+        let over = Serving::Gone;
+        match std::mem::replace(&mut self.session, over) {
+            Serving::Cleartext(mut server) if !self.has_tls => {
+                self.common.record.tried("refuse", server.refuse(request, &mut self.common.tx));
+                self.session = Serving::Cleartext(server);
+            }
+            Serving::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
+                Ok(upgrade) => {
+                    self.send();
+                    self.session = Serving::Gate(upgrade);
+                }
+                Err(error) => self.fail(error),
+            },
+            other => self.session = other,
+        }
+    }
+
+    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
+    fn fail(&mut self, error: Error) {
+        self.send();
+        let Common { rx, tx, record, .. } = &mut self.common;
+        record.entries.push(Entry::Failed(error));
+        for more in ["", "\r\n", "EHLO x\r\nMAIL FROM:<x@x.example>\r\n"] {
+            rx.extend(more.as_bytes());
+            let again = match &mut self.session {
+                Serving::Cleartext(server) => server.next_event(rx, tx).map(|event| event.is_some()),
+                Serving::Secure(server) => server.next_event(rx, tx).map(|event| event.is_some()),
+                _ => Err(error),
+            };
+            if again != Err(error) {
+                record.event(&again);
+            }
+        }
+        self.common.send();
+        self.session = Serving::Gone;
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Took {
+    Nothing,
+    Message,
+}
+
+/// Says yes to everything.
+fn answer<C: Channel>(
+    event: server::Event<'_, C>,
+    server: &mut Server<C>,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+    message: &mut Vec<u8>,
+) -> Took {
+    if let server::Event::DataChunk(octets) = event {
+        message.extend_from_slice(octets);
+        record.piece(octets);
+        return Took::Nothing;
+    }
+    record.event(&event);
+    let (reply, took) = match event {
+        server::Event::Mail(_, reply) => {
+            message.clear();
+            (reply, Took::Nothing)
+        }
+        server::Event::DataEnd(reply) => (reply, Took::Message),
+        server::Event::Rcpt(_, reply) | server::Event::Data(reply) => (reply, Took::Nothing),
+        _ => return Took::Nothing,
+    };
+    let said = match reply.verb() {
+        Verb::Mail => Response::new(Code::OK, "MAIL"),
+        Verb::Rcpt => Response::new(Code::OK, "RCPT"),
+        _ if took == Took::Message => Response::new(Code::OK, "message"),
+        _ => Response::start_data(),
+    };
+    record.tried("reply", server.reply(reply, &said, tx));
+    took
+}
+
+impl End for Receiving {
+    fn hear(&mut self, octets: &[u8]) {
+        self.common.hear(octets);
+        if matches!(self.session, Serving::Gate(_)) {
+            self.common.crossed = true;
+            return;
+        }
+        self.conversation.hear(octets);
+        let unread = self.common.rx.bytes().to_vec();
+        self.pump();
+        if matches!(self.session, Serving::Gate(_)) {
+            self.common.crossed = !unread.ends_with(b"STARTTLS\r\n");
+        }
+    }
+
+    fn cut(&mut self) {
+        self.common.record.heard(0);
+        self.common.rx.close();
+        match self.session {
+            Serving::Gate(_) => self.session = Serving::Gone,
+            _ => self.pump(),
+        }
+    }
+
+    fn shake_hands(&mut self) {
+        let over = Serving::Gone;
+        let Serving::Gate(upgrade) = std::mem::replace(&mut self.session, over) else { return };
+        match upgrade.complete(channel(), &mut self.common.rx) {
+            Ok(server) => {
+                self.common.secured();
+                self.conversation = Conversation::under_tls(Dialect::Smtp);
+                self.message.clear();
+                self.session = Serving::Secure(server);
+                self.pump();
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn said(&mut self) -> Vec<Vec<u8>> {
+        let clear = !matches!(self.session, Serving::Secure(_));
+        self.common.said(clear, ends_reply)
+    }
+
+    fn view(&self) -> View {
+        const LEFT_OUT: [&str; 4] = ["serial", "generation", "greeting_end", "commands"];
+        let (stage, machine) = match &self.session {
+            Serving::Gone => (Stage::Over, String::new()),
+            Serving::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
+            Serving::Cleartext(server) if server.is_closed() => (Stage::Over, String::new()),
+            Serving::Secure(server) if server.is_closed() => (Stage::Over, String::new()),
+            Serving::Cleartext(server) => (Stage::Cleartext, described(server, &LEFT_OUT)),
+            Serving::Secure(server) => {
+                let message = self.message.escape_ascii();
+                (Stage::Secure, format!("{} {message}", described(server, &LEFT_OUT)))
+            }
+        };
+        // What is too large is swallowed, however large; and MAIL is counted where there is a limit to it, only.
+        self.common.view(stage, capped(capped(machine, "size", LIMIT + 1), "mails", 1))
+    }
+
+    fn judge(&self) -> Result<usize, String> {
+        let laws = self.common.judge(Side::SmtpServer)?;
+        let (rests, authenticated) = match &self.session {
+            Serving::Secure(server) => (server.wait().for_ == WaitFor::Command, server.is_authenticated()),
+            Serving::Cleartext(server) => (server.wait().for_ == WaitFor::Command, server.is_authenticated()),
+            _ => (false, false),
+        };
+        if authenticated && self.common.beliefs.identity != Belief::Yes {
+            return Err("authenticated, and nobody gave a verdict on this channel".to_owned());
+        }
+        Ok(laws + 1 + self.conversation.check(rests && self.common.rx.is_empty())?)
+    }
+}
+
+/// Whether a line is the last of a reply.
+pub(crate) fn ends_reply(line: &[u8]) -> bool {
+    line.get(3) == Some(&b' ')
+}

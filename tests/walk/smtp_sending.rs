@@ -1,0 +1,285 @@
+//! The SMTP client at its end of a joined conversation: its application wants TLS, then perhaps a login, then to hand over
+//! a message; and says so in cleartext, too, if nothing but the machine keeps it from doing that.
+
+use proto_core::machine::Negotiation;
+use proto_core::{Cleartext, Credentials, Error, Mechanism, Secure};
+use proto_smtp::Config;
+use proto_smtp::client::{self, AuthOutcome, Client, Progress, StartTls, Step, Transaction};
+use proto_smtp::types::{Address, Extension, Mail, Rcpt};
+
+use mailwire_tests::laws::{PASSWORD, Side};
+use mailwire_tests::play::{Entry, channel};
+
+use crate::automaton::{Belief, End, Stage, View};
+use crate::ends::Common;
+use crate::explore::{capped, described};
+use crate::smtp_receiving::{MESSAGE, ends_reply};
+
+/// What somebody on the way says to a client. What he offers is marked: nothing of it may be known under TLS.
+pub(crate) const TO_CLIENT: &[&str] = &[
+    "220 x\r\n",
+    "250 x\r\n",
+    "250-x\r\n250-STARTTLS\r\n250-X-MARK\r\n250 AUTH LOGIN PLAIN\r\n",
+    "250-x\r\n250 AUTH PLAIN\r\n",
+    "235 x\r\n",
+    "334 \r\n",
+    "354 x\r\n",
+    "421 x\r\n",
+    "500 x\r\n",
+    "\u{16}\u{3}\u{1}",
+];
+
+/// A client that wants TLS, then perhaps a login, then to hand over a message; and says so in cleartext, too, if nothing
+/// but the machine keeps it from doing that.
+pub(crate) struct Sending {
+    session: Asking,
+    common: Common,
+    logs_in: bool,
+    transaction: Option<Transaction>,
+}
+
+enum Asking {
+    Cleartext(Client<Cleartext>),
+    Negotiating(StartTls),
+    Gate(client::Upgrade),
+    Secure(Client<Secure>),
+    Gone,
+}
+
+impl Sending {
+    pub(crate) fn new(logs_in: bool) -> Self {
+        let session = Asking::Cleartext(Client::<Cleartext>::new(Config::default()));
+        let mut sending = Self { session, common: Common::new(), logs_in, transaction: None };
+        sending.pump();
+        sending
+    }
+
+    fn pump(&mut self) {
+        loop {
+            let Common { rx, tx, record, .. } = &mut self.common;
+            let seen = match &mut self.session {
+                Asking::Gate(_) | Asking::Gone => return,
+                Asking::Negotiating(_) => return self.negotiate(),
+                Asking::Cleartext(client) => client.next_event(rx, tx).map(|event| {
+                    event.map(|event| {
+                        record.event(&event);
+                        matches!(event, client::Event::Extensions(_))
+                    })
+                }),
+                Asking::Secure(_) => match self.under_tls() {
+                    Ok(true) => continue,
+                    Ok(false) => Ok(None),
+                    Err(error) => Err(error),
+                },
+            };
+            match seen {
+                Ok(Some(true)) => self.starttls(),
+                Ok(Some(false)) => {}
+                Ok(None) => return,
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    /// Asks for TLS if that is offered; and if not, tries to do without.
+    fn starttls(&mut self) {
+        match std::mem::replace(&mut self.session, Asking::Gone) {
+            Asking::Cleartext(client) if client.extensions().contains(Extension::StartTls) => {
+                match client.starttls(&mut self.common.tx) {
+                    Ok(negotiation) => {
+                        self.common.record.entries.push(Entry::Given("STARTTLS", 1));
+                        self.session = Asking::Negotiating(negotiation);
+                    }
+                    Err(error) => self.fail(error),
+                }
+            }
+            Asking::Cleartext(client) => self.go_on_in_clear(client),
+            other => self.session = other,
+        }
+    }
+
+    fn go_on_in_clear(&mut self, mut client: Client<Cleartext>) {
+        let Common { tx, record, .. } = &mut self.common;
+        let credentials = Credentials::password("x", PASSWORD.as_bytes());
+        let given = client.danger_cleartext_authenticate(Mechanism::Plain, credentials, tx);
+        record.given("AUTHENTICATE", given);
+        if record.given("MAIL", client.mail(&Mail::new(address()), tx)).is_some() {
+            record.entries.push(Entry::NeedsTls("MAIL"));
+        }
+        record.given("QUIT", client.quit(tx));
+        self.session = Asking::Cleartext(client);
+    }
+
+    fn negotiate(&mut self) {
+        let over = Asking::Gone;
+        let Asking::Negotiating(negotiation) = std::mem::replace(&mut self.session, over) else { return };
+        match negotiation.advance(&mut self.common.rx, &mut self.common.tx) {
+            Ok(Negotiation::More(negotiation)) => self.session = Asking::Negotiating(negotiation),
+            Ok(Negotiation::Refused(client)) => {
+                self.common.record.event(&"refused");
+                self.go_on_in_clear(client);
+                self.pump();
+            }
+            Ok(Negotiation::Ready(upgrade)) => self.session = Asking::Gate(upgrade),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Takes one event. False: there was none.
+    fn under_tls(&mut self) -> Result<bool, Error> {
+        let Asking::Secure(client) = &mut self.session else { return Ok(false) };
+        let Common { rx, tx, record, beliefs, progress, broken, .. } = &mut self.common;
+        let Some(event) = client.next_event(rx, tx)? else { return Ok(false) };
+        record.event(&event);
+        progress.push(event_name(&event));
+        if let Some(word) = wrong_answer(&event) {
+            *broken = Some(format!("an answer without {word}: {event:?}"));
+        }
+        if let Some(transaction) = &mut self.transaction {
+            match record.tried("transaction", transaction.event(&event, client, tx)) {
+                Some(Progress::SendData) => {
+                    record.entries.push(Entry::Given("a message", 1));
+                    let mut writer = client.data_writer()?;
+                    writer.write(MESSAGE, tx)?;
+                    writer.finish(tx)?;
+                    beliefs.message = Belief::Asked;
+                }
+                Some(Progress::Done) => drop(record.given("QUIT", client.quit(tx))),
+                _ => {}
+            }
+        }
+        let ready = match event {
+            client::Event::Extensions(_) if self.logs_in => {
+                beliefs.identity = Belief::Asked;
+                let credentials = Credentials::password("x", PASSWORD.as_bytes());
+                record.given("AUTHENTICATE", client.authenticate(Mechanism::Plain, credentials, tx));
+                false
+            }
+            client::Event::Extensions(_) => true,
+            client::Event::Auth(AuthOutcome::Accepted(_)) => {
+                record.entries.push(Entry::Proved);
+                beliefs.identity = Belief::Yes;
+                true
+            }
+            client::Event::Auth(_) => {
+                record.given("QUIT", client.quit(tx));
+                false
+            }
+            client::Event::Delivered(..) => {
+                beliefs.message = Belief::Yes;
+                false
+            }
+            _ => false,
+        };
+        if ready {
+            let mut transaction = Transaction::new(Mail::new(address())).recipient(Rcpt::new(address()));
+            record.entries.extend(["MAIL", "RCPT", "DATA"].map(|verb| Entry::Given(verb, 1)));
+            record.tried("transaction", transaction.start(client, tx));
+            self.transaction = Some(transaction);
+        }
+        Ok(true)
+    }
+
+    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
+    fn fail(&mut self, error: Error) {
+        self.common.send();
+        let Common { rx, tx, record, .. } = &mut self.common;
+        record.entries.push(Entry::Failed(error));
+        for more in ["", "\r\n", "220 x\r\n250 x\r\n"] {
+            rx.extend(more.as_bytes());
+            let again = match &mut self.session {
+                Asking::Cleartext(client) => client.next_event(rx, tx).map(|event| event.is_some()),
+                Asking::Secure(client) => client.next_event(rx, tx).map(|event| event.is_some()),
+                _ => Err(error),
+            };
+            if again != Err(error) {
+                record.event(&again);
+            }
+        }
+        self.common.send();
+        self.session = Asking::Gone;
+    }
+}
+
+impl End for Sending {
+    fn hear(&mut self, octets: &[u8]) {
+        self.common.hear(octets);
+        if matches!(self.session, Asking::Gate(_)) {
+            self.common.crossed = true;
+            return;
+        }
+        let unread = self.common.rx.bytes().to_vec();
+        self.pump();
+        if matches!(self.session, Asking::Gate(_)) {
+            let replies =
+                unread.split_inclusive(|&octet| octet == b'\n').filter(|line| ends_reply(line)).count();
+            self.common.crossed = replies > 1 || !unread.ends_with(b"\r\n");
+        }
+    }
+
+    fn cut(&mut self) {
+        self.common.record.heard(0);
+        self.common.rx.close();
+        match self.session {
+            Asking::Gate(_) => self.session = Asking::Gone,
+            _ => self.pump(),
+        }
+    }
+
+    fn shake_hands(&mut self) {
+        let over = Asking::Gone;
+        let Asking::Gate(upgrade) = std::mem::replace(&mut self.session, over) else { return };
+        match upgrade.complete(channel(), &mut self.common.rx) {
+            Ok(client) => {
+                self.common.secured();
+                self.session = Asking::Secure(client);
+                self.pump();
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn said(&mut self) -> Vec<Vec<u8>> {
+        let clear = !matches!(self.session, Asking::Secure(_));
+        self.common.said(clear, |_| true)
+    }
+
+    fn view(&self) -> View {
+        const LEFT_OUT: [&str; 4] = ["generation", "sent_at", "repairs", "count"];
+        let (stage, machine) = match &self.session {
+            Asking::Gone => (Stage::Over, String::new()),
+            Asking::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
+            Asking::Negotiating(negotiation) => (Stage::Cleartext, described(negotiation, &LEFT_OUT)),
+            Asking::Cleartext(client) if client.is_closed() => (Stage::Over, String::new()),
+            Asking::Secure(client) if client.is_closed() => (Stage::Over, String::new()),
+            Asking::Cleartext(client) => (Stage::Cleartext, described(client, &LEFT_OUT)),
+            Asking::Secure(client) => (Stage::Secure, described(client, &LEFT_OUT)),
+        };
+        self.common.view(stage, capped(machine, "mails", 1))
+    }
+
+    fn judge(&self) -> Result<usize, String> {
+        self.common.judge(Side::SmtpClient)
+    }
+}
+
+fn address() -> Address<'static> {
+    Address::parse("x@x.example").unwrap()
+}
+
+/// What kind of event it was: the text of a reply changes nothing.
+fn event_name(event: &client::Event<'_>) -> String {
+    let text = format!("{event:?}");
+    text.split(['{', '"']).next().unwrap_or_default().to_owned()
+}
+
+/// The word that the answer to a command has at the other end, if this one does not have it.
+fn wrong_answer(event: &client::Event<'_>) -> Option<&'static str> {
+    let (word, response) = match event {
+        client::Event::Accepted(Step::Mail, response) => ("MAIL", response),
+        client::Event::Accepted(Step::Rcpt(_), response) => ("RCPT", response),
+        client::Event::Delivered(_, response) => ("message", response),
+        _ => return None,
+    };
+    (!response.text().contains(word)).then_some(word)
+}
