@@ -16,7 +16,7 @@ use proto_smtp::{
 };
 
 use super::{
-    Answer, Clock, DeliveryReport, Message, RetryCodes, Stage, Status, message::unreadable,
+    Answer, Clock, DeliveryReport, Message, RetryCodes, Stage, Status, journal::Watch, message::unreadable,
     report::Transacted,
 };
 use crate::{Connection, Error, Turn};
@@ -48,6 +48,11 @@ impl Spent {
     const fn is_used(self) -> bool {
         self.transactions > 0
     }
+
+    /// Whether it had this one transaction and no other.
+    pub(super) const fn is_first(self) -> bool {
+        self.transactions == 1
+    }
 }
 
 /// What a try came to, for its session and for those that still wait.
@@ -74,7 +79,8 @@ pub(super) struct Try {
 
 impl Try {
     /// A try for all that wait.
-    pub(super) fn new(report: &DeliveryReport, codes: RetryCodes, began: Duration) -> Self {
+    pub(super) fn new(report: &mut DeliveryReport, codes: RetryCodes, began: Duration) -> Self {
+        report.count_try();
         Self { codes, began, pending: report.pending() }
     }
 
@@ -86,7 +92,7 @@ impl Try {
         message: &mut Message<S>,
         report: &mut DeliveryReport,
         clock: &mut impl Clock,
-        sent: &mut impl FnMut(u64),
+        watch: &dyn Watch,
     ) -> Result<End, Error> {
         report.tls = connection.tls_info().map(|info| info.version.to_owned());
         leave_out(connection.machine(), message, report, &mut self.pending);
@@ -97,17 +103,18 @@ impl Try {
             let started = clock.elapsed();
             let (mut transaction, octets) = message.transaction(&self.pending)?;
             let mut upload = Upload::new(message.source(), octets);
-            let lost = transact(connection, &mut transaction, &mut upload, sent)?;
-            let unreadable_source = upload.failed;
+            let told = Told { watch, numbers: &self.pending };
+            let lost = transact(connection, &mut transaction, &mut upload, &told)?;
+            let given_up = upload.failed;
             let closed = lost.is_some() || connection.machine().is_closed();
             let used = spent.is_used();
             spent.transactions = spent.transactions.saturating_add(1);
             if used && let Some(end) = of_used_session(closed, lost.as_ref(), transaction.recipients()) {
                 return Ok(end);
             }
-            self.decide(&transaction, lost.as_ref(), started, report, clock);
-            if let Some(error) = unreadable_source {
-                return Err(unreadable(error));
+            self.decide(&transaction, given_up.as_ref().or(lost.as_ref()), started, report, clock);
+            if let Some(error) = given_up {
+                return Err(error);
             }
             self.pending = left_over(&self.pending, transaction.recipients());
             // A message that was refused in its middle leaves a session in which nothing more can be said.
@@ -182,17 +189,31 @@ fn leave_out<C: Channel, S: Read + Seek>(
     });
 }
 
+/// Who is told of a transaction, and which recipients of the message are in it.
+struct Told<'a> {
+    watch: &'a dyn Watch,
+    numbers: &'a [usize],
+}
+
+impl Told<'_> {
+    /// The last octets are about to leave, for those that the server has accepted.
+    fn ending(&self, recipients: &[Recipient]) -> Result<(), Error> {
+        let accepted = self.numbers.iter().zip(recipients).filter(|(_, one)| one.is_accepted());
+        self.watch.ending(&accepted.map(|(number, _)| *number).collect::<Vec<_>>())
+    }
+}
+
 /// One transaction. Returns why the connection was lost, if it was.
 fn transact<C: Channel, S: Read>(
     connection: &mut Connection<Client<C>>,
     transaction: &mut Transaction,
     upload: &mut Upload<'_, S>,
-    sent: &mut impl FnMut(u64),
+    told: &Told<'_>,
 ) -> Result<Option<Error>, Error> {
     if connection.with(|client, tx| transaction.start(client, tx))? == Progress::Done {
         return Ok(None);
     }
-    let lost = run(connection, transaction, upload, sent).err();
+    let lost = run(connection, transaction, upload, told).err();
     if lost.is_some() {
         let _ = connection.with(|client, tx| transaction.lost(client, tx));
     }
@@ -203,7 +224,7 @@ fn run<C: Channel, S: Read>(
     connection: &mut Connection<Client<C>>,
     transaction: &mut Transaction,
     upload: &mut Upload<'_, S>,
-    sent: &mut impl FnMut(u64),
+    told: &Told<'_>,
 ) -> Result<(), Error> {
     connection.drive(|turn, client, tx| {
         if let Turn::Event(event) = turn {
@@ -213,7 +234,7 @@ fn run<C: Channel, S: Read>(
                 Progress::Continue => {}
             }
         }
-        upload.fill(client, tx, sent)?;
+        upload.fill(client, tx, told.watch, || told.ending(transaction.recipients()))?;
         Ok::<_, Error>(None)
     })
 }
@@ -261,8 +282,8 @@ struct Upload<'a, S> {
     /// What goes next. It is known whether anything follows before it goes: the last octets of a chunk and its end
     /// are one step, since a server that has them all has the message.
     next: Option<Bytes>,
-    /// Why the source cannot be read.
-    failed: Option<io::Error>,
+    /// Why the message is not sent to its end: the source cannot be read, or the journal not be written.
+    failed: Option<Error>,
 }
 
 impl<'a, S: Read> Upload<'a, S> {
@@ -270,12 +291,13 @@ impl<'a, S: Read> Upload<'a, S> {
         Self { source, left: octets, sending: false, next: None, failed: None }
     }
 
-    /// Queues as much as may wait.
+    /// Queues as much as may wait. `ending` is told before the last octets are queued.
     fn fill<C: Channel>(
         &mut self,
         client: &mut Client<C>,
         tx: &mut SendBuffer,
-        sent: &mut impl FnMut(u64),
+        watch: &dyn Watch,
+        ending: impl Fn() -> Result<(), Error>,
     ) -> Result<(), Error> {
         while self.sending && tx.len() < AHEAD {
             let chunk = match self.next.take() {
@@ -283,9 +305,12 @@ impl<'a, S: Read> Upload<'a, S> {
                 None => self.read()?,
             };
             let next = self.read()?;
+            if next.is_empty() {
+                ending().or_else(|error| self.give_up(error))?;
+            }
             if !chunk.is_empty() {
                 client.data_writer()?.write_payload(&chunk, tx)?;
-                sent(chunk.len() as u64);
+                watch.sent(chunk.len() as u64);
             }
             if next.is_empty() {
                 client.data_writer()?.finish(tx)?;
@@ -300,14 +325,18 @@ impl<'a, S: Read> Upload<'a, S> {
         let most = self.left.min(CHUNK as u64);
         let mut chunk = Vec::with_capacity(usize::try_from(most).unwrap_or(CHUNK));
         if let Err(error) = self.source.by_ref().take(most).read_to_end(&mut chunk) {
-            // The message must not seem to end here: the connection is given up in the middle of it.
-            self.sending = false;
-            let told = io::Error::new(error.kind(), error.to_string());
-            self.failed = Some(error);
-            return Err(unreadable(told));
+            self.give_up(unreadable(error))?;
         }
         self.left -= chunk.len() as u64;
         Ok(Bytes::from(chunk))
+    }
+
+    /// The message must not seem to end here: the connection is given up in the middle of it.
+    fn give_up(&mut self, error: Error) -> Result<(), Error> {
+        self.sending = false;
+        let text = io::Error::other(error.to_string());
+        self.failed = Some(error);
+        Err(Error::Io { doing: "sending the message", source: text })
     }
 }
 
@@ -353,7 +382,7 @@ mod tests {
             upload.sending = true;
             let mut gone = 0;
             while upload.sending {
-                upload.fill(&mut client, &mut tx, &mut |_| ()).unwrap();
+                upload.fill(&mut client, &mut tx, &(), || Ok(())).unwrap();
                 gone += tx.len();
                 tx.sent(tx.len());
                 assert_eq!(client.is_message_sent(&tx), gone == octets, "{gone} of {octets}");

@@ -1,12 +1,12 @@
-//! Many messages at once: who is sent when, and who waits for what.
+//! Many messages at once, on a few threads.
 //!
-//! It knows a queue and a few threads. Sessions it has from the pool, and what a try is it does not know.
+//! It knows threads, and what follows a try. Whose turn it is the queue knows, sessions it has from the pool, and what
+//! a try is it does not know.
 //!
 //! Each thread takes the first message that may go now (its pause is over, and the pool has a session for it), makes
 //! one try, and puts it back if somebody still waits. A message that pauses holds neither a thread nor a session.
 
 use std::{
-    collections::VecDeque,
     fmt,
     io::{Read, Seek},
     ops::ControlFlow,
@@ -22,8 +22,11 @@ use proto_core::Channel;
 use proto_smtp::client::Client;
 
 use super::{
-    CheckLimits, Clock, DeliveryReport, Message, Obstacle, Pool, RetryPolicy, Route, Status, attempt::Try,
-    pool::Claim,
+    Answer, CheckLimits, Clock, DeliveryReport, Journal, Message, Obstacle, Pool, RetryPolicy, Route, Stage,
+    Status,
+    journal::Entry,
+    pool::{Claim, Ended, Trouble},
+    queue::{self, Held, Hope, Next, Orders, Queue},
 };
 use crate::Error;
 
@@ -56,6 +59,9 @@ pub struct Done<T, S, E = Error> {
     pub report: DeliveryReport,
     /// What stood in the way of the last try as a whole, if something did.
     pub obstacle: Option<E>,
+    /// The route was given up (see [`Dispatcher`]), and the message with it; the first of those that were in hand has
+    /// the obstacle, if there was one. A caller who knows no other way may want to stop.
+    pub is_given_up: bool,
 }
 
 /// Ends a run early, from any thread: no further try begins, and those that are being made are made to their end, since
@@ -77,6 +83,14 @@ impl Stop {
 }
 
 /// Delivers many messages on the sessions of a pool, as many at once as its limits allow.
+///
+/// A route that comes to nothing (no session can be opened, or the server ends one with its first message) is left
+/// alone for a pause, and so is every message that waits for it: a server in trouble is not run at by all of them. When
+/// that has happened as often in a row as the policy has tries, or a session is refused for good, what is in hand for
+/// the route fails without a try of its own, and the route rests for [`RetryPolicy::longest_pause`].
+///
+/// A server that has sessions with the route and refuses another one takes no more of them: the message waits for one
+/// of those, and that is no try.
 ///
 /// ```text
 /// let pool = Pool::new(PoolLimits { sessions_per_host: 2, ..PoolLimits::default() });
@@ -133,14 +147,8 @@ where
         self.stop.clone()
     }
 
-    /// Delivers what `orders` brings, until it ends and all is done, and calls `done` on this thread with each result as
-    /// it comes, in any order. [`ControlFlow::Break`] is a [`Stop`].
-    ///
-    /// Every message that was taken from `orders` has its result; stopped, those that were not tried are among them,
-    /// and the rest of `orders` is not asked for. `orders` may block, as a channel does: it is asked on a thread of its
-    /// own turn, and meanwhile the others work on. A panic of `orders`, of a source or of `done` ends the run and is
-    /// passed on.
-    pub fn run<T, S, E, I>(&self, orders: I, mut done: impl FnMut(Done<T, S, E>) -> ControlFlow<()>)
+    /// As [`run_with`](Self::run_with), without a journal.
+    pub fn run<T, S, E, I>(&self, orders: I, done: impl FnMut(Done<T, S, E>) -> ControlFlow<()>)
     where
         T: Send,
         S: Read + Seek + Send,
@@ -148,13 +156,30 @@ where
         I: IntoIterator<Item = Order<T, S, C, E>>,
         I::IntoIter: Send,
     {
+        self.run_with(&(), orders, done);
+    }
+
+    /// Delivers what `orders` brings, until it ends and all is done, and calls `done` on this thread with each result as
+    /// it comes, in any order. `journal` is told of each step. [`ControlFlow::Break`] is a [`Stop`].
+    ///
+    /// Every message that was taken from `orders` has its result; stopped, those that were not tried are among them,
+    /// and the rest of `orders` is not asked for. `orders` may block, as a channel does: it is asked on a thread of its
+    /// own turn, and meanwhile the others work on. A panic of `orders`, of a source, of `journal` or of `done` ends the
+    /// run and is passed on.
+    pub fn run_with<T, S, E, I>(
+        &self,
+        journal: &impl Journal<T>,
+        orders: I,
+        mut done: impl FnMut(Done<T, S, E>) -> ControlFlow<()>,
+    ) where
+        T: Send,
+        S: Read + Seek + Send,
+        E: Obstacle + From<Error> + Send,
+        I: IntoIterator<Item = Order<T, S, C, E>>,
+        I::IntoIter: Send,
+    {
         let desk = Desk {
-            queue: Mutex::new(Queue {
-                waiting: VecDeque::new(),
-                active: 0,
-                orders: Orders::Open,
-                watched: false,
-            }),
+            queue: Mutex::new(Queue::new()),
             changed: Condvar::new(),
             orders: Mutex::new(orders.into_iter()),
             most: self.held.max(1),
@@ -168,6 +193,7 @@ where
                     policy: &self.policy,
                     check: self.check.as_ref(),
                     stop: &self.stop,
+                    journal,
                     desk: &desk,
                     results: results.clone(),
                     clock: self.clock.clone(),
@@ -190,34 +216,6 @@ impl<C: Channel, K> fmt::Debug for Dispatcher<'_, C, K> {
     }
 }
 
-/// A message that is in hand.
-struct Held<T, S, C: Channel, E> {
-    order: Order<T, S, C, E>,
-    report: DeliveryReport,
-    obstacle: Option<E>,
-    checked: bool,
-    /// How many tries were made.
-    tries: u32,
-    /// When the first began, and when the next may, by the clock.
-    began: Duration,
-    due: Duration,
-}
-
-impl<T, S: Read + Seek, C: Channel, E> Held<T, S, C, E> {
-    fn new(order: Order<T, S, C, E>) -> Self {
-        let report = order.message.report();
-        Self {
-            order,
-            report,
-            obstacle: None,
-            checked: false,
-            tries: 0,
-            began: Duration::ZERO,
-            due: Duration::ZERO,
-        }
-    }
-}
-
 /// What the threads share.
 struct Desk<T, S, C: Channel, E, I> {
     queue: Mutex<Queue<T, S, C, E>>,
@@ -232,51 +230,25 @@ impl<T, S, C: Channel, E, I> Desk<T, S, C, E, I> {
     }
 }
 
-struct Queue<T, S, C: Channel, E> {
-    waiting: VecDeque<Held<T, S, C, E>>,
-    /// How many are being tried.
-    active: usize,
-    orders: Orders,
-    /// Somebody looks at the clock for all.
-    watched: bool,
-}
-
-/// Where the caller's orders stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Orders {
-    Open,
-    /// Somebody asks for the next.
-    BeingAsked,
-    Ended,
-}
-
-/// What a thread does next.
-enum Next<'p, T, S, C: Channel, E> {
-    Check(Held<T, S, C, E>),
-    Try(Held<T, S, C, E>, Box<Claim<'p, C>>),
-    Finish(Held<T, S, C, E>),
-    Ask,
-    Pause(Duration),
-    End,
-}
-
-struct Worker<'a, 'p, T, S, C: Channel, E, I, K> {
+struct Worker<'a, 'p, T, S, C: Channel, E, I, K, J> {
     pool: &'p Pool<C>,
     policy: &'a RetryPolicy,
     check: Option<&'a CheckLimits>,
     stop: &'a Stop,
+    journal: &'a J,
     desk: &'a Desk<T, S, C, E, I>,
     results: SyncSender<Done<T, S, E>>,
     clock: K,
 }
 
-impl<'p, T, S, C, E, I, K> Worker<'_, 'p, T, S, C, E, I, K>
+impl<'p, T, S, C, E, I, K, J> Worker<'_, 'p, T, S, C, E, I, K, J>
 where
     S: Read + Seek,
     C: Channel,
     E: Obstacle + From<Error>,
     I: Iterator<Item = Order<T, S, C, E>>,
     K: Clock,
+    J: Journal<T>,
 {
     fn work(mut self) {
         let desk = self.desk;
@@ -295,9 +267,10 @@ where
                 Next::Try(held, claim) => self.attempt(held, *claim),
                 Next::Finish(held) => self.finish(held),
                 Next::Ask => self.ask(),
+                Next::Sweep => drop(self.pool.sweep()),
                 Next::Pause(pause) => {
                     self.clock.pause(pause);
-                    desk.lock().watched = false;
+                    desk.lock().is_watched = false;
                     self.pool.sweep();
                 }
                 Next::End => break,
@@ -314,19 +287,22 @@ where
             if let Some(next) = self.choose(&mut queue, now) {
                 return next;
             }
-            if queue.watched {
+            if queue.is_watched {
                 queue = self.desk.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            queue.watched = true;
-            let due = queue.waiting.iter().map(|held| held.due).min();
-            let pause = due.map(|due| due.saturating_sub(now)).filter(|pause| !pause.is_zero());
+            queue.is_watched = true;
+            let pause = queue.next_due().map(|due| due.saturating_sub(now)).filter(|pause| !pause.is_zero());
             if let (Some(pause), 0) = (pause, queue.active) {
                 return Next::Pause(pause.min(LOOK));
             }
             let waited = self.desk.changed.wait_timeout(queue, LOOK);
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-            queue.watched = false;
+            let (changed, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue = changed;
+            queue.is_watched = false;
+            if waited.timed_out() {
+                return Next::Sweep;
+            }
         }
     }
 
@@ -335,7 +311,7 @@ where
         if self.stop.is_said() {
             return Some(queue.waiting.pop_front().map_or(Next::End, Next::Finish));
         }
-        if let Some(next) = self.pick(queue, now) {
+        if let Some(next) = queue.pick(self.pool, now) {
             return Some(next);
         }
         let in_hand = queue.waiting.len() + queue.active;
@@ -349,45 +325,14 @@ where
         }
     }
 
-    /// The first message that may go now.
-    fn pick(&self, queue: &mut Queue<T, S, C, E>, now: Duration) -> Option<Next<'p, T, S, C, E>> {
-        let mut full = Vec::new();
-        for at in 0..queue.waiting.len() {
-            let held = queue.waiting.get(at).filter(|held| held.due <= now);
-            let Some(held) = held else { continue };
-            let route = &held.order.route;
-            if self.check.is_some() && !held.checked {
-                queue.active += 1;
-                return queue.waiting.remove(at).map(Next::Check);
-            }
-            if held.report.pending().is_empty() {
-                return queue.waiting.remove(at).map(Next::Finish);
-            }
-            if full.contains(route.place()) {
-                continue;
-            }
-            let Some(claim) = self.pool.claim(route) else {
-                full.push(route.place().clone());
-                continue;
-            };
-            queue.active += 1;
-            return queue.waiting.remove(at).map(|held| Next::Try(held, Box::new(claim)));
-        }
-        None
-    }
-
     /// Looks at a message before it is tried for the first time.
     fn look(&mut self, mut held: Held<T, S, C, E>) {
-        held.checked = true;
+        held.is_checked = true;
         let message = &mut held.order.message;
         let looked = self.check.map_or(Ok(()), |limits| message.check(limits).map(drop));
         held.report = message.report();
         match looked {
-            Ok(()) => {
-                let mut queue = self.desk.lock();
-                queue.waiting.push_front(held);
-                queue.active -= 1;
-            }
+            Ok(()) => self.put_back(held),
             Err(error) => {
                 held.report.put_off(&error.answer(), Duration::ZERO, Status::Failed);
                 held.obstacle = Some(error.into());
@@ -398,40 +343,86 @@ where
     }
 
     fn attempt(&mut self, mut held: Held<T, S, C, E>, claim: Claim<'p, C>) {
-        let policy = self.policy;
-        if held.tries == 0 {
-            held.began = self.clock.elapsed();
-        }
-        held.tries = held.tries.saturating_add(1);
-        let one_try = Try::new(&held.report, policy.codes, held.began);
-        let Order { message, route, .. } = &mut held.order;
-        let tried = claim
-            .open(route)
-            .and_then(|session| session.run(route, one_try, message, &mut held.report, &mut self.clock));
-        held.obstacle = tried.err();
-        let obstacle = held.obstacle.as_ref().map(|obstacle| obstacle as &dyn Obstacle);
-        let (now, chance) = (self.clock.elapsed(), self.clock.chance());
-        let elapsed = now.saturating_sub(held.began);
-        match policy.after(held.tries, obstacle, &mut held.report, elapsed, chance) {
-            Some(pause) => {
-                held.due = now.saturating_add(pause);
-                let mut queue = self.desk.lock();
-                queue.waiting.push_back(held);
-                queue.active -= 1;
+        let mut one_try = held.begin_try(self.policy.codes, self.clock.elapsed());
+        let Order { id, message, route } = &mut held.order;
+        let watch = Entry { journal: self.journal, id };
+        let tried = match claim.open(route) {
+            Ok(session) => {
+                session.run(route, &mut one_try, message, &mut held.report, &mut self.clock, &watch)
             }
-            None => {
-                self.finish(held);
-                self.desk.lock().active -= 1;
+            Err(unopened) => Err(Trouble::Unopened(unopened)),
+        };
+        match tried {
+            Err(Trouble::Unopened(unopened)) if unopened.others > 0 => {
+                self.journal.crowded(&unopened.obstacle.answer(), unopened.others);
+                held.one_try = Some(one_try);
+                self.put_back(held);
+            }
+            Err(Trouble::Unopened(unopened)) => {
+                let why = unopened.obstacle.answer();
+                self.decide(held, Some(unopened.obstacle), Some(why));
+            }
+            Err(Trouble::Message(obstacle)) => self.decide(held, Some(obstacle), None),
+            Ok(Ended::AtOnce) if !held.report.pending().is_empty() => {
+                let why = "the server ends each session with its first message";
+                self.decide(held, None, Some(Answer::none(Stage::Connect, why)));
+            }
+            Ok(_) => self.decide(held, None, None),
+        }
+    }
+
+    /// What follows a try. `nothing`: why the route came to nothing.
+    fn decide(&mut self, mut held: Held<T, S, C, E>, obstacle: Option<E>, nothing: Option<Answer>) {
+        let (now, chance, number) = (self.clock.elapsed(), self.clock.chance(), held.order.route.number());
+        let elapsed = held.elapsed(now);
+        let hope = held.report.meet(obstacle.as_ref().map(|obstacle| obstacle as &dyn Obstacle), elapsed);
+        held.obstacle = obstacle;
+        let route = {
+            let mut queue = self.desk.lock();
+            match &nothing {
+                Some(_) => Some(queue.came_to_nothing(number, hope, self.policy, now, chance)),
+                None => {
+                    queue.was_of_use(number);
+                    None
+                }
+            }
+        };
+        held.is_given_up = route == Some(queue::Route::GivenUp);
+        let again = hope == Hope::Some && !held.is_given_up;
+        let report = &held.report;
+        let pause = again.then(|| self.policy.pause(held.tries, report, elapsed, chance)).flatten();
+        self.journal.tried(&held.order.id, report, pause);
+        if let (Some(why), Some(queue::Route::Rests(pause))) = (&nothing, route) {
+            self.journal.resting(why, pause);
+        }
+        if let Some(pause) = pause {
+            held.due = now.saturating_add(pause);
+            let mut queue = self.desk.lock();
+            queue.waiting.push_back(held);
+            queue.active -= 1;
+        } else {
+            let is_given_up = held.is_given_up;
+            // Whoever was tried is told first, and with it what stands in the way.
+            self.finish(held);
+            let mut queue = self.desk.lock();
+            queue.active -= 1;
+            if let (Some(why), true) = (&nothing, is_given_up) {
+                queue.give_up(number, why, hope, now);
             }
         }
     }
 
+    /// A message that is the next one when there is a session for it.
+    fn put_back(&self, held: Held<T, S, C, E>) {
+        let mut queue = self.desk.lock();
+        queue.waiting.push_front(held);
+        queue.active -= 1;
+    }
+
     fn finish(&mut self, mut held: Held<T, S, C, E>) {
-        let began = if held.tries == 0 { self.clock.elapsed() } else { held.began };
-        held.report.conclude_after(self.clock.elapsed().saturating_sub(began));
-        let Order { id, message, .. } = held.order;
-        let done = Done { id, message, report: held.report, obstacle: held.obstacle };
-        if self.results.send(done).is_err() {
+        held.report.conclude_after(held.elapsed(self.clock.elapsed()));
+        let Held { order: Order { id, message, .. }, report, obstacle, is_given_up, .. } = held;
+        if self.results.send(Done { id, message, report, obstacle, is_given_up }).is_err() {
             // Nobody wants to know any more: the caller has panicked.
             self.stop.now();
         }
@@ -441,7 +432,9 @@ where
         let order = self.desk.orders.lock().unwrap_or_else(PoisonError::into_inner).next();
         let mut queue = self.desk.lock();
         queue.orders = if order.is_some() { Orders::Open } else { Orders::Ended };
-        queue.waiting.extend(order.map(Held::new));
+        queue
+            .waiting
+            .extend(order.map(|order| Held { is_checked: self.check.is_none(), ..Held::new(order) }));
     }
 }
 

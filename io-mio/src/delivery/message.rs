@@ -28,6 +28,8 @@ pub struct Message<S> {
     recipients: Vec<Recipient>,
     /// What the last check found.
     problems: Vec<Problem>,
+    /// What is known of recipients from before, by their number.
+    settled: Vec<(usize, Status, Answer)>,
     message_id: Option<String>,
     chunking: Chunking,
     source: S,
@@ -60,6 +62,7 @@ impl<S: Read + Seek> Message<S> {
             unreadable: None,
             recipients: Vec::new(),
             problems: Vec::new(),
+            settled: Vec::new(),
             message_id: None,
             chunking: Chunking::WhereNeeded,
             source,
@@ -101,6 +104,14 @@ impl<S: Read + Seek> Message<S> {
             Ok(address) => Recipient::Rcpt(Rcpt::new(ForwardPath::from(address.into_owned()))),
             Err(error) => Recipient::Unreadable(text.to_owned(), error),
         });
+        self
+    }
+
+    /// What became of a recipient before, by its number in the order of the message: it is not sent to, and the report
+    /// says so. For a program that goes on where another run of it has stopped.
+    #[must_use]
+    pub fn settled(mut self, recipient: usize, status: Status, answer: Answer) -> Self {
+        self.settled.push((recipient, status, answer));
         self
     }
 
@@ -165,6 +176,9 @@ impl<S: Read + Seek> Message<S> {
             Recipient::Unreadable(text, _) => text.clone(),
         };
         let mut report = DeliveryReport::new(self.message_id.clone(), self.recipients.iter().map(text));
+        for (number, status, answer) in &self.settled {
+            report.exclude(*number, *status, answer.clone());
+        }
         let unreadable = self.unreadable();
         for problem in self.problems.iter().chain(&unreadable) {
             let invalid = |number, report: &mut DeliveryReport| {

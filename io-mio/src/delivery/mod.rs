@@ -5,10 +5,10 @@
 //! that nobody gets a message twice. This room knows tries and outcomes; how a connection is made and who logs in, the
 //! caller knows.
 //!
-//! * [`Dispatcher`] works off many messages on the sessions of a [`Pool`], so many at once for each host.
+//! * [`Dispatcher`] works off many messages on the sessions of a [`Pool`], so many at once for each host, and tells a
+//!   [`Journal`] of each step before it takes the next.
 //! * [`Pool::deliver`] delivers one message on a session of a pool; a [`Route`] says how sessions are opened.
-//! * [`deliver`] delivers one message and needs no pool. [`retry`] and [`transact`] are its halves, for a program
-//!   whose tries are more than a connection.
+//! * [`deliver`] delivers one message and needs no pool.
 //!
 //! All of them block. A program on a [`Reactor`](crate::Reactor) gives the call to a thread of
 //! [`Workers`](crate::Workers).
@@ -19,9 +19,11 @@ mod answer;
 mod attempt;
 mod check;
 mod dispatch;
+mod journal;
 mod message;
 mod policy;
 mod pool;
+mod queue;
 mod report;
 mod route;
 
@@ -41,6 +43,7 @@ use attempt::{End, Spent, Try};
 pub use answer::{Answer, Obstacle, Stage};
 pub use check::{Addresses, CheckLimits, Fault, Field, Problem};
 pub use dispatch::{Dispatcher, Done, Order, Stop};
+pub use journal::Journal;
 pub use message::{Chunking, Message};
 pub use policy::{Clock, RetryCodes, RetryPolicy, SystemClock};
 pub use pool::{Pool, PoolLimits, Session};
@@ -66,14 +69,8 @@ pub fn deliver<C: Channel, S: Read + Seek, E: Obstacle + From<Error>>(
         let mut one_try = Try::new(report, policy.codes, Duration::ZERO);
         loop {
             let mut connection = connect()?;
-            let end = one_try.run(
-                &mut connection,
-                &mut Spent::of(u32::MAX),
-                message,
-                report,
-                clock,
-                &mut |_| (),
-            )?;
+            let mut spent = Spent::of(u32::MAX);
+            let end = one_try.run(&mut connection, &mut spent, message, report, clock, &())?;
             // What was answered stands, whether or not the server hears the good-bye.
             quit(connection);
             if !matches!(end, End::Stale | End::UsedUp) {
@@ -103,7 +100,7 @@ pub fn ready<C: Channel>(connection: &mut Connection<Client<C>>) -> Result<(), E
 ///
 /// # Errors
 /// A try failed before anything was known of anybody, and another would make no sense or none is left.
-pub fn retry<K: Clock, E: Obstacle>(
+fn retry<K: Clock, E: Obstacle>(
     policy: &RetryPolicy,
     clock: &mut K,
     report: &mut DeliveryReport,
@@ -122,25 +119,6 @@ pub fn retry<K: Clock, E: Obstacle>(
     }
     report.conclude_after(clock.elapsed());
     Ok(())
-}
-
-/// One try on a connection that is [`ready`]: the message for those that wait, and what became of each.
-///
-/// A server that takes fewer recipients at once (LIMITS, RFC 9422) gets the others in further transactions of the same
-/// session. `sent` is told how many octets of the message were given to the connection since it was told last.
-///
-/// # Errors
-/// The message cannot be read, or the machine cannot begin. That the connection is lost is no error: it stands in the
-/// report.
-pub fn transact<C: Channel, S: Read + Seek>(
-    connection: &mut Connection<Client<C>>,
-    message: &mut Message<S>,
-    report: &mut DeliveryReport,
-    clock: &mut impl Clock,
-    mut sent: impl FnMut(u64),
-) -> Result<(), Error> {
-    let mut one_try = Try::new(report, RetryCodes::default(), Duration::ZERO);
-    one_try.run(connection, &mut Spent::of(u32::MAX), message, report, clock, &mut sent).map(|_| ())
 }
 
 /// Says good-bye and closes. That the server may be gone already is no failure.

@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Answer, DeliveryReport, Obstacle, Status};
+use super::{Answer, DeliveryReport, Obstacle, queue::Hope};
 
 /// How often, after which pauses and on which answers a message is tried again.
 ///
@@ -96,20 +96,26 @@ impl RetryPolicy {
         elapsed: Duration,
         chance: u64,
     ) -> Option<Duration> {
-        let hopeless = obstacle.is_some_and(|obstacle| !obstacle.is_transient());
-        if let Some(obstacle) = obstacle {
-            let unknown = if hopeless { Status::Failed } else { Status::Retry };
-            report.put_off(&obstacle.answer(), elapsed, unknown);
+        match report.meet(obstacle, elapsed) {
+            Hope::Some => self.pause(number, report, elapsed, chance),
+            Hope::None => None,
         }
-        if hopeless || number >= self.tries.max(1) || report.pending().is_empty() {
+    }
+
+    /// What follows the try of this number, if another makes sense.
+    pub(super) fn pause(
+        &self,
+        number: u32,
+        report: &DeliveryReport,
+        elapsed: Duration,
+        chance: u64,
+    ) -> Option<Duration> {
+        if number >= self.tries.max(1) || report.pending().is_empty() {
             return None;
         }
         let pause = self.pause_after(number, chance);
         let late = self.deadline.is_some_and(|deadline| elapsed.saturating_add(pause) > deadline);
-        (!late).then(|| {
-            report.retry_count = number;
-            pause
-        })
+        (!late).then_some(pause)
     }
 }
 
@@ -214,6 +220,5 @@ mod tests {
         assert_eq!(after(2, 3), Some(Duration::from_secs(2)));
         assert_eq!(after(2, 4), None);
         assert_eq!(after(4, 0), None);
-        assert_eq!(report.retry_count, 2);
     }
 }

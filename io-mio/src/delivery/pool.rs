@@ -1,6 +1,7 @@
 //! Sessions that are kept open for the next message: how many, for how long, for whom.
 //!
-//! It knows limits and who may have a session. What is sent in one, it does not know.
+//! It knows limits, those that a server keeps to itself included, and who may have a session. What is sent in one, it
+//! does not know.
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +17,7 @@ use proto_smtp::client::Client;
 use super::{
     Clock, DeliveryReport, Message, Obstacle, RetryPolicy, Route,
     attempt::{End, Spent, Try},
+    journal::Watch,
     quit, retry,
     route::Place,
 };
@@ -49,7 +51,12 @@ impl Default for PoolLimits {
     }
 }
 
-/// Sessions that are open, in use or idle. Dropped, it says QUIT in those that are idle.
+/// Sessions that are open, in use or idle.
+///
+/// A session whose idle time or lifetime is over is closed with the next call that asks for a session, by
+/// [`sweep`](Self::sweep), and within a moment as long as a [`Dispatcher`](super::Dispatcher) runs on the pool. The pool
+/// has no thread of its own: a program that leaves it alone for long calls `sweep` when that says, or
+/// [`close_idle`](Self::close_idle). Dropped, it says QUIT in those that are idle.
 ///
 /// An idle session is only used for the [`Route`] that opened it. Whether it is still there is seen at its socket and
 /// never asked with a command; where the server turns out to have closed it after all, another one takes its place
@@ -61,10 +68,19 @@ pub struct Pool<C: Channel> {
 }
 
 struct State<C: Channel> {
-    /// How many sessions there are with each host.
-    open: BTreeMap<Place, usize>,
+    /// The sessions that there are with each host, those included that are being opened or closed.
+    open: BTreeMap<Place, Open>,
     /// Those that nobody uses; who was used last stands last.
     idle: Vec<Held<C>>,
+}
+
+/// The sessions with one host.
+struct Open {
+    /// The route of each.
+    routes: Vec<u64>,
+    /// So many there may be: less than the pool's limit when the host was seen to take no more. That is forgotten with
+    /// the last of them.
+    most: usize,
 }
 
 /// A session, and what its limits count.
@@ -94,8 +110,42 @@ pub(super) struct Claim<'p, C: Channel> {
 /// One of the sessions that there may be. It becomes free when this is dropped.
 struct Seat<'p, C: Channel> {
     pool: &'p Pool<C>,
-    /// `None`: the session is idle in the pool, and keeps its place.
-    place: Option<Place>,
+    /// Where it leads, and for which route; `None`: the session is idle in the pool, and keeps its place.
+    place: Option<(Place, u64)>,
+}
+
+/// Why a session could not be opened.
+#[derive(Debug)]
+pub(super) struct Unopened<E> {
+    pub(super) obstacle: E,
+    /// How many others the same route has with the host: if there are some, the host takes no more.
+    pub(super) others: usize,
+}
+
+/// Why a try could not be made.
+#[derive(Debug)]
+pub(super) enum Trouble<E> {
+    /// There is no session.
+    Unopened(Unopened<E>),
+    /// The message cannot be sent, in whichever session.
+    Message(E),
+}
+
+impl<E> Trouble<E> {
+    pub(super) fn into_obstacle(self) -> E {
+        match self {
+            Self::Unopened(Unopened { obstacle, .. }) | Self::Message(obstacle) => obstacle,
+        }
+    }
+}
+
+/// How a try ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The session was of use.
+    Late,
+    /// The session was lost with its first message.
+    AtOnce,
 }
 
 /// A session of a pool, ready for a transaction. Dropped, it goes back to the pool, or is closed if it cannot be used
@@ -123,7 +173,7 @@ impl<C: Channel> Pool<C> {
     #[must_use]
     pub fn sessions(&self) -> (usize, usize) {
         let state = self.lock();
-        (state.open.values().sum(), state.idle.len())
+        (state.count(), state.idle.len())
     }
 
     /// A session of this route: an idle one, or a new one. Waits until there may be one more.
@@ -136,7 +186,7 @@ impl<C: Channel> Pool<C> {
             match self.claim_in(&mut state, route) {
                 Some(claim) => {
                     drop(state);
-                    return claim.open(route);
+                    return claim.open(route).map_err(|unopened| unopened.obstacle);
                 }
                 None => state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
@@ -158,18 +208,24 @@ impl<C: Channel> Pool<C> {
         let mut report = message.report();
         let began = clock.elapsed();
         retry(policy, clock, &mut report, |clock, report| {
-            let one_try = Try::new(report, policy.codes, began);
-            self.session(route)?.run(route, one_try, message, report, clock)
+            let mut one_try = Try::new(report, policy.codes, began);
+            let session = self.session(route)?;
+            let tried = session.run(route, &mut one_try, message, report, clock, &());
+            tried.map(|_| ()).map_err(Trouble::into_obstacle)
         })?;
         Ok(report)
     }
 
-    /// Closes the idle sessions whose time is over.
-    pub fn sweep(&self) {
+    /// Closes the idle sessions whose time is over. Returns how long it is until that is so of another one; `None`: no
+    /// session is idle.
+    pub fn sweep(&self) -> Option<Duration> {
+        let now = Instant::now();
         let mut state = self.lock();
-        let leaving = self.expired(&mut state, Instant::now());
+        let leaving = self.expired(&mut state, now);
+        let next = state.idle.iter().map(|held| self.left(held, now)).min();
         drop(state);
         leave(leaving);
+        next
     }
 
     /// Closes every idle session.
@@ -192,18 +248,37 @@ impl<C: Channel> Pool<C> {
         let fits = |held: &Held<C>| held.route == route.number() && !self.is_over(held, now);
         let found = state.idle.iter().rposition(fits).map(|at| state.idle.remove(at));
         if found.is_none() {
-            let here = state.open.get(place).copied().unwrap_or(0);
-            let full_here = here >= self.limits.sessions_per_host.max(1);
-            if full_here || state.open.values().sum::<usize>() >= self.limits.sessions.max(1) {
+            let most_here = self.limits.sessions_per_host.max(1);
+            let here = state.open.get(place);
+            let full_here = here.is_some_and(|here| here.routes.len() >= here.most.min(most_here));
+            if full_here || state.count() >= self.limits.sessions.max(1) {
                 // Who was idle longest gives way, with this host where that is the reason. The new session is opened
                 // when the old one is closed.
                 let at = state.idle.iter().position(|held| !full_here || held.place == *place)?;
                 leaving.push(self.leaver(state.idle.remove(at)));
             }
-            *state.open.entry(place.clone()).or_default() += 1;
+            let new = || Open { routes: Vec::new(), most: usize::MAX };
+            state.open.entry(place.clone()).or_insert_with(new).routes.push(route.number());
         }
         leaving.extend(self.expired(state, now));
-        Some(Claim { seat: Seat { pool: self, place: Some(place.clone()) }, found, leaving })
+        let seat = Seat { pool: self, place: Some((place.clone(), route.number())) };
+        Some(Claim { seat, found, leaving })
+    }
+
+    /// A session of this route could not be opened, and its place is given up. Where the route has others, the host
+    /// takes no more than there are: returns how many the route has.
+    fn give_up<E>(&self, route: &Route<C, E>, mut seat: Seat<'_, C>) -> usize {
+        let mut state = self.lock();
+        seat.place = None;
+        state.leave(route.place(), route.number());
+        let Some(here) = state.open.get_mut(route.place()) else { return 0 };
+        let others = here.routes.iter().filter(|number| **number == route.number()).count();
+        if others > 0 {
+            here.most = here.routes.len();
+        }
+        drop(state);
+        self.freed.notify_all();
+        others
     }
 
     fn expired(&self, state: &mut State<C>, now: Instant) -> Vec<Leaver<'_, C>> {
@@ -221,8 +296,14 @@ impl<C: Channel> Pool<C> {
         held.spent.is_over() || now.saturating_duration_since(held.opened) >= self.limits.lifetime
     }
 
+    /// How long it is until an idle session is over.
+    fn left(&self, held: &Held<C>, now: Instant) -> Duration {
+        let idle = self.limits.idle.saturating_sub(now.saturating_duration_since(held.used));
+        idle.min(self.limits.lifetime.saturating_sub(now.saturating_duration_since(held.opened)))
+    }
+
     fn leaver(&self, held: Held<C>) -> Leaver<'_, C> {
-        let seat = Seat { pool: self, place: Some(held.place.clone()) };
+        let seat = Seat { pool: self, place: Some((held.place.clone(), held.route)) };
         Leaver { connection: held.connection, seat }
     }
 
@@ -249,50 +330,78 @@ impl<C: Channel> fmt::Debug for Pool<C> {
     }
 }
 
+impl<C: Channel> State<C> {
+    fn count(&self) -> usize {
+        self.open.values().map(|open| open.routes.len()).sum()
+    }
+
+    /// There is one session less.
+    fn leave(&mut self, place: &Place, route: u64) {
+        let Some(open) = self.open.get_mut(place) else { return };
+        if let Some(at) = open.routes.iter().position(|number| *number == route) {
+            open.routes.swap_remove(at);
+        }
+        if open.routes.is_empty() {
+            self.open.remove(place);
+        }
+    }
+}
+
 impl<'p, C: Channel> Claim<'p, C> {
     /// The session: the one that was found, if it is still there, or a new one.
-    pub(super) fn open<E>(self, route: &Route<C, E>) -> Result<Session<'p, C>, E> {
+    pub(super) fn open<E>(self, route: &Route<C, E>) -> Result<Session<'p, C>, Unopened<E>> {
         leave(self.leaving);
         let mut session = Session { held: self.found, seat: self.seat };
-        if !session.held.as_mut().is_some_and(|held| held.connection.is_quiet()) {
-            session.held = None;
-            session.renew(route)?;
+        if session.held.as_mut().is_some_and(|held| held.connection.is_quiet()) {
+            Ok(session)
+        } else {
+            session.renewed(route)
         }
-        Ok(session)
     }
 }
 
 impl<C: Channel> Session<'_, C> {
-    /// Makes a try, in further sessions where one is not enough.
+    /// Makes a try, or goes on with it, in further sessions where one is not enough.
     pub(super) fn run<S: Read + Seek, E: From<Error>>(
         mut self,
         route: &Route<C, E>,
-        mut one_try: Try,
+        one_try: &mut Try,
         message: &mut Message<S>,
         report: &mut DeliveryReport,
         clock: &mut impl Clock,
-    ) -> Result<(), E> {
+        watch: &dyn Watch,
+    ) -> Result<Ended, Trouble<E>> {
         loop {
-            let Some(held) = &mut self.held else { return Err(Error::Closed.into()) };
+            let Some(held) = &mut self.held else { return Err(Trouble::Message(Error::Closed.into())) };
             let (connection, spent) = (&mut held.connection, &mut held.spent);
-            match one_try.run(connection, spent, message, report, clock, &mut |_| ())? {
-                End::Over | End::Lost => return Ok(()),
-                End::Stale | End::UsedUp => self.renew(route)?,
+            let ended = one_try.run(connection, spent, message, report, clock, watch);
+            match ended.map_err(|error| Trouble::Message(error.into()))? {
+                End::Lost if spent.is_first() => return Ok(Ended::AtOnce),
+                End::Over | End::Lost => return Ok(Ended::Late),
+                End::Stale | End::UsedUp => self = self.renewed(route).map_err(Trouble::Unopened)?,
             }
         }
     }
 
-    /// Puts a new session in the place of this one.
-    fn renew<E>(&mut self, route: &Route<C, E>) -> Result<(), E> {
+    /// A new session in the place of this one.
+    fn renewed<E>(mut self, route: &Route<C, E>) -> Result<Self, Unopened<E>> {
         if let Some(held) = self.held.take() {
             part(held.connection);
         }
-        let connection = route.open()?;
-        let now = Instant::now();
-        let spent = Spent::of(self.seat.pool.limits.messages);
-        let (route, place) = (route.number(), route.place().clone());
-        self.held = Some(Held { connection, route, place, opened: now, used: now, spent });
-        Ok(())
+        match route.open() {
+            Ok(connection) => {
+                let now = Instant::now();
+                let spent = Spent::of(self.seat.pool.limits.messages);
+                let (route, place) = (route.number(), route.place().clone());
+                self.held = Some(Held { connection, route, place, opened: now, used: now, spent });
+                Ok(self)
+            }
+            Err(obstacle) => {
+                let pool = self.seat.pool;
+                let seat = std::mem::replace(&mut self.seat, Seat { pool, place: None });
+                Err(Unopened { obstacle, others: pool.give_up(route, seat) })
+            }
+        }
     }
 }
 
@@ -321,15 +430,8 @@ impl<C: Channel> fmt::Debug for Session<'_, C> {
 
 impl<C: Channel> Drop for Seat<'_, C> {
     fn drop(&mut self) {
-        let Some(place) = self.place.take() else { return };
-        let mut state = self.pool.lock();
-        if let Some(count) = state.open.get_mut(&place) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                state.open.remove(&place);
-            }
-        }
-        drop(state);
+        let Some((place, route)) = self.place.take() else { return };
+        self.pool.lock().leave(&place, route);
         self.pool.freed.notify_all();
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use proto_smtp::client::{NotSent, Outcome, Step};
 use serde::Serialize;
 
-use super::{Answer, RetryCodes, Stage};
+use super::{Answer, Obstacle, RetryCodes, Stage, queue::Hope};
 
 /// What became of a message or of one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -135,17 +135,30 @@ impl DeliveryReport {
         self.recipients.iter().any(|recipient| recipient.answer.is_some())
     }
 
-    /// Nothing was said about anybody: what happened stands for all that wait.
-    pub fn postpone(&mut self, text: &str) {
-        self.put_off(&Answer::none(Stage::Connect, text), Duration::ZERO, Status::Retry);
+    /// A try begins for all that wait.
+    pub(super) fn count_try(&mut self) {
+        let mut again = false;
+        for recipient in self.recipients.iter_mut().filter(|one| one.status == Status::Retry) {
+            again |= recipient.attempts > 0;
+            recipient.attempts = recipient.attempts.saturating_add(1);
+        }
+        self.retry_count = self.retry_count.saturating_add(u32::from(again));
     }
 
-    /// As [`postpone`](Self::postpone). Those of whom nothing was known before are `unknown` now.
+    /// Something stood in the way of a try, or nothing did: says whether another one makes sense.
+    pub(super) fn meet(&mut self, obstacle: Option<&dyn Obstacle>, elapsed: Duration) -> Hope {
+        let Some(obstacle) = obstacle else { return Hope::Some };
+        let hope = if obstacle.is_transient() { Hope::Some } else { Hope::None };
+        self.put_off(&obstacle.answer(), elapsed, hope.of_the_unknown());
+        hope
+    }
+
+    /// Nothing was said about anybody: what happened stands for all that wait. Those of whom nothing was known before
+    /// are `unknown` now.
     pub(super) fn put_off(&mut self, answer: &Answer, elapsed: Duration, unknown: Status) {
         for recipient in &mut self.recipients {
             if recipient.status == Status::Retry {
                 let status = if recipient.answer.is_none() { unknown } else { Status::Retry };
-                recipient.attempts = recipient.attempts.saturating_add(1);
                 recipient.decided_ms = milliseconds(elapsed);
                 recipient.set(status, answer.clone());
             }
@@ -158,7 +171,6 @@ impl DeliveryReport {
         if matches!(outcome, Outcome::Delivered(_)) {
             self.sent_at = Some(of.now);
         }
-        recipient.attempts = recipient.attempts.saturating_add(1);
         recipient.took_ms = milliseconds(of.took);
         recipient.decided_ms = milliseconds(of.elapsed);
         let (status, answer) = judge(outcome, of);

@@ -1,0 +1,372 @@
+//! What a journal is told, and when: behind each word of it a program may be killed, and still knows who has what.
+//! And what a dispatcher does about a route that comes to nothing, and a server that takes few sessions.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod mail;
+mod toy;
+
+use std::{
+    io,
+    ops::ControlFlow,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use io_mio::{
+    Error, ListenerTls, ReactorLimits,
+    delivery::{
+        Answer, Chunking, DeliveryReport, Dispatcher, Done, Journal, Order, Pool, PoolLimits, RetryPolicy,
+        Route, Stage, Status, Stop, SystemClock,
+    },
+};
+use mail::{Book, Running, Still, Text, message, with_text};
+use proto_core::Cleartext;
+use proto_smtp::Config;
+
+type Result = Done<usize, Text>;
+
+/// Writes down what it is told.
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    octets: AtomicUsize,
+    /// Whose messages must not have arrived before `ending` has returned.
+    book: Option<Arc<Book>>,
+    is_broken: bool,
+    /// Said in the first pause.
+    stop: Option<Stop>,
+}
+
+impl Log {
+    fn line(&self, line: String) {
+        self.lines.lock().unwrap().push(line);
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+}
+
+impl Journal<usize> for Log {
+    fn ending(&self, id: &usize, recipients: &[usize]) -> io::Result<()> {
+        let before = self.book.as_ref().map_or(0, |book| book.messages().len());
+        std::thread::sleep(Duration::from_millis(5));
+        assert_eq!(self.book.as_ref().map_or(0, |book| book.messages().len()), before);
+        self.line(format!("{id} ending {recipients:?}"));
+        if self.is_broken { Err(io::Error::other("the disk is full")) } else { Ok(()) }
+    }
+
+    fn tried(&self, id: &usize, report: &DeliveryReport, pause: Option<Duration>) {
+        let statuses: Vec<_> = report.recipients.iter().map(|one| one.status).collect();
+        self.line(format!("{id} tried {statuses:?} {:?}", pause.map(|pause| pause.as_millis())));
+        if let (Some(stop), Some(_)) = (&self.stop, pause) {
+            stop.now();
+        }
+    }
+
+    fn sent(&self, _: &usize, octets: u64) {
+        self.octets.fetch_add(usize::try_from(octets).unwrap(), Ordering::SeqCst);
+    }
+
+    fn resting(&self, why: &Answer, pause: Duration) {
+        self.line(format!("resting {:?} {}", why.stage, pause.as_millis()));
+    }
+
+    fn crowded(&self, why: &Answer, sessions: usize) {
+        self.line(format!("crowded {:?} {sessions}", why.code));
+    }
+}
+
+fn orders<'a>(
+    route: &'a Route<Cleartext>,
+    messages: impl IntoIterator<Item = Vec<&'static str>, IntoIter: Send> + 'a,
+) -> impl Iterator<Item = Order<usize, Text, Cleartext>> + Send + 'a {
+    let messages: Vec<_> = messages.into_iter().collect();
+    messages.into_iter().enumerate().map(|(id, recipients)| Order {
+        id,
+        message: message(recipients),
+        route: route.clone(),
+    })
+}
+
+/// Runs this to its end.
+fn run(
+    dispatcher: &Dispatcher<'_, Cleartext, Still>,
+    log: &Log,
+    orders: impl IntoIterator<Item = Order<usize, Text, Cleartext>, IntoIter: Send>,
+) -> Vec<Result> {
+    let mut all = Vec::new();
+    dispatcher.run_with(log, orders, |done| {
+        all.push(done);
+        ControlFlow::Continue(())
+    });
+    all
+}
+
+fn one_at_a_time() -> Pool<Cleartext> {
+    Pool::new(PoolLimits { sessions: 1, ..PoolLimits::default() })
+}
+
+#[test]
+fn each_step_is_told_before_the_next_and_of_those_alone_whom_it_concerns() {
+    let server = Running::start();
+    let (pool, route) = (one_at_a_time(), server.route());
+    let log = Log { book: Some(server.book.clone()), ..Log::default() };
+    let recipients = vec!["a@x.example", "no@x.example", "later@x.example"];
+    let done = run(&Dispatcher::new(&pool, Still::default()), &log, orders(&route, [recipients]));
+    assert_eq!(
+        log.lines(),
+        [
+            "0 ending [0]",
+            "0 tried [Success, Rejected, Retry] Some(1007)",
+            "0 ending [2]",
+            "0 tried [Success, Rejected, Success] None",
+        ]
+    );
+    assert_eq!(log.octets.load(Ordering::SeqCst), 2 * mail::TEXT.len());
+    let attempts: Vec<_> = done[0].report.recipients.iter().map(|one| one.attempts).collect();
+    assert_eq!((attempts, done[0].report.retry_count, done[0].is_given_up), (vec![1, 1, 2], 1, false));
+    let taken: Vec<_> = server.book.messages().into_iter().map(|taken| taken.recipients).collect();
+    assert_eq!(taken, [["a@x.example"], ["later@x.example"]]);
+}
+
+#[test]
+fn whoever_is_settled_is_not_sent_to() {
+    let server = Running::start();
+    let (pool, log) = (one_at_a_time(), Log::default());
+    let known = || Answer::none(Stage::Message, "the server took it in an earlier run");
+    let both = |message: io_mio::delivery::Message<Text>| message.settled(1, Status::Success, known());
+    let first = message(["a@x.example", "b@x.example"]);
+    let orders = [
+        (0, both(first)),
+        (1, both(message(["a@x.example", "b@x.example"]).settled(0, Status::Uncertain, known()))),
+    ];
+    let orders = orders.map(|(id, message)| Order { id, message, route: server.route() });
+    let mut done = run(&Dispatcher::new(&pool, Still::default()), &log, orders);
+    done.sort_by_key(|done| done.id);
+    assert_eq!(log.lines(), ["0 ending [0]", "0 tried [Success, Success] None"]);
+    let [first, second] = &done[..] else { panic!() };
+    assert_eq!((first.report.status, second.report.status), (Status::Success, Status::Uncertain));
+    assert_eq!(first.report.recipients[1].answer, Some(known()));
+    assert_eq!((first.report.recipients[1].attempts, second.report.recipients[0].attempts), (0, 0));
+    assert_eq!(server.book.messages()[0].recipients, ["a@x.example"]);
+    assert_eq!(server.book.messages().len(), 1);
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_keeps_the_message_back() {
+    let long = format!("{}{}", mail::TEXT, "0123456789\r\n".repeat(100_000));
+    for chunking in [Chunking::WhereNeeded, Chunking::WhereOffered] {
+        for text in [mail::TEXT, &long] {
+            let server = Running::start();
+            let (pool, log) = (one_at_a_time(), Log { is_broken: true, ..Log::default() });
+            let message = with_text(text, ["a@x.example", "no@x.example"]).chunking(chunking);
+            let order = Order { id: 0, message, route: server.route() };
+            let [done] = &run(&Dispatcher::new(&pool, Still::default()), &log, [order])[..] else { panic!() };
+            assert_eq!(log.lines(), ["0 ending [0]", "0 tried [Retry, Rejected] None"]);
+            let statuses: Vec<_> =
+                done.report.recipients.iter().map(|one| (one.status, one.attempts)).collect();
+            assert_eq!(statuses, [(Status::TempFailed, 1), (Status::Rejected, 1)]);
+            let text = &done.report.recipients[0].answer.as_ref().unwrap().text;
+            assert!(text.contains("journal") && text.contains("the disk is full"), "{text}");
+            assert!(done.obstacle.is_some() && !done.is_given_up);
+            assert_eq!(pool.sessions(), (0, 0));
+            assert_eq!(server.book.messages().len(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_session_serves_many_messages_and_its_death_between_two_is_no_try() {
+    for step in ["none", "mail", "rcpt"] {
+        let server = Running::start();
+        let (pool, route, log) = (one_at_a_time(), server.route(), Log::default());
+        server.book.say_farewell(step, 3);
+        let all = orders(&route, [vec!["a@x.example"], vec!["b@x.example"], vec!["c@x.example"]]);
+        let done = run(&Dispatcher::new(&pool, Still::default()), &log, all);
+        let told = |id| [format!("{id} ending [0]"), format!("{id} tried [Success] None")];
+        assert_eq!(log.lines(), [told(0), told(1), told(2)].concat(), "{step}");
+        assert!(done.iter().all(|done| done.report.recipients[0].attempts == 1));
+        let sessions = if step == "none" { 1 } else { 2 };
+        assert_eq!((server.book.sessions().2, server.book.messages().len()), (sessions, 3), "{step}");
+    }
+}
+
+#[test]
+fn whoever_stops_in_a_pause_does_not_wait_for_its_end() {
+    let server = Running::start();
+    let (pool, route) = (one_at_a_time(), server.route());
+    let policy = RetryPolicy { first_pause: Duration::from_secs(60), jitter: 0, ..RetryPolicy::default() };
+    let dispatcher = Dispatcher::new(&pool, SystemClock::start()).policy(policy);
+    let log = Log { stop: Some(dispatcher.stop()), ..Log::default() };
+    let begun = Instant::now();
+    let mut all = Vec::new();
+    dispatcher.run_with(&log, orders(&route, [vec!["busy@x.example", "a@x.example"]]), |done| {
+        all.push(done);
+        ControlFlow::Continue(())
+    });
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert_eq!(log.lines(), ["0 ending [1]", "0 tried [Retry, Success] Some(60000)"]);
+    let report = &all[0].report;
+    assert_eq!((report.status, report.is_retryable, report.retry_count), (Status::TempFailed, true, 0));
+    assert!(report.duration_ms < 10_000 && !all[0].is_given_up && all[0].obstacle.is_none());
+}
+
+fn wait_until(what: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !what() {
+        assert!(Instant::now() < end, "it did not happen");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A route that fails like this, once so many messages are in hand, and how often it was tried.
+struct Broken {
+    route: Route<Cleartext>,
+    opened: Arc<AtomicUsize>,
+    in_hand: Arc<AtomicUsize>,
+}
+
+impl Broken {
+    fn behind(messages: usize, error: impl Fn() -> Error + Send + Sync + 'static) -> Self {
+        let (opened, in_hand) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (count, taken) = (opened.clone(), in_hand.clone());
+        let route = Route::new("x.example", 25, move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            wait_until(|| taken.load(Ordering::SeqCst) >= messages);
+            Err(error())
+        });
+        Self { route, opened, in_hand }
+    }
+
+    /// These orders, as one takes them in hand.
+    fn counts<'a>(
+        &'a self,
+        orders: impl Iterator<Item = Order<usize, Text, Cleartext>> + Send + 'a,
+    ) -> impl Iterator<Item = Order<usize, Text, Cleartext>> + Send + 'a {
+        // The last one is taken when the end was asked for.
+        orders.map(Some).chain([None]).inspect(|_| _ = self.in_hand.fetch_add(1, Ordering::SeqCst)).flatten()
+    }
+
+    fn opened(&self) -> usize {
+        self.opened.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_is_tried_as_often_as_the_policy_says_for_all_messages_together() {
+    let broken = Broken::behind(11, || Error::Closed);
+    let (pool, log) = (one_at_a_time(), Log::default());
+    let policy = RetryPolicy { tries: 3, ..RetryPolicy::default() };
+    let dispatcher = Dispatcher::new(&pool, Still::default()).policy(policy);
+    let all = orders(&broken.route, (0..10).map(|_| vec!["a@x.example"]));
+    let done = run(&dispatcher, &log, broken.counts(all));
+    assert_eq!((broken.opened(), done.len()), (3, 10));
+    let rests: Vec<_> = log.lines().into_iter().filter(|line| line.starts_with("resting")).collect();
+    assert_eq!(rests, ["resting Connect 1007", "resting Connect 2007"]);
+    assert!(done[0].obstacle.is_some());
+    for done in &done {
+        assert!(done.is_given_up, "{done:?}");
+        assert_eq!((done.report.status, done.report.is_retryable), (Status::TempFailed, true));
+        assert_eq!(done.report.recipients[0].answer.as_ref().unwrap().stage, Stage::Connect);
+    }
+    assert_eq!(done.iter().map(|done| done.report.recipients[0].attempts).sum::<u32>(), 3);
+}
+
+#[test]
+fn whoever_is_refused_for_good_is_refused_once_and_other_routes_go_on() {
+    let refused = || Error::Unauthenticated { code: Some(535), reply: "no".to_owned() };
+    let (broken, server) = (Broken::behind(11, refused), Running::start());
+    let (pool, log) = (one_at_a_time(), Log::default());
+    let all = (0..10).map(|id| Order {
+        id,
+        message: message(["a@x.example"]),
+        route: if id % 2 == 0 { broken.route.clone() } else { server.route() },
+    });
+    let done = run(&Dispatcher::new(&pool, Still::default()), &log, broken.counts(all));
+    assert_eq!(broken.opened(), 1);
+    for done in &done {
+        let is_refused = done.id % 2 == 0;
+        let status = if is_refused { Status::Failed } else { Status::Success };
+        assert_eq!((done.is_given_up, done.report.status), (is_refused, status));
+    }
+    assert_eq!((done.len(), server.book.messages().len()), (10, 5));
+}
+
+#[test]
+fn a_route_that_was_given_up_is_tried_again_later() {
+    let server = Running::start();
+    let (open, tries) = (mail::open(server.address), AtomicUsize::new(0));
+    let route = Route::new("127.0.0.1", server.address.port(), move || {
+        if tries.fetch_add(1, Ordering::SeqCst) == 0 { Err(Error::Closed) } else { open() }
+    });
+    let (pool, log) = (one_at_a_time(), Log::default());
+    let policy = RetryPolicy { tries: 1, ..RetryPolicy::default() };
+    let dispatcher = Dispatcher::new(&pool, Still::default()).policy(policy).hold_at_most(1);
+    let done = run(&dispatcher, &log, orders(&route, [vec!["a@x.example"], vec!["b@x.example"]]));
+    let fates: Vec<_> = done.iter().map(|done| (done.is_given_up, done.report.status)).collect();
+    assert_eq!(fates, [(true, Status::TempFailed), (false, Status::Success)]);
+}
+
+#[test]
+fn a_server_that_takes_few_sessions_gets_few_and_every_message() {
+    let mut limits = ReactorLimits::default();
+    limits.connections = 2;
+    let server = Running::with(ListenerTls::None, Config::default().danger_cleartext(), limits);
+    server.book.think(Duration::from_millis(5));
+    let pool = Pool::new(PoolLimits { sessions_per_host: 5, ..PoolLimits::default() });
+    let (route, log) = (server.route(), Log::default());
+    let done = run(
+        &Dispatcher::new(&pool, Still::default()),
+        &log,
+        orders(&route, (0..40).map(|_| vec!["a@x.example"])),
+    );
+    let good = |done: &Result| {
+        done.report.status == Status::Success && done.report.recipients[0].attempts == 1 && !done.is_given_up
+    };
+    assert!(done.iter().all(good), "{:?}", log.lines());
+    assert_eq!((done.len(), server.book.messages().len()), (40, 40));
+    let crowded = log.lines().into_iter().filter(|line| line.starts_with("crowded Some(421)")).count();
+    assert!((1..=3).contains(&crowded), "{:?}", log.lines());
+    assert!(server.book.sessions().2 <= 5, "{:?}", server.book.sessions());
+}
+
+#[test]
+fn a_session_that_nobody_needs_is_closed_while_the_queue_is_empty() {
+    let server = Running::start();
+    let pool = Pool::new(PoolLimits { idle: Duration::from_millis(30), ..PoolLimits::default() });
+    let (hand_in, queue) = mpsc::channel();
+    let order = |id| Order { id, message: message(["a@x.example"]), route: server.route() };
+    hand_in.send(order(0)).unwrap();
+    let mut hand_in = Some(hand_in);
+    let mut count = 0;
+    Dispatcher::new(&pool, SystemClock::start()).run(queue, |done| {
+        assert_eq!(done.report.status, Status::Success);
+        count += 1;
+        if let Some(hand_in) = hand_in.take() {
+            wait_until(|| pool.sessions().0 == 0);
+            hand_in.send(order(1)).unwrap();
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!((count, server.book.sessions().2), (2, 2));
+}
+
+#[test]
+fn a_sweep_says_when_the_next_one_has_something_to_do() {
+    let server = Running::start();
+    let limits = PoolLimits { idle: Duration::from_millis(80), ..PoolLimits::default() };
+    let (pool, route) = (Pool::new(limits), server.route());
+    assert_eq!(pool.sweep(), None);
+    drop(pool.session(&route).unwrap());
+    let next = pool.sweep().unwrap();
+    assert!(!next.is_zero() && next <= Duration::from_millis(80), "{next:?}");
+    assert_eq!(pool.sessions(), (1, 1));
+    std::thread::sleep(next);
+    assert_eq!((pool.sweep(), pool.sessions()), (None, (0, 0)));
+}
