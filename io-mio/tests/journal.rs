@@ -133,6 +133,8 @@ fn each_step_is_told_before_the_next_and_of_those_alone_whom_it_concerns() {
     assert_eq!((attempts, done[0].report.retry_count, done[0].is_given_up), (vec![1, 1, 2], 1, false));
     let taken: Vec<_> = server.book.messages().into_iter().map(|taken| taken.recipients).collect();
     assert_eq!(taken, [["a@x.example"], ["later@x.example"]]);
+    // No session was kept in the pause.
+    assert_eq!(server.book.sessions().2, 2);
 }
 
 #[test]

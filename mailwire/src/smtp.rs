@@ -36,16 +36,10 @@ pub(crate) fn with_session<T: Task>(
     task: T,
 ) -> Result<T::Output, T::Error> {
     if way.is_cleartext()? {
-        let config = Arc::new(config.danger_cleartext());
-        let connection = connector
-            .danger_connect_cleartext::<SmtpClient>(&way.target(), &config)
-            .map_err(Failure::from)?;
-        let may_log_in = way.options.danger_cleartext_login;
-        return run(Session { connection, may_log_in, greeted: false, parting: Parting::Quit }, task);
+        run(Session::<Cleartext>::open(way, connector, config)?, task)
+    } else {
+        run(Session::<Secure>::open(way, connector, config)?, task)
     }
-    let connection =
-        connector.connect::<SmtpClient>(&way.target(), &Arc::new(config)).map_err(Failure::from)?;
-    run(Session { connection, may_log_in: true, greeted: false, parting: Parting::Quit }, task)
 }
 
 fn run<C: Channel, T: Task>(mut session: Session<C>, task: T) -> Result<T::Output, T::Error>
@@ -105,6 +99,24 @@ pub(crate) enum Parting {
     Quit,
     /// The connection is closed.
     Close,
+}
+
+impl Session<Secure> {
+    /// Connects, with TLS.
+    pub(crate) fn open(way: &Way, connector: &Connector, config: Config) -> Result<Self, Failure> {
+        let connection = connector.connect::<SmtpClient>(&way.target(), &Arc::new(config))?;
+        Ok(Self { connection, may_log_in: true, greeted: false, parting: Parting::Quit })
+    }
+}
+
+impl Session<Cleartext> {
+    /// Connects, without TLS.
+    pub(crate) fn open(way: &Way, connector: &Connector, config: Config) -> Result<Self, Failure> {
+        let config = Arc::new(config.danger_cleartext());
+        let connection = connector.danger_connect_cleartext::<SmtpClient>(&way.target(), &config)?;
+        let may_log_in = way.options.danger_cleartext_login;
+        Ok(Self { connection, may_log_in, greeted: false, parting: Parting::Quit })
+    }
 }
 
 impl<C: Channel> Session<C>

@@ -89,6 +89,8 @@ impl Stop {
 /// that has happened as often in a row as the policy has tries, or a session is refused for good, what is in hand for
 /// the route fails without a try of its own, and the route rests for [`RetryPolicy::longest_pause`].
 ///
+/// When all that is left pauses, the pool's idle sessions are closed.
+///
 /// A server that has sessions with the route and refuses another one takes no more of them: the message waits for one
 /// of those, and that is no try.
 ///
@@ -107,6 +109,7 @@ pub struct Dispatcher<'p, C: Channel, K> {
     clock: K,
     check: Option<CheckLimits>,
     held: usize,
+    ahead: usize,
     stop: Stop,
 }
 
@@ -116,7 +119,15 @@ where
 {
     /// A dispatcher with the default policy. Clones of the clock must show the same time.
     pub fn new(pool: &'p Pool<C>, clock: K) -> Self {
-        Self { pool, policy: RetryPolicy::default(), clock, check: None, held: HELD, stop: Stop::default() }
+        Self {
+            pool,
+            policy: RetryPolicy::default(),
+            clock,
+            check: None,
+            held: HELD,
+            ahead: HELD,
+            stop: Stop::default(),
+        }
     }
 
     /// How often each message is tried.
@@ -138,6 +149,21 @@ where
     #[must_use]
     pub const fn hold_at_most(mut self, messages: usize) -> Self {
         self.held = messages;
+        self
+    }
+
+    /// So many messages at most are in hand that were not tried yet. 256 unless set. Less is enough where all go to one
+    /// host; where a few wait for a host that is slow, those behind them that go elsewhere are not reached.
+    #[must_use]
+    pub const fn look_ahead(mut self, messages: usize) -> Self {
+        self.ahead = messages;
+        self
+    }
+
+    /// It is ended early by this one, which may be that of several.
+    #[must_use]
+    pub fn stop_with(mut self, stop: &Stop) -> Self {
+        self.stop = stop.clone();
         self
     }
 
@@ -183,6 +209,7 @@ where
             changed: Condvar::new(),
             orders: Mutex::new(orders.into_iter()),
             most: self.held.max(1),
+            ahead: self.ahead.max(1),
         };
         let (results, told) = sync_channel(RESULTS);
         std::thread::scope(|scope| {
@@ -222,6 +249,7 @@ struct Desk<T, S, C: Channel, E, I> {
     changed: Condvar,
     orders: Mutex<I>,
     most: usize,
+    ahead: usize,
 }
 
 impl<T, S, C: Channel, E, I> Desk<T, S, C, E, I> {
@@ -269,6 +297,10 @@ where
                 Next::Ask => self.ask(),
                 Next::Sweep => drop(self.pool.sweep()),
                 Next::Pause(pause) => {
+                    if desk.lock().orders == Orders::Ended {
+                        // A server that says to come back later is not held on to meanwhile.
+                        self.pool.close_idle();
+                    }
                     self.clock.pause(pause);
                     desk.lock().is_watched = false;
                     self.pool.sweep();
@@ -316,7 +348,7 @@ where
         }
         let in_hand = queue.waiting.len() + queue.active;
         match queue.orders {
-            Orders::Open if in_hand < self.desk.most => {
+            Orders::Open if in_hand < self.desk.most && queue.untried() < self.desk.ahead => {
                 queue.orders = Orders::BeingAsked;
                 Some(Next::Ask)
             }

@@ -152,6 +152,11 @@ impl<T, S: Read + Seek, C: Channel, E> Queue<T, S, C, E> {
         None
     }
 
+    /// How many were not tried yet.
+    pub(super) fn untried(&self) -> usize {
+        self.waiting.iter().filter(|held| held.tries == 0).count()
+    }
+
     /// When the next message may go.
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.waiting.iter().map(|held| self.due(held)).min()

@@ -11,7 +11,7 @@ use proto_smtp::types::{
 };
 
 use super::service::{self, Original, Service};
-use super::spool::Spool;
+use super::spool::Facts;
 use crate::cli::SendArgs;
 use crate::compose::{ComposeLimits, Mailbox};
 use crate::failure::{Failure, Kind};
@@ -64,24 +64,24 @@ impl Envelope {
         Ok(Self { from, to, cc, recipients, service })
     }
 
-    /// A message in this envelope. `octets` gives what is in the spool.
-    pub(super) fn around<S: Read + Seek>(&self, spool: &Spool, octets: S) -> Result<Message<S>, Failure> {
+    /// The message of which this is known, in this envelope.
+    pub(super) fn around<S: Read + Seek>(&self, facts: &Facts, octets: S) -> Result<Message<S>, Failure> {
         let chunking = if self.may_chunk() { Chunking::WhereOffered } else { Chunking::WhereNeeded };
-        let (mail, recipients) = self.commands(spool)?;
-        let message = Message::new(mail, octets).message_id(spool.message_id.clone()).chunking(chunking);
+        let (mail, recipients) = self.commands(facts)?;
+        let message = Message::new(mail, octets).message_id(facts.message_id.clone()).chunking(chunking);
         Ok(recipients.into_iter().fold(message, Message::recipient))
     }
 
     /// MAIL, and each RCPT, for a message.
-    pub(super) fn commands(&self, spool: &Spool) -> Result<(Mail<'static>, Vec<Rcpt<'static>>), Failure> {
+    pub(super) fn commands(&self, facts: &Facts) -> Result<(Mail<'static>, Vec<Rcpt<'static>>), Failure> {
         let from = match &self.from {
             Some(from) => ReversePath::from(address(&from.address)?),
             None => ReversePath::Null,
         };
         let mut mail = self.service(Mail::new(from));
-        mail.size = Some(spool.octets);
-        mail.body = spool.eight_bit.then_some(BodyType::EightBitMime);
-        mail.utf8 |= spool.header_eight_bit;
+        mail.size = Some(facts.octets);
+        mail.body = facts.eight_bit.then_some(BodyType::EightBitMime);
+        mail.utf8 |= facts.header_eight_bit;
         let recipient = |text: &String| -> Result<Rcpt<'static>, Failure> {
             let address = address(text)?;
             let original = match &self.service.orcpt {

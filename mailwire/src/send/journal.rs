@@ -121,8 +121,10 @@ impl Journal {
     /// The server has taken it. Until that is on disk it counts as uncertain, which sends nothing twice either: the
     /// next [`ending`](Self::ending) brings it there.
     pub(super) fn taken(&mut self, key: Key) -> io::Result<()> {
-        self.known.insert(key, Known::Taken);
-        self.append("taken", &[key])
+        match self.known.insert(key, Known::Taken) {
+            Some(Known::Taken) => Ok(()),
+            _ => self.append("taken", &[key]),
+        }
     }
 
     /// The server does not have it.

@@ -4,9 +4,8 @@
 //! It knows what a key is made of. How it is kept, `journal` knows.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use io_mio::delivery::{Answer, DeliveryReport, Stage, Status};
 
@@ -35,24 +34,25 @@ pub(super) enum Keep {
 /// A journal, and which messages of this run have been looked up in it.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    journal: Arc<Mutex<Journal>>,
+    journal: Mutex<Journal>,
     /// Where the mail goes: the same message to another server is another one.
     host: String,
     uncertain: Uncertain,
     keep: Keep,
     /// How often each message came. The second of two that are alike is not the first.
-    seen: HashMap<[u8; 32], u64>,
+    seen: Mutex<HashMap<[u8; 32], u64>>,
 }
 
 impl Ledger {
     pub(super) fn new(journal: Journal, host: &str, uncertain: Uncertain, keep: Keep) -> Self {
-        let journal = Arc::new(Mutex::new(journal));
-        Self { journal, host: host.to_ascii_lowercase(), uncertain, keep, seen: HashMap::new() }
+        let (journal, seen) = (Mutex::new(journal), Mutex::default());
+        Self { journal, host: host.to_ascii_lowercase(), uncertain, keep, seen }
     }
 
     /// The keys of the next message with these octets, one for each recipient.
-    pub(super) fn keys(&mut self, envelope: &Envelope, digest: [u8; 32]) -> Vec<Key> {
-        let seen = self.seen.entry(digest).or_default();
+    pub(super) fn keys(&self, envelope: &Envelope, digest: [u8; 32]) -> Vec<Key> {
+        let mut seen = lock(&self.seen);
+        let seen = seen.entry(digest).or_default();
         *seen += 1;
         let (host, from, seen) = (self.host.as_bytes(), envelope.sender().as_bytes(), seen.to_be_bytes());
         let journal = lock(&self.journal);
@@ -60,26 +60,30 @@ impl Ledger {
         envelope.recipients.iter().map(key).collect()
     }
 
-    /// Puts what an earlier run has come to into a report.
-    pub(super) fn recall(&self, keys: &[Key], report: &mut DeliveryReport) {
+    /// What an earlier run has come to, for those of whom it has: their numbers, and what stands in the report.
+    pub(super) fn recall(&self, keys: &[Key]) -> Vec<(usize, Status, Answer)> {
         let journal = lock(&self.journal);
-        for (recipient, key) in report.recipients.iter_mut().zip(keys) {
-            let (status, text) = match journal.known(*key) {
-                Some(Known::Taken) => (Status::Success, "the server took it in an earlier run"),
-                Some(Known::Uncertain) if self.uncertain == Uncertain::Leave => {
+        let known = keys.iter().enumerate().filter_map(|(number, key)| {
+            let (status, text) = match journal.known(*key)? {
+                Known::Taken => (Status::Success, "the server took it in an earlier run"),
+                Known::Uncertain if self.uncertain == Uncertain::Leave => {
                     (Status::Uncertain, "it may have been taken in an earlier run, whose answer is not known")
                 }
-                _ => continue,
+                Known::Uncertain => return None,
             };
-            recipient.status = status;
-            recipient.answer =
-                Some(Answer { stage: Stage::Message, code: None, enhanced: None, text: text.to_owned() });
-        }
+            Some((number, status, Answer::none(Stage::Message, text)))
+        });
+        known.collect()
+    }
+
+    /// Writes that the last octets are about to leave for these: it is on disk when this returns.
+    pub(super) fn ending(&self, keys: &[Key]) -> io::Result<()> {
+        lock(&self.journal).ending(keys)
     }
 
     /// Writes what a try has come to. If that fails, what was taken counts as uncertain in the next run, which sends
     /// nothing twice either, and [`halt`](Self::halt) tells.
-    pub(super) fn note(&mut self, keys: &[Key], report: &DeliveryReport) {
+    pub(super) fn note(&self, keys: &[Key], report: &DeliveryReport) {
         let mut journal = lock(&self.journal);
         for (recipient, key) in report.recipients.iter().zip(keys) {
             let _ = match recipient.status {
@@ -88,12 +92,6 @@ impl Ledger {
                 _ => journal.open_again(*key),
             };
         }
-    }
-
-    /// The octets of a message that goes to these.
-    pub(super) fn seal(&self, file: File, octets: u64, keys: Vec<Key>) -> Octets {
-        let seal = Seal { journal: Arc::clone(&self.journal), keys };
-        Octets { file, octets, at: 0, seal: Some(seal) }
     }
 
     /// Why nothing may be sent any more: the journal cannot be written to.
@@ -113,95 +111,46 @@ impl Ledger {
     }
 }
 
-/// The octets of a message. Before the last of them is given away the journal says so, on disk.
-#[derive(Debug)]
-pub(super) struct Octets {
-    file: File,
-    octets: u64,
-    at: u64,
-    /// What is still to be written.
-    seal: Option<Seal>,
-}
-
-#[derive(Debug)]
-struct Seal {
-    journal: Arc<Mutex<Journal>>,
-    keys: Vec<Key>,
-}
-
-impl Octets {
-    /// Octets that no journal is kept of.
-    pub(super) const fn unrecorded(file: File, octets: u64) -> Self {
-        Self { file, octets, at: 0, seal: None }
-    }
-}
-
-impl Read for Octets {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.file.read(buffer)?;
-        self.at = self.at.saturating_add(count as u64);
-        if self.at >= self.octets
-            && let Some(seal) = self.seal.take()
-        {
-            // An error keeps the last octets back: the server has no message then.
-            let ended = lock(&seal.journal).ending(&seal.keys);
-            ended.inspect_err(|_| self.seal = Some(seal))?;
-        }
-        Ok(count)
-    }
-}
-
-impl Seek for Octets {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.at = self.file.seek(to)?;
-        Ok(self.at)
-    }
-}
-
-fn lock(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {
-    journal.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(inner: &Mutex<T>) -> MutexGuard<'_, T> {
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
-    fn the_journal_is_written_before_the_last_octet_is_given_away() {
+    fn what_may_have_left_is_known_to_the_next_run_until_it_is_answered() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(&folder.path().join("j")).unwrap();
-        let key = journal.key(&[b"message"]);
+        let keys = [0, 1, 2, 3].map(|number| journal.key(&[&[number]]));
         let ledger = Ledger::new(journal, "h", Uncertain::Leave, Keep::Always);
-        let known = || lock(&ledger.journal).known(key);
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"0123456789").unwrap();
-        let mut octets = ledger.seal(file, 10, vec![key]);
-        octets.seek(SeekFrom::End(0)).unwrap();
-        octets.seek(SeekFrom::Start(0)).unwrap();
-        let mut nine = [0; 9];
-        octets.read_exact(&mut nine).unwrap();
-        assert_eq!(known(), None);
-        let mut last = [0; 1];
-        octets.read_exact(&mut last).unwrap();
-        assert_eq!(known(), Some(Known::Uncertain));
+        let known = |ledger: &Ledger| {
+            let known = ledger.recall(&keys).into_iter();
+            known.map(|(number, status, _)| (number, status)).collect::<Vec<_>>()
+        };
+        assert!(known(&ledger).is_empty());
+        ledger.ending(&keys[..3]).unwrap();
+        assert_eq!(known(&ledger), [0, 1, 2].map(|number| (number, Status::Uncertain)));
+        let mut report = DeliveryReport::new(None, ["a", "b", "c", "d"].map(str::to_owned));
+        report.recipients[0].status = Status::Success;
+        report.recipients[1].status = Status::Uncertain;
+        ledger.note(&keys, &report);
+        assert_eq!(known(&ledger), [(0, Status::Success), (1, Status::Uncertain)]);
+        let ledger = Ledger { uncertain: Uncertain::Resend, ..ledger };
+        assert_eq!(known(&ledger), [(0, Status::Success)]);
     }
 
     #[test]
-    fn a_journal_that_cannot_be_written_keeps_the_last_octets_back() {
+    fn a_journal_that_cannot_be_written_halts_the_run() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(&folder.path().join("j")).unwrap().unwritable();
         let key = journal.key(&[b"message"]);
         let ledger = Ledger::new(journal, "h", Uncertain::Leave, Keep::Always);
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"0123456789").unwrap();
-        let mut octets = ledger.seal(file, 10, vec![key]);
+        assert!(ledger.halt().is_none());
         for _ in 0..2 {
-            octets.seek(SeekFrom::Start(0)).unwrap();
-            let mut got = Vec::new();
-            assert!(octets.read_to_end(&mut got).is_err());
-            assert!(got.len() < 10 && ledger.halt().is_some(), "{got:?}");
+            assert!(ledger.ending(&[key]).is_err());
+            assert!(ledger.halt().is_some() && ledger.recall(&[key]).is_empty());
         }
     }
 }

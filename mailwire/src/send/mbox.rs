@@ -90,7 +90,7 @@ impl<R: BufRead> Mbox<R> {
             }
         }
         match writer?.finish()? {
-            spool if spool.octets == 0 => Err(Failure::new(Kind::Data, "the message is empty")),
+            spool if spool.facts.octets == 0 => Err(Failure::new(Kind::Data, "the message is empty")),
             spool => Ok(spool),
         }
     }

@@ -1,15 +1,16 @@
 //! `send`: messages to recipients, and the truth about each of them.
 //!
-//! This file knows arguments and the message that they make. Where many messages come from stands in `source`, which
-//! of them is next in `queue`, and how they go in sessions in `rounds`. What a recipient's fate means is the business
-//! of [`io_mio::delivery`].
+//! This file knows arguments and the message that they make. Where many messages come from stands in `source` and
+//! `orders`, and what is written down and told of them in `run`. Sessions, tries, pauses and what a recipient's fate
+//! means are the business of [`io_mio::delivery`].
 
 mod envelope;
 mod journal;
 mod ledger;
 mod mbox;
-mod queue;
-mod rounds;
+mod octets;
+mod orders;
+mod run;
 mod service;
 mod show;
 mod source;
@@ -23,7 +24,8 @@ use io_mio::delivery::RetryPolicy;
 use self::envelope::Envelope;
 use self::journal::Journal;
 use self::ledger::{Keep, Ledger, Uncertain};
-use self::queue::Queue;
+use self::orders::Messages;
+use self::run::Plan;
 pub(crate) use self::service::Service;
 use self::source::Sources;
 use self::spool::Spool;
@@ -54,22 +56,24 @@ pub(crate) fn run(arguments: &SendArgs) -> Result<(), Failure> {
         let credentials = if last >= Step::Auth { way.credentials()? } else { None };
         return steps::walk(&way, credentials, &envelope, spool, last, output);
     }
-    let queue = if many {
-        Queue::of(&envelope, Sources::find(&arguments.messages)?, ledger(arguments, &envelope)?, output)
+    let messages = if many {
+        Messages::Found(Sources::find(&arguments.messages)?)
     } else {
         let spool = message(arguments, &envelope)?;
-        if spool.longest_line > LONGEST_LINE {
+        if spool.facts.longest_line > LONGEST_LINE {
             output.hint(format!(
                 "a line has {} octets, and {LONGEST_LINE} is the most that every server takes",
-                spool.longest_line
+                spool.facts.longest_line
             ));
         }
-        Queue::alone(&envelope, spool, ledger(arguments, &envelope)?, output)?
+        Messages::Alone(Some(spool))
     };
+    let ledger = ledger(arguments, &envelope)?;
     let credentials = way.credentials()?;
     let policy = RetryPolicy { tries: arguments.attempts, ..RetryPolicy::default() };
     let concurrency = if many { usize::from(arguments.concurrency) } else { 1 };
-    let tally = rounds::deliver(&way, credentials.as_ref(), &policy, queue, concurrency, output)?;
+    let tally =
+        run::deliver(Plan { way, credentials, envelope, policy, concurrency }, messages, ledger, output)?;
     if many {
         tally.show(output);
     }

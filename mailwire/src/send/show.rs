@@ -15,8 +15,9 @@ pub(super) struct Tally {
     messages: BTreeMap<&'static str, u64>,
     /// Recipients of all of them, by the fate of each.
     recipients: BTreeMap<&'static str, u64>,
-    /// There are messages that were not looked at.
-    pub(super) incomplete: bool,
+    /// There are messages that were not tried.
+    #[serde(rename = "incomplete")]
+    pub(super) is_incomplete: bool,
     /// Why nothing was tried any more.
     #[serde(skip)]
     pub(super) obstacle: Option<Failure>,
@@ -33,7 +34,7 @@ impl Tally {
 
     /// Whether every recipient of every message was taken.
     pub(super) fn is_success(&self) -> bool {
-        !self.incomplete && self.messages.keys().all(|fate| *fate == word(Status::Success))
+        !self.is_incomplete && self.messages.keys().all(|fate| *fate == word(Status::Success))
     }
 
     fn has(&self, status: Status) -> bool {
@@ -42,7 +43,7 @@ impl Tally {
 
     /// What the command has to say in the end: the worst that happened to any message.
     pub(super) fn verdict(&self) -> Result<(), Failure> {
-        if let Some(failure) = self.obstacle.clone().filter(|_| self.incomplete) {
+        if let Some(failure) = self.obstacle.clone().filter(|_| self.is_incomplete) {
             return Err(failure);
         }
         if self.has(Status::Failed) || self.has(Status::Rejected) {
@@ -70,7 +71,7 @@ impl Tally {
         };
         output.line(format!("messages: {}", list(&self.messages)));
         output.line(format!("recipients: {}", list(&self.recipients)));
-        if self.incomplete {
+        if self.is_incomplete {
             output.line("the rest was not tried");
         }
         if self.has(Status::Uncertain) {

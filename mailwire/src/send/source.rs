@@ -176,7 +176,7 @@ fn open(path: &Path) -> Result<File, Failure> {
 
 fn message(file: File) -> Result<Spool, Failure> {
     match Spool::read(file)? {
-        spool if spool.octets == 0 => Err(Failure::new(Kind::Data, "the message is empty")),
+        spool if spool.facts.octets == 0 => Err(Failure::new(Kind::Data, "the message is empty")),
         spool => Ok(spool),
     }
 }
@@ -190,7 +190,7 @@ mod tests {
         let mut found = Vec::new();
         while let Some((place, message)) = sources.next() {
             let id = |message: Result<Spool, Failure>| {
-                message.map(|spool| spool.message_id.unwrap_or_default()).map_err(|why| why.what)
+                message.map(|spool| spool.facts.message_id.unwrap_or_default()).map_err(|why| why.what)
             };
             let message = id(message);
             assert_eq!(id(place.read()), message);

@@ -7,10 +7,16 @@ use sha2::{Digest, Sha256};
 
 use crate::failure::{Failure, Kind};
 
-/// A message with CRLF line ends, and what sending it needs.
+/// A message with CRLF line ends.
 #[derive(Debug)]
 pub(crate) struct Spool {
     pub(crate) file: File,
+    pub(crate) facts: Facts,
+}
+
+/// What there is to know of a message without reading it again.
+#[derive(Debug, Clone)]
+pub(crate) struct Facts {
     pub(crate) octets: u64,
     /// Whether an octet beyond ASCII is in it (RFC 6152).
     pub(crate) eight_bit: bool,
@@ -160,9 +166,9 @@ impl SpoolWriter {
         if self.line > 0 {
             self.end_line()?;
         }
-        let file = self.out.into_inner().map_err(|error| spooling(error.error()))?;
-        let mut spool = Spool {
-            file,
+        let mut file = self.out.into_inner().map_err(|error| spooling(error.error()))?;
+        file.rewind().map_err(|error| spooling(&error))?;
+        let facts = Facts {
             octets: self.octets,
             eight_bit: self.eight_bit,
             header_eight_bit: self.header_eight_bit,
@@ -170,8 +176,7 @@ impl SpoolWriter {
             message_id: message_id(&self.header),
             digest: self.digest.finalize().into(),
         };
-        spool.file.rewind().map_err(|error| spooling(&error))?;
-        Ok(spool)
+        Ok(Spool { file, facts })
     }
 }
 
@@ -215,10 +220,11 @@ mod tests {
         for mut spool in [Spool::read(text.as_bytes()).unwrap(), Spool::read(Drip(text.as_bytes())).unwrap()]
         {
             assert_eq!(all(&mut spool), expected.as_bytes());
-            assert_eq!(spool.octets, expected.len() as u64);
-            assert_eq!(spool.message_id.as_deref(), Some("1@example.com"));
-            assert!(spool.eight_bit && !spool.header_eight_bit);
-            assert_eq!(spool.longest_line, 27);
+            let facts = spool.facts;
+            assert_eq!(facts.octets, expected.len() as u64);
+            assert_eq!(facts.message_id.as_deref(), Some("1@example.com"));
+            assert!(facts.eight_bit && !facts.header_eight_bit);
+            assert_eq!(facts.longest_line, 27);
         }
     }
 
@@ -233,6 +239,6 @@ mod tests {
     #[test]
     fn an_empty_message_is_one() {
         let mut spool = Spool::read(&b""[..]).unwrap();
-        assert_eq!((spool.octets, all(&mut spool)), (0, Vec::new()));
+        assert_eq!((spool.facts.octets, all(&mut spool)), (0, Vec::new()));
     }
 }

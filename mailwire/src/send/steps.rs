@@ -135,11 +135,11 @@ impl Work<'_> {
         if let Some(missing) = self.envelope.not_offered(offered) {
             steps.hint(&missing);
         }
-        let (mail, recipients) = self.envelope.commands(&self.spool)?;
+        let (mail, recipients) = self.envelope.commands(&self.spool.facts)?;
         let mut transaction = Transaction::new(mail);
         // A chunk is sent without asking: who stops in front of the message wants to be asked.
         if self.envelope.may_chunk() && steps.last() != Step::Data {
-            transaction = transaction.in_one_chunk(self.spool.octets);
+            transaction = transaction.in_one_chunk(self.spool.facts.octets);
         }
         if self.envelope.needs_chunking() && !offered.contains(Extension::Chunking) {
             return Err(super::no_chunking());

@@ -1,0 +1,302 @@
+//! A run of the command: its sessions, what it writes down behind each try, and what it tells of each message.
+//!
+//! It knows when a run ends early. Tries, pauses and sessions are those of [`io_mio::delivery`]; where messages come
+//! from, `orders` knows.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use io_mio::delivery::{
+    Answer, DeliveryReport, Dispatcher, Done, Journal, Obstacle, Pool, PoolLimits, RecipientReport,
+    RetryPolicy, Route, Stage, Status, Stop, SystemClock,
+};
+use proto_core::{Channel, Cleartext, Credentials, Secure};
+use proto_smtp::Config;
+use proto_smtp::client::Client;
+use proto_smtp::types::Extension;
+
+use super::envelope::Envelope;
+use super::ledger::Ledger;
+use super::octets::Octets;
+use super::orders::{Job, Messages, Orders};
+use super::show::{self, Tally};
+use crate::connect::Way;
+use crate::credentials;
+use crate::failure::{Failure, Kind};
+use crate::output::Output;
+use crate::smtp::{Authenticate, Session};
+
+/// So many recipients are waited for at most, in all messages in hand.
+const RECIPIENTS: usize = 50_000;
+/// So many messages are in hand at most.
+const MESSAGES: usize = 2_000;
+
+/// How messages go to a server.
+pub(super) struct Plan {
+    pub(super) way: Way,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) envelope: Envelope,
+    pub(super) policy: RetryPolicy,
+    /// Sessions at once.
+    pub(super) concurrency: usize,
+}
+
+/// Sends these messages.
+///
+/// A failure is one before anything was known of any message; what happens later stands in the reports.
+pub(super) fn deliver(
+    plan: Plan,
+    messages: Messages,
+    ledger: Option<Ledger>,
+    output: Output,
+) -> Result<Tally, Failure> {
+    let bar = output.progress(messages.octets(), "sending");
+    let run = Run {
+        output,
+        bar,
+        ledger,
+        stop: Stop::default(),
+        is_one: matches!(messages, Messages::Alone(_)),
+        has_answer: AtomicBool::new(false),
+        tally: Mutex::default(),
+    };
+    let plan = Arc::new(plan);
+    if plan.way.is_cleartext()? {
+        run.work::<Cleartext>(&plan, messages, Session::<Cleartext>::open)
+    } else {
+        run.work::<Secure>(&plan, messages, Session::<Secure>::open)
+    }
+}
+
+/// Opens a session.
+type Open<C> = fn(&Way, &io_mio::Connector, Config) -> Result<Session<C>, Failure>;
+
+/// What is known of the whole run by now.
+pub(super) struct Run {
+    output: Output,
+    /// What results are shown beside.
+    bar: ProgressBar,
+    ledger: Option<Ledger>,
+    stop: Stop,
+    /// There is one message and no more.
+    is_one: bool,
+    /// Whether anything is known of any message.
+    has_answer: AtomicBool,
+    tally: Mutex<Tally>,
+}
+
+impl Run {
+    /// What earlier runs have come to, if that is kept.
+    pub(super) const fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
+    }
+
+    /// The message cannot be sent, now or later.
+    pub(super) fn invalid(&self, job: &Job, mut report: DeliveryReport, why: &Failure) {
+        for recipient in report.recipients.iter_mut().filter(|one| is_open(one)) {
+            recipient.status = Status::Invalid;
+            recipient.answer = Some(Answer::none(Stage::Check, &*why.what));
+        }
+        report.conclude();
+        self.has_answer.store(true, Ordering::SeqCst);
+        self.conclude(job, &report);
+    }
+
+    fn work<C: Channel + Send + 'static>(
+        self,
+        plan: &Arc<Plan>,
+        messages: Messages,
+        open: Open<C>,
+    ) -> Result<Tally, Failure>
+    where
+        Client<C>: Authenticate + Send,
+    {
+        let limits = PoolLimits {
+            sessions: plan.concurrency,
+            sessions_per_host: plan.concurrency,
+            lifetime: Duration::MAX,
+            messages: u32::MAX,
+            ..PoolLimits::default()
+        };
+        let pool = Pool::new(limits);
+        let (route, clock) = (route(plan, open, self.output, &self.bar), SystemClock::start());
+        let held = (RECIPIENTS / plan.envelope.recipients.len().max(1)).clamp(2 * plan.concurrency, MESSAGES);
+        let dispatcher = Dispatcher::new(&pool, clock)
+            .policy(plan.policy)
+            .hold_at_most(held)
+            .look_ahead(plan.concurrency)
+            .stop_with(&self.stop);
+        let mut orders = Orders::new(&plan.envelope, messages, &self, route);
+        dispatcher.run_with(&self, &mut orders, |done| self.done(done));
+        let is_done = orders.is_done();
+        self.bar.finish_and_clear();
+        self.finish(is_done)
+    }
+
+    /// A message has met its fate, or is left for another run.
+    fn done(&self, done: Done<Job, Octets, Failure>) -> ControlFlow<()> {
+        let Done { id: job, report, obstacle, is_given_up, .. } = done;
+        let halt = self.ledger.as_ref().and_then(Ledger::halt);
+        let is_over = is_given_up || halt.is_some();
+        let was_tried = report.recipients.iter().any(|one| one.attempts > 0) && !is_given_up;
+        match obstacle {
+            Some(obstacle) if !is_over && !obstacle.is_transient() => self.invalid(&job, report, &obstacle),
+            // Nobody has heard of it: it stays as it was.
+            _ if report.recipients.iter().any(is_open) && !is_known(&report) && !was_tried => {
+                self.with_tally(|tally| tally.is_incomplete = true);
+                if is_given_up {
+                    self.with_tally(|tally| tally.obstacle = tally.obstacle.take().or(obstacle));
+                }
+            }
+            obstacle => {
+                if is_given_up {
+                    let why = obstacle.unwrap_or_else(ends_sessions);
+                    self.with_tally(|tally| _ = tally.obstacle.get_or_insert(why));
+                }
+                self.conclude(&job, &report);
+            }
+        }
+        if let Some(halt) = halt {
+            self.with_tally(|tally| (tally.is_incomplete, tally.obstacle) = (true, Some(halt)));
+        }
+        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn conclude(&self, job: &Job, report: &DeliveryReport) {
+        self.with_tally(|tally| tally.count(report));
+        self.bar.suspend(|| match &job.source {
+            None => show::alone(report, self.output),
+            Some(source) => show::one_of_many(source, report, self.output),
+        });
+    }
+
+    /// The fate of all. A journal that nobody asked for is gone when everything was taken.
+    fn finish(self, is_done: bool) -> Result<Tally, Failure> {
+        let mut tally = self.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        tally.is_incomplete |= !is_done;
+        if let Some(failure) = tally.obstacle.take_if(|_| !self.has_answer.load(Ordering::SeqCst)) {
+            return Err(failure);
+        }
+        if let Some(ledger) = self.ledger
+            && tally.is_success()
+        {
+            ledger.complete();
+        }
+        Ok(tally)
+    }
+
+    fn with_tally<T>(&self, with: impl FnOnce(&mut Tally) -> T) -> T {
+        with(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn hint(&self, text: &str) {
+        self.bar.suspend(|| self.output.hint(text));
+    }
+}
+
+impl Journal<Job> for Run {
+    fn ending(&self, job: &Job, recipients: &[usize]) -> io::Result<()> {
+        let Some(ledger) = &self.ledger else { return Ok(()) };
+        let keys: Vec<_> = recipients.iter().filter_map(|number| job.keys.get(*number).copied()).collect();
+        // What cannot be written down now cannot be either for the messages behind it.
+        ledger.ending(&keys).inspect_err(|_| self.stop.now())
+    }
+
+    fn tried(&self, job: &Job, report: &DeliveryReport, pause: Option<Duration>) {
+        job.copy.close();
+        if let Some(ledger) = &self.ledger {
+            ledger.note(&job.keys, report);
+        }
+        if is_known(report) {
+            self.has_answer.store(true, Ordering::SeqCst);
+        }
+        if let (Some(pause), true) = (pause, self.is_one) {
+            let seconds = pause.as_secs_f64();
+            self.hint(&format!("the server says to try again later: waiting {seconds:.1} s"));
+        }
+    }
+
+    fn sent(&self, _: &Job, octets: u64) {
+        self.bar.inc(octets);
+    }
+
+    fn resting(&self, why: &Answer, pause: Duration) {
+        if !self.is_one {
+            self.hint(&format!("{}: waiting {:.1} s", why.text, pause.as_secs_f64()));
+        }
+    }
+
+    fn crowded(&self, why: &Answer, sessions: usize) {
+        self.hint(&format!("{}: going on in {sessions} sessions at most", why.text));
+    }
+}
+
+impl Obstacle for Failure {
+    fn is_transient(&self) -> bool {
+        self.kind == Kind::TryAgain
+    }
+
+    fn what(&self) -> String {
+        self.what.clone()
+    }
+}
+
+/// The way to the server, logged in if there is a user.
+fn route<C: Channel + 'static>(
+    plan: &Arc<Plan>,
+    open: Open<C>,
+    output: Output,
+    bar: &ProgressBar,
+) -> Route<C, Failure>
+where
+    Client<C>: Authenticate,
+{
+    let (plan, bar) = (Arc::clone(plan), bar.clone());
+    let url = plan.way.url.clone();
+    Route::new(&url.host, url.port, move || {
+        let connector = plan.way.connector(|_: &io_mio::Report| {});
+        let config = Config::default().dialect(plan.envelope.dialect());
+        let mut session = open(&plan.way, &connector, config)?;
+        session.ready(|_| Ok::<_, Failure>(()))?;
+        if let Some(credentials) = &plan.credentials {
+            session.log_in(credentials::copy(credentials), plan.way.mechanism())?;
+        }
+        let offered = session.connection.machine().extensions().set();
+        if plan.envelope.needs_chunking() && !offered.contains(Extension::Chunking) {
+            return Err(super::no_chunking());
+        }
+        if let Some(missing) = plan.envelope.not_offered(offered) {
+            bar.suspend(|| output.hint(missing));
+        }
+        Ok(session.connection)
+    })
+}
+
+fn ends_sessions() -> Failure {
+    Failure::new(Kind::TryAgain, "the server ends each session with its first message")
+        .advise("try again later")
+}
+
+/// Whether a recipient may still get the message: it failed for now, or because of what befell the session.
+fn is_open(recipient: &RecipientReport) -> bool {
+    let failed_before = || recipient.answer.as_ref().is_none_or(is_of_session);
+    match recipient.status {
+        Status::Retry | Status::TempFailed => true,
+        Status::Failed => failed_before(),
+        _ => false,
+    }
+}
+
+/// Whether this run has brought a message as far as a transaction.
+fn is_known(report: &DeliveryReport) -> bool {
+    let answers = |one: &RecipientReport| one.answer.iter().chain(&one.earlier).any(|it| !is_of_session(it));
+    report.recipients.iter().any(|one| one.attempts > 0 && answers(one))
+}
+
+const fn is_of_session(answer: &Answer) -> bool {
+    matches!(answer.stage, Stage::Check | Stage::Connect | Stage::Greeting | Stage::Auth)
+}
