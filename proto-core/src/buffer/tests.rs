@@ -1,0 +1,245 @@
+//! The two buffers, with a look at their memory.
+
+use super::*;
+
+#[test]
+fn a_line_is_found_whatever_the_chunks() {
+    let text = b"one\r\ntwo\r\nthree\r\n";
+    for size in 1..text.len() {
+        let mut rx = RecvBuffer::new();
+        let mut lines = Vec::new();
+        for chunk in text.chunks(size) {
+            rx.extend(chunk);
+            while let Line::Complete(len) = rx.find_line(64) {
+                lines.push(rx.bytes()[..len].to_vec());
+                rx.consume(len);
+            }
+        }
+        assert_eq!(lines, [&b"one\r\n"[..], b"two\r\n", b"three\r\n"], "chunks of {size}");
+        assert!(rx.is_empty());
+    }
+}
+
+#[test]
+fn the_limit_counts_the_line_end() {
+    let mut rx = RecvBuffer::new();
+    rx.extend(b"abc\r");
+    assert_eq!(rx.find_line(5), Line::Partial);
+    rx.extend(b"\n");
+    assert_eq!(rx.find_line(5), Line::Complete(5));
+    assert_eq!(rx.find_line(4), Line::TooLong);
+    let mut rx = RecvBuffer::new();
+    rx.extend(b"abcde");
+    assert_eq!(rx.find_line(5), Line::TooLong, "five octets and no end can never be a line of five");
+}
+
+#[test]
+fn a_line_behind_a_literal_is_found() {
+    let mut rx = RecvBuffer::new();
+    rx.extend(b"{3}\r\na\nb rest\r\n");
+    assert_eq!(rx.find_line_from(8, 64), Line::Complete(7));
+    assert_eq!(rx.find_line(64), Line::Complete(5), "asking for the first line again still works");
+}
+
+#[test]
+fn reading_moves_each_octet_a_bounded_number_of_times() {
+    let mut rx = RecvBuffer::new();
+    let mut expected = 0u8;
+    for round in 0..10_000u32 {
+        let spare = rx.spare_mut(3);
+        for (i, byte) in spare[..3].iter_mut().enumerate() {
+            *byte = (round * 3 + i as u32) as u8;
+        }
+        rx.filled(3);
+        for _ in 0..if round % 7 == 0 { 4 } else { 2 } {
+            if let Some(&byte) = rx.bytes().first() {
+                assert_eq!(byte, expected);
+                expected = expected.wrapping_add(1);
+                rx.consume(1);
+            }
+        }
+    }
+    assert_eq!(rx.received(), 30_000);
+}
+
+#[test]
+fn an_empty_buffer_gives_its_memory_back() {
+    let mut rx = RecvBuffer::new();
+    rx.extend(&[7; 4096]);
+    rx.consume_wiping(4096);
+    assert!(rx.memory.iter().all(|&byte| byte == 0));
+    rx.release();
+    assert_eq!(rx.memory.capacity(), 0);
+}
+
+#[test]
+fn what_is_sent_comes_in_order_and_is_counted() {
+    let mut tx = SendBuffer::new();
+    tx.put(b"a1 LOGIN u ");
+    tx.put_secret(b"hunter2");
+    tx.put(b"\r\n");
+    tx.put_payload(Bytes::from(alloc::vec![b'x'; 5000]));
+    assert_eq!(tx.len(), 11 + 7 + 2 + 5000);
+    assert_eq!(tx.chunks().filter(|chunk| chunk.secret).count(), 1);
+    tx.sent(15);
+    assert_eq!(tx.chunks().next().map(|chunk| chunk.bytes), Some(&b"er2"[..]));
+    tx.sent(3);
+    assert_eq!((tx.queued_total(), tx.sent_total()), (5020, 18));
+    let rest = tx.take();
+    assert!(rest.starts_with(b"\r\nxxx") && rest.len() == 5002);
+    assert!(tx.is_empty());
+    tx.put(b"more");
+    assert_eq!(tx.take(), b"more");
+    tx.put_secret(b"hunter2");
+    assert!(
+        tx.chunks().all(|chunk| chunk.secret && chunk.bytes == b"hunter2"),
+        "no empty piece stands before"
+    );
+}
+
+/// Memory is moved together and not grown as long as half of it is free.
+#[test]
+fn what_was_consumed_makes_room() {
+    let mut rx = RecvBuffer::new();
+    rx.extend(&[1; 1024]);
+    assert_eq!(rx.memory.len(), 1024);
+    rx.consume(512);
+    rx.extend(&[2; 512]);
+    assert_eq!((rx.memory.len(), rx.start, rx.end), (1024, 0, 1024), "moved to the front");
+    rx.consume(511);
+    rx.extend(&[3; 511]);
+    assert_eq!(rx.bytes(), [&[1][..], &[2; 512], &[3; 511]].concat());
+    assert_eq!(
+        (rx.memory.len(), rx.start),
+        (2048, 0),
+        "more was held than freed: moving would not be worth it"
+    );
+    let held = rx.len();
+    assert_eq!(rx.spare_mut(1).len(), 1024);
+    rx.filled(5000);
+    assert_eq!(rx.len(), held + 1024, "no more than was given");
+    assert_eq!(rx.received(), 1024 + 512 + 511 + 1024);
+    rx.consume(usize::MAX);
+    assert!(rx.is_empty() && rx.start == 0 && rx.end == 0);
+}
+
+#[test]
+fn wiping_takes_what_is_given_up_and_leaves_the_rest() {
+    let mut rx = RecvBuffer::new();
+    rx.extend(b"..secret rest");
+    rx.consume(2);
+    rx.consume_wiping(6);
+    assert_eq!(rx.bytes(), b" rest");
+    assert_eq!(&rx.memory[..8], b"..\0\0\0\0\0\0");
+    rx.bytes_mut()[0] = b'_';
+    rx.consume_wiping(100);
+    assert!(rx.is_empty() && rx.memory[2..].iter().all(|&octet| octet == 0));
+}
+
+#[test]
+fn a_search_goes_on_where_the_last_one_ended() {
+    let mut rx = RecvBuffer::new();
+    rx.extend(b"one\r\ntwo");
+    assert_eq!(rx.find_line_from(5, 64), Line::Partial);
+    assert_eq!(rx.searched, 8);
+    rx.consume(5);
+    assert_eq!(rx.searched, 3, "what was searched is counted from the front");
+    rx.extend(b"\r\n");
+    assert_eq!(rx.find_line(64), Line::Complete(5));
+    rx.consume(100);
+    rx.extend(b"abc");
+    assert_eq!((rx.find_line_from(1, 3), rx.find_line_from(1, 2)), (Line::Partial, Line::TooLong));
+    assert_eq!(rx.find_line_from(4, 1), Line::Partial, "behind the end there is nothing yet");
+    rx.consume(3);
+    rx.release();
+    assert_eq!(rx.searched, 0);
+    assert!(!rx.is_closed());
+    rx.close();
+    assert!(rx.is_closed());
+}
+
+#[test]
+fn a_buffer_that_holds_something_keeps_it() {
+    let mut rx = RecvBuffer::new();
+    rx.extend(b"kept");
+    rx.release();
+    assert_eq!(rx.bytes(), b"kept");
+    let mut tx = SendBuffer::new();
+    tx.put(b"kept");
+    tx.sent(1);
+    tx.release();
+    assert_eq!(tx.take(), b"ept");
+    tx.put(b"x");
+    tx.sent(1);
+    assert_eq!(tx.segments.len(), 1, "its memory is kept for the next answer");
+    tx.release();
+    assert_eq!(tx.segments.capacity(), 0);
+}
+
+#[test]
+fn small_payloads_join_and_large_ones_travel_alone() {
+    let pieces = |size: usize| {
+        let mut tx = SendBuffer::new();
+        tx.put(b"{n}\r\n");
+        tx.put_payload(Bytes::from(alloc::vec![b'x'; size]));
+        tx.chunks().map(|chunk| chunk.bytes.len()).collect::<Vec<_>>()
+    };
+    assert_eq!(pieces(COPY_BELOW - 1), [5 + COPY_BELOW - 1]);
+    assert_eq!(pieces(COPY_BELOW), [5, COPY_BELOW]);
+}
+
+#[test]
+fn a_segment_is_begun_when_the_last_is_full() {
+    let mut tx = SendBuffer::new();
+    tx.put(&[b'a'; SEGMENT - 1]);
+    tx.put(b"bb");
+    assert_eq!(tx.segments.len(), 1, "it was not full");
+    let room = tx.segments.front().map_or(0, |segment| match segment {
+        Segment::Text(text) => text.capacity() - text.len(),
+        _ => 0,
+    });
+    tx.put(&alloc::vec![b'c'; room]);
+    assert_eq!(tx.segments.len(), 1, "what has room goes there");
+    tx.put(b"d");
+    assert_eq!(tx.segments.len(), 2);
+    let all = tx.take();
+    assert_eq!((all.len(), all.last()), (SEGMENT + 2 + room, Some(&b'd')));
+    assert!(tx.segments.len() <= 1 && tx.is_empty());
+}
+
+#[test]
+fn large_memory_is_not_kept_and_empty_pieces_are_none() {
+    let mut tx = SendBuffer::new();
+    tx.put(&[b'a'; SEGMENT + 1]);
+    tx.sent(usize::MAX);
+    assert!(tx.segments.is_empty(), "more than a segment's worth is given back");
+    tx.put(&alloc::vec![b'a'; SEGMENT]);
+    tx.sent(SEGMENT);
+    assert_eq!(tx.segments.len(), 1);
+    tx.put(b"");
+    tx.put_secret(b"");
+    assert_eq!((tx.segments.len(), tx.chunks().count(), tx.queued_total()), (1, 0, 2 * SEGMENT as u64 + 1));
+}
+
+#[test]
+fn debug_shows_how_much_and_nothing_of_it() {
+    let mut rx = RecvBuffer::new();
+    rx.extend(b"abc");
+    assert_eq!(alloc::format!("{rx:?}"), "RecvBuffer { len: 3, closed: false, .. }");
+    let mut tx = SendBuffer::new();
+    tx.put_secret(b"abcd");
+    tx.sent(1);
+    assert_eq!(alloc::format!("{tx:?}"), "SendBuffer { len: 3, queued_total: 4, sent_total: 1, .. }");
+    let chunk = tx.chunks().next();
+    assert_eq!(alloc::format!("{chunk:?}"), "Some(Chunk { len: 3, secret: true })");
+}
+
+#[test]
+fn nothing_secret_shows_in_debug() {
+    let mut tx = SendBuffer::new();
+    tx.put_secret(b"hunter2");
+    let mut rx = RecvBuffer::new();
+    rx.extend(b"hunter2");
+    let shown = alloc::format!("{tx:?} {rx:?} {:?}", tx.chunks().next());
+    assert!(!shown.contains("hunter2") && !shown.contains("104"), "{shown}");
+}

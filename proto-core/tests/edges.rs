@@ -1,0 +1,445 @@
+//! Where each rule of SASL, secrets and tokens begins and ends: one octet on either side, in both roles.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use proto_core::sasl::{
+    self, Exchange, LEAST_ITERATIONS, MOST_ITERATIONS, NoMechanism, SaslError, ScramHash, ScramKeys,
+    ServerExchange, ServerStep, Session,
+};
+use proto_core::token::{AuthQuestion, AuthRequest};
+use proto_core::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secret, Secure};
+use zeroize::Zeroize;
+
+fn session(seed: u8) -> Session {
+    Session::of(&Secure::tls(ChannelBinding::TlsExporter([9; 32])).with_seed([seed; 32]))
+}
+
+fn client(mechanism: Mechanism, credentials: Credentials) -> Box<dyn Exchange> {
+    sasl::client(mechanism, credentials, &mut session(1), Mechanisms::all()).unwrap()
+}
+
+fn server(mechanism: Mechanism) -> Box<dyn ServerExchange> {
+    sasl::server(mechanism, &mut session(2), Mechanisms::all()).unwrap()
+}
+
+/// What a client says first.
+fn said(mechanism: Mechanism, credentials: Credentials) -> Result<Vec<u8>, SaslError> {
+    client(mechanism, credentials).initial().map(|first| first.unwrap().expose().clone())
+}
+
+/// What a server asks of a client's first message.
+fn asked(mechanism: Mechanism, message: &[u8]) -> Result<AuthQuestion, SaslError> {
+    match server(mechanism).step(Some(message))? {
+        ServerStep::Ask(question) => Ok(question),
+        step => panic!("{step:?}"),
+    }
+}
+
+#[test]
+fn a_visitors_trace_has_255_characters_and_none_that_moves_a_cursor() {
+    let anonymous = |trace: &str| said(Mechanism::Anonymous, Credentials::anonymous(trace));
+    let longest = "ü".repeat(255);
+    assert_eq!(anonymous(&longest).unwrap(), longest.as_bytes());
+    assert!(asked(Mechanism::Anonymous, longest.as_bytes()).is_ok());
+    for bad in [&format!("{longest}x"), "a\nb", "a\0b"] {
+        assert_eq!(anonymous(bad), Err(SaslError::Unwritable));
+        assert_eq!(asked(Mechanism::Anonymous, bad.as_bytes()).unwrap_err(), SaslError::Malformed);
+    }
+}
+
+#[test]
+fn a_name_whose_rights_are_asked_for_has_1024_octets() {
+    let external =
+        |name: &str| said(Mechanism::External, Credentials::External { authorization: name.into() });
+    let longest = "x".repeat(1024);
+    assert_eq!(external(&longest).unwrap(), longest.as_bytes());
+    let question = asked(Mechanism::External, longest.as_bytes()).unwrap();
+    assert!(
+        matches!(question, AuthQuestion::Verify(Credentials::External { authorization }) if authorization == longest)
+    );
+    for bad in [&format!("{longest}x"), "a\0b"] {
+        assert_eq!(external(bad), Err(SaslError::Unwritable));
+        assert_eq!(asked(Mechanism::External, bad.as_bytes()).unwrap_err(), SaslError::Malformed);
+    }
+}
+
+#[test]
+fn tokens_are_visible_ascii() {
+    for mechanism in [Mechanism::XOAuth2, Mechanism::OAuthBearer] {
+        let bearer = |name: &str, token: &str| said(mechanism, Credentials::bearer(name, token));
+        assert!(bearer("u", " ~").is_ok());
+        for (name, token) in
+            [("u", ""), ("u", "a\x1f"), ("u", "a\x7f"), ("u", "ü"), ("u\n", "t"), ("u\x01", "t")]
+        {
+            assert_eq!(bearer(name, token), Err(SaslError::Unwritable), "{name:?} {token:?}");
+        }
+    }
+    let bearer = || Credentials::bearer("a,b", "t");
+    assert_eq!(said(Mechanism::XOAuth2, bearer()).unwrap(), b"user=a,b\x01auth=Bearer t\x01\x01");
+    assert_eq!(said(Mechanism::OAuthBearer, bearer()).unwrap(), b"n,a=a=2Cb,\x01auth=Bearer t\x01\x01");
+    let nobody = said(Mechanism::OAuthBearer, Credentials::bearer("", "t")).unwrap();
+    assert_eq!(nobody, b"n,,\x01auth=Bearer t\x01\x01");
+}
+
+#[test]
+fn messages_with_tokens_are_read_to_the_letter() {
+    let read = |mechanism, message: &[u8]| match asked(mechanism, message) {
+        Ok(AuthQuestion::Verify(Credentials::Bearer { username, token })) => {
+            Some((username, token.expose().clone()))
+        }
+        Ok(question) => panic!("{question:?}"),
+        Err(error) => {
+            assert_eq!(error, SaslError::Malformed);
+            None
+        }
+    };
+    let of = |name: &str, token: &str| Some((name.to_owned(), token.to_owned()));
+    for (mechanism, message, found) in [
+        (Mechanism::XOAuth2, &b"user=u\x01auth=Bearer t\x01\x01"[..], of("u", "t")),
+        (Mechanism::XOAuth2, b"user=u\x01AUTH=bearer t\x01\x01", of("u", "t")),
+        (Mechanism::XOAuth2, b"user=u\x01auth=Bearer t\x01", None),
+        (Mechanism::XOAuth2, b"user=u\x01auth=Bearer t\x01x\x01\x01", None),
+        (Mechanism::XOAuth2, b"name=u\x01auth=Bearer t\x01\x01", None),
+        (Mechanism::XOAuth2, b"user=u\x01auth=Bearer \x01\x01", None),
+        (Mechanism::XOAuth2, b"user=u\x01auth=Basic0 t\x01\x01", None),
+        (Mechanism::XOAuth2, b"user=\xff\x01auth=Bearer t\x01\x01", None),
+        (Mechanism::OAuthBearer, b"n,a=u,\x01auth=Bearer t\x01\x01", of("u", "t")),
+        (Mechanism::OAuthBearer, b"y,a=a=2Cb,\x01host=h\x01AUTH=Bearer t\x01\x01", of("a,b", "t")),
+        (Mechanism::OAuthBearer, b"n,,\x01auth=Bearer t\x01\x01", of("", "t")),
+        (Mechanism::OAuthBearer, b"p,,\x01auth=Bearer t\x01\x01", None),
+        (Mechanism::OAuthBearer, b"n,a=u\x01auth=Bearer t\x01\x01", None),
+        (Mechanism::OAuthBearer, b"n,u,\x01auth=Bearer t\x01\x01", None),
+        (Mechanism::OAuthBearer, b"n,a=,\x01auth=Bearer t\x01\x01", None),
+        (Mechanism::OAuthBearer, b"n,,\x01host=h\x01\x01", None),
+        (Mechanism::OAuthBearer, b"n,,\x01auth=Bearer t", None),
+    ] {
+        assert_eq!(read(mechanism, message), found, "{mechanism} {}", message.escape_ascii());
+    }
+}
+
+#[test]
+fn a_refused_token_is_told_once_and_no_answer_helps() {
+    for (mechanism, reason, confession) in [
+        (Mechanism::XOAuth2, &br#"{"status":"401","schemes":"bearer"}"#[..], &b""[..]),
+        (Mechanism::OAuthBearer, br#"{"status":"invalid_token"}"#, b"\x01"),
+    ] {
+        for verdict in [AuthVerdict::Reject, keys()] {
+            let mut server = server(mechanism);
+            let first = said(mechanism, Credentials::bearer("u", "t")).unwrap();
+            assert!(matches!(server.step(Some(&first)), Ok(ServerStep::Ask(_))));
+            assert!(matches!(server.verdict(verdict), ServerStep::Challenge(told) if told == reason));
+            assert!(matches!(server.step(Some(&first)), Ok(ServerStep::Rejected)), "{mechanism}");
+        }
+        let mut server = server(mechanism);
+        assert!(matches!(server.step(None), Ok(ServerStep::Challenge(empty)) if empty.is_empty()));
+        assert!(matches!(server.verdict(AuthVerdict::Unavailable), ServerStep::Unavailable));
+        let mut client = client(mechanism, Credentials::bearer("u", "t"));
+        client.initial().unwrap();
+        assert!(client.is_done() && client.failure().is_none());
+        let long = [b'x'; 5000];
+        assert_eq!(client.step(&long).unwrap().expose(), confession);
+        assert!(!client.is_done() && client.failure().unwrap().len() == 4096);
+        assert_eq!(client.step(b"more").unwrap_err(), SaslError::AfterTheEnd);
+        assert_eq!(client.failure().unwrap().len(), 4096, "the first reason is the one that counts");
+    }
+}
+
+fn keys() -> AuthVerdict {
+    let keys = ScramKeys::derive(ScramHash::Sha256, "pencil", b"salt", LEAST_ITERATIONS).unwrap();
+    AuthVerdict::Keys(Box::new(keys))
+}
+
+#[test]
+fn keys_answer_no_other_question() {
+    for mechanism in [Mechanism::Plain, Mechanism::Login, Mechanism::External, Mechanism::Anonymous] {
+        assert!(matches!(server(mechanism).verdict(keys()), ServerStep::Rejected), "{mechanism}");
+        assert!(matches!(server(mechanism).verdict(AuthVerdict::Reject), ServerStep::Rejected));
+        assert!(matches!(server(mechanism).verdict(AuthVerdict::Unavailable), ServerStep::Unavailable));
+        assert!(matches!(server(mechanism).verdict(AuthVerdict::Accept), ServerStep::Accepted));
+    }
+}
+
+#[test]
+fn a_nul_stands_in_no_field_of_plain() {
+    let plain = |authorization: &str, username: &str, password: &[u8]| {
+        let (authorization, username) = (authorization.into(), username.into());
+        said(Mechanism::Plain, Credentials::Password { authorization, username, password: password.into() })
+    };
+    assert_eq!(plain("z", "u", b"p").unwrap(), b"z\0u\0p");
+    for (authorization, username, password) in
+        [("z\0", "u", &b"p"[..]), ("z", "u\0", b"p"), ("z", "u", b"p\0")]
+    {
+        assert_eq!(plain(authorization, username, password), Err(SaslError::Unwritable));
+    }
+    for bad in [&b"z\0\0p"[..], b"z\0u\0", b"\xff\0u\0p", b"z\0\xff\0p"] {
+        assert_eq!(asked(Mechanism::Plain, bad).unwrap_err(), SaslError::Malformed, "{}", bad.escape_ascii());
+    }
+    let question = asked(Mechanism::Plain, b"z\0u\0p").unwrap();
+    let AuthQuestion::Verify(Credentials::Password { authorization, username, password }) = question else {
+        panic!("{question:?}");
+    };
+    assert_eq!(
+        (authorization.as_str(), username.as_str(), password.expose().as_slice()),
+        ("z", "u", &b"p"[..])
+    );
+}
+
+#[test]
+fn login_takes_a_name_and_a_password_and_neither_is_empty() {
+    let mut server = server(Mechanism::Login);
+    assert!(matches!(server.step(None), Ok(ServerStep::Challenge(prompt)) if prompt == b"Username:"));
+    assert_eq!(server.step(Some(b"")).unwrap_err(), SaslError::Malformed);
+    assert!(matches!(server.step(Some(b"u")), Ok(ServerStep::Challenge(prompt)) if prompt == b"Password:"));
+    assert_eq!(server.step(Some(b"")).unwrap_err(), SaslError::Malformed);
+    assert!(matches!(server.step(Some(b"p")), Ok(ServerStep::Ask(_))));
+    let mut client = client(Mechanism::Login, Credentials::password("u", &b"p"[..]));
+    assert!(client.initial().unwrap().is_none());
+    assert_eq!(client.step(b"Username:").unwrap().expose(), b"u");
+    assert!(!client.is_done(), "a name proves nothing");
+    assert_eq!(client.step(b"Password:").unwrap().expose(), b"p");
+    assert!(client.is_done());
+    assert_eq!(client.step(b"Password:").unwrap_err(), SaslError::AfterTheEnd);
+}
+
+#[test]
+fn names_and_passwords_of_scram_have_1024_octets() {
+    for (name, password, fits) in [(1024, 1, true), (1025, 1, false), (1, 1024, true), (1, 1025, false)] {
+        let credentials = Credentials::password("u".repeat(name), "p".repeat(password).into_bytes());
+        assert_eq!(said(Mechanism::ScramSha256, credentials).is_ok(), fits, "{name} {password}");
+        let message = format!("n,,n={},r=abc", "u".repeat(name));
+        assert_eq!(asked(Mechanism::ScramSha256, message.as_bytes()).is_ok(), fits || name == 1);
+    }
+}
+
+#[test]
+fn messages_of_scram_have_4096_octets() {
+    let first = |len: usize| {
+        let begin = "n,,n=u,r=";
+        format!("{begin}{}", "x".repeat(len - begin.len())).into_bytes()
+    };
+    assert!(asked(Mechanism::ScramSha256, &first(4096)).is_ok());
+    assert_eq!(asked(Mechanism::ScramSha256, &first(4097)).unwrap_err(), SaslError::TooLong);
+    let last = |len: usize| {
+        let mut server = server(Mechanism::ScramSha256);
+        let question = server.step(Some(b"n,,n=u,r=abc")).unwrap();
+        assert!(matches!(question, ServerStep::Ask(_)));
+        assert!(matches!(server.verdict(keys()), ServerStep::Challenge(_)));
+        server.step(Some(&vec![b'x'; len])).unwrap_err()
+    };
+    assert_eq!((last(4096), last(4097)), (SaslError::Malformed, SaslError::TooLong));
+}
+
+/// What the client makes of a salt of so many octets and these iterations.
+fn proved(salt: usize, iterations: u64) -> Result<(), SaslError> {
+    let mut client = client(Mechanism::ScramSha1, Credentials::password("u", &b"p"[..]));
+    let first = String::from_utf8(client.initial()?.unwrap().expose().clone()).unwrap();
+    let nonce = first.split_once("r=").unwrap().1;
+    let salt = String::from_utf8(sasl::encode(&vec![7; salt]).expose().clone()).unwrap();
+    client.step(format!("r={nonce}x,s={salt},i={iterations}").as_bytes()).map(|_| ())
+}
+
+#[test]
+fn a_server_may_ask_for_so_much_computing_and_no_more() {
+    let least = u64::from(LEAST_ITERATIONS);
+    assert_eq!(proved(1, least), Ok(()));
+    assert_eq!(proved(1, least - 1), Err(SaslError::Iterations));
+    assert_eq!(proved(1, u64::from(MOST_ITERATIONS) + 1), Err(SaslError::Iterations));
+    assert_eq!(proved(1, u64::MAX), Err(SaslError::Iterations));
+    assert_eq!(proved(1024, least), Ok(()));
+    assert_eq!(proved(1025, least), Err(SaslError::Malformed));
+}
+
+#[test]
+fn salts_that_are_kept_have_1_to_64_octets() {
+    for (len, fits) in [(0, false), (1, true), (64, true), (65, false)] {
+        let keys = ScramKeys::derive(ScramHash::Sha1, "p", &vec![7; len], LEAST_ITERATIONS);
+        assert_eq!(keys.is_ok(), fits, "{len}");
+    }
+    for iterations in [0, LEAST_ITERATIONS - 1, MOST_ITERATIONS + 1] {
+        assert_eq!(
+            ScramKeys::derive(ScramHash::Sha1, "p", b"salt", iterations).unwrap_err(),
+            SaslError::Iterations
+        );
+    }
+}
+
+#[test]
+fn decoys_look_like_keys_within_the_limits_and_prove_nobody() {
+    let secret = Secret::new(vec![7; 32]);
+    let decoy = |iterations, salt| ScramKeys::decoy(ScramHash::Sha256, &secret, "eve", iterations, salt);
+    let shape = |keys: &ScramKeys| {
+        let text = keys.to_text();
+        let mut parts = text.expose().split(['$', ':']);
+        let iterations: u32 = parts.nth(1).unwrap().parse().unwrap();
+        (iterations, sasl::decode(parts.next().unwrap().as_bytes()).unwrap().expose().len())
+    };
+    assert_eq!(shape(&decoy(5000, 16)), (5000, 16));
+    assert_eq!(shape(&decoy(1, 0)), (LEAST_ITERATIONS, 1));
+    assert_eq!(shape(&decoy(u32::MAX, 20)), (MOST_ITERATIONS, 20));
+    assert_eq!(decoy(5000, 16).hash(), ScramHash::Sha256);
+}
+
+#[test]
+fn the_hash_of_the_keys_is_that_of_the_mechanism() {
+    let mut server = server(Mechanism::ScramSha1);
+    assert!(matches!(server.step(Some(b"n,,n=u,r=abc")), Ok(ServerStep::Ask(_))));
+    assert!(matches!(server.verdict(keys()), ServerStep::Rejected), "they are of another");
+    assert_eq!(ScramHash::Sha1.output_len() + ScramHash::Sha256.output_len(), 20 + 32);
+}
+
+/// Which mechanisms stand in a set, and what can be asked of one.
+#[test]
+fn sets_of_mechanisms_are_sets() {
+    let mut set = Mechanisms::NONE;
+    assert!(set.is_empty());
+    set.insert(Mechanism::Plain);
+    set.insert(Mechanism::Plain);
+    set.insert(Mechanism::Anonymous);
+    assert!(!set.is_empty() && set.contains(Mechanism::Plain) && !set.contains(Mechanism::Login));
+    assert_eq!(set.iter().collect::<Vec<_>>(), [Mechanism::Plain, Mechanism::Anonymous]);
+    assert_eq!(set.with(Mechanism::Plain), set);
+    assert_eq!(
+        set.intersection(Mechanisms::NONE.with(Mechanism::Plain).with(Mechanism::Login)).iter().count(),
+        1
+    );
+    assert_eq!(format!("{set:?}"), "{Plain, Anonymous}");
+    assert_eq!(Mechanisms::all().iter().count(), Mechanism::ALL.len());
+    let revealing = [Mechanism::OAuthBearer, Mechanism::XOAuth2, Mechanism::Plain, Mechanism::Login];
+    assert_eq!(Mechanisms::verified().iter().collect::<Vec<_>>(), revealing);
+    for mechanism in Mechanism::ALL {
+        assert_eq!(Mechanism::from_name(mechanism.to_string().to_lowercase().as_bytes()), Some(mechanism));
+        assert_eq!(mechanism.hash().is_some(), mechanism.name().starts_with("SCRAM"));
+        assert_eq!(mechanism.binds(), mechanism.name().ends_with("PLUS"));
+    }
+    assert_eq!(Mechanism::from_name(b"PLAI"), None);
+}
+
+/// In each mechanism the exchange says which it is, and `Debug` how far it has come.
+#[test]
+fn exchanges_know_their_mechanism() {
+    for mechanism in Mechanism::ALL {
+        let credentials = [
+            Credentials::password("u", &b"p"[..]),
+            Credentials::bearer("u", "t"),
+            Credentials::external(),
+            Credentials::anonymous("u"),
+        ];
+        let fitting = credentials.into_iter().find(|credentials| mechanism.takes(credentials)).unwrap();
+        let client = client(mechanism, fitting);
+        assert_eq!((client.mechanism(), server(mechanism).mechanism()), (mechanism, mechanism));
+        assert!(format!("{client:?}").contains("done: false"), "{client:?}");
+        assert!(format!("{:?}", server(mechanism)).len() > 4);
+        assert!(client.failure().is_none());
+    }
+    let wrong = sasl::client(
+        Mechanism::XOAuth2,
+        Credentials::password("u", &b"p"[..]),
+        &mut session(1),
+        Mechanisms::all(),
+    );
+    assert!(wrong.is_none());
+}
+
+/// What nobody may show, and what is shown in its place.
+#[test]
+fn questions_show_their_kind() {
+    let ask = |question| {
+        let request = AuthRequest::new(7, Mechanism::Plain, question);
+        assert_eq!((request.serial(), request.mechanism()), (7, Mechanism::Plain));
+        format!("{:?}", request.question())
+    };
+    assert_eq!(
+        ask(AuthQuestion::Verify(Credentials::password("alice", &b"p"[..]))),
+        "Verify(Credentials::Password([redacted]))"
+    );
+    assert_eq!(
+        ask(AuthQuestion::Keys { hash: ScramHash::Sha1, username: "alice".into() }),
+        "Keys { hash: Sha1, .. }"
+    );
+    let authorize = AuthQuestion::Authorize { authorization: "alice".into(), username: "alice".into() };
+    assert_eq!(ask(authorize), "Authorize { .. }");
+    for (credentials, shown, name) in [
+        (Credentials::bearer("alice", "t"), "Credentials::Bearer([redacted])", "alice"),
+        (Credentials::external(), "Credentials::External([redacted])", ""),
+        (Credentials::External { authorization: "bob".into() }, "Credentials::External([redacted])", "bob"),
+        (Credentials::anonymous("alice"), "Credentials::Anonymous([redacted])", ""),
+        (Credentials::password("alice", &b"p"[..]), "Credentials::Password([redacted])", "alice"),
+    ] {
+        assert_eq!(format!("{credentials:?}"), shown);
+        assert_eq!(credentials.username(), name);
+    }
+}
+
+/// A value that tells when it is wiped.
+struct Spy(Rc<Cell<u32>>);
+
+impl Zeroize for Spy {
+    fn zeroize(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn a_secret_is_wiped_when_it_is_dropped() {
+    let wiped = Rc::new(Cell::new(0));
+    let secret = Secret::new(Spy(Rc::clone(&wiped)));
+    assert_eq!(format!("{secret:?}"), "[redacted]");
+    assert_eq!(wiped.get(), 0);
+    drop(secret);
+    assert_eq!(wiped.get(), 1);
+    assert_eq!(Secret::<String>::from("a").expose(), "a");
+    assert_eq!(Secret::<Vec<u8>>::from(&b"a"[..]).expose(), b"a");
+}
+
+#[test]
+fn the_channel_says_what_it_is_worth() {
+    assert!(Secure::trusted_local().is_verified() && Secure::tls(ChannelBinding::None).is_verified());
+    assert!(!Secure::trusted_local().unverified().is_verified());
+    for (binding, name, octets) in [
+        (ChannelBinding::None, None, &b""[..]),
+        (ChannelBinding::TlsExporter([5; 32]), Some("tls-exporter"), &[5; 32]),
+        (ChannelBinding::TlsServerEndPoint(vec![6; 48]), Some("tls-server-end-point"), &[6; 48]),
+    ] {
+        let secure = Secure::tls(binding);
+        assert_eq!((secure.binding().name(), secure.binding().octets()), (name, octets));
+    }
+}
+
+#[test]
+fn what_cannot_be_chosen_says_why() {
+    let none = |credentials: &Credentials| -> NoMechanism {
+        let all = Mechanisms::all();
+        let offered = Mechanisms::NONE.with(Mechanism::ScramSha1Plus).with(Mechanism::ScramSha1);
+        sasl::choose(&Mechanism::ALL, offered, all, &Session::cleartext(), credentials).unwrap_err()
+    };
+    let shown = none(&Credentials::password("u", &b"p"[..])).to_string();
+    assert_eq!(
+        shown,
+        "no mechanism can be used: SCRAM-SHA-256-PLUS is not offered, SCRAM-SHA-256 is not offered, \
+         SCRAM-SHA-1-PLUS has no TLS channel to be bound to, SCRAM-SHA-1 needs randomness from the driver, \
+         PLAIN is not offered, LOGIN is not offered"
+    );
+    let debug = format!("{:?}", none(&Credentials::anonymous("")));
+    assert!(debug.contains("Plain: OtherCredentials") && debug.contains("Anonymous: NotOffered"), "{debug}");
+    let offered = none(&Credentials::external()).offered();
+    assert_eq!(offered.iter().count(), 2);
+}
+
+#[test]
+fn each_error_of_sasl_has_words_of_its_own() {
+    let all = [
+        SaslError::Malformed,
+        SaslError::AfterTheEnd,
+        SaslError::Unwritable,
+        SaslError::Nonce,
+        SaslError::Iterations,
+        SaslError::ServerNotProved,
+        SaslError::Extension,
+        SaslError::TooLong,
+    ];
+    let words: std::collections::BTreeSet<String> = all.iter().map(ToString::to_string).collect();
+    assert_eq!(words.len(), all.len());
+    assert!(words.iter().all(|words| words.len() > 20));
+}
