@@ -5,7 +5,7 @@ use std::rc::Rc;
 use mailwire_benches::workloads;
 use mailwire_benches::{Bench, Contestant};
 
-use crate::contestants::{imap_peers, ours, smtp_peers};
+use crate::contestants::{gates, imap_peers, ours, smtp_peers};
 
 /// How much of each input.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,33 @@ const WHOLE: usize = usize::MAX;
 
 /// Every row.
 pub(crate) fn all(scale: Scale) -> Vec<Bench> {
-    vec![flags(scale), structure(scale), body(scale), commands(scale), data(scale), dots(scale)]
+    let [client, server, replies] = at_the_gates(scale);
+    vec![
+        flags(scale),
+        structure(scale),
+        body(scale),
+        commands(scale),
+        data(scale),
+        dots(scale),
+        client,
+        server,
+        replies,
+    ]
+}
+
+/// What passes a gate with each item.
+fn at_the_gates(scale: Scale) -> [Bench; 3] {
+    let items = scale.of(200_000);
+    let row = |name, item, input: Vec<u8>, run: fn(&[u8]) -> u64| {
+        bench(name, item, items, input, items as u64, &[("mailwire", "mailwire", run)])
+    };
+    [
+        row("G1-imap-client", "completion", workloads::imap_completions(items), gates::imap_client),
+        row("G2-imap-server", "command", workloads::imap_commands(items), |input| {
+            gates::imap_server(input, CHUNK)
+        }),
+        row("G3-smtp-client", "reply", workloads::smtp_replies(items), gates::smtp_client),
+    ]
 }
 
 fn flags(scale: Scale) -> Bench {

@@ -1,5 +1,6 @@
 //! Everybody who is measured. A contestant is a function in the file of its program.
 
+pub(crate) mod gates;
 pub(crate) mod imap_peers;
 pub(crate) mod ours;
 pub(crate) mod smtp_peers;

@@ -10,23 +10,23 @@ use proto_imap::types::{BodyStructure, Command, FetchItem, Mailbox, Response, Un
 use proto_smtp::server;
 
 /// A pass that went wrong finds what nobody expects.
-const WRONG: u64 = u64::MAX;
+pub(super) const WRONG: u64 = u64::MAX;
 
 /// Puts a chunk where a driver would read it to.
-fn receive(rx: &mut RecvBuffer, chunk: &[u8]) {
+pub(super) fn receive(rx: &mut RecvBuffer, chunk: &[u8]) {
     rx.spare_mut(chunk.len())[..chunk.len()].copy_from_slice(chunk);
     rx.filled(chunk.len());
 }
 
 /// A session with an open mailbox.
-struct Session {
-    client: Client<Secure>,
+pub(super) struct Session {
+    pub(super) client: Client<Secure>,
     rx: RecvBuffer,
-    tx: SendBuffer,
+    pub(super) tx: SendBuffer,
 }
 
 impl Session {
-    fn selected() -> Option<Self> {
+    pub(super) fn selected() -> Option<Self> {
         let client = Client::<Secure>::new(Arc::new(proto_imap::Config::default()), Secure::trusted_local());
         let mut session = Self { client, rx: RecvBuffer::new(), tx: SendBuffer::new() };
         session.take(b"* PREAUTH [CAPABILITY IMAP4rev1] ready\r\n", |_| {})?;
@@ -39,7 +39,7 @@ impl Session {
         Some(session)
     }
 
-    fn take(&mut self, chunk: &[u8], mut each: impl FnMut(&Event<'_>)) -> Option<()> {
+    pub(super) fn take(&mut self, chunk: &[u8], mut each: impl FnMut(&Event<'_>)) -> Option<()> {
         receive(&mut self.rx, chunk);
         while let Some(event) = self.client.next_event(&mut self.rx, &mut self.tx).ok()? {
             each(&event);

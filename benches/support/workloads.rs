@@ -107,6 +107,33 @@ pub fn smtp_commands(count: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// `count` completions, of the commands that a client of ours says behind its first.
+pub fn imap_completions(count: usize) -> Vec<u8> {
+    let mut text = String::new();
+    for n in 0..count {
+        let _ = write!(text, "M{} OK NOOP completed\r\n", n + 2);
+    }
+    text.into_bytes()
+}
+
+/// `count` IMAP commands as a client sends them that looks and marks.
+pub fn imap_commands(count: usize) -> Vec<u8> {
+    let mut text = String::new();
+    for n in 0..count {
+        let _ = match n % 3 {
+            0 => write!(text, "A{n} UID FETCH {} (FLAGS)\r\n", n + 1),
+            1 => write!(text, "A{n} UID STORE {} +FLAGS.SILENT (\\Seen)\r\n", n + 1),
+            _ => write!(text, "A{n} NOOP\r\n"),
+        };
+    }
+    text.into_bytes()
+}
+
+/// `count` replies that say yes.
+pub fn smtp_replies(count: usize) -> Vec<u8> {
+    b"250 2.0.0 Ok\r\n".repeat(count)
+}
+
 /// `count` transactions with a message of about 2 KiB each, as a client would send them if it never waited.
 pub fn smtp_messages(count: usize) -> Vec<u8> {
     let message = data_typical(2048);
