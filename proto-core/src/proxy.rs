@@ -178,6 +178,7 @@ mod tests {
             (v2(0x20, 0x11, &four), Header::Local),
             (v2(0x21, 0x00, b"abc"), Header::Local),
             (v2(0x21, 0x31, &[0; 216]), Header::Local),
+            (v2(0x20, 0x00, &[0; EXTENSIONS]), Header::Local),
         ]
     }
 
@@ -223,7 +224,8 @@ mod tests {
         ] {
             assert_eq!(read(bad), Err(NoHeader), "{}", bad.escape_ascii());
         }
-        assert!(good().iter().all(|(octets, _)| octets.len() <= LONGEST));
+        assert_eq!(good().iter().map(|(octets, _)| octets.len()).max(), Some(LONGEST));
+        assert!(alloc::format!("{NoHeader}").contains("PROXY"));
     }
 
     /// Whatever the octets are, and one octet changed in what is good: an answer, and never a length beyond the octets.

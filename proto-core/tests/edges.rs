@@ -9,7 +9,9 @@ use proto_core::sasl::{
     ServerExchange, ServerStep, Session,
 };
 use proto_core::token::{AuthQuestion, AuthRequest};
-use proto_core::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secret, Secure};
+use proto_core::{
+    AuthVerdict, Channel, ChannelBinding, Cleartext, Credentials, Mechanism, Mechanisms, Secret, Secure,
+};
 use zeroize::Zeroize;
 
 fn session(seed: u8) -> Session {
@@ -47,6 +49,17 @@ fn a_visitors_trace_has_255_characters_and_none_that_moves_a_cursor() {
         assert_eq!(anonymous(bad), Err(SaslError::Unwritable));
         assert_eq!(asked(Mechanism::Anonymous, bad.as_bytes()).unwrap_err(), SaslError::Malformed);
     }
+}
+
+/// Of EXTERNAL the application is asked what the channel has proved, of ANONYMOUS whether visitors are let in: whoever
+/// mixes the two up lets visitors be anybody.
+#[test]
+fn a_visitor_is_not_who_the_channel_has_proved() {
+    let visitor = asked(Mechanism::Anonymous, b"root").unwrap();
+    assert!(matches!(visitor, AuthQuestion::Verify(Credentials::Anonymous { trace }) if trace == "root"));
+    let proved = asked(Mechanism::External, b"root").unwrap();
+    let AuthQuestion::Verify(Credentials::External { authorization }) = proved else { panic!("{proved:?}") };
+    assert_eq!(authorization, "root");
 }
 
 #[test]
@@ -279,6 +292,7 @@ fn decoys_look_like_keys_within_the_limits_and_prove_nobody() {
     assert_eq!(shape(&decoy(1, 0)), (LEAST_ITERATIONS, 1));
     assert_eq!(shape(&decoy(u32::MAX, 20)), (MOST_ITERATIONS, 20));
     assert_eq!(decoy(5000, 16).hash(), ScramHash::Sha256);
+    assert_eq!(format!("{:?}", decoy(5000, 16)), "ScramKeys { hash: Sha256, .. }");
 }
 
 #[test]
@@ -405,6 +419,18 @@ fn the_channel_says_what_it_is_worth() {
         let secure = Secure::tls(binding);
         assert_eq!((secure.binding().name(), secure.binding().octets()), (name, octets));
     }
+}
+
+/// What can exist on a channel does, and nothing else.
+#[test]
+fn each_channel_lets_its_own_things_exist() {
+    assert_eq!((Cleartext::auth("token"), Cleartext::starttls("offer")), (None, Some("offer")));
+    assert_eq!((Secure::auth("token"), Secure::starttls("offer")), (Some("token"), None));
+    assert!(Cleartext.secure().is_none());
+    let secure = Secure::tls(ChannelBinding::TlsExporter([5; 32]));
+    let evidence = Channel::secure(&secure).map(Secure::binding);
+    assert_eq!(evidence, Some(&ChannelBinding::TlsExporter([5; 32])));
+    assert_eq!((Cleartext::SECURE, Secure::SECURE), (false, true));
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn a_line_behind_a_literal_is_found() {
     let mut rx = RecvBuffer::new();
     rx.extend(b"{3}\r\na\nb rest\r\n");
     assert_eq!(rx.find_line_from(8, 64), Line::Complete(7));
+    assert_eq!((rx.find_line_from(8, 7), rx.find_line_from(8, 6)), (Line::Complete(7), Line::TooLong));
     assert_eq!(rx.find_line(64), Line::Complete(5), "asking for the first line again still works");
 }
 
@@ -124,6 +125,19 @@ fn what_was_consumed_makes_room() {
 }
 
 #[test]
+fn memory_is_touched_only_where_there_is_too_little() {
+    let mut rx = RecvBuffer::new();
+    rx.extend(&[1; 1024]);
+    rx.consume(900);
+    rx.filled(0);
+    assert_eq!(rx.spare_mut(0).len(), 0);
+    assert_eq!((rx.start, rx.end), (900, 1024), "nothing is asked for, and nothing moved");
+    rx.extend(&[2; 901]);
+    assert_eq!((rx.memory.len(), rx.start), (2048, 0), "together it would not fit");
+    assert_eq!(rx.bytes(), [&[1; 124][..], &[2; 901]].concat());
+}
+
+#[test]
 fn wiping_takes_what_is_given_up_and_leaves_the_rest() {
     let mut rx = RecvBuffer::new();
     rx.extend(b"..secret rest");
@@ -190,6 +204,10 @@ fn small_payloads_join_and_large_ones_travel_alone() {
 
 #[test]
 fn a_segment_is_begun_when_the_last_is_full() {
+    let mut tx = SendBuffer::new();
+    tx.put(&[b'a'; SEGMENT]);
+    tx.put(b"b");
+    assert_eq!(tx.segments.len(), 2, "it was full");
     let mut tx = SendBuffer::new();
     tx.put(&[b'a'; SEGMENT - 1]);
     tx.put(b"bb");

@@ -119,6 +119,14 @@ mod tests {
         );
     }
 
+    /// Only a key of more than a block is hashed (RFC 2104 §2).
+    #[test]
+    fn a_key_of_one_block_is_taken_as_it_is() {
+        let of = |len: usize| hex(&ScramHash::Sha256.hmac(&alloc::vec![0xaa; len], &[b"one block"]));
+        assert_eq!(of(64), "19213583a49be8ad5dc330ed9811806a44ab783a9947612ff7404f2904565461");
+        assert_eq!(of(65), "f8094d88745fc11f69788d7696bb9c95e724761471e063c3a29ce7b838cf1e1c");
+    }
+
     #[test]
     fn pbkdf2_of_rfc_6070() {
         let salted = ScramHash::Sha1.salted(b"password", b"salt", 4096);
