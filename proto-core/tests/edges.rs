@@ -8,7 +8,7 @@ use proto_core::sasl::{
     self, Exchange, LEAST_ITERATIONS, MOST_ITERATIONS, NoMechanism, SaslError, ScramHash, ScramKeys,
     ServerExchange, ServerStep, Session,
 };
-use proto_core::token::{AuthQuestion, AuthRequest};
+use proto_core::token::{AuthQuestion, AuthRequest, StartTlsRequest};
 use proto_core::{
     AuthVerdict, Channel, ChannelBinding, Cleartext, Credentials, Mechanism, Mechanisms, Secret, Secure,
 };
@@ -244,6 +244,82 @@ fn messages_of_scram_have_4096_octets() {
     assert_eq!((last(4096), last(4097)), (SaslError::Malformed, SaslError::TooLong));
 }
 
+#[test]
+fn the_servers_messages_of_scram_have_4096_octets_too() {
+    let answer = |len: usize| {
+        let mut client = client(Mechanism::ScramSha1, Credentials::password("u", &b"p"[..]));
+        let first = String::from_utf8(client.initial().unwrap().unwrap().expose().clone()).unwrap();
+        let begin = format!("r={}x,s=c2FsdA==,i=4096,x=", first.split_once("r=").unwrap().1);
+        client.step(format!("{begin}{}", "y".repeat(len - begin.len())).as_bytes()).map(|_| ())
+    };
+    assert_eq!((answer(4096), answer(4097)), (Ok(()), Err(SaslError::TooLong)));
+}
+
+#[test]
+fn attributes_of_scram_are_letters() {
+    assert!(asked(Mechanism::ScramSha256, b"n,,n=u,r=abc,x=y").is_ok());
+    for bad in ["1=y", "-=y", "xx=y", "=y", "x=", "x"] {
+        let message = format!("n,,n=u,r=abc,{bad}");
+        assert_eq!(
+            asked(Mechanism::ScramSha256, message.as_bytes()).unwrap_err(),
+            SaslError::Malformed,
+            "{bad}"
+        );
+    }
+}
+
+/// Whoever is not asked for an initial response says the same in answer to the first, empty challenge.
+#[test]
+fn the_first_message_can_be_an_answer() {
+    let all: [(Mechanism, fn() -> Credentials); 4] = [
+        (Mechanism::ScramSha256Plus, || Credentials::password("u", &b"p"[..])),
+        (Mechanism::Plain, || Credentials::password("u", &b"p"[..])),
+        (Mechanism::OAuthBearer, || Credentials::bearer("u", "t")),
+        (Mechanism::Anonymous, || Credentials::anonymous("u")),
+    ];
+    for (mechanism, credentials) in all {
+        let first = said(mechanism, credentials()).unwrap();
+        let mut client = client(mechanism, credentials());
+        assert_eq!(*client.step(b"").unwrap().expose(), first, "{mechanism}");
+        assert!(client.initial().ok().flatten().is_none(), "it is said once");
+    }
+}
+
+/// Runs SCRAM up to the application's second question.
+fn proof_given() -> Box<dyn ServerExchange> {
+    let mut client = client(Mechanism::ScramSha256, Credentials::password("user", &b"pencil"[..]));
+    let mut server = server(Mechanism::ScramSha256);
+    let first = client.initial().unwrap().unwrap();
+    assert!(matches!(server.step(Some(first.expose())), Ok(ServerStep::Ask(AuthQuestion::Keys { .. }))));
+    let ServerStep::Challenge(said) = server.verdict(keys()) else { panic!() };
+    let last = client.step(&said).unwrap();
+    assert!(matches!(server.step(Some(last.expose())), Ok(ServerStep::Ask(AuthQuestion::Authorize { .. }))));
+    server
+}
+
+#[test]
+fn an_application_that_cannot_tell_refuses_nobody_and_accepts_nobody() {
+    let mut asked = server(Mechanism::ScramSha256);
+    assert!(matches!(asked.step(Some(b"n,,n=u,r=abc")), Ok(ServerStep::Ask(_))));
+    assert!(matches!(asked.verdict(AuthVerdict::Unavailable), ServerStep::Unavailable));
+    assert_eq!(asked.step(Some(b"")).unwrap_err(), SaslError::AfterTheEnd);
+    assert!(matches!(proof_given().verdict(AuthVerdict::Unavailable), ServerStep::Unavailable));
+    assert!(matches!(proof_given().verdict(AuthVerdict::Reject), ServerStep::Rejected));
+}
+
+#[test]
+fn behind_the_servers_proof_the_client_says_nothing() {
+    for (answer, error) in [(&b"x"[..], Some(SaslError::Malformed)), (b"", None)] {
+        let mut server = proof_given();
+        assert!(matches!(server.verdict(AuthVerdict::Accept), ServerStep::Challenge(_)));
+        match server.step(Some(answer)) {
+            Ok(ServerStep::Accepted) => assert_eq!(error, None),
+            other => assert_eq!(other.unwrap_err(), error.unwrap()),
+        }
+        assert_eq!(server.step(Some(b"")).unwrap_err(), SaslError::AfterTheEnd);
+    }
+}
+
 /// What the client makes of a salt of so many octets and these iterations.
 fn proved(salt: usize, iterations: u64) -> Result<(), SaslError> {
     let mut client = client(Mechanism::ScramSha1, Credentials::password("u", &b"p"[..]));
@@ -359,6 +435,7 @@ fn exchanges_know_their_mechanism() {
 /// What nobody may show, and what is shown in its place.
 #[test]
 fn questions_show_their_kind() {
+    assert_eq!(StartTlsRequest::new(7).serial(), 7);
     let ask = |question| {
         let request = AuthRequest::new(7, Mechanism::Plain, question);
         assert_eq!((request.serial(), request.mechanism()), (7, Mechanism::Plain));
