@@ -1,0 +1,222 @@
+//! Where each rule of identities begins and ends: who may authenticate when, by LOGIN or by SASL, and when the server's
+//! word for it counts.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use proto_core::{Credentials, Error, Mechanism, Misuse, PeerError, RecvBuffer, Secure, SendBuffer};
+use proto_imap::Config;
+use proto_imap::client::{Choice, Client};
+use proto_imap::types::Command;
+
+/// A client under TLS, with what it has said so far.
+struct Talk {
+    client: Client<Secure>,
+    rx: RecvBuffer,
+    tx: SendBuffer,
+}
+
+impl Talk {
+    fn new(capabilities: &str) -> Self {
+        let client = Client::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
+        let mut talk = Self { client, rx: RecvBuffer::new(), tx: SendBuffer::new() };
+        talk.hear(&format!("* OK [CAPABILITY IMAP4rev1 {capabilities}] ready\r\n")).unwrap();
+        talk
+    }
+
+    /// What the application sees of what the server says.
+    fn hear(&mut self, text: &str) -> Result<Vec<String>, Error> {
+        self.rx.extend(text.as_bytes());
+        let mut events = Vec::new();
+        while let Some(event) = self.client.next_event(&mut self.rx, &mut self.tx)? {
+            events.push(format!("{event:?}"));
+        }
+        Ok(events)
+    }
+
+    fn authenticate(&mut self, credentials: Credentials, choice: Choice) -> Result<(), Error> {
+        self.client.authenticate(credentials, choice, &mut self.tx).map(|_| ())
+    }
+
+    fn said(&mut self) -> String {
+        String::from_utf8(self.tx.take()).unwrap()
+    }
+}
+
+fn password() -> Credentials {
+    Credentials::password("u", &b"p"[..])
+}
+
+#[test]
+fn one_identity_is_proved_at_a_time() {
+    for (capabilities, choice) in [
+        ("", Choice::Strongest),
+        ("AUTH=PLAIN SASL-IR", Choice::Strongest),
+        ("AUTH=PLAIN", Choice::Strongest),
+    ] {
+        let mut talk = Talk::new(capabilities);
+        talk.authenticate(password(), choice.clone()).unwrap();
+        let first = talk.said();
+        assert_eq!(talk.authenticate(password(), choice.clone()), Err(Misuse::WrongState.into()));
+        assert_eq!(talk.said(), "", "nothing is said behind {first}");
+        // A refusal makes room for another try; success doesn't.
+        talk.hear("M1 NO no\r\n").unwrap();
+        talk.authenticate(password(), choice.clone()).unwrap();
+        let second = talk.said();
+        assert_eq!(first.replace("M1", "M2"), second);
+        if capabilities.contains("AUTH") && !capabilities.contains("SASL-IR") {
+            talk.hear("+ \r\n").unwrap();
+            assert_eq!(talk.said(), "AHUAcA==\r\n");
+        }
+        talk.hear("M2 OK [CAPABILITY IMAP4rev1] in\r\n").unwrap();
+        assert_eq!(talk.authenticate(password(), choice), Err(Misuse::WrongState.into()), "once is enough");
+        assert_eq!(talk.said(), "");
+    }
+}
+
+#[test]
+fn login_is_for_whoever_asks_for_the_strongest_and_finds_nothing() {
+    let login = "M1 LOGIN \"u\" \"p\"\r\n";
+    let mut talk = Talk::new("");
+    talk.authenticate(password(), Choice::Strongest).unwrap();
+    assert_eq!(talk.said(), login);
+    for (capabilities, choice) in [
+        ("LOGINDISABLED", Choice::Strongest),
+        ("", Choice::Mechanism(Mechanism::Plain)),
+        ("", Choice::Order(&[Mechanism::Plain, Mechanism::Login])),
+        ("AUTH=ANONYMOUS", Choice::Mechanism(Mechanism::ScramSha256)),
+    ] {
+        let mut talk = Talk::new(capabilities);
+        let refused = talk.authenticate(password(), choice);
+        assert!(matches!(refused, Err(Error::Misuse(Misuse::NoMechanism(_)))), "{refused:?}");
+        assert_eq!(talk.said(), "");
+    }
+    let mut talk = Talk::new("");
+    let refused = talk.authenticate(Credentials::bearer("u", "t"), Choice::Strongest);
+    assert_eq!(refused, Err(Misuse::WrongMechanism.into()), "a token is no password");
+    assert_eq!(talk.said(), "");
+}
+
+/// LOGIN carries one name: nobody may believe to act with another's rights, or get one's own in their place.
+#[test]
+fn login_asks_for_nobody_elses_rights() {
+    let acting = |authorization: &str| {
+        let (authorization, username) = (authorization.into(), "u".into());
+        Credentials::Password { authorization, username, password: b"p".to_vec().into() }
+    };
+    for own in ["", "u"] {
+        let mut talk = Talk::new("");
+        talk.authenticate(acting(own), Choice::Strongest).unwrap();
+        assert_eq!(talk.said(), "M1 LOGIN \"u\" \"p\"\r\n");
+    }
+    let mut talk = Talk::new("");
+    assert_eq!(talk.authenticate(acting("root"), Choice::Strongest), Err(Misuse::WrongMechanism.into()));
+    assert_eq!(talk.said(), "");
+}
+
+#[test]
+fn names_and_passwords_of_login_are_strings() {
+    let login = |capabilities: &str, name: &str, password: &[u8]| {
+        let mut talk = Talk::new(capabilities);
+        talk.authenticate(Credentials::password(name, password), Choice::Strongest).map(|()| talk.said())
+    };
+    assert_eq!(login("", "a\"b", b"c\\d ~").unwrap(), "M1 LOGIN \"a\\\"b\" \"c\\\\d ~\"\r\n");
+    assert_eq!(login("", "u", b"a\0b"), Err(Misuse::ForbiddenOctet.into()));
+    assert_eq!(login("LITERAL+", "u", "ü".as_bytes()).unwrap(), "M1 LOGIN \"u\" {2+}\r\nü\r\n");
+    for plain in [b"a\x1fb", b"a\x7fb"] {
+        let said = login("LITERAL+", "u", plain).unwrap();
+        assert!(said.contains("{3+}\r\n"), "{said:?}");
+    }
+    let (fits, long) = ("x".repeat(1024), "x".repeat(1025));
+    assert_eq!(login("", "u", fits.as_bytes()).unwrap(), format!("M1 LOGIN \"u\" \"{fits}\"\r\n"));
+    assert_eq!(
+        login("LITERAL+", "u", long.as_bytes()).unwrap(),
+        format!("M1 LOGIN \"u\" {{1025+}}\r\n{long}\r\n")
+    );
+    // Unasked up to 4096 octets (RFC 7888 §5), and otherwise not before the server asks.
+    for (capabilities, size, unasked) in [
+        ("LITERAL-", 4096, true),
+        ("LITERAL-", 4097, false),
+        ("IMAP4rev2", 4096, true),
+        ("IMAP4rev2", 4097, false),
+        ("LITERAL+", 4097, true),
+        ("", 1025, false),
+    ] {
+        let (long, plus) = ("x".repeat(size), if unasked { "+" } else { "" });
+        let said = login(capabilities, "u", long.as_bytes()).unwrap();
+        let rest = if unasked { format!("{long}\r\n") } else { String::new() };
+        assert_eq!(said, format!("M1 LOGIN \"u\" {{{size}{plus}}}\r\n{rest}"), "{capabilities}");
+    }
+    let mut talk = Talk::new("");
+    talk.authenticate(Credentials::password("ü", "ö".as_bytes()), Choice::Strongest).unwrap();
+    assert_eq!(talk.said(), "M1 LOGIN {2}\r\n");
+    talk.hear("+ go on\r\n").unwrap();
+    assert_eq!(talk.said(), "ü {2}\r\n");
+    talk.hear("+ go on\r\n").unwrap();
+    assert_eq!(talk.said(), "ö\r\n");
+    assert!(talk.hear("M1 OK in\r\n").unwrap().iter().any(|event| event.starts_with("Authenticated")));
+}
+
+/// Success is believed once all that the mechanism has to say was said and sent; a refusal at any time.
+#[test]
+fn success_before_the_end_of_the_exchange_is_none() {
+    let begun = || {
+        let mut talk = Talk::new("AUTH=PLAIN");
+        talk.authenticate(password(), Choice::Strongest).unwrap();
+        assert_eq!(talk.said(), "M1 AUTHENTICATE PLAIN\r\n");
+        talk
+    };
+    assert_eq!(begun().hear("M1 OK in\r\n"), Err(PeerError::AuthenticationNotFinished.into()));
+    assert!(begun().hear("M1 NO no\r\n").unwrap()[0].starts_with("AuthRejected"));
+    let mut talk = begun();
+    talk.hear("+ \r\n").unwrap();
+    // The answer is written and not sent.
+    assert_eq!(talk.hear("M1 OK in\r\n"), Err(PeerError::UnexpectedReply.into()));
+    let mut talk = begun();
+    talk.hear("+ !\r\n").unwrap();
+    assert_eq!(talk.said(), "*\r\n", "a challenge that is no base64 is not answered");
+    assert_eq!(talk.hear("M1 OK in\r\n"), Err(PeerError::AuthenticationNotFinished.into()));
+    let mut talk = begun();
+    talk.hear("+ !\r\n").unwrap();
+    assert_eq!(talk.said(), "*\r\n");
+    assert_eq!(talk.hear("+ \r\n"), Err(PeerError::UnexpectedContinuation.into()), "it had its answer");
+    let mut talk = begun();
+    talk.hear("+ !\r\n").unwrap();
+    talk.said();
+    let events = talk.hear("M1 BAD cancelled\r\n").unwrap();
+    assert!(events[0].starts_with("AuthRejected") && events[0].contains("SASL message"), "{events:?}");
+}
+
+/// A continuation before what it continues has left was not asked for by this server.
+#[test]
+fn nothing_is_continued_that_has_not_left() {
+    let mut talk = Talk::new("AUTH=PLAIN");
+    talk.authenticate(password(), Choice::Strongest).unwrap();
+    let written = talk.tx.len();
+    talk.tx.sent(written - 1);
+    assert_eq!(talk.hear("+ \r\n"), Err(PeerError::UnexpectedContinuation.into()));
+    let mut talk = Talk::new("");
+    talk.client.send(&Command::Noop, &mut talk.tx).unwrap();
+    let written = talk.tx.len();
+    talk.tx.sent(written - 1);
+    assert_eq!(talk.hear("M1 OK done\r\n"), Err(PeerError::UnexpectedReply.into()));
+    let mut talk = Talk::new("");
+    talk.client.send(&Command::Noop, &mut talk.tx).unwrap();
+    let written = talk.tx.len();
+    talk.tx.sent(written);
+    assert!(talk.hear("M1 OK done\r\n").unwrap()[0].starts_with("Completed"));
+    assert_eq!(talk.hear("M1 OK again\r\n"), Err(PeerError::UnknownTag.into()));
+}
+
+#[test]
+fn an_initial_response_goes_where_it_is_offered_and_an_empty_one_is_written() {
+    for (capabilities, said) in [
+        ("AUTH=EXTERNAL SASL-IR", "M1 AUTHENTICATE EXTERNAL =\r\n"),
+        ("AUTH=EXTERNAL", "M1 AUTHENTICATE EXTERNAL\r\n"),
+    ] {
+        let mut talk = Talk::new(capabilities);
+        talk.authenticate(Credentials::external(), Choice::Strongest).unwrap();
+        assert_eq!(talk.tx.chunks().any(|chunk| chunk.secret), said.contains('='));
+        assert_eq!(talk.said(), said);
+    }
+}
