@@ -1,0 +1,350 @@
+//! Where each rule of the gates begins and ends, one octet on either side: what has left and what has not, which token
+//! answers what, what fits into a line.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use proto_core::token::AuthRequest;
+use proto_core::{
+    AuthVerdict, Credentials, Error, Limits, Mechanism, Misuse, PeerError, RecvBuffer, Secure, SendBuffer,
+    WaitFor,
+};
+use proto_smtp::client::{AuthOutcome, Client, Event as Heard};
+use proto_smtp::server::{Event, Server};
+use proto_smtp::types::{Address, ChunkEnd, Mail, Node, Rcpt};
+use proto_smtp::{Config, InitialResponse, MixedCodes, Waits};
+
+/// A client under TLS that was greeted.
+struct Talk {
+    client: Client<Secure>,
+    rx: RecvBuffer,
+    tx: SendBuffer,
+}
+
+impl Talk {
+    fn with(config: Config, extensions: &[&str]) -> Self {
+        let client = Client::<Secure>::new(config, Secure::trusted_local());
+        let mut talk = Self { client, rx: RecvBuffer::new(), tx: SendBuffer::new() };
+        talk.hear("220 mx ESMTP\r\n").unwrap();
+        talk.said();
+        for extension in ["mx"].iter().chain(extensions) {
+            assert!(talk.hear(&format!("250-{extension}\r\n")).unwrap().is_empty());
+        }
+        assert_eq!(talk.hear("250 SIZE\r\n").unwrap().len(), 1);
+        talk
+    }
+
+    fn new(extensions: &[&str]) -> Self {
+        Self::with(Config::default(), extensions)
+    }
+
+    fn hear(&mut self, text: &str) -> Result<Vec<String>, Error> {
+        self.rx.extend(text.as_bytes());
+        let mut events = Vec::new();
+        while let Some(event) = self.client.next_event(&mut self.rx, &mut self.tx)? {
+            events.push(match &event {
+                Heard::Auth(AuthOutcome::Accepted(_)) => "authenticated".to_owned(),
+                other => format!("{other:?}"),
+            });
+        }
+        Ok(events)
+    }
+
+    fn said(&mut self) -> String {
+        String::from_utf8(self.tx.take()).unwrap()
+    }
+
+    fn authenticate(&mut self, password: &[u8]) {
+        let credentials = Credentials::password("u", password);
+        self.client.authenticate(Mechanism::Plain, credentials, &mut self.tx).unwrap();
+    }
+}
+
+#[test]
+fn an_initial_response_goes_with_the_command_if_the_line_has_512_octets() {
+    // "AUTH PLAIN ", base64, CRLF: 498 octets of base64 would fit, and base64 comes in fours.
+    let said = |password: usize| {
+        let mut talk = Talk::new(&["AUTH PLAIN"]);
+        talk.authenticate(&vec![b'x'; password]);
+        talk.said()
+    };
+    let longest = said(496 / 4 * 3 - 3);
+    assert_eq!((longest.len(), longest.starts_with("AUTH PLAIN AHUA")), (11 + 496 + 2, true));
+    assert_eq!(said(496 / 4 * 3 - 2), "AUTH PLAIN\r\n", "500 octets of base64 make 513");
+    let mut held = Talk::with(Config::default().initial_response(InitialResponse::Never), &["AUTH PLAIN"]);
+    held.authenticate(b"p");
+    assert_eq!(held.said(), "AUTH PLAIN\r\n");
+}
+
+/// AUTH PLAIN without an initial response: the server's prompt is whatever it likes.
+#[test]
+fn the_first_message_waits_for_any_prompt() {
+    for prompt in ["334 \r\n", "334\r\n", "334 Go on, please!\r\n", "334 Z28=\r\n"] {
+        let mut talk =
+            Talk::with(Config::default().initial_response(InitialResponse::Never), &["AUTH PLAIN"]);
+        talk.authenticate(b"p");
+        talk.said();
+        assert!(talk.hear(prompt).unwrap().is_empty());
+        assert_eq!(talk.said(), "AHUAcA==\r\n", "{prompt}");
+        // Nothing more is there to say: a second prompt is answered with the end of it.
+        assert!(talk.hear(prompt).unwrap().is_empty());
+        assert_eq!(talk.said(), "*\r\n");
+        assert_eq!(talk.hear(prompt), Err(PeerError::UnexpectedReply.into()));
+    }
+}
+
+/// A server that has not seen the last octet of an answer has nothing to say to it.
+#[test]
+fn no_reply_counts_before_what_it_answers_has_left() {
+    for (reply, outcome) in
+        [("235 2.7.0 in\r\n", Some("authenticated")), ("535 5.7.8 no\r\n", None), ("334 \r\n", None)]
+    {
+        let begun = || {
+            let mut talk =
+                Talk::with(Config::default().initial_response(InitialResponse::Never), &["AUTH PLAIN"]);
+            talk.authenticate(b"p");
+            talk.said();
+            talk.hear("334 \r\n").unwrap();
+            talk
+        };
+        let mut early = begun();
+        let written = early.tx.len();
+        early.tx.sent(written - 1);
+        assert_eq!(early.hear(reply), Err(PeerError::UnexpectedReply.into()), "{reply}");
+        let mut late = begun();
+        late.tx.sent(written);
+        let heard = late.hear(reply).unwrap();
+        assert_eq!(heard.first().map(String::as_str).filter(|_| outcome.is_some()), outcome);
+    }
+}
+
+#[test]
+fn a_session_that_is_over_wants_nothing_and_says_why_again() {
+    let mut talk = Talk::new(&[]);
+    assert!(talk.client.wants_read(&talk.tx));
+    talk.client.noop(&mut talk.tx).unwrap();
+    assert!(!talk.client.is_idle(), "a reply is to come");
+    assert_eq!(talk.client.wait().for_, WaitFor::Reply);
+    let error = talk.client.timed_out(&mut talk.tx).unwrap_err();
+    assert!(!talk.client.wants_read(&talk.tx));
+    assert_eq!(talk.client.timed_out(&mut talk.tx), Err(error));
+    assert_eq!(talk.hear("250 ok\r\n"), Err(error));
+    assert_eq!(talk.client.wait().for_, WaitFor::Nothing);
+    let mut talk = Talk::new(&[]);
+    talk.client.quit(&mut talk.tx).unwrap();
+    talk.said();
+    talk.hear("221 bye\r\n").unwrap();
+    assert!(!talk.client.wants_read(&talk.tx) && talk.client.is_closed());
+    assert_eq!(talk.client.timed_out(&mut talk.tx), Ok(()));
+}
+
+#[test]
+fn replies_that_were_repaired_are_counted() {
+    let mut talk = Talk::with(Config::default().mixed_codes(MixedCodes::LastRefusal), &[]);
+    assert_eq!(talk.client.repairs(), 0);
+    for repairs in 1..3 {
+        talk.client.noop(&mut talk.tx).unwrap();
+        talk.said();
+        talk.hear("550-one\r\n451 two\r\n").unwrap();
+        assert_eq!(talk.client.repairs(), repairs);
+    }
+}
+
+/// A reply has so many lines and octets at most, each with its line end.
+#[test]
+fn replies_have_so_many_lines_and_octets() {
+    let limits = |lines, frame| {
+        let mut limits = Limits::default();
+        (limits.reply_lines, limits.frame) = (lines, frame);
+        Config::default().limits(limits)
+    };
+    let reply = "250-a\r\n250-b\r\n250 c\r\n";
+    for (lines, frame, fits) in [(3, 1000, true), (2, 1000, false), (9, 21, true), (9, 20, false)] {
+        let mut talk = Talk::with(limits(lines, frame), &[]);
+        talk.client.noop(&mut talk.tx).unwrap();
+        talk.said();
+        let heard = talk.hear(reply);
+        assert_eq!(heard.is_ok(), fits, "{lines} {frame}: {heard:?}");
+        if fits {
+            talk.client.noop(&mut talk.tx).unwrap();
+            talk.said();
+            assert!(talk.hear(reply).is_ok(), "each reply is counted by itself");
+        }
+    }
+}
+
+fn node() -> Node<'static> {
+    Node::parse("example.org").unwrap()
+}
+
+fn address(text: &str) -> Address<'static> {
+    text.parse().unwrap()
+}
+
+/// MAIL and one recipient, both accepted.
+fn in_transaction(extensions: &[&str]) -> Talk {
+    let mut talk = Talk::new(extensions);
+    talk.client.mail(&Mail::new(address("a@b.example")), &mut talk.tx).unwrap();
+    talk.said();
+    talk.hear("250 ok\r\n").unwrap();
+    talk.client.rcpt(&Rcpt::new(address("c@d.example")), &mut talk.tx).unwrap();
+    talk.said();
+    talk.hear("250 ok\r\n").unwrap();
+    talk
+}
+
+/// Octets of a chunk that the driver writes itself come behind everything that waits, or nobody knows their place.
+#[test]
+fn what_passes_by_waits_for_what_is_written() {
+    let mut talk = in_transaction(&["CHUNKING"]);
+    talk.client.bdat(5, ChunkEnd::Last, &mut talk.tx).unwrap();
+    let Talk { client, tx, .. } = &mut talk;
+    assert_eq!(
+        client.data_writer().unwrap().passed(5, tx),
+        Err(Misuse::WrongState.into()),
+        "BDAT has not left"
+    );
+    assert_eq!(tx.take(), b"BDAT 5 LAST\r\n");
+    assert_eq!(client.data_writer().unwrap().passed(6, tx), Err(Misuse::WrongLength.into()));
+    assert_eq!(client.data_writer().unwrap().passed(4, tx), Ok(()));
+    assert_eq!(client.data_writer().unwrap().finish(tx), Err(Misuse::WrongLength.into()));
+    assert_eq!(client.data_writer().unwrap().passed(1, tx), Ok(()));
+    assert_eq!(client.data_writer().unwrap().finish(tx), Ok(()));
+    assert!(talk.hear("250 taken\r\n").unwrap()[0].starts_with("Delivered"));
+}
+
+/// What a message looks like on the wire does not depend on how it was handed over.
+#[test]
+fn a_payload_arrives_as_it_would_by_copy() {
+    let text = [".one\r\n".repeat(3), "x".repeat(5000), "\r\n..two\r\n".to_owned()].concat();
+    let written = |payload: bool| {
+        let mut talk = in_transaction(&[]);
+        talk.client.data(&mut talk.tx).unwrap();
+        talk.said();
+        talk.hear("354 go on\r\n").unwrap();
+        let Talk { client, tx, .. } = &mut talk;
+        if payload {
+            let octets = bytes::Bytes::from(text.clone());
+            client.data_writer().unwrap().write_payload(&octets, tx).unwrap();
+        } else {
+            client.data_writer().unwrap().write(text.as_bytes(), tx).unwrap();
+        }
+        client.data_writer().unwrap().finish(tx).unwrap();
+        let travels_alone = tx.chunks().count() > 1;
+        assert_eq!(travels_alone, payload);
+        talk.said()
+    };
+    let expected = [text.replace("\r\n.", "\r\n..").as_str(), ".\r\n"].concat();
+    assert_eq!(written(false), format!(".{expected}"));
+    assert_eq!(written(true), written(false));
+}
+
+/// A transaction ends with the message, and only then may what is queued be asked for.
+#[test]
+fn a_transaction_is_over_when_its_message_was_answered() {
+    let mut talk = in_transaction(&["ETRN"]);
+    let etrn = |talk: &mut Talk| talk.client.etrn(&node(), &mut talk.tx);
+    assert_eq!(etrn(&mut talk), Err(Misuse::WrongState.into()), "a transaction is open");
+    talk.client.data(&mut talk.tx).unwrap();
+    talk.said();
+    talk.hear("354 go on\r\n").unwrap();
+    let Talk { client, tx, .. } = &mut talk;
+    client.data_writer().unwrap().finish(tx).unwrap();
+    talk.said();
+    assert_eq!(etrn(&mut talk), Err(Misuse::WrongState.into()), "a reply is to come");
+    talk.hear("250 taken\r\n").unwrap();
+    assert_eq!(etrn(&mut talk), Ok(()), "it is over");
+}
+
+/// A server that has greeted, and whose client has said EHLO.
+struct Serving {
+    server: Server<Secure>,
+    rx: RecvBuffer,
+    tx: SendBuffer,
+}
+
+impl Serving {
+    fn new(config: Config) -> Self {
+        let mut tx = SendBuffer::new();
+        let server = Server::<Secure>::new(config, Secure::trusted_local(), &mut tx);
+        let _ = tx.take();
+        let mut serving = Self { server, rx: RecvBuffer::new(), tx };
+        serving.rx.extend(b"EHLO c\r\n");
+        assert!(serving.next().is_some_and(|event| event.starts_with("Hello")));
+        let _ = serving.next();
+        serving.said();
+        serving
+    }
+
+    fn next(&mut self) -> Option<String> {
+        self.server.next_event(&mut self.rx, &mut self.tx).unwrap().map(|event| format!("{event:?}"))
+    }
+
+    fn asked(&mut self, text: &str) -> AuthRequest {
+        self.rx.extend(text.as_bytes());
+        match self.server.next_event(&mut self.rx, &mut self.tx).unwrap() {
+            Some(Event::Auth(request)) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn said(&mut self) -> String {
+        String::from_utf8(self.tx.take()).unwrap()
+    }
+}
+
+fn at_once() -> Config {
+    let mut waits = Waits::default();
+    waits.delay = core::time::Duration::ZERO;
+    Config::default().waits(waits)
+}
+
+const AUTH: &str = "AUTH PLAIN AHUAcA==\r\n";
+
+/// A verdict on another question, of another session or an older one, is no verdict on this.
+#[test]
+fn a_verdict_answers_its_own_question_alone() {
+    let mut other = Serving::new(at_once());
+    let first = other.asked(AUTH);
+    other.server.verdict(first, AuthVerdict::Reject, &mut other.tx).unwrap();
+    let second = other.asked(AUTH);
+    let mut serving = Serving::new(at_once());
+    let own = serving.asked(AUTH);
+    assert_eq!(
+        serving.server.verdict(second, AuthVerdict::Accept, &mut serving.tx),
+        Err(Misuse::StaleToken.into())
+    );
+    assert_eq!(serving.said(), "", "nobody was let in");
+    serving.server.verdict(own, AuthVerdict::Reject, &mut serving.tx).unwrap();
+    assert!(serving.said().starts_with("535 "));
+}
+
+#[test]
+fn an_application_that_cannot_tell_is_no_failed_attempt() {
+    let mut serving = Serving::new(at_once());
+    for _ in 0..20 {
+        let request = serving.asked(AUTH);
+        serving.server.verdict(request, AuthVerdict::Unavailable, &mut serving.tx).unwrap();
+        assert!(serving.said().starts_with("454 "));
+    }
+}
+
+/// Output that nobody reads stops the input beyond the limit, and not at it.
+#[test]
+fn a_server_reads_on_while_its_output_fits() {
+    let room = 200;
+    let mut limits = Limits::default();
+    limits.output_high_water = room;
+    let mut serving = Serving::new(Config::default().limits(limits));
+    serving.tx.put(&vec![b'x'; room]);
+    assert!(serving.server.wants_read(&serving.tx));
+    serving.rx.extend(b"NOOP\r\n");
+    assert_eq!(serving.next(), None);
+    assert!(serving.rx.is_empty(), "at the limit the command is read");
+    serving.rx.extend(b"NOOP\r\n");
+    assert_eq!(serving.next(), None);
+    assert_eq!(serving.rx.len(), 6, "beyond it waits");
+    assert!(!serving.server.wants_read(&serving.tx));
+    serving.said();
+    assert!(serving.server.wants_read(&serving.tx));
+    assert_eq!(serving.next(), None);
+    assert_eq!(serving.said(), "250 2.0.0 OK\r\n");
+}
