@@ -25,6 +25,10 @@ use crate::{
 
 /// While output is stuck, so much input is read nevertheless: two peers that both only write would wait for ever.
 const READ_AHEAD: usize = 256 * 1024;
+/// So often is read behind the caller's own time: what has come by then is looked at, but no stream without an end.
+const READ_ON: usize = 64;
+/// A negotiation of STARTTLS may take so many times what its first answer may.
+const NEGOTIATION: u32 = 3;
 /// How long closing waits for the peer.
 const CLOSE: Duration = Duration::from_secs(2);
 
@@ -84,7 +88,8 @@ impl<M: Machine> Connection<M> {
         self.run(None, step)?.ok_or_else(|| timed_out().into())
     }
 
-    /// As [`drive`](Self::drive), until `until` at the latest; then `None`, and nothing is lost.
+    /// As [`drive`](Self::drive), until `until` at the latest; then `None`, and nothing is lost. What has come by then
+    /// is still looked at, but a peer that never stops talking is not waited for.
     ///
     /// # Errors
     /// As [`drive`](Self::drive).
@@ -101,9 +106,13 @@ impl<M: Machine> Connection<M> {
         until: Option<Instant>,
         mut step: impl FnMut(Turn<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
     ) -> Result<Option<T>, E> {
+        let mut left = READ_ON;
         loop {
             if let Some(done) = self.pull(&mut step)? {
                 return Ok(Some(done));
+            }
+            if left == 0 {
+                return Ok(None);
             }
             let link = &mut self.pump.link;
             let queued = link.tx.queued_total();
@@ -125,6 +134,7 @@ impl<M: Machine> Connection<M> {
             }
             let wants_read = self.machine.wants_read(&self.pump.link.tx);
             match self.pump.step(self.machine.wait(), wants_read, until)? {
+                Step::Moved if until.is_some_and(|until| until <= Instant::now()) => left -= 1,
                 Step::Moved => {}
                 Step::Until => return Ok(None),
                 Step::Late(stage, after) => self.late(stage, after)?,
@@ -408,6 +418,9 @@ impl Pump {
 
     fn negotiate<P: ClientProtocol>(&mut self, machine: P::Cleartext) -> Result<P::Upgrade, Error> {
         let mut negotiation = P::starttls(machine, &mut self.link.tx).map_err(|error| self.failed(error))?;
+        let (begun, first) = (Instant::now(), negotiation.wait());
+        // Each answer has its own time; a peer that says something else all the while must not have all of it.
+        let most = first.after.min(self.patience.limit(first.for_)).saturating_mul(NEGOTIATION);
         loop {
             let wait = negotiation.wait();
             let link = &mut self.link;
@@ -419,6 +432,9 @@ impl Pump {
             self.link.transmit()?;
             if let Step::Late(stage, after) = self.step(wait, true, None)? {
                 return Err(Error::TimedOut { stage, after });
+            }
+            if begun.elapsed() >= most {
+                return Err(Error::TimedOut { stage: Stage::Wait(WaitFor::Reply), after: most });
             }
         }
     }

@@ -13,7 +13,8 @@ use std::{
 use proto_core::SendBuffer;
 
 use crate::{
-    Approach, Certificate, ClientProtocol, Connection, Error, Patience, TlsClient, TlsInfo, Trace, Turn,
+    Approach, Certificate, ClientProtocol, Connection, Error, Patience, Stage, TlsClient, TlsInfo, Trace,
+    Turn,
     connection::Pump,
     link::{Begin, Link, Ports},
     lookup,
@@ -243,10 +244,10 @@ impl Connector {
                 self.probe(address, target, Ports::of::<P>())?;
             }
             if early.is_none() {
-                connection.drive(approach::<P>)?;
+                self.await_greeting::<P>(&mut connection)?;
             }
         } else {
-            connection.drive(approach::<P>)?;
+            self.await_greeting::<P>(&mut connection)?;
         }
         stages.pass(Step::Greeted);
         let (mut pump, upgrade) = connection.negotiate::<P>()?;
@@ -257,6 +258,19 @@ impl Connector {
         let (secure, info) = shaken?;
         stages.pass(Step::TlsDone(info.clone()));
         Connection::complete(pump, upgrade, secure, info)
+    }
+
+    /// Waits until the server is ready for STARTTLS. Each of its answers has its own time, and all of them have that of
+    /// three greetings: a server that says something else all the while is not listened to for ever.
+    fn await_greeting<P: ClientProtocol>(
+        &self,
+        connection: &mut Connection<P::Cleartext>,
+    ) -> Result<(), Error> {
+        let most = self.patience.greeting.saturating_mul(3);
+        let Some(until) = Instant::now().checked_add(most) else { return connection.drive(approach::<P>) };
+        connection
+            .drive_until(until, approach::<P>)?
+            .ok_or(Error::TimedOut { stage: Stage::Goal, after: most })
     }
 
     /// Asks, on a second connection, whether the port answers to TLS. What fails here fails silently: only a clear

@@ -22,9 +22,10 @@ pub(crate) fn run(arguments: &FoldersArgs) -> Result<(), Failure> {
     let way = Way::new(&arguments.url, &arguments.connection)?;
     let credentials = way.credentials()?.ok_or_else(no_user)?;
     let folders = with_session(&way, &way.connector(|_: &Report| {}), ListFolders(&way, credentials))?;
-    if let Some(directory) = &arguments.into {
-        keep(directory, &way.url, &folders)?;
-    }
+    let left_out = match &arguments.into {
+        Some(directory) => keep(directory, &way.url, &folders)?,
+        None => Vec::new(),
+    };
     if output.is_json() {
         output.json(&serde_json::json!({ "url": way.url.to_string(), "folders": folders }));
     }
@@ -36,7 +37,15 @@ pub(crate) fn run(arguments: &FoldersArgs) -> Result<(), Failure> {
         };
         output.line(format!("{}{remarks}", folder.name));
     }
-    Ok(())
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    let reasons: Vec<String> = left_out.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+    Err(Failure::new(
+        Kind::Unavailable,
+        format!("{} folders could not be kept: {}", left_out.len(), reasons.join("; ")),
+    )
+    .advise("rename them on the server; the others are kept"))
 }
 
 struct ListFolders<'a>(&'a Way, proto_core::Credentials);
@@ -54,15 +63,22 @@ impl Task for ListFolders<'_> {
     }
 }
 
-fn keep(directory: &Path, url: &Url, folders: &[Folder]) -> Result<(), Failure> {
+/// Keeps the folders, and tells which it could not and why: such a folder costs only itself.
+fn keep<'f>(directory: &Path, url: &Url, folders: &'f [Folder]) -> Result<Vec<(&'f str, String)>, Failure> {
     let store = SqliteStore::open(directory)?;
     let account = local::account(&store, url)?;
     store.remote_account(account, &local::key(url))?;
+    let mut left_out = Vec::new();
     for folder in folders {
         let special_use = folder.special_use.as_deref().and_then(SpecialUse::from_attribute);
-        local::mailbox(&store, account, &local::name(folder), special_use)?;
+        let kept = folder
+            .check_name()
+            .and_then(|()| local::mailbox(&store, account, &local::name(folder), special_use).map(|_| ()));
+        if let Err(failure) = kept {
+            left_out.push((folder.name.as_str(), failure.what));
+        }
     }
-    Ok(())
+    Ok(left_out)
 }
 
 /// Folders are an IMAP matter.

@@ -3,11 +3,13 @@
 //! It knows how the commands of this program use the client machine. It knows nothing of how results are shown.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use io_mio::{Connection, Connector, ImapClient, Turn};
 use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 use proto_imap::client::{Choice, Client, CommandId, Event};
 use proto_imap::config::Config;
+use proto_imap::state::State;
 use proto_imap::types::{
     Attribute, Command, Condition, ListPattern, Mailbox, NameEncoding, Status, Untagged, arguments,
 };
@@ -17,6 +19,14 @@ use crate::check::{Progress, Stop, no_user, refused};
 use crate::cli::Stage;
 use crate::connect::Way;
 use crate::failure::{Failure, Kind};
+
+/// How many folders an account may have: a server that lists more has no end.
+const FOLDERS: usize = 100_000;
+
+/// How long something useful may keep us waiting while a server says other things, where `--timeout` says nothing. With
+/// it, so many times as long: it is about a server that says nothing at all.
+const BUSY: Duration = Duration::from_secs(5 * 60);
+const BUSY_TIMES: u32 = 4;
 
 /// A session that has been opened, over TLS or, where the user wrote so, without.
 pub(crate) enum Opened {
@@ -57,16 +67,18 @@ pub(crate) fn with_session<T: Task>(
 }
 
 fn open(way: &Way, connector: &Connector) -> Result<Opened, Failure> {
+    let busy =
+        way.options.timeout.map_or(BUSY, |seconds| Duration::from_secs(seconds).saturating_mul(BUSY_TIMES));
     let mut config = Config::default();
     if way.is_cleartext()? {
         config = config.danger_cleartext();
         let connection =
             connector.danger_connect_cleartext::<ImapClient>(&way.target(), &Arc::new(config))?;
         let may_log_in = way.options.danger_cleartext_login;
-        return Ok(Opened::Cleartext(Session { connection, may_log_in }));
+        return Ok(Opened::Cleartext(Session { connection, may_log_in, busy }));
     }
     let connection = connector.connect::<ImapClient>(&way.target(), &Arc::new(config))?;
-    Ok(Opened::Secure(Session { connection, may_log_in: true }))
+    Ok(Opened::Secure(Session { connection, may_log_in: true, busy }))
 }
 
 /// The difference that the channel makes: how one authenticates.
@@ -105,19 +117,53 @@ impl Authenticate for Client<Cleartext> {
 pub(crate) struct Session<C: Channel> {
     pub(crate) connection: Connection<Client<C>>,
     may_log_in: bool,
+    /// How long something useful may keep us waiting while the server says other things.
+    busy: Duration,
 }
 
 impl<C: Channel> Session<C>
 where
     Client<C>: Authenticate,
 {
+    /// Drives the connection until `step` is done. The last argument of `step` is when something useful was last heard:
+    /// a server that says other things all the while is not listened to for ever.
+    pub(crate) fn drive<T>(
+        &mut self,
+        mut step: impl FnMut(
+            Turn<'_, Client<C>>,
+            &mut Client<C>,
+            &mut SendBuffer,
+            &mut Instant,
+        ) -> Result<Option<T>, Failure>,
+    ) -> Result<T, Failure> {
+        let mut useful = Instant::now();
+        loop {
+            let until = useful.checked_add(self.busy).unwrap_or(useful);
+            let driven =
+                self.connection.drive_until(until, |turn, client, tx| step(turn, client, tx, &mut useful))?;
+            if let Some(done) = driven {
+                return Ok(done);
+            }
+            if useful.elapsed() >= self.busy {
+                return Err(Failure::new(
+                    Kind::TryAgain,
+                    format!(
+                        "the server kept talking, and for {:?} said nothing that was asked for",
+                        self.busy
+                    ),
+                )
+                .advise("try again later"));
+            }
+        }
+    }
+
     /// Waits until the server's capabilities are known, and names them.
     pub(crate) fn capabilities(&mut self) -> Result<Vec<String>, Failure> {
-        self.connection.drive(|turn, client, _| {
+        self.drive(|turn, client, _, _| {
             if client.capabilities().is_none()
                 || !matches!(turn, Turn::Event(Event::Capability) | Turn::Writable)
             {
-                return Ok::<_, Failure>(None);
+                return Ok(None);
             }
             let names = client.capabilities().map(|known| known.iter().map(lossy).collect());
             Ok(names)
@@ -138,9 +184,16 @@ where
             .advise("leave --danger-cleartext out, or add --danger-cleartext-login"));
         }
         self.capabilities()?;
+        if self.connection.machine().state() != Some(State::NotAuthenticated) {
+            return Err(Failure::new(
+                Kind::Refused,
+                "the server says that somebody has logged in already (PREAUTH): whose mail it shows cannot be known",
+            )
+            .advise("check host and port; a server for everybody asks who one is"));
+        }
         let choice = mechanism.map_or(Choice::Strongest, Choice::Mechanism);
         self.connection.with(|client, tx| client.prove(credentials, choice, tx)).map_err(cannot_prove)?;
-        self.connection.drive(|turn, _, _| match turn {
+        self.drive(|turn, _, _, _| match turn {
             Turn::Event(Event::Authenticated { .. }) => Ok(Some(())),
             Turn::Event(Event::AuthRejected { status, reason, .. }) => {
                 let text = status.text.to_str_lossy();
@@ -152,16 +205,21 @@ where
         })
     }
 
-    /// Gives a command and waits for its end; `data` sees what comes before.
+    /// Gives a command and waits for its end; `data` sees what comes before, and says whether it was of use.
     pub(crate) fn ask(
         &mut self,
         command: &Command<'_>,
-        mut data: impl FnMut(Event<'_>) -> Result<(), Failure>,
+        mut data: impl FnMut(Event<'_>) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
         let mine = self.connection.with(|client, tx| client.send(command, tx))?;
-        self.connection.drive(|turn, _, _| match turn {
+        self.drive(|turn, _, _, useful| match turn {
             Turn::Event(Event::Completed { id, status }) if id == mine => accepted(&status).map(Some),
-            Turn::Event(event) => data(event).map(|()| None),
+            Turn::Event(event) => {
+                if data(event)? {
+                    *useful = Instant::now();
+                }
+                Ok(None)
+            }
             Turn::Writable => Ok(None),
         })
     }
@@ -172,22 +230,26 @@ where
         let patterns = [ListPattern::ALL];
         let list = Command::List(arguments::List::new(&patterns));
         self.ask(&list, |event| {
-            if let Event::Data(Untagged::List(listed)) = event {
-                let octets = listed.mailbox.as_bytes();
-                let name =
-                    Mailbox::from_octets(&octets).to_str_lossy(NameEncoding::ModifiedUtf7).into_owned();
-                folders.push(Folder {
-                    name,
-                    delimiter: listed.delimiter,
-                    special_use: listed
-                        .attributes
-                        .special_use()
-                        .map(|attribute| format!("\\{}", lossy(attribute.name()))),
-                    selectable: !listed.attributes.contains(Attribute::NoSelect)
-                        && !listed.attributes.contains(Attribute::NonExistent),
-                });
+            let Event::Data(Untagged::List(listed)) = event else { return Ok(false) };
+            if folders.len() == FOLDERS {
+                return Err(Failure::new(
+                    Kind::Protocol,
+                    format!("the server lists more than {FOLDERS} folders: no account has so many"),
+                ));
             }
-            Ok(())
+            let octets = listed.mailbox.as_bytes();
+            let name = Mailbox::from_octets(&octets).to_str_lossy(NameEncoding::ModifiedUtf7).into_owned();
+            folders.push(Folder {
+                name,
+                delimiter: listed.delimiter,
+                special_use: listed
+                    .attributes
+                    .special_use()
+                    .map(|attribute| format!("\\{}", lossy(attribute.name()))),
+                selectable: !listed.attributes.contains(Attribute::NoSelect)
+                    && !listed.attributes.contains(Attribute::NonExistent),
+            });
+            Ok(true)
         })?;
         folders.sort_by(|a: &Folder, b| a.name.cmp(&b.name));
         folders.dedup_by(|a, b| a.name == b.name);
@@ -198,7 +260,7 @@ where
     pub(crate) fn log_out(self) {
         let mut connection = self.connection;
         if connection.with(|client, tx| client.send(&Command::Logout, tx)).is_ok() {
-            let until = std::time::Instant::now() + std::time::Duration::from_secs(2);
+            let until = Instant::now() + Duration::from_secs(2);
             let _ = connection.drive_until(until, |turn, _, _| match turn {
                 Turn::Event(Event::Closed) => Ok::<_, Failure>(Some(())),
                 _ => Ok(None),
@@ -215,6 +277,23 @@ pub(crate) struct Folder {
     pub(crate) delimiter: Option<char>,
     pub(crate) special_use: Option<String>,
     pub(crate) selectable: bool,
+}
+
+impl Folder {
+    /// Nothing is done with a folder whose name would be something else to whoever reads it.
+    ///
+    /// # Errors
+    /// The name has control characters, or none at all.
+    pub(crate) fn check_name(&self) -> Result<(), Failure> {
+        let why = if self.name.is_empty() {
+            "it has no name"
+        } else if self.name.chars().any(char::is_control) {
+            "its name has control characters"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(Kind::Unavailable, why))
+    }
 }
 
 fn lossy(octets: &[u8]) -> String {
@@ -259,8 +338,8 @@ pub(crate) fn check(
             let Self(way, credentials, progress) = self;
             progress.connected()?;
             if progress.awaits(Stage::Greeting) {
-                session.connection.drive(|turn, _, _| match turn {
-                    Turn::Event(Event::Greeting(_)) => Ok::<_, Failure>(Some(())),
+                session.drive(|turn, _, _, _| match turn {
+                    Turn::Event(Event::Greeting(_)) => Ok(Some(())),
                     _ => Ok(None),
                 })?;
                 progress.pass(Stage::Greeting, "IMAP")?;

@@ -46,7 +46,9 @@ pub(crate) fn mailbox(
     match store.mailbox(account, name) {
         Ok(mailbox) => Ok(mailbox.id),
         Err(mailstore::Error::NotFound(_)) => {
-            let taken = store.list(account)?.iter().any(|mailbox| mailbox.special_use == special_use);
+            // Looked up only where it matters: an account may have many folders.
+            let taken = special_use.is_some()
+                && store.list(account)?.iter().any(|mailbox| mailbox.special_use == special_use);
             Ok(store.create_mailbox(account, name, special_use.filter(|_| !taken))?)
         }
         Err(error) => Err(error.into()),

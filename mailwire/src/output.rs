@@ -1,4 +1,7 @@
 //! What a user sees: lines or JSON on standard output, progress and hints on standard error.
+//!
+//! What a server said goes through here, too. It can neither steer a terminal, nor forge a line of ours, nor fill the
+//! screen; this file knows how that is prevented, and not what is said.
 
 use std::io::{IsTerminal, Write};
 
@@ -49,7 +52,8 @@ impl Output {
     /// A value for programs, whatever was asked for.
     pub(crate) fn json_always(self, value: &impl Serialize) {
         let mut stdout = std::io::stdout().lock();
-        if serde_json::to_writer(&mut stdout, value).is_ok() {
+        let mut serializer = serde_json::Serializer::with_formatter(&mut stdout, Escaping);
+        if value.serialize(&mut serializer).is_ok() {
             let _ = stdout.write_all(b"\n");
             let _ = stdout.flush();
         }
@@ -92,7 +96,10 @@ impl Output {
                 }
             }));
         }
-        eprintln!("mailwire: {}", printable(&failure.to_string()));
+        eprintln!("mailwire: {}", printable(&failure.what));
+        if let Some(advice) = &failure.advice {
+            eprintln!("  try: {}", printable(advice));
+        }
     }
 
     /// A progress bar over `total` steps, on standard error; invisible when quiet or not on a terminal.
@@ -111,9 +118,80 @@ impl Output {
     }
 }
 
-/// What a server said may hold escape sequences: no control character but line ends and tabs reaches a terminal.
+/// The longest line that is shown, in characters: what a server says in addition is left out.
+const LONGEST: usize = 2000;
+
+/// What a server said may hold escape sequences, ends of lines that make a line of their own of what follows, and marks
+/// that turn the direction of writing. None of these reaches a terminal.
 fn printable(text: &str) -> String {
-    text.chars()
-        .map(|char| if char.is_control() && !matches!(char, '\n' | '\t') { '\u{fffd}' } else { char })
-        .collect()
+    let mut shown: String = text.trim_end().chars().take(LONGEST).map(harmless).collect();
+    if text.trim_end().chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn harmless(char: char) -> char {
+    match char {
+        '\n' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
+        _ if char.is_control() || turns(char) => char::REPLACEMENT_CHARACTER,
+        _ => char,
+    }
+}
+
+/// Whether this is a control of the direction of writing (Unicode's `Bidi_Control`), with which text shows another order
+/// than it has.
+const fn turns(char: char) -> bool {
+    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// JSON with every character escaped that a terminal could take for more than a character.
+struct Escaping;
+
+impl serde_json::ser::Formatter for Escaping {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> std::io::Result<()> {
+        let mut plain = 0;
+        for (at, char) in fragment.char_indices() {
+            if harmless(char) != char {
+                writer.write_all(fragment.get(plain..at).unwrap_or_default().as_bytes())?;
+                // None of them is beyond the Basic Multilingual Plane.
+                write!(writer, "\\u{:04x}", u32::from(char))?;
+                plain = at + char.len_utf8();
+            }
+        }
+        writer.write_all(fragment.get(plain..).unwrap_or_default().as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a server may say to harm who reads it.
+    const EVIL: &str = "no\u{1b}[2J\u{9b}31m\r\nok   all is well\tx\u{2028}y\u{202e}txt.exe\u{7f}";
+
+    #[test]
+    fn what_a_server_says_neither_steers_a_terminal_nor_makes_lines() {
+        let shown = printable(EVIL);
+        assert!(!shown.chars().any(|char| char.is_control() || turns(char)), "{shown:?}");
+        assert_eq!(shown, "no\u{fffd}[2J\u{fffd}31m\u{fffd} ok   all is well x y\u{fffd}txt.exe\u{fffd}");
+        assert_eq!(printable("Grüße, 世界 🎉"), "Grüße, 世界 🎉");
+        assert_eq!(printable(&"x".repeat(1_000_000)).chars().count(), LONGEST + 1);
+        assert_eq!(printable(&"x".repeat(LONGEST)).chars().count(), LONGEST);
+    }
+
+    #[test]
+    fn json_is_the_same_value_without_what_steers_a_terminal() {
+        let mut text = Vec::new();
+        let value = serde_json::json!({ EVIL: [EVIL, "Grüße"] });
+        value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, Escaping)).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(!text.chars().any(|char| char.is_control() || turns(char)), "{text:?}");
+        assert!(text.contains("Grüße"));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
 }

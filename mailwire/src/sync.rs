@@ -2,8 +2,12 @@
 //!
 //! Each batch of messages is committed together with where they came from, so that a run that is cut short goes on
 //! behind the last batch. Bodies go straight to the store: a message may be larger than memory.
+//!
+//! A server is believed as little as can be: only a message that was asked for is kept, and that once; a message that it
+//! says it has and does not send is a failure.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
 
 use indicatif::ProgressBar;
 use io_mio::{Report, Turn};
@@ -34,6 +38,8 @@ const AHEAD: usize = 2;
 /// A batch is committed at this size, in octets, or this count, whichever comes first.
 const COMMIT_OCTETS: u64 = 8 << 20;
 const COMMIT_COUNT: usize = 200;
+/// How many messages may come beyond those that a folder had, or that were asked for: some arrive at any time.
+const ARRIVALS: usize = 1000;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &SyncArgs) -> Result<(), Failure> {
@@ -206,23 +212,35 @@ impl Place<'_> {
     where
         Client<C>: Authenticate,
     {
+        folder.check_name()?;
         let (uid_validity, exists) = examine(session, &folder.name)?;
         let special_use = folder.special_use.as_deref().and_then(SpecialUse::from_attribute);
         let mailbox = local::mailbox(self.store, self.account, &local::name(folder), special_use)?;
         let remote = self.store.remote_mailbox(self.remote, &folder.name, mailbox, uid_validity)?.id;
         let known = self.store.known_uids(remote)?;
-        let uids = if exists == 0 { Vec::new() } else { all_uids(session)? };
-        let missing: Vec<u32> = uids.iter().copied().filter(|uid| !known.contains(*uid)).collect();
-        report.known = (uids.len() - missing.len()) as u64;
+        let listed = if exists == 0 { Listed::default() } else { all_uids(session, uid_validity, exists)? };
+        let missing: Vec<u32> = listed.uids.iter().copied().filter(|uid| !known.contains(*uid)).collect();
+        report.known = (listed.uids.len() - missing.len()) as u64;
         let bar = self.output.progress(missing.len() as u64, &folder.name);
-        let mut sink = Sink::new(self.store, remote, report, bar);
+        let mut sink = Sink::new(self.store, remote, report, bar, &missing, uid_validity);
         let fetched = fetch(session, &missing, &mut sink);
         sink.commit()?;
         sink.bar.finish_and_clear();
+        // Whoever else uses the mailbox may have removed some meanwhile, and the server then said so.
+        let withheld = (sink.awaited.len() as u64).saturating_sub(sink.gone + sink.report.failed);
+        let unnamed = u64::from(exists).saturating_sub(listed.gone + listed.uids.len() as u64);
         fetched?;
-        if report.failed > 0 {
-            report.error = Some(format!("{} messages could not be read", report.failed));
-        }
+        report.error = match (report.failed, withheld + unnamed) {
+            (0, 0) => None,
+            (failed, 0) => Some(format!("{failed} messages could not be read")),
+            (0, absent) => {
+                Some(format!("{absent} messages are there by the server's count and did not come"))
+            }
+            (failed, absent) => {
+                Some(format!("{failed} messages could not be read, and {absent} did not come at all"))
+            }
+        };
+        report.failed += withheld + unnamed;
         Ok(())
     }
 }
@@ -243,7 +261,7 @@ where
             Event::Data(Untagged::Exists(count)) => exists = count,
             _ => {}
         }
-        Ok(())
+        Ok(false)
     })?;
     let uid_validity = uid_validity.ok_or_else(|| {
         Failure::new(Kind::Unavailable, "the server gives no UIDVALIDITY: messages cannot be told apart")
@@ -251,25 +269,66 @@ where
     Ok((uid_validity, exists))
 }
 
-/// The UIDs of the open folder, in order.
-fn all_uids<C: Channel>(session: &mut Session<C>) -> Result<Vec<u32>, Failure>
+/// The messages of the open folder.
+#[derive(Default)]
+struct Listed {
+    /// Their UIDs, in order.
+    uids: Vec<u32>,
+    /// How many went away meanwhile.
+    gone: u64,
+}
+
+/// Asks for every UID. A server that names more than it says it has, and than can have arrived meanwhile, has no end.
+fn all_uids<C: Channel>(session: &mut Session<C>, uid_validity: u32, exists: u32) -> Result<Listed, Failure>
 where
     Client<C>: Authenticate,
 {
-    let mut uids = Vec::new();
+    let mut listed = Listed::default();
+    let most = (exists as usize).saturating_mul(2).saturating_add(ARRIVALS);
     let attributes = [FetchAttribute::Uid];
     session.ask(
         &Command::UidFetch(arguments::Fetch::new(SequenceSet::ALL, List::new(&attributes))),
         |event| {
-            if let Event::FetchItem(FetchItem::Uid(uid)) = event {
-                uids.push(uid);
+            same_validity(&event, uid_validity)?;
+            listed.gone += gone(&event);
+            let Event::FetchItem(FetchItem::Uid(uid)) = event else { return Ok(false) };
+            if listed.uids.len() == most {
+                return Err(Failure::new(
+                    Kind::Protocol,
+                    format!("the server said that it has {exists} messages, and names more than {most}"),
+                ));
             }
-            Ok(())
+            // 0 is nobody's.
+            if uid != 0 {
+                listed.uids.push(uid);
+            }
+            Ok(true)
         },
     )?;
-    uids.sort_unstable();
-    uids.dedup();
-    Ok(uids)
+    listed.uids.sort_unstable();
+    listed.uids.dedup();
+    Ok(listed)
+}
+
+/// UIDs mean what they meant when the folder was opened.
+fn same_validity(event: &Event<'_>, uid_validity: u32) -> Result<(), Failure> {
+    match event {
+        Event::Status(status) if matches!(status.code, Some(Code::UidValidity(now)) if now != uid_validity) => {
+            Err(Failure::new(
+                Kind::Unavailable,
+                "the server numbered the messages anew meanwhile (UIDVALIDITY)",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How many messages are said to have gone.
+fn gone(event: &Event<'_>) -> u64 {
+    match event {
+        Event::Data(Untagged::Expunge(_)) => 1,
+        _ => 0,
+    }
 }
 
 /// Fetches these messages, some commands ahead.
@@ -280,7 +339,7 @@ where
     let mut batches = missing.chunks(BATCH);
     let mut open: VecDeque<CommandId> = VecDeque::new();
     let mut refused = None;
-    session.connection.drive(|turn, client, tx| {
+    session.drive(|turn, client, tx, useful| {
         match turn {
             Turn::Event(Event::Completed { id, status }) => {
                 open.retain(|other| *other != id);
@@ -288,7 +347,11 @@ where
                     refused.get_or_insert(failure);
                 }
             }
-            Turn::Event(event) => sink.event(event)?,
+            Turn::Event(event) => {
+                if sink.event(event)? {
+                    *useful = Instant::now();
+                }
+            }
             Turn::Writable => {}
         }
         while refused.is_none() && open.len() < AHEAD {
@@ -306,7 +369,7 @@ where
                 client.send(&Command::UidFetch(arguments::Fetch::new(set, List::new(&attributes))), tx)?,
             );
         }
-        Ok::<_, Failure>(open.is_empty().then_some(()))
+        Ok(open.is_empty().then_some(()))
     })?;
     refused.map_or(Ok(()), Err)
 }
@@ -334,6 +397,13 @@ struct Sink<'a> {
     remote: RemoteMailboxId,
     report: &'a mut FolderReport,
     bar: ProgressBar,
+    uid_validity: u32,
+    /// The messages that are still to come. One that is not among them was not asked for.
+    awaited: BTreeSet<u32>,
+    /// How many went away meanwhile.
+    gone: u64,
+    /// How many came that nobody had asked for, with their contents.
+    unasked: usize,
     current: Option<Pending>,
     batch: Vec<RemoteMessage>,
     octets: u64,
@@ -354,11 +424,30 @@ impl<'a> Sink<'a> {
         remote: RemoteMailboxId,
         report: &'a mut FolderReport,
         bar: ProgressBar,
+        asked: &[u32],
+        uid_validity: u32,
     ) -> Self {
-        Self { store, remote, report, bar, current: None, batch: Vec::new(), octets: 0 }
+        let awaited = asked.iter().copied().collect();
+        let (current, batch) = (None, Vec::new());
+        Self {
+            store,
+            remote,
+            report,
+            bar,
+            uid_validity,
+            awaited,
+            gone: 0,
+            unasked: 0,
+            current,
+            batch,
+            octets: 0,
+        }
     }
 
-    fn event(&mut self, event: Event<'_>) -> Result<(), Failure> {
+    /// True: it was of use.
+    fn event(&mut self, event: Event<'_>) -> Result<bool, Failure> {
+        same_validity(&event, self.uid_validity)?;
+        self.gone += gone(&event);
         match event {
             Event::FetchStart { .. } => self.current = Some(Pending::default()),
             Event::FetchItem(item) => {
@@ -375,24 +464,35 @@ impl<'a> Sink<'a> {
             Event::BodyChunk(chunk) => {
                 if let Some(upload) = self.current.as_mut().and_then(|current| current.upload.as_mut()) {
                     upload.write(chunk)?;
+                    return Ok(true);
                 }
             }
-            Event::FetchEnd => self.complete()?,
+            Event::FetchEnd => return self.complete(),
             Event::Unparsed(_) => self.report.failed += 1,
             _ => {}
         }
-        Ok(())
+        Ok(false)
     }
 
-    fn complete(&mut self) -> Result<(), Failure> {
+    fn complete(&mut self) -> Result<bool, Failure> {
         // Without a body it is somebody's change of flags, told on the way.
-        let Some(Pending { uid: Some(uid), flags, date, upload: Some(upload) }) = self.current.take() else {
-            return Ok(());
+        let Some(Pending { uid, flags, date, upload: Some(upload) }) = self.current.take() else {
+            return Ok(false);
+        };
+        let Some(uid) = uid.filter(|uid| self.awaited.remove(uid)) else {
+            self.unasked += 1;
+            if self.unasked > ARRIVALS {
+                return Err(Failure::new(Kind::Protocol, "the server sends messages that nobody asked for"));
+            }
+            return Ok(false);
         };
         self.octets += upload.size();
         self.batch.push(RemoteMessage { uid, upload, flags, internal_date: date.unwrap_or_default() });
         self.bar.inc(1);
-        if self.octets >= COMMIT_OCTETS || self.batch.len() >= COMMIT_COUNT { self.commit() } else { Ok(()) }
+        if self.octets >= COMMIT_OCTETS || self.batch.len() >= COMMIT_COUNT {
+            self.commit()?;
+        }
+        Ok(true)
     }
 
     fn commit(&mut self) -> Result<(), Failure> {

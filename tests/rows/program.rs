@@ -257,6 +257,11 @@ impl Peer {
         let _ = self.stream.get_mut().write_all(text.as_ref().as_bytes());
     }
 
+    /// As [`say`](Self::say). False: the client is gone.
+    pub(crate) fn try_say(&mut self, text: &str) -> bool {
+        self.stream.get_mut().write_all(text.as_bytes()).is_ok()
+    }
+
     /// The next line, without its end; `None` when the client has closed.
     pub(crate) fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
