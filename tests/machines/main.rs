@@ -5,67 +5,27 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its corpus must fail")]
 
 use std::fs;
-use std::path::Path;
 
-use mailwire_tests::harness::{self, Reached};
+use mailwire_tests::corpus::{self, TARGETS, in_every_way};
+use mailwire_tests::harness::Reached;
 use proptest::prelude::*;
-
-type Harness = fn(&[u8]) -> Reached;
-
-const MACHINES: [(&str, Harness); 4] = [
-    ("imap_client", harness::imap_client),
-    ("imap_server", harness::imap_server),
-    ("smtp_client", harness::smtp_client),
-    ("smtp_server", harness::smtp_server),
-];
-
-/// What lies in a folder beside this crate: what the application chooses, and the peer's side of the wire, as it came.
-fn files(folder: &Path) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.is_file());
-    paths.sort();
-    paths.iter().map(|path| fs::read(path).unwrap()).collect()
-}
-
-/// The conversations that somebody wrote down.
-fn corpus(machine: &str) -> Vec<Vec<u8>> {
-    files(&Path::new("corpus").join(machine))
-}
-
-/// Those that a fuzzer has found; and more of them, where somebody wants to know what those reach.
-fn found(machine: &str) -> Vec<Vec<u8>> {
-    let mut found = files(&Path::new("corpus").join(machine).join("found"));
-    if let Some(folder) = std::env::var_os("MAILWIRE_CORPUS").filter(|folder| !folder.is_empty()) {
-        found.extend(files(&Path::new("..").join(folder).join(machine)));
-    }
-    found
-}
 
 #[test]
 fn the_corpus_is_replayed() {
-    for (name, run) in MACHINES {
-        let all = corpus(name);
-        assert!(!all.is_empty(), "{name} has no corpus");
-        for octets in found(name) {
-            run(&octets);
-        }
-        for octets in all {
-            run(&octets);
-            // In every configuration, and cut in some other ways.
-            for (config, seed) in [(0, 1), (1, 2), (2, 3), (3, 4), (5, 5), (8, 6), (16, 7)] {
-                run(&[&[b'0' + config, seed], octets.get(2..).unwrap_or_default()].concat());
-            }
-        }
+    for (name, run) in TARGETS {
+        let written = corpus::written(name).unwrap();
+        assert!(!written.is_empty(), "{name} has no corpus");
+        written.iter().for_each(|octets| in_every_way(run, octets));
+        corpus::found(name).unwrap().iter().for_each(|octets| _ = run(octets));
     }
 }
 
 /// They hold proofs of a key, which no fuzzer guesses: if they no longer fit, nothing behind SCRAM is reached.
 #[test]
 fn the_scram_conversations_of_the_corpus_succeed() {
-    for (name, run) in MACHINES {
+    for (name, run) in TARGETS {
         for file in ["scram", "scram-plus"] {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name).join(file);
+            let path = corpus::folder().join(name).join(file);
             assert_eq!(run(&fs::read(path).unwrap()), Reached::Proof, "{name}/{file}");
         }
     }
@@ -76,7 +36,7 @@ proptest! {
 
     #[test]
     fn any_octets(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
-        for (_, run) in MACHINES {
+        for (_, run) in TARGETS {
             run(&octets);
             run(&[b"00\n", octets.as_slice()].concat());
         }
@@ -90,8 +50,8 @@ proptest! {
         cuts in proptest::collection::vec((any::<prop::sample::Index>(), 0..6u8, any::<u8>()), 1..8),
         seed in any::<u8>(),
     ) {
-        let (name, run) = MACHINES[which];
-        let all = corpus(name);
+        let (name, run) = TARGETS[which];
+        let all = corpus::written(name).unwrap();
         let mut octets = all[file.index(all.len())].clone();
         for (at, how, octet) in cuts {
             if octets.is_empty() {

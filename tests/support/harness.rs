@@ -11,10 +11,16 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto_core::{Limits, Mechanisms};
-use proto_smtp::types::{DateTime, Extension, ExtensionSet, FutureRelease, Interval, Offers, Solicitation};
-use proto_smtp::{Dialect, EarlyTalker};
+use proto_imap::SaslIr;
+use proto_imap::types::Reading;
+use proto_smtp::data::{BareNewline, LineEndings};
+use proto_smtp::types::{
+    BurlSource, DateTime, Extension, ExtensionSet, FutureRelease, Interval, Offers, Solicitation,
+};
+use proto_smtp::{Dialect, EarlyTalker, InitialResponse, MixedCodes, Pipelining, UnknownParameters};
 
 use crate::laws::{Side, Terms, check, is_known};
 use crate::play::{Choices, Ending, Entry, Player, Record, play};
@@ -27,6 +33,11 @@ pub fn imap_client(data: &[u8]) -> Reached {
     let mut config = proto_imap::Config::default().limits(input.limits());
     if input.other {
         config = config.danger_cleartext();
+    }
+    match input.variant {
+        Variant::Usual | Variant::Lenient => {}
+        Variant::Careful => config = config.sasl_ir(SaslIr::Never),
+        Variant::Odd => config = config.reading(Reading::Strict),
     }
     let config = Arc::new(config);
     let prelude = Prelude { choices: b"2", octets: b"* OK [CAPABILITY STARTTLS] x\r\nM1 OK x\r\n" };
@@ -51,6 +62,16 @@ pub fn smtp_client(data: &[u8]) -> Reached {
     let mut config = proto_smtp::Config::default().limits(input.limits()).dialect(input.dialect());
     if input.other {
         config = config.danger_cleartext();
+    }
+    match input.variant {
+        Variant::Usual => {}
+        Variant::Careful => {
+            config = config.pipelining(Pipelining::Off).initial_response(InitialResponse::Never);
+        }
+        Variant::Lenient => {
+            config = config.bare_newline(BareNewline::Accept).line_endings(LineEndings::Normalize);
+        }
+        Variant::Odd => config = config.pipelining(Pipelining::Envelope).mixed_codes(MixedCodes::Refuse),
     }
     let config = Arc::new(config);
     let prelude = Prelude { choices: b"2", octets: b"220 x\r\n250-x\r\n250 STARTTLS\r\n220 x\r\n" };
@@ -89,16 +110,25 @@ fn offers(tight: bool) -> Offers {
 pub fn smtp_server(data: &[u8]) -> Reached {
     let Some(input) = Input::new(data) else { return Reached::Nothing };
     let (limits, dialect) = (input.limits(), input.dialect());
-    let mut config = proto_smtp::Config::default()
-        .early_talker(EarlyTalker::Accept)
-        .dialect(dialect)
-        .served(Mechanisms::all());
+    let early = if input.variant == Variant::Odd { EarlyTalker::Reject } else { EarlyTalker::Accept };
+    let mut config =
+        proto_smtp::Config::default().early_talker(early).dialect(dialect).served(Mechanisms::all());
     if input.tight {
         (config.command_line, config.authentication_line) = (limits.line, limits.frame);
     }
     let mut config = config.limits(limits).offers(offers(input.tight));
     config.extensions = config.extensions.with(Extension::Limits);
     config.extensions = PARAMETERS.into_iter().fold(config.extensions, ExtensionSet::with);
+    match input.variant {
+        Variant::Usual => {}
+        Variant::Careful => config.waits.greeting_delay = Duration::from_secs(1),
+        Variant::Lenient => {
+            config.extensions = Extension::ALL.into_iter().collect();
+            config = config.bare_newline(BareNewline::Accept).unknown_parameters(UnknownParameters::Accept);
+            config.offers.burl.extend(BurlSource::parse("imap://x"));
+        }
+        Variant::Odd => config.waits.greeting_delay = Duration::from_secs(1),
+    }
     let proof = if input.other { Proof::Needed } else { Proof::NotNeeded };
     if proof == Proof::Needed {
         config = config.require_authentication();
@@ -109,7 +139,8 @@ pub fn smtp_server(data: &[u8]) -> Reached {
         _ => b"EHLO x\r\nSTARTTLS\r\n",
     };
     run(&input, Side::SmtpServer, false, &Prelude { choices: b"", octets }, |secure, choices, afresh| {
-        let terms = smtp_server::Terms { proof, dialect };
+        let variant = input.variant;
+        let terms = smtp_server::Terms { proof, dialect, variant };
         smtp_server::Serving::new(Arc::clone(&config), secure, terms, choices, afresh)
     })
 }
@@ -123,6 +154,19 @@ pub enum Reached {
     Proof,
 }
 
+/// Settings that go together. Each machine reads them in its own way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// As they are unless somebody sets them.
+    Usual,
+    /// Nothing is done before it must be.
+    Careful,
+    /// As much is taken as can be.
+    Lenient,
+    /// What is left.
+    Odd,
+}
+
 /// An input, taken apart.
 struct Input<'d> {
     /// Whether limits are low.
@@ -131,6 +175,7 @@ struct Input<'d> {
     other: bool,
     /// Whether a machine that can speak LMTP does.
     lmtp: bool,
+    variant: Variant,
     ending: Ending,
     /// Seeds the cuts.
     seed: u8,
@@ -150,7 +195,22 @@ impl<'d> Input<'d> {
             16 => Ending::GoingDown,
             _ => Ending::Closed,
         };
-        Some(Self { tight, other, lmtp, ending, seed, choices: line.get(2..).unwrap_or_default(), octets })
+        let variant = match first & 96 {
+            32 => Variant::Careful,
+            64 => Variant::Lenient,
+            96 => Variant::Odd,
+            _ => Variant::Usual,
+        };
+        Some(Self {
+            tight,
+            other,
+            lmtp,
+            variant,
+            ending,
+            seed,
+            choices: line.get(2..).unwrap_or_default(),
+            octets,
+        })
     }
 
     const fn dialect(&self) -> Dialect {

@@ -11,8 +11,8 @@ use proto_core::{
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client, CommandId, Event, StartTls};
 use proto_imap::types::{
-    Command, FetchAttribute, Flag, IString, List, ListPattern, Mailbox, SearchKey, Section, SequenceSet,
-    arguments,
+    Capability, Command, FetchAttribute, Flag, IString, List, ListPattern, Mailbox, SearchKey, Section,
+    SequenceSet, arguments,
 };
 
 use crate::laws::{PASSWORD, TOKEN};
@@ -223,9 +223,9 @@ impl Application {
         record: &mut Record,
     ) -> Next {
         for _ in 0..2 {
-            match self.choices.pick(16) {
+            match self.choices.pick(22) {
                 0 => return Next::GoOn,
-                1 => self.authenticate(client, prove, tx, record),
+                1 => self.authenticate("x", client, prove, tx, record),
                 2 if !C::SECURE => return Next::StartTls,
                 2 => drop(record.given("LOGOUT", client.logout(tx))),
                 3 => {
@@ -235,22 +235,39 @@ impl Application {
                 }
                 4 => self.append(client, tx, record),
                 5 => done(client, tx, record),
+                // Neither is a name that can be quoted as it is, and only one can be quoted.
+                16 => self.authenticate("x\"\\x", client, prove, tx, record),
+                17 => self.authenticate("x\u{e9}", client, prove, tx, record),
+                18 => {
+                    let credentials = Credentials::password("x", PASSWORD.as_bytes());
+                    let order = Choice::Order(&[Mechanism::ScramSha1, Mechanism::Plain]);
+                    record.given("AUTHENTICATE", prove(client, credentials, order, tx));
+                }
+                19 => self.look(client, record),
                 choice => simple(choice, client, tx, record),
             }
         }
         Next::GoOn
     }
 
+    /// Looks at everything that can be looked at.
+    fn look<C: Channel>(&self, client: &Client<C>, record: &mut Record) {
+        record.event(&(client.state(), client.name_encoding(), client.repairs(), client.capabilities()));
+        // How far it has read is no part of what happened, and may be shown all the same.
+        record.entries.push(Entry::Shown(format!("{client:?}")));
+    }
+
     fn authenticate<C: Channel>(
         &mut self,
+        name: &'static str,
         client: &mut Client<C>,
         prove: Prove<C>,
         tx: &mut SendBuffer,
         record: &mut Record,
     ) {
         let credentials = match self.choices.pick(2) {
-            0 => Credentials::password("x", PASSWORD.as_bytes()),
-            _ => Credentials::bearer("x", TOKEN),
+            0 => Credentials::password(name, PASSWORD.as_bytes()),
+            _ => Credentials::bearer(name, TOKEN),
         };
         let known = Mechanism::ALL.len() as u8;
         let choice = match self.choices.pick(known + 1) {
@@ -314,6 +331,7 @@ fn simple<C: Channel>(choice: u8, client: &mut Client<C>, tx: &mut SendBuffer, r
         FetchAttribute::peek(Section::FULL),
     ];
     let flags = [Flag::Seen];
+    let utf8 = [Capability::new("UTF8=ACCEPT"), Capability::new("CONDSTORE")];
     let select = arguments::Select::new(Mailbox::INBOX);
     let store = arguments::Store::new(all, arguments::StoreAction::Add, List::new(&flags));
     let (verb, command) = match choice {
@@ -326,6 +344,17 @@ fn simple<C: Channel>(choice: u8, client: &mut Client<C>, tx: &mut SendBuffer, r
         12 => ("STORE", Command::Store(store)),
         13 => ("EXPUNGE", Command::Expunge),
         14 => ("CAPABILITY", Command::Capability),
+        20 => ("ENABLE", Command::Enable(List::new(&utf8))),
+        // The machine's own command, and one that holds what none can.
+        21 => {
+            let nul = [SearchKey::Subject(IString::from("x\0"))];
+            record.given("SEARCH", client.send(&Command::Search(arguments::Search::new(&nul)), tx));
+            if record.given("IDLE", client.send(&Command::Idle, tx)).is_some() {
+                record.entries.push(Entry::Given("DONE", 1));
+            }
+            record.tried("payload", client.payload(Bytes::from_static(b"x"), tx));
+            return;
+        }
         _ => ("NOOP", Command::Noop),
     };
     record.given(verb, client.send(&command, tx));

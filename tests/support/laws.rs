@@ -101,7 +101,7 @@ fn no_secret_in_clear(record: &Record, terms: &Terms) -> Result<(), String> {
         // Its secrets are its clients'. What it may do with them before TLS is nothing: see `NeedsProof`.
         return Ok(());
     }
-    let shown = |entry: &&Entry| matches!(entry, Entry::Event(text) if text.contains(PASSWORD) || text.contains(TOKEN));
+    let shown = |entry: &&Entry| matches!(entry, Entry::Event(text) | Entry::Shown(text) if text.contains(PASSWORD) || text.contains(TOKEN));
     if let Some(entry) = record.entries.iter().find(shown) {
         return Err(format!("a secret is shown: {entry:?}"));
     }
@@ -142,6 +142,7 @@ fn nothing_before_proof(record: &Record, terms: &Terms) -> Result<(), String> {
     for entry in &record.entries {
         match entry {
             Entry::Secured => (proved, offered) = (false, 0),
+            Entry::Forgotten => proved = false,
             Entry::Given("AUTHENTICATE", times) => offered += times,
             Entry::Proved if matches!(terms.side, Side::ImapClient | Side::SmtpClient) => {
                 offered = offered.checked_sub(1).ok_or("an identity was accepted that was not offered")?;
@@ -190,7 +191,11 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
     let mut sessions = 1;
     for entry in &record.entries {
         match entry {
-            Entry::Given(verb, lines) => *allowed.entry(verb).or_default() += lines,
+            Entry::Given(verb, lines) => {
+                *allowed.entry(verb).or_default() += lines;
+                // Behind it the client greets again.
+                sessions += if *verb == "XCLIENT" { *lines } else { 0 };
+            }
             Entry::Secured => sessions += 1,
             // Capabilities may be others behind a proof.
             Entry::Proved if side == Side::ImapClient => *allowed.entry("CAPABILITY").or_default() += 1,
@@ -205,7 +210,7 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
     for line in output.split_inclusive(|&octet| octet == b'\n') {
         match verb(line, side) {
             Some(verb) => *said.entry(verb).or_default() += 1,
-            None if is_contents(line) => {}
+            None if is_contents(line) || is_rest_of_login(line) => {}
             None if is_exchange(line) => others += 1,
             None => return Err(format!("nobody asked to say {:?}", String::from_utf8_lossy(line))),
         }
@@ -220,10 +225,10 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
 
 /// The commands that a client can say.
 #[rustfmt::skip]
-const VERBS: [&str; 31] = [
-    "APPEND", "AUTH", "AUTHENTICATE", "BDAT", "CAPABILITY", "DATA", "DONE", "EHLO", "ENABLE", "EXAMINE", "EXPN",
-    "EXPUNGE", "FETCH", "HELO", "HELP", "IDLE", "LHLO", "LIST", "LOGIN", "LOGOUT", "MAIL", "NOOP", "QUIT", "RCPT",
-    "RSET", "SEARCH", "SELECT", "STARTTLS", "STORE", "UID", "VRFY",
+const VERBS: [&str; 35] = [
+    "APPEND", "AUTH", "AUTHENTICATE", "BDAT", "BURL", "CAPABILITY", "DATA", "DONE", "EHLO", "ENABLE", "ETRN", "EXAMINE",
+    "EXPN", "EXPUNGE", "FETCH", "HELO", "HELP", "IDLE", "LHLO", "LIST", "LOGIN", "LOGOUT", "MAIL", "NOOP", "QUIT",
+    "RCPT", "RSET", "SEARCH", "SELECT", "STARTTLS", "STORE", "UID", "VRFY", "XCLIENT", "XFORWARD",
 ];
 
 /// The command that a line begins with; each way to authenticate counts as one.
@@ -242,8 +247,16 @@ fn verb(line: &[u8], side: Side) -> Option<&'static str> {
 
 /// Whether a line is of the contents that the applications under test send: `x`, `é`, dots, and what ends a literal.
 fn is_contents(line: &[u8]) -> bool {
-    let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    // A CR without its LF is the last that is said.
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
     line.iter().all(|octet| b"x.\xc3\xa9".contains(octet))
+}
+
+/// Whether a line is what LOGIN says behind the announcement of a name.
+fn is_rest_of_login(line: &[u8]) -> bool {
+    let password = format!(" \"{PASSWORD}\"\r\n");
+    line.strip_suffix(password.as_bytes()).is_some_and(is_contents)
 }
 
 /// Whether a line can be a client's part of a SASL exchange.

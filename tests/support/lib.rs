@@ -3,11 +3,13 @@
 //!
 //! Fuzz targets call the same functions as the tests, so that what they find is replayed by an ordinary test.
 
+pub mod corpus;
 pub mod harness;
 pub mod imap_client;
 pub mod imap_server;
 pub mod laws;
 pub mod play;
 pub mod smtp_client;
+pub mod smtp_mail;
 pub mod smtp_server;
 pub mod who;

@@ -36,6 +36,8 @@ pub enum Entry {
     Heard(usize),
     /// The application saw an event, described.
     Event(String),
+    /// What `Debug` shows of the machine.
+    Shown(String),
     /// The application saw a piece of a body.
     Piece(Vec<u8>),
     /// Octets left, and whether the machine called them secret.
@@ -46,6 +48,8 @@ pub enum Entry {
     Owes(usize),
     /// Somebody's identity was proved: the peer's to a server, ours to a client's server.
     Proved,
+    /// A proxy speaks for somebody else from here on: what was proved counts no more.
+    Forgotten,
     /// Something took effect that only who has authenticated may do.
     NeedsProof(&'static str),
     /// Something was surfaced or done that must not be on cleartext.
@@ -64,6 +68,7 @@ impl fmt::Debug for Entry {
         match self {
             Self::Heard(lines) => write!(f, "heard {lines} lines"),
             Self::Event(event) => write!(f, "saw {event}"),
+            Self::Shown(machine) => write!(f, "is {machine}"),
             Self::Piece(octets) => write!(f, "saw a piece {}", octets.escape_ascii()),
             Self::Told(octets, secret) => {
                 write!(f, "told {}{}", octets.escape_ascii(), if *secret { " (secret)" } else { "" })
@@ -71,6 +76,7 @@ impl fmt::Debug for Entry {
             Self::Given(verb, lines) => write!(f, "gave {lines} {verb}"),
             Self::Owes(answers) => write!(f, "owes {answers} answers more"),
             Self::Proved => f.write_str("proved an identity"),
+            Self::Forgotten => f.write_str("speaks for somebody else"),
             Self::NeedsProof(what) => write!(f, "needs proof: {what}"),
             Self::NeedsTls(what) => write!(f, "needs TLS: {what}"),
             Self::Secured => f.write_str("TLS"),
@@ -158,7 +164,7 @@ impl Record {
         let mut seen: Vec<Entry> = Vec::new();
         for entry in &self.entries {
             match (seen.last_mut(), entry) {
-                (_, Entry::Heard(_) | Entry::Told(..)) => {}
+                (_, Entry::Heard(_) | Entry::Told(..) | Entry::Shown(_)) => {}
                 (Some(Entry::Piece(before)), Entry::Piece(more)) => before.extend(more),
                 _ => seen.push(entry.clone()),
             }

@@ -8,10 +8,11 @@ use proto_core::machine::Negotiation;
 use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event, Progress, StartTls, Step, Transaction};
-use proto_smtp::types::{Address, ChunkEnd, Mail, Rcpt, ReversePath};
+use proto_smtp::types::{Attributes, ChunkEnd};
 
 use crate::laws::{PASSWORD, TOKEN};
 use crate::play::{Choices, Entry, Player, Record, channel};
+use crate::smtp_mail;
 
 /// The client under test, wherever it is on its way to TLS.
 pub struct Asking {
@@ -164,10 +165,23 @@ impl Player for Asking {
 struct Application {
     choices: Choices,
     transaction: Option<Transaction>,
-    /// A message goes by BDAT, step by step.
-    chunking: bool,
-    /// The transaction's message goes as one chunk if it can.
+    /// What is left over of it, for the next command.
+    rest: Option<Transaction>,
+    /// What it sends.
+    message: &'static [u8],
+    /// A message goes part by part.
+    parts: Option<Parts>,
+    /// The transaction's message goes as it is.
     whole: bool,
+}
+
+/// How a message goes that goes part by part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Parts {
+    /// Every part by BDAT.
+    Chunks,
+    /// By BURL where it is chosen.
+    Urls,
 }
 
 /// A message that may go as one chunk.
@@ -178,7 +192,7 @@ type Prove<C> = fn(&mut Client<C>, Mechanism, Credentials, &mut SendBuffer) -> R
 
 impl Application {
     const fn new(choices: Choices) -> Self {
-        Self { choices, transaction: None, chunking: false, whole: false }
+        Self { choices, transaction: None, rest: None, message: WHOLE, parts: None, whole: false }
     }
 
     fn event<C: Channel>(
@@ -191,17 +205,24 @@ impl Application {
     ) -> Next {
         record.event(event);
         match event {
-            Event::Auth(AuthOutcome::Accepted(_)) => record.entries.push(Entry::Proved),
+            Event::Auth(outcome) => {
+                record.event(&client.authentication_failure());
+                if matches!(outcome, AuthOutcome::Accepted(_)) {
+                    record.entries.push(Entry::Proved);
+                }
+            }
             Event::SendData(_) | Event::Delivered(..) => record.entries.push(Entry::NeedsTls("a message")),
             _ => {}
         }
         if let Some(transaction) = &mut self.transaction {
             let progress = transaction.event(event, client, tx);
             self.progress(progress, client, tx, record);
-        } else if self.chunking {
-            self.chunk(event, client, tx, record);
+        } else if let Some(parts) = self.parts {
+            self.part(parts, event, client, tx, record);
+        } else if matches!(event, Event::SendData(_)) {
+            self.write(client, tx, record);
         }
-        let ready = client.is_idle() && self.transaction.is_none() && !self.chunking;
+        let ready = client.is_idle() && self.transaction.is_none() && self.parts.is_none();
         if ready && !matches!(event, Event::Greeting(_)) {
             self.command(client, prove, tx, record)
         } else {
@@ -216,26 +237,81 @@ impl Application {
         tx: &mut SendBuffer,
         record: &mut Record,
     ) -> Next {
-        match self.choices.pick(12) {
+        if let Some(rest) = self.rest.take() {
+            self.start(rest, client, tx, record);
+            return Next::GoOn;
+        }
+        match self.choices.pick(24) {
             1 => self.authenticate(client, prove, tx, record),
             2 => return Next::StartTls,
             choice @ (3 | 4) => {
                 self.whole = choice == 4;
                 self.transact(client, tx, record);
             }
-            5 | 6 => {
-                if let Some(mail) = mail() {
-                    self.chunking = record.given("MAIL", client.mail(&mail, tx)).is_some();
-                }
-            }
+            5 | 6 => self.begin_parts(Parts::Chunks, client, tx, record),
             7 => drop(record.given("NOOP", client.noop(tx))),
             8 => drop(record.given("VRFY", client.vrfy("x", tx))),
             9 => drop(record.given("RSET", client.reset(tx))),
             10 => drop(record.given("HELP", client.help("", tx))),
             11 => drop(record.given("QUIT", client.quit(tx))),
-            _ => {}
+            12 => {
+                if let Some(letter) = smtp_mail::letter(&mut self.choices) {
+                    (self.message, self.whole) = (letter.message, true);
+                    self.start(letter.transaction, client, tx, record);
+                }
+            }
+            13 => self.begin_parts(Parts::Urls, client, tx, record),
+            choice => self.extra(choice, client, tx, record),
         }
         Next::GoOn
+    }
+
+    /// Commands that few give, and those that make no sense.
+    fn extra<C: Channel>(
+        &mut self,
+        choice: u8,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        match choice {
+            14 => drop(record.given("EXPN", client.expn("x", tx))),
+            15 => drop(record.given("HELP", client.help("x", tx))),
+            16 => {
+                if let Some(node) = smtp_mail::node() {
+                    record.given("ETRN", client.etrn(&node, tx));
+                }
+            }
+            17 => {
+                if let Some(said) = smtp_mail::attributes(Attributes::xclient(), self.choices.pick(4)) {
+                    record.given("XCLIENT", client.xclient(&said, tx));
+                }
+            }
+            18 => {
+                // One behind the other, where that may be.
+                for _ in 0..2 {
+                    if let Some(said) = smtp_mail::attributes(Attributes::xforward(), self.choices.pick(4)) {
+                        record.given("XFORWARD", client.xforward(&said, tx));
+                    }
+                }
+            }
+            19 => {
+                // A transaction that is left open.
+                if let Some(mail) = smtp_mail::mail_of(self.choices.pick(14)) {
+                    record.given("MAIL", client.mail(&mail, tx));
+                }
+                if let Some(rcpt) = smtp_mail::rcpt_of(self.choices.pick(6)) {
+                    record.given("RCPT", client.rcpt(&rcpt, tx));
+                }
+            }
+            20 => drop(record.given("DATA", client.data(tx))),
+            21 => {
+                record.given("NOOP", client.noop(tx));
+                record.given("NOOP", client.noop(tx));
+            }
+            22 => senseless(client, tx, record),
+            _ => {}
+        }
     }
 
     fn authenticate<C: Channel>(
@@ -254,17 +330,28 @@ impl Application {
     /// A message to one, two or three recipients, as a transaction.
     fn transact<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
         let recipients = self.choices.pick(3) + 1;
-        let Some(mut transaction) = mail().map(Transaction::new) else { return };
-        for recipient in (0..recipients).filter_map(|_| rcpt()) {
+        let Some(mut transaction) = smtp_mail::mail_of(0).map(Transaction::new) else { return };
+        for recipient in (0..recipients).filter_map(|_| smtp_mail::rcpt_of(0)) {
             transaction = transaction.recipient(recipient);
         }
+        self.message = WHOLE;
         if self.whole {
             transaction = transaction.in_one_chunk(WHOLE.len() as u64);
         }
+        self.start(transaction, client, tx, record);
+    }
+
+    fn start<C: Channel>(
+        &mut self,
+        mut transaction: Transaction,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
         let progress = transaction.start(client, tx);
         if progress.is_ok() {
-            let most =
-                [("MAIL", 1), ("RCPT", usize::from(recipients)), ("DATA", 1), ("BDAT", 1), ("RSET", 1)];
+            let recipients = transaction.recipients().len();
+            let most = [("MAIL", 1), ("RCPT", recipients), ("DATA", 1), ("BDAT", 1), ("RSET", 1)];
             record.entries.extend(most.map(|(verb, lines)| Entry::Given(verb, lines)));
         }
         self.transaction = Some(transaction);
@@ -280,49 +367,86 @@ impl Application {
         record: &mut Record,
     ) {
         match record.tried("transaction", progress) {
-            Some(Progress::SendData) => {
-                let whole = self.whole;
-                let written = client.data_writer().and_then(|mut writer| {
-                    if whole {
-                        writer.write_payload(&Bytes::from_static(WHOLE), tx)?;
-                    } else {
-                        // A dot at the very beginning, one behind a line end that two calls share, and no line end.
-                        writer.write(b".x\r", tx)?;
-                        writer.write(b"\n.\r\nx", tx)?;
-                    }
-                    writer.finish(tx)
-                });
-                record.tried("message", written);
-            }
+            Some(Progress::SendData) => self.write(client, tx, record),
             Some(Progress::Continue) => {}
-            _ => self.transaction = None,
+            _ => {
+                if let Some(transaction) = self.transaction.take() {
+                    for one in transaction.recipients() {
+                        let outcome = one.outcome();
+                        record.event(&(one.is_accepted(), outcome, outcome.is_retryable()));
+                    }
+                    self.rest = transaction.rest();
+                }
+            }
         }
     }
 
-    /// The next step of a message that goes by BDAT.
-    fn chunk<C: Channel>(
+    /// Writes the message: whole and uncopied, or in parts.
+    fn write<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
+        let (whole, message) = (self.whole, self.message);
+        let written = client.data_writer().and_then(|mut writer| {
+            if whole {
+                writer.write_payload(&Bytes::from_static(message), tx)?;
+            } else {
+                // A dot at the very beginning, one behind a line end that two calls share, and no line end.
+                writer.write(b".x\r", tx)?;
+                writer.write(b"\n.\r\nx", tx)?;
+            }
+            writer.finish(tx)
+        });
+        record.tried("message", written);
+    }
+
+    fn begin_parts<C: Channel>(
         &mut self,
+        parts: Parts,
+        client: &mut Client<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        if let Some(mail) = smtp_mail::mail_of(0) {
+            self.parts = record.given("MAIL", client.mail(&mail, tx)).map(|()| parts);
+        }
+    }
+
+    /// The next step of a message that goes part by part.
+    fn part<C: Channel>(
+        &mut self,
+        parts: Parts,
         event: &Event<'_>,
         client: &mut Client<C>,
         tx: &mut SendBuffer,
         record: &mut Record,
     ) {
-        let given = match event {
-            Event::Accepted(Step::Mail, _) => rcpt().and_then(|rcpt| {
-                let given = client.rcpt(&rcpt, tx);
-                record.given("RCPT", given).map(drop)
-            }),
-            Event::Accepted(Step::Rcpt(_), _) => {
-                let given = bdat(client, b"x.x\r\n", ChunkEnd::More, tx);
-                record.given("BDAT", given)
+        let end = match event {
+            Event::Accepted(Step::Mail, _) => {
+                let given =
+                    smtp_mail::rcpt_of(0).and_then(|rcpt| record.given("RCPT", client.rcpt(&rcpt, tx)));
+                self.parts = given.map(|_| parts);
+                return;
             }
-            Event::Accepted(Step::Chunk, _) => {
-                let given = bdat(client, b"x\r\n", ChunkEnd::Last, tx);
-                record.given("BDAT", given)
+            Event::Accepted(Step::Rcpt(_), _) => ChunkEnd::More,
+            Event::Accepted(Step::Chunk, _) => ChunkEnd::Last,
+            _ => {
+                self.parts = None;
+                return;
             }
-            _ => None,
         };
-        self.chunking = given.is_some();
+        let octets: &[u8] = if end == ChunkEnd::Last { b"x\r\n" } else { b"x.x\r\n" };
+        let way = if parts == Parts::Urls { self.choices.pick(4) } else { 0 };
+        let given = match way {
+            0 => record.given("BDAT", bdat(client, octets, end, tx)),
+            1 => record.given("BURL", client.burl(smtp_mail::URL, end, tx)),
+            2 => {
+                let given = past(client, octets, end, tx, record);
+                record.given("BDAT", given)
+            }
+            _ => {
+                let given = wrong(client, octets, end, tx, record);
+                record.given("BDAT", given)
+            }
+        };
+        self.parts = given.map(|()| parts);
     }
 }
 
@@ -337,14 +461,54 @@ fn bdat<C: Channel>(
     client.data_writer()?.finish(tx)
 }
 
-fn address() -> Option<Address<'static>> {
-    Address::parse("x@example.com").ok().map(Address::into_owned)
+/// A chunk that the driver writes itself, as from a file.
+fn past<C: Channel>(
+    client: &mut Client<C>,
+    octets: &[u8],
+    end: ChunkEnd,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+) -> Result<(), Error> {
+    client.bdat(octets.len() as u64, end, tx)?;
+    record.tried("pass too early", client.data_writer()?.passed(1, tx));
+    record.send(tx);
+    client.data_writer()?.passed(octets.len() as u64, tx)?;
+    record.entries.push(Entry::Told(octets.to_vec(), false));
+    client.data_writer()?.finish(tx)
 }
 
-fn mail() -> Option<Mail<'static>> {
-    Some(Mail::new(ReversePath::from(address()?)))
+/// A chunk whose application counts badly, and learns it.
+fn wrong<C: Channel>(
+    client: &mut Client<C>,
+    octets: &[u8],
+    end: ChunkEnd,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+) -> Result<(), Error> {
+    client.bdat(octets.len() as u64, end, tx)?;
+    record.tried("end too early", client.data_writer()?.finish(tx));
+    record.tried("too much", client.data_writer()?.write(&[octets, b"x"].concat(), tx));
+    record.tried("a command inside", client.noop(tx));
+    client.data_writer()?.write_payload(&Bytes::copy_from_slice(octets), tx)?;
+    client.data_writer()?.finish(tx)
 }
 
-fn rcpt() -> Option<Rcpt<'static>> {
-    Some(Rcpt::new(address()?))
+/// What no client can do now, or ever.
+fn senseless<C: Channel>(client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
+    record.tried("write", client.data_writer().map(drop));
+    record.tried("VRFY", client.vrfy("x\r\nNOOP", tx));
+    record.tried("EXPN", client.expn("", tx));
+    record.tried("HELP", client.help("x\nNOOP", tx));
+    record.tried("BURL", client.burl("x", ChunkEnd::Last, tx));
+    record.tried(
+        "BDAT",
+        client.bdat(1, ChunkEnd::Last, tx).and_then(|()| {
+            // It was offered: then it is to be done.
+            client.data_writer()?.write(b"x", tx)?;
+            client.data_writer()?.finish(tx)
+        }),
+    );
+    record.entries.push(Entry::Given("BDAT", 1));
+    record.event(&(client.repairs(), client.extensions().set()));
+    record.entries.push(Entry::Shown(format!("{client:?}")));
 }

@@ -8,9 +8,10 @@ use proto_core::{
     StartTlsRequest, WaitFor,
 };
 use proto_smtp::server::{Event, Reply, Server};
-use proto_smtp::types::{Code, Response, Verb};
+use proto_smtp::types::{Code, Extension, Response, Verb};
 use proto_smtp::{Config, Dialect};
 
+use crate::harness::Variant;
 use crate::play::{Choices, Entry, Player, Record, channel};
 use crate::who::{accepted, rejected};
 
@@ -22,8 +23,20 @@ pub struct Serving {
     afresh: Choices,
     /// A STARTTLS that will be accepted later.
     late: Option<StartTlsRequest>,
+    opening: Opening,
     /// What the machine put out before it was played: its greeting.
     greeting: SendBuffer,
+}
+
+/// What comes before the greeting, where it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opening {
+    /// Nothing.
+    Usual,
+    /// The client's first words, if it cannot wait.
+    Held,
+    /// Somebody who does not want this client.
+    TurnsAway,
 }
 
 enum Session {
@@ -37,13 +50,36 @@ impl Serving {
     /// Before the client's first command. `terms`: what the configuration says.
     #[must_use]
     pub fn new(config: Arc<Config>, secure: bool, terms: Terms, choices: Choices, afresh: Choices) -> Self {
-        let mut greeting = SendBuffer::new();
-        let session = if secure {
-            Session::Secure(Server::<Secure>::new(config, channel(), &mut greeting))
-        } else {
-            Session::Cleartext(Server::<Cleartext>::new(config, &mut greeting))
+        let (mut greeting, mut choices) = (SendBuffer::new(), choices);
+        // Some are sent away at once.
+        let way = if terms.variant == Variant::Odd { choices.pick(5) } else { 0 };
+        let refusal = match way {
+            1 => Some(Response::new(Code::FAILED, "nobody here")),
+            2 => Some(Response::new(Code::UNAVAILABLE, "not now")),
+            _ => None,
         };
-        Self { session, application: Application::new(choices, terms), afresh, late: None, greeting }
+        let session = match (&refusal, secure) {
+            (None, true) => {
+                let mut server = Server::<Secure>::new(config, channel(), &mut greeting);
+                trust(&mut server, terms);
+                Session::Secure(server)
+            }
+            (None, false) => {
+                let mut server = Server::<Cleartext>::new(config, &mut greeting);
+                trust(&mut server, terms);
+                Session::Cleartext(server)
+            }
+            (Some(no), true) => {
+                Session::Secure(Server::<Secure>::refusing(config, channel(), no, &mut greeting))
+            }
+            (Some(no), false) => Session::Cleartext(Server::<Cleartext>::refusing(config, no, &mut greeting)),
+        };
+        let opening = match (terms.variant, way) {
+            (Variant::Careful, _) | (_, 3) => Opening::Held,
+            (_, 4) => Opening::TurnsAway,
+            _ => Opening::Usual,
+        };
+        Self { session, application: Application::new(choices, terms), afresh, late: None, opening, greeting }
     }
 
     fn starttls(
@@ -68,10 +104,11 @@ impl Serving {
         }
         let upgraded = server.accept(request, tx);
         match upgraded.and_then(|upgrade| upgrade.complete(channel(), rx)) {
-            Ok(server) => {
+            Ok(mut server) => {
                 // What was put out is the last of the cleartext.
                 record.send(tx);
                 record.secured(rx);
+                trust(&mut server, self.application.terms);
                 self.session = Session::Secure(server);
                 self.application = Application::new(self.afresh.clone(), self.application.terms);
                 Ok(())
@@ -94,6 +131,15 @@ impl Player for Serving {
                 Some(Event::Auth(request)) => {
                     record.event(&request);
                     self.application.asked_who(request, server, tx, record);
+                    return Ok(true);
+                }
+                Some(Event::XClient(said, reply)) if self.application.choices.pick(2) == 1 => {
+                    record.event(&said);
+                    record.entries.push(Entry::Forgotten);
+                    if record.tried("trust", server.trust_login(reply, tx)).is_some() {
+                        record.entries.push(Entry::Proved);
+                    }
+                    trust(server, self.application.terms);
                     return Ok(true);
                 }
                 Some(event) => {
@@ -128,6 +174,18 @@ impl Player for Serving {
             (Session::Gone(_), _) => Ok(false),
             (Session::Secure(server), Some(Late::Verdict(request, verdict))) => {
                 verdict_given(server, request, verdict, tx, record);
+                Ok(true)
+            }
+            // The client speaks first, if it wants to.
+            (_, None) if self.opening == Opening::Held && rx.received() == 0 && !rx.is_closed() => Ok(false),
+            (Session::Secure(server), None) if self.opening == Opening::TurnsAway => {
+                self.opening = Opening::Usual;
+                record.tried("turn away", server.turn_away(&Response::ok(), tx));
+                Ok(true)
+            }
+            (Session::Cleartext(server), None) if self.opening == Opening::TurnsAway => {
+                self.opening = Opening::Usual;
+                record.tried("turn away", server.turn_away(&Response::ok(), tx));
                 Ok(true)
             }
             (Session::Secure(server), late) => rest(server, late, tx, record),
@@ -175,6 +233,15 @@ pub struct Terms {
     pub proof: Proof,
     /// SMTP or LMTP.
     pub dialect: Dialect,
+    /// What else.
+    pub variant: Variant,
+}
+
+/// Whoever speaks is believed to be a proxy, where everything is offered.
+fn trust<C: Channel>(server: &mut Server<C>, terms: Terms) {
+    if terms.variant == Variant::Lenient {
+        server.offer(Extension::ALL.into_iter().collect());
+    }
 }
 
 /// Whether mail needs an identity.
@@ -195,7 +262,7 @@ fn rest<C: Channel>(
 ) -> Result<bool, Error> {
     match late {
         Some(Late::Reply(reply, response)) => {
-            record.tried("reply", server.reply(reply, &response, tx));
+            answer(server, reply, &response, tx, record);
         }
         None if server.wait().for_ == WaitFor::Delay => server.timed_out(tx)?,
         _ => return Ok(false),
@@ -215,11 +282,13 @@ struct Application {
     late: Option<Late>,
     /// How many recipients were accepted since MAIL.
     recipients: usize,
+    /// The client asked for a reply for each of them.
+    prdr: bool,
 }
 
 impl Application {
     const fn new(choices: Choices, terms: Terms) -> Self {
-        Self { choices, terms, late: None, recipients: 0 }
+        Self { choices, terms, late: None, recipients: 0, prdr: false }
     }
 
     fn asked_who(
@@ -255,22 +324,33 @@ impl Application {
         }
         record.event(&event);
         match event {
-            Event::Mail(_, reply) => {
-                self.recipients = 0;
+            // Only where somebody might: else every conversation would begin with a choice.
+            Event::Hello(..) if self.terms.variant == Variant::Odd => self.hello(server, tx, record),
+            Event::Mail(mail, reply) => {
+                (self.recipients, self.prdr) = (0, mail.prdr);
+                record.event(&server.forwarded());
                 if self.terms.proof == Proof::Needed {
                     record.entries.push(Entry::NeedsProof("MAIL"));
                 }
                 self.reply(reply, Response::ok(), server, tx, record);
             }
             Event::Data(reply) => self.reply(reply, Response::start_data(), server, tx, record),
+            Event::XClient(_, reply) => {
+                self.reply(reply, Response::ok(), server, tx, record);
+                // Whatever was said: a session that began anew offers nothing of this by itself.
+                trust(server, self.terms);
+            }
+            Event::Burl(url, _, reply) => {
+                record.event(&url.expose().len());
+                record.entries.push(Entry::NeedsProof("BURL"));
+                self.reply(reply, Response::ok(), server, tx, record);
+            }
             Event::Rcpt(_, reply)
             | Event::DataEnd(reply)
             | Event::Vrfy(_, reply)
             | Event::Expn(_, reply)
             | Event::Help(_, reply)
             | Event::Etrn(_, reply)
-            | Event::Burl(_, _, reply)
-            | Event::XClient(_, reply)
             | Event::XForward(_, reply) => self.reply(reply, Response::ok(), server, tx, record),
             _ => {}
         }
@@ -284,12 +364,17 @@ impl Application {
         tx: &mut SendBuffer,
         record: &mut Record,
     ) {
-        let response = match self.choices.pick(6) {
+        let response = match self.choices.pick(9) {
             0 | 2 => yes,
             1 | 3 => Response::try_again(),
             // An application that says 421 wants to end the session.
             4 => Response::new(Code::UNAVAILABLE, "going down"),
-            _ => Response::new(Code::MAILBOX_UNAVAILABLE, "nobody\nhere"),
+            5 => Response::new(Code::MAILBOX_UNAVAILABLE, "nobody\nhere"),
+            choice @ (6 | 7) => {
+                self.reply_each(reply, choice == 7, server, tx, record);
+                return;
+            }
+            _ => Response::start_data(),
         };
         if reply.verb() == Verb::Rcpt && response.is_positive() {
             self.recipients += 1;
@@ -301,8 +386,59 @@ impl Application {
         if late {
             self.late = Some(Late::Reply(reply, response));
         } else {
-            record.tried("reply", server.reply(reply, &response, tx));
+            answer(server, reply, &response, tx, record);
         }
+    }
+
+    /// An answer for each recipient, or for one too many.
+    fn reply_each<C: Channel>(
+        &mut self,
+        reply: Reply,
+        too_many: bool,
+        server: &mut Server<C>,
+        tx: &mut SendBuffer,
+        record: &mut Record,
+    ) {
+        let count = self.recipients + usize::from(too_many);
+        let responses: Vec<_> = (0..count)
+            .map(|_| match self.choices.pick(4) {
+                0 => Response::ok(),
+                1 => Response::try_again(),
+                2 => Response::new(Code::UNAVAILABLE, "not now"),
+                _ => Response::new(Code::MAILBOX_UNAVAILABLE, "nobody\nhere"),
+            })
+            .collect();
+        // Two replies more: one before them, and one for all.
+        record.entries.push(Entry::Owes(if self.prdr { count + 1 } else { 0 }));
+        record.tried("reply", server.reply_each(reply, &responses, tx));
+    }
+
+    /// Whether a client is welcome.
+    fn hello<C: Channel>(&mut self, server: &mut Server<C>, tx: &mut SendBuffer, record: &mut Record) {
+        let no = match self.choices.pick(4) {
+            1 => Response::new(Code::MAILBOX_UNAVAILABLE, "not you"),
+            2 => Response::new(Code::UNAVAILABLE, "not now"),
+            // That is no refusal.
+            3 => Response::ok(),
+            _ => return,
+        };
+        record.tried("refuse", server.refuse_hello(&no, tx));
+        record.tried("turn away", server.turn_away(&no, tx));
+    }
+}
+
+/// Gives an answer. After a yes to XCLIENT nobody is known any more.
+fn answer<C: Channel>(
+    server: &mut Server<C>,
+    reply: Reply,
+    response: &Response<'_>,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+) {
+    let verb = reply.verb();
+    record.tried("reply", server.reply(reply, response, tx));
+    if verb == Verb::XClient && response.is_positive() {
+        record.entries.push(Entry::Forgotten);
     }
 }
 

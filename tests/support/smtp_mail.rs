@@ -1,0 +1,149 @@
+//! What an SMTP client's application has to send: envelopes with every parameter, messages of every kind, and what
+//! commands of extensions say.
+//!
+//! This file knows no session. An application picks by number; `0` is always the plain one.
+
+use proto_smtp::client::{Content, Transaction};
+use proto_smtp::parse;
+use proto_smtp::types::{Attribute, Attributes, Command, Mail, Node, Rcpt};
+
+use crate::play::Choices;
+
+/// MAIL as it can be given, with and without what extensions allow.
+const MAILS: [&str; 14] = [
+    "<x@example.com>",
+    "<x@example.com> SIZE=61",
+    "<x@example.com> SIZE=18446744073709551615",
+    "<x@example.com> BODY=8BITMIME",
+    "<x@example.com> BODY=BINARYMIME",
+    "<é@example.com> SMTPUTF8",
+    "<x@example.com> SMTPUTF8",
+    "<x@example.com> BY=30;R",
+    "<x@example.com> BY=-30;NT",
+    "<x@example.com> HOLDFOR=60",
+    "<x@example.com> REQUIRETLS",
+    "<x@example.com> SOLICIT=org.example:ADV",
+    "<> RET=HDRS ENVID=x AUTH=<> MT-PRIORITY=3 CONPERM PRDR",
+    "<x@example.com> PRDR",
+];
+
+/// RCPT likewise.
+const RCPTS: [&str; 6] = [
+    "<x@example.com>",
+    "<x@Example.COM> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x@x CONNEG",
+    "<x@example.org> RRVS=2026-01-01T00:00:00Z",
+    "<x@example.net> RRVS=2026-01-01T00:00:00Z;C",
+    "<é@example.com>",
+    "<postmaster>",
+];
+
+/// Messages whose lines have nothing in them that a command has.
+const MESSAGES: [&[u8]; 9] = [
+    b"x\r\n..\r\n.x\r\n",
+    b"x\r\n\r\n\xc3\xa9\r\n",
+    b"\xc3\xa9x\r\n\r\nx",
+    b"x\nx\r.x\r\n",
+    b"x\0x\r\n",
+    b"",
+    b"x\r",
+    b".x\r\n\nx\r\n.\n",
+    b"\r\n.\r\n",
+];
+
+/// A header that says that there are others.
+const MULTIPART: &[u8] = b"Content-Type: MULTIPART/mixed\r\n\r\n\xc3\xa9\r\n";
+
+const LONG: &str = "++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++";
+
+/// A URL that proves what its reader may do.
+pub const URL: &str = "imap://x@x/x;urlauth=submit+x:internal:4711";
+
+/// What NO-SOLICITING, LIMITS and others may object to, and the message that belongs to it.
+pub struct Letter {
+    /// The envelope.
+    pub transaction: Transaction,
+    /// The message.
+    pub message: &'static [u8],
+    /// How many recipients there are.
+    pub recipients: u8,
+}
+
+/// A message to up to three recipients, chosen in every respect.
+pub fn letter(choices: &mut Choices) -> Option<Letter> {
+    let mut transaction = Transaction::new(mail(MAILS[index(choices, MAILS.len())])?);
+    let recipients = choices.pick(4);
+    for _ in 0..recipients {
+        transaction = transaction.recipient(rcpt(RCPTS[index(choices, RCPTS.len())])?);
+    }
+    let message = MESSAGES[index(choices, MESSAGES.len())];
+    transaction = match choices.pick(5) {
+        0 => transaction,
+        1 => transaction.in_one_chunk(message.len() as u64),
+        2 => transaction.with_content(Content::of(message)),
+        3 => transaction.with_content(Content::of(message)).in_one_chunk(message.len() as u64),
+        _ => transaction.with_content(Content::of(MULTIPART)),
+    };
+    Some(Letter { transaction, message, recipients })
+}
+
+/// The MAIL of that number.
+#[must_use]
+pub fn mail_of(number: u8) -> Option<Mail<'static>> {
+    mail(MAILS[usize::from(number) % MAILS.len()])
+}
+
+/// The RCPT of that number.
+#[must_use]
+pub fn rcpt_of(number: u8) -> Option<Rcpt<'static>> {
+    rcpt(RCPTS[usize::from(number) % RCPTS.len()])
+}
+
+/// What XCLIENT or XFORWARD may say: something, more, nothing, and what no line can hold.
+#[must_use]
+pub fn attributes(none: Attributes<'static>, number: u8) -> Option<Attributes<'static>> {
+    match number {
+        0 => none.with(Attribute::Name, "x.example"),
+        1 => none.with(Attribute::Addr, "192.0.2.1").and_then(|some| some.with(Attribute::Port, 25)),
+        2 => Ok(none),
+        _ => none.with(Attribute::Name, LONG).and_then(|some| some.with(Attribute::Helo, LONG)),
+    }
+    .ok()
+}
+
+/// Whose messages ETRN asks for.
+#[must_use]
+pub fn node() -> Option<Node<'static>> {
+    Node::parse("@x.example").ok()
+}
+
+fn mail(text: &str) -> Option<Mail<'static>> {
+    match parse::command(format!("MAIL FROM:{text}").as_bytes()) {
+        Ok(Command::Mail(mail)) => Some(mail.into_owned()),
+        _ => None,
+    }
+}
+
+fn rcpt(text: &str) -> Option<Rcpt<'static>> {
+    match parse::command(format!("RCPT TO:{text}").as_bytes()) {
+        Ok(Command::Rcpt(rcpt)) => Some(rcpt.into_owned()),
+        _ => None,
+    }
+}
+
+fn index(choices: &mut Choices, of: usize) -> usize {
+    usize::from(choices.pick(u8::try_from(of).unwrap_or(u8::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_can_be_chosen_can_be_read() {
+        assert!((0..MAILS.len() as u8).all(|number| mail_of(number).is_some()));
+        assert!((0..RCPTS.len() as u8).all(|number| rcpt_of(number).is_some()));
+        assert!(node().is_some());
+        let some = |number| attributes(Attributes::xclient(), number).is_some();
+        assert!((0..4).all(some), "{:?}", (0..4).map(some).collect::<Vec<_>>());
+    }
+}
