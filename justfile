@@ -16,9 +16,9 @@ interop *ARGS:
 bench *ARGS:
     cargo run --release -p mailwire-benches -- run {{ARGS}}
 
-# Each fuzz target for so many seconds.
-fuzz SECONDS="60":
-    fuzz/smoke {{SECONDS}}
+# Each fuzz target for so many minutes, and a table of what came of it.
+fuzz MINUTES="1" *TARGETS:
+    fuzz/smoke $(({{MINUTES}} * 60)) {{TARGETS}}
 
 # The command, serving on loopback.
 serve:

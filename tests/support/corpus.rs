@@ -11,13 +11,17 @@ use crate::harness::{self, Reached};
 /// What a target does with an input.
 pub type Target = fn(&[u8]) -> Reached;
 
-/// Every target: what any octets are given to.
-pub const TARGETS: [(&str, Target); 4] = [
+/// The four machines. The first two octets of an input choose how one is set up, and how the input is cut.
+pub const MACHINES: [(&str, Target); 4] = [
     ("imap_client", harness::imap_client),
     ("imap_server", harness::imap_server),
     ("smtp_client", harness::smtp_client),
     ("smtp_server", harness::smtp_server),
 ];
+
+/// What else is fuzzed.
+pub const OTHERS: [(&str, Target); 3] =
+    [("parsers", harness::parsers), ("sasl", harness::sasl), ("proxy", harness::proxy)];
 
 /// The inputs that somebody wrote down: what the application chooses, and the peer's side of the wire, as it came.
 ///
@@ -27,12 +31,13 @@ pub fn written(target: &str) -> io::Result<Vec<Vec<u8>>> {
     files(&folder().join(target))
 }
 
-/// Those that a fuzzer has found.
+/// Those that a fuzzer has found, if it has found any.
 ///
 /// # Errors
 /// The folder cannot be read.
 pub fn found(target: &str) -> io::Result<Vec<Vec<u8>>> {
-    files(&folder().join(target).join("found"))
+    let found = folder().join(target).join("found");
+    if found.exists() { files(&found) } else { Ok(Vec::new()) }
 }
 
 /// What lies in a folder, without what lies in folders there; in the order of the names.
@@ -52,10 +57,23 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
 }
 
-/// Gives an input that somebody wrote down to its target, in every configuration, and cut in some other ways.
-pub fn in_every_way(run: Target, octets: &[u8]) {
-    run(octets);
-    for (config, seed) in [(0, 1), (1, 2), (2, 3), (3, 4), (5, 5), (8, 6), (16, 7)] {
-        run(&[&[b'0' + config, seed], octets.get(2..).unwrap_or_default()].concat());
+/// Gives all inputs of all targets to them: what somebody wrote down for a machine in every configuration, and cut in some
+/// other ways.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn replay() -> io::Result<()> {
+    for (name, run) in MACHINES.into_iter().chain(OTHERS) {
+        for octets in written(name)?.into_iter().chain(found(name)?) {
+            run(&octets);
+        }
     }
+    for (name, run) in MACHINES {
+        for octets in written(name)? {
+            for (config, seed) in [(0, 1), (1, 2), (2, 3), (3, 4), (5, 5), (8, 6), (16, 7)] {
+                run(&[&[b'0' + config, seed], octets.get(2..).unwrap_or_default()].concat());
+            }
+        }
+    }
+    Ok(())
 }

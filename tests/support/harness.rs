@@ -145,6 +145,24 @@ pub fn smtp_server(data: &[u8]) -> Reached {
     })
 }
 
+/// Gives octets to a parser: see [`parsers`](crate::parsers).
+pub fn parsers(data: &[u8]) -> Reached {
+    crate::parsers::parsers(data);
+    Reached::Nothing
+}
+
+/// Plays a SASL exchange: see [`sasl`](crate::sasl).
+pub fn sasl(data: &[u8]) -> Reached {
+    crate::sasl::exchange(data);
+    Reached::Nothing
+}
+
+/// Gives octets to the reader of the PROXY protocol's headers: see [`proxy`](crate::proxy).
+pub fn proxy(data: &[u8]) -> Reached {
+    crate::proxy::proxy(data);
+    Reached::Nothing
+}
+
 /// How far a conversation came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {

@@ -35,9 +35,13 @@ pub fn rejected(request: &AuthRequest) -> AuthVerdict {
     }
 }
 
-/// Derived once: that takes longer than a whole conversation.
+/// The keys of [`PASSWORD`]. Derived once: that takes longer than a whole conversation.
+///
+/// # Panics
+/// Never: they were written here.
+#[must_use]
 #[expect(clippy::expect_used, reason = "it was written here")]
-fn keys(hash: ScramHash) -> ScramKeys {
+pub fn keys(hash: ScramHash) -> ScramKeys {
     static SHA_1: LazyLock<Secret<String>> = LazyLock::new(|| derived(ScramHash::Sha1));
     static SHA_256: LazyLock<Secret<String>> = LazyLock::new(|| derived(ScramHash::Sha256));
     let text = if hash == ScramHash::Sha1 { &SHA_1 } else { &SHA_256 };

@@ -1,0 +1,6 @@
+//! The reader of the PROXY protocol's headers, fed by a fuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    mailwire_tests::harness::proxy(data);
+});

@@ -1,0 +1,228 @@
+//! Every parser alone, on any octets: what can be read can be written, and reads the same.
+//!
+//! The first octet of an input chooses the parser, the second how it is to read; what is behind the first line end is
+//! read. A capital letter in the second place says that the octets come many times over, so that work that grows faster
+//! than its input is seen by a fuzzer that has a clock.
+
+use proto_core::SendBuffer;
+use proto_imap::encode::{self, LiteralMode, Options, Paused};
+use proto_imap::frame::{self, Ending};
+use proto_imap::parse::{self, Context};
+use proto_imap::types::{NameEncoding, Response as ImapResponse};
+use proto_smtp::data::{BareNewline, LineEndings, Stop, Stuffing, Unstuffing};
+use proto_smtp::types::{
+    Address, BurlSource, DateTime, DeliverBy, Domain, EnvelopeId, Extensions, Interval, Node, Notify,
+    OriginalRecipient, Priority, PriorityProfile, Solicitation,
+};
+use proto_smtp::{encode as smtp_encode, parse as smtp_parse};
+
+/// How many octets there are at least where they come many times over.
+const MANY: usize = 64 * 1024;
+
+/// Reads any octets.
+///
+/// # Panics
+/// If what was read cannot be written, or reads as something else then.
+pub fn parsers(data: &[u8]) {
+    let end = data.iter().position(|&octet| octet == b'\n').unwrap_or(data.len());
+    let octets = data.get(end + 1..).unwrap_or_default();
+    let [which, how] = [0, 1].map(|at| data.get(at).filter(|_| at < end).copied().unwrap_or(b'0'));
+    let many = how.is_ascii_uppercase() && !octets.is_empty();
+    let octets = if many { octets.repeat(MANY.div_ceil(octets.len())) } else { octets.to_vec() };
+    match which.wrapping_sub(b'0') % 8 {
+        0 => imap_response(&octets),
+        1 => imap_command(&octets, options(how)),
+        2 => imap_append(&octets, options(how)),
+        3 => imap_frames(&octets),
+        4 => smtp_command(&octets),
+        5 => smtp_reply(&octets),
+        6 => smtp_values(&octets),
+        _ => smtp_data(&octets, how),
+    }
+}
+
+fn imap_response(octets: &[u8]) {
+    let strict = parse::response(octets, &Context::strict());
+    let tolerant = parse::response(octets, &Context::tolerant());
+    // Views are read when they are looked at.
+    let _ = (format!("{strict:?}"), format!("{tolerant:?}"));
+    for read in [strict, tolerant] {
+        if matches!(read, ImapResponse::Unparsed(_)) {
+            continue;
+        }
+        let mut written = Vec::new();
+        encode::response(&read, &mut written);
+        let again = parse::response(&written, &Context::strict());
+        assert!(!matches!(again, ImapResponse::Unparsed(_)), "{} is {again:?}", written.escape_ascii());
+        let mut twice = Vec::new();
+        encode::response(&again, &mut twice);
+        assert_eq!(written.escape_ascii().to_string(), twice.escape_ascii().to_string());
+    }
+}
+
+fn options(how: u8) -> Options {
+    let literals = match how % 3 {
+        0 => LiteralMode::Synchronising,
+        1 => LiteralMode::Minus,
+        _ => LiteralMode::Plus,
+    };
+    let names = if how.is_multiple_of(2) { NameEncoding::ModifiedUtf7 } else { NameEncoding::Utf8 };
+    Options { literals, names }
+}
+
+fn imap_command(octets: &[u8], options: Options) {
+    let _ = parse::command(octets, &Context::tolerant());
+    let _ = parse::authentication(octets, &Context::strict());
+    let Ok((tag, command)) = parse::command(octets, &Context::strict()) else { return };
+    let shown = format!("{command:?}");
+    let mut line = Paused::default();
+    if let Err(why) = encode::command(tag, &command, options, &mut line) {
+        assert!(line.bytes.is_empty(), "{why}");
+        return;
+    }
+    let read = parse::command(&line.bytes, &Context::strict());
+    assert_eq!(read, Ok((tag, command)), "{shown} became {}", line.bytes.escape_ascii());
+}
+
+fn imap_append(octets: &[u8], options: Options) {
+    let _ = parse::is_append_payload(octets);
+    let Ok((tag, append, announced)) = parse::append_prefix(octets, &Context::strict()) else { return };
+    let mut line = Paused::default();
+    if encode::append_prefix(tag, &append, announced, options, &mut line).is_err() {
+        assert!(line.bytes.is_empty());
+        return;
+    }
+    let read = parse::append_prefix(&line.bytes, &Context::strict());
+    assert_eq!(read.ok(), Some((tag, append, announced)), "{}", line.bytes.escape_ascii());
+    assert!(parse::is_append_payload(&line.bytes), "{}", line.bytes.escape_ascii());
+}
+
+/// What announces a literal, whatever stands before it.
+fn imap_frames(octets: &[u8]) {
+    for line in octets.split(|&octet| octet == b'\n') {
+        if let Ending::Literal(announced) = frame::ending(line) {
+            let text = format!("{{{}", announced.size);
+            assert!(String::from_utf8_lossy(line).contains(&text) || line.contains(&b'0'), "{announced:?}");
+        }
+    }
+    let mut at = octets;
+    // FETCH item by item, as a client reads it.
+    let context = Context::tolerant();
+    let Ok((_, start)) = parse::fetch::start(octets, &context) else { return };
+    at = at.get(start..).unwrap_or_default();
+    let mut place = parse::fetch::Place::First;
+    while let Ok((used, step)) = parse::fetch::next_item(at, place, &context) {
+        let _ = format!("{step:?}");
+        assert!(used <= at.len());
+        if used == 0 {
+            return;
+        }
+        at = at.get(used..).unwrap_or_default();
+        place = parse::fetch::Place::Later;
+    }
+}
+
+fn smtp_command(line: &[u8]) {
+    let Ok(command) = smtp_parse::command(line) else { return };
+    let shown = format!("{command:?}");
+    let mut tx = SendBuffer::new();
+    smtp_encode::command(&command, &mut tx);
+    let written = tx.take();
+    let one = written.strip_suffix(b"\r\n").unwrap_or_default();
+    assert!(!one.iter().any(|octet| b"\r\n\0".contains(octet)), "{}", written.escape_ascii());
+    assert_eq!(smtp_parse::command(one).as_ref(), Ok(&command), "{shown} became {}", one.escape_ascii());
+}
+
+fn smtp_reply(octets: &[u8]) {
+    let Ok(read) = smtp_parse::reply(octets) else { return };
+    let _ = (format!("{read:?}"), Extensions::try_from(&read).map(|extensions| format!("{extensions:?}")));
+    let mut tx = SendBuffer::new();
+    smtp_encode::response(&read, &mut tx);
+    let written = tx.take();
+    let again = smtp_parse::reply(&written);
+    assert!(again.is_ok(), "{}", written.escape_ascii());
+    let Ok(again) = again else { return };
+    assert_eq!(
+        (again.code(), again.enhanced()),
+        (read.code(), read.enhanced()),
+        "{}",
+        written.escape_ascii()
+    );
+    let mut tx = SendBuffer::new();
+    smtp_encode::response(&again, &mut tx);
+    assert_eq!(tx.take().escape_ascii().to_string(), written.escape_ascii().to_string());
+}
+
+/// What can be read is written in a way that reads the same.
+macro_rules! same {
+    ($text:expr, $kind:ident) => {
+        if let Ok(value) = $kind::parse($text) {
+            let written = value.to_string();
+            assert!(!written.contains(['\r', '\n', '\0']), "{written:?}");
+            let shown = format!("{value:?}");
+            let again = $kind::parse(&written).map(|again| format!("{again:?}"));
+            assert_eq!(again.ok(), Some(shown), "written as {written:?}");
+        }
+    };
+}
+
+/// What a command is made of.
+fn smtp_values(octets: &[u8]) {
+    let Ok(text) = str::from_utf8(octets) else { return };
+    same!(text, Address);
+    same!(text, Domain);
+    same!(text, DeliverBy);
+    same!(text, Interval);
+    same!(text, Priority);
+    same!(text, Notify);
+    same!(text, EnvelopeId);
+    same!(text, OriginalRecipient);
+    same!(text, Solicitation);
+    same!(text, PriorityProfile);
+    same!(text, BurlSource);
+    same!(text, DateTime);
+    same!(text, Node);
+}
+
+/// Dots that are put on come off again, however the message is cut; and any octets come off the same in every chunking.
+fn smtp_data(octets: &[u8], how: u8) {
+    let endings = if how.is_multiple_of(2) { LineEndings::Require } else { LineEndings::Normalize };
+    let bare = if how % 4 < 2 { BareNewline::Reject } else { BareNewline::Accept };
+    let mut stuffed = Vec::new();
+    let mut stuffing = Stuffing::new(endings);
+    let (head, tail) = octets.split_at(usize::from(how) % (octets.len() + 1));
+    let written = [head, tail]
+        .into_iter()
+        .try_for_each(|part| stuffing.write(part, |piece| stuffed.extend_from_slice(piece)));
+    if written.is_ok() && stuffing.finish(|piece| stuffed.extend_from_slice(piece)).is_ok() {
+        let (content, stop) = unstuffed(&stuffed, 7, bare);
+        assert_eq!(stop, Stop::End, "{}", stuffed.escape_ascii());
+        let whole = octets.is_empty() || octets.ends_with(b"\r\n");
+        if endings == LineEndings::Require {
+            let expected = if whole { octets.to_vec() } else { [octets, b"\r\n"].concat() };
+            assert_eq!(content.escape_ascii().to_string(), expected.escape_ascii().to_string());
+        }
+    }
+    assert_eq!(unstuffed(octets, octets.len().max(1), bare), unstuffed(octets, 1, bare));
+}
+
+/// Takes the dots off octets that come in pieces.
+fn unstuffed(octets: &[u8], piece: usize, bare: BareNewline) -> (Vec<u8>, Stop) {
+    let mut unstuffing = Unstuffing::new(bare);
+    let (mut content, mut held) = (Vec::new(), Vec::new());
+    let mut pieces = octets.chunks(piece);
+    loop {
+        let part = unstuffing.unstuff(&mut held);
+        content.extend_from_slice(held.get(part.content).unwrap_or_default());
+        held.drain(..part.passed);
+        if !matches!(part.stop, Stop::More) {
+            return (content, part.stop);
+        }
+        if part.passed == 0 || held.is_empty() {
+            match pieces.next() {
+                Some(more) => held.extend_from_slice(more),
+                None => return (content, part.stop),
+            }
+        }
+    }
+}

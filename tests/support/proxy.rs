@@ -1,0 +1,67 @@
+//! Headers of the PROXY protocol: any octets are read at every length, and what was read is written and read again.
+//!
+//! This file has a writer of its own, since the library only reads.
+
+use std::net::{IpAddr, SocketAddr};
+
+use proto_core::proxy::{Header, LONGEST, read};
+
+/// Reads a header from any octets, as they come: octet by octet.
+///
+/// # Panics
+/// If what was said with fewer octets is not said with more, or what was read is not read again once it is written.
+pub fn proxy(octets: &[u8]) {
+    let mut known = Ok(None);
+    for end in 0..=octets.len().min(LONGEST + 16) {
+        let now = read(octets.get(..end).unwrap_or_default());
+        match known {
+            Ok(None) => {}
+            _ => assert_eq!(now, known, "{} octets are something else than fewer", end),
+        }
+        if let Ok(Some((_, length))) = now {
+            assert!(length <= end && length <= LONGEST, "{length} of {end} octets");
+            if known == Ok(None) {
+                assert_eq!(length, end, "known with the last octet of the header, and not before or behind");
+            }
+        }
+        assert!(end < LONGEST || now != Ok(None), "whoever has so many octets needs no more");
+        known = now;
+    }
+    if let Ok(Some((header, _))) = known {
+        for written in [line(&header), binary(&header)] {
+            assert_eq!(read(&written), Ok(Some((header, written.len()))), "{}", written.escape_ascii());
+        }
+    }
+}
+
+/// Version 1.
+fn line(header: &Header) -> Vec<u8> {
+    let Header::Relayed { source, destination } = header else { return b"PROXY UNKNOWN\r\n".to_vec() };
+    let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
+    let (from, to) = (source.ip(), destination.ip());
+    format!("PROXY {family} {from} {to} {} {}\r\n", source.port(), destination.port()).into_bytes()
+}
+
+/// Version 2.
+fn binary(header: &Header) -> Vec<u8> {
+    let (command, family, addresses) = match header {
+        Header::Local => (0x20, 0, Vec::new()),
+        Header::Relayed { source, destination } => {
+            let family = if source.is_ipv4() { 0x11 } else { 0x21 };
+            (0x21, family, [octets(source), octets(destination), ports(source, destination)].concat())
+        }
+    };
+    let length = u16::try_from(addresses.len()).unwrap_or(u16::MAX).to_be_bytes();
+    [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &length, &addresses].concat()
+}
+
+fn octets(address: &SocketAddr) -> Vec<u8> {
+    match address.ip() {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+fn ports(source: &SocketAddr, destination: &SocketAddr) -> Vec<u8> {
+    [source.port().to_be_bytes(), destination.port().to_be_bytes()].concat()
+}

@@ -1,0 +1,191 @@
+//! Both roles of every mechanism, joined through somebody who changes what is said.
+//!
+//! The first line chooses: the mechanism, whose password the client has, how the channel is bound, what was offered and
+//! what the server's application thinks. Each line behind it is what happens to the next message on its way: `0` nothing,
+//! `1` the rest of the line comes in its place, `2` an octet is another, `3` it ends early, `4` the rest of the line
+//! comes behind it. A role is alone where every message of the other is replaced.
+//!
+//! Whatever happens: nothing panics, the exchange ends, and `Debug` shows no secret. Where nothing is changed the right
+//! credentials are accepted and the wrong ones are not. And in SCRAM a server believes only a client that has the
+//! password, and whom it heard as it spoke; a client believes only a server that has its keys and heard
+//! the same.
+
+use proto_core::sasl::{self, Exchange, ServerExchange, ServerStep, Session};
+use proto_core::token::AuthQuestion;
+use proto_core::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secure};
+
+use crate::laws::{PASSWORD, TOKEN, is_known};
+use crate::play::Choices;
+use crate::who::keys;
+
+/// Plays an exchange.
+///
+/// # Panics
+/// If a promise is broken.
+pub fn exchange(data: &[u8]) {
+    let end = data.iter().position(|&octet| octet == b'\n').unwrap_or(data.len());
+    let (choices, changes) = (data.get(..end).unwrap_or_default(), data.get(end + 1..).unwrap_or_default());
+    if is_known(changes) {
+        return;
+    }
+    let mut terms = Terms::new(&mut Choices::new(choices));
+    let mut wire = Wire { changes: changes.split(|&octet| octet == b'\n').collect(), at: 0, changed: false };
+    let Some((mut client, mut server)) = terms.start() else { return };
+    let outcome = run(&mut *client, &mut *server, &terms, &mut wire);
+    let accepted = outcome == Some(Verdict::Accepted);
+    let scram = terms.mechanism.hash().is_some();
+    if !wire.changed && !terms.stubborn {
+        assert_eq!(accepted, terms.right, "{terms:?} came to {outcome:?}");
+        assert!(!accepted || client.is_done(), "{client:?} does not believe it");
+    }
+    if accepted && scram {
+        assert!(terms.right && !wire.changed, "{terms:?} was believed, and its words were changed");
+    }
+    for shown in [format!("{client:?}"), format!("{server:?}"), format!("{:?}", client.failure())] {
+        assert!(!shown.contains(PASSWORD) && !shown.contains(TOKEN), "{shown}");
+    }
+}
+
+/// What was chosen before anything was said.
+#[derive(Debug)]
+struct Terms {
+    mechanism: Mechanism,
+    /// The client's credentials are those that the server's application knows.
+    knows: bool,
+    /// And it is bound to the channel that the server is bound to, if it is.
+    right: bool,
+    /// The application says no, or that it cannot tell, whatever it hears.
+    stubborn: bool,
+    bound: [ChannelBinding; 2],
+    offered: Mechanisms,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Accepted,
+    Refused,
+}
+
+impl Terms {
+    fn new(choices: &mut Choices) -> Self {
+        let mechanism = Mechanism::ALL[usize::from(choices.pick(Mechanism::ALL.len() as u8))];
+        let public = matches!(mechanism, Mechanism::External | Mechanism::Anonymous);
+        let knows = choices.pick(2) == 0 || public;
+        let exporter = ChannelBinding::TlsExporter([b'c'; 32]);
+        let bound = match choices.pick(4) {
+            0 => [exporter.clone(), exporter],
+            1 => [ChannelBinding::None, ChannelBinding::None],
+            // Somebody sits between two channels.
+            2 => [exporter, ChannelBinding::TlsExporter([b'd'; 32])],
+            _ => [ChannelBinding::None, exporter],
+        };
+        let offered = match choices.pick(2) {
+            0 => Mechanisms::all(),
+            _ => [mechanism].into_iter().collect(),
+        };
+        let right = knows && (bound[0] == bound[1] || !mechanism.binds());
+        Self { mechanism, knows, right, stubborn: choices.pick(3) == 1, bound, offered }
+    }
+
+    fn start(&mut self) -> Option<(Box<dyn Exchange>, Box<dyn ServerExchange>)> {
+        let session =
+            |binding: &ChannelBinding, seed| Session::of(&Secure::tls(binding.clone()).with_seed([seed; 32]));
+        let client =
+            sasl::client(self.mechanism, self.credentials(), &mut session(&self.bound[0], 1), self.offered)?;
+        let server = sasl::server(self.mechanism, &mut session(&self.bound[1], 2), self.offered)?;
+        Some((client, server))
+    }
+
+    fn credentials(&self) -> Credentials {
+        let password = if self.knows { PASSWORD } else { "another" };
+        match self.mechanism {
+            Mechanism::XOAuth2 | Mechanism::OAuthBearer => {
+                Credentials::bearer("x", if self.knows { TOKEN } else { "another" })
+            }
+            Mechanism::External => Credentials::External { authorization: "x".to_owned() },
+            Mechanism::Anonymous => Credentials::anonymous("x"),
+            _ => Credentials::password("x", password.as_bytes()),
+        }
+    }
+
+    /// What the application says: it knows one user.
+    fn answer(&self, question: &AuthQuestion) -> AuthVerdict {
+        let yes = match question {
+            AuthQuestion::Keys { hash, .. } => return AuthVerdict::Keys(Box::new(keys(*hash))),
+            AuthQuestion::Verify(Credentials::Password { username, password, .. }) => {
+                username == "x" && password.expose() == PASSWORD.as_bytes()
+            }
+            AuthQuestion::Verify(Credentials::Bearer { token, .. }) => token.expose() == TOKEN,
+            AuthQuestion::Verify(Credentials::External { .. } | Credentials::Anonymous { .. }) => true,
+            AuthQuestion::Authorize { username, .. } => username == "x",
+            _ => false,
+        };
+        match (self.stubborn, yes) {
+            (true, _) => AuthVerdict::Unavailable,
+            (false, true) => AuthVerdict::Accept,
+            (false, false) => AuthVerdict::Reject,
+        }
+    }
+}
+
+/// What carries messages, and what it does to them.
+struct Wire<'c> {
+    changes: Vec<&'c [u8]>,
+    at: usize,
+    /// Whether a message came as another.
+    changed: bool,
+}
+
+impl Wire<'_> {
+    fn carry(&mut self, message: &[u8]) -> Vec<u8> {
+        let change = self.changes.get(self.at).copied().unwrap_or_default();
+        self.at += 1;
+        let (how, more) = change.split_first().map_or((b'0', change), |(how, more)| (*how, more));
+        let mut carried = message.to_vec();
+        let place = more.first().map_or(0, |&octet| usize::from(octet)) % carried.len().max(1);
+        match how {
+            b'1' => carried = more.to_vec(),
+            b'2' => carried.iter_mut().skip(place).take(1).for_each(|octet| *octet ^= 1),
+            b'3' => carried.truncate(place),
+            b'4' => carried.extend_from_slice(more),
+            _ => {}
+        }
+        self.changed |= carried != message;
+        carried
+    }
+}
+
+/// Runs the exchange; `None`: one of them gave up.
+fn run(
+    client: &mut dyn Exchange,
+    server: &mut dyn ServerExchange,
+    terms: &Terms,
+    wire: &mut Wire<'_>,
+) -> Option<Verdict> {
+    let mut message = client.initial().ok()?.map(|first| wire.carry(first.expose()));
+    for round in 0.. {
+        assert!(round < 8, "{client:?} and {server:?} never come to an end");
+        let mut step = server.step(message.as_deref()).ok()?;
+        while let ServerStep::Ask(question) = step {
+            let shown = format!("{question:?}");
+            assert!(!shown.contains(PASSWORD) && !shown.contains(TOKEN), "{shown}");
+            step = server.verdict(terms.answer(&question));
+        }
+        match step {
+            ServerStep::Challenge(challenge) => {
+                let challenge = wire.carry(&challenge);
+                let answer = client.step(&challenge).ok()?;
+                if client.is_done() && terms.mechanism.hash().is_some() {
+                    assert!(
+                        terms.right && !wire.changed,
+                        "{client:?} believes whom it should not: {terms:?}"
+                    );
+                }
+                message = Some(wire.carry(answer.expose()));
+            }
+            ServerStep::Accepted => return Some(Verdict::Accepted),
+            _ => return Some(Verdict::Refused),
+        }
+    }
+    None
+}
