@@ -4,6 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its corpus must fail")]
 
+mod adversary;
+mod imap_peer;
+mod smtp_peer;
+
 use std::fs;
 
 use mailwire_tests::corpus::{self, MACHINES, OTHERS};

@@ -239,9 +239,16 @@ pub enum Ending {
 }
 
 /// Feeds the pieces, one read each, and then ends the session. What is sent leaves at once.
-pub fn play<'p>(
+pub fn play<'p>(player: impl Player, pieces: impl IntoIterator<Item = &'p [u8]>, ending: Ending) -> Record {
+    let mut pieces = pieces.into_iter();
+    converse(player, |_| pieces.next(), ending)
+}
+
+/// Lets a peer speak that listens: it is given what was new since it spoke last, and says its next piece, one read. When
+/// it has no more to say the session ends.
+pub fn converse<P: AsRef<[u8]>>(
     mut player: impl Player,
-    pieces: impl IntoIterator<Item = &'p [u8]>,
+    mut peer: impl FnMut(&[Entry]) -> Option<P>,
     ending: Ending,
 ) -> Record {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
@@ -249,7 +256,10 @@ pub fn play<'p>(
     if pump(&mut player, &mut rx, &mut tx, &mut record).is_err() {
         return record;
     }
-    for piece in pieces {
+    let mut known = 0;
+    while let Some(piece) = peer(record.entries.get(known..).unwrap_or_default()) {
+        known = record.entries.len();
+        let piece = piece.as_ref();
         if player.is_closed() {
             return record;
         }

@@ -168,7 +168,12 @@ impl ServerMachine for Server<Secure> {
         more: &[&str],
         tx: &mut SendBuffer,
     ) -> Result<Option<Token>, String> {
-        answer(self, token, action, more, tx)
+        match (token, verdict(action)) {
+            (Some(Token::Auth(request)), Some(verdict)) => {
+                self.verdict(request, verdict, tx).map(|()| None).map_err(said)
+            }
+            (token, _) => answer(self, token, action, more, tx),
+        }
     }
 }
 
@@ -196,18 +201,21 @@ fn answer<C: Channel>(
     more: &[&str],
     tx: &mut SendBuffer,
 ) -> Result<Option<Token>, String> {
-    let verdict = match action {
+    match (token, action) {
+        (Some(Token::Literal(offer)), "accept") => {
+            server.accept_literal(offer, tx).map(|()| None).map_err(said)
+        }
+        (token, _) => speak(server, token, action, more, tx),
+    }
+}
+
+fn verdict(action: &str) -> Option<AuthVerdict> {
+    match action {
         "accept" => Some(AuthVerdict::Accept),
         "reject" => Some(AuthVerdict::Reject),
         "unavailable" => Some(AuthVerdict::Unavailable),
         _ => None,
-    };
-    let done = match (token, verdict) {
-        (Some(Token::Auth(request)), Some(verdict)) => server.verdict(request, verdict, tx),
-        (Some(Token::Literal(offer)), Some(AuthVerdict::Accept)) => server.accept_literal(offer, tx),
-        (token, _) => return speak(server, token, action, more, tx),
-    };
-    done.map(|()| None).map_err(said)
+    }
 }
 
 /// Data, or the status that ends a command.

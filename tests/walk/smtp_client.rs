@@ -330,7 +330,8 @@ impl World for Asking {
     }
 
     fn state(&self) -> String {
-        const LEFT_OUT: [&str; 5] = ["generation", "sent_at", "mails", "repairs", "count"];
+        const LEFT_OUT: [&str; 8] =
+            ["generation", "queued_at", "heard_at", "heard", "head", "mails", "repairs", "count"];
         let machine = match &self.session {
             Session::Gone(error) => return format!("{error:?}"),
             Session::Cleartext(client) => described(client, &LEFT_OUT),

@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 
-use proto_core::{PeerError, SendBuffer};
+use proto_core::{Hearing, PeerError, RecvBuffer, Said, SendBuffer};
 use zeroize::Zeroize;
 
 use crate::state::{Effect, Outcome, State};
@@ -136,8 +136,8 @@ struct InProgress {
     job: Job,
     /// The announced size of its payload.
     payload: u64,
-    /// What `sent_total` must have reached before a completion can be one; `u64::MAX` while not all was said.
-    mark: u64,
+    /// When all of it was said.
+    mark: Said,
 }
 
 /// Who has the floor: what is half said and keeps later commands waiting.
@@ -170,8 +170,9 @@ pub(super) struct Queue {
     waiting: VecDeque<Outgoing>,
     half_said: Option<Outgoing>,
     pub(super) floor: Floor,
-    /// What `sent_total` must have reached before the server can have anything to continue.
-    asked: u64,
+    /// When something was said last that the server may have to continue.
+    asked: Said,
+    hearing: Hearing,
     /// An APPEND whose payload is awaited and whose application does not know yet.
     pub(super) ready: Option<CommandId>,
 }
@@ -184,9 +185,15 @@ impl Queue {
             waiting: VecDeque::new(),
             half_said: None,
             floor: Floor::Free,
-            asked: 0,
+            asked: Said::LONG_AGO,
+            hearing: Hearing::INITIAL,
             ready: None,
         }
+    }
+
+    /// Looks at where the next response begins.
+    pub(super) const fn look(&mut self, rx: &RecvBuffer) {
+        self.hearing.look(rx);
     }
 
     /// The id of the next command.
@@ -202,7 +209,7 @@ impl Queue {
     pub(super) fn say(&mut self, outgoing: Outgoing, tx: &mut SendBuffer) {
         let (id, job) = (outgoing.id, outgoing.job);
         let payload = outgoing.payload.map_or(0, |payload| payload.size);
-        self.in_progress.push_back(InProgress { id, job, payload, mark: u64::MAX });
+        self.in_progress.push_back(InProgress { id, job, payload, mark: Said::NOT_YET });
         if self.floor == Floor::Free && self.waiting.is_empty() {
             self.put(outgoing, tx);
         } else {
@@ -213,7 +220,7 @@ impl Queue {
     fn put(&mut self, mut outgoing: Outgoing, tx: &mut SendBuffer) {
         let sent = outgoing.put(tx);
         let id = outgoing.id;
-        self.asked = tx.queued_total();
+        self.asked = Said::now(&self.hearing, tx);
         if matches!(sent, Sent::UpToAPause) {
             self.half_said = Some(outgoing);
             self.floor = Floor::Literal(id);
@@ -240,14 +247,15 @@ impl Queue {
 
     /// Everything of `id` that can be said now was said.
     pub(super) fn mark(&mut self, id: CommandId, tx: &SendBuffer) {
+        let said = Said::now(&self.hearing, tx);
         if let Some(command) = self.in_progress.iter_mut().rev().find(|command| command.id == id) {
-            command.mark = tx.queued_total();
+            command.mark = said;
         }
     }
 
     /// A line within a command (a SASL response, DONE, the end of a payload) was said.
     pub(super) fn said(&mut self, id: CommandId, tx: &SendBuffer) {
-        self.asked = tx.queued_total();
+        self.asked = Said::now(&self.hearing, tx);
         self.mark(id, tx);
     }
 
@@ -297,7 +305,11 @@ impl Queue {
 
     /// The server asks to continue: can it have seen what there is to continue?
     pub(super) fn check_continuation(&self, tx: &SendBuffer) -> Result<(), PeerError> {
-        if tx.sent_total() < self.asked { Err(PeerError::UnexpectedContinuation) } else { Ok(()) }
+        if self.asked.is_answered(&self.hearing, tx) {
+            Ok(())
+        } else {
+            Err(PeerError::UnexpectedContinuation)
+        }
     }
 
     /// The server asked for the literal of the command that has the floor.
@@ -327,8 +339,8 @@ impl Queue {
             self.floor,
             Floor::Literal(floor) | Floor::AppendOffered(floor) | Floor::Append(floor, _) if floor == id
         );
-        let said = tx.sent_total() >= command.mark;
-        let refused = half_said && outcome != Outcome::Success && tx.sent_total() >= self.asked;
+        let said = command.mark.is_answered(&self.hearing, tx);
+        let refused = half_said && outcome != Outcome::Success && self.asked.is_answered(&self.hearing, tx);
         if !said && !refused {
             return Err(PeerError::UnexpectedReply);
         }

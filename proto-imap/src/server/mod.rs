@@ -117,6 +117,21 @@ impl Server<Secure> {
     pub fn new(config: Arc<Config>, secure: Secure) -> Self {
         Self { core: Core::new(config, Trust::Secure).over(&secure), channel: secure }
     }
+
+    /// Says whether somebody is who they say. A refusal reaches the client after a delay; see
+    /// [`wait`](Self::wait).
+    ///
+    /// # Errors
+    /// [`Misuse::StaleToken`] if the request is not the one that is open;
+    /// [`Limit::AuthAttempts`](proto_core::Limit::AuthAttempts) if the last attempt has failed and there is no delay.
+    pub fn verdict(
+        &mut self,
+        request: AuthRequest,
+        verdict: AuthVerdict,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.core.verdict(&request, verdict, tx)
+    }
 }
 
 impl Core {
@@ -157,21 +172,6 @@ impl<C: Channel> Server<C> {
     /// session can only be closed.
     pub fn reply(&mut self, reply: Reply, status: &Status<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.reply(&reply, status, tx)
-    }
-
-    /// Says whether somebody is who they say. A refusal reaches the client after a delay; see
-    /// [`wait`](Self::wait).
-    ///
-    /// # Errors
-    /// [`Misuse::StaleToken`] if the request is not the one that is open;
-    /// [`Limit::AuthAttempts`](proto_core::Limit::AuthAttempts) if the last attempt has failed and there is no delay.
-    pub fn verdict(
-        &mut self,
-        request: AuthRequest,
-        verdict: AuthVerdict,
-        tx: &mut SendBuffer,
-    ) -> Result<(), Error> {
-        self.core.verdict(&request, verdict, tx)
     }
 
     /// Wants the message of an APPEND: it comes in chunks.

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use proto_core::sasl::{Exchange, SaslError};
-use proto_core::{Error, Misuse, PeerError, RecvBuffer, Secret, SendBuffer, Wait, WaitFor};
+use proto_core::{Error, Hearing, Misuse, PeerError, RecvBuffer, Said, Secret, SendBuffer, Wait, WaitFor};
 
 use super::event::{Kind, Step};
 use crate::config::{Config, Dialect};
@@ -49,8 +49,8 @@ pub(super) struct Authentication {
 #[derive(Debug, Clone, Copy)]
 struct Outstanding {
     step: Step,
-    /// Its last octet is sent when so many were sent in all.
-    sent_at: u64,
+    /// When its last octet was given.
+    said: Said,
 }
 
 #[derive(Debug)]
@@ -61,6 +61,7 @@ pub(super) struct Core {
     verified: bool,
     pub(super) state: State,
     outstanding: VecDeque<Outstanding>,
+    hearing: Hearing,
     framer: ReplyFramer,
     pub(super) extensions: Extensions<'static>,
     /// HELO was said in place of EHLO.
@@ -90,7 +91,7 @@ impl Core {
         let mut core = Self::secured(config);
         core.secure = secure;
         core.state = State::Session;
-        core.outstanding.push_back(Outstanding { step: Step::Greeting, sent_at: 0 });
+        core.outstanding.push_back(Outstanding { step: Step::Greeting, said: Said::LONG_AGO });
         core
     }
 
@@ -102,6 +103,7 @@ impl Core {
             verified: false,
             state: State::HelloDue,
             outstanding: VecDeque::new(),
+            hearing: Hearing::default(),
             framer: ReplyFramer::default(),
             extensions: Extensions::default(),
             fallback: false,
@@ -134,6 +136,7 @@ impl Core {
     ) -> Result<Option<(Kind, ReplyFrame)>, Error> {
         rx.consume(core::mem::take(&mut self.given_up));
         loop {
+            self.hearing.look(rx);
             match self.state {
                 State::Failed(error) => return Err(error),
                 State::Closed => return Ok(None),
@@ -209,10 +212,10 @@ impl Core {
             self.state = State::Closed;
             return Ok(Some(Kind::Closed));
         }
-        // A reply answers the oldest command, and only one whose last octet was sent. Anything else was put there by
-        // somebody, or the connection is out of step.
+        // A reply answers the oldest command, and only one whose last octet was sent before it came. Anything else was
+        // put there by somebody, or the connection is out of step.
         let step = match self.outstanding.front() {
-            Some(outstanding) if outstanding.sent_at <= tx.sent_total() => outstanding.step,
+            Some(outstanding) if outstanding.said.is_answered(&self.hearing, tx) => outstanding.step,
             // A refusal can do no harm: the server has heard enough of the message. Nothing more of it is sent, and so
             // nobody could tell what the next reply is for: the connection is done with.
             _ if code.get() >= 400 && self.is_writing(tx) => {
@@ -266,7 +269,7 @@ impl Core {
     fn is_writing(&self, tx: &SendBuffer) -> bool {
         match self.outstanding.front() {
             None => matches!(self.state, State::Data(_) | State::Chunk { .. }),
-            Some(Outstanding { step: Step::Message(_) | Step::Chunk, sent_at }) => *sent_at > tx.sent_total(),
+            Some(Outstanding { step: Step::Message(_) | Step::Chunk, said }) => !said.has_left(tx),
             Some(_) => false,
         }
     }
@@ -370,7 +373,7 @@ impl Core {
         let recipients = core::mem::take(&mut self.awaiting_verdict);
         let steps = recipients.into_iter().map(Step::Verdict).chain([Step::Message(None)]);
         // The command was sent long ago.
-        steps.rev().for_each(|step| self.outstanding.push_front(Outstanding { step, sent_at: 0 }));
+        steps.rev().for_each(|step| self.outstanding.push_front(Outstanding { step, said: Said::LONG_AGO }));
     }
 
     fn end_transaction(&mut self) {
@@ -419,13 +422,13 @@ impl Core {
         if self.outstanding.is_empty() {
             self.generation = self.generation.wrapping_add(1);
         }
-        self.outstanding.push_back(Outstanding { step, sent_at: tx.queued_total() });
+        self.outstanding.push_back(Outstanding { step, said: Said::now(&self.hearing, tx) });
     }
 
     /// Remembers that a reply to the same command is to come once what was written last is sent.
     pub(super) fn expect_again(&mut self, tx: &SendBuffer) {
         if let Some(outstanding) = self.outstanding.front_mut() {
-            outstanding.sent_at = tx.queued_total();
+            outstanding.said = Said::now(&self.hearing, tx);
         }
     }
 
@@ -489,9 +492,9 @@ impl Core {
 
     /// Whether a whole message is sent and the reply to it is to come.
     pub(super) fn message_is_sent(&self, tx: &SendBuffer) -> bool {
-        self.outstanding.iter().any(|outstanding| {
-            matches!(outstanding.step, Step::Message(_)) && outstanding.sent_at <= tx.sent_total()
-        })
+        self.outstanding
+            .iter()
+            .any(|outstanding| matches!(outstanding.step, Step::Message(_)) && outstanding.said.has_left(tx))
     }
 
     pub(super) const fn repairs(&self) -> u32 {

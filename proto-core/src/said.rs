@@ -1,0 +1,88 @@
+//! When something was said, by both buffers: what the peer says can answer it only if it came behind.
+//!
+//! This file counts octets. What an answer is, the machines know.
+
+use crate::{RecvBuffer, SendBuffer};
+
+/// What had come from the peer when a machine looked last, and where what it reads now begins.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Hearing {
+    heard: u64,
+    head: u64,
+}
+
+/// The moment at which something was said that awaits an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Said {
+    queued_at: u64,
+    heard_at: u64,
+}
+
+impl Hearing {
+    /// Before anything came.
+    pub const INITIAL: Self = Self { heard: 0, head: 0 };
+
+    /// For a machine, whenever it looks at what begins `rx`.
+    pub const fn look(&mut self, rx: &RecvBuffer) {
+        self.heard = rx.received();
+        self.head = rx.received().saturating_sub(rx.len() as u64);
+    }
+}
+
+impl Said {
+    /// Before the session began: everything can be the answer.
+    pub const LONG_AGO: Self = Self { queued_at: 0, heard_at: 0 };
+    /// Before it was said: nothing answers.
+    pub const NOT_YET: Self = Self { queued_at: u64::MAX, heard_at: u64::MAX };
+
+    /// What stands last in `tx` was said now.
+    #[must_use]
+    pub const fn now(hearing: &Hearing, tx: &SendBuffer) -> Self {
+        Self { queued_at: tx.queued_total(), heard_at: hearing.heard }
+    }
+
+    /// Whether all of it has left.
+    #[must_use]
+    pub const fn has_left(&self, tx: &SendBuffer) -> bool {
+        self.queued_at <= tx.sent_total()
+    }
+
+    /// Whether what is read now can be an answer: all had left, and none of the answer had come before.
+    ///
+    /// The second matters where a driver writes between two events: a stream of answers that was prepared in one piece
+    /// would otherwise be taken for the answers to what was said in between.
+    #[must_use]
+    pub const fn is_answered(&self, hearing: &Hearing, tx: &SendBuffer) -> bool {
+        self.has_left(tx) && self.heard_at <= hearing.head
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_comes_behind_what_it_answers() {
+        let (mut rx, mut tx, mut hearing) = (RecvBuffer::new(), SendBuffer::new(), Hearing::default());
+        rx.extend(b"220 hello\r\n250 early\r\n");
+        hearing.look(&rx);
+        tx.put(b"NOOP\r\n");
+        let said = Said::now(&hearing, &tx);
+        rx.consume(11);
+        hearing.look(&rx);
+        assert!(!said.has_left(&tx) && !said.is_answered(&hearing, &tx), "it has not left");
+        tx.sent(6);
+        assert!(said.has_left(&tx) && !said.is_answered(&hearing, &tx), "what lay there is no answer");
+        rx.consume(5);
+        rx.extend(b"250 ok\r\n");
+        hearing.look(&rx);
+        assert!(!said.is_answered(&hearing, &tx), "what began before is none");
+        rx.consume(5);
+        hearing.look(&rx);
+        assert!(!said.is_answered(&hearing, &tx), "the last octet of it stands there");
+        rx.consume(1);
+        hearing.look(&rx);
+        assert!(said.is_answered(&hearing, &tx));
+        assert!(!Said::NOT_YET.is_answered(&hearing, &tx) && Said::LONG_AGO.is_answered(&hearing, &tx));
+    }
+}

@@ -1,0 +1,11 @@
+//! A session cannot be copied: two machines would answer for one peer, and use one nonce twice.
+
+use proto_core::Secure;
+use proto_imap::client::Client;
+use proto_imap::server::Server;
+
+fn copies(client: &Client<Secure>, server: &Server<Secure>) -> (Client<Secure>, Server<Secure>) {
+    (Clone::clone(client), Clone::clone(server))
+}
+
+fn main() {}

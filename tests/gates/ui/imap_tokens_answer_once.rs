@@ -1,0 +1,20 @@
+//! What asks for an answer is used up by it, and cannot be copied: nothing is answered twice.
+
+use proto_core::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer, StartTlsRequest};
+use proto_imap::server::{Reply, Server};
+
+fn verdict(server: &mut Server<Secure>, request: AuthRequest, tx: &mut SendBuffer) {
+    let _ = server.verdict(request, AuthVerdict::Reject, tx);
+    let _ = server.verdict(request, AuthVerdict::Accept, tx);
+}
+
+fn refusal(server: &mut Server<Cleartext>, request: StartTlsRequest, tx: &mut SendBuffer) {
+    let _ = server.refuse(request, tx);
+    let _ = server.refuse(request, tx);
+}
+
+fn copies(reply: &Reply, request: &AuthRequest, offer: &StartTlsRequest) -> (Reply, AuthRequest, StartTlsRequest) {
+    (Clone::clone(reply), Clone::clone(request), Clone::clone(offer))
+}
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! The evidence that TLS is in place goes into one session and is gone: its nonces are not used twice.
+
+use proto_core::{Secure, SendBuffer};
+
+fn imap(secure: Secure) {
+    let _ = proto_imap::client::Client::<Secure>::new(proto_imap::Config::default().into(), secure);
+    let _ = proto_imap::client::Client::<Secure>::new(proto_imap::Config::default().into(), secure);
+}
+
+fn smtp(secure: Secure, tx: &mut SendBuffer) {
+    let _ = proto_smtp::server::Server::<Secure>::new(proto_smtp::Config::default(), secure, tx);
+    let _ = proto_smtp::server::Server::<Secure>::new(proto_smtp::Config::default(), secure, tx);
+}
+
+fn main() {}

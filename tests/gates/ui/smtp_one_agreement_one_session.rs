@@ -1,0 +1,16 @@
+//! One agreement to begin TLS makes one session.
+
+use proto_core::{RecvBuffer, Secure, Upgrade as _};
+use proto_smtp::{client, server};
+
+fn client(agreed: client::Upgrade, one: Secure, two: Secure, rx: &mut RecvBuffer) {
+    let _ = agreed.complete(one, rx);
+    let _ = agreed.complete(two, rx);
+}
+
+fn server(agreed: server::Upgrade, one: Secure, two: Secure, rx: &mut RecvBuffer) {
+    let _ = agreed.complete(one, rx);
+    let _ = agreed.complete(two, rx);
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+//! Whom a proxy names is not believed on cleartext.
+
+use proto_core::{Cleartext, SendBuffer};
+use proto_smtp::server::{Reply, Server};
+
+fn believe(server: &mut Server<Cleartext>, reply: Reply, tx: &mut SendBuffer) {
+    let _ = server.trust_login(reply, tx);
+}
+
+fn main() {}

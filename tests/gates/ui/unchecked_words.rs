@@ -1,0 +1,13 @@
+//! What is written on a line is checked when it is made, and nothing gets around that.
+
+fn smtp() {
+    let _ = proto_smtp::types::Address("a@example.com>\r\nRSET");
+    let _ = proto_smtp::types::Domain("example.com\r\nRSET".into());
+}
+
+fn imap() {
+    let _ = proto_imap::types::Tag(b"a\r\nb");
+    let _ = proto_imap::types::Text(b"done\r\na OK");
+}
+
+fn main() {}

@@ -1,0 +1,298 @@
+//! Clients against a server that knows its protocol and means ill: it follows what the client says, answers rightly for
+//! a while, and then refuses, lies, answers twice, early, in another order or in part, injects and goes away.
+//!
+//! Each of its replies says to which command it is one and on which channel it was said. So it can be seen whether a
+//! client takes a reply for the answer to another command, or for one of another channel.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mailwire_tests::laws::{self, Side, Terms};
+use mailwire_tests::play::{Choices, Ending, Entry, Player, Record, converse};
+use mailwire_tests::{imap_client, smtp_client};
+use proptest::prelude::*;
+use proto_core::Limits;
+use proto_smtp::Dialect;
+
+use crate::imap_peer::ImapPeer;
+use crate::smtp_peer::SmtpPeer;
+
+/// A server that follows a conversation.
+pub(crate) trait Peer {
+    /// The client has said more.
+    fn hear(&mut self, octets: &[u8]);
+    /// TLS is in place: what was said before is forgotten.
+    fn secured(&mut self);
+    /// The next right reply; `None`: nobody waits for one.
+    fn right(&mut self) -> Option<Vec<u8>>;
+    /// Something else, one of many.
+    fn wrong(&mut self, how: Wrong, which: usize) -> Vec<u8>;
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Wrong {
+    /// Another answer than the right one.
+    Answer,
+    /// What is no answer.
+    Nonsense,
+    /// The answer to another command first.
+    Order,
+}
+
+/// What the server does in one turn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Move {
+    Right,
+    Wrong(Wrong, usize),
+    /// The right reply, and something in the same segment.
+    Glued(Wrong, usize),
+    /// A part of the right reply; the rest comes in the next turn.
+    Halved(usize),
+    /// It goes away.
+    Away,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let wrong = || prop::sample::select(vec![Wrong::Answer, Wrong::Nonsense, Wrong::Order]);
+    let one = prop_oneof![
+        24 => Just(Move::Right),
+        3 => (wrong(), 0..100usize).prop_map(|(how, which)| Move::Wrong(how, which)),
+        1 => (wrong(), 0..100usize).prop_map(|(how, which)| Move::Glued(how, which)),
+        3 => (0..100usize).prop_map(Move::Halved),
+        1 => Just(Move::Away),
+    ];
+    proptest::collection::vec(one, 0..40)
+}
+
+/// What the application chooses: `1` to `?`, so that it does something nearly always.
+fn choices() -> impl Strategy<Value = Vec<u8>> {
+    // STARTTLS and a proof come first as often as anything else, since most lies behind them.
+    let first = || prop_oneof![Just(b'2'), Just(b'1'), b'1'..b'@'];
+    (first(), first(), proptest::collection::vec(b'0'..b'@', 0..24))
+        .prop_map(|(first, second, rest)| [&[first, second], rest.as_slice()].concat())
+}
+
+/// Plays the client against the server.
+fn conversation(player: impl Player, mut peer: impl Peer, moves: &[Move], by_octet: bool) -> Record {
+    let mut moves = moves.iter();
+    // What is left of a reply that was halved, and of a segment that goes octet by octet.
+    let (mut rest, mut segment) = (Vec::new(), Vec::new().into_iter());
+    let mut turns = 0;
+    let next = |new: &[Entry]| {
+        for entry in new {
+            match entry {
+                Entry::Told(octets, _) => peer.hear(octets),
+                Entry::Secured => {
+                    peer.secured();
+                    rest.clear();
+                    segment = Vec::new().into_iter();
+                }
+                _ => {}
+            }
+        }
+        if let Some(octet) = segment.next() {
+            return Some(vec![octet]);
+        }
+        turns += 1;
+        let mut octets = std::mem::take(&mut rest);
+        let mut awaits = true;
+        while octets.is_empty() && awaits && turns < 300 {
+            let step = moves.next();
+            awaits = step.is_some();
+            match step.copied().unwrap_or(Move::Right) {
+                Move::Right => octets.extend(peer.right().unwrap_or_default()),
+                Move::Wrong(how, which) => octets.extend(peer.wrong(how, which)),
+                Move::Glued(how, which) => {
+                    octets.extend(peer.right().unwrap_or_default());
+                    octets.extend(peer.wrong(how, which));
+                }
+                Move::Halved(at) => {
+                    octets.extend(peer.right().unwrap_or_default());
+                    rest = octets.split_off(at.min(octets.len()));
+                }
+                Move::Away => return None,
+            }
+            awaits |= !octets.is_empty() || !rest.is_empty();
+            if octets.is_empty() && !rest.is_empty() {
+                octets = std::mem::take(&mut rest);
+            }
+        }
+        if by_octet {
+            segment = octets.into_iter();
+            return segment.next().map(|octet| vec![octet]);
+        }
+        (!octets.is_empty()).then_some(octets)
+    };
+    converse(player, next, Ending::Closed)
+}
+
+/// Nothing that was said before TLS is heard of behind it.
+fn nothing_of_the_first_channel(record: &Record) -> Result<(), String> {
+    let of_it = |entry: &&Entry| matches!(entry, Entry::Event(text) if text.contains("on-first"));
+    record.under_tls().entries.iter().find(of_it).map_or(Ok(()), |entry| Err(format!("under TLS: {entry:?}")))
+}
+
+/// The word behind `mark`.
+fn word<'t>(text: &'t str, mark: &str) -> Option<&'t str> {
+    let (_, behind) = text.split_once(mark)?;
+    behind.split(|char: char| !char.is_ascii_alphanumeric()).next()
+}
+
+/// The commands to which an event of an SMTP client can be an answer; `None`: to whatever there was.
+fn answered(event: &str) -> Option<&'static [&'static str]> {
+    const STEPS: [(&str, &[&str]); 16] = [
+        ("Greeting", &["GREETING"]),
+        ("Hello", &["EHLO", "HELO"]),
+        ("StartTls", &["STARTTLS"]),
+        ("Auth", &["AUTH"]),
+        ("Mail", &["MAIL"]),
+        ("Rcpt", &["RCPT"]),
+        ("Data", &["DATA", "MESSAGE", "BDAT"]),
+        ("Chunk", &["BDAT"]),
+        ("Message", &["MESSAGE", "BDAT"]),
+        ("Reset", &["RSET"]),
+        ("Noop", &["NOOP"]),
+        ("Vrfy", &["VRFY"]),
+        ("Help", &["HELP"]),
+        ("Quit", &["QUIT"]),
+        ("SendData", &["DATA"]),
+        ("Delivered", &["MESSAGE", "BDAT"]),
+    ];
+    let name =
+        word(event, "Accepted(").or_else(|| word(event, "Rejected(")).filter(|name| *name != "Response");
+    let name = name.or_else(|| event.split('(').next())?;
+    STEPS.iter().find(|(step, _)| *step == name).map(|(_, commands)| *commands)
+}
+
+/// An SMTP client takes each reply for the answer to the command to which it is one.
+fn each_reply_answers_its_command(record: &Record) -> Result<(), String> {
+    for entry in &record.entries {
+        let Entry::Event(event) = entry else { continue };
+        let (Some(to), Some(commands)) = (word(event, "to-"), answered(event)) else { continue };
+        if !commands.contains(&to) {
+            return Err(format!("a reply to {to} was taken for one to {commands:?}: {event}"));
+        }
+    }
+    Ok(())
+}
+
+/// What ends in an IMAP client was begun by it, ends once, and by the response that has its tag.
+fn each_end_has_its_command(record: &Record) -> Result<(), String> {
+    let (mut said, mut ended): (Vec<u8>, BTreeSet<String>) = (Vec::new(), BTreeSet::new());
+    for entry in &record.entries {
+        match entry {
+            Entry::Told(octets, _) => said.extend_from_slice(octets),
+            Entry::Secured => {
+                said.clear();
+                ended.clear();
+            }
+            Entry::Event(event) => {
+                let Some(id) = word(event, "id: CommandId(") else { continue };
+                let tag = word(event, "to-");
+                if tag.is_some_and(|tag| tag != id) {
+                    return Err(format!("the response of another command: {event}"));
+                }
+                let line = format!("{id} ");
+                let begun = said.split(|&octet| octet == b'\n').any(|said| said.starts_with(line.as_bytes()));
+                if !begun || !ended.insert(id.to_owned()) {
+                    return Err(format!("it was not given, or has ended before: {event}"));
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn terms(side: Side, secure: bool, danger: bool) -> Terms {
+    let limits = Limits::default();
+    Terms { side, secure, danger, may_hold: limits.line.max(limits.frame) + 2, may_put_out: 8 * 1024 }
+}
+
+fn holds(record: &Record, statements: &[Result<(), String>]) {
+    for statement in statements {
+        assert_eq!(*statement, Ok(()), "{record:#?}");
+    }
+}
+
+/// How often a client came through the gate and proved itself behind it.
+#[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Reached {
+    upgrades: usize,
+    proofs: usize,
+    failures: usize,
+}
+
+impl Reached {
+    fn count(&mut self, record: &Record) {
+        self.upgrades += usize::from(record.secured_at.is_some());
+        self.proofs += usize::from(record.entries.contains(&Entry::Proved));
+        self.failures += usize::from(record.entries.iter().any(|entry| matches!(entry, Entry::Failed(_))));
+    }
+}
+
+/// Plays so many conversations, and says how far they came.
+fn campaign(play: impl Fn(&[Move], &[u8], bool) -> Record) -> Reached {
+    let reached = std::cell::RefCell::new(Reached::default());
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) };
+    let mut runner = prop::test_runner::TestRunner::new(config);
+    let outcome = runner.run(&(moves(), choices(), any::<bool>()), |(moves, choices, by_octet)| {
+        reached.borrow_mut().count(&play(&moves, &choices, by_octet));
+        Ok(())
+    });
+    assert_eq!(outcome, Ok(()));
+    reached.into_inner()
+}
+
+fn smtp(dialect: Dialect, secure: bool, danger: bool) -> Reached {
+    campaign(|moves, choices, by_octet| {
+        let config = proto_smtp::Config::default().dialect(dialect);
+        let config = Arc::new(if danger { config.danger_cleartext() } else { config });
+        let afresh = Choices::new(choices.get(1..).unwrap_or_default());
+        let client = smtp_client::Asking::new(config, secure, Choices::new(choices), afresh);
+        let record = conversation(client, SmtpPeer::new(dialect), moves, by_octet);
+        let law = laws::check(&record, &terms(Side::SmtpClient, secure, danger));
+        holds(&record, &[law, nothing_of_the_first_channel(&record)]);
+        if !by_octet {
+            // Else what was glued to a reply comes behind the next command, and may be its answer.
+            holds(&record, &[each_reply_answers_its_command(&record)]);
+        }
+        record
+    })
+}
+
+fn imap(secure: bool, danger: bool) -> Reached {
+    campaign(|moves, choices, by_octet| {
+        let config = proto_imap::Config::default();
+        let config = Arc::new(if danger { config.danger_cleartext() } else { config });
+        let afresh = Choices::new(choices.get(1..).unwrap_or_default());
+        let client = imap_client::Asking::new(config, secure, Choices::new(choices), afresh);
+        let record = conversation(client, ImapPeer::new(), moves, by_octet);
+        let law = laws::check(&record, &terms(Side::ImapClient, secure, danger));
+        holds(&record, &[law, nothing_of_the_first_channel(&record), each_end_has_its_command(&record)]);
+        record
+    })
+}
+
+#[test]
+fn an_smtp_client_is_not_led_astray() {
+    for dialect in [Dialect::Smtp, Dialect::Lmtp] {
+        let clear = smtp(dialect, false, false);
+        assert!(clear.upgrades > 60 && clear.proofs > 10 && clear.failures > 60, "{clear:?}");
+        let under_tls = smtp(dialect, true, false);
+        assert!(under_tls.proofs > 30 && under_tls.failures > 60, "{under_tls:?}");
+        let danger = smtp(dialect, false, true);
+        assert!(danger.upgrades > 60 && danger.proofs > 30, "{danger:?}");
+    }
+}
+
+#[test]
+fn an_imap_client_is_not_led_astray() {
+    let clear = imap(false, false);
+    assert!(clear.upgrades > 60 && clear.proofs > 10 && clear.failures > 60, "{clear:?}");
+    let under_tls = imap(true, false);
+    assert!(under_tls.proofs > 30 && under_tls.failures > 60, "{under_tls:?}");
+    let danger = imap(false, true);
+    assert!(danger.upgrades > 60 && danger.proofs > 30, "{danger:?}");
+}
