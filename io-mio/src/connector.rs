@@ -19,6 +19,7 @@ use crate::{
     link::{Begin, Link, Ports},
     lookup,
     tls::FirstOctets,
+    trace::{Role, Tracer},
 };
 
 /// A server that has said nothing for so long may be waiting for TLS: it is asked, on a connection of its own.
@@ -119,7 +120,6 @@ pub enum Step {
 }
 
 type Observer = dyn Fn(&Report) + Send + Sync;
-type Tracer = dyn Fn() -> Box<dyn Trace> + Send + Sync;
 
 /// Makes connections for one identity: whom to trust, how long to wait, who is told about it. Cheap to clone.
 #[derive(Clone)]
@@ -221,8 +221,7 @@ impl Connector {
         let (socket, address) = lookup::race(host, &addresses, self.patience.connect)?;
         let mut link = Link::new(socket, Ports::of::<P>());
         if let Some(tracer) = &self.tracer {
-            link.trace(tracer(), born);
-            link.note(&format!("connected to {address}"));
+            link.trace(tracer(), Role::Client, address, born);
         }
         stages.pass(Step::Connected(address));
         Ok((Pump::new(link, address, self.patience.clone())?, address))

@@ -43,5 +43,5 @@ pub use reactor::{Reactor, ReactorHandle, ReactorLimits, Remote};
 pub use smtp::{SmtpClient, SmtpServer};
 pub use timer::{LeastRate, Patience};
 pub use tls::{Certificate, Fingerprint, TlsCause, TlsClient, TlsError, TlsInfo, TlsServer, TlsVersions};
-pub use trace::{Trace, TraceWriter};
+pub use trace::{Trace, TraceFormat, TraceWriter};
 pub use workers::{Later, Workers};

@@ -13,19 +13,19 @@
 
 use std::{
     io::{self, IoSlice, Read, Write},
-    net::Shutdown,
+    net::{Shutdown, SocketAddr},
     sync::Arc,
     time::Instant,
 };
 
 use mio::net::TcpStream;
-use proto_core::{PeerError, RecvBuffer, Secure, SendBuffer};
+use proto_core::{PeerError, RecvBuffer, Secure, SendBuffer, trace::Event};
 use rustls::{Connection, pki_types::CertificateDer};
 
 use crate::{
     Error, Protocol,
     tls::{self, FirstOctets, Seen, TlsCause, TlsError, TlsInfo},
-    trace::{Record, Trace, What},
+    trace::{Role, Trace, Tracing, What},
 };
 
 /// How much is read at once: at first, and at most.
@@ -112,8 +112,7 @@ pub(crate) struct Link {
     read_size: usize,
     received: u64,
     sent: u64,
-    trace: Option<Box<dyn Trace>>,
-    born: Instant,
+    trace: Option<Box<Tracing>>,
 }
 
 impl Link {
@@ -134,18 +133,45 @@ impl Link {
             received: 0,
             sent: 0,
             trace: None,
-            born: Instant::now(),
         }
     }
 
-    /// Traces both directions: for clients only, since what a server receives may be a password.
-    pub(crate) fn trace(&mut self, trace: Box<dyn Trace>, born: Instant) {
-        self.trace = Some(trace);
-        self.born = born;
+    /// Traces both directions, from before the machine has its buffers.
+    pub(crate) fn trace(&mut self, trace: Box<dyn Trace>, role: Role, peer: SocketAddr, born: Instant) {
+        let mut tracing = Tracing::new(trace, self.ports.name, role, born);
+        tracing.watch(&mut self.rx, &mut self.tx);
+        tracing.record(false, What::Connected(peer));
+        self.trace = Some(Box::new(tracing));
     }
 
-    pub(crate) fn note(&mut self, text: &str) {
-        record(&mut self.trace, self.born, self.tls.is_some(), What::Note(text));
+    /// Tells the trace, if there is one.
+    fn record(&mut self, what: What<'_>) {
+        let secured = self.is_secured();
+        if let Some(trace) = &mut self.trace {
+            trace.record(secured, what);
+        }
+    }
+
+    /// Why the session is over.
+    pub(crate) fn note(&mut self, why: &Error) {
+        if self.trace.is_some() {
+            self.take_told();
+            self.record(What::Note(&why.to_string()));
+        }
+    }
+
+    fn is_secured(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.vouched)
+    }
+
+    /// What was read and what was sent since the last time goes into the trace, if there is one.
+    fn take_told(&mut self) {
+        let secured = self.is_secured();
+        if let Some(trace) = &mut self.trace {
+            trace.received(secured, &mut self.rx);
+            trace.sent(false, &mut self.tail);
+            trace.sent(secured, &mut self.tx);
+        }
     }
 
     pub(crate) const fn socket(&mut self) -> &mut TcpStream {
@@ -213,8 +239,12 @@ impl Link {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
         connection.set_buffer_limit(Some(WIRE_LIMIT));
+        self.take_told();
         self.rx = RecvBuffer::new();
         self.tail = std::mem::take(&mut self.tx);
+        if let Some(trace) = &self.trace {
+            trace.watch(&mut self.rx, &mut self.tx);
+        }
         let tls = Tls { connection, seen, begin, begun: false, vouched: false, closed: false };
         self.tls = Some(Box::new(tls));
         Ok(())
@@ -239,7 +269,10 @@ impl Link {
             Some(seed) => secure.with_seed(seed),
             None => secure,
         };
-        self.note(&format!("{} {}", info.version, info.cipher));
+        if self.trace.is_some() {
+            self.record(What::Event(&Event::TlsBegun));
+            self.record(What::Note(&format!("{} {}", info.version, info.cipher)));
+        }
         Some((secure, info))
     }
 
@@ -248,9 +281,7 @@ impl Link {
         let Some(tls) = self.tls.as_mut().filter(|tls| tls.vouched) else { return Ok(()) };
         let state = tls.connection.process_new_packets().map_err(|error| tls.failed(&error))?;
         let count = state.plaintext_bytes_to_read();
-        take_plaintext(tls, &mut self.rx, count)?;
-        self.trace_received(count);
-        Ok(())
+        take_plaintext(tls, &mut self.rx, count)
     }
 
     /// The certificate that came, whether it was accepted or not.
@@ -288,7 +319,6 @@ impl Link {
         };
         self.rx.filled(count);
         self.took(count, room);
-        self.trace_received(count);
         Ok(Received::Octets)
     }
 
@@ -327,9 +357,7 @@ impl Link {
         self.took(count, room);
         // The end is news of its own, and no further event will bring it.
         self.readable |= closed;
-        let plaintext = plaintext?;
-        self.trace_received(plaintext);
-        Ok(Received::Octets)
+        plaintext.map(|()| Received::Octets)
     }
 
     /// Counts what was read and learns from it how much to ask for the next time.
@@ -348,15 +376,21 @@ impl Link {
     /// # Errors
     /// The connection broke.
     pub(crate) fn transmit(&mut self) -> Result<(), Error> {
+        let sent = self.transmit_octets();
+        self.take_told();
+        sent
+    }
+
+    fn transmit_octets(&mut self) -> Result<(), Error> {
         if self.tls.is_some() {
             while self.writable && !self.tail.is_empty() {
-                let step = send_clear(&mut self.socket, &mut self.tail, &mut self.trace, self.born)?;
+                let step = send_clear(&mut self.socket, &mut self.tail)?;
                 self.left(step);
             }
             self.transmit_tls()
         } else {
             while self.writable && !self.tx.is_empty() {
-                let step = send_clear(&mut self.socket, &mut self.tx, &mut self.trace, self.born)?;
+                let step = send_clear(&mut self.socket, &mut self.tx)?;
                 self.left(step);
             }
             Ok(())
@@ -368,7 +402,6 @@ impl Link {
             let Some(tls) = &mut self.tls else { return Ok(()) };
             if tls.vouched && !self.tx.is_empty() {
                 let count = encrypt(tls, &self.tx)?;
-                trace_sent(&mut self.trace, self.born, true, &self.tx, count);
                 self.tx.sent(count);
             }
             if !tls.connection.wants_write() {
@@ -399,11 +432,11 @@ impl Link {
             // The alert must not overtake: what TLS does not take now is handed to it without a limit.
             tls.connection.set_buffer_limit(None);
             while let Ok(count @ 1..) = encrypt(tls, &self.tx) {
-                trace_sent(&mut self.trace, self.born, true, &self.tx, count);
                 self.tx.sent(count);
             }
         }
         tls.connection.send_close_notify();
+        self.take_told();
     }
 
     /// Closes our direction of the socket.
@@ -419,12 +452,14 @@ impl Link {
             Ok(None) => Received::Nothing,
         }
     }
+}
 
-    fn trace_received(&mut self, count: usize) {
-        if self.trace.is_some() && count > 0 {
-            let bytes = self.rx.bytes();
-            let new = &bytes[bytes.len().saturating_sub(count)..];
-            record(&mut self.trace, self.born, self.tls.is_some(), What::Received(new));
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.take_told();
+        let secured = self.is_secured();
+        if let Some(trace) = &mut self.trace {
+            trace.closed(secured, &mut self.rx);
         }
     }
 }
@@ -435,20 +470,18 @@ impl Tls {
     }
 }
 
-/// Hands ciphertext to TLS piece by piece and what it decrypts to `rx`. Returns how much that was.
-fn decrypt(tls: &mut Tls, mut input: &[u8], rx: &mut RecvBuffer) -> Result<usize, Error> {
-    let mut plaintext = 0;
+/// Hands ciphertext to TLS piece by piece and what it decrypts to `rx`.
+fn decrypt(tls: &mut Tls, mut input: &[u8], rx: &mut RecvBuffer) -> Result<(), Error> {
     while !input.is_empty() && !tls.closed {
         tls.connection.read_tls(&mut input).map_err(Error::io("receiving"))?;
         let state = tls.connection.process_new_packets().map_err(|error| tls.failed(&error))?;
         if tls.vouched {
             let count = state.plaintext_bytes_to_read();
             take_plaintext(tls, rx, count)?;
-            plaintext += count;
         }
         tls.closed |= state.peer_has_closed();
     }
-    Ok(plaintext)
+    Ok(())
 }
 
 fn take_plaintext(tls: &mut Tls, rx: &mut RecvBuffer, count: usize) -> Result<(), Error> {
@@ -475,17 +508,11 @@ fn pieces(tx: &SendBuffer) -> ([IoSlice<'_>; PIECES], usize) {
     (pieces, count)
 }
 
-fn send_clear(
-    socket: &mut TcpStream,
-    tx: &mut SendBuffer,
-    trace: &mut Option<Box<dyn Trace>>,
-    born: Instant,
-) -> Result<Option<usize>, Error> {
+fn send_clear(socket: &mut TcpStream, tx: &mut SendBuffer) -> Result<Option<usize>, Error> {
     let (pieces, used) = pieces(tx);
     match socket.write_vectored(&pieces[..used]) {
         Ok(0) => Err(Error::io("sending")(io::ErrorKind::WriteZero.into())),
         Ok(count) => {
-            trace_sent(trace, born, false, tx, count);
             tx.sent(count);
             Ok(Some(count))
         }
@@ -508,32 +535,4 @@ fn read(socket: &mut TcpStream, into: &mut [u8]) -> Result<Option<usize>, Error>
 
 fn waits(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
-}
-
-fn trace_sent(
-    trace: &mut Option<Box<dyn Trace>>,
-    born: Instant,
-    secured: bool,
-    tx: &SendBuffer,
-    count: usize,
-) {
-    if trace.is_none() {
-        return;
-    }
-    let mut left = count;
-    for chunk in tx.chunks() {
-        let bytes = &chunk.bytes[..chunk.bytes.len().min(left)];
-        if left == 0 {
-            break;
-        }
-        left -= bytes.len();
-        let what = if chunk.secret { What::SentSecret(bytes.len()) } else { What::Sent(bytes) };
-        record(trace, born, secured, what);
-    }
-}
-
-fn record(trace: &mut Option<Box<dyn Trace>>, born: Instant, secured: bool, what: What<'_>) {
-    if let Some(trace) = trace {
-        trace.record(&Record { at: born.elapsed(), secured, what });
-    }
 }

@@ -16,6 +16,7 @@ use crate::{
     crowd::Admission,
     proxied::Proxied,
     session::{Drive, Session},
+    trace::Tracer,
 };
 
 /// How a listener does TLS.
@@ -38,6 +39,7 @@ pub(crate) struct Listening<P: ServerProtocol, H: Handler<P>> {
     pub(crate) tls: ListenerTls,
     pub(crate) patience: Patience,
     pub(crate) factory: Box<dyn Fn(&Peer) -> H + Send + Sync>,
+    pub(crate) tracer: Option<Arc<Tracer>>,
 }
 
 /// After an accept that failed for want of resources, the next is tried so much later.

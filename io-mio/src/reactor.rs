@@ -16,12 +16,13 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::{
-    Error, Handler, Patience, Peer, ServerProtocol, TrustedProxies,
+    Error, Handler, Patience, Peer, ServerProtocol, Trace, TrustedProxies,
     crowd::{Admission, Crowd},
     link::{self, Scratch},
     listener::{Listener, ListenerTls, Listening},
     session::{Cause, Drive, Turned},
     timer::Timers,
+    trace::Tracer,
 };
 
 pub use crate::crowd::ReactorLimits;
@@ -47,6 +48,7 @@ pub struct Reactor {
     scratch: Scratch,
     /// When a shutdown began to drain, and until when it may.
     draining: Option<Instant>,
+    tracer: Option<Arc<Tracer>>,
 }
 
 /// A handle on a running reactor, for other threads and signal handlers' threads.
@@ -126,7 +128,13 @@ impl Reactor {
             ready: Vec::new(),
             scratch: link::scratch(),
             draining: None,
+            tracer: None,
         })
+    }
+
+    /// Makes a trace for each connection of the listeners that are added from here on.
+    pub fn trace(&mut self, tracer: impl Fn() -> Box<dyn Trace> + Send + Sync + 'static) {
+        self.tracer = Some(Arc::new(tracer));
     }
 
     /// Listens on `address` (port 0: any) and returns the address that it got. `factory` makes a handler for each
@@ -142,7 +150,8 @@ impl Reactor {
         patience: Patience,
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
     ) -> Result<SocketAddr, Error> {
-        let listening = Listening { config, tls, patience, factory: Box::new(factory) };
+        let tracer = self.tracer.clone();
+        let listening = Listening { config, tls, patience, factory: Box::new(factory), tracer };
         self.watch(Listener::bind::<P, H>(address, None, listening)?)
     }
 
@@ -161,7 +170,8 @@ impl Reactor {
         patience: Patience,
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
     ) -> Result<SocketAddr, Error> {
-        let listening = Listening { config, tls, patience, factory: Box::new(factory) };
+        let tracer = self.tracer.clone();
+        let listening = Listening { config, tls, patience, factory: Box::new(factory), tracer };
         self.watch(Listener::bind::<P, H>(address, Some(proxies), listening)?)
     }
 

@@ -17,6 +17,7 @@ use crate::{
     link::{Begin, Link, Ports, Received, Scratch},
     listener::{ListenerTls, Listening},
     timer::{Clock, Expired, Reading},
+    trace::Role,
 };
 
 /// How many reads and how many events one session gets before the others have their turn.
@@ -118,6 +119,9 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         now: Instant,
     ) -> Result<Self, Error> {
         let mut link = Link::new(socket, Ports::of::<P>());
+        if let Some(tracer) = &listening.tracer {
+            link.trace(tracer(), Role::Server, peer.address, now);
+        }
         let (phase, handler) = match (&listening.tls, admission) {
             (ListenerTls::Implicit(tls), _) => {
                 link.begin_tls(tls.accept()?, None, Begin::Implicit)?;
@@ -433,6 +437,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         match why {
             Closed::Failed(error) => {
                 tracing::debug!(protocol = P::NAME, peer = %self.peer.address, %error, "session failed");
+                self.link.note(error);
             }
             Closed::Done | Closed::Shutdown => {
                 tracing::debug!(protocol = P::NAME, peer = %self.peer.address, "session over");

@@ -1,20 +1,57 @@
 //! The wire trace: the whole conversation with its times, safe to paste.
 //!
-//! This file knows what may be shown. It does not know what the octets mean: what is secret was marked when it was
-//! queued, and what a server receives may be a password anywhere, so servers trace no input.
+//! What may be shown is decided where octets are understood and where they are queued: see [`proto_core::trace`]. This
+//! file adds who, when and whether TLS was in place. How a trace is written is in [`TraceWriter`].
 
-use std::{fmt, io::Write, time::Duration};
+mod writer;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use proto_core::{
+    RecvBuffer, SendBuffer,
+    trace::{Event, Kind},
+};
+
+pub use self::writer::{Names, TraceFormat, TraceWriter};
 
 /// Takes the records of one connection.
 pub trait Trace: Send {
     /// Something passed, or happened.
     fn record(&mut self, record: &Record<'_>);
+
+    /// How many octets of a line, or of a literal, are shown: the rest is only counted.
+    fn shown(&self) -> usize {
+        1024
+    }
+}
+
+/// Makes a trace for each connection.
+pub(crate) type Tracer = dyn Fn() -> Box<dyn Trace> + Send + Sync;
+
+/// Who speaks here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// This side is the client.
+    Client,
+    /// This side is the server.
+    Server,
 }
 
 /// One record of a trace.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Record<'r> {
+    /// On which connection of this process.
+    pub connection: u64,
+    /// In which protocol: `imap`, `smtp`.
+    pub protocol: &'static str,
+    /// As whom.
+    pub role: Role,
     /// When, since the connection was begun.
     pub at: Duration,
     /// Whether TLS was in place.
@@ -23,164 +60,75 @@ pub struct Record<'r> {
     pub what: What<'r>,
 }
 
-impl<'r> Record<'r> {
-    /// A record: for whoever drives a machine by hand and traces it.
-    #[must_use]
-    pub const fn new(at: Duration, secured: bool, what: What<'r>) -> Self {
-        Self { at, secured, what }
-    }
-}
-
-/// What a record shows.
+/// What a record is of.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum What<'r> {
-    /// Octets that were sent.
-    Sent(&'r [u8]),
-    /// So many octets were sent, and they are secret.
-    SentSecret(usize),
-    /// Octets that were received.
-    Received(&'r [u8]),
-    /// Something happened to the connection.
+    /// The connection to or from this address stands.
+    Connected(SocketAddr),
+    /// Octets passed, TLS began, or the connection is over.
+    Event(&'r Event),
+    /// Words on what happened: which TLS it is, or why a connection was closed. They hold no secret; they may hold a
+    /// name or an address.
     Note(&'r str),
 }
 
-/// Writes a trace as text: a line for each line that passed.
-///
-/// ```text
-///    0.004 S: * OK ready
-///    0.005 C: a1 STARTTLS
-///    0.031 -- TLSv1.3 TLS_AES_256_GCM_SHA384
-///    0.032 C= a2 LOGIN [18 octets redacted]
-/// ```
-///
-/// `C:` and `S:` pass in cleartext, `C=` and `S=` under TLS. Octets that are not printable are shown as `\xNN`. Of
-/// one direction's uninterrupted flow only the first [`SHOWN`](Self::SHOWN) octets are shown.
-pub struct TraceWriter<W: Write + Send> {
-    out: W,
-    /// The direction of the flow and how much of it was shown; whether a line has been begun.
-    flow: Option<(char, usize)>,
-    elided: usize,
-    open: bool,
+/// The trace of one connection, and everything that its records say alike.
+pub struct Tracing {
+    trace: Box<dyn Trace>,
+    born: Instant,
+    connection: u64,
+    protocol: &'static str,
+    role: Role,
 }
 
-impl<W: Write + Send> TraceWriter<W> {
-    /// How many octets of one direction's uninterrupted flow are shown.
-    pub const SHOWN: usize = 16 * 1024;
-
-    /// Writes to `out`. Errors of `out` are ignored: a trace must not end a session.
-    pub const fn new(out: W) -> Self {
-        Self { out, flow: None, elided: 0, open: false }
+impl Tracing {
+    /// The trace of a connection that was begun at this moment: for whoever drives a machine by hand. It gets a number
+    /// of its own in this process.
+    #[must_use]
+    pub fn new(trace: Box<dyn Trace>, protocol: &'static str, role: Role, born: Instant) -> Self {
+        static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+        let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        Self { trace, born, connection, protocol, role }
     }
 
-    fn try_record(&mut self, record: &Record<'_>) -> std::io::Result<()> {
-        let (side, bytes) = match record.what {
-            What::Sent(bytes) => ('C', bytes),
-            What::Received(bytes) => ('S', bytes),
-            What::SentSecret(count) => {
-                self.turn_to('C')?;
-                self.begin(record, 'C')?;
-                return write!(self.out, "[{count} octets redacted]");
-            }
-            What::Note(note) => {
-                self.turn_to('-')?;
-                return writeln!(self.out, "{:>8.3} -- {}", record.at.as_secs_f64(), note.escape_debug());
-            }
-        };
-        self.turn_to(side)?;
-        let shown = self.flow.map_or(0, |(_, shown)| shown);
-        let take = bytes.len().min(Self::SHOWN.saturating_sub(shown));
-        self.elided += bytes.len() - take;
-        self.flow = Some((side, shown + take));
-        for line in bytes[..take].split_inclusive(|&octet| octet == b'\n') {
-            self.begin(record, side)?;
-            let text = line.strip_suffix(b"\r\n").unwrap_or(line);
-            let text = text.strip_suffix(b"\n").unwrap_or(text);
-            write!(self.out, "{}", text.escape_ascii())?;
-            if line.ends_with(b"\n") {
-                writeln!(self.out)?;
-                self.open = false;
-            }
-        }
-        Ok(())
+    /// From here on both buffers tell what they know.
+    pub fn watch(&self, rx: &mut RecvBuffer, tx: &mut SendBuffer) {
+        rx.trace(self.trace.shown());
+        tx.trace(self.trace.shown());
     }
 
-    fn begin(&mut self, record: &Record<'_>, side: char) -> std::io::Result<()> {
-        if self.open {
-            return Ok(());
+    /// Takes what the machine has understood.
+    pub fn received(&mut self, secured: bool, rx: &mut RecvBuffer) {
+        for what in rx.take_told() {
+            self.record(secured, What::Event(&Event::Received(what)));
         }
-        self.open = true;
-        let mark = if record.secured { '=' } else { ':' };
-        write!(self.out, "{:>8.3} {side}{mark} ", record.at.as_secs_f64())
     }
 
-    /// Ends what the other side was showing.
-    fn turn_to(&mut self, side: char) -> std::io::Result<()> {
-        if matches!(self.flow, Some((now, _)) if now == side) {
-            return Ok(());
+    /// Takes what was sent.
+    pub fn sent(&mut self, secured: bool, tx: &mut SendBuffer) {
+        for what in tx.take_told() {
+            self.record(secured, What::Event(&Event::Sent(what)));
         }
-        self.flow = Some((side, 0));
-        if self.elided > 0 {
-            write!(self.out, "[{} octets elided]", self.elided)?;
-            self.elided = 0;
-            self.open = true;
-        }
-        if self.open {
-            writeln!(self.out)?;
-            self.open = false;
-        }
-        Ok(())
+    }
+
+    /// Nothing more will be read: what was not understood is counted.
+    pub fn closed(&mut self, secured: bool, rx: &mut RecvBuffer) {
+        rx.tell(rx.len(), Kind::Unknown);
+        self.received(secured, rx);
+        self.record(secured, What::Event(&Event::Closed));
+    }
+
+    /// Something else happened.
+    pub fn record(&mut self, secured: bool, what: What<'_>) {
+        let Self { connection, protocol, role, .. } = *self;
+        let at = self.born.elapsed();
+        self.trace.record(&Record { connection, protocol, role, at, secured, what });
     }
 }
 
-impl<W: Write + Send> Trace for TraceWriter<W> {
-    fn record(&mut self, record: &Record<'_>) {
-        // A trace must not end a session.
-        let _ = self.try_record(record);
-    }
-}
-
-impl<W: Write + Send> Drop for TraceWriter<W> {
-    fn drop(&mut self) {
-        let _ = self.turn_to('.').and_then(|()| self.out.flush());
-    }
-}
-
-impl<W: Write + Send> fmt::Debug for TraceWriter<W> {
+impl fmt::Debug for Tracing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TraceWriter")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trace_is_readable_and_holds_no_secret() {
-        let mut out = Vec::new();
-        let mut trace = TraceWriter::new(&mut out);
-        let mut at = 0;
-        let mut record = |secured, what| {
-            at += 1;
-            trace.record(&Record { at: Duration::from_millis(at), secured, what });
-        };
-        record(false, What::Received(b"* OK re"));
-        record(false, What::Received(b"ady\r\n"));
-        record(false, What::Sent(b"a1 STARTTLS\r\n"));
-        record(false, What::Note("TLSv1.3"));
-        record(true, What::Sent(b"a2 LOGIN "));
-        record(true, What::SentSecret(7));
-        record(true, What::Sent(b"\r\n"));
-        record(true, What::Received(&[b'x'; 40_000]));
-        record(true, What::Received(b"\x1b]0;title"));
-        record(true, What::Sent(b"a3 NOOP\r\n"));
-        drop(trace);
-        let text = String::from_utf8(out).unwrap();
-        let expected = "   0.001 S: * OK ready\n   0.003 C: a1 STARTTLS\n   0.004 -- TLSv1.3\n   0.005 C= a2 LOGIN [7 \
-                        octets redacted]\n   0.008 S= ";
-        assert!(text.starts_with(expected), "{text}");
-        assert!(text.contains("x[23625 octets elided]\n   0.010 C= a3 NOOP\n"), "{text}");
-        assert!(!text.contains('\x1b') && text.len() < 20_000);
+        f.debug_struct("Tracing").field("connection", &self.connection).finish_non_exhaustive()
     }
 }

@@ -3,11 +3,14 @@
 //! This file knows bytes, positions and which bytes are secret. It knows no protocol: a line end is the only
 //! structure that it looks for.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 use zeroize::Zeroize;
+
+use crate::trace::{Kind, Reading, Tape, What, Writing};
 
 /// What came from the peer and was not yet consumed.
 ///
@@ -27,6 +30,7 @@ pub struct RecvBuffer {
     searched: usize,
     received: u64,
     closed: bool,
+    reading: Option<Box<Reading>>,
 }
 
 /// The result of looking for a line end.
@@ -44,7 +48,7 @@ impl RecvBuffer {
     /// An empty buffer that holds no memory yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { memory: Vec::new(), start: 0, end: 0, searched: 0, received: 0, closed: false }
+        Self { memory: Vec::new(), start: 0, end: 0, searched: 0, received: 0, closed: false, reading: None }
     }
 
     /// Everything that was received and not consumed.
@@ -122,6 +126,9 @@ impl RecvBuffer {
     /// Gives up the first `count` octets (all, if there are fewer).
     pub fn consume(&mut self, count: usize) {
         let count = count.min(self.len());
+        if self.reading.is_some() {
+            self.tell_consumed(count);
+        }
         self.start += count;
         self.searched = self.searched.saturating_sub(count);
         if self.start == self.end {
@@ -133,6 +140,7 @@ impl RecvBuffer {
     /// Gives up the first `count` octets and overwrites them: for what may have held a secret.
     pub fn consume_wiping(&mut self, count: usize) {
         let count = count.min(self.len());
+        self.tell(count, Kind::Secret);
         let start = self.start;
         self.memory[start..start + count].zeroize();
         self.consume(count);
@@ -161,6 +169,44 @@ impl RecvBuffer {
                 if held.saturating_sub(from) >= limit { Line::TooLong } else { Line::Partial }
             }
         }
+    }
+
+    /// From here on what is read is told of, see [`take_told`](Self::take_told); of a line, or of a literal, at most
+    /// `limit` octets are shown.
+    pub fn trace(&mut self, limit: usize) {
+        self.reading = Some(Box::new(Reading { tape: Tape::new(limit), told: 0 }));
+    }
+
+    /// Whether somebody wants to know how octets are read.
+    #[must_use]
+    pub const fn is_traced(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// A machine has read the first `up_to` octets, and those that it has not told of yet were of this kind. What it
+    /// consumes without a word is [`Unknown`](Kind::Unknown), and what it wipes is [`Secret`](Kind::Secret).
+    pub fn tell(&mut self, up_to: usize, kind: Kind) {
+        let Some(reading) = &mut self.reading else { return };
+        let held = self.memory.get(self.start..self.end).unwrap_or_default();
+        let up_to = up_to.min(held.len());
+        if let Some(octets) = held.get(reading.told..up_to) {
+            reading.tape.tell(octets, kind);
+            reading.told = up_to;
+        }
+    }
+
+    #[cold]
+    fn tell_consumed(&mut self, count: usize) {
+        self.tell(count, Kind::Unknown);
+        if let Some(reading) = &mut self.reading {
+            reading.told -= count;
+        }
+    }
+
+    /// What was told of since the last call. Nothing, if nothing is [traced](Self::trace).
+    #[must_use]
+    pub fn take_told(&mut self) -> Vec<What> {
+        self.reading.as_mut().map(|reading| reading.tape.take()).unwrap_or_default()
     }
 
     /// How many octets were received since the buffer was made.
@@ -230,6 +276,7 @@ pub struct SendBuffer {
     offset: usize,
     queued: u64,
     sent: u64,
+    writing: Option<Box<Writing>>,
 }
 
 enum Segment {
@@ -274,7 +321,7 @@ impl SendBuffer {
     /// An empty queue that holds no memory yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { segments: VecDeque::new(), offset: 0, queued: 0, sent: 0 }
+        Self { segments: VecDeque::new(), offset: 0, queued: 0, sent: 0, writing: None }
     }
 
     /// Appends a copy of `bytes`.
@@ -292,8 +339,24 @@ impl SendBuffer {
         self.segments.push_back(Segment::Text(bytes.to_vec()));
     }
 
-    /// Appends a payload without copying it (unless it is small).
+    /// Appends a copy of `bytes` that a trace is to tell of as of this kind.
+    pub fn put_as(&mut self, bytes: &[u8], kind: Kind) {
+        self.mark(bytes.len(), kind);
+        self.put(bytes);
+    }
+
+    /// The next so many octets are of this kind.
+    fn mark(&mut self, count: usize, kind: Kind) {
+        if let Some(writing) = &mut self.writing
+            && count > 0
+        {
+            writing.mark(self.queued, self.queued.saturating_add(count as u64), kind);
+        }
+    }
+
+    /// Appends a payload without copying it (unless it is small): a message, or a part of one.
     pub fn put_payload(&mut self, payload: Bytes) {
+        self.mark(payload.len(), Kind::Data);
         if payload.len() < COPY_BELOW {
             self.put(&payload);
         } else {
@@ -307,6 +370,7 @@ impl SendBuffer {
         if bytes.is_empty() {
             return;
         }
+        self.mark(bytes.len(), Kind::Secret);
         self.queued = self.queued.saturating_add(bytes.len() as u64);
         self.segments.push_back(Segment::Secret(bytes.to_vec()));
     }
@@ -339,6 +403,9 @@ impl SendBuffer {
     /// Says that the first `count` octets were sent (all, if there are fewer).
     pub fn sent(&mut self, count: usize) {
         let mut count = count.min(self.len());
+        if self.writing.is_some() {
+            self.tell_sent(count);
+        }
         self.sent += count as u64;
         while let Some(first) = self.segments.front_mut() {
             let left = first.bytes().len() - self.offset;
@@ -358,6 +425,40 @@ impl SendBuffer {
             }
             self.segments.pop_front();
         }
+    }
+
+    /// From here on what is sent is told of, see [`take_told`](Self::take_told); of a line at most `limit` octets are
+    /// shown. To be called while nothing waits: of what does, nobody has noted what it is, and it is told of as unknown.
+    pub fn trace(&mut self, limit: usize) {
+        let mut writing = Writing::new(Tape::new(limit));
+        writing.mark(self.sent, self.queued, Kind::Unknown);
+        self.writing = Some(Box::new(writing));
+    }
+
+    #[cold]
+    fn tell_sent(&mut self, count: usize) {
+        let Some(mut writing) = self.writing.take() else { return };
+        let (mut from, mut left) = (self.sent, count);
+        for chunk in self.chunks() {
+            let octets = chunk.bytes.get(..left).unwrap_or(chunk.bytes);
+            writing.sent(from, octets);
+            from = from.saturating_add(octets.len() as u64);
+            left -= octets.len();
+        }
+        self.writing = Some(writing);
+    }
+
+    /// What was sent since the last call. Nothing, if nothing is [traced](Self::trace).
+    #[must_use]
+    pub fn take_told(&mut self) -> Vec<What> {
+        self.writing.as_mut().map(|writing| writing.tape.take()).unwrap_or_default()
+    }
+
+    /// Forgets what waits, as if it had been sent: for a peer that will not hear it.
+    pub fn discard(&mut self) {
+        let writing = self.writing.take();
+        self.sent(self.len());
+        self.writing = writing;
     }
 
     /// How many octets were ever queued.

@@ -34,6 +34,7 @@ pub mod said;
 pub mod sasl;
 pub mod secret;
 pub mod token;
+pub mod trace;
 pub mod wait;
 
 pub use buffer::{Line, RecvBuffer, SendBuffer};

@@ -47,6 +47,7 @@ pub mod frame;
 pub mod parse;
 pub mod server;
 pub mod state;
+mod told;
 pub mod types;
 
 pub use config::{Config, SaslIr, Waits};

@@ -4,6 +4,7 @@
 //! with CRLF and nothing else, unless [`BareNewline::Accept`] was asked for. What is refused is swallowed whole: its
 //! rest is never read as another line. Work is linear in the octets received, for every chunking.
 
+use proto_core::trace::Kind;
 use proto_core::{Limit, Limits, Line, PeerError, RecvBuffer};
 
 use crate::config::MixedCodes;
@@ -98,6 +99,9 @@ impl Swallow {
         }
         let given_up = end.unwrap_or(octets.len());
         self.behind_cr = octets.last().map_or(self.behind_cr, |&last| last == b'\r');
+        // The end of the line alone is sure.
+        rx.tell(given_up - usize::from(end.is_some()), Kind::Unknown);
+        rx.tell(given_up, Kind::Text);
         rx.consume_wiping(given_up);
         // The same place for every chunking, whether the end has come meanwhile or not.
         match (self.left.checked_sub(given_up), end) {

@@ -11,7 +11,9 @@ use proto_imap::types::{Command, Condition, Status, Text};
 use proto_imap::{Config, SaslIr, Waits};
 
 use crate::hunt::Hunt;
-use crate::session::{Application, Role, Shown, Side, face, talk};
+use io_mio::trace::Role;
+
+use crate::session::{Application, Shown, Side, face, talk};
 use crate::{Answer, PASSWORDS, SIZES, TOKEN, USER, channel, credentials, mechanisms, secrets, sizes};
 
 /// Says who it is as soon as it may, once.

@@ -6,18 +6,17 @@ use std::collections::HashSet;
 use std::fmt::{Debug, Display};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::Instant;
 
-use io_mio::trace::{Record, Trace, TraceWriter, What};
+use io_mio::trace::{Record, Role, Trace, TraceFormat, TraceWriter, Tracing};
 use proto_core::{Error, Machine, RecvBuffer, SendBuffer, WaitFor};
 
 use crate::hunt::Hunt;
 
-/// Everything that a session showed, and everything that passed on the wire.
+/// Both that a session showed, and everything that passed on the wire.
 pub(crate) struct Shown {
     name: String,
     texts: HashSet<String>,
-    trace: TraceWriter<Written>,
     written: Written,
     wire: Vec<u8>,
 }
@@ -36,13 +35,22 @@ impl Write for Written {
     }
 }
 
-/// Which side's view the trace has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Role {
-    Client,
-    /// A server has no trace: whatever a client sends may be a password, and be answered by a line that repeats it as
-    /// the tag of a command that there is not.
-    Server,
+/// A trace in both forms.
+struct Both {
+    forms: [TraceWriter<Written>; 2],
+}
+
+impl Both {
+    fn new(written: &Written) -> Self {
+        let writer = || TraceWriter::new(written.clone());
+        Self { forms: [writer(), writer().format(TraceFormat::Json)] }
+    }
+}
+
+impl Trace for Both {
+    fn record(&mut self, record: &Record<'_>) {
+        self.forms.iter_mut().for_each(|form| form.record(record));
+    }
 }
 
 /// A machine with its buffers and its application.
@@ -52,6 +60,7 @@ pub(crate) struct Side<M, A> {
     pub(crate) role: Role,
     rx: RecvBuffer,
     tx: SendBuffer,
+    tracing: Option<Tracing>,
     error: Option<Error>,
 }
 
@@ -62,14 +71,7 @@ pub(crate) trait Application<M: Machine> {
 
 impl Shown {
     pub(crate) fn new(name: impl Into<String>) -> Self {
-        let written = Written::default();
-        Self {
-            name: name.into(),
-            texts: HashSet::new(),
-            trace: TraceWriter::new(written.clone()),
-            written,
-            wire: Vec::new(),
-        }
+        Self { name: name.into(), texts: HashSet::new(), written: Written::default(), wire: Vec::new() }
     }
 
     pub(crate) fn debug(&mut self, value: &dyn Debug) {
@@ -85,14 +87,9 @@ impl Shown {
         self.wire.extend_from_slice(octets);
     }
 
-    fn trace(&mut self, what: What<'_>) {
-        self.trace.record(&Record::new(Duration::from_millis(1), true, what));
-    }
-
     /// Nothing was shown that is secret, although the secrets passed.
     pub(crate) fn end(self, hunt: &Hunt) {
-        let Self { name, texts, trace, written, wire } = self;
-        drop(trace);
+        let Self { name, texts, written, wire } = self;
         assert!(hunt.find(&wire).is_some(), "{name}: nothing secret passed, so that this shows nothing");
         let trace = written.0.lock().unwrap().clone();
         for text in texts.iter().map(String::as_bytes).chain([trace.as_slice()]) {
@@ -105,7 +102,7 @@ impl Shown {
 
 impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
     pub(crate) fn new(machine: M, tx: SendBuffer, role: Role, application: A) -> Self {
-        Self { machine, application, role, rx: RecvBuffer::new(), tx, error: None }
+        Self { machine, application, role, rx: RecvBuffer::new(), tx, tracing: None, error: None }
     }
 
     pub(crate) fn error(&self) -> Option<Error> {
@@ -117,9 +114,6 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
         shown.wire.extend_from_slice(octets);
         let middle = octets.len().div_ceil(size) / 2;
         for (index, piece) in octets.chunks(size).enumerate() {
-            if self.role == Role::Client {
-                shown.trace(What::Received(piece));
-            }
             self.rx.extend(piece);
             self.pump(shown);
             if index == middle {
@@ -135,6 +129,13 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
 
     /// Takes every event that there is.
     fn pump(&mut self, shown: &mut Shown) {
+        let Self { rx, tx, role, .. } = self;
+        let tracing = self.tracing.get_or_insert_with(|| {
+            let tracing = Tracing::new(Box::new(Both::new(&shown.written)), "test", *role, Instant::now());
+            tracing.watch(rx, tx);
+            tracing
+        });
+        tracing.received(true, rx);
         while self.error.is_none() {
             let result = match self.machine.next_event(&mut self.rx, &mut self.tx) {
                 Ok(Some(event)) => {
@@ -157,19 +158,25 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
         }
     }
 
+    /// The connection is closed: what was not understood is counted.
+    fn end(&mut self) {
+        if let Some(mut tracing) = self.tracing.take() {
+            tracing.closed(true, &mut self.rx);
+        }
+    }
+
     /// What is to be sent, as a driver would trace it.
     fn send(&mut self, shown: &mut Shown) -> Vec<u8> {
         let mut sent = Vec::new();
         for chunk in self.tx.chunks() {
             shown.debug(&chunk);
             sent.extend_from_slice(chunk.bytes);
-            let what =
-                if chunk.secret { What::SentSecret(chunk.bytes.len()) } else { What::Sent(chunk.bytes) };
-            if self.role == Role::Client {
-                shown.trace(what);
-            }
         }
         self.tx.sent(sent.len());
+        if let Some(tracing) = &mut self.tracing {
+            tracing.received(true, &mut self.rx);
+            tracing.sent(true, &mut self.tx);
+        }
         shown.debug(&self.tx);
         sent
     }
@@ -192,6 +199,8 @@ pub(crate) fn talk<C, S, A, B>(
     for _ in 0..1000 {
         let (there, back) = (client.send(shown), server.send(shown));
         if there.is_empty() && back.is_empty() {
+            client.end();
+            server.end();
             return;
         }
         shown.display(&String::from_utf8_lossy(&back));
@@ -217,4 +226,5 @@ where
     side.pump(shown);
     let sent = side.send(shown);
     shown.wire.extend(sent);
+    side.end();
 }

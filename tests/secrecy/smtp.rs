@@ -10,7 +10,9 @@ use proto_smtp::types::Response;
 use proto_smtp::{Config, Dialect, InitialResponse, Waits};
 
 use crate::hunt::Hunt;
-use crate::session::{Application, Role, Shown, Side, face, talk};
+use io_mio::trace::Role;
+
+use crate::session::{Application, Shown, Side, face, talk};
 use crate::{Answer, PASSWORDS, SIZES, TOKEN, USER, channel, credentials, mechanisms, secrets, sizes};
 
 /// Says who it is as soon as it may, once.

@@ -29,6 +29,7 @@ use io_mio::{
     Next, Patience, Peer, Protocol, Reactor, ReactorHandle, ReactorLimits, Security, ServerProtocol, Target,
     TlsClient, TlsServer, TlsVersions, Workers,
 };
+use proto_core::trace::Kind;
 use proto_core::{
     Line, Machine, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, StartTlsRequest, Upgrade, Wait,
     WaitFor,
@@ -113,6 +114,7 @@ impl Core {
         };
         self.generation += 1;
         self.greeted = true;
+        rx.tell(length, Kind::Text);
         let line = &rx.bytes()[..length];
         if self.server && line == b"STARTTLS\r\n" {
             self.asked = true;

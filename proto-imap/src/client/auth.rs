@@ -98,7 +98,7 @@ impl Core {
         let mut bytes = alloc::format!("{id} AUTHENTICATE {mechanism}").into_bytes();
         let mut privacy = Privacy::Public;
         if at_once && let Some(first) = first.take() {
-            privacy = Privacy::Secret;
+            privacy = Privacy::Secret { behind: bytes.len() };
             bytes.push(b' ');
             let encoded = sasl::encode(first.expose());
             // An empty message is "=" (RFC 4959 §3).
@@ -130,13 +130,21 @@ impl Core {
         };
         // The memory is never moved while it holds the password.
         line.bytes.reserve_exact(2 * (username.len() + password.expose().len()) + 64);
+        let behind = line.bytes.len();
         line.string(username.as_bytes())?;
         line.bytes.push(b' ');
         line.string(password.expose())?;
         line.bytes.extend_from_slice(b"\r\n");
         let Line { bytes, pauses, .. } = line;
         self.say(
-            Outgoing { id, job: Job::Login, bytes, pauses, privacy: Privacy::Secret, payload: None },
+            Outgoing {
+                id,
+                job: Job::Login,
+                bytes,
+                pauses,
+                privacy: Privacy::Secret { behind },
+                payload: None,
+            },
             tx,
         );
         Ok(id)

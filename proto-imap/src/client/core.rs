@@ -7,6 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use proto_core::trace::Kind;
 use proto_core::{Error, Limit, Misuse, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
 
 use super::auth::Authentication;
@@ -17,9 +18,10 @@ use super::queue::{CommandId, Floor, Job, Outgoing, Privacy, Queue};
 use super::starttls::Answer;
 use crate::config::Config;
 use crate::frame::{Framer, Step, Sync};
-use crate::parse::{Context, LiteralScan};
+use crate::parse::{self, Context, LiteralScan};
 use crate::state::{Effect, State};
-use crate::types::{Condition, NameEncoding, Status, Text};
+use crate::told;
+use crate::types::{Condition, NameEncoding, Response, Status, Text};
 
 /// Whether the channel can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,8 +290,42 @@ impl Core {
         }
     }
 
-    /// Finds the next response.
+    /// Finds the next response, and tells of it.
     pub(super) fn frame(&mut self, rx: &mut RecvBuffer) -> Result<Framed, Error> {
+        let framed = self.find_frame(rx);
+        if rx.is_traced() {
+            self.tell(&framed, rx);
+        }
+        framed
+    }
+
+    /// Tells of what was found. What may be part of a SASL exchange is a secret.
+    #[cold]
+    fn tell(&self, framed: &Result<Framed, Error>, rx: &mut RecvBuffer) {
+        let authenticates = self.authentication.is_some();
+        let asked = matches!(self.queue.floor, Floor::Free | Floor::Authenticate(_) | Floor::StartTls(_));
+        match framed {
+            Ok(Framed::More) => {}
+            Ok(Framed::UpToBody(len, _)) => told::frame(*len, rx),
+            Ok(Framed::Whole(len)) if matches!(self.input, Input::Fetch(_)) => told::frame(*len, rx),
+            Ok(Framed::Whole(len)) => {
+                let bytes = rx.bytes().get(..*len).unwrap_or_default();
+                if bytes.starts_with(b"+") && (authenticates || asked) {
+                    told::challenge(*len, rx);
+                } else if authenticates
+                    && matches!(parse::response(bytes, &self.context), Response::Unparsed(_))
+                {
+                    told::line(*len, Kind::Unknown, rx);
+                } else {
+                    told::frame(*len, rx);
+                }
+            }
+            // It says what is wrong with the server.
+            Err(_) => rx.tell(rx.len(), if authenticates { Kind::Unknown } else { Kind::Text }),
+        }
+    }
+
+    fn find_frame(&mut self, rx: &mut RecvBuffer) -> Result<Framed, Error> {
         if self.phase == Phase::Greeting && matches!(rx.bytes(), [0x15 | 0x16, 0x03, ..]) {
             return Err(PeerError::TlsInCleartext.into());
         }

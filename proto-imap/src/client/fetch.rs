@@ -3,7 +3,7 @@
 //! This file knows where in a FETCH response the reading stands. What an item looks like is the grammar's business,
 //! where a body ends is counted. A response that is not to be heard is read past, its bodies too.
 
-use proto_core::{Error, RecvBuffer};
+use proto_core::{Error, RecvBuffer, trace::Kind};
 
 use super::core::{Core, Framed, Input, Knowledge, Phase};
 use super::event::Event;
@@ -131,6 +131,7 @@ impl Core {
             return None;
         }
         self.consume = at_most(rx.len(), left);
+        rx.tell(self.consume, Kind::Data);
         self.stepped();
         if let Input::Fetch(walk) = &mut self.input {
             walk.stage = Stage::Body(left.saturating_sub(self.consume as u64));
@@ -157,9 +158,14 @@ impl Core {
             Stage::Body(left) | Stage::Past(left) if left > 0 && rx.is_empty() => Ok(Walked::More),
             Stage::Past(left) => {
                 self.consume = at_most(rx.len(), left);
+                rx.tell(self.consume, Kind::Data);
                 walk.stage = Stage::Past(left.saturating_sub(self.consume as u64));
                 self.stepped();
                 Ok(Walked::Silent)
+            }
+            Stage::Body(left) => {
+                rx.tell(at_most(rx.len(), left), Kind::Data);
+                Ok(Walked::Event)
             }
             Stage::Between => self.next_part(walk, rx),
             Stage::Items if walk.body.is_none() && self.is_line_end(walk, rx) => {

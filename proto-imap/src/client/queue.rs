@@ -89,7 +89,10 @@ pub(super) struct Outgoing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Privacy {
     Public,
-    Secret,
+    /// What stands behind so many octets is a secret.
+    Secret {
+        behind: usize,
+    },
 }
 
 /// The payload of an APPEND.
@@ -110,7 +113,14 @@ impl Outgoing {
         self.pauses.iter_mut().for_each(|pause| *pause = pause.saturating_sub(end));
         match self.privacy {
             Privacy::Public => tx.put(&rest),
-            Privacy::Secret => tx.put_secret(&rest),
+            Privacy::Secret { behind } => {
+                let end = rest.len() - if rest.ends_with(b"\r\n") { 2 } else { 0 };
+                let behind = behind.min(end);
+                tx.put(rest.get(..behind).unwrap_or_default());
+                tx.put_secret(rest.get(behind..end).unwrap_or_default());
+                tx.put(rest.get(end..).unwrap_or_default());
+                self.privacy = Privacy::Secret { behind: 0 };
+            }
         }
         rest.zeroize();
         if done { Sent::Whole } else { Sent::UpToAPause }
@@ -119,7 +129,7 @@ impl Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        if self.privacy == Privacy::Secret {
+        if self.privacy != Privacy::Public {
             self.bytes.zeroize();
         }
     }

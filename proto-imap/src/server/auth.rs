@@ -7,6 +7,7 @@ use alloc::boxed::Box;
 
 use proto_core::sasl::{self, ServerExchange, ServerStep};
 use proto_core::token::AuthQuestion;
+use proto_core::trace::Kind;
 use proto_core::{
     AuthRequest, AuthVerdict, Error, Limit, Mechanism, Mechanisms, Misuse, RecvBuffer, SendBuffer,
 };
@@ -98,7 +99,7 @@ impl Core {
         match step {
             ServerStep::Challenge(challenge) => {
                 tx.put(b"+ ");
-                tx.put(sasl::encode(&challenge).expose());
+                tx.put_as(sasl::encode(&challenge).expose(), Kind::Secret);
                 tx.put(b"\r\n");
                 self.input = Input::Sasl(exchange);
                 Ok(Found::Silent)
@@ -181,7 +182,8 @@ impl Core {
         if let Phase::Session(state) = self.phase {
             self.phase = Phase::Session(state.after(Effect::Authenticate, Outcome::Success));
         }
-        tx.put(&self.tag);
+        self.awaits_identity = false;
+        tx.put_as(&self.tag, self.tag_is);
         tx.put(b" OK [CAPABILITY");
         super::capability::put(self.state(), self.mechanisms(), self.trust, &self.config, tx);
         tx.put(b"] welcome\r\n");

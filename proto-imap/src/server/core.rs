@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use proto_core::sasl::ServerExchange;
+use proto_core::trace::Kind;
 use proto_core::{Error, Limit, Limits, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
 
 use super::event::Happened;
@@ -17,6 +18,7 @@ use crate::config::Config;
 use crate::frame::{Announced, Framer, Step, Sync};
 use crate::parse::Context;
 use crate::state::{Effect, State};
+use crate::told;
 
 /// Where the session stands, or how it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +80,11 @@ pub(crate) struct Core {
     pub(super) serial: u32,
     /// The tag of the command in progress; empty for one that has none.
     pub(super) tag: Vec<u8>,
+    /// Whether a trace may show it: not where it may be a secret that was taken for one.
+    pub(super) tag_is: Kind,
+    /// Whether credentials may be on their way where none are expected: somebody has begun to say who they are, and was
+    /// not let in yet.
+    pub(super) awaits_identity: bool,
     /// What is to be said of a refused command when all of it has come.
     pub(super) refusal: Vec<u8>,
     /// What the last event borrowed and the next call gives up.
@@ -125,6 +132,8 @@ impl Core {
             owed: Owed::Nothing,
             serial: 0,
             tag: Vec::new(),
+            tag_is: Kind::Unknown,
+            awaits_identity: false,
             refusal: Vec::new(),
             consume: 0,
             context: Context::strict(),
@@ -225,13 +234,21 @@ impl Core {
             match &self.input {
                 Input::Command => match self.command_frame(rx, tx)? {
                     Found::More => return self.at_end(rx),
-                    Found::Silent => self.give_up(rx),
-                    Found::Happened(happened) => return Ok(Some(happened)),
+                    Found::Silent => {
+                        self.tell(self.consume, rx);
+                        self.give_up(rx);
+                    }
+                    Found::Happened(happened) => {
+                        self.tell(self.consume, rx);
+                        return Ok(Some(happened));
+                    }
                     Found::Command(len) => {
+                        self.tell(len, rx);
                         let bytes = rx.bytes().get(..len).unwrap_or_default();
                         return Ok(Some(self.command(bytes, tx)?));
                     }
                     Found::Append(len, announced) => {
+                        self.tell(len, rx);
                         let bytes = rx.bytes().get(..len).unwrap_or_default();
                         return Ok(Some(self.append(bytes, announced, tx)?));
                     }
@@ -245,6 +262,7 @@ impl Core {
                         self.input = Input::PayloadEnd;
                         continue;
                     }
+                    rx.tell(usize::try_from(left).unwrap_or(usize::MAX), Kind::Data);
                     return Ok(Some(self.payload(left, rx)));
                 }
                 _ => match self.other_input(rx, tx)? {
@@ -283,10 +301,22 @@ impl Core {
         self.rest = Rest::None;
         self.consume = end;
         match &self.input {
-            Input::Refused(_) => Ok(self.refused_line(announced, tx)),
-            Input::PayloadEnd => self.payload_end(end, announced, tx),
-            Input::Idle => self.idle_line(end, rx, tx),
+            Input::Refused(_) => {
+                told::line(end, Kind::Unknown, rx);
+                Ok(self.refused_line(announced, tx))
+            }
+            Input::PayloadEnd => {
+                told::line(end, Kind::Unknown, rx);
+                self.payload_end(end, announced, tx)
+            }
+            Input::Idle => {
+                let found = self.idle_line(end, rx, tx);
+                rx.tell(if found.is_ok() { end } else { 0 }, Kind::Text);
+                found
+            }
             Input::Sasl(_) => {
+                let cancelled = rx.bytes().get(..end) == Some(b"*\r\n");
+                told::line(end, if cancelled { Kind::Text } else { Kind::Secret }, rx);
                 let found = self.sasl_line(end, rx, tx);
                 rx.consume_wiping(end);
                 self.consume = 0;
@@ -304,6 +334,14 @@ impl Core {
         match self.framer.step(rx, limits.line, limits.frame) {
             Ok(step) => Ok(step),
             Err(limit) => Err(self.fail(limit.into(), "a command is too long", tx)),
+        }
+    }
+
+    /// Tells of the command in the first `len` octets, if somebody wants to know.
+    #[inline]
+    pub(super) fn tell(&self, len: usize, rx: &mut RecvBuffer) {
+        if rx.is_traced() && len > 0 {
+            told::command(len, self.tag_is, &self.context, rx);
         }
     }
 

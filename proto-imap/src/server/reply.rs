@@ -5,6 +5,7 @@
 
 use alloc::vec::Vec;
 
+use proto_core::trace::Kind;
 use proto_core::{Error, Limit, Misuse, PeerError, RecvBuffer, SendBuffer, StartTlsRequest};
 
 use super::core::{Core, Expunge, Found, Input, Owed, Phase};
@@ -141,6 +142,10 @@ impl Core {
             return Ok(Err(Refusal::bad("a command begins with a tag")));
         }
         let name = parse::command_name(bytes).map_or(CommandName::Other, |(_, name, _)| name);
+        if name != CommandName::Other && !self.awaits_identity && self.framer.is_first_line() {
+            self.tag_is = Kind::Text;
+        }
+        self.awaits_identity |= matches!(name, CommandName::Login | CommandName::Authenticate);
         if let (CommandName::Other, Phase::Session(State::NotAuthenticated)) = (name, self.phase)
             && (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"))
         {
@@ -178,6 +183,7 @@ impl Core {
     fn begin_command(&mut self, bytes: &[u8]) {
         let tag = bytes.split(|octet| matches!(octet, b' ' | b'\r' | b'\n')).next().unwrap_or_default();
         self.tag.clear();
+        self.tag_is = Kind::Unknown;
         if tag.len() <= 256 && Tag::new(tag).is_ok() {
             self.tag.extend_from_slice(tag);
         }
@@ -193,6 +199,7 @@ impl Core {
     ) -> Result<Found, Error> {
         match name {
             CommandName::Login | CommandName::Authenticate => {
+                self.tell(len, rx);
                 let found = self.identity_command(len, rx, tx);
                 rx.consume_wiping(len);
                 self.framer.reset();
@@ -209,6 +216,7 @@ impl Core {
                     let farewell = "nothing may stand behind STARTTLS";
                     return Err(self.fail(PeerError::PlaintextAfterStartTls.into(), farewell, tx));
                 }
+                self.tell(len, rx);
                 rx.consume(len);
                 self.framer.reset();
                 self.owed = Owed::StartTls;
@@ -362,7 +370,10 @@ impl Core {
             self.input = Input::Refused(size);
             return Found::Silent;
         }
-        tx.put(&core::mem::take(&mut self.refusal));
+        let refusal = core::mem::take(&mut self.refusal);
+        let (tag, rest) = refusal.split_at(self.shown_tag().len().min(refusal.len()));
+        tx.put_as(tag, self.tag_is);
+        tx.put(rest);
         self.input = Input::Command;
         Found::Silent
     }
@@ -375,7 +386,10 @@ impl Core {
     /// Refuses a command that makes no sense.
     pub(super) fn put_bad(&mut self, why: &dyn core::fmt::Display, tx: &mut SendBuffer) -> Result<(), Error> {
         // What is shown of the command is an atom: no CR, no LF, no NUL.
-        self.put_tagged("BAD", &alloc::format!("{why}"), tx);
+        tx.put_as(self.shown_tag(), self.tag_is);
+        tx.put(b" BAD ");
+        tx.put_as(alloc::format!("{why}").as_bytes(), Kind::Unknown);
+        tx.put(b"\r\n");
         self.count_error(&Refusal::bad(""), tx)
     }
 
@@ -403,7 +417,7 @@ impl Core {
     }
 
     pub(super) fn put_tagged(&self, condition: &str, text: &str, tx: &mut SendBuffer) {
-        tx.put(self.shown_tag());
+        tx.put_as(self.shown_tag(), self.tag_is);
         for part in [" ", condition, " ", text, "\r\n"] {
             tx.put(part.as_bytes());
         }
@@ -440,7 +454,17 @@ impl Core {
             return Err(Misuse::WrongLength.into());
         }
         let tag = Tag::new(&self.tag).map_err(|_| Misuse::WrongState)?;
-        encode::response(&Response::Tagged { tag, status: *status }, tx);
+        let response = Response::Tagged { tag, status: *status };
+        if self.tag_is == Kind::Text {
+            encode::response(&response, tx);
+            return Ok(());
+        }
+        let mut line = SendBuffer::new();
+        encode::response(&response, &mut line);
+        let line = line.take();
+        let (tag, rest) = line.split_at(self.tag.len().min(line.len()));
+        tx.put_as(tag, self.tag_is);
+        tx.put(rest);
         Ok(())
     }
 

@@ -7,7 +7,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use proto_core::sasl::{Exchange, SaslError};
-use proto_core::{Error, Hearing, Misuse, PeerError, RecvBuffer, Said, Secret, SendBuffer, Wait, WaitFor};
+use proto_core::{
+    Error, Hearing, Misuse, PeerError, RecvBuffer, Said, Secret, SendBuffer, Wait, WaitFor, trace,
+};
 
 use super::event::{Kind, Step};
 use crate::config::{Config, Dialect};
@@ -148,8 +150,14 @@ impl Core {
             let frame = match found {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return self.end_of_input(rx),
-                Err(fault) => return Err(self.unreadable(fault, rx.bytes())),
+                Err(fault) => {
+                    self.tell_unreadable(rx);
+                    return Err(self.unreadable(fault, rx.bytes()));
+                }
             };
+            if rx.is_traced() {
+                self.tell(frame, rx);
+            }
             self.generation = self.generation.wrapping_add(1);
             match self.answer(frame, rx, tx)? {
                 Some(kind) => {
@@ -159,6 +167,23 @@ impl Core {
                 None => rx.consume(frame.len),
             }
         }
+    }
+
+    /// Tells of a reply. What stands in a challenge is part of a SASL exchange.
+    #[cold]
+    fn tell(&self, frame: ReplyFrame, rx: &mut RecvBuffer) {
+        let octets = rx.bytes().get(..frame.len).unwrap_or_default();
+        if octets.split(|octet| *octet == b'\n').any(|line| line.starts_with(b"334")) {
+            rx.tell("334 ".len().min(frame.len), trace::Kind::Text);
+            rx.tell(frame.len.saturating_sub("\r\n".len()), trace::Kind::Secret);
+        }
+        rx.tell(frame.len, trace::Kind::Text);
+    }
+
+    /// Tells of what is no reply: it says what is wrong with the server, unless it may be a challenge.
+    fn tell_unreadable(&self, rx: &mut RecvBuffer) {
+        let challenged = matches!(self.state, State::Auth(_));
+        rx.tell(rx.len(), if challenged { trace::Kind::Unknown } else { trace::Kind::Text });
     }
 
     fn end_of_input(&mut self, rx: &RecvBuffer) -> Result<Option<(Kind, ReplyFrame)>, Error> {
@@ -276,7 +301,7 @@ impl Core {
 
     /// Gives up what waits to be sent, and with it the replies that it would have had.
     fn stop_writing(&mut self, tx: &mut SendBuffer) {
-        tx.sent(tx.len());
+        tx.discard();
         self.outstanding.clear();
     }
 

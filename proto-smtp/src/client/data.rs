@@ -1,7 +1,7 @@
 //! Writing a message: DATA with its dots, BDAT with its counted chunks.
 
 use bytes::Bytes;
-use proto_core::{Error, Misuse, SendBuffer};
+use proto_core::{Error, Misuse, SendBuffer, trace::Kind};
 
 use super::core::{Core, State};
 use super::event::Step;
@@ -35,12 +35,12 @@ impl<'c> DataWriter<'c> {
     pub fn write(&mut self, octets: &[u8], tx: &mut SendBuffer) -> Result<(), Error> {
         match &mut self.core.state {
             State::Data(stuffing) => {
-                let written = stuffing.write(octets, |piece| tx.put(piece));
+                let written = stuffing.write(octets, |piece| tx.put_as(piece, Kind::Data));
                 written.map_err(|_| self.core.fail(Misuse::ForbiddenOctet.into()))
             }
             State::Chunk { left, .. } => {
                 take(left, octets.len() as u64)?;
-                tx.put(octets);
+                tx.put_as(octets, Kind::Data);
                 Ok(())
             }
             _ => Err(Misuse::WrongState.into()),
@@ -56,7 +56,7 @@ impl<'c> DataWriter<'c> {
             State::Data(stuffing) => {
                 let written = stuffing.write(payload, |piece| match place(payload, piece) {
                     Some(at) => tx.put_payload(payload.slice(at..at + piece.len())),
-                    None => tx.put(piece),
+                    None => tx.put_as(piece, Kind::Data),
                 });
                 written.map_err(|_| self.core.fail(Misuse::ForbiddenOctet.into()))
             }

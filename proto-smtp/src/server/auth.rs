@@ -6,12 +6,13 @@
 use alloc::boxed::Box;
 
 use proto_core::sasl::{self, SaslError, ServerExchange, ServerStep};
+use proto_core::trace::Kind;
 use proto_core::{AuthRequest, AuthVerdict, Error, Limit, Mechanism, Misuse, RecvBuffer, SendBuffer};
 
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;
-use super::reply;
 use super::transaction::syntax;
+use super::{reply, told};
 use crate::encode;
 use crate::line::{Frame, Swallow, frame};
 use crate::parse;
@@ -78,6 +79,9 @@ impl Core {
             }
             Frame::Line { len, whole } => (len, whole),
         };
+        if rx.is_traced() {
+            told::sasl((len, whole), rx);
+        }
         let State::Auth(mut exchange) = core::mem::replace(&mut self.state, State::Command) else {
             return Ok(Step::Again);
         };
@@ -126,7 +130,7 @@ impl Core {
         match step {
             ServerStep::Challenge(challenge) => {
                 tx.put(b"334 ");
-                tx.put(sasl::encode(&challenge).expose());
+                tx.put_as(sasl::encode(&challenge).expose(), Kind::Secret);
                 tx.put(b"\r\n");
                 self.enter(State::Auth(exchange));
             }

@@ -10,6 +10,7 @@ use super::event::CoreEvent;
 use super::extra::{Forwarded, untrusting};
 use super::reception::Reception;
 use super::reply::{self, Question};
+use super::told;
 use super::transaction::{Domains, Transaction, syntax};
 use crate::config::{Config, EarlyTalker};
 use crate::encode;
@@ -293,6 +294,9 @@ impl Core {
             }
             Frame::Line { len, whole } => (len, whole),
         };
+        if rx.is_traced() {
+            told::line((len, whole), rx);
+        }
         let line = rx.bytes().get(..len).unwrap_or_default();
         let (verb, rest) = parse::split_verb(line);
         self.generation = self.generation.wrapping_add(1);

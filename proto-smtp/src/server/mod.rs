@@ -8,6 +8,7 @@ mod extra;
 mod reception;
 mod reply;
 mod starttls;
+mod told;
 mod transaction;
 
 use alloc::sync::Arc;

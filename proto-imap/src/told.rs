@@ -1,0 +1,125 @@
+//! What a trace may show of a command or a response.
+//!
+//! What stands behind LOGIN and AUTHENTICATE is a secret, whatever came of it. A command that is not understood may be a
+//! secret that went astray, so that no more of it is shown than its tag and a name that is known. Only called while
+//! somebody traces.
+
+use proto_core::{Mechanism, RecvBuffer, trace::Kind};
+
+use crate::frame::{Ending, ending};
+use crate::parse::{self, Context};
+use crate::types::command::CommandName;
+
+/// How much of a frame a machine has understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    /// All of it.
+    Understood,
+    /// So many octets; the rest is of this kind.
+    UpTo(usize, Kind),
+}
+
+/// Tells of a command's frame, or of an APPEND up to its message. Where the tag is unknown, so is everything but the name.
+#[cold]
+pub(crate) fn command(len: usize, tag: Kind, context: &Context, rx: &mut RecvBuffer) {
+    let bytes = rx.bytes().get(..len).unwrap_or_default();
+    let behind_tag = bytes.iter().position(|octet| *octet == b' ').unwrap_or(0);
+    let head = parse::command_name(bytes).map_or(0, |(_, _, rest)| len - rest.len());
+    match judge(bytes, context) {
+        Judged::Understood if tag == Kind::Text => frame(len, rx),
+        Judged::Understood => {
+            rx.tell(behind_tag, tag);
+            rx.tell(head, Kind::Text);
+            line(len, Kind::Unknown, rx);
+        }
+        Judged::UpTo(shown, hidden) => {
+            rx.tell(behind_tag.min(shown), tag);
+            rx.tell(shown, Kind::Text);
+            line(len, hidden, rx);
+        }
+    }
+}
+
+/// Tells of octets of this kind that end with a line end, and of the line end.
+#[cold]
+pub(crate) fn line(len: usize, kind: Kind, rx: &mut RecvBuffer) {
+    let ended = rx.bytes().get(..len).is_some_and(|line| line.ends_with(b"\r\n"));
+    rx.tell(len - if ended { 2 } else { 0 }, kind);
+    rx.tell(len, if ended { Kind::Text } else { kind });
+}
+
+/// Tells of lines and the literals between them.
+#[cold]
+pub(crate) fn frame(len: usize, rx: &mut RecvBuffer) {
+    let mut at = 0;
+    while at < len {
+        let rest = rx.bytes().get(at..len).unwrap_or_default();
+        let end = memchr::memmem::find(rest, b"\r\n").map_or(rest.len(), |found| found + 2);
+        let line = rest.get(..end).unwrap_or_default();
+        let literal = match ending(line.strip_suffix(b"\r\n").unwrap_or(line)) {
+            Ending::Literal(announced) => usize::try_from(announced.size).unwrap_or(usize::MAX),
+            Ending::Plain | Ending::Endless(_) => 0,
+        };
+        at += end;
+        rx.tell(at, Kind::Text);
+        at = at.saturating_add(literal).min(len);
+        rx.tell(at, Kind::Literal);
+    }
+}
+
+/// Tells of a continuation request: what it says is part of a SASL exchange.
+#[cold]
+pub(crate) fn challenge(len: usize, rx: &mut RecvBuffer) {
+    let mark =
+        rx.bytes().get(..len).unwrap_or_default().iter().take_while(|octet| matches!(octet, b'+' | b' '));
+    rx.tell(mark.count(), Kind::Text);
+    line(len, Kind::Secret, rx);
+}
+
+fn judge(frame: &[u8], context: &Context) -> Judged {
+    let Ok((_, name, rest)) = parse::command_name(frame) else { return Judged::UpTo(0, Kind::Unknown) };
+    let head = frame.len() - rest.len();
+    let understood = match name {
+        CommandName::Other => return Judged::UpTo(0, Kind::Unknown),
+        CommandName::Login => return Judged::UpTo(head, Kind::Secret),
+        CommandName::Authenticate => return Judged::UpTo(head + mechanism(rest), Kind::Secret),
+        CommandName::Append => parse::append_prefix(frame, context).is_ok(),
+        CommandName::StartTls => parse::no_arguments(frame, context).is_ok(),
+        _ => parse::command(frame, context).is_ok(),
+    };
+    if understood { Judged::Understood } else { Judged::UpTo(head, Kind::Unknown) }
+}
+
+/// How many octets of what follows AUTHENTICATE name a mechanism that is known.
+fn mechanism(rest: &[u8]) -> usize {
+    let Some(behind) = rest.strip_prefix(b" ") else { return 0 };
+    let name = behind.split(|octet| matches!(octet, b' ' | b'\r' | b'\n')).next().unwrap_or_default();
+    if Mechanism::from_name(name).is_some() { 1 + name.len() } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_shown_than_was_understood() {
+        let context = Context::strict();
+        for (frame, judged) in [
+            (&b"a SELECT INBOX\r\n"[..], Judged::Understood),
+            (b"a STARTTLS\r\n", Judged::Understood),
+            (b"a APPEND INBOX {5}\r\n", Judged::Understood),
+            (b"a SELECT hunter2 hunter2\r\n", Judged::UpTo(8, Kind::Unknown)),
+            (b"a LOGIN bob hunter2\r\n", Judged::UpTo(7, Kind::Secret)),
+            (b"a login bob hunter2 extra\r\n", Judged::UpTo(7, Kind::Secret)),
+            (b"a LOGIN {3}\r\nbob {7}\r\nhunter2\r\n", Judged::UpTo(7, Kind::Secret)),
+            (b"a AUTHENTICATE PLAIN AGEAaHVudGVyMg==\r\n", Judged::UpTo(20, Kind::Secret)),
+            (b"a AUTHENTICATE AGEAaHVudGVyMg==\r\n", Judged::UpTo(14, Kind::Secret)),
+            (b"AGEAaHVudGVyMg==\r\n", Judged::UpTo(0, Kind::Unknown)),
+            (b"bob hunter2\r\n", Judged::UpTo(0, Kind::Unknown)),
+            (b"a  LOGIN bob hunter2\r\n", Judged::UpTo(0, Kind::Unknown)),
+            (b"\r\n", Judged::UpTo(0, Kind::Unknown)),
+        ] {
+            assert_eq!(judge(frame, &context), judged, "{}", frame.escape_ascii());
+        }
+    }
+}
