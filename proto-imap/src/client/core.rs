@@ -237,13 +237,13 @@ impl Core {
                 match self.walk(&mut walk, rx)? {
                     Walked::More => return self.at_end(rx),
                     Walked::Silent => {
-                        self.input = walk.then();
+                        self.go_on(walk);
                         self.give_up(rx);
                         continue;
                     }
                     Walked::Event => {
                         let event = self.walk_event(&mut walk, rx);
-                        self.input = walk.then();
+                        self.go_on(walk);
                         return Ok(Some(event));
                     }
                 }
@@ -274,6 +274,14 @@ impl Core {
                     }
                 }
             }
+        }
+    }
+
+    /// Goes on behind an item of a FETCH response. Behind the last of them nothing is begun that would have a rest.
+    fn go_on(&mut self, walk: Walk) {
+        self.input = walk.then();
+        if matches!(self.input, Input::Message) {
+            self.rest = Rest::None;
         }
     }
 

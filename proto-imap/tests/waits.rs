@@ -1,0 +1,277 @@
+//! What an IMAP client waits for, when its session is over, and what it makes of answers that are none.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::sync::Arc;
+
+use proto_core::{
+    Cleartext, Credentials, Error, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor,
+};
+use proto_imap::Config;
+use proto_imap::client::{Choice, Client};
+use proto_imap::types::arguments::{Append, Select};
+use proto_imap::types::{Command, Mailbox};
+
+/// A client under TLS and what it was told.
+struct Talk {
+    client: Client<Secure>,
+    rx: RecvBuffer,
+    tx: SendBuffer,
+}
+
+impl Talk {
+    fn silent() -> Self {
+        let client = Client::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
+        Self { client, rx: RecvBuffer::new(), tx: SendBuffer::new() }
+    }
+
+    fn new(greeting: &str) -> Self {
+        let mut talk = Self::silent();
+        talk.hear(&format!("* {greeting} [CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN SASL-IR] ready\r\n")).unwrap();
+        talk
+    }
+
+    fn hear(&mut self, text: &str) -> Result<Vec<String>, Error> {
+        self.rx.extend(text.as_bytes());
+        let mut events = Vec::new();
+        while let Some(event) = self.client.next_event(&mut self.rx, &mut self.tx)? {
+            events.push(format!("{event:?}"));
+        }
+        Ok(events)
+    }
+
+    fn send(&mut self, command: &Command<'_>) {
+        self.client.send(command, &mut self.tx).unwrap();
+    }
+
+    fn said(&mut self) -> String {
+        String::from_utf8(self.tx.take()).unwrap()
+    }
+
+    fn waits_for(&self) -> WaitFor {
+        self.client.wait().for_
+    }
+
+    /// The server says no more.
+    fn close(&mut self) -> Result<Vec<String>, Error> {
+        self.rx.close();
+        self.hear("")
+    }
+}
+
+#[test]
+fn each_wait_has_its_name_and_its_end() {
+    let mut talk = Talk::silent();
+    assert_eq!(talk.waits_for(), WaitFor::Greeting);
+    assert_eq!(talk.client.timed_out(&mut talk.tx), Err(Limit::Time(WaitFor::Greeting).into()));
+    assert_eq!(talk.client.timed_out(&mut talk.tx), Err(Limit::Time(WaitFor::Greeting).into()), "and again");
+    assert_eq!(talk.waits_for(), WaitFor::Nothing);
+
+    let mut talk = Talk::new("PREAUTH");
+    assert_eq!(talk.waits_for(), WaitFor::Application, "nobody owes an answer");
+    assert_eq!(talk.client.timed_out(&mut talk.tx), Ok(()));
+    talk.send(&Command::Examine(Select::new(Mailbox::INBOX)));
+    talk.said();
+    assert_eq!(talk.waits_for(), WaitFor::Reply);
+    // One line that drips is one wait.
+    let reply = talk.client.wait().generation;
+    talk.hear("* 3 EX").unwrap();
+    let rest = talk.client.wait();
+    assert_eq!(rest.for_, WaitFor::Rest);
+    assert_ne!(rest.generation, reply);
+    talk.hear("IS").unwrap();
+    assert_eq!(talk.client.wait(), rest, "an octet is no step");
+    talk.hear("TS\r\n").unwrap();
+    assert_eq!(talk.waits_for(), WaitFor::Reply);
+    assert_ne!(talk.client.wait().generation, rest.generation);
+    talk.hear("M1 OK [READ-ONLY] open\r\n").unwrap();
+    // A body is awaited part by part, what stands around it as the rest of a response.
+    talk.hear("* 1 FETCH (BODY[] {5}\r\nab").unwrap();
+    assert_eq!(talk.waits_for(), WaitFor::Data);
+    talk.hear("cde").unwrap();
+    assert_eq!(talk.waits_for(), WaitFor::Rest);
+    talk.hear(")\r\n").unwrap();
+    assert_eq!(talk.waits_for(), WaitFor::Application);
+    talk.send(&Command::Noop);
+    let error = talk.client.timed_out(&mut talk.tx).unwrap_err();
+    assert_eq!(error, Limit::Time(WaitFor::Reply).into());
+    assert_eq!(talk.hear("M2 OK done\r\n"), Err(error));
+}
+
+#[test]
+fn an_idling_client_wakes_up_in_time() {
+    let mut talk = Talk::new("PREAUTH");
+    talk.send(&Command::Idle);
+    assert_eq!(talk.said(), "M1 IDLE\r\n");
+    assert_eq!(talk.waits_for(), WaitFor::Reply, "it is not granted yet");
+    talk.hear("+ idling\r\n").unwrap();
+    assert_eq!(talk.waits_for(), WaitFor::Idle);
+    assert_eq!(talk.client.timed_out(&mut talk.tx), Ok(()));
+    assert_eq!(talk.said(), "DONE\r\n");
+    assert_eq!(talk.waits_for(), WaitFor::Reply);
+    assert!(talk.hear("M1 OK done\r\n").unwrap()[0].starts_with("Completed"));
+}
+
+#[test]
+fn an_application_may_take_its_time_with_a_message() {
+    let mut talk = Talk::new("PREAUTH");
+    talk.client.append(&Append::new(Mailbox::INBOX), 3, &mut talk.tx).unwrap();
+    assert_eq!(talk.said(), "M1 APPEND INBOX {3}\r\n");
+    assert_eq!(talk.waits_for(), WaitFor::Reply);
+    assert_eq!(talk.client.payload(b"abc".as_slice().into(), &mut talk.tx), Err(Misuse::WrongState.into()));
+    assert!(talk.hear("+ go on\r\n").unwrap()[0].starts_with("AppendReady"));
+    assert_eq!(talk.waits_for(), WaitFor::Application);
+    assert_eq!(talk.client.payload(b"abcd".as_slice().into(), &mut talk.tx), Err(Misuse::WrongLength.into()));
+    assert_eq!(talk.client.payload(b"ab".as_slice().into(), &mut talk.tx), Ok(1));
+    assert_eq!(talk.client.payload(b"c".as_slice().into(), &mut talk.tx), Ok(0));
+    assert_eq!(talk.said(), "abc\r\n");
+    assert_eq!(talk.waits_for(), WaitFor::Reply);
+}
+
+/// Where the connection may end: between two answers, with nothing owed; or behind LOGOUT.
+#[test]
+fn the_end_of_a_connection_is_in_order_where_nothing_is_owed() {
+    let cut = PeerError::UnexpectedEnd.into();
+    let mut talk = Talk::new("PREAUTH");
+    assert!(!talk.client.is_closed());
+    assert_eq!(talk.close().unwrap(), ["Closed"]);
+    assert!(talk.client.is_closed());
+    assert_eq!(talk.hear("").unwrap(), [""; 0]);
+    assert_eq!(talk.waits_for(), WaitFor::Nothing);
+
+    let mut talk = Talk::new("PREAUTH");
+    talk.send(&Command::Noop);
+    assert_eq!(talk.close(), Err(cut), "an answer is owed");
+
+    let mut talk = Talk::new("PREAUTH");
+    talk.send(&Command::Logout);
+    talk.said();
+    assert_eq!(talk.close().unwrap(), ["Closed"], "some servers just go");
+
+    let mut talk = Talk::new("PREAUTH");
+    talk.send(&Command::Logout);
+    talk.said();
+    talk.hear("* BY").unwrap();
+    assert_eq!(talk.close(), Err(cut), "in the middle of a response");
+
+    let mut talk = Talk::new("PREAUTH");
+    talk.hear("* BY").unwrap();
+    assert_eq!(talk.close(), Err(cut));
+    assert_eq!(Talk::silent().close(), Err(cut), "nobody has greeted");
+}
+
+/// What was known before an identity was proved says nothing of what holds behind it.
+#[test]
+fn capabilities_are_asked_for_again_when_somebody_has_authenticated() {
+    let begun = || {
+        let mut talk = Talk::new("OK");
+        talk.client
+            .authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, &mut talk.tx)
+            .unwrap();
+        assert_eq!(talk.said(), "M1 AUTHENTICATE PLAIN AHUAcA==\r\n");
+        talk
+    };
+    let mut talk = begun();
+    talk.hear("M1 OK in\r\n").unwrap();
+    assert_eq!(talk.said(), "M2 CAPABILITY\r\n");
+    talk.hear("* CAPABILITY IMAP4rev1\r\n* CAPABILITY MOVE\r\nM2 OK done\r\n").unwrap();
+    assert_eq!(talk.said(), "");
+    let mut talk = begun();
+    talk.hear("M1 OK [CAPABILITY IMAP4rev1] in\r\n").unwrap();
+    assert_eq!(talk.said(), "", "it was told");
+    let mut talk = begun();
+    talk.hear("M1 NO no\r\n").unwrap();
+    assert_eq!(talk.said(), "", "nothing has changed");
+}
+
+/// A client on cleartext, and what it knows.
+fn cleartext(greeting: &str) -> (Client<Cleartext>, RecvBuffer, SendBuffer) {
+    let mut client = Client::<Cleartext>::new(Arc::new(Config::default()));
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(greeting.as_bytes());
+    while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+    (client, rx, tx)
+}
+
+#[test]
+fn starttls_waits_until_everything_is_answered() {
+    let (client, _, mut tx) = cleartext("* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n");
+    assert!(client.starttls(&mut tx).is_ok());
+    assert_eq!(tx.take(), b"M1 STARTTLS\r\n");
+    let (mut client, _, mut tx) = cleartext("* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n");
+    client.send(&Command::Noop, &mut tx).unwrap();
+    let _ = tx.take();
+    assert!(client.starttls(&mut tx).is_err_and(|error| error == Misuse::WrongState.into()));
+    assert!(tx.is_empty());
+    let (client, _, mut tx) = cleartext("* OK ready\r\n");
+    assert_eq!(tx.take(), b"M1 CAPABILITY\r\n");
+    assert!(
+        client.starttls(&mut tx).is_err_and(|error| error == Misuse::WrongState.into()),
+        "nothing is known"
+    );
+    let (client, _, mut tx) = cleartext("* OK [CAPABILITY IMAP4rev1] ready\r\n");
+    assert!(client.starttls(&mut tx).is_err_and(|error| error == PeerError::StartTlsNotOffered.into()));
+    assert!(tx.is_empty());
+}
+
+#[test]
+fn tags_are_those_that_were_given() {
+    for tag in ["M0", "M01", "M2", "M", "M4294967297", "M10000000001", "m1", "A1", "M1x", "M 1"] {
+        let mut talk = Talk::new("PREAUTH");
+        talk.send(&Command::Noop);
+        talk.said();
+        let heard = talk.hear(&format!("{tag} OK done\r\n"));
+        assert!(
+            heard.as_ref().map_or(true, |events| events.iter().all(|event| !event.starts_with("Completed"))),
+            "{tag}: {heard:?}"
+        );
+    }
+}
+
+#[test]
+fn a_continuation_that_nobody_awaits_is_fatal() {
+    for state in ["OK", "PREAUTH"] {
+        let mut talk = Talk::new(state);
+        assert_eq!(talk.hear("+ go on\r\n"), Err(PeerError::UnexpectedContinuation.into()));
+    }
+    let (mut client, mut rx, mut tx) = cleartext("* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n");
+    rx.extend(b"+ go on\r\n");
+    let heard = client.next_event(&mut rx, &mut tx).map(|event| event.is_none());
+    assert_eq!(heard, Err(PeerError::UnexpectedContinuation.into()));
+}
+
+/// A line of text holds no literal, whatever it looks like; anything else that announces one has one.
+#[test]
+fn text_that_looks_like_a_literal_is_text() {
+    for line in ["* OK at {3}", "* NO at {3}", "* BAD at {99999999999999999999999}"] {
+        let mut talk = Talk::new("PREAUTH");
+        let heard = talk.hear(&format!("{line}\r\n")).unwrap();
+        assert_eq!(heard.len(), 1, "{line}: {heard:?}");
+    }
+    let mut talk = Talk::new("PREAUTH");
+    talk.send(&Command::Noop);
+    talk.said();
+    assert!(talk.hear("M1 OK {3}\r\n").unwrap()[0].starts_with("Completed"));
+    let mut talk = Talk::new("PREAUTH");
+    assert_eq!(talk.hear("* LIST () \"/\" {3}\r\n").unwrap(), [""; 0]);
+    assert_eq!(talk.hear("a b\r\n").unwrap().len(), 1);
+    let mut talk = Talk::new("PREAUTH");
+    assert_eq!(
+        talk.hear("* LIST () \"/\" {3+}\r\n"),
+        Err(PeerError::Malformed.into()),
+        "no server sends one"
+    );
+}
+
+/// Debug shows where a session stands and nothing that was said.
+#[test]
+fn debug_shows_no_word_of_the_session() {
+    let mut talk = Talk::new("OK");
+    talk.client
+        .authenticate(Credentials::password("alice", &b"hunter2"[..]), Choice::Strongest, &mut talk.tx)
+        .unwrap();
+    let shown = format!("{:?}", talk.client);
+    for part in ["phase: Session(NotAuthenticated)", "in_progress: 1", "floor: Authenticate"] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    assert!(!shown.contains("alice") && !shown.contains("hunter2"));
+}
