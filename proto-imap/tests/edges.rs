@@ -55,13 +55,13 @@ fn one_identity_is_proved_at_a_time() {
         ("AUTH=PLAIN", Choice::Strongest),
     ] {
         let mut talk = Talk::new(capabilities);
-        talk.authenticate(password(), choice.clone()).unwrap();
+        talk.authenticate(password(), choice).unwrap();
         let first = talk.said();
-        assert_eq!(talk.authenticate(password(), choice.clone()), Err(Misuse::WrongState.into()));
+        assert_eq!(talk.authenticate(password(), choice), Err(Misuse::WrongState.into()));
         assert_eq!(talk.said(), "", "nothing is said behind {first}");
         // A refusal makes room for another try; success doesn't.
         talk.hear("M1 NO no\r\n").unwrap();
-        talk.authenticate(password(), choice.clone()).unwrap();
+        talk.authenticate(password(), choice).unwrap();
         let second = talk.said();
         assert_eq!(first.replace("M1", "M2"), second);
         if capabilities.contains("AUTH") && !capabilities.contains("SASL-IR") {
