@@ -20,8 +20,12 @@ pub const MACHINES: [(&str, Target); 4] = [
 ];
 
 /// What else is fuzzed.
-pub const OTHERS: [(&str, Target); 3] =
-    [("parsers", harness::parsers), ("sasl", harness::sasl), ("proxy", harness::proxy)];
+pub const OTHERS: [(&str, Target); 4] = [
+    ("parsers", harness::parsers),
+    ("sasl", harness::sasl),
+    ("proxy", harness::proxy),
+    ("differential", harness::differential),
+];
 
 /// The inputs that somebody wrote down: what the application chooses, and the peer's side of the wire, as it came.
 ///
