@@ -5,10 +5,11 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use crate::sasl::{ScramHash, ScramKeys};
-use crate::{Credentials, Mechanism};
+use crate::{Credentials, Mechanism, Secret};
 
 /// A client asks to begin TLS. Answer it with the server's `accept` or `refuse`.
 #[derive(Debug)]
@@ -64,6 +65,12 @@ pub enum AuthQuestion {
         /// Who has proved to be themselves.
         username: String,
     },
+    /// What is stored of this user for this mechanism, one that the application has brought along? The answer is
+    /// [`AuthVerdict::Stored`], and for a user that is not known something that looks and takes as long.
+    Stored {
+        /// Who is authenticating.
+        username: String,
+    },
 }
 
 impl fmt::Debug for AuthQuestion {
@@ -72,6 +79,7 @@ impl fmt::Debug for AuthQuestion {
             Self::Verify(credentials) => f.debug_tuple("Verify").field(credentials).finish(),
             Self::Keys { hash, .. } => f.debug_struct("Keys").field("hash", hash).finish_non_exhaustive(),
             Self::Authorize { .. } => f.debug_struct("Authorize").finish_non_exhaustive(),
+            Self::Stored { .. } => f.debug_struct("Stored").finish_non_exhaustive(),
         }
     }
 }
@@ -86,6 +94,8 @@ pub enum AuthVerdict {
     Reject,
     /// The keys that [`AuthQuestion::Keys`] asks for. To any other question this is [`Reject`](Self::Reject).
     Keys(Box<ScramKeys>),
+    /// What [`AuthQuestion::Stored`] asks for. To any other question this is [`Reject`](Self::Reject).
+    Stored(Secret<Vec<u8>>),
     /// It cannot be told now (the store is busy, the directory is away).
     Unavailable,
 }

@@ -3,9 +3,11 @@
 //! This file knows the settings, their units and their defaults. It does not know how they are applied.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use proto_core::sasl::{Others, ServerMechanism};
 use proto_core::{Limits, Mechanisms};
 
 use crate::types::Reading;
@@ -30,6 +32,8 @@ pub struct Config {
     /// EXTERNAL and ANONYMOUS are added by whoever means them. What is offered is in both sets, and can be spoken over
     /// the channel.
     pub served: Mechanisms,
+    /// A server: the mechanisms that its application has brought along. They are offered under TLS only.
+    pub others: Others,
     /// Client: how strictly the server's responses are read. A server always reads strictly.
     pub reading: Reading,
     /// Client: whether the first SASL message goes with the command.
@@ -107,6 +111,7 @@ impl Default for Config {
             waits: Waits::default(),
             mechanisms: Mechanisms::all(),
             served: Mechanisms::verified(),
+            others: Others::new(),
             reading: Reading::Tolerant,
             sasl_ir: SaslIr::default(),
             server_name: String::from("Mailwire"),
@@ -136,6 +141,13 @@ impl Config {
     #[must_use]
     pub const fn served(mut self, mechanisms: Mechanisms) -> Self {
         self.served = mechanisms;
+        self
+    }
+
+    /// Server: adds a mechanism that the application has brought along, unless there is one of that name.
+    #[must_use]
+    pub fn with_mechanism(mut self, mechanism: Arc<dyn ServerMechanism>) -> Self {
+        self.others.add(mechanism);
         self
     }
 

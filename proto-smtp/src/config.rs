@@ -3,8 +3,10 @@
 //! This file knows the settings, their units and their defaults. It does not know how they are applied.
 
 use alloc::borrow::Cow;
+use alloc::sync::Arc;
 use core::time::Duration;
 
+use proto_core::sasl::{Others, ServerMechanism};
 use proto_core::{Limits, Mechanisms};
 
 use crate::data::{BareNewline, LineEndings};
@@ -34,6 +36,8 @@ pub struct Config {
     /// EXTERNAL and ANONYMOUS are added by whoever means them. What is offered is in both sets, and can be spoken over
     /// the channel.
     pub served: Mechanisms,
+    /// A server: the mechanisms that its application has brought along. They are offered under TLS only.
+    pub others: Others,
     /// What this side calls itself: a client in EHLO, a server in its greeting. A client without a name of its own
     /// should use its address literal (RFC 5321 §4.1.4).
     pub name: Domain<'static>,
@@ -188,6 +192,7 @@ impl Default for Config {
             dialect: Dialect::default(),
             mechanisms: Mechanisms::all(),
             served: Mechanisms::verified(),
+            others: Others::new(),
             name: Domain::checked("localhost"),
             bare_newline: BareNewline::default(),
             line_endings: LineEndings::default(),
@@ -246,6 +251,13 @@ impl Config {
     #[must_use]
     pub const fn served(mut self, mechanisms: Mechanisms) -> Self {
         self.served = mechanisms;
+        self
+    }
+
+    /// Server: adds a mechanism that the application has brought along, unless there is one of that name.
+    #[must_use]
+    pub fn with_mechanism(mut self, mechanism: Arc<dyn ServerMechanism>) -> Self {
+        self.others.add(mechanism);
         self
     }
 

@@ -1,6 +1,7 @@
-//! Each SASL mechanism against `rsasl`, a library that shares nothing with ours, in both roles.
+//! Each SASL mechanism against `rsasl`, a library that shares nothing with ours, in both roles; and logins in both
+//! protocols, by our own mechanisms and by those that an application brings along.
 //!
-//! No protocol is spoken here: messages go from one side to the other as they are.
+//! In this file no protocol is spoken: messages go from one side to the other as they are.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,7 +9,10 @@
     reason = "a test stops where something is wrong"
 )]
 
+mod brought;
 mod peer;
+mod talk;
+mod toy;
 
 use peer::Peer;
 use proto_core::sasl::{self, Exchange, ScramHash, ScramKeys, ServerExchange, ServerStep, Session};

@@ -2,7 +2,8 @@
 //!
 //! This room knows what a mechanism says and in which order; it does not know how the octets travel (base64 lines
 //! with `+` or `334`), which is the protocols' part. One file holds one mechanism, both roles. To add a mechanism,
-//! add a file and a line in [`client`] and [`server`].
+//! add a file and a line in [`client`] and [`server`]; an application brings along its own without that, as an
+//! [`Exchange`] and a [`ServerMechanism`].
 
 mod choice;
 mod encoding;
@@ -11,6 +12,7 @@ mod hash;
 mod keys;
 mod login;
 mod oauth;
+mod other;
 mod plain;
 mod saslname;
 mod scram;
@@ -25,6 +27,7 @@ pub use choice::{NoMechanism, WhyNot, choose};
 pub use encoding::{decode, encode};
 pub use hash::ScramHash;
 pub use keys::{LEAST_ITERATIONS, MOST_ITERATIONS, ScramKeys};
+pub use other::{Exposure, LONGEST_MESSAGE, MOST_MESSAGES, OtherMechanism, Others, ServerMechanism, guard};
 pub use session::Session;
 
 use crate::token::{AuthQuestion, AuthVerdict};
@@ -54,6 +57,8 @@ pub enum Mechanism {
     External,
     /// ANONYMOUS (RFC 4505): a visitor.
     Anonymous,
+    /// One that the application has brought along. It is in no set of [`Mechanisms`].
+    Other(OtherMechanism),
 }
 
 impl Mechanism {
@@ -85,10 +90,11 @@ impl Mechanism {
             Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
             Self::External => "EXTERNAL",
             Self::Anonymous => "ANONYMOUS",
+            Self::Other(mechanism) => mechanism.name(),
         }
     }
 
-    /// The mechanism of that name, in any case.
+    /// The mechanism of [`ALL`](Self::ALL) of that name, in any case.
     #[must_use]
     pub fn from_name(name: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|mechanism| mechanism.name().as_bytes().eq_ignore_ascii_case(name))
@@ -97,7 +103,11 @@ impl Mechanism {
     /// Whether whoever reads the exchange has the password or token.
     #[must_use]
     pub const fn reveals_password(self) -> bool {
-        matches!(self, Self::Plain | Self::Login | Self::XOAuth2 | Self::OAuthBearer)
+        match self {
+            Self::Plain | Self::Login | Self::XOAuth2 | Self::OAuthBearer => true,
+            Self::Other(mechanism) => matches!(mechanism.exposure(), Exposure::Password),
+            _ => false,
+        }
     }
 
     /// Whether this mechanism can prove these credentials.
@@ -113,6 +123,7 @@ impl Mechanism {
             Self::XOAuth2 | Self::OAuthBearer => matches!(credentials, Credentials::Bearer { .. }),
             Self::External => matches!(credentials, Credentials::External { .. }),
             Self::Anonymous => matches!(credentials, Credentials::Anonymous { .. }),
+            Self::Other(_) => false,
         }
     }
 
@@ -141,8 +152,21 @@ impl Mechanism {
         }
     }
 
+    /// Its place in a set; none for one that the application has brought along.
     const fn bit(self) -> u32 {
-        1 << self as u32
+        match self {
+            Self::Plain => 1,
+            Self::Login => 1 << 1,
+            Self::XOAuth2 => 1 << 2,
+            Self::OAuthBearer => 1 << 3,
+            Self::ScramSha1 => 1 << 4,
+            Self::ScramSha1Plus => 1 << 5,
+            Self::ScramSha256 => 1 << 6,
+            Self::ScramSha256Plus => 1 << 7,
+            Self::External => 1 << 8,
+            Self::Anonymous => 1 << 9,
+            Self::Other(_) => 0,
+        }
     }
 }
 
@@ -244,7 +268,7 @@ pub enum SaslError {
     ServerNotProved,
     /// The peer demands an extension that nobody here knows (`m=`).
     Extension,
-    /// A message is longer than a mechanism needs.
+    /// A message is longer than a mechanism needs, or there are more than it may say.
     TooLong,
 }
 
@@ -260,14 +284,44 @@ impl fmt::Display for SaslError {
                 "the server could not prove that it knows the password: it may not be the one that it says it is"
             }
             Self::Extension => "the peer demands an extension that is not known here",
-            Self::TooLong => "a SASL message is longer than any that its mechanism needs",
+            Self::TooLong => "a SASL message is longer than any that its mechanism needs, or there are too many",
         })
     }
 }
 
 impl core::error::Error for SaslError {}
 
-/// A client's side of an exchange.
+/// A client's side of an exchange. An application that has one of its own, for a mechanism that this crate does not
+/// speak, gives it to `authenticate_with` of either protocol's client.
+///
+/// ```
+/// use proto_core::sasl::{Exchange, Exposure, Mechanism, OtherMechanism, SaslError};
+/// use proto_core::Secret;
+///
+/// const MIRROR: OtherMechanism = OtherMechanism::new("X-MIRROR", Exposure::Guess).unwrap();
+///
+/// /// Answers the one challenge with its octets reversed.
+/// #[derive(Debug)]
+/// struct Mirror { answered: bool }
+///
+/// impl Exchange for Mirror {
+///     fn mechanism(&self) -> Mechanism {
+///         Mechanism::Other(MIRROR)
+///     }
+///     fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+///         Ok(None) // the server speaks first
+///     }
+///     fn step(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+///         if std::mem::replace(&mut self.answered, true) {
+///             return Err(SaslError::AfterTheEnd);
+///         }
+///         Ok(Secret::new(challenge.iter().rev().copied().collect()))
+///     }
+///     fn is_done(&self) -> bool {
+///         self.answered
+///     }
+/// }
+/// ```
 pub trait Exchange: fmt::Debug + Send {
     /// Which mechanism it speaks.
     fn mechanism(&self) -> Mechanism;
@@ -326,7 +380,7 @@ pub trait ServerExchange: fmt::Debug + Send {
         match verdict {
             AuthVerdict::Accept => ServerStep::Accepted,
             AuthVerdict::Unavailable => ServerStep::Unavailable,
-            AuthVerdict::Reject | AuthVerdict::Keys(_) => ServerStep::Rejected,
+            AuthVerdict::Reject | AuthVerdict::Keys(_) | AuthVerdict::Stored(_) => ServerStep::Rejected,
         }
     }
 }
@@ -375,6 +429,22 @@ pub fn client(
     }
 }
 
+/// The server's exchange for the mechanism of this name, in any case, or `None` if it is not offered: neither in the set
+/// nor one of `others`.
+#[must_use]
+pub fn server_named(
+    name: &[u8],
+    session: &mut Session,
+    offered: Mechanisms,
+    others: &Others,
+) -> Option<Box<dyn ServerExchange>> {
+    match Mechanism::from_name(name) {
+        Some(mechanism) if offered.contains(mechanism) => server(mechanism, session, offered),
+        Some(_) => None,
+        None => others.begin(name, session),
+    }
+}
+
 /// The server's exchange for this mechanism, or `None` if it cannot be spoken in this session. `offered` is what was
 /// offered in this session.
 #[must_use]
@@ -404,6 +474,7 @@ pub fn server(
             let nonce = session.nonce()?;
             Box::new(scram::Server::new((mechanism, hash), nonce, session.binding(), plus_offered))
         }
+        Mechanism::Other(_) => return None,
     })
 }
 

@@ -8,6 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::other::readable;
 use super::{Exchange, Mechanism, SaslError, ServerExchange, ServerStep, saslname, text};
 use crate::token::{AuthQuestion, AuthVerdict};
 use crate::{Credentials, Secret};
@@ -60,7 +61,7 @@ impl Exchange for Client {
             return Err(SaslError::AfterTheEnd);
         }
         let reason = challenge.get(..REASON).unwrap_or(challenge);
-        self.failure = Some(String::from_utf8_lossy(reason).into_owned());
+        self.failure = Some(readable(&String::from_utf8_lossy(reason)));
         Ok(Secret::new(if self.mechanism == Mechanism::OAuthBearer { b"\x01".to_vec() } else { Vec::new() }))
     }
 
@@ -120,7 +121,7 @@ impl ServerExchange for Server {
         match verdict {
             AuthVerdict::Accept => ServerStep::Accepted,
             AuthVerdict::Unavailable => ServerStep::Unavailable,
-            AuthVerdict::Reject | AuthVerdict::Keys(_) => {
+            AuthVerdict::Reject | AuthVerdict::Keys(_) | AuthVerdict::Stored(_) => {
                 self.refused = true;
                 ServerStep::Challenge(if self.mechanism == Mechanism::OAuthBearer {
                     br#"{"status":"invalid_token"}"#.to_vec()

@@ -16,6 +16,7 @@ use core::fmt;
 
 use super::hash::{ScramHash, same, xor};
 use super::keys::{LEAST_ITERATIONS, LONGEST, MOST_ITERATIONS, ScramKeys, number, prepare};
+use super::other::readable;
 use super::{Exchange, Mechanism, SaslError, ServerExchange, ServerStep, decode, encode, saslname};
 use crate::token::{AuthQuestion, AuthVerdict};
 use crate::{ChannelBinding, Secret};
@@ -161,9 +162,7 @@ impl Client {
                 self.state = ClientState::Proved;
             }
             b'e' => {
-                // What it says stands in the user's terminal: nothing there that moves a cursor.
-                let reason = value.chars().filter(|char| !char.is_control()).take(200).collect();
-                self.state = ClientState::Refused(reason);
+                self.state = ClientState::Refused(readable(value));
             }
             _ => return Err(SaslError::Malformed),
         }

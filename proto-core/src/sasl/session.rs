@@ -45,12 +45,14 @@ impl Session {
     }
 
     /// What there is to be bound to.
-    pub(super) const fn binding(&self) -> &ChannelBinding {
+    #[must_use]
+    pub const fn binding(&self) -> &ChannelBinding {
         &self.binding
     }
 
-    /// A nonce that was not there before: printable, without a comma.
-    pub(super) fn nonce(&mut self) -> Option<String> {
+    /// A nonce that was not there before: 32 printable characters, no comma among them. `None` without a seed.
+    #[must_use]
+    pub fn nonce(&mut self) -> Option<String> {
         let seed = self.seed.as_ref()?;
         self.count = self.count.checked_add(1)?;
         let octets = ScramHash::Sha256.hmac(seed.expose(), &[b"nonce", &self.count.to_be_bytes()]);

@@ -7,10 +7,11 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use proto_core::sasl::{self, Exchange, SaslError};
+use proto_core::sasl::{self, Exchange, Exposure, SaslError};
 use proto_core::{Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, Secret, SendBuffer};
 
-use super::core::{Core, Knowledge};
+use super::capabilities::Capabilities;
+use super::core::{Core, Knowledge, Trust};
 use super::queue::{CommandId, Floor, Job, Outgoing, Privacy};
 use crate::config::SaslIr;
 use crate::frame::{LITERAL_MINUS, Sync};
@@ -60,38 +61,63 @@ impl Core {
         choice: Choice,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
-        if self.state() != Some(State::NotAuthenticated)
-            || self.queue.hoped(State::NotAuthenticated) != State::NotAuthenticated
-            || self.queue.floor != Floor::Free
-        {
-            return Err(Misuse::WrongState.into());
-        }
-        let Some(capabilities) = &self.capabilities else { return Err(Misuse::WrongState.into()) };
+        let capabilities = self.may_authenticate()?;
         let (offered, login_disabled) = (capabilities.mechanisms(), capabilities.login_disabled());
         let (order, allowed): (&[Mechanism], _) = match &choice {
             Choice::Strongest => (&Mechanism::ALL, self.config.mechanisms),
             Choice::Mechanism(only) => (core::slice::from_ref(only), Mechanisms::all()),
             Choice::Order(order) => (order, self.config.mechanisms),
         };
-        let id = match sasl::choose(order, offered, allowed, &self.sasl, &credentials) {
-            Ok(mechanism) => self.begin_sasl(mechanism, (credentials, offered), tx),
+        match sasl::choose(order, offered, allowed, &self.sasl, &credentials) {
+            Ok(mechanism) => {
+                let exchange = sasl::client(mechanism, credentials, &mut self.sasl, offered)
+                    .ok_or(Misuse::WrongMechanism)?;
+                self.begin_sasl(exchange, tx)
+            }
             Err(_) if choice == Choice::Strongest && !login_disabled => self.login(&credentials, tx),
             Err(reasons) => Err(Misuse::NoMechanism(reasons).into()),
-        }?;
+        }
+    }
+
+    /// Begins to prove an identity by a mechanism that the application has brought along.
+    pub(super) fn authenticate_with(
+        &mut self,
+        exchange: Box<dyn Exchange>,
+        tx: &mut SendBuffer,
+    ) -> Result<CommandId, Error> {
+        let capabilities = self.may_authenticate()?;
+        let exchange = sasl::guard(exchange).ok_or(Misuse::WrongMechanism)?;
+        let Mechanism::Other(mechanism) = exchange.mechanism() else {
+            return Err(Misuse::WrongMechanism.into());
+        };
+        let readable = self.trust == Trust::Cleartext && mechanism.exposure() != Exposure::Nothing;
+        if readable || !capabilities.offers(mechanism.name()) {
+            return Err(Misuse::WrongMechanism.into());
+        }
+        self.begin_sasl(exchange, tx)
+    }
+
+    /// What the server can do, if somebody may authenticate now.
+    fn may_authenticate(&self) -> Result<&Capabilities, Error> {
+        let free = self.state() == Some(State::NotAuthenticated)
+            && self.queue.hoped(State::NotAuthenticated) == State::NotAuthenticated
+            && self.queue.floor == Floor::Free;
+        self.capabilities.as_ref().filter(|_| free).ok_or_else(|| Misuse::WrongState.into())
+    }
+
+    /// What the server can do counts until it says who somebody is (RFC 9051 §6.2).
+    fn identity_asked(&mut self) {
         if self.knowledge == Knowledge::Known {
             self.knowledge = Knowledge::BeforeAuthentication;
         }
-        Ok(id)
     }
 
     fn begin_sasl(
         &mut self,
-        mechanism: Mechanism,
-        (credentials, offered): (Credentials, Mechanisms),
+        mut exchange: Box<dyn Exchange>,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
-        let mut exchange =
-            sasl::client(mechanism, credentials, &mut self.sasl, offered).ok_or(Misuse::WrongMechanism)?;
+        let mechanism = exchange.mechanism();
         let mut first = exchange.initial().map_err(|_| Misuse::ForbiddenOctet)?;
         let at_once = self.config.sasl_ir == SaslIr::Auto && self.offers("SASL-IR");
         let id = self.queue.next_id();
@@ -111,6 +137,7 @@ impl Core {
             Outgoing { id, job: Job::Authenticate, bytes, pauses: Vec::new(), privacy, payload: None },
             tx,
         );
+        self.identity_asked();
         Ok(id)
     }
 
@@ -147,6 +174,7 @@ impl Core {
             },
             tx,
         );
+        self.identity_asked();
         Ok(id)
     }
 

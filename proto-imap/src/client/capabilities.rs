@@ -49,6 +49,16 @@ impl Capabilities {
         self.names.split(|octet| *octet == b' ').filter(|name| !name.is_empty())
     }
 
+    /// Whether the server offers the SASL mechanism of this name, in any case, be it spoken here or not.
+    #[must_use]
+    pub fn offers(&self, mechanism: &str) -> bool {
+        self.iter().any(|name| {
+            name.split_at_checked("AUTH=".len()).is_some_and(|(auth, name)| {
+                auth.eq_ignore_ascii_case(b"AUTH=") && name.eq_ignore_ascii_case(mechanism.as_bytes())
+            })
+        })
+    }
+
     /// The SASL mechanisms that the server offers and this crate speaks.
     #[must_use]
     pub const fn mechanisms(&self) -> Mechanisms {

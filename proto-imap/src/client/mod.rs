@@ -15,9 +15,11 @@ mod queue;
 mod respond;
 mod starttls;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
+use proto_core::sasl::Exchange;
 use proto_core::{
     Channel, Cleartext, Credentials, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer, Wait,
 };
@@ -124,6 +126,23 @@ impl Client<Cleartext> {
         }
         self.core.authenticate(credentials, choice, tx)
     }
+
+    /// Proves an identity to whoever is listening, by a mechanism of the application's own that gives nothing away
+    /// ([`Exposure::Nothing`](proto_core::sasl::Exposure::Nothing)). As [`Client::<Secure>::authenticate_with`].
+    ///
+    /// # Errors
+    /// As there; [`Misuse::WrongMechanism`] if it does give something away; and [`Misuse::WrongState`] unless the
+    /// configuration says [`danger_cleartext`](Config::danger_cleartext).
+    pub fn danger_cleartext_authenticate_with(
+        &mut self,
+        exchange: Box<dyn Exchange>,
+        tx: &mut SendBuffer,
+    ) -> Result<CommandId, Error> {
+        if self.core.is_withheld() {
+            return Err(Misuse::WrongState.into());
+        }
+        self.core.authenticate_with(exchange, tx)
+    }
 }
 
 impl Client<Secure> {
@@ -146,6 +165,21 @@ impl Client<Secure> {
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
         self.core.authenticate(credentials, choice, tx)
+    }
+
+    /// Proves an identity by a mechanism that the application has brought along. Whether the server has it,
+    /// [`Capabilities::offers`] knows; how it went [`Event::Authenticated`] or [`Event::AuthRejected`] tells.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`] before the capabilities are known or when authenticated; [`Misuse::WrongMechanism`] if the
+    /// server does not offer it, or it is one of [`Mechanism::ALL`](proto_core::Mechanism::ALL);
+    /// [`Misuse::ForbiddenOctet`] if it cannot say its first message.
+    pub fn authenticate_with(
+        &mut self,
+        exchange: Box<dyn Exchange>,
+        tx: &mut SendBuffer,
+    ) -> Result<CommandId, Error> {
+        self.core.authenticate_with(exchange, tx)
     }
 }
 

@@ -50,9 +50,7 @@ impl Core {
             Authentication::Authenticate { mechanism, initial } => (mechanism, initial),
         };
         let offered = self.mechanisms();
-        let exchange = Mechanism::from_name(mechanism)
-            .filter(|mechanism| offered.contains(*mechanism))
-            .and_then(|mechanism| sasl::server(mechanism, &mut self.sasl, offered));
+        let exchange = sasl::server_named(mechanism, &mut self.sasl, offered, &self.config.others);
         let Some(mut exchange) = exchange else {
             return self.refuse_identity(Refusal::no("NO [CANNOT]", "there is no such mechanism"), tx);
         };
@@ -175,7 +173,10 @@ impl Core {
             return Ok(());
         };
         let step = exchange.verdict(verdict);
-        self.sasl_step(exchange, step, tx).map(drop)
+        if let Found::Happened(Happened::Auth(request)) = self.sasl_step(exchange, step, tx)? {
+            self.next_question = Some(request);
+        }
+        Ok(())
     }
 
     fn accepted(&mut self, tx: &mut SendBuffer) {

@@ -25,6 +25,9 @@ pub(super) fn put(state: State, mechanisms: Mechanisms, trust: Trust, config: &C
             for mechanism in mechanisms.iter() {
                 put(&["AUTH=", mechanism.name()]);
             }
+            for mechanism in config.others.iter() {
+                put(&["AUTH=", mechanism.name()]);
+            }
             put(&["SASL-IR"]);
         }
         _ => {}

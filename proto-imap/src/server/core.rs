@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use proto_core::sasl::ServerExchange;
 use proto_core::trace::Kind;
-use proto_core::{Error, Limit, Limits, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
+use proto_core::{AuthRequest, Error, Limit, Limits, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
 
 use super::event::Happened;
 use super::fetch::Writing;
@@ -97,6 +97,8 @@ pub(crate) struct Core {
     pub(super) errors: u32,
     pub(super) auth_failures: u32,
     pub(super) sasl: proto_core::sasl::Session,
+    /// What is to be asked behind a verdict that was not enough.
+    pub(super) next_question: Option<AuthRequest>,
     pub(super) commands: u32,
     generation: u32,
     rest: Rest,
@@ -143,6 +145,7 @@ impl Core {
             errors: 0,
             auth_failures: 0,
             sasl: proto_core::sasl::Session::cleartext(),
+            next_question: None,
             commands: 0,
             generation: 0,
             rest: Rest::None,
@@ -227,6 +230,9 @@ impl Core {
                 }
                 Phase::Greeting => self.greet(tx),
                 Phase::Session(_) => {}
+            }
+            if let Some(request) = self.next_question.take() {
+                return Ok(Some(Happened::Auth(request)));
             }
             if self.is_owed() || self.is_full(tx) {
                 return Ok(None);

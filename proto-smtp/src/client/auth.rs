@@ -2,9 +2,10 @@
 //!
 //! This file knows `334`, base64, `*` and when an initial response fits. What the messages say is the mechanism's part.
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 
-use proto_core::sasl::{self, NoMechanism};
+use proto_core::sasl::{self, Exchange, Exposure, NoMechanism};
 use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, Secure, SendBuffer};
 
 use super::Client;
@@ -33,6 +34,22 @@ impl Client<Secure> {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         self.core.authenticate(mechanism, credentials, tx)
+    }
+
+    /// Authenticates by a mechanism that the application has brought along. Whether the server has it,
+    /// [`Extensions::offers`](crate::types::Extensions::offers) knows; how it ended [`Event::Auth`](super::Event::Auth)
+    /// says.
+    ///
+    /// # Errors
+    /// [`WrongMechanism`](Misuse::WrongMechanism) if the server does not offer it, or it is one of [`Mechanism::ALL`];
+    /// [`InvalidArgument`](Misuse::InvalidArgument) if it cannot say its first message;
+    /// [`WrongState`](Misuse::WrongState) if a reply is outstanding. Nothing was written then.
+    pub fn authenticate_with(
+        &mut self,
+        exchange: Box<dyn Exchange>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.core.authenticate_with(exchange, tx)
     }
 }
 
@@ -65,6 +82,24 @@ impl Client<Cleartext> {
         }
         self.core.authenticate(mechanism, credentials, tx)
     }
+
+    /// Authenticates where anyone on the way can read it, by a mechanism of the application's own that gives nothing
+    /// away ([`Exposure::Nothing`]).
+    ///
+    /// # Errors
+    /// As [`authenticate_with`](Client::authenticate_with); [`WrongMechanism`](Misuse::WrongMechanism) if it does give
+    /// something away; and [`WrongState`](Misuse::WrongState) unless the settings say
+    /// [`danger_cleartext`](crate::Config::danger_cleartext).
+    pub fn danger_cleartext_authenticate_with(
+        &mut self,
+        exchange: Box<dyn Exchange>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        if !self.core.config.allows_cleartext() {
+            return Err(Misuse::WrongState.into());
+        }
+        self.core.authenticate_with(exchange, tx)
+    }
 }
 
 impl Core {
@@ -80,8 +115,26 @@ impl Core {
             return Err(Misuse::WrongMechanism.into());
         }
         let offered = self.extensions.mechanisms();
-        let mut exchange =
+        let exchange =
             sasl::client(mechanism, credentials, &mut self.sasl, offered).ok_or(Misuse::WrongMechanism)?;
+        self.begin(exchange, tx)
+    }
+
+    fn authenticate_with(&mut self, exchange: Box<dyn Exchange>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.check_alone()?;
+        let exchange = sasl::guard(exchange).ok_or(Misuse::WrongMechanism)?;
+        let Mechanism::Other(mechanism) = exchange.mechanism() else {
+            return Err(Misuse::WrongMechanism.into());
+        };
+        let readable = !self.secure && mechanism.exposure() != Exposure::Nothing;
+        if readable || !self.extensions.offers(mechanism.name()) {
+            return Err(Misuse::WrongMechanism.into());
+        }
+        self.begin(exchange, tx)
+    }
+
+    fn begin(&mut self, mut exchange: Box<dyn Exchange>, tx: &mut SendBuffer) -> Result<(), Error> {
+        let mechanism = exchange.mechanism();
         let mut held = exchange.initial().map_err(|_| Misuse::InvalidArgument)?;
         let line = held.as_ref().map(|message| sasl::encode(message.expose()));
         let initial = line.as_ref().map(|line| match line.expose().as_slice() {

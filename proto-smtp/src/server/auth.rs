@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 
 use proto_core::sasl::{self, SaslError, ServerExchange, ServerStep};
 use proto_core::trace::Kind;
-use proto_core::{AuthRequest, AuthVerdict, Error, Limit, Mechanism, Misuse, RecvBuffer, SendBuffer};
+use proto_core::{AuthRequest, AuthVerdict, Error, Limit, Misuse, RecvBuffer, SendBuffer};
 
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;
@@ -53,10 +53,9 @@ impl Core {
     /// The exchange of a mechanism, and what it does with the initial response.
     fn exchange(&mut self, name: &str, initial: Option<&[u8]>) -> Result<Begun, Response<'static>> {
         let offered = self.mechanisms();
-        let mut exchange = Mechanism::from_name(name.as_bytes())
-            .filter(|mechanism| offered.contains(*mechanism))
-            .and_then(|mechanism| sasl::server(mechanism, &mut self.sasl, offered))
-            .ok_or(NO_SUCH_MECHANISM)?;
+        let others = &self.config.others;
+        let mut exchange =
+            sasl::server_named(name.as_bytes(), &mut self.sasl, offered, others).ok_or(NO_SUCH_MECHANISM)?;
         let step = match initial {
             None => exchange.step(None),
             Some(b"=") => exchange.step(Some(b"")),
@@ -106,12 +105,6 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<Step, Error> {
         match step {
-            Ok(ServerStep::Ask(question)) => {
-                self.serial = self.serial.wrapping_add(1);
-                let request = AuthRequest::new(self.serial, exchange.mechanism(), question);
-                self.enter(State::Verdict { serial: self.serial, exchange });
-                Ok(Step::event(CoreEvent::Auth(request)))
-            }
             Ok(step) => {
                 self.conclude(exchange, step, tx);
                 Ok(Step::Again)
@@ -125,9 +118,24 @@ impl Core {
         }
     }
 
-    /// What follows from the mechanism's step, when nobody needs to be asked.
+    /// The question that the mechanism has.
+    pub(super) fn next_question(&mut self) -> Step {
+        match &mut self.state {
+            State::Verdict { next, .. } => {
+                next.take().map_or(Step::Again, |request| Step::event(CoreEvent::Auth(request)))
+            }
+            _ => Step::Again,
+        }
+    }
+
+    /// What follows from the mechanism's step.
     fn conclude(&mut self, exchange: Box<dyn ServerExchange>, step: ServerStep, tx: &mut SendBuffer) {
         match step {
+            ServerStep::Ask(question) => {
+                self.serial = self.serial.wrapping_add(1);
+                let request = AuthRequest::new(self.serial, exchange.mechanism(), question);
+                self.enter(State::Verdict { serial: self.serial, exchange, next: Some(request) });
+            }
             ServerStep::Challenge(challenge) => {
                 tx.put(b"334 ");
                 tx.put_as(sasl::encode(&challenge).expose(), Kind::Secret);
@@ -174,7 +182,7 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         match core::mem::replace(&mut self.state, State::Command) {
-            State::Verdict { serial, mut exchange } if serial == request.serial() => {
+            State::Verdict { serial, mut exchange, .. } if serial == request.serial() => {
                 let step = exchange.verdict(verdict);
                 self.conclude(exchange, step, tx);
                 Ok(())

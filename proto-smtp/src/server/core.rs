@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use proto_core::sasl::ServerExchange;
-use proto_core::{Error, PeerError, RecvBuffer, SendBuffer, StartTlsRequest, Wait, WaitFor};
+use proto_core::{AuthRequest, Error, PeerError, RecvBuffer, SendBuffer, StartTlsRequest, Wait, WaitFor};
 
 use super::event::CoreEvent;
 use super::extra::{Forwarded, untrusting};
@@ -34,7 +34,8 @@ pub(super) enum State {
     /// The client's next SASL message is awaited.
     Auth(Box<dyn ServerExchange>),
     /// The application owes a verdict.
-    Verdict { serial: u32, exchange: Box<dyn ServerExchange> },
+    /// Behind one verdict another may be needed: what is to be asked next.
+    Verdict { serial: u32, exchange: Box<dyn ServerExchange>, next: Option<AuthRequest> },
     /// The answer to a failed authentication is held back.
     Delay,
     /// The application must accept or refuse TLS.
@@ -207,6 +208,7 @@ impl Core {
                 }
                 State::Silence if !rx.is_empty() => self.early_talker(tx)?,
                 State::Failed(error) => return Err(*error),
+                State::Verdict { next: Some(_), .. } => self.next_question(),
                 State::Silence
                 | State::Owed { .. }
                 | State::Verdict { .. }

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::num::NonZeroU32;
 
-use proto_core::{Error, Mechanisms, Misuse, SendBuffer};
+use proto_core::{Error, Mechanism, Mechanisms, Misuse, SendBuffer};
 
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;
@@ -18,7 +18,7 @@ impl Core {
         let set = self.extensions;
         match extension {
             Extension::StartTls => set.contains(extension) && !self.secure,
-            Extension::Auth => set.contains(extension) && self.secure && !self.mechanisms().is_empty(),
+            Extension::Auth => set.contains(extension) && self.secure && self.has_mechanism(),
             // Binary messages come by BDAT and no other way (RFC 3030 §3).
             Extension::BinaryMime => set.contains(extension) && set.contains(Extension::Chunking),
             // What it is about must be said with it.
@@ -70,6 +70,10 @@ impl Core {
         self.config.mechanisms.intersection(self.config.served).intersection(self.sasl.usable())
     }
 
+    fn has_mechanism(&self) -> bool {
+        !self.mechanisms().is_empty() || !self.config.others.is_empty()
+    }
+
     /// What is kept to: the limit on recipients is a setting of its own.
     pub(super) fn limits(&self) -> ServerLimits {
         let limits = self.config.offers.limits;
@@ -105,7 +109,8 @@ impl Core {
         match extension {
             Extension::Size => text(Some(self.config.limits.message), tx),
             Extension::Auth => {
-                self.mechanisms().iter().for_each(|mechanism| text(Some(mechanism.name()), tx))
+                let others = self.config.others.iter().map(Mechanism::Other);
+                self.mechanisms().iter().chain(others).for_each(|mechanism| text(Some(mechanism), tx));
             }
             Extension::Limits => text(Some(self.limits()), tx),
             Extension::DeliverBy => text(offers.min_by_time, tx),

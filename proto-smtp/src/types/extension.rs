@@ -267,6 +267,17 @@ impl<'i> Extensions<'i> {
         self.mechanisms
     }
 
+    /// Whether the SASL mechanism of this name, in any case, is offered, be it spoken here or not.
+    #[must_use]
+    pub fn offers(&self, mechanism: &str) -> bool {
+        let is_it = |name: &[u8]| name.eq_ignore_ascii_case(mechanism.as_bytes());
+        self.keywords().any(|(keyword, rest)| {
+            let first = strip_prefix_ignore_case(keyword, b"AUTH=");
+            (first.is_some() || keyword.eq_ignore_ascii_case(b"AUTH"))
+                && first.into_iter().chain(words(rest)).any(is_it)
+        })
+    }
+
     /// Every keyword with its parameters as they stand there, known or not.
     pub fn keywords(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         keywords(&self.lines)

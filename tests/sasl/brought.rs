@@ -1,0 +1,232 @@
+//! Mechanisms that an application has brought along, in both roles of both protocols: the gates hold for them, too.
+
+use std::sync::Arc;
+
+use proto_core::sasl::{self, Exchange, SaslError, ServerMechanism, Session};
+use proto_core::token::AuthQuestion;
+use proto_core::{AuthVerdict, Credentials, Error, Mechanism, Misuse, PeerError, Secret};
+
+use crate::talk::{BOTH, End, How, Protocol, joined, scripted, scripted_in_cleartext};
+use crate::toy::{Client, TOY, Toy, mac};
+
+const KEY: &str = "correct-horse-battery";
+
+fn own(exchange: impl Exchange + 'static) -> How {
+    How::Own(Box::new(exchange))
+}
+
+fn toy() -> [Arc<dyn ServerMechanism>; 1] {
+    [Arc::new(Toy)]
+}
+
+/// Knows ann and her key.
+fn application(question: &AuthQuestion) -> AuthVerdict {
+    match question {
+        AuthQuestion::Stored { username } => {
+            let key = if username == "ann" { KEY } else { "a decoy" };
+            AuthVerdict::Stored(Secret::new(key.as_bytes().to_vec()))
+        }
+        AuthQuestion::Authorize { username, .. } if username == "ann" => AuthVerdict::Accept,
+        _ => AuthVerdict::Reject,
+    }
+}
+
+fn base64(text: &str) -> String {
+    String::from_utf8(sasl::encode(text.as_bytes()).expose().clone()).unwrap()
+}
+
+#[test]
+fn both_ends_agree() {
+    for protocol in BOTH {
+        let talk = joined(protocol, own(Client::new("ann", KEY)), &toy(), &application);
+        assert_eq!(talk.end, Some(End::Accepted), "{protocol:?} {talk:?}");
+        assert_eq!(talk.client.len(), 3, "{talk:?}");
+        assert!(talk.client[0].ends_with("X-TOY"), "{talk:?}");
+        assert_eq!((talk.client[2].as_str(), talk.delays), ("", 0));
+        // Neither what the client nor what the server said in it may be shown.
+        let nonce = Session::of(&proto_core::Secure::trusted_local().with_seed([2; 32])).nonce().unwrap();
+        let shown = String::from_utf8_lossy(&talk.shown);
+        for said in [talk.client[1].as_str(), &base64(&nonce), &base64(&mac(KEY.as_bytes(), b"ann"))] {
+            assert!(said.len() > 8 && !shown.contains(said), "{protocol:?} {said}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn it_is_offered_under_tls_with_our_own() {
+    for protocol in BOTH {
+        let plain = How::Known(Mechanism::Plain, Credentials::password("ann", KEY.as_bytes()));
+        let talk = joined(protocol, plain, &toy(), &|_| AuthVerdict::Accept);
+        assert_eq!(talk.end, Some(End::Accepted), "{talk:?}");
+        let shown = String::from_utf8_lossy(&talk.shown);
+        let line = shown.lines().find(|line| line.contains("X-TOY")).unwrap();
+        assert!(line.contains("PLAIN"), "{line}");
+    }
+}
+
+#[test]
+fn who_is_wrong_or_unknown_is_refused_after_a_delay() {
+    let cases: [(&'static str, &'static str); 2] = [("ann", "wrong"), ("bob", KEY)];
+    for protocol in BOTH {
+        for (name, key) in cases {
+            let talk = joined(protocol, own(Client::new(name, key)), &toy(), &application);
+            assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {talk:?}");
+            assert_eq!(talk.delays, 1, "{protocol:?} {name}");
+        }
+        let talk = joined(protocol, own(Client::new("ann", KEY)), &toy(), &|question| match question {
+            AuthQuestion::Authorize { .. } => AuthVerdict::Reject,
+            other => application(other),
+        });
+        assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {talk:?}");
+        let talk = joined(protocol, own(Client::new("ann", KEY)), &toy(), &|_| AuthVerdict::Unavailable);
+        assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {talk:?}");
+        assert_eq!(talk.delays, 0);
+    }
+}
+
+#[test]
+fn a_server_that_has_it_not_is_not_asked() {
+    for protocol in BOTH {
+        for offered in ["PLAIN", "X-TOY2 X-TO", "AX-TOY"] {
+            let talk = scripted(protocol, offered, own(Client::new("ann", KEY)), &[]);
+            assert_eq!(
+                talk.end,
+                Some(End::NotBegun(Misuse::WrongMechanism.into())),
+                "{protocol:?} {offered}"
+            );
+            assert!(talk.client.is_empty());
+        }
+    }
+}
+
+/// The lines of a server that proves itself, or somebody's who can't.
+fn served(protocol: Protocol, proof: &str, success: &str) -> Vec<String> {
+    let (prompt, end) = match protocol {
+        Protocol::Imap => ("+ ", format!("TAG {success}\r\n")),
+        Protocol::Smtp => ("334 ", format!("{success}\r\n")),
+    };
+    let mut lines = vec![format!("{prompt}{}\r\n", base64("nonce"))];
+    if !proof.is_empty() {
+        lines.push(format!("{prompt}{}\r\n", base64(proof)));
+    }
+    lines.push(end);
+    lines
+}
+
+fn success(protocol: Protocol) -> &'static str {
+    if protocol == Protocol::Imap { "OK welcome" } else { "235 welcome" }
+}
+
+#[test]
+fn success_counts_when_the_mechanism_has_finished() {
+    for protocol in BOTH {
+        let right = mac(KEY.as_bytes(), b"ann");
+        let lines = served(protocol, &right, success(protocol));
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        let talk = scripted(protocol, "X-TOY", own(Client::new("ann", KEY)), &lines);
+        assert_eq!(talk.end, Some(End::Accepted), "{protocol:?} {talk:?}");
+
+        let early = served(protocol, "", success(protocol));
+        let early: Vec<_> = early.iter().map(String::as_str).collect();
+        for lines in [&early[..], &early[1..]] {
+            let talk = scripted(protocol, "X-TOY", own(Client::new("ann", KEY)), lines);
+            let error = PeerError::AuthenticationNotFinished;
+            assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {talk:?}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_cannot_prove_itself_is_left_with_an_asterisk() {
+    for protocol in BOTH {
+        for (end, believed) in [
+            (if protocol == Protocol::Imap { "BAD cancelled" } else { "501 cancelled" }, false),
+            (success(protocol), true),
+        ] {
+            let lines = served(protocol, "somebody else", end);
+            let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+            let talk = scripted(protocol, "X-TOY", own(Client::new("ann", KEY)), &lines);
+            assert_eq!(talk.client.last().unwrap(), "*", "{talk:?}");
+            if believed {
+                let error = PeerError::AuthenticationNotFinished;
+                assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {talk:?}");
+            } else {
+                let Some(End::Refused(Some(reason))) = talk.end else { panic!("{protocol:?} {talk:?}") };
+                assert_eq!(reason, SaslError::ServerNotProved.to_string());
+            }
+        }
+    }
+}
+
+#[test]
+fn in_cleartext_only_what_gives_nothing_away() {
+    for protocol in BOTH {
+        let right = mac(KEY.as_bytes(), b"ann");
+        let lines = served(protocol, &right, success(protocol));
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        let talk = scripted_in_cleartext(protocol, "X-TOY", Box::new(Client::new("ann", KEY)), &lines);
+        assert_eq!(talk.end, Some(End::NotBegun(Misuse::WrongMechanism.into())), "{protocol:?}");
+        let talk = scripted_in_cleartext(protocol, "X-TOY", Box::new(Client::open("ann", KEY)), &lines);
+        assert_eq!(talk.end, Some(End::Accepted), "{protocol:?} {talk:?}");
+    }
+}
+
+/// Says that it has finished from the beginning, and whatever it is asked something endless.
+#[derive(Debug)]
+struct Careless {
+    first: Option<usize>,
+    len: usize,
+    known: bool,
+}
+
+impl Exchange for Careless {
+    fn mechanism(&self) -> Mechanism {
+        if self.known { Mechanism::Plain } else { Mechanism::Other(TOY) }
+    }
+
+    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        Ok(self.first.take().map(|len| Secret::new(vec![b'a'; len])))
+    }
+
+    fn step(&mut self, _: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        Ok(Secret::new(vec![b'a'; self.len]))
+    }
+
+    fn is_done(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_careless_mechanism_opens_nothing() {
+    for protocol in BOTH {
+        // Success before it said anything.
+        let early = served(protocol, "", success(protocol));
+        let careless = Careless { first: None, len: 1, known: false };
+        let talk = scripted(protocol, "X-TOY", own(careless), &[early[1].as_str()]);
+        let error = PeerError::AuthenticationNotFinished;
+        assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {talk:?}");
+
+        // A message that fits into no line.
+        let careless = Careless { first: None, len: sasl::LONGEST_MESSAGE + 1, known: false };
+        let bad = if protocol == Protocol::Imap { "TAG BAD no\r\n" } else { "501 no\r\n" };
+        let talk = scripted(protocol, "X-TOY", own(careless), &[early[0].as_str(), bad]);
+        assert_eq!(talk.client.last().unwrap(), "*", "{protocol:?}");
+        assert_eq!(talk.end, Some(End::Refused(Some(SaslError::TooLong.to_string()))), "{protocol:?}");
+        let careless = Careless { first: Some(sasl::LONGEST_MESSAGE + 1), len: 1, known: false };
+        let talk = scripted(protocol, "X-TOY", own(careless), &[]);
+        assert!(matches!(talk.end, Some(End::NotBegun(Error::Misuse(_)))), "{protocol:?} {talk:?}");
+
+        // A server that asks for ever.
+        let careless = Careless { first: None, len: 1, known: false };
+        let endless = vec![early[0].as_str(); 200];
+        let talk = scripted(protocol, "X-TOY", own(careless), &endless);
+        let said = talk.client.iter().filter(|line| *line == "YQ==").count();
+        assert_eq!(said, sasl::MOST_MESSAGES as usize, "{protocol:?} {:?}", talk.end);
+
+        // One that calls itself what we speak.
+        let careless = Careless { first: None, len: 1, known: true };
+        let talk = scripted(protocol, "PLAIN X-TOY", own(careless), &[]);
+        assert_eq!(talk.end, Some(End::NotBegun(Misuse::WrongMechanism.into())), "{protocol:?}");
+    }
+}

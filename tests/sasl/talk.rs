@@ -1,0 +1,367 @@
+//! A login in either protocol, from both ends or against lines that somebody wrote: what was said, what was marked as
+//! secret, and how it ended.
+//!
+//! It knows in which order the machines want to be asked, and no mechanism.
+
+use std::sync::Arc;
+
+use proto_core::sasl::{Exchange, ServerMechanism};
+use proto_core::token::AuthQuestion;
+use proto_core::{
+    AuthVerdict, Cleartext, Credentials, Error, Mechanism, Mechanisms, RecvBuffer, Secure, SendBuffer,
+    WaitFor,
+};
+
+/// Which protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Imap,
+    Smtp,
+}
+
+pub(crate) const BOTH: [Protocol; 2] = [Protocol::Imap, Protocol::Smtp];
+
+/// How the client proves itself.
+pub(crate) enum How {
+    Own(Box<dyn Exchange>),
+    Known(Mechanism, Credentials),
+}
+
+/// How it ended, as the client sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    Accepted,
+    /// With the mechanism's reason, if it has one.
+    Refused(Option<String>),
+    /// The session is over.
+    Failed(Error),
+    /// Nothing was said at all.
+    NotBegun(Error),
+}
+
+/// What was said.
+#[derive(Debug, Default)]
+pub(crate) struct Talk {
+    /// The client's lines from AUTH or AUTHENTICATE on.
+    pub(crate) client: Vec<String>,
+    /// What was not marked as secret, of both ends.
+    pub(crate) shown: Vec<u8>,
+    /// How often the server held an answer back.
+    pub(crate) delays: usize,
+    pub(crate) end: Option<End>,
+    /// What the server's machine failed with.
+    pub(crate) server_error: Option<Error>,
+}
+
+/// Takes what is to be sent: the octets, and into `shown` those that anybody may see.
+fn take(tx: &mut SendBuffer, shown: &mut Vec<u8>) -> Vec<u8> {
+    let mut octets = Vec::new();
+    for chunk in tx.chunks() {
+        octets.extend_from_slice(chunk.bytes);
+        if !chunk.secret {
+            shown.extend_from_slice(chunk.bytes);
+        }
+    }
+    tx.sent(octets.len());
+    octets
+}
+
+fn secure(seed: u8) -> Secure {
+    Secure::tls(proto_core::ChannelBinding::TlsExporter([9; 32])).with_seed([seed; 32])
+}
+
+/// What the client would be told by the server before it authenticates.
+fn greeting(protocol: Protocol, offered: &str) -> Vec<String> {
+    match protocol {
+        Protocol::Imap => {
+            let mechanisms: String = offered.split(' ').map(|name| format!(" AUTH={name}")).collect();
+            vec![format!("* OK [CAPABILITY IMAP4rev1 SASL-IR LOGINDISABLED{mechanisms}] hello\r\n")]
+        }
+        Protocol::Smtp => vec!["220 hello\r\n".into(), format!("250-hello\r\n250 AUTH {offered}\r\n")],
+    }
+}
+
+/// A client over TLS against these lines: each is said when the client has said something. `offered` are names of
+/// mechanisms. A line may begin with the tag's place, `TAG`, in IMAP.
+pub(crate) fn scripted(protocol: Protocol, offered: &str, how: How, lines: &[&str]) -> Talk {
+    let said = greeting(protocol, offered);
+    let lines = said.into_iter().chain(lines.iter().map(|line| (*line).to_owned()));
+    match protocol {
+        Protocol::Imap => {
+            let config = Arc::new(proto_imap::Config::default());
+            let client = proto_imap::client::Client::<Secure>::new(config, secure(1));
+            client_against(
+                Imap(client, |client, how, tx| match how {
+                    How::Own(exchange) => client.authenticate_with(exchange, tx).map(drop),
+                    How::Known(mechanism, credentials) => {
+                        let choice = proto_imap::client::Choice::Mechanism(mechanism);
+                        client.authenticate(credentials, choice, tx).map(drop)
+                    }
+                }),
+                how,
+                lines,
+            )
+        }
+        Protocol::Smtp => {
+            let config = Arc::new(proto_smtp::Config::default());
+            let client = proto_smtp::client::Client::<Secure>::new(config, secure(1));
+            client_against(
+                Smtp(client, |client, how, tx| match how {
+                    How::Own(exchange) => client.authenticate_with(exchange, tx),
+                    How::Known(mechanism, credentials) => client.authenticate(mechanism, credentials, tx),
+                }),
+                how,
+                lines,
+            )
+        }
+    }
+}
+
+/// The same in cleartext, where the program has said that this is no danger.
+pub(crate) fn scripted_in_cleartext(
+    protocol: Protocol,
+    offered: &str,
+    exchange: Box<dyn Exchange>,
+    lines: &[&str],
+) -> Talk {
+    let said = greeting(protocol, offered);
+    let lines = said.into_iter().chain(lines.iter().map(|line| (*line).to_owned()));
+    match protocol {
+        Protocol::Imap => {
+            let config = Arc::new(proto_imap::Config::default().danger_cleartext());
+            let client = proto_imap::client::Client::<Cleartext>::new(config);
+            client_against(
+                Imap(client, |client, how, tx| match how {
+                    How::Own(exchange) => client.danger_cleartext_authenticate_with(exchange, tx).map(drop),
+                    How::Known(..) => unreachable!("not asked for"),
+                }),
+                How::Own(exchange),
+                lines,
+            )
+        }
+        Protocol::Smtp => {
+            let config = Arc::new(proto_smtp::Config::default().danger_cleartext());
+            let client = proto_smtp::client::Client::<Cleartext>::new(config);
+            client_against(
+                Smtp(client, |client, how, tx| match how {
+                    How::Own(exchange) => client.danger_cleartext_authenticate_with(exchange, tx),
+                    How::Known(..) => unreachable!("not asked for"),
+                }),
+                How::Own(exchange),
+                lines,
+            )
+        }
+    }
+}
+
+/// Both ends: a client over TLS, and a server that has these mechanisms beside all of our own. `answer` is the
+/// server's application.
+pub(crate) fn joined(
+    protocol: Protocol,
+    how: How,
+    others: &[Arc<dyn ServerMechanism>],
+    answer: &dyn Fn(&AuthQuestion) -> AuthVerdict,
+) -> Talk {
+    match protocol {
+        Protocol::Imap => {
+            let mut config = proto_imap::Config::default().served(Mechanisms::all());
+            for other in others {
+                config = config.with_mechanism(Arc::clone(other));
+            }
+            let mut server = proto_imap::server::Server::<Secure>::new(Arc::new(config), secure(2));
+            let turn = |rx: &mut RecvBuffer, tx: &mut SendBuffer| {
+                let mut delays = 0;
+                loop {
+                    while let Some(event) = server.next_event(rx, tx)? {
+                        if let proto_imap::server::Event::Auth(request) = event {
+                            let verdict = answer(request.question());
+                            server.verdict(request, verdict, tx)?;
+                        }
+                    }
+                    if server.wait().for_ != WaitFor::Delay {
+                        return Ok(delays);
+                    }
+                    delays += 1;
+                    server.timed_out(tx)?;
+                }
+            };
+            let config = Arc::new(proto_imap::Config::default());
+            let client = proto_imap::client::Client::<Secure>::new(config, secure(1));
+            client_with(
+                Imap(client, |client, how, tx| match how {
+                    How::Own(exchange) => client.authenticate_with(exchange, tx).map(drop),
+                    How::Known(mechanism, credentials) => {
+                        let choice = proto_imap::client::Choice::Mechanism(mechanism);
+                        client.authenticate(credentials, choice, tx).map(drop)
+                    }
+                }),
+                how,
+                turn,
+            )
+        }
+        Protocol::Smtp => {
+            let mut config = proto_smtp::Config::default().served(Mechanisms::all());
+            for other in others {
+                config = config.with_mechanism(Arc::clone(other));
+            }
+            let mut server = None;
+            let turn = |rx: &mut RecvBuffer, tx: &mut SendBuffer| {
+                let mut delays = 0;
+                let server = server.get_or_insert_with(|| {
+                    proto_smtp::server::Server::<Secure>::new(config.clone(), secure(2), tx)
+                });
+                loop {
+                    while let Some(event) = server.next_event(rx, tx)? {
+                        if let proto_smtp::server::Event::Auth(request) = event {
+                            let verdict = answer(request.question());
+                            server.verdict(request, verdict, tx)?;
+                        }
+                    }
+                    if server.wait().for_ != WaitFor::Delay {
+                        return Ok(delays);
+                    }
+                    delays += 1;
+                    server.timed_out(tx)?;
+                }
+            };
+            let config = Arc::new(proto_smtp::Config::default());
+            let client = proto_smtp::client::Client::<Secure>::new(config, secure(1));
+            client_with(
+                Smtp(client, |client, how, tx| match how {
+                    How::Own(exchange) => client.authenticate_with(exchange, tx),
+                    How::Known(mechanism, credentials) => client.authenticate(mechanism, credentials, tx),
+                }),
+                how,
+                turn,
+            )
+        }
+    }
+}
+
+/// A client of either protocol, as far as it logs in.
+trait Asking {
+    /// Whether it may authenticate now, after all that has happened; or how that ended.
+    fn turn(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Turn, Error>;
+    fn begin(&mut self, how: How, tx: &mut SendBuffer) -> Result<(), Error>;
+}
+
+enum Turn {
+    Waits,
+    Ready,
+    Ended(End),
+}
+
+struct Imap<C: proto_core::Channel>(
+    proto_imap::client::Client<C>,
+    fn(&mut proto_imap::client::Client<C>, How, &mut SendBuffer) -> Result<(), Error>,
+);
+
+impl<C: proto_core::Channel> Asking for Imap<C> {
+    fn turn(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Turn, Error> {
+        use proto_imap::client::Event;
+        let mut turn = Turn::Waits;
+        while let Some(event) = self.0.next_event(rx, tx)? {
+            turn = match event {
+                Event::Capability if matches!(turn, Turn::Waits) => Turn::Ready,
+                Event::Authenticated { .. } => Turn::Ended(End::Accepted),
+                Event::AuthRejected { reason, .. } => Turn::Ended(End::Refused(reason)),
+                _ => turn,
+            };
+        }
+        Ok(turn)
+    }
+
+    fn begin(&mut self, how: How, tx: &mut SendBuffer) -> Result<(), Error> {
+        (self.1)(&mut self.0, how, tx)
+    }
+}
+
+struct Smtp<C: proto_core::Channel>(
+    proto_smtp::client::Client<C>,
+    fn(&mut proto_smtp::client::Client<C>, How, &mut SendBuffer) -> Result<(), Error>,
+);
+
+impl<C: proto_core::Channel> Asking for Smtp<C> {
+    fn turn(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Turn, Error> {
+        use proto_smtp::client::{AuthOutcome, Event};
+        let mut turn = Turn::Waits;
+        while let Some(event) = self.0.next_event(rx, tx)? {
+            turn = match event {
+                Event::Extensions(_) => Turn::Ready,
+                Event::Auth(AuthOutcome::Accepted(_)) => Turn::Ended(End::Accepted),
+                Event::Auth(AuthOutcome::Rejected(_) | AuthOutcome::Cancelled(_)) => {
+                    Turn::Ended(End::Refused(None))
+                }
+                _ => turn,
+            };
+        }
+        if let Turn::Ended(End::Refused(_)) = turn {
+            turn = Turn::Ended(End::Refused(self.0.authentication_failure().map(str::to_owned)));
+        }
+        Ok(turn)
+    }
+
+    fn begin(&mut self, how: How, tx: &mut SendBuffer) -> Result<(), Error> {
+        (self.1)(&mut self.0, how, tx)
+    }
+}
+
+fn client_against(client: impl Asking, how: How, lines: impl Iterator<Item = String>) -> Talk {
+    let mut lines = lines.peekable();
+    let mut tag = String::from("M1");
+    let turn = |rx: &mut RecvBuffer, tx: &mut SendBuffer| {
+        let said = String::from_utf8_lossy(rx.bytes()).into_owned();
+        rx.consume(said.len());
+        if said.starts_with('M') {
+            tag = said.split(' ').next().unwrap().to_owned();
+        }
+        if let Some(line) = lines.next() {
+            tx.put(line.replace("TAG", &tag).as_bytes());
+        }
+        Ok(0)
+    };
+    client_with(client, how, turn)
+}
+
+fn client_with(
+    mut client: impl Asking,
+    how: How,
+    mut server: impl FnMut(&mut RecvBuffer, &mut SendBuffer) -> Result<usize, Error>,
+) -> Talk {
+    let mut talk = Talk::default();
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let (mut server_rx, mut server_tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut how = Some(how);
+    for _ in 0..400 {
+        if talk.server_error.is_none() {
+            match server(&mut server_rx, &mut server_tx) {
+                Ok(delays) => talk.delays += delays,
+                Err(error) => talk.server_error = Some(error),
+            }
+        }
+        rx.extend(&take(&mut server_tx, &mut talk.shown));
+        match client.turn(&mut rx, &mut tx) {
+            Ok(Turn::Waits) => {}
+            Ok(Turn::Ready) => {
+                if let Some(how) = how.take()
+                    && let Err(error) = client.begin(how, &mut tx)
+                {
+                    assert!(tx.is_empty(), "nothing was begun, and something said");
+                    talk.end = Some(End::NotBegun(error));
+                }
+            }
+            Ok(Turn::Ended(end)) => talk.end = Some(end),
+            Err(error) => talk.end = Some(End::Failed(error)),
+        }
+        let said = take(&mut tx, &mut talk.shown);
+        let idle = said.is_empty() && rx.is_empty();
+        if how.is_none() && !said.is_empty() {
+            talk.client.extend(String::from_utf8_lossy(&said).lines().map(str::to_owned));
+        }
+        server_rx.extend(&said);
+        if talk.end.is_some() || (idle && talk.server_error.is_some()) {
+            break;
+        }
+    }
+    talk
+}

@@ -1,0 +1,141 @@
+//! A mechanism of an application's own, in both roles: two steps, and the server proves itself at the end.
+//!
+//! ```text
+//! S: challenge             C: name SP mac(key, challenge)
+//! S: mac(key, name)        C: (empty)
+//! ```
+
+use proto_core::sasl::{
+    Exchange, Exposure, OtherMechanism, SaslError, ServerExchange, ServerMechanism, ServerStep, Session,
+};
+use proto_core::token::AuthQuestion;
+use proto_core::{AuthVerdict, Mechanism, Secret};
+
+pub(crate) const TOY: OtherMechanism = OtherMechanism::new("X-TOY", Exposure::Guess).unwrap();
+/// The same, and it claims that nobody can do anything with what it says.
+pub(crate) const OPEN: OtherMechanism = OtherMechanism::new("X-TOY", Exposure::Nothing).unwrap();
+
+/// Not a MAC that anybody should use.
+pub(crate) fn mac(key: &[u8], message: &[u8]) -> String {
+    let mut sum = 0xcbf2_9ce4_8422_2325_u64;
+    for octet in key.iter().chain(b":").chain(message) {
+        sum = (sum ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("{sum:016x}")
+}
+
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) mechanism: OtherMechanism,
+    pub(crate) name: &'static str,
+    pub(crate) key: &'static str,
+    state: State,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Start,
+    Proved,
+    Done,
+}
+
+impl Client {
+    pub(crate) fn new(name: &'static str, key: &'static str) -> Self {
+        Self { mechanism: TOY, name, key, state: State::Start }
+    }
+
+    pub(crate) fn open(name: &'static str, key: &'static str) -> Self {
+        Self { mechanism: OPEN, ..Self::new(name, key) }
+    }
+}
+
+impl Exchange for Client {
+    fn mechanism(&self) -> Mechanism {
+        Mechanism::Other(self.mechanism)
+    }
+
+    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        Ok(None)
+    }
+
+    fn step(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        match self.state {
+            State::Start => {
+                self.state = State::Proved;
+                let proof = mac(self.key.as_bytes(), challenge);
+                Ok(Secret::new(format!("{} {proof}", self.name).into_bytes()))
+            }
+            State::Proved if challenge == mac(self.key.as_bytes(), self.name.as_bytes()).as_bytes() => {
+                self.state = State::Done;
+                Ok(Secret::new(Vec::new()))
+            }
+            State::Proved => Err(SaslError::ServerNotProved),
+            State::Done => Err(SaslError::AfterTheEnd),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+}
+
+/// The server's side.
+#[derive(Debug)]
+pub(crate) struct Toy;
+
+impl ServerMechanism for Toy {
+    fn mechanism(&self) -> OtherMechanism {
+        TOY
+    }
+
+    fn begin(&self, session: &mut Session) -> Box<dyn ServerExchange> {
+        let challenge = session.nonce().unwrap();
+        Box::new(Server { challenge, name: String::new(), proof: String::new(), last: None })
+    }
+}
+
+#[derive(Debug)]
+struct Server {
+    challenge: String,
+    name: String,
+    proof: String,
+    last: Option<String>,
+}
+
+impl ServerExchange for Server {
+    fn mechanism(&self) -> Mechanism {
+        Mechanism::Other(TOY)
+    }
+
+    fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {
+        match (message, &self.last) {
+            (None, None) => Ok(ServerStep::Challenge(self.challenge.clone().into_bytes())),
+            (Some(message), None) => {
+                let message = std::str::from_utf8(message).map_err(|_| SaslError::Malformed)?;
+                let (name, proof) = message.split_once(' ').ok_or(SaslError::Malformed)?;
+                (self.name, self.proof) = (name.to_owned(), proof.to_owned());
+                Ok(ServerStep::Ask(AuthQuestion::Stored { username: self.name.clone() }))
+            }
+            (Some(b""), Some(_)) => Ok(ServerStep::Accepted),
+            _ => Err(SaslError::Malformed),
+        }
+    }
+
+    fn verdict(&mut self, verdict: AuthVerdict) -> ServerStep {
+        match verdict {
+            AuthVerdict::Stored(key) => {
+                if mac(key.expose(), self.challenge.as_bytes()) != self.proof {
+                    return ServerStep::Rejected;
+                }
+                self.last = Some(mac(key.expose(), self.name.as_bytes()));
+                ServerStep::Ask(AuthQuestion::Authorize {
+                    authorization: String::new(),
+                    username: self.name.clone(),
+                })
+            }
+            AuthVerdict::Accept => ServerStep::Challenge(self.last.clone().unwrap_or_default().into_bytes()),
+            AuthVerdict::Unavailable => ServerStep::Unavailable,
+            _ => ServerStep::Rejected,
+        }
+    }
+}
