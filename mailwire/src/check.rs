@@ -1,10 +1,12 @@
 //! `check`: one stage after the other, a line each, and for the one that fails why and what to try.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use io_mio::connector::Step;
 use io_mio::{Certificate, Report};
+use proto_core::sasl::Weighed;
 use serde::Serialize;
 
 use crate::cli::{CheckArgs, Stage};
@@ -19,7 +21,8 @@ pub(crate) fn run(arguments: &CheckArgs) -> Result<Option<Kind>, Failure> {
     let output = Output::from(arguments.output);
     let way = Way::new(&arguments.url, &arguments.connection)?;
     let last = arguments.stop_after.unwrap_or(Stage::Folders);
-    let progress = Progress::new(&way, output, last)?;
+    let telling = if arguments.verbose { Telling::Reasons } else { Telling::Result };
+    let progress = Progress::new(&way, output, (last, telling))?;
     // A prompt in the middle would spoil the times: the password is asked for before anything begins.
     let credentials = if last >= Stage::Login { way.credentials()? } else { None };
     let observer = progress.clone();
@@ -71,12 +74,31 @@ struct Inner {
     /// The stages still to come, in the order in which this way passes them.
     to_come: Vec<Stage>,
     last: Stage,
+    telling: Telling,
     lines: Vec<Line>,
+    /// Why no other mechanism than the one that was used.
+    not_used: BTreeMap<&'static str, String>,
     /// The certificate that came, accepted or not.
     certificate: Option<String>,
     /// How long the handshake took until then.
     handshake: Duration,
     since: Instant,
+}
+
+/// How much is told of a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    Result,
+    Reasons,
+}
+
+/// How somebody logged in.
+#[derive(Debug)]
+pub(crate) struct LoggedIn {
+    /// The mechanism's name, or what was used in place of one.
+    pub(crate) by: &'static str,
+    /// Why not by another one.
+    pub(crate) weighed: Weighed,
 }
 
 #[derive(Serialize)]
@@ -90,7 +112,7 @@ struct Line {
 }
 
 impl Progress {
-    fn new(way: &Way, output: Output, last: Stage) -> Result<Self, Failure> {
+    fn new(way: &Way, output: Output, (last, telling): (Stage, Telling)) -> Result<Self, Failure> {
         let mut to_come = match (way.is_cleartext()?, way.url.tls) {
             (true, _) => vec![Stage::Name, Stage::Tcp, Stage::Greeting],
             (false, TlsMode::StartTls) => {
@@ -112,7 +134,9 @@ impl Progress {
             url,
             to_come,
             last,
+            telling,
             lines: Vec::new(),
+            not_used: BTreeMap::new(),
             certificate: None,
             handshake: Duration::ZERO,
             since,
@@ -155,6 +179,19 @@ impl Progress {
         if stage == inner.last { Err(Stop::Here) } else { Ok(()) }
     }
 
+    /// The user is logged in: by which mechanism, and for whoever wants to know why by no other.
+    pub(crate) fn logged_in(&self, how: &LoggedIn) -> Result<(), Stop> {
+        let passed = self.pass(Stage::Login, how.by);
+        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (mechanism, why) in how.weighed.reasons() {
+            if inner.telling == Telling::Reasons {
+                inner.output.line(format!("     {mechanism} {why}"));
+            }
+            inner.not_used.insert(mechanism.name(), why.to_string());
+        }
+        passed
+    }
+
     /// Ends the check if what the connection has passed by itself was all that was asked for.
     pub(crate) fn connected(&self) -> Result<(), Stop> {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -176,11 +213,16 @@ impl Progress {
         if let Some(failure) = failure {
             inner.fail(failure);
         }
-        let value = serde_json::json!({
+        let mut value = serde_json::json!({
             "url": inner.url.to_string(),
             "ok": failure.is_none(),
             "stages": inner.lines,
         });
+        if inner.telling == Telling::Reasons
+            && let Some(object) = value.as_object_mut()
+        {
+            object.insert("mechanisms_not_used".to_owned(), serde_json::json!(inner.not_used));
+        }
         inner.output.json(&value);
     }
 }

@@ -90,8 +90,8 @@ pub(crate) struct Connection {
     #[arg(long, value_name = "CMD", conflicts_with = "password_command")]
     pub(crate) token_command: Option<String>,
     /// Use this SASL mechanism and no other (SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, PLAIN,
-    /// LOGIN, OAUTHBEARER, XOAUTH2).
-    #[arg(long, value_name = "NAME")]
+    /// LOGIN, OAUTHBEARER, XOAUTH2), or of several with commas between them the first that the server offers.
+    #[arg(long, value_name = "NAME[,NAME]...")]
     pub(crate) mechanism: Option<String>,
     /// Give up when nothing happens for so many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -125,6 +125,9 @@ pub(crate) struct CheckArgs {
     /// Stop behind this stage.
     #[arg(long, value_name = "STAGE")]
     pub(crate) stop_after: Option<Stage>,
+    /// Say of each mechanism that was not used to log in why not.
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
     #[command(flatten)]

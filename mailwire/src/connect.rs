@@ -23,6 +23,8 @@ pub(crate) struct Way {
     pub(crate) options: cli::Connection,
     tls: TlsClient,
     trace: Option<Arc<File>>,
+    /// The mechanisms that may be used, the best first.
+    order: Vec<Mechanism>,
 }
 
 impl Way {
@@ -31,14 +33,8 @@ impl Way {
         let options = config::complete(given.clone(), &url.host)?;
         let tls = trust(&options)?;
         let trace = options.trace.as_deref().map(create_trace).transpose()?.map(Arc::new);
-        if let Some(name) = &options.mechanism
-            && Mechanism::from_name(name.as_bytes()).is_none()
-        {
-            let known: Vec<_> = Mechanism::ALL.iter().map(|mechanism| mechanism.name()).collect();
-            return Err(Failure::new(Kind::Usage, format!("--mechanism {name} is not known"))
-                .advise(format!("one of {}", known.join(", "))));
-        }
-        Ok(Self { url: url.clone(), options, tls, trace })
+        let order = options.mechanism.as_deref().map_or_else(|| Ok(Mechanism::ALL.into()), order)?;
+        Ok(Self { url: url.clone(), options, tls, trace, order })
     }
 
     /// A connector that reports each stage to `observer`.
@@ -72,9 +68,9 @@ impl Way {
         self.url.user.as_deref().map(|user| source.credentials(user)).transpose()
     }
 
-    /// The one mechanism that may be used, if the user named one.
-    pub(crate) fn mechanism(&self) -> Option<Mechanism> {
-        Mechanism::from_name(self.options.mechanism.as_deref()?.as_bytes())
+    /// The mechanisms that may be used, the best first: what the user named, or all of them.
+    pub(crate) fn order(&self) -> &[Mechanism] {
+        &self.order
     }
 
     /// Whether to speak without TLS at all: only where the user wrote so, and only on a STARTTLS port.
@@ -91,6 +87,18 @@ impl std::fmt::Debug for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Way").field("url", &self.url).finish_non_exhaustive()
     }
+}
+
+/// Reads `--mechanism`.
+fn order(names: &str) -> Result<Vec<Mechanism>, Failure> {
+    let known = |name: &str| {
+        Mechanism::from_name(name.trim().as_bytes()).ok_or_else(|| {
+            let known: Vec<_> = Mechanism::ALL.iter().map(|mechanism| mechanism.name()).collect();
+            Failure::new(Kind::Usage, format!("--mechanism {name} is not known"))
+                .advise(format!("one of {}", known.join(", ")))
+        })
+    };
+    names.split(',').map(known).collect()
 }
 
 fn trust(options: &cli::Connection) -> Result<TlsClient, Failure> {

@@ -58,7 +58,7 @@ impl Task for ListFolders<'_> {
     where
         Client<C>: Authenticate,
     {
-        session.log_in(self.1, self.0.mechanism())?;
+        session.log_in(self.1, self.0.order())?;
         session.folders()
     }
 }

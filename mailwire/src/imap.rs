@@ -15,9 +15,10 @@ use proto_imap::types::{
 };
 use serde::Serialize;
 
-use crate::check::{Progress, Stop, no_user, refused};
+use crate::check::{LoggedIn, Progress, Stop, no_user, refused};
 use crate::cli::Stage;
 use crate::connect::Way;
+use crate::credentials;
 use crate::failure::{Failure, Kind};
 
 /// How many folders an account may have: a server that lists more has no end.
@@ -174,8 +175,8 @@ where
     pub(crate) fn log_in(
         &mut self,
         credentials: Credentials,
-        mechanism: Option<Mechanism>,
-    ) -> Result<(), Failure> {
+        order: &[Mechanism],
+    ) -> Result<LoggedIn, Failure> {
         if !self.may_log_in {
             return Err(Failure::new(
                 Kind::Refused,
@@ -191,15 +192,38 @@ where
             )
             .advise("check host and port; a server for everybody asks who one is"));
         }
-        let choice = mechanism.map_or(Choice::Strongest, Choice::Mechanism);
-        self.connection.with(|client, tx| client.prove(credentials, choice, tx)).map_err(cannot_prove)?;
+        let weighed = self.connection.machine().weigh(order, &credentials);
+        let choice = match weighed.into_result() {
+            Ok(mechanism) => Choice::Mechanism(mechanism),
+            // The LOGIN command may do, unless the user wants something else.
+            Err(_) if order == Mechanism::ALL => Choice::Strongest,
+            Err(reasons) => return Err(cannot_prove(&reasons)),
+        };
+        let kept = credentials::copy(&credentials);
+        match self.prove(credentials, choice)? {
+            Proved::Accepted => {}
+            Proved::Rejected(_) if self.connection.machine().has_refused_initial_response() => {
+                match self.prove(kept, choice)? {
+                    Proved::Accepted => {}
+                    Proved::Rejected(why) => return Err(why),
+                }
+            }
+            Proved::Rejected(why) => return Err(why),
+        }
+        Ok(LoggedIn { by: weighed.chosen().map_or("the LOGIN command", Mechanism::name), weighed })
+    }
+
+    fn prove(&mut self, credentials: Credentials, choice: Choice) -> Result<Proved, Failure> {
+        self.connection
+            .with(|client, tx| client.prove(credentials, choice, tx))
+            .map_err(|error| cannot_prove(&error))?;
         self.drive(|turn, _, _, _| match turn {
-            Turn::Event(Event::Authenticated { .. }) => Ok(Some(())),
+            Turn::Event(Event::Authenticated { .. }) => Ok(Some(Proved::Accepted)),
             Turn::Event(Event::AuthRejected { status, reason, .. }) => {
                 let text = status.text.to_str_lossy();
-                Err(refused(
-                    &reason.map_or_else(|| text.clone().into_owned(), |reason| format!("{text} ({reason})")),
-                ))
+                let why =
+                    reason.map_or_else(|| text.clone().into_owned(), |reason| format!("{text} ({reason})"));
+                Ok(Some(Proved::Rejected(refused(&why))))
             }
             _ => Ok(None),
         })
@@ -270,6 +294,12 @@ where
     }
 }
 
+/// What a server says to a proof.
+enum Proved {
+    Accepted,
+    Rejected(Failure),
+}
+
 /// A folder of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Folder {
@@ -313,7 +343,7 @@ pub(crate) fn accepted(status: &Status<'_>) -> Result<(), Failure> {
 }
 
 /// Why no mechanism could be begun.
-fn cannot_prove(error: Error) -> Failure {
+fn cannot_prove(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(Kind::Refused, format!("the user cannot be authenticated here: {error}"))
         .advise("look at AUTH= and LOGINDISABLED among the capabilities, and at --mechanism")
 }
@@ -350,8 +380,8 @@ pub(crate) fn check(
                 progress.note(no_user());
                 return Err(Stop::Here);
             };
-            session.log_in(credentials, way.mechanism())?;
-            progress.pass(Stage::Login, "accepted")?;
+            let logged_in = session.log_in(credentials, way.order())?;
+            progress.logged_in(&logged_in)?;
             let folders = session.folders()?;
             progress.pass(Stage::Folders, format!("{} folders", folders.len()))
         }

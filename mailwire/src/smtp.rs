@@ -11,9 +11,10 @@ use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event};
 use proto_smtp::types::Response;
 
-use crate::check::{Progress, Stop, no_user, refused};
+use crate::check::{LoggedIn, Progress, Stop, no_user, refused};
 use crate::cli::Stage;
 use crate::connect::Way;
+use crate::credentials;
 use crate::failure::{Failure, Kind};
 
 /// What is to be done with a session, whichever channel it has.
@@ -159,8 +160,8 @@ where
     pub(crate) fn log_in(
         &mut self,
         credentials: Credentials,
-        only: Option<Mechanism>,
-    ) -> Result<Mechanism, Failure> {
+        order: &[Mechanism],
+    ) -> Result<LoggedIn, Failure> {
         if !self.may_log_in {
             return Err(Failure::new(
                 Kind::Refused,
@@ -169,11 +170,26 @@ where
             .advise("leave --danger-cleartext out, or add --danger-cleartext-login"));
         }
         self.ready(|_| Ok::<_, Failure>(()))?;
-        let order = only.as_ref().map_or(Mechanism::ALL.as_slice(), std::slice::from_ref);
-        let mechanism = self.connection.machine().choose(order, &credentials).map_err(no_mechanism)?;
+        let weighed = self.connection.machine().weigh(order, &credentials);
+        let mechanism = weighed.into_result().map_err(no_mechanism)?;
+        let kept = credentials::copy(&credentials);
+        match self.prove(mechanism, credentials)? {
+            Proved::Accepted => {}
+            Proved::Rejected(_) if self.connection.machine().has_refused_initial_response() => {
+                match self.prove(mechanism, kept)? {
+                    Proved::Accepted => {}
+                    Proved::Rejected(why) => return Err(why),
+                }
+            }
+            Proved::Rejected(why) => return Err(why),
+        }
+        Ok(LoggedIn { by: mechanism.name(), weighed })
+    }
+
+    fn prove(&mut self, mechanism: Mechanism, credentials: Credentials) -> Result<Proved, Failure> {
         self.connection.with(|client, tx| client.prove(mechanism, credentials, tx))?;
         self.connection.drive(|turn, client, _| match turn {
-            Turn::Event(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(())),
+            Turn::Event(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(Proved::Accepted)),
             Turn::Event(Event::Auth(AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response))) => {
                 if response.is_transient() {
                     return Err(Failure::new(
@@ -183,12 +199,11 @@ where
                 }
                 let reason =
                     client.authentication_failure().map(|reason| format!(" ({reason})")).unwrap_or_default();
-                Err(refused(&format!("{response}{reason}")))
+                Ok(Some(Proved::Rejected(refused(&format!("{response}{reason}")))))
             }
             Turn::Event(Event::Closed(response)) => Err(unwilling(response.as_ref())),
             _ => Ok(None),
-        })?;
-        Ok(mechanism)
+        })
     }
 
     /// Says good-bye. That the server may already be gone is no failure.
@@ -203,6 +218,12 @@ where
         }
         let _ = connection.close();
     }
+}
+
+/// What a server says to a proof.
+enum Proved {
+    Accepted,
+    Rejected(Failure),
 }
 
 fn no_mechanism(reasons: NoMechanism) -> Failure {
@@ -253,8 +274,8 @@ pub(crate) fn check(
                 progress.note(no_user());
                 return Err(Stop::Here);
             };
-            let mechanism = session.log_in(credentials, way.mechanism())?;
-            progress.pass(Stage::Login, format!("{mechanism}"))
+            let logged_in = session.log_in(credentials, way.order())?;
+            progress.logged_in(&logged_in)
         }
     }
 

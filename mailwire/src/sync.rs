@@ -159,7 +159,7 @@ impl Task for Sync<'_> {
     where
         Client<C>: Authenticate,
     {
-        session.log_in(self.credentials, self.way.mechanism())?;
+        session.log_in(self.credentials, self.way.order())?;
         let folders = session.folders()?;
         for wanted in self.only {
             if !folders.iter().any(|folder| is_named(folder, wanted)) {

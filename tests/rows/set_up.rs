@@ -39,6 +39,30 @@ fn the_connection_is_tested_stage_by_stage() {
 }
 
 #[test]
+fn a_check_says_how_it_logged_in_and_why_not_otherwise() {
+    let served = Served::start(&[]);
+    for service in ["imaps", "smtp"] {
+        let url = served.url(service);
+        let check =
+            |more: &[&str]| served.run(&[&["check", &url, "--stop-after", "login"], more].concat(), b"");
+        let done = check(&[]).expect(0).shows(&["SCRAM-SHA-256-PLUS\n"]);
+        assert!(!done.shown.contains("comes later"), "{}", done.shown);
+        check(&["-v"]).expect(0).shows(&[
+            "EXTERNAL needs other credentials",
+            "SCRAM-SHA-256 comes later",
+            "PLAIN comes later",
+        ]);
+        // One mechanism, or an order of several; and never another one.
+        check(&["-v", "--mechanism", "PLAIN"]).expect(0).shows(&["SCRAM-SHA-256 is not allowed"]);
+        let listed = check(&["-v", "--json", "--mechanism", "external,plain,SCRAM-SHA-1"]).expect(0).json();
+        assert_eq!(listed["stages"].as_array().unwrap().last().unwrap()["detail"], "PLAIN", "{listed}");
+        assert_eq!(listed["mechanisms_not_used"]["SCRAM-SHA-1"], "comes later", "{listed}");
+        check(&["--mechanism", "EXTERNAL,ANONYMOUS"]).expect(77).shows(&["EXTERNAL needs other credentials"]);
+        check(&["--mechanism", "PLAIN,"]).expect(64).shows(&["--mechanism  is not known"]);
+    }
+}
+
+#[test]
 fn folders_are_listed_with_their_use_and_kept() {
     let served = Served::start(&[]);
     let (url, kept) = (served.url("imaps"), folder());

@@ -10,6 +10,7 @@
 )]
 
 mod brought;
+mod lines;
 mod peer;
 mod talk;
 mod toy;

@@ -86,33 +86,68 @@ fn greeting(protocol: Protocol, offered: &str) -> Vec<String> {
 pub(crate) fn scripted(protocol: Protocol, offered: &str, how: How, lines: &[&str]) -> Talk {
     let said = greeting(protocol, offered);
     let lines = said.into_iter().chain(lines.iter().map(|line| (*line).to_owned()));
+    client_against(&mut *secure_client(protocol), how, lines)
+}
+
+/// The same by PLAIN, and once more where a server has refused the initial response.
+pub(crate) fn again(protocol: Protocol, how: impl Fn() -> How, lines: &[&str]) -> Talk {
+    let said = greeting(protocol, "PLAIN");
+    let lines = said.into_iter().chain(lines.iter().map(|line| (*line).to_owned()));
+    let mut client = secure_client(protocol);
+    let mut client = Again { client: &mut *client, how: &how, more: true };
+    client_against(&mut client, how(), lines)
+}
+
+/// What a program does that wants it to succeed.
+struct Again<'c, H> {
+    client: &'c mut dyn Asking,
+    how: H,
+    more: bool,
+}
+
+impl<H: Fn() -> How> Asking for Again<'_, H> {
+    fn turn(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Turn, Error> {
+        let turn = self.client.turn(rx, tx)?;
+        if matches!(turn, Turn::Ended(End::Refused(_)))
+            && self.client.has_refused_initial_response()
+            && std::mem::replace(&mut self.more, false)
+        {
+            self.client.begin((self.how)(), tx)?;
+            return Ok(Turn::Waits);
+        }
+        Ok(turn)
+    }
+
+    fn begin(&mut self, how: How, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.client.begin(how, tx)
+    }
+
+    fn has_refused_initial_response(&self) -> bool {
+        self.client.has_refused_initial_response()
+    }
+}
+
+/// A client over TLS.
+fn secure_client(protocol: Protocol) -> Box<dyn Asking> {
     match protocol {
         Protocol::Imap => {
             let config = Arc::new(proto_imap::Config::default());
             let client = proto_imap::client::Client::<Secure>::new(config, secure(1));
-            client_against(
-                Imap(client, |client, how, tx| match how {
-                    How::Own(exchange) => client.authenticate_with(exchange, tx).map(drop),
-                    How::Known(mechanism, credentials) => {
-                        let choice = proto_imap::client::Choice::Mechanism(mechanism);
-                        client.authenticate(credentials, choice, tx).map(drop)
-                    }
-                }),
-                how,
-                lines,
-            )
+            Box::new(Imap(client, |client, how, tx| match how {
+                How::Own(exchange) => client.authenticate_with(exchange, tx).map(drop),
+                How::Known(mechanism, credentials) => {
+                    let choice = proto_imap::client::Choice::Mechanism(mechanism);
+                    client.authenticate(credentials, choice, tx).map(drop)
+                }
+            }))
         }
         Protocol::Smtp => {
             let config = Arc::new(proto_smtp::Config::default());
             let client = proto_smtp::client::Client::<Secure>::new(config, secure(1));
-            client_against(
-                Smtp(client, |client, how, tx| match how {
-                    How::Own(exchange) => client.authenticate_with(exchange, tx),
-                    How::Known(mechanism, credentials) => client.authenticate(mechanism, credentials, tx),
-                }),
-                how,
-                lines,
-            )
+            Box::new(Smtp(client, |client, how, tx| match how {
+                How::Own(exchange) => client.authenticate_with(exchange, tx),
+                How::Known(mechanism, credentials) => client.authenticate(mechanism, credentials, tx),
+            }))
         }
     }
 }
@@ -131,7 +166,7 @@ pub(crate) fn scripted_in_cleartext(
             let config = Arc::new(proto_imap::Config::default().danger_cleartext());
             let client = proto_imap::client::Client::<Cleartext>::new(config);
             client_against(
-                Imap(client, |client, how, tx| match how {
+                &mut Imap(client, |client, how, tx| match how {
                     How::Own(exchange) => client.danger_cleartext_authenticate_with(exchange, tx).map(drop),
                     How::Known(..) => unreachable!("not asked for"),
                 }),
@@ -143,7 +178,7 @@ pub(crate) fn scripted_in_cleartext(
             let config = Arc::new(proto_smtp::Config::default().danger_cleartext());
             let client = proto_smtp::client::Client::<Cleartext>::new(config);
             client_against(
-                Smtp(client, |client, how, tx| match how {
+                &mut Smtp(client, |client, how, tx| match how {
                     How::Own(exchange) => client.danger_cleartext_authenticate_with(exchange, tx),
                     How::Known(..) => unreachable!("not asked for"),
                 }),
@@ -185,19 +220,7 @@ pub(crate) fn joined(
                     server.timed_out(tx)?;
                 }
             };
-            let config = Arc::new(proto_imap::Config::default());
-            let client = proto_imap::client::Client::<Secure>::new(config, secure(1));
-            client_with(
-                Imap(client, |client, how, tx| match how {
-                    How::Own(exchange) => client.authenticate_with(exchange, tx).map(drop),
-                    How::Known(mechanism, credentials) => {
-                        let choice = proto_imap::client::Choice::Mechanism(mechanism);
-                        client.authenticate(credentials, choice, tx).map(drop)
-                    }
-                }),
-                how,
-                turn,
-            )
+            client_with(&mut *secure_client(protocol), how, turn)
         }
         Protocol::Smtp => {
             let mut config = proto_smtp::Config::default().served(Mechanisms::all());
@@ -224,22 +247,15 @@ pub(crate) fn joined(
                     server.timed_out(tx)?;
                 }
             };
-            let config = Arc::new(proto_smtp::Config::default());
-            let client = proto_smtp::client::Client::<Secure>::new(config, secure(1));
-            client_with(
-                Smtp(client, |client, how, tx| match how {
-                    How::Own(exchange) => client.authenticate_with(exchange, tx),
-                    How::Known(mechanism, credentials) => client.authenticate(mechanism, credentials, tx),
-                }),
-                how,
-                turn,
-            )
+            client_with(&mut *secure_client(protocol), how, turn)
         }
     }
 }
 
 /// A client of either protocol, as far as it logs in.
 trait Asking {
+    /// Whether it may help to begin again.
+    fn has_refused_initial_response(&self) -> bool;
     /// Whether it may authenticate now, after all that has happened; or how that ended.
     fn turn(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Turn, Error>;
     fn begin(&mut self, how: How, tx: &mut SendBuffer) -> Result<(), Error>;
@@ -257,6 +273,10 @@ struct Imap<C: proto_core::Channel>(
 );
 
 impl<C: proto_core::Channel> Asking for Imap<C> {
+    fn has_refused_initial_response(&self) -> bool {
+        self.0.has_refused_initial_response()
+    }
+
     fn turn(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Turn, Error> {
         use proto_imap::client::Event;
         let mut turn = Turn::Waits;
@@ -282,6 +302,10 @@ struct Smtp<C: proto_core::Channel>(
 );
 
 impl<C: proto_core::Channel> Asking for Smtp<C> {
+    fn has_refused_initial_response(&self) -> bool {
+        self.0.has_refused_initial_response()
+    }
+
     fn turn(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Turn, Error> {
         use proto_smtp::client::{AuthOutcome, Event};
         let mut turn = Turn::Waits;
@@ -306,7 +330,7 @@ impl<C: proto_core::Channel> Asking for Smtp<C> {
     }
 }
 
-fn client_against(client: impl Asking, how: How, lines: impl Iterator<Item = String>) -> Talk {
+fn client_against(client: &mut dyn Asking, how: How, lines: impl Iterator<Item = String>) -> Talk {
     let mut lines = lines.peekable();
     let mut tag = String::from("M1");
     let turn = |rx: &mut RecvBuffer, tx: &mut SendBuffer| {
@@ -324,7 +348,7 @@ fn client_against(client: impl Asking, how: How, lines: impl Iterator<Item = Str
 }
 
 fn client_with(
-    mut client: impl Asking,
+    client: &mut dyn Asking,
     how: How,
     mut server: impl FnMut(&mut RecvBuffer, &mut SendBuffer) -> Result<usize, Error>,
 ) -> Talk {

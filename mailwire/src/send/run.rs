@@ -263,7 +263,7 @@ where
         let mut session = open(&plan.way, &connector, config)?;
         session.ready(|_| Ok::<_, Failure>(()))?;
         if let Some(credentials) = &plan.credentials {
-            session.log_in(credentials::copy(credentials), plan.way.mechanism())?;
+            session.log_in(credentials::copy(credentials), plan.way.order())?;
         }
         let offered = session.connection.machine().extensions().set();
         if plan.envelope.needs_chunking() && !offered.contains(Extension::Chunking) {

@@ -115,8 +115,8 @@ impl Task for Work<'_> {
             return Ok(());
         }
         if let Some(credentials) = self.credentials.take() {
-            let mechanism = session.log_in(credentials, self.way.mechanism())?;
-            steps.pass(Step::Auth, mechanism.to_string());
+            let logged_in = session.log_in(credentials, self.way.order())?;
+            steps.pass(Step::Auth, logged_in.by.to_owned());
         }
         if last == Step::Auth {
             return Ok(());

@@ -20,6 +20,8 @@ pub enum WhyNot {
     NoChannelBinding,
     /// It needs a nonce, and the driver gave no randomness with [`Secure`](crate::Secure).
     NoNonce,
+    /// It could be used, and another one that comes first was.
+    Later,
 }
 
 /// No mechanism can be used, with the reasons.
@@ -55,11 +57,67 @@ impl NoMechanism {
         Mechanism::ALL.into_iter().filter_map(move |mechanism| Some((mechanism, self.why_not(mechanism)?)))
     }
 
+    /// Whether the order has it, and some others not.
+    fn was_named(&self, mechanism: Mechanism) -> bool {
+        self.allowed != Mechanisms::all() && self.allowed.contains(mechanism)
+    }
+
     /// What the server offers.
     #[must_use]
     pub const fn offered(&self) -> Mechanisms {
         self.offered
     }
+}
+
+/// Which mechanism was chosen, and of every other one why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Weighed {
+    facts: NoMechanism,
+    chosen: Option<Mechanism>,
+}
+
+impl Weighed {
+    /// The mechanism; `None` if none can be used.
+    #[must_use]
+    pub const fn chosen(&self) -> Option<Mechanism> {
+        self.chosen
+    }
+
+    /// The mechanism.
+    ///
+    /// # Errors
+    /// There is none; the error knows the reasons.
+    pub const fn into_result(self) -> Result<Mechanism, NoMechanism> {
+        match self.chosen {
+            Some(mechanism) => Ok(mechanism),
+            None => Err(self.facts),
+        }
+    }
+
+    /// Every other mechanism with its reason, strongest first.
+    pub fn reasons(self) -> impl Iterator<Item = (Mechanism, WhyNot)> {
+        Mechanism::ALL
+            .into_iter()
+            .filter(move |mechanism| self.chosen != Some(*mechanism))
+            .map(move |mechanism| (mechanism, self.facts.why_not(mechanism).unwrap_or(WhyNot::Later)))
+    }
+}
+
+/// Weighs every mechanism: the first of `order` that the server offers and everybody can use is chosen.
+#[must_use]
+pub fn weigh(
+    order: &[Mechanism],
+    offered: Mechanisms,
+    allowed: Mechanisms,
+    session: &Session,
+    credentials: &Credentials,
+) -> Weighed {
+    let fitting = Mechanism::ALL.into_iter().filter(|mechanism| mechanism.takes(credentials)).collect();
+    let wanted = order.iter().copied().collect();
+    let facts =
+        NoMechanism { offered, allowed: allowed.intersection(wanted), usable: session.usable(), fitting };
+    let is_good = |mechanism: &Mechanism| facts.why_not(*mechanism).is_none();
+    Weighed { facts, chosen: order.iter().copied().find(is_good) }
 }
 
 /// Chooses: the first of `order` that the server offers and everybody can use. Without an order the strongest.
@@ -73,11 +131,7 @@ pub fn choose(
     session: &Session,
     credentials: &Credentials,
 ) -> Result<Mechanism, NoMechanism> {
-    let fitting = Mechanism::ALL.into_iter().filter(|mechanism| mechanism.takes(credentials)).collect();
-    let wanted = order.iter().copied().collect();
-    let facts =
-        NoMechanism { offered, allowed: allowed.intersection(wanted), usable: session.usable(), fitting };
-    order.iter().copied().find(|mechanism| facts.why_not(*mechanism).is_none()).ok_or(facts)
+    weigh(order, offered, allowed, session, credentials).into_result()
 }
 
 impl fmt::Debug for NoMechanism {
@@ -94,6 +148,7 @@ impl fmt::Display for WhyNot {
             Self::NotAllowed => "is not allowed by the settings",
             Self::NoChannelBinding => "has no TLS channel to be bound to",
             Self::NoNonce => "needs randomness from the driver",
+            Self::Later => "comes later",
         })
     }
 }
@@ -101,8 +156,10 @@ impl fmt::Display for WhyNot {
 impl fmt::Display for NoMechanism {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no mechanism can be used")?;
-        // What needs other credentials is no news to whoever gave these.
-        let reasons = self.reasons().filter(|(_, why)| *why != WhyNot::OtherCredentials);
+        // What needs other credentials is no news to whoever gave these, unless they asked for it.
+        let reasons = self
+            .reasons()
+            .filter(|(mechanism, why)| *why != WhyNot::OtherCredentials || self.was_named(*mechanism));
         for (at, (mechanism, why)) in reasons.enumerate() {
             write!(f, "{}{mechanism} {why}", if at == 0 { ": " } else { ", " })?;
         }
@@ -153,5 +210,13 @@ mod tests {
         let order = [Mechanism::Login, Mechanism::Plain];
         let all = Mechanisms::all();
         assert_eq!(choose(&order, all, all, &session, &credentials), Ok(Mechanism::Login));
+        let weighed = weigh(&order, all, all, &session, &credentials);
+        assert_eq!(weighed.chosen(), Some(Mechanism::Login));
+        let why = |mechanism| weighed.reasons().find(|(other, _)| *other == mechanism).map(|(_, why)| why);
+        assert_eq!(why(Mechanism::Login), None);
+        assert_eq!(why(Mechanism::Plain), Some(WhyNot::Later));
+        assert_eq!(why(Mechanism::ScramSha256), Some(WhyNot::NotAllowed));
+        assert_eq!(why(Mechanism::XOAuth2), Some(WhyNot::OtherCredentials));
+        assert_eq!(weighed.reasons().count(), Mechanism::ALL.len() - 1);
     }
 }

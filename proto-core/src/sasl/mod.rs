@@ -23,7 +23,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use choice::{NoMechanism, WhyNot, choose};
+pub use choice::{NoMechanism, Weighed, WhyNot, choose, weigh};
 pub use encoding::{decode, encode};
 pub use hash::ScramHash;
 pub use keys::{LEAST_ITERATIONS, MOST_ITERATIONS, ScramKeys};

@@ -36,6 +36,8 @@ pub(super) struct Authentication {
     exchange: Box<dyn Exchange>,
     /// The initial response, when it did not go with the command.
     first: Option<Secret<Vec<u8>>>,
+    /// The initial response that went with the command, until the server has said anything to it.
+    sent: Option<Secret<Vec<u8>>>,
     /// Why it was cancelled.
     cancelled: Option<SaslError>,
 }
@@ -44,6 +46,11 @@ impl Authentication {
     /// Whether the server's success can be believed.
     pub(super) fn is_done(&self) -> bool {
         self.cancelled.is_none() && self.first.is_none() && self.exchange.is_done()
+    }
+
+    /// Whether a server that finds the command wrong may mean its initial response.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.sent.is_some()
     }
 
     /// What the mechanism learnt of a failure, or why we did not go on.
@@ -119,11 +126,12 @@ impl Core {
     ) -> Result<CommandId, Error> {
         let mechanism = exchange.mechanism();
         let mut first = exchange.initial().map_err(|_| Misuse::ForbiddenOctet)?;
-        let at_once = self.config.sasl_ir == SaslIr::Auto && self.offers("SASL-IR");
+        let at_once = self.config.sasl_ir == SaslIr::Auto && self.offers("SASL-IR") && !self.initial_refused;
         let id = self.queue.next_id();
         let mut bytes = alloc::format!("{id} AUTHENTICATE {mechanism}").into_bytes();
         let mut privacy = Privacy::Public;
-        if at_once && let Some(first) = first.take() {
+        let sent = if at_once { first.take() } else { None };
+        if let Some(first) = &sent {
             privacy = Privacy::Secret { behind: bytes.len() };
             bytes.push(b' ');
             let encoded = sasl::encode(first.expose());
@@ -132,7 +140,7 @@ impl Core {
             bytes.extend_from_slice(if encoded.expose().is_empty() { b"=" } else { encoded.expose() });
         }
         bytes.extend_from_slice(b"\r\n");
-        self.authentication = Some(Authentication { exchange, first, cancelled: None });
+        self.authentication = Some(Authentication { exchange, first, sent, cancelled: None });
         self.say(
             Outgoing { id, job: Job::Authenticate, bytes, pauses: Vec::new(), privacy, payload: None },
             tx,
@@ -228,6 +236,13 @@ fn answer(authentication: &mut Authentication, text: &[u8]) -> Result<Secret<Vec
         // The client speaks first: whatever stands in this challenge says nothing (RFC 4422 §3.1 wants it empty;
         // some servers write a prompt).
         return Ok(first);
+    }
+    if let Some(sent) = authentication.sent.take()
+        && challenge.expose().is_empty()
+        && !matches!(authentication.exchange.mechanism(), Mechanism::Other(_))
+    {
+        // No server of ours begins so: this one has not looked at the initial response, and asks for it.
+        return Ok(sent);
     }
     authentication.exchange.step(challenge.expose())
 }

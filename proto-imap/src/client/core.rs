@@ -113,6 +113,8 @@ pub(crate) struct Core {
     pub(super) names: NameEncoding,
     pub(super) sasl: proto_core::sasl::Session,
     pub(super) authentication: Option<Authentication>,
+    /// The server has refused a command with an initial response as wrong.
+    pub(super) initial_refused: bool,
     pub(super) framer: Framer,
     /// Which literals of the message are bodies.
     scan: LiteralScan,
@@ -144,6 +146,7 @@ impl Core {
             knowledge: Knowledge::Unknown,
             names: NameEncoding::default(),
             authentication: None,
+            initial_refused: false,
             sasl: proto_core::sasl::Session::cleartext(),
             framer: Framer::default(),
             scan: LiteralScan::new(),

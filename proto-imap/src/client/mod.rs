@@ -19,9 +19,10 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
-use proto_core::sasl::Exchange;
+use proto_core::sasl::{self, Exchange, Weighed};
 use proto_core::{
-    Channel, Cleartext, Credentials, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer, Wait,
+    Channel, Cleartext, Credentials, Error, Machine, Mechanism, Mechanisms, Misuse, RecvBuffer, Secure,
+    SendBuffer, Wait,
 };
 
 pub use self::auth::Choice;
@@ -276,6 +277,23 @@ impl<C: Channel> Client<C> {
     #[must_use]
     pub const fn state(&self) -> Option<State> {
         self.core.state()
+    }
+
+    /// Which mechanism of `order` the server offers, the configuration allows, the channel carries and the credentials fit,
+    /// and of every other one why not. [`Mechanism::ALL`](proto_core::Mechanism::ALL) has the strongest first; what was
+    /// chosen goes into [`Choice::Mechanism`].
+    #[must_use]
+    pub fn weigh(&self, order: &[Mechanism], credentials: &Credentials) -> Weighed {
+        let offered = self.core.capabilities.as_ref().map_or(Mechanisms::NONE, Capabilities::mechanisms);
+        sasl::weigh(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
+    }
+
+    /// Whether the server has answered BAD to an AUTHENTICATE command with an initial response: some offer SASL-IR and
+    /// do not understand it. None is sent any more in this session, so that it may help to authenticate once again by the
+    /// same mechanism. The machine does not do so by itself: what it says it was told to say.
+    #[must_use]
+    pub const fn has_refused_initial_response(&self) -> bool {
+        self.core.initial_refused
     }
 
     /// How mailbox names are written on this session: in UTF-8 once the server has said ENABLED.

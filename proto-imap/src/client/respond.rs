@@ -283,8 +283,11 @@ impl Core {
                 self.authentication = None;
                 Event::Authenticated { id, status }
             }
-            (Job::Login | Job::Authenticate, _) => {
-                let reason = self.authentication.take().and_then(|authentication| authentication.failure());
+            (Job::Login | Job::Authenticate, condition) => {
+                let authentication = self.authentication.take();
+                let unheard = authentication.as_ref().is_some_and(Authentication::is_unheard);
+                self.initial_refused |= unheard && condition == Condition::Bad;
+                let reason = authentication.and_then(|authentication| authentication.failure());
                 Event::AuthRejected { id, status, reason }
             }
             _ => Event::Completed { id, status },

@@ -4,9 +4,12 @@
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
-use proto_core::sasl::{self, Exchange, Exposure, NoMechanism};
-use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, Secure, SendBuffer};
+use proto_core::sasl::{self, Exchange, Exposure, NoMechanism, SaslError, Weighed};
+use proto_core::{
+    Channel, Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, Secret, Secure, SendBuffer,
+};
 
 use super::Client;
 use super::core::{Authentication, Core, State};
@@ -63,6 +66,13 @@ impl<C: Channel> Client<C> {
         let offered = self.core.extensions.mechanisms();
         sasl::choose(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
     }
+
+    /// What [`choose`](Self::choose) would choose, and of every other mechanism why not.
+    #[must_use]
+    pub fn weigh(&self, order: &[Mechanism], credentials: &Credentials) -> Weighed {
+        let offered = self.core.extensions.mechanisms();
+        sasl::weigh(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
+    }
 }
 
 impl Client<Cleartext> {
@@ -99,6 +109,20 @@ impl Client<Cleartext> {
             return Err(Misuse::WrongState.into());
         }
         self.core.authenticate_with(exchange, tx)
+    }
+}
+
+impl Authentication {
+    fn step(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        match self.sent.take() {
+            // No mechanism of ours begins so: this server has not looked at the initial response, and asks for it.
+            Some(sent)
+                if challenge.is_empty() && !matches!(self.exchange.mechanism(), Mechanism::Other(_)) =>
+            {
+                Ok(sent)
+            }
+            _ => self.exchange.step(challenge),
+        }
     }
 }
 
@@ -142,13 +166,12 @@ impl Core {
             line => line,
         });
         let fits = |line: &&[u8]| "AUTH ".len() + mechanism.name().len() + 1 + line.len() + 2 <= LINE;
-        let initial = initial.filter(fits).filter(|_| self.config.initial_response == InitialResponse::Short);
-        if initial.is_some() {
-            held = None;
-        }
+        let wanted = self.config.initial_response == InitialResponse::Short && !self.initial_refused;
+        let initial = initial.filter(fits).filter(|_| wanted);
+        let sent = if initial.is_some() { held.take() } else { None };
         self.auth_failure = None;
         self.command(&Command::Auth { mechanism: mechanism.name(), initial }, Step::Auth, tx);
-        self.state = State::Auth(Authentication { exchange, held, cancelled: None });
+        self.state = State::Auth(Authentication { exchange, held, sent, cancelled: None });
         Ok(())
     }
 
@@ -171,13 +194,12 @@ impl Core {
         let answer = match sasl::decode(text) {
             Ok(challenge) => match authentication.held.take() {
                 Some(first) => Ok(first),
-                None => authentication.exchange.step(challenge.expose()),
+                None => authentication.step(challenge.expose()),
             },
             // A prompt that is not base64 does no harm where the first message waits for any prompt.
-            Err(_) if authentication.held.is_some() => Ok(authentication
-                .held
-                .take()
-                .unwrap_or_else(|| proto_core::Secret::new(alloc::vec::Vec::new()))),
+            Err(_) if authentication.held.is_some() => {
+                Ok(authentication.held.take().unwrap_or_else(|| Secret::new(Vec::new())))
+            }
             Err(error) => Err(error),
         };
         match answer {
@@ -206,8 +228,15 @@ impl Core {
         Ok(Kind::AuthAccepted)
     }
 
-    pub(super) fn authentication_refused(&mut self) -> Kind {
+    pub(super) fn authentication_refused(&mut self, code: Code) -> Kind {
         match core::mem::replace(&mut self.state, State::Session) {
+            State::Auth(Authentication { sent: Some(_), .. })
+                if matches!(code, Code::SYNTAX | Code::ARGUMENTS) =>
+            {
+                self.initial_refused = true;
+                self.auth_failure = None;
+                Kind::AuthRejected
+            }
             State::Auth(Authentication { cancelled: Some(why), .. }) => {
                 self.auth_failure = Some(why.to_string());
                 Kind::AuthCancelled

@@ -43,6 +43,8 @@ pub(super) struct Authentication {
     pub(super) exchange: Box<dyn Exchange>,
     /// The first message, where it could not go with the command.
     pub(super) held: Option<Secret<Vec<u8>>>,
+    /// The first message, where it went with the command, until the server has said anything to it.
+    pub(super) sent: Option<Secret<Vec<u8>>>,
     /// Why the client has given up, if it has.
     pub(super) cancelled: Option<SaslError>,
 }
@@ -82,6 +84,8 @@ pub(super) struct Core {
     pub(super) open: bool,
     pub(super) utf8: bool,
     pub(super) auth_failure: Option<String>,
+    /// The server has refused a command with an initial response as wrong.
+    pub(super) initial_refused: bool,
     pub(super) sasl: proto_core::sasl::Session,
     generation: u32,
     given_up: usize,
@@ -117,6 +121,7 @@ impl Core {
             open: false,
             utf8: false,
             auth_failure: None,
+            initial_refused: false,
             sasl: proto_core::sasl::Session::cleartext(),
             generation: 0,
             given_up: 0,
@@ -379,7 +384,7 @@ impl Core {
                 self.state = State::Closed;
                 Kind::Closed
             }
-            Step::Auth => self.authentication_refused(),
+            Step::Auth => self.authentication_refused(code),
             Step::Chunk => {
                 // The message is lost, and with it the replies that its end would have had.
                 self.accepted.clear();

@@ -281,6 +281,14 @@ impl<C: Channel> Client<C> {
         self.core.auth_failure.as_deref()
     }
 
+    /// Whether the server has answered 500 or 501 to an AUTH command with an initial response: some do not understand it.
+    /// None is sent any more in this session, so that it may help to authenticate once again by the same mechanism. The
+    /// machine does not do so by itself: what it says it was told to say.
+    #[must_use]
+    pub const fn has_refused_initial_response(&self) -> bool {
+        self.core.initial_refused
+    }
+
     /// How many replies were read that break the rules and could be read all the same.
     #[must_use]
     pub const fn repairs(&self) -> u32 {

@@ -1,0 +1,201 @@
+//! How SASL messages travel, in both protocols: with the command or behind it, empty, cancelled, refused, early.
+
+use std::sync::OnceLock;
+
+use proto_core::sasl::{self, LEAST_ITERATIONS, SaslError, ScramHash, ScramKeys};
+use proto_core::token::AuthQuestion;
+use proto_core::{AuthVerdict, Credentials, Mechanism, PeerError, Secret};
+
+use crate::talk::{BOTH, End, How, Protocol, Talk, again, joined, scripted};
+
+const PLAIN: &str = "AHVzZXIAc2VjcmV0";
+
+fn known(mechanism: Mechanism) -> How {
+    let credentials = match mechanism {
+        Mechanism::XOAuth2 | Mechanism::OAuthBearer => Credentials::bearer("user", "ya29.token"),
+        Mechanism::External => Credentials::external(),
+        Mechanism::Anonymous => Credentials::anonymous("guest"),
+        _ => Credentials::password("user", &b"secret"[..]),
+    };
+    How::Known(mechanism, credentials)
+}
+
+/// A server's line: a challenge, or one that ends the exchange.
+fn lines(protocol: Protocol, lines: &[&str]) -> Vec<String> {
+    let own = |line: &&str| match (protocol, line.split_once(' ').unwrap_or((line, ""))) {
+        (Protocol::Imap, ("?", challenge)) => format!("+ {challenge}\r\n"),
+        (Protocol::Smtp, ("?", challenge)) => format!("334 {challenge}\r\n"),
+        (Protocol::Imap, ("yes", _)) => "TAG OK [CAPABILITY IMAP4rev1] welcome\r\n".into(),
+        (Protocol::Smtp, ("yes", _)) => "235 2.7.0 welcome\r\n".into(),
+        (Protocol::Imap, ("no", _)) => "TAG NO [AUTHENTICATIONFAILED] no\r\n".into(),
+        (Protocol::Smtp, ("no", _)) => "535 5.7.8 no\r\n".into(),
+        (Protocol::Imap, ("wrong", _)) => "TAG BAD what is that\r\n".into(),
+        (Protocol::Smtp, ("wrong", _)) => "501 5.5.2 what is that\r\n".into(),
+        (_, (other, _)) => panic!("no line is {other}"),
+    };
+    lines.iter().map(own).collect()
+}
+
+fn against(protocol: Protocol, mechanism: Mechanism, script: &[&str]) -> Talk {
+    let lines = lines(protocol, script);
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    scripted(protocol, mechanism.name(), known(mechanism), &lines)
+}
+
+/// What the client says behind the command's name.
+fn said(talk: &Talk) -> Vec<&str> {
+    let (first, rest) = talk.client.split_first().unwrap();
+    let argument = first.split_once("AUTHENTICATE ").or_else(|| first.split_once("AUTH ")).unwrap().1;
+    std::iter::once(argument).chain(rest.iter().map(String::as_str)).collect()
+}
+
+#[test]
+fn an_empty_message_is_an_equals_sign_with_the_command_and_an_empty_line_behind_it() {
+    for protocol in BOTH {
+        let talk = against(protocol, Mechanism::External, &["yes"]);
+        assert_eq!(
+            (said(&talk), talk.end.clone()),
+            (vec!["EXTERNAL ="], Some(End::Accepted)),
+            "{protocol:?}"
+        );
+        let talk = against(protocol, Mechanism::External, &["? ", "yes"]);
+        assert_eq!(said(&talk), ["EXTERNAL =", ""], "{protocol:?}");
+        assert_eq!(talk.end, Some(End::Accepted));
+    }
+}
+
+#[test]
+fn a_server_that_did_not_look_at_the_initial_response_is_told_once_more() {
+    for protocol in BOTH {
+        let talk = against(protocol, Mechanism::Plain, &["? ", "yes"]);
+        assert_eq!(said(&talk), [&format!("PLAIN {PLAIN}"), PLAIN], "{protocol:?}");
+        assert_eq!(talk.end, Some(End::Accepted));
+        // Once, and only where it asks with nothing in hand.
+        for script in [&["? ", "? ", "wrong"][..], &["? Z28gb24=", "wrong"]] {
+            let talk = against(protocol, Mechanism::Plain, script);
+            assert_eq!(talk.client.last().unwrap(), "*", "{protocol:?} {script:?}");
+            assert_eq!(talk.end, Some(End::Refused(Some(SaslError::AfterTheEnd.to_string()))));
+        }
+        // SCRAM goes on as if nothing had been: the same nonce, and so the same exchange.
+        let talk = against(protocol, Mechanism::ScramSha256, &["? ", "no"]);
+        let said = said(&talk);
+        assert_eq!(said[0], format!("SCRAM-SHA-256 {}", said[1]), "{protocol:?}");
+    }
+}
+
+#[test]
+fn a_server_that_finds_the_initial_response_wrong_may_be_asked_without_one() {
+    for protocol in BOTH {
+        let first = lines(protocol, &["wrong"]);
+        let second = lines(protocol, &["? ", "yes"]);
+        let talk = again(protocol, || known(Mechanism::Plain), &[&first[0], &second[0], &second[1]]);
+        assert_eq!(talk.end, Some(End::Accepted), "{protocol:?} {talk:?}");
+        assert_eq!(talk.client.len(), 3);
+        assert!(talk.client[0].ends_with(&format!("PLAIN {PLAIN}")) && talk.client[1].ends_with(" PLAIN"));
+        assert_eq!(talk.client[2], PLAIN);
+
+        // Wrong credentials are no reason, nor is what a server finds wrong once it has asked.
+        for script in [&["no"][..], &["? ", "wrong"]] {
+            let lines = lines(protocol, script);
+            let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+            let talk = again(protocol, || known(Mechanism::Plain), &lines);
+            assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {script:?} {talk:?}");
+            assert_eq!(talk.client.iter().filter(|line| line.contains("AUTH")).count(), 1, "{talk:?}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_into_a_line_of_smtp_waits_to_be_asked() {
+    for (len, with_command) in [(363, true), (364, false), (5000, false)] {
+        let password = vec![b'p'; len];
+        let plain = || How::Known(Mechanism::Plain, Credentials::password("user", password.clone()));
+        let script: &[&str] = if with_command { &["yes"] } else { &["? ", "yes"] };
+        let lines = lines(Protocol::Smtp, script);
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        let talk = scripted(Protocol::Smtp, "PLAIN", plain(), &lines);
+        assert_eq!(talk.end, Some(End::Accepted), "{len} {talk:?}");
+        assert_eq!(talk.client.len(), if with_command { 1 } else { 2 }, "{len}");
+        assert!(talk.client[0].len() + 2 <= 512, "{len}");
+    }
+}
+
+#[test]
+fn a_challenge_that_is_none_is_answered_with_an_asterisk() {
+    for protocol in BOTH {
+        for challenge in ["? ***", "? Zg", "? Z g="] {
+            let talk = against(protocol, Mechanism::Login, &[challenge, "wrong"]);
+            assert_eq!(said(&talk), ["LOGIN", "*"], "{protocol:?} {challenge}");
+            assert_eq!(talk.end, Some(End::Refused(Some(SaslError::Malformed.to_string()))));
+            let talk = against(protocol, Mechanism::Login, &[challenge, "yes"]);
+            let error = PeerError::AuthenticationNotFinished;
+            assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {challenge}");
+        }
+    }
+}
+
+#[test]
+fn a_refused_token_is_answered_and_its_reason_told() {
+    // {"status":"401"} with an escape sequence behind it.
+    let json = String::from_utf8(sasl::encode(b"{\"status\":\"401\"}\x1b[2J").expose().clone()).unwrap();
+    let challenge = format!("? {json}");
+    for protocol in BOTH {
+        for (mechanism, dance) in [(Mechanism::XOAuth2, ""), (Mechanism::OAuthBearer, "AQ==")] {
+            let talk = against(protocol, mechanism, &[&challenge, "no"]);
+            assert_eq!(said(&talk)[1], dance, "{protocol:?}");
+            let reason = "{\"status\":\"401\"}[2J".to_owned();
+            assert_eq!(talk.end, Some(End::Refused(Some(reason))), "{protocol:?} {mechanism}");
+            let talk = against(protocol, mechanism, &[&challenge, "yes"]);
+            let error = PeerError::AuthenticationNotFinished;
+            assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {mechanism}");
+        }
+    }
+}
+
+#[test]
+fn success_before_scram_has_proved_the_server_is_not_believed() {
+    for protocol in BOTH {
+        for mechanism in Mechanism::ALL.into_iter().filter(|mechanism| mechanism.hash().is_some()) {
+            let talk = against(protocol, mechanism, &["yes"]);
+            let error = PeerError::AuthenticationNotFinished;
+            assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {mechanism}");
+        }
+    }
+}
+
+/// Both machines of each protocol, by every mechanism: who is right is let in, and who is not hears of it late.
+#[test]
+fn both_ends_agree_by_every_mechanism() {
+    for protocol in BOTH {
+        for mechanism in Mechanism::ALL {
+            let talk = joined(protocol, known(mechanism), &[], &|question| accept(question));
+            assert_eq!(talk.end, Some(End::Accepted), "{protocol:?} {mechanism} {:?}", talk.end);
+            assert_eq!(talk.delays, 0);
+            let talk = joined(protocol, known(mechanism), &[], &|question| reject(question));
+            assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {mechanism} {:?}", talk.end);
+            assert_eq!(talk.delays, 1, "{protocol:?} {mechanism}");
+            let talk = joined(protocol, known(mechanism), &[], &|_| AuthVerdict::Unavailable);
+            assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {mechanism} {:?}", talk.end);
+            assert_eq!(talk.delays, 0, "nobody is guessing");
+        }
+    }
+}
+
+fn accept(question: &AuthQuestion) -> AuthVerdict {
+    static KEPT: OnceLock<[Secret<String>; 2]> = OnceLock::new();
+    let AuthQuestion::Keys { hash, .. } = question else { return AuthVerdict::Accept };
+    let kept = KEPT.get_or_init(|| {
+        [ScramHash::Sha1, ScramHash::Sha256].map(|hash| {
+            ScramKeys::derive(hash, "secret", b"sixteen octets!!", LEAST_ITERATIONS).unwrap().to_text()
+        })
+    });
+    let text = &kept[usize::from(*hash == ScramHash::Sha256)];
+    AuthVerdict::Keys(Box::new(ScramKeys::from_text(text.expose()).unwrap()))
+}
+
+fn reject(question: &AuthQuestion) -> AuthVerdict {
+    match question {
+        AuthQuestion::Keys { .. } => accept(question),
+        _ => AuthVerdict::Reject,
+    }
+}
