@@ -99,6 +99,9 @@ pub enum Misuse {
     WrongMechanism,
     /// No mechanism can be used for these credentials, with the reasons.
     NoMechanism(NoMechanism),
+    /// The credentials hold what the mechanism cannot carry: a NUL, what SASLprep forbids (RFC 4013), or, where the
+    /// feature `saslprep` is off, anything beyond ASCII in SCRAM.
+    Unwritable,
     /// An argument holds an octet that would change the meaning of the line (CR, LF, NUL).
     ForbiddenOctet,
     /// An argument cannot be written in the protocol's grammar.
@@ -215,6 +218,9 @@ impl Misuse {
                 "the mechanism does not fit the credentials or the channel: choose another"
             }
             Self::NoMechanism(_) => "no mechanism can be used for these credentials",
+            Self::Unwritable => {
+                "the user name or password holds what the mechanism cannot carry: try another mechanism"
+            }
             Self::ForbiddenOctet => "an argument holds CR, LF or NUL: remove it",
             Self::InvalidArgument => {
                 "an argument cannot be written: it is empty, out of range, nested too deeply, or no atom where \

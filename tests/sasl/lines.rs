@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use proto_core::sasl::{self, LEAST_ITERATIONS, SaslError, ScramHash, ScramKeys};
 use proto_core::token::AuthQuestion;
-use proto_core::{AuthVerdict, Credentials, Mechanism, PeerError, Secret};
+use proto_core::{AuthVerdict, Credentials, Mechanism, Misuse, PeerError, Secret};
 
 use crate::talk::{BOTH, End, How, Protocol, Talk, again, joined, scripted};
 
@@ -159,6 +159,22 @@ fn success_before_scram_has_proved_the_server_is_not_believed() {
             let talk = against(protocol, mechanism, &["yes"]);
             let error = PeerError::AuthenticationNotFinished;
             assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {mechanism}");
+        }
+    }
+}
+
+#[test]
+fn what_a_mechanism_cannot_carry_is_refused_before_anything_is_said() {
+    for protocol in BOTH {
+        for (mechanism, name, password) in [
+            (Mechanism::Plain, "us\0er", "p"),
+            (Mechanism::ScramSha256, "user", "a\u{7}b"),
+            (Mechanism::ScramSha256, "\u{627}1", "p"),
+        ] {
+            let how = How::Known(mechanism, Credentials::password(name, password.as_bytes()));
+            let talk = scripted(protocol, mechanism.name(), how, &[]);
+            assert_eq!(talk.end, Some(End::NotBegun(Misuse::Unwritable.into())), "{protocol:?} {mechanism}");
+            assert!(talk.client.is_empty());
         }
     }
 }

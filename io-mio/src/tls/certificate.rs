@@ -145,7 +145,13 @@ impl Certificate {
 /// SHA-256 (RFC 5929 §4.1). `None` where the signature has no hash of its own.
 pub(crate) fn end_point_hash(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let algorithm = match certificate.signature_algorithm.algorithm.to_id_string().as_str() {
+    let algorithm = end_point_algorithm(&certificate.signature_algorithm.algorithm.to_id_string())?;
+    Some(ring::digest::digest(algorithm, der).as_ref().to_vec())
+}
+
+/// The hash of a signature with this algorithm.
+fn end_point_algorithm(signature: &str) -> Option<&'static ring::digest::Algorithm> {
+    Some(match signature {
         // With SHA-384: ecdsa, RSA.
         "1.2.840.10045.4.3.3" | "1.2.840.113549.1.1.12" => &ring::digest::SHA384,
         // With SHA-512.
@@ -157,8 +163,7 @@ pub(crate) fn end_point_hash(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
         | "1.2.840.113549.1.1.5"
         | "1.2.840.113549.1.1.4" => &ring::digest::SHA256,
         _ => return None,
-    };
-    Some(ring::digest::digest(algorithm, der).as_ref().to_vec())
+    })
 }
 
 fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
@@ -206,6 +211,38 @@ mod tests {
         for bad in ["", "sha256:", "sha256:00", &shown[..70], &format!("{shown}0"), "sha256:é"] {
             assert_eq!(bad.parse::<Fingerprint>(), Err(FingerprintError), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_end_point_is_hashed_as_the_certificate_was_signed() {
+        let (sha256, sha384, sha512) = (&ring::digest::SHA256, &ring::digest::SHA384, &ring::digest::SHA512);
+        for (signature, expected) in [
+            ("1.2.840.113549.1.1.4", Some(sha256)),  // md5WithRSAEncryption
+            ("1.2.840.113549.1.1.5", Some(sha256)),  // sha1WithRSAEncryption
+            ("1.2.840.10045.4.1", Some(sha256)),     // ecdsa-with-SHA1
+            ("1.2.840.113549.1.1.11", Some(sha256)), // sha256WithRSAEncryption
+            ("1.2.840.10045.4.3.2", Some(sha256)),   // ecdsa-with-SHA256
+            ("1.2.840.113549.1.1.12", Some(sha384)), // sha384WithRSAEncryption
+            ("1.2.840.10045.4.3.3", Some(sha384)),   // ecdsa-with-SHA384
+            ("1.2.840.113549.1.1.13", Some(sha512)), // sha512WithRSAEncryption
+            ("1.2.840.10045.4.3.4", Some(sha512)),   // ecdsa-with-SHA512
+            ("1.3.101.112", None),                   // Ed25519: no hash of its own (RFC 5929 §4.1)
+            ("1.2.840.113549.1.1.10", None),         // RSASSA-PSS: one among its parameters, and maybe two
+        ] {
+            assert_eq!(end_point_algorithm(signature), expected, "{signature}");
+        }
+    }
+
+    #[test]
+    fn an_end_point_of_an_authority_with_sha_384() {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key);
+        let der = certificate.unwrap().der().clone();
+        let expected = ring::digest::digest(&ring::digest::SHA384, &der).as_ref().to_vec();
+        assert_eq!(end_point_hash(&der), Some(expected));
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key);
+        assert_eq!(end_point_hash(certificate.unwrap().der()), None);
     }
 
     #[test]

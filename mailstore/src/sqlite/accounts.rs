@@ -192,6 +192,8 @@ fn insert_keys(tx: &Connection, account: AccountId, keys: &[LoginKeys]) -> Resul
 
 /// 19 MiB, two passes, one lane: the least that is recommended for Argon2id, some tens of milliseconds.
 fn argon2() -> Result<Argon2<'static>> {
+    #[cfg(test)]
+    tests::RUNS.with(|runs| runs.set(runs.get() + 1));
     let params = Params::new(19 * 1024, 2, 1, None).map_err(|_| Error::Crypto)?;
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
@@ -199,6 +201,34 @@ fn argon2() -> Result<Argon2<'static>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    thread_local! {
+        /// How often this thread has made an Argon2.
+        pub(super) static RUNS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn argon2_runs_once_for_whoever_is_not_let_in() {
+        let kept = Kept {
+            account: Account { id: AccountId(1), name: "ann".to_owned() },
+            verifier: make_verifier(b"secret").unwrap(),
+            has_keys: true,
+        };
+        let verifier = Verifier::new().unwrap();
+        let runs = |found: Option<&Kept>, password: &[u8]| {
+            let before = RUNS.get();
+            assert_eq!(verifier.verify(found, password).unwrap(), None);
+            RUNS.get() - before
+        };
+        for _ in 0..2 {
+            assert_eq!((runs(Some(&kept), b"wrong"), runs(None, b"wrong"), runs(None, b"secret")), (1, 1, 1));
+        }
+        // Nobody's password is that long, whoever they are.
+        let long = [b'x'; PASSWORD_LIMIT + 1];
+        assert_eq!((runs(Some(&kept), &long), runs(None, &long)), (0, 0));
+        assert_eq!(verifier.verify(Some(&kept), b"secret").unwrap(), Some(AccountId(1)));
+    }
 
     #[test]
     fn nobody_costs_what_everybody_costs() {

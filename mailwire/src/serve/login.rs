@@ -129,6 +129,8 @@ const fn kind(hash: ScramHash) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use mailstore::SqliteStore;
 
     use super::*;
@@ -155,6 +157,48 @@ mod tests {
         let bob = seen(&store, "bob");
         drop(store);
         assert_eq!(bob, seen(&SqliteStore::open(directory.path()).unwrap(), "bob"), "after a restart");
+    }
+
+    /// How much longer the one question takes than the other, by the medians of tries that take turns.
+    fn ratio(store: &Arc<dyn Store>, tries: usize, questions: [&dyn Fn() -> AuthQuestion; 2]) -> f64 {
+        let mut took = [Vec::new(), Vec::new()];
+        for _ in 0..tries {
+            for (took, question) in took.iter_mut().zip(questions) {
+                let request = AuthRequest::new(1, Mechanism::Plain, question());
+                let job = answer(store, &request).unwrap();
+                let begun = Instant::now();
+                let answer = job();
+                took.push(begun.elapsed());
+                assert!(answer.account.is_none() && !matches!(answer.verdict, AuthVerdict::Accept));
+            }
+        }
+        let [one, other] = took.map(|mut took| {
+            took.sort_unstable();
+            took[tries / 2].as_secs_f64()
+        });
+        one / other
+    }
+
+    /// The bounds are wide, since a test shares its machine with others: what a name that nobody has costs nothing for
+    /// would be beyond them by a thousand. That both run Argon2 once, and the same, `mailstore` counts.
+    #[test]
+    fn time_does_not_tell_who_has_an_account() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path()).unwrap().deriving_keys(Arc::new(keys));
+        store.create_account("ann", b"a password").unwrap();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let verify = |name: &'static str| {
+            move || AuthQuestion::Verify(Credentials::password(name, &b"not that one"[..]))
+        };
+        let asked = |name: &'static str| {
+            move || AuthQuestion::Keys { hash: ScramHash::Sha256, username: name.to_owned() }
+        };
+        let passwords = ratio(&store, 7, [&verify("ann"), &verify("bob")]);
+        let keys = ratio(&store, 201, [&asked("ann"), &asked("bob")]);
+        println!("known to unknown: a wrong password {passwords:.2}, SCRAM keys {keys:.2}");
+        for ratio in [passwords, keys] {
+            assert!((0.3..3.0).contains(&ratio), "{passwords:.2} {keys:.2}");
+        }
     }
 
     #[test]

@@ -148,7 +148,8 @@ pub(super) fn number(text: &str) -> Result<u32, SaslError> {
     text.parse().map_err(|_| SaslError::Iterations)
 }
 
-/// A name or password by SASLprep (RFC 4013).
+/// A name or password by SASLprep (RFC 4013). The result is wiped when it is dropped. Where it differs from ASCII, the
+/// tables' crate makes it in memory that grows: pieces of up to half of it may stay behind, where nobody can wipe them.
 pub(super) fn prepare(text: &str) -> Result<Secret<String>, SaslError> {
     if text.len() > LONGEST {
         return Err(SaslError::Unwritable);
@@ -164,7 +165,8 @@ fn saslprep(text: &str) -> Result<Cow<'_, str>, SaslError> {
     stringprep::saslprep(text).map_err(|_| SaslError::Unwritable)
 }
 
-/// Without the tables: ASCII as it is, and nothing else.
+/// Without the tables: ASCII as it is, and nothing else. What is refused here would be another password for a server that
+/// has them, and be it only by chance the same.
 #[cfg(not(feature = "saslprep"))]
 fn saslprep(text: &str) -> Result<Cow<'_, str>, SaslError> {
     let good = text.bytes().all(|octet| matches!(octet, 0x20..=0x7e));
@@ -232,6 +234,20 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(feature = "saslprep"))]
+    fn without_the_tables_only_ascii_is_taken() {
+        for good in ["user", "USER", " ~", "p ncil"] {
+            assert_eq!(prepare(good).unwrap().expose(), good);
+        }
+        for bad in ["\u{ad}x", "j\u{fc}rgen", "\u{2168}", "\u{7f}", "\u{7}", "", "a\0"] {
+            assert_eq!(prepare(bad).err(), Some(SaslError::Unwritable), "{bad:?}");
+            let keys = ScramKeys::derive(ScramHash::Sha256, bad, b"salt", LEAST_ITERATIONS);
+            assert_eq!(keys.err(), Some(SaslError::Unwritable), "{bad:?}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "saslprep")]
     fn the_examples_of_rfc_4013() {
         let prepared = |text| prepare(text).map(|text| text.expose().clone());
         assert_eq!(prepared("I\u{ad}X").unwrap(), "IX");

@@ -3,6 +3,10 @@
 use super::session::tests::bound;
 use super::*;
 
+/// Beyond ASCII where SCRAM can carry that.
+const USER: &str = if cfg!(feature = "saslprep") { "jürgen" } else { "jorgen" };
+const PASSWORD: &str = if cfg!(feature = "saslprep") { "pass wörd" } else { "pass word" };
+
 /// Runs both sides against each other; what the server asks is given to `verdict`.
 fn converse(
     mechanism: Mechanism,
@@ -39,33 +43,33 @@ fn converse(
 
 fn credentials(mechanism: Mechanism) -> Credentials {
     match mechanism {
-        Mechanism::External => Credentials::External { authorization: "jürgen".into() },
-        Mechanism::Anonymous => Credentials::anonymous("jürgen"),
+        Mechanism::External => Credentials::External { authorization: USER.into() },
+        Mechanism::Anonymous => Credentials::anonymous(USER),
         Mechanism::XOAuth2 | Mechanism::OAuthBearer => {
             Credentials::bearer("a,l=ice@example.test", "ya29.abc")
         }
-        _ => Credentials::password("jürgen", "pass wörd".as_bytes()),
+        _ => Credentials::password(USER, PASSWORD.as_bytes()),
     }
 }
 
 fn expected(question: &AuthQuestion) -> AuthVerdict {
     let credentials = match question {
         AuthQuestion::Verify(credentials) => credentials,
-        AuthQuestion::Keys { hash, username } if username == "jürgen" => {
-            let keys = ScramKeys::derive(*hash, "pass wörd", b"salt", LEAST_ITERATIONS).unwrap();
+        AuthQuestion::Keys { hash, username } if username == USER => {
+            let keys = ScramKeys::derive(*hash, PASSWORD, b"salt", LEAST_ITERATIONS).unwrap();
             return AuthVerdict::Keys(Box::new(keys));
         }
-        AuthQuestion::Authorize { authorization, username } if username == "jürgen" => {
+        AuthQuestion::Authorize { authorization, username } if username == USER => {
             return if authorization.is_empty() { AuthVerdict::Accept } else { AuthVerdict::Reject };
         }
         _ => return AuthVerdict::Reject,
     };
     let good = match credentials {
         Credentials::Password { username, password, .. } => {
-            username == "jürgen" && password.expose() == "pass wörd".as_bytes()
+            username == USER && password.expose() == PASSWORD.as_bytes()
         }
         Credentials::External { authorization: name } | Credentials::Anonymous { trace: name } => {
-            name == "jürgen"
+            name == USER
         }
         Credentials::Bearer { username, token } => {
             username == "a,l=ice@example.test" && token.expose() == "ya29.abc"
@@ -156,4 +160,23 @@ fn the_strongest_fitting_mechanism_is_chosen() {
     let only_login = Mechanisms::NONE.with(Mechanism::Login);
     assert_eq!(offered.choose(only_login, &password), Some(Mechanism::Login));
     assert_eq!(only_login.choose(Mechanisms::all(), &Credentials::bearer("u", "t")), None);
+}
+
+/// A name or password that SCRAM cannot carry fails before anything is said, in place of being another one.
+#[test]
+fn what_scram_cannot_carry_is_not_said() {
+    let beyond = if cfg!(feature = "saslprep") { "a\u{7}b" } else { "jürgen" };
+    for mechanism in [Mechanism::ScramSha1, Mechanism::ScramSha256Plus] {
+        for (name, password) in [(beyond, "good"), ("good", beyond)] {
+            let credentials = Credentials::password(name, password.as_bytes());
+            let mut client = client(mechanism, credentials, &mut bound(1), Mechanisms::all()).unwrap();
+            assert_eq!(client.initial().unwrap_err(), SaslError::Unwritable, "{mechanism}");
+            assert!(!client.is_done());
+        }
+        // A server takes such a name for nobody's.
+        let first = alloc::format!("n,,n={beyond},r=abc");
+        let mut server = server(mechanism, &mut bound(2), Mechanisms::NONE).unwrap();
+        let step = server.step(Some(first.as_bytes()));
+        assert!(matches!(step, Err(SaslError::Malformed) | Ok(ServerStep::Rejected)), "{mechanism} {step:?}");
+    }
 }

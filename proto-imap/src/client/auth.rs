@@ -125,7 +125,7 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
         let mechanism = exchange.mechanism();
-        let mut first = exchange.initial().map_err(|_| Misuse::ForbiddenOctet)?;
+        let mut first = exchange.initial().map_err(|_| Misuse::Unwritable)?;
         let at_once = self.config.sasl_ir == SaslIr::Auto && self.offers("SASL-IR") && !self.initial_refused;
         let id = self.queue.next_id();
         let mut bytes = alloc::format!("{id} AUTHENTICATE {mechanism}").into_bytes();

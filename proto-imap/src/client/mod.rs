@@ -158,7 +158,7 @@ impl Client<Secure> {
     /// # Errors
     /// [`Misuse::WrongState`] before the capabilities are known or when authenticated;
     /// [`Misuse::NoMechanism`], with reasons, if nothing fits that the server offers and the configuration allows;
-    /// [`Misuse::ForbiddenOctet`] if the credentials hold what the mechanism cannot carry.
+    /// [`Misuse::Unwritable`] if the credentials hold what the mechanism cannot carry.
     pub fn authenticate(
         &mut self,
         credentials: Credentials,
@@ -174,7 +174,7 @@ impl Client<Secure> {
     /// # Errors
     /// [`Misuse::WrongState`] before the capabilities are known or when authenticated; [`Misuse::WrongMechanism`] if the
     /// server does not offer it, or it is one of [`Mechanism::ALL`](proto_core::Mechanism::ALL);
-    /// [`Misuse::ForbiddenOctet`] if it cannot say its first message.
+    /// [`Misuse::Unwritable`] if it cannot say its first message.
     pub fn authenticate_with(
         &mut self,
         exchange: Box<dyn Exchange>,

@@ -28,7 +28,7 @@ impl Client<Secure> {
     ///
     /// # Errors
     /// [`WrongMechanism`](Misuse::WrongMechanism) if the server does not offer the mechanism, the settings do not
-    /// allow it, or it cannot prove these credentials; [`InvalidArgument`](Misuse::InvalidArgument) if they hold
+    /// allow it, or it cannot prove these credentials; [`Unwritable`](Misuse::Unwritable) if they hold
     /// what it cannot carry; [`WrongState`](Misuse::WrongState) if a reply is outstanding. Nothing was written then.
     pub fn authenticate(
         &mut self,
@@ -45,7 +45,7 @@ impl Client<Secure> {
     ///
     /// # Errors
     /// [`WrongMechanism`](Misuse::WrongMechanism) if the server does not offer it, or it is one of [`Mechanism::ALL`];
-    /// [`InvalidArgument`](Misuse::InvalidArgument) if it cannot say its first message;
+    /// [`Unwritable`](Misuse::Unwritable) if it cannot say its first message;
     /// [`WrongState`](Misuse::WrongState) if a reply is outstanding. Nothing was written then.
     pub fn authenticate_with(
         &mut self,
@@ -159,7 +159,7 @@ impl Core {
 
     fn begin(&mut self, mut exchange: Box<dyn Exchange>, tx: &mut SendBuffer) -> Result<(), Error> {
         let mechanism = exchange.mechanism();
-        let mut held = exchange.initial().map_err(|_| Misuse::InvalidArgument)?;
+        let mut held = exchange.initial().map_err(|_| Misuse::Unwritable)?;
         let line = held.as_ref().map(|message| sasl::encode(message.expose()));
         let initial = line.as_ref().map(|line| match line.expose().as_slice() {
             b"" => b"=",
