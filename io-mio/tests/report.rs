@@ -19,7 +19,10 @@ use io_mio::delivery::{
 };
 use mail::{Running, Still, TEXT, Text, message, open, with_text};
 use proto_core::Cleartext;
-use proto_smtp::types::{Extension, Offers, ServerLimits};
+use proto_smtp::{
+    client::Content,
+    types::{BodyType, Extension, ExtensionSet, Mail, Offers, ServerLimits},
+};
 
 /// Delivers it with sessions that are used once, and gives the report.
 fn deliver(route: &Route<Cleartext>, message: &mut Message<Text>, policy: &RetryPolicy) -> DeliveryReport {
@@ -125,6 +128,57 @@ fn whose_address_needs_smtputf8_costs_nobody_else_the_message() {
     let mut message = message(names);
     let problems = message.check(&limits).unwrap();
     assert_eq!((problems[0].index, problems[0].problem), (Some(1), Fault::NeedsSmtpUtf8));
+}
+
+#[test]
+fn a_message_that_needs_less_than_was_said_goes_to_a_server_that_offers_less() {
+    let poor = || {
+        Running::set(|config| {
+            let lacking = [Extension::SmtpUtf8, Extension::EightBitMime, Extension::BinaryMime];
+            let extensions = lacking.into_iter().fold(config.extensions, ExtensionSet::without);
+            config.extensions(extensions)
+        })
+    };
+    let asks = |mut mail: Mail<'static>, body| {
+        (mail.body, mail.utf8) = (body, true);
+        mail
+    };
+    let ascii = "From: a@x.example\r\nDate: x\r\n\r\nhello\r\n";
+    // The body, the header: whether the first may be said to be what it is not.
+    let bodies = [
+        (ascii.to_owned(), true),
+        (ascii.replace("hello", "caf\u{e9}"), false),
+        (ascii.replace("a@x", "\u{e9}@x"), false),
+    ];
+    for body in [BodyType::EightBitMime, BodyType::BinaryMime] {
+        for (text, goes) in &bodies {
+            let asked = || {
+                let message = mail::with_text(text, ["b@x.example"]);
+                message.asking(|mail| asks(mail, Some(body)))
+            };
+            let content = Content::of(text.as_bytes());
+            let mut checked = asked();
+            checked.check(&CheckLimits::default()).unwrap();
+            for (mut message, is_known) in
+                [(asked(), false), (asked().with_content(content), true), (checked, true)]
+            {
+                let server = poor();
+                let report = deliver(&server.route(), &mut message, &RetryPolicy::default());
+                let wanted = if *goes && is_known { Status::Success } else { Status::Failed };
+                // The address that a check finds wrong is nobody's here.
+                assert_eq!(statuses(&report), [wanted], "{body:?} {is_known} {text}");
+                let taken = server.book.messages();
+                assert_eq!(taken.len(), usize::from(wanted == Status::Success));
+                assert!(taken.iter().all(|taken| taken.octets == text.as_bytes()));
+            }
+        }
+    }
+    // Whose address needs SMTPUTF8 costs nobody else a message that does not.
+    let names = ["a@x.example", "j\u{fc}rgen@x.example"];
+    let message = mail::with_text(ascii, names).asking(|mail| asks(mail, None));
+    let mut message = message.with_content(Content::of(ascii.as_bytes()));
+    let report = deliver(&poor().route(), &mut message, &RetryPolicy::default());
+    assert_eq!(statuses(&report), [Status::Success, Status::Failed]);
 }
 
 #[test]

@@ -202,14 +202,22 @@ fn a_service_is_asked_for_where_it_is_offered() {
     ] {
         assert!(received.contains(parameter), "{parameter}: {received}");
     }
-    // A mere service is left out and named; without what is needed nothing is sent.
+    // A mere service is left out and named, and what the message does not need as well; without what is needed nothing
+    // is sent.
+    let server = offers(&[]);
+    send(server.port, &["--smtputf8"]).expect(0);
+    assert!(server.seen().received.contains("MAIL FROM:<a@x.example>\r\n"));
     let server = offers(&[]);
     send(server.port, &["--notify", "never", "--priority", "1"]).expect(0).shows(&["DSN, MT-PRIORITY"]);
     assert!(server.seen().received.contains("MAIL FROM:<a@x.example>\r\n"));
-    for needed in [&["--hold-for", "60"][..], &["--smtputf8"], &["--require-tls"]] {
+    let beyond_ascii = ["--to", "j\u{fc}rgen@x.example", "--smtputf8"];
+    for needed in [&["--hold-for", "60"][..], &beyond_ascii, &["--require-tls"]] {
         let server = offers(&["DSN"]);
         assert_ne!(send(server.port, needed).code, 0, "{needed:?}");
-        assert!(!server.seen().received.contains("MAIL"), "{needed:?}");
+        let received = server.seen().received;
+        let others = needed == beyond_ascii;
+        assert_eq!(received.contains("MAIL"), others, "{needed:?} {received}");
+        assert!(!received.contains("j\u{fc}rgen"), "{received}");
     }
 }
 

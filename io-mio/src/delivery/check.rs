@@ -10,7 +10,10 @@ use std::{
     io::{self, Read},
 };
 
-use proto_smtp::types::{Address, BodyType, Mail};
+use proto_smtp::{
+    client::{Content, ContentScan},
+    types::{Address, BodyType, Mail},
+};
 use serde::Serialize;
 
 /// What a message may be at most. What an address may be is not set: RFC 5321 §4.5.3.1 says it.
@@ -186,23 +189,29 @@ fn beyond_ascii(address: &Address<'_>, mail: &Mail<'_>, limits: &CheckLimits) ->
     wanted.then(|| "it has characters beyond US-ASCII, which need SMTPUTF8".to_owned())
 }
 
-/// What is wrong with the octets. Of each kind only the first is told.
+/// What is wrong with the octets, and what they are made of if they were read to their end. Of each kind of problem
+/// only the first is told.
 pub(super) fn content(
     source: &mut impl Read,
     mail: &Mail<'_>,
     limits: &CheckLimits,
-) -> io::Result<Vec<Problem>> {
+) -> io::Result<(Vec<Problem>, Option<Content>)> {
+    let mut content = ContentScan::new();
     let mut scan = Scan::new(mail, limits);
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match source.read(&mut buffer) {
-            Ok(0) => return Ok(scan.finish()),
-            Ok(count) => buffer.iter().take(count).for_each(|octet| scan.octet(*octet)),
+            Ok(0) => return Ok((scan.finish(), Some(content.finish()))),
+            Ok(count) => {
+                let read = buffer.get(..count).unwrap_or_default();
+                content.push(read);
+                read.iter().for_each(|octet| scan.octet(*octet));
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
         if scan.octets > limits.octets {
-            return Ok(scan.finish());
+            return Ok((scan.finish(), None));
         }
     }
 }

@@ -5,7 +5,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use proto_smtp::{
-    client::Transaction,
+    client::{Content, Transaction},
     parse::{SyntaxError, Why},
     types::{Address, BodyType, ForwardPath, Mail, Rcpt, ReversePath},
 };
@@ -32,6 +32,8 @@ pub struct Message<S> {
     settled: Vec<(usize, Status, Answer)>,
     message_id: Option<String>,
     chunking: Chunking,
+    /// What is known of the octets.
+    content: Option<Content>,
     source: S,
 }
 
@@ -55,7 +57,7 @@ pub enum Chunking {
 
 impl<S: Read + Seek> Message<S> {
     /// A message from there, to nobody yet. `mail` says what the octets need (SIZE, 8BITMIME, SMTPUTF8): a server that
-    /// does not offer it is not sent the message.
+    /// does not offer it is not sent the message, unless its [content](Self::with_content) is known to need less.
     pub const fn new(mail: Mail<'static>, source: S) -> Self {
         Self {
             mail,
@@ -65,6 +67,7 @@ impl<S: Read + Seek> Message<S> {
             settled: Vec::new(),
             message_id: None,
             chunking: Chunking::WhereNeeded,
+            content: None,
             source,
         }
     }
@@ -129,6 +132,15 @@ impl<S: Read + Seek> Message<S> {
         self
     }
 
+    /// The octets are known to be like this (a [`ContentScan`](proto_smtp::client::ContentScan) tells it while they are
+    /// written). Where they have less to them than was asked for, a server that offers less gets the message all the
+    /// same: see [`Transaction::with_content`]. [`check`](Self::check) finds it out, too.
+    #[must_use]
+    pub const fn with_content(mut self, content: Content) -> Self {
+        self.content = Some(content);
+        self
+    }
+
     /// How many octets it has, if that was said (SIZE).
     #[must_use]
     pub const fn octets(&self) -> Option<u64> {
@@ -163,7 +175,9 @@ impl<S: Read + Seek> Message<S> {
             }
         }
         self.source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        self.problems.extend(check::content(&mut self.source, &self.mail, limits).map_err(unreadable)?);
+        let (problems, content) = check::content(&mut self.source, &self.mail, limits).map_err(unreadable)?;
+        self.problems.extend(problems);
+        self.content = content.or(self.content);
         self.problems.sort_by_key(|problem| (problem.field, problem.index, problem.problem));
         Ok(&self.problems)
     }
@@ -219,6 +233,9 @@ impl<S: Read + Seek> Message<S> {
     /// The transaction for these recipients, and how many octets it has at most; the source stands at its beginning.
     pub(super) fn transaction(&mut self, numbers: &[usize]) -> Result<(Transaction, u64), Error> {
         let mut transaction = Transaction::new(self.mail.clone());
+        if let Some(content) = self.content {
+            transaction = transaction.with_content(content);
+        }
         let mut octets = u64::MAX;
         if self.chunking == Chunking::WhereOffered || self.mail.body == Some(BodyType::BinaryMime) {
             octets = self.source.seek(SeekFrom::End(0)).map_err(unreadable)?;
@@ -237,7 +254,8 @@ impl<S: Read + Seek> Message<S> {
 
     /// Whether nothing but recipients asks for SMTPUTF8: the others can do without it.
     pub(super) fn is_ascii_without_recipients(&self) -> bool {
-        !self.mail.utf8 && self.mail.from.address().is_none_or(Address::is_ascii)
+        let needs_utf8 = self.mail.utf8 && self.content.is_none_or(|content| content.needs_utf8());
+        !needs_utf8 && self.mail.from.address().is_none_or(Address::is_ascii)
     }
 }
 

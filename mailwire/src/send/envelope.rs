@@ -68,7 +68,10 @@ impl Envelope {
     pub(super) fn around<S: Read + Seek>(&self, facts: &Facts, octets: S) -> Result<Message<S>, Failure> {
         let chunking = if self.may_chunk() { Chunking::WhereOffered } else { Chunking::WhereNeeded };
         let (mail, recipients) = self.commands(facts)?;
-        let message = Message::new(mail, octets).message_id(facts.message_id.clone()).chunking(chunking);
+        let message = Message::new(mail, octets)
+            .with_content(facts.content)
+            .message_id(facts.message_id.clone())
+            .chunking(chunking);
         Ok(recipients.into_iter().fold(message, Message::recipient))
     }
 

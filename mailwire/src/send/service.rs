@@ -28,7 +28,7 @@ pub(crate) struct Service {
     /// recipient has here (DSN).
     #[arg(long, value_name = "WHO", value_parser = original_recipient)]
     pub(crate) orcpt: Option<Original>,
-    /// Ask for SMTPUTF8 even where nothing in envelope or header needs it.
+    /// Ask for SMTPUTF8 where it is offered, even if nothing in envelope or header needs it.
     #[arg(long)]
     pub(crate) smtputf8: bool,
     /// Require verified TLS for the rest of the way, too; without the server's REQUIRETLS the message is not sent.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
 
+use proto_smtp::client::{Content, ContentScan};
 use sha2::{Digest, Sha256};
 
 use crate::failure::{Failure, Kind};
@@ -27,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) message_id: Option<String>,
     /// What tells its octets apart from all others: SHA-256.
     pub(crate) digest: [u8; 32],
+    /// What it needs of a server.
+    pub(crate) content: Content,
 }
 
 impl Spool {
@@ -77,6 +80,7 @@ pub(crate) struct SpoolWriter {
     header_eight_bit: bool,
     header: Vec<u8>,
     digest: Sha256,
+    content: ContentScan,
 }
 
 impl SpoolWriter {
@@ -92,6 +96,7 @@ impl SpoolWriter {
             header_eight_bit: false,
             header: Vec::new(),
             digest: Sha256::new(),
+            content: ContentScan::new(),
         })
     }
 
@@ -155,6 +160,7 @@ impl SpoolWriter {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.octets += bytes.len() as u64;
         self.digest.update(bytes);
+        self.content.push(bytes);
         self.out.write_all(bytes).map_err(|error| spooling(&error))
     }
 
@@ -175,6 +181,7 @@ impl SpoolWriter {
             longest_line: self.longest_line,
             message_id: message_id(&self.header),
             digest: self.digest.finalize().into(),
+            content: self.content.finish(),
         };
         Ok(Spool { file, facts })
     }

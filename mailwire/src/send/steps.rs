@@ -136,7 +136,7 @@ impl Work<'_> {
             steps.hint(&missing);
         }
         let (mail, recipients) = self.envelope.commands(&self.spool.facts)?;
-        let mut transaction = Transaction::new(mail);
+        let mut transaction = Transaction::new(mail).with_content(self.spool.facts.content);
         // A chunk is sent without asking: who stops in front of the message wants to be asked.
         if self.envelope.may_chunk() && steps.last() != Step::Data {
             transaction = transaction.in_one_chunk(self.spool.facts.octets);

@@ -39,40 +39,42 @@ pub struct Content {
     utf8: bool,
 }
 
+/// Looks at a message that comes in pieces, wherever it is cut, in time linear in its length.
+///
+/// ```
+/// use proto_smtp::client::{Content, ContentScan};
+///
+/// let mut scan = ContentScan::new();
+/// scan.push(b"Subject: x\r");
+/// scan.push(b"\n\r\nhello\r\n");
+/// assert_eq!(scan.finish(), Content::of(b"Subject: x\r\n\r\nhello\r\n"));
+/// ```
+#[derive(Debug, Clone)]
+pub struct ContentScan {
+    content: Content,
+    /// Octets since the last CR or LF.
+    line: usize,
+    /// Nothing stands in the line yet.
+    blank: bool,
+    after_cr: bool,
+    in_header: bool,
+    /// There may be parts; there is an octet above 127: both in the header.
+    parts: bool,
+    eight_bit_header: bool,
+    /// How much of each word was read that says so of parts.
+    words: [usize; 2],
+}
+
+/// A header with one of these may be that of a message with parts, which have headers of their own.
+const WORDS: [&[u8]; 2] = [b"multipart", b"message"];
+
 impl Content {
-    /// Looks at a whole message, once and in order.
+    /// Looks at a whole message.
     #[must_use]
     pub fn of(message: &[u8]) -> Self {
-        let mut content = Self {
-            octets: message.len() as u64,
-            eight_bit: !message.is_ascii(),
-            nul: memchr::memchr(0, message).is_some(),
-            bare_newline: false,
-            long_line: false,
-            open_end: !message.is_empty() && !message.ends_with(b"\r\n"),
-            utf8: false,
-        };
-        let mut header = None;
-        let mut at = 0;
-        for line in message.split_inclusive(|&octet| octet == b'\n') {
-            let text = line.strip_suffix(b"\n").unwrap_or(line);
-            let (text, whole) = match text.strip_suffix(b"\r") {
-                Some(text) if text.len() + 2 == line.len() => (text, true),
-                _ => (text, text.len() == line.len()),
-            };
-            let bare_cr = memchr::memchr(b'\r', text).is_some();
-            content.bare_newline |= bare_cr || !whole;
-            content.long_line |= text.split(|&octet| octet == b'\r').any(|part| part.len() > LINE);
-            if text.is_empty() && header.is_none() {
-                header = Some(at);
-            }
-            at += line.len();
-        }
-        content.utf8 = content.eight_bit && {
-            let header = message.get(..header.unwrap_or(message.len())).unwrap_or_default();
-            !header.is_ascii() || has_parts(header)
-        };
-        content
+        let mut scan = ContentScan::new();
+        scan.push(message);
+        scan.finish()
     }
 
     /// How many octets it has.
@@ -107,11 +109,115 @@ impl Content {
     }
 }
 
-/// Whether a header may be that of a message with parts, which have headers of their own.
-fn has_parts(header: &[u8]) -> bool {
-    [&b"multipart"[..], b"message"]
-        .iter()
-        .any(|kind| header.windows(kind.len()).any(|window| window.eq_ignore_ascii_case(kind)))
+impl ContentScan {
+    /// Nothing was looked at yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        let content = Content {
+            octets: 0,
+            eight_bit: false,
+            nul: false,
+            bare_newline: false,
+            long_line: false,
+            open_end: false,
+            utf8: false,
+        };
+        Self {
+            content,
+            line: 0,
+            blank: true,
+            after_cr: false,
+            in_header: true,
+            parts: false,
+            eight_bit_header: false,
+            words: [0; 2],
+        }
+    }
+
+    /// Looks at the next piece.
+    pub fn push(&mut self, mut octets: &[u8]) {
+        self.content.octets = self.content.octets.saturating_add(octets.len() as u64);
+        self.content.nul |= memchr::memchr(0, octets).is_some();
+        while !octets.is_empty() {
+            let end = memchr::memchr2(b'\r', b'\n', octets).unwrap_or(octets.len());
+            let (text, rest) = octets.split_at(end);
+            self.text(text);
+            octets = match rest.split_first() {
+                Some((b'\r', rest)) => {
+                    self.carriage_return();
+                    rest
+                }
+                Some((_, rest)) => {
+                    self.line_feed();
+                    rest
+                }
+                None => rest,
+            };
+        }
+    }
+
+    /// The message is whole.
+    #[must_use]
+    pub const fn finish(mut self) -> Content {
+        self.bare_if_after_cr();
+        self.content.utf8 = self.content.eight_bit && (self.eight_bit_header || self.parts);
+        self.content
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        if text.is_empty() {
+            return;
+        }
+        self.bare_if_after_cr();
+        (self.blank, self.content.open_end) = (false, true);
+        self.line = self.line.saturating_add(text.len());
+        self.content.long_line |= self.line > LINE;
+        let eight_bit = !text.is_ascii();
+        self.content.eight_bit |= eight_bit;
+        if self.in_header {
+            self.eight_bit_header |= eight_bit;
+            text.iter().for_each(|octet| self.find_words(octet.to_ascii_lowercase()));
+        }
+    }
+
+    fn carriage_return(&mut self) {
+        self.bare_if_after_cr();
+        (self.line, self.words, self.content.open_end) = (0, [0; 2], true);
+        self.after_cr = true;
+    }
+
+    fn line_feed(&mut self) {
+        self.content.bare_newline |= !self.after_cr;
+        self.content.open_end = !self.after_cr;
+        self.in_header &= !self.blank;
+        (self.line, self.words, self.blank, self.after_cr) = (0, [0; 2], true, false);
+    }
+
+    /// A CR came that no LF follows.
+    const fn bare_if_after_cr(&mut self) {
+        if self.after_cr {
+            self.content.bare_newline = true;
+            self.blank = false;
+            self.after_cr = false;
+        }
+    }
+
+    fn find_words(&mut self, octet: u8) {
+        for (word, read) in WORDS.iter().zip(&mut self.words) {
+            // Both begin with an octet that they have nowhere else.
+            *read = match word.get(*read) {
+                Some(next) if *next == octet => *read + 1,
+                _ => usize::from(word.first() == Some(&octet)),
+            };
+            self.parts |= *read == word.len();
+        }
+    }
+}
+
+impl Default for ContentScan {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What MAIL asks for, of what depends on the content.
@@ -186,6 +292,25 @@ impl Transaction {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_does_not_matter_where_a_message_is_cut() {
+        // Every message of five octets, behind a header that says everything there is to say, or nothing.
+        let octets = [b'x', b'\r', b'\n', 0, 0xe9];
+        for begin in [&b""[..], b"a: mMultiPart\r\n", b"a: \xe9 mesSAGE\r\n", b"a: mesmessag\n"] {
+            for number in 0..octets.len().pow(5) {
+                let digit = |place: u32| octets[number / octets.len().pow(place) % octets.len()];
+                let message = [begin, &[0, 1, 2, 3, 4].map(digit)].concat();
+                let whole = Content::of(&message);
+                let cuts: &[usize] = if number % 7 == 0 { &[1, 2, 3, 5, 7] } else { &[1] };
+                for cut in cuts {
+                    let mut scan = ContentScan::new();
+                    message.chunks(*cut).for_each(|piece| scan.push(piece));
+                    assert_eq!(scan.finish(), whole, "{} by {cut}", message.escape_ascii());
+                }
+            }
+        }
+    }
 
     #[test]
     fn what_a_message_is_made_of() {

@@ -14,7 +14,7 @@ use alloc::sync::Arc;
 
 use proto_core::{Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer, Wait};
 
-pub use content::Content;
+pub use content::{Content, ContentScan};
 pub use data::DataWriter;
 pub use event::{AuthOutcome, Event, Step};
 pub use starttls::{StartTls, Upgrade};
