@@ -91,7 +91,7 @@ fn serve(peer: &mut Peer, stall: Stall, taken: &Taken) -> Option<()> {
 /// Three messages, the second with so many lines.
 fn mbox(folder: &Path, lines: usize) -> String {
     let path = folder.join("some.mbox");
-    let line = "0123456789abcdef0123456789abcdef0123456789abcdef\n";
+    let line = format!("{}\n", "0123456789abcdef".repeat(60));
     let body = |number| line.repeat(if number == 2 { lines } else { 1 });
     let text: String =
         (1..=3).map(|number| format!("From x\nSubject: {number}\n\n{}\n", body(number))).collect();
@@ -109,7 +109,7 @@ fn killed_at(stall: Stall) -> (BTreeMap<String, u32>, [Done; 2]) {
     let (taken, folder) = (Taken::default(), folder());
     let (server, stalled) = server(stall, &taken);
     // Longer than what all buffers on the way hold, where it must not be sent as a whole.
-    let lines = if stall == Stall::Middle { 200_000 } else { 1 };
+    let lines = if stall == Stall::Middle { 10_000 } else { 1 };
     let (path, journal) = (mbox(folder.path(), lines), folder.path().join("journal"));
     let url = format!("smtp://localhost:{}", server.port);
     let arguments = arguments(&url, &path, journal.to_str().unwrap());
