@@ -26,7 +26,7 @@ use crate::{
 /// While output is stuck, so much input is read nevertheless: two peers that both only write would wait for ever.
 const READ_AHEAD: usize = 256 * 1024;
 /// So often is read behind the caller's own time: what has come by then is looked at, but no stream without an end.
-const READ_ON: usize = 64;
+const READ_ON: usize = 8;
 /// A negotiation of STARTTLS may take so many times what its first answer may.
 const NEGOTIATION: u32 = 3;
 /// How long closing waits for the peer.

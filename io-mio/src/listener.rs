@@ -44,6 +44,8 @@ pub(crate) struct Listening<P: ServerProtocol, H: Handler<P>> {
 
 /// After an accept that failed for want of resources, the next is tried so much later.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The log says so this often at most.
+const WARN_AGAIN: Duration = Duration::from_secs(60);
 
 /// How a connection becomes a session.
 pub(crate) type Begin =
@@ -62,6 +64,7 @@ pub(crate) struct Listener {
     pub(crate) ready: bool,
     /// Not to be tried before.
     pub(crate) retry_at: Option<Instant>,
+    warned_at: Option<Instant>,
 }
 
 impl Listener {
@@ -82,7 +85,7 @@ impl Listener {
             let session = Session::begin(socket, peer, remote, listening.clone(), admission, now)?;
             Ok(Box::new(session) as Box<dyn Drive>)
         });
-        Ok(Self { socket, address, begin, proxies, too_busy, ready: true, retry_at: None })
+        Ok(Self { socket, address, begin, proxies, too_busy, ready: true, retry_at: None, warned_at: None })
     }
 
     pub(crate) const fn socket(&mut self) -> &mut TcpListener {
@@ -109,8 +112,12 @@ impl Listener {
                 }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
-                    // No descriptor or no memory is left: it will not get better at once.
-                    tracing::warn!(%error, "accepting connections pauses");
+                    // No descriptor or no memory is left: it will not get better at once. Whoever takes them all must not
+                    // fill the log as well.
+                    if self.warned_at.is_none_or(|at| now.saturating_duration_since(at) >= WARN_AGAIN) {
+                        self.warned_at = Some(now);
+                        tracing::warn!(%error, "accepting connections pauses");
+                    }
                     self.retry_at = Some(now + PAUSE);
                     return None;
                 }

@@ -564,6 +564,11 @@ pub type Connection = io_mio::Connection<ToySecure>;
 
 /// A client of the TLS library itself.
 pub fn rustls_client(authority: &Authority) -> rustls::ClientConnection {
+    rustls::ClientConnection::new(rustls_client_config(authority), "localhost".try_into().unwrap()).unwrap()
+}
+
+/// Its settings: with them sessions are resumed.
+pub fn rustls_client_config(authority: &Authority) -> std::sync::Arc<rustls::ClientConfig> {
     use rustls::pki_types::{CertificateDer, pem::PemObject};
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
@@ -573,7 +578,7 @@ pub fn rustls_client(authority: &Authority) -> rustls::ClientConnection {
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    rustls::ClientConnection::new(config.into(), "localhost".try_into().unwrap()).unwrap()
+    std::sync::Arc::new(config)
 }
 
 pub fn target(address: SocketAddr, security: Security) -> Target {

@@ -7,10 +7,12 @@ use super::{lock, mailboxes};
 use crate::KeyMaker;
 use crate::error::{Error, Result};
 use crate::types::{Account, AccountId, LoginKeys, SpecialUse};
-use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::phc::{Output, PasswordHash};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -84,7 +86,7 @@ impl Verifier {
             return Ok(Some(*known));
         }
         let hash = PasswordHash::new(verifier).map_err(|_| Error::Corrupt("a password verifier"))?;
-        let right = argon2()?.verify_password(password, &hash).is_ok();
+        let right = is_right(password, &hash).ok_or(Error::Corrupt("a password verifier"))?;
         let account = account.filter(|_| right);
         if let Some(account) = account {
             let mut cache = lock(&self.right);
@@ -95,6 +97,30 @@ impl Verifier {
         }
         Ok(account)
     }
+}
+
+thread_local! {
+    /// What Argon2 works in, kept from one password to the next. Asked anew for each, the allocator would soon keep many
+    /// such blocks, and so whoever guesses passwords could fill the memory.
+    static MEMORY: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether this is the password, by the verifier's own parameters; `None` if the verifier has not all of them.
+fn is_right(password: &[u8], verifier: &PasswordHash) -> Option<bool> {
+    let algorithm = Algorithm::try_from(verifier.algorithm.as_str()).ok()?;
+    let version = Version::try_from(verifier.version?).ok()?;
+    let params = Params::try_from(verifier).ok()?;
+    let (salt, expected) = (verifier.salt.as_ref()?, verifier.hash.as_ref()?);
+    let mut derived = [0; Output::MAX_LENGTH];
+    let derived = derived.get_mut(..expected.as_bytes().len())?;
+    MEMORY.with_borrow_mut(|memory| {
+        memory.resize(params.block_count(), Block::new());
+        Argon2::new(algorithm, version, params)
+            .hash_password_into_with_memory(password, salt, derived, memory.as_mut_slice())
+            .ok()
+    })?;
+    // Compared in constant time.
+    Some(Output::new(derived).ok()? == *expected)
 }
 
 /// Derives what is kept instead of a password.
@@ -239,6 +265,23 @@ mod tests {
         assert!(!real.contains("secret"));
         let verifier = Verifier::new().unwrap();
         assert_eq!(verifier.verify(None, b"anything").unwrap(), None);
+    }
+
+    #[test]
+    fn a_verifier_is_for_one_password_however_often_the_memory_was_used() {
+        use argon2::password_hash::PasswordVerifier;
+        for password in [&b"secret"[..], b"", b"another"] {
+            let made = make_verifier(password).unwrap();
+            let hash = PasswordHash::new(&made).unwrap();
+            assert!(argon2().unwrap().verify_password(password, &hash).is_ok(), "the library agrees");
+            assert_eq!(is_right(password, &hash), Some(true));
+            assert_eq!(is_right(b"wrong", &hash), Some(false));
+            assert_eq!(is_right(password, &hash), Some(true));
+        }
+        for broken in ["$argon2id$v=19$m=19456,t=2,p=1", "$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA"]
+        {
+            assert_eq!(is_right(b"x", &PasswordHash::new(broken).unwrap()), None);
+        }
     }
 
     #[test]

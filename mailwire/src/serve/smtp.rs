@@ -380,13 +380,15 @@ impl Session {
     /// `Return-Path` and `Received` (RFC 5321 §4.4, RFC 3848).
     fn trace_fields(&self, cx: &Context<'_>) -> String {
         let client = self.client.as_deref().unwrap_or("unknown");
+        // Mail comes from whoever has logged in under TLS, but by LMTP, which needs neither here.
+        let protocol = if self.dialect == Dialect::Lmtp { "LMTP" } else { "ESMTPSA" };
         let address = match cx.peer().address.ip() {
             std::net::IpAddr::V4(address) => format!("[{address}]"),
             std::net::IpAddr::V6(address) => format!("[IPv6:{address}]"),
         };
         let date = jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
         format!(
-            "Return-Path: <{}>\r\nReceived: from {client} ({address})\r\n\tby {} (Mailwire) with ESMTPSA id {};\r\n\t{date}\r\n",
+            "Return-Path: <{}>\r\nReceived: from {client} ({address})\r\n\tby {} (Mailwire) with {protocol} id {};\r\n\t{date}\r\n",
             self.transaction.sender, self.site.name, self.number
         )
     }

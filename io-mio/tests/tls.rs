@@ -1,0 +1,120 @@
+//! What TLS carries from one session to another, which is nothing, and peers that never stop talking under it.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod toy;
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use io_mio::{Error, ListenerTls, Security, TlsCause, Turn};
+use rustls::HandshakeKind;
+use toy::{Authority, Identity, Server, ask, connect, line, localhost};
+
+/// A server that gives tickets for resumption, as most do, and tells how each handshake went.
+fn with_tickets(
+    config: Arc<rustls::ServerConfig>,
+    sessions: usize,
+) -> (SocketAddr, JoinHandle<Vec<HandshakeKind>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = move || {
+        let mut kinds = Vec::new();
+        for _ in 0..sessions {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut tls = rustls::ServerConnection::new(config.clone()).unwrap();
+            tls.writer().write_all(b"220 toy\r\n").unwrap();
+            while tls.is_handshaking() || tls.wants_write() {
+                tls.complete_io(&mut socket).unwrap();
+            }
+            kinds.push(tls.handshake_kind().unwrap());
+            let _ = socket.read_to_end(&mut Vec::new());
+        }
+        kinds
+    };
+    (address, std::thread::spawn(serve))
+}
+
+fn ticketing(identity: &Identity) -> Arc<rustls::ServerConfig> {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+    let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes()).map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    config.ticketer = rustls::crypto::ring::Ticketer::new().unwrap();
+    Arc::new(config)
+}
+
+#[test]
+fn a_client_resumes_no_session_and_looks_at_each_certificate() {
+    let (authority, identity) = localhost();
+    let (address, server) = with_tickets(ticketing(&identity), 2);
+    let tls = authority.trust();
+    for _ in 0..2 {
+        let mut connection = connect(address, Security::ImplicitTls, tls.clone()).unwrap();
+        assert_eq!(line(&mut connection).unwrap(), "220 toy");
+    }
+    assert_eq!(server.join().unwrap(), [HandshakeKind::Full, HandshakeKind::Full]);
+    // Whoever took the server's place meanwhile is looked at as if it were the first time.
+    let impostor = Authority::new("Another Authority").identity("localhost", |_| {});
+    let server = Server::start(ListenerTls::Implicit(impostor.server()));
+    let Err(Error::Tls(error)) = connect(server.address, Security::ImplicitTls, tls) else {
+        panic!("accepted")
+    };
+    assert_eq!(error.cause, TlsCause::UnknownIssuer);
+}
+
+#[test]
+fn a_session_that_a_client_resumes_begins_anew() {
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::Implicit(identity.server()));
+    let config = toy::rustls_client_config(&authority);
+    for (number, kind) in [HandshakeKind::Full, HandshakeKind::Resumed].into_iter().enumerate() {
+        let name = "localhost".try_into().unwrap();
+        let tls = rustls::ClientConnection::new(config.clone(), name).unwrap();
+        let mut stream = rustls::StreamOwned::new(tls, TcpStream::connect(server.address).unwrap());
+        let mut greeting = [0; 9];
+        stream.read_exact(&mut greeting).unwrap();
+        assert_eq!(&greeting, b"220 toy\r\n");
+        stream.write_all(b"PING x\r\n").unwrap();
+        stream.read_exact(&mut [0; 8]).unwrap();
+        assert_eq!(stream.conn.handshake_kind(), Some(kind));
+        let secured = server.logged().iter().filter(|line| line.contains("secured")).count();
+        assert_eq!(secured, number + 1, "each session has a handler of its own: {:?}", server.logged());
+    }
+}
+
+#[test]
+fn a_peer_that_never_stops_talking_does_not_outlast_a_deadline() {
+    let (authority, identity) = localhost();
+    let config = ticketing(&identity);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let (socket, _) = listener.accept().unwrap();
+        let mut stream = rustls::StreamOwned::new(rustls::ServerConnection::new(config).unwrap(), socket);
+        while stream.write_all(&b"250 still here\r\n".repeat(500)).is_ok() {}
+    });
+    let mut connection = connect(address, Security::ImplicitTls, authority.trust()).unwrap();
+    let (begun, mut heard) = (Instant::now(), 0);
+    let until = begun + Duration::from_millis(300);
+    let waited = connection.drive_until(until, |turn, _, _| {
+        heard += usize::from(matches!(turn, Turn::Event(_)));
+        Ok::<Option<()>, Error>(None)
+    });
+    assert_eq!(waited.unwrap(), None);
+    assert!(heard > 100 && begun.elapsed() < Duration::from_secs(10), "{heard} in {:?}", begun.elapsed());
+    drop(connection);
+    server.join().unwrap();
+    // What it had said is still the session's: nothing was lost, and nobody else hears it.
+    let other = Server::start(ListenerTls::Implicit(identity.server()));
+    let mut connection = connect(other.address, Security::ImplicitTls, authority.trust()).unwrap();
+    assert_eq!(line(&mut connection).unwrap(), "220 toy");
+    assert_eq!(ask(&mut connection, "PING x").unwrap(), "PONG x");
+}
