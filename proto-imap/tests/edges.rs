@@ -4,10 +4,14 @@
 
 use std::sync::Arc;
 
-use proto_core::{Credentials, Error, Mechanism, Misuse, PeerError, RecvBuffer, Secure, SendBuffer};
-use proto_imap::Config;
+use proto_core::{
+    AuthRequest, AuthVerdict, Credentials, Error, Mechanism, Misuse, PeerError, RecvBuffer, Secure,
+    SendBuffer, WaitFor,
+};
 use proto_imap::client::{Choice, Client};
+use proto_imap::server::{Event, Server};
 use proto_imap::types::Command;
+use proto_imap::{Config, State};
 
 /// A client under TLS, with what it has said so far.
 struct Talk {
@@ -219,4 +223,92 @@ fn an_initial_response_goes_where_it_is_offered_and_an_empty_one_is_written() {
         assert_eq!(talk.tx.chunks().any(|chunk| chunk.secret), said.contains('='));
         assert_eq!(talk.said(), said);
     }
+}
+
+/// A server under TLS whose client has said nothing yet.
+struct Serving {
+    server: Server<Secure>,
+    rx: RecvBuffer,
+    tx: SendBuffer,
+}
+
+impl Serving {
+    fn new(config: Config) -> Self {
+        let server = Server::<Secure>::new(Arc::new(config), Secure::trusted_local());
+        let mut serving = Self { server, rx: RecvBuffer::new(), tx: SendBuffer::new() };
+        assert!(serving.server.next_event(&mut serving.rx, &mut serving.tx).unwrap().is_none());
+        serving.said();
+        serving
+    }
+
+    fn asked(&mut self, text: &str) -> AuthRequest {
+        self.rx.extend(text.as_bytes());
+        match self.server.next_event(&mut self.rx, &mut self.tx).unwrap() {
+            Some(Event::Auth(request)) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn said(&mut self) -> String {
+        String::from_utf8(self.tx.take()).unwrap()
+    }
+}
+
+/// A verdict on another question is no verdict on this one: nobody is let in by it.
+#[test]
+fn a_verdict_answers_its_own_question_alone() {
+    for question in ["a LOGIN u p\r\n", "a AUTHENTICATE PLAIN AHUAcA==\r\n"] {
+        let mut other = Serving::new(Config::default());
+        let first = other.asked(question);
+        other.server.verdict(first, AuthVerdict::Unavailable, &mut other.tx).unwrap();
+        let second = other.asked(question);
+        let mut serving = Serving::new(Config::default());
+        let own = serving.asked(question);
+        let stale = serving.server.verdict(second, AuthVerdict::Accept, &mut serving.tx);
+        assert_eq!(stale, Err(Misuse::StaleToken.into()), "{question}");
+        assert_eq!((serving.said().as_str(), serving.server.state()), ("", State::NotAuthenticated));
+        serving.server.verdict(own, AuthVerdict::Accept, &mut serving.tx).unwrap();
+        assert!(serving.said().starts_with("a OK ") && serving.server.state() == State::Authenticated);
+    }
+}
+
+#[test]
+fn an_application_that_cannot_tell_is_no_failed_attempt() {
+    let mut serving = Serving::new(Config::default());
+    for question in ["a LOGIN u p\r\n", "a AUTHENTICATE PLAIN AHUAcA==\r\n"].into_iter().cycle().take(10) {
+        let request = serving.asked(question);
+        serving.server.verdict(request, AuthVerdict::Unavailable, &mut serving.tx).unwrap();
+        assert!(serving.said().starts_with("a NO [UNAVAILABLE] "));
+        assert_ne!(serving.server.wait().for_, WaitFor::Delay);
+    }
+}
+
+#[test]
+fn a_server_that_closes_says_bye_once_and_in_one_line() {
+    let mut serving = Serving::new(Config::default());
+    assert!(serving.server.wants_read(&serving.tx));
+    serving.server.close("going\r\ndown", &mut serving.tx);
+    serving.server.close("twice", &mut serving.tx);
+    assert_eq!(serving.said(), "* BYE going\r\n");
+    assert!(!serving.server.wants_read(&serving.tx) && !serving.server.is_closed());
+    let event = serving.server.next_event(&mut serving.rx, &mut serving.tx).unwrap();
+    assert!(matches!(event, Some(Event::Closed)));
+    assert!(serving.server.is_closed());
+}
+
+/// Output that nobody reads stops the input from the limit on.
+#[test]
+fn a_server_reads_on_while_its_output_fits() {
+    let mut config = Config::default();
+    config.limits.output_high_water = 200;
+    let mut serving = Serving::new(config);
+    serving.tx.put(&[b'x'; 199]);
+    assert!(serving.server.wants_read(&serving.tx));
+    serving.tx.put(b"x");
+    assert!(!serving.server.wants_read(&serving.tx));
+    serving.rx.extend(b"a CAPABILITY\r\n");
+    assert!(serving.server.next_event(&mut serving.rx, &mut serving.tx).unwrap().is_none());
+    assert_eq!(serving.said().len(), 200, "nothing is answered");
+    assert!(serving.server.next_event(&mut serving.rx, &mut serving.tx).unwrap().is_none());
+    assert!(serving.said().contains("a OK "));
 }

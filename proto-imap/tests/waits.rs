@@ -275,3 +275,128 @@ fn debug_shows_no_word_of_the_session() {
     }
     assert!(!shown.contains("alice") && !shown.contains("hunter2"));
 }
+
+/// What may be done with a mailbox is what the server said last, in the answer or by itself.
+#[test]
+fn a_mailbox_is_as_open_as_the_server_says() {
+    use proto_imap::{Access, State};
+    for (command, code, access) in [
+        ("SELECT", "[READ-ONLY] ", Access::ReadOnly),
+        ("SELECT", "[READ-WRITE] ", Access::ReadWrite),
+        ("SELECT", "", Access::ReadWrite),
+        ("EXAMINE", "", Access::ReadOnly),
+        ("EXAMINE", "[READ-WRITE] ", Access::ReadWrite),
+    ] {
+        let mut talk = Talk::new("PREAUTH");
+        let select = Select::new(Mailbox::INBOX);
+        talk.send(&if command == "SELECT" { Command::Select(select) } else { Command::Examine(select) });
+        talk.said();
+        talk.hear(&format!("M1 OK {code}open\r\n")).unwrap();
+        assert_eq!(talk.client.state(), Some(State::Selected(access)), "{command} {code}");
+        talk.hear("* OK [READ-ONLY] closed for writing\r\n").unwrap();
+        assert_eq!(talk.client.state(), Some(State::Selected(Access::ReadOnly)));
+        talk.hear("* OK [READ-WRITE] open again\r\n").unwrap();
+        assert_eq!(talk.client.state(), Some(State::Selected(Access::ReadWrite)));
+        talk.send(&Command::Noop);
+        talk.said();
+        talk.hear("M2 OK [READ-ONLY] done\r\n").unwrap();
+        assert_eq!(
+            talk.client.state(),
+            Some(State::Selected(Access::ReadWrite)),
+            "of another command it says nothing"
+        );
+    }
+}
+
+/// Before anybody has authenticated nothing of a mailbox is heard, and behind that nothing of messages.
+#[test]
+fn what_makes_no_sense_yet_is_not_heard() {
+    for (greeting, line, heard) in [
+        ("OK", "* LIST () NIL INBOX", false),
+        ("OK", "* 3 EXISTS", false),
+        ("OK", "* OK hello", true),
+        ("OK", "* ID NIL", true),
+        ("PREAUTH", "* LIST () NIL INBOX", true),
+        ("PREAUTH", "* 3 EXISTS", false),
+        ("PREAUTH", "* 3 EXPUNGE", false),
+        ("PREAUTH", "* OK hello", true),
+    ] {
+        let mut talk = Talk::new(greeting);
+        assert_eq!(talk.hear(&format!("{line}\r\n")).unwrap().len(), usize::from(heard), "{greeting} {line}");
+    }
+}
+
+/// Octets of a message that the driver writes itself come behind all that waits, or nobody knows their place.
+#[test]
+fn what_passes_by_waits_for_what_is_written() {
+    let mut talk = Talk::new("PREAUTH");
+    talk.client.append(&Append::new(Mailbox::INBOX), 5, &mut talk.tx).unwrap();
+    talk.said();
+    talk.hear("+ go on\r\n").unwrap();
+    assert_eq!(talk.client.payload(b"a".as_slice().into(), &mut talk.tx), Ok(4));
+    assert_eq!(talk.client.pass(4, &mut talk.tx), Err(Misuse::WrongState.into()), "one octet has not left");
+    assert_eq!(talk.said(), "a");
+    assert_eq!(talk.client.pass(5, &mut talk.tx), Err(Misuse::WrongLength.into()));
+    assert_eq!(talk.client.pass(3, &mut talk.tx), Ok(1));
+    assert_eq!(talk.client.pass(1, &mut talk.tx), Ok(0));
+    assert_eq!(talk.said(), "\r\n");
+}
+
+/// STARTTLS belongs to a session in which nobody has authenticated and whose capabilities are known.
+#[test]
+fn starttls_is_for_nobody_who_is_known() {
+    let mut client = Client::<Cleartext>::new(Arc::new(Config::default().danger_cleartext()));
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(b"* PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n");
+    while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+    assert!(client.starttls(&mut tx).is_err_and(|error| error == Misuse::WrongState.into()));
+    assert!(tx.is_empty());
+}
+
+/// Lines and responses are limited at their last octet, and before there is an identity to a line's length.
+#[test]
+fn responses_have_so_many_octets() {
+    let mut config = Config::default();
+    (config.limits.line, config.limits.frame) = (200, 300);
+    let told = |greeting: &str, len: usize, drip: bool| {
+        let client = Client::<Secure>::new(Arc::new(config.clone()), Secure::trusted_local());
+        let mut talk = Talk { client, rx: RecvBuffer::new(), tx: SendBuffer::new() };
+        talk.hear(&format!("* {greeting} [CAPABILITY IMAP4rev1] ready\r\n")).unwrap();
+        let line = format!("* OK {}\r\n", "x".repeat(len - 7));
+        if !drip {
+            return talk.hear(&line).map(|_| ());
+        }
+        line.chars().try_for_each(|octet| talk.hear(&octet.to_string()).map(|_| ()))
+    };
+    for drip in [false, true] {
+        assert_eq!(told("OK", 200, drip), Ok(()));
+        assert_eq!(told("OK", 201, drip), Err(Limit::Line.into()));
+        assert_eq!(told("PREAUTH", 300, drip), Ok(()));
+        assert_eq!(told("PREAUTH", 301, drip), Err(Limit::Line.into()));
+        // Lines of a response count together, with their literals.
+        let list = |text: usize| {
+            let client = Client::<Secure>::new(Arc::new(config.clone()), Secure::trusted_local());
+            let mut talk = Talk { client, rx: RecvBuffer::new(), tx: SendBuffer::new() };
+            talk.hear("* PREAUTH [CAPABILITY IMAP4rev1] ready\r\n").unwrap();
+            talk.hear(&format!("* LIST () NIL {{200}}\r\n{} {}\r\n", "x".repeat(200), "x".repeat(text)))
+                .map(|events| events.len())
+        };
+        assert_eq!((list(300 - 224), list(300 - 223)), (Ok(1), Err(Limit::Frame.into())));
+    }
+}
+
+/// The last words of a server on cleartext are anybody's: they are counted and not shown, whatever they promise.
+#[test]
+fn a_farewell_on_cleartext_has_no_words() {
+    let mut client = Client::<Cleartext>::new(Arc::new(Config::default()));
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(
+        b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n* BYE [CAPABILITY IMAP4rev1] send it to me\r\n",
+    );
+    let mut events = Vec::new();
+    while let Ok(Some(event)) = client.next_event(&mut rx, &mut tx) {
+        events.push(format!("{event:?}"));
+    }
+    assert!(events.iter().any(|event| event.starts_with("Bye")), "{events:?}");
+    assert!(!events.concat().contains("send it"), "{events:?}");
+}
