@@ -1,15 +1,17 @@
-//! What an IMAP client waits for, when its session is over, and what it makes of answers that are none.
+//! What an IMAP client and server wait for, when a session is over, and what it makes of answers that are none.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::sync::Arc;
 
 use proto_core::{
-    Cleartext, Credentials, Error, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor,
+    AuthVerdict, Cleartext, Credentials, Error, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer,
+    WaitFor,
 };
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client};
+use proto_imap::server::{Event as Heard, Server};
 use proto_imap::types::arguments::{Append, Select};
-use proto_imap::types::{Command, Mailbox};
+use proto_imap::types::{Command, Condition, Mailbox, Status, Text};
 
 /// A client under TLS and what it was told.
 struct Talk {
@@ -399,4 +401,55 @@ fn a_farewell_on_cleartext_has_no_words() {
     }
     assert!(events.iter().any(|event| event.starts_with("Bye")), "{events:?}");
     assert!(!events.concat().contains("send it"), "{events:?}");
+}
+
+/// A server under TLS, greeted.
+fn serving() -> (Server<Secure>, RecvBuffer, SendBuffer) {
+    let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
+    let _ = tx.take();
+    (server, rx, tx)
+}
+
+#[test]
+fn each_wait_of_a_server_has_its_name_and_its_end() {
+    let waits = Config::default().waits;
+    let (mut server, mut rx, mut tx) = serving();
+    let wait = server.wait();
+    assert_eq!((wait.for_, wait.after), (WaitFor::Command, waits.authentication));
+    rx.extend(b"a NO");
+    assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
+    let rest = server.wait();
+    assert_eq!((rest.for_, rest.after), (WaitFor::Rest, waits.rest));
+    assert_ne!(rest.generation, wait.generation);
+    rx.extend(b"O");
+    assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
+    assert_eq!(server.wait(), rest, "an octet is no step");
+    rx.extend(b"P\r\n");
+    let Some(Heard::Command(reply, _)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
+    assert_eq!(server.wait().for_, WaitFor::Application);
+    assert_eq!(server.timed_out(&mut tx), Ok(()));
+    server.reply(reply, &Status::new(Condition::Ok, Text::first_line("done")), &mut tx).unwrap();
+    let next = server.wait();
+    assert_eq!(next.for_, WaitFor::Command);
+    assert_ne!(next.generation, wait.generation, "each command is awaited anew");
+    rx.extend(b"b AUTHENTICATE PLAIN\r\n");
+    assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
+    assert_eq!(server.wait().for_, WaitFor::Rest, "the client's message");
+    rx.extend(b"AHUAcA==\r\n");
+    let Some(Heard::Auth(request)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
+    server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap();
+    let wait = server.wait();
+    assert_eq!(
+        (wait.for_, wait.after),
+        (WaitFor::Command, waits.command),
+        "whoever is known may take longer"
+    );
+    rx.extend(b"c IDLE\r\n");
+    let Some(Heard::Idle(_)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
+    assert_eq!((server.wait().for_, server.wait().after), (WaitFor::Command, waits.command));
+    let error = server.timed_out(&mut tx).unwrap_err();
+    assert_eq!(error, Limit::Time(WaitFor::Command).into());
+    assert_eq!((server.timed_out(&mut tx), server.wait().for_), (Err(error), WaitFor::Nothing));
 }
