@@ -96,12 +96,40 @@ pub(crate) struct Connection {
     /// Give up when nothing happens for so many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: Option<u64>,
-    /// Write the whole conversation to this file, with times and without secrets.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) trace: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) trace: Trace,
     /// Read defaults from this file instead of mailwire/config.toml in the user's configuration directory.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// What to write of the conversation.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Trace {
+    /// Write the whole conversation to this file, with times and without secrets; "-" for standard error.
+    #[arg(long, value_name = "FILE", help_heading = "Trace")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Write it as lines for people, or as a JSON object in each line.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        requires = "trace",
+        help_heading = "Trace"
+    )]
+    pub(crate) trace_format: TraceFormat,
+    /// Write of each line only which command or answer it is: no address, no name of a user or of a mailbox.
+    #[arg(long, requires = "trace", help_heading = "Trace")]
+    pub(crate) trace_without_names: bool,
+}
+
+/// How a trace looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum TraceFormat {
+    #[default]
+    Text,
+    Json,
 }
 
 /// How to speak to whoever started the command.
@@ -391,6 +419,8 @@ pub(crate) struct ServeArgs {
     /// Draw the same faults for the same sessions again.
     #[arg(long, value_name = "NUMBER", help_heading = "Faults")]
     pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) trace: Trace,
     #[command(flatten)]
     pub(crate) output: Output,
 }

@@ -1,20 +1,15 @@
 //! From options to a connector: whom to trust, how long to wait, what to trace, and how failures are told.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use io_mio::{
-    Connector, Fingerprint, Kind as IoKind, Patience, Report, Security, Target, TlsClient, TraceWriter,
-};
+use io_mio::{Connector, Fingerprint, Kind as IoKind, Patience, Report, Security, Target, TlsClient};
 use proto_core::{Credentials, Mechanism};
 
 use crate::cli;
 use crate::config;
 use crate::credentials::Source;
 use crate::failure::{Failure, Kind};
+use crate::trace::Tracing;
 use crate::url::{TlsMode, Url};
 
 /// Everything that reaching one server needs.
@@ -22,7 +17,7 @@ pub(crate) struct Way {
     pub(crate) url: Url,
     pub(crate) options: cli::Connection,
     tls: TlsClient,
-    trace: Option<Arc<File>>,
+    trace: Option<Tracing>,
     /// The mechanisms that may be used, the best first.
     order: Vec<Mechanism>,
 }
@@ -32,7 +27,7 @@ impl Way {
     pub(crate) fn new(url: &Url, given: &cli::Connection) -> Result<Self, Failure> {
         let options = config::complete(given.clone(), &url.host)?;
         let tls = trust(&options)?;
-        let trace = options.trace.as_deref().map(create_trace).transpose()?.map(Arc::new);
+        let trace = Tracing::asked(&options.trace)?;
         let order = options.mechanism.as_deref().map_or_else(|| Ok(Mechanism::ALL.into()), order)?;
         Ok(Self { url: url.clone(), options, tls, trace, order })
     }
@@ -44,8 +39,8 @@ impl Way {
             connector = connector.patience(Patience::of(Duration::from_secs(seconds)));
         }
         if let Some(trace) = &self.trace {
-            let trace = Arc::clone(trace);
-            connector = connector.trace(move || Box::new(TraceWriter::new(Arc::clone(&trace))));
+            let trace = trace.clone();
+            connector = connector.trace(move || trace.begin());
         }
         connector
     }
@@ -115,17 +110,6 @@ fn trust(options: &cli::Connection) -> Result<TlsClient, Failure> {
         TlsClient::platform()
     };
     tls.map_err(|error| Failure::new(Kind::Configuration, error.to_string()))
-}
-
-/// A new trace file, readable by its owner only: what a server says may be personal.
-fn create_trace(path: &Path) -> Result<File, Failure> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| Failure::new(Kind::Configuration, format!("{}: {error}", path.display())))
 }
 
 impl From<io_mio::Error> for Failure {

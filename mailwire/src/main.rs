@@ -18,6 +18,7 @@ mod send;
 mod serve;
 mod smtp;
 mod sync;
+mod trace;
 mod url;
 
 use std::process::ExitCode;

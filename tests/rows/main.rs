@@ -17,3 +17,4 @@ mod server;
 mod set_up;
 mod steps;
 mod table;
+mod traced;

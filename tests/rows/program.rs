@@ -1,6 +1,7 @@
 //! Running the command, a server of it, and servers that follow a script. It knows processes and sockets, and nothing
 //! of what is said.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -120,7 +121,7 @@ impl Served {
             .env("MAILWIRE_PASSWORD", PASSWORD)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(File::create(folder.path().join("log")).unwrap())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -142,6 +143,11 @@ impl Served {
     /// Where it keeps what it has.
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("served")
+    }
+
+    /// Everything that it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
     pub(crate) fn address(&self, service: &str) -> SocketAddr {

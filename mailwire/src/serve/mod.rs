@@ -38,6 +38,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::cli::ServeArgs;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
+use crate::trace::Tracing;
 
 use accounts::{Accounts, MadeUp};
 use announce::{Announcement, Service};
@@ -155,6 +156,9 @@ impl Server {
         };
         let site = Arc::new(Site::new(store, settings.limits, arguments)?);
         let mut reactor = Reactor::new(settings.reactor)?;
+        if let Some(trace) = Tracing::asked(&arguments.trace)? {
+            reactor.trace(move || trace.begin());
+        }
         let listening = listen(&mut reactor, &site, &identity, &settings.patience, arguments)?;
         Ok(Self { reactor, listening, identity, made_up, user, _directory: directory })
     }

@@ -400,7 +400,7 @@ class Cases:
                 self.run("check", url, "--trace", path, *arguments).expect(0)
                 with open(path, errors="replace") as file:
                     trace = file.read()
-                check(re.search(rf"S= (\+|334) dj[01][A-Za-z0-9+/=]{{{proof - 3}}}$", trace, re.M), f"no such proof: {trace}")
+                check(re.search(rf"S= (\+|334) \[{proof} octets redacted\]$", trace, re.M), f"no such proof: {trace}")
             done = self.run("check", url, password="quite-another-secret").expect(77)
             check("quite-another-secret" not in done.text, "the password is shown")
         self.run("check", self.imap(user="nobody")).expect(77)

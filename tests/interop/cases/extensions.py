@@ -81,7 +81,7 @@ class Cases:
     @staticmethod
     def said(trace):
         """Who said what, in order: ("C" or "S", line)."""
-        found = re.findall(r"^ *[0-9.]+ ([CS])[:=] (.*)$", trace, re.M)
+        found = re.findall(r"^ *[0-9.]+ #[0-9]+ ([CS])[:=] (.*)$", trace, re.M)
         check(found, f"nothing is recognised in the trace: {trace[:500]}")
         return found
 

@@ -1,0 +1,79 @@
+//! Where traces go, and how they look. What may stand in one is the library's business.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use io_mio::Trace;
+use io_mio::trace::{Names, TraceFormat, TraceWriter};
+
+use crate::cli;
+use crate::failure::{Failure, Kind};
+
+/// Makes the trace of each connection: all of them go to one place, line by line.
+#[derive(Debug, Clone)]
+pub(crate) struct Tracing {
+    place: Arc<Mutex<Place>>,
+    format: TraceFormat,
+    names: Names,
+}
+
+#[derive(Debug)]
+enum Place {
+    File(File),
+    StandardError,
+}
+
+impl Tracing {
+    /// What the user asked for, if it is anything.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn asked(options: &cli::Trace) -> Result<Option<Self>, Failure> {
+        let Some(path) = &options.trace else { return Ok(None) };
+        let place = if path.as_os_str() == "-" { Place::StandardError } else { Place::File(create(path)?) };
+        let format = match options.trace_format {
+            cli::TraceFormat::Text => TraceFormat::Text,
+            cli::TraceFormat::Json => TraceFormat::Json,
+        };
+        let names = if options.trace_without_names { Names::Hidden } else { Names::Shown };
+        Ok(Some(Self { place: Arc::new(Mutex::new(place)), format, names }))
+    }
+
+    /// The trace of one connection.
+    pub(crate) fn begin(&self) -> Box<dyn Trace> {
+        Box::new(TraceWriter::new(Line(Arc::clone(&self.place))).format(self.format).names(self.names))
+    }
+}
+
+/// Writes whole lines, one connection at a time.
+struct Line(Arc<Mutex<Place>>);
+
+impl Write for Line {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        // Whoever panicked while it wrote has left a line at most.
+        let mut place = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &mut *place {
+            Place::File(file) => file.write_all(octets)?,
+            Place::StandardError => io::stderr().write_all(octets)?,
+        }
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A new file, readable by its owner only: what is said may be personal.
+fn create(path: &Path) -> Result<File, Failure> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| Failure::new(Kind::Configuration, format!("{}: {error}", path.display())))
+}
