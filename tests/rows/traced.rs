@@ -23,16 +23,14 @@ fn pieces(secret: &str) -> Vec<String> {
 fn a_trace_of_either_side_is_safe_to_paste() {
     let kept = folder();
     let path = |name: &str| kept.path().join(name).to_str().unwrap().to_owned();
-    for format in ["text", "json"] {
+    for (format, logins) in [
+        ("text", [("imap", "PLAIN"), ("smtps", "SCRAM-SHA-256")]),
+        ("json", [("imaps", "SCRAM-SHA-256-PLUS"), ("smtp", "LOGIN")]),
+    ] {
         let (ours, theirs) = (path("server"), path("client"));
         let served = Served::start(&["--trace", &ours, "--trace-format", format]);
         let mut clients = String::new();
-        for (service, mechanism) in [
-            ("imap", "PLAIN"),
-            ("imaps", "SCRAM-SHA-256-PLUS"),
-            ("smtp", "LOGIN"),
-            ("smtps", "SCRAM-SHA-256"),
-        ] {
+        for (service, mechanism) in logins {
             for (password, code) in [(served.password, 0), (WRONG, 77)] {
                 let url = served.url(service);
                 let trace = ["--ca", &served.ca, "--trace", &theirs, "--trace-format", format];
@@ -44,7 +42,7 @@ fn a_trace_of_either_side_is_safe_to_paste() {
         // What goes astray before TLS, and where there is no command.
         let mut talk = served.connect("imap");
         talk.ask(&format!("a LOGIN {} {}\r\n", served.user, served.password));
-        talk.ask(&format!("{} NOOP\r\n{0}\r\n", served.password));
+        talk.ask(&format!("xx{} NOOP\r\n{0}\r\n", served.password));
         let mut talk = served.connect("smtp");
         talk.ask(&format!("AUTH PLAIN {}\r\n", served.password));
         talk.ask(&format!("{}\r\n", served.password));
@@ -75,7 +73,7 @@ fn a_trace_of_either_side_is_safe_to_paste() {
                 ] {
                     assert!(server.contains(part), "{part}: {server}");
                 }
-                for part in ["AUTHENTICATE PLAIN", "AUTH LOGIN", "S= + [", "S= 334 [", "C= [", "-- closed"] {
+                for part in ["AUTHENTICATE PLAIN", "S= 334 [", "C= [", "-- closed"] {
                     assert!(clients.contains(part), "{part}: {clients}");
                 }
             }
