@@ -32,6 +32,7 @@ pub enum Choice {
 }
 
 /// A SASL exchange on its way.
+#[derive(Debug)]
 pub(super) struct Authentication {
     exchange: Box<dyn Exchange>,
     /// The initial response, when it did not go with the command.

@@ -63,7 +63,7 @@ pub(super) enum Knowledge {
 }
 
 /// What is being read.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Input {
     /// The next response.
     Message,
@@ -72,6 +72,7 @@ pub(super) enum Input {
 }
 
 /// Something to report that borrows nothing.
+#[derive(Debug)]
 pub(super) enum Deferred {
     Capability,
     AppendReady(CommandId),
@@ -494,13 +495,45 @@ impl Core {
     }
 }
 
+/// All that what follows depends on, but for the configuration.
 impl core::fmt::Debug for Core {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self {
+            config: _,
+            trust,
+            phase,
+            queue,
+            capabilities,
+            knowledge,
+            names,
+            sasl,
+            authentication,
+            framer,
+            scan,
+            input,
+            consume,
+            context,
+            deferred,
+            generation,
+            rest,
+        } = self;
         f.debug_struct("Core")
-            .field("trust", &self.trust)
-            .field("phase", &self.phase)
-            .field("queue", &self.queue)
-            .field("capabilities", &self.capabilities)
-            .finish_non_exhaustive()
+            .field("trust", trust)
+            .field("phase", phase)
+            .field("queue", queue)
+            .field("capabilities", capabilities)
+            .field("knowledge", knowledge)
+            .field("names", names)
+            .field("sasl", sasl)
+            .field("authentication", authentication)
+            .field("framer", framer)
+            .field("scan", scan)
+            .field("input", input)
+            .field("consume", consume)
+            .field("context", context)
+            .field("deferred", deferred)
+            .field("generation", generation)
+            .field("rest", rest)
+            .finish()
     }
 }

@@ -127,6 +127,20 @@ impl Outgoing {
     }
 }
 
+/// Never what is said, nor how long it is: it may be a password.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, job, bytes: _, pauses, privacy, payload } = self;
+        f.debug_struct("Outgoing")
+            .field("id", id)
+            .field("job", job)
+            .field("pauses", &pauses.len())
+            .field("privacy", privacy)
+            .field("payload", payload)
+            .finish()
+    }
+}
+
 impl Drop for Outgoing {
     fn drop(&mut self) {
         if self.privacy != Privacy::Public {
@@ -141,6 +155,7 @@ enum Sent {
 }
 
 /// A command whose completion is awaited.
+#[derive(Debug)]
 struct InProgress {
     id: CommandId,
     job: Job,
@@ -174,6 +189,7 @@ pub(super) enum Floor {
 }
 
 /// The commands of one session.
+#[derive(Debug)]
 pub(super) struct Queue {
     last: u32,
     in_progress: VecDeque<InProgress>,
@@ -374,16 +390,5 @@ impl Queue {
     /// Whether a command of this kind is in progress.
     pub(super) fn has(&self, predicate: impl Fn(Job) -> bool) -> bool {
         self.in_progress.iter().any(|command| predicate(command.job))
-    }
-}
-
-impl fmt::Debug for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Never what is said: it may be a password.
-        f.debug_struct("Queue")
-            .field("in_progress", &self.in_progress.len())
-            .field("waiting", &self.waiting.len())
-            .field("floor", &self.floor)
-            .finish_non_exhaustive()
     }
 }

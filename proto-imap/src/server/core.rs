@@ -36,6 +36,7 @@ pub(super) enum Phase {
 }
 
 /// What is being read.
+#[derive(Debug)]
 pub(super) enum Input {
     /// A command.
     Command,
@@ -52,6 +53,7 @@ pub(super) enum Input {
 }
 
 /// What the application owes, so that nothing more is read.
+#[derive(Debug)]
 pub(super) enum Owed {
     /// Nothing.
     Nothing,
@@ -431,12 +433,52 @@ pub(super) enum Found {
     Append(usize, Announced),
 }
 
+/// All that what follows depends on, but for the configuration. The tag and the refusal that waits are the client's
+/// octets, in part, and may be what it should not have said: only how long they are is shown.
 impl core::fmt::Debug for Core {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self {
+            config: _,
+            trust,
+            phase,
+            framer,
+            input,
+            owed,
+            serial,
+            tag,
+            refusal,
+            consume,
+            context,
+            writing,
+            expunge,
+            enabled,
+            errors,
+            auth_failures,
+            sasl,
+            commands,
+            generation,
+            rest,
+        } = self;
         f.debug_struct("Core")
-            .field("trust", &self.trust)
-            .field("phase", &self.phase)
-            .field("serial", &self.serial)
-            .finish_non_exhaustive()
+            .field("trust", trust)
+            .field("phase", phase)
+            .field("framer", framer)
+            .field("input", input)
+            .field("owed", owed)
+            .field("serial", serial)
+            .field("tag", &tag.len())
+            .field("refusal", &refusal.len())
+            .field("consume", consume)
+            .field("context", context)
+            .field("writing", writing)
+            .field("expunge", expunge)
+            .field("enabled", &alloc::string::String::from_utf8_lossy(enabled))
+            .field("errors", errors)
+            .field("auth_failures", auth_failures)
+            .field("sasl", sasl)
+            .field("commands", commands)
+            .field("generation", generation)
+            .field("rest", rest)
+            .finish()
     }
 }
