@@ -426,11 +426,11 @@ fn a_literal_that_comes_octet_by_octet_is_looked_at_once() {
 /// A greeting in the middle of a session is another session's: somebody joined the two.
 #[test]
 fn preauth_is_a_greeting_and_nothing_else() {
-    fn second<C: proto_core::Channel>(mut client: Client<C>) -> Error {
+    fn second<C: proto_core::Channel>(mut client: Client<C>, again: &str) -> Error {
         let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
         rx.extend(b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n");
         while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
-        rx.extend(b"* PREAUTH [CAPABILITY IMAP4rev1] hi\r\n");
+        rx.extend(again.as_bytes());
         loop {
             match client.next_event(&mut rx, &mut tx) {
                 Ok(Some(_)) => {}
@@ -439,7 +439,44 @@ fn preauth_is_a_greeting_and_nothing_else() {
             }
         }
     }
-    assert_eq!(second(Client::<Cleartext>::new(config())), PeerError::PreauthOnCleartext.into());
-    let secure = Client::<Secure>::new(config(), Secure::trusted_local());
-    assert_eq!(second(secure), PeerError::UnexpectedReply.into());
+    for again in ["* PREAUTH [CAPABILITY IMAP4rev1] hi\r\n", "* PREAUTH hi\r\n"] {
+        let clear = Client::<Cleartext>::new(config());
+        assert_eq!(second(clear, again), PeerError::PreauthOnCleartext.into(), "{again}");
+        let secure = Client::<Secure>::new(config(), Secure::trusted_local());
+        assert_eq!(second(secure, again), PeerError::UnexpectedReply.into(), "{again}");
+    }
+}
+
+#[test]
+fn a_message_is_no_greeting() {
+    for first in ["* 1 FETCH (BODY[] {2}\r\nxx)\r\n", "* 1 FETCH (UID 7)\r\n"] {
+        let input = [first, "* OK ready\r\n"].concat();
+        let record = in_every_split(&input, false, || client(config(), |_, _, _| {}));
+        assert_eq!(record.error, Some(PeerError::NotAGreeting.into()), "{first}");
+        let record = in_every_split(&input, false, || cleartext_client(config(), |_, _, _| {}));
+        assert_eq!(record.error, Some(PeerError::NotAGreeting.into()), "{first}");
+    }
+}
+
+/// LOGOUT is given, and has not left: the server goes by itself, and what was in progress has no answer.
+#[test]
+fn a_farewell_answers_no_logout_that_was_not_said() {
+    for farewell in ["* BYE going down\r\n", ""] {
+        let mut client = Client::<Secure>::new(config(), Secure::trusted_local());
+        let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+        rx.extend(b"* PREAUTH [CAPABILITY IMAP4rev1] hi\r\n");
+        while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+        client.logout(&mut tx).unwrap();
+        rx.extend(farewell.as_bytes());
+        rx.close();
+        let error = loop {
+            match client.next_event(&mut rx, &mut tx) {
+                Ok(Some(Event::Closed) | None) => panic!("it ended in order"),
+                Ok(Some(_)) => {}
+                Err(error) => break error,
+            }
+        };
+        let expected = if farewell.is_empty() { PeerError::UnexpectedEnd } else { PeerError::Farewell };
+        assert_eq!(error, expected.into());
+    }
 }

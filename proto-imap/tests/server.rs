@@ -438,3 +438,44 @@ fn bodies_are_streamed_and_counted() {
     server.data(&Untagged::Exists(2), &mut tx).unwrap();
     assert!(!server.is_closed());
 }
+
+/// Whatever the server said by itself in the middle of a body, the client would take for a part of it.
+#[test]
+fn nothing_is_said_in_the_middle_of_a_body() {
+    let half = || {
+        let mut server = Server::<Secure>::new(config(), Secure::trusted_local());
+        let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+        rx.extend(b"a LOGIN alice secret\r\nb SELECT INBOX\r\n");
+        while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
+            match event {
+                Event::Auth(request) => server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap(),
+                Event::Command(reply, _) => server.reply(reply, &ok("selected"), &mut tx).unwrap(),
+                _ => {}
+            }
+        }
+        let _ = tx.take();
+        (server, rx, tx)
+    };
+    let (mut server, mut rx, mut tx) = half();
+    server.fetch(1, &mut tx).unwrap().stream_body(Section::FULL, None, 1);
+    assert!(!server.wants_read(&tx));
+    assert_eq!(server.wait().for_, proto_core::WaitFor::Application);
+    rx.extend(b"c XYZZY\r\n");
+    assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
+    server.timed_out(&mut tx).unwrap();
+    server.body(Bytes::from_static(b"x"), &mut tx).unwrap();
+    server.resume_fetch(&mut tx).unwrap().finish();
+    assert!(matches!(server.next_event(&mut rx, &mut tx), Ok(None)));
+    assert_eq!(tx.take(), b"* 1 FETCH (BODY[] {1}\r\nx)\r\nc BAD there is no such command\r\n");
+
+    let (mut server, mut rx, mut tx) = half();
+    rx.extend(b"c APPEND x {1}\r\n");
+    let Some(Event::Append { offer, .. }) = server.next_event(&mut rx, &mut tx).unwrap() else {
+        panic!("no APPEND")
+    };
+    server.fetch(1, &mut tx).unwrap().stream_body(Section::FULL, None, 1);
+    let _ = tx.take();
+    assert!(server.accept_literal(offer, &mut tx).is_err());
+    server.close("going down", &mut tx);
+    assert!(tx.is_empty());
+}

@@ -134,6 +134,11 @@ pub(crate) fn described(machine: &impl Debug, left_out: &[&str]) -> String {
     if let Some(from) = text.find("config: Config {") {
         text.replace_range(from..closing(&text, from), "");
     }
+    without(text, left_out)
+}
+
+/// A text without the numbers of these names.
+pub(crate) fn without(mut text: String, left_out: &[&str]) -> String {
     for name in left_out {
         let field = format!("{name}: ");
         let mut from = 0;

@@ -8,6 +8,11 @@
 mod automaton;
 mod ends;
 mod explore;
+mod imap_client;
+mod imap_commands;
+mod imap_replies;
+mod imap_sayings;
+mod imap_server;
 mod joined;
 mod smtp_client;
 mod smtp_receiving;
@@ -31,6 +36,33 @@ fn walk<W: World>(name: &str, starts: &[(usize, &dyn Fn() -> W)]) {
             figures.behind
         );
         all = all.and(figures);
+    }
+    assert!(all.upgrades > 0, "{name}: no way leads through the gate");
+    compare(name, &[all.depth, all.states, all.transitions, all.statements, all.upgrades]);
+}
+
+/// As [`walk`], to the end: until no move leads to a state that was not seen. What lies behind the gate is not walked, but
+/// must be as one of these beginnings.
+fn walk_to_the_end<W: World>(name: &str, starts: &[&dyn Fn() -> W], beginnings: &[W]) {
+    /// No shortest way is that long.
+    const FAR: usize = 60;
+    let mut all = Figures::default();
+    for start in starts {
+        let figures = explore(start, FAR);
+        assert!(figures.depth < FAR, "{name}: there is no end to it");
+        assert!(
+            figures.behind.len() <= 1,
+            "{name}: more than one state behind the gate: {:#?}",
+            figures.behind
+        );
+        all = all.and(figures);
+    }
+    let beginnings: Vec<String> = beginnings.iter().map(World::state).collect();
+    for behind in &all.behind {
+        assert!(
+            beginnings.contains(behind),
+            "{name}: so does no session begin: {behind}\nbut so: {beginnings:#?}"
+        );
     }
     assert!(all.upgrades > 0, "{name}: no way leads through the gate");
     compare(name, &[all.depth, all.states, all.transitions, all.statements, all.upgrades]);
@@ -120,4 +152,35 @@ fn smtp_joined() {
     joined("SMTP, submission", &walk(2, true, true));
     joined("SMTP, relay", &walk(1, false, true));
     joined("SMTP, no TLS there", &walk(1, true, false));
+}
+
+#[test]
+fn imap_server() {
+    use imap_server::{Bounds, Serving};
+    walk_to_the_end(
+        "IMAP server",
+        &[&|| Serving::new(Bounds::None), &|| Serving::new(Bounds::Few), &|| Serving::secure(Bounds::None)],
+        &[Serving::secure(Bounds::None), Serving::secure(Bounds::Few)],
+    );
+}
+
+#[test]
+fn imap_client() {
+    use imap_client::{Asking, Move::Hear};
+    use imap_sayings::{CLEAR, DANGER, FETCH, PROOF, SESSION};
+    let greeted = |room, greeting| after(Asking::new(room), &[Hear(greeting)]);
+    let (asks, plus) =
+        ("* PREAUTH [CAPABILITY IMAP4rev1] x\r\n", "* PREAUTH [CAPABILITY IMAP4rev1 LITERAL+] x\r\n");
+    walk_to_the_end(
+        "IMAP client",
+        &[
+            &|| greeted(&SESSION, asks),
+            &|| greeted(&SESSION, plus),
+            &|| greeted(&FETCH, asks),
+            &|| Asking::new(&CLEAR),
+            &|| Asking::new(&DANGER),
+            &|| Asking::new(&PROOF),
+        ],
+        &[greeted(&PROOF, "* OK x\r\n")],
+    );
 }

@@ -19,7 +19,7 @@ use super::starttls::Answer;
 use crate::config::Config;
 use crate::frame::{Framer, Step, Sync};
 use crate::parse::{self, Context, LiteralScan};
-use crate::state::{Effect, State};
+use crate::state::State;
 use crate::told;
 use crate::types::{Condition, NameEncoding, Response, Status, Text};
 
@@ -239,7 +239,7 @@ impl Core {
             self.ask_for_capabilities(tx);
             if let Input::Fetch(mut walk) = self.input {
                 match self.walk(&mut walk, rx)? {
-                    Walked::More => return self.at_end(rx),
+                    Walked::More => return self.at_end(rx, tx),
                     Walked::Silent => {
                         self.go_on(walk);
                         self.give_up(rx);
@@ -253,7 +253,11 @@ impl Core {
                 }
             }
             match self.frame(rx)? {
-                Framed::More => return self.at_end(rx),
+                Framed::More => return self.at_end(rx, tx),
+                // A status is one line of text: whatever holds a literal is none.
+                Framed::UpToBody(..) if self.phase == Phase::Greeting => {
+                    return Err(PeerError::NotAGreeting.into());
+                }
                 Framed::Whole(len) => {
                     self.rest = Rest::None;
                     if self.is_silent(len, rx, tx)? {
@@ -262,7 +266,7 @@ impl Core {
                         self.give_up(rx);
                         continue;
                     }
-                    if self.begin_walk(len, None, rx) {
+                    if self.phase != Phase::Greeting && self.begin_walk(len, None, rx) {
                         continue;
                     }
                     self.consume = len;
@@ -383,7 +387,7 @@ impl Core {
     }
 
     /// Nothing more can be read now.
-    fn at_end<'i>(&mut self, rx: &RecvBuffer) -> Result<Option<Event<'i>>, Error> {
+    fn at_end<'i>(&mut self, rx: &RecvBuffer, tx: &SendBuffer) -> Result<Option<Event<'i>>, Error> {
         let inside = matches!(self.input, Input::Fetch(_)) || !rx.is_empty();
         if !rx.is_closed() {
             if inside && self.rest == Rest::None {
@@ -392,7 +396,7 @@ impl Core {
             }
             return Ok(None);
         }
-        let leaving = self.queue.has(|job| job == Job::Command(Effect::Logout));
+        let leaving = self.queue.leaves(tx);
         match self.phase {
             Phase::Session(_) if !inside && (leaving || self.queue.is_empty()) => {
                 self.phase = Phase::Closed;
@@ -495,7 +499,7 @@ impl Core {
     }
 }
 
-/// All that what follows depends on, but for the configuration.
+/// All that what follows depends on, but for the configuration. What was repaired is told and decides nothing.
 impl core::fmt::Debug for Core {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self {
@@ -512,7 +516,7 @@ impl core::fmt::Debug for Core {
             scan,
             input,
             consume,
-            context,
+            context: _,
             deferred,
             generation,
             rest,
@@ -530,7 +534,6 @@ impl core::fmt::Debug for Core {
             .field("scan", scan)
             .field("input", input)
             .field("consume", consume)
-            .field("context", context)
             .field("deferred", deferred)
             .field("generation", generation)
             .field("rest", rest)

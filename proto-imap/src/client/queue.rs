@@ -382,6 +382,13 @@ impl Queue {
             .fold(state, |state, command| state.after(command.job.effect(), Outcome::Success))
     }
 
+    /// Whether LOGOUT was said, and what is read now can be the answer: the server's farewell is.
+    pub(super) fn leaves(&self, tx: &SendBuffer) -> bool {
+        let logout = Job::Command(Effect::Logout);
+        let answered = |command: &InProgress| command.mark.is_answered(&self.hearing, tx);
+        self.in_progress.iter().any(|command| command.job == logout && answered(command))
+    }
+
     /// Whether nothing is in progress.
     pub(super) fn is_empty(&self) -> bool {
         self.in_progress.is_empty()

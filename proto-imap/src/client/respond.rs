@@ -96,7 +96,10 @@ impl Core {
         }
         let authenticated = self.state().is_some_and(State::is_authenticated);
         match parse::response(bytes, &Context::new(self.config.reading)) {
-            Response::Untagged(Untagged::Status(Status { condition: Condition::Bye, .. }))
+            Response::Untagged(Untagged::Status(Status {
+                condition: Condition::Bye | Condition::PreAuth,
+                ..
+            }))
             | Response::Untagged(Untagged::Capability(_))
             | Response::Untagged(Untagged::Status(Status { code: Some(Code::Capability(_)), .. })) => false,
             _ if self.is_withheld() => true,
@@ -139,7 +142,7 @@ impl Core {
                 };
                 return Err(error.into());
             }
-            Response::Untagged(Untagged::Status(status)) => self.status(status),
+            Response::Untagged(Untagged::Status(status)) => self.status(status, tx),
             Response::Untagged(Untagged::Capability(list)) => {
                 self.learn(Capabilities::of(&list));
                 Event::Capability
@@ -194,7 +197,7 @@ impl Core {
     }
 
     /// An untagged status.
-    fn status<'i>(&mut self, status: Status<'i>) -> Event<'i> {
+    fn status<'i>(&mut self, status: Status<'i>, tx: &SendBuffer) -> Event<'i> {
         if let Some(Code::Capability(list)) = status.code {
             self.learn(Capabilities::of(&list));
             if self.is_withheld() && status.condition != Condition::Bye {
@@ -203,7 +206,7 @@ impl Core {
             self.deferred.push_back(Deferred::Capability);
         }
         if status.condition == Condition::Bye {
-            if !self.queue.has(|job| job == Job::Command(Effect::Logout)) {
+            if !self.queue.leaves(tx) {
                 self.phase = Phase::Farewell(PeerError::Farewell);
             }
             return Event::Bye(self.shown(status));

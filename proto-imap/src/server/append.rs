@@ -7,6 +7,7 @@ use proto_core::{Error, Misuse, RecvBuffer, SendBuffer};
 
 use super::core::{Core, Found, Input, Owed};
 use super::event::{Happened, LiteralOffer, Reply};
+use super::fetch::Writing;
 use super::reply::{Refusal, outcome};
 use crate::frame::{Announced, Sync};
 use crate::parse;
@@ -53,6 +54,9 @@ impl Core {
     /// The application wants the message.
     pub(super) fn accept_literal(&mut self, offer: &LiteralOffer, tx: &mut SendBuffer) -> Result<(), Error> {
         let (size, sync) = self.offered(offer)?;
+        if self.writing != Writing::Nothing {
+            return Err(Misuse::WrongLength.into());
+        }
         if sync == Sync::Synchronising {
             tx.put(b"+ go on\r\n");
         }

@@ -171,8 +171,11 @@ impl Core {
         matches!(self.phase, Phase::Closed)
     }
 
+    /// Whether the application must say something first: an answer, or the rest of a FETCH response. Whatever the
+    /// machine said in the middle of that would be taken for a part of it.
     pub(super) const fn is_owed(&self) -> bool {
-        !matches!((&self.owed, &self.input), (Owed::Nothing, _) | (Owed::Idle, Input::Idle))
+        !matches!(self.writing, Writing::Nothing)
+            || !matches!((&self.owed, &self.input), (Owed::Nothing, _) | (Owed::Idle, Input::Idle))
     }
 
     pub(super) fn wants_read(&self, tx: &SendBuffer) -> bool {
@@ -204,13 +207,15 @@ impl Core {
         error
     }
 
-    /// Ends the session in order, at the server's wish.
+    /// Ends the session in order, at the server's wish: without a word in the middle of a FETCH response.
     pub(super) fn close(&mut self, text: &str, tx: &mut SendBuffer) {
         if matches!(self.phase, Phase::Greeting | Phase::Session(_)) {
-            let line = text.bytes().take_while(|octet| !matches!(octet, 0 | b'\r' | b'\n'));
-            tx.put(b"* BYE ");
-            tx.put(&line.collect::<Vec<u8>>());
-            tx.put(b"\r\n");
+            if self.writing == Writing::Nothing {
+                let line = text.bytes().take_while(|octet| !matches!(octet, 0 | b'\r' | b'\n'));
+                tx.put(b"* BYE ");
+                tx.put(&line.collect::<Vec<u8>>());
+                tx.put(b"\r\n");
+            }
             self.phase = Phase::Leaving;
             self.stepped();
         }
@@ -394,6 +399,9 @@ impl Core {
             (Phase::Leaving | Phase::Closed | Phase::Failed(_), _, _) => {
                 return Wait::forever(WaitFor::Nothing, self.generation);
             }
+            _ if self.writing != Writing::Nothing => {
+                return Wait::forever(WaitFor::Application, self.generation);
+            }
             (_, Owed::Delay, _) => (WaitFor::Delay, waits.delay),
             (_, Owed::Idle, Input::Idle) => (WaitFor::Command, waits.command),
             (_, Owed::Nothing, Input::Payload(_) | Input::Refused(_)) => (WaitFor::Data, waits.data),
@@ -448,7 +456,7 @@ impl core::fmt::Debug for Core {
             tag,
             refusal,
             consume,
-            context,
+            context: _,
             writing,
             expunge,
             enabled,
@@ -458,6 +466,9 @@ impl core::fmt::Debug for Core {
             commands,
             generation,
             rest,
+            // What a trace may show decides nothing.
+            tag_is: _,
+            awaits_identity: _,
         } = self;
         f.debug_struct("Core")
             .field("trust", trust)
@@ -469,7 +480,6 @@ impl core::fmt::Debug for Core {
             .field("tag", &tag.len())
             .field("refusal", &refusal.len())
             .field("consume", consume)
-            .field("context", context)
             .field("writing", writing)
             .field("expunge", expunge)
             .field("enabled", &alloc::string::String::from_utf8_lossy(enabled))

@@ -40,6 +40,7 @@ use crate::types::{NameEncoding, Status, Tag, Untagged};
 ///   [`reject_literal`](Self::reject_literal). Until then no further event comes and [`wants_read`](Self::wants_read)
 ///   is false. Commands that a client has pipelined are judged in the state that the answer before leaves.
 /// * **Data come before the answer**: [`data`](Self::data) and [`fetch`](Self::fetch), then [`reply`](Self::reply).
+///   A FETCH response that is half written pauses the session, as a token does.
 /// * **The machine itself** greets, lists capabilities, says what is not allowed or not understood, ends the session
 ///   on LOGOUT, and speaks SASL. On [`Cleartext`] it neither offers nor takes part in any authentication.
 /// * **An error is final**: every later call returns it. The client's farewell is in `tx`.
@@ -177,7 +178,8 @@ impl<C: Channel> Server<C> {
     /// Wants the message of an APPEND: it comes in chunks.
     ///
     /// # Errors
-    /// [`Misuse::StaleToken`] if the offer is not the one that is open.
+    /// [`Misuse::StaleToken`] if the offer is not the one that is open; [`Misuse::WrongLength`] if a FETCH response is
+    /// not finished: the token is spent then, and the session can only be closed.
     pub fn accept_literal(&mut self, offer: LiteralOffer, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.accept_literal(&offer, tx)
     }
@@ -234,7 +236,8 @@ impl<C: Channel> Server<C> {
         Ok(FetchWriter { core: &mut self.core, tx })
     }
 
-    /// Ends the session at the server's wish (a shutdown, say): the client hears BYE with this text.
+    /// Ends the session at the server's wish (a shutdown, say): the client hears BYE with this text, unless a FETCH
+    /// response is half written, of which it would be taken for a part.
     pub fn close(&mut self, text: &str, tx: &mut SendBuffer) {
         self.core.close(text, tx);
     }

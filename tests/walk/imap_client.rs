@@ -1,0 +1,541 @@
+//! The IMAP client: a server, or somebody on the way, that says anything, and an application that gives any command.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto_core::machine::{Negotiation, StartTlsNegotiation};
+use proto_core::{
+    Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, Upgrade,
+    WaitFor,
+};
+use proto_imap::Config;
+use proto_imap::client::{Choice, Client, CommandId, Event, StartTls};
+use proto_imap::types::{Command, ListPattern, Mailbox, arguments};
+
+use mailwire_tests::laws::{self, PASSWORD, Side};
+use mailwire_tests::play::{Entry, Record};
+
+use crate::explore::{Secured, World, described};
+use crate::imap_commands::{Hearing, Verdict};
+use crate::imap_sayings::{RESPONSE_ENDINGS, Room};
+
+/// The client, its application and everything that was said.
+pub(crate) struct Asking {
+    session: Session,
+    rx: RecvBuffer,
+    tx: SendBuffer,
+    record: Record,
+    room: &'static Room,
+    /// The number of the last command.
+    last: u32,
+    secured: Secured,
+    hearing: Hearing,
+    /// How many octets of what was put out the hearing knows, since the channel is what it is.
+    told: usize,
+    /// What an event did not agree with.
+    broken: Option<String>,
+    statements: usize,
+}
+
+enum Session {
+    Cleartext(Client<Cleartext>),
+    Negotiating(StartTls),
+    Secure(Client<Secure>),
+    Gone(Error),
+}
+
+/// Which tag an answer bears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The command's that waits longest.
+    Oldest,
+    /// The command's that was given last.
+    Newest,
+    /// One's that was answered, or never given.
+    Nobodys,
+    /// The next command's.
+    Next,
+}
+
+/// What the server or the application does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// The server says this, in one read.
+    Hear(&'static str),
+    /// It says this under a tag.
+    Answer(Whose, &'static str),
+    /// What was put out leaves.
+    Send,
+    /// The server says no more.
+    Close,
+    /// What is awaited does not come.
+    Tick,
+    StartTls,
+    Plain,
+    Strongest,
+    Select,
+    Append,
+    /// An octet of the message.
+    Payload,
+    /// More octets than were announced.
+    TooMuch,
+    /// A command with a literal.
+    List,
+    Idle,
+    Done,
+    Noop,
+    Logout,
+}
+
+impl Asking {
+    /// Before the greeting.
+    pub(crate) fn new(room: &'static Room) -> Self {
+        let mut config = Config::default();
+        if room.danger {
+            config = config.danger_cleartext();
+        }
+        let config = Arc::new(config);
+        let session = if room.secure {
+            Session::Secure(Client::<Secure>::new(config, Secure::trusted_local()))
+        } else {
+            Session::Cleartext(Client::<Cleartext>::new(config))
+        };
+        Self {
+            session,
+            rx: RecvBuffer::new(),
+            tx: SendBuffer::new(),
+            record: Record::default(),
+            room,
+            last: 0,
+            secured: if room.secure { Secured::Before } else { Secured::No },
+            hearing: Hearing::new(room.secure || room.danger),
+            told: 0,
+            broken: None,
+            statements: 0,
+        }
+    }
+
+    /// What was put out since the last look.
+    fn look(&mut self) {
+        let put: Vec<u8> = self.tx.chunks().flat_map(|chunk| chunk.bytes).copied().collect();
+        let new = put.get(self.told..).unwrap_or_default();
+        self.hearing.say(new);
+        self.told = put.len();
+        self.last = self.last.max(self.hearing.last);
+    }
+
+    /// Takes every event.
+    fn pump(&mut self) {
+        loop {
+            let (rx, tx, record) = (&mut self.rx, &mut self.tx, &mut self.record);
+            let seen = match &mut self.session {
+                Session::Gone(_) => return,
+                Session::Negotiating(_) => return self.negotiate(),
+                Session::Cleartext(client) => client.next_event(rx, tx).map(|event| note(event, record)),
+                Session::Secure(client) => client.next_event(rx, tx).map(|event| note(event, record)),
+            };
+            match seen {
+                Ok(Some(Some((id, condition)))) => self.answered(&id.to_string(), condition),
+                Ok(Some(None)) => {}
+                Ok(None) => return,
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    /// A completion was reported: it must be the next that was heard.
+    fn answered(&mut self, tag: &str, condition: &str) {
+        self.statements += 1;
+        let due = self.hearing.due.pop_front();
+        if due.as_ref().is_none_or(|(due, how)| due != tag || how != condition) {
+            self.broken = Some(format!("{condition} for {tag} is reported, and was heard: {due:?}"));
+        }
+    }
+
+    fn negotiate(&mut self) {
+        let over = Session::Gone(Misuse::Closed.into());
+        let Session::Negotiating(negotiation) = std::mem::replace(&mut self.session, over) else { return };
+        match negotiation.advance(&mut self.rx, &mut self.tx) {
+            Ok(Negotiation::More(negotiation)) => self.session = Session::Negotiating(negotiation),
+            Ok(Negotiation::Refused(client)) => {
+                self.record.event(&"refused");
+                self.session = Session::Cleartext(client);
+                let due = self.hearing.due.pop_front();
+                if due.as_ref().is_none_or(|(_, how)| how == "OK") {
+                    self.broken = Some(format!("STARTTLS was refused, and was heard: {due:?}"));
+                }
+                self.pump();
+            }
+            Ok(Negotiation::Ready(upgrade)) => {
+                let due = self.hearing.due.pop_front();
+                if due.as_ref().is_none_or(|(_, how)| how != "OK") {
+                    self.broken = Some(format!("TLS begins, and was heard: {due:?}"));
+                }
+                // Where nobody is there any more, there is no handshake.
+                if self.rx.is_closed() {
+                    return;
+                }
+                match upgrade.complete(Secure::trusted_local(), &mut self.rx) {
+                    Ok(client) => {
+                        self.record.secured(&self.rx);
+                        self.secured = Secured::JustNow;
+                        (self.hearing, self.told, self.last) = (Hearing::under_tls(), 0, 0);
+                        self.session = Session::Secure(client);
+                        self.pump();
+                    }
+                    Err(error) => self.fail(error),
+                }
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// It has failed. It is asked again, and again with more to read: what comes of that is in the record.
+    fn fail(&mut self, error: Error) {
+        self.look();
+        self.record.send(&mut self.tx);
+        self.record.entries.push(Entry::Failed(error));
+        for more in ["", "\r\n", "* OK x\r\nM1 OK x\r\n"] {
+            self.rx.extend(more.as_bytes());
+            let (rx, tx) = (&mut self.rx, &mut self.tx);
+            let again = match &mut self.session {
+                Session::Cleartext(client) => client.next_event(rx, tx).map(|event| event.is_some()),
+                Session::Secure(client) => client.next_event(rx, tx).map(|event| event.is_some()),
+                Session::Gone(_) | Session::Negotiating(_) => Err(error),
+            };
+            if again != Err(error) {
+                self.record.event(&again);
+            }
+            self.record.send(&mut self.tx);
+        }
+        self.session = Session::Gone(error);
+    }
+
+    fn starttls(&mut self) {
+        let over = Session::Gone(Misuse::Closed.into());
+        match std::mem::replace(&mut self.session, over) {
+            Session::Cleartext(client) => match client.starttls(&mut self.tx) {
+                Ok(negotiation) => {
+                    self.record.entries.push(Entry::Given("STARTTLS", 1));
+                    self.session = Session::Negotiating(negotiation);
+                }
+                Err(error) => self.fail(error),
+            },
+            other => self.session = other,
+        }
+    }
+
+    fn time_out(&mut self) {
+        let timed_out = match &mut self.session {
+            Session::Gone(_) | Session::Negotiating(_) => Ok(()),
+            Session::Cleartext(client) => client.timed_out(&mut self.tx),
+            Session::Secure(client) => client.timed_out(&mut self.tx),
+        };
+        if let Err(error) = timed_out {
+            self.fail(error);
+        }
+    }
+
+    fn outside(&self) -> (WaitFor, bool) {
+        match &self.session {
+            Session::Gone(_) => (WaitFor::Nothing, true),
+            Session::Negotiating(negotiation) => (negotiation.wait().for_, false),
+            Session::Cleartext(client) => (client.wait().for_, client.is_closed()),
+            Session::Secure(client) => (client.wait().for_, client.is_closed()),
+        }
+    }
+
+    fn hear(&mut self, octets: &[u8]) {
+        self.rx.extend(octets);
+        self.hearing.hear(octets);
+        self.record.heard(octets.iter().filter(|&&octet| octet == b'\n').count());
+    }
+
+    /// The numbers of the commands in progress, said or not, oldest first.
+    fn numbers(&self) -> impl DoubleEndedIterator<Item = u32> {
+        // They rise by one, and what waits is said in that order.
+        self.hearing.numbers().chain(self.hearing.last + 1..=self.last)
+    }
+
+    fn tag(&self, whose: Whose) -> String {
+        let number = match whose {
+            Whose::Oldest => self.numbers().next(),
+            Whose::Newest => self.numbers().next_back(),
+            Whose::Nobodys => None,
+            Whose::Next => Some(self.last + 1),
+        };
+        format!("M{}", number.unwrap_or(77))
+    }
+
+    fn description(&self) -> String {
+        const LEFT_OUT: [&str; 3] = ["generation", "heard", "head"];
+        match &self.session {
+            Session::Gone(error) => format!("{error:?}"),
+            Session::Cleartext(client) => described(client, &LEFT_OUT),
+            Session::Negotiating(negotiation) => described(negotiation, &LEFT_OUT),
+            Session::Secure(client) => described(client, &LEFT_OUT),
+        }
+    }
+
+    /// Gives a command.
+    fn command(&mut self, next: Move) {
+        let (tx, record) = (&mut self.tx, &mut self.record);
+        let prove = Client::<Cleartext>::danger_cleartext_authenticate;
+        let given = match &mut self.session {
+            Session::Cleartext(client) => give(next, client, prove, tx, record),
+            Session::Secure(client) => give(next, client, Client::<Secure>::authenticate, tx, record),
+            Session::Gone(_) | Session::Negotiating(_) => None,
+        };
+        let number = given.and_then(|id| id.to_string().strip_prefix('M')?.parse().ok());
+        self.last = self.last.max(number.unwrap_or_default());
+    }
+}
+
+impl World for Asking {
+    type Move = Move;
+
+    fn moves(&self) -> Vec<Move> {
+        let (wait, closed) = self.outside();
+        // Behind the gate is the session that another walk begins with.
+        if closed || self.secured == Secured::JustNow {
+            return Vec::new();
+        }
+        let mut moves = Vec::new();
+        if !self.tx.is_empty() {
+            moves.push(Move::Send);
+        }
+        if wait != WaitFor::Application {
+            moves.push(Move::Tick);
+        }
+        let open = self.numbers().count();
+        if !matches!(self.session, Session::Negotiating(_)) {
+            let gives = |next: &Move| {
+                open < self.room.pipelined || matches!(next, Move::Payload | Move::TooMuch | Move::Done)
+            };
+            moves.extend(self.room.commands.iter().copied().filter(gives));
+        }
+        if self.rx.is_closed() {
+            return moves;
+        }
+        moves.push(Move::Close);
+        if !self.rx.is_empty() {
+            let goes_on = self.rx.len() < 40;
+            moves.extend(RESPONSE_ENDINGS.iter().filter(|_| goes_on).map(|octets| Move::Hear(octets)));
+            return moves;
+        }
+        moves.extend(self.room.sayings.iter().map(|octets| Move::Hear(octets)));
+        let answers = |whose| self.room.answers.iter().map(move |octets| Move::Answer(whose, octets));
+        if open > 0 {
+            moves.extend(answers(Whose::Oldest));
+        }
+        if open > 1 {
+            moves.extend(answers(Whose::Newest));
+        }
+        moves.extend([Move::Answer(Whose::Nobodys, " OK x\r\n"), Move::Answer(Whose::Next, " OK x\r\n")]);
+        moves
+    }
+
+    fn make(&mut self, next: Move) {
+        self.secured.pass();
+        if !matches!(next, Move::Hear(_) | Move::Answer(..) | Move::Send) {
+            // What follows comes of this, and of nothing that was heard.
+            self.record.heard(0);
+        }
+        let heard = matches!(next, Move::Hear(_) | Move::Answer(..));
+        match next {
+            Move::Hear(octets) => self.hear(octets.as_bytes()),
+            Move::Answer(whose, octets) => {
+                let line = [self.tag(whose).as_str(), octets].concat();
+                self.hear(line.as_bytes());
+            }
+            Move::Send => {
+                self.record.send(&mut self.tx);
+                self.hearing.leave();
+                self.told = 0;
+            }
+            Move::Close => self.rx.close(),
+            Move::Tick => self.time_out(),
+            Move::StartTls => self.starttls(),
+            command => self.command(command),
+        }
+        self.pump();
+        self.look();
+        let (_, over) = self.outside();
+        match self.hearing.verdict {
+            _ if !heard => {}
+            Verdict::MustEnd if !over => self.broken = Some("what cannot be believed was".to_owned()),
+            Verdict::GoesOn if matches!(self.session, Session::Gone(_)) => {
+                self.broken = Some("a lawful server was left".to_owned());
+            }
+            _ if !over && !self.hearing.due.is_empty() => {
+                self.broken = Some(format!("nobody was told of {:?}", self.hearing.due));
+            }
+            _ => {}
+        }
+    }
+
+    fn state(&self) -> String {
+        if let Session::Gone(error) = &self.session {
+            return format!("{error:?}");
+        }
+        if self.outside().1 {
+            return "closed".to_owned();
+        }
+        let (rx, closed) = (self.rx.bytes().escape_ascii(), self.rx.is_closed());
+        let whole = format!("{} {rx} {closed} {}", self.description(), self.tx.is_empty());
+        let head = self.rx.received() - self.rx.len() as u64;
+        seen_from(&whole, [("queued_at: ", self.tx.sent_total()), ("heard_at: ", head)])
+    }
+
+    fn judge(&self) -> Result<usize, String> {
+        let terms = laws::Terms {
+            side: Side::ImapClient,
+            secure: self.room.secure,
+            danger: self.room.danger,
+            may_hold: 1024,
+            may_put_out: 4096,
+        };
+        laws::check(&self.record, &terms)?;
+        if let Some(broken) = self.broken.as_ref().or(self.hearing.broken.as_ref()) {
+            return Err(broken.clone());
+        }
+        let clear = self.secured == Secured::No && !self.room.danger;
+        if clear && self.tx.chunks().any(|chunk| chunk.secret) {
+            return Err("a secret waits to leave in cleartext".to_owned());
+        }
+        Ok(laws::LAWS + self.hearing.statements + self.statements + 3)
+    }
+
+    fn behind_the_gate(&self) -> Option<String> {
+        (self.secured == Secured::JustNow).then(|| self.state())
+    }
+}
+
+/// Commands are told apart by their order, and what was put out by whether it has left, and what is read came behind.
+fn seen_from(description: &str, marks: [(&str, u64); 2]) -> String {
+    let mut text = without_numbers(description);
+    if let Some((before, rest)) = text.split_once("capabilities: Some({")
+        && let Some((names, behind)) = rest.split_once('}')
+    {
+        // Listed once or oftener, in any order: that is the same.
+        let names: BTreeSet<&str> = names.split(", ").collect();
+        text = format!("{before}capabilities: {names:?}{behind}");
+    }
+    for (field, reached) in marks {
+        let mut from = 0;
+        while let Some(at) = text.get(from..).and_then(|rest| rest.find(field)) {
+            let begin = from + at + field.len();
+            let digits = text[begin..].bytes().take_while(u8::is_ascii_digit).count();
+            let name = match text[begin..begin + digits].parse::<u64>() {
+                Ok(u64::MAX) => "never",
+                Ok(mark) if mark <= reached => "yes",
+                _ => "no",
+            };
+            text.replace_range(begin..begin + digits, name);
+            from = begin;
+        }
+    }
+    text
+}
+
+/// Tags are numbered in the order in which they stand there; the last that was given has no number.
+fn without_numbers(text: &str) -> String {
+    let (mut names, mut out) = (Vec::new(), String::new());
+    let mut rest = text;
+    while let Some(at) = rest.find(['M', ':']) {
+        let (before, behind) = rest.split_at(at + 1);
+        out.push_str(before);
+        rest = behind;
+        if before.ends_with("last:") {
+            rest = rest.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit());
+        }
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        if before.ends_with('M') && digits > 0 {
+            let number = &rest[..digits];
+            let place = names.iter().position(|name| *name == number).unwrap_or_else(|| {
+                names.push(number);
+                names.len() - 1
+            });
+            out.push_str(&place.to_string());
+            rest = &rest[digits..];
+        }
+    }
+    out + rest
+}
+
+/// Notes an event: what it reports the completion of, and how.
+fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Option<(CommandId, &'static str)>> {
+    let event = event?;
+    if let Event::BodyChunk(octets) = event {
+        record.piece(octets);
+        return Some(None);
+    }
+    record.event(&event);
+    let (id, status) = match event {
+        Event::Completed { id, status } | Event::AuthRejected { id, status, .. } => (id, status),
+        Event::Authenticated { id, status } => {
+            record.entries.push(Entry::Proved);
+            (id, status)
+        }
+        Event::Data(_) | Event::FetchStart { .. } | Event::AppendReady(_) | Event::Idling(_) => {
+            record.entries.push(Entry::NeedsTls("what is on a server"));
+            return Some(None);
+        }
+        _ => return Some(None),
+    };
+    use proto_imap::types::Condition;
+    let condition = match status.condition {
+        Condition::Ok => "OK",
+        Condition::No => "NO",
+        _ => "BAD",
+    };
+    Some(Some((id, condition)))
+}
+
+type Prove<C> = fn(&mut Client<C>, Credentials, Choice, &mut SendBuffer) -> Result<CommandId, Error>;
+
+fn give<C: Channel>(
+    command: Move,
+    client: &mut Client<C>,
+    prove: Prove<C>,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+) -> Option<CommandId> {
+    let credentials = || Credentials::password("x", PASSWORD.as_bytes());
+    let (verb, outcome) = match command {
+        Move::Plain => {
+            let choice = Choice::Mechanism(Mechanism::Plain);
+            ("AUTHENTICATE", prove(client, credentials(), choice, tx))
+        }
+        Move::Strongest => ("AUTHENTICATE", prove(client, credentials(), Choice::Strongest, tx)),
+        Move::Select => ("SELECT", client.send(&Command::Select(arguments::Select::new(Mailbox::INBOX)), tx)),
+        Move::Append => ("APPEND", client.append(&arguments::Append::new(Mailbox::INBOX), 2, tx)),
+        Move::Payload => {
+            record.tried("payload", client.payload(Bytes::from_static(b"x"), tx));
+            return None;
+        }
+        Move::TooMuch => {
+            record.tried("payload", client.payload(Bytes::from_static(b"xxx"), tx));
+            return None;
+        }
+        Move::List => {
+            let patterns = [ListPattern::new("x\u{e9}x")];
+            ("LIST", client.send(&Command::List(arguments::List::new(&patterns)), tx))
+        }
+        Move::Idle => {
+            let given = client.idle(tx);
+            if given.is_ok() {
+                record.entries.push(Entry::Given("DONE", 1));
+            }
+            ("IDLE", given)
+        }
+        Move::Done => {
+            record.tried("DONE", client.done(tx));
+            return None;
+        }
+        Move::Logout => ("LOGOUT", client.logout(tx)),
+        _ => ("NOOP", client.send(&Command::Noop, tx)),
+    };
+    record.given(verb, outcome)
+}

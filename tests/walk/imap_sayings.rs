@@ -1,0 +1,175 @@
+//! What an IMAP client may say to the server that is walked, and what a server may say to the client and its application
+//! may do: in rooms, each small enough to be walked to its end.
+
+use crate::imap_client::Move;
+
+/// What the client may say between two commands, in an exchange, while it idles, and in a message: all of it
+/// everywhere.
+#[rustfmt::skip]
+pub(crate) const SAYINGS: &[&str] = &[
+    "a NOOP\r\n",
+    "a STARTTLS\r\n",
+    "DONE\r\n",
+    "a CAPABILITY\r\n",
+    "a LOGOUT\r\n",
+    // Glued behind STARTTLS: a command, half of one.
+    "a STARTTLS\r\nbb NOOP\r\n", "a STARTTLS\r\nb", "a NOOP\r\nbb STARTTLS\r\n", "a STARTTLS x\r\n",
+    "a LOGIN x x\r\n", "a LOGIN {1}\r\n", "a LOGIN {1+}\r\nx x\r\n", "a LOGIN {1+}\r\nx {1}\r\n", "a LOGIN {1+}\r\n",
+    "a LOGIN x\r\n", "a LOGIN {5}\r\n", "a LOGIN {5+}\r\nxxxxx x\r\n", "a LOGIN x x\r\nbb SELECT x\r\n",
+    "a AUTHENTICATE PLAIN\r\n", "a AUTHENTICATE PLAIN AHgAeA==\r\n", "a AUTHENTICATE PLAIN =\r\n",
+    "a AUTHENTICATE XYZZY\r\n", "a AUTHENTICATE PLAIN\r\nAHgAeA==\r\nbb NOOP\r\n", "AHgAeA==\r\n", "*\r\n", "?\r\n",
+    "a SELECT x\r\n", "a EXAMINE x\r\n", "a SELECT {1}\r\n", "a UNSELECT\r\n", "a FETCH 1 FLAGS\r\n", "a EXPUNGE\r\n",
+    "a SELECT x\r\nbb FETCH 1 FLAGS\r\n", "a ENABLE IMAP4rev2\r\n",
+    "a APPEND x {2}\r\n", "a APPEND x {2+}\r\nxx\r\n", "a APPEND x {2+}\r\nx", "a APPEND x {2+}\r\nxxbb NOOP\r\n",
+    "a APPEND x {0}\r\n", "a APPEND x {9}\r\n", "a APPEND x {9+}\r\nx", "xx\r\n", "x",
+    "a IDLE\r\n", "a IDLE\r\nDONE\r\nbb NOOP\r\n", "a NOOP\r\nbb NOOP\r\n",
+    // Commands that hide behind what is no line end, and in the literal of what is refused.
+    "a NOOP\nbb NOOP\r\n", "a x {3}\nbb NOOP {3}\r\n", "a XYZZY {11+}\r\nbb LOGOUT\r\n", "a XYZZY {11}\r\nbb LOGOUT\r\n",
+    "a XYZZY\r\n", "\r\n", "+ NOOP\r\n", "a NOOP {99999999999999999999}\r\n", "a NOOP {99999999999999999999+}\r\n",
+    "a NO", "a NOOP\r", "GET / HTTP/1.1\r\n", "\u{16}\u{3}\u{1}",
+    "a NOOP with words that go on and on until the line is longer than it may be\r\n",
+];
+
+/// How many of them a driver may have read before it was asked to read no more.
+pub(crate) const AHEAD: usize = 3;
+
+/// What of them begins a line.
+pub(crate) const BEGUN: &[&str] = &["b", "x", "a NO", "a NOOP\r", "\u{16}\u{3}\u{1}"];
+
+/// How a line that was begun goes on, and what was asked for comes.
+pub(crate) const ENDINGS: &[&str] = &["\r\n", "\r", "\n", "OP\r\n", "x x\r\n", "x {1}\r\n", "x"];
+
+/// A part of what can be done, small enough to be walked to its end.
+#[derive(Debug)]
+pub(crate) struct Room {
+    /// Whether TLS is in place.
+    pub(crate) secure: bool,
+    /// Whether the program has said that cleartext is no danger.
+    pub(crate) danger: bool,
+    /// So many commands may be in progress at once.
+    pub(crate) pipelined: usize,
+    /// What the application does.
+    pub(crate) commands: &'static [Move],
+    /// What the server says untagged.
+    pub(crate) sayings: &'static [&'static str],
+    /// How it answers.
+    pub(crate) answers: &'static [&'static str],
+}
+
+/// What leads to TLS, and nothing else.
+pub(crate) const CLEAR: Room = Room {
+    secure: false,
+    danger: false,
+    pipelined: 2,
+    commands: &[
+        Move::StartTls,
+        Move::Plain,
+        Move::Select,
+        Move::Append,
+        Move::Idle,
+        Move::Done,
+        Move::Noop,
+        Move::Logout,
+    ],
+    sayings: &[
+        "* OK x\r\n",
+        "* OK [CAPABILITY STARTTLS AUTH=PLAIN] x\r\n",
+        "* OK [CAPABILITY IMAP4rev1] x\r\n",
+        "* CAPABILITY IMAP4rev1\r\n",
+        "* CAPABILITY STARTTLS AUTH=PLAIN\r\n",
+        "* PREAUTH x\r\n",
+        "* BYE x\r\n",
+        "* NO x\r\n",
+        "* 1 EXISTS\r\n",
+        "* 1 FETCH (BODY[] {2}\r\nxx)\r\n",
+        "* O",
+        "+ x\r\n",
+        "\r\n",
+        "\u{16}\u{3}\u{1}",
+    ],
+    answers: ANSWERS,
+};
+
+/// Proving an identity. `CAPABILITY` without `AUTH=PLAIN` leaves LOGIN.
+pub(crate) const PROOF: Room = Room {
+    secure: true,
+    danger: false,
+    pipelined: 2,
+    commands: &[Move::Plain, Move::Strongest, Move::Select],
+    sayings: &[
+        "* OK x\r\n",
+        "* OK [CAPABILITY AUTH=PLAIN SASL-IR] x\r\n",
+        "* CAPABILITY AUTH=PLAIN\r\n",
+        "* CAPABILITY LOGINDISABLED\r\n",
+        "* BYE x\r\n",
+        "+ \r\n",
+        "+ ?\r\n",
+    ],
+    answers: &[" OK x\r\n", " NO x\r\n", " OK [CAPABILITY AUTH=PLAIN] x\r\n"],
+};
+
+/// As [`PROOF`], where the program does not mind who listens.
+pub(crate) const DANGER: Room = Room {
+    secure: false,
+    danger: true,
+    pipelined: 1,
+    commands: &[Move::StartTls, Move::Plain, Move::Strongest, Move::Noop, Move::Logout],
+    sayings: &[
+        "* OK x\r\n",
+        "* OK [CAPABILITY STARTTLS AUTH=PLAIN SASL-IR] x\r\n",
+        "* CAPABILITY AUTH=PLAIN\r\n",
+        "* CAPABILITY LOGINDISABLED\r\n",
+        "* PREAUTH x\r\n",
+        "* BYE x\r\n",
+        "* 1 EXISTS\r\n",
+        "+ \r\n",
+        "+ ?\r\n",
+        "* O",
+    ],
+    answers: ANSWERS,
+};
+
+/// A session of somebody who has authenticated.
+pub(crate) const SESSION: Room = Room {
+    secure: true,
+    danger: false,
+    pipelined: 2,
+    commands: &[
+        Move::Select,
+        Move::Append,
+        Move::Payload,
+        Move::TooMuch,
+        Move::List,
+        Move::Idle,
+        Move::Done,
+        Move::Logout,
+    ],
+    sayings: &["* BYE x\r\n", "* 1 EXISTS\r\n", "+ x\r\n"],
+    answers: &[" OK x\r\n", " NO x\r\n"],
+};
+
+/// Messages that come in parts, while something else is done.
+pub(crate) const FETCH: Room = Room {
+    secure: true,
+    danger: false,
+    pipelined: 1,
+    commands: &[Move::Select, Move::Idle, Move::Done, Move::Noop],
+    sayings: &["* 1 FETCH (BODY[] {2}\r\nxx)\r\n", "* 1 FETCH (BODY[] {2}\r\nx", "* O", "+ x\r\n"],
+    answers: &[" OK x\r\n", " NO x\r\n", " OK [READ-ONLY] x\r\n", " O"],
+};
+
+/// How a server answers.
+const ANSWERS: &[&str] = &[
+    " OK x\r\n",
+    " NO x\r\n",
+    " BAD x\r\n",
+    " BYE x\r\n",
+    " OK [CAPABILITY AUTH=PLAIN] x\r\n",
+    // Glued: an answer that was prepared for what is not yet asked.
+    " OK x\r\n* OK x\r\n",
+    " OK x\r\n*",
+    " O",
+];
+
+/// How a response that was begun goes on.
+pub(crate) const RESPONSE_ENDINGS: &[&str] = &["K x\r\n", "\r\n", "x)\r\n"];

@@ -1,0 +1,571 @@
+//! The IMAP server: a client that says anything, and an application that answers anything.
+
+use bytes::Bytes;
+use proto_core::{
+    AuthRequest, AuthVerdict, Channel, Cleartext, Error, Limits, Mechanism, Misuse, RecvBuffer, Secure,
+    SendBuffer, StartTlsRequest, Upgrade, WaitFor,
+};
+use proto_imap::Config;
+use proto_imap::server::{Event, LiteralOffer, Reply, Server};
+use proto_imap::types::{Command, Condition, Section, Status, Text, Untagged};
+use std::sync::Arc;
+
+use mailwire_tests::laws::{self, Side};
+use mailwire_tests::play::{Entry, Record};
+
+use crate::explore::{Secured, World, without};
+use crate::imap_replies::{Conversation, Standing};
+use crate::imap_sayings::{AHEAD, BEGUN, ENDINGS, SAYINGS};
+
+/// The server, its application and everything that was said.
+pub(crate) struct Serving {
+    session: Session,
+    rx: RecvBuffer,
+    tx: SendBuffer,
+    record: Record,
+    /// What the application is to decide.
+    open: Option<Open>,
+    /// The token of a client that idles.
+    idle: Option<Reply>,
+    /// A token was spent on what was not allowed: the session can only be closed.
+    spent: bool,
+    /// What was allowed and should not have been, or the other way round.
+    broken: Option<String>,
+    conversation: Conversation,
+    secured: Secured,
+    bounds: Bounds,
+    /// A FETCH response is half written.
+    writing: bool,
+}
+
+/// Whether errors, and commands without authentication, come to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bounds {
+    None,
+    Few,
+}
+
+enum Session {
+    Cleartext(Server<Cleartext>),
+    Secure(Server<Secure>),
+    Gone(Error),
+}
+
+#[derive(Debug)]
+enum Open {
+    Reply(Reply, &'static str),
+    Offer(LiteralOffer),
+    Auth(AuthRequest),
+    StartTls(StartTlsRequest),
+}
+
+/// What the client or the application does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Move {
+    /// The client says this, in one read.
+    Hear(&'static str),
+    /// The client says no more.
+    Close,
+    /// The application says yes.
+    Yes,
+    /// It says no.
+    No,
+    /// It says that it cannot tell now; or, to a command, BAD.
+    NotNow,
+    /// It answers IDLE before the client is done.
+    Early,
+    /// It says that a message has vanished.
+    Expunge,
+    /// It begins a FETCH response.
+    Half,
+    /// It ends it.
+    Whole,
+    /// The server goes down.
+    GoDown,
+    /// What is awaited does not come, or a delay is over.
+    Tick,
+}
+
+impl Serving {
+    /// Before the client's first word.
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self::with(Session::Cleartext(Server::<Cleartext>::new(config(bounds))), Secured::No, bounds)
+    }
+
+    /// As [`new`](Self::new), under TLS from the beginning.
+    pub(crate) fn secure(bounds: Bounds) -> Self {
+        let server = Server::<Secure>::new(config(bounds), Secure::trusted_local());
+        Self::with(Session::Secure(server), Secured::Before, bounds)
+    }
+
+    fn with(session: Session, secured: Secured, bounds: Bounds) -> Self {
+        let mut serving = Self {
+            session,
+            rx: RecvBuffer::new(),
+            tx: SendBuffer::new(),
+            record: Record::default(),
+            open: None,
+            idle: None,
+            spent: false,
+            broken: None,
+            conversation: Conversation::new(secured != Secured::No),
+            secured,
+            bounds,
+            writing: false,
+        };
+        serving.pump();
+        serving.send();
+        serving
+    }
+
+    /// What was put out leaves.
+    fn send(&mut self) {
+        for chunk in self.tx.chunks() {
+            self.conversation.say(chunk.bytes);
+        }
+        self.record.send(&mut self.tx);
+    }
+
+    /// Takes every event up to one that wants an answer.
+    fn pump(&mut self) {
+        while self.open.is_none() {
+            let (rx, tx, record, idle) = (&mut self.rx, &mut self.tx, &mut self.record, &mut self.idle);
+            let went_on = match &mut self.session {
+                Session::Gone(_) => return,
+                Session::Cleartext(server) => server.next_event(rx, tx).map(|event| {
+                    event.map(|event| match event {
+                        Event::StartTls(request) => {
+                            record.event(&request);
+                            Some(Open::StartTls(request))
+                        }
+                        event => seen(event, idle, record),
+                    })
+                }),
+                Session::Secure(server) => server.next_event(rx, tx).map(|event| {
+                    event.map(|event| match event {
+                        Event::Auth(request) => {
+                            record.event(&request);
+                            Some(Open::Auth(request))
+                        }
+                        event => seen(event, idle, record),
+                    })
+                }),
+            };
+            match went_on {
+                Ok(Some(open)) => self.open = open,
+                Ok(None) => return,
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    /// It has failed. It is asked again, and again with more to read: what comes of that is in the record.
+    fn fail(&mut self, error: Error) {
+        self.send();
+        self.record.entries.push(Entry::Failed(error));
+        for more in ["", "\r\n", "a NOOP\r\nb LOGIN x x\r\n"] {
+            self.rx.extend(more.as_bytes());
+            let (rx, tx) = (&mut self.rx, &mut self.tx);
+            let again = match &mut self.session {
+                Session::Gone(error) => Err(*error),
+                Session::Cleartext(server) => server.next_event(rx, tx).map(|event| event.is_some()),
+                Session::Secure(server) => server.next_event(rx, tx).map(|event| event.is_some()),
+            };
+            if again != Err(error) {
+                self.record.event(&again);
+            }
+            self.record.send(&mut self.tx);
+        }
+        self.session = Session::Gone(error);
+        (self.open, self.idle) = (None, None);
+    }
+
+    /// The application answers what it was asked.
+    fn decide(&mut self, next: Move) {
+        let Some(open) = self.open.take() else { return };
+        let (tx, record) = (&mut self.tx, &mut self.record);
+        let failed = match (open, &mut self.session) {
+            (Open::StartTls(request), _) => return self.starttls(request, next == Move::Yes),
+            (Open::Auth(request), Session::Secure(server)) => {
+                let verdict = match next {
+                    Move::Yes => AuthVerdict::Accept,
+                    Move::No => AuthVerdict::Reject,
+                    _ => AuthVerdict::Unavailable,
+                };
+                let given = server.verdict(request, verdict, tx);
+                if given.is_ok() && next == Move::Yes {
+                    record.entries.push(Entry::Proved);
+                }
+                given.err()
+            }
+            (open, Session::Secure(server)) => answer(server, open, next, tx),
+            (open, Session::Cleartext(server)) => answer(server, open, next, tx),
+            _ => None,
+        };
+        self.spent |= failed.is_some();
+    }
+
+    fn starttls(&mut self, request: StartTlsRequest, yes: bool) {
+        let over = Session::Gone(Misuse::Closed.into());
+        let mut server = match std::mem::replace(&mut self.session, over) {
+            Session::Cleartext(server) => server,
+            other => {
+                self.session = other;
+                return;
+            }
+        };
+        if !yes {
+            self.record.tried("refuse", server.refuse(request, &mut self.tx));
+            self.session = Session::Cleartext(server);
+            return;
+        }
+        let upgrade = server.accept(request, &mut self.tx);
+        // What was put out is the last of the cleartext.
+        self.send();
+        if self.rx.is_closed() {
+            // Nobody is there to shake hands with.
+            return;
+        }
+        match upgrade.and_then(|upgrade| upgrade.complete(Secure::trusted_local(), &mut self.rx)) {
+            Ok(server) => {
+                self.record.secured(&self.rx);
+                self.conversation = Conversation::new(true);
+                self.session = Session::Secure(server);
+                self.secured = Secured::JustNow;
+            }
+            Err(error) => {
+                self.session = Session::Gone(error);
+                self.record.entries.push(Entry::Failed(error));
+            }
+        }
+    }
+
+    /// What the application says unasked, and whether that was right to be allowed.
+    fn tell(&mut self, next: Move) {
+        let selected = self.standing() == Standing::Selected;
+        let quiet = matches!(self.open, Some(Open::Reply(_, "FETCH")));
+        let busy = matches!(self.open, Some(Open::Reply(_, name)) if name != "APPEND") || self.idle.is_some();
+        let writing = self.writing;
+        let allowed = match next {
+            Move::Expunge => !writing && !quiet && (busy || self.is_done()),
+            Move::Half => !writing && selected,
+            Move::Whole => writing,
+            _ => false,
+        };
+        let tx = &mut self.tx;
+        let told = match (&mut self.session, next) {
+            (Session::Gone(_), _) => return,
+            (_, Move::Early) => {
+                let Some(reply) = self.idle.take() else { return };
+                let told = match &mut self.session {
+                    Session::Secure(server) => server.reply(reply, &status(Move::Yes), tx),
+                    _ => Ok(()),
+                };
+                self.spent = true;
+                told
+            }
+            (Session::Cleartext(server), _) => unasked(server, next, tx),
+            (Session::Secure(server), _) => unasked(server, next, tx),
+        };
+        match (next, &told) {
+            (Move::Half, Ok(())) => self.writing = true,
+            (Move::Whole, Ok(())) => self.writing = false,
+            _ => {}
+        }
+        if told.is_ok() != allowed {
+            self.broken = Some(format!("{next:?} came to {told:?}"));
+        }
+    }
+
+    /// Whether a client that idled is done and has no answer.
+    fn is_done(&self) -> bool {
+        matches!(self.open, Some(Open::Reply(_, "IDLE")))
+    }
+
+    /// The state that the conversation should have led to.
+    fn standing(&self) -> Standing {
+        self.conversation.check(false).map_or(Standing::Over, |outcome| outcome.state)
+    }
+
+    fn time_out(&mut self) {
+        let timed_out = match &mut self.session {
+            Session::Gone(_) => Ok(()),
+            Session::Cleartext(server) => server.timed_out(&mut self.tx),
+            Session::Secure(server) => server.timed_out(&mut self.tx),
+        };
+        if let Err(error) = timed_out {
+            self.fail(error);
+        }
+    }
+
+    fn outside(&self) -> Outside {
+        fn of<C: Channel>(server: &Server<C>, tx: &SendBuffer) -> Outside {
+            let state = server.state();
+            Outside {
+                awaits: server.wait().for_,
+                wants_read: server.wants_read(tx),
+                closed: server.is_closed(),
+                standing: match () {
+                    () if state.is_selected() => Standing::Selected,
+                    () if state.is_authenticated() => Standing::Authenticated,
+                    () if state == proto_imap::State::Logout => Standing::Over,
+                    () => Standing::NotAuthenticated,
+                },
+            }
+        }
+        match &self.session {
+            Session::Gone(_) => Outside {
+                awaits: WaitFor::Nothing,
+                wants_read: false,
+                closed: true,
+                standing: Standing::Over,
+            },
+            Session::Cleartext(server) => of(server, &self.tx),
+            Session::Secure(server) => of(server, &self.tx),
+        }
+    }
+
+    /// The machine without what cannot matter: each is read nowhere but where it is named here.
+    fn description(&self) -> String {
+        let whole = match &self.session {
+            Session::Gone(error) => return format!("{error:?}"),
+            Session::Cleartext(server) => format!("{server:?}"),
+            Session::Secure(server) => format!("{server:?}"),
+        };
+        let mut left_out = vec!["serial", "generation"];
+        let is_first = whole.contains("commands: 0");
+        if self.bounds == Bounds::None {
+            // How many, where there is no limit. Only what comes first may begin like TLS.
+            left_out.extend(["errors", "commands"]);
+        }
+        if whole.contains("input: Command, owed: Nothing") {
+            // The tag of a command that has its answer: the next begins with its own.
+            left_out.push("tag");
+        }
+        if !whole.contains("phase: Session(NotAuthenticated)") {
+            // Who has authenticated cannot fail to any more.
+            left_out.push("auth_failures");
+        }
+        // What is enabled is looked at by ENABLE, and by applications.
+        let text = without(whole, &left_out).replace("\"IMAP4rev2 \"", "\"\"");
+        format!("{text} {is_first}")
+    }
+}
+
+/// What is outside of a machine for all to see.
+struct Outside {
+    awaits: WaitFor,
+    wants_read: bool,
+    closed: bool,
+    standing: Standing,
+}
+
+impl World for Serving {
+    type Move = Move;
+
+    fn moves(&self) -> Vec<Move> {
+        let Outside { awaits, wants_read, closed, .. } = self.outside();
+        // Behind the gate is the session that another walk begins with.
+        if closed || self.secured == Secured::JustNow {
+            return Vec::new();
+        }
+        let mut moves = vec![Move::GoDown];
+        if !self.spent {
+            moves.extend([Move::Expunge, Move::Half, Move::Whole]);
+        }
+        match &self.open {
+            Some(Open::StartTls(_)) => moves.extend([Move::Yes, Move::No]),
+            Some(_) => moves.extend([Move::Yes, Move::No, Move::NotNow]),
+            None => {}
+        }
+        if self.idle.is_some() {
+            moves.push(Move::Early);
+        }
+        if awaits != WaitFor::Application {
+            moves.push(Move::Tick);
+        }
+        if self.rx.is_closed() {
+            return moves;
+        }
+        moves.push(Move::Close);
+        if self.rx.is_empty() {
+            // What the driver had read already when the machine wanted no more is a way, too.
+            let sayings = if wants_read { SAYINGS } else { &SAYINGS[..AHEAD] };
+            moves.extend(sayings.iter().map(|octets| Move::Hear(octets)));
+        } else if wants_read {
+            // Only what was begun just now goes on in every way.
+            let unread = self.rx.bytes();
+            let begun = BEGUN.iter().any(|begun| begun.as_bytes() == unread);
+            let begun = begun || unread.ends_with(b"}\r\n") && unread.len() < 24;
+            let endings = if begun { ENDINGS } else { &ENDINGS[..1] };
+            moves.extend(endings.iter().map(|octets| Move::Hear(octets)));
+        }
+        moves
+    }
+
+    fn make(&mut self, next: Move) {
+        self.secured.pass();
+        if !matches!(next, Move::Hear(_)) {
+            // What follows comes of this, and of nothing that was heard.
+            self.record.heard(0);
+        }
+        match next {
+            Move::Hear(octets) => {
+                self.rx.extend(octets.as_bytes());
+                self.conversation.hear(octets.as_bytes());
+                self.record.heard(octets.bytes().filter(|&octet| octet == b'\n').count());
+            }
+            Move::Close => self.rx.close(),
+            Move::Tick => self.time_out(),
+            Move::GoDown => {
+                (self.open, self.idle) = (None, None);
+                match &mut self.session {
+                    Session::Gone(_) => {}
+                    Session::Cleartext(server) => server.close("going down", &mut self.tx),
+                    Session::Secure(server) => server.close("going down", &mut self.tx),
+                }
+            }
+            Move::Yes | Move::No | Move::NotNow => self.decide(next),
+            Move::Early | Move::Expunge | Move::Half | Move::Whole => self.tell(next),
+        }
+        self.pump();
+        self.send();
+        let Outside { awaits, wants_read, closed, .. } = self.outside();
+        let owes = self.open.is_some() || self.spent || self.writing || awaits == WaitFor::Delay;
+        self.record.stuck |= !closed && !wants_read && !owes;
+        if !closed {
+            self.record.held = self.record.held.max(self.rx.len());
+        }
+    }
+
+    fn state(&self) -> String {
+        if let Session::Gone(error) = &self.session {
+            return format!("{error:?}");
+        }
+        if self.outside().closed {
+            return "closed".to_owned();
+        }
+        let (rx, closed) = (self.rx.bytes().escape_ascii(), self.rx.is_closed());
+        let (open, idle) = (self.open.as_ref().map(open_name), self.idle.is_some());
+        format!("{} {rx} {closed} {open:?} {idle} {}", self.description(), self.spent)
+    }
+
+    fn judge(&self) -> Result<usize, String> {
+        let Outside { awaits, closed, standing, .. } = self.outside();
+        let terms = laws::Terms {
+            side: Side::ImapServer,
+            secure: false,
+            danger: false,
+            may_hold: 128,
+            may_put_out: 1024,
+        };
+        laws::check(&self.record, &terms)?;
+        if let Some(broken) = &self.broken {
+            return Err(broken.clone());
+        }
+        let at_rest = awaits == WaitFor::Command && self.open.is_none() && !closed && self.rx.is_empty();
+        let outcome = self.conversation.check(at_rest && !self.rx.is_closed())?;
+        if at_rest && outcome.state != standing {
+            return Err(format!("{:?} is what was said, and {standing:?} what is", outcome.state));
+        }
+        let here = self.record.entries.iter().rev().take_while(|entry| **entry != Entry::Secured);
+        let proved = here.into_iter().any(|entry| *entry == Entry::Proved);
+        if [Standing::Authenticated, Standing::Selected].contains(&standing) && !proved {
+            return Err("authenticated, and nobody was proved on this channel".to_owned());
+        }
+        if self.secured == Secured::JustNow && !self.rx.is_empty() {
+            return Err("octets of cleartext lie under TLS".to_owned());
+        }
+        Ok(laws::LAWS + outcome.lines + 4)
+    }
+
+    fn behind_the_gate(&self) -> Option<String> {
+        (self.secured == Secured::JustNow).then(|| self.state())
+    }
+}
+
+/// What it is about, without the token's number.
+fn open_name(open: &Open) -> String {
+    match open {
+        Open::Reply(_, name) => (*name).to_owned(),
+        Open::Offer(_) => "offer".to_owned(),
+        Open::Auth(request) => format!("{:?} {:?}", request.mechanism(), request.question()),
+        Open::StartTls(_) => "STARTTLS".to_owned(),
+    }
+}
+
+/// Notes an event, and says what is to be decided.
+fn seen<C: Channel>(event: Event<'_, C>, idle: &mut Option<Reply>, record: &mut Record) -> Option<Open> {
+    if let Event::AppendChunk(octets) = event {
+        record.piece(octets);
+        return None;
+    }
+    record.event(&event);
+    match event {
+        Event::Command(reply, command) => {
+            let name = match command {
+                Command::Noop => "NOOP",
+                Command::Fetch(_) => "FETCH",
+                _ => "another",
+            };
+            if name != "NOOP" {
+                record.entries.push(Entry::NeedsProof("a command"));
+            }
+            Some(Open::Reply(reply, name))
+        }
+        Event::Append { offer, .. } => {
+            record.entries.push(Entry::NeedsProof("APPEND"));
+            Some(Open::Offer(offer))
+        }
+        Event::AppendEnd(reply) => Some(Open::Reply(reply, "APPEND")),
+        Event::Idle(reply) => {
+            record.entries.push(Entry::NeedsProof("IDLE"));
+            *idle = Some(reply);
+            None
+        }
+        Event::Done => idle.take().map(|reply| Open::Reply(reply, "IDLE")),
+        _ => None,
+    }
+}
+
+fn answer<C: Channel>(server: &mut Server<C>, open: Open, next: Move, tx: &mut SendBuffer) -> Option<Error> {
+    match open {
+        Open::Reply(reply, _) => server.reply(reply, &status(next), tx).err(),
+        Open::Offer(offer) if next == Move::Yes => server.accept_literal(offer, tx).err(),
+        Open::Offer(offer) => server.reject_literal(offer, &status(next), tx).err(),
+        Open::Auth(_) | Open::StartTls(_) => None,
+    }
+}
+
+fn unasked<C: Channel>(server: &mut Server<C>, next: Move, tx: &mut SendBuffer) -> Result<(), Error> {
+    match next {
+        Move::Expunge => server.data(&Untagged::Expunge(1), tx),
+        Move::Half => server.fetch(1, tx).map(|writer| writer.stream_body(Section::TEXT, None, 1)),
+        _ => {
+            server.body(Bytes::from_static(b"x"), tx)?;
+            server.resume_fetch(tx)?.finish();
+            Ok(())
+        }
+    }
+}
+
+fn status(next: Move) -> Status<'static> {
+    let condition = match next {
+        Move::Yes => Condition::Ok,
+        Move::No => Condition::No,
+        _ => Condition::Bad,
+    };
+    Status::new(condition, Text::first_line("x"))
+}
+
+fn config(bounds: Bounds) -> Arc<Config> {
+    let mut limits = Limits::default();
+    (limits.auth_attempts, limits.message, limits.literal) = (2, 8, 4);
+    (limits.line, limits.frame) = (60, 100);
+    (limits.errors, limits.commands_before_auth) = match bounds {
+        Bounds::None => (u32::MAX, u32::MAX),
+        Bounds::Few => (1, 2),
+    };
+    let mechanisms = [Mechanism::Plain].into_iter().collect();
+    Arc::new(Config::default().limits(limits).served(mechanisms).extensions([""; 0]))
+}
