@@ -73,10 +73,15 @@ impl Common {
 
     pub(crate) fn view(&self, stage: Stage, state: String) -> View {
         let over = stage == Stage::Over;
-        let rx = self.rx.bytes().escape_ascii();
+        // At the gate it does not matter what lies there: nothing may.
+        let (unread, rx) = match (stage, self.rx.len()) {
+            (Stage::Over, _) => (0, String::new()),
+            (Stage::Gate, 1..) => (1, "something".to_owned()),
+            (_, unread) => (unread, self.rx.bytes().escape_ascii().to_string()),
+        };
         View {
             stage,
-            unread: if over { 0 } else { self.rx.len() },
+            unread,
             beliefs: self.beliefs,
             state: if over {
                 String::new()

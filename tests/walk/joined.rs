@@ -16,8 +16,9 @@ pub(crate) struct Pair<'p, C, S> {
     pub(crate) to_server: &'p [&'p str],
     /// An end hears nothing more while so many pieces of its own lie on the wire.
     pub(crate) room: usize,
-    /// Whether both can go through the gate. If so, a session that nobody cuts off behind it ends with the message taken.
-    pub(crate) goes_through: bool,
+    /// What a client believes of its message where a session ends that nobody cuts off behind the gate; `None`: they do
+    /// not both get there.
+    pub(crate) ends: Option<Belief>,
 }
 
 /// How much was walked.
@@ -166,7 +167,7 @@ pub(crate) fn join<C: End, S: End>(pair: &Pair<'_, C, S>) -> Figures {
         if here.secure && !here.cut && here.is_quiet() {
             ends += 1;
             let taken = walk.client.view(here.client).beliefs.message;
-            assert_eq!(taken, Belief::Yes, "a session under TLS that nobody cuts off");
+            assert_eq!(Some(taken), pair.ends, "a session under TLS that nobody cuts off");
         }
         for next in moves {
             figures.transitions += 1;
@@ -183,7 +184,7 @@ pub(crate) fn join<C: End, S: End>(pair: &Pair<'_, C, S>) -> Figures {
         }
         at += 1;
     }
-    assert_eq!(ends > 0, pair.goes_through, "whether both can go through the gate");
+    assert_eq!(ends > 0, pair.ends.is_some(), "whether both can go through the gate");
     figures.gate = walk.client.to_the_gate.len() + walk.server.to_the_gate.len();
     figures.steps = walk.client.steps.len() + walk.server.steps.len();
     figures.statements += walk.client.statements + walk.server.statements;

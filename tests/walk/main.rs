@@ -10,8 +10,10 @@ mod ends;
 mod explore;
 mod imap_client;
 mod imap_commands;
+mod imap_receiving;
 mod imap_replies;
 mod imap_sayings;
+mod imap_sending;
 mod imap_server;
 mod joined;
 mod smtp_client;
@@ -20,6 +22,7 @@ mod smtp_replies;
 mod smtp_sending;
 mod smtp_server;
 
+use automaton::Belief;
 use explore::{Figures, World, explore};
 use joined::{Pair, join};
 use proto_smtp::Dialect;
@@ -139,19 +142,41 @@ fn smtp_client() {
 fn smtp_joined() {
     use smtp_receiving::{Receiving, TO_SERVER, Terms};
     use smtp_sending::{Sending, TO_CLIENT};
-    let walk = |room, logs_in, has_tls| {
+    let walk = |room, logs_in, terms: Terms, ends| {
         join(&Pair {
             client: &|| Sending::new(logs_in),
-            server: &|| Receiving::new(Terms { has_tls, needs_proof: logs_in }),
+            server: &|| Receiving::new(Terms { needs_proof: logs_in, ..terms }),
             to_client: TO_CLIENT,
             to_server: TO_SERVER,
             room: room + usize::from(farther() > 0),
-            goes_through: has_tls,
+            ends,
         })
     };
-    joined("SMTP, submission", &walk(2, true, true));
-    joined("SMTP, relay", &walk(1, false, true));
-    joined("SMTP, no TLS there", &walk(1, true, false));
+    let terms = Terms { has_tls: true, believes: true, needs_proof: true };
+    joined("SMTP, submission", &walk(2, true, terms, Some(Belief::Yes)));
+    joined("SMTP, wrong password", &walk(1, true, Terms { believes: false, ..terms }, Some(Belief::No)));
+    joined("SMTP, relay", &walk(1, false, terms, Some(Belief::Yes)));
+    joined("SMTP, no TLS there", &walk(1, true, Terms { has_tls: false, ..terms }, None));
+}
+
+#[test]
+fn imap_joined() {
+    use imap_receiving::{Receiving, TO_SERVER, Terms};
+    use imap_sending::{Sending, TO_CLIENT};
+    let walk = |room, terms, ends| {
+        join(&Pair {
+            client: &Sending::new,
+            server: &|| Receiving::new(terms),
+            to_client: TO_CLIENT,
+            to_server: TO_SERVER,
+            room: room + usize::from(farther() > 0),
+            ends,
+        })
+    };
+    let terms = Terms { has_tls: true, believes: true };
+    joined("IMAP, APPEND", &walk(1, terms, Some(Belief::Yes)));
+    joined("IMAP, wrong password", &walk(1, Terms { believes: false, ..terms }, Some(Belief::No)));
+    joined("IMAP, no TLS there", &walk(1, Terms { has_tls: false, ..terms }, None));
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! The SMTP server at its end of a joined conversation: its application accepts TLS, or not; whoever asks to log in; and
-//! every message.
+//! The SMTP server at its end of a joined conversation: its application accepts TLS, or not; whoever asks to log in, or
+//! nobody; and every message.
+
+use std::time::Duration;
 
 use proto_core::{AuthVerdict, Channel, Cleartext, Error, Secure, SendBuffer, StartTlsRequest, WaitFor};
 use proto_smtp::server::{self, Server};
@@ -39,7 +41,7 @@ pub(crate) struct Receiving {
     session: Serving,
     common: Common,
     conversation: Conversation,
-    has_tls: bool,
+    terms: Terms,
     message: Vec<u8>,
 }
 
@@ -55,6 +57,8 @@ enum Serving {
 pub(crate) struct Terms {
     /// It begins TLS when it is asked to.
     pub(crate) has_tls: bool,
+    /// It believes whoever logs in, or nobody.
+    pub(crate) believes: bool,
     /// It takes no mail before a login.
     pub(crate) needs_proof: bool,
 }
@@ -65,12 +69,12 @@ impl Receiving {
         let mut limits = proto_core::Limits::default();
         (limits.errors, limits.auth_attempts, limits.message, limits.recipients) = (2, 2, LIMIT, 1);
         limits.commands_before_auth = u32::MAX;
-        let config = Config::default().limits(limits);
+        let mut config = Config::default().limits(limits);
+        config.waits.delay = Duration::ZERO;
         let config = if terms.needs_proof { config.require_authentication() } else { config };
         let session = Serving::Cleartext(Server::<Cleartext>::new(config, &mut common.tx));
         let conversation = Conversation::greeted(Dialect::Smtp);
-        let mut receiving =
-            Self { session, common, conversation, has_tls: terms.has_tls, message: Vec::new() };
+        let mut receiving = Self { session, common, conversation, terms, message: Vec::new() };
         receiving.send();
         receiving
     }
@@ -120,9 +124,13 @@ impl Receiving {
                 record.event(&request);
                 let text = format!("{:?}", request.question());
                 progress.push(text);
-                record.entries.push(Entry::Proved);
-                beliefs.identity = Belief::Yes;
-                server.verdict(request, AuthVerdict::Accept, tx)?;
+                if self.terms.believes {
+                    record.entries.push(Entry::Proved);
+                    beliefs.identity = Belief::Yes;
+                    server.verdict(request, AuthVerdict::Accept, tx)?;
+                } else {
+                    server.verdict(request, AuthVerdict::Reject, tx)?;
+                }
             }
             Some(event) => {
                 if answer(event, server, tx, record, &mut self.message) == Took::Message {
@@ -137,7 +145,7 @@ impl Receiving {
     fn starttls(&mut self, request: StartTlsRequest) {
         let over = Serving::Gone;
         match std::mem::replace(&mut self.session, over) {
-            Serving::Cleartext(mut server) if !self.has_tls => {
+            Serving::Cleartext(mut server) if !self.terms.has_tls => {
                 self.common.record.tried("refuse", server.refuse(request, &mut self.common.tx));
                 self.session = Serving::Cleartext(server);
             }

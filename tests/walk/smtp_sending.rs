@@ -245,7 +245,9 @@ impl End for Sending {
     }
 
     fn view(&self) -> View {
-        const LEFT_OUT: [&str; 4] = ["generation", "sent_at", "repairs", "count"];
+        // What is said leaves before anything is heard.
+        const LEFT_OUT: [&str; 7] =
+            ["generation", "repairs", "count", "heard", "head", "heard_at", "queued_at"];
         let (stage, machine) = match &self.session {
             Asking::Gone => (Stage::Over, String::new()),
             Asking::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),

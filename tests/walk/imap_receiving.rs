@@ -1,0 +1,274 @@
+//! The IMAP server at its end of a joined conversation: its application accepts TLS, or not; whoever asks to log in, or
+//! nobody; and every command and message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto_core::{AuthVerdict, Channel, Cleartext, Error, Secure, SendBuffer, StartTlsRequest, Upgrade};
+use proto_imap::Config;
+use proto_imap::server::{self, Event, Server};
+use proto_imap::types::{Command, Condition, Status, Text};
+
+use mailwire_tests::laws::Side;
+use mailwire_tests::play::{Entry, Record, channel};
+
+use crate::automaton::{Belief, End, Stage, View};
+use crate::ends::Common;
+use crate::explore::described;
+
+/// What somebody on the way says to a server.
+pub(crate) const TO_SERVER: &[&str] = &[
+    "M1 STARTTLS\r\n",
+    "M2 STARTTLS\r\n",
+    "m LOGIN mark mark\r\n",
+    "m SELECT INBOX\r\n",
+    "m APPEND INBOX {3}\r\n",
+    "m LOGOUT\r\n",
+    "\u{16}\u{3}\u{1}",
+];
+
+/// The one message.
+pub(crate) const MESSAGE: &[u8] = b"x\r\n.x\r\n";
+
+/// The server, its application and everything that was said.
+pub(crate) struct Receiving {
+    session: Serving,
+    common: Common,
+    terms: Terms,
+    message: Vec<u8>,
+}
+
+/// What a server is like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// It begins TLS when it is asked to.
+    pub(crate) has_tls: bool,
+    /// It believes whoever logs in, or nobody.
+    pub(crate) believes: bool,
+}
+
+enum Serving {
+    Cleartext(Server<Cleartext>),
+    Gate(server::Upgrade),
+    Secure(Server<Secure>),
+    Gone,
+}
+
+impl Receiving {
+    pub(crate) fn new(terms: Terms) -> Self {
+        let mut limits = proto_core::Limits::default();
+        (limits.errors, limits.auth_attempts, limits.literal, limits.message) = (2, 2, 8, 8);
+        limits.commands_before_auth = u32::MAX;
+        let mut config = Config::default().limits(limits);
+        config.waits.delay = Duration::ZERO;
+        let session = Serving::Cleartext(Server::<Cleartext>::new(Arc::new(config)));
+        let mut receiving = Self { session, common: Common::new(), terms, message: Vec::new() };
+        receiving.pump();
+        receiving
+    }
+
+    fn pump(&mut self) {
+        loop {
+            let Common { rx, tx, record, .. } = &mut self.common;
+            let seen = match &mut self.session {
+                Serving::Gate(_) | Serving::Gone => return,
+                Serving::Cleartext(server) => match server.next_event(rx, tx) {
+                    Ok(Some(Event::StartTls(request))) => {
+                        record.event(&request);
+                        self.starttls(request);
+                        continue;
+                    }
+                    Ok(Some(event)) => {
+                        answer(event, server, tx, record, &mut self.message);
+                        Ok(true)
+                    }
+                    Ok(None) => Ok(false),
+                    Err(error) => Err(error),
+                },
+                Serving::Secure(_) => self.under_tls(),
+            };
+            match seen {
+                Ok(true) => {}
+                Ok(false) => return self.common.send(),
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    /// Takes one event. False: there was none.
+    fn under_tls(&mut self) -> Result<bool, Error> {
+        let Serving::Secure(server) = &mut self.session else { return Ok(false) };
+        let Common { rx, tx, record, beliefs, .. } = &mut self.common;
+        match server.next_event(rx, tx)? {
+            None => return Ok(false),
+            Some(Event::Auth(request)) => {
+                record.event(&request);
+                if self.terms.believes {
+                    record.entries.push(Entry::Proved);
+                    beliefs.identity = Belief::Yes;
+                    server.verdict(request, AuthVerdict::Accept, tx)?;
+                } else {
+                    server.verdict(request, AuthVerdict::Reject, tx)?;
+                }
+            }
+            Some(event) => {
+                if answer(event, server, tx, record, &mut self.message) == Took::Message {
+                    // A piece of it would be none.
+                    beliefs.message = if self.message == MESSAGE { Belief::Yes } else { Belief::No };
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn starttls(&mut self, request: StartTlsRequest) {
+        match std::mem::replace(&mut self.session, Serving::Gone) {
+            Serving::Cleartext(mut server) if !self.terms.has_tls => {
+                self.common.record.tried("refuse", server.refuse(request, &mut self.common.tx));
+                self.session = Serving::Cleartext(server);
+            }
+            Serving::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
+                Ok(upgrade) => {
+                    self.common.send();
+                    self.session = Serving::Gate(upgrade);
+                }
+                Err(error) => self.fail(error),
+            },
+            other => self.session = other,
+        }
+    }
+
+    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
+    fn fail(&mut self, error: Error) {
+        self.common.send();
+        let Common { rx, tx, record, .. } = &mut self.common;
+        record.entries.push(Entry::Failed(error));
+        for more in ["", "\r\n", "a CAPABILITY\r\nb LOGIN x x\r\n"] {
+            rx.extend(more.as_bytes());
+            let again = match &mut self.session {
+                Serving::Cleartext(server) => server.next_event(rx, tx).map(|event| event.is_some()),
+                Serving::Secure(server) => server.next_event(rx, tx).map(|event| event.is_some()),
+                _ => Err(error),
+            };
+            if again != Err(error) {
+                record.event(&again);
+            }
+        }
+        self.common.send();
+        self.session = Serving::Gone;
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Took {
+    Nothing,
+    Message,
+}
+
+/// Says yes to everything.
+fn answer<C: Channel>(
+    event: Event<'_, C>,
+    server: &mut Server<C>,
+    tx: &mut SendBuffer,
+    record: &mut Record,
+    message: &mut Vec<u8>,
+) -> Took {
+    if let Event::AppendChunk(octets) = event {
+        message.extend_from_slice(octets);
+        record.piece(octets);
+        return Took::Nothing;
+    }
+    record.event(&event);
+    let ok = |text| Status::new(Condition::Ok, Text::first_line(text));
+    match event {
+        Event::Command(reply, command) => {
+            if !matches!(command, Command::Noop | Command::Capability | Command::Logout) {
+                record.entries.push(Entry::NeedsProof("a command"));
+            }
+            let text = if matches!(command, Command::Select(_)) { "SELECT" } else { "done" };
+            record.tried("reply", server.reply(reply, &ok(text), tx));
+        }
+        Event::Append { offer, .. } => {
+            record.entries.push(Entry::NeedsProof("APPEND"));
+            message.clear();
+            record.tried("accept", server.accept_literal(offer, tx));
+        }
+        Event::AppendEnd(reply) => {
+            record.tried("reply", server.reply(reply, &ok("APPEND"), tx));
+            return Took::Message;
+        }
+        _ => {}
+    }
+    Took::Nothing
+}
+
+impl End for Receiving {
+    fn hear(&mut self, octets: &[u8]) {
+        self.common.hear(octets);
+        if matches!(self.session, Serving::Gate(_)) {
+            self.common.crossed = true;
+            return;
+        }
+        let unread = self.common.rx.bytes().to_vec();
+        self.pump();
+        if matches!(self.session, Serving::Gate(_)) {
+            self.common.crossed = !unread.ends_with(b"STARTTLS\r\n");
+        }
+    }
+
+    fn cut(&mut self) {
+        self.common.record.heard(0);
+        self.common.rx.close();
+        match self.session {
+            Serving::Gate(_) => self.session = Serving::Gone,
+            _ => self.pump(),
+        }
+    }
+
+    fn shake_hands(&mut self) {
+        let Serving::Gate(upgrade) = std::mem::replace(&mut self.session, Serving::Gone) else { return };
+        match upgrade.complete(channel(), &mut self.common.rx) {
+            Ok(server) => {
+                self.common.secured();
+                self.message.clear();
+                self.session = Serving::Secure(server);
+                self.pump();
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn said(&mut self) -> Vec<Vec<u8>> {
+        let clear = !matches!(self.session, Serving::Secure(_));
+        self.common.said(clear, |_| true)
+    }
+
+    fn view(&self) -> View {
+        const LEFT_OUT: [&str; 3] = ["serial", "generation", "commands"];
+        let (stage, machine) = match &self.session {
+            Serving::Gone => (Stage::Over, String::new()),
+            Serving::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
+            Serving::Cleartext(server) if server.is_closed() => (Stage::Over, String::new()),
+            Serving::Secure(server) if server.is_closed() => (Stage::Over, String::new()),
+            Serving::Cleartext(server) => (Stage::Cleartext, described(server, &LEFT_OUT)),
+            Serving::Secure(server) => {
+                let message = self.message.escape_ascii();
+                (Stage::Secure, format!("{} {message}", described(server, &LEFT_OUT)))
+            }
+        };
+        self.common.view(stage, machine)
+    }
+
+    fn judge(&self) -> Result<usize, String> {
+        let laws = self.common.judge(Side::ImapServer)?;
+        let authenticated = match &self.session {
+            Serving::Secure(server) => server.state().is_authenticated(),
+            Serving::Cleartext(server) => server.state().is_authenticated(),
+            _ => false,
+        };
+        if authenticated && self.common.beliefs.identity != Belief::Yes {
+            return Err("authenticated, and nobody gave a verdict on this channel".to_owned());
+        }
+        Ok(laws + 1)
+    }
+}

@@ -1,0 +1,275 @@
+//! The IMAP client at its end of a joined conversation: its application wants TLS, then a login, then to select a mailbox
+//! and to add a message to it; and tries all of that in cleartext, too, if nothing but the machine keeps it from doing so.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto_core::machine::{Negotiation, StartTlsNegotiation};
+use proto_core::{Cleartext, Credentials, Error, Mechanism, Secure, Upgrade};
+use proto_imap::Config;
+use proto_imap::client::{Choice, Client, CommandId, Event, StartTls};
+use proto_imap::types::{Command, Condition, Mailbox, arguments};
+
+use mailwire_tests::laws::{PASSWORD, Side};
+use mailwire_tests::play::{Entry, channel};
+
+use crate::automaton::{Belief, End, Stage, View};
+use crate::ends::Common;
+use crate::explore::described;
+use crate::imap_receiving::MESSAGE;
+
+/// What somebody on the way says to a client. What he offers is marked: nothing of it may be known under TLS.
+pub(crate) const TO_CLIENT: &[&str] = &[
+    "* OK [CAPABILITY IMAP4rev2 STARTTLS AUTH=PLAIN X-MARK] x\r\n",
+    "* CAPABILITY IMAP4rev2 AUTH=PLAIN X-MARK\r\n",
+    "* PREAUTH x\r\n",
+    "M1 OK x\r\n",
+    "M2 OK x\r\n",
+    "+ \r\n",
+    "\u{16}\u{3}\u{1}",
+];
+
+/// The client, its application and everything that was said.
+pub(crate) struct Sending {
+    session: Asking,
+    common: Common,
+    /// The commands that wait for their answers, by the word that each answer has.
+    given: Vec<(CommandId, &'static str)>,
+}
+
+enum Asking {
+    Cleartext(Client<Cleartext>),
+    Negotiating(StartTls),
+    Gate(<StartTls as StartTlsNegotiation>::Ready),
+    Secure(Client<Secure>),
+    Gone,
+}
+
+impl Sending {
+    pub(crate) fn new() -> Self {
+        let session = Asking::Cleartext(Client::<Cleartext>::new(Arc::new(Config::default())));
+        let mut sending = Self { session, common: Common::new(), given: Vec::new() };
+        sending.pump();
+        sending
+    }
+
+    fn pump(&mut self) {
+        loop {
+            let Common { rx, tx, record, .. } = &mut self.common;
+            let seen = match &mut self.session {
+                Asking::Gate(_) | Asking::Gone => return,
+                Asking::Negotiating(_) => return self.negotiate(),
+                Asking::Cleartext(client) => client.next_event(rx, tx).map(|event| {
+                    event.map(|event| {
+                        record.event(&event);
+                        if matches!(event, Event::Data(_)) {
+                            record.entries.push(Entry::NeedsTls("data"));
+                        }
+                        matches!(event, Event::Capability)
+                    })
+                }),
+                Asking::Secure(_) => self.under_tls(),
+            };
+            match seen {
+                Ok(Some(true)) => self.starttls(),
+                Ok(Some(false)) => {}
+                Ok(None) => return,
+                Err(error) => return self.fail(error),
+            }
+        }
+    }
+
+    /// Asks for TLS if that is offered; and if not, tries to do without.
+    fn starttls(&mut self) {
+        match std::mem::replace(&mut self.session, Asking::Gone) {
+            Asking::Cleartext(client) if client.capabilities().is_some_and(|known| known.has("STARTTLS")) => {
+                match client.starttls(&mut self.common.tx) {
+                    Ok(negotiation) => {
+                        self.common.record.entries.push(Entry::Given("STARTTLS", 1));
+                        self.session = Asking::Negotiating(negotiation);
+                    }
+                    Err(error) => self.fail(error),
+                }
+            }
+            Asking::Cleartext(client) => self.go_on_in_clear(client),
+            other => self.session = other,
+        }
+    }
+
+    fn go_on_in_clear(&mut self, mut client: Client<Cleartext>) {
+        let Common { tx, record, .. } = &mut self.common;
+        let given = client.danger_cleartext_authenticate(credentials(), PLAIN, tx);
+        record.given("AUTHENTICATE", given);
+        if record.given("SELECT", client.send(&select(), tx)).is_some() {
+            record.entries.push(Entry::NeedsTls("SELECT"));
+        }
+        if record.given("APPEND", client.append(&append(), MESSAGE.len() as u64, tx)).is_some() {
+            record.entries.push(Entry::NeedsTls("APPEND"));
+        }
+        record.given("LOGOUT", client.logout(tx));
+        self.session = Asking::Cleartext(client);
+    }
+
+    fn negotiate(&mut self) {
+        let Asking::Negotiating(negotiation) = std::mem::replace(&mut self.session, Asking::Gone) else {
+            return;
+        };
+        match negotiation.advance(&mut self.common.rx, &mut self.common.tx) {
+            Ok(Negotiation::More(negotiation)) => self.session = Asking::Negotiating(negotiation),
+            Ok(Negotiation::Refused(client)) => {
+                self.common.record.event(&"refused");
+                self.go_on_in_clear(client);
+                self.pump();
+            }
+            Ok(Negotiation::Ready(upgrade)) => self.session = Asking::Gate(upgrade),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Takes one event.
+    fn under_tls(&mut self) -> Result<Option<bool>, Error> {
+        let Asking::Secure(client) = &mut self.session else { return Ok(None) };
+        let Common { rx, tx, record, beliefs, broken, .. } = &mut self.common;
+        let Some(event) = client.next_event(rx, tx)? else { return Ok(None) };
+        record.event(&event);
+        match &event {
+            Event::Capability if beliefs.identity == Belief::No => {
+                beliefs.identity = Belief::Asked;
+                record.given("AUTHENTICATE", client.authenticate(credentials(), PLAIN, tx));
+            }
+            Event::Authenticated { .. } => {
+                record.entries.push(Entry::Proved);
+                beliefs.identity = Belief::Yes;
+                let given = record.given("SELECT", client.send(&select(), tx));
+                self.given.extend(given.map(|id| (id, "SELECT")));
+            }
+            Event::AuthRejected { .. } => drop(record.given("LOGOUT", client.logout(tx))),
+            Event::AppendReady(_) => {
+                record.entries.push(Entry::Given("a message", 1));
+                record.tried("payload", client.payload(Bytes::from_static(MESSAGE), tx));
+                beliefs.message = Belief::Asked;
+            }
+            Event::Completed { id, status } => {
+                let at = self.given.iter().position(|(given, _)| given == id);
+                let word = at.map(|at| self.given.remove(at).1);
+                let fits = word.is_some_and(|word| status.text.to_string().contains(word));
+                let yes = status.condition == Condition::Ok;
+                match word {
+                    Some(word) if !fits => *broken = Some(format!("an answer to {word}: {event:?}")),
+                    Some("SELECT") if yes => {
+                        let given = client.append(&append(), MESSAGE.len() as u64, tx);
+                        self.given.extend(record.given("APPEND", given).map(|id| (id, "APPEND")));
+                    }
+                    Some("APPEND") if yes => {
+                        beliefs.message = Belief::Yes;
+                        record.given("LOGOUT", client.logout(tx));
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        Ok(Some(false))
+    }
+
+    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
+    fn fail(&mut self, error: Error) {
+        self.common.send();
+        let Common { rx, tx, record, .. } = &mut self.common;
+        record.entries.push(Entry::Failed(error));
+        for more in ["", "\r\n", "* OK x\r\nM1 OK x\r\nM2 OK x\r\n"] {
+            rx.extend(more.as_bytes());
+            let again = match &mut self.session {
+                Asking::Cleartext(client) => client.next_event(rx, tx).map(|event| event.is_some()),
+                Asking::Secure(client) => client.next_event(rx, tx).map(|event| event.is_some()),
+                _ => Err(error),
+            };
+            if again != Err(error) {
+                record.event(&again);
+            }
+        }
+        self.common.send();
+        self.session = Asking::Gone;
+    }
+}
+
+impl End for Sending {
+    fn hear(&mut self, octets: &[u8]) {
+        self.common.hear(octets);
+        if matches!(self.session, Asking::Gate(_)) {
+            self.common.crossed = true;
+            return;
+        }
+        let unread = self.common.rx.bytes().to_vec();
+        self.pump();
+        if matches!(self.session, Asking::Gate(_)) {
+            // What opens the gate is the last line: the only one with a tag.
+            let last = unread.split_inclusive(|&octet| octet == b'\n').next_back().unwrap_or_default();
+            let tagged =
+                unread.split_inclusive(|&octet| octet == b'\n').filter(|line| line.starts_with(b"M")).count();
+            self.common.crossed = tagged > 1 || !last.starts_with(b"M") || !last.ends_with(b"\r\n");
+        }
+    }
+
+    fn cut(&mut self) {
+        self.common.record.heard(0);
+        self.common.rx.close();
+        match self.session {
+            Asking::Gate(_) => self.session = Asking::Gone,
+            _ => self.pump(),
+        }
+    }
+
+    fn shake_hands(&mut self) {
+        let Asking::Gate(upgrade) = std::mem::replace(&mut self.session, Asking::Gone) else { return };
+        match upgrade.complete(channel(), &mut self.common.rx) {
+            Ok(client) => {
+                self.common.secured();
+                self.given.clear();
+                self.session = Asking::Secure(client);
+                self.pump();
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn said(&mut self) -> Vec<Vec<u8>> {
+        let clear = !matches!(self.session, Asking::Secure(_));
+        self.common.said(clear, |_| true)
+    }
+
+    fn view(&self) -> View {
+        // What is said leaves before anything is heard.
+        const LEFT_OUT: [&str; 5] = ["generation", "heard", "head", "heard_at", "queued_at"];
+        let (stage, machine) = match &self.session {
+            Asking::Gone => (Stage::Over, String::new()),
+            Asking::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
+            Asking::Negotiating(negotiation) => (Stage::Cleartext, described(negotiation, &LEFT_OUT)),
+            Asking::Cleartext(client) if client.is_closed() => (Stage::Over, String::new()),
+            Asking::Secure(client) if client.is_closed() => (Stage::Over, String::new()),
+            Asking::Cleartext(client) => (Stage::Cleartext, described(client, &LEFT_OUT)),
+            Asking::Secure(client) => {
+                (Stage::Secure, format!("{} {:?}", described(client, &LEFT_OUT), self.given))
+            }
+        };
+        self.common.view(stage, machine)
+    }
+
+    fn judge(&self) -> Result<usize, String> {
+        self.common.judge(Side::ImapClient)
+    }
+}
+
+const PLAIN: Choice = Choice::Mechanism(Mechanism::Plain);
+
+fn credentials() -> Credentials {
+    Credentials::password("x", PASSWORD.as_bytes())
+}
+
+const fn select() -> Command<'static> {
+    Command::Select(arguments::Select::new(Mailbox::INBOX))
+}
+
+const fn append() -> arguments::Append<'static> {
+    arguments::Append::new(Mailbox::INBOX)
+}
