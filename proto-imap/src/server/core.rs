@@ -454,6 +454,8 @@ impl core::fmt::Debug for Core {
             owed,
             serial,
             tag,
+            tag_is,
+            awaits_identity,
             refusal,
             consume,
             context: _,
@@ -478,6 +480,8 @@ impl core::fmt::Debug for Core {
             .field("owed", owed)
             .field("serial", serial)
             .field("tag", &tag.len())
+            .field("tag_is", tag_is)
+            .field("awaits_identity", awaits_identity)
             .field("refusal", &refusal.len())
             .field("consume", consume)
             .field("writing", writing)
