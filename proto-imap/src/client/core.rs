@@ -520,6 +520,7 @@ impl core::fmt::Debug for Core {
             deferred,
             generation,
             rest,
+            initial_refused,
         } = self;
         f.debug_struct("Core")
             .field("trust", trust)
@@ -537,6 +538,7 @@ impl core::fmt::Debug for Core {
             .field("deferred", deferred)
             .field("generation", generation)
             .field("rest", rest)
+            .field("initial_refused", initial_refused)
             .finish()
     }
 }

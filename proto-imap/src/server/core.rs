@@ -468,9 +468,7 @@ impl core::fmt::Debug for Core {
             commands,
             generation,
             rest,
-            // What a trace may show decides nothing.
-            tag_is: _,
-            awaits_identity: _,
+            next_question,
         } = self;
         f.debug_struct("Core")
             .field("trust", trust)
@@ -493,6 +491,7 @@ impl core::fmt::Debug for Core {
             .field("commands", commands)
             .field("generation", generation)
             .field("rest", rest)
+            .field("next_question", next_question)
             .finish()
     }
 }
