@@ -480,6 +480,7 @@ impl core::fmt::Debug for Core {
             .field("tag", &tag.len())
             .field("tag_is", tag_is)
             .field("awaits_identity", awaits_identity)
+            .field("next_question", next_question)
             .field("refusal", &refusal.len())
             .field("consume", consume)
             .field("writing", writing)
