@@ -492,7 +492,6 @@ impl core::fmt::Debug for Core {
             .field("commands", commands)
             .field("generation", generation)
             .field("rest", rest)
-            .field("next_question", next_question)
             .finish()
     }
 }
