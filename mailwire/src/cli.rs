@@ -37,7 +37,7 @@ pub(crate) enum Command {
     ///
     /// An account gets the mail for its name, with or without a +tag, at any domain; mail for other names is refused.
     /// Nothing is relayed. Whoever has logged in may send as anybody. A message is acknowledged when it is on disk.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Walk through a connection stage by stage and say what is wrong and what to try.
     Check(CheckArgs),
     /// List the folders of an account, and keep the list if --into is given.

@@ -122,19 +122,19 @@ impl Session {
         drawn
     }
 
-    /// Holds an answer back, if it is to come later.
-    fn hold(&mut self, owed: Owed, cx: &mut Context<'_>) -> Result<(), Owed> {
-        let Some(delay) = self.delay.take() else { return Err(owed) };
+    /// Holds an answer back if it is to come later, and else gives it back.
+    fn hold(&mut self, owed: Owed, cx: &mut Context<'_>) -> Option<Owed> {
+        let Some(delay) = self.delay.take() else { return Some(owed) };
         self.held = Some((cx.now() + delay, owed));
         cx.wake_after(delay);
-        Ok(())
+        None
     }
 
     /// Gives an answer, now or later.
     fn settle(&mut self, owed: Owed, turn: &mut Turn<'_, '_>) -> Next {
         match self.hold(owed, turn.cx) {
-            Ok(()) => Next::Continue,
-            Err(owed) => give(owed, turn),
+            None => Next::Continue,
+            Some(owed) => give(owed, turn),
         }
     }
 
@@ -429,14 +429,14 @@ impl Handler<SmtpServer> for Session {
                 Some(Fault::Drop) => Next::Close,
                 Some(Fault::Fail(_)) => go_on(machine.refuse(request, tx)),
                 None => match self.hold(Owed::StartTls(request), cx) {
-                    Err(Owed::StartTls(request)) => Next::StartTls(request),
+                    Some(Owed::StartTls(request)) => Next::StartTls(request),
                     _ => Next::Continue,
                 },
             },
             Event::Hello(..) => match self.fault(Stage::Ehlo, &[]) {
                 Some(Fault::Drop) => Next::Close,
                 Some(Fault::Fail(code)) => go_on(machine.refuse_hello(&as_wanted(code), tx)),
-                None if self.hold(Owed::Nothing, cx).is_ok() => Next::Pause,
+                None if self.hold(Owed::Nothing, cx).is_none() => Next::Pause,
                 None => Next::Continue,
             },
             Event::Closed => Next::Close,
@@ -473,7 +473,7 @@ impl Handler<SmtpServer> for Session {
                 match self.fault(Stage::Ehlo, &[]) {
                     Some(Fault::Drop) => Next::Close,
                     Some(Fault::Fail(code)) => go_on(turn.machine.refuse_hello(&as_wanted(code), turn.tx)),
-                    None if self.hold(Owed::Nothing, turn.cx).is_ok() => Next::Pause,
+                    None if self.hold(Owed::Nothing, turn.cx).is_none() => Next::Pause,
                     None => Next::Continue,
                 }
             }
