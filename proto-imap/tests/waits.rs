@@ -272,7 +272,7 @@ fn debug_shows_no_word_of_the_session() {
         .authenticate(Credentials::password("alice", &b"hunter2"[..]), Choice::Strongest, &mut talk.tx)
         .unwrap();
     let shown = format!("{:?}", talk.client);
-    for part in ["phase: Session(NotAuthenticated)", "in_progress: 1", "floor: Authenticate"] {
+    for part in ["phase: Session(NotAuthenticated)", "job: Authenticate", "floor: Authenticate"] {
         assert!(shown.contains(part), "{shown}");
     }
     assert!(!shown.contains("alice") && !shown.contains("hunter2"));

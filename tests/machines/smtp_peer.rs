@@ -18,6 +18,8 @@ pub(crate) struct SmtpPeer {
     owed: VecDeque<(&'static str, u16)>,
     /// How many recipients were accepted in this transaction.
     accepted: usize,
+    /// Octets of a chunk that are still to come.
+    chunk: usize,
     /// How many more challenges this exchange has.
     challenges: usize,
     channel: &'static str,
@@ -42,6 +44,7 @@ impl SmtpPeer {
             mode: Mode::Command,
             owed: VecDeque::from([("GREETING", 220)]),
             accepted: 0,
+            chunk: 0,
             challenges: 0,
             channel: "first",
         }
@@ -50,6 +53,9 @@ impl SmtpPeer {
     /// Reads what the client has said, as far as it may have said it.
     fn read(&mut self) {
         loop {
+            let taken = self.chunk.min(self.unread.len());
+            self.unread.drain(..taken);
+            self.chunk -= taken;
             let end: &[u8] = if self.mode == Mode::Message { b"\r\n.\r\n" } else { b"\r\n" };
             let found = self.unread.windows(end.len()).position(|window| window == end);
             // Of a message for nobody only the end is said.
@@ -114,8 +120,7 @@ impl SmtpPeer {
 
     fn chunk(&mut self, size: Option<&str>, last: Option<&str>) {
         let size: usize = size.and_then(|size| size.parse().ok()).unwrap_or_default();
-        // The client under test gives a chunk in one piece with its command.
-        self.unread.drain(..size.min(self.unread.len()));
+        self.chunk = size;
         match last {
             Some(_) if self.dialect == Dialect::Lmtp => self.message(),
             _ => self.owed.push_back(("BDAT", 250)),

@@ -207,7 +207,13 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
     }
     let output = record.output();
     let (mut said, mut others): (BTreeMap<&str, usize>, usize) = (BTreeMap::new(), 0);
-    for line in output.split_inclusive(|&octet| octet == b'\n') {
+    let mut rest = output.as_slice();
+    while !rest.is_empty() {
+        let end = rest.iter().position(|&octet| octet == b'\n').map_or(rest.len(), |at| at + 1);
+        let (line, behind) = rest.split_at(end);
+        // A chunk has its size in front, and may end anywhere.
+        let chunk = chunk_size(line, side).unwrap_or_default();
+        rest = behind.get(chunk..).unwrap_or_default();
         match verb(line, side) {
             Some(verb) => *said.entry(verb).or_default() += 1,
             None if is_contents(line) || is_rest_of_login(line) => {}
@@ -221,6 +227,13 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
     }
     let more = said.into_iter().find(|(verb, times)| *times > allowed.get(verb).copied().unwrap_or_default());
     more.map_or(Ok(()), |(verb, times)| Err(format!("{verb} was said {times} times, oftener than given")))
+}
+
+/// How many octets follow a BDAT.
+fn chunk_size(line: &[u8], side: Side) -> Option<usize> {
+    let size = line.strip_prefix(b"BDAT ").filter(|_| side == Side::SmtpClient)?;
+    let digits = size.split(|octet| !octet.is_ascii_digit()).next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// The commands that a client can say.
@@ -245,12 +258,10 @@ fn verb(line: &[u8], side: Side) -> Option<&'static str> {
     Some(if ["AUTH", "LOGIN"].contains(&verb) { "AUTHENTICATE" } else { verb })
 }
 
-/// Whether a line is of the contents that the applications under test send: `x`, `é`, dots, and what ends a literal.
+/// Whether a line is of the contents that the applications under test send: `x`, `é`, dots, NUL, and line ends.
 fn is_contents(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
-    // A CR without its LF is the last that is said.
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    line.iter().all(|octet| b"x.\xc3\xa9".contains(octet))
+    line.iter().all(|octet| b"x.\0\r\xc3\xa9".contains(octet))
 }
 
 /// Whether a line is what LOGIN says behind the announcement of a name.

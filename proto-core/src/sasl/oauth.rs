@@ -13,9 +13,6 @@ use super::{Exchange, Mechanism, SaslError, ServerExchange, ServerStep, saslname
 use crate::token::{AuthQuestion, AuthVerdict};
 use crate::{Credentials, Secret};
 
-/// What a client keeps of the server's reason at most, in octets.
-const REASON: usize = 4096;
-
 pub(super) struct Client {
     mechanism: Mechanism,
     message: Option<Result<Secret<Vec<u8>>, SaslError>>,
@@ -60,8 +57,7 @@ impl Exchange for Client {
         if self.failure.is_some() {
             return Err(SaslError::AfterTheEnd);
         }
-        let reason = challenge.get(..REASON).unwrap_or(challenge);
-        self.failure = Some(readable(&String::from_utf8_lossy(reason)));
+        self.failure = Some(readable(&String::from_utf8_lossy(challenge)));
         Ok(Secret::new(if self.mechanism == Mechanism::OAuthBearer { b"\x01".to_vec() } else { Vec::new() }))
     }
 

@@ -22,7 +22,7 @@ pub const LONGEST_MESSAGE: usize = 9210;
 pub const MOST_MESSAGES: u32 = 64;
 
 /// How much of a mechanism's reason for a failure is kept, in characters.
-const REASON: usize = 1024;
+const REASON: usize = 4096;
 
 /// What an exchange gives to whoever reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

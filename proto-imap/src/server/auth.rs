@@ -7,7 +7,6 @@ use alloc::boxed::Box;
 
 use proto_core::sasl::{self, ServerExchange, ServerStep};
 use proto_core::token::AuthQuestion;
-use proto_core::trace::Kind;
 use proto_core::{
     AuthRequest, AuthVerdict, Error, Limit, Mechanism, Mechanisms, Misuse, RecvBuffer, SendBuffer,
 };
@@ -97,7 +96,7 @@ impl Core {
         match step {
             ServerStep::Challenge(challenge) => {
                 tx.put(b"+ ");
-                tx.put_as(sasl::encode(&challenge).expose(), Kind::Secret);
+                tx.put_secret(sasl::encode(&challenge).expose());
                 tx.put(b"\r\n");
                 self.input = Input::Sasl(exchange);
                 Ok(Found::Silent)

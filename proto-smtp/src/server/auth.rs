@@ -6,7 +6,6 @@
 use alloc::boxed::Box;
 
 use proto_core::sasl::{self, SaslError, ServerExchange, ServerStep};
-use proto_core::trace::Kind;
 use proto_core::{AuthRequest, AuthVerdict, Error, Limit, Misuse, RecvBuffer, SendBuffer};
 
 use super::core::{Core, State, Step};
@@ -138,7 +137,7 @@ impl Core {
             }
             ServerStep::Challenge(challenge) => {
                 tx.put(b"334 ");
-                tx.put_as(sasl::encode(&challenge).expose(), Kind::Secret);
+                tx.put_secret(sasl::encode(&challenge).expose());
                 tx.put(b"\r\n");
                 self.enter(State::Auth(exchange));
             }
