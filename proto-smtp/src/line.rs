@@ -151,9 +151,12 @@ impl ReplyFramer {
         mixed_codes: MixedCodes,
     ) -> Result<Option<ReplyFrame>, ReplyFault> {
         loop {
-            let whole = match rx.find_line_from(self.seen, limits.line) {
+            // A line that leaves the frame is refused before it is complete: nobody waits for its end.
+            let room = limits.frame.saturating_sub(self.seen);
+            let whole = match rx.find_line_from(self.seen, limits.line.min(room)) {
                 Line::Complete(whole) => whole,
                 Line::Partial => return Ok(None),
+                Line::TooLong if room < limits.line => return Err(ReplyFault::Limit(Limit::Frame)),
                 Line::TooLong => return Err(ReplyFault::Limit(Limit::Line)),
             };
             let line = rx.bytes().get(self.seen..self.seen + whole).unwrap_or_default();
@@ -203,6 +206,19 @@ mod tests {
         let mut rx = RecvBuffer::new();
         rx.extend(input);
         frame(&mut rx, 32, bare)
+    }
+
+    #[test]
+    fn a_line_that_leaves_the_frame_is_not_awaited() {
+        let (mut limits, mut rx) = (Limits::default(), RecvBuffer::new());
+        limits.frame = 20;
+        let mut framer = ReplyFramer::default();
+        let mut find = |octets: &[u8]| {
+            rx.extend(octets);
+            framer.find(&mut rx, &limits, BareNewline::Reject, MixedCodes::Refuse).map(|_| ())
+        };
+        assert!(find(b"250-first\r\n250 1234").is_ok());
+        assert!(matches!(find(b"x"), Err(ReplyFault::Limit(Limit::Frame))));
     }
 
     #[test]
