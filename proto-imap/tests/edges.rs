@@ -2,50 +2,19 @@
 //! word for it counts.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
 use std::sync::Arc;
 
+use common::talk::Talk;
 use proto_core::{
     AuthRequest, AuthVerdict, Credentials, Error, Mechanism, Misuse, PeerError, RecvBuffer, Secure,
     SendBuffer, WaitFor,
 };
-use proto_imap::client::{Choice, Client};
+use proto_imap::client::Choice;
 use proto_imap::server::{Event, Server};
 use proto_imap::types::Command;
 use proto_imap::{Config, State};
-
-/// A client under TLS, with what it has said so far.
-struct Talk {
-    client: Client<Secure>,
-    rx: RecvBuffer,
-    tx: SendBuffer,
-}
-
-impl Talk {
-    fn new(capabilities: &str) -> Self {
-        let client = Client::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
-        let mut talk = Self { client, rx: RecvBuffer::new(), tx: SendBuffer::new() };
-        talk.hear(&format!("* OK [CAPABILITY IMAP4rev1 {capabilities}] ready\r\n")).unwrap();
-        talk
-    }
-
-    /// What the application sees of what the server says.
-    fn hear(&mut self, text: &str) -> Result<Vec<String>, Error> {
-        self.rx.extend(text.as_bytes());
-        let mut events = Vec::new();
-        while let Some(event) = self.client.next_event(&mut self.rx, &mut self.tx)? {
-            events.push(format!("{event:?}"));
-        }
-        Ok(events)
-    }
-
-    fn authenticate(&mut self, credentials: Credentials, choice: Choice) -> Result<(), Error> {
-        self.client.authenticate(credentials, choice, &mut self.tx).map(|_| ())
-    }
-
-    fn said(&mut self) -> String {
-        String::from_utf8(self.tx.take()).unwrap()
-    }
-}
 
 fn password() -> Credentials {
     Credentials::password("u", &b"p"[..])
@@ -58,7 +27,7 @@ fn one_identity_is_proved_at_a_time() {
         ("AUTH=PLAIN SASL-IR", Choice::Strongest),
         ("AUTH=PLAIN", Choice::Strongest),
     ] {
-        let mut talk = Talk::new(capabilities);
+        let mut talk = Talk::greeted("OK", capabilities);
         talk.authenticate(password(), choice).unwrap();
         let first = talk.said();
         assert_eq!(talk.authenticate(password(), choice), Err(Misuse::WrongState.into()));
@@ -81,7 +50,7 @@ fn one_identity_is_proved_at_a_time() {
 #[test]
 fn login_is_for_whoever_asks_for_the_strongest_and_finds_nothing() {
     let login = "M1 LOGIN \"u\" \"p\"\r\n";
-    let mut talk = Talk::new("");
+    let mut talk = Talk::greeted("OK", "");
     talk.authenticate(password(), Choice::Strongest).unwrap();
     assert_eq!(talk.said(), login);
     for (capabilities, choice) in [
@@ -90,12 +59,12 @@ fn login_is_for_whoever_asks_for_the_strongest_and_finds_nothing() {
         ("", Choice::Order(&[Mechanism::Plain, Mechanism::Login])),
         ("AUTH=ANONYMOUS", Choice::Mechanism(Mechanism::ScramSha256)),
     ] {
-        let mut talk = Talk::new(capabilities);
+        let mut talk = Talk::greeted("OK", capabilities);
         let refused = talk.authenticate(password(), choice);
         assert!(matches!(refused, Err(Error::Misuse(Misuse::NoMechanism(_)))), "{refused:?}");
         assert_eq!(talk.said(), "");
     }
-    let mut talk = Talk::new("");
+    let mut talk = Talk::greeted("OK", "");
     let refused = talk.authenticate(Credentials::bearer("u", "t"), Choice::Strongest);
     assert_eq!(refused, Err(Misuse::WrongMechanism.into()), "a token is no password");
     assert_eq!(talk.said(), "");
@@ -109,11 +78,11 @@ fn login_asks_for_nobody_elses_rights() {
         Credentials::Password { authorization, username, password: b"p".to_vec().into() }
     };
     for own in ["", "u"] {
-        let mut talk = Talk::new("");
+        let mut talk = Talk::greeted("OK", "");
         talk.authenticate(acting(own), Choice::Strongest).unwrap();
         assert_eq!(talk.said(), "M1 LOGIN \"u\" \"p\"\r\n");
     }
-    let mut talk = Talk::new("");
+    let mut talk = Talk::greeted("OK", "");
     assert_eq!(talk.authenticate(acting("root"), Choice::Strongest), Err(Misuse::WrongMechanism.into()));
     assert_eq!(talk.said(), "");
 }
@@ -121,7 +90,7 @@ fn login_asks_for_nobody_elses_rights() {
 #[test]
 fn names_and_passwords_of_login_are_strings() {
     let login = |capabilities: &str, name: &str, password: &[u8]| {
-        let mut talk = Talk::new(capabilities);
+        let mut talk = Talk::greeted("OK", capabilities);
         talk.authenticate(Credentials::password(name, password), Choice::Strongest).map(|()| talk.said())
     };
     assert_eq!(login("", "a\"b", b"c\\d ~").unwrap(), "M1 LOGIN \"a\\\"b\" \"c\\\\d ~\"\r\n");
@@ -151,7 +120,7 @@ fn names_and_passwords_of_login_are_strings() {
         let rest = if unasked { format!("{long}\r\n") } else { String::new() };
         assert_eq!(said, format!("M1 LOGIN \"u\" {{{size}{plus}}}\r\n{rest}"), "{capabilities}");
     }
-    let mut talk = Talk::new("");
+    let mut talk = Talk::greeted("OK", "");
     talk.authenticate(Credentials::password("ü", "ö".as_bytes()), Choice::Strongest).unwrap();
     assert_eq!(talk.said(), "M1 LOGIN {2}\r\n");
     talk.hear("+ go on\r\n").unwrap();
@@ -165,7 +134,7 @@ fn names_and_passwords_of_login_are_strings() {
 #[test]
 fn success_before_the_end_of_the_exchange_is_none() {
     let begun = || {
-        let mut talk = Talk::new("AUTH=PLAIN");
+        let mut talk = Talk::greeted("OK", "AUTH=PLAIN");
         talk.authenticate(password(), Choice::Strongest).unwrap();
         assert_eq!(talk.said(), "M1 AUTHENTICATE PLAIN\r\n");
         talk
@@ -194,17 +163,17 @@ fn success_before_the_end_of_the_exchange_is_none() {
 /// A continuation before what it continues has left was not asked for by this server.
 #[test]
 fn nothing_is_continued_that_has_not_left() {
-    let mut talk = Talk::new("AUTH=PLAIN");
+    let mut talk = Talk::greeted("OK", "AUTH=PLAIN");
     talk.authenticate(password(), Choice::Strongest).unwrap();
     let written = talk.tx.len();
     talk.tx.sent(written - 1);
     assert_eq!(talk.hear("+ \r\n"), Err(PeerError::UnexpectedContinuation.into()));
-    let mut talk = Talk::new("");
+    let mut talk = Talk::greeted("OK", "");
     talk.client.send(&Command::Noop, &mut talk.tx).unwrap();
     let written = talk.tx.len();
     talk.tx.sent(written - 1);
     assert_eq!(talk.hear("M1 OK done\r\n"), Err(PeerError::UnexpectedReply.into()));
-    let mut talk = Talk::new("");
+    let mut talk = Talk::greeted("OK", "");
     talk.client.send(&Command::Noop, &mut talk.tx).unwrap();
     let written = talk.tx.len();
     talk.tx.sent(written);
@@ -218,7 +187,7 @@ fn an_initial_response_goes_where_it_is_offered_and_an_empty_one_is_written() {
         ("AUTH=EXTERNAL SASL-IR", "M1 AUTHENTICATE EXTERNAL =\r\n"),
         ("AUTH=EXTERNAL", "M1 AUTHENTICATE EXTERNAL\r\n"),
     ] {
-        let mut talk = Talk::new(capabilities);
+        let mut talk = Talk::greeted("OK", capabilities);
         talk.authenticate(Credentials::external(), Choice::Strongest).unwrap();
         assert_eq!(talk.tx.chunks().any(|chunk| chunk.secret), said.contains('='));
         assert_eq!(talk.said(), said);

@@ -1,11 +1,13 @@
 //! What an IMAP client and server wait for, when a session is over, and what it makes of answers that are none.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
 use std::sync::Arc;
 
+use common::talk::Talk;
 use proto_core::{
-    AuthVerdict, Cleartext, Credentials, Error, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer,
-    WaitFor,
+    AuthVerdict, Cleartext, Credentials, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor,
 };
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client};
@@ -13,52 +15,8 @@ use proto_imap::server::{Event as Heard, Server};
 use proto_imap::types::arguments::{Append, Select};
 use proto_imap::types::{Command, Condition, Mailbox, Status, Text};
 
-/// A client under TLS and what it was told.
-struct Talk {
-    client: Client<Secure>,
-    rx: RecvBuffer,
-    tx: SendBuffer,
-}
-
-impl Talk {
-    fn silent() -> Self {
-        let client = Client::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
-        Self { client, rx: RecvBuffer::new(), tx: SendBuffer::new() }
-    }
-
-    fn new(greeting: &str) -> Self {
-        let mut talk = Self::silent();
-        talk.hear(&format!("* {greeting} [CAPABILITY IMAP4rev1 IDLE AUTH=PLAIN SASL-IR] ready\r\n")).unwrap();
-        talk
-    }
-
-    fn hear(&mut self, text: &str) -> Result<Vec<String>, Error> {
-        self.rx.extend(text.as_bytes());
-        let mut events = Vec::new();
-        while let Some(event) = self.client.next_event(&mut self.rx, &mut self.tx)? {
-            events.push(format!("{event:?}"));
-        }
-        Ok(events)
-    }
-
-    fn send(&mut self, command: &Command<'_>) {
-        self.client.send(command, &mut self.tx).unwrap();
-    }
-
-    fn said(&mut self) -> String {
-        String::from_utf8(self.tx.take()).unwrap()
-    }
-
-    fn waits_for(&self) -> WaitFor {
-        self.client.wait().for_
-    }
-
-    /// The server says no more.
-    fn close(&mut self) -> Result<Vec<String>, Error> {
-        self.rx.close();
-        self.hear("")
-    }
-}
+/// What a server offers here.
+const OFFERED: &str = "IDLE AUTH=PLAIN SASL-IR";
 
 #[test]
 fn each_wait_has_its_name_and_its_end() {
@@ -68,7 +26,7 @@ fn each_wait_has_its_name_and_its_end() {
     assert_eq!(talk.client.timed_out(&mut talk.tx), Err(Limit::Time(WaitFor::Greeting).into()), "and again");
     assert_eq!(talk.waits_for(), WaitFor::Nothing);
 
-    let mut talk = Talk::new("PREAUTH");
+    let mut talk = Talk::greeted("PREAUTH", OFFERED);
     assert_eq!(talk.waits_for(), WaitFor::Application, "nobody owes an answer");
     assert_eq!(talk.client.timed_out(&mut talk.tx), Ok(()));
     talk.send(&Command::Examine(Select::new(Mailbox::INBOX)));
@@ -101,7 +59,7 @@ fn each_wait_has_its_name_and_its_end() {
 
 #[test]
 fn an_idling_client_wakes_up_in_time() {
-    let mut talk = Talk::new("PREAUTH");
+    let mut talk = Talk::greeted("PREAUTH", OFFERED);
     talk.send(&Command::Idle);
     assert_eq!(talk.said(), "M1 IDLE\r\n");
     assert_eq!(talk.waits_for(), WaitFor::Reply, "it is not granted yet");
@@ -115,7 +73,7 @@ fn an_idling_client_wakes_up_in_time() {
 
 #[test]
 fn an_application_may_take_its_time_with_a_message() {
-    let mut talk = Talk::new("PREAUTH");
+    let mut talk = Talk::greeted("PREAUTH", OFFERED);
     talk.client.append(&Append::new(Mailbox::INBOX), 3, &mut talk.tx).unwrap();
     assert_eq!(talk.said(), "M1 APPEND INBOX {3}\r\n");
     assert_eq!(talk.waits_for(), WaitFor::Reply);
@@ -133,29 +91,29 @@ fn an_application_may_take_its_time_with_a_message() {
 #[test]
 fn the_end_of_a_connection_is_in_order_where_nothing_is_owed() {
     let cut = PeerError::UnexpectedEnd.into();
-    let mut talk = Talk::new("PREAUTH");
+    let mut talk = Talk::greeted("PREAUTH", OFFERED);
     assert!(!talk.client.is_closed());
     assert_eq!(talk.close().unwrap(), ["Closed"]);
     assert!(talk.client.is_closed());
     assert_eq!(talk.hear("").unwrap(), [""; 0]);
     assert_eq!(talk.waits_for(), WaitFor::Nothing);
 
-    let mut talk = Talk::new("PREAUTH");
+    let mut talk = Talk::greeted("PREAUTH", OFFERED);
     talk.send(&Command::Noop);
     assert_eq!(talk.close(), Err(cut), "an answer is owed");
 
-    let mut talk = Talk::new("PREAUTH");
+    let mut talk = Talk::greeted("PREAUTH", OFFERED);
     talk.send(&Command::Logout);
     talk.said();
     assert_eq!(talk.close().unwrap(), ["Closed"], "some servers just go");
 
-    let mut talk = Talk::new("PREAUTH");
+    let mut talk = Talk::greeted("PREAUTH", OFFERED);
     talk.send(&Command::Logout);
     talk.said();
     talk.hear("* BY").unwrap();
     assert_eq!(talk.close(), Err(cut), "in the middle of a response");
 
-    let mut talk = Talk::new("PREAUTH");
+    let mut talk = Talk::greeted("PREAUTH", OFFERED);
     talk.hear("* BY").unwrap();
     assert_eq!(talk.close(), Err(cut));
     assert_eq!(Talk::silent().close(), Err(cut), "nobody has greeted");
@@ -165,7 +123,7 @@ fn the_end_of_a_connection_is_in_order_where_nothing_is_owed() {
 #[test]
 fn capabilities_are_asked_for_again_when_somebody_has_authenticated() {
     let begun = || {
-        let mut talk = Talk::new("OK");
+        let mut talk = Talk::greeted("OK", OFFERED);
         talk.client
             .authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, &mut talk.tx)
             .unwrap();
@@ -218,7 +176,7 @@ fn starttls_waits_until_everything_is_answered() {
 #[test]
 fn tags_are_those_that_were_given() {
     for tag in ["M0", "M01", "M2", "M", "M4294967297", "M10000000001", "m1", "A1", "M1x", "M 1"] {
-        let mut talk = Talk::new("PREAUTH");
+        let mut talk = Talk::greeted("PREAUTH", OFFERED);
         talk.send(&Command::Noop);
         talk.said();
         let heard = talk.hear(&format!("{tag} OK done\r\n"));
@@ -232,7 +190,7 @@ fn tags_are_those_that_were_given() {
 #[test]
 fn a_continuation_that_nobody_awaits_is_fatal() {
     for state in ["OK", "PREAUTH"] {
-        let mut talk = Talk::new(state);
+        let mut talk = Talk::greeted(state, OFFERED);
         assert_eq!(talk.hear("+ go on\r\n"), Err(PeerError::UnexpectedContinuation.into()));
     }
     let (mut client, mut rx, mut tx) = cleartext("* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n");
@@ -245,18 +203,18 @@ fn a_continuation_that_nobody_awaits_is_fatal() {
 #[test]
 fn text_that_looks_like_a_literal_is_text() {
     for line in ["* OK at {3}", "* NO at {3}", "* BAD at {99999999999999999999999}"] {
-        let mut talk = Talk::new("PREAUTH");
+        let mut talk = Talk::greeted("PREAUTH", OFFERED);
         let heard = talk.hear(&format!("{line}\r\n")).unwrap();
         assert_eq!(heard.len(), 1, "{line}: {heard:?}");
     }
-    let mut talk = Talk::new("PREAUTH");
+    let mut talk = Talk::greeted("PREAUTH", OFFERED);
     talk.send(&Command::Noop);
     talk.said();
     assert!(talk.hear("M1 OK {3}\r\n").unwrap()[0].starts_with("Completed"));
-    let mut talk = Talk::new("PREAUTH");
+    let mut talk = Talk::greeted("PREAUTH", OFFERED);
     assert_eq!(talk.hear("* LIST () \"/\" {3}\r\n").unwrap(), [""; 0]);
     assert_eq!(talk.hear("a b\r\n").unwrap().len(), 1);
-    let mut talk = Talk::new("PREAUTH");
+    let mut talk = Talk::greeted("PREAUTH", OFFERED);
     assert_eq!(
         talk.hear("* LIST () \"/\" {3+}\r\n"),
         Err(PeerError::Malformed.into()),
@@ -267,7 +225,7 @@ fn text_that_looks_like_a_literal_is_text() {
 /// Debug shows where a session stands and nothing that was said.
 #[test]
 fn debug_shows_no_word_of_the_session() {
-    let mut talk = Talk::new("OK");
+    let mut talk = Talk::greeted("OK", OFFERED);
     talk.client
         .authenticate(Credentials::password("alice", &b"hunter2"[..]), Choice::Strongest, &mut talk.tx)
         .unwrap();
@@ -289,7 +247,7 @@ fn a_mailbox_is_as_open_as_the_server_says() {
         ("EXAMINE", "", Access::ReadOnly),
         ("EXAMINE", "[READ-WRITE] ", Access::ReadWrite),
     ] {
-        let mut talk = Talk::new("PREAUTH");
+        let mut talk = Talk::greeted("PREAUTH", OFFERED);
         let select = Select::new(Mailbox::INBOX);
         talk.send(&if command == "SELECT" { Command::Select(select) } else { Command::Examine(select) });
         talk.said();
@@ -323,7 +281,7 @@ fn what_makes_no_sense_yet_is_not_heard() {
         ("PREAUTH", "* 3 EXPUNGE", false),
         ("PREAUTH", "* OK hello", true),
     ] {
-        let mut talk = Talk::new(greeting);
+        let mut talk = Talk::greeted(greeting, OFFERED);
         assert_eq!(talk.hear(&format!("{line}\r\n")).unwrap().len(), usize::from(heard), "{greeting} {line}");
     }
 }
@@ -331,7 +289,7 @@ fn what_makes_no_sense_yet_is_not_heard() {
 /// Octets of a message that the driver writes itself come behind all that waits, or nobody knows their place.
 #[test]
 fn what_passes_by_waits_for_what_is_written() {
-    let mut talk = Talk::new("PREAUTH");
+    let mut talk = Talk::greeted("PREAUTH", OFFERED);
     talk.client.append(&Append::new(Mailbox::INBOX), 5, &mut talk.tx).unwrap();
     talk.said();
     talk.hear("+ go on\r\n").unwrap();

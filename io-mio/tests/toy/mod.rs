@@ -1,4 +1,4 @@
-//! A toy protocol with both roles, certificates of every bad kind, and a server to run them on.
+//! A toy protocol with both roles, and a server to run it on. Certificates are made next door.
 //!
 //! ```text
 //! S: 220 toy                  greeting
@@ -10,8 +10,9 @@
 //! C: PANIC                    the handler panics
 //! C: QUIT                     S: 221 bye
 //! ```
-#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+#![allow(dead_code, unused_imports, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
+mod certificates;
 pub mod users;
 
 use std::{
@@ -27,7 +28,7 @@ use bytes::Bytes;
 use io_mio::{
     Approach, ClientProtocol, Closed, Connector, Context, Error, Handler, Later, ListenerTls, MachineMut,
     Next, Patience, Peer, Protocol, Reactor, ReactorHandle, ReactorLimits, Security, ServerProtocol, Target,
-    TlsClient, TlsServer, TlsVersions, Workers,
+    TlsClient, Workers,
 };
 use proto_core::trace::Kind;
 use proto_core::{
@@ -35,6 +36,8 @@ use proto_core::{
     WaitFor,
     machine::{Negotiation, StartTlsNegotiation},
 };
+
+pub use certificates::{Authority, Identity, bridge, localhost, rustls_client, rustls_client_config};
 
 // --- The machine: the same for both roles and channels.
 
@@ -497,89 +500,9 @@ impl Drop for Server {
     }
 }
 
-// --- Certificates.
-
-pub struct Authority {
-    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
-    pub pem: String,
-}
-
-/// A certificate chain and its key, in PEM.
-pub struct Identity {
-    pub chain: String,
-    pub key: String,
-}
-
-impl Authority {
-    pub fn new(name: &str) -> Self {
-        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { issuer: rcgen::Issuer::new(params, key), pem }
-    }
-
-    pub fn identity(&self, name: &str, change: impl FnOnce(&mut rcgen::CertificateParams)) -> Identity {
-        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        change(&mut params);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
-        Identity { chain, key: key.serialize_pem() }
-    }
-
-    pub fn trust(&self) -> TlsClient {
-        TlsClient::authorities_pem(self.pem.as_bytes()).unwrap()
-    }
-}
-
-/// A self-signed certificate that says CA:TRUE, as some local bridges use it.
-pub fn bridge() -> Identity {
-    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let key = rcgen::KeyPair::generate().unwrap();
-    Identity { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
-}
-
-impl Identity {
-    pub fn server(&self) -> TlsServer {
-        self.server_with(TlsVersions::Both)
-    }
-
-    pub fn server_with(&self, versions: TlsVersions) -> TlsServer {
-        TlsServer::from_pem(self.chain.as_bytes(), self.key.as_bytes(), versions).unwrap()
-    }
-}
-
-pub fn localhost() -> (Authority, Identity) {
-    let authority = Authority::new("Toy Authority");
-    let identity = authority.identity("localhost", |_| {});
-    (authority, identity)
-}
-
 // --- The client.
 
 pub type Connection = io_mio::Connection<ToySecure>;
-
-/// A client of the TLS library itself.
-pub fn rustls_client(authority: &Authority) -> rustls::ClientConnection {
-    rustls::ClientConnection::new(rustls_client_config(authority), "localhost".try_into().unwrap()).unwrap()
-}
-
-/// Its settings: with them sessions are resumed.
-pub fn rustls_client_config(authority: &Authority) -> std::sync::Arc<rustls::ClientConfig> {
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    std::sync::Arc::new(config)
-}
 
 pub fn target(address: SocketAddr, security: Security) -> Target {
     Target::new("localhost", address.port(), security).dial_to(address.ip().to_string(), address.port())

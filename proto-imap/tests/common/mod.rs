@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
+pub mod talk;
+
 use std::sync::Arc;
 
 use proto_core::{Channel, Cleartext, Error, RecvBuffer, Secure, SendBuffer};

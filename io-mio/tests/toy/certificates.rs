@@ -1,0 +1,86 @@
+//! Certificates of every kind, whom they are signed by, and the TLS library's own client that trusts them.
+//!
+//! It knows nothing of the toy protocol.
+
+use std::sync::Arc;
+
+use io_mio::{TlsClient, TlsServer, TlsVersions};
+
+/// Signs certificates.
+pub struct Authority {
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+    pub pem: String,
+}
+
+/// A certificate chain and its key, in PEM.
+pub struct Identity {
+    pub chain: String,
+    pub key: String,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Self {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { issuer: rcgen::Issuer::new(params, key), pem }
+    }
+
+    pub fn identity(&self, name: &str, change: impl FnOnce(&mut rcgen::CertificateParams)) -> Identity {
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        change(&mut params);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let chain = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Identity { chain, key: key.serialize_pem() }
+    }
+
+    pub fn trust(&self) -> TlsClient {
+        TlsClient::authorities_pem(self.pem.as_bytes()).unwrap()
+    }
+}
+
+/// A self-signed certificate that says CA:TRUE, as some local bridges use it.
+pub fn bridge() -> Identity {
+    let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    Identity { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() }
+}
+
+impl Identity {
+    pub fn server(&self) -> TlsServer {
+        self.server_with(TlsVersions::Both)
+    }
+
+    pub fn server_with(&self, versions: TlsVersions) -> TlsServer {
+        TlsServer::from_pem(self.chain.as_bytes(), self.key.as_bytes(), versions).unwrap()
+    }
+}
+
+pub fn localhost() -> (Authority, Identity) {
+    let authority = Authority::new("Toy Authority");
+    let identity = authority.identity("localhost", |_| {});
+    (authority, identity)
+}
+
+/// A client of the TLS library itself.
+pub fn rustls_client(authority: &Authority) -> rustls::ClientConnection {
+    rustls::ClientConnection::new(rustls_client_config(authority), "localhost".try_into().unwrap()).unwrap()
+}
+
+/// Its settings: with them sessions are resumed.
+pub fn rustls_client_config(authority: &Authority) -> Arc<rustls::ClientConfig> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}

@@ -1,0 +1,63 @@
+//! A client under TLS that is told what its server says, line by line, and asked what it makes of it.
+
+use std::sync::Arc;
+
+use proto_core::{Credentials, Error, RecvBuffer, Secure, SendBuffer, WaitFor};
+use proto_imap::Config;
+use proto_imap::client::{Choice, Client};
+use proto_imap::types::Command;
+
+/// The client and its buffers.
+pub struct Talk {
+    pub client: Client<Secure>,
+    pub rx: RecvBuffer,
+    pub tx: SendBuffer,
+}
+
+impl Talk {
+    /// Before the greeting.
+    pub fn silent() -> Self {
+        let client = Client::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
+        Self { client, rx: RecvBuffer::new(), tx: SendBuffer::new() }
+    }
+
+    /// Behind a greeting, `OK` or `PREAUTH`, that lists these capabilities.
+    pub fn greeted(greeting: &str, capabilities: &str) -> Self {
+        let mut talk = Self::silent();
+        talk.hear(&format!("* {greeting} [CAPABILITY IMAP4rev1 {capabilities}] ready\r\n")).unwrap();
+        talk
+    }
+
+    /// What the application sees of what the server says.
+    pub fn hear(&mut self, text: &str) -> Result<Vec<String>, Error> {
+        self.rx.extend(text.as_bytes());
+        let mut events = Vec::new();
+        while let Some(event) = self.client.next_event(&mut self.rx, &mut self.tx)? {
+            events.push(format!("{event:?}"));
+        }
+        Ok(events)
+    }
+
+    /// The server says no more.
+    pub fn close(&mut self) -> Result<Vec<String>, Error> {
+        self.rx.close();
+        self.hear("")
+    }
+
+    pub fn send(&mut self, command: &Command<'_>) {
+        self.client.send(command, &mut self.tx).unwrap();
+    }
+
+    pub fn authenticate(&mut self, credentials: Credentials, choice: Choice) -> Result<(), Error> {
+        self.client.authenticate(credentials, choice, &mut self.tx).map(|_| ())
+    }
+
+    /// What the client says next; it leaves.
+    pub fn said(&mut self) -> String {
+        String::from_utf8(self.tx.take()).unwrap()
+    }
+
+    pub fn waits_for(&self) -> WaitFor {
+        self.client.wait().for_
+    }
+}
