@@ -109,17 +109,23 @@ fn written(name: &str) -> Vec<usize> {
 
 #[test]
 fn smtp_server() {
-    use smtp_server::{Move::Hear, Move::Yes, Serving, Terms};
-    let fresh = |dialect, needs_proof| Serving::new(Terms { dialect, needs_proof });
-    let secured = [Hear("EHLO x\r\n"), Yes, Hear("STARTTLS\r\n"), Yes];
-    walk(
+    use smtp_server::{Bounds, Serving, Terms};
+    let submission = Terms { dialect: Dialect::Smtp, needs_proof: true, bounds: Bounds::None };
+    let relay = Terms { needs_proof: false, ..submission };
+    let lmtp = Terms { dialect: Dialect::Lmtp, ..relay };
+    let few = Terms { bounds: Bounds::Few, ..submission };
+    walk_to_the_end(
         "SMTP server",
         &[
-            (6, &|| fresh(Dialect::Smtp, true)),
-            (5, &|| fresh(Dialect::Smtp, false)),
-            (5, &|| fresh(Dialect::Lmtp, false)),
-            (5, &|| after(fresh(Dialect::Smtp, true), &secured)),
+            &|| Serving::new(submission),
+            &|| Serving::new(relay),
+            &|| Serving::new(lmtp),
+            &|| Serving::new(few),
+            &|| Serving::secure(submission),
+            &|| Serving::secure(lmtp),
+            &|| Serving::secure(few),
         ],
+        &[submission, relay, lmtp, few].map(Serving::secure),
     );
 }
 

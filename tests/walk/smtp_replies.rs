@@ -5,6 +5,9 @@
 
 use proto_smtp::Dialect;
 
+/// What ends a message, the end of its last line included.
+const END: &[u8] = b"\r\n.\r\n";
+
 /// What a client and a server said to each other on one channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Conversation {
@@ -49,6 +52,23 @@ impl Conversation {
     /// # Errors
     /// What does not fit.
     pub(crate) fn check(&self, at_rest: bool) -> Result<usize, String> {
+        self.read(at_rest).map(|(at, _)| at)
+    }
+
+    /// Everything that what may be said next depends on.
+    pub(crate) fn reading(&self) -> String {
+        let Ok((_, reader)) = self.read(false) else { return String::new() };
+        let Reader { rest, mode, accepted, .. } = reader;
+        if mode == Mode::Message {
+            return format!("{mode:?} {accepted:?} {}", ended(rest));
+        }
+        let line = rest.strip_suffix(b"\r").unwrap_or(rest);
+        // A line that cannot be a command is one however it goes on. No verb is longer, nor one with the size of a chunk.
+        let line = if is_broken(line) { b"\n" } else { line.get(..16).unwrap_or(line) };
+        format!("{mode:?} {accepted:?} {} {}", line.escape_ascii(), rest.ends_with(b"\r"))
+    }
+
+    fn read(&self, at_rest: bool) -> Result<(usize, Reader<'_>), String> {
         let codes = codes(&self.said)?;
         let mut reader =
             Reader { rest: &self.heard, mode: Mode::Command, accepted: None, dialect: self.dialect };
@@ -57,9 +77,9 @@ impl Conversation {
             let (unit, replies) = match reader.next() {
                 Some(unit) => unit,
                 // 421 may come unasked, and nothing behind it; a refusal, before a line that was begun has ended.
-                None if at + 1 == codes.len() && codes[at] == 421 => return Ok(at),
+                None if at + 1 == codes.len() && codes[at] == 421 => return Ok((at, reader)),
                 None if at + 1 == codes.len() && codes[at] >= 500 && !reader.rest.is_empty() => {
-                    return Ok(at);
+                    return Ok((at, reader));
                 }
                 None => return Err(format!("{} answers nothing: {codes:?} to {}", codes[at], self.shown())),
             };
@@ -78,7 +98,7 @@ impl Conversation {
                 return Err(format!("no answer to {unit}: {codes:?} to {}", self.shown()));
             }
         }
-        Ok(at)
+        Ok((at, reader))
     }
 
     fn shown(&self) -> String {
@@ -114,7 +134,7 @@ impl Reader<'_> {
     fn next(&mut self) -> Option<(String, usize)> {
         let lmtp = self.dialect == Dialect::Lmtp;
         if self.mode == Mode::Message {
-            let len = if self.rest.starts_with(b".\r\n") { 3 } else { behind(self.rest, b"\r\n.\r\n")? };
+            let len = if self.rest.starts_with(b".\r\n") { 3 } else { behind(self.rest, END)? };
             self.rest = &self.rest[len..];
             self.mode = Mode::Command;
             return Some(("message".to_owned(), if lmtp { self.accepted.unwrap_or(0) } else { 1 }));
@@ -130,8 +150,7 @@ impl Reader<'_> {
             return Some(("exchange".to_owned(), 1));
         }
         let size = words.next().and_then(|size| size.parse::<usize>().ok());
-        // A line that holds a bare CR or LF is no command.
-        let broken = line.trim_end_matches("\r\n").contains(['\r', '\n']);
+        let broken = is_broken(line.trim_end_matches("\r\n").as_bytes());
         match (verb, size) {
             ("BDAT", Some(size)) if !broken => {
                 self.rest = rest.get(size..)?;
@@ -152,11 +171,13 @@ impl Reader<'_> {
         match unit {
             _ if code == 354 => self.mode = Mode::Message,
             _ if code == 334 => self.mode = Mode::Exchange,
+            // What is not known, or out of order, changes nothing.
+            _ if [502, 503].contains(&code) => {}
             "MAIL" if yes => self.accepted = Some(0),
             "RCPT" if yes => self.accepted = self.accepted.map(|accepted| accepted + 1),
             "EHLO" | "HELO" | "LHLO" | "RSET" if yes => self.accepted = None,
             "message" | "LAST" if self.accepted.is_some_and(|accepted| accepted > 0) => self.accepted = None,
-            "BDAT" | "DATA" if !yes && code != 503 => self.accepted = None,
+            "BDAT" | "DATA" if !yes => self.accepted = None,
             _ => {}
         }
     }
@@ -175,6 +196,17 @@ fn fits(unit: &str, code: u16) -> bool {
             .contains(&unit),
         _ => false,
     }
+}
+
+/// How many octets of the end of a message have come. Its beginning is that of a line.
+fn ended(message: &[u8]) -> usize {
+    let lines = [b"\r\n", message].concat();
+    (0..END.len()).rev().find(|&len| lines.ends_with(&END[..len])).unwrap_or_default()
+}
+
+/// Whether a line holds a bare CR or LF, and is no command.
+fn is_broken(line: &[u8]) -> bool {
+    line.contains(&b'\r') || line.contains(&b'\n')
 }
 
 /// The length up to the end of the first such part.

@@ -11,7 +11,7 @@ use proto_smtp::{Config, Dialect};
 use mailwire_tests::laws::{self, Side};
 use mailwire_tests::play::{Entry, Record, channel};
 
-use crate::explore::{Secured, World, described};
+use crate::explore::{Secured, World, capped, described, without};
 use crate::smtp_replies::Conversation;
 
 /// The server, its application and everything that was said.
@@ -25,8 +25,8 @@ pub(crate) struct Serving {
     conversation: Conversation,
     terms: Terms,
     secured: Secured,
-    /// What the client has said since its AUTH: an exchange does not tell in its description how far it is.
-    exchange: Vec<Move>,
+    /// What the client has said since its AUTH: an exchange does not tell in its description what it was told.
+    exchange: Vec<u8>,
 }
 
 /// What the walk must know of the configuration.
@@ -36,7 +36,19 @@ pub(crate) struct Terms {
     pub(crate) dialect: Dialect,
     /// Whether MAIL needs an identity.
     pub(crate) needs_proof: bool,
+    /// Whether errors, and commands without authentication, come to an end.
+    pub(crate) bounds: Bounds,
 }
+
+/// Whether there is a limit to what a client may do wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bounds {
+    None,
+    Few,
+}
+
+/// The most octets of a message.
+const LIMIT: u64 = 8;
 
 enum Session {
     Cleartext(Server<Cleartext>),
@@ -118,6 +130,23 @@ const SAYINGS: &[&str] = &[
     "NOOP with words that go on and on until the line is longer than it may be\r\n",
 ];
 
+/// What is counted where there are limits, and what the counts may end.
+const COUNTED: &[&str] = &[
+    "EHLO x\r\n",
+    "STARTTLS\r\n",
+    "AUTH PLAIN\r\n",
+    "AUTH PLAIN AHgAeA==\r\n",
+    "AHgAeA==\r\n",
+    "*\r\n",
+    "MAIL FROM:<x@x.example>\r\nRCPT TO:<x@x.example>\r\nDATA\r\n",
+    ".\r\n",
+    "BDAT 2\r\nx\n",
+    "NOOP\r\n",
+    "NOOP\nNOOP\r\n",
+    "XYZZY\r\n",
+    "NO",
+];
+
 /// How a line that was begun goes on.
 const ENDINGS: &[&str] = &["\r\n", "\r", "\n", "OP\r\n", "\r\n.\r\n"];
 
@@ -125,8 +154,18 @@ impl Serving {
     /// Before the client's first word.
     pub(crate) fn new(terms: Terms) -> Self {
         let mut tx = SendBuffer::new();
-        let config = config(terms);
-        let session = Session::Cleartext(Server::<Cleartext>::new(config, &mut tx));
+        let session = Session::Cleartext(Server::<Cleartext>::new(config(terms), &mut tx));
+        Self::with(session, tx, Secured::No, terms)
+    }
+
+    /// As [`new`](Self::new), under TLS from the beginning.
+    pub(crate) fn secure(terms: Terms) -> Self {
+        let mut tx = SendBuffer::new();
+        let session = Session::Secure(Server::<Secure>::new(config(terms), channel(), &mut tx));
+        Self::with(session, tx, Secured::Before, terms)
+    }
+
+    fn with(session: Session, tx: SendBuffer, secured: Secured, terms: Terms) -> Self {
         let mut serving = Self {
             session,
             rx: RecvBuffer::new(),
@@ -135,7 +174,7 @@ impl Serving {
             open: None,
             conversation: Conversation::greeted(terms.dialect),
             terms,
-            secured: Secured::No,
+            secured,
             exchange: Vec::new(),
         };
         serving.send();
@@ -266,6 +305,12 @@ impl Serving {
         }
     }
 
+    /// Whether an application has said yes to an identity on this channel.
+    fn is_proved(&self) -> bool {
+        let here = self.record.entries.iter().rev().take_while(|entry| **entry != Entry::Secured);
+        here.into_iter().any(|entry| *entry == Entry::Proved)
+    }
+
     fn time_out(&mut self) {
         let timed_out = match &mut self.session {
             Session::Gone(_) => Ok(()),
@@ -289,13 +334,28 @@ impl Serving {
         }
     }
 
+    /// The machine without what cannot matter: each is read nowhere but where it is named here.
     fn description(&self) -> String {
-        const LEFT_OUT: [&str; 4] = ["serial", "generation", "greeting_end", "commands"];
-        match &self.session {
-            Session::Gone(error) => format!("{error:?}"),
-            Session::Cleartext(server) => described(server, &LEFT_OUT),
-            Session::Secure(server) => described(server, &LEFT_OUT),
+        let mut left_out = vec!["serial", "generation", "greeting_end"];
+        if self.terms.bounds == Bounds::None {
+            // How many, where there is no limit.
+            left_out.extend(["errors", "commands"]);
         }
+        let whole = match &self.session {
+            Session::Gone(error) => return format!("{error:?}"),
+            Session::Cleartext(server) => described(server, &left_out),
+            Session::Secure(server) => described(server, &left_out),
+        };
+        if whole.contains("authenticated: true") {
+            // Who has authenticated cannot fail to any more, and is not counted.
+            left_out.extend(["failed_authentications", "commands"]);
+        }
+        if whole.contains("state: Swallow") {
+            // A line would have to be a million octets long.
+            left_out.push("left");
+        }
+        // What is too large is swallowed, however large; and MAIL is counted where there is a limit to it, only.
+        capped(capped(without(whole, &left_out), "size", LIMIT + 1), "mails", 0)
     }
 }
 
@@ -304,7 +364,8 @@ impl World for Serving {
 
     fn moves(&self) -> Vec<Move> {
         let (awaits, wants_read, closed, _) = self.outside();
-        if closed {
+        // Behind the gate is the session that another walk begins with.
+        if closed || self.secured == Secured::JustNow {
             return Vec::new();
         }
         let mut moves = vec![Move::GoDown];
@@ -323,7 +384,8 @@ impl World for Serving {
         moves.push(Move::Close);
         if self.rx.is_empty() {
             // What the driver had read already when the machine wanted no more is a way, too.
-            let sayings = if wants_read { SAYINGS } else { &SAYINGS[..4] };
+            let all = if self.terms.bounds == Bounds::Few { COUNTED } else { SAYINGS };
+            let sayings = if wants_read { all } else { &all[..4] };
             moves.extend(sayings.iter().map(|octets| Move::Hear(octets)));
         } else if wants_read {
             // A line that was begun ends; one that was only just begun goes on, too.
@@ -359,11 +421,18 @@ impl World for Serving {
         }
         self.pump();
         self.send();
-        // Only in an exchange, or while a line is swallowed, is the rest of a line awaited.
-        if self.outside().0 == WaitFor::Rest || matches!(self.open, Some(Open::Auth(_))) {
-            self.exchange.push(next);
-        } else {
-            self.exchange.clear();
+        let (awaits, wants_read, closed, _) = self.outside();
+        match next {
+            // Only in an exchange, or while a line is swallowed, is the rest of a line awaited.
+            _ if awaits != WaitFor::Rest && !matches!(self.open, Some(Open::Auth(_))) => {
+                self.exchange.clear()
+            }
+            Move::Hear(octets) => self.exchange.extend(octets.as_bytes()),
+            _ => {}
+        }
+        self.record.stuck |= !closed && !wants_read && self.open.is_none() && awaits != WaitFor::Delay;
+        if !closed {
+            self.record.held = self.record.held.max(self.rx.len());
         }
     }
 
@@ -371,9 +440,16 @@ impl World for Serving {
         if let Session::Gone(error) = &self.session {
             return format!("{error:?}");
         }
+        if self.outside().2 {
+            return "closed".to_owned();
+        }
         let rx = self.rx.bytes().escape_ascii();
         let (closed, open) = (self.rx.is_closed(), self.open.as_ref().map(open_name));
-        format!("{} {rx} {closed} {open:?} {:?}", self.description(), self.exchange)
+        let (machine, reading) = (self.description(), self.conversation.reading());
+        // What is swallowed is told to nobody.
+        let exchange = if machine.contains("state: Swallow") { &[] } else { self.exchange.as_slice() };
+        let (exchange, proved) = (exchange.escape_ascii(), self.is_proved());
+        format!("{machine} {rx} {closed} {open:?} {exchange} {proved} {reading}")
     }
 
     fn judge(&self) -> Result<usize, String> {
@@ -382,15 +458,13 @@ impl World for Serving {
             side: Side::SmtpServer,
             secure: false,
             danger: false,
-            may_hold: 1024,
+            may_hold: 128,
             may_put_out: 4096,
         };
         laws::check(&self.record, &terms)?;
         let at_rest = awaits == WaitFor::Command && !closed && self.rx.is_empty();
         let answers = self.conversation.check(at_rest)?;
-        let here = self.record.entries.iter().rev().take_while(|entry| **entry != Entry::Secured);
-        let proved = here.into_iter().any(|entry| *entry == Entry::Proved);
-        if authenticated && !proved {
+        if authenticated && !self.is_proved() {
             return Err("authenticated, and nobody was proved on this channel".to_owned());
         }
         if self.secured == Secured::JustNow && !self.rx.is_empty() {
@@ -470,8 +544,11 @@ fn welcome<C: Channel>(server: &mut Server<C>, next: Move, tx: &mut SendBuffer, 
 
 fn config(terms: Terms) -> Config {
     let mut limits = proto_core::Limits::default();
-    (limits.errors, limits.auth_attempts, limits.message, limits.recipients) = (2, 2, 8, 1);
-    limits.commands_before_auth = u32::MAX;
+    (limits.auth_attempts, limits.message, limits.recipients) = (2, LIMIT, 1);
+    (limits.errors, limits.commands_before_auth) = match terms.bounds {
+        Bounds::None => (u32::MAX, u32::MAX),
+        Bounds::Few => (2, 4),
+    };
     let mut config = Config::default().limits(limits).dialect(terms.dialect);
     config.command_line = 60;
     if terms.needs_proof { config.require_authentication() } else { config }
