@@ -21,9 +21,9 @@ pub struct Limits {
     pub recipients: usize,
     /// The most lines of one SMTP reply.
     pub reply_lines: usize,
-    /// The most errors that a peer may make before the session ends.
+    /// So many errors of a peer end the session: the last is answered, too.
     pub errors: u32,
-    /// The most failed authentications before the session ends.
+    /// So many failed authentications end the session.
     pub auth_attempts: u32,
     /// The most commands that a client may give without authenticating, where authentication is required.
     pub commands_before_auth: u32,

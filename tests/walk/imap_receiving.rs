@@ -57,7 +57,7 @@ enum Serving {
 impl Receiving {
     pub(crate) fn new(terms: Terms) -> Self {
         let mut limits = proto_core::Limits::default();
-        (limits.errors, limits.auth_attempts, limits.literal, limits.message) = (2, 2, 8, 8);
+        (limits.errors, limits.auth_attempts, limits.literal, limits.message) = (3, 2, 8, 8);
         limits.commands_before_auth = u32::MAX;
         let mut config = Config::default().limits(limits);
         config.waits.delay = Duration::ZERO;

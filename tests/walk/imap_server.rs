@@ -564,7 +564,7 @@ fn config(bounds: Bounds) -> Arc<Config> {
     (limits.line, limits.frame) = (60, 100);
     (limits.errors, limits.commands_before_auth) = match bounds {
         Bounds::None => (u32::MAX, u32::MAX),
-        Bounds::Few => (1, 2),
+        Bounds::Few => (2, 2),
     };
     let mechanisms = [Mechanism::Plain].into_iter().collect();
     Arc::new(Config::default().limits(limits).served(mechanisms).extensions([""; 0]))

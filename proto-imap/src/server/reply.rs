@@ -396,7 +396,7 @@ impl Core {
     fn count_error(&mut self, refusal: &Refusal, tx: &mut SendBuffer) -> Result<(), Error> {
         if refusal.condition == "BAD" {
             self.errors = self.errors.saturating_add(1);
-            if self.errors > self.config.limits.errors {
+            if self.errors >= self.config.limits.errors {
                 return Err(self.fail(Limit::Errors.into(), "too many errors", tx));
             }
         }

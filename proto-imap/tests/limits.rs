@@ -1,0 +1,215 @@
+//! Each limit of the machines at its last octet and its last command: as much as is promised is taken, and one more is
+//! not, whatever pieces it comes in.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Record, ServerSide, config, converse, in_every_split, ok};
+use proto_core::{AuthVerdict, Cleartext, Error, Limit, Limits, PeerError, RecvBuffer, Secure, SendBuffer};
+use proto_imap::Config;
+use proto_imap::client::Client;
+use proto_imap::server::{Event, Reply, Server};
+
+/// A server under TLS whose application says yes to everything.
+fn agreeing(config: Arc<Config>) -> Box<dyn common::Side> {
+    let mut idle: Option<Reply> = None;
+    Box::new(ServerSide {
+        server: Server::<Secure>::new(config, Secure::trusted_local()),
+        answer: Box::new(move |event, server, tx| match event {
+            Event::Auth(request) => server.verdict(request, AuthVerdict::Accept, tx).unwrap(),
+            Event::Command(reply, _) | Event::AppendEnd(reply) => {
+                server.reply(reply, &ok("done"), tx).unwrap();
+            }
+            Event::Append { offer, .. } => server.accept_literal(offer, tx).unwrap(),
+            Event::Idle(reply) => idle = Some(reply),
+            Event::Done => server.reply(idle.take().unwrap(), &ok("done"), tx).unwrap(),
+            _ => {}
+        }),
+    })
+}
+
+fn limited(change: impl Fn(&mut Limits)) -> Arc<Config> {
+    let mut config = Config::clone(&config());
+    change(&mut config.limits);
+    Arc::new(config)
+}
+
+/// What comes of this in every split; behind `l LOGIN`, if it begins with that.
+fn run(config: &Arc<Config>, input: &str) -> Record {
+    in_every_split(input, false, || agreeing(Arc::clone(config)))
+}
+
+/// The answers to commands, without the greeting and other untagged lines.
+fn answers(record: &Record) -> Vec<&str> {
+    record.output.lines().filter(|line| !line.starts_with('*')).collect()
+}
+
+const LOGIN: &str = "l LOGIN u p\r\n";
+
+#[test]
+fn a_message_has_so_many_octets_and_no_more() {
+    let config = limited(|limits| limits.message = 24);
+    for (size, fits) in [(23, true), (24, true), (25, false), (1000, false)] {
+        let message = "m".repeat(size);
+        let said = format!("{LOGIN}a APPEND x {{{size}+}}\r\n{message}\r\nb NOOP\r\n");
+        let record = run(&config, &said);
+        let expected = if fits { "a OK done" } else { "a NO [TOOBIG] the message is too large" };
+        assert_eq!(answers(&record)[1..], [expected, "b OK done"], "{size} octets");
+        assert_eq!(record.has("Append {"), fits, "the application is asked for what may come");
+        assert_eq!(record.has(&format!("Chunk {message}")), fits);
+        // Who asks first is refused before anything was sent.
+        let record = run(&config, &format!("{LOGIN}a APPEND x {{{size}}}\r\n"));
+        assert_eq!(answers(&record)[1..], [if fits { "+ go on" } else { expected }]);
+    }
+}
+
+#[test]
+fn a_literal_has_so_many_octets_and_no_more() {
+    let config = limited(|limits| (limits.literal, limits.message) = (8, 4));
+    for (size, fits) in [(7, true), (8, true), (9, false), (10, false)] {
+        let said = format!("{LOGIN}a SELECT {{{size}+}}\r\n{}\r\nb NOOP\r\n", "m".repeat(size));
+        let record = run(&config, &said);
+        let expected = if fits { "a OK done" } else { "a NO [LIMIT] the literal is too long" };
+        assert_eq!(answers(&record)[1..], [expected, "b OK done"], "{size} octets");
+        let record = run(&config, &format!("{LOGIN}a SELECT {{{size}}}\r\n"));
+        assert_eq!(answers(&record)[1..], [if fits { "+ go on" } else { expected }]);
+    }
+}
+
+/// RFC 7888 §5: before there is an identity, 4096 octets.
+#[test]
+fn a_literal_of_nobody_has_4096_octets() {
+    for (size, expected) in [(4096, "a OK "), (4097, "a NO [LIMIT] the literal is too long")] {
+        let said = format!("a LOGIN {{{size}+}}\r\n{} p\r\n", "u".repeat(size));
+        let record = converse(agreeing(config()).as_mut(), [said.as_bytes()], false);
+        assert!(answers(&record)[0].starts_with(expected), "{size}: {}", record.output);
+    }
+}
+
+/// A command's lines and literals count together; nobody can say where one that is longer ends.
+#[test]
+fn a_command_has_so_many_octets_and_no_more() {
+    let config = limited(|limits| (limits.line, limits.frame) = (40, 50));
+    let line = |len: usize| format!("{LOGIN}a LIST \"\" {}\r\n", "x".repeat(len - 12));
+    assert_eq!(run(&config, &line(40)).error, None);
+    assert_eq!(run(&config, &line(41)).error, Some(Limit::Line.into()));
+    let with_literal = |len: usize| {
+        let said = format!("{LOGIN}a LIST {{10+}}\r\n{} {}\r\n", "m".repeat(10), "x".repeat(len - 27));
+        run(&config, &said)
+    };
+    let whole = with_literal(50);
+    assert_eq!((whole.error, answers(&whole)[1..].concat()), (None, "a OK done".to_owned()));
+    assert_eq!(with_literal(51).error, Some(Limit::Frame.into()));
+}
+
+/// The rest of a command is no longer than the command may be, also where its end has not come.
+#[test]
+fn a_command_without_an_end_has_so_many_octets() {
+    let config = limited(|limits| (limits.line, limits.frame) = (40, 50));
+    for (rest, error) in [(26, None), (27, Some(Error::from(Limit::Frame)))] {
+        let said = format!("{LOGIN}a LIST {{10+}}\r\n{}{}", "m".repeat(10), "x".repeat(rest));
+        assert_eq!(run(&config, &said).error, error, "{rest}");
+    }
+}
+
+#[test]
+fn so_many_commands_are_answered_before_an_identity_is_known() {
+    let config = limited(|limits| limits.commands_before_auth = 3);
+    let most = run(&config, &"a NOOP\r\n".repeat(3));
+    assert_eq!((most.error, answers(&most).len()), (None, 3));
+    let more = run(&config, &"a NOOP\r\n".repeat(4));
+    assert_eq!(more.error, Some(Limit::CommandsBeforeAuth.into()));
+    assert_eq!(answers(&more).len(), 3);
+    // The last may be the one that tells who it is; then they are not counted.
+    let known = run(&config, &format!("a NOOP\r\nb NOOP\r\n{LOGIN}{}", "c NOOP\r\n".repeat(5)));
+    assert_eq!((known.error, answers(&known).len()), (None, 8));
+}
+
+/// The last error is answered, and then the session ends.
+#[test]
+fn so_many_errors_end_a_session() {
+    let config = limited(|limits| limits.errors = 3);
+    for error in ["a XYZZY\r\n", "a LOGIN\r\n", "a FETCH 1 {3+}\r\nabc\r\n"] {
+        let some = run(&config, &error.repeat(2));
+        assert_eq!((some.error, answers(&some).len()), (None, 2), "{error}");
+        let most = run(&config, &error.repeat(3));
+        assert_eq!(most.error, Some(Limit::Errors.into()), "{error}");
+        assert!(most.output.ends_with("* BYE too many errors\r\n"));
+    }
+}
+
+/// A literal that has more octets than can be counted: who waits to be asked is refused, who does not wait is lost.
+#[test]
+fn a_literal_without_end_is_refused() {
+    let endless = "a SELECT {9223372036854775808";
+    let record = run(&config(), &format!("{LOGIN}{endless}}}\r\nb NOOP\r\n"));
+    assert_eq!(answers(&record)[1..], ["a BAD the literal is too long", "b OK done"]);
+    assert!(!record.has("Unparsed") && !record.has("Select"), "{:?}", record.events);
+    let record = run(&config(), &format!("{LOGIN}{endless}+}}\r\nb NOOP\r\n"));
+    assert_eq!((record.error, answers(&record).len()), (Some(Limit::Literal.into()), 1));
+}
+
+/// An octet that no line may have, in front of a literal that everybody sees: what follows is known, and the session
+/// goes on.
+#[test]
+fn a_literal_behind_a_nul_is_seen_by_everybody() {
+    for (input, expected) in [
+        ("a SELECT \0 {3}\r\nb NOOP\r\n", 2),
+        ("a SELECT \r {3}\r\nb NOOP\r\n", 2),
+        ("a SELECT \0 {8+}\r\nb NOOP\r\n\r\n", 1),
+    ] {
+        let record = run(&config(), &format!("{LOGIN}{input}"));
+        assert_eq!(record.error, None, "{input:?}");
+        let answers = &answers(&record)[1..];
+        assert_eq!(answers.len(), expected, "{input:?}: {answers:?}");
+        assert_eq!(answers[0], "a BAD CR, LF and NUL cannot stand in a line");
+    }
+}
+
+/// A client that begins TLS on a port of text ends there; under TLS, or behind a command, the same octets are one line
+/// that makes no sense.
+#[test]
+fn a_tls_hello_is_known_where_it_can_be_one() {
+    let cleartext = |input: &str| {
+        in_every_split(input, false, || {
+            let server = Server::<Cleartext>::new(config());
+            Box::new(ServerSide { server, answer: Box::new(|_, _, _| {}) })
+        })
+    };
+    let hello = "\x16\x03\x01\r\n";
+    assert_eq!(cleartext(hello).error, Some(PeerError::TlsInCleartext.into()));
+    let behind = format!("a CAPABILITY\r\n{hello}b CAPABILITY\r\n");
+    for record in [
+        cleartext(&behind),
+        run(&config(), &format!("{hello}b CAPABILITY\r\n")),
+        run(&config(), &behind),
+        cleartext("\x16\x04\r\nb CAPABILITY\r\n"),
+    ] {
+        assert_eq!(record.error, None, "{record:?}");
+        assert!(record.output.contains("* BAD ") && record.output.ends_with("b OK CAPABILITY completed\r\n"));
+    }
+}
+
+/// What a server says that it can do takes no more room than a response may: its lines count together while the client
+/// has asked.
+#[test]
+fn capabilities_have_so_many_octets() {
+    let line = |len: usize| format!("* CAPABILITY {}\r\n", "X".repeat(len - 15));
+    let config = limited(|limits| (limits.line, limits.frame) = (100, 100));
+    let heard = |lines: &[String]| {
+        let mut client = Client::<Secure>::new(Arc::clone(&config), Secure::trusted_local());
+        let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+        for line in ["* OK hello\r\n".to_owned()].iter().chain(lines) {
+            rx.extend(line.as_bytes());
+            while client.next_event(&mut rx, &mut tx)?.is_some() {}
+            let _ = tx.take();
+        }
+        Ok(())
+    };
+    // A name is kept with a space behind it: 31 + 1 octets of the first.
+    assert_eq!(heard(&[line(46), line(68)]), Ok(()));
+    assert_eq!(heard(&[line(46), line(69)]), Err(Error::from(Limit::Frame)));
+    assert_eq!(heard(&[line(100)]), Ok(()));
+}

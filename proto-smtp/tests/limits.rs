@@ -1,0 +1,128 @@
+//! Each limit of a server at its last octet and its last command: as much as is promised is taken, and one more is not,
+//! whatever pieces it comes in.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use proto_core::{Error, Limit, Limits, PeerError};
+use proto_smtp::Config;
+use support::{Record, config, every_split, serve_cleartext, serve_secure};
+
+/// The largest message of these tests.
+const ROOM: usize = 24;
+
+const ENVELOPE: &str = "EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n";
+
+fn limited(change: impl Fn(&mut Limits)) -> Config {
+    let mut limits = Limits::default();
+    change(&mut limits);
+    config().limits(limits)
+}
+
+/// What comes of this behind an envelope, in every split: the codes behind those of the envelope, and the content.
+fn received(input: &str) -> (Vec<u16>, Option<String>) {
+    let config = limited(|limits| limits.message = ROOM as u64);
+    let input = format!("{ENVELOPE}{input}");
+    let record = every_split(input.as_bytes(), |pieces| serve_cleartext(&config, pieces));
+    assert_eq!(record.error, None);
+    let content = record.events.iter().find_map(|event| event.strip_prefix("chunk ")).map(str::to_owned);
+    (record.codes().split_off(4), content)
+}
+
+#[test]
+fn data_has_so_many_octets_and_no_more() {
+    for (octets, code) in [(ROOM - 1, 250), (ROOM, 250), (ROOM + 1, 552), (3 * ROOM, 552)] {
+        let text = "x".repeat(octets - 2);
+        let (codes, content) = received(&format!("DATA\r\n{text}\r\n.\r\nNOOP\r\n"));
+        assert_eq!(codes, [354, code, 250], "{octets} octets");
+        let content = content.unwrap().replace("\\r", "\r").replace("\\n", "\n");
+        assert_eq!(content.len(), octets.min(ROOM), "what is too much is not handed on");
+    }
+}
+
+/// A dot that stands for itself, and one that was stuffed: what is counted is what the message has.
+#[test]
+fn stuffed_dots_are_not_counted() {
+    for (dots, code) in [(ROOM / 4, 250), (ROOM / 4 + 1, 552)] {
+        let (codes, _) = received(&format!("DATA\r\n{}.\r\nNOOP\r\n", "..x\r\n".repeat(dots)));
+        assert_eq!(codes, [354, code, 250], "{dots} lines");
+    }
+}
+
+#[test]
+fn chunks_have_so_many_octets_together_and_no_more() {
+    for (sizes, expected) in [
+        (&[ROOM][..], &[250, 250][..]),
+        (&[ROOM + 1], &[552, 250]),
+        (&[ROOM, 0], &[250, 250, 250]),
+        (&[ROOM, 1], &[250, 552, 250]),
+        (&[1, ROOM - 1], &[250, 250, 250]),
+        (&[1, ROOM], &[250, 552, 250]),
+        (&[8, 8, 8], &[250, 250, 250, 250]),
+        (&[8, 8, 9], &[250, 250, 552, 250]),
+    ] {
+        let mut input = String::new();
+        for (index, size) in sizes.iter().enumerate() {
+            let last = if index + 1 == sizes.len() { " LAST" } else { "" };
+            input.push_str(&format!("BDAT {size}{last}\r\n{}", "y".repeat(*size)));
+        }
+        let (codes, content) = received(&format!("{input}NOOP\r\n"));
+        assert_eq!(codes, expected, "{sizes:?}");
+        let content = content.unwrap_or_default();
+        assert!(content.len() <= ROOM && content.chars().all(|octet| octet == 'y'), "{content}");
+    }
+}
+
+#[test]
+fn a_size_that_was_declared_may_fill_the_limit() {
+    let config = limited(|limits| limits.message = ROOM as u64);
+    for (size, code) in [(ROOM, 250), (ROOM + 1, 552)] {
+        let input = format!("EHLO c\r\nMAIL FROM:<a@b.example> SIZE={size}\r\n");
+        assert_eq!(serve_cleartext(&config, &[input.as_bytes()]).codes()[2..], [code], "{size}");
+    }
+}
+
+/// A session under TLS that wants an identity, with so many commands.
+fn commands(count: usize) -> Record {
+    let config = limited(|limits| limits.commands_before_auth = 5).require_authentication();
+    serve_secure(&config, &[&b"NOOP\r\n".repeat(count)])
+}
+
+#[test]
+fn so_many_commands_are_answered_before_an_identity_is_known() {
+    let most = commands(5);
+    assert_eq!((most.error, most.codes()), (None, vec![220, 250, 250, 250, 250, 250]));
+    let more = commands(6);
+    assert_eq!(more.error, Some(Limit::CommandsBeforeAuth.into()));
+    assert_eq!(more.codes(), [220, 250, 250, 250, 250, 250, 421]);
+}
+
+/// The last error is answered, and then the session ends.
+#[test]
+fn so_many_errors_end_a_session() {
+    let config = limited(|limits| limits.errors = 3);
+    let run = |count| serve_cleartext(&config, &[&b"XYZZY\r\n".repeat(count)]);
+    assert_eq!((run(2).error, run(2).codes()), (None, vec![220, 500, 500]));
+    let most = run(3);
+    assert_eq!((most.error, most.codes()), (Some(Limit::Errors.into()), vec![220, 500, 500, 500, 421]));
+}
+
+/// A client that begins TLS on a port of text ends there; under TLS, or behind a greeting, the same octets are one line
+/// that makes no sense.
+#[test]
+fn a_tls_hello_is_known_where_it_can_be_one() {
+    let hello = b"\x16\x03\x01\r\n";
+    let begun = serve_cleartext(&config(), &[hello]);
+    assert_eq!(begun.error, Some(Error::Peer(PeerError::TlsInCleartext)));
+    let greeted = [&b"EHLO c\r\n"[..], hello, b"NOOP\r\n"].concat();
+    for record in [
+        serve_secure(&config(), &[hello, b"NOOP\r\n"]),
+        serve_cleartext(&config(), &[&greeted]),
+        serve_secure(&config(), &[&greeted]),
+    ] {
+        assert_eq!(record.error, None, "{record:?}");
+        assert!(record.codes().ends_with(&[500, 250]), "{record:?}");
+    }
+    let other = serve_cleartext(&config(), &[b"\x16\x04\r\nNOOP\r\n"]);
+    assert_eq!((other.error, other.codes()), (None, vec![220, 500, 250]));
+}
