@@ -238,6 +238,21 @@ mod tests {
     }
 
     #[test]
+    fn commands_mean_what_the_figure_says() {
+        use CommandName as Name;
+        for (names, effect) in [
+            (&[Name::Login, Name::Authenticate][..], Effect::Authenticate),
+            (&[Name::Select], Effect::Select(Access::ReadWrite)),
+            (&[Name::Examine], Effect::Select(Access::ReadOnly)),
+            (&[Name::Close, Name::Unselect], Effect::Unselect),
+            (&[Name::Logout], Effect::Logout),
+            (&[Name::Noop, Name::StartTls, Name::Append, Name::Expunge, Name::Other], Effect::None),
+        ] {
+            assert!(names.iter().all(|name| Effect::of(*name) == effect), "{names:?}");
+        }
+    }
+
+    #[test]
     fn a_command_is_allowed_where_the_rfc_says() {
         let table = [
             (Allowed::Any, [true, true, true, true, false]),

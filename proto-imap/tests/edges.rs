@@ -6,6 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
+use common::ok;
 use common::talk::Talk;
 use proto_core::{
     AuthRequest, AuthVerdict, Credentials, Error, Mechanism, Misuse, PeerError, RecvBuffer, Secure,
@@ -280,4 +281,61 @@ fn a_server_reads_on_while_its_output_fits() {
     assert_eq!(serving.said().len(), 200, "nothing is answered");
     assert!(serving.server.next_event(&mut serving.rx, &mut serving.tx).unwrap().is_none());
     assert!(serving.said().contains("a OK "));
+}
+
+/// Whoever idles is answered behind DONE. What ended the session is said to whoever answers later.
+#[test]
+fn a_client_that_idles_is_answered_when_it_is_done() {
+    let idling = || {
+        let mut serving = Serving::new(Config::default());
+        let request = serving.asked("a LOGIN u p\r\n");
+        serving.server.verdict(request, AuthVerdict::Accept, &mut serving.tx).unwrap();
+        serving.rx.extend(b"b IDLE\r\n");
+        match serving.server.next_event(&mut serving.rx, &mut serving.tx).unwrap() {
+            Some(Event::Idle(reply)) => {
+                serving.said();
+                (serving, reply)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let done = ok("done");
+    let (mut early, reply) = idling();
+    assert_eq!(early.server.reply(reply, &done, &mut early.tx), Err(Misuse::WrongState.into()));
+    assert_eq!(early.said(), "", "DONE has not come");
+
+    let (mut serving, reply) = idling();
+    serving.rx.extend(b"done\r\n");
+    let event = serving.server.next_event(&mut serving.rx, &mut serving.tx).unwrap();
+    assert!(matches!(event, Some(Event::Done)));
+    assert_eq!(serving.server.reply(reply, &done, &mut serving.tx), Ok(()));
+    assert_eq!(serving.said(), "b OK done\r\n");
+
+    let (mut late, reply) = idling();
+    let error = late.server.timed_out(&mut late.tx).unwrap_err();
+    late.said();
+    assert_eq!(late.server.reply(reply, &done, &mut late.tx), Err(error));
+    assert_eq!(late.said(), "");
+}
+
+/// What a client may switch on is what the application has named; it is kept once, however often it is asked for.
+#[test]
+fn enabled_is_what_the_application_knows() {
+    let mut serving = Serving::new(Config::default().enableable(["CONDSTORE", "UTF8=ACCEPT"]));
+    let request = serving.asked("a LOGIN u p\r\n");
+    serving.server.verdict(request, AuthVerdict::Accept, &mut serving.tx).unwrap();
+    serving.said();
+    for (line, answer) in [
+        ("b ENABLE X-NONE\r\n", "* ENABLED\r\nb OK ENABLE completed\r\n"),
+        ("c ENABLE condstore X-NONE\r\n", "* ENABLED CONDSTORE\r\nc OK ENABLE completed\r\n"),
+        ("d ENABLE CONDSTORE\r\n", "* ENABLED CONDSTORE\r\nd OK ENABLE completed\r\n"),
+    ] {
+        serving.rx.extend(line.as_bytes());
+        assert!(serving.server.next_event(&mut serving.rx, &mut serving.tx).unwrap().is_none());
+        assert_eq!(serving.said(), answer);
+    }
+    assert!(serving.server.is_enabled("CONDSTORE") && !serving.server.is_enabled("X-NONE"));
+    assert!(!serving.server.is_enabled("UTF8=ACCEPT"), "nobody has asked");
+    let shown = format!("{:?}", serving.server);
+    assert!(shown.contains("enabled: \"CONDSTORE \""), "{shown}");
 }

@@ -125,6 +125,10 @@ fn so_many_commands_are_answered_before_an_identity_is_known() {
     // The last may be the one that tells who it is; then they are not counted.
     let known = run(&config, &format!("a NOOP\r\nb NOOP\r\n{LOGIN}{}", "c NOOP\r\n".repeat(5)));
     assert_eq!((known.error, answers(&known).len()), (None, 8));
+    // A command is one, of however many lines.
+    let config = limited(|limits| limits.commands_before_auth = 1);
+    let lines = run(&config, "l LOGIN {1+}\r\nu {1+}\r\np\r\na NOOP\r\n");
+    assert_eq!((lines.error, answers(&lines).len()), (None, 2));
 }
 
 /// The last error is answered, and then the session ends.

@@ -143,6 +143,40 @@ fn capabilities_are_asked_for_again_when_somebody_has_authenticated() {
     assert_eq!(talk.said(), "", "nothing has changed");
 }
 
+/// Many servers tell what they can do in front of the answer: that is what holds behind it, and nobody asks again.
+#[test]
+fn capabilities_told_on_the_way_are_those_that_hold() {
+    let mut talk = Talk::greeted("OK", OFFERED);
+    talk.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest).unwrap();
+    talk.said();
+    let told = talk.hear("* CAPABILITY IMAP4rev1 MOVE\r\nM1 OK in\r\n").unwrap();
+    assert_eq!(told.iter().filter(|event| *event == "Capability").count(), 1, "{told:?}");
+    assert_eq!(talk.said(), "", "it was told");
+    assert!(talk.client.capabilities().is_some_and(|known| known.has("MOVE") && !known.has("AUTH=PLAIN")));
+}
+
+/// The client has asked, and something else is answered first: what the server can do is not known by that.
+#[test]
+fn capabilities_are_known_by_their_own_answer() {
+    let mut talk = Talk::silent();
+    talk.hear("* PREAUTH ready\r\n").unwrap();
+    assert_eq!(talk.said(), "M1 CAPABILITY\r\n");
+    talk.send(&Command::Noop);
+    talk.said();
+    assert!(!talk.hear("M2 OK done\r\n").unwrap().contains(&"Capability".to_owned()));
+    assert!(talk.client.capabilities().is_none());
+    let told = talk.hear("* CAPABILITY IMAP4rev1 MOVE\r\nM1 OK done\r\n").unwrap();
+    assert_eq!(told, ["Capability"]);
+    assert!(talk.client.capabilities().is_some_and(|known| known.has("MOVE")));
+
+    // Told by the way while it had asked, the answer tells nothing new.
+    let mut talk = Talk::silent();
+    talk.hear("* PREAUTH ready\r\n").unwrap();
+    talk.said();
+    let told = talk.hear("* OK [CAPABILITY IMAP4rev1 MOVE] by the way\r\nM1 OK done\r\n").unwrap();
+    assert_eq!(told.iter().filter(|event| *event == "Capability").count(), 1, "{told:?}");
+}
+
 /// A client on cleartext, and what it knows.
 fn cleartext(greeting: &str) -> (Client<Cleartext>, RecvBuffer, SendBuffer) {
     let mut client = Client::<Cleartext>::new(Arc::new(Config::default()));
@@ -410,4 +444,63 @@ fn each_wait_of_a_server_has_its_name_and_its_end() {
     let error = server.timed_out(&mut tx).unwrap_err();
     assert_eq!(error, Limit::Time(WaitFor::Command).into());
     assert_eq!((server.timed_out(&mut tx), server.wait().for_), (Err(error), WaitFor::Nothing));
+}
+
+/// A server whose client has logged in.
+fn known() -> (Server<Secure>, RecvBuffer, SendBuffer) {
+    let (mut server, mut rx, mut tx) = serving();
+    rx.extend(b"l LOGIN u p\r\n");
+    let Some(Heard::Auth(request)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
+    server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap();
+    let _ = tx.take();
+    (server, rx, tx)
+}
+
+/// A message and what is refused are awaited part by part; the line behind a message, as the rest of its command.
+#[test]
+fn a_message_is_awaited_part_by_part() {
+    let waits = Config::default().waits;
+    let waiting = |server: &Server<Secure>| (server.wait().for_, server.wait().after);
+    let (mut server, mut rx, mut tx) = known();
+    rx.extend(b"a APPEND x {3}\r\n");
+    let Some(Heard::Append { offer, .. }) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
+    assert_eq!(server.wait().for_, WaitFor::Application);
+    server.accept_literal(offer, &mut tx).unwrap();
+    assert_eq!(waiting(&server), (WaitFor::Data, waits.data));
+    let begun = server.wait();
+    rx.extend(b"m");
+    let Some(Heard::AppendChunk(b"m")) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
+    assert_eq!(waiting(&server), (WaitFor::Data, waits.data));
+    assert_ne!(server.wait().generation, begun.generation, "a part has come");
+    rx.extend(b"mm");
+    assert!(matches!(server.next_event(&mut rx, &mut tx).unwrap(), Some(Heard::AppendChunk(b"mm"))));
+    assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
+    assert_eq!(waiting(&server), (WaitFor::Rest, waits.rest), "only the line end is missing");
+
+    let (mut server, mut rx, mut tx) = known();
+    rx.extend(b"a APPEND x {0}\r\n");
+    let Some(Heard::Append { offer, .. }) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
+    server.accept_literal(offer, &mut tx).unwrap();
+    assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
+    assert_eq!(waiting(&server), (WaitFor::Rest, waits.rest), "a message of no octets has come");
+
+    let (mut server, mut rx, mut tx) = known();
+    rx.extend(b"a FETCH {3+}\r\nx");
+    assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
+    assert_eq!(waiting(&server), (WaitFor::Data, waits.data), "what is refused is awaited all the same");
+    assert_eq!(server.timed_out(&mut tx), Err(Limit::Time(WaitFor::Data).into()));
+}
+
+/// Debug shows where a session stands and nothing that was said.
+#[test]
+fn debug_of_a_server_shows_no_word_of_the_session() {
+    let (mut server, mut rx, mut tx) = serving();
+    rx.extend(b"hunter2 LOGIN alice hunter3\r\n");
+    let event = server.next_event(&mut rx, &mut tx).unwrap();
+    assert!(matches!(event, Some(Heard::Auth(_))));
+    let shown = format!("{server:?}");
+    for part in ["phase: Session(NotAuthenticated)", "owed: Verdict(None)", "commands: 1", "tag: 7"] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    assert!(!shown.contains("alice") && !shown.contains("hunter"), "{shown}");
 }
