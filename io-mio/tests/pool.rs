@@ -15,7 +15,9 @@ use std::{
 
 use io_mio::{
     Connector, Error, ListenerTls, Patience, ReactorLimits, Security,
-    delivery::{Dispatcher, Order, Pool, PoolLimits, RetryPolicy, Route, Stage, Status, SystemClock},
+    delivery::{
+        DeliveryReport, Dispatcher, Order, Pool, PoolLimits, RetryPolicy, Route, Stage, Status, SystemClock,
+    },
 };
 use mail::{Running, Still, message};
 use proto_core::{Cleartext, Credentials, Secure};
@@ -76,42 +78,34 @@ fn a_session_that_the_server_closed_while_idle_costs_nothing() {
     assert_eq!(server.book.messages().len(), 3);
 }
 
+/// Delivers in a session that was used before and where the server says 421 to `step`: the report and the server.
+fn delivered_past_a_farewell(step: &'static str) -> (DeliveryReport, Running) {
+    let server = Running::start();
+    let (pool, route) = (Pool::new(PoolLimits::default()), server.route());
+    assert_eq!(deliver(&pool, &route, &["a@x.example"]), [Status::Success]);
+    server.book.say_farewell(step, 2);
+    let mut message = message(["b@x.example"]);
+    let report = pool.deliver(&route, &mut message, &RetryPolicy::default(), &mut Still::default()).unwrap();
+    assert_eq!((report.status, server.book.messages().len()), (Status::Success, 2), "{step}");
+    (report, server)
+}
+
 #[test]
 fn a_used_session_that_goes_away_before_anybody_is_accepted_is_replaced_at_once() {
     for step in ["mail", "rcpt"] {
-        let server = Running::start();
-        let (pool, route) = (Pool::new(PoolLimits::default()), server.route());
-        assert_eq!(deliver(&pool, &route, &["a@x.example"]), [Status::Success]);
-        server.book.say_farewell(step, 2);
-        let mut clock = Still::default();
-        let report =
-            pool.deliver(&route, &mut message(["b@x.example"]), &RetryPolicy::default(), &mut clock).unwrap();
-        assert_eq!(
-            (report.status, report.retry_count, report.duration_ms),
-            (Status::Success, 0, 0),
-            "{step}"
-        );
-        assert_eq!((server.book.sessions().2, server.book.messages().len()), (2, 2));
+        let (report, server) = delivered_past_a_farewell(step);
+        assert_eq!((report.retry_count, report.duration_ms), (0, 0), "{step}");
+        assert_eq!(server.book.sessions().2, 2);
     }
 }
 
 #[test]
 fn what_a_server_says_later_in_a_used_session_is_an_answer() {
     for step in ["data", "end"] {
-        let server = Running::start();
-        let (pool, route) = (Pool::new(PoolLimits::default()), server.route());
-        assert_eq!(deliver(&pool, &route, &["a@x.example"]), [Status::Success]);
-        server.book.say_farewell(step, 2);
-        let mut clock = Still::default();
-        let report =
-            pool.deliver(&route, &mut message(["b@x.example"]), &RetryPolicy::default(), &mut clock).unwrap();
+        let (report, _server) = delivered_past_a_farewell(step);
         // 421 says that it was not taken, so that it is tried again, after the pause.
-        assert_eq!(
-            (report.status, report.retry_count, report.duration_ms),
-            (Status::Success, 1, 1007),
-            "{step}"
-        );
-        assert_eq!((report.recipients[0].attempts, server.book.messages().len()), (2, 2));
+        assert_eq!((report.retry_count, report.duration_ms), (1, 1007), "{step}");
+        assert_eq!(report.recipients[0].attempts, 2);
     }
 }
 
