@@ -1,0 +1,121 @@
+//! What the buffers tell a trace: each octet once, as what a machine said that it is, and nothing of what nobody vouches
+//! for.
+#![allow(clippy::unwrap_used)]
+
+use bytes::Bytes;
+use proto_core::trace::{Kind, What};
+use proto_core::{RecvBuffer, SendBuffer};
+
+fn text(text: &str) -> What {
+    What::Text(text.into())
+}
+
+#[test]
+fn what_is_not_traced_is_not_told() {
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(b"a NOOP\r\n");
+    assert!(!rx.is_traced());
+    rx.tell(8, Kind::Text);
+    rx.consume(8);
+    tx.put(b"a OK\r\n");
+    tx.put_secret(b"hunter2");
+    tx.sent(13);
+    assert!(rx.take_told().is_empty() && tx.take_told().is_empty());
+}
+
+/// A machine tells of the front of what it has, in steps; what it gives up in silence is counted.
+#[test]
+fn received_octets_are_told_of_once() {
+    let mut rx = RecvBuffer::new();
+    rx.trace(100);
+    assert!(rx.is_traced());
+    rx.extend(b"a LOGIN alice hunter2\r\nb NOOP\r\nxyz");
+    rx.tell(8, Kind::Text);
+    rx.tell(8, Kind::Secret);
+    rx.tell(5, Kind::Secret);
+    assert_eq!(rx.take_told(), [text("a LOGIN ")], "told of already");
+    rx.tell(23, Kind::Secret);
+    rx.consume(23);
+    assert_eq!(rx.take_told(), [What::Secret(15)]);
+    rx.tell(8, Kind::Text);
+    rx.consume(2);
+    rx.consume(6);
+    assert_eq!(rx.take_told(), [text("b NOOP\r\n")], "in its place behind what was given up");
+    rx.consume(1);
+    assert_eq!(rx.take_told(), [What::Unknown(1)]);
+    rx.consume_wiping(1);
+    assert_eq!(rx.take_told(), [What::Secret(1)]);
+    rx.tell(100, Kind::Data);
+    assert_eq!(rx.take_told(), [What::Data(1)], "no more than there is");
+    rx.consume(1);
+    assert!(rx.take_told().is_empty());
+}
+
+/// A line that is told of in part, given up in part.
+#[test]
+fn what_was_told_in_part_is_given_up_in_part() {
+    let mut rx = RecvBuffer::new();
+    rx.trace(100);
+    rx.extend(b"0123456789");
+    rx.tell(4, Kind::Text);
+    rx.consume(6);
+    rx.tell(2, Kind::Text);
+    rx.consume_wiping(4);
+    assert_eq!(rx.take_told(), [text("0123"), What::Unknown(2), text("67"), What::Secret(2)]);
+}
+
+#[test]
+fn of_a_line_so_much_is_shown() {
+    let mut rx = RecvBuffer::new();
+    rx.trace(4);
+    rx.extend(b"0123456789\r\nabcd\r\n");
+    rx.tell(7, Kind::Text);
+    rx.tell(18, Kind::Text);
+    assert_eq!(rx.take_told(), [text("0123"), What::Elided(6), text("\r\nabcd\r\n")]);
+}
+
+/// What is sent is told of when it leaves, as what it was queued.
+#[test]
+fn sent_octets_are_told_of_when_they_leave() {
+    let mut tx = SendBuffer::new();
+    tx.trace(100);
+    tx.put(b"a LOGIN ");
+    tx.put_secret(b"hunter2");
+    tx.put(b"\r\n");
+    tx.put_as(b"tag", Kind::Unknown);
+    tx.put_payload(Bytes::from_static(b"message"));
+    assert!(tx.take_told().is_empty(), "nothing has left");
+    tx.sent(10);
+    assert_eq!(tx.take_told(), [text("a LOGIN "), What::Secret(2)]);
+    tx.sent(6);
+    assert_eq!(tx.take_told(), [What::Secret(5), text("\r")]);
+    tx.sent(11);
+    assert_eq!(tx.take_told(), [text("\n"), What::Unknown(3), What::Data(7)]);
+}
+
+/// What waits when a trace begins was never noted.
+#[test]
+fn what_waited_before_a_trace_is_only_counted() {
+    let mut tx = SendBuffer::new();
+    tx.put(b"old");
+    tx.sent(1);
+    tx.trace(100);
+    tx.put(b"new");
+    tx.sent(5);
+    assert_eq!(tx.take_told(), [What::Unknown(2), text("new")]);
+}
+
+/// What is forgotten was not sent; what comes behind it is told of as what it is.
+#[test]
+fn what_is_discarded_is_not_told() {
+    let mut tx = SendBuffer::new();
+    tx.trace(100);
+    tx.put_secret(b"hunter2");
+    tx.put(b"a");
+    tx.put_secret(b"");
+    tx.discard();
+    assert!(tx.take_told().is_empty());
+    tx.put(b"b\r\n");
+    tx.sent(3);
+    assert_eq!(tx.take_told(), [text("b\r\n")]);
+}
