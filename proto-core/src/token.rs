@@ -123,4 +123,17 @@ impl AuthRequest {
     pub const fn question(&self) -> &AuthQuestion {
         &self.question
     }
+
+    /// For a machine: whether this verdict lets nobody in. A mechanism may have something more to say then, as OAuth has;
+    /// however that ends, it was a failed attempt.
+    #[must_use]
+    pub const fn is_refused_by(&self, verdict: &AuthVerdict) -> bool {
+        !matches!(
+            (&self.question, verdict),
+            (_, AuthVerdict::Unavailable)
+                | (AuthQuestion::Verify(_) | AuthQuestion::Authorize { .. }, AuthVerdict::Accept)
+                | (AuthQuestion::Keys { .. }, AuthVerdict::Keys(_))
+                | (AuthQuestion::Stored { .. }, AuthVerdict::Stored(_))
+        )
+    }
 }

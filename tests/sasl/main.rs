@@ -9,9 +9,11 @@
     reason = "a test stops where something is wrong"
 )]
 
+mod attempts;
 mod brought;
 mod lines;
 mod peer;
+mod raw;
 mod talk;
 mod toy;
 

@@ -18,6 +18,9 @@ use crate::client::Trust;
 use crate::parse::{self, Authentication};
 use crate::state::{Effect, Outcome};
 
+const REJECTED: Refusal = Refusal::no("NO [AUTHENTICATIONFAILED]", "wrong user name or password");
+const MALFORMED: Refusal = Refusal::bad("the SASL message makes no sense");
+
 impl Core {
     /// LOGIN or AUTHENTICATE, whole and allowed.
     pub(super) fn identity_command(
@@ -78,11 +81,17 @@ impl Core {
         let line = rx.bytes().get(..end).unwrap_or_default();
         let line = line.strip_suffix(b"\r\n").unwrap_or(line);
         if line == b"*" {
-            return self.refuse_identity(Refusal::bad("AUTHENTICATE was cancelled"), tx);
+            let cancelled = Refusal::bad("AUTHENTICATE was cancelled");
+            return if self.said_no {
+                self.hold_back(cancelled, tx)
+            } else {
+                self.refuse_identity(cancelled, tx)
+            };
         }
         let step = sasl::decode(line).and_then(|message| exchange.step(Some(message.expose())));
         match step {
             Ok(step) => self.sasl_step(exchange, step, tx),
+            Err(_) if self.said_no => self.hold_back(MALFORMED, tx),
             Err(_) => self.malformed(tx),
         }
     }
@@ -101,6 +110,7 @@ impl Core {
                 self.input = Input::Sasl(exchange);
                 Ok(Found::Silent)
             }
+            _ if self.said_no => self.hold_back(REJECTED, tx),
             ServerStep::Ask(question) => {
                 let mechanism = exchange.mechanism();
                 Ok(self.ask(Some(exchange), mechanism, question))
@@ -113,10 +123,7 @@ impl Core {
                 self.put_tagged("NO [UNAVAILABLE]", "try again later", tx);
                 Ok(Found::Silent)
             }
-            _ => {
-                self.rejected(tx)?;
-                Ok(Found::Silent)
-            }
+            _ => self.hold_back(REJECTED, tx),
         }
     }
 
@@ -137,7 +144,7 @@ impl Core {
 
     /// A message that makes no sense is a failed attempt as well: guessing must not be free.
     fn malformed(&mut self, tx: &mut SendBuffer) -> Result<Found, Error> {
-        let refused = self.refuse_identity(Refusal::bad("the SASL message makes no sense"), tx)?;
+        let refused = self.refuse_identity(MALFORMED, tx)?;
         self.count_failed_attempt(tx)?;
         Ok(refused)
     }
@@ -167,10 +174,13 @@ impl Core {
             match verdict {
                 AuthVerdict::Accept => self.accepted(tx),
                 AuthVerdict::Unavailable => self.put_tagged("NO [UNAVAILABLE]", "try again later", tx),
-                _ => self.rejected(tx)?,
+                _ => {
+                    self.hold_back(REJECTED, tx)?;
+                }
             }
             return Ok(());
         };
+        self.said_no |= request.is_refused_by(&verdict);
         let step = exchange.verdict(verdict);
         if let Found::Happened(Happened::Auth(request)) = self.sasl_step(exchange, step, tx)? {
             self.next_question = Some(request);
@@ -191,17 +201,22 @@ impl Core {
     }
 
     /// The client is not who it says. It hears of that later: guessing shall take time.
-    fn rejected(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+    fn hold_back(&mut self, refusal: Refusal, tx: &mut SendBuffer) -> Result<Found, Error> {
         self.auth_failures = self.auth_failures.saturating_add(1);
-        self.owed = Owed::Delay;
+        self.said_no = false;
+        self.owed = Owed::Delay(refusal);
         self.command_ended();
-        if self.config.waits.delay.is_zero() { self.end_of_delay(tx) } else { Ok(()) }
+        if self.config.waits.delay.is_zero() {
+            self.end_of_delay(tx)?;
+        }
+        Ok(Found::Silent)
     }
 
     /// The delay behind a failed authentication is over.
     pub(super) fn end_of_delay(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.owed = Owed::Nothing;
-        self.put_tagged("NO [AUTHENTICATIONFAILED]", "wrong user name or password", tx);
+        if let Owed::Delay(refusal) = core::mem::replace(&mut self.owed, Owed::Nothing) {
+            self.put_refusal(&refusal, tx)?;
+        }
         self.command_ended();
         self.end_after_too_many(tx)
     }

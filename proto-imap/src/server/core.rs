@@ -13,6 +13,7 @@ use proto_core::{AuthRequest, Error, Limit, Limits, PeerError, RecvBuffer, SendB
 
 use super::event::Happened;
 use super::fetch::Writing;
+use super::reply::Refusal;
 use crate::client::Trust;
 use crate::config::Config;
 use crate::frame::{Announced, Framer, Step, Sync};
@@ -68,7 +69,7 @@ pub(super) enum Owed {
     /// Whether a message of this size may be sent.
     Literal(u64, Sync),
     /// The driver: the end of a delay, after which a refused client hears of it.
-    Delay,
+    Delay(Refusal),
 }
 
 pub(crate) struct Core {
@@ -98,6 +99,8 @@ pub(crate) struct Core {
     pub(super) enabled: Vec<u8>,
     pub(super) errors: u32,
     pub(super) auth_failures: u32,
+    /// The application has said no, and the mechanism goes on: however it ends, that was a failed attempt.
+    pub(super) said_no: bool,
     pub(super) sasl: proto_core::sasl::Session,
     /// What is to be asked behind a verdict that was not enough.
     pub(super) next_question: Option<AuthRequest>,
@@ -146,6 +149,7 @@ impl Core {
             enabled: Vec::new(),
             errors: 0,
             auth_failures: 0,
+            said_no: false,
             sasl: proto_core::sasl::Session::cleartext(),
             next_question: None,
             commands: 0,
@@ -402,7 +406,7 @@ impl Core {
             _ if self.writing != Writing::Nothing => {
                 return Wait::forever(WaitFor::Application, self.generation);
             }
-            (_, Owed::Delay, _) => (WaitFor::Delay, waits.delay),
+            (_, Owed::Delay(_), _) => (WaitFor::Delay, waits.delay),
             (_, Owed::Idle, Input::Idle) => (WaitFor::Command, waits.command),
             (_, Owed::Nothing, Input::Payload(_) | Input::Refused(_)) => (WaitFor::Data, waits.data),
             (_, Owed::Nothing, Input::Sasl(_) | Input::PayloadEnd) => (WaitFor::Rest, waits.rest),
@@ -464,6 +468,7 @@ impl core::fmt::Debug for Core {
             enabled,
             errors,
             auth_failures,
+            said_no,
             sasl,
             commands,
             generation,
@@ -488,6 +493,7 @@ impl core::fmt::Debug for Core {
             .field("enabled", &alloc::string::String::from_utf8_lossy(enabled))
             .field("errors", errors)
             .field("auth_failures", auth_failures)
+            .field("said_no", said_no)
             .field("sasl", sasl)
             .field("commands", commands)
             .field("generation", generation)

@@ -20,6 +20,7 @@ use crate::types::command::CommandName;
 use crate::types::{Command, Condition, Response, Status, Tag};
 
 /// Why a command is refused by the machine.
+#[derive(Debug)]
 pub(super) struct Refusal {
     /// The condition and perhaps a code: `BAD`, `NO [PRIVACYREQUIRED]`.
     condition: &'static str,
@@ -378,7 +379,7 @@ impl Core {
         Found::Silent
     }
 
-    fn put_refusal(&mut self, refusal: &Refusal, tx: &mut SendBuffer) -> Result<(), Error> {
+    pub(super) fn put_refusal(&mut self, refusal: &Refusal, tx: &mut SendBuffer) -> Result<(), Error> {
         self.put_tagged(refusal.condition, refusal.text, tx);
         self.count_error(refusal, tx)
     }

@@ -92,7 +92,11 @@ impl Core {
         };
         rx.consume_wiping(whole);
         if cancelled {
-            return self.refused(Verb::Auth, CANCELLED, tx);
+            return if self.said_no {
+                self.hold_back(CANCELLED, tx)
+            } else {
+                self.refused(Verb::Auth, CANCELLED, tx)
+            };
         }
         self.take_step(exchange, step, tx)
     }
@@ -108,6 +112,7 @@ impl Core {
                 self.conclude(exchange, step, tx);
                 Ok(Step::Again)
             }
+            Err(_) if self.said_no => self.hold_back(MALFORMED, tx),
             // A message that makes no sense is a failed attempt as well: guessing must not be free.
             Err(_) => {
                 let refused = self.refused(Verb::Auth, MALFORMED, tx)?;
@@ -130,16 +135,17 @@ impl Core {
     /// What follows from the mechanism's step.
     fn conclude(&mut self, exchange: Box<dyn ServerExchange>, step: ServerStep, tx: &mut SendBuffer) {
         match step {
-            ServerStep::Ask(question) => {
-                self.serial = self.serial.wrapping_add(1);
-                let request = AuthRequest::new(self.serial, exchange.mechanism(), question);
-                self.enter(State::Verdict { serial: self.serial, exchange, next: Some(request) });
-            }
             ServerStep::Challenge(challenge) => {
                 tx.put(b"334 ");
                 tx.put_secret(sasl::encode(&challenge).expose());
                 tx.put(b"\r\n");
                 self.enter(State::Auth(exchange));
+            }
+            _ if self.said_no => self.reject(tx),
+            ServerStep::Ask(question) => {
+                self.serial = self.serial.wrapping_add(1);
+                let request = AuthRequest::new(self.serial, exchange.mechanism(), question);
+                self.enter(State::Verdict { serial: self.serial, exchange, next: Some(request) });
             }
             ServerStep::Accepted => {
                 self.authenticated = true;
@@ -150,17 +156,34 @@ impl Core {
                 encode::response(&UNAVAILABLE, tx);
                 self.enter(State::Command);
             }
-            _ if self.config.waits.delay.is_zero() => {
-                // The session's end, if it ends, is kept in the state.
-                let _ = self.authentication_failed(tx);
-            }
-            _ => self.enter(State::Delay),
+            _ => self.reject(tx),
         }
     }
 
+    fn reject(&mut self, tx: &mut SendBuffer) {
+        // The session's end, if it ends, is kept in the state.
+        let _ = self.hold_back(REJECTED, tx);
+    }
+
+    /// Authentication failed. The client hears of it later: guessing shall take time.
+    pub(super) fn hold_back(
+        &mut self,
+        response: Response<'static>,
+        tx: &mut SendBuffer,
+    ) -> Result<Step, Error> {
+        self.enter(State::Delay(response));
+        if self.config.waits.delay.is_zero() {
+            self.end_of_delay(tx)?;
+        }
+        Ok(Step::Again)
+    }
+
     /// Says that authentication failed, now that the delay is over.
-    pub(super) fn authentication_failed(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
-        encode::response(&REJECTED, tx);
+    pub(super) fn end_of_delay(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        if let State::Delay(response) = core::mem::replace(&mut self.state, State::Command) {
+            encode::response(&response, tx);
+        }
+        self.said_no = false;
         self.enter(State::Command);
         self.count_failed_authentication(tx)
     }
@@ -182,6 +205,7 @@ impl Core {
     ) -> Result<(), Error> {
         match core::mem::replace(&mut self.state, State::Command) {
             State::Verdict { serial, mut exchange, .. } if serial == request.serial() => {
+                self.said_no |= request.is_refused_by(&verdict);
                 let step = exchange.verdict(verdict);
                 self.conclude(exchange, step, tx);
                 Ok(())

@@ -36,8 +36,8 @@ pub(super) enum State {
     /// The application owes a verdict.
     /// Behind one verdict another may be needed: what is to be asked next.
     Verdict { serial: u32, exchange: Box<dyn ServerExchange>, next: Option<AuthRequest> },
-    /// The answer to a failed authentication is held back.
-    Delay,
+    /// This answer to a failed authentication is held back.
+    Delay(Response<'static>),
     /// The application must accept or refuse TLS.
     StartTls { serial: u32 },
     /// A message comes by DATA or BDAT.
@@ -81,6 +81,8 @@ pub(super) struct Core {
     pub(super) serial: u32,
     pub(super) errors: u32,
     pub(super) failed_authentications: u32,
+    /// The application has said no, and the mechanism goes on: however it ends, that was a failed attempt.
+    pub(super) said_no: bool,
     pub(super) sasl: proto_core::sasl::Session,
     pub(super) forwarded: Forwarded,
     commands: u32,
@@ -107,6 +109,7 @@ impl Core {
             serial: 0,
             errors: 0,
             failed_authentications: 0,
+            said_no: false,
             sasl: proto_core::sasl::Session::cleartext(),
             forwarded: Forwarded::default(),
             commands: 0,
@@ -212,7 +215,7 @@ impl Core {
                 State::Silence
                 | State::Owed { .. }
                 | State::Verdict { .. }
-                | State::Delay
+                | State::Delay(_)
                 | State::StartTls { .. }
                 | State::Closed => return Ok(None),
             };
@@ -257,6 +260,9 @@ impl Core {
                     Refusal::Forbidden => reply::BARE_NEWLINE,
                 };
                 self.enter(State::Command);
+                if self.said_no {
+                    return self.hold_back(response, tx);
+                }
                 self.refused(Verb::Other, response, tx)
             }
         }
@@ -426,7 +432,7 @@ impl Core {
             State::Hello(_)
             | State::Owed { .. }
             | State::Verdict { .. }
-            | State::Delay
+            | State::Delay(_)
             | State::StartTls { .. }
             | State::Closing
             | State::Closed
@@ -442,7 +448,7 @@ impl Core {
             State::Command => (WaitFor::Command, waits.command),
             State::Swallow(_) | State::Auth(_) => (WaitFor::Rest, waits.command),
             State::Reception(_) => (WaitFor::Data, waits.data),
-            State::Delay => (WaitFor::Delay, waits.delay),
+            State::Delay(_) => (WaitFor::Delay, waits.delay),
             State::Hello(_)
             | State::Owed { .. }
             | State::Verdict { .. }
@@ -456,10 +462,10 @@ impl Core {
     }
 
     pub(super) fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
-        match self.state {
+        match &self.state {
             State::Silence => self.greet_connection(tx),
-            State::Delay => return self.authentication_failed(tx),
-            State::Failed(error) => return Err(error),
+            State::Delay(_) => return self.end_of_delay(tx),
+            State::Failed(error) => return Err(*error),
             State::Command | State::Swallow(_) | State::Auth(_) | State::Reception(_) => {
                 let for_ = self.wait().for_;
                 return Err(self.fail(proto_core::Limit::Time(for_).into(), tx));
