@@ -159,6 +159,42 @@ fn a_reader_that_stops_costs_little_memory_and_is_cut_off() {
     assert!(resident() < before + 256 * 1024, "{before} to {} KiB", resident());
 }
 
+/// Whoever keeps to the least rate is not cut off, however long it takes: neither who sends nor who reads.
+#[test]
+fn a_peer_at_the_least_rate_is_served() {
+    let mut patience = Patience::default();
+    patience.rate = LeastRate { octets: 1, per: Duration::from_millis(600) };
+    let server = Server::with(ListenerTls::None, Config::default(), patience, ReactorLimits::default());
+    let mut sender = client(&server);
+    let mut reader = client(&server);
+    let size = 64 * 1024 * 1024;
+    say(&mut sender, "PUT 400\r\n");
+    say(&mut reader, &format!("GET {size}\r\nPING after\r\n"));
+    assert_eq!(read_line(&mut reader), format!("DATA {size}\r\n"));
+    let mut part = vec![0; 256 * 1024];
+    for _ in 0..40 {
+        std::thread::sleep(Duration::from_millis(40));
+        say(&mut sender, "ten octets");
+        reader.read_exact(&mut part).unwrap();
+    }
+    assert_eq!(read_line(&mut sender), "GOT 400\r\n");
+    let rest = size - 40 * part.len() as u64;
+    let read = std::io::copy(&mut (&mut reader).take(rest), &mut std::io::sink()).unwrap();
+    assert_eq!((read, read_line(&mut reader).as_str()), (rest, "PONG after\r\n"));
+}
+
+/// Only what comes first can be TLS by mistake: the same octets in a message are the message's.
+#[test]
+fn a_message_that_begins_like_tls_is_a_message() {
+    let server = plain();
+    let mut client = client(&server);
+    say(&mut client, "PUT 6\r\n");
+    std::thread::sleep(Duration::from_millis(50));
+    say(&mut client, "\x16\x03\x01\0\0\0PING on\r\n");
+    assert_eq!(read_line(&mut client), "GOT 6\r\n");
+    assert_eq!(read_line(&mut client), "PONG on\r\n");
+}
+
 #[test]
 fn a_large_answer_arrives_whole_under_tls_and_not() {
     let (authority, identity) = localhost();
