@@ -528,6 +528,13 @@ fn what_cannot_be_chosen_says_why() {
     assert!(debug.contains("Plain: OtherCredentials") && debug.contains("Anonymous: NotOffered"), "{debug}");
     let offered = none(&Credentials::external()).offered();
     assert_eq!(offered.iter().count(), 2);
+    // Whoever has named a mechanism hears of it, also where it needs other credentials.
+    let named = Mechanisms::NONE.with(Mechanism::XOAuth2);
+    let password = Credentials::password("u", &b"p"[..]);
+    let error = sasl::choose(&Mechanism::ALL, Mechanisms::all(), named, &Session::cleartext(), &password);
+    let shown = error.unwrap_err().to_string();
+    assert!(shown.contains("XOAUTH2 needs other credentials"), "{shown}");
+    assert!(!shown.contains("OAUTHBEARER"), "{shown}");
 }
 
 #[test]

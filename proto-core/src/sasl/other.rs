@@ -353,6 +353,8 @@ mod tests {
         let toy = Mechanism::Other(TOY);
         assert!(!Mechanisms::all().with(toy).contains(toy) && Mechanisms::NONE.with(toy).is_empty());
         assert!(!toy.takes(&Credentials::external()) && !toy.binds() && toy.hash().is_none());
+        let exposed = |exposure| Mechanism::Other(OtherMechanism::new("X-TOY", exposure).unwrap());
+        assert!(exposed(Exposure::Password).reveals_password() && !toy.reveals_password());
         assert!(client(toy, Credentials::external(), &mut Session::cleartext(), Mechanisms::all()).is_none());
         assert!(server(toy, &mut Session::cleartext(), Mechanisms::all()).is_none());
     }
@@ -400,6 +402,8 @@ mod tests {
         silent.step(b"").unwrap();
         assert!(silent.is_done());
         assert_eq!(silent.failure(), Some("[2Jno"));
+        let shown = alloc::format!("{silent:?} {:?}", server_that(&[who], |_| who()));
+        assert_eq!(shown.matches("X-TOY").count(), 2, "{shown}");
     }
 
     #[test]
@@ -533,6 +537,18 @@ mod tests {
         assert!(matches!(server.verdict(AuthVerdict::Accept), ServerStep::Rejected), "once");
     }
 
+    /// A mechanism may ask for what it needs to know first: an answer to that is no refusal.
+    #[test]
+    fn a_mechanism_may_ask_for_what_it_needs() {
+        let mut server = server_that(&[what], |verdict| match verdict {
+            AuthVerdict::Stored(_) => who(),
+            _ => ServerStep::Accepted,
+        });
+        let _ = server.step(None);
+        assert!(matches!(server.verdict(AuthVerdict::Stored(Secret::new(vec![1]))), ServerStep::Ask(_)));
+        assert!(matches!(server.verdict(AuthVerdict::Accept), ServerStep::Accepted));
+    }
+
     #[test]
     fn who_was_refused_stays_refused() {
         // It says something of its own first, as OAuth does, and then lets the client in all the same.
@@ -554,6 +570,8 @@ mod tests {
     fn a_challenge_fits_into_a_line() {
         let mut server = server_that(&[|| ServerStep::Challenge(vec![0; LONGEST_MESSAGE + 1])], |_| who());
         assert!(matches!(server.step(None), Ok(ServerStep::Unavailable)));
+        let mut server = server_that(&[|| ServerStep::Challenge(vec![0; LONGEST_MESSAGE])], |_| who());
+        assert!(matches!(server.step(None), Ok(ServerStep::Challenge(_))));
         assert!(crate::sasl::encode(&[0; LONGEST_MESSAGE]).expose().len() + 2 <= 12_288);
     }
 
@@ -563,7 +581,7 @@ mod tests {
         assert!(others.is_empty());
         others.add(Arc::new(Making(vec![what], |_| who())));
         others.add(Arc::new(Making(vec![who], |_| who())));
-        assert_eq!(others.iter().collect::<Vec<_>>(), [TOY]);
+        assert_eq!((others.is_empty(), others.iter().collect::<Vec<_>>()), (false, vec![TOY]));
         let session = &mut Session::cleartext();
         let mut exchange = server_named(b"X-TOY", session, Mechanisms::NONE, &others).unwrap();
         assert_eq!(exchange.mechanism(), Mechanism::Other(TOY), "whatever the exchange says of itself");
@@ -571,5 +589,6 @@ mod tests {
         assert!(matches!(step, ServerStep::Ask(AuthQuestion::Stored { .. })), "{step:?}");
         assert!(server_named(b"X-TO", session, Mechanisms::all(), &others).is_none());
         assert!(server_named(b"PLAIN", session, Mechanisms::NONE, &others).is_none());
+        assert!(server_named(b"plain", session, Mechanisms::all(), &others).is_some());
     }
 }
