@@ -155,6 +155,24 @@ fn tls_begins_behind_the_header() {
     assert_eq!(server.seen(), ["192.0.2.8:513"]);
 }
 
+/// A listener that trusts this machine trusts nobody whom a proxy on it brings from elsewhere.
+#[test]
+fn who_comes_from_elsewhere_is_not_of_this_machine() {
+    let server = Running::start("127.0.0.1", ListenerTls::TrustedLocal);
+    for elsewhere in [V1, &v2(), b"PROXY TCP6 2001:db8::7 ::1 40000 25\r\n"] {
+        let mut socket = server.connect();
+        socket.write_all(elsewhere).unwrap();
+        assert!(is_closed(socket), "{}", elsewhere.escape_ascii());
+    }
+    assert!(server.seen().is_empty());
+    for here in ["PROXY TCP4 127.0.0.9 127.0.0.1 40000 25\r\n", "PROXY TCP6 ::1 ::1 40000 25\r\n"] {
+        let mut socket = BufReader::new(server.connect());
+        socket.get_mut().write_all(here.as_bytes()).unwrap();
+        assert!(line(&mut socket).starts_with("220 "), "{here}");
+    }
+    assert_eq!(server.seen(), ["127.0.0.9:40000", "[::1]:40000"]);
+}
+
 #[test]
 fn nobody_speaks_for_others_who_may_not() {
     let server = Running::start("192.0.2.0/24", ListenerTls::None);

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use io_mio::{Error, ListenerTls, Security, TlsCause, Turn};
+use io_mio::{Error, ListenerTls, Security, TlsCause, TlsClient, TlsServer, Turn};
 use rustls::HandshakeKind;
 use toy::{Authority, Identity, Server, ask, connect, line, localhost};
 
@@ -117,4 +117,38 @@ fn a_peer_that_never_stops_talking_does_not_outlast_a_deadline() {
     let mut connection = connect(other.address, Security::ImplicitTls, authority.trust()).unwrap();
     assert_eq!(line(&mut connection).unwrap(), "220 toy");
     assert_eq!(ask(&mut connection, "PING x").unwrap(), "PONG x");
+}
+
+/// What is in the files is shown and trusted; a file without a certificate is an error and not an empty list.
+#[test]
+fn certificates_are_read_from_files() {
+    let folder = std::env::temp_dir().join(format!("io-mio-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let (authority, identity) = localhost();
+    let (other, _) = localhost();
+    let chain = file("chain", &identity.chain);
+    let key = file("key", &identity.key);
+    let both = [file("other", &other.pem), file("authority", &authority.pem)];
+    let empty = file("empty", "nothing in here\n");
+
+    let shown = TlsServer::from_files(&chain, &key).unwrap();
+    assert_eq!(shown.fingerprint(), identity.server().fingerprint());
+    let server = Server::start(ListenerTls::Implicit(shown));
+    let trust = TlsClient::authorities(&both).unwrap();
+    let mut connection = connect(server.address, Security::ImplicitTls, trust).unwrap();
+    assert_eq!(line(&mut connection).unwrap(), "220 toy");
+    let stranger = TlsClient::authorities(&both[..1]).unwrap();
+    assert!(connect(server.address, Security::ImplicitTls, stranger).is_err());
+
+    let says = |error: Error| error.to_string();
+    assert!(says(TlsClient::authorities([&empty]).unwrap_err()).contains("there is no certificate in it"));
+    assert!(says(TlsServer::from_files(&empty, &key).unwrap_err()).contains("there is no certificate in it"));
+    assert!(TlsClient::authorities([folder.join("none")]).is_err());
+    assert!(TlsServer::from_files(&chain, &chain).is_err());
+    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -200,6 +200,21 @@ fn a_refused_literal_is_swallowed_whole() {
     assert!(record.output.contains("a1 NO [LIMIT]") && !record.output.contains("b1 "), "{}", record.output);
 }
 
+/// The name of a mailbox may be a literal: it is no message, and is not offered as one.
+#[test]
+fn the_name_of_a_mailbox_may_be_a_literal() {
+    for (script, answers) in [
+        ("a1 APPEND {5+}\r\nINBOX {5+}\r\nhello\r\n", "a1 OK appended\r\n"),
+        ("a1 APPEND {5}\r\nINBOX {5}\r\nhello\r\n", "+ go on\r\n+ go on\r\na1 OK appended\r\n"),
+    ] {
+        let record = session(&format!("l LOGIN alice secret\r\n{script}"));
+        assert!(record.output.ends_with(&format!("welcome\r\n{answers}")), "{}", record.output);
+        let appends: Vec<_> = record.events.iter().filter(|event| event.starts_with("Append {")).collect();
+        assert_eq!(appends.len(), 1, "{:?}", record.events);
+        assert!(record.has("Chunk hello"));
+    }
+}
+
 #[test]
 fn octets_that_no_line_may_have() {
     let record = session(

@@ -211,6 +211,7 @@ mod tests {
         for bad in ["", "sha256:", "sha256:00", &shown[..70], &format!("{shown}0"), "sha256:é"] {
             assert_eq!(bad.parse::<Fingerprint>(), Err(FingerprintError), "{bad}");
         }
+        assert!(FingerprintError.to_string().contains("64 hexadecimal digits"));
     }
 
     #[test]
@@ -243,6 +244,16 @@ mod tests {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
         let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key);
         assert_eq!(end_point_hash(certificate.unwrap().der()), None);
+    }
+
+    #[test]
+    fn names_are_those_of_hosts_and_addresses() {
+        let names = ["mx.example", "192.0.2.7", "2001:db8::1"].map(String::from);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(names.clone()).unwrap().self_signed(&key).unwrap();
+        let read = Certificate::read(certificate.der());
+        assert_eq!(read.names, names);
+        assert!(read.self_signed && !read.authority);
     }
 
     #[test]

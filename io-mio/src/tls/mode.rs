@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn first_octets_tell_the_mode() {
-        let rows: [(&[u8], FirstOctets); 9] = [
+        let rows: [(&[u8], FirstOctets); 15] = [
             (b"\x16\x03\x01\x02\x00", FirstOctets::Tls),
             (b"\x15\x03\x03\x00\x02", FirstOctets::Tls),
             (b"220 mx.example ESMTP\r\n", FirstOctets::Smtp),
@@ -88,6 +88,12 @@ mod tests {
             (b"HTTP/1.1 400", FirstOctets::Http),
             (b"SSH-2.0-x", FirstOctets::Ssh),
             (b"\x16\x99", FirstOctets::Other),
+            (b"\x16", FirstOctets::Tls),
+            (b"\x17\x03\x03", FirstOctets::Other),
+            (b"4", FirstOctets::Smtp),
+            (b"2x0 mx", FirstOctets::Other),
+            (b"320 mx", FirstOctets::Other),
+            (b"HTT", FirstOctets::Other),
         ];
         for (octets, found) in rows {
             assert_eq!(FirstOctets::of(octets), Some(found), "{octets:?}");

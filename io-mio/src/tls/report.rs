@@ -280,3 +280,36 @@ fn list(names: &[String]) -> String {
         names => names.join(", "),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nonces are made of it: were it the same twice, an exchange that was overheard could be played again.
+    #[test]
+    fn each_session_has_randomness_of_its_own() {
+        let seeds: std::collections::BTreeSet<[u8; 32]> = (0..8).map(|_| *seed().unwrap().expose()).collect();
+        assert_eq!(seeds.len(), 8);
+    }
+
+    #[test]
+    fn names_are_listed_so_far() {
+        let names = |count: usize| list(&(0..count).map(|at| format!("n{at}")).collect::<Vec<_>>());
+        assert_eq!(names(0), "no name at all");
+        assert_eq!(names(2), "n0, n1");
+        assert_eq!(names(8), "n0, n1, n2, n3, n4, n5, n6, n7");
+        assert_eq!(names(10), "n0, n1, n2, n3, n4, n5, n6, n7 and 2 more");
+    }
+
+    #[test]
+    fn what_a_verifier_says_is_told_as_it_is() {
+        let cause = |error| certificate_cause(&error, None);
+        assert!(matches!(cause(CertificateError::BadEncoding), TlsCause::BadCertificate(_)));
+        assert_eq!(cause(CertificateError::UnknownIssuer), TlsCause::UnknownIssuer);
+        assert_eq!(cause(CertificateError::Revoked), TlsCause::Revoked);
+        // What no certificate came with has no issuer to be named.
+        let certificate = Some(Arc::new(Certificate::read(&vec![1, 2, 3].into())));
+        let shown = TlsError { cause: TlsCause::UnknownIssuer, certificate }.to_string();
+        assert_eq!(shown, "nobody who is trusted vouches for the server's certificate");
+    }
+}
