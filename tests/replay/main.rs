@@ -1,5 +1,5 @@
 //! Gives inputs to a fuzz target: `replay TARGET PATH...`, files or folders of them; without a target to each what lies
-//! in `tests/corpus`. Ends with a panic where a law is broken.
+//! in `tests/corpus`. Names each path when it is done with it, and ends with a panic where a law is broken.
 //!
 //! No fuzzer and no test is linked in, so that it is built soon with whatever measures: see `fuzz/coverage`.
 
@@ -19,6 +19,7 @@ fn main() -> io::Result<()> {
         let path = Path::new(&path);
         let inputs = if path.is_dir() { files(path)? } else { vec![fs::read(path)?] };
         inputs.iter().for_each(|octets| _ = run(octets));
+        println!("{}", path.display());
     }
     Ok(())
 }
