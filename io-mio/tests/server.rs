@@ -195,6 +195,44 @@ fn a_message_that_begins_like_tls_is_a_message() {
     assert_eq!(read_line(&mut client), "PONG on\r\n");
 }
 
+/// How much of this is taken by a server that owes an answer which nobody reads: what the two sockets hold, and no more.
+fn taken(from: &mut impl Write) -> usize {
+    const MUCH: usize = 64 * 1024 * 1024;
+    let lines = b"PING on\r\n".repeat(8192);
+    let (mut taken, mut waited) = (0, 0);
+    while taken < MUCH && waited < 15 {
+        match from.write(&lines) {
+            Ok(count) => (taken, waited) = (taken + count, 0),
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                std::thread::sleep(Duration::from_millis(20));
+                waited += 1;
+            }
+        }
+    }
+    assert!(taken < MUCH, "{taken} octets");
+    taken
+}
+
+/// Whoever does not read is not read from: what is said meanwhile stays with whoever says it.
+#[test]
+fn a_peer_that_does_not_read_is_not_read_from() {
+    let server = plain();
+    let mut socket = client(&server).into_inner();
+    socket.write_all(b"GET 1000000000\r\n").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    taken(&mut socket);
+
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::Implicit(identity.server()));
+    let socket = TcpStream::connect(server.address).unwrap();
+    let mut tls = rustls::StreamOwned::new(toy::rustls_client(&authority), socket);
+    tls.write_all(b"GET 1000000000\r\n").unwrap();
+    tls.flush().unwrap();
+    tls.sock.set_nonblocking(true).unwrap();
+    taken(&mut tls);
+}
+
 #[test]
 fn a_large_answer_arrives_whole_under_tls_and_not() {
     let (authority, identity) = localhost();
@@ -230,6 +268,11 @@ fn limits_hold_per_address_and_in_all() {
     let clients: Vec<_> = (0..3).map(|_| client(&server)).collect();
     let mut fourth = BufReader::new(TcpStream::connect(server.address).unwrap());
     assert_eq!(read_line(&mut fourth), "421 too busy\r\n");
+    // What it has said already does not destroy what it is told.
+    let mut eager = TcpStream::connect(server.address).unwrap();
+    let _ = eager.write_all(&[b'x'; 100_000]);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(read_line(&mut BufReader::new(eager)), "421 too busy\r\n");
     drop(clients);
     server.saw("closed: done");
     std::thread::sleep(Duration::from_millis(100));
