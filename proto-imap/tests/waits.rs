@@ -177,6 +177,20 @@ fn capabilities_are_known_by_their_own_answer() {
     assert_eq!(told.iter().filter(|event| *event == "Capability").count(), 1, "{told:?}");
 }
 
+/// An answer that lay there before the question is none, also where the question leaves before it is looked at.
+#[test]
+fn an_answer_comes_behind_the_question() {
+    for (early, late) in [("", "M1 OK done\r\n"), ("M1 OK done\r\n", ""), ("M1 OK do", "ne\r\n")] {
+        let mut talk = Talk::greeted("PREAUTH", OFFERED);
+        talk.rx.extend(format!("* OK by the way\r\n{early}").as_bytes());
+        assert!(talk.client.next_event(&mut talk.rx, &mut talk.tx).unwrap().is_some());
+        talk.send(&Command::Noop);
+        assert_eq!(talk.said(), "M1 NOOP\r\n", "it has left");
+        let heard = talk.hear(late);
+        assert_eq!(heard.is_ok(), early.is_empty(), "{early} {late}: {heard:?}");
+    }
+}
+
 /// A client on cleartext, and what it knows.
 fn cleartext(greeting: &str) -> (Client<Cleartext>, RecvBuffer, SendBuffer) {
     let mut client = Client::<Cleartext>::new(Arc::new(Config::default()));

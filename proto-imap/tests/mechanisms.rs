@@ -1,0 +1,211 @@
+//! Mechanisms that an application has brought along, servers that do not take an initial response, and what a trace shows
+//! of both.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::talk::Talk;
+use proto_core::sasl::{Exchange, Exposure, OtherMechanism, SaslError};
+use proto_core::trace::What;
+use proto_core::{
+    AuthVerdict, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secret, Secure, SendBuffer,
+};
+use proto_imap::Config;
+use proto_imap::client::{Choice, Client};
+use proto_imap::server::{Event, Server};
+use proto_imap::types::Command;
+
+/// Says what it is given, and has finished then.
+#[derive(Debug)]
+struct Toy(Exposure);
+
+impl Exchange for Toy {
+    fn mechanism(&self) -> Mechanism {
+        Mechanism::Other(OtherMechanism::new("X-TOY", self.0).unwrap())
+    }
+
+    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        Ok(Some(Secret::new(b"first".to_vec())))
+    }
+
+    fn step(&mut self, _: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        Err(SaslError::AfterTheEnd)
+    }
+
+    fn is_done(&self) -> bool {
+        true
+    }
+}
+
+const WRONG: Error = Error::Misuse(Misuse::WrongMechanism);
+
+#[test]
+fn a_mechanism_of_ones_own_is_spoken_where_it_is_offered() {
+    for (offered, expected) in
+        [("AUTH=X-TOY", Ok(())), ("AUTH=X-TOYS", Err(WRONG)), ("AUTH=PLAIN", Err(WRONG))]
+    {
+        let mut talk = Talk::greeted("OK", offered);
+        for exposure in [Exposure::Password, Exposure::Guess, Exposure::Nothing] {
+            let begun = talk.client.authenticate_with(Box::new(Toy(exposure)), &mut talk.tx).map(|_| ());
+            assert_eq!(begun, expected, "{offered} {exposure:?}");
+            if begun.is_ok() {
+                assert!(talk.said().ends_with(" AUTHENTICATE X-TOY\r\n"));
+                talk.hear("+ \r\n").unwrap();
+                assert_eq!(talk.said(), "Zmlyc3Q=\r\n");
+            } else {
+                assert_eq!(talk.said(), "");
+                continue;
+            }
+            talk = Talk::greeted("OK", offered);
+        }
+    }
+}
+
+/// On cleartext only what gives nothing away, and only where the settings say so.
+#[test]
+fn a_mechanism_on_cleartext_gives_nothing_away() {
+    let begun = |config: Config, exposure| {
+        let mut client = Client::<Cleartext>::new(Arc::new(config));
+        let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+        rx.extend(b"* OK [CAPABILITY IMAP4rev1 AUTH=X-TOY] ready\r\n");
+        while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+        client.danger_cleartext_authenticate_with(Box::new(Toy(exposure)), &mut tx).map(|_| tx.take())
+    };
+    let danger = || Config::default().danger_cleartext();
+    assert_eq!(begun(danger(), Exposure::Nothing).unwrap(), b"M1 AUTHENTICATE X-TOY\r\n");
+    assert_eq!(begun(danger(), Exposure::Guess), Err(WRONG));
+    assert_eq!(begun(danger(), Exposure::Password), Err(WRONG));
+    assert_eq!(begun(Config::default(), Exposure::Nothing), Err(Misuse::WrongState.into()));
+}
+
+/// A server that offers SASL-IR and says BAD to it is asked without the next time; NO, or a BAD behind its own challenge,
+/// says nothing of that.
+#[test]
+fn a_refused_initial_response_is_not_sent_again() {
+    let password = || Credentials::password("u", &b"p"[..]);
+    let begun = |offered: &str| {
+        let mut talk = Talk::greeted("OK", offered);
+        talk.authenticate(password(), Choice::Strongest).unwrap();
+        talk.said();
+        talk
+    };
+    let again = |talk: &mut Talk| {
+        talk.authenticate(password(), Choice::Strongest).unwrap();
+        talk.said()
+    };
+    let mut refused = begun("AUTH=PLAIN SASL-IR");
+    refused.hear("M1 BAD no\r\n").unwrap();
+    assert!(refused.client.has_refused_initial_response());
+    assert_eq!(again(&mut refused), "M2 AUTHENTICATE PLAIN\r\n");
+    for (offered, answers) in [
+        ("AUTH=PLAIN SASL-IR", &["M1 NO no\r\n"][..]),
+        ("AUTH=PLAIN SASL-IR", &["+ \r\n", "M1 BAD no\r\n"]),
+        ("AUTH=PLAIN", &["M1 BAD no\r\n"]),
+    ] {
+        let mut other = begun(offered);
+        for answer in answers {
+            other.hear(answer).unwrap();
+            other.said();
+        }
+        assert!(!other.client.has_refused_initial_response(), "{offered} {answers:?}");
+        let said = again(&mut other);
+        assert_eq!(said.contains("AHUAcA=="), offered.contains("SASL-IR"), "{said}");
+    }
+}
+
+/// What a trace was told: each piece with what it is.
+fn shown(rx: &mut RecvBuffer) -> String {
+    let piece = |what: What| match what {
+        What::Text(text) => String::from_utf8(text).unwrap(),
+        other => format!("{other:?}"),
+    };
+    rx.take_told().into_iter().map(piece).collect()
+}
+
+/// What is told of what a server says.
+fn told(talk: &mut Talk, text: &str) -> String {
+    let _ = talk.hear(text);
+    shown(&mut talk.rx)
+}
+
+fn traced(capabilities: &str) -> Talk {
+    let mut talk = Talk::greeted("OK", capabilities);
+    talk.rx.trace(100);
+    talk
+}
+
+/// Challenges are secrets; so may be what makes no sense while an exchange goes on.
+#[test]
+fn a_trace_shows_no_challenge() {
+    let mut talk = traced("AUTH=PLAIN IDLE");
+    assert_eq!(told(&mut talk, "* OK hello\r\n"), "* OK hello\r\n");
+    assert_eq!(told(&mut talk, "Y2hh bGxl\r\n"), "Y2hh bGxl\r\n");
+    talk.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest).unwrap();
+    talk.said();
+    assert_eq!(told(&mut talk, "* OK still\r\n"), "* OK still\r\n");
+    // Tolerated all the same: an echo of what the client says, or words in front of a challenge.
+    for odd in ["AHUAcA==\r\n", "Y2hh bGxl\r\n", "[ALERT] AHUAcA==\r\n", "334 Y2hhbGxlbmdl\r\n"] {
+        let hidden = format!("Unknown({})\r\n", odd.len() - 2);
+        assert_eq!(told(&mut talk, odd), hidden, "{odd}");
+    }
+    assert_eq!(told(&mut talk, "+ Y2hhbGxlbmdl\r\n"), "+ Secret(12)\r\n");
+    talk.said();
+    assert_eq!(told(&mut talk, "M1 OK in\r\n"), "M1 OK in\r\n");
+    let mut talk = traced("AUTH=PLAIN");
+    talk.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest).unwrap();
+    talk.said();
+    assert_eq!(told(&mut talk, "\0+ Y2hhbGxlbmdl\r\n"), "Unknown(15)\r\n");
+}
+
+/// A continuation that nobody has asked for may be a challenge that came late. What IDLE and literals ask for is shown.
+#[test]
+fn a_trace_shows_what_others_are_asked_to_go_on_with() {
+    let mut talk = traced("AUTH=PLAIN IDLE");
+    assert_eq!(told(&mut talk, "+ Y2hhbGxlbmdl\r\n"), "+ Secret(12)\r\n");
+    let mut talk = Talk::greeted("PREAUTH", "IDLE");
+    talk.rx.trace(100);
+    talk.send(&Command::Idle);
+    talk.said();
+    assert_eq!(told(&mut talk, "+ idling\r\n"), "+ idling\r\n");
+}
+
+/// Octets over a limit are never understood: where somebody authenticates they are only counted.
+#[test]
+fn a_trace_shows_what_is_too_long_unless_it_may_be_a_secret() {
+    let long = format!("* OK {}\r\n", "x".repeat(70_000));
+    let mut talk = traced("AUTH=PLAIN");
+    assert!(told(&mut talk, &long).starts_with("* OK xxx"));
+    let mut talk = traced("AUTH=PLAIN");
+    talk.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest).unwrap();
+    talk.said();
+    assert_eq!(told(&mut talk, &long), format!("Unknown({})", long.len()));
+}
+
+/// What a client says to prove who it is is a secret; that it gives up is none.
+#[test]
+fn a_trace_of_a_server_shows_no_credentials() {
+    let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.trace(100);
+    let mut told = |text: &str| {
+        rx.extend(text.as_bytes());
+        while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
+            if let Event::Auth(request) = event {
+                server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap();
+            }
+        }
+        shown(&mut rx)
+    };
+    assert_eq!(told("a CAPABILITY\r\n"), "a CAPABILITY\r\n");
+    assert_eq!(told("b AUTHENTICATE PLAIN\r\n"), "b AUTHENTICATE PLAIN\r\n");
+    assert_eq!(told("*\r\n"), "*\r\n");
+    assert_eq!(
+        told("c AUTHENTICATE PLAIN\r\n"),
+        "Unknown(1) AUTHENTICATE PLAIN\r\n",
+        "its tag may be a secret"
+    );
+    assert_eq!(told("AHUAcA==\r\n"), "Secret(8)\r\n");
+    assert_eq!(told("d CAPABILITY\r\n"), "d CAPABILITY\r\n");
+}

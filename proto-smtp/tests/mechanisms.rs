@@ -1,0 +1,163 @@
+//! Mechanisms that an application has brought along, and servers that do not take an initial response.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use proto_core::sasl::{Exchange, Exposure, OtherMechanism, SaslError};
+use proto_core::{
+    Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secret, Secure, SendBuffer,
+};
+use proto_smtp::Config;
+use proto_smtp::client::Client;
+
+/// Says what it is given, and has finished then.
+#[derive(Debug)]
+struct Toy {
+    exposure: Exposure,
+    first: Option<&'static [u8]>,
+}
+
+impl Exchange for Toy {
+    fn mechanism(&self) -> Mechanism {
+        Mechanism::Other(OtherMechanism::new("X-TOY", self.exposure).unwrap())
+    }
+
+    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        Ok(self.first.map(|first| Secret::new(first.to_vec())))
+    }
+
+    fn step(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        Ok(Secret::new([b"to ", challenge].concat()))
+    }
+
+    fn is_done(&self) -> bool {
+        true
+    }
+}
+
+fn toy(exposure: Exposure) -> Box<dyn Exchange> {
+    Box::new(Toy { exposure, first: Some(b"first") })
+}
+
+const WRONG: Error = Error::Misuse(Misuse::WrongMechanism);
+
+/// A client that was greeted by a server that offers these.
+struct Talk<C: Channel> {
+    client: Client<C>,
+    rx: RecvBuffer,
+    tx: SendBuffer,
+}
+
+impl<C: Channel> Talk<C> {
+    fn greeted(client: Client<C>, auth: &str) -> Self {
+        let mut talk = Self { client, rx: RecvBuffer::new(), tx: SendBuffer::new() };
+        talk.hear("220 mx ESMTP\r\n");
+        talk.said();
+        talk.hear(&format!("250-mx\r\n250 AUTH {auth}\r\n"));
+        talk
+    }
+
+    fn hear(&mut self, text: &str) {
+        self.rx.extend(text.as_bytes());
+        while self.client.next_event(&mut self.rx, &mut self.tx).unwrap().is_some() {}
+    }
+
+    fn said(&mut self) -> String {
+        String::from_utf8(self.tx.take()).unwrap()
+    }
+}
+
+fn secure(auth: &str) -> Talk<Secure> {
+    Talk::greeted(Client::<Secure>::new(Config::default(), Secure::trusted_local()), auth)
+}
+
+#[test]
+fn a_mechanism_of_ones_own_is_spoken_where_it_is_offered() {
+    for (offered, expected) in [("PLAIN X-TOY", Ok(())), ("X-TOYS", Err(WRONG)), ("PLAIN", Err(WRONG))] {
+        for exposure in [Exposure::Password, Exposure::Guess, Exposure::Nothing] {
+            let mut talk = secure(offered);
+            let begun = talk.client.authenticate_with(toy(exposure), &mut talk.tx);
+            assert_eq!(begun, expected, "{offered} {exposure:?}");
+            assert_eq!(talk.said(), if begun.is_ok() { "AUTH X-TOY Zmlyc3Q=\r\n" } else { "" });
+        }
+    }
+}
+
+/// On cleartext only what gives nothing away, and only where the settings say so.
+#[test]
+fn a_mechanism_on_cleartext_gives_nothing_away() {
+    let begun = |config: Config, exposure| {
+        let mut talk = Talk::greeted(Client::<Cleartext>::new(config), "X-TOY");
+        talk.client.danger_cleartext_authenticate_with(toy(exposure), &mut talk.tx).map(|()| talk.said())
+    };
+    let danger = || Config::default().danger_cleartext();
+    assert_eq!(begun(danger(), Exposure::Nothing).unwrap(), "AUTH X-TOY Zmlyc3Q=\r\n");
+    assert_eq!(begun(danger(), Exposure::Guess), Err(WRONG));
+    assert_eq!(begun(danger(), Exposure::Password), Err(WRONG));
+    assert_eq!(begun(Config::default(), Exposure::Nothing), Err(Misuse::WrongState.into()));
+}
+
+/// A mechanism that has nothing to say first waits to be asked; an empty message is written as one.
+#[test]
+fn what_a_mechanism_says_first_is_its_own() {
+    for (first, said) in [(None, "AUTH X-TOY\r\n"), (Some(&b""[..]), "AUTH X-TOY =\r\n")] {
+        let mut talk = secure("X-TOY");
+        let exchange = Box::new(Toy { exposure: Exposure::Guess, first });
+        talk.client.authenticate_with(exchange, &mut talk.tx).unwrap();
+        assert_eq!(talk.said(), said);
+    }
+}
+
+/// An empty challenge in front of PLAIN's answer asks for what was sent already; of a mechanism that is not ours nobody
+/// knows that, and it is asked itself.
+#[test]
+fn an_empty_challenge_is_answered_by_whoever_knows() {
+    let mut talk = secure("PLAIN");
+    let password = Credentials::password("u", &b"p"[..]);
+    talk.client.authenticate(Mechanism::Plain, password, &mut talk.tx).unwrap();
+    assert_eq!(talk.said(), "AUTH PLAIN AHUAcA==\r\n");
+    talk.hear("334 \r\n");
+    assert_eq!(talk.said(), "AHUAcA==\r\n");
+    let mut talk = secure("X-TOY");
+    talk.client.authenticate_with(toy(Exposure::Guess), &mut talk.tx).unwrap();
+    talk.said();
+    talk.hear("334 \r\n");
+    assert_eq!(talk.said(), "dG8g\r\n", "\"to \"");
+}
+
+/// A server that calls the command wrong because of its initial response is asked without the next time; a refusal of
+/// another kind, or behind its own challenge, says nothing of that.
+#[test]
+fn a_refused_initial_response_is_not_sent_again() {
+    let begin = |talk: &mut Talk<Secure>| {
+        let password = Credentials::password("u", &b"p"[..]);
+        talk.client.authenticate(Mechanism::Plain, password, &mut talk.tx).unwrap();
+        talk.said()
+    };
+    for (answers, refused) in [
+        (&["500 what?\r\n"][..], true),
+        (&["501 no\r\n"], true),
+        (&["535 wrong\r\n"], false),
+        (&["504 unknown\r\n"], false),
+        (&["334 \r\n", "501 no\r\n"], false),
+    ] {
+        let mut talk = secure("PLAIN");
+        assert_eq!(begin(&mut talk), "AUTH PLAIN AHUAcA==\r\n");
+        for answer in answers {
+            talk.hear(answer);
+            talk.said();
+        }
+        assert_eq!(talk.client.has_refused_initial_response(), refused, "{answers:?}");
+        let again = begin(&mut talk);
+        assert_eq!(again, if refused { "AUTH PLAIN\r\n" } else { "AUTH PLAIN AHUAcA==\r\n" }, "{answers:?}");
+    }
+}
+
+/// What is offered and can be spoken is weighed; what is chosen is offered, allowed, and fits the credentials.
+#[test]
+fn a_choice_is_among_what_is_offered() {
+    let talk = secure("PLAIN LOGIN XOAUTH2");
+    let password = Credentials::password("u", &b"p"[..]);
+    let weighed = talk.client.weigh(&Mechanism::ALL, &password);
+    assert_eq!(weighed.chosen(), Some(Mechanism::Plain));
+    assert_eq!(talk.client.choose(&[Mechanism::Login, Mechanism::Plain], &password), Ok(Mechanism::Login));
+    assert!(talk.client.choose(&[Mechanism::XOAuth2, Mechanism::ScramSha256], &password).is_err());
+}
