@@ -217,7 +217,7 @@ fn what_was_said_in_cleartext_leaves_before_tls_begins() {
 #[test]
 fn truncation_is_no_end_of_data() {
     let (authority, identity) = localhost();
-    let config = server_config(&identity);
+    let config = identity.rustls();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     for orderly in [true, false] {
@@ -248,7 +248,7 @@ fn truncation_is_no_end_of_data() {
 #[test]
 fn plaintext_in_an_established_session_is_fatal() {
     let (authority, identity) = localhost();
-    let config = server_config(&identity);
+    let config = identity.rustls();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
@@ -295,15 +295,6 @@ fn a_client_that_cuts_tls_off_is_noticed() {
     assert_eq!(line(&mut connection).unwrap(), "220 toy");
     drop(connection);
     server.saw("closed: TLS ended without its closing alert");
-}
-
-fn server_config(identity: &toy::Identity) -> std::sync::Arc<rustls::ServerConfig> {
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-    let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes()).map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap().into()
 }
 
 fn client_hello() -> Vec<u8> {

@@ -5,19 +5,20 @@
 mod toy;
 
 use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread::JoinHandle,
     time::Duration,
 };
 
 use bytes::Bytes;
 use io_mio::{
     Connection, Connector, Context, Error, Handler, Kind, ListenerTls, Next, Patience, Peer, Reactor,
-    ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, TlsClient, TlsVersions, Turn,
+    ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, TlsClient, TlsVersions, Turn, delivery,
 };
 use proto_core::{Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use proto_smtp::{
@@ -264,4 +265,96 @@ fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// A server under TLS that greets, and then answers each line in turn. What it heard behind EHLO.
+fn scripted(replies: &'static [&'static str]) -> (SocketAddr, TlsClient, JoinHandle<Vec<String>>) {
+    let (authority, identity) = localhost();
+    let config = identity.rustls();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let thread = std::thread::spawn(move || {
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let tls = rustls::ServerConnection::new(config).unwrap();
+        let mut stream = BufReader::new(rustls::StreamOwned::new(tls, socket));
+        stream.get_mut().write_all(b"220 mx\r\n").unwrap();
+        let mut heard = Vec::new();
+        for reply in ["250-mx\r\n250 AUTH PLAIN\r\n"].iter().chain(replies) {
+            heard.push(line(&mut stream));
+            stream.get_mut().write_all(reply.as_bytes()).unwrap();
+        }
+        while let said = line(&mut stream)
+            && !said.is_empty()
+        {
+            heard.push(said);
+        }
+        heard.split_off(1)
+    });
+    (address, authority.trust(), thread)
+}
+
+fn line(stream: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    // It went away: there is nothing more.
+    let _ = stream.read_line(&mut line);
+    line.trim_end().to_owned()
+}
+
+/// Logs in as often, and goes away: the outcomes, and what the server heard.
+fn log_in(times: usize, replies: &'static [&'static str]) -> (Vec<Result<Mechanism, Error>>, Vec<String>) {
+    let (address, trust, server) = scripted(replies);
+    let connector = Connector::new(trust).patience(Patience::of(Duration::from_secs(5)));
+    let to = target(address, Security::ImplicitTls);
+    let mut connection = connector.connect::<SmtpClient>(&to, &Arc::new(Config::default())).unwrap();
+    delivery::ready(&mut connection).unwrap();
+    let credentials = || Credentials::password("user", &b"secret"[..]);
+    let outcomes =
+        (0..times).map(|_| delivery::log_in(&mut connection, &Mechanism::ALL, credentials())).collect();
+    drop(connection);
+    (outcomes, server.join().unwrap())
+}
+
+const WITH: &str = "AUTH PLAIN AHVzZXIAc2VjcmV0";
+const WITHOUT: [&str; 2] = ["AUTH PLAIN", "AHVzZXIAc2VjcmV0"];
+
+#[test]
+fn a_server_that_does_not_understand_an_initial_response_is_asked_without() {
+    for refusal in ["500 5.5.2 what\r\n", "501 5.5.4 what\r\n"] {
+        let replies: &'static [&'static str] = Box::leak(Box::new([refusal, "334 \r\n", "235 in\r\n"]));
+        let (outcomes, heard) = log_in(1, replies);
+        assert_eq!(*outcomes[0].as_ref().unwrap(), Mechanism::Plain);
+        assert_eq!(heard, [&[WITH], &WITHOUT[..]].concat());
+    }
+}
+
+#[test]
+fn whoever_is_refused_does_not_say_it_again() {
+    let refused = |outcome: &Result<Mechanism, Error>, expected: u16| matches!(outcome, Err(Error::Unauthenticated { code: Some(code), .. }) if *code == expected);
+    // What is no word on the initial response.
+    let others: [(u16, &'static [&'static str]); 5] = [
+        (535, &["535 5.7.8 no\r\n"]),
+        (504, &["504 5.5.4 no\r\n"]),
+        (454, &["454 4.7.0 later\r\n"]),
+        (502, &["502 5.5.1 no\r\n"]),
+        (534, &["534 5.7.9 weak\r\n"]),
+    ];
+    for (code, replies) in others {
+        let (outcomes, heard) = log_in(1, replies);
+        assert!(refused(&outcomes[0], code), "{outcomes:?}");
+        assert_eq!(heard, [WITH]);
+    }
+    // Without it, once; whatever the server says then.
+    for (code, last) in [(535, "535 5.7.8 no\r\n"), (501, "501 5.5.4 what\r\n"), (500, "500 what\r\n")] {
+        let replies: &'static [&'static str] = Box::leak(Box::new(["501 5.5.4 what\r\n", "334 \r\n", last]));
+        let (outcomes, heard) = log_in(1, replies);
+        assert!(refused(&outcomes[0], code), "{outcomes:?}");
+        assert_eq!(heard, [&[WITH], &WITHOUT[..]].concat());
+        // What was learnt counts for the session: another log-in is one try.
+        let replies: &'static [&'static str] =
+            Box::leak(Box::new(["501 5.5.4 what\r\n", "334 \r\n", last, "334 \r\n", "535 5.7.8 no\r\n"]));
+        let (outcomes, heard) = log_in(2, replies);
+        assert!(refused(&outcomes[0], code) && refused(&outcomes[1], 535), "{outcomes:?}");
+        assert_eq!(heard, [&[WITH], &WITHOUT[..], &WITHOUT[..]].concat());
+    }
 }

@@ -41,12 +41,7 @@ fn with_tickets(
 }
 
 fn ticketing(identity: &Identity) -> Arc<rustls::ServerConfig> {
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-    let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes()).map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let mut config = builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let mut config = Arc::unwrap_or_clone(identity.rustls());
     config.ticketer = rustls::crypto::ring::Ticketer::new().unwrap();
     Arc::new(config)
 }

@@ -49,22 +49,6 @@ impl Source<'_> {
     }
 }
 
-/// The same credentials again, for another try. The name is meant to be searched for.
-pub(crate) fn copy(credentials: &Credentials) -> Credentials {
-    match credentials {
-        Credentials::Password { authorization, username, password } => Credentials::Password {
-            authorization: authorization.clone(),
-            username: username.clone(),
-            password: Secret::new(password.expose().clone()),
-        },
-        Credentials::Bearer { username, token } => {
-            Credentials::Bearer { username: username.clone(), token: Secret::new(token.expose().clone()) }
-        }
-        // No other kind is made here.
-        other => Credentials::password(other.username(), &b""[..]),
-    }
-}
-
 /// The first line that a command prints.
 fn run(command: &str, what: &str) -> Result<Secret<Vec<u8>>, Failure> {
     let failed = |why: String| Failure::new(Kind::Configuration, format!("the {what} command {why}"));

@@ -18,7 +18,6 @@ use serde::Serialize;
 use crate::check::{LoggedIn, Progress, Stop, no_user, refused};
 use crate::cli::Stage;
 use crate::connect::Way;
-use crate::credentials;
 use crate::failure::{Failure, Kind};
 
 /// How many folders an account may have: a server that lists more has no end.
@@ -199,10 +198,12 @@ where
             Err(_) if order == Mechanism::ALL => Choice::Strongest,
             Err(reasons) => return Err(cannot_prove(&reasons)),
         };
-        let kept = credentials::copy(&credentials);
+        // Where none goes with the command from the start, none is to blame, and nothing is said twice.
+        let refused = self.connection.machine().has_refused_initial_response();
+        let kept = credentials.duplicate();
         match self.prove(credentials, choice)? {
             Proved::Accepted => {}
-            Proved::Rejected(_) if self.connection.machine().has_refused_initial_response() => {
+            Proved::Rejected(_) if !refused && self.connection.machine().has_refused_initial_response() => {
                 match self.prove(kept, choice)? {
                     Proved::Accepted => {}
                     Proved::Rejected(why) => return Err(why),

@@ -14,7 +14,6 @@ use proto_smtp::types::Response;
 use crate::check::{LoggedIn, Progress, Stop, no_user, refused};
 use crate::cli::Stage;
 use crate::connect::Way;
-use crate::credentials;
 use crate::failure::{Failure, Kind};
 
 /// What is to be done with a session, whichever channel it has.
@@ -172,10 +171,12 @@ where
         self.ready(|_| Ok::<_, Failure>(()))?;
         let weighed = self.connection.machine().weigh(order, &credentials);
         let mechanism = weighed.into_result().map_err(no_mechanism)?;
-        let kept = credentials::copy(&credentials);
+        // Where none goes with the command from the start, none is to blame, and nothing is said twice.
+        let refused = self.connection.machine().has_refused_initial_response();
+        let kept = credentials.duplicate();
         match self.prove(mechanism, credentials)? {
             Proved::Accepted => {}
-            Proved::Rejected(_) if self.connection.machine().has_refused_initial_response() => {
+            Proved::Rejected(_) if !refused && self.connection.machine().has_refused_initial_response() => {
                 match self.prove(mechanism, kept)? {
                     Proved::Accepted => {}
                     Proved::Rejected(why) => return Err(why),

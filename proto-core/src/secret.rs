@@ -106,6 +106,24 @@ impl Credentials {
         Self::Anonymous { trace: trace.into() }
     }
 
+    /// The same once more, for another try. There is no `Clone`: each copy of a secret is one more to be wiped, and whoever
+    /// looks for them finds this name.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        match self {
+            Self::Password { authorization, username, password } => Self::Password {
+                authorization: authorization.clone(),
+                username: username.clone(),
+                password: Secret::new(password.expose().clone()),
+            },
+            Self::Bearer { username, token } => {
+                Self::Bearer { username: username.clone(), token: Secret::new(token.expose().clone()) }
+            }
+            Self::External { authorization } => Self::External { authorization: authorization.clone() },
+            Self::Anonymous { trace } => Self::Anonymous { trace: trace.clone() },
+        }
+    }
+
     /// Who is authenticating, as far as the credentials say. Personal data: do not log it.
     #[must_use]
     pub fn username(&self) -> &str {
@@ -139,6 +157,29 @@ mod tests {
         let shown = alloc::format!("{password:?} {bearer:?} {:?}", Secret::new(String::from("hunter2")));
         for part in ["alice", "hunter2", "ya29"] {
             assert!(!shown.contains(part), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_duplicate_is_the_same() {
+        let of = |credentials: &Credentials| match credentials {
+            Credentials::Password { authorization, username, password } => {
+                (authorization.clone(), username.clone(), password.expose().clone())
+            }
+            Credentials::Bearer { username, token } => {
+                (String::from("token"), username.clone(), token.expose().clone().into_bytes())
+            }
+            Credentials::External { authorization } => ("channel".into(), authorization.clone(), Vec::new()),
+            Credentials::Anonymous { trace } => ("nobody".into(), trace.clone(), Vec::new()),
+        };
+        let password = Secret::from(&b"hunter2"[..]);
+        for credentials in [
+            Credentials::Password { authorization: "boss".into(), username: "alice".into(), password },
+            Credentials::bearer("alice", "ya29.token"),
+            Credentials::External { authorization: "alice".into() },
+            Credentials::anonymous("guest"),
+        ] {
+            assert_eq!(of(&credentials.duplicate()), of(&credentials));
         }
     }
 }

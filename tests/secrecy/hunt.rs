@@ -50,6 +50,13 @@ impl Hunt {
         }
     }
 
+    /// Fails if there is a piece of a secret in `text`.
+    pub(crate) fn finds_nothing(&self, name: &str, text: &str) {
+        if let Some(piece) = self.find(text.as_bytes()) {
+            panic!("{name}: {piece:?} of a secret stands in\n{text}");
+        }
+    }
+
     /// The first piece of a secret in `text`.
     pub(crate) fn find(&self, text: &[u8]) -> Option<String> {
         (0..text.len()).find_map(|at| {

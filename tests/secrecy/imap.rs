@@ -13,17 +13,19 @@ use proto_imap::{Config, SaslIr, Waits};
 use crate::hunt::Hunt;
 use io_mio::trace::Role;
 
-use crate::session::{Application, Shown, Side, face, talk};
-use crate::{Answer, PASSWORDS, SIZES, TOKEN, USER, channel, credentials, mechanisms, secrets, sizes};
+use crate::session::{Application, Cut, Shown, Side, face, talk};
+use crate::{Answer, How, PASSWORDS, SIZES, TOKEN, USER, channel, how, mechanisms, own, secrets, sizes};
 
 /// Says who it is as soon as it may, once.
 struct Asking {
-    credentials: Option<Credentials>,
+    how: Option<How>,
     /// Whether it was let in, once it was told.
     ended: Option<bool>,
 }
 
 impl Application<Client<Secure>> for Asking {
+    const PROTOCOL: &'static str = "imap";
+
     fn event(
         &mut self,
         event: Event<'_>,
@@ -33,11 +35,15 @@ impl Application<Client<Secure>> for Asking {
     ) {
         match event {
             Event::Capability => {
-                if let Some(credentials) = self.credentials.take() {
-                    shown.debug(&credentials);
-                    let id = client.authenticate(credentials, Choice::Strongest, tx).unwrap();
-                    shown.debug(&id);
-                }
+                let id = match self.how.take() {
+                    Some(How::Known(credentials)) => {
+                        shown.debug(&credentials);
+                        client.authenticate(credentials, Choice::Strongest, tx).unwrap()
+                    }
+                    Some(How::Own) => client.authenticate_with(Box::new(own::Client::new()), tx).unwrap(),
+                    None => return,
+                };
+                shown.debug(&id);
             }
             Event::Authenticated { .. } | Event::AuthRejected { .. } => {
                 self.ended = Some(matches!(event, Event::Authenticated { .. }));
@@ -70,6 +76,8 @@ impl Serving {
 }
 
 impl Application<Server<Secure>> for Serving {
+    const PROTOCOL: &'static str = "imap";
+
     fn event(
         &mut self,
         event: server::Event<'_, Secure>,
@@ -89,6 +97,8 @@ impl Application<Server<Secure>> for Serving {
 }
 
 impl Application<Server<Cleartext>> for Serving {
+    const PROTOCOL: &'static str = "imap";
+
     fn event(
         &mut self,
         event: server::Event<'_, Cleartext>,
@@ -109,15 +119,15 @@ fn config() -> Config {
     // Short enough that a line beyond it costs little time, octet by octet.
     let mut limits = Limits::default();
     limits.line = 4096;
-    Config::default().waits(waits).limits(limits).served(Mechanisms::all())
+    Config::default().waits(waits).limits(limits).served(Mechanisms::all()).with_mechanism(Arc::new(own::Own))
 }
 
-fn session(name: String, client: Config, server: Config, who: Credentials, answer: Answer, size: usize) {
+fn session(name: String, client: Config, server: Config, who: How, answer: Answer, size: usize) {
     let mut shown = Shown::new(format!("{name}, {answer:?}, pieces of {size}"));
     shown.debug(&(&client, &server));
     let client = Client::<Secure>::new(Arc::new(client), channel());
     let server = Server::<Secure>::new(Arc::new(server), channel());
-    let asking = Asking { credentials: Some(who), ended: None };
+    let asking = Asking { how: Some(who), ended: None };
     let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
     let mut server = Side::new(server, SendBuffer::new(), Role::Server, Serving(answer));
     talk(&mut client, &mut server, size, &mut shown);
@@ -135,7 +145,7 @@ fn no_mechanism_shows_a_secret() {
                 .into_iter()
                 .flat_map(|answer| sizes(mechanism).iter().map(move |size| (answer, size)))
             {
-                let who = credentials(mechanism, PASSWORDS[2]);
+                let who = how(mechanism, PASSWORDS[2]);
                 let client = config().mechanisms(only).sasl_ir(sasl_ir);
                 session(format!("{mechanism} {sasl_ir:?}"), client, config(), who, answer, size);
             }
@@ -148,37 +158,41 @@ fn the_login_command_shows_no_secret() {
     for password in PASSWORDS {
         for (answer, size) in Answer::ALL.into_iter().flat_map(|answer| SIZES.map(|size| (answer, size))) {
             let none = || config().mechanisms(Mechanisms::NONE);
-            let who = Credentials::password(USER, password.as_bytes());
+            let who = How::Known(Credentials::password(USER, password.as_bytes()));
             session("LOGIN".into(), none(), none(), who, answer, size);
         }
     }
 }
 
-/// A server that is sent these lines, under TLS and in cleartext.
+/// A server that is sent these lines: under TLS it answers so, and without an answer it is in cleartext.
+pub(crate) fn facing(lines: &[&[u8]], answer: Option<Answer>, cut: Cut, shown: &mut Shown) {
+    let (config, tx) = (Arc::new(config()), SendBuffer::new());
+    match answer {
+        Some(answer) => {
+            let server = Server::<Secure>::new(config, channel());
+            face(&mut Side::new(server, tx, Role::Server, Serving(answer)), lines, cut, shown);
+        }
+        None => {
+            let server = Server::<Cleartext>::new(config);
+            face(&mut Side::new(server, tx, Role::Server, Serving(Answer::Accept)), lines, cut, shown);
+        }
+    }
+}
+
+/// A server that is sent these lines, under TLS and in cleartext, in pieces of every size.
 fn serve(lines: &[&[u8]]) {
     let hunt = Hunt::new(&secrets());
     for size in SIZES {
-        for answer in Answer::ALL {
+        for answer in Answer::ALL.map(Some).into_iter().chain([None]) {
             let mut shown = Shown::new(format!("{}, {answer:?}, pieces of {size}", lines[0].escape_ascii()));
-            let server = Server::<Secure>::new(Arc::new(config()), channel());
-            face(
-                &mut Side::new(server, SendBuffer::new(), Role::Server, Serving(answer)),
-                lines,
-                size,
-                &mut shown,
-            );
+            facing(lines, answer, Cut::Every(size), &mut shown);
             shown.end(&hunt);
         }
-        let mut shown = Shown::new(format!("cleartext {}, pieces of {size}", lines[0].escape_ascii()));
-        let server = Server::<Cleartext>::new(Arc::new(config()));
-        let serving = Serving(Answer::Accept);
-        face(&mut Side::new(server, SendBuffer::new(), Role::Server, serving), lines, size, &mut shown);
-        shown.end(&hunt);
     }
 }
 
 /// What clients do with credentials, right and wrong: what they say, a string for each turn.
-fn scripts() -> Vec<Vec<String>> {
+pub(crate) fn scripts() -> Vec<Vec<String>> {
     let plain = base64(&format!("\0{USER}\0{}", PASSWORDS[0]));
     let (user, password) = (base64(USER), base64(PASSWORDS[0]));
     let token = base64(&format!("user={USER}\x01auth=Bearer {TOKEN}\x01\x01"));
@@ -255,36 +269,44 @@ fn the_grammar_shows_nothing_of_credentials() {
     }
 }
 
+const INITIAL: &[u8] = b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n";
+const WITHOUT: &[u8] = b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n";
+const LOGIN: &[u8] = b"* OK [CAPABILITY IMAP4rev1] hi\r\n";
+
+/// What servers say to a client that logs in, right and wrong.
+pub(crate) const ANSWERS: [&[&[u8]]; 12] = [
+    &[INITIAL, b"M1 OK in\r\n"],
+    &[INITIAL, b"M1 NO [AUTHENTICATIONFAILED] no\r\n"],
+    &[INITIAL, b"M1 BAD what\r\n"],
+    &[INITIAL, b"+ YWdhaW4=\r\n", b"M1 NO enough\r\n"],
+    &[INITIAL, b"* BYE too many\r\n"],
+    &[INITIAL, b"M9 OK in\r\n"],
+    &[WITHOUT, b"+ \r\n", b"M1 OK [CAPABILITY IMAP4rev1] in\r\n"],
+    &[WITHOUT, b"+ \r\n", b"+ \r\n", b"M1 BAD cancelled\r\n"],
+    &[WITHOUT, b"+ \r\n"],
+    &[LOGIN, b"+ go on\r\n", b"M1 NO no\r\n"],
+    &[LOGIN, b"+ go on\r\n"],
+    &[LOGIN, b"M1 OK in\r\n"],
+];
+
+/// A client with this password that is told these lines.
+pub(crate) fn asking(lines: &[&[u8]], password: &str, cut: Cut, shown: &mut Shown) {
+    let client = Client::<Secure>::new(Arc::new(config()), channel());
+    let who = How::Known(Credentials::password(USER, password.as_bytes()));
+    let asking = Asking { how: Some(who), ended: None };
+    let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
+    face(&mut client, lines, cut, shown);
+    assert!(client.application.ended.is_some() || client.error().is_some(), "{lines:?}");
+}
+
 #[test]
 fn a_client_shows_nothing_whatever_the_server_answers() {
     let hunt = Hunt::new(&secrets());
-    let greeting = b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n";
-    let without = b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n";
-    let login = b"* OK [CAPABILITY IMAP4rev1] hi\r\n";
-    let scripts: [&[&[u8]]; 12] = [
-        &[greeting, b"M1 OK in\r\n"],
-        &[greeting, b"M1 NO [AUTHENTICATIONFAILED] no\r\n"],
-        &[greeting, b"M1 BAD what\r\n"],
-        &[greeting, b"+ YWdhaW4=\r\n", b"M1 NO enough\r\n"],
-        &[greeting, b"* BYE too many\r\n"],
-        &[greeting, b"M9 OK in\r\n"],
-        &[without, b"+ \r\n", b"M1 OK [CAPABILITY IMAP4rev1] in\r\n"],
-        &[without, b"+ \r\n", b"+ \r\n", b"M1 BAD cancelled\r\n"],
-        &[without, b"+ \r\n"],
-        &[login, b"+ go on\r\n", b"M1 NO no\r\n"],
-        &[login, b"+ go on\r\n"],
-        &[login, b"M1 OK in\r\n"],
-    ];
-    for lines in scripts {
+    for lines in ANSWERS {
         for (size, password) in SIZES.into_iter().flat_map(|size| PASSWORDS.map(|password| (size, password)))
         {
             let mut shown = Shown::new(format!("{}, pieces of {size}", lines[1].escape_ascii()));
-            let client = Client::<Secure>::new(Arc::new(config()), channel());
-            let who = Credentials::password(USER, password.as_bytes());
-            let asking = Asking { credentials: Some(who), ended: None };
-            let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
-            face(&mut client, lines, size, &mut shown);
-            assert!(client.application.ended.is_some() || client.error().is_some(), "{lines:?}");
+            asking(lines, password, Cut::Every(size), &mut shown);
             shown.end(&hunt);
         }
     }

@@ -6,9 +6,10 @@ use std::collections::HashSet;
 use std::fmt::{Debug, Display};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use io_mio::trace::{Record, Role, Trace, TraceFormat, TraceWriter, Tracing};
+use io_mio::trace::{Names, Record, Role, Trace, TraceFormat, TraceWriter, Tracing, What};
+use proto_core::trace::{self, Event};
 use proto_core::{Error, Machine, RecvBuffer, SendBuffer, WaitFor};
 
 use crate::hunt::Hunt;
@@ -16,17 +17,22 @@ use crate::hunt::Hunt;
 /// Both that a session showed, and everything that passed on the wire.
 pub(crate) struct Shown {
     name: String,
-    texts: HashSet<String>,
+    /// What was formatted; none of it is kept where only the trace is looked at.
+    texts: Option<HashSet<String>>,
     written: Written,
     wire: Vec<u8>,
 }
 
+/// A trace in every form: as it is written, and the events that it is made of.
 #[derive(Clone, Default)]
-struct Written(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Written {
+    octets: Arc<Mutex<Vec<u8>>>,
+    events: Arc<Mutex<Vec<Event>>>,
+}
 
 impl Write for Written {
     fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
+        self.octets.lock().unwrap().extend_from_slice(octets);
         Ok(octets.len())
     }
 
@@ -35,21 +41,78 @@ impl Write for Written {
     }
 }
 
-/// A trace in both forms.
-struct Both {
-    forms: [TraceWriter<Written>; 2],
-}
+impl Written {
+    /// A trace that writes here: as text, without names, and as JSON.
+    pub(crate) fn trace(&self) -> Box<dyn Trace> {
+        let writer = || TraceWriter::new(self.clone());
+        let forms = [writer(), writer().names(Names::Hidden), writer().format(TraceFormat::Json)];
+        Box::new(Forms { forms, events: self.events.clone() })
+    }
 
-impl Both {
-    fn new(written: &Written) -> Self {
-        let writer = || TraceWriter::new(written.clone());
-        Self { forms: [writer(), writer().format(TraceFormat::Json)] }
+    /// Everything that was written, and every event.
+    pub(crate) fn text(&self) -> String {
+        let octets = self.octets.lock().unwrap();
+        format!("{}{:?}", String::from_utf8_lossy(&octets), self.events.lock().unwrap())
     }
 }
 
-impl Trace for Both {
+struct Forms {
+    forms: [TraceWriter<Written>; 3],
+    events: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Trace for Forms {
     fn record(&mut self, record: &Record<'_>) {
-        self.forms.iter_mut().for_each(|form| form.record(record));
+        // Two traces of the same conversation are the same.
+        let mut record = *record;
+        (record.at, record.connection) = (Duration::ZERO, 1);
+        self.forms.iter_mut().for_each(|form| form.record(&record));
+        if let What::Event(event) = record.what {
+            let mut events = self.events.lock().unwrap();
+            if !events.last_mut().is_some_and(|last| join(last, event)) {
+                events.push(event.clone());
+            }
+        }
+    }
+}
+
+/// Adds an event to the last one if both are parts of the same thing: pieces may have come one by one.
+fn join(last: &mut Event, event: &Event) -> bool {
+    use trace::What::{Data, Elided, Secret, Text, Unknown};
+    let ((Event::Received(last), Event::Received(more)) | (Event::Sent(last), Event::Sent(more))) =
+        (last, event)
+    else {
+        return false;
+    };
+    match (last, more) {
+        (Text(text), Text(more)) => text.extend_from_slice(more),
+        (Elided(count), Elided(more))
+        | (Secret(count), Secret(more))
+        | (Data(count), Data(more))
+        | (Unknown(count), Unknown(more)) => *count += more,
+        _ => return false,
+    }
+    true
+}
+
+/// How what is said comes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cut {
+    /// In pieces of so many octets.
+    Every(usize),
+    /// Each turn in two, behind so many octets.
+    At(usize),
+}
+
+impl Cut {
+    fn pieces(self, octets: &[u8]) -> Vec<&[u8]> {
+        match self {
+            Self::Every(size) => octets.chunks(size).collect(),
+            Self::At(at) => {
+                let (front, back) = octets.split_at(at.min(octets.len()));
+                [front, back].into_iter().filter(|piece| !piece.is_empty()).collect()
+            }
+        }
     }
 }
 
@@ -66,20 +129,33 @@ pub(crate) struct Side<M, A> {
 
 /// What an application does with an event: it shows what it was given, and answers.
 pub(crate) trait Application<M: Machine> {
+    /// What a trace calls the protocol.
+    const PROTOCOL: &'static str;
+
     fn event(&mut self, event: M::Event<'_>, machine: &mut M, tx: &mut SendBuffer, shown: &mut Shown);
 }
 
 impl Shown {
     pub(crate) fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), texts: HashSet::new(), written: Written::default(), wire: Vec::new() }
+        let texts = Some(HashSet::new());
+        Self { name: name.into(), texts, written: Written::default(), wire: Vec::new() }
+    }
+
+    /// Only the trace is looked at.
+    pub(crate) fn only_the_trace(name: impl Into<String>) -> Self {
+        Self { texts: None, ..Self::new(name) }
     }
 
     pub(crate) fn debug(&mut self, value: &dyn Debug) {
-        self.texts.insert(format!("{value:?}"));
+        if let Some(texts) = &mut self.texts {
+            texts.insert(format!("{value:?}"));
+        }
     }
 
     pub(crate) fn display(&mut self, value: &dyn Display) {
-        self.texts.insert(value.to_string());
+        if let Some(texts) = &mut self.texts {
+            texts.insert(value.to_string());
+        }
     }
 
     /// These octets passed: what is shown must not repeat them.
@@ -87,15 +163,17 @@ impl Shown {
         self.wire.extend_from_slice(octets);
     }
 
+    /// What the trace says.
+    pub(crate) fn trace(&self) -> String {
+        self.written.text()
+    }
+
     /// Nothing was shown that is secret, although the secrets passed.
     pub(crate) fn end(self, hunt: &Hunt) {
         let Self { name, texts, written, wire } = self;
         assert!(hunt.find(&wire).is_some(), "{name}: nothing secret passed, so that this shows nothing");
-        let trace = written.0.lock().unwrap().clone();
-        for text in texts.iter().map(String::as_bytes).chain([trace.as_slice()]) {
-            if let Some(piece) = hunt.find(text) {
-                panic!("{name}: {piece:?} of a secret stands in\n{}", String::from_utf8_lossy(text));
-            }
+        for text in texts.into_iter().flatten().chain([written.text()]) {
+            hunt.finds_nothing(&name, &text);
         }
     }
 }
@@ -109,11 +187,12 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
         self.error
     }
 
-    /// Receives octets in pieces of `size`. The state is looked at in the middle and behind them.
-    fn receive(&mut self, octets: &[u8], size: usize, shown: &mut Shown) {
+    /// Receives octets, cut into pieces. The state is looked at in the middle and behind them.
+    fn receive(&mut self, octets: &[u8], cut: Cut, shown: &mut Shown) {
         shown.wire.extend_from_slice(octets);
-        let middle = octets.len().div_ceil(size) / 2;
-        for (index, piece) in octets.chunks(size).enumerate() {
+        let pieces = cut.pieces(octets);
+        let middle = pieces.len() / 2;
+        for (index, piece) in pieces.into_iter().enumerate() {
             self.rx.extend(piece);
             self.pump(shown);
             if index == middle {
@@ -131,7 +210,7 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
     fn pump(&mut self, shown: &mut Shown) {
         let Self { rx, tx, role, .. } = self;
         let tracing = self.tracing.get_or_insert_with(|| {
-            let tracing = Tracing::new(Box::new(Both::new(&shown.written)), "test", *role, Instant::now());
+            let tracing = Tracing::new(shown.written.trace(), A::PROTOCOL, *role, Instant::now());
             tracing.watch(rx, tx);
             tracing
         });
@@ -182,7 +261,7 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
     }
 }
 
-/// Lets both talk until nobody says anything more. The wire carries pieces of `size`.
+/// Lets both talk until nobody says anything more. The wire carries pieces of `size` octets.
 pub(crate) fn talk<C, S, A, B>(
     client: &mut Side<C, A>,
     server: &mut Side<S, B>,
@@ -204,14 +283,14 @@ pub(crate) fn talk<C, S, A, B>(
             return;
         }
         shown.display(&String::from_utf8_lossy(&back));
-        server.receive(&there, size, shown);
-        client.receive(&back, size, shown);
+        server.receive(&there, Cut::Every(size), shown);
+        client.receive(&back, Cut::Every(size), shown);
     }
     panic!("{}: they never stop", shown.name);
 }
 
 /// Says each line when the machine is quiet, then closes the connection.
-pub(crate) fn face<M, A>(side: &mut Side<M, A>, lines: &[&[u8]], size: usize, shown: &mut Shown)
+pub(crate) fn face<M, A>(side: &mut Side<M, A>, lines: &[&[u8]], cut: Cut, shown: &mut Shown)
 where
     M: Machine + Debug,
     A: Application<M>,
@@ -220,7 +299,7 @@ where
     for line in lines {
         let sent = side.send(shown);
         shown.wire.extend(sent);
-        side.receive(line, size, shown);
+        side.receive(line, cut, shown);
     }
     side.rx.close();
     side.pump(shown);

@@ -1,5 +1,6 @@
 //! SMTP and LMTP sessions that carry secrets: AUTH in every form, and everything that can go wrong with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto_core::{Channel, Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
@@ -12,18 +13,20 @@ use proto_smtp::{Config, Dialect, InitialResponse, Waits};
 use crate::hunt::Hunt;
 use io_mio::trace::Role;
 
-use crate::session::{Application, Shown, Side, face, talk};
-use crate::{Answer, PASSWORDS, SIZES, TOKEN, USER, channel, credentials, mechanisms, secrets, sizes};
+use crate::session::{Application, Cut, Shown, Side, face, talk};
+use crate::{Answer, How, PASSWORDS, SIZES, TOKEN, USER, channel, how, mechanisms, own, secrets, sizes};
 
 /// Says who it is as soon as it may, once.
 struct Asking {
     mechanism: Mechanism,
-    credentials: Option<Credentials>,
+    how: Option<How>,
     /// Whether it was let in, once it was told.
     ended: Option<bool>,
 }
 
 impl Application<Client<Secure>> for Asking {
+    const PROTOCOL: &'static str = "smtp";
+
     fn event(
         &mut self,
         event: Event<'_>,
@@ -32,12 +35,14 @@ impl Application<Client<Secure>> for Asking {
         shown: &mut Shown,
     ) {
         match event {
-            Event::Extensions(_) => {
-                if let Some(credentials) = self.credentials.take() {
+            Event::Extensions(_) => match self.how.take() {
+                Some(How::Known(credentials)) => {
                     shown.debug(&credentials);
                     client.authenticate(self.mechanism, credentials, tx).unwrap();
                 }
-            }
+                Some(How::Own) => client.authenticate_with(Box::new(own::Client::new()), tx).unwrap(),
+                None => {}
+            },
             Event::Auth(outcome) => {
                 self.ended = Some(matches!(outcome, AuthOutcome::Accepted(_)));
                 shown.debug(&client.authentication_failure());
@@ -70,6 +75,8 @@ impl Serving {
 }
 
 impl Application<Server<Secure>> for Serving {
+    const PROTOCOL: &'static str = "smtp";
+
     fn event(
         &mut self,
         event: server::Event<'_, Secure>,
@@ -94,6 +101,8 @@ impl Application<Server<Secure>> for Serving {
 }
 
 impl Application<Server<Cleartext>> for Serving {
+    const PROTOCOL: &'static str = "smtp";
+
     fn event(
         &mut self,
         event: server::Event<'_, Cleartext>,
@@ -111,7 +120,11 @@ impl Application<Server<Cleartext>> for Serving {
 fn config(dialect: Dialect) -> Config {
     let mut waits = Waits::default();
     waits.delay = Duration::ZERO;
-    Config::default().waits(waits).dialect(dialect).served(Mechanisms::all())
+    Config::default()
+        .waits(waits)
+        .dialect(dialect)
+        .served(Mechanisms::all())
+        .with_mechanism(Arc::new(own::Own))
 }
 
 fn session(client: Config, server: Config, mechanism: Mechanism, answer: Answer, size: usize) {
@@ -122,7 +135,7 @@ fn session(client: Config, server: Config, mechanism: Mechanism, answer: Answer,
     let server = Server::<Secure>::new(server, channel(), &mut tx);
     let mut server = Side::new(server, tx, Role::Server, Serving(answer));
     let client = Client::<Secure>::new(client, channel());
-    let asking = Asking { mechanism, credentials: Some(credentials(mechanism, PASSWORDS[2])), ended: None };
+    let asking = Asking { mechanism, how: Some(how(mechanism, PASSWORDS[2])), ended: None };
     let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
     talk(&mut client, &mut server, size, &mut shown);
     assert_eq!(client.application.ended, Some(answer == Answer::Accept), "{mechanism}, {answer:?}");
@@ -146,27 +159,35 @@ fn no_mechanism_shows_a_secret() {
     }
 }
 
-/// A server that is sent these lines, under TLS and in cleartext.
+/// A server that is sent these lines: under TLS it answers so, and without an answer it is in cleartext.
+pub(crate) fn facing(lines: &[&[u8]], answer: Option<Answer>, cut: Cut, shown: &mut Shown) {
+    let mut tx = SendBuffer::new();
+    match answer {
+        Some(answer) => {
+            let server = Server::<Secure>::new(config(Dialect::Smtp), channel(), &mut tx);
+            face(&mut Side::new(server, tx, Role::Server, Serving(answer)), lines, cut, shown);
+        }
+        None => {
+            let server = Server::<Cleartext>::new(config(Dialect::Smtp), &mut tx);
+            face(&mut Side::new(server, tx, Role::Server, Serving(Answer::Accept)), lines, cut, shown);
+        }
+    }
+}
+
+/// A server that is sent these lines, under TLS and in cleartext, in pieces of every size.
 fn serve(lines: &[&[u8]]) {
     let hunt = Hunt::new(&secrets());
     for size in SIZES {
-        for answer in Answer::ALL {
+        for answer in Answer::ALL.map(Some).into_iter().chain([None]) {
             let mut shown = Shown::new(format!("{}, {answer:?}, pieces of {size}", lines[1].escape_ascii()));
-            let mut tx = SendBuffer::new();
-            let server = Server::<Secure>::new(config(Dialect::Smtp), channel(), &mut tx);
-            face(&mut Side::new(server, tx, Role::Server, Serving(answer)), lines, size, &mut shown);
+            facing(lines, answer, Cut::Every(size), &mut shown);
             shown.end(&hunt);
         }
-        let mut shown = Shown::new(format!("cleartext {}, pieces of {size}", lines[1].escape_ascii()));
-        let mut tx = SendBuffer::new();
-        let server = Server::<Cleartext>::new(config(Dialect::Smtp), &mut tx);
-        face(&mut Side::new(server, tx, Role::Server, Serving(Answer::Accept)), lines, size, &mut shown);
-        shown.end(&hunt);
     }
 }
 
 /// What clients do with credentials, right and wrong: what they say, a string for each turn.
-fn scripts() -> Vec<Vec<String>> {
+pub(crate) fn scripts() -> Vec<Vec<String>> {
     let plain = base64(&format!("\0{USER}\0{}", PASSWORDS[0]));
     let (user, password) = (base64(USER), base64(PASSWORDS[0]));
     let token = base64(&format!("user={USER}\x01auth=Bearer {TOKEN}\x01\x01"));
@@ -228,37 +249,44 @@ fn the_grammar_shows_nothing_of_credentials() {
     }
 }
 
+/// What servers say to a client that has said AUTH, right and wrong.
+pub(crate) const ANSWERS: [&[&[u8]]; 9] = [
+    &[b"235 2.7.0 welcome\r\n"],
+    &[b"535 5.7.8 no\r\n"],
+    &[b"334 YWdhaW4=\r\n", b"501 cancelled\r\n"],
+    &[b"334 !!\r\n", b"235 in\r\n"],
+    &[b"334-YWdhaW4=\r\n334 YWdhaW4=\r\n", b"501 cancelled\r\n"],
+    &[b"250 in\r\n"],
+    &[b"421 too many\r\n"],
+    &[b"hello\r\n"],
+    &[],
+];
+
+/// A client that is told these lines behind its AUTH.
+pub(crate) fn asking(lines: &[&[u8]], initial: InitialResponse, cut: Cut, shown: &mut Shown) {
+    let config = config(Dialect::Smtp).initial_response(initial);
+    let client = Client::<Secure>::new(config, channel());
+    let who = How::Known(Credentials::password(USER, PASSWORDS[1].as_bytes()));
+    let asking = Asking { mechanism: Mechanism::Plain, how: Some(who), ended: None };
+    let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
+    let greeting: &[&[u8]] = &[b"220 mx.example\r\n", b"250-mx.example\r\n250 AUTH PLAIN LOGIN\r\n"];
+    let prompt: &[&[u8]] = match initial {
+        InitialResponse::Short => &[],
+        InitialResponse::Never => &[b"334 \r\n"],
+    };
+    face(&mut client, &[greeting, prompt, lines].concat(), cut, shown);
+}
+
 #[test]
 fn a_client_shows_nothing_whatever_the_server_answers() {
     let hunt = Hunt::new(&secrets());
-    let hello = b"250-mx.example\r\n250 AUTH PLAIN LOGIN\r\n";
-    let scripts: [&[&[u8]]; 8] = [
-        &[b"235 2.7.0 welcome\r\n"],
-        &[b"535 5.7.8 no\r\n"],
-        &[b"334 YWdhaW4=\r\n", b"501 cancelled\r\n"],
-        &[b"334 !!\r\n", b"235 in\r\n"],
-        &[b"250 in\r\n"],
-        &[b"421 too many\r\n"],
-        &[b"hello\r\n"],
-        &[],
-    ];
-    for lines in scripts {
+    for lines in ANSWERS {
         for (size, initial) in SIZES
             .into_iter()
             .flat_map(|size| [InitialResponse::Short, InitialResponse::Never].map(|initial| (size, initial)))
         {
             let mut shown = Shown::new(format!("{lines:?}, pieces of {size}, {initial:?}"));
-            let config = config(Dialect::Smtp).initial_response(initial);
-            let client = Client::<Secure>::new(config, channel());
-            let who = Credentials::password(USER, PASSWORDS[1].as_bytes());
-            let asking = Asking { mechanism: Mechanism::Plain, credentials: Some(who), ended: None };
-            let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
-            let prompt: &[&[u8]] = match initial {
-                InitialResponse::Short => &[],
-                InitialResponse::Never => &[b"334 \r\n"],
-            };
-            let lines = [&[&b"220 mx.example\r\n"[..], hello], prompt, lines].concat();
-            face(&mut client, &lines, size, &mut shown);
+            asking(lines, initial, Cut::Every(size), &mut shown);
             shown.end(&hunt);
         }
     }

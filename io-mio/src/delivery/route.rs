@@ -117,7 +117,9 @@ impl<C: Channel, E> fmt::Debug for Route<C, E> {
     }
 }
 
-/// Logs in on a connection that is [`ready`], with the first of these mechanisms that fits.
+/// Logs in on a connection that is [`ready`], with the first of these mechanisms that fits. A server that does not
+/// understand an initial response (500 or 501) is asked once more without one; nothing else is tried twice, and a refused
+/// password least of all.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`]: no mechanism fits, or the server says no. Or the connection is lost.
@@ -130,9 +132,27 @@ pub fn log_in(
         .machine()
         .choose(order, &credentials)
         .map_err(|reasons| Error::Unauthenticated { code: None, reply: reasons.to_string() })?;
+    // Where none goes with the command from the start, none is to blame.
+    let once_more = (!connection.machine().has_refused_initial_response()).then(|| credentials.duplicate());
+    match (prove(connection, mechanism, credentials), once_more) {
+        (Err(Error::Unauthenticated { .. }), Some(credentials))
+            if connection.machine().has_refused_initial_response() =>
+        {
+            prove(connection, mechanism, credentials)?;
+        }
+        (outcome, _) => outcome?,
+    }
+    Ok(mechanism)
+}
+
+fn prove(
+    connection: &mut Connection<Client<Secure>>,
+    mechanism: Mechanism,
+    credentials: Credentials,
+) -> Result<(), Error> {
     connection.with(|client, tx| client.authenticate(mechanism, credentials, tx))?;
     connection.drive(|turn, _, _| match turn {
-        Turn::Event(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(mechanism)),
+        Turn::Event(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(())),
         Turn::Event(Event::Auth(AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response))) => {
             Err(Error::Unauthenticated { code: Some(response.code().get()), reply: response.to_string() })
         }

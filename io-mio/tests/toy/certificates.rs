@@ -58,6 +58,17 @@ impl Identity {
     pub fn server_with(&self, versions: TlsVersions) -> TlsServer {
         TlsServer::from_pem(self.chain.as_bytes(), self.key.as_bytes(), versions).unwrap()
     }
+
+    /// The settings of a server of the TLS library itself.
+    pub fn rustls(&self) -> std::sync::Arc<rustls::ServerConfig> {
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        let builder =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap().into()
+    }
 }
 
 pub fn localhost() -> (Authority, Identity) {

@@ -25,7 +25,6 @@ use super::octets::Octets;
 use super::orders::{Job, Messages, Orders};
 use super::show::{self, Tally};
 use crate::connect::Way;
-use crate::credentials;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 use crate::smtp::{Authenticate, Session};
@@ -263,7 +262,7 @@ where
         let mut session = open(&plan.way, &connector, config)?;
         session.ready(|_| Ok::<_, Failure>(()))?;
         if let Some(credentials) = &plan.credentials {
-            session.log_in(credentials::copy(credentials), plan.way.order())?;
+            session.log_in(credentials.duplicate(), plan.way.order())?;
         }
         let offered = session.connection.machine().extensions().set();
         if plan.envelope.needs_chunking() && !offered.contains(Extension::Chunking) {

@@ -1,0 +1,85 @@
+//! A mechanism that an application has brought along, and that is as careless as one can be: what its client says is
+//! secret, and `Debug` of both sides shows it. What stands around it must not.
+//!
+//! ```text
+//! C: name NUL password     S: more
+//! C: token                 (the application is asked)
+//! ```
+
+use proto_core::sasl::{
+    Exchange, Exposure, OtherMechanism, SaslError, ServerExchange, ServerMechanism, ServerStep, Session,
+};
+use proto_core::token::AuthQuestion;
+use proto_core::{Credentials, Mechanism, Secret};
+
+use crate::{PASSWORDS, TOKEN, USER};
+
+pub(crate) const OWN: OtherMechanism = OtherMechanism::new("X-OWN", Exposure::Password).unwrap();
+
+/// The client's side; it knows how much it has said, and everything that it will say.
+#[derive(Debug)]
+pub(crate) struct Client {
+    says: Vec<String>,
+}
+
+impl Client {
+    pub(crate) fn new() -> Self {
+        Self { says: vec![TOKEN.to_owned(), format!("{USER}\0{}", PASSWORDS[2])] }
+    }
+
+    fn say(&mut self) -> Option<Secret<Vec<u8>>> {
+        self.says.pop().map(|message| Secret::new(message.into_bytes()))
+    }
+}
+
+impl Exchange for Client {
+    fn mechanism(&self) -> Mechanism {
+        Mechanism::Other(OWN)
+    }
+
+    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        Ok(self.say())
+    }
+
+    fn step(&mut self, _: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        self.say().ok_or(SaslError::AfterTheEnd)
+    }
+
+    fn is_done(&self) -> bool {
+        self.says.is_empty()
+    }
+}
+
+/// The server's side.
+#[derive(Debug)]
+pub(crate) struct Own;
+
+impl ServerMechanism for Own {
+    fn mechanism(&self) -> OtherMechanism {
+        OWN
+    }
+
+    fn begin(&self, _: &mut Session) -> Box<dyn ServerExchange> {
+        Box::new(Server { heard: Vec::new() })
+    }
+}
+
+#[derive(Debug)]
+struct Server {
+    heard: Vec<String>,
+}
+
+impl ServerExchange for Server {
+    fn mechanism(&self) -> Mechanism {
+        Mechanism::Other(OWN)
+    }
+
+    fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {
+        let Some(message) = message else { return Ok(ServerStep::Challenge(Vec::new())) };
+        self.heard.push(String::from_utf8_lossy(message).into_owned());
+        if self.heard.len() == 1 {
+            return Ok(ServerStep::Challenge(b"more".to_vec()));
+        }
+        Ok(ServerStep::Ask(AuthQuestion::Verify(Credentials::bearer(USER, TOKEN))))
+    }
+}
