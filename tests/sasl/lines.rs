@@ -163,6 +163,30 @@ fn success_before_scram_has_proved_the_server_is_not_believed() {
     }
 }
 
+/// What SCRAM's server asks to compute is bounded both ways; nothing is computed, and the exchange given up.
+#[test]
+fn too_few_and_too_many_iterations_are_not_made() {
+    let base64 = |text: String| String::from_utf8(sasl::encode(text.as_bytes()).expose().clone()).unwrap();
+    for protocol in BOTH {
+        for mechanism in [Mechanism::ScramSha1, Mechanism::ScramSha256] {
+            let first = against(protocol, mechanism, &[]).client[0].rsplit_once(' ').unwrap().1.to_owned();
+            let first = String::from_utf8(sasl::decode(first.as_bytes()).unwrap().expose().clone()).unwrap();
+            let nonce = first.rsplit_once("r=").unwrap().1;
+            for count in ["1", "4095", "1000001", "4294967296"] {
+                let challenge = base64(format!("r={nonce}more,s=c2FsdA==,i={count}"));
+                let talk = against(protocol, mechanism, &[&format!("? {challenge}"), "wrong"]);
+                assert_eq!(said(&talk)[1], "*", "{protocol:?} {mechanism} {count}");
+                let reason = SaslError::Iterations.to_string();
+                assert_eq!(talk.end, Some(End::Refused(Some(reason))), "{protocol:?} {mechanism} {count}");
+            }
+            let challenge = base64(format!("r={nonce}more,s=c2FsdA==,i=4096"));
+            let talk = against(protocol, mechanism, &[&format!("? {challenge}"), "no"]);
+            assert_ne!(said(&talk)[1], "*", "{protocol:?} {mechanism}");
+            assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {mechanism}: {talk:?}");
+        }
+    }
+}
+
 #[test]
 fn what_a_mechanism_cannot_carry_is_refused_before_anything_is_said() {
     for protocol in BOTH {

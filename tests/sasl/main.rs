@@ -10,6 +10,7 @@
 )]
 
 mod attempts;
+mod binding;
 mod brought;
 mod lines;
 mod peer;

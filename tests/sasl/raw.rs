@@ -42,13 +42,20 @@ impl Raw {
     /// A server whose channel can be bound to and has nonces, that has greeted.
     pub(crate) fn new(protocol: Protocol, limits: Limits, answer: Answer) -> Self {
         let binding = ChannelBinding::TlsExporter([9; 32]);
-        Self::over(protocol, limits, Secure::tls(binding).with_seed([2; 32]), answer)
+        Self::over(protocol, limits, (binding, Mechanisms::all()), answer)
     }
 
-    pub(crate) fn over(protocol: Protocol, limits: Limits, secure: Secure, answer: Answer) -> Self {
+    /// A server over a channel with this to be bound to, that serves these mechanisms.
+    pub(crate) fn over(
+        protocol: Protocol,
+        limits: Limits,
+        (binding, served): (ChannelBinding, Mechanisms),
+        answer: Answer,
+    ) -> Self {
+        let secure = Secure::tls(binding).with_seed([2; 32]);
         let mut raw = Self {
             protocol,
-            serve: serve(protocol, limits, secure, answer),
+            serve: serve(protocol, limits, (secure, served), answer),
             rx: RecvBuffer::new(),
             tx: SendBuffer::new(),
             counts: Counts::default(),
@@ -111,9 +118,15 @@ impl Raw {
             Protocol::Imap => &[
                 ("a OK ", Ended::Accepted),
                 ("a NO [AUTHENTICATIONFAILED] ", Ended::Rejected),
+                ("a NO [CANNOT] ", Ended::Absent),
                 ("a BAD ", Ended::Wrong),
             ],
-            Protocol::Smtp => &[("235 ", Ended::Accepted), ("535 ", Ended::Rejected), ("50", Ended::Wrong)],
+            Protocol::Smtp => &[
+                ("235 ", Ended::Accepted),
+                ("535 ", Ended::Rejected),
+                ("504 ", Ended::Absent),
+                ("50", Ended::Wrong),
+            ],
         };
         known.iter().find(|(begin, _)| told.starts_with(begin)).map_or(Ended::Otherwise, |(_, ended)| *ended)
     }
@@ -130,15 +143,22 @@ pub(crate) enum Ended {
     Accepted,
     /// NO, or 535.
     Rejected,
+    /// There is no such mechanism.
+    Absent,
     /// BAD, or 500 and 501.
     Wrong,
     Otherwise,
 }
 
-fn serve(protocol: Protocol, limits: Limits, secure: Secure, answer: Answer) -> Box<Serve> {
+fn serve(
+    protocol: Protocol,
+    limits: Limits,
+    (secure, served): (Secure, Mechanisms),
+    answer: Answer,
+) -> Box<Serve> {
     match protocol {
         Protocol::Imap => {
-            let config = proto_imap::Config::default().served(Mechanisms::all()).limits(limits);
+            let config = proto_imap::Config::default().served(served).limits(limits);
             let mut server = proto_imap::server::Server::<Secure>::new(config.into(), secure);
             Box::new(move |rx, tx, counts| {
                 while let Some(event) = server.next_event(rx, tx)? {
@@ -156,7 +176,7 @@ fn serve(protocol: Protocol, limits: Limits, secure: Secure, answer: Answer) -> 
             })
         }
         Protocol::Smtp => {
-            let config = proto_smtp::Config::default().served(Mechanisms::all()).limits(limits);
+            let config = proto_smtp::Config::default().served(served).limits(limits);
             let mut begun = Some((config, secure));
             let mut server = None;
             Box::new(move |rx, tx, counts| {

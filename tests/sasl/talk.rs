@@ -8,8 +8,8 @@ use std::sync::Arc;
 use proto_core::sasl::{Exchange, ServerMechanism};
 use proto_core::token::AuthQuestion;
 use proto_core::{
-    AuthVerdict, Cleartext, Credentials, Error, Mechanism, Mechanisms, RecvBuffer, Secure, SendBuffer,
-    WaitFor,
+    AuthVerdict, ChannelBinding, Cleartext, Credentials, Error, Mechanism, Mechanisms, RecvBuffer, Secure,
+    SendBuffer, WaitFor,
 };
 
 /// Which protocol.
@@ -67,7 +67,7 @@ fn take(tx: &mut SendBuffer, shown: &mut Vec<u8>) -> Vec<u8> {
 }
 
 fn secure(seed: u8) -> Secure {
-    Secure::tls(proto_core::ChannelBinding::TlsExporter([9; 32])).with_seed([seed; 32])
+    Secure::tls(ChannelBinding::TlsExporter([9; 32])).with_seed([seed; 32])
 }
 
 /// What the client would be told by the server before it authenticates.
@@ -87,6 +87,12 @@ pub(crate) fn scripted(protocol: Protocol, offered: &str, how: How, lines: &[&st
     let said = greeting(protocol, offered);
     let lines = said.into_iter().chain(lines.iter().map(|line| (*line).to_owned()));
     client_against(&mut *secure_client(protocol), how, lines)
+}
+
+/// The same over a channel with this to be bound to.
+pub(crate) fn scripted_over(protocol: Protocol, binding: ChannelBinding, offered: &str, how: How) -> Talk {
+    let secure = Secure::tls(binding).with_seed([1; 32]);
+    client_against(&mut *client_over(protocol, secure), how, greeting(protocol, offered).into_iter())
 }
 
 /// The same by PLAIN, and once more where a server has refused the initial response.
@@ -129,10 +135,14 @@ impl<H: Fn() -> How> Asking for Again<'_, H> {
 
 /// A client over TLS.
 fn secure_client(protocol: Protocol) -> Box<dyn Asking> {
+    client_over(protocol, secure(1))
+}
+
+fn client_over(protocol: Protocol, secure: Secure) -> Box<dyn Asking> {
     match protocol {
         Protocol::Imap => {
             let config = Arc::new(proto_imap::Config::default());
-            let client = proto_imap::client::Client::<Secure>::new(config, secure(1));
+            let client = proto_imap::client::Client::<Secure>::new(config, secure);
             Box::new(Imap(client, |client, how, tx| match how {
                 How::Own(exchange) => client.authenticate_with(exchange, tx).map(drop),
                 How::Known(mechanism, credentials) => {
@@ -143,7 +153,7 @@ fn secure_client(protocol: Protocol) -> Box<dyn Asking> {
         }
         Protocol::Smtp => {
             let config = Arc::new(proto_smtp::Config::default());
-            let client = proto_smtp::client::Client::<Secure>::new(config, secure(1));
+            let client = proto_smtp::client::Client::<Secure>::new(config, secure);
             Box::new(Smtp(client, |client, how, tx| match how {
                 How::Own(exchange) => client.authenticate_with(exchange, tx),
                 How::Known(mechanism, credentials) => client.authenticate(mechanism, credentials, tx),

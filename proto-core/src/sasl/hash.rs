@@ -35,6 +35,8 @@ impl ScramHash {
 
     /// `H(str)`
     pub(super) fn digest(self, octets: &[u8]) -> Secret<Vec<u8>> {
+        #[cfg(test)]
+        work::done(("digest", octets.len()));
         Secret::new(match self {
             Self::Sha1 => Sha1::digest(octets).to_vec(),
             Self::Sha256 => Sha256::digest(octets).to_vec(),
@@ -43,6 +45,8 @@ impl ScramHash {
 
     /// `HMAC(key, str)`, of several pieces in one.
     pub(super) fn hmac(self, key: &[u8], pieces: &[&[u8]]) -> Secret<Vec<u8>> {
+        #[cfg(test)]
+        work::done(("hmac", pieces.iter().map(|piece| piece.len()).sum()));
         match self {
             Self::Sha1 => {
                 let key = self.block(key);
@@ -57,6 +61,8 @@ impl ScramHash {
 
     /// `Hi(str, salt, i)`
     pub(super) fn salted(self, password: &[u8], salt: &[u8], iterations: u32) -> Secret<Vec<u8>> {
+        #[cfg(test)]
+        work::done(("iterations", iterations as usize));
         let mut salted = alloc::vec![0; self.output_len()];
         match self {
             Self::Sha1 => pbkdf2::pbkdf2_hmac::<Sha1>(password, salt, iterations, &mut salted),
@@ -94,6 +100,30 @@ fn mac<M: Mac>(mut mac: M, pieces: &[&[u8]]) -> Secret<Vec<u8>> {
         mac.update(piece);
     }
     Secret::new(mac.finalize().into_bytes().to_vec())
+}
+
+/// What was computed, and on how much: time cannot be compared in a test, and this can.
+#[cfg(test)]
+pub(super) mod work {
+    extern crate std;
+
+    use alloc::vec::Vec;
+    use core::cell::RefCell;
+
+    type Work = (&'static str, usize);
+
+    std::thread_local! {
+        static DONE: RefCell<Vec<Work>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn done(work: Work) {
+        DONE.with_borrow_mut(|all| all.push(work));
+    }
+
+    /// What this thread has computed since it was asked last.
+    pub(in crate::sasl) fn take() -> Vec<Work> {
+        DONE.take()
+    }
 }
 
 #[cfg(test)]

@@ -180,3 +180,37 @@ fn what_scram_cannot_carry_is_not_said() {
         assert!(matches!(step, Err(SaslError::Malformed) | Ok(ServerStep::Rejected)), "{mechanism} {step:?}");
     }
 }
+
+/// A server computes for somebody whom nobody knows what it computes for everybody, step by step.
+#[test]
+fn a_name_that_nobody_has_costs_the_same_work() {
+    let secret = Secret::new(alloc::vec![7; 32]);
+    for mechanism in Mechanism::ALL.into_iter().filter(|mechanism| mechanism.hash().is_some()) {
+        let hash = mechanism.hash().unwrap();
+        let known = || ScramKeys::derive(hash, PASSWORD, b"sixteen octets!!", LEAST_ITERATIONS).unwrap();
+        let nobody = || ScramKeys::decoy(hash, &secret, "nobody", LEAST_ITERATIONS, 16);
+        let flag = if mechanism.binds() { "p=tls-exporter" } else { "n" };
+        let work = |keys: ScramKeys, name: &str, proof: usize| {
+            let mut server = server(mechanism, &mut bound(2), Mechanisms::all()).unwrap();
+            let first = alloc::format!("{flag},,n={name},r=abc");
+            super::hash::work::take();
+            let _ = server.step(Some(first.as_bytes())).unwrap();
+            let ServerStep::Challenge(said) = server.verdict(AuthVerdict::Keys(Box::new(keys))) else {
+                panic!("{mechanism} asks for keys")
+            };
+            let asked = super::hash::work::take();
+            let said = String::from_utf8(said).unwrap();
+            let nonce = said.split_once(",s=").unwrap().0;
+            let proof = encode(&alloc::vec![1; proof]);
+            let last = [b"c=biws,", nonce.as_bytes(), b",p=", proof.expose()].concat();
+            let step = server.step(Some(&last)).unwrap();
+            assert!(matches!(step, ServerStep::Rejected), "{mechanism}");
+            (asked, super::hash::work::take())
+        };
+        for proof in [hash.output_len(), 1] {
+            let (real, decoy) = (work(known(), "anyone", proof), work(nobody(), "nobody", proof));
+            assert_eq!(real, decoy, "{mechanism}");
+            assert!(!real.1.is_empty() && real.0.is_empty(), "{mechanism}: {real:?}");
+        }
+    }
+}
