@@ -208,3 +208,44 @@ fn a_refusal_of_all_reaches_all_at_its_stage() {
         assert_eq!(converse(way, 3, script).0, ["Data 452", "Rcpt(1) 550", "Data 452"], "{way:?}");
     }
 }
+
+#[test]
+fn recipients_belong_to_the_transaction_whose_mail_was_accepted() {
+    let mail = Mail::new(address("a@b.example"));
+    let rcpt = Rcpt::new(address("r@x.example"));
+    // Given at once, so that the first recipient is answered when the second transaction was begun already.
+    let cases: [(bool, &[u8], usize); 4] = [
+        (true, b"250 m\r\n250 r\r\n250 reset\r\n250 m\r\n250 r\r\n354 go\r\n", 1),
+        (false, b"250 m\r\n250 r\r\n250 m\r\n250 r\r\n354 go\r\n", 1),
+        (false, b"250 m\r\n250 r\r\n503 nested\r\n250 r\r\n354 go\r\n", 2),
+        (false, b"250 m\r\n250 r\r\n503 nested\r\n550 r\r\n354 go\r\n", 1),
+    ];
+    for (resets, replies, ends) in cases {
+        let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+        let mut client =
+            Client::<Secure>::new(Config::default().dialect(Dialect::Lmtp), Secure::trusted_local());
+        let mut delivered = 0;
+        for came in [GREETING, b"250-mx\r\n250 PIPELINING\r\n", replies, &b"250 kept\r\n".repeat(ends)] {
+            rx.extend(came);
+            while let Some(event) = client.next_event(&mut rx, &mut tx).unwrap() {
+                match event {
+                    Event::Extensions(_) => {
+                        client.mail(&mail, &mut tx).unwrap();
+                        client.rcpt(&rcpt, &mut tx).unwrap();
+                        if resets {
+                            client.reset(&mut tx).unwrap();
+                        }
+                        client.mail(&mail, &mut tx).unwrap();
+                        client.rcpt(&rcpt, &mut tx).unwrap();
+                        client.data(&mut tx).unwrap();
+                    }
+                    Event::SendData(_) => client.data_writer().unwrap().finish(&mut tx).unwrap(),
+                    Event::Delivered(..) => delivered += 1,
+                    _ => {}
+                }
+            }
+            let _ = tx.take();
+        }
+        assert!(delivered == ends && client.is_idle(), "{delivered} of {ends}: {}", replies.escape_ascii());
+    }
+}

@@ -74,7 +74,8 @@ pub(super) struct Core {
     pub(super) mails: u64,
     /// How many RCPT were given since MAIL.
     pub(super) recipients: usize,
-    /// Which of them were accepted: each has a reply behind the message in LMTP, and may have one with PRDR.
+    /// Which recipients were accepted since MAIL was: each has a reply behind the message in LMTP, and may have one with
+    /// PRDR.
     accepted: Vec<usize>,
     /// PRDR was asked for with MAIL.
     pub(super) prdr: bool,
@@ -349,12 +350,10 @@ impl Core {
                 self.end_transaction();
                 Kind::Delivered(recipient)
             }
-            Step::Reset => {
-                self.open = false;
-                Kind::Accepted(step)
-            }
-            Step::Mail => {
-                self.open = true;
+            // The transaction before is over now and not when the command was given: its last answers came in between.
+            Step::Reset | Step::Mail => {
+                self.open = step == Step::Mail;
+                self.accepted.clear();
                 Kind::Accepted(step)
             }
             Step::Rcpt(recipient) => {
@@ -502,7 +501,6 @@ impl Core {
     pub(super) fn begin_transaction(&mut self) {
         self.mails = self.mails.saturating_add(1);
         self.recipients = 0;
-        self.accepted.clear();
     }
 
     /// How many replies are to come.
