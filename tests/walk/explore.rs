@@ -152,6 +152,16 @@ pub(crate) fn without(mut text: String, left_out: &[&str]) -> String {
     text
 }
 
+/// A text without what stands between these.
+pub(crate) fn without_text(mut text: String, from: &str, to: &str) -> String {
+    if let Some(begin) = text.find(from).map(|at| at + from.len())
+        && let Some(len) = text[begin..].find(to)
+    {
+        text.replace_range(begin..begin + len, "");
+    }
+    text
+}
+
 /// The same, with every number of this name that is larger than `most` as large as that: where all of them mean the
 /// same.
 pub(crate) fn capped(mut text: String, name: &str, most: u64) -> String {
@@ -166,6 +176,19 @@ pub(crate) fn capped(mut text: String, name: &str, most: u64) -> String {
         from = begin;
     }
     text
+}
+
+/// The same, with every number of this name counted from `base` on: what lies before it is all the same.
+pub(crate) fn counted_from(text: String, name: &str, base: u64) -> String {
+    let field = format!(" {name}: ");
+    let mut parts = text.split(field.as_str());
+    let mut counted = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u64 = part[..digits].parse().unwrap();
+        counted.extend([&field, &number.saturating_sub(base).to_string(), &part[digits..]]);
+    }
+    counted
 }
 
 /// Where the braces that open behind `from` are closed.

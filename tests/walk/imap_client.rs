@@ -17,6 +17,7 @@ use mailwire_tests::laws::{self, PASSWORD, Side};
 use mailwire_tests::play::{Entry, Record};
 
 use crate::explore::{Secured, World, described};
+use crate::farther;
 use crate::imap_commands::{Hearing, Verdict};
 use crate::imap_sayings::{RESPONSE_ENDINGS, Room};
 
@@ -311,7 +312,8 @@ impl World for Asking {
         let open = self.numbers().count();
         if !matches!(self.session, Session::Negotiating(_)) {
             let gives = |next: &Move| {
-                open < self.room.pipelined || matches!(next, Move::Payload | Move::TooMuch | Move::Done)
+                open < self.room.pipelined + farther()
+                    || matches!(next, Move::Payload | Move::TooMuch | Move::Done)
             };
             moves.extend(self.room.commands.iter().copied().filter(gives));
         }

@@ -6,14 +6,16 @@ use proto_core::machine::Negotiation;
 use proto_core::{
     Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, WaitFor,
 };
-use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event, StartTls, Step};
 use proto_smtp::types::{Address, ChunkEnd, Mail, Rcpt, ReversePath};
+use proto_smtp::{Config, Dialect};
 
 use mailwire_tests::laws::{self, PASSWORD, Side};
 use mailwire_tests::play::{Entry, Record, channel};
 
-use crate::explore::{Secured, World, described};
+use crate::explore::{Secured, World, counted_from, described, without_text};
+use crate::farther;
+use crate::smtp_sayings::{Alphabet, ENDINGS};
 
 /// The client, its application and everything that was said.
 pub(crate) struct Asking {
@@ -21,14 +23,37 @@ pub(crate) struct Asking {
     rx: RecvBuffer,
     tx: SendBuffer,
     record: Record,
-    danger: bool,
+    terms: Terms,
     secured: Secured,
-    /// What was given and has no answer, and how much had been put out behind it.
-    given: VecDeque<(Step, u64)>,
+    /// What was given and has no answer.
+    given: VecDeque<Given>,
+    /// How many recipients were named since MAIL.
+    recipients: usize,
+    /// Which of them the server has accepted, in this transaction.
+    accepted: Vec<usize>,
     /// What was said since AUTH: an exchange does not tell in its description how far it is.
-    exchange: Vec<Move>,
+    exchange: String,
     /// What an event did not agree with.
     broken: Option<String>,
+}
+
+/// What the walk must know of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// SMTP or LMTP.
+    pub(crate) dialect: Dialect,
+    /// The program has said that cleartext is no danger.
+    pub(crate) danger: bool,
+    /// What both may do.
+    pub(crate) alphabet: &'static Alphabet,
+}
+
+/// A command that has no answer: how much had been put out behind it, and how much heard before.
+#[derive(Debug, Clone, Copy)]
+struct Given {
+    step: Step,
+    sent: u64,
+    heard: u64,
 }
 
 enum Session {
@@ -62,53 +87,6 @@ pub(crate) enum Move {
     Quit,
 }
 
-/// What a server offers.
-pub(crate) const OFFER: &str =
-    "250-x\r\n250-STARTTLS\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 AUTH PLAIN LOGIN\r\n";
-
-const SAYINGS: &[&str] = &[
-    "220 x\r\n",
-    "250 x\r\n",
-    OFFER,
-    "250-x\r\n250 AUTH PLAIN\r\n",
-    "250-x\r\n250 STARTTLS\r\n",
-    // Glued: an answer that was prepared for what is not yet asked.
-    "220 x\r\n250 x\r\n",
-    "220 x\r\n2",
-    "250 x\r\n250 x\r\n",
-    "250-x\r\n220 x\r\n",
-    "221 x\r\n",
-    "235 x\r\n",
-    "334 \r\n",
-    "334 ?\r\n",
-    "354 x\r\n",
-    "421 x\r\n",
-    "450 x\r\n",
-    "500 x\r\n",
-    "550 x\r\n",
-    "25",
-    "250 x\n",
-    "* OK x\r\n",
-    "\u{16}\u{3}\u{1}",
-];
-
-/// How a reply that was begun goes on.
-const ENDINGS: &[&str] = &["0 x\r\n", "\n"];
-
-const COMMANDS: [Move; 11] = [
-    Move::StartTls,
-    Move::Authenticate(Mechanism::Plain),
-    Move::Authenticate(Mechanism::Login),
-    Move::Mail,
-    Move::Rcpt,
-    Move::Data,
-    Move::Message,
-    Move::Chunk,
-    Move::Reset,
-    Move::Noop,
-    Move::Quit,
-];
-
 /// What is outside of a machine for all to see.
 struct Outside {
     wait: WaitFor,
@@ -116,18 +94,30 @@ struct Outside {
 }
 
 impl Asking {
-    /// Before the greeting. `danger`: the program has said that cleartext is no danger.
-    pub(crate) fn new(danger: bool) -> Self {
-        let config = if danger { Config::default().danger_cleartext() } else { Config::default() };
+    /// Before the greeting.
+    pub(crate) fn new(terms: Terms) -> Self {
+        let session = Session::Cleartext(Client::<Cleartext>::new(config(terms)));
+        Self::with(session, Secured::No, terms)
+    }
+
+    /// As [`new`](Self::new), under TLS from the beginning.
+    pub(crate) fn secure(terms: Terms) -> Self {
+        Self::with(Session::Secure(Client::<Secure>::new(config(terms), channel())), Secured::Before, terms)
+    }
+
+    fn with(session: Session, secured: Secured, terms: Terms) -> Self {
+        let greeting = Given { step: Step::Greeting, sent: 0, heard: 0 };
         Self {
-            session: Session::Cleartext(Client::<Cleartext>::new(config)),
+            session,
             rx: RecvBuffer::new(),
             tx: SendBuffer::new(),
             record: Record::default(),
-            danger,
-            secured: Secured::No,
-            given: VecDeque::from([(Step::Greeting, 0), (Step::Hello, 0)]),
-            exchange: Vec::new(),
+            terms,
+            secured,
+            given: VecDeque::from([greeting, NOT_YET]),
+            recipients: 0,
+            accepted: Vec::new(),
+            exchange: String::new(),
             broken: None,
         }
     }
@@ -148,20 +138,47 @@ impl Asking {
                 // What refuses a message in its middle ends the session.
                 Ok(Some(Answers::Step(Step::Data))) if self.outside().closed => self.given.clear(),
                 Ok(Some(Answers::Step(step))) => self.answered(step),
+                Ok(Some(Answers::Yes(step))) => {
+                    match step {
+                        Step::Mail | Step::Reset => self.accepted.clear(),
+                        Step::Rcpt(recipient) if self.terms.dialect == Dialect::Lmtp => {
+                            self.accepted.push(recipient);
+                        }
+                        _ => {}
+                    }
+                    self.answered(step);
+                }
                 Ok(None) => return,
                 Err(error) => return self.fail(error),
             }
         }
     }
 
-    /// An answer came: to the oldest command, and not before that had left.
+    /// An answer came: to the oldest command, and behind it.
     fn answered(&mut self, step: Step) {
-        let sent = self.tx.sent_total();
+        let (sent, head) = (self.tx.sent_total(), self.head());
         match self.given.pop_front() {
-            Some((given, mark)) if given == step && mark <= sent => {}
+            Some(given) if given.step == step && given.sent <= sent && given.heard <= head => {}
             other => {
-                self.broken = Some(format!("an answer to {step:?}, and outstanding is {other:?} of {sent}"))
+                let where_ = format!("{sent} were sent, and it stands at {head}");
+                self.broken = Some(format!("an answer to {step:?}, and outstanding is {other:?}: {where_}"));
             }
+        }
+    }
+
+    /// Where what is unread begins in all that was heard.
+    fn head(&self) -> u64 {
+        self.rx.received() - self.rx.len() as u64
+    }
+
+    /// Notes that the machine said something more by itself, in a greeting or an exchange, that is to be answered.
+    fn mark(&mut self) {
+        let (sent, heard) = (self.tx.queued_total(), self.rx.received());
+        if let Some(first) = self.given.front_mut()
+            && matches!(first.step, Step::Hello | Step::Auth)
+            && first.sent != sent
+        {
+            (first.sent, first.heard) = (sent, heard);
         }
     }
 
@@ -186,7 +203,7 @@ impl Asking {
                     Ok(client) => {
                         self.record.secured(&self.rx);
                         self.secured = Secured::JustNow;
-                        self.given = VecDeque::from([(Step::Hello, 0)]);
+                        self.given = VecDeque::from([NOT_YET]);
                         self.session = Session::Secure(client);
                         self.pump();
                     }
@@ -223,13 +240,19 @@ impl Asking {
             Session::Cleartext(client) => match client.starttls(&mut self.tx) {
                 Ok(negotiation) => {
                     self.record.entries.push(Entry::Given("STARTTLS", 1));
-                    self.given.push_back((Step::StartTls, self.tx.queued_total()));
+                    self.expect(Step::StartTls);
                     self.session = Session::Negotiating(negotiation);
                 }
                 Err(error) => self.fail(error),
             },
             other => self.session = other,
         }
+    }
+
+    /// A command was given.
+    fn expect(&mut self, step: Step) {
+        let (sent, heard) = (self.tx.queued_total(), self.rx.received());
+        self.given.push_back(Given { step, sent, heard });
     }
 
     fn time_out(&mut self) {
@@ -252,11 +275,53 @@ impl Asking {
         }
     }
 
+    /// The application gives a command.
+    fn give(&mut self, command: Move) {
+        let (tx, record) = (&mut self.tx, &mut self.record);
+        let prove = Client::<Cleartext>::danger_cleartext_authenticate;
+        let given = match &mut self.session {
+            Session::Cleartext(client) => give(command, client, prove, tx, record),
+            Session::Secure(client) => give(command, client, Client::<Secure>::authenticate, tx, record),
+            Session::Gone(_) | Session::Negotiating(_) => None,
+        };
+        match given {
+            Some(Step::Mail) => self.recipients = 0,
+            Some(Step::Rcpt(_)) => self.recipients += 1,
+            _ => {}
+        }
+        match given {
+            // RFC 2033 §4.2: each recipient that was accepted has an answer.
+            Some(Step::Message(_)) if self.terms.dialect == Dialect::Lmtp => {
+                let accepted = std::mem::take(&mut self.accepted);
+                accepted.into_iter().for_each(|recipient| self.expect(Step::Message(Some(recipient))));
+            }
+            Some(step) => self.expect(step),
+            None => {}
+        }
+    }
+
+    /// Only to what was heard just now the machine says something by itself, and no more than a line for each.
+    fn says_by_itself(&mut self, next: Move, queued: u64) {
+        let heard = if let Move::Hear(octets) = next { lines(octets) } else { 0 };
+        let new = (self.tx.queued_total() - queued) as usize;
+        let unsent: Vec<u8> = self.tx.chunks().flat_map(|chunk| chunk.bytes.to_vec()).collect();
+        let said =
+            unsent[unsent.len().saturating_sub(new)..].split_inclusive(|&octet| octet == b'\n').count();
+        if said > heard {
+            self.broken = Some(format!("{said} lines of its own to {heard} that it heard"));
+        }
+    }
+
     fn gives(&self, command: Move) -> bool {
         match command {
             Move::StartTls => matches!(self.session, Session::Cleartext(_)) && self.given.is_empty(),
-            Move::Rcpt => self.given.iter().filter(|(step, _)| matches!(step, Step::Rcpt(_))).count() < 2,
-            _ => !matches!(self.session, Session::Negotiating(_)) && self.given.len() < 3,
+            Move::Rcpt if self.recipients > 1 || self.accepted.len() > 1 => false,
+            // Before the end of a reply that has begun, one is enough.
+            _ if !self.rx.is_empty() && !self.given.is_empty() => false,
+            _ => {
+                !matches!(self.session, Session::Negotiating(_))
+                    && self.given.len() < self.terms.alphabet.most + farther()
+            }
         }
     }
 }
@@ -266,7 +331,8 @@ impl World for Asking {
 
     fn moves(&self) -> Vec<Move> {
         let Outside { wait, closed } = self.outside();
-        if closed {
+        // Behind the gate is the session that another walk begins with.
+        if closed || self.secured == Secured::JustNow {
             return Vec::new();
         }
         let mut moves = Vec::new();
@@ -276,12 +342,13 @@ impl World for Asking {
         if wait != WaitFor::Application {
             moves.push(Move::Tick);
         }
-        moves.extend(COMMANDS.into_iter().filter(|&command| self.gives(command)));
+        let &Alphabet { sayings, commands, .. } = self.terms.alphabet;
+        moves.extend(commands.iter().filter(|&&command| self.gives(command)));
         if self.rx.is_closed() {
             return moves;
         }
         moves.push(Move::Close);
-        let sayings = if self.rx.is_empty() { SAYINGS } else { ENDINGS };
+        let sayings = if self.rx.is_empty() { sayings } else { ENDINGS };
         if self.rx.len() < 8 {
             moves.extend(sayings.iter().map(|octets| Move::Hear(octets)));
         }
@@ -290,73 +357,78 @@ impl World for Asking {
 
     fn make(&mut self, next: Move) {
         self.secured.pass();
-        let (tx, record) = (&mut self.tx, &mut self.record);
+        let queued = self.tx.queued_total();
+        if !matches!(next, Move::Hear(_) | Move::Send) {
+            // What follows comes of this, and of nothing that was heard.
+            self.record.heard(0);
+        }
         match next {
             Move::Hear(octets) => {
                 self.rx.extend(octets.as_bytes());
-                record.heard(octets.bytes().filter(|&octet| octet == b'\n').count());
+                self.record.heard(lines(octets));
             }
-            Move::Send => drop(record.send(tx)),
-            Move::Close => {
-                record.heard(0);
-                self.rx.close();
-            }
-            Move::Tick => {
-                record.heard(0);
-                self.time_out();
-            }
+            Move::Send => drop(self.record.send(&mut self.tx)),
+            Move::Close => self.rx.close(),
+            Move::Tick => self.time_out(),
             Move::StartTls => self.starttls(),
-            command => {
-                // What follows comes of this, and of nothing that was heard.
-                record.heard(0);
-                let prove = Client::<Cleartext>::danger_cleartext_authenticate;
-                let given = match &mut self.session {
-                    Session::Cleartext(client) => give(command, client, prove, tx, record),
-                    Session::Secure(client) => {
-                        give(command, client, Client::<Secure>::authenticate, tx, record)
-                    }
-                    Session::Gone(_) | Session::Negotiating(_) => None,
-                };
-                self.given.extend(given.map(|step| (step, self.tx.queued_total())));
-            }
+            command => self.give(command),
         }
         self.pump();
-        if self.given.front().is_some_and(|(step, _)| *step == Step::Auth) {
-            self.exchange
-                .extend(Some(next).filter(|next| matches!(next, Move::Hear(_) | Move::Authenticate(_))));
+        if matches!(next, Move::Hear(_) | Move::Send | Move::Close | Move::Tick) {
+            self.says_by_itself(next, queued);
+        }
+        self.mark();
+        if self.given.front().is_some_and(|given| given.step == Step::Auth) {
+            match next {
+                Move::Hear(octets) => self.exchange.push_str(octets),
+                Move::Authenticate(mechanism) if self.exchange.is_empty() => {
+                    self.exchange.push_str(mechanism.name());
+                }
+                _ => {}
+            }
         } else {
             self.exchange.clear();
         }
     }
 
     fn state(&self) -> String {
-        const LEFT_OUT: [&str; 8] =
-            ["generation", "queued_at", "heard_at", "heard", "head", "mails", "repairs", "count"];
+        // What is said leaves in one piece; the others count what is without limit here.
+        const LEFT_OUT: [&str; 6] = ["generation", "heard", "head", "mails", "repairs", "count"];
+        if self.outside().closed {
+            return "closed".to_owned();
+        }
         let machine = match &self.session {
             Session::Gone(error) => return format!("{error:?}"),
             Session::Cleartext(client) => described(client, &LEFT_OUT),
             Session::Negotiating(negotiation) => described(negotiation, &LEFT_OUT),
             Session::Secure(client) => described(client, &LEFT_OUT),
         };
-        let sent = self.tx.sent_total();
-        let left: Vec<_> = self.given.iter().map(|&(step, mark)| (step, mark <= sent)).collect();
-        let (rx, closed, unsent) = (self.rx.bytes().escape_ascii(), self.rx.is_closed(), self.tx.is_empty());
-        format!("{machine} {rx} {closed} {unsent} {left:?} {:?}", self.exchange)
+        let (sent, head) = (self.tx.sent_total(), self.head());
+        let machine = counted_from(counted_from(machine, "queued_at", sent), "heard_at", head);
+        // It is told to whoever asks, and decides nothing.
+        let machine = without_text(machine, "auth_failure: ", "initial_refused");
+        let given = counted_from(counted_from(format!("{:?}", self.given), "sent", sent), "heard", head);
+        let (rx, closed, recipients) = (self.rx.bytes().escape_ascii(), self.rx.is_closed(), self.recipients);
+        let tx: Vec<_> =
+            self.tx.chunks().map(|chunk| (chunk.bytes.escape_ascii().to_string(), chunk.secret)).collect();
+        format!("{machine} {rx} {closed} {tx:?} {given} {recipients} {:?} {}", self.accepted, self.exchange)
     }
 
     fn judge(&self) -> Result<usize, String> {
         let terms = laws::Terms {
             side: Side::SmtpClient,
-            secure: false,
-            danger: self.danger,
-            may_hold: 1024,
+            // What has come through the gate goes no farther.
+            secure: self.secured == Secured::Before,
+            danger: self.terms.danger,
+            may_hold: 128,
             may_put_out: 4096,
         };
         laws::check(&self.record, &terms)?;
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
-        let clear = self.secured == Secured::No && !self.danger;
+        let clear =
+            matches!(self.session, Session::Cleartext(_) | Session::Negotiating(_)) && !self.terms.danger;
         let told = |entry: &Entry| matches!(entry, Entry::Given("MAIL" | "RCPT" | "DATA" | "BDAT", _));
         if clear && self.record.entries.iter().any(told) {
             return Err("a part of a message or its envelope leaves in cleartext".to_owned());
@@ -364,7 +436,7 @@ impl World for Asking {
         if clear && self.tx.chunks().any(|chunk| chunk.secret) {
             return Err("a secret waits to leave in cleartext".to_owned());
         }
-        Ok(laws::LAWS + 4)
+        Ok(laws::LAWS + 5)
     }
 
     fn behind_the_gate(&self) -> Option<String> {
@@ -372,9 +444,23 @@ impl World for Asking {
     }
 }
 
+/// What the machine is about to say by itself: nothing can have answered it.
+const NOT_YET: Given = Given { step: Step::Hello, sent: u64::MAX, heard: u64::MAX };
+
+fn config(terms: Terms) -> Config {
+    let config = Config::default().dialect(terms.dialect);
+    if terms.danger { config.danger_cleartext() } else { config }
+}
+
+fn lines(octets: &str) -> usize {
+    octets.matches('\n').count()
+}
+
 /// What an event answers.
 enum Answers {
     Nothing,
+    /// With yes.
+    Yes(Step),
     Step(Step),
     All,
 }
@@ -385,7 +471,8 @@ fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Answers> {
     Some(Answers::Step(match event {
         Event::Greeting(_) => Step::Greeting,
         Event::Extensions(_) => Step::Hello,
-        Event::Accepted(step, _) | Event::Rejected(step, _) => step,
+        Event::Accepted(step, _) => return Some(Answers::Yes(step)),
+        Event::Rejected(step, _) => step,
         Event::SendData(_) => {
             record.entries.push(Entry::NeedsTls("a message"));
             Step::Data

@@ -456,7 +456,8 @@ impl World for Serving {
         let (awaits, _, closed, authenticated) = self.outside();
         let terms = laws::Terms {
             side: Side::SmtpServer,
-            secure: false,
+            // What has come through the gate goes no farther.
+            secure: self.secured == Secured::Before,
             danger: false,
             may_hold: 128,
             may_put_out: 4096,

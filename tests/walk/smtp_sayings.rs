@@ -1,0 +1,103 @@
+//! What a server may say to the SMTP client that is walked, and what its application may do: in alphabets, each small
+//! enough to be walked to its end.
+
+use proto_core::Mechanism;
+
+use crate::smtp_client::Move;
+
+/// What a server may say, and what an application may do.
+#[derive(Debug)]
+pub(crate) struct Alphabet {
+    pub(crate) sayings: &'static [&'static str],
+    pub(crate) commands: &'static [Move],
+    /// How many commands may be without an answer. `MAILWIRE_WALK` adds to it.
+    pub(crate) most: usize,
+}
+
+/// What a server offers.
+pub(crate) const OFFER: &str =
+    "250-x\r\n250-STARTTLS\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 AUTH PLAIN LOGIN\r\n";
+
+/// Everything.
+pub(crate) const ALL: &Alphabet = &Alphabet { sayings: SAYINGS, commands: COMMANDS, most: 2 };
+
+/// Who a server and a client are: no message.
+pub(crate) const IDENTITY: &Alphabet = &Alphabet {
+    sayings: SAYINGS.split_at(1).1,
+    commands: &[
+        Move::StartTls,
+        Move::Authenticate(Mechanism::Plain),
+        Move::Authenticate(Mechanism::Login),
+        Move::Mail,
+        Move::Noop,
+        Move::Quit,
+    ],
+    most: 2,
+};
+
+/// A whole session.
+pub(crate) const SESSION: &Alphabet =
+    &Alphabet { sayings: SAYINGS.split_at(1).1, commands: COMMANDS, most: 2 };
+
+/// Transactions, and more commands at once.
+pub(crate) const TRANSACTIONS: &Alphabet = &Alphabet {
+    sayings: &[
+        "220 x\r\n",
+        "250 x\r\n",
+        OFFER,
+        "250 x\r\n250 x\r\n",
+        "250 x\r\n25",
+        "354 x\r\n",
+        "421 x\r\n",
+        "450 x\r\n",
+        "550 x\r\n",
+    ],
+    commands: &[Move::Mail, Move::Rcpt, Move::Data, Move::Message, Move::Chunk, Move::Reset],
+    most: 3,
+};
+
+/// As much, and less at once: what was accepted is told apart.
+pub(crate) const RECIPIENTS: &Alphabet = &Alphabet { most: 2, ..*TRANSACTIONS };
+
+const SAYINGS: &[&str] = &[
+    "\u{16}\u{3}\u{1}",
+    "220 x\r\n",
+    "250 x\r\n",
+    OFFER,
+    "250-x\r\n250 AUTH PLAIN\r\n",
+    "250-x\r\n250 STARTTLS\r\n",
+    // Glued: an answer that was prepared for what is not yet asked.
+    "220 x\r\n250 x\r\n",
+    "220 x\r\n2",
+    "250 x\r\n250 x\r\n",
+    "250-x\r\n220 x\r\n",
+    "221 x\r\n",
+    "235 x\r\n",
+    "334 \r\n",
+    "334 ?\r\n",
+    "354 x\r\n",
+    "421 x\r\n",
+    "450 x\r\n",
+    "500 x\r\n",
+    "550 x\r\n",
+    "25",
+    "250 x\n",
+    "* OK x\r\n",
+];
+
+/// How a reply that was begun goes on.
+pub(crate) const ENDINGS: &[&str] = &["0 x\r\n", "\n"];
+
+const COMMANDS: &[Move] = &[
+    Move::StartTls,
+    Move::Authenticate(Mechanism::Plain),
+    Move::Authenticate(Mechanism::Login),
+    Move::Mail,
+    Move::Rcpt,
+    Move::Data,
+    Move::Message,
+    Move::Chunk,
+    Move::Reset,
+    Move::Noop,
+    Move::Quit,
+];
