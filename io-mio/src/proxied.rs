@@ -192,3 +192,130 @@ impl fmt::Debug for Proxied {
         f.debug_struct("Proxied").field("proxy", &self.proxy).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A session that notes what it is asked to do.
+    struct Noting(Arc<Mutex<Vec<&'static str>>>, Peer);
+
+    impl Noting {
+        fn note(&self, what: &'static str) {
+            self.0.lock().unwrap().push(what);
+        }
+    }
+
+    impl Drive for Noting {
+        fn ready(&mut self, _: &mio::event::Event) {
+            self.note("ready");
+        }
+
+        fn may_read(&mut self) {
+            self.note("may read");
+        }
+
+        fn turn(&mut self, _: Cause, _: Instant, _: &mut Scratch) -> Turned {
+            self.note("turn");
+            Turned::Waits(None)
+        }
+
+        fn is_blocked(&self) -> bool {
+            true
+        }
+
+        fn abort(&mut self, _: Instant) {
+            self.note("abort");
+        }
+
+        fn socket(&mut self) -> Option<&mut TcpStream> {
+            None
+        }
+
+        fn peer(&self) -> &Peer {
+            &self.1
+        }
+    }
+
+    /// A connection that has just come, what its session will note, and the proxy's end.
+    fn proxied(now: Instant) -> (Proxied, Arc<Mutex<Vec<&'static str>>>, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, address) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let peer = Peer { address, local: listener.local_addr().unwrap(), tls: None };
+        let noted = Arc::default();
+        let notes = Arc::clone(&noted);
+        let begin: Arc<Begin> =
+            Arc::new(move |_, peer, _, _, _| Ok(Box::new(Noting(Arc::clone(&notes), peer))));
+        let socket = TcpStream::from_std(socket);
+        let admission = Admission::Welcome;
+        (Proxied::new(socket, peer, Remote::of_nobody(), begin, admission, now), noted, proxy)
+    }
+
+    fn turn(proxied: &mut Proxied, now: Instant) -> Turned {
+        proxied.turn(Cause::default(), now, &mut crate::link::scratch())
+    }
+
+    #[test]
+    fn a_header_is_awaited_for_so_long() {
+        let now = Instant::now();
+        let (mut silent, _, proxy) = proxied(now);
+        let last = now + PATIENCE;
+        assert!(matches!(turn(&mut silent, now), Turned::Waits(Some(until)) if until == last));
+        (&proxy).write_all(b"PROXY TCP4 192.").unwrap();
+        let before = last - Duration::from_millis(1);
+        assert!(matches!(turn(&mut silent, before), Turned::Waits(Some(until)) if until == last));
+        assert!(!silent.is_blocked(), "nothing is to be sent yet");
+        assert!(matches!(turn(&mut silent, last), Turned::Over));
+        // A server that goes down does not wait for it.
+        let (mut late, _, _proxy) = proxied(now);
+        let drain = Cause { drain: true, ..Cause::default() };
+        assert!(matches!(late.turn(drain, now, &mut crate::link::scratch()), Turned::Over));
+    }
+
+    #[test]
+    fn what_is_asked_of_a_connection_is_asked_of_its_session() {
+        let now = Instant::now();
+        let (mut relayed, noted, proxy) = proxied(now);
+        relayed.may_read();
+        relayed.abort(now);
+        assert!(noted.lock().unwrap().is_empty(), "there is none yet");
+        (&proxy).write_all(b"PROXY TCP4 192.0.2.7 198.51.100.2 40000 25\r\n").unwrap();
+        assert!(matches!(turn(&mut relayed, now), Turned::Again));
+        turn(&mut relayed, now);
+        relayed.may_read();
+        relayed.abort(now);
+        assert!(relayed.is_blocked());
+        assert_eq!(*noted.lock().unwrap(), ["may read", "turn", "may read", "abort"]);
+        assert_eq!(relayed.peer().address, proxy.local_addr().unwrap(), "for whom it counts");
+    }
+
+    /// What broke is over at once, and not when its time is.
+    #[test]
+    fn a_connection_that_broke_is_over() {
+        let now = Instant::now();
+        let (mut gone, _, proxy) = proxied(now);
+        drop(proxy);
+        assert!(matches!(turn(&mut gone, now), Turned::Over), "it has ended");
+        let (mut broken, _, proxy) = proxied(now);
+        let State::Awaiting { socket, .. } = &mut broken.state else { panic!("it waits") };
+        // What is not read when a socket is closed resets the connection.
+        socket.write_all(b"unread").unwrap();
+        proxy.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        proxy.peek(&mut [0]).unwrap();
+        drop(proxy);
+        assert!(matches!(turn(&mut broken, now), Turned::Over), "it was reset");
+    }
+
+    #[test]
+    fn nobody_is_trusted_unless_named() {
+        let mut nobody = TrustedProxies::default();
+        assert!(nobody.is_empty() && !nobody.contains("127.0.0.1".parse().unwrap()));
+        nobody.add(&"192.0.2.0/24".parse().unwrap());
+        assert!(!nobody.is_empty() && nobody.contains("::ffff:192.0.2.9".parse().unwrap()));
+    }
+}

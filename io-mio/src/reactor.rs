@@ -64,6 +64,15 @@ pub struct Remote {
     shared: Arc<Shared>,
 }
 
+#[cfg(test)]
+impl Remote {
+    /// Of a session that is already over.
+    pub(crate) fn of_nobody() -> Self {
+        let shared = Reactor::new(ReactorLimits::default()).unwrap().shared;
+        Self { key: Key { slot: 0, generation: 0 }, shared }
+    }
+}
+
 /// Which session: the slot, and which of the sessions that had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {

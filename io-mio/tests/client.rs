@@ -63,6 +63,23 @@ fn a_time_out_names_what_was_awaited() {
     assert!(begun.elapsed() < Duration::from_secs(2));
 }
 
+/// Whoever says that no second connection is made makes none.
+#[test]
+fn a_silent_server_is_only_asked_if_it_may_be() {
+    let connections = |connector: Connector| {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = target(silent.local_addr().unwrap(), Security::StartTls);
+        assert_eq!(target.host(), "localhost");
+        let connector = connector.patience(Patience::of(Duration::from_millis(700)));
+        assert!(connector.connect::<Toy>(&target, &Config::default()).is_err());
+        silent.set_nonblocking(true).unwrap();
+        std::iter::from_fn(|| silent.accept().ok()).count()
+    };
+    let connector = || Connector::new(TlsClient::danger_accept_any_certificate().unwrap());
+    assert_eq!(connections(connector()), 2);
+    assert_eq!(connections(connector().without_probe()), 1);
+}
+
 #[test]
 fn an_answer_that_stops_in_the_middle() {
     let (address, thread) = says(b"220 toy\r\nDATA 100\r\nhalf");

@@ -147,3 +147,25 @@ fn certificates_are_read_from_files() {
     assert!(TlsServer::from_files(&chain, &chain).is_err());
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// Both sides say under TLS that nothing more comes: whoever hears it knows that nothing was cut off.
+#[test]
+fn the_end_is_said_under_tls() {
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::Implicit(identity.server()));
+    let socket = TcpStream::connect(server.address).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut tls = rustls::StreamOwned::new(toy::rustls_client(&authority), socket);
+    tls.write_all(b"QUIT\r\n").unwrap();
+    let mut heard = String::new();
+    // Without the closing alert this is an error.
+    tls.read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "220 toy\r\n221 bye\r\n");
+    drop(tls);
+
+    let mut connection = connect(server.address, Security::ImplicitTls, authority.trust()).unwrap();
+    assert_eq!(line(&mut connection).unwrap(), "220 toy");
+    connection.close().unwrap();
+    server.saw("closed: done");
+    assert!(server.logged().iter().all(|line| !line.contains("closing alert")), "{:?}", server.logged());
+}
