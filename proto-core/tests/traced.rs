@@ -85,10 +85,10 @@ fn sent_octets_are_told_of_when_they_leave() {
     tx.put_as(b"tag", Kind::Unknown);
     tx.put_payload(Bytes::from_static(b"message"));
     assert!(tx.take_told().is_empty(), "nothing has left");
-    tx.sent(10);
-    assert_eq!(tx.take_told(), [text("a LOGIN "), What::Secret(2)]);
-    tx.sent(6);
-    assert_eq!(tx.take_told(), [What::Secret(5), text("\r")]);
+    tx.sent(11);
+    assert_eq!(tx.take_told(), [text("a LOGIN "), What::Secret(3)]);
+    tx.sent(5);
+    assert_eq!(tx.take_told(), [What::Secret(4), text("\r")]);
     tx.sent(11);
     assert_eq!(tx.take_told(), [text("\n"), What::Unknown(3), What::Data(7)]);
 }

@@ -6,6 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
+use common::ok;
 use common::talk::Talk;
 use proto_core::sasl::{Exchange, Exposure, OtherMechanism, SaslError};
 use proto_core::trace::What;
@@ -115,12 +116,15 @@ fn a_refused_initial_response_is_not_sent_again() {
     }
 }
 
-/// What a trace was told: each piece with what it is.
-fn shown(rx: &mut RecvBuffer) -> String {
-    let piece = |what: What| match what {
+/// A piece of what a trace was told, with what it is.
+fn piece(what: What) -> String {
+    match what {
         What::Text(text) => String::from_utf8(text).unwrap(),
         other => format!("{other:?}"),
-    };
+    }
+}
+
+fn shown(rx: &mut RecvBuffer) -> String {
     rx.take_told().into_iter().map(piece).collect()
 }
 
@@ -189,23 +193,30 @@ fn a_trace_of_a_server_shows_no_credentials() {
     let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     rx.trace(100);
+    tx.trace(100);
     let mut told = |text: &str| {
         rx.extend(text.as_bytes());
         while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
-            if let Event::Auth(request) = event {
-                server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap();
+            match event {
+                Event::Auth(request) => server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap(),
+                Event::Command(reply, _) => server.reply(reply, &ok("done"), &mut tx).unwrap(),
+                _ => {}
             }
         }
-        shown(&mut rx)
+        let _ = tx.take();
+        let said: Vec<_> = tx.take_told().into_iter().map(piece).collect();
+        (shown(&mut rx), said.concat().lines().last().unwrap_or_default().to_owned())
     };
-    assert_eq!(told("a CAPABILITY\r\n"), "a CAPABILITY\r\n");
-    assert_eq!(told("b AUTHENTICATE PLAIN\r\n"), "b AUTHENTICATE PLAIN\r\n");
-    assert_eq!(told("*\r\n"), "*\r\n");
+    assert_eq!(told("a NOOP\r\n").1, "a OK done");
+    assert_eq!(told("a CAPABILITY\r\n").0, "a CAPABILITY\r\n");
+    assert_eq!(told("b AUTHENTICATE PLAIN\r\n").0, "b AUTHENTICATE PLAIN\r\n");
+    assert_eq!(told("*\r\n").0, "*\r\n");
+    assert_eq!(told("c NOOP\r\n").1, "Unknown(1) OK done");
     assert_eq!(
-        told("c AUTHENTICATE PLAIN\r\n"),
+        told("c AUTHENTICATE PLAIN\r\n").0,
         "Unknown(1) AUTHENTICATE PLAIN\r\n",
         "its tag may be a secret"
     );
-    assert_eq!(told("AHUAcA==\r\n"), "Secret(8)\r\n");
-    assert_eq!(told("d CAPABILITY\r\n"), "d CAPABILITY\r\n");
+    assert_eq!(told("AHUAcA==\r\n").0, "Secret(8)\r\n");
+    assert_eq!(told("d CAPABILITY\r\n").0, "d CAPABILITY\r\n");
 }

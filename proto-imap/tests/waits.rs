@@ -282,6 +282,13 @@ fn debug_shows_no_word_of_the_session() {
         assert!(shown.contains(part), "{shown}");
     }
     assert!(!shown.contains("alice") && !shown.contains("hunter2"));
+    // What waits to be said is not shown either, and not how long it is.
+    let mut talk = Talk::greeted("OK", "");
+    talk.authenticate(Credentials::password("alice", "hünter2".as_bytes()), Choice::Strongest).unwrap();
+    assert!(talk.said().ends_with("{8}\r\n"), "the rest waits");
+    let shown = format!("{:?}", talk.client);
+    assert!(shown.contains("job: Login") && shown.contains("privacy: Secret"), "{shown}");
+    assert!(!shown.contains("alice") && !shown.contains("nter2"), "{shown}");
 }
 
 /// What may be done with a mailbox is what the server said last, in the answer or by itself.

@@ -323,7 +323,6 @@ impl Core {
         match framed {
             Ok(Framed::More) => {}
             Ok(Framed::UpToBody(len, _)) => told::frame(*len, rx),
-            Ok(Framed::Whole(len)) if matches!(self.input, Input::Fetch(_)) => told::frame(*len, rx),
             Ok(Framed::Whole(len)) => {
                 let bytes = rx.bytes().get(..*len).unwrap_or_default();
                 if bytes.starts_with(b"+") && (authenticates || asked) {
