@@ -192,6 +192,11 @@ impl Core {
         self.trust == Trust::Cleartext && !self.config.allows_cleartext()
     }
 
+    /// Whether the server has not said yet what it is.
+    pub(super) const fn awaits_greeting(&self) -> bool {
+        matches!(self.phase, Phase::Greeting)
+    }
+
     /// A step of the conversation was completed.
     pub(super) const fn stepped(&mut self) {
         self.generation = self.generation.wrapping_add(1);
@@ -255,7 +260,7 @@ impl Core {
             match self.frame(rx)? {
                 Framed::More => return self.at_end(rx, tx),
                 // A status is one line of text: whatever holds a literal is none.
-                Framed::UpToBody(..) if self.phase == Phase::Greeting => {
+                Framed::UpToBody(..) if self.awaits_greeting() => {
                     return Err(PeerError::NotAGreeting.into());
                 }
                 Framed::Whole(len) => {
@@ -266,7 +271,7 @@ impl Core {
                         self.give_up(rx);
                         continue;
                     }
-                    if self.phase != Phase::Greeting && self.begin_walk(len, None, rx) {
+                    if !self.awaits_greeting() && self.begin_walk(len, None, rx) {
                         continue;
                     }
                     self.consume = len;
@@ -342,7 +347,7 @@ impl Core {
     }
 
     fn find_frame(&mut self, rx: &mut RecvBuffer) -> Result<Framed, Error> {
-        if self.phase == Phase::Greeting && matches!(rx.bytes(), [0x15 | 0x16, 0x03, ..]) {
+        if self.awaits_greeting() && matches!(rx.bytes(), [0x15 | 0x16, 0x03, ..]) {
             return Err(PeerError::TlsInCleartext.into());
         }
         let limits = &self.config.limits;

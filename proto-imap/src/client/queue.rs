@@ -361,18 +361,22 @@ impl Queue {
         let place = self.in_progress.iter().position(|command| command.id == id);
         let place = place.ok_or(PeerError::UnknownTag)?;
         let Some(command) = self.in_progress.get(place) else { return Err(PeerError::UnknownTag) };
-        let half_said = matches!(
-            self.floor,
-            Floor::Literal(floor) | Floor::AppendOffered(floor) | Floor::Append(floor, _) if floor == id
-        );
-        let said = command.mark.is_answered(&self.hearing, tx);
-        let refused = half_said && outcome != Outcome::Success && self.asked.is_answered(&self.hearing, tx);
-        if !said && !refused {
+        if !command.mark.is_answered(&self.hearing, tx) && !self.may_refuse(id, outcome, tx) {
             return Err(PeerError::UnexpectedReply);
         }
         let job = command.job;
         self.in_progress.remove(place);
         Ok((id, job))
+    }
+
+    /// Whether this refuses a command of which a part was said.
+    #[cold]
+    fn may_refuse(&self, id: CommandId, outcome: Outcome, tx: &SendBuffer) -> bool {
+        let half_said = matches!(
+            self.floor,
+            Floor::Literal(floor) | Floor::AppendOffered(floor) | Floor::Append(floor, _) if floor == id
+        );
+        half_said && outcome != Outcome::Success && self.asked.is_answered(&self.hearing, tx)
     }
 
     /// The state if every command in progress succeeds.

@@ -21,7 +21,7 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<bool, Error> {
         let bytes = rx.bytes().get(..len).unwrap_or_default();
-        if self.phase == Phase::Greeting {
+        if self.awaits_greeting() {
             return Ok(false);
         }
         if bytes.first() == Some(&b'+') {
@@ -129,7 +129,7 @@ impl Core {
     pub(super) fn respond<'i>(&mut self, bytes: &'i [u8], tx: &mut SendBuffer) -> Result<Event<'i>, Error> {
         self.context.repairs.begin();
         let response = parse::response(bytes, &self.context);
-        if self.phase == Phase::Greeting {
+        if self.awaits_greeting() {
             return self.greeting(response);
         }
         Ok(match response {
@@ -274,7 +274,7 @@ impl Core {
                 self.knowledge = Knowledge::Known;
             }
         }
-        if self.phase == Phase::Session(State::Logout) {
+        if matches!(self.phase, Phase::Session(State::Logout)) {
             self.phase = Phase::Leaving;
         }
     }
