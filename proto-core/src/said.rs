@@ -22,10 +22,12 @@ impl Hearing {
     /// Before anything came.
     pub const INITIAL: Self = Self { heard: 0, head: 0 };
 
-    /// For a machine, whenever it looks at what begins `rx`.
-    pub const fn look(&mut self, rx: &RecvBuffer) {
+    /// For a machine, whenever it looks at what begins `rx`. Whether more has come since it looked last.
+    pub const fn look(&mut self, rx: &RecvBuffer) -> bool {
+        let more = self.heard != rx.received();
         self.heard = rx.received();
         self.head = rx.received().saturating_sub(rx.len() as u64);
+        more
     }
 }
 
@@ -45,6 +47,13 @@ impl Said {
     #[must_use]
     pub const fn has_left(&self, tx: &SendBuffer) -> bool {
         self.queued_at <= tx.sent_total()
+    }
+
+    /// For a machine that has heard more while this has not left: nothing of that is an answer, not even its beginning.
+    pub const fn heard_meanwhile(&mut self, hearing: &Hearing) {
+        if self.heard_at < hearing.heard {
+            self.heard_at = hearing.heard;
+        }
     }
 
     /// Whether what is read now can be an answer: all had left, and none of the answer had come before.
@@ -83,6 +92,15 @@ mod tests {
         rx.consume(1);
         hearing.look(&rx);
         assert!(said.is_answered(&hearing, &tx));
+        tx.put(b"NOOP\r\n");
+        let mut said = Said::now(&hearing, &tx);
+        rx.extend(b"2");
+        assert!(hearing.look(&rx) && !hearing.look(&rx), "more has come, once");
+        said.heard_meanwhile(&hearing);
+        tx.sent(6);
+        rx.extend(b"50 ok\r\n");
+        hearing.look(&rx);
+        assert!(!said.is_answered(&hearing, &tx), "it began before the command had left");
         assert!(!Said::NOT_YET.is_answered(&hearing, &tx) && Said::LONG_AGO.is_answered(&hearing, &tx));
     }
 }

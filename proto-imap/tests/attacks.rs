@@ -480,3 +480,40 @@ fn a_farewell_answers_no_logout_that_was_not_said() {
         assert_eq!(error, expected.into());
     }
 }
+
+/// What comes while a command has not left in full is no answer to it, in whatever pieces it comes.
+#[test]
+fn nothing_answers_a_command_before_it_has_left() {
+    fn hear(
+        client: &mut Client<Secure>,
+        (rx, tx): (&mut RecvBuffer, &mut SendBuffer),
+        octets: &str,
+    ) -> Result<usize, Error> {
+        rx.extend(octets.as_bytes());
+        let mut events = 0;
+        while client.next_event(rx, tx)?.is_some() {
+            events += 1;
+        }
+        Ok(events)
+    }
+    let command = "M1 NOOP\r\n";
+    for answer in ["M1 OK done\r\n", "M1 NO never\r\n", "M1 BAD what\r\n"] {
+        for (cut, sent) in (0..=answer.len()).flat_map(|cut| (0..=command.len()).map(move |sent| (cut, sent)))
+        {
+            let mut client = Client::<Secure>::new(config(), Secure::trusted_local());
+            let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+            hear(&mut client, (&mut rx, &mut tx), "* PREAUTH [CAPABILITY IMAP4rev1] hi\r\n").unwrap();
+            client.send(&Command::Noop, &mut tx).unwrap();
+            assert_eq!(tx.len(), command.len());
+            // Some of the answer is there, then some of the command leaves, then the rest comes.
+            let early = hear(&mut client, (&mut rx, &mut tx), &answer[..cut]);
+            tx.sent(sent);
+            let late = early.and_then(|_| hear(&mut client, (&mut rx, &mut tx), &answer[cut..]));
+            if cut == 0 && sent == command.len() {
+                assert_eq!(late, Ok(1), "{answer}");
+            } else {
+                assert_eq!(late, Err(PeerError::UnexpectedReply.into()), "{answer} {cut} {sent}");
+            }
+        }
+    }
+}

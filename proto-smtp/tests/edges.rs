@@ -116,6 +116,45 @@ fn no_reply_counts_before_what_it_answers_has_left() {
     }
 }
 
+/// What comes while QUIT has not left is no answer to it: 221 is out of step, and 421 is the server's own good-bye.
+#[test]
+fn nothing_answers_quit_before_it_has_left() {
+    for reply in ["221 2.0.0 bye\r\n", "250 ok\r\n", "502 5.5.1 no\r\n", "421 4.3.2 off\r\n"] {
+        let own = reply.starts_with("421");
+        for cut in 0..=reply.len() {
+            for sent in 0..="QUIT\r\n".len() {
+                let all = sent == "QUIT\r\n".len();
+                let mut talk = Talk::new(&[]);
+                talk.client.quit(&mut talk.tx).unwrap();
+                // Some of the reply is there, then some of the command leaves, then the rest comes.
+                assert_eq!(talk.hear(&reply[..cut]).map(|events| events.len()), heard(cut, reply));
+                if cut == reply.len() {
+                    break;
+                }
+                talk.tx.sent(sent);
+                let told = talk.hear(&reply[cut..]);
+                if own || (all && cut == 0) {
+                    let told = told.unwrap();
+                    assert!(
+                        told.len() == 1 && told[0].starts_with("Closed(Some("),
+                        "{reply} {cut}: {told:?}"
+                    );
+                } else {
+                    assert_eq!(told, Err(PeerError::UnexpectedReply.into()), "{reply} {cut} {sent}");
+                }
+                assert!(!talk.client.wants_read(&talk.tx), "{reply}");
+            }
+        }
+    }
+    /// How many events there are of so much of a reply, if nothing of QUIT has left.
+    fn heard(cut: usize, reply: &str) -> Result<usize, Error> {
+        match (cut == reply.len(), reply.starts_with("421")) {
+            (true, false) => Err(PeerError::UnexpectedReply.into()),
+            (whole, _) => Ok(usize::from(whole)),
+        }
+    }
+}
+
 #[test]
 fn a_session_that_is_over_wants_nothing_and_says_why_again() {
     let mut talk = Talk::new(&[]);

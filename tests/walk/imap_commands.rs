@@ -260,6 +260,12 @@ impl Hearing {
     /// The server says more.
     pub(crate) fn hear(&mut self, octets: &[u8]) {
         self.heard.extend_from_slice(octets);
+        let (left, heard) = (self.left, self.before + self.heard.len() as u64);
+        // Nor is what began to come before all of it had left.
+        self.commands
+            .iter_mut()
+            .filter(|command| command.end > left)
+            .for_each(|command| command.heard = heard);
         // What may be TLS makes no sense here.
         let tls = self.heard.first().is_some_and(|octet| [0x15, 0x16].contains(octet));
         self.verdict = if tls { Verdict::MayEnd } else { Verdict::GoesOn };

@@ -226,7 +226,7 @@ impl Core {
     fn pull<'i>(&mut self, rx: &'i mut RecvBuffer, tx: &mut SendBuffer) -> Result<Option<Event<'i>>, Error> {
         self.give_up(rx);
         loop {
-            self.queue.look(rx);
+            self.queue.look(rx, tx);
             self.announce_append(tx);
             if let Some(deferred) = self.deferred.pop_front() {
                 return Ok(Some(deferred.event()));

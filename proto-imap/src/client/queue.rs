@@ -218,8 +218,19 @@ impl Queue {
     }
 
     /// Looks at where the next response begins.
-    pub(super) const fn look(&mut self, rx: &RecvBuffer) {
-        self.hearing.look(rx);
+    pub(super) fn look(&mut self, rx: &RecvBuffer, tx: &SendBuffer) {
+        if self.hearing.look(rx) {
+            self.heard_more(tx);
+        }
+    }
+
+    /// What has come while a command waits to be sent is no answer to it, nor the beginning of one.
+    fn heard_more(&mut self, tx: &SendBuffer) {
+        if !self.asked.has_left(tx) {
+            self.asked.heard_meanwhile(&self.hearing);
+        }
+        let unsent = self.in_progress.iter_mut().rev().take_while(|command| !command.mark.has_left(tx));
+        unsent.for_each(|command| command.mark.heard_meanwhile(&self.hearing));
     }
 
     /// The id of the next command.

@@ -144,7 +144,9 @@ impl Core {
     ) -> Result<Option<(Kind, ReplyFrame)>, Error> {
         rx.consume(core::mem::take(&mut self.given_up));
         loop {
-            self.hearing.look(rx);
+            if self.hearing.look(rx) {
+                self.heard_more(tx);
+            }
             match self.state {
                 State::Failed(error) => return Err(error),
                 State::Closed => return Ok(None),
@@ -173,6 +175,13 @@ impl Core {
                 None => rx.consume(frame.len),
             }
         }
+    }
+
+    /// What has come while a command waits to be sent is no answer to it, nor the beginning of one.
+    fn heard_more(&mut self, tx: &SendBuffer) {
+        let unsent =
+            self.outstanding.iter_mut().rev().take_while(|outstanding| !outstanding.said.has_left(tx));
+        unsent.for_each(|outstanding| outstanding.said.heard_meanwhile(&self.hearing));
     }
 
     /// Tells of a reply. What stands in a challenge is part of a SASL exchange.
