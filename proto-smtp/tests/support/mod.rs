@@ -73,7 +73,10 @@ fn plain<C: proto_core::Channel>(server: &mut Server<C>, event: Event<'_, C>, tx
             say(reply, &Response::start_data());
             "data".into()
         }
-        Event::DataChunk(octets) => format!("chunk {}", octets.escape_ascii()),
+        Event::DataChunk(octets) => {
+            assert!(!octets.is_empty(), "a piece has octets");
+            format!("chunk {}", octets.escape_ascii())
+        }
         Event::DataEnd(reply) => {
             say(reply, &yes);
             "end".into()
