@@ -323,11 +323,13 @@ fn verdict_given(
     tx: &mut SendBuffer,
     record: &mut Record,
 ) {
-    let accepts = matches!(verdict, AuthVerdict::Accept);
+    let said = match verdict {
+        AuthVerdict::Accept => Some(Entry::Proved),
+        AuthVerdict::Reject => Some(Entry::Refused),
+        _ => None,
+    };
     let given = record.tried("verdict", server.verdict(request, verdict, tx));
-    if given.is_some() && accepts {
-        record.entries.push(Entry::Proved);
-    }
+    record.entries.extend(said.filter(|_| given.is_some()));
 }
 
 fn answer_offer<C: Channel>(

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use proto_core::sasl;
+use proto_core::{Limits, sasl};
 
 use crate::play::{Entry, Record};
 
@@ -40,7 +40,7 @@ pub struct Terms {
 }
 
 /// How many laws there are for each side.
-pub const LAWS: usize = 6;
+pub const LAWS: usize = 7;
 
 /// Holds a record to every law.
 ///
@@ -52,6 +52,7 @@ pub fn check(record: &Record, terms: &Terms) -> Result<(), String> {
     kept_in_bounds(record, terms)?;
     no_secret_in_clear(record, terms)?;
     nothing_before_proof(record, terms)?;
+    guesses_are_counted(record)?;
     match terms.side {
         Side::ImapClient | Side::SmtpClient => told_what_was_given(record, terms.side),
         Side::ImapServer | Side::SmtpServer => answered_what_was_asked(record, terms.side),
@@ -153,6 +154,18 @@ fn nothing_before_proof(record: &Record, terms: &Terms) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Nobody hears no oftener than may be guessed, however the exchanges ended in which it was said.
+fn guesses_are_counted(record: &Record) -> Result<(), String> {
+    let may = Limits::default().auth_attempts as usize;
+    let channels = record.entries.split(|entry| *entry == Entry::Secured);
+    let refused =
+        channels.map(|entries| entries.iter().filter(|entry| **entry == Entry::Refused).count()).max();
+    match refused {
+        Some(times) if times > may => Err(format!("{times} guesses, and {may} are allowed")),
+        _ => Ok(()),
+    }
 }
 
 /// A server's answers are no more than what it heard asked for, at any time.
@@ -357,6 +370,14 @@ mod tests {
         assert!(broken(&[Entry::Proved, Entry::Secured, select], Side::ImapServer).contains("before"));
         keeps(&[Entry::Given("AUTHENTICATE", 1), Entry::Proved], Side::ImapClient);
         assert!(broken(&[Entry::Proved], Side::ImapClient).contains("not offered"));
+    }
+
+    #[test]
+    fn nobody_guesses_for_ever() {
+        let guesses = |times| vec![Entry::Refused; times];
+        keeps(&guesses(3), Side::ImapServer);
+        keeps(&[guesses(3), vec![Entry::Secured], guesses(3)].concat(), Side::SmtpServer);
+        assert!(broken(&guesses(4), Side::SmtpServer).contains("4 guesses"));
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub enum Entry {
     Owes(usize),
     /// Somebody's identity was proved: the peer's to a server, ours to a client's server.
     Proved,
+    /// A server's application has said no to somebody.
+    Refused,
     /// A proxy speaks for somebody else from here on: what was proved counts no more.
     Forgotten,
     /// Something took effect that only who has authenticated may do.
@@ -76,6 +78,7 @@ impl fmt::Debug for Entry {
             Self::Given(verb, lines) => write!(f, "gave {lines} {verb}"),
             Self::Owes(answers) => write!(f, "owes {answers} answers more"),
             Self::Proved => f.write_str("proved an identity"),
+            Self::Refused => f.write_str("refused somebody"),
             Self::Forgotten => f.write_str("speaks for somebody else"),
             Self::NeedsProof(what) => write!(f, "needs proof: {what}"),
             Self::NeedsTls(what) => write!(f, "needs TLS: {what}"),
