@@ -33,6 +33,19 @@ fn the_scram_conversations_of_the_corpus_succeed() {
     }
 }
 
+/// A careless mechanism of an application's own lets nobody in whom the application did not accept.
+#[test]
+fn a_mechanism_of_an_application_s_own_is_reached() {
+    for (name, run) in MACHINES.into_iter().filter(|(name, _)| name.ends_with("server")) {
+        for (file, proves) in
+            [("own-accepted", true), ("own-refused", false), ("own-unasked", false), ("own-cancelled", false)]
+        {
+            let reached = run(&fs::read(corpus::folder().join(name).join(file)).unwrap());
+            assert_eq!(reached == Reached::Proof, proves, "{name}/{file}: {reached:?}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 

@@ -25,7 +25,7 @@ use proto_smtp::{Dialect, EarlyTalker, InitialResponse, MixedCodes, Pipelining, 
 use crate::laws::{Side, Terms, check, is_known};
 use crate::play::{Choices, Ending, Entry, Player, Record, play};
 use crate::smtp_server::Proof;
-use crate::{imap_client, imap_server, smtp_client, smtp_server};
+use crate::{imap_client, imap_server, own, smtp_client, smtp_server};
 
 /// Plays the server to an IMAP client, under TLS and in cleartext.
 pub fn imap_client(data: &[u8]) -> Reached {
@@ -49,7 +49,8 @@ pub fn imap_client(data: &[u8]) -> Reached {
 /// Plays the client to an IMAP server, under TLS and in cleartext.
 pub fn imap_server(data: &[u8]) -> Reached {
     let Some(input) = Input::new(data) else { return Reached::Nothing };
-    let config = Arc::new(proto_imap::Config::default().limits(input.limits()).served(Mechanisms::all()));
+    let config = proto_imap::Config::default().limits(input.limits()).served(Mechanisms::all());
+    let config = Arc::new(config.with_mechanism(own::mechanism()));
     let prelude = Prelude { choices: b"", octets: b"t STARTTLS\r\n" };
     run(&input, Side::ImapServer, false, &prelude, |secure, choices, afresh| {
         imap_server::Serving::new(Arc::clone(&config), secure, choices, afresh)
@@ -116,7 +117,7 @@ pub fn smtp_server(data: &[u8]) -> Reached {
     if input.tight {
         (config.command_line, config.authentication_line) = (limits.line, limits.frame);
     }
-    let mut config = config.limits(limits).offers(offers(input.tight));
+    let mut config = config.limits(limits).offers(offers(input.tight)).with_mechanism(own::mechanism());
     config.extensions = config.extensions.with(Extension::Limits);
     config.extensions = PARAMETERS.into_iter().fold(config.extensions, ExtensionSet::with);
     match input.variant {

@@ -324,8 +324,8 @@ fn verdict_given(
     record: &mut Record,
 ) {
     let said = match verdict {
+        _ if request.is_refused_by(&verdict) => Some(Entry::Refused),
         AuthVerdict::Accept => Some(Entry::Proved),
-        AuthVerdict::Reject => Some(Entry::Refused),
         _ => None,
     };
     let given = record.tried("verdict", server.verdict(request, verdict, tx));

@@ -11,6 +11,7 @@ pub mod joined;
 pub mod joined_imap;
 pub mod joined_smtp;
 pub mod laws;
+pub mod own;
 pub mod parsers;
 pub mod play;
 pub mod proxy;

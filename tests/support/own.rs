@@ -1,0 +1,69 @@
+//! A SASL mechanism that an application has brought along, as careless as one can be: what its server does next is what
+//! the client says. What a machine relies on must hold all the same.
+//!
+//! ```text
+//! ?  a challenge             v  who is this?              d  as v, and goes on behind the answer
+//! !  let the client in       s  what is stored of it?     anything else: an error
+//! ```
+
+use std::sync::Arc;
+
+use proto_core::sasl::{
+    Exposure, OtherMechanism, SaslError, ServerExchange, ServerMechanism, ServerStep, Session,
+};
+use proto_core::token::AuthQuestion;
+use proto_core::{AuthVerdict, Mechanism};
+
+const OWN: OtherMechanism = OtherMechanism::new("X-OWN", Exposure::Guess).unwrap();
+
+/// The mechanism, as a server's configuration takes it.
+#[must_use]
+pub fn mechanism() -> Arc<dyn ServerMechanism> {
+    Arc::new(Own)
+}
+
+#[derive(Debug)]
+struct Own;
+
+impl ServerMechanism for Own {
+    fn mechanism(&self) -> OtherMechanism {
+        OWN
+    }
+
+    fn begin(&self, _: &mut Session) -> Box<dyn ServerExchange> {
+        Box::new(Exchange { dances: false })
+    }
+}
+
+#[derive(Debug)]
+struct Exchange {
+    dances: bool,
+}
+
+impl ServerExchange for Exchange {
+    fn mechanism(&self) -> Mechanism {
+        Mechanism::Plain
+    }
+
+    fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {
+        let username = || "x".to_owned();
+        Ok(match message {
+            None | Some(b"?") => ServerStep::Challenge(b"more".to_vec()),
+            Some(b"!") => ServerStep::Accepted,
+            Some(b"s") => ServerStep::Ask(AuthQuestion::Stored { username: username() }),
+            Some(word @ (b"v" | b"d")) => {
+                self.dances = word == b"d";
+                ServerStep::Ask(AuthQuestion::Authorize {
+                    authorization: String::new(),
+                    username: username(),
+                })
+            }
+            Some(_) => return Err(SaslError::Malformed),
+        })
+    }
+
+    /// Whatever the application says.
+    fn verdict(&mut self, _: AuthVerdict) -> ServerStep {
+        if self.dances { ServerStep::Challenge(b"because".to_vec()) } else { ServerStep::Accepted }
+    }
+}
