@@ -2,10 +2,10 @@
 //! answers what, what fits into a line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use proto_core::token::AuthRequest;
+use proto_core::token::{AuthRequest, StartTlsRequest};
 use proto_core::{
-    AuthVerdict, Credentials, Error, Limits, Mechanism, Misuse, PeerError, RecvBuffer, Secure, SendBuffer,
-    WaitFor,
+    AuthVerdict, Cleartext, Credentials, Error, Limits, Mechanism, Misuse, PeerError, RecvBuffer, Secure,
+    SendBuffer, WaitFor,
 };
 use proto_smtp::client::{AuthOutcome, Client, Event as Heard};
 use proto_smtp::server::{Event, Server};
@@ -354,6 +354,48 @@ fn a_verdict_answers_its_own_question_alone() {
     assert_eq!(serving.said(), "", "nobody was let in");
     serving.server.verdict(own, AuthVerdict::Reject, &mut serving.tx).unwrap();
     assert!(serving.said().starts_with("535 "));
+}
+
+/// A server that was asked for TLS, for the so-manieth time.
+fn asked_for_tls(times: usize) -> (Server<Cleartext>, RecvBuffer, SendBuffer, StartTlsRequest) {
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut server = Server::<Cleartext>::new(Config::default(), &mut tx);
+    let mut asked = 0;
+    loop {
+        let _ = tx.take();
+        match server.next_event(&mut rx, &mut tx).unwrap() {
+            Some(Event::StartTls(request)) => {
+                asked += 1;
+                if asked == times {
+                    let _ = tx.take();
+                    return (server, rx, tx, request);
+                }
+                server.refuse(request, &mut tx).unwrap();
+            }
+            Some(_) => {}
+            None if asked == 0 => rx.extend(b"EHLO c\r\nSTARTTLS\r\n"),
+            None => rx.extend(b"STARTTLS\r\n"),
+        }
+    }
+}
+
+/// TLS begins by the request that is open now, and by no other.
+#[test]
+fn a_request_for_tls_answers_its_own_question_alone() {
+    let (first, _, mut tx, own) = asked_for_tls(1);
+    let (_, _, _, other) = asked_for_tls(2);
+    assert_eq!(first.accept(other, &mut tx).map(|_| ()), Err(Misuse::StaleToken.into()));
+    assert!(tx.is_empty(), "TLS is not agreed to");
+    let (second, _, mut tx, _) = asked_for_tls(2);
+    assert_eq!(second.accept(own, &mut tx).map(|_| ()), Err(Misuse::StaleToken.into()));
+    // Whoever has failed says why.
+    let (_, _, _, other) = asked_for_tls(1);
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut server = Server::<Cleartext>::new(Config::default(), &mut tx);
+    let _ = tx.take();
+    rx.extend(b"\x16\x03\x01");
+    let error = server.next_event(&mut rx, &mut tx).map(|_| ()).unwrap_err();
+    assert_eq!(server.refuse(other, &mut tx), Err(error));
 }
 
 #[test]

@@ -1,12 +1,16 @@
-//! Mechanisms that an application has brought along, and servers that do not take an initial response.
+//! Mechanisms that an application has brought along, servers that do not take an initial response, and what a trace shows
+//! of both.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proto_core::sasl::{Exchange, Exposure, OtherMechanism, SaslError};
+use proto_core::trace::What;
 use proto_core::{
-    Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secret, Secure, SendBuffer,
+    Channel, Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, RecvBuffer, Secret, Secure,
+    SendBuffer,
 };
 use proto_smtp::Config;
 use proto_smtp::client::Client;
+use proto_smtp::server::Server;
 
 /// Says what it is given, and has finished then.
 #[derive(Debug)]
@@ -63,6 +67,22 @@ impl<C: Channel> Talk<C> {
     fn said(&mut self) -> String {
         String::from_utf8(self.tx.take()).unwrap()
     }
+
+    /// What a trace is told of what the server says.
+    fn told(&mut self, text: &str) -> String {
+        self.rx.extend(text.as_bytes());
+        while let Ok(Some(_)) = self.client.next_event(&mut self.rx, &mut self.tx) {}
+        shown(&mut self.rx)
+    }
+}
+
+/// What a trace was told: each piece with what it is.
+fn shown(rx: &mut RecvBuffer) -> String {
+    let piece = |what: What| match what {
+        What::Text(text) => String::from_utf8(text).unwrap(),
+        other => format!("{other:?}"),
+    };
+    rx.take_told().into_iter().map(piece).collect()
 }
 
 fn secure(auth: &str) -> Talk<Secure> {
@@ -160,4 +180,56 @@ fn a_choice_is_among_what_is_offered() {
     assert_eq!(weighed.chosen(), Some(Mechanism::Plain));
     assert_eq!(talk.client.choose(&[Mechanism::Login, Mechanism::Plain], &password), Ok(Mechanism::Login));
     assert!(talk.client.choose(&[Mechanism::XOAuth2, Mechanism::ScramSha256], &password).is_err());
+}
+
+/// Challenges are secrets; so may be what is no reply while an exchange goes on.
+#[test]
+fn a_trace_shows_no_challenge() {
+    let begun = || {
+        let mut talk = secure("X-TOY");
+        talk.rx.trace(100);
+        talk.client.authenticate_with(toy(Exposure::Guess), &mut talk.tx).unwrap();
+        talk.said();
+        talk
+    };
+    let mut talk = begun();
+    assert_eq!(talk.told("334 Y2hhbGxlbmdl\r\n"), "334 Secret(12)\r\n");
+    talk.said();
+    assert_eq!(talk.told("235 in\r\n"), "235 in\r\n");
+    assert_eq!(begun().told("AHUAcA==\r\n"), "Unknown(10)");
+    let mut talk = secure("X-TOY");
+    talk.rx.trace(100);
+    talk.client.noop(&mut talk.tx).unwrap();
+    talk.said();
+    assert_eq!(talk.told("nonsense\r\n"), "nonsense\r\n", "it says what is wrong with the server");
+}
+
+/// Of a line that is too long only its end is sure.
+#[test]
+fn a_trace_of_a_server_shows_no_line_that_is_swallowed() {
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut server = Server::<Secure>::new(Config::default(), Secure::trusted_local(), &mut tx);
+    let _ = tx.take();
+    rx.trace(100);
+    rx.extend(format!("{}\r\nNOOP\r\n", "hunter2 ".repeat(2000)).as_bytes());
+    while server.next_event(&mut rx, &mut tx).unwrap().is_some() {}
+    assert_eq!(shown(&mut rx), "Unknown(16001)\nNOOP\r\n");
+}
+
+/// An answer that lay there before the question is none, also where the question leaves before it is looked at.
+#[test]
+fn an_answer_comes_behind_the_question() {
+    for (early, late) in [("", "250 ok\r\n"), ("250 ok\r\n", ""), ("250 o", "k\r\n")] {
+        let mut talk = secure("PLAIN");
+        talk.client.noop(&mut talk.tx).unwrap();
+        talk.said();
+        talk.rx.extend(format!("250 first\r\n{early}").as_bytes());
+        assert!(talk.client.next_event(&mut talk.rx, &mut talk.tx).unwrap().is_some());
+        talk.client.noop(&mut talk.tx).unwrap();
+        assert_eq!(talk.said(), "NOOP\r\n", "it has left");
+        talk.rx.extend(late.as_bytes());
+        let heard = talk.client.next_event(&mut talk.rx, &mut talk.tx).map(|event| event.is_some());
+        let expected = if early.is_empty() { Ok(true) } else { Err(PeerError::UnexpectedReply.into()) };
+        assert_eq!(heard, expected, "{early} {late}");
+    }
 }
