@@ -78,6 +78,19 @@ fn a_silent_server_is_only_asked_if_it_may_be() {
     let connector = || Connector::new(TlsClient::danger_accept_any_certificate().unwrap());
     assert_eq!(connections(connector()), 2);
     assert_eq!(connections(connector().without_probe()), 1);
+    // One that has begun to greet is slow, and not silent.
+    let slow = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = target(slow.local_addr().unwrap(), Security::StartTls);
+    let server = std::thread::spawn(move || {
+        let (mut socket, _) = slow.accept().unwrap();
+        socket.write_all(b"220 t").unwrap();
+        let _ = socket.read_to_end(&mut Vec::new());
+        slow.set_nonblocking(true).unwrap();
+        slow.accept().is_err()
+    });
+    let connector = connector().patience(Patience::of(Duration::from_millis(700)));
+    assert!(connector.connect::<Toy>(&target, &Config::default()).is_err());
+    assert!(server.join().unwrap(), "no other connection came");
 }
 
 #[test]

@@ -140,19 +140,22 @@ fn the_session_is_that_of_the_client() {
     assert_eq!(server.seen(), ["192.0.2.7:40000", "192.0.2.8:513", own_address.as_str()]);
 }
 
+/// The header and the client's hello leave together, as soon as the proxy has connected or a while later.
 #[test]
 fn tls_begins_behind_the_header() {
     let (authority, identity) = toy::localhost();
-    let server = Running::start("127.0.0.1", ListenerTls::Implicit(identity.server()));
-    let mut socket = server.connect();
-    // The header and the client's hello leave together.
-    let mut tls = toy::rustls_client(&authority);
-    let mut flight = v2();
-    tls.write_tls(&mut flight).unwrap();
-    socket.write_all(&flight).unwrap();
-    let mut stream = BufReader::new(rustls::StreamOwned::new(tls, socket));
-    assert!(line(&mut stream).starts_with("220 "));
-    assert_eq!(server.seen(), ["192.0.2.8:513"]);
+    for wait in [0, 50] {
+        let server = Running::start("127.0.0.1", ListenerTls::Implicit(identity.server()));
+        let mut socket = server.connect();
+        std::thread::sleep(Duration::from_millis(wait));
+        let mut tls = toy::rustls_client(&authority);
+        let mut flight = v2();
+        tls.write_tls(&mut flight).unwrap();
+        socket.write_all(&flight).unwrap();
+        let mut stream = BufReader::new(rustls::StreamOwned::new(tls, socket));
+        assert!(line(&mut stream).starts_with("220 "));
+        assert_eq!(server.seen(), ["192.0.2.8:513"]);
+    }
 }
 
 /// A listener that trusts this machine trusts nobody whom a proxy on it brings from elsewhere.

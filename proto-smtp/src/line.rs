@@ -171,9 +171,6 @@ impl ReplyFramer {
             if self.lines > limits.reply_lines {
                 return Err(ReplyFault::Limit(Limit::ReplyLines));
             }
-            if self.seen > limits.frame {
-                return Err(ReplyFault::Limit(Limit::Frame));
-            }
             let (LineHead::Continued(code) | LineHead::Last(code)) = head;
             self.mixed |= *self.first.get_or_insert(code) != code;
             if let LineHead::Last(code) = head {

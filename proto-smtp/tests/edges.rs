@@ -4,8 +4,8 @@
 
 use proto_core::token::{AuthRequest, StartTlsRequest};
 use proto_core::{
-    AuthVerdict, Cleartext, Credentials, Error, Limits, Mechanism, Misuse, PeerError, RecvBuffer, Secure,
-    SendBuffer, WaitFor,
+    AuthVerdict, Cleartext, Credentials, Error, Limit, Limits, Mechanism, Misuse, PeerError, RecvBuffer,
+    Secure, SendBuffer, WaitFor,
 };
 use proto_smtp::client::{AuthOutcome, Client, Event as Heard};
 use proto_smtp::server::{Event, Server};
@@ -207,6 +207,32 @@ fn replies_have_so_many_lines_and_octets() {
             talk.said();
             assert!(talk.hear(reply).is_ok(), "each reply is counted by itself");
         }
+    }
+}
+
+/// A line that is too long, and a reply that is: each is named, and nobody waits for its end.
+#[test]
+fn what_is_too_long_of_a_reply_is_named() {
+    let heard = |line, frame, reply: &str| {
+        let mut limits = Limits::default();
+        (limits.line, limits.frame) = (line, frame);
+        let mut talk = Talk::with(Config::default().limits(limits), &[]);
+        talk.client.noop(&mut talk.tx).unwrap();
+        talk.said();
+        talk.hear(reply).map(|events| events.len())
+    };
+    let long = format!("250 {}", "x".repeat(36));
+    let lines = format!("250-{}\r\n{long}", "x".repeat(14));
+    for (line, frame, reply, expected) in [
+        (42, 62, format!("{lines}\r\n"), Ok(1)),
+        (40, 62, format!("{lines}\r\n"), Err(Limit::Line)),
+        (40, 100, long.clone(), Err(Limit::Line)),
+        (41, 60, lines.clone(), Err(Limit::Frame)),
+        (41, 61, format!("{lines}\r\n"), Err(Limit::Line)),
+        (41, 59, lines, Err(Limit::Frame)),
+        (40, 40, long, Err(Limit::Line)),
+    ] {
+        assert_eq!(heard(line, frame, &reply), expected.map_err(Error::from), "{line} {frame} {reply:?}");
     }
 }
 
