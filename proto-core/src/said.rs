@@ -92,6 +92,8 @@ mod tests {
         rx.consume(1);
         hearing.look(&rx);
         assert!(said.is_answered(&hearing, &tx));
+        rx.consume(rx.len());
+        hearing.look(&rx);
         tx.put(b"NOOP\r\n");
         let mut said = Said::now(&hearing, &tx);
         rx.extend(b"2");
@@ -101,6 +103,10 @@ mod tests {
         rx.extend(b"50 ok\r\n");
         hearing.look(&rx);
         assert!(!said.is_answered(&hearing, &tx), "it began before the command had left");
+        rx.consume(rx.len());
+        rx.extend(b"250 ok\r\n");
+        hearing.look(&rx);
+        assert!(said.is_answered(&hearing, &tx), "this one began behind it");
         assert!(!Said::NOT_YET.is_answered(&hearing, &tx) && Said::LONG_AGO.is_answered(&hearing, &tx));
     }
 }
