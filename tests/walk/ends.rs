@@ -1,9 +1,10 @@
-//! What both ends of a joined conversation have, in either protocol: buffers, a record, and what the end believes.
+//! What both ends of a joined conversation have, in either protocol: buffers, a record, and what the end believes. And
+//! what every end does that has failed, joined or not.
 
-use proto_core::{RecvBuffer, SendBuffer};
+use proto_core::{Error, Machine, RecvBuffer, SendBuffer};
 
 use mailwire_tests::laws::{self, Side};
-use mailwire_tests::play::Record;
+use mailwire_tests::play::{Entry, Record};
 
 use crate::automaton::{Beliefs, Stage, View};
 
@@ -56,6 +57,17 @@ impl Common {
         self.record.send(&mut self.tx);
     }
 
+    /// It has failed: as [`ask_again`].
+    pub(crate) fn fail(
+        &mut self,
+        error: Error,
+        more: &str,
+        next: impl FnMut(&mut RecvBuffer, &mut SendBuffer) -> Next,
+    ) {
+        self.send();
+        ask_again(error, more, (&mut self.rx, &mut self.tx), &mut self.record, next);
+    }
+
     /// What was put out, in cleartext cut behind each line that ends a piece.
     pub(crate) fn said(&mut self, clear: bool, ends: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
         self.send();
@@ -96,4 +108,32 @@ impl Common {
         laws::check(&self.record, &terms)?;
         self.broken.clone().map_or(Ok(laws::LAWS + 2), Err)
     }
+}
+
+/// Whether something happened, or what went wrong.
+pub(crate) type Next = Result<bool, Error>;
+
+/// Asks a machine that has failed again, and again with more to read: what comes of that is in the record.
+pub(crate) fn ask_again(
+    error: Error,
+    more: &str,
+    (rx, tx): (&mut RecvBuffer, &mut SendBuffer),
+    record: &mut Record,
+    mut next: impl FnMut(&mut RecvBuffer, &mut SendBuffer) -> Next,
+) {
+    record.send(tx);
+    record.entries.push(Entry::Failed(error));
+    for more in ["", "\r\n", more] {
+        rx.extend(more.as_bytes());
+        let again = next(rx, tx);
+        if again != Err(error) {
+            record.event(&again);
+        }
+        record.send(tx);
+    }
+}
+
+/// Asks a machine for one event.
+pub(crate) fn next(machine: &mut impl Machine, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Next {
+    machine.next_event(rx, tx).map(|event| event.is_some())
 }

@@ -16,6 +16,7 @@ use proto_imap::types::{Command, ListPattern, Mailbox, arguments};
 use mailwire_tests::laws::{self, PASSWORD, Side};
 use mailwire_tests::play::{Entry, Record};
 
+use crate::ends::{ask_again, next};
 use crate::explore::{Secured, World, described};
 use crate::farther;
 use crate::imap_commands::{Hearing, Verdict};
@@ -192,24 +193,17 @@ impl Asking {
         }
     }
 
-    /// It has failed. It is asked again, and again with more to read: what comes of that is in the record.
+    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
     fn fail(&mut self, error: Error) {
         self.look();
-        self.record.send(&mut self.tx);
-        self.record.entries.push(Entry::Failed(error));
-        for more in ["", "\r\n", "* OK x\r\nM1 OK x\r\n"] {
-            self.rx.extend(more.as_bytes());
-            let (rx, tx) = (&mut self.rx, &mut self.tx);
-            let again = match &mut self.session {
-                Session::Cleartext(client) => client.next_event(rx, tx).map(|event| event.is_some()),
-                Session::Secure(client) => client.next_event(rx, tx).map(|event| event.is_some()),
+        let buffers = (&mut self.rx, &mut self.tx);
+        ask_again(error, "* OK x\r\nM1 OK x\r\n", buffers, &mut self.record, |rx, tx| {
+            match &mut self.session {
+                Session::Cleartext(client) => next(client, rx, tx),
+                Session::Secure(client) => next(client, rx, tx),
                 Session::Gone(_) | Session::Negotiating(_) => Err(error),
-            };
-            if again != Err(error) {
-                self.record.event(&again);
             }
-            self.record.send(&mut self.tx);
-        }
+        });
         self.session = Session::Gone(error);
     }
 

@@ -14,7 +14,7 @@ use mailwire_tests::laws::{PASSWORD, Side};
 use mailwire_tests::play::{Entry, channel};
 
 use crate::automaton::{Belief, End, Stage, View};
-use crate::ends::Common;
+use crate::ends::{Common, next};
 use crate::explore::described;
 use crate::imap_receiving::MESSAGE;
 
@@ -174,21 +174,11 @@ impl Sending {
 
     /// It has failed. It is asked again, with more to read: what comes of that is in the record.
     fn fail(&mut self, error: Error) {
-        self.common.send();
-        let Common { rx, tx, record, .. } = &mut self.common;
-        record.entries.push(Entry::Failed(error));
-        for more in ["", "\r\n", "* OK x\r\nM1 OK x\r\nM2 OK x\r\n"] {
-            rx.extend(more.as_bytes());
-            let again = match &mut self.session {
-                Asking::Cleartext(client) => client.next_event(rx, tx).map(|event| event.is_some()),
-                Asking::Secure(client) => client.next_event(rx, tx).map(|event| event.is_some()),
-                _ => Err(error),
-            };
-            if again != Err(error) {
-                record.event(&again);
-            }
-        }
-        self.common.send();
+        self.common.fail(error, "* OK x\r\nM1 OK x\r\nM2 OK x\r\n", |rx, tx| match &mut self.session {
+            Asking::Cleartext(client) => next(client, rx, tx),
+            Asking::Secure(client) => next(client, rx, tx),
+            _ => Err(error),
+        });
         self.session = Asking::Gone;
     }
 }

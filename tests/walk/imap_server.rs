@@ -13,6 +13,7 @@ use std::sync::Arc;
 use mailwire_tests::laws::{self, Side};
 use mailwire_tests::play::{Entry, Record};
 
+use crate::ends::{ask_again, next};
 use crate::explore::{Secured, World, without};
 use crate::imap_replies::{Conversation, Standing};
 use crate::imap_sayings::{AHEAD, BEGUN, ENDINGS, SAYINGS};
@@ -159,23 +160,17 @@ impl Serving {
         }
     }
 
-    /// It has failed. It is asked again, and again with more to read: what comes of that is in the record.
+    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
     fn fail(&mut self, error: Error) {
         self.send();
-        self.record.entries.push(Entry::Failed(error));
-        for more in ["", "\r\n", "a NOOP\r\nb LOGIN x x\r\n"] {
-            self.rx.extend(more.as_bytes());
-            let (rx, tx) = (&mut self.rx, &mut self.tx);
-            let again = match &mut self.session {
-                Session::Gone(error) => Err(*error),
-                Session::Cleartext(server) => server.next_event(rx, tx).map(|event| event.is_some()),
-                Session::Secure(server) => server.next_event(rx, tx).map(|event| event.is_some()),
-            };
-            if again != Err(error) {
-                self.record.event(&again);
+        let buffers = (&mut self.rx, &mut self.tx);
+        ask_again(error, "a NOOP\r\nb LOGIN x x\r\n", buffers, &mut self.record, |rx, tx| {
+            match &mut self.session {
+                Session::Cleartext(server) => next(server, rx, tx),
+                Session::Secure(server) => next(server, rx, tx),
+                Session::Gone(_) => Err(error),
             }
-            self.record.send(&mut self.tx);
-        }
+        });
         self.session = Session::Gone(error);
         (self.open, self.idle) = (None, None);
     }

@@ -13,6 +13,7 @@ use proto_smtp::{Config, Dialect};
 use mailwire_tests::laws::{self, PASSWORD, Side};
 use mailwire_tests::play::{Entry, Record, channel};
 
+use crate::ends::{ask_again, next};
 use crate::explore::{Secured, World, counted_from, described, without_text};
 use crate::farther;
 use crate::smtp_sayings::{Alphabet, ENDINGS};
@@ -214,23 +215,14 @@ impl Asking {
         }
     }
 
-    /// It has failed. It is asked again, and again with more to read: what comes of that is in the record.
+    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
     fn fail(&mut self, error: Error) {
-        self.record.send(&mut self.tx);
-        self.record.entries.push(Entry::Failed(error));
-        for more in ["", "\r\n", "220 x\r\n250 x\r\n"] {
-            self.rx.extend(more.as_bytes());
-            let (rx, tx) = (&mut self.rx, &mut self.tx);
-            let again = match &mut self.session {
-                Session::Cleartext(client) => client.next_event(rx, tx).map(|event| event.is_some()),
-                Session::Secure(client) => client.next_event(rx, tx).map(|event| event.is_some()),
-                Session::Gone(_) | Session::Negotiating(_) => Err(error),
-            };
-            if again != Err(error) {
-                self.record.event(&again);
-            }
-            self.record.send(&mut self.tx);
-        }
+        let buffers = (&mut self.rx, &mut self.tx);
+        ask_again(error, "220 x\r\n250 x\r\n", buffers, &mut self.record, |rx, tx| match &mut self.session {
+            Session::Cleartext(client) => next(client, rx, tx),
+            Session::Secure(client) => next(client, rx, tx),
+            Session::Gone(_) | Session::Negotiating(_) => Err(error),
+        });
         self.session = Session::Gone(error);
     }
 

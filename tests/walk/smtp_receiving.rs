@@ -12,7 +12,7 @@ use mailwire_tests::laws::Side;
 use mailwire_tests::play::{Entry, Record, channel};
 
 use crate::automaton::{Belief, End, Stage, View};
-use crate::ends::Common;
+use crate::ends::{Common, next};
 use crate::explore::{capped, described};
 use crate::smtp_replies::Conversation;
 
@@ -163,20 +163,11 @@ impl Receiving {
     /// It has failed. It is asked again, with more to read: what comes of that is in the record.
     fn fail(&mut self, error: Error) {
         self.send();
-        let Common { rx, tx, record, .. } = &mut self.common;
-        record.entries.push(Entry::Failed(error));
-        for more in ["", "\r\n", "EHLO x\r\nMAIL FROM:<x@x.example>\r\n"] {
-            rx.extend(more.as_bytes());
-            let again = match &mut self.session {
-                Serving::Cleartext(server) => server.next_event(rx, tx).map(|event| event.is_some()),
-                Serving::Secure(server) => server.next_event(rx, tx).map(|event| event.is_some()),
-                _ => Err(error),
-            };
-            if again != Err(error) {
-                record.event(&again);
-            }
-        }
-        self.common.send();
+        self.common.fail(error, "EHLO x\r\nMAIL FROM:<x@x.example>\r\n", |rx, tx| match &mut self.session {
+            Serving::Cleartext(server) => next(server, rx, tx),
+            Serving::Secure(server) => next(server, rx, tx),
+            _ => Err(error),
+        });
         self.session = Serving::Gone;
     }
 }

@@ -11,6 +11,7 @@ use proto_smtp::{Config, Dialect};
 use mailwire_tests::laws::{self, Side};
 use mailwire_tests::play::{Entry, Record, channel};
 
+use crate::ends::{ask_again, next};
 use crate::explore::{Secured, World, capped, described, without};
 use crate::smtp_replies::Conversation;
 
@@ -221,23 +222,17 @@ impl Serving {
         }
     }
 
-    /// It has failed. It is asked again, and again with more to read: what comes of that is in the record.
+    /// It has failed. It is asked again, with more to read: what comes of that is in the record.
     fn fail(&mut self, error: Error) {
         self.send();
-        self.record.entries.push(Entry::Failed(error));
-        for more in ["", "\r\n", "EHLO x\r\nMAIL FROM:<x@x.example>\r\n"] {
-            self.rx.extend(more.as_bytes());
-            let (rx, tx) = (&mut self.rx, &mut self.tx);
-            let again = match &mut self.session {
-                Session::Gone(error) => Err(*error),
-                Session::Cleartext(server) => server.next_event(rx, tx).map(|event| event.is_some()),
-                Session::Secure(server) => server.next_event(rx, tx).map(|event| event.is_some()),
-            };
-            if again != Err(error) {
-                self.record.event(&again);
+        let buffers = (&mut self.rx, &mut self.tx);
+        ask_again(error, "EHLO x\r\nMAIL FROM:<x@x.example>\r\n", buffers, &mut self.record, |rx, tx| {
+            match &mut self.session {
+                Session::Cleartext(server) => next(server, rx, tx),
+                Session::Secure(server) => next(server, rx, tx),
+                Session::Gone(_) => Err(error),
             }
-            self.record.send(&mut self.tx);
-        }
+        });
         self.session = Session::Gone(error);
         self.open = None;
     }
