@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a statement that does not hold must fail the test")]
 
 mod automaton;
+mod brought;
 mod ends;
 mod explore;
 mod imap_client;

@@ -13,6 +13,7 @@ use proto_smtp::{Config, Dialect};
 use mailwire_tests::laws::{self, PASSWORD, Side};
 use mailwire_tests::play::{Entry, Record, channel};
 
+use crate::brought;
 use crate::ends::{ask_again, next};
 use crate::explore::{Secured, World, counted_from, described, without_text};
 use crate::farther;
@@ -135,6 +136,10 @@ impl Asking {
             };
             match seen {
                 Ok(Some(Answers::Nothing)) => {}
+                Ok(Some(Answers::Proof)) => {
+                    self.believed();
+                    self.answered(Step::Auth);
+                }
                 Ok(Some(Answers::All)) => self.given.clear(),
                 // What refuses a message in its middle ends the session.
                 Ok(Some(Answers::Step(Step::Data))) if self.outside().closed => self.given.clear(),
@@ -164,6 +169,19 @@ impl Asking {
                 let where_ = format!("{sent} were sent, and it stands at {head}");
                 self.broken = Some(format!("an answer to {step:?}, and outstanding is {other:?}: {where_}"));
             }
+        }
+    }
+
+    /// Our identity is proved: not before the mechanism has heard enough.
+    fn believed(&mut self) {
+        let challenges = self.exchange.matches("334 ").count();
+        let least = match () {
+            () if self.exchange.starts_with("LOGIN") => 2,
+            () if self.exchange.starts_with("X-") => 1,
+            () => 0,
+        };
+        if challenges < least {
+            self.broken = Some(format!("it believes after {challenges} challenges and not {least}"));
         }
     }
 
@@ -270,10 +288,9 @@ impl Asking {
     /// The application gives a command.
     fn give(&mut self, command: Move) {
         let (tx, record) = (&mut self.tx, &mut self.record);
-        let prove = Client::<Cleartext>::danger_cleartext_authenticate;
         let given = match &mut self.session {
-            Session::Cleartext(client) => give(command, client, prove, tx, record),
-            Session::Secure(client) => give(command, client, Client::<Secure>::authenticate, tx, record),
+            Session::Cleartext(client) => give(command, client, prove_in_cleartext, tx, record),
+            Session::Secure(client) => give(command, client, prove, tx, record),
             Session::Gone(_) | Session::Negotiating(_) => None,
         };
         match given {
@@ -453,6 +470,8 @@ enum Answers {
     Nothing,
     /// With yes.
     Yes(Step),
+    /// AUTH, with yes.
+    Proof,
     Step(Step),
     All,
 }
@@ -476,6 +495,7 @@ fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Answers> {
         Event::Auth(outcome) => {
             if matches!(outcome, AuthOutcome::Accepted(_)) {
                 record.entries.push(Entry::Proved);
+                return Some(Answers::Proof);
             }
             Step::Auth
         }
@@ -484,7 +504,31 @@ fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Answers> {
     }))
 }
 
-type Prove<C> = fn(&mut Client<C>, Mechanism, Credentials, &mut SendBuffer) -> Result<(), Error>;
+type Prove<C> = fn(&mut Client<C>, Mechanism, &mut SendBuffer) -> Result<(), Error>;
+
+fn credentials() -> Credentials {
+    Credentials::password("x", PASSWORD.as_bytes())
+}
+
+fn prove(client: &mut Client<Secure>, mechanism: Mechanism, tx: &mut SendBuffer) -> Result<(), Error> {
+    match mechanism {
+        Mechanism::Other(_) => client.authenticate_with(Box::new(brought::Asking::new()), tx),
+        _ => client.authenticate(mechanism, credentials(), tx),
+    }
+}
+
+fn prove_in_cleartext(
+    client: &mut Client<Cleartext>,
+    mechanism: Mechanism,
+    tx: &mut SendBuffer,
+) -> Result<(), Error> {
+    match mechanism {
+        Mechanism::Other(_) => {
+            client.danger_cleartext_authenticate_with(Box::new(brought::Asking::new()), tx)
+        }
+        _ => client.danger_cleartext_authenticate(mechanism, credentials(), tx),
+    }
+}
 
 /// Gives a command. What is to be answered then, if that was allowed.
 fn give<C: Channel>(
@@ -499,8 +543,7 @@ fn give<C: Channel>(
     let (verb, outcome) = match command {
         Move::Authenticate(mechanism) => {
             step = Step::Auth;
-            let credentials = Credentials::password("x", PASSWORD.as_bytes());
-            ("AUTHENTICATE", prove(client, mechanism, credentials, tx))
+            ("AUTHENTICATE", prove(client, mechanism, tx))
         }
         Move::Mail => {
             step = Step::Mail;

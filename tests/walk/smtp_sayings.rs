@@ -3,6 +3,7 @@
 
 use proto_core::Mechanism;
 
+use crate::brought::BROUGHT;
 use crate::smtp_client::Move;
 
 /// What a server may say, and what an application may do.
@@ -16,7 +17,7 @@ pub(crate) struct Alphabet {
 
 /// What a server offers.
 pub(crate) const OFFER: &str =
-    "250-x\r\n250-STARTTLS\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 AUTH PLAIN LOGIN\r\n";
+    "250-x\r\n250-STARTTLS\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 AUTH PLAIN LOGIN X-BROUGHT\r\n";
 
 /// Everything.
 pub(crate) const ALL: &Alphabet = &Alphabet { sayings: SAYINGS, commands: COMMANDS, most: 2 };
@@ -28,6 +29,7 @@ pub(crate) const IDENTITY: &Alphabet = &Alphabet {
         Move::StartTls,
         Move::Authenticate(Mechanism::Plain),
         Move::Authenticate(Mechanism::Login),
+        Move::Authenticate(Mechanism::Other(BROUGHT)),
         Move::Mail,
         Move::Noop,
         Move::Quit,
@@ -92,6 +94,7 @@ const COMMANDS: &[Move] = &[
     Move::StartTls,
     Move::Authenticate(Mechanism::Plain),
     Move::Authenticate(Mechanism::Login),
+    Move::Authenticate(Mechanism::Other(BROUGHT)),
     Move::Mail,
     Move::Rcpt,
     Move::Data,

@@ -1,5 +1,7 @@
 //! The SMTP server: a client that says anything, and an application that answers anything.
 
+use std::sync::Arc;
+
 use proto_core::{
     AuthRequest, AuthVerdict, Channel, Cleartext, Error, RecvBuffer, Secure, SendBuffer, StartTlsRequest,
     WaitFor,
@@ -11,6 +13,7 @@ use proto_smtp::{Config, Dialect};
 use mailwire_tests::laws::{self, Side};
 use mailwire_tests::play::{Entry, Record, channel};
 
+use crate::brought::Brought;
 use crate::ends::{ask_again, next};
 use crate::explore::{Secured, World, capped, described, without};
 use crate::smtp_replies::Conversation;
@@ -101,6 +104,7 @@ const SAYINGS: &[&str] = &[
     "AUTH PLAIN AHgAeA==\r\n",
     "AUTH LOGIN\r\n",
     "AUTH XYZZY\r\n",
+    "AUTH X-BROUGHT\r\n",
     "AHgAeA==\r\n",
     "*\r\n",
     "MAIL FROM:<x@x.example>\r\n",
@@ -302,8 +306,9 @@ impl Serving {
 
     /// Whether an application has said yes to an identity on this channel.
     fn is_proved(&self) -> bool {
-        let here = self.record.entries.iter().rev().take_while(|entry| **entry != Entry::Secured);
-        here.into_iter().any(|entry| *entry == Entry::Proved)
+        let here = self.record.entries.iter().rev();
+        let mut here = here.take_while(|entry| !matches!(entry, Entry::Secured | Entry::Forgotten));
+        here.any(|entry| *entry == Entry::Proved)
     }
 
     fn time_out(&mut self) {
@@ -416,7 +421,7 @@ impl World for Serving {
         }
         self.pump();
         self.send();
-        let (awaits, wants_read, closed, _) = self.outside();
+        let (awaits, wants_read, closed, authenticated) = self.outside();
         match next {
             // Only in an exchange, or while a line is swallowed, is the rest of a line awaited.
             _ if awaits != WaitFor::Rest && !matches!(self.open, Some(Open::Auth(_))) => {
@@ -424,6 +429,10 @@ impl World for Serving {
             }
             Move::Hear(octets) => self.exchange.extend(octets.as_bytes()),
             _ => {}
+        }
+        if self.exchange.is_empty() && !authenticated && !closed && self.is_proved() {
+            // Nothing came of that exchange.
+            self.record.entries.push(Entry::Forgotten);
         }
         self.record.stuck |= !closed && !wants_read && self.open.is_none() && awaits != WaitFor::Delay;
         if !closed {
@@ -545,7 +554,8 @@ fn config(terms: Terms) -> Config {
         Bounds::None => (u32::MAX, u32::MAX),
         Bounds::Few => (2, 4),
     };
-    let mut config = Config::default().limits(limits).dialect(terms.dialect);
+    let mut config =
+        Config::default().limits(limits).dialect(terms.dialect).with_mechanism(Arc::new(Brought));
     config.command_line = 60;
     if terms.needs_proof { config.require_authentication() } else { config }
 }

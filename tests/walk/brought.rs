@@ -1,0 +1,85 @@
+//! A mechanism of an application's own that is not to be trusted: its client says that it has finished before it said
+//! anything, and its server that it accepts whoever it has heard, whatever the application said.
+
+use proto_core::sasl::{
+    Exchange, Exposure, OtherMechanism, SaslError, ServerExchange, ServerMechanism, ServerStep, Session,
+};
+use proto_core::token::AuthQuestion;
+use proto_core::{AuthVerdict, Credentials, Mechanism, Secret};
+
+/// What it is called. Only under TLS it may be spoken.
+pub(crate) const BROUGHT: OtherMechanism = OtherMechanism::new("X-BROUGHT", Exposure::Guess).unwrap();
+
+/// What its client says.
+const MESSAGE: &[u8] = b"\0x\0x";
+
+/// A server's side.
+#[derive(Debug)]
+pub(crate) struct Brought;
+
+/// A client's exchange, and whether it has said all.
+#[derive(Debug)]
+pub(crate) struct Asking(bool);
+
+impl Asking {
+    pub(crate) const fn new() -> Self {
+        Self(false)
+    }
+}
+
+/// A server's exchange, and whether the application has said anything.
+#[derive(Debug)]
+struct Serving(bool);
+
+impl Exchange for Asking {
+    fn mechanism(&self) -> Mechanism {
+        Mechanism::Other(BROUGHT)
+    }
+
+    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        Ok(None)
+    }
+
+    fn step(&mut self, _: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        if std::mem::replace(&mut self.0, true) {
+            return Err(SaslError::AfterTheEnd);
+        }
+        Ok(Secret::new(MESSAGE.to_vec()))
+    }
+
+    fn is_done(&self) -> bool {
+        true
+    }
+}
+
+impl ServerMechanism for Brought {
+    fn mechanism(&self) -> OtherMechanism {
+        BROUGHT
+    }
+
+    fn begin(&self, _: &mut Session) -> Box<dyn ServerExchange> {
+        Box::new(Serving(false))
+    }
+}
+
+impl ServerExchange for Serving {
+    fn mechanism(&self) -> Mechanism {
+        Mechanism::Other(BROUGHT)
+    }
+
+    fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {
+        Ok(match message {
+            None => ServerStep::Challenge(Vec::new()),
+            Some(MESSAGE) if self.0 => ServerStep::Accepted,
+            Some(MESSAGE) => {
+                ServerStep::Ask(AuthQuestion::Verify(Credentials::password("x", b"x".as_slice())))
+            }
+            Some(_) => return Err(SaslError::Malformed),
+        })
+    }
+
+    fn verdict(&mut self, _: AuthVerdict) -> ServerStep {
+        self.0 = true;
+        ServerStep::Challenge(Vec::new())
+    }
+}
