@@ -10,11 +10,10 @@ use proto_imap::server::{self, Server};
 use proto_imap::types::{Command, Condition, Status, Text};
 use proto_imap::{Config, SaslIr, Waits};
 
-use crate::hunt::Hunt;
 use io_mio::trace::Role;
 
 use crate::session::{Application, Cut, Shown, Side, face, talk};
-use crate::{Answer, How, PASSWORDS, SIZES, TOKEN, USER, channel, how, mechanisms, own, secrets, sizes};
+use crate::{Answer, How, PASSWORDS, SIZES, TOKEN, USER, channel, how, hunt, mechanisms, own, sizes};
 
 /// Says who it is as soon as it may, once.
 struct Asking {
@@ -133,7 +132,7 @@ fn session(name: String, client: Config, server: Config, who: How, answer: Answe
     talk(&mut client, &mut server, size, &mut shown);
     assert_eq!(client.application.ended, Some(answer == Answer::Accept), "{name}, {answer:?}");
     assert!(client.machine.is_closed(), "{name}: {:?}", client.machine);
-    shown.end(&Hunt::new(&secrets()));
+    shown.end(hunt());
 }
 
 #[test]
@@ -181,12 +180,11 @@ pub(crate) fn facing(lines: &[&[u8]], answer: Option<Answer>, cut: Cut, shown: &
 
 /// A server that is sent these lines, under TLS and in cleartext, in pieces of every size.
 fn serve(lines: &[&[u8]]) {
-    let hunt = Hunt::new(&secrets());
     for size in SIZES {
         for answer in Answer::ALL.map(Some).into_iter().chain([None]) {
             let mut shown = Shown::new(format!("{}, {answer:?}, pieces of {size}", lines[0].escape_ascii()));
             facing(lines, answer, Cut::Every(size), &mut shown);
-            shown.end(&hunt);
+            shown.end(hunt());
         }
     }
 }
@@ -251,7 +249,6 @@ fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
 
 #[test]
 fn the_grammar_shows_nothing_of_credentials() {
-    let hunt = Hunt::new(&secrets());
     for script in scripts() {
         let frame = script.concat().into_bytes();
         for context in [Context::strict(), Context::tolerant()] {
@@ -264,7 +261,7 @@ fn the_grammar_shows_nothing_of_credentials() {
                     shown.display(&unparsed);
                 }
             }
-            shown.end(&hunt);
+            shown.end(hunt());
         }
     }
 }
@@ -301,13 +298,12 @@ pub(crate) fn asking(lines: &[&[u8]], password: &str, cut: Cut, shown: &mut Show
 
 #[test]
 fn a_client_shows_nothing_whatever_the_server_answers() {
-    let hunt = Hunt::new(&secrets());
     for lines in ANSWERS {
         for (size, password) in SIZES.into_iter().flat_map(|size| PASSWORDS.map(|password| (size, password)))
         {
             let mut shown = Shown::new(format!("{}, pieces of {size}", lines[1].escape_ascii()));
             asking(lines, password, Cut::Every(size), &mut shown);
-            shown.end(&hunt);
+            shown.end(hunt());
         }
     }
 }

@@ -14,6 +14,8 @@ mod splits;
 
 use std::sync::LazyLock;
 
+use hunt::Hunt;
+
 use proto_core::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
 use proto_core::token::AuthQuestion;
 use proto_core::{AuthRequest, AuthVerdict, ChannelBinding, Credentials, Mechanism, Secret, Secure};
@@ -52,14 +54,21 @@ impl Answer {
 
 const SIZES: [usize; 5] = [1, 2, 5, 64, usize::MAX];
 
-/// The sizes of pieces for this mechanism: fewer where each session derives keys.
+/// The sizes of pieces for this mechanism: fewer where each session derives keys, or has little to hide.
 fn sizes(mechanism: Mechanism) -> &'static [usize] {
-    if mechanism.hash().is_some() { &[1, usize::MAX] } else { &SIZES }
+    let travels = mechanism.reveals_password() && !matches!(mechanism, Mechanism::Other(_));
+    if travels { &SIZES } else { &[1, usize::MAX] }
 }
 
 /// What the server keeps of the last password, and what nonces are made of.
 const SALT: &[u8; 16] = b"q8Zr-salt-W4yTk2";
 const SEED: [u8; 32] = *b"Kd93-seed-of-all-nonces-Vb71xQ0z";
+
+/// The search for all of them.
+fn hunt() -> &'static Hunt {
+    static HUNT: LazyLock<Hunt> = LazyLock::new(|| Hunt::new(&secrets()));
+    &HUNT
+}
 
 fn secrets() -> Vec<&'static [u8]> {
     PASSWORDS.iter().chain([&USER, &TOKEN]).map(|text| text.as_bytes()).chain([&SEED[..]]).collect()

@@ -10,11 +10,10 @@ use proto_smtp::server::{self, Server};
 use proto_smtp::types::Response;
 use proto_smtp::{Config, Dialect, InitialResponse, Waits};
 
-use crate::hunt::Hunt;
 use io_mio::trace::Role;
 
 use crate::session::{Application, Cut, Shown, Side, face, talk};
-use crate::{Answer, How, PASSWORDS, SIZES, TOKEN, USER, channel, how, mechanisms, own, secrets, sizes};
+use crate::{Answer, How, PASSWORDS, SIZES, TOKEN, USER, channel, how, hunt, mechanisms, own, sizes};
 
 /// Says who it is as soon as it may, once.
 struct Asking {
@@ -140,7 +139,7 @@ fn session(client: Config, server: Config, mechanism: Mechanism, answer: Answer,
     talk(&mut client, &mut server, size, &mut shown);
     assert_eq!(client.application.ended, Some(answer == Answer::Accept), "{mechanism}, {answer:?}");
     assert!(client.machine.is_closed(), "{:?}", client.machine);
-    shown.end(&Hunt::new(&secrets()));
+    shown.end(hunt());
 }
 
 #[test]
@@ -176,12 +175,11 @@ pub(crate) fn facing(lines: &[&[u8]], answer: Option<Answer>, cut: Cut, shown: &
 
 /// A server that is sent these lines, under TLS and in cleartext, in pieces of every size.
 fn serve(lines: &[&[u8]]) {
-    let hunt = Hunt::new(&secrets());
     for size in SIZES {
         for answer in Answer::ALL.map(Some).into_iter().chain([None]) {
             let mut shown = Shown::new(format!("{}, {answer:?}, pieces of {size}", lines[1].escape_ascii()));
             facing(lines, answer, Cut::Every(size), &mut shown);
-            shown.end(&hunt);
+            shown.end(hunt());
         }
     }
 }
@@ -231,9 +229,8 @@ fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
 
 #[test]
 fn the_grammar_shows_nothing_of_credentials() {
-    let hunt = Hunt::new(&secrets());
     for line in scripts().iter().flatten().filter(|line| line.to_uppercase().starts_with("AUTH ")) {
-        if hunt.find(line.as_bytes()).is_none() {
+        if hunt().find(line.as_bytes()).is_none() {
             continue;
         }
         let mut shown = Shown::new(line.as_str());
@@ -245,7 +242,7 @@ fn the_grammar_shows_nothing_of_credentials() {
                 shown.display(&error);
             }
         }
-        shown.end(&hunt);
+        shown.end(hunt());
     }
 }
 
@@ -279,7 +276,6 @@ pub(crate) fn asking(lines: &[&[u8]], initial: InitialResponse, cut: Cut, shown:
 
 #[test]
 fn a_client_shows_nothing_whatever_the_server_answers() {
-    let hunt = Hunt::new(&secrets());
     for lines in ANSWERS {
         for (size, initial) in SIZES
             .into_iter()
@@ -287,7 +283,7 @@ fn a_client_shows_nothing_whatever_the_server_answers() {
         {
             let mut shown = Shown::new(format!("{lines:?}, pieces of {size}, {initial:?}"));
             asking(lines, initial, Cut::Every(size), &mut shown);
-            shown.end(&hunt);
+            shown.end(hunt());
         }
     }
 }
