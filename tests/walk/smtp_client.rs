@@ -442,10 +442,14 @@ impl World for Asking {
         if clear && self.record.entries.iter().any(told) {
             return Err("a part of a message or its envelope leaves in cleartext".to_owned());
         }
+        let helo = |entry: &Entry| matches!(entry, Entry::Told(octets, _) if octets.starts_with(b"HELO"));
+        if clear && self.record.entries.iter().any(helo) {
+            return Err("HELO, that offers no TLS, leaves in cleartext".to_owned());
+        }
         if clear && self.tx.chunks().any(|chunk| chunk.secret) {
             return Err("a secret waits to leave in cleartext".to_owned());
         }
-        Ok(laws::LAWS + 5)
+        Ok(laws::LAWS + 6)
     }
 
     fn behind_the_gate(&self) -> Option<String> {
