@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mailwire_tests::laws::{self, Side, Terms};
-use mailwire_tests::play::{Choices, Ending, Entry, Player, Record, converse};
+use mailwire_tests::play::{Choices, Ending, Entry, Player, Record, Trace, converse};
 use mailwire_tests::{imap_client, smtp_client};
 use proptest::prelude::*;
 use proto_core::Limits;
@@ -124,7 +124,7 @@ fn conversation(player: impl Player, mut peer: impl Peer, moves: &[Move], by_oct
         }
         (!octets.is_empty()).then_some(octets)
     };
-    converse(player, next, Ending::Closed)
+    converse(player, next, Ending::Closed, if by_octet { Trace::None } else { Trace::Taken })
 }
 
 /// Nothing that was said before TLS is heard of behind it.

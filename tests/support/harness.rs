@@ -23,7 +23,7 @@ use proto_smtp::types::{
 use proto_smtp::{Dialect, EarlyTalker, InitialResponse, MixedCodes, Pipelining, UnknownParameters};
 
 use crate::laws::{Side, Terms, check, is_known};
-use crate::play::{Choices, Ending, Entry, Player, Record, play};
+use crate::play::{Choices, Ending, Entry, Player, Record, Trace, play};
 use crate::smtp_server::Proof;
 use crate::{imap_client, imap_server, own, smtp_client, smtp_server};
 
@@ -277,26 +277,33 @@ fn run<P: Player>(
         return reached;
     }
     let choices = || Choices::new(input.choices);
-    let played = |player: P, pieces: Vec<&[u8]>| play(player, pieces, input.ending);
+    let played = |player: P, pieces: Vec<&[u8]>, trace| play(player, pieces, input.ending, trace);
     for secure in [true, false] {
         let terms = terms(input, side, secure, danger);
         let player = || start(secure, choices(), choices());
-        let whole = judged(played(player(), vec![input.octets]), &terms);
+        let whole = judged(played(player(), vec![input.octets], Trace::Taken), &terms);
         let by_line = matches!(side, Side::ImapClient | Side::SmtpClient) || !secure;
         let first = if by_line {
             // What follows a line in the same read may have come too early: fatal, and at no other cost.
-            judged(played(player(), cuts(input.octets, input.seed, false)), &terms);
-            judged(played(player(), lines(input.octets).collect()), &terms)
+            judged(played(player(), cuts(input.octets, input.seed, false), Trace::Taken), &terms);
+            judged(played(player(), lines(input.octets).collect(), Trace::Taken), &terms)
         } else {
             whole
         };
-        same(&first, &judged(played(player(), input.octets.chunks(1).collect()), &terms), "octet by octet");
+        same(
+            &first,
+            &judged(played(player(), input.octets.chunks(1).collect(), Trace::None), &terms),
+            "octet by octet",
+        );
         let random = cuts(input.octets, input.seed, by_line);
-        same(&first, &judged(played(player(), random), &terms), "cut at random");
+        same(&first, &judged(played(player(), random, Trace::Taken), &terms), "cut at random");
         if let Some(at) = first.secured_at {
             let rest = input.octets.get(at..).unwrap_or_default();
             let player = start(secure, Choices::new(prelude.choices), choices());
-            let other = judged(played(player, lines(prelude.octets).chain(lines(rest)).collect()), &terms);
+            let other = judged(
+                played(player, lines(prelude.octets).chain(lines(rest)).collect(), Trace::None),
+                &terms,
+            );
             assert!(other.secured_at.is_some(), "the shortest way does not lead to TLS: {other:#?}");
             same(&first.under_tls(), &other.under_tls(), "whose cleartext said nothing else");
         }

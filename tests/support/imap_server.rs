@@ -25,6 +25,7 @@ pub struct Serving {
     late: Option<StartTlsRequest>,
 }
 
+#[derive(Debug)]
 enum Session {
     Cleartext(Server<Cleartext>),
     Secure(Server<Secure>),
@@ -163,6 +164,10 @@ impl Player for Serving {
             Session::Cleartext(server) => server.wants_read(tx),
             Session::Secure(server) => server.wants_read(tx),
         }
+    }
+
+    fn show(&self) -> String {
+        format!("{:?}", self.session)
     }
 }
 

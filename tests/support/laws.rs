@@ -106,6 +106,12 @@ fn no_secret_in_clear(record: &Record, terms: &Terms) -> Result<(), String> {
     if let Some(entry) = record.entries.iter().find(shown) {
         return Err(format!("a secret is shown: {entry:?}"));
     }
+    if [PASSWORD, TOKEN].iter().any(|secret| record.shown.contains(secret)) {
+        return Err(format!("a secret is shown: {}", record.shown));
+    }
+    if let Some(form) = forms(PASSWORD).chain(forms(TOKEN)).find(|form| contains(&record.traced, form)) {
+        return Err(format!("a secret is traced: {}", String::from_utf8_lossy(&form)));
+    }
     if terms.secure || terms.danger {
         return Ok(());
     }
@@ -360,6 +366,12 @@ mod tests {
         assert!(broken(&[Entry::NeedsTls("MAIL")], Side::SmtpClient).contains("on cleartext"));
         let shown = Entry::Event(format!("Credentials {{ password: {PASSWORD} }}"));
         assert!(broken(&[Entry::Secured, Entry::Heard(1), shown], Side::ImapClient).contains("is shown"));
+        let record = Record { shown: format!("Client {{ token: {TOKEN} }}"), ..Record::default() };
+        assert!(check(&record, &TERMS).unwrap_err().contains("is shown"));
+        let message = sasl::encode(format!("\0a\0{PASSWORD}").as_bytes()).expose().clone();
+        let record =
+            Record { traced: [b"M1 AUTHENTICATE PLAIN ", message.as_slice()].concat(), ..Record::default() };
+        assert!(check(&record, &TERMS).unwrap_err().contains("is traced"));
     }
 
     #[test]

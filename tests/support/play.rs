@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Debug};
 
+use proto_core::trace::What;
 use proto_core::{ChannelBinding, Error, RecvBuffer, Secure, SendBuffer};
 
 /// An application's free will, as a string of octets. When it is used up, every choice is 0.
@@ -102,6 +103,10 @@ pub struct Record {
     pub put_out: usize,
     /// The machine was neither closed nor wanted to read.
     pub stuck: bool,
+    /// What a trace shows of both directions, if one was taken.
+    pub traced: Vec<u8>,
+    /// What `Debug` shows of the machine at the end.
+    pub shown: String,
 }
 
 impl Record {
@@ -150,6 +155,15 @@ impl Record {
         let sent = tx.len();
         tx.sent(sent);
         sent > 0
+    }
+
+    /// What was told to a trace since this was asked last.
+    fn take_told(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) {
+        for what in rx.take_told().into_iter().chain(tx.take_told()) {
+            if let What::Text(text) = what {
+                self.traced.extend(text);
+            }
+        }
     }
 
     /// TLS is in place: the octets before it are all behind us.
@@ -228,7 +242,22 @@ pub trait Player {
 
     /// Whether the machine wants more input.
     fn wants_read(&self, tx: &SendBuffer) -> bool;
+
+    /// What `Debug` shows of the machine.
+    fn show(&self) -> String;
 }
+
+/// Whether somebody takes a trace: the session goes the same way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trace {
+    /// Both buffers tell of what passes.
+    Taken,
+    /// They don't.
+    None,
+}
+
+/// The most octets of a line that a trace shows.
+const TRACED: usize = 1024;
 
 /// What happens when the peer has said everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,36 +271,58 @@ pub enum Ending {
 }
 
 /// Feeds the pieces, one read each, and then ends the session. What is sent leaves at once.
-pub fn play<'p>(player: impl Player, pieces: impl IntoIterator<Item = &'p [u8]>, ending: Ending) -> Record {
+pub fn play<'p>(
+    player: impl Player,
+    pieces: impl IntoIterator<Item = &'p [u8]>,
+    ending: Ending,
+    trace: Trace,
+) -> Record {
     let mut pieces = pieces.into_iter();
-    converse(player, |_| pieces.next(), ending)
+    converse(player, |_| pieces.next(), ending, trace)
 }
 
 /// Lets a peer speak that listens: it is given what was new since it spoke last, and says its next piece, one read. When
 /// it has no more to say the session ends.
 pub fn converse<P: AsRef<[u8]>>(
     mut player: impl Player,
+    peer: impl FnMut(&[Entry]) -> Option<P>,
+    ending: Ending,
+    trace: Trace,
+) -> Record {
+    let mut record = Record::default();
+    talk(&mut player, peer, ending, trace, &mut record);
+    record.shown = player.show();
+    record
+}
+
+fn talk<P: AsRef<[u8]>>(
+    player: &mut impl Player,
     mut peer: impl FnMut(&[Entry]) -> Option<P>,
     ending: Ending,
-) -> Record {
+    trace: Trace,
+    record: &mut Record,
+) {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
-    let mut record = Record::default();
-    if pump(&mut player, &mut rx, &mut tx, &mut record).is_err() {
-        return record;
+    if trace == Trace::Taken {
+        rx.trace(TRACED);
+        tx.trace(TRACED);
+    }
+    if pump(player, &mut rx, &mut tx, record).is_err() {
+        return;
     }
     let mut known = 0;
     while let Some(piece) = peer(record.entries.get(known..).unwrap_or_default()) {
         known = record.entries.len();
         let piece = piece.as_ref();
         if player.is_closed() {
-            return record;
+            return;
         }
         record.stuck |= !player.wants_read(&tx);
         rx.extend(piece);
         record.heard(piece.iter().filter(|&&octet| octet == b'\n').count());
-        if pump(&mut player, &mut rx, &mut tx, &mut record).is_err() {
-            ask_again(&mut player, &mut rx, &mut tx, &mut record);
-            return record;
+        if pump(player, &mut rx, &mut tx, record).is_err() {
+            ask_again(player, &mut rx, &mut tx, record);
+            return;
         }
         if !player.is_closed() {
             record.held = record.held.max(rx.len());
@@ -289,16 +340,15 @@ pub fn converse<P: AsRef<[u8]>>(
     if let Err(error) = ended {
         record.send(&mut tx);
         record.entries.push(Entry::Failed(error));
-        ask_again(&mut player, &mut rx, &mut tx, &mut record);
-        return record;
+        ask_again(player, &mut rx, &mut tx, record);
+        return;
     }
     if ending == Ending::Closed {
         rx.close();
     }
-    if pump(&mut player, &mut rx, &mut tx, &mut record).is_err() {
-        ask_again(&mut player, &mut rx, &mut tx, &mut record);
+    if pump(player, &mut rx, &mut tx, record).is_err() {
+        ask_again(player, &mut rx, &mut tx, record);
     }
-    record
 }
 
 /// Takes everything that there is.
@@ -314,6 +364,7 @@ fn pump(
             other => other,
         };
         let sent = record.send(tx);
+        record.take_told(rx, tx);
         match outcome {
             Ok(moved) if moved || sent => {}
             Ok(_) => return Ok(()),
@@ -335,5 +386,6 @@ fn ask_again(player: &mut impl Player, rx: &mut RecvBuffer, tx: &mut SendBuffer,
             Err(error) => record.entries.push(Entry::Failed(error)),
         }
         record.send(tx);
+        record.take_told(rx, tx);
     }
 }

@@ -22,6 +22,7 @@ pub struct Asking {
     afresh: Choices,
 }
 
+#[derive(Debug)]
 enum Session {
     Cleartext(Client<Cleartext>),
     Negotiating(StartTls),
@@ -159,6 +160,10 @@ impl Player for Asking {
             Session::Cleartext(client) => client.wants_read(tx),
             Session::Secure(client) => client.wants_read(tx),
         }
+    }
+
+    fn show(&self) -> String {
+        format!("{:?}", self.session)
     }
 }
 

@@ -39,6 +39,7 @@ enum Opening {
     TurnsAway,
 }
 
+#[derive(Debug)]
 enum Session {
     Cleartext(Server<Cleartext>),
     Secure(Server<Secure>),
@@ -223,6 +224,10 @@ impl Player for Serving {
             Session::Cleartext(server) => server.wants_read(tx),
             Session::Secure(server) => server.wants_read(tx),
         }
+    }
+
+    fn show(&self) -> String {
+        format!("{:?}", self.session)
     }
 }
 
