@@ -90,10 +90,14 @@ fn kept_in_bounds(record: &Record, terms: &Terms) -> Result<(), String> {
 }
 
 /// Whether a peer says one of the secrets, in whatever form: it cannot know them, and if it echoes what it guessed,
-/// nothing follows from that.
+/// nothing follows from that. What it says is shown without control characters, which may stand between its letters.
 #[must_use]
 pub fn is_known(octets: &[u8]) -> bool {
-    forms(PASSWORD).chain(forms(TOKEN)).any(|form| contains(octets, &form))
+    let mut plain = String::from_utf8_lossy(octets).into_owned();
+    plain.retain(|character| !character.is_control());
+    forms(PASSWORD)
+        .chain(forms(TOKEN))
+        .any(|form| contains(octets, &form) || contains(plain.as_bytes(), &form))
 }
 
 /// No octet derived from a client's secret leaves in cleartext, and none is ever shown.
