@@ -178,7 +178,7 @@ fn flags_change_with_mod_sequences_and_counters_follow() {
     let uids: Vec<u32> = (0..3).map(|_| f.append("x")).collect();
     let before = f.store.status(f.inbox).unwrap();
     assert_eq!((before.messages, before.unseen, before.deleted, before.size, before.recent), (3, 3, 0, 3, 3));
-    let seen = Flags::parse(["\\Seen", "todo"]).unwrap();
+    let seen = Flags::parse(["\\Seen", "later"]).unwrap();
     let stored = f.store.store_flags(f.inbox, &UidSet::one(uids[1]), StoreMode::Add, &seen, None).unwrap();
     assert_eq!(stored.changed.len(), 1);
     assert!(stored.changed[0].modseq > before.highest_modseq);
@@ -189,8 +189,8 @@ fn flags_change_with_mod_sequences_and_counters_follow() {
     let again = again.unwrap();
     assert_eq!((again.changed.len(), again.modified.as_slice()), (2, &[uids[1]][..]));
 
-    let todo = Flags::parse(["TODO"]).unwrap();
-    f.store.store_flags(f.inbox, &UidSet::all(), StoreMode::Remove, &todo, None).unwrap();
+    let later = Flags::parse(["LATER"]).unwrap();
+    f.store.store_flags(f.inbox, &UidSet::all(), StoreMode::Remove, &later, None).unwrap();
     let deleted = Flags::system(Flags::DELETED);
     f.store.store_flags(f.inbox, &UidSet::one(2), StoreMode::Replace, &deleted, None).unwrap();
     let same = f.store.store_flags(f.inbox, &UidSet::one(2), StoreMode::Replace, &deleted, None).unwrap();
