@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why the command failed. The exit codes are those of `sysexits.h`.
+/// Why the command failed. The exit codes are those of `sysexits.h`, and 128 plus the signal after a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     /// The command line makes no sense.
@@ -21,6 +21,10 @@ pub(crate) enum Kind {
     Refused = 77,
     /// A configuration file or setting is wrong.
     Configuration = 78,
+    /// Ctrl-C (SIGINT) stopped the command cleanly.
+    Interrupted = 130,
+    /// SIGTERM stopped the command cleanly.
+    Terminated = 143,
 }
 
 impl Kind {
@@ -40,6 +44,8 @@ impl Kind {
             Self::Protocol => "protocol",
             Self::Refused => "refused",
             Self::Configuration => "configuration",
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
         }
     }
 }

@@ -12,6 +12,7 @@ mod decode;
 mod failure;
 mod folders;
 mod imap;
+mod interrupt;
 mod local;
 mod output;
 mod send;
