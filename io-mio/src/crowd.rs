@@ -96,7 +96,7 @@ impl Crowd {
 }
 
 /// What counts as one address: in IPv6 a subscriber has a /64 network at least.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from(u128::from(address) >> 64 << 64)),
         address => address,

@@ -69,6 +69,8 @@ pub enum Error {
     },
     /// No more work is taken on now.
     Busy,
+    /// No more work is taken on now for this account or address.
+    GroupBusy,
     /// A setting is wrong, or a file of it cannot be read.
     Config(String),
     /// A handler panicked; its session was closed.
@@ -119,9 +121,10 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Lookup { .. } => Kind::NoHost,
-            Self::Connect { .. } | Self::Io { .. } | Self::Closed | Self::Unwilling { .. } | Self::Busy => {
+            Self::Connect { .. } | Self::Io { .. } | Self::Closed | Self::Unwilling { .. } => {
                 Kind::Unavailable
             }
+            Self::Busy | Self::GroupBusy => Kind::Unavailable,
             Self::TimedOut { .. } => Kind::Timeout,
             Self::Unauthenticated { code: Some(400..=499), .. } => Kind::Unavailable,
             Self::Unauthenticated { .. } => Kind::Security,
@@ -138,7 +141,9 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::TimedOut { .. } | Self::Closed | Self::Busy => true,
+            Self::Connect { .. } | Self::TimedOut { .. } | Self::Closed | Self::Busy | Self::GroupBusy => {
+                true
+            }
             Self::Io { source, .. } => {
                 use io::ErrorKind as K;
                 matches!(
@@ -177,7 +182,7 @@ impl Error {
             Self::TimedOut { stage: Stage::Tls, .. } => {
                 "a server that does not speak TLS on this port may wait for a command: try STARTTLS"
             }
-            Self::TimedOut { .. } | Self::Busy | Self::Closed => "try again later",
+            Self::TimedOut { .. } | Self::Busy | Self::GroupBusy | Self::Closed => "try again later",
             Self::Unwilling { code, .. } if *code < 500 => "try again later",
             Self::Unauthenticated { code: Some(400..=499), .. } => "try again later",
             Self::Unauthenticated { .. } => "check user and password, and which mechanisms the server offers",
@@ -214,6 +219,7 @@ impl fmt::Display for Error {
             Self::Unwilling { reply, .. } => write!(f, "the server does not want to serve: {reply}"),
             Self::Unauthenticated { reply, .. } => write!(f, "logging in failed: {reply}"),
             Self::Busy => f.write_str("too much work waits already"),
+            Self::GroupBusy => f.write_str("too much work of this account or address waits already"),
             Self::Config(what) => f.write_str(what),
             Self::Panicked => f.write_str("the handler of this session panicked"),
         }

@@ -44,4 +44,4 @@ pub use smtp::{SmtpClient, SmtpServer};
 pub use timer::{LeastRate, Patience};
 pub use tls::{Certificate, Fingerprint, TlsCause, TlsClient, TlsError, TlsInfo, TlsServer, TlsVersions};
 pub use trace::{Trace, TraceFormat, TraceWriter};
-pub use workers::{Later, Workers};
+pub use workers::{JobGroup, Later, Slice, Step, WorkerLimits, Workers};

@@ -109,6 +109,8 @@ pub(crate) struct Link {
     writable: bool,
     /// The peer is known to have closed: a short read does not mean that the next one would wait.
     read_closed: bool,
+    /// The connection is known to be closed in both directions.
+    hung_up: bool,
     read_size: usize,
     received: u64,
     sent: u64,
@@ -129,6 +131,7 @@ impl Link {
             readable: false,
             writable: true,
             read_closed: false,
+            hung_up: false,
             read_size: READ_AT_FIRST,
             received: 0,
             sent: 0,
@@ -193,6 +196,17 @@ impl Link {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.writable |= event.is_writable() || event.is_error();
         self.read_closed |= event.is_read_closed() || event.is_error();
+        self.hung_up |= event.is_error() || event.is_read_closed() && event.is_write_closed();
+    }
+
+    /// Whether the peer is known to send nothing more, be it that some of what it sent was not read yet.
+    pub(crate) const fn is_read_closed(&self) -> bool {
+        self.read_closed
+    }
+
+    /// Whether the peer is known to be gone: it does not receive anything either.
+    pub(crate) const fn is_hung_up(&self) -> bool {
+        self.hung_up
     }
 
     /// Whether a read may bring something.

@@ -8,7 +8,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -62,6 +62,8 @@ pub struct ReactorHandle {
 pub struct Remote {
     key: Key,
     shared: Arc<Shared>,
+    /// Cleared when the session is over.
+    open: Arc<AtomicBool>,
 }
 
 #[cfg(test)]
@@ -69,7 +71,14 @@ impl Remote {
     /// Of a session that is already over.
     pub(crate) fn of_nobody() -> Self {
         let shared = Reactor::new(ReactorLimits::default()).unwrap().shared;
-        Self { key: Key { slot: 0, generation: 0 }, shared }
+        Self { key: Key { slot: 0, generation: 0 }, shared, open: Arc::default() }
+    }
+
+    /// Of a session that no reactor drives and that is open until [`end`](Self::end).
+    pub(crate) fn of_open() -> Self {
+        let remote = Self::of_nobody();
+        remote.open.store(true, Ordering::Relaxed);
+        remote
     }
 }
 
@@ -370,7 +379,8 @@ impl Reactor {
         });
         let key = Key { slot: index, generation: self.slots[index as usize].generation };
         let peer = Peer { address, local, tls: None };
-        let remote = Remote { key, shared: self.shared.clone() };
+        let open = Arc::new(AtomicBool::new(true));
+        let remote = Remote { key, shared: self.shared.clone(), open };
         let begin = AssertUnwindSafe(|| self.listeners[listener].begin(socket, peer, remote, admission, now));
         // A factory that panics costs that one connection.
         let Ok(Ok(mut session)) = catch_unwind(begin) else {
@@ -493,6 +503,17 @@ impl fmt::Debug for ReactorHandle {
 impl Remote {
     pub(crate) fn sessions(&self) -> usize {
         self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// The session is over: its jobs end.
+    pub(crate) fn end(&self) {
+        self.open.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the session is still there. False for good once it is over.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Has the reactor call the session's [`woken`](Handler::woken), once for any number of calls before that.

@@ -30,6 +30,9 @@ const IDLE: Duration = Duration::from_secs(3);
 /// How long a closed session waits for the peer to see the farewell, and how much it reads meanwhile.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_READS: usize = 32;
+/// How long work goes on for a peer that closed its side and may still read the answer. What was sent or received
+/// meanwhile starts it again.
+const HALF_CLOSED: Duration = Duration::from_secs(2);
 
 /// Why a session has its turn. Several causes may come together.
 #[derive(Debug, Clone, Copy, Default)]
@@ -103,6 +106,8 @@ pub(crate) struct Session<P: ServerProtocol, H: Handler<P>> {
     clock: Clock,
     wake_at: Option<Instant>,
     active: Instant,
+    /// When a peer that closed its side counts as gone, and the bytes received and sent when that was computed.
+    gone_at: Option<(Instant, (u64, u64))>,
     released: bool,
     draining: bool,
     /// The handler was told that the session begins.
@@ -159,6 +164,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             clock: Clock::default(),
             wake_at: None,
             active: now,
+            gone_at: None,
             released: false,
             draining: false,
             opened: false,
@@ -176,6 +182,9 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             self.call(now, |handler, machine, tx, cx| handler.woken(machine, tx, cx))?;
         }
         let again = self.work(now, scratch)?;
+        if self.is_gone(now) {
+            return Err(Error::Closed);
+        }
         // What has come is looked at first: if this process was held up, that is not the peer's fault.
         if cause.timer && self.check_clock(now)? {
             return self.work(now, scratch);
@@ -347,6 +356,23 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         }
     }
 
+    /// Whether the peer is gone while an answer is worked on. Nothing is read then, so that no read tells.
+    fn is_gone(&mut self, now: Instant) -> bool {
+        let works = matches!(self.phase, Some(Phase::Cleartext(_) | Phase::Secure(_))) && !self.wants_read();
+        let closed = self.link.is_read_closed() || self.link.rx.is_closed();
+        if !works || !closed {
+            self.gone_at = None;
+            return false;
+        }
+        if self.link.is_hung_up() {
+            return true;
+        }
+        let counts = self.link.counts();
+        let gone_at = self.gone_at.filter(|(_, before)| *before == counts && !self.link.has_output());
+        let (at, _) = *self.gone_at.insert(gone_at.unwrap_or((now + HALF_CLOSED, counts)));
+        at <= now
+    }
+
     fn machine_closed(&self) -> bool {
         match &self.phase {
             Some(Phase::Cleartext(machine)) => machine.is_closed(),
@@ -443,6 +469,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
                 tracing::debug!(protocol = P::NAME, peer = %self.peer.address, "session over");
             }
         }
+        self.remote.end();
         if let Some(mut handler) = self.handler.take() {
             handler.closed(why);
         }
@@ -487,7 +514,14 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             self.link.release();
         }
         let idle = (!self.released).then(|| self.active + IDLE);
-        [clock, self.wake_at, idle].into_iter().flatten().min()
+        [clock, self.wake_at, idle, self.gone_at.map(|(at, _)| at)].into_iter().flatten().min()
+    }
+}
+
+impl<P: ServerProtocol, H: Handler<P>> Drop for Session<P, H> {
+    fn drop(&mut self) {
+        // A handler that panicked was not told that the session is over.
+        self.remote.end();
     }
 }
 

@@ -26,9 +26,9 @@ use std::{
 
 use bytes::Bytes;
 use io_mio::{
-    Approach, ClientProtocol, Closed, Connector, Context, Error, Handler, Later, ListenerTls, MachineMut,
-    Next, Patience, Peer, Protocol, Reactor, ReactorHandle, ReactorLimits, Security, ServerProtocol, Target,
-    TlsClient, Workers,
+    Approach, ClientProtocol, Closed, Connector, Context, Error, Handler, JobGroup, Later, ListenerTls,
+    MachineMut, Next, Patience, Peer, Protocol, Reactor, ReactorHandle, ReactorLimits, Security,
+    ServerProtocol, Target, TlsClient, WorkerLimits, Workers,
 };
 use proto_core::trace::Kind;
 use proto_core::{
@@ -367,7 +367,7 @@ impl App {
                     std::thread::sleep(Duration::from_millis(100));
                     answer
                 };
-                self.later = Some(self.workers.run(cx.remote(), job).unwrap());
+                self.later = Some(self.workers.run(JobGroup::SHARED, cx.remote(), job).unwrap());
                 return Next::Pause;
             }
             "GET" => {
@@ -458,7 +458,7 @@ impl Server {
 
     pub fn with(tls: ListenerTls, config: Config, patience: Patience, limits: ReactorLimits) -> Self {
         let log = Log::default();
-        let workers = Workers::new(2, 64).unwrap();
+        let workers = Workers::new(WorkerLimits::default()).unwrap();
         let mut reactor = Reactor::new(limits).unwrap();
         let noted = log.clone();
         let factory = move |_: &Peer| App {

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use io_mio::{
     Handler, ImapServer, ListenerTls, Patience, Peer, Reactor, ReactorHandle, ServerProtocol, SmtpServer,
-    TrustedProxies, Workers,
+    TrustedProxies, WorkerLimits, Workers,
 };
 use mailstore::{ChangeSubscription, SqliteStore, Store};
 use proto_core::Limits;
@@ -89,8 +89,8 @@ impl Site {
         })?;
         Ok(Self {
             accounts: Accounts::load(&*store)?,
-            workers: Workers::new(STORE_THREADS, STORE_QUEUE)?,
-            gatekeepers: Workers::new(PASSWORD_THREADS, PASSWORD_QUEUE)?,
+            workers: Workers::new(workers(STORE_THREADS, STORE_THREADS - 1, STORE_QUEUE))?,
+            gatekeepers: Workers::new(workers(PASSWORD_THREADS, PASSWORD_THREADS, PASSWORD_QUEUE))?,
             committer,
             hub,
             name: accounts::machine_name(),
@@ -107,6 +107,14 @@ impl Site {
     fn number(&self) -> u64 {
         self.sessions.fetch_add(1, Ordering::Relaxed)
     }
+}
+
+fn workers(threads: usize, threads_per_group: usize, queue: usize) -> WorkerLimits {
+    let mut limits = WorkerLimits::default();
+    limits.threads = threads;
+    limits.threads_per_group = threads_per_group;
+    limits.queue = queue;
+    limits
 }
 
 impl std::fmt::Debug for Site {

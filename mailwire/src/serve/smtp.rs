@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_mio::{Closed, Context, Handler, MachineMut, Next, SmtpServer};
-use mailstore::{Delivery, Flags, InternalDate, MailboxId, Target};
+use mailstore::{AccountId, Delivery, Flags, InternalDate, MailboxId, Target};
 use proto_core::token::AuthQuestion;
 use proto_core::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::server::{Event, Reply, Server};
@@ -30,6 +30,8 @@ type Turn<'t, 'c> = task::Turn<'t, 'c, Machine>;
 pub(super) struct Session {
     site: Arc<Site>,
     number: u64,
+    /// Who is logged in.
+    account: Option<AccountId>,
     /// What the client calls itself, if that is a name.
     client: Option<String>,
     dialect: Dialect,
@@ -94,6 +96,7 @@ impl Session {
             site,
             number,
             client: None,
+            account: None,
             dialect,
             transaction: Transaction::default(),
             task: None,
@@ -173,11 +176,12 @@ impl Session {
         let Some(job) = login::answer(&self.site.store, &request) else {
             return self.verdict(request, AuthVerdict::Reject, turn);
         };
-        match self.site.gatekeepers.run(turn.cx.remote(), job) {
+        match self.site.gatekeepers.run(task::group(None, turn.cx), turn.cx.remote(), job) {
             Err(_) => self.verdict(request, AuthVerdict::Unavailable, turn),
             Ok(later) => {
                 self.task = Some(Task::job(later, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
-                    let Answer { verdict, .. } = answer;
+                    let Answer { verdict, account } = answer;
+                    session.account = account;
                     if !matches!(verdict, AuthVerdict::Keys(_)) {
                         tracing::info!(session = session.number, ?verdict, "smtp login");
                     }
@@ -216,7 +220,8 @@ impl Session {
         }
         let site = Arc::clone(&self.site);
         let job = move || site.accounts.look_up(&*site.store, &local_part, &domain);
-        let Ok(later) = self.site.workers.run(turn.cx.remote(), job) else {
+        let group = task::group(self.account, turn.cx);
+        let Ok(later) = self.site.workers.run(group, turn.cx.remote(), job) else {
             return self.answer(reply, Response::try_again(), turn);
         };
         self.task =
@@ -260,15 +265,14 @@ impl Session {
         let mut spool = Spool::new();
         if self.site.trace_fields {
             let fields = self.trace_fields(turn.cx);
-            spool.push(fields.as_bytes(), &self.writer(turn.cx));
+            spool.push(fields.as_bytes(), &writer(&self.site, self.account, turn.cx));
         }
         self.transaction.spool = Some(spool);
         self.answer(reply, Response::start_data(), turn)
     }
 
     fn chunk(&mut self, octets: &[u8], turn: &mut Turn<'_, '_>) -> Next {
-        let writer =
-            Writer { store: &self.site.store, workers: &self.site.workers, remote: turn.cx.remote() };
+        let writer = writer(&self.site, self.account, turn.cx);
         let Some(spool) = &mut self.transaction.spool else { return Next::Close };
         self.transaction.room = Some(spool.push(octets, &writer));
         self.resting()
@@ -296,7 +300,8 @@ impl Session {
             return self.answer_all(reply, refused, &Response::try_again(), turn);
         }
         let store = Arc::clone(&self.site.store);
-        let Ok(later) = self.site.workers.run(turn.cx.remote(), move || finish(&*store)) else {
+        let group = task::group(self.account, turn.cx);
+        let Ok(later) = self.site.workers.run(group, turn.cx.remote(), move || finish(&*store)) else {
             return self.answer_all(reply, refused, &Response::try_again(), turn);
         };
         self.task = Some(Task::job(later, move |session: &mut Self, upload, turn: &mut Turn<'_, '_>| {
@@ -363,10 +368,6 @@ impl Session {
             return self.settle(Owed::Replies(reply, refused.into_iter().map(response).collect()), turn);
         }
         self.answer(reply, response(refused.into_iter().next().flatten()), turn)
-    }
-
-    fn writer(&self, cx: &Context<'_>) -> Writer<'_> {
-        Writer { store: &self.site.store, workers: &self.site.workers, remote: cx.remote() }
     }
 
     /// What the driver should do while nothing new can be said.
@@ -537,8 +538,7 @@ impl Handler<SmtpServer> for Session {
             self.task = None;
             return then(self, turn);
         }
-        let writer =
-            Writer { store: &self.site.store, workers: &self.site.workers, remote: turn.cx.remote() };
+        let writer = writer(&self.site, self.account, turn.cx);
         if let Some(spool) = &mut self.transaction.spool {
             self.transaction.room = Some(spool.woken(&writer));
         }
@@ -554,6 +554,11 @@ impl Handler<SmtpServer> for Session {
             _ => tracing::debug!(session = self.number, "smtp session over"),
         }
     }
+}
+
+fn writer<'w>(site: &'w Site, account: Option<AccountId>, cx: &Context<'_>) -> Writer<'w> {
+    let group = task::group(account, cx);
+    Writer { store: &site.store, workers: &site.workers, group, remote: cx.remote() }
 }
 
 /// Gives an answer now.

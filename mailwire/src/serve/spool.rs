@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use io_mio::{Later, Remote, Workers};
+use io_mio::{JobGroup, Later, Remote, Workers};
 use mailstore::{Store, Upload};
 
 /// What is gathered before a worker writes it, and how much may wait while one is writing, in octets.
@@ -91,7 +91,8 @@ impl Spool {
             _ => None,
         };
         let store = Arc::clone(writer.store);
-        let later = writer.workers.run(writer.remote.clone(), move || write(&*store, upload, &octets));
+        let later =
+            writer.workers.run(writer.group, writer.remote.clone(), move || write(&*store, upload, &octets));
         self.state = match later {
             Ok(later) => State::Writing(later),
             Err(_) => State::Failed(mailstore::Error::Busy),
@@ -120,6 +121,7 @@ impl Spool {
 pub(super) struct Writer<'w> {
     pub(super) store: &'w Arc<dyn Store>,
     pub(super) workers: &'w Workers,
+    pub(super) group: JobGroup,
     pub(super) remote: Remote,
 }
 

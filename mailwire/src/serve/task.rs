@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use io_mio::{Context, Later, Next};
+use io_mio::{Context, JobGroup, Later, Next};
+use mailstore::AccountId;
 use proto_core::SendBuffer;
 
 use super::committer::{Outcome, Promise};
@@ -15,6 +16,11 @@ pub(super) struct Turn<'t, 'c, M> {
     pub(super) machine: &'t mut M,
     pub(super) tx: &'t mut SendBuffer,
     pub(super) cx: &'t mut Context<'c>,
+}
+
+/// Whose turn a job of this session takes: the account's, and before log-in the address's.
+pub(super) fn group(account: Option<AccountId>, cx: &Context<'_>) -> JobGroup {
+    account.map_or_else(|| JobGroup::address(cx.peer().address.ip()), |account| JobGroup::account(account.0))
 }
 
 /// What to do with a result that is there.

@@ -3,13 +3,14 @@
 //! The mailbox is looked up before the message is asked for; the message is durable before it is acknowledged.
 
 use io_mio::Next;
-use mailstore::{Appended, Delivery, Flags, InternalDate, MailboxId, Target};
+use mailstore::{AccountId, Appended, Delivery, Flags, InternalDate, MailboxId, Target};
 use proto_imap::server::{LiteralOffer, Reply};
 use proto_imap::types::{Code, DateTime, FlagList, Mailbox, Numbers, PlainCode};
 
 use super::{Session, Turn, Work, done_with, go_on, name, no, refuse, target_code_of, translate};
+use crate::serve::Site;
 use crate::serve::spool::{Room, Spool, Writer};
-use crate::serve::task::Task;
+use crate::serve::task::{self, Task};
 
 /// An APPEND on its way.
 pub(super) struct Append {
@@ -78,8 +79,7 @@ impl Session {
 
     pub(super) fn append_chunk(&mut self, octets: &[u8], turn: &mut Turn<'_, '_>) -> Next {
         let Work::Append(append) = &mut self.work else { return Next::Close };
-        let writer =
-            Writer { store: &self.site.store, workers: &self.site.workers, remote: turn.cx.remote() };
+        let writer = writer(&self.site, self.account, turn);
         append.room = append.spool.push(octets, &writer);
         append.resting()
     }
@@ -87,8 +87,7 @@ impl Session {
     /// The worker may be done.
     pub(super) fn append_woken(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let Work::Append(append) = &mut self.work else { return Next::Close };
-        let writer =
-            Writer { store: &self.site.store, workers: &self.site.workers, remote: turn.cx.remote() };
+        let writer = writer(&self.site, self.account, turn);
         append.room = append.spool.woken(&writer);
         match append.end.take() {
             Some(reply) => self.end_append(reply, turn),
@@ -130,6 +129,11 @@ impl Session {
             Err(error) => refuse(reply, target_code_of(&error), &error.to_string(), turn),
         })
     }
+}
+
+fn writer<'w>(site: &'w Site, account: Option<AccountId>, turn: &Turn<'_, '_>) -> Writer<'w> {
+    let group = task::group(account, turn.cx);
+    Writer { store: &site.store, workers: &site.workers, group, remote: turn.cx.remote() }
 }
 
 fn acknowledge(reply: Reply, appended: Appended, turn: &mut Turn<'_, '_>) -> Next {

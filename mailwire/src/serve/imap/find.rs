@@ -3,7 +3,7 @@
 //!
 //! [`search`]: super::search
 
-use io_mio::Next;
+use io_mio::{Next, Step};
 use mailstore::UidSet;
 use proto_core::Error;
 use proto_imap::server::Reply;
@@ -96,14 +96,24 @@ impl Session {
         self.search_on(reply, search, form, turn)
     }
 
-    /// One page at a time, so that a long search holds no worker for long.
-    fn search_on(&mut self, reply: Reply, mut search: Search, form: Form, turn: &mut Turn<'_, '_>) -> Next {
-        self.ask(
+    fn search_on(&mut self, reply: Reply, search: Search, form: Form, turn: &mut Turn<'_, '_>) -> Next {
+        let mut search = Some(search);
+        self.ask_in_slices(
             turn,
-            move |store| search.step(store).map(|more| (search, more)),
-            move |session, stepped, turn| match stepped {
-                Ok((search, true)) => session.search_on(reply, search, form, turn),
-                Ok((search, false)) => session.found(reply, &search, &form, turn),
+            move |store, slice| {
+                let Some(mut going) = search.take() else { return Step::More };
+                while !slice.is_over() {
+                    match going.step(store) {
+                        Ok(true) => {}
+                        Ok(false) => return Step::Done(Ok(going)),
+                        Err(error) => return Step::Done(Err(error)),
+                    }
+                }
+                search = Some(going);
+                Step::More
+            },
+            move |session, searched, turn| match searched {
+                Ok(search) => session.found(reply, &search, &form, turn),
                 Err(mailstore::Error::NotFound(_)) => done(reply, "the mailbox was deleted", turn),
                 Err(error) => refuse_for(reply, &error, turn),
             },

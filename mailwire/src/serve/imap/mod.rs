@@ -31,7 +31,7 @@ mod view;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use io_mio::{Closed, Context, Handler, ImapServer, MachineMut, Next};
+use io_mio::{Closed, Context, Error, Handler, ImapServer, Later, MachineMut, Next, Slice, Step};
 use mailstore::{AccountId, MailboxId, Store, UidSet};
 use proto_core::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer};
 use proto_imap::server::{Event, Reply, Server};
@@ -132,19 +132,49 @@ impl Session {
         Self { site, number, account: None, selected: None, task: None, work: Work::None, modseqs: false }
     }
 
-    /// Has a worker do something with the store, and goes on with `then`.
+    /// Has a worker do something with the store that takes a few milliseconds, and goes on with `then`.
     fn ask<T: Send + 'static>(
         &mut self,
         turn: &mut Turn<'_, '_>,
-        job: impl FnOnce(&dyn Store) -> T + Send + 'static,
-        then: impl FnOnce(&mut Self, T, &mut Turn<'_, '_>) -> Next + Send + 'static,
+        job: impl FnOnce(&dyn Store) -> mailstore::Result<T> + Send + 'static,
+        then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
     ) -> Next {
         let store = Arc::clone(&self.site.store);
-        match self.site.workers.run(turn.cx.remote(), move || job(&*store)) {
+        let group = task::group(self.account, turn.cx);
+        let later = self.site.workers.run(group, turn.cx.remote(), move || job(&*store));
+        self.wait_for(later, then, turn)
+    }
+
+    /// The same for a job that may take longer. It returns [`Step::More`] when its slice is over, and is called again
+    /// when other accounts and sessions had their turn. It is dropped when the session ends.
+    fn ask_in_slices<T: Send + 'static>(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        mut job: impl FnMut(&dyn Store, &Slice) -> Step<mailstore::Result<T>> + Send + 'static,
+        then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
+    ) -> Next {
+        let store = Arc::clone(&self.site.store);
+        let group = task::group(self.account, turn.cx);
+        let job = move |slice: &Slice| job(&*store, slice);
+        let later = self.site.workers.run_in_slices(group, turn.cx.remote(), job);
+        self.wait_for(later, then, turn)
+    }
+
+    fn wait_for<T: Send + 'static>(
+        &mut self,
+        later: Result<Later<mailstore::Result<T>>, Error>,
+        then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        match later {
             Ok(later) => {
                 self.task = Some(Task::job(later, then));
                 // The machine holds back until it is answered.
                 Next::Continue
+            }
+            // Only this command fails. IDLE would ask again at once.
+            Err(Error::GroupBusy) if !matches!(self.work, Work::Idle(_)) => {
+                then(self, Err(mailstore::Error::Limit("too many commands of this account wait")), turn)
             }
             Err(_) => {
                 turn.machine.close("the server is too busy: try later", turn.tx);
@@ -207,7 +237,7 @@ impl Session {
         let Some(job) = login::answer(&self.site.store, &request) else {
             return go_on(turn.machine.verdict(request, AuthVerdict::Reject, turn.tx));
         };
-        match self.site.gatekeepers.run(turn.cx.remote(), job) {
+        match self.site.gatekeepers.run(task::group(None, turn.cx), turn.cx.remote(), job) {
             Err(_) => go_on(turn.machine.verdict(request, AuthVerdict::Unavailable, turn.tx)),
             Ok(later) => {
                 self.task = Some(Task::job(later, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
