@@ -6,7 +6,7 @@
 //! names is swept at the next start.
 
 use crate::error::{Error, Result};
-use crate::mime::{Scanner, Structure};
+use crate::mime::{Scanner, Summary};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 
 /// The largest message, in octets, that is kept in the database and not in a file of its own.
 pub const SMALL_LIMIT: usize = 64 * 1024;
+
+/// What is read at a time where an upload is read back, in bytes.
+const CHUNK: usize = 16 * 1024;
 
 /// A message on its way in. Dropped without being appended, it leaves nothing behind.
 pub struct Upload {
@@ -67,7 +70,13 @@ impl Upload {
     /// `Full` or `Io`; the upload is useless then.
     pub fn write(&mut self, chunk: &[u8]) -> Result<()> {
         if let Spool::Memory(octets) = &mut self.spool {
-            if octets.len() + chunk.len() <= SMALL_LIMIT {
+            let length = octets.len() + chunk.len();
+            if length <= SMALL_LIMIT {
+                if length > octets.capacity() {
+                    // At most twice what is there, and never more than a small message has.
+                    let wanted = (2 * octets.capacity()).clamp(length, SMALL_LIMIT);
+                    octets.reserve_exact(wanted - octets.len());
+                }
                 octets.extend_from_slice(chunk);
             } else {
                 let mut spool = SpoolFile::create(&self.directory)?;
@@ -97,7 +106,7 @@ impl Upload {
             Spool::Memory(octets) => each(octets),
             Spool::File(spool) => {
                 spool.file.seek(SeekFrom::Start(0))?;
-                let mut buffer = vec![0; 64 * 1024];
+                let mut buffer = vec![0; CHUNK];
                 loop {
                     let length = spool.file.read(&mut buffer)?;
                     if length == 0 {
@@ -113,18 +122,18 @@ impl Upload {
     /// Makes the octets durable and hands out what an engine writes to its tables. Whoever calls it for a batch
     /// syncs the directory once behind all of them.
     pub(crate) fn seal(self) -> Result<Sealed> {
-        let structure = self.scanner.finish();
+        let summary = self.scanner.finish_summary();
         if let Spool::File(spool) = &self.spool {
             spool.file.sync_all()?;
         }
-        Ok(Sealed { size: self.size, structure, spool: self.spool })
+        Ok(Sealed { size: self.size, summary, spool: self.spool })
     }
 }
 
 /// An upload that is complete, analysed and on disk, but not yet named by a row.
 pub(crate) struct Sealed {
     pub(crate) size: u64,
-    pub(crate) structure: Structure,
+    pub(crate) summary: Summary,
     spool: Spool,
 }
 

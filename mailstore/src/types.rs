@@ -188,6 +188,12 @@ impl UidSet {
         self.0.get(next).is_some_and(|range| range.contains(&uid))
     }
 
+    /// What of it is below `uid`.
+    pub(crate) fn ending_before(&self, uid: u32) -> Self {
+        let below = self.0.iter().filter(|range| *range.start() < uid);
+        below.map(|range| *range.start()..=(*range.end()).min(uid.saturating_sub(1))).collect()
+    }
+
     /// What is left of it from `uid` on: the rest behind a page.
     pub fn starting_at(&self, uid: u32) -> Self {
         self.0

@@ -1,39 +1,239 @@
-//! ENVELOPE from a header: address lists in raw form (RFC 5322 §3.4, RFC 9051 §7.5.2).
+//! ENVELOPE from header fields: address lists in raw form (RFC 5322 §3.4, RFC 9051 §7.5.2).
 //!
-//! Knows address syntax, read tolerantly. Does not decode encoded words: IMAP hands them out as they came.
+//! Knows address syntax, read tolerantly, and the limits of an envelope. Does not decode encoded words: IMAP hands
+//! them out as they came.
 
-use super::header::{Fields, filled, skip_comment, unfold};
-use super::{Address, Envelope};
+use super::Address;
+use super::field::{AddressField, Field, FieldKind};
+use super::header::{filled, skip_comment};
+use super::limits::{ADDRESS_LIMIT, ENVELOPE_ADDRESS_LIMIT, WORD_LIMIT};
+use super::record::{Writer, text_size};
+use std::str::Chars;
 
-/// Reads the envelope out of a header block.
-pub(super) fn read_envelope(header: &[u8]) -> Envelope {
-    let mut envelope = Envelope::default();
-    for field in Fields::new(header) {
-        match field.name.to_ascii_lowercase().as_slice() {
-            b"date" => once(&mut envelope.date, field.value),
-            b"subject" => once(&mut envelope.subject, field.value),
-            b"in-reply-to" => once(&mut envelope.in_reply_to, field.value),
-            b"message-id" => once(&mut envelope.message_id, field.value),
-            b"from" => envelope.from.extend(address_list(&unfold(field.value))),
-            b"sender" => envelope.sender.extend(address_list(&unfold(field.value))),
-            b"reply-to" => envelope.reply_to.extend(address_list(&unfold(field.value))),
-            b"to" => envelope.to.extend(address_list(&unfold(field.value))),
-            b"cc" => envelope.cc.extend(address_list(&unfold(field.value))),
-            b"bcc" => envelope.bcc.extend(address_list(&unfold(field.value))),
-            _ => {}
-        }
-    }
-    for repeated in [&mut envelope.sender, &mut envelope.reply_to] {
-        if repeated.is_empty() {
-            repeated.clone_from(&envelope.from);
-        }
-    }
-    envelope
+/// The most bytes that are collected of the words, or of the `<…>`, of one address.
+const COLLECTED_LIMIT: usize = 2 * WORD_LIMIT + 64;
+
+/// Writes one envelope, field by field as they come.
+#[derive(Debug, Default)]
+pub(super) struct EnvelopeWriter {
+    /// Whether there was a date, a subject, an In-Reply-To, a Message-ID: the first one counts.
+    seen: [bool; 4],
+    /// The entries of each address field.
+    entries: [usize; 6],
+    truncated: bool,
 }
 
-/// Reads an address list; unfolded text in, one entry per mailbox and two per group out.
-pub(super) fn address_list(text: &str) -> Vec<Address> {
-    let mut reader = Reader::default();
+/// How far a record may grow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) bytes: usize,
+    pub(super) texts: usize,
+}
+
+impl EnvelopeWriter {
+    /// Whether the value of a field is of use.
+    pub(super) fn wants(&mut self, kind: FieldKind) -> bool {
+        match kind {
+            FieldKind::Addresses(field) => {
+                let full = self.is_full(field);
+                self.truncated |= full;
+                !full
+            }
+            kind => once(kind).and_then(|(at, _)| self.seen.get(at)).is_some_and(|seen| !seen),
+        }
+    }
+
+    /// Takes a field of the header.
+    pub(super) fn field(&mut self, field: &Field, record: &mut Writer, room: Room) {
+        match field.kind {
+            FieldKind::Addresses(name) => self.addresses(name, field, record, room),
+            kind => {
+                let Some((at, mark)) = once(kind) else { return };
+                self.truncated |= field.cut;
+                let text = if field.cut { at_element(kind, &field.text) } else { &field.text };
+                if text.is_empty() {
+                    return;
+                }
+                if let Some(seen) = self.seen.get_mut(at) {
+                    *seen = true;
+                }
+                if room.texts < 1 || room.bytes < 1 + text_size(text) {
+                    self.truncated = true;
+                    return;
+                }
+                record.mark(mark);
+                record.text(text);
+            }
+        }
+    }
+
+    /// Ends the envelope.
+    pub(super) fn end(self, record: &mut Writer) {
+        if self.truncated {
+            record.mark(b'T');
+        }
+        record.mark(b'.');
+    }
+
+    fn is_full(&self, field: AddressField) -> bool {
+        let entries = self.entries.get(field as usize).copied().unwrap_or_default();
+        entries >= ADDRESS_LIMIT || self.entries.iter().sum::<usize>() >= ENVELOPE_ADDRESS_LIMIT
+    }
+
+    fn addresses(&mut self, name: AddressField, field: &Field, record: &mut Writer, room: Room) {
+        let others = self.entries.iter().sum::<usize>();
+        let own = self.entries.get(name as usize).copied().unwrap_or_default();
+        let mut list = ListWriter {
+            mark: match name {
+                AddressField::From => b'f',
+                AddressField::Sender => b'n',
+                AddressField::ReplyTo => b'r',
+                AddressField::To => b't',
+                AddressField::Cc => b'c',
+                AddressField::Bcc => b'b',
+            },
+            entries_left: (ADDRESS_LIMIT - own.min(ADDRESS_LIMIT))
+                .min(ENVELOPE_ADDRESS_LIMIT - others.min(ENVELOPE_ADDRESS_LIMIT)),
+            bytes_end: record.len().saturating_add(room.bytes),
+            texts_end: record.texts().saturating_add(room.texts),
+            record,
+            entries: 0,
+            in_group: false,
+        };
+        let complete = read_addresses(&field.text, field.cut, &mut |entry| list.put(&entry));
+        let entries = list.end();
+        self.truncated |= !complete || field.cut;
+        if let Some(count) = self.entries.get_mut(name as usize) {
+            *count += entries;
+        }
+    }
+}
+
+/// The place and the mark of a field that counts once.
+fn once(kind: FieldKind) -> Option<(usize, u8)> {
+    match kind {
+        FieldKind::Date => Some((0, b'd')),
+        FieldKind::Subject => Some((1, b's')),
+        FieldKind::InReplyTo => Some((2, b'i')),
+        FieldKind::MessageId => Some((3, b'm')),
+        _ => None,
+    }
+}
+
+/// A text that was cut, up to its last whole element: an identifier, or an encoded word.
+fn at_element(kind: FieldKind, text: &str) -> &str {
+    match kind {
+        FieldKind::InReplyTo | FieldKind::MessageId => {
+            text.rfind('>').and_then(|end| text.get(..=end)).unwrap_or_default()
+        }
+        _ => {
+            // Only the last word can be cut, and it is short (RFC 2047 §2).
+            let ends = |word: &str| {
+                let last = word.match_indices('?').nth(3);
+                last.is_some_and(|(at, _)| word.as_bytes().get(at + 1) == Some(&b'='))
+            };
+            let open = text
+                .rfind("=?")
+                .filter(|open| text.len() - open < 200 && text.get(*open..).is_some_and(|word| !ends(word)));
+            open.and_then(|open| text.get(..open)).unwrap_or(text).trim_end()
+        }
+    }
+}
+
+/// Writes the entries of an address list as long as there is room; a group that was begun is always ended.
+struct ListWriter<'r> {
+    record: &'r mut Writer,
+    mark: u8,
+    entries_left: usize,
+    bytes_end: usize,
+    texts_end: usize,
+    entries: usize,
+    in_group: bool,
+}
+
+impl ListWriter<'_> {
+    /// Writes an entry; false where there is no room for it.
+    fn put(&mut self, entry: &Entry) -> bool {
+        let optional = |text: &Option<String>| text.as_deref().map_or(1, text_size);
+        let (size, closing) = match entry {
+            Entry::GroupEnd => {
+                self.end_group();
+                return true;
+            }
+            Entry::GroupStart(name) => (1 + text_size(name), 1),
+            Entry::Address(one) => {
+                let size =
+                    optional(&one.name) + optional(&one.adl) + optional(&one.mailbox) + optional(&one.host);
+                (1 + size, usize::from(self.in_group))
+            }
+        };
+        // Beside the entry itself: the marks of the list, and the end of the group.
+        let fits = self.entries + 1 + closing <= self.entries_left
+            && self.record.len() + size + 3 <= self.bytes_end
+            && self.record.texts() + 4 <= self.texts_end;
+        if !fits {
+            return false;
+        }
+        if self.entries == 0 {
+            self.record.mark(self.mark);
+        }
+        match entry {
+            Entry::GroupStart(name) => {
+                self.record.mark(b'g');
+                self.record.text(name);
+                self.in_group = true;
+            }
+            Entry::Address(one) => {
+                self.record.mark(b'a');
+                for text in [&one.name, &one.adl, &one.mailbox, &one.host] {
+                    self.record.optional(text.as_deref());
+                }
+            }
+            Entry::GroupEnd => {}
+        }
+        self.entries += 1;
+        true
+    }
+
+    fn end_group(&mut self) {
+        if std::mem::take(&mut self.in_group) {
+            self.record.mark(b'e');
+            self.entries += 1;
+        }
+    }
+
+    /// Ends the list and returns how many entries it has.
+    fn end(mut self) -> usize {
+        self.end_group();
+        if self.entries > 0 {
+            self.record.mark(b'.');
+        }
+        self.entries
+    }
+}
+
+/// An entry of an address list.
+#[derive(Debug)]
+enum Entry {
+    Address(Address),
+    GroupStart(String),
+    GroupEnd,
+}
+
+/// Reads an address list of unfolded text. Of a text that was `cut`, the last address is left out, because it may
+/// lack something. Returns false where an entry was refused, left out, or shortened.
+fn read_addresses(text: &str, cut: bool, sink: &mut dyn FnMut(Entry) -> bool) -> bool {
+    let mut reader = Reader {
+        sink,
+        complete: true,
+        words: Collected::default(),
+        at: None,
+        blank: false,
+        comment: None,
+        angle: None,
+        in_group: false,
+        full: false,
+    };
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
         match c {
@@ -48,68 +248,98 @@ pub(super) fn address_list(text: &str) -> Vec<Address> {
             '@' => reader.at(),
             c => reader.push(c),
         }
+        if reader.full {
+            return false;
+        }
     }
-    reader.end_group_or_list()
+    if !cut {
+        reader.end_group();
+    }
+    reader.complete && !reader.full && !cut
 }
 
-fn once(slot: &mut Option<String>, value: &[u8]) {
-    if slot.is_none() {
-        *slot = filled(unfold(value));
+/// Text of bounded length.
+#[derive(Debug, Default)]
+struct Collected {
+    text: String,
+    over: bool,
+}
+
+impl Collected {
+    fn push(&mut self, c: char) {
+        if self.text.len() + c.len_utf8() <= COLLECTED_LIMIT {
+            self.text.push(c);
+        } else {
+            self.over = true;
+        }
     }
 }
 
 /// The state of one pass over an address list.
-#[derive(Default)]
-struct Reader {
-    addresses: Vec<Address>,
+struct Reader<'s> {
+    sink: &'s mut dyn FnMut(Entry) -> bool,
+    complete: bool,
+    /// The sink takes no more.
+    full: bool,
     /// Words so far, a blank between them: a phrase, or an addr-spec without `<`.
-    words: String,
-    /// Where the last unquoted `@` stands in `words`.
+    words: Collected,
+    /// Where the last unquoted `@` is in `words`.
     at: Option<usize>,
     /// A blank was read behind the last word.
     blank: bool,
     comment: Option<String>,
-    angle: Option<String>,
+    angle: Option<Collected>,
     in_group: bool,
 }
 
-impl Reader {
-    fn push(&mut self, c: char) {
-        if std::mem::take(&mut self.blank) && !self.words.is_empty() {
+impl Reader<'_> {
+    fn put(&mut self, entry: Entry) {
+        if !self.full && !(self.sink)(entry) {
+            self.full = true;
+        }
+    }
+
+    fn space(&mut self) {
+        if std::mem::take(&mut self.blank) && !self.words.text.is_empty() {
             self.words.push(' ');
         }
+    }
+
+    fn push(&mut self, c: char) {
+        self.space();
         self.words.push(c);
     }
 
     fn at(&mut self) {
         self.push('@');
-        self.at = Some(self.words.len() - 1);
-    }
-
-    fn quoted(&mut self, chars: &mut std::str::Chars<'_>) {
-        if std::mem::take(&mut self.blank) && !self.words.is_empty() {
-            self.words.push(' ');
+        if !self.words.over {
+            self.at = Some(self.words.text.len() - 1);
         }
-        self.words.push_str(&read_until(chars, '"'));
     }
 
-    fn literal(&mut self, chars: &mut std::str::Chars<'_>) {
+    fn quoted(&mut self, chars: &mut Chars<'_>) {
+        self.space();
+        read_until(chars, '"', |c| self.words.push(c));
+    }
+
+    fn literal(&mut self, chars: &mut Chars<'_>) {
         self.push('[');
-        let inner = read_until(chars, ']');
-        self.words.push_str(&inner);
+        read_until(chars, ']', |c| self.words.push(c));
         self.words.push(']');
     }
 
-    fn comment(&mut self, chars: &mut std::str::Chars<'_>) {
+    fn comment(&mut self, chars: &mut Chars<'_>) {
         let before = chars.as_str();
         skip_comment(chars);
         let inner = before.get(..before.len() - chars.as_str().len()).unwrap_or_default();
-        self.comment = Some(inner.strip_suffix(')').unwrap_or(inner).trim().to_owned());
+        let (comment, whole) = clip(inner.strip_suffix(')').unwrap_or(inner).trim());
+        self.complete &= whole;
+        self.comment = Some(comment.to_owned());
         self.blank = true;
     }
 
-    fn angle(&mut self, chars: &mut std::str::Chars<'_>) {
-        let mut inner = String::new();
+    fn angle(&mut self, chars: &mut Chars<'_>) {
+        let mut inner = Collected::default();
         while let Some(c) = chars.next() {
             match c {
                 '>' => break,
@@ -117,12 +347,12 @@ impl Reader {
                 '"' => {
                     // Quoting stays until the local part is split off: it may hold an `@`.
                     inner.push('"');
-                    for c in read_until(chars, '"').chars() {
+                    read_until(chars, '"', |c| {
                         if matches!(c, '"' | '\\') {
                             inner.push('\\');
                         }
                         inner.push(c);
-                    }
+                    });
                     inner.push('"');
                 }
                 c if c.is_ascii_whitespace() => {}
@@ -137,25 +367,34 @@ impl Reader {
         let (at, comment) = (self.at.take(), self.comment.take().and_then(filled));
         self.blank = false;
         if let Some(angle) = self.angle.take() {
-            let mut address = angle_address(&angle);
-            address.name = filled(words).or(comment);
+            let mut address = angle_address(&angle.text);
+            let (name, whole) = clip(&words.text);
+            self.complete &= whole;
+            address.name = filled(name.to_owned()).or(comment);
             if address.mailbox.is_some() || address.name.is_some() {
                 address.mailbox.get_or_insert_default();
                 address.host.get_or_insert_default();
-                self.addresses.push(address);
+                self.put_address(address, angle.over);
             }
-        } else if !words.is_empty() {
-            let (mailbox, host) = match at {
-                Some(at) => (words[..at].to_owned(), words[at + 1..].replace(' ', "")),
-                None => (words, String::new()),
+        } else if !words.text.is_empty() {
+            let split = at.and_then(|at| words.text.split_at_checked(at));
+            let (mailbox, host) = match split {
+                Some((mailbox, host)) => (mailbox, host.get(1..).unwrap_or_default().replace(' ', "")),
+                None => (words.text.as_str(), String::new()),
             };
-            let mailbox = mailbox.trim().to_owned();
-            self.addresses.push(Address {
-                name: comment,
-                adl: None,
-                mailbox: Some(mailbox),
-                host: Some(host),
-            });
+            let mailbox = Some(mailbox.trim().to_owned());
+            let address = Address { name: comment, adl: None, mailbox, host: Some(host) };
+            self.put_address(address, words.over);
+        }
+    }
+
+    /// Half an address would be another one: one that is too long is left out.
+    fn put_address(&mut self, address: Address, over: bool) {
+        let parts = [&address.adl, &address.mailbox, &address.host];
+        if over || parts.into_iter().flatten().any(|part| part.len() > WORD_LIMIT) {
+            self.complete = false;
+        } else {
+            self.put(Entry::Address(address));
         }
     }
 
@@ -164,23 +403,29 @@ impl Reader {
             self.push(':');
             return;
         }
-        let name = std::mem::take(&mut self.words);
+        let words = std::mem::take(&mut self.words);
+        let (name, whole) = clip(&words.text);
+        self.complete &= whole && !words.over;
         (self.at, self.comment, self.angle, self.blank) = (None, None, None, false);
-        self.addresses.push(Address { mailbox: Some(name), ..Address::default() });
+        self.put(Entry::GroupStart(name.to_owned()));
         self.in_group = true;
     }
 
     fn end_group(&mut self) {
         self.end_address();
         if std::mem::take(&mut self.in_group) {
-            self.addresses.push(Address::default());
+            self.put(Entry::GroupEnd);
         }
     }
+}
 
-    fn end_group_or_list(mut self) -> Vec<Address> {
-        self.end_group();
-        self.addresses
+/// The beginning of a text, at most [`WORD_LIMIT`] bytes, and whether that is all of it.
+fn clip(text: &str) -> (&str, bool) {
+    if text.len() <= WORD_LIMIT {
+        return (text, true);
     }
+    let end = (0..=WORD_LIMIT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    (text.get(..end).unwrap_or_default(), false)
 }
 
 /// Reads `[@route,@route:]local@domain`.
@@ -194,10 +439,10 @@ fn angle_address(inner: &str) -> Address {
     let mut chars = spec.chars();
     while let Some(c) = chars.next() {
         match c {
-            '"' => mailbox.push_str(&read_until(&mut chars, '"')),
+            '"' => read_until(&mut chars, '"', |c| mailbox.push(c)),
             '@' => {
                 let rest = chars.as_str();
-                // The last `@` divides; what stands before it belongs to the local part.
+                // The last `@` divides; what is before it belongs to the local part.
                 let (more, domain) = rest.rsplit_once('@').map_or((None, rest), |(a, b)| (Some(a), b));
                 if let Some(more) = more {
                     mailbox.push('@');
@@ -213,21 +458,34 @@ fn angle_address(inner: &str) -> Address {
 }
 
 /// Reads to an unescaped `end`, undoing backslashes.
-fn read_until(chars: &mut std::str::Chars<'_>, end: char) -> String {
-    let mut out = String::new();
+fn read_until(chars: &mut Chars<'_>, end: char, mut push: impl FnMut(char)) {
     while let Some(c) = chars.next() {
         match c {
             c if c == end => break,
-            '\\' => out.extend(chars.next()),
-            c => out.push(c),
+            '\\' => chars.next().into_iter().for_each(&mut push),
+            c => push(c),
         }
     }
-    out
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Structure;
     use super::*;
+
+    fn address_list(text: &str) -> Vec<Address> {
+        let mut list = Vec::new();
+        let complete = read_addresses(text, false, &mut |entry| {
+            list.push(match entry {
+                Entry::Address(address) => address,
+                Entry::GroupStart(name) => Address { mailbox: Some(name), ..Address::default() },
+                Entry::GroupEnd => Address::default(),
+            });
+            true
+        });
+        assert!(complete);
+        list
+    }
 
     fn address(name: Option<&str>, mailbox: &str, host: &str) -> Address {
         Address {
@@ -279,7 +537,8 @@ mod tests {
 
     #[test]
     fn sender_and_reply_to_repeat_from() {
-        let envelope = read_envelope(b"From: a@b\r\nSubject: =?utf-8?q?x?=\r\n y\r\nTo:\r\n\r\n");
+        let header = b"From: a@b\r\nSubject: =?utf-8?q?x?=\r\n y\r\nTo:\r\n\r\n";
+        let envelope = Structure::of(header).envelope;
         assert_eq!(envelope.sender, envelope.from);
         assert_eq!(envelope.reply_to, envelope.from);
         assert_eq!(envelope.subject.as_deref(), Some("=?utf-8?q?x?= y"));

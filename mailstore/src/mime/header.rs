@@ -3,6 +3,8 @@
 //! Knows RFC 5322 §2.2 and RFC 2045 §5.1, read tolerantly (bare LF, missing colon, unquoted values). Does not know
 //! what any field means. Every function is linear in its input.
 
+use super::field::{Field as CompleteField, FieldKind};
+use super::limits::{LANGUAGE_LIMIT, PARAMETER_LIMIT, TOKEN_LIMIT};
 use super::{Disposition, Part};
 use memchr::memchr;
 use std::collections::BTreeSet;
@@ -90,45 +92,144 @@ pub fn unfold(value: &[u8]) -> String {
     }
 }
 
-/// Fills the MIME fields of a part from its header; `default` is the type of a part that does not say.
-pub(super) fn read_mime_fields(header: &[u8], default: (&str, &str), part: &mut Part) {
-    let mut typed = false;
-    part.encoding = "7bit".to_owned();
-    for field in Fields::new(header) {
-        let Some(name) = field.name.get(..8).filter(|head| head.eq_ignore_ascii_case(b"content-")) else {
-            continue;
-        };
-        let text = unfold(field.value);
-        let name = field.name.get(name.len()..).unwrap_or_default().to_ascii_lowercase();
-        match name.as_slice() {
-            b"type" if !typed => typed = read_content_type(&text, part),
-            b"transfer-encoding" => {
+/// What the header of a part says of it, collected field by field.
+#[derive(Debug, Default)]
+pub(super) struct MimeFields {
+    /// The type and subtype, where there is a valid one.
+    media_type: Option<(String, String)>,
+    parameters: Vec<(String, String)>,
+    encoding: Option<String>,
+    disposition: Option<Disposition>,
+    id: Option<String>,
+    description: Option<String>,
+    md5: Option<String>,
+    location: Option<String>,
+    languages: Vec<String>,
+    truncated: bool,
+}
+
+impl MimeFields {
+    /// Takes a field of the header. The first valid type counts, and of all others the last.
+    pub(super) fn field(&mut self, field: CompleteField) {
+        self.truncated |= field.cut;
+        let (text, cut) = (field.text, field.cut);
+        match field.kind {
+            FieldKind::Type if self.media_type.is_none() => {
+                let (full, parameters) = self.with_parameters(&text, cut);
+                let Some((media_type, media_subtype)) = full.split_once('/') else { return };
+                let (media_type, media_subtype) = (first_token(media_type), first_token(media_subtype));
+                if !media_type.is_empty() && !media_subtype.is_empty() {
+                    self.media_type =
+                        Some((media_type.to_ascii_lowercase(), media_subtype.to_ascii_lowercase()));
+                    self.parameters = parameters;
+                }
+            }
+            FieldKind::TransferEncoding => {
                 let token = first_token(&text).to_ascii_lowercase();
-                if !token.is_empty() {
-                    part.encoding = token;
-                }
+                self.encoding = filled(token).or(self.encoding.take());
             }
-            b"disposition" => {
-                let (kind, parameters) = with_parameters(&text);
+            FieldKind::Disposition => {
+                let (kind, parameters) = self.with_parameters(&text, cut);
                 if !kind.is_empty() {
-                    part.disposition = Some(Disposition { kind: kind.to_ascii_lowercase(), parameters });
+                    self.disposition =
+                        Some(Disposition { kind: clip_token(&kind).to_ascii_lowercase(), parameters });
                 }
             }
-            b"id" => part.id = filled(text),
-            b"description" => part.description = filled(text),
-            b"md5" => part.md5 = filled(text),
-            b"location" => part.location = filled(text),
-            b"language" => {
-                part.languages = text.split(',').map(first_token).filter(|tag| !tag.is_empty()).collect();
+            FieldKind::Id => self.id = filled(text),
+            FieldKind::Description => self.description = filled(text),
+            FieldKind::Md5 => self.md5 = filled(text),
+            FieldKind::Location => self.location = filled(text),
+            FieldKind::Language => {
+                let mut tags = text.split(',').map(first_token).filter(|tag| !tag.is_empty());
+                self.languages = tags.by_ref().take(LANGUAGE_LIMIT).map(str::to_owned).collect();
+                self.truncated |= tags.next().is_some();
             }
             _ => {}
         }
     }
-    if !typed {
-        (part.media_type, part.media_subtype) = (default.0.to_owned(), default.1.to_owned());
-        part.parameters.clear();
-        if default.0 == "text" {
-            part.parameters.push(("charset".to_owned(), "us-ascii".to_owned()));
+
+    /// The part, without its place; `default` is the type of a part that does not say.
+    pub(super) fn into_part(self, default: (&str, &str)) -> Part {
+        let mut part = Part {
+            encoding: self.encoding.unwrap_or_else(|| "7bit".to_owned()),
+            parameters: self.parameters,
+            disposition: self.disposition,
+            id: self.id,
+            description: self.description,
+            md5: self.md5,
+            location: self.location,
+            languages: self.languages,
+            truncated: self.truncated,
+            ..Part::default()
+        };
+        match self.media_type {
+            Some(full) => (part.media_type, part.media_subtype) = full,
+            None => {
+                (part.media_type, part.media_subtype) = (default.0.to_owned(), default.1.to_owned());
+                if default.0 == "text" {
+                    part.parameters.push(("charset".to_owned(), "us-ascii".to_owned()));
+                }
+            }
+        }
+        part
+    }
+
+    /// Splits `value; name=value; …`. Comments between the pieces are dropped, quoting is undone. Of a text that was
+    /// `cut`, the last parameter is left out.
+    fn with_parameters(&mut self, text: &str, cut: bool) -> (String, Vec<(String, String)>) {
+        let mut pieces = Pieces::default();
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                ';' => pieces.end_piece(),
+                '(' => skip_comment(&mut chars),
+                '"' => {
+                    while let Some(c) = chars.next() {
+                        match c {
+                            '"' => break,
+                            '\\' => pieces.bare.extend(chars.next()),
+                            c => pieces.bare.push(c),
+                        }
+                    }
+                }
+                '=' if pieces.name.is_none() && pieces.value.is_some() => {
+                    pieces.name = Some(std::mem::take(&mut pieces.bare));
+                }
+                c => pieces.bare.push(c),
+            }
+        }
+        if !cut || pieces.value.is_none() {
+            pieces.end_piece();
+        }
+        self.truncated |= pieces.truncated;
+        (pieces.value.unwrap_or_default(), pieces.parameters)
+    }
+}
+
+/// The pieces of `value; name=value; …`.
+#[derive(Default)]
+struct Pieces {
+    value: Option<String>,
+    parameters: Vec<(String, String)>,
+    /// What is in front of the first `=` of the piece being read.
+    name: Option<String>,
+    /// The text being read, or the value behind the `=`.
+    bare: String,
+    truncated: bool,
+}
+
+impl Pieces {
+    fn end_piece(&mut self) {
+        let (name, bare) = (self.name.take(), std::mem::take(&mut self.bare));
+        if self.value.is_none() {
+            self.value = Some(bare.trim().to_owned());
+            return;
+        }
+        let Some(name) = name.map(|name| name.trim().to_ascii_lowercase()).and_then(filled) else { return };
+        if self.parameters.len() >= PARAMETER_LIMIT || name.len() > TOKEN_LIMIT {
+            self.truncated = true;
+        } else {
+            self.parameters.push((name, bare.trim().to_owned()));
         }
     }
 }
@@ -142,70 +243,15 @@ fn line_length(bytes: &[u8]) -> usize {
     memchr(b'\n', bytes).map_or(bytes.len(), |newline| newline + 1)
 }
 
-fn read_content_type(text: &str, part: &mut Part) -> bool {
-    let (full, parameters) = with_parameters(text);
-    let Some((media_type, media_subtype)) = full.split_once('/') else { return false };
-    let (media_type, media_subtype) = (first_token(media_type), first_token(media_subtype));
-    if media_type.is_empty() || media_subtype.is_empty() {
-        return false;
-    }
-    part.media_type = media_type.to_ascii_lowercase();
-    part.media_subtype = media_subtype.to_ascii_lowercase();
-    part.parameters = parameters;
-    true
-}
-
-/// The text up to a blank or a comment.
-fn first_token(text: &str) -> String {
+/// The text up to a blank or a comment, at most [`TOKEN_LIMIT`] bytes of it.
+fn first_token(text: &str) -> &str {
     let text = text.trim();
-    text.find([' ', '\t', '(', ';']).map_or(text, |end| &text[..end]).to_owned()
+    clip_token(text.find([' ', '\t', '(', ';']).map_or(text, |end| &text[..end]))
 }
 
-/// Splits `value; name=value; …`. Comments between the pieces are dropped, quoting is undone.
-fn with_parameters(text: &str) -> (String, Vec<(String, String)>) {
-    let mut pieces = split_pieces(text).into_iter();
-    let value = pieces.next().unwrap_or_default().bare;
-    let parameters = pieces
-        .filter_map(|piece| {
-            let name = piece.name?.trim().to_ascii_lowercase();
-            (!name.is_empty()).then(|| (name, piece.bare.trim().to_owned()))
-        })
-        .collect();
-    (value.trim().to_owned(), parameters)
-}
-
-#[derive(Default)]
-struct Piece {
-    /// What stood in front of the first `=`.
-    name: Option<String>,
-    /// The text, or the value behind the `=`.
-    bare: String,
-}
-
-/// One pass over `a; b=c; d="e;f" (comment)`.
-fn split_pieces(text: &str) -> Vec<Piece> {
-    let mut pieces = vec![Piece::default()];
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        let first = pieces.len() == 1;
-        let Some(piece) = pieces.last_mut() else { break };
-        match c {
-            ';' => pieces.push(Piece::default()),
-            '(' => skip_comment(&mut chars),
-            '"' => {
-                while let Some(c) = chars.next() {
-                    match c {
-                        '"' => break,
-                        '\\' => piece.bare.extend(chars.next()),
-                        c => piece.bare.push(c),
-                    }
-                }
-            }
-            '=' if piece.name.is_none() && !first => piece.name = Some(std::mem::take(&mut piece.bare)),
-            c => piece.bare.push(c),
-        }
-    }
-    pieces
+fn clip_token(text: &str) -> &str {
+    let end = (0..=TOKEN_LIMIT.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
 /// Reads to the end of a comment whose `(` is read already; comments nest.
@@ -249,12 +295,16 @@ mod tests {
 
     #[test]
     fn parameters_survive_quotes_comments_and_sloppiness() {
-        let (value, parameters) = with_parameters(
-            r#"Multipart/Mixed (x;y); Boundary="a;\"b" ; name=my file.pdf; =; lone; x=--=_1"#,
-        );
+        let mut fields = MimeFields::default();
+        let text = r#"Multipart/Mixed (x;y); Boundary="a;\"b" ; name=my file.pdf; =; lone; x=--=_1"#;
+        let (value, parameters) = fields.with_parameters(text, false);
         assert_eq!(value, "Multipart/Mixed");
         let expected = [("boundary", "a;\"b"), ("name", "my file.pdf"), ("x", "--=_1")];
         assert_eq!(parameters, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        assert_eq!(fields.with_parameters(text, true).1.len(), 2, "the last one may be incomplete");
+        let many: String = (0..500).map(|n| format!(";n{n}={n};;")).collect();
+        assert_eq!(fields.with_parameters(&many, false).1.len(), PARAMETER_LIMIT);
+        assert!(fields.truncated);
     }
 
     #[test]
@@ -265,8 +315,7 @@ mod tests {
 
     #[test]
     fn a_type_without_subtype_is_plain_text() {
-        let mut part = Part::default();
-        read_mime_fields(b"Content-Type: text\r\n", ("text", "plain"), &mut part);
+        let part = super::super::Structure::of(b"Content-Type: text\r\n\r\n").root;
         assert_eq!((part.media_type.as_str(), part.media_subtype.as_str()), ("text", "plain"));
         assert_eq!(part.parameter("charset"), Some("us-ascii"));
     }

@@ -5,9 +5,9 @@
 //! never appear. Text that is not UTF-8 is read as ISO 8859-1, so that every value is a valid string.
 //!
 //! One streaming [`Scanner`] finds every part, whatever the size of the message: nothing is loaded whole, and a part
-//! is a [`ByteRange`] into the message. Approximate are only these: header fields beyond [`HEADER_LIMIT`] octets of a
-//! message are left out of the summary (their ranges stay exact); parts nested deeper than [`DEPTH_LIMIT`] or beyond
-//! the first [`PART_LIMIT`] stand as one opaque `application/octet-stream`.
+//! is a [`ByteRange`] into the message. Everything derived is bounded by the constants of this module. Beyond a limit a
+//! value is cut at an element (an address, a parameter, a part) and `truncated` is set; ranges stay exact. Parts nested
+//! deeper than [`DEPTH_LIMIT`] are opaque `application/octet-stream`; parts beyond the first [`PART_LIMIT`] are left out.
 //! Decoding text for searching ([`decode`]) is `mail-parser`'s.
 
 use serde::{Deserialize, Serialize};
@@ -15,12 +15,20 @@ use std::ops::Range;
 
 pub mod decode;
 mod envelope;
+mod field;
 mod header;
+mod limits;
+pub(crate) mod record;
 mod scan;
 mod section;
 
 pub use header::{Field, Fields, Subset, header_fields, unfold};
-pub use scan::{DEPTH_LIMIT, HEADER_LIMIT, PART_LIMIT, Scanner};
+pub use limits::{
+    ADDRESS_FIELD_LIMIT, ADDRESS_LIMIT, DEPTH_LIMIT, DERIVED_LIMIT, ENVELOPE_ADDRESS_LIMIT, ENVELOPE_LIMIT,
+    FIELD_LIMIT, LANGUAGE_LIMIT, PARAMETER_LIMIT, PART_LIMIT, TEXT_LIMIT, WORD_LIMIT,
+};
+pub use scan::Scanner;
+pub(crate) use scan::Summary;
 pub use section::{Located, SectionText, extract, section};
 
 /// A half-open range of octets in a message.
@@ -98,12 +106,16 @@ pub struct Envelope {
     /// The text of Message-ID.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
+    /// Something of it was left out or shortened, because it is beyond a limit.
+    #[serde(rename = "z", default, skip_serializing_if = "is_false")]
+    pub truncated: bool,
 }
 
 /// One address of an address list, or the start or end of a group (RFC 9051 §7.5.2).
 ///
 /// A group starts with an address of no `host` whose `mailbox` is the group's name, and ends with one that has
-/// neither. An address that lacks a domain has the empty `host`.
+/// neither. An address that lacks a domain has the empty `host`, and one that lacks a local part the empty `mailbox`;
+/// see [`Address::shown_host`] for what ENVELOPE says then.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// addr-name: the display name, quoting removed, encoded words not decoded.
@@ -118,6 +130,25 @@ pub struct Address {
     /// addr-host: the domain.
     #[serde(rename = "h", default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+}
+
+impl Address {
+    /// The mailbox as ENVELOPE shows it: never empty, `.MISSING-MAILBOX.` where the address has no local part.
+    pub fn shown_mailbox(&self) -> Option<&str> {
+        match self.mailbox.as_deref() {
+            Some("") if self.host.is_some() => Some(".MISSING-MAILBOX."),
+            mailbox => mailbox,
+        }
+    }
+
+    /// The host as ENVELOPE shows it: `.MISSING-HOST-NAME.` where the address has no domain. It is absent for a group
+    /// only, because NIL starts or ends one.
+    pub fn shown_host(&self) -> Option<&str> {
+        match self.host.as_deref() {
+            Some("") => Some(".MISSING-HOST-NAME."),
+            host => host,
+        }
+    }
 }
 
 /// One part of a message, with what BODYSTRUCTURE says of it (RFC 9051 §7.5.2) and where it stands.
@@ -172,6 +203,9 @@ pub struct Part {
     /// The message inside a `message/rfc822` or `message/global`.
     #[serde(rename = "m", default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Box<Structure>>,
+    /// Something of it was left out or shortened, because it is beyond a limit.
+    #[serde(rename = "z", default, skip_serializing_if = "is_false")]
+    pub truncated: bool,
 }
 
 impl Part {
@@ -188,6 +222,55 @@ impl Part {
     /// Whether it is a multipart.
     pub fn is_multipart(&self) -> bool {
         self.media_type == "multipart" && !self.children.is_empty()
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// The least that a text takes in memory, in bytes.
+const TEXT_WEIGHT: usize = 40;
+
+fn weight(text: &Option<String>) -> usize {
+    text.as_ref().map_or(0, |text| text.len() + TEXT_WEIGHT)
+}
+
+impl Envelope {
+    /// About how many bytes it takes in memory.
+    pub fn weight(&self) -> usize {
+        let texts = [&self.date, &self.subject, &self.in_reply_to, &self.message_id];
+        let lists = [&self.from, &self.sender, &self.reply_to, &self.to, &self.cc, &self.bcc];
+        let address = |one: &Address| {
+            size_of::<Address>()
+                + weight(&one.name)
+                + weight(&one.adl)
+                + weight(&one.mailbox)
+                + weight(&one.host)
+        };
+        size_of::<Self>()
+            + texts.into_iter().map(weight).sum::<usize>()
+            + lists.into_iter().flatten().map(address).sum::<usize>()
+    }
+}
+
+impl Part {
+    /// About how many bytes it takes in memory, with all that is inside it.
+    pub fn weight(&self) -> usize {
+        let parameters = |list: &[(String, String)]| {
+            list.iter().map(|(name, value)| name.len() + value.len() + 2 * TEXT_WEIGHT).sum::<usize>()
+        };
+        let texts = [&self.id, &self.description, &self.md5, &self.location];
+        size_of::<Self>()
+            + texts.into_iter().map(weight).sum::<usize>()
+            + parameters(&self.parameters)
+            + self
+                .disposition
+                .as_ref()
+                .map_or(0, |disposition| parameters(&disposition.parameters) + TEXT_WEIGHT)
+            + self.languages.iter().map(|tag| tag.len() + TEXT_WEIGHT).sum::<usize>()
+            + self.children.iter().map(Self::weight).sum::<usize>()
+            + self.message.as_ref().map_or(0, |message| message.envelope.weight() + message.root.weight())
     }
 }
 

@@ -1,29 +1,24 @@
 //! The scanner: one pass over a message, in chunks of any size, that finds every part.
 //!
-//! Knows lines, header blocks and multipart boundaries. Keeps the headers of parts (up to a limit) and never a body,
-//! so its memory does not grow with the message. The same input gives the same structure however it is divided.
+//! Knows lines, header fields and multipart boundaries. Writes what it derives as it reads, and keeps neither a body
+//! nor a header: one field at a time, up to a limit, so its memory does not grow with the message. The same input
+//! gives the same structure however it is divided.
 
-use super::envelope::read_envelope;
-use super::header::read_mime_fields;
-use super::{ByteRange, Envelope, Part, Structure};
+use super::envelope::{EnvelopeWriter, Room};
+use super::field::{Field, FieldBuffer, FieldKind};
+use super::header::MimeFields;
+use super::limits::{
+    BOUNDARY_LINE_LIMIT, CLOSING_RESERVE, DEPTH_LIMIT, DERIVED_BASE, DERIVED_LIMIT, ENVELOPE_LIMIT,
+    PART_LIMIT, PART_RESERVE, TEXT_LIMIT,
+};
+use super::record::{self, Writer, text_size};
+use super::{Part, Structure};
 use memchr::memchr;
 
-/// How many octets of header a message's summary is read from, all its parts together.
-pub const HEADER_LIMIT: usize = 1024 * 1024;
-
-/// How many levels of multiparts and enclosed messages are told apart.
-pub const DEPTH_LIMIT: usize = 32;
-
-/// How many parts of one message are told apart.
-pub const PART_LIMIT: usize = 2_000;
-
-/// The longest line that can be a boundary, blanks behind it included (RFC 2046 allows 70 octets and two hyphens).
-const BOUNDARY_LINE_LIMIT: usize = 512;
-
-/// Reads a message chunk by chunk and yields its [`Structure`].
+/// Reads a message chunk by chunk and yields its [`Structure`]. Holds at most about 200 KiB, whatever the message is.
 #[derive(Debug)]
 pub struct Scanner {
-    /// The number of octets read.
+    /// The number of bytes read.
     position: u64,
     /// The number of line ends read.
     newlines: u64,
@@ -32,48 +27,82 @@ pub struct Scanner {
     previous: LineEnd,
     /// The header being read, or none while inside a body.
     header: Option<Header>,
-    header_budget: usize,
     parts: usize,
     /// Open parts from the root to the innermost.
     open: Vec<Open>,
-    envelope: Envelope,
-    root: Option<Part>,
+    envelope: Writer,
+    structure: Writer,
+    date: Option<String>,
+}
+
+/// What is kept of a message beside its bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    /// The record of the envelope.
+    pub(crate) envelope: String,
+    /// The record of the tree of parts.
+    pub(crate) structure: String,
+    /// The text of Date.
+    pub(crate) date: Option<String>,
 }
 
 #[derive(Debug, Default)]
 struct Line {
     start: u64,
     length: u64,
-    /// The beginning of the line, kept where it matters.
+    /// The beginning of the line, kept where it can be a boundary.
     head: Vec<u8>,
     ends_with_cr: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 struct LineEnd {
-    octets: u64,
+    bytes: u64,
     empty_line: bool,
 }
 
 #[derive(Debug)]
 struct Header {
     start: u64,
-    text: Vec<u8>,
+    field: FieldBuffer,
+    mime: MimeFields,
+    /// The header of a message has an envelope, that of a part has none.
+    envelope: Option<NestedEnvelope>,
+}
+
+#[derive(Debug)]
+struct NestedEnvelope {
+    writer: EnvelopeWriter,
+    /// How long the record was when the envelope began.
+    start: usize,
+    /// It is written into the structure, not on its own.
+    inside: bool,
 }
 
 #[derive(Debug)]
 struct Open {
-    part: Part,
+    body_start: u64,
     first_line: u64,
     role: Role,
+    truncated: bool,
 }
 
 #[derive(Debug)]
 enum Role {
     Leaf,
-    /// Between its boundaries; `None` once closed.
-    Multipart(Option<Vec<u8>>),
-    Message(Box<Envelope>),
+    Multipart {
+        /// `None` once closed.
+        boundary: Option<Box<[u8]>>,
+        digest: bool,
+        has_parts: bool,
+    },
+    Message,
+}
+
+impl Header {
+    fn new(start: u64, envelope: Option<NestedEnvelope>) -> Self {
+        Self { start, field: FieldBuffer::default(), mime: MimeFields::default(), envelope }
+    }
 }
 
 impl Default for Scanner {
@@ -83,23 +112,24 @@ impl Default for Scanner {
 }
 
 impl Scanner {
-    /// A scanner at the first octet of a message.
+    /// A scanner at the first byte of a message.
     pub fn new() -> Self {
+        let envelope = NestedEnvelope { writer: EnvelopeWriter::default(), start: 0, inside: false };
         Self {
             position: 0,
             newlines: 0,
             line: Line::default(),
             previous: LineEnd::default(),
-            header: Some(Header { start: 0, text: Vec::new() }),
-            header_budget: HEADER_LIMIT,
+            header: Some(Header::new(0, Some(envelope))),
             parts: 0,
             open: Vec::new(),
-            envelope: Envelope::default(),
-            root: None,
+            envelope: Writer::default(),
+            structure: Writer::default(),
+            date: None,
         }
     }
 
-    /// Reads the next octets of the message.
+    /// Reads the next bytes of the message.
     pub fn push(&mut self, mut chunk: &[u8]) {
         while let Some(newline) = memchr(b'\n', chunk) {
             let (text, rest) = chunk.split_at(newline);
@@ -114,7 +144,16 @@ impl Scanner {
     }
 
     /// The message is complete.
-    pub fn finish(mut self) -> Structure {
+    pub fn finish(self) -> Structure {
+        let summary = self.finish_summary();
+        Structure {
+            envelope: record::read_envelope(&summary.envelope).unwrap_or_default(),
+            root: record::read_part(&summary.structure).unwrap_or_default(),
+        }
+    }
+
+    /// The message is complete: returns what is kept of it.
+    pub(crate) fn finish_summary(mut self) -> Summary {
         let unterminated = self.line.length > 0;
         if unterminated {
             self.end_line(0);
@@ -127,20 +166,31 @@ impl Scanner {
         while !self.open.is_empty() {
             self.close_innermost(self.position, last_line);
         }
-        Structure { envelope: self.envelope, root: self.root.unwrap_or_default() }
+        Summary { envelope: self.envelope.finish(), structure: self.structure.finish(), date: self.date }
     }
 
     fn extend_line(&mut self, text: &[u8]) {
         let Some(&last) = text.last() else { return };
         let (kept, length) = (self.line.head.len(), text.len() as u64);
-        let candidate = kept > 0 || (self.line.length == 0 && text.first() == Some(&b'-'));
+        let first = self.line.length == 0;
+        let candidate = kept > 0 || (first && text.first() == Some(&b'-'));
         if candidate && kept < BOUNDARY_LINE_LIMIT {
-            self.line.head.extend_from_slice(&text[..text.len().min(BOUNDARY_LINE_LIMIT - kept)]);
+            let room = BOUNDARY_LINE_LIMIT - kept;
+            self.line.head.extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
         }
-        if let Some(header) = &mut self.header {
-            let taken = text.len().min(self.header_budget);
-            header.text.extend_from_slice(&text[..taken]);
-            self.header_budget -= taken;
+        if self.header.is_some() {
+            if first && !matches!(text.first(), Some(b' ' | b'\t')) {
+                self.end_field();
+                if let Some(header) = &mut self.header {
+                    header.field.begin();
+                }
+            }
+            if let Some(Header { field, envelope, .. }) = &mut self.header {
+                field.extend(text, |kind| match envelope {
+                    Some(envelope) if kind.is_of_envelope() => envelope.writer.wants(kind),
+                    _ => !kind.is_of_envelope(),
+                });
+            }
         }
         self.line.length += length;
         self.line.ends_with_cr = last == b'\r';
@@ -153,17 +203,12 @@ impl Scanner {
         let empty_line = self.line.length == u64::from(self.line.ends_with_cr);
         if let Some((level, closing)) = boundary {
             self.end_at_boundary(level, closing);
-        } else if self.header.is_some() {
-            if empty_line {
-                self.end_header(self.position);
-            } else if let Some(header) = &mut self.header
-                && self.header_budget > 0
-            {
-                header.text.push(b'\n');
-                self.header_budget -= 1;
-            }
+        } else if empty_line {
+            self.end_header(self.position);
+        } else if let Some(header) = &mut self.header {
+            header.field.end_line();
         }
-        self.previous = LineEnd { octets: end, empty_line };
+        self.previous = LineEnd { bytes: end, empty_line };
         self.line.start = self.position;
         self.line.length = 0;
         self.line.head.clear();
@@ -177,8 +222,8 @@ impl Scanner {
             return None;
         }
         self.open.iter().enumerate().rev().find_map(|(level, open)| {
-            let Role::Multipart(Some(boundary)) = &open.role else { return None };
-            match text.strip_prefix(boundary.as_slice())?.trim_ascii_end() {
+            let Role::Multipart { boundary: Some(boundary), .. } = &open.role else { return None };
+            match text.strip_prefix(&**boundary)?.trim_ascii_end() {
                 b"" => Some((level, false)),
                 b"--" => Some((level, true)),
                 _ => None,
@@ -190,19 +235,21 @@ impl Scanner {
         while self.header.is_some() {
             self.end_header(self.line.start);
         }
-        let end = self.line.start - self.previous.octets;
+        let end = self.line.start - self.previous.bytes;
         // The line end before a boundary belongs to the boundary; only a line with text counts as one of the part.
         let newlines = self.newlines - u64::from(self.line.start < self.position && self.line_was_ended());
         let last_line = newlines - u64::from(self.previous.empty_line && newlines > 0);
         while self.open.len() > level + 1 {
             self.close_innermost(end, last_line);
         }
-        if let Some(Open { role: Role::Multipart(boundary), .. }) = self.open.last_mut()
-            && (closing || self.parts >= PART_LIMIT)
+        let full = !self.has_room_for_part();
+        if let Some(Open { role: Role::Multipart { boundary, .. }, truncated, .. }) = self.open.last_mut()
+            && (closing || full)
         {
             *boundary = None;
+            *truncated |= !closing;
         } else {
-            self.header = Some(Header { start: self.position, text: Vec::new() });
+            self.header = Some(Header::new(self.position, None));
         }
     }
 
@@ -211,76 +258,184 @@ impl Scanner {
         self.position > self.line.start + self.line.length
     }
 
-    fn end_header(&mut self, end: u64) {
-        let Some(Header { start, text }) = self.header.take() else { return };
-        let parent = self.open.last();
-        let digest = parent.is_some_and(|open| is_digest(&open.part));
-        let mut part = Part::default();
-        read_mime_fields(&text, if digest { ("message", "rfc822") } else { ("text", "plain") }, &mut part);
-        part.header = ByteRange { start, end };
-        part.body = ByteRange { start: end, end };
-        match self.open.last_mut() {
-            None => self.envelope = read_envelope(&text),
-            Some(Open { role: Role::Message(envelope), .. }) => **envelope = read_envelope(&text),
-            Some(_) => {}
+    /// How many more bytes may be written of what is derived. Depends on where the line in hand begins, and so not on
+    /// how the message is divided into chunks.
+    fn room(&self) -> usize {
+        let base = u64::try_from(DERIVED_BASE).unwrap_or(u64::MAX);
+        let limit = usize::try_from(base.saturating_add(self.line.start / 10)).unwrap_or(usize::MAX);
+        limit.min(DERIVED_LIMIT).saturating_sub(self.envelope.len() + self.structure.len() + CLOSING_RESERVE)
+    }
+
+    fn has_room_for_part(&self) -> bool {
+        self.parts < PART_LIMIT && self.structure.texts() + 8 <= TEXT_LIMIT && self.room() >= PART_RESERVE
+    }
+
+    /// Takes the field that was read last.
+    fn end_field(&mut self) {
+        let room = self.room().saturating_sub(PART_RESERVE);
+        let Some(Header { field, mime, envelope, .. }) = &mut self.header else { return };
+        let Some(field) = field.take() else { return };
+        if !field.kind.is_of_envelope() {
+            return mime.field(field);
         }
+        let Some(NestedEnvelope { writer, start, inside }) = envelope else { return };
+        let record = if *inside { &mut self.structure } else { &mut self.envelope };
+        let room = Room {
+            bytes: room.min(ENVELOPE_LIMIT.saturating_sub(record.len() - *start)),
+            texts: if *inside { TEXT_LIMIT.saturating_sub(record.texts() + 8) } else { usize::MAX },
+        };
+        writer.field(&field, record, room);
+        if !*inside
+            && self.date.is_none()
+            && let Field { kind: FieldKind::Date, text, .. } = field
+        {
+            self.date = (!text.is_empty()).then_some(text);
+        }
+    }
+
+    fn end_header(&mut self, end: u64) {
+        self.end_field();
+        let Some(Header { start, mime, envelope, .. }) = self.header.take() else { return };
+        if let Some(NestedEnvelope { writer, inside, .. }) = envelope {
+            writer.end(if inside { &mut self.structure } else { &mut self.envelope });
+        }
+        let digest = match self.open.last_mut() {
+            Some(Open { role: Role::Multipart { digest, has_parts, .. }, .. }) => {
+                *has_parts = true;
+                *digest
+            }
+            _ => false,
+        };
+        let mut part = mime.into_part(if digest { ("message", "rfc822") } else { ("text", "plain") });
         self.parts += 1;
         let role = self.role_of(&mut part);
-        let message = matches!(role, Role::Message(_));
+        let message = matches!(role, Role::Message);
         let first_line = self.newlines - u64::from(end == self.line.start && self.line_was_ended());
-        self.open.push(Open { part, first_line, role });
+        self.write_part(&mut part, start, end);
+        self.open.push(Open { body_start: end, first_line, role, truncated: part.truncated });
         if message {
-            self.header = Some(Header { start: end, text: Vec::new() });
+            self.structure.mark(b'M');
+            let start = self.structure.len();
+            let envelope = NestedEnvelope { writer: EnvelopeWriter::default(), start, inside: true };
+            self.header = Some(Header::new(end, Some(envelope)));
         }
     }
 
     fn role_of(&self, part: &mut Part) -> Role {
         let role = match (part.media_type.as_str(), part.media_subtype.as_str()) {
-            ("multipart", _) => Role::Multipart(
-                part.parameter("boundary").map(|boundary| boundary.trim_end().as_bytes().to_vec()),
-            ),
-            ("message", "rfc822" | "global") => Role::Message(Box::default()),
+            ("multipart", subtype) => Role::Multipart {
+                boundary: part
+                    .parameter("boundary")
+                    .map(|boundary| boundary.trim_end().as_bytes())
+                    .filter(|boundary| boundary.len() < BOUNDARY_LINE_LIMIT)
+                    .map(Box::from),
+                digest: subtype == "digest",
+                has_parts: false,
+            },
+            ("message", "rfc822" | "global") => Role::Message,
             _ => return Role::Leaf,
         };
-        if self.open.len() + 1 >= DEPTH_LIMIT || self.parts >= PART_LIMIT {
+        // Beside this part there must be room for one inside it.
+        if self.open.len() + 1 >= DEPTH_LIMIT || !self.has_room_for_part() || self.room() < 2 * PART_RESERVE {
             (part.media_type, part.media_subtype) = ("application".to_owned(), "octet-stream".to_owned());
             part.parameters.clear();
+            part.truncated = true;
             return Role::Leaf;
         }
         role
     }
 
-    fn close_innermost(&mut self, end: u64, last_line: u64) {
-        let Some(Open { mut part, first_line, .. }) = self.open.pop() else { return };
-        part.body.end = end.max(part.body.start);
-        part.lines = if part.body.is_empty() { 0 } else { last_line.saturating_sub(first_line) };
-        if part.media_type == "multipart" && part.children.is_empty() {
-            part.children.push(empty_text(part.body.end));
+    /// Writes what the header of a part says; what there is no room for is left out.
+    fn write_part(&mut self, part: &mut Part, start: u64, end: u64) {
+        let mut allowance = Allowance {
+            bytes: self.room().saturating_sub(PART_RESERVE),
+            texts: TEXT_LIMIT.saturating_sub(self.structure.texts() + 4),
+            all: true,
+        };
+        allowance.keep_parameters(&mut part.parameters);
+        for text in [&mut part.id, &mut part.location, &mut part.description, &mut part.md5] {
+            allowance.keep_text(text);
         }
-        match self.open.last_mut() {
-            None => self.root = Some(part),
-            Some(Open { part: parent, role: Role::Message(envelope), .. }) => {
-                parent.message =
-                    Some(Box::new(Structure { envelope: std::mem::take(&mut **envelope), root: part }));
+        if let Some(disposition) = &mut part.disposition {
+            allowance.keep_parameters(&mut disposition.parameters);
+        }
+        part.languages.retain(|tag| allowance.takes(&[tag]));
+        part.truncated |= !allowance.all;
+        let record = &mut self.structure;
+        let parameters = |record: &mut Writer, list: &[(String, String)]| {
+            for (name, value) in list {
+                record.text(name);
+                record.text(value);
             }
-            Some(Open { part: parent, .. }) => parent.children.push(part),
+            record.mark(b'.');
+        };
+        record.mark(b'P');
+        record.text(&part.media_type);
+        record.text(&part.media_subtype);
+        parameters(record, &part.parameters);
+        record.text(&part.encoding);
+        for text in [&part.id, &part.description, &part.md5, &part.location] {
+            record.optional(text.as_deref());
         }
+        record.optional(part.disposition.as_ref().map(|disposition| disposition.kind.as_str()));
+        if let Some(disposition) = &part.disposition {
+            parameters(record, &disposition.parameters);
+        }
+        part.languages.iter().for_each(|tag| record.text(tag));
+        record.mark(b'.');
+        record.number(start);
+        record.number(end.saturating_sub(start));
+    }
+
+    fn close_innermost(&mut self, end: u64, last_line: u64) {
+        let Some(Open { body_start, first_line, role, truncated }) = self.open.pop() else { return };
+        let end = end.max(body_start);
+        if matches!(role, Role::Multipart { has_parts: false, .. }) {
+            let mut empty = MimeFields::default().into_part(("text", "plain"));
+            self.write_part(&mut empty, end, end);
+            self.write_end(0, 0, empty.truncated);
+        }
+        let lines = if end == body_start { 0 } else { last_line.saturating_sub(first_line) };
+        self.write_end(lines, end - body_start, truncated);
+    }
+
+    fn write_end(&mut self, lines: u64, length: u64, truncated: bool) {
+        self.structure.mark(b')');
+        if truncated {
+            self.structure.mark(b'T');
+        }
+        self.structure.number(lines);
+        self.structure.number(length);
     }
 }
 
-fn is_digest(part: &Part) -> bool {
-    part.media_type == "multipart" && part.media_subtype == "digest"
+/// What may be written of a part beside its type and place.
+struct Allowance {
+    bytes: usize,
+    texts: usize,
+    /// Nothing was left out.
+    all: bool,
 }
 
-fn empty_text(at: u64) -> Part {
-    let nowhere = ByteRange { start: at, end: at };
-    Part {
-        media_type: "text".to_owned(),
-        media_subtype: "plain".to_owned(),
-        parameters: vec![("charset".to_owned(), "us-ascii".to_owned())],
-        encoding: "7bit".to_owned(),
-        header: nowhere,
-        body: nowhere,
-        ..Part::default()
+impl Allowance {
+    fn takes(&mut self, texts: &[&str]) -> bool {
+        let size = texts.iter().map(|text| text_size(text)).sum::<usize>();
+        let fits = size <= self.bytes && texts.len() <= self.texts;
+        if fits {
+            self.bytes -= size;
+            self.texts -= texts.len();
+        }
+        self.all &= fits;
+        fits
+    }
+
+    fn keep_text(&mut self, text: &mut Option<String>) {
+        if text.as_deref().is_some_and(|text| !self.takes(&[text])) {
+            *text = None;
+        }
+    }
+
+    fn keep_parameters(&mut self, parameters: &mut Vec<(String, String)>) {
+        parameters.retain(|(name, value)| self.takes(&[name, value]));
     }
 }

@@ -240,15 +240,13 @@ impl NewMessage<'_> {
 
 impl Sealed {
     pub(super) fn sent_date(&self) -> Option<i64> {
-        self.structure.envelope.date.as_deref().and_then(decode::date)
+        self.summary.date.as_deref().and_then(decode::date)
     }
 }
 
 /// The row of the octets, with the envelope and the tree of parts read already.
 pub(super) fn insert_content(tx: &Connection, sealed: &Sealed) -> Result<ContentId> {
-    let json = |error: serde_json::Error| Error::Io(error.into());
-    let envelope = serde_json::to_string(&sealed.structure.envelope).map_err(json)?;
-    let structure = serde_json::to_string(&sealed.structure.root).map_err(json)?;
+    let (envelope, structure) = (&sealed.summary.envelope, &sealed.summary.structure);
     tx.prepare_cached(
         "INSERT INTO contents (size, file, envelope, structure, body) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?

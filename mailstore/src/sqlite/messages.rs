@@ -7,12 +7,24 @@ use super::{Aftermath, MailboxRow};
 use crate::content::Body;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
+use crate::mime::{DERIVED_LIMIT, Envelope, Part, Scanner, Structure, record};
 use crate::types::{Columns, ContentId, Copied, Expunge, InternalDate, MailboxId, Message, Page, UidSet};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::path::Path;
 
-/// A page with small bodies ends once it holds so many octets of them.
-const PAGE_BODY_LIMIT: usize = 1024 * 1024;
+/// A page ends once what it holds takes so many bytes of memory, whatever is read: keywords, envelopes, structures,
+/// bodies. The last message may exceed it.
+const PAGE_LIMIT: usize = 512 * 1024;
+
+/// The longest record of an envelope or a structure that is read. Earlier versions wrote longer ones: those messages
+/// are scanned again.
+const RECORD_LIMIT: usize = 4 * DERIVED_LIMIT;
+
+/// What is read of a message at a time where it is scanned again, in bytes.
+const SCAN_CHUNK: usize = 16 * 1024;
+
+/// How many messages are read at a time to be copied.
+const COPY_PAGE: usize = 1_000;
 
 const SUMMARY: &str =
     "m.uid, m.modseq, m.flags, m.keywords, m.seconds, m.offset_minutes, m.sent, m.size, m.content";
@@ -26,6 +38,7 @@ pub(super) fn uids(tx: &Connection, mailbox: MailboxId) -> Result<Vec<u32>> {
 
 pub(super) fn fetch_page(
     tx: &Connection,
+    directory: &Path,
     mailbox: MailboxId,
     uids: &UidSet,
     columns: Columns,
@@ -34,29 +47,70 @@ pub(super) fn fetch_page(
     MailboxRow::load(tx, mailbox)?;
     let mut statement = tx.prepare_cached(&page_query(columns))?;
     let mut page = Page::default();
-    let mut octets = 0;
+    let mut weight = 0;
     for range in uids.ranges() {
         let mut rows = statement.query((mailbox.0, range.start(), range.end()))?;
         while let Some(row) = rows.next()? {
-            if page.messages.len() >= limit || octets >= PAGE_BODY_LIMIT {
+            if page.messages.len() >= limit || weight >= PAGE_LIMIT {
                 page.next = Some(row.get(0)?);
                 return Ok(page);
             }
             let mut message = read_summary(row)?;
-            if columns.envelope {
-                message.envelope = Some(from_json(row.get_ref(9)?.as_str().ok())?);
-            }
-            if columns.structure {
-                message.structure = Some(from_json(row.get_ref(10)?.as_str().ok())?);
+            weight += size_of::<Message>()
+                + message.flags.keywords().iter().map(|keyword| keyword.len() + 32).sum::<usize>();
+            if columns.envelope || columns.structure {
+                read_records(tx, directory, row, columns, &mut message)?;
             }
             if columns.body {
                 message.body = row.get(11)?;
-                octets += message.body.as_ref().map_or(0, Vec::len);
             }
+            weight += message.envelope.as_ref().map_or(0, Envelope::weight)
+                + message.structure.as_ref().map_or(0, Part::weight)
+                + message.body.as_ref().map_or(0, Vec::len);
             page.messages.push(message);
         }
     }
     Ok(page)
+}
+
+/// Reads the envelope and the structure of a row, as far as they are asked for.
+fn read_records(
+    tx: &Connection,
+    directory: &Path,
+    row: &Row<'_>,
+    columns: Columns,
+    message: &mut Message,
+) -> Result<()> {
+    let text = |at| row.get_ref(at).ok().and_then(|value| value.as_str().ok());
+    let (envelope, structure) = (text(9), text(10));
+    if [envelope, structure].into_iter().flatten().any(|record| record.len() > RECORD_LIMIT) {
+        let body = open_content(tx, directory, message.content)?;
+        let read = scan(&body)?;
+        message.envelope = columns.envelope.then_some(read.envelope);
+        message.structure = columns.structure.then_some(read.root);
+        return Ok(());
+    }
+    if columns.envelope {
+        message.envelope = Some(from_record(envelope, record::read_envelope)?);
+    }
+    if columns.structure {
+        message.structure = Some(from_record(structure, record::read_part)?);
+    }
+    Ok(())
+}
+
+fn scan(body: &Body) -> Result<Structure> {
+    let mut scanner = Scanner::new();
+    let mut buffer = vec![0; SCAN_CHUNK];
+    let mut offset = 0;
+    loop {
+        let length = body.read_at(offset, &mut buffer)?;
+        if length == 0 {
+            return Ok(scanner.finish());
+        }
+        scanner.push(buffer.get(..length).unwrap_or_default());
+        offset += length as u64;
+    }
 }
 
 pub(super) fn open_content(tx: &Connection, directory: &Path, content: ContentId) -> Result<Body> {
@@ -84,19 +138,24 @@ pub(super) fn copy(
     let mut destination = MailboxRow::load(tx, to)?;
     let mut pairs = Vec::new();
     destination.modseq += 1;
-    // Read first: the destination may be the source.
-    for message in summaries(tx, from, uids)? {
-        let uid = destination.take_uid()?;
-        let copy = NewMessage {
-            uid,
-            flags: &message.flags,
-            internal_date: message.internal_date,
-            sent: message.sent_date,
-            size: message.size,
-            content: message.content,
-        };
-        copy.insert(tx, &destination)?;
-        pairs.push((message.uid, uid));
+    // The destination may be the source: what is copied now is not copied again.
+    let mut rest = if from == to { uids.ending_before(destination.uid_next) } else { uids.clone() };
+    while !rest.is_empty() {
+        let page = fetch_page(tx, Path::new(""), from, &rest, Columns::summary(), COPY_PAGE)?;
+        rest = page.next.map_or_else(UidSet::default, |next| rest.starting_at(next));
+        for message in page.messages {
+            let uid = destination.take_uid()?;
+            let copy = NewMessage {
+                uid,
+                flags: &message.flags,
+                internal_date: message.internal_date,
+                sent: message.sent_date,
+                size: message.size,
+                content: message.content,
+            };
+            copy.insert(tx, &destination)?;
+            pairs.push((message.uid, uid));
+        }
     }
     if !pairs.is_empty() {
         destination.save(tx, aftermath)?;
@@ -180,10 +239,6 @@ fn doomed(tx: &Connection, mailbox: MailboxId, uids: &UidSet, bits: u8) -> Resul
     Ok(doomed)
 }
 
-fn summaries(tx: &Connection, mailbox: MailboxId, uids: &UidSet) -> Result<Vec<Message>> {
-    Ok(fetch_page(tx, mailbox, uids, Columns::summary(), usize::MAX)?.messages)
-}
-
 /// Columns that were not asked for are NULL, so that their numbers stay the same.
 fn page_query(columns: Columns) -> String {
     let pick = |wanted: bool, column: &'static str| if wanted { column } else { "NULL" };
@@ -216,7 +271,14 @@ fn read_summary(row: &Row<'_>) -> rusqlite::Result<Message> {
     })
 }
 
-fn from_json<T: serde::de::DeserializeOwned>(text: Option<&str>) -> Result<T> {
-    let text = text.ok_or(Error::Corrupt("the summary of a message"))?;
-    serde_json::from_str(text).map_err(|_| Error::Corrupt("the summary of a message"))
+/// Reads a record, or the JSON of an earlier version.
+fn from_record<T: serde::de::DeserializeOwned>(
+    text: Option<&str>,
+    read: impl FnOnce(&str) -> Option<T>,
+) -> Result<T> {
+    let found = text.and_then(|text| match text.starts_with('{') {
+        true => serde_json::from_str(text).ok(),
+        false => read(text),
+    });
+    found.ok_or(Error::Corrupt("the summary of a message"))
 }

@@ -250,7 +250,7 @@ impl Store for SqliteStore {
     }
 
     fn fetch_page(&self, mailbox: MailboxId, uids: &UidSet, columns: Columns, limit: usize) -> Result<Page> {
-        self.read(|tx| messages::fetch_page(tx, mailbox, uids, columns, limit.max(1)))
+        self.read(|tx| messages::fetch_page(tx, &self.messages, mailbox, uids, columns, limit.max(1)))
     }
 
     fn open_content(&self, content: ContentId) -> Result<Body> {

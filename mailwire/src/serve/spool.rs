@@ -1,7 +1,7 @@
 //! A message on its way in: octets come on the loop, and a worker writes them to the store's upload.
 //!
-//! Small messages stay here until they are complete and cost one step on a worker; of a large one no more than a few
-//! hundred kilobytes are held, whatever its size. This file does not know which protocol the octets came by.
+//! Small messages stay here until they are complete and cost one step on a worker; of a large one no more than some
+//! tens of kilobytes are held, whatever its size. This file does not know which protocol the octets came by.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use io_mio::{JobGroup, Later, Remote, Workers};
 use mailstore::{Store, Upload};
 
 /// What is gathered before a worker writes it, and how much may wait while one is writing, in octets.
-const GATHER: usize = 128 * 1024;
-const HOLD: usize = 512 * 1024;
+const GATHER: usize = 32 * 1024;
+const HOLD: usize = 64 * 1024;
 
 /// A message on its way in.
 #[derive(Debug)]

@@ -82,8 +82,8 @@ fn addresses<'a>(arena: &'a Bump, from: &'a [mime::Address]) -> AddressList<'a> 
         from.iter().map(|address| Address {
             name: text(&address.name),
             adl: text(&address.adl),
-            mailbox: text(&address.mailbox),
-            host: text(&address.host),
+            mailbox: address.shown_mailbox().map(IString::from),
+            host: address.shown_host().map(IString::from),
         }),
     ))
 }
@@ -197,6 +197,24 @@ mod tests {
             panic!("{structure:?}")
         };
         assert_eq!(envelope.view().unwrap().subject.unwrap(), "inner");
+    }
+
+    #[test]
+    fn the_host_of_an_address_without_a_domain_is_not_nil() {
+        let read = mime::Structure::of(b"From: Whomever\r\nTo: team: <@b>;, \"Name\" <>\r\n\r\n");
+        let arena = Bump::new();
+        let envelope = envelope(&arena, &read.envelope);
+        let shown = |list: AddressList<'_>| {
+            let text = |text: Option<IString<'_>>| {
+                text.map_or("NIL".into(), |text| text.to_str_lossy().into_owned())
+            };
+            list.iter().map(|one| format!("{} {}", text(one.mailbox), text(one.host))).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(envelope.from), ["Whomever .MISSING-HOST-NAME."]);
+        assert_eq!(
+            shown(envelope.to),
+            ["team NIL", ".MISSING-MAILBOX. b", "NIL NIL", ".MISSING-MAILBOX. .MISSING-HOST-NAME."]
+        );
     }
 
     #[test]

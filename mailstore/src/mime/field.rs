@@ -1,0 +1,250 @@
+//! One header field at a time, as the lines of a header come in: its kind, and its value without folding.
+//!
+//! Knows which fields are of interest and how much of each is kept. Does not know what the values mean.
+
+use super::limits::{ADDRESS_FIELD_LIMIT, DATE_LIMIT, FIELD_LIMIT, WORD_LIMIT};
+use memchr::memchr;
+
+/// The longest name of a field that is of interest, blanks before the colon included.
+const NAME_LIMIT: usize = 40;
+
+/// The address fields of an envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AddressField {
+    From,
+    Sender,
+    ReplyTo,
+    To,
+    Cc,
+    Bcc,
+}
+
+/// A field that is of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FieldKind {
+    Date,
+    Subject,
+    InReplyTo,
+    MessageId,
+    Addresses(AddressField),
+    Type,
+    TransferEncoding,
+    Disposition,
+    Id,
+    Description,
+    Md5,
+    Location,
+    Language,
+}
+
+impl FieldKind {
+    fn of(name: &[u8]) -> Option<Self> {
+        Some(match name.to_ascii_lowercase().as_slice() {
+            b"date" => Self::Date,
+            b"subject" => Self::Subject,
+            b"in-reply-to" => Self::InReplyTo,
+            b"message-id" => Self::MessageId,
+            b"from" => Self::Addresses(AddressField::From),
+            b"sender" => Self::Addresses(AddressField::Sender),
+            b"reply-to" => Self::Addresses(AddressField::ReplyTo),
+            b"to" => Self::Addresses(AddressField::To),
+            b"cc" => Self::Addresses(AddressField::Cc),
+            b"bcc" => Self::Addresses(AddressField::Bcc),
+            b"content-type" => Self::Type,
+            b"content-transfer-encoding" => Self::TransferEncoding,
+            b"content-disposition" => Self::Disposition,
+            b"content-id" => Self::Id,
+            b"content-description" => Self::Description,
+            b"content-md5" => Self::Md5,
+            b"content-location" => Self::Location,
+            b"content-language" => Self::Language,
+            _ => return None,
+        })
+    }
+
+    /// Whether it belongs to an envelope, not to a part.
+    pub(super) fn is_of_envelope(self) -> bool {
+        matches!(self, Self::Date | Self::Subject | Self::InReplyTo | Self::MessageId | Self::Addresses(_))
+    }
+
+    fn limit(self) -> usize {
+        match self {
+            Self::Addresses(_) => ADDRESS_FIELD_LIMIT,
+            Self::Date => DATE_LIMIT,
+            Self::MessageId | Self::Id | Self::Md5 | Self::TransferEncoding => WORD_LIMIT,
+            _ => FIELD_LIMIT,
+        }
+    }
+}
+
+/// A field that is complete.
+#[derive(Debug)]
+pub(super) struct Field {
+    pub(super) kind: FieldKind,
+    pub(super) text: String,
+    /// The value was longer than what is kept of it.
+    pub(super) cut: bool,
+}
+
+/// Collects the field that is being read.
+#[derive(Debug, Default)]
+pub(super) struct FieldBuffer {
+    state: State,
+    name: Vec<u8>,
+    value: Vec<u8>,
+    cut: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum State {
+    #[default]
+    Skip,
+    Name,
+    Value(FieldKind),
+}
+
+impl FieldBuffer {
+    /// A field begins: what was collected before is dropped.
+    pub(super) fn begin(&mut self) {
+        self.state = State::Name;
+        self.name.clear();
+        self.value = Vec::new();
+        self.cut = false;
+    }
+
+    /// Takes more of the field. Fields for which `wanted` says no are skipped.
+    pub(super) fn extend(&mut self, text: &[u8], wanted: impl FnOnce(FieldKind) -> bool) {
+        match self.state {
+            State::Skip => {}
+            State::Value(kind) => self.extend_value(kind, text),
+            State::Name => {
+                let colon = memchr(b':', text);
+                let name = text.get(..colon.unwrap_or(text.len())).unwrap_or(text);
+                if self.name.len() + name.len() > NAME_LIMIT {
+                    self.state = State::Skip;
+                    return;
+                }
+                self.name.extend_from_slice(name);
+                let Some(colon) = colon else { return };
+                match FieldKind::of(self.name.trim_ascii_end()).filter(|kind| wanted(*kind)) {
+                    None => self.state = State::Skip,
+                    Some(kind) => {
+                        self.state = State::Value(kind);
+                        self.extend_value(kind, text.get(colon + 1..).unwrap_or_default());
+                    }
+                }
+            }
+        }
+    }
+
+    /// A line ended: a name without a colon is no field.
+    pub(super) fn end_line(&mut self) {
+        if matches!(self.state, State::Name) {
+            self.state = State::Skip;
+        }
+    }
+
+    /// The field that was collected, if it is of interest.
+    pub(super) fn take(&mut self) -> Option<Field> {
+        let State::Value(kind) = std::mem::take(&mut self.state) else { return None };
+        let value = std::mem::take(&mut self.value);
+        let (text, cut) = to_text(value, kind.limit(), self.cut);
+        Some(Field { kind, text, cut })
+    }
+
+    fn extend_value(&mut self, kind: FieldKind, text: &[u8]) {
+        let limit = kind.limit();
+        for piece in text.split(|byte| matches!(byte, b'\r' | 0)) {
+            let piece = if self.value.is_empty() { piece.trim_ascii_start() } else { piece };
+            let room = limit - self.value.len().min(limit);
+            if piece.len() > room {
+                // Blanks at the end of a value don't count.
+                self.cut |= !piece.get(room..).unwrap_or_default().trim_ascii().is_empty();
+            }
+            let piece = piece.get(..room.min(piece.len())).unwrap_or_default();
+            let capacity = self.value.capacity();
+            if self.value.len() + piece.len() > capacity {
+                let wanted = (2 * capacity).clamp(self.value.len() + piece.len(), limit.max(1));
+                self.value.reserve_exact(wanted - self.value.len());
+            }
+            self.value.extend_from_slice(piece);
+        }
+    }
+}
+
+/// A value as text: ISO 8859-1 where it is not UTF-8, at most `limit` bytes of it.
+fn to_text(mut value: Vec<u8>, limit: usize, mut cut: bool) -> (String, bool) {
+    if let Err(error) = std::str::from_utf8(&value) {
+        let valid = error.valid_up_to();
+        if cut && error.error_len().is_none() {
+            // The cut went through a character.
+            value.truncate(valid);
+        } else {
+            cut |= widen(&mut value, limit);
+        }
+    }
+    let trimmed = value.trim_ascii_end().len();
+    value.truncate(trimmed);
+    (String::from_utf8(value).unwrap_or_default(), cut)
+}
+
+/// Turns ISO 8859-1 into UTF-8 in place; true where not all of it fits.
+fn widen(value: &mut Vec<u8>, limit: usize) -> bool {
+    let mut total = 0;
+    let whole = value.len();
+    let kept = value.iter().take_while(|byte| {
+        total += 1 + usize::from(!byte.is_ascii());
+        total <= limit
+    });
+    let kept = kept.count();
+    value.truncate(kept);
+    let high = value.iter().filter(|byte| !byte.is_ascii()).count();
+    value.resize(kept + high, 0);
+    let mut to = value.len();
+    for from in (0..kept).rev() {
+        let byte = value.get(from).copied().unwrap_or_default();
+        let mut buffer = [0; 2];
+        let encoded = char::from(byte).encode_utf8(&mut buffer).as_bytes();
+        to -= encoded.len();
+        if let Some(place) = value.get_mut(to..to + encoded.len()) {
+            place.copy_from_slice(encoded);
+        }
+    }
+    kept < whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&[u8]]) -> Option<(FieldKind, String, bool)> {
+        let mut buffer = FieldBuffer::default();
+        buffer.begin();
+        for line in lines {
+            buffer.extend(line, |_| true);
+            buffer.end_line();
+        }
+        buffer.take().map(|field| (field.kind, field.text, field.cut))
+    }
+
+    #[test]
+    fn a_value_is_unfolded_and_bounded() {
+        assert_eq!(
+            read(&[b"Subject : a\r", b" b\0c \r"]).unwrap(),
+            (FieldKind::Subject, "a bc".into(), false)
+        );
+        assert_eq!(read(&[b"Subject: caf\xe9"]).unwrap().1, "café");
+        assert_eq!(read(&[b"Subject", b" : x"]), None, "the colon is on the first line");
+        assert_eq!(read(&[b"X-Other: x"]), None);
+        let (_, text, cut) = read(&[b"Date: ", &[b'x'; 1_000]]).unwrap();
+        assert_eq!((text.len(), cut), (DATE_LIMIT, true));
+        let (_, text, cut) = read(&[b"Date: ", "ü".repeat(200).as_bytes()]).unwrap();
+        assert_eq!((text, cut), ("ü".repeat(128), true));
+        let (_, text, cut) = read(&[b"Date: x", "ü".repeat(200).as_bytes()]).unwrap();
+        assert_eq!((text.len(), cut), (255, true));
+        let (_, text, cut) = read(&[b"Date: ", &[0xfc; 300]]).unwrap();
+        assert_eq!((text, cut), ("ü".repeat(128), true));
+        let (_, text, cut) = read(&[b"Date: x", &[b' '; 300]]).unwrap();
+        assert_eq!((text.as_str(), cut), ("x", false));
+    }
+}

@@ -1,0 +1,57 @@
+//! Limits on what is derived from a message. Beyond a limit the value is cut at an element and marked as truncated;
+//! the message itself is never changed and its byte ranges stay exact.
+
+/// The most entries of one address field (`To`, say), group markers included, all fields of that name together.
+pub const ADDRESS_LIMIT: usize = 1_000;
+
+/// The most entries of all address fields of one envelope.
+pub const ENVELOPE_ADDRESS_LIMIT: usize = 3_000;
+
+/// The most bytes of an envelope, as it is kept.
+pub const ENVELOPE_LIMIT: usize = 64 * 1024;
+
+/// The most bytes of an envelope and a structure together, as they are kept, nested envelopes included.
+pub const DERIVED_LIMIT: usize = 112 * 1024;
+
+/// What a message of any size may have of [`DERIVED_LIMIT`]; each ten bytes of message add one.
+pub(super) const DERIVED_BASE: usize = 48 * 1024;
+
+/// How many levels of multiparts and enclosed messages are told apart. Deeper ones are opaque
+/// `application/octet-stream` parts.
+pub const DEPTH_LIMIT: usize = 32;
+
+/// How many parts of one message are told apart.
+pub const PART_LIMIT: usize = 1_000;
+
+/// The most texts of a structure: types, parameters, languages, addresses of nested messages.
+pub const TEXT_LIMIT: usize = 8_000;
+
+/// The most parameters of one Content-Type or Content-Disposition.
+pub const PARAMETER_LIMIT: usize = 64;
+
+/// The most tags of one Content-Language.
+pub const LANGUAGE_LIMIT: usize = 32;
+
+/// The most bytes that are read of one address field's value.
+pub const ADDRESS_FIELD_LIMIT: usize = 48 * 1024;
+
+/// The most bytes that are read of the value of any other field.
+pub const FIELD_LIMIT: usize = 8 * 1024;
+
+/// The most bytes of one name, local part, domain, route, type, Message-ID, or Content-ID.
+pub const WORD_LIMIT: usize = 1_000;
+
+/// The longest text of a Date field, in bytes.
+pub(super) const DATE_LIMIT: usize = 256;
+
+/// The longest name of a media type, encoding, disposition, or parameter, in bytes.
+pub(super) const TOKEN_LIMIT: usize = 64;
+
+/// The longest line that can be a boundary, blanks behind it included (RFC 2046 allows 70 bytes and two hyphens).
+pub(super) const BOUNDARY_LINE_LIMIT: usize = 256;
+
+/// Kept free of [`DERIVED_LIMIT`] so that whatever is open can be closed.
+pub(super) const CLOSING_RESERVE: usize = 4 * 1024;
+
+/// What the smallest description of a part needs.
+pub(super) const PART_RESERVE: usize = 512;

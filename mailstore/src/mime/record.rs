@@ -1,0 +1,373 @@
+//! The form in which envelopes and structures are kept: a compact text, written while the message comes in.
+//!
+//! A *text* is `=` and its characters up to a line feed (no value has one), or one letter for a common word. `-` is an
+//! absent text and `.` the end of a list. A *number* is hexadecimal and ends with a blank.
+//!
+//! | record | form |
+//! |---|---|
+//! | envelope | `d`ate, `s`ubject, `i`n-reply-to, `m`essage-id, each with a text; `f`rom, se`n`der, `r`eply-to, `t`o, `c`c, `b`cc, each with an address list; `T` where it was cut; `.` |
+//! | address list | `a` name, route, mailbox, host, or `g` and the name of a group, or `e` at a group's end; `.` |
+//! | part | `P`, type, subtype, parameters, encoding, id, description, md5, location, disposition, languages; start and length of the header; parts, or `M` with an envelope and a part; `)`, `T` where it was cut, lines, length of the body |
+//!
+//! Earlier versions kept JSON, which begins with `{`.
+
+use super::limits::DEPTH_LIMIT;
+use super::{Address, ByteRange, Disposition, Envelope, Part, Structure};
+
+/// Common words, one letter each. Append only: the position is what is kept.
+const WORDS: [&str; 50] = [
+    "text",
+    "plain",
+    "html",
+    "multipart",
+    "mixed",
+    "alternative",
+    "related",
+    "application",
+    "octet-stream",
+    "pdf",
+    "image",
+    "jpeg",
+    "png",
+    "gif",
+    "message",
+    "rfc822",
+    "7bit",
+    "8bit",
+    "binary",
+    "base64",
+    "quoted-printable",
+    "charset",
+    "us-ascii",
+    "utf-8",
+    "UTF-8",
+    "iso-8859-1",
+    "ISO-8859-1",
+    "windows-1252",
+    "name",
+    "filename",
+    "boundary",
+    "attachment",
+    "inline",
+    "format",
+    "flowed",
+    "delsp",
+    "yes",
+    "type",
+    "signed",
+    "encrypted",
+    "report",
+    "delivery-status",
+    "calendar",
+    "audio",
+    "video",
+    "size",
+    "zip",
+    "protocol",
+    "micalg",
+    "digest",
+];
+
+/// The size of a piece of a record.
+const PIECE: usize = 8 * 1024;
+
+/// The size of the first piece, which is enough for most messages.
+const FIRST_PIECE: usize = 1_024;
+
+/// A record that is being written. Kept in pieces: it grows without being copied.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    pieces: Vec<Vec<u8>>,
+    length: usize,
+    texts: usize,
+}
+
+impl Writer {
+    /// The number of bytes written.
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    /// The number of texts written.
+    pub(super) fn texts(&self) -> usize {
+        self.texts
+    }
+
+    /// Writes a mark.
+    pub(super) fn mark(&mut self, mark: u8) {
+        self.push(&[mark]);
+    }
+
+    /// Writes a text.
+    pub(super) fn text(&mut self, text: &str) {
+        self.texts += 1;
+        match word_letter(text) {
+            Some(letter) => self.mark(letter),
+            None => {
+                self.mark(b'=');
+                text.split('\n').for_each(|line| self.push(line.as_bytes()));
+                self.mark(b'\n');
+            }
+        }
+    }
+
+    /// Writes a text that may be absent.
+    pub(super) fn optional(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.text(text),
+            None => self.mark(b'-'),
+        }
+    }
+
+    /// Writes a number.
+    pub(super) fn number(&mut self, number: u64) {
+        self.push(format!("{number:x} ").as_bytes());
+    }
+
+    /// The whole record as one text.
+    pub(super) fn finish(self) -> String {
+        let mut whole = Vec::with_capacity(self.length);
+        for piece in self.pieces {
+            whole.extend_from_slice(&piece);
+        }
+        // Pieces of valid texts, put together again.
+        String::from_utf8(whole).unwrap_or_default()
+    }
+
+    fn push(&mut self, mut bytes: &[u8]) {
+        self.length += bytes.len();
+        while !bytes.is_empty() {
+            let room = self.pieces.last().map_or(0, |piece| piece.capacity() - piece.len());
+            if room == 0 {
+                let size = if self.pieces.is_empty() { FIRST_PIECE } else { PIECE };
+                self.pieces.push(Vec::with_capacity(size));
+                continue;
+            }
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            if let Some(piece) = self.pieces.last_mut() {
+                piece.extend_from_slice(now);
+            }
+            bytes = later;
+        }
+    }
+}
+
+/// The most bytes that [`Writer::text`] writes for a text.
+pub(super) fn text_size(text: &str) -> usize {
+    if word_letter(text).is_some() { 1 } else { text.len() + 2 }
+}
+
+fn word_letter(text: &str) -> Option<u8> {
+    let at = WORDS.iter().position(|word| *word == text)?;
+    match u8::try_from(at).ok()? {
+        at @ 0..26 => Some(b'A' + at),
+        at => Some(b'a' + (at - 26)),
+    }
+}
+
+fn word(letter: u8) -> Option<&'static str> {
+    let at = match letter {
+        b'A'..=b'Z' => letter - b'A',
+        b'a'..=b'z' => letter - b'a' + 26,
+        _ => return None,
+    };
+    WORDS.get(usize::from(at)).copied()
+}
+
+/// Reads an envelope back; `None` for a record that is damaged.
+pub(crate) fn read_envelope(record: &str) -> Option<Envelope> {
+    let mut reader = Reader { rest: record };
+    let envelope = reader.envelope()?;
+    reader.rest.is_empty().then_some(envelope)
+}
+
+/// Reads a tree of parts back; `None` for a record that is damaged.
+pub(crate) fn read_part(record: &str) -> Option<Part> {
+    let mut reader = Reader { rest: record };
+    (reader.mark()? == b'P').then_some(())?;
+    let part = reader.part(0)?;
+    reader.rest.is_empty().then_some(part)
+}
+
+struct Reader<'r> {
+    rest: &'r str,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.rest.as_bytes().first().copied()
+    }
+
+    fn mark(&mut self) -> Option<u8> {
+        let mark = self.peek()?;
+        self.rest = self.rest.get(1..)?;
+        Some(mark)
+    }
+
+    /// Whether the next mark is this one; reads it then.
+    fn reads(&mut self, mark: u8) -> bool {
+        self.peek() == Some(mark) && self.mark().is_some()
+    }
+
+    fn text(&mut self) -> Option<String> {
+        match self.mark()? {
+            b'=' => {
+                let (text, rest) = self.rest.split_once('\n')?;
+                self.rest = rest;
+                Some(text.to_owned())
+            }
+            letter => word(letter).map(str::to_owned),
+        }
+    }
+
+    fn optional(&mut self) -> Option<Option<String>> {
+        if self.reads(b'-') { Some(None) } else { self.text().map(Some) }
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let (digits, rest) = self.rest.split_once(' ')?;
+        self.rest = rest;
+        u64::from_str_radix(digits, 16).ok()
+    }
+
+    fn envelope(&mut self) -> Option<Envelope> {
+        let mut envelope = Envelope::default();
+        loop {
+            match self.mark()? {
+                b'.' => break,
+                b'T' => envelope.truncated = true,
+                b'd' => envelope.date = Some(self.text()?),
+                b's' => envelope.subject = Some(self.text()?),
+                b'i' => envelope.in_reply_to = Some(self.text()?),
+                b'm' => envelope.message_id = Some(self.text()?),
+                b'f' => self.addresses(&mut envelope.from)?,
+                b'n' => self.addresses(&mut envelope.sender)?,
+                b'r' => self.addresses(&mut envelope.reply_to)?,
+                b't' => self.addresses(&mut envelope.to)?,
+                b'c' => self.addresses(&mut envelope.cc)?,
+                b'b' => self.addresses(&mut envelope.bcc)?,
+                _ => return None,
+            }
+        }
+        for repeated in [&mut envelope.sender, &mut envelope.reply_to] {
+            if repeated.is_empty() {
+                repeated.clone_from(&envelope.from);
+            }
+        }
+        Some(envelope)
+    }
+
+    fn addresses(&mut self, list: &mut Vec<Address>) -> Option<()> {
+        loop {
+            list.push(match self.mark()? {
+                b'.' => return Some(()),
+                b'a' => Address {
+                    name: self.optional()?,
+                    adl: self.optional()?,
+                    mailbox: self.optional()?,
+                    host: self.optional()?,
+                },
+                b'g' => Address { mailbox: Some(self.text()?), ..Address::default() },
+                b'e' => Address::default(),
+                _ => return None,
+            });
+        }
+    }
+
+    fn parameters(&mut self) -> Option<Vec<(String, String)>> {
+        let mut parameters = Vec::new();
+        while !self.reads(b'.') {
+            parameters.push((self.text()?, self.text()?));
+        }
+        Some(parameters)
+    }
+
+    fn part(&mut self, depth: usize) -> Option<Part> {
+        if depth > 2 * DEPTH_LIMIT {
+            return None;
+        }
+        let mut part = Part {
+            media_type: self.text()?,
+            media_subtype: self.text()?,
+            parameters: self.parameters()?,
+            encoding: self.text()?,
+            id: self.optional()?,
+            description: self.optional()?,
+            md5: self.optional()?,
+            location: self.optional()?,
+            ..Part::default()
+        };
+        if let Some(kind) = self.optional()? {
+            part.disposition = Some(Disposition { kind, parameters: self.parameters()? });
+        }
+        while !self.reads(b'.') {
+            part.languages.push(self.text()?);
+        }
+        let start = self.number()?;
+        let end = start.checked_add(self.number()?)?;
+        part.header = ByteRange { start, end };
+        loop {
+            match self.mark()? {
+                b'P' => part.children.push(self.part(depth + 1)?),
+                b'M' => {
+                    let envelope = self.envelope()?;
+                    (self.mark()? == b'P').then_some(())?;
+                    let root = self.part(depth + 1)?;
+                    part.message = Some(Box::new(Structure { envelope, root }));
+                }
+                b')' => break,
+                _ => return None,
+            }
+        }
+        part.children.shrink_to_fit();
+        part.truncated = self.reads(b'T');
+        part.lines = self.number()?;
+        part.body = ByteRange { start: end, end: end.checked_add(self.number()?)? };
+        Some(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn common_words_are_one_letter_and_others_come_back_as_written() {
+        let mut seen = std::collections::BTreeSet::new();
+        for text in WORDS {
+            let letter = word_letter(text).unwrap();
+            assert!(letter.is_ascii_alphabetic() && seen.insert(letter), "{text}");
+            assert_eq!(word(letter), Some(text));
+        }
+        let long = "ü".repeat(20_000);
+        let mut writer = Writer::default();
+        for text in ["", "text", "=", "-", "Text", &long] {
+            writer.text(text);
+        }
+        let (length, texts) = (writer.len(), writer.texts());
+        let record = writer.finish();
+        assert_eq!((record.len(), 6), (length, texts));
+        let mut reader = Reader { rest: &record };
+        for text in ["", "text", "=", "-", "Text", &long] {
+            assert_eq!(reader.text().as_deref(), Some(text));
+        }
+    }
+
+    #[test]
+    fn a_damaged_record_is_refused() {
+        let structure = Structure::of(b"From: a@b\r\nContent-Type: text/html\r\n\r\nx");
+        let mut writer = super::super::Scanner::new();
+        writer.push(b"From: a@b\r\nContent-Type: text/html\r\n\r\nx");
+        let summary = writer.finish_summary();
+        assert_eq!(read_part(&summary.structure), Some(structure.root));
+        assert_eq!(read_envelope(&summary.envelope), Some(structure.envelope));
+        for cut in 0..summary.structure.len() {
+            assert_eq!(read_part(&summary.structure[..cut]), None);
+        }
+        for bad in ["", "x", "P", "é", "f", "fa", "..", "sé."] {
+            assert_eq!(read_envelope(bad), None, "{bad}");
+        }
+        let deep = "PAB.Q-----.0 0 ".repeat(5_000);
+        assert_eq!(read_part(&deep), None);
+    }
+}
