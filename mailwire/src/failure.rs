@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     NoHost = 68,
     /// A service or resource is not there.
     Unavailable = 69,
+    /// Standard output could not be written.
+    Output = 74,
     /// Trying again later may help.
     TryAgain = 75,
     /// The peer does not speak the protocol.
@@ -40,6 +42,7 @@ impl Kind {
             Self::Data => "data",
             Self::NoHost => "no-host",
             Self::Unavailable => "unavailable",
+            Self::Output => "output",
             Self::TryAgain => "try-again",
             Self::Protocol => "protocol",
             Self::Refused => "refused",
@@ -73,6 +76,17 @@ impl Failure {
     /// A file that could not be read or written.
     pub(crate) fn file(path: &std::path::Path, error: &std::io::Error) -> Self {
         Self::new(Kind::Data, format!("{}: {error}", path.display()))
+    }
+
+    /// A file named by an option that cannot be read: what to do depends on why.
+    pub(crate) fn reading(path: &std::path::Path, error: &std::io::Error) -> Self {
+        let advice = match error.kind() {
+            std::io::ErrorKind::NotFound => "check the name of the file",
+            std::io::ErrorKind::PermissionDenied => "give the user who runs this the right to read the file",
+            std::io::ErrorKind::IsADirectory => "the name of a file in that directory",
+            _ => "another file",
+        };
+        Self::new(Kind::Configuration, format!("{}: {error}", path.display())).advise(advice)
     }
 }
 

@@ -13,8 +13,10 @@ mod failure;
 mod folders;
 mod imap;
 mod interrupt;
+mod line_writer;
 mod local;
 mod output;
+mod private;
 mod send;
 mod serve;
 mod smtp;
@@ -28,7 +30,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 use crate::failure::{Failure, Kind};
-use crate::output::Output;
+use crate::output::{ClosedOutput, Output};
 
 fn main() -> ExitCode {
     let command = match Cli::try_parse() {
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         }
     };
     let output = Output::from(command.output());
+    output::on_closed_output(closed_output(&command));
     match run(&command) {
         Ok(code) => code,
         Err(failure) => {
@@ -49,17 +52,27 @@ fn main() -> ExitCode {
     }
 }
 
+/// Whether a command has anything left to do when its standard output is closed. What is sent, fetched or served does
+/// not depend on who reads the report.
+const fn closed_output(command: &Command) -> ClosedOutput {
+    match command {
+        Command::Check(_) | Command::Folders(_) | Command::Decode(_) => ClosedOutput::End,
+        Command::Serve(_) | Command::Sync(_) | Command::Send(_) => ClosedOutput::GoOn,
+    }
+}
+
 fn run(command: &Command) -> Result<ExitCode, Failure> {
     let done = match command {
         Command::Serve(arguments) => serve::run(arguments, Output::from(arguments.output)),
         Command::Check(arguments) => {
             let failed = check::run(arguments)?;
+            output::check_written()?;
             return Ok(failed.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.code())));
         }
-        Command::Folders(arguments) => folders::run(arguments),
+        Command::Folders(arguments) => folders::run(arguments).and_then(|()| output::check_written()),
         Command::Sync(arguments) => sync::run(arguments),
         Command::Send(arguments) => send::run(arguments),
-        Command::Decode(arguments) => decode::run(arguments),
+        Command::Decode(arguments) => decode::run(arguments).and_then(|()| output::check_written()),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

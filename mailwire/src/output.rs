@@ -2,14 +2,72 @@
 //!
 //! What a server said goes through here, too. It can neither steer a terminal, nor forge a line of ours, nor fill the
 //! screen; this file knows how that is prevented, and not what is said.
+//!
+//! A line that cannot be written never ends the program by itself. [`on_closed_output`] decides what a closed standard
+//! output means for the command that runs; [`check_written`] reports any other failure at the end.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::cli;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
+
+/// What a command does when its reader has closed standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClosedOutput {
+    /// Ends at once with exit code 0: its output is all that it is for.
+    End,
+    /// Does its work to the end and prints nothing more.
+    GoOn,
+}
+
+/// What the running command does; [`ClosedOutput::GoOn`] unless it was set.
+static ON_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// The first error of standard output that is not a closed reader.
+static FAILED: OnceLock<ErrorKind> = OnceLock::new();
+
+/// Sets what the command that runs does when standard output is closed.
+pub(crate) fn on_closed_output(then: ClosedOutput) {
+    ON_CLOSED.store(then == ClosedOutput::End, Ordering::Relaxed);
+}
+
+/// Notes whether a write to standard output failed.
+fn written(result: std::io::Result<()>) {
+    match result {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            if ON_CLOSED.load(Ordering::Relaxed) {
+                std::process::exit(0);
+            }
+        }
+        Err(error) => {
+            let _ = FAILED.set(error.kind());
+        }
+    }
+}
+
+/// Reports whether everything that was printed was written.
+///
+/// # Errors
+/// Standard output took something less, for a reason other than a closed reader (a full disk, for instance).
+pub(crate) fn check_written() -> Result<(), Failure> {
+    match FAILED.get() {
+        None => Ok(()),
+        Some(kind) => {
+            Err(Failure::new(Kind::Output, format!("standard output could not be written: {kind}")))
+        }
+    }
+}
+
+/// A line on standard error. It is lost where standard error cannot be written.
+fn error_line(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
 
 /// Where and how to print.
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +95,7 @@ impl Output {
     pub(crate) fn line(self, text: impl AsRef<str>) {
         if !self.json {
             let mut stdout = std::io::stdout().lock();
-            let _ = writeln!(stdout, "{}", printable(text.as_ref()));
-            let _ = stdout.flush();
+            written(writeln!(stdout, "{}", printable(text.as_ref())).and_then(|()| stdout.flush()));
         }
     }
 
@@ -52,17 +109,18 @@ impl Output {
     /// A value for programs, whatever was asked for.
     pub(crate) fn json_always(self, value: &impl Serialize) {
         let mut stdout = std::io::stdout().lock();
-        let mut serializer = serde_json::Serializer::with_formatter(&mut stdout, Escaping);
+        let mut line = Vec::new();
+        let mut serializer = serde_json::Serializer::with_formatter(&mut line, Escaping);
         if value.serialize(&mut serializer).is_ok() {
-            let _ = stdout.write_all(b"\n");
-            let _ = stdout.flush();
+            line.push(b'\n');
+            written(stdout.write_all(&line).and_then(|()| stdout.flush()));
         }
     }
 
     /// A hint on standard error, unless quiet.
     pub(crate) fn hint(self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", printable(text.as_ref()));
+            error_line(&printable(text.as_ref()));
         }
     }
 
@@ -70,8 +128,8 @@ impl Output {
     pub(crate) fn marked(self, good: bool, text: impl AsRef<str>) {
         if !self.json {
             let mut stdout = std::io::stdout().lock();
-            let _ = writeln!(stdout, "{} {}", self.mark(good), printable(text.as_ref()));
-            let _ = stdout.flush();
+            let line = writeln!(stdout, "{} {}", self.mark(good), printable(text.as_ref()));
+            written(line.and_then(|()| stdout.flush()));
         }
     }
 
@@ -96,9 +154,9 @@ impl Output {
                 }
             }));
         }
-        eprintln!("mailwire: {}", printable(&failure.what));
+        error_line(&format!("mailwire: {}", printable(&failure.what)));
         if let Some(advice) = &failure.advice {
-            eprintln!("  try: {}", printable(advice));
+            error_line(&format!("  try: {}", printable(advice)));
         }
     }
 

@@ -1,16 +1,16 @@
 //! Where traces go, and how they look. What may stand in one is the library's business.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use io_mio::Trace;
 use io_mio::trace::{Names, TraceFormat, TraceWriter};
 
 use crate::cli;
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
+use crate::line_writer::LineWriter;
+use crate::private;
 
 /// Makes the trace of each connection: all of them go to one place, line by line.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub(crate) struct Tracing {
 enum Place {
     File(File),
     StandardError,
+    /// Standard error of a server, which must not wait for its reader.
+    Lines(LineWriter),
 }
 
 impl Tracing {
@@ -33,13 +35,33 @@ impl Tracing {
     /// The file cannot be written.
     pub(crate) fn asked(options: &cli::Trace) -> Result<Option<Self>, Failure> {
         let Some(path) = &options.trace else { return Ok(None) };
-        let place = if path.as_os_str() == "-" { Place::StandardError } else { Place::File(create(path)?) };
+        let place = if path.as_os_str() == "-" {
+            Place::StandardError
+        } else {
+            Place::File(private::create_file(path)?)
+        };
         let format = match options.trace_format {
             cli::TraceFormat::Text => TraceFormat::Text,
             cli::TraceFormat::Json => TraceFormat::Json,
         };
         let names = if options.trace_without_names { Names::Hidden } else { Names::Shown };
         Ok(Some(Self { place: Arc::new(Mutex::new(place)), format, names }))
+    }
+
+    /// The same for a server: lines for standard error go through `log`, which never blocks.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn asked_of_server(options: &cli::Trace, log: &LineWriter) -> Result<Option<Self>, Failure> {
+        let asked = Self::asked(options)?;
+        Ok(asked.map(|tracing| {
+            let mut place = tracing.place.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if matches!(*place, Place::StandardError) {
+                *place = Place::Lines(log.clone());
+            }
+            drop(place);
+            tracing
+        }))
     }
 
     /// The trace of one connection.
@@ -58,6 +80,7 @@ impl Write for Line {
         match &mut *place {
             Place::File(file) => file.write_all(octets)?,
             Place::StandardError => io::stderr().write_all(octets)?,
+            Place::Lines(lines) => lines.line(octets),
         }
         Ok(octets.len())
     }
@@ -65,15 +88,4 @@ impl Write for Line {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// A new file, readable by its owner only: what is said may be personal.
-fn create(path: &Path) -> Result<File, Failure> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| Failure::new(Kind::Configuration, format!("{}: {error}", path.display())))
 }

@@ -11,6 +11,8 @@ mod importer;
 mod many;
 mod program;
 mod resume;
+mod running;
+mod secure;
 mod sender;
 mod served;
 mod server;

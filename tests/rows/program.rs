@@ -145,6 +145,17 @@ impl Served {
         self.folder.path().join("served")
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(process, signal).unwrap();
+    }
+
+    /// Its exit code, once it has ended (within this time).
+    pub(crate) fn ends(&mut self, patience: Duration) -> i32 {
+        exit_code(&mut self.child, patience)
+    }
+
     /// Everything that it has logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
@@ -184,13 +195,25 @@ impl Drop for Served {
     }
 }
 
+/// The exit code of a process that ends within this time.
+pub(crate) fn exit_code(child: &mut Child, patience: Duration) -> i32 {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code().unwrap_or(-1);
+        }
+        assert!(begun.elapsed() < patience, "it still runs after {patience:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Lines to a server and back.
 pub(crate) struct Talk {
     stream: BufReader<TcpStream>,
 }
 
 impl Talk {
-    fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         Self { stream: BufReader::new(stream) }
     }
@@ -201,7 +224,7 @@ impl Talk {
         self.answer()
     }
 
-    fn answer(&mut self) -> String {
+    pub(crate) fn answer(&mut self) -> String {
         let mut answer = String::new();
         loop {
             let begin = answer.len();

@@ -4,55 +4,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-
 use crate::program::{Served, files};
-
-/// A TLS client that trusts the server, of one version.
-fn tls(served: &Served, socket: TcpStream, version: &'static rustls::SupportedProtocolVersion) -> Tls {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(&served.ca).unwrap()).unwrap();
-    let config =
-        rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    let session = rustls::ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-    Tls(rustls::StreamOwned::new(session, socket))
-}
-
-struct Tls(rustls::StreamOwned<rustls::ClientConnection, TcpStream>);
-
-impl Tls {
-    fn ask(&mut self, octets: &str) -> String {
-        self.0.write_all(octets.as_bytes()).unwrap();
-        self.answer()
-    }
-
-    /// All lines of a reply.
-    fn answer(&mut self) -> String {
-        let mut answer = Vec::new();
-        let mut octet = [0];
-        loop {
-            let begin = answer.len();
-            while answer.last() != Some(&b'\n') || answer.len() == begin {
-                if self.0.read(&mut octet).unwrap() == 0 {
-                    return String::from_utf8(answer).unwrap();
-                }
-                answer.push(octet[0]);
-            }
-            if answer[begin..].get(3) != Some(&b'-') {
-                return String::from_utf8(answer).unwrap();
-            }
-        }
-    }
-}
+use crate::secure::tls;
 
 #[test]
 fn starttls_and_implicit_tls_are_served_by_tls_1_2_and_1_3() {

@@ -18,6 +18,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
 
 use crate::failure::{Failure, Kind};
+use crate::private;
 
 /// The names that the leaf is for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -39,6 +40,7 @@ pub(super) struct Identity {
 
 /// The certificate and key of these files.
 pub(super) fn given(chain: &Path, key: &Path) -> Result<Identity, Failure> {
+    private::open_key(key)?;
     Ok(Identity { tls: TlsServer::from_files(chain, key)?, authority: None })
 }
 

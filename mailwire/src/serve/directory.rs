@@ -1,13 +1,14 @@
 //! The directory that a server keeps everything in: where it is, and that only one server has it.
 
 use std::fs::File;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::data;
 use crate::failure::{Failure, Kind};
+use crate::private;
 
 /// A data directory that this process has to itself, as long as the value lives.
 #[derive(Debug)]
@@ -22,15 +23,18 @@ impl Directory {
         given.map_or_else(default_path, |path| Ok(path.to_owned()))
     }
 
-    /// Makes the directory where it is missing, and locks it.
+    /// Makes the directory where it is missing, and locks it. Whatever this process creates from here on is private.
+    ///
+    /// # Errors
+    /// The directory cannot be made, other users can change what is in it, or another server has it.
     pub(super) fn open(given: Option<&Path>) -> Result<Self, Failure> {
         let path = Self::locate(given)?;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(|error| Failure::file(&path, &error))?;
-        let path = path.canonicalize().map_err(|error| Failure::file(&path, &error))?;
+        rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+        let created = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+        created.map_err(|error| not_writable(&path, &error))?;
+        let path = path.canonicalize().map_err(|error| not_writable(&path, &error))?;
+        private::check_directory(&path)?;
+        make_private(&path)?;
         let lock_path = path.join("serve.lock");
         let lock = std::fs::OpenOptions::new()
             .write(true)
@@ -38,7 +42,7 @@ impl Directory {
             .truncate(false)
             .mode(0o600)
             .open(&lock_path)
-            .map_err(|error| Failure::file(&lock_path, &error))?;
+            .map_err(|error| not_writable(&path, &error))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::new(
@@ -60,6 +64,39 @@ impl Directory {
     }
 }
 
+/// Takes the rights of other users from what is directly in the directory and was made with a looser umask. Keys are left
+/// alone: one that other users could read is refused where it is opened.
+fn make_private(directory: &Path) -> Result<(), Failure> {
+    let entries = std::fs::read_dir(directory).map_err(|error| not_writable(directory, &error))?;
+    for entry in entries.flatten() {
+        let Ok(metadata) = entry.path().symlink_metadata() else { continue };
+        let mode = metadata.permissions().mode();
+        if !metadata.is_symlink() && mode & 0o077 != 0 && (metadata.is_file() || metadata.is_dir()) {
+            let private = std::fs::Permissions::from_mode(mode & 0o700);
+            if let Err(error) = std::fs::set_permissions(entry.path(), private) {
+                tracing::warn!(%error, "a file in the data directory cannot be made private");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn not_writable(path: &Path, error: &std::io::Error) -> Failure {
+    let failure = Failure::new(Kind::Configuration, format!("{}: {error}", path.display()));
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            failure.advise("a directory that this user can write to, with --dir DIR")
+        }
+        std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
+            failure.advise("a directory, with --dir DIR: a file has that name")
+        }
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            failure.advise("make room on that disk, or take another directory with --dir DIR")
+        }
+        _ => failure.advise("another directory with --dir DIR"),
+    }
+}
+
 fn default_path() -> Result<PathBuf, Failure> {
     data::directory().ok_or_else(|| {
         Failure::new(Kind::Configuration, "no data directory: neither HOME nor XDG_DATA_HOME is set")
@@ -69,8 +106,6 @@ fn default_path() -> Result<PathBuf, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

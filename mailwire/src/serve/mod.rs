@@ -14,6 +14,7 @@ mod hub;
 mod imap;
 mod login;
 mod settings;
+mod signals;
 mod smtp;
 mod spool;
 mod task;
@@ -27,16 +28,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use io_mio::{
-    Handler, ImapServer, ListenerTls, Patience, Peer, Reactor, ReactorHandle, ServerProtocol, SmtpServer,
-    TrustedProxies, WorkerLimits, Workers,
+    Handler, ImapServer, ListenerTls, Patience, Peer, Reactor, ServerProtocol, SmtpServer, TrustedProxies,
+    WorkerLimits, Workers,
 };
 use mailstore::{ChangeSubscription, SqliteStore, Store};
 use proto_core::Limits;
 use proto_smtp::Dialect;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::cli::ServeArgs;
 use crate::failure::{Failure, Kind};
+use crate::line_writer::LineWriter;
 use crate::output::Output;
 use crate::trace::Tracing;
 
@@ -48,9 +49,7 @@ use directory::Directory;
 use faults::Faults;
 use hub::Hub;
 use settings::Settings;
-
-/// How long sessions have to finish when the server goes down.
-const GRACE: Duration = Duration::from_secs(10);
+use signals::Signals;
 
 /// Threads for the store and for passwords (which cost much computing, so that they get threads of their own).
 const STORE_THREADS: usize = 4;
@@ -59,6 +58,9 @@ const PASSWORD_THREADS: usize = 2;
 /// More jobs than sessions can have at a time: each has two at most.
 const STORE_QUEUE: usize = 8192;
 const PASSWORD_QUEUE: usize = 256;
+
+/// How long the last lines of the log have to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// What all sessions share.
 pub(super) struct Site {
@@ -128,11 +130,15 @@ pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), Failure> 
     if let Some(change) = accounts::Change::asked(arguments) {
         return change.make(arguments, output);
     }
-    log(arguments.output);
-    let mut server = Server::start(arguments)?;
-    stop_on_signals(server.reactor.handle())?;
+    let log = start_log(arguments.output)?;
+    let (signals, _hung_up) = Signals::wait(&log)?;
+    let mut server = Server::start(arguments, &log)?;
+    signals.serving(server.reactor.handle());
     server.announce(output);
     server.reactor.run()?;
+    signals.finished();
+    drop(server);
+    log.flush(LAST_LINES);
     Ok(())
 }
 
@@ -149,14 +155,18 @@ struct Server {
 }
 
 impl Server {
-    fn start(arguments: &ServeArgs) -> Result<Self, Failure> {
+    fn start(arguments: &ServeArgs, log: &LineWriter) -> Result<Self, Failure> {
         let settings = Settings::read(arguments)?;
-        let directory = Directory::open(arguments.dir.as_deref())?;
-        let store: Arc<dyn Store> = Arc::new(open_store(directory.path())?);
-        let identity = match (&arguments.cert, &arguments.key) {
-            (Some(chain), Some(key)) => cert::given(chain, key)?,
-            _ => cert::self_made(&directory.tls())?,
+        let given = match (&arguments.cert, &arguments.key) {
+            (Some(chain), Some(key)) => Some(cert::given(chain, key)?),
+            _ => None,
         };
+        let directory = Directory::open(arguments.dir.as_deref())?;
+        let identity = match given {
+            Some(identity) => identity,
+            None => cert::self_made(&directory.tls())?,
+        };
+        let store: Arc<dyn Store> = Arc::new(open_store(directory.path())?);
         let made_up = accounts::prepare(&*store, arguments)?;
         let user = match (&arguments.user, store.accounts()?.into_iter().next()) {
             (Some(user), _) => user.clone(),
@@ -164,7 +174,7 @@ impl Server {
         };
         let site = Arc::new(Site::new(store, settings.limits, arguments)?);
         let mut reactor = Reactor::new(settings.reactor)?;
-        if let Some(trace) = Tracing::asked(&arguments.trace)? {
+        if let Some(trace) = Tracing::asked_of_server(&arguments.trace, log)? {
             reactor.trace(move || trace.begin());
         }
         let listening = listen(&mut reactor, &site, &identity, &settings.patience, arguments)?;
@@ -188,15 +198,23 @@ fn open_store(path: &Path) -> Result<SqliteStore, Failure> {
     Ok(SqliteStore::open(path)?.deriving_keys(Arc::new(login::keys)))
 }
 
-/// Logs go to standard error: numbers of sessions, counts and failures, never who or what.
-fn log(output: crate::cli::Output) {
+/// Logs go to standard error: numbers of sessions, counts and failures, never who or what. A log that cannot be written
+/// is lost, and the server goes on.
+fn start_log(output: crate::cli::Output) -> Result<LineWriter, Failure> {
+    let log = LineWriter::standard_error().map_err(|error| {
+        Failure::new(Kind::Unavailable, format!("a thread for the log could not be started: {error}"))
+    })?;
     let level = if output.quiet { tracing::Level::WARN } else { tracing::Level::INFO };
-    // A second server in one process finds it set already.
-    let _ = tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .try_init();
+        .with_writer(log.clone())
+        .log_internal_errors(false)
+        .with_ansi(false);
+    // A second server in one process finds it set already.
+    let _ = subscriber.try_init();
+    // The usual hook writes to standard error by itself, and would wait for its reader.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread panicked")));
+    Ok(log)
 }
 
 fn listen(
@@ -300,24 +318,4 @@ fn not_bound(service: Service, address: SocketAddr, error: &io_mio::Error) -> Fa
         _ => (error.to_string(), format!("another address with --{name} ADDR")),
     };
     Failure::new(Kind::Unavailable, format!("{name} cannot listen on {address}: {why}")).advise(advice)
-}
-
-/// The first signal lets sessions finish, the second ends the process at once.
-fn stop_on_signals(handle: ReactorHandle) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::new(Kind::Unavailable, format!("signals cannot be waited for: {error}"))
-    };
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(failed)?;
-    let wait = move || {
-        let mut signals = signals.forever();
-        if signals.next().is_some() {
-            tracing::info!("stopping");
-            handle.shut_down(GRACE);
-        }
-        if let Some(signal) = signals.next() {
-            signal_hook::low_level::exit(128 + signal);
-        }
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(failed)?;
-    Ok(())
 }

@@ -12,6 +12,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::{Server, Service};
 use crate::cli::{Cli, Command};
+use crate::line_writer::LineWriter;
 
 /// A server on any free ports, and its account.
 struct Running {
@@ -22,6 +23,11 @@ struct Running {
     handle: io_mio::ReactorHandle,
     thread: Option<JoinHandle<()>>,
     _directory: tempfile::TempDir,
+}
+
+/// A log that is not kept.
+fn log() -> LineWriter {
+    LineWriter::start(std::io::sink()).unwrap()
 }
 
 trait Stream: Read + Write {}
@@ -44,7 +50,7 @@ impl Running {
         let words = words.into_iter().map(Into::into).chain([directory.path().as_os_str().to_owned()]);
         let words = words.chain(options.iter().map(Into::into));
         let Command::Serve(arguments) = Cli::try_parse_from(words).unwrap().command else { panic!() };
-        let mut server = Server::start(&arguments).unwrap();
+        let mut server = Server::start(&arguments, &log()).unwrap();
         let account = server.made_up.take().unwrap();
         let mut roots = RootCertStore::empty();
         let authority = server.identity.authority.clone().unwrap();
@@ -507,7 +513,7 @@ fn lmtp_is_for_this_machine_only() {
             ["mailwire", "serve", "--smtp", "off", "--smtps", "off", "--imap", "off", "--imaps", "off"];
         let words = words.into_iter().chain(["--lmtp", address, "--dir", directory.path().to_str().unwrap()]);
         let Command::Serve(arguments) = Cli::try_parse_from(words).unwrap().command else { panic!() };
-        let Err(failure) = Server::start(&arguments) else { panic!("{address} is listened on") };
+        let Err(failure) = Server::start(&arguments, &log()) else { panic!("{address} is listened on") };
         assert!(format!("{failure:?}").contains(said), "{failure:?}");
     }
 }

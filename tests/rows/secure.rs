@@ -1,0 +1,80 @@
+//! Conversations under TLS with a server that runs.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::program::Served;
+
+/// A TLS client that trusts the server, of one version.
+pub(crate) fn tls(
+    served: &Served,
+    socket: TcpStream,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> Tls {
+    open(&served.ca, socket, &[version], &[])
+}
+
+/// A TLS client that trusts this authority and offers these application protocols.
+pub(crate) fn open(
+    authority: &str,
+    socket: TcpStream,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    protocols: &[&str],
+) -> Tls {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let session = rustls::ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+    Tls(rustls::StreamOwned::new(session, socket))
+}
+
+impl Served {
+    /// A connection under TLS that has not been greeted yet.
+    pub(crate) fn tls(&self, service: &str) -> Tls {
+        let socket = TcpStream::connect(self.address(service)).unwrap();
+        tls(self, socket, &rustls::version::TLS13)
+    }
+}
+
+pub(crate) struct Tls(rustls::StreamOwned<rustls::ClientConnection, TcpStream>);
+
+impl Tls {
+    pub(crate) fn say(&mut self, octets: &str) {
+        self.0.write_all(octets.as_bytes()).unwrap();
+    }
+
+    pub(crate) fn ask(&mut self, octets: &str) -> String {
+        self.say(octets);
+        self.answer()
+    }
+
+    /// All lines of a reply; what came before the end if the connection ends.
+    pub(crate) fn answer(&mut self) -> String {
+        let mut answer = Vec::new();
+        let mut octet = [0];
+        loop {
+            let begin = answer.len();
+            while answer.last() != Some(&b'\n') || answer.len() == begin {
+                if !matches!(self.0.read(&mut octet), Ok(1..)) {
+                    return String::from_utf8(answer).unwrap();
+                }
+                answer.push(octet[0]);
+            }
+            if answer[begin..].get(3) != Some(&b'-') {
+                return String::from_utf8(answer).unwrap();
+            }
+        }
+    }
+}
