@@ -28,8 +28,8 @@ Nothing ever falls back to cleartext.
 
 The password is asked for at a prompt, or taken from --password-command or MAILWIRE_PASSWORD; never from an argument.
 
-Exit codes (sysexits.h): 0 done, 64 usage, 65 data, 68 no host, 69 unavailable, 75 try again, 76 protocol,
-77 refused (authentication or security policy), 78 configuration, 130 and 143 stopped by Ctrl-C or SIGTERM.";
+Exit codes (sysexits.h): 0 done, 64 usage, 65 data, 68 no host, 69 unavailable, 74 output, 75 try again,
+76 protocol, 77 refused (authentication or security policy), 78 configuration, 130 and 143 stopped by Ctrl-C or SIGTERM.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

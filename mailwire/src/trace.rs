@@ -53,15 +53,13 @@ impl Tracing {
     /// # Errors
     /// The file cannot be written.
     pub(crate) fn asked_of_server(options: &cli::Trace, log: &LineWriter) -> Result<Option<Self>, Failure> {
-        let asked = Self::asked(options)?;
-        Ok(asked.map(|tracing| {
-            let mut place = tracing.place.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if matches!(*place, Place::StandardError) {
-                *place = Place::Lines(log.clone());
-            }
-            drop(place);
-            tracing
-        }))
+        let Some(tracing) = Self::asked(options)? else { return Ok(None) };
+        let mut place = tracing.place.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if matches!(*place, Place::StandardError) {
+            *place = Place::Lines(log.clone());
+        }
+        drop(place);
+        Ok(Some(tracing))
     }
 
     /// The trace of one connection.
