@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use io_mio::connector::Step;
 use io_mio::{Certificate, Report};
+use proto_core::Mechanism;
 use proto_core::sasl::Weighed;
 use serde::Serialize;
 
+use crate::classify::ServerReply;
 use crate::cli::{CheckArgs, Stage};
 use crate::connect::Way;
 use crate::failure::{Failure, Kind};
@@ -25,6 +27,8 @@ pub(crate) fn run(arguments: &CheckArgs) -> Result<Option<Kind>, Failure> {
     let progress = Progress::new(&way, output, (last, telling))?;
     // A prompt in the middle would spoil the times: the password is asked for before anything begins.
     let credentials = if last >= Stage::Login { way.credentials()? } else { None };
+    // Nothing has to be finished: the first signal ends the command.
+    crate::interrupt::Interrupt::install()?;
     let observer = progress.clone();
     let connector = way.connector(move |report| observer.observe(report));
     let result = match way.url.protocol {
@@ -37,6 +41,7 @@ pub(crate) fn run(arguments: &CheckArgs) -> Result<Option<Kind>, Failure> {
             Ok(None)
         }
         Err(Stop::Failed(failure)) => {
+            let failure = failure.at(&way.url);
             progress.finish(Some(&failure));
             Ok(Some(failure.kind))
         }
@@ -92,13 +97,32 @@ enum Telling {
     Reasons,
 }
 
-/// How somebody logged in.
+/// How the user logged in.
 #[derive(Debug)]
 pub(crate) struct LoggedIn {
     /// The mechanism's name, or what was used in place of one.
     pub(crate) by: &'static str,
     /// Why not by another one.
     pub(crate) weighed: Weighed,
+    /// The mechanism that the server refused before, and what it said.
+    pub(crate) refused: Option<(Mechanism, ServerReply)>,
+}
+
+impl LoggedIn {
+    /// How, and what was refused before.
+    pub(crate) fn describe(&self) -> String {
+        match &self.refused {
+            None => self.by.to_owned(),
+            Some((mechanism, reply)) => {
+                let unbound = if mechanism.binds() && !self.by.ends_with("-PLUS") {
+                    ", so that the log-in is not bound to the TLS channel"
+                } else {
+                    ""
+                };
+                format!("{} (the server refused {mechanism}{unbound}: {reply})", self.by)
+            }
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -109,6 +133,9 @@ struct Line {
     detail: String,
     #[serde(rename = "try", skip_serializing_if = "Option::is_none")]
     advice: Option<String>,
+    /// What the server said when it refused this stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<Box<ServerReply>>,
 }
 
 impl Progress {
@@ -181,9 +208,17 @@ impl Progress {
 
     /// The user is logged in: by which mechanism, and for whoever wants to know why by no other.
     pub(crate) fn logged_in(&self, how: &LoggedIn) -> Result<(), Stop> {
-        let passed = self.pass(Stage::Login, how.by);
+        let passed = self.pass(Stage::Login, how.describe());
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (mechanism, why) in how.weighed.reasons() {
+        if let Some((mechanism, reply)) = &how.refused {
+            let why = format!("was refused by the server: {reply}");
+            if inner.telling == Telling::Reasons {
+                inner.output.line(format!("     {mechanism} {why}"));
+            }
+            inner.not_used.insert(mechanism.name(), why);
+        }
+        let refused = how.refused.as_ref().map(|(mechanism, _)| *mechanism);
+        for (mechanism, why) in how.weighed.reasons().filter(|(mechanism, _)| Some(*mechanism) != refused) {
             if inner.telling == Telling::Reasons {
                 inner.output.line(format!("     {mechanism} {why}"));
             }
@@ -218,6 +253,9 @@ impl Progress {
             "ok": failure.is_none(),
             "stages": inner.lines,
         });
+        if let (Some(failure), Some(object)) = (failure, value.as_object_mut()) {
+            object.insert("error".to_owned(), crate::output::describe(failure));
+        }
         if inner.telling == Telling::Reasons
             && let Some(object) = value.as_object_mut()
         {
@@ -230,7 +268,7 @@ impl Progress {
 impl Inner {
     fn pass(&mut self, stage: Stage, took: Duration, detail: String) {
         self.to_come.retain(|other| *other != stage);
-        self.show(stage, true, took, detail, None);
+        self.show(stage, took, detail, None);
     }
 
     /// The next stage failed. A certificate that came and was refused is a stage of its own.
@@ -243,12 +281,19 @@ impl Inner {
             }
             _ => (next, failure.what.clone()),
         };
-        self.show(stage, false, took, detail, failure.advice.clone());
+        self.show(stage, took, detail, Some(failure));
     }
 
-    fn show(&mut self, stage: Stage, ok: bool, took: Duration, detail: String, advice: Option<String>) {
-        let line =
-            Line { stage: word(stage), ok, ms: (took.as_secs_f64() * 1e5).round() / 100.0, detail, advice };
+    fn show(&mut self, stage: Stage, took: Duration, detail: String, failure: Option<&Failure>) {
+        let line = Line {
+            stage: word(stage),
+            ok: failure.is_none(),
+            ms: (took.as_secs_f64() * 1e5).round() / 100.0,
+            detail,
+            advice: failure.and_then(|failure| failure.advice.clone()),
+            server: failure.and_then(|failure| failure.server.clone()),
+        };
+        let ok = line.ok;
         self.output.marked(ok, format!("{:13}{:>9.1} ms  {}", line.stage, line.ms, line.detail));
         if let Some(advice) = &line.advice {
             self.output.line(format!("     try: {advice}"));
@@ -280,11 +325,4 @@ fn describe(certificate: &Certificate) -> String {
 /// A check that names no user ends behind the capabilities.
 pub(crate) fn no_user() -> String {
     "no user in the URL: login and what follows were not tried".to_owned()
-}
-
-/// A log-in that failed.
-pub(crate) fn refused(text: &str) -> Failure {
-    Failure::new(Kind::Refused, format!("the server refused the log-in: {text}")).advise(
-        "check user name and password; many providers want an app password, or an OAuth token (--token-command)",
-    )
 }

@@ -93,6 +93,10 @@ pub(crate) struct Connection {
     /// LOGIN, OAUTHBEARER, XOAUTH2), or of several with commas between them the first that the server offers.
     #[arg(long, value_name = "NAME[,NAME]...")]
     pub(crate) mechanism: Option<String>,
+    /// Do not tell an IMAP server the name and version of this program after the log-in (ID, RFC 2971). Some
+    /// providers open no mailbox without it.
+    #[arg(long)]
+    pub(crate) no_id: bool,
     /// Give up when nothing happens for so many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: Option<u64>,

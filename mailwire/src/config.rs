@@ -31,6 +31,7 @@ struct File {
     pin: Option<String>,
     mechanism: Option<String>,
     timeout: Option<u64>,
+    id: Option<bool>,
     #[serde(default)]
     server: BTreeMap<String, Server>,
     #[serde(default)]
@@ -73,6 +74,7 @@ struct Server {
     pin: Option<String>,
     mechanism: Option<String>,
     timeout: Option<u64>,
+    id: Option<bool>,
     password_command: Option<String>,
     token_command: Option<String>,
 }
@@ -119,6 +121,7 @@ fn apply(given: &mut Connection, mut file: File, host: &str) {
     }
     given.mechanism = given.mechanism.take().or(server.mechanism).or(file.mechanism);
     given.timeout = given.timeout.or(server.timeout).or(file.timeout);
+    given.no_id |= server.id.or(file.id) == Some(false);
 }
 
 fn default_path() -> Option<PathBuf> {

@@ -1,10 +1,14 @@
 //! From options to a connector: whom to trust, how long to wait, what to trace, and how failures are told.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use io_mio::{Connector, Fingerprint, Kind as IoKind, Patience, Report, Security, Target, TlsClient};
-use proto_core::{Credentials, Mechanism};
+use io_mio::{
+    Connector, Fingerprint, Kind as IoKind, Patience, Report, Security, Target, TlsCause, TlsClient,
+};
+use proto_core::{Credentials, Mechanism, PeerError};
 
+use crate::classify::ServerReply;
 use crate::cli;
 use crate::config;
 use crate::credentials::Source;
@@ -20,6 +24,8 @@ pub(crate) struct Way {
     trace: Option<Tracing>,
     /// The mechanisms that may be used, the best first.
     order: Vec<Mechanism>,
+    /// Whether a session has used the token that was asked for at the start.
+    has_used_token: AtomicBool,
 }
 
 impl Way {
@@ -29,7 +35,7 @@ impl Way {
         let tls = trust(&options)?;
         let trace = Tracing::asked(&options.trace)?;
         let order = options.mechanism.as_deref().map_or_else(|| Ok(Mechanism::ALL.into()), order)?;
-        Ok(Self { url: url.clone(), options, tls, trace, order })
+        Ok(Self { url: url.clone(), options, tls, trace, order, has_used_token: AtomicBool::new(false) })
     }
 
     /// A connector that reports each stage to `observer`.
@@ -61,6 +67,20 @@ impl Way {
             token_command: self.options.token_command.as_deref(),
         };
         self.url.user.as_deref().map(|user| source.credentials(user)).transpose()
+    }
+
+    /// The credentials for one more session: a password as it is, a token from `--token-command` anew for each session
+    /// but the first, since it may have expired.
+    pub(crate) fn session_credentials(&self, given: &Credentials) -> Result<Credentials, Failure> {
+        if self.options.token_command.is_some() && self.has_used_token.swap(true, Ordering::SeqCst) {
+            return Ok(self.renewed_token()?.unwrap_or_else(|| given.duplicate()));
+        }
+        Ok(given.duplicate())
+    }
+
+    /// Another token from `--token-command`, if tokens come from there.
+    pub(crate) fn renewed_token(&self) -> Result<Option<Credentials>, Failure> {
+        if self.options.token_command.is_some() { self.credentials() } else { Ok(None) }
     }
 
     /// The mechanisms that may be used, the best first: what the user named, or all of them.
@@ -114,8 +134,23 @@ fn trust(options: &cli::Connection) -> Result<TlsClient, Failure> {
 
 impl From<io_mio::Error> for Failure {
     fn from(error: io_mio::Error) -> Self {
+        match &error {
+            io_mio::Error::Unwilling { reply, code } => {
+                let kind = if *code < 500 { Kind::TryAgain } else { Kind::Unavailable };
+                let reply = ServerReply::from_smtp_text(reply);
+                return advised(Self::said(kind, "the server refuses to serve", reply), error.advice());
+            }
+            io_mio::Error::Unauthenticated { reply, code: Some(code) } => {
+                let kind = if *code < 500 { Kind::TryAgain } else { Kind::Refused };
+                let reply = ServerReply::from_smtp_text(reply);
+                return Self::said(kind, "the server refused the log-in", reply);
+            }
+            _ => {}
+        }
         let kind = match (&error, error.kind()) {
             (io_mio::Error::WrongTlsMode { .. }, _) => Kind::Protocol,
+            // A connection that ends where it must not, at whatever point: trying again may help.
+            (error, _) if is_lost(error) => Kind::TryAgain,
             (_, IoKind::NoHost) => Kind::NoHost,
             (_, IoKind::Timeout) => Kind::TryAgain,
             (_, IoKind::Protocol) => Kind::Protocol,
@@ -124,11 +159,39 @@ impl From<io_mio::Error> for Failure {
             _ => Kind::Unavailable,
         };
         let failure = Self::new(kind, error.to_string());
-        match error.advice() {
-            Some(advice) => failure.advise(advice),
-            None => failure,
-        }
+        let is_local = matches!(error.kind(), IoKind::Config);
+        let failure = if is_local { failure } else { failure.remote() };
+        let advice = untrusted(&error).or_else(|| error.advice());
+        advised(failure, advice.or_else(|| (kind == Kind::TryAgain).then(|| "try again later".to_owned())))
     }
+}
+
+fn advised(failure: Failure, advice: Option<String>) -> Failure {
+    match advice {
+        Some(advice) => failure.advise(advice),
+        None => failure,
+    }
+}
+
+/// Whether the connection was there and was lost.
+fn is_lost(error: &io_mio::Error) -> bool {
+    match error {
+        io_mio::Error::Connect { .. } | io_mio::Error::Busy => false,
+        io_mio::Error::Protocol(proto_core::Error::Peer(PeerError::Refused)) => true,
+        error => error.is_retryable(),
+    }
+}
+
+/// What to try where nothing vouches for the server's certificate: the options, with the fingerprint to copy.
+fn untrusted(error: &io_mio::Error) -> Option<String> {
+    let io_mio::Error::Tls(tls) = error else { return None };
+    let causes = [TlsCause::UnknownIssuer, TlsCause::SelfSigned, TlsCause::AuthorityAsLeaf];
+    let seen = tls.certificate.as_ref().filter(|_| causes.contains(&tls.cause))?;
+    Some(format!(
+        "if this is your own server: --ca FILE with the certificate of its authority, or, once the fingerprint is \
+         compared with the one there, --pin {}",
+        seen.fingerprint
+    ))
 }
 
 impl From<proto_core::Error> for Failure {

@@ -37,16 +37,28 @@ impl Source<'_> {
             return run(command, "password");
         }
         if let Some(password) = std::env::var_os(VARIABLE) {
-            return Ok(Secret::new(password.into_encoded_bytes()));
+            let password = Secret::new(password.into_encoded_bytes());
+            return not_empty(password, &format!("{VARIABLE} is set and empty"));
         }
         if !std::io::stdin().is_terminal() {
             return Err(Failure::new(Kind::Configuration, "no password: there is no terminal to ask for it")
                 .advise(format!("--password-command CMD, or set {VARIABLE}")));
         }
-        rpassword::prompt_password(format!("Password for {user}: "))
+        let password = rpassword::prompt_password(format!("Password for {user}: "))
             .map(|password| Secret::new(password.into_bytes()))
-            .map_err(|error| Failure::new(Kind::Configuration, format!("no password: {error}")))
+            .map_err(|error| Failure::new(Kind::Configuration, format!("no password: {error}")))?;
+        not_empty(password, "the password is empty")
     }
+}
+
+/// An empty password is a mistake of the caller: no server is asked about it.
+fn not_empty(password: Secret<Vec<u8>>, what: &str) -> Result<Secret<Vec<u8>>, Failure> {
+    if !password.expose().is_empty() {
+        return Ok(password);
+    }
+    Err(Failure::new(Kind::Configuration, what).advise(format!(
+        "type the password at the prompt, or give it with --password-command CMD or {VARIABLE}"
+    )))
 }
 
 /// The first line that a command prints.
@@ -81,6 +93,14 @@ mod tests {
     fn a_command_gives_its_first_line() {
         let secret = run("printf 'p w\\r\\nmore\\n'", "password").unwrap();
         assert_eq!(secret.expose(), b"p w");
+    }
+
+    #[test]
+    fn an_empty_password_is_refused_before_any_server_is_asked() {
+        let failure = not_empty(Secret::new(Vec::new()), "the password is empty").unwrap_err();
+        assert_eq!(failure.kind, Kind::Configuration);
+        assert!(failure.advice.is_some_and(|advice| advice.contains("--password-command")));
+        assert!(not_empty(Secret::new(b"x".to_vec()), "").is_ok());
     }
 
     #[test]

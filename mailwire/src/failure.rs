@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::classify::ServerReply;
+use crate::url::Url;
+
 /// Why the command failed. The exit codes are those of `sysexits.h`, and 128 plus the signal after a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -53,17 +56,80 @@ impl Kind {
     }
 }
 
-/// What happened and what to try. Holds no user name, password or token.
+/// What happened and what to try. Holds no password or token. The words of a server are in `what` and `server`, and may
+/// hold a user name: store and log [`to_keep`](Failure::to_keep) only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) kind: Kind,
+    /// What happened, with the server's words.
     pub(crate) what: String,
     pub(crate) advice: Option<String>,
+    /// What the server said, for programs.
+    pub(crate) server: Option<Box<ServerReply>>,
+    /// Which server, as host and port, where one had a part in it.
+    pub(crate) place: Option<Box<(String, u16)>>,
+    /// What happened without the server's words, where those are in `what`.
+    own_words: Option<String>,
+    /// Whether a server or the way to it had a part in it.
+    is_remote: bool,
 }
 
 impl Failure {
     pub(crate) fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), advice: None }
+        Self {
+            kind,
+            what: what.into(),
+            advice: None,
+            server: None,
+            place: None,
+            own_words: None,
+            is_remote: false,
+        }
+    }
+
+    /// A refusal by a server: `what` in our words, then the server's.
+    pub(crate) fn said(kind: Kind, what: &str, reply: ServerReply) -> Self {
+        Self {
+            server: Some(Box::new(reply.clone())),
+            own_words: Some(what.to_owned()),
+            is_remote: true,
+            ..Self::new(kind, format!("{what}: {reply}"))
+        }
+    }
+
+    /// Marks that a server or the way to it had a part in it: [`at`](Self::at) then names it.
+    #[must_use]
+    pub(crate) const fn remote(mut self) -> Self {
+        self.is_remote = true;
+        self
+    }
+
+    /// Names the server, if one had a part in it.
+    #[must_use]
+    pub(crate) fn at(mut self, url: &Url) -> Self {
+        if self.is_remote && self.place.is_none() {
+            if !self.what.contains(&url.authority()) {
+                self.what = format!("{}: {}", url.authority(), self.what);
+            }
+            self.place = Some(Box::new((url.host.clone(), url.port)));
+        }
+        self
+    }
+
+    /// Adds to what happened, in our words and the whole.
+    #[must_use]
+    pub(crate) fn adding(mut self, more: &str) -> Self {
+        self.what.push_str(more);
+        self
+    }
+
+    /// What may be stored and logged: nothing of a server's words but a code that is known.
+    pub(crate) fn to_keep(&self) -> String {
+        let Some(own) = &self.own_words else { return self.what.clone() };
+        match self.server.as_ref().and_then(|server| server.known_code()) {
+            Some(code) => format!("{own} ({code})"),
+            None => own.clone(),
+        }
     }
 
     /// Adds what to try.
@@ -106,4 +172,10 @@ impl From<mailstore::Error> for Failure {
     fn from(error: mailstore::Error) -> Self {
         Self::new(Kind::Unavailable, format!("the store: {error}"))
     }
+}
+
+/// A store that cannot be opened: its directory is named, and what to try.
+pub(crate) fn store_failure(directory: &std::path::Path, error: &mailstore::Error) -> Failure {
+    Failure::new(Kind::Unavailable, format!("the store in {}: {error}", directory.display()))
+        .advise("give --into a directory that you may write to, on a disk with free space")
 }

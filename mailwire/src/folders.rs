@@ -4,13 +4,12 @@ use std::path::Path;
 
 use io_mio::Report;
 use mailstore::{SpecialUse, SqliteStore, Store};
-use proto_core::Channel;
 use proto_imap::client::Client;
 
 use crate::cli::FoldersArgs;
 use crate::connect::Way;
-use crate::failure::{Failure, Kind};
-use crate::imap::{Authenticate, Folder, Session, Task, with_session};
+use crate::failure::{Failure, Kind, store_failure};
+use crate::imap::{Authenticate, Folder, Reach, Session, Task, with_session};
 use crate::local;
 use crate::output::Output;
 use crate::url::{Protocol, Url};
@@ -21,6 +20,8 @@ pub(crate) fn run(arguments: &FoldersArgs) -> Result<(), Failure> {
     let output = Output::from(arguments.output);
     let way = Way::new(&arguments.url, &arguments.connection)?;
     let credentials = way.credentials()?.ok_or_else(no_user)?;
+    // Nothing has to be finished: the first signal ends the command.
+    crate::interrupt::Interrupt::install()?;
     let folders = with_session(&way, &way.connector(|_: &Report| {}), ListFolders(&way, credentials))?;
     let left_out = match &arguments.into {
         Some(directory) => keep(directory, &way.url, &folders)?,
@@ -54,18 +55,19 @@ impl Task for ListFolders<'_> {
     type Output = Vec<Folder>;
     type Error = Failure;
 
-    fn run<C: Channel>(self, session: &mut Session<C>) -> Result<Vec<Folder>, Failure>
+    fn run<C: Reach>(self, mut session: Session<C>) -> Result<Vec<Folder>, Failure>
     where
         Client<C>: Authenticate,
     {
-        session.log_in(self.1, self.0.order())?;
-        session.folders()
+        let folders = session.log_in(self.0, &self.1).and_then(|_| session.folders());
+        session.log_out();
+        folders
     }
 }
 
 /// Keeps the folders, and tells which it could not and why: such a folder costs only itself.
 fn keep<'f>(directory: &Path, url: &Url, folders: &'f [Folder]) -> Result<Vec<(&'f str, String)>, Failure> {
-    let store = SqliteStore::open(directory)?;
+    let store = SqliteStore::open(directory).map_err(|error| store_failure(directory, &error))?;
     let account = local::account(&store, url)?;
     store.remote_account(account, &local::key(url))?;
     let mut left_out = Vec::new();

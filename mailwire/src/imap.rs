@@ -6,33 +6,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_mio::{Connection, Connector, ImapClient, Turn};
+use proto_core::sasl::Weighed;
 use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 use proto_imap::client::{Choice, Client, CommandId, Event};
 use proto_imap::config::Config;
 use proto_imap::state::State;
-use proto_imap::types::{
-    Attribute, Command, Condition, ListPattern, Mailbox, NameEncoding, Status, Untagged, arguments,
-};
-use serde::Serialize;
+use proto_imap::types::body::IdField;
+use proto_imap::types::{Command, Condition, IString, List, ListPattern, Status, Untagged, arguments};
 
-use crate::check::{LoggedIn, Progress, Stop, no_user, refused};
+use crate::check::{LoggedIn, Progress, Stop, no_user};
+use crate::classify::{self, ServerReply};
 use crate::cli::Stage;
 use crate::connect::Way;
 use crate::failure::{Failure, Kind};
+use crate::folder::Listing;
+use crate::interrupt::{self, Interrupt};
+use crate::login::{self, Prover, Refusal};
 
-/// How many folders an account may have: a server that lists more has no end.
-const FOLDERS: usize = 100_000;
+pub(crate) use crate::folder::Folder;
 
 /// How long something useful may keep us waiting while a server says other things, where `--timeout` says nothing. With
 /// it, so many times as long: it is about a server that says nothing at all.
 const BUSY: Duration = Duration::from_secs(5 * 60);
 const BUSY_TIMES: u32 = 4;
-
-/// A session that has been opened, over TLS or, where the user wrote so, without.
-pub(crate) enum Opened {
-    Secure(Session<Secure>),
-    Cleartext(Session<Cleartext>),
-}
 
 /// What is to be done with a session, whichever channel it has.
 pub(crate) trait Task {
@@ -41,44 +37,43 @@ pub(crate) trait Task {
     /// What goes wrong.
     type Error: From<Failure>;
 
-    fn run<C: Channel>(self, session: &mut Session<C>) -> Result<Self::Output, Self::Error>
+    fn run<C: Reach>(self, session: Session<C>) -> Result<Self::Output, Self::Error>
     where
         Client<C>: Authenticate;
 }
 
-/// Connects, does the task, and logs out.
+/// Connects and does the task, which logs out.
 pub(crate) fn with_session<T: Task>(
     way: &Way,
     connector: &Connector,
     task: T,
 ) -> Result<T::Output, T::Error> {
-    match open(way, connector)? {
-        Opened::Secure(mut session) => {
-            let done = task.run(&mut session);
-            session.log_out();
-            done
-        }
-        Opened::Cleartext(mut session) => {
-            let done = task.run(&mut session);
-            session.log_out();
-            done
-        }
+    if way.is_cleartext()? {
+        task.run(Cleartext::open(way, connector)?)
+    } else {
+        task.run(Secure::open(way, connector)?)
     }
 }
 
-fn open(way: &Way, connector: &Connector) -> Result<Opened, Failure> {
-    let busy =
-        way.options.timeout.map_or(BUSY, |seconds| Duration::from_secs(seconds).saturating_mul(BUSY_TIMES));
-    let mut config = Config::default();
-    if way.is_cleartext()? {
-        config = config.danger_cleartext();
-        let connection =
-            connector.danger_connect_cleartext::<ImapClient>(&way.target(), &Arc::new(config))?;
-        let may_log_in = way.options.danger_cleartext_login;
-        return Ok(Opened::Cleartext(Session { connection, may_log_in, busy }));
+/// A channel that sessions can be opened on.
+pub(crate) trait Reach: Channel + Sized {
+    /// Connects.
+    fn open(way: &Way, connector: &Connector) -> Result<Session<Self>, Failure>;
+}
+
+impl Reach for Secure {
+    fn open(way: &Way, connector: &Connector) -> Result<Session<Self>, Failure> {
+        let connection = connector.connect::<ImapClient>(&way.target(), &Arc::new(Config::default()))?;
+        Ok(Session::new(connection, way, true))
     }
-    let connection = connector.connect::<ImapClient>(&way.target(), &Arc::new(config))?;
-    Ok(Opened::Secure(Session { connection, may_log_in: true, busy }))
+}
+
+impl Reach for Cleartext {
+    fn open(way: &Way, connector: &Connector) -> Result<Session<Self>, Failure> {
+        let config = Arc::new(Config::default().danger_cleartext());
+        let connection = connector.danger_connect_cleartext::<ImapClient>(&way.target(), &config)?;
+        Ok(Session::new(connection, way, way.options.danger_cleartext_login))
+    }
 }
 
 /// The difference that the channel makes: how one authenticates.
@@ -119,6 +114,32 @@ pub(crate) struct Session<C: Channel> {
     may_log_in: bool,
     /// How long something useful may keep us waiting while the server says other things.
     busy: Duration,
+    /// What the server said in its good-bye.
+    bye: Option<ServerReply>,
+    /// Whether the server has greeted.
+    is_greeted: bool,
+    /// Whether the server was told who we are (ID).
+    is_identified: bool,
+    /// Looked at while the session waits.
+    pub(crate) interrupt: Option<Interrupt>,
+}
+
+impl<C: Channel> Session<C> {
+    fn new(connection: Connection<Client<C>>, way: &Way, may_log_in: bool) -> Self {
+        let busy = way
+            .options
+            .timeout
+            .map_or(BUSY, |seconds| Duration::from_secs(seconds).saturating_mul(BUSY_TIMES));
+        Self {
+            connection,
+            may_log_in,
+            busy,
+            bye: None,
+            is_greeted: false,
+            is_identified: false,
+            interrupt: None,
+        }
+    }
 }
 
 impl<C: Channel> Session<C>
@@ -126,7 +147,8 @@ where
     Client<C>: Authenticate,
 {
     /// Drives the connection until `step` is done. The last argument of `step` is when something useful was last heard:
-    /// a server that says other things all the while is not listened to for ever.
+    /// a server that says other things all the while is not listened to for ever. A clean stop that was asked for ends
+    /// it too.
     pub(crate) fn drive<T>(
         &mut self,
         mut step: impl FnMut(
@@ -138,11 +160,27 @@ where
     ) -> Result<T, Failure> {
         let mut useful = Instant::now();
         loop {
-            let until = useful.checked_add(self.busy).unwrap_or(useful);
-            let driven =
-                self.connection.drive_until(until, |turn, client, tx| step(turn, client, tx, &mut useful))?;
-            if let Some(done) = driven {
-                return Ok(done);
+            if let Some(interrupt) = &self.interrupt {
+                interrupt.check()?;
+            }
+            let late = useful.checked_add(self.busy).unwrap_or(useful);
+            let until = match &self.interrupt {
+                Some(_) => late.min(Instant::now() + interrupt::LOOK),
+                None => late,
+            };
+            let (bye, is_greeted) = (&mut self.bye, &mut self.is_greeted);
+            let driven = self.connection.drive_until(until, |turn, client, tx| {
+                match &turn {
+                    Turn::Event(Event::Bye(status)) => *bye = Some(ServerReply::imap(status)),
+                    Turn::Event(Event::Greeting(_)) => *is_greeted = true,
+                    _ => {}
+                }
+                step(turn, client, tx, &mut useful)
+            });
+            match driven {
+                Ok(Some(done)) => return Ok(done),
+                Ok(None) => {}
+                Err(failure) => return Err(self.explained(failure)),
             }
             if useful.elapsed() >= self.busy {
                 return Err(Failure::new(
@@ -152,8 +190,17 @@ where
                         self.busy
                     ),
                 )
-                .advise("try again later"));
+                .advise("try again later")
+                .remote());
             }
+        }
+    }
+
+    /// A connection that ended behind a good-bye: the server has said why.
+    fn explained(&mut self, failure: Failure) -> Failure {
+        match self.bye.take() {
+            Some(reply) if failure.server.is_none() => classify::imap_bye(reply, !self.is_greeted),
+            _ => failure,
         }
     }
 
@@ -170,18 +217,10 @@ where
         })
     }
 
-    /// Proves who the user is.
-    pub(crate) fn log_in(
-        &mut self,
-        credentials: Credentials,
-        order: &[Mechanism],
-    ) -> Result<LoggedIn, Failure> {
+    /// Proves who the user is, and tells the server who we are.
+    pub(crate) fn log_in(&mut self, way: &Way, credentials: &Credentials) -> Result<LoggedIn, Failure> {
         if !self.may_log_in {
-            return Err(Failure::new(
-                Kind::Refused,
-                "logging in without TLS would show the password to anyone on the way",
-            )
-            .advise("leave --danger-cleartext out, or add --danger-cleartext-login"));
+            return Err(login::not_without_tls());
         }
         self.capabilities()?;
         if self.connection.machine().state() != Some(State::NotAuthenticated) {
@@ -189,45 +228,40 @@ where
                 Kind::Refused,
                 "the server says that somebody has logged in already (PREAUTH): whose mail it shows cannot be known",
             )
-            .advise("check host and port; a server for everybody asks who one is"));
+            .advise("check host and port; a server for everybody asks who one is")
+            .remote());
         }
-        let weighed = self.connection.machine().weigh(order, &credentials);
-        let choice = match weighed.into_result() {
-            Ok(mechanism) => Choice::Mechanism(mechanism),
-            // The LOGIN command may do, unless the user wants something else.
-            Err(_) if order == Mechanism::ALL => Choice::Strongest,
-            Err(reasons) => return Err(cannot_prove(&reasons)),
-        };
-        // Where none goes with the command from the start, none is to blame, and nothing is said twice.
-        let refused = self.connection.machine().has_refused_initial_response();
-        let kept = credentials.duplicate();
-        match self.prove(credentials, choice)? {
-            Proved::Accepted => {}
-            Proved::Rejected(_) if !refused && self.connection.machine().has_refused_initial_response() => {
-                match self.prove(kept, choice)? {
-                    Proved::Accepted => {}
-                    Proved::Rejected(why) => return Err(why),
-                }
+        let logged_in = login::log_in(self, way, credentials)?;
+        if !way.options.no_id {
+            let offered = self.capabilities()?;
+            if offered.iter().any(|name| name.eq_ignore_ascii_case("ID")) {
+                self.identify()?;
             }
-            Proved::Rejected(why) => return Err(why),
         }
-        Ok(LoggedIn { by: weighed.chosen().map_or("the LOGIN command", Mechanism::name), weighed })
+        Ok(logged_in)
     }
 
-    fn prove(&mut self, credentials: Credentials, choice: Choice) -> Result<Proved, Failure> {
-        self.connection
-            .with(|client, tx| client.prove(credentials, choice, tx))
-            .map_err(|error| cannot_prove(&error))?;
+    /// Tells the server who we are (RFC 2971), once in a session. That it does not want to know is no failure. Returns
+    /// whether it was told now.
+    pub(crate) fn identify(&mut self) -> Result<bool, Failure> {
+        if std::mem::replace(&mut self.is_identified, true) {
+            return Ok(false);
+        }
+        let field = |name: &'static str, value: &'static str| IdField {
+            name: IString::new(name.as_bytes()),
+            value: Some(IString::new(value.as_bytes())),
+        };
+        let fields = [
+            field("name", env!("CARGO_PKG_NAME")),
+            field("version", env!("CARGO_PKG_VERSION")),
+            field("vendor", env!("CARGO_PKG_NAME")),
+        ];
+        let mine = self.connection.with(|client, tx| client.send(&Command::Id(List::new(&fields)), tx))?;
         self.drive(|turn, _, _, _| match turn {
-            Turn::Event(Event::Authenticated { .. }) => Ok(Some(Proved::Accepted)),
-            Turn::Event(Event::AuthRejected { status, reason, .. }) => {
-                let text = status.text.to_str_lossy();
-                let why =
-                    reason.map_or_else(|| text.clone().into_owned(), |reason| format!("{text} ({reason})"));
-                Ok(Some(Proved::Rejected(refused(&why))))
-            }
+            Turn::Event(Event::Completed { id, .. }) if id == mine => Ok(Some(())),
             _ => Ok(None),
-        })
+        })?;
+        Ok(true)
     }
 
     /// Gives a command and waits for its end; `data` sees what comes before, and says whether it was of use.
@@ -236,9 +270,10 @@ where
         command: &Command<'_>,
         mut data: impl FnMut(Event<'_>) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
+        let what = format!("the server refused {}", command.name());
         let mine = self.connection.with(|client, tx| client.send(command, tx))?;
         self.drive(|turn, _, _, useful| match turn {
-            Turn::Event(Event::Completed { id, status }) if id == mine => accepted(&status).map(Some),
+            Turn::Event(Event::Completed { id, status }) if id == mine => accepted(&status, &what).map(Some),
             Turn::Event(event) => {
                 if data(event)? {
                     *useful = Instant::now();
@@ -249,36 +284,25 @@ where
         })
     }
 
-    /// The folders of the account.
+    /// The folders of the account. One whose name is too long keeps its place with a part of the name, and
+    /// [`Folder::check_name`] refuses it.
+    ///
+    /// # Errors
+    /// [`Kind::Protocol`] if the server lists more folders, or more bytes of names, than any account has.
     pub(crate) fn folders(&mut self) -> Result<Vec<Folder>, Failure> {
-        let mut folders = Vec::new();
+        let mut listing = Listing::default();
+        self.list(&mut listing)?;
+        Ok(listing.sorted())
+    }
+
+    /// Fills `listing`, which keeps what came before a failure.
+    pub(crate) fn list(&mut self, listing: &mut Listing) -> Result<(), Failure> {
         let patterns = [ListPattern::ALL];
-        let list = Command::List(arguments::List::new(&patterns));
-        self.ask(&list, |event| {
+        self.ask(&Command::List(arguments::List::new(&patterns)), |event| {
             let Event::Data(Untagged::List(listed)) = event else { return Ok(false) };
-            if folders.len() == FOLDERS {
-                return Err(Failure::new(
-                    Kind::Protocol,
-                    format!("the server lists more than {FOLDERS} folders: no account has so many"),
-                ));
-            }
-            let octets = listed.mailbox.as_bytes();
-            let name = Mailbox::from_octets(&octets).to_str_lossy(NameEncoding::ModifiedUtf7).into_owned();
-            folders.push(Folder {
-                name,
-                delimiter: listed.delimiter,
-                special_use: listed
-                    .attributes
-                    .special_use()
-                    .map(|attribute| format!("\\{}", lossy(attribute.name()))),
-                selectable: !listed.attributes.contains(Attribute::NoSelect)
-                    && !listed.attributes.contains(Attribute::NonExistent),
-            });
+            listing.add(&listed)?;
             Ok(true)
-        })?;
-        folders.sort_by(|a: &Folder, b| a.name.cmp(&b.name));
-        folders.dedup_by(|a, b| a.name == b.name);
-        Ok(folders)
+        })
     }
 
     /// Says good-bye. That the server may already be gone is no failure.
@@ -295,35 +319,36 @@ where
     }
 }
 
-/// What a server says to a proof.
-enum Proved {
-    Accepted,
-    Rejected(Failure),
-}
+impl<C: Channel> Prover for Session<C>
+where
+    Client<C>: Authenticate,
+{
+    fn weigh(&self, order: &[Mechanism], credentials: &Credentials) -> Weighed {
+        self.connection.machine().weigh(order, credentials)
+    }
 
-/// A folder of an account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Folder {
-    pub(crate) name: String,
-    pub(crate) delimiter: Option<char>,
-    pub(crate) special_use: Option<String>,
-    pub(crate) selectable: bool,
-}
+    fn has_login_command(&self) -> bool {
+        true
+    }
 
-impl Folder {
-    /// Nothing is done with a folder whose name would be something else to whoever reads it.
-    ///
-    /// # Errors
-    /// The name has control characters, or none at all.
-    pub(crate) fn check_name(&self) -> Result<(), Failure> {
-        let why = if self.name.is_empty() {
-            "it has no name"
-        } else if self.name.chars().any(char::is_control) {
-            "its name has control characters"
-        } else {
-            return Ok(());
-        };
-        Err(Failure::new(Kind::Unavailable, why))
+    fn has_refused_initial_response(&self) -> bool {
+        self.connection.machine().has_refused_initial_response()
+    }
+
+    fn prove(&mut self, by: Option<Mechanism>, credentials: Credentials) -> Result<Option<Refusal>, Failure> {
+        let choice = by.map_or(Choice::Strongest, Choice::Mechanism);
+        self.connection
+            .with(|client, tx| client.prove(credentials, choice, tx))
+            .map_err(|error| login::cannot_prove(&error))?;
+        self.drive(|turn, _, _, _| match turn {
+            Turn::Event(Event::Authenticated { .. }) => Ok(Some(None)),
+            Turn::Event(Event::AuthRejected { status, reason, .. }) => {
+                let reply = ServerReply::imap(&status);
+                let verdict = classify::imap_verdict(&reply, status.condition, login::during(by));
+                Ok(Some(Some(Refusal { verdict, reply }.with_reason(reason.as_deref()))))
+            }
+            _ => Ok(None),
+        })
     }
 }
 
@@ -332,21 +357,8 @@ fn lossy(octets: &[u8]) -> String {
 }
 
 /// OK, or why not.
-pub(crate) fn accepted(status: &Status<'_>) -> Result<(), Failure> {
-    if status.condition == Condition::Ok {
-        return Ok(());
-    }
-    let kind = if status.condition == Condition::Bad { Kind::Protocol } else { Kind::Unavailable };
-    Err(Failure::new(
-        kind,
-        format!("the server answered {}: {}", status.condition.as_str(), status.text.to_str_lossy()),
-    ))
-}
-
-/// Why no mechanism could be begun.
-fn cannot_prove(error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(Kind::Refused, format!("the user cannot be authenticated here: {error}"))
-        .advise("look at AUTH= and LOGINDISABLED among the capabilities, and at --mechanism")
+pub(crate) fn accepted(status: &Status<'_>, what: &str) -> Result<(), Failure> {
+    if status.condition == Condition::Ok { Ok(()) } else { Err(classify::imap_command(status, what)) }
 }
 
 /// The stages of `check` behind TLS.
@@ -362,7 +374,18 @@ pub(crate) fn check(
         type Output = ();
         type Error = Stop;
 
-        fn run<C: Channel>(self, session: &mut Session<C>) -> Result<(), Stop>
+        fn run<C: Reach>(self, mut session: Session<C>) -> Result<(), Stop>
+        where
+            Client<C>: Authenticate,
+        {
+            let done = self.walk(&mut session);
+            session.log_out();
+            done
+        }
+    }
+
+    impl Check<'_> {
+        fn walk<C: Reach>(self, session: &mut Session<C>) -> Result<(), Stop>
         where
             Client<C>: Authenticate,
         {
@@ -381,7 +404,7 @@ pub(crate) fn check(
                 progress.note(no_user());
                 return Err(Stop::Here);
             };
-            let logged_in = session.log_in(credentials, way.order())?;
+            let logged_in = session.log_in(way, &credentials)?;
             progress.logged_in(&logged_in)?;
             let folders = session.folders()?;
             progress.pass(Stage::Folders, format!("{} folders", folders.len()))

@@ -60,7 +60,14 @@ mod tests {
     use super::*;
 
     fn folder(name: &str, delimiter: Option<char>) -> Folder {
-        Folder { name: name.to_owned(), delimiter, special_use: None, selectable: true }
+        Folder {
+            name: name.to_owned(),
+            delimiter,
+            special_use: None,
+            selectable: true,
+            wire_name: name.as_bytes().to_vec(),
+            too_long: None,
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod classify;
 mod cli;
 mod compose;
 mod config;
@@ -10,11 +11,13 @@ mod credentials;
 mod data;
 mod decode;
 mod failure;
+mod folder;
 mod folders;
 mod imap;
 mod interrupt;
 mod line_writer;
 mod local;
+mod login;
 mod output;
 mod private;
 mod send;
@@ -69,9 +72,11 @@ fn run(command: &Command) -> Result<ExitCode, Failure> {
             output::check_written()?;
             return Ok(failed.map_or(ExitCode::SUCCESS, |kind| ExitCode::from(kind.code())));
         }
-        Command::Folders(arguments) => folders::run(arguments).and_then(|()| output::check_written()),
+        Command::Folders(arguments) => folders::run(arguments)
+            .map_err(|failure| failure.at(&arguments.url))
+            .and_then(|()| output::check_written()),
         Command::Sync(arguments) => sync::run(arguments),
-        Command::Send(arguments) => send::run(arguments),
+        Command::Send(arguments) => send::run(arguments).map_err(|failure| failure.at(&arguments.url)),
         Command::Decode(arguments) => decode::run(arguments).and_then(|()| output::check_written()),
     };
     done.map(|()| ExitCode::SUCCESS)

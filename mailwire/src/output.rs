@@ -145,14 +145,7 @@ impl Output {
     /// A failure: on standard error for people, and as an object for programs.
     pub(crate) fn failure(self, failure: &Failure) {
         if self.json {
-            self.json_always(&serde_json::json!({
-                "error": {
-                    "kind": failure.kind.word(),
-                    "code": failure.kind.code(),
-                    "what": failure.what,
-                    "try": failure.advice,
-                }
-            }));
+            self.json_always(&serde_json::json!({ "error": describe(failure) }));
         }
         error_line(&format!("mailwire: {}", printable(&failure.what)));
         if let Some(advice) = &failure.advice {
@@ -174,6 +167,26 @@ impl Output {
         bar.set_message(printable(what));
         bar
     }
+}
+
+/// A failure as JSON. `code` is the exit code; `server` is what the server said, if it said anything.
+pub(crate) fn describe(failure: &Failure) -> serde_json::Value {
+    let mut error = serde_json::json!({
+        "kind": failure.kind.word(),
+        "code": failure.kind.code(),
+        "what": failure.what,
+        "try": failure.advice,
+    });
+    if let Some(object) = error.as_object_mut() {
+        if let Some(server) = &failure.server {
+            object.insert("server".to_owned(), serde_json::json!(server));
+        }
+        if let Some(place) = &failure.place {
+            object.insert("host".to_owned(), place.0.clone().into());
+            object.insert("port".to_owned(), place.1.into());
+        }
+    }
+    error
 }
 
 /// The longest line that is shown, in characters: what a server says in addition is left out.

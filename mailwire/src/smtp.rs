@@ -5,16 +5,18 @@
 use std::sync::Arc;
 
 use io_mio::{Connection, Connector, SmtpClient, Turn};
-use proto_core::sasl::NoMechanism;
+use proto_core::sasl::Weighed;
 use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event};
 use proto_smtp::types::Response;
 
-use crate::check::{LoggedIn, Progress, Stop, no_user, refused};
+use crate::check::{LoggedIn, Progress, Stop, no_user};
+use crate::classify::{self, ServerReply};
 use crate::cli::Stage;
 use crate::connect::Way;
 use crate::failure::{Failure, Kind};
+use crate::login::{self, Prover, Refusal};
 
 /// What is to be done with a session, whichever channel it has.
 pub(crate) trait Task {
@@ -156,55 +158,12 @@ where
     }
 
     /// Proves who the user is.
-    pub(crate) fn log_in(
-        &mut self,
-        credentials: Credentials,
-        order: &[Mechanism],
-    ) -> Result<LoggedIn, Failure> {
+    pub(crate) fn log_in(&mut self, way: &Way, credentials: &Credentials) -> Result<LoggedIn, Failure> {
         if !self.may_log_in {
-            return Err(Failure::new(
-                Kind::Refused,
-                "logging in without TLS would show the password to anyone on the way",
-            )
-            .advise("leave --danger-cleartext out, or add --danger-cleartext-login"));
+            return Err(login::not_without_tls());
         }
         self.ready(|_| Ok::<_, Failure>(()))?;
-        let weighed = self.connection.machine().weigh(order, &credentials);
-        let mechanism = weighed.into_result().map_err(no_mechanism)?;
-        // Where none goes with the command from the start, none is to blame, and nothing is said twice.
-        let refused = self.connection.machine().has_refused_initial_response();
-        let kept = credentials.duplicate();
-        match self.prove(mechanism, credentials)? {
-            Proved::Accepted => {}
-            Proved::Rejected(_) if !refused && self.connection.machine().has_refused_initial_response() => {
-                match self.prove(mechanism, kept)? {
-                    Proved::Accepted => {}
-                    Proved::Rejected(why) => return Err(why),
-                }
-            }
-            Proved::Rejected(why) => return Err(why),
-        }
-        Ok(LoggedIn { by: mechanism.name(), weighed })
-    }
-
-    fn prove(&mut self, mechanism: Mechanism, credentials: Credentials) -> Result<Proved, Failure> {
-        self.connection.with(|client, tx| client.prove(mechanism, credentials, tx))?;
-        self.connection.drive(|turn, client, _| match turn {
-            Turn::Event(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(Proved::Accepted)),
-            Turn::Event(Event::Auth(AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response))) => {
-                if response.is_transient() {
-                    return Err(Failure::new(
-                        Kind::TryAgain,
-                        format!("the server cannot authenticate now: {response}"),
-                    ));
-                }
-                let reason =
-                    client.authentication_failure().map(|reason| format!(" ({reason})")).unwrap_or_default();
-                Ok(Some(Proved::Rejected(refused(&format!("{response}{reason}")))))
-            }
-            Turn::Event(Event::Closed(response)) => Err(unwilling(response.as_ref())),
-            _ => Ok(None),
-        })
+        login::log_in(self, way, credentials)
     }
 
     /// Says good-bye. That the server may already be gone is no failure.
@@ -221,26 +180,47 @@ where
     }
 }
 
-/// What a server says to a proof.
-enum Proved {
-    Accepted,
-    Rejected(Failure),
-}
+impl<C: Channel> Prover for Session<C>
+where
+    Client<C>: Authenticate,
+{
+    fn weigh(&self, order: &[Mechanism], credentials: &Credentials) -> Weighed {
+        self.connection.machine().weigh(order, credentials)
+    }
 
-fn no_mechanism(reasons: NoMechanism) -> Failure {
-    Failure::new(Kind::Refused, format!("the user cannot be authenticated here: {reasons}"))
-        .advise("another --mechanism, or --token-command for a server that wants an OAuth token")
+    fn has_login_command(&self) -> bool {
+        false
+    }
+
+    fn has_refused_initial_response(&self) -> bool {
+        self.connection.machine().has_refused_initial_response()
+    }
+
+    fn prove(&mut self, by: Option<Mechanism>, credentials: Credentials) -> Result<Option<Refusal>, Failure> {
+        let Some(mechanism) = by else { return Err(login::cannot_prove(&"SMTP has no LOGIN command")) };
+        self.connection
+            .with(|client, tx| client.prove(mechanism, credentials, tx))
+            .map_err(|error| login::cannot_prove(&error))?;
+        self.connection.drive(|turn, client, _| match turn {
+            Turn::Event(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(None)),
+            Turn::Event(Event::Auth(AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response))) => {
+                let verdict = classify::smtp_response_verdict(&response, login::during(by));
+                let refusal = Refusal { verdict, reply: ServerReply::smtp(&response) };
+                Ok(Some(Some(refusal.with_reason(client.authentication_failure()))))
+            }
+            Turn::Event(Event::Closed(response)) => Err(unwilling(response.as_ref())),
+            _ => Ok(None),
+        })
+    }
 }
 
 /// The server does not want to go on.
 pub(crate) fn unwilling(response: Option<&Response<'_>>) -> Failure {
     match response {
-        Some(response) if response.is_transient() => {
-            Failure::new(Kind::TryAgain, format!("the server does not serve now: {response}"))
-                .advise("try again later")
-        }
-        Some(response) => Failure::new(Kind::Unavailable, format!("the server refuses: {response}")),
-        None => Failure::new(Kind::TryAgain, "the server closed the connection").advise("try again later"),
+        Some(response) => classify::smtp_session(response),
+        None => Failure::new(Kind::TryAgain, "the server closed the connection")
+            .advise("try again later")
+            .remote(),
     }
 }
 
@@ -275,7 +255,7 @@ pub(crate) fn check(
                 progress.note(no_user());
                 return Err(Stop::Here);
             };
-            let logged_in = session.log_in(credentials, way.order())?;
+            let logged_in = session.log_in(way, &credentials)?;
             progress.logged_in(&logged_in)
         }
     }

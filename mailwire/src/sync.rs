@@ -25,9 +25,9 @@ use serde::Serialize;
 
 use crate::cli::SyncArgs;
 use crate::connect::Way;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, store_failure};
 use crate::folders::{imap_only, no_user};
-use crate::imap::{Authenticate, Folder, Session, Task, accepted, with_session};
+use crate::imap::{Authenticate, Folder, Reach, Session, Task, accepted, with_session};
 use crate::local;
 use crate::output::Output;
 
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), Failure> {
     let output = Output::from(arguments.output);
     let way = Way::new(&arguments.url, &arguments.connection)?;
     let credentials = way.credentials()?.ok_or_else(no_user)?;
-    let store = SqliteStore::open(&arguments.into)?;
+    let store = SqliteStore::open(&arguments.into).map_err(|error| store_failure(&arguments.into, &error))?;
     let account = local::account(&store, &way.url)?;
     let remote = store.remote_account(account, &local::key(&way.url))?.id;
     let task =
@@ -57,7 +57,7 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), Failure> {
     let (status, error) = match &done {
         Ok(folders) if folders.iter().all(|folder| folder.error.is_none()) => ("success", None),
         Ok(folders) => ("partial", folders.iter().find_map(|folder| folder.error.clone())),
-        Err(failure) => ("failed", Some(failure.what.clone())),
+        Err(failure) => ("failed", Some(failure.to_keep())),
     };
     store.record_sync(remote, now.as_second(), status, error.as_deref())?;
     let folders = done?;
@@ -155,11 +155,22 @@ impl Task for Sync<'_> {
     type Output = Vec<FolderReport>;
     type Error = Failure;
 
-    fn run<C: Channel>(self, session: &mut Session<C>) -> Result<Vec<FolderReport>, Failure>
+    fn run<C: Reach>(self, mut session: Session<C>) -> Result<Vec<FolderReport>, Failure>
     where
         Client<C>: Authenticate,
     {
-        session.log_in(self.credentials, self.way.order())?;
+        let done = self.walk(&mut session);
+        session.log_out();
+        done
+    }
+}
+
+impl Sync<'_> {
+    fn walk<C: Reach>(self, session: &mut Session<C>) -> Result<Vec<FolderReport>, Failure>
+    where
+        Client<C>: Authenticate,
+    {
+        session.log_in(self.way, &self.credentials)?;
         let folders = session.folders()?;
         for wanted in self.only {
             if !folders.iter().any(|folder| is_named(folder, wanted)) {
@@ -343,7 +354,7 @@ where
         match turn {
             Turn::Event(Event::Completed { id, status }) => {
                 open.retain(|other| *other != id);
-                if let Err(failure) = accepted(&status) {
+                if let Err(failure) = accepted(&status, "the server refused UID FETCH") {
                     refused.get_or_insert(failure);
                 }
             }

@@ -75,6 +75,7 @@ impl FromStr for Url {
             _ => return Err("the scheme must be imaps, imap, smtps or smtp".to_owned()),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
+        check_path(rest)?;
         // A user name is often an address: the last "@" divides.
         let (user, host) = match rest.rsplit_once('@') {
             Some((user, host)) => (Some(user), host),
@@ -93,6 +94,19 @@ impl FromStr for Url {
             port: port.unwrap_or_else(|| default_port(protocol, tls)),
         })
     }
+}
+
+/// A URL names a server and a user, and no mailbox: a path is named as what it is.
+fn check_path(rest: &str) -> Result<(), String> {
+    let Some((authority, path)) = rest.split_once('/') else { return Ok(()) };
+    // A slash in a user name stands before the only "@".
+    if !authority.contains('@') && path.contains('@') {
+        return Ok(());
+    }
+    Err(format!(
+        "the URL has a path, and names no mailbox: write it without \"/{path}\" (sync takes --folder {path}; a slash \
+         in a user name is written %2F)"
+    ))
 }
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port`.
@@ -183,6 +197,16 @@ mod tests {
         assert_eq!((url.user.as_deref(), url.host.as_str(), url.port), (Some("a@b:c"), "::1", 9993));
         assert_eq!(url.authority(), "[::1]:9993");
         assert!(!format!("{url} {url:?}").contains("a@b"));
+    }
+
+    #[test]
+    fn a_path_is_named_as_what_it_is() {
+        for text in ["imaps://h:1993/INBOX", "imaps://u@h/INBOX", "imaps://u@h:1/a@b", "smtp://h/x/y"] {
+            let why = text.parse::<Url>().unwrap_err();
+            assert!(why.contains("path") && !why.contains("port must"), "{text}: {why}");
+        }
+        assert_eq!("imaps://d/u@h".parse::<Url>().unwrap().user.as_deref(), Some("d/u"));
+        assert!("imaps://u@h:1993/".parse::<Url>().is_ok());
     }
 
     #[test]

@@ -14,7 +14,7 @@ const CLEAR: [&str; 2] = ["--danger-cleartext", "--danger-cleartext-login"];
 const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n";
 
 /// What an honest server with one message says to a command.
-fn honest(tag: &str, command: &str) -> String {
+pub(crate) fn honest(tag: &str, command: &str) -> String {
     let done = format!("{tag} OK done\r\n");
     let before = match command {
         "CAPABILITY" => "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n".to_owned(),
@@ -62,7 +62,7 @@ fn sync(server: &Scripted) -> Done {
 }
 
 /// Most of what takes time here is waiting.
-fn at_once<T: Copy + Send + Sync>(cases: &[T], case: impl Fn(T) + Sync) {
+pub(crate) fn at_once<T: Copy + Send + Sync>(cases: &[T], case: impl Fn(T) + Sync) {
     std::thread::scope(|scope| {
         for &each in cases {
             let case = &case;

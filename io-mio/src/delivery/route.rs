@@ -118,8 +118,9 @@ impl<C: Channel, E> fmt::Debug for Route<C, E> {
 }
 
 /// Logs in on a connection that is [`ready`], with the first of these mechanisms that fits. A server that does not
-/// understand an initial response (500 or 501) is asked once more without one; nothing else is tried twice, and a refused
-/// password least of all.
+/// understand an initial response (500 or 501) is asked once more without one. A server that refuses a mechanism which
+/// reveals nothing (SCRAM; 500 to 504, 534) is asked once for the next one that reveals nothing, never for one that
+/// reveals the password. A refused password is not tried twice.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`]: no mechanism fits, or the server says no. Or the connection is lost.
@@ -128,21 +129,56 @@ pub fn log_in(
     order: &[Mechanism],
     credentials: Credentials,
 ) -> Result<Mechanism, Error> {
-    let mechanism = connection
-        .machine()
-        .choose(order, &credentials)
-        .map_err(|reasons| Error::Unauthenticated { code: None, reply: reasons.to_string() })?;
+    let mechanism = choose(connection, order, &credentials)?;
+    let kept = credentials.duplicate();
+    let refused = match try_mechanism(connection, mechanism, credentials) {
+        Err(refused)
+            if refuses_mechanism(&refused)
+                && !mechanism.reveals_password()
+                // The client did not cancel because of what the server said.
+                && connection.machine().authentication_failure().is_none() =>
+        {
+            refused
+        }
+        outcome => return outcome.map(|()| mechanism),
+    };
+    // A server that cannot do a mechanism is asked for the next one that reveals nothing, once.
+    let rest: Vec<Mechanism> =
+        order.iter().copied().filter(|other| *other != mechanism && !other.reveals_password()).collect();
+    let Ok(next) = choose(connection, &rest, &kept) else { return Err(refused) };
+    try_mechanism(connection, next, kept).map(|()| next)
+}
+
+fn choose(
+    connection: &Connection<Client<Secure>>,
+    order: &[Mechanism],
+    credentials: &Credentials,
+) -> Result<Mechanism, Error> {
+    let chosen = connection.machine().choose(order, credentials);
+    chosen.map_err(|reasons| Error::Unauthenticated { code: None, reply: reasons.to_string() })
+}
+
+/// Whether the reply is about the mechanism and not about the password (RFC 4954 §6): 500 to 504, or 534.
+const fn refuses_mechanism(error: &Error) -> bool {
+    matches!(error, Error::Unauthenticated { code: Some(500..=504 | 534), .. })
+}
+
+/// Tries a mechanism, and once more without an initial response where the server did not understand it.
+fn try_mechanism(
+    connection: &mut Connection<Client<Secure>>,
+    mechanism: Mechanism,
+    credentials: Credentials,
+) -> Result<(), Error> {
     // Where none goes with the command from the start, none is to blame.
     let once_more = (!connection.machine().has_refused_initial_response()).then(|| credentials.duplicate());
     match (prove(connection, mechanism, credentials), once_more) {
         (Err(Error::Unauthenticated { .. }), Some(credentials))
             if connection.machine().has_refused_initial_response() =>
         {
-            prove(connection, mechanism, credentials)?;
+            prove(connection, mechanism, credentials)
         }
-        (outcome, _) => outcome?,
+        (outcome, _) => outcome,
     }
-    Ok(mechanism)
 }
 
 fn prove(

@@ -262,7 +262,7 @@ where
         let mut session = open(&plan.way, &connector, config)?;
         session.ready(|_| Ok::<_, Failure>(()))?;
         if let Some(credentials) = &plan.credentials {
-            session.log_in(credentials.duplicate(), plan.way.order())?;
+            session.log_in(&plan.way, credentials)?;
         }
         let offered = session.connection.machine().extensions().set();
         if plan.envelope.needs_chunking() && !offered.contains(Extension::Chunking) {

@@ -115,8 +115,8 @@ impl Task for Work<'_> {
             return Ok(());
         }
         if let Some(credentials) = self.credentials.take() {
-            let logged_in = session.log_in(credentials, self.way.order())?;
-            steps.pass(Step::Auth, logged_in.by.to_owned());
+            let logged_in = session.log_in(self.way, &credentials)?;
+            steps.pass(Step::Auth, logged_in.describe());
         }
         if last == Step::Auth {
             return Ok(());
