@@ -215,6 +215,19 @@ pub trait Store: Send + Sync {
         uid_validity: u32,
     ) -> Result<RemoteMailbox>;
 
+    /// The names of the remote mailboxes of an account, and the local mailboxes that their messages went to. A local
+    /// mailbox may be gone.
+    fn remote_mailboxes(&self, remote: RemoteAccountId) -> Result<Vec<(String, MailboxId)>>;
+
+    /// Remembers messages that could not be fetched, under the UIDVALIDITY in force; at most 10,000 of a mailbox.
+    fn record_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()>;
+
+    /// The messages that an earlier run could not fetch, under the UIDVALIDITY in force.
+    fn unfetched(&self, remote: RemoteMailboxId) -> Result<UidSet>;
+
+    /// Forgets that these could not be fetched: they were, or are gone.
+    fn forget_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()>;
+
     /// The remote UIDs that are recorded under the UIDVALIDITY in force.
     fn known_uids(&self, remote: RemoteMailboxId) -> Result<UidSet>;
 

@@ -365,6 +365,25 @@ fn imports_are_recorded_once_and_claimed_after_a_new_uid_validity() {
 }
 
 #[test]
+fn messages_that_could_not_be_fetched_are_remembered_under_their_uidvalidity() {
+    let f = fixture();
+    let remote = f.store.remote_account(f.account, "imap:a@h").unwrap().id;
+    let mailbox = f.store.remote_mailbox(remote, "INBOX", f.inbox, 7).unwrap().id;
+    assert!(f.store.unfetched(mailbox).unwrap().is_empty());
+    f.store.record_unfetched(mailbox, &[5, 9, 10].into_iter().collect()).unwrap();
+    f.store.record_unfetched(mailbox, &[5].into_iter().collect()).unwrap();
+    assert_eq!(f.store.unfetched(mailbox).unwrap(), [5, 9, 10].into_iter().collect());
+    f.store.forget_unfetched(mailbox, &[9, 10].into_iter().collect()).unwrap();
+    assert_eq!(f.store.unfetched(mailbox).unwrap(), [5].into_iter().collect());
+    f.store.remote_mailbox(remote, "INBOX", f.inbox, 8).unwrap();
+    assert!(f.store.unfetched(mailbox).unwrap().is_empty(), "another numbering");
+    let most: UidSet = [1..=20_000].into_iter().collect();
+    f.store.record_unfetched(mailbox, &most).unwrap();
+    assert_eq!(f.store.unfetched(mailbox).unwrap().ranges(), [1..=10_000]);
+    assert_eq!(f.store.remote_mailboxes(remote).unwrap(), [("INBOX".to_owned(), f.inbox)]);
+}
+
+#[test]
 fn threads_append_and_read_at_the_same_time() {
     let f = fixture();
     let (threads, each) = (8, 40);
@@ -416,7 +435,7 @@ fn a_newer_or_foreign_database_is_refused() {
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
     let error = SqliteStore::open(f.directory.path()).unwrap_err();
-    assert!(matches!(error, Error::NewerSchema { found: 99, supported: 2 }), "{error}");
+    assert!(matches!(error, Error::NewerSchema { found: 99, supported: 3 }), "{error}");
 
     let other = tempfile::tempdir().unwrap();
     std::fs::write(other.path().join("mail.db"), vec![b'?'; 8192]).unwrap();
@@ -431,7 +450,7 @@ fn keys_come_with_a_password_and_go_with_it_and_old_accounts_get_them_when_they_
     drop(f.store);
     let connection = rusqlite::Connection::open(f.directory.path().join("mail.db")).unwrap();
     connection
-        .execute_batch("DROP TABLE login_keys; DROP TABLE own_secret; PRAGMA user_version = 1")
+        .execute_batch("DROP TABLE login_keys; DROP TABLE own_secret; DROP TABLE remote_unfetched; PRAGMA user_version = 1")
         .unwrap();
     drop(connection);
 

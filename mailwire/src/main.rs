@@ -75,7 +75,7 @@ fn run(command: &Command) -> Result<ExitCode, Failure> {
         Command::Folders(arguments) => folders::run(arguments)
             .map_err(|failure| failure.at(&arguments.url))
             .and_then(|()| output::check_written()),
-        Command::Sync(arguments) => sync::run(arguments),
+        Command::Sync(arguments) => sync::run(arguments).map_err(|failure| failure.at(&arguments.url)),
         Command::Send(arguments) => send::run(arguments).map_err(|failure| failure.at(&arguments.url)),
         Command::Decode(arguments) => decode::run(arguments).and_then(|()| output::check_written()),
     };

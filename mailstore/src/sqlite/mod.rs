@@ -10,6 +10,7 @@ mod mailboxes;
 mod messages;
 mod remote;
 mod schema;
+mod unfetched;
 
 use crate::content::{Body, Upload, create_private_directory, sync_directory};
 use crate::error::{Error, Result};
@@ -311,6 +312,22 @@ impl Store for SqliteStore {
         uid_validity: u32,
     ) -> Result<RemoteMailbox> {
         self.write(|tx, _| remote::mailbox(tx, remote, name, mailbox, uid_validity))
+    }
+
+    fn remote_mailboxes(&self, remote: RemoteAccountId) -> Result<Vec<(String, MailboxId)>> {
+        self.read(|tx| unfetched::mailboxes(tx, remote))
+    }
+
+    fn record_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {
+        self.write(|tx, _| unfetched::record(tx, remote, uids))
+    }
+
+    fn unfetched(&self, remote: RemoteMailboxId) -> Result<UidSet> {
+        self.read(|tx| unfetched::list(tx, remote))
+    }
+
+    fn forget_unfetched(&self, remote: RemoteMailboxId, uids: &UidSet) -> Result<()> {
+        self.write(|tx, _| unfetched::forget(tx, remote, uids))
     }
 
     fn known_uids(&self, remote: RemoteMailboxId) -> Result<UidSet> {

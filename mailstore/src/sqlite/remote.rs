@@ -207,7 +207,7 @@ fn earlier(
     Ok(Some(Import::Duplicate(local)))
 }
 
-fn load(tx: &Connection, remote: RemoteMailboxId) -> Result<(MailboxId, u32)> {
+pub(super) fn load(tx: &Connection, remote: RemoteMailboxId) -> Result<(MailboxId, u32)> {
     tx.prepare_cached("SELECT mailbox, uid_validity FROM remote_mailboxes WHERE id = ?1")?
         .query_row([remote.0], |row| Ok((MailboxId(row.get(0)?), row.get(1)?)))
         .optional()?

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The version that this program writes.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// How many octets the store's own secret has.
 const SECRET_LENGTH: usize = 32;
@@ -159,8 +159,13 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
         0 => {
             transaction.execute_batch(TABLES)?;
             add_login_keys(&transaction)?;
+            transaction.execute_batch(super::unfetched::TABLE)?;
         }
-        1 => add_login_keys(&transaction)?,
+        1 => {
+            add_login_keys(&transaction)?;
+            transaction.execute_batch(super::unfetched::TABLE)?;
+        }
+        2 => transaction.execute_batch(super::unfetched::TABLE)?,
         VERSION => {}
         _ => return Err(Error::NewerSchema { found, supported: VERSION }),
     }
