@@ -179,6 +179,7 @@ impl Connector {
     ) -> Result<Connection<P::Secure>, Error> {
         let mut stages = Stages { connector: self, last: Instant::now() };
         let (mut pump, address) = self.reach::<P>(target, &mut stages)?;
+        let config = &P::at_address(config, pump.link.local_address()?);
         if target.security == Security::StartTls {
             return self.upgrade::<P>(pump, address, target, config, &mut stages);
         }
@@ -205,6 +206,7 @@ impl Connector {
     ) -> Result<Connection<P::Cleartext>, Error> {
         let mut stages = Stages { connector: self, last: Instant::now() };
         let (mut pump, _) = self.reach::<P>(target, &mut stages)?;
+        let config = &P::at_address(config, pump.link.local_address()?);
         let machine = P::open(config, &mut pump.link.tx);
         Ok(Connection::new(pump, machine, None))
     }

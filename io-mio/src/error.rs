@@ -12,7 +12,7 @@ use crate::tls::{FirstOctets, TlsError};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The name could not be resolved.
+    /// The name could not be resolved; for now, if the source is [`io::ErrorKind::WouldBlock`].
     Lookup {
         /// The name that was asked for.
         host: String,
@@ -120,6 +120,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
+            Self::Lookup { source, .. } if source.kind() == io::ErrorKind::WouldBlock => Kind::Timeout,
             Self::Lookup { .. } => Kind::NoHost,
             Self::Connect { .. } | Self::Io { .. } | Self::Closed | Self::Unwilling { .. } => {
                 Kind::Unavailable
@@ -162,7 +163,8 @@ impl Error {
             Self::Unauthenticated { code, .. } => matches!(code, Some(400..=499)),
             Self::Protocol(error) => error.is_retryable(),
             Self::Tls(error) => error.is_retryable(),
-            Self::Lookup { .. } | Self::WrongTlsMode { .. } | Self::Config(_) | Self::Panicked => false,
+            Self::Lookup { source, .. } => source.kind() == io::ErrorKind::WouldBlock,
+            Self::WrongTlsMode { .. } | Self::Config(_) | Self::Panicked => false,
         }
     }
 

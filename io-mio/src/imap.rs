@@ -43,7 +43,7 @@ impl ClientProtocol for ImapClient {
         event: client::Event<'_>,
         _: &mut Self::Cleartext,
         _: &mut SendBuffer,
-    ) -> Result<Approach, Error> {
+    ) -> Result<Approach, crate::Error> {
         // The machine asks for the capabilities itself where the greeting does not tell them.
         Ok(match event {
             client::Event::Capability => Approach::Ready,

@@ -13,7 +13,7 @@
 
 use std::{
     io::{self, IoSlice, Read, Write},
-    net::{Shutdown, SocketAddr},
+    net::{IpAddr, Shutdown, SocketAddr},
     sync::Arc,
     time::Instant,
 };
@@ -175,6 +175,11 @@ impl Link {
             trace.sent(false, &mut self.tail);
             trace.sent(secured, &mut self.tx);
         }
+    }
+
+    /// This side's address.
+    pub(crate) fn local_address(&self) -> Result<IpAddr, Error> {
+        self.socket.local_addr().map(|address| address.ip()).map_err(Error::io("asking for the local address"))
     }
 
     pub(crate) const fn socket(&mut self) -> &mut TcpStream {

@@ -34,7 +34,7 @@ pub(crate) fn resolve(host: &str, port: u16, patience: Duration) -> Result<Vec<S
             let _ = found.send(addresses);
         })
         .map_err(Error::io("starting a lookup"))?;
-    let failed = |source| Error::Lookup { host: host.to_owned(), source };
+    let failed = |source| Error::Lookup { host: host.to_owned(), source: classified(source) };
     match answer.recv_timeout(patience) {
         Ok(Ok(addresses)) => match interleave(addresses) {
             none if none.is_empty() => Err(failed(io::Error::other("the name has no address"))),
@@ -43,6 +43,14 @@ pub(crate) fn resolve(host: &str, port: u16, patience: Duration) -> Result<Vec<S
         Ok(Err(source)) => Err(failed(source)),
         Err(_) => Err(Error::TimedOut { stage: Stage::Lookup, after: patience }),
     }
+}
+
+/// An error of the resolver that another lookup may not meet becomes [`io::ErrorKind::WouldBlock`]. The standard library
+/// keeps no code of `getaddrinfo`, only its text.
+fn classified(source: io::Error) -> io::Error {
+    let text = source.to_string();
+    let is_temporary = ["Temporary failure in name resolution", "Try again"].iter().any(|word| text.contains(word));
+    if is_temporary { io::Error::new(io::ErrorKind::WouldBlock, text) } else { source }
 }
 
 /// The first family and the other one in turns (RFC 8305 §4), each in the resolver's order, each address once.

@@ -4,7 +4,7 @@
 //! This file names types and moves. It knows no command, no reply and no socket: everything that a session does
 //! besides moving bytes is decided by a machine or by the application.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use proto_core::{
     Error, Machine, Secure, SendBuffer, StartTlsRequest, Upgrade, machine::StartTlsNegotiation,
@@ -78,6 +78,12 @@ pub trait ClientProtocol: Protocol {
     /// A client that waits for the greeting, under implicit TLS.
     fn open_secure(config: &Self::Config, secure: Secure, tx: &mut SendBuffer) -> Self::Secure;
 
+    /// The configuration for a connection from this local address. The same unless the protocol names the client.
+    fn at_address(config: &Self::Config, local: IpAddr) -> Self::Config {
+        let _ = local;
+        config.clone()
+    }
+
     /// Does what must come before STARTTLS (greeting; EHLO in SMTP), event by event.
     ///
     /// # Errors
@@ -86,7 +92,7 @@ pub trait ClientProtocol: Protocol {
         event: <Self::Cleartext as Machine>::Event<'_>,
         machine: &mut Self::Cleartext,
         tx: &mut SendBuffer,
-    ) -> Result<Approach, Error>;
+    ) -> Result<Approach, crate::Error>;
 
     /// Gives the STARTTLS command.
     ///

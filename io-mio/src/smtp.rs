@@ -2,14 +2,14 @@
 //!
 //! This file names types and calls; what they do is known in `proto-smtp`.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use proto_core::{Cleartext, Error, PeerError, Secure, SendBuffer, StartTlsRequest};
+use proto_core::{Cleartext, Error, Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::{
     Config,
     client::{self, Event, Step},
     server,
-    types::{Code, EnhancedCode, Response},
+    types::{Code, Domain, EnhancedCode, Response},
 };
 
 use crate::{Approach, ClientProtocol, MachineMut, Protocol, ServerProtocol};
@@ -44,12 +44,25 @@ impl ClientProtocol for SmtpClient {
         client::Client::<Secure>::new(config.clone(), secure)
     }
 
-    fn approach(event: Event<'_>, _: &mut Self::Cleartext, _: &mut SendBuffer) -> Result<Approach, Error> {
+    fn at_address(config: &Arc<Config>, local: IpAddr) -> Arc<Config> {
+        if config.has_own_name() {
+            return config.clone();
+        }
+        Arc::new(Config::clone(config).name(Domain::from(local.to_canonical())))
+    }
+
+    fn approach(
+        event: Event<'_>,
+        _: &mut Self::Cleartext,
+        _: &mut SendBuffer,
+    ) -> Result<Approach, crate::Error> {
         // The machine says EHLO by itself.
         match event {
             Event::Extensions(_) => Ok(Approach::Ready),
-            Event::Rejected(Step::Greeting | Step::Hello, _) => Err(PeerError::Refused.into()),
-            Event::Closed(_) => Err(PeerError::Farewell.into()),
+            Event::Rejected(Step::Greeting | Step::Hello, reply) | Event::Closed(Some(reply)) => {
+                Err(unwilling(&reply))
+            }
+            Event::Closed(None) => Err(crate::Error::Closed),
             _ => Ok(Approach::Continue),
         }
     }
@@ -103,6 +116,11 @@ impl ServerProtocol for SmtpServer {
             MachineMut::Secure(machine) => machine.farewell(tx),
         }
     }
+}
+
+/// A server does not want to serve, and this is what it says.
+pub(crate) fn unwilling(response: &Response<'_>) -> crate::Error {
+    crate::Error::Unwilling { code: response.code().get(), reply: response.to_string() }
 }
 
 fn too_busy() -> Response<'static> {

@@ -7,6 +7,8 @@ use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use proto_smtp::types::Domain;
+
 use crate::send::Service;
 use crate::serve::faults::{Delay, Drop, Fail, Faults};
 use crate::url::Url;
@@ -100,11 +102,23 @@ pub(crate) struct Connection {
     /// Give up when nothing happens for so many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: Option<u64>,
+    /// SMTP: introduce this machine by this name in EHLO or LHLO, and not by the literal of its address.
+    #[arg(long, value_name = "NAME", value_parser = helo)]
+    pub(crate) helo: Option<Domain<'static>>,
     #[command(flatten)]
     pub(crate) trace: Trace,
     /// Read defaults from this file instead of mailwire/config.toml in the user's configuration directory.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+}
+
+/// Reads the name of this machine: a domain in ASCII or an address literal.
+pub(crate) fn helo(text: &str) -> Result<Domain<'static>, String> {
+    match Domain::parse(text) {
+        Ok(domain) if text.is_ascii() => Ok(domain.into_owned()),
+        Ok(_) => Err("expected a domain in ASCII (write xn--… for other characters)".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// What to write of the conversation.

@@ -1,14 +1,17 @@
-//! Building a message: checks each field against its limits, then lets `mail-builder` write the MIME.
+//! Building a message: checks each field against its limits, writes the header and lets `mail-builder` write the MIME.
 //!
 //! It knows RFC 5322 fields and their limits; it knows nothing of how a message is sent.
+
+mod encoded_word;
+mod field;
+mod mailbox;
 
 use std::fmt;
 use std::path::Path;
 
 use mail_builder::MessageBuilder;
-use mail_builder::headers::address::Address as HeaderAddress;
-use mail_builder::headers::raw::Raw;
 
+pub(crate) use self::mailbox::{Mailbox, addresses_in};
 use crate::failure::{Failure, Kind};
 
 /// How much of anything a built message may hold.
@@ -44,41 +47,6 @@ impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.why)
     }
-}
-
-/// A mailbox: an address, perhaps with a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mailbox {
-    pub(crate) name: Option<String>,
-    /// `local@domain`, checked.
-    pub(crate) address: String,
-}
-
-impl Mailbox {
-    /// Reads `local@domain` or `Name <local@domain>`.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim_matches(' ');
-        let (name, address) = match text.strip_suffix('>').and_then(|rest| rest.rsplit_once('<')) {
-            Some((name, address)) => {
-                (Some(name.trim_matches(' ').trim_matches('"')).filter(|name| !name.is_empty()), address)
-            }
-            None => (None, text),
-        };
-        if name.is_some_and(|name| name.chars().any(char::is_control)) {
-            return Err("the name holds a control character".to_owned());
-        }
-        check_address(address)?;
-        Ok(Self { name: name.map(str::to_owned), address: address.to_owned() })
-    }
-
-    fn header(&self) -> HeaderAddress<'_> {
-        HeaderAddress::new_address(self.name.as_deref(), self.address.as_str())
-    }
-}
-
-/// `Mailbox` as RFC 5321 §4.1.2 has it, or with characters beyond ASCII as RFC 6531 §3.3 adds.
-fn check_address(address: &str) -> Result<(), String> {
-    proto_smtp::types::Address::parse(address).map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// A message to build.
@@ -198,7 +166,7 @@ impl Draft {
             wrong("attach", format!("more than {} octets in all", limits.attachments));
         }
         for (name, value) in &self.headers {
-            if let Err(why) = check_field(name, value) {
+            if let Err(why) = check_field(name, value).and_then(|()| field::write(name, value)) {
                 wrong("header", why);
             }
         }
@@ -215,22 +183,29 @@ impl Draft {
         let message_id = format!("{}@{}", unique(now), ascii_domain(domain));
         let date = jiff::fmt::rfc2822::to_string(now)
             .map_err(|error| Failure::new(Kind::Data, format!("the date cannot be written: {error}")))?;
-        let mut message = MessageBuilder::new()
-            .message_id(message_id.as_str())
-            .header("Date", Raw::new(date))
-            .from(from.header());
+        let list =
+            |mailboxes: &[Mailbox]| mailboxes.iter().map(Mailbox::header).collect::<Vec<_>>().join(", ");
+        let mut header = String::new();
+        let mut add = |name: &str, value: &str| {
+            header.push_str(&field::write(name, value).map_err(|why| Failure::new(Kind::Data, why))?);
+            Ok::<_, Failure>(())
+        };
+        add("Message-ID", &format!("<{message_id}>"))?;
+        add("Date", &date)?;
+        add("From", &from.header())?;
         for (name, mailboxes) in [("To", &self.to), ("Cc", &self.cc)] {
             if !mailboxes.is_empty() {
-                let list = mailboxes.iter().map(Mailbox::header).collect();
-                message = message.header(name, HeaderAddress::new_list(list));
+                add(name, &list(mailboxes))?;
             }
         }
         if let Some(subject) = &self.subject {
-            message = message.subject(subject.as_str());
+            add("Subject", subject)?;
         }
         for (name, value) in &self.headers {
-            message = message.header(name.as_str(), mail_builder::headers::text::Text::new(value.as_str()));
+            add(name, value)?;
         }
+        header.push_str("MIME-Version: 1.0\r\n");
+        let mut message = MessageBuilder::new();
         if let Some(html) = &self.html {
             message = message.html_body(html.as_str());
         }
@@ -244,8 +219,9 @@ impl Draft {
                 attachment.content.as_slice(),
             );
         }
-        let bytes = message
-            .write_to_vec()
+        let mut bytes = header.into_bytes();
+        message
+            .write_body(&mut bytes)
             .map_err(|error| Failure::new(Kind::Data, format!("the message cannot be built: {error}")))?;
         Ok((bytes, message_id))
     }

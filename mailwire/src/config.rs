@@ -19,9 +19,10 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use proto_smtp::types::Domain;
 use serde::Deserialize;
 
-use crate::cli::Connection;
+use crate::cli::{Connection, helo};
 use crate::failure::{Failure, Kind};
 
 #[derive(Debug, Default, Deserialize)]
@@ -32,6 +33,7 @@ struct File {
     mechanism: Option<String>,
     timeout: Option<u64>,
     id: Option<bool>,
+    helo: Option<Helo>,
     #[serde(default)]
     server: BTreeMap<String, Server>,
     #[serde(default)]
@@ -75,8 +77,22 @@ struct Server {
     mechanism: Option<String>,
     timeout: Option<u64>,
     id: Option<bool>,
+    helo: Option<Helo>,
     password_command: Option<String>,
     token_command: Option<String>,
+}
+
+/// The name of this machine in EHLO.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Helo(Domain<'static>);
+
+impl TryFrom<String> for Helo {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        helo(&text).map(Self).map_err(|why| format!("helo: {why}"))
+    }
 }
 
 /// The options for this host: those given, and for the rest those of the configuration file.
@@ -122,6 +138,7 @@ fn apply(given: &mut Connection, mut file: File, host: &str) {
     given.mechanism = given.mechanism.take().or(server.mechanism).or(file.mechanism);
     given.timeout = given.timeout.or(server.timeout).or(file.timeout);
     given.no_id |= server.id.or(file.id) == Some(false);
+    given.helo = given.helo.take().or_else(|| server.helo.or(file.helo).map(|helo| helo.0));
 }
 
 fn default_path() -> Option<PathBuf> {

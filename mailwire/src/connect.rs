@@ -51,6 +51,15 @@ impl Way {
         connector
     }
 
+    /// How SMTP is spoken: with the name of this machine, where one was given.
+    pub(crate) fn smtp_config(&self) -> proto_smtp::Config {
+        let config = proto_smtp::Config::default();
+        match &self.options.helo {
+            Some(name) => config.name(name.clone()),
+            None => config,
+        }
+    }
+
     /// Where to, and how TLS begins.
     pub(crate) fn target(&self) -> Target {
         let security = match self.url.tls {

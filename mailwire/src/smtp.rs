@@ -260,5 +260,5 @@ pub(crate) fn check(
         }
     }
 
-    with_session(way, connector, Config::default(), Check(way, credentials, progress))
+    with_session(way, connector, way.smtp_config(), Check(way, credentials, progress))
 }

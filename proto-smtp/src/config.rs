@@ -70,6 +70,7 @@ pub struct Config {
     pub authentication_line: usize,
     require: Require,
     cleartext: Cleartext,
+    has_own_name: bool,
 }
 
 /// Which of the two protocols is spoken.
@@ -194,6 +195,7 @@ impl Default for Config {
             served: Mechanisms::verified(),
             others: Others::new(),
             name: Domain::checked("localhost"),
+            has_own_name: false,
             bare_newline: BareNewline::default(),
             line_endings: LineEndings::default(),
             initial_response: InitialResponse::default(),
@@ -272,7 +274,15 @@ impl Config {
     #[must_use]
     pub fn name(mut self, name: Domain<'static>) -> Self {
         self.name = name;
+        self.has_own_name = true;
         self
+    }
+
+    /// Whether [`name`](Self::name) was set. A client without a name of its own should use its address literal
+    /// (RFC 5321 §4.1.4), which only its driver knows.
+    #[must_use]
+    pub const fn has_own_name(&self) -> bool {
+        self.has_own_name
     }
 
     /// Sets what is done with bare CR, bare LF and NUL in what is received.

@@ -31,12 +31,9 @@ use std::io::{Read, Seek};
 use std::time::Duration;
 
 use proto_core::Channel;
-use proto_smtp::{
-    client::{Client, Event},
-    types::Response,
-};
+use proto_smtp::client::{Client, Event};
 
-use crate::{Connection, Error, Turn};
+use crate::{Connection, Error, Turn, smtp::unwilling};
 
 use attempt::{End, Spent, Try};
 
@@ -127,8 +124,4 @@ fn quit<C: Channel>(mut connection: Connection<Client<C>>) {
         let _ = connection.flush();
     }
     let _ = connection.close();
-}
-
-fn unwilling(response: &Response<'_>) -> Error {
-    Error::Unwilling { code: response.code().get(), reply: response.to_string() }
 }

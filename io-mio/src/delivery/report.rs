@@ -5,7 +5,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use proto_smtp::client::{NotSent, Outcome, Step};
+use proto_smtp::{
+    client::{NotSent, Outcome, Step},
+    types::Extension,
+};
 use serde::Serialize;
 
 use super::{Answer, Obstacle, RetryCodes, Stage, queue::Hope};
@@ -240,7 +243,14 @@ fn judge(outcome: &Outcome, of: &Transacted<'_>) -> (Status, Answer) {
             (Status::Failed, Answer::none(Stage::Mail, text))
         }
         Outcome::NotSent(NotSent::NotOffered(extension)) => {
-            let text = format!("the message needs {}, which the server does not offer", extension.keyword());
+            let advice = match extension {
+                Extension::EightBitMime => {
+                    ": write its header with encoded words (RFC 2047) and its body in quoted-printable or base64"
+                }
+                _ => "",
+            };
+            let text =
+                format!("the message needs {}, which the server does not offer{advice}", extension.keyword());
             (Status::Failed, Answer::none(Stage::Mail, text))
         }
         Outcome::NotSent(NotSent::TimeTooShort(least)) => {

@@ -16,8 +16,8 @@ use proto_smtp::{
     client::{AuthOutcome, Client, Event},
 };
 
-use super::{ready, unwilling};
-use crate::{Connection, Connector, Error, SmtpClient, Target, Turn};
+use super::ready;
+use crate::{Connection, Connector, Error, SmtpClient, Target, Turn, smtp::unwilling};
 
 type Open<C, E> = dyn Fn() -> Result<Connection<Client<C>>, E> + Send + Sync;
 

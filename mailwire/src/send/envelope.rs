@@ -11,7 +11,7 @@ use proto_smtp::types::{
 };
 
 use super::service::{self, Original, Service};
-use super::spool::Facts;
+use super::spool::{Facts, HeaderBytes};
 use crate::cli::SendArgs;
 use crate::compose::{ComposeLimits, Mailbox};
 use crate::failure::{Failure, Kind};
@@ -70,7 +70,7 @@ impl Envelope {
         let (mail, recipients) = self.commands(facts)?;
         let message = Message::new(mail, octets)
             .with_content(facts.content)
-            .message_id(facts.message_id.clone())
+            .message_id(facts.headers.message_id.clone())
             .chunking(chunking);
         Ok(recipients.into_iter().fold(message, Message::recipient))
     }
@@ -84,7 +84,12 @@ impl Envelope {
         let mut mail = self.service(Mail::new(from));
         mail.size = Some(facts.octets);
         mail.body = facts.eight_bit.then_some(BodyType::EightBitMime);
-        mail.utf8 |= facts.header_eight_bit;
+        // SMTPUTF8 says that a header is UTF-8 (RFC 6531 §3.6).
+        mail.utf8 = match facts.header {
+            HeaderBytes::Ascii => mail.utf8,
+            HeaderBytes::Utf8 => true,
+            HeaderBytes::Other => false,
+        };
         let recipient = |text: &String| -> Result<Rcpt<'static>, Failure> {
             let address = address(text)?;
             let original = match &self.service.orcpt {

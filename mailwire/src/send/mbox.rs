@@ -1,15 +1,16 @@
 //! An mbox file, message by message, in bounded memory.
 //!
-//! A line that begins with `From ` behind an empty line, or at the very beginning, stands in front of a message
-//! (RFC 4155, appendix A). In a message such a line has a `>` more than it was written with, which is taken away
-//! again, from those that had some already, too (mboxrd). What a message must be like, `spool` knows.
+//! `separator` says which lines divide it. In a message a line that begins with `From ` has a `>` more than it was
+//! written with, which is taken away again, from those that had some already, too (mboxrd). What a message must be like,
+//! `spool` knows.
 
 use std::io::{BufRead, Read};
 
+use super::separator::{self, FromLine, Verdict};
 use super::spool::{Spool, SpoolWriter};
 use crate::failure::{Failure, Kind};
 
-/// How much of a line is looked at together, in octets. A longer one comes in parts.
+/// How much of a line is looked at together, in bytes. A longer one comes in parts.
 const PART: u64 = 64 * 1024;
 
 const FROM: &[u8] = b"From ";
@@ -18,26 +19,56 @@ const FROM: &[u8] = b"From ";
 #[derive(Debug)]
 pub(super) struct Mbox<R> {
     source: R,
-    /// How much was read, in octets.
+    /// How much was read, in bytes, `ahead` included.
     read: u64,
     part: Vec<u8>,
+    /// The part behind it, where that was looked at.
+    ahead: Option<Vec<u8>>,
+    /// The number of the line that `part` is in, from 1.
+    line: u64,
     /// The line in front of a message was read: the message follows.
     announced: bool,
     /// The next part begins a line.
     fresh: bool,
+    /// The first line has no date: `From NAME` alone divides messages.
+    is_bare: bool,
     /// It cannot be read any further.
     broken: bool,
+}
+
+/// Where in a file a message begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Begin {
+    /// In bytes from the beginning of the file.
+    offset: u64,
+    is_bare: bool,
+}
+
+impl Begin {
+    pub(super) const fn offset(self) -> u64 {
+        self.offset
+    }
 }
 
 impl<R: BufRead> Mbox<R> {
     /// Reads from the beginning of a file.
     pub(super) const fn new(source: R) -> Self {
-        Self { source, read: 0, part: Vec::new(), announced: false, fresh: true, broken: false }
+        Self {
+            source,
+            read: 0,
+            part: Vec::new(),
+            ahead: None,
+            line: 0,
+            announced: false,
+            fresh: true,
+            is_bare: false,
+            broken: false,
+        }
     }
 
     /// Reads from where a message begins, as [`next`](Self::next) has told.
-    pub(super) const fn at(source: R, begin: u64) -> Self {
-        Self { source, read: begin, part: Vec::new(), announced: true, fresh: true, broken: false }
+    pub(super) fn at(source: R, begin: Begin) -> Self {
+        Self { read: begin.offset, announced: true, is_bare: begin.is_bare, ..Self::new(source) }
     }
 
     /// Whether no message is left, as far as that was read.
@@ -46,20 +77,27 @@ impl<R: BufRead> Mbox<R> {
     }
 
     /// The next message, with where it begins. One that cannot be sent costs nothing but itself.
-    pub(super) fn next(&mut self) -> Option<(u64, Result<Spool, Failure>)> {
+    pub(super) fn next(&mut self) -> Option<(Begin, Result<Spool, Failure>)> {
         if self.broken {
             return None;
         }
-        if let Err(failure) = self.approach() {
-            return Some((self.read, Err(failure)));
+        let approached = self.approach();
+        let ahead = self.ahead.as_ref().map_or(0, Vec::len) as u64;
+        let begin = Begin { offset: self.read - ahead, is_bare: self.is_bare };
+        if let Err(failure) = approached {
+            return Some((begin, Err(failure)));
         }
-        self.announced.then(|| (self.read, self.message()))
+        self.announced.then(|| (begin, self.message()))
     }
 
     /// Goes to the next message, if none was announced.
     fn approach(&mut self) -> Result<(), Failure> {
         while !self.announced && self.advance()? {
-            self.announced = self.begins_message();
+            let line = self.part.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.part);
+            if line.starts_with(FROM) {
+                self.announced = true;
+                self.is_bare = separator::from_line(line) != FromLine::Dated;
+            }
         }
         // What is left of a long line in front of a message.
         while self.announced && !self.fresh && self.advance()? {}
@@ -68,18 +106,24 @@ impl<R: BufRead> Mbox<R> {
 
     fn message(&mut self) -> Result<Spool, Failure> {
         self.announced = false;
-        let mut writer = SpoolWriter::new();
+        let mut writer = Ok(SpoolWriter::new());
         // An empty line belongs to the message unless the next one shows that it stood between two.
         let mut held: Option<&'static [u8]> = Some(b"");
+        let mut has_lines = false;
         loop {
             let fresh = self.fresh;
             if !self.advance()? {
                 break;
             }
-            if fresh && held.is_some() && self.begins_message() {
+            if fresh && self.divides(held.is_some())? {
+                if !has_lines {
+                    // A second line of this kind in front of the same message.
+                    continue;
+                }
                 self.announced = true;
                 break;
             }
+            has_lines = true;
             if let Some(line) = held.take() {
                 put(&mut writer, line);
             }
@@ -89,27 +133,67 @@ impl<R: BufRead> Mbox<R> {
                 part => put(&mut writer, if fresh { unquoted(part) } else { part }),
             }
         }
-        match writer?.finish()? {
-            spool if spool.facts.octets == 0 => Err(Failure::new(Kind::Data, "the message is empty")),
-            spool => Ok(spool),
-        }
+        writer?.finish()
     }
 
-    fn begins_message(&self) -> bool {
-        self.part.starts_with(FROM)
+    /// Whether the line that begins here stands in front of a message.
+    fn divides(&mut self, after_empty: bool) -> Result<bool, Failure> {
+        // A separator is short: its end was read.
+        if !self.part.starts_with(FROM) || !self.fresh {
+            return Ok(false);
+        }
+        let line = separator::from_line(&self.part);
+        let next = separator::next_line(self.look_ahead()?);
+        match separator::judge(line, next, self.is_bare, after_empty) {
+            Verdict::Separator => Ok(true),
+            Verdict::Text => Ok(false),
+            Verdict::Ambiguous => {
+                self.broken = true;
+                let what = format!(
+                    "line {} begins with \"From \" and may begin a message or be text: the file is read no further",
+                    self.line
+                );
+                Err(Failure::new(Kind::Data, what).advise(
+                    "put > in front of it if it is text; add an address and a date, or an empty line before it, if not",
+                ))
+            }
+        }
     }
 
     /// Reads the next part of a line; false at the end of the file.
     fn advance(&mut self) -> Result<bool, Failure> {
-        self.part.clear();
-        let read = self.source.by_ref().take(PART).read_until(b'\n', &mut self.part);
+        self.line += u64::from(self.fresh);
+        match self.ahead.take() {
+            Some(part) => self.part = part,
+            None => {
+                let mut part = std::mem::take(&mut self.part);
+                self.read_part(&mut part)?;
+                self.part = part;
+            }
+        }
+        self.fresh = self.part.last() == Some(&b'\n');
+        Ok(!self.part.is_empty())
+    }
+
+    /// The part behind the current one; `None` at the end of the file.
+    fn look_ahead(&mut self) -> Result<Option<&[u8]>, Failure> {
+        if self.ahead.is_none() {
+            let mut part = Vec::new();
+            self.read_part(&mut part)?;
+            self.ahead = Some(part);
+        }
+        Ok(self.ahead.as_deref().filter(|part| !part.is_empty()))
+    }
+
+    fn read_part(&mut self, part: &mut Vec<u8>) -> Result<(), Failure> {
+        part.clear();
+        let read = self.source.by_ref().take(PART).read_until(b'\n', part);
         let count = read.map_err(|error| {
             self.broken = true;
             Failure::new(Kind::Data, format!("the mbox file cannot be read any further: {error}"))
         })?;
         self.read += count as u64;
-        self.fresh = self.part.last() == Some(&b'\n');
-        Ok(count > 0)
+        Ok(())
     }
 }
 
@@ -139,8 +223,8 @@ mod tests {
 
     fn octets(spool: &mut Spool) -> String {
         let mut text = String::new();
-        spool.file.rewind().unwrap();
-        spool.file.read_to_string(&mut text).unwrap();
+        spool.contents.rewind().unwrap();
+        spool.contents.read_to_string(&mut text).unwrap();
         text
     }
 
@@ -151,9 +235,11 @@ mod tests {
             let mut messages = Vec::new();
             while let Some((begin, message)) = mbox.next() {
                 let message = message.map(|mut spool| octets(&mut spool)).map_err(|why| why.what);
-                let mut again = Mbox::at(&text[usize::try_from(begin).unwrap()..], begin);
+                let mut again = Mbox::at(&text[usize::try_from(begin.offset()).unwrap()..], begin);
                 let told = again.next().unwrap().1.map(|mut spool| octets(&mut spool));
-                assert_eq!(told.map_err(|why| why.what), message);
+                if !mbox.broken {
+                    assert_eq!(told.map_err(|why| why.what), message);
+                }
                 messages.push(message);
             }
             assert!(mbox.is_done());
@@ -198,6 +284,50 @@ mod tests {
         let text = format!("From {long}\nSubject: 1\n\n{cut}\n\nFrom b\n\n{long}");
         let messages = all(text.as_bytes()).into_iter().map(Result::unwrap).collect::<Vec<_>>();
         assert_eq!(messages, [format!("Subject: 1\r\n\r\n{cut}\r\n"), format!("\r\n{long}\r\n")]);
+    }
+
+    #[test]
+    fn body_lines_that_begin_with_from_are_body() {
+        let text = b"From a@x Sat Jan  3 01:05:34 1996\nSubject: 1\n\ntext\n\nFrom my (non technical end) some queries;\n\
+            Question: this is text\n\nFrom b@x Sat Jan  3 01:05:34 1996\nwas the line.\n";
+        let messages = all(text).into_iter().map(Result::unwrap).collect::<Vec<_>>();
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        assert!(
+            messages[0].ends_with("\r\nFrom b@x Sat Jan  3 01:05:34 1996\r\nwas the line.\r\n"),
+            "{messages:?}"
+        );
+    }
+
+    #[test]
+    fn separators_without_an_empty_line_or_a_date_divide_messages() {
+        let subjects = |text: &str| {
+            let found = all(text.as_bytes()).into_iter().map(Result::unwrap);
+            found.map(|message| message.lines().next().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let date = "Sat Jan  3 01:05:34 1996";
+        for text in [
+            format!(
+                "From a@x {date}\nSubject: 1\n\none\nFrom b@x {date}\nSubject: 2\n\ntwo\nFrom c@x {date} +0100\nX-Id: 3\n\n"
+            ),
+            "From \nSubject: 1\n\none\n\nFrom \nSubject: 2\n\ntwo\n\nFrom \nX-Id: 3\n\nthree\n".to_owned(),
+            "From \nSubject: 1\n\none\nFrom \nSubject: 2\n\ntwo\nFrom \nX-Id: 3\n\nthree\n".to_owned(),
+            format!(
+                "From a@x {date}\r\nSubject: 1\r\n\r\n\r\nFrom -\r\nSubject: 2\r\n\r\nFrom c@x {date}\r\n>From d@x {date}\r\nX-Id: 3\r\n"
+            ),
+            format!(
+                "\u{feff}From a@x {date}\nFrom b@x {date}\nSubject: 1\n\nFrom c@x {date}\nSubject: 2\n\nFrom c@x {date}\nX-Id: 3"
+            ),
+        ] {
+            assert_eq!(subjects(&text), ["Subject: 1", "Subject: 2", "X-Id: 3"], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_may_divide_messages_is_refused_by_its_number() {
+        let text = b"From a@x Sat Jan  3 01:05:34 1996\nSubject: 1\n\ntext\nFrom \nSubject: 2\n\ntwo\n";
+        let messages = all(text);
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        assert!(messages[0].as_ref().is_err_and(|why| why.contains("line 5 ")), "{messages:?}");
     }
 
     #[test]

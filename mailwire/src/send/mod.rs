@@ -4,13 +4,16 @@
 //! `orders`, and what is written down and told of them in `run`. Sessions, tries, pauses and what a recipient's fate
 //! means are the business of [`io_mio::delivery`].
 
+mod contents;
 mod envelope;
+mod header;
 mod journal;
 mod ledger;
 mod mbox;
 mod octets;
 mod orders;
 mod run;
+mod separator;
 mod service;
 mod show;
 mod source;

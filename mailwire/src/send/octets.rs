@@ -3,10 +3,10 @@
 //! This file knows how to come by them again. A message that was found somewhere is read from there for each try behind
 //! the first, so that of many messages that pause only a name is in memory, and no file is open.
 
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::contents::Contents;
 use super::source::Place;
 use super::spool::{Facts, Spool};
 
@@ -23,10 +23,10 @@ pub(super) struct Octets {
 
 /// The file that a message is in for a try.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Copy(Arc<Mutex<Option<File>>>);
+pub(super) struct Copy(Arc<Mutex<Option<Contents>>>);
 
 impl Copy {
-    fn of(file: File) -> Self {
+    fn of(file: Contents) -> Self {
         Self(Arc::new(Mutex::new(Some(file))))
     }
 
@@ -35,7 +35,7 @@ impl Copy {
         self.with(|file| *file = None);
     }
 
-    fn with<T>(&self, with: impl FnOnce(&mut Option<File>) -> T) -> T {
+    fn with<T>(&self, with: impl FnOnce(&mut Option<Contents>) -> T) -> T {
         with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -44,7 +44,7 @@ impl Octets {
     /// A message that came from where it cannot be read twice, or was made here.
     pub(super) fn kept(spool: Spool) -> Self {
         let Facts { digest, octets, .. } = spool.facts;
-        Self { place: None, digest, octets, at: 0, file: Copy::of(spool.file) }
+        Self { place: None, digest, octets, at: 0, file: Copy::of(spool.contents) }
     }
 
     /// The message that stands there, and was read from there now.
@@ -64,7 +64,7 @@ impl Octets {
                 if spool.facts.digest != self.digest {
                     return Err(io::Error::other("it has changed since it was looked at first"));
                 }
-                *file = Some(spool.file);
+                *file = Some(spool.contents);
             }
             let file = file.as_mut().ok_or(io::ErrorKind::NotFound)?;
             file.seek(SeekFrom::Start(self.at))?;

@@ -258,7 +258,7 @@ where
     let url = plan.way.url.clone();
     Route::new(&url.host, url.port, move || {
         let connector = plan.way.connector(|_: &io_mio::Report| {});
-        let config = Config::default().dialect(plan.envelope.dialect());
+        let config = plan.way.smtp_config().dialect(plan.envelope.dialect());
         let mut session = open(&plan.way, &connector, config)?;
         session.ready(|_| Ok::<_, Failure>(()))?;
         if let Some(credentials) = &plan.credentials {

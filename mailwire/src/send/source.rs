@@ -9,7 +9,7 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::mbox::Mbox;
+use super::mbox::{Begin, Mbox};
 use super::spool::Spool;
 use crate::failure::{Failure, Kind};
 
@@ -27,16 +27,15 @@ pub(super) struct Place {
 struct Within {
     /// Counted from 1.
     number: u64,
-    /// The octet that it begins at.
-    begin: u64,
+    begin: Begin,
 }
 
 impl Place {
     /// The message that stands there now.
     pub(super) fn read(&self) -> Result<Spool, Failure> {
         let mut file = open(&self.file)?;
-        let Some(Within { begin, .. }) = self.within else { return message(file) };
-        file.seek(SeekFrom::Start(begin)).map_err(|error| Failure::file(&self.file, &error))?;
+        let Some(Within { begin, .. }) = self.within else { return Spool::read(file) };
+        file.seek(SeekFrom::Start(begin.offset())).map_err(|error| Failure::file(&self.file, &error))?;
         match Mbox::at(BufReader::with_capacity(BUFFER, file), begin).next() {
             Some((_, message)) => message,
             None => Err(Failure::new(Kind::Data, "the message is not there any more")),
@@ -107,7 +106,7 @@ impl Sources {
                     self.mbox = Some((file, 0, Mbox::new(BufReader::with_capacity(BUFFER, opened))));
                 }
                 opened => {
-                    return Some((Place { file, within: None }, opened.and_then(message)));
+                    return Some((Place { file, within: None }, opened.and_then(Spool::read)));
                 }
             }
         }
@@ -166,19 +165,13 @@ fn list(folder: &Path, wanted: impl Fn(&str) -> bool, found: &mut Vec<Found>) ->
 /// Whether a file is an mbox: the first line of a message is never like this.
 fn begins_as_mbox(path: &Path) -> Result<bool, Failure> {
     let mut begin = Vec::new();
-    open(path)?.take(5).read_to_end(&mut begin).map_err(|error| Failure::file(path, &error))?;
-    Ok(begin == b"From ")
+    open(path)?.take(64).read_to_end(&mut begin).map_err(|error| Failure::file(path, &error))?;
+    let line = begin.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&begin);
+    Ok(line.trim_ascii_start().starts_with(b"From "))
 }
 
 fn open(path: &Path) -> Result<File, Failure> {
     File::open(path).map_err(|error| Failure::file(path, &error))
-}
-
-fn message(file: File) -> Result<Spool, Failure> {
-    match Spool::read(file)? {
-        spool if spool.facts.octets == 0 => Err(Failure::new(Kind::Data, "the message is empty")),
-        spool => Ok(spool),
-    }
 }
 
 #[cfg(test)]
@@ -190,7 +183,9 @@ mod tests {
         let mut found = Vec::new();
         while let Some((place, message)) = sources.next() {
             let id = |message: Result<Spool, Failure>| {
-                message.map(|spool| spool.facts.message_id.unwrap_or_default()).map_err(|why| why.what)
+                message
+                    .map(|spool| spool.facts.headers.message_id.unwrap_or_default())
+                    .map_err(|why| why.what)
             };
             let message = id(message);
             assert_eq!(id(place.read()), message);

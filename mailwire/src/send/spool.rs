@@ -1,17 +1,21 @@
-//! The message to send, in a file without a name: it may be larger than memory, and may have to be sent twice.
+//! A message that comes whole, made ready for SMTP: CRLF line ends, no Bcc, nothing in front of its header.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufRead, BufReader, Read, Seek};
 
 use proto_smtp::client::{Content, ContentScan};
 use sha2::{Digest, Sha256};
 
+use super::contents::Contents;
+use super::header::{End, HeaderReader, Headers, Kept};
 use crate::failure::{Failure, Kind};
+
+/// How much is collected before it is looked at and put away, in bytes.
+const BLOCK: usize = 64 * 1024;
 
 /// A message with CRLF line ends.
 #[derive(Debug)]
 pub(crate) struct Spool {
-    pub(crate) file: File,
+    pub(crate) contents: Contents,
     pub(crate) facts: Facts,
 }
 
@@ -19,27 +23,40 @@ pub(crate) struct Spool {
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     pub(crate) octets: u64,
-    /// Whether an octet beyond ASCII is in it (RFC 6152).
+    /// Whether a byte beyond ASCII is in it (RFC 6152).
     pub(crate) eight_bit: bool,
-    /// Whether such an octet is in its header, which only SMTPUTF8 carries (RFC 6531).
-    pub(crate) header_eight_bit: bool,
-    /// The longest line without its end, in octets (RFC 5321 §4.5.3.1.6: 998 at most).
+    /// Whether there are such bytes in its header.
+    pub(crate) header: HeaderBytes,
+    /// The longest line without its end, in bytes (RFC 5321 §4.5.3.1.6: 998 at most).
     pub(crate) longest_line: u64,
-    pub(crate) message_id: Option<String>,
-    /// What tells its octets apart from all others: SHA-256.
+    pub(crate) headers: Headers,
+    /// What tells its bytes apart from all others: SHA-256.
     pub(crate) digest: [u8; 32],
     /// What it needs of a server.
     pub(crate) content: Content,
+}
+
+/// What a header is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeaderBytes {
+    Ascii,
+    /// Only SMTPUTF8 carries it (RFC 6531).
+    Utf8,
+    /// Another character set, against every standard: 8BITMIME carries the bytes.
+    Other,
 }
 
 impl Spool {
     /// Takes a whole message in. Bare LF, as files on this system have it, becomes CRLF; a CR elsewhere is refused,
     /// since servers must refuse it (RFC 5321 §2.3.8).
     pub(crate) fn read(source: impl Read) -> Result<Self, Failure> {
-        let mut writer = SpoolWriter::new()?;
-        let mut source = BufReader::with_capacity(64 * 1024, source);
+        let mut writer = SpoolWriter::new();
+        let mut source = BufReader::with_capacity(BLOCK, source);
         loop {
-            let chunk = source.fill_buf().map_err(|error| unreadable(&error))?;
+            let chunk = match source.fill_buf() {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                chunk => chunk.map_err(|error| unreadable(&error))?,
+            };
             if chunk.is_empty() {
                 break;
             }
@@ -51,10 +68,6 @@ impl Spool {
     }
 }
 
-fn temporary() -> Result<File, Failure> {
-    tempfile::tempfile().map_err(|error| spooling(&error))
-}
-
 fn unreadable(error: &std::io::Error) -> Failure {
     Failure::new(Kind::Data, format!("the message cannot be read: {error}"))
 }
@@ -64,44 +77,59 @@ fn spooling(error: &std::io::Error) -> Failure {
         .advise("make room in the directory for temporary files, or set TMPDIR")
 }
 
-/// How much of a header is looked at for the Message-ID, in octets.
-const HEADER: usize = 64 * 1024;
+/// Gives the fields that a header lacks, each with its line end.
+pub(crate) type Complete = Box<dyn FnOnce(&Headers) -> String + Send>;
 
 /// Takes a message in part by part, wherever it is cut.
-#[derive(Debug)]
 pub(crate) struct SpoolWriter {
-    out: BufWriter<File>,
+    contents: Contents,
+    block: Vec<u8>,
     octets: u64,
     line: u64,
     longest_line: u64,
     after_cr: bool,
-    in_header: bool,
+    /// Something has come behind the last line end.
+    is_open: bool,
+    header: Option<HeaderReader>,
+    headers: Headers,
+    complete: Option<Complete>,
     eight_bit: bool,
-    header_eight_bit: bool,
-    header: Vec<u8>,
+    utf8: Utf8Check,
     digest: Sha256,
     content: ContentScan,
 }
 
 impl SpoolWriter {
-    pub(crate) fn new() -> Result<Self, Failure> {
-        Ok(Self {
-            out: BufWriter::with_capacity(64 * 1024, temporary()?),
+    pub(crate) fn new() -> Self {
+        Self {
+            contents: Contents::new(),
+            block: Vec::new(),
             octets: 0,
             line: 0,
             longest_line: 0,
             after_cr: false,
-            in_header: true,
+            is_open: false,
+            complete: None,
+            header: Some(HeaderReader::default()),
+            headers: Headers::default(),
             eight_bit: false,
-            header_eight_bit: false,
-            header: Vec::new(),
+            utf8: Utf8Check::default(),
             digest: Sha256::new(),
             content: ContentScan::new(),
-        })
+        }
+    }
+
+    /// Adds the fields that `complete` returns at the end of the header.
+    pub(crate) fn completing(mut self, complete: Option<Complete>) -> Self {
+        self.complete = complete;
+        self
     }
 
     /// Takes the next part.
     pub(crate) fn push(&mut self, mut chunk: &[u8]) -> Result<(), Failure> {
+        if memchr::memchr(0, chunk).is_some() {
+            return Err(Failure::new(Kind::Data, "the message holds a NUL, which SMTP cannot carry"));
+        }
         while !chunk.is_empty() {
             if self.after_cr {
                 if chunk.first() != Some(&b'\n') {
@@ -109,11 +137,11 @@ impl SpoolWriter {
                         .advise("convert its line ends to CRLF or LF"));
                 }
                 self.after_cr = false;
-                chunk = &chunk[1..];
+                chunk = chunk.get(1..).unwrap_or_default();
                 self.end_line()?;
                 continue;
             }
-            let end = chunk.iter().position(|byte| matches!(byte, b'\r' | b'\n' | 0)).unwrap_or(chunk.len());
+            let end = memchr::memchr2(b'\r', b'\n', chunk).unwrap_or(chunk.len());
             let (text, rest) = chunk.split_at(end);
             self.text(text)?;
             chunk = match rest.split_first() {
@@ -122,12 +150,9 @@ impl SpoolWriter {
                     self.end_line()?;
                     rest
                 }
-                Some((b'\r', rest)) => {
+                Some((_, rest)) => {
                     self.after_cr = true;
                     rest
-                }
-                Some(_) => {
-                    return Err(Failure::new(Kind::Data, "the message holds a NUL, which SMTP cannot carry"));
                 }
             };
         }
@@ -135,33 +160,84 @@ impl SpoolWriter {
     }
 
     fn text(&mut self, text: &[u8]) -> Result<(), Failure> {
-        self.line += text.len() as u64;
-        self.longest_line = self.longest_line.max(self.line);
-        if !text.is_ascii() {
-            self.eight_bit = true;
-            self.header_eight_bit |= self.in_header;
+        self.is_open |= !text.is_empty();
+        let Some(mut header) = self.header.take() else { return self.put(text) };
+        if !text.is_empty() && self.keep(header.text(text))? {
+            return self.begin_body(header);
         }
-        if self.in_header && self.header.len() < HEADER {
-            self.header.extend_from_slice(text);
+        self.header = Some(header);
+        Ok(())
+    }
+
+    /// Takes what is kept of a line of the header. Returns whether it is text, which waits in the reader.
+    fn keep(&mut self, kept: Kept<'_>) -> Result<bool, Failure> {
+        match kept {
+            Kept::Nothing => Ok(false),
+            Kept::Text => Ok(true),
+            Kept::Bytes(bytes) => {
+                self.utf8.push(bytes);
+                self.put(bytes)?;
+                Ok(false)
+            }
         }
-        self.put(text)
+    }
+
+    /// A message without a header: the text that was held back begins its body.
+    fn begin_body(&mut self, mut header: HeaderReader) -> Result<(), Failure> {
+        let text = header.take_text();
+        self.leave_header(header)?;
+        self.new_line()?;
+        self.put(&text)
+    }
+
+    fn leave_header(&mut self, header: HeaderReader) -> Result<(), Failure> {
+        self.headers = header.finish();
+        let Some(complete) = self.complete.take() else { return Ok(()) };
+        self.put(complete(&self.headers).as_bytes())
     }
 
     fn end_line(&mut self) -> Result<(), Failure> {
-        if self.line == 0 {
-            self.in_header = false;
-        } else if self.in_header {
-            self.header.push(b'\n');
+        self.is_open = false;
+        let Some(mut header) = self.header.take() else { return self.new_line() };
+        if self.keep(header.rest())? {
+            self.begin_body(header)?;
+            return self.new_line();
         }
-        self.line = 0;
-        self.put(b"\r\n")
+        let end = header.end();
+        if end == End::OfHeader {
+            self.leave_header(header)?;
+        } else {
+            self.header = Some(header);
+        }
+        self.utf8.push(b"\n");
+        if end == End::LeftOut { Ok(()) } else { self.new_line() }
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.octets += bytes.len() as u64;
-        self.digest.update(bytes);
-        self.content.push(bytes);
-        self.out.write_all(bytes).map_err(|error| spooling(&error))
+    fn put(&mut self, text: &[u8]) -> Result<(), Failure> {
+        self.line += text.len() as u64;
+        self.longest_line = self.longest_line.max(self.line);
+        self.block.extend_from_slice(text);
+        self.put_away(BLOCK)
+    }
+
+    fn new_line(&mut self) -> Result<(), Failure> {
+        self.line = 0;
+        self.block.extend_from_slice(b"\r\n");
+        self.put_away(BLOCK)
+    }
+
+    /// Looks at what was collected and puts it away, if there is so much.
+    fn put_away(&mut self, least: usize) -> Result<(), Failure> {
+        if self.block.len() < least || self.block.is_empty() {
+            return Ok(());
+        }
+        self.octets += self.block.len() as u64;
+        self.eight_bit |= !self.block.is_ascii();
+        self.digest.update(&self.block);
+        self.content.push(&self.block);
+        self.contents.push(&self.block).map_err(|error| spooling(&error))?;
+        self.block.clear();
+        Ok(())
     }
 
     /// The message is whole.
@@ -169,32 +245,62 @@ impl SpoolWriter {
         if self.after_cr {
             return Err(Failure::new(Kind::Data, "the message holds a CR that ends no line"));
         }
-        if self.line > 0 {
+        if self.is_open {
             self.end_line()?;
         }
-        let mut file = self.out.into_inner().map_err(|error| spooling(error.error()))?;
-        file.rewind().map_err(|error| spooling(&error))?;
+        if let Some(header) = self.header.take() {
+            if header.is_empty() {
+                return Err(Failure::new(Kind::Data, "the message is empty"));
+            }
+            self.leave_header(header)?;
+        }
+        self.put_away(1)?;
+        self.contents.rewind().map_err(|error| spooling(&error))?;
         let facts = Facts {
             octets: self.octets,
             eight_bit: self.eight_bit,
-            header_eight_bit: self.header_eight_bit,
+            header: self.utf8.finish(),
             longest_line: self.longest_line,
-            message_id: message_id(&self.header),
+            headers: self.headers,
             digest: self.digest.finalize().into(),
             content: self.content.finish(),
         };
-        Ok(Spool { file, facts })
+        Ok(Spool { contents: self.contents, facts })
     }
 }
+/// Looks whether bytes that come in pieces are UTF-8.
+#[derive(Debug, Default)]
+struct Utf8Check {
+    /// The beginning of a character.
+    open: Vec<u8>,
+    has_any: bool,
+    is_other: bool,
+}
 
-/// The Message-ID without its brackets.
-fn message_id(header: &[u8]) -> Option<String> {
-    const NAME: &[u8] = b"message-id:";
-    let mut lines = header.split(|&byte| byte == b'\n');
-    let line =
-        lines.find(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))?;
-    let value = std::str::from_utf8(&line[NAME.len()..]).ok()?.trim();
-    Some(value.trim_start_matches('<').trim_end_matches('>').to_owned()).filter(|id| !id.is_empty())
+impl Utf8Check {
+    fn push(&mut self, bytes: &[u8]) {
+        if bytes.is_ascii() && self.open.is_empty() {
+            return;
+        }
+        self.has_any = true;
+        self.open.extend_from_slice(bytes);
+        match std::str::from_utf8(&self.open) {
+            Ok(_) => self.open.clear(),
+            Err(error) if error.error_len().is_none() => drop(self.open.drain(..error.valid_up_to())),
+            Err(_) => {
+                self.is_other = true;
+                self.open.clear();
+            }
+        }
+    }
+
+    fn finish(&self) -> HeaderBytes {
+        match (self.has_any, self.is_other || !self.open.is_empty()) {
+            (false, _) => HeaderBytes::Ascii,
+            (true, false) => HeaderBytes::Utf8,
+            (true, true) => HeaderBytes::Other,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -202,13 +308,13 @@ mod tests {
     use super::*;
 
     fn all(spool: &mut Spool) -> Vec<u8> {
-        spool.file.rewind().unwrap();
         let mut octets = Vec::new();
-        spool.file.read_to_end(&mut octets).unwrap();
+        spool.contents.rewind().unwrap();
+        spool.contents.read_to_end(&mut octets).unwrap();
         octets
     }
 
-    /// Gives one octet at a time.
+    /// Gives one byte at a time.
     struct Drip<'a>(&'a [u8]);
 
     impl Read for Drip<'_> {
@@ -220,19 +326,41 @@ mod tests {
         }
     }
 
+    /// Reads a message whole and byte by byte, and shows what comes of it.
+    fn read(text: &[u8]) -> Result<(String, Facts), String> {
+        let read = |spool: Result<Spool, Failure>| {
+            let mut spool = spool.map_err(|failure| failure.what)?;
+            let bytes = all(&mut spool);
+            assert_eq!(spool.facts.octets, bytes.len() as u64);
+            Ok((bytes, spool.facts))
+        };
+        let (whole, dripped) = (read(Spool::read(text)), read(Spool::read(Drip(text))));
+        match (whole, dripped) {
+            (Ok((bytes, facts)), Ok((other, dripped))) => {
+                assert_eq!(bytes, other);
+                assert_eq!(
+                    (&facts.headers, facts.header, facts.digest),
+                    (&dripped.headers, dripped.header, dripped.digest)
+                );
+                Ok((String::from_utf8_lossy(&bytes).into_owned(), facts))
+            }
+            (Err(why), Err(other)) => {
+                assert_eq!(why, other);
+                Err(why)
+            }
+            (whole, dripped) => panic!("{whole:?} {dripped:?}"),
+        }
+    }
+
     #[test]
     fn line_ends_become_crlf_whatever_the_chunks() {
         let text = "Subject: x\nMessage-ID: <1@example.com>\r\n\nGr\u{fc}\u{df}e\nlast";
         let expected = "Subject: x\r\nMessage-ID: <1@example.com>\r\n\r\nGr\u{fc}\u{df}e\r\nlast\r\n";
-        for mut spool in [Spool::read(text.as_bytes()).unwrap(), Spool::read(Drip(text.as_bytes())).unwrap()]
-        {
-            assert_eq!(all(&mut spool), expected.as_bytes());
-            let facts = spool.facts;
-            assert_eq!(facts.octets, expected.len() as u64);
-            assert_eq!(facts.message_id.as_deref(), Some("1@example.com"));
-            assert!(facts.eight_bit && !facts.header_eight_bit);
-            assert_eq!(facts.longest_line, 27);
-        }
+        let (found, facts) = read(text.as_bytes()).unwrap();
+        assert_eq!(found, expected);
+        assert_eq!(facts.headers.message_id.as_deref(), Some("1@example.com"));
+        assert!(facts.eight_bit && facts.header == HeaderBytes::Ascii);
+        assert_eq!(facts.longest_line, 27);
     }
 
     #[test]
@@ -244,8 +372,61 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_message_is_one() {
-        let mut spool = Spool::read(&b""[..]).unwrap();
-        assert_eq!((spool.facts.octets, all(&mut spool)), (0, Vec::new()));
+    fn refuses_an_empty_message() {
+        for empty in [
+            &b""[..],
+            b"\n",
+            b"\r\n \t\r\n",
+            b"\xef\xbb\xbf",
+            b"From a@x Sat Jan  3 01:05:34 1996\n\n",
+            b"  ",
+        ] {
+            assert_eq!(read(empty).unwrap_err(), "the message is empty", "{empty:?}");
+        }
+        // A header alone is a message (RFC 5322 §2.1).
+        assert_eq!(read(b"Subject: x").unwrap().0, "Subject: x\r\n");
+    }
+
+    #[test]
+    fn drops_what_stands_in_front_of_the_header() {
+        for before in [
+            "From 0123456789abcdef Mon Sep 17 00:00:00 2001\n",
+            ">From a@x Sat Jan  3 01:05:34 1996\n",
+            "From a@x Sat Jan  3 01:05:34 1996\r\n>From b@y Sat Jan  3 01:05:34 1996 remote from z\r\n",
+            "\n\r\n  \n",
+            "\u{feff}",
+            "\u{feff}\nFrom x\n",
+        ] {
+            let (found, _) = read(format!("{before}Subject: x\n\nFrom y\n").as_bytes()).unwrap();
+            assert_eq!(found, "Subject: x\r\n\r\nFrom y\r\n", "{before:?}");
+        }
+        assert_eq!(read(b"\njust text\nSubject: y\n").unwrap().0, "\r\njust text\r\nSubject: y\r\n");
+        assert_eq!(read(b"Fro: x\n\n").unwrap().0, "Fro: x\r\n\r\n");
+        assert_eq!(read(b"text").unwrap().0, "\r\ntext\r\n");
+    }
+
+    #[test]
+    fn leaves_out_bcc_and_finds_the_recipients() {
+        let text = "To: A <a@x.example>,\n b@x.example\nBCC: c@x.example,\n\td@x.example\nSubject: x\nbcc : e@x.example\n\
+                    Resent-bcc:\n f@x.example\nBccX: stays\nCc: g@x.example\n\nBcc: body\n";
+        let (found, facts) = read(text.as_bytes()).unwrap();
+        let expected = "To: A <a@x.example>,\r\n b@x.example\r\nSubject: x\r\nBccX: stays\r\nCc: g@x.example\r\n\r\nBcc: body\r\n";
+        assert_eq!(found, expected);
+        // Those of the message are not asked where it was sent again.
+        assert_eq!(facts.headers.recipients, ["f@x.example"]);
+        let (_, facts) = read(text.replace("Resent-bcc", "X-Other").as_bytes()).unwrap();
+        let recipients = ["a", "b", "c", "d", "e", "g"].map(|name| format!("{name}@x.example"));
+        assert_eq!(facts.headers.recipients, recipients);
+    }
+
+    #[test]
+    fn tells_what_a_header_is_made_of() {
+        let of = |text: &[u8]| read(text).unwrap().1.header;
+        assert_eq!(of(b"Subject: x\n\n\xe9\n"), HeaderBytes::Ascii);
+        assert_eq!(of("Subject: é\nX: ü\n\n".as_bytes()), HeaderBytes::Utf8);
+        assert_eq!(of(b"Subject: caf\xe9\n\n"), HeaderBytes::Other);
+        assert_eq!(of(b"Subject: caf\xc3"), HeaderBytes::Other);
+        assert_eq!(of(b"Subject: \xc3\n \xa9\n"), HeaderBytes::Other);
+        assert_eq!(of(b"Bcc: \xe9@x.example\nSubject: x\n\n"), HeaderBytes::Ascii);
     }
 }

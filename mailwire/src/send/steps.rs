@@ -3,7 +3,6 @@
 //! One command at a time, nothing is tried again, and it ends behind the step that was asked for. What a transaction
 //! is, the library knows; here is what can be seen of it.
 
-use std::fs::File;
 use std::io::{Read, Seek};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use proto_smtp::{Config, Pipelining};
 use proto_smtp::types::{Extension, Response};
 use serde::Serialize;
 
+use super::contents::Contents;
 use super::envelope::Envelope;
 use super::spool::Spool;
 use crate::cli::Step;
@@ -47,7 +47,7 @@ pub(super) fn walk(
     let steps = Steps::new(output, last, envelope.recipients.clone());
     let observer = steps.clone();
     let connector = way.connector(move |report| observer.observe(report));
-    let config = Config::default().dialect(envelope.dialect()).pipelining(Pipelining::Off);
+    let config = way.smtp_config().dialect(envelope.dialect()).pipelining(Pipelining::Off);
     let early =
         last == Step::Connect || last == Step::Greeting && (cleartext || way.url.tls == TlsMode::StartTls);
     if early {
@@ -145,8 +145,8 @@ impl Work<'_> {
             return Err(super::no_chunking());
         }
         let mut transaction = recipients.into_iter().fold(transaction, Transaction::recipient);
-        self.spool.file.rewind().map_err(|error| unreadable(&error))?;
-        let mut upload = Upload { file: &mut self.spool.file, sending: false };
+        self.spool.contents.rewind().map_err(|error| unreadable(&error))?;
+        let mut upload = Upload { file: &mut self.spool.contents, sending: false };
         let mut done = connection.with(|client, tx| transaction.start(client, tx))? == Progress::Done;
         if !done {
             let driven = connection.drive(|turn, client, tx| {
@@ -211,7 +211,7 @@ fn and_uncertain(failure: Failure) -> Failure {
 
 /// The octets of the message on their way.
 struct Upload<'a> {
-    file: &'a mut File,
+    file: &'a mut Contents,
     sending: bool,
 }
 

@@ -1,0 +1,225 @@
+//! The lines of an mbox file that begin with `From `: which of them stand in front of a message, and which are text.
+//!
+//! A separator has an address, a date as `asctime` writes it, perhaps with a time zone, and a header field in the next
+//! line (RFC 4155, appendix A). Some programs write `From ` or `From NAME` alone. A file whose first line is like this is
+//! divided at such lines; in any other file one of them is a separator only where nothing else can be meant.
+
+/// What a line that begins with `From ` looks like by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FromLine {
+    /// It ends with a date.
+    Dated,
+    /// It has one word or none behind `From `.
+    Bare,
+    /// Anything else: text.
+    Prose,
+}
+
+/// What follows a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// A header field of which mail programs write many.
+    KnownField,
+    /// What could be a header field.
+    Field,
+    /// An empty line, or the end of the file.
+    Nothing,
+    /// Text.
+    Text,
+}
+
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It stands in front of a message.
+    Separator,
+    /// It belongs to the message.
+    Text,
+    /// Both could be meant.
+    Ambiguous,
+}
+
+/// Judges a line behind the first of a file. `is_bare_file`: the first line has no date. `after_empty`: it comes behind
+/// an empty line.
+pub(super) const fn judge(line: FromLine, next: Next, is_bare_file: bool, after_empty: bool) -> Verdict {
+    match (line, next) {
+        (FromLine::Prose, _) | (_, Next::Text) => Verdict::Text,
+        (FromLine::Dated, Next::KnownField | Next::Field) => Verdict::Separator,
+        // A message without a header.
+        (FromLine::Dated, Next::Nothing) if after_empty => Verdict::Separator,
+        (FromLine::Dated, Next::Nothing) => Verdict::Text,
+        (FromLine::Bare, Next::KnownField | Next::Field) if is_bare_file => Verdict::Separator,
+        (FromLine::Bare, Next::Nothing) if is_bare_file && after_empty => Verdict::Separator,
+        (FromLine::Bare, Next::KnownField) if after_empty => Verdict::Separator,
+        (FromLine::Bare, Next::KnownField) => Verdict::Ambiguous,
+        (FromLine::Bare, _) => Verdict::Text,
+    }
+}
+
+/// Looks at a line that begins with `From `.
+pub(super) fn from_line(line: &[u8]) -> FromLine {
+    let line = String::from_utf8_lossy(line);
+    let words: Vec<&str> = line.split_ascii_whitespace().skip(1).collect();
+    if (0..words.len()).any(|at| words.get(at..).is_some_and(is_date)) {
+        FromLine::Dated
+    } else if words.len() <= 1 {
+        FromLine::Bare
+    } else {
+        FromLine::Prose
+    }
+}
+
+/// `Sat Jan  3 01:05:34 1996`, with a zone before or behind the year, or as RFC 5322 writes it; `remote from HOST` may
+/// follow.
+fn is_date(words: &[&str]) -> bool {
+    let words = match words.iter().position(|word| *word == "remote") {
+        Some(at) => words.get(..at).unwrap_or_default(),
+        None => words,
+    };
+    let Some((day, rest)) = words.split_first() else { return false };
+    if !is_one_of(day.trim_end_matches(','), &DAYS) {
+        return false;
+    }
+    let has = |is: fn(&str) -> bool| rest.iter().filter(|word| is(word)).count() == 1;
+    let known = |word: &&str| {
+        is_one_of(word, &MONTHS) || is_day(word) || is_time(word) || is_year(word) || is_zone(word)
+    };
+    has(|word| is_one_of(word, &MONTHS))
+        && has(is_day)
+        && has(is_time)
+        && has(is_year)
+        && rest.iter().all(known)
+}
+
+const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+fn is_one_of(word: &str, names: &[&str]) -> bool {
+    names.iter().any(|name| name.eq_ignore_ascii_case(word))
+}
+
+fn is_digits(word: &str, lengths: std::ops::RangeInclusive<usize>) -> bool {
+    lengths.contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_day(word: &str) -> bool {
+    is_digits(word, 1..=2)
+}
+
+fn is_year(word: &str) -> bool {
+    is_digits(word, 4..=4)
+}
+
+fn is_time(word: &str) -> bool {
+    let parts: Vec<&str> = word.split(':').collect();
+    matches!(parts.len(), 2 | 3) && parts.iter().all(|part| is_digits(part, 1..=2))
+}
+
+fn is_zone(word: &str) -> bool {
+    let offset = word.strip_prefix(['+', '-']).is_some_and(|rest| is_digits(&rest.replace(':', ""), 4..=4));
+    offset
+        || (word.len() <= 5 && word.bytes().all(|byte| byte.is_ascii_uppercase()))
+        || (word.starts_with('(') && word.ends_with(')'))
+}
+
+/// What the line behind a `From ` line is; `None` stands for the end of the file.
+pub(super) fn next_line(line: Option<&[u8]>) -> Next {
+    let Some(line) = line else { return Next::Nothing };
+    if matches!(line, b"" | b"\n" | b"\r\n") {
+        return Next::Nothing;
+    }
+    // A second line of this kind comes from a relay by UUCP.
+    if line.starts_with(b">From ") {
+        return Next::Field;
+    }
+    match field_name(line) {
+        Some(name) if is_known(name) => Next::KnownField,
+        Some(_) => Next::Field,
+        None => Next::Text,
+    }
+}
+
+/// The name of the field that a line begins: printable ASCII in front of a colon (RFC 5322 §2.2, and white space before
+/// the colon as §4.5 allows it).
+pub(super) fn field_name(line: &[u8]) -> Option<&[u8]> {
+    let at = line.iter().position(|byte| *byte == b':')?;
+    let name = line.get(..at)?.trim_ascii_end();
+    (!name.is_empty() && name.iter().all(u8::is_ascii_graphic)).then_some(name)
+}
+
+fn is_known(name: &[u8]) -> bool {
+    const KNOWN: [&[u8]; 18] = [
+        b"From",
+        b"To",
+        b"Cc",
+        b"Subject",
+        b"Date",
+        b"Message-ID",
+        b"Received",
+        b"Return-Path",
+        b"Reply-To",
+        b"Sender",
+        b"MIME-Version",
+        b"Content-Type",
+        b"Delivered-To",
+        b"Envelope-To",
+        b"In-Reply-To",
+        b"References",
+        b"Status",
+        b"Content-Length",
+    ];
+    let is_extension = name.get(..2).is_some_and(|begin| begin.eq_ignore_ascii_case(b"X-"));
+    is_extension || KNOWN.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_recognised_with_and_without_zones() {
+        for line in [
+            "From a@x Sat Jan  3 01:05:34 1996",
+            "From - Sat Jan 03 01:05:34 1996",
+            "From MAILER-DAEMON Fri Jul  8 12:08:34 2011 +0200",
+            "From a@x Sat Jan  3 01:05:34 EST 1996",
+            "From a@x Sat Jan  3 01:05 1996 EST",
+            "From \"a b\"@x Sat Jan  3 01:05:34 1996 remote from y",
+            "From 0123456789abcdef0123456789abcdef01234567 Mon Sep 17 00:00:00 2001",
+            "From a@x Sat, 3 Jan 1996 01:05:34 +0000 (UTC)",
+            "From a@x Sat Jan  3 01:05:34 1996\r\n",
+        ] {
+            assert_eq!(from_line(line.as_bytes()), FromLine::Dated, "{line}");
+        }
+        for line in ["From ", "From x\n", "From a@x"] {
+            assert_eq!(from_line(line.as_bytes()), FromLine::Bare, "{line}");
+        }
+        for line in [
+            "From my (non technical end) some queries;",
+            "From Sat to Sun",
+            "From a@x Sat Jan 3",
+            "From what I saw on Sat Jan  3 01:05:34 1996 nothing follows",
+        ] {
+            assert_eq!(from_line(line.as_bytes()), FromLine::Prose, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_separator_needs_a_field_behind_it() {
+        use Verdict::{Ambiguous, Separator, Text};
+        let field = next_line(Some(b"Ticket: 5\n"));
+        let known = next_line(Some(b"subject : 5\n"));
+        let (text, nothing) = (next_line(Some(b"some words: here\n")), next_line(None));
+        assert_eq!((field, known, text, nothing), (Next::Field, Next::KnownField, Next::Text, Next::Nothing));
+        for after_empty in [false, true] {
+            assert_eq!(judge(FromLine::Dated, field, false, after_empty), Separator);
+            assert_eq!(judge(FromLine::Dated, text, false, after_empty), Text);
+            assert_eq!(judge(FromLine::Prose, known, true, after_empty), Text);
+            assert_eq!(judge(FromLine::Bare, field, true, after_empty), Separator);
+            assert_eq!(judge(FromLine::Bare, field, false, after_empty), Text);
+        }
+        assert_eq!(judge(FromLine::Bare, known, false, false), Ambiguous);
+        assert_eq!(judge(FromLine::Bare, known, false, true), Separator);
+    }
+}
