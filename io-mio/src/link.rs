@@ -179,7 +179,10 @@ impl Link {
 
     /// This side's address.
     pub(crate) fn local_address(&self) -> Result<IpAddr, Error> {
-        self.socket.local_addr().map(|address| address.ip()).map_err(Error::io("asking for the local address"))
+        self.socket
+            .local_addr()
+            .map(|address| address.ip())
+            .map_err(Error::io("asking for the local address"))
     }
 
     pub(crate) const fn socket(&mut self) -> &mut TcpStream {

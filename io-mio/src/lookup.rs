@@ -49,7 +49,8 @@ pub(crate) fn resolve(host: &str, port: u16, patience: Duration) -> Result<Vec<S
 /// keeps no code of `getaddrinfo`, only its text.
 fn classified(source: io::Error) -> io::Error {
     let text = source.to_string();
-    let is_temporary = ["Temporary failure in name resolution", "Try again"].iter().any(|word| text.contains(word));
+    let is_temporary =
+        ["Temporary failure in name resolution", "Try again"].iter().any(|word| text.contains(word));
     if is_temporary { io::Error::new(io::ErrorKind::WouldBlock, text) } else { source }
 }
 

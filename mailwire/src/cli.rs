@@ -9,7 +9,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use proto_smtp::types::Domain;
 
-use crate::send::Service;
+use crate::send::{SendArgs, SendmailArgs};
 use crate::serve::faults::{Delay, Drop, Fail, Faults};
 use crate::url::Url;
 use io_mio::TrustedProxies;
@@ -30,8 +30,9 @@ Nothing ever falls back to cleartext.
 
 The password is asked for at a prompt, or taken from --password-command or MAILWIRE_PASSWORD; never from an argument.
 
-Exit codes (sysexits.h): 0 done, 64 usage, 65 data, 68 no host, 69 unavailable, 74 output, 75 try again,
-76 protocol, 77 refused (authentication or security policy), 78 configuration, 130 and 143 stopped by Ctrl-C or SIGTERM.";
+Exit codes (sysexits.h): 0 done, 64 usage, 65 data, 68 no host, 69 unavailable, 70 uncertain (a message may have been
+sent: do not repeat the command blindly), 74 output, 75 try again, 76 protocol, 77 refused (authentication or security
+policy), 78 configuration, 130 and 143 stopped by Ctrl-C or SIGTERM.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -48,6 +49,9 @@ pub(crate) enum Command {
     Sync(SyncArgs),
     /// Send a message, built from options or whole from standard input as sendmail takes it; or many from files.
     Send(Box<SendArgs>),
+    /// Take the place of sendmail: its options, a message on standard input, the server of the configuration file.
+    #[command(disable_help_flag = true)]
+    Sendmail(SendmailArgs),
     /// Read raw protocol octets from standard input and print one JSON line per event.
     Decode(DecodeArgs),
 }
@@ -61,6 +65,7 @@ impl Command {
             Self::Folders(arguments) => arguments.output,
             Self::Sync(arguments) => arguments.output,
             Self::Send(arguments) => arguments.output,
+            Self::Sendmail(_) => Output::default(),
             Self::Decode(_) => Output::default(),
         }
     }
@@ -182,7 +187,7 @@ pub(crate) struct CheckArgs {
 
 /// Reads a URL. An error doesn't show it, since somebody may have put a password there.
 #[derive(Debug, Clone, Copy)]
-struct UrlParser;
+pub(crate) struct UrlParser;
 
 impl TypedValueParser for UrlParser {
     type Value = Url;
@@ -251,120 +256,6 @@ pub(crate) struct SyncArgs {
     pub(crate) connection: Connection,
     #[command(flatten)]
     pub(crate) output: Output,
-}
-
-const MANY: &str = "Many messages";
-const LOOK: &str = "Looking at a server";
-
-const SEND_EXAMPLES: &str = "\
-Examples:
-  mailwire send smtps://me@mail.example --from me@x.example --to you@y.example --subject Hi --text Hello
-  mailwire send smtp://me@mail.example --from me@x.example --to you@y.example < message.eml
-  mailwire send smtps://me@mail.example --from me@x.example --to archive@y.example --messages old.mbox
-  mailwire send smtp://mail.example --from me@x.example --to you@y.example --subject x --stop-after rcpt";
-
-#[derive(Debug, Args)]
-#[command(after_help = SEND_EXAMPLES)]
-pub(crate) struct SendArgs {
-    /// The server and the user, as smtps://user@host or the like.
-    #[arg(value_parser = UrlParser)]
-    pub(crate) url: Url,
-    /// Who sends: the envelope sender and, in a built message, the From field; "<>" for nobody, as reports have it.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) from: String,
-    /// Who receives; may be given several times.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) to: Vec<String>,
-    /// Who receives a copy; may be given several times.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) cc: Vec<String>,
-    /// Who receives a copy unseen by the others; may be given several times.
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) bcc: Vec<String>,
-    /// Send every message from there, each in this envelope and all in one session: an mbox file, a Maildir, a
-    /// directory of .eml files, or the file of one message; may be given several times. Run again after an
-    /// interruption, the same command goes on where it stopped.
-    #[arg(long, help_heading = MANY, value_name = "PATH", conflicts_with_all = ["subject", "text", "html", "attach", "header"])]
-    pub(crate) messages: Vec<PathBuf>,
-    /// Send many messages in so many sessions at once; with fewer, if the server takes no more.
-    #[arg(long, help_heading = MANY, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub(crate) concurrency: u8,
-    /// The subject of a built message.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) subject: Option<String>,
-    /// The text of a built message; "-" reads it from standard input.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) text: Option<String>,
-    /// A file with the HTML of a built message.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) html: Option<PathBuf>,
-    /// A file to attach to a built message; may be given several times.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) attach: Vec<PathBuf>,
-    /// A field to add to a built message, as 'Name: value'; may be given several times.
-    #[arg(long, value_name = "K: V")]
-    pub(crate) header: Vec<String>,
-    /// Keep in this file what was sent to whom, as hashes, and send nothing twice that stands there. Without it there
-    /// is one in the user's data directory for --messages, until all is sent.
-    #[arg(long, help_heading = MANY, value_name = "FILE")]
-    pub(crate) journal: Option<PathBuf>,
-    /// Keep no journal: an interrupted run cannot be continued.
-    #[arg(long, help_heading = MANY, conflicts_with_all = ["journal", "resend_uncertain"])]
-    pub(crate) no_journal: bool,
-    /// Send again what an earlier run may have sent and got no answer to: it may arrive twice.
-    #[arg(long, help_heading = MANY)]
-    pub(crate) resend_uncertain: bool,
-    /// Send step by step, show each reply and how long it took, and stop behind this step.
-    #[arg(long, help_heading = LOOK, value_name = "STEP", conflicts_with_all = ["messages", "journal"])]
-    pub(crate) stop_after: Option<Step>,
-    /// Send step by step, and show each reply and how long it took. Nothing is tried again.
-    #[arg(long, help_heading = LOOK, conflicts_with_all = ["messages", "journal"])]
-    pub(crate) timings: bool,
-    /// Try so many times when the server says to try again (421, 450, 451, 452).
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=20))]
-    pub(crate) attempts: u32,
-    #[command(flatten)]
-    pub(crate) service: Service,
-    #[command(flatten)]
-    pub(crate) connection: Connection,
-    #[command(flatten)]
-    pub(crate) output: Output,
-}
-
-/// The steps of sending, in order; with implicit TLS the greeting comes behind TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Step {
-    /// A TCP connection stands.
-    Connect,
-    /// The server greets.
-    Greeting,
-    /// TLS stands.
-    Tls,
-    /// The server has said what it offers.
-    Ehlo,
-    /// The user is logged in.
-    Auth,
-    /// The sender is accepted.
-    Mail,
-    /// Every recipient was answered.
-    Rcpt,
-    /// The server waits for the message: the connection is closed, and it has none.
-    Data,
-    /// The message was answered: the connection is closed without QUIT.
-    Dot,
-    /// All of it.
-    Quit,
-}
-
-impl SendArgs {
-    /// Whether the message is to be built, and not read from standard input.
-    pub(crate) fn builds_message(&self) -> bool {
-        self.subject.is_some()
-            || self.text.is_some()
-            || self.html.is_some()
-            || !self.attach.is_empty()
-            || !self.header.is_empty()
-    }
 }
 
 #[derive(Debug, Args)]

@@ -227,6 +227,29 @@ impl Draft {
     }
 }
 
+/// The fields that a whole message lacks: From, Date and Message-ID (RFC 6409 §8), each with its line end.
+pub(crate) fn added_fields(
+    from: Option<&Mailbox>,
+    date: bool,
+    message_id: bool,
+    now: &jiff::Zoned,
+) -> String {
+    let mut fields = Vec::new();
+    if let Some(from) = from {
+        fields.push(field::write("From", &from.header()));
+    }
+    if date {
+        fields.extend(jiff::fmt::rfc2822::to_string(now).ok().map(|date| field::write("Date", &date)));
+    }
+    if message_id {
+        let domain = from
+            .and_then(|from| from.address.rsplit_once('@'))
+            .map_or("mailwire.invalid", |(_, domain)| domain);
+        fields.push(field::write("Message-ID", &format!("<{}@{}>", unique(now), ascii_domain(domain))));
+    }
+    fields.into_iter().flatten().collect()
+}
+
 /// Reads `Name: value`.
 pub(crate) fn parse_field(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("expected 'Name: value'")?;

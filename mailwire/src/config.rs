@@ -24,6 +24,8 @@ use serde::Deserialize;
 
 use crate::cli::{Connection, helo};
 use crate::failure::{Failure, Kind};
+use crate::send::delay;
+use crate::url::Url;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -38,6 +40,43 @@ struct File {
     server: BTreeMap<String, Server>,
     #[serde(default)]
     serve: Serve,
+    #[serde(default)]
+    send: Send,
+}
+
+/// Defaults of `mailwire send` and `mailwire sendmail`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Send {
+    /// The server and the user.
+    url: Option<String>,
+    /// The sender.
+    pub(crate) from: Option<String>,
+    /// The domain of addresses without one; that of `from` unless it is set.
+    pub(crate) domain: Option<String>,
+    /// How often a message is tried again.
+    pub(crate) retries: Option<u32>,
+    /// Seconds before each of these tries.
+    retry_delays: Option<Vec<f64>>,
+}
+
+impl Send {
+    /// The server and the user.
+    pub(crate) fn url(&self) -> Result<Option<Url>, Failure> {
+        let read = |text: &String| text.parse().map_err(|why: String| wrong(&format!("url: {why}")));
+        self.url.as_ref().map(read).transpose()
+    }
+
+    /// The pauses before each further try; none where none are set.
+    pub(crate) fn retry_delays(&self) -> Result<Vec<Duration>, Failure> {
+        let read =
+            |seconds: &f64| delay(&seconds.to_string()).map_err(|why| wrong(&format!("retry-delays: {why}")));
+        self.retry_delays.iter().flatten().map(read).collect()
+    }
+}
+
+fn wrong(why: &str) -> Failure {
+    Failure::new(Kind::Configuration, format!("[send] of the configuration file: {why}"))
 }
 
 /// The limits of `mailwire serve`. None of them can be zero.
@@ -106,6 +145,11 @@ pub(crate) fn complete(mut given: Connection, host: &str) -> Result<Connection, 
 /// The limits of `mailwire serve`.
 pub(crate) fn serve(given: Option<&Path>) -> Result<Serve, Failure> {
     Ok(read(given)?.unwrap_or_default().serve)
+}
+
+/// The defaults of `mailwire send`.
+pub(crate) fn send(given: Option<&Path>) -> Result<Send, Failure> {
+    Ok(read(given)?.unwrap_or_default().send)
 }
 
 /// The file that was named, which must be there, or the usual one, which may be.

@@ -167,7 +167,7 @@ impl From<io_mio::Error> for Failure {
             (_, IoKind::Config) => Kind::Configuration,
             _ => Kind::Unavailable,
         };
-        let failure = Self::new(kind, error.to_string());
+        let failure = Self::new(kind, error.to_string()).transient(error.is_retryable());
         let is_local = matches!(error.kind(), IoKind::Config);
         let failure = if is_local { failure } else { failure.remote() };
         let advice = untrusted(&error).or_else(|| error.advice());

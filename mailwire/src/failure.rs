@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     NoHost = 68,
     /// A service or resource is not there.
     Unavailable = 69,
+    /// A message may have been sent: to repeat the command may deliver it twice.
+    Uncertain = 70,
     /// Standard output could not be written.
     Output = 74,
     /// Trying again later may help.
@@ -45,6 +47,7 @@ impl Kind {
             Self::Data => "data",
             Self::NoHost => "no-host",
             Self::Unavailable => "unavailable",
+            Self::Uncertain => "uncertain",
             Self::Output => "output",
             Self::TryAgain => "try-again",
             Self::Protocol => "protocol",
@@ -72,6 +75,8 @@ pub(crate) struct Failure {
     own_words: Option<String>,
     /// Whether a server or the way to it had a part in it.
     is_remote: bool,
+    /// The same may succeed without anything being changed, whatever the exit code says.
+    pub(crate) is_transient: bool,
 }
 
 impl Failure {
@@ -84,6 +89,7 @@ impl Failure {
             place: None,
             own_words: None,
             is_remote: false,
+            is_transient: matches!(kind, Kind::TryAgain),
         }
     }
 
@@ -136,6 +142,13 @@ impl Failure {
     #[must_use]
     pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
+        self
+    }
+
+    /// Says whether the same may succeed without anything being changed.
+    #[must_use]
+    pub(crate) const fn transient(mut self, is_transient: bool) -> Self {
+        self.is_transient = is_transient;
         self
     }
 

@@ -36,7 +36,7 @@ use crate::failure::{Failure, Kind};
 use crate::output::{ClosedOutput, Output};
 
 fn main() -> ExitCode {
-    let command = match Cli::try_parse() {
+    let command = match Cli::try_parse_from(send::sendmail::arguments(std::env::args_os())) {
         Ok(cli) => cli.command,
         Err(error) => {
             let _ = error.print();
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
 const fn closed_output(command: &Command) -> ClosedOutput {
     match command {
         Command::Check(_) | Command::Folders(_) | Command::Decode(_) => ClosedOutput::End,
-        Command::Serve(_) | Command::Sync(_) | Command::Send(_) => ClosedOutput::GoOn,
+        Command::Serve(_) | Command::Sync(_) | Command::Send(_) | Command::Sendmail(_) => ClosedOutput::GoOn,
     }
 }
 
@@ -76,7 +76,8 @@ fn run(command: &Command) -> Result<ExitCode, Failure> {
             .map_err(|failure| failure.at(&arguments.url))
             .and_then(|()| output::check_written()),
         Command::Sync(arguments) => sync::run(arguments).map_err(|failure| failure.at(&arguments.url)),
-        Command::Send(arguments) => send::run(arguments).map_err(|failure| failure.at(&arguments.url)),
+        Command::Send(arguments) => send::run(arguments),
+        Command::Sendmail(arguments) => send::sendmail::run(&arguments.arguments),
         Command::Decode(arguments) => decode::run(arguments).and_then(|()| output::check_written()),
     };
     done.map(|()| ExitCode::SUCCESS)

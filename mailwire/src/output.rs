@@ -75,17 +75,24 @@ pub(crate) struct Output {
     json: bool,
     quiet: bool,
     colour: bool,
+    /// Nothing is printed but what went wrong, on standard error.
+    only_failures: bool,
 }
 
 impl From<cli::Output> for Output {
     fn from(arguments: cli::Output) -> Self {
         let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && std::io::stdout().is_terminal();
-        Self { json: arguments.json, quiet: arguments.quiet, colour }
+        Self { json: arguments.json, quiet: arguments.quiet, colour, only_failures: false }
     }
 }
 
 impl Output {
+    /// The same, for a program that expects no output unless something goes wrong.
+    pub(crate) const fn only_failures(self) -> Self {
+        Self { quiet: true, colour: false, only_failures: true, ..self }
+    }
+
     /// Whether JSON was asked for.
     pub(crate) const fn is_json(self) -> bool {
         self.json
@@ -93,7 +100,7 @@ impl Output {
 
     /// A line for people; nothing in JSON. A reader that went away is no error.
     pub(crate) fn line(self, text: impl AsRef<str>) {
-        if !self.json {
+        if !self.json && !self.only_failures {
             let mut stdout = std::io::stdout().lock();
             written(writeln!(stdout, "{}", printable(text.as_ref())).and_then(|()| stdout.flush()));
         }
@@ -126,6 +133,12 @@ impl Output {
 
     /// A line for people behind a mark, good or bad, coloured where colour can be shown.
     pub(crate) fn marked(self, good: bool, text: impl AsRef<str>) {
+        if self.only_failures {
+            if !good {
+                let _ = writeln!(std::io::stderr(), "mailwire: {}", printable(text.as_ref()));
+            }
+            return;
+        }
         if !self.json {
             let mut stdout = std::io::stdout().lock();
             let line = writeln!(stdout, "{} {}", self.mark(good), printable(text.as_ref()));

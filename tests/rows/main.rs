@@ -6,18 +6,21 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
+mod composed;
 mod hostile_servers;
 mod importer;
 mod many;
 mod program;
 mod refusals;
 mod resume;
+mod retried;
 mod running;
 mod secure;
 mod sender;
 mod served;
 mod server;
 mod set_up;
+mod stand_in;
 mod steps;
 mod table;
 mod tls_front;

@@ -147,7 +147,7 @@ fn killed_behind_the_last_octet_nothing_is_sent_twice() {
     let (taken, again) = killed_at(Stall::End);
     // Nobody knows what became of the second message: it is named, and left alone in every further run.
     assert_eq!(taken, counts([1, 0, 1]));
-    let _ = again.map(|done| done.expect(75).shows(&["some.mbox#2", "uncertain", "--resend-uncertain"]));
+    let _ = again.map(|done| done.expect(70).shows(&["some.mbox#2", "uncertain", "--resend-uncertain"]));
     let (taken, _) = killed_at(Stall::Behind);
     // Whether or not it has heard the answer: the server has it.
     assert_eq!(taken, counts([1, 1, 1]));

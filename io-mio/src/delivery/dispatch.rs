@@ -132,7 +132,7 @@ where
 
     /// How often each message is tried.
     #[must_use]
-    pub const fn policy(mut self, policy: RetryPolicy) -> Self {
+    pub fn policy(mut self, policy: RetryPolicy) -> Self {
         self.policy = policy;
         self
     }

@@ -17,7 +17,7 @@ use super::{Answer, DeliveryReport, Obstacle, queue::Hope};
 /// The pause before the second try is [`first_pause`](Self::first_pause); each one after is twice as long, up to
 /// [`longest_pause`](Self::longest_pause). Chance then adds up to [`jitter`](Self::jitter) percent, so that many
 /// senders that were refused together do not come back together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Tries in all; 0 counts as 1. 4 unless set.
     pub tries: u32,
@@ -27,6 +27,9 @@ pub struct RetryPolicy {
     pub longest_pause: Duration,
     /// So much is added to a pause at most, in percent of it. 50 unless set.
     pub jitter: u32,
+    /// The pauses themselves, in place of those above: before the second try, before the third and so on. The last one
+    /// is used for all that follow, and chance adds nothing. Empty unless set.
+    pub delays: Vec<Duration>,
     /// No try begins later than this after the first one began. None unless set: the tries alone end it.
     pub deadline: Option<Duration>,
     /// Which answers are worth a further try.
@@ -68,6 +71,7 @@ impl Default for RetryPolicy {
             first_pause: Duration::from_secs(1),
             longest_pause: Duration::from_secs(60),
             jitter: 50,
+            delays: Vec::new(),
             deadline: None,
             codes: RetryCodes::default(),
         }
@@ -78,6 +82,10 @@ impl RetryPolicy {
     /// The pause after so many tries, of which there was at least one. `chance` is any number, evenly spread.
     #[must_use]
     pub fn pause_after(&self, tries: u32, chance: u64) -> Duration {
+        if let Some(last) = self.delays.last() {
+            let number = usize::try_from(tries.saturating_sub(1)).unwrap_or(usize::MAX);
+            return *self.delays.get(number).unwrap_or(last);
+        }
         let doubled = 1u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
         let pause = self.first_pause.saturating_mul(doubled).min(self.longest_pause);
         let most = pause.saturating_mul(self.jitter) / 100;
@@ -182,9 +190,17 @@ mod tests {
             first_pause: Duration::MAX,
             longest_pause: Duration::MAX,
             jitter: u32::MAX,
-            ..policy
+            ..RetryPolicy::default()
         };
         assert_eq!(longest.pause_after(9, u64::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn delays_that_are_given_are_kept_and_the_last_is_repeated() {
+        let delays: Vec<_> = [1, 5, 30].map(Duration::from_secs).into();
+        let policy = RetryPolicy { delays, ..RetryPolicy::default() };
+        let pauses: Vec<_> = (1..=5).map(|tries| policy.pause_after(tries, 77).as_secs()).collect();
+        assert_eq!(pauses, [1, 5, 30, 30, 30]);
     }
 
     #[test]

@@ -299,11 +299,7 @@ impl ClientProtocol for Toy {
         ToySecure(Core::new(config, false, false), secure)
     }
 
-    fn approach(
-        event: Event<'_>,
-        _: &mut ToyClear,
-        _: &mut SendBuffer,
-    ) -> Result<Approach, proto_core::Error> {
+    fn approach(event: Event<'_>, _: &mut ToyClear, _: &mut SendBuffer) -> Result<Approach, Error> {
         match event {
             Event::Line(line) if line.starts_with("220") => Ok(Approach::Ready),
             _ => Err(PeerError::NotAGreeting.into()),

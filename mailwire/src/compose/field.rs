@@ -561,7 +561,10 @@ mod tests {
             written("X-Note", "see <a@x.example> für mehr"),
             "X-Note: see <a@x.example> =?utf-8?Q?f=C3=BCr?= mehr\r\n"
         );
-        assert_eq!(written("X-Note", "größe  größe"), "X-Note: =?utf-8?Q?gr=C3=B6=C3=9Fe__gr=C3=B6=C3=9Fe?=\r\n");
+        assert_eq!(
+            written("X-Note", "größe  größe"),
+            "X-Note: =?utf-8?Q?gr=C3=B6=C3=9Fe__gr=C3=B6=C3=9Fe?=\r\n"
+        );
         assert_eq!(
             written("Keywords", "Köln, plain, \"a b\""),
             "Keywords: =?utf-8?Q?K=C3=B6ln?=, plain, \"a b\"\r\n"

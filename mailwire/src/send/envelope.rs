@@ -1,6 +1,7 @@
 //! The envelope of a message: who sends to whom, and which service is asked for, read from the command line and checked
 //! before anybody is called.
 
+use std::collections::HashSet;
 use std::io::{Read, Seek};
 
 use io_mio::delivery::{Chunking, Message};
@@ -10,37 +11,61 @@ use proto_smtp::types::{
     ReversePath,
 };
 
+use super::SendArgs;
+use super::header::Headers;
 use super::service::{self, Original, Service};
 use super::spool::{Facts, HeaderBytes};
-use crate::cli::SendArgs;
 use crate::compose::{ComposeLimits, Mailbox};
+use crate::config;
 use crate::failure::{Failure, Kind};
+
+/// The most recipients that the header of a message may name.
+const FROM_HEADER: usize = 1000;
 
 /// Who sends to whom.
 #[derive(Debug)]
 pub(super) struct Envelope {
-    /// Nobody, for what must not be answered with a report (RFC 5321 §4.5.5).
+    /// None for the null path, for what must not be answered with a report (RFC 5321 §4.5.5).
     pub(super) from: Option<Mailbox>,
     pub(super) to: Vec<Mailbox>,
     pub(super) cc: Vec<Mailbox>,
-    /// All that get it, each once, in order.
+    /// The recipients of every message, each once, in order.
     pub(super) recipients: Vec<String>,
+    /// The domain of recipients in a header that have none.
+    domain: Option<String>,
+    /// The recipients that each message names are added.
+    takes_header: bool,
     service: Service,
 }
 
 impl Envelope {
-    pub(super) fn new(arguments: &SendArgs) -> Result<Self, Failure> {
+    /// Reads the envelope from the command line, the configuration file and, for a message that comes whole, its header.
+    pub(super) fn new(
+        arguments: &SendArgs,
+        settings: &config::Send,
+        headers: Option<&Headers>,
+    ) -> Result<Self, Failure> {
         let mut wrong = Vec::new();
-        let mut read = |field: &str, texts: &[String]| {
-            let read = |text: &String| {
-                Mailbox::parse(text).map_err(|why| wrong.push(format!("--{field} {text:?}: {why}"))).ok()
+        let mut read = |field: &str, texts: &[&String]| {
+            let read = |text: &&String| {
+                // An argument without an option may be anything, a password included: it is not shown.
+                let shown = if field == "recipient" { String::new() } else { format!(" {text:?}") };
+                qualified(text, settings).map_err(|why| wrong.push(format!("{field}{shown}: {why}"))).ok()
             };
             texts.iter().filter_map(read).collect::<Vec<_>>()
         };
-        let nobody = arguments.from.trim() == "<>";
-        let from = if nobody { None } else { read("from", std::slice::from_ref(&arguments.from)).pop() };
-        let (to, cc, bcc) =
-            (read("to", &arguments.to), read("cc", &arguments.cc), read("bcc", &arguments.bcc));
+        let sender = arguments.from.as_ref().or(settings.from.as_ref());
+        let sender = sender
+            .or_else(|| headers.and_then(|headers| headers.from.as_ref()).filter(|_| arguments.as_sendmail));
+        let sender = sender.ok_or_else(|| {
+            Failure::new(Kind::Usage, "a message needs a sender")
+                .advise("--from ADDRESS, or from = \"ADDRESS\" in [send] of the configuration file")
+        })?;
+        let from = if sender.trim() == "<>" { None } else { read("--from", &[sender]).pop() };
+        let mut to = read("recipient", &arguments.recipients().collect::<Vec<_>>());
+        to.extend(read("--to", &arguments.to.iter().collect::<Vec<_>>()));
+        let cc = read("--cc", &arguments.cc.iter().collect::<Vec<_>>());
+        let bcc = read("--bcc", &arguments.bcc.iter().collect::<Vec<_>>());
         let mut recipients: Vec<String> = Vec::new();
         for mailbox in to.iter().chain(&cc).chain(&bcc) {
             if !recipients.contains(&mailbox.address) {
@@ -58,25 +83,68 @@ impl Envelope {
         if !wrong.is_empty() {
             return Err(Failure::new(Kind::Data, wrong.join("; ")));
         }
-        if recipients.is_empty() {
+        let takes_header = arguments.recipients_from_header;
+        if recipients.is_empty() && !takes_header {
             return Err(Failure::new(Kind::Usage, "a message needs a recipient").advise("--to ADDRESS"));
         }
-        Ok(Self { from, to, cc, recipients, service })
+        let domain = domain(settings);
+        let envelope = Self { from, to, cc, recipients, domain, takes_header, service };
+        if let Some(headers) = headers {
+            envelope.recipients_of(headers)?;
+        }
+        Ok(envelope)
     }
 
-    /// The message of which this is known, in this envelope.
-    pub(super) fn around<S: Read + Seek>(&self, facts: &Facts, octets: S) -> Result<Message<S>, Failure> {
+    /// The recipients of a message with this header. One that is no address stays as it was written.
+    pub(super) fn recipients_of(&self, headers: &Headers) -> Result<Vec<String>, Failure> {
+        let mut recipients = self.recipients.clone();
+        if !self.takes_header {
+            return Ok(recipients);
+        }
+        let mut known: HashSet<String> = recipients.iter().cloned().collect();
+        for text in &headers.recipients {
+            let address = with_domain(text, self.domain.as_deref());
+            let address = Mailbox::parse(&address).map_or(address, |mailbox| mailbox.address);
+            if known.insert(address.clone()) {
+                recipients.push(address);
+            }
+        }
+        if headers.has_too_many || recipients.len() > FROM_HEADER {
+            return Err(Failure::new(
+                Kind::Data,
+                format!(
+                    "the header names more than {FROM_HEADER} recipients, which is the most for one message"
+                ),
+            ));
+        }
+        if recipients.is_empty() {
+            return Err(Failure::new(Kind::Data, "the message names no recipient in To, Cc or Bcc")
+                .advise("--to ADDRESS"));
+        }
+        Ok(recipients)
+    }
+
+    /// The message of which this is known, in this envelope, to these recipients.
+    pub(super) fn around<S: Read + Seek>(
+        &self,
+        facts: &Facts,
+        recipients: &[String],
+        octets: S,
+    ) -> Result<Message<S>, Failure> {
         let chunking = if self.may_chunk() { Chunking::WhereOffered } else { Chunking::WhereNeeded };
-        let (mail, recipients) = self.commands(facts)?;
-        let message = Message::new(mail, octets)
+        let message = Message::new(self.mail(facts)?, octets)
             .with_content(facts.content)
             .message_id(facts.headers.message_id.clone())
             .chunking(chunking);
-        Ok(recipients.into_iter().fold(message, Message::recipient))
+        Ok(recipients.iter().fold(message, |message, text| match self.rcpt(text) {
+            Ok(rcpt) => message.recipient(rcpt),
+            // The report says what is wrong with it.
+            Err(_) => message.recipient_text(text),
+        }))
     }
 
-    /// MAIL, and each RCPT, for a message.
-    pub(super) fn commands(&self, facts: &Facts) -> Result<(Mail<'static>, Vec<Rcpt<'static>>), Failure> {
+    /// MAIL for a message.
+    pub(super) fn mail(&self, facts: &Facts) -> Result<Mail<'static>, Failure> {
         let from = match &self.from {
             Some(from) => ReversePath::from(address(&from.address)?),
             None => ReversePath::Null,
@@ -90,18 +158,20 @@ impl Envelope {
             HeaderBytes::Utf8 => true,
             HeaderBytes::Other => false,
         };
-        let recipient = |text: &String| -> Result<Rcpt<'static>, Failure> {
-            let address = address(text)?;
-            let original = match &self.service.orcpt {
-                Some(Original::Own) => OriginalRecipient::of(&address),
-                Some(Original::Other(other)) => Some(other.clone()),
-                None => None,
-            };
-            let mut rcpt = Rcpt::new(ForwardPath::from(address));
-            (rcpt.notify, rcpt.original) = (self.service.notify, original);
-            Ok(rcpt)
+        Ok(mail)
+    }
+
+    /// RCPT for a recipient.
+    pub(super) fn rcpt(&self, text: &str) -> Result<Rcpt<'static>, Failure> {
+        let address = address(text)?;
+        let original = match &self.service.orcpt {
+            Some(Original::Own) => OriginalRecipient::of(&address),
+            Some(Original::Other(other)) => Some(other.clone()),
+            None => None,
         };
-        Ok((mail, self.recipients.iter().map(recipient).collect::<Result<_, _>>()?))
+        let mut rcpt = Rcpt::new(ForwardPath::from(address));
+        (rcpt.notify, rcpt.original) = (self.service.notify, original);
+        Ok(rcpt)
     }
 
     /// What is wanted of the server and is not offered: it is left out, and the message goes without it.
@@ -149,6 +219,27 @@ impl Envelope {
         mail.require_tls = asked.require_tls;
         mail.utf8 = asked.smtputf8;
         mail
+    }
+}
+
+/// A mailbox as it was written, with the domain of the configuration file where it has none.
+pub(super) fn qualified(text: &str, settings: &config::Send) -> Result<Mailbox, String> {
+    Mailbox::parse(&with_domain(text, domain(settings).as_deref()))
+}
+
+/// The domain of addresses without one.
+fn domain(settings: &config::Send) -> Option<String> {
+    let of_sender = || {
+        settings.from.as_ref()?.trim_end_matches('>').rsplit_once('@').map(|(_, domain)| domain.to_owned())
+    };
+    settings.domain.clone().or_else(of_sender)
+}
+
+fn with_domain(text: &str, domain: Option<&str>) -> String {
+    let is_local = !text.is_empty() && !text.contains(['@', '<', ' ']);
+    match domain {
+        Some(domain) if is_local => format!("{text}@{domain}"),
+        _ => text.to_owned(),
     }
 }
 

@@ -9,7 +9,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use io_mio::delivery::{Answer, DeliveryReport, Stage, Status};
 
-use super::envelope::Envelope;
 use super::journal::{Journal, Key, Known};
 use crate::failure::{Failure, Kind};
 
@@ -49,15 +48,15 @@ impl Ledger {
         Self { journal, host: host.to_ascii_lowercase(), uncertain, keep, seen }
     }
 
-    /// The keys of the next message with these octets, one for each recipient.
-    pub(super) fn keys(&self, envelope: &Envelope, digest: [u8; 32]) -> Vec<Key> {
+    /// The keys of the next message with these bytes, one for each recipient.
+    pub(super) fn keys(&self, sender: &str, recipients: &[String], digest: [u8; 32]) -> Vec<Key> {
         let mut seen = lock(&self.seen);
         let seen = seen.entry(digest).or_default();
         *seen += 1;
-        let (host, from, seen) = (self.host.as_bytes(), envelope.sender().as_bytes(), seen.to_be_bytes());
+        let (host, from, seen) = (self.host.as_bytes(), sender.as_bytes(), seen.to_be_bytes());
         let journal = lock(&self.journal);
         let key = |to: &String| journal.key(&[host, from, to.as_bytes(), &digest, &seen]);
-        envelope.recipients.iter().map(key).collect()
+        recipients.iter().map(key).collect()
     }
 
     /// What an earlier run has come to, for those of whom it has: their numbers, and what stands in the report.

@@ -12,6 +12,7 @@ use super::octets::{Copy, Octets};
 use super::run::Run;
 use super::source::Sources;
 use super::spool::{Facts, Spool};
+use super::stopping::Unanswered;
 use crate::failure::Failure;
 
 /// A message, as the user and the journal call it.
@@ -23,6 +24,8 @@ pub(super) struct Job {
     pub(super) keys: Vec<Key>,
     /// What is closed between two tries.
     pub(super) copy: Copy,
+    /// Whether it was sent to its end, and nothing is known of it yet.
+    pub(super) unanswered: Unanswered,
 }
 
 /// What there is to send.
@@ -81,15 +84,20 @@ impl<'a, C: Channel> Orders<'a, C> {
         octets: Octets,
     ) -> Result<Order<Job, Octets, C, Failure>, Failure> {
         let copy = octets.copy();
-        let mut message = self.envelope.around(facts, octets)?;
+        let recipients = self.envelope.recipients_of(&facts.headers)?;
+        let mut message = self.envelope.around(facts, &recipients, octets)?;
         let mut keys = Vec::new();
         if let Some(ledger) = self.run.ledger() {
-            keys = ledger.keys(self.envelope, facts.digest);
+            keys = ledger.keys(self.envelope.sender(), &recipients, facts.digest);
             for (number, status, answer) in ledger.recall(&keys) {
                 message = message.settled(number, status, answer);
             }
         }
-        Ok(Order { id: Job { source, keys, copy }, message, route: self.route.clone() })
+        Ok(Order {
+            id: Job { source, keys, copy, unanswered: Unanswered::default() },
+            message,
+            route: self.route.clone(),
+        })
     }
 }
 
@@ -118,11 +126,9 @@ impl<C: Channel> Iterator for Orders<'_, C> {
                 Ok(order) => return Some(order),
                 Err(failure) => {
                     let report = DeliveryReport::new(None, self.envelope.recipients.iter().cloned());
-                    self.run.invalid(
-                        &Job { source, keys: Vec::new(), copy: Copy::default() },
-                        report,
-                        &failure,
-                    );
+                    let (keys, copy) = (Vec::new(), Copy::default());
+                    let job = Job { source, keys, copy, unanswered: Unanswered::default() };
+                    self.run.invalid(&job, report, &failure);
                 }
             }
         }

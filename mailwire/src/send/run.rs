@@ -24,8 +24,10 @@ use super::ledger::Ledger;
 use super::octets::Octets;
 use super::orders::{Job, Messages, Orders};
 use super::show::{self, Tally};
+use super::stopping::Gate;
 use crate::connect::Way;
 use crate::failure::{Failure, Kind};
+use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::smtp::{Authenticate, Session};
 
@@ -61,13 +63,16 @@ pub(super) fn deliver(
         stop: Stop::default(),
         is_one: matches!(messages, Messages::Alone(_)),
         has_answer: AtomicBool::new(false),
+        gate: Gate::default(),
         tally: Mutex::default(),
     };
     let plan = Arc::new(plan);
+    let interrupt = Interrupt::install()?;
+    let _graceful = interrupt.graceful();
     if plan.way.is_cleartext()? {
-        run.work::<Cleartext>(&plan, messages, Session::<Cleartext>::open)
+        run.work::<Cleartext>(&plan, messages, &interrupt, Session::<Cleartext>::open)
     } else {
-        run.work::<Secure>(&plan, messages, Session::<Secure>::open)
+        run.work::<Secure>(&plan, messages, &interrupt, Session::<Secure>::open)
     }
 }
 
@@ -85,6 +90,7 @@ pub(super) struct Run {
     is_one: bool,
     /// Whether anything is known of any message.
     has_answer: AtomicBool,
+    gate: Gate,
     tally: Mutex<Tally>,
 }
 
@@ -109,6 +115,7 @@ impl Run {
         self,
         plan: &Arc<Plan>,
         messages: Messages,
+        interrupt: &Interrupt,
         open: Open<C>,
     ) -> Result<Tally, Failure>
     where
@@ -125,15 +132,63 @@ impl Run {
         let (route, clock) = (route(plan, open, self.output, &self.bar), SystemClock::start());
         let held = (RECIPIENTS / plan.envelope.recipients.len().max(1)).clamp(2 * plan.concurrency, MESSAGES);
         let dispatcher = Dispatcher::new(&pool, clock)
-            .policy(plan.policy)
+            .policy(plan.policy.clone())
             .hold_at_most(held)
             .look_ahead(plan.concurrency)
             .stop_with(&self.stop);
         let mut orders = Orders::new(&plan.envelope, messages, &self, route);
-        dispatcher.run_with(&self, &mut orders, |done| self.done(done));
+        std::thread::scope(|scope| {
+            let watch = || {
+                if let Some(unanswered) = self.gate.watch(interrupt, &self.stop) {
+                    self.abandon(interrupt, unanswered);
+                }
+            };
+            scope.spawn(watch);
+            // Also when a panic passes through here: the watch must end.
+            let _end = OnDrop(|| self.gate.end());
+            dispatcher.run_with(&self, &mut orders, |done| self.done(done));
+        });
         let is_done = orders.is_done();
         self.bar.finish_and_clear();
-        self.finish(is_done)
+        self.finish(is_done, interrupt)
+    }
+
+    /// Ends the program while messages are under way, when they have taken too long.
+    fn abandon(&self, interrupt: &Interrupt, unanswered: usize) {
+        self.bar.finish_and_clear();
+        let failure = self.with_tally(|tally| {
+            tally.is_incomplete = true;
+            if !self.is_one {
+                tally.show(self.output);
+            }
+            if unanswered == 0 {
+                return self.interrupted(interrupt, tally);
+            }
+            Failure::new(
+                Kind::Uncertain,
+                format!("stopped: {unanswered} of the messages may have been taken, the answer did not come"),
+            )
+            .advise(show::LOOK_FIRST)
+        });
+        self.output.failure(&failure);
+        std::process::exit(failure.kind.code().into());
+    }
+
+    /// The run was interrupted: what was sent, and how to go on.
+    fn interrupted(&self, interrupt: &Interrupt, tally: &Tally) -> Failure {
+        let failure =
+            interrupt.check().err().unwrap_or_else(|| Failure::new(Kind::Interrupted, "interrupted"));
+        let what = match (self.is_one, tally.successes()) {
+            (true, _) => "the message was not sent to everybody it is for".to_owned(),
+            (false, 1) => "1 message was sent, others were not".to_owned(),
+            (false, sent) => format!("{sent} messages were sent, others were not"),
+        };
+        let advice = match (&self.ledger, self.is_one) {
+            (Some(_), _) => "the same command again: it sends what was not sent",
+            (None, true) => "the same command again",
+            (None, false) => "--journal FILE: without one, the same command sends every message again",
+        };
+        Failure::new(failure.kind, format!("{}: {what}", failure.what)).advise(advice)
     }
 
     /// A message has met its fate, or is left for another run.
@@ -174,9 +229,17 @@ impl Run {
     }
 
     /// The fate of all. A journal that nobody asked for is gone when everything was taken.
-    fn finish(self, is_done: bool) -> Result<Tally, Failure> {
-        let mut tally = self.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    fn finish(self, is_done: bool, interrupt: &Interrupt) -> Result<Tally, Failure> {
+        let mut tally = self.with_tally(std::mem::take);
         tally.is_incomplete |= !is_done;
+        if interrupt.is_requested() && !tally.is_success() {
+            let failure = self.interrupted(interrupt, &tally);
+            if self.is_one && tally.is_empty() {
+                return Err(failure);
+            }
+            (tally.is_incomplete, tally.obstacle) = (true, Some(failure));
+            return Ok(tally);
+        }
         if let Some(failure) = tally.obstacle.take_if(|_| !self.has_answer.load(Ordering::SeqCst)) {
             return Err(failure);
         }
@@ -199,14 +262,19 @@ impl Run {
 
 impl Journal<Job> for Run {
     fn ending(&self, job: &Job, recipients: &[usize]) -> io::Result<()> {
-        let Some(ledger) = &self.ledger else { return Ok(()) };
-        let keys: Vec<_> = recipients.iter().filter_map(|number| job.keys.get(*number).copied()).collect();
-        // What cannot be written down now cannot be either for the messages behind it.
-        ledger.ending(&keys).inspect_err(|_| self.stop.now())
+        self.gate.pass(&job.unanswered)?;
+        if let Some(ledger) = &self.ledger {
+            let keys: Vec<_> =
+                recipients.iter().filter_map(|number| job.keys.get(*number).copied()).collect();
+            // What cannot be written down now cannot be either for the messages behind it.
+            ledger.ending(&keys).inspect_err(|_| self.stop.now())?;
+        }
+        Ok(())
     }
 
     fn tried(&self, job: &Job, report: &DeliveryReport, pause: Option<Duration>) {
         job.copy.close();
+        self.gate.answered(&job.unanswered);
         if let Some(ledger) = &self.ledger {
             ledger.note(&job.keys, report);
         }
@@ -234,9 +302,18 @@ impl Journal<Job> for Run {
     }
 }
 
+/// Calls a function when it is dropped.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 impl Obstacle for Failure {
     fn is_transient(&self) -> bool {
-        self.kind == Kind::TryAgain
+        self.is_transient
     }
 
     fn what(&self) -> String {

@@ -8,6 +8,10 @@ use serde::Serialize;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
 
+/// What to do where it is not known whether the server has a message.
+pub(super) const LOOK_FIRST: &str =
+    "ask the recipient whether it arrived, or look into the server's log, before it is sent again";
+
 /// How many messages met which fate.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Tally {
@@ -37,19 +41,37 @@ impl Tally {
         !self.is_incomplete && self.messages.keys().all(|fate| *fate == word(Status::Success))
     }
 
+    /// The number of messages that were taken for every recipient.
+    pub(super) fn successes(&self) -> u64 {
+        self.messages.get(word(Status::Success)).copied().unwrap_or_default()
+    }
+
+    /// Whether no message has met its fate.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
     fn has(&self, status: Status) -> bool {
         self.messages.contains_key(word(status))
     }
 
     /// What the command has to say in the end: the worst that happened to any message.
     pub(super) fn verdict(&self) -> Result<(), Failure> {
+        // Whatever else happened: a program that repeats the command on another code would send this again.
+        if self.has(Status::Uncertain) {
+            return Err(Failure::new(
+                Kind::Uncertain,
+                "the server may have taken a message whose answer did not come",
+            )
+            .advise(LOOK_FIRST));
+        }
         if let Some(failure) = self.obstacle.clone().filter(|_| self.is_incomplete) {
             return Err(failure);
         }
         if self.has(Status::Failed) || self.has(Status::Rejected) {
             return Err(Failure::new(Kind::Unavailable, "not every recipient got the message"));
         }
-        if self.has(Status::Uncertain) || self.has(Status::TempFailed) || self.has(Status::Retry) {
+        if self.has(Status::TempFailed) || self.has(Status::Retry) {
             return Err(Failure::new(Kind::TryAgain, "not every recipient got the message")
                 .advise("send it to the rest later"));
         }

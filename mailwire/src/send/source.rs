@@ -34,7 +34,7 @@ impl Place {
     /// The message that stands there now.
     pub(super) fn read(&self) -> Result<Spool, Failure> {
         let mut file = open(&self.file)?;
-        let Some(Within { begin, .. }) = self.within else { return Spool::read(file) };
+        let Some(Within { begin, .. }) = self.within else { return Spool::read(file, None) };
         file.seek(SeekFrom::Start(begin.offset())).map_err(|error| Failure::file(&self.file, &error))?;
         match Mbox::at(BufReader::with_capacity(BUFFER, file), begin).next() {
             Some((_, message)) => message,
@@ -106,7 +106,10 @@ impl Sources {
                     self.mbox = Some((file, 0, Mbox::new(BufReader::with_capacity(BUFFER, opened))));
                 }
                 opened => {
-                    return Some((Place { file, within: None }, opened.and_then(Spool::read)));
+                    return Some((
+                        Place { file, within: None },
+                        opened.and_then(|file| Spool::read(file, None)),
+                    ));
                 }
             }
         }

@@ -48,9 +48,9 @@ pub(crate) enum HeaderBytes {
 
 impl Spool {
     /// Takes a whole message in. Bare LF, as files on this system have it, becomes CRLF; a CR elsewhere is refused,
-    /// since servers must refuse it (RFC 5321 §2.3.8).
-    pub(crate) fn read(source: impl Read) -> Result<Self, Failure> {
-        let mut writer = SpoolWriter::new();
+    /// since servers must refuse it (RFC 5321 §2.3.8). `complete` gives fields to add.
+    pub(crate) fn read(source: impl Read, complete: Option<Complete>) -> Result<Self, Failure> {
+        let mut writer = SpoolWriter::new().completing(complete);
         let mut source = BufReader::with_capacity(BLOCK, source);
         loop {
             let chunk = match source.fill_buf() {
@@ -334,7 +334,7 @@ mod tests {
             assert_eq!(spool.facts.octets, bytes.len() as u64);
             Ok((bytes, spool.facts))
         };
-        let (whole, dripped) = (read(Spool::read(text)), read(Spool::read(Drip(text))));
+        let (whole, dripped) = (read(Spool::read(text, None)), read(Spool::read(Drip(text), None)));
         match (whole, dripped) {
             (Ok((bytes, facts)), Ok((other, dripped))) => {
                 assert_eq!(bytes, other);
@@ -366,8 +366,8 @@ mod tests {
     #[test]
     fn what_smtp_cannot_carry_is_refused() {
         for bad in [&b"a\rb\n"[..], b"a\r", b"a\0b\n"] {
-            assert!(Spool::read(bad).is_err(), "{bad:?}");
-            assert!(Spool::read(Drip(bad)).is_err(), "{bad:?}");
+            assert!(Spool::read(bad, None).is_err(), "{bad:?}");
+            assert!(Spool::read(Drip(bad), None).is_err(), "{bad:?}");
         }
     }
 
@@ -417,6 +417,21 @@ mod tests {
         let (_, facts) = read(text.replace("Resent-bcc", "X-Other").as_bytes()).unwrap();
         let recipients = ["a", "b", "c", "d", "e", "g"].map(|name| format!("{name}@x.example"));
         assert_eq!(facts.headers.recipients, recipients);
+    }
+
+    #[test]
+    fn adds_what_a_header_lacks() {
+        let complete = || -> Option<Complete> {
+            Some(Box::new(|headers| format!("X-Has-Date: {}\r\n", headers.has_date)))
+        };
+        for (text, expected) in [
+            ("Date: x\n\nbody\n", "Date: x\r\nX-Has-Date: true\r\n\r\nbody\r\n"),
+            ("Subject: x", "Subject: x\r\nX-Has-Date: false\r\n"),
+            ("\nbody\n", "X-Has-Date: false\r\n\r\nbody\r\n"),
+        ] {
+            let mut spool = Spool::read(text.as_bytes(), complete()).unwrap();
+            assert_eq!(String::from_utf8(all(&mut spool)).unwrap(), expected);
+        }
     }
 
     #[test]

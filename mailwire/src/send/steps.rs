@@ -17,10 +17,11 @@ use proto_smtp::{Config, Pipelining};
 use proto_smtp::types::{Extension, Response};
 use serde::Serialize;
 
+use super::Step;
 use super::contents::Contents;
 use super::envelope::Envelope;
+use super::show;
 use super::spool::Spool;
-use crate::cli::Step;
 use crate::connect::Way;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
@@ -44,7 +45,8 @@ pub(super) fn walk(
     if cleartext && last == Step::Tls {
         return Err(Failure::new(Kind::Usage, "with --danger-cleartext there is no TLS to stop behind"));
     }
-    let steps = Steps::new(output, last, envelope.recipients.clone());
+    let recipients = envelope.recipients_of(&spool.facts.headers)?;
+    let steps = Steps::new(output, last, recipients.clone());
     let observer = steps.clone();
     let connector = way.connector(move |report| observer.observe(report));
     let config = way.smtp_config().dialect(envelope.dialect()).pipelining(Pipelining::Off);
@@ -53,7 +55,7 @@ pub(super) fn walk(
     if early {
         return before_tls(way, &connector, config, &steps);
     }
-    let work = Work { way, credentials, envelope, spool, steps: &steps };
+    let work = Work { way, credentials, envelope, recipients, spool, steps: &steps };
     with_session(way, &connector, config, work)?;
     if last == Step::Quit {
         steps.pass(Step::Quit, "closed".to_owned());
@@ -87,6 +89,7 @@ struct Work<'a> {
     way: &'a Way,
     credentials: Option<Credentials>,
     envelope: &'a Envelope,
+    recipients: Vec<String>,
     spool: Spool,
     steps: &'a Steps,
 }
@@ -135,8 +138,10 @@ impl Work<'_> {
         if let Some(missing) = self.envelope.not_offered(offered) {
             steps.hint(&missing);
         }
-        let (mail, recipients) = self.envelope.commands(&self.spool.facts)?;
-        let mut transaction = Transaction::new(mail).with_content(self.spool.facts.content);
+        let recipients = self.recipients.iter().map(|text| self.envelope.rcpt(text));
+        let recipients = recipients.collect::<Result<Vec<_>, _>>()?;
+        let mut transaction =
+            Transaction::new(self.envelope.mail(&self.spool.facts)?).with_content(self.spool.facts.content);
         // A chunk is sent without asking: who stops in front of the message wants to be asked.
         if self.envelope.may_chunk() && steps.last() != Step::Data {
             transaction = transaction.in_one_chunk(self.spool.facts.octets);
@@ -204,9 +209,10 @@ fn told(transaction: &Transaction) -> Result<(), Failure> {
 
 fn and_uncertain(failure: Failure) -> Failure {
     Failure::new(
-        Kind::TryAgain,
+        Kind::Uncertain,
         format!("{}; the whole message was sent, and whether the server has it is not known", failure.what),
     )
+    .advise(show::LOOK_FIRST)
 }
 
 /// The octets of the message on their way.
