@@ -57,10 +57,10 @@ impl Home {
         let into = self.folder.path().join("store");
         let url = self.served.url("imaps");
         self.served.run(&["sync", &url, "--into", into.to_str().unwrap()], b"").expect(0);
-        files(&into)
-            .iter()
-            .map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned())
-            .collect()
+        // The database of the store is among the files, and holds zeros.
+        let contents = files(&into).into_iter().map(|path| std::fs::read(path).unwrap());
+        let messages = contents.filter(|text| !text.contains(&0));
+        messages.map(|text| String::from_utf8_lossy(&text).into_owned()).collect()
     }
 }
 
