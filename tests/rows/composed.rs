@@ -51,9 +51,7 @@ fn encodes_phrases_of_address_fields_and_nothing_else_in_them() {
     ] {
         assert!(received.contains(line), "{line}: {received}");
     }
-    let received = built(
-        &["--cc", "Jürgen Groß <jg@x.example>", "--subject", "Größe und Maß"].as_slice().get(..2).unwrap(),
-    );
+    let received = built(&["--cc", "Jürgen Groß <jg@x.example>"]);
     assert!(received.contains("\r\nCc: =?utf-8?Q?J=C3=BCrgen_Gro=C3=9F?= <jg@x.example>\r\n"), "{received}");
 }
 
@@ -153,10 +151,7 @@ fn drops_what_stands_in_front_of_a_message() {
 
 #[test]
 fn domains_beyond_ascii_are_sent_as_a_labels() {
-    let received = sent(
-        &["--to", "joe@bücher.example", "--from", "me@straße.example"].as_slice().get(..2).unwrap(),
-        MESSAGE,
-    );
+    let received = sent(&["--to", "joe@bücher.example"], MESSAGE);
     assert!(received.contains("RCPT TO:<joe@xn--bcher-kva.example>"), "{received}");
     let received = built(&["--cc", "Joe <joe@bücher.example>", "--header", "Reply-To: <r@bücher.example>"]);
     assert!(received.contains("\r\nCc: \"Joe\" <joe@xn--bcher-kva.example>\r\n"), "{received}");
