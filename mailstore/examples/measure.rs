@@ -61,13 +61,20 @@ fn measure(directory: &std::path::Path) -> Result<()> {
     store.select(batched, Access::ReadWrite)?;
     report("select", COUNT, clock);
     let clock = Instant::now();
-    store.store_flags(batched, &UidSet::all(), StoreMode::Add, &Flags::system(Flags::SEEN), None)?;
+    store.store_flags(
+        batched,
+        &UidSet::all(),
+        StoreMode::Add,
+        &Flags::system(Flags::SEEN),
+        None,
+        usize::MAX,
+    )?;
     report("store flags", COUNT, clock);
     let clock = Instant::now();
-    store.copy(batched, &UidSet::all(), single)?;
+    store.copy(batched, &UidSet::all(), single, usize::MAX)?;
     report("copy", COUNT, clock);
     let clock = Instant::now();
-    store.expunge(batched, &Expunge::Exactly(UidSet::all()))?;
+    store.expunge(batched, &Expunge::Exactly(UidSet::all()), usize::MAX)?;
     report("expunge", COUNT, clock);
     let clock = Instant::now();
     store.verify_password("ann", b"password")?;

@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Result};
 use std::fmt;
+use std::sync::Arc;
 
 /// How many keywords one message may bear.
 pub const KEYWORD_COUNT_LIMIT: usize = 100;
@@ -11,12 +12,26 @@ pub const KEYWORD_COUNT_LIMIT: usize = 100;
 /// How many octets one keyword may have.
 pub const KEYWORD_LENGTH_LIMIT: usize = 255;
 
+/// How many keywords the messages of one mailbox may have used in all.
+pub const MAILBOX_KEYWORD_LIMIT: usize = 1_000;
+
 /// A set of flags. Keywords compare without regard to ASCII case and keep the spelling they came with first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// A clone is cheap: it shares the keywords.
+#[derive(Clone, Debug, Default)]
 pub struct Flags {
     system: u8,
-    keywords: Vec<String>,
+    keywords: Arc<[Arc<str>]>,
+    newest: u32,
 }
+
+impl PartialEq for Flags {
+    fn eq(&self, other: &Self) -> bool {
+        self.system == other.system && self.keywords == other.keywords
+    }
+}
+
+impl Eq for Flags {}
 
 impl Flags {
     /// `\Seen`
@@ -45,7 +60,7 @@ impl Flags {
 
     /// The system flags of these bits ([`Flags::SEEN`], …); other bits are ignored.
     pub fn system(bits: u8) -> Self {
-        Self { system: bits & 31, keywords: Vec::new() }
+        Self { system: bits & 31, ..Self::default() }
     }
 
     /// The flags of these names, as IMAP writes them. `\Recent` and unknown system flags are left out.
@@ -80,7 +95,7 @@ impl Flags {
             if self.keywords.len() >= KEYWORD_COUNT_LIMIT {
                 return Err(Error::Limit("the number of keywords of a message"));
             }
-            self.keywords.push(name.to_owned());
+            self.keywords = self.keywords.iter().cloned().chain([Arc::from(name)]).collect();
         }
         Ok(())
     }
@@ -91,8 +106,14 @@ impl Flags {
     }
 
     /// The keywords.
-    pub fn keywords(&self) -> &[String] {
+    pub fn keywords(&self) -> &[Arc<str>] {
         &self.keywords
+    }
+
+    /// The highest number that one of the keywords has in its mailbox; 0 without keywords, and for flags that were not
+    /// read from a store. Keywords of a mailbox are numbered from 1 in the order of their first use.
+    pub fn newest_keyword(&self) -> u32 {
+        self.newest
     }
 
     /// Whether it has all system flags of `bits`.
@@ -113,7 +134,7 @@ impl Flags {
     /// The names of all flags, as IMAP writes them.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let system = Self::NAMES.iter().filter(|(bit, _)| self.system & bit != 0).map(|(_, name)| *name);
-        system.chain(self.keywords.iter().map(String::as_str))
+        system.chain(self.keywords.iter().map(AsRef::as_ref))
     }
 
     /// Adds all flags of `other`.
@@ -128,16 +149,18 @@ impl Flags {
     /// Removes all flags of `other`.
     pub fn remove(&mut self, other: &Self) {
         self.system &= !other.system;
-        self.keywords.retain(|keyword| !other.contains_keyword(keyword));
+        self.keywords =
+            self.keywords.iter().filter(|keyword| !other.contains_keyword(keyword)).cloned().collect();
     }
 
-    pub(crate) fn from_columns(system: u8, keywords: Option<&str>) -> Self {
-        let keywords = keywords.map(|text| text.split(' ').map(str::to_owned).collect()).unwrap_or_default();
-        Self { system, keywords }
+    /// Flags as a store keeps them; `newest` is the highest number among the keywords.
+    pub(crate) fn stored(system: u8, keywords: Arc<[Arc<str>]>, newest: u32) -> Self {
+        Self { system, keywords, newest }
     }
 
-    pub(crate) fn keyword_column(&self) -> Option<String> {
-        (!self.keywords.is_empty()).then(|| self.keywords.join(" "))
+    /// The keywords, shared.
+    pub(crate) fn shared_keywords(&self) -> &Arc<[Arc<str>]> {
+        &self.keywords
     }
 }
 
@@ -167,7 +190,7 @@ mod tests {
         let mut flags = Flags::parse(["\\seen", "$Forwarded", "\\Recent", "$forwarded", "Junk"]).unwrap();
         assert_eq!(flags.to_string(), "\\Seen $Forwarded Junk");
         flags.remove(&Flags::parse(["JUNK"]).unwrap());
-        assert_eq!(flags, Flags::from_columns(Flags::SEEN, Some("$Forwarded")));
+        assert_eq!(flags, Flags::stored(Flags::SEEN, Arc::from(["$Forwarded".into()]), 7));
         for bad in ["", "a b", "a\r\nb", "x)", "é", "nul\0"] {
             assert!(matches!(Flags::parse([bad]), Err(Error::InvalidName(_))), "{bad:?}");
         }

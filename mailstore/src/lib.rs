@@ -6,8 +6,8 @@
 //! Every call blocks on the disk: call from worker threads, never from an event loop. A [`Store`] is `Send + Sync`;
 //! calls of many threads run at the same time, and appends that wait for each other are committed together.
 //!
-//! **Durable**: when a method returns `Ok`, what it did survives `kill -9` and loss of power. **Atomic**: each call
-//! happens whole or not at all. **Exact**: the octets of a message come back as they went in.
+//! **Durable**: when a method returns `Ok`, what it did survives `kill -9` and loss of power. **Atomic**: what a call
+//! does, it does whole or not at all. **Exact**: the octets of a message come back as they went in.
 //!
 //! ```
 //! use mailstore::{Columns, Delivery, Flags, InternalDate, SqliteStore, Store, Target, UidSet};
@@ -41,7 +41,7 @@ mod types;
 
 pub use content::{Body, SMALL_LIMIT, Upload};
 pub use error::{Error, Result};
-pub use flags::{Flags, KEYWORD_COUNT_LIMIT, KEYWORD_LENGTH_LIMIT};
+pub use flags::{Flags, KEYWORD_COUNT_LIMIT, KEYWORD_LENGTH_LIMIT, MAILBOX_KEYWORD_LIMIT};
 pub use sqlite::SqliteStore;
 pub use types::*;
 
@@ -49,6 +49,10 @@ use std::sync::Arc;
 
 /// The longest mailbox name, in octets.
 pub const NAME_LIMIT: usize = 1_000;
+
+/// How many messages a caller changes in one transaction at most, so that other writers get their turn in between:
+/// pass it as `limit`, and go on where the call stopped.
+pub const WRITE_SLICE: usize = 500;
 
 /// The most levels of a mailbox name.
 pub const LEVEL_LIMIT: usize = 32;
@@ -122,11 +126,16 @@ pub trait Store: Send + Sync {
         special_use: Option<SpecialUse>,
     ) -> Result<MailboxId>;
 
-    /// Deletes a mailbox with its messages. One that holds others stays as `\Noselect` (RFC 9051 §6.3.5).
+    /// Deletes a mailbox with its messages. One that holds others stays as `\Noselect` (RFC 9051 §6.3.5). Of a large
+    /// mailbox the messages are removed by [`purge_deleted`](Self::purge_deleted); until then no call finds them, and
+    /// they take space.
     ///
     /// # Errors
     /// `Refused` for INBOX, and for a `\Noselect` one that still holds others.
     fn delete_mailbox(&self, account: AccountId, name: &str) -> Result<()>;
+
+    /// Removes at most [`WRITE_SLICE`] messages that deleted mailboxes left behind. Call again while it returns true.
+    fn purge_deleted(&self, account: AccountId) -> Result<bool>;
 
     /// Renames a mailbox and all below it. Renaming INBOX moves its messages to a new mailbox (RFC 9051 §6.3.6).
     ///
@@ -146,11 +155,18 @@ pub trait Store: Send + Sync {
     /// The numbers of a mailbox; quick whatever its size.
     fn status(&self, mailbox: MailboxId) -> Result<Status>;
 
-    /// A consistent picture of a mailbox.
+    /// A mailbox at the time of SELECT; quick whatever its size.
     fn select(&self, mailbox: MailboxId, access: Access) -> Result<Selection>;
 
-    /// The UIDs of a mailbox, in order.
-    fn uids(&self, mailbox: MailboxId) -> Result<Vec<u32>>;
+    /// The caller tells its client of the messages below this UID: they are recent for no other session. Returns the
+    /// UID from which on they are for this one. Not durable: after a loss of power they may be recent once more.
+    fn claim_recent(&self, mailbox: MailboxId, below: u32) -> Result<u32>;
+
+    /// The keywords that were used in a mailbox.
+    fn keywords(&self, mailbox: MailboxId) -> Result<KeywordsInUse>;
+
+    /// At most `limit` UIDs of a mailbox (at least one), of those from `from` on that are below `below`.
+    fn uid_page(&self, mailbox: MailboxId, from: u32, below: u32, limit: usize) -> Result<UidPage>;
 
     /// Starts a message on its way in.
     fn upload(&self) -> Result<Upload>;
@@ -170,7 +186,11 @@ pub trait Store: Send + Sync {
     /// Opens the octets of a message. Once open they can be read though the message be expunged.
     fn open_content(&self, content: ContentId) -> Result<Body>;
 
-    /// Changes flags. With `unchanged_since`, messages of a later mod-sequence are left alone (RFC 7162 §3.1.3).
+    /// Changes flags of at most `limit` messages of the set; [`Stored::next`] says where to go on. With
+    /// `unchanged_since`, messages of a later mod-sequence are left alone (RFC 7162 §3.1.3).
+    ///
+    /// # Errors
+    /// `Limit` where a message or the mailbox would have too many keywords.
     fn store_flags(
         &self,
         mailbox: MailboxId,
@@ -178,19 +198,23 @@ pub trait Store: Send + Sync {
         mode: StoreMode,
         flags: &Flags,
         unchanged_since: Option<u64>,
+        limit: usize,
     ) -> Result<Stored>;
 
-    /// Copies messages with flags and dates; the octets are shared. All or none.
-    fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Copied>;
+    /// Copies at most `limit` messages of the set with flags and dates; the octets are shared. [`Copied::next`] says
+    /// where to go on. Those are copied all or none.
+    fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied>;
 
-    /// Moves messages (RFC 6851). All or none.
-    fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Copied>;
+    /// Moves at most `limit` messages of the set (RFC 6851), all of them or none.
+    fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied>;
 
-    /// Removes messages for good and returns their UIDs in order. Octets that no message refers to are freed.
-    fn expunge(&self, mailbox: MailboxId, which: &Expunge) -> Result<Vec<u32>>;
+    /// Removes at most `limit` messages for good. Octets that no message refers to are freed. [`Expunged::next`] may
+    /// say where to go on though fewer were removed: a call looks at so many messages only.
+    fn expunge(&self, mailbox: MailboxId, which: &Expunge, limit: usize) -> Result<Expunged>;
 
-    /// What changed since a mod-sequence: for NOOP, IDLE, and other sessions.
-    fn changes_since(&self, mailbox: MailboxId, modseq: u64) -> Result<Changes>;
+    /// A page of what changed since a cursor: for NOOP, IDLE, and other sessions. At most `limit` messages each that
+    /// went, came, or have other flags.
+    fn changes_since(&self, mailbox: MailboxId, since: &ChangeCursor, limit: usize) -> Result<Changes>;
 
     /// Has `callback` called after every change of any mailbox by this very `Store`. Changes that another process makes
     /// are not told.

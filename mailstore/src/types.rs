@@ -6,6 +6,7 @@ use crate::content::Upload;
 use crate::flags::Flags;
 use crate::mime::{Envelope, Part};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 macro_rules! identifier {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
@@ -140,21 +141,58 @@ pub enum Access {
     ReadWrite,
 }
 
-/// A consistent picture of a mailbox at the time of SELECT.
+/// A mailbox at the time of SELECT. Its messages are those below UIDNEXT: read them page by page with
+/// [`uid_page`](crate::Store::uid_page), and what changes meanwhile with
+/// [`changes_since`](crate::Store::changes_since).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
     /// The mailbox.
     pub mailbox: MailboxId,
     /// Its numbers.
     pub status: Status,
-    /// Its UIDs in order: sequence number n is the element n-1.
-    pub uids: Vec<u32>,
-    /// The sequence number of the first message without `\Seen`.
-    pub first_unseen: Option<u32>,
     /// Messages from this UID on are `\Recent` in this session.
     pub first_recent_uid: u32,
     /// The keywords in use.
-    pub keywords: Vec<String>,
+    pub keywords: KeywordsInUse,
+}
+
+impl Selection {
+    /// The place from which [`changes_since`](crate::Store::changes_since) tells what this does not show.
+    pub fn cursor(&self) -> ChangeCursor {
+        let modseq = self.status.highest_modseq;
+        ChangeCursor {
+            uid_next: self.status.uid_next,
+            flags: (modseq, u32::MAX),
+            expunged: (modseq, u32::MAX),
+        }
+    }
+}
+
+/// All keywords that were used in a mailbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeywordsInUse {
+    /// In the order of their first use.
+    pub names: Vec<Arc<str>>,
+    /// The highest number of them; see [`Flags::newest_keyword`].
+    pub newest: u32,
+}
+
+impl KeywordsInUse {
+    /// Whether the mailbox takes no further keyword.
+    pub fn is_full(&self) -> bool {
+        self.names.len() >= crate::MAILBOX_KEYWORD_LIMIT
+    }
+}
+
+/// Some of the UIDs of a mailbox, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UidPage {
+    /// The UIDs.
+    pub uids: Vec<u32>,
+    /// The first of them without `\Seen`.
+    pub first_unseen: Option<u32>,
+    /// Where the next page starts; `None` after the last one.
+    pub next: Option<u32>,
 }
 
 /// A set of UIDs: ordered, disjoint ranges.
@@ -358,7 +396,7 @@ pub enum StoreMode {
     Replace,
 }
 
-/// What a STORE did.
+/// What a STORE did, as far as it went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
     /// Messages whose flags are other than before.
@@ -367,15 +405,30 @@ pub struct Stored {
     pub unchanged: Vec<MessageFlags>,
     /// Messages that changed since `unchanged_since` and were left alone (MODIFIED of RFC 7162).
     pub modified: Vec<u32>,
+    /// The mod-sequence of the changed messages: no other message has it.
+    pub modseq: Option<u64>,
+    /// Where to go on ([`UidSet::starting_at`]); `None` when all were looked at.
+    pub next: Option<u32>,
 }
 
-/// What a COPY or MOVE did.
+/// What a COPY or MOVE did, as far as it went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
     /// UIDVALIDITY of the destination.
     pub uid_validity: u32,
     /// The UID in the source and in the destination, in order.
     pub pairs: Vec<(u32, u32)>,
+    /// Where to go on ([`UidSet::starting_at`]); `None` when all were looked at.
+    pub next: Option<u32>,
+}
+
+/// What an EXPUNGE did, as far as it went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expunged {
+    /// The messages that are gone, in order.
+    pub uids: Vec<u32>,
+    /// Where to go on ([`UidSet::starting_at`]); `None` when all were looked at.
+    pub next: Option<u32>,
 }
 
 /// Which messages go.
@@ -389,19 +442,32 @@ pub enum Expunge {
     Exactly(UidSet),
 }
 
-/// What changed in a mailbox since a mod-sequence.
+/// Up to where a session knows the changes of a mailbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChangeCursor {
+    /// Messages from this UID on are unknown.
+    pub uid_next: u32,
+    /// Changes of flags are known up to and with this mod-sequence and UID.
+    pub flags: (u64, u32),
+    /// Removals are known up to and with this mod-sequence and UID.
+    pub expunged: (u64, u32),
+}
+
+/// A page of what changed in a mailbox since a cursor. Several changes of one message are one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// The mod-sequence up to which this tells everything: pass it the next time.
+    /// Pass it the next time.
+    pub cursor: ChangeCursor,
+    /// Whether there is another page.
+    pub more: bool,
+    /// The highest mod-sequence of the mailbox now.
     pub highest_modseq: u64,
-    /// UIDNEXT
-    pub uid_next: u32,
-    /// Messages that came since, in order of UID.
-    pub new: Vec<MessageFlags>,
-    /// Messages that were there and have other flags.
-    pub changed: Vec<MessageFlags>,
-    /// Messages that went, in order of UID.
+    /// Messages that went.
     pub vanished: Vec<u32>,
+    /// Messages that came, in order of UID.
+    pub new: Vec<u32>,
+    /// Messages that were known and have other flags.
+    pub changed: Vec<MessageFlags>,
 }
 
 /// Tells that a mailbox changed; ask [`changes_since`](crate::Store::changes_since) how.

@@ -6,6 +6,9 @@ use mailstore::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// More messages than any test has.
+const ALL: usize = 1_000_000;
+
 struct Fixture {
     store: SqliteStore,
     account: AccountId,
@@ -49,6 +52,14 @@ impl Fixture {
     fn page(&self, mailbox: MailboxId) -> Vec<Message> {
         let columns = Columns::summary().with_envelope().with_structure().with_small_bodies();
         self.store.fetch_page(mailbox, &UidSet::all(), columns, 1_000).unwrap().messages
+    }
+
+    fn uids(&self, mailbox: MailboxId) -> Vec<u32> {
+        self.store.uid_page(mailbox, 1, u32::MAX, ALL).unwrap().uids
+    }
+
+    fn expunge(&self, mailbox: MailboxId, which: &Expunge) -> Vec<u32> {
+        self.store.expunge(mailbox, which, ALL).unwrap().uids
     }
 
     fn files(&self) -> usize {
@@ -125,13 +136,13 @@ fn one_upload_to_many_is_kept_once_and_freed_with_the_last() {
     let appended = f.deliver(&vec![b'y'; 100_000], &[one, two], &[]);
     assert_eq!(appended[0].content, appended[1].content);
     assert_eq!(f.files(), 1);
-    let copied = f.store.copy(one, &UidSet::all(), f.inbox).unwrap();
+    let copied = f.store.copy(one, &UidSet::all(), f.inbox, ALL).unwrap();
     assert_eq!(copied.pairs, [(1, 1)]);
     assert_eq!(f.files(), 1);
     let body = f.store.open_content(appended[0].content).unwrap();
     for mailbox in [one, two, f.inbox] {
         assert_eq!(f.files(), 1);
-        assert_eq!(f.store.expunge(mailbox, &Expunge::Exactly(UidSet::all())).unwrap(), [1]);
+        assert_eq!(f.expunge(mailbox, &Expunge::Exactly(UidSet::all())), [1]);
     }
     assert_eq!(f.files(), 0);
     assert!(matches!(f.store.open_content(appended[0].content), Err(Error::NotFound(_))));
@@ -179,27 +190,29 @@ fn flags_change_with_mod_sequences_and_counters_follow() {
     let before = f.store.status(f.inbox).unwrap();
     assert_eq!((before.messages, before.unseen, before.deleted, before.size, before.recent), (3, 3, 0, 3, 3));
     let seen = Flags::parse(["\\Seen", "later"]).unwrap();
-    let stored = f.store.store_flags(f.inbox, &UidSet::one(uids[1]), StoreMode::Add, &seen, None).unwrap();
+    let stored =
+        f.store.store_flags(f.inbox, &UidSet::one(uids[1]), StoreMode::Add, &seen, None, ALL).unwrap();
     assert_eq!(stored.changed.len(), 1);
     assert!(stored.changed[0].modseq > before.highest_modseq);
     assert_eq!(f.store.status(f.inbox).unwrap().unseen, 2);
 
     let again =
-        f.store.store_flags(f.inbox, &UidSet::all(), StoreMode::Add, &seen, Some(before.highest_modseq));
+        f.store.store_flags(f.inbox, &UidSet::all(), StoreMode::Add, &seen, Some(before.highest_modseq), ALL);
     let again = again.unwrap();
     assert_eq!((again.changed.len(), again.modified.as_slice()), (2, &[uids[1]][..]));
 
     let later = Flags::parse(["LATER"]).unwrap();
-    f.store.store_flags(f.inbox, &UidSet::all(), StoreMode::Remove, &later, None).unwrap();
+    f.store.store_flags(f.inbox, &UidSet::all(), StoreMode::Remove, &later, None, ALL).unwrap();
     let deleted = Flags::system(Flags::DELETED);
-    f.store.store_flags(f.inbox, &UidSet::one(2), StoreMode::Replace, &deleted, None).unwrap();
-    let same = f.store.store_flags(f.inbox, &UidSet::one(2), StoreMode::Replace, &deleted, None).unwrap();
+    f.store.store_flags(f.inbox, &UidSet::one(2), StoreMode::Replace, &deleted, None, ALL).unwrap();
+    let same =
+        f.store.store_flags(f.inbox, &UidSet::one(2), StoreMode::Replace, &deleted, None, ALL).unwrap();
     assert_eq!((same.changed.len(), same.unchanged.len()), (0, 1));
     let status = f.store.status(f.inbox).unwrap();
     assert_eq!((status.unseen, status.deleted), (1, 1));
 
-    assert!(f.store.expunge(f.inbox, &Expunge::DeletedAmong(UidSet::one(1))).unwrap().is_empty());
-    assert_eq!(f.store.expunge(f.inbox, &Expunge::Deleted).unwrap(), [2]);
+    assert!(f.expunge(f.inbox, &Expunge::DeletedAmong(UidSet::one(1))).is_empty());
+    assert_eq!(f.expunge(f.inbox, &Expunge::Deleted), [2]);
     let status = f.store.status(f.inbox).unwrap();
     assert_eq!((status.messages, status.unseen, status.deleted, status.size), (2, 0, 0, 2));
     assert_eq!(f.append("y"), 4, "a UID is never used again");
@@ -216,20 +229,22 @@ fn another_session_learns_what_changed() {
     (0..3).for_each(|_| {
         f.append("x");
     });
-    let known = f.store.select(f.inbox, Access::ReadOnly).unwrap().status.highest_modseq;
-    let none = f.store.changes_since(f.inbox, known).unwrap();
+    let known = f.store.select(f.inbox, Access::ReadOnly).unwrap().cursor();
+    let none = f.store.changes_since(f.inbox, &known, ALL).unwrap();
     assert!(none.new.is_empty() && none.changed.is_empty() && none.vanished.is_empty());
 
     let flags = Flags::system(Flags::FLAGGED);
-    f.store.store_flags(f.inbox, &UidSet::one(1), StoreMode::Add, &flags, None).unwrap();
+    f.store.store_flags(f.inbox, &UidSet::one(1), StoreMode::Add, &flags, None, ALL).unwrap();
     f.append("new");
     f.append("short-lived");
-    f.store.expunge(f.inbox, &Expunge::Exactly([2, 5].into_iter().collect())).unwrap();
-    let changes = f.store.changes_since(f.inbox, known).unwrap();
+    f.expunge(f.inbox, &Expunge::Exactly([2, 5].into_iter().collect()));
+    let changes = f.store.changes_since(f.inbox, &known, ALL).unwrap();
     assert_eq!(changes.changed.iter().map(|m| m.uid).collect::<Vec<_>>(), [1]);
-    assert_eq!(changes.new.iter().map(|m| m.uid).collect::<Vec<_>>(), [4]);
-    assert_eq!(changes.vanished, [2], "what came and went meanwhile is not told");
-    assert_eq!(changes.uid_next, 6);
+    assert_eq!(changes.new, [4]);
+    assert_eq!(changes.vanished, [2, 5]);
+    assert_eq!((changes.cursor.uid_next, changes.more), (6, false));
+    let later = f.store.changes_since(f.inbox, &changes.cursor, ALL).unwrap();
+    assert!(later.new.is_empty() && later.changed.is_empty() && later.vanished.is_empty());
     assert_eq!(calls.load(Ordering::SeqCst), 7);
     drop(subscription);
     f.append("unheard");
@@ -243,11 +258,9 @@ fn selecting_sees_recent_messages_once() {
     f.append("b");
     assert_eq!(f.store.select(f.inbox, Access::ReadOnly).unwrap().status.recent, 2);
     let first = f.store.select(f.inbox, Access::ReadWrite).unwrap();
-    assert_eq!(
-        (first.first_recent_uid, first.first_unseen, first.uids.as_slice()),
-        (1, Some(2), &[1, 2][..])
-    );
-    assert_eq!(first.keywords, ["alpha", "Beta"]);
+    let page = f.store.uid_page(f.inbox, 1, first.status.uid_next, 10).unwrap();
+    assert_eq!((first.first_recent_uid, page.first_unseen, page.uids.as_slice()), (1, Some(2), &[1, 2][..]));
+    assert_eq!(first.keywords.names.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["Beta", "alpha"]);
     let second = f.store.select(f.inbox, Access::ReadWrite).unwrap();
     assert_eq!((second.first_recent_uid, second.status.recent), (3, 0));
 }
@@ -259,13 +272,97 @@ fn messages_move_and_copy_onto_themselves() {
         f.append("x");
     });
     let archive = f.store.mailbox(f.account, "Archive").unwrap().id;
-    let moved = f.store.move_messages(f.inbox, &[1, 3, 77].into_iter().collect(), archive).unwrap();
+    let moved = f.store.move_messages(f.inbox, &[1, 3, 77].into_iter().collect(), archive, ALL).unwrap();
     assert_eq!(moved.pairs, [(1, 1), (3, 2)]);
-    assert_eq!(f.store.uids(f.inbox).unwrap(), [2]);
-    assert_eq!(f.store.copy(f.inbox, &UidSet::all(), f.inbox).unwrap().pairs, [(2, 4)]);
-    assert_eq!(f.store.uids(f.inbox).unwrap(), [2, 4]);
-    assert!(f.store.copy(f.inbox, &UidSet::one(99), archive).unwrap().pairs.is_empty());
-    assert!(matches!(f.store.copy(f.inbox, &UidSet::all(), MailboxId(99)), Err(Error::NotFound(_))));
+    assert_eq!(f.uids(f.inbox), [2]);
+    assert_eq!(f.store.copy(f.inbox, &UidSet::all(), f.inbox, ALL).unwrap().pairs, [(2, 4)]);
+    assert_eq!(f.uids(f.inbox), [2, 4]);
+    assert!(f.store.copy(f.inbox, &UidSet::one(99), archive, ALL).unwrap().pairs.is_empty());
+    assert!(matches!(f.store.copy(f.inbox, &UidSet::all(), MailboxId(99), ALL), Err(Error::NotFound(_))));
+}
+
+#[test]
+fn large_changes_go_on_where_a_slice_ended() {
+    let f = fixture();
+    let archive = f.mailbox("large");
+    (0..7).for_each(|_| {
+        f.append("x");
+    });
+    let known = f.store.select(f.inbox, Access::ReadWrite).unwrap().cursor();
+    let flags = Flags::parse(["\\Deleted", "Later"]).unwrap();
+    let (mut rest, mut changed) = (UidSet::all(), Vec::new());
+    while !rest.is_empty() {
+        let stored = f.store.store_flags(f.inbox, &rest, StoreMode::Add, &flags, None, 3).unwrap();
+        assert!(stored.changed.iter().all(|message| Some(message.modseq) == stored.modseq));
+        changed.extend(stored.changed.iter().map(|message| message.uid));
+        rest = stored.next.map(|next| rest.starting_at(next)).unwrap_or_default();
+    }
+    assert_eq!(changed, (1..=7).collect::<Vec<_>>());
+
+    // Message 1 changes once more: it is told once, with its last flags.
+    f.store.store_flags(f.inbox, &UidSet::one(1), StoreMode::Remove, &flags, None, ALL).unwrap();
+    let (mut cursor, mut told, mut pages) = (known, Vec::new(), 0);
+    loop {
+        let changes = f.store.changes_since(f.inbox, &cursor, 2).unwrap();
+        told.extend(changes.changed.iter().map(|message| (message.uid, message.flags.to_string())));
+        (cursor, pages) = (changes.cursor, pages + 1);
+        if !changes.more {
+            break;
+        }
+    }
+    assert_eq!((told.len(), pages), (7, 4));
+    assert_eq!(told.last(), Some(&(1, String::new())));
+
+    let copied = f.store.copy(f.inbox, &UidSet::all(), archive, 4).unwrap();
+    assert_eq!((copied.pairs.len(), copied.next), (4, Some(5)));
+    assert_eq!(f.page(archive)[1].flags.to_string(), "\\Deleted Later");
+    let gone = f.store.expunge(f.inbox, &Expunge::Deleted, 4).unwrap();
+    assert_eq!((gone.uids, gone.next), (vec![2, 3, 4, 5], Some(6)));
+    assert_eq!(f.store.changes_since(f.inbox, &cursor, ALL).unwrap().vanished, [2, 3, 4, 5]);
+}
+
+#[test]
+fn keywords_have_numbers_that_only_grow() {
+    let f = fixture();
+    f.deliver(b"a", &[f.inbox], &["One", "two"]);
+    f.deliver(b"b", &[f.inbox], &["TWO", "three"]);
+    let page = f.page(f.inbox);
+    assert_eq!(page[1].flags.to_string(), "two three", "a mailbox has one spelling of a keyword");
+    assert_eq!((page[0].flags.newest_keyword(), page[1].flags.newest_keyword()), (2, 3));
+    assert_eq!(f.store.keywords(f.inbox).unwrap().newest, 3);
+    let names: Vec<String> = (0..MAILBOX_KEYWORD_LIMIT).map(|n| format!("k{n}")).collect();
+    let mut refused = 0;
+    for some in names.chunks(100) {
+        let flags = Flags::parse(some.iter().map(String::as_str)).unwrap();
+        let stored = f.store.store_flags(f.inbox, &UidSet::one(1), StoreMode::Replace, &flags, None, ALL);
+        refused += usize::from(matches!(stored, Err(Error::Limit(_))));
+    }
+    assert_eq!(refused, 1);
+    assert_eq!(f.page(f.inbox)[0].flags.keywords().len(), 100);
+}
+
+#[test]
+fn the_messages_of_a_deleted_mailbox_go_in_slices() {
+    let f = fixture();
+    let work = f.mailbox("Work");
+    f.mailbox("Work/2026");
+    f.deliver(b"x", &[f.inbox], &[]);
+    for _ in 0..3 {
+        f.store.copy(f.inbox, &UidSet::all(), f.inbox, ALL).unwrap();
+    }
+    let copies = WRITE_SLICE / 8 + 1;
+    for _ in 0..copies {
+        f.store.copy(f.inbox, &UidSet::all(), work, ALL).unwrap();
+    }
+    f.store.delete_mailbox(f.account, "Work").unwrap();
+    assert!(matches!(f.store.select(work, Access::ReadOnly), Err(Error::NotFound(_))));
+    assert!(f.store.list(f.account).unwrap().iter().any(|one| one.name == "Work" && one.no_select));
+    assert!(!f.names().iter().any(|name| name.contains('\u{1}')));
+    assert!(f.store.purge_deleted(f.account).unwrap());
+    while f.store.purge_deleted(f.account).unwrap() {}
+    f.store.delete_mailbox(f.account, "Work/2026").unwrap();
+    f.store.delete_mailbox(f.account, "Work").unwrap();
+    f.mailbox("Work");
 }
 
 #[test]
@@ -281,7 +378,7 @@ fn mailboxes_have_a_hierarchy() {
 
     f.store.delete_mailbox(f.account, "Work").unwrap();
     assert!(f.store.mailbox(f.account, "Work").unwrap().no_select, "it still holds others");
-    assert!(matches!(f.store.status(work.id), Err(Error::NoSelect)));
+    assert!(matches!(f.store.status(work.id), Err(Error::NotFound(_))));
     assert!(matches!(f.store.delete_mailbox(f.account, "Work"), Err(Error::Refused(_))));
     let again = f.mailbox("Work");
     let status = f.store.status(again).unwrap();
@@ -339,7 +436,7 @@ fn imports_are_recorded_once_and_claimed_after_a_new_uid_validity() {
     assert_eq!(f.store.known_uids(mailbox.id).unwrap(), [3, 5, 9].into_iter().collect());
     let again = f.store.record_imports(mailbox.id, vec![message(5, "a"), message(10, "c")]).unwrap();
     assert_eq!(again, [Import::Known(2), Import::Imported(4)]);
-    f.store.expunge(f.inbox, &Expunge::Exactly(UidSet::one(3))).unwrap();
+    f.expunge(f.inbox, &Expunge::Exactly(UidSet::one(3)));
     assert_eq!(
         f.store.known_uids(mailbox.id).unwrap().ranges().len(),
         3,
@@ -401,7 +498,7 @@ fn threads_append_and_read_at_the_same_time() {
             });
         }
     });
-    assert_eq!(f.store.uids(f.inbox).unwrap(), (1..=threads * each).collect::<Vec<_>>());
+    assert_eq!(f.uids(f.inbox), (1..=threads * each).collect::<Vec<_>>());
     let status = f.store.status(f.inbox).unwrap();
     assert_eq!((status.messages, status.unseen), (threads * each, threads * each));
 }
@@ -442,6 +539,31 @@ fn a_newer_or_foreign_database_is_refused() {
     assert!(matches!(SqliteStore::open(other.path()), Err(Error::Corrupt(_))));
 }
 
+/// Undoes what version 3 changed.
+const TO_VERSION_2: &str = "DROP TABLE remote_unfetched; DROP TABLE mailbox_keywords; ALTER TABLE messages DROP COLUMN keyword_bits;
+    ALTER TABLE messages ADD COLUMN keywords TEXT; PRAGMA user_version = 2";
+
+#[test]
+fn keywords_of_an_older_store_are_kept() {
+    let f = fixture();
+    let other = f.mailbox("other");
+    for mailbox in [f.inbox, f.inbox, other] {
+        f.deliver(b"x", &[mailbox], &[]);
+    }
+    drop(f.store);
+    let connection = rusqlite::Connection::open(f.directory.path().join("mail.db")).unwrap();
+    connection.execute_batch(TO_VERSION_2).unwrap();
+    connection.execute_batch("UPDATE messages SET keywords = 'Beta $Work' WHERE uid = 1").unwrap();
+    drop(connection);
+    let store = SqliteStore::open(f.directory.path()).unwrap();
+    let flags = |mailbox| {
+        let page = store.fetch_page(mailbox, &UidSet::all(), Columns::summary(), 10).unwrap();
+        page.messages.iter().map(|message| message.flags.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(flags(f.inbox), ["Beta $Work", ""]);
+    assert_eq!(flags(other), ["Beta $Work"]);
+}
+
 /// What version 1 had is a database without keys and without a secret.
 #[test]
 fn keys_come_with_a_password_and_go_with_it_and_old_accounts_get_them_when_they_log_in() {
@@ -450,7 +572,9 @@ fn keys_come_with_a_password_and_go_with_it_and_old_accounts_get_them_when_they_
     drop(f.store);
     let connection = rusqlite::Connection::open(f.directory.path().join("mail.db")).unwrap();
     connection
-        .execute_batch("DROP TABLE login_keys; DROP TABLE own_secret; DROP TABLE remote_unfetched; PRAGMA user_version = 1")
+        .execute_batch(&format!(
+            "DROP TABLE login_keys; DROP TABLE own_secret; {TO_VERSION_2}; PRAGMA user_version = 1"
+        ))
         .unwrap();
     drop(connection);
 

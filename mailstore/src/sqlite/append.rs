@@ -82,7 +82,7 @@ impl SqliteStore {
         let job = Arc::new(Job { state: Mutex::new(JobState::Waiting(work)) });
         let mut aftermath = Aftermath::default();
         if let Some(lead) = self.queue.enter(&job) {
-            let mut writer = lock(&self.writer);
+            let mut writer = self.writer.lock();
             // What came while the writer was busy goes along.
             let jobs = std::mem::take(&mut lock(&self.queue.state).jobs);
             commit_jobs(&mut writer, &mut aftermath, &jobs);
@@ -217,9 +217,10 @@ pub(super) struct NewMessage<'a> {
 
 impl NewMessage<'_> {
     /// Inserts it at the mod-sequence of `mailbox`.
-    pub(super) fn insert(&self, tx: &Connection, mailbox: &MailboxRow) -> Result<()> {
+    pub(super) fn insert(&self, tx: &Connection, mailbox: &mut MailboxRow) -> Result<()> {
+        let bits = mailbox.keywords.bits(tx, mailbox.id, self.flags)?;
         tx.prepare_cached(
-            "INSERT INTO messages (mailbox, uid, modseq, created, flags, keywords, seconds, offset_minutes,
+            "INSERT INTO messages (mailbox, uid, modseq, created, flags, keyword_bits, seconds, offset_minutes,
                 sent, size, content) VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute((
@@ -227,7 +228,7 @@ impl NewMessage<'_> {
             self.uid,
             mailbox.modseq,
             self.flags.system_bits(),
-            self.flags.keyword_column(),
+            bits.column(),
             self.internal_date.seconds,
             self.internal_date.offset_minutes,
             self.sent,

@@ -1,11 +1,39 @@
-//! Changes: of flags, and what changed since a mod-sequence (RFC 7162).
+//! Changes: of flags, and what changed since a cursor (RFC 7162).
 
+use super::keywords::Bits;
 use super::{Aftermath, MailboxRow};
 use crate::error::Result;
 use crate::flags::Flags;
-use crate::types::{Changes, MailboxId, MessageFlags, StoreMode, Stored, UidSet};
+use crate::types::{ChangeCursor, Changes, MailboxId, MessageFlags, StoreMode, Stored, UidSet};
 use rusqlite::{Connection, Row};
 
+/// A message whose flags may change.
+struct Candidate {
+    uid: u32,
+    modseq: u64,
+    system: u8,
+    bits: Bits,
+}
+
+/// The change that a STORE makes, with the bits of its keywords.
+struct Edit<'a> {
+    mode: StoreMode,
+    flags: &'a Flags,
+    bits: Bits,
+}
+
+impl Edit<'_> {
+    fn apply(&self, message: &Candidate) -> Result<(u8, Bits)> {
+        let system = self.flags.system_bits();
+        Ok(match self.mode {
+            StoreMode::Add => (message.system | system, message.bits.with(&self.bits)?),
+            StoreMode::Remove => (message.system & !system, message.bits.without(&self.bits)),
+            StoreMode::Replace => (system, self.bits.clone()),
+        })
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "the arguments of STORE, and how much of it")]
 pub(super) fn store_flags(
     tx: &Connection,
     aftermath: &mut Aftermath,
@@ -14,87 +42,169 @@ pub(super) fn store_flags(
     mode: StoreMode,
     flags: &Flags,
     unchanged_since: Option<u64>,
+    limit: usize,
 ) -> Result<Stored> {
     let mut row = MailboxRow::load(tx, mailbox)?;
-    let mut stored = Stored::default();
-    for mut message in flags_of(tx, mailbox, uids)? {
+    let (candidates, next) = candidates(tx, mailbox, uids, limit)?;
+    let mut stored = Stored { next, ..Stored::default() };
+    if candidates.is_empty() {
+        return Ok(stored);
+    }
+    let bits = match mode {
+        StoreMode::Remove => row.keywords.known_bits(tx, mailbox, flags)?,
+        StoreMode::Add | StoreMode::Replace => row.keywords.bits(tx, mailbox, flags)?,
+    };
+    let edit = Edit { mode, flags, bits };
+    let mut update = tx.prepare_cached(
+        "UPDATE messages SET flags = ?3, keyword_bits = ?4, modseq = ?5 WHERE mailbox = ?1 AND uid = ?2",
+    )?;
+    for message in candidates {
         if unchanged_since.is_some_and(|since| message.modseq > since) {
             stored.modified.push(message.uid);
             continue;
         }
-        let mut after = message.flags.clone();
-        match mode {
-            StoreMode::Add => after.add(flags)?,
-            StoreMode::Remove => after.remove(flags),
-            StoreMode::Replace => after = flags.clone(),
-        }
-        if after == message.flags {
-            stored.unchanged.push(message);
+        let (system, bits) = edit.apply(&message)?;
+        let unchanged = system == message.system && bits == message.bits;
+        let flags = row.keywords.flags(tx, mailbox, system, bits.column())?;
+        if unchanged {
+            stored.unchanged.push(MessageFlags { uid: message.uid, modseq: message.modseq, flags });
             continue;
         }
         if stored.changed.is_empty() {
             row.modseq += 1;
         }
-        (message.modseq, message.flags) = (row.modseq, after);
-        tx.prepare_cached(
-            "UPDATE messages SET flags = ?3, keywords = ?4, modseq = ?5 WHERE mailbox = ?1 AND uid = ?2",
-        )?
-        .execute((
-            mailbox.0,
-            message.uid,
-            message.flags.system_bits(),
-            message.flags.keyword_column(),
-            row.modseq,
-        ))?;
-        stored.changed.push(message);
+        update.execute((mailbox.0, message.uid, system, bits.column(), row.modseq))?;
+        stored.changed.push(MessageFlags { uid: message.uid, modseq: row.modseq, flags });
     }
     if !stored.changed.is_empty() {
+        stored.modseq = Some(row.modseq);
         row.save(tx, aftermath)?;
     }
     Ok(stored)
 }
 
-pub(super) fn changes_since(tx: &Connection, mailbox: MailboxId, modseq: u64) -> Result<Changes> {
-    let row = MailboxRow::load(tx, mailbox)?;
-    let mut changes = Changes { highest_modseq: row.modseq, uid_next: row.uid_next, ..Changes::default() };
-    if modseq >= row.modseq {
-        return Ok(changes);
-    }
+/// The first messages of a set, and where the others begin.
+fn candidates(
+    tx: &Connection,
+    mailbox: MailboxId,
+    uids: &UidSet,
+    limit: usize,
+) -> Result<(Vec<Candidate>, Option<u32>)> {
     let mut statement = tx.prepare_cached(
-        "SELECT uid, modseq, flags, keywords, created > ?2 FROM messages
-         WHERE mailbox = ?1 AND modseq > ?2 ORDER BY uid",
-    )?;
-    let mut rows = statement.query((mailbox.0, modseq))?;
-    while let Some(row) = rows.next()? {
-        let list = if row.get(4)? { &mut changes.new } else { &mut changes.changed };
-        list.push(read_flags(row)?);
-    }
-    let mut statement = tx.prepare_cached(
-        "SELECT uid FROM expunged WHERE mailbox = ?1 AND modseq > ?2 AND created <= ?2 ORDER BY uid",
-    )?;
-    let rows = statement.query_map((mailbox.0, modseq), |row| row.get(0))?;
-    changes.vanished = rows.collect::<rusqlite::Result<_>>()?;
-    Ok(changes)
-}
-
-fn flags_of(tx: &Connection, mailbox: MailboxId, uids: &UidSet) -> Result<Vec<MessageFlags>> {
-    let mut statement = tx.prepare_cached(
-        "SELECT uid, modseq, flags, keywords FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid",
+        "SELECT uid, modseq, flags, keyword_bits FROM messages
+         WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid",
     )?;
     let mut found = Vec::new();
     for range in uids.ranges() {
-        for message in statement.query_map((mailbox.0, range.start(), range.end()), read_flags)? {
-            found.push(message?);
+        let mut rows = statement.query((mailbox.0, range.start(), range.end()))?;
+        while let Some(row) = rows.next()? {
+            let uid = row.get(0)?;
+            if found.len() >= limit.max(1) {
+                return Ok((found, Some(uid)));
+            }
+            let bits = Bits::from_column(row.get_ref(3)?.as_blob_or_null().map_err(rusqlite::Error::from)?);
+            found.push(Candidate { uid, modseq: row.get(1)?, system: row.get(2)?, bits });
         }
     }
-    Ok(found)
+    Ok((found, None))
 }
 
-fn read_flags(row: &Row<'_>) -> rusqlite::Result<MessageFlags> {
-    let keywords = row.get_ref(3)?;
-    Ok(MessageFlags {
-        uid: row.get(0)?,
-        modseq: row.get(1)?,
-        flags: Flags::from_columns(row.get(2)?, keywords.as_str_or_null()?),
-    })
+pub(super) fn changes_since(
+    tx: &Connection,
+    mailbox: MailboxId,
+    since: &ChangeCursor,
+    limit: usize,
+) -> Result<Changes> {
+    let mut row = MailboxRow::load(tx, mailbox)?;
+    let mut changes = Changes { cursor: *since, highest_modseq: row.modseq, ..Changes::default() };
+    let limit = limit.clamp(1, super::messages::ROWS_LIMIT);
+    vanished(tx, mailbox, row.modseq, limit, &mut changes)?;
+    changed(tx, &mut row, since.uid_next, limit, &mut changes)?;
+    came(tx, mailbox, row.uid_next, limit, &mut changes)?;
+    Ok(changes)
+}
+
+fn vanished(
+    tx: &Connection,
+    mailbox: MailboxId,
+    now: u64,
+    limit: usize,
+    changes: &mut Changes,
+) -> Result<()> {
+    let (modseq, uid) = changes.cursor.expunged;
+    if (modseq, uid) == (now, u32::MAX) {
+        return Ok(());
+    }
+    let mut statement = tx.prepare_cached(
+        "SELECT modseq, uid FROM expunged WHERE mailbox = ?1 AND (modseq, uid) > (?2, ?3)
+         ORDER BY modseq, uid LIMIT ?4",
+    )?;
+    let mut rows = statement.query((mailbox.0, modseq, uid, limit))?;
+    while let Some(row) = rows.next()? {
+        changes.cursor.expunged = (row.get(0)?, row.get(1)?);
+        changes.vanished.push(row.get(1)?);
+    }
+    if changes.vanished.len() < limit {
+        changes.cursor.expunged = (now, u32::MAX);
+    } else {
+        changes.more = true;
+    }
+    Ok(())
+}
+
+fn changed(
+    tx: &Connection,
+    mailbox: &mut MailboxRow,
+    known_below: u32,
+    limit: usize,
+    changes: &mut Changes,
+) -> Result<()> {
+    let (modseq, uid) = changes.cursor.flags;
+    if (modseq, uid) == (mailbox.modseq, u32::MAX) {
+        return Ok(());
+    }
+    let mut statement = tx.prepare_cached(
+        "SELECT uid, modseq, flags, keyword_bits FROM messages WHERE mailbox = ?1 AND (modseq, uid) > (?2, ?3)
+         ORDER BY modseq, uid LIMIT ?4",
+    )?;
+    let mut rows = statement.query((mailbox.id.0, modseq, uid, limit))?;
+    let mut seen = 0;
+    while let Some(row) = rows.next()? {
+        seen += 1;
+        let message = read_flags(tx, mailbox, row)?;
+        changes.cursor.flags = (message.modseq, message.uid);
+        // The flags of a message that is new are not told: the client asks for them.
+        if message.uid < known_below {
+            changes.changed.push(message);
+        }
+    }
+    if seen < limit {
+        changes.cursor.flags = (mailbox.modseq, u32::MAX);
+    } else {
+        changes.more = true;
+    }
+    Ok(())
+}
+
+fn came(
+    tx: &Connection,
+    mailbox: MailboxId,
+    uid_next: u32,
+    limit: usize,
+    changes: &mut Changes,
+) -> Result<()> {
+    if changes.cursor.uid_next >= uid_next {
+        return Ok(());
+    }
+    let page = super::messages::uid_page(tx, mailbox, changes.cursor.uid_next, uid_next, limit)?;
+    changes.cursor.uid_next = page.next.unwrap_or(uid_next);
+    changes.more |= page.next.is_some();
+    changes.new = page.uids;
+    Ok(())
+}
+
+fn read_flags(tx: &Connection, mailbox: &mut MailboxRow, row: &Row<'_>) -> Result<MessageFlags> {
+    let bits = row.get_ref(3)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+    let flags = mailbox.keywords.flags(tx, mailbox.id, row.get(2)?, bits)?;
+    Ok(MessageFlags { uid: row.get(0)?, modseq: row.get(1)?, flags })
 }

@@ -3,9 +3,9 @@
 //! Knows RFC 9051 §5.1 and §6.3.3 to §6.3.11. UIDVALIDITY is taken from a counter of the account that only grows and
 //! is at least the time of creation, so no two mailboxes of an account ever share one, whatever is renamed.
 
-use super::{Aftermath, MailboxRow, messages};
+use super::{Aftermath, MailboxRow, keywords, messages};
 use crate::error::{Error, Result};
-use crate::types::{AccountId, Expunge, Mailbox, MailboxId, Selection, SpecialUse, Status, UidSet};
+use crate::types::{AccountId, Mailbox, MailboxId, Selection, SpecialUse, Status, UidSet};
 use crate::{LEVEL_LIMIT, NAME_LIMIT};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::time::SystemTime;
@@ -42,7 +42,8 @@ pub(super) fn canonical(name: &str) -> Result<String> {
 }
 
 pub(super) fn list(tx: &Connection, account: AccountId) -> Result<Vec<Mailbox>> {
-    let mut statement = tx.prepare_cached(&format!("{COLUMNS} WHERE m.account = ?1 ORDER BY m.name"))?;
+    let mut statement =
+        tx.prepare_cached(&format!("{COLUMNS} WHERE m.account = ?1 AND m.name >= char(2) ORDER BY m.name"))?;
     let rows = statement.query_map([account.0], read_mailbox)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
@@ -89,17 +90,33 @@ pub(super) fn delete(
     if mailbox.no_select && mailbox.has_children {
         return Err(Error::Refused("the mailbox holds others: delete those first"));
     }
-    if !mailbox.no_select {
-        messages::expunge(tx, aftermath, mailbox.id, &Expunge::Exactly(UidSet::all()))?;
-    }
-    tx.execute("DELETE FROM expunged WHERE mailbox = ?1", [mailbox.id.0])?;
+    // No name begins with a control character: nothing finds the mailbox any more. Its messages go step by step.
+    tx.execute(
+        "UPDATE mailboxes SET name = char(1) || id, no_select = 1, special_use = NULL WHERE id = ?1",
+        [mailbox.id.0],
+    )?;
     if mailbox.has_children {
-        tx.execute("UPDATE mailboxes SET no_select = 1, special_use = NULL WHERE id = ?1", [mailbox.id.0])?;
-    } else {
-        tx.execute("DELETE FROM mailboxes WHERE id = ?1", [mailbox.id.0])?;
+        let id = insert(tx, account, &mailbox.name, None)?;
+        tx.execute("UPDATE mailboxes SET no_select = 1 WHERE id = ?1", [id.0])?;
     }
     aftermath.changed.insert(mailbox.id);
     Ok(())
+}
+
+/// Removes a part of what deleted mailboxes of this account left behind. Whether there is more.
+pub(super) fn purge(
+    tx: &Connection,
+    aftermath: &mut Aftermath,
+    account: AccountId,
+    limit: usize,
+) -> Result<bool> {
+    let deleted: Option<i64> = tx
+        .prepare_cached("SELECT id FROM mailboxes WHERE account = ?1 AND name < char(2) LIMIT 1")?
+        .query_row([account.0], |row| row.get(0))
+        .optional()?;
+    let Some(deleted) = deleted else { return Ok(false) };
+    messages::purge(tx, aftermath, MailboxId(deleted), limit)?;
+    Ok(true)
 }
 
 pub(super) fn rename(
@@ -117,7 +134,7 @@ pub(super) fn rename(
     if mailbox.name == "INBOX" {
         create_parents(tx, account, &to)?;
         let destination = insert(tx, account, &to, None)?;
-        messages::relocate(tx, aftermath, mailbox.id, &UidSet::all(), destination)?;
+        messages::relocate(tx, aftermath, mailbox.id, &UidSet::all(), destination, usize::MAX)?;
         return Ok(());
     }
     let below = format!("{}/", mailbox.name);
@@ -188,19 +205,8 @@ pub(super) fn select(tx: &Connection, mailbox: MailboxId) -> Result<Selection> {
     let first_recent_uid = tx
         .prepare_cached("SELECT first_recent_uid FROM mailboxes WHERE id = ?1")?
         .query_row([mailbox.0], |row| row.get(0))?;
-    let mut uids = Vec::with_capacity(usize::try_from(status.messages).unwrap_or_default());
-    let mut first_unseen = None;
-    let mut statement =
-        tx.prepare_cached("SELECT uid, flags & 1 FROM messages WHERE mailbox = ?1 ORDER BY uid")?;
-    let mut rows = statement.query([mailbox.0])?;
-    while let Some(row) = rows.next()? {
-        uids.push(row.get(0)?);
-        if first_unseen.is_none() && row.get::<_, u8>(1)? == 0 {
-            first_unseen = u32::try_from(uids.len()).ok();
-        }
-    }
-    let keywords = keywords(tx, mailbox)?;
-    Ok(Selection { mailbox, status, uids, first_unseen, first_recent_uid, keywords })
+    let keywords = keywords::in_use(tx, mailbox)?;
+    Ok(Selection { mailbox, status, first_recent_uid, keywords })
 }
 
 /// From now on the messages of this selection are recent nowhere else.
@@ -210,18 +216,16 @@ pub(super) fn see_recent(tx: &Connection, selection: &Selection) -> Result<()> {
     Ok(())
 }
 
-fn keywords(tx: &Connection, mailbox: MailboxId) -> Result<Vec<String>> {
-    let mut statement = tx.prepare_cached(
-        "SELECT DISTINCT keywords FROM messages WHERE mailbox = ?1 AND keywords IS NOT NULL ORDER BY keywords",
-    )?;
-    let mut rows = statement.query([mailbox.0])?;
-    let mut seen = std::collections::BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        for keyword in row.get::<_, String>(0)?.split(' ') {
-            seen.entry(keyword.to_ascii_lowercase()).or_insert_with(|| keyword.to_owned());
-        }
-    }
-    Ok(seen.into_values().collect())
+/// Messages below this UID are recent nowhere else from now on. Returns from which UID on they were recent.
+pub(super) fn claim_recent(tx: &Connection, mailbox: MailboxId, below: u32) -> Result<u32> {
+    let first: u32 = tx
+        .prepare_cached("SELECT first_recent_uid FROM mailboxes WHERE id = ?1")?
+        .query_row([mailbox.0], |row| row.get(0))
+        .optional()?
+        .ok_or(Error::NotFound("mailbox"))?;
+    tx.prepare_cached("UPDATE mailboxes SET first_recent_uid = ?2 WHERE id = ?1 AND first_recent_uid < ?2")?
+        .execute((mailbox.0, below))?;
+    Ok(first)
 }
 
 fn create_parents(tx: &Connection, account: AccountId, name: &str) -> Result<()> {

@@ -8,7 +8,9 @@ use crate::content::Body;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::mime::{DERIVED_LIMIT, Envelope, Part, Scanner, Structure, record};
-use crate::types::{Columns, ContentId, Copied, Expunge, InternalDate, MailboxId, Message, Page, UidSet};
+use crate::types::{
+    Columns, ContentId, Copied, Expunge, Expunged, InternalDate, MailboxId, Message, Page, UidPage, UidSet,
+};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::path::Path;
 
@@ -27,13 +29,39 @@ const SCAN_CHUNK: usize = 16 * 1024;
 const COPY_PAGE: usize = 1_000;
 
 const SUMMARY: &str =
-    "m.uid, m.modseq, m.flags, m.keywords, m.seconds, m.offset_minutes, m.sent, m.size, m.content";
+    "m.uid, m.modseq, m.flags, m.keyword_bits, m.seconds, m.offset_minutes, m.sent, m.size, m.content";
 
-pub(super) fn uids(tx: &Connection, mailbox: MailboxId) -> Result<Vec<u32>> {
-    MailboxRow::load(tx, mailbox)?;
-    let mut statement = tx.prepare_cached("SELECT uid FROM messages WHERE mailbox = ?1 ORDER BY uid")?;
-    let rows = statement.query_map([mailbox.0], |row| row.get(0))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+/// How many messages are looked at for those that are `\Deleted`, in one transaction.
+const SCAN_LIMIT: usize = 20_000;
+
+/// The most rows that one statement is asked for.
+pub(super) const ROWS_LIMIT: usize = 1 << 30;
+
+/// At most `limit` UIDs in `from..below`.
+pub(super) fn uid_page(
+    tx: &Connection,
+    mailbox: MailboxId,
+    from: u32,
+    below: u32,
+    limit: usize,
+) -> Result<UidPage> {
+    let limit = limit.clamp(1, ROWS_LIMIT);
+    let mut statement = tx.prepare_cached(
+        "SELECT uid, flags & 1 FROM messages WHERE mailbox = ?1 AND uid >= ?2 AND uid < ?3 ORDER BY uid LIMIT ?4",
+    )?;
+    let mut rows = statement.query((mailbox.0, from, below, limit))?;
+    let mut page = UidPage::default();
+    while let Some(row) = rows.next()? {
+        let uid = row.get(0)?;
+        if page.first_unseen.is_none() && row.get::<_, u8>(1)? == 0 {
+            page.first_unseen = Some(uid);
+        }
+        page.uids.push(uid);
+    }
+    if page.uids.len() >= limit {
+        page.next = page.uids.last().and_then(|last| last.checked_add(1));
+    }
+    Ok(page)
 }
 
 pub(super) fn fetch_page(
@@ -44,20 +72,20 @@ pub(super) fn fetch_page(
     columns: Columns,
     limit: usize,
 ) -> Result<Page> {
-    MailboxRow::load(tx, mailbox)?;
+    let mut mailbox = MailboxRow::load(tx, mailbox)?;
     let mut statement = tx.prepare_cached(&page_query(columns))?;
     let mut page = Page::default();
     let mut weight = 0;
     for range in uids.ranges() {
-        let mut rows = statement.query((mailbox.0, range.start(), range.end()))?;
+        let mut rows = statement.query((mailbox.id.0, range.start(), range.end()))?;
         while let Some(row) = rows.next()? {
             if page.messages.len() >= limit || weight >= PAGE_LIMIT {
                 page.next = Some(row.get(0)?);
                 return Ok(page);
             }
-            let mut message = read_summary(row)?;
-            weight += size_of::<Message>()
-                + message.flags.keywords().iter().map(|keyword| keyword.len() + 32).sum::<usize>();
+            let mut message = read_summary(tx, &mut mailbox, row)?;
+            // Keywords are shared: a message holds references to them.
+            weight += size_of::<Message>() + message.flags.keywords().len() * 16;
             if columns.envelope || columns.structure {
                 read_records(tx, directory, row, columns, &mut message)?;
             }
@@ -133,16 +161,18 @@ pub(super) fn copy(
     from: MailboxId,
     uids: &UidSet,
     to: MailboxId,
+    limit: usize,
 ) -> Result<Copied> {
-    MailboxRow::load(tx, from)?;
     let mut destination = MailboxRow::load(tx, to)?;
-    let mut pairs = Vec::new();
+    let (mut pairs, mut next) = (Vec::new(), None);
     destination.modseq += 1;
     // The destination may be the source: what is copied now is not copied again.
     let mut rest = if from == to { uids.ending_before(destination.uid_next) } else { uids.clone() };
-    while !rest.is_empty() {
-        let page = fetch_page(tx, Path::new(""), from, &rest, Columns::summary(), COPY_PAGE)?;
-        rest = page.next.map_or_else(UidSet::default, |next| rest.starting_at(next));
+    while !rest.is_empty() && pairs.len() < limit.max(1) {
+        let most = (limit.max(1) - pairs.len()).min(COPY_PAGE);
+        let page = fetch_page(tx, Path::new(""), from, &rest, Columns::summary(), most)?;
+        next = page.next;
+        rest = next.map_or_else(UidSet::default, |next| rest.starting_at(next));
         for message in page.messages {
             let uid = destination.take_uid()?;
             let copy = NewMessage {
@@ -153,14 +183,14 @@ pub(super) fn copy(
                 size: message.size,
                 content: message.content,
             };
-            copy.insert(tx, &destination)?;
+            copy.insert(tx, &mut destination)?;
             pairs.push((message.uid, uid));
         }
     }
     if !pairs.is_empty() {
         destination.save(tx, aftermath)?;
     }
-    Ok(Copied { uid_validity: destination.uid_validity, pairs })
+    Ok(Copied { uid_validity: destination.uid_validity, pairs, next })
 }
 
 pub(super) fn relocate(
@@ -169,41 +199,117 @@ pub(super) fn relocate(
     from: MailboxId,
     uids: &UidSet,
     to: MailboxId,
+    limit: usize,
 ) -> Result<Copied> {
-    let copied = copy(tx, aftermath, from, uids, to)?;
-    let moved: UidSet = copied.pairs.iter().map(|(uid, _)| *uid).collect();
-    expunge(tx, aftermath, from, &Expunge::Exactly(moved))?;
+    let copied = copy(tx, aftermath, from, uids, to, limit)?;
+    let moved: Vec<u32> = copied.pairs.iter().map(|(uid, _)| *uid).collect();
+    remove(tx, aftermath, from, &moved, 0)?;
     Ok(copied)
 }
 
-pub(super) fn expunge(
+/// Finds messages to remove, at most `limit`, without changing anything.
+pub(super) fn doomed(
     tx: &Connection,
-    aftermath: &mut Aftermath,
     mailbox: MailboxId,
     which: &Expunge,
-) -> Result<Vec<u32>> {
-    let mut row = MailboxRow::load(tx, mailbox)?;
+    limit: usize,
+) -> Result<(Expunged, u8)> {
+    MailboxRow::load(tx, mailbox)?;
     let everything = UidSet::all();
     let (uids, bits) = match which {
         Expunge::Deleted => (&everything, Flags::DELETED),
         Expunge::DeletedAmong(uids) => (uids, Flags::DELETED),
         Expunge::Exactly(uids) => (uids, 0),
     };
-    let doomed = doomed(tx, mailbox, uids, bits)?;
-    if doomed.is_empty() {
-        return Ok(Vec::new());
+    let mut found = Expunged::default();
+    if bits != 0 && !has_deleted(tx, mailbox)? {
+        return Ok((found, bits));
     }
+    let mut statement = tx.prepare_cached(
+        "SELECT uid, flags & ?4 = ?4 FROM messages WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 ORDER BY uid",
+    )?;
+    let mut looked_at = 0;
+    for range in uids.ranges() {
+        let mut rows = statement.query((mailbox.0, range.start(), range.end(), bits))?;
+        while let Some(row) = rows.next()? {
+            if found.uids.len() >= limit.max(1) || looked_at >= SCAN_LIMIT {
+                found.next = Some(row.get(0)?);
+                return Ok((found, bits));
+            }
+            looked_at += 1;
+            if row.get(1)? {
+                found.uids.push(row.get(0)?);
+            }
+        }
+    }
+    Ok((found, bits))
+}
+
+fn has_deleted(tx: &Connection, mailbox: MailboxId) -> Result<bool> {
+    Ok(tx.prepare_cached("SELECT 1 FROM mailboxes WHERE id = ?1 AND deleted > 0")?.exists([mailbox.0])?)
+}
+
+/// Removes those of these messages that are there and have the flags `bits`. Returns their UIDs.
+pub(super) fn remove(
+    tx: &Connection,
+    aftermath: &mut Aftermath,
+    mailbox: MailboxId,
+    uids: &[u32],
+    bits: u8,
+) -> Result<Vec<u32>> {
+    let mut row = MailboxRow::load(tx, mailbox)?;
     row.modseq += 1;
     let mut note =
         tx.prepare_cached("INSERT INTO expunged (mailbox, uid, modseq, created) VALUES (?1, ?2, ?3, ?4)")?;
-    let mut delete = tx.prepare_cached("DELETE FROM messages WHERE mailbox = ?1 AND uid = ?2")?;
-    for message in &doomed {
-        note.execute((mailbox.0, message.uid, row.modseq, message.created))?;
-        delete.execute((mailbox.0, message.uid))?;
-        free_content(tx, aftermath, message.content)?;
+    let mut delete = tx.prepare_cached(
+        "DELETE FROM messages WHERE mailbox = ?1 AND uid = ?2 AND flags & ?3 = ?3 RETURNING created, content",
+    )?;
+    let mut removed = Vec::with_capacity(uids.len());
+    for &uid in uids {
+        let gone: Option<(u64, i64)> =
+            delete.query_row((mailbox.0, uid, bits), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((created, content)) = gone else { continue };
+        note.execute((mailbox.0, uid, row.modseq, created))?;
+        free_content(tx, aftermath, content)?;
+        removed.push(uid);
     }
-    row.save(tx, aftermath)?;
-    Ok(doomed.into_iter().map(|message| message.uid).collect())
+    if !removed.is_empty() {
+        row.save(tx, aftermath)?;
+    }
+    Ok(removed)
+}
+
+/// Removes messages of a mailbox that was deleted, at most `limit`, and then the rest of it. Whether there is more.
+pub(super) fn purge(
+    tx: &Connection,
+    aftermath: &mut Aftermath,
+    mailbox: MailboxId,
+    limit: usize,
+) -> Result<bool> {
+    let mut statement = tx.prepare_cached(
+        "DELETE FROM messages WHERE mailbox = ?1 AND uid IN
+            (SELECT uid FROM messages WHERE mailbox = ?1 ORDER BY uid LIMIT ?2) RETURNING content",
+    )?;
+    let contents: Vec<i64> =
+        statement.query_map((mailbox.0, limit), |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for content in &contents {
+        free_content(tx, aftermath, *content)?;
+    }
+    if contents.len() >= limit {
+        return Ok(true);
+    }
+    let expunged = tx
+        .prepare_cached(
+            "DELETE FROM expunged WHERE mailbox = ?1 AND uid IN
+                (SELECT uid FROM expunged WHERE mailbox = ?1 ORDER BY uid LIMIT ?2)",
+        )?
+        .execute((mailbox.0, limit))?;
+    if expunged >= limit {
+        return Ok(true);
+    }
+    tx.execute("DELETE FROM mailbox_keywords WHERE mailbox = ?1", [mailbox.0])?;
+    tx.execute("DELETE FROM mailboxes WHERE id = ?1", [mailbox.0])?;
+    Ok(false)
 }
 
 /// Frees octets that no message refers to.
@@ -214,29 +320,6 @@ fn free_content(tx: &Connection, aftermath: &mut Aftermath, content: i64) -> Res
     let freed: Option<Option<String>> = statement.query_row([content], |row| row.get(0)).optional()?;
     aftermath.freed_files.extend(freed.flatten());
     Ok(())
-}
-
-struct Doomed {
-    uid: u32,
-    created: u64,
-    content: i64,
-}
-
-fn doomed(tx: &Connection, mailbox: MailboxId, uids: &UidSet, bits: u8) -> Result<Vec<Doomed>> {
-    let mut statement = tx.prepare_cached(
-        "SELECT uid, created, content FROM messages
-         WHERE mailbox = ?1 AND uid BETWEEN ?2 AND ?3 AND flags & ?4 = ?4 ORDER BY uid",
-    )?;
-    let mut doomed = Vec::new();
-    for range in uids.ranges() {
-        let rows = statement.query_map((mailbox.0, range.start(), range.end(), bits), |row| {
-            Ok(Doomed { uid: row.get(0)?, created: row.get(1)?, content: row.get(2)? })
-        })?;
-        for row in rows {
-            doomed.push(row?);
-        }
-    }
-    Ok(doomed)
 }
 
 /// Columns that were not asked for are NULL, so that their numbers stay the same.
@@ -255,12 +338,12 @@ fn page_query(columns: Columns) -> String {
     )
 }
 
-fn read_summary(row: &Row<'_>) -> rusqlite::Result<Message> {
-    let keywords = row.get_ref(3)?;
+fn read_summary(tx: &Connection, mailbox: &mut MailboxRow, row: &Row<'_>) -> Result<Message> {
+    let bits = row.get_ref(3)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
     Ok(Message {
         uid: row.get(0)?,
         modseq: row.get(1)?,
-        flags: Flags::from_columns(row.get(2)?, keywords.as_str_or_null()?),
+        flags: mailbox.keywords.flags(tx, mailbox.id, row.get(2)?, bits)?,
         internal_date: InternalDate { seconds: row.get(4)?, offset_minutes: row.get(5)? },
         sent_date: row.get(6)?,
         size: row.get(7)?,

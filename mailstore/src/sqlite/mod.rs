@@ -6,17 +6,20 @@
 mod accounts;
 mod append;
 mod changes;
+mod keywords;
 mod mailboxes;
 mod messages;
 mod remote;
 mod schema;
 mod unfetched;
+mod writer;
 
 use crate::content::{Body, Upload, create_private_directory, sync_directory};
 use crate::error::{Error, Result};
 use crate::{Change, ChangeCallback, ChangeSubscription, Flags, KeyMaker, Store, types::*};
 use accounts::{Derived, Verifier};
 use append::Queue;
+use keywords::Keywords;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeSet;
@@ -24,6 +27,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use writer::Writer;
 
 /// How many idle readers are kept open.
 const IDLE_READERS: usize = 8;
@@ -35,7 +39,7 @@ const IDLE_READERS: usize = 8;
 pub struct SqliteStore {
     database: PathBuf,
     messages: PathBuf,
-    writer: Mutex<Connection>,
+    writer: Writer,
     readers: Mutex<Vec<Connection>>,
     queue: Queue,
     verifier: Verifier,
@@ -80,7 +84,7 @@ impl SqliteStore {
         Ok(Self {
             database,
             messages,
-            writer: Mutex::new(writer),
+            writer: Writer::new(writer),
             readers: Mutex::default(),
             queue: Queue::default(),
             verifier: Verifier::new()?,
@@ -117,12 +121,21 @@ impl SqliteStore {
 
     /// Runs `work` and commits, or takes everything back.
     fn write<T>(&self, work: impl FnOnce(&Transaction<'_>, &mut Aftermath) -> Result<T>) -> Result<T> {
-        let mut writer = lock(&self.writer);
+        let mut writer = self.writer.lock();
         let mut aftermath = Aftermath::default();
         let outcome = transact(&mut writer, &mut aftermath, work)?;
         drop(writer);
         self.conclude(aftermath);
         Ok(outcome)
+    }
+
+    /// The same for what may be lost with the power: the disk is not waited for.
+    fn write_unsynced<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        let mut writer = self.writer.lock();
+        writer.pragma_update(None, "synchronous", "NORMAL")?;
+        let outcome = transact(&mut writer, &mut Aftermath::default(), |tx, _| work(tx));
+        writer.pragma_update(None, "synchronous", "FULL")?;
+        outcome
     }
 
     fn conclude(&self, aftermath: Aftermath) {
@@ -203,7 +216,12 @@ impl Store for SqliteStore {
     }
 
     fn delete_mailbox(&self, account: AccountId, name: &str) -> Result<()> {
-        self.write(|tx, aftermath| mailboxes::delete(tx, aftermath, account, name))
+        self.write(|tx, aftermath| mailboxes::delete(tx, aftermath, account, name))?;
+        self.purge_deleted(account).map(|_| ())
+    }
+
+    fn purge_deleted(&self, account: AccountId) -> Result<bool> {
+        self.write(|tx, aftermath| mailboxes::purge(tx, aftermath, account, crate::WRITE_SLICE))
     }
 
     fn rename_mailbox(&self, account: AccountId, from: &str, to: &str) -> Result<()> {
@@ -231,15 +249,23 @@ impl Store for SqliteStore {
         if access == Access::ReadOnly || selection.first_recent_uid == selection.status.uid_next {
             return Ok(selection);
         }
-        self.write(|tx, _| {
+        self.write_unsynced(|tx| {
             let selection = mailboxes::select(tx, mailbox)?;
             mailboxes::see_recent(tx, &selection)?;
             Ok(selection)
         })
     }
 
-    fn uids(&self, mailbox: MailboxId) -> Result<Vec<u32>> {
-        self.read(|tx| messages::uids(tx, mailbox))
+    fn claim_recent(&self, mailbox: MailboxId, below: u32) -> Result<u32> {
+        self.write_unsynced(|tx| mailboxes::claim_recent(tx, mailbox, below))
+    }
+
+    fn keywords(&self, mailbox: MailboxId) -> Result<KeywordsInUse> {
+        self.read(|tx| keywords::in_use(tx, mailbox))
+    }
+
+    fn uid_page(&self, mailbox: MailboxId, from: u32, below: u32, limit: usize) -> Result<UidPage> {
+        self.read(|tx| messages::uid_page(tx, mailbox, from, below, limit))
     }
 
     fn upload(&self) -> Result<Upload> {
@@ -265,26 +291,33 @@ impl Store for SqliteStore {
         mode: StoreMode,
         flags: &Flags,
         unchanged_since: Option<u64>,
+        limit: usize,
     ) -> Result<Stored> {
         self.write(|tx, aftermath| {
-            changes::store_flags(tx, aftermath, mailbox, uids, mode, flags, unchanged_since)
+            changes::store_flags(tx, aftermath, mailbox, uids, mode, flags, unchanged_since, limit)
         })
     }
 
-    fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Copied> {
-        self.write(|tx, aftermath| messages::copy(tx, aftermath, from, uids, to))
+    fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
+        self.write(|tx, aftermath| messages::copy(tx, aftermath, from, uids, to, limit))
     }
 
-    fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Copied> {
-        self.write(|tx, aftermath| messages::relocate(tx, aftermath, from, uids, to))
+    fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
+        self.write(|tx, aftermath| messages::relocate(tx, aftermath, from, uids, to, limit))
     }
 
-    fn expunge(&self, mailbox: MailboxId, which: &Expunge) -> Result<Vec<u32>> {
-        self.write(|tx, aftermath| messages::expunge(tx, aftermath, mailbox, which))
+    fn expunge(&self, mailbox: MailboxId, which: &Expunge, limit: usize) -> Result<Expunged> {
+        // Looked for without holding up those who write.
+        let (mut found, bits) = self.read(|tx| messages::doomed(tx, mailbox, which, limit))?;
+        if !found.uids.is_empty() {
+            found.uids =
+                self.write(|tx, aftermath| messages::remove(tx, aftermath, mailbox, &found.uids, bits))?;
+        }
+        Ok(found)
     }
 
-    fn changes_since(&self, mailbox: MailboxId, modseq: u64) -> Result<Changes> {
-        self.read(|tx| changes::changes_since(tx, mailbox, modseq))
+    fn changes_since(&self, mailbox: MailboxId, since: &ChangeCursor, limit: usize) -> Result<Changes> {
+        self.read(|tx| changes::changes_since(tx, mailbox, since, limit))
     }
 
     fn subscribe_changes(&self, callback: Arc<ChangeCallback>) -> ChangeSubscription {
@@ -391,19 +424,24 @@ struct MailboxRow {
     uid_validity: u32,
     uid_next: u32,
     modseq: u64,
+    keywords: Keywords,
 }
 
 impl MailboxRow {
     fn load(tx: &Connection, id: MailboxId) -> Result<Self> {
         let mut statement = tx.prepare_cached(
-            "SELECT uid_validity, uid_next, highest_modseq, no_select FROM mailboxes WHERE id = ?1",
+            "SELECT uid_validity, uid_next, highest_modseq, no_select, name < char(2) FROM mailboxes WHERE id = ?1",
         )?;
         let mut rows = statement.query([id.0])?;
         let row = rows.next()?.ok_or(Error::NotFound("mailbox"))?;
+        if row.get(4)? {
+            return Err(Error::NotFound("mailbox"));
+        }
         if row.get(3)? {
             return Err(Error::NoSelect);
         }
-        Ok(Self { id, uid_validity: row.get(0)?, uid_next: row.get(1)?, modseq: row.get(2)? })
+        let keywords = Keywords::default();
+        Ok(Self { id, uid_validity: row.get(0)?, uid_next: row.get(1)?, modseq: row.get(2)?, keywords })
     }
 
     /// The next UID.

@@ -64,7 +64,7 @@ CREATE TABLE messages (
     modseq INTEGER NOT NULL,
     created INTEGER NOT NULL, -- the mod-sequence at which the message came
     flags INTEGER NOT NULL,
-    keywords TEXT,
+    keyword_bits BLOB,
     seconds INTEGER NOT NULL,
     offset_minutes INTEGER NOT NULL,
     sent INTEGER,
@@ -146,6 +146,16 @@ CREATE TABLE own_secret (
 ) STRICT;
 ";
 
+/// What version 3 added: keywords are numbered by mailbox, and a message has one bit for each.
+const KEYWORDS: &str = "
+CREATE TABLE mailbox_keywords (
+    mailbox INTEGER NOT NULL REFERENCES mailboxes (id),
+    number INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (mailbox, number)
+) STRICT, WITHOUT ROWID;
+";
+
 /// Opens the database for writing and brings its schema up to date.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let mut connection = connect(path)?;
@@ -160,12 +170,13 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
             transaction.execute_batch(TABLES)?;
             add_login_keys(&transaction)?;
             transaction.execute_batch(super::unfetched::TABLE)?;
+            transaction.execute_batch(KEYWORDS)?;
         }
         1 => {
             add_login_keys(&transaction)?;
-            transaction.execute_batch(super::unfetched::TABLE)?;
+            bring_to_version_3(&transaction)?;
         }
-        2 => transaction.execute_batch(super::unfetched::TABLE)?,
+        2 => bring_to_version_3(&transaction)?,
         VERSION => {}
         _ => return Err(Error::NewerSchema { found, supported: VERSION }),
     }
@@ -181,6 +192,15 @@ fn add_login_keys(transaction: &Transaction<'_>) -> Result<()> {
     getrandom::fill(&mut secret).map_err(|_| Error::Crypto)?;
     transaction.execute_batch(LOGIN_KEYS)?;
     transaction.execute("INSERT INTO own_secret (id, secret) VALUES (1, ?1)", [secret])?;
+    Ok(())
+}
+
+fn bring_to_version_3(transaction: &Transaction<'_>) -> Result<()> {
+    transaction.execute_batch(super::unfetched::TABLE)?;
+    transaction.execute_batch(KEYWORDS)?;
+    transaction.execute_batch("ALTER TABLE messages ADD COLUMN keyword_bits BLOB")?;
+    super::keywords::migrate(transaction)?;
+    transaction.execute_batch("ALTER TABLE messages DROP COLUMN keywords")?;
     Ok(())
 }
 

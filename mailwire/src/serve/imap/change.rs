@@ -55,7 +55,7 @@ impl Session {
         let telling = Telling { answer: arguments.answer, numbering, modseq: self.modseqs };
         self.ask(
             turn,
-            move |store| store.store_flags(mailbox, &uids, mode, &flags, since),
+            move |store| store.store_flags(mailbox, &uids, mode, &flags, since, usize::MAX),
             move |session, stored, turn| match stored {
                 Ok(stored) => session.stored(reply, &stored, telling, turn),
                 Err(error) => refuse_for(reply, &error, turn),
@@ -140,8 +140,8 @@ impl Session {
             move |store| {
                 let to = store.mailbox(account, &to)?;
                 match transfer {
-                    Transfer::Copy => store.copy(from, &uids, to.id),
-                    Transfer::Move => store.move_messages(from, &uids, to.id),
+                    Transfer::Copy => store.copy(from, &uids, to.id, usize::MAX),
+                    Transfer::Move => store.move_messages(from, &uids, to.id, usize::MAX),
                 }
             },
             move |session, copied, turn| match copied {
@@ -197,7 +197,7 @@ impl Session {
         let mailbox = selected.mailbox;
         self.ask(
             turn,
-            move |store| store.expunge(mailbox, &which),
+            move |store| store.expunge(mailbox, &which, usize::MAX),
             move |session, expunged, turn| match expunged {
                 // Which ones went is told like any other change.
                 Ok(_) => session.finish(reply, "expunged", turn),
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn both_sides_of_copyuid_have_the_same_order() {
-        let copied = Copied { uid_validity: 9, pairs: vec![(1, 4), (2, 5), (4, 6)] };
+        let copied = Copied { uid_validity: 9, pairs: vec![(1, 4), (2, 5), (4, 6)], next: None };
         with_copy_uid(&copied, |code| {
             let Code::CopyUid { source, target, .. } = code else { panic!() };
             assert_eq!(source.iter().collect::<Vec<_>>(), [1, 2, 4]);

@@ -210,7 +210,8 @@ fn see(store: &dyn Store, mailbox: MailboxId, prepared: &mut [Prepared]) -> mail
     if unseen.is_empty() {
         return Ok(());
     }
-    let stored = store.store_flags(mailbox, &unseen, StoreMode::Add, &Flags::system(Flags::SEEN), None)?;
+    let seen = Flags::system(Flags::SEEN);
+    let stored = store.store_flags(mailbox, &unseen, StoreMode::Add, &seen, None, usize::MAX)?;
     for changed in stored.changed {
         if let Ok(index) = prepared.binary_search_by_key(&changed.uid, |one| one.message.uid)
             && let Some(one) = prepared.get_mut(index)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use io_mio::Next;
-use mailstore::{AccountId, Selection, SpecialUse, UidSet};
+use mailstore::{AccountId, Selection, SpecialUse, UidPage, UidSet};
 use proto_imap::Access;
 use proto_imap::server::Reply;
 use proto_imap::types::arguments::{
@@ -68,12 +68,14 @@ impl Session {
                     Access::ReadWrite => mailstore::Access::ReadWrite,
                     Access::ReadOnly => mailstore::Access::ReadOnly,
                 };
-                Ok((store.select(mailbox.id, store_access)?, mailbox.name, watch))
+                let selection = store.select(mailbox.id, store_access)?;
+                let page = store.uid_page(mailbox.id, 1, selection.status.uid_next, usize::MAX)?;
+                Ok((selection, page, mailbox.name, watch))
             },
             move |session, found, turn| match found {
-                Ok((selection, name, watch)) => {
-                    let announced = announce(&selection, &name, access, turn);
-                    session.selected = Some(selected(selection, access, watch, turn));
+                Ok((selection, page, name, watch)) => {
+                    let announced = announce(&selection, &page, &name, access, turn);
+                    session.selected = Some(selected(&selection, page, access, watch, turn));
                     match announced {
                         Ok(()) if access == Access::ReadOnly => {
                             done_with(reply, Code::Plain(PlainCode::ReadOnly), "selected", turn)
@@ -95,7 +97,7 @@ impl Session {
         let mailbox = selected.mailbox;
         self.ask(
             turn,
-            move |store| store.expunge(mailbox, &mailstore::Expunge::Deleted),
+            move |store| store.expunge(mailbox, &mailstore::Expunge::Deleted, usize::MAX),
             move |_, expunged, turn| match expunged {
                 Ok(_) | Err(mailstore::Error::NotFound(_)) => done(reply, "closed", turn),
                 Err(error) => refuse_for(reply, &error, turn),
@@ -256,13 +258,19 @@ pub(super) fn put_status(
     turn.machine.data(&Untagged::MailboxStatus(data), turn.tx)
 }
 
-fn selected(selection: Selection, access: Access, watch: Watch, turn: &Turn<'_, '_>) -> Selected {
+fn selected(
+    selection: &Selection,
+    page: UidPage,
+    access: Access,
+    watch: Watch,
+    turn: &Turn<'_, '_>,
+) -> Selected {
     Selected {
         mailbox: selection.mailbox,
         access,
-        view: View::new(selection.uids),
+        view: View::new(page.uids),
         watch,
-        modseq: selection.status.highest_modseq,
+        cursor: selection.cursor(),
         first_recent: match turn.machine.is_enabled("IMAP4rev2") {
             true => u32::MAX,
             false => selection.first_recent_uid,
@@ -276,6 +284,7 @@ fn selected(selection: Selection, access: Access, watch: Watch, turn: &Turn<'_, 
 /// §6.3.2).
 fn announce(
     selection: &Selection,
+    page: &UidPage,
     name: &str,
     access: Access,
     turn: &mut Turn<'_, '_>,
@@ -283,7 +292,7 @@ fn announce(
     let is_revision_2 = turn.machine.is_enabled("IMAP4rev2");
     let encoding = encoding(turn.machine);
     let mut put = |data: Untagged<'_>| turn.machine.data(&data, turn.tx);
-    let keywords = selection.keywords.iter().filter_map(|keyword| Flag::new(keyword).ok());
+    let keywords = selection.keywords.names.iter().filter_map(|keyword| Flag::new(keyword).ok());
     let system = [Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Seen, Flag::Draft];
     let flags: Vec<_> = system.into_iter().chain(keywords).collect();
     put(Untagged::Flags(List::new(&flags)))?;
@@ -293,15 +302,16 @@ fn announce(
     };
     put(information(Code::PermanentFlags(List::new(&permanent)), "these flags last"))?;
     let status = &selection.status;
-    put(Untagged::Exists(u32::try_from(selection.uids.len()).unwrap_or(u32::MAX)))?;
+    put(Untagged::Exists(u32::try_from(page.uids.len()).unwrap_or(u32::MAX)))?;
     if is_revision_2 {
         let octets = Mailbox::new(name).octets(encoding);
         put(Untagged::List(list::listed(&[], IString::new(&octets), &[])))?;
     } else {
-        let recent =
-            selection.uids.len() - selection.uids.partition_point(|uid| *uid < selection.first_recent_uid);
+        let recent = page.uids.len() - page.uids.partition_point(|uid| *uid < selection.first_recent_uid);
         put(Untagged::Recent(u32::try_from(recent).unwrap_or(u32::MAX)))?;
-        if let Some(first) = selection.first_unseen.and_then(NonZeroU32::new) {
+        if let Some(first) = page.first_unseen.and_then(|uid| {
+            NonZeroU32::new(u32::try_from(page.uids.partition_point(|one| *one <= uid)).unwrap_or(0))
+        }) {
             put(information(Code::Unseen(Some(first)), "the first that was not seen"))?;
         }
     }

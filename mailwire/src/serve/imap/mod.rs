@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use io_mio::{Closed, Context, Error, Handler, ImapServer, Later, MachineMut, Next, Slice, Step};
-use mailstore::{AccountId, MailboxId, Store, UidSet};
+use mailstore::{AccountId, ChangeCursor, MailboxId, Store, UidSet};
 use proto_core::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer};
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::{
@@ -76,8 +76,8 @@ struct Selected {
     access: Access,
     view: view::View,
     watch: Watch,
-    /// Up to which mod-sequence this session was told everything.
-    modseq: u64,
+    /// Up to where this session was told everything.
+    cursor: ChangeCursor,
     /// Messages from this UID on are recent here.
     first_recent: u32,
     /// What this session's own commands changed and were answered with, until the store tells of it too: the

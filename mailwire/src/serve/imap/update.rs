@@ -28,10 +28,10 @@ impl Session {
         if !selected.watch.take_changed() {
             return then(self, turn);
         }
-        let (mailbox, modseq) = (selected.mailbox, selected.modseq);
+        let (mailbox, cursor) = (selected.mailbox, selected.cursor);
         self.ask(
             turn,
-            move |store| store.changes_since(mailbox, modseq),
+            move |store| store.changes_since(mailbox, &cursor, usize::MAX),
             move |session, changes, turn| match session.tell(changes, turn) {
                 Ok(()) => then(session, turn),
                 Err(error) => go_on(Err(error)),
@@ -46,12 +46,15 @@ impl Session {
     ) -> Result<(), proto_core::Error> {
         let Some(selected) = &mut self.selected else { return Ok(()) };
         let changes = match changes {
-            Ok(changes) => changes,
+            Ok(mut changes) => {
+                changes.vanished.sort_unstable();
+                changes
+            }
             Err(mailstore::Error::NotFound(_)) => {
                 // The mailbox was deleted: nothing is in it any more.
                 Changes {
                     vanished: selected.view.uids().to_vec(),
-                    highest_modseq: selected.modseq,
+                    cursor: selected.cursor,
                     ..Changes::default()
                 }
             }
@@ -61,11 +64,11 @@ impl Session {
                 return Ok(());
             }
         };
-        selected.modseq = changes.highest_modseq;
+        selected.cursor = changes.cursor;
         for number in selected.view.remove(&changes.vanished) {
             turn.machine.data(&Untagged::Expunge(number), turn.tx)?;
         }
-        if selected.view.extend(changes.new.iter().map(|message| message.uid)) {
+        if selected.view.extend(changes.new.iter().copied()) {
             turn.machine.data(&Untagged::Exists(selected.view.exists()), turn.tx)?;
         }
         let mut arena = Bump::new();
