@@ -158,9 +158,10 @@ pub trait Store: Send + Sync {
     /// A mailbox at the time of SELECT; quick whatever its size.
     fn select(&self, mailbox: MailboxId, access: Access) -> Result<Selection>;
 
-    /// The caller tells its client of the messages below this UID: they are recent for no other session. Returns the
-    /// UID from which on they are for this one. Not durable: after a loss of power they may be recent once more.
-    fn claim_recent(&self, mailbox: MailboxId, below: u32) -> Result<u32>;
+    /// Returns the UID from which on messages are recent. With read-write access the caller tells its client of the
+    /// messages below `below`: from now on they are recent for no other session. Not durable: after a loss of power
+    /// they may be recent once more.
+    fn claim_recent(&self, mailbox: MailboxId, below: u32, access: Access) -> Result<u32>;
 
     /// The keywords that were used in a mailbox.
     fn keywords(&self, mailbox: MailboxId) -> Result<KeywordsInUse>;

@@ -475,6 +475,8 @@ pub struct Changes {
 pub struct Change {
     /// The mailbox.
     pub mailbox: MailboxId,
+    /// Its highest mod-sequence; 0 if it was deleted.
+    pub modseq: u64,
 }
 
 /// A message that was fetched from a remote mailbox.

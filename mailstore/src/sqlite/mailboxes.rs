@@ -99,7 +99,7 @@ pub(super) fn delete(
         let id = insert(tx, account, &mailbox.name, None)?;
         tx.execute("UPDATE mailboxes SET no_select = 1 WHERE id = ?1", [id.0])?;
     }
-    aftermath.changed.insert(mailbox.id);
+    aftermath.changed.insert(mailbox.id, 0);
     Ok(())
 }
 
@@ -202,9 +202,7 @@ pub(super) fn status(tx: &Connection, mailbox: MailboxId) -> Result<Status> {
 
 pub(super) fn select(tx: &Connection, mailbox: MailboxId) -> Result<Selection> {
     let status = status(tx, mailbox)?;
-    let first_recent_uid = tx
-        .prepare_cached("SELECT first_recent_uid FROM mailboxes WHERE id = ?1")?
-        .query_row([mailbox.0], |row| row.get(0))?;
+    let first_recent_uid = first_recent(tx, mailbox)?;
     let keywords = keywords::in_use(tx, mailbox)?;
     Ok(Selection { mailbox, status, first_recent_uid, keywords })
 }
@@ -218,14 +216,18 @@ pub(super) fn see_recent(tx: &Connection, selection: &Selection) -> Result<()> {
 
 /// Messages below this UID are recent nowhere else from now on. Returns from which UID on they were recent.
 pub(super) fn claim_recent(tx: &Connection, mailbox: MailboxId, below: u32) -> Result<u32> {
-    let first: u32 = tx
-        .prepare_cached("SELECT first_recent_uid FROM mailboxes WHERE id = ?1")?
-        .query_row([mailbox.0], |row| row.get(0))
-        .optional()?
-        .ok_or(Error::NotFound("mailbox"))?;
+    let first = first_recent(tx, mailbox)?;
     tx.prepare_cached("UPDATE mailboxes SET first_recent_uid = ?2 WHERE id = ?1 AND first_recent_uid < ?2")?
         .execute((mailbox.0, below))?;
     Ok(first)
+}
+
+/// From which UID on messages are recent.
+pub(super) fn first_recent(tx: &Connection, mailbox: MailboxId) -> Result<u32> {
+    tx.prepare_cached("SELECT first_recent_uid FROM mailboxes WHERE id = ?1")?
+        .query_row([mailbox.0], |row| row.get(0))
+        .optional()?
+        .ok_or(Error::NotFound("mailbox"))
 }
 
 fn create_parents(tx: &Connection, account: AccountId, name: &str) -> Result<()> {

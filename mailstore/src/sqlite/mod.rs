@@ -22,7 +22,7 @@ use append::Queue;
 use keywords::Keywords;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use rustix::fs::{FlockOperation, flock};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -58,7 +58,8 @@ impl std::fmt::Debug for SqliteStore {
 /// What has to happen once a transaction is committed.
 #[derive(Debug, Default)]
 struct Aftermath {
-    changed: BTreeSet<MailboxId>,
+    /// The mailboxes that changed, with their mod-sequences.
+    changed: BTreeMap<MailboxId, u64>,
     freed_files: Vec<String>,
 }
 
@@ -151,8 +152,8 @@ impl SqliteStore {
             subscribers.retain(|callback| callback.strong_count() > 0);
             subscribers.iter().filter_map(Weak::upgrade).collect()
         };
-        for &mailbox in &aftermath.changed {
-            callbacks.iter().for_each(|callback| callback(Change { mailbox }));
+        for (&mailbox, &modseq) in &aftermath.changed {
+            callbacks.iter().for_each(|callback| callback(Change { mailbox, modseq }));
         }
     }
 }
@@ -256,8 +257,11 @@ impl Store for SqliteStore {
         })
     }
 
-    fn claim_recent(&self, mailbox: MailboxId, below: u32) -> Result<u32> {
-        self.write_unsynced(|tx| mailboxes::claim_recent(tx, mailbox, below))
+    fn claim_recent(&self, mailbox: MailboxId, below: u32, access: Access) -> Result<u32> {
+        match access {
+            Access::ReadOnly => self.read(|tx| mailboxes::first_recent(tx, mailbox)),
+            Access::ReadWrite => self.write_unsynced(|tx| mailboxes::claim_recent(tx, mailbox, below)),
+        }
     }
 
     fn keywords(&self, mailbox: MailboxId) -> Result<KeywordsInUse> {
@@ -455,7 +459,7 @@ impl MailboxRow {
     fn save(&self, tx: &Connection, aftermath: &mut Aftermath) -> Result<()> {
         tx.prepare_cached("UPDATE mailboxes SET uid_next = ?2, highest_modseq = ?3 WHERE id = ?1")?
             .execute((self.id.0, self.uid_next, self.modseq))?;
-        aftermath.changed.insert(self.id);
+        aftermath.changed.insert(self.id, self.modseq);
         Ok(())
     }
 }

@@ -5,20 +5,31 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use io_mio::Remote;
-use mailstore::MailboxId;
+use mailstore::{Change, MailboxId};
+use roaring::RoaringBitmap;
 
 /// All watches.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
-    watches: Mutex<BTreeMap<MailboxId, Vec<Arc<State>>>>,
+    mailboxes: Mutex<BTreeMap<MailboxId, Watched>>,
+}
+
+/// A mailbox that sessions have selected.
+#[derive(Debug, Default)]
+struct Watched {
+    states: Vec<Arc<State>>,
+    /// The messages that most sessions know, so that they can share them.
+    uids: Weak<RoaringBitmap>,
 }
 
 struct State {
     changed: AtomicBool,
+    /// The highest mod-sequence of the mailbox.
+    modseq: AtomicU64,
     idle: AtomicBool,
     remote: Remote,
 }
@@ -33,9 +44,10 @@ pub(super) struct Watch {
 
 impl Hub {
     /// A mailbox changed.
-    pub(super) fn changed(&self, mailbox: MailboxId) {
-        let watches = lock(&self.watches);
-        for state in watches.get(&mailbox).into_iter().flatten() {
+    pub(super) fn changed(&self, change: Change) {
+        let mailboxes = lock(&self.mailboxes);
+        for state in mailboxes.get(&change.mailbox).into_iter().flat_map(|watched| &watched.states) {
+            state.modseq.fetch_max(change.modseq, Ordering::SeqCst);
             let new = !state.changed.swap(true, Ordering::SeqCst);
             if new && state.idle.load(Ordering::SeqCst) {
                 state.remote.wake();
@@ -45,8 +57,13 @@ impl Hub {
 
     /// Watches a mailbox from now on.
     pub(super) fn watch(self: &Arc<Self>, mailbox: MailboxId, remote: Remote) -> Watch {
-        let state = Arc::new(State { changed: AtomicBool::new(false), idle: AtomicBool::new(false), remote });
-        lock(&self.watches).entry(mailbox).or_default().push(Arc::clone(&state));
+        let state = Arc::new(State {
+            changed: AtomicBool::new(false),
+            modseq: AtomicU64::new(0),
+            idle: AtomicBool::new(false),
+            remote,
+        });
+        lock(&self.mailboxes).entry(mailbox).or_default().states.push(Arc::clone(&state));
         Watch { mailbox, state, hub: Arc::clone(self) }
     }
 }
@@ -60,6 +77,25 @@ impl Watch {
     /// Whether there was a change since the last call.
     pub(super) fn take_changed(&self) -> bool {
         self.state.changed.swap(false, Ordering::SeqCst)
+    }
+
+    /// The highest mod-sequence of the mailbox, at least `known`.
+    pub(super) fn highest_modseq(&self, known: u64) -> u64 {
+        self.state.modseq.fetch_max(known, Ordering::SeqCst).max(known)
+    }
+
+    /// The same set of messages as another session has, if there is one; otherwise this is the one that others get.
+    pub(super) fn share(&self, uids: Arc<RoaringBitmap>) -> Arc<RoaringBitmap> {
+        let known = lock(&self.hub.mailboxes).get(&self.mailbox).and_then(|watched| watched.uids.upgrade());
+        if let Some(known) = known
+            && known == uids
+        {
+            return known;
+        }
+        if let Some(watched) = lock(&self.hub.mailboxes).get_mut(&self.mailbox) {
+            watched.uids = Arc::downgrade(&uids);
+        }
+        uids
     }
 
     /// There may be something that this session was not told yet.
@@ -80,11 +116,13 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut watches = lock(&self.hub.watches);
-        if let Some(states) = watches.get_mut(&self.mailbox) {
-            states.retain(|state| !Arc::ptr_eq(state, &self.state));
-            if states.is_empty() {
-                watches.remove(&self.mailbox);
+        let mut mailboxes = lock(&self.hub.mailboxes);
+        if let Some(watched) = mailboxes.get_mut(&self.mailbox) {
+            if let Some(index) = watched.states.iter().position(|state| Arc::ptr_eq(state, &self.state)) {
+                watched.states.swap_remove(index);
+            }
+            if watched.states.is_empty() {
+                mailboxes.remove(&self.mailbox);
             }
         }
     }

@@ -85,7 +85,7 @@ impl Site {
     fn new(store: Arc<dyn Store>, limits: Limits, arguments: &ServeArgs) -> Result<Self, Failure> {
         let hub = Arc::new(Hub::default());
         let told = Arc::clone(&hub);
-        let subscription = store.subscribe_changes(Arc::new(move |change| told.changed(change.mailbox)));
+        let subscription = store.subscribe_changes(Arc::new(move |change| told.changed(change)));
         let committer = Committer::start(Arc::clone(&store)).map_err(|error| {
             Failure::new(Kind::Unavailable, format!("a thread could not be started: {error}"))
         })?;

@@ -1,5 +1,7 @@
 //! A whole server in one process, spoken to by hand over real sockets and real TLS.
 
+mod selected;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -319,6 +321,7 @@ fn an_idle_session_is_told_at_once() {
     assert!(idle.line().starts_with("+ "));
     running.deliver(MESSAGE);
     assert_eq!(idle.line(), "* 1 EXISTS");
+    assert_eq!(idle.line(), "* 1 RECENT");
     other.ok("NOOP");
     other.ok("STORE 1 +FLAGS (\\Seen)");
     assert_eq!(idle.line(), "* 1 FETCH (UID 1 FLAGS (\\Seen \\Recent))");

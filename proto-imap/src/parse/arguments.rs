@@ -255,7 +255,11 @@ pub(super) fn store<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Store<'i>> {
 /// `flag-list`, without `\Recent`: only a server can set that.
 pub(super) fn settable_flags<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FlagList<'i>> {
     let (rest, flags) = flag_list(i, cx)?;
-    if flags.contains(Flag::Recent) { expected(i, "flags that a client can set") } else { Ok((rest, flags)) }
+    if flags.contains(Flag::Recent) {
+        expected(i, "flags without \\Recent, which only a server sets")
+    } else {
+        Ok((rest, flags))
+    }
 }
 
 /// `flag *(SP flag)`, without `\Recent`.
@@ -266,7 +270,7 @@ fn bare_flags<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FlagList<'i>> {
         let read;
         (rest, read) = flag(rest, cx)?;
         if read == Flag::Recent {
-            return expected(flag_begins, "a flag that a client can set");
+            return expected(flag_begins, "a flag other than \\Recent, which only a server sets");
         }
         if rest.first() != Some(&b' ') {
             return Ok((rest, FlagList::wire(taken(i, rest), Attempt::First)));

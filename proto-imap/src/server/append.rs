@@ -9,7 +9,7 @@ use super::core::{Core, Found, Input, Owed};
 use super::event::{Happened, LiteralOffer, Reply};
 use super::fetch::Writing;
 use super::reply::{Refusal, outcome};
-use crate::frame::{Announced, Sync};
+use crate::frame::{Announced, Binary, Sync};
 use crate::parse;
 use crate::state::{Effect, Outcome};
 use crate::types::Status;
@@ -26,11 +26,15 @@ impl Core {
         let append = match parse::append_prefix(bytes, &self.context) {
             Ok((_, append, _)) => append,
             Err(unparsed) => {
-                let refusal = Refusal::bad("APPEND has a mailbox, and perhaps flags and a date");
-                self.refuse_at_literal(len, announced, refusal, tx)?;
+                self.refuse_unparsed(len, announced, &unparsed, tx)?;
                 return Ok(Happened::Unparsed(unparsed));
             }
         };
+        if announced.binary == Binary::Yes && !self.config.extensions.iter().any(|name| *name == "BINARY") {
+            let refusal = Refusal::bad("a literal8 needs BINARY, which is not offered");
+            self.refuse_at_literal(len, announced, refusal, tx)?;
+            return Ok(Happened::AppendAborted);
+        }
         self.consume = len;
         self.command_ended();
         self.owed = Owed::Literal(announced.size, announced.sync);
@@ -41,6 +45,27 @@ impl Core {
             date: append.date,
             size: announced.size,
         })
+    }
+
+    /// Refuses an APPEND that cannot be read, before its message comes.
+    fn refuse_unparsed(
+        &mut self,
+        len: usize,
+        announced: Announced,
+        why: &parse::UnparsedCommand<'_>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.consume = len;
+        self.command_ended();
+        match announced.sync {
+            Sync::Synchronising => self.put_bad(why, tx),
+            Sync::NonSynchronising => {
+                self.count_error(&Refusal::bad(""), tx)?;
+                self.refusal = self.line("BAD", &alloc::format!("{why}"));
+                self.input = Input::Refused(announced.size);
+                Ok(())
+            }
+        }
     }
 
     fn offered(&mut self, offer: &LiteralOffer) -> Result<(u64, Sync), Error> {

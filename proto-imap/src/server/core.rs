@@ -98,6 +98,8 @@ pub(crate) struct Core {
     pub(super) expunge: Expunge,
     pub(super) enabled: Vec<u8>,
     pub(super) errors: u32,
+    /// Empty lines since the last command.
+    pub(super) empty_lines: u32,
     pub(super) auth_failures: u32,
     /// The application has said no, and the mechanism goes on: however it ends, that was a failed attempt.
     pub(super) said_no: bool,
@@ -148,6 +150,7 @@ impl Core {
             expunge: Expunge::Forbidden,
             enabled: Vec::new(),
             errors: 0,
+            empty_lines: 0,
             auth_failures: 0,
             said_no: false,
             sasl: proto_core::sasl::Session::cleartext(),
@@ -467,6 +470,7 @@ impl core::fmt::Debug for Core {
             expunge,
             enabled,
             errors,
+            empty_lines,
             auth_failures,
             said_no,
             sasl,
@@ -492,6 +496,7 @@ impl core::fmt::Debug for Core {
             .field("expunge", expunge)
             .field("enabled", &alloc::string::String::from_utf8_lossy(enabled))
             .field("errors", errors)
+            .field("empty_lines", empty_lines)
             .field("auth_failures", auth_failures)
             .field("said_no", said_no)
             .field("sasl", sasl)

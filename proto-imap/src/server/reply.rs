@@ -62,6 +62,9 @@ impl Core {
                 Step::More => return Ok(Found::More),
                 Step::Complete(end) | Step::Literal(end, _) | Step::Endless(end, _) => end,
             };
+            if end == 2 && self.framer.is_first_line() {
+                return self.empty_line(tx);
+            }
             let judged = self.judge(end, rx, tx)?;
             let announced = match step {
                 Step::Literal(_, announced) => announced,
@@ -82,7 +85,8 @@ impl Core {
                 Ok(name) => {
                     let line = rx.bytes().get(..end).unwrap_or_default();
                     let is_message = name == CommandName::Append && parse::is_append_payload(line);
-                    if is_message && announced.size <= self.config.limits.message {
+                    let takes_it = is_message && announced.size <= self.config.limits.message;
+                    if takes_it || (!is_message && name == CommandName::Append && !is_mailbox(line)) {
                         return Ok(Found::Append(end, announced));
                     }
                     match self.literal_refusal(announced) {
@@ -102,6 +106,18 @@ impl Core {
             };
             return self.refuse_at_literal(end, announced, refusal, tx);
         }
+    }
+
+    /// An empty line between commands, which some clients send behind a literal: it is ignored. Many of them without a
+    /// command in between are errors like any other.
+    fn empty_line(&mut self, tx: &mut SendBuffer) -> Result<Found, Error> {
+        self.consume = 2;
+        self.command_ended();
+        self.empty_lines = self.empty_lines.saturating_add(1);
+        if self.empty_lines >= self.config.limits.errors {
+            return Err(self.fail(Limit::Errors.into(), "too many empty lines", tx));
+        }
+        Ok(Found::Silent)
     }
 
     /// Whether a literal of a command may come.
@@ -183,6 +199,7 @@ impl Core {
     /// Remembers the tag.
     fn begin_command(&mut self, bytes: &[u8]) {
         let tag = bytes.split(|octet| matches!(octet, b' ' | b'\r' | b'\n')).next().unwrap_or_default();
+        self.empty_lines = 0;
         self.tag.clear();
         self.tag_is = Kind::Unknown;
         if tag.len() <= 256 && Tag::new(tag).is_ok() {
@@ -394,7 +411,7 @@ impl Core {
         self.count_error(&Refusal::bad(""), tx)
     }
 
-    fn count_error(&mut self, refusal: &Refusal, tx: &mut SendBuffer) -> Result<(), Error> {
+    pub(super) fn count_error(&mut self, refusal: &Refusal, tx: &mut SendBuffer) -> Result<(), Error> {
         if refusal.condition == "BAD" {
             self.errors = self.errors.saturating_add(1);
             if self.errors >= self.config.limits.errors {
@@ -477,6 +494,12 @@ impl Core {
             _ => Err(Misuse::StaleToken.into()),
         }
     }
+}
+
+/// Whether the literal that ends this APPEND is its mailbox's name.
+fn is_mailbox(line: &[u8]) -> bool {
+    matches!(parse::command_name(line), Ok((_, _, [b' ', b'{', ..])))
+        && memchr::memchr(b'\n', line).is_some_and(|end| end + 1 == line.len())
 }
 
 /// How a command ends, by its status: only OK, NO and BAD end one.

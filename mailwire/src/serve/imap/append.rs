@@ -7,7 +7,7 @@ use mailstore::{AccountId, Appended, Delivery, Flags, InternalDate, MailboxId, T
 use proto_imap::server::{LiteralOffer, Reply};
 use proto_imap::types::{Code, DateTime, FlagList, Mailbox, Numbers, PlainCode};
 
-use super::{Session, Turn, Work, done_with, go_on, name, no, refuse, target_code_of, translate};
+use super::{Session, Turn, Work, bad, done_with, go_on, name, no, refuse, target_code_of, translate};
 use crate::serve::Site;
 use crate::serve::spool::{Room, Spool, Writer};
 use crate::serve::task::{self, Task};
@@ -21,6 +21,8 @@ pub(super) struct Append {
     room: Room,
     /// All octets came, and a worker is still writing.
     end: Option<Reply>,
+    /// The message has a NUL: it is read and dropped.
+    has_nul: bool,
 }
 
 impl Append {
@@ -56,7 +58,9 @@ impl Session {
         };
         let flags = match translate::given_flags(flags) {
             Ok(flags) => flags,
-            Err(error) => return reject(offer, super::code_of(&error), &error.to_string(), turn),
+            Err(refused) => {
+                return go_on(turn.machine.reject_literal(offer, &refused.status(), turn.tx));
+            }
         };
         let internal_date = date.map_or_else(translate::now, translate::internal_date);
         self.ask(
@@ -68,7 +72,8 @@ impl Session {
             move |session, found, turn| match found {
                 Ok(mailbox) => {
                     let (spool, room) = (Spool::new(), Room::Yes);
-                    let append = Append { spool, mailbox, flags, internal_date, room, end: None };
+                    let append =
+                        Append { spool, mailbox, flags, internal_date, room, end: None, has_nul: false };
                     session.work = Work::Append(Box::new(append));
                     go_on(turn.machine.accept_literal(offer, turn.tx))
                 }
@@ -79,6 +84,10 @@ impl Session {
 
     pub(super) fn append_chunk(&mut self, octets: &[u8], turn: &mut Turn<'_, '_>) -> Next {
         let Work::Append(append) = &mut self.work else { return Next::Close };
+        append.has_nul |= octets.contains(&0);
+        if append.has_nul {
+            return append.resting();
+        }
         let writer = writer(&self.site, self.account, turn);
         append.room = append.spool.push(octets, &writer);
         append.resting()
@@ -97,6 +106,11 @@ impl Session {
 
     pub(super) fn end_append(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
         let Work::Append(append) = &mut self.work else { return Next::Close };
+        if append.has_nul {
+            // RFC 9051 §9: only a literal8 may have one, and that needs BINARY (RFC 3516).
+            self.work = Work::None;
+            return bad(reply, "the message has a NUL, which is not allowed in a literal", turn);
+        }
         let Some(finish) = append.spool.finish() else {
             append.end = Some(reply);
             return Next::Continue;

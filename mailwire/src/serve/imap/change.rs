@@ -1,33 +1,86 @@
-//! STORE, COPY, MOVE and EXPUNGE (RFC 9051 §6.4.3, §6.4.6 to §6.4.9; RFC 7162 §3.1.3).
+//! STORE and EXPUNGE (RFC 9051 §6.4.3, §6.4.6, §6.4.9; RFC 7162 §3.1.3).
+//!
+//! Both work in slices of messages: each is a transaction of its own, and what it changed is told before the next one
+//! begins. A client that does not read stops its own STORE, and nobody else's.
 
 use bumpalo::Bump;
-use io_mio::Next;
-use mailstore::{AccountId, Copied, Expunge, MessageFlags, Stored};
+use io_mio::{Next, Slice, Step};
+use mailstore::{Expunge, Flags, KeywordsInUse, MailboxId, MessageFlags, StoreMode, UidSet, WRITE_SLICE};
 use proto_imap::Access;
 use proto_imap::server::Reply;
-use proto_imap::types::arguments::{Copy, Store, StoreAnswer};
-use proto_imap::types::{Code, FetchItem, Numbers, PlainCode, RangeInclusiveU32, SequenceSet, Untagged};
+use proto_imap::types::arguments::{Store, StoreAnswer};
+use proto_imap::types::{Code, FetchItem, Numbers, PlainCode, RangeInclusiveU32, SequenceSet};
+use roaring::RoaringBitmap;
 
-use super::update::recency;
-use super::view::Numbering;
-use super::{
-    Session, Turn, bad, done, done_with, go_on, name, no, no_name, refuse, refuse_for, target_code_of,
-    translate,
-};
-
-/// Whether messages stay where they are, too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transfer {
-    Copy,
-    Move,
-}
+use super::update::{HIGH_WATER, new_keywords};
+use super::view::{self, Numbering};
+use super::{Session, Turn, Work, bad, done, done_with, go_on, mailbox, refuse, refuse_for, translate};
 
 /// Whether STORE tells the flags, and the mod-sequence with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Telling {
+struct Form {
     answer: StoreAnswer,
     numbering: Numbering,
     modseq: bool,
+}
+
+/// A STORE on its way.
+pub(super) struct Storing {
+    reply: Reply,
+    edit: Edit,
+    page: std::vec::IntoIter<MessageFlags>,
+}
+
+/// What a STORE still has to do, and what came of it so far.
+struct Edit {
+    mailbox: MailboxId,
+    rest: UidSet,
+    mode: StoreMode,
+    flags: Flags,
+    unchanged_since: Option<u64>,
+    form: Form,
+    known_keywords: u32,
+    /// Messages that were left alone (MODIFIED).
+    modified: RoaringBitmap,
+    /// The mod-sequences of the changes that were not yet noted as told.
+    own: Vec<u64>,
+    keywords: Option<KeywordsInUse>,
+    page: Vec<MessageFlags>,
+}
+
+impl Edit {
+    /// Changes messages until there is something to tell, nothing is left, or the slice is over.
+    fn run(&mut self, store: &dyn mailstore::Store, slice: &Slice) -> mailstore::Result<bool> {
+        while self.page.is_empty() && !self.rest.is_empty() {
+            if slice.is_over() {
+                return Ok(false);
+            }
+            self.step(store)?;
+        }
+        Ok(true)
+    }
+
+    fn step(&mut self, store: &dyn mailstore::Store) -> mailstore::Result<()> {
+        let since = self.unchanged_since;
+        let stored =
+            store.store_flags(self.mailbox, &self.rest, self.mode, &self.flags, since, WRITE_SLICE)?;
+        self.rest = stored.next.map(|next| self.rest.starting_at(next)).unwrap_or_default();
+        self.modified.extend(stored.modified);
+        self.own.extend(stored.modseq);
+        let flags = stored.changed.iter().map(|message| &message.flags);
+        if let Some(keywords) = new_keywords(store, self.mailbox, self.known_keywords, flags)? {
+            self.known_keywords = keywords.newest;
+            self.keywords = Some(keywords);
+        }
+        if self.form.answer == StoreAnswer::Flags {
+            self.page = stored.changed;
+            self.page.extend(stored.unchanged);
+            self.page.sort_unstable_by_key(|message| message.uid);
+        } else if self.form.modseq {
+            self.page = stored.changed;
+        }
+        Ok(())
+    }
 }
 
 impl Session {
@@ -42,66 +95,116 @@ impl Session {
         if selected.access == Access::ReadOnly {
             return refuse(reply, PlainCode::NoPerm, "the mailbox was opened read-only", turn);
         }
-        let Ok(uids) = selected.resolve(arguments.messages, numbering) else {
+        let Ok(rest) = selected.resolve(arguments.messages, numbering) else {
             return bad(reply, "there is no message with that number", turn);
         };
+        let (mailbox, known_keywords) = (selected.mailbox, selected.keywords);
         let flags = match translate::given_flags(arguments.flags) {
             Ok(flags) => flags,
-            Err(error) => return refuse_for(reply, &error, turn),
+            Err(refused) => return refused.answer(reply, turn),
         };
-        let (mailbox, mode, since) =
-            (selected.mailbox, translate::store_mode(arguments.action), arguments.unchanged_since);
-        self.modseqs |= since.is_some();
-        let telling = Telling { answer: arguments.answer, numbering, modseq: self.modseqs };
-        self.ask(
+        if arguments.unchanged_since.is_some()
+            && let Err(error) = self.enable_condstore(turn)
+        {
+            return go_on(Err(error));
+        }
+        let edit = Edit {
+            mailbox,
+            rest,
+            mode: translate::store_mode(arguments.action),
+            flags,
+            unchanged_since: arguments.unchanged_since,
+            form: Form { answer: arguments.answer, numbering, modseq: self.modseqs },
+            known_keywords,
+            modified: RoaringBitmap::new(),
+            own: Vec::new(),
+            keywords: None,
+            page: Vec::new(),
+        };
+        self.store_on(reply, edit, turn)
+    }
+
+    fn store_on(&mut self, reply: Reply, edit: Edit, turn: &mut Turn<'_, '_>) -> Next {
+        let mut edit = Some(edit);
+        self.ask_in_slices(
             turn,
-            move |store| store.store_flags(mailbox, &uids, mode, &flags, since, usize::MAX),
+            move |store, slice| {
+                let Some(mut going) = edit.take() else { return Step::More };
+                match going.run(store, slice) {
+                    Ok(true) => return Step::Done(Ok(going)),
+                    Ok(false) => edit = Some(going),
+                    Err(error) => return Step::Done(Err(error)),
+                }
+                Step::More
+            },
             move |session, stored, turn| match stored {
-                Ok(stored) => session.stored(reply, &stored, telling, turn),
+                Ok(edit) => session.stored(reply, edit, turn),
                 Err(error) => refuse_for(reply, &error, turn),
             },
         )
     }
 
-    fn stored(&mut self, reply: Reply, stored: &Stored, telling: Telling, turn: &mut Turn<'_, '_>) -> Next {
+    /// A page was changed: tells it.
+    fn stored(&mut self, reply: Reply, mut edit: Edit, turn: &mut Turn<'_, '_>) -> Next {
         let Some(selected) = &mut self.selected else { return done(reply, "stored", turn) };
-        for message in &stored.changed {
-            selected.told.insert(message.uid, message.modseq);
+        edit.own.drain(..).for_each(|modseq| selected.own.insert(modseq));
+        if let Some(keywords) = edit.keywords.take()
+            && let Err(error) = mailbox::put_keywords(selected, &keywords, turn)
+        {
+            return go_on(Err(error));
         }
-        let mut told: Vec<&MessageFlags> = stored.changed.iter().collect();
-        if telling.answer == StoreAnswer::Flags {
-            told.extend(&stored.unchanged);
-            told.sort_unstable_by_key(|message| message.uid);
-        } else if !telling.modseq {
-            told.clear();
-        }
+        let page = std::mem::take(&mut edit.page).into_iter();
+        self.work = Work::Store(Box::new(Storing { reply, edit, page }));
+        self.write_store(turn)
+    }
+
+    /// Writes as much of the page as the client takes, and goes on with the next one.
+    pub(super) fn write_store(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let mut arena = Bump::new();
-        for message in told {
-            let Some(number) = selected.view.sequence(message.uid) else { continue };
-            let written = (|| {
-                let mut writer = turn.machine.fetch(number, turn.tx)?;
-                if telling.numbering == Numbering::Uid {
-                    writer.item(&FetchItem::Uid(message.uid));
-                }
-                if telling.modseq {
-                    writer.item(&FetchItem::ModSeq(message.modseq));
-                }
-                if telling.answer == StoreAnswer::Flags {
-                    let recency = recency(message.uid, selected.first_recent);
-                    writer.item(&FetchItem::Flags(translate::flags(&arena, &message.flags, recency)));
-                }
-                writer.finish();
-                Ok(())
-            })();
-            if let Err(error) = written {
-                return go_on(Err(error));
+        loop {
+            let (Work::Store(storing), Some(selected)) = (&mut self.work, &self.selected) else {
+                return Next::Close;
+            };
+            if turn.tx.len() >= HIGH_WATER {
+                return Next::More;
             }
+            let Some(message) = storing.page.next() else { break };
+            let Some(number) = selected.view.sequence(message.uid) else { continue };
+            let form = storing.edit.form;
+            let mut writer = match turn.machine.fetch(number, turn.tx) {
+                Ok(writer) => writer,
+                Err(error) => return go_on(Err(error)),
+            };
+            if form.numbering == Numbering::Uid {
+                writer.item(&FetchItem::Uid(message.uid));
+            }
+            if form.modseq {
+                writer.item(&FetchItem::ModSeq(message.modseq));
+            }
+            if form.answer == StoreAnswer::Flags {
+                let recency = selected.recency(message.uid);
+                writer.item(&FetchItem::Flags(translate::flags(&arena, &message.flags, recency)));
+            }
+            writer.finish();
             arena.reset();
         }
-        if !stored.modified.is_empty() {
-            let numbers = stored.modified.iter().filter_map(|uid| match telling.numbering {
-                Numbering::Uid => Some(*uid),
-                Numbering::Sequence => selected.view.sequence(*uid),
+        match std::mem::replace(&mut self.work, Work::None) {
+            Work::Store(storing) if !storing.edit.rest.is_empty() => {
+                let Storing { reply, edit, .. } = *storing;
+                self.store_on(reply, edit, turn)
+            }
+            Work::Store(storing) => self.end_store(*storing, turn),
+            _ => Next::Close,
+        }
+    }
+
+    fn end_store(&mut self, storing: Storing, turn: &mut Turn<'_, '_>) -> Next {
+        let Storing { reply, edit, .. } = storing;
+        let Some(selected) = &self.selected else { return done(reply, "stored", turn) };
+        if !edit.modified.is_empty() {
+            let numbers = edit.modified.iter().filter_map(|uid| match edit.form.numbering {
+                Numbering::Uid => Some(uid),
+                Numbering::Sequence => selected.view.sequence(uid),
             });
             let ranges = ranges(numbers);
             return done_with(
@@ -111,69 +214,9 @@ impl Session {
                 turn,
             );
         }
-        match telling.numbering {
+        match edit.form.numbering {
             Numbering::Sequence => done(reply, "stored", turn),
             Numbering::Uid => self.finish(reply, "stored", turn),
-        }
-    }
-
-    pub(super) fn copy(
-        &mut self,
-        account: AccountId,
-        reply: Reply,
-        arguments: Copy<'_>,
-        numbering: Numbering,
-        transfer: Transfer,
-        turn: &mut Turn<'_, '_>,
-    ) -> Next {
-        let Some(to) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };
-        let Some(selected) = &self.selected else { return bad(reply, "select a mailbox first", turn) };
-        if transfer == Transfer::Move && selected.access == Access::ReadOnly {
-            return refuse(reply, PlainCode::NoPerm, "the mailbox was opened read-only", turn);
-        }
-        let Ok(uids) = selected.resolve(arguments.messages, numbering) else {
-            return bad(reply, "there is no message with that number", turn);
-        };
-        let from = selected.mailbox;
-        self.ask(
-            turn,
-            move |store| {
-                let to = store.mailbox(account, &to)?;
-                match transfer {
-                    Transfer::Copy => store.copy(from, &uids, to.id, usize::MAX),
-                    Transfer::Move => store.move_messages(from, &uids, to.id, usize::MAX),
-                }
-            },
-            move |session, copied, turn| match copied {
-                Ok(copied) => session.copied(reply, copied, transfer, turn),
-                Err(error) => {
-                    let text = error.to_string();
-                    go_on(turn.machine.reply(reply, &no(target_code_of(&error), &text), turn.tx))
-                }
-            },
-        )
-    }
-
-    fn copied(&mut self, reply: Reply, copied: Copied, transfer: Transfer, turn: &mut Turn<'_, '_>) -> Next {
-        // Nothing was there to be copied: UIDs need not exist.
-        if copied.pairs.is_empty() {
-            return self.finish(reply, "nothing to do", turn);
-        }
-        match transfer {
-            Transfer::Copy => self.tell_then(turn, move |_, turn| {
-                with_copy_uid(&copied, |code| done_with(reply, code, "copied", turn))
-            }),
-            Transfer::Move => {
-                // COPYUID comes first, untagged: the client must know where they went when they vanish (RFC 6851 §4.3).
-                let told = with_copy_uid(&copied, |code| {
-                    let status = super::ok("moved").with_code(code);
-                    turn.machine.data(&Untagged::Status(status), turn.tx)
-                });
-                match told {
-                    Ok(()) => self.finish(reply, "moved", turn),
-                    Err(error) => go_on(Err(error)),
-                }
-            }
         }
     }
 
@@ -187,49 +230,48 @@ impl Session {
         if selected.access == Access::ReadOnly {
             return refuse(reply, PlainCode::NoPerm, "the mailbox was opened read-only", turn);
         }
-        let which = match among {
-            None => Expunge::Deleted,
-            Some(set) => match selected.resolve(set, Numbering::Uid) {
-                Ok(uids) => Expunge::DeletedAmong(uids),
-                Err(_) => return bad(reply, "there is no message with that number", turn),
-            },
+        let uids = match among.map(|set| selected.resolve(set, Numbering::Uid)) {
+            None => UidSet::all(),
+            Some(Ok(uids)) => uids,
+            Some(Err(_)) => return bad(reply, "there is no message with that number", turn),
         };
         let mailbox = selected.mailbox;
-        self.ask(
+        self.expunge_then(mailbox, uids, turn, |session, expunged, turn| match expunged {
+            // Which ones went is told like any other change.
+            Ok(()) => session.finish(reply, "expunged", turn),
+            Err(error) => refuse_for(reply, &error, turn),
+        })
+    }
+
+    /// Removes those of these messages that are `\Deleted`, and goes on.
+    pub(super) fn expunge_then(
+        &mut self,
+        mailbox: MailboxId,
+        mut rest: UidSet,
+        turn: &mut Turn<'_, '_>,
+        then: impl FnOnce(&mut Self, mailstore::Result<()>, &mut Turn<'_, '_>) -> Next + Send + 'static,
+    ) -> Next {
+        self.ask_in_slices(
             turn,
-            move |store| store.expunge(mailbox, &which, usize::MAX),
-            move |session, expunged, turn| match expunged {
-                // Which ones went is told like any other change.
-                Ok(_) => session.finish(reply, "expunged", turn),
-                Err(error) => refuse_for(reply, &error, turn),
+            move |store, slice| {
+                while !rest.is_empty() {
+                    if slice.is_over() {
+                        return Step::More;
+                    }
+                    let which = Expunge::DeletedAmong(std::mem::take(&mut rest));
+                    let expunged = match store.expunge(mailbox, &which, WRITE_SLICE) {
+                        Ok(expunged) => expunged,
+                        Err(error) => return Step::Done(Err(error)),
+                    };
+                    if let (Expunge::DeletedAmong(uids), Some(next)) = (which, expunged.next) {
+                        rest = uids.starting_at(next);
+                    }
+                }
+                Step::Done(Ok(()))
             },
+            then,
         )
     }
-}
-
-fn with_copy_uid<T>(copied: &Copied, then: impl FnOnce(Code<'_>) -> T) -> T {
-    // In the same order on both sides: a run is a range only where it is one on both.
-    let (mut source, mut target): (Vec<RangeInclusiveU32>, Vec<RangeInclusiveU32>) = (Vec::new(), Vec::new());
-    for &(from, to) in &copied.pairs {
-        let follows = |ranges: &[RangeInclusiveU32], uid: u32| {
-            ranges.last().is_some_and(|range| range.last().checked_add(1) == Some(uid))
-        };
-        if follows(&source, from) && follows(&target, to) {
-            for (ranges, uid) in [(&mut source, from), (&mut target, to)] {
-                if let Some(last) = ranges.last_mut() {
-                    *last = RangeInclusiveU32::new(last.first(), uid);
-                }
-            }
-        } else {
-            source.push(from.into());
-            target.push(to.into());
-        }
-    }
-    then(Code::CopyUid {
-        uid_validity: copied.uid_validity,
-        source: Numbers::new(&source),
-        target: Numbers::new(&target),
-    })
 }
 
 /// Rising numbers as ranges.
@@ -246,6 +288,11 @@ pub(super) fn ranges(numbers: impl IntoIterator<Item = u32>) -> Vec<RangeInclusi
     ranges
 }
 
+/// The runs of a bitmap.
+pub(super) fn runs(bitmap: &RoaringBitmap) -> Vec<RangeInclusiveU32> {
+    view::ranges(bitmap).map(|range| RangeInclusiveU32::new(*range.start(), *range.end())).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,15 +302,5 @@ mod tests {
         let of = |numbers: &[u32]| ranges(numbers.iter().copied());
         assert_eq!(of(&[1, 2, 3, 7]), [RangeInclusiveU32::new(1, 3), 7.into()]);
         assert!(of(&[]).is_empty());
-    }
-
-    #[test]
-    fn both_sides_of_copyuid_have_the_same_order() {
-        let copied = Copied { uid_validity: 9, pairs: vec![(1, 4), (2, 5), (4, 6)], next: None };
-        with_copy_uid(&copied, |code| {
-            let Code::CopyUid { source, target, .. } = code else { panic!() };
-            assert_eq!(source.iter().collect::<Vec<_>>(), [1, 2, 4]);
-            assert_eq!(target.iter().collect::<Vec<_>>(), [4, 5, 6]);
-        });
     }
 }

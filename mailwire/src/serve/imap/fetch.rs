@@ -19,9 +19,9 @@ use proto_imap::types::{FetchItem, IString, PlainCode};
 
 use super::content::{self, Contents, Item, Prepared, Wanted};
 use super::translate::{self, Recency};
-use super::update::recency;
+use super::update::new_keywords;
 use super::view::Numbering;
-use super::{Selected, Session, Turn, Work, bad, done, go_on, refuse, refuse_for};
+use super::{Selected, Session, Turn, Work, bad, done, go_on, mailbox, refuse, refuse_for};
 
 /// Above this much waiting output nothing more is written, in octets.
 const HIGH_WATER: usize = 256 * 1024;
@@ -122,7 +122,11 @@ impl Session {
                 _ => return bad(reply, "there is no such modifier here", turn),
             }
         }
-        self.modseqs |= wanted.items.contains(&Item::ModSeq);
+        if wanted.items.contains(&Item::ModSeq)
+            && let Err(error) = self.enable_condstore(turn)
+        {
+            return go_on(Err(error));
+        }
         if self.modseqs && (wanted.sets_seen || wanted.items.contains(&Item::Flags)) {
             wanted.add(Item::ModSeq);
         }
@@ -174,22 +178,27 @@ impl Session {
         let (Work::Fetch(fetching), Some(selected)) = (&mut self.work, &self.selected) else {
             return Next::Close;
         };
-        let mailbox = selected.mailbox;
+        let (mailbox, known) = (selected.mailbox, selected.keywords);
         let rest = std::mem::take(&mut fetching.rest);
         let wanted = Arc::clone(&fetching.wanted);
         let changed_since = fetching.changed_since;
         self.ask(
             turn,
             move |store| {
-                let page = content::page(store, mailbox, &rest, &wanted, changed_since);
-                page.map(|(messages, next)| {
-                    (messages, next.map(|next| rest.starting_at(next)).unwrap_or_default())
-                })
+                let (messages, next) = content::page(store, mailbox, &rest, &wanted, changed_since)?;
+                let flags = messages.iter().map(|prepared| &prepared.message.flags);
+                let keywords = new_keywords(store, mailbox, known, flags)?;
+                Ok((messages, next.map(|next| rest.starting_at(next)).unwrap_or_default(), keywords))
             },
             |session, page, turn| {
                 let Work::Fetch(fetching) = &mut session.work else { return Next::Close };
                 match page {
-                    Ok((messages, rest)) => {
+                    Ok((messages, rest, keywords)) => {
+                        if let (Some(keywords), Some(selected)) = (keywords, &mut session.selected)
+                            && let Err(error) = mailbox::put_keywords(selected, &keywords, turn)
+                        {
+                            return go_on(Err(error));
+                        }
                         fetching.page = messages.into_iter();
                         fetching.rest = rest;
                         session.write_fetch(turn)
@@ -281,11 +290,11 @@ impl Writing {
         let uid = prepared.message.uid;
         let sequence = selected.view.sequence(uid)?;
         if prepared.became_seen {
-            selected.told.insert(uid, prepared.message.modseq);
+            selected.own.insert(prepared.message.modseq);
         }
         Some(Self {
             sequence,
-            recency: recency(uid, selected.first_recent),
+            recency: selected.recency(uid),
             prepared,
             item: 0,
             section: 0,

@@ -15,7 +15,7 @@ use proto_imap::types::{
 
 use super::change::ranges;
 use super::search::{AddressField, Days, Key, Search, flag_bit};
-use super::view::Numbering;
+use super::view::{self, Numbering};
 use super::{Selected, Session, Turn, bad, done, go_on, refuse, refuse_for, translate};
 
 /// The deepest nesting of keys, and the longest text, that is looked for.
@@ -88,11 +88,11 @@ impl Session {
         let modseq = key.has_modseq();
         let form =
             Form { numbering, returns, tag: turn.machine.tag().map(|tag| tag.as_bytes().to_vec()), modseq };
-        let among: UidSet = match selected.view.uids() {
-            [] => UidSet::default(),
-            [first, .., last] | [first @ last] => [*first..=*last].into_iter().collect(),
-        };
+        let among: UidSet = selected.view.bounds().into_iter().collect();
         let search = Search::new(selected.mailbox, among, key);
+        if modseq && let Err(error) = self.enable_condstore(turn) {
+            return go_on(Err(error));
+        }
         self.search_on(reply, search, form, turn)
     }
 
@@ -121,7 +121,6 @@ impl Session {
     }
 
     fn found(&mut self, reply: Reply, search: &Search, form: &Form, turn: &mut Turn<'_, '_>) -> Next {
-        self.modseqs |= form.modseq;
         let Some(selected) = &mut self.selected else { return done(reply, "searched", turn) };
         // What came meanwhile does not exist here.
         let known: Vec<(u32, u32)> = search
@@ -137,7 +136,7 @@ impl Session {
         if let Some(returns) = &form.returns
             && returns.contains(&SearchReturn::Save)
         {
-            selected.saved = saved(&known, returns);
+            selected.saved = view::bitmap(&saved(&known, returns));
         }
         match put(&numbers, mod_sequence, form, turn) {
             Ok(()) if form.numbering == Numbering::Uid => self.finish(reply, "searched", turn),
@@ -215,7 +214,7 @@ impl Translation<'_> {
         }
         let not = |key| Key::Not(Box::new(key));
         let flag = |name| flag_bit(name).map_or(Key::Never, Key::Flag);
-        let recent = || Key::RecentFrom(self.selected.first_recent);
+        let recent = || Key::Uids(view::uid_set(&self.selected.recent));
         let inner = |key: Option<SearchKey<'_>>| self.key(key.ok_or(Refusal::Unsupported)?, depth + 1);
         Ok(match key {
             SearchKey::All => Key::All(Vec::new()),

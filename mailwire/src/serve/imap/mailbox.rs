@@ -1,11 +1,11 @@
 //! Mailboxes: selecting them, making and removing them, and their figures (RFC 9051 §6.3.2 to §6.3.8, §6.3.11, §6.4.1
 //! to §6.4.3).
 
-use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
-use io_mio::Next;
-use mailstore::{AccountId, Selection, SpecialUse, UidPage, UidSet};
+use io_mio::{Next, Remote, Slice, Step};
+use mailstore::{AccountId, KeywordsInUse, MailboxId, Selection, SpecialUse, Store, UidSet};
 use proto_imap::Access;
 use proto_imap::server::Reply;
 use proto_imap::types::arguments::{
@@ -15,13 +15,19 @@ use proto_imap::types::{
     Code, Condition, Flag, IString, List, Mailbox, MailboxStatus, PlainCode, Status, StatusItem, Text,
     Untagged,
 };
+use roaring::RoaringBitmap;
 
 use super::list;
+use super::transfer::Transfer;
+use super::update::{OwnChanges, count};
 use super::view::View;
 use super::{
     Selected, Session, Turn, bad, done, done_with, encoding, go_on, name, no_name, refuse, refuse_for,
 };
-use crate::serve::hub::Watch;
+use crate::serve::hub::{Hub, Watch};
+
+/// How many UIDs are read at a time when a mailbox is selected.
+const UID_PAGE: usize = 5_000;
 
 /// Whether a name is added to the subscriptions or taken out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +45,10 @@ impl Session {
         access: Access,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
+        let mut condstore = false;
         for parameter in arguments.parameters.iter() {
             match parameter {
-                SelectParameter::CondStore => self.modseqs = true,
+                SelectParameter::CondStore => condstore = true,
                 _ => return bad(reply, "there is no such parameter here", turn),
             }
         }
@@ -52,41 +59,44 @@ impl Session {
                 return go_on(Err(error));
             }
         }
+        // SELECT tells the highest mod-sequence in any case.
+        self.modseqs |= condstore;
         let Some(name) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };
-        let hub = std::sync::Arc::clone(&self.site.hub);
-        let remote = turn.cx.remote();
-        self.ask(
+        let mut selecting = Selecting {
+            hub: Arc::clone(&self.site.hub),
+            remote: turn.cx.remote(),
+            account,
+            name,
+            // A client of IMAP4rev2 sees no recent messages, and takes none from others.
+            claims: access == Access::ReadWrite && !turn.machine.is_enabled("IMAP4rev2"),
+            access,
+            begun: None,
+        };
+        self.ask_in_slices(
             turn,
-            move |store| {
-                let mailbox = store.mailbox(account, &name)?;
-                if mailbox.no_select {
-                    return Err(mailstore::Error::NoSelect);
-                }
-                // Watched first: a change between the two is told twice rather than never.
-                let watch = hub.watch(mailbox.id, remote);
-                let store_access = match access {
-                    Access::ReadWrite => mailstore::Access::ReadWrite,
-                    Access::ReadOnly => mailstore::Access::ReadOnly,
-                };
-                let selection = store.select(mailbox.id, store_access)?;
-                let page = store.uid_page(mailbox.id, 1, selection.status.uid_next, usize::MAX)?;
-                Ok((selection, page, mailbox.name, watch))
+            move |store, slice| match selecting.run(store, slice) {
+                Ok(None) => Step::More,
+                Ok(Some(opened)) => Step::Done(Ok(opened)),
+                Err(error) => Step::Done(Err(error)),
             },
-            move |session, found, turn| match found {
-                Ok((selection, page, name, watch)) => {
-                    let announced = announce(&selection, &page, &name, access, turn);
-                    session.selected = Some(selected(&selection, page, access, watch, turn));
-                    match announced {
-                        Ok(()) if access == Access::ReadOnly => {
-                            done_with(reply, Code::Plain(PlainCode::ReadOnly), "selected", turn)
-                        }
-                        Ok(()) => done_with(reply, Code::Plain(PlainCode::ReadWrite), "selected", turn),
-                        Err(error) => go_on(Err(error)),
-                    }
-                }
+            move |session, opened, turn| match opened {
+                Ok(opened) => session.selected(reply, opened, turn),
                 Err(error) => refuse_for(reply, &error, turn),
             },
         )
+    }
+
+    fn selected(&mut self, reply: Reply, opened: Opened, turn: &mut Turn<'_, '_>) -> Next {
+        let selected = self.selected.insert(Box::new(opened.selected));
+        selected.watch.highest_modseq(opened.selection.status.highest_modseq);
+        if let Err(error) = announce(selected, &opened.selection, opened.first_unseen, &opened.name, turn) {
+            return go_on(Err(error));
+        }
+        let code = match selected.access {
+            Access::ReadOnly => PlainCode::ReadOnly,
+            Access::ReadWrite => PlainCode::ReadWrite,
+        };
+        done_with(reply, Code::Plain(code), "selected", turn)
     }
 
     pub(super) fn close(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
@@ -94,15 +104,10 @@ impl Session {
         if selected.access == Access::ReadOnly {
             return done(reply, "closed", turn);
         }
-        let mailbox = selected.mailbox;
-        self.ask(
-            turn,
-            move |store| store.expunge(mailbox, &mailstore::Expunge::Deleted, usize::MAX),
-            move |_, expunged, turn| match expunged {
-                Ok(_) | Err(mailstore::Error::NotFound(_)) => done(reply, "closed", turn),
-                Err(error) => refuse_for(reply, &error, turn),
-            },
-        )
+        self.expunge_then(selected.mailbox, UidSet::all(), turn, move |_, expunged, turn| match expunged {
+            Ok(()) | Err(mailstore::Error::NotFound(_)) => done(reply, "closed", turn),
+            Err(error) => refuse_for(reply, &error, turn),
+        })
     }
 
     pub(super) fn unselect(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
@@ -144,9 +149,25 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(name) = name(mailbox, turn) else { return no_name(reply, turn) };
-        self.ask(
+        let mut deleted = false;
+        self.ask_in_slices(
             turn,
-            move |store| store.delete_mailbox(account, &name),
+            move |store, slice| {
+                if !deleted {
+                    if let Err(error) = store.delete_mailbox(account, &name) {
+                        return Step::Done(Err(error));
+                    }
+                    deleted = true;
+                }
+                while !slice.is_over() {
+                    match store.purge_deleted(account) {
+                        Ok(true) => {}
+                        Ok(false) => return Step::Done(Ok(())),
+                        Err(error) => return Step::Done(Err(error)),
+                    }
+                }
+                Step::More
+            },
             move |session, deleted, turn| match deleted {
                 Ok(()) => session.finish(reply, "deleted", turn),
                 Err(error) => refuse_for(reply, &error, turn),
@@ -164,6 +185,21 @@ impl Session {
         let (Some(from), Some(to)) = (name(arguments.from, turn), name(arguments.to, turn)) else {
             return no_name(reply, turn);
         };
+        if from.eq_ignore_ascii_case("INBOX") {
+            // INBOX stays, and its messages move (RFC 9051 §6.3.6).
+            return self.ask(
+                turn,
+                move |store| {
+                    Ok((store.mailbox(account, "INBOX")?.id, store.create_mailbox(account, &to, None)?))
+                },
+                move |session, made, turn| match made {
+                    Ok((from, to)) => {
+                        session.transfer(reply, from, UidSet::all(), to, Transfer::Rename, turn)
+                    }
+                    Err(error) => refuse_for(reply, &error, turn),
+                },
+            );
+        }
         self.ask(
             turn,
             move |store| store.rename_mailbox(account, &from, &to),
@@ -205,6 +241,11 @@ impl Session {
     ) -> Next {
         let Some(name) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };
         let attributes: Vec<_> = arguments.attributes.iter().collect();
+        if attributes.contains(&StatusAttribute::HighestModSeq)
+            && let Err(error) = self.enable_condstore(turn)
+        {
+            return go_on(Err(error));
+        }
         self.ask(
             turn,
             move |store| {
@@ -258,66 +299,146 @@ pub(super) fn put_status(
     turn.machine.data(&Untagged::MailboxStatus(data), turn.tx)
 }
 
-fn selected(
-    selection: &Selection,
-    page: UidPage,
+/// A SELECT on a worker: reads the UIDs page by page.
+struct Selecting {
+    hub: Arc<Hub>,
+    remote: Remote,
+    account: AccountId,
+    name: String,
     access: Access,
+    claims: bool,
+    begun: Option<Begun>,
+}
+
+struct Begun {
+    name: String,
     watch: Watch,
-    turn: &Turn<'_, '_>,
-) -> Selected {
-    Selected {
-        mailbox: selection.mailbox,
-        access,
-        view: View::new(page.uids),
-        watch,
-        cursor: selection.cursor(),
-        first_recent: match turn.machine.is_enabled("IMAP4rev2") {
-            true => u32::MAX,
-            false => selection.first_recent_uid,
-        },
-        told: BTreeMap::new(),
-        saved: UidSet::default(),
+    selection: Selection,
+    uids: RoaringBitmap,
+    first_unseen: Option<u32>,
+    next: u32,
+}
+
+/// A mailbox that was opened.
+struct Opened {
+    name: String,
+    selection: Selection,
+    selected: Selected,
+    first_unseen: Option<u32>,
+}
+
+impl Selecting {
+    fn run(&mut self, store: &dyn Store, slice: &Slice) -> mailstore::Result<Option<Opened>> {
+        let mut begun = match self.begun.take() {
+            Some(begun) => begun,
+            None => self.begin(store)?,
+        };
+        let (mailbox, below): (MailboxId, u32) = (begun.selection.mailbox, begun.selection.status.uid_next);
+        while !slice.is_over() {
+            let page = store.uid_page(mailbox, begun.next, below, UID_PAGE)?;
+            begun.first_unseen = begun.first_unseen.or(page.first_unseen);
+            // They rise, so that none is refused.
+            let _ = begun.uids.append(page.uids);
+            match page.next {
+                Some(next) => begun.next = next,
+                None => return Ok(Some(begun.end(self.access, self.claims))),
+            }
+        }
+        self.begun = Some(begun);
+        Ok(None)
+    }
+
+    fn begin(&self, store: &dyn Store) -> mailstore::Result<Begun> {
+        let mailbox = store.mailbox(self.account, &self.name)?;
+        if mailbox.no_select {
+            return Err(mailstore::Error::NoSelect);
+        }
+        // Watched first: a change between the two is told twice rather than never.
+        let watch = self.hub.watch(mailbox.id, self.remote.clone());
+        let access = if self.claims { mailstore::Access::ReadWrite } else { mailstore::Access::ReadOnly };
+        let selection = store.select(mailbox.id, access)?;
+        let uids = RoaringBitmap::new();
+        Ok(Begun { name: mailbox.name, watch, selection, uids, first_unseen: None, next: 1 })
+    }
+}
+
+impl Begun {
+    fn end(self, access: Access, claims: bool) -> Opened {
+        let Self { name, watch, selection, uids, first_unseen, .. } = self;
+        let mut recent = RoaringBitmap::new();
+        if claims || access == Access::ReadOnly {
+            recent = uids.range(selection.first_recent_uid..).collect();
+            recent.optimize();
+        }
+        let mut view = View::new(uids);
+        view.share(|uids| watch.share(uids));
+        let first_unseen = first_unseen.and_then(|uid| view.sequence(uid));
+        let selected = Selected {
+            mailbox: selection.mailbox,
+            access,
+            view,
+            watch,
+            cursor: selection.cursor(),
+            recent,
+            own: OwnChanges::default(),
+            saved: RoaringBitmap::new(),
+            keywords: 0,
+        };
+        Opened { name, selection, selected, first_unseen }
     }
 }
 
 /// Everything that SELECT tells before its answer. IMAP4rev2 has no recent messages, and wants the name (RFC 9051
 /// §6.3.2).
 fn announce(
+    selected: &mut Selected,
     selection: &Selection,
-    page: &UidPage,
+    first_unseen: Option<u32>,
     name: &str,
-    access: Access,
     turn: &mut Turn<'_, '_>,
 ) -> Result<(), proto_core::Error> {
     let is_revision_2 = turn.machine.is_enabled("IMAP4rev2");
     let encoding = encoding(turn.machine);
-    let mut put = |data: Untagged<'_>| turn.machine.data(&data, turn.tx);
-    let keywords = selection.keywords.names.iter().filter_map(|keyword| Flag::new(keyword).ok());
-    let system = [Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Seen, Flag::Draft];
-    let flags: Vec<_> = system.into_iter().chain(keywords).collect();
-    put(Untagged::Flags(List::new(&flags)))?;
-    let permanent: Vec<_> = match access {
-        Access::ReadWrite => flags.iter().copied().chain([Flag::Any]).collect(),
-        Access::ReadOnly => Vec::new(),
-    };
-    put(information(Code::PermanentFlags(List::new(&permanent)), "these flags last"))?;
+    if is_revision_2 {
+        selected.recent.clear();
+    }
+    put_keywords(selected, &selection.keywords, turn)?;
     let status = &selection.status;
-    put(Untagged::Exists(u32::try_from(page.uids.len()).unwrap_or(u32::MAX)))?;
+    let mut put = |data: Untagged<'_>| turn.machine.data(&data, turn.tx);
+    put(Untagged::Exists(selected.view.exists()))?;
     if is_revision_2 {
         let octets = Mailbox::new(name).octets(encoding);
         put(Untagged::List(list::listed(&[], IString::new(&octets), &[])))?;
     } else {
-        let recent = page.uids.len() - page.uids.partition_point(|uid| *uid < selection.first_recent_uid);
-        put(Untagged::Recent(u32::try_from(recent).unwrap_or(u32::MAX)))?;
-        if let Some(first) = page.first_unseen.and_then(|uid| {
-            NonZeroU32::new(u32::try_from(page.uids.partition_point(|one| *one <= uid)).unwrap_or(0))
-        }) {
+        put(Untagged::Recent(count(&selected.recent)))?;
+        if let Some(first) = first_unseen.and_then(NonZeroU32::new) {
             put(information(Code::Unseen(Some(first)), "the first that was not seen"))?;
         }
     }
     put(information(Code::UidValidity(status.uid_validity), "UIDs are valid"))?;
     put(information(Code::UidNext(NonZeroU32::new(status.uid_next)), "the next UID"))?;
     put(information(Code::HighestModSeq(status.highest_modseq), "the highest mod-sequence"))
+}
+
+/// Tells which flags the mailbox has: when it is selected, and before a keyword is used that is new to the client (RFC
+/// 9051 §7.3.5).
+pub(super) fn put_keywords(
+    selected: &mut Selected,
+    keywords: &KeywordsInUse,
+    turn: &mut Turn<'_, '_>,
+) -> Result<(), proto_core::Error> {
+    selected.keywords = keywords.newest;
+    let names = keywords.names.iter().filter_map(|keyword| Flag::new(keyword).ok());
+    let system = [Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Seen, Flag::Draft];
+    let flags: Vec<_> = system.into_iter().chain(names).collect();
+    turn.machine.data(&Untagged::Flags(List::new(&flags)), turn.tx)?;
+    let any = (!keywords.is_full()).then_some(Flag::Any);
+    let permanent: Vec<_> = match selected.access {
+        Access::ReadWrite => flags.iter().copied().chain(any).collect(),
+        Access::ReadOnly => Vec::new(),
+    };
+    let information = information(Code::PermanentFlags(List::new(&permanent)), "these flags last");
+    turn.machine.data(&information, turn.tx)
 }
 
 fn information<'a>(code: Code<'a>, text: &'a str) -> Untagged<'a> {

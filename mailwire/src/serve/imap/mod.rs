@@ -5,7 +5,7 @@
 //! | [`mailbox`] | SELECT and its kin; CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
 //! | [`list`], [`pattern`] | LIST, LSUB, NAMESPACE |
 //! | [`fetch`], [`content`] | FETCH: pages from the store, written as the client takes them |
-//! | [`change`] | STORE, COPY, MOVE, EXPUNGE |
+//! | [`change`], [`transfer`] | STORE, EXPUNGE; COPY, MOVE |
 //! | [`find`], [`search`] | SEARCH |
 //! | [`append`] | APPEND |
 //! | [`update`] | what other sessions did: NOOP, IDLE, and before each answer that allows it |
@@ -24,11 +24,11 @@ mod list;
 mod mailbox;
 mod pattern;
 mod search;
+mod transfer;
 mod translate;
 mod update;
 mod view;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use io_mio::{Closed, Context, Error, Handler, ImapServer, Later, MachineMut, Next, Slice, Step};
@@ -40,6 +40,7 @@ use proto_imap::types::{
     Text, Untagged,
 };
 use proto_imap::{Access, Config};
+use roaring::RoaringBitmap;
 
 use super::Site;
 use super::hub::Watch;
@@ -50,14 +51,16 @@ use super::task::{self, Task};
 type Machine = Server<Secure>;
 type Turn<'t, 'c> = task::Turn<'t, 'c, Machine>;
 
-/// A session of the server.
+/// A session of the server. What few sessions have, or only for a while, is boxed: thousands of them idle.
 pub(super) struct Session {
     site: Arc<Site>,
     number: u64,
     account: Option<AccountId>,
-    selected: Option<Selected>,
+    selected: Option<Box<Selected>>,
     task: Option<Task<Self, Machine>>,
     work: Work,
+    /// Changes on their way to the client.
+    telling: Option<Box<update::Telling>>,
     /// The client wants to hear of mod-sequences (RFC 7162 §3.1).
     modseqs: bool,
 }
@@ -66,8 +69,10 @@ pub(super) struct Session {
 enum Work {
     None,
     Append(Box<append::Append>),
-    Idle(Reply),
+    Idle(Box<update::Idling>),
     Fetch(Box<fetch::Fetching>),
+    Store(Box<change::Storing>),
+    CopyUid(Box<transfer::CopyUid>),
 }
 
 /// The selected mailbox.
@@ -78,13 +83,13 @@ struct Selected {
     watch: Watch,
     /// Up to where this session was told everything.
     cursor: ChangeCursor,
-    /// Messages from this UID on are recent here.
-    first_recent: u32,
-    /// What this session's own commands changed and were answered with, until the store tells of it too: the
-    /// mod-sequence of each message's flags.
-    told: BTreeMap<u32, u64>,
+    /// The messages that are recent here.
+    recent: RoaringBitmap,
+    own: update::OwnChanges,
     /// `$` (RFC 5182).
-    saved: UidSet,
+    saved: RoaringBitmap,
+    /// Up to which number the client was told the mailbox's keywords.
+    keywords: u32,
 }
 
 impl Selected {
@@ -94,7 +99,7 @@ impl Selected {
         set: SequenceSet<'_>,
         numbering: view::Numbering,
     ) -> Result<UidSet, view::NoSuchMessage> {
-        if set.is_saved() { Ok(self.saved.clone()) } else { self.view.resolve(set, numbering) }
+        if set.is_saved() { Ok(view::uid_set(&self.saved)) } else { self.view.resolve(set, numbering) }
     }
 }
 
@@ -129,7 +134,16 @@ pub(super) fn config(site: &Site) -> Arc<Config> {
 impl Session {
     pub(super) fn new(site: Arc<Site>) -> Self {
         let number = site.number();
-        Self { site, number, account: None, selected: None, task: None, work: Work::None, modseqs: false }
+        Self {
+            site,
+            number,
+            account: None,
+            selected: None,
+            task: None,
+            work: Work::None,
+            telling: None,
+            modseqs: false,
+        }
     }
 
     /// Has a worker do something with the store that takes a few milliseconds, and goes on with `then`.
@@ -184,13 +198,22 @@ impl Session {
     }
 
     fn command(&mut self, reply: Reply, command: Command<'_>, turn: &mut Turn<'_, '_>) -> Next {
+        // These are for everybody (RFC 9051 §6.1, RFC 2971).
+        match command {
+            Command::Noop => return self.finish(reply, "done", turn),
+            Command::Id(_) => return identify(reply, turn),
+            _ => {}
+        }
         let Some(account) = self.account else {
             return refuse(reply, PlainCode::ClientBug, "log in first", turn);
         };
-        self.modseqs |= turn.machine.is_enabled("CONDSTORE");
+        if turn.machine.is_enabled("CONDSTORE")
+            && let Err(error) = self.enable_condstore(turn)
+        {
+            return go_on(Err(error));
+        }
         match command {
-            Command::Noop | Command::Check => self.finish(reply, "done", turn),
-            Command::Id(_) => identify(reply, turn),
+            Command::Check => self.finish(reply, "done", turn),
             Command::Namespace => list::namespace(reply, turn),
             Command::List(arguments) => self.list(account, reply, arguments, turn),
             Command::Lsub(arguments) => self.lsub(account, reply, arguments, turn),
@@ -216,20 +239,43 @@ impl Session {
             Command::UidFetch(arguments) => self.fetch(reply, arguments, view::Numbering::Uid, turn),
             Command::Store(arguments) => self.store(reply, arguments, view::Numbering::Sequence, turn),
             Command::UidStore(arguments) => self.store(reply, arguments, view::Numbering::Uid, turn),
-            Command::Copy(arguments) => {
-                self.copy(account, reply, arguments, view::Numbering::Sequence, change::Transfer::Copy, turn)
-            }
+            Command::Copy(arguments) => self.copy(
+                account,
+                reply,
+                arguments,
+                view::Numbering::Sequence,
+                transfer::Transfer::Copy,
+                turn,
+            ),
             Command::UidCopy(arguments) => {
-                self.copy(account, reply, arguments, view::Numbering::Uid, change::Transfer::Copy, turn)
+                self.copy(account, reply, arguments, view::Numbering::Uid, transfer::Transfer::Copy, turn)
             }
-            Command::Move(arguments) => {
-                self.copy(account, reply, arguments, view::Numbering::Sequence, change::Transfer::Move, turn)
-            }
+            Command::Move(arguments) => self.copy(
+                account,
+                reply,
+                arguments,
+                view::Numbering::Sequence,
+                transfer::Transfer::Move,
+                turn,
+            ),
             Command::UidMove(arguments) => {
-                self.copy(account, reply, arguments, view::Numbering::Uid, change::Transfer::Move, turn)
+                self.copy(account, reply, arguments, view::Numbering::Uid, transfer::Transfer::Move, turn)
             }
             _ => bad(reply, "there is no such command here", turn),
         }
+    }
+
+    /// The client wants to hear of mod-sequences from now on. Where that is new and a mailbox is selected, it is told
+    /// the highest one (RFC 7162 §3.1).
+    fn enable_condstore(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), proto_core::Error> {
+        if std::mem::replace(&mut self.modseqs, true) {
+            return Ok(());
+        }
+        let Some(selected) = &self.selected else { return Ok(()) };
+        let highest = selected.watch.highest_modseq(selected.cursor.flags.0);
+        let code = Code::HighestModSeq(highest);
+        let status = ok("mod-sequences are told from now on").with_code(code);
+        turn.machine.data(&Untagged::Status(status), turn.tx)
     }
 
     /// Somebody says who they are: a worker of its own computes whether it is so.
@@ -255,9 +301,13 @@ impl Session {
 
     /// What the driver should do while nothing new can be said.
     fn resting(&self) -> Next {
+        if self.telling.is_some() {
+            return Next::More;
+        }
         match &self.work {
             Work::Append(append) => append.resting(),
             Work::Fetch(fetching) => fetching.resting(),
+            Work::Store(_) | Work::CopyUid(_) => Next::More,
             Work::None | Work::Idle(_) => Next::Continue,
         }
     }
@@ -330,7 +380,7 @@ impl Handler<ImapServer> for Session {
         match &mut self.work {
             Work::Append(_) => self.append_woken(turn),
             Work::Idle(_) => self.tell_idle(turn),
-            Work::None | Work::Fetch(_) => self.resting(),
+            Work::None | Work::Fetch(_) | Work::Store(_) | Work::CopyUid(_) => self.resting(),
         }
     }
 
@@ -342,8 +392,13 @@ impl Handler<ImapServer> for Session {
     ) -> Next {
         let MachineMut::Secure(machine) = machine else { return Next::Continue };
         let turn = &mut Turn { machine, tx, cx };
+        if self.telling.is_some() {
+            return self.write_telling(turn);
+        }
         match &self.work {
             Work::Fetch(_) => self.write_fetch(turn),
+            Work::Store(_) => self.write_store(turn),
+            Work::CopyUid(_) => self.write_copy_uid(turn),
             _ => self.resting(),
         }
     }

@@ -26,8 +26,6 @@ pub(super) enum Key {
     /// A system flag, as its bit.
     Flag(u8),
     Keyword(String),
-    /// Messages that are recent in this session.
-    RecentFrom(u32),
     Larger(u64),
     Smaller(u64),
     /// INTERNALDATE by day since 1970, as the message's own zone calls it.
@@ -201,7 +199,6 @@ impl Candidate<'_> {
             Key::Uids(uids) => uids.contains(message.uid),
             Key::Flag(bit) => message.flags.contains(*bit),
             Key::Keyword(keyword) => message.flags.contains_keyword(keyword),
-            Key::RecentFrom(first) => message.uid >= *first,
             Key::Larger(size) => message.size > *size,
             Key::Smaller(size) => message.size < *size,
             Key::Internal(days) => days.holds(internal_day(message)),
@@ -423,7 +420,6 @@ mod tests {
             (Key::All(vec![Key::Body("text".into()), Key::Flag(Flags::FLAGGED)]), &[]),
             (Key::Larger(1), &[1, 2]),
             (Key::Smaller(1), &[]),
-            (Key::RecentFrom(2), &[2]),
             (Key::Never, &[]),
             // Both came on the same day of UTC; with their zone the second came a day later.
             (Key::Internal(Days::On(10)), &[1]),

@@ -5,13 +5,18 @@
 use std::borrow::Cow;
 
 use bumpalo::Bump;
+use io_mio::Next;
 use mailstore::mime::{self, SectionText as StoreText};
 use mailstore::{Flags, InternalDate, StoreMode};
+use proto_imap::server::Reply;
 use proto_imap::types::arguments::StoreAction;
 use proto_imap::types::{
-    Address, AddressList, BodyStructure, Content, DateTime, Disposition, Envelope, Extension, Flag, FlagList,
-    IString, List, Multipart, Nested, Parameter, Parameters, Part, Section, SectionText,
+    Address, AddressList, BodyStructure, Condition, Content, DateTime, Disposition, Envelope, Extension,
+    Flag, FlagList, IString, List, Multipart, Nested, Parameter, Parameters, Part, PlainCode, Section,
+    SectionText, Status, Text,
 };
+
+use super::{Turn, go_on};
 
 /// The flags of a message.
 pub(super) fn flags<'a>(arena: &'a Bump, flags: &'a Flags, recent: Recency) -> FlagList<'a> {
@@ -27,13 +32,48 @@ pub(super) enum Recency {
     Old,
 }
 
-/// Flags that a client gave. What a client cannot set (`\Recent`, unknown flags of the system) is left out.
-pub(super) fn given_flags(list: FlagList<'_>) -> mailstore::Result<Flags> {
+/// A flag that a client may not set.
+#[derive(Debug)]
+pub(super) struct RefusedFlag {
+    text: String,
+    /// Whether it is one too many, not a wrong one.
+    limit: bool,
+}
+
+impl RefusedFlag {
+    /// The status that tells it.
+    pub(super) fn status(&self) -> Status<'_> {
+        if self.limit {
+            return super::no(PlainCode::Limit, &self.text);
+        }
+        Status::new(Condition::Bad, Text::first_line(&self.text))
+    }
+
+    /// Answers a command with it.
+    pub(super) fn answer(&self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        go_on(turn.machine.reply(reply, &self.status(), turn.tx))
+    }
+}
+
+/// The flags that a client gave.
+///
+/// # Errors
+/// `\Recent`, a system flag that is none, a keyword that is too long, or too many keywords.
+pub(super) fn given_flags(list: FlagList<'_>) -> Result<Flags, RefusedFlag> {
     let mut flags = Flags::new();
     for flag in list.iter() {
         let name = String::from_utf8_lossy(flag.name());
+        let settable =
+            matches!(flag, Flag::Seen | Flag::Answered | Flag::Flagged | Flag::Deleted | Flag::Draft);
+        if flag.has_backslash() && !settable {
+            return Err(RefusedFlag { text: format!("the flag \\{name} can't be set"), limit: false });
+        }
         let name = if flag.has_backslash() { Cow::Owned(format!("\\{name}")) } else { name };
-        flags.insert(&name)?;
+        if let Err(error) = flags.insert(&name) {
+            let limit = matches!(error, mailstore::Error::Limit(_));
+            let shown: String = name.chars().take(64).collect();
+            return Err(RefusedFlag { text: format!("the flag {shown} can't be set: {error}"), limit });
+        }
     }
     Ok(flags)
 }
@@ -173,7 +213,9 @@ mod tests {
         let stored = Flags::parse(["\\Seen", "$Forwarded"]).unwrap();
         let list = flags(&arena, &stored, Recency::Recent);
         assert!(list.contains(Flag::Seen) && list.contains(Flag::Recent));
-        assert_eq!(given_flags(list).unwrap(), stored);
+        let refused = given_flags(list).unwrap_err();
+        assert!(refused.text.contains("\\Recent") && !refused.limit, "{refused:?}");
+        assert_eq!(given_flags(flags(&arena, &stored, Recency::Old)).unwrap(), stored);
     }
 
     #[test]

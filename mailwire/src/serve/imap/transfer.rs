@@ -1,0 +1,313 @@
+//! COPY and MOVE (RFC 9051 §6.4.7, §6.4.8).
+//!
+//! Both work in slices of messages, each a transaction of its own. A COPY that fails, or whose client leaves, takes back
+//! what it copied. A MOVE leaves each message in one place or the other, and tells which ones went (RFC 6851 §3.3).
+
+use std::sync::Arc;
+
+use io_mio::{JobGroup, Next, Slice, Step};
+use mailstore::{AccountId, Error, Expunge, MailboxId, Store, UidSet, WRITE_SLICE};
+use proto_imap::Access;
+use proto_imap::server::Reply;
+use proto_imap::types::arguments::Copy;
+use proto_imap::types::{Code, Numbers, PlainCode, RangeInclusiveU32, Untagged};
+use roaring::RoaringBitmap;
+
+use super::change::{ranges, runs};
+use super::update::HIGH_WATER;
+use super::view::{self, Numbering};
+use super::{
+    Session, Turn, Work, bad, done, done_with, go_on, name, no, no_name, ok, refuse, target_code_of,
+};
+use crate::serve::{Site, task};
+
+/// The most ranges of a COPYUID that answers a COPY. A longer one is told in untagged responses, of so many messages
+/// each, before the answer.
+const COPY_UID_RANGES: u64 = 8_192;
+const COPY_UID_PIECE: usize = 2_000;
+
+/// Whether messages stay where they are, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transfer {
+    Copy,
+    Move,
+    /// All messages of INBOX move when it is renamed. No COPYUID tells it.
+    Rename,
+}
+
+/// What a COPY or MOVE still has to do, and what it did so far.
+pub(super) struct Transferring {
+    site: Arc<Site>,
+    group: JobGroup,
+    transfer: Transfer,
+    from: MailboxId,
+    to: MailboxId,
+    rest: UidSet,
+    uid_validity: u32,
+    /// The UIDs of what was copied, where it was and where it is: both rise, so that the first is the first.
+    source: RoaringBitmap,
+    target: RoaringBitmap,
+    failed: Option<Error>,
+    /// Whether the copies stay.
+    complete: bool,
+}
+
+impl Transferring {
+    /// Copies or moves until nothing is left or the slice is over. Of a COPY that fails, takes everything back.
+    fn run(&mut self, store: &dyn Store, slice: &Slice) -> bool {
+        while !slice.is_over() {
+            let more = match self.failed {
+                None => self.step(store),
+                Some(_) => self.undo_step(store),
+            };
+            if !more {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn step(&mut self, store: &dyn Store) -> bool {
+        let copied = match self.transfer {
+            Transfer::Copy => store.copy(self.from, &self.rest, self.to, WRITE_SLICE),
+            Transfer::Move | Transfer::Rename => {
+                store.move_messages(self.from, &self.rest, self.to, WRITE_SLICE)
+            }
+        };
+        match copied {
+            Ok(copied) => {
+                self.uid_validity = copied.uid_validity;
+                self.source.extend(copied.pairs.iter().map(|(source, _)| *source));
+                self.target.extend(copied.pairs.iter().map(|(_, target)| *target));
+                self.rest = copied.next.map(|next| self.rest.starting_at(next)).unwrap_or_default();
+                self.complete = self.rest.is_empty() || self.transfer != Transfer::Copy;
+                !self.rest.is_empty()
+            }
+            Err(error) => {
+                self.failed = Some(error);
+                self.transfer == Transfer::Copy
+            }
+        }
+    }
+
+    /// Takes back a part of what was copied. Whether there is more.
+    fn undo_step(&mut self, store: &dyn Store) -> bool {
+        let some: RoaringBitmap = self.target.iter().take(WRITE_SLICE).collect();
+        if some.is_empty() {
+            return false;
+        }
+        self.target -= &some;
+        let which = Expunge::Exactly(view::uid_set(&some));
+        match store.expunge(self.to, &which, WRITE_SLICE) {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::error!(%error, "copies of a COPY that failed could not be removed");
+                self.target.clear();
+                false
+            }
+        }
+    }
+}
+
+impl Drop for Transferring {
+    /// The client left in the middle of a COPY, and was not told of any copy: none may stay.
+    fn drop(&mut self) {
+        if self.complete || self.target.is_empty() {
+            return;
+        }
+        let mut undo = Self {
+            site: Arc::clone(&self.site),
+            group: self.group,
+            transfer: self.transfer,
+            from: self.from,
+            to: self.to,
+            rest: UidSet::default(),
+            uid_validity: self.uid_validity,
+            source: RoaringBitmap::new(),
+            target: std::mem::take(&mut self.target),
+            failed: None,
+            complete: true,
+        };
+        let (site, group) = (Arc::clone(&self.site), self.group);
+        let taken = site.workers.detach(group, move || {
+            let store = Arc::clone(&undo.site.store);
+            while undo.undo_step(&*store) {}
+        });
+        if taken.is_err() {
+            tracing::error!("copies of a COPY that was cut short stay: the workers are busy");
+        }
+    }
+}
+
+/// COPYUID of many messages on its way to the client.
+pub(super) struct CopyUid {
+    reply: Reply,
+    uid_validity: u32,
+    source: RoaringBitmap,
+    target: RoaringBitmap,
+    end: End,
+}
+
+/// How a COPY or MOVE is answered.
+enum End {
+    Copied,
+    Moved,
+    Renamed,
+    Failed(Error),
+}
+
+impl Session {
+    pub(super) fn copy(
+        &mut self,
+        account: AccountId,
+        reply: Reply,
+        arguments: Copy<'_>,
+        numbering: Numbering,
+        transfer: Transfer,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let Some(to) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };
+        let Some(selected) = &self.selected else { return bad(reply, "select a mailbox first", turn) };
+        if transfer == Transfer::Move && selected.access == Access::ReadOnly {
+            return refuse(reply, PlainCode::NoPerm, "the mailbox was opened read-only", turn);
+        }
+        let Ok(uids) = selected.resolve(arguments.messages, numbering) else {
+            return bad(reply, "there is no message with that number", turn);
+        };
+        let from = selected.mailbox;
+        self.ask(
+            turn,
+            move |store| store.mailbox(account, &to),
+            move |session, found, turn| match found {
+                Ok(to) => session.transfer(reply, from, uids, to.id, transfer, turn),
+                Err(error) => refuse(reply, target_code_of(&error), &error.to_string(), turn),
+            },
+        )
+    }
+
+    /// Copies or moves messages from one mailbox to another, and answers.
+    pub(super) fn transfer(
+        &mut self,
+        reply: Reply,
+        from: MailboxId,
+        rest: UidSet,
+        to: MailboxId,
+        transfer: Transfer,
+        turn: &mut Turn<'_, '_>,
+    ) -> Next {
+        let going = Transferring {
+            site: Arc::clone(&self.site),
+            group: task::group(self.account, turn.cx),
+            transfer,
+            from,
+            to,
+            rest,
+            uid_validity: 0,
+            source: RoaringBitmap::new(),
+            target: RoaringBitmap::new(),
+            failed: None,
+            complete: false,
+        };
+        let mut going = Some(going);
+        self.ask_in_slices(
+            turn,
+            move |store, slice| {
+                let Some(mut transferring) = going.take() else { return Step::More };
+                if transferring.run(store, slice) {
+                    return Step::Done(Ok(transferring));
+                }
+                going = Some(transferring);
+                Step::More
+            },
+            move |session, transferred, turn| match transferred {
+                Ok(transferred) => session.transferred(reply, transferred, turn),
+                Err(error) => refuse(reply, target_code_of(&error), &error.to_string(), turn),
+            },
+        )
+    }
+
+    fn transferred(&mut self, reply: Reply, mut done: Transferring, turn: &mut Turn<'_, '_>) -> Next {
+        let end = match (done.failed.take(), done.transfer) {
+            (Some(error), _) => End::Failed(error),
+            (None, Transfer::Copy) => End::Copied,
+            (None, Transfer::Move) => End::Moved,
+            (None, Transfer::Rename) => End::Renamed,
+        };
+        let copy_uid = CopyUid {
+            reply,
+            uid_validity: done.uid_validity,
+            source: if done.complete && done.transfer != Transfer::Rename {
+                std::mem::take(&mut done.source)
+            } else {
+                RoaringBitmap::new()
+            },
+            target: std::mem::take(&mut done.target),
+            end,
+        };
+        if copy_uid.source.is_empty() {
+            return self.end_transfer(copy_uid, turn);
+        }
+        if matches!(copy_uid.end, End::Copied) && copy_uid.is_short() {
+            return self.tell_then(turn, move |_, turn| {
+                let CopyUid { reply, uid_validity, source, target, .. } = copy_uid;
+                let (source, target) = (runs(&source), runs(&target));
+                done_with(reply, code(uid_validity, &source, &target), "copied", turn)
+            });
+        }
+        self.work = Work::CopyUid(Box::new(copy_uid));
+        self.write_copy_uid(turn)
+    }
+
+    /// Writes as much of COPYUID as the client takes. It comes untagged and first: the client must know where messages
+    /// went when they vanish (RFC 6851 §4.3).
+    pub(super) fn write_copy_uid(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        loop {
+            let Work::CopyUid(copy_uid) = &mut self.work else { return Next::Close };
+            if turn.tx.len() >= HIGH_WATER {
+                return Next::More;
+            }
+            if copy_uid.source.is_empty() {
+                break;
+            }
+            let source: Vec<u32> = copy_uid.source.iter().take(COPY_UID_PIECE).collect();
+            let target: Vec<u32> = copy_uid.target.iter().take(COPY_UID_PIECE).collect();
+            copy_uid.source.remove_smallest(source.len() as u64);
+            copy_uid.target.remove_smallest(target.len() as u64);
+            let (source, target) = (ranges(source), ranges(target));
+            let text = if matches!(copy_uid.end, End::Copied) { "copied" } else { "moved" };
+            let status = ok(text).with_code(code(copy_uid.uid_validity, &source, &target));
+            if let Err(error) = turn.machine.data(&Untagged::Status(status), turn.tx) {
+                return go_on(Err(error));
+            }
+        }
+        match std::mem::replace(&mut self.work, Work::None) {
+            Work::CopyUid(copy_uid) => self.end_transfer(*copy_uid, turn),
+            _ => Next::Close,
+        }
+    }
+
+    fn end_transfer(&mut self, copy_uid: CopyUid, turn: &mut Turn<'_, '_>) -> Next {
+        let CopyUid { reply, end, .. } = copy_uid;
+        self.tell_then(turn, move |_, turn| match end {
+            End::Copied => done(reply, "copied", turn),
+            End::Moved => done(reply, "moved", turn),
+            End::Renamed => done(reply, "renamed", turn),
+            End::Failed(error) => {
+                let text = error.to_string();
+                go_on(turn.machine.reply(reply, &no(target_code_of(&error), &text), turn.tx))
+            }
+        })
+    }
+}
+
+impl CopyUid {
+    /// Whether it fits in the answer.
+    fn is_short(&self) -> bool {
+        let count = |bitmap| view::ranges(bitmap).take(COPY_UID_RANGES as usize).count() as u64;
+        count(&self.source) + count(&self.target) <= COPY_UID_RANGES
+    }
+}
+
+fn code<'a>(uid_validity: u32, source: &'a [RangeInclusiveU32], target: &'a [RangeInclusiveU32]) -> Code<'a> {
+    Code::CopyUid { uid_validity, source: Numbers::new(source), target: Numbers::new(target) }
+}

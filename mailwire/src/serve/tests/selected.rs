@@ -1,0 +1,294 @@
+//! A selected mailbox: what its sessions are told of changes, flags, recent messages and mod-sequences.
+
+use super::{MESSAGE, Running, Talk};
+
+/// The number behind `word` in a response.
+fn number(response: &str, word: &str) -> u64 {
+    let rest = response.split_once(word).unwrap_or_else(|| panic!("{word} in {response}")).1;
+    let digits: String =
+        rest.trim_start_matches([' ', '(']).chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
+
+/// Fills INBOX with `count` messages and selects it.
+fn filled(running: &Running, count: u32) -> Talk {
+    let mut imap = running.imap();
+    imap.append("INBOX", MESSAGE);
+    imap.ok("SELECT INBOX");
+    let mut have = 1;
+    while have < count {
+        let more = have.min(count - have);
+        imap.ok(&format!("COPY 1:{more} INBOX"));
+        have += more;
+        imap.ok("NOOP");
+    }
+    imap
+}
+
+#[test]
+fn noop_id_capability_and_logout_are_allowed_before_login() {
+    let running = Running::start();
+    let mut talk = running.secure(running.connect(super::Service::Imaps));
+    talk.line();
+    talk.ok("NOOP");
+    assert!(talk.ok("ID NIL")[0].starts_with("* ID ("));
+    talk.ok("ID (\"name\" \"probe\")");
+    assert!(talk.ok("CAPABILITY")[0].contains("AUTH="));
+    assert!(!talk.command("CHECK").1.starts_with("OK"));
+    assert!(!talk.command("LIST \"\" *").1.starts_with("OK"));
+    assert!(talk.ok("LOGOUT")[0].starts_with("* BYE "));
+}
+
+#[test]
+fn empty_lines_before_a_command_are_ignored() {
+    let running = Running::start();
+    let mut imap = running.imap();
+    for _ in 0..30 {
+        imap.say("");
+        imap.ok("NOOP");
+    }
+    imap.say(&"\r\n".repeat(100));
+    assert!(imap.line().starts_with("* BYE "), "a flood of empty lines ends the session");
+    // SMTP knows no empty line (RFC 5321 §4.1.1): it is a command that is none.
+    let mut smtp = running.smtp();
+    smtp.asks("", "500");
+    smtp.asks("NOOP", "250");
+}
+
+#[test]
+fn append_is_refused_before_its_literal_is_asked_for() {
+    let running = Running::start();
+    let mut imap = running.imap();
+    let many: Vec<String> = (0..101).map(|n| format!("k{n}")).collect();
+    let refused = [
+        ("INBOX (\\Recent)", "BAD ", "\\Recent"),
+        ("INBOX (\\Seen \\Recent)", "BAD ", "\\Recent"),
+        ("INBOX (\\Seen \\Sean)", "BAD ", "\\Sean"),
+        (&format!("INBOX ({})", many.join(" ")), "NO [LIMIT] ", "k100"),
+        (&format!("INBOX ({})", "k".repeat(300)), "NO [LIMIT] ", "kkk"),
+        ("INBOX \"32-Foo-2020 10:00:00 +0000\"", "BAD ", ""),
+        ("INBOX (\\Seen", "BAD ", ""),
+        ("Nowhere", "NO [TRYCREATE] ", ""),
+        ("Nowhere (\\Recent)", "BAD ", "\\Recent"),
+    ];
+    for (arguments, status, names) in refused {
+        let (untagged, answer) = imap.command(&format!("APPEND {arguments} {{16}}"));
+        assert!(untagged.is_empty(), "{arguments}: {untagged:?}");
+        assert!(answer.starts_with(status) && answer.contains(names), "{arguments}: {answer}");
+        let (untagged, answer) = imap.command(&format!("APPEND {arguments} {{16+}}\r\n0123456789abcdef"));
+        assert!(untagged.is_empty(), "{arguments}: {untagged:?}");
+        assert!(answer.starts_with(status) && answer.contains(names), "{arguments}: {answer}");
+    }
+    assert!(imap.command("APPEND INBOX {9999999999999}").1.starts_with("NO [TOOBIG] "));
+    assert!(imap.command("APPEND INBOX ~{16}").1.starts_with("BAD "));
+    // The others with flags are STORE's, and the session goes on.
+    imap.append("INBOX", MESSAGE);
+    imap.ok("SELECT INBOX");
+    assert!(imap.command("STORE 1 +FLAGS (\\Recent)").1.starts_with("BAD "));
+    let answer = imap.command("STORE 1 +FLAGS (\\Sean)").1;
+    assert!(answer.starts_with("BAD ") && answer.contains("\\Sean"), "{answer}");
+}
+
+#[test]
+fn a_nul_in_a_literal_is_refused_and_the_session_goes_on() {
+    let running = Running::start();
+    let mut imap = running.imap();
+    let (untagged, answer) = imap.command("APPEND INBOX {7+}\r\nab\0cd\r\n");
+    assert!(untagged.is_empty() && answer.starts_with("BAD ") && answer.contains("NUL"), "{answer}");
+    assert!(imap.command("SELECT {3+}\r\na\0b").1.starts_with("BAD "));
+    assert!(imap.command("CREATE {3+}\r\na\0b").1.starts_with("BAD "));
+    assert_eq!(imap.ok("STATUS INBOX (MESSAGES)"), ["* STATUS INBOX (MESSAGES 0)"]);
+    let mut talk = running.secure(running.connect(super::Service::Imaps));
+    talk.line();
+    assert!(talk.command("LOGIN {3+}\r\na\0b x").1.starts_with("BAD "));
+    talk.ok("NOOP");
+}
+
+#[test]
+fn flags_are_announced_before_a_keyword_is_used() {
+    let running = Running::start();
+    let (mut one, mut other) = (running.imap(), running.imap());
+    one.append("INBOX", MESSAGE);
+    for talk in [&mut one, &mut other] {
+        talk.ok("SELECT INBOX");
+    }
+    let announced = |responses: &[String], keyword: &str| {
+        assert!(responses[0].starts_with("* FLAGS (") && responses[0].contains(keyword), "{responses:?}");
+        let permanent = &responses[1];
+        assert!(permanent.starts_with("* OK [PERMANENTFLAGS (") && permanent.contains(keyword));
+        assert!(permanent.contains("\\*"));
+    };
+    // By this session, by another one, and with a message that comes.
+    let stored = one.ok("STORE 1 +FLAGS ($Mine)");
+    announced(&stored, "$Mine");
+    assert!(stored[2].contains("FETCH (FLAGS ("), "{stored:?}");
+    assert_eq!(one.ok("STORE 1 -FLAGS ($Mine)").len(), 1, "it is announced once");
+    let told = other.ok("NOOP");
+    assert_eq!(told.len(), 1, "{told:?}");
+    one.ok("STORE 1 +FLAGS.SILENT (Theirs)");
+    let told = other.ok("NOOP");
+    announced(&told, "Theirs");
+    assert!(told[2].contains("FETCH"), "{told:?}");
+    one.ok(&format!("APPEND INBOX (Brought) {{{}+}}\r\n{MESSAGE}", MESSAGE.len()));
+    other.ok("NOOP");
+    let fetched = other.ok("FETCH 2 FLAGS");
+    announced(&fetched, "Brought");
+    assert!(fetched[2].contains("Brought"), "{fetched:?}");
+}
+
+#[test]
+fn a_message_is_recent_in_one_session_only() {
+    let running = Running::start();
+    let (mut first, mut second, mut reader) = (running.imap(), running.imap(), running.imap());
+    first.ok("SELECT INBOX");
+    second.ok("SELECT INBOX");
+    reader.ok("EXAMINE INBOX");
+    running.deliver(MESSAGE);
+    let status = "STATUS INBOX (RECENT)";
+    assert_eq!(reader.ok("NOOP"), ["* 1 EXISTS", "* 1 RECENT"], "EXAMINE leaves it recent");
+    assert_eq!(running.imap().ok(status), ["* STATUS INBOX (RECENT 1)"]);
+    assert_eq!(first.ok("NOOP"), ["* 1 EXISTS", "* 1 RECENT"]);
+    assert_eq!(running.imap().ok(status), ["* STATUS INBOX (RECENT 0)"]);
+    assert_eq!(second.ok("NOOP"), ["* 1 EXISTS", "* 0 RECENT"]);
+    assert_eq!(first.ok("FETCH 1 FLAGS"), ["* 1 FETCH (FLAGS (\\Recent))"]);
+    assert_eq!(second.ok("FETCH 1 FLAGS"), ["* 1 FETCH (FLAGS ())"]);
+    assert_eq!(first.ok("SEARCH RECENT"), ["* SEARCH 1"]);
+    assert_eq!(second.ok("SEARCH NEW"), ["* SEARCH"]);
+    assert!(running.imap().ok("SELECT INBOX").contains(&"* 0 RECENT".to_owned()));
+    // Clients of IMAP4rev2 see no recent message, and take none from others.
+    let mut modern = running.imap();
+    modern.ok("ENABLE IMAP4rev2");
+    modern.ok("SELECT INBOX");
+    running.deliver(MESSAGE);
+    assert_eq!(modern.ok("NOOP"), ["* 2 EXISTS"]);
+    assert_eq!(modern.ok("FETCH 2 FLAGS"), ["* 2 FETCH (FLAGS ())"]);
+    assert_eq!(second.ok("NOOP"), ["* 2 EXISTS", "* 1 RECENT"]);
+}
+
+#[test]
+fn the_first_command_that_enables_condstore_tells_the_highest_mod_sequence() {
+    let running = Running::start();
+    let mut imap = running.imap();
+    imap.append("INBOX", MESSAGE);
+    let enabling = [
+        "FETCH 1 MODSEQ",
+        "FETCH 1:* (FLAGS) (CHANGEDSINCE 1)",
+        "UID FETCH 1 (UID MODSEQ)",
+        "STORE 1 (UNCHANGEDSINCE 0) +FLAGS (\\Seen)",
+        "UID STORE 1 (UNCHANGEDSINCE 0) +FLAGS.SILENT (\\Seen)",
+        "STATUS INBOX (HIGHESTMODSEQ)",
+        "SEARCH MODSEQ 1",
+        "UID SEARCH RETURN (MIN) MODSEQ 1",
+    ];
+    for command in enabling {
+        let mut imap = running.imap();
+        imap.ok("SELECT INBOX");
+        imap.ok("STORE 1 +FLAGS.SILENT (\\Flagged)");
+        imap.ok("STORE 1 -FLAGS.SILENT (\\Flagged)");
+        let highest = |responses: &[String]| -> Vec<u64> {
+            let told = responses.iter().filter(|one| one.starts_with("* OK [HIGHESTMODSEQ "));
+            told.map(|one| number(one, "HIGHESTMODSEQ")).collect()
+        };
+        let responses = imap.ok(command);
+        let told = highest(&responses);
+        assert_eq!(told.len(), 1, "{command}: {responses:?}");
+        let fetched = imap.ok("FETCH 1 MODSEQ");
+        assert_eq!(number(&fetched[0], "MODSEQ"), told[0], "{command}");
+        assert!(highest(&imap.ok(command)).is_empty(), "{command} again");
+        // From now on every FETCH has the mod-sequence.
+        assert!(imap.ok("STORE 1 +FLAGS (\\Seen)")[0].contains("MODSEQ ("));
+        let silent = imap.ok("STORE 1 -FLAGS.SILENT (\\Seen)");
+        assert!(silent[0].contains("MODSEQ (") && !silent[0].contains("FLAGS ("), "{silent:?}");
+        running.imap().ok("SELECT INBOX");
+        let mut other = running.imap();
+        other.ok("SELECT INBOX");
+        other.ok("STORE 1 +FLAGS (\\Answered)");
+        other.ok("STORE 1 -FLAGS (\\Answered)");
+        assert!(imap.ok("NOOP")[0].contains("MODSEQ ("));
+    }
+    let mut imap = running.imap();
+    let selected = imap.ok("SELECT INBOX (CONDSTORE)");
+    assert_eq!(selected.iter().filter(|one| one.contains("HIGHESTMODSEQ")).count(), 1);
+}
+
+#[test]
+fn a_conditional_store_leaves_alone_what_was_changed() {
+    let running = Running::start();
+    let mut imap = filled(&running, 4);
+    let modseq = number(&imap.ok("FETCH 4 MODSEQ")[1], "MODSEQ");
+    let (untagged, answer) = imap.command("STORE 1:4 (UNCHANGEDSINCE 0) +FLAGS (\\Seen)");
+    assert!(untagged.is_empty() && answer.starts_with("OK [MODIFIED 1:4] "), "{untagged:?} {answer}");
+    imap.ok("STORE 2 +FLAGS.SILENT (\\Flagged)");
+    let command = format!("UID STORE 1:9 (UNCHANGEDSINCE {modseq}) +FLAGS.SILENT (\\Seen)");
+    let (untagged, answer) = imap.command(&command);
+    assert!(answer.starts_with("OK [MODIFIED 2] "), "{answer}");
+    let told: Vec<_> = untagged.iter().map(|one| one.contains("MODSEQ (")).collect();
+    assert_eq!(told, [true; 3], "{untagged:?}");
+}
+
+#[test]
+fn a_large_store_is_told_in_pages_to_everyone() {
+    let running = Running::start();
+    let count = 1_300;
+    let mut imap = filled(&running, count);
+    let mut idle = running.imap();
+    idle.ok("SELECT INBOX");
+    idle.say("t IDLE");
+    assert!(idle.line().starts_with("+ "));
+    let keywords: Vec<String> = (0..90).map(|n| format!("keyword-{n:0>60}")).collect();
+    let command = format!("STORE 1:* +FLAGS ({})", keywords.join(" "));
+    let stored = imap.ok(&command);
+    let fetches = |responses: &[String]| {
+        let numbers = responses.iter().filter(|one| one.contains(" FETCH (")).map(|one| number(one, "* "));
+        numbers.collect::<Vec<_>>()
+    };
+    let all: Vec<u64> = (1..=u64::from(count)).collect();
+    assert_eq!(fetches(&stored), all);
+    assert!(stored.last().unwrap().contains(keywords.last().unwrap()));
+    assert_eq!(imap.ok("NOOP"), Vec::<String>::new(), "a session's own change is not told again");
+    // Message 1 changes while the other has not read what was told before.
+    imap.ok("STORE 1 FLAGS (\\Seen)");
+    let mut told = Vec::new();
+    loop {
+        let line = idle.line();
+        if line.contains(" FETCH (") && line.starts_with("* 1 ") && line.contains("\\Seen") {
+            break;
+        }
+        told.push(line);
+    }
+    let mut numbers = fetches(&told);
+    // Its earlier change may have been told with this one.
+    numbers.push(1);
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers, all);
+    idle.say("DONE");
+    assert!(idle.answer().1.starts_with("OK "));
+}
+
+#[test]
+fn many_messages_are_expunged_moved_and_deleted_in_slices() {
+    let running = Running::start();
+    let count = 1_300;
+    let mut imap = filled(&running, count);
+    let mut other = running.imap();
+    other.ok("SELECT INBOX");
+    assert!(imap.command("COPY 1:* Archive").1.contains(" 1:1300 1:1300] "));
+    let moved = imap.ok("MOVE 1:700 Trash");
+    assert!(moved[0].starts_with("* OK [COPYUID ") && moved[0].contains(" 1:700 1:700] "), "{}", moved[0]);
+    assert_eq!(moved.len(), 701);
+    assert_eq!(moved[1..].iter().filter(|one| *one == "* 1 EXPUNGE").count(), 700);
+    imap.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)");
+    assert_eq!(imap.ok("EXPUNGE").len(), 600);
+    assert_eq!(other.ok("NOOP").iter().filter(|one| one.ends_with(" EXPUNGE")).count(), 1_300);
+    assert_eq!(other.ok("NOOP"), Vec::<String>::new());
+    other.ok("SELECT Archive");
+    imap.ok("DELETE Archive");
+    assert_eq!(other.ok("NOOP").iter().filter(|one| one.ends_with(" EXPUNGE")).count(), 1_300);
+    assert!(imap.command("STATUS Archive (MESSAGES)").1.starts_with("NO [NONEXISTENT] "));
+    imap.ok("SELECT Trash");
+    imap.ok("COPY 1:* INBOX");
+    imap.ok("RENAME inbox Old");
+    assert_eq!(imap.ok("STATUS Old (MESSAGES)"), ["* STATUS Old (MESSAGES 700)"]);
+    assert_eq!(imap.ok("STATUS INBOX (MESSAGES)"), ["* STATUS INBOX (MESSAGES 0)"]);
+}
