@@ -540,7 +540,8 @@ fn a_newer_or_foreign_database_is_refused() {
 }
 
 /// Undoes what version 3 changed.
-const TO_VERSION_2: &str = "DROP TABLE remote_unfetched; DROP TABLE mailbox_keywords; ALTER TABLE messages DROP COLUMN keyword_bits;
+const TO_VERSION_2: &str =
+    "DROP TABLE remote_unfetched; DROP TABLE mailbox_keywords; ALTER TABLE messages DROP COLUMN keyword_bits;
     ALTER TABLE messages ADD COLUMN keywords TEXT; PRAGMA user_version = 2";
 
 #[test]
