@@ -82,6 +82,31 @@ fn fetch_comes_item_by_item_and_bodies_in_chunks() {
 }
 
 #[test]
+fn pieces_of_a_broken_response_are_no_events() {
+    let record = in_selected(
+        "* 1 FETCH (UID 7\r\n)\r\n)\r\n\r\n* )\r\n  NAME=\"a\"\" NIL) UID 9)\r\n* 4 EXISTS\r\nM3 OK done\r\n",
+    );
+    assert_eq!(record.error, None, "{:#?}", record.events);
+    let unparsed = record.events.iter().filter(|event| event.starts_with("Unparsed")).count();
+    assert_eq!(unparsed, 4, "{:#?}", record.events);
+    assert!(!record.has("Bad") && !record.has("Other"), "{:#?}", record.events);
+    assert!(record.has("Data(Exists(4))") && record.has("Completed"), "{:#?}", record.events);
+}
+
+#[test]
+fn a_second_value_behind_an_item_costs_itself() {
+    let record = in_selected(
+        "* 1 FETCH (UID 7 BODYSTRUCTURE (\"text\" \"plain\" NIL NIL NIL \"7bit\" 5 1) (\"a\" \"b\") BODY[] {2}\r\nhi)\r\n\
+         M3 OK done\r\n",
+    );
+    assert_eq!(record.error, None, "{:#?}", record.events);
+    for event in ["BodyStructure", "Chunk hi", "FetchEnd", "Completed"] {
+        assert!(record.has(event), "{event}: {:#?}", record.events);
+    }
+    assert!(!record.has("Unparsed"), "{:#?}", record.events);
+}
+
+#[test]
 fn a_rejected_login_tells_why() {
     let input = "* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2] hi\r\n§+ \r\n§+ eyJzdGF0dXMiOiI0MDAifQ==\r\n§M1 NO [AUTHENTICATIONFAILED] token\r\n";
     let record = in_every_split(input, false, || {

@@ -306,9 +306,12 @@ fn esearch() -> BoxedStrategy<Esearch<'static>> {
             numbers
         }),
     ];
-    (prop::option::of(string()), any::<bool>(), prop::collection::vec(results, 0..4))
-        .prop_map(|(tag, uids, results)| Esearch {
+    let correlator = (prop::option::of(string()), prop::option::of(string()), prop::option::of(1_u32..));
+    (correlator, any::<bool>(), prop::collection::vec(results, 0..4))
+        .prop_map(|((tag, mailbox, uid_validity), uids, results)| Esearch {
             tag,
+            mailbox,
+            uid_validity,
             numbers_are: if uids { NumbersAre::Uids } else { NumbersAre::SequenceNumbers },
             results: List::new(kept(results)),
         })

@@ -2,8 +2,8 @@
 
 use proto_smtp::parse;
 use proto_smtp::types::{
-    Address, BodyType, ByMode, ChunkEnd, Command, Extra, Hold, Mail, Notify, Priority, Rcpt, RelayAction,
-    Response, Return,
+    Address, BodyType, ByMode, ChunkEnd, Command, EnhancedCode, Extra, Hold, Mail, Notify, Priority, Rcpt,
+    RelayAction, Response, Return,
 };
 use serde_json::{Map, Value, json};
 
@@ -33,7 +33,7 @@ pub(super) fn commands(mut input: &[u8], strict: bool, show: &mut impl FnMut(Val
 /// What a server sends.
 pub(super) fn replies(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
     while !input.is_empty() {
-        let (len, crlf) = reply_len(input);
+        let (len, crlf) = reply_len(input, strict);
         let (raw, rest) = input.split_at(len);
         input = rest;
         if strict && !crlf {
@@ -42,8 +42,94 @@ pub(super) fn replies(mut input: &[u8], strict: bool, show: &mut impl FnMut(Valu
         }
         match parse::reply(raw) {
             Ok(response) => show(reply(&response, crlf)),
-            Err(error) => show(unparsed(error.at, error.why.text(), raw)),
+            Err(error) => {
+                let repaired = if strict { None } else { repaired_reply(raw, crlf) };
+                show(repaired.unwrap_or_else(|| unparsed(error.at, error.why.text(), raw)));
+            }
         }
+    }
+}
+
+/// A reply that deviates from the grammar: its last line has its code.
+///
+/// Lines with different codes are one reply if the last one refuses, as a client takes it; a line without a code
+/// between others is text; the code of the last line may touch its text; a last line may have a hyphen.
+fn repaired_reply(raw: &[u8], crlf: bool) -> Option<Value> {
+    let mut lines = Vec::new();
+    let (mut codes, mut repairs): (Vec<u16>, Vec<&str>) = (Vec::new(), Vec::new());
+    let mut input = raw;
+    let mut head = None;
+    while let Some((line, rest, _)) = split_line(input) {
+        input = rest;
+        head = ReplyLine::read(line);
+        match head {
+            Some(read) => {
+                codes.push(read.code);
+                lines.push(text(read.text));
+                if read.is_joined {
+                    repairs.push("missing-space");
+                }
+            }
+            // Not before the first code, and not behind the last line.
+            None if codes.is_empty() => return None,
+            None => {
+                repairs.push("missing-code");
+                lines.push(text(line));
+            }
+        }
+    }
+    let code = *codes.last()?;
+    if head.is_none_or(|last| last.is_continued) {
+        repairs.push("missing-last-line");
+    }
+    if codes.iter().any(|one| *one != code) {
+        if code < 400 {
+            return None;
+        }
+        repairs.push("mixed-codes");
+    }
+    if !crlf {
+        repairs.push("bare-line-feed");
+    }
+    repairs.sort_unstable();
+    repairs.dedup();
+    let enhanced = lines.iter().rev().find_map(|line| enhanced_code(code, line));
+    Some(json!({ "event": "reply", "code": code, "enhanced": enhanced, "lines": lines, "repairs": repairs }))
+}
+
+/// The enhanced code at the beginning of a text, if it has the class of the code.
+fn enhanced_code(code: u16, text: &str) -> Option<String> {
+    let word = text.split(' ').next()?;
+    let enhanced: EnhancedCode = word.parse().ok()?;
+    (u16::from(enhanced.class()) == code / 100).then(|| enhanced.to_string())
+}
+
+/// A line of a reply that begins with a code.
+#[derive(Clone, Copy)]
+struct ReplyLine<'i> {
+    code: u16,
+    text: &'i [u8],
+    /// A hyphen is behind the code.
+    is_continued: bool,
+    /// The text touches the code.
+    is_joined: bool,
+}
+
+impl<'i> ReplyLine<'i> {
+    fn read(line: &'i [u8]) -> Option<Self> {
+        let (digits, rest) = line.split_first_chunk::<3>()?;
+        if !matches!(digits, [b'2'..=b'5', b'0'..=b'9', b'0'..=b'9']) {
+            return None;
+        }
+        let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+        let (text, is_continued, is_joined) = match rest {
+            [] => (rest, false, false),
+            [b' ', text @ ..] => (text, false, false),
+            [b'-', text @ ..] => (text, true, false),
+            [b'0'..=b'9', ..] => return None,
+            text => (text, false, true),
+        };
+        Some(Self { code, text, is_continued, is_joined })
     }
 }
 
@@ -59,17 +145,37 @@ fn reply(response: &Response<'_>, crlf: bool) -> Value {
 }
 
 /// The length of the reply at the front: its lines up to the first that does not say that more follow.
-fn reply_len(input: &[u8]) -> (usize, bool) {
+///
+/// Unless it is read strictly, a line without a code belongs to the reply if it is among lines that say so, and a line
+/// with a code is still to come.
+fn reply_len(input: &[u8], strict: bool) -> (usize, bool) {
     let (mut at, mut all_crlf) = (0, true);
+    let mut is_begun = false;
     while let Some((line, rest, crlf)) = split_line(&input[at..]) {
+        let continued = line.get(3) == Some(&b'-') && line.iter().take(3).all(u8::is_ascii_digit);
+        let is_text = !strict && is_begun && ReplyLine::read(line).is_none() && has_code_soon(rest);
         at = input.len() - rest.len();
         all_crlf &= crlf;
-        let continued = line.get(3) == Some(&b'-') && line.iter().take(3).all(u8::is_ascii_digit);
-        if !continued {
+        if !continued && !is_text {
             break;
         }
+        is_begun = true;
     }
     (at, all_crlf)
+}
+
+/// Whether one of the next lines has a code.
+fn has_code_soon(mut input: &[u8]) -> bool {
+    /// How many lines are looked at.
+    const LINES: usize = 16;
+    for _ in 0..LINES {
+        let Some((line, rest, _)) = split_line(input) else { return false };
+        if ReplyLine::read(line).is_some() {
+            return true;
+        }
+        input = rest;
+    }
+    false
 }
 
 fn describe(command: &Command<'_>) -> Map<String, Value> {
@@ -96,7 +202,7 @@ fn describe(command: &Command<'_>) -> Map<String, Value> {
         Command::Help(topic) => json!({ "event": "help", "argument": topic }),
         Command::Quit => json!({ "event": "quit" }),
         Command::Other { verb, argument } => json!({ "event": "other", "verb": verb, "argument": argument }),
-        other => json!({ "event": "other", "verb": format!("{other:?}") }),
+        _ => json!({ "event": "other", "verb": Value::Null }),
     };
     match value {
         Value::Object(map) => map,
@@ -243,6 +349,50 @@ mod tests {
         let events =
             decoded(|show| commands(b"AUTH PLAIN AGFsaWNlAGh1bnRlcjI=\r\n", true, &mut |event| show(event)));
         assert!(!events[0].to_string().contains("AGFsaWNl"), "{events:?}");
+    }
+
+    #[test]
+    fn a_reply_that_deviates_is_read_with_one_repair() {
+        for (input, code, lines, repair) in [
+            (
+                "220-someserver.example ESMTP\r\n521 5.7.1 Service unavailable; blocked using bl.example\r\n",
+                521,
+                vec!["someserver.example ESMTP", "5.7.1 Service unavailable; blocked using bl.example"],
+                "mixed-codes",
+            ),
+            (
+                "220-a\r\nwelcome to this server\r\n220 b\r\n",
+                220,
+                vec!["a", "welcome to this server", "b"],
+                "missing-code",
+            ),
+            ("250-a\r\n250-SIZE\r\n", 250, vec!["a", "SIZE"], "missing-last-line"),
+            ("250OK\r\n", 250, vec!["OK"], "missing-space"),
+            ("354\tgo on\r\n", 354, vec!["\tgo on"], "missing-space"),
+            ("250-a\n250 b\n", 250, vec!["a", "b"], "bare-line-feed"),
+        ] {
+            let events = decoded(|show| replies(input.as_bytes(), false, &mut |event| show(event)));
+            assert_eq!(events.len(), 1, "{events:?}");
+            let event = &events[0];
+            assert_eq!((&event["code"], &event["lines"]), (&json!(code), &json!(lines)), "{event}");
+            assert_eq!(event["repairs"], json!([repair]), "{event}");
+            let strict = decoded(|show| replies(input.as_bytes(), true, &mut |event| show(event)));
+            assert_eq!(strict[0]["event"], "unparsed", "{strict:?}");
+        }
+        let blocked = decoded(|show| replies(b"220-a\r\n521 5.7.1 no\r\n", false, &mut |event| show(event)));
+        assert_eq!(blocked[0]["enhanced"], "5.7.1");
+    }
+
+    #[test]
+    fn what_is_no_reply_is_not_repaired() {
+        for input in
+            ["hello\r\n", "2x0 a\r\n", "* OK\r\n", "\r\n", "-250 a\r\n", "2500 a\r\n", "550-a\r\n250 b\r\n"]
+        {
+            let events = decoded(|show| replies(input.as_bytes(), false, &mut |event| show(event)));
+            assert!(events.iter().all(|event| event["event"] == "unparsed"), "{input:?}: {events:?}");
+        }
+        let events = decoded(|show| replies(b"250 a\r\n250 b\r\n", false, &mut |event| show(event)));
+        assert_eq!(events.len(), 2);
     }
 
     #[test]

@@ -40,17 +40,39 @@ pub(crate) fn search(search: &Search<'_>, out: &mut (impl Sink + ?Sized)) {
 /// `esearch-response`, without the asterisk and the line end. Results without any number are left out.
 pub(crate) fn esearch_response(esearch: &Esearch<'_>, out: &mut (impl Sink + ?Sized)) {
     out.put(b"ESEARCH");
-    if let Some(tag) = esearch.tag {
-        out.put(b" (TAG ");
-        // A string: some clients look for the quotes.
-        super::primitive::string(tag, out);
-        out.put(b")");
-    }
+    search_correlator(esearch, out);
     if esearch.numbers_are == NumbersAre::Uids {
         out.put(b" UID");
     }
     for result in esearch.results {
         search_return_data(&result, out);
+    }
+}
+
+/// `[SP "(" one-correlator *(SP one-correlator) ")"]` (RFC 7377). A UIDVALIDITY of 0 is left out.
+fn search_correlator(esearch: &Esearch<'_>, out: &mut (impl Sink + ?Sized)) {
+    let mut before: &[u8] = b" (";
+    if let Some(tag) = esearch.tag {
+        out.put(before);
+        out.put(b"TAG ");
+        // A string: some clients look for the quotes.
+        super::primitive::string(tag, out);
+        before = b" ";
+    }
+    if let Some(mailbox) = esearch.mailbox {
+        out.put(before);
+        out.put(b"MAILBOX ");
+        super::primitive::astring(mailbox, out);
+        before = b" ";
+    }
+    if let Some(uid_validity) = esearch.uid_validity.filter(|value| *value > 0) {
+        out.put(before);
+        out.put(b"UIDVALIDITY ");
+        number(uid_validity.into(), out);
+        before = b" ";
+    }
+    if before == b" " {
+        out.put(b")");
     }
 }
 

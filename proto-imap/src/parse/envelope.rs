@@ -12,7 +12,7 @@ use crate::types::{Address, AddressList, Envelope, IString, Repair};
 /// SP env-in-reply-to SP env-message-id ")"`
 ///
 /// *Tolerant*: fields missing at the end are `None`; if there is but one string behind the address lists it is
-/// the message-id; further values are skipped; `NIL` is an envelope without any field.
+/// the message-id; further values are skipped; `NIL` is an envelope without any field; further parentheses around it.
 pub fn envelope<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Envelope<'i>> {
     if cx.is_tolerant()
         && let Ok((rest, ())) = nil(i)
@@ -22,9 +22,18 @@ pub fn envelope<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Envelope<'i>> {
     }
     let mut envelope = Envelope::default();
     let (mut rest, ()) = open(i, cx)?;
+    let mut extra = 0;
+    // A date is a string: a list that is not empty is the envelope itself.
+    while matches!(rest, [b'(', next, ..] if *next != b')')
+        && extra < MAX_DEPTH
+        && cx.repair(Repair::EnvelopeShape)
+    {
+        (rest, ()) = open(rest, cx)?;
+        extra += 1;
+    }
     if cx.is_tolerant() && rest.first() == Some(&b')') {
         cx.repairs.note(Repair::EnvelopeShape);
-        return Ok((rest.get(1..).unwrap_or_default(), envelope));
+        return close_all(rest, extra, cx).map(|(rest, ())| (rest, envelope));
     }
     (rest, envelope.date) = nstring(rest, cx)?;
     if let Some(behind) = next_field(rest, cx)? {
@@ -54,8 +63,17 @@ pub fn envelope<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Envelope<'i>> {
         }
         rest = behind;
     }
-    let (rest, ()) = close(rest, cx)?;
+    let (rest, ()) = close_all(rest, extra, cx)?;
     Ok((rest, envelope))
+}
+
+/// The closing parenthesis, and those of `extra` pairs around it.
+fn close_all<'i>(i: &'i [u8], extra: u8, cx: &Context) -> Parsed<'i, ()> {
+    let mut rest = i;
+    for _ in 0..=extra {
+        (rest, ()) = close(rest, cx)?;
+    }
+    Ok((rest, ()))
 }
 
 /// What is behind the space before the next field. *Tolerant*: `None` if the envelope ends here.
@@ -148,9 +166,7 @@ pub fn address<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Address<'i>> {
         rest = behind;
         straighten(&mut address, cx);
     }
-    for _ in 0..=extra {
-        (rest, ()) = close(rest, cx)?;
-    }
+    let (rest, ()) = close_all(rest, extra, cx)?;
     Ok((rest, address))
 }
 

@@ -5,7 +5,7 @@
 //! otherwise.
 
 use super::envelope::spaces_before_close;
-use super::primitive::{close, nil, nstring, octet, open, sp, spaces, string};
+use super::primitive::{close, nil, nstring, open, sp, spaces, string};
 use super::value::{taken, value, values};
 use super::{Context, Expected, Parsed, expected};
 use crate::types::view::Element;
@@ -27,7 +27,7 @@ pub fn id_params_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IdFields<'i>>
     pairs(i, cx, id_field)
 }
 
-/// `"(" [pair *(SP pair)] ")" / nil`
+/// `"(" [pair *(SP pair)] ")" / nil`. *Tolerant*: spaces at either end.
 fn pairs<'i, T: Element<'i> + 'i, U>(
     i: &'i [u8],
     cx: &Context,
@@ -49,7 +49,7 @@ fn pairs<'i, T: Element<'i> + 'i, U>(
         rest = behind;
     }
     let list = List::wire(taken(inner, rest), cx.attempt());
-    let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
+    let (rest, ()) = close(rest, cx)?;
     Ok((rest, list))
 }
 

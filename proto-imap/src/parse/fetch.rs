@@ -93,7 +93,7 @@ fn message_start<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
 /// behind the octets of a literal, and goes on to the end of the frame. Returns how many octets were read.
 ///
 /// *Tolerant*: any spaces; line ends before the closing parenthesis; items behind the closing parenthesis; an item
-/// that cannot be read, or is not known, takes one value and is skipped.
+/// that cannot be read, or is not known, takes one value and is skipped; so is a further list or string behind an item.
 ///
 /// # Errors
 /// [`Unparsed`] if neither an item nor the end is there: the rest of this response is lost, and nothing else.
@@ -145,6 +145,17 @@ pub(crate) fn step<'i>(
 fn odd_separator<'i>(i: &'i [u8], place: Place, cx: &Context) -> Parsed<'i, Option<Found>> {
     let mut rest = i;
     loop {
+        if place == Place::Later
+            && let Some(behind) = further_value(rest, cx)
+        {
+            match behind {
+                [b' ', next, ..] if is_atom_char(*next) => {
+                    return Ok((behind.get(1..).unwrap_or_default(), None));
+                }
+                _ => rest = behind,
+            }
+            continue;
+        }
         rest = spaces(rest, cx);
         match rest {
             [b')', behind @ ..] if place == Place::Later || cx.repair(Repair::NilForValue) => {
@@ -159,6 +170,18 @@ fn odd_separator<'i>(i: &'i [u8], place: Place, cx: &Context) -> Parsed<'i, Opti
             _ => return expected(rest, "a space or a closing parenthesis"),
         }
     }
+}
+
+/// Behind a list or a string that stands where an item or the end is due: some servers write a second value behind an
+/// item. *Tolerant* only.
+fn further_value<'i>(i: &'i [u8], cx: &Context) -> Option<&'i [u8]> {
+    let at = i.strip_prefix(b" ").unwrap_or(i);
+    if !cx.is_tolerant() || !matches!(at.first(), Some(b'(' | b'"')) {
+        return None;
+    }
+    let (rest, _) = cx.attempts(|| value(at, cx)).ok()?;
+    cx.repairs.note(Repair::SkippedItem);
+    Some(rest)
 }
 
 /// Behind the closing parenthesis: the end, or, as some servers do it, more items.
@@ -422,7 +445,8 @@ fn skipped_item<'i>(
 
 impl<'i> Element<'i> for FetchItem<'i> {
     fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
-        let place = if i.first() == Some(&b')') { Place::Later } else { Place::First };
+        // A parenthesis or a quote is behind an item, where the grammar has allowed it.
+        let place = if matches!(i.first(), Some(b')' | b'(' | b'"')) { Place::Later } else { Place::First };
         let mut item = Self::Uid(0);
         match step(i, place, &mut item, cx) {
             Ok((rest, Found::Item)) => Some((rest, item)),

@@ -101,14 +101,27 @@ fn bare_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
     Ok((rest, Response::Untagged(Untagged::Status(Status { condition: Condition::Ok, code, text }))))
 }
 
-/// A line that is no response: what the server says there concerns no command. *Tolerant* only.
+/// A line that is no response but words: what the server says there concerns no command. *Tolerant* only.
+///
+/// A line that may be a piece of a broken response is not taken for words, and so makes no event of its own.
 fn stray_line<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
     let (rest, text) = text(i, cx)?;
-    if !matches!(rest, b"\r\n" | b"\n") {
+    if !matches!(rest, b"\r\n" | b"\n") || !are_words(text.as_bytes()) {
         return expected(i, "a response");
     }
     cx.repairs.note(Repair::StrayLine);
     Ok((rest, Response::Untagged(Untagged::Status(Status::new(Condition::Bad, text)))))
+}
+
+/// Whether a line begins with a letter and has neither quotes nor parentheses that are open.
+fn are_words(line: &[u8]) -> bool {
+    let depth = line.iter().try_fold(0_usize, |depth, octet| match octet {
+        b'(' => depth.checked_add(1),
+        b')' => depth.checked_sub(1),
+        b'"' => None,
+        _ => Some(depth),
+    });
+    depth == Some(0) && line.first().is_some_and(|first| first.is_ascii_alphabetic() || *first >= 0x80)
 }
 
 /// `response-data`, without the asterisk and the line end
@@ -144,7 +157,7 @@ fn untagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
         10 if is(b"CAPABILITY") => {
             capabilities(rest, cx).map(|(rest, list)| (rest, Untagged::Capability(list)))
         }
-        _ => other(i, name, rest, cx),
+        _ => other(i, name, rest),
     }
 }
 
@@ -180,7 +193,7 @@ fn numbered<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
         Ok((rest, Untagged::Fetch(fetch)))
     } else {
         let numbered = if name.is_empty() { name } else { taken(i, rest) };
-        other(i, numbered, rest, cx)
+        other(i, numbered, rest)
     }
 }
 
@@ -204,9 +217,9 @@ fn msg_att<'i>(i: &'i [u8], sequence: u32, cx: &Context) -> Parsed<'i, Fetch<'i>
     Ok((b"", Fetch { sequence, items }))
 }
 
-/// A response of an extension: kept as it came. *Tolerant*: also one without a name.
-fn other<'i>(i: &'i [u8], name: &'i [u8], rest: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
-    if name.is_empty() && !cx.repair(Repair::StrayLine) {
+/// A response of an extension: kept as it came.
+fn other<'i>(i: &'i [u8], name: &'i [u8], rest: &'i [u8]) -> Parsed<'i, Untagged<'i>> {
+    if name.is_empty() {
         return expected(i, "the name of a response");
     }
     let text = spaces(rest, &Context::tolerant());

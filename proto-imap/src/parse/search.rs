@@ -1,4 +1,4 @@
-//! Results of searches (RFC 9051 §9 `esearch-response`, `search-return-data`; RFC 3501, 7162, 9394).
+//! Results of searches (RFC 9051 §9 `esearch-response`, `search-return-data`; RFC 3501, 7162, 7377, 9394).
 
 use super::envelope::spaces_before_close;
 use super::number::{known_sequence_set, numbers};
@@ -28,15 +28,16 @@ pub fn search<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Search<'i>> {
 
 /// `esearch-response = "ESEARCH" [search-correlator] [SP "UID"] *(SP search-return-data)`, without the word
 pub fn esearch_response<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Esearch<'i>> {
-    let mut esearch = Esearch { tag: None, numbers_are: NumbersAre::SequenceNumbers, results: List::EMPTY };
+    let mut esearch = Esearch {
+        tag: None,
+        mailbox: None,
+        uid_validity: None,
+        numbers_are: NumbersAre::SequenceNumbers,
+        results: List::EMPTY,
+    };
     let mut rest = i;
-    if let [b' ', b'(', ..] = rest {
-        let (behind, ()) = open(sp(rest, cx)?.0, cx)?;
-        let (behind, ()) = word(behind, b"TAG", "TAG")?;
-        let (behind, ()) = sp(behind, cx)?;
-        let (behind, tag) = astring(behind, cx)?;
-        (rest, ()) = close(behind, cx)?;
-        esearch.tag = Some(tag);
+    if rest.first() == Some(&b' ') && rest.trim_ascii_start().first() == Some(&b'(') {
+        rest = search_correlator(sp(rest, cx)?.0, &mut esearch, cx)?.0;
     }
     if let Ok((behind, ())) = sp(rest, cx).and_then(|(behind, ())| word(behind, b"UID", "UID")) {
         esearch.numbers_are = NumbersAre::Uids;
@@ -49,6 +50,34 @@ pub fn esearch_response<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Esearch<'i>
     }
     esearch.results = List::wire(taken(results, rest), cx.attempt());
     Ok((rest, esearch))
+}
+
+/// `"(" one-correlator *(SP one-correlator) ")"`, where `one-correlator = ("TAG" SP tag-string) / ("MAILBOX" SP
+/// astring) / ("UIDVALIDITY" SP nz-number)` in any order, each at most once (RFC 7377).
+fn search_correlator<'i>(i: &'i [u8], esearch: &mut Esearch<'i>, cx: &Context) -> Parsed<'i, ()> {
+    let (mut rest, ()) = open(i, cx)?;
+    loop {
+        let (behind, name) = atom(rest)?;
+        let (behind, ()) = sp(behind, cx)?;
+        let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
+        if is(b"TAG") && esearch.tag.is_none() {
+            let (behind, tag) = astring(behind, cx)?;
+            (rest, esearch.tag) = (behind, Some(tag));
+        } else if is(b"MAILBOX") && esearch.mailbox.is_none() {
+            let (behind, mailbox) = astring(behind, cx)?;
+            (rest, esearch.mailbox) = (behind, Some(mailbox));
+        } else if is(b"UIDVALIDITY") && esearch.uid_validity.is_none() {
+            let (behind, value) = nz_number(behind, cx)?;
+            (rest, esearch.uid_validity) = (behind, Some(value));
+        } else {
+            return expected(rest, "TAG, MAILBOX or UIDVALIDITY");
+        }
+        rest = spaces_before_close(rest, cx);
+        if rest.first() == Some(&b')') {
+            return close(rest, cx);
+        }
+        (rest, ()) = sp(rest, cx)?;
+    }
 }
 
 /// `search-return-data`; what this library does not know takes one value.

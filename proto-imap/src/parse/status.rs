@@ -86,7 +86,8 @@ fn resp_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Code<'i>>> {
     let Some(before) = before.filter(|_| typed.is_err()) else { return typed };
     cx.repairs.restore(&before);
     cx.repairs.note(Repair::ResponseCode);
-    let Some(end) = closing_bracket(inner) else { return Ok((i, None)) };
+    // Without a closing bracket of its own it is no code, though some other bracket closes in the line.
+    let Some(end) = balanced_bracket(inner) else { return Ok((i, None)) };
     let raw = inner.get(..end).unwrap_or_default();
     let rest = inner.get(end + 1..).unwrap_or_default();
     let name = raw.iter().position(|octet| *octet == b' ').unwrap_or(raw.len());
@@ -95,11 +96,16 @@ fn resp_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Code<'i>>> {
     Ok((rest, Some(Code::Other { name, argument: argument.map(IString::new) })))
 }
 
-/// Where the bracket closes: brackets inside are balanced, or else it is the first one in the line.
+/// Where the bracket closes: brackets inside are balanced, or else, as in the grammar, it is the first one in the line.
 fn closing_bracket(i: &[u8]) -> Option<usize> {
+    balanced_bracket(i).or_else(|| memchr::memchr(b']', i.get(..line_end(i))?))
+}
+
+/// Where the bracket closes, brackets inside being balanced.
+fn balanced_bracket(i: &[u8]) -> Option<usize> {
     let line = i.get(..line_end(i))?;
     let mut depth = 0_u32;
-    let balanced = line.iter().position(|octet| match octet {
+    line.iter().position(|octet| match octet {
         b'[' => {
             depth = depth.saturating_add(1);
             false
@@ -110,8 +116,7 @@ fn closing_bracket(i: &[u8]) -> Option<usize> {
             false
         }
         _ => false,
-    });
-    balanced.or_else(|| memchr::memchr(b']', line))
+    })
 }
 
 /// `resp-text-code`, without the brackets

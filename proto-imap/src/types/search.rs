@@ -1,4 +1,4 @@
-//! Results of searches: SEARCH and ESEARCH (RFC 9051 §7.3.4, RFC 4731, 5267, 7162, 9394).
+//! Results of searches: SEARCH and ESEARCH (RFC 9051 §7.3.4, RFC 4731, 5267, 7162, 7377, 9394).
 
 use super::number::{Numbers, RangeInclusiveU32};
 use super::string::IString;
@@ -18,6 +18,10 @@ pub struct Search<'i> {
 pub struct Esearch<'i> {
     /// The tag of the command that this answers.
     pub tag: Option<IString<'i>>,
+    /// The mailbox that was searched, if a command searches several (RFC 7377 §2.1).
+    pub mailbox: Option<IString<'i>>,
+    /// The UIDVALIDITY of that mailbox.
+    pub uid_validity: Option<u32>,
     /// What the numbers are.
     pub numbers_are: NumbersAre,
     /// The results.

@@ -1,19 +1,23 @@
 //! What a client sends, as JSON.
 
+use proto_imap::encode::{self, LiteralMode, Options, Paused};
 use proto_imap::parse;
 use proto_imap::parse::Authentication;
-use proto_imap::types::arguments::{List, ListReturn, StoreAction};
-use proto_imap::types::{Command, CommandName, Mailbox, NameEncoding, SequenceSet};
+use proto_imap::types::arguments::{Fetch, List as ListCommand, ListReturn, Search, StoreAction};
+use proto_imap::types::{
+    Command, CommandName, FetchAttribute, List, Mailbox, NameEncoding, RawCommand, SearchKey, SequenceSet,
+    Tag,
+};
 use serde_json::{Value, json};
 
 use super::super::{text, unparsed};
-use super::{announced, context, repairs, split_message, with_repairs};
+use super::{Quotes, announced, context, repairs, split_message, with_repairs};
 
 /// Reads command after command, the messages of APPEND among them.
 pub(in super::super) fn commands(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
     let cx = context(strict);
     while !input.is_empty() {
-        let (frame, rest) = split_message(input, |line| !parse::is_append_payload(line));
+        let (frame, rest) = split_message(input, |line| !parse::is_append_payload(line), Quotes::End);
         input = rest;
         cx.repairs.begin();
         let event = read(frame, &cx);
@@ -98,7 +102,7 @@ fn describe(tag: &str, command: &Command<'_>) -> Value {
         }),
         Command::Fetch(fetch) | Command::UidFetch(fetch) => json!({
             "messages": set(&fetch.messages),
-            "attributes": fetch.attributes.iter().map(|one| format!("{one:?}")).collect::<Vec<_>>(),
+            "attributes": fetch.attributes.iter().map(|one| attribute(&one)).collect::<Vec<_>>(),
         }),
         Command::Store(store) | Command::UidStore(store) => json!({
             "messages": set(&store.messages),
@@ -115,12 +119,12 @@ fn describe(tag: &str, command: &Command<'_>) -> Value {
         Command::UidExpunge(messages) => json!({ "messages": set(messages) }),
         Command::Search(search) | Command::UidSearch(search) => json!({
             "charset": search.charset.as_ref().map(|charset| charset.to_str_lossy().into_owned()),
-            "keys": search.keys.iter().map(|key| format!("{key:?}")).collect::<Vec<_>>(),
+            "keys": search.keys.iter().map(search_key).collect::<Vec<_>>(),
         }),
         Command::Enable(names) => json!({
             "capabilities": names.iter().map(|name| name.to_string()).collect::<Vec<_>>(),
         }),
-        Command::Raw(raw) => json!({ "raw": format!("{raw:?}") }),
+        Command::Raw(raw) => raw_fields(raw),
         _ => json!({}),
     };
     if let Value::Object(fields) = &mut value {
@@ -130,7 +134,7 @@ fn describe(tag: &str, command: &Command<'_>) -> Value {
     value
 }
 
-fn list_fields(list: &List<'_>) -> Value {
+fn list_fields(list: &ListCommand<'_>) -> Value {
     json!({
         "reference": mailbox(&list.reference),
         "patterns": list.patterns.iter().map(|pattern| mailbox(&pattern.as_mailbox())).collect::<Vec<_>>(),
@@ -140,7 +144,50 @@ fn list_fields(list: &List<'_>) -> Value {
 }
 
 fn list_return(one: &ListReturn<'_>) -> String {
-    format!("{one:?}").to_ascii_lowercase()
+    match one {
+        ListReturn::Subscribed => "subscribed".to_owned(),
+        ListReturn::Children => "children".to_owned(),
+        ListReturn::SpecialUse => "special-use".to_owned(),
+        ListReturn::Status(attributes) => {
+            let names: Vec<_> = attributes.iter().map(|one| one.as_str().to_ascii_lowercase()).collect();
+            format!("status ({})", names.join(" "))
+        }
+        ListReturn::MyRights => "myrights".to_owned(),
+        _ => "other".to_owned(),
+    }
+}
+
+/// A command that is kept as it came: its name, and how much is behind it. A mistyped LOGIN holds a password.
+fn raw_fields(raw: &RawCommand<'_>) -> Value {
+    json!({ "name": text(raw.raw_name()), "octets": raw.arguments().len() })
+}
+
+/// An attribute as FETCH asks for it.
+fn attribute(one: &FetchAttribute<'_>) -> String {
+    let one = [*one];
+    let fetch = Fetch::new(SequenceSet::ALL, List::new(&one));
+    let written = written(&Command::Fetch(fetch), "FETCH 1:* ");
+    written.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(&written).to_owned()
+}
+
+/// A key as SEARCH asks for it. One that can't be written without its charset is `other`.
+fn search_key(key: SearchKey<'_>) -> String {
+    written(&Command::Search(Search::new(&[key])), "SEARCH ")
+}
+
+/// What a command says behind `prefix`.
+fn written(command: &Command<'_>, prefix: &str) -> String {
+    let mut line = Paused::default();
+    let is_written = Tag::new(b"x").is_ok_and(|tag| {
+        let options = Options { literals: LiteralMode::Plus, ..Options::default() };
+        encode::command(tag, command, options, &mut line).is_ok()
+    });
+    let line = text(&line.bytes);
+    let arguments = line.strip_prefix("x ").and_then(|line| line.strip_prefix(prefix));
+    match arguments.and_then(|line| line.strip_suffix("\r\n")) {
+        Some(arguments) if is_written => arguments.to_owned(),
+        _ => "other".to_owned(),
+    }
 }
 
 fn mailbox(name: &Mailbox<'_>) -> String {
@@ -169,6 +216,28 @@ mod tests {
         let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
         assert_eq!(names[..4], ["select", "unparsed", "append", "message"], "{events:?}");
         assert_eq!(events[3]["octets"], 12);
+    }
+
+    #[test]
+    fn arguments_are_shown_as_they_are_sent() {
+        let events = decoded(
+            b"a UID FETCH 1:* (FLAGS BODY.PEEK[HEADER.FIELDS (FROM)]<0.9> BINARY.SIZE[1] RFC822.SIZE PREVIEW (LAZY))\r\n\
+              b SEARCH OR FROM x NOT SEEN SINCE 1-Feb-2024 HEADER X-A \"b c\" MODSEQ 7\r\n\
+              c LIST (SUBSCRIBED) \"\" (% a*) RETURN (CHILDREN SPECIAL-USE STATUS (MESSAGES UNSEEN))\r\n\
+              d XNEW secret words\r\n",
+        );
+        let attributes = [
+            "FLAGS",
+            "BODY.PEEK[HEADER.FIELDS (FROM)]<0.9>",
+            "BINARY.SIZE[1]",
+            "RFC822.SIZE",
+            "PREVIEW (LAZY)",
+        ];
+        assert_eq!(events[0]["attributes"], json!(attributes));
+        let keys = ["OR FROM \"x\" UNSEEN", "SINCE 1-Feb-2024", "HEADER \"X-A\" \"b c\"", "MODSEQ 7"];
+        assert_eq!(events[1]["keys"], json!(keys));
+        assert_eq!(events[2]["returns"], json!(["children", "special-use", "status (messages unseen)"]));
+        assert_eq!((&events[3]["name"], &events[3]["octets"]), (&json!("XNEW"), &json!(13)));
     }
 
     #[test]

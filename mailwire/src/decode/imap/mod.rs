@@ -9,11 +9,20 @@ use serde_json::{Value, json};
 pub(super) use command::commands;
 pub(super) use response::responses;
 
+/// Whether a quoted string may go on behind a line feed without a carriage return.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    /// In what a server sends: it may.
+    Span,
+    /// In what a client sends: each line feed ends a line.
+    End,
+}
+
 /// A message at the front of `input`: the line and every literal that it announces, as far as they are there.
-fn split_message(input: &[u8], has_literals: impl Fn(&[u8]) -> bool) -> (&[u8], &[u8]) {
+fn split_message(input: &[u8], has_literals: impl Fn(&[u8]) -> bool, quotes: Quotes) -> (&[u8], &[u8]) {
     let mut at = 0;
-    while let Some(end) = input.get(at..).and_then(|rest| rest.iter().position(|&octet| octet == b'\n')) {
-        let line_end = at + end + 1;
+    while let Some(end) = line_end(input.get(at..).unwrap_or_default(), &has_literals, quotes) {
+        let line_end = at + end;
         let line = &input[at..line_end];
         match announced(line).filter(|_| has_literals(&input[..line_end])) {
             Some(size) if size <= input.len() - line_end => at = line_end + size,
@@ -22,6 +31,35 @@ fn split_message(input: &[u8], has_literals: impl Fn(&[u8]) -> bool) -> (&[u8], 
         }
     }
     (input, &[])
+}
+
+/// Where the first line ends, its line feed included.
+///
+/// A line feed alone ends a line, too, but not inside of a quoted string that is closed before the next CRLF.
+fn line_end(input: &[u8], is_data: impl Fn(&[u8]) -> bool, quotes: Quotes) -> Option<usize> {
+    let first = input.iter().position(|&octet| octet == b'\n')? + 1;
+    let line = input.get(..first)?;
+    if quotes == Quotes::End || line.ends_with(b"\r\n") || !is_data(line) || !is_in_quotes(line) {
+        return Some(first);
+    }
+    let crlf = input.windows(2).position(|window| window == b"\r\n").map(|at| at + 2);
+    Some(crlf.filter(|end| input.get(..*end).is_some_and(|line| !is_in_quotes(line))).unwrap_or(first))
+}
+
+/// Whether a quoted string is open at the end of a line. As in the tolerant reading, a quote closes the string only
+/// before a space, a parenthesis, a bracket or a line end.
+fn is_in_quotes(line: &[u8]) -> bool {
+    let (mut is_open, mut at) = (false, 0);
+    while let Some(octet) = line.get(at) {
+        match octet {
+            b'\\' if is_open => at += 1,
+            b'"' if !is_open => is_open = true,
+            b'"' => is_open = !matches!(line.get(at + 1), None | Some(b' ' | b')' | b']' | b'\r' | b'\n')),
+            _ => {}
+        }
+        at += 1;
+    }
+    is_open
 }
 
 /// The size in `{n}`, `{n+}` or `~{n}` at the end of a line.
@@ -60,10 +98,10 @@ mod tests {
     #[test]
     fn a_message_has_its_literals() {
         let input = b"* LIST () \"/\" {5}\r\nhello\r\n* OK x\r\n";
-        let (first, rest) = split_message(input, |_| true);
+        let (first, rest) = split_message(input, |_| true, Quotes::Span);
         assert_eq!(first, b"* LIST () \"/\" {5}\r\nhello\r\n");
         assert_eq!(rest, b"* OK x\r\n");
-        assert_eq!(split_message(b"* X {9}\r\nshort", |_| true).1, b"");
+        assert_eq!(split_message(b"* X {9}\r\nshort", |_| true, Quotes::Span).1, b"");
         assert_eq!(announced(b"a {12+}\r\n"), Some(12));
         assert_eq!(announced(b"a {-1}\r\n"), None);
     }

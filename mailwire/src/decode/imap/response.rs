@@ -3,19 +3,19 @@
 use proto_imap::parse;
 use proto_imap::types::{
     Address, BodyStructure, Code, Content, DateTime, Envelope, Extension, FetchItem, IString, ListedMailbox,
-    Mailbox, MailboxStatus, NameEncoding, Numbers, NumbersAre, Parameters, Response, SearchResult, Status,
-    StatusItem, Untagged, Vanished,
+    Mailbox, MailboxStatus, NameEncoding, Numbers, NumbersAre, Parameters, Response, SearchResult, Section,
+    SectionItem, Status, StatusItem, Untagged, Vanished,
 };
 use serde_json::{Map, Value, json};
 
 use super::super::{text, unparsed};
-use super::{context, repairs, split_message, with_repairs};
+use super::{Quotes, context, repairs, split_message, with_repairs};
 
 /// Reads response after response.
 pub(in super::super) fn responses(mut input: &[u8], strict: bool, show: &mut impl FnMut(Value)) {
     let cx = context(strict);
     while !input.is_empty() {
-        let (frame, rest) = split_message(input, |line| !is_text(line));
+        let (frame, rest) = split_message(input, |line| !is_text(line), Quotes::Span);
         input = rest;
         cx.repairs.begin();
         let event = match parse::response(frame, &cx) {
@@ -27,7 +27,7 @@ pub(in super::super) fn responses(mut input: &[u8], strict: bool, show: &mut imp
             }),
             Response::Tagged { tag, status } => status_event(&status, Some(tag.as_str())),
             Response::Untagged(untagged) => describe(&untagged),
-            other => json!({ "event": "other", "raw": format!("{other:?}") }),
+            _ => json!({ "event": "other", "raw": text(frame) }),
         };
         show(with_repairs(event, repairs(&cx)));
     }
@@ -89,6 +89,8 @@ fn describe(untagged: &Untagged<'_>) -> Value {
             json!({
                 "event": "esearch",
                 "tag": found.tag.as_ref().map(string),
+                "mailbox": found.mailbox.as_ref().map(mailbox),
+                "uidvalidity": found.uid_validity,
                 "uid": found.numbers_are == NumbersAre::Uids,
                 "results": results,
             })
@@ -119,7 +121,7 @@ fn describe(untagged: &Untagged<'_>) -> Value {
         Untagged::Other { name, rest } => {
             json!({ "event": "other", "name": string(name), "rest": string(rest) })
         }
-        other => json!({ "event": "other", "raw": format!("{other:?}") }),
+        _ => json!({ "event": "other" }),
     }
 }
 
@@ -129,6 +131,7 @@ fn list_event(event: &str, listed: &ListedMailbox<'_>) -> Value {
         "attributes": listed.attributes.iter().map(|one| format!("\\{}", text(one.name()))).collect::<Vec<_>>(),
         "delimiter": listed.delimiter,
         "mailbox": mailbox(&listed.mailbox),
+        "extended": listed.extended.iter().map(|item| (string(&item.name), json!(string(&item.value)))).collect::<Map<_, _>>(),
     })
 }
 
@@ -149,7 +152,10 @@ fn status_item(item: &StatusItem<'_>) -> (String, Value) {
         StatusItem::Size(value) => (name("size"), json!(value)),
         StatusItem::HighestModSeq(value) => (name("highestmodseq"), json!(value)),
         StatusItem::Other { name, value } => (string(name).to_ascii_lowercase(), json!(string(value))),
-        other => (format!("{other:?}"), Value::Null),
+        StatusItem::AppendLimit(value) => (name("appendlimit"), json!(value)),
+        StatusItem::DeletedStorage(value) => (name("deleted-storage"), json!(value)),
+        StatusItem::MailboxId(value) => (name("mailboxid"), json!(string(value))),
+        _ => (name("other"), Value::Null),
     }
 }
 
@@ -164,7 +170,7 @@ fn search_result(result: &SearchResult<'_>) -> (String, Value) {
         SearchResult::Other { name, value } => {
             return (string(name).to_ascii_lowercase(), json!(string(value)));
         }
-        other => ("other", json!(format!("{other:?}"))),
+        _ => ("other", Value::Null),
     };
     (name.to_owned(), value)
 }
@@ -191,25 +197,33 @@ fn fetch_item(item: &FetchItem<'_>) -> (String, Value) {
             ("x-gm-labels", json!(labels.iter().map(|label| string(&label)).collect::<Vec<_>>()))
         }
         FetchItem::Section { section, origin, value } => {
-            return (section_name(&format!("{section:?}"), *origin), optional(value.as_ref()));
+            return (section_name(section, *origin), optional(value.as_ref()));
         }
         FetchItem::SectionLiteral { section, origin, size } => {
-            return (section_name(&format!("{section:?}"), *origin), json!({ "octets": size }));
+            return (section_name(section, *origin), json!({ "octets": size }));
         }
         FetchItem::BinarySize { section, size } => {
-            return (format!("{section:?}.size").to_lowercase(), json!(size));
+            return (format!("binary.size[{}]", text(section.spec()).to_lowercase()), json!(size));
         }
         FetchItem::Other { name, value } => return (string(name).to_lowercase(), json!(string(value))),
         FetchItem::Unparsed { name, unparsed: bad } => {
             return (string(name).to_lowercase(), unparsed(bad.at, bad.why, bad.raw));
         }
-        other => ("other", json!(format!("{other:?}"))),
+        _ => ("other", Value::Null),
     };
     (name.to_owned(), value)
 }
 
-fn section_name(section: &str, origin: Option<u64>) -> String {
-    let section = section.to_lowercase();
+/// A section as FETCH names it, in lower case.
+fn section_name(section: &Section<'_>, origin: Option<u64>) -> String {
+    let spec = text(section.spec()).to_lowercase();
+    let section = match section.item() {
+        SectionItem::Body => format!("body[{spec}]"),
+        SectionItem::Binary => format!("binary[{spec}]"),
+        SectionItem::Rfc822 => "rfc822".to_owned(),
+        SectionItem::Rfc822Header => "rfc822.header".to_owned(),
+        SectionItem::Rfc822Text => "rfc822.text".to_owned(),
+    };
     origin.map_or(section.clone(), |origin| format!("{section}<{origin}>"))
 }
 
@@ -321,7 +335,7 @@ fn code(code: &Code<'_>) -> Value {
         Code::Other { name, argument } => {
             json!({ "name": string(name), "value": optional(argument.as_ref()) })
         }
-        other => json!({ "name": format!("{other:?}") }),
+        _ => json!({ "name": "OTHER" }),
     }
 }
 
@@ -368,6 +382,96 @@ mod tests {
         let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
         assert_eq!(names, ["exists", "unparsed", "search", "ok"]);
         assert_eq!(events[3]["code"]["name"], "READ-WRITE");
+    }
+
+    /// One response for each kind of response, item, result and code.
+    const EVERY_KIND: &str = concat!(
+        "* OK [ALERT] a\r\n* OK [APPENDUID 1 2:3] a\r\n* NO [BADCHARSET (UTF-8)] a\r\n* OK [CAPABILITY IMAP4rev2] a\r\n",
+        "* OK [COPYUID 1 2 3] a\r\n* OK [HIGHESTMODSEQ 7] a\r\n* OK [MAILBOXID (M1)] a\r\n",
+        "* OK [METADATA LONGENTRIES 9] a\r\n* NO [METADATA MAXSIZE 9] a\r\n* OK [MODIFIED 7] a\r\n",
+        "* OK [PERMANENTFLAGS (\\Seen \\*)] a\r\n* OK [REFERRAL imap://h/] a\r\n* OK [UIDNEXT 7] a\r\n",
+        "* OK [UIDVALIDITY 7] a\r\n* OK [UNSEEN 7] a\r\n* NO [BADURL u] a\r\n* NO [X-NEW b] a\r\n",
+        "* CAPABILITY IMAP4rev2\r\n* ENABLED CONDSTORE\r\n* ID (\"name\" \"x\" \"os\" NIL)\r\n",
+        "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n",
+        "* LIST (\\Sent) \"/\" a (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n* LSUB () NIL a\r\n* XLIST (\\Inbox) \"/\" a\r\n",
+        "* STATUS a (MESSAGES 1 RECENT 2 UIDNEXT 3 UIDVALIDITY 4 UNSEEN 5 DELETED 6 SIZE 7 HIGHESTMODSEQ 8 ",
+        "APPENDLIMIT 9 DELETED-STORAGE 10 MAILBOXID (M1) X-NEW 11)\r\n* STATUS b (APPENDLIMIT NIL)\r\n",
+        "* FLAGS (\\Seen a)\r\n* SEARCH 1 2 (MODSEQ 3)\r\n* SORT 2 1\r\n",
+        "* ESEARCH (TAG \"t\" MAILBOX \"INBOX\" UIDVALIDITY 1) UID MIN 1 MAX 3 COUNT 2 ALL 1:3 MODSEQ 4 ",
+        "PARTIAL (1:2 1:3) X-NEW 1\r\n",
+        "* 1 EXISTS\r\n* 1 RECENT\r\n* 1 EXPUNGE\r\n* VANISHED (EARLIER) 1:3\r\n",
+        "* QUOTA \"\" (STORAGE 1 2)\r\n* QUOTAROOT a \"\"\r\n* X-NEW a\r\n+ go on\r\na1 OK [READ-WRITE] b\r\n",
+        "* 1 FETCH (UID 1 FLAGS (\\Seen) RFC822.SIZE 2 INTERNALDATE \"17-Jul-1996 02:44:25 -0700\" ",
+        "ENVELOPE (NIL \"s\" ((NIL NIL \"a\" \"b\")) NIL NIL NIL NIL NIL NIL NIL) MODSEQ (3) EMAILID (M1) THREADID NIL ",
+        "PREVIEW \"p\" SAVEDATE NIL X-GM-MSGID 1 X-GM-THRID 2 X-GM-LABELS (a) BODY[HEADER] \"h\" BODY[1.MIME]<0> \"m\" ",
+        "BINARY[1] \"b\" BINARY.SIZE[1] 5 RFC822 \"r\" RFC822.HEADER \"r\" RFC822.TEXT \"r\" X-NEW (1 2) UID x ",
+        "BODY (\"text\" \"plain\" NIL NIL NIL \"7bit\" 5 1) BODYSTRUCTURE ((\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 9 ",
+        "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL) (\"text\" \"plain\" NIL NIL NIL \"7bit\" 5 1) 3) \"mixed\"))\r\n",
+    );
+
+    /// Every key of an object, at any depth.
+    fn keys(value: &Value, into: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(key, value)| {
+                into.push(key.clone());
+                keys(value, into);
+            }),
+            Value::Array(values) => values.iter().for_each(|value| keys(value, into)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn keys_are_the_names_of_fields() {
+        let events = decoded(EVERY_KIND.as_bytes(), false);
+        assert_eq!(events.len(), EVERY_KIND.matches("\r\n").count(), "each line is an event");
+        for event in &events {
+            assert_ne!(event["event"], "unparsed", "{event}");
+            let mut names = Vec::new();
+            keys(event, &mut names);
+            let is_name = |name: &String| {
+                name.bytes().all(|byte| {
+                    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-.[]<>".contains(&byte)
+                })
+            };
+            // The names of extended items and the server's own are given back as they came.
+            let given = ["CHILDINFO"];
+            let wrong: Vec<_> =
+                names.iter().filter(|name| !is_name(name) && !given.contains(&name.as_str())).collect();
+            assert!(wrong.is_empty(), "{wrong:?} in {event}");
+            for debug in ["Some(", "None", "Ok(", " { "] {
+                assert!(!event.to_string().contains(debug), "{debug:?} in {event}");
+            }
+        }
+        let status = events.iter().find(|event| event["event"] == "status").unwrap();
+        for name in ["messages", "highestmodseq", "appendlimit", "deleted-storage", "mailboxid", "x-new"] {
+            assert!(!status["items"][name].is_null(), "{name} in {status}");
+        }
+        let esearch = events.iter().find(|event| event["event"] == "esearch").unwrap();
+        assert_eq!((&esearch["mailbox"], &esearch["uidvalidity"]), (&json!("INBOX"), &json!(1)));
+        assert_eq!(esearch["results"]["all"], json!([[1, 3]]));
+    }
+
+    #[test]
+    fn a_line_feed_in_quotes_does_not_end_a_response() {
+        let input = b"* 825 FETCH (UID 7 BODYSTRUCTURE (\"APPLICATION\" \"PDF\n    NAME=\"ATT1.PDF\"\" NIL NIL NIL \"base64\" 25))\r\n\
+            * 2 EXISTS\r\n";
+        let events = decoded(input, false);
+        assert_eq!(events.len(), 2, "{events:?}");
+        assert_eq!(events[0]["items"]["bodystructure"]["subtype"], "PDF\n    NAME=\"ATT1.PDF\"");
+        assert_eq!(decoded(input, true)[0]["event"], "unparsed");
+        // Where every line ends so, an open quote does not join two of them.
+        let events = decoded(b"* LIST () \"\\\" a\n* LIST () \"/\" b\n* 1 EXISTS\n", false);
+        assert_eq!(events.len(), 3, "{events:?}");
+    }
+
+    #[test]
+    fn pieces_of_a_broken_response_are_no_events() {
+        let input = b"* 1 FETCH (UID 1\r\n)\r\n\r\n FLAGS ())\r\nENVELOPE NIL)\r\n* )\r\n* 1 EXISTS\r\n";
+        let events = decoded(input, false);
+        let names: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+        assert_eq!(names[1..6], ["unparsed"; 5], "{events:?}");
+        assert_eq!(names[6], "exists");
     }
 
     #[test]

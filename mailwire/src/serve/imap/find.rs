@@ -197,7 +197,7 @@ fn put(
         Numbering::Sequence => NumbersAre::SequenceNumbers,
     };
     let tag = form.tag.as_deref().map(IString::new);
-    let found = Esearch { tag, numbers_are, results: List::new(&results) };
+    let found = Esearch { tag, mailbox: None, uid_validity: None, numbers_are, results: List::new(&results) };
     turn.machine.data(&Untagged::Esearch(found), turn.tx)
 }
 
