@@ -1,43 +1,35 @@
 //! Measured figures, their bounds, and the table that shows both.
 
-use std::fmt;
 use std::time::Duration;
 
-/// A measured figure and the most that it may be.
+/// A measured figure beside the most that it may be.
 pub(crate) struct Figure {
-    pub(crate) attack: &'static str,
-    pub(crate) what: String,
-    pub(crate) measured: Quantity,
-    pub(crate) bound: Option<Quantity>,
-}
-
-/// A figure with its unit.
-#[derive(Clone, Copy, PartialEq, PartialOrd)]
-pub(crate) enum Quantity {
-    Time(Duration),
-    Bytes(u64),
-    Count(u64),
-}
-
-impl fmt::Display for Quantity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match *self {
-            Self::Time(time) if time < Duration::from_secs(10) => {
-                format!("{:.1} ms", time.as_secs_f64() * 1e3)
-            }
-            Self::Time(time) => format!("{:.1} s", time.as_secs_f64()),
-            Self::Bytes(bytes) if bytes < 1 << 20 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-            Self::Bytes(bytes) => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
-            Self::Count(count) => count.to_string(),
-        };
-        f.pad(&text)
-    }
+    attack: &'static str,
+    what: String,
+    measured: String,
+    bound: String,
+    is_exceeded: bool,
 }
 
 impl Figure {
-    pub(crate) fn exceeds(&self) -> bool {
-        self.bound.is_some_and(|bound| self.measured > bound)
+    pub(crate) const fn is_exceeded(&self) -> bool {
+        self.is_exceeded
     }
+}
+
+/// How long requests of one kind took.
+#[derive(Default)]
+pub(crate) struct Latencies {
+    pub(crate) took: Vec<Duration>,
+    /// Requests that were refused or got no answer.
+    pub(crate) failed: usize,
+}
+
+/// The bounds of latencies.
+#[derive(Clone, Copy)]
+pub(crate) struct LatencyBounds {
+    pub(crate) p99: Duration,
+    pub(crate) worst: Duration,
 }
 
 /// Everything that one attack measured.
@@ -47,64 +39,74 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(attack: &'static str) -> Self {
+    pub(crate) const fn new(attack: &'static str) -> Self {
         Self { attack, figures: Vec::new() }
     }
 
-    fn add(&mut self, what: impl Into<String>, measured: Quantity, bound: Option<Quantity>) {
-        self.figures.push(Figure { attack: self.attack, what: what.into(), measured, bound });
+    fn add(&mut self, what: impl Into<String>, measured: String, bound: String, is_exceeded: bool) {
+        let what = what.into().replace(['\r', '\n', '|'], " ");
+        self.figures.push(Figure { attack: self.attack, what, measured, bound, is_exceeded });
     }
 
     /// Memory or disk, in bytes.
     pub(crate) fn bytes(&mut self, what: impl Into<String>, measured: u64, bound: u64) {
-        self.add(what, Quantity::Bytes(measured), Some(Quantity::Bytes(bound)));
+        self.add(what, size(measured), size(bound), measured > bound);
     }
 
     pub(crate) fn time(&mut self, what: impl Into<String>, measured: Duration, bound: Duration) {
-        self.add(what, Quantity::Time(measured), Some(Quantity::Time(bound)));
+        self.add(what, milliseconds(measured), milliseconds(bound), measured > bound);
+    }
+
+    pub(crate) fn count(&mut self, what: impl Into<String>, measured: u64, bound: u64) {
+        self.add(what, measured.to_string(), bound.to_string(), measured > bound);
     }
 
     /// How often something went wrong: never, if all is well.
     pub(crate) fn faults(&mut self, what: impl Into<String>, count: usize) {
-        self.add(what, Quantity::Count(count as u64), Some(Quantity::Count(0)));
+        self.count(what, count as u64, 0);
     }
 
-    pub(crate) fn count(&mut self, what: impl Into<String>, measured: u64, bound: u64) {
-        self.add(what, Quantity::Count(measured), Some(Quantity::Count(bound)));
+    /// A count without a bound.
+    pub(crate) fn note(&mut self, what: impl Into<String>, count: usize) {
+        self.add(what, count.to_string(), String::new(), false);
     }
 
-    /// A figure for the reader.
-    pub(crate) fn note(&mut self, what: impl Into<String>, measured: Quantity) {
-        self.add(what, measured, None);
-    }
-
-    /// The latencies of one kind of request: their median, their 99th percentile and the longest.
-    pub(crate) fn latencies(
-        &mut self,
-        what: &str,
-        mut took: Vec<Duration>,
-        p99: Option<Duration>,
-        worst: Duration,
-    ) {
+    /// The median, the 99th percentile and the longest of some latencies. There must be one, and none may have failed.
+    pub(crate) fn latencies(&mut self, what: &str, latencies: Latencies, bounds: LatencyBounds) {
+        let Latencies { mut took, failed } = latencies;
         took.sort_unstable();
-        let at =
-            |share: usize| took.get((took.len() * share / 100).min(took.len().saturating_sub(1))).copied();
-        let (Some(median), Some(high), Some(longest)) = (at(50), at(99), took.last().copied()) else {
-            self.faults(format!("{what}: no answer at all"), 1);
-            return;
+        let at = |percent: usize| {
+            took.get((took.len() * percent / 100).min(took.len().saturating_sub(1))).copied()
         };
-        self.note(format!("{what}: median of {}", took.len()), Quantity::Time(median));
-        self.add(format!("{what}: p99"), Quantity::Time(high), p99.map(Quantity::Time));
-        self.time(format!("{what}: worst"), longest, worst);
+        let (median, p99, worst) = (at(50), at(99), took.last().copied());
+        let shown =
+            [median, p99, worst].map(|time| time.map_or_else(|| "-".to_owned(), milliseconds)).join(" / ");
+        self.add(
+            format!("{what}: median / p99 / worst of {}, {failed} failed", took.len()),
+            shown,
+            format!("- / {} / {}, 0 failed", milliseconds(bounds.p99), milliseconds(bounds.worst)),
+            failed > 0 || took.is_empty() || p99 > Some(bounds.p99) || worst > Some(bounds.worst),
+        );
     }
 }
 
-/// The figures as a table in Markdown.
+fn size(bytes: u64) -> String {
+    if bytes < 1 << 20 {
+        format!("{:.1} KiB", bytes as f64 / 1024.0)
+    } else {
+        format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+    }
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+/// Prints the figures as a table in Markdown.
 pub(crate) fn print(figures: &[Figure]) {
     println!("\n| attack | figure | measured | bound | |\n|---|---|---:|---:|---|");
-    for figure in figures {
-        let bound = figure.bound.map_or_else(String::new, |bound| bound.to_string());
-        let verdict = if figure.exceeds() { "EXCEEDED" } else { "" };
-        println!("| {} | {} | {} | {bound} | {verdict} |", figure.attack, figure.what, figure.measured);
+    for Figure { attack, what, measured, bound, is_exceeded } in figures {
+        let verdict = if *is_exceeded { "EXCEEDED" } else { "" };
+        println!("| {attack} | {what} | {measured} | {bound} | {verdict} |");
     }
 }

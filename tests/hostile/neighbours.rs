@@ -2,40 +2,81 @@
 
 use std::io;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use crate::figures::Report;
+use crate::figures::{Latencies, LatencyBounds, Report};
 use crate::fill::{ALICE, PASSWORD};
 use crate::wire::{Endpoints, Imap, Smtp};
 
 /// Where the neighbours connect from.
 const HOST: u8 = 2;
 
-/// The kinds of request, how often each is made, and how long it may take.
-const PROBES: [Probe; 6] = [
-    Probe { name: "NOOP", every: 10, p99: Some(100), worst: Some(1_000) },
-    Probe { name: "STATUS", every: 50, p99: None, worst: Some(1_000) },
-    Probe { name: "FETCH of one message", every: 50, p99: None, worst: Some(1_000) },
-    Probe { name: "submission", every: 200, p99: None, worst: None },
-    Probe { name: "LMTP delivery", every: 200, p99: None, worst: None },
-    Probe { name: "log-in", every: 500, p99: None, worst: Some(2_000) },
-];
+/// What a neighbour asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Request {
+    Noop,
+    Status,
+    Fetch,
+    Submission,
+    Delivery,
+    LogIn,
+}
 
-/// One kind of request; all times in milliseconds.
-struct Probe {
-    name: &'static str,
-    every: u64,
-    p99: Option<u64>,
-    /// `None`: what the attack allows for a delivery.
-    worst: Option<u64>,
+impl Request {
+    const ALL: [Self; 6] =
+        [Self::Noop, Self::Status, Self::Fetch, Self::Submission, Self::Delivery, Self::LogIn];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Noop => "NOOP",
+            Self::Status => "STATUS",
+            Self::Fetch => "FETCH of one message",
+            Self::Submission => "submission",
+            Self::Delivery => "LMTP delivery",
+            Self::LogIn => "log-in",
+        }
+    }
+
+    /// The pause between two of them.
+    const fn pause(self) -> Duration {
+        Duration::from_millis(match self {
+            Self::Noop => 10,
+            Self::Status | Self::Fetch => 50,
+            Self::Submission | Self::Delivery => 200,
+            Self::LogIn => 500,
+        })
+    }
+}
+
+/// How long a neighbour may wait.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience {
+    /// The 99th percentile of NOOP.
+    pub(crate) noop: Duration,
+    /// Any one request of IMAP.
+    pub(crate) request: Duration,
+    /// A message that is submitted or delivered.
+    pub(crate) delivery: Duration,
+    /// A log-in.
+    pub(crate) log_in: Duration,
+}
+
+impl Patience {
+    const fn bounds(&self, request: Request) -> LatencyBounds {
+        let worst = match request {
+            Request::Noop | Request::Status | Request::Fetch => self.request,
+            Request::Submission | Request::Delivery => self.delivery,
+            Request::LogIn => self.log_in,
+        };
+        LatencyBounds { p99: if matches!(request, Request::Noop) { self.noop } else { worst }, worst }
+    }
 }
 
 /// Measures until it is told to stop.
 pub(crate) struct Neighbours {
-    took: [Mutex<Vec<Duration>>; PROBES.len()],
-    failed: [AtomicUsize; PROBES.len()],
+    latencies: [Mutex<Latencies>; Request::ALL.len()],
     first_error: Mutex<Option<String>>,
     stop: AtomicBool,
 }
@@ -43,8 +84,7 @@ pub(crate) struct Neighbours {
 impl Neighbours {
     pub(crate) fn new() -> Self {
         Self {
-            took: std::array::from_fn(|_| Mutex::default()),
-            failed: std::array::from_fn(|_| AtomicUsize::new(0)),
+            latencies: std::array::from_fn(|_| Mutex::default()),
             first_error: Mutex::default(),
             stop: AtomicBool::new(false),
         }
@@ -55,8 +95,8 @@ impl Neighbours {
         scope: &'scope Scope<'scope, '_>,
         endpoints: &'scope Endpoints,
     ) {
-        for kind in 0..PROBES.len() {
-            scope.spawn(move || self.measure(kind, endpoints));
+        for (request, latencies) in Request::ALL.into_iter().zip(&self.latencies) {
+            scope.spawn(move || self.measure(request, latencies, endpoints));
         }
     }
 
@@ -64,51 +104,42 @@ impl Neighbours {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    fn measure(&self, kind: usize, endpoints: &Endpoints) {
+    fn measure(&self, request: Request, latencies: &Mutex<Latencies>, endpoints: &Endpoints) {
         let mut session = Session::None;
         while !self.stop.load(Ordering::Relaxed) {
-            if let Err(error) = session.prepare(kind, endpoints) {
-                self.fail(kind, "cannot connect", &error);
-                continue;
-            }
             let begun = Instant::now();
-            match session.request(kind, endpoints) {
-                Ok(()) => self.took[kind].lock().unwrap().push(begun.elapsed()),
+            let answered = session.prepare(request, endpoints).and_then(|()| {
+                let begun = Instant::now();
+                session.ask(request, endpoints)?;
+                Ok(begun.elapsed())
+            });
+            match answered {
+                Ok(took) => latencies.lock().unwrap().took.push(took),
                 Err(error) => {
-                    self.fail(kind, &format!("after {:?}", begun.elapsed()), &error);
+                    latencies.lock().unwrap().failed += 1;
+                    let mut first = self.first_error.lock().unwrap();
+                    first.get_or_insert_with(|| {
+                        format!("{} after {:?}: {error}", request.name(), begun.elapsed())
+                    });
                     session = Session::None;
                 }
             }
-            std::thread::sleep(Duration::from_millis(PROBES[kind].every));
+            std::thread::sleep(request.pause());
         }
     }
 
-    fn fail(&self, kind: usize, when: &str, error: &io::Error) {
-        self.failed[kind].fetch_add(1, Ordering::Relaxed);
-        let mut first = self.first_error.lock().unwrap();
-        first.get_or_insert_with(|| format!("{} {when}: {error}", PROBES[kind].name));
-        std::thread::sleep(Duration::from_millis(100));
-    }
-
-    /// Adds the latencies and the failures. `delivery` is the longest that a delivery may take.
-    pub(crate) fn report(self, report: &mut Report, delivery: Duration) {
+    /// Adds the latencies.
+    pub(crate) fn report(self, report: &mut Report, patience: &Patience) {
         if let Some(error) = self.first_error.into_inner().unwrap() {
             println!("    first failure of a neighbour: {}", error.trim_end());
         }
-        for ((probe, took), failed) in PROBES.iter().zip(self.took).zip(self.failed) {
-            let milliseconds = Duration::from_millis;
-            report.latencies(
-                probe.name,
-                took.into_inner().unwrap(),
-                probe.p99.map(milliseconds),
-                probe.worst.map_or(delivery, milliseconds),
-            );
-            report.faults(format!("{}: failed", probe.name), failed.into_inner());
+        for (request, latencies) in Request::ALL.into_iter().zip(self.latencies) {
+            report.latencies(request.name(), latencies.into_inner().unwrap(), patience.bounds(request));
         }
     }
 }
 
-/// The connection that a kind of request uses again and again.
+/// The connection that requests of one kind use again and again.
 enum Session {
     None,
     Imap(Imap),
@@ -116,15 +147,15 @@ enum Session {
 }
 
 impl Session {
-    fn prepare(&mut self, kind: usize, endpoints: &Endpoints) -> io::Result<()> {
+    fn prepare(&mut self, request: Request, endpoints: &Endpoints) -> io::Result<()> {
         if !matches!(self, Self::None) {
             return Ok(());
         }
-        *self = match PROBES[kind].name {
-            "submission" => Self::Smtp(endpoints.smtp(HOST, ALICE, PASSWORD)?),
-            "LMTP delivery" => Self::Smtp(endpoints.lmtp(HOST)?),
-            "log-in" => Self::None,
-            _ => {
+        *self = match request {
+            Request::Submission => Self::Smtp(endpoints.smtp(HOST, ALICE, PASSWORD)?),
+            Request::Delivery => Self::Smtp(endpoints.lmtp(HOST)?),
+            Request::LogIn => Self::None,
+            Request::Noop | Request::Status | Request::Fetch => {
                 let mut imap = endpoints.imap(HOST, ALICE, PASSWORD)?;
                 imap.ask("SELECT INBOX")?.ok()?;
                 Self::Imap(imap)
@@ -133,15 +164,19 @@ impl Session {
         Ok(())
     }
 
-    fn request(&mut self, kind: usize, endpoints: &Endpoints) -> io::Result<()> {
-        match (PROBES[kind].name, self) {
-            ("NOOP", Self::Imap(imap)) => imap.ask("NOOP")?.ok().map(drop),
-            ("STATUS", Self::Imap(imap)) => {
-                imap.ask("STATUS Archive (MESSAGES UIDNEXT UNSEEN)")?.ok().map(drop)
-            }
-            (_, Self::Imap(imap)) => imap.ask("FETCH 1 (UID FLAGS BODY.PEEK[])")?.ok().map(drop),
-            (_, Self::Smtp(smtp)) => smtp.deliver(ALICE),
-            (_, Self::None) => endpoints.imap(HOST, ALICE, PASSWORD).map(drop),
+    fn ask(&mut self, request: Request, endpoints: &Endpoints) -> io::Result<()> {
+        match self {
+            Self::Imap(imap) => imap.ask(command(request))?.ok().map(drop),
+            Self::Smtp(smtp) => smtp.deliver(ALICE),
+            Self::None => endpoints.imap(HOST, ALICE, PASSWORD).map(drop),
         }
+    }
+}
+
+const fn command(request: Request) -> &'static str {
+    match request {
+        Request::Status => "STATUS Archive (MESSAGES UIDNEXT UNSEEN)",
+        Request::Fetch => "FETCH 1 (UID FLAGS BODY.PEEK[])",
+        _ => "NOOP",
     }
 }

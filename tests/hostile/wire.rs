@@ -12,7 +12,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 /// The longest that a client waits for the server to send or to take anything.
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The receive buffer of an attacker, in bytes: what the server sends waits in the server.
 const SMALL_WINDOW: usize = 4096;

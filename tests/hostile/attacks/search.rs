@@ -58,7 +58,7 @@ fn most_keys(target: &Target<'_>, report: &mut Report) -> usize {
         keys /= 2;
     }
     report.faults(format!("SEARCH of {TOO_MANY_KEYS} keys: taken"), usize::from(named == 0));
-    report.note("keys of a SEARCH that is taken", crate::figures::Quantity::Count(keys as u64));
+    report.note("keys of a SEARCH that is taken", keys);
     keys
 }
 
