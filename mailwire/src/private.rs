@@ -75,15 +75,34 @@ pub(crate) fn open_key(path: &Path) -> Result<File, Failure> {
 /// # Errors
 /// The file is a symbolic link, has other links, belongs to another user, is a pipe or a socket, or cannot be written.
 pub(crate) fn create_file(path: &Path) -> Result<File, Failure> {
+    let file = open(path, OpenOptions::new().write(true))?;
+    if file.metadata().map_err(|error| failed(path, &error))?.is_file() {
+        file.set_len(0).map_err(|error| failed(path, &error))?;
+    }
+    Ok(file)
+}
+
+/// Opens a file for reading and writing, and creates it if it is not there; readable and writable by this user only.
+/// Symbolic links are not followed.
+///
+/// # Errors
+/// As [`create_file`].
+pub(crate) fn open_file(path: &Path) -> Result<File, Failure> {
+    open(path, OpenOptions::new().read(true).write(true))
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Kind::Configuration, format!("{}: {error}", path.display()))
+}
+
+fn open(path: &Path, options: &mut OpenOptions) -> Result<File, Failure> {
     let refused = |why: &str| {
         Failure::new(Kind::Configuration, format!("{}: {why}", path.display()))
             .advise("the name of a new file")
     };
-    let failed =
-        |error: std::io::Error| Failure::new(Kind::Configuration, format!("{}: {error}", path.display()));
+    let failed = |error: std::io::Error| failed(path, &error);
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = OpenOptions::new()
-        .write(true)
+    let file = options
         .create(true)
         .truncate(false)
         .mode(0o600)
@@ -109,7 +128,6 @@ pub(crate) fn create_file(path: &Path) -> Result<File, Failure> {
         return Err(refused("the file has another name, too (a hard link)"));
     }
     file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    file.set_len(0).map_err(failed)?;
     Ok(file)
 }
 

@@ -32,8 +32,12 @@ use crate::Error;
 
 /// So many messages are taken from the caller ahead of what can be sent, unless it is set.
 const HELD: usize = 256;
+/// So many bytes of messages that were not tried yet are in hand; then no more are taken from the caller.
+const AHEAD_BYTES: u64 = 4 << 20;
 /// So many results wait for the caller; then nothing more is begun.
-const RESULTS: usize = 64;
+const RESULTS: usize = 256;
+/// How long the caller's thread rests behind results. Many come in this time, and are told without waking it for each.
+const REST: Duration = Duration::from_millis(1);
 /// At least so often a thread that waits looks whether it was told to stop, or a session became free elsewhere.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -228,10 +232,13 @@ where
                 scope.spawn(move || worker.work());
             }
             drop(results);
-            for result in told {
-                if done(result).is_break() {
-                    self.stop.now();
+            while let Ok(first) = told.recv() {
+                for result in std::iter::once(first).chain(told.try_iter()) {
+                    if done(result).is_break() {
+                        self.stop.now();
+                    }
                 }
+                std::thread::sleep(REST);
             }
         });
     }
@@ -288,13 +295,23 @@ where
         });
         loop {
             let next = self.next();
-            // Somebody else looks at the clock meanwhile.
-            desk.changed.notify_all();
+            // The others are woken only where they can do something: that costs more than a small message.
+            match next {
+                Next::Try(held, claim) => {
+                    self.wake_one();
+                    self.attempt(held, *claim);
+                    continue;
+                }
+                Next::Ask => {
+                    self.ask();
+                    self.wake_one();
+                    continue;
+                }
+                _ => desk.changed.notify_all(),
+            }
             match next {
                 Next::Check(held) => self.look(held),
-                Next::Try(held, claim) => self.attempt(held, *claim),
                 Next::Finish(held) => self.finish(held),
-                Next::Ask => self.ask(),
                 Next::Sweep => drop(self.pool.sweep()),
                 Next::Pause(pause) => {
                     if desk.lock().orders == Orders::Ended {
@@ -306,10 +323,22 @@ where
                     self.pool.sweep();
                 }
                 Next::End => break,
+                Next::Try(..) | Next::Ask => {}
             }
             desk.changed.notify_all();
         }
         std::mem::forget(end);
+    }
+
+    /// Wakes another thread if there is something to do for it.
+    fn wake_one(&self) {
+        let queue = self.desk.lock();
+        let can_ask = queue.orders == Orders::Open && self.wants_orders(&queue);
+        let can_try = !queue.waiting.is_empty() && self.pool.has_room();
+        if queue.sleepers > 0 && (can_ask || can_try || self.stop.is_said()) {
+            drop(queue);
+            self.desk.changed.notify_one();
+        }
     }
 
     fn next(&mut self) -> Next<'p, T, S, C, E> {
@@ -320,7 +349,9 @@ where
                 return next;
             }
             if queue.is_watched {
+                queue.sleepers += 1;
                 queue = self.desk.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.sleepers -= 1;
                 continue;
             }
             queue.is_watched = true;
@@ -328,9 +359,11 @@ where
             if let (Some(pause), 0) = (pause, queue.active) {
                 return Next::Pause(pause.min(LOOK));
             }
+            queue.sleepers += 1;
             let waited = self.desk.changed.wait_timeout(queue, LOOK);
             let (changed, waited) = waited.unwrap_or_else(PoisonError::into_inner);
             queue = changed;
+            queue.sleepers -= 1;
             queue.is_watched = false;
             if waited.timed_out() {
                 return Next::Sweep;
@@ -348,13 +381,18 @@ where
         }
         let in_hand = queue.waiting.len() + queue.active;
         match queue.orders {
-            Orders::Open if in_hand < self.desk.most && queue.untried() < self.desk.ahead => {
+            Orders::Open if self.wants_orders(queue) => {
                 queue.orders = Orders::BeingAsked;
                 Some(Next::Ask)
             }
             Orders::Ended if in_hand == 0 => Some(Next::End),
             _ => None,
         }
+    }
+
+    /// Whether so few orders are left that more are taken from the caller.
+    fn wants_orders(&self, queue: &Queue<T, S, C, E>) -> bool {
+        queue.has_room(self.desk.most, self.desk.ahead.div_ceil(2), AHEAD_BYTES / 2)
     }
 
     /// Looks at a message before it is tried for the first time.
@@ -460,13 +498,25 @@ where
         }
     }
 
+    /// Takes orders from the caller, as many as there is room for. Each can be tried as soon as it is there.
     fn ask(&self) {
-        let order = self.desk.orders.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let mut queue = self.desk.lock();
-        queue.orders = if order.is_some() { Orders::Open } else { Orders::Ended };
-        queue
-            .waiting
-            .extend(order.map(|order| Held { is_checked: self.check.is_none(), ..Held::new(order) }));
+        let mut orders = self.desk.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let order = orders.next();
+            let is_over = order.is_none() || self.stop.is_said();
+            let mut queue = self.desk.lock();
+            let order = order.map(|order| Held { is_checked: self.check.is_none(), ..Held::new(order) });
+            let was_empty = queue.waiting.is_empty();
+            queue.waiting.extend(order);
+            if is_over || !queue.has_room(self.desk.most, self.desk.ahead, AHEAD_BYTES) {
+                queue.orders = if is_over { Orders::Ended } else { Orders::Open };
+                return;
+            }
+            if was_empty && queue.sleepers > 0 {
+                drop(queue);
+                self.desk.changed.notify_one();
+            }
+        }
     }
 }
 

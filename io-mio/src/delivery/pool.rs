@@ -176,6 +176,12 @@ impl<C: Channel> Pool<C> {
         (state.count(), state.idle.len())
     }
 
+    /// Whether a session is idle, or another may be opened; not whether it may be with a given host.
+    pub(super) fn has_room(&self) -> bool {
+        let state = self.lock();
+        !state.idle.is_empty() || state.count() < self.limits.sessions.max(1)
+    }
+
     /// A session of this route: an idle one, or a new one. Waits until there may be one more.
     ///
     /// # Errors

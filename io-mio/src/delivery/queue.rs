@@ -72,6 +72,8 @@ pub(super) struct Queue<T, S, C: Channel, E> {
     pub(super) waiting: VecDeque<Held<T, S, C, E>>,
     /// How many are being tried.
     pub(super) active: usize,
+    /// How many threads wait for something to do.
+    pub(super) sleepers: usize,
     pub(super) orders: Orders,
     /// Somebody looks at the clock for all.
     pub(super) is_watched: bool,
@@ -120,6 +122,7 @@ impl<T, S: Read + Seek, C: Channel, E> Queue<T, S, C, E> {
         Self {
             waiting: VecDeque::new(),
             active: 0,
+            sleepers: 0,
             orders: Orders::Open,
             is_watched: false,
             rests: BTreeMap::new(),
@@ -152,9 +155,14 @@ impl<T, S: Read + Seek, C: Channel, E> Queue<T, S, C, E> {
         None
     }
 
-    /// How many were not tried yet.
-    pub(super) fn untried(&self) -> usize {
-        self.waiting.iter().filter(|held| held.tries == 0).count()
+    /// Whether another order may be taken: less than `most` are in hand, and of those that were not tried yet there are
+    /// less than `ahead`, which have less than so many bytes.
+    pub(super) fn has_room(&self, most: usize, ahead: usize, bytes: u64) -> bool {
+        let untried = self.waiting.iter().filter(|held| held.tries == 0);
+        let sizes = untried.map(|held| held.order.message.octets().unwrap_or_default());
+        let (count, size) =
+            sizes.fold((0, 0_u64), |(count, sum), size| (count + 1, sum.saturating_add(size)));
+        self.waiting.len() + self.active < most && count < ahead && (count == 0 || size < bytes)
     }
 
     /// When the next message may go.

@@ -1,21 +1,41 @@
 //! What was sent to whom, kept on disk, so that a run that is interrupted at any point sends nothing twice.
 //!
-//! A line is written and synced before the last octet of a message may leave (`end`), and one when its fate is known:
-//! `taken` or `open`. Whoever stands at `end` may have the message. A key tells one message to one recipient apart; it
-//! is a hash behind a salt, so that nobody's address, and nothing of a message, stands in the file.
+//! A line `end` is written before the last bytes of a message may leave, and `taken` or `open` when its fate is known.
+//! The messages at `end` may have been sent. A key tells one message to one recipient apart; it is a salted hash, so
+//! that no address, and nothing of a message, is in the file.
+//!
+//! # What is synced, and when
+//!
+//! Written lines survive the death of the process, but not that of the machine; a line on disk survives both, and costs
+//! an `fdatasync` that takes longer than sending a small message. So one sync announces several messages: `ahead` lines,
+//! for the message that ends now and for some that follow it, are on disk before the first of them ends. `end`, `taken`
+//! and `open` are written at once and reach the disk with the next sync.
+//!
+//! Each run notes which boot of the machine it belongs to. If the machine is still up, every line is there, and a
+//! message that is `ahead` and no more was not sent. If it was restarted, lines may be missing, and such a message is
+//! uncertain. A killed process therefore leaves only those messages uncertain that had ended, and a power failure at most
+//! the [`AHEAD`] that follow, too.
 
-use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest, Sha256};
 
 use crate::failure::{Failure, Kind};
+use crate::private;
 
 const HEADER: &str = "mailwire-journal 1 ";
+
+/// The most messages that one sync announces besides the one that ends. It also bounds the messages that are uncertain
+/// after a power failure and were never sent.
+pub(super) const AHEAD: usize = 32;
+
+/// Where the system says which boot this is.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// One message to one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +57,8 @@ pub(super) struct Journal {
     path: PathBuf,
     salt: [u8; 16],
     known: HashMap<Key, Known>,
+    /// The keys that are on disk as `ahead`, or further.
+    announced: HashSet<Key>,
     /// Writing has failed: what stands behind that would not follow a whole line.
     broken: bool,
 }
@@ -51,14 +73,9 @@ impl Journal {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(unusable)?;
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(unusable)?;
+        let mut file = private::open_file(path).map_err(|failure| {
+            failure.advise("--journal FILE in a directory that can be written to, or --no-journal")
+        })?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -70,15 +87,17 @@ impl Journal {
             }
             Err(error) => return Err(unusable(error.into())),
         }
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(unusable)?;
-        match read(&text).map_err(|why| damaged(path, &why))? {
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(unusable)?;
+        let whole = whole_lines(&mut text);
+        let contents = std::str::from_utf8(&text).map_err(|_| damaged(path, "it is no journal"))?;
+        let boot = std::fs::read(BOOT).unwrap_or_default();
+        let (salt, known) = match read(contents, &boot).map_err(|why| damaged(path, &why))? {
             Some((salt, known)) => {
                 // A line that was being written when the power went is not there.
-                let whole = text.rfind('\n').map_or(0, |end| end + 1);
                 file.set_len(whole as u64).map_err(unusable)?;
                 file.seek(SeekFrom::End(0)).map_err(unusable)?;
-                Ok(Self { file, path: path.to_owned(), salt, known, broken: false })
+                (salt, known)
             }
             None => {
                 let mut salt = [0; 16];
@@ -86,23 +105,17 @@ impl Journal {
                     Failure::new(Kind::Unavailable, format!("there is no randomness: {error}"))
                 })?;
                 begin(&mut file, path, salt).map_err(unusable)?;
-                Ok(Self { file, path: path.to_owned(), salt, known: HashMap::new(), broken: false })
+                (salt, HashMap::new())
             }
-        }
+        };
+        let this = hashed(&salt, &[&boot]);
+        file.write_all(format!("boot {}\n", hex(&this.0)).as_bytes()).map_err(unusable)?;
+        Ok(Self { file, path: path.to_owned(), salt, known, announced: HashSet::new(), broken: false })
     }
 
     /// The key of these fields, together.
     pub(super) fn key(&self, fields: &[&[u8]]) -> Key {
-        let mut digest = Sha256::new();
-        digest.update(self.salt);
-        for field in fields {
-            digest.update((field.len() as u64).to_be_bytes());
-            digest.update(field);
-        }
-        let digest: [u8; 32] = digest.finalize().into();
-        let mut key = [0; 16];
-        key.copy_from_slice(&digest[..16]);
-        Key(key)
+        hashed(&self.salt, fields)
     }
 
     /// What is known of it; of what was never sent, or was refused, nothing.
@@ -110,16 +123,25 @@ impl Journal {
         self.known.get(&key).copied()
     }
 
-    /// The last octet may leave behind this: it is on disk when this returns.
-    pub(super) fn ending(&mut self, keys: &[Key]) -> io::Result<()> {
-        self.append("end", keys)?;
-        self.file.sync_data().inspect_err(|_| self.broken = true)?;
+    /// The last bytes of a message may leave after this. If these keys were not announced before, that is on disk when
+    /// this returns, and the keys `ahead` are announced with them.
+    pub(super) fn ending(&mut self, keys: &[Key], ahead: &[Key]) -> io::Result<()> {
+        let is_announced = keys.iter().all(|key| self.announced.contains(key));
+        if is_announced {
+            self.append("end", keys)?;
+        } else {
+            let new: Vec<Key> =
+                keys.iter().chain(ahead).filter(|key| !self.announced.contains(key)).copied().collect();
+            self.append("ahead", &new)?;
+            self.append("end", keys)?;
+            self.file.sync_data().inspect_err(|_| self.broken = true)?;
+            self.announced.extend(new);
+        }
         self.known.extend(keys.iter().map(|key| (*key, Known::Uncertain)));
         Ok(())
     }
 
-    /// The server has taken it. Until that is on disk it counts as uncertain, which sends nothing twice either: the
-    /// next [`ending`](Self::ending) brings it there.
+    /// The server has taken it. Until that is on disk it counts as uncertain, which sends nothing twice either.
     pub(super) fn taken(&mut self, key: Key) -> io::Result<()> {
         match self.known.insert(key, Known::Taken) {
             Some(Known::Taken) => Ok(()),
@@ -129,10 +151,19 @@ impl Journal {
 
     /// The server does not have it.
     pub(super) fn open_again(&mut self, key: Key) -> io::Result<()> {
+        let was_announced = self.announced.remove(&key);
         match self.known.remove(&key) {
-            Some(_) => self.append("open", &[key]),
-            None => Ok(()),
+            None if !was_announced => Ok(()),
+            _ => self.append("open", &[key]),
         }
+    }
+
+    /// The run is over: what was announced and did not end was not sent, and everything is on disk.
+    pub(super) fn close(&mut self) -> io::Result<()> {
+        let known = &self.known;
+        let unsent: Vec<Key> = self.announced.drain().filter(|key| !known.contains_key(key)).collect();
+        self.append("open", &unsent)?;
+        self.file.sync_data().inspect_err(|_| self.broken = true)
     }
 
     /// Everything was taken: a journal that was only for this run has no use any more.
@@ -146,13 +177,29 @@ impl Journal {
     }
 
     fn append(&mut self, verb: &str, keys: &[Key]) -> io::Result<()> {
-        // One write for all, so that they come in front of one sync.
+        if keys.is_empty() {
+            return Ok(());
+        }
         let lines: String = keys.iter().map(|key| format!("{verb} {}\n", hex(&key.0))).collect();
         if self.broken {
             return Err(io::Error::other("it could not be written to before"));
         }
         self.file.write_all(lines.as_bytes()).inspect_err(|_| self.broken = true)
     }
+}
+
+/// A hash of these fields, together, behind a salt.
+fn hashed(salt: &[u8; 16], fields: &[&[u8]]) -> Key {
+    let mut digest = Sha256::new();
+    digest.update(salt);
+    for field in fields {
+        digest.update((field.len() as u64).to_be_bytes());
+        digest.update(field);
+    }
+    let digest: [u8; 32] = digest.finalize().into();
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest[..16]);
+    Key(key)
 }
 
 /// The journal of a command that names none: the same command finds it again.
@@ -180,8 +227,23 @@ fn begin(file: &mut File, path: &Path, salt: [u8; 16]) -> io::Result<()> {
 
 type Contents = ([u8; 16], HashMap<Key, Known>);
 
-/// What stands in a journal; `None` if it was not begun. What is no journal is never written to.
-fn read(text: &str) -> Result<Option<Contents>, String> {
+/// Cuts what a power failure may leave behind the last whole line: part of a line, or zeros.
+fn whole_lines(text: &mut Vec<u8>) -> usize {
+    let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    text.truncate(end);
+    text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+}
+
+/// What a line says of a key, as long as its run lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Ahead,
+    Known(Known),
+}
+
+/// What is in a journal; `None` if it was not begun. What is no journal is never written to. `boot`: which boot of the
+/// machine this is; empty if that is not known.
+fn read(text: &str, boot: &[u8]) -> Result<Option<Contents>, String> {
     let Some((whole, _)) = text.rsplit_once('\n') else {
         let torn = text.len() <= HEADER.len() + 32 && (HEADER.starts_with(text) || text.starts_with(HEADER));
         return if torn { Ok(None) } else { Err("it is no journal".to_owned()) };
@@ -189,18 +251,44 @@ fn read(text: &str) -> Result<Option<Contents>, String> {
     let mut lines = whole.split('\n');
     let salt = lines.next().and_then(|line| unhex(line.strip_prefix(HEADER)?));
     let salt = salt.ok_or("it is no journal")?;
-    let mut known = HashMap::new();
+    let mut found: HashMap<Key, Line> = HashMap::new();
+    let mut booted = None;
     for (number, line) in lines.enumerate() {
+        let unreadable = || format!("line {} cannot be read", number + 2);
         let (verb, key) = line.split_once(' ').unwrap_or((line, ""));
-        let key = unhex(key).map(Key).ok_or_else(|| format!("line {} cannot be read", number + 2))?;
+        let key = unhex(key).map(Key).ok_or_else(unreadable)?;
         match verb {
-            "end" => known.insert(key, Known::Uncertain),
-            "taken" => known.insert(key, Known::Taken),
-            "open" => known.remove(&key),
-            _ => return Err(format!("line {} cannot be read", number + 2)),
-        };
+            "ahead" => {
+                found.entry(key).or_insert(Line::Ahead);
+            }
+            "end" => drop(found.insert(key, Line::Known(Known::Uncertain))),
+            "taken" => drop(found.insert(key, Line::Known(Known::Taken))),
+            "open" => drop(found.remove(&key)),
+            "boot" => {
+                end_run(&mut found, booted == Some(key));
+                booted = Some(key);
+            }
+            _ => return Err(unreadable()),
+        }
     }
-    Ok(Some((salt, known)))
+    end_run(&mut found, !boot.is_empty() && booted == Some(hashed(&salt, &[boot])));
+    let known = found.into_iter().filter_map(|(key, line)| match line {
+        Line::Known(known) => Some((key, known)),
+        Line::Ahead => None,
+    });
+    Ok(Some((salt, known.collect())))
+}
+
+/// A run has ended in the same boot of the machine as the next one, or in another.
+fn end_run(found: &mut HashMap<Key, Line>, is_same_boot: bool) {
+    if is_same_boot {
+        found.retain(|_, line| *line != Line::Ahead);
+    } else {
+        found
+            .values_mut()
+            .filter(|line| **line == Line::Ahead)
+            .for_each(|line| *line = Line::Known(Known::Uncertain));
+    }
 }
 
 fn damaged(path: &Path, why: &str) -> Failure {
@@ -225,6 +313,7 @@ fn unhex(text: &str) -> Option<[u8; 16]> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -250,7 +339,7 @@ mod tests {
         let mut journal = Journal::open(&path).unwrap();
         assert!(Journal::open(&path).unwrap_err().to_string().contains("another run"));
         let [one, two, three] = keys(&journal);
-        journal.ending(&[one, two, three]).unwrap();
+        journal.ending(&[one, two, three], &[]).unwrap();
         journal.taken(one).unwrap();
         journal.open_again(two).unwrap();
         drop(journal);
@@ -267,6 +356,58 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let other = Journal::open(&folder.path().join("other")).unwrap();
         assert_ne!(keys(&other)[0], one, "two journals have the same keys");
+    }
+
+    #[test]
+    fn messages_that_were_only_announced_are_uncertain_after_a_restart_of_the_machine_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        let mut journal = Journal::open(&path).unwrap();
+        let [one, two, three] = [b"1", b"2", b"3"].map(|field| journal.key(&[field]));
+        journal.ending(&[one], &[two, three]).unwrap();
+        journal.taken(one).unwrap();
+        journal.ending(&[two], &[]).unwrap();
+        drop(journal);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches("ahead").count(), 3, "{text}");
+        let known = |path: &Path| {
+            let journal = Journal::open(path).unwrap();
+            [one, two, three].map(|key| journal.known(key))
+        };
+        let other = folder.path().join("other");
+        let boot = text.lines().nth(1).unwrap();
+        std::fs::write(&other, text.replace(boot, &format!("boot {}", "0".repeat(32)))).unwrap();
+        for _ in 0..2 {
+            assert_eq!(known(&path), [Some(Known::Taken), Some(Known::Uncertain), None]);
+            assert_eq!(known(&other), [Some(Known::Taken), Some(Known::Uncertain), Some(Known::Uncertain)]);
+        }
+        // Zeros are what a file system may leave where lines were not yet on disk.
+        append(&path, "end 0011\0\0\0");
+        assert_eq!(known(&path), [Some(Known::Taken), Some(Known::Uncertain), None]);
+    }
+
+    #[test]
+    fn a_run_that_ends_in_order_leaves_nothing_announced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("j");
+        let mut journal = Journal::open(&path).unwrap();
+        let [one, two] = [b"1", b"2"].map(|field| journal.key(&[field]));
+        journal.ending(&[one], &[two]).unwrap();
+        journal.close().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.ends_with(&format!("open {}\n", hex(&two.0))), "{text}");
+    }
+
+    #[test]
+    fn a_journal_is_private_and_no_link_is_followed_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("j"), folder.path().join("link"));
+        drop(Journal::open(&path).unwrap());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        drop(Journal::open(&path).unwrap());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(Journal::open(&link).unwrap_err().what.contains("symbolic link"));
     }
 
     #[test]

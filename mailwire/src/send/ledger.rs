@@ -3,14 +3,18 @@
 //!
 //! It knows what a key is made of. How it is kept, `journal` knows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use io_mio::delivery::{Answer, DeliveryReport, Stage, Status};
 
-use super::journal::{Journal, Key, Known};
+use super::journal::{self, Journal, Key, Known};
 use crate::failure::{Failure, Kind};
+
+/// The most keys that are announced together.
+const KEYS_AHEAD: usize = 1024;
 
 /// What to do with a message of which nobody knows whether the server has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,14 +42,25 @@ pub(super) struct Ledger {
     host: String,
     uncertain: Uncertain,
     keep: Keep,
+    /// The messages of this run that were read and have not ended, in order: their keys.
+    upcoming: Mutex<VecDeque<Vec<Key>>>,
+    /// How many messages of this run were taken.
+    taken: AtomicUsize,
     /// How often each message came. The second of two that are alike is not the first.
     seen: Mutex<HashMap<[u8; 32], u64>>,
 }
 
 impl Ledger {
     pub(super) fn new(journal: Journal, host: &str, uncertain: Uncertain, keep: Keep) -> Self {
-        let (journal, seen) = (Mutex::new(journal), Mutex::default());
-        Self { journal, host: host.to_ascii_lowercase(), uncertain, keep, seen }
+        Self {
+            journal: Mutex::new(journal),
+            host: host.to_ascii_lowercase(),
+            uncertain,
+            keep,
+            upcoming: Mutex::default(),
+            taken: AtomicUsize::new(0),
+            seen: Mutex::default(),
+        }
     }
 
     /// The keys of the next message with these bytes, one for each recipient.
@@ -56,7 +71,12 @@ impl Ledger {
         let (host, from, seen) = (self.host.as_bytes(), sender.as_bytes(), seen.to_be_bytes());
         let journal = lock(&self.journal);
         let key = |to: &String| journal.key(&[host, from, to.as_bytes(), &digest, &seen]);
-        recipients.iter().map(key).collect()
+        let keys: Vec<Key> = recipients.iter().map(key).collect();
+        let unsent = keys.iter().filter(|key| journal.known(**key).is_none()).copied().collect::<Vec<_>>();
+        if !unsent.is_empty() {
+            lock(&self.upcoming).push_back(unsent);
+        }
+        keys
     }
 
     /// What an earlier run has come to, for those of whom it has: their numbers, and what stands in the report.
@@ -75,14 +95,23 @@ impl Ledger {
         known.collect()
     }
 
-    /// Writes that the last octets are about to leave for these: it is on disk when this returns.
+    /// Writes that the last bytes are about to leave for these: a journal that outlives the process, and with the next
+    /// messages announced on disk, the machine, when this returns.
     pub(super) fn ending(&self, keys: &[Key]) -> io::Result<()> {
-        lock(&self.journal).ending(keys)
+        let ahead: Vec<Key> = {
+            let mut upcoming = lock(&self.upcoming);
+            upcoming.retain(|message| !message.iter().any(|key| keys.contains(key)));
+            // A server that has taken few messages may take no more: few are announced for it.
+            let most = self.taken.load(Ordering::Relaxed).min(journal::AHEAD);
+            upcoming.iter().take(most).flatten().take(KEYS_AHEAD).copied().collect()
+        };
+        lock(&self.journal).ending(keys, &ahead)
     }
 
     /// Writes what a try has come to. If that fails, what was taken counts as uncertain in the next run, which sends
     /// nothing twice either, and [`halt`](Self::halt) tells.
     pub(super) fn note(&self, keys: &[Key], report: &DeliveryReport) {
+        lock(&self.upcoming).retain(|message| !message.iter().any(|key| keys.contains(key)));
         let mut journal = lock(&self.journal);
         for (recipient, key) in report.recipients.iter().zip(keys) {
             let _ = match recipient.status {
@@ -91,6 +120,15 @@ impl Ledger {
                 _ => journal.open_again(*key),
             };
         }
+        if report.recipients.iter().all(|one| one.status == Status::Success) {
+            self.taken.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The run is over: everything is on disk.
+    pub(super) fn close(&self) {
+        // What is not there counts as uncertain.
+        let _ = lock(&self.journal).close();
     }
 
     /// Why nothing may be sent any more: the journal cannot be written to.
@@ -103,7 +141,9 @@ impl Ledger {
 
     /// Everything was taken: a journal that nobody asked for has no use any more.
     pub(super) fn complete(self) {
-        if self.keep == Keep::UntilComplete {
+        if self.keep == Keep::Always {
+            self.close();
+        } else {
             // Left behind it would only say that everything was taken.
             let _ = lock(&self.journal).remove();
         }

@@ -20,6 +20,7 @@ use proto_smtp::client::Client;
 use proto_smtp::types::Extension;
 
 use super::envelope::Envelope;
+use super::journal;
 use super::ledger::Ledger;
 use super::octets::Octets;
 use super::orders::{Job, Messages, Orders};
@@ -134,7 +135,7 @@ impl Run {
         let dispatcher = Dispatcher::new(&pool, clock)
             .policy(plan.policy.clone())
             .hold_at_most(held)
-            .look_ahead(plan.concurrency)
+            .look_ahead(plan.concurrency.max(2 * journal::AHEAD))
             .stop_with(&self.stop);
         let mut orders = Orders::new(&plan.envelope, messages, &self, route);
         std::thread::scope(|scope| {
@@ -156,6 +157,9 @@ impl Run {
     /// Ends the program while messages are under way, when they have taken too long.
     fn abandon(&self, interrupt: &Interrupt, unanswered: usize) {
         self.bar.finish_and_clear();
+        if let Some(ledger) = &self.ledger {
+            ledger.close();
+        }
         let failure = self.with_tally(|tally| {
             tally.is_incomplete = true;
             if !self.is_one {
@@ -232,6 +236,9 @@ impl Run {
     fn finish(self, is_done: bool, interrupt: &Interrupt) -> Result<Tally, Failure> {
         let mut tally = self.with_tally(std::mem::take);
         tally.is_incomplete |= !is_done;
+        if let Some(ledger) = self.ledger.as_ref().filter(|_| !tally.is_success()) {
+            ledger.close();
+        }
         if interrupt.is_requested() && !tally.is_success() {
             let failure = self.interrupted(interrupt, &tally);
             if self.is_one && tally.is_empty() {

@@ -2,12 +2,20 @@
 //!
 //! This file knows how each is recognised, and how a message is found again. One message is open at a time, and what
 //! is kept of the others is their file names.
+//!
+//! Nothing outside of a directory is read for it: what is in it may come from somebody else. Each entry is opened relative
+//! to the directory, without following a symbolic link, and only if it is a file; any other entry costs itself.
 
 use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, statat};
+use rustix::io::Errno;
 
 use super::mbox::{Begin, Mbox};
 use super::spool::Spool;
@@ -15,10 +23,51 @@ use crate::failure::{Failure, Kind};
 
 const BUFFER: usize = 64 * 1024;
 
+/// A file, and the directory that it was found in.
+#[derive(Debug, Clone)]
+struct Entry {
+    /// The whole path, to be shown.
+    path: Arc<Path>,
+    /// The directory, and the entry's name in it; none if the file itself was named.
+    within: Option<(Arc<OwnedFd>, Arc<Path>)>,
+}
+
+impl Entry {
+    fn named(path: &Path) -> Self {
+        Self { path: path.into(), within: None }
+    }
+
+    /// Opens the file, which must be one. A pipe or device is not waited for.
+    fn open(&self) -> Result<File, Failure> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let opened = match &self.within {
+            Some((directory, name)) => openat(directory, &**name, flags | OFlags::NOFOLLOW, Mode::empty()),
+            // A link that was named is followed.
+            None => openat(CWD, &*self.path, flags, Mode::empty()),
+        };
+        let file = opened.map_err(|error| match error {
+            Errno::LOOP => self.refused("it is a symbolic link, which is not followed"),
+            Errno::NXIO => self.refused(NO_FILE),
+            error => Failure::file(&self.path, &error.into()),
+        })?;
+        let kind = fstat(&file).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        match kind.map_err(|error| Failure::file(&self.path, &error.into()))? {
+            FileType::RegularFile => Ok(file.into()),
+            _ => Err(self.refused(NO_FILE)),
+        }
+    }
+
+    fn refused(&self, why: &str) -> Failure {
+        Failure::new(Kind::Data, format!("{}: {why}", self.path.display()))
+    }
+}
+
+const NO_FILE: &str = "it is no file, but a pipe, a socket, a device or a directory";
+
 /// Where a message was found. It can be read from there again.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    file: Arc<Path>,
+    file: Entry,
     within: Option<Within>,
 }
 
@@ -33,9 +82,9 @@ struct Within {
 impl Place {
     /// The message that stands there now.
     pub(super) fn read(&self) -> Result<Spool, Failure> {
-        let mut file = open(&self.file)?;
+        let mut file = self.file.open()?;
         let Some(Within { begin, .. }) = self.within else { return Spool::read(file, None) };
-        file.seek(SeekFrom::Start(begin.offset())).map_err(|error| Failure::file(&self.file, &error))?;
+        file.seek(SeekFrom::Start(begin.offset())).map_err(|error| Failure::file(&self.file.path, &error))?;
         match Mbox::at(BufReader::with_capacity(BUFFER, file), begin).next() {
             Some((_, message)) => message,
             None => Err(Failure::new(Kind::Data, "the message is not there any more")),
@@ -45,7 +94,7 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
+        write!(f, "{}", self.file.path.display())?;
         match self.within {
             Some(Within { number, .. }) => write!(f, "#{number}"),
             None => Ok(()),
@@ -57,14 +106,14 @@ impl fmt::Display for Place {
 #[derive(Debug)]
 pub(super) struct Sources {
     files: std::vec::IntoIter<Found>,
-    mbox: Option<(Arc<Path>, u64, Mbox<BufReader<File>>)>,
+    mbox: Option<(Entry, u64, Mbox<BufReader<File>>)>,
     /// How many octets all of the files have.
     pub(super) octets: u64,
 }
 
 #[derive(Debug)]
 struct Found {
-    path: PathBuf,
+    entry: Entry,
     octets: u64,
     is_mbox: bool,
 }
@@ -95,13 +144,13 @@ impl Sources {
                 if let Some((begin, message)) = mbox.next() {
                     *number += 1;
                     let within = Some(Within { number: *number, begin });
-                    return Some((Place { file: Arc::clone(file), within }, message));
+                    return Some((Place { file: file.clone(), within }, message));
                 }
                 self.mbox = None;
             }
             let found = self.files.next()?;
-            let file: Arc<Path> = found.path.into();
-            match open(&file) {
+            let file = found.entry;
+            match file.open() {
                 Ok(opened) if found.is_mbox => {
                     self.mbox = Some((file, 0, Mbox::new(BufReader::with_capacity(BUFFER, opened))));
                 }
@@ -126,55 +175,74 @@ fn find(path: &Path, found: &mut Vec<Found>) -> Result<(), Failure> {
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if metadata.is_file() {
         if metadata.len() > 0 {
-            let is_mbox = begins_as_mbox(path)?;
-            found.push(Found { path: path.to_owned(), octets: metadata.len(), is_mbox });
+            let entry = Entry::named(path);
+            let is_mbox = begins_as_mbox(&entry)?;
+            found.push(Found { entry, octets: metadata.len(), is_mbox });
         }
         return Ok(());
     }
     if !metadata.is_dir() {
-        return Err(Failure::new(
-            Kind::Data,
-            format!("{}: it is neither a file nor a directory", path.display()),
-        ));
+        return Err(Entry::named(path).refused("it is neither a file nor a directory"));
     }
     let begin = found.len();
-    let (new, cur) = (path.join("new"), path.join("cur"));
-    if new.is_dir() && cur.is_dir() {
+    let directory = open_directory(CWD, path, OFlags::empty()).map_err(|error| unreadable(error.into()))?;
+    let within = |name: &str| open_directory(&directory, Path::new(name), OFlags::NOFOLLOW);
+    if let (Ok(new), Ok(cur)) = (within("new"), within("cur")) {
         // Names are made of the time at which mail came; a dot in front means that it is no message.
-        for folder in [new, cur] {
-            list(&folder, |name| !name.starts_with('.'), found)?;
+        for (name, folder) in [("new", new), ("cur", cur)] {
+            list(&path.join(name), folder, |name| !name.starts_with('.'), found)?;
         }
-        found[begin..].sort_by(|one, other| one.path.file_name().cmp(&other.path.file_name()));
+        found[begin..].sort_by(|one, other| one.entry.path.file_name().cmp(&other.entry.path.file_name()));
     } else {
-        list(path, |name| name.to_ascii_lowercase().ends_with(".eml"), found)?;
-        found[begin..].sort_by(|one, other| one.path.cmp(&other.path));
+        list(path, directory, |name| name.to_ascii_lowercase().ends_with(".eml"), found)?;
+        found[begin..].sort_by(|one, other| one.entry.path.cmp(&other.entry.path));
     }
     Ok(())
 }
 
-fn list(folder: &Path, wanted: impl Fn(&str) -> bool, found: &mut Vec<Found>) -> Result<(), Failure> {
-    let unreadable = |error: std::io::Error| Failure::file(folder, &error);
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+fn open_directory(at: impl std::os::fd::AsFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    openat(at, path, flags | OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Adds the entries of a directory that may be messages. Directories in it are left alone; what is no file otherwise is
+/// added, and refused when its turn comes.
+fn list(
+    path: &Path,
+    directory: OwnedFd,
+    wanted: impl Fn(&str) -> bool,
+    found: &mut Vec<Found>,
+) -> Result<(), Failure> {
+    let unreadable = |error: Errno| Failure::file(path, &error.into());
+    let directory = Arc::new(directory);
+    for entry in Dir::read_from(&*directory).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        // A file that is gone since was read by somebody else, and moved.
-        let Ok(metadata) = std::fs::metadata(entry.path()) else { continue };
-        if metadata.is_file() && wanted(&entry.file_name().to_string_lossy()) {
-            found.push(Found { path: entry.path(), octets: metadata.len(), is_mbox: false });
+        let name = Path::new(std::ffi::OsStr::from_bytes(entry.file_name().to_bytes()));
+        if matches!(entry.file_name().to_bytes(), b"." | b"..") || !wanted(&name.to_string_lossy()) {
+            continue;
+        }
+        // A file that is gone since was read by another program, and moved.
+        let Ok(stat) = statat(&*directory, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind != FileType::Directory {
+            let within = Some((Arc::clone(&directory), Arc::from(name)));
+            let entry = Entry { path: path.join(name).into(), within };
+            let octets = if kind == FileType::RegularFile {
+                u64::try_from(stat.st_size).unwrap_or_default()
+            } else {
+                0
+            };
+            found.push(Found { entry, octets, is_mbox: false });
         }
     }
     Ok(())
 }
 
 /// Whether a file is an mbox: the first line of a message is never like this.
-fn begins_as_mbox(path: &Path) -> Result<bool, Failure> {
+fn begins_as_mbox(file: &Entry) -> Result<bool, Failure> {
     let mut begin = Vec::new();
-    open(path)?.take(64).read_to_end(&mut begin).map_err(|error| Failure::file(path, &error))?;
+    file.open()?.take(64).read_to_end(&mut begin).map_err(|error| Failure::file(&file.path, &error))?;
     let line = begin.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&begin);
     Ok(line.trim_ascii_start().starts_with(b"From "))
-}
-
-fn open(path: &Path) -> Result<File, Failure> {
-    File::open(path).map_err(|error| Failure::file(path, &error))
 }
 
 #[cfg(test)]
@@ -236,6 +304,48 @@ mod tests {
                 taken("one", "one"),
             ]
         );
+    }
+
+    #[test]
+    fn nothing_outside_of_a_directory_is_read_and_what_is_no_file_costs_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        write(&at("secret"), "Message-ID: <secret>\n\nx\n");
+        write(&at("dir/a.eml"), "Message-ID: <a>\n\nx\n");
+        write(&at("box/new/1"), "Message-ID: <1>\n\nx\n");
+        std::fs::create_dir_all(at("box/cur")).unwrap();
+        std::fs::create_dir(at("dir/folder.eml")).unwrap();
+        let pipe = |name: &str| {
+            rustix::fs::mknodat(CWD, at(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        };
+        for directory in ["dir", "box/new"] {
+            std::os::unix::fs::symlink(at("secret"), at(directory).join("9.eml")).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", at(directory).join("8.eml")).unwrap();
+            pipe(&format!("{directory}/7.eml"));
+        }
+        let shown = |paths: &[&str]| {
+            let found = all(&paths.iter().map(|name| at(name)).collect::<Vec<_>>());
+            found
+                .into_iter()
+                .map(|(name, message)| match message {
+                    Ok(id) => id,
+                    Err(why) if why.contains("symbolic link") => format!("{name}: link"),
+                    Err(why) if why.contains("pipe") => format!("{name}: pipe"),
+                    Err(why) => panic!("{why}"),
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(shown(&["dir"]), ["7.eml: pipe", "8.eml: link", "9.eml: link", "a"]);
+        assert_eq!(shown(&["box"]), ["1", "7.eml: pipe", "8.eml: link", "9.eml: link"]);
+        // A directory that is a link belongs to somewhere else.
+        std::os::unix::fs::symlink(at("box"), at("linked")).unwrap();
+        assert_eq!(shown(&["linked"]).len(), 4, "a link that was named is followed");
+        std::fs::create_dir(at("other")).unwrap();
+        std::os::unix::fs::symlink(at("box/new"), at("other/new")).unwrap();
+        std::os::unix::fs::symlink(at("box/cur"), at("other/cur")).unwrap();
+        assert!(Sources::find(&[at("other")]).is_err());
+        pipe("pipe");
+        assert!(Sources::find(&[at("pipe")]).unwrap_err().what.contains("neither"));
     }
 
     #[test]
