@@ -16,13 +16,22 @@ pub struct ReactorLimits {
     /// So many of those that are too many are told so as the protocol wants it, under TLS where that comes first, at a
     /// time. The others are cut off. 32 unless set: a handshake costs more than a word.
     pub turned_away: usize,
-    /// The most connections at a time from one address (IPv6: one /64 network).
+    /// The most connections at a time from one address (IPv6: one /64 network). Behind a proxy, this is the address that
+    /// the proxy announces.
     pub connections_per_address: usize,
+    /// The most connections at a time whose clients have still to log in. The others are kept for those who have. As many
+    /// as all of them unless set.
+    pub connections_before_login: usize,
 }
 
 impl Default for ReactorLimits {
     fn default() -> Self {
-        Self { connections: 10_000, turned_away: 32, connections_per_address: 1_000 }
+        Self {
+            connections: 10_000,
+            turned_away: 32,
+            connections_per_address: 1_000,
+            connections_before_login: usize::MAX,
+        }
     }
 }
 
@@ -35,57 +44,121 @@ pub(crate) enum Admission {
     TurnedAway,
 }
 
+/// As what a connection counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Entry {
+    pub(crate) admission: Admission,
+    /// The client's address, as soon as it is known.
+    pub(crate) address: Option<IpAddr>,
+    /// Whether the client has still to log in.
+    pub(crate) awaits_login: bool,
+}
+
 /// Everybody who is there.
 #[derive(Debug)]
 pub(crate) struct Crowd {
     limits: ReactorLimits,
+    /// The most connections that are possible at all.
+    most: usize,
     welcome: usize,
+    /// Those of them that have still to log in.
+    before_login: usize,
     turned_away: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
 impl Crowd {
     /// Nobody, and at most so many connections in all, whatever the limits say.
-    pub(crate) fn new(mut limits: ReactorLimits, most: usize) -> Self {
-        limits.turned_away = limits.turned_away.min(most / 2);
-        limits.connections = limits.connections.min(most - limits.turned_away);
-        Self { limits, welcome: 0, turned_away: 0, by_address: HashMap::new() }
+    pub(crate) fn new(limits: ReactorLimits, most: usize) -> Self {
+        let mut this =
+            Self { limits, most, welcome: 0, before_login: 0, turned_away: 0, by_address: HashMap::new() };
+        this.set_limits(this.limits.clone());
+        this
     }
 
-    /// What becomes of one from this address; none: it is cut off. Where an address says nothing of who comes
-    /// (`counts`), it has no limit of its own.
-    pub(crate) fn admits(&self, address: IpAddr, counts: bool) -> Option<Admission> {
-        let here = self.by_address.get(&network(address)).copied().unwrap_or(0);
-        let room = self.welcome < self.limits.connections;
-        if room && (!counts || here < self.limits.connections_per_address) {
+    /// Other limits from now on. Connections that are there stay.
+    pub(crate) fn set_limits(&mut self, mut limits: ReactorLimits) {
+        limits.turned_away = limits.turned_away.min(self.most / 2);
+        limits.connections = limits.connections.min(self.most - limits.turned_away);
+        self.limits = limits;
+    }
+
+    /// What becomes of one from this address; none: it is cut off. Without an address, since a proxy has still to
+    /// announce it, only the limits of all count.
+    pub(crate) fn admits(&self, address: Option<IpAddr>) -> Option<Admission> {
+        let room = self.welcome < self.limits.connections
+            && self.before_login < self.limits.connections_before_login;
+        if room && address.is_none_or(|address| self.has_room(address)) {
             Some(Admission::Welcome)
         } else {
-            (self.turned_away < self.limits.turned_away).then_some(Admission::TurnedAway)
+            self.may_turn_away().then_some(Admission::TurnedAway)
         }
     }
 
-    pub(crate) fn enter(&mut self, address: IpAddr, admission: Admission) {
-        match admission {
+    fn has_room(&self, address: IpAddr) -> bool {
+        let here = self.by_address.get(&network(address)).copied().unwrap_or(0);
+        here < self.limits.connections_per_address
+    }
+
+    const fn may_turn_away(&self) -> bool {
+        self.turned_away < self.limits.turned_away
+    }
+
+    pub(crate) fn enter(&mut self, entry: Entry) {
+        match entry.admission {
             Admission::Welcome => {
-                *self.by_address.entry(network(address)).or_default() += 1;
                 self.welcome += 1;
+                self.before_login += usize::from(entry.awaits_login);
+                self.count(entry.address);
             }
             Admission::TurnedAway => self.turned_away += 1,
         }
     }
 
-    pub(crate) fn leave(&mut self, address: IpAddr, admission: Admission) {
-        if admission == Admission::TurnedAway {
+    fn count(&mut self, address: Option<IpAddr>) {
+        if let Some(address) = address {
+            *self.by_address.entry(network(address)).or_default() += 1;
+        }
+    }
+
+    /// A proxy has announced for whom a connection is. None: it is cut off, and nothing has changed.
+    pub(crate) fn announce(&mut self, entry: &mut Entry, address: IpAddr) -> Option<Admission> {
+        if entry.admission == Admission::Welcome {
+            if self.has_room(address) {
+                entry.address = Some(address);
+                self.count(entry.address);
+            } else if self.may_turn_away() {
+                self.leave(*entry);
+                entry.admission = Admission::TurnedAway;
+                self.enter(*entry);
+            } else {
+                return None;
+            }
+        }
+        Some(entry.admission)
+    }
+
+    /// The client of a connection has logged in.
+    pub(crate) fn logged_in(&mut self, entry: &mut Entry) {
+        if std::mem::take(&mut entry.awaits_login) && entry.admission == Admission::Welcome {
+            self.before_login -= 1;
+        }
+    }
+
+    pub(crate) fn leave(&mut self, entry: Entry) {
+        if entry.admission == Admission::TurnedAway {
             self.turned_away -= 1;
             return;
         }
-        let network = network(address);
-        if let Some(count) = self.by_address.get_mut(&network) {
+        if let Some(network) = entry.address.map(network)
+            && let Some(count) = self.by_address.get_mut(&network)
+        {
             *count -= 1;
             if *count == 0 {
                 self.by_address.remove(&network);
             }
         }
+        self.before_login -= usize::from(entry.awaits_login);
         self.welcome -= 1;
     }
 
@@ -117,20 +190,60 @@ mod tests {
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
     }
 
+    fn entry(address: Option<IpAddr>, admission: Admission) -> Entry {
+        Entry { admission, address, awaits_login: false }
+    }
+
     #[test]
     fn those_who_are_turned_away_take_nobodys_place() {
-        let limits = ReactorLimits { connections: 2, turned_away: 1, connections_per_address: 1 };
+        let limits = ReactorLimits {
+            connections: 2,
+            turned_away: 1,
+            connections_per_address: 1,
+            ..Default::default()
+        };
         let mut crowd = Crowd::new(limits, 100);
         let (here, there): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        crowd.enter(here, Admission::Welcome);
-        assert_eq!(crowd.admits(here, true), Some(Admission::TurnedAway));
-        assert_eq!(crowd.admits(here, false), Some(Admission::Welcome));
-        crowd.enter(here, Admission::TurnedAway);
-        assert_eq!((crowd.admits(here, true), crowd.sessions()), (None, 1));
-        assert_eq!(crowd.admits(there, true), Some(Admission::Welcome));
-        crowd.leave(here, Admission::TurnedAway);
-        assert_eq!((crowd.admits(here, true), crowd.sessions()), (Some(Admission::TurnedAway), 1));
-        crowd.leave(here, Admission::Welcome);
-        assert_eq!((crowd.admits(here, true), crowd.sessions()), (Some(Admission::Welcome), 0));
+        crowd.enter(entry(Some(here), Admission::Welcome));
+        assert_eq!(crowd.admits(Some(here)), Some(Admission::TurnedAway));
+        assert_eq!(crowd.admits(None), Some(Admission::Welcome));
+        crowd.enter(entry(Some(here), Admission::TurnedAway));
+        assert_eq!((crowd.admits(Some(here)), crowd.sessions()), (None, 1));
+        assert_eq!(crowd.admits(Some(there)), Some(Admission::Welcome));
+        crowd.leave(entry(Some(here), Admission::TurnedAway));
+        assert_eq!((crowd.admits(Some(here)), crowd.sessions()), (Some(Admission::TurnedAway), 1));
+        crowd.leave(entry(Some(here), Admission::Welcome));
+        assert_eq!((crowd.admits(Some(here)), crowd.sessions()), (Some(Admission::Welcome), 0));
+    }
+
+    #[test]
+    fn an_announced_address_has_its_own_limit() {
+        let limits = ReactorLimits { turned_away: 1, connections_per_address: 1, ..Default::default() };
+        let mut crowd = Crowd::new(limits, 100);
+        let client: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut entries = [entry(None, Admission::Welcome); 3];
+        entries.iter().for_each(|entry| crowd.enter(*entry));
+        let announced = entries.each_mut().map(|entry| crowd.announce(entry, client));
+        assert_eq!(announced, [Some(Admission::Welcome), Some(Admission::TurnedAway), None]);
+        assert_eq!(crowd.sessions(), 2);
+        entries.into_iter().for_each(|entry| crowd.leave(entry));
+        assert_eq!((crowd.sessions(), crowd.admits(Some(client))), (0, Some(Admission::Welcome)));
+    }
+
+    #[test]
+    fn places_are_kept_for_those_who_have_logged_in() {
+        let limits = ReactorLimits { connections: 3, connections_before_login: 2, ..Default::default() };
+        let mut crowd = Crowd::new(limits, 100);
+        let waiting = Entry { awaits_login: true, ..Entry::default() };
+        let mut first = waiting;
+        crowd.enter(first);
+        crowd.enter(waiting);
+        assert_eq!(crowd.admits(None), Some(Admission::TurnedAway));
+        crowd.logged_in(&mut first);
+        crowd.logged_in(&mut first);
+        assert_eq!(crowd.admits(None), Some(Admission::Welcome));
+        crowd.leave(first);
+        crowd.leave(waiting);
+        assert_eq!((crowd.sessions(), crowd.before_login), (0, 0));
     }
 }

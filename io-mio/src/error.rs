@@ -93,6 +93,8 @@ pub enum Stage {
     LeastRate,
     /// That the peer takes what is sent to it.
     Send,
+    /// That the client logs in.
+    Login,
     /// What the program wanted to see.
     Goal,
 }
@@ -243,6 +245,7 @@ impl fmt::Display for Stage {
             Self::Wait(_) => "what was awaited did not come",
             Self::LeastRate => "too little of a message came",
             Self::Send => "the peer did not take what was sent",
+            Self::Login => "the client did not log in",
             Self::Goal => "it did not happen",
         })
     }

@@ -105,6 +105,16 @@ pub struct Context<'c> {
     pub(crate) remote: &'c Remote,
     pub(crate) now: Instant,
     pub(crate) wake_at: &'c mut Option<Instant>,
+    pub(crate) login: &'c mut Login,
+}
+
+/// What the driver knows of a client's log-in.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Login {
+    /// When the client must have logged in; none if it has, or need not.
+    pub(crate) until: Option<Instant>,
+    /// How much longer the machine's delay behind a failed log-in is.
+    pub(crate) delay: Duration,
 }
 
 impl Context<'_> {
@@ -132,6 +142,18 @@ impl Context<'_> {
     #[must_use]
     pub const fn now(&self) -> Instant {
         self.now
+    }
+
+    /// The client has logged in, or need not: [`Patience::login`](crate::Patience::login) no longer ends the session, and
+    /// it no longer counts for [`connections_before_login`](crate::ReactorLimits::connections_before_login).
+    pub const fn logged_in(&mut self) {
+        self.login.until = None;
+    }
+
+    /// Makes the delay with which the machine answers a failed log-in this much longer, from now on and in this session.
+    /// A log-in that succeeds is answered at once.
+    pub const fn lengthen_delay(&mut self, by: Duration) {
+        self.login.delay = by;
     }
 
     /// Calls [`Handler::woken`] once, after `delay`. A later call replaces an earlier one.

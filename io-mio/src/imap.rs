@@ -69,6 +69,7 @@ impl Protocol for ImapServer {
 
 impl ServerProtocol for ImapServer {
     const TOO_BUSY: &'static [u8] = b"* BYE [UNAVAILABLE] too many connections, try again later\r\n";
+    const LOGIN_TOO_LATE: &'static [u8] = b"* BYE you did not log in in time\r\n";
 
     fn open(config: &Arc<Config>, _: &mut SendBuffer) -> Self::Cleartext {
         server::Server::<Cleartext>::new(config.clone())

@@ -36,7 +36,7 @@ pub use connector::{Connector, Report, Security, Target};
 pub use error::{Error, Kind, Stage};
 pub use handler::{Closed, Context, Handler, Next, Peer};
 pub use imap::{ImapClient, ImapServer};
-pub use listener::ListenerTls;
+pub use listener::{ListenerSettings, ListenerTls, Port};
 pub use protocol::{Approach, ClientProtocol, MachineMut, Protocol, ServerProtocol};
 pub use proxied::TrustedProxies;
 pub use reactor::{Reactor, ReactorHandle, ReactorLimits, Remote};

@@ -5,7 +5,7 @@
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -33,11 +33,78 @@ pub enum ListenerTls {
     TrustedLocal,
 }
 
-/// What the sessions of one listener share.
-pub(crate) struct Listening<P: ServerProtocol, H: Handler<P>> {
+/// A port that is bound. Connections wait in the operating system until a reactor
+/// [listens](crate::Reactor::listen_on) on it.
+#[derive(Debug)]
+pub struct Port {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Port {
+    /// Binds `address` (port 0: any).
+    ///
+    /// # Errors
+    /// The address cannot be had.
+    pub fn bind(address: SocketAddr) -> Result<Self, Error> {
+        let socket = TcpListener::bind(address).map_err(Error::io("opening a listening port"))?;
+        let address = socket.local_addr().map_err(Error::io("asking for the address of a listening port"))?;
+        Ok(Self { socket, address })
+    }
+
+    /// The address that it has.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// The settings with which a listener begins its sessions. They can be replaced while it listens: sessions that have
+/// begun keep theirs. Cheap to clone; all clones are the same settings.
+pub struct ListenerSettings<P: ServerProtocol> {
+    current: Arc<RwLock<Arc<Terms<P>>>>,
+}
+
+/// The settings of one session.
+pub(crate) struct Terms<P: ServerProtocol> {
     pub(crate) config: P::Config,
     pub(crate) tls: ListenerTls,
     pub(crate) patience: Patience,
+}
+
+impl<P: ServerProtocol> ListenerSettings<P> {
+    /// The machine's configuration, TLS, and how long is waited.
+    pub fn new(config: P::Config, tls: ListenerTls, patience: Patience) -> Self {
+        Self { current: Arc::new(RwLock::new(Arc::new(Terms { config, tls, patience }))) }
+    }
+
+    /// Replaces the settings for the sessions that begin from now on. Whether TLS comes first is decided when the
+    /// listener begins: `tls` should be of the same kind as before.
+    pub fn replace(&self, config: P::Config, tls: ListenerTls, patience: Patience) {
+        let terms = Arc::new(Terms { config, tls, patience });
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = terms;
+    }
+
+    pub(crate) fn current(&self) -> Arc<Terms<P>> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<P: ServerProtocol> Clone for ListenerSettings<P> {
+    fn clone(&self) -> Self {
+        Self { current: Arc::clone(&self.current) }
+    }
+}
+
+impl<P: ServerProtocol> fmt::Debug for ListenerSettings<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ListenerSettings")
+    }
+}
+
+/// What the sessions of one listener share.
+pub(crate) struct Listening<P: ServerProtocol, H: Handler<P>> {
+    pub(crate) settings: ListenerSettings<P>,
     pub(crate) factory: Box<dyn Fn(&Peer) -> H + Send + Sync>,
     pub(crate) tracer: Option<Arc<Tracer>>,
 }
@@ -68,15 +135,13 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    pub(crate) fn bind<P: ServerProtocol, H: Handler<P>>(
-        address: SocketAddr,
+    pub(crate) fn new<P: ServerProtocol, H: Handler<P>>(
+        port: Port,
         proxies: Option<TrustedProxies>,
         listening: Listening<P, H>,
-    ) -> Result<Self, Error> {
-        let socket = TcpListener::bind(address)
-            .map_err(|source| Error::Io { doing: "opening a listening port", source })?;
-        let address = socket.local_addr().map_err(Error::io("asking for the address of a listening port"))?;
-        let too_busy = match listening.tls {
+    ) -> Self {
+        let Port { socket, address } = port;
+        let too_busy = match listening.settings.current().tls {
             ListenerTls::Implicit(_) => &[],
             ListenerTls::StartTls(_) | ListenerTls::None | ListenerTls::TrustedLocal => P::TOO_BUSY,
         };
@@ -85,7 +150,7 @@ impl Listener {
             let session = Session::begin(socket, peer, remote, listening.clone(), admission, now)?;
             Ok(Box::new(session) as Box<dyn Drive>)
         });
-        Ok(Self { socket, address, begin, proxies, too_busy, ready: true, retry_at: None, warned_at: None })
+        Self { socket, address, begin, proxies, too_busy, ready: true, retry_at: None, warned_at: None }
     }
 
     pub(crate) const fn socket(&mut self) -> &mut TcpListener {

@@ -34,6 +34,9 @@ pub trait ServerProtocol: Protocol {
     /// What is said in cleartext to a connection that is one too many, before it is closed.
     const TOO_BUSY: &'static [u8];
 
+    /// What is said to a client that did not log in in time, before its connection is closed.
+    const LOGIN_TOO_LATE: &'static [u8];
+
     /// A new session on cleartext; its greeting goes to `tx`.
     fn open(config: &Self::Config, tx: &mut SendBuffer) -> Self::Cleartext;
 

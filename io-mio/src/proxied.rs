@@ -77,6 +77,12 @@ enum State {
         remote: Remote,
         until: Instant,
     },
+    /// The header came, and the reactor decides whether its client has room.
+    Announced {
+        socket: TcpStream,
+        remote: Remote,
+        peer: Peer,
+    },
     Session(Box<dyn Drive>),
     /// What the socket belonged to is gone: only for a moment.
     Moving,
@@ -97,11 +103,10 @@ impl Proxied {
     /// Begins the session as soon as the header is there.
     fn await_header(&mut self, now: Instant) -> Turned {
         let State::Awaiting { socket, until, .. } = &mut self.state else { return Turned::Over };
-        let peer = match header(socket) {
-            Ok(Some(Header::Local)) => self.proxy.clone(),
-            Ok(Some(Header::Relayed { source, destination })) => {
-                Peer { address: source, local: destination, ..self.proxy.clone() }
-            }
+        // The proxy itself asks whether the server is there, or speaks for a client.
+        let client = match header(socket) {
+            Ok(Some(Header::Local)) => None,
+            Ok(Some(Header::Relayed { source, destination })) => Some((source, destination)),
             Ok(None) if now < *until => return Turned::Waits(Some(*until)),
             Ok(None) => return self.refuse("a proxy sent no header in time"),
             Err(error) => return self.refuse(&error.to_string()),
@@ -109,7 +114,23 @@ impl Proxied {
         let State::Awaiting { socket, remote, .. } = std::mem::replace(&mut self.state, State::Moving) else {
             return Turned::Over;
         };
-        match (self.begin)(socket, peer, remote, self.admission, now) {
+        let Some((address, local)) = client else {
+            return self.start(socket, remote, self.proxy.clone(), self.admission, now);
+        };
+        let peer = Peer { address, local, ..self.proxy.clone() };
+        self.state = State::Announced { socket, remote, peer };
+        Turned::Announced(address.ip())
+    }
+
+    fn start(
+        &mut self,
+        socket: TcpStream,
+        remote: Remote,
+        peer: Peer,
+        admission: Admission,
+        now: Instant,
+    ) -> Turned {
+        match (self.begin)(socket, peer, remote, admission, now) {
             Ok(mut session) => {
                 session.may_read();
                 self.state = State::Session(session);
@@ -160,7 +181,8 @@ impl Drive for Proxied {
         match &mut self.state {
             State::Session(session) => session.turn(cause, now, scratch),
             State::Awaiting { .. } if cause.drain => Turned::Over,
-            _ => self.await_header(now),
+            State::Awaiting { .. } => self.await_header(now),
+            State::Announced { .. } | State::Moving => Turned::Over,
         }
     }
 
@@ -177,13 +199,22 @@ impl Drive for Proxied {
     fn socket(&mut self) -> Option<&mut TcpStream> {
         match &mut self.state {
             State::Session(session) => session.socket(),
-            State::Awaiting { socket, .. } => Some(socket),
+            State::Awaiting { socket, .. } | State::Announced { socket, .. } => Some(socket),
             State::Moving => None,
         }
     }
 
-    fn peer(&self) -> &Peer {
-        &self.proxy
+    fn awaits_login(&self) -> bool {
+        match &self.state {
+            State::Session(session) => session.awaits_login(),
+            _ => true,
+        }
+    }
+
+    fn admit(&mut self, admission: Admission, now: Instant) {
+        if let State::Announced { socket, remote, peer } = std::mem::replace(&mut self.state, State::Moving) {
+            self.start(socket, remote, peer, admission, now);
+        }
     }
 }
 
@@ -201,7 +232,7 @@ mod tests {
     use super::*;
 
     /// A session that notes what it is asked to do.
-    struct Noting(Arc<Mutex<Vec<&'static str>>>, Peer);
+    struct Noting(Arc<Mutex<Vec<&'static str>>>);
 
     impl Noting {
         fn note(&self, what: &'static str) {
@@ -235,8 +266,8 @@ mod tests {
             None
         }
 
-        fn peer(&self) -> &Peer {
-            &self.1
+        fn awaits_login(&self) -> bool {
+            false
         }
     }
 
@@ -249,8 +280,7 @@ mod tests {
         let peer = Peer { address, local: listener.local_addr().unwrap(), tls: None };
         let noted = Arc::default();
         let notes = Arc::clone(&noted);
-        let begin: Arc<Begin> =
-            Arc::new(move |_, peer, _, _, _| Ok(Box::new(Noting(Arc::clone(&notes), peer))));
+        let begin: Arc<Begin> = Arc::new(move |_, _, _, _, _| Ok(Box::new(Noting(Arc::clone(&notes)))));
         let socket = TcpStream::from_std(socket);
         let admission = Admission::Welcome;
         (Proxied::new(socket, peer, Remote::of_nobody(), begin, admission, now), noted, proxy)
@@ -285,13 +315,15 @@ mod tests {
         relayed.abort(now);
         assert!(noted.lock().unwrap().is_empty(), "there is none yet");
         (&proxy).write_all(b"PROXY TCP4 192.0.2.7 198.51.100.2 40000 25\r\n").unwrap();
-        assert!(matches!(turn(&mut relayed, now), Turned::Again));
+        let client = "192.0.2.7".parse::<IpAddr>().unwrap();
+        assert!(matches!(turn(&mut relayed, now), Turned::Announced(named) if named == client));
+        assert!(relayed.awaits_login());
+        relayed.admit(Admission::Welcome, now);
         turn(&mut relayed, now);
         relayed.may_read();
         relayed.abort(now);
         assert!(relayed.is_blocked());
         assert_eq!(*noted.lock().unwrap(), ["may read", "turn", "may read", "abort"]);
-        assert_eq!(relayed.peer().address, proxy.local_addr().unwrap(), "for whom it counts");
     }
 
     /// What broke is over at once, and not when its time is.

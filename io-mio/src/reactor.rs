@@ -16,8 +16,8 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::{
-    Error, Handler, Patience, Peer, ServerProtocol, Trace, TrustedProxies,
-    crowd::{Admission, Crowd},
+    Error, Handler, ListenerSettings, Patience, Peer, Port, ServerProtocol, Trace, TrustedProxies,
+    crowd::{Crowd, Entry},
     link::{self, Scratch},
     listener::{Listener, ListenerTls, Listening},
     session::{Cause, Drive, Turned},
@@ -100,6 +100,7 @@ struct Shared {
 #[derive(Default)]
 struct Calls {
     woken: Vec<Key>,
+    limits: Option<ReactorLimits>,
     shut_down: Option<Duration>,
 }
 
@@ -107,7 +108,7 @@ struct Calls {
 struct Slot {
     generation: u32,
     session: Option<Box<dyn Drive>>,
-    admission: Admission,
+    entry: Entry,
     cause: Cause,
     /// Whether it stands in `ready`.
     queued: bool,
@@ -168,14 +169,30 @@ impl Reactor {
         patience: Patience,
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
     ) -> Result<SocketAddr, Error> {
+        let settings = ListenerSettings::new(config, tls, patience);
+        self.listen_on(Port::bind(address)?, None, &settings, factory)
+    }
+
+    /// Listens on a port that was bound before, with settings that may be replaced while it listens. With `proxies`, only
+    /// those may connect, as for [`listen_behind`](Self::listen_behind).
+    ///
+    /// # Errors
+    /// There are too many listeners (63).
+    pub fn listen_on<P: ServerProtocol, H: Handler<P>>(
+        &mut self,
+        port: Port,
+        proxies: Option<TrustedProxies>,
+        settings: &ListenerSettings<P>,
+        factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
+    ) -> Result<SocketAddr, Error> {
         let tracer = self.tracer.clone();
-        let listening = Listening { config, tls, patience, factory: Box::new(factory), tracer };
-        self.watch(Listener::bind::<P, H>(address, None, listening)?)
+        let listening = Listening { settings: settings.clone(), factory: Box::new(factory), tracer };
+        self.watch(Listener::new::<P, H>(port, proxies, listening))
     }
 
     /// The same for an address that only these proxies connect to, each connection beginning with a header of the PROXY
     /// protocol: [`Peer::address`] is the client's then. A connection of anybody else, and one that begins otherwise, is
-    /// closed. [`connections_per_address`](ReactorLimits::connections_per_address) does not count proxies.
+    /// closed. [`connections_per_address`](ReactorLimits::connections_per_address) counts the announced addresses.
     ///
     /// # Errors
     /// As above.
@@ -188,9 +205,8 @@ impl Reactor {
         patience: Patience,
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
     ) -> Result<SocketAddr, Error> {
-        let tracer = self.tracer.clone();
-        let listening = Listening { config, tls, patience, factory: Box::new(factory), tracer };
-        self.watch(Listener::bind::<P, H>(address, Some(proxies), listening)?)
+        let settings = ListenerSettings::new(config, tls, patience);
+        self.listen_on(Port::bind(address)?, Some(proxies), &settings, factory)
     }
 
     fn watch(&mut self, mut listener: Listener) -> Result<SocketAddr, Error> {
@@ -296,6 +312,9 @@ impl Reactor {
                 self.queue(key.slot);
             }
         }
+        if let Some(limits) = calls.limits {
+            self.crowd.set_limits(limits);
+        }
         if let (Some(grace), None) = (calls.shut_down, self.draining) {
             self.begin_draining(now, grace);
         }
@@ -356,8 +375,12 @@ impl Reactor {
                     tracing::warn!(peer = %address, "this is none of the proxies, and is turned away");
                     continue;
                 }
-                match self.crowd.admits(address.ip(), listener.counts()) {
-                    Some(admission) => self.admit(index, socket, address, admission, now),
+                let counted = listener.counts().then(|| address.ip());
+                match self.crowd.admits(counted) {
+                    Some(admission) => {
+                        let entry = Entry { admission, address: counted, awaits_login: true };
+                        self.admit(index, socket, address, entry, now);
+                    }
                     None => self.listeners[index].cut_off(socket),
                 }
             }
@@ -369,7 +392,7 @@ impl Reactor {
         listener: usize,
         socket: mio::net::TcpStream,
         address: SocketAddr,
-        admission: Admission,
+        entry: Entry,
         now: Instant,
     ) {
         let Some(local) = self.listeners[listener].local(&socket) else { return };
@@ -381,7 +404,8 @@ impl Reactor {
         let peer = Peer { address, local, tls: None };
         let open = Arc::new(AtomicBool::new(true));
         let remote = Remote { key, shared: self.shared.clone(), open };
-        let begin = AssertUnwindSafe(|| self.listeners[listener].begin(socket, peer, remote, admission, now));
+        let begin =
+            AssertUnwindSafe(|| self.listeners[listener].begin(socket, peer, remote, entry.admission, now));
         // A factory that panics costs that one connection.
         let Ok(Ok(mut session)) = catch_unwind(begin) else {
             self.free.push(index);
@@ -394,10 +418,10 @@ impl Reactor {
             return;
         }
         tracing::debug!(peer = %address, "session begins");
-        self.crowd.enter(address.ip(), admission);
+        self.crowd.enter(entry);
         self.shared.open.store(self.sessions(), Ordering::Relaxed);
         self.slots[index as usize].session = Some(session);
-        self.slots[index as usize].admission = admission;
+        self.slots[index as usize].entry = entry;
         self.queue(index);
     }
 
@@ -423,8 +447,18 @@ impl Reactor {
                     continue;
                 }
             }
+            if slot.entry.awaits_login && !session.awaits_login() {
+                self.crowd.logged_in(&mut slot.entry);
+            }
             match turned {
                 Ok(Turned::Again) => self.queue(index),
+                Ok(Turned::Announced(client)) => match self.crowd.announce(&mut slot.entry, client) {
+                    Some(admission) => {
+                        session.admit(admission, now);
+                        self.queue(index);
+                    }
+                    None => self.remove(index),
+                },
                 Ok(Turned::Waits(Some(deadline))) => self.arm(key, deadline),
                 Ok(Turned::Waits(None)) => slot.deadline = None,
                 Ok(Turned::Over) => self.remove(index),
@@ -440,9 +474,9 @@ impl Reactor {
         let Some(slot) = self.slots.get_mut(index as usize) else { return };
         let Some(session) = slot.session.take() else { return };
         let generation = slot.generation.wrapping_add(1);
-        let admission = slot.admission;
+        let entry = slot.entry;
         *slot = Slot { generation, queued: slot.queued, ..Slot::default() };
-        self.crowd.leave(session.peer().address.ip(), admission);
+        self.crowd.leave(entry);
         self.shared.open.store(self.sessions(), Ordering::Relaxed);
         // Closing the socket is enough for the poll. What a handler does when it is dropped is its own affair as well.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(session)));
@@ -486,6 +520,12 @@ impl fmt::Debug for Reactor {
 }
 
 impl ReactorHandle {
+    /// Sets other limits. Sessions that are there stay, even where there are more than the new limits allow.
+    pub fn set_limits(&self, limits: ReactorLimits) {
+        self.shared.lock().limits = Some(limits);
+        self.shared.wake();
+    }
+
     /// Accepts nobody any more, lets each session finish what it is doing and says good-bye to it, and closes what is
     /// still open after `grace`.
     pub fn shut_down(&self, grace: Duration) {

@@ -4,6 +4,7 @@
 //! sessions; the reactor calls [`Drive::turn`] when something may have changed.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,8 +15,9 @@ use proto_core::{Machine, PeerError, Secure, StartTlsRequest, Upgrade, Wait, Wai
 use crate::{
     Closed, Context, Error, Handler, MachineMut, Next, Peer, Remote, ServerProtocol, Stage,
     crowd::Admission,
+    handler::Login,
     link::{Begin, Link, Ports, Received, Scratch},
-    listener::{ListenerTls, Listening},
+    listener::{ListenerTls, Listening, Terms},
     timer::{Clock, Expired, Reading},
     trace::Role,
 };
@@ -49,6 +51,9 @@ pub(crate) enum Turned {
     Waits(Option<Instant>),
     /// The session has more to do at once, when the others had their turn.
     Again,
+    /// The connection is one of this client's, which a proxy has named: it waits for
+    /// [`admit`](Drive::admit).
+    Announced(IpAddr),
     /// The session is over.
     Over,
 }
@@ -65,7 +70,10 @@ pub(crate) trait Drive: Send {
     fn abort(&mut self, now: Instant);
     /// The socket, as long as there is one.
     fn socket(&mut self) -> Option<&mut TcpStream>;
-    fn peer(&self) -> &Peer;
+    /// Whether the client has still to log in.
+    fn awaits_login(&self) -> bool;
+    /// What becomes of a connection whose client a proxy has named.
+    fn admit(&mut self, _: Admission, _: Instant) {}
 }
 
 enum Phase<P: ServerProtocol> {
@@ -101,8 +109,11 @@ pub(crate) struct Session<P: ServerProtocol, H: Handler<P>> {
     handler: Option<H>,
     flow: Flow,
     listening: Arc<Listening<P, H>>,
+    /// The settings of the listener when the session began: it keeps them.
+    terms: Arc<Terms<P>>,
     remote: Remote,
     peer: Peer,
+    login: Login,
     clock: Clock,
     wake_at: Option<Instant>,
     active: Instant,
@@ -123,28 +134,29 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         admission: Admission,
         now: Instant,
     ) -> Result<Self, Error> {
+        let terms = listening.settings.current();
         let mut link = Link::new(socket, Ports::of::<P>());
         if let Some(tracer) = &listening.tracer {
             link.trace(tracer(), Role::Server, peer.address, now);
         }
-        let (phase, handler) = match (&listening.tls, admission) {
+        let (phase, handler) = match (&terms.tls, admission) {
             (ListenerTls::Implicit(tls), _) => {
                 link.begin_tls(tls.accept()?, None, Begin::Implicit)?;
                 let welcome = admission == Admission::Welcome;
                 (Phase::Handshaking(if welcome { Goal::Greeting } else { Goal::TurnAway }), None)
             }
             (_, Admission::TurnedAway) => {
-                P::turn_away(&listening.config, &mut link.tx);
+                P::turn_away(&terms.config, &mut link.tx);
                 (Phase::Closing { until: now + LINGER, shut: false, reads: LINGER_READS }, None)
             }
             (ListenerTls::StartTls(_) | ListenerTls::None, Admission::Welcome) => {
-                let machine = P::open(&listening.config, &mut link.tx);
+                let machine = P::open(&terms.config, &mut link.tx);
                 (Phase::Cleartext(machine), Some((listening.factory)(&peer)))
             }
             (ListenerTls::TrustedLocal, Admission::Welcome)
                 if peer.address.ip().to_canonical().is_loopback() =>
             {
-                let machine = P::open_secure(&listening.config, Secure::trusted_local(), &mut link.tx);
+                let machine = P::open_secure(&terms.config, Secure::trusted_local(), &mut link.tx);
                 (Phase::Secure(machine), Some((listening.factory)(&peer)))
             }
             (ListenerTls::TrustedLocal, Admission::Welcome) => {
@@ -153,14 +165,17 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
                 ));
             }
         };
+        let login = Login { until: now.checked_add(terms.patience.login), delay: Duration::ZERO };
         Ok(Self {
             link,
             phase: Some(phase),
             handler,
             flow: Flow::Events,
             listening,
+            terms,
             remote,
             peer,
+            login,
             clock: Clock::default(),
             wake_at: None,
             active: now,
@@ -184,6 +199,9 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         let again = self.work(now, scratch)?;
         if self.is_gone(now) {
             return Err(Error::Closed);
+        }
+        if self.login.until.is_some_and(|until| until <= now) {
+            return self.login_too_late();
         }
         // What has come is looked at first: if this process was held up, that is not the peer's fault.
         if cause.timer && self.check_clock(now)? {
@@ -219,7 +237,8 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             }
             let Some(handler) = &mut self.handler else { return Ok(true) };
             let wake_at = &mut self.wake_at;
-            let mut cx = Context { peer: &self.peer, remote: &self.remote, now, wake_at };
+            let login = &mut self.login;
+            let mut cx = Context { peer: &self.peer, remote: &self.remote, now, wake_at, login };
             let link = &mut self.link;
             let next = match &mut self.phase {
                 Some(Phase::Cleartext(machine)) => {
@@ -255,7 +274,8 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         };
         let Some(handler) = &mut self.handler else { return Ok(()) };
         let wake_at = &mut self.wake_at;
-        let mut cx = Context { peer: &self.peer, remote: &self.remote, now, wake_at };
+        let login = &mut self.login;
+        let mut cx = Context { peer: &self.peer, remote: &self.remote, now, wake_at, login };
         let next = ask(handler, machine, &mut self.link.tx, &mut cx);
         self.apply(next, now)
     }
@@ -276,7 +296,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
 
     /// The gate, outer half: cleartext ends here.
     fn accept(&mut self, request: StartTlsRequest) -> Result<(), Error> {
-        let ListenerTls::StartTls(tls) = &self.listening.tls else {
+        let ListenerTls::StartTls(tls) = &self.terms.tls else {
             return Err(Error::Config("STARTTLS was agreed to on a listener that has no certificate".into()));
         };
         if !self.link.rx.is_empty() {
@@ -298,7 +318,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
 
     /// The gate, inner half: a machine that remembers nothing, and a handler that remembers nothing.
     fn secured(&mut self, now: Instant) -> Result<(), Error> {
-        let own = match &self.listening.tls {
+        let own = match &self.terms.tls {
             ListenerTls::StartTls(tls) | ListenerTls::Implicit(tls) => Some(tls.leaf()),
             ListenerTls::None | ListenerTls::TrustedLocal => None,
         };
@@ -308,9 +328,9 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         };
         let machine = match goal {
             Goal::Upgrade(upgrade) => upgrade.complete(secure, &mut self.link.rx)?,
-            Goal::Greeting => P::open_secure(&self.listening.config, secure, &mut self.link.tx),
+            Goal::Greeting => P::open_secure(&self.terms.config, secure, &mut self.link.tx),
             Goal::TurnAway => {
-                P::turn_away_secure(&self.listening.config, secure, &mut self.link.tx);
+                P::turn_away_secure(&self.terms.config, secure, &mut self.link.tx);
                 self.close(&Closed::Done, now);
                 return Ok(());
             }
@@ -410,6 +430,9 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             Some(Phase::Closing { .. }) | None => Wait::forever(WaitFor::Nothing, 0),
         };
         match self.flow {
+            Flow::Events if wait.for_ == WaitFor::Delay => {
+                Wait { after: wait.after.saturating_add(self.login.delay), ..wait }
+            }
             Flow::Events => wait,
             Flow::More | Flow::Paused => Wait::forever(WaitFor::Application, wait.generation),
         }
@@ -423,7 +446,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
 
     /// True: a wait was over, and the machine goes on.
     fn check_clock(&mut self, now: Instant) -> Result<bool, Error> {
-        let patience = &self.listening.patience;
+        let patience = &self.terms.patience;
         let reading = self.reading(now);
         let Some(expired) = self.clock.expired(reading, patience) else { return Ok(false) };
         let stage = match expired {
@@ -445,6 +468,19 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             }
             _ => Err(Error::TimedOut { stage, after }),
         }
+    }
+
+    /// Ends a session whose client did not log in in time.
+    fn login_too_late(&mut self) -> Result<bool, Error> {
+        let closing = matches!(self.phase, Some(Phase::Closing { .. }) | None) || self.machine_closed();
+        self.login.until = None;
+        if closing {
+            return Ok(false);
+        }
+        if !matches!(self.phase, Some(Phase::Handshaking(_))) {
+            self.link.tx.put(P::LOGIN_TOO_LATE);
+        }
+        Err(Error::TimedOut { stage: Stage::Login, after: self.terms.patience.login })
     }
 
     fn fail(&mut self, error: Error, now: Instant) {
@@ -508,13 +544,16 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
 
     fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let reading = self.reading(now);
-        let clock = self.clock.observe(reading, &self.listening.patience);
+        let clock = self.clock.observe(reading, &self.terms.patience);
         if !self.released && now.saturating_duration_since(self.active) >= IDLE {
             self.released = true;
             self.link.release();
         }
         let idle = (!self.released).then(|| self.active + IDLE);
-        [clock, self.wake_at, idle, self.gone_at.map(|(at, _)| at)].into_iter().flatten().min()
+        [clock, self.wake_at, idle, self.gone_at.map(|(at, _)| at), self.login.until]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -565,7 +604,7 @@ impl<P: ServerProtocol, H: Handler<P>> Drive for Session<P, H> {
         Some(self.link.socket())
     }
 
-    fn peer(&self) -> &Peer {
-        &self.peer
+    fn awaits_login(&self) -> bool {
+        self.login.until.is_some()
     }
 }

@@ -85,6 +85,7 @@ impl Protocol for SmtpServer {
 
 impl ServerProtocol for SmtpServer {
     const TOO_BUSY: &'static [u8] = b"421 4.3.2 Too many connections, try again later\r\n";
+    const LOGIN_TOO_LATE: &'static [u8] = b"421 4.4.2 You did not log in in time\r\n";
 
     fn open(config: &Arc<Config>, tx: &mut SendBuffer) -> Self::Cleartext {
         server::Server::<Cleartext>::new(config.clone(), tx)

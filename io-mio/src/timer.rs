@@ -46,6 +46,9 @@ pub struct Patience {
     pub data_end: Duration,
     /// For the TLS handshake.
     pub tls: Duration,
+    /// For a client to log in, as a server: from its connection until the application says
+    /// [`logged_in`](crate::Context::logged_in), TLS included.
+    pub login: Duration,
     /// The least rate of messages and of output.
     pub rate: LeastRate,
 }
@@ -60,6 +63,7 @@ impl Default for Patience {
             reply: Duration::MAX,
             data_end: Duration::MAX,
             tls: Duration::from_secs(30),
+            login: Duration::MAX,
             rate: LeastRate::default(),
         }
     }
@@ -80,6 +84,7 @@ impl Patience {
             reply: limit,
             data_end: limit.max(Duration::from_secs(600)),
             tls: limit,
+            login: Duration::MAX,
             rate: LeastRate { octets: 1, per: limit },
         }
     }

@@ -11,6 +11,7 @@ use proto_smtp::types::Domain;
 
 use crate::send::{SendArgs, SendmailArgs};
 use crate::serve::faults::{Delay, Drop, Fail, Faults};
+use crate::serve::names::HostName;
 use crate::url::Url;
 use io_mio::TrustedProxies;
 
@@ -258,7 +259,7 @@ pub(crate) struct SyncArgs {
     pub(crate) output: Output,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(group = ArgGroup::new("account").args(["user", "add_account", "reset_password"]))]
 pub(crate) struct ServeArgs {
     /// Where mail, accounts, keys and certificates are kept.
@@ -279,7 +280,11 @@ pub(crate) struct ServeArgs {
     /// IMAP with implicit TLS; "off" for none.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1993")]
     pub(crate) imaps: Listen,
-    /// A certificate chain to use instead of a self-made one (PEM).
+    /// The server's name: in its greeting, in Received and in its self-made certificate, which is for all names that are
+    /// given. A host name, *.DOMAIN or an IP address; several may be given.
+    #[arg(long, value_name = "HOST", num_args = 1..)]
+    pub(crate) name: Vec<HostName>,
+    /// A certificate chain to use instead of a self-made one (PEM). SIGHUP reads it again.
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) cert: Option<PathBuf>,
     /// The certificate's private key (PEM).
@@ -315,6 +320,18 @@ pub(crate) struct ServeArgs {
     /// of the PROXY protocol, version 1 or 2. Not for LMTP.
     #[arg(long, value_name = "NETWORK")]
     pub(crate) proxy_from: Vec<TrustedProxies>,
+    /// Put every message into one account, that of --user or the first one, whatever its sender and recipients. Loopback
+    /// addresses only.
+    #[arg(long, help_heading = "Catching mail in development")]
+    pub(crate) catch_all: bool,
+    /// Take any name and any password, and log in to one account, that of --user or the first one. Loopback addresses
+    /// only.
+    #[arg(long, help_heading = "Catching mail in development")]
+    pub(crate) any_login: bool,
+    /// Speak SMTP and IMAP without TLS on the ports of --smtp and --imap; SMTP takes mail without log-in. Loopback addresses
+    /// only.
+    #[arg(long, help_heading = "Catching mail in development", conflicts_with = "proxy_from")]
+    pub(crate) danger_plaintext: bool,
     /// To test what sends to this server: answer that at a stage of SMTP or LMTP (connect, ehlo, starttls, auth, mail,
     /// rcpt, data, dot), always or with a probability, for every recipient or for some: rcpt=450:0.3,*@example.test.
     #[arg(long, value_name = "STAGE=CODE[:PROBABILITY][,PATTERN]", help_heading = "Faults")]
@@ -335,6 +352,16 @@ pub(crate) struct ServeArgs {
 }
 
 impl ServeArgs {
+    /// The option that lets in whoever connects, if one is given.
+    pub(crate) fn open_door(&self) -> Option<&'static str> {
+        let doors = [
+            (self.danger_plaintext, "--danger-plaintext"),
+            (self.any_login, "--any-login"),
+            (self.catch_all, "--catch-all"),
+        ];
+        doors.into_iter().find_map(|(given, option)| given.then_some(option))
+    }
+
     /// What is to go wrong. Without a seed every run draws its own.
     pub(crate) fn faults(&self) -> Faults {
         Faults {

@@ -93,6 +93,14 @@ pub(crate) struct Serve {
     pub(crate) max_message: Option<NonZeroU64>,
     /// The most errors before a session ends.
     pub(crate) errors: Option<NonZeroU32>,
+    /// The most sessions at a time that have still to log in.
+    pub(crate) sessions_before_login: Option<NonZeroUsize>,
+    /// Seconds from the connection to the log-in.
+    pub(crate) login_timeout: Option<NonZeroU32>,
+    /// Failed log-ins of an account or an address that are not answered later than the first.
+    pub(crate) failed_logins: Option<NonZeroU32>,
+    /// The most seconds that a failed log-in is held back.
+    pub(crate) login_delay: Option<NonZeroU32>,
     /// The most failed logins before a session ends.
     pub(crate) login_attempts: Option<NonZeroU32>,
     /// Seconds for the next command; never more than the protocol's own.

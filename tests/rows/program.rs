@@ -110,8 +110,39 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn start(more: &[&str]) -> Self {
+        Self::start_in(folder(), more)
+    }
+
+    /// The same, with these limits.
+    pub(crate) fn with_limits(limits: &str, more: &[&str]) -> Self {
         let folder = folder();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mailwire"))
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, format!("[serve]\n{limits}\n")).unwrap();
+        Self::start_in(folder, &[&["--config", path.to_str().unwrap()], more].concat())
+    }
+
+    /// The file of the limits.
+    pub(crate) fn limits(&self) -> PathBuf {
+        self.folder.path().join("config.toml")
+    }
+
+    /// The same, where the server may have so many open files.
+    pub(crate) fn under_limit(files: u32, limits: &str) -> Self {
+        let folder = folder();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, format!("[serve]\n{limits}\n")).unwrap();
+        let mut shell = Command::new("/bin/sh");
+        let line = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &line, env!("CARGO_BIN_EXE_mailwire")]);
+        Self::spawn(shell, folder, &["--config", path.to_str().unwrap()])
+    }
+
+    fn start_in(folder: tempfile::TempDir, more: &[&str]) -> Self {
+        Self::spawn(Command::new(env!("CARGO_BIN_EXE_mailwire")), folder, more)
+    }
+
+    fn spawn(mut command: Command, folder: tempfile::TempDir, more: &[&str]) -> Self {
+        let mut child = command
             .arg("serve")
             .args(["--smtp", "127.0.0.1:0", "--smtps", "127.0.0.1:0", "--imap", "127.0.0.1:0"])
             .args(["--imaps", "127.0.0.1:0", "--dir"])
@@ -137,7 +168,7 @@ impl Served {
                 _ => {}
             }
         }
-        Self { child, folder, addresses, user: USER, password: PASSWORD, ca: ca.unwrap() }
+        Self { child, folder, addresses, user: USER, password: PASSWORD, ca: ca.unwrap_or_default() }
     }
 
     /// Where it keeps what it has.

@@ -218,3 +218,133 @@ fn what_a_server_creates_is_private() {
         assert_eq!(mode & 0o077, 0, "{} {mode:o}", file.display());
     }
 }
+
+#[test]
+fn a_server_that_cannot_listen_creates_nothing() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().to_string();
+    let folder = folder();
+    let directory = folder.path().join("new");
+    let directory = directory.to_str().unwrap();
+    let others = ["--smtps", "127.0.0.1:0", "--imap", "off", "--imaps", &port];
+    let serve = [&["serve", "--dir", directory, "--smtp", "127.0.0.1:0"], &others[..]].concat();
+    run(&serve, "x").expect(69).shows(&["imaps cannot listen on", "another program has that port"]);
+    assert!(!std::path::Path::new(directory).exists());
+}
+
+#[test]
+fn sighup_takes_a_new_certificate_and_new_limits_for_new_sessions() {
+    let folder = folder();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let renew = || {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(path("cert.pem"), made.cert.pem()).unwrap();
+        std::fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+        std::fs::set_permissions(path("key.pem"), Permissions::from_mode(0o600)).unwrap();
+        made.cert.der().to_vec()
+    };
+    let first = renew();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let mut served = Served::with_limits("max-message = 100000", &["--cert", &cert, "--key", &key]);
+    served.ca.clone_from(&cert);
+    let connect = |served: &Served| {
+        std::fs::copy(&cert, path("trusted.pem")).unwrap();
+        let mut talk = served.tls("smtps");
+        let greeting = talk.answer();
+        let size = talk.ask("EHLO c.example\r\n");
+        (greeting, size, talk)
+    };
+    let until = |served: &Served, done: &dyn Fn(&Served) -> bool| {
+        let begun = Instant::now();
+        while !done(served) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{}", served.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let (_, size, mut old) = connect(&served);
+    assert!(size.contains("SIZE 100000\r\n") && old.certificate() == first);
+
+    let second = renew();
+    std::fs::write(served.limits(), "[serve]\nmax-message = 200000\n").unwrap();
+    served.signal(Signal::HUP);
+    until(&served, &|served| served.log().contains("reloaded"));
+    let (_, size, new) = connect(&served);
+    assert!(size.contains("SIZE 200000\r\n") && new.certificate() == second);
+    assert!(old.ask("NOOP\r\n").starts_with("250 "), "an old session goes on");
+
+    // What cannot be used is logged, and changes nothing.
+    std::fs::write(served.limits(), "[serve]\nmax-message = 'many'\n").unwrap();
+    std::fs::copy(&key, path("kept.pem")).unwrap();
+    std::fs::write(&key, "no key").unwrap();
+    for _ in 0..3 {
+        served.signal(Signal::HUP);
+    }
+    until(&served, &|served| served.log().contains("the certificate stays as it was"));
+    assert!(served.log().contains("the settings stay as they were"));
+    let (greeting, size, new) = connect(&served);
+    assert!(greeting.starts_with("220 ") && size.contains("SIZE 200000\r\n") && new.certificate() == second);
+    served.signal(Signal::TERM);
+    assert_eq!(served.ends(END), 0);
+}
+
+#[test]
+fn a_catcher_takes_every_message_and_every_login_on_loopback_only() {
+    let catcher = ["--catch-all", "--any-login", "--danger-plaintext"];
+    let served = Served::start(&catcher);
+    let mut talk = served.connect("smtp");
+    let offer = talk.ask("EHLO c.example\r\n");
+    assert!(offer.contains("AUTH PLAIN LOGIN") && !offer.contains("STARTTLS"), "{offer}");
+    for (command, code) in [
+        ("MAIL FROM:<>\r\n", "250"),
+        ("RCPT TO:<anybody@elsewhere.example>\r\n", "250"),
+        ("RCPT TO:<somebody.else@localhost>\r\n", "250"),
+        ("DATA\r\n", "354"),
+        ("Subject: caught\r\n\r\nx\r\n.\r\n", "250"),
+        ("AUTH PLAIN AHgAeQ==\r\n", "235"),
+        ("MAIL FROM:<boss@x.example>\r\n", "250"),
+    ] {
+        let answer = talk.ask(command);
+        assert!(answer.starts_with(code), "{command}: {answer}");
+    }
+    let mut talk = served.connect("imap");
+    assert!(talk.ask("a LOGIN any body\r\n").starts_with("a OK "));
+    assert!(talk.ask("b STATUS INBOX (MESSAGES)\r\n").contains("MESSAGES 1)"));
+    for warning in ["--catch-all: ", "--any-login: ", "--danger-plaintext: "] {
+        assert!(served.log().contains(warning), "{}", served.log());
+    }
+    // Under TLS, too; and each of them only for programs on this machine.
+    let mut talk = served.tls("imaps");
+    talk.answer();
+    assert!(talk.ask("a LOGIN other one\r\n").starts_with("a OK "));
+    for option in catcher {
+        let folder = folder();
+        let directory = folder.path().join("new");
+        let serve = ["serve", option, "--smtp", "0.0.0.0:0", "--dir", directory.to_str().unwrap()];
+        run(&serve, "x").expect(64).shows(&[option, "this machine only"]);
+        assert!(!directory.exists());
+    }
+}
+
+#[test]
+fn a_server_has_the_names_that_it_is_given() {
+    let served = Served::start(&["--name", "*.mail.test", "Mail.Test", "127.0.0.9"]);
+    let mut talk = Talk::new(TcpStream::connect(served.address("smtp")).unwrap());
+    assert!(talk.answer().starts_with("220 mail.test "));
+    assert!(talk.ask("EHLO c.example\r\n").starts_with("250-mail.test"));
+    let mut talk = Talk::new(TcpStream::connect(served.address("imap")).unwrap());
+    assert!(talk.answer().contains("mail.test Mailwire"));
+    served.run(&["check", &served.url("imaps")], b"").expect(0).shows(&["mail.test"]);
+    run(&["serve", "--name", "a b"], "x").expect(64).shows(&["expected a host name"]);
+}
+
+#[test]
+fn an_empty_password_is_refused_and_creates_nothing() {
+    let folder = folder();
+    let directory = folder.path().join("new");
+    let off = ["--smtp", "off", "--smtps", "off", "--imap", "off", "--imaps", "127.0.0.1:0"];
+    let serve = [&["serve", "--user", "ann", "--dir", directory.to_str().unwrap()], &off[..]].concat();
+    run(&serve, "")
+        .expect(78)
+        .shows(&["the password from MAILWIRE_PASSWORD is empty", "at least one character"]);
+    assert!(!directory.exists());
+}

@@ -55,6 +55,11 @@ impl Tls {
         self.0.write_all(octets.as_bytes()).unwrap();
     }
 
+    /// The server's own certificate, in DER.
+    pub(crate) fn certificate(&self) -> Vec<u8> {
+        self.0.conn.peer_certificates().unwrap()[0].to_vec()
+    }
+
     pub(crate) fn ask(&mut self, octets: &str) -> String {
         self.say(octets);
         self.answer()

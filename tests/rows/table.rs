@@ -41,8 +41,10 @@ fn every_test_that_the_table_names_exists() {
 fn every_test_of_a_row_is_in_the_table() {
     let named = named();
     let mut missing = Vec::new();
-    for file in ["importer", "many", "refusals", "resume", "running", "sender", "set_up", "server", "steps"]
-        .map(|file| format!("tests/rows/{file}.rs"))
+    for file in [
+        "guarded", "importer", "many", "refusals", "resume", "running", "sender", "set_up", "server", "steps",
+    ]
+    .map(|file| format!("tests/rows/{file}.rs"))
     {
         for test in tests(&root().join(&file)) {
             if !named.contains(&(file.clone(), test.clone())) {

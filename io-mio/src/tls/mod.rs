@@ -233,6 +233,21 @@ impl TlsServer {
         Ok(Self { config: Arc::new(config), leaf })
     }
 
+    /// Takes clients that offer one of these protocols (RFC 7301) or none at all. A client that offers only others is
+    /// refused, so that nothing meant for another service is ever read here.
+    #[must_use]
+    pub fn application_protocols(mut self, names: &[&str]) -> Self {
+        let config = Arc::make_mut(&mut self.config);
+        config.alpn_protocols = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        self
+    }
+
+    /// What the server's own certificate says.
+    #[must_use]
+    pub fn certificate(&self) -> Certificate {
+        Certificate::read(&self.leaf)
+    }
+
     /// The fingerprint of the server's own certificate.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {

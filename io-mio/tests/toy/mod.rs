@@ -259,6 +259,7 @@ impl Protocol for Toy {
 }
 
 impl ServerProtocol for Toy {
+    const LOGIN_TOO_LATE: &'static [u8] = b"too late\n";
     const TOO_BUSY: &'static [u8] = b"421 too busy\r\n";
 
     fn open(config: &Config, tx: &mut SendBuffer) -> ToyClear {

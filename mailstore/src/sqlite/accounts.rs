@@ -65,6 +65,25 @@ impl Verifier {
         Ok(Self { key, right: Mutex::default() })
     }
 
+    /// The account, if this password was verified before and is still right.
+    pub(super) fn recall(&self, kept: &Kept, password: &[u8]) -> Option<AccountId> {
+        if password.len() > PASSWORD_LIMIT {
+            return None;
+        }
+        lock(&self.right).get(&self.digest(&kept.verifier, password)).copied()
+    }
+
+    /// What is remembered of a right password. The verifier is part of it: a new password forgets the old one.
+    fn digest(&self, verifier: &str, password: &[u8]) -> [u8; 32] {
+        Sha256::new()
+            .chain_update(self.key)
+            .chain_update((verifier.len() as u64).to_le_bytes())
+            .chain_update(verifier.as_bytes())
+            .chain_update(password)
+            .finalize()
+            .into()
+    }
+
     /// Does the same work whether the account was found or not.
     pub(super) fn verify(&self, found: Option<&Kept>, password: &[u8]) -> Result<Option<AccountId>> {
         if password.len() > PASSWORD_LIMIT {
@@ -74,14 +93,7 @@ impl Verifier {
             Some(kept) => (Some(kept.account.id), kept.verifier.as_str()),
             None => (None, NOBODY),
         };
-        // The verifier is part of the digest: a new password forgets the old one.
-        let digest: [u8; 32] = Sha256::new()
-            .chain_update(self.key)
-            .chain_update((verifier.len() as u64).to_le_bytes())
-            .chain_update(verifier.as_bytes())
-            .chain_update(password)
-            .finalize()
-            .into();
+        let digest = self.digest(verifier, password);
         if let Some(known) = lock(&self.right).get(&digest) {
             return Ok(Some(*known));
         }

@@ -191,6 +191,11 @@ impl Store for SqliteStore {
         Ok(verified)
     }
 
+    fn recall_password(&self, name: &str, password: &[u8]) -> Result<Option<AccountId>> {
+        let found = self.read(|tx| accounts::find(tx, name))?;
+        Ok(found.and_then(|kept| self.verifier.recall(&kept, password)))
+    }
+
     fn login_keys(&self, name: &str, kind: &str) -> Result<Option<String>> {
         self.read(|tx| accounts::login_keys(tx, name, kind))
     }

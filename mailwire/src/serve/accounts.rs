@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use mailstore::{MailboxId, Store};
@@ -30,6 +31,10 @@ const LENGTH: usize = 20;
 /// The accounts, and where their mail goes.
 pub(super) struct Accounts {
     inboxes: RwLock<BTreeMap<String, MailboxId>>,
+    /// The domains that are this machine's, beside those that every machine has.
+    domains: Vec<String>,
+    /// Where all mail goes, if it goes to one account.
+    catch_all: Option<MailboxId>,
 }
 
 /// Who a recipient is.
@@ -56,17 +61,32 @@ impl Accounts {
             let inbox = store.mailbox(account.id, "INBOX")?.id;
             inboxes.insert(account.name.to_ascii_lowercase(), inbox);
         }
-        Ok(Self { inboxes: RwLock::new(inboxes) })
+        Ok(Self { inboxes: RwLock::new(inboxes), domains: vec![machine_name()], catch_all: None })
+    }
+
+    /// Takes mail for these domains as mail for this machine, too.
+    pub(super) fn with_domains(mut self, domains: impl IntoIterator<Item = String>) -> Self {
+        self.domains.extend(domains);
+        self
+    }
+
+    /// Puts all mail into this mailbox, whoever it is for.
+    pub(super) const fn catching_all(mut self, inbox: Option<MailboxId>) -> Self {
+        self.catch_all = inbox;
+        self
     }
 
     /// Who `local_part@domain` is, as far as is known without the disk. An account gets mail at any domain: whoever
     /// tries something out need not think of one. The part behind a `+` is the account's own business (RFC 5233).
     pub(super) fn recipient(&self, local_part: &str, domain: &str) -> Recipient {
+        if let Some(inbox) = self.catch_all {
+            return Recipient::Inbox(inbox);
+        }
         let inboxes = self.inboxes.read().unwrap_or_else(PoisonError::into_inner);
         let found = names(local_part, domain).into_iter().find_map(|name| inboxes.get(&name).copied());
         match found {
             Some(inbox) => Recipient::Inbox(inbox),
-            None if !is_local(domain) => Recipient::Elsewhere,
+            None if !self.is_local(domain) => Recipient::Elsewhere,
             // Mail for the postmaster must be taken (RFC 5321 §4.5.1): the first account gets it.
             None if local_part.eq_ignore_ascii_case(POSTMASTER) => {
                 inboxes.values().min().map_or(Recipient::Unknown, |inbox| Recipient::Inbox(*inbox))
@@ -90,6 +110,15 @@ impl Accounts {
         }
         Ok(self.recipient(local_part, domain))
     }
+
+    /// Whether a domain is this machine.
+    fn is_local(&self, domain: &str) -> bool {
+        let domain = domain.to_ascii_lowercase();
+        domain == "localhost"
+            || domain.ends_with(".localhost")
+            || domain.starts_with('[')
+            || self.domains.contains(&domain)
+    }
 }
 
 /// The accounts that mail to an address may be for, the nearest first. The name of an account may be a whole address.
@@ -109,15 +138,6 @@ impl fmt::Debug for Accounts {
     }
 }
 
-/// Whether a domain is this machine.
-fn is_local(domain: &str) -> bool {
-    let domain = domain.to_ascii_lowercase();
-    domain == "localhost"
-        || domain.ends_with(".localhost")
-        || domain.starts_with('[')
-        || domain == machine_name()
-}
-
 /// What this machine calls itself.
 pub(super) fn machine_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
@@ -128,11 +148,27 @@ pub(super) fn machine_name() -> String {
     if is_name { name } else { "localhost".to_owned() }
 }
 
+/// The password of the account that `--user` names, where there is no account yet: asked for before anything is created.
+pub(super) fn password_of_first(
+    directory: &Path,
+    arguments: &ServeArgs,
+) -> Result<Option<Secret<Vec<u8>>>, Failure> {
+    match &arguments.user {
+        Some(name) if !directory.join("mail.db").is_file() => given_password(arguments, name).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Makes the account that was asked for, or, where there is none at all, one of its own.
-pub(super) fn prepare(store: &dyn Store, arguments: &ServeArgs) -> Result<Option<MadeUp>, Failure> {
+pub(super) fn prepare(
+    store: &dyn Store,
+    arguments: &ServeArgs,
+    password: Option<Secret<Vec<u8>>>,
+) -> Result<Option<MadeUp>, Failure> {
     if let Some(name) = &arguments.user {
         if store.account(name)?.is_none() {
-            create(store, name, given_password(arguments, name)?.expose())?;
+            let password = password.map_or_else(|| given_password(arguments, name), Ok)?;
+            create(store, name, password.expose())?;
         }
         return Ok(None);
     }
@@ -195,8 +231,22 @@ impl<'a> Change<'a> {
     }
 }
 
+/// The password that the user gives. An empty one is none.
 fn given_password(arguments: &ServeArgs, name: &str) -> Result<Secret<Vec<u8>>, Failure> {
-    Source { password_command: arguments.password_command.as_deref(), token_command: None }.password(name)
+    let source = Source { password_command: arguments.password_command.as_deref(), token_command: None };
+    let password = source.password(name)?;
+    if password.expose().is_empty() {
+        let from = if arguments.password_command.is_some() {
+            "--password-command"
+        } else if std::env::var_os(VARIABLE).is_some() {
+            VARIABLE
+        } else {
+            "the prompt"
+        };
+        return Err(Failure::new(Kind::Configuration, format!("the password from {from} is empty"))
+            .advise("a password with at least one character"));
+    }
+    Ok(password)
 }
 
 fn made_up_password() -> Result<Secret<Vec<u8>>, Failure> {

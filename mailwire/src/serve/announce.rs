@@ -39,6 +39,8 @@ pub(super) struct Announcement<'a> {
     pub(super) listening: &'a [(Service, SocketAddr)],
     pub(super) authority: Option<&'a Path>,
     pub(super) made_up: Option<&'a MadeUp>,
+    /// What the user should know before anything else.
+    pub(super) warnings: &'a [String],
     /// The account that the examples are for.
     pub(super) user: &'a str,
 }
@@ -57,6 +59,10 @@ impl Announcement<'_> {
             // The one place where a password is shown: nobody else knows it, and it is not shown again.
             output.line(format!("account {} {}", account.name, account.password.expose()));
             output.json(&json!({ "account": account.name, "password": account.password.expose() }));
+        }
+        for warning in self.warnings {
+            output.line(format!("warning {warning}"));
+            output.json(&json!({ "warning": warning }));
         }
         for example in self.examples() {
             output.line(format!("  {example}"));
@@ -143,6 +149,7 @@ mod tests {
             listening: &listening,
             authority: Some(Path::new("/tmp/a dir/ca.pem")),
             made_up: Some(&made_up),
+            warnings: &[],
             user: "mailwire",
         };
         let examples = announcement.examples();

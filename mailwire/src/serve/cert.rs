@@ -1,10 +1,12 @@
-//! The certificate that a server without one makes for itself: a small authority of its own, and a leaf that it signs.
+//! The server's certificate: that of `--cert`, or one that it makes for itself, with a small authority that signs it.
 //!
-//! This file knows files, validity and names. Both certificates and both keys are kept, so that a client that was told
-//! to trust the authority can go on doing so when the leaf is renewed. The authority can sign for this machine's
-//! loopback names only (RFC 5280 §4.2.1.10): who trusts it gives nothing else away.
+//! This file knows files, validity and names. Both self-made certificates and both keys are kept, so that a client that
+//! was told to trust the authority can go on doing so when the leaf is renewed. The authority can sign for this machine's
+//! loopback names and for the names of `--name` only (RFC 5280 §4.2.1.10): a client that trusts it gives nothing else
+//! away. The authority stays as long as it may sign for every name.
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,11 +18,14 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::names::HostName;
+use super::pem;
 use crate::failure::{Failure, Kind};
 use crate::private;
 
-/// The names that the leaf is for.
+/// The names that every self-made leaf is for.
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// How long the authority and a leaf are valid, and how long before its end a leaf is renewed, in days.
@@ -28,50 +33,148 @@ const AUTHORITY_DAYS: i64 = 3650;
 const LEAF_DAYS: i64 = 365;
 const RENEW_DAYS: i64 = 30;
 
+/// So long before the end of a certificate of `--cert` the log warns, in days.
+const WARN_DAYS: i64 = 30;
+
 const DAY: i64 = 86_400;
 
 /// What a server shows, and what a client should trust.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub(super) tls: TlsServer,
     /// The authority to hand to clients; `None` where the certificate was not made here.
     pub(super) authority: Option<PathBuf>,
+    not_before: i64,
+    not_after: i64,
 }
 
-/// The certificate and key of these files.
-pub(super) fn given(chain: &Path, key: &Path) -> Result<Identity, Failure> {
-    private::open_key(key)?;
-    Ok(Identity { tls: TlsServer::from_files(chain, key)?, authority: None })
+/// Where the certificate comes from.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// From the files of `--cert` and `--key`.
+    Given { chain: PathBuf, key: PathBuf },
+    /// From this directory, where it is made when it is needed, for these names beside those of loopback.
+    SelfMade { directory: PathBuf, names: Vec<HostName> },
 }
 
-/// The certificate kept in `directory`, made there where it is missing and renewed where it ends soon.
-pub(super) fn self_made(directory: &Path) -> Result<Identity, Failure> {
-    self_made_at(directory, now())
+impl Source {
+    /// Reads the certificate, and makes or renews a self-made one where that is due.
+    ///
+    /// # Errors
+    /// A file cannot be read or written, or a given certificate is not valid now.
+    pub(super) fn load(&self) -> Result<Identity, Failure> {
+        self.load_at(now())
+    }
+
+    fn load_at(&self, now: i64) -> Result<Identity, Failure> {
+        match self {
+            Self::Given { chain, key } => {
+                let identity = Identity::of(pem::load(chain, key)?, None);
+                identity.check_validity(chain, now)?;
+                Ok(identity)
+            }
+            Self::SelfMade { directory, names } => self_made(directory, names, now),
+        }
+    }
+
+    /// Whether the certificate has to be loaded again by now: it ends soon, has ended, or was made while the clock was
+    /// wrong. Never for a given one, which the user replaces.
+    pub(super) fn is_due(&self, identity: &Identity) -> bool {
+        matches!(self, Self::SelfMade { .. }) && !is_current(identity.not_before, identity.not_after, now())
+    }
+
+    /// What to log of a certificate that ends soon or is not valid, if anything.
+    pub(super) fn warning(&self, identity: &Identity) -> Option<String> {
+        let Self::Given { chain, .. } = self else { return None };
+        identity.warning_at(chain, now())
+    }
 }
 
-fn self_made_at(directory: &Path, now: i64) -> Result<Identity, Failure> {
+impl Identity {
+    fn of(tls: TlsServer, authority: Option<PathBuf>) -> Self {
+        let Certificate { not_before, not_after, .. } = tls.certificate();
+        Self { tls, authority, not_before, not_after }
+    }
+
+    /// A given certificate that no client would accept is refused.
+    fn check_validity(&self, chain: &Path, now: i64) -> Result<(), Failure> {
+        let certificate = self.tls.certificate();
+        let chain = chain.display();
+        if now < self.not_before {
+            let what =
+                format!("{chain}: the certificate is not valid before {}", certificate.not_before_day());
+            return Err(Failure::new(Kind::Configuration, what).advise("check this machine's clock and date"));
+        }
+        if now > self.not_after {
+            let what = format!("{chain}: the certificate expired on {}", certificate.not_after_day());
+            return Err(Failure::new(Kind::Configuration, what)
+                .advise("a renewed certificate, or leave --cert and --key out for a self-made one"));
+        }
+        Ok(())
+    }
+
+    fn warning_at(&self, chain: &Path, now: i64) -> Option<String> {
+        let (chain, day) = (chain.display(), self.tls.certificate().not_after_day());
+        let days = (self.not_after - now) / DAY;
+        if now > self.not_after {
+            return Some(format!(
+                "{chain}: the certificate expired on {day}, and clients refuse it: replace the file and send SIGHUP"
+            ));
+        }
+        (days < WARN_DAYS).then(|| {
+            format!("{chain}: the certificate expires on {day}, in {days} days: renew it, and send SIGHUP")
+        })
+    }
+}
+
+/// Whether a self-made certificate can still be used for a while.
+const fn is_current(not_before: i64, not_after: i64, now: i64) -> bool {
+    not_before <= now && not_after - now > RENEW_DAYS * DAY
+}
+
+/// The certificate kept in `directory`, made there where it is missing and renewed where that is due.
+fn self_made(directory: &Path, names: &[HostName], now: i64) -> Result<Identity, Failure> {
     std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
         .recursive(true)
         .create(directory)
         .map_err(|error| Failure::file(directory, &error))?;
+    private::check_directory(directory)?;
     let files = Files::of(directory);
-    let made_authority = match ends(&files.authority)? {
-        Some(end) if end - now > RENEW_DAYS * DAY && files.authority_key.exists() => false,
-        _ => {
-            make_authority(&files, now)?;
-            true
+    let authority = read_certificate(&files.authority)?;
+    let authority = authority.filter(|authority| {
+        is_current(authority.not_before, authority.not_after, now)
+            && files.authority_key.exists()
+            && authority.may_sign_for(names)
+    });
+    let authority = match authority {
+        Some(authority) => authority,
+        None => {
+            make_authority(&files, names, now)?;
+            read_certificate(&files.authority)?.ok_or_else(|| damaged(&files.authority))?
         }
     };
-    let keep_leaf = !made_authority
-        && files.leaf_key.exists()
-        && ends(&files.leaf)?.is_some_and(|end| end - now > RENEW_DAYS * DAY);
-    if !keep_leaf {
-        make_leaf(&files, now)?;
+    let keep = read_certificate(&files.leaf)?.is_some_and(|leaf| {
+        is_current(leaf.not_before, leaf.not_after, now)
+            && files.leaf_key.exists()
+            && leaf.issuer == authority.subject
+            && leaf.names == all_names(names)
+    });
+    if !keep {
+        make_leaf(&files, names, now)?;
     }
-    Ok(Identity {
-        tls: TlsServer::from_files(&files.leaf, &files.leaf_key)?,
-        authority: Some(files.authority),
-    })
+    let tls = pem::load(&files.leaf, &files.leaf_key)?;
+    Ok(Identity::of(tls, Some(files.authority)))
+}
+
+/// Every name that the leaf is for.
+fn all_names(names: &[HostName]) -> Vec<String> {
+    let mut all: Vec<String> = NAMES.map(str::to_owned).into();
+    for name in names.iter().map(HostName::to_string) {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    all
 }
 
 struct Files {
@@ -92,52 +195,105 @@ impl Files {
     }
 }
 
-/// When the first certificate of a file ends, in seconds since 1970; `None` where there is no such file.
-fn ends(file: &Path) -> Result<Option<i64>, Failure> {
+/// What a certificate of this directory says.
+struct Kept {
+    subject: String,
+    issuer: String,
+    not_before: i64,
+    not_after: i64,
+    names: Vec<String>,
+    /// The domains and networks that an authority may sign for.
+    domains: Vec<String>,
+    networks: Vec<Vec<u8>>,
+}
+
+impl Kept {
+    fn may_sign_for(&self, names: &[HostName]) -> bool {
+        names.iter().all(|name| match name {
+            HostName::Address(address) => {
+                self.networks.contains(&network_of(*address)) || address.is_loopback()
+            }
+            HostName::Host(name) | HostName::Wildcard(name) => self.domains.iter().any(|domain| {
+                name.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            }),
+        })
+    }
+}
+
+/// An address and a mask of all its bits, as a name constraint holds them.
+fn network_of(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => [&address.octets()[..], &[0xff; 4]].concat(),
+        IpAddr::V6(address) => [&address.octets()[..], &[0xff; 16]].concat(),
+    }
+}
+
+/// The first certificate of a file; `None` where there is no such file.
+fn read_certificate(file: &Path) -> Result<Option<Kept>, Failure> {
     let pem = match std::fs::read(file) {
         Ok(pem) => pem,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure::file(file, &error)),
+        Err(error) => return Err(Failure::reading(file, &error)),
     };
-    let certificate = CertificateDer::from_pem_slice(&pem).map_err(|_| {
-        Failure::new(Kind::Configuration, format!("{}: there is no certificate in it", file.display()))
-            .advise("remove the file: a new one is made")
-    })?;
-    Ok(Some(Certificate::read(&certificate).not_after))
+    let der = CertificateDer::from_pem_slice(&pem).map_err(|_| damaged(file))?;
+    let (_, parsed) = X509Certificate::from_der(&der).map_err(|_| damaged(file))?;
+    let Certificate { subject, issuer, names, not_before, not_after, .. } = Certificate::read(&der);
+    let (mut domains, mut networks) = (Vec::new(), Vec::new());
+    let constraints = parsed.name_constraints().map_err(|_| damaged(file))?;
+    let permitted = constraints.and_then(|extension| extension.value.permitted_subtrees.as_ref());
+    for subtree in permitted.into_iter().flatten() {
+        match &subtree.base {
+            GeneralName::DNSName(name) => domains.push((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => networks.push(bytes.to_vec()),
+            _ => {}
+        }
+    }
+    Ok(Some(Kept { subject, issuer, not_before, not_after, names, domains, networks }))
 }
 
-fn make_authority(files: &Files, now: i64) -> Result<(), Failure> {
+fn damaged(file: &Path) -> Failure {
+    Failure::new(Kind::Configuration, format!("{}: there is no certificate in it", file.display()))
+        .advise("remove the file: a new one is made")
+}
+
+fn make_authority(files: &Files, names: &[HostName], now: i64) -> Result<(), Failure> {
     let key = KeyPair::generate().map_err(not_made)?;
     let mut params = CertificateParams::new(Vec::<String>::new()).map_err(not_made)?;
     // The number keeps two authorities apart in a list of trusted ones.
     params.distinguished_name.push(DnType::CommonName, format!("Mailwire local authority {now:x}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.name_constraints = Some(NameConstraints {
-        permitted_subtrees: vec![
-            GeneralSubtree::DnsName("localhost".to_owned()),
-            GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix([127, 0, 0, 0], 8)),
-            GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(
-                std::net::Ipv6Addr::LOCALHOST.octets(),
-                128,
-            )),
-        ],
-        excluded_subtrees: Vec::new(),
-    });
+    let mut permitted_subtrees = vec![
+        GeneralSubtree::DnsName("localhost".to_owned()),
+        GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix([127, 0, 0, 0], 8)),
+        GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(std::net::Ipv6Addr::LOCALHOST.octets(), 128)),
+    ];
+    permitted_subtrees.extend(names.iter().map(|name| match name {
+        HostName::Host(name) | HostName::Wildcard(name) => GeneralSubtree::DnsName(name.clone()),
+        HostName::Address(IpAddr::V4(address)) => {
+            GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix(address.octets(), 32))
+        }
+        HostName::Address(IpAddr::V6(address)) => {
+            GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(address.octets(), 128))
+        }
+    }));
+    params.name_constraints = Some(NameConstraints { permitted_subtrees, excluded_subtrees: Vec::new() });
     valid(&mut params, now, AUTHORITY_DAYS)?;
     let certificate = params.self_signed(&key).map_err(not_made)?;
     write(&files.authority_key, key.serialize_pem().as_bytes(), 0o600)?;
     write(&files.authority, certificate.pem().as_bytes(), 0o644)
 }
 
-fn make_leaf(files: &Files, now: i64) -> Result<(), Failure> {
-    let read = |file: &Path| std::fs::read_to_string(file).map_err(|error| Failure::file(file, &error));
+fn make_leaf(files: &Files, names: &[HostName], now: i64) -> Result<(), Failure> {
+    let read = |file: &Path| std::fs::read_to_string(file).map_err(|error| Failure::reading(file, &error));
     let authority = read(&files.authority)?;
+    private::open_key(&files.authority_key)?;
     let authority_key = KeyPair::from_pem(&read(&files.authority_key)?).map_err(not_made)?;
     let issuer = Issuer::from_ca_cert_pem(&authority, authority_key).map_err(not_made)?;
     let key = KeyPair::generate().map_err(not_made)?;
-    let mut params = CertificateParams::new(NAMES.map(str::to_owned)).map_err(not_made)?;
-    params.distinguished_name.push(DnType::CommonName, "localhost");
+    let mut params = CertificateParams::new(all_names(names)).map_err(not_made)?;
+    let common = names.iter().find_map(HostName::host).unwrap_or("localhost");
+    params.distinguished_name.push(DnType::CommonName, common);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
@@ -184,62 +340,5 @@ fn now() -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    fn fingerprint(identity: &Identity) -> String {
-        identity.tls.fingerprint().to_string()
-    }
-
-    fn authority(identity: &Identity) -> Vec<u8> {
-        std::fs::read(identity.authority.as_ref().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn it_is_made_once_kept_and_private() {
-        let directory = tempfile::tempdir().unwrap();
-        let tls = directory.path().join("tls");
-        let first = self_made(&tls).unwrap();
-        let second = self_made(&tls).unwrap();
-        assert_eq!(fingerprint(&first), fingerprint(&second));
-        assert_eq!(authority(&first), authority(&second));
-        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(&tls), 0o700);
-        assert_eq!(mode(&tls.join("ca.key")), 0o600);
-        assert_eq!(mode(&tls.join("server.key")), 0o600);
-        assert_eq!(std::fs::read_dir(&tls).unwrap().count(), 4);
-    }
-
-    #[test]
-    fn a_leaf_that_ends_soon_is_renewed_by_the_same_authority() {
-        let directory = tempfile::tempdir().unwrap();
-        let first = self_made(directory.path()).unwrap();
-        let soon = now() + (LEAF_DAYS - RENEW_DAYS + 1) * DAY;
-        let later = self_made_at(directory.path(), soon).unwrap();
-        assert_ne!(fingerprint(&first), fingerprint(&later));
-        assert_eq!(authority(&first), authority(&later));
-    }
-
-    #[test]
-    fn the_leaf_is_for_loopback_and_names_its_authority() {
-        let directory = tempfile::tempdir().unwrap();
-        self_made(directory.path()).unwrap();
-        let pem = std::fs::read(directory.path().join("server.pem")).unwrap();
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().unwrap();
-        let [leaf, authority] = &certificates[..] else { panic!("{}", certificates.len()) };
-        let (leaf, authority) = (Certificate::read(leaf), Certificate::read(authority));
-        assert_eq!(leaf.names, NAMES);
-        assert_eq!(leaf.issuer, authority.subject);
-        assert!(authority.authority && !leaf.authority);
-    }
-
-    #[test]
-    fn a_damaged_file_is_named() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("ca.pem"), "no certificate").unwrap();
-        let failure = self_made(directory.path()).unwrap_err();
-        assert!(failure.to_string().contains("ca.pem"), "{failure}");
-    }
-}
+#[path = "cert_tests.rs"]
+mod tests;

@@ -5,11 +5,17 @@
 //! file knows nothing of what happens behind a login.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use io_mio::Context;
 use mailstore::{AccountId, LoginKeys, Store};
 use proto_core::sasl::{ScramHash, ScramKeys};
 use proto_core::token::AuthQuestion;
 use proto_core::{AuthRequest, AuthVerdict, Credentials, Mechanism, Mechanisms, Secret};
+
+use super::Site;
+use super::guesses::Attempt;
+use super::login_queue::{Costly, Quick, Ticket};
 
 /// Iterations of the keys that are made here. RFC 7677 §4 asks for 4096 at least; these cost a phone some tens of
 /// milliseconds.
@@ -25,8 +31,8 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    const REJECT: Self = Self { verdict: AuthVerdict::Reject, account: None };
-    const UNAVAILABLE: Self = Self { verdict: AuthVerdict::Unavailable, account: None };
+    pub(super) const REJECT: Self = Self { verdict: AuthVerdict::Reject, account: None };
+    pub(super) const UNAVAILABLE: Self = Self { verdict: AuthVerdict::Unavailable, account: None };
 
     fn of(found: mailstore::Result<Option<AccountId>>) -> Self {
         match found {
@@ -40,18 +46,72 @@ impl Answer {
     }
 }
 
-/// The ways to log in that this server can verify.
-pub(super) fn mechanisms() -> Mechanisms {
-    [
-        Mechanism::ScramSha256Plus,
-        Mechanism::ScramSha256,
-        Mechanism::ScramSha1Plus,
-        Mechanism::ScramSha1,
-        Mechanism::Plain,
-        Mechanism::Login,
-    ]
-    .into_iter()
-    .collect()
+/// The ways to log in that this server can verify. Where any password is right, only those that send it: SCRAM proves
+/// that both sides know it.
+pub(super) fn mechanisms(any_login: bool) -> Mechanisms {
+    let scram =
+        [Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::ScramSha1Plus, Mechanism::ScramSha1];
+    scram.into_iter().filter(|_| !any_login).chain([Mechanism::Plain, Mechanism::Login]).collect()
+}
+
+impl Site {
+    /// Begins to answer a question of an authentication. `attempt` is the session's: it lasts from the first question to
+    /// the outcome.
+    ///
+    /// # Errors
+    /// The answer, where it is known at once.
+    pub(super) fn begin_login(
+        &self,
+        request: &AuthRequest,
+        attempt: &mut Option<Attempt>,
+        cx: &Context<'_>,
+    ) -> Result<Ticket, Answer> {
+        let question = request.question();
+        let goes_on = matches!(question, AuthQuestion::Authorize { .. });
+        let new = self.guesses.attempt(username(question), cx.peer().address.ip());
+        let current = match *attempt {
+            Some(old) if goes_on && old.is_same(&new) => old,
+            _ => new,
+        };
+        *attempt = Some(current);
+        let (quick, costly) = answer(&self.store, request, self.any_login).ok_or(Answer::REJECT)?;
+        let is_known = self.guesses.is_known(&current);
+        self.logins.submit(&current, is_known, cx.remote(), quick, costly).ok_or(Answer::UNAVAILABLE)
+    }
+
+    /// Notes what an answer means for this client and for those that try the same.
+    pub(super) fn end_login(
+        &self,
+        verdict: &AuthVerdict,
+        attempt: &mut Option<Attempt>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(current) = attempt else { return };
+        match verdict {
+            AuthVerdict::Accept => {
+                self.guesses.succeeded(current, cx.now());
+                cx.lengthen_delay(Duration::ZERO);
+                cx.logged_in();
+                *attempt = None;
+            }
+            // With its keys the machine decides by itself, and what it says comes later only if the proof is wrong.
+            AuthVerdict::Reject | AuthVerdict::Keys(_) => {
+                let delay = self.guesses.failed(current, cx.now());
+                cx.lengthen_delay(delay);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Who says who they are; empty where the question does not tell.
+fn username(question: &AuthQuestion) -> &str {
+    match question {
+        AuthQuestion::Verify(Credentials::Password { username, .. })
+        | AuthQuestion::Keys { username, .. }
+        | AuthQuestion::Authorize { username, .. } => username,
+        _ => "",
+    }
 }
 
 /// What is kept of a password for SCRAM. Nothing for one that SASLprep forbids: it still logs in by PLAIN.
@@ -70,34 +130,71 @@ pub(super) fn keys(password: &[u8]) -> Vec<LoginKeys> {
     made
 }
 
-/// What a worker computes to answer.
+/// The two steps of answering a question; `None` where no answer but a rejection fits.
 pub(super) fn answer(
     store: &Arc<dyn Store>,
     request: &AuthRequest,
-) -> Option<Box<dyn FnOnce() -> Answer + Send>> {
+    any_login: Option<AccountId>,
+) -> Option<(Quick, Costly)> {
     let store = Arc::clone(store);
+    // Never asked for: the quick step answers.
+    let nothing: Costly = Box::new(|| Answer::UNAVAILABLE);
     match request.question() {
+        AuthQuestion::Verify(Credentials::Password { .. }) if any_login.is_some() => Some((
+            Box::new(move || Some(Answer { verdict: AuthVerdict::Accept, account: any_login })),
+            nothing,
+        )),
         AuthQuestion::Verify(Credentials::Password { authorization, username, password })
             if are_same(authorization, username) =>
         {
-            let (username, password) = (username.clone(), Secret::new(password.expose().clone()));
-            Some(Box::new(move || Answer::of(store.verify_password(&username, password.expose()))))
+            let question = Arc::new((username.clone(), Secret::new(password.expose().clone())));
+            let (recalled, for_recall) = (Arc::clone(&question), Arc::clone(&store));
+            let quick = move || {
+                let (username, password) = &*recalled;
+                for_recall.recall_password(username, password.expose()).map_or_else(
+                    |error| Some(Answer::of(Err(error))),
+                    |found| found.map(|account| Answer::of(Ok(Some(account)))),
+                )
+            };
+            Some((Box::new(quick), Box::new(move || verify(&*store, &question.0, question.1.expose()))))
         }
         AuthQuestion::Keys { hash, username } => {
             let (hash, username) = (*hash, username.clone());
-            Some(Box::new(move || match kept(&*store, hash, &username) {
-                Ok(keys) => Answer { verdict: AuthVerdict::Keys(Box::new(keys)), account: None },
-                Err(error) => Answer::of(Err(error)),
-            }))
+            let quick = move || {
+                Some(match kept(&*store, hash, &username) {
+                    Ok(keys) => Answer { verdict: AuthVerdict::Keys(Box::new(keys)), account: None },
+                    Err(error) => Answer::of(Err(error)),
+                })
+            };
+            Some((Box::new(quick), nothing))
         }
         AuthQuestion::Authorize { authorization, username } if are_same(authorization, username) => {
             let username = username.clone();
-            Some(Box::new(move || {
-                Answer::of(store.account(&username).map(|found| found.map(|account| account.id)))
-            }))
+            let found = move || store.account(&username).map(|found| found.map(|account| account.id));
+            Some((Box::new(move || Some(Answer::of(found()))), nothing))
         }
         _ => None,
     }
+}
+
+/// Verifies a password. A wrong one is found out by its SCRAM keys, at a tenth of what the verifier costs.
+fn verify(store: &dyn Store, username: &str, password: &[u8]) -> Answer {
+    match is_wrong(store, username, password) {
+        Ok(true) => Answer::REJECT,
+        Ok(false) => Answer::of(store.verify_password(username, password)),
+        Err(error) => Answer::of(Err(error)),
+    }
+}
+
+/// Whether the SCRAM keys of that user are of another password. A name that no account has costs the same; an account
+/// without keys is left to the verifier.
+fn is_wrong(store: &dyn Store, username: &str, password: &[u8]) -> mailstore::Result<bool> {
+    if store.login_keys(username, kind(ScramHash::Sha256))?.is_none() && store.account(username)?.is_some() {
+        return Ok(false);
+    }
+    let keys = kept(store, ScramHash::Sha256, username)?;
+    // What SCRAM cannot carry is not the password of an account that has keys.
+    Ok(!std::str::from_utf8(password).is_ok_and(|password| keys.is_of(password) == Ok(true)))
 }
 
 /// Nobody acts for somebody else here.
@@ -165,9 +262,9 @@ mod tests {
         for _ in 0..tries {
             for (took, question) in took.iter_mut().zip(questions) {
                 let request = AuthRequest::new(1, Mechanism::Plain, question());
-                let job = answer(store, &request).unwrap();
+                let (quick, costly) = answer(store, &request, None).unwrap();
                 let begun = Instant::now();
-                let answer = job();
+                let answer = quick().unwrap_or_else(costly);
                 took.push(begun.elapsed());
                 assert!(answer.account.is_none() && !matches!(answer.verdict, AuthVerdict::Accept));
             }
@@ -199,6 +296,35 @@ mod tests {
         for ratio in [passwords, keys] {
             assert!((0.3..3.0).contains(&ratio), "{passwords:.2} {keys:.2}");
         }
+    }
+
+    #[test]
+    fn a_right_password_is_accepted_with_keys_and_without_and_recalled_afterwards() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(directory.path()).unwrap().deriving_keys(Arc::new(keys));
+        store.create_account("ann", b"a password").unwrap();
+        store.create_account("bob", b"\xff\xfe no text").unwrap();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let ask = |name: &str, password: &[u8]| {
+            let request = AuthRequest::new(
+                1,
+                Mechanism::Plain,
+                AuthQuestion::Verify(Credentials::password(name, password)),
+            );
+            answer(&store, &request, None).unwrap()
+        };
+        for (name, right) in [("ann", &b"a password"[..]), ("bob", b"\xff\xfe no text")] {
+            for wrong in [&b"a passwore"[..], b"", b"\xff", b"a\x07"] {
+                let (quick, costly) = ask(name, wrong);
+                assert!(quick().is_none() && costly().account.is_none(), "{name} {wrong:?}");
+            }
+            let (quick, costly) = ask(name, right);
+            assert!(quick().is_none() && costly().account.is_some(), "{name}");
+            assert!(ask(name, right).0().is_some_and(|answer| answer.account.is_some()), "{name}");
+        }
+        let account = store.account("ann").unwrap().unwrap();
+        store.set_password(account.id, b"another").unwrap();
+        assert!(ask("ann", b"a password").0().is_none(), "an old password is forgotten");
     }
 
     #[test]

@@ -8,11 +8,17 @@ mod announce;
 mod answers;
 mod cert;
 mod committer;
+mod descriptors;
 mod directory;
 pub(crate) mod faults;
+mod guesses;
 mod hub;
 mod imap;
+mod listen;
 mod login;
+mod login_queue;
+pub(crate) mod names;
+mod pem;
 mod settings;
 mod signals;
 mod smtp;
@@ -20,20 +26,17 @@ mod spool;
 mod task;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use io_mio::{
-    Handler, ImapServer, ListenerTls, Patience, Peer, Reactor, ServerProtocol, SmtpServer, TrustedProxies,
-    WorkerLimits, Workers,
-};
-use mailstore::{ChangeSubscription, SqliteStore, Store};
+use io_mio::{Reactor, WorkerLimits, Workers};
+use mailstore::{Account, AccountId, ChangeSubscription, SqliteStore, Store};
 use proto_core::Limits;
-use proto_smtp::Dialect;
 
 use crate::cli::ServeArgs;
 use crate::failure::{Failure, Kind};
@@ -43,21 +46,24 @@ use crate::trace::Tracing;
 
 use accounts::{Accounts, MadeUp};
 use announce::{Announcement, Service};
-use cert::Identity;
+use cert::{Identity, Source};
 use committer::Committer;
 use directory::Directory;
 use faults::Faults;
+use guesses::Guesses;
 use hub::Hub;
+use listen::Ports;
+use login_queue::LoginQueue;
+use names::HostName;
 use settings::Settings;
 use signals::Signals;
+use upkeep::Upkeep;
 
-/// Threads for the store and for passwords (which cost much computing, so that they get threads of their own).
+/// Threads for the store.
 const STORE_THREADS: usize = 4;
-const PASSWORD_THREADS: usize = 2;
 
 /// More jobs than sessions can have at a time: each has two at most.
 const STORE_QUEUE: usize = 8192;
-const PASSWORD_QUEUE: usize = 256;
 
 /// How long the last lines of the log have to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -66,14 +72,16 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 pub(super) struct Site {
     store: Arc<dyn Store>,
     workers: Workers,
-    /// For passwords only.
-    gatekeepers: Workers,
+    logins: LoginQueue,
+    guesses: Guesses,
+    /// The account that anybody logs in to, if there is one.
+    any_login: Option<AccountId>,
     committer: Committer,
     hub: Arc<Hub>,
     accounts: Accounts,
     /// What the server calls itself.
     name: String,
-    limits: Limits,
+    limits: RwLock<Arc<Limits>>,
     /// Whether messages get Return-Path and Received.
     trace_fields: bool,
     faults: Faults,
@@ -82,27 +90,53 @@ pub(super) struct Site {
 }
 
 impl Site {
-    fn new(store: Arc<dyn Store>, limits: Limits, arguments: &ServeArgs) -> Result<Self, Failure> {
+    /// `account` is the one that `--catch-all` and `--any-login` mean.
+    fn new(
+        store: Arc<dyn Store>,
+        settings: &Settings,
+        arguments: &ServeArgs,
+        account: Option<&Account>,
+    ) -> Result<Self, Failure> {
         let hub = Arc::new(Hub::default());
         let told = Arc::clone(&hub);
         let subscription = store.subscribe_changes(Arc::new(move |change| told.changed(change)));
-        let committer = Committer::start(Arc::clone(&store)).map_err(|error| {
+        let no_thread = |error: std::io::Error| {
             Failure::new(Kind::Unavailable, format!("a thread could not be started: {error}"))
-        })?;
+        };
+        let committer = Committer::start(Arc::clone(&store)).map_err(no_thread)?;
+        let catch_all = match account.filter(|_| arguments.catch_all) {
+            Some(account) => Some(store.mailbox(account.id, "INBOX")?.id),
+            None => None,
+        };
+        let domains = arguments.name.iter().filter_map(HostName::domain).map(str::to_owned);
+        let host = arguments.name.iter().find_map(HostName::host);
         Ok(Self {
-            accounts: Accounts::load(&*store)?,
+            accounts: Accounts::load(&*store)?.with_domains(domains).catching_all(catch_all),
             workers: Workers::new(workers(STORE_THREADS, STORE_THREADS - 1, STORE_QUEUE))?,
-            gatekeepers: Workers::new(workers(PASSWORD_THREADS, PASSWORD_THREADS, PASSWORD_QUEUE))?,
+            logins: LoginQueue::start().map_err(no_thread)?,
+            guesses: Guesses::new(settings.guesses.clone()),
+            any_login: account.filter(|_| arguments.any_login).map(|account| account.id),
             committer,
             hub,
-            name: accounts::machine_name(),
-            limits,
+            name: host.map_or_else(accounts::machine_name, str::to_owned),
+            limits: RwLock::new(Arc::new(settings.limits.clone())),
             trace_fields: arguments.trace_fields,
             faults: arguments.faults(),
             sessions: AtomicU64::new(1),
             store,
             _subscription: subscription,
         })
+    }
+
+    /// The limits of the sessions that begin now.
+    fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Uses other settings from now on.
+    fn apply(&self, settings: &Settings) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings.limits.clone());
+        self.guesses.set_limits(settings.guesses.clone());
     }
 
     /// A number for a new session: all that a log says of it.
@@ -131,9 +165,12 @@ pub(crate) fn run(arguments: &ServeArgs, output: Output) -> Result<(), Failure> 
         return change.make(arguments, output);
     }
     let log = start_log(arguments.output)?;
-    let (signals, _hung_up) = Signals::wait(&log)?;
+    let (signals, reloads) = Signals::wait(&log)?;
     let mut server = Server::start(arguments, &log)?;
     signals.serving(server.reactor.handle());
+    if let Some(upkeep) = server.upkeep.take() {
+        upkeep.start(reloads)?;
+    }
     server.announce(output);
     server.reactor.run()?;
     signals.finished();
@@ -148,6 +185,9 @@ struct Server {
     listening: Vec<(Service, SocketAddr)>,
     identity: Identity,
     made_up: Option<MadeUp>,
+    warnings: Vec<String>,
+    /// What goes on beside serving, until that begins.
+    upkeep: Option<Upkeep>,
     /// Whose name the examples bear.
     user: String,
     /// Kept as long as anything may touch what is in it.
@@ -155,30 +195,50 @@ struct Server {
 }
 
 impl Server {
+    /// Binds every port first: what cannot listen creates nothing.
     fn start(arguments: &ServeArgs, log: &LineWriter) -> Result<Self, Failure> {
         let settings = Settings::read(arguments)?;
+        let ports = Ports::bind(arguments)?;
+        let path = Directory::locate(arguments.dir.as_deref())?;
         let given = match (&arguments.cert, &arguments.key) {
-            (Some(chain), Some(key)) => Some(cert::given(chain, key)?),
+            (Some(chain), Some(key)) => {
+                let source = Source::Given { chain: chain.clone(), key: key.clone() };
+                let identity = source.load()?;
+                Some((source, identity))
+            }
             _ => None,
         };
+        let password = accounts::password_of_first(&path, arguments)?;
         let directory = Directory::open(arguments.dir.as_deref())?;
-        let identity = match given {
-            Some(identity) => identity,
-            None => cert::self_made(&directory.tls())?,
+        let (source, identity) = match given {
+            Some(given) => given,
+            None => {
+                let source = Source::SelfMade { directory: directory.tls(), names: arguments.name.clone() };
+                let identity = source.load()?;
+                (source, identity)
+            }
         };
         let store: Arc<dyn Store> = Arc::new(open_store(directory.path())?);
-        let made_up = accounts::prepare(&*store, arguments)?;
-        let user = match (&arguments.user, store.accounts()?.into_iter().next()) {
-            (Some(user), _) => user.clone(),
-            (None, account) => account.map(|account| account.name).unwrap_or_default(),
+        let made_up = accounts::prepare(&*store, arguments, password)?;
+        let account = match &arguments.user {
+            Some(user) => store.account(user)?,
+            None => store.accounts()?.into_iter().min_by_key(|account| account.id),
         };
-        let site = Arc::new(Site::new(store, settings.limits, arguments)?);
-        let mut reactor = Reactor::new(settings.reactor)?;
+        let site = Arc::new(Site::new(store, &settings, arguments, account.as_ref())?);
+        let mut reactor = Reactor::new(settings.reactor.clone())?;
         if let Some(trace) = Tracing::asked_of_server(&arguments.trace, log)? {
             reactor.trace(move || trace.begin());
         }
-        let listening = listen(&mut reactor, &site, &identity, &settings.patience, arguments)?;
-        Ok(Self { reactor, listening, identity, made_up, user, _directory: directory })
+        let listening = ports.listen(&mut reactor, &site, &settings, &identity.tls, arguments)?;
+        let (listening, replace) = (listening.addresses, listening.replace);
+        let server = reactor.handle();
+        let (warned, copy) = (None, identity.clone());
+        let arguments = arguments.clone();
+        let warnings = warnings(&arguments);
+        let user = account.map(|account| account.name).unwrap_or_default();
+        let upkeep = Upkeep { arguments, source, identity: copy, settings, site, replace, server, warned };
+        let upkeep = Some(upkeep);
+        Ok(Self { reactor, listening, identity, made_up, warnings, upkeep, user, _directory: directory })
     }
 
     fn announce(&mut self, output: Output) {
@@ -186,12 +246,30 @@ impl Server {
             listening: &self.listening,
             authority: self.identity.authority.as_deref(),
             made_up: self.made_up.as_ref(),
+            warnings: &self.warnings,
             user: &self.user,
         };
         announcement.print(output);
         // Shown once, and not kept.
         self.made_up = None;
     }
+}
+
+/// What is said loudly of options that let in whoever connects.
+fn warnings(arguments: &ServeArgs) -> Vec<String> {
+    let said = [
+        (
+            arguments.danger_plaintext,
+            "--danger-plaintext: without TLS, everything can be read and changed on the way",
+        ),
+        (arguments.danger_plaintext, "--danger-plaintext: SMTP takes mail from every program without log-in"),
+        (arguments.any_login, "--any-login: every name and every password is let in, to one account"),
+        (arguments.catch_all, "--catch-all: every message goes to one account, whoever it is for"),
+    ];
+    let said: Vec<_> =
+        said.into_iter().filter(|(given, _)| *given).map(|(_, text)| text.to_owned()).collect();
+    said.iter().for_each(|text| tracing::warn!("{text}"));
+    said
 }
 
 fn open_store(path: &Path) -> Result<SqliteStore, Failure> {
@@ -215,107 +293,4 @@ fn start_log(output: crate::cli::Output) -> Result<LineWriter, Failure> {
     // The usual hook writes to standard error by itself, and would wait for its reader.
     std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a thread panicked")));
     Ok(log)
-}
-
-fn listen(
-    reactor: &mut Reactor,
-    site: &Arc<Site>,
-    identity: &Identity,
-    patience: &Patience,
-    arguments: &ServeArgs,
-) -> Result<Vec<(Service, SocketAddr)>, Failure> {
-    let mut listening = Vec::new();
-    let (mut proxies, none) = (TrustedProxies::default(), TrustedProxies::default());
-    arguments.proxy_from.iter().for_each(|network| proxies.add(network));
-    for service in Service::ALL {
-        let wanted = match service {
-            Service::Smtp => arguments.smtp,
-            Service::Smtps => arguments.smtps,
-            Service::Lmtp => arguments.lmtp,
-            Service::Imap => arguments.imap,
-            Service::Imaps => arguments.imaps,
-        };
-        let Some(address) = wanted.0 else { continue };
-        if service == Service::Lmtp {
-            lmtp_is_local(address)?;
-        }
-        let tls = match service {
-            Service::Lmtp => ListenerTls::TrustedLocal,
-            Service::Smtp | Service::Imap => ListenerTls::StartTls(identity.tls.clone()),
-            Service::Smtps | Service::Imaps => ListenerTls::Implicit(identity.tls.clone()),
-        };
-        // LMTP comes from programs on this machine, and no proxy stands before those.
-        let proxies = if service == Service::Lmtp { &none } else { &proxies };
-        let site = Arc::clone(site);
-        let bound = match service {
-            Service::Smtp | Service::Smtps | Service::Lmtp => {
-                let dialect = if service == Service::Lmtp { Dialect::Lmtp } else { Dialect::Smtp };
-                let config = smtp::config(&site, dialect);
-                let make = move |_: &Peer| smtp::Session::new(Arc::clone(&site), dialect);
-                bind::<SmtpServer, _>(reactor, proxies, patience, address, tls, config, make)
-            }
-            Service::Imap | Service::Imaps => {
-                let config = imap::config(&site);
-                let make = move |_: &Peer| imap::Session::new(Arc::clone(&site));
-                bind::<ImapServer, _>(reactor, proxies, patience, address, tls, config, make)
-            }
-        };
-        listening.push((service, bound.map_err(|error| not_bound(service, address, &error))?));
-    }
-    if listening.is_empty() {
-        return Err(Failure::new(Kind::Usage, "nothing to listen on: every service is off"));
-    }
-    Ok(listening)
-}
-
-/// Listens for everybody, or for proxies only.
-fn bind<P: ServerProtocol, H: Handler<P>>(
-    reactor: &mut Reactor,
-    proxies: &TrustedProxies,
-    patience: &Patience,
-    address: SocketAddr,
-    tls: ListenerTls,
-    config: P::Config,
-    make: impl Fn(&Peer) -> H + Send + Sync + 'static,
-) -> Result<SocketAddr, io_mio::Error> {
-    if proxies.is_empty() {
-        return reactor.listen::<P, H>(address, tls, config, patience.clone(), make);
-    }
-    reactor.listen_behind::<P, H>(proxies.clone(), address, tls, config, patience.clone(), make)
-}
-
-/// LMTP has no TLS and asks nobody who they are: only programs on this machine may speak it, and not where SMTP is
-/// expected (RFC 2033 §3).
-fn lmtp_is_local(address: SocketAddr) -> Result<(), Failure> {
-    let failure = |why: &str| Failure::new(Kind::Usage, format!("--lmtp {address}: {why}"));
-    if !address.ip().is_loopback() {
-        return Err(failure("LMTP is for programs on this machine").advise("--lmtp 127.0.0.1:1024"));
-    }
-    if address.port() == 25 {
-        return Err(failure("port 25 is SMTP's").advise("--lmtp 127.0.0.1:1024"));
-    }
-    Ok(())
-}
-
-fn not_bound(service: Service, address: SocketAddr, error: &io_mio::Error) -> Failure {
-    let name = service.name();
-    let kind = match error {
-        io_mio::Error::Io { source, .. } => source.kind(),
-        _ => std::io::ErrorKind::Other,
-    };
-    let (why, advice) = match kind {
-        std::io::ErrorKind::AddrInUse => (
-            "another program has that port".to_owned(),
-            format!("--{name} {}:0 for any free port, or --{name} off", address.ip()),
-        ),
-        std::io::ErrorKind::PermissionDenied => (
-            "ports below 1024 need a privilege".to_owned(),
-            format!("--{name} {}:{}", address.ip(), u32::from(address.port()) + 1000),
-        ),
-        std::io::ErrorKind::AddrNotAvailable => {
-            ("this machine has no such address".to_owned(), format!("--{name} 127.0.0.1:{}", address.port()))
-        }
-        _ => (error.to_string(), format!("another address with --{name} ADDR")),
-    };
-    Failure::new(Kind::Unavailable, format!("{name} cannot listen on {address}: {why}")).advise(advice)
 }

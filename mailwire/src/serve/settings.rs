@@ -1,7 +1,12 @@
 //! The limits of this server: those of the configuration file's `[serve]`, and for the rest its own.
 
+use std::time::Duration;
+
 use io_mio::{Patience, ReactorLimits};
 use proto_core::Limits;
+
+use super::descriptors;
+use super::guesses::GuessLimits;
 
 use crate::cli::ServeArgs;
 use crate::config::{self, Serve};
@@ -11,6 +16,9 @@ use crate::failure::Failure;
 const SESSIONS: usize = 4000;
 const SESSIONS_OF_ONE: usize = 1000;
 
+/// How long a client has to log in.
+const LOGIN: Duration = Duration::from_secs(60);
+
 /// What is settled before anything listens.
 pub(super) struct Settings {
     /// How many sessions.
@@ -19,6 +27,8 @@ pub(super) struct Settings {
     pub(super) limits: Limits,
     /// How long each waits.
     pub(super) patience: Patience,
+    /// How failed log-ins are answered.
+    pub(super) guesses: GuessLimits,
 }
 
 impl Settings {
@@ -28,8 +38,20 @@ impl Settings {
 
     fn of(file: &Serve, max_message: Option<u64>) -> Self {
         let mut reactor = ReactorLimits::default();
-        reactor.connections = file.sessions.map_or(SESSIONS, usize::from);
+        let fit = descriptors::connections(descriptors::raise_limit());
+        let wanted = file.sessions.map_or(SESSIONS, usize::from);
+        if wanted > fit {
+            tracing::warn!(
+                wanted,
+                sessions = fit,
+                "there are too few file descriptors for all sessions: ulimit -n"
+            );
+        }
+        reactor.connections = wanted.min(fit);
         reactor.connections_per_address = file.sessions_per_address.map_or(SESSIONS_OF_ONE, usize::from);
+        // A quarter is kept for those who have logged in.
+        let before_login = (reactor.connections - reactor.connections / 4).max(1);
+        reactor.connections_before_login = file.sessions_before_login.map_or(before_login, usize::from);
         let mut limits = Limits::default();
         limits.message = max_message.or(file.max_message.map(u64::from)).unwrap_or(limits.message);
         limits.recipients = file.recipients.map_or(limits.recipients, usize::from);
@@ -39,7 +61,11 @@ impl Settings {
         patience.command = file.command_timeout.map_or(patience.command, config::seconds);
         patience.reply = file.message_timeout.map_or(patience.reply, config::seconds);
         patience.tls = file.tls_timeout.map_or(patience.tls, config::seconds);
-        Self { reactor, limits, patience }
+        patience.login = file.login_timeout.map_or(LOGIN, config::seconds);
+        let mut guesses = GuessLimits::default();
+        guesses.free = file.failed_logins.map_or(guesses.free, u32::from);
+        guesses.longest_delay = file.login_delay.map_or(guesses.longest_delay, config::seconds);
+        Self { reactor, limits, patience, guesses }
     }
 }
 

@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 use io_mio::{Closed, Context, Handler, MachineMut, Next, SmtpServer};
 use mailstore::{AccountId, Delivery, Flags, InternalDate, MailboxId, Target};
 use proto_core::token::AuthQuestion;
-use proto_core::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer, StartTlsRequest};
+use proto_core::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::server::{Event, Reply, Server};
-use proto_smtp::types::{Code, Domain, ForwardPath, Mail, Rcpt, Response};
+use proto_smtp::types::{Code, Domain, ForwardPath, Mail, Rcpt, Response, Severity};
 use proto_smtp::{Config, Dialect};
 
 use super::Site;
 use super::accounts::{POSTMASTER, Recipient};
 use super::answers::{as_wanted, refusal, response};
 use super::faults::{Draws, Fault, Stage};
+use super::guesses::Attempt;
 use super::login::{self, Answer};
 use super::spool::{Room, Spool, Writer};
 use super::task::{self, Task};
@@ -37,6 +38,10 @@ pub(super) struct Session {
     dialect: Dialect,
     transaction: Transaction,
     task: Option<Task<Self, Machine>>,
+    /// The log-in that is going on.
+    attempt: Option<Attempt>,
+    /// Refused commands since the last message.
+    refused: u32,
     /// Where this session's faults come from.
     random: fastrand::Rng,
     /// How much later the next answer comes.
@@ -72,11 +77,11 @@ struct Accepted {
     address: String,
 }
 
-/// The settings of the machine. LMTP is spoken by programs on this machine, and none has to say who it is.
-pub(super) fn config(site: &Site, dialect: Dialect) -> Arc<Config> {
-    let mut config =
-        Config::default().limits(site.limits.clone()).served(login::mechanisms()).dialect(dialect);
-    if dialect == Dialect::Smtp {
+/// The settings of the machine. LMTP is spoken by programs on this machine, and none has to log in.
+pub(super) fn config(site: &Site, limits: &Limits, dialect: Dialect, logs_in: bool) -> Arc<Config> {
+    let mechanisms = login::mechanisms(site.any_login.is_some());
+    let mut config = Config::default().limits(limits.clone()).served(mechanisms).dialect(dialect);
+    if logs_in {
         config = config.require_authentication();
     }
     if let Some(delay) = site.faults.greeting_delay() {
@@ -100,6 +105,8 @@ impl Session {
             dialect,
             transaction: Transaction::default(),
             task: None,
+            attempt: None,
+            refused: 0,
             delay: None,
             held: None,
         }
@@ -141,8 +148,20 @@ impl Session {
         }
     }
 
+    /// Gives an answer, and ends the session with it if too many commands were refused.
     fn answer(&mut self, reply: Reply, response: Response<'static>, turn: &mut Turn<'_, '_>) -> Next {
+        let response = if response.code().severity() == Severity::Permanent && self.is_one_too_many() {
+            too_many_refused()
+        } else {
+            response
+        };
         self.settle(Owed::Reply(reply, response), turn)
+    }
+
+    /// Counts a refused command. Programs that speak LMTP are trusted.
+    fn is_one_too_many(&mut self) -> bool {
+        self.refused = self.refused.saturating_add(1);
+        self.dialect == Dialect::Smtp && self.refused >= self.site.limits().errors
     }
 
     fn verdict(&mut self, request: AuthRequest, verdict: AuthVerdict, turn: &mut Turn<'_, '_>) -> Next {
@@ -160,7 +179,7 @@ impl Session {
         match self.fault(stage, recipients) {
             None => Err(reply),
             Some(Fault::Drop) => Ok(Next::Close),
-            Some(Fault::Fail(code)) => Ok(self.answer(reply, as_wanted(code), turn)),
+            Some(Fault::Fail(code)) => Ok(self.settle(Owed::Reply(reply, as_wanted(code)), turn)),
         }
     }
 
@@ -173,23 +192,26 @@ impl Session {
             Some(Fault::Fail(Code::CREDENTIALS)) => return self.verdict(request, AuthVerdict::Reject, turn),
             Some(Fault::Fail(_)) => return self.verdict(request, AuthVerdict::Unavailable, turn),
         }
-        let Some(job) = login::answer(&self.site.store, &request) else {
-            return self.verdict(request, AuthVerdict::Reject, turn);
-        };
-        match self.site.gatekeepers.run(task::group(None, turn.cx), turn.cx.remote(), job) {
-            Err(_) => self.verdict(request, AuthVerdict::Unavailable, turn),
-            Ok(later) => {
-                self.task = Some(Task::job(later, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
-                    let Answer { verdict, account } = answer;
-                    session.account = account;
-                    if !matches!(verdict, AuthVerdict::Keys(_)) {
-                        tracing::info!(session = session.number, ?verdict, "smtp login");
-                    }
-                    session.verdict(request, verdict, turn)
-                }));
+        match self.site.begin_login(&request, &mut self.attempt, turn.cx) {
+            Err(answer) => self.log_in(request, answer, turn),
+            Ok(ticket) => {
+                self.task =
+                    Some(Task::login(ticket, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
+                        session.log_in(request, answer, turn)
+                    }));
                 Next::Continue
             }
         }
+    }
+
+    fn log_in(&mut self, request: AuthRequest, answer: Answer, turn: &mut Turn<'_, '_>) -> Next {
+        let Answer { verdict, account } = answer;
+        self.site.end_login(&verdict, &mut self.attempt, turn.cx);
+        self.account = account;
+        if !matches!(verdict, AuthVerdict::Keys(_)) {
+            tracing::info!(session = self.number, ?verdict, "smtp login");
+        }
+        self.verdict(request, verdict, turn)
     }
 
     fn mail(&mut self, mail: &Mail<'_>, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
@@ -318,6 +340,7 @@ impl Session {
                 Some(Task::commit(promise, move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| {
                     let others = match outcome {
                         Ok(_) => {
+                            session.refused = 0;
                             tracing::info!(session = session.number, size, recipients, "message taken");
                             Response::ok()
                         }
@@ -559,6 +582,10 @@ impl Handler<SmtpServer> for Session {
 fn writer<'w>(site: &'w Site, account: Option<AccountId>, cx: &Context<'_>) -> Writer<'w> {
     let group = task::group(account, cx);
     Writer { store: &site.store, workers: &site.workers, group, remote: cx.remote() }
+}
+
+fn too_many_refused() -> Response<'static> {
+    response(Code::UNAVAILABLE, (4, 7, 0), "Too many refused commands; closing the connection")
 }
 
 /// Gives an answer now.

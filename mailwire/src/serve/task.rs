@@ -10,6 +10,8 @@ use mailstore::AccountId;
 use proto_core::SendBuffer;
 
 use super::committer::{Outcome, Promise};
+use super::login::Answer;
+use super::login_queue::Ticket;
 
 /// What a handler has in hand while it is called.
 pub(super) struct Turn<'t, 'c, M> {
@@ -44,6 +46,19 @@ impl<H: 'static, M: 'static> Task<H, M> {
                 // The job panicked: nobody knows how far it came, and the session ends here.
                 Err(_) => Next::Close,
             }))
+        }))
+    }
+
+    /// Waits for the answer to an authentication.
+    pub(super) fn login(
+        ticket: Ticket,
+        then: impl FnOnce(&mut H, Answer, &mut Turn<'_, '_, M>) -> Next + Send + 'static,
+    ) -> Self {
+        let mut then = Some(then);
+        Self(Box::new(move || {
+            let answer = ticket.take()?;
+            let then = then.take()?;
+            Some(Box::new(move |handler, turn| then(handler, answer, turn)))
         }))
     }
 

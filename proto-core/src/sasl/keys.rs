@@ -9,6 +9,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::hash::ScramHash;
+use subtle::ConstantTimeEq;
+
 use super::{SaslError, decode, encode};
 use crate::Secret;
 
@@ -79,6 +81,17 @@ impl ScramKeys {
             server_key: hash.hmac(secret.expose(), &[b"server", name]),
             decoy: true,
         }
+    }
+
+    /// Whether these are the keys of this password. Costs what [`derive`](Self::derive) costs, whatever the outcome, and
+    /// compares in constant time. Never for a [`decoy`](Self::decoy).
+    ///
+    /// # Errors
+    /// As for [`derive`](Self::derive).
+    pub fn is_of(&self, password: &str) -> Result<bool, SaslError> {
+        let derived = Self::derive(self.hash, password, &self.salt, self.iterations)?;
+        let same = derived.stored_key.expose().ct_eq(self.stored_key.expose());
+        Ok(bool::from(same) && !self.decoy)
     }
 
     /// Which hash they are of.

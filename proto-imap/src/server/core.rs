@@ -100,6 +100,8 @@ pub(crate) struct Core {
     pub(super) errors: u32,
     /// Empty lines since the last command.
     pub(super) empty_lines: u32,
+    /// The application's own refusals.
+    pub(super) refusals: super::Refusals,
     pub(super) auth_failures: u32,
     /// The application has said no, and the mechanism goes on: however it ends, that was a failed attempt.
     pub(super) said_no: bool,
@@ -151,6 +153,7 @@ impl Core {
             enabled: Vec::new(),
             errors: 0,
             empty_lines: 0,
+            refusals: super::Refusals::default(),
             auth_failures: 0,
             said_no: false,
             sasl: proto_core::sasl::Session::cleartext(),
@@ -471,6 +474,7 @@ impl core::fmt::Debug for Core {
             enabled,
             errors,
             empty_lines,
+            refusals: _,
             auth_failures,
             said_no,
             sasl,

@@ -10,6 +10,29 @@ use proto_core::{AuthRequest, Channel, StartTlsRequest};
 use crate::parse::UnparsedCommand;
 use crate::types::{Command, DateTime, FlagList, Mailbox};
 
+/// How many commands the application has refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Refusals {
+    /// Commands that were answered BAD, in the whole session.
+    pub bad: u32,
+    /// Commands that were answered NO or BAD since the last one that was answered OK.
+    pub in_a_row: u32,
+}
+
+impl Refusals {
+    pub(super) const fn count(&mut self, outcome: crate::state::Outcome) {
+        use crate::state::Outcome;
+        match outcome {
+            Outcome::Success => self.in_a_row = 0,
+            Outcome::Failure => self.in_a_row = self.in_a_row.saturating_add(1),
+            Outcome::Refused => {
+                self.in_a_row = self.in_a_row.saturating_add(1);
+                self.bad = self.bad.saturating_add(1);
+            }
+        }
+    }
+}
+
 /// The next thing that happened.
 pub enum Event<'i, C: Channel> {
     /// A command that the application carries out. Answer with data, then [`Server::reply`](super::Server::reply).

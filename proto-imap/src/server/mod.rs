@@ -21,7 +21,7 @@ use proto_core::{
 };
 
 use self::core::{Core, Owed};
-pub use self::event::{Event, LiteralOffer, Reply};
+pub use self::event::{Event, LiteralOffer, Refusals, Reply};
 pub use self::fetch::FetchWriter;
 pub use self::starttls::Upgrade;
 use crate::client::Trust;
@@ -240,6 +240,13 @@ impl<C: Channel> Server<C> {
     /// response is half written, of which it would be taken for a part.
     pub fn close(&mut self, text: &str, tx: &mut SendBuffer) {
         self.core.close(text, tx);
+    }
+
+    /// How many commands the application has refused. The machine counts only its own refusals as
+    /// [errors](proto_core::Limits::errors): what to do about these is the application's decision.
+    #[must_use]
+    pub const fn refusals(&self) -> Refusals {
+        self.core.refusals
     }
 
     /// The session's state.

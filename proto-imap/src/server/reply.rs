@@ -457,6 +457,7 @@ impl Core {
             _ => return Err(Misuse::StaleToken.into()),
         };
         self.put_status(status, tx)?;
+        self.refusals.count(outcome);
         if let Phase::Session(state) = self.phase {
             self.phase = Phase::Session(state.after(effect, outcome));
         }

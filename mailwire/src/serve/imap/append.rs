@@ -50,7 +50,7 @@ impl Session {
         let Some(account) = self.account else {
             return reject(offer, PlainCode::ClientBug, "log in first", turn);
         };
-        if size > self.site.limits.message {
+        if size > self.site.limits().message {
             return reject(offer, PlainCode::TooBig, "the message is larger than is taken here", turn);
         }
         let Some(name) = name(mailbox, turn) else {

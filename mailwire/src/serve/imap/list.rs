@@ -110,7 +110,7 @@ impl Session {
             move |store| look_up(store, account, &question).map(|answers| (answers, question)),
             move |session, found, turn| match found {
                 Ok((answers, question)) => {
-                    let limit = session.site.limits.message;
+                    let limit = session.site.limits().message;
                     let put = answers.iter().try_for_each(|answer| put(answer, &question, limit, turn));
                     match put {
                         Ok(()) => session.finish(reply, "done", turn),

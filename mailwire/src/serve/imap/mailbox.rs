@@ -257,7 +257,7 @@ impl Session {
             },
             move |session, found, turn| match found {
                 Ok((status, name)) => {
-                    let limit = session.site.limits.message;
+                    let limit = session.site.limits().message;
                     match put_status(&name, &status, &attributes, limit, turn) {
                         Ok(()) => session.finish(reply, "done", turn),
                         Err(error) => go_on(Err(error)),

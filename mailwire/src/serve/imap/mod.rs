@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use io_mio::{Closed, Context, Error, Handler, ImapServer, Later, MachineMut, Next, Slice, Step};
 use mailstore::{AccountId, ChangeCursor, MailboxId, Store, UidSet};
-use proto_core::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer};
+use proto_core::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer};
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::{
     Code, Command, Condition, IString, IdField, List, Mailbox, NameEncoding, PlainCode, SequenceSet, Status,
@@ -43,6 +43,7 @@ use proto_imap::{Access, Config};
 use roaring::RoaringBitmap;
 
 use super::Site;
+use super::guesses::Attempt;
 use super::hub::Watch;
 use super::login::{self, Answer};
 use super::task::{self, Task};
@@ -50,6 +51,9 @@ use super::task::{self, Task};
 /// The machine under TLS: the only one that anything but TLS is asked of.
 type Machine = Server<Secure>;
 type Turn<'t, 'c> = task::Turn<'t, 'c, Machine>;
+
+/// So many times the errors of a session, in refused commands without one that is carried out between them, end it.
+const REFUSED_IN_A_ROW: u32 = 5;
 
 /// A session of the server. What few sessions have, or only for a while, is boxed: thousands of them idle.
 pub(super) struct Session {
@@ -63,6 +67,8 @@ pub(super) struct Session {
     telling: Option<Box<update::Telling>>,
     /// The client wants to hear of mod-sequences (RFC 7162 §3.1).
     modseqs: bool,
+    /// The log-in that is going on.
+    attempt: Option<Attempt>,
 }
 
 /// What takes more than one step.
@@ -104,7 +110,7 @@ impl Selected {
 }
 
 /// The settings of the machine.
-pub(super) fn config(site: &Site) -> Arc<Config> {
+pub(super) fn config(site: &Site, limits: &Limits) -> Arc<Config> {
     let extensions = [
         "CHILDREN",
         "CONDSTORE",
@@ -123,8 +129,8 @@ pub(super) fn config(site: &Site) -> Arc<Config> {
     ];
     Arc::new(
         Config::default()
-            .limits(site.limits.clone())
-            .served(login::mechanisms())
+            .limits(limits.clone())
+            .served(login::mechanisms(site.any_login.is_some()))
             .server_name(format!("{} Mailwire", site.name))
             .extensions(extensions)
             .enableable(["IMAP4rev2", "CONDSTORE"]),
@@ -143,6 +149,7 @@ impl Session {
             work: Work::None,
             telling: None,
             modseqs: false,
+            attempt: None,
         }
     }
 
@@ -280,23 +287,35 @@ impl Session {
 
     /// Somebody says who they are: a worker of its own computes whether it is so.
     fn authenticate(&mut self, request: AuthRequest, turn: &mut Turn<'_, '_>) -> Next {
-        let Some(job) = login::answer(&self.site.store, &request) else {
-            return go_on(turn.machine.verdict(request, AuthVerdict::Reject, turn.tx));
-        };
-        match self.site.gatekeepers.run(task::group(None, turn.cx), turn.cx.remote(), job) {
-            Err(_) => go_on(turn.machine.verdict(request, AuthVerdict::Unavailable, turn.tx)),
-            Ok(later) => {
-                self.task = Some(Task::job(later, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
-                    let Answer { verdict, account } = answer;
-                    session.account = account;
-                    if !matches!(verdict, AuthVerdict::Keys(_)) {
-                        tracing::info!(session = session.number, ?verdict, "imap login");
-                    }
-                    go_on(turn.machine.verdict(request, verdict, turn.tx))
-                }));
+        match self.site.begin_login(&request, &mut self.attempt, turn.cx) {
+            Err(answer) => self.log_in(request, answer, turn),
+            Ok(ticket) => {
+                self.task =
+                    Some(Task::login(ticket, |session: &mut Self, answer, turn: &mut Turn<'_, '_>| {
+                        session.log_in(request, answer, turn)
+                    }));
                 Next::Continue
             }
         }
+    }
+
+    fn log_in(&mut self, request: AuthRequest, answer: Answer, turn: &mut Turn<'_, '_>) -> Next {
+        let Answer { verdict, account } = answer;
+        self.site.end_login(&verdict, &mut self.attempt, turn.cx);
+        self.account = account;
+        if !matches!(verdict, AuthVerdict::Keys(_)) {
+            tracing::info!(session = self.number, ?verdict, "imap login");
+        }
+        go_on(turn.machine.verdict(request, verdict, turn.tx))
+    }
+
+    /// Whether this server has refused too many commands of a session: as many with BAD as a session may have errors, or
+    /// [`REFUSED_IN_A_ROW`] times as many in a row with NO. A client that looks for mailboxes that are not there gets NO
+    /// again and again, and does something else in between.
+    fn is_refused_too_often(&self, machine: &Machine) -> bool {
+        let refusals = machine.refusals();
+        let errors = self.site.limits().errors;
+        refusals.bad >= errors || refusals.in_a_row >= errors.saturating_mul(REFUSED_IN_A_ROW)
     }
 
     /// What the driver should do while nothing new can be said.
@@ -346,6 +365,10 @@ impl Handler<ImapServer> for Session {
     ) -> Next {
         let turn = &mut Turn { machine, tx, cx };
         match event {
+            Event::Command(..) if self.is_refused_too_often(turn.machine) => {
+                turn.machine.close("too many refused commands", turn.tx);
+                Next::Close
+            }
             Event::Command(reply, command) => self.command(reply, command, turn),
             Event::Auth(request) => self.authenticate(request, turn),
             Event::Append { offer, mailbox, flags, date, size } => {

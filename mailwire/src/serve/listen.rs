@@ -1,0 +1,199 @@
+//! The ports of the server: bound before anything is created, listened on when everything is there, and given other
+//! settings while they are.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use io_mio::{
+    Handler, ImapServer, ListenerSettings, ListenerTls, Patience, Peer, Port, Reactor, ServerProtocol,
+    SmtpServer, TlsServer, TrustedProxies,
+};
+use proto_smtp::Dialect;
+
+use super::announce::Service;
+use super::settings::Settings;
+use super::{Site, imap, smtp};
+use crate::cli::ServeArgs;
+use crate::failure::{Failure, Kind};
+
+/// The ports that are bound, with the services that they are for.
+pub(super) struct Ports(Vec<(Service, Port)>);
+
+/// The services that listen, and what replaces the settings of each.
+pub(super) struct Listening {
+    pub(super) addresses: Vec<(Service, SocketAddr)>,
+    pub(super) replace: Vec<Replace>,
+}
+
+/// What replaces the settings of one listener.
+pub(super) type Replace = Box<dyn Fn(&Settings, &TlsServer) + Send>;
+
+impl Ports {
+    /// Binds every port that is asked for.
+    ///
+    /// # Errors
+    /// A port cannot be had, is not on this machine where it must be, or every service is off.
+    pub(super) fn bind(arguments: &ServeArgs) -> Result<Self, Failure> {
+        let wanted = Service::ALL.into_iter().filter_map(|service| {
+            let listen = match service {
+                Service::Smtp => arguments.smtp,
+                Service::Smtps => arguments.smtps,
+                Service::Lmtp => arguments.lmtp,
+                Service::Imap => arguments.imap,
+                Service::Imaps => arguments.imaps,
+            };
+            listen.0.map(|address| (service, address))
+        });
+        let wanted: Vec<_> = wanted.collect();
+        if wanted.is_empty() {
+            return Err(Failure::new(Kind::Usage, "nothing to listen on: every service is off")
+                .advise("an address for one of them, such as --imaps 127.0.0.1:1993"));
+        }
+        for &(service, address) in &wanted {
+            if service == Service::Lmtp {
+                lmtp_is_local(address)?;
+            }
+            if let Some(option) = arguments.open_door()
+                && !address.ip().is_loopback()
+            {
+                let what =
+                    format!("{option} is for this machine only, and --{} is {address}", service.name());
+                return Err(Failure::new(Kind::Usage, what).advise(format!(
+                    "--{} 127.0.0.1:{}",
+                    service.name(),
+                    address.port()
+                )));
+            }
+        }
+        let bind = |(service, address)| match Port::bind(address) {
+            Ok(port) => Ok((service, port)),
+            Err(error) => Err(not_bound(service, address, &error)),
+        };
+        Ok(Self(wanted.into_iter().map(bind).collect::<Result<_, _>>()?))
+    }
+
+    /// Listens on all of them.
+    ///
+    /// # Errors
+    /// The operating system gives no poll.
+    pub(super) fn listen(
+        self,
+        reactor: &mut Reactor,
+        site: &Arc<Site>,
+        settings: &Settings,
+        tls: &TlsServer,
+        arguments: &ServeArgs,
+    ) -> Result<Listening, Failure> {
+        let mut proxies = TrustedProxies::default();
+        arguments.proxy_from.iter().for_each(|network| proxies.add(network));
+        let (mut listening, mut replace) = (Vec::new(), Vec::new());
+        for (service, port) in self.0 {
+            // LMTP comes from programs on this machine, and no proxy stands before those.
+            let proxies = (service != Service::Lmtp && !proxies.is_empty()).then(|| proxies.clone());
+            let plaintext = arguments.danger_plaintext;
+            let made_for = Arc::clone(site);
+            let (address, replaced) = match service {
+                Service::Smtp | Service::Smtps | Service::Lmtp => {
+                    let dialect = if service == Service::Lmtp { Dialect::Lmtp } else { Dialect::Smtp };
+                    let asks = dialect == Dialect::Smtp && !(plaintext && service == Service::Smtp);
+                    let configured = Arc::clone(site);
+                    let terms = move |settings: &Settings, tls: &TlsServer| {
+                        let config = smtp::config(&configured, &settings.limits, dialect, asks);
+                        (config, listener_tls(service, tls, plaintext), patience(settings, asks))
+                    };
+                    let make = move |_: &Peer| smtp::Session::new(Arc::clone(&made_for), dialect);
+                    start::<SmtpServer, _>(reactor, port, proxies, (settings, tls), terms, make)?
+                }
+                Service::Imap | Service::Imaps => {
+                    let configured = Arc::clone(site);
+                    let terms = move |settings: &Settings, tls: &TlsServer| {
+                        let config = imap::config(&configured, &settings.limits);
+                        (config, listener_tls(service, tls, plaintext), patience(settings, true))
+                    };
+                    let make = move |_: &Peer| imap::Session::new(Arc::clone(&made_for));
+                    start::<ImapServer, _>(reactor, port, proxies, (settings, tls), terms, make)?
+                }
+            };
+            listening.push((service, address));
+            replace.push(replaced);
+        }
+        Ok(Listening { addresses: listening, replace })
+    }
+}
+
+/// Listens on one port; `terms` makes its settings, now and whenever they change.
+fn start<P: ServerProtocol, H: Handler<P>>(
+    reactor: &mut Reactor,
+    port: Port,
+    proxies: Option<TrustedProxies>,
+    (settings, tls): (&Settings, &TlsServer),
+    terms: impl Fn(&Settings, &TlsServer) -> (P::Config, ListenerTls, Patience) + Send + 'static,
+    make: impl Fn(&Peer) -> H + Send + Sync + 'static,
+) -> Result<(SocketAddr, Replace), Failure> {
+    let (config, listener_tls, patience) = terms(settings, tls);
+    let shared = ListenerSettings::<P>::new(config, listener_tls, patience);
+    let address = reactor.listen_on::<P, H>(port, proxies, &shared, make)?;
+    let replace = move |settings: &Settings, tls: &TlsServer| {
+        let (config, listener_tls, patience) = terms(settings, tls);
+        shared.replace(config, listener_tls, patience);
+    };
+    Ok((address, Box::new(replace)))
+}
+
+fn listener_tls(service: Service, tls: &TlsServer, plaintext: bool) -> ListenerTls {
+    // A client that wants another protocol is not let in: what it says must not be read as mail (ALPACA).
+    let tls = |name: &str| tls.clone().application_protocols(&[name]);
+    match service {
+        Service::Lmtp => ListenerTls::TrustedLocal,
+        Service::Smtp | Service::Imap if plaintext => ListenerTls::TrustedLocal,
+        Service::Smtp => ListenerTls::StartTls(tls("smtp")),
+        Service::Imap => ListenerTls::StartTls(tls("imap")),
+        Service::Smtps => ListenerTls::Implicit(tls("smtp")),
+        Service::Imaps => ListenerTls::Implicit(tls("imap")),
+    }
+}
+
+/// How long is waited for a client: to log in only where it has to.
+fn patience(settings: &Settings, logs_in: bool) -> Patience {
+    let mut patience = settings.patience.clone();
+    if !logs_in {
+        patience.login = std::time::Duration::MAX;
+    }
+    patience
+}
+
+/// LMTP has no TLS and no log-in: only programs on this machine may speak it, and not where SMTP is expected
+/// (RFC 2033 §3).
+fn lmtp_is_local(address: SocketAddr) -> Result<(), Failure> {
+    let failure = |why: &str| Failure::new(Kind::Usage, format!("--lmtp {address}: {why}"));
+    if !address.ip().is_loopback() {
+        return Err(failure("LMTP is for programs on this machine").advise("--lmtp 127.0.0.1:1024"));
+    }
+    if address.port() == 25 {
+        return Err(failure("port 25 is SMTP's").advise("--lmtp 127.0.0.1:1024"));
+    }
+    Ok(())
+}
+
+fn not_bound(service: Service, address: SocketAddr, error: &io_mio::Error) -> Failure {
+    let name = service.name();
+    let kind = match error {
+        io_mio::Error::Io { source, .. } => source.kind(),
+        _ => std::io::ErrorKind::Other,
+    };
+    let (why, advice) = match kind {
+        std::io::ErrorKind::AddrInUse => (
+            "another program has that port".to_owned(),
+            format!("--{name} {}:0 for any free port, or --{name} off", address.ip()),
+        ),
+        std::io::ErrorKind::PermissionDenied => (
+            "ports below 1024 need a privilege".to_owned(),
+            format!("--{name} {}:{}", address.ip(), u32::from(address.port()) + 1000),
+        ),
+        std::io::ErrorKind::AddrNotAvailable => {
+            ("this machine has no such address".to_owned(), format!("--{name} 127.0.0.1:{}", address.port()))
+        }
+        _ => (error.to_string(), format!("another address with --{name} ADDR")),
+    };
+    Failure::new(Kind::Unavailable, format!("{name} cannot listen on {address}: {why}")).advise(advice)
+}

@@ -1,0 +1,182 @@
+//! Reads `--cert` and `--key`, and says in plain words what is wrong with them and what to do about it.
+
+use std::io::Read;
+use std::path::Path;
+
+use io_mio::{Certificate, TlsServer, TlsVersions};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use crate::failure::{Failure, Kind};
+use crate::private;
+
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// The certificate and key of these files.
+///
+/// # Errors
+/// A file cannot be read, holds something else, or the key does not belong to the certificate.
+pub(super) fn load(chain: &Path, key: &Path) -> Result<TlsServer, Failure> {
+    let key_text = read(private::open_key(key)?, key)?;
+    let chain_file = std::fs::File::open(chain).map_err(|error| Failure::reading(chain, &error))?;
+    let chain_text = read(chain_file, chain)?;
+    let certificates = certificates(chain, &chain_text)?;
+    let private_key = private_key(key, &key_text)?;
+    check_pair(chain, key, &certificates, private_key)?;
+    TlsServer::from_pem(&chain_text, &key_text, TlsVersions::Both).map_err(|error| {
+        let what = format!("{} with {}: {error}", chain.display(), key.display());
+        wrong(what).advise("another certificate and its key with --cert FILE and --key FILE")
+    })
+}
+
+fn wrong(what: String) -> Failure {
+    Failure::new(Kind::Configuration, what)
+}
+
+fn read(file: std::fs::File, path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut text = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut text).map_err(|error| Failure::reading(path, &error))?;
+    if text.is_empty() {
+        return Err(wrong(format!("{}: the file is empty", path.display())).advise("a PEM file"));
+    }
+    if text.len() as u64 > LARGEST {
+        return Err(wrong(format!("{}: the file is larger than 1 MiB", path.display())).advise("a PEM file"));
+    }
+    Ok(text)
+}
+
+/// What the PEM sections of a file are, in their order.
+fn kinds(text: &[u8]) -> Vec<String> {
+    let lines = text.split(|&byte| byte == b'\n').filter_map(|line| std::str::from_utf8(line).ok());
+    let begins = lines.filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
+    begins.map(str::to_owned).collect()
+}
+
+fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let shown = path.display();
+    let kinds = kinds(text);
+    if !kinds.iter().any(|kind| kind == "CERTIFICATE") {
+        let (what, advice) = match kinds.first().map(String::as_str) {
+            Some(kind) if kind.ends_with("PRIVATE KEY") => (
+                "holds a private key and no certificate".to_owned(),
+                "--cert CERTIFICATE --key KEY: the files may have changed places".to_owned(),
+            ),
+            Some(kind) if kind.ends_with("CERTIFICATE REQUEST") => (
+                "holds a request for a certificate and no certificate".to_owned(),
+                "the file that the authority sent back".to_owned(),
+            ),
+            Some(kind) => (
+                format!("holds no certificate but {kind}"),
+                "a PEM file with CERTIFICATE sections".to_owned(),
+            ),
+            None if text.first() == Some(&0x30) => (
+                "is not PEM but DER".to_owned(),
+                format!("openssl x509 -inform der -in {shown} -out cert.pem"),
+            ),
+            None => (
+                "is not a PEM file".to_owned(),
+                "a file that begins with -----BEGIN CERTIFICATE-----".to_owned(),
+            ),
+        };
+        return Err(wrong(format!("{shown}: {what}")).advise(advice));
+    }
+    let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
+    let damaged = || wrong(format!("{shown}: the certificate is damaged")).advise("a new copy of the file");
+    let read = read.map_err(|_| damaged())?;
+    match read.first() {
+        // What cannot be read has no validity.
+        Some(leaf) if Certificate::read(leaf).not_after != 0 => Ok(read),
+        _ => Err(damaged()),
+    }
+}
+
+fn private_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, Failure> {
+    let shown = path.display();
+    let kinds = kinds(text);
+    const OLD_MARK: &[u8] = b"Proc-Type: 4,ENCRYPTED";
+    let is_encrypted = kinds.iter().any(|kind| kind == "ENCRYPTED PRIVATE KEY")
+        || text.windows(OLD_MARK.len()).any(|piece| piece == OLD_MARK);
+    if is_encrypted {
+        let advice = format!("openssl pkey -in {shown} -out key.pem && chmod 600 key.pem, and --key key.pem");
+        return Err(wrong(format!("{shown}: the key is encrypted with a passphrase")).advise(advice));
+    }
+    if let Ok(key) = PrivateKeyDer::from_pem_slice(text) {
+        return Ok(key);
+    }
+    let (what, advice) = match kinds.iter().find(|kind| *kind != "EC PARAMETERS").map(String::as_str) {
+        Some("CERTIFICATE") => (
+            "holds a certificate and no private key".to_owned(),
+            "--cert CERTIFICATE --key KEY: the files may have changed places".to_owned(),
+        ),
+        Some("OPENSSH PRIVATE KEY") => {
+            ("holds an SSH key".to_owned(), "the key that the certificate was made with".to_owned())
+        }
+        Some("RSA PRIVATE KEY" | "EC PRIVATE KEY" | "PRIVATE KEY") => {
+            ("the key is damaged".to_owned(), "a new copy of the file".to_owned())
+        }
+        Some(kind) => {
+            (format!("holds no private key but {kind}"), "a PEM file with a PRIVATE KEY section".to_owned())
+        }
+        None if text.first() == Some(&0x30) => {
+            ("is not PEM but DER".to_owned(), format!("openssl pkey -inform der -in {shown} -out key.pem"))
+        }
+        None => {
+            ("is not a PEM file".to_owned(), "a file that begins with -----BEGIN PRIVATE KEY-----".to_owned())
+        }
+    };
+    Err(wrong(format!("{shown}: {what}")).advise(advice))
+}
+
+/// Whether the key is of a kind that TLS can use, and belongs to the first certificate.
+fn check_pair(
+    chain: &Path,
+    key: &Path,
+    certificates: &[CertificateDer<'static>],
+    private_key: PrivateKeyDer<'static>,
+) -> Result<(), Failure> {
+    let signing = rustls::crypto::ring::sign::any_supported_type(&private_key).map_err(|_| {
+        wrong(format!("{}: the key is of a kind that TLS cannot use here", key.display()))
+            .advise("an RSA key of 2048 bits or more, or an ECDSA key (P-256, P-384) or Ed25519 key")
+    })?;
+    let belongs = |to: &CertificateDer<'static>| {
+        let mismatch = rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch);
+        CertifiedKey::new(vec![to.clone()], signing.clone()).keys_match() != Err(mismatch)
+    };
+    let (Some(leaf), others) = (certificates.first(), certificates.get(1..).unwrap_or_default()) else {
+        return Ok(());
+    };
+    if !belongs(leaf) {
+        let pair = format!("{} with {}", chain.display(), key.display());
+        return Err(if others.iter().any(belongs) {
+            wrong(format!("{pair}: the server's own certificate is not the first one in the file")).advise(
+                "put it first, then the certificates of its authorities, each behind the one that it signed",
+            )
+        } else {
+            wrong(format!("{pair}: the key does not belong to the certificate"))
+                .advise("the key that the certificate was made with")
+        });
+    }
+    warn_of_chain(chain, leaf, others);
+    Ok(())
+}
+
+/// A chain that is not complete works for some clients and not for others: it is taken, and the log says so.
+fn warn_of_chain(chain: &Path, leaf: &CertificateDer<'_>, others: &[CertificateDer<'_>]) {
+    let leaf = Certificate::read(leaf);
+    let chain = chain.display();
+    match others.first().map(Certificate::read) {
+        None if !leaf.self_signed => tracing::warn!(
+            "{chain} holds the server's own certificate only: clients that do not know {} refuse it; add the \
+             certificates of the authorities in between, if there are any",
+            leaf.issuer
+        ),
+        Some(next) if next.subject != leaf.issuer => tracing::warn!(
+            "{chain}: the second certificate ({}) is not the one that signed the first: put {} there",
+            next.subject,
+            leaf.issuer
+        ),
+        _ => {}
+    }
+}

@@ -1,0 +1,237 @@
+//! What keeps a server usable while clients guess passwords, ask for what is refused or do nothing at all.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::program::{Served, Talk};
+use crate::secure::Tls;
+
+/// The words that log in by SMTP.
+fn plain(user: &str, password: &str) -> String {
+    let whole = proto_core::sasl::encode(format!("\0{user}\0{password}").as_bytes());
+    format!("AUTH PLAIN {}\r\n", std::str::from_utf8(whole.expose()).unwrap())
+}
+
+/// A session of SMTP under TLS, before log-in.
+fn smtp(served: &Served) -> Tls {
+    let mut talk = served.tls("smtps");
+    assert!(talk.answer().starts_with("220 "));
+    assert!(talk.ask("EHLO c.example\r\n").contains("AUTH"));
+    talk
+}
+
+/// A session of IMAP under TLS, before log-in.
+fn imap(served: &Served) -> Tls {
+    let mut talk = served.tls("imaps");
+    assert!(talk.answer().starts_with("* OK "));
+    talk
+}
+
+fn logged_in(served: &Served) -> Tls {
+    let mut talk = smtp(served);
+    assert!(talk.ask(&plain(served.user, served.password)).starts_with("235 "));
+    talk
+}
+
+#[test]
+fn the_owner_logs_in_while_many_guess_at_the_account() {
+    let served = Served::start(&[]);
+    logged_in(&served);
+    let mut guessing = Vec::new();
+    for number in 0..60 {
+        let mut talk = if number % 2 == 0 { smtp(&served) } else { imap(&served) };
+        let guess = format!("guess-{number}");
+        talk.say(&if number % 2 == 0 {
+            plain(served.user, &guess)
+        } else {
+            format!("a LOGIN {} {guess}\r\n", served.user)
+        });
+        guessing.push(talk);
+    }
+    for round in 0..4 {
+        let mut talk = if round % 2 == 0 { smtp(&served) } else { imap(&served) };
+        let begun = Instant::now();
+        let answer = if round % 2 == 0 {
+            talk.ask(&plain(served.user, served.password))
+        } else {
+            talk.ask(&format!("a LOGIN {} {}\r\n", served.user, served.password))
+        };
+        let took = begun.elapsed();
+        assert!(answer.starts_with("235 ") || answer.starts_with("a OK "), "{answer}");
+        assert!(took < Duration::from_secs(2), "round {round} took {took:?}");
+    }
+}
+
+#[test]
+fn guesses_are_answered_later_and_later_across_sessions_and_protocols() {
+    let served = Served::with_limits("failed-logins = 2\nlogin-delay = 3", &[]);
+    let mut guessing = Vec::new();
+    for number in 0..10 {
+        let mut talk = if number % 2 == 0 { smtp(&served) } else { imap(&served) };
+        talk.say(&if number % 2 == 0 {
+            plain(served.user, "wrong")
+        } else {
+            format!("a LOGIN {} wrong\r\n", served.user)
+        });
+        guessing.push((talk, Instant::now()));
+    }
+    let took: Vec<Duration> = guessing
+        .into_iter()
+        .map(|(mut talk, begun)| {
+            let answer = talk.answer();
+            assert!(answer.starts_with("535 ") || answer.starts_with("a NO "), "{answer}");
+            begun.elapsed()
+        })
+        .collect();
+    assert!(took.iter().any(|took| *took >= Duration::from_millis(4900)), "{took:?}");
+    logged_in(&served);
+}
+
+#[test]
+fn a_client_that_does_not_log_in_is_sent_away() {
+    let served = Served::with_limits("login-timeout = 2", &["--lmtp", "127.0.0.1:0"]);
+    let mut lmtp = served.connect("lmtp");
+    let mut logged_in = logged_in(&served);
+    let begun = Instant::now();
+    let (mut clear_smtp, mut clear_imap) = (served.connect("smtp"), served.connect("imap"));
+    let (mut smtp, mut imap) = (smtp(&served), imap(&served));
+    // Commands do not earn more time, and a handshake that does not begin has none either.
+    assert!(smtp.ask("NOOP\r\n").starts_with("250 "));
+    let mut silent = TcpStream::connect(served.address("imaps")).unwrap();
+    silent.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    for answer in [smtp.answer(), clear_smtp.answer()] {
+        assert!(answer.starts_with("421 4.4.2 "), "{answer:?}");
+    }
+    for answer in [imap.answer(), clear_imap.answer()] {
+        assert!(answer.starts_with("* BYE "), "{answer:?}");
+    }
+    let mut rest = Vec::new();
+    let _ = silent.read_to_end(&mut rest);
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(logged_in.ask("NOOP\r\n").starts_with("250 "), "a client that has logged in stays");
+    assert!(lmtp.ask("NOOP\r\n").starts_with("250 "), "LMTP has no log-in");
+}
+
+#[test]
+fn refused_commands_end_a_session() {
+    let served = Served::start(&[]);
+    let mut talk = logged_in(&served);
+    assert!(talk.ask("MAIL FROM:<a@x.example>\r\n").starts_with("250 "));
+    let answers: Vec<String> = (0..3000)
+        .map(|number| format!("RCPT TO:<nobody-{number}@localhost>\r\n"))
+        .map_while(|line| {
+            let answer = talk.ask(&line);
+            (!answer.is_empty()).then_some(answer)
+        })
+        .take(40)
+        .collect();
+    assert_eq!(answers.len(), 20, "{answers:?}");
+    assert!(answers[18].starts_with("550 5.1.1 ") && answers[19].starts_with("421 4.7.0 "), "{answers:?}");
+
+    // A list with some unknown recipients goes out: a message that is taken begins the count anew.
+    let mut talk = logged_in(&served);
+    for message in 0..3 {
+        assert!(talk.ask("MAIL FROM:<a@x.example>\r\n").starts_with("250 "));
+        for number in 0..15 {
+            assert!(talk.ask(&format!("RCPT TO:<nobody-{number}@localhost>\r\n")).starts_with("550 "));
+        }
+        assert!(talk.ask(&format!("RCPT TO:<{}>\r\n", served.mailbox())).starts_with("250 "));
+        assert!(talk.ask("DATA\r\n").starts_with("354 "));
+        assert!(talk.ask("x\r\n.\r\n").starts_with("250 "), "message {message}");
+    }
+
+    let mut talk = imap(&served);
+    assert!(talk.ask(&format!("a LOGIN {} {}\r\n", served.user, served.password)).starts_with("a OK "));
+    // A client that looks for a few mailboxes which are not there, and goes on.
+    for number in 0..90 {
+        assert!(talk.ask(&format!("b{number} STATUS none-{number} (MESSAGES)\r\n")).contains(" NO "));
+    }
+    assert!(talk.ask("c NOOP\r\n").starts_with("c OK "));
+    let last =
+        (0..300).map(|_| talk.ask("d STATUS none (MESSAGES)\r\n")).find(|answer| !answer.contains(" NO "));
+    assert!(last.is_some_and(|answer| answer.starts_with("* BYE ")));
+}
+
+#[test]
+fn limits_count_the_address_that_a_proxy_announces() {
+    let served = Served::with_limits("sessions-per-address = 2", &["--proxy-from", "127.0.0.0/8"]);
+    let connect = |client: &str| {
+        let mut stream = TcpStream::connect(served.address("smtp")).unwrap();
+        write!(stream, "PROXY TCP4 {client} 198.51.100.2 40000 25\r\n").unwrap();
+        let mut talk = Talk::new(stream);
+        let answer = talk.answer();
+        (talk, answer)
+    };
+    let first = [connect("192.0.2.1"), connect("192.0.2.1")];
+    assert!(first.iter().all(|(_, answer)| answer.starts_with("220 ")));
+    let (_third, answer) = connect("192.0.2.1");
+    assert!(answer.starts_with("421 4.3.2 "), "{answer}");
+    let others: Vec<_> = (2..6).map(|number| connect(&format!("192.0.2.{number}"))).collect();
+    assert!(others.iter().all(|(_, answer)| answer.starts_with("220 ")));
+    drop(first);
+    let begun = Instant::now();
+    while !connect("192.0.2.1").1.starts_with("220 ") {
+        assert!(begun.elapsed() < Duration::from_secs(10), "its place is not given back");
+    }
+}
+
+#[test]
+fn places_are_kept_for_those_who_have_logged_in() {
+    let served = Served::with_limits("sessions = 6\nsessions-before-login = 3", &[]);
+    let kept = [logged_in(&served), logged_in(&served)];
+    let waiting: Vec<_> = (0..3).map(|_| served.connect("smtp")).collect();
+    let mut turned_away = Talk::new(TcpStream::connect(served.address("smtp")).unwrap());
+    assert!(turned_away.answer().starts_with("421 4.3.2 "));
+    drop(waiting);
+    for mut talk in kept {
+        assert!(talk.ask("NOOP\r\n").starts_with("250 "));
+    }
+}
+
+#[test]
+fn descriptors_are_kept_back_for_the_store() {
+    let limits = "sessions = 4000";
+    // The limit of this test's own process is not touched.
+    let served = Served::under_limit(64, limits);
+    let mut connections = Vec::new();
+    let mut refused = 0;
+    for _ in 0..60 {
+        let mut talk = Talk::new(TcpStream::connect(served.address("smtp")).unwrap());
+        match talk.answer() {
+            answer if answer.starts_with("220 ") => connections.push(talk),
+            answer => {
+                assert!(answer.starts_with("421 "), "{answer}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(connections.len() >= 16 && refused > 0, "{} and {refused}", connections.len());
+    connections.truncate(connections.len() - 4);
+    let (url, mailbox) = (served.url("smtps"), served.mailbox());
+    let send = ["send", &url, "--from", &mailbox, "--to", &mailbox, "--subject", "x", "--text", "y"];
+    served.run(&send, b"").expect(0);
+    let into = crate::program::folder();
+    let imap = served.url("imaps");
+    served.run(&["sync", &imap, "--into", into.path().to_str().unwrap()], b"").expect(0);
+}
+
+#[test]
+fn a_client_that_wants_another_protocol_is_refused() {
+    let served = Served::start(&[]);
+    let versions = [&rustls::version::TLS12, &rustls::version::TLS13];
+    for (service, offered, taken) in [
+        ("imaps", &["h2"][..], false),
+        ("imaps", &["http/1.1", "smtp"], false),
+        ("imaps", &["h2", "imap"], true),
+        ("imaps", &[], true),
+        ("smtps", &["imap"], false),
+        ("smtps", &["smtp"], true),
+    ] {
+        for version in versions {
+            let socket = TcpStream::connect(served.address(service)).unwrap();
+            let greeting = crate::secure::open(&served.ca, socket, &[version], offered).answer();
+            assert_eq!(!greeting.is_empty(), taken, "{service} {offered:?}");
+        }
+    }
+}
