@@ -231,22 +231,8 @@ impl<'a> Change<'a> {
     }
 }
 
-/// The password that the user gives. An empty one is none.
 fn given_password(arguments: &ServeArgs, name: &str) -> Result<Secret<Vec<u8>>, Failure> {
-    let source = Source { password_command: arguments.password_command.as_deref(), token_command: None };
-    let password = source.password(name)?;
-    if password.expose().is_empty() {
-        let from = if arguments.password_command.is_some() {
-            "--password-command"
-        } else if std::env::var_os(VARIABLE).is_some() {
-            VARIABLE
-        } else {
-            "the prompt"
-        };
-        return Err(Failure::new(Kind::Configuration, format!("the password from {from} is empty"))
-            .advise("a password with at least one character"));
-    }
-    Ok(password)
+    Source { password_command: arguments.password_command.as_deref(), token_command: None }.password(name)
 }
 
 fn made_up_password() -> Result<Secret<Vec<u8>>, Failure> {
