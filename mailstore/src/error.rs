@@ -18,6 +18,13 @@ pub enum Error {
     NoSelect,
     /// A limit that the text names.
     Limit(&'static str),
+    /// The account may not have more of this; the text names it.
+    OverQuota {
+        /// Which quota.
+        what: &'static str,
+        /// It would not fit into an empty account either: trying again, or deleting something, does not help.
+        permanent: bool,
+    },
     /// The disk is full: free some space and try again.
     Full,
     /// Another process holds the store for longer than the store waits: try again.
@@ -31,6 +38,8 @@ pub enum Error {
         /// The newest version that is understood here.
         supported: i64,
     },
+    /// There are no file descriptors or no memory left for a file now: try again.
+    Unavailable(std::io::Error),
     /// A file could not be read or written.
     Io(std::io::Error),
     /// The database refused, for a reason that is a defect here; the extended result code of SQLite.
@@ -43,9 +52,13 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Whether the same call may succeed later (`Busy`, `Full`).
+    /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Busy | Self::Full)
+        match self {
+            Self::Busy | Self::Full | Self::Unavailable(_) => true,
+            Self::OverQuota { permanent, .. } => !permanent,
+            _ => false,
+        }
     }
 }
 
@@ -58,6 +71,10 @@ impl fmt::Display for Error {
             Self::Refused(why) => f.write_str(why),
             Self::NoSelect => f.write_str("the mailbox only holds other mailboxes and can't be selected"),
             Self::Limit(what) => write!(f, "over the limit: {what}"),
+            Self::OverQuota { what, .. } => write!(f, "over quota: {what}"),
+            Self::Unavailable(error) => {
+                write!(f, "a file of the store can't be opened now: {error}: try again")
+            }
             Self::Full => f.write_str("the disk is full: free some space and try again"),
             Self::Busy => f.write_str("another process is using the store: try again"),
             Self::Corrupt(what) => write!(f, "{what} is damaged: restore it from a backup"),
@@ -76,16 +93,23 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Io(error) => Some(error),
+            Self::Io(error) | Self::Unavailable(error) => Some(error),
             _ => None,
         }
     }
+}
+
+fn is_out_of_descriptors(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full,
+            std::io::ErrorKind::OutOfMemory | std::io::ErrorKind::WouldBlock => Self::Unavailable(error),
+            _ if is_out_of_descriptors(&error) => Self::Unavailable(error),
             _ => Self::Io(error),
         }
     }
@@ -99,7 +123,11 @@ impl From<rusqlite::Error> for Error {
                 ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Busy,
                 ErrorCode::DiskFull => Self::Full,
                 ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Self::Corrupt("the database"),
-                ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::ReadOnly => {
+                // It was open before: what is lacking now is a descriptor.
+                ErrorCode::CannotOpen | ErrorCode::OutOfMemory => {
+                    Self::Unavailable(std::io::Error::other("the database can't be opened"))
+                }
+                ErrorCode::SystemIoFailure | ErrorCode::ReadOnly => {
                     Self::Io(std::io::Error::other("the database file can't be read or written"))
                 }
                 _ => Self::Database(failure.extended_code),
@@ -124,5 +152,11 @@ mod tests {
         assert!(newer.contains('9') && newer.contains("newer program"));
         let full = Error::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
         assert!(matches!(full, Error::Full));
+        for code in [23, 24] {
+            let error = Error::from(std::io::Error::from_raw_os_error(code));
+            assert!(matches!(error, Error::Unavailable(_)) && error.is_retryable(), "{code}");
+        }
+        let denied = Error::from(std::io::Error::from(std::io::ErrorKind::PermissionDenied));
+        assert!(matches!(denied, Error::Io(_)) && !denied.is_retryable());
     }
 }

@@ -36,6 +36,7 @@ mod content;
 mod error;
 mod flags;
 pub mod mime;
+mod object_id;
 mod sqlite;
 mod types;
 
@@ -79,7 +80,8 @@ pub type KeyMaker = dyn Fn(&[u8]) -> Vec<LoginKeys> + Send + Sync;
 /// A mail store. Blocking; see the crate's documentation for what every method promises.
 ///
 /// Methods that take an identifier fail with `NotFound` where nothing has it (any more), and with `NoSelect` where a
-/// mailbox only holds others. All of them may fail with `Busy`, `Full`, `Io` or `Corrupt`.
+/// mailbox only holds others. All of them may fail with `Busy`, `Full`, `Unavailable`, `Io` or `Corrupt`; those that add
+/// something, with `OverQuota`.
 pub trait Store: Send + Sync {
     /// Creates an account with INBOX and a subscribed mailbox for each [`SpecialUse`]. Only a verifier of the password
     /// (Argon2id) is kept, and what a [`KeyMaker`] derives from it. Names compare without regard to ASCII case.
@@ -116,8 +118,22 @@ pub trait Store: Send + Sync {
     /// must be the same each time.
     fn own_secret(&self) -> Result<Vec<u8>>;
 
+    /// What an account has of that which a [`Quota`] limits. Takes the same time whatever that is.
+    fn usage(&self, account: AccountId) -> Result<Usage>;
+
+    /// Whether the account of a mailbox may have one more message of so many bytes: to be asked before the message
+    /// comes. What was allowed now may still be refused when it is appended.
+    ///
+    /// # Errors
+    /// `OverQuota`.
+    fn quota_check(&self, mailbox: MailboxId, bytes: u64) -> Result<()>;
+
     /// All mailboxes of an account, by name.
     fn list(&self, account: AccountId) -> Result<Vec<Mailbox>>;
+
+    /// At most `limit` mailboxes of an account, by name, from the first one whose name is behind `after` on. An empty
+    /// `after` begins at the first; fewer than `limit` are the last.
+    fn list_page(&self, account: AccountId, after: &str, limit: usize) -> Result<Vec<Mailbox>>;
 
     /// The mailbox of that name; `INBOX` in any case.
     fn mailbox(&self, account: AccountId, name: &str) -> Result<Mailbox>;
@@ -188,11 +204,31 @@ pub trait Store: Send + Sync {
     /// and happens whole or not at all; the outer error means that none happened.
     fn append_batch(&self, deliveries: Vec<Delivery>) -> Result<Vec<Result<Vec<Appended>>>>;
 
-    /// The messages of a set, at most `limit` of them (at least one), and where the next page starts.
+    /// The messages of a set, at most `limit` of them, and where the next page starts. A page also ends once what it
+    /// holds takes about half a mebibyte, or after many ranges without a message: then it may be empty though `next` is
+    /// set.
     fn fetch_page(&self, mailbox: MailboxId, uids: &UidSet, columns: Columns, limit: usize) -> Result<Page>;
 
     /// Opens the octets of a message. Once open they can be read though the message be expunged.
+    ///
+    /// # Errors
+    /// `NotFound` where the message was expunged, `Corrupt` where its file is missing or damaged, `Unavailable` where
+    /// there is no descriptor left for it, `Io` where its file can't be opened for another reason.
     fn open_content(&self, content: ContentId) -> Result<Body>;
+
+    /// The EMAILID (RFC 8474) of a message of an account: the same for all copies in the account, different in every
+    /// account, and made with a key of the store, so that it does not count anything.
+    fn email_id(&self, account: AccountId, content: ContentId) -> String;
+
+    /// The message that has this EMAILID in an account, if it can be one. Does not touch the disk: there may be no such
+    /// message (any more).
+    fn find_email_id(&self, account: AccountId, id: &str) -> Option<ContentId>;
+
+    /// The MAILBOXID (RFC 8474) of a mailbox of an account, which does not count anything either.
+    fn mailbox_object_id(&self, account: AccountId, mailbox: MailboxId) -> String;
+
+    /// The messages of a mailbox that have these octets.
+    fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet>;
 
     /// Changes flags of at most `limit` messages of the set; [`Stored::next`] says where to go on. With
     /// `unchanged_since`, messages of a later mod-sequence are left alone (RFC 7162 §3.1.3).

@@ -21,7 +21,8 @@ identifier! {
     AccountId;
     /// A mailbox; never reused, kept by a rename.
     MailboxId;
-    /// The octets of a message, shared by its copies; never reused (fit for EMAILID of RFC 8474).
+    /// The octets of a message, shared by its copies; never reused. See [`Store::email_id`](crate::Store::email_id) for
+    /// what EMAILID shows.
     ContentId;
     /// A remote account that mail is fetched from.
     RemoteAccountId;
@@ -92,6 +93,69 @@ impl SpecialUse {
     pub fn from_attribute(attribute: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.attribute().eq_ignore_ascii_case(attribute))
     }
+}
+
+/// How much of everything one account may have. What is beyond is refused with
+/// [`Error::OverQuota`](crate::Error::OverQuota); what is there already stays, and can always be deleted or moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quota {
+    /// Messages in all mailboxes together.
+    pub messages: u64,
+    /// Bytes of those messages; each copy counts.
+    pub bytes: u64,
+    /// Mailboxes.
+    pub mailboxes: u64,
+    /// Subscriptions.
+    pub subscriptions: u64,
+    /// Different keywords that were ever used in one mailbox; never more than
+    /// [`MAILBOX_KEYWORD_LIMIT`](crate::MAILBOX_KEYWORD_LIMIT).
+    pub keywords: u64,
+    /// Remote accounts that mail is fetched from.
+    pub remote_accounts: u64,
+}
+
+impl Quota {
+    /// No limit at all.
+    pub const UNLIMITED: Self = Self {
+        messages: u64::MAX,
+        bytes: u64::MAX,
+        mailboxes: u64::MAX,
+        subscriptions: u64::MAX,
+        keywords: u64::MAX,
+        remote_accounts: u64::MAX,
+    };
+}
+
+impl Default for Quota {
+    /// Ten million messages, any number of bytes, 10,000 mailboxes and subscriptions, 1,000 keywords in a mailbox, and
+    /// 1,000 remote accounts.
+    fn default() -> Self {
+        Self {
+            messages: 10_000_000,
+            bytes: u64::MAX,
+            mailboxes: 10_000,
+            subscriptions: 10_000,
+            keywords: 1_000,
+            remote_accounts: 1_000,
+        }
+    }
+}
+
+/// What an account has of that which a [`Quota`] limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Messages in all mailboxes together.
+    pub messages: u64,
+    /// Bytes of those messages; each copy counts.
+    pub bytes: u64,
+    /// Mailboxes.
+    pub mailboxes: u64,
+    /// Subscriptions.
+    pub subscriptions: u64,
+    /// Remote accounts.
+    pub remote_accounts: u64,
 }
 
 /// A mailbox as LIST shows it.
@@ -175,12 +239,14 @@ pub struct KeywordsInUse {
     pub names: Vec<Arc<str>>,
     /// The highest number of them; see [`Flags::newest_keyword`].
     pub newest: u32,
+    /// The mailbox takes no further keyword.
+    pub full: bool,
 }
 
 impl KeywordsInUse {
     /// Whether the mailbox takes no further keyword.
     pub fn is_full(&self) -> bool {
-        self.names.len() >= crate::MAILBOX_KEYWORD_LIMIT
+        self.full
     }
 }
 
@@ -313,6 +379,7 @@ pub struct Columns {
     pub(crate) envelope: bool,
     pub(crate) structure: bool,
     pub(crate) body: bool,
+    pub(crate) email_id: bool,
 }
 
 impl Columns {
@@ -333,7 +400,13 @@ impl Columns {
         Self { structure: true, ..self }
     }
 
-    /// The octets of small messages too; the page ends early where they exceed 1 MiB.
+    /// The EMAILID too.
+    #[must_use]
+    pub fn with_email_id(self) -> Self {
+        Self { email_id: true, ..self }
+    }
+
+    /// The octets of small messages too.
     #[must_use]
     pub fn with_small_bodies(self) -> Self {
         Self { body: true, ..self }
@@ -357,6 +430,8 @@ pub struct Message {
     pub size: u64,
     /// Where its octets are: [`open`](crate::Store::open_content) them.
     pub content: ContentId,
+    /// Its EMAILID, where asked for; see [`Store::email_id`](crate::Store::email_id).
+    pub email_id: Option<String>,
     /// Its envelope, where asked for.
     pub envelope: Option<Envelope>,
     /// Its tree of parts, where asked for.

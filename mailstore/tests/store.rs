@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use mailstore::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -532,7 +534,7 @@ fn a_newer_or_foreign_database_is_refused() {
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
     let error = SqliteStore::open(f.directory.path()).unwrap_err();
-    assert!(matches!(error, Error::NewerSchema { found: 99, supported: 3 }), "{error}");
+    assert!(matches!(error, Error::NewerSchema { found: 99, supported: 4 }), "{error}");
 
     let other = tempfile::tempdir().unwrap();
     std::fs::write(other.path().join("mail.db"), vec![b'?'; 8192]).unwrap();
@@ -552,6 +554,7 @@ fn keywords_of_an_older_store_are_kept() {
         f.deliver(b"x", &[mailbox], &[]);
     }
     drop(f.store);
+    support::downgrade(f.directory.path());
     let connection = rusqlite::Connection::open(f.directory.path().join("mail.db")).unwrap();
     connection.execute_batch(TO_VERSION_2).unwrap();
     connection.execute_batch("UPDATE messages SET keywords = 'Beta $Work' WHERE uid = 1").unwrap();
@@ -571,6 +574,7 @@ fn keys_come_with_a_password_and_go_with_it_and_old_accounts_get_them_when_they_
     let f = fixture();
     assert_eq!(f.store.login_keys("ann@example.org", "LENGTH").unwrap(), None);
     drop(f.store);
+    support::downgrade(f.directory.path());
     let connection = rusqlite::Connection::open(f.directory.path().join("mail.db")).unwrap();
     connection
         .execute_batch(&format!(

@@ -6,7 +6,7 @@
 use super::{lock, mailboxes};
 use crate::KeyMaker;
 use crate::error::{Error, Result};
-use crate::types::{Account, AccountId, LoginKeys, SpecialUse};
+use crate::types::{Account, AccountId, LoginKeys, Quota, SpecialUse};
 use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::{Output, PasswordHash};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -168,11 +168,12 @@ pub(super) fn create(tx: &Connection, name: &str, derived: &Derived) -> Result<A
     )?;
     let id = AccountId(tx.last_insert_rowid());
     insert_keys(tx, id, &derived.keys)?;
-    mailboxes::create(tx, id, "INBOX", None)?;
-    mailboxes::subscribe(tx, id, "INBOX")?;
+    let quota = &Quota::UNLIMITED;
+    mailboxes::create(tx, quota, id, "INBOX", None)?;
+    mailboxes::subscribe(tx, quota, id, "INBOX")?;
     for special_use in SpecialUse::ALL {
-        mailboxes::create(tx, id, special_use.mailbox_name(), Some(special_use))?;
-        mailboxes::subscribe(tx, id, special_use.mailbox_name())?;
+        mailboxes::create(tx, quota, id, special_use.mailbox_name(), Some(special_use))?;
+        mailboxes::subscribe(tx, quota, id, special_use.mailbox_name())?;
     }
     Ok(Account { id, name: name.to_owned() })
 }

@@ -4,12 +4,12 @@
 //! by then; if somebody does it waits, and finds its work done or leads the next commit. So the disk is synced once for
 //! all that came during the sync before. Large bodies are synced earlier, by the thread that brings them.
 
-use super::{Aftermath, MailboxRow, SqliteStore, lock, transact};
+use super::{Aftermath, MailboxRow, SqliteStore, lock, quota, transact};
 use crate::content::{Sealed, sync_directory};
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::mime::decode;
-use crate::types::{Appended, ContentId, Delivery, InternalDate, MailboxId, Target};
+use crate::types::{AccountId, Appended, ContentId, Delivery, InternalDate, MailboxId, Quota, Target, Usage};
 use rusqlite::Connection;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,7 +85,7 @@ impl SqliteStore {
             let mut writer = self.writer.lock();
             // What came while the writer was busy goes along.
             let jobs = std::mem::take(&mut lock(&self.queue.state).jobs);
-            commit_jobs(&mut writer, &mut aftermath, &jobs);
+            commit_jobs(&mut writer, &mut aftermath, &self.quota, &jobs);
             drop(writer);
             drop(lead);
         }
@@ -98,10 +98,10 @@ impl SqliteStore {
 }
 
 /// Commits all jobs at once; where that fails, one by one, so that each gets its own error.
-fn commit_jobs(writer: &mut Connection, aftermath: &mut Aftermath, jobs: &[Arc<Job>]) {
+fn commit_jobs(writer: &mut Connection, aftermath: &mut Aftermath, quota: &Quota, jobs: &[Arc<Job>]) {
     let mut works: Vec<Work> = jobs.iter().map(|job| job.take_work()).collect();
     let mut together = Aftermath::default();
-    let mut outcomes: Vec<Outcome> = match append_all(writer, &mut together, &works) {
+    let mut outcomes: Vec<Outcome> = match append_all(writer, &mut together, quota, &works) {
         Ok(outcomes) => {
             aftermath.changed.extend(together.changed);
             outcomes.into_iter().map(Ok).collect()
@@ -111,7 +111,7 @@ fn commit_jobs(writer: &mut Connection, aftermath: &mut Aftermath, jobs: &[Arc<J
             .iter()
             .map(|work| {
                 let mut alone = Aftermath::default();
-                let mut outcome = append_all(writer, &mut alone, std::slice::from_ref(work))?;
+                let mut outcome = append_all(writer, &mut alone, quota, std::slice::from_ref(work))?;
                 aftermath.changed.extend(alone.changed);
                 outcome.pop().ok_or(Error::Busy)
             })
@@ -148,61 +148,103 @@ impl Job {
 
 type Results = Vec<Vec<Result<Vec<Appended>>>>;
 
-fn append_all(writer: &mut Connection, aftermath: &mut Aftermath, works: &[Work]) -> Result<Results> {
+fn append_all(
+    writer: &mut Connection,
+    aftermath: &mut Aftermath,
+    quota: &Quota,
+    works: &[Work],
+) -> Result<Results> {
     transact(writer, aftermath, |tx, aftermath| {
-        let mut mailboxes = BTreeMap::new();
+        let mut batch = Batch { quota, mailboxes: BTreeMap::new(), usages: BTreeMap::new() };
         let results = works
             .iter()
-            .map(|work| {
-                work.iter().map(|(sealed, targets)| deliver(tx, &mut mailboxes, sealed, targets)).collect()
-            })
+            .map(|work| work.iter().map(|(sealed, targets)| batch.deliver(tx, sealed, targets)).collect())
             .collect::<Result<Results>>()?;
         let touched: BTreeSet<MailboxId> =
             results.iter().flatten().flatten().flatten().map(|appended| appended.mailbox).collect();
-        for mailbox in mailboxes.values().filter(|mailbox: &&MailboxRow| touched.contains(&mailbox.id)) {
+        for mailbox in batch.mailboxes.values().filter(|mailbox: &&MailboxRow| touched.contains(&mailbox.id))
+        {
             mailbox.save(tx, aftermath)?;
         }
         Ok(results)
     })
 }
 
-/// One delivery. The inner error is its own; the outer one spoils the transaction.
-fn deliver(
-    tx: &Connection,
-    mailboxes: &mut BTreeMap<MailboxId, MailboxRow>,
-    sealed: &Sealed,
-    targets: &[Target],
-) -> Result<Result<Vec<Appended>>> {
-    for target in targets {
-        if let Entry::Vacant(vacant) = mailboxes.entry(target.mailbox) {
-            match MailboxRow::load(tx, target.mailbox) {
-                Ok(row) => vacant.insert(row),
-                Err(error @ (Error::NotFound(_) | Error::NoSelect)) => return Ok(Err(error)),
-                Err(error) => return Err(error),
-            };
+/// What the deliveries of one transaction share.
+struct Batch<'q> {
+    quota: &'q Quota,
+    mailboxes: BTreeMap<MailboxId, MailboxRow>,
+    /// What each account has, those of this transaction included.
+    usages: BTreeMap<AccountId, Usage>,
+}
+
+impl Batch<'_> {
+    /// One delivery. The inner error is its own; the outer one spoils the transaction.
+    fn deliver(
+        &mut self,
+        tx: &Connection,
+        sealed: &Sealed,
+        targets: &[Target],
+    ) -> Result<Result<Vec<Appended>>> {
+        match self.admit(tx, sealed, targets) {
+            Ok(()) => {}
+            Err(
+                error @ (Error::NotFound(_) | Error::NoSelect | Error::Limit(_) | Error::OverQuota { .. }),
+            ) => {
+                return Ok(Err(error));
+            }
+            Err(error) => return Err(error),
         }
+        if targets.is_empty() {
+            return Ok(Ok(Vec::new()));
+        }
+        let content = insert_content(tx, sealed)?;
+        let mut appended = Vec::with_capacity(targets.len());
+        for target in targets {
+            let Some(mailbox) = self.mailboxes.get_mut(&target.mailbox) else { continue };
+            mailbox.modseq += 1;
+            let uid = mailbox.take_uid()?;
+            let message = NewMessage {
+                uid,
+                flags: &target.flags,
+                internal_date: target.internal_date,
+                sent: sealed.sent_date(),
+                size: sealed.size,
+                content,
+            };
+            message.insert(tx, mailbox)?;
+            appended.push(Appended { mailbox: mailbox.id, uid_validity: mailbox.uid_validity, uid, content });
+        }
+        Ok(Ok(appended))
     }
-    if targets.is_empty() {
-        return Ok(Ok(Vec::new()));
+
+    /// Whether the mailboxes are there and may have the message; if so, it counts.
+    fn admit(&mut self, tx: &Connection, sealed: &Sealed, targets: &[Target]) -> Result<()> {
+        let mut usages = BTreeMap::new();
+        for target in targets {
+            let account = match self.mailboxes.entry(target.mailbox) {
+                Entry::Occupied(known) => known.get().account,
+                Entry::Vacant(vacant) => vacant.insert(MailboxRow::load(tx, target.mailbox)?).account,
+            };
+            let usage = match usages.entry(account) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(vacant) => vacant.insert(match self.usages.get(&account) {
+                    Some(known) => *known,
+                    None => quota::usage(tx, account)?,
+                }),
+            };
+            quota::check_messages(self.quota, usage, 1, sealed.size)?;
+            usage.messages += 1;
+            usage.bytes += sealed.size;
+        }
+        for target in targets {
+            if let Some(mailbox) = self.mailboxes.get_mut(&target.mailbox) {
+                mailbox.keywords.check(tx, target.mailbox, &target.flags, self.quota.keywords)?;
+            }
+        }
+        self.usages.append(&mut usages);
+        Ok(())
     }
-    let content = insert_content(tx, sealed)?;
-    let mut appended = Vec::with_capacity(targets.len());
-    for target in targets {
-        let Some(mailbox) = mailboxes.get_mut(&target.mailbox) else { continue };
-        mailbox.modseq += 1;
-        let uid = mailbox.take_uid()?;
-        let message = NewMessage {
-            uid,
-            flags: &target.flags,
-            internal_date: target.internal_date,
-            sent: sealed.sent_date(),
-            size: sealed.size,
-            content,
-        };
-        message.insert(tx, mailbox)?;
-        appended.push(Appended { mailbox: mailbox.id, uid_validity: mailbox.uid_validity, uid, content });
-    }
-    Ok(Ok(appended))
 }
 
 /// A row of the table of messages.

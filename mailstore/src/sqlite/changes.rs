@@ -4,7 +4,7 @@ use super::keywords::Bits;
 use super::{Aftermath, MailboxRow};
 use crate::error::Result;
 use crate::flags::Flags;
-use crate::types::{ChangeCursor, Changes, MailboxId, MessageFlags, StoreMode, Stored, UidSet};
+use crate::types::{ChangeCursor, Changes, MailboxId, MessageFlags, Quota, StoreMode, Stored, UidSet};
 use rusqlite::{Connection, Row};
 
 /// A message whose flags may change.
@@ -37,6 +37,7 @@ impl Edit<'_> {
 pub(super) fn store_flags(
     tx: &Connection,
     aftermath: &mut Aftermath,
+    quota: &Quota,
     mailbox: MailboxId,
     uids: &UidSet,
     mode: StoreMode,
@@ -49,6 +50,9 @@ pub(super) fn store_flags(
     let mut stored = Stored { next, ..Stored::default() };
     if candidates.is_empty() {
         return Ok(stored);
+    }
+    if mode != StoreMode::Remove {
+        row.keywords.check(tx, mailbox, flags, quota.keywords)?;
     }
     let bits = match mode {
         StoreMode::Remove => row.keywords.known_bits(tx, mailbox, flags)?,

@@ -175,6 +175,33 @@ impl Keywords {
         Ok(bits)
     }
 
+    /// Whether the mailbox may have these flags' keywords: `limit` of them in all.
+    ///
+    /// # Errors
+    /// `OverQuota`, and `Limit` beyond what any mailbox may have.
+    pub(super) fn check(
+        &mut self,
+        tx: &Connection,
+        mailbox: MailboxId,
+        flags: &Flags,
+        limit: u64,
+    ) -> Result<()> {
+        let list = flags.shared_keywords();
+        if list.is_empty() || self.written.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, list)) {
+            return Ok(());
+        }
+        let names = self.names(tx, mailbox)?;
+        let new = list.iter().filter(|keyword| !names.numbers.contains_key(&keyword.to_ascii_lowercase()));
+        let (new, known) = (new.count(), names.by_number.len());
+        if new > 0 && known + new > MAILBOX_KEYWORD_LIMIT {
+            return Err(Error::Limit("the number of keywords of a mailbox"));
+        }
+        if new > 0 && u64::try_from(known + new).unwrap_or(u64::MAX) > limit {
+            return Err(Error::OverQuota { what: "the number of the mailbox's keywords", permanent: false });
+        }
+        Ok(())
+    }
+
     /// The bits of these flags' keywords, as far as the mailbox has them.
     pub(super) fn known_bits(&mut self, tx: &Connection, mailbox: MailboxId, flags: &Flags) -> Result<Bits> {
         let mut bits = Bits::default();
@@ -188,10 +215,12 @@ impl Keywords {
     }
 }
 
-/// All keywords that were used in a mailbox.
-pub(super) fn in_use(tx: &Connection, mailbox: MailboxId) -> Result<KeywordsInUse> {
+/// All keywords that were used in a mailbox, which may have `limit` of them.
+pub(super) fn in_use(tx: &Connection, mailbox: MailboxId, limit: u64) -> Result<KeywordsInUse> {
     let names = Names::load(tx, mailbox)?.by_number;
-    Ok(KeywordsInUse { newest: u32::try_from(names.len()).unwrap_or(u32::MAX), names })
+    let newest = u32::try_from(names.len()).unwrap_or(u32::MAX);
+    let full = names.len() >= MAILBOX_KEYWORD_LIMIT || u64::from(newest) >= limit;
+    Ok(KeywordsInUse { newest, names, full })
 }
 
 /// Turns keywords that stand as text in each row, as version 2 kept them, into bits.

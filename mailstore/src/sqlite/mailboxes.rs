@@ -3,9 +3,9 @@
 //! Knows RFC 9051 §5.1 and §6.3.3 to §6.3.11. UIDVALIDITY is taken from a counter of the account that only grows and
 //! is at least the time of creation, so no two mailboxes of an account ever share one, whatever is renamed.
 
-use super::{Aftermath, MailboxRow, keywords, messages};
+use super::{Aftermath, MailboxRow, keywords, messages, quota};
 use crate::error::{Error, Result};
-use crate::types::{AccountId, Mailbox, MailboxId, Selection, SpecialUse, Status, UidSet};
+use crate::types::{AccountId, Mailbox, MailboxId, Quota, Selection, SpecialUse, Status, UidSet};
 use crate::{LEVEL_LIMIT, NAME_LIMIT};
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::time::SystemTime;
@@ -41,11 +41,23 @@ pub(super) fn canonical(name: &str) -> Result<String> {
     Ok(rest.map_or_else(|| "INBOX".to_owned(), |rest| format!("INBOX/{rest}")))
 }
 
-pub(super) fn list(tx: &Connection, account: AccountId) -> Result<Vec<Mailbox>> {
-    let mut statement =
-        tx.prepare_cached(&format!("{COLUMNS} WHERE m.account = ?1 AND m.name >= char(2) ORDER BY m.name"))?;
-    let rows = statement.query_map([account.0], read_mailbox)?;
+/// Behind all names of deleted mailboxes, and before all others.
+const BEHIND_DELETED: &str = "\u{1}\u{7f}";
+
+/// At most `limit` mailboxes behind a name.
+pub(super) fn list(tx: &Connection, account: AccountId, after: &str, limit: usize) -> Result<Vec<Mailbox>> {
+    let after = after.max(BEHIND_DELETED);
+    let mut statement = tx.prepare_cached(&list_query())?;
+    let rows = statement.query_map((account.0, after, limit.min(messages::ROWS_LIMIT)), read_mailbox)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn list_query() -> String {
+    format!("{COLUMNS} WHERE m.account = ?1 AND m.name > ?2 ORDER BY m.name LIMIT ?3")
+}
+
+pub(super) fn lookup_query() -> String {
+    format!("{COLUMNS} WHERE m.account = ?1 AND m.name = ?2")
 }
 
 pub(super) fn find(tx: &Connection, account: AccountId, name: &str) -> Result<Mailbox> {
@@ -56,19 +68,20 @@ pub(super) fn find(tx: &Connection, account: AccountId, name: &str) -> Result<Ma
 
 pub(super) fn create(
     tx: &Connection,
+    quota: &Quota,
     account: AccountId,
     name: &str,
     special_use: Option<SpecialUse>,
 ) -> Result<MailboxId> {
     let name = canonical(name)?;
-    create_parents(tx, account, &name)?;
+    create_parents(tx, quota, account, &name)?;
     match lookup(tx, account, &name)? {
-        None => insert(tx, account, &name, special_use),
+        None => insert(tx, quota, account, &name, special_use),
         Some(mailbox) if mailbox.no_select => {
             let uid_validity = next_uid_validity(tx, account)?;
             tx.execute(
                 "UPDATE mailboxes SET no_select = 0, uid_validity = ?2, uid_next = 1, first_recent_uid = 1,
-                    special_use = ?3 WHERE id = ?1",
+                    recent = 0, special_use = ?3 WHERE id = ?1",
                 (mailbox.id.0, uid_validity, special_use.map(SpecialUse::attribute)),
             )?;
             Ok(mailbox.id)
@@ -96,7 +109,7 @@ pub(super) fn delete(
         [mailbox.id.0],
     )?;
     if mailbox.has_children {
-        let id = insert(tx, account, &mailbox.name, None)?;
+        let id = insert(tx, &Quota::UNLIMITED, account, &mailbox.name, None)?;
         tx.execute("UPDATE mailboxes SET no_select = 1 WHERE id = ?1", [id.0])?;
     }
     aftermath.changed.insert(mailbox.id, 0);
@@ -122,6 +135,7 @@ pub(super) fn purge(
 pub(super) fn rename(
     tx: &Connection,
     aftermath: &mut Aftermath,
+    quota: &Quota,
     account: AccountId,
     from: &str,
     to: &str,
@@ -132,16 +146,16 @@ pub(super) fn rename(
         return Err(Error::Exists("mailbox"));
     }
     if mailbox.name == "INBOX" {
-        create_parents(tx, account, &to)?;
-        let destination = insert(tx, account, &to, None)?;
-        messages::relocate(tx, aftermath, mailbox.id, &UidSet::all(), destination, usize::MAX)?;
+        create_parents(tx, quota, account, &to)?;
+        let destination = insert(tx, quota, account, &to, None)?;
+        messages::relocate(tx, aftermath, quota, mailbox.id, &UidSet::all(), destination, usize::MAX)?;
         return Ok(());
     }
     let below = format!("{}/", mailbox.name);
     if to.starts_with(&below) {
         return Err(Error::Refused("a mailbox can't be moved below itself"));
     }
-    create_parents(tx, account, &to)?;
+    create_parents(tx, quota, account, &to)?;
     let children: Vec<(i64, String)> = {
         let mut statement = tx.prepare_cached(
             "SELECT id, name FROM mailboxes WHERE account = ?1 AND name > ?2 AND name < ?3",
@@ -160,9 +174,14 @@ pub(super) fn rename(
     Ok(())
 }
 
-pub(super) fn subscribe(tx: &Connection, account: AccountId, name: &str) -> Result<()> {
+pub(super) fn subscribe(tx: &Connection, quota: &Quota, account: AccountId, name: &str) -> Result<()> {
     let name = canonical(name)?;
-    tx.execute("INSERT OR IGNORE INTO subscriptions (account, name) VALUES (?1, ?2)", (account.0, name))?;
+    let text = "SELECT 1 FROM subscriptions WHERE account = ?1 AND name = ?2";
+    if tx.prepare_cached(text)?.exists((account.0, &name))? {
+        return Ok(());
+    }
+    quota::check_subscriptions(tx, quota, account)?;
+    tx.execute("INSERT INTO subscriptions (account, name) VALUES (?1, ?2)", (account.0, name))?;
     Ok(())
 }
 
@@ -182,9 +201,8 @@ pub(super) fn subscriptions(tx: &Connection, account: AccountId) -> Result<Vec<S
 pub(super) fn status(tx: &Connection, mailbox: MailboxId) -> Result<Status> {
     MailboxRow::load(tx, mailbox)?;
     let mut statement = tx.prepare_cached(
-        "SELECT messages, unseen, deleted, size, uid_next, uid_validity, highest_modseq,
-            (SELECT count(*) FROM messages WHERE mailbox = b.id AND uid >= b.first_recent_uid)
-         FROM mailboxes b WHERE id = ?1",
+        "SELECT messages, unseen, deleted, size, uid_next, uid_validity, highest_modseq, recent
+         FROM mailboxes WHERE id = ?1",
     )?;
     Ok(statement.query_row([mailbox.0], |row| {
         Ok(Status {
@@ -200,25 +218,27 @@ pub(super) fn status(tx: &Connection, mailbox: MailboxId) -> Result<Status> {
     })?)
 }
 
-pub(super) fn select(tx: &Connection, mailbox: MailboxId) -> Result<Selection> {
+pub(super) fn select(tx: &Connection, quota: &Quota, mailbox: MailboxId) -> Result<Selection> {
     let status = status(tx, mailbox)?;
     let first_recent_uid = first_recent(tx, mailbox)?;
-    let keywords = keywords::in_use(tx, mailbox)?;
+    let keywords = keywords::in_use(tx, mailbox, quota.keywords)?;
     Ok(Selection { mailbox, status, first_recent_uid, keywords })
 }
 
 /// From now on the messages of this selection are recent nowhere else.
 pub(super) fn see_recent(tx: &Connection, selection: &Selection) -> Result<()> {
-    tx.prepare_cached("UPDATE mailboxes SET first_recent_uid = ?2 WHERE id = ?1")?
-        .execute((selection.mailbox.0, selection.status.uid_next))?;
-    Ok(())
+    claim_recent(tx, selection.mailbox, selection.status.uid_next).map(drop)
 }
 
 /// Messages below this UID are recent nowhere else from now on. Returns from which UID on they were recent.
 pub(super) fn claim_recent(tx: &Connection, mailbox: MailboxId, below: u32) -> Result<u32> {
     let first = first_recent(tx, mailbox)?;
-    tx.prepare_cached("UPDATE mailboxes SET first_recent_uid = ?2 WHERE id = ?1 AND first_recent_uid < ?2")?
-        .execute((mailbox.0, below))?;
+    tx.prepare_cached(
+        "UPDATE mailboxes SET first_recent_uid = ?2,
+            recent = (SELECT count(*) FROM messages WHERE mailbox = ?1 AND uid >= ?2)
+         WHERE id = ?1 AND first_recent_uid < ?2",
+    )?
+    .execute((mailbox.0, below))?;
     Ok(first)
 }
 
@@ -230,17 +250,24 @@ pub(super) fn first_recent(tx: &Connection, mailbox: MailboxId) -> Result<u32> {
         .ok_or(Error::NotFound("mailbox"))
 }
 
-fn create_parents(tx: &Connection, account: AccountId, name: &str) -> Result<()> {
+fn create_parents(tx: &Connection, quota: &Quota, account: AccountId, name: &str) -> Result<()> {
     for (at, _) in name.match_indices('/') {
         let parent = name.get(..at).unwrap_or_default();
         if lookup(tx, account, parent)?.is_none() {
-            insert(tx, account, parent, None)?;
+            insert(tx, quota, account, parent, None)?;
         }
     }
     Ok(())
 }
 
-fn insert(tx: &Connection, account: AccountId, name: &str, special: Option<SpecialUse>) -> Result<MailboxId> {
+fn insert(
+    tx: &Connection,
+    quota: &Quota,
+    account: AccountId,
+    name: &str,
+    special: Option<SpecialUse>,
+) -> Result<MailboxId> {
+    quota::check_mailboxes(tx, quota, account)?;
     let uid_validity = next_uid_validity(tx, account)?;
     tx.execute(
         "INSERT INTO mailboxes (account, name, uid_validity, special_use) VALUES (?1, ?2, ?3, ?4)",
@@ -262,10 +289,7 @@ fn next_uid_validity(tx: &Connection, account: AccountId) -> Result<u32> {
 }
 
 fn lookup(tx: &Connection, account: AccountId, name: &str) -> Result<Option<Mailbox>> {
-    Ok(tx
-        .prepare_cached(&format!("{COLUMNS} WHERE m.account = ?1 AND m.name = ?2"))?
-        .query_row((account.0, name), read_mailbox)
-        .optional()?)
+    Ok(tx.prepare_cached(&lookup_query())?.query_row((account.0, name), read_mailbox).optional()?)
 }
 
 fn read_mailbox(row: &Row<'_>) -> rusqlite::Result<Mailbox> {

@@ -3,13 +3,14 @@
 //! Knows that copies share their octets and frees those that nobody refers to any more.
 
 use super::append::NewMessage;
-use super::{Aftermath, MailboxRow};
+use super::{Aftermath, MailboxRow, quota};
 use crate::content::Body;
 use crate::error::{Error, Result};
 use crate::flags::Flags;
 use crate::mime::{DERIVED_LIMIT, Envelope, Part, Scanner, Structure, record};
 use crate::types::{
-    Columns, ContentId, Copied, Expunge, Expunged, InternalDate, MailboxId, Message, Page, UidPage, UidSet,
+    Columns, ContentId, Copied, Expunge, Expunged, InternalDate, MailboxId, Message, Page, Quota, UidPage,
+    UidSet,
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 use std::path::Path;
@@ -24,6 +25,9 @@ const RECORD_LIMIT: usize = 4 * DERIVED_LIMIT;
 
 /// What is read of a message at a time where it is scanned again, in bytes.
 const SCAN_CHUNK: usize = 16 * 1024;
+
+/// How many ranges of a set are looked up for one page.
+const RANGE_LIMIT: usize = 4_000;
 
 /// How many messages are read at a time to be copied.
 const COPY_PAGE: usize = 1_000;
@@ -76,7 +80,11 @@ pub(super) fn fetch_page(
     let mut statement = tx.prepare_cached(&page_query(columns))?;
     let mut page = Page::default();
     let mut weight = 0;
-    for range in uids.ranges() {
+    for (index, range) in uids.ranges().iter().enumerate() {
+        if index >= RANGE_LIMIT {
+            page.next = Some(*range.start());
+            break;
+        }
         let mut rows = statement.query((mailbox.id.0, range.start(), range.end()))?;
         while let Some(row) = rows.next()? {
             if page.messages.len() >= limit || weight >= PAGE_LIMIT {
@@ -112,8 +120,12 @@ fn read_records(
     let text = |at| row.get_ref(at).ok().and_then(|value| value.as_str().ok());
     let (envelope, structure) = (text(9), text(10));
     if [envelope, structure].into_iter().flatten().any(|record| record.len() > RECORD_LIMIT) {
-        let body = open_content(tx, directory, message.content)?;
-        let read = scan(&body)?;
+        let read = match open_content(tx, directory, message.content) {
+            Ok(body) => scan(&body)?,
+            // Expunged meanwhile, or damaged: the message itself tells when it is read.
+            Err(Error::NotFound(_) | Error::Corrupt(_)) => Structure::of(b""),
+            Err(error) => return Err(error),
+        };
         message.envelope = columns.envelope.then_some(read.envelope);
         message.structure = columns.structure.then_some(read.root);
         return Ok(());
@@ -141,6 +153,18 @@ fn scan(body: &Body) -> Result<Structure> {
     }
 }
 
+/// Whether there is a row of these octets.
+pub(super) fn has_content(tx: &Connection, content: ContentId) -> Result<bool> {
+    Ok(tx.prepare_cached("SELECT 1 FROM contents WHERE id = ?1")?.exists([content.0])?)
+}
+
+pub(super) fn uids_of_content(tx: &Connection, mailbox: MailboxId, content: ContentId) -> Result<UidSet> {
+    let text = "SELECT uid FROM messages INDEXED BY messages_content WHERE content = ?1 AND mailbox = ?2";
+    let mut statement = tx.prepare_cached(text)?;
+    let rows = statement.query_map((content.0, mailbox.0), |row| row.get::<_, u32>(0))?;
+    Ok(rows.collect::<rusqlite::Result<Vec<u32>>>()?.into_iter().collect())
+}
+
 pub(super) fn open_content(tx: &Connection, directory: &Path, content: ContentId) -> Result<Body> {
     let mut statement = tx.prepare_cached("SELECT size, file, body FROM contents WHERE id = ?1")?;
     let found = statement
@@ -158,6 +182,23 @@ pub(super) fn open_content(tx: &Connection, directory: &Path, content: ContentId
 pub(super) fn copy(
     tx: &Connection,
     aftermath: &mut Aftermath,
+    quota: &Quota,
+    from: MailboxId,
+    uids: &UidSet,
+    to: MailboxId,
+    limit: usize,
+) -> Result<Copied> {
+    let copied = copy_all(tx, aftermath, quota, from, uids, to, limit)?;
+    if !copied.pairs.is_empty() {
+        quota::check_after(tx, quota, MailboxRow::load(tx, to)?.account)?;
+    }
+    Ok(copied)
+}
+
+fn copy_all(
+    tx: &Connection,
+    aftermath: &mut Aftermath,
+    quota: &Quota,
     from: MailboxId,
     uids: &UidSet,
     to: MailboxId,
@@ -174,6 +215,7 @@ pub(super) fn copy(
         next = page.next;
         rest = next.map_or_else(UidSet::default, |next| rest.starting_at(next));
         for message in page.messages {
+            destination.keywords.check(tx, to, &message.flags, quota.keywords)?;
             let uid = destination.take_uid()?;
             let copy = NewMessage {
                 uid,
@@ -196,12 +238,14 @@ pub(super) fn copy(
 pub(super) fn relocate(
     tx: &Connection,
     aftermath: &mut Aftermath,
+    quota: &Quota,
     from: MailboxId,
     uids: &UidSet,
     to: MailboxId,
     limit: usize,
 ) -> Result<Copied> {
-    let copied = copy(tx, aftermath, from, uids, to, limit)?;
+    // A mailbox over quota can still be tidied up: nothing comes that does not go elsewhere.
+    let copied = copy_all(tx, aftermath, quota, from, uids, to, limit)?;
     let moved: Vec<u32> = copied.pairs.iter().map(|(uid, _)| *uid).collect();
     remove(tx, aftermath, from, &moved, 0)?;
     Ok(copied)
@@ -323,11 +367,11 @@ fn free_content(tx: &Connection, aftermath: &mut Aftermath, content: i64) -> Res
 }
 
 /// Columns that were not asked for are NULL, so that their numbers stay the same.
-fn page_query(columns: Columns) -> String {
+pub(super) fn page_query(columns: Columns) -> String {
     let pick = |wanted: bool, column: &'static str| if wanted { column } else { "NULL" };
-    let join = match columns == Columns::summary() {
-        true => "",
-        false => "JOIN contents c ON c.id = m.content",
+    let join = match columns.envelope || columns.structure || columns.body {
+        true => "JOIN contents c ON c.id = m.content",
+        false => "",
     };
     format!(
         "SELECT {SUMMARY}, {}, {}, {} FROM messages m {join}
@@ -348,6 +392,7 @@ fn read_summary(tx: &Connection, mailbox: &mut MailboxRow, row: &Row<'_>) -> Res
         sent_date: row.get(6)?,
         size: row.get(7)?,
         content: ContentId(row.get(8)?),
+        email_id: None,
         envelope: None,
         structure: None,
         body: None,

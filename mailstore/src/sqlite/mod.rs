@@ -9,6 +9,9 @@ mod changes;
 mod keywords;
 mod mailboxes;
 mod messages;
+#[cfg(test)]
+mod plans;
+mod quota;
 mod remote;
 mod schema;
 mod unfetched;
@@ -16,6 +19,7 @@ mod writer;
 
 use crate::content::{Body, Upload, create_private_directory, sync_directory};
 use crate::error::{Error, Result};
+use crate::object_id::ObjectIds;
 use crate::{Change, ChangeCallback, ChangeSubscription, Flags, KeyMaker, Store, types::*};
 use accounts::{Derived, Verifier};
 use append::Queue;
@@ -45,6 +49,9 @@ pub struct SqliteStore {
     verifier: Verifier,
     key_maker: Option<Arc<KeyMaker>>,
     subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
+    quota: Quota,
+    email_ids: ObjectIds,
+    mailbox_ids: ObjectIds,
     /// Held shared as long as the store is open.
     _lock: File,
 }
@@ -82,15 +89,19 @@ impl SqliteStore {
         }
         flock(&lock, FlockOperation::LockShared).map_err(std::io::Error::from)?;
         sync_directory(directory)?;
+        let secret = accounts::own_secret(&writer)?;
         Ok(Self {
             database,
             messages,
+            email_ids: ObjectIds::new(&secret, "email"),
+            mailbox_ids: ObjectIds::new(&secret, "mailbox"),
             writer: Writer::new(writer),
             readers: Mutex::default(),
             queue: Queue::default(),
             verifier: Verifier::new()?,
             key_maker: None,
             subscribers: Mutex::default(),
+            quota: Quota::default(),
             _lock: lock,
         })
     }
@@ -100,6 +111,13 @@ impl SqliteStore {
     #[must_use]
     pub fn deriving_keys(mut self, make: Arc<KeyMaker>) -> Self {
         self.key_maker = Some(make);
+        self
+    }
+
+    /// Limits what each account may have from now on; without it, [`Quota::default`] does.
+    #[must_use]
+    pub fn with_quota(mut self, quota: Quota) -> Self {
+        self.quota = quota;
         self
     }
 
@@ -205,7 +223,19 @@ impl Store for SqliteStore {
     }
 
     fn list(&self, account: AccountId) -> Result<Vec<Mailbox>> {
-        self.read(|tx| mailboxes::list(tx, account))
+        self.read(|tx| mailboxes::list(tx, account, "", usize::MAX))
+    }
+
+    fn usage(&self, account: AccountId) -> Result<Usage> {
+        self.read(|tx| quota::usage(tx, account))
+    }
+
+    fn quota_check(&self, mailbox: MailboxId, bytes: u64) -> Result<()> {
+        self.read(|tx| quota::check_mailbox(tx, &self.quota, mailbox, bytes))
+    }
+
+    fn list_page(&self, account: AccountId, after: &str, limit: usize) -> Result<Vec<Mailbox>> {
+        self.read(|tx| mailboxes::list(tx, account, after, limit))
     }
 
     fn mailbox(&self, account: AccountId, name: &str) -> Result<Mailbox> {
@@ -218,7 +248,7 @@ impl Store for SqliteStore {
         name: &str,
         special: Option<SpecialUse>,
     ) -> Result<MailboxId> {
-        self.write(|tx, _| mailboxes::create(tx, account, name, special))
+        self.write(|tx, _| mailboxes::create(tx, &self.quota, account, name, special))
     }
 
     fn delete_mailbox(&self, account: AccountId, name: &str) -> Result<()> {
@@ -231,11 +261,11 @@ impl Store for SqliteStore {
     }
 
     fn rename_mailbox(&self, account: AccountId, from: &str, to: &str) -> Result<()> {
-        self.write(|tx, aftermath| mailboxes::rename(tx, aftermath, account, from, to))
+        self.write(|tx, aftermath| mailboxes::rename(tx, aftermath, &self.quota, account, from, to))
     }
 
     fn subscribe(&self, account: AccountId, name: &str) -> Result<()> {
-        self.write(|tx, _| mailboxes::subscribe(tx, account, name))
+        self.write(|tx, _| mailboxes::subscribe(tx, &self.quota, account, name))
     }
 
     fn unsubscribe(&self, account: AccountId, name: &str) -> Result<()> {
@@ -251,12 +281,12 @@ impl Store for SqliteStore {
     }
 
     fn select(&self, mailbox: MailboxId, access: Access) -> Result<Selection> {
-        let selection = self.read(|tx| mailboxes::select(tx, mailbox))?;
+        let selection = self.read(|tx| mailboxes::select(tx, &self.quota, mailbox))?;
         if access == Access::ReadOnly || selection.first_recent_uid == selection.status.uid_next {
             return Ok(selection);
         }
         self.write_unsynced(|tx| {
-            let selection = mailboxes::select(tx, mailbox)?;
+            let selection = mailboxes::select(tx, &self.quota, mailbox)?;
             mailboxes::see_recent(tx, &selection)?;
             Ok(selection)
         })
@@ -270,7 +300,7 @@ impl Store for SqliteStore {
     }
 
     fn keywords(&self, mailbox: MailboxId) -> Result<KeywordsInUse> {
-        self.read(|tx| keywords::in_use(tx, mailbox))
+        self.read(|tx| keywords::in_use(tx, mailbox, self.quota.keywords))
     }
 
     fn uid_page(&self, mailbox: MailboxId, from: u32, below: u32, limit: usize) -> Result<UidPage> {
@@ -286,11 +316,42 @@ impl Store for SqliteStore {
     }
 
     fn fetch_page(&self, mailbox: MailboxId, uids: &UidSet, columns: Columns, limit: usize) -> Result<Page> {
-        self.read(|tx| messages::fetch_page(tx, &self.messages, mailbox, uids, columns, limit.max(1)))
+        self.read(|tx| {
+            let mut page = messages::fetch_page(tx, &self.messages, mailbox, uids, columns, limit.max(1))?;
+            if columns.email_id {
+                let account = MailboxRow::load(tx, mailbox)?.account;
+                for message in &mut page.messages {
+                    message.email_id = Some(self.email_id(account, message.content));
+                }
+            }
+            Ok(page)
+        })
     }
 
     fn open_content(&self, content: ContentId) -> Result<Body> {
-        self.read(|tx| messages::open_content(tx, &self.messages, content))
+        match self.read(|tx| messages::open_content(tx, &self.messages, content)) {
+            // Expunged since its row was read, or its file is lost: a file goes only after its row.
+            Err(Error::NotFound(_)) if self.read(|tx| messages::has_content(tx, content))? => {
+                Err(Error::Corrupt("the file of a message"))
+            }
+            opened => opened,
+        }
+    }
+
+    fn email_id(&self, account: AccountId, content: ContentId) -> String {
+        self.email_ids.show(account.0, content.0)
+    }
+
+    fn find_email_id(&self, account: AccountId, id: &str) -> Option<ContentId> {
+        self.email_ids.find(account.0, id).map(ContentId)
+    }
+
+    fn mailbox_object_id(&self, account: AccountId, mailbox: MailboxId) -> String {
+        self.mailbox_ids.show(account.0, mailbox.0)
+    }
+
+    fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet> {
+        self.read(|tx| messages::uids_of_content(tx, mailbox, content))
     }
 
     fn store_flags(
@@ -303,16 +364,26 @@ impl Store for SqliteStore {
         limit: usize,
     ) -> Result<Stored> {
         self.write(|tx, aftermath| {
-            changes::store_flags(tx, aftermath, mailbox, uids, mode, flags, unchanged_since, limit)
+            changes::store_flags(
+                tx,
+                aftermath,
+                &self.quota,
+                mailbox,
+                uids,
+                mode,
+                flags,
+                unchanged_since,
+                limit,
+            )
         })
     }
 
     fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
-        self.write(|tx, aftermath| messages::copy(tx, aftermath, from, uids, to, limit))
+        self.write(|tx, aftermath| messages::copy(tx, aftermath, &self.quota, from, uids, to, limit))
     }
 
     fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
-        self.write(|tx, aftermath| messages::relocate(tx, aftermath, from, uids, to, limit))
+        self.write(|tx, aftermath| messages::relocate(tx, aftermath, &self.quota, from, uids, to, limit))
     }
 
     fn expunge(&self, mailbox: MailboxId, which: &Expunge, limit: usize) -> Result<Expunged> {
@@ -335,7 +406,7 @@ impl Store for SqliteStore {
     }
 
     fn remote_account(&self, account: AccountId, url_key: &str) -> Result<RemoteAccount> {
-        self.write(|tx, _| remote::account(tx, account, url_key))
+        self.write(|tx, _| remote::account(tx, &self.quota, account, url_key))
     }
 
     fn remote_accounts(&self, account: AccountId) -> Result<Vec<RemoteAccount>> {
@@ -381,7 +452,8 @@ impl Store for SqliteStore {
         if prepared.iter().any(remote::Prepared::has_file) {
             sync_directory(&self.messages)?;
         }
-        let imports = self.write(|tx, aftermath| remote::record(tx, aftermath, remote, &prepared))?;
+        let imports =
+            self.write(|tx, aftermath| remote::record(tx, aftermath, &self.quota, remote, &prepared))?;
         for (message, import) in prepared.iter_mut().zip(&imports) {
             if matches!(import, Import::Imported(_)) {
                 message.keep();
@@ -430,6 +502,7 @@ fn sweep(connection: &Connection, messages: &Path) -> Result<()> {
 /// The row behind a mailbox that operations on messages need.
 struct MailboxRow {
     id: MailboxId,
+    account: AccountId,
     uid_validity: u32,
     uid_next: u32,
     modseq: u64,
@@ -439,7 +512,8 @@ struct MailboxRow {
 impl MailboxRow {
     fn load(tx: &Connection, id: MailboxId) -> Result<Self> {
         let mut statement = tx.prepare_cached(
-            "SELECT uid_validity, uid_next, highest_modseq, no_select, name < char(2) FROM mailboxes WHERE id = ?1",
+            "SELECT uid_validity, uid_next, highest_modseq, no_select, name < char(2), account
+             FROM mailboxes WHERE id = ?1",
         )?;
         let mut rows = statement.query([id.0])?;
         let row = rows.next()?.ok_or(Error::NotFound("mailbox"))?;
@@ -450,7 +524,14 @@ impl MailboxRow {
             return Err(Error::NoSelect);
         }
         let keywords = Keywords::default();
-        Ok(Self { id, uid_validity: row.get(0)?, uid_next: row.get(1)?, modseq: row.get(2)?, keywords })
+        Ok(Self {
+            id,
+            account: AccountId(row.get(5)?),
+            uid_validity: row.get(0)?,
+            uid_next: row.get(1)?,
+            modseq: row.get(2)?,
+            keywords,
+        })
     }
 
     /// The next UID.

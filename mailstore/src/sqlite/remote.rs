@@ -3,11 +3,11 @@
 //! Knows nothing of the protocol that brought them. A message is recorded in the transaction that appends it.
 
 use super::append::{NewMessage, insert_content};
-use super::{Aftermath, MailboxRow};
+use super::{Aftermath, MailboxRow, quota};
 use crate::content::Sealed;
 use crate::error::{Error, Result};
 use crate::types::{
-    AccountId, Import, InternalDate, MailboxId, RemoteAccount, RemoteAccountId, RemoteMailbox,
+    AccountId, Import, InternalDate, MailboxId, Quota, RemoteAccount, RemoteAccountId, RemoteMailbox,
     RemoteMailboxId, RemoteMessage, UidSet,
 };
 use crate::{Flags, NAME_LIMIT};
@@ -50,19 +50,24 @@ pub(super) fn prepare(messages: Vec<RemoteMessage>) -> Result<Vec<Prepared>> {
         .collect()
 }
 
-pub(super) fn account(tx: &Connection, account: AccountId, url_key: &str) -> Result<RemoteAccount> {
+pub(super) fn account(
+    tx: &Connection,
+    quota: &Quota,
+    account: AccountId,
+    url_key: &str,
+) -> Result<RemoteAccount> {
     if url_key.len() > NAME_LIMIT {
         return Err(Error::Limit("the length of a remote account's key"));
     }
-    tx.execute(
-        "INSERT OR IGNORE INTO remote_accounts (account, url_key) VALUES (?1, ?2)",
-        (account.0, url_key),
-    )?;
-    Ok(tx.query_row(
-        "SELECT id, url_key, last_sync_at, status, error FROM remote_accounts WHERE account = ?1 AND url_key = ?2",
-        (account.0, url_key),
-        read_account,
-    )?)
+    let text = "SELECT id, url_key, last_sync_at, status, error FROM remote_accounts
+        WHERE account = ?1 AND url_key = ?2";
+    let mut statement = tx.prepare_cached(text)?;
+    if let Some(found) = statement.query_row((account.0, url_key), read_account).optional()? {
+        return Ok(found);
+    }
+    quota::check_remote_accounts(tx, quota, account)?;
+    tx.execute("INSERT INTO remote_accounts (account, url_key) VALUES (?1, ?2)", (account.0, url_key))?;
+    Ok(statement.query_row((account.0, url_key), read_account)?)
 }
 
 pub(super) fn accounts(tx: &Connection, account: AccountId) -> Result<Vec<RemoteAccount>> {
@@ -127,6 +132,7 @@ pub(super) fn known_uids(tx: &Connection, remote: RemoteMailboxId) -> Result<Uid
 pub(super) fn record(
     tx: &Connection,
     aftermath: &mut Aftermath,
+    quota: &Quota,
     remote: RemoteMailboxId,
     messages: &[Prepared],
 ) -> Result<Vec<Import>> {
@@ -136,7 +142,10 @@ pub(super) fn record(
     for message in messages {
         let import = match earlier(tx, remote, uid_validity, mailbox, message)? {
             Some(import) => import,
-            None => Import::Imported(append(tx, &mut row, message)?),
+            None => {
+                row.keywords.check(tx, mailbox, &message.flags, quota.keywords)?;
+                Import::Imported(append(tx, &mut row, message)?)
+            }
         };
         if let Import::Imported(local) | Import::Duplicate(local) = import {
             tx.prepare_cached(
@@ -149,6 +158,7 @@ pub(super) fn record(
     }
     if imports.iter().any(|import| matches!(import, Import::Imported(_))) {
         row.save(tx, aftermath)?;
+        quota::check_after(tx, quota, row.account)?;
     }
     Ok(imports)
 }
@@ -188,23 +198,51 @@ fn earlier(
     if let Some(local) = known {
         return Ok(Some(Import::Known(local)));
     }
-    let claimed: Option<(u32, u32, u32)> = tx
-        .prepare_cached(
-            "SELECT r.uid_validity, r.uid, r.local_uid FROM remote_messages r
-             JOIN messages m ON m.mailbox = r.local_mailbox AND m.uid = r.local_uid
-             WHERE r.remote_mailbox = ?1 AND r.digest = ?2 AND r.uid_validity != ?3 AND r.local_mailbox = ?4
-             ORDER BY r.uid_validity, r.uid LIMIT 1",
-        )?
-        .query_row((remote.0, message.digest, uid_validity, mailbox.0), |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
-        .optional()?;
+    // Both sides of the UIDVALIDITY in force, so that its own rows are not read: there may be as many as messages.
+    let claimed = match claimable(tx, EARLIER, remote, uid_validity, mailbox, message)? {
+        None => claimable(tx, LATER, remote, uid_validity, mailbox, message)?,
+        found => found,
+    };
     let Some((old_validity, old_uid, local)) = claimed else { return Ok(None) };
     tx.prepare_cached(
         "DELETE FROM remote_messages WHERE remote_mailbox = ?1 AND uid_validity = ?2 AND uid = ?3",
     )?
     .execute((remote.0, old_validity, old_uid))?;
     Ok(Some(Import::Duplicate(local)))
+}
+
+/// A row of the same octets under another UIDVALIDITY, of a message that is still here. The index is named: the planner
+/// would take the primary key for the order, and read all rows of the mailbox. Of many equal messages that are gone, a
+/// bounded number is looked at.
+const EARLIER: &str = "
+SELECT r.uid_validity, r.uid, r.local_uid FROM (
+    SELECT uid_validity, uid, local_mailbox, local_uid FROM remote_messages INDEXED BY remote_messages_digest
+    WHERE remote_mailbox = ?1 AND digest = ?2 AND uid_validity < ?3 ORDER BY uid_validity, uid LIMIT 100) r
+JOIN messages m ON m.mailbox = r.local_mailbox AND m.uid = r.local_uid
+WHERE r.local_mailbox = ?4 LIMIT 1";
+
+/// The same, on the other side.
+const LATER: &str = "
+SELECT r.uid_validity, r.uid, r.local_uid FROM (
+    SELECT uid_validity, uid, local_mailbox, local_uid FROM remote_messages INDEXED BY remote_messages_digest
+    WHERE remote_mailbox = ?1 AND digest = ?2 AND uid_validity > ?3 ORDER BY uid_validity, uid LIMIT 100) r
+JOIN messages m ON m.mailbox = r.local_mailbox AND m.uid = r.local_uid
+WHERE r.local_mailbox = ?4 LIMIT 1";
+
+fn claimable(
+    tx: &Connection,
+    query: &str,
+    remote: RemoteMailboxId,
+    uid_validity: u32,
+    mailbox: MailboxId,
+    message: &Prepared,
+) -> Result<Option<(u32, u32, u32)>> {
+    Ok(tx
+        .prepare_cached(query)?
+        .query_row((remote.0, message.digest, uid_validity, mailbox.0), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?)
 }
 
 pub(super) fn load(tx: &Connection, remote: RemoteMailboxId) -> Result<(MailboxId, u32)> {

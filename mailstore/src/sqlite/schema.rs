@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The version that this program writes.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// How many octets the store's own secret has.
 const SECRET_LENGTH: usize = 32;
@@ -84,15 +84,7 @@ CREATE TABLE expunged (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX expunged_modseq ON expunged (mailbox, modseq);
 
--- The counters of a mailbox can't drift from its messages: the database keeps them. 1 is Seen, 8 is Deleted.
-CREATE TRIGGER message_came AFTER INSERT ON messages BEGIN
-    UPDATE mailboxes SET messages = messages + 1, size = size + new.size,
-        unseen = unseen + (new.flags & 1 = 0), deleted = deleted + (new.flags & 8 != 0) WHERE id = new.mailbox;
-END;
-CREATE TRIGGER message_went AFTER DELETE ON messages BEGIN
-    UPDATE mailboxes SET messages = messages - 1, size = size - old.size,
-        unseen = unseen - (old.flags & 1 = 0), deleted = deleted - (old.flags & 8 != 0) WHERE id = old.mailbox;
-END;
+-- 1 is Seen, 8 is Deleted.
 CREATE TRIGGER message_flags AFTER UPDATE OF flags ON messages WHEN old.flags != new.flags BEGIN
     UPDATE mailboxes SET unseen = unseen + (new.flags & 1 = 0) - (old.flags & 1 = 0),
         deleted = deleted + (new.flags & 8 != 0) - (old.flags & 8 != 0) WHERE id = new.mailbox;
@@ -156,6 +148,62 @@ CREATE TABLE mailbox_keywords (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What version 4 added: counters of an account for its quotas, and of a mailbox for RECENT.
+/// Counters can't drift from what they count: the database keeps them.
+const COUNTERS: &str = "
+ALTER TABLE mailboxes ADD COLUMN recent INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN messages INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN mailboxes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN subscriptions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE accounts ADD COLUMN remote_accounts INTEGER NOT NULL DEFAULT 0;
+
+UPDATE mailboxes SET recent =
+    (SELECT count(*) FROM messages m WHERE m.mailbox = mailboxes.id AND m.uid >= mailboxes.first_recent_uid);
+UPDATE accounts SET
+    messages = (SELECT coalesce(sum(messages), 0) FROM mailboxes m WHERE m.account = accounts.id),
+    bytes = (SELECT coalesce(sum(size), 0) FROM mailboxes m WHERE m.account = accounts.id),
+    mailboxes = (SELECT count(*) FROM mailboxes m WHERE m.account = accounts.id AND m.name >= char(2)),
+    subscriptions = (SELECT count(*) FROM subscriptions s WHERE s.account = accounts.id),
+    remote_accounts = (SELECT count(*) FROM remote_accounts r WHERE r.account = accounts.id);
+
+DROP TRIGGER IF EXISTS message_came;
+DROP TRIGGER IF EXISTS message_went;
+CREATE TRIGGER message_came AFTER INSERT ON messages BEGIN
+    UPDATE mailboxes SET messages = messages + 1, size = size + new.size, unseen = unseen + (new.flags & 1 = 0),
+        deleted = deleted + (new.flags & 8 != 0), recent = recent + (new.uid >= first_recent_uid)
+        WHERE id = new.mailbox;
+    UPDATE accounts SET messages = messages + 1, bytes = bytes + new.size
+        WHERE id = (SELECT account FROM mailboxes WHERE id = new.mailbox);
+END;
+CREATE TRIGGER message_went AFTER DELETE ON messages BEGIN
+    UPDATE mailboxes SET messages = messages - 1, size = size - old.size, unseen = unseen - (old.flags & 1 = 0),
+        deleted = deleted - (old.flags & 8 != 0), recent = recent - (old.uid >= first_recent_uid)
+        WHERE id = old.mailbox;
+    UPDATE accounts SET messages = messages - 1, bytes = bytes - old.size
+        WHERE id = (SELECT account FROM mailboxes WHERE id = old.mailbox);
+END;
+CREATE TRIGGER mailbox_came AFTER INSERT ON mailboxes BEGIN
+    UPDATE accounts SET mailboxes = mailboxes + 1 WHERE id = new.account;
+END;
+-- A deleted mailbox that still holds messages has a name below char(2).
+CREATE TRIGGER mailbox_deleted AFTER UPDATE OF name ON mailboxes WHEN old.name >= char(2) AND new.name < char(2) BEGIN
+    UPDATE accounts SET mailboxes = mailboxes - 1 WHERE id = new.account;
+END;
+CREATE TRIGGER mailbox_went AFTER DELETE ON mailboxes WHEN old.name >= char(2) BEGIN
+    UPDATE accounts SET mailboxes = mailboxes - 1 WHERE id = old.account;
+END;
+CREATE TRIGGER subscription_came AFTER INSERT ON subscriptions BEGIN
+    UPDATE accounts SET subscriptions = subscriptions + 1 WHERE id = new.account;
+END;
+CREATE TRIGGER subscription_went AFTER DELETE ON subscriptions BEGIN
+    UPDATE accounts SET subscriptions = subscriptions - 1 WHERE id = old.account;
+END;
+CREATE TRIGGER remote_account_came AFTER INSERT ON remote_accounts BEGIN
+    UPDATE accounts SET remote_accounts = remote_accounts + 1 WHERE id = new.account;
+END;
+";
+
 /// Opens the database for writing and brings its schema up to date.
 pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     let mut connection = connect(path)?;
@@ -165,20 +213,24 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match found {
-        0 => {
-            transaction.execute_batch(TABLES)?;
-            add_login_keys(&transaction)?;
-            transaction.execute_batch(super::unfetched::TABLE)?;
-            transaction.execute_batch(KEYWORDS)?;
-        }
-        1 => {
-            add_login_keys(&transaction)?;
-            bring_to_version_3(&transaction)?;
-        }
-        2 => bring_to_version_3(&transaction)?,
-        VERSION => {}
-        _ => return Err(Error::NewerSchema { found, supported: VERSION }),
+    if !(0..=VERSION).contains(&found) {
+        return Err(Error::NewerSchema { found, supported: VERSION });
+    }
+    if found == 0 {
+        transaction.execute_batch(TABLES)?;
+    }
+    if found < 2 {
+        add_login_keys(&transaction)?;
+    }
+    if found < 3 {
+        transaction.execute_batch(super::unfetched::TABLE)?;
+        transaction.execute_batch(KEYWORDS)?;
+    }
+    if matches!(found, 1 | 2) {
+        number_keywords(&transaction)?;
+    }
+    if found < 4 {
+        transaction.execute_batch(COUNTERS)?;
     }
     if found != VERSION {
         transaction.pragma_update(None, "user_version", VERSION)?;
@@ -195,9 +247,7 @@ fn add_login_keys(transaction: &Transaction<'_>) -> Result<()> {
     Ok(())
 }
 
-fn bring_to_version_3(transaction: &Transaction<'_>) -> Result<()> {
-    transaction.execute_batch(super::unfetched::TABLE)?;
-    transaction.execute_batch(KEYWORDS)?;
+fn number_keywords(transaction: &Transaction<'_>) -> Result<()> {
     transaction.execute_batch("ALTER TABLE messages ADD COLUMN keyword_bits BLOB")?;
     super::keywords::migrate(transaction)?;
     transaction.execute_batch("ALTER TABLE messages DROP COLUMN keywords")?;

@@ -1,0 +1,163 @@
+//! Every statement of the store is answered from an index: reads `EXPLAIN QUERY PLAN` of each.
+
+use super::{mailboxes, messages, schema};
+use crate::types::Columns;
+use rusqlite::Connection;
+
+/// The files that hold statements.
+const SOURCES: [&str; 11] = [
+    include_str!("accounts.rs"),
+    include_str!("append.rs"),
+    include_str!("changes.rs"),
+    include_str!("keywords.rs"),
+    include_str!("mailboxes.rs"),
+    include_str!("messages.rs"),
+    include_str!("mod.rs"),
+    include_str!("quota.rs"),
+    include_str!("remote.rs"),
+    include_str!("schema.rs"),
+    include_str!("unfetched.rs"),
+];
+
+/// Steps of plans that read or sort more than their result: the start of the statement, the step, and why it may.
+const ALLOWED: [(&str, &str, &str); 12] = [
+    ("SELECT id, name, verifier, EXISTS", "SEARCH login_keys", "one row is enough"),
+    ("SELECT id, name FROM accounts", "SCAN accounts", "all accounts are the result"),
+    ("SELECT secret FROM own_secret", "SCAN own_secret", "the table has one row"),
+    ("SELECT r.uid_validity, r.uid, r.local_uid FROM", "SCAN r", "the subquery has a hundred rows at most"),
+    (
+        "SELECT name FROM mailbox_keywords",
+        "SEARCH mailbox_keywords",
+        "all keywords of a mailbox are the result",
+    ),
+    ("DELETE FROM mailbox_keywords", "SEARCH mailbox_keywords", "all keywords of a mailbox are deleted"),
+    ("DELETE FROM messages WHERE mailbox = ?1 AND uid IN", "SEARCH messages", "the subquery has a limit"),
+    ("DELETE FROM expunged", "SEARCH expunged", "the subquery has a limit"),
+    ("DELETE FROM login_keys", "SEARCH login_keys", "all keys of an account are deleted: a few"),
+    ("SELECT name FROM subscriptions", "SEARCH subscriptions", "all subscriptions are the result"),
+    ("SELECT id, url_key, last_sync_at", "SEARCH remote_accounts", "all remote accounts are the result"),
+    ("SELECT name, mailbox FROM remote_mailboxes", "SEARCH remote_mailboxes", "all of them are the result"),
+];
+
+/// Whether a step reads or sorts more than a key picks: a whole table, or all that one mailbox or account has.
+fn is_broad(step: &str) -> bool {
+    let whole = ["(mailbox=?)", "(account=?)", "(remote_mailbox=?)", "(remote=?)"];
+    (step.contains("SCAN") && step != "SCAN CONSTANT ROW")
+        || step.contains("TEMP B-TREE")
+        || whole.iter().any(|constraint| step.ends_with(constraint))
+}
+
+/// Whether a step looks for a row of another table that refers to one that is inserted or deleted: one is enough.
+fn is_foreign_key_check(statement: &str, step: &str) -> bool {
+    let mut words = statement.split_whitespace();
+    let changes = matches!(words.next(), Some("INSERT" | "DELETE")) && !statement.contains("SELECT");
+    let own = words.find(|word| !matches!(*word, "INTO" | "FROM" | "OR" | "IGNORE" | "REPLACE"));
+    changes && step.starts_with("SEARCH") && step.split_whitespace().nth(1) != own
+}
+
+/// The string literals of a source that are statements, without those that are put together with `format!`.
+fn statements(source: &str) -> Vec<String> {
+    let code = source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    // A migration runs once, on the tables of an earlier version.
+    let code = code.split("pub(super) fn migrate(").next().unwrap_or_default();
+    // Even pieces are code, odd ones are in quotes: no statement has a quote in it.
+    let literals = code.split('"').skip(1).step_by(2);
+    let text =
+        literals.map(|text| text.replace("\\\n", " ").split_whitespace().collect::<Vec<_>>().join(" "));
+    let verbs = ["SELECT ", "INSERT ", "UPDATE ", "DELETE "];
+    let is_statement = |text: &String| verbs.iter().any(|verb| text.starts_with(verb));
+    // COLUMNS is the start of others.
+    text.filter(is_statement)
+        .filter(|text| !text.contains('{') && !text.ends_with("FROM mailboxes m"))
+        .collect()
+}
+
+/// The statements inside the triggers of the database, with parameters in place of the row's values.
+fn trigger_statements(connection: &Connection) -> Vec<String> {
+    let mut triggers = connection.prepare("SELECT sql FROM sqlite_schema WHERE type = 'trigger'").unwrap();
+    let triggers = triggers.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    let mut statements = Vec::new();
+    for trigger in triggers {
+        let trigger = trigger.unwrap();
+        let body = trigger.split_once("BEGIN").unwrap().1.rsplit_once("END").unwrap().0;
+        for statement in body.split(';').map(str::trim).filter(|text| !text.is_empty()) {
+            let words = statement.split_inclusive(|c: char| !c.is_alphanumeric() && c != '.' && c != '_');
+            let replaced = words.map(|word| match word.starts_with("new.") || word.starts_with("old.") {
+                true => format!(
+                    "?1{}",
+                    word.trim_start_matches(|c: char| c.is_alphanumeric() || ".?_".contains(c))
+                ),
+                false => word.to_owned(),
+            });
+            statements.push(replaced.collect());
+        }
+    }
+    statements
+}
+
+fn plan(connection: &Connection, statement: &str) -> Vec<String> {
+    let mut explain = connection
+        .prepare(&format!("EXPLAIN QUERY PLAN {statement}"))
+        .unwrap_or_else(|error| panic!("{statement}: {error}"));
+    let count = explain.parameter_count();
+    for index in 1..=count {
+        explain.raw_bind_parameter(index, 1).unwrap();
+    }
+    let mut rows = explain.raw_query();
+    let mut steps = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        steps.push(row.get::<_, String>(3).unwrap());
+    }
+    steps
+}
+
+#[test]
+fn every_statement_is_answered_from_an_index() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("mail.db");
+    drop(super::private_file(&path).unwrap());
+    let connection = schema::open_writer(&path).unwrap();
+    let mut all: Vec<String> = SOURCES.into_iter().flat_map(statements).collect();
+    assert!(all.len() > 60, "{} statements are found", all.len());
+    // Those that are put together.
+    let built = SOURCES.iter().map(|source| source.matches("format!(\"{COLUMNS}").count()).sum::<usize>();
+    assert_eq!(built, 2, "the statements made of COLUMNS are listed here");
+    all.extend([mailboxes::list_query(), mailboxes::lookup_query()]);
+    let built = SOURCES.iter().map(|source| source.matches("\"SELECT {SUMMARY}").count()).sum::<usize>();
+    assert_eq!(built, 1, "the statement made of SUMMARY is listed here");
+    for bits in 0..8 {
+        let columns = Columns {
+            envelope: bits & 1 != 0,
+            structure: bits & 2 != 0,
+            body: bits & 4 != 0,
+            email_id: true,
+        };
+        all.push(messages::page_query(columns));
+    }
+    let triggers = trigger_statements(&connection);
+    assert!(triggers.len() >= 10);
+    all.extend(triggers);
+
+    let mut used = std::collections::BTreeSet::new();
+    let mut wrong = Vec::new();
+    for statement in &all {
+        for step in plan(&connection, statement) {
+            if !is_broad(&step) {
+                continue;
+            }
+            if is_foreign_key_check(statement, &step) {
+                continue;
+            }
+            match ALLOWED.iter().position(|(start, allowed, _)| {
+                statement.trim_start().starts_with(start) && step.starts_with(allowed)
+            }) {
+                Some(at) => drop(used.insert(at)),
+                None => wrong.push(format!("{step}: {statement}")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for (at, allowed) in ALLOWED.iter().enumerate() {
+        assert!(used.contains(&at), "{allowed:?} is needed no more");
+    }
+}

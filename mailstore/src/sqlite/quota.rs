@@ -1,0 +1,75 @@
+//! Quotas: what an account has, and whether more of it is allowed.
+//!
+//! The counters are columns of the account that the database's triggers keep. A check reads one row, in the transaction
+//! of what it is for.
+
+use super::MailboxRow;
+use crate::error::{Error, Result};
+use crate::types::{AccountId, MailboxId, Quota, Usage};
+use rusqlite::{Connection, OptionalExtension};
+
+/// What an account has now.
+pub(super) fn usage(tx: &Connection, account: AccountId) -> Result<Usage> {
+    let text =
+        "SELECT messages, bytes, mailboxes, subscriptions, remote_accounts FROM accounts WHERE id = ?1";
+    let usage = tx.prepare_cached(text)?.query_row([account.0], |row| {
+        Ok(Usage {
+            messages: row.get(0)?,
+            bytes: row.get(1)?,
+            mailboxes: row.get(2)?,
+            subscriptions: row.get(3)?,
+            remote_accounts: row.get(4)?,
+        })
+    });
+    usage.optional()?.ok_or(Error::NotFound("account"))
+}
+
+/// Whether a mailbox's account may have one more message of this size.
+pub(super) fn check_mailbox(tx: &Connection, quota: &Quota, mailbox: MailboxId, bytes: u64) -> Result<()> {
+    let row = MailboxRow::load(tx, mailbox)?;
+    check_messages(quota, &usage(tx, row.account)?, 1, bytes)
+}
+
+/// Whether an account that has `usage` may have more messages.
+pub(super) fn check_messages(quota: &Quota, usage: &Usage, messages: u64, bytes: u64) -> Result<()> {
+    if bytes > quota.bytes || messages > quota.messages {
+        return Err(Error::OverQuota { what: "the size of the account's messages", permanent: true });
+    }
+    check(usage.messages, messages, quota.messages, "the number of the account's messages")?;
+    check(usage.bytes, bytes, quota.bytes, "the size of the account's messages")
+}
+
+/// Whether an account within its quotas still is so after a change.
+pub(super) fn check_after(tx: &Connection, quota: &Quota, account: AccountId) -> Result<()> {
+    let usage = usage(tx, account)?;
+    check(usage.messages, 0, quota.messages, "the number of the account's messages")?;
+    check(usage.bytes, 0, quota.bytes, "the size of the account's messages")
+}
+
+/// Whether one more mailbox is allowed.
+pub(super) fn check_mailboxes(tx: &Connection, quota: &Quota, account: AccountId) -> Result<()> {
+    check(usage(tx, account)?.mailboxes, 1, quota.mailboxes, "the number of the account's mailboxes")
+}
+
+/// Whether one more subscription is allowed.
+pub(super) fn check_subscriptions(tx: &Connection, quota: &Quota, account: AccountId) -> Result<()> {
+    check(
+        usage(tx, account)?.subscriptions,
+        1,
+        quota.subscriptions,
+        "the number of the account's subscriptions",
+    )
+}
+
+/// Whether one more remote account is allowed.
+pub(super) fn check_remote_accounts(tx: &Connection, quota: &Quota, account: AccountId) -> Result<()> {
+    let what = "the number of the account's remote accounts";
+    check(usage(tx, account)?.remote_accounts, 1, quota.remote_accounts, what)
+}
+
+fn check(has: u64, more: u64, limit: u64, what: &'static str) -> Result<()> {
+    match has.checked_add(more) {
+        Some(sum) if sum <= limit => Ok(()),
+        _ => Err(Error::OverQuota { what, permanent: false }),
+    }
+}

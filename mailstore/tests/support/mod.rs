@@ -1,0 +1,34 @@
+//! Stores of earlier versions.
+
+use std::path::Path;
+
+/// Takes from a database what version 4 added.
+pub(crate) fn downgrade(directory: &Path) {
+    let database = rusqlite::Connection::open(directory.join("mail.db")).unwrap();
+    let triggers = [
+        "message_came",
+        "message_went",
+        "mailbox_came",
+        "mailbox_deleted",
+        "mailbox_went",
+        "subscription_came",
+        "subscription_went",
+        "remote_account_came",
+    ];
+    triggers.iter().for_each(|name| database.execute_batch(&format!("DROP TRIGGER {name}")).unwrap());
+    let columns = ["messages", "bytes", "mailboxes", "subscriptions", "remote_accounts"];
+    for column in columns {
+        database.execute_batch(&format!("ALTER TABLE accounts DROP COLUMN {column}")).unwrap();
+    }
+    database
+        .execute_batch(
+            "ALTER TABLE mailboxes DROP COLUMN recent; PRAGMA user_version = 3;
+             CREATE TRIGGER message_came AFTER INSERT ON messages BEGIN
+                 UPDATE mailboxes SET messages = messages + 1 WHERE id = new.mailbox;
+             END;
+             CREATE TRIGGER message_went AFTER DELETE ON messages BEGIN
+                 UPDATE mailboxes SET messages = messages - 1 WHERE id = old.mailbox;
+             END;",
+        )
+        .unwrap();
+}
