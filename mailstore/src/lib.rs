@@ -121,6 +121,9 @@ pub trait Store: Send + Sync {
     /// What an account has of that which a [`Quota`] limits. Takes the same time whatever that is.
     fn usage(&self, account: AccountId) -> Result<Usage>;
 
+    /// Limits what each account may have from now on.
+    fn set_quota(&self, quota: Quota);
+
     /// Whether the account of a mailbox may have one more message of so many bytes: to be asked before the message
     /// comes. What was allowed now may still be refused when it is appended.
     ///

@@ -109,6 +109,16 @@ pub(crate) struct Serve {
     pub(crate) message_timeout: Option<NonZeroU32>,
     /// Seconds for a TLS handshake.
     pub(crate) tls_timeout: Option<NonZeroU32>,
+    /// The most messages of one account.
+    pub(crate) quota_messages: Option<NonZeroU64>,
+    /// The most bytes of one account's messages.
+    pub(crate) quota_bytes: Option<NonZeroU64>,
+    /// The most mailboxes of one account.
+    pub(crate) quota_mailboxes: Option<NonZeroU64>,
+    /// The most subscriptions of one account.
+    pub(crate) quota_subscriptions: Option<NonZeroU64>,
+    /// The most different keywords in one mailbox.
+    pub(crate) quota_keywords: Option<NonZeroU64>,
 }
 
 /// A setting that is a number of seconds.

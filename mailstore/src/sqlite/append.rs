@@ -85,7 +85,7 @@ impl SqliteStore {
             let mut writer = self.writer.lock();
             // What came while the writer was busy goes along.
             let jobs = std::mem::take(&mut lock(&self.queue.state).jobs);
-            commit_jobs(&mut writer, &mut aftermath, &self.quota, &jobs);
+            commit_jobs(&mut writer, &mut aftermath, &self.quota(), &jobs);
             drop(writer);
             drop(lead);
         }

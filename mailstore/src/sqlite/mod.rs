@@ -49,7 +49,7 @@ pub struct SqliteStore {
     verifier: Verifier,
     key_maker: Option<Arc<KeyMaker>>,
     subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
-    quota: Quota,
+    quota: Mutex<Quota>,
     email_ids: ObjectIds,
     mailbox_ids: ObjectIds,
     /// Held shared as long as the store is open.
@@ -101,7 +101,7 @@ impl SqliteStore {
             verifier: Verifier::new()?,
             key_maker: None,
             subscribers: Mutex::default(),
-            quota: Quota::default(),
+            quota: Mutex::default(),
             _lock: lock,
         })
     }
@@ -116,9 +116,13 @@ impl SqliteStore {
 
     /// Limits what each account may have from now on; without it, [`Quota::default`] does.
     #[must_use]
-    pub fn with_quota(mut self, quota: Quota) -> Self {
-        self.quota = quota;
+    pub fn with_quota(self, quota: Quota) -> Self {
+        *lock(&self.quota) = quota;
         self
+    }
+
+    fn quota(&self) -> Quota {
+        *lock(&self.quota)
     }
 
     /// Runs `work` on a consistent picture of the database.
@@ -230,8 +234,12 @@ impl Store for SqliteStore {
         self.read(|tx| quota::usage(tx, account))
     }
 
+    fn set_quota(&self, quota: Quota) {
+        *lock(&self.quota) = quota;
+    }
+
     fn quota_check(&self, mailbox: MailboxId, bytes: u64) -> Result<()> {
-        self.read(|tx| quota::check_mailbox(tx, &self.quota, mailbox, bytes))
+        self.read(|tx| quota::check_mailbox(tx, &self.quota(), mailbox, bytes))
     }
 
     fn list_page(&self, account: AccountId, after: &str, limit: usize) -> Result<Vec<Mailbox>> {
@@ -248,7 +256,7 @@ impl Store for SqliteStore {
         name: &str,
         special: Option<SpecialUse>,
     ) -> Result<MailboxId> {
-        self.write(|tx, _| mailboxes::create(tx, &self.quota, account, name, special))
+        self.write(|tx, _| mailboxes::create(tx, &self.quota(), account, name, special))
     }
 
     fn delete_mailbox(&self, account: AccountId, name: &str) -> Result<()> {
@@ -261,11 +269,11 @@ impl Store for SqliteStore {
     }
 
     fn rename_mailbox(&self, account: AccountId, from: &str, to: &str) -> Result<()> {
-        self.write(|tx, aftermath| mailboxes::rename(tx, aftermath, &self.quota, account, from, to))
+        self.write(|tx, aftermath| mailboxes::rename(tx, aftermath, &self.quota(), account, from, to))
     }
 
     fn subscribe(&self, account: AccountId, name: &str) -> Result<()> {
-        self.write(|tx, _| mailboxes::subscribe(tx, &self.quota, account, name))
+        self.write(|tx, _| mailboxes::subscribe(tx, &self.quota(), account, name))
     }
 
     fn unsubscribe(&self, account: AccountId, name: &str) -> Result<()> {
@@ -281,12 +289,12 @@ impl Store for SqliteStore {
     }
 
     fn select(&self, mailbox: MailboxId, access: Access) -> Result<Selection> {
-        let selection = self.read(|tx| mailboxes::select(tx, &self.quota, mailbox))?;
+        let selection = self.read(|tx| mailboxes::select(tx, &self.quota(), mailbox))?;
         if access == Access::ReadOnly || selection.first_recent_uid == selection.status.uid_next {
             return Ok(selection);
         }
         self.write_unsynced(|tx| {
-            let selection = mailboxes::select(tx, &self.quota, mailbox)?;
+            let selection = mailboxes::select(tx, &self.quota(), mailbox)?;
             mailboxes::see_recent(tx, &selection)?;
             Ok(selection)
         })
@@ -300,7 +308,7 @@ impl Store for SqliteStore {
     }
 
     fn keywords(&self, mailbox: MailboxId) -> Result<KeywordsInUse> {
-        self.read(|tx| keywords::in_use(tx, mailbox, self.quota.keywords))
+        self.read(|tx| keywords::in_use(tx, mailbox, self.quota().keywords))
     }
 
     fn uid_page(&self, mailbox: MailboxId, from: u32, below: u32, limit: usize) -> Result<UidPage> {
@@ -367,7 +375,7 @@ impl Store for SqliteStore {
             changes::store_flags(
                 tx,
                 aftermath,
-                &self.quota,
+                &self.quota(),
                 mailbox,
                 uids,
                 mode,
@@ -379,11 +387,11 @@ impl Store for SqliteStore {
     }
 
     fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
-        self.write(|tx, aftermath| messages::copy(tx, aftermath, &self.quota, from, uids, to, limit))
+        self.write(|tx, aftermath| messages::copy(tx, aftermath, &self.quota(), from, uids, to, limit))
     }
 
     fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
-        self.write(|tx, aftermath| messages::relocate(tx, aftermath, &self.quota, from, uids, to, limit))
+        self.write(|tx, aftermath| messages::relocate(tx, aftermath, &self.quota(), from, uids, to, limit))
     }
 
     fn expunge(&self, mailbox: MailboxId, which: &Expunge, limit: usize) -> Result<Expunged> {
@@ -406,7 +414,7 @@ impl Store for SqliteStore {
     }
 
     fn remote_account(&self, account: AccountId, url_key: &str) -> Result<RemoteAccount> {
-        self.write(|tx, _| remote::account(tx, &self.quota, account, url_key))
+        self.write(|tx, _| remote::account(tx, &self.quota(), account, url_key))
     }
 
     fn remote_accounts(&self, account: AccountId) -> Result<Vec<RemoteAccount>> {
@@ -453,7 +461,7 @@ impl Store for SqliteStore {
             sync_directory(&self.messages)?;
         }
         let imports =
-            self.write(|tx, aftermath| remote::record(tx, aftermath, &self.quota, remote, &prepared))?;
+            self.write(|tx, aftermath| remote::record(tx, aftermath, &self.quota(), remote, &prepared))?;
         for (message, import) in prepared.iter_mut().zip(&imports) {
             if matches!(import, Import::Imported(_)) {
                 message.keep();

@@ -10,6 +10,10 @@ pub(super) fn as_wanted(code: Code) -> Response<'static> {
 
 /// What a sender is told when the store did not take the message: try again, unless that can never help.
 pub(super) fn refusal(error: &mailstore::Error) -> Response<'static> {
+    if let mailstore::Error::OverQuota { permanent, .. } = error {
+        tracing::info!(%error, "a message was not taken");
+        return over_quota(*permanent);
+    }
     tracing::error!(%error, "a message was not taken");
     match error {
         mailstore::Error::Full => response(
@@ -20,6 +24,14 @@ pub(super) fn refusal(error: &mailstore::Error) -> Response<'static> {
         mailstore::Error::NotFound(_) | mailstore::Error::NoSelect => Response::no_such_mailbox(),
         _ => Response::try_again(),
     }
+}
+
+/// The mailbox may not have the message: ever, or until its owner deletes something (RFC 3463 §3.3, X.2.2).
+fn over_quota(permanent: bool) -> Response<'static> {
+    if permanent {
+        return response(Code::TOO_LARGE, (5, 2, 2), "The message is larger than the mailbox may be");
+    }
+    response(Code::INSUFFICIENT_STORAGE, (4, 2, 2), "The mailbox is full: try again later")
 }
 
 /// A reply with an enhanced code (RFC 3463).

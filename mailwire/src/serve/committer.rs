@@ -114,6 +114,7 @@ fn commit(store: &dyn Store, orders: &Receiver<Order>) {
 fn same(error: &Error) -> Error {
     match error {
         Error::Full => Error::Full,
+        Error::OverQuota { what, permanent } => Error::OverQuota { what, permanent: *permanent },
         Error::Busy => Error::Busy,
         other => Error::Io(std::io::Error::other(other.to_string())),
     }

@@ -30,12 +30,12 @@ mod upkeep;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use io_mio::{Reactor, WorkerLimits, Workers};
-use mailstore::{Account, AccountId, ChangeSubscription, SqliteStore, Store};
+use mailstore::{Account, AccountId, ChangeSubscription, Quota, SqliteStore, Store};
 use proto_core::Limits;
 
 use crate::cli::ServeArgs;
@@ -82,6 +82,8 @@ pub(super) struct Site {
     /// What the server calls itself.
     name: String,
     limits: RwLock<Arc<Limits>>,
+    /// Whether a quota is set that a recipient is refused for, before its message comes.
+    checks_quota: AtomicBool,
     /// Whether messages get Return-Path and Received.
     trace_fields: bool,
     faults: Faults,
@@ -120,6 +122,7 @@ impl Site {
             hub,
             name: host.map_or_else(accounts::machine_name, str::to_owned),
             limits: RwLock::new(Arc::new(settings.limits.clone())),
+            checks_quota: AtomicBool::new(settings.quota != Quota::default()),
             trace_fields: arguments.trace_fields,
             faults: arguments.faults(),
             sessions: AtomicU64::new(1),
@@ -137,6 +140,8 @@ impl Site {
     fn apply(&self, settings: &Settings) {
         *self.limits.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings.limits.clone());
         self.guesses.set_limits(settings.guesses.clone());
+        self.store.set_quota(settings.quota);
+        self.checks_quota.store(settings.quota != Quota::default(), Ordering::Relaxed);
     }
 
     /// A number for a new session: all that a log says of it.
@@ -219,6 +224,7 @@ impl Server {
             }
         };
         let store: Arc<dyn Store> = Arc::new(open_store(directory.path())?);
+        store.set_quota(settings.quota);
         let made_up = accounts::prepare(&*store, arguments, password)?;
         let account = match &arguments.user {
             Some(user) => store.account(user)?,

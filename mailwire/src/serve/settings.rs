@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use io_mio::{Patience, ReactorLimits};
+use mailstore::Quota;
 use proto_core::Limits;
 
 use super::descriptors;
@@ -29,6 +30,8 @@ pub(super) struct Settings {
     pub(super) patience: Patience,
     /// How failed log-ins are answered.
     pub(super) guesses: GuessLimits,
+    /// How much an account may have.
+    pub(super) quota: Quota,
 }
 
 impl Settings {
@@ -65,7 +68,13 @@ impl Settings {
         let mut guesses = GuessLimits::default();
         guesses.free = file.failed_logins.map_or(guesses.free, u32::from);
         guesses.longest_delay = file.login_delay.map_or(guesses.longest_delay, config::seconds);
-        Self { reactor, limits, patience, guesses }
+        let mut quota = Quota::default();
+        quota.messages = file.quota_messages.map_or(quota.messages, u64::from);
+        quota.bytes = file.quota_bytes.map_or(quota.bytes, u64::from);
+        quota.mailboxes = file.quota_mailboxes.map_or(quota.mailboxes, u64::from);
+        quota.subscriptions = file.quota_subscriptions.map_or(quota.subscriptions, u64::from);
+        quota.keywords = file.quota_keywords.map_or(quota.keywords, u64::from);
+        Self { reactor, limits, patience, guesses, quota }
     }
 }
 
@@ -86,5 +95,10 @@ mod tests {
         assert_eq!((set.reactor.connections, set.limits.message, set.limits.errors), (7, 100, 2));
         assert_eq!((set.patience.command, set.patience.tls), (Duration::from_secs(60), own.patience.tls));
         assert_eq!(Settings::of(&file, Some(5)).limits.message, 5);
+        let file: Serve =
+            toml::from_str("quota-messages = 3\nquota-bytes = 4\nquota-keywords = 5\n").unwrap();
+        let quota = Settings::of(&file, None).quota;
+        assert_eq!((quota.messages, quota.bytes, quota.keywords), (3, 4, 5));
+        assert_eq!(quota.mailboxes, Quota::default().mailboxes);
     }
 }

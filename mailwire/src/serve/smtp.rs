@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use io_mio::{Closed, Context, Handler, MachineMut, Next, SmtpServer};
@@ -64,12 +65,17 @@ enum Owed {
 #[derive(Default)]
 struct Transaction {
     sender: String,
+    /// The size that MAIL named, in bytes; 0 if it named none.
+    announced: u64,
     recipients: Vec<Accepted>,
     spool: Option<Spool>,
     room: Option<Room>,
     /// All octets came, and a worker is still writing.
     end: Option<Reply>,
 }
+
+/// For each recipient, the answer of its own that refuses the message.
+type Refused = Vec<Option<Response<'static>>>;
 
 /// A recipient that was accepted.
 struct Accepted {
@@ -219,7 +225,9 @@ impl Session {
             Ok(next) => return next,
             Err(reply) => reply,
         };
-        self.transaction = Transaction { sender: mail.from.as_str().to_owned(), ..Transaction::default() };
+        let announced = mail.size.unwrap_or_default();
+        self.transaction =
+            Transaction { sender: mail.from.as_str().to_owned(), announced, ..Transaction::default() };
         self.answer(reply, Response::ok(), turn)
     }
 
@@ -265,16 +273,34 @@ impl Session {
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         match recipient {
-            Recipient::Inbox(inbox) => {
-                self.transaction.recipients.push(Accepted { inbox, address });
-                self.answer(reply, Response::ok(), turn)
+            Recipient::Inbox(inbox) if self.site.checks_quota.load(Ordering::Relaxed) => {
+                let (store, size) = (Arc::clone(&self.site.store), self.transaction.announced);
+                let job = move || store.quota_check(inbox, size);
+                let group = task::group(self.account, turn.cx);
+                let Ok(later) = self.site.workers.run(group, turn.cx.remote(), job) else {
+                    return self.answer(reply, Response::try_again(), turn);
+                };
+                self.task = Some(Task::job(
+                    later,
+                    move |session: &mut Self, room, turn: &mut Turn<'_, '_>| match room {
+                        Ok(()) => session.accept(inbox, address, reply, turn),
+                        Err(error) => session.answer(reply, refusal(&error), turn),
+                    },
+                ));
+                Next::Continue
             }
+            Recipient::Inbox(inbox) => self.accept(inbox, address, reply, turn),
             Recipient::Unknown => self.answer(reply, Response::no_such_mailbox(), turn),
             Recipient::Elsewhere => {
                 let text = "This server keeps mail for its own accounts and relays none";
                 self.answer(reply, response(Code::MAILBOX_UNAVAILABLE, (5, 7, 1), text), turn)
             }
         }
+    }
+
+    fn accept(&mut self, inbox: MailboxId, address: String, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
+        self.transaction.recipients.push(Accepted { inbox, address });
+        self.answer(reply, Response::ok(), turn)
     }
 
     fn data(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
@@ -310,11 +336,12 @@ impl Session {
             return Next::Continue;
         };
         let Some(refused) = self.dot() else { return Next::Close };
+        let mut refused: Refused = refused.into_iter().map(|code| code.map(as_wanted)).collect();
         let transaction = std::mem::take(&mut self.transaction);
         let internal_date = now();
         let kept = transaction.recipients.iter().zip(&refused).filter(|(_, refused)| refused.is_none());
         let inboxes: BTreeSet<_> = kept.map(|(recipient, _)| recipient.inbox).collect();
-        let targets: Vec<_> = inboxes
+        let mut targets: Vec<_> = inboxes
             .into_iter()
             .map(|mailbox| Target { mailbox, flags: Flags::new(), internal_date })
             .collect();
@@ -323,14 +350,35 @@ impl Session {
         }
         let store = Arc::clone(&self.site.store);
         let group = task::group(self.account, turn.cx);
-        let Ok(later) = self.site.workers.run(group, turn.cx.remote(), move || finish(&*store)) else {
-            return self.answer_all(reply, refused, &Response::try_again(), turn);
+        let each = self.dialect == Dialect::Lmtp;
+        let wanted = refused.clone();
+        let inboxes: Vec<_> = transaction.recipients.iter().map(|recipient| recipient.inbox).collect();
+        let job = move || {
+            let upload = finish(&*store)?;
+            // LMTP answers for each recipient: a full mailbox takes nothing from the others.
+            targets.retain(|target| {
+                let room = if each { store.quota_check(target.mailbox, upload.size()) } else { Ok(()) };
+                let Err(error) = room else { return true };
+                for (inbox, answer) in inboxes.iter().zip(&mut refused) {
+                    if *inbox == target.mailbox && answer.is_none() {
+                        *answer = Some(refusal(&error));
+                    }
+                }
+                false
+            });
+            Ok((upload, targets, refused))
         };
-        self.task = Some(Task::job(later, move |session: &mut Self, upload, turn: &mut Turn<'_, '_>| {
-            let upload = match upload {
-                Ok(upload) => upload,
-                Err(error) => return session.answer_all(reply, refused, &refusal(&error), turn),
+        let Ok(later) = self.site.workers.run(group, turn.cx.remote(), job) else {
+            return self.answer_all(reply, wanted, &Response::try_again(), turn);
+        };
+        self.task = Some(Task::job(later, move |session: &mut Self, ready, turn: &mut Turn<'_, '_>| {
+            let (upload, targets, refused) = match ready {
+                Ok(ready) => ready,
+                Err(error) => return session.answer_all(reply, wanted, &refusal(&error), turn),
             };
+            if targets.is_empty() {
+                return session.answer_all(reply, refused, &Response::try_again(), turn);
+            }
             let recipients = targets.len();
             let delivery = Delivery { upload, targets };
             let Some(promise) = session.site.committer.commit(delivery, turn.cx.remote()) else {
@@ -382,11 +430,11 @@ impl Session {
     fn answer_all(
         &mut self,
         reply: Reply,
-        refused: Vec<Option<Code>>,
+        refused: Refused,
         others: &Response<'static>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
-        let response = |code: Option<Code>| code.map_or_else(|| others.clone(), as_wanted);
+        let response = |own: Option<Response<'static>>| own.unwrap_or_else(|| others.clone());
         if self.dialect == Dialect::Lmtp {
             return self.settle(Owed::Replies(reply, refused.into_iter().map(response).collect()), turn);
         }

@@ -520,3 +520,143 @@ fn lmtp_is_for_this_machine_only() {
         assert!(format!("{failure:?}").contains(said), "{failure:?}");
     }
 }
+
+/// A server with these lines in its `[serve]`.
+fn with_settings(settings: &str, options: &[&'static str]) -> (Running, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    std::fs::write(&file, format!("[serve]\n{settings}\n")).unwrap();
+    let file: &'static str = Box::leak(file.to_str().unwrap().to_owned().into_boxed_str());
+    let options = [&["--config", file], options].concat();
+    (Running::start_with(&options), directory)
+}
+
+#[test]
+fn imap_refuses_what_is_over_quota() {
+    let settings = "quota-messages = 3\nquota-bytes = 1000\nquota-mailboxes = 7\nquota-subscriptions = 7\nquota-keywords = 2";
+    let (running, _directory) = with_settings(settings, &[]);
+    let mut imap = running.imap();
+    let refused = |talk: &mut Talk, command: &str| {
+        let (_, answer) = talk.command(command);
+        assert!(answer.starts_with("NO [OVERQUOTA] "), "{command}: {answer}");
+    };
+    // Refused before the literal: no continuation is given, and nothing is read as one.
+    refused(&mut imap, "APPEND INBOX {1001}");
+    imap.append("INBOX", MESSAGE);
+    imap.append("INBOX", MESSAGE);
+    imap.append("Drafts", MESSAGE);
+    refused(&mut imap, "APPEND INBOX {10}");
+    imap.ok("SELECT INBOX");
+    refused(&mut imap, "COPY 1 Trash");
+    refused(&mut imap, "UID COPY 1:* Trash");
+    imap.ok("MOVE 1 Trash");
+    imap.ok("CREATE one");
+    refused(&mut imap, "CREATE two/three");
+    refused(&mut imap, "RENAME one two/three");
+    imap.ok("DELETE one");
+    imap.ok("CREATE two");
+    imap.ok("SUBSCRIBE two");
+    refused(&mut imap, "SUBSCRIBE three");
+    imap.ok("STORE 1 +FLAGS (one two)");
+    refused(&mut imap, "STORE 1 +FLAGS (three)");
+    refused(&mut imap, "APPEND Trash (a b c) {10}");
+    imap.ok("STORE 1 FLAGS (\\Deleted three)");
+    imap.ok("EXPUNGE");
+    imap.append("INBOX", MESSAGE);
+}
+
+#[test]
+fn smtp_refuses_recipients_that_are_over_quota() {
+    let (running, _directory) = with_settings("quota-messages = 2\nquota-bytes = 500", &[]);
+    let mut talk = running.smtp();
+    let recipient = format!("RCPT TO:<{}@localhost>", running.user);
+    talk.asks("MAIL FROM:<a@example.test> SIZE=501", "250");
+    talk.asks(&recipient, "552 5.2.2");
+    talk.asks("RSET", "250");
+    // A message whose size was not announced is refused at its end.
+    talk.asks("MAIL FROM:<a@example.test>", "250");
+    talk.asks(&recipient, "250");
+    talk.asks("DATA", "354");
+    talk.asks(&format!("Subject: large\r\n\r\n{}\r\n.", "x".repeat(600)), "552 5.2.2");
+    running.deliver(MESSAGE);
+    running.deliver(MESSAGE);
+    talk.asks("MAIL FROM:<a@example.test>", "250");
+    talk.asks(&recipient, "452 4.2.2");
+    let mut imap = running.imap();
+    imap.ok("SELECT INBOX");
+    imap.ok("STORE 1 +FLAGS.SILENT (\\Deleted)");
+    imap.ok("EXPUNGE");
+    talk.asks(&recipient, "250");
+}
+
+#[test]
+fn lmtp_answers_for_each_recipient_whose_mailbox_is_full() {
+    let (running, _directory) = with_settings("quota-bytes = 500", &["--lmtp", "127.0.0.1:0"]);
+    let store = mailstore::SqliteStore::open(running._directory.path()).unwrap();
+    mailstore::Store::create_account(&store, "other", b"a password").unwrap();
+    let mut filler = running.imap();
+    filler.append("INBOX", &format!("Subject: filler\r\n\r\n{}", "x".repeat(400)));
+    let mut talk = running.clear(Service::Lmtp);
+    talk.reply();
+    talk.asks("LHLO client.test", "250");
+    talk.asks("MAIL FROM:<a@example.test>", "250");
+    for recipient in [running.user.as_str(), "other", "other+tag"] {
+        talk.asks(&format!("RCPT TO:<{recipient}@localhost>"), "250");
+    }
+    talk.asks("DATA", "354");
+    talk.asks(&format!("Subject: x\r\n\r\n{}\r\n.", "y".repeat(200)), "452 4.2.2");
+    assert!(talk.reply().starts_with("250 "));
+    assert!(talk.reply().starts_with("250 "));
+    assert_eq!(filler.ok("STATUS INBOX (MESSAGES)"), ["* STATUS INBOX (MESSAGES 1)"]);
+}
+
+#[test]
+fn an_email_id_is_no_counter_and_finds_its_message() {
+    let running = Running::start();
+    let mut imap = running.imap();
+    imap.append("INBOX", MESSAGE);
+    imap.append("INBOX", "Subject: other\r\n\r\nx");
+    imap.ok("SELECT INBOX");
+    imap.ok("COPY 1 INBOX");
+    let fetched = imap.ok("UID FETCH 1:3 EMAILID");
+    let id = |line: &String| line.rsplit_once("EMAILID (").unwrap().1.split(')').next().unwrap().to_owned();
+    let ids: Vec<String> =
+        fetched.iter().filter(|line| line.contains("EMAILID")).map(|line| id(line)).collect();
+    assert_eq!(ids.len(), 3, "{fetched:?}");
+    assert!(ids[0] == ids[2] && ids[0] != ids[1], "{ids:?}");
+    assert!(ids.iter().all(|id| id.len() > 10 && id.parse::<u64>().is_err()), "{ids:?}");
+    assert_eq!(imap.ok(&format!("SEARCH EMAILID {}", ids[0])), ["* SEARCH 1 3"]);
+    assert_eq!(imap.ok("SEARCH EMAILID 1"), ["* SEARCH"]);
+}
+
+#[test]
+fn search_finds_text_in_the_charsets_of_mail() {
+    let running = Running::start();
+    let mut imap = running.imap();
+    // A charset, "order confirmation" or the like in it, and that as base64.
+    let samples = [
+        ("gb2312", "新年快乐", "0MLE6r/swNY="),
+        ("big5", "訂單確認", "rXGz5r1Uu3s="),
+        ("shift_jis", "ご注文の確認", "grKSjZW2gsyKbZRG"),
+        ("iso-2022-jp", "ご注文の確認", "GyRCJDRDbUo4JE4zTkcnGyhC"),
+        ("euc-kr", "주문 확인", "wda5riDIrsDO"),
+        ("windows-874", "ใบสั่ง", "47rK0ein"),
+        ("koi8-r", "Привет", "8NLJ18XU"),
+    ];
+    for (charset, _, base64) in samples {
+        imap.append(
+            "INBOX",
+            &format!(
+                "Subject: =?{charset}?B?{base64}?=\r\nContent-Type: text/plain; charset={charset}\r\n\
+                 Content-Transfer-Encoding: base64\r\n\r\n{base64}\r\n"
+            ),
+        );
+    }
+    imap.ok("SELECT INBOX");
+    for (charset, text, _) in samples {
+        for key in ["SUBJECT", "BODY", "TEXT"] {
+            let found = imap.ok(&format!("SEARCH CHARSET UTF-8 {key} {{{}+}}\r\n{text}", text.len()));
+            assert!(found[0].len() > "* SEARCH".len(), "{charset} {key}: {found:?}");
+        }
+    }
+}

@@ -67,7 +67,11 @@ impl Session {
             turn,
             move |store| match store.mailbox(account, &name) {
                 Ok(mailbox) if mailbox.no_select => Err(mailstore::Error::NoSelect),
-                found => found.map(|mailbox| mailbox.id),
+                found => {
+                    let mailbox = found?.id;
+                    store.quota_check(mailbox, size)?;
+                    Ok(mailbox)
+                }
             },
             move |session, found, turn| match found {
                 Ok(mailbox) => {

@@ -160,6 +160,7 @@ impl Wanted {
         for item in &self.items {
             columns = match item {
                 Item::Envelope => columns.with_envelope(),
+                Item::EmailId => columns.with_email_id(),
                 Item::Body | Item::BodyStructure => columns.with_structure(),
                 Item::Section(_) | Item::BinarySize(_) => columns.with_structure().with_small_bodies(),
                 _ => columns,

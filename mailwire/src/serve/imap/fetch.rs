@@ -369,7 +369,6 @@ impl Writing {
 
     fn put(&self, item: &Item, arena: &Bump, writer: &mut FetchWriter<'_>) {
         let message = &self.prepared.message;
-        let number;
         let item = match item {
             Item::Flags => FetchItem::Flags(translate::flags(arena, &message.flags, self.recency)),
             Item::Uid => FetchItem::Uid(message.uid),
@@ -388,10 +387,10 @@ impl Writing {
                 None => return,
             },
             Item::ModSeq => FetchItem::ModSeq(message.modseq),
-            Item::EmailId => {
-                number = message.content.0.to_string();
-                FetchItem::EmailId(IString::from(number.as_str()))
-            }
+            Item::EmailId => match &message.email_id {
+                Some(id) => FetchItem::EmailId(IString::from(id.as_str())),
+                None => return,
+            },
             Item::ThreadId => FetchItem::ThreadId(None),
             Item::Section(_) | Item::BinarySize(_) => return,
         };

@@ -4,7 +4,7 @@
 //! [`search`]: super::search
 
 use io_mio::{Next, Step};
-use mailstore::UidSet;
+use mailstore::{AccountId, Store, UidSet};
 use proto_core::Error;
 use proto_imap::server::Reply;
 use proto_imap::types::arguments::Search as SearchFor;
@@ -59,7 +59,12 @@ impl Session {
                 .with_code(Code::BadCharset(List::new(&charsets)));
             return go_on(turn.machine.reply(reply, &status, turn.tx));
         }
-        let translation = Translation { selected, now: translate::now().seconds };
+        let translation = Translation {
+            selected,
+            now: translate::now().seconds,
+            store: &*self.site.store,
+            account: self.account,
+        };
         let keys: Result<Vec<_>, _> = arguments.keys.iter().map(|key| translation.key(key, 0)).collect();
         let key = match keys {
             Ok(keys) => Key::All(keys),
@@ -202,6 +207,8 @@ fn put(
 }
 
 struct Translation<'s> {
+    store: &'s dyn Store,
+    account: Option<AccountId>,
     selected: &'s Selected,
     /// In seconds since 1970.
     now: i64,
@@ -236,7 +243,10 @@ impl Translation<'_> {
             SearchKey::Larger(size) => Key::Larger(size),
             SearchKey::Smaller(size) => Key::Smaller(size),
             SearchKey::ModSeq { mod_sequence, .. } => Key::ModSeq(mod_sequence),
-            SearchKey::EmailId(id) => id.to_str_lossy().parse().map_or(Key::Never, Key::EmailId),
+            SearchKey::EmailId(id) => {
+                let find = |account| self.store.find_email_id(account, &id.to_str_lossy());
+                self.account.and_then(find).map_or(Key::Never, |content| Key::EmailId(content.0))
+            }
             SearchKey::ThreadId(_) => Key::Never,
             SearchKey::Younger(seconds) => Key::InternalSince(self.now - i64::from(seconds)),
             SearchKey::Older(seconds) => not(Key::InternalSince(self.now - i64::from(seconds) + 1)),

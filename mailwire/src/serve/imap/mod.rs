@@ -485,7 +485,8 @@ fn code_of(error: &mailstore::Error) -> PlainCode {
         Error::Exists(_) => PlainCode::AlreadyExists,
         Error::InvalidName(_) | Error::Refused(_) | Error::NoSelect => PlainCode::Cannot,
         Error::Limit(_) => PlainCode::Limit,
-        Error::Full | Error::Busy => PlainCode::Unavailable,
+        Error::OverQuota { .. } => PlainCode::OverQuota,
+        Error::Full | Error::Busy | Error::Unavailable(_) => PlainCode::Unavailable,
         Error::Corrupt(_) => PlainCode::Corruption,
         error => {
             tracing::error!(%error, "the store failed");
