@@ -560,7 +560,8 @@ fn imap_refuses_what_is_over_quota() {
     imap.ok("STORE 1 +FLAGS (one two)");
     refused(&mut imap, "STORE 1 +FLAGS (three)");
     refused(&mut imap, "APPEND Trash (a b c) {10}");
-    imap.ok("STORE 1 FLAGS (\\Deleted three)");
+    imap.ok("STORE 1 -FLAGS (ONE)");
+    imap.ok("STORE 1 +FLAGS (\\Deleted three)");
     imap.ok("EXPUNGE");
     imap.append("INBOX", MESSAGE);
 }
@@ -620,8 +621,7 @@ fn an_email_id_is_no_counter_and_finds_its_message() {
     imap.ok("COPY 1 INBOX");
     let fetched = imap.ok("UID FETCH 1:3 EMAILID");
     let id = |line: &String| line.rsplit_once("EMAILID (").unwrap().1.split(')').next().unwrap().to_owned();
-    let ids: Vec<String> =
-        fetched.iter().filter(|line| line.contains("EMAILID")).map(|line| id(line)).collect();
+    let ids: Vec<String> = fetched.iter().filter(|line| line.contains("EMAILID")).map(id).collect();
     assert_eq!(ids.len(), 3, "{fetched:?}");
     assert!(ids[0] == ids[2] && ids[0] != ids[1], "{ids:?}");
     assert!(ids.iter().all(|id| id.len() > 10 && id.parse::<u64>().is_err()), "{ids:?}");
