@@ -25,6 +25,8 @@ use crate::{
 /// How many reads and how many events one session gets before the others have their turn.
 const READS: usize = 8;
 const EVENTS: usize = 512;
+/// How long one session works before the others have their turn. One call of a handler may exceed it.
+const TURN: Duration = Duration::from_millis(5);
 /// Below this much waiting output a handler that has more is asked for it.
 pub(crate) const LOW_WATER: usize = 64 * 1024;
 /// A session that did nothing for so long gives its buffers back.
@@ -211,7 +213,11 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
     }
 
     fn work(&mut self, now: Instant, scratch: &mut Scratch) -> Result<bool, Error> {
-        for _ in 0..READS {
+        let start = Instant::now();
+        for round in 0..READS {
+            if round > 0 && start.elapsed() >= TURN {
+                break;
+            }
             let all = self.pull(now)?;
             self.link.transmit()?;
             if self.flow == Flow::More && self.link.tx.len() < LOW_WATER {

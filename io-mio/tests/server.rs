@@ -98,6 +98,26 @@ fn a_session_that_is_gone_before_the_worker_is_done_harms_nobody() {
 }
 
 #[test]
+fn work_ends_when_its_client_is_gone() {
+    let server = plain();
+    let mut gone = client(&server);
+    say(&mut gone, "FOREVER\r\nPING unread\r\n");
+    server.saw("FOREVER");
+    drop(gone);
+    server.saw("job dropped");
+}
+
+#[test]
+fn work_goes_on_for_a_client_that_only_closed_its_side() {
+    let server = plain();
+    let mut half = client(&server);
+    say(&mut half, "LATE one\r\nLATE two\r\n");
+    half.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(read_line(&mut half), "LATE one\r\n");
+    assert_eq!(read_line(&mut half), "LATE two\r\n");
+}
+
+#[test]
 fn a_panic_costs_one_session() {
     let server = plain();
     let (mut bad, mut good) = (client(&server), client(&server));

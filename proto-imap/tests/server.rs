@@ -13,8 +13,11 @@ use proto_core::{
     AuthRequest, AuthVerdict, Cleartext, Credentials, Error, Limit, PeerError, RecvBuffer, Secure,
     SendBuffer, Upgrade, WaitFor,
 };
-use proto_imap::server::{Event, LiteralOffer, Reply, Server};
-use proto_imap::types::{Command, FetchItem, Flag, FlagList, Section, Untagged};
+use proto_imap::server::{Event, LiteralOffer, Reply, SearchForm, Server};
+use proto_imap::types::{
+    Command, Esearch, FetchItem, Flag, FlagList, IString, List, Numbers, NumbersAre, RangeInclusiveU32,
+    SearchResult, Section, Untagged,
+};
 use proto_imap::{Access, Config, State};
 
 fn is_alice(request: &AuthRequest) -> AuthVerdict {
@@ -452,6 +455,70 @@ fn bodies_are_streamed_and_counted() {
     assert!(server.data(&Untagged::Expunge(1), &mut tx).is_err(), "no command is in progress");
     server.data(&Untagged::Exists(2), &mut tx).unwrap();
     assert!(!server.is_closed());
+}
+
+/// A server in whose session INBOX is selected, and the reply to a search.
+fn searching() -> (Server<Secure>, RecvBuffer, SendBuffer, Reply) {
+    let mut server = Server::<Secure>::new(config(), Secure::trusted_local());
+    let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    rx.extend(b"a LOGIN alice secret\r\nb SELECT INBOX\r\nc SEARCH ALL\r\nd NOOP\r\n");
+    loop {
+        match server.next_event(&mut rx, &mut tx).unwrap() {
+            Some(Event::Auth(request)) => server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap(),
+            Some(Event::Command(reply, Command::Search(_))) => {
+                let _ = tx.take();
+                return (server, rx, tx, reply);
+            }
+            Some(Event::Command(reply, _)) => server.reply(reply, &ok("selected"), &mut tx).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn search_results_are_written_in_pieces() {
+    let range = RangeInclusiveU32::new;
+    let (mut server, mut rx, mut tx, reply) = searching();
+    assert!(server.search_numbers(Numbers::new(&[1.into()]), &mut tx).is_err(), "nothing was begun");
+    server.begin_search(&SearchForm::Search, &mut tx).unwrap();
+    server.search_numbers(Numbers::new(&[range(2, 3)]), &mut tx).unwrap();
+    assert!(server.data(&Untagged::Exists(3), &mut tx).is_err(), "the response is not finished");
+    assert!(server.fetch(1, &mut tx).is_err(), "the response is not finished");
+    assert!(!server.wants_read(&tx));
+    assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
+    server.search_numbers(Numbers::new(&[9.into()]), &mut tx).unwrap();
+    server.finish_search(&[SearchResult::Count(3), SearchResult::ModSeq(7)], &mut tx).unwrap();
+    server.reply(reply, &ok("searched"), &mut tx).unwrap();
+    assert_eq!(tx.take(), b"* SEARCH 2 3 9 (MODSEQ 7)\r\nc OK searched\r\n");
+    assert!(server.finish_search(&[], &mut tx).is_err());
+
+    let (mut server, _, mut tx, _reply) = searching();
+    let before = [SearchResult::Min(2)];
+    let head = Esearch {
+        tag: Some(IString::new(b"c")),
+        mailbox: None,
+        uid_validity: None,
+        numbers_are: NumbersAre::Uids,
+        results: List::new(&before),
+    };
+    server.begin_search(&SearchForm::Esearch(head), &mut tx).unwrap();
+    server.search_numbers(Numbers::new(&[range(2, 3), 5.into()]), &mut tx).unwrap();
+    server.search_numbers(Numbers::new(&[]), &mut tx).unwrap();
+    server.search_numbers(Numbers::new(&[range(7, 9)]), &mut tx).unwrap();
+    server.finish_search(&[SearchResult::Count(6)], &mut tx).unwrap();
+    assert_eq!(tx.take(), b"* ESEARCH (TAG \"c\") UID MIN 2 ALL 2:3,5,7:9 COUNT 6\r\n");
+}
+
+#[test]
+fn a_fetch_response_goes_on_where_its_writer_was_dropped() {
+    let (mut server, _, mut tx, _reply) = searching();
+    server.fetch(1, &mut tx).unwrap().item(&FetchItem::Uid(9));
+    assert!(server.data(&Untagged::Exists(3), &mut tx).is_err());
+    let mut writer = server.resume_fetch(&mut tx).unwrap();
+    writer.item(&FetchItem::Size(4));
+    writer.finish();
+    assert!(server.resume_fetch(&mut tx).is_err(), "the response is finished");
+    assert_eq!(tx.take(), b"* 1 FETCH (UID 9 RFC822.SIZE 4)\r\n");
 }
 
 /// Whatever the server said by itself in the middle of a body, the client would take for a part of it.

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use io_mio::{
     Approach, ClientProtocol, Closed, Connector, Context, Error, Handler, JobGroup, Later, ListenerTls,
     MachineMut, Next, Patience, Peer, Protocol, Reactor, ReactorHandle, ReactorLimits, Security,
-    ServerProtocol, Target, TlsClient, WorkerLimits, Workers,
+    ServerProtocol, Slice, Step, Target, TlsClient, WorkerLimits, Workers,
 };
 use proto_core::trace::Kind;
 use proto_core::{
@@ -335,6 +335,15 @@ pub struct App {
     got: u64,
 }
 
+/// Logs when a job is dropped.
+struct Ended(Log);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push("job dropped".to_owned());
+    }
+}
+
 impl App {
     fn note(&self, what: impl fmt::Display) {
         self.log.lock().unwrap().push(what.to_string());
@@ -365,6 +374,18 @@ impl App {
                     answer
                 };
                 self.later = Some(self.workers.run(JobGroup::SHARED, cx.remote(), job).unwrap());
+                return Next::Pause;
+            }
+            "FOREVER" => {
+                let ended = Ended(self.log.clone());
+                let job = move |slice: &Slice| {
+                    let _ = &ended;
+                    while !slice.is_over() {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    Step::More
+                };
+                self.later = Some(self.workers.run_in_slices(JobGroup::SHARED, cx.remote(), job).unwrap());
                 return Next::Pause;
             }
             "GET" => {

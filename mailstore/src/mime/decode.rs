@@ -156,8 +156,7 @@ pub fn text(part: &Part, body: &[u8]) -> String {
 /// one, what is UTF-8 is kept.
 pub fn charset_text(charset: &str, bytes: Vec<u8>) -> String {
     let name = charset.trim().to_ascii_lowercase();
-    let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
-    let name = alias.map_or(name.as_str(), |(_, charset)| charset);
+    let name = canonical(&name);
     let bytes = match (name, String::from_utf8(bytes)) {
         // Much mail that says ASCII, or nothing, is UTF-8.
         ("us-ascii" | "ascii" | "utf-8" | "utf8", Ok(text)) => return text,
@@ -174,6 +173,20 @@ pub fn charset_text(charset: &str, bytes: Vec<u8>) -> String {
     match charset_decoder(name.as_bytes()).filter(|_| !replaces) {
         Some(decode) => decode(&bytes),
         None => String::from_utf8_lossy(&bytes).into_owned(),
+    }
+}
+
+fn canonical(name: &str) -> &str {
+    ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, charset)| charset)
+}
+
+/// The encoding of a charset that can be decoded piece by piece.
+pub(super) fn streaming(charset: &str) -> Option<&'static Encoding> {
+    let name = charset.trim().to_ascii_lowercase();
+    match canonical(&name) {
+        // Much mail that says ASCII, or nothing, is UTF-8.
+        "us-ascii" | "ascii" | "utf-8" | "utf8" => Some(encoding_rs::UTF_8),
+        name => Encoding::for_label_no_replacement(name.as_bytes()),
     }
 }
 

@@ -16,12 +16,16 @@ use std::ops::Range;
 pub mod decode;
 mod envelope;
 mod field;
+mod filter;
 mod header;
 mod limits;
 pub(crate) mod record;
 mod scan;
 mod section;
+mod text;
+mod transfer;
 
+pub use filter::HeaderFilter;
 pub use header::{Field, Fields, Subset, header_fields, unfold};
 pub use limits::{
     ADDRESS_FIELD_LIMIT, ADDRESS_LIMIT, DEPTH_LIMIT, DERIVED_LIMIT, ENVELOPE_ADDRESS_LIMIT, ENVELOPE_LIMIT,
@@ -30,6 +34,8 @@ pub use limits::{
 pub use scan::Scanner;
 pub(crate) use scan::Summary;
 pub use section::{Located, SectionText, extract, section};
+pub use text::TextDecoder;
+pub use transfer::{BrokenEncoding, TransferDecoder};
 
 /// A half-open range of octets in a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

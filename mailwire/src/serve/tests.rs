@@ -289,6 +289,135 @@ fn a_large_message_is_streamed_both_ways() {
     );
 }
 
+/// Damages the only message file of the store.
+fn damage(running: &Running, how: impl Fn(&std::path::Path)) {
+    let files: Vec<_> = files_below(running._directory.path())
+        .into_iter()
+        .filter(|path| path.parent().is_some_and(|directory| directory.ends_with("messages")))
+        .collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    how(&files[0]);
+}
+
+fn files_below(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn a_message_that_cannot_be_opened_is_refused_and_stays_unseen() {
+    let large = format!("Subject: large\r\n\r\n{}", "0123456789abcde\r\n".repeat(10_000));
+    for cut in [false, true] {
+        let running = Running::start();
+        let mut imap = running.imap();
+        imap.append("INBOX", MESSAGE);
+        imap.append("INBOX", &large);
+        imap.append("INBOX", MESSAGE);
+        imap.ok("SELECT INBOX");
+        damage(&running, |path| match cut {
+            false => std::fs::remove_file(path).unwrap(),
+            true => std::fs::File::options().write(true).open(path).unwrap().set_len(9).unwrap(),
+        });
+        for command in
+            ["FETCH 1:3 (BODY[])", "UID FETCH 1:3 (BODY[HEADER.FIELDS (Subject)])", "FETCH 2 BODY[1]"]
+        {
+            let (fetched, answer) = imap.command(command);
+            assert!(answer.starts_with("NO [SERVERBUG] "), "{command}: {answer}");
+            assert!(!fetched.concat().contains("NIL"), "{fetched:?}");
+            let others = if command.contains("1:3") { 2 } else { 0 };
+            assert_eq!(fetched.iter().filter(|line| line.contains("BODY[")).count(), others, "{fetched:?}");
+            assert!(!fetched.iter().any(|line| line.starts_with("* 2 ")), "{fetched:?}");
+        }
+        let flags = imap.ok("FETCH 1:3 FLAGS");
+        let seen: Vec<_> = flags.iter().map(|line| line.contains("\\Seen")).collect();
+        assert_eq!(seen, [true, false, true], "{flags:?}");
+        assert!(imap.ok("FETCH 2 (RFC822.SIZE ENVELOPE)")[0].contains("large"));
+    }
+}
+
+#[test]
+fn many_sections_of_a_large_message_are_exact() {
+    let body: String = (0..20_000).map(|number| format!("line {number} =3D\r\n")).collect();
+    let decoded = body.replace("=3D", "=");
+    let header: String = (0..3_000).map(|number| format!("X-{}: {number}\r\n", number % 7)).collect();
+    let header = format!("{header}Content-Transfer-Encoding: quoted-printable\r\n\r\n");
+    let message = format!("{header}{body}");
+    let running = Running::start();
+    let mut imap = running.imap();
+    imap.append("INBOX", &message);
+    imap.ok("SELECT INBOX");
+    let without: String = header.split_inclusive("\r\n").filter(|line| !line.starts_with("X-3:")).collect();
+    let offsets: Vec<usize> = (0..100).map(|number| number * 3_001).collect();
+    let slices: Vec<String> = offsets.iter().map(|offset| format!("BINARY.PEEK[1]<{offset}.500>")).collect();
+    let command =
+        format!("FETCH 1 (UID BODY.PEEK[HEADER.FIELDS.NOT (X-3)] BINARY.SIZE[1] {})", slices.join(" "));
+    let fetched = imap.ok(&command).concat();
+    assert!(fetched.contains(&format!(
+        "{{{}}}\r\n{without} BINARY.SIZE[1] {}",
+        without.len(),
+        decoded.len()
+    )));
+    for offset in offsets {
+        let piece = decoded.get(offset..(offset + 500).min(decoded.len())).unwrap_or_default();
+        let (_, sent) = fetched.split_once(&format!("BINARY[1]<{offset}> ")).unwrap();
+        let expected = format!("{{{}}}\r\n{piece}", piece.len());
+        assert!(sent.trim_start_matches('~').starts_with(&expected), "{offset}");
+    }
+    assert!(imap.ok("FETCH 1 BINARY.PEEK[1]")[0].contains(&format!("{{{}}}\r\n{decoded}", decoded.len())));
+}
+
+#[test]
+fn too_many_items_keys_and_patterns_are_bad() {
+    let running = Running::start();
+    let mut imap = running.imap();
+    imap.append("INBOX", MESSAGE);
+    imap.ok("SELECT INBOX");
+    let many = |count: usize, of: &dyn Fn(usize) -> String| -> String {
+        (0..count).map(of).collect::<Vec<_>>().join(" ")
+    };
+    let section = |number: usize| format!("BODY.PEEK[]<{number}.1>");
+    assert!(imap.command(&format!("FETCH 1 ({})", many(257, &section))).1.starts_with("BAD [LIMIT] "));
+    imap.ok(&format!("FETCH 1 ({})", many(256, &section)));
+    let key = |number: usize| format!("TEXT n{number}");
+    assert!(imap.command(&format!("SEARCH {}", many(1_001, &key))).1.starts_with("BAD [LIMIT] "));
+    imap.ok(&format!("SEARCH {}", many(990, &key)));
+    let long = "x".repeat(4_097);
+    assert!(imap.command(&format!("SEARCH BODY {long}")).1.starts_with("BAD [LIMIT] "));
+    let nested = format!("SEARCH {}ALL{}", "(".repeat(40), ")".repeat(40));
+    assert!(imap.command(&nested).1.starts_with("BAD "));
+    let pattern = |number: usize| format!("a*{number}");
+    assert!(imap.command(&format!("LIST \"\" ({})", many(101, &pattern))).1.starts_with("BAD [LIMIT] "));
+    imap.ok(&format!("LIST \"\" ({})", many(100, &pattern)));
+}
+
+#[test]
+fn a_search_answers_mod_sequences_of_what_it_returns() {
+    let running = Running::start();
+    let mut imap = running.imap();
+    for _ in 0..4 {
+        imap.append("INBOX", MESSAGE);
+    }
+    imap.ok("SELECT INBOX (CONDSTORE)");
+    imap.ok("STORE 2 +FLAGS (\\Flagged)");
+    let modseq = |line: &str| -> u64 {
+        let end = line.rsplit_once("MODSEQ ").unwrap().1.trim_matches(|sign| matches!(sign, '(' | ')'));
+        end.parse().unwrap()
+    };
+    let of: Vec<u64> = imap.ok("FETCH 1:4 MODSEQ").iter().map(|line| modseq(line)).collect();
+    for (returns, begins, expected) in [
+        ("MIN", "MIN 1 ", of[0]),
+        ("MAX", "MAX 4 ", of[3]),
+        ("MIN MAX", "MIN 1 MAX 4 ", of[0].max(of[3])),
+        ("ALL", "ALL 1:4 ", of[1]),
+        ("COUNT", "COUNT 4 ", of[1]),
+        ("MIN COUNT", "MIN 1 COUNT 4 ", of[1]),
+    ] {
+        let found = imap.ok(&format!("SEARCH RETURN ({returns}) MODSEQ 1")).concat();
+        assert!(found.contains(begins), "{returns}: {found}");
+        assert_eq!(modseq(&found), expected, "{returns}: {found}");
+    }
+}
+
 #[test]
 fn sequence_numbers_change_only_when_a_client_is_told() {
     let running = Running::start();

@@ -76,7 +76,7 @@ fn search_correlator(esearch: &Esearch<'_>, out: &mut (impl Sink + ?Sized)) {
     }
 }
 
-fn search_return_data<S: Sink + ?Sized>(result: &SearchResult<'_>, out: &mut S) {
+pub(crate) fn search_return_data<S: Sink + ?Sized>(result: &SearchResult<'_>, out: &mut S) {
     let with_number = |name: &[u8], value: u64, out: &mut S| {
         out.put(name);
         number(value, out);

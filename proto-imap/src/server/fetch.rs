@@ -22,6 +22,8 @@ pub(super) enum Writing {
     Later,
     /// So many octets of a body are missing.
     Body(u64),
+    /// The numbers of a SEARCH or ESEARCH response are being written.
+    Search(super::search::Listing),
 }
 
 /// Writes one FETCH response, item by item.
@@ -109,15 +111,16 @@ impl Core {
         Ok(())
     }
 
-    /// The body that was announced is complete: the response may go on.
+    /// A response whose writer was dropped goes on: behind an item, or behind a body that is complete.
     pub(super) fn resume_fetch(&mut self) -> Result<(), Error> {
         match self.writing {
             Writing::Body(0) => {
                 self.writing = Writing::Later;
                 Ok(())
             }
+            Writing::First | Writing::Later => Ok(()),
             Writing::Body(_) => Err(Misuse::WrongLength.into()),
-            _ => Err(Misuse::WrongState.into()),
+            Writing::Nothing | Writing::Search(_) => Err(Misuse::WrongState.into()),
         }
     }
 
@@ -146,14 +149,16 @@ impl Core {
             && self.expunge == Expunge::Allowed
     }
 
-    fn may_write(&self) -> Result<(), Error> {
+    pub(super) fn may_write(&self) -> Result<(), Error> {
         if let super::core::Phase::Failed(error) = self.phase {
             return Err(error);
         }
         match self.writing {
             Writing::Nothing if !self.is_closed() => Ok(()),
             Writing::Nothing => Err(Misuse::Closed.into()),
-            Writing::First | Writing::Later | Writing::Body(_) => Err(Misuse::WrongLength.into()),
+            Writing::First | Writing::Later | Writing::Body(_) | Writing::Search(_) => {
+                Err(Misuse::WrongLength.into())
+            }
         }
     }
 }

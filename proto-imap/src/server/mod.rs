@@ -10,6 +10,7 @@ mod core;
 mod event;
 mod fetch;
 mod reply;
+mod search;
 mod starttls;
 
 use alloc::sync::Arc;
@@ -23,11 +24,12 @@ use proto_core::{
 use self::core::{Core, Owed};
 pub use self::event::{Event, LiteralOffer, Refusals, Reply};
 pub use self::fetch::FetchWriter;
+pub use self::search::SearchForm;
 pub use self::starttls::Upgrade;
 use crate::client::Trust;
 use crate::config::Config;
 use crate::state::State;
-use crate::types::{NameEncoding, Status, Tag, Untagged};
+use crate::types::{NameEncoding, Numbers, SearchResult, Status, Tag, Untagged};
 
 /// An IMAP server's side of one session: bytes in, events out; answers in, bytes out (RFC 9051).
 ///
@@ -227,13 +229,38 @@ impl<C: Channel> Server<C> {
         self.core.body(contents, tx)
     }
 
-    /// Goes on with a FETCH response behind a body that was streamed.
+    /// Goes on with a FETCH response that is not finished: behind a body that was streamed, or where its writer was
+    /// dropped.
     ///
     /// # Errors
-    /// [`Misuse::WrongLength`] if octets of the body are missing; [`Misuse::WrongState`] if there is no such body.
+    /// [`Misuse::WrongLength`] if octets of the body are missing; [`Misuse::WrongState`] if there is no such response.
     pub fn resume_fetch<'a>(&'a mut self, tx: &'a mut SendBuffer) -> Result<FetchWriter<'a>, Error> {
         self.core.resume_fetch()?;
         Ok(FetchWriter { core: &mut self.core, tx })
+    }
+
+    /// Begins a SEARCH or ESEARCH response whose numbers follow in pieces, now or in later rounds of the loop.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongLength`] if another response is not finished.
+    pub fn begin_search(&mut self, form: &SearchForm<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.begin_search(form, tx)
+    }
+
+    /// The next numbers of the response; in an ESEARCH response they are its ALL.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`] if no such response was begun.
+    pub fn search_numbers(&mut self, numbers: Numbers<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.search_numbers(numbers, tx)
+    }
+
+    /// Ends the response. `results` come behind the numbers; a SEARCH response has none but MODSEQ.
+    ///
+    /// # Errors
+    /// [`Misuse::WrongState`] if no such response was begun.
+    pub fn finish_search(&mut self, results: &[SearchResult<'_>], tx: &mut SendBuffer) -> Result<(), Error> {
+        self.core.finish_search(results, tx)
     }
 
     /// Ends the session at the server's wish (a shutdown, say): the client hears BYE with this text, unless a FETCH

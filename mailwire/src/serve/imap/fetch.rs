@@ -1,44 +1,45 @@
-//! FETCH (RFC 9051 §6.4.5): a page of messages at a time, written as the client takes them.
+//! FETCH (RFC 9051 §6.4.5), written as the client takes it.
 //!
-//! A worker brings a page; the loop writes it until so much waits to be sent that the client must catch up. A large
-//! body is opened before its message is begun, so that nothing is announced that is not there, and is then read chunk by
-//! chunk: whatever is fetched, a session holds little of it.
+//! A [`Producer`] brings pieces of the answer from a worker; the loop writes them until so much waits to be sent that
+//! the client must catch up. Whatever is fetched, a session holds one batch of pieces and what waits for the socket.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
-use bytes::Bytes;
-use io_mio::Next;
-use mailstore::mime::ByteRange;
-use mailstore::{Body, UidSet};
+use io_mio::{Next, Step};
+use mailstore::Message;
 use proto_core::Error;
 use proto_imap::Access;
 use proto_imap::server::{FetchWriter, Reply};
 use proto_imap::types::arguments::{Fetch, FetchModifier};
 use proto_imap::types::{FetchItem, IString, PlainCode};
 
-use super::content::{self, Contents, Item, Prepared, Wanted};
+use super::content::{Item, Unwanted, Wanted};
+use super::produce::{BecameSeen, Contents, Piece, Producer};
 use super::translate::{self, Recency};
-use super::update::new_keywords;
 use super::view::Numbering;
-use super::{Selected, Session, Turn, Work, bad, done, go_on, mailbox, refuse, refuse_for};
+use super::{Selected, Session, Turn, Work, bad, done, go_on, mailbox, refuse, refuse_for, too_much};
 
-/// Above this much waiting output nothing more is written, in octets.
-const HIGH_WATER: usize = 256 * 1024;
+/// Above this much waiting output nothing more is written, in bytes.
+const HIGH_WATER: usize = 128 * 1024;
 
-/// What is read of a large body at a time, in octets.
-const CHUNK: usize = 256 * 1024;
+/// How long a session writes before the others have their turn.
+const TURN: Duration = Duration::from_millis(4);
 
 /// A FETCH on its way.
 pub(super) struct Fetching {
     reply: Reply,
     wanted: Arc<Wanted>,
-    changed_since: Option<u64>,
-    /// What no page was asked for yet.
-    rest: UidSet,
-    page: std::vec::IntoIter<Prepared>,
-    message: Option<Writing>,
     numbering: Numbering,
+    /// None while it is on a worker.
+    producer: Option<Box<Producer>>,
+    pieces: VecDeque<Piece>,
+    /// The producer has no more pieces.
+    complete: bool,
+    /// The message that is being written; none before the first, and for one that does not exist in this session.
+    message: Option<Writing>,
     state: State,
     /// A section could not be decoded.
     undecodable: bool,
@@ -48,40 +49,19 @@ pub(super) struct Fetching {
 enum State {
     /// A worker brings something.
     Waiting,
-    /// The client must read first.
+    /// The client must read first, or other sessions have their turn.
     Full,
 }
 
 /// A message of which a part was written.
 struct Writing {
-    prepared: Prepared,
+    message: Arc<Message>,
+    became_seen: BecameSeen,
     sequence: u32,
     recency: Recency,
-    /// The next item, and the next of the sections among them.
+    /// The next item.
     item: usize,
-    section: usize,
-    begun: Begun,
-    body: Option<Arc<Body>>,
-    /// What is still to be read of a body whose size was announced.
-    streaming: ByteRange,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Begun {
-    No,
-    Yes,
-    /// The octets of a section are being written.
-    Body,
-}
-
-/// What writing came to.
-enum Step {
-    /// The message is complete.
-    Complete,
-    /// The message's octets must be opened.
-    Open,
-    /// More octets of the body must be read.
-    Read,
+    is_finished: bool,
 }
 
 impl Fetching {
@@ -105,8 +85,12 @@ impl Session {
         let Ok(uids) = selected.resolve(arguments.messages, numbering) else {
             return bad(reply, "there is no message with that number", turn);
         };
-        let Some(mut wanted) = Wanted::new(arguments.attributes.iter()) else {
-            return refuse(reply, PlainCode::Cannot, "that cannot be fetched here", turn);
+        let mut wanted = match Wanted::new(arguments.attributes.iter()) {
+            Ok(wanted) => wanted,
+            Err(Unwanted::TooMany) => return too_much(reply, "too many items in one FETCH", turn),
+            Err(Unwanted::Unsupported) => {
+                return refuse(reply, PlainCode::Cannot, "that cannot be fetched here", turn);
+            }
         };
         if numbering == Numbering::Uid {
             wanted.add(Item::Uid);
@@ -122,6 +106,7 @@ impl Session {
                 _ => return bad(reply, "there is no such modifier here", turn),
             }
         }
+        let (mailbox, keywords) = (selected.mailbox, selected.keywords);
         if wanted.items.contains(&Item::ModSeq)
             && let Err(error) = self.enable_condstore(turn)
         {
@@ -130,78 +115,74 @@ impl Session {
         if self.modseqs && (wanted.sets_seen || wanted.items.contains(&Item::Flags)) {
             wanted.add(Item::ModSeq);
         }
+        let wanted = Arc::new(wanted);
+        let producer = Producer::new(mailbox, &uids, Arc::clone(&wanted), changed_since, keywords);
         self.work = Work::Fetch(Box::new(Fetching {
             reply,
-            wanted: Arc::new(wanted),
-            changed_since,
-            rest: uids,
-            page: Vec::new().into_iter(),
-            message: None,
+            wanted,
             numbering,
+            producer: Some(Box::new(producer)),
+            pieces: VecDeque::new(),
+            complete: false,
+            message: None,
             state: State::Waiting,
             undecodable: false,
         }));
         self.write_fetch(turn)
     }
 
-    /// Writes as much as there is and as the client takes.
+    /// Writes as much as there is, as the client takes, and as fits a turn.
     pub(super) fn write_fetch(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        let start = Instant::now();
         let mut arena = Bump::new();
         loop {
             let (Work::Fetch(fetching), Some(selected)) = (&mut self.work, &mut self.selected) else {
                 return Next::Close;
             };
-            if turn.tx.len() >= HIGH_WATER {
+            if turn.tx.len() >= HIGH_WATER || start.elapsed() >= TURN {
                 fetching.state = State::Full;
                 return Next::More;
             }
             fetching.state = State::Waiting;
-            if let Some(message) = &mut fetching.message {
-                match message.write(&fetching.wanted, &mut fetching.undecodable, &arena, turn) {
-                    Ok(Step::Complete) => fetching.message = None,
-                    Ok(Step::Open) => return self.open_body(turn),
-                    Ok(Step::Read) => return self.read_body(turn),
-                    Err(error) => return go_on(Err(error)),
-                }
-                arena.reset();
-                continue;
+            let Some(piece) = fetching.pieces.pop_front() else {
+                return if fetching.complete { self.end_fetch(turn) } else { self.ask_for_pieces(turn) };
+            };
+            if let Err(error) = fetching.write(piece, selected, &arena, turn) {
+                return go_on(Err(error));
             }
-            match fetching.page.next() {
-                Some(prepared) => fetching.message = Writing::of(prepared, selected),
-                None if fetching.rest.is_empty() => return self.end_fetch(turn),
-                None => return self.ask_for_page(turn),
-            }
+            arena.reset();
         }
     }
 
-    fn ask_for_page(&mut self, turn: &mut Turn<'_, '_>) -> Next {
-        let (Work::Fetch(fetching), Some(selected)) = (&mut self.work, &self.selected) else {
-            return Next::Close;
-        };
-        let (mailbox, known) = (selected.mailbox, selected.keywords);
-        let rest = std::mem::take(&mut fetching.rest);
-        let wanted = Arc::clone(&fetching.wanted);
-        let changed_since = fetching.changed_since;
-        self.ask(
+    fn ask_for_pieces(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        let Work::Fetch(fetching) = &mut self.work else { return Next::Close };
+        let mut producer = fetching.producer.take();
+        self.ask_in_slices(
             turn,
-            move |store| {
-                let (messages, next) = content::page(store, mailbox, &rest, &wanted, changed_since)?;
-                let flags = messages.iter().map(|prepared| &prepared.message.flags);
-                let keywords = new_keywords(store, mailbox, known, flags)?;
-                Ok((messages, next.map(|next| rest.starting_at(next)).unwrap_or_default(), keywords))
+            move |store, slice| {
+                let Some(mut going) = producer.take() else { return Step::More };
+                match going.produce(store, slice) {
+                    Ok(batch) if batch.pieces.is_empty() && !batch.complete => {
+                        producer = Some(going);
+                        Step::More
+                    }
+                    Ok(batch) => Step::Done(Ok((going, batch))),
+                    Err(error) => Step::Done(Err(error)),
+                }
             },
-            |session, page, turn| {
+            |session, produced, turn| {
                 let Work::Fetch(fetching) = &mut session.work else { return Next::Close };
-                match page {
-                    Ok((messages, rest, keywords)) => {
-                        if let (Some(keywords), Some(selected)) = (keywords, &mut session.selected)
-                            && let Err(error) = mailbox::put_keywords(selected, &keywords, turn)
-                        {
-                            return go_on(Err(error));
-                        }
-                        fetching.page = messages.into_iter();
-                        fetching.rest = rest;
+                match produced {
+                    Ok((producer, batch)) => {
+                        fetching.producer = Some(producer);
+                        fetching.pieces = batch.pieces;
+                        fetching.complete = batch.complete;
                         session.write_fetch(turn)
+                    }
+                    // So many bytes were announced: only the end of the session can take that back.
+                    Err(error) if fetching.message.as_ref().is_some_and(|message| !message.is_finished) => {
+                        tracing::error!(session = session.number, %error, "a message could not be read");
+                        Next::Close
                     }
                     // The mailbox was deleted: none of its messages is there.
                     Err(mailstore::Error::NotFound(_)) => session.end_fetch(turn),
@@ -214,161 +195,112 @@ impl Session {
         )
     }
 
-    /// Opens a large message before anything of it is announced.
-    fn open_body(&mut self, turn: &mut Turn<'_, '_>) -> Next {
-        let Work::Fetch(fetching) = &self.work else { return Next::Close };
-        let Some(content) = fetching.message.as_ref().and_then(|message| message.prepared.streams()) else {
+    fn end_fetch(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        let Work::Fetch(fetching) = std::mem::replace(&mut self.work, Work::None) else {
             return Next::Close;
         };
-        self.ask(
-            turn,
-            move |store| store.open_content(content),
-            |session, body, turn| {
-                let Work::Fetch(fetching) = &mut session.work else { return Next::Close };
-                let Some(message) = &mut fetching.message else { return Next::Close };
-                match body {
-                    Ok(body) => message.body = Some(Arc::new(body)),
-                    // It was expunged meanwhile, or cannot be read: its sections are not there.
-                    Err(error) => {
-                        tracing::info!(session = session.number, %error, "a message could not be opened");
-                        message.forget_streams();
-                    }
-                }
-                session.write_fetch(turn)
-            },
-        )
-    }
-
-    fn read_body(&mut self, turn: &mut Turn<'_, '_>) -> Next {
-        let Work::Fetch(fetching) = &self.work else { return Next::Close };
-        let Some(message) = &fetching.message else { return Next::Close };
-        let Some(body) = message.body.clone() else { return Next::Close };
-        let range = message.streaming;
-        let length = usize::try_from(range.len()).unwrap_or(usize::MAX).min(CHUNK);
-        self.ask(
-            turn,
-            move |_| body.read(range.start, length),
-            |session, octets, turn| {
-                let Work::Fetch(fetching) = &mut session.work else { return Next::Close };
-                let Some(message) = &mut fetching.message else { return Next::Close };
-                match octets {
-                    Ok(octets) if !octets.is_empty() => {
-                        message.streaming.start += octets.len() as u64;
-                        match turn.machine.body(Bytes::from(octets), turn.tx) {
-                            Ok(_) => session.write_fetch(turn),
-                            Err(error) => go_on(Err(error)),
-                        }
-                    }
-                    // So many octets were announced: only the end of the session can take that back.
-                    _ => {
-                        tracing::error!(session = session.number, "a message could not be read");
-                        Next::Close
-                    }
-                }
-            },
-        )
-    }
-
-    fn end_fetch(&mut self, turn: &mut Turn<'_, '_>) -> Next {
-        match std::mem::replace(&mut self.work, Work::None) {
-            Work::Fetch(fetching) if fetching.undecodable => {
+        let failed = fetching.producer.as_ref().and_then(|producer| producer.failed);
+        match (failed, fetching.numbering) {
+            (Some(code), _) => refuse(fetching.reply, code, "some messages could not be read", turn),
+            _ if fetching.undecodable => {
                 refuse(fetching.reply, PlainCode::UnknownCte, "a part could not be decoded", turn)
             }
             // Sequence numbers may not change while a FETCH that uses them is answered.
-            Work::Fetch(fetching) if fetching.numbering == Numbering::Sequence => {
-                done(fetching.reply, "fetched", turn)
-            }
-            Work::Fetch(fetching) => self.finish(fetching.reply, "fetched", turn),
-            _ => Next::Close,
+            (None, Numbering::Sequence) => done(fetching.reply, "fetched", turn),
+            (None, Numbering::Uid) => self.finish(fetching.reply, "fetched", turn),
         }
     }
 }
 
-impl Writing {
-    /// A message that this session knows of; others do not exist here.
-    fn of(prepared: Prepared, selected: &mut Selected) -> Option<Self> {
-        let uid = prepared.message.uid;
-        let sequence = selected.view.sequence(uid)?;
-        if prepared.became_seen {
-            selected.own.insert(prepared.message.modseq);
-        }
-        Some(Self {
-            sequence,
-            recency: selected.recency(uid),
-            prepared,
-            item: 0,
-            section: 0,
-            begun: Begun::No,
-            body: None,
-            streaming: ByteRange::default(),
-        })
-    }
-
-    fn forget_streams(&mut self) {
-        for contents in &mut self.prepared.contents {
-            if matches!(contents, Contents::Stream(_)) {
-                *contents = Contents::Missing;
-            }
-        }
-    }
-
+impl Fetching {
     fn write(
         &mut self,
-        wanted: &Wanted,
-        undecodable: &mut bool,
+        piece: Piece,
+        selected: &mut Selected,
         arena: &Bump,
         turn: &mut Turn<'_, '_>,
-    ) -> Result<Step, Error> {
-        if self.body.is_none() && self.prepared.streams().is_some() {
-            return Ok(Step::Open);
+    ) -> Result<(), Error> {
+        if let Piece::Keywords(keywords) = piece {
+            return mailbox::put_keywords(selected, &keywords, turn);
         }
-        if !self.streaming.is_empty() {
-            return Ok(Step::Read);
+        if let Piece::Message(message, became_seen) = piece {
+            self.message = Writing::of(message, became_seen, selected);
+            let Some(message) = &mut self.message else { return Ok(()) };
+            let writer = turn.machine.fetch(message.sequence, turn.tx)?;
+            message.write_items(&self.wanted, arena, writer);
+            return Ok(());
         }
-        let mut writer = match self.begun {
-            Begun::No => turn.machine.fetch(self.sequence, turn.tx)?,
-            Begun::Yes | Begun::Body => turn.machine.resume_fetch(turn.tx)?,
+        let Some(message) = &mut self.message else { return Ok(()) };
+        if let Piece::Bytes(bytes) = piece {
+            if turn.machine.body(bytes, turn.tx)? == 0 {
+                let writer = turn.machine.resume_fetch(turn.tx)?;
+                message.write_items(&self.wanted, arena, writer);
+            }
+            return Ok(());
+        }
+        let (Some(Item::Section(named) | Item::BinarySize(named)), Piece::Section(contents)) =
+            (self.wanted.items.get(message.item), piece)
+        else {
+            return Err(proto_core::Misuse::WrongState.into());
         };
-        self.begun = Begun::Yes;
-        while let Some(item) = wanted.items.get(self.item) {
-            self.item += 1;
-            let (Item::Section(named) | Item::BinarySize(named)) = item else {
-                self.put(item, arena, &mut writer);
-                continue;
-            };
-            let contents = self.prepared.contents.get(self.section).cloned().unwrap_or(Contents::Missing);
-            self.section += 1;
-            let Some(section) = named.section() else { continue };
+        message.item += 1;
+        let mut writer = turn.machine.resume_fetch(turn.tx)?;
+        if let Some(section) = named.section() {
             let origin = named.partial.map(|(offset, _)| offset);
             match contents {
                 Contents::Missing => {
                     writer.item(&FetchItem::Section { section, origin, value: None });
                 }
-                Contents::UnknownEncoding => *undecodable = true,
+                Contents::UnknownEncoding => self.undecodable = true,
+                Contents::Unreadable => {}
                 Contents::Size(size) => {
                     writer.item(&FetchItem::BinarySize { section, size });
                 }
-                Contents::Octets(octets) => {
-                    writer.body(section, origin, octets);
+                Contents::Whole(bytes) => {
+                    writer.body(section, origin, bytes);
                 }
-                Contents::Stream(range) => {
-                    self.streaming = range;
-                    self.begun = Begun::Body;
-                    writer.stream_body(section, origin, range.len());
-                    return Ok(Step::Read);
+                Contents::Announced(size) => {
+                    writer.stream_body(section, origin, size);
+                    return Ok(());
                 }
             }
         }
-        if self.prepared.became_seen && !wanted.items.contains(&Item::Flags) {
-            let flags = translate::flags(arena, &self.prepared.message.flags, self.recency);
+        message.write_items(&self.wanted, arena, writer);
+        Ok(())
+    }
+}
+
+impl Writing {
+    /// A message that this session knows of; others do not exist here.
+    fn of(message: Arc<Message>, became_seen: BecameSeen, selected: &mut Selected) -> Option<Self> {
+        let uid = message.uid;
+        let sequence = selected.view.sequence(uid)?;
+        if became_seen {
+            selected.own.insert(message.modseq);
+        }
+        let recency = selected.recency(uid);
+        Some(Self { message, became_seen, sequence, recency, item: 0, is_finished: false })
+    }
+
+    /// Writes the items up to the next section, or to the end.
+    fn write_items(&mut self, wanted: &Wanted, arena: &Bump, mut writer: FetchWriter<'_>) {
+        while let Some(item) = wanted.items.get(self.item) {
+            if matches!(item, Item::Section(_) | Item::BinarySize(_)) {
+                return;
+            }
+            self.item += 1;
+            self.put(item, arena, &mut writer);
+        }
+        if self.became_seen && !wanted.items.contains(&Item::Flags) {
+            let flags = translate::flags(arena, &self.message.flags, self.recency);
             writer.item(&FetchItem::Flags(flags));
         }
         writer.finish();
-        Ok(Step::Complete)
+        self.is_finished = true;
     }
 
     fn put(&self, item: &Item, arena: &Bump, writer: &mut FetchWriter<'_>) {
-        let message = &self.prepared.message;
+        let message = &self.message;
         let item = match item {
             Item::Flags => FetchItem::Flags(translate::flags(arena, &message.flags, self.recency)),
             Item::Uid => FetchItem::Uid(message.uid),

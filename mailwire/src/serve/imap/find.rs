@@ -1,26 +1,43 @@
 //! SEARCH and UID SEARCH on the wire (RFC 9051 §6.4.4, RFC 4731, RFC 5182): from the client's words to [`search`]'s,
-//! and back to SEARCH or ESEARCH.
+//! and back to SEARCH or ESEARCH, whose numbers are written as the client takes them.
 //!
 //! [`search`]: super::search
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 use io_mio::{Next, Step};
 use mailstore::{AccountId, Store, UidSet};
 use proto_core::Error;
-use proto_imap::server::Reply;
+use proto_imap::server::{Reply, SearchForm};
 use proto_imap::types::arguments::Search as SearchFor;
 use proto_imap::types::{
-    Code, Condition, Date, Esearch, IString, List, Numbers, NumbersAre, PlainCode, Search as Found,
-    SearchKey, SearchResult, SearchReturn, Status, Text, Untagged,
+    Code, Condition, Date, Esearch, IString, List, Numbers, NumbersAre, RangeInclusiveU32, SearchKey,
+    SearchResult, SearchReturn, Status, Text,
 };
 
-use super::change::ranges;
-use super::search::{AddressField, Days, Key, Search, flag_bit};
-use super::view::{self, Numbering};
-use super::{Selected, Session, Turn, bad, done, go_on, refuse, refuse_for, translate};
+use roaring::RoaringBitmap;
 
-/// The deepest nesting of keys, and the longest text, that is looked for.
+use super::search::{AddressField, Days, Key, Need, Results, Search, flag_bit};
+use super::view::{self, Numbering};
+use super::{Selected, Session, Turn, Work, bad, done, go_on, refuse_for, too_much, translate};
+
+/// The most keys of one search, and how deep they may be nested.
+const KEY_LIMIT: usize = 1_000;
 const DEPTH_LIMIT: usize = 32;
-const TEXT_LIMIT: usize = 4096;
+
+/// The most bytes of one text that is looked for, and of all texts of one search together.
+const TEXT_LIMIT: usize = 4 * 1024;
+const TEXTS_LIMIT: usize = 16 * 1024;
+
+/// The most numbers that are written at a time.
+const PIECE: usize = 2_048;
+
+/// Above this much waiting output no more numbers are written, in bytes.
+const HIGH_WATER: usize = 128 * 1024;
+
+/// How long a session writes before the others have their turn.
+const TURN: Duration = Duration::from_millis(4);
 
 /// How the answer looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,9 +53,28 @@ struct Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
     NoSuchMessage,
-    TooDeep,
-    TooLong,
+    TooLarge,
     Unsupported,
+}
+
+/// A search whose result is being written.
+pub(super) struct Answering {
+    reply: Reply,
+    numbering: Numbering,
+    form: Listing,
+    found: Results,
+    /// The next UID that is written, if any is left.
+    next: Option<u32>,
+    /// The last range, which may go on with it.
+    held: Option<RangeInclusiveU32>,
+    /// What comes behind the numbers.
+    tail: Vec<SearchResult<'static>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    Singles,
+    Ranges,
 }
 
 impl Session {
@@ -64,13 +100,15 @@ impl Session {
             now: translate::now().seconds,
             store: &*self.site.store,
             account: self.account,
+            keys: Cell::new(0),
+            texts: Cell::new(0),
         };
         let keys: Result<Vec<_>, _> = arguments.keys.iter().map(|key| translation.key(key, 0)).collect();
         let key = match keys {
             Ok(keys) => Key::All(keys),
             Err(Refusal::NoSuchMessage) => return bad(reply, "there is no message with that number", turn),
-            Err(Refusal::TooDeep | Refusal::TooLong) => {
-                return refuse(reply, PlainCode::Limit, "the search is too large", turn);
+            Err(Refusal::TooLarge) => {
+                return too_much(reply, "the search has too many or too large keys", turn);
             }
             Err(Refusal::Unsupported) => return bad(reply, "that cannot be searched for here", turn),
         };
@@ -94,7 +132,9 @@ impl Session {
         let form =
             Form { numbering, returns, tag: turn.machine.tag().map(|tag| tag.as_bytes().to_vec()), modseq };
         let among: UidSet = selected.view.bounds().into_iter().collect();
-        let search = Search::new(selected.mailbox, among, key);
+        let Ok(search) = Search::new(selected.mailbox, &among, key, need(form.returns.as_deref())) else {
+            return too_much(reply, "the search has too many or too large keys", turn);
+        };
         if modseq && let Err(error) = self.enable_condstore(turn) {
             return go_on(Err(error));
         }
@@ -107,103 +147,182 @@ impl Session {
             turn,
             move |store, slice| {
                 let Some(mut going) = search.take() else { return Step::More };
-                while !slice.is_over() {
-                    match going.step(store) {
-                        Ok(true) => {}
-                        Ok(false) => return Step::Done(Ok(going)),
-                        Err(error) => return Step::Done(Err(error)),
+                match going.run(store, slice) {
+                    Ok(true) => Step::Done(Ok(going.into_results())),
+                    Ok(false) => {
+                        search = Some(going);
+                        Step::More
                     }
+                    Err(error) => Step::Done(Err(error)),
                 }
-                search = Some(going);
-                Step::More
             },
             move |session, searched, turn| match searched {
-                Ok(search) => session.found(reply, &search, &form, turn),
+                Ok(found) => session.found(reply, found, &form, turn),
                 Err(mailstore::Error::NotFound(_)) => done(reply, "the mailbox was deleted", turn),
                 Err(error) => refuse_for(reply, &error, turn),
             },
         )
     }
 
-    fn found(&mut self, reply: Reply, search: &Search, form: &Form, turn: &mut Turn<'_, '_>) -> Next {
+    fn found(&mut self, reply: Reply, found: Results, form: &Form, turn: &mut Turn<'_, '_>) -> Next {
         let Some(selected) = &mut self.selected else { return done(reply, "searched", turn) };
-        // What came meanwhile does not exist here.
-        let known: Vec<(u32, u32)> = search
-            .found
-            .iter()
-            .filter_map(|found| Some((found.uid, selected.view.sequence(found.uid)?)))
-            .collect();
-        let numbers: Vec<u32> = known
-            .iter()
-            .map(|(uid, sequence)| if form.numbering == Numbering::Uid { *uid } else { *sequence })
-            .collect();
-        let mod_sequence = form.modseq.then(|| search.found.iter().map(|found| found.modseq).max()).flatten();
-        if let Some(returns) = &form.returns
-            && returns.contains(&SearchReturn::Save)
-        {
-            selected.saved = view::bitmap(&saved(&known, returns));
+        let asked = |wanted| form.returns.as_ref().is_some_and(|returns| returns.contains(&wanted));
+        if asked(SearchReturn::Save) {
+            selected.saved = saved(&found, need(form.returns.as_deref()));
         }
-        match put(&numbers, mod_sequence, form, turn) {
-            Ok(()) if form.numbering == Numbering::Uid => self.finish(reply, "searched", turn),
-            Ok(()) => done(reply, "searched", turn),
+        let first = found.uids.min();
+        let mod_sequence = form.modseq.then(|| mod_sequence(&found, need(form.returns.as_deref()))).flatten();
+        let mod_sequence = mod_sequence.map(SearchResult::ModSeq);
+        let mut answering = Answering {
+            reply,
+            numbering: form.numbering,
+            form: Listing::Singles,
+            found,
+            next: first,
+            held: None,
+            tail: mod_sequence.into_iter().collect(),
+        };
+        let begun = match &form.returns {
+            None => turn.machine.begin_search(&SearchForm::Search, turn.tx),
+            Some(returns) if returns[..] == [SearchReturn::Save] => {
+                return self.search_done(answering.reply, form.numbering, turn);
+            }
+            Some(returns) => {
+                answering.form = Listing::Ranges;
+                if !asked(SearchReturn::All) && !returns.is_empty() {
+                    answering.next = None;
+                }
+                if asked(SearchReturn::Count) {
+                    let count = u32::try_from(answering.found.uids.len()).unwrap_or(u32::MAX);
+                    answering.tail.insert(0, SearchResult::Count(count));
+                }
+                let number = |found: Option<super::search::Found>| {
+                    let uid = found?.uid;
+                    if form.numbering == Numbering::Uid { Some(uid) } else { selected.view.sequence(uid) }
+                };
+                let min = number(answering.found.first).filter(|_| asked(SearchReturn::Min));
+                let max = number(answering.found.last).filter(|_| asked(SearchReturn::Max));
+                let head: Vec<_> =
+                    min.map(SearchResult::Min).into_iter().chain(max.map(SearchResult::Max)).collect();
+                begin_esearch(form, &head, turn)
+            }
+        };
+        match begun {
+            Ok(()) => {
+                self.work = Work::Search(Box::new(answering));
+                self.write_found(turn)
+            }
             Err(error) => go_on(Err(error)),
         }
     }
+
+    /// Writes as many numbers as the client takes.
+    pub(super) fn write_found(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        let (Work::Search(answering), Some(selected)) = (&mut self.work, &self.selected) else {
+            return Next::Close;
+        };
+        let start = Instant::now();
+        while answering.next.is_some() {
+            if turn.tx.len() >= HIGH_WATER || start.elapsed() >= TURN {
+                return Next::More;
+            }
+            let piece = answering.piece(selected);
+            if let Err(error) = turn.machine.search_numbers(Numbers::new(&piece), turn.tx) {
+                return go_on(Err(error));
+            }
+        }
+        match std::mem::replace(&mut self.work, Work::None) {
+            Work::Search(answering) => match turn.machine.finish_search(&answering.tail, turn.tx) {
+                Ok(()) => self.search_done(answering.reply, answering.numbering, turn),
+                Err(error) => go_on(Err(error)),
+            },
+            _ => Next::Close,
+        }
+    }
+
+    fn search_done(&mut self, reply: Reply, numbering: Numbering, turn: &mut Turn<'_, '_>) -> Next {
+        match numbering {
+            Numbering::Uid => self.finish(reply, "searched", turn),
+            // Sequence numbers may not change while a SEARCH that tells them is answered.
+            Numbering::Sequence => done(reply, "searched", turn),
+        }
+    }
+}
+
+impl Answering {
+    /// The next numbers, as ranges where the form allows it. What came meanwhile does not exist here.
+    fn piece(&mut self, selected: &Selected) -> Vec<RangeInclusiveU32> {
+        let mut piece: Vec<RangeInclusiveU32> = self.held.take().into_iter().collect();
+        let Some(from) = self.next.take() else { return piece };
+        for (count, uid) in self.found.uids.range(from..).enumerate() {
+            if count >= PIECE {
+                self.next = Some(uid);
+                // The range may go on.
+                self.held = piece.pop();
+                break;
+            }
+            let number = match self.numbering {
+                Numbering::Uid => uid,
+                Numbering::Sequence => match selected.view.sequence(uid) {
+                    Some(number) => number,
+                    None => continue,
+                },
+            };
+            match piece.last_mut() {
+                Some(last) if self.form == Listing::Ranges && last.last().checked_add(1) == Some(number) => {
+                    *last = RangeInclusiveU32::new(last.first(), number);
+                }
+                _ => piece.push(number.into()),
+            }
+        }
+        piece
+    }
+}
+
+/// Which messages decide what is returned (RFC 4731 §3.1).
+fn need(returns: Option<&[SearchReturn]>) -> Need {
+    let has = |wanted| returns.is_some_and(|returns| returns.contains(&wanted));
+    if has(SearchReturn::All) || has(SearchReturn::Count) {
+        return Need::All;
+    }
+    match (has(SearchReturn::Min), has(SearchReturn::Max)) {
+        (true, true) => Need::Ends,
+        (true, false) => Need::First,
+        (false, true) => Need::Last,
+        (false, false) => Need::All,
+    }
+}
+
+/// MODSEQ (RFC 4731 §3.2): the one of the message that is returned, the higher one of two, or the highest of all.
+fn mod_sequence(found: &Results, need: Need) -> Option<u64> {
+    let (first, last) = (found.first?.modseq, found.last?.modseq);
+    Some(match need {
+        Need::All => found.highest_modseq,
+        Need::First => first,
+        Need::Last => last,
+        Need::Ends => first.max(last),
+    })
 }
 
 /// What `$` becomes (RFC 5182 §2.1): with MIN or MAX alone, only those.
-fn saved(known: &[(u32, u32)], returns: &[SearchReturn]) -> UidSet {
-    let has = |wanted| returns.contains(&wanted);
-    let (min, max) = (has(SearchReturn::Min), has(SearchReturn::Max));
-    if (min || max) && !has(SearchReturn::All) && !has(SearchReturn::Count) {
-        let first = known.first().filter(|_| min);
-        let last = known.last().filter(|_| max);
-        return first.into_iter().chain(last).map(|(uid, _)| *uid).collect();
+fn saved(found: &Results, need: Need) -> RoaringBitmap {
+    let uid = |found: Option<super::search::Found>| found.map(|found| found.uid);
+    match need {
+        Need::All => found.uids.clone(),
+        Need::First => uid(found.first).into_iter().collect(),
+        Need::Last => uid(found.last).into_iter().collect(),
+        Need::Ends => uid(found.first).into_iter().chain(uid(found.last)).collect(),
     }
-    known.iter().map(|(uid, _)| *uid).collect()
 }
 
-fn put(
-    numbers: &[u32],
-    mod_sequence: Option<u64>,
-    form: &Form,
-    turn: &mut Turn<'_, '_>,
-) -> Result<(), Error> {
-    let Some(returns) = &form.returns else {
-        // A SEARCH response lists numbers one by one.
-        let singles: Vec<_> = numbers.iter().map(|number| (*number).into()).collect();
-        let found = Found { numbers: Numbers::new(&singles), mod_sequence };
-        return turn.machine.data(&Untagged::Search(found), turn.tx);
-    };
-    let all = ranges(numbers.iter().copied());
-    let asked = |wanted| returns.contains(&wanted);
-    let only_save = returns[..] == [SearchReturn::Save];
-    if only_save {
-        return Ok(());
-    }
-    let mut results = Vec::new();
-    if let (Some(min), Some(max)) = (numbers.first(), numbers.last()) {
-        if asked(SearchReturn::Min) {
-            results.push(SearchResult::Min(*min));
-        }
-        if asked(SearchReturn::Max) {
-            results.push(SearchResult::Max(*max));
-        }
-        if asked(SearchReturn::All) || returns.is_empty() {
-            results.push(SearchResult::All(Numbers::new(&all)));
-        }
-    }
-    if asked(SearchReturn::Count) {
-        results.push(SearchResult::Count(u32::try_from(numbers.len()).unwrap_or(u32::MAX)));
-    }
-    results.extend(mod_sequence.map(SearchResult::ModSeq));
+fn begin_esearch(form: &Form, head: &[SearchResult<'_>], turn: &mut Turn<'_, '_>) -> Result<(), Error> {
     let numbers_are = match form.numbering {
         Numbering::Uid => NumbersAre::Uids,
         Numbering::Sequence => NumbersAre::SequenceNumbers,
     };
     let tag = form.tag.as_deref().map(IString::new);
-    let found = Esearch { tag, mailbox: None, uid_validity: None, numbers_are, results: List::new(&results) };
-    turn.machine.data(&Untagged::Esearch(found), turn.tx)
+    let esearch = Esearch { tag, mailbox: None, uid_validity: None, numbers_are, results: List::new(head) };
+    turn.machine.begin_search(&SearchForm::Esearch(esearch), turn.tx)
 }
 
 struct Translation<'s> {
@@ -212,12 +331,16 @@ struct Translation<'s> {
     selected: &'s Selected,
     /// In seconds since 1970.
     now: i64,
+    /// How many keys there are, and how many bytes of text they look for.
+    keys: Cell<usize>,
+    texts: Cell<usize>,
 }
 
 impl Translation<'_> {
     fn key(&self, key: SearchKey<'_>, depth: usize) -> Result<Key, Refusal> {
-        if depth > DEPTH_LIMIT {
-            return Err(Refusal::TooDeep);
+        self.keys.set(self.keys.get() + 1);
+        if depth > DEPTH_LIMIT || self.keys.get() > KEY_LIMIT {
+            return Err(Refusal::TooLarge);
         }
         let not = |key| Key::Not(Box::new(key));
         let flag = |name| flag_bit(name).map_or(Key::Never, Key::Flag);
@@ -259,7 +382,29 @@ impl Translation<'_> {
                 let keys: Result<_, _> = keys.iter().map(|key| self.key(key, depth + 1)).collect();
                 Key::All(keys?)
             }
-            other => return date_key(other).map_or_else(|| text_key(other), Ok),
+            other => return date_key(other).map_or_else(|| self.text_key(other), Ok),
+        })
+    }
+
+    fn text_key(&self, key: SearchKey<'_>) -> Result<Key, Refusal> {
+        let text = |text: IString<'_>| {
+            let text = text.to_str_lossy();
+            self.texts.set(self.texts.get() + text.len());
+            if text.len() > TEXT_LIMIT || self.texts.get() > TEXTS_LIMIT {
+                return Err(Refusal::TooLarge);
+            }
+            Ok(text.into_owned())
+        };
+        Ok(match key {
+            SearchKey::From(needle) => Key::Address(AddressField::From, text(needle)?),
+            SearchKey::To(needle) => Key::Address(AddressField::To, text(needle)?),
+            SearchKey::Cc(needle) => Key::Address(AddressField::Cc, text(needle)?),
+            SearchKey::Bcc(needle) => Key::Address(AddressField::Bcc, text(needle)?),
+            SearchKey::Subject(needle) => Key::Subject(text(needle)?),
+            SearchKey::Header { name, text: needle } => Key::Header(text(name)?, text(needle)?),
+            SearchKey::Body(needle) => Key::Body(text(needle)?),
+            SearchKey::Text(needle) => Key::Text(text(needle)?),
+            _ => return Err(Refusal::Unsupported),
         })
     }
 
@@ -278,23 +423,5 @@ fn date_key(key: SearchKey<'_>) -> Option<Key> {
         SearchKey::SentOn(date) => Key::Sent(Days::On(day(date))),
         SearchKey::SentSince(date) => Key::Sent(Days::Since(day(date))),
         _ => return None,
-    })
-}
-
-fn text_key(key: SearchKey<'_>) -> Result<Key, Refusal> {
-    let text = |text: IString<'_>| match text.to_str_lossy() {
-        text if text.len() > TEXT_LIMIT => Err(Refusal::TooLong),
-        text => Ok(text.to_lowercase()),
-    };
-    Ok(match key {
-        SearchKey::From(needle) => Key::Address(AddressField::From, text(needle)?),
-        SearchKey::To(needle) => Key::Address(AddressField::To, text(needle)?),
-        SearchKey::Cc(needle) => Key::Address(AddressField::Cc, text(needle)?),
-        SearchKey::Bcc(needle) => Key::Address(AddressField::Bcc, text(needle)?),
-        SearchKey::Subject(needle) => Key::Subject(text(needle)?),
-        SearchKey::Header { name, text: needle } => Key::Header(text(name)?, text(needle)?),
-        SearchKey::Body(needle) => Key::Body(text(needle)?),
-        SearchKey::Text(needle) => Key::Text(text(needle)?),
-        _ => return Err(Refusal::Unsupported),
     })
 }

@@ -1,11 +1,13 @@
 //! LIST, LSUB and NAMESPACE (RFC 9051 §6.3.9, §6.3.10, RFC 3501 §6.3.9, RFC 5258, RFC 5819, RFC 6154).
 //!
-//! This file knows which mailboxes a LIST selects and what it tells of each. The mailboxes themselves come from the
-//! store, all of an account at once: an account has few.
+//! This file knows which mailboxes a LIST selects and what it tells of each. The answer is made page by page, in the
+//! order of the names, as the client takes it: a session holds one page, and the place where the next one starts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
 
-use io_mio::Next;
+use io_mio::{Next, Slice, Step};
 use mailstore::{AccountId, Mailbox as Stored, Status, Store};
 use proto_imap::server::Reply;
 use proto_imap::types::arguments::{List as ListOf, ListReturn, ListSelection, Lsub, StatusAttribute};
@@ -14,7 +16,15 @@ use proto_imap::types::{
 };
 
 use super::pattern::{DELIMITER, Pattern, above};
-use super::{Session, Turn, bad, encoding, go_on, mailbox, name, no_name, refuse_for};
+use super::{Session, Turn, Work, bad, encoding, go_on, mailbox, name, no_name, refuse_for, too_much};
+
+/// The most patterns of one LIST, and the most bytes of them together.
+const PATTERN_LIMIT: usize = 100;
+const PATTERN_BYTES_LIMIT: usize = 8 * 1024;
+
+/// A page ends once its names have this many bytes, or there are this many of them.
+const PAGE_BYTES: usize = 64 * 1024;
+const PAGE: usize = 500;
 
 /// What a LIST asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,6 +37,22 @@ struct Question {
     status: Vec<StatusAttribute>,
     /// Whether it is an LSUB.
     lsub: bool,
+}
+
+/// A LIST on its way.
+pub(super) struct Listing {
+    account: AccountId,
+    reply: Reply,
+    question: Arc<Question>,
+    /// The last name that was looked at.
+    after: Option<String>,
+}
+
+/// Some of what a LIST answers.
+struct Page {
+    answers: Vec<Answer>,
+    /// The last name that was looked at, if there are more.
+    last: Option<String>,
 }
 
 /// What a LIST tells of one mailbox.
@@ -51,6 +77,10 @@ impl Session {
         let patterns: Option<Vec<_>> =
             arguments.patterns.iter().map(|pattern| name(pattern.as_mailbox(), turn)).collect();
         let Some(patterns) = patterns else { return no_name(reply, turn) };
+        let bytes: usize = patterns.iter().map(|pattern| reference.len() + pattern.len()).sum();
+        if patterns.len() > PATTERN_LIMIT || bytes > PATTERN_BYTES_LIMIT {
+            return too_much(reply, "too many or too long patterns", turn);
+        }
         let mut question = Question::default();
         for selection in arguments.selection.iter() {
             match selection {
@@ -78,7 +108,7 @@ impl Session {
             };
         }
         question.patterns = patterns.iter().map(|pattern| Pattern::new(&reference, pattern)).collect();
-        self.answer_list(account, reply, question, turn)
+        self.list_on(Listing { account, reply, question: Arc::new(question), after: None }, turn)
     }
 
     pub(super) fn lsub(
@@ -93,28 +123,42 @@ impl Session {
         else {
             return no_name(reply, turn);
         };
+        if reference.len() + pattern.len() > PATTERN_BYTES_LIMIT {
+            return too_much(reply, "the pattern is too long", turn);
+        }
         let patterns = vec![Pattern::new(&reference, &pattern)];
         let question = Question { patterns, subscribed: true, lsub: true, ..Question::default() };
-        self.answer_list(account, reply, question, turn)
+        self.list_on(Listing { account, reply, question: Arc::new(question), after: None }, turn)
     }
 
-    fn answer_list(
-        &mut self,
-        account: AccountId,
-        reply: Reply,
-        question: Question,
-        turn: &mut Turn<'_, '_>,
-    ) -> Next {
-        self.ask(
+    /// The client took a page: the next one, please.
+    pub(super) fn list_drained(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        match std::mem::replace(&mut self.work, Work::None) {
+            Work::List(listing) => self.list_on(*listing, turn),
+            other => {
+                self.work = other;
+                self.resting()
+            }
+        }
+    }
+
+    fn list_on(&mut self, listing: Listing, turn: &mut Turn<'_, '_>) -> Next {
+        let Listing { account, reply, question, mut after } = listing;
+        let asked = Arc::clone(&question);
+        self.ask_in_slices(
             turn,
-            move |store| look_up(store, account, &question).map(|answers| (answers, question)),
+            move |store, slice| Step::Done(page(store, account, &asked, after.take(), slice)),
             move |session, found, turn| match found {
-                Ok((answers, question)) => {
+                Ok(page) => {
                     let limit = session.site.limits().message;
-                    let put = answers.iter().try_for_each(|answer| put(answer, &question, limit, turn));
-                    match put {
-                        Ok(()) => session.finish(reply, "done", turn),
-                        Err(error) => go_on(Err(error)),
+                    let put = page.answers.iter().try_for_each(|answer| put(answer, &question, limit, turn));
+                    match (put, page.last) {
+                        (Err(error), _) => go_on(Err(error)),
+                        (Ok(()), None) => session.finish(reply, "done", turn),
+                        (Ok(()), after) => {
+                            session.work = Work::List(Box::new(Listing { account, reply, question, after }));
+                            Next::More
+                        }
                     }
                 }
                 Err(error) => refuse_for(reply, &error, turn),
@@ -134,59 +178,96 @@ pub(super) fn namespace(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
     }
 }
 
-fn look_up(store: &dyn Store, account: AccountId, question: &Question) -> mailstore::Result<Vec<Answer>> {
+/// The answers behind a name, as many as fit a page and a slice; at least one name is looked at.
+fn page(
+    store: &dyn Store,
+    account: AccountId,
+    question: &Question,
+    after: Option<String>,
+    slice: &Slice,
+) -> mailstore::Result<Page> {
     let mailboxes = store.list(account)?;
     let subscriptions = if question.subscribed { store.subscriptions(account)? } else { Vec::new() };
-    let mut answers = select(&mailboxes, &subscriptions, question);
-    if !question.status.is_empty() {
-        for answer in &mut answers {
-            let found = mailboxes.iter().find(|mailbox| mailbox.name == answer.name && !mailbox.no_select);
-            if let Some(mailbox) = found {
+    let candidates = Candidates::new(&mailboxes, &subscriptions, question);
+    let (mut answers, mut bytes) = (Vec::new(), 0);
+    for name in candidates.behind(after.as_deref()) {
+        if let Some(mut answer) = candidates.answer(name, question) {
+            let mailbox = candidates.known.get(name).filter(|mailbox| !mailbox.no_select);
+            if !question.status.is_empty() {
                 // A mailbox that went meanwhile has no figures.
-                answer.status = store.status(mailbox.id).ok();
+                answer.status = mailbox.and_then(|mailbox| store.status(mailbox.id).ok());
             }
+            bytes += name.len();
+            answers.push(answer);
+        }
+        if bytes >= PAGE_BYTES || answers.len() >= PAGE || slice.is_over() {
+            return Ok(Page { answers, last: Some(name.to_owned()) });
         }
     }
-    Ok(answers)
+    Ok(Page { answers, last: None })
 }
 
-/// Which mailboxes are answered, by name.
-fn select(mailboxes: &[Stored], subscriptions: &[String], question: &Question) -> Vec<Answer> {
-    let matches = |name: &str| question.patterns.iter().any(|pattern| pattern.matches(name));
-    let known: BTreeMap<&str, &Stored> =
-        mailboxes.iter().map(|mailbox| (mailbox.name.as_str(), mailbox)).collect();
-    let selected: BTreeSet<&str> = known
-        .keys()
-        .copied()
-        .chain(subscriptions.iter().map(String::as_str))
-        .filter(|name| !question.subscribed || subscriptions.iter().any(|one| one == name))
-        .filter(|name| {
-            !question.special_use || known.get(name).is_some_and(|mailbox| mailbox.special_use.is_some())
+/// The names that a LIST may answer.
+struct Candidates<'s> {
+    known: BTreeMap<&'s str, &'s Stored>,
+    /// Those that the selection options select, whatever the patterns are.
+    selected: BTreeSet<&'s str>,
+    /// Levels above those, if they may match by themselves.
+    levels: BTreeSet<&'s str>,
+}
+
+impl<'s> Candidates<'s> {
+    fn new(mailboxes: &'s [Stored], subscriptions: &'s [String], question: &Question) -> Self {
+        let known: BTreeMap<&str, &Stored> =
+            mailboxes.iter().map(|mailbox| (mailbox.name.as_str(), mailbox)).collect();
+        let subscribed: BTreeSet<&str> = subscriptions.iter().map(String::as_str).collect();
+        let special = |name: &str| known.get(name).is_some_and(|mailbox| mailbox.special_use.is_some());
+        let selected: BTreeSet<&str> = known
+            .keys()
+            .copied()
+            .chain(subscribed.iter().copied())
+            .filter(|name| !question.subscribed || subscribed.contains(name))
+            .filter(|name| !question.special_use || special(name))
+            .collect();
+        let levels =
+            question.recursive || question.lsub && question.patterns.iter().any(Pattern::ends_with_level);
+        let levels = match levels {
+            true => selected.iter().copied().flat_map(above).collect(),
+            false => BTreeSet::new(),
+        };
+        Self { known, selected, levels }
+    }
+
+    /// The names behind `after`, in order.
+    fn behind(&self, after: Option<&str>) -> impl Iterator<Item = &'s str> {
+        let bound = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut selected = self.selected.range::<str, _>((bound, Bound::Unbounded)).copied().peekable();
+        let mut levels = self.levels.range::<str, _>((bound, Bound::Unbounded)).copied().peekable();
+        std::iter::from_fn(move || {
+            let next = match (selected.peek(), levels.peek()) {
+                (Some(one), Some(other)) => one.min(other),
+                (one, other) => one.or(other)?,
+            };
+            let next = *next;
+            selected.next_if_eq(&next);
+            levels.next_if_eq(&next);
+            Some(next)
         })
-        .collect();
-    // Levels above what was selected that match by themselves.
-    let levels =
-        question.recursive || question.lsub && question.patterns.iter().any(Pattern::ends_with_level);
-    let parents: BTreeSet<&str> = match levels {
-        true => selected.iter().copied().flat_map(above).filter(|name| matches(name)).collect(),
-        false => BTreeSet::new(),
-    };
-    let mut names: BTreeSet<&str> = selected.iter().copied().filter(|name| matches(name)).collect();
-    let own = names.clone();
-    names.extend(&parents);
-    names
-        .into_iter()
-        .map(|name| {
-            let mailbox = known.get(name).copied();
-            let subscribed = question.subscribed && own.contains(name);
-            let mut attributes = attributes(mailbox, subscribed, question);
-            if question.lsub && !own.contains(name) {
-                attributes = vec![Attribute::NoSelect];
-            }
-            let for_child = question.recursive && parents.contains(name);
-            Answer { name: name.to_owned(), attributes, for_child, status: None }
-        })
-        .collect()
+    }
+
+    /// What is answered of a name; `None` where it does not match.
+    fn answer(&self, name: &str, question: &Question) -> Option<Answer> {
+        if !question.patterns.iter().any(|pattern| pattern.matches(name)) {
+            return None;
+        }
+        let own = self.selected.contains(name);
+        let mut attributes = attributes(self.known.get(name).copied(), question.subscribed && own, question);
+        if question.lsub && !own {
+            attributes = vec![Attribute::NoSelect];
+        }
+        let for_child = question.recursive && self.levels.contains(name);
+        Some(Answer { name: name.to_owned(), attributes, for_child, status: None })
+    }
 }
 
 fn attributes(mailbox: Option<&Stored>, subscribed: bool, question: &Question) -> Vec<Attribute<'static>> {
@@ -278,8 +359,9 @@ mod tests {
         let mailboxes: Vec<_> = ["INBOX", "Sent", "a", "a/b"].into_iter().map(stored).collect();
         let subscriptions = ["a/b".to_owned(), "gone/x".to_owned()];
         let subscriptions = if question.subscribed { &subscriptions[..] } else { &[] };
-        let found = select(&mailboxes, subscriptions, &question);
-        found.into_iter().map(|answer| (answer.name, answer.attributes)).collect()
+        let candidates = Candidates::new(&mailboxes, subscriptions, &question);
+        let answers = candidates.behind(None).filter_map(|name| candidates.answer(name, &question));
+        answers.map(|answer| (answer.name, answer.attributes)).collect()
     }
 
     fn question(pattern: &str) -> Question {

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | [`mailbox`] | SELECT and its kin; CREATE, DELETE, RENAME, SUBSCRIBE, STATUS |
 //! | [`list`], [`pattern`] | LIST, LSUB, NAMESPACE |
-//! | [`fetch`], [`content`] | FETCH: pages from the store, written as the client takes them |
+//! | [`fetch`], [`content`], [`produce`], [`stream`] | FETCH: pieces from a worker, written as the client takes them |
 //! | [`change`], [`transfer`] | STORE, EXPUNGE; COPY, MOVE |
-//! | [`find`], [`search`] | SEARCH |
+//! | [`find`], [`search`], [`needles`] | SEARCH |
+//! | [`paging`] | sets of UIDs, window by window |
 //! | [`append`] | APPEND |
 //! | [`update`] | what other sessions did: NOOP, IDLE, and before each answer that allows it |
 //! | [`view`] | sequence numbers |
@@ -22,8 +23,12 @@ mod fetch;
 mod find;
 mod list;
 mod mailbox;
+mod needles;
+mod paging;
 mod pattern;
+mod produce;
 mod search;
+mod stream;
 mod transfer;
 mod translate;
 mod update;
@@ -79,6 +84,8 @@ enum Work {
     Fetch(Box<fetch::Fetching>),
     Store(Box<change::Storing>),
     CopyUid(Box<transfer::CopyUid>),
+    List(Box<list::Listing>),
+    Search(Box<find::Answering>),
 }
 
 /// The selected mailbox.
@@ -326,7 +333,8 @@ impl Session {
         match &self.work {
             Work::Append(append) => append.resting(),
             Work::Fetch(fetching) => fetching.resting(),
-            Work::Store(_) | Work::CopyUid(_) => Next::More,
+            // A piece was written, and the client takes it.
+            Work::Store(_) | Work::CopyUid(_) | Work::List(_) | Work::Search(_) => Next::More,
             Work::None | Work::Idle(_) => Next::Continue,
         }
     }
@@ -403,7 +411,12 @@ impl Handler<ImapServer> for Session {
         match &mut self.work {
             Work::Append(_) => self.append_woken(turn),
             Work::Idle(_) => self.tell_idle(turn),
-            Work::None | Work::Fetch(_) | Work::Store(_) | Work::CopyUid(_) => self.resting(),
+            Work::None
+            | Work::Fetch(_)
+            | Work::Store(_)
+            | Work::CopyUid(_)
+            | Work::List(_)
+            | Work::Search(_) => self.resting(),
         }
     }
 
@@ -422,6 +435,8 @@ impl Handler<ImapServer> for Session {
             Work::Fetch(_) => self.write_fetch(turn),
             Work::Store(_) => self.write_store(turn),
             Work::CopyUid(_) => self.write_copy_uid(turn),
+            Work::List(_) => self.list_drained(turn),
+            Work::Search(_) => self.write_found(turn),
             _ => self.resting(),
         }
     }
@@ -462,6 +477,12 @@ fn done_with(reply: Reply, code: Code<'_>, text: &str, turn: &mut Turn<'_, '_>) 
 /// Answers BAD.
 fn bad(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
     go_on(turn.machine.reply(reply, &Status::new(Condition::Bad, Text::first_line(text)), turn.tx))
+}
+
+/// Answers BAD to what is over a limit.
+fn too_much(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+    let status = Status::new(Condition::Bad, Text::first_line(text)).with_code(Code::Plain(PlainCode::Limit));
+    go_on(turn.machine.reply(reply, &status, turn.tx))
 }
 
 /// Answers NO.

@@ -1,20 +1,33 @@
 //! The patterns of LIST and LSUB (RFC 9051 §6.3.9): `*` stands for anything, `%` for anything within one level.
 
+use std::collections::BTreeMap;
+
 use mailstore::NAME_LIMIT;
 
 /// What separates the levels of a name.
 pub(super) const DELIMITER: char = '/';
 
 /// A reference and a pattern, joined.
+///
+/// Matching follows all ways through the pattern at the same time, one bit for each place in it. A name of n bytes
+/// costs n steps of as many words as the pattern needs for its bits; there is no backtracking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pattern {
-    parts: Vec<Part>,
+    /// How many bytes are not wildcards, and how many places there are.
     literal: usize,
+    places: usize,
+    /// The places where each byte is the next one.
+    bytes: BTreeMap<u8, Box<[u64]>>,
+    /// The places where a wildcard is the next one: `%`, and `*`.
+    level: Box<[u64]>,
+    anything: Box<[u64]>,
+    /// Whether the last part is `%`.
+    ends_with_level: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
-    Octet(u8),
+    Byte(u8),
     /// `%`
     Level,
     /// `*`
@@ -23,29 +36,30 @@ enum Part {
 
 impl Pattern {
     pub(super) fn new(reference: &str, pattern: &str) -> Self {
-        let mut parts: Vec<Part> = Vec::new();
-        for octet in reference.bytes().map(Part::Octet).chain(pattern.bytes().map(|octet| match octet {
-            b'*' => Part::Anything,
-            b'%' => Part::Level,
-            octet => Part::Octet(octet),
-        })) {
-            match (parts.last(), octet) {
-                // Wildcards in a row are one: the pattern is never much longer than what it can match.
-                (Some(Part::Anything), Part::Anything | Part::Level) | (Some(Part::Level), Part::Level) => {}
-                (Some(Part::Level), Part::Anything) => {
-                    parts.pop();
-                    parts.push(Part::Anything);
-                }
-                _ => parts.push(octet),
+        let parts = parts(reference, pattern);
+        let literal = parts.iter().filter(|part| matches!(part, Part::Byte(_))).count();
+        let words = parts.len() / 64 + 1;
+        let none = || vec![0_u64; words].into_boxed_slice();
+        let (mut bytes, mut level, mut anything) = (BTreeMap::new(), none(), none());
+        // A pattern that no name can match needs no bits.
+        let used = if literal > NAME_LIMIT { &[][..] } else { &parts[..] };
+        for (place, part) in used.iter().enumerate() {
+            let bits = match part {
+                Part::Byte(byte) => bytes.entry(*byte).or_insert_with(none),
+                Part::Level => &mut level,
+                Part::Anything => &mut anything,
+            };
+            if let Some(word) = bits.get_mut(place / 64) {
+                *word |= 1 << (place % 64);
             }
         }
-        let literal = parts.iter().filter(|part| matches!(part, Part::Octet(_))).count();
-        Self { parts, literal }
+        let ends_with_level = parts.last() == Some(&Part::Level);
+        Self { literal, places: parts.len(), bytes, level, anything, ends_with_level }
     }
 
     /// Whether the pattern ends with `%`: then levels above a match count too.
     pub(super) fn ends_with_level(&self) -> bool {
-        self.parts.last() == Some(&Part::Level)
+        self.ends_with_level
     }
 
     /// Whether a name matches. INBOX matches in any case.
@@ -54,33 +68,66 @@ impl Pattern {
             return false;
         }
         let inbox = name.eq_ignore_ascii_case("INBOX");
-        // Which ends of the name can be reached by the parts so far: no backtracking, whatever the pattern.
-        let octets = name.as_bytes();
-        let mut reached = vec![false; octets.len() + 1];
-        reached[0] = true;
-        for part in &self.parts {
-            match part {
-                Part::Octet(octet) => {
-                    let same = |at: usize| {
-                        octets
-                            .get(at)
-                            .is_some_and(|one| one == octet || inbox && one.eq_ignore_ascii_case(octet))
-                    };
-                    for at in (0..octets.len()).rev() {
-                        reached[at + 1] = reached[at] && same(at);
-                    }
-                    reached[0] = false;
-                }
-                Part::Level | Part::Anything => {
-                    for at in 0..octets.len() {
-                        let passes = *part == Part::Anything || char::from(octets[at]) != DELIMITER;
-                        reached[at + 1] |= reached[at] && passes;
-                    }
-                }
+        let mut reached = vec![0_u64; self.level.len()];
+        if let Some(first) = reached.first_mut() {
+            *first = 1;
+        }
+        self.skip_wildcards(&mut reached);
+        for byte in name.bytes() {
+            self.step(&mut reached, byte, inbox);
+            if reached.iter().all(|word| *word == 0) {
+                return false;
             }
         }
-        reached.last().copied().unwrap_or(false)
+        reached.get(self.places / 64).is_some_and(|word| word >> (self.places % 64) & 1 == 1)
     }
+
+    /// Takes one byte of the name: a place goes on to the next one if its byte fits, and stays if it is a wildcard.
+    fn step(&self, reached: &mut [u64], byte: u8, inbox: bool) {
+        let same = self.bytes.get(&byte);
+        let folded = byte ^ 0x20;
+        let same_folded = self.bytes.get(&folded).filter(|_| inbox && folded.is_ascii_alphabetic());
+        let mut carry = 0;
+        for (index, word) in reached.iter_mut().enumerate() {
+            let at = |bits: &[u64]| bits.get(index).copied().unwrap_or(0);
+            let advance = *word & (same.map_or(0, |bits| at(bits)) | same_folded.map_or(0, |bits| at(bits)));
+            let level = if char::from(byte) == DELIMITER { 0 } else { at(&self.level) };
+            *word = (advance << 1) | carry | (*word & (at(&self.anything) | level));
+            carry = advance >> 63;
+        }
+        self.skip_wildcards(reached);
+    }
+
+    /// A wildcard may match nothing. No two of them follow each other.
+    fn skip_wildcards(&self, reached: &mut [u64]) {
+        let mut carry = 0;
+        for (word, (level, anything)) in reached.iter_mut().zip(self.level.iter().zip(&self.anything)) {
+            // The last bit of the word before may be new, and no wildcard is behind a wildcard.
+            let wild = *word & (level | anything);
+            *word |= (wild << 1) | carry;
+            carry = wild >> 63;
+        }
+    }
+}
+
+fn parts(reference: &str, pattern: &str) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for part in reference.bytes().map(Part::Byte).chain(pattern.bytes().map(|byte| match byte {
+        b'*' => Part::Anything,
+        b'%' => Part::Level,
+        byte => Part::Byte(byte),
+    })) {
+        match (parts.last(), part) {
+            // Wildcards in a row are one: the pattern is never much longer than what it can match.
+            (Some(Part::Anything), Part::Anything | Part::Level) | (Some(Part::Level), Part::Level) => {}
+            (Some(Part::Level), Part::Anything) => {
+                parts.pop();
+                parts.push(Part::Anything);
+            }
+            _ => parts.push(part),
+        }
+    }
+    parts
 }
 
 /// The names above a name, the nearest first.
@@ -129,6 +176,60 @@ mod tests {
         assert!(!pattern.matches(&"a".repeat(NAME_LIMIT)));
         let pattern = Pattern::new("", &format!("{}b", "a*".repeat(400)));
         assert!(!pattern.matches(&"a".repeat(NAME_LIMIT)));
+    }
+
+    /// All ways through a pattern, tried one after the other.
+    fn matches_by_trying(pattern: &[u8], name: &[u8]) -> bool {
+        match (pattern.split_first(), name.split_first()) {
+            (None, rest) => rest.is_none(),
+            (Some((b'*' | b'%', after)), None) => matches_by_trying(after, name),
+            (Some((wildcard @ (b'*' | b'%'), after)), Some((byte, rest))) => {
+                matches_by_trying(after, name)
+                    || (*wildcard == b'*' || *byte != b'/') && matches_by_trying(pattern, rest)
+            }
+            (Some((one, after)), Some((byte, rest))) => one == byte && matches_by_trying(after, rest),
+            (Some(_), None) => false,
+        }
+    }
+
+    #[test]
+    fn matching_agrees_with_trying_every_way() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut text = |letters: &[char], most| -> String {
+            let length = random.usize(0..most);
+            (0..length).filter_map(|_| random.choice(letters.iter()).copied()).collect()
+        };
+        let mut matched = 0;
+        for _ in 0..20_000 {
+            let (pattern, name) = (text(&['a', 'b', '/', '*', '%', '*'], 9), text(&['a', 'b', '/'], 9));
+            let expected = matches_by_trying(pattern.as_bytes(), name.as_bytes());
+            assert_eq!(Pattern::new("", &pattern).matches(&name), expected, "{pattern} {name}");
+            matched += usize::from(expected);
+        }
+        assert!(matched > 1_000);
+        // Places beyond the first word.
+        for length in [62, 63, 64, 65, 127, 128, 129] {
+            let name = "a".repeat(length);
+            for pattern in [format!("{name}%b"), format!("{name}b*")] {
+                let pattern = Pattern::new("", &pattern);
+                assert!(pattern.matches(&format!("{name}b")), "{length}");
+                assert!(!pattern.matches(&name), "{length}");
+            }
+            assert!(Pattern::new("", &format!("{name}*")).matches(&name), "{length}");
+            assert!(Pattern::new("", &format!("*{name}%")).matches(&name), "{length}");
+        }
+    }
+
+    #[test]
+    fn many_hostile_patterns_over_many_names_are_quick() {
+        let pattern = Pattern::new("", &format!("{}b", "*a".repeat(20)));
+        let names: Vec<String> = (0..8_000).map(|number| format!("{}{number}", "a".repeat(60))).collect();
+        let start = std::time::Instant::now();
+        for _ in 0..5 {
+            assert!(!names.iter().any(|name| pattern.matches(name)));
+        }
+        // Half a second without optimization; backtracking would take hours.
+        assert!(start.elapsed() < std::time::Duration::from_secs(20));
     }
 
     #[test]

@@ -1,14 +1,28 @@
 //! SEARCH: which messages match (RFC 9051 §6.4.4, WITHIN of RFC 5032).
 //!
-//! This file knows the search keys and how a message is held against them, page by page, on a worker thread. It knows
+//! This file knows the search keys and how a message is held against them, slice by slice, on a worker thread. It knows
 //! neither the wire nor sequence numbers: a set of messages is a set of UIDs here. Text compares without regard to
-//! case, header fields and text parts being decoded first.
+//! case, header fields and text parts being decoded first. What is looked at in a message goes from cheap to costly, and
+//! ends as soon as the answer is certain.
 
-use mailstore::mime::{self, decode};
+use std::collections::VecDeque;
+
+use io_mio::Slice;
+use mailstore::mime::{self, ByteRange, Part, TextDecoder, decode};
 use mailstore::{Body, Columns, Flags, MailboxId, Message, Store, UidSet};
+use roaring::RoaringBitmap;
 
-/// The most octets of one part that are searched: what is behind them in a larger part is not found.
+use super::needles::{self, Fact, Needles, Reading, Scope};
+use super::paging::{Pending, SPAN, intersection, union};
+
+/// The most bytes of one text part that are searched: what is behind them in a larger part is not found.
 const PART_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// The most bytes of a header that are searched.
+const HEADER_LIMIT: u64 = 128 * 1024;
+
+/// What is read and decoded of a text part at a time, in bytes.
+const CHUNK: u64 = 32 * 1024;
 
 /// The most messages of one page.
 const PAGE: usize = 500;
@@ -95,6 +109,19 @@ impl Key {
         }
     }
 
+    /// UIDs outside of which no message matches; `None`: any may.
+    fn bounds(&self) -> Option<UidSet> {
+        match self {
+            Self::Uids(uids) => Some(uids.clone()),
+            Self::Never => Some(UidSet::default()),
+            Self::All(keys) => {
+                keys.iter().filter_map(Self::bounds).reduce(|one, other| intersection(&one, &other))
+            }
+            Self::Or(keys) => Some(union(&keys.0.bounds()?, &keys.1.bounds()?)),
+            _ => None,
+        }
+    }
+
     /// The same with cheap keys first, so that dear ones are looked at only where they decide.
     pub(super) fn cheap_first(self) -> Self {
         match self {
@@ -133,13 +160,121 @@ impl Key {
     }
 }
 
+/// A key whose texts are facts to be found.
+#[derive(Debug)]
+enum Condition {
+    All(Vec<Self>),
+    Or(Box<(Self, Self)>),
+    Not(Box<Self>),
+    /// Decided by the message's row, or its envelope.
+    Row(Key),
+    /// Decided by what is found in texts of that cost.
+    Fact(Cost, Fact),
+}
+
+impl Condition {
+    fn of(key: Key, needles: &mut Needles) -> Self {
+        let mut fact = |cost, scope, text: &str| Self::Fact(cost, needles.add(scope, text));
+        match key {
+            Key::All(keys) => Self::All(keys.into_iter().map(|key| Self::of(key, needles)).collect()),
+            Key::Or(keys) => {
+                let (one, other) = *keys;
+                Self::Or(Box::new((Self::of(one, needles), Self::of(other, needles))))
+            }
+            Key::Not(key) => Self::Not(Box::new(Self::of(*key, needles))),
+            Key::Address(field, text) => fact(Cost::Envelope, field.scope(), &text),
+            Key::Subject(text) => fact(Cost::Envelope, Scope::Subject, &text),
+            Key::Header(name, text) => fact(Cost::Header, Scope::Field(name.to_ascii_lowercase()), &text),
+            Key::Body(text) => fact(Cost::Body, Scope::Body, &text),
+            Key::Text(text) => {
+                let header = fact(Cost::Header, Scope::Header, &text);
+                Self::Or(Box::new((header, fact(Cost::Body, Scope::Body, &text))))
+            }
+            key => Self::Row(key),
+        }
+    }
+
+    /// Whether the message matches, as far as that is certain when so much was looked at.
+    fn holds(&self, candidate: &Candidate) -> Option<bool> {
+        match self {
+            Self::All(conditions) => {
+                let mut all = Some(true);
+                for condition in conditions {
+                    match condition.holds(candidate) {
+                        Some(true) => {}
+                        Some(false) => return Some(false),
+                        None => all = None,
+                    }
+                }
+                all
+            }
+            Self::Or(conditions) => match (conditions.0.holds(candidate), conditions.1.holds(candidate)) {
+                (Some(true), _) | (_, Some(true)) => Some(true),
+                (Some(false), Some(false)) => Some(false),
+                _ => None,
+            },
+            Self::Not(condition) => condition.holds(candidate).map(|holds| !holds),
+            Self::Row(key) if key.cost() > candidate.done => None,
+            Self::Row(key) => Some(row_matches(key, &candidate.message)),
+            Self::Fact(_, fact) if candidate.found.contains(*fact) => Some(true),
+            Self::Fact(cost, _) => (candidate.done >= *cost).then_some(false),
+        }
+    }
+}
+
+fn row_matches(key: &Key, message: &Message) -> bool {
+    match key {
+        Key::Uids(uids) => uids.contains(message.uid),
+        Key::Flag(bit) => message.flags.contains(*bit),
+        Key::Keyword(keyword) => message.flags.contains_keyword(keyword),
+        Key::Larger(size) => message.size > *size,
+        Key::Smaller(size) => message.size < *size,
+        Key::Internal(days) => days.holds(internal_day(message)),
+        Key::InternalSince(second) => message.internal_date.seconds >= *second,
+        Key::Sent(days) => sent_day(message).is_some_and(|day| days.holds(day)),
+        Key::ModSeq(least) => message.modseq >= *least,
+        Key::EmailId(id) => message.content.0 == *id,
+        _ => false,
+    }
+}
+
+/// Which of the messages that match are needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    All,
+    First,
+    Last,
+    /// The first and the last.
+    Ends,
+}
+
 /// A search on its way: what was found, and what is still to be looked at.
-#[derive(Debug, Clone)]
 pub(super) struct Search {
     mailbox: MailboxId,
-    key: Key,
-    rest: UidSet,
-    pub(super) found: Vec<Found>,
+    condition: Condition,
+    needles: Needles,
+    columns: Columns,
+    need: Need,
+    pending: Pending,
+    /// Whether the windows come from the back, and how many UIDs they span.
+    backwards: bool,
+    span: u32,
+    window: UidSet,
+    /// What the page was asked for.
+    asked: UidSet,
+    page: VecDeque<Message>,
+    candidate: Option<Box<Candidate>>,
+    found: Results,
+}
+
+/// The messages that match.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Results {
+    pub(super) uids: RoaringBitmap,
+    pub(super) first: Option<Found>,
+    pub(super) last: Option<Found>,
+    /// The highest mod-sequence of them.
+    pub(super) highest_modseq: u64,
 }
 
 /// A message that matches.
@@ -149,161 +284,310 @@ pub(super) struct Found {
     pub(super) modseq: u64,
 }
 
+/// The texts looked for are more than one search may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TooLarge;
+
 impl Search {
     /// A search among these messages.
-    pub(super) fn new(mailbox: MailboxId, among: UidSet, key: Key) -> Self {
-        Self { mailbox, key: key.cheap_first(), rest: among, found: Vec::new() }
+    pub(super) fn new(mailbox: MailboxId, among: &UidSet, key: Key, need: Need) -> Result<Self, TooLarge> {
+        let among = key.bounds().map_or_else(|| among.clone(), |bounds| intersection(among, &bounds));
+        let columns = key.columns();
+        let mut needles = Needles::default();
+        let condition = Condition::of(key.cheap_first(), &mut needles);
+        needles.build().map_err(|_| TooLarge)?;
+        Ok(Self {
+            mailbox,
+            condition,
+            needles,
+            columns,
+            need,
+            pending: Pending::new(&among),
+            backwards: need == Need::Last,
+            span: SPAN,
+            window: UidSet::default(),
+            asked: UidSet::default(),
+            page: VecDeque::new(),
+            candidate: None,
+            found: Results::default(),
+        })
     }
 
-    /// Looks at one page. True: there is more.
-    pub(super) fn step(&mut self, store: &dyn Store) -> mailstore::Result<bool> {
-        if self.rest.is_empty() {
-            return Ok(false);
-        }
-        let page = store.fetch_page(self.mailbox, &self.rest, self.key.columns(), PAGE)?;
-        for message in &page.messages {
-            let mut candidate = Candidate { store, message, body: None };
-            if candidate.matches(&self.key)? {
-                self.found.push(Found { uid: message.uid, modseq: message.modseq });
-            }
-        }
-        self.rest = match page.next {
-            Some(next) => self.rest.starting_at(next),
-            None => UidSet::default(),
-        };
-        Ok(!self.rest.is_empty())
+    /// What was found.
+    pub(super) fn into_results(self) -> Results {
+        self.found
     }
-}
 
-struct Candidate<'s> {
-    store: &'s dyn Store,
-    message: &'s Message,
-    /// Opened when it is first asked for. A message that was expunged meanwhile has none.
-    body: Option<Body>,
-}
-
-impl Candidate<'_> {
-    fn matches(&mut self, key: &Key) -> mailstore::Result<bool> {
-        let message = self.message;
-        Ok(match key {
-            Key::All(keys) => {
-                for key in keys {
-                    if !self.matches(key)? {
-                        return Ok(false);
+    /// Goes on for a slice. True: the search is complete.
+    pub(super) fn run(&mut self, store: &dyn Store, slice: &Slice) -> mailstore::Result<bool> {
+        loop {
+            if let Some(candidate) = &mut self.candidate {
+                let matches = candidate.look(store, &self.condition, &self.needles)?;
+                if let Some(matches) = matches {
+                    let found = Found { uid: candidate.message.uid, modseq: candidate.message.modseq };
+                    self.candidate = None;
+                    if matches {
+                        self.note(found);
                     }
                 }
-                true
+            } else if let Some(message) = self.page.pop_front() {
+                self.candidate = Some(Box::new(Candidate::new(message, &self.needles)));
+                // Nothing was looked at.
+                continue;
+            } else if !self.read_page(store)? {
+                return Ok(true);
             }
-            Key::Or(keys) => self.matches(&keys.0)? || self.matches(&keys.1)?,
-            Key::Not(key) => !self.matches(key)?,
-            Key::Uids(uids) => uids.contains(message.uid),
-            Key::Flag(bit) => message.flags.contains(*bit),
-            Key::Keyword(keyword) => message.flags.contains_keyword(keyword),
-            Key::Larger(size) => message.size > *size,
-            Key::Smaller(size) => message.size < *size,
-            Key::Internal(days) => days.holds(internal_day(message)),
-            Key::InternalSince(second) => message.internal_date.seconds >= *second,
-            Key::Sent(days) => sent_day(message).is_some_and(|day| days.holds(day)),
-            Key::ModSeq(least) => message.modseq >= *least,
-            Key::EmailId(id) => message.content.0 == *id,
-            Key::Address(field, needle) => self.has_address(*field, needle),
-            Key::Subject(needle) => message
-                .envelope
-                .as_ref()
-                .and_then(|envelope| envelope.subject.as_deref())
-                .is_some_and(|subject| contains(&decode::header_text(subject.as_bytes()), needle)),
-            Key::Header(name, needle) => self.has_field(name, needle)?,
-            Key::Body(needle) => self.has_text(needle)?,
-            Key::Text(needle) => self.has_field_text(needle)? || self.has_text(needle)?,
-            Key::Never => false,
-        })
-    }
-
-    fn has_address(&self, field: AddressField, needle: &str) -> bool {
-        let Some(envelope) = &self.message.envelope else { return false };
-        let addresses = match field {
-            AddressField::From => &envelope.from,
-            AddressField::To => &envelope.to,
-            AddressField::Cc => &envelope.cc,
-            AddressField::Bcc => &envelope.bcc,
-        };
-        addresses.iter().any(|address| {
-            let name = address.name.as_deref().map(|name| decode::header_text(name.as_bytes()));
-            let name = name.unwrap_or_default();
-            let mailbox = address.mailbox.as_deref().unwrap_or_default();
-            let written = match address.host.as_deref() {
-                Some(host) if name.is_empty() => format!("{mailbox}@{host}"),
-                Some(host) => format!("{name} <{mailbox}@{host}>"),
-                None => mailbox.to_owned(),
-            };
-            contains(&written, needle)
-        })
-    }
-
-    fn has_field(&mut self, name: &str, needle: &str) -> mailstore::Result<bool> {
-        let header = self.header()?;
-        Ok(mime::Fields::new(&header)
-            .filter(|field| field.name.eq_ignore_ascii_case(name.as_bytes()))
-            .any(|field| needle.is_empty() || contains(&decode::header_text(field.value), needle)))
-    }
-
-    fn has_field_text(&mut self, needle: &str) -> mailstore::Result<bool> {
-        let header = self.header()?;
-        Ok(mime::Fields::new(&header).any(|field| {
-            let name = String::from_utf8_lossy(field.name);
-            contains(&format!("{name}: {}", decode::header_text(field.value)), needle)
-        }))
-    }
-
-    /// The message's header.
-    fn header(&mut self) -> mailstore::Result<Vec<u8>> {
-        match &self.message.structure {
-            Some(root) => self.read(root.header),
-            None => Ok(Vec::new()),
+            if slice.is_over() {
+                return Ok(false);
+            }
         }
     }
 
-    /// Whether a text part, or one in an attached message, has the text in it.
-    fn has_text(&mut self, needle: &str) -> mailstore::Result<bool> {
-        let Some(root) = &self.message.structure else { return Ok(false) };
-        let mut parts = vec![root];
+    fn note(&mut self, found: Found) {
+        self.found.uids.insert(found.uid);
+        self.found.highest_modseq = self.found.highest_modseq.max(found.modseq);
+        if self.found.first.is_none_or(|first| found.uid < first.uid) {
+            self.found.first = Some(found);
+        }
+        if self.found.last.is_none_or(|last| found.uid > last.uid) {
+            self.found.last = Some(found);
+        }
+        match self.need {
+            Need::First => self.stop(),
+            // The first is there: the last is looked for from the back, behind it.
+            Need::Ends if !self.backwards => {
+                self.backwards = true;
+                self.page.clear();
+                self.window = UidSet::default();
+                self.pending.give_back(&std::mem::take(&mut self.asked), found.uid.saturating_add(1));
+            }
+            Need::All | Need::Last | Need::Ends => {}
+        }
+    }
+
+    fn stop(&mut self) {
+        (self.pending, self.window) = (Pending::default(), UidSet::default());
+        self.page.clear();
+    }
+
+    /// Reads the next messages. False: there are none.
+    fn read_page(&mut self, store: &dyn Store) -> mailstore::Result<bool> {
+        if self.window.is_empty() {
+            // In a window from the back the last message counts, and those before it need not be looked at.
+            let is_found = match self.need {
+                Need::Last => self.found.last.is_some(),
+                Need::Ends => self.backwards && self.found.uids.len() > 1,
+                Need::All | Need::First => false,
+            };
+            if is_found || self.pending.is_empty() {
+                return Ok(false);
+            }
+            self.window =
+                if self.backwards { self.pending.take_last(self.span) } else { self.pending.take_first() };
+        }
+        let page = store.fetch_page(self.mailbox, &self.window, self.columns, PAGE)?;
+        self.page = page.messages.into();
+        if self.page.is_empty() {
+            // UIDs may be far apart.
+            self.span = self.span.saturating_mul(4);
+        }
+        self.asked = std::mem::take(&mut self.window);
+        self.window = page.next.map(|next| self.asked.starting_at(next)).unwrap_or_default();
+        Ok(true)
+    }
+}
+
+/// A message that is held against the keys.
+struct Candidate {
+    message: Message,
+    found: needles::Found,
+    /// What was looked at.
+    done: Cost,
+    /// Opened when it is first asked for.
+    body: Option<Body>,
+    parts: Option<Parts>,
+}
+
+/// The text parts of a message, and how far they were searched.
+struct Parts {
+    rest: Vec<TextPart>,
+    part: Option<TextPart>,
+    reading: Reading,
+}
+
+struct TextPart {
+    range: ByteRange,
+    decoder: TextDecoder,
+}
+
+impl Candidate {
+    fn new(message: Message, needles: &Needles) -> Self {
+        Self { message, found: needles.none_found(), done: Cost::Row, body: None, parts: None }
+    }
+
+    /// Looks at a little more of the message. Whether it matches, if that is certain now.
+    fn look(
+        &mut self,
+        store: &dyn Store,
+        condition: &Condition,
+        needles: &Needles,
+    ) -> mailstore::Result<Option<bool>> {
+        let news = match (&self.parts, self.done) {
+            (Some(_), _) => self.look_at_parts(store, needles)?,
+            (None, _) => true,
+        };
+        if news && let Some(holds) = condition.holds(self) {
+            return Ok(Some(holds));
+        }
+        match self.done {
+            _ if self.parts.is_some() => {}
+            Cost::Row => {
+                self.look_at_envelope(needles);
+                self.done = Cost::Envelope;
+            }
+            Cost::Envelope => {
+                if needles.has_fields() {
+                    self.look_at_header(store, needles)?;
+                }
+                self.done = Cost::Header;
+            }
+            Cost::Header if needles.has(&Scope::Body) => self.parts = Some(self.text_parts()),
+            // Everything was looked at.
+            Cost::Header | Cost::Body => return Ok(Some(false)),
+        }
+        Ok(None)
+    }
+
+    fn look_at_envelope(&mut self, needles: &Needles) {
+        let Some(envelope) = &self.message.envelope else { return };
+        for field in [AddressField::From, AddressField::To, AddressField::Cc, AddressField::Bcc] {
+            let scope = field.scope();
+            if !needles.has(&scope) {
+                continue;
+            }
+            let addresses = match field {
+                AddressField::From => &envelope.from,
+                AddressField::To => &envelope.to,
+                AddressField::Cc => &envelope.cc,
+                AddressField::Bcc => &envelope.bcc,
+            };
+            for address in addresses {
+                needles.read_all(&scope, &written(address), &mut self.found);
+            }
+        }
+        if let Some(subject) = envelope.subject.as_deref().filter(|_| needles.has(&Scope::Subject)) {
+            let subject = decode::header_text(subject.as_bytes());
+            needles.read_all(&Scope::Subject, &subject, &mut self.found);
+        }
+    }
+
+    fn look_at_header(&mut self, store: &dyn Store, needles: &Needles) -> mailstore::Result<()> {
+        let Some(range) = self.message.structure.as_ref().map(|root| root.header) else { return Ok(()) };
+        let header = self.read(store, range, HEADER_LIMIT)?;
+        for field in mime::Fields::new(&header) {
+            let name = String::from_utf8_lossy(field.name);
+            let scope = Scope::Field(name.to_ascii_lowercase());
+            let (by_name, by_text) = (needles.has(&scope), needles.has(&Scope::Header));
+            if !by_name && !by_text {
+                continue;
+            }
+            let value = decode::header_text(field.value);
+            if by_name {
+                needles.read_all(&scope, &value, &mut self.found);
+            }
+            if by_text {
+                needles.read_all(&Scope::Header, &format!("{name}: {value}"), &mut self.found);
+            }
+        }
+        Ok(())
+    }
+
+    /// The text parts, also those in attached messages.
+    fn text_parts(&self) -> Parts {
+        let mut rest = Vec::new();
+        let mut parts: Vec<&Part> = self.message.structure.iter().collect();
         while let Some(part) = parts.pop() {
             parts.extend(&part.children);
-            if let Some(attached) = &part.message {
-                parts.push(&attached.root);
-            }
+            parts.extend(part.message.as_ref().map(|attached| &attached.root));
             if part.media_type == "text" {
-                let octets = self.read(part.body)?;
-                if contains(&decode::text(part, &octets), needle) {
-                    return Ok(true);
-                }
+                let range = ByteRange {
+                    start: part.body.start,
+                    end: part.body.start + part.body.len().min(PART_LIMIT),
+                };
+                let decoder = TextDecoder::new(&part.encoding, part.parameter("charset"));
+                rest.push(TextPart { range, decoder });
             }
         }
-        Ok(false)
+        Parts { rest, part: None, reading: Reading::default() }
     }
 
-    fn read(&mut self, range: mime::ByteRange) -> mailstore::Result<Vec<u8>> {
-        let length = usize::try_from(range.len().min(PART_LIMIT)).unwrap_or(usize::MAX);
-        if let Some(octets) = &self.message.body {
+    /// Searches the next piece of the text parts. True: something was found, or everything was searched.
+    fn look_at_parts(&mut self, store: &dyn Store, needles: &Needles) -> mailstore::Result<bool> {
+        let Some(mut parts) = self.parts.take() else { return Ok(true) };
+        let Some(mut part) = parts.part.take().or_else(|| parts.rest.pop()) else {
+            self.done = Cost::Body;
+            return Ok(true);
+        };
+        needles.note_text(&Scope::Body, &mut self.found);
+        let piece = self.read(store, part.range, CHUNK)?;
+        part.range.start += piece.len() as u64;
+        let mut text = String::new();
+        part.decoder.push(&piece, &mut text);
+        let is_complete = piece.is_empty() || part.range.is_empty();
+        if is_complete {
+            part.decoder.finish(&mut text);
+        } else {
+            parts.part = Some(part);
+        }
+        let news = needles.read(&Scope::Body, &text, &mut parts.reading, &mut self.found);
+        if is_complete {
+            parts.reading.restart();
+        }
+        self.parts = Some(parts);
+        Ok(news || is_complete)
+    }
+
+    /// The bytes at the start of a range, at most `limit` of them.
+    fn read(&mut self, store: &dyn Store, range: ByteRange, limit: u64) -> mailstore::Result<Vec<u8>> {
+        let length = usize::try_from(range.len().min(limit)).unwrap_or(usize::MAX);
+        if let Some(bytes) = &self.message.body {
             let start = usize::try_from(range.start).unwrap_or(usize::MAX);
-            return Ok(octets.get(start..start.saturating_add(length)).unwrap_or_default().to_vec());
+            let end = start.saturating_add(length).min(bytes.len());
+            return Ok(bytes.get(start..end).unwrap_or_default().to_vec());
         }
         if self.body.is_none() {
-            match self.store.open_content(self.message.content) {
+            match store.open_content(self.message.content) {
                 Ok(body) => self.body = Some(body),
+                // It was expunged meanwhile.
                 Err(mailstore::Error::NotFound(_)) => return Ok(Vec::new()),
                 Err(error) => return Err(error),
             }
         }
-        match &self.body {
-            Some(body) => body.read(range.start, length),
-            None => Ok(Vec::new()),
+        self.body.as_ref().map_or_else(|| Ok(Vec::new()), |body| body.read(range.start, length))
+    }
+}
+
+impl AddressField {
+    const fn scope(self) -> Scope {
+        match self {
+            Self::From => Scope::From,
+            Self::To => Scope::To,
+            Self::Cc => Scope::Cc,
+            Self::Bcc => Scope::Bcc,
         }
     }
 }
 
-fn contains(text: &str, needle: &str) -> bool {
-    needle.is_empty() || text.to_lowercase().contains(needle)
+/// An address as it is written in a header field.
+fn written(address: &mime::Address) -> String {
+    let name = address.name.as_deref().map(|name| decode::header_text(name.as_bytes()));
+    let name = name.unwrap_or_default();
+    let mailbox = address.mailbox.as_deref().unwrap_or_default();
+    match address.host.as_deref() {
+        Some(host) if name.is_empty() => format!("{mailbox}@{host}"),
+        Some(host) => format!("{name} <{mailbox}@{host}>"),
+        None => mailbox.to_owned(),
+    }
 }
 
 fn internal_day(message: &Message) -> i64 {
@@ -343,6 +627,8 @@ pub(super) fn flag_bit(name: &str) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use mailstore::{Delivery, InternalDate, SqliteStore, Target};
 
     use super::*;
@@ -370,9 +656,14 @@ mod tests {
         }
 
         fn find(&self, key: Key) -> Vec<u32> {
-            let mut search = Search::new(self.mailbox, UidSet::all(), key);
-            while search.step(&self.store).unwrap() {}
-            search.found.iter().map(|found| found.uid).collect()
+            self.search(key, Need::All).uids.iter().collect()
+        }
+
+        fn search(&self, key: Key, need: Need) -> Results {
+            let mut search = Search::new(self.mailbox, &UidSet::all(), key, need).unwrap();
+            // As little as possible at a time.
+            while !search.run(&self.store, &Slice::lasting(Duration::ZERO)).unwrap() {}
+            search.into_results()
         }
     }
 
@@ -455,5 +746,96 @@ mod tests {
         let shelf = Shelf::with(&[(&text, 0, 0)]);
         assert_eq!(shelf.find(Key::Body("needle".into())), [1]);
         assert_eq!(shelf.find(Key::Header("subject".into(), "large".into())), [1]);
+    }
+
+    #[test]
+    fn a_text_is_found_across_the_pieces_that_are_read() {
+        let needle = "Nadel im Heuhaufen, größer als ein Stück";
+        for offset in [0, 32_700, 32_750, 32_768, 65_500, 98_304] {
+            let text = format!("Subject: x\n\n{}{needle}{}", "h".repeat(offset), "u".repeat(100_000));
+            let shelf = Shelf::with(&[(&text, 0, 0)]);
+            assert_eq!(shelf.find(Key::Body(needle.to_lowercase())), [1], "{offset}");
+            assert!(shelf.find(Key::Body("nadel im stroh".into())).is_empty(), "{offset}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_texts_cost_one_pass() {
+        let text = format!("Subject: x\n\n{}needle 7 \n", "hay and straw\n".repeat(80_000));
+        let shelf = Shelf::with(&[(&text, 0, 0)]);
+        let keys: Vec<_> = (0..1_000).map(|number| Key::Body(format!("needle {number} "))).collect();
+        let start = std::time::Instant::now();
+        let any = keys.iter().cloned().reduce(|one, other| Key::Or(Box::new((one, other)))).unwrap();
+        assert_eq!(shelf.find(any), [1]);
+        assert!(shelf.find(Key::All(keys)).is_empty());
+        // Two passes over 1 MiB; two thousand of them would take minutes.
+        assert!(start.elapsed() < Duration::from_secs(20));
+    }
+
+    #[test]
+    fn a_slice_ends_within_a_message() {
+        let text = format!("Subject: x\n\n{}", "hay\n".repeat(250_000));
+        let shelf = Shelf::with(&[(&text, 0, 0)]);
+        let key = Key::Body("needle".into());
+        let mut search = Search::new(shelf.mailbox, &UidSet::all(), key, Need::All).unwrap();
+        let mut slices = 1;
+        while !search.run(&shelf.store, &Slice::lasting(Duration::ZERO)).unwrap() {
+            slices += 1;
+        }
+        assert!(slices > 1_000_000 / 32_768, "{slices}");
+    }
+
+    #[test]
+    fn charsets_of_east_asia_are_decoded() {
+        for (charset, word, base64) in [
+            ("gb2312", "新年快乐祝福", "0MLE6r/swNbXo7ij"),
+            ("gb18030", "新年快乐㐀", "0MLE6r/swNaBOe45"),
+            ("big5", "訂單確認通知", "rXGz5r1Uu3uzcaq+"),
+            ("shift_jis", "ご注文の確認", "grKSjZW2gsyKbZRG"),
+            ("iso-2022-jp", "ご注文の確認", "GyRCJDRDbUo4JE4zTkcnGyhC"),
+            ("euc-kr", "주문 확인", "wda5riDIrsDO"),
+            ("windows-874", "ใบสั่งซื้อ", "47rK0einq9fpzQ=="),
+        ] {
+            let subject = format!("Subject: =?{charset}?B?{base64}?=\n\nnothing\n");
+            let body = format!(
+                "Subject: x\nContent-Type: text/plain; charset={charset}\nContent-Transfer-Encoding: base64\n\n\
+                 {base64}\n"
+            );
+            let shelf = Shelf::with(&[(&subject, 0, 0), (&body, 0, 0)]);
+            assert_eq!(shelf.find(Key::Subject(word.into())), [1], "{charset}");
+            assert_eq!(shelf.find(Key::Body(word.into())), [2], "{charset}");
+            assert_eq!(shelf.find(Key::Text(word.into())), [1, 2], "{charset}");
+        }
+    }
+
+    #[test]
+    fn only_the_messages_that_are_needed_are_looked_for() {
+        let messages: Vec<_> = (0..9).map(|number| (FIRST, [0, Flags::SEEN][number % 2], 0)).collect();
+        let shelf = Shelf::with(&messages);
+        let found = |need| {
+            let results = shelf.search(Key::Flag(Flags::SEEN), need);
+            (results.first.map(|one| one.uid), results.last.map(|one| one.uid), results.uids.len())
+        };
+        assert_eq!(found(Need::All), (Some(2), Some(8), 4));
+        assert_eq!(found(Need::First), (Some(2), Some(2), 1));
+        let (_, last, _) = found(Need::Last);
+        assert_eq!(last, Some(8));
+        let (first, last, _) = found(Need::Ends);
+        assert_eq!((first, last), (Some(2), Some(8)));
+        let none = shelf.search(Key::Flag(Flags::DRAFT), Need::Ends);
+        assert_eq!((none.first, none.last), (None, None));
+    }
+
+    #[test]
+    fn a_search_by_uid_looks_at_its_range_only() {
+        let uids = |first, last| Key::Uids(std::iter::once(first..=last).collect());
+        let bounds = |key: Key| key.bounds().map(|bounds| bounds.ranges().to_vec());
+        assert_eq!(bounds(uids(1, 10)), Some(vec![1..=10]));
+        let nested = Key::All(vec![Key::Flag(1), Key::All(vec![uids(1, 10), uids(5, 20)])]);
+        assert_eq!(bounds(nested), Some(vec![5..=10]));
+        let either = Key::Or(Box::new((uids(1, 3), uids(8, 9))));
+        assert_eq!(bounds(either), Some(vec![1..=3, 8..=9]));
+        assert_eq!(bounds(Key::Or(Box::new((uids(1, 3), Key::Flag(1))))), None);
+        assert_eq!(bounds(Key::Not(Box::new(uids(1, 3)))), None);
     }
 }

@@ -142,6 +142,7 @@ fn uid_range(a: SequenceNumber, b: SequenceNumber, last: u32) -> Option<RangeInc
 }
 
 /// The UIDs of a set that has no open ends, as a bitmap.
+#[cfg(test)]
 pub(super) fn bitmap(set: &UidSet) -> RoaringBitmap {
     let mut bitmap = RoaringBitmap::new();
     for range in set.ranges() {

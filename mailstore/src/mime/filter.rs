@@ -1,0 +1,179 @@
+//! `HEADER.FIELDS` and `HEADER.FIELDS.NOT` of a header that is read piece by piece (RFC 9051 §6.4.5).
+//!
+//! A [`HeaderFilter`] holds no more than the start of one line, whatever the size of the header. The result is the one
+//! of [`header_fields`](super::header_fields).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use memchr::{memchr, memchr2};
+
+use super::header::Subset;
+
+/// The longest field name that is compared, in bytes: a longer one is none of those listed.
+const NAME_LIMIT: usize = 4 * 1024;
+
+/// Passes the fields on that a subset of a header has.
+#[derive(Debug, Clone)]
+pub struct HeaderFilter {
+    names: Arc<BTreeSet<Vec<u8>>>,
+    subset: Subset,
+    place: Place,
+    /// The start of a line whose field is not known yet.
+    held: Vec<u8>,
+    /// Whether there was a field, and whether the last one is passed on.
+    has_field: bool,
+    passes: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    LineStart,
+    Name,
+    /// Behind the name, on any line of the field.
+    Value,
+    /// Behind the empty line.
+    End,
+}
+
+impl HeaderFilter {
+    /// A filter for those names (in any case), or for all others.
+    pub fn new(names: &[impl AsRef<[u8]>], subset: Subset) -> Self {
+        Self {
+            names: Arc::new(names.iter().map(|name| name.as_ref().to_ascii_lowercase()).collect()),
+            subset,
+            place: Place::LineStart,
+            held: Vec::new(),
+            has_field: false,
+            passes: false,
+        }
+    }
+
+    /// Filters the next piece of the header and appends what passes to `out`.
+    pub fn push(&mut self, mut piece: &[u8], out: &mut Vec<u8>) {
+        while !piece.is_empty() {
+            let used = match self.place {
+                Place::LineStart => self.line_start(piece),
+                Place::Name => self.name(piece, out),
+                Place::Value => self.value(piece, out),
+                Place::End => return,
+            };
+            piece = piece.get(used..).unwrap_or_default();
+        }
+    }
+
+    /// The header is complete: appends what is left, and the empty line at the end.
+    pub fn finish(&mut self, out: &mut Vec<u8>) {
+        if self.place == Place::Name {
+            // A last line without colon and line end.
+            self.decide(false, out);
+            self.place = Place::Value;
+        }
+        if self.place == Place::Value && self.passes {
+            out.extend_from_slice(b"\r\n");
+        }
+        self.place = Place::End;
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn line_start(&mut self, piece: &[u8]) -> usize {
+        let after_cr = !self.held.is_empty();
+        match piece.first() {
+            Some(b'\n') => {
+                self.place = Place::End;
+                1
+            }
+            Some(b'\r') if !after_cr => {
+                self.held.push(b'\r');
+                1
+            }
+            Some(b' ' | b'\t') if self.has_field && !after_cr => {
+                self.place = Place::Value;
+                0
+            }
+            _ => {
+                self.place = Place::Name;
+                0
+            }
+        }
+    }
+
+    fn name(&mut self, piece: &[u8], out: &mut Vec<u8>) -> usize {
+        let room = NAME_LIMIT.saturating_sub(self.held.len());
+        let piece = piece.get(..room.min(piece.len())).unwrap_or_default();
+        let end = memchr2(b':', b'\n', piece);
+        let used = end.map_or(piece.len(), |end| end + 1);
+        let is_colon = end.and_then(|end| piece.get(end)) == Some(&b':');
+        self.held.extend_from_slice(piece.get(..used).unwrap_or_default());
+        if end.is_some() || self.held.len() >= NAME_LIMIT {
+            let ends_line = end.is_some() && !is_colon;
+            self.decide(is_colon, out);
+            self.place = if ends_line { Place::LineStart } else { Place::Value };
+        }
+        used
+    }
+
+    /// The name of the field is in `held`, or the line has none.
+    fn decide(&mut self, has_colon: bool, out: &mut Vec<u8>) {
+        let name = match self.held.split_last() {
+            Some((_, name)) if has_colon => name.trim_ascii_end().to_ascii_lowercase(),
+            _ => Vec::new(),
+        };
+        self.has_field = true;
+        self.passes = self.names.contains(&name) == (self.subset == Subset::Listed);
+        if self.passes {
+            out.extend_from_slice(&self.held);
+        }
+        self.held.clear();
+    }
+
+    fn value(&mut self, piece: &[u8], out: &mut Vec<u8>) -> usize {
+        let end = memchr(b'\n', piece).map(|end| end + 1);
+        let used = end.unwrap_or(piece.len());
+        if self.passes {
+            out.extend_from_slice(piece.get(..used).unwrap_or_default());
+        }
+        if end.is_some() {
+            self.place = Place::LineStart;
+        }
+        used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::header_fields;
+    use super::*;
+
+    fn filter(header: &[u8], names: &[&str], subset: Subset, length: usize) -> Vec<u8> {
+        let mut filter = HeaderFilter::new(names, subset);
+        let mut out = Vec::new();
+        header.chunks(length).for_each(|piece| filter.push(piece, &mut out));
+        filter.finish(&mut out);
+        out
+    }
+
+    #[test]
+    fn a_header_is_filtered_in_pieces_of_any_length() {
+        let header = b"From: a\r\nTO : b\r\n c\r\nno colon\r\nX: y\r\n\r\nTo: behind the header\r\n";
+        for length in 1..10 {
+            let of = |names: &[&str], subset| filter(header, names, subset, length);
+            assert_eq!(of(&["to"], Subset::Listed), b"TO : b\r\n c\r\n\r\n");
+            assert_eq!(of(&["to", "from"], Subset::NotListed), b"no colon\r\nX: y\r\n\r\n");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_filtering_in_one_piece(header in "[aB: \t\r\n]{0,40}", length in 1_usize..7) {
+            for subset in [Subset::Listed, Subset::NotListed] {
+                for names in [&["a"][..], &["b", "ab"], &[""], &[]] {
+                    let whole = header_fields(header.as_bytes(), names, subset);
+                    prop_assert_eq!(filter(header.as_bytes(), names, subset, length), whole);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The bytes of a section, produced piece by piece.
+//!
+//! IMAP announces how many bytes a section has before it sends them. A section that is computed (header fields, a
+//! decoded part) is therefore computed twice: once to count its bytes, once to send them; only a short result of the
+//! first pass is kept. A decoded part is counted once for each message, and slices of it are decoded from a checkpoint
+//! nearby. This file knows ranges of a message and what is done to them. It does not know IMAP's names.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mailstore::Body;
+use mailstore::mime::{ByteRange, HeaderFilter, TransferDecoder};
+
+/// What is read of a message at a time, in bytes.
+pub(super) const CHUNK: usize = 64 * 1024;
+
+/// The longest result of the first pass that is kept, in bytes.
+const KEPT: usize = 64 * 1024;
+
+/// Checkpoints are so many bytes apart at least, and there are so many of them at most.
+const CHECKPOINT_BYTES: u64 = 256 * 1024;
+const CHECKPOINTS: u64 = 512;
+
+/// Where the bytes of a message come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    Memory(Bytes),
+    File(Body),
+}
+
+impl Source {
+    /// The bytes at the start of a range, at most [`CHUNK`] of them.
+    fn read(&self, range: ByteRange) -> mailstore::Result<Bytes> {
+        let length = usize::try_from(range.len()).unwrap_or(usize::MAX).min(CHUNK);
+        let bytes = match self {
+            Self::Memory(bytes) => {
+                let bound = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                let start = bound(range.start);
+                bytes.slice(start..start.saturating_add(length).min(bytes.len()))
+            }
+            Self::File(body) => Bytes::from(body.read(range.start, length)?),
+        };
+        if bytes.is_empty() && !range.is_empty() {
+            return Err(mailstore::Error::Corrupt("a message, which is shorter than its structure says,"));
+        }
+        Ok(bytes)
+    }
+}
+
+/// What is done to the bytes of a range.
+#[derive(Debug, Clone)]
+pub(super) enum Transform {
+    None,
+    Fields(HeaderFilter),
+    Decode(TransferDecoder),
+}
+
+/// The part does not follow its encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Broken;
+
+impl Transform {
+    fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        match self {
+            Self::None => out.extend_from_slice(piece),
+            Self::Fields(filter) => filter.push(piece, out),
+            Self::Decode(decoder) => decoder.push(piece, out).map_err(|_| Broken)?,
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::None => {}
+            Self::Fields(filter) => filter.finish(out),
+            Self::Decode(decoder) => decoder.finish(out),
+        }
+    }
+}
+
+/// A range from which a result is computed, from its start or from a checkpoint.
+#[derive(Debug, Clone)]
+pub(super) struct Pipe {
+    rest: ByteRange,
+    transform: Transform,
+    is_finished: bool,
+}
+
+impl Pipe {
+    pub(super) fn new(range: ByteRange, transform: Transform) -> Self {
+        Self { rest: range, transform, is_finished: false }
+    }
+
+    /// Appends the next piece of the result to `out`. False: there was none left.
+    fn step(&mut self, source: &Source, out: &mut Vec<u8>) -> mailstore::Result<Result<bool, Broken>> {
+        if self.is_finished {
+            return Ok(Ok(false));
+        }
+        if self.rest.is_empty() {
+            self.transform.finish(out);
+            self.is_finished = true;
+            return Ok(Ok(true));
+        }
+        let piece = source.read(self.rest)?;
+        self.rest.start += piece.len() as u64;
+        Ok(self.transform.push(&piece, out).map(|()| true))
+    }
+}
+
+/// The first pass: counts the bytes of a result.
+#[derive(Debug)]
+pub(super) struct Count {
+    pipe: Pipe,
+    size: u64,
+    kept: Option<Vec<u8>>,
+    checkpoints: Vec<Checkpoint>,
+    spacing: u64,
+    scratch: Vec<u8>,
+}
+
+/// A place in a result from which it can be computed.
+#[derive(Debug, Clone)]
+struct Checkpoint {
+    /// The number of bytes of the result in front of it.
+    offset: u64,
+    pipe: Pipe,
+}
+
+/// What the first pass found.
+#[derive(Debug, Clone)]
+pub(super) struct Counted {
+    pub(super) size: u64,
+    /// The result, if it is short.
+    kept: Option<Bytes>,
+    checkpoints: Arc<[Checkpoint]>,
+}
+
+impl Count {
+    pub(super) fn new(range: ByteRange, transform: Transform) -> Self {
+        let spacing = CHECKPOINT_BYTES.max(range.len() / CHECKPOINTS);
+        let pipe = Pipe::new(range, transform);
+        let checkpoints = vec![Checkpoint { offset: 0, pipe: pipe.clone() }];
+        Self { pipe, size: 0, kept: Some(Vec::new()), checkpoints, spacing, scratch: Vec::new() }
+    }
+
+    /// Counts a little further. `None`: there is more to count.
+    pub(super) fn step(&mut self, source: &Source) -> mailstore::Result<Option<Result<Counted, Broken>>> {
+        self.scratch.clear();
+        match self.pipe.step(source, &mut self.scratch)? {
+            Err(broken) => return Ok(Some(Err(broken))),
+            Ok(false) => return Ok(Some(Ok(self.counted()))),
+            Ok(true) => {}
+        }
+        self.size += self.scratch.len() as u64;
+        match &mut self.kept {
+            Some(kept) if kept.len() + self.scratch.len() <= KEPT => kept.extend_from_slice(&self.scratch),
+            kept => *kept = None,
+        }
+        if self.checkpoints.last().is_none_or(|last| self.size - last.offset >= self.spacing) {
+            self.checkpoints.push(Checkpoint { offset: self.size, pipe: self.pipe.clone() });
+        }
+        Ok(None)
+    }
+
+    fn counted(&mut self) -> Counted {
+        Counted {
+            size: self.size,
+            kept: self.kept.take().map(Bytes::from),
+            checkpoints: std::mem::take(&mut self.checkpoints).into(),
+        }
+    }
+}
+
+impl Counted {
+    /// The second pass, or the kept result, for a piece of the result.
+    pub(super) fn piece(&self, partial: Option<(u64, u64)>) -> Result<Bytes, Sending> {
+        let range = cut(ByteRange { start: 0, end: self.size }, partial);
+        if let Some(kept) = &self.kept {
+            let bound = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(kept.len());
+            return Ok(kept.slice(bound(range.start)..bound(range.end)));
+        }
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let behind = self.checkpoints.partition_point(|checkpoint| checkpoint.offset <= range.start);
+        match behind.checked_sub(1).and_then(|index| self.checkpoints.get(index)) {
+            Some(Checkpoint { offset, pipe }) => {
+                Err(Sending { pipe: pipe.clone(), skip: range.start - offset, left: range.len() })
+            }
+            None => Ok(Bytes::new()),
+        }
+    }
+}
+
+/// The second pass: the bytes that were announced.
+#[derive(Debug)]
+pub(super) struct Sending {
+    pipe: Pipe,
+    skip: u64,
+    pub(super) left: u64,
+}
+
+impl Sending {
+    /// A range of the message as it is.
+    pub(super) fn range(range: ByteRange) -> Self {
+        Self { left: range.len(), skip: 0, pipe: Pipe::new(range, Transform::None) }
+    }
+
+    /// The next bytes; none only if all were given, or if those read so far come before the first.
+    ///
+    /// # Errors
+    /// The message cannot be read, or is not what was counted.
+    pub(super) fn step(&mut self, source: &Source) -> mailstore::Result<Bytes> {
+        if self.left == 0 {
+            return Ok(Bytes::new());
+        }
+        let bytes = match self.pipe.transform {
+            // Nothing is copied.
+            Transform::None => {
+                let bytes = source.read(self.pipe.rest)?;
+                self.pipe.rest.start += bytes.len() as u64;
+                bytes
+            }
+            _ => {
+                let mut out = Vec::new();
+                match self.pipe.step(source, &mut out)? {
+                    Ok(true) => Bytes::from(out),
+                    Ok(false) | Err(Broken) => {
+                        return Err(mailstore::Error::Corrupt("a message, which changed,"));
+                    }
+                }
+            }
+        };
+        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+        self.skip -= skipped as u64;
+        let end = usize::try_from(self.left).unwrap_or(usize::MAX).saturating_add(skipped).min(bytes.len());
+        let bytes = bytes.slice(skipped..end);
+        self.left -= bytes.len() as u64;
+        Ok(bytes)
+    }
+}
+
+/// The piece of a range that a partial fetch asks for.
+pub(super) fn cut(range: ByteRange, partial: Option<(u64, u64)>) -> ByteRange {
+    let Some((offset, length)) = partial else { return range };
+    let start = range.start.saturating_add(offset).min(range.end);
+    ByteRange { start, end: start.saturating_add(length).min(range.end) }
+}
+
+#[cfg(test)]
+mod tests {
+    use mailstore::mime::Subset;
+
+    use super::*;
+
+    #[test]
+    fn a_piece_never_leaves_its_section() {
+        let range = ByteRange { start: 10, end: 20 };
+        let cut = |offset, length| {
+            let piece = cut(range, Some((offset, length)));
+            (piece.start, piece.end)
+        };
+        assert_eq!(cut(0, 5), (10, 15));
+        assert_eq!(cut(5, 100), (15, 20));
+        assert_eq!(cut(10, 1), (20, 20));
+        assert_eq!(cut(u64::MAX, u64::MAX), (20, 20));
+    }
+
+    fn count(source: &Source, range: ByteRange, transform: Transform) -> Result<Counted, Broken> {
+        let mut count = Count::new(range, transform);
+        loop {
+            if let Some(counted) = count.step(source).unwrap() {
+                return counted;
+            }
+        }
+    }
+
+    fn bytes(counted: &Counted, source: &Source, partial: Option<(u64, u64)>) -> Vec<u8> {
+        match counted.piece(partial) {
+            Ok(bytes) => bytes.to_vec(),
+            Err(mut sending) => {
+                let mut all = Vec::new();
+                while sending.left > 0 {
+                    all.extend_from_slice(&sending.step(source).unwrap());
+                }
+                all
+            }
+        }
+    }
+
+    #[test]
+    fn slices_of_a_large_decoded_part_are_exact() {
+        let decoded: Vec<u8> = (0..1_500_000_u32).map(|number| (number % 251) as u8).collect();
+        let encoded: String = decoded.iter().map(|byte| format!("={byte:02X}")).collect();
+        let source = Source::Memory(Bytes::from(format!("xx{encoded}")));
+        let range = ByteRange { start: 2, end: 2 + encoded.len() as u64 };
+        let decoder = TransferDecoder::new("quoted-printable").unwrap();
+        let counted = count(&source, range, Transform::Decode(decoder)).unwrap();
+        assert_eq!(counted.size, 1_500_000);
+        assert!(counted.checkpoints.len() > 4);
+        for (offset, length) in [(0, 10), (262_143, 3), (700_001, 200_000), (1_499_999, 9), (1_500_000, 1)] {
+            let end = (offset + length).min(decoded.len());
+            let piece = bytes(&counted, &source, Some((offset as u64, length as u64)));
+            assert!(piece == decoded[offset..end], "{offset} {length}");
+        }
+        assert!(bytes(&counted, &source, None) == decoded);
+    }
+
+    #[test]
+    fn a_short_result_is_kept_and_a_broken_one_is_reported() {
+        let header = b"A: 1\r\nB: 2\r\n\r\n";
+        let source = Source::Memory(Bytes::from_static(header));
+        let range = ByteRange { start: 0, end: header.len() as u64 };
+        let filter = HeaderFilter::new(&["b"], Subset::Listed);
+        let counted = count(&source, range, Transform::Fields(filter)).unwrap();
+        assert_eq!(counted.piece(None).unwrap(), &b"B: 2\r\n\r\n"[..]);
+        assert_eq!(counted.piece(Some((3, 2))).unwrap(), &b"2\r"[..]);
+        let decoder = TransferDecoder::new("base64").unwrap();
+        assert_eq!(count(&source, range, Transform::Decode(decoder)).unwrap_err(), Broken);
+    }
+
+    #[test]
+    fn a_message_that_ends_too_early_is_an_error() {
+        let source = Source::Memory(Bytes::from_static(b"short"));
+        let mut sending = Sending::range(ByteRange { start: 0, end: 9 });
+        assert_eq!(sending.step(&source).unwrap(), &b"short"[..]);
+        assert!(sending.step(&source).is_err());
+    }
+}

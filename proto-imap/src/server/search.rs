@@ -1,0 +1,90 @@
+//! SEARCH and ESEARCH responses whose numbers are written in pieces (RFC 9051 §7.3.4, RFC 3501 §7.2.5).
+//!
+//! The whole response may be longer than what a server wants to hold for one client. This file knows in which order
+//! its parts may be written; how each part is written is said in [`encode`](crate::encode).
+
+use proto_core::{Error, Misuse, SendBuffer};
+
+use super::core::Core;
+use super::fetch::Writing;
+use crate::encode::search::{esearch_response, search, search_return_data, sequence_set};
+use crate::types::{Esearch, Numbers, Search, SearchResult};
+
+/// Which response a search is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SearchForm<'a> {
+    /// `SEARCH`: each number by itself.
+    Search,
+    /// `ESEARCH`, with the results that come before the numbers.
+    Esearch(Esearch<'a>),
+}
+
+/// How far the numbers of a response were written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listing {
+    /// One by one.
+    Singles,
+    /// As a set of which nothing was written yet.
+    SetBegin,
+    /// As a set that goes on.
+    Set,
+}
+
+impl Core {
+    pub(super) fn begin_search(&mut self, form: &SearchForm<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        self.may_write()?;
+        tx.put(b"* ");
+        let listing = match form {
+            SearchForm::Search => {
+                tx.put(b"SEARCH");
+                Listing::Singles
+            }
+            SearchForm::Esearch(head) => {
+                esearch_response(head, tx);
+                Listing::SetBegin
+            }
+        };
+        self.writing = Writing::Search(listing);
+        Ok(())
+    }
+
+    pub(super) fn search_numbers(&mut self, numbers: Numbers<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+        let Writing::Search(listing) = self.writing else { return Err(Misuse::WrongState.into()) };
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        match listing {
+            Listing::Singles => search(&Search { numbers, mod_sequence: None }, tx),
+            Listing::SetBegin => {
+                tx.put(b" ALL ");
+                sequence_set(numbers, tx);
+                self.writing = Writing::Search(Listing::Set);
+            }
+            Listing::Set => {
+                tx.put(b",");
+                sequence_set(numbers, tx);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish_search(
+        &mut self,
+        results: &[SearchResult<'_>],
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        let Writing::Search(listing) = self.writing else { return Err(Misuse::WrongState.into()) };
+        for result in results {
+            match (listing, result) {
+                (Listing::Singles, SearchResult::ModSeq(value)) => {
+                    search(&Search { numbers: Numbers::new(&[]), mod_sequence: Some(*value) }, tx);
+                }
+                (Listing::Singles, _) => {}
+                (Listing::SetBegin | Listing::Set, result) => search_return_data(result, tx),
+            }
+        }
+        tx.put(b"\r\n");
+        self.writing = Writing::Nothing;
+        Ok(())
+    }
+}
