@@ -12,6 +12,7 @@ use proto_smtp::types::Domain;
 use crate::send::{SendArgs, SendmailArgs};
 use crate::serve::faults::{Delay, Drop, Fail, Faults};
 use crate::serve::names::HostName;
+use crate::sync::{FOLDER_MESSAGES, KEEP_FREE, MESSAGE_BYTES};
 use crate::url::Url;
 use io_mio::TrustedProxies;
 
@@ -253,10 +254,38 @@ pub(crate) struct SyncArgs {
     /// Only this folder; may be given several times.
     #[arg(long, value_name = "NAME")]
     pub(crate) folder: Vec<String>,
+    /// Fetch no message that is larger than so many bytes; K, M and G stand for powers of 1024.
+    #[arg(long, value_name = "BYTES", help_heading = LIMITS, default_value_t = MESSAGE_BYTES, value_parser = bytes)]
+    pub(crate) max_message: u64,
+    /// Fetch no folder that has more messages than that.
+    #[arg(long, value_name = "N", help_heading = LIMITS, default_value_t = FOLDER_MESSAGES)]
+    pub(crate) max_messages: u64,
+    /// Stop when so many bytes were fetched; the next run goes on.
+    #[arg(long, value_name = "BYTES", help_heading = LIMITS, value_parser = bytes)]
+    pub(crate) max_total: Option<u64>,
+    /// Stop before the disk has less than so many bytes left.
+    #[arg(long, value_name = "BYTES", help_heading = LIMITS, default_value_t = KEEP_FREE, value_parser = bytes)]
+    pub(crate) keep_free: u64,
     #[command(flatten)]
     pub(crate) connection: Connection,
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+const LIMITS: &str = "Limits";
+
+/// A number of bytes: `1000`, `64K`, `512M`, `2G`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (text.get(..at), 10),
+        Some((at, 'm' | 'M')) => (text.get(..at), 20),
+        Some((at, 'g' | 'G')) => (text.get(..at), 30),
+        _ => (Some(text), 0),
+    };
+    digits
+        .and_then(|digits| digits.parse::<u64>().ok())
+        .and_then(|number| number.checked_mul(1 << shift))
+        .ok_or_else(|| "expected a number of bytes, such as 1000, 64K, 512M or 2G".to_owned())
 }
 
 #[derive(Debug, Clone, Args)]
@@ -425,6 +454,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bytes_are_read_with_and_without_a_unit() {
+        for (text, number) in
+            [("1000", Some(1000)), ("64K", Some(65_536)), ("2g", Some(2 << 30)), ("", None), ("x", None)]
+        {
+            assert_eq!(bytes(text).ok(), number, "{text}");
+        }
+        assert!(bytes("99999999999G").is_err() && bytes("1é").is_err());
     }
 
     #[test]

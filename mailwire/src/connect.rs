@@ -170,6 +170,8 @@ impl From<io_mio::Error> for Failure {
         let failure = Self::new(kind, error.to_string()).transient(error.is_retryable());
         let is_local = matches!(error.kind(), IoKind::Config);
         let failure = if is_local { failure } else { failure.remote() };
+        let timed_out = error.kind() == IoKind::Timeout;
+        let failure = if is_lost(&error) && !timed_out { failure.closed() } else { failure };
         let advice = untrusted(&error).or_else(|| error.advice());
         advised(failure, advice.or_else(|| (kind == Kind::TryAgain).then(|| "try again later".to_owned())))
     }

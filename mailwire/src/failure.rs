@@ -77,6 +77,8 @@ pub(crate) struct Failure {
     is_remote: bool,
     /// The same may succeed without anything being changed, whatever the exit code says.
     pub(crate) is_transient: bool,
+    /// Whether the connection has ended where it must not.
+    is_closed: bool,
 }
 
 impl Failure {
@@ -90,6 +92,7 @@ impl Failure {
             own_words: None,
             is_remote: false,
             is_transient: matches!(kind, Kind::TryAgain),
+            is_closed: false,
         }
     }
 
@@ -120,6 +123,26 @@ impl Failure {
             self.place = Some(Box::new((url.host.clone(), url.port)));
         }
         self
+    }
+
+    /// The same of another kind.
+    #[must_use]
+    pub(crate) const fn with_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self.is_transient = matches!(kind, Kind::TryAgain);
+        self
+    }
+
+    /// Marks that the connection has ended where it must not.
+    #[must_use]
+    pub(crate) const fn closed(mut self) -> Self {
+        self.is_closed = true;
+        self
+    }
+
+    /// Whether the connection has ended where it must not. A peer that was silent for too long has not ended it.
+    pub(crate) const fn is_closed_connection(&self) -> bool {
+        self.is_closed
     }
 
     /// Adds to what happened, in our words and the whole.

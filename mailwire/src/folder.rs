@@ -1,7 +1,5 @@
 //! A folder of a remote account as LIST names it: its bytes for the server, its text for people.
 
-#![allow(dead_code, reason = "sync takes up the rest")]
-
 use std::collections::BTreeMap;
 
 use proto_imap::types::{Attribute, ListedMailbox, Mailbox, NameEncoding};

@@ -12,6 +12,7 @@ use crate::failure::{Failure, Kind, store_failure};
 use crate::imap::{Authenticate, Folder, Reach, Session, Task, with_session};
 use crate::local;
 use crate::output::Output;
+use crate::sync;
 use crate::url::{Protocol, Url};
 
 /// Runs the command.
@@ -67,17 +68,24 @@ impl Task for ListFolders<'_> {
 
 /// Keeps the folders, and tells which it could not and why: such a folder costs only itself.
 fn keep<'f>(directory: &Path, url: &Url, folders: &'f [Folder]) -> Result<Vec<(&'f str, String)>, Failure> {
+    sync::not_served(directory)?;
     let store = SqliteStore::open(directory).map_err(|error| store_failure(directory, &error))?;
     let account = local::account(&store, url)?;
-    store.remote_account(account, &local::key(url))?;
+    let remote = store.remote_account(account, &local::key(url))?.id;
     let mut left_out = Vec::new();
+    let mut good = Vec::new();
     for folder in folders {
+        match folder.check_name() {
+            Ok(()) => good.push(folder.clone()),
+            Err(failure) => left_out.push((folder.name.as_str(), failure.what)),
+        }
+    }
+    let names = local::names(&store, account, remote, &good)?;
+    let sound = folders.iter().filter(|folder| folder.check_name().is_ok());
+    for (folder, name) in sound.zip(&names) {
         let special_use = folder.special_use.as_deref().and_then(SpecialUse::from_attribute);
-        let kept = folder
-            .check_name()
-            .and_then(|()| local::mailbox(&store, account, &local::name(folder), special_use).map(|_| ()));
-        if let Err(failure) = kept {
-            left_out.push((folder.name.as_str(), failure.what));
+        if let Err(error) = local::mailbox(&store, account, name, special_use) {
+            left_out.push((folder.name.as_str(), format!("the store: {error}")));
         }
     }
     Ok(left_out)

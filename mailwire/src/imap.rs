@@ -199,7 +199,7 @@ where
     /// A connection that ended behind a good-bye: the server has said why.
     fn explained(&mut self, failure: Failure) -> Failure {
         match self.bye.take() {
-            Some(reply) if failure.server.is_none() => classify::imap_bye(reply, !self.is_greeted),
+            Some(reply) if failure.server.is_none() => classify::imap_bye(reply, !self.is_greeted).closed(),
             _ => failure,
         }
     }

@@ -3,7 +3,6 @@
 //! A command that has something to finish holds a [`Graceful`] guard while it works and looks at
 //! [`Interrupt::check`] between two steps. Without a guard the first signal ends the process, since there is nothing
 //! to save. The exit code is 130 after SIGINT and 143 after SIGTERM, as a shell reports it.
-#![allow(dead_code, reason = "the commands take it up one after the other")]
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};

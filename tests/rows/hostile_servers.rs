@@ -248,13 +248,14 @@ fn uids_that_change_their_meaning_meanwhile_are_not_believed() {
 #[test]
 fn a_reply_before_its_time_is_no_success() {
     // Everything at once, before it was asked for; and a message that is taken before it has ended.
-    for (verb, lie) in [
-        ("MAIL", "250 ok\r\n250 ok\r\n354 go on\r\n250 taken\r\n221 bye\r\n"),
-        ("RCPT", "250 ok\r\n250 taken\r\n"),
-        ("DATA", "354 go on\r\n"),
+    // The last one may have been taken, since all of it was sent.
+    for (verb, lie, code) in [
+        ("MAIL", "250 ok\r\n250 ok\r\n354 go on\r\n250 taken\r\n221 bye\r\n", 75),
+        ("RCPT", "250 ok\r\n250 taken\r\n", 75),
+        ("DATA", "354 go on\r\n", 70),
     ] {
         let server = smtp_server(move |said, _| if said == verb { lie.into() } else { "250 ok\r\n".into() });
         let done = send(&server, &[]);
-        assert!(done.code == 75 && !done.out.contains("ok "), "{verb} {lie:?}: {}", done.shown);
+        assert!(done.code == code && !done.out.contains("ok "), "{verb} {lie:?}: {}", done.shown);
     }
 }

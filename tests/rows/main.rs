@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
 mod composed;
+mod folders;
 mod guarded;
 mod hostile_servers;
 mod importer;

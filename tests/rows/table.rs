@@ -42,7 +42,8 @@ fn every_test_of_a_row_is_in_the_table() {
     let named = named();
     let mut missing = Vec::new();
     for file in [
-        "guarded", "importer", "many", "refusals", "resume", "running", "sender", "set_up", "server", "steps",
+        "folders", "guarded", "importer", "many", "refusals", "resume", "running", "sender", "set_up",
+        "server", "steps",
     ]
     .map(|file| format!("tests/rows/{file}.rs"))
     {
