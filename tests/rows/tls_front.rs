@@ -44,6 +44,12 @@ impl TlsFront {
 
 /// Passes bytes on in both directions until one side has closed.
 fn pass(mut outside: StreamOwned<ServerConnection, TcpStream>, mut inside: TcpStream) {
+    // Before the handshake is done, a write would wait for what the client says.
+    while outside.conn.is_handshaking() {
+        if outside.conn.complete_io(&mut outside.sock).is_err() {
+            return;
+        }
+    }
     let turn = Some(Duration::from_millis(5));
     if outside.sock.set_read_timeout(turn).and(inside.set_read_timeout(turn)).is_err() {
         return;
