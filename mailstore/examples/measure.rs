@@ -76,9 +76,75 @@ fn measure(directory: &std::path::Path) -> Result<()> {
     let clock = Instant::now();
     store.expunge(batched, &Expunge::Exactly(UidSet::all()), usize::MAX)?;
     report("expunge", COUNT, clock);
+    measure_lookups(&store, account)?;
+    for count in [1_000, 10_000, 100_000] {
+        measure_import(&store, account, count)?;
+    }
     let clock = Instant::now();
     store.verify_password("ann", b"password")?;
     report("verify a password", 1, clock);
+    Ok(())
+}
+
+/// Calls that a session makes for one message or mailbox, and whose cost must not depend on how many there are.
+fn measure_lookups(store: &SqliteStore, account: AccountId) -> Result<()> {
+    let large = store.create_mailbox(account, "large", None)?;
+    for start in (0..100_000).step_by(500) {
+        let batch = (start..start + 500).map(|n| delivery(store, large, n)).collect::<Result<Vec<_>>>()?;
+        store.append_batch(batch)?.into_iter().collect::<Result<Vec<_>>>()?;
+    }
+    let repeat = |name, call: &mut dyn FnMut(u32) -> Result<()>| {
+        let clock = Instant::now();
+        (1..=10_000).try_for_each(call)?;
+        report(name, 10_000, clock);
+        Result::Ok(())
+    };
+    let everything = Columns::summary().with_envelope().with_structure().with_small_bodies();
+    repeat("one summary of 100,000", &mut |n| {
+        store.fetch_page(large, &UidSet::one(n * 9), Columns::summary(), 1).map(drop)
+    })?;
+    repeat("one whole message of 100,000", &mut |n| {
+        store.fetch_page(large, &UidSet::one(n * 9), everything, 1).map(drop)
+    })?;
+    repeat("ten UIDs of 100,000", &mut |n| {
+        let set: UidSet = [n * 9..=n * 9 + 9].into_iter().collect();
+        store.fetch_page(large, &set, Columns::summary(), 500).map(drop)
+    })?;
+    repeat("status of 100,000", &mut |_| store.status(large).map(drop))?;
+    repeat("quota check", &mut |_| store.quota_check(large, 1_000))?;
+    for n in 0..9_900 {
+        store.create_mailbox(account, &format!("box {n}"), None)?;
+    }
+    let clock = Instant::now();
+    let count = u32::try_from(store.list(account)?.len()).unwrap_or_default();
+    report("list mailboxes", count, clock);
+    Ok(())
+}
+
+fn measure_import(store: &SqliteStore, account: AccountId, count: u32) -> Result<()> {
+    let name = format!("import {count}");
+    let mailbox = store.create_mailbox(account, &name, None)?;
+    let remote = store.remote_account(account, "imap:measure")?.id;
+    let remote = store.remote_mailbox(remote, &name, mailbox, 7)?.id;
+    let mut seconds = 0.0;
+    for start in (0..count).step_by(100) {
+        let messages: Vec<_> = (start..start + 100)
+            .map(|n| {
+                let Delivery { upload, .. } = delivery(store, mailbox, n)?;
+                let (flags, internal_date) = (Flags::new(), InternalDate::default());
+                Ok(RemoteMessage { uid: n + 1, upload, flags, internal_date })
+            })
+            .collect::<Result<_>>()?;
+        let clock = Instant::now();
+        store.record_imports(remote, messages)?;
+        seconds += clock.elapsed().as_secs_f64();
+    }
+    println!(
+        "{:32} {count:6} in {:8.1} ms, {:9.0} per second",
+        "import",
+        seconds * 1e3,
+        f64::from(count) / seconds
+    );
     Ok(())
 }
 

@@ -21,7 +21,8 @@ const PAGE_LIMIT: usize = 512 * 1024;
 
 /// The longest record of an envelope or a structure that is read. Earlier versions wrote longer ones: those messages
 /// are scanned again.
-const RECORD_LIMIT: usize = 4 * DERIVED_LIMIT;
+const RECORD_LIMIT: usize = 128 * 1024;
+const _: () = assert!(RECORD_LIMIT > DERIVED_LIMIT, "a record that is written can be read");
 
 /// What is read of a message at a time where it is scanned again, in bytes.
 const SCAN_CHUNK: usize = 16 * 1024;
@@ -119,7 +120,7 @@ fn read_records(
 ) -> Result<()> {
     let text = |at| row.get_ref(at).ok().and_then(|value| value.as_str().ok());
     let (envelope, structure) = (text(9), text(10));
-    if [envelope, structure].into_iter().flatten().any(|record| record.len() > RECORD_LIMIT) {
+    if (columns.envelope && envelope.is_none()) || (columns.structure && structure.is_none()) {
         let read = match open_content(tx, directory, message.content) {
             Ok(body) => scan(&body)?,
             // Expunged meanwhile, or damaged: the message itself tells when it is read.
@@ -369,6 +370,11 @@ fn free_content(tx: &Connection, aftermath: &mut Aftermath, content: i64) -> Res
 /// Columns that were not asked for are NULL, so that their numbers stay the same.
 pub(super) fn page_query(columns: Columns) -> String {
     let pick = |wanted: bool, column: &'static str| if wanted { column } else { "NULL" };
+    // The length is known without reading the text: one that is too long never gets into memory.
+    let record = |wanted: bool, column: &str| match wanted {
+        true => format!("CASE WHEN octet_length({column}) <= {RECORD_LIMIT} THEN {column} END"),
+        false => "NULL".to_owned(),
+    };
     let join = match columns.envelope || columns.structure || columns.body {
         true => "JOIN contents c ON c.id = m.content",
         false => "",
@@ -376,8 +382,8 @@ pub(super) fn page_query(columns: Columns) -> String {
     format!(
         "SELECT {SUMMARY}, {}, {}, {} FROM messages m {join}
          WHERE m.mailbox = ?1 AND m.uid BETWEEN ?2 AND ?3 ORDER BY m.uid",
-        pick(columns.envelope, "c.envelope"),
-        pick(columns.structure, "c.structure"),
+        record(columns.envelope, "c.envelope"),
+        record(columns.structure, "c.structure"),
         pick(columns.body, "c.body"),
     )
 }
