@@ -230,6 +230,18 @@ fn time_is_linear_in_the_size_of_a_message() {
     }
 }
 
+#[test]
+fn what_is_cut_does_not_depend_on_how_a_message_is_divided() {
+    for (name, message) in hostile(90 * 1024) {
+        let whole = Structure::of(&message);
+        for length in [13, 4_093] {
+            let mut scanner = mime::Scanner::new();
+            message.chunks(length).for_each(|chunk| scanner.push(chunk));
+            assert!(scanner.finish() == whole, "{name} in chunks of {length} bytes");
+        }
+    }
+}
+
 fn named(count: usize) -> String {
     (0..count).map(|n| format!("n{n}@d.example, ")).collect()
 }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use io_mio::Slice;
 use mailstore::mime::{self, ByteRange, Part, TextDecoder, decode};
-use mailstore::{Body, Columns, Flags, MailboxId, Message, Store, UidSet};
+use mailstore::{Body, Columns, ContentId, Flags, MailboxId, Message, Store, UidSet};
 use roaring::RoaringBitmap;
 
 use super::needles::{self, Fact, Needles, Reading, Scope};
@@ -118,6 +118,15 @@ impl Key {
                 keys.iter().filter_map(Self::bounds).reduce(|one, other| intersection(&one, &other))
             }
             Self::Or(keys) => Some(union(&keys.0.bounds()?, &keys.1.bounds()?)),
+            _ => None,
+        }
+    }
+
+    /// The content that every message that matches has; `None`: it may have any.
+    fn content(&self) -> Option<ContentId> {
+        match self {
+            Self::EmailId(id) => Some(ContentId(*id)),
+            Self::All(keys) => keys.iter().find_map(Self::content),
             _ => None,
         }
     }
@@ -253,6 +262,8 @@ pub(super) struct Search {
     mailbox: MailboxId,
     condition: Condition,
     needles: Needles,
+    /// The content that all of them have, not looked up yet, and among which messages.
+    content: Option<(ContentId, UidSet)>,
     columns: Columns,
     need: Need,
     pending: Pending,
@@ -293,6 +304,7 @@ impl Search {
     pub(super) fn new(mailbox: MailboxId, among: &UidSet, key: Key, need: Need) -> Result<Self, TooLarge> {
         let among = key.bounds().map_or_else(|| among.clone(), |bounds| intersection(among, &bounds));
         let columns = key.columns();
+        let content = key.content().map(|content| (content, among.clone()));
         let mut needles = Needles::default();
         let condition = Condition::of(key.cheap_first(), &mut needles);
         needles.build().map_err(|_| TooLarge)?;
@@ -300,6 +312,7 @@ impl Search {
             mailbox,
             condition,
             needles,
+            content,
             columns,
             need,
             pending: Pending::new(&among),
@@ -320,6 +333,10 @@ impl Search {
 
     /// Goes on for a slice. True: the search is complete.
     pub(super) fn run(&mut self, store: &dyn Store, slice: &Slice) -> mailstore::Result<bool> {
+        if let Some((content, among)) = self.content.take() {
+            let having = store.uids_of_content(self.mailbox, content)?;
+            self.pending = Pending::new(&intersection(&among, &having));
+        }
         loop {
             if let Some(candidate) = &mut self.candidate {
                 let matches = candidate.look(store, &self.condition, &self.needles)?;
