@@ -21,6 +21,11 @@ pub(crate) const MAILBOXES: usize = 8_000;
 /// How deep they are nested.
 const LEVELS: usize = 30;
 
+/// Makes a store with one account that has nothing but an empty INBOX and the usual mailboxes.
+pub(crate) fn fill_one(directory: &Path) {
+    SqliteStore::open(directory).unwrap().create_account(ALICE, PASSWORD.as_bytes()).unwrap();
+}
+
 /// Makes the store.
 pub(crate) fn fill(directory: &Path) {
     let store = SqliteStore::open(directory).unwrap();
@@ -50,7 +55,8 @@ fn double(store: &SqliteStore, account: AccountId, name: &str, count: u32) {
     append(store, mailbox, b"From: a@client.example\r\nSubject: one of many\r\n\r\nhello\r\n");
     let mut have = 1;
     while have < count {
-        have += u32::try_from(store.copy(mailbox, &UidSet::all(), mailbox).unwrap().pairs.len()).unwrap();
+        let copied = store.copy(mailbox, &UidSet::all(), mailbox, usize::MAX).unwrap();
+        have += u32::try_from(copied.pairs.len()).unwrap();
     }
 }
 

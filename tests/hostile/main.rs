@@ -73,7 +73,7 @@ const ATTACKS: [Attack; 6] = [
 const SECONDS_TOGETHER: u64 = 20;
 
 /// The section `[serve]` of the server's configuration.
-const SETTINGS: &str = "sessions = 5000\nsessions-per-address = 2000\n";
+const SETTINGS: &str = "sessions = 5000\nsessions-per-address = 2000\nlogin-timeout = 5\n";
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
@@ -89,6 +89,10 @@ fn main() {
     for attack in ATTACKS.iter().filter(|attack| is_wanted(attack.name)) {
         println!("{} (after {:.0} s)", attack.name, begun.elapsed().as_secs_f64());
         figures.extend(alone(attack, &directory));
+    }
+    if is_wanted("quotas") {
+        println!("quotas (after {:.0} s)", begun.elapsed().as_secs_f64());
+        figures.extend(quotas(&folder.path().join("limited")));
     }
     if is_wanted("together") {
         println!("together (after {:.0} s)", begun.elapsed().as_secs_f64());
@@ -155,6 +159,19 @@ fn alone(attack: &Attack, directory: &Path) -> Vec<Figure> {
         target.report(&mut report, watch.peak());
     }
     neighbours.report(&mut report, &attack.patience);
+    aftermath(&mut served, &mut report);
+    report.figures
+}
+
+/// One account that fills its quotas, on a server that has no other.
+fn quotas(directory: &Path) -> Vec<Figure> {
+    let mut report = Report::new("quotas");
+    fill::fill_one(directory);
+    let mut served = Served::start(directory, attacks::quotas::SETTINGS);
+    let watch = served.process().watch();
+    let target = Target::new(&served, directory, Duration::from_secs(10));
+    attacks::quotas::run(&target, &mut report);
+    target.report(&mut report, watch.peak());
     aftermath(&mut served, &mut report);
     report.figures
 }

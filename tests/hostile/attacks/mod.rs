@@ -5,6 +5,7 @@ pub(crate) mod flags;
 pub(crate) mod guesses;
 pub(crate) mod idle;
 pub(crate) mod messages;
+pub(crate) mod quotas;
 pub(crate) mod search;
 pub(crate) mod sections;
 
