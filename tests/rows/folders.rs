@@ -27,17 +27,25 @@ type Misbehave = dyn Fn(&str, &str, &str) -> Instead + Send + Sync;
 struct Mail {
     folders: Vec<(&'static str, u32)>,
     capabilities: &'static str,
+    uid_next: &'static str,
     /// Asked for each command: the folder that is open, the tag and the command.
     instead: Box<Misbehave>,
 }
 
 impl Mail {
     fn of(folders: &[(&'static str, u32)]) -> Self {
-        Self { folders: folders.to_vec(), capabilities: "", instead: Box::new(|_, _, _| Instead::Answer) }
+        let instead = Box::new(|_: &str, _: &str, _: &str| Instead::Answer);
+        Self { folders: folders.to_vec(), capabilities: "", uid_next: "", instead }
     }
 
     fn instead(mut self, instead: impl Fn(&str, &str, &str) -> Instead + Send + Sync + 'static) -> Self {
         self.instead = Box::new(instead);
+        self
+    }
+
+    /// What EXAMINE says of the next UID.
+    fn uid_next(mut self, next: &'static str) -> Self {
+        self.uid_next = next;
         self
     }
 
@@ -89,6 +97,9 @@ impl Mail {
             let Some(count) = count(name) else { return format!("{tag} NO no such folder\r\n") };
             *open = name.to_owned();
             answer = format!("* {count} EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n");
+            if !self.uid_next.is_empty() {
+                answer += &format!("* OK [UIDNEXT {}] next\r\n", self.uid_next);
+            }
         } else if let Some(rest) = said.strip_prefix("UID FETCH ") {
             let (uids, items) = rest.split_once(' ').unwrap();
             for uid in set(uids, count(open).unwrap_or(0)) {
@@ -123,14 +134,14 @@ fn set(text: &str, most: u32) -> Vec<u32> {
 /// Whether a FETCH of bodies asks for this message.
 fn asks_for(said: &str, uid: u32) -> bool {
     let Some(rest) = said.strip_prefix("UID FETCH ") else { return false };
-    rest.contains("BODY") && set(rest.split(' ').next().unwrap(), u32::MAX - 1).contains(&uid)
+    rest.contains("BODY") && set(rest.split(' ').next().unwrap(), 10_000).contains(&uid)
 }
 
 /// Whether any FETCH asks for it, or SEARCH does not.
 fn names(said: &str, uid: u32) -> bool {
     let Some(rest) = said.strip_prefix("UID FETCH ") else { return false };
     let text = rest.split(' ').next().unwrap();
-    text.contains('*') || set(text, 100_000).contains(&uid)
+    text.contains('*') || set(text, 1000).contains(&uid)
 }
 
 struct Synced {
@@ -185,12 +196,12 @@ fn a_message_that_closes_the_connection_costs_itself_and_is_remembered() {
             })
             .start();
         let synced = Synced::new();
-        let done = synced.run(&server, &[]).expect(69).shows(&["UID 5"]);
+        let done = synced.run(&server, &[]).expect(75).shows(&["UID 5"]);
         assert_eq!(figures(&done), ("partial".into(), 452, 0, 1), "{}", done.shown);
         assert!(tries.swap(0, Ordering::SeqCst) <= 4);
         assert_eq!(synced.mailboxes(), [("INBOX".into(), 449), ("Later".into(), 3)]);
         // The next run trips over it once at most, behind all others.
-        let done = synced.run(&server, &[]).expect(69).shows(&["UID 5"]);
+        let done = synced.run(&server, &[]).expect(75).shows(&["UID 5"]);
         assert_eq!(figures(&done), ("partial".into(), 0, 452, 1), "{}", done.shown);
         assert!(tries.load(Ordering::SeqCst) <= 2);
     }
@@ -221,6 +232,42 @@ fn a_message_that_is_refused_costs_itself_and_comes_when_it_can() {
 }
 
 #[test]
+fn a_message_that_can_not_even_be_listed_costs_itself() {
+    // There is no SEARCH to ask instead.
+    for (next, closes) in [("451", false), ("451", true), ("", false)] {
+        let server = Mail::of(&[("INBOX", 450), ("Later", 3)])
+            .instead(move |open, tag, said| match open == "INBOX" {
+                true if said.starts_with("UID SEARCH") => Instead::Say(format!("{tag} BAD unknown\r\n")),
+                true if names(said, 5) && closes => Instead::Close,
+                true if names(said, 5) => Instead::Say(format!("{tag} NO not that\r\n")),
+                _ => Instead::Answer,
+            })
+            .uid_next(next)
+            .start();
+        let done = Synced::new().run(&server, &[]).expect(if closes { 75 } else { 69 }).shows(&["UID 5"]);
+        assert_eq!(figures(&done), ("partial".into(), 452, 0, 1), "{}", done.shown);
+        assert!(server.seen().connections <= 9, "{}", server.seen().connections);
+    }
+}
+
+#[test]
+fn a_server_that_throttles_everything_is_left_alone_soon() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let server = Mail::of(&[("INBOX", 450)])
+        .instead(move |_, tag, said| match asks_for(said, 1) || said.contains("BODY") {
+            true => {
+                counted.fetch_add(1, Ordering::SeqCst);
+                Instead::Say(format!("{tag} BAD Request is throttled. Suggested Backoff Time: 5000\r\n"))
+            }
+            false => Instead::Answer,
+        })
+        .start();
+    Synced::new().run(&server, &[]).expect(75).shows(&["throttled"]);
+    assert!(asked.load(Ordering::SeqCst) <= 26, "{asked:?}");
+}
+
+#[test]
 fn a_message_that_never_comes_costs_itself() {
     let server = Mail::of(&[("INBOX", 30), ("Later", 3)])
         .instead(|open, _, said| match open == "INBOX" && asks_for(said, 5) {
@@ -231,7 +278,7 @@ fn a_message_that_never_comes_costs_itself() {
     let synced = Synced::new();
     let done = synced.run(&server, &["--timeout", "1"]);
     assert!(done.took < Duration::from_secs(20), "{:?}", done.took);
-    assert_eq!(figures(&done.expect(69).shows(&["UID 5"])).1, 32);
+    assert_eq!(figures(&done.expect(75).shows(&["UID 5"])).1, 32);
 }
 
 #[test]

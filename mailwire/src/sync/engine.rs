@@ -12,7 +12,7 @@ use proto_imap::client::{Client, Event};
 use proto_imap::types::{Command, FetchAttribute, List, Section, SequenceSet, arguments};
 
 use super::limits::Limits;
-use super::opened::{self, Listed, Opened};
+use super::opened::{self, Listed, Opened, Windows};
 use super::plan::{Plan, count, difference, ranges};
 use super::report::FolderReport;
 use super::sink::Sink;
@@ -199,6 +199,10 @@ where
                 {
                     self.place.interrupt.sleep(Duration::from_millis(500) * tried);
                 }
+                // It was there before.
+                Err(failure) if self.losses > 0 && failure.kind == Kind::Unavailable => {
+                    return Err(failure.with_kind(Kind::TryAgain));
+                }
                 outcome => return outcome,
             }
         }
@@ -294,7 +298,7 @@ where
     }
 
     /// Lists the messages of the open folder. A server that refuses FETCH for all of them, or breaks on it, is asked with
-    /// SEARCH.
+    /// SEARCH, and if that does not name them all, in ranges.
     fn list(&mut self, folder: &Folder, opened: Opened) -> Result<Listed, Trouble> {
         let mut listed = Listed::default();
         if opened.exists == 0 {
@@ -314,10 +318,10 @@ where
             ));
         }
         let session = self.session().map_err(Trouble::Run)?;
-        match opened::fetch_uids(session, opened, most, &mut listed).map_err(Trouble::from) {
+        match opened::fetch_uids(session, None, (opened, most), &mut listed).map_err(Trouble::from) {
             Ok(()) => return Ok(listed),
             Err(Trouble::Item(_)) => {}
-            Err(Trouble::Lost(failure)) if failure.is_closed_connection() => {
+            Err(Trouble::Lost(failure)) if failure.kind == Kind::TryAgain => {
                 self.lost(&failure).map_err(Trouble::Run)?;
                 self.reopen(folder, opened)?;
             }
@@ -325,8 +329,45 @@ where
         }
         let mut searched = Listed { gone: listed.gone, ..Listed::default() };
         let session = self.session().map_err(Trouble::Run)?;
-        opened::search_uids(session, opened, most, &mut searched).map_err(Trouble::from)?;
-        Ok(searched)
+        match opened::search_uids(session, opened, most, &mut searched).map_err(Trouble::from) {
+            Ok(()) if searched.is_complete(opened) => return Ok(searched),
+            Ok(()) | Err(Trouble::Item(_)) => {}
+            Err(Trouble::Lost(failure)) if failure.kind == Kind::TryAgain => {
+                self.lost(&failure).map_err(Trouble::Run)?;
+                self.reopen(folder, opened)?;
+            }
+            Err(trouble) => return Err(trouble),
+        }
+        self.list_in_windows(folder, opened, searched.gone)
+    }
+
+    /// Lists the messages in ranges of UIDs, divided where the server refuses one or breaks on it. A UID that it refuses
+    /// alone counts as there: whether it comes is seen when it is fetched.
+    fn list_in_windows(&mut self, folder: &Folder, opened: Opened, gone: u64) -> Result<Listed, Trouble> {
+        let most = self.limits.folder;
+        let mut listed = Listed { gone, ..Listed::default() };
+        let mut windows = Windows::new(opened);
+        while let Some(range) = windows.next() {
+            let session = self.session().map_err(Trouble::Run)?;
+            let blamed = match opened::fetch_uids(session, Some(range), (opened, most), &mut listed)
+                .map_err(Trouble::from)
+            {
+                Ok(()) => None,
+                Err(Trouble::Item(_)) => windows.refused(range),
+                Err(Trouble::Lost(failure)) if failure.kind == Kind::TryAgain => {
+                    let Some(blamed) = windows.lost(range) else { return Err(Trouble::Lost(failure)) };
+                    self.lost(&failure).map_err(Trouble::Run)?;
+                    self.reopen(folder, opened)?;
+                    blamed
+                }
+                Err(trouble) => return Err(trouble),
+            };
+            if let Some(uid) = blamed {
+                listed.uids.add(uid);
+            }
+            self.barren = 0;
+        }
+        Ok(listed)
     }
 
     /// Opens the folder in a new session: it must have the same numbering.

@@ -26,6 +26,8 @@ pub(super) const ARRIVALS: usize = 1000;
 const UNASKED_BYTES: u64 = 64 << 20;
 /// So many refusals in a row, without one message, and the rest of what was refused is left.
 const REFUSALS: u32 = 64;
+/// So many that say "not now", and the folder is left: more would only add to the load.
+const THROTTLED: u32 = 24;
 /// So often in a row, and the rest of the folder is left.
 const REGIONS: u32 = 3;
 
@@ -59,6 +61,7 @@ pub(super) struct Sink<'a> {
     batch: Vec<RemoteMessage>,
     bytes: u64,
     refusals: u32,
+    throttled: u32,
     regions: u32,
     /// Messages that came since this was last taken.
     pub(super) progress: u64,
@@ -106,6 +109,7 @@ impl<'a> Sink<'a> {
             batch: Vec::new(),
             bytes: 0,
             refusals: 0,
+            throttled: 0,
             regions: 0,
             progress: 0,
             unfetched: BTreeSet::new(),
@@ -202,7 +206,7 @@ impl<'a> Sink<'a> {
         self.bytes += upload.size();
         self.batch.push(RemoteMessage { uid, upload, flags, internal_date: date.unwrap_or_default() });
         self.bar.inc(1);
-        (self.progress, self.refusals, self.regions) = (self.progress + 1, 0, 0);
+        (self.progress, self.refusals, self.regions, self.throttled) = (self.progress + 1, 0, 0, 0);
         if self.bytes >= COMMIT_BYTES || self.batch.len() >= COMMIT_COUNT {
             self.commit()?;
         }
@@ -222,8 +226,14 @@ impl<'a> Sink<'a> {
         }
         let failure = classify::imap_command(status, "the server refused UID FETCH");
         self.refusals += 1;
+        self.throttled = if failure.kind == Kind::TryAgain { self.throttled + 1 } else { 0 };
         if let Some(uid) = plan.refused(open.awaited.into_iter().collect()) {
             self.blame(uid, &failure);
+        }
+        if self.throttled >= THROTTLED {
+            self.report.count_failed(plan.give_up(), failure.kind, "the server serves nothing now");
+            self.report.refuse(&failure);
+            return;
         }
         if self.refusals < REFUSALS {
             return;
@@ -250,7 +260,7 @@ impl<'a> Sink<'a> {
 
     /// These failed in an earlier run, and are not tried in this one.
     pub(super) fn leave(&mut self, uids: &UidSet) {
-        let failure = Failure::new(Kind::Unavailable, "an earlier run could not fetch it");
+        let failure = Failure::new(Kind::TryAgain, "an earlier run could not fetch it");
         for uid in uids.ranges().iter().cloned().flatten() {
             self.blame(uid, &failure);
         }
@@ -286,8 +296,8 @@ impl<'a> Sink<'a> {
         let first = suspect.awaited.first().copied().filter(|_| some_came);
         let broken_at = uid.or(first);
         if let Some(uid) = plan.lost(suspect.awaited.into_iter().collect(), behind, broken_at) {
-            let alone = failure.clone().with_kind(Kind::Unavailable);
-            self.blame(uid, &alone.adding(" (whenever this message is asked for)"));
+            // A connection that is closed is temporary, whatever it was closed for.
+            self.blame(uid, &failure.clone().adding(" (whenever this message is asked for)"));
         }
     }
 
