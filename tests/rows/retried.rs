@@ -83,6 +83,31 @@ fn a_server_that_puts_off_is_retried_before_starttls_too() {
 }
 
 #[test]
+fn the_words_of_a_server_are_told_for_each_recipient_and_host_and_port_for_the_run() {
+    let server = greets_with("421 4.3.2 come back later\r\n", 9);
+    let kept = folder();
+    let path = kept.path().join("a.eml");
+    std::fs::write(&path, MESSAGE).unwrap();
+    let many = ["--no-journal", "--retries", "0", "--json", "--messages", path.to_str().unwrap()];
+    let done = send(server.port, &many).expect(75);
+    let last: serde_json::Value = serde_json::from_str(done.out.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (&last["error"]["server"]["code"], &last["error"]["host"]),
+        (&"421 4.3.2".into(), &"localhost".into())
+    );
+    assert_eq!(last["error"]["port"], server.port, "{last}");
+    let server =
+        smtp_server(
+            |verb, _| if verb == "RCPT" { "550 5.1.1 no such box\r\n".to_owned() } else { takes_all(verb) },
+        );
+    let place = format!("localhost:{}", server.port);
+    send(server.port, &[]).expect(69).shows(&["550 5.1.1 no such box", &place]);
+    let report = send(server.port, &["--json"]).expect(69).json();
+    let told = &report["recipients"][0];
+    assert_eq!((&told["code"], &told["enhanced"]), (&550.into(), &"5.1.1".into()), "{report}");
+}
+
+#[test]
 fn a_server_that_restarts_costs_no_message() {
     let kept = folder();
     let path = kept.path().join("some.mbox");

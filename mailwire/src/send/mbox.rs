@@ -13,6 +13,9 @@ use crate::failure::{Failure, Kind};
 /// How much of a line is looked at together, in bytes. A longer one comes in parts.
 const PART: u64 = 64 * 1024;
 
+/// How far is looked for a line that may divide messages, in bytes.
+const WINDOW: usize = 8 * 1024;
+
 const FROM: &[u8] = b"From ";
 
 /// Reads an mbox file from its beginning, or from a message that was found in it before.
@@ -111,6 +114,9 @@ impl<R: BufRead> Mbox<R> {
         let mut held: Option<&'static [u8]> = Some(b"");
         let mut has_lines = false;
         loop {
+            if self.fresh && self.pass_text(&mut writer, held) {
+                (held, has_lines) = (None, true);
+            }
             let fresh = self.fresh;
             if !self.advance()? {
                 break;
@@ -134,6 +140,27 @@ impl<R: BufRead> Mbox<R> {
             }
         }
         writer?.finish()
+    }
+
+    /// Takes the lines that are text whatever follows them: the fast way. `held` goes before them. Returns whether there
+    /// were any.
+    fn pass_text(&mut self, writer: &mut Result<SpoolWriter, Failure>, held: Option<&'static [u8]>) -> bool {
+        if self.ahead.is_some() {
+            return false;
+        }
+        // An error is met again where it is told.
+        let Ok(buffer) = self.source.fill_buf() else { return false };
+        let text = plain_lines(buffer);
+        if text.is_empty() {
+            return false;
+        }
+        put(writer, held.unwrap_or_default());
+        put(writer, text);
+        let count = text.len();
+        self.line += memchr::memchr_iter(b'\n', text).count() as u64;
+        self.read += count as u64;
+        self.source.consume(count);
+        true
     }
 
     /// Whether the line that begins here stands in front of a message.
@@ -195,6 +222,27 @@ impl<R: BufRead> Mbox<R> {
         self.read += count as u64;
         Ok(())
     }
+}
+
+/// The lines at the beginning of a buffer, which begins a line, up to one that must be looked at by itself: one that
+/// begins with `From ` or `>`, or an empty one behind which there may be such a line.
+fn plain_lines(buffer: &[u8]) -> &[u8] {
+    // A longer look would be in vain where such lines are many.
+    let window = buffer.get(..WINDOW).unwrap_or(buffer);
+    let begins = |line: &[u8]| line.starts_with(FROM) || line.starts_with(b">");
+    let Some(last) = memchr::memrchr(b'\n', window).filter(|_| !begins(buffer)) else { return &[] };
+    let mut lines = window.get(..=last).unwrap_or_default();
+    for mark in [&b"\n>"[..], b"\nFrom "] {
+        let stop = memchr::memmem::find(lines, mark).map_or(lines.len(), |at| at + 1);
+        lines = lines.get(..stop).unwrap_or_default();
+    }
+    while let Some(rest) = lines.strip_suffix(b"\r\n").or_else(|| lines.strip_suffix(b"\n")) {
+        if !rest.is_empty() && !rest.ends_with(b"\n") {
+            break;
+        }
+        lines = rest;
+    }
+    lines
 }
 
 /// Writes unless writing has failed before: the rest of a message that cannot be sent is read past.
@@ -274,6 +322,23 @@ mod tests {
         assert!(messages[1].as_ref().is_err_and(|why| why.contains("empty")), "{messages:?}");
         assert!(messages[2].as_ref().is_err_and(|why| why.contains("CR")), "{messages:?}");
         assert_eq!(messages[3].as_deref(), Ok("Subject: 4\r\n\r\nx\r\n"));
+    }
+
+    #[test]
+    fn plain_lines_end_before_what_must_be_looked_at() {
+        for (buffer, expected) in [
+            ("a\nb\nc", "a\nb\n"),
+            ("a\n\n", "a\n"),
+            ("a\r\n\r\n\n", "a\r\n"),
+            ("a\n\nb\nFrom x\n", "a\n\nb\n"),
+            ("a\n>b\nc\n", "a\n"),
+            ("From x\na\n", ""),
+            (">a\n", ""),
+            ("\n\n", ""),
+            ("a", ""),
+        ] {
+            assert_eq!(plain_lines(buffer.as_bytes()), expected.as_bytes(), "{buffer:?}");
+        }
     }
 
     #[test]

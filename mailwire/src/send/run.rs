@@ -300,12 +300,12 @@ impl Journal<Job> for Run {
 
     fn resting(&self, why: &Answer, pause: Duration) {
         if !self.is_one {
-            self.hint(&format!("{}: waiting {:.1} s", why.text, pause.as_secs_f64()));
+            self.hint(&format!("{}: waiting {:.1} s", show::said(why), pause.as_secs_f64()));
         }
     }
 
     fn crowded(&self, why: &Answer, sessions: usize) {
-        self.hint(&format!("{}: going on in {sessions} sessions at most", why.text));
+        self.hint(&format!("{}: going on in {sessions} sessions at most", show::said(why)));
     }
 }
 
@@ -325,6 +325,15 @@ impl Obstacle for Failure {
 
     fn what(&self) -> String {
         self.what.clone()
+    }
+
+    fn answer(&self) -> Answer {
+        let stage = if self.kind == Kind::Refused { Stage::Auth } else { Stage::Connect };
+        let Some(server) = &self.server else { return Answer::none(stage, self.what()) };
+        // `535 5.7.8`, or less of it.
+        let mut codes = server.code.iter().flat_map(|code| code.split(' '));
+        let code = codes.next().and_then(|code| code.parse().ok());
+        Answer { code, enhanced: codes.next().map(str::to_owned), ..Answer::none(stage, &*server.text) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use io_mio::delivery::{DeliveryReport, RecipientReport, Status};
+use io_mio::delivery::{Answer, DeliveryReport, RecipientReport, Status};
 use serde::Serialize;
 
 use crate::failure::{Failure, Kind};
@@ -63,17 +63,19 @@ impl Tally {
                 Kind::Uncertain,
                 "the server may have taken a message whose answer did not come",
             )
-            .advise(LOOK_FIRST));
+            .advise(LOOK_FIRST)
+            .remote());
         }
         if let Some(failure) = self.obstacle.clone().filter(|_| self.is_incomplete) {
             return Err(failure);
         }
         if self.has(Status::Failed) || self.has(Status::Rejected) {
-            return Err(Failure::new(Kind::Unavailable, "not every recipient got the message"));
+            return Err(Failure::new(Kind::Unavailable, "not every recipient got the message").remote());
         }
         if self.has(Status::TempFailed) || self.has(Status::Retry) {
             return Err(Failure::new(Kind::TryAgain, "not every recipient got the message")
-                .advise("send it to the rest later"));
+                .advise("send it to the rest later")
+                .remote());
         }
         if self.has(Status::Invalid) {
             return Err(Failure::new(Kind::Data, "the message is not valid"));
@@ -138,7 +140,11 @@ pub(super) fn one_of_many(source: &str, report: &DeliveryReport, output: Output)
 }
 
 fn answer(recipient: &RecipientReport) -> String {
-    let Some(answer) = &recipient.answer else { return String::new() };
+    recipient.answer.as_ref().map(said).unwrap_or_default()
+}
+
+/// An answer in one line, with its codes.
+pub(super) fn said(answer: &Answer) -> String {
     let code = answer.code.map(|code| format!("{code} ")).unwrap_or_default();
     let enhanced = answer.enhanced.as_ref().map(|enhanced| format!("{enhanced} ")).unwrap_or_default();
     format!("{code}{enhanced}{}", answer.text)

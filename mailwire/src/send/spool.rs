@@ -131,6 +131,10 @@ impl SpoolWriter {
             return Err(Failure::new(Kind::Data, "the message holds a NUL, which SMTP cannot carry"));
         }
         while !chunk.is_empty() {
+            if self.header.is_none() && !self.after_cr {
+                let lines = self.body_lines(chunk)?;
+                chunk = chunk.get(lines..).unwrap_or_default();
+            }
             if self.after_cr {
                 if chunk.first() != Some(&b'\n') {
                     return Err(Failure::new(Kind::Data, "the message holds a CR that ends no line")
@@ -157,6 +161,29 @@ impl SpoolWriter {
             };
         }
         Ok(())
+    }
+
+    /// Takes the whole lines at the beginning of a part of the body, if all of it has one kind of line end, and returns
+    /// how many bytes they have: the fast way.
+    fn body_lines(&mut self, chunk: &[u8]) -> Result<usize, Failure> {
+        let Some(last) = memchr::memrchr(b'\n', chunk) else { return Ok(0) };
+        let lines = chunk.get(..=last).unwrap_or_default();
+        let has_crlf = memchr::memchr(b'\r', lines).is_some();
+        if has_crlf && !is_all_crlf(lines) {
+            return Ok(0);
+        }
+        let mut begin = 0;
+        for end in memchr::memchr_iter(b'\n', lines) {
+            let text = lines.get(begin..end - usize::from(has_crlf)).unwrap_or_default();
+            self.longest_line = self.longest_line.max(self.line + text.len() as u64);
+            self.line = 0;
+            self.block.extend_from_slice(text);
+            self.block.extend_from_slice(b"\r\n");
+            begin = end + 1;
+        }
+        self.is_open = false;
+        self.put_away(BLOCK)?;
+        Ok(begin)
     }
 
     fn text(&mut self, text: &[u8]) -> Result<(), Failure> {
@@ -268,6 +295,16 @@ impl SpoolWriter {
         Ok(Spool { contents: self.contents, facts })
     }
 }
+/// Whether each CR and each LF is part of a CRLF.
+fn is_all_crlf(lines: &[u8]) -> bool {
+    let ends = memchr::memchr_iter(b'\n', lines).filter(|end| {
+        let before = end.checked_sub(1).and_then(|at| lines.get(at));
+        before == Some(&b'\r')
+    });
+    let (crlf, lf) = (ends.count(), memchr::memchr_iter(b'\n', lines).count());
+    crlf == lf && memchr::memchr_iter(b'\r', lines).count() == lf
+}
+
 /// Looks whether bytes that come in pieces are UTF-8.
 #[derive(Debug, Default)]
 struct Utf8Check {

@@ -138,6 +138,8 @@ impl ContentScan {
     pub fn push(&mut self, mut octets: &[u8]) {
         self.content.octets = self.content.octets.saturating_add(octets.len() as u64);
         self.content.nul |= memchr::memchr(0, octets).is_some();
+        let lines = self.whole_lines(octets);
+        octets = octets.get(lines..).unwrap_or_default();
         while !octets.is_empty() {
             let end = memchr::memchr2(b'\r', b'\n', octets).unwrap_or(octets.len());
             let (text, rest) = octets.split_at(end);
@@ -162,6 +164,29 @@ impl ContentScan {
         self.bare_if_after_cr();
         self.content.utf8 = self.content.eight_bit && (self.eight_bit_header || self.parts);
         self.content
+    }
+
+    /// Looks at the lines that a piece of a body begins with, as long as each ends with CRLF, and returns how many octets
+    /// they have. This is the fast way through what most messages are made of; zero is always a right answer.
+    fn whole_lines(&mut self, octets: &[u8]) -> usize {
+        if self.in_header || self.after_cr || self.line > 0 || !self.blank {
+            return 0;
+        }
+        let (mut begin, mut longest, mut lines) = (0, 0, 0_usize);
+        for end in memchr::memchr_iter(b'\n', octets) {
+            let line = octets.get(begin..end).unwrap_or_default();
+            let [text @ .., b'\r'] = line else { break };
+            longest = longest.max(text.len());
+            (begin, lines) = (end + 1, lines + 1);
+        }
+        let whole = octets.get(..begin).unwrap_or_default();
+        if whole.is_empty() || memchr::memchr_iter(b'\r', whole).count() != lines {
+            return 0;
+        }
+        self.content.eight_bit |= !whole.is_ascii();
+        self.content.long_line |= longest > LINE;
+        self.content.open_end = false;
+        begin
     }
 
     fn text(&mut self, text: &[u8]) {
