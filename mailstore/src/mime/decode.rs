@@ -15,10 +15,9 @@ use mail_parser::parsers::MessageStream;
 const CHARSET_NAME_LIMIT: usize = 64;
 
 /// Names of charsets that mail uses and the tables of the crates lack.
-const ALIASES: [(&str, &str); 22] = [
+const ALIASES: [(&str, &str); 21] = [
     ("ansi_x3.110-1983", "windows-1252"),
     ("cp-850", "ibm850"),
-    ("cp1361", "euc-kr"),
     ("cp20866", "koi8-r"),
     ("cp21866", "koi8-u"),
     ("cp50220", "iso-2022-jp"),

@@ -209,7 +209,23 @@ mod tests {
         assert_eq!((broken, out.as_slice()), (Err(BrokenEncoding { at: 8 }), &b"hello!"[..]));
     }
 
+    /// Whether a line ends within an escape: that is no quoted-printable, and decoders differ about it.
+    fn cuts_an_escape(text: &str) -> bool {
+        text.split('=').skip(1).any(|behind| {
+            // Blanks behind a `=` are skipped, in front of digits too.
+            let behind = behind.trim_start_matches([' ', '\t']);
+            let digits = behind.bytes().take_while(u8::is_ascii_hexdigit).count();
+            match behind.as_bytes().get(digits) {
+                Some(b'\r') => digits < 2,
+                Some(b'\n') => digits == 1,
+                _ => false,
+            }
+        })
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn agrees_with_decoding_in_one_piece(
             text in "[a-fA-F0-9=+/ \t\r\n]{0,60}",
@@ -217,9 +233,8 @@ mod tests {
         ) {
             for encoding in ["base64", "quoted-printable"] {
                 let whole = transfer_decoded(encoding, text.as_bytes());
-                // A digit followed by a line end is broken here and kept there.
                 if let (Some(whole), Some(pieces)) = (whole, decode(encoding, text.as_bytes(), length))
-                    && !text.contains("=\r") {
+                    && !cuts_an_escape(&text) {
                     prop_assert_eq!(whole, pieces, "{}", encoding);
                 }
             }
