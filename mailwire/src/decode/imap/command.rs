@@ -234,7 +234,7 @@ mod tests {
             "PREVIEW (LAZY)",
         ];
         assert_eq!(events[0]["attributes"], json!(attributes));
-        let keys = ["OR FROM \"x\" UNSEEN", "SINCE 1-Feb-2024", "HEADER \"X-A\" \"b c\"", "MODSEQ 7"];
+        let keys = ["OR FROM x NOT SEEN", "SINCE 1-Feb-2024", "HEADER X-A \"b c\"", "MODSEQ 7"];
         assert_eq!(events[1]["keys"], json!(keys));
         assert_eq!(events[2]["returns"], json!(["children", "special-use", "status (messages unseen)"]));
         assert_eq!((&events[3]["name"], &events[3]["octets"]), (&json!("XNEW"), &json!(13)));
