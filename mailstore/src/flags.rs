@@ -15,6 +15,9 @@ pub const KEYWORD_LENGTH_LIMIT: usize = 255;
 /// How many keywords the messages of one mailbox may have used in all.
 pub const MAILBOX_KEYWORD_LIMIT: usize = 1_000;
 
+/// How many bytes the names of these keywords may have together: clients are told all of them at once.
+pub const MAILBOX_KEYWORD_BYTES_LIMIT: usize = 64 * 1024;
+
 /// A set of flags. Keywords compare without regard to ASCII case and keep the spelling they came with first.
 ///
 /// A clone is cheap: it shares the keywords.

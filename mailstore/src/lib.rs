@@ -42,7 +42,9 @@ mod types;
 
 pub use content::{Body, SMALL_LIMIT, Upload};
 pub use error::{Error, Result};
-pub use flags::{Flags, KEYWORD_COUNT_LIMIT, KEYWORD_LENGTH_LIMIT, MAILBOX_KEYWORD_LIMIT};
+pub use flags::{
+    Flags, KEYWORD_COUNT_LIMIT, KEYWORD_LENGTH_LIMIT, MAILBOX_KEYWORD_BYTES_LIMIT, MAILBOX_KEYWORD_LIMIT,
+};
 pub use sqlite::SqliteStore;
 pub use types::*;
 

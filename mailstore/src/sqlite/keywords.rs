@@ -4,7 +4,7 @@
 //! while the mailbox exists, so a session that knows the keywords up to a number knows when a new one appears.
 
 use crate::error::{Error, Result};
-use crate::flags::{Flags, KEYWORD_COUNT_LIMIT, MAILBOX_KEYWORD_LIMIT};
+use crate::flags::{Flags, KEYWORD_COUNT_LIMIT, MAILBOX_KEYWORD_BYTES_LIMIT, MAILBOX_KEYWORD_LIMIT};
 use crate::types::{KeywordsInUse, MailboxId};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
@@ -83,6 +83,8 @@ struct Names {
     by_number: Vec<Arc<str>>,
     /// By the name in lower case.
     numbers: BTreeMap<String, u32>,
+    /// The length of all names.
+    bytes: usize,
 }
 
 impl Names {
@@ -97,9 +99,15 @@ impl Names {
         Ok(names)
     }
 
+    /// Whether a name that is new has room.
+    fn has_room(&self, name: &str) -> bool {
+        self.by_number.len() < MAILBOX_KEYWORD_LIMIT && self.bytes + name.len() <= MAILBOX_KEYWORD_BYTES_LIMIT
+    }
+
     /// The number of a name that is new.
     fn push(&mut self, name: Arc<str>) -> u32 {
         let number = u32::try_from(self.by_number.len() + 1).unwrap_or(u32::MAX);
+        self.bytes += name.len();
         self.numbers.insert(name.to_ascii_lowercase(), number);
         self.by_number.push(name);
         number
@@ -157,7 +165,7 @@ impl Keywords {
             let names = self.names(tx, mailbox)?;
             let number = match names.numbers.get(&keyword.to_ascii_lowercase()) {
                 Some(number) => *number,
-                None if names.by_number.len() >= MAILBOX_KEYWORD_LIMIT => {
+                None if !names.has_room(keyword) => {
                     return Err(Error::Limit("the number of keywords of a mailbox"));
                 }
                 None => {
@@ -192,8 +200,9 @@ impl Keywords {
         }
         let names = self.names(tx, mailbox)?;
         let new = list.iter().filter(|keyword| !names.numbers.contains_key(&keyword.to_ascii_lowercase()));
-        let (new, known) = (new.count(), names.by_number.len());
-        if new > 0 && known + new > MAILBOX_KEYWORD_LIMIT {
+        let (new, bytes) = new.fold((0, names.bytes), |(new, bytes), name| (new + 1, bytes + name.len()));
+        let known = names.by_number.len();
+        if new > 0 && (known + new > MAILBOX_KEYWORD_LIMIT || bytes > MAILBOX_KEYWORD_BYTES_LIMIT) {
             return Err(Error::Limit("the number of keywords of a mailbox"));
         }
         if new > 0 && u64::try_from(known + new).unwrap_or(u64::MAX) > limit {
@@ -217,9 +226,11 @@ impl Keywords {
 
 /// All keywords that were used in a mailbox, which may have `limit` of them.
 pub(super) fn in_use(tx: &Connection, mailbox: MailboxId, limit: u64) -> Result<KeywordsInUse> {
-    let names = Names::load(tx, mailbox)?.by_number;
+    let Names { by_number: names, bytes, .. } = Names::load(tx, mailbox)?;
     let newest = u32::try_from(names.len()).unwrap_or(u32::MAX);
-    let full = names.len() >= MAILBOX_KEYWORD_LIMIT || u64::from(newest) >= limit;
+    let full = names.len() >= MAILBOX_KEYWORD_LIMIT
+        || bytes >= MAILBOX_KEYWORD_BYTES_LIMIT
+        || u64::from(newest) >= limit;
     Ok(KeywordsInUse { newest, names, full })
 }
 

@@ -301,10 +301,12 @@ impl Store for SqliteStore {
     }
 
     fn claim_recent(&self, mailbox: MailboxId, below: u32, access: Access) -> Result<u32> {
-        match access {
-            Access::ReadOnly => self.read(|tx| mailboxes::first_recent(tx, mailbox)),
-            Access::ReadWrite => self.write_unsynced(|tx| mailboxes::claim_recent(tx, mailbox, below)),
+        // Of many sessions that learn of a message, one writes.
+        let first = self.read(|tx| mailboxes::first_recent(tx, mailbox))?;
+        if access == Access::ReadOnly || first >= below {
+            return Ok(first);
         }
+        self.write_unsynced(|tx| mailboxes::claim_recent(tx, mailbox, below))
     }
 
     fn keywords(&self, mailbox: MailboxId) -> Result<KeywordsInUse> {

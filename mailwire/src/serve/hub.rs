@@ -9,8 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use io_mio::Remote;
-use mailstore::{Change, MailboxId};
+use mailstore::{Change, ChangeCursor, Changes, MailboxId};
 use roaring::RoaringBitmap;
+
+/// From so many sessions on that look at one mailbox, a page of its changes is kept for the others.
+const KEEPS_PAGE: usize = 8;
 
 /// All watches.
 #[derive(Debug, Default)]
@@ -24,6 +27,10 @@ struct Watched {
     states: Vec<Arc<State>>,
     /// The messages that most sessions know, so that they can share them.
     uids: Weak<RoaringBitmap>,
+    /// The highest mod-sequence that was told.
+    modseq: u64,
+    /// The last page of changes that was read, and from where.
+    page: Option<(ChangeCursor, Arc<Changes>)>,
 }
 
 struct State {
@@ -45,13 +52,34 @@ pub(super) struct Watch {
 impl Hub {
     /// A mailbox changed.
     pub(super) fn changed(&self, change: Change) {
-        let mailboxes = lock(&self.mailboxes);
-        for state in mailboxes.get(&change.mailbox).into_iter().flat_map(|watched| &watched.states) {
+        let mut mailboxes = lock(&self.mailboxes);
+        let Some(watched) = mailboxes.get_mut(&change.mailbox) else { return };
+        // Of a mailbox that was deleted, no page is the last one.
+        watched.modseq = if change.modseq == 0 { u64::MAX } else { watched.modseq.max(change.modseq) };
+        watched.page = None;
+        for state in &watched.states {
             state.modseq.fetch_max(change.modseq, Ordering::SeqCst);
             let new = !state.changed.swap(true, Ordering::SeqCst);
             if new && state.idle.load(Ordering::SeqCst) {
                 state.remote.wake();
             }
+        }
+    }
+
+    /// The page of changes from a cursor on that another session has read, if nothing has changed since.
+    pub(super) fn page(&self, mailbox: MailboxId, since: &ChangeCursor) -> Option<Arc<Changes>> {
+        let mailboxes = lock(&self.mailboxes);
+        let watched = mailboxes.get(&mailbox)?;
+        let (cursor, page) = watched.page.as_ref()?;
+        (cursor == since && page.highest_modseq >= watched.modseq).then(|| Arc::clone(page))
+    }
+
+    /// Keeps a page of changes for the other sessions of its mailbox, if they are many.
+    pub(super) fn keep_page(&self, mailbox: MailboxId, since: ChangeCursor, page: &Arc<Changes>) {
+        if let Some(watched) = lock(&self.mailboxes).get_mut(&mailbox)
+            && watched.states.len() >= KEEPS_PAGE
+        {
+            watched.page = Some((since, Arc::clone(page)));
         }
     }
 

@@ -16,6 +16,9 @@ use super::update::{HIGH_WATER, new_keywords};
 use super::view::{self, Numbering};
 use super::{Session, Turn, Work, bad, done, done_with, go_on, mailbox, refuse, refuse_for, translate};
 
+/// The most ranges of MODIFIED in one answer.
+const MODIFIED_RANGES: usize = 16_384;
+
 /// Whether STORE tells the flags, and the mod-sequence with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Form {
@@ -207,6 +210,10 @@ impl Session {
                 Numbering::Sequence => selected.view.sequence(uid),
             });
             let ranges = ranges(numbers);
+            if ranges.len() > MODIFIED_RANGES {
+                let text = "too many messages were changed meanwhile: store to fewer at a time";
+                return refuse(reply, PlainCode::Limit, text, turn);
+            }
             return done_with(
                 reply,
                 Code::Modified(Numbers::new(&ranges)),

@@ -6,11 +6,12 @@
 //! EXPUNGE changes sequence numbers, so it is told only where the client cannot be in the middle of using them (RFC
 //! 9051 §7.5.1): the machine refuses it elsewhere.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
 use io_mio::Next;
-use mailstore::{ChangeCursor, Changes, KeywordsInUse, MailboxId, MessageFlags, Store};
+use mailstore::{ChangeCursor, Changes, KeywordsInUse, MailboxId, Store};
 use proto_imap::Access;
 use proto_imap::server::Reply;
 use proto_imap::types::{FetchItem, Untagged};
@@ -18,6 +19,7 @@ use roaring::RoaringBitmap;
 
 use super::translate::{self, Recency};
 use super::{Selected, Session, Turn, Work, done, go_on, mailbox};
+use crate::serve::hub::Hub;
 
 /// Above this much waiting output no more changes are told, in bytes.
 pub(super) const HIGH_WATER: usize = 128 * 1024;
@@ -35,12 +37,14 @@ type After = Box<dyn FnOnce(&mut Session, &mut Turn<'_, '_>) -> Next + Send>;
 /// A page of changes on its way to the client.
 pub(super) struct Telling {
     keywords: Option<KeywordsInUse>,
-    vanished: std::vec::IntoIter<u32>,
-    new: Vec<u32>,
+    /// Sessions that are at the same place share it.
+    changes: Arc<Changes>,
+    /// How many of the messages that went, and of those with other flags, were told.
+    vanished: usize,
+    changed: usize,
+    new_told: bool,
     /// Of the new messages, those from this UID on are recent; `None`: this session has no recent messages.
     recent_from: Option<u32>,
-    changed: std::vec::IntoIter<MessageFlags>,
-    more: bool,
     /// The mailbox was deleted: nothing is in it any more.
     deleted: bool,
     then: After,
@@ -57,7 +61,7 @@ pub(super) struct Idling {
 
 /// A page of changes, as a worker brings it.
 struct Found {
-    changes: Changes,
+    changes: Arc<Changes>,
     recent_from: Option<u32>,
     keywords: Option<KeywordsInUse>,
 }
@@ -125,9 +129,10 @@ impl Session {
         selected.own.skip(&mut selected.cursor);
         let (mailbox, cursor, keywords) = (selected.mailbox, selected.cursor, selected.keywords);
         let recent = selected.recent_access(turn);
+        let hub = Arc::clone(&self.site.hub);
         self.ask(
             turn,
-            move |store| changes(store, mailbox, &cursor, keywords, recent),
+            move |store| changes(store, &hub, mailbox, &cursor, keywords, recent),
             move |session, found, turn| session.tell(found, then, turn),
         )
     }
@@ -140,7 +145,7 @@ impl Session {
             Err(mailstore::Error::NotFound(_) | mailstore::Error::NoSelect) => {
                 deleted = true;
                 let changes = Changes { cursor: selected.cursor, ..Changes::default() };
-                Found { changes, recent_from: None, keywords: None }
+                Found { changes: Arc::new(changes), recent_from: None, keywords: None }
             }
             Err(error) => {
                 tracing::warn!(session = self.number, %error, "changes could not be read");
@@ -151,11 +156,11 @@ impl Session {
         selected.cursor = found.changes.cursor;
         self.telling = Some(Box::new(Telling {
             keywords: found.keywords,
-            vanished: found.changes.vanished.into_iter(),
-            new: found.changes.new,
+            changes: found.changes,
+            vanished: 0,
+            changed: 0,
+            new_told: false,
             recent_from: found.recent_from,
-            changed: found.changes.changed.into_iter(),
-            more: found.changes.more,
             deleted,
             then,
         }));
@@ -181,7 +186,7 @@ impl Session {
         let (Some(telling), Some(selected)) = (self.telling.take(), &mut self.selected) else {
             return Next::Close;
         };
-        if telling.more {
+        if telling.changes.more {
             return self.ask_for_changes(telling.then, turn);
         }
         let Selected { view, watch, .. } = &mut **selected;
@@ -237,12 +242,20 @@ impl Session {
 /// Reads a page of changes, on a worker.
 fn changes(
     store: &dyn Store,
+    hub: &Hub,
     mailbox: MailboxId,
     cursor: &ChangeCursor,
     known_keywords: u32,
     recent: Option<mailstore::Access>,
 ) -> mailstore::Result<Found> {
-    let changes = store.changes_since(mailbox, cursor, PAGE)?;
+    let changes = match hub.page(mailbox, cursor) {
+        Some(page) => page,
+        None => {
+            let page = Arc::new(store.changes_since(mailbox, cursor, PAGE)?);
+            hub.keep_page(mailbox, *cursor, &page);
+            page
+        }
+    };
     let recent_from = match recent {
         Some(access) if !changes.new.is_empty() => {
             Some(store.claim_recent(mailbox, changes.cursor.uid_next, access)?)
@@ -282,19 +295,20 @@ impl Telling {
             let Some(number) = selected.view.remove_last() else { return Ok(false) };
             return turn.machine.data(&Untagged::Expunge(number), turn.tx).map(|()| true);
         }
-        if let Some(uid) = self.vanished.next() {
+        if let Some(&uid) = self.changes.vanished.get(self.vanished) {
+            self.vanished += 1;
             selected.recent.remove(uid);
             if let Some(number) = selected.view.remove(uid) {
                 turn.machine.data(&Untagged::Expunge(number), turn.tx)?;
             }
             return Ok(true);
         }
-        if !self.new.is_empty() {
-            let new = std::mem::take(&mut self.new);
+        if !std::mem::replace(&mut self.new_told, true) {
+            let new = || self.changes.new.iter().copied();
             if let Some(first) = self.recent_from {
-                selected.recent.extend(new.iter().copied().filter(|uid| *uid >= first));
+                selected.recent.extend(new().filter(|uid| *uid >= first));
             }
-            if selected.view.extend(new) {
+            if selected.view.extend(new()) {
                 turn.machine.data(&Untagged::Exists(selected.view.exists()), turn.tx)?;
                 if self.recent_from.is_some() {
                     turn.machine.data(&Untagged::Recent(count(&selected.recent)), turn.tx)?;
@@ -302,7 +316,8 @@ impl Telling {
             }
             return Ok(true);
         }
-        let Some(message) = self.changed.next() else { return Ok(false) };
+        let Some(message) = self.changes.changed.get(self.changed) else { return Ok(false) };
+        self.changed += 1;
         if selected.own.contains(message.modseq) {
             return Ok(true);
         }

@@ -229,13 +229,13 @@ fn a_conditional_store_leaves_alone_what_was_changed() {
 #[test]
 fn a_large_store_is_told_in_pages_to_everyone() {
     let running = Running::start();
-    let count = 1_300;
+    let count = 700;
     let mut imap = filled(&running, count);
     let mut idle = running.imap();
     idle.ok("SELECT INBOX");
     idle.say("t IDLE");
     assert!(idle.line().starts_with("+ "));
-    let keywords: Vec<String> = (0..90).map(|n| format!("keyword-{n:0>60}")).collect();
+    let keywords: Vec<String> = (0..25).map(|n| format!("keyword-{n:0>60}")).collect();
     let command = format!("STORE 1:* +FLAGS ({})", keywords.join(" "));
     let stored = imap.ok(&command);
     let fetches = |responses: &[String]| {
@@ -267,28 +267,82 @@ fn a_large_store_is_told_in_pages_to_everyone() {
 }
 
 #[test]
+fn a_copy_that_fails_leaves_no_message_behind() {
+    let running = Running::start();
+    let count = 600;
+    let mut imap = filled(&running, count);
+    imap.append("Archive", MESSAGE);
+    imap.ok("SELECT Archive");
+    // The destination has no room for another keyword.
+    for set in 0..3 {
+        let keywords: Vec<String> = (0..95).map(|n| format!("{set}-{n}-{}", "k".repeat(235))).collect();
+        let stored = imap.command(&format!("STORE 1 FLAGS.SILENT ({})", keywords.join(" "))).1;
+        assert_eq!(stored.starts_with("NO [LIMIT] "), set == 2, "{stored}");
+    }
+    for filler in 0..100 {
+        if imap.command(&format!("STORE 1 FLAGS.SILENT ({filler}{})", "f".repeat(240))).1.starts_with("NO") {
+            break;
+        }
+    }
+    imap.ok("SELECT INBOX");
+    imap.ok(&format!("STORE {count} +FLAGS.SILENT ({})", "x".repeat(250)));
+    let answer = imap.command("COPY 1:* Archive").1;
+    assert!(answer.starts_with("NO [LIMIT] "), "{answer}");
+    assert_eq!(imap.ok("STATUS Archive (MESSAGES)"), ["* STATUS Archive (MESSAGES 1)"]);
+    // A MOVE leaves each message in one place, and tells where.
+    let (untagged, answer) = imap.command("MOVE 1:* Archive");
+    assert!(answer.starts_with("NO [LIMIT] "), "{answer}");
+    assert!(untagged[0].starts_with("* OK [COPYUID ") && untagged[0].contains(" 1:500 "), "{}", untagged[0]);
+    assert_eq!(untagged[1..].iter().filter(|one| *one == "* 1 EXPUNGE").count(), 500);
+    assert_eq!(imap.ok("STATUS INBOX (MESSAGES)"), ["* STATUS INBOX (MESSAGES 100)"]);
+    assert_eq!(imap.ok("STATUS Archive (MESSAGES)"), ["* STATUS Archive (MESSAGES 501)"]);
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_a_copy_leaves_no_message_behind() {
+    let running = Running::start();
+    let mut leaving = filled(&running, 2_048);
+    let mut imap = running.imap();
+    let mut copied = |until: &dyn Fn(u64, u64) -> bool| {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        loop {
+            let status = imap.ok("STATUS Archive (MESSAGES UIDNEXT)").concat();
+            if until(number(&status, "MESSAGES"), number(&status, "UIDNEXT")) {
+                break;
+            }
+            assert!(std::time::Instant::now() < end, "{status}");
+        }
+    };
+    leaving.say("t COPY 1:* Archive");
+    copied(&|_, uid_next| uid_next > 1);
+    drop(leaving);
+    // A copy that was complete before its client was missed stays.
+    copied(&|messages, _| messages == 0 || messages == 2_048);
+}
+
+#[test]
 fn many_messages_are_expunged_moved_and_deleted_in_slices() {
     let running = Running::start();
-    let count = 1_300;
+    let count = 1_100;
     let mut imap = filled(&running, count);
     let mut other = running.imap();
     other.ok("SELECT INBOX");
-    assert!(imap.command("COPY 1:* Archive").1.contains(" 1:1300 1:1300] "));
-    let moved = imap.ok("MOVE 1:700 Trash");
-    assert!(moved[0].starts_with("* OK [COPYUID ") && moved[0].contains(" 1:700 1:700] "), "{}", moved[0]);
-    assert_eq!(moved.len(), 701);
-    assert_eq!(moved[1..].iter().filter(|one| *one == "* 1 EXPUNGE").count(), 700);
+    assert!(imap.command("COPY 1:* Archive").1.contains(" 1:1100 1:1100] "));
+    let moved = imap.ok("MOVE 1:550 Trash");
+    assert!(moved[0].starts_with("* OK [COPYUID ") && moved[0].contains(" 1:550 1:550] "), "{}", moved[0]);
+    assert_eq!(moved.len(), 551);
+    assert_eq!(moved[1..].iter().filter(|one| *one == "* 1 EXPUNGE").count(), 550);
     imap.ok("STORE 1:* +FLAGS.SILENT (\\Deleted)");
-    assert_eq!(imap.ok("EXPUNGE").len(), 600);
-    assert_eq!(other.ok("NOOP").iter().filter(|one| one.ends_with(" EXPUNGE")).count(), 1_300);
+    assert_eq!(imap.ok("EXPUNGE").len(), 550);
+    assert_eq!(other.ok("NOOP").iter().filter(|one| one.ends_with(" EXPUNGE")).count(), 1_100);
     assert_eq!(other.ok("NOOP"), Vec::<String>::new());
     other.ok("SELECT Archive");
     imap.ok("DELETE Archive");
-    assert_eq!(other.ok("NOOP").iter().filter(|one| one.ends_with(" EXPUNGE")).count(), 1_300);
+    assert_eq!(other.ok("NOOP").iter().filter(|one| one.ends_with(" EXPUNGE")).count(), 1_100);
     assert!(imap.command("STATUS Archive (MESSAGES)").1.starts_with("NO [NONEXISTENT] "));
     imap.ok("SELECT Trash");
     imap.ok("COPY 1:* INBOX");
     imap.ok("RENAME inbox Old");
-    assert_eq!(imap.ok("STATUS Old (MESSAGES)"), ["* STATUS Old (MESSAGES 700)"]);
+    assert_eq!(imap.ok("STATUS Old (MESSAGES)"), ["* STATUS Old (MESSAGES 550)"]);
     assert_eq!(imap.ok("STATUS INBOX (MESSAGES)"), ["* STATUS INBOX (MESSAGES 0)"]);
 }
