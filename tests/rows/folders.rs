@@ -491,3 +491,51 @@ fn a_signal_stops_a_sync_cleanly_and_the_next_run_goes_on() {
         assert_eq!(kept.mailboxes(), [("INBOX".into(), 400)]);
     }
 }
+
+#[test]
+fn a_token_is_asked_for_anew_for_each_session() {
+    let mut mail = Mail::of(&[("INBOX", 30)]).instead(|_, _, said| match asks_for(said, 5) {
+        true => Instead::Close,
+        false => Instead::Answer,
+    });
+    mail.capabilities = "AUTH=XOAUTH2";
+    let server = mail.start();
+    let kept = folder();
+    let asked = kept.path().join("asked");
+    let token = format!("echo x >> {0}; echo token-$(wc -l < {0} | tr -d ' ')", asked.display());
+    Synced::new().run(&server, &["--token-command", &token]).expect(75);
+    let connections = server.seen().connections;
+    assert!(connections > 1);
+    assert_eq!(std::fs::read_to_string(&asked).unwrap().lines().count(), connections);
+}
+
+#[test]
+fn a_signal_ends_check_and_folders_at_once() {
+    for (subcommand, signal, code) in [("check", "INT", 130), ("folders", "TERM", 143)] {
+        let is_reached = Arc::new(AtomicUsize::new(0));
+        let reached = Arc::clone(&is_reached);
+        let server = Mail::of(&[("INBOX", 1)])
+            .instead(move |_, _, said| match said.starts_with("LIST") {
+                true => {
+                    reached.store(1, Ordering::SeqCst);
+                    Instead::Hang(String::new())
+                }
+                false => Instead::Answer,
+            })
+            .start();
+        let url = format!("imap://alice@localhost:{}", server.port);
+        let mut child =
+            command(&[&[subcommand, &url, "--timeout", "60"], &CLEAR[..]].concat(), SECRET).spawn().unwrap();
+        let begun = std::time::Instant::now();
+        while is_reached.load(Ordering::SeqCst) == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "LIST is not reached");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let id = child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+        drop(child.stdin.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"));
+    }
+}
