@@ -26,6 +26,9 @@ const PATTERN_BYTES_LIMIT: usize = 8 * 1024;
 const PAGE_BYTES: usize = 64 * 1024;
 const PAGE: usize = 500;
 
+/// How many mailboxes are read at a time.
+const CHUNK: usize = 128;
+
 /// What a LIST asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Question {
@@ -186,25 +189,37 @@ fn page(
     after: Option<String>,
     slice: &Slice,
 ) -> mailstore::Result<Page> {
-    let mailboxes = store.list(account)?;
-    let subscriptions = if question.subscribed { store.subscriptions(account)? } else { Vec::new() };
-    let candidates = Candidates::new(&mailboxes, &subscriptions, question);
+    let mut after = after.unwrap_or_default();
     let (mut answers, mut bytes) = (Vec::new(), 0);
-    for name in candidates.behind(after.as_deref()) {
-        if let Some(mut answer) = candidates.answer(name, question) {
-            let mailbox = candidates.known.get(name).filter(|mailbox| !mailbox.no_select);
-            if !question.status.is_empty() {
-                // A mailbox that went meanwhile has no figures.
-                answer.status = mailbox.and_then(|mailbox| store.status(mailbox.id).ok());
+    loop {
+        // Subscriptions and levels above a match need to be seen together.
+        let by_page = !question.subscribed && !question.recursive && !question.lsub;
+        let mailboxes = match by_page {
+            true => store.list_page(account, &after, CHUNK)?,
+            false => store.list(account)?,
+        };
+        let is_last = !by_page || mailboxes.len() < CHUNK;
+        let subscriptions = if question.subscribed { store.subscriptions(account)? } else { Vec::new() };
+        let candidates = Candidates::new(&mailboxes, &subscriptions, question);
+        for name in candidates.behind(&after) {
+            if let Some(mut answer) = candidates.answer(name, question) {
+                let mailbox = candidates.known.get(name).filter(|mailbox| !mailbox.no_select);
+                if !question.status.is_empty() {
+                    // A mailbox that went meanwhile has no figures.
+                    answer.status = mailbox.and_then(|mailbox| store.status(mailbox.id).ok());
+                }
+                bytes += name.len();
+                answers.push(answer);
             }
-            bytes += name.len();
-            answers.push(answer);
+            if bytes >= PAGE_BYTES || answers.len() >= PAGE || slice.is_over() {
+                return Ok(Page { answers, last: Some(name.to_owned()) });
+            }
         }
-        if bytes >= PAGE_BYTES || answers.len() >= PAGE || slice.is_over() {
-            return Ok(Page { answers, last: Some(name.to_owned()) });
+        match mailboxes.last() {
+            Some(last) if !is_last => after.clone_from(&last.name),
+            _ => return Ok(Page { answers, last: None }),
         }
     }
-    Ok(Page { answers, last: None })
 }
 
 /// The names that a LIST may answer.
@@ -239,8 +254,8 @@ impl<'s> Candidates<'s> {
     }
 
     /// The names behind `after`, in order.
-    fn behind(&self, after: Option<&str>) -> impl Iterator<Item = &'s str> {
-        let bound = after.map_or(Bound::Unbounded, Bound::Excluded);
+    fn behind(&self, after: &str) -> impl Iterator<Item = &'s str> {
+        let bound = Bound::Excluded(after);
         let mut selected = self.selected.range::<str, _>((bound, Bound::Unbounded)).copied().peekable();
         let mut levels = self.levels.range::<str, _>((bound, Bound::Unbounded)).copied().peekable();
         std::iter::from_fn(move || {
@@ -360,7 +375,7 @@ mod tests {
         let subscriptions = ["a/b".to_owned(), "gone/x".to_owned()];
         let subscriptions = if question.subscribed { &subscriptions[..] } else { &[] };
         let candidates = Candidates::new(&mailboxes, subscriptions, &question);
-        let answers = candidates.behind(None).filter_map(|name| candidates.answer(name, &question));
+        let answers = candidates.behind("").filter_map(|name| candidates.answer(name, &question));
         answers.map(|answer| (answer.name, answer.attributes)).collect()
     }
 
@@ -380,6 +395,40 @@ mod tests {
         assert_eq!(found[1].1, [Attribute::HasNoChildren, Attribute::Sent]);
         assert_eq!(found[2].1, [Attribute::NoSelect, Attribute::HasChildren]);
         assert_eq!(names(Question { special_use: true, ..question("*") }), ["Sent"]);
+    }
+
+    #[test]
+    fn pages_of_any_length_join_to_the_same_answer() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = mailstore::SqliteStore::open(directory.path()).unwrap();
+        let account = store.create_account("ann", b"a password").unwrap().id;
+        for number in 0..150 {
+            store.create_mailbox(account, &format!("box {number}/inner"), None).unwrap();
+        }
+        store.subscribe(account, "box 7/inner").unwrap();
+        let names = |question: &Question, slice: &Slice| {
+            let (mut names, mut after) = (Vec::new(), None);
+            loop {
+                let page = page(&store, account, question, after, slice).unwrap();
+                names.extend(page.answers.into_iter().map(|answer| answer.name));
+                match page.last {
+                    None => return names,
+                    last => after = last,
+                }
+            }
+        };
+        for (question, count) in [
+            (question("*"), 306),
+            (question("%"), 156),
+            (Question { status: vec![StatusAttribute::Messages], ..question("box 1%/%") }, 61),
+            (Question { subscribed: true, recursive: true, ..question("*") }, 8),
+            (Question { subscribed: true, lsub: true, ..question("%") }, 7),
+        ] {
+            let long = names(&question, &Slice::lasting(std::time::Duration::from_secs(60)));
+            let short = names(&question, &Slice::lasting(std::time::Duration::ZERO));
+            assert_eq!(short, long);
+            assert_eq!(long.len(), count, "{question:?} {long:?}");
+        }
     }
 
     #[test]

@@ -255,10 +255,7 @@ impl Producer {
 
 /// Whether the client may try again later.
 fn code_of(error: &mailstore::Error) -> PlainCode {
-    // Too many open files, in the process or in the system.
-    let is_crowded =
-        matches!(error, mailstore::Error::Io(error) if matches!(error.raw_os_error(), Some(23 | 24)));
-    if is_crowded || error.is_retryable() { PlainCode::Unavailable } else { PlainCode::ServerBug }
+    if error.is_retryable() { PlainCode::Unavailable } else { PlainCode::ServerBug }
 }
 
 /// Sets `\Seen` where it is not.
