@@ -229,9 +229,6 @@ pub trait Store: Send + Sync {
     /// message (any more).
     fn find_email_id(&self, account: AccountId, id: &str) -> Option<ContentId>;
 
-    /// The MAILBOXID (RFC 8474) of a mailbox of an account, which does not count anything either.
-    fn mailbox_object_id(&self, account: AccountId, mailbox: MailboxId) -> String;
-
     /// The messages of a mailbox that have these octets.
     fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet>;
 

@@ -211,3 +211,81 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Structure>(&json).unwrap(), whole);
     }
 }
+
+/// Header fields made of the characters that address lists and parameters are read by.
+fn header_soup() -> impl Strategy<Value = Vec<u8>> {
+    let name = prop_oneof![
+        Just("From"),
+        Just("To"),
+        Just("Cc"),
+        Just("Subject"),
+        Just("In-Reply-To"),
+        Just("Content-Type"),
+        Just("Content-Disposition"),
+        Just("Content-Language"),
+        Just("Content-ID")
+    ];
+    let value = prop::collection::vec(
+        prop_oneof![
+            Just(b"\"".to_vec()),
+            Just(b"\\".to_vec()),
+            Just(b"(".to_vec()),
+            Just(b")".to_vec()),
+            Just(b"<".to_vec()),
+            Just(b">".to_vec()),
+            Just(b"@".to_vec()),
+            Just(b",".to_vec()),
+            Just(b":".to_vec()),
+            Just(b";".to_vec()),
+            Just(b"=".to_vec()),
+            Just(b"\r\n ".to_vec()),
+            Just(b"\xc3".to_vec()),
+            Just("ü".as_bytes().to_vec()),
+            Just(b"=?utf-8?q?x?=".to_vec()),
+            Just(vec![b'a'; 700]),
+            Just(b"text/html".to_vec()),
+            Just(b"\0\t".to_vec())
+        ],
+        0..40,
+    );
+    prop::collection::vec((name, value), 0..12).prop_map(|fields| {
+        let mut header = Vec::new();
+        for (name, value) in fields {
+            header.extend_from_slice(name.as_bytes());
+            header.extend_from_slice(b": ");
+            header.extend(value.into_iter().flatten());
+            header.extend_from_slice(b"\r\n");
+        }
+        header.extend_from_slice(b"\r\nbody");
+        header
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn odd_header_fields_are_read_the_same_in_any_division_and_close_their_groups(
+        message in header_soup(),
+        length in 1_usize..50,
+    ) {
+        let whole = Structure::of(&message);
+        let mut scanner = Scanner::new();
+        message.chunks(length).for_each(|chunk| scanner.push(chunk));
+        prop_assert_eq!(&scanner.finish(), &whole);
+        for list in [&whole.envelope.from, &whole.envelope.to, &whole.envelope.cc] {
+            let mut open = false;
+            for address in list {
+                if address.host.is_none() {
+                    prop_assert_eq!(open, address.mailbox.is_none());
+                    open = !open;
+                }
+                prop_assert_eq!(address.shown_host().is_none(), address.host.is_none());
+                prop_assert_ne!(address.shown_host(), Some(""));
+            }
+            prop_assert!(!open);
+        }
+        let texts = [&whole.envelope.subject, &whole.envelope.in_reply_to, &whole.root.id];
+        prop_assert!(texts.into_iter().flatten().all(|text| !text.is_empty() && !text.contains(['\r', '\n', '\0'])));
+    }
+}

@@ -51,7 +51,6 @@ pub struct SqliteStore {
     subscribers: Mutex<Vec<Weak<ChangeCallback>>>,
     quota: Mutex<Quota>,
     email_ids: ObjectIds,
-    mailbox_ids: ObjectIds,
     /// Held shared as long as the store is open.
     _lock: File,
 }
@@ -94,7 +93,6 @@ impl SqliteStore {
             database,
             messages,
             email_ids: ObjectIds::new(&secret, "email"),
-            mailbox_ids: ObjectIds::new(&secret, "mailbox"),
             writer: Writer::new(writer),
             readers: Mutex::default(),
             queue: Queue::default(),
@@ -354,10 +352,6 @@ impl Store for SqliteStore {
 
     fn find_email_id(&self, account: AccountId, id: &str) -> Option<ContentId> {
         self.email_ids.find(account.0, id).map(ContentId)
-    }
-
-    fn mailbox_object_id(&self, account: AccountId, mailbox: MailboxId) -> String {
-        self.mailbox_ids.show(account.0, mailbox.0)
     }
 
     fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet> {
