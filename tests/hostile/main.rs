@@ -56,7 +56,7 @@ const TOGETHER: Patience = Patience {
 };
 
 const ATTACKS: [Attack; 6] = [
-    Attack { name: "idle", seconds: 30, run: attacks::idle::run, patience: ALONE },
+    Attack { name: "idle", seconds: 40, run: attacks::idle::run, patience: ALONE },
     Attack { name: "messages", seconds: 10, run: attacks::messages::run, patience: ALONE },
     Attack { name: "sections", seconds: 8, run: attacks::sections::run, patience: ALONE },
     Attack {

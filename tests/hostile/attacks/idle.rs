@@ -9,7 +9,7 @@ use crate::fill::{ATTACKERS, IDLE, PASSWORD};
 use crate::wire::{Imap, Service, Wire};
 
 /// Sessions under TLS in a mailbox, and connections in cleartext.
-const SECURE: usize = 1_000;
+const SECURE: usize = 2_000;
 const CLEARTEXT: usize = 1_000;
 
 /// How much memory one may cost, in bytes.

@@ -31,6 +31,11 @@ const SLACK: u64 = 32 << 20;
 /// What a session that is answered may hold.
 const ANSWERING: u64 = (1 << 20) + (256 << 10);
 
+/// The longest answers, in bytes. An envelope has 64 KiB, and as many again for the quotes and `NIL`s of 3,000 addresses;
+/// a structure has 256 KiB.
+const ENVELOPE: u64 = 128 << 10;
+const STRUCTURE: u64 = 288 << 10;
+
 pub(crate) fn run(target: &Target<'_>, report: &mut Report) {
     let disk = disk_usage(target.directory);
     let faults = send(target, report);
@@ -139,8 +144,8 @@ fn lines(target: &Target<'_>, report: &mut Report) {
         Ok(imap.ask(command)?.ok()?.longest)
     };
     for (what, command, bound) in [
-        ("longest ENVELOPE", "FETCH 1:* ENVELOPE", 80 << 10),
-        ("longest BODYSTRUCTURE", "FETCH 1:* BODYSTRUCTURE", 288 << 10),
+        ("longest ENVELOPE", "FETCH 1:* ENVELOPE", ENVELOPE),
+        ("longest BODYSTRUCTURE", "FETCH 1:* BODYSTRUCTURE", STRUCTURE),
         ("longest answer to BODY[]<0.100>", "FETCH 1:* BODY.PEEK[]<0.100>", 1 << 10),
     ] {
         match longest(command) {
