@@ -60,6 +60,9 @@ pub(crate) struct Draft {
     pub(crate) html: Option<String>,
     pub(crate) attachments: Vec<Attachment>,
     pub(crate) headers: Vec<(String, String)>,
+    /// Keep the addresses of To and Cc in ASCII: one whose local part is not becomes the name of an empty group (as
+    /// RFC 6857 §3.1 has it), so that the other recipients get the message where SMTPUTF8 is not offered.
+    pub(crate) ascii_recipients: bool,
 }
 
 /// A file to attach.
@@ -183,8 +186,11 @@ impl Draft {
         let message_id = format!("{}@{}", unique(now), ascii_domain(domain));
         let date = jiff::fmt::rfc2822::to_string(now)
             .map_err(|error| Failure::new(Kind::Data, format!("the date cannot be written: {error}")))?;
-        let list =
-            |mailboxes: &[Mailbox]| mailboxes.iter().map(Mailbox::header).collect::<Vec<_>>().join(", ");
+        let written = |mailbox: &Mailbox| {
+            let is_kept = mailbox.address.is_ascii() || !self.ascii_recipients;
+            if is_kept { mailbox.header() } else { mailbox.as_empty_group() }
+        };
+        let list = |mailboxes: &[Mailbox]| mailboxes.iter().map(written).collect::<Vec<_>>().join(", ");
         let mut header = String::new();
         let mut add = |name: &str, value: &str| {
             header.push_str(&field::write(name, value).map_err(|why| Failure::new(Kind::Data, why))?);

@@ -176,6 +176,24 @@ fn domains_beyond_ascii_are_sent_as_a_labels() {
 }
 
 #[test]
+fn an_address_that_needs_smtputf8_costs_no_other_recipient_a_built_message() {
+    let server = offers(&["8BITMIME"]);
+    let more = ["--to", "jörg@x.example", "--to", "b@x.example", "--subject", "s", "--text", "t", "--json"];
+    let report = send(server.port, &more, b"").expect(69).json();
+    let statuses = [0, 1].map(|number| report["recipients"][number]["status"].clone());
+    assert_eq!(statuses, ["failed", "success"], "{report}");
+    let received = server.seen().received;
+    assert!(
+        received.contains("\r\nTo: =?utf-8?Q?j=C3=B6rg=40x=2Eexample?=: ;, <b@x.example>\r\n"),
+        "{received}"
+    );
+    let server = offers(&["8BITMIME", "SMTPUTF8"]);
+    send(server.port, &["--to", "jörg@x.example", "--text", "t"], b"").expect(0);
+    let received = server.seen().received;
+    assert!(received.contains("\r\nTo: <jörg@x.example>\r\n") && received.contains("SMTPUTF8"), "{received}");
+}
+
+#[test]
 fn a_header_that_is_not_utf8_is_never_announced_as_smtputf8() {
     let latin1 = b"Subject: caf\xe9\r\n\r\nx\r\n";
     let server = offers(&["SMTPUTF8", "8BITMIME"]);

@@ -44,6 +44,13 @@ impl Mailbox {
     }
 }
 
+impl Mailbox {
+    /// The address as the name of a group without members: readable, and not an address any more.
+    pub(super) fn as_empty_group(&self) -> String {
+        format!("\"{}\":;", self.address.replace('\\', "\\\\").replace('"', "\\\""))
+    }
+}
+
 /// The address with its domain in ASCII: `Mailbox` of RFC 5321 §4.1.2, with a local part beyond ASCII as RFC 6531 §3.3
 /// adds.
 pub(super) fn ascii_address(address: &str) -> Result<String, String> {

@@ -210,7 +210,9 @@ fn built(arguments: &SendArgs, envelope: &Envelope) -> Result<Spool, Failure> {
         .iter()
         .map(|field| parse_field(field).map_err(|why| Failure::new(Kind::Data, format!("--header: {why}"))))
         .collect::<Result<_, _>>()?;
+    let is_ascii = |address: &String| address.is_ascii();
     let draft = Draft {
+        ascii_recipients: envelope.sender().is_ascii() && envelope.recipients.iter().any(is_ascii),
         from: envelope.from.clone(),
         to: envelope.to.clone(),
         cc: envelope.cc.clone(),
