@@ -313,7 +313,7 @@ class Cases:
 
     def send_uncertain(self):
         server = self.smtp_script({"EHLO": b"250 s.example\r\n", "DATA": b"354 go\r\n"}, after=b"")
-        done = self.send_clear(server).expect(75)
+        done = self.send_clear(server).expect(70)
         report = json.loads(done.out.splitlines()[0])
         check(report["status"] == "uncertain" and server.connections == 1, f"{server.connections} connections: {report}")
         server.close()
