@@ -235,3 +235,26 @@ fn a_client_that_wants_another_protocol_is_refused() {
         }
     }
 }
+
+#[test]
+fn memory_goes_back_when_sessions_end() {
+    let served = Served::start(&[]);
+    let round = || {
+        let login = format!("a LOGIN {} {}\r\n", served.user, served.password);
+        let mut sessions: Vec<_> = (0..300).map(|_| imap(&served)).collect();
+        assert!(sessions[0].ask(&login).starts_with("a OK "));
+        let most = served.memory();
+        sessions.clear();
+        most
+    };
+    // What is made once, and the memory of the password, which goes when no log-in has come for a while.
+    round();
+    std::thread::sleep(Duration::from_secs(7));
+    let before = served.memory();
+    let most = round();
+    let begun = Instant::now();
+    while served.memory() > before + (most - before) / 3 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{before} {most} {} KiB", served.memory());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

@@ -11,6 +11,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use io_mio::Remote;
 
@@ -19,6 +20,9 @@ use super::login::Answer;
 
 /// Threads for the costly step.
 const THREADS: usize = 2;
+
+/// A thread for the costly step ends after so long without work, and gives back the 19 MiB in which it computes.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// The most attempts that wait. Each session has one at most, so that the default limit of sessions never reaches it.
 const WAITING: usize = 8192;
@@ -32,7 +36,7 @@ pub(super) type Costly = Box<dyn FnOnce() -> Answer + Send>;
 /// The threads. They end when the value is dropped; what waits then is not answered.
 pub(super) struct LoginQueue {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    quick: Option<JoinHandle<()>>,
 }
 
 /// An answer that will come. The session is woken when it is there; the attempt is given up with the value.
@@ -56,6 +60,8 @@ struct State {
     /// How many costly steps of each address and network wait.
     waiting: HashMap<u64, u32>,
     number: u64,
+    /// How many threads there are for the costly step.
+    threads: usize,
     closed: bool,
 }
 
@@ -63,12 +69,13 @@ struct State {
 type Rank = (bool, u32, u64);
 
 struct Waiting {
-    costly: Costly,
+    costly: Option<Costly>,
     address: u64,
     network: u64,
     is_stranger: bool,
     place: Place,
-    remote: Remote,
+    /// The session to wake.
+    remote: Option<Remote>,
 }
 
 impl LoginQueue {
@@ -77,19 +84,9 @@ impl LoginQueue {
     pub(super) fn start() -> std::io::Result<Self> {
         let shared =
             Arc::new(Shared { state: Mutex::default(), quick: Condvar::new(), costly: Condvar::new() });
-        let mut this = Self { shared, threads: Vec::new() };
-        let shared = Arc::clone(&this.shared);
-        this.spawn(move || shared.answer_quickly())?;
-        for _ in 0..THREADS {
-            let shared = Arc::clone(&this.shared);
-            this.spawn(move || shared.compute())?;
-        }
-        Ok(this)
-    }
-
-    fn spawn(&mut self, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-        self.threads.push(std::thread::Builder::new().name("passwords".to_owned()).spawn(work)?);
-        Ok(())
+        let worker = Arc::clone(&shared);
+        let quick = spawn(move || answer_quickly(&worker))?;
+        Ok(Self { shared, quick: Some(quick) })
     }
 
     /// Answers an attempt and then wakes its session. `None`: too many wait, and none of them has less of a claim.
@@ -103,12 +100,12 @@ impl LoginQueue {
     ) -> Option<Ticket> {
         let place = Place::default();
         let waiting = Waiting {
-            costly,
+            costly: Some(costly),
             address: attempt.address,
             network: attempt.network,
             is_stranger: !is_known,
             place: Arc::clone(&place),
-            remote,
+            remote: Some(remote),
         };
         let mut state = self.shared.lock();
         if state.closed || state.quick.len() >= WAITING {
@@ -166,15 +163,17 @@ impl State {
 }
 
 impl Waiting {
+    fn give(&self, answer: Answer) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        if let Some(remote) = &self.remote {
+            remote.wake();
+        }
+    }
+
     /// Whether the session still waits for it.
     fn is_wanted(&self) -> bool {
         Arc::strong_count(&self.place) > 1
     }
-}
-
-fn give(place: &Place, remote: &Remote, answer: Answer) {
-    *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-    remote.wake();
 }
 
 impl Shared {
@@ -182,56 +181,75 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer_quickly(&self) {
+    /// Queues a costly step, and starts a thread for it where there are too few.
+    fn push(self: &Arc<Self>, waiting: Waiting) {
         let mut state = self.lock();
-        loop {
-            if state.closed {
-                return;
-            }
-            let Some((quick, waiting)) = state.quick.pop_front() else {
-                state = self.quick.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            drop(state);
-            // A step that panics costs itself only.
-            let answer = if waiting.is_wanted() {
-                catch_unwind(AssertUnwindSafe(quick)).unwrap_or(Some(Answer::UNAVAILABLE))
-            } else {
-                Some(Answer::UNAVAILABLE)
-            };
-            if let Some(answer) = answer {
-                give(&waiting.place, &waiting.remote, answer);
-                state = self.lock();
-                continue;
-            }
-            state = self.lock();
-            let crowded_out = state.push(waiting);
-            self.costly.notify_one();
-            if let Some(last) = crowded_out {
-                give(&last.place, &last.remote, Answer::UNAVAILABLE);
+        let mut given_up = state.push(waiting);
+        if state.threads < THREADS {
+            let worker = Arc::clone(self);
+            match spawn(move || compute(&worker)) {
+                Ok(_) => state.threads += 1,
+                Err(error) => {
+                    tracing::error!(%error, "a thread for passwords cannot be started");
+                    if state.threads == 0 {
+                        given_up = state.pop();
+                    }
+                }
             }
         }
+        drop(state);
+        self.costly.notify_one();
+        if let Some(given_up) = given_up {
+            given_up.give(Answer::UNAVAILABLE);
+        }
     }
+}
 
-    fn compute(&self) {
-        let mut state = self.lock();
-        loop {
-            if state.closed {
-                return;
+fn spawn(work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("passwords".to_owned()).spawn(work)
+}
+
+fn answer_quickly(shared: &Arc<Shared>) {
+    let mut state = shared.lock();
+    while !state.closed {
+        let Some((quick, waiting)) = state.quick.pop_front() else {
+            state = shared.quick.wait(state).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        drop(state);
+        if waiting.is_wanted() {
+            // A step that panics costs itself only.
+            match catch_unwind(AssertUnwindSafe(quick)).unwrap_or(Some(Answer::UNAVAILABLE)) {
+                Some(answer) => waiting.give(answer),
+                None => shared.push(waiting),
             }
-            let Some(waiting) = state.pop() else {
-                state = self.costly.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            drop(state);
-            if waiting.is_wanted() {
-                let Waiting { costly, place, remote, .. } = waiting;
-                let answer = catch_unwind(AssertUnwindSafe(costly)).unwrap_or(Answer::UNAVAILABLE);
-                give(&place, &remote, answer);
-            }
-            state = self.lock();
         }
+        state = shared.lock();
     }
+}
+
+fn compute(shared: &Arc<Shared>) {
+    let mut state = shared.lock();
+    while !state.closed {
+        let Some(mut waiting) = state.pop() else {
+            let (woken, timeout) =
+                shared.costly.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            if timeout.timed_out() && state.costly.is_empty() {
+                break;
+            }
+            continue;
+        };
+        drop(state);
+        if waiting.is_wanted()
+            && let Some(costly) = waiting.costly.take()
+        {
+            let answer = catch_unwind(AssertUnwindSafe(costly)).unwrap_or(Answer::UNAVAILABLE);
+            waiting.give(answer);
+        }
+        state = shared.lock();
+    }
+    state.threads -= 1;
 }
 
 impl Drop for LoginQueue {
@@ -243,8 +261,9 @@ impl Drop for LoginQueue {
         drop(state);
         self.shared.quick.notify_all();
         self.shared.costly.notify_all();
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
+        // A thread that computes ends with what it computes: it holds nothing that must be saved.
+        if let Some(quick) = self.quick.take() {
+            let _ = quick.join();
         }
     }
 }
@@ -262,5 +281,54 @@ impl fmt::Debug for LoginQueue {
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Ticket")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::serve::guesses::{GuessLimits, Guesses};
+
+    /// Of which only the place in the order is looked at.
+    fn waiting(guesses: &Guesses, address: &str, is_known: bool) -> Waiting {
+        let attempt = guesses.attempt("ann", address.parse::<IpAddr>().unwrap());
+        Waiting {
+            costly: None,
+            address: attempt.address,
+            network: attempt.network,
+            is_stranger: !is_known,
+            place: Place::default(),
+            remote: None,
+        }
+    }
+
+    #[test]
+    fn known_clients_and_sources_with_few_attempts_come_first() {
+        let guesses = Guesses::new(GuessLimits::default());
+        let mut state = State::default();
+        for _ in 0..100 {
+            assert!(state.push(waiting(&guesses, "192.0.2.1", false)).is_none());
+        }
+        state.push(waiting(&guesses, "198.51.100.1", false));
+        state.push(waiting(&guesses, "203.0.113.1", true));
+        let order: Vec<u64> = std::iter::from_fn(|| state.pop()).map(|waiting| waiting.address).collect();
+        let [known, flood, other] = ["203.0.113.1", "192.0.2.1", "198.51.100.1"]
+            .map(|address| waiting(&guesses, address, true).address);
+        assert_eq!(order[..4], [known, flood, other, flood]);
+        assert_eq!(order.len(), 102);
+        assert!(state.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_gives_up_an_attempt_of_the_largest_source() {
+        let guesses = Guesses::new(GuessLimits::default());
+        let mut state = State::default();
+        for _ in 0..WAITING {
+            assert!(state.push(waiting(&guesses, "192.0.2.1", false)).is_none());
+        }
+        let given_up = state.push(waiting(&guesses, "198.51.100.1", false)).unwrap();
+        assert_eq!(given_up.address, waiting(&guesses, "192.0.2.1", false).address);
     }
 }
