@@ -10,11 +10,12 @@ mod sasl;
 pub(crate) mod smtp_peer;
 pub(crate) mod smtp_program;
 
+use std::fmt;
 use std::time::Instant;
 
 use io_mio::{Approach, ClientProtocol};
 use proto_core::machine::{Negotiation, StartTlsNegotiation};
-use proto_core::{ChannelBinding, Error, Machine, RecvBuffer, Secure, SendBuffer, Upgrade};
+use proto_core::{ChannelBinding, Machine, RecvBuffer, Secure, SendBuffer, Upgrade};
 
 use self::imap_peer::ImapPeer;
 use self::imap_program::ImapProgram;
@@ -482,7 +483,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
 }
 
 /// The client is told why it is over.
-fn failed<P: ClientProtocol>(error: Error, shown: &mut Vec<u8>) -> Session<P> {
+fn failed<P: ClientProtocol>(error: impl fmt::Display + fmt::Debug, shown: &mut Vec<u8>) -> Session<P> {
     shown.extend(format!("{error}\n{error:?}\n").into_bytes());
     Session::Over { done: false }
 }
