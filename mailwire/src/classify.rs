@@ -205,8 +205,10 @@ pub(crate) fn smtp_verdict(code: u16, enhanced: Option<(u16, u16)>, text: &str, 
             (_, Some((7, 8))) => Some(Verdict::WrongCredentials),
             (_, Some((7, 11))) | (538, _) => Some(Verdict::NeedsTls),
             (_, Some((7, 13))) => Some(Verdict::NeedsAdministrator),
-            // 5.7.9: too weak; 504 and 5.5.4: unknown; 500 to 503: the exchange makes no sense to it.
-            (_, Some((7, 9))) | (500..=504 | 534, _) | (_, Some((5, _))) => Some(Verdict::Mechanism),
+            // 504 and 5.5.4: unknown; 500 to 503: the exchange makes no sense to it.
+            (500..=504, _) | (_, Some((5, _))) => Some(Verdict::Mechanism),
+            // 5.7.9: too weak. With PLAIN it says what else the account needs, in words.
+            (_, Some((7, 9))) | (534, _) if during == During::SecretLogIn => Some(Verdict::Mechanism),
             _ => None,
         };
         let by_code = by_code.or_else(|| by_words(text, during));
@@ -282,10 +284,13 @@ fn by_words(text: &str, during: During) -> Option<Verdict> {
         "username and password not accepted",
         "user name or password",
         "username or password",
+        "application-specific password",
+        "app password",
         "invalid_token",
         "invalid token",
         "password error",
     ];
+    const BROWSER: &[&str] = &["web browser", "web login", "webmail"];
     const LATER: &[&str] = &["try again", "try later", "retry", "later"];
     let text = text.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -293,6 +298,8 @@ fn by_words(text: &str, during: During) -> Option<Verdict> {
         Some(Verdict::Temporary)
     } else if during == During::SecretLogIn && says(MECHANISM) {
         Some(Verdict::Mechanism)
+    } else if during.is_log_in() && says(BROWSER) {
+        Some(Verdict::NeedsBrowser)
     } else if during.is_log_in() && text.contains("expired") {
         Some(Verdict::Expired)
     } else if during.is_log_in() && says(WRONG) {
@@ -448,6 +455,8 @@ mod tests {
             (No, "WEBALERT https://x.example", "Web login required.", LogIn, NeedsBrowser),
             (No, "ALERT", "Too many simultaneous connections. (Failure)", LogIn, Temporary),
             (No, "ALERT", "Invalid credentials (Failure)", LogIn, WrongCredentials),
+            (No, "ALERT", "Application-specific password required: https://x", LogIn, WrongCredentials),
+            (No, "ALERT", "Please log in via your web browser", LogIn, NeedsBrowser),
             (No, "", "LOGIN failed.", LogIn, WrongCredentials),
             (No, "", "no", LogIn, Refused),
             (No, "", "bad protocol / cancel", SecretLogIn, Mechanism),
@@ -484,6 +493,9 @@ mod tests {
             ("538 5.7.11 Encryption required", LogIn, NeedsTls),
             ("525 5.7.13 User account disabled", LogIn, NeedsAdministrator),
             ("534 5.7.9 Mechanism is too weak", SecretLogIn, Mechanism),
+            ("534 5.7.9 Application-specific password required.", LogIn, WrongCredentials),
+            ("534 5.7.14 Please log in via your web browser", LogIn, NeedsBrowser),
+            ("534 5.7.9 Mechanism is too weak", LogIn, Refused),
             ("504 5.5.4 Unrecognized authentication type", SecretLogIn, Mechanism),
             ("501 5.5.2 Cannot decode", SecretLogIn, Mechanism),
             ("535 5.7.0 bad protocol / cancel", SecretLogIn, Mechanism),
