@@ -57,6 +57,15 @@ fn a_greeting_that_puts_off_or_a_closed_connection_is_retried() {
     let server = greets_with("421 4.3.2 later\r\n", 9);
     send(server.port, &["--retries", "1", "--retry-delays", "0.05"]).expect(75).shows(&["421", "later"]);
     assert_eq!(server.seen().connections, 2);
+    // Nothing listens there: the reason is told with each pause.
+    let place = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = place.local_addr().unwrap().port();
+    drop(place);
+    send(port, &["--retry-delays", "0.05"]).expect(69).shows(&[
+        "refused",
+        "waiting 0.1 s",
+        &format!("localhost:{port}"),
+    ]);
     let server = greets_with("554 5.7.1 go away\r\n", 9);
     send(server.port, &["--retry-delays", "0.05,0.05"]).expect(69).shows(&["554", "go away"]);
     assert_eq!(server.seen().connections, 1);

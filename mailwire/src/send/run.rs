@@ -289,8 +289,9 @@ impl Journal<Job> for Run {
             self.has_answer.store(true, Ordering::SeqCst);
         }
         if let (Some(pause), true) = (pause, self.is_one) {
-            let seconds = pause.as_secs_f64();
-            self.hint(&format!("the server says to try again later: waiting {seconds:.1} s"));
+            let waiting = report.recipients.iter().find(|one| one.status == Status::Retry);
+            let why = waiting.and_then(|one| one.answer.as_ref()).map(show::said).unwrap_or_default();
+            self.hint(&format!("{why}: waiting {:.1} s", pause.as_secs_f64()));
         }
     }
 
