@@ -2,11 +2,13 @@
 //!
 //! Each attempt first takes a quick step, on a thread of its own: what needs no computing is answered there, whatever
 //! waits behind it. The costly step follows in an order that guesses cannot fill: those who have logged in from their
-//! address before come first, and then those of whose address and network the fewest attempts wait.
+//! address before come first, then those of whose address and network the fewest attempts wait, and of one source the
+//! newest. The owner of an account who shares an address with those that guess at it is not behind all of them.
 //!
 //! An attempt whose session is gone is not computed.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -55,8 +57,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     quick: VecDeque<(Quick, Waiting)>,
-    /// By rank, the first first.
-    costly: BTreeMap<Rank, Waiting>,
+    costly: Vec<Waiting>,
     /// How many costly steps of each address and network wait.
     waiting: HashMap<u64, u32>,
     number: u64,
@@ -65,14 +66,16 @@ struct State {
     closed: bool,
 }
 
-/// In which order: strangers behind those who are known, then by how many of the same source wait, then by age.
-type Rank = (bool, u32, u64);
+/// The order, the smallest first: strangers behind those who are known, then by how many attempts of the same source wait,
+/// then the newest.
+type Rank = (bool, u32, Reverse<u64>);
 
 struct Waiting {
     costly: Option<Costly>,
     address: u64,
     network: u64,
     is_stranger: bool,
+    number: u64,
     place: Place,
     /// The session to wake.
     remote: Option<Remote>,
@@ -104,6 +107,7 @@ impl LoginQueue {
             address: attempt.address,
             network: attempt.network,
             is_stranger: !is_known,
+            number: 0,
             place: Arc::clone(&place),
             remote: Some(remote),
         };
@@ -127,27 +131,37 @@ impl Ticket {
 
 impl State {
     /// Queues a costly step, and returns the one that has to go where there is no room.
-    fn push(&mut self, waiting: Waiting) -> Option<Waiting> {
-        let count = |key: &u64| self.waiting.get(key).copied().unwrap_or(0);
-        let of_source = count(&waiting.address).max(count(&waiting.network) / 4);
-        let rank = (waiting.is_stranger, of_source, self.number);
+    fn push(&mut self, mut waiting: Waiting) -> Option<Waiting> {
+        waiting.number = self.number;
         self.number += 1;
         for key in [waiting.address, waiting.network] {
             *self.waiting.entry(key).or_default() += 1;
         }
-        self.costly.insert(rank, waiting);
+        self.costly.push(waiting);
         if self.costly.len() <= WAITING {
             return None;
         }
-        let (_, last) = self.costly.pop_last()?;
-        self.forget(&last);
-        Some(last)
+        let last = (0..self.costly.len()).max_by_key(|index| self.rank(*index));
+        last.map(|index| self.take(index))
     }
 
+    /// The next step. Looking through all that wait costs a hundredth of what the step costs.
     fn pop(&mut self) -> Option<Waiting> {
-        let (_, first) = self.costly.pop_first()?;
-        self.forget(&first);
-        Some(first)
+        let first = (0..self.costly.len()).min_by_key(|index| self.rank(*index));
+        first.map(|index| self.take(index))
+    }
+
+    fn rank(&self, index: usize) -> Option<Rank> {
+        let waiting = self.costly.get(index)?;
+        let count = |key: &u64| self.waiting.get(key).copied().unwrap_or(0);
+        let of_source = count(&waiting.address).max(count(&waiting.network) / 4);
+        Some((waiting.is_stranger, of_source, Reverse(waiting.number)))
+    }
+
+    fn take(&mut self, index: usize) -> Waiting {
+        let waiting = self.costly.swap_remove(index);
+        self.forget(&waiting);
+        waiting
     }
 
     fn forget(&mut self, waiting: &Waiting) {
@@ -299,6 +313,7 @@ mod tests {
             address: attempt.address,
             network: attempt.network,
             is_stranger: !is_known,
+            number: 0,
             place: Place::default(),
             remote: None,
         }
@@ -316,9 +331,20 @@ mod tests {
         let order: Vec<u64> = std::iter::from_fn(|| state.pop()).map(|waiting| waiting.address).collect();
         let [known, flood, other] = ["203.0.113.1", "192.0.2.1", "198.51.100.1"]
             .map(|address| waiting(&guesses, address, true).address);
-        assert_eq!(order[..4], [known, flood, other, flood]);
+        assert_eq!(order[..4], [known, other, flood, flood]);
         assert_eq!(order.len(), 102);
         assert!(state.waiting.is_empty());
+    }
+
+    #[test]
+    fn of_one_source_the_newest_comes_first() {
+        let guesses = Guesses::new(GuessLimits::default());
+        let mut state = State::default();
+        for _ in 0..3 {
+            state.push(waiting(&guesses, "192.0.2.1", false));
+        }
+        let order: Vec<u64> = std::iter::from_fn(|| state.pop()).map(|waiting| waiting.number).collect();
+        assert_eq!(order, [2, 1, 0]);
     }
 
     #[test]
