@@ -46,6 +46,8 @@ struct Seen {
 enum Outcome {
     /// The session is over.
     Fatal(Error),
+    /// The server refused before TLS began: how the driver describes it.
+    Refused(String),
     /// TLS began. The machine as it was then, and what came of the genuine conversation under TLS.
     Upgraded(String, Seen),
     /// TLS did not begin.
@@ -137,7 +139,10 @@ impl<P: ClientUnderTest<Secure: Debug>> Victim for Asking<P> {
                 approach
             });
             match happened {
-                Err(error) | Ok(Some(Err(error))) => return before.end(tx, Outcome::Fatal(error)),
+                Err(error) | Ok(Some(Err(io_mio::Error::Protocol(error)))) => {
+                    return before.end(tx, Outcome::Fatal(error));
+                }
+                Ok(Some(Err(refusal))) => return before.end(tx, Outcome::Refused(refusal.to_string())),
                 Ok(Some(Ok(Approach::Ready))) => break,
                 Ok(Some(Ok(Approach::Continue))) => continue,
                 Ok(None) => {}
