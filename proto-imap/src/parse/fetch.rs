@@ -195,6 +195,7 @@ fn after_close<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Found>> {
     if rest.first().is_some_and(u8::is_ascii_alphabetic)
         && msg_att_item(rest, &mut FetchItem::Uid(0), &Context::strict()).is_ok()
     {
+        spaces(i, cx);
         cx.repairs.note(Repair::EarlyClose);
         return Ok((rest, None));
     }

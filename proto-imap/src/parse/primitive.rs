@@ -131,6 +131,10 @@ pub(crate) fn spaces<'i>(i: &'i [u8], cx: &Context) -> &'i [u8] {
     if i.first() != Some(&b' ') || !cx.repair(Repair::ExtraSpace) {
         return i;
     }
+    behind_spaces(i)
+}
+
+fn behind_spaces(i: &[u8]) -> &[u8] {
     let end = i.iter().position(|octet| *octet != b' ').unwrap_or(i.len());
     i.get(end..).unwrap_or_default()
 }
@@ -162,7 +166,10 @@ pub fn close<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ()> {
 pub fn crlf<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ()> {
     match i {
         [b'\r', b'\n', rest @ ..] => Ok((rest, ())),
-        [b' ', ..] if cx.is_tolerant() => crlf(spaces(i, cx), cx),
+        // Spaces before anything else are not repaired here: what is there has a repair of its own.
+        [b' ', ..] if cx.is_tolerant() && matches!(behind_spaces(i), [b'\r' | b'\n', ..]) => {
+            crlf(spaces(i, cx), cx)
+        }
         [b'\n', rest @ ..] if cx.repair(Repair::StrayLineEnd) => Ok((rest, ())),
         _ => expected(i, "the end of the line"),
     }
