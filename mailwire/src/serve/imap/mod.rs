@@ -200,10 +200,12 @@ impl Session {
                 // The machine holds back until it is answered.
                 Next::Continue
             }
-            // Only this command fails. IDLE would ask again at once.
-            Err(Error::GroupBusy) if !matches!(self.work, Work::Idle(_)) => {
+            // Only this command fails.
+            Err(Error::GroupBusy) => {
                 then(self, Err(mailstore::Error::Limit("too many commands of this account wait")), turn)
             }
+            // One change wakes all that idle, perhaps more than may wait: they ask again a little later.
+            Err(_) if matches!(self.work, Work::Idle(_)) => then(self, Err(mailstore::Error::Busy), turn),
             Err(_) => {
                 turn.machine.close("the server is too busy: try later", turn.tx);
                 Next::Close

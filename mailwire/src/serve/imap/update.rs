@@ -148,7 +148,7 @@ impl Session {
                 Found { changes: Arc::new(changes), recent_from: None, keywords: None }
             }
             Err(error) => {
-                tracing::warn!(session = self.number, %error, "changes could not be read");
+                tracing::info!(session = self.number, %error, "changes could not be read");
                 selected.watch.mark_changed();
                 return then(self, turn);
             }
