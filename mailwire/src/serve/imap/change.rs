@@ -12,7 +12,7 @@ use proto_imap::types::arguments::{Store, StoreAnswer};
 use proto_imap::types::{Code, FetchItem, Numbers, PlainCode, RangeInclusiveU32, SequenceSet};
 use roaring::RoaringBitmap;
 
-use super::update::{HIGH_WATER, new_keywords};
+use super::update::{is_enough, new_keywords};
 use super::view::{self, Numbering};
 use super::{Session, Turn, Work, bad, done, done_with, go_on, mailbox, refuse, refuse_for, translate};
 
@@ -164,11 +164,12 @@ impl Session {
     /// Writes as much of the page as the client takes, and goes on with the next one.
     pub(super) fn write_store(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let mut arena = Bump::new();
+        let before = turn.tx.len();
         loop {
             let (Work::Store(storing), Some(selected)) = (&mut self.work, &self.selected) else {
                 return Next::Close;
             };
-            if turn.tx.len() >= HIGH_WATER {
+            if is_enough(before, turn.tx.len()) {
                 return Next::More;
             }
             let Some(message) = storing.page.next() else { break };

@@ -14,7 +14,7 @@ use proto_imap::types::{Code, Numbers, PlainCode, RangeInclusiveU32, Untagged};
 use roaring::RoaringBitmap;
 
 use super::change::{ranges, runs};
-use super::update::HIGH_WATER;
+use super::update::is_enough;
 use super::view::{self, Numbering};
 use super::{
     Session, Turn, Work, bad, done, done_with, go_on, name, no, no_name, ok, refuse, target_code_of,
@@ -261,9 +261,10 @@ impl Session {
     /// Writes as much of COPYUID as the client takes. It comes untagged and first: the client must know where messages
     /// went when they vanish (RFC 6851 §4.3).
     pub(super) fn write_copy_uid(&mut self, turn: &mut Turn<'_, '_>) -> Next {
+        let before = turn.tx.len();
         loop {
             let Work::CopyUid(copy_uid) = &mut self.work else { return Next::Close };
-            if turn.tx.len() >= HIGH_WATER {
+            if is_enough(before, turn.tx.len()) {
                 return Next::More;
             }
             if copy_uid.source.is_empty() {

@@ -22,7 +22,15 @@ use super::{Selected, Session, Turn, Work, done, go_on, mailbox};
 use crate::serve::hub::Hub;
 
 /// Above this much waiting output no more changes are told, in bytes.
-pub(super) const HIGH_WATER: usize = 128 * 1024;
+const HIGH_WATER: usize = 128 * 1024;
+
+/// How much is written before the other sessions have their turn, in bytes.
+const PIECE: usize = 32 * 1024;
+
+/// Whether enough was written for now, of which there was `before` already.
+pub(super) fn is_enough(before: usize, now: usize) -> bool {
+    now >= HIGH_WATER || now.saturating_sub(before) >= PIECE
+}
 
 /// The most messages of a page of changes.
 const PAGE: usize = 250;
@@ -170,11 +178,12 @@ impl Session {
     /// Writes as much of the changes as the client takes.
     pub(super) fn write_telling(&mut self, turn: &mut Turn<'_, '_>) -> Next {
         let mut arena = Bump::new();
+        let before = turn.tx.len();
         loop {
             let (Some(telling), Some(selected)) = (&mut self.telling, &mut self.selected) else {
                 return Next::Close;
             };
-            if turn.tx.len() >= HIGH_WATER {
+            if is_enough(before, turn.tx.len()) {
                 return Next::More;
             }
             match telling.write_next(selected, self.modseqs, &arena, turn) {
