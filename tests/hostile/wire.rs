@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The receive buffer of an attacker, in bytes: what the server sends waits in the server.
 const SMALL_WINDOW: usize = 4096;
 
-/// The most of an untagged line that an [`Answer`] keeps, in bytes.
+/// The most of an untagged line that an [`Answer`] keeps, in characters; and the most lines.
 const KEPT: usize = 512;
 
 /// The services of the server under test.
@@ -163,7 +163,7 @@ pub(crate) struct Imap {
 pub(crate) struct Answer {
     /// The tagged response, without the tag.
     pub(crate) status: String,
-    /// The untagged lines, cut at [`KEPT`] bytes each; literals are left out.
+    /// The untagged lines, cut at [`KEPT`] characters each; literals are left out.
     pub(crate) untagged: Vec<String>,
     /// The length of the longest untagged response with its literals, in bytes.
     pub(crate) longest: usize,
@@ -225,8 +225,7 @@ impl Imap {
             }
             answer.longest = answer.longest.max(length);
             if answer.untagged.len() < KEPT {
-                line.truncate(line.floor_char_boundary(KEPT));
-                answer.untagged.push(line);
+                answer.untagged.push(line.chars().take(KEPT).collect());
             }
         }
     }

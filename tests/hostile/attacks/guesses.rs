@@ -52,7 +52,7 @@ fn guess(target: &Target<'_>, number: usize) {
         target.opened();
         let password = format!("guess-{number}-{round}");
         // One guess, and then an error: connecting again costs the attacker a little time.
-        let _ = if number % 2 == 0 {
+        let _ = if number.is_multiple_of(2) {
             target.endpoints.imap(host, VICTIM, &password).map(drop)
         } else {
             target.endpoints.smtp(host, VICTIM, &password).map(drop)

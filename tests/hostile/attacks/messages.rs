@@ -115,8 +115,11 @@ fn fetch(target: &Target<'_>, report: &mut Report) {
                 target.besiege(20, USER, |imap| {
                     imap.ask("SELECT INBOX")?.ok()?;
                     imap.begin("FETCH 1:* (ENVELOPE BODYSTRUCTURE)")?;
-                    let pause =
-                        if number % 2 == 0 { Duration::from_secs(60) } else { Duration::from_millis(20) };
+                    let pause = if number.is_multiple_of(2) {
+                        Duration::from_secs(60)
+                    } else {
+                        Duration::from_millis(20)
+                    };
                     target.read_slowly(imap, pause)
                 });
             });

@@ -48,7 +48,7 @@ pub(crate) fn run(target: &Target<'_>, report: &mut Report) {
                 let refusals = &refusals;
                 scope.spawn(move || {
                     target.opened();
-                    let done = if number % 2 == 0 {
+                    let done = if number.is_multiple_of(2) {
                         fill_by_imap(target, number, refusals)
                     } else {
                         fill_by_lmtp(target, refusals)
