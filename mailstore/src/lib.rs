@@ -48,6 +48,7 @@ pub use flags::{
 pub use sqlite::SqliteStore;
 pub use types::*;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The longest mailbox name, in octets.
@@ -177,8 +178,12 @@ pub trait Store: Send + Sync {
     /// Removes a name from the subscriptions; no error where it isn't there.
     fn unsubscribe(&self, account: AccountId, name: &str) -> Result<()>;
 
-    /// The names subscribed to, in order.
-    fn subscriptions(&self, account: AccountId) -> Result<Vec<String>>;
+    /// At most `limit` subscriptions of an account, by name, from the first one whose name is behind `after` on. An
+    /// empty `after` begins at the first; fewer than `limit` are the last.
+    fn subscriptions_page(&self, account: AccountId, after: &str, limit: usize) -> Result<Vec<Subscription>>;
+
+    /// Whether `selection` selects a name in the range. Names are ordered by their bytes.
+    fn selects(&self, account: AccountId, selection: NameSelection, names: Range<&str>) -> Result<bool>;
 
     /// The numbers of a mailbox; quick whatever its size.
     fn status(&self, mailbox: MailboxId) -> Result<Status>;

@@ -175,6 +175,26 @@ pub struct Mailbox {
     pub subscribed: bool,
 }
 
+/// A name subscribed to (RFC 9051 §6.3.7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The name.
+    pub name: String,
+    /// The mailbox of that name, if there is one.
+    pub mailbox: Option<Mailbox>,
+}
+
+/// The names that a LIST selects by its selection options (RFC 5258 §3.1, RFC 6154 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameSelection {
+    /// Those subscribed to.
+    Subscribed,
+    /// Mailboxes with a special use.
+    SpecialUse,
+    /// Mailboxes with a special use, if subscribed to.
+    SubscribedSpecialUse,
+}
+
 /// What STATUS tells (RFC 9051 §6.3.11).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {

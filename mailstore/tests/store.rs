@@ -390,8 +390,25 @@ fn mailboxes_have_a_hierarchy() {
     assert!(matches!(f.store.delete_mailbox(f.account, "none"), Err(Error::NotFound(_))));
     f.store.subscribe(f.account, "Not/There").unwrap();
     f.store.unsubscribe(f.account, "Junk").unwrap();
-    let subscriptions = f.store.subscriptions(f.account).unwrap();
-    assert!(subscriptions.contains(&"Not/There".into()) && !subscriptions.contains(&"Junk".into()));
+    let subscriptions: Vec<_> = f.store.subscriptions_page(f.account, "", 100).unwrap();
+    let found = |name: &str| subscriptions.iter().find(|subscription| subscription.name == name);
+    assert!(found("Not/There").is_some_and(|subscription| subscription.mailbox.is_none()));
+    assert!(found("Junk").is_none());
+    let sent = found("Sent").unwrap().mailbox.as_ref().unwrap();
+    assert_eq!(*sent, f.store.mailbox(f.account, "Sent").unwrap());
+    let page: Vec<_> = f.store.subscriptions_page(f.account, "Drafts", 2).unwrap();
+    assert_eq!(page, subscriptions[2..4]);
+    for (selection, range, expected) in [
+        (NameSelection::Subscribed, "Not/".."Not0", true),
+        (NameSelection::Subscribed, "Junk".."Junk\0", false),
+        (NameSelection::SpecialUse, "Junk".."Junk\0", true),
+        (NameSelection::SpecialUse, "Not/".."Not0", false),
+        (NameSelection::SubscribedSpecialUse, "Junk".."Sent", false),
+        (NameSelection::SubscribedSpecialUse, "Junk".."Sent\0", true),
+    ] {
+        let found = f.store.selects(f.account, selection, range.clone()).unwrap();
+        assert_eq!(found, expected, "{selection:?} {range:?}");
+    }
 }
 
 #[test]

@@ -5,9 +5,12 @@
 
 use super::{Aftermath, MailboxRow, keywords, messages, quota};
 use crate::error::{Error, Result};
-use crate::types::{AccountId, Mailbox, MailboxId, Quota, Selection, SpecialUse, Status, UidSet};
+use crate::types::{
+    AccountId, Mailbox, MailboxId, NameSelection, Quota, Selection, SpecialUse, Status, Subscription, UidSet,
+};
 use crate::{LEVEL_LIMIT, NAME_LIMIT};
 use rusqlite::{Connection, OptionalExtension, Row};
+use std::ops::Range;
 use std::time::SystemTime;
 
 const COLUMNS: &str = "
@@ -191,11 +194,57 @@ pub(super) fn unsubscribe(tx: &Connection, account: AccountId, name: &str) -> Re
     Ok(())
 }
 
-pub(super) fn subscriptions(tx: &Connection, account: AccountId) -> Result<Vec<String>> {
-    let mut statement =
-        tx.prepare_cached("SELECT name FROM subscriptions WHERE account = ?1 ORDER BY name")?;
-    let rows = statement.query_map([account.0], |row| row.get(0))?;
+/// At most `limit` subscriptions behind a name.
+pub(super) fn subscriptions(
+    tx: &Connection,
+    account: AccountId,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<Subscription>> {
+    let mut statement = tx.prepare_cached(
+        "SELECT s.name, m.id, m.special_use, m.no_select, EXISTS (SELECT 1 FROM mailboxes c
+            WHERE c.account = s.account AND c.name > s.name || '/' AND c.name < s.name || '0')
+         FROM subscriptions s LEFT JOIN mailboxes m ON m.account = s.account AND m.name = s.name
+         WHERE s.account = ?1 AND s.name > ?2 ORDER BY s.name LIMIT ?3",
+    )?;
+    let rows = statement.query_map((account.0, after, limit.min(messages::ROWS_LIMIT)), |row| {
+        let name: String = row.get(0)?;
+        let mailbox = match row.get(1)? {
+            None => None,
+            Some(id) => Some(Mailbox {
+                id: MailboxId(id),
+                name: name.clone(),
+                special_use: read_special_use(row, 2)?,
+                no_select: row.get(3)?,
+                has_children: row.get(4)?,
+                subscribed: true,
+            }),
+        };
+        Ok(Subscription { name, mailbox })
+    })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Whether `selection` selects a name in the range.
+pub(super) fn selects(
+    tx: &Connection,
+    account: AccountId,
+    selection: NameSelection,
+    names: &Range<&str>,
+) -> Result<bool> {
+    let text = match selection {
+        NameSelection::Subscribed => {
+            "SELECT 1 FROM subscriptions WHERE account = ?1 AND name >= ?2 AND name < ?3"
+        }
+        NameSelection::SpecialUse => {
+            "SELECT 1 FROM mailboxes WHERE account = ?1 AND name >= ?2 AND name < ?3 AND special_use IS NOT NULL"
+        }
+        NameSelection::SubscribedSpecialUse => {
+            "SELECT 1 FROM subscriptions s CROSS JOIN mailboxes m ON m.account = s.account AND m.name = s.name
+             WHERE s.account = ?1 AND s.name >= ?2 AND s.name < ?3 AND m.special_use IS NOT NULL"
+        }
+    };
+    Ok(tx.prepare_cached(text)?.exists((account.0, names.start, names.end))?)
 }
 
 pub(super) fn status(tx: &Connection, mailbox: MailboxId) -> Result<Status> {
@@ -292,12 +341,16 @@ fn lookup(tx: &Connection, account: AccountId, name: &str) -> Result<Option<Mail
     Ok(tx.prepare_cached(&lookup_query())?.query_row((account.0, name), read_mailbox).optional()?)
 }
 
+fn read_special_use(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<SpecialUse>> {
+    let attribute: Option<String> = row.get(index)?;
+    Ok(attribute.as_deref().and_then(SpecialUse::from_attribute))
+}
+
 fn read_mailbox(row: &Row<'_>) -> rusqlite::Result<Mailbox> {
-    let special_use: Option<String> = row.get(2)?;
     Ok(Mailbox {
         id: MailboxId(row.get(0)?),
         name: row.get(1)?,
-        special_use: special_use.as_deref().and_then(SpecialUse::from_attribute),
+        special_use: read_special_use(row, 2)?,
         no_select: row.get(3)?,
         has_children: row.get(4)?,
         subscribed: row.get(5)?,

@@ -28,6 +28,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -278,8 +279,12 @@ impl Store for SqliteStore {
         self.write(|tx, _| mailboxes::unsubscribe(tx, account, name))
     }
 
-    fn subscriptions(&self, account: AccountId) -> Result<Vec<String>> {
-        self.read(|tx| mailboxes::subscriptions(tx, account))
+    fn subscriptions_page(&self, account: AccountId, after: &str, limit: usize) -> Result<Vec<Subscription>> {
+        self.read(|tx| mailboxes::subscriptions(tx, account, after, limit))
+    }
+
+    fn selects(&self, account: AccountId, selection: NameSelection, names: Range<&str>) -> Result<bool> {
+        self.read(|tx| mailboxes::selects(tx, account, selection, &names))
     }
 
     fn status(&self, mailbox: MailboxId) -> Result<Status> {
