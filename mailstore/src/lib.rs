@@ -39,6 +39,7 @@ pub mod mime;
 mod object_id;
 mod sqlite;
 mod types;
+mod uid_set;
 
 pub use content::{Body, SMALL_LIMIT, Upload};
 pub use error::{Error, Result};

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "store/reopened.rs"]
+mod reopened;
 mod support;
 
 use mailstore::*;
@@ -520,103 +522,6 @@ fn threads_append_and_read_at_the_same_time() {
     assert_eq!(f.uids(f.inbox), (1..=threads * each).collect::<Vec<_>>());
     let status = f.store.status(f.inbox).unwrap();
     assert_eq!((status.messages, status.unseen), (threads * each, threads * each));
-}
-
-#[test]
-fn a_store_opened_again_has_the_same_mail_and_no_orphans() {
-    let f = fixture();
-    f.deliver(&vec![b'z'; 80_000], &[f.inbox], &[]);
-    let orphan = f.directory.path().join("messages").join("0123");
-    std::fs::write(&orphan, b"cut short").unwrap();
-    let second = SqliteStore::open(f.directory.path()).unwrap();
-    assert!(orphan.exists(), "nobody sweeps while another has the store open");
-    drop(second);
-    let Fixture { store, inbox, directory, .. } = f;
-    drop(store);
-    let store = SqliteStore::open(directory.path()).unwrap();
-    assert!(!orphan.exists());
-    let page = store.fetch_page(inbox, &UidSet::all(), Columns::summary(), 10).unwrap();
-    assert_eq!(
-        store.open_content(page.messages[0].content).unwrap().read(0, 90_000).unwrap(),
-        [b'z'; 80_000]
-    );
-}
-
-#[test]
-fn a_newer_or_foreign_database_is_refused() {
-    let f = fixture();
-    drop(f.store);
-    let database = f.directory.path().join("mail.db");
-    let connection = rusqlite::Connection::open(&database).unwrap();
-    connection.pragma_update(None, "user_version", 99).unwrap();
-    drop(connection);
-    let error = SqliteStore::open(f.directory.path()).unwrap_err();
-    assert!(matches!(error, Error::NewerSchema { found: 99, supported: 4 }), "{error}");
-
-    let other = tempfile::tempdir().unwrap();
-    std::fs::write(other.path().join("mail.db"), vec![b'?'; 8192]).unwrap();
-    assert!(matches!(SqliteStore::open(other.path()), Err(Error::Corrupt(_))));
-}
-
-/// Undoes what version 3 changed.
-const TO_VERSION_2: &str =
-    "DROP TABLE remote_unfetched; DROP TABLE mailbox_keywords; ALTER TABLE messages DROP COLUMN keyword_bits;
-    ALTER TABLE messages ADD COLUMN keywords TEXT; PRAGMA user_version = 2";
-
-#[test]
-fn keywords_of_an_older_store_are_kept() {
-    let f = fixture();
-    let other = f.mailbox("other");
-    for mailbox in [f.inbox, f.inbox, other] {
-        f.deliver(b"x", &[mailbox], &[]);
-    }
-    drop(f.store);
-    support::downgrade(f.directory.path());
-    let connection = rusqlite::Connection::open(f.directory.path().join("mail.db")).unwrap();
-    connection.execute_batch(TO_VERSION_2).unwrap();
-    connection.execute_batch("UPDATE messages SET keywords = 'Beta $Work' WHERE uid = 1").unwrap();
-    drop(connection);
-    let store = SqliteStore::open(f.directory.path()).unwrap();
-    let flags = |mailbox| {
-        let page = store.fetch_page(mailbox, &UidSet::all(), Columns::summary(), 10).unwrap();
-        page.messages.iter().map(|message| message.flags.to_string()).collect::<Vec<_>>()
-    };
-    assert_eq!(flags(f.inbox), ["Beta $Work", ""]);
-    assert_eq!(flags(other), ["Beta $Work"]);
-}
-
-/// What version 1 had is a database without keys and without a secret.
-#[test]
-fn keys_come_with_a_password_and_go_with_it_and_old_accounts_get_them_when_they_log_in() {
-    let f = fixture();
-    assert_eq!(f.store.login_keys("ann@example.org", "LENGTH").unwrap(), None);
-    drop(f.store);
-    support::downgrade(f.directory.path());
-    let connection = rusqlite::Connection::open(f.directory.path().join("mail.db")).unwrap();
-    connection
-        .execute_batch(&format!(
-            "DROP TABLE login_keys; DROP TABLE own_secret; {TO_VERSION_2}; PRAGMA user_version = 1"
-        ))
-        .unwrap();
-    drop(connection);
-
-    let make = |password: &[u8]| vec![LoginKeys { kind: "LENGTH", text: password.len().to_string() }];
-    let store = SqliteStore::open(f.directory.path()).unwrap().deriving_keys(std::sync::Arc::new(make));
-    let keys = || store.login_keys("ANN@example.org", "LENGTH").unwrap();
-    assert_eq!(store.verify_password("ann@example.org", b"wrong").unwrap(), None);
-    assert_eq!(keys(), None, "a wrong password leaves nothing");
-    assert_eq!(store.verify_password("ann@example.org", b"right").unwrap(), Some(f.account));
-    assert_eq!(keys().as_deref(), Some("5"));
-    store.set_password(f.account, b"another").unwrap();
-    assert_eq!(keys().as_deref(), Some("7"));
-    store.create_account("bob", b"x").unwrap();
-    assert_eq!(store.login_keys("bob", "LENGTH").unwrap().as_deref(), Some("1"));
-    assert_eq!(store.login_keys("bob", "OTHER").unwrap(), None);
-    // Another process that knows of no keys sets a password: those of the old one must not stay.
-    SqliteStore::open(f.directory.path()).unwrap().set_password(f.account, b"third").unwrap();
-    assert_eq!(keys(), None);
-    let secret = store.own_secret().unwrap();
-    assert!(secret.len() == 32 && secret == store.own_secret().unwrap());
 }
 
 #[test]
