@@ -12,11 +12,8 @@ use std::{
 use mio::net::{TcpListener, TcpStream};
 
 use crate::{
-    Error, Handler, Patience, Peer, Remote, ServerProtocol, TlsServer, TrustedProxies,
-    crowd::Admission,
-    proxied::Proxied,
-    session::{Drive, Session},
-    trace::Tracer,
+    Error, Handler, Patience, Peer, Remote, ServerProtocol, TlsServer, TrustedProxies, crowd::Admission,
+    drive::Drive, proxied::Proxied, session::Session, trace::Tracer,
 };
 
 /// How a listener does TLS.

@@ -15,9 +15,9 @@ use mio::net::TcpStream;
 use proto_core::proxy::{self, Header};
 
 use crate::crowd::Admission;
+use crate::drive::{Cause, Drive, Turned};
 use crate::link::Scratch;
 use crate::listener::Begin;
-use crate::session::{Cause, Drive, Turned};
 use crate::{Peer, Remote};
 
 /// How long a proxy may take for its header.

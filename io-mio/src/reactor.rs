@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -18,14 +18,16 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use crate::{
     Error, Handler, ListenerSettings, Patience, Peer, Port, ServerProtocol, Trace, TrustedProxies,
     crowd::{Crowd, Entry},
+    drive::{Cause, Drive, Turned},
     link::{self, Scratch},
     listener::{Listener, ListenerTls, Listening},
-    session::{Cause, Drive, Turned},
+    remote::{Key, SESSIONS, SLOT_BITS, Shared},
     timer::Timers,
     trace::Tracer,
 };
 
 pub use crate::crowd::ReactorLimits;
+pub use crate::remote::Remote;
 
 /// Drives any number of server sessions, of any protocols, on one thread.
 ///
@@ -38,7 +40,7 @@ pub use crate::crowd::ReactorLimits;
 pub struct Reactor {
     poll: Poll,
     events: Events,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     listeners: Vec<Listener>,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -57,53 +59,6 @@ pub struct ReactorHandle {
     shared: Arc<Shared>,
 }
 
-/// A handle on one session, for other threads. It stays harmless when the session is over.
-#[derive(Clone)]
-pub struct Remote {
-    key: Key,
-    shared: Arc<Shared>,
-    /// Cleared when the session is over.
-    open: Arc<AtomicBool>,
-}
-
-#[cfg(test)]
-impl Remote {
-    /// Of a session that is already over.
-    pub(crate) fn of_nobody() -> Self {
-        let shared = Reactor::new(ReactorLimits::default()).unwrap().shared;
-        Self { key: Key { slot: 0, generation: 0 }, shared, open: Arc::default() }
-    }
-
-    /// Of a session that no reactor drives and that is open until [`end`](Self::end).
-    pub(crate) fn of_open() -> Self {
-        let remote = Self::of_nobody();
-        remote.open.store(true, Ordering::Relaxed);
-        remote
-    }
-}
-
-/// Which session: the slot, and which of the sessions that had it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
-    slot: u32,
-    generation: u32,
-}
-
-struct Shared {
-    waker: Waker,
-    /// How many sessions there are.
-    open: AtomicUsize,
-    calls: Mutex<Calls>,
-}
-
-/// What other threads asked for since the last turn.
-#[derive(Default)]
-struct Calls {
-    woken: Vec<Key>,
-    limits: Option<ReactorLimits>,
-    shut_down: Option<Duration>,
-}
-
 #[derive(Default)]
 struct Slot {
     generation: u32,
@@ -119,11 +74,8 @@ struct Slot {
     deadline: Option<Instant>,
 }
 
-/// Tokens: the waker, then the listeners, then the sessions. A session's token carries some of its generation, so
-/// that an event for one that is gone does not reach its successor.
+/// Tokens: the waker, then the listeners, then the sessions from [`SESSIONS`] on.
 const WAKER: Token = Token(0);
-const SESSIONS: usize = 64;
-const SLOT_BITS: u32 = 20;
 /// How many connections one listener accepts before the sessions have their turn.
 const ACCEPTS: usize = 64;
 
@@ -537,74 +489,5 @@ impl ReactorHandle {
 impl fmt::Debug for ReactorHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ReactorHandle")
-    }
-}
-
-impl Remote {
-    pub(crate) fn sessions(&self) -> usize {
-        self.shared.open.load(Ordering::Relaxed)
-    }
-
-    /// The session is over: its jobs end.
-    pub(crate) fn end(&self) {
-        self.open.store(false, Ordering::Relaxed);
-    }
-
-    /// Whether the session is still there. False for good once it is over.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Has the reactor call the session's [`woken`](Handler::woken), once for any number of calls before that.
-    pub fn wake(&self) {
-        let mut calls = self.shared.lock();
-        let first = calls.woken.is_empty();
-        if calls.woken.last() != Some(&self.key) {
-            calls.woken.push(self.key);
-        }
-        drop(calls);
-        if first {
-            self.shared.wake();
-        }
-    }
-}
-
-impl fmt::Debug for Remote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote").field("key", &self.key).finish_non_exhaustive()
-    }
-}
-
-impl Key {
-    const fn token(self) -> Token {
-        // The upper bits of the generation fall off: what is left tells neighbours in time apart.
-        Token((self.slot as usize | (self.generation as usize) << SLOT_BITS).wrapping_add(SESSIONS))
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            tracing::warn!(%error, "the reactor cannot be woken");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_names_slot_and_generation() {
-        let key = Key { slot: 5, generation: 7 };
-        assert_eq!((key.token().0 - SESSIONS) & ((1 << SLOT_BITS) - 1), 5);
-        assert_ne!(key.token(), Key { slot: 5, generation: 8 }.token());
-        assert_ne!(key.token(), Key { slot: 6, generation: 7 }.token());
-        assert!(Key { slot: 0, generation: 0 }.token().0 >= SESSIONS);
     }
 }

@@ -6,8 +6,9 @@
 //!
 //! This file knows jobs, groups and results. It knows a session only by its [`Remote`].
 
+mod queue;
+
 use std::{
-    collections::{HashMap, VecDeque},
     fmt,
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,6 +21,7 @@ use std::{
 };
 
 use crate::{Error, Remote, crowd::network};
+use queue::{Job, Queue, Ran};
 
 /// A slice that takes longer than this is reported in the log: its job does not look at its [`Slice`] often enough.
 const SLOW_SLICE: Duration = Duration::from_millis(500);
@@ -119,37 +121,6 @@ struct Shared {
     ended: Condvar,
     stopping: Arc<AtomicBool>,
     limits: WorkerLimits,
-}
-
-#[derive(Default)]
-struct Queue {
-    /// The groups that have jobs, waiting or running.
-    groups: HashMap<JobGroup, GroupQueue>,
-    /// The groups of which a job may be taken now, in the order of their turns.
-    turns: VecDeque<JobGroup>,
-    waiting: usize,
-    threads: usize,
-    closed: bool,
-}
-
-#[derive(Default)]
-struct GroupQueue {
-    jobs: VecDeque<Job>,
-    running: usize,
-    /// Whether the group is in `turns`.
-    has_turn: bool,
-}
-
-struct Job {
-    run: Box<dyn FnMut(&Slice) -> Ran + Send>,
-    /// The session that waits for it; `None` for a detached job.
-    remote: Option<Remote>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ran {
-    Done,
-    More,
 }
 
 /// What one slice of a job led to.
@@ -378,59 +349,6 @@ impl Shared {
 /// Drops a job. What it holds may panic.
 fn dispose(job: Job) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(job)));
-}
-
-impl Queue {
-    /// Adds a job behind the others of its group.
-    fn add(&mut self, group: JobGroup, job: Job, most: usize) {
-        let jobs = self.groups.entry(group).or_default();
-        jobs.jobs.push_back(job);
-        self.waiting += 1;
-        if jobs.may_run(most) {
-            jobs.has_turn = true;
-            self.turns.push_back(group);
-        }
-    }
-
-    /// Takes the first job of the group whose turn it is.
-    fn take(&mut self, most: usize) -> Option<(JobGroup, Job)> {
-        while let Some(group) = self.turns.pop_front() {
-            let Some(jobs) = self.groups.get_mut(&group) else { continue };
-            jobs.has_turn = false;
-            let Some(job) = jobs.jobs.pop_front() else { continue };
-            self.waiting = self.waiting.saturating_sub(1);
-            jobs.running += 1;
-            if jobs.may_run(most) {
-                jobs.has_turn = true;
-                self.turns.push_back(group);
-            }
-            return Some((group, job));
-        }
-        None
-    }
-
-    /// A job of the group ran. `rest` goes behind the others.
-    fn put_back(&mut self, group: JobGroup, rest: Option<Job>, most: usize) {
-        let jobs = self.groups.entry(group).or_default();
-        jobs.running = jobs.running.saturating_sub(1);
-        if let Some(job) = rest {
-            jobs.jobs.push_back(job);
-            self.waiting += 1;
-        }
-        if jobs.may_run(most) {
-            jobs.has_turn = true;
-            self.turns.push_back(group);
-        } else if jobs.jobs.is_empty() && jobs.running == 0 {
-            self.groups.remove(&group);
-        }
-    }
-}
-
-impl GroupQueue {
-    /// Whether the group should get a turn that it does not have yet.
-    fn may_run(&self, most: usize) -> bool {
-        !self.has_turn && !self.jobs.is_empty() && self.running < most
-    }
 }
 
 impl Drop for Pool {

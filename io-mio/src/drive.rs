@@ -1,0 +1,47 @@
+//! What the reactor sees of a session, whatever its protocol.
+
+use std::{net::IpAddr, time::Instant};
+
+use mio::net::TcpStream;
+
+use crate::{crowd::Admission, link::Scratch};
+
+/// Why a session has its turn. Several causes may come together.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cause {
+    pub(crate) woken: bool,
+    pub(crate) timer: bool,
+    pub(crate) drain: bool,
+}
+
+/// What a turn led to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Turned {
+    /// The session waits for something, until this instant at the latest.
+    Waits(Option<Instant>),
+    /// The session has more to do at once, when the others had their turn.
+    Again,
+    /// The connection is one of this client's, which a proxy has named: it waits for
+    /// [`admit`](Drive::admit).
+    Announced(IpAddr),
+    /// The session is over.
+    Over,
+}
+
+/// A session, whatever its protocol.
+pub(crate) trait Drive: Send {
+    fn ready(&mut self, event: &mio::event::Event);
+    /// Octets may be there of which the poll has told somebody else.
+    fn may_read(&mut self);
+    fn turn(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Turned;
+    /// Whether output waits for the socket.
+    fn is_blocked(&self) -> bool;
+    /// The reactor ends this session now.
+    fn abort(&mut self, now: Instant);
+    /// The socket, as long as there is one.
+    fn socket(&mut self) -> Option<&mut TcpStream>;
+    /// Whether the client has still to log in.
+    fn awaits_login(&self) -> bool;
+    /// What becomes of a connection whose client a proxy has named.
+    fn admit(&mut self, _: Admission, _: Instant) {}
+}
