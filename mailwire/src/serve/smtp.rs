@@ -3,13 +3,14 @@
 //! A message is spooled as it comes and acknowledged when it is durable. Its octets stay as they were sent; with
 //! `--trace-fields`, Return-Path and Received are put in front of them (RFC 5321 §4.4).
 
-use std::collections::BTreeSet;
+mod message;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use io_mio::{Closed, Context, Handler, MachineMut, Next, SmtpServer};
-use mailstore::{AccountId, Delivery, Flags, InternalDate, MailboxId, Target};
+use mailstore::{AccountId, MailboxId};
 use proto_core::token::AuthQuestion;
 use proto_core::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::server::{Event, Reply, Server};
@@ -22,8 +23,8 @@ use super::answers::{as_wanted, refusal, response};
 use super::faults::{Draws, Fault, Stage};
 use super::guesses::Attempt;
 use super::login::{self, Answer};
-use super::spool::{Room, Spool, Writer};
 use super::task::{self, Task};
+use message::{Accepted, Transaction, writer};
 
 type Machine = Server<Secure>;
 type Turn<'t, 'c> = task::Turn<'t, 'c, Machine>;
@@ -59,28 +60,6 @@ enum Owed {
     StartTls(StartTlsRequest),
     /// EHLO's, which the machine gives by itself.
     Nothing,
-}
-
-/// A message and where it goes.
-#[derive(Default)]
-struct Transaction {
-    sender: String,
-    /// The size that MAIL named, in bytes; 0 if it named none.
-    announced: u64,
-    recipients: Vec<Accepted>,
-    spool: Option<Spool>,
-    room: Option<Room>,
-    /// All octets came, and a worker is still writing.
-    end: Option<Reply>,
-}
-
-/// For each recipient, the answer of its own that refuses the message.
-type Refused = Vec<Option<Response<'static>>>;
-
-/// A recipient that was accepted.
-struct Accepted {
-    inbox: MailboxId,
-    address: String,
 }
 
 /// The settings of the machine. LMTP is spoken by programs on this machine, and none has to log in.
@@ -302,174 +281,6 @@ impl Session {
         self.transaction.recipients.push(Accepted { inbox, address });
         self.answer(reply, Response::ok(), turn)
     }
-
-    fn data(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-        let addresses = self.transaction.addresses();
-        let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
-        let reply = match self.fail(Stage::Data, &addresses, reply, turn) {
-            Ok(next) => return next,
-            Err(reply) => reply,
-        };
-        let mut spool = Spool::new();
-        if self.site.trace_fields {
-            let fields = self.trace_fields(turn.cx);
-            spool.push(fields.as_bytes(), &writer(&self.site, self.account, turn.cx));
-        }
-        self.transaction.spool = Some(spool);
-        self.answer(reply, Response::start_data(), turn)
-    }
-
-    fn chunk(&mut self, octets: &[u8], turn: &mut Turn<'_, '_>) -> Next {
-        let writer = writer(&self.site, self.account, turn.cx);
-        let Some(spool) = &mut self.transaction.spool else { return Next::Close };
-        self.transaction.room = Some(spool.push(octets, &writer));
-        self.resting()
-    }
-
-    fn end(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
-        let Some(spool) = &mut self.transaction.spool else {
-            return self.answer(reply, Response::try_again(), turn);
-        };
-        let size = spool.size();
-        let Some(finish) = spool.finish() else {
-            self.transaction.end = Some(reply);
-            return Next::Continue;
-        };
-        let Some(refused) = self.dot() else { return Next::Close };
-        let mut refused: Refused = refused.into_iter().map(|code| code.map(as_wanted)).collect();
-        let transaction = std::mem::take(&mut self.transaction);
-        let internal_date = now();
-        let kept = transaction.recipients.iter().zip(&refused).filter(|(_, refused)| refused.is_none());
-        let inboxes: BTreeSet<_> = kept.map(|(recipient, _)| recipient.inbox).collect();
-        let mut targets: Vec<_> = inboxes
-            .into_iter()
-            .map(|mailbox| Target { mailbox, flags: Flags::new(), internal_date })
-            .collect();
-        if targets.is_empty() {
-            return self.answer_all(reply, refused, &Response::try_again(), turn);
-        }
-        let store = Arc::clone(&self.site.store);
-        let group = task::group(self.account, turn.cx);
-        let each = self.dialect == Dialect::Lmtp;
-        let wanted = refused.clone();
-        let inboxes: Vec<_> = transaction.recipients.iter().map(|recipient| recipient.inbox).collect();
-        let job = move || {
-            let upload = finish(&*store)?;
-            // LMTP answers for each recipient: a full mailbox takes nothing from the others.
-            targets.retain(|target| {
-                let room = if each { store.quota_check(target.mailbox, upload.size()) } else { Ok(()) };
-                let Err(error) = room else { return true };
-                for (inbox, answer) in inboxes.iter().zip(&mut refused) {
-                    if *inbox == target.mailbox && answer.is_none() {
-                        *answer = Some(refusal(&error));
-                    }
-                }
-                false
-            });
-            Ok((upload, targets, refused))
-        };
-        let Ok(later) = self.site.workers.run(group, turn.cx.remote(), job) else {
-            return self.answer_all(reply, wanted, &Response::try_again(), turn);
-        };
-        self.task = Some(Task::job(later, move |session: &mut Self, ready, turn: &mut Turn<'_, '_>| {
-            let (upload, targets, refused) = match ready {
-                Ok(ready) => ready,
-                Err(error) => return session.answer_all(reply, wanted, &refusal(&error), turn),
-            };
-            if targets.is_empty() {
-                return session.answer_all(reply, refused, &Response::try_again(), turn);
-            }
-            let recipients = targets.len();
-            let delivery = Delivery { upload, targets };
-            let Some(promise) = session.site.committer.commit(delivery, turn.cx.remote()) else {
-                return session.answer_all(reply, refused, &Response::try_again(), turn);
-            };
-            session.task =
-                Some(Task::commit(promise, move |session: &mut Self, outcome, turn: &mut Turn<'_, '_>| {
-                    let others = match outcome {
-                        Ok(_) => {
-                            session.refused = 0;
-                            tracing::info!(session = session.number, size, recipients, "message taken");
-                            Response::ok()
-                        }
-                        Err(error) => refusal(&error),
-                    };
-                    session.answer_all(reply, refused, &others, turn)
-                }));
-            Next::Continue
-        }));
-        Next::Continue
-    }
-
-    /// What goes wrong at the end of the message: an answer for each recipient that has one of its own. `None` to drop
-    /// the connection.
-    fn dot(&mut self) -> Option<Vec<Option<Code>>> {
-        let addresses = self.transaction.addresses();
-        let each: Vec<&str> = addresses.iter().map(String::as_str).collect();
-        let code = |fault| match fault {
-            None => Some(None),
-            Some(Fault::Drop) => None,
-            Some(Fault::Fail(code)) => Some(Some(code)),
-        };
-        if self.dialect == Dialect::Lmtp {
-            // They are answered together: when the last may be.
-            let mut longest = None;
-            let mut codes = Vec::with_capacity(each.len());
-            for address in each {
-                codes.push(code(self.fault(Stage::Dot, &[address]))?);
-                longest = longest.max(self.delay.take());
-            }
-            self.delay = longest;
-            return Some(codes);
-        }
-        let code = code(self.fault(Stage::Dot, &each))?;
-        Some(vec![code; each.len()])
-    }
-
-    /// Answers the end of the message: once, or in LMTP for each recipient.
-    fn answer_all(
-        &mut self,
-        reply: Reply,
-        refused: Refused,
-        others: &Response<'static>,
-        turn: &mut Turn<'_, '_>,
-    ) -> Next {
-        let response = |own: Option<Response<'static>>| own.unwrap_or_else(|| others.clone());
-        if self.dialect == Dialect::Lmtp {
-            return self.settle(Owed::Replies(reply, refused.into_iter().map(response).collect()), turn);
-        }
-        self.answer(reply, response(refused.into_iter().next().flatten()), turn)
-    }
-
-    /// What the driver should do while nothing new can be said.
-    const fn resting(&self) -> Next {
-        match (self.transaction.room, &self.transaction.end) {
-            (Some(Room::Wait), None) => Next::Pause,
-            _ => Next::Continue,
-        }
-    }
-
-    /// `Return-Path` and `Received` (RFC 5321 §4.4, RFC 3848).
-    fn trace_fields(&self, cx: &Context<'_>) -> String {
-        let client = self.client.as_deref().unwrap_or("unknown");
-        // Mail comes from whoever has logged in under TLS, but by LMTP, which needs neither here.
-        let protocol = if self.dialect == Dialect::Lmtp { "LMTP" } else { "ESMTPSA" };
-        let address = match cx.peer().address.ip() {
-            std::net::IpAddr::V4(address) => format!("[{address}]"),
-            std::net::IpAddr::V6(address) => format!("[IPv6:{address}]"),
-        };
-        let date = jiff::Zoned::now().strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
-        format!(
-            "Return-Path: <{}>\r\nReceived: from {client} ({address})\r\n\tby {} (Mailwire) with {protocol} id {};\r\n\t{date}\r\n",
-            self.transaction.sender, self.site.name, self.number
-        )
-    }
-}
-
-impl Transaction {
-    fn addresses(&self) -> Vec<String> {
-        self.recipients.iter().map(|recipient| recipient.address.clone()).collect()
-    }
 }
 
 impl Handler<SmtpServer> for Session {
@@ -627,11 +438,6 @@ impl Handler<SmtpServer> for Session {
     }
 }
 
-fn writer<'w>(site: &'w Site, account: Option<AccountId>, cx: &Context<'_>) -> Writer<'w> {
-    let group = task::group(account, cx);
-    Writer { store: &site.store, workers: &site.workers, group, remote: cx.remote() }
-}
-
 fn too_many_refused() -> Response<'static> {
     response(Code::UNAVAILABLE, (4, 7, 0), "Too many refused commands; closing the connection")
 }
@@ -655,9 +461,4 @@ fn go_on(result: Result<(), proto_core::Error>) -> Next {
             Next::Close
         }
     }
-}
-
-fn now() -> InternalDate {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    InternalDate { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), offset_minutes: 0 }
 }

@@ -1,5 +1,8 @@
 //! A whole server in one process, spoken to by hand over real sockets and real TLS.
 
+mod mail;
+mod quota;
+mod search;
 mod selected;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -217,24 +220,6 @@ fn what_is_sent_is_what_is_fetched() {
 }
 
 #[test]
-fn mail_is_for_those_who_log_in_and_to_those_who_are_here() {
-    let running = Running::start();
-    let mut stranger = running.secure(running.connect(Service::Smtps));
-    stranger.reply();
-    stranger.asks("EHLO client.test", "250");
-    stranger.asks("MAIL FROM:<a@example.test>", "530");
-    let mut smtp = running.smtp();
-    smtp.asks("MAIL FROM:<a@example.test>", "250");
-    smtp.asks("RCPT TO:<nobody@localhost>", "550 5.1.1");
-    smtp.asks("RCPT TO:<nobody@example.test>", "550 5.7.1");
-    smtp.asks("DATA", "503");
-    smtp.asks(&format!("RCPT TO:<{}+tag@example.test>", running.user), "250");
-    smtp.asks("RCPT TO:<Postmaster>", "250");
-    smtp.asks("RSET", "250");
-    smtp.asks("VRFY nobody", "252");
-}
-
-#[test]
 fn both_protocols_begin_tls_when_asked() {
     let running = Running::start();
     let mut imap = BufReader::new(running.connect(Service::Imap));
@@ -391,34 +376,6 @@ fn too_many_items_keys_and_patterns_are_bad() {
 }
 
 #[test]
-fn a_search_answers_mod_sequences_of_what_it_returns() {
-    let running = Running::start();
-    let mut imap = running.imap();
-    for _ in 0..4 {
-        imap.append("INBOX", MESSAGE);
-    }
-    imap.ok("SELECT INBOX (CONDSTORE)");
-    imap.ok("STORE 2 +FLAGS (\\Flagged)");
-    let modseq = |line: &str| -> u64 {
-        let end = line.rsplit_once("MODSEQ ").unwrap().1.trim_matches(|sign| matches!(sign, '(' | ')'));
-        end.parse().unwrap()
-    };
-    let of: Vec<u64> = imap.ok("FETCH 1:4 MODSEQ").iter().map(|line| modseq(line)).collect();
-    for (returns, begins, expected) in [
-        ("MIN", "MIN 1 ", of[0]),
-        ("MAX", "MAX 4 ", of[3]),
-        ("MIN MAX", "MIN 1 MAX 4 ", of[0].max(of[3])),
-        ("ALL", "ALL 1:4 ", of[1]),
-        ("COUNT", "COUNT 4 ", of[1]),
-        ("MIN COUNT", "MIN 1 COUNT 4 ", of[1]),
-    ] {
-        let found = imap.ok(&format!("SEARCH RETURN ({returns}) MODSEQ 1")).concat();
-        assert!(found.contains(begins), "{returns}: {found}");
-        assert_eq!(modseq(&found), expected, "{returns}: {found}");
-    }
-}
-
-#[test]
 fn sequence_numbers_change_only_when_a_client_is_told() {
     let running = Running::start();
     let (mut one, mut other) = (running.imap(), running.imap());
@@ -460,26 +417,6 @@ fn an_idle_session_is_told_at_once() {
     assert_eq!(idle.line(), "* 1 EXPUNGE");
     idle.say("DONE");
     assert!(idle.answer().1.starts_with("OK "));
-}
-
-#[test]
-fn searches_answer_in_both_forms() {
-    let running = Running::start();
-    let mut imap = running.imap();
-    for subject in ["one", "two", "three"] {
-        imap.append("INBOX", &format!("Subject: {subject}\r\n\r\nbody of {subject}\r\n"));
-    }
-    imap.ok("SELECT INBOX");
-    assert_eq!(imap.ok("SEARCH OR SUBJECT two BODY THREE"), ["* SEARCH 2 3"]);
-    assert_eq!(imap.ok("UID SEARCH NOT SUBJECT two"), ["* SEARCH 1 3"]);
-    assert_eq!(
-        imap.ok("SEARCH RETURN (MIN MAX COUNT ALL) ALL"),
-        ["* ESEARCH (TAG \"t\") MIN 1 MAX 3 ALL 1:3 COUNT 3"]
-    );
-    assert_eq!(imap.ok("UID SEARCH RETURN () SUBJECT none"), ["* ESEARCH (TAG \"t\") UID"]);
-    assert_eq!(imap.ok("SEARCH RETURN (SAVE) SUBJECT two"), Vec::<String>::new());
-    assert_eq!(imap.ok("FETCH $ UID"), ["* 2 FETCH (UID 2)"]);
-    assert!(imap.command("SEARCH CHARSET KOI8-R ALL").1.starts_with("NO [BADCHARSET "));
 }
 
 #[test]
@@ -545,246 +482,4 @@ fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
     let wrong = answer(&running.user);
     assert!(wrong.starts_with("NO [AUTHENTICATIONFAILED]"), "{wrong}");
     assert_eq!(wrong, answer("nobody"));
-}
-
-#[test]
-fn faults_are_made_where_they_are_wanted() {
-    let server = Running::start_with(&[
-        "--fail",
-        "rcpt=450,busy*",
-        "--fail",
-        "dot=452,full*",
-        "--fail",
-        "mail=421:0",
-        "--delay",
-        "mail=300ms",
-        "--drop",
-        "data:0",
-    ]);
-    let mut talk = server.smtp();
-    let before = std::time::Instant::now();
-    talk.asks("MAIL FROM:<a@example.test>", "250");
-    assert!(before.elapsed() >= Duration::from_millis(300));
-    talk.asks("RCPT TO:<busy@localhost>", "450 4.0.0 ");
-    talk.asks(&format!("RCPT TO:<{}@localhost>", server.user), "250");
-    talk.asks("DATA", "354");
-    talk.asks("x\r\n.", "250");
-    talk.asks("MAIL FROM:<a@example.test>", "250");
-    talk.asks(&format!("RCPT TO:<{}@full.test>", server.user), "250");
-    talk.asks(&format!("RCPT TO:<full+{}@localhost>", server.user), "550");
-    talk.asks("DATA", "354");
-    talk.asks("x\r\n.", "250");
-    // What failed was not kept, and what did not was.
-    assert!(server.imap().ok("STATUS INBOX (MESSAGES)").concat().contains("MESSAGES 2"));
-}
-
-#[test]
-fn a_session_can_fail_from_its_beginning_and_be_dropped() {
-    let server = Running::start_with(&["--fail", "connect=421"]);
-    assert!(server.clear(Service::Smtp).reply().starts_with("421 "));
-    assert!(server.secure(server.connect(Service::Smtps)).reply().starts_with("421 "));
-    let server = Running::start_with(&["--drop", "ehlo", "--delay", "connect=200ms"]);
-    let before = std::time::Instant::now();
-    let mut talk = server.clear(Service::Smtp);
-    assert!(talk.reply().starts_with("220 "));
-    assert!(before.elapsed() >= Duration::from_millis(200));
-    talk.say("EHLO client.test");
-    assert_eq!(talk.line(), "");
-    let server =
-        Running::start_with(&["--fail", "starttls=454", "--fail", "auth=454", "--fail", "ehlo=550:0"]);
-    let mut talk = server.clear(Service::Smtp);
-    talk.reply();
-    talk.asks("EHLO client.test", "250");
-    talk.asks("STARTTLS", "454");
-    let mut talk = server.secure(server.connect(Service::Smtps));
-    talk.reply();
-    talk.asks("EHLO client.test", "250");
-    talk.asks("AUTH PLAIN AGEAYg==", "454");
-}
-
-#[test]
-fn lmtp_answers_for_each_recipient() {
-    let server = Running::start_with(&["--lmtp", "127.0.0.1:0", "--fail", "dot=452,*@full.test"]);
-    let mut talk = server.clear(Service::Lmtp);
-    assert!(talk.reply().starts_with("220 "));
-    talk.asks("EHLO client.test", "500");
-    talk.asks("LHLO client.test", "250");
-    talk.asks("MAIL FROM:<a@example.test>", "250");
-    talk.asks(&format!("RCPT TO:<{}@localhost>", server.user), "250");
-    talk.asks(&format!("RCPT TO:<{}@full.test>", server.user), "250");
-    talk.asks("RCPT TO:<nobody@localhost>", "550");
-    talk.asks(&format!("RCPT TO:<{}+box@localhost>", server.user), "250");
-    talk.asks("DATA", "354");
-    talk.asks("Subject: by lmtp\r\n\r\nx\r\n.", "250");
-    assert!(talk.reply().starts_with("452 4.0.0 "));
-    assert!(talk.reply().starts_with("250 "));
-    talk.asks("QUIT", "221");
-    assert!(server.imap().ok("STATUS INBOX (MESSAGES)").concat().contains("MESSAGES 1"));
-}
-
-#[test]
-fn behind_a_proxy_every_session_begins_with_its_header() {
-    let server = Running::start_with(&["--proxy-from", "127.0.0.0/8", "--trace-fields"]);
-    let mut socket = server.connect(Service::Smtps);
-    socket.write_all(b"PROXY TCP4 192.0.2.9 198.51.100.1 4000 465\r\n").unwrap();
-    let mut talk = server.secure(socket);
-    assert!(talk.reply().starts_with("220 "));
-    // Nothing is said to who does not begin with one.
-    let mut socket = server.connect(Service::Smtp);
-    socket.write_all(b"EHLO client.test\r\n").unwrap();
-    let mut said = Vec::new();
-    assert!(socket.read_to_end(&mut said).is_err() || said.is_empty());
-    assert!(said.is_empty());
-}
-
-#[test]
-fn lmtp_is_for_this_machine_only() {
-    for (address, said) in [("0.0.0.0:2424", "this machine"), ("127.0.0.1:25", "port 25")] {
-        let directory = tempfile::tempdir().unwrap();
-        let words =
-            ["mailwire", "serve", "--smtp", "off", "--smtps", "off", "--imap", "off", "--imaps", "off"];
-        let words = words.into_iter().chain(["--lmtp", address, "--dir", directory.path().to_str().unwrap()]);
-        let Command::Serve(arguments) = Cli::try_parse_from(words).unwrap().command else { panic!() };
-        let Err(failure) = Server::start(&arguments, &log()) else { panic!("{address} is listened on") };
-        assert!(format!("{failure:?}").contains(said), "{failure:?}");
-    }
-}
-
-/// A server with these lines in its `[serve]`.
-fn with_settings(settings: &str, options: &[&'static str]) -> (Running, tempfile::TempDir) {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("config.toml");
-    std::fs::write(&file, format!("[serve]\n{settings}\n")).unwrap();
-    let file: &'static str = Box::leak(file.to_str().unwrap().to_owned().into_boxed_str());
-    let options = [&["--config", file], options].concat();
-    (Running::start_with(&options), directory)
-}
-
-#[test]
-fn imap_refuses_what_is_over_quota() {
-    let settings = "quota-messages = 3\nquota-bytes = 1000\nquota-mailboxes = 7\nquota-subscriptions = 7\nquota-keywords = 2";
-    let (running, _directory) = with_settings(settings, &[]);
-    let mut imap = running.imap();
-    let refused = |talk: &mut Talk, command: &str| {
-        let (_, answer) = talk.command(command);
-        assert!(answer.starts_with("NO [OVERQUOTA] "), "{command}: {answer}");
-    };
-    // Refused before the literal: no continuation is given, and nothing is read as one.
-    refused(&mut imap, "APPEND INBOX {1001}");
-    imap.append("INBOX", MESSAGE);
-    imap.append("INBOX", MESSAGE);
-    imap.append("Drafts", MESSAGE);
-    refused(&mut imap, "APPEND INBOX {10}");
-    imap.ok("SELECT INBOX");
-    refused(&mut imap, "COPY 1 Trash");
-    refused(&mut imap, "UID COPY 1:* Trash");
-    imap.ok("MOVE 1 Trash");
-    imap.ok("CREATE one");
-    refused(&mut imap, "CREATE two/three");
-    refused(&mut imap, "RENAME one two/three");
-    imap.ok("DELETE one");
-    imap.ok("CREATE two");
-    imap.ok("SUBSCRIBE two");
-    refused(&mut imap, "SUBSCRIBE three");
-    imap.ok("STORE 1 +FLAGS (one two)");
-    refused(&mut imap, "STORE 1 +FLAGS (three)");
-    refused(&mut imap, "APPEND Trash (a b c) {10}");
-    imap.ok("STORE 1 FLAGS (\\Deleted ONE)");
-    imap.ok("EXPUNGE");
-    imap.append("INBOX", MESSAGE);
-}
-
-#[test]
-fn smtp_refuses_recipients_that_are_over_quota() {
-    let (running, _directory) = with_settings("quota-messages = 2\nquota-bytes = 500", &[]);
-    let mut talk = running.smtp();
-    let recipient = format!("RCPT TO:<{}@localhost>", running.user);
-    talk.asks("MAIL FROM:<a@example.test> SIZE=501", "250");
-    talk.asks(&recipient, "552 5.2.2");
-    talk.asks("RSET", "250");
-    // A message whose size was not announced is refused at its end.
-    talk.asks("MAIL FROM:<a@example.test>", "250");
-    talk.asks(&recipient, "250");
-    talk.asks("DATA", "354");
-    talk.asks(&format!("Subject: large\r\n\r\n{}\r\n.", "x".repeat(600)), "552 5.2.2");
-    running.deliver(MESSAGE);
-    running.deliver(MESSAGE);
-    talk.asks("MAIL FROM:<a@example.test>", "250");
-    talk.asks(&recipient, "452 4.2.2");
-    let mut imap = running.imap();
-    imap.ok("SELECT INBOX");
-    imap.ok("STORE 1 +FLAGS.SILENT (\\Deleted)");
-    imap.ok("EXPUNGE");
-    talk.asks(&recipient, "250");
-}
-
-#[test]
-fn lmtp_answers_for_each_recipient_whose_mailbox_is_full() {
-    let (running, _directory) = with_settings("quota-bytes = 500", &["--lmtp", "127.0.0.1:0"]);
-    let store = mailstore::SqliteStore::open(running._directory.path()).unwrap();
-    mailstore::Store::create_account(&store, "other", b"a password").unwrap();
-    let mut filler = running.imap();
-    filler.append("INBOX", &format!("Subject: filler\r\n\r\n{}", "x".repeat(400)));
-    let mut talk = running.clear(Service::Lmtp);
-    talk.reply();
-    talk.asks("LHLO client.test", "250");
-    talk.asks("MAIL FROM:<a@example.test>", "250");
-    for recipient in [running.user.as_str(), "other", "other+tag"] {
-        talk.asks(&format!("RCPT TO:<{recipient}@localhost>"), "250");
-    }
-    talk.asks("DATA", "354");
-    talk.asks(&format!("Subject: x\r\n\r\n{}\r\n.", "y".repeat(200)), "452 4.2.2");
-    assert!(talk.reply().starts_with("250 "));
-    assert!(talk.reply().starts_with("250 "));
-    assert_eq!(filler.ok("STATUS INBOX (MESSAGES)"), ["* STATUS INBOX (MESSAGES 1)"]);
-}
-
-#[test]
-fn an_email_id_is_no_counter_and_finds_its_message() {
-    let running = Running::start();
-    let mut imap = running.imap();
-    imap.append("INBOX", MESSAGE);
-    imap.append("INBOX", "Subject: other\r\n\r\nx");
-    imap.ok("SELECT INBOX");
-    imap.ok("COPY 1 INBOX");
-    let fetched = imap.ok("UID FETCH 1:3 EMAILID");
-    let id = |line: &String| line.rsplit_once("EMAILID (").unwrap().1.split(')').next().unwrap().to_owned();
-    let ids: Vec<String> = fetched.iter().filter(|line| line.contains("EMAILID")).map(id).collect();
-    assert_eq!(ids.len(), 3, "{fetched:?}");
-    assert!(ids[0] == ids[2] && ids[0] != ids[1], "{ids:?}");
-    assert!(ids.iter().all(|id| id.len() > 10 && id.parse::<u64>().is_err()), "{ids:?}");
-    assert_eq!(imap.ok(&format!("SEARCH EMAILID {}", ids[0])), ["* SEARCH 1 3"]);
-    assert_eq!(imap.ok("SEARCH EMAILID 1"), ["* SEARCH"]);
-}
-
-#[test]
-fn search_finds_text_in_the_charsets_of_mail() {
-    let running = Running::start();
-    let mut imap = running.imap();
-    // A charset, "order confirmation" or the like in it, and that as base64.
-    let samples = [
-        ("gb2312", "新年快乐", "0MLE6r/swNY="),
-        ("big5", "訂單確認", "rXGz5r1Uu3s="),
-        ("shift_jis", "ご注文の確認", "grKSjZW2gsyKbZRG"),
-        ("iso-2022-jp", "ご注文の確認", "GyRCJDRDbUo4JE4zTkcnGyhC"),
-        ("euc-kr", "주문 확인", "wda5riDIrsDO"),
-        ("windows-874", "ใบสั่ง", "47rK0ein"),
-        ("koi8-r", "Привет", "8NLJ18XU"),
-    ];
-    for (charset, _, base64) in samples {
-        imap.append(
-            "INBOX",
-            &format!(
-                "Subject: =?{charset}?B?{base64}?=\r\nContent-Type: text/plain; charset={charset}\r\n\
-                 Content-Transfer-Encoding: base64\r\n\r\n{base64}\r\n"
-            ),
-        );
-    }
-    imap.ok("SELECT INBOX");
-    for (charset, text, _) in samples {
-        for key in ["SUBJECT", "BODY", "TEXT"] {
-            let found = imap.ok(&format!("SEARCH CHARSET UTF-8 {key} {{{}+}}\r\n{text}", text.len()));
-            assert!(found[0].len() > "* SEARCH".len(), "{charset} {key}: {found:?}");
-        }
-    }
 }

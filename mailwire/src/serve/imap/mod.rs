@@ -17,6 +17,7 @@
 //! on in a closure when it is woken.
 
 mod append;
+mod candidate;
 mod change;
 mod content;
 mod fetch;

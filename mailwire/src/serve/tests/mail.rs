@@ -1,0 +1,131 @@
+//! SMTP and LMTP: recipients, answers, faults and the PROXY header.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use clap::Parser;
+
+use super::super::{Server, Service};
+use super::{Running, log};
+use crate::cli::{Cli, Command};
+
+#[test]
+fn mail_is_for_those_who_log_in_and_to_those_who_are_here() {
+    let running = Running::start();
+    let mut stranger = running.secure(running.connect(Service::Smtps));
+    stranger.reply();
+    stranger.asks("EHLO client.test", "250");
+    stranger.asks("MAIL FROM:<a@example.test>", "530");
+    let mut smtp = running.smtp();
+    smtp.asks("MAIL FROM:<a@example.test>", "250");
+    smtp.asks("RCPT TO:<nobody@localhost>", "550 5.1.1");
+    smtp.asks("RCPT TO:<nobody@example.test>", "550 5.7.1");
+    smtp.asks("DATA", "503");
+    smtp.asks(&format!("RCPT TO:<{}+tag@example.test>", running.user), "250");
+    smtp.asks("RCPT TO:<Postmaster>", "250");
+    smtp.asks("RSET", "250");
+    smtp.asks("VRFY nobody", "252");
+}
+
+#[test]
+fn faults_are_made_where_they_are_wanted() {
+    let server = Running::start_with(&[
+        "--fail",
+        "rcpt=450,busy*",
+        "--fail",
+        "dot=452,full*",
+        "--fail",
+        "mail=421:0",
+        "--delay",
+        "mail=300ms",
+        "--drop",
+        "data:0",
+    ]);
+    let mut talk = server.smtp();
+    let before = std::time::Instant::now();
+    talk.asks("MAIL FROM:<a@example.test>", "250");
+    assert!(before.elapsed() >= Duration::from_millis(300));
+    talk.asks("RCPT TO:<busy@localhost>", "450 4.0.0 ");
+    talk.asks(&format!("RCPT TO:<{}@localhost>", server.user), "250");
+    talk.asks("DATA", "354");
+    talk.asks("x\r\n.", "250");
+    talk.asks("MAIL FROM:<a@example.test>", "250");
+    talk.asks(&format!("RCPT TO:<{}@full.test>", server.user), "250");
+    talk.asks(&format!("RCPT TO:<full+{}@localhost>", server.user), "550");
+    talk.asks("DATA", "354");
+    talk.asks("x\r\n.", "250");
+    // What failed was not kept, and what did not was.
+    assert!(server.imap().ok("STATUS INBOX (MESSAGES)").concat().contains("MESSAGES 2"));
+}
+
+#[test]
+fn a_session_can_fail_from_its_beginning_and_be_dropped() {
+    let server = Running::start_with(&["--fail", "connect=421"]);
+    assert!(server.clear(Service::Smtp).reply().starts_with("421 "));
+    assert!(server.secure(server.connect(Service::Smtps)).reply().starts_with("421 "));
+    let server = Running::start_with(&["--drop", "ehlo", "--delay", "connect=200ms"]);
+    let before = std::time::Instant::now();
+    let mut talk = server.clear(Service::Smtp);
+    assert!(talk.reply().starts_with("220 "));
+    assert!(before.elapsed() >= Duration::from_millis(200));
+    talk.say("EHLO client.test");
+    assert_eq!(talk.line(), "");
+    let server =
+        Running::start_with(&["--fail", "starttls=454", "--fail", "auth=454", "--fail", "ehlo=550:0"]);
+    let mut talk = server.clear(Service::Smtp);
+    talk.reply();
+    talk.asks("EHLO client.test", "250");
+    talk.asks("STARTTLS", "454");
+    let mut talk = server.secure(server.connect(Service::Smtps));
+    talk.reply();
+    talk.asks("EHLO client.test", "250");
+    talk.asks("AUTH PLAIN AGEAYg==", "454");
+}
+
+#[test]
+fn lmtp_answers_for_each_recipient() {
+    let server = Running::start_with(&["--lmtp", "127.0.0.1:0", "--fail", "dot=452,*@full.test"]);
+    let mut talk = server.clear(Service::Lmtp);
+    assert!(talk.reply().starts_with("220 "));
+    talk.asks("EHLO client.test", "500");
+    talk.asks("LHLO client.test", "250");
+    talk.asks("MAIL FROM:<a@example.test>", "250");
+    talk.asks(&format!("RCPT TO:<{}@localhost>", server.user), "250");
+    talk.asks(&format!("RCPT TO:<{}@full.test>", server.user), "250");
+    talk.asks("RCPT TO:<nobody@localhost>", "550");
+    talk.asks(&format!("RCPT TO:<{}+box@localhost>", server.user), "250");
+    talk.asks("DATA", "354");
+    talk.asks("Subject: by lmtp\r\n\r\nx\r\n.", "250");
+    assert!(talk.reply().starts_with("452 4.0.0 "));
+    assert!(talk.reply().starts_with("250 "));
+    talk.asks("QUIT", "221");
+    assert!(server.imap().ok("STATUS INBOX (MESSAGES)").concat().contains("MESSAGES 1"));
+}
+
+#[test]
+fn behind_a_proxy_every_session_begins_with_its_header() {
+    let server = Running::start_with(&["--proxy-from", "127.0.0.0/8", "--trace-fields"]);
+    let mut socket = server.connect(Service::Smtps);
+    socket.write_all(b"PROXY TCP4 192.0.2.9 198.51.100.1 4000 465\r\n").unwrap();
+    let mut talk = server.secure(socket);
+    assert!(talk.reply().starts_with("220 "));
+    // Nothing is said to who does not begin with one.
+    let mut socket = server.connect(Service::Smtp);
+    socket.write_all(b"EHLO client.test\r\n").unwrap();
+    let mut said = Vec::new();
+    assert!(socket.read_to_end(&mut said).is_err() || said.is_empty());
+    assert!(said.is_empty());
+}
+
+#[test]
+fn lmtp_is_for_this_machine_only() {
+    for (address, said) in [("0.0.0.0:2424", "this machine"), ("127.0.0.1:25", "port 25")] {
+        let directory = tempfile::tempdir().unwrap();
+        let words =
+            ["mailwire", "serve", "--smtp", "off", "--smtps", "off", "--imap", "off", "--imaps", "off"];
+        let words = words.into_iter().chain(["--lmtp", address, "--dir", directory.path().to_str().unwrap()]);
+        let Command::Serve(arguments) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+        let Err(failure) = Server::start(&arguments, &log()) else { panic!("{address} is listened on") };
+        assert!(format!("{failure:?}").contains(said), "{failure:?}");
+    }
+}
