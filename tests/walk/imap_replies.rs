@@ -135,6 +135,12 @@ impl Reader<'_> {
 
     /// Reads the next command, as far as it has come.
     fn read(&mut self) {
+        // An empty line between commands is no command: the server ignores it.
+        while self.unit.is_none()
+            && let Some(rest) = self.rest.strip_prefix(b"\r\n")
+        {
+            self.rest = rest;
+        }
         if self.unit.is_none() {
             let line: Vec<u8> =
                 self.rest.iter().copied().take_while(|octet| !b"\r\n".contains(octet)).collect();
@@ -324,6 +330,8 @@ mod tests {
         refused("a NOOP\r\nb NOOP\r\n", "b OK x\r\na OK x\r\n", "a is open");
         refused("a NOOP\r\n", "a OK x\r\na OK x\r\n", "open");
         refused("a NOOP\r\n", "", "no answer");
+        assert_eq!(check("\r\n\r\na NOOP\r\n\r\n", "a OK x\r\n"), Ok(Standing::NotAuthenticated));
+        refused("\r\n", "* BAD x\r\n", "what is Begun");
         refused("a NOOP", "a OK x\r\n", "what is Begun");
         refused("a SELECT x\r\n", "a OK x\r\n", "SELECT succeeds in NotAuthenticated");
         refused("a LOGOUT\r\n", "a OK x\r\n", "without BYE");

@@ -331,7 +331,7 @@ impl Serving {
         let is_first = whole.contains("commands: 0");
         if self.bounds == Bounds::None {
             // How many, where there is no limit. Only what comes first may begin like TLS.
-            left_out.extend(["errors", "commands"]);
+            left_out.extend(["errors", "empty_lines", "commands"]);
         }
         if whole.contains("input: Command, owed: Nothing") {
             // The tag of a command that has its answer: the next begins with its own.

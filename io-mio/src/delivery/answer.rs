@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::Error;
 
+/// The most characters of a text in an [`Answer`]. The rest is left out.
+pub const ANSWER_TEXT_LIMIT: usize = 2_000;
+
 /// Where in the conversation an answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -39,7 +42,7 @@ pub struct Answer {
     pub code: Option<u16>,
     /// The enhanced status code (RFC 3463), as "5.1.1".
     pub enhanced: Option<String>,
-    /// The reply's text, or what happened instead.
+    /// The reply's text, or what happened instead: [`ANSWER_TEXT_LIMIT`] characters, and `…` if there was more.
     pub text: String,
 }
 
@@ -51,14 +54,14 @@ impl Answer {
             stage,
             code: Some(response.code().get()),
             enhanced: response.enhanced().map(|enhanced| enhanced.to_string()),
-            text: response.text(),
+            text: shortened(response.text()),
         }
     }
 
     /// No reply came: this happened instead.
     #[must_use]
     pub fn none(stage: Stage, text: impl Into<String>) -> Self {
-        Self { stage, code: None, enhanced: None, text: text.into() }
+        Self { stage, code: None, enhanced: None, text: shortened(text.into()) }
     }
 
     /// Whether the server says that the same may succeed later: 4yz (RFC 5321 §4.2.1).
@@ -71,6 +74,15 @@ impl Answer {
     pub(super) fn subject(&self) -> Option<&str> {
         self.enhanced.as_deref()?.split_once('.').map(|(_, subject)| subject)
     }
+}
+
+/// A report has an answer for each recipient: a long one would be kept as often.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(ANSWER_TEXT_LIMIT) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 impl From<Step> for Stage {
@@ -117,5 +129,20 @@ impl Obstacle for Error {
             }
             _ => Answer::none(Stage::Connect, self.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shortens_the_text_of_a_long_answer() {
+        let long = "é".repeat(ANSWER_TEXT_LIMIT + 1);
+        let text = Answer::none(Stage::Connect, long).text;
+        assert_eq!(text.chars().count(), ANSWER_TEXT_LIMIT + 1);
+        assert!(text.ends_with("é…"));
+        let short = "x".repeat(ANSWER_TEXT_LIMIT);
+        assert_eq!(Answer::none(Stage::Connect, short.clone()).text, short);
     }
 }

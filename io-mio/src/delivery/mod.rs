@@ -37,7 +37,7 @@ use crate::{Connection, Error, Turn, smtp::unwilling};
 
 use attempt::{End, Spent, Try};
 
-pub use answer::{Answer, Obstacle, Stage};
+pub use answer::{ANSWER_TEXT_LIMIT, Answer, Obstacle, Stage};
 pub use check::{Addresses, CheckLimits, Fault, Field, Problem};
 pub use dispatch::{Dispatcher, Done, Order, Stop};
 pub use journal::Journal;
