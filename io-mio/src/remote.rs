@@ -81,7 +81,7 @@ impl Remote {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Has the reactor call the session's [`woken`](Handler::woken), once for any number of calls before that.
+    /// Has the reactor call the session's [`woken`](crate::Handler::woken), once for any number of calls before that.
     pub fn wake(&self) {
         let mut calls = self.shared.lock();
         let first = calls.woken.is_empty();

@@ -31,12 +31,12 @@ A message that ends with exit code 70 may have arrived: look before it is sent a
 #[derive(Debug, Args)]
 #[command(after_help = SEND_EXAMPLES)]
 pub(crate) struct SendArgs {
-    /// The server and the user, as smtps://user@host or the like; without one, `url` in [send] of the configuration file.
+    /// The server and the user, as smtps://user@host or the like; without one, `url` in `[send]` of the configuration file.
     /// An address here is a recipient, as with --to.
     #[arg(value_name = "URL|ADDRESS", value_parser = DestinationParser)]
     pub(crate) destinations: Vec<Destination>,
     /// Who sends: the envelope sender and, in a built message, the From field; "<>" for nobody, as reports have it.
-    /// Without it, `from` in [send] of the configuration file.
+    /// Without it, `from` in `[send]` of the configuration file.
     #[arg(long, short = 'f', value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(crate) from: Option<String>,
     /// Who receives; may be given several times.
@@ -92,7 +92,7 @@ pub(crate) struct SendArgs {
     #[arg(long, help_heading = LOOK, conflicts_with_all = ["messages", "journal"])]
     pub(crate) timings: bool,
     /// Retry so many times when the server says to try again (421, 450, 451, 452), cannot be reached or closes the
-    /// connection. 3 unless set here or by `retries` in [send] of the configuration file.
+    /// connection. 3 unless set here or by `retries` in `[send]` of the configuration file.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=50))]
     pub(crate) retries: Option<u32>,
     /// Wait so many seconds before the first retry, before the second and so on; the last delay is used for all that
