@@ -59,6 +59,15 @@ impl Attempt {
     }
 }
 
+/// What is known of those that make an attempt, before its outcome.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    /// Whether this account has logged in from this address before.
+    pub(super) is_known: bool,
+    /// How many attempts of the address failed and are not forgotten yet.
+    pub(super) failures: u32,
+}
+
 /// The failures of all sessions.
 #[derive(Debug)]
 pub(super) struct Guesses {
@@ -123,9 +132,11 @@ impl Guesses {
         self.hasher.hash_one(value)
     }
 
-    /// Whether this account has logged in from this address before.
-    pub(super) fn is_known(&self, attempt: &Attempt) -> bool {
-        self.lock().known.contains_key(&attempt.pair)
+    /// What is known of the account and the address of an attempt.
+    pub(super) fn standing(&self, attempt: &Attempt, now: Instant) -> Standing {
+        let tables = self.lock();
+        let failures = tables.addresses.get(&attempt.address).map_or(0.0, |found| found.now(now));
+        Standing { is_known: tables.known.contains_key(&attempt.pair), failures: whole(failures) }
     }
 
     /// Counts a failure, and returns how much later it is answered. An attempt whose outcome the machine decides is
@@ -198,6 +209,16 @@ fn subtract(table: &mut HashMap<u64, Failures>, key: u64) {
     }
 }
 
+/// A number of failures, rounded up.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a count beyond the range is its end"
+)]
+fn whole(failures: f64) -> u32 {
+    failures.ceil() as u32
+}
+
 /// The network of an address: /24 in IPv4, /64 in IPv6.
 fn network(address: IpAddr) -> IpAddr {
     match address {
@@ -260,7 +281,10 @@ mod tests {
         for address in 1..100 {
             fail(&guesses, "ann", &format!("192.0.2.{address}"), now);
         }
-        assert!(guesses.is_known(&owner));
+        let standing = guesses.standing(&owner, now);
+        assert!(standing.is_known && standing.failures == 0);
+        let guesser = guesses.attempt("ann", "192.0.2.1".parse().unwrap());
+        assert_eq!(guesses.standing(&guesser, now).failures, 1);
         assert_eq!(fail(&guesses, "ann", "203.0.113.1", now), Duration::ZERO);
     }
 

@@ -75,8 +75,8 @@ impl Site {
         };
         *attempt = Some(current);
         let (quick, costly) = answer(&self.store, request, self.any_login).ok_or(Answer::REJECT)?;
-        let is_known = self.guesses.is_known(&current);
-        self.logins.submit(&current, is_known, cx.remote(), quick, costly).ok_or(Answer::UNAVAILABLE)
+        let standing = self.guesses.standing(&current, cx.now());
+        self.logins.submit(&current, standing, cx.remote(), quick, costly).ok_or(Answer::UNAVAILABLE)
     }
 
     /// Notes what an answer means for this client and for those that try the same.

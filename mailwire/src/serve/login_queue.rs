@@ -2,8 +2,9 @@
 //!
 //! Each attempt first takes a quick step, on a thread of its own: what needs no computing is answered there, whatever
 //! waits behind it. The costly step follows in an order that guesses cannot fill: those who have logged in from their
-//! address before come first, then those of whose address and network the fewest attempts wait, and of one source the
-//! newest. The owner of an account who shares an address with those that guess at it is not behind all of them.
+//! address before come first, then those of whose address and network the fewest attempts wait and have failed, and of one
+//! source the newest. The owner of an account who shares an address with those that guess at it is not behind all of
+//! them, and new guesses do not get in front of an owner whose address has not guessed.
 //!
 //! An attempt whose session is gone is not computed.
 
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use io_mio::Remote;
 
-use super::guesses::Attempt;
+use super::guesses::{Attempt, Standing};
 use super::login::Answer;
 
 /// Threads for the costly step.
@@ -66,8 +67,8 @@ struct State {
     closed: bool,
 }
 
-/// The order, the smallest first: strangers behind those who are known, then by how many attempts of the same source wait,
-/// then the newest.
+/// The order, the smallest first: strangers behind those who are known, then by how many attempts of the same source wait
+/// or have failed, then the newest.
 type Rank = (bool, u32, Reverse<u64>);
 
 struct Waiting {
@@ -75,6 +76,8 @@ struct Waiting {
     address: u64,
     network: u64,
     is_stranger: bool,
+    /// How many attempts of its address failed lately.
+    failures: u32,
     number: u64,
     place: Place,
     /// The session to wake.
@@ -96,7 +99,7 @@ impl LoginQueue {
     pub(super) fn submit(
         &self,
         attempt: &Attempt,
-        is_known: bool,
+        standing: Standing,
         remote: Remote,
         quick: Quick,
         costly: Costly,
@@ -106,7 +109,8 @@ impl LoginQueue {
             costly: Some(costly),
             address: attempt.address,
             network: attempt.network,
-            is_stranger: !is_known,
+            is_stranger: !standing.is_known,
+            failures: standing.failures,
             number: 0,
             place: Arc::clone(&place),
             remote: Some(remote),
@@ -155,7 +159,7 @@ impl State {
         let waiting = self.costly.get(index)?;
         let count = |key: &u64| self.waiting.get(key).copied().unwrap_or(0);
         let of_source = count(&waiting.address).max(count(&waiting.network) / 4);
-        Some((waiting.is_stranger, of_source, Reverse(waiting.number)))
+        Some((waiting.is_stranger, of_source.saturating_add(waiting.failures), Reverse(waiting.number)))
     }
 
     fn take(&mut self, index: usize) -> Waiting {
@@ -313,6 +317,7 @@ mod tests {
             address: attempt.address,
             network: attempt.network,
             is_stranger: !is_known,
+            failures: 0,
             number: 0,
             place: Place::default(),
             remote: None,
@@ -345,6 +350,19 @@ mod tests {
         }
         let order: Vec<u64> = std::iter::from_fn(|| state.pop()).map(|waiting| waiting.number).collect();
         assert_eq!(order, [2, 1, 0]);
+    }
+
+    #[test]
+    fn new_guesses_do_not_get_in_front_of_an_address_that_has_not_guessed() {
+        let guesses = Guesses::new(GuessLimits::default());
+        let mut state = State::default();
+        // All are of one network, whose attempts count alike.
+        state.push(waiting(&guesses, "192.0.2.1", false));
+        for host in 60..100 {
+            state.push(Waiting { failures: 1, ..waiting(&guesses, &format!("192.0.2.{host}"), false) });
+        }
+        let first = state.pop().unwrap();
+        assert_eq!(first.address, waiting(&guesses, "192.0.2.1", false).address);
     }
 
     #[test]
