@@ -7,7 +7,7 @@ pub const ADDRESS_LIMIT: usize = 1_000;
 /// The most entries of all address fields of one envelope.
 pub const ENVELOPE_ADDRESS_LIMIT: usize = 3_000;
 
-/// The most bytes of an envelope, as it is kept.
+/// The most bytes of an envelope, as it is kept and as IMAP writes it.
 pub const ENVELOPE_LIMIT: usize = 64 * 1024;
 
 /// The most bytes of an envelope and a structure together, as they are kept, nested envelopes included.

@@ -24,6 +24,7 @@ mod scan;
 mod section;
 mod text;
 mod transfer;
+mod wire;
 
 pub use filter::HeaderFilter;
 pub use header::{Field, Fields, Subset, header_fields, unfold};
@@ -79,7 +80,8 @@ impl From<ByteRange> for Range<u64> {
 
 /// The ENVELOPE of a message (RFC 9051 §7.5.2). An absent field is `None` or empty.
 ///
-/// `sender` and `reply_to` repeat `from` where the header lacks them, as the RFC asks.
+/// `sender` and `reply_to` repeat `from` where the header lacks them, as the RFC asks; a long `from` as far as there is
+/// room.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope {
     /// The text of Date.

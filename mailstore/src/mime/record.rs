@@ -254,6 +254,7 @@ impl Reader<'_> {
                 repeated.clone_from(&envelope.from);
             }
         }
+        envelope.fit();
         Some(envelope)
     }
 

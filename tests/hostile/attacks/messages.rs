@@ -31,9 +31,8 @@ const SLACK: u64 = 32 << 20;
 /// What a session that is answered may hold.
 const ANSWERING: u64 = (1 << 20) + (256 << 10);
 
-/// The longest answers, in bytes. An envelope has 64 KiB, and as many again for the quotes and `NIL`s of 3,000 addresses;
-/// a structure has 256 KiB.
-const ENVELOPE: u64 = 128 << 10;
+/// The longest answers, in bytes. An envelope has 64 KiB, a structure 256 KiB.
+const ENVELOPE: u64 = 66 << 10;
 const STRUCTURE: u64 = 288 << 10;
 
 pub(crate) fn run(target: &Target<'_>, report: &mut Report) {

@@ -1,0 +1,123 @@
+//! How long an envelope is as IMAP writes it (RFC 9051 §7.5.2), and what is left out of one that is too long.
+//!
+//! A record of an address can take six bytes where its answer takes forty, and Sender and Reply-To repeat a From of any
+//! length. This file cuts the lists of addresses of an envelope that was read. It does not know how a record is written.
+
+use super::limits::ENVELOPE_LIMIT;
+use super::{Address, Envelope};
+
+/// `NIL`, and an address of which nothing is known: the end of a group.
+const NIL: usize = 3;
+const GROUP_END: usize = 5 + 4 * NIL;
+
+/// The parentheses of an envelope and of its six lists, and nine spaces.
+const FRAME: usize = 2 + 6 * NIL + 9;
+
+impl Envelope {
+    /// Leaves out the last addresses of an envelope that would be written with more than [`ENVELOPE_LIMIT`] bytes. What
+    /// repeats From goes first.
+    pub(super) fn fit(&mut self) {
+        let texts = [&self.date, &self.subject, &self.in_reply_to, &self.message_id];
+        let fixed: usize = FRAME + texts.into_iter().map(|text| size(text.as_deref())).sum::<usize>();
+        let mut room = ENVELOPE_LIMIT.saturating_sub(fixed);
+        let lists =
+            [&mut self.from, &mut self.to, &mut self.cc, &mut self.bcc, &mut self.sender, &mut self.reply_to];
+        for list in lists {
+            self.truncated |= !fit(list, &mut room);
+        }
+    }
+}
+
+/// Keeps as many entries as there is room for, and the end of a group that has begun. Returns whether all were kept.
+fn fit(list: &mut Vec<Address>, room: &mut usize) -> bool {
+    let mut in_group = false;
+    let mut kept = 0;
+    for address in list.iter() {
+        let stays_in_group = match (&address.mailbox, &address.host) {
+            (Some(_), None) => true,
+            (None, None) => false,
+            _ => in_group,
+        };
+        let size = address_size(address);
+        // Room for the end of a group is kept from its beginning.
+        if size + if stays_in_group { GROUP_END } else { 0 } > *room {
+            break;
+        }
+        *room -= size;
+        in_group = stays_in_group;
+        kept += 1;
+    }
+    if kept == list.len() {
+        return true;
+    }
+    list.truncate(kept);
+    if in_group {
+        list.push(Address::default());
+        *room = room.saturating_sub(GROUP_END);
+    }
+    list.shrink_to_fit();
+    false
+}
+
+/// The parentheses of an address, three spaces, and its texts.
+fn address_size(address: &Address) -> usize {
+    let texts =
+        [address.name.as_deref(), address.adl.as_deref(), address.shown_mailbox(), address.shown_host()];
+    5 + texts.into_iter().map(size).sum::<usize>()
+}
+
+/// The bytes of a text: quoted, or a literal where it cannot be.
+fn size(text: Option<&str>) -> usize {
+    let Some(text) = text else { return NIL };
+    if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return text.len() + 2 + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+    }
+    text.len() + "{00000}\r\n".len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Structure;
+    use super::*;
+
+    fn list_size(list: &[Address]) -> usize {
+        NIL + list.iter().map(address_size).sum::<usize>()
+    }
+
+    fn whole(envelope: &Envelope) -> usize {
+        let lists =
+            [&envelope.from, &envelope.sender, &envelope.reply_to, &envelope.to, &envelope.cc, &envelope.bcc];
+        lists.into_iter().map(|list| list_size(list)).sum()
+    }
+
+    #[test]
+    fn a_long_from_is_repeated_as_far_as_there_is_room() {
+        let envelope = Structure::of(format!("From: {}\r\n\r\n", "a,".repeat(1_000)).as_bytes()).envelope;
+        assert_eq!(envelope.from.len(), 1_000);
+        assert!(envelope.truncated);
+        assert!(envelope.sender.len() < 1_000 && envelope.from.starts_with(&envelope.sender));
+        let size = whole(&envelope);
+        assert!((ENVELOPE_LIMIT - 256..=ENVELOPE_LIMIT).contains(&size), "{size}");
+    }
+
+    #[test]
+    fn many_short_addresses_in_many_fields_are_cut_together() {
+        let list = "a,".repeat(1_000);
+        let header = format!("To: {list}\r\nCc: group: {list};\r\nBcc: \u{e9}\\,{list}\r\n\r\n");
+        let envelope = Structure::of(header.as_bytes()).envelope;
+        assert_eq!(envelope.to.len(), 1_000);
+        assert!(envelope.truncated);
+        assert_eq!(envelope.cc.last(), Some(&Address::default()), "a group that has begun is ended");
+        let size = whole(&envelope);
+        assert!(size <= ENVELOPE_LIMIT, "{size}");
+    }
+
+    #[test]
+    fn a_short_envelope_is_left_as_it_is() {
+        let header = format!("From: Ann <a@b.example>\r\nTo: {}\r\n\r\n", "c@d.example, ".repeat(512));
+        let envelope = Structure::of(header.as_bytes()).envelope;
+        assert_eq!((envelope.to.len(), envelope.truncated), (512, false));
+        assert_eq!(envelope.sender, envelope.from);
+        assert_eq!(envelope.reply_to, envelope.from);
+    }
+}
