@@ -31,7 +31,7 @@ pub(crate) enum Turned {
 /// A session, whatever its protocol.
 pub(crate) trait Drive: Send {
     fn ready(&mut self, event: &mio::event::Event);
-    /// Octets may be there of which the poll has told somebody else.
+    /// There may be bytes to read for which the poll gave this session no event.
     fn may_read(&mut self);
     fn turn(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Turned;
     /// Whether output waits for the socket.

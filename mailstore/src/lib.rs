@@ -7,7 +7,7 @@
 //! calls of many threads run at the same time, and appends that wait for each other are committed together.
 //!
 //! **Durable**: when a method returns `Ok`, what it did survives `kill -9` and loss of power. **Atomic**: what a call
-//! does, it does whole or not at all. **Exact**: the octets of a message come back as they went in.
+//! does, it does whole or not at all. **Exact**: the bytes of a message come back as they went in.
 //!
 //! ```
 //! use mailstore::{Columns, Delivery, Flags, InternalDate, SqliteStore, Store, Target, UidSet};
@@ -235,7 +235,7 @@ pub trait Store: Send + Sync {
     /// message (any more).
     fn find_email_id(&self, account: AccountId, id: &str) -> Option<ContentId>;
 
-    /// The messages of a mailbox that have these octets.
+    /// The messages of a mailbox that have this content.
     fn uids_of_content(&self, mailbox: MailboxId, content: ContentId) -> Result<UidSet>;
 
     /// Changes flags of at most `limit` messages of the set; [`Stored::next`] says where to go on. With
@@ -253,14 +253,14 @@ pub trait Store: Send + Sync {
         limit: usize,
     ) -> Result<Stored>;
 
-    /// Copies at most `limit` messages of the set with flags and dates; the octets are shared. [`Copied::next`] says
+    /// Copies at most `limit` messages of the set with flags and dates; the content is shared. [`Copied::next`] says
     /// where to go on. Those are copied all or none.
     fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied>;
 
     /// Moves at most `limit` messages of the set (RFC 6851), all of them or none.
     fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied>;
 
-    /// Removes at most `limit` messages for good. Octets that no message refers to are freed. [`Expunged::next`] may
+    /// Removes at most `limit` messages for good. Content that no message refers to is freed. [`Expunged::next`] may
     /// say where to go on though fewer were removed: a call looks at so many messages only.
     fn expunge(&self, mailbox: MailboxId, which: &Expunge, limit: usize) -> Result<Expunged>;
 

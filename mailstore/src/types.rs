@@ -21,7 +21,7 @@ identifier! {
     AccountId;
     /// A mailbox; never reused, kept by a rename.
     MailboxId;
-    /// The octets of a message, shared by its copies; never reused. See [`Store::email_id`](crate::Store::email_id) for
+    /// The content of a message, shared by its copies; never reused. See [`Store::email_id`](crate::Store::email_id) for
     /// what EMAILID shows.
     ContentId;
     /// A remote account that mail is fetched from.
@@ -356,7 +356,7 @@ impl Columns {
         Self { email_id: true, ..self }
     }
 
-    /// The octets of small messages too.
+    /// The content of small messages too.
     #[must_use]
     pub fn with_small_bodies(self) -> Self {
         Self { body: true, ..self }

@@ -381,7 +381,7 @@ pub(crate) struct ServeArgs {
 }
 
 impl ServeArgs {
-    /// The option that lets in whoever connects, if one is given.
+    /// The given option that weakens the protection of the server, if there is one.
     pub(crate) fn open_door(&self) -> Option<&'static str> {
         let doors = [
             (self.danger_plaintext, "--danger-plaintext"),

@@ -13,7 +13,7 @@ pub(crate) fn key(url: &Url) -> String {
     format!("imap:{}@{}", url.user.as_deref().unwrap_or_default(), url.host)
 }
 
-/// The local account that holds what comes from there. Nobody can log in to it: its password is random and not kept.
+/// The local account that holds what comes from there. No client can log in to it: its password is random and not kept.
 pub(crate) fn account(store: &dyn Store, url: &Url) -> Result<AccountId, Failure> {
     let name = format!("{}@{}", url.user.as_deref().unwrap_or_default(), url.host);
     if let Some(account) = store.account(&name)? {

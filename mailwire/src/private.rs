@@ -22,7 +22,7 @@ fn is_own(metadata: &Metadata) -> bool {
     metadata.uid() == rustix::process::geteuid().as_raw()
 }
 
-/// Checks that nobody else can change what is in a directory. Other users may be able to list it.
+/// Checks that no other user can change what is in a directory. Other users may be able to list it.
 ///
 /// # Errors
 /// It belongs to another user, or its group or others may write to it, or it is no directory.

@@ -206,7 +206,7 @@ fn only_messages_that_were_asked_for_are_kept_and_each_once() {
     assert_eq!(synced(&sync(&server).expect(0)), ("success".into(), 1, 0));
     // Without an end it is a lie that ends the run.
     let server = lying("UID FETCH 1 ", move |tag| message(7, "other").repeat(1100) + tag + " OK\r\n");
-    sync(&server).expect(76).shows(&["nobody asked for"]);
+    sync(&server).expect(76).shows(&["not requested"]);
     let server = lying("UID FETCH 1:*", |tag| {
         let uids: String = (1..5000).map(|uid| format!("* 1 FETCH (UID {uid})\r\n")).collect();
         uids + tag + " OK\r\n"

@@ -154,7 +154,7 @@ fn scan(body: &Body) -> Result<Structure> {
     }
 }
 
-/// Whether there is a row of these octets.
+/// Whether there is a row of this content.
 pub(super) fn has_content(tx: &Connection, content: ContentId) -> Result<bool> {
     Ok(tx.prepare_cached("SELECT 1 FROM contents WHERE id = ?1")?.exists([content.0])?)
 }

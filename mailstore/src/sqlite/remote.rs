@@ -211,7 +211,7 @@ fn earlier(
     Ok(Some(Import::Duplicate(local)))
 }
 
-/// A row of the same octets under another UIDVALIDITY, of a message that is still here. The index is named: the planner
+/// A row of the same content under another UIDVALIDITY, of a message that is still here. The index is named: the planner
 /// would take the primary key for the order, and read all rows of the mailbox. Of many equal messages that are gone, a
 /// bounded number is looked at.
 const EARLIER: &str = "

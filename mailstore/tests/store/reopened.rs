@@ -10,7 +10,7 @@ fn a_store_opened_again_has_the_same_mail_and_no_orphans() {
     let orphan = f.directory.path().join("messages").join("0123");
     std::fs::write(&orphan, b"cut short").unwrap();
     let second = SqliteStore::open(f.directory.path()).unwrap();
-    assert!(orphan.exists(), "nobody sweeps while another has the store open");
+    assert!(orphan.exists(), "an open store keeps its orphans");
     drop(second);
     let Fixture { store, inbox, directory, .. } = f;
     drop(store);

@@ -2,7 +2,7 @@
 //!
 //! RFC 2047 §5 allows an encoded word in unstructured text, in a phrase and in a comment, and nowhere else. An address,
 //! a message id, a URL or a token is therefore never encoded: it is written as it is, or refused. Fields are folded at
-//! white space that is there already (RFC 5322 §2.2.3), so that nobody who unfolds them finds a different value.
+//! white space that is there already (RFC 5322 §2.2.3), so that unfolding restores the value.
 
 use super::encoded_word;
 use super::mailbox::ascii_address;

@@ -35,7 +35,7 @@ pub(crate) struct SendArgs {
     /// An address here is a recipient, as with --to.
     #[arg(value_name = "URL|ADDRESS", value_parser = DestinationParser)]
     pub(crate) destinations: Vec<Destination>,
-    /// Who sends: the envelope sender and, in a built message, the From field; "<>" for nobody, as reports have it.
+    /// The envelope sender and, in a built message, the From field; "<>" for the empty sender, as reports have it.
     /// Without it, `from` in `[send]` of the configuration file.
     #[arg(long, short = 'f', value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(crate) from: Option<String>,

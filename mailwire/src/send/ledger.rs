@@ -139,7 +139,7 @@ impl Ledger {
         })
     }
 
-    /// Everything was taken: a journal that nobody asked for has no use any more.
+    /// Everything was taken: a journal that was not asked for has no use any more.
     pub(super) fn complete(self) {
         if self.keep == Keep::Always {
             self.close();

@@ -232,7 +232,7 @@ impl Run {
         });
     }
 
-    /// The fate of all. A journal that nobody asked for is gone when everything was taken.
+    /// The fate of all. A journal that was not asked for is deleted when everything was taken.
     fn finish(self, is_done: bool, interrupt: &Interrupt) -> Result<Tally, Failure> {
         let mut tally = self.with_tally(std::mem::take);
         tally.is_incomplete |= !is_done;

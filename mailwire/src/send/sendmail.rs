@@ -144,7 +144,7 @@ fn with_value(option: Option<&str>, value: &OsStr, words: &mut Vec<OsString>) ->
         }
         (Some("-o"), Some("i" | "ignoredots")) => words.push("-i".into()),
         (Some("-o"), _) => {}
-        // sendmail takes an empty address for nobody.
+        // sendmail takes an empty address for the empty sender.
         (Some("--from"), Some("")) => words.extend(["--from", "<>"].map(OsString::from)),
         (Some(option), _) => {
             let mut word = OsString::from(option);

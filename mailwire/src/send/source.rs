@@ -3,7 +3,7 @@
 //! This file knows how each is recognised, and how a message is found again. One message is open at a time, and what
 //! is kept of the others is their file names.
 //!
-//! Nothing outside of a directory is read for it: what is in it may come from somebody else. Each entry is opened relative
+//! Nothing outside of a directory is read for it: what is in it may come from another user. Each entry is opened relative
 //! to the directory, without following a symbolic link, and only if it is a file; any other entry costs itself.
 
 use std::fmt;

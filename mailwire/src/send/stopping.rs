@@ -1,4 +1,4 @@
-//! Stopping a run that Ctrl-C or SIGTERM interrupts, without leaving a message of which nobody knows whether it was sent.
+//! Stopping a run that Ctrl-C or SIGTERM interrupts, without leaving a message whose outcome is unknown.
 //!
 //! No further message is begun. The messages under way get [`FINISH`] to be finished. Then the run ends, unless the last
 //! bytes of one of them have left: its answer is awaited for [`ANSWER`], since without it the message is uncertain.

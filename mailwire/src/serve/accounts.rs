@@ -70,7 +70,7 @@ impl Accounts {
         self
     }
 
-    /// Puts all mail into this mailbox, whoever it is for.
+    /// Puts all mail into this mailbox, for any recipient.
     pub(super) const fn catching_all(mut self, inbox: Option<MailboxId>) -> Self {
         self.catch_all = inbox;
         self

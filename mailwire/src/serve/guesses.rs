@@ -1,7 +1,7 @@
 //! How often log-ins failed, per account, address and network, across all sessions of both protocols.
 //!
-//! A failed log-in is answered later the more of them there were before. A right password is never held back: nobody can
-//! lock an account's owner out by guessing. Failures are forgotten one by one.
+//! A failed log-in is answered later the more of them there were before. A right password is never held back: guessing
+//! does not lock an account's owner out. Failures are forgotten one by one.
 //!
 //! Names and addresses are kept as keyed hashes. The tables are bounded; a full one forgets those with the fewest
 //! failures first, so that a flood of new addresses cannot push out those that guess the most.
@@ -160,7 +160,7 @@ impl Guesses {
             )
         };
         attempt.counted = true;
-        // The owner mistypes like everybody else, and pays for nobody else's guesses.
+        // The owner's own mistakes count, and the guesses of others do not.
         if tables.known.contains_key(&attempt.pair) {
             account = 0.0;
         }
@@ -251,7 +251,11 @@ mod tests {
             "the account is guessed at"
         );
         assert_eq!(fail(&guesses, "bob", "192.0.2.1", now), Duration::from_secs(5), "the address guesses");
-        assert_eq!(fail(&guesses, "bob", "198.51.100.2", now), Duration::ZERO, "nobody else pays");
+        assert_eq!(
+            fail(&guesses, "bob", "198.51.100.2", now),
+            Duration::ZERO,
+            "other accounts and addresses are not delayed"
+        );
         let later = now + 30 * FORGET;
         assert_eq!(fail(&guesses, "ann", "192.0.2.1", later), Duration::ZERO);
     }

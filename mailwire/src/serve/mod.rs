@@ -74,7 +74,7 @@ pub(super) struct Site {
     workers: Workers,
     logins: LoginQueue,
     guesses: Guesses,
-    /// The account that anybody logs in to, if there is one.
+    /// The account of `--any-login`, which every log-in leads to.
     any_login: Option<AccountId>,
     committer: Committer,
     hub: Arc<Hub>,
@@ -261,7 +261,7 @@ impl Server {
     }
 }
 
-/// What is said loudly of options that let in whoever connects.
+/// Logs and returns the warnings about options that weaken the protection of the server.
 fn warnings(arguments: &ServeArgs) -> Vec<String> {
     let said = [
         (
@@ -270,7 +270,7 @@ fn warnings(arguments: &ServeArgs) -> Vec<String> {
         ),
         (arguments.danger_plaintext, "--danger-plaintext: SMTP takes mail from every program without log-in"),
         (arguments.any_login, "--any-login: every name and every password is let in, to one account"),
-        (arguments.catch_all, "--catch-all: every message goes to one account, whoever it is for"),
+        (arguments.catch_all, "--catch-all: every message goes to one account, for any recipient"),
     ];
     let said: Vec<_> =
         said.into_iter().filter(|(given, _)| *given).map(|(_, text)| text.to_owned()).collect();

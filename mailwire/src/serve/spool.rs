@@ -1,7 +1,7 @@
-//! A message on its way in: octets come on the loop, and a worker writes them to the store's upload.
+//! A message on its way in: bytes come on the loop, and a worker writes them to the store's upload.
 //!
 //! Small messages stay here until they are complete and cost one step on a worker; of a large one no more than some
-//! tens of kilobytes are held, whatever its size. This file does not know which protocol the octets came by.
+//! tens of kilobytes are held, whatever its size. This file does not know which protocol the bytes came by.
 
 use std::sync::Arc;
 

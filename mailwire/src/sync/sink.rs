@@ -184,7 +184,7 @@ impl<'a> Sink<'a> {
 
     fn unasked(&mut self) -> Failure {
         self.ends_folder = true;
-        Failure::new(Kind::Protocol, "the server sends messages that nobody asked for").remote()
+        Failure::new(Kind::Protocol, "the server sends messages that were not requested").remote()
     }
 
     fn end_run(&mut self, failure: Failure) -> Failure {

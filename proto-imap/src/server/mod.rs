@@ -233,7 +233,7 @@ impl<C: Channel> Server<C> {
     /// dropped.
     ///
     /// # Errors
-    /// [`Misuse::WrongLength`] if octets of the body are missing; [`Misuse::WrongState`] if there is no such response.
+    /// [`Misuse::WrongLength`] if bytes of the body are missing; [`Misuse::WrongState`] if there is no such response.
     pub fn resume_fetch<'a>(&'a mut self, tx: &'a mut SendBuffer) -> Result<FetchWriter<'a>, Error> {
         self.core.resume_fetch()?;
         Ok(FetchWriter { core: &mut self.core, tx })

@@ -166,7 +166,7 @@ impl ContentScan {
         self.content
     }
 
-    /// Looks at the lines that a piece of a body begins with, as long as each ends with CRLF, and returns how many octets
+    /// Looks at the lines that a piece of a body begins with, as long as each ends with CRLF, and returns how many bytes
     /// they have. This is the fast way through what most messages are made of; zero is always a right answer.
     fn whole_lines(&mut self, octets: &[u8]) -> usize {
         if self.in_header || self.after_cr || self.line > 0 || !self.blank {

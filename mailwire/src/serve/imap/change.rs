@@ -1,7 +1,7 @@
 //! STORE and EXPUNGE (RFC 9051 §6.4.3, §6.4.6, §6.4.9; RFC 7162 §3.1.3).
 //!
 //! Both work in slices of messages: each is a transaction of its own, and what it changed is told before the next one
-//! begins. A client that does not read stops its own STORE, and nobody else's.
+//! begins. A client that does not read stops its own STORE only.
 
 use bumpalo::Bump;
 use io_mio::{Next, Slice, Step};

@@ -25,7 +25,7 @@ pub(super) struct Transaction {
     pub(super) recipients: Vec<Accepted>,
     pub(super) spool: Option<Spool>,
     pub(super) room: Option<Room>,
-    /// All octets came, and a worker is still writing.
+    /// All bytes came, and a worker is still writing.
     pub(super) end: Option<Reply>,
 }
 
@@ -188,7 +188,7 @@ impl Session {
     /// `Return-Path` and `Received` (RFC 5321 §4.4, RFC 3848).
     fn trace_fields(&self, cx: &Context<'_>) -> String {
         let client = self.client.as_deref().unwrap_or("unknown");
-        // Mail comes from whoever has logged in under TLS, but by LMTP, which needs neither here.
+        // A client has logged in under TLS before it sends mail. LMTP needs neither here.
         let protocol = if self.dialect == Dialect::Lmtp { "LMTP" } else { "ESMTPSA" };
         let address = match cx.peer().address.ip() {
             std::net::IpAddr::V4(address) => format!("[{address}]"),
