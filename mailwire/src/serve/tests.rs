@@ -368,6 +368,11 @@ fn too_many_items_keys_and_patterns_are_bad() {
     imap.ok(&format!("SEARCH {}", many(990, &key)));
     let long = "x".repeat(4_097);
     assert!(imap.command(&format!("SEARCH BODY {long}")).1.starts_with("BAD [LIMIT] "));
+    for (open, close) in [("(", ")"), ("NOT ", ""), ("OR ALL ", "")] {
+        let nested = |depth| format!("SEARCH {}ALL{}", open.repeat(depth), close.repeat(depth));
+        assert!(imap.command(&nested(32)).1.starts_with("OK "), "{open}");
+        assert!(imap.command(&nested(33)).1.starts_with("BAD [LIMIT] "), "{open}");
+    }
     let nested = format!("SEARCH {}ALL{}", "(".repeat(40), ")".repeat(40));
     assert!(imap.command(&nested).1.starts_with("BAD "));
     let pattern = |number: usize| format!("a*{number}");

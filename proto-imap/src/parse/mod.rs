@@ -41,6 +41,7 @@ pub use authentication::{Authentication, authentication};
 pub use command::{UnparsedCommand, command, command_name, no_arguments};
 pub use literal_scan::{LiteralScan, is_body_literal};
 pub use response::response;
+pub(crate) use search_key::TOO_DEEP;
 pub use unparsed::Unparsed;
 
 /// How deeply parentheses, body parts and attached messages may be nested.

@@ -31,6 +31,9 @@ fn keys<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, List<'i, SearchK
     }
 }
 
+/// What is expected where search keys are nested too deeply: a limit, and no mistake of syntax.
+pub(crate) const TOO_DEEP: &str = "search keys nested less deeply";
+
 /// The longest name that is known.
 const LONGEST: usize = 17;
 
@@ -38,7 +41,7 @@ const LONGEST: usize = 17;
 fn search_key<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, SearchKey<'i>> {
     const WHAT: &str = "a search key";
     if depth > MAX_DEPTH {
-        return expected(i, "search keys nested less deeply");
+        return expected(i, TOO_DEEP);
     }
     match i.first() {
         Some(b'(') => {

@@ -317,7 +317,9 @@ impl Core {
                 Ok(Happened::Command(Reply { serial: self.next_serial() }, command))
             }
             Err(unparsed) => {
-                self.put_bad(&unparsed, tx)?;
+                // A limit is told by its code (RFC 9051 §7.1).
+                let code = if unparsed.why == parse::TOO_DEEP { "[LIMIT] " } else { "" };
+                self.put_bad(&format_args!("{code}{unparsed}"), tx)?;
                 Ok(Happened::Unparsed(unparsed))
             }
         }
