@@ -69,14 +69,17 @@ pub(super) fn from_line(line: &[u8]) -> FromLine {
     }
 }
 
-/// `Sat Jan  3 01:05:34 1996`, with a zone before or behind the year, or as RFC 5322 writes it; `remote from HOST` may
-/// follow.
+/// `Sat Jan  3 01:05:34 1996`, with a zone before or behind the year, as RFC 5322 or as RFC 3339 writes it; `remote
+/// from HOST` may follow.
 fn is_date(words: &[&str]) -> bool {
     let words = match words.iter().position(|word| *word == "remote") {
         Some(at) => words.get(..at).unwrap_or_default(),
         None => words,
     };
     let Some((day, rest)) = words.split_first() else { return false };
+    if is_iso_date(day, rest) {
+        return true;
+    }
     if !is_one_of(day.trim_end_matches(','), &DAYS) {
         return false;
     }
@@ -89,6 +92,21 @@ fn is_date(words: &[&str]) -> bool {
         && has(is_time)
         && has(is_year)
         && rest.iter().all(known)
+}
+
+/// `2020-01-02 10:11:12` or `2020-01-02T10:11:12Z`, perhaps with a zone behind it (RFC 3339).
+fn is_iso_date(first: &str, rest: &[&str]) -> bool {
+    let (date, time, zones) = match (first.split_once('T'), rest.split_first()) {
+        (Some((date, time)), _) => (date, time, rest),
+        (None, Some((time, zones))) => (first, *time, zones),
+        (None, None) => return false,
+    };
+    let parts: Vec<&str> = date.split('-').collect();
+    let is_date = matches!(parts.as_slice(), [year, month, day] if is_year(year)
+        && is_digits(month, 2..=2) && is_digits(day, 2..=2));
+    // A zone may follow the seconds without a space; fractions of a second may come between.
+    let time = time.find(['Z', '+', '-', '.']).and_then(|end| time.get(..end)).unwrap_or(time);
+    is_date && is_time(time) && zones.iter().all(|word| is_zone(word))
 }
 
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
@@ -189,6 +207,10 @@ mod tests {
             "From 0123456789abcdef0123456789abcdef01234567 Mon Sep 17 00:00:00 2001",
             "From a@x Sat, 3 Jan 1996 01:05:34 +0000 (UTC)",
             "From a@x Sat Jan  3 01:05:34 1996\r\n",
+            "From a@x 2020-01-02 10:11:12",
+            "From a@x 2020-01-02 10:11:12 +0100",
+            "From a@x 2020-01-02T10:11:12Z",
+            "From a@x 2020-01-02T10:11:12.345+01:00\n",
         ] {
             assert_eq!(from_line(line.as_bytes()), FromLine::Dated, "{line}");
         }
@@ -199,6 +221,8 @@ mod tests {
             "From my (non technical end) some queries;",
             "From Sat to Sun",
             "From a@x Sat Jan 3",
+            "From 2020-01-02 on",
+            "From 2020-01-02 10:11:12 nothing was seen",
             "From what I saw on Sat Jan  3 01:05:34 1996 nothing follows",
         ] {
             assert_eq!(from_line(line.as_bytes()), FromLine::Prose, "{line}");
