@@ -424,10 +424,18 @@ impl Pump {
         loop {
             let wait = negotiation.wait();
             let link = &mut self.link;
-            match negotiation.advance(&mut link.rx, &mut link.tx).map_err(|error| self.failed(error))? {
-                Negotiation::Ready(upgrade) => return Ok(upgrade),
-                Negotiation::Refused(_) => return Err(PeerError::StartTlsRefused.into()),
-                Negotiation::More(more) => negotiation = more,
+            let reply = last_line(link.rx.bytes());
+            match negotiation.advance(&mut link.rx, &mut link.tx) {
+                Ok(Negotiation::Ready(upgrade)) => return Ok(upgrade),
+                Ok(Negotiation::Refused(_)) => {
+                    let is_temporary = reply.starts_with('4');
+                    return Err(Error::NoStartTls { reply, is_temporary });
+                }
+                Ok(Negotiation::More(more)) => negotiation = more,
+                Err(proto_core::Error::Peer(PeerError::Farewell)) => {
+                    return Err(Error::NoStartTls { reply, is_temporary: true });
+                }
+                Err(error) => return Err(self.failed(error)),
             }
             self.link.transmit()?;
             if let Step::Late(stage, after) = self.step(wait, true, None)? {
@@ -466,4 +474,12 @@ impl Pump {
             }
         }
     }
+}
+
+/// The last line in cleartext that came before TLS, for people. IMAP names the reason there, and so does SMTP.
+fn last_line(received: &[u8]) -> String {
+    const LONGEST: usize = 1000;
+    let received = received.trim_ascii_end();
+    let line = received.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    String::from_utf8_lossy(line.get(..LONGEST).unwrap_or(line)).into_owned()
 }

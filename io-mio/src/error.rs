@@ -60,6 +60,13 @@ pub enum Error {
         /// The whole reply.
         reply: String,
     },
+    /// The server refused STARTTLS, or ended the session instead of answering it.
+    NoStartTls {
+        /// The last line that it sent, without its end; at most 1,000 bytes of it.
+        reply: String,
+        /// It ended the session, or refused with 4yz of SMTP.
+        is_temporary: bool,
+    },
     /// Who we are could not be proved.
     Unauthenticated {
         /// The code of the server's reply; none if nothing was asked of it, since no mechanism fits.
@@ -130,6 +137,7 @@ impl Error {
             Self::Busy | Self::GroupBusy => Kind::Unavailable,
             Self::TimedOut { .. } => Kind::Timeout,
             Self::Unauthenticated { code: Some(400..=499), .. } => Kind::Unavailable,
+            Self::NoStartTls { .. } => Kind::Security,
             Self::Unauthenticated { .. } => Kind::Security,
             Self::Config(_) => Kind::Config,
             Self::Tls(error) if error.is_retryable() => Kind::Unavailable,
@@ -162,6 +170,7 @@ impl Error {
                 )
             }
             Self::Unwilling { code, .. } => *code < 500,
+            Self::NoStartTls { is_temporary, .. } => *is_temporary,
             Self::Unauthenticated { code, .. } => matches!(code, Some(400..=499)),
             Self::Protocol(error) => error.is_retryable(),
             Self::Tls(error) => error.is_retryable(),
@@ -188,6 +197,8 @@ impl Error {
             }
             Self::TimedOut { .. } | Self::Busy | Self::GroupBusy | Self::Closed => "try again later",
             Self::Unwilling { code, .. } if *code < 500 => "try again later",
+            Self::NoStartTls { is_temporary: true, .. } => "try again later",
+            Self::NoStartTls { .. } => "try implicit TLS (993 for IMAP, 465 for SMTP), or later",
             Self::Unauthenticated { code: Some(400..=499), .. } => "try again later",
             Self::Unauthenticated { .. } => "check user and password, and which mechanisms the server offers",
             Self::Unwilling { .. } => "ask who runs the server: it wants no mail from here",
@@ -221,6 +232,9 @@ impl fmt::Display for Error {
             Self::Io { doing, source } => write!(f, "{doing}: {source}"),
             Self::Closed => f.write_str("the session ended before what was wanted had happened"),
             Self::Unwilling { reply, .. } => write!(f, "the server does not want to serve: {reply}"),
+            Self::NoStartTls { reply, .. } => {
+                write!(f, "the server refused STARTTLS and an encrypted connection is required: {reply}")
+            }
             Self::Unauthenticated { reply, .. } => write!(f, "logging in failed: {reply}"),
             Self::Busy => f.write_str("too much work waits already"),
             Self::GroupBusy => f.write_str("too much work of this account or address waits already"),

@@ -51,6 +51,27 @@ impl ServerReply {
         }
     }
 
+    /// What a line of a server says that no machine has read, and whether it means that trying again later may help:
+    /// `454 4.7.0 Not now`, `a NO [UNAVAILABLE] Not now` or `* BYE`.
+    pub(crate) fn from_line(line: &str) -> (Self, bool) {
+        let mut words = line.splitn(3, ' ');
+        let _tag = words.next();
+        let named = words.next().unwrap_or_default();
+        let conditions = [Condition::No, Condition::Bad, Condition::Bye];
+        let Some(condition) = conditions.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(named))
+        else {
+            return (Self::from_smtp_text(line), line.starts_with('4'));
+        };
+        let rest = words.next().unwrap_or_default();
+        let (code, text) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((code, text)) => (Some(readable(code)), text),
+            None => (None, rest),
+        };
+        let reply = Self { code, text: readable(text), condition: Some(condition.as_str()) };
+        let says_later = imap_verdict(&reply, condition, During::Command) == Verdict::Temporary;
+        (reply, says_later)
+    }
+
     /// The name of the response code, without its argument, if it is one of the known ones: the only part that says
     /// nothing about the user.
     pub(crate) fn known_code(&self) -> Option<&str> {

@@ -149,6 +149,16 @@ impl From<io_mio::Error> for Failure {
                 let reply = ServerReply::from_smtp_text(reply);
                 return advised(Self::said(kind, "the server refuses to serve", reply), error.advice());
             }
+            io_mio::Error::NoStartTls { reply, is_temporary } => {
+                let (reply, says_later) = ServerReply::from_line(reply);
+                let kind = if *is_temporary || says_later { Kind::TryAgain } else { Kind::Refused };
+                let what = "the server refused STARTTLS and an encrypted connection is required";
+                let advice = match kind {
+                    Kind::TryAgain => Some("try again later".to_owned()),
+                    _ => error.advice(),
+                };
+                return advised(Self::said(kind, what, reply), advice);
+            }
             io_mio::Error::Unauthenticated { reply, code: Some(code) } => {
                 let kind = if *code < 500 { Kind::TryAgain } else { Kind::Refused };
                 let reply = ServerReply::from_smtp_text(reply);

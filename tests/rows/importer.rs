@@ -48,8 +48,22 @@ fn a_server_that_refuses_starttls_is_refused_for_security() {
         _ => format!("{tag} OK done\r\n"),
     });
     let url = format!("imap://alice@localhost:{}", server.port);
-    run(&["check", &url], SECRET).expect(77).shows(&["refused STARTTLS", "try implicit TLS"]);
+    run(&["check", &url], SECRET).expect(77).shows(&["refused STARTTLS", "try implicit TLS", "NO not today"]);
     assert!(!server.seen().received.contains("LOGIN"));
+}
+
+#[test]
+fn a_temporary_refusal_of_starttls_is_shown_and_worth_a_retry() {
+    for answer in ["NO [UNAVAILABLE] maintenance", "NO [LIMIT] busy"] {
+        let server =
+            imap_server("* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", move |tag, command| match command {
+                "STARTTLS" => format!("{tag} {answer}\r\n"),
+                _ => format!("{tag} OK done\r\n"),
+            });
+        let url = format!("imap://alice@localhost:{}", server.port);
+        run(&["check", &url], SECRET).expect(75).shows(&["refused STARTTLS", answer, "try again later"]);
+        assert!(!server.seen().received.contains("LOGIN"));
+    }
 }
 
 #[test]
