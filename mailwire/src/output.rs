@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use crate::classify::ServerReply;
 use crate::cli;
 use crate::failure::{Failure, Kind};
 
@@ -187,11 +188,12 @@ pub(crate) fn describe(failure: &Failure) -> serde_json::Value {
     let mut error = serde_json::json!({
         "kind": failure.kind.word(),
         "code": failure.kind.code(),
-        "what": failure.what,
-        "try": failure.advice,
+        "what": shortened(&failure.what),
+        "try": failure.advice.as_deref().map(shortened),
     });
     if let Some(object) = error.as_object_mut() {
         if let Some(server) = &failure.server {
+            let server = ServerReply { text: shortened(&server.text), ..ServerReply::clone(server) };
             object.insert("server".to_owned(), serde_json::json!(server));
         }
         if let Some(place) = &failure.place {
@@ -205,14 +207,18 @@ pub(crate) fn describe(failure: &Failure) -> serde_json::Value {
 /// The longest line that is shown, in characters: what a server says in addition is left out.
 const LONGEST: usize = 2000;
 
+/// The first [`LONGEST`] characters.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// What a server said may hold escape sequences, ends of lines that make a line of their own of what follows, and marks
 /// that turn the direction of writing. None of these reaches a terminal.
 fn printable(text: &str) -> String {
-    let mut shown: String = text.trim_end().chars().take(LONGEST).map(harmless).collect();
-    if text.trim_end().chars().nth(LONGEST).is_some() {
-        shown.push('…');
-    }
-    shown
+    shortened(text.trim_end()).chars().map(harmless).collect()
 }
 
 fn harmless(char: char) -> char {

@@ -115,7 +115,7 @@ fn a_client_that_does_not_log_in_is_sent_away() {
 
 #[test]
 fn refused_commands_end_a_session() {
-    let served = Served::start(&[]);
+    let served = Served::start(&["--lmtp", "127.0.0.1:0"]);
     let mut talk = logged_in(&served);
     assert!(talk.ask("MAIL FROM:<a@x.example>\r\n").starts_with("250 "));
     let answers: Vec<String> = (0..3000)
@@ -140,6 +140,14 @@ fn refused_commands_end_a_session() {
         assert!(talk.ask("DATA\r\n").starts_with("354 "));
         assert!(talk.ask("x\r\n.\r\n").starts_with("250 "), "message {message}");
     }
+
+    // A program that speaks LMTP gives the mail of many senders: it may err more often, and not for ever.
+    let mut talk = served.connect("lmtp");
+    assert!(talk.ask("LHLO x.example\r\n").ends_with("\r\n"));
+    assert!(talk.ask("MAIL FROM:<a@x.example>\r\n").starts_with("250 "));
+    let mut answers = (0..3000).map(|number| talk.ask(&format!("RCPT TO:<nobody-{number}@localhost>\r\n")));
+    let refused = answers.by_ref().take_while(|answer| answer.starts_with("550 ")).count();
+    assert_eq!(refused, 999);
 
     let mut talk = imap(&served);
     assert!(talk.ask(&format!("a LOGIN {} {}\r\n", served.user, served.password)).starts_with("a OK "));

@@ -154,6 +154,24 @@ fn a_given_certificate_that_is_not_valid_now_is_refused_and_one_that_ends_soon_i
     assert!(!source.is_due(&identity));
 }
 
+/// A certificate of X.509 version 1, and its key. Made for this test and used nowhere else.
+const VERSION_1: (&str, &str) = (
+    "-----BEGIN CERTIFICATE-----\n\
+     MIIBJDCBywIUIpV2q58RdeGMxIQvWw5YG1aCguUwCgYIKoZIzj0EAwIwFDESMBAG\n\
+     A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyOTIyNTI0N1oYDzIxMjYxMTA1MjI1MjQ3\n\
+     WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC\n\
+     AASBeBxy8Aigv7XQhn/MYEaCNb/H678d1O4/wl1tpyFx0i3FRkHMthePd2MOM/Od\n\
+     P29Kv9YBdO4jkmycVvqcDDSqMAoGCCqGSM49BAMCA0gAMEUCIQCp51fDejDhvDUH\n\
+     ErkM57nw9cuivcyZ/H76RvlMVNc3OAIgVzQ2gvvYAebskmk0I4dfUqs6R+OmKm/M\n\
+     DdxZtifQZSw=\n\
+     -----END CERTIFICATE-----\n",
+    "-----BEGIN PRIVATE KEY-----\n\
+     MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgG7HaT8Tl+VkW0H4s\n\
+     q6bAKJsafgmvGmlccRcfLY28YUGhRANCAASBeBxy8Aigv7XQhn/MYEaCNb/H678d\n\
+     1O4/wl1tpyFx0i3FRkHMthePd2MOM/OdP29Kv9YBdO4jkmycVvqcDDSq\n\
+     -----END PRIVATE KEY-----\n",
+);
+
 #[test]
 fn what_is_wrong_with_a_certificate_or_key_is_said_in_plain_words() {
     let pair = Pair::new(now() - DAY, now() + 100 * DAY);
@@ -165,6 +183,8 @@ fn what_is_wrong_with_a_certificate_or_key_is_said_in_plain_words() {
     pair.write("chain.pem", &[read(&other, "cert.pem"), read(&pair, "cert.pem")].concat());
     pair.write("encrypted.key", encrypted.as_bytes());
     pair.write("old.key", old.as_bytes());
+    pair.write("version-1.pem", VERSION_1.0.as_bytes());
+    pair.write("version-1.key", VERSION_1.1.as_bytes());
     pair.write("empty", b"");
     pair.write("text", b"hello\n");
     pair.write("broken.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
@@ -176,6 +196,7 @@ fn what_is_wrong_with_a_certificate_or_key_is_said_in_plain_words() {
         ("key.pem", "key.pem", "holds a private key and no certificate", "changed places"),
         ("cert.pem", "cert.pem", "holds a certificate and no private key", "changed places"),
         ("cert.der", "key.pem", "is not PEM but DER", "openssl x509"),
+        ("version-1.pem", "version-1.key", "TLS cannot use this kind of certificate", "version 3"),
         ("empty", "key.pem", "the file is empty", "PEM"),
         ("cert.pem", "empty", "the file is empty", "PEM"),
         ("text", "key.pem", "is not a PEM file", "BEGIN CERTIFICATE"),

@@ -87,6 +87,8 @@ fn not_writable(path: &Path, error: &std::io::Error) -> Failure {
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
             failure.advise("a directory that this user can write to, with --dir DIR")
         }
+        std::io::ErrorKind::NotFound => failure
+            .advise("a directory on a disk that can be written to, with --dir DIR: a part of this name is missing there"),
         std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
             failure.advise("a directory, with --dir DIR: a file has that name")
         }

@@ -147,6 +147,12 @@ fn check_pair(
     let (Some(leaf), others) = (certificates.first(), certificates.get(1..).unwrap_or_default()) else {
         return Ok(());
     };
+    if let Err(rustls::Error::InvalidCertificate(_)) =
+        CertifiedKey::new(vec![leaf.clone()], signing.clone()).keys_match()
+    {
+        return Err(wrong(format!("{}: TLS cannot use this kind of certificate", chain.display()))
+            .advise("an X.509 certificate of version 3, with the server's names as subjectAltName"));
+    }
     if !belongs(leaf) {
         let pair = format!("{} with {}", chain.display(), key.display());
         return Err(if others.iter().any(belongs) {

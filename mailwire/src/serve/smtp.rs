@@ -29,6 +29,9 @@ use message::{Accepted, Transaction, writer};
 type Machine = Server<Secure>;
 type Turn<'t, 'c> = task::Turn<'t, 'c, Machine>;
 
+/// The most refused commands of an LMTP session since its last message, unless the setting for SMTP is higher.
+const LMTP_ERRORS: u32 = 1_000;
+
 /// A session of the server.
 pub(super) struct Session {
     site: Arc<Site>,
@@ -143,10 +146,11 @@ impl Session {
         self.settle(Owed::Reply(reply, response), turn)
     }
 
-    /// Counts a refused command. Programs that speak LMTP are trusted.
+    /// Counts a refused command. A program that speaks LMTP gives the mail of many senders, and may err more often.
     fn is_one_too_many(&mut self) -> bool {
         self.refused = self.refused.saturating_add(1);
-        self.dialect == Dialect::Smtp && self.refused >= self.site.limits().errors
+        let errors = self.site.limits().errors;
+        self.refused >= if self.dialect == Dialect::Lmtp { errors.max(LMTP_ERRORS) } else { errors }
     }
 
     fn verdict(&mut self, request: AuthRequest, verdict: AuthVerdict, turn: &mut Turn<'_, '_>) -> Next {

@@ -153,7 +153,7 @@ class Impostors:
         shown = shown.decode("utf-8", "replace")
         check("panicked" not in shown, shown)
         check(not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", shown), repr(shown[-400:]))
-        check(len(shown) < 20_000, f"{len(shown)} octets were shown")
+        check(len(shown) < 20_000, f"{command} showed {len(shown)} characters: {shown[:2000]!r}")
         return child.returncode, shown, time.monotonic() - began
 
     def fails(self, command, script, **how):
