@@ -10,7 +10,7 @@ use memchr::{memchr, memchr2};
 
 use super::header::Subset;
 
-/// The longest field name that is compared, in bytes: a longer one is none of those listed.
+/// The longest field name that is compared, in bytes. A longer name never matches the list.
 const NAME_LIMIT: usize = 4 * 1024;
 
 /// Passes the fields on that a subset of a header has.

@@ -47,7 +47,7 @@ pub(super) const DATE_LIMIT: usize = 256;
 /// The longest name of a media type, encoding, disposition, or parameter, in bytes.
 pub(super) const TOKEN_LIMIT: usize = 64;
 
-/// The longest line that can be a boundary, blanks behind it included (RFC 2046 allows 70 bytes and two hyphens).
+/// The longest boundary line, trailing blanks included, in bytes. RFC 2046 allows 70 bytes and two hyphens.
 pub(super) const BOUNDARY_LINE_LIMIT: usize = 256;
 
 /// Kept free of [`DERIVED_LIMIT`] so that whatever is open can be closed.

@@ -35,7 +35,7 @@ impl std::fmt::Debug for TextDecoder {
 }
 
 impl TextDecoder {
-    /// A decoder for a part of that Content-Transfer-Encoding and charset (UTF-8 where there is none).
+    /// Returns a decoder for a part with this Content-Transfer-Encoding and charset; without a charset, UTF-8.
     pub fn new(encoding: &str, charset: Option<&str>) -> Self {
         Self { transfer: TransferDecoder::new(encoding), charset: Charset::of(charset), bytes: Vec::new() }
     }

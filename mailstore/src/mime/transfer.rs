@@ -28,7 +28,7 @@ pub struct BrokenEncoding {
 #[derive(Debug, Clone, Default)]
 struct QuotedPrintable {
     state: Escape,
-    /// White space that is dropped if the line ends behind it.
+    /// White space that is dropped if a line end follows.
     blanks: Vec<u8>,
     /// A CR was seen: lines end with CR LF.
     crlf: bool,

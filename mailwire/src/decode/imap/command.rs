@@ -157,7 +157,7 @@ fn list_return(one: &ListReturn<'_>) -> String {
     }
 }
 
-/// A command that is kept as it came: its name, and how much is behind it. A mistyped LOGIN holds a password.
+/// A command that was not parsed: its name and the length of its arguments. A mistyped LOGIN holds a password.
 fn raw_fields(raw: &RawCommand<'_>) -> Value {
     json!({ "name": text(raw.raw_name()), "octets": raw.arguments().len() })
 }
