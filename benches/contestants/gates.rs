@@ -5,9 +5,9 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use proto_core::{AuthVerdict, RecvBuffer, Secure, SendBuffer};
 use proto_imap::server::{Event, Server};
 use proto_imap::types::{Command, Condition, Status, Text};
+use proto_mail::{AuthVerdict, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::Client;
 
 use super::ours::{Session, WRONG, receive};

@@ -3,10 +3,10 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use proto_core::{RecvBuffer, Secure, SendBuffer};
 use proto_imap::client::{Client, Event};
 use proto_imap::parse::{self, Context};
 use proto_imap::types::{BodyStructure, Command, FetchItem, Mailbox, Response, Untagged, arguments};
+use proto_mail::{RecvBuffer, Secure, SendBuffer};
 use proto_smtp::server;
 
 /// A pass that went wrong finds what nobody expects.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token};
-use proto_core::{
+use proto_mail::{
     Machine, PeerError, Secure, SendBuffer, Upgrade, Wait, WaitFor,
     machine::{Negotiation, StartTlsNegotiation},
 };
@@ -379,10 +379,10 @@ impl Pump {
     }
 
     /// The machine has ended the session: its farewell goes out, and its error is told.
-    fn failed(&mut self, error: proto_core::Error) -> Error {
+    fn failed(&mut self, error: proto_mail::Error) -> Error {
         let _ = self.link.transmit();
         match error {
-            proto_core::Error::Peer(PeerError::TlsInCleartext) => self.link.wrong_mode(),
+            proto_mail::Error::Peer(PeerError::TlsInCleartext) => self.link.wrong_mode(),
             error => error.into(),
         }
     }
@@ -432,7 +432,7 @@ impl Pump {
                     return Err(Error::NoStartTls { reply, is_temporary });
                 }
                 Ok(Negotiation::More(more)) => negotiation = more,
-                Err(proto_core::Error::Peer(PeerError::Farewell)) => {
+                Err(proto_mail::Error::Peer(PeerError::Farewell)) => {
                     return Err(Error::NoStartTls { reply, is_temporary: true });
                 }
                 Err(error) => return Err(self.failed(error)),

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto_core::SendBuffer;
+use proto_mail::SendBuffer;
 
 use crate::{
     Approach, Certificate, ClientProtocol, Connection, Error, Patience, Stage, TlsClient, TlsInfo, Trace,

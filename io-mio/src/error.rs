@@ -4,7 +4,7 @@
 
 use std::{fmt, io, net::SocketAddr, time::Duration};
 
-use proto_core::WaitFor;
+use proto_mail::WaitFor;
 
 use crate::tls::{FirstOctets, TlsError};
 
@@ -43,7 +43,7 @@ pub enum Error {
     /// TLS was not established, or broke.
     Tls(Box<TlsError>),
     /// The machine ended the session.
-    Protocol(proto_core::Error),
+    Protocol(proto_mail::Error),
     /// The operating system refused something.
     Io {
         /// What was being done.
@@ -142,7 +142,7 @@ impl Error {
             Self::Config(_) => Kind::Config,
             Self::Tls(error) if error.is_retryable() => Kind::Unavailable,
             Self::Tls(_) => Kind::Security,
-            Self::Protocol(proto_core::Error::Limit(proto_core::Limit::Time(_))) => Kind::Timeout,
+            Self::Protocol(proto_mail::Error::Limit(proto_mail::Limit::Time(_))) => Kind::Timeout,
             Self::Protocol(error) if error.is_security() => Kind::Security,
             Self::Protocol(_) | Self::WrongTlsMode { .. } | Self::Panicked => Kind::Protocol,
         }
@@ -275,14 +275,14 @@ impl std::error::Error for Error {
     }
 }
 
-impl From<proto_core::Error> for Error {
-    fn from(error: proto_core::Error) -> Self {
+impl From<proto_mail::Error> for Error {
+    fn from(error: proto_mail::Error) -> Self {
         Self::Protocol(error)
     }
 }
 
-impl From<proto_core::PeerError> for Error {
-    fn from(error: proto_core::PeerError) -> Self {
+impl From<proto_mail::PeerError> for Error {
+    fn from(error: proto_mail::PeerError) -> Self {
         Self::Protocol(error.into())
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto_core::{Machine, SendBuffer, StartTlsRequest};
+use proto_mail::{Machine, SendBuffer, StartTlsRequest};
 
 use crate::{Error, MachineMut, Protocol, Remote, tls::TlsInfo};
 

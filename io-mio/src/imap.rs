@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use proto_core::{Cleartext, Error, Secure, SendBuffer, StartTlsRequest};
 use proto_imap::{Config, client, server};
+use proto_mail::{Cleartext, Error, Secure, SendBuffer, StartTlsRequest};
 
 use crate::{Approach, ClientProtocol, MachineMut, Protocol, ServerProtocol};
 

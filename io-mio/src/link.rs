@@ -19,7 +19,7 @@ use std::{
 };
 
 use mio::net::TcpStream;
-use proto_core::{PeerError, RecvBuffer, Secure, SendBuffer, trace::Event};
+use proto_mail::{PeerError, RecvBuffer, Secure, SendBuffer, trace::Event};
 use rustls::{Connection, pki_types::CertificateDer};
 
 use crate::{

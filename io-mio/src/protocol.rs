@@ -6,7 +6,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use proto_core::{
+use proto_mail::{
     Error, Machine, Secure, SendBuffer, StartTlsRequest, Upgrade, machine::StartTlsNegotiation,
 };
 
@@ -46,7 +46,7 @@ pub trait ServerProtocol: Protocol {
     /// Agrees to STARTTLS: the last cleartext answer goes to `tx`.
     ///
     /// # Errors
-    /// [`StaleToken`](proto_core::Misuse::StaleToken) if the request is not the one that is open.
+    /// [`StaleToken`](proto_mail::Misuse::StaleToken) if the request is not the one that is open.
     fn accept(
         machine: Self::Cleartext,
         request: StartTlsRequest,
@@ -100,7 +100,7 @@ pub trait ClientProtocol: Protocol {
     /// Gives the STARTTLS command.
     ///
     /// # Errors
-    /// [`StartTlsNotOffered`](proto_core::PeerError::StartTlsNotOffered), or a call in a wrong state.
+    /// [`StartTlsNotOffered`](proto_mail::PeerError::StartTlsNotOffered), or a call in a wrong state.
     fn starttls(machine: Self::Cleartext, tx: &mut SendBuffer) -> Result<Self::Negotiation, Error>;
 }
 

@@ -1,6 +1,6 @@
 //! Listeners behind a proxy: what a connection says of its client before the session begins.
 //!
-//! This file knows who may say that, and waits for it; how it is read stands in [`proto_core::proxy`]. A header is
+//! This file knows who may say that, and waits for it; how it is read stands in [`proto_mail::proxy`]. A header is
 //! looked at in the kernel's buffer and taken out whole, so that what follows it is the session's, TLS or not.
 
 use std::fmt;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use mio::net::TcpStream;
-use proto_core::proxy::{self, Header};
+use proto_mail::proxy::{self, Header};
 
 use crate::crowd::Admission;
 use crate::drive::{Cause, Drive, Turned};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use mio::net::TcpStream;
-use proto_core::{Machine, PeerError, Secure, StartTlsRequest, Upgrade, Wait, WaitFor};
+use proto_mail::{Machine, PeerError, Secure, StartTlsRequest, Upgrade, Wait, WaitFor};
 
 use crate::{
     Closed, Context, Error, Handler, MachineMut, Next, Peer, Remote, ServerProtocol, Stage,
@@ -231,7 +231,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
     fn call(
         &mut self,
         now: Instant,
-        ask: impl FnOnce(&mut H, MachineMut<'_, P>, &mut proto_core::SendBuffer, &mut Context<'_>) -> Next,
+        ask: impl FnOnce(&mut H, MachineMut<'_, P>, &mut proto_mail::SendBuffer, &mut Context<'_>) -> Next,
     ) -> Result<(), Error> {
         let machine = match &mut self.phase {
             Some(Phase::Cleartext(machine)) => MachineMut::Cleartext(machine),
@@ -277,7 +277,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             }
             other => {
                 self.phase = other;
-                Err(proto_core::Error::Misuse(proto_core::Misuse::WrongState).into())
+                Err(proto_mail::Error::Misuse(proto_mail::Misuse::WrongState).into())
             }
         }
     }
@@ -290,7 +290,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         };
         let Some((secure, info)) = self.link.vouch(own) else { return Ok(()) };
         let Some(Phase::Handshaking(goal)) = self.phase.take() else {
-            return Err(proto_core::Error::Misuse(proto_core::Misuse::WrongState).into());
+            return Err(proto_mail::Error::Misuse(proto_mail::Misuse::WrongState).into());
         };
         let machine = match goal {
             Goal::Upgrade(upgrade) => upgrade.complete(secure, &mut self.link.rx)?,
@@ -452,7 +452,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
     fn fail(&mut self, error: Error, now: Instant) {
         let truncated = matches!(
             error,
-            Error::Protocol(proto_core::Error::Peer(PeerError::Truncated)) | Error::Io { .. }
+            Error::Protocol(proto_mail::Error::Peer(PeerError::Truncated)) | Error::Io { .. }
         );
         let why = if truncated && self.machine_closed() { Closed::Done } else { Closed::Failed(error) };
         self.close(&why, now);

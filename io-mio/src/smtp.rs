@@ -4,7 +4,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use proto_core::{Cleartext, Error, Secure, SendBuffer, StartTlsRequest};
+use proto_mail::{Cleartext, Error, Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::{
     Config,
     client::{self, Event, Step},

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto_core::{Wait, WaitFor};
+use proto_mail::{Wait, WaitFor};
 
 /// The least rate at which a message must come in, or output be taken: a peer below it is cut off, however often
 /// it sends an octet.

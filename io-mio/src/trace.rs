@@ -1,6 +1,6 @@
 //! The wire trace: the whole conversation with its times, safe to paste.
 //!
-//! What may be shown is decided where octets are understood and where they are queued: see [`proto_core::trace`]. This
+//! What may be shown is decided where octets are understood and where they are queued: see [`proto_mail::trace`]. This
 //! file adds who, when and whether TLS was in place. How a trace is written is in [`TraceWriter`].
 
 mod writer;
@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto_core::{
+use proto_mail::{
     RecvBuffer, SendBuffer,
     trace::{Event, Kind},
 };

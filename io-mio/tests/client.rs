@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use io_mio::{Connector, Error, Kind, ListenerTls, Patience, Security, Stage, Target, TlsClient, Turn};
-use proto_core::WaitFor;
+use proto_mail::WaitFor;
 use toy::{Config, Event, Server, Toy, ask, connect, line, localhost, target};
 
 #[test]

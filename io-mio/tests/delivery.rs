@@ -14,7 +14,7 @@ use io_mio::{
     Connection, Connector, Error, Patience, Security, SmtpClient, Target, TlsClient,
     delivery::{self, Clock, DeliveryReport, Message, RetryPolicy, Stage, Status},
 };
-use proto_core::Cleartext;
+use proto_mail::Cleartext;
 use proto_smtp::{
     Config,
     client::Client,

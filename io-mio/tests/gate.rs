@@ -11,7 +11,7 @@ use std::{
 };
 
 use io_mio::{Error, Kind, ListenerTls, Patience, ReactorLimits, Security, TlsVersions};
-use proto_core::{ChannelBinding, PeerError};
+use proto_mail::{ChannelBinding, PeerError};
 use toy::{Config, Server, ask, connect, line, localhost};
 
 #[test]
@@ -122,7 +122,7 @@ fn an_answer_behind_starttls_is_fatal_at_every_split() {
         });
         let error = connect(address, Security::StartTls, authority.trust()).unwrap_err();
         assert_eq!(error.kind(), Kind::Security, "split {at}: {error}");
-        let plaintext = proto_core::Error::Peer(PeerError::PlaintextAfterStartTls);
+        let plaintext = proto_mail::Error::Peer(PeerError::PlaintextAfterStartTls);
         assert!(matches!(error, Error::Protocol(error) if error == plaintext), "split {at}");
         server.join().unwrap();
     }
@@ -239,7 +239,7 @@ fn truncation_is_no_end_of_data() {
         let mut connection = connect(address, Security::ImplicitTls, authority.trust()).unwrap();
         let error = connection.drive(|_, _, _| Ok::<Option<()>, Error>(None)).unwrap_err();
         let expected = if orderly { PeerError::UnexpectedEnd } else { PeerError::Truncated };
-        assert!(matches!(error, Error::Protocol(proto_core::Error::Peer(why)) if why == expected), "{error}");
+        assert!(matches!(error, Error::Protocol(proto_mail::Error::Peer(why)) if why == expected), "{error}");
         drop(connection);
         server.join().unwrap();
     }

@@ -16,13 +16,13 @@ use io_mio::{
     Peer, Reactor, ReactorHandle, ReactorLimits, Security, TlsClient, TlsVersions, Turn,
     protocol::MachineMut,
 };
-use proto_core::{Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use proto_imap::{
     Config, Waits,
     client::{self, Choice, Client},
     server::{self, Server},
     types::{Command, Condition, Status, Text},
 };
+use proto_mail::{Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use toy::{localhost, target, users};
 
 /// Knows one user, and answers every command with OK.

@@ -25,7 +25,7 @@ use io_mio::{
     },
 };
 use mail::{Book, Running, Still, Text, message, with_text};
-use proto_core::Cleartext;
+use proto_mail::Cleartext;
 use proto_smtp::Config;
 
 type Result = Done<usize, Text>;

@@ -20,7 +20,7 @@ use io_mio::{
     },
 };
 use mail::{Running, Still, message};
-use proto_core::{Cleartext, Credentials, Secure};
+use proto_mail::{Cleartext, Credentials, Secure};
 use proto_smtp::Config;
 use toy::{localhost, target};
 

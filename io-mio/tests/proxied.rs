@@ -13,7 +13,7 @@ use io_mio::{
     Context, Handler, ListenerTls, MachineMut, Next, Patience, Peer, Reactor, ReactorHandle, ReactorLimits,
     SmtpServer, TrustedProxies,
 };
-use proto_core::{Cleartext, Secure, SendBuffer};
+use proto_mail::{Cleartext, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::server::{Event, Server};
 

@@ -18,7 +18,7 @@ use io_mio::delivery::{
     RetryPolicy, Route, Stage, Status,
 };
 use mail::{Running, Still, TEXT, Text, message, open, with_text};
-use proto_core::Cleartext;
+use proto_mail::Cleartext;
 use proto_smtp::{
     client::Content,
     types::{BodyType, Extension, ExtensionSet, Mail, Offers, ServerLimits},

@@ -20,7 +20,7 @@ use io_mio::{
     Connection, Connector, Context, Error, Handler, Kind, ListenerTls, Next, Patience, Peer, Reactor,
     ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, TlsClient, TlsVersions, Turn, delivery,
 };
-use proto_core::{Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
+use proto_mail::{Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use proto_smtp::{
     Config,
     client::{AuthOutcome, Client, Event, Outcome, Progress, Transaction},

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use io_mio::connector::Step;
 use io_mio::{Certificate, Report};
-use proto_core::Mechanism;
-use proto_core::sasl::Weighed;
+use proto_mail::Mechanism;
+use proto_mail::sasl::Weighed;
 use serde::Serialize;
 
 use crate::classify::ServerReply;

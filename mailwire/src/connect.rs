@@ -6,7 +6,7 @@ use std::time::Duration;
 use io_mio::{
     Connector, Fingerprint, Kind as IoKind, Patience, Report, Security, Target, TlsCause, TlsClient,
 };
-use proto_core::{Credentials, Mechanism, PeerError};
+use proto_mail::{Credentials, Mechanism, PeerError};
 
 use crate::classify::ServerReply;
 use crate::cli;
@@ -198,7 +198,7 @@ fn advised(failure: Failure, advice: Option<String>) -> Failure {
 fn is_lost(error: &io_mio::Error) -> bool {
     match error {
         io_mio::Error::Connect { .. } | io_mio::Error::Busy => false,
-        io_mio::Error::Protocol(proto_core::Error::Peer(PeerError::Refused)) => true,
+        io_mio::Error::Protocol(proto_mail::Error::Peer(PeerError::Refused)) => true,
         error => error.is_retryable(),
     }
 }
@@ -215,8 +215,8 @@ fn untrusted(error: &io_mio::Error) -> Option<String> {
     ))
 }
 
-impl From<proto_core::Error> for Failure {
-    fn from(error: proto_core::Error) -> Self {
+impl From<proto_mail::Error> for Failure {
+    fn from(error: proto_mail::Error) -> Self {
         io_mio::Error::from(error).into()
     }
 }

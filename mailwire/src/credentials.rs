@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::process::{Command, Stdio};
 
-use proto_core::{Credentials, Secret};
+use proto_mail::{Credentials, Secret};
 
 use crate::failure::{Failure, Kind};
 

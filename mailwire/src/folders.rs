@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &FoldersArgs) -> Result<(), Failure> {
     .advise("rename them on the server; the others are kept"))
 }
 
-struct ListFolders<'a>(&'a Way, proto_core::Credentials);
+struct ListFolders<'a>(&'a Way, proto_mail::Credentials);
 
 impl Task for ListFolders<'_> {
     type Output = Vec<Folder>;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_mio::{Connection, Connector, ImapClient, Turn};
-use proto_core::sasl::Weighed;
-use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 use proto_imap::client::{Choice, Client, CommandId, Event};
 use proto_imap::config::Config;
 use proto_imap::state::State;
 use proto_imap::types::body::IdField;
 use proto_imap::types::{Command, Condition, IString, List, ListPattern, Status, Untagged, arguments};
+use proto_mail::sasl::Weighed;
+use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 
 use crate::check::{LoggedIn, Progress, Stop, no_user};
 use crate::classify::{self, ServerReply};

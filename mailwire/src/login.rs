@@ -9,8 +9,8 @@
 //! * `--token-command` is asked once more after the server refused a token.
 //! * A refused password is never tried twice.
 
-use proto_core::sasl::Weighed;
-use proto_core::{Credentials, Mechanism};
+use proto_mail::sasl::Weighed;
+use proto_mail::{Credentials, Mechanism};
 
 use crate::check::LoggedIn;
 use crate::classify::{During, Proof, ServerReply, Verdict, log_in_failure};
@@ -204,8 +204,8 @@ pub(crate) fn not_without_tls() -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use proto_core::sasl::{Session, weigh};
-    use proto_core::{ChannelBinding, Mechanisms, Secure};
+    use proto_mail::sasl::{Session, weigh};
+    use proto_mail::{ChannelBinding, Mechanisms, Secure};
 
     use super::*;
     use crate::cli::Connection;

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use io_mio::{Connection, Connector, SmtpClient, Turn};
-use proto_core::sasl::Weighed;
-use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
+use proto_mail::sasl::Weighed;
+use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event};
 use proto_smtp::types::Response;

@@ -7,7 +7,7 @@
 //!
 //! Only CRLF ends a line. A lone LF or CR is an octet of the line; the grammar judges it.
 
-use proto_core::{Limit, Limits, Line, RecvBuffer};
+use proto_mail::{Limit, Limits, Line, RecvBuffer};
 
 /// The greatest number of octets in a literal that is sent without asking, where the server says `LITERAL-` or no
 /// one has authenticated yet (RFC 7888 §5).

@@ -1,8 +1,8 @@
 //! IMAP as pure state machines, client and server: bytes in, events out; commands in, bytes out.
 //!
 //! Nothing here opens a socket, reads a clock, starts a thread or knows TLS. A driver reads into a
-//! [`RecvBuffer`](proto_core::RecvBuffer), pulls events from a machine, and writes what is in the
-//! [`SendBuffer`](proto_core::SendBuffer); the loops in [`client::Client`] and [`server::Server`] are all there is to it.
+//! [`RecvBuffer`](proto_mail::RecvBuffer), pulls events from a machine, and writes what is in the
+//! [`SendBuffer`](proto_mail::SendBuffer); the loops in [`client::Client`] and [`server::Server`] are all there is to it.
 //!
 //! # A session
 //!

@@ -4,7 +4,7 @@
 //! secret that went astray, so that no more of it is shown than its tag and a name that is known. Only called while
 //! somebody traces.
 
-use proto_core::{Mechanism, RecvBuffer, trace::Kind};
+use proto_mail::{Mechanism, RecvBuffer, trace::Kind};
 
 use crate::frame::{Ending, ending};
 use crate::parse::{self, Context};

@@ -6,14 +6,14 @@ mod common;
 
 use bytes::Bytes;
 use common::{Record, cleartext_client, client, config, in_every_split};
-use proto_core::machine::{Negotiation, StartTlsNegotiation};
-use proto_core::{
-    Cleartext, Credentials, Error, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, Upgrade,
-};
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client, Event};
 use proto_imap::types::arguments::{Append, Select};
 use proto_imap::types::{Command, Mailbox, RawCommand};
+use proto_mail::machine::{Negotiation, StartTlsNegotiation};
+use proto_mail::{
+    Cleartext, Credentials, Error, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, Upgrade,
+};
 use std::sync::Arc;
 
 const OFFER: &str =
@@ -131,7 +131,7 @@ fn capabilities_in_several_lines_are_one_answer_and_bounded() {
     let record = login(&format!("{lines}M2 OK [CAPABILITY IMAP4rev1] in\r\n"), b"p");
     assert!(record.has("Authenticated"), "{record:?}");
     assert_eq!(record.output, "M1 CAPABILITY\r\nM2 AUTHENTICATE PLAIN AHUAcA==\r\n");
-    let mut limits = proto_core::Limits::default();
+    let mut limits = proto_mail::Limits::default();
     limits.frame = 1000;
     let mut client =
         Client::<Secure>::new(Arc::new(Config::default().limits(limits)), Secure::trusted_local());
@@ -426,7 +426,7 @@ fn a_literal_that_comes_octet_by_octet_is_looked_at_once() {
 /// A greeting in the middle of a session is another session's: somebody joined the two.
 #[test]
 fn preauth_is_a_greeting_and_nothing_else() {
-    fn second<C: proto_core::Channel>(mut client: Client<C>, again: &str) -> Error {
+    fn second<C: proto_mail::Channel>(mut client: Client<C>, again: &str) -> Error {
         let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
         rx.extend(b"* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n");
         while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}

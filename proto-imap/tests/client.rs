@@ -5,10 +5,10 @@
 mod common;
 
 use common::{cleartext_client, client, config, in_every_split};
-use proto_core::{Credentials, Error, Mechanism, PeerError};
 use proto_imap::client::Choice;
 use proto_imap::types::arguments::Select;
 use proto_imap::types::{Command, Mailbox};
+use proto_mail::{Credentials, Error, Mechanism, PeerError};
 
 const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR IDLE LITERAL+] ready\r\n";
 

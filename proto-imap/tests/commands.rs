@@ -4,10 +4,10 @@
 //! and 9394. Every prefix and every command with one octet changed is read too: nothing may panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use proto_core::Credentials;
 use proto_imap::frame::{Binary, Sync};
 use proto_imap::parse::{self, Authentication, Context};
 use proto_imap::types::CommandName;
+use proto_mail::Credentials;
 
 /// The command without its line end, and what it reads as.
 #[rustfmt::skip]

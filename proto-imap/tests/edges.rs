@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use common::ok;
 use common::talk::Talk;
-use proto_core::{
-    AuthRequest, AuthVerdict, Credentials, Error, Mechanism, Misuse, PeerError, RecvBuffer, Secure,
-    SendBuffer, WaitFor,
-};
 use proto_imap::client::Choice;
 use proto_imap::server::{Event, Server};
 use proto_imap::types::Command;
 use proto_imap::{Config, State};
+use proto_mail::{
+    AuthRequest, AuthVerdict, Credentials, Error, Mechanism, Misuse, PeerError, RecvBuffer, Secure,
+    SendBuffer, WaitFor,
+};
 
 fn password() -> Credentials {
     Credentials::password("u", &b"p"[..])

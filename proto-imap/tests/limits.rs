@@ -7,10 +7,10 @@ mod common;
 use std::sync::Arc;
 
 use common::{Record, ServerSide, config, converse, in_every_split, ok};
-use proto_core::{AuthVerdict, Cleartext, Error, Limit, Limits, PeerError, RecvBuffer, Secure, SendBuffer};
 use proto_imap::Config;
 use proto_imap::client::Client;
 use proto_imap::server::{Event, Reply, Server};
+use proto_mail::{AuthVerdict, Cleartext, Error, Limit, Limits, PeerError, RecvBuffer, Secure, SendBuffer};
 
 /// A server under TLS whose application says yes to everything.
 fn agreeing(config: Arc<Config>) -> Box<dyn common::Side> {

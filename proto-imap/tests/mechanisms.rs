@@ -8,15 +8,15 @@ use std::sync::Arc;
 
 use common::ok;
 use common::talk::Talk;
-use proto_core::sasl::{Exchange, Exposure, OtherMechanism, SaslError};
-use proto_core::trace::What;
-use proto_core::{
-    AuthVerdict, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secret, Secure, SendBuffer,
-};
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client};
 use proto_imap::server::{Event, Server};
 use proto_imap::types::Command;
+use proto_mail::sasl::{Exchange, Exposure, OtherMechanism, SaslError};
+use proto_mail::trace::What;
+use proto_mail::{
+    AuthVerdict, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secret, Secure, SendBuffer,
+};
 
 /// Says what it is given, and has finished then.
 #[derive(Debug)]

@@ -9,8 +9,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::{config, describe_client, note, ok};
-use proto_core::machine::{Negotiation, StartTlsNegotiation};
-use proto_core::{AuthVerdict, Cleartext, Credentials, RecvBuffer, Secure, SendBuffer, Upgrade};
 use proto_imap::client::{Choice, Client};
 use proto_imap::server::{self, Reply, Server};
 use proto_imap::types::arguments::{self, Append, Fetch, Select, Store, StoreAction};
@@ -19,6 +17,8 @@ use proto_imap::types::{
     ListedMailbox, Mailbox, Repair, Section, SequenceSet, Untagged,
 };
 use proto_imap::{Access, State};
+use proto_mail::machine::{Negotiation, StartTlsNegotiation};
+use proto_mail::{AuthVerdict, Cleartext, Credentials, RecvBuffer, Secure, SendBuffer, Upgrade};
 
 /// Two machines and the wire between them, which cuts what it carries into pieces of `size`.
 struct Pair {

@@ -6,11 +6,11 @@ mod common;
 
 use common::{ServerSide, Side, client, config, converse, ok};
 use proptest::prelude::*;
-use proto_core::{AuthVerdict, Credentials, Secure};
 use proto_imap::client::Choice;
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::arguments::Select;
 use proto_imap::types::{Command, Mailbox};
+use proto_mail::{AuthVerdict, Credentials, Secure};
 
 /// Lines and pieces of lines that lead far into both machines.
 fn piece(of: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {

@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use proto_core::{ChannelBinding, Credentials, Error, PeerError, RecvBuffer, Secure, SendBuffer, sasl};
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client, Event};
+use proto_mail::{ChannelBinding, Credentials, Error, PeerError, RecvBuffer, Secure, SendBuffer, sasl};
 
 /// A client that has said client-first, with its nonce and the command's tag.
 fn begun() -> (Client<Secure>, RecvBuffer, SendBuffer, [String; 2]) {

@@ -8,17 +8,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::{Record, ServerSide, config, in_every_split, no, ok};
-use proto_core::token::AuthQuestion;
-use proto_core::{
-    AuthRequest, AuthVerdict, Cleartext, Credentials, Error, Limit, PeerError, RecvBuffer, Secure,
-    SendBuffer, Upgrade, WaitFor,
-};
 use proto_imap::server::{Event, LiteralOffer, Reply, SearchForm, Server};
 use proto_imap::types::{
     Command, Esearch, FetchItem, Flag, FlagList, IString, List, Numbers, NumbersAre, RangeInclusiveU32,
     SearchResult, Section, Untagged,
 };
 use proto_imap::{Access, Config, State};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{
+    AuthRequest, AuthVerdict, Cleartext, Credentials, Error, Limit, PeerError, RecvBuffer, Secure,
+    SendBuffer, Upgrade, WaitFor,
+};
 
 fn is_alice(request: &AuthRequest) -> AuthVerdict {
     let AuthQuestion::Verify(Credentials::Password { username, password, .. }) = request.question() else {
@@ -339,7 +339,7 @@ fn a_client_that_hangs_up() {
 /// Runs STARTTLS up to the application's answer.
 fn at_starttls(
     input: &[u8],
-) -> (Server<Cleartext>, RecvBuffer, SendBuffer, Result<Option<proto_core::StartTlsRequest>, Error>) {
+) -> (Server<Cleartext>, RecvBuffer, SendBuffer, Result<Option<proto_mail::StartTlsRequest>, Error>) {
     let mut server = Server::<Cleartext>::new(config());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     rx.extend(input);
@@ -541,7 +541,7 @@ fn nothing_is_said_in_the_middle_of_a_body() {
     let (mut server, mut rx, mut tx) = half();
     server.fetch(1, &mut tx).unwrap().stream_body(Section::FULL, None, 1);
     assert!(!server.wants_read(&tx));
-    assert_eq!(server.wait().for_, proto_core::WaitFor::Application);
+    assert_eq!(server.wait().for_, proto_mail::WaitFor::Application);
     rx.extend(b"c XYZZY\r\n");
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
     server.timed_out(&mut tx).unwrap();

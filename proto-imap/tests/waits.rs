@@ -6,14 +6,14 @@ mod common;
 use std::sync::Arc;
 
 use common::talk::Talk;
-use proto_core::{
-    AuthVerdict, Cleartext, Credentials, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor,
-};
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client};
 use proto_imap::server::{Event as Heard, Server};
 use proto_imap::types::arguments::{Append, Select};
 use proto_imap::types::{Command, Condition, Mailbox, Status, Text};
+use proto_mail::{
+    AuthVerdict, Cleartext, Credentials, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor,
+};
 
 /// What a server offers here.
 const OFFERED: &str = "IDLE AUTH=PLAIN SASL-IR";

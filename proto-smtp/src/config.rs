@@ -6,8 +6,8 @@ use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use proto_core::sasl::{Others, ServerMechanism};
-use proto_core::{Limits, Mechanisms};
+use proto_mail::sasl::{Others, ServerMechanism};
+use proto_mail::{Limits, Mechanisms};
 
 use crate::data::{BareNewline, LineEndings};
 use crate::types::{Domain, Extension, ExtensionSet, Offers};
@@ -32,7 +32,7 @@ pub struct Config {
     /// The mechanisms that this side takes part in. What the peer offers or asks beyond them does not exist.
     pub mechanisms: Mechanisms,
     /// A server: the mechanisms whose questions its application answers. Passwords and tokens are verified by any
-    /// ([`Mechanisms::verified`], the default); whoever keeps [`ScramKeys`](proto_core::sasl::ScramKeys) adds SCRAM, and
+    /// ([`Mechanisms::verified`], the default); whoever keeps [`ScramKeys`](proto_mail::sasl::ScramKeys) adds SCRAM, and
     /// EXTERNAL and ANONYMOUS are added by whoever means them. What is offered is in both sets, and can be spoken over
     /// the channel.
     pub served: Mechanisms,
@@ -135,7 +135,7 @@ pub enum UnknownParameters {
     Accept,
 }
 
-/// How long each wait may take. See [`WaitFor`](proto_core::WaitFor).
+/// How long each wait may take. See [`WaitFor`](proto_mail::WaitFor).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waits {

@@ -7,7 +7,7 @@ use core::fmt::{self, Write as _};
 
 use alloc::string::ToString;
 
-use proto_core::SendBuffer;
+use proto_mail::SendBuffer;
 
 use crate::ascii;
 use crate::types::{Attributes, ChunkEnd, Code, Command, EnhancedCode, Extra, Hold, Mail, Rcpt, Response};

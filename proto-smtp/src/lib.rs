@@ -2,8 +2,8 @@
 //!
 //! This crate knows SMTP (RFC 5321), submission (RFC 6409) and LMTP (RFC 2033): their grammar, their order, and who
 //! owes what to whom. It knows no socket, no clock, no thread and no TLS: a driver moves octets between the network
-//! and two buffers, keeps the time that [`Wait`](proto_core::Wait) names, and vouches for TLS with a
-//! [`Secure`](proto_core::Secure).
+//! and two buffers, keeps the time that [`Wait`](proto_mail::Wait) names, and vouches for TLS with a
+//! [`Secure`](proto_mail::Secure).
 //!
 //! ```text
 //!   octets ─► RecvBuffer ─► line      where a line or reply ends; what is refused is swallowed whole

@@ -4,8 +4,8 @@
 //! with CRLF and nothing else, unless [`BareNewline::Accept`] was asked for. What is refused is swallowed whole: its
 //! rest is never read as another line. Work is linear in the octets received, for every chunking.
 
-use proto_core::trace::Kind;
-use proto_core::{Limit, Limits, Line, PeerError, RecvBuffer};
+use proto_mail::trace::Kind;
+use proto_mail::{Limit, Limits, Line, PeerError, RecvBuffer};
 
 use crate::config::MixedCodes;
 use crate::data::BareNewline;

@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use proto_core::{Cleartext, RecvBuffer, SendBuffer};
+use proto_mail::{Cleartext, RecvBuffer, SendBuffer};
 use proto_smtp::parse;
 use proto_smtp::server::{Event, Server};
 use proto_smtp::types::Response;

@@ -1,7 +1,7 @@
 //! What a server announces decides what a client sends: how many recipients and messages, which body, by which command.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use proto_core::{Error, Misuse, RecvBuffer, Secure, SendBuffer};
+use proto_mail::{Error, Misuse, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event, NotSent, Outcome, Progress, Step, Transaction};
 use proto_smtp::types::{Address, BodyType, ChunkEnd, Extension, Mail, Rcpt};
 use proto_smtp::{Config, Dialect};

@@ -3,8 +3,8 @@
 
 mod support;
 
-use proto_core::machine::Negotiation;
-use proto_core::{
+use proto_mail::machine::Negotiation;
+use proto_mail::{
     Cleartext, Credentials, Error, Limit, Mechanism, Misuse, PeerError, RecvBuffer, Secure, SendBuffer,
     WaitFor,
 };

@@ -2,7 +2,7 @@
 //! made of.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use proto_core::{RecvBuffer, Secure, SendBuffer};
+use proto_mail::{RecvBuffer, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::{Client, Content, NotSent, Outcome, Progress, Transaction};
 use proto_smtp::data::LineEndings;

@@ -2,7 +2,7 @@
 //! on a page do (RFC 5321 §4.5.2), however the sequence is cut.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use proto_core::{Limits, RecvBuffer, Secure, SendBuffer};
+use proto_mail::{Limits, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::Client;
 use proto_smtp::data::{BareNewline, LineEndings};

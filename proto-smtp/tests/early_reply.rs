@@ -2,7 +2,7 @@
 //! more of the message leaves; anything else is out of step.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use proto_core::{Error, PeerError, RecvBuffer, Secure, SendBuffer};
+use proto_mail::{Error, PeerError, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event, Outcome, Progress, Transaction};
 use proto_smtp::types::{Address, Mail, Rcpt};
 use proto_smtp::{Config, Dialect};

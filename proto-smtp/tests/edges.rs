@@ -2,8 +2,8 @@
 //! answers what, what fits into a line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use proto_core::token::{AuthRequest, StartTlsRequest};
-use proto_core::{
+use proto_mail::token::{AuthRequest, StartTlsRequest};
+use proto_mail::{
     AuthVerdict, Cleartext, Credentials, Error, Limit, Limits, Mechanism, Misuse, PeerError, RecvBuffer,
     Secure, SendBuffer, WaitFor,
 };

@@ -5,7 +5,7 @@ mod support;
 
 use std::num::NonZeroU32;
 
-use proto_core::{Channel, Cleartext, Error, Misuse, RecvBuffer, Secure, SendBuffer};
+use proto_mail::{Channel, Cleartext, Error, Misuse, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, NotSent, Outcome, Progress, Transaction};
 use proto_smtp::parse;
 use proto_smtp::server::{Event, Server};

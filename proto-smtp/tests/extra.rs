@@ -3,8 +3,8 @@
 
 mod support;
 
-use proto_core::token::AuthVerdict;
-use proto_core::{Cleartext, Error, Limits, Misuse, PeerError, RecvBuffer, Secure, SendBuffer};
+use proto_mail::token::AuthVerdict;
+use proto_mail::{Cleartext, Error, Limits, Misuse, PeerError, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event as ClientEvent, Step};
 use proto_smtp::server::{Event, Server};
 use proto_smtp::types::{

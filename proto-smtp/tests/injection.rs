@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proto_core::{Cleartext, Credentials, Mechanism, RecvBuffer, Secure, SendBuffer};
+use proto_mail::{Cleartext, Credentials, Mechanism, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::Client;
 use proto_smtp::server::{Event, Server};
 use proto_smtp::types::{

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use proto_core::{Limits, RecvBuffer, Secure, SendBuffer};
+use proto_mail::{Limits, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event, NotSent, Outcome, Progress, Step, Transaction};
 use proto_smtp::server::{Event as ServerEvent, Reply, Server};
 use proto_smtp::types::{Address, Code, Extension, Mail, Rcpt, Response};

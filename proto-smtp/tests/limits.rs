@@ -4,7 +4,7 @@
 
 mod support;
 
-use proto_core::{Error, Limit, Limits, PeerError};
+use proto_mail::{Error, Limit, Limits, PeerError};
 use proto_smtp::Config;
 use support::{Record, config, every_split, serve_cleartext, serve_secure};
 

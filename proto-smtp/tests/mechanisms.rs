@@ -2,9 +2,9 @@
 //! of both.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use proto_core::sasl::{Exchange, Exposure, OtherMechanism, SaslError};
-use proto_core::trace::What;
-use proto_core::{
+use proto_mail::sasl::{Exchange, Exposure, OtherMechanism, SaslError};
+use proto_mail::trace::What;
+use proto_mail::{
     Channel, Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, RecvBuffer, Secret, Secure,
     SendBuffer,
 };

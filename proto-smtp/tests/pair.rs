@@ -3,8 +3,8 @@
 
 mod support;
 
-use proto_core::machine::Negotiation;
-use proto_core::{Channel, Cleartext, Credentials, Mechanism, RecvBuffer, Secure, SendBuffer};
+use proto_mail::machine::Negotiation;
+use proto_mail::{Channel, Cleartext, Credentials, Mechanism, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{AuthOutcome, Client, Event, Outcome, Progress, Transaction};
 use proto_smtp::server::{Event as ServerEvent, Server};
 use proto_smtp::types::{Address, BodyType, Extension, Mail, Rcpt, Response};
@@ -235,11 +235,11 @@ fn through_both_gates_then_authenticated_then_mail() {
             }
             wire.serve(&mut server, |server, event, tx| {
                 let ServerEvent::Auth(request) = event else { panic!("{event:?}") };
-                let proto_core::token::AuthQuestion::Verify(credentials) = request.question() else {
+                let proto_mail::token::AuthQuestion::Verify(credentials) = request.question() else {
                     panic!("not asked")
                 };
                 assert_eq!((credentials.username(), request.mechanism().reveals_password()), ("alice", true));
-                server.verdict(request, proto_core::AuthVerdict::Accept, tx).unwrap();
+                server.verdict(request, proto_mail::AuthVerdict::Accept, tx).unwrap();
             });
             wire.carry();
         };

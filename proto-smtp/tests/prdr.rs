@@ -3,7 +3,7 @@
 
 mod support;
 
-use proto_core::{Error, PeerError, RecvBuffer, Secure, SendBuffer};
+use proto_mail::{Error, PeerError, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event, Outcome, Progress, Transaction};
 use proto_smtp::server::{Event as ServerEvent, Server};
 use proto_smtp::types::{Address, Extension, Mail, Rcpt, Response};

@@ -4,7 +4,7 @@
 mod support;
 
 use proptest::prelude::*;
-use proto_core::{RecvBuffer, Secure, SendBuffer};
+use proto_mail::{RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event};
 use proto_smtp::data::{LineEndings, Stop, Stuffing, Unstuffing};
 use proto_smtp::types::{
@@ -57,7 +57,7 @@ fn pieces<'i>(input: &'i [u8], cuts: &[usize]) -> Vec<&'i [u8]> {
 }
 
 /// A client that does all that it can as soon as it can, and what it saw.
-fn converse(input: &[&[u8]]) -> (Vec<String>, Option<proto_core::Error>) {
+fn converse(input: &[&[u8]]) -> (Vec<String>, Option<proto_mail::Error>) {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut client = Client::<Secure>::new(Config::default(), Secure::trusted_local());
     let mut seen = Vec::new();

@@ -8,7 +8,7 @@
 
 mod support;
 
-use proto_core::{Credentials, Error, Mechanism, PeerError, Secure, SendBuffer};
+use proto_mail::{Credentials, Error, Mechanism, PeerError, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event, Step};
 use proto_smtp::types::{ClientName, Mail, Rcpt};
 use proto_smtp::{Config, InitialResponse, MixedCodes, Pipelining, client::Transaction, parse};
@@ -149,8 +149,8 @@ fn what_is_no_end_of_data_ends_nothing() {
 /// A fragment behind the answer to STARTTLS is fatal, though it is no line.
 #[test]
 fn a_fragment_behind_the_answer_to_starttls_is_fatal() {
-    let mut client = Client::<proto_core::Cleartext>::new(config());
-    let (mut rx, mut tx) = (proto_core::RecvBuffer::new(), SendBuffer::new());
+    let mut client = Client::<proto_mail::Cleartext>::new(config());
+    let (mut rx, mut tx) = (proto_mail::RecvBuffer::new(), SendBuffer::new());
     rx.extend(b"220 mx\r\n");
     assert!(client.next_event(&mut rx, &mut tx).unwrap().is_some());
     assert!(client.next_event(&mut rx, &mut tx).unwrap().is_none());

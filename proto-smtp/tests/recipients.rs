@@ -4,7 +4,7 @@
 
 mod support;
 
-use proto_core::{RecvBuffer, Secure, SendBuffer};
+use proto_mail::{RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event, NotSent, Outcome, Progress, Step, Transaction};
 use proto_smtp::types::{Address, Mail, Rcpt};
 use proto_smtp::{Config, Dialect};

@@ -3,7 +3,7 @@
 
 mod support;
 
-use proto_core::{AuthVerdict, Cleartext, RecvBuffer, Secure, SendBuffer};
+use proto_mail::{AuthVerdict, Cleartext, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::server::{Event, Server};
 
 /// Everything that the buffer's memory holds once it is empty.

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use proto_core::{
+use proto_mail::{
     Cleartext, Error, Limit, Limits, Mechanism, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor,
 };
 use proto_smtp::data::BareNewline;
@@ -117,7 +117,7 @@ fn starttls_has_nothing_behind_it() {
     assert_eq!(record.codes(), [220, 250, 500, 250]);
 }
 
-fn ask_for_tls() -> (Server<Cleartext>, RecvBuffer, SendBuffer, proto_core::StartTlsRequest) {
+fn ask_for_tls() -> (Server<Cleartext>, RecvBuffer, SendBuffer, proto_mail::StartTlsRequest) {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(config(), &mut tx);
     let _ = tx.take();
@@ -581,7 +581,7 @@ fn no_secret_shows() {
             Some(Event::Auth(request)) => {
                 shown += &format!("{request:?}");
                 assert!(request.mechanism() == Mechanism::Login || request.mechanism() == Mechanism::Plain);
-                let verdict = proto_core::AuthVerdict::Reject;
+                let verdict = proto_mail::AuthVerdict::Reject;
                 server.verdict(request, verdict, &mut tx).unwrap();
             }
             Some(event) => shown += &format!("{event:?}"),

@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use proto_core::{Cleartext, Limit, Limits, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor};
+use proto_mail::{Cleartext, Limit, Limits, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor};
 use proto_smtp::server::{Event, Server};
 use proto_smtp::types::{Code, Extension, Response};
 use proto_smtp::{Config, Dialect, Waits};
@@ -171,7 +171,7 @@ fn guessing_costs_time_and_ends() {
     let limit = Limits::default().auth_attempts;
     for attempt in 1..=limit {
         let Some(Event::Auth(request)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!("AUTH") };
-        server.verdict(request, proto_core::AuthVerdict::Reject, &mut tx).unwrap();
+        server.verdict(request, proto_mail::AuthVerdict::Reject, &mut tx).unwrap();
         let wait = server.wait();
         assert_eq!((wait.for_, wait.after), (WaitFor::Delay, Duration::from_secs(2)));
         assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none() && tx.is_empty());

@@ -2,8 +2,8 @@
 //! stand there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use proto_core::token::AuthVerdict;
-use proto_core::{Channel, Cleartext, Limits, RecvBuffer, Secure, SendBuffer};
+use proto_mail::token::AuthVerdict;
+use proto_mail::{Channel, Cleartext, Limits, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::server::{Event, Server};
 use proto_smtp::types::{Code, Extension, ExtensionSet, Response};
 use proto_smtp::{Config, Dialect, Waits};
@@ -73,8 +73,8 @@ trait Gate: Channel {
 }
 
 enum Asked<C: Channel> {
-    Auth(C::Auth<proto_core::AuthRequest>),
-    StartTls(C::StartTls<proto_core::StartTlsRequest>),
+    Auth(C::Auth<proto_mail::AuthRequest>),
+    StartTls(C::StartTls<proto_mail::StartTlsRequest>),
 }
 
 impl Gate for Cleartext {

@@ -1,7 +1,7 @@
 //! A whole transaction: what is sent ahead, and the truth about every recipient.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use proto_core::{RecvBuffer, Secure, SendBuffer};
+use proto_mail::{RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event, NotSent, Outcome, Progress, Transaction};
 use proto_smtp::types::{Address, BodyType, Extension, Mail, Notify, Rcpt};
 use proto_smtp::{Config, Dialect, Pipelining};

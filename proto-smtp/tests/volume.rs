@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use cpu_time::ThreadTime;
-use proto_core::{Error, Limit, Limits, RecvBuffer, Secure, SendBuffer};
+use proto_mail::{Error, Limit, Limits, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::{Client, Event as ClientEvent};
 use proto_smtp::server::{Event, Server};

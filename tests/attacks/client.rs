@@ -14,8 +14,8 @@ use std::fmt;
 use std::time::Instant;
 
 use io_mio::{Approach, ClientProtocol};
-use proto_core::machine::{Negotiation, StartTlsNegotiation};
-use proto_core::{ChannelBinding, Machine, RecvBuffer, Secure, SendBuffer, Upgrade};
+use proto_mail::machine::{Negotiation, StartTlsNegotiation};
+use proto_mail::{ChannelBinding, Machine, RecvBuffer, Secure, SendBuffer, Upgrade};
 
 use self::imap_peer::ImapPeer;
 use self::imap_program::ImapProgram;

@@ -15,7 +15,7 @@ use io_mio::{
     Reactor, ReactorHandle, ReactorLimits, Security, ServerProtocol, SmtpClient, SmtpServer, TlsClient,
     TlsServer, TlsVersions, Turn,
 };
-use proto_core::{Machine, PeerError, SendBuffer, StartTlsRequest};
+use proto_mail::{Machine, PeerError, SendBuffer, StartTlsRequest};
 
 use crate::client::Server;
 use crate::client::imap_peer::ImapPeer;
@@ -262,7 +262,7 @@ fn octets_that_came_with_the_answer_are_seen() -> bool {
 }
 
 fn is_injection(error: &Error) -> bool {
-    let injection = proto_core::Error::Peer(PeerError::PlaintextAfterStartTls);
+    let injection = proto_mail::Error::Peer(PeerError::PlaintextAfterStartTls);
     error.kind() == Kind::Security && matches!(error, Error::Protocol(error) if *error == injection)
 }
 
@@ -350,7 +350,7 @@ fn a_kept_session_serves_its_own_route_alone() -> bool {
     let pool = Pool::new(PoolLimits::default());
     let other_name = way.clone().verify_name("localhost.");
     let routes = [&way, &other_name].map(|target| Route::to(&connector(), target, &Arc::default()));
-    let count = |routes: &[&Route<proto_core::Secure>]| {
+    let count = |routes: &[&Route<proto_mail::Secure>]| {
         for route in routes {
             drop(pool.session(route).unwrap());
         }

@@ -19,9 +19,9 @@ use std::sync::LazyLock;
 use io_mio::{MachineMut, Protocol, ServerProtocol};
 use mailwire_tests::who::{SALT, rejected};
 use play::play;
-use proto_core::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthRequest, AuthVerdict, Credentials, Machine, Secret, SendBuffer, StartTlsRequest};
+use proto_mail::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthRequest, AuthVerdict, Credentials, Machine, Secret, SendBuffer, StartTlsRequest};
 
 use crate::cuts::Cut;
 use crate::script::{Predicate, Row, Step, USER};

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use proto_core::sasl;
+use proto_mail::sasl;
 
 use crate::script::{Predicate, Row};
 

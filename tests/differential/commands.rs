@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proto_core::SendBuffer;
+use proto_mail::SendBuffer;
 use proto_smtp::parse::{self, Why};
 use proto_smtp::types::Command;
 use smtp_proto as peer;

@@ -15,12 +15,12 @@ use std::sync::Arc;
 
 use io_mio::{Approach, ClientProtocol, ImapClient, ImapServer, ServerProtocol, SmtpClient, SmtpServer};
 use payloads::{Case, Expected};
-use proto_core::machine::{Negotiation, StartTlsNegotiation};
-use proto_core::{
+use proto_imap::types::{Condition, Status, Text};
+use proto_mail::machine::{Negotiation, StartTlsNegotiation};
+use proto_mail::{
     AuthVerdict, Channel, Cleartext, Credentials, Error, Machine, Mechanism, PeerError, RecvBuffer, Secure,
     SendBuffer, StartTlsRequest, Upgrade,
 };
-use proto_imap::types::{Condition, Status, Text};
 use proto_smtp::types::Response;
 use proto_smtp::{Dialect, client::Client as SmtpClientMachine, server::Server as SmtpServerMachine};
 

@@ -30,7 +30,7 @@ fn program(path: &Path) -> String {
 
 #[test]
 fn the_protocol_crates_have_no_std_no_unsafe_and_no_world() {
-    for name in ["proto-core", "proto-imap", "proto-smtp"] {
+    for name in ["proto-mail", "proto-imap", "proto-smtp"] {
         let lib = fs::read_to_string(root().join(name).join("src/lib.rs")).unwrap();
         for line in ["#![no_std]", "#![forbid(unsafe_code)]"] {
             assert!(lib.contains(line), "{name} lacks {line}");
@@ -52,7 +52,7 @@ fn the_protocol_crates_have_no_std_no_unsafe_and_no_world() {
 #[test]
 fn one_place_vouches_for_tls() {
     let mut places = Vec::new();
-    for name in ["proto-core", "proto-imap", "proto-smtp", "io-mio", "mailstore", "mailwire"] {
+    for name in ["proto-mail", "proto-imap", "proto-smtp", "io-mio", "mailstore", "mailwire"] {
         for path in sources(&root().join(name).join("src")) {
             let count = program(&path).matches("Secure::tls(").count();
             places.extend(std::iter::repeat_n(path, count));
@@ -87,11 +87,11 @@ fn a_local_channel_is_trusted_in_one_place() {
 #[test]
 fn the_arrows_point_one_way() {
     let forbidden: [(&str, &[&str]); 5] = [
-        ("proto-core", &["proto-imap", "proto-smtp", "io-mio", "mailstore", "mailwire", "mio", "rustls"]),
+        ("proto-mail", &["proto-imap", "proto-smtp", "io-mio", "mailstore", "mailwire", "mio", "rustls"]),
         ("proto-imap", &["proto-smtp", "io-mio", "mailstore", "mailwire", "mio", "rustls"]),
         ("proto-smtp", &["proto-imap", "io-mio", "mailstore", "mailwire", "mio", "rustls"]),
         ("io-mio", &["mailstore", "mailwire"]),
-        ("mailstore", &["proto-core", "proto-imap", "proto-smtp", "io-mio", "mailwire"]),
+        ("mailstore", &["proto-mail", "proto-imap", "proto-smtp", "io-mio", "mailwire"]),
     ];
     for (name, others) in forbidden {
         let manifest = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();

@@ -11,7 +11,7 @@ use mailwire_tests::laws::{self, Side, Terms};
 use mailwire_tests::play::{Choices, Ending, Entry, Player, Record, Trace, converse};
 use mailwire_tests::{imap_client, smtp_client};
 use proptest::prelude::*;
-use proto_core::Limits;
+use proto_mail::Limits;
 use proto_smtp::Dialect;
 
 use crate::imap_peer::ImapPeer;

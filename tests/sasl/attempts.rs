@@ -1,9 +1,9 @@
 //! What is one attempt: a server counts it and holds its answer back, however the client ends what it began; and what
 //! a client gave up before it was told no is none.
 
-use proto_core::sasl::{self, LEAST_ITERATIONS, ScramKeys};
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthVerdict, Error, Limit, Limits, Mechanism, Secret};
+use proto_mail::sasl::{self, LEAST_ITERATIONS, ScramKeys};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthVerdict, Error, Limit, Limits, Mechanism, Secret};
 
 use crate::raw::{Ended, Raw};
 use crate::talk::{BOTH, Protocol};

@@ -1,8 +1,8 @@
 //! SCRAM's flags (RFC 5802 §6) in both roles of both protocols: which one a client sets, and which one a server takes.
 
-use proto_core::sasl::{self, LEAST_ITERATIONS, ScramHash, ScramKeys, Session};
-use proto_core::token::AuthQuestion;
-use proto_core::{
+use proto_mail::sasl::{self, LEAST_ITERATIONS, ScramHash, ScramKeys, Session};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{
     AuthVerdict, ChannelBinding, Credentials, Error, Limits, Mechanism, Mechanisms, Misuse, Secret, Secure,
 };
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use proto_core::sasl::{self, Exchange, SaslError, ServerMechanism, Session};
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthVerdict, Credentials, Error, Mechanism, Misuse, PeerError, Secret};
+use proto_mail::sasl::{self, Exchange, SaslError, ServerMechanism, Session};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthVerdict, Credentials, Error, Mechanism, Misuse, PeerError, Secret};
 
 use crate::talk::{BOTH, End, How, Protocol, joined, scripted, scripted_in_cleartext};
 use crate::toy::{Client, TOY, Toy, mac};
@@ -44,7 +44,7 @@ fn both_ends_agree() {
         assert!(talk.client[0].ends_with("X-TOY"), "{talk:?}");
         assert_eq!((talk.client[2].as_str(), talk.delays), ("", 0));
         // Neither what the client nor what the server said in it may be shown.
-        let nonce = Session::of(&proto_core::Secure::trusted_local().with_seed([2; 32])).nonce().unwrap();
+        let nonce = Session::of(&proto_mail::Secure::trusted_local().with_seed([2; 32])).nonce().unwrap();
         let shown = String::from_utf8_lossy(&talk.shown);
         for said in [talk.client[1].as_str(), &base64(&nonce), &base64(&mac(KEY.as_bytes(), b"ann"))] {
             assert!(said.len() > 8 && !shown.contains(said), "{protocol:?} {said}: {shown}");

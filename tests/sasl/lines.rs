@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
-use proto_core::sasl::{self, LEAST_ITERATIONS, SaslError, ScramHash, ScramKeys};
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthVerdict, Credentials, Mechanism, Misuse, PeerError, Secret};
+use proto_mail::sasl::{self, LEAST_ITERATIONS, SaslError, ScramHash, ScramKeys};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthVerdict, Credentials, Mechanism, Misuse, PeerError, Secret};
 
 use crate::talk::{BOTH, End, How, Protocol, Talk, again, joined, scripted};
 

@@ -19,9 +19,9 @@ mod talk;
 mod toy;
 
 use peer::Peer;
-use proto_core::sasl::{self, Exchange, ScramHash, ScramKeys, ServerExchange, ServerStep, Session};
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secret, Secure};
+use proto_mail::sasl::{self, Exchange, ScramHash, ScramKeys, ServerExchange, ServerStep, Session};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secret, Secure};
 
 /// Names that need escaping or preparing somewhere, and plain ones.
 const NAMES: [&str; 4] = ["user", "jane=doe,esq", "Grüße", "i\u{ad}x"];

@@ -1,6 +1,6 @@
 //! `rsasl` as a client and as a server that knows one user.
 
-use proto_core::Mechanism;
+use proto_mail::Mechanism;
 use rsasl::callback::{Context, Request, SessionCallback, SessionData};
 use rsasl::mechanisms;
 use rsasl::mechanisms::anonymous::AnonymousToken;

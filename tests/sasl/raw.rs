@@ -2,9 +2,9 @@
 //!
 //! It knows how an exchange is begun, goes on and ends on the wire, and no mechanism.
 
-use proto_core::sasl;
-use proto_core::token::AuthQuestion;
-use proto_core::{
+use proto_mail::sasl;
+use proto_mail::token::AuthQuestion;
+use proto_mail::{
     AuthVerdict, ChannelBinding, Error, Limits, Mechanisms, RecvBuffer, Secure, SendBuffer, Wait, WaitFor,
 };
 

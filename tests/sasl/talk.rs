@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use proto_core::sasl::{Exchange, ServerMechanism};
-use proto_core::token::AuthQuestion;
-use proto_core::{
+use proto_mail::sasl::{Exchange, ServerMechanism};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{
     AuthVerdict, ChannelBinding, Cleartext, Credentials, Error, Mechanism, Mechanisms, RecvBuffer, Secure,
     SendBuffer, WaitFor,
 };
@@ -277,12 +277,12 @@ enum Turn {
     Ended(End),
 }
 
-struct Imap<C: proto_core::Channel>(
+struct Imap<C: proto_mail::Channel>(
     proto_imap::client::Client<C>,
     fn(&mut proto_imap::client::Client<C>, How, &mut SendBuffer) -> Result<(), Error>,
 );
 
-impl<C: proto_core::Channel> Asking for Imap<C> {
+impl<C: proto_mail::Channel> Asking for Imap<C> {
     fn has_refused_initial_response(&self) -> bool {
         self.0.has_refused_initial_response()
     }
@@ -306,12 +306,12 @@ impl<C: proto_core::Channel> Asking for Imap<C> {
     }
 }
 
-struct Smtp<C: proto_core::Channel>(
+struct Smtp<C: proto_mail::Channel>(
     proto_smtp::client::Client<C>,
     fn(&mut proto_smtp::client::Client<C>, How, &mut SendBuffer) -> Result<(), Error>,
 );
 
-impl<C: proto_core::Channel> Asking for Smtp<C> {
+impl<C: proto_mail::Channel> Asking for Smtp<C> {
     fn has_refused_initial_response(&self) -> bool {
         self.0.has_refused_initial_response()
     }

@@ -5,11 +5,11 @@
 //! S: mac(key, name)        C: (empty)
 //! ```
 
-use proto_core::sasl::{
+use proto_mail::sasl::{
     Exchange, Exposure, OtherMechanism, SaslError, ServerExchange, ServerMechanism, ServerStep, Session,
 };
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthVerdict, Mechanism, Secret};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthVerdict, Mechanism, Secret};
 
 pub(crate) const TOY: OtherMechanism = OtherMechanism::new("X-TOY", Exposure::Guess).unwrap();
 /// The same, and it claims that nobody can do anything with what it says.

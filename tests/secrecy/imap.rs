@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto_core::{Channel, Cleartext, Credentials, Limits, Mechanisms, Secure, SendBuffer};
 use proto_imap::client::{Choice, Client, Event};
 use proto_imap::parse::{self, Context};
 use proto_imap::server::{self, Server};
 use proto_imap::types::{Command, Condition, Status, Text};
 use proto_imap::{Config, SaslIr, Waits};
+use proto_mail::{Channel, Cleartext, Credentials, Limits, Mechanisms, Secure, SendBuffer};
 
 use io_mio::trace::Role;
 
@@ -309,5 +309,5 @@ fn a_client_shows_nothing_whatever_the_server_answers() {
 }
 
 fn base64(text: &str) -> String {
-    String::from_utf8(proto_core::sasl::encode(text.as_bytes()).expose().clone()).unwrap()
+    String::from_utf8(proto_mail::sasl::encode(text.as_bytes()).expose().clone()).unwrap()
 }

@@ -16,9 +16,9 @@ use std::sync::LazyLock;
 
 use hunt::Hunt;
 
-use proto_core::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthRequest, AuthVerdict, ChannelBinding, Credentials, Mechanism, Secret, Secure};
+use proto_mail::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthRequest, AuthVerdict, ChannelBinding, Credentials, Mechanism, Secret, Secure};
 
 /// Who logs in: a user name is personal data, and is hunted as the rest is.
 const USER: &str = "wilhelmine.quast";

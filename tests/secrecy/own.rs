@@ -6,11 +6,11 @@
 //! C: token                 (the application is asked)
 //! ```
 
-use proto_core::sasl::{
+use proto_mail::sasl::{
     Exchange, Exposure, OtherMechanism, SaslError, ServerExchange, ServerMechanism, ServerStep, Session,
 };
-use proto_core::token::AuthQuestion;
-use proto_core::{Credentials, Mechanism, Secret};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{Credentials, Mechanism, Secret};
 
 use crate::{PASSWORDS, TOKEN, USER};
 

@@ -13,7 +13,7 @@ use io_mio::{
     Peer, Reactor, ReactorHandle, ReactorLimits, Security, ServerProtocol, SmtpClient, SmtpServer, Target,
     TlsClient, TlsServer, TlsVersions, Turn,
 };
-use proto_core::{AuthRequest, Cleartext, Machine, Mechanism, Mechanisms, Secure, SendBuffer};
+use proto_mail::{AuthRequest, Cleartext, Machine, Mechanism, Mechanisms, Secure, SendBuffer};
 
 use crate::session::Written;
 use crate::{Answer, How, PASSWORDS, how, hunt, mechanisms, own};

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use io_mio::trace::{Names, Record, Role, Trace, TraceFormat, TraceWriter, Tracing, What};
-use proto_core::trace::{self, Event};
-use proto_core::{Error, Machine, RecvBuffer, SendBuffer, WaitFor};
+use proto_mail::trace::{self, Event};
+use proto_mail::{Error, Machine, RecvBuffer, SendBuffer, WaitFor};
 
 use crate::hunt::Hunt;
 

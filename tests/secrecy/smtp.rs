@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto_core::{Channel, Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
+use proto_mail::{Channel, Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use proto_smtp::client::{AuthOutcome, Client, Event};
 use proto_smtp::parse;
 use proto_smtp::server::{self, Server};
@@ -289,5 +289,5 @@ fn a_client_shows_nothing_whatever_the_server_answers() {
 }
 
 fn base64(text: &str) -> String {
-    String::from_utf8(proto_core::sasl::encode(text.as_bytes()).expose().clone()).unwrap()
+    String::from_utf8(proto_mail::sasl::encode(text.as_bytes()).expose().clone()).unwrap()
 }

@@ -13,9 +13,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto_core::{Limits, Mechanisms};
 use proto_imap::SaslIr;
 use proto_imap::types::Reading;
+use proto_mail::{Limits, Mechanisms};
 use proto_smtp::data::{BareNewline, LineEndings};
 use proto_smtp::types::{
     BurlSource, DateTime, Extension, ExtensionSet, FutureRelease, Interval, Offers, Solicitation,

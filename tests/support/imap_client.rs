@@ -4,15 +4,15 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto_core::machine::{Negotiation, StartTlsNegotiation};
-use proto_core::{
-    Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, Upgrade,
-};
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client, CommandId, Event, StartTls};
 use proto_imap::types::{
     Capability, Command, FetchAttribute, Flag, IString, List, ListPattern, Mailbox, SearchKey, Section,
     SequenceSet, arguments,
+};
+use proto_mail::machine::{Negotiation, StartTlsNegotiation};
+use proto_mail::{
+    Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, Upgrade,
 };
 
 use crate::laws::{PASSWORD, TOKEN};

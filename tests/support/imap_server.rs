@@ -4,13 +4,13 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto_core::{
-    AuthRequest, AuthVerdict, Channel, Cleartext, Error, Misuse, RecvBuffer, Secure, SendBuffer,
-    StartTlsRequest, Upgrade, WaitFor,
-};
 use proto_imap::Config;
 use proto_imap::server::{Event, LiteralOffer, Reply, Server};
 use proto_imap::types::{Command, Condition, FetchItem, Section, Status, Text, Untagged};
+use proto_mail::{
+    AuthRequest, AuthVerdict, Channel, Cleartext, Error, Misuse, RecvBuffer, Secure, SendBuffer,
+    StartTlsRequest, Upgrade, WaitFor,
+};
 
 use crate::play::{Choices, Entry, Player, Record, channel};
 use crate::who::{accepted, rejected};

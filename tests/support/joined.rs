@@ -7,7 +7,7 @@
 //!
 //! This file carries octets and knows no protocol.
 
-use proto_core::{RecvBuffer, SendBuffer};
+use proto_mail::{RecvBuffer, SendBuffer};
 
 use crate::play::Choices;
 use crate::{joined_imap, joined_smtp};

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto_core::{AuthVerdict, Credentials, RecvBuffer, Secure, SendBuffer};
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client, Event};
 use proto_imap::server::{Event as Asked, Reply, Server};
 use proto_imap::types::{
     Command, Condition, FetchAttribute, List, Mailbox, Section, SequenceSet, Status, Text, arguments,
 };
+use proto_mail::{AuthVerdict, Credentials, RecvBuffer, Secure, SendBuffer};
 
 use crate::joined::{Fault, Wire};
 use crate::play::{Choices, channel};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use proto_core::{Error, Limits, RecvBuffer, Secure, SendBuffer};
+use proto_mail::{Error, Limits, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event, NotSent, Outcome, Progress, Transaction};
 use proto_smtp::server::{Event as Asked, Reply, Server};
 use proto_smtp::types::{Address, Code, Extension, Mail, Rcpt, Response, Verb};

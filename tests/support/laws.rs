@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use proto_core::{Limits, sasl};
+use proto_mail::{Limits, sasl};
 
 use crate::play::{Entry, Record};
 
@@ -301,7 +301,7 @@ fn is_exchange(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use proto_core::{Error, PeerError};
+    use proto_mail::{Error, PeerError};
 
     use super::*;
 

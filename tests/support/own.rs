@@ -8,11 +8,11 @@
 
 use std::sync::Arc;
 
-use proto_core::sasl::{
+use proto_mail::sasl::{
     Exposure, OtherMechanism, SaslError, ServerExchange, ServerMechanism, ServerStep, Session,
 };
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthVerdict, Mechanism};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthVerdict, Mechanism};
 
 const OWN: OtherMechanism = OtherMechanism::new("X-OWN", Exposure::Guess).unwrap();
 

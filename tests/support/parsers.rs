@@ -6,11 +6,11 @@
 
 use std::mem::discriminant;
 
-use proto_core::SendBuffer;
 use proto_imap::encode::{self, LiteralMode, Options, Paused};
 use proto_imap::frame::{self, Ending};
 use proto_imap::parse::{self, Context};
 use proto_imap::types::{NameEncoding, Response as ImapResponse};
+use proto_mail::SendBuffer;
 use proto_smtp::data::{BareNewline, LineEndings, Stop, Stuffing, Unstuffing};
 use proto_smtp::types::{
     Address, BurlSource, Command, DateTime, DeliverBy, Domain, EnvelopeId, Extensions, Interval, Node,

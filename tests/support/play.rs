@@ -5,8 +5,8 @@
 
 use std::fmt::{self, Debug};
 
-use proto_core::trace::What;
-use proto_core::{ChannelBinding, Error, RecvBuffer, Secure, SendBuffer};
+use proto_mail::trace::What;
+use proto_mail::{ChannelBinding, Error, RecvBuffer, Secure, SendBuffer};
 
 /// An application's free will, as a string of octets. When it is used up, every choice is 0.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use proto_core::proxy::{Header, LONGEST, read};
+use proto_mail::proxy::{Header, LONGEST, read};
 
 /// Reads a header from any octets, as they come: octet by octet.
 ///

@@ -10,9 +10,9 @@
 //! password, and whom it heard as it spoke; a client believes only a server that has its keys and heard
 //! the same.
 
-use proto_core::sasl::{self, Exchange, ServerExchange, ServerStep, Session};
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secure};
+use proto_mail::sasl::{self, Exchange, ServerExchange, ServerStep, Session};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secure};
 
 use crate::laws::{PASSWORD, TOKEN, is_known};
 use crate::play::Choices;

@@ -4,8 +4,8 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto_core::machine::Negotiation;
-use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer};
+use proto_mail::machine::Negotiation;
+use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event, Progress, StartTls, Step, Transaction};
 use proto_smtp::types::{Attributes, ChunkEnd};

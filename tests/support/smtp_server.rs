@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use proto_core::{
+use proto_mail::{
     AuthRequest, AuthVerdict, Channel, Cleartext, Error, Misuse, RecvBuffer, Secure, SendBuffer,
     StartTlsRequest, WaitFor,
 };

@@ -4,9 +4,9 @@
 
 use std::sync::LazyLock;
 
-use proto_core::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthRequest, AuthVerdict, Secret};
+use proto_mail::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthRequest, AuthVerdict, Secret};
 
 use crate::laws::PASSWORD;
 

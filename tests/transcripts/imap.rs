@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use io_mio::{ImapClient, ImapServer};
-use proto_core::{
-    AuthRequest, AuthVerdict, Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer,
-    StartTlsRequest,
-};
 use proto_imap::client::{self, Choice, Client};
 use proto_imap::parse::{self, Context};
 use proto_imap::server::{self, LiteralOffer, Reply, Server};
 use proto_imap::types::arguments::Append;
 use proto_imap::types::{Mailbox, Response, Status, Untagged};
 use proto_imap::{Config, SaslIr, Waits};
+use proto_mail::{
+    AuthRequest, AuthVerdict, Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer,
+    StartTlsRequest,
+};
 
 use crate::role::{Asked, ClientMachine, ClientRole, Role, Seen, ServerMachine, ServerRole};
 use crate::{Settings, Side};

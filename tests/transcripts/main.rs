@@ -23,7 +23,7 @@ mod smtp;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proto_core::Mechanism;
+use proto_mail::Mechanism;
 use role::Role;
 
 /// One line of a transcript.
@@ -185,7 +185,7 @@ impl Settings {
     }
 
     /// The mechanisms of both sides.
-    fn mechanisms(&self) -> proto_core::Mechanisms {
+    fn mechanisms(&self) -> proto_mail::Mechanisms {
         match &self.mechanisms {
             None => [Mechanism::OAuthBearer, Mechanism::XOAuth2, Mechanism::Plain, Mechanism::Login]
                 .into_iter()

@@ -4,8 +4,8 @@
 //! This file knows the two roles of a driver. What an action means is known in `imap` and `smtp`.
 
 use io_mio::{ClientProtocol, ServerProtocol};
-use proto_core::machine::{Negotiation, StartTlsNegotiation};
-use proto_core::{Error, Machine, RecvBuffer, Secure, SendBuffer, StartTlsRequest, Upgrade, WaitFor};
+use proto_mail::machine::{Negotiation, StartTlsNegotiation};
+use proto_mail::{Error, Machine, RecvBuffer, Secure, SendBuffer, StartTlsRequest, Upgrade, WaitFor};
 
 use crate::Cut;
 

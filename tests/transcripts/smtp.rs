@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use io_mio::{SmtpClient, SmtpServer};
-use proto_core::{
+use proto_mail::{
     AuthRequest, AuthVerdict, Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer,
     StartTlsRequest,
 };

@@ -1,11 +1,11 @@
 //! A mechanism of an application's own that is not to be trusted: its client says that it has finished before it said
 //! anything, and its server that it accepts whoever it has heard, whatever the application said.
 
-use proto_core::sasl::{
+use proto_mail::sasl::{
     Exchange, Exposure, OtherMechanism, SaslError, ServerExchange, ServerMechanism, ServerStep, Session,
 };
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthVerdict, Credentials, Mechanism, Secret};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthVerdict, Credentials, Mechanism, Secret};
 
 /// What it is called. Only under TLS it may be spoken.
 pub(crate) const BROUGHT: OtherMechanism = OtherMechanism::new("X-BROUGHT", Exposure::Guess).unwrap();

@@ -1,7 +1,7 @@
 //! What both ends of a joined conversation have, in either protocol: buffers, a record, and what the end believes. And
 //! what every end does that has failed, joined or not.
 
-use proto_core::{Error, Machine, RecvBuffer, SendBuffer};
+use proto_mail::{Error, Machine, RecvBuffer, SendBuffer};
 
 use mailwire_tests::laws::{self, Side};
 use mailwire_tests::play::{Entry, Record};

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto_core::machine::{Negotiation, StartTlsNegotiation};
-use proto_core::{
-    Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, Upgrade,
-    WaitFor,
-};
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client, CommandId, Event, StartTls};
 use proto_imap::types::{Command, ListPattern, Mailbox, arguments};
+use proto_mail::machine::{Negotiation, StartTlsNegotiation};
+use proto_mail::{
+    Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, Upgrade,
+    WaitFor,
+};
 
 use mailwire_tests::laws::{self, PASSWORD, Side};
 use mailwire_tests::play::{Entry, Record};

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto_core::{AuthVerdict, Channel, Cleartext, Error, Secure, SendBuffer, StartTlsRequest, Upgrade};
 use proto_imap::Config;
 use proto_imap::server::{self, Event, Server};
 use proto_imap::types::{Command, Condition, Status, Text};
+use proto_mail::{AuthVerdict, Channel, Cleartext, Error, Secure, SendBuffer, StartTlsRequest, Upgrade};
 
 use mailwire_tests::laws::Side;
 use mailwire_tests::play::{Entry, Record, channel};
@@ -56,7 +56,7 @@ enum Serving {
 
 impl Receiving {
     pub(crate) fn new(terms: Terms) -> Self {
-        let mut limits = proto_core::Limits::default();
+        let mut limits = proto_mail::Limits::default();
         (limits.errors, limits.auth_attempts, limits.literal, limits.message) = (3, 2, 8, 8);
         limits.commands_before_auth = u32::MAX;
         let mut config = Config::default().limits(limits);

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto_core::machine::{Negotiation, StartTlsNegotiation};
-use proto_core::{Cleartext, Credentials, Error, Mechanism, Secure, Upgrade};
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client, CommandId, Event, StartTls};
 use proto_imap::types::{Command, Condition, Mailbox, arguments};
+use proto_mail::machine::{Negotiation, StartTlsNegotiation};
+use proto_mail::{Cleartext, Credentials, Error, Mechanism, Secure, Upgrade};
 
 use mailwire_tests::laws::{PASSWORD, Side};
 use mailwire_tests::play::{Entry, channel};

@@ -1,13 +1,13 @@
 //! The IMAP server: a client that says anything, and an application that answers anything.
 
 use bytes::Bytes;
-use proto_core::{
-    AuthRequest, AuthVerdict, Channel, Cleartext, Error, Limits, Mechanism, Misuse, RecvBuffer, Secure,
-    SendBuffer, StartTlsRequest, Upgrade, WaitFor,
-};
 use proto_imap::Config;
 use proto_imap::server::{Event, LiteralOffer, Reply, Server};
 use proto_imap::types::{Command, Condition, Section, Status, Text, Untagged};
+use proto_mail::{
+    AuthRequest, AuthVerdict, Channel, Cleartext, Error, Limits, Mechanism, Misuse, RecvBuffer, Secure,
+    SendBuffer, StartTlsRequest, Upgrade, WaitFor,
+};
 use std::sync::Arc;
 
 use mailwire_tests::laws::{self, Side};

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use proto_core::machine::Negotiation;
-use proto_core::{
+use proto_mail::machine::Negotiation;
+use proto_mail::{
     Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, WaitFor,
 };
 use proto_smtp::client::{AuthOutcome, Client, Event, StartTls, Step};

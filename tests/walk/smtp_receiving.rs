@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use proto_core::{AuthVerdict, Channel, Cleartext, Error, Secure, SendBuffer, StartTlsRequest, WaitFor};
+use proto_mail::{AuthVerdict, Channel, Cleartext, Error, Secure, SendBuffer, StartTlsRequest, WaitFor};
 use proto_smtp::server::{self, Server};
 use proto_smtp::types::{Code, Response, Verb};
 use proto_smtp::{Config, Dialect};
@@ -66,7 +66,7 @@ pub(crate) struct Terms {
 impl Receiving {
     pub(crate) fn new(terms: Terms) -> Self {
         let mut common = Common::new();
-        let mut limits = proto_core::Limits::default();
+        let mut limits = proto_mail::Limits::default();
         (limits.errors, limits.auth_attempts, limits.message, limits.recipients) = (2, 2, LIMIT, 1);
         limits.commands_before_auth = u32::MAX;
         let mut config = Config::default().limits(limits);

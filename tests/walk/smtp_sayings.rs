@@ -1,7 +1,7 @@
 //! What a server may say to the SMTP client that is walked, and what its application may do: in alphabets, each small
 //! enough to be walked to its end.
 
-use proto_core::Mechanism;
+use proto_mail::Mechanism;
 
 use crate::brought::BROUGHT;
 use crate::smtp_client::Move;

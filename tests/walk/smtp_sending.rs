@@ -1,8 +1,8 @@
 //! The SMTP client at its end of a joined conversation: its application wants TLS, then perhaps a login, then to hand over
 //! a message; and says so in cleartext, too, if nothing but the machine keeps it from doing that.
 
-use proto_core::machine::Negotiation;
-use proto_core::{Cleartext, Credentials, Error, Mechanism, Secure};
+use proto_mail::machine::Negotiation;
+use proto_mail::{Cleartext, Credentials, Error, Mechanism, Secure};
 use proto_smtp::Config;
 use proto_smtp::client::{self, AuthOutcome, Client, Progress, StartTls, Step, Transaction};
 use proto_smtp::types::{Address, Extension, Mail, Rcpt};

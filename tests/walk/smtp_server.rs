@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto_core::{
+use proto_mail::{
     AuthRequest, AuthVerdict, Channel, Cleartext, Error, RecvBuffer, Secure, SendBuffer, StartTlsRequest,
     WaitFor,
 };
@@ -270,7 +270,7 @@ impl Serving {
     }
 
     fn starttls(&mut self, request: StartTlsRequest, yes: bool) {
-        let over = Session::Gone(proto_core::Misuse::Closed.into());
+        let over = Session::Gone(proto_mail::Misuse::Closed.into());
         let mut server = match std::mem::replace(&mut self.session, over) {
             Session::Cleartext(server) => server,
             other => {
@@ -548,7 +548,7 @@ fn welcome<C: Channel>(server: &mut Server<C>, next: Move, tx: &mut SendBuffer, 
 }
 
 fn config(terms: Terms) -> Config {
-    let mut limits = proto_core::Limits::default();
+    let mut limits = proto_mail::Limits::default();
     (limits.auth_attempts, limits.message, limits.recipients) = (2, LIMIT, 1);
     (limits.errors, limits.commands_before_auth) = match terms.bounds {
         Bounds::None => (u32::MAX, u32::MAX),

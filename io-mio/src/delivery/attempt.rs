@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use proto_core::{Channel, SendBuffer};
+use proto_mail::{Channel, SendBuffer};
 use proto_smtp::{
     client::{Client, NotSent, Outcome, Progress, Recipient, Step, Transaction},
     types::{Address, Extension},
@@ -145,7 +145,7 @@ impl Try {
         for (number, recipient) in self.pending.iter().zip(transaction.recipients()) {
             report.decide(*number, recipient.outcome(), &of);
         }
-        if let Some(Error::Protocol(proto_core::Error::Misuse(_))) = lost {
+        if let Some(Error::Protocol(proto_mail::Error::Misuse(_))) = lost {
             // What cannot be sent as it is will not be sent another time either.
             for number in report.pending() {
                 report.exclude(
@@ -343,7 +343,7 @@ impl<'a, S: Read> Upload<'a, S> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use proto_core::{Cleartext, RecvBuffer};
+    use proto_mail::{Cleartext, RecvBuffer};
     use proto_smtp::{
         Config,
         types::{ChunkEnd, ForwardPath, Mail, Rcpt, ReversePath},

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use proto_core::Channel;
+use proto_mail::Channel;
 use proto_smtp::client::Client;
 
 use super::{

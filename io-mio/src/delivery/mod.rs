@@ -30,7 +30,7 @@ mod route;
 use std::io::{Read, Seek};
 use std::time::Duration;
 
-use proto_core::Channel;
+use proto_mail::Channel;
 use proto_smtp::client::{Client, Event};
 
 use crate::{Connection, Error, Turn, smtp::unwilling};

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto_core::Channel;
+use proto_mail::Channel;
 use proto_smtp::client::Client;
 
 use super::{

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use proto_core::Channel;
+use proto_mail::Channel;
 
 use super::{
     Answer, DeliveryReport, Order, Pool, RetryCodes, RetryPolicy, Status, attempt::Try, pool::Claim,

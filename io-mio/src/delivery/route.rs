@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use proto_core::{Channel, Credentials, Mechanism, Secure};
+use proto_mail::{Channel, Credentials, Mechanism, Secure};
 use proto_smtp::{
     Config,
     client::{AuthOutcome, Client, Event},

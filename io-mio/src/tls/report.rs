@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
-use proto_core::{ChannelBinding, Secret};
+use proto_mail::{ChannelBinding, Secret};
 use rustls::{AlertDescription, CertificateError, Connection, PeerIncompatible};
 
 use super::certificate::{Certificate, Fingerprint, end_point_hash};

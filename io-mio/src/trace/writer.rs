@@ -5,7 +5,7 @@
 
 use std::{fmt, io::Write, mem};
 
-use proto_core::trace::{self, Event};
+use proto_mail::trace::{self, Event};
 use serde_json::{Value, json};
 
 use super::{Record, Role, Trace, What};

@@ -21,7 +21,7 @@ use io_mio::{
     ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, Target, TlsClient,
     delivery::{self, Clock, Message, Route},
 };
-use proto_core::{AuthVerdict, Channel, Cleartext, Credentials, Secure, SendBuffer, token::AuthQuestion};
+use proto_mail::{AuthVerdict, Channel, Cleartext, Credentials, Secure, SendBuffer, token::AuthQuestion};
 use proto_smtp::{
     Config,
     client::Client,

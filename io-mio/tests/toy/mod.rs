@@ -30,8 +30,8 @@ use io_mio::{
     MachineMut, Next, Patience, Peer, Protocol, Reactor, ReactorHandle, ReactorLimits, Security,
     ServerProtocol, Slice, Step, Target, TlsClient, WorkerLimits, Workers,
 };
-use proto_core::trace::Kind;
-use proto_core::{
+use proto_mail::trace::Kind;
+use proto_mail::{
     Line, Machine, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, StartTlsRequest, Upgrade, Wait,
     WaitFor,
     machine::{Negotiation, StartTlsNegotiation},
@@ -91,7 +91,7 @@ impl Core {
         }
     }
 
-    fn next<'i>(&mut self, rx: &'i mut RecvBuffer) -> Result<Option<Event<'i>>, proto_core::Error> {
+    fn next<'i>(&mut self, rx: &'i mut RecvBuffer) -> Result<Option<Event<'i>>, proto_mail::Error> {
         rx.consume(std::mem::take(&mut self.shown));
         if self.closed || self.asked {
             return Ok(None);
@@ -169,7 +169,7 @@ macro_rules! machine {
                 &mut self,
                 rx: &'i mut RecvBuffer,
                 _: &mut SendBuffer,
-            ) -> Result<Option<Event<'i>>, proto_core::Error> {
+            ) -> Result<Option<Event<'i>>, proto_mail::Error> {
                 self.0.next(rx)
             }
 
@@ -181,11 +181,11 @@ macro_rules! machine {
                 self.0.wait()
             }
 
-            fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), proto_core::Error> {
+            fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), proto_mail::Error> {
                 if self.0.server {
                     self.0.say("421 too slow", tx);
                 }
-                Err(proto_core::Limit::Time(self.0.wait().for_).into())
+                Err(proto_mail::Limit::Time(self.0.wait().for_).into())
             }
 
             fn is_closed(&self) -> bool {
@@ -205,7 +205,7 @@ pub struct ToyUpgrade(Config, bool);
 impl Upgrade for ToyUpgrade {
     type Secured = ToySecure;
 
-    fn complete(self, secure: Secure, rx: &mut RecvBuffer) -> Result<ToySecure, proto_core::Error> {
+    fn complete(self, secure: Secure, rx: &mut RecvBuffer) -> Result<ToySecure, proto_mail::Error> {
         if !rx.is_empty() {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
@@ -223,7 +223,7 @@ impl StartTlsNegotiation for ToyNegotiation {
         mut self,
         rx: &mut RecvBuffer,
         _: &mut SendBuffer,
-    ) -> Result<Negotiation<Self, ToyClear, ToyUpgrade>, proto_core::Error> {
+    ) -> Result<Negotiation<Self, ToyClear, ToyUpgrade>, proto_mail::Error> {
         let ready = match self.0.next(rx)? {
             None => return Ok(Negotiation::More(self)),
             Some(event) => matches!(event, Event::Line("220 ready")),
@@ -276,7 +276,7 @@ impl ServerProtocol for Toy {
         machine: ToyClear,
         _: StartTlsRequest,
         tx: &mut SendBuffer,
-    ) -> Result<ToyUpgrade, proto_core::Error> {
+    ) -> Result<ToyUpgrade, proto_mail::Error> {
         if !machine.0.asked {
             return Err(Misuse::StaleToken.into());
         }
@@ -307,7 +307,7 @@ impl ClientProtocol for Toy {
         }
     }
 
-    fn starttls(machine: ToyClear, tx: &mut SendBuffer) -> Result<ToyNegotiation, proto_core::Error> {
+    fn starttls(machine: ToyClear, tx: &mut SendBuffer) -> Result<ToyNegotiation, proto_mail::Error> {
         tx.put(b"STARTTLS\r\n");
         Ok(ToyNegotiation(machine.0))
     }

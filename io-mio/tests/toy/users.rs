@@ -1,8 +1,8 @@
 //! Who may log in to the servers of these tests, and how.
 
-use proto_core::sasl::ScramKeys;
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthRequest, AuthVerdict, Credentials, Mechanism, Secret};
+use proto_mail::sasl::ScramKeys;
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthRequest, AuthVerdict, Credentials, Mechanism, Secret};
 
 /// What knows one user, alice, whose password is hunter2, and visitors.
 pub fn verdict(request: &AuthRequest) -> AuthVerdict {

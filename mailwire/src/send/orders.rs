@@ -4,7 +4,7 @@
 //! It knows how a message becomes an order. When that goes and what becomes of it, `run` knows.
 
 use io_mio::delivery::{DeliveryReport, Order, Route};
-use proto_core::Channel;
+use proto_mail::Channel;
 
 use super::envelope::Envelope;
 use super::journal::Key;

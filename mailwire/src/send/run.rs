@@ -14,7 +14,7 @@ use io_mio::delivery::{
     Answer, DeliveryReport, Dispatcher, Done, Journal, Obstacle, Pool, PoolLimits, RecipientReport,
     RetryPolicy, Route, Stage, Status, Stop, SystemClock,
 };
-use proto_core::{Channel, Cleartext, Credentials, Secure};
+use proto_mail::{Channel, Cleartext, Credentials, Secure};
 use proto_smtp::Config;
 use proto_smtp::client::Client;
 use proto_smtp::types::Extension;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use io_mio::connector::Step as Passed;
 use io_mio::{Connector, Report, SmtpClient, Turn};
-use proto_core::{Channel, Credentials, SendBuffer};
+use proto_mail::{Channel, Credentials, SendBuffer};
 use proto_smtp::client::{Client, Event, NotSent, Outcome, Progress, Step as Command, Transaction};
 use proto_smtp::{Config, Pipelining};
 

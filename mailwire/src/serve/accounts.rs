@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{PoisonError, RwLock};
 
 use mailstore::{MailboxId, Store};
-use proto_core::Secret;
+use proto_mail::Secret;
 use serde_json::json;
 
 use super::directory::Directory;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use io_mio::Context;
 use mailstore::{AccountId, LoginKeys, Store};
-use proto_core::sasl::{ScramHash, ScramKeys};
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthRequest, AuthVerdict, Credentials, Mechanism, Mechanisms, Secret};
+use proto_mail::sasl::{ScramHash, ScramKeys};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthRequest, AuthVerdict, Credentials, Mechanism, Mechanisms, Secret};
 
 use super::Site;
 use super::guesses::Attempt;

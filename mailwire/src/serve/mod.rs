@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use io_mio::{Reactor, WorkerLimits, Workers};
 use mailstore::{Account, AccountId, ChangeSubscription, Quota, SqliteStore, Store};
-use proto_core::Limits;
+use proto_mail::Limits;
 
 use crate::cli::ServeArgs;
 use crate::failure::{Failure, Kind};

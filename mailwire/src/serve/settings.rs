@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use io_mio::{Patience, ReactorLimits};
 use mailstore::Quota;
-use proto_core::Limits;
+use proto_mail::Limits;
 
 use super::descriptors;
 use super::guesses::GuessLimits;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use io_mio::{Closed, Context, Handler, MachineMut, Next, SmtpServer};
 use mailstore::{AccountId, MailboxId};
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer, StartTlsRequest};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::server::{Event, Reply, Server};
 use proto_smtp::types::{Code, Domain, ForwardPath, Mail, Rcpt, Response, Severity};
 use proto_smtp::{Config, Dialect};
@@ -457,7 +457,7 @@ fn give(owed: Owed, turn: &mut Turn<'_, '_>) -> Next {
 }
 
 /// A machine refuses only what this file should not have asked for: the session is over then.
-fn go_on(result: Result<(), proto_core::Error>) -> Next {
+fn go_on(result: Result<(), proto_mail::Error>) -> Next {
     match result {
         Ok(()) => Next::Continue,
         Err(error) => {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use io_mio::{Context, JobGroup, Later, Next};
 use mailstore::AccountId;
-use proto_core::SendBuffer;
+use proto_mail::SendBuffer;
 
 use super::committer::{Outcome, Promise};
 use super::login::Answer;

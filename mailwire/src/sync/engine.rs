@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use io_mio::{Connector, Turn};
 use mailstore::{AccountId, RemoteAccountId, SpecialUse, SqliteStore, Store, UidSet};
-use proto_core::Credentials;
 use proto_imap::client::{Client, Event};
 use proto_imap::types::{Command, FetchAttribute, List, Section, SequenceSet, arguments};
+use proto_mail::Credentials;
 
 use super::limits::Limits;
 use super::opened::{self, Listed, Opened, Windows};

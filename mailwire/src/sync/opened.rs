@@ -6,11 +6,11 @@
 
 use std::collections::VecDeque;
 
-use proto_core::Channel;
 use proto_imap::client::{Client, Event};
 use proto_imap::types::{
     Code, Command, FetchAttribute, FetchItem, List, SearchKey, SearchResult, SequenceSet, Untagged, arguments,
 };
+use proto_mail::Channel;
 
 use super::plan::Runs;
 use super::sink::ARRIVALS;

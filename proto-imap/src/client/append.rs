@@ -4,7 +4,7 @@
 //! This file counts octets. When the last announced one was given, the command's line end follows by itself.
 
 use bytes::Bytes;
-use proto_core::{Error, Misuse, SendBuffer};
+use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::core::{Core, Deferred};
 use super::queue::{CommandId, Floor};

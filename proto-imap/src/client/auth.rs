@@ -1,14 +1,14 @@
 //! Authentication from the client's side: AUTHENTICATE (RFC 9051 §6.2.2, RFC 4959) and LOGIN (§6.2.3).
 //!
 //! This file knows how a mechanism is chosen and how SASL messages travel. It does not know what they say; that is
-//! [`proto_core::sasl`]. The mechanism decides when it is done, not the server's OK.
+//! [`proto_mail::sasl`]. The mechanism decides when it is done, not the server's OK.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use proto_core::sasl::{self, Exchange, Exposure, SaslError};
-use proto_core::{Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, Secret, SendBuffer};
+use proto_mail::sasl::{self, Exchange, Exposure, SaslError};
+use proto_mail::{Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, Secret, SendBuffer};
 
 use super::capabilities::Capabilities;
 use super::core::{Core, Knowledge, Trust};

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use proto_core::{Mechanism, Mechanisms};
+use proto_mail::{Mechanism, Mechanisms};
 
 use crate::types::capability::CapabilityList;
 

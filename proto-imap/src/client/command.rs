@@ -1,6 +1,6 @@
 //! Saying commands: which may be said when, and how they become octets (RFC 9051 §6).
 
-use proto_core::{Error, Misuse, SendBuffer};
+use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::core::{Core, Phase};
 use super::queue::{CommandId, Job, Outgoing, Payload, Privacy};

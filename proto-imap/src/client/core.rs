@@ -7,8 +7,8 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use proto_core::trace::Kind;
-use proto_core::{Error, Limit, Misuse, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
+use proto_mail::trace::Kind;
+use proto_mail::{Error, Limit, Misuse, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
 
 use super::auth::Authentication;
 use super::capabilities::Capabilities;
@@ -112,7 +112,7 @@ pub(crate) struct Core {
     pub(super) knowledge: Knowledge,
     /// How mailbox names are written: UTF-8 once the server has agreed.
     pub(super) names: NameEncoding,
-    pub(super) sasl: proto_core::sasl::Session,
+    pub(super) sasl: proto_mail::sasl::Session,
     pub(super) authentication: Option<Authentication>,
     /// The server has refused a command with an initial response as wrong.
     pub(super) initial_refused: bool,
@@ -148,7 +148,7 @@ impl Core {
             names: NameEncoding::default(),
             authentication: None,
             initial_refused: false,
-            sasl: proto_core::sasl::Session::cleartext(),
+            sasl: proto_mail::sasl::Session::cleartext(),
             framer: Framer::default(),
             scan: LiteralScan::new(),
             input: Input::Message,
@@ -160,8 +160,8 @@ impl Core {
     }
 
     /// The session's mechanisms may be bound to this channel.
-    pub(super) fn over(mut self, secure: &proto_core::Secure) -> Self {
-        self.sasl = proto_core::sasl::Session::of(secure);
+    pub(super) fn over(mut self, secure: &proto_mail::Secure) -> Self {
+        self.sasl = proto_mail::sasl::Session::of(secure);
         self
     }
 

@@ -3,7 +3,7 @@
 //! This file knows where in a FETCH response the reading stands. What an item looks like is the grammar's business,
 //! where a body ends is counted. A response that is not to be heard is read past, its bodies too.
 
-use proto_core::{Error, RecvBuffer, trace::Kind};
+use proto_mail::{Error, RecvBuffer, trace::Kind};
 
 use super::core::{Core, Framed, Input, Knowledge, Phase};
 use super::event::Event;

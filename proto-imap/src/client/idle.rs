@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use proto_core::{Error, Misuse, SendBuffer};
+use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::core::Core;
 use super::queue::{CommandId, Floor, Job, Outgoing, Privacy};

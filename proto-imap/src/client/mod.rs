@@ -19,8 +19,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
-use proto_core::sasl::{self, Exchange, Weighed};
-use proto_core::{
+use proto_mail::sasl::{self, Exchange, Weighed};
+use proto_mail::{
     Channel, Cleartext, Credentials, Error, Machine, Mechanism, Mechanisms, Misuse, RecvBuffer, Secure,
     SendBuffer, Wait,
 };
@@ -56,7 +56,7 @@ use crate::types::{Command, NameEncoding, Repairs};
 ///
 /// ```
 /// use std::sync::Arc;
-/// use proto_core::{Credentials, RecvBuffer, Secure, SendBuffer};
+/// use proto_mail::{Credentials, RecvBuffer, Secure, SendBuffer};
 /// use proto_imap::Config;
 /// use proto_imap::client::{Choice, Client, Event};
 ///
@@ -102,7 +102,7 @@ impl Client<Cleartext> {
     /// Asks the server to begin TLS. Call it when [`Event::Capability`] has come.
     ///
     /// # Errors
-    /// [`StartTlsNotOffered`](proto_core::PeerError::StartTlsNotOffered) if the server does not list it;
+    /// [`StartTlsNotOffered`](proto_mail::PeerError::StartTlsNotOffered) if the server does not list it;
     /// [`Misuse::WrongState`] before the capabilities are known, after authentication, or while commands are in
     /// progress. The client is gone in each case: there is no way back to cleartext.
     pub fn starttls(mut self, tx: &mut SendBuffer) -> Result<StartTls, Error> {
@@ -129,7 +129,7 @@ impl Client<Cleartext> {
     }
 
     /// Proves an identity to whoever is listening, by a mechanism of the application's own that gives nothing away
-    /// ([`Exposure::Nothing`](proto_core::sasl::Exposure::Nothing)). As [`Client::<Secure>::authenticate_with`].
+    /// ([`Exposure::Nothing`](proto_mail::sasl::Exposure::Nothing)). As [`Client::<Secure>::authenticate_with`].
     ///
     /// # Errors
     /// As there; [`Misuse::WrongMechanism`] if it does give something away; and [`Misuse::WrongState`] unless the
@@ -173,7 +173,7 @@ impl Client<Secure> {
     ///
     /// # Errors
     /// [`Misuse::WrongState`] before the capabilities are known or when authenticated; [`Misuse::WrongMechanism`] if the
-    /// server does not offer it, or it is one of [`Mechanism::ALL`](proto_core::Mechanism::ALL);
+    /// server does not offer it, or it is one of [`Mechanism::ALL`](proto_mail::Mechanism::ALL);
     /// [`Misuse::Unwritable`] if it cannot say its first message.
     pub fn authenticate_with(
         &mut self,
@@ -280,7 +280,7 @@ impl<C: Channel> Client<C> {
     }
 
     /// Which mechanism of `order` the server offers, the configuration allows, the channel carries and the credentials fit,
-    /// and of every other one why not. [`Mechanism::ALL`](proto_core::Mechanism::ALL) has the strongest first; what was
+    /// and of every other one why not. [`Mechanism::ALL`](proto_mail::Mechanism::ALL) has the strongest first; what was
     /// chosen goes into [`Choice::Mechanism`].
     #[must_use]
     pub fn weigh(&self, order: &[Mechanism], credentials: &Credentials) -> Weighed {
@@ -329,7 +329,7 @@ impl<C: Channel> Client<C> {
     /// What [`wait`](Self::wait) named did not come in time. An idling client then ends IDLE: begin it anew.
     ///
     /// # Errors
-    /// [`Limit::Time`](proto_core::Limit::Time): the session is over.
+    /// [`Limit::Time`](proto_mail::Limit::Time): the session is over.
     pub fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.timed_out(tx)
     }

@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 
-use proto_core::{Hearing, PeerError, RecvBuffer, Said, SendBuffer};
+use proto_mail::{Hearing, PeerError, RecvBuffer, Said, SendBuffer};
 use zeroize::Zeroize;
 
 use crate::state::{Effect, Outcome, State};

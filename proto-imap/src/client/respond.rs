@@ -1,7 +1,7 @@
 //! What a response means to the client: the state it leaves, what is learnt from it, and how much of it the
 //! application may see (RFC 9051 §7, §11.3).
 
-use proto_core::{Error, Limit, PeerError, RecvBuffer, SendBuffer};
+use proto_mail::{Error, Limit, PeerError, RecvBuffer, SendBuffer};
 
 use super::auth::Authentication;
 use super::capabilities::Capabilities;

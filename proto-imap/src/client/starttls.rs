@@ -4,8 +4,8 @@
 
 use alloc::sync::Arc;
 
-use proto_core::machine::{Negotiation, StartTlsNegotiation};
-use proto_core::{Cleartext, Error, PeerError, RecvBuffer, Secure, SendBuffer, Wait};
+use proto_mail::machine::{Negotiation, StartTlsNegotiation};
+use proto_mail::{Cleartext, Error, PeerError, RecvBuffer, Secure, SendBuffer, Wait};
 
 use super::Client;
 use super::core::{Core, Trust};
@@ -18,7 +18,7 @@ pub struct StartTls {
     pub(super) core: Core,
 }
 
-/// The server agreed to begin TLS: finish the handshake, then [`complete`](proto_core::Upgrade::complete).
+/// The server agreed to begin TLS: finish the handshake, then [`complete`](proto_mail::Upgrade::complete).
 ///
 /// Only the configuration is in it: what was learnt in cleartext is gone.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(super) enum Answer {
     Agreed,
 }
 
-impl proto_core::Upgrade for Upgrade {
+impl proto_mail::Upgrade for Upgrade {
     type Secured = Client<Secure>;
 
     fn complete(self, secure: Secure, rx: &mut RecvBuffer) -> Result<Client<Secure>, Error> {

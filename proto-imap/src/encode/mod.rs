@@ -34,7 +34,7 @@ impl Sink for alloc::vec::Vec<u8> {
     }
 }
 
-impl Sink for proto_core::SendBuffer {
+impl Sink for proto_mail::SendBuffer {
     fn put(&mut self, bytes: &[u8]) {
         Self::put(self, bytes);
     }

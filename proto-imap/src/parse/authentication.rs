@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use proto_core::{Credentials, Secret, sasl};
+use proto_mail::{Credentials, Secret, sasl};
 
 use super::command::{UnparsedCommand, command_name, end, tag_sp};
 use super::primitive::{astring, atom, sp};

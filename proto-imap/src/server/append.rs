@@ -3,7 +3,7 @@
 //!
 //! This file counts octets. What was announced and refused is swallowed, never obeyed.
 
-use proto_core::{Error, Misuse, RecvBuffer, SendBuffer};
+use proto_mail::{Error, Misuse, RecvBuffer, SendBuffer};
 
 use super::core::{Core, Found, Input, Owed};
 use super::event::{Happened, LiteralOffer, Reply};

@@ -1,13 +1,13 @@
 //! Authentication from the server's side: AUTHENTICATE (RFC 9051 §6.2.2, RFC 4959) and LOGIN (§6.2.3).
 //!
 //! This file knows how SASL messages travel and how refusals are delayed and counted. What the messages say is in
-//! [`proto_core::sasl`]; whether it is true the application says. It is never reached on cleartext.
+//! [`proto_mail::sasl`]; whether it is true the application says. It is never reached on cleartext.
 
 use alloc::boxed::Box;
 
-use proto_core::sasl::{self, ServerExchange, ServerStep};
-use proto_core::token::AuthQuestion;
-use proto_core::{
+use proto_mail::sasl::{self, ServerExchange, ServerStep};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{
     AuthRequest, AuthVerdict, Error, Limit, Mechanism, Mechanisms, Misuse, RecvBuffer, SendBuffer,
 };
 

@@ -3,7 +3,7 @@
 //! This file knows which capabilities the machine itself stands for. On cleartext they never include a way to
 //! authenticate.
 
-use proto_core::{Mechanisms, SendBuffer};
+use proto_mail::{Mechanisms, SendBuffer};
 
 use crate::client::Trust;
 use crate::config::Config;

@@ -7,9 +7,9 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use proto_core::sasl::ServerExchange;
-use proto_core::trace::Kind;
-use proto_core::{AuthRequest, Error, Limit, Limits, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
+use proto_mail::sasl::ServerExchange;
+use proto_mail::trace::Kind;
+use proto_mail::{AuthRequest, Error, Limit, Limits, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
 
 use super::event::Happened;
 use super::fetch::Writing;
@@ -105,7 +105,7 @@ pub(crate) struct Core {
     pub(super) auth_failures: u32,
     /// The application has said no, and the mechanism goes on: however it ends, that was a failed attempt.
     pub(super) said_no: bool,
-    pub(super) sasl: proto_core::sasl::Session,
+    pub(super) sasl: proto_mail::sasl::Session,
     /// What is to be asked behind a verdict that was not enough.
     pub(super) next_question: Option<AuthRequest>,
     pub(super) commands: u32,
@@ -128,8 +128,8 @@ enum Rest {
 
 impl Core {
     /// The session's mechanisms may be bound to this channel.
-    pub(super) fn over(mut self, secure: &proto_core::Secure) -> Self {
-        self.sasl = proto_core::sasl::Session::of(secure);
+    pub(super) fn over(mut self, secure: &proto_mail::Secure) -> Self {
+        self.sasl = proto_mail::sasl::Session::of(secure);
         self
     }
 
@@ -156,7 +156,7 @@ impl Core {
             refusals: super::Refusals::default(),
             auth_failures: 0,
             said_no: false,
-            sasl: proto_core::sasl::Session::cleartext(),
+            sasl: proto_mail::sasl::Session::cleartext(),
             next_question: None,
             commands: 0,
             generation: 0,

@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use proto_core::{AuthRequest, Channel, StartTlsRequest};
+use proto_mail::{AuthRequest, Channel, StartTlsRequest};
 
 use crate::parse::UnparsedCommand;
 use crate::types::{Command, DateTime, FlagList, Mailbox};

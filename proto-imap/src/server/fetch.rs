@@ -4,7 +4,7 @@
 //! part is written is said in [`encode`](crate::encode).
 
 use bytes::Bytes;
-use proto_core::{Error, Misuse, SendBuffer};
+use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::core::{Core, Expunge, Input, Owed};
 use crate::encode;

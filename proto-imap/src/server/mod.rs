@@ -16,7 +16,7 @@ mod starttls;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
-use proto_core::{
+use proto_mail::{
     AuthRequest, AuthVerdict, Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer,
     StartTlsRequest, Wait,
 };
@@ -51,7 +51,7 @@ use crate::types::{NameEncoding, Numbers, SearchResult, Status, Tag, Untagged};
 ///
 /// ```
 /// use std::sync::Arc;
-/// use proto_core::{AuthVerdict, RecvBuffer, Secure, SendBuffer};
+/// use proto_mail::{AuthVerdict, RecvBuffer, Secure, SendBuffer};
 /// use proto_imap::Config;
 /// use proto_imap::server::{Event, Server};
 /// use proto_imap::types::{Condition, Status, Text};
@@ -126,7 +126,7 @@ impl Server<Secure> {
     ///
     /// # Errors
     /// [`Misuse::StaleToken`] if the request is not the one that is open;
-    /// [`Limit::AuthAttempts`](proto_core::Limit::AuthAttempts) if the last attempt has failed and there is no delay.
+    /// [`Limit::AuthAttempts`](proto_mail::Limit::AuthAttempts) if the last attempt has failed and there is no delay.
     pub fn verdict(
         &mut self,
         request: AuthRequest,
@@ -270,7 +270,7 @@ impl<C: Channel> Server<C> {
     }
 
     /// How many commands the application has refused. The machine counts only its own refusals as
-    /// [errors](proto_core::Limits::errors): what to do about these is the application's decision.
+    /// [errors](proto_mail::Limits::errors): what to do about these is the application's decision.
     #[must_use]
     pub const fn refusals(&self) -> Refusals {
         self.core.refusals

@@ -5,8 +5,8 @@
 
 use alloc::vec::Vec;
 
-use proto_core::trace::Kind;
-use proto_core::{Error, Limit, Misuse, PeerError, RecvBuffer, SendBuffer, StartTlsRequest};
+use proto_mail::trace::Kind;
+use proto_mail::{Error, Limit, Misuse, PeerError, RecvBuffer, SendBuffer, StartTlsRequest};
 
 use super::core::{Core, Expunge, Found, Input, Owed, Phase};
 use super::event::{Happened, Reply};

@@ -3,7 +3,7 @@
 //! The whole response may be longer than what a server wants to hold for one client. This file knows in which order
 //! its parts may be written; how each part is written is said in [`encode`](crate::encode).
 
-use proto_core::{Error, Misuse, SendBuffer};
+use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::core::Core;
 use super::fetch::Writing;

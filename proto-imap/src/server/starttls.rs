@@ -4,14 +4,14 @@
 
 use alloc::sync::Arc;
 
-use proto_core::{Error, PeerError, RecvBuffer, Secure};
+use proto_mail::{Error, PeerError, RecvBuffer, Secure};
 
 use super::Server;
 use super::core::Core;
 use crate::client::Trust;
 use crate::config::Config;
 
-/// STARTTLS was agreed: finish the handshake, then [`complete`](proto_core::Upgrade::complete).
+/// STARTTLS was agreed: finish the handshake, then [`complete`](proto_mail::Upgrade::complete).
 ///
 /// Only the configuration is in it: what was learnt in cleartext is gone.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Upgrade {
     pub(super) config: Arc<Config>,
 }
 
-impl proto_core::Upgrade for Upgrade {
+impl proto_mail::Upgrade for Upgrade {
     type Secured = Server<Secure>;
 
     fn complete(self, secure: Secure, rx: &mut RecvBuffer) -> Result<Server<Secure>, Error> {

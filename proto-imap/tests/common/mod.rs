@@ -6,11 +6,11 @@ pub mod talk;
 
 use std::sync::Arc;
 
-use proto_core::{Channel, Cleartext, Error, RecvBuffer, Secure, SendBuffer};
 use proto_imap::client::{self, Client};
 use proto_imap::server::{self, Server};
 use proto_imap::types::{Condition, Status, Text};
 use proto_imap::{Config, Waits};
+use proto_mail::{Channel, Cleartext, Error, RecvBuffer, Secure, SendBuffer};
 
 /// What came of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

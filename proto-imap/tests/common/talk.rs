@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use proto_core::{Credentials, Error, RecvBuffer, Secure, SendBuffer, WaitFor};
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client};
 use proto_imap::types::Command;
+use proto_mail::{Credentials, Error, RecvBuffer, Secure, SendBuffer, WaitFor};
 
 /// The client and its buffers.
 pub struct Talk {

@@ -6,8 +6,8 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use proto_core::sasl::{self, Exchange, Exposure, NoMechanism, SaslError, Weighed};
-use proto_core::{
+use proto_mail::sasl::{self, Exchange, Exposure, NoMechanism, SaslError, Weighed};
+use proto_mail::{
     Channel, Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, Secret, Secure, SendBuffer,
 };
 

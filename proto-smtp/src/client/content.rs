@@ -3,7 +3,7 @@
 //!
 //! This file looks at octets. It changes none: what would have to be written in another way is not sent.
 
-use proto_core::Channel;
+use proto_mail::Channel;
 
 use super::Client;
 use super::transaction::Transaction;

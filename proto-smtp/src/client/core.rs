@@ -6,8 +6,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use proto_core::sasl::{Exchange, SaslError};
-use proto_core::{
+use proto_mail::sasl::{Exchange, SaslError};
+use proto_mail::{
     Error, Hearing, Misuse, PeerError, RecvBuffer, Said, Secret, SendBuffer, Wait, WaitFor, trace,
 };
 
@@ -87,7 +87,7 @@ pub(super) struct Core {
     pub(super) auth_failure: Option<String>,
     /// The server has refused a command with an initial response as wrong.
     pub(super) initial_refused: bool,
-    pub(super) sasl: proto_core::sasl::Session,
+    pub(super) sasl: proto_mail::sasl::Session,
     generation: u32,
     given_up: usize,
 }
@@ -123,16 +123,16 @@ impl Core {
             utf8: false,
             auth_failure: None,
             initial_refused: false,
-            sasl: proto_core::sasl::Session::cleartext(),
+            sasl: proto_mail::sasl::Session::cleartext(),
             generation: 0,
             given_up: 0,
         }
     }
 
     /// The session's mechanisms may be bound to this channel, and what it is worth is known.
-    pub(super) fn over(mut self, secure: &proto_core::Secure) -> Self {
+    pub(super) fn over(mut self, secure: &proto_mail::Secure) -> Self {
         self.verified = secure.is_verified();
-        self.sasl = proto_core::sasl::Session::of(secure);
+        self.sasl = proto_mail::sasl::Session::of(secure);
         self
     }
 
@@ -562,7 +562,7 @@ impl Core {
             State::Failed(error) => Err(error),
             _ => match self.wait().for_ {
                 WaitFor::Application | WaitFor::Nothing => Ok(()),
-                for_ => Err(self.fail(proto_core::Limit::Time(for_).into())),
+                for_ => Err(self.fail(proto_mail::Limit::Time(for_).into())),
             },
         }
     }

@@ -1,7 +1,7 @@
 //! Writing a message: DATA with its dots, BDAT with its counted chunks.
 
 use bytes::Bytes;
-use proto_core::{Error, Misuse, SendBuffer, trace::Kind};
+use proto_mail::{Error, Misuse, SendBuffer, trace::Kind};
 
 use super::core::{Core, State};
 use super::event::Step;

@@ -3,7 +3,7 @@
 //!
 //! This file knows when they may be given and what must be offered for them.
 
-use proto_core::{Channel, Error, Misuse, SendBuffer};
+use proto_mail::{Channel, Error, Misuse, SendBuffer};
 
 use super::Client;
 use super::core::Core;

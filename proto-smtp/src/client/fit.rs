@@ -5,7 +5,7 @@
 
 use alloc::collections::BTreeSet;
 
-use proto_core::Channel;
+use proto_mail::Channel;
 
 use super::Client;
 use super::transaction::{NotSent, Outcome, Transaction};

@@ -12,7 +12,7 @@ mod transaction;
 
 use alloc::sync::Arc;
 
-use proto_core::{Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer, Wait};
+use proto_mail::{Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer, Wait};
 
 pub use content::{Content, ContentScan};
 pub use data::DataWriter;
@@ -41,7 +41,7 @@ use crate::{encode, parse};
 /// * After an error every call returns the same error. Close; never try again with less security.
 ///
 /// ```
-/// use proto_core::{RecvBuffer, Secure, SendBuffer};
+/// use proto_mail::{RecvBuffer, Secure, SendBuffer};
 /// use proto_smtp::client::{Client, Event, Outcome, Progress, Transaction};
 /// use proto_smtp::types::{Address, Mail, Rcpt};
 ///

@@ -2,8 +2,8 @@
 
 use alloc::sync::Arc;
 
-use proto_core::machine::{Negotiation, StartTlsNegotiation};
-use proto_core::{Cleartext, Error, PeerError, RecvBuffer, Secure, SendBuffer, Wait};
+use proto_mail::machine::{Negotiation, StartTlsNegotiation};
+use proto_mail::{Cleartext, Error, PeerError, RecvBuffer, Secure, SendBuffer, Wait};
 
 use super::Client;
 use super::core::Core;
@@ -29,7 +29,7 @@ impl Client<Cleartext> {
     /// Gives STARTTLS. The client is used up: it comes back only if the server refuses.
     ///
     /// # Errors
-    /// [`StartTlsNotOffered`](PeerError::StartTlsNotOffered), or [`WrongState`](proto_core::Misuse::WrongState) if a
+    /// [`StartTlsNotOffered`](PeerError::StartTlsNotOffered), or [`WrongState`](proto_mail::Misuse::WrongState) if a
     /// reply is outstanding. Nothing was written then.
     pub fn starttls(mut self, tx: &mut SendBuffer) -> Result<StartTls, Error> {
         self.core.check_alone()?;
@@ -108,7 +108,7 @@ impl Upgrade {
     }
 }
 
-impl proto_core::Upgrade for Upgrade {
+impl proto_mail::Upgrade for Upgrade {
     type Secured = Client<Secure>;
 
     fn complete(self, secure: Secure, rx: &mut RecvBuffer) -> Result<Client<Secure>, Error> {

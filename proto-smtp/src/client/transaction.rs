@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use proto_core::{Channel, Error, SendBuffer};
+use proto_mail::{Channel, Error, SendBuffer};
 
 use super::{Client, Content, Event, Step};
 use crate::config::Pipelining;

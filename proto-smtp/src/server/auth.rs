@@ -5,8 +5,8 @@
 
 use alloc::boxed::Box;
 
-use proto_core::sasl::{self, SaslError, ServerExchange, ServerStep};
-use proto_core::{AuthRequest, AuthVerdict, Error, Limit, Misuse, RecvBuffer, SendBuffer};
+use proto_mail::sasl::{self, SaslError, ServerExchange, ServerStep};
+use proto_mail::{AuthRequest, AuthVerdict, Error, Limit, Misuse, RecvBuffer, SendBuffer};
 
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;

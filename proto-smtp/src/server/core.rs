@@ -3,8 +3,8 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use proto_core::sasl::ServerExchange;
-use proto_core::{AuthRequest, Error, PeerError, RecvBuffer, SendBuffer, StartTlsRequest, Wait, WaitFor};
+use proto_mail::sasl::ServerExchange;
+use proto_mail::{AuthRequest, Error, PeerError, RecvBuffer, SendBuffer, StartTlsRequest, Wait, WaitFor};
 
 use super::event::CoreEvent;
 use super::extra::{Forwarded, untrusting};
@@ -83,7 +83,7 @@ pub(super) struct Core {
     pub(super) failed_authentications: u32,
     /// The application has said no, and the mechanism goes on: however it ends, that was a failed attempt.
     pub(super) said_no: bool,
-    pub(super) sasl: proto_core::sasl::Session,
+    pub(super) sasl: proto_mail::sasl::Session,
     pub(super) forwarded: Forwarded,
     commands: u32,
     pub(super) generation: u32,
@@ -110,7 +110,7 @@ impl Core {
             errors: 0,
             failed_authentications: 0,
             said_no: false,
-            sasl: proto_core::sasl::Session::cleartext(),
+            sasl: proto_mail::sasl::Session::cleartext(),
             forwarded: Forwarded::default(),
             commands: 0,
             generation: 0,
@@ -120,8 +120,8 @@ impl Core {
     }
 
     /// The session's mechanisms may be bound to this channel.
-    pub(super) fn over(mut self, secure: &proto_core::Secure) -> Self {
-        self.sasl = proto_core::sasl::Session::of(secure);
+    pub(super) fn over(mut self, secure: &proto_mail::Secure) -> Self {
+        self.sasl = proto_mail::sasl::Session::of(secure);
         self
     }
 
@@ -253,7 +253,7 @@ impl Core {
         let State::Swallow(swallow) = &mut self.state else { return Ok(Step::Again) };
         match swallow.advance(rx) {
             Swallowed::Part => Ok(Step::Wait),
-            Swallowed::Endless => Err(self.fail(proto_core::Limit::Line.into(), tx)),
+            Swallowed::Endless => Err(self.fail(proto_mail::Limit::Line.into(), tx)),
             Swallowed::All => {
                 let response = match swallow.why {
                     Refusal::TooLong => reply::LINE_TOO_LONG,
@@ -340,7 +340,7 @@ impl Core {
         }
         self.commands = self.commands.saturating_add(1);
         if self.commands > self.config.limits.commands_before_auth {
-            return Err(self.fail(proto_core::Limit::CommandsBeforeAuth.into(), tx));
+            return Err(self.fail(proto_mail::Limit::CommandsBeforeAuth.into(), tx));
         }
         Ok(())
     }
@@ -468,7 +468,7 @@ impl Core {
             State::Failed(error) => return Err(*error),
             State::Command | State::Swallow(_) | State::Auth(_) | State::Reception(_) => {
                 let for_ = self.wait().for_;
-                return Err(self.fail(proto_core::Limit::Time(for_).into(), tx));
+                return Err(self.fail(proto_mail::Limit::Time(for_).into(), tx));
             }
             // The application may take its time.
             State::Hello(_)

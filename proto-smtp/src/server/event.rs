@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
-use proto_core::{AuthRequest, Channel, Secret, StartTlsRequest};
+use proto_mail::{AuthRequest, Channel, Secret, StartTlsRequest};
 
 use crate::server::Reply;
 use crate::types::{Attributes, ChunkEnd, ClientName, Mail, Node, Rcpt, Response, Verb};

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::num::NonZeroU32;
 
-use proto_core::{Error, Mechanism, Mechanisms, Misuse, SendBuffer};
+use proto_mail::{Error, Mechanism, Mechanisms, Misuse, SendBuffer};
 
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;

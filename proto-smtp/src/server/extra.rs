@@ -6,7 +6,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 
-use proto_core::{Error, Misuse, RecvBuffer, Secret, SendBuffer};
+use proto_mail::{Error, Misuse, RecvBuffer, Secret, SendBuffer};
 
 use super::Reply;
 use super::core::{Core, State, Step};

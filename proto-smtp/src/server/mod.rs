@@ -13,7 +13,7 @@ mod transaction;
 
 use alloc::sync::Arc;
 
-use proto_core::{
+use proto_mail::{
     AuthRequest, AuthVerdict, Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer,
     Wait,
 };
@@ -42,7 +42,7 @@ use crate::types::{Attributes, ExtensionSet, Response};
 ///   fires, and `rx.close()` when the client sends no more.
 ///
 /// ```
-/// use proto_core::{Cleartext, RecvBuffer, SendBuffer};
+/// use proto_mail::{Cleartext, RecvBuffer, SendBuffer};
 /// use proto_smtp::server::{Event, Server};
 /// use proto_smtp::types::Response;
 ///
@@ -71,7 +71,7 @@ use crate::types::{Attributes, ExtensionSet, Response};
 ///     print!("{}", String::from_utf8_lossy(&tx.take()));
 /// }
 /// assert!(server.is_closed());
-/// # Ok::<(), proto_core::Error>(())
+/// # Ok::<(), proto_mail::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Server<C: Channel> {

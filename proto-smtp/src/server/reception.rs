@@ -4,7 +4,7 @@
 
 use core::ops::Range;
 
-use proto_core::{Error, PeerError, RecvBuffer, SendBuffer, trace::Kind};
+use proto_mail::{Error, PeerError, RecvBuffer, SendBuffer, trace::Kind};
 
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;

@@ -1,6 +1,6 @@
 //! Answers: the token that stands for one that is owed, what the machine says by itself, and what an answer changes.
 
-use proto_core::{Error, Limit, Misuse, PeerError, SendBuffer};
+use proto_mail::{Error, Limit, Misuse, PeerError, SendBuffer};
 
 use super::core::{Core, State};
 use super::transaction::{Domains, Transaction};

@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use proto_core::{Cleartext, Error, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, StartTlsRequest};
+use proto_mail::{Cleartext, Error, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, StartTlsRequest};
 
 use super::core::{Core, State};
 use super::{Event, Server};
@@ -30,7 +30,7 @@ impl Upgrade {
     }
 }
 
-impl proto_core::Upgrade for Upgrade {
+impl proto_mail::Upgrade for Upgrade {
     type Secured = Server<Secure>;
 
     fn complete(self, secure: Secure, rx: &mut RecvBuffer) -> Result<Server<Secure>, Error> {

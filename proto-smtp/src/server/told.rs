@@ -3,7 +3,7 @@
 //! A line of AUTH or BURL is a secret behind its first words. A line that is not understood may be one that went astray,
 //! so that no more of it is shown than a verb that is known. Only called while somebody traces.
 
-use proto_core::{Mechanism, RecvBuffer, trace::Kind};
+use proto_mail::{Mechanism, RecvBuffer, trace::Kind};
 
 use crate::parse;
 use crate::types::{Command, Verb};

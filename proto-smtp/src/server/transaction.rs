@@ -6,7 +6,7 @@ use alloc::collections::BTreeSet;
 use alloc::string::String;
 use core::num::NonZeroU32;
 
-use proto_core::{Error, SendBuffer};
+use proto_mail::{Error, SendBuffer};
 
 use super::core::{Core, State};
 use super::event::CoreEvent;

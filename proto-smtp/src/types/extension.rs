@@ -5,7 +5,7 @@
 use alloc::borrow::Cow;
 use core::fmt;
 
-use proto_core::{Mechanism, Mechanisms};
+use proto_mail::{Mechanism, Mechanisms};
 
 use crate::ascii;
 use crate::types::Response;

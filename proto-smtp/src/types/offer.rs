@@ -27,7 +27,7 @@ use crate::parse::{SyntaxError, Why};
 #[non_exhaustive]
 pub struct Offers {
     /// LIMITS: what is kept to in any case, and announced where that extension is offered. `RCPTMAX` is at most
-    /// [`recipients`](proto_core::Limits::recipients).
+    /// [`recipients`](proto_mail::Limits::recipients).
     pub limits: ServerLimits,
     /// DELIVERBY: the fewest seconds within which a message can be asked to be delivered or returned.
     pub min_by_time: Option<u32>,

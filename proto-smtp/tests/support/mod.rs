@@ -1,8 +1,8 @@
 //! What the tests share: an application for each role, and the law that chunking changes nothing.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use proto_core::token::{AuthQuestion, AuthVerdict};
-use proto_core::{Cleartext, Credentials, Error, RecvBuffer, Secure, SendBuffer};
+use proto_mail::token::{AuthQuestion, AuthVerdict};
+use proto_mail::{Cleartext, Credentials, Error, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event as ClientEvent};
 use proto_smtp::server::{Event, Reply, Server};
 use proto_smtp::types::Response;
@@ -52,10 +52,10 @@ pub fn config() -> Config {
 /// An application that accepts everything but recipients that begin with "no" and the password that is not "secret".
 pub trait Answer: Sized {
     fn answer(&mut self, event: Event<'_, Self::Channel>, tx: &mut SendBuffer) -> String;
-    type Channel: proto_core::Channel;
+    type Channel: proto_mail::Channel;
 }
 
-fn plain<C: proto_core::Channel>(server: &mut Server<C>, event: Event<'_, C>, tx: &mut SendBuffer) -> String {
+fn plain<C: proto_mail::Channel>(server: &mut Server<C>, event: Event<'_, C>, tx: &mut SendBuffer) -> String {
     let yes = Response::ok();
     let mut say = |reply: Reply, response: &Response<'_>| server.reply(reply, response, tx).unwrap();
     match event {
@@ -144,7 +144,7 @@ impl Answer for Server<Secure> {
 }
 
 /// Takes every event of a server. What it sends leaves at once.
-pub fn pump<C: proto_core::Channel>(
+pub fn pump<C: proto_mail::Channel>(
     server: &mut Server<C>,
     rx: &mut RecvBuffer,
     tx: &mut SendBuffer,
@@ -197,7 +197,7 @@ pub fn serve_trusting(config: &Config, pieces: &[&[u8]]) -> Record {
     serve(server, tx, pieces)
 }
 
-fn serve<C: proto_core::Channel>(mut server: Server<C>, mut tx: SendBuffer, pieces: &[&[u8]]) -> Record
+fn serve<C: proto_mail::Channel>(mut server: Server<C>, mut tx: SendBuffer, pieces: &[&[u8]]) -> Record
 where
     Server<C>: Answer<Channel = C>,
 {
@@ -253,7 +253,7 @@ pub fn describe(event: &ClientEvent<'_>) -> String {
 
 /// Runs a client against a script of the server: each line of it is sent when the client has nothing more to do.
 /// `act` is called with each event.
-pub fn run_client<C: proto_core::Channel>(
+pub fn run_client<C: proto_mail::Channel>(
     mut client: Client<C>,
     script: &[&[u8]],
     mut act: impl FnMut(&ClientEvent<'_>, &mut Client<C>, &mut SendBuffer),

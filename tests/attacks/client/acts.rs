@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use proto_core::{Credentials, Mechanism, RecvBuffer, Secure, SendBuffer};
 use proto_imap::client::{Choice, Client};
 use proto_imap::types::{
     Capability, Command, Date, DateTime, Flag, IString, IdField, Keyword, List, Mailbox, SequenceSet,
     arguments,
 };
+use proto_mail::{Credentials, Mechanism, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::data::{BareNewline, LineEndings, Stop, Stuffing, Unstuffing};
 use proto_smtp::types::{Address, EnvelopeId, OriginalRecipient, Submitter};
 use serde_json::{Map, Value};
@@ -125,7 +125,7 @@ fn scram(user: &str) -> bool {
     let choice = Choice::Mechanism(Mechanism::ScramSha256);
     client.authenticate(credentials, choice, &mut tx).unwrap();
     let line = String::from_utf8(tx.take()).unwrap();
-    let first = proto_core::sasl::decode(line.trim_end().rsplit(' ').next().unwrap().as_bytes()).unwrap();
+    let first = proto_mail::sasl::decode(line.trim_end().rsplit(' ').next().unwrap().as_bytes()).unwrap();
     let first = String::from_utf8(first.expose().clone()).unwrap();
     let escaped = user.replace('=', "=3D").replace(',', "=2C");
     first.starts_with(&format!("y,,n={escaped},r="))

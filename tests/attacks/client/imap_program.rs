@@ -6,10 +6,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use io_mio::ImapClient;
-use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client, CommandId, Event};
 use proto_imap::types::{Command, Condition, FetchAttribute, List, Mailbox, Section, SequenceSet, arguments};
+use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 
 use super::{Application, Next};
 use crate::script::{self, Security, USER};

@@ -2,7 +2,7 @@
 //!
 //! This file knows the messages; how they travel (`+ `, `334 `), the protocols' servers know.
 
-use proto_core::sasl;
+use proto_mail::sasl;
 
 use crate::script::{Sasl, Scram};
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use io_mio::SmtpClient;
-use proto_core::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
+use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event, Outcome, Progress, Transaction};
 use proto_smtp::types::{Address, Domain, Mail, Rcpt};

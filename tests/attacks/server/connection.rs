@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use io_mio::{MachineMut, Patience, ServerProtocol};
 use mailwire_tests::play::channel;
-use proto_core::{Error, Machine, RecvBuffer, SendBuffer, StartTlsRequest, Upgrade, Wait, WaitFor};
+use proto_mail::{Error, Machine, RecvBuffer, SendBuffer, StartTlsRequest, Upgrade, Wait, WaitFor};
 
 use super::{Application, Clock, PASSWORD, Pace, Service, Way};
 use crate::cuts::Cut;

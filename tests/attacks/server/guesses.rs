@@ -3,7 +3,7 @@
 //!
 //! This file knows messages that are no messages of any mechanism, and says them again and again.
 
-use proto_core::Limits;
+use proto_mail::Limits;
 
 use super::Service;
 use super::connection::Connection;

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use io_mio::{ImapServer, MachineMut};
-use proto_core::{
-    AuthRequest, AuthVerdict, Channel, Cleartext, Mechanisms, Secure, SendBuffer, StartTlsRequest,
-};
 use proto_imap::server::{Event, LiteralOffer, Reply, Server};
 use proto_imap::types::{
     Command, Condition, FetchItem, IString, List, ListedMailbox, NameEncoding, Numbers, Search, Section,
     Status, Text, Untagged,
 };
 use proto_imap::{Config, Waits};
+use proto_mail::{
+    AuthRequest, AuthVerdict, Channel, Cleartext, Mechanisms, Secure, SendBuffer, StartTlsRequest,
+};
 
 use super::{Application, Clock, LARGEST, Log, Service, verdict};
 

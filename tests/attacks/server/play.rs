@@ -167,7 +167,7 @@ impl<A: Application> Play<'_, A> {
             self.connection.settle();
         }
         let stopped = given < count && !self.connection.wants_read();
-        let bound = proto_core::Limits::default().output_high_water + 64 * 1024;
+        let bound = proto_mail::Limits::default().output_high_water + 64 * 1024;
         let bounded = self.connection.held <= bound;
         self.connection.reads = true;
         self.connection.send();

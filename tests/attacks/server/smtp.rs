@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use io_mio::{MachineMut, SmtpServer};
-use proto_core::{
+use proto_mail::{
     AuthRequest, AuthVerdict, Channel, Cleartext, Mechanisms, Secure, SendBuffer, StartTlsRequest,
 };
 use proto_smtp::server::{Event, Reply};

@@ -2,7 +2,7 @@
 //!
 //! This file holds octets and expectations. It knows no machine.
 
-use proto_core::PeerError;
+use proto_mail::PeerError;
 
 /// What must come of a case, in every split.
 #[derive(Debug, Clone, Copy)]

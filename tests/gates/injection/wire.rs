@@ -11,7 +11,7 @@ use io_mio::{
     Next, Patience, Peer, Reactor, ReactorLimits, Security, SmtpClient, SmtpServer, Target, TlsClient,
     TlsServer, TlsVersions,
 };
-use proto_core::{Machine, PeerError, SendBuffer};
+use proto_mail::{Machine, PeerError, SendBuffer};
 use proto_smtp::Dialect;
 
 use super::{ServerUnderTest, imap, smtp};
@@ -29,7 +29,7 @@ fn identity() -> (String, String) {
 
 /// Whether somebody injects, in the words of the driver.
 fn names_the_injection(error: &Error) -> bool {
-    let plaintext = proto_core::Error::Peer(PeerError::PlaintextAfterStartTls);
+    let plaintext = proto_mail::Error::Peer(PeerError::PlaintextAfterStartTls);
     error.kind() == Kind::Security && matches!(error, Error::Protocol(error) if *error == plaintext)
 }
 

@@ -1,6 +1,6 @@
 //! There is no third channel.
 
-use proto_core::{Channel, Secure};
+use proto_mail::{Channel, Secure};
 
 #[derive(Debug)]
 struct Tunnel;

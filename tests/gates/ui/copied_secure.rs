@@ -1,6 +1,6 @@
 //! The evidence that TLS is in place is good for one session: it cannot be copied or defaulted.
 
-use proto_core::Secure;
+use proto_mail::Secure;
 
 fn copy(secure: &Secure) -> Secure {
     Clone::clone(secure)

@@ -1,6 +1,6 @@
 //! An upgrade that the server has not agreed to cannot be completed.
 
-use proto_core::{RecvBuffer, Secure, Upgrade as _};
+use proto_mail::{RecvBuffer, Secure, Upgrade as _};
 use proto_imap::client::StartTls;
 
 fn complete(negotiation: StartTls, secure: Secure, rx: &mut RecvBuffer) {

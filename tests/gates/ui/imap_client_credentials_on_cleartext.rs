@@ -1,6 +1,6 @@
 //! A client on cleartext has no way to authenticate.
 
-use proto_core::{Cleartext, Credentials, Mechanisms, SendBuffer};
+use proto_mail::{Cleartext, Credentials, Mechanisms, SendBuffer};
 use proto_imap::client::Client;
 
 fn log_in(client: &mut Client<Cleartext>, credentials: Credentials, tx: &mut SendBuffer) {

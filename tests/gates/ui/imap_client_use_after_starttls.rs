@@ -1,6 +1,6 @@
 //! Giving STARTTLS consumes the client.
 
-use proto_core::{Cleartext, RecvBuffer, SendBuffer};
+use proto_mail::{Cleartext, RecvBuffer, SendBuffer};
 use proto_imap::client::Client;
 
 fn go_on(mut client: Client<Cleartext>, rx: &mut RecvBuffer, tx: &mut SendBuffer) {

@@ -1,6 +1,6 @@
 //! No event on cleartext holds credentials.
 
-use proto_core::Cleartext;
+use proto_mail::Cleartext;
 use proto_imap::server::Event;
 
 fn spy(event: Event<'_, Cleartext>) {

@@ -1,6 +1,6 @@
 //! On cleartext a match that forgets the request for STARTTLS is not complete; one that forgets AUTHENTICATE is.
 
-use proto_core::Cleartext;
+use proto_mail::Cleartext;
 use proto_imap::server::Event;
 
 fn handle(event: Event<'_, Cleartext>) {

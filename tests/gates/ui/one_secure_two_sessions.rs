@@ -1,6 +1,6 @@
 //! The evidence that TLS is in place goes into one session and is gone: its nonces are not used twice.
 
-use proto_core::{Secure, SendBuffer};
+use proto_mail::{Secure, SendBuffer};
 
 fn imap(secure: Secure) {
     let _ = proto_imap::client::Client::<Secure>::new(proto_imap::Config::default().into(), secure);

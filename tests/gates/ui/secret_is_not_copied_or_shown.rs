@@ -1,6 +1,6 @@
 //! A secret cannot be copied or displayed by accident.
 
-use proto_core::Secret;
+use proto_mail::Secret;
 
 fn copy(secret: Secret<String>) -> (Secret<String>, Secret<String>) {
     (Clone::clone(&secret), secret)

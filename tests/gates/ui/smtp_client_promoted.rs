@@ -1,6 +1,6 @@
 //! A client on cleartext is not made one under TLS by hand.
 
-use proto_core::{Cleartext, Secure};
+use proto_mail::{Cleartext, Secure};
 use proto_smtp::client::Client;
 
 fn promoted(client: Client<Cleartext>, secure: Secure) -> Client<Secure> {

@@ -1,6 +1,6 @@
 //! A session cannot be copied: two machines would answer for one peer, and use one nonce twice.
 
-use proto_core::Secure;
+use proto_mail::Secure;
 use proto_smtp::client::Client;
 use proto_smtp::server::Server;
 

@@ -1,6 +1,6 @@
 //! One agreement to begin TLS makes one session.
 
-use proto_core::{RecvBuffer, Secure, Upgrade as _};
+use proto_mail::{RecvBuffer, Secure, Upgrade as _};
 use proto_smtp::{client, server};
 
 fn client(agreed: client::Upgrade, one: Secure, two: Secure, rx: &mut RecvBuffer) {

@@ -1,6 +1,6 @@
 //! On cleartext a match that forgets the request for STARTTLS is not complete; one that forgets AUTH is.
 
-use proto_core::Cleartext;
+use proto_mail::Cleartext;
 use proto_smtp::server::Event;
 
 fn handle(event: Event<'_, Cleartext>) {

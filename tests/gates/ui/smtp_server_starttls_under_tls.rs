@@ -1,6 +1,6 @@
 //! Under TLS there is no second STARTTLS to agree to.
 
-use proto_core::{Secure, SendBuffer, StartTlsRequest};
+use proto_mail::{Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::server::Server;
 
 fn again(server: Server<Secure>, request: StartTlsRequest, tx: &mut SendBuffer) {

@@ -1,6 +1,6 @@
 //! Whom a proxy names is not believed on cleartext.
 
-use proto_core::{Cleartext, SendBuffer};
+use proto_mail::{Cleartext, SendBuffer};
 use proto_smtp::server::{Reply, Server};
 
 fn believe(server: &mut Server<Cleartext>, reply: Reply, tx: &mut SendBuffer) {

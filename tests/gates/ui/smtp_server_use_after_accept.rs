@@ -1,6 +1,6 @@
 //! Agreeing to STARTTLS consumes the server.
 
-use proto_core::{Cleartext, RecvBuffer, SendBuffer, StartTlsRequest};
+use proto_mail::{Cleartext, RecvBuffer, SendBuffer, StartTlsRequest};
 use proto_smtp::server::Server;
 
 fn go_on(mut server: Server<Cleartext>, request: StartTlsRequest, rx: &mut RecvBuffer, tx: &mut SendBuffer) {

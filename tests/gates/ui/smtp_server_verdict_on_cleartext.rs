@@ -1,6 +1,6 @@
 //! On cleartext a server has no way to say that somebody is who they say they are.
 
-use proto_core::{AuthRequest, AuthVerdict, Cleartext, SendBuffer};
+use proto_mail::{AuthRequest, AuthVerdict, Cleartext, SendBuffer};
 use proto_smtp::server::Server;
 
 fn believe(server: &mut Server<Cleartext>, request: AuthRequest, tx: &mut SendBuffer) {

@@ -1,6 +1,6 @@
 //! What asks for an answer is used up by it, and cannot be copied: nothing is answered twice.
 
-use proto_core::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer, StartTlsRequest};
+use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::server::{Reply, Server};
 
 fn verdict(server: &mut Server<Secure>, request: AuthRequest, tx: &mut SendBuffer) {

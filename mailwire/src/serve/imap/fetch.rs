@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use bumpalo::Bump;
 use io_mio::{Next, Step};
 use mailstore::Message;
-use proto_core::Error;
 use proto_imap::Access;
 use proto_imap::server::{FetchWriter, Reply};
 use proto_imap::types::arguments::{Fetch, FetchModifier};
 use proto_imap::types::{FetchItem, IString, PlainCode};
+use proto_mail::Error;
 
 use super::content::{Item, Unwanted, Wanted};
 use super::produce::{BecameSeen, Contents, Piece, Producer};
@@ -241,7 +241,7 @@ impl Fetching {
         let (Some(Item::Section(named) | Item::BinarySize(named)), Piece::Section(contents)) =
             (self.wanted.items.get(message.item), piece)
         else {
-            return Err(proto_core::Misuse::WrongState.into());
+            return Err(proto_mail::Misuse::WrongState.into());
         };
         message.item += 1;
         let mut writer = turn.machine.resume_fetch(turn.tx)?;

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use io_mio::{Next, Step};
 use mailstore::{AccountId, Store, UidSet};
-use proto_core::Error;
 use proto_imap::server::{Reply, SearchForm};
 use proto_imap::types::arguments::Search as SearchFor;
 use proto_imap::types::{
     Code, Condition, Date, Esearch, IString, List, Numbers, NumbersAre, RangeInclusiveU32, SearchKey,
     SearchResult, SearchReturn, Status, Text,
 };
+use proto_mail::Error;
 
 use roaring::RoaringBitmap;
 

@@ -399,7 +399,7 @@ fn put(
     question: &Question,
     append_limit: u64,
     turn: &mut Turn<'_, '_>,
-) -> Result<(), proto_core::Error> {
+) -> Result<(), proto_mail::Error> {
     let octets = Mailbox::new(&answer.name).octets(encoding(turn.machine));
     let selected_by = if question.subscribed { &b"(\"SUBSCRIBED\")"[..] } else { b"(\"SPECIAL-USE\")" };
     let child_info = [ExtendedItem { name: IString::new(b"CHILDINFO"), value: IString::new(selected_by) }];

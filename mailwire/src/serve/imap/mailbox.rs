@@ -276,7 +276,7 @@ pub(super) fn put_status(
     attributes: &[StatusAttribute],
     append_limit: u64,
     turn: &mut Turn<'_, '_>,
-) -> Result<(), proto_core::Error> {
+) -> Result<(), proto_mail::Error> {
     let items: Vec<_> = attributes
         .iter()
         .filter_map(|attribute| {
@@ -396,7 +396,7 @@ fn announce(
     first_unseen: Option<u32>,
     name: &str,
     turn: &mut Turn<'_, '_>,
-) -> Result<(), proto_core::Error> {
+) -> Result<(), proto_mail::Error> {
     let is_revision_2 = turn.machine.is_enabled("IMAP4rev2");
     let encoding = encoding(turn.machine);
     if is_revision_2 {
@@ -426,7 +426,7 @@ pub(super) fn put_keywords(
     selected: &mut Selected,
     keywords: &KeywordsInUse,
     turn: &mut Turn<'_, '_>,
-) -> Result<(), proto_core::Error> {
+) -> Result<(), proto_mail::Error> {
     selected.keywords = keywords.newest;
     let names = keywords.names.iter().filter_map(|keyword| Flag::new(keyword).ok());
     let system = [Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Seen, Flag::Draft];

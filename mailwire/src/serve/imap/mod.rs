@@ -39,13 +39,13 @@ use std::sync::Arc;
 
 use io_mio::{Closed, Context, Error, Handler, ImapServer, Later, MachineMut, Next, Slice, Step};
 use mailstore::{AccountId, ChangeCursor, MailboxId, Store, UidSet};
-use proto_core::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer};
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::{
     Code, Command, Condition, IString, IdField, List, Mailbox, NameEncoding, PlainCode, SequenceSet, Status,
     Text, Untagged,
 };
 use proto_imap::{Access, Config};
+use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer};
 use roaring::RoaringBitmap;
 
 use super::Site;
@@ -284,7 +284,7 @@ impl Session {
 
     /// The client wants to hear of mod-sequences from now on. Where that is new and a mailbox is selected, it is told
     /// the highest one (RFC 7162 §3.1).
-    fn enable_condstore(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), proto_core::Error> {
+    fn enable_condstore(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), proto_mail::Error> {
         if std::mem::replace(&mut self.modseqs, true) {
             return Ok(());
         }
@@ -453,7 +453,7 @@ impl Handler<ImapServer> for Session {
 }
 
 /// A machine refuses only what this file should not have asked for: the session is over then.
-fn go_on(result: Result<(), proto_core::Error>) -> Next {
+fn go_on(result: Result<(), proto_mail::Error>) -> Next {
     match result {
         Ok(()) => Next::Continue,
         Err(error) => {

@@ -295,7 +295,7 @@ impl Telling {
         modseqs: bool,
         arena: &Bump,
         turn: &mut Turn<'_, '_>,
-    ) -> Result<bool, proto_core::Error> {
+    ) -> Result<bool, proto_mail::Error> {
         if let Some(keywords) = self.keywords.take() {
             mailbox::put_keywords(selected, &keywords, turn)?;
             return Ok(true);

@@ -295,8 +295,8 @@ impl core::error::Error for SaslError {}
 /// speak, gives it to `authenticate_with` of either protocol's client.
 ///
 /// ```
-/// use proto_core::sasl::{Exchange, Exposure, Mechanism, OtherMechanism, SaslError};
-/// use proto_core::Secret;
+/// use proto_mail::sasl::{Exchange, Exposure, Mechanism, OtherMechanism, SaslError};
+/// use proto_mail::Secret;
 ///
 /// const MIRROR: OtherMechanism = OtherMechanism::new("X-MIRROR", Exposure::Guess).unwrap();
 ///

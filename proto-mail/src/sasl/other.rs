@@ -38,7 +38,7 @@ pub enum Exposure {
 /// A mechanism that an application brings along.
 ///
 /// ```
-/// use proto_core::sasl::{Exposure, OtherMechanism};
+/// use proto_mail::sasl::{Exposure, OtherMechanism};
 /// // A name that is none does not compile.
 /// const KERBEROS: OtherMechanism = OtherMechanism::new("GS2-KRB5", Exposure::Guess).unwrap();
 /// assert_eq!(KERBEROS.name(), "GS2-KRB5");

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use proto_core::trace::{Kind, What};
-use proto_core::{RecvBuffer, SendBuffer};
+use proto_mail::trace::{Kind, What};
+use proto_mail::{RecvBuffer, SendBuffer};
 
 fn text(text: &str) -> What {
     What::Text(text.into())

@@ -1,11 +1,11 @@
 //! SCRAM: keys that others derived, every message gone wrong in both roles, and what somebody in between can try.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use proto_core::sasl::{
+use proto_mail::sasl::{
     self, Exchange, LEAST_ITERATIONS, SaslError, ScramHash, ScramKeys, ServerExchange, ServerStep, Session,
 };
-use proto_core::token::AuthQuestion;
-use proto_core::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secret, Secure};
+use proto_mail::token::AuthQuestion;
+use proto_mail::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secret, Secure};
 
 const SALT: &[u8] = b"0123456789abcdef";
 

@@ -4,12 +4,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use proto_core::sasl::{
+use proto_mail::sasl::{
     self, Exchange, LEAST_ITERATIONS, MOST_ITERATIONS, NoMechanism, SaslError, ScramHash, ScramKeys,
     ServerExchange, ServerStep, Session,
 };
-use proto_core::token::{AuthQuestion, AuthRequest, StartTlsRequest};
-use proto_core::{
+use proto_mail::token::{AuthQuestion, AuthRequest, StartTlsRequest};
+use proto_mail::{
     AuthVerdict, Channel, ChannelBinding, Cleartext, Credentials, Mechanism, Mechanisms, Secret, Secure,
 };
 use zeroize::Zeroize;
