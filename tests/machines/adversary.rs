@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mailwire_tests::laws::{self, Side, Terms};
+use mailwire_tests::invariants::{self, Side, Terms};
 use mailwire_tests::play::{Choices, Ending, Entry, Player, Record, Trace, converse};
 use mailwire_tests::{imap_client, smtp_client};
 use proptest::prelude::*;
@@ -252,8 +252,8 @@ fn smtp(dialect: Dialect, secure: bool, danger: bool) -> Reached {
         let afresh = Choices::new(choices.get(1..).unwrap_or_default());
         let client = smtp_client::Asking::new(config, secure, Choices::new(choices), afresh);
         let record = conversation(client, SmtpPeer::new(dialect), moves, by_octet);
-        let law = laws::check(&record, &terms(Side::SmtpClient, secure, danger));
-        holds(&record, &[law, nothing_of_the_first_channel(&record)]);
+        let invariant = invariants::check(&record, &terms(Side::SmtpClient, secure, danger));
+        holds(&record, &[invariant, nothing_of_the_first_channel(&record)]);
         if !by_octet {
             // Else what was glued to a reply comes behind the next command, and may be its answer.
             holds(&record, &[each_reply_answers_its_command(&record)]);
@@ -269,8 +269,11 @@ fn imap(secure: bool, danger: bool) -> Reached {
         let afresh = Choices::new(choices.get(1..).unwrap_or_default());
         let client = imap_client::Asking::new(config, secure, Choices::new(choices), afresh);
         let record = conversation(client, ImapPeer::new(), moves, by_octet);
-        let law = laws::check(&record, &terms(Side::ImapClient, secure, danger));
-        holds(&record, &[law, nothing_of_the_first_channel(&record), each_end_has_its_command(&record)]);
+        let invariant = invariants::check(&record, &terms(Side::ImapClient, secure, danger));
+        holds(
+            &record,
+            &[invariant, nothing_of_the_first_channel(&record), each_end_has_its_command(&record)],
+        );
         record
     })
 }

@@ -1,5 +1,5 @@
 //! Gives inputs to a fuzz target: `replay TARGET PATH...`, files or folders of them; without a target to each what lies
-//! in `tests/corpus`. Names each path when it is done with it, and ends with a panic where a law is broken.
+//! in `tests/corpus`. Names each path when it is done with it, and ends with a panic where a invariant is broken.
 //!
 //! No fuzzer and no test is linked in, so that it is built soon with whatever measures: see `fuzz/coverage`.
 

@@ -1,12 +1,12 @@
 //! What a fuzz target and a test do with any octets: let them play the peer of a machine, cut them in several ways, and
-//! hold what came of it to the laws.
+//! hold what came of it to the invariants.
 //!
 //! The first line is the application's: its first octet chooses the configuration, the next how the input is cut, and
 //! the others what the application does (`0` is the first choice). What follows is the peer's side of the wire.
 //!
-//! Whatever the octets are: nothing panics, every law of [`laws`](crate::laws) holds, and neither the events nor the
+//! Whatever the octets are: nothing panics, every invariant of [`invariants`](crate::invariants) holds, and neither the events nor the
 //! output depend on the cuts. Where the peer must not speak before it was asked (to a client, and around STARTTLS) the
-//! cuts that are compared end each line; others are held to the laws all the same. And what follows TLS is what it would
+//! cuts that are compared end each line; others are held to the invariants all the same. And what follows TLS is what it would
 //! be if nothing but STARTTLS had been said before.
 
 use std::num::NonZeroU32;
@@ -22,7 +22,7 @@ use proto_smtp::types::{
 };
 use proto_smtp::{Dialect, EarlyTalker, InitialResponse, MixedCodes, Pipelining, UnknownParameters};
 
-use crate::laws::{Side, Terms, check, is_known};
+use crate::invariants::{Side, Terms, check, is_known};
 use crate::play::{Choices, Ending, Entry, Player, Record, Trace, play};
 use crate::smtp_server::Proof;
 use crate::{imap_client, imap_server, own, smtp_client, smtp_server};
@@ -264,7 +264,7 @@ struct Prelude {
 /// Plays the input under TLS and in cleartext.
 ///
 /// # Panics
-/// If a law is broken, or two ways of cutting differ.
+/// If a invariant is broken, or two ways of cutting differ.
 fn run<P: Player>(
     input: &Input<'_>,
     side: Side,

@@ -15,7 +15,7 @@ use proto_mail::{
     Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, Upgrade,
 };
 
-use crate::laws::{PASSWORD, TOKEN};
+use crate::invariants::{PASSWORD, TOKEN};
 use crate::play::{Choices, Entry, Player, Record, channel};
 
 /// The client under test, wherever it is on its way to TLS.

@@ -1,5 +1,5 @@
 //! What fuzz targets and tests share: a machine and its application as one player, the conversation that a string of
-//! octets stands for, and the laws that hold for every one.
+//! octets stands for, and the invariants that hold for every one.
 //!
 //! Fuzz targets call the same functions as the tests, so that what they find is replayed by an ordinary test.
 
@@ -7,10 +7,10 @@ pub mod corpus;
 pub mod harness;
 pub mod imap_client;
 pub mod imap_server;
+pub mod invariants;
 pub mod joined;
 pub mod joined_imap;
 pub mod joined_smtp;
-pub mod laws;
 pub mod own;
 pub mod parsers;
 pub mod play;

@@ -65,7 +65,7 @@ pub enum Entry {
     Failed(Error),
 }
 
-/// On one line and readable: it is looked at when a law is broken.
+/// On one line and readable: it is looked at when a invariant is broken.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -14,7 +14,7 @@ use proto_mail::sasl::{self, Exchange, ServerExchange, ServerStep, Session};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secure};
 
-use crate::laws::{PASSWORD, TOKEN, is_known};
+use crate::invariants::{PASSWORD, TOKEN, is_known};
 use crate::play::Choices;
 use crate::who::keys;
 

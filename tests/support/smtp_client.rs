@@ -10,7 +10,7 @@ use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event, Progress, StartTls, Step, Transaction};
 use proto_smtp::types::{Attributes, ChunkEnd};
 
-use crate::laws::{PASSWORD, TOKEN};
+use crate::invariants::{PASSWORD, TOKEN};
 use crate::play::{Choices, Entry, Player, Record, channel};
 use crate::smtp_mail;
 

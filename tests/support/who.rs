@@ -8,7 +8,7 @@ use proto_mail::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthRequest, AuthVerdict, Secret};
 
-use crate::laws::PASSWORD;
+use crate::invariants::PASSWORD;
 
 /// What the salt of their keys is.
 pub const SALT: &[u8; 16] = b"a salt of theirs";

@@ -10,14 +10,14 @@ use proto_smtp::client::{AuthOutcome, Client, Event, StartTls, Step};
 use proto_smtp::types::{Address, ChunkEnd, Mail, Rcpt, ReversePath};
 use proto_smtp::{Config, Dialect};
 
-use mailwire_tests::laws::{self, PASSWORD, Side};
+use mailwire_tests::invariants::{self, PASSWORD, Side};
 use mailwire_tests::play::{Entry, Record, channel};
 
-use crate::brought;
-use crate::ends::{ask_again, next};
+use crate::custom_mechanism;
+use crate::end::{ask_again, next};
 use crate::explore::{Secured, World, counted_from, described, without_text};
 use crate::farther;
-use crate::smtp_sayings::{Alphabet, ENDINGS};
+use crate::smtp_alphabet::{Alphabet, ENDINGS};
 
 /// The client, its application and everything that was said.
 pub(crate) struct Asking {
@@ -424,7 +424,7 @@ impl World for Asking {
     }
 
     fn judge(&self) -> Result<usize, String> {
-        let terms = laws::Terms {
+        let terms = invariants::Terms {
             side: Side::SmtpClient,
             // What has come through the gate goes no farther.
             secure: self.secured == Secured::Before,
@@ -432,7 +432,7 @@ impl World for Asking {
             may_hold: 128,
             may_put_out: 4096,
         };
-        laws::check(&self.record, &terms)?;
+        invariants::check(&self.record, &terms)?;
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
@@ -449,7 +449,7 @@ impl World for Asking {
         if clear && self.tx.chunks().any(|chunk| chunk.secret) {
             return Err("a secret waits to leave in cleartext".to_owned());
         }
-        Ok(laws::LAWS + 6)
+        Ok(invariants::INVARIANTS + 6)
     }
 
     fn behind_the_gate(&self) -> Option<String> {
@@ -516,7 +516,7 @@ fn credentials() -> Credentials {
 
 fn prove(client: &mut Client<Secure>, mechanism: Mechanism, tx: &mut SendBuffer) -> Result<(), Error> {
     match mechanism {
-        Mechanism::Other(_) => client.authenticate_with(Box::new(brought::Asking::new()), tx),
+        Mechanism::Other(_) => client.authenticate_with(Box::new(custom_mechanism::Asking::new()), tx),
         _ => client.authenticate(mechanism, credentials(), tx),
     }
 }
@@ -528,7 +528,7 @@ fn prove_in_cleartext(
 ) -> Result<(), Error> {
     match mechanism {
         Mechanism::Other(_) => {
-            client.danger_cleartext_authenticate_with(Box::new(brought::Asking::new()), tx)
+            client.danger_cleartext_authenticate_with(Box::new(custom_mechanism::Asking::new()), tx)
         }
         _ => client.danger_cleartext_authenticate(mechanism, credentials(), tx),
     }

@@ -3,7 +3,7 @@
 
 use proto_mail::{Error, Machine, RecvBuffer, SendBuffer};
 
-use mailwire_tests::laws::{self, Side};
+use mailwire_tests::invariants::{self, Side};
 use mailwire_tests::play::{Entry, Record};
 
 use crate::automaton::{Beliefs, Stage, View};
@@ -104,9 +104,10 @@ impl Common {
     }
 
     pub(crate) fn judge(&self, side: Side) -> Result<usize, String> {
-        let terms = laws::Terms { side, secure: false, danger: false, may_hold: 1024, may_put_out: 4096 };
-        laws::check(&self.record, &terms)?;
-        self.broken.clone().map_or(Ok(laws::LAWS + 2), Err)
+        let terms =
+            invariants::Terms { side, secure: false, danger: false, may_hold: 1024, may_put_out: 4096 };
+        invariants::check(&self.record, &terms)?;
+        self.broken.clone().map_or(Ok(invariants::INVARIANTS + 2), Err)
     }
 }
 

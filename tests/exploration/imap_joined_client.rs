@@ -10,13 +10,13 @@ use proto_imap::types::{Command, Condition, Mailbox, arguments};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{Cleartext, Credentials, Error, Mechanism, Secure, Upgrade};
 
-use mailwire_tests::laws::{PASSWORD, Side};
+use mailwire_tests::invariants::{PASSWORD, Side};
 use mailwire_tests::play::{Entry, channel};
 
 use crate::automaton::{Belief, End, Stage, View};
-use crate::ends::{Common, next};
+use crate::end::{Common, next};
 use crate::explore::described;
-use crate::imap_receiving::MESSAGE;
+use crate::imap_joined_server::MESSAGE;
 
 /// What somebody on the way says to a client. What he offers is marked: nothing of it may be known under TLS.
 pub(crate) const TO_CLIENT: &[&str] = &[

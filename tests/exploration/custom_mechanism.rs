@@ -8,14 +8,15 @@ use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, Credentials, Mechanism, Secret};
 
 /// What it is called. Only under TLS it may be spoken.
-pub(crate) const BROUGHT: OtherMechanism = OtherMechanism::new("X-BROUGHT", Exposure::Guess).unwrap();
+pub(crate) const CUSTOM_MECHANISM: OtherMechanism =
+    OtherMechanism::new("X-CUSTOM_MECHANISM", Exposure::Guess).unwrap();
 
 /// What its client says.
 const MESSAGE: &[u8] = b"\0x\0x";
 
 /// A server's side.
 #[derive(Debug)]
-pub(crate) struct Brought;
+pub(crate) struct CustomMechanism;
 
 /// A client's exchange, and whether it has said all.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ struct Serving(bool);
 
 impl Exchange for Asking {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Other(BROUGHT)
+        Mechanism::Other(CUSTOM_MECHANISM)
     }
 
     fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
@@ -52,9 +53,9 @@ impl Exchange for Asking {
     }
 }
 
-impl ServerMechanism for Brought {
+impl ServerMechanism for CustomMechanism {
     fn mechanism(&self) -> OtherMechanism {
-        BROUGHT
+        CUSTOM_MECHANISM
     }
 
     fn begin(&self, _: &mut Session) -> Box<dyn ServerExchange> {
@@ -64,7 +65,7 @@ impl ServerMechanism for Brought {
 
 impl ServerExchange for Serving {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Other(BROUGHT)
+        Mechanism::Other(CUSTOM_MECHANISM)
     }
 
     fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {

@@ -1,29 +1,29 @@
 //! Every state that a machine can be brought to is visited, by every move that its peer and its application have; and in
 //! each the statements that make the machines safe are checked. docs/security.md says how far that goes, at the least.
 //!
-//! `MAILWIRE_WALK=N` lets a client's application have N commands more in progress, and more lie on the wire between a
+//! `MAILWIRE_EXPLORE=N` lets a client's application have N commands more in progress, and more lie on the wire between a
 //! client and a server. A server's walk has no end that is farther: its client may say anything at any time.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a statement that does not hold must fail the test")]
 
 mod automaton;
-mod brought;
-mod ends;
+mod custom_mechanism;
+mod end;
 mod explore;
+mod imap_alphabet;
 mod imap_client;
-mod imap_commands;
-mod imap_receiving;
-mod imap_replies;
-mod imap_sayings;
-mod imap_sending;
+mod imap_client_model;
+mod imap_joined_client;
+mod imap_joined_server;
 mod imap_server;
+mod imap_server_model;
 mod joined;
+mod smtp_alphabet;
 mod smtp_client;
-mod smtp_receiving;
-mod smtp_replies;
-mod smtp_sayings;
-mod smtp_sending;
+mod smtp_joined_client;
+mod smtp_joined_server;
 mod smtp_server;
+mod smtp_server_model;
 
 use automaton::Belief;
 use explore::{Figures, World, explore};
@@ -33,7 +33,7 @@ use proto_smtp::Dialect;
 /// Walks from each start to the end: until no move leads to a state that was not seen; and compares how far it went with
 /// what is written down. There is one state behind the gate, whatever was said before it. What lies behind it is not
 /// walked, but must be as one of these beginnings.
-fn walk_to_the_end<W: World>(name: &str, starts: &[&dyn Fn() -> W], beginnings: &[W]) {
+fn explore_to_the_end<W: World>(name: &str, starts: &[&dyn Fn() -> W], beginnings: &[W]) {
     /// No shortest way is that long.
     const FAR: usize = 60;
     let mut all = Figures::default();
@@ -77,7 +77,7 @@ fn compare(name: &str, walked: &[usize]) {
 
 /// How much more than usual.
 fn farther() -> usize {
-    std::env::var("MAILWIRE_WALK").ok().and_then(|more| more.parse().ok()).unwrap_or(0)
+    std::env::var("MAILWIRE_EXPLORE").ok().and_then(|more| more.parse().ok()).unwrap_or(0)
 }
 
 /// A start that lies farther on, behind these moves.
@@ -101,7 +101,7 @@ fn smtp_server() {
     let relay = Terms { needs_proof: false, ..submission };
     let lmtp = Terms { dialect: Dialect::Lmtp, ..relay };
     let few = Terms { bounds: Bounds::Few, ..submission };
-    walk_to_the_end(
+    explore_to_the_end(
         "SMTP server",
         &[
             &|| Serving::new(submission),
@@ -118,14 +118,14 @@ fn smtp_server() {
 
 #[test]
 fn smtp_client() {
+    use smtp_alphabet::{ALL, IDENTITY, RECIPIENTS, SESSION, TRANSACTIONS};
     use smtp_client::{Asking, Move::Hear, Terms};
-    use smtp_sayings::{ALL, IDENTITY, RECIPIENTS, SESSION, TRANSACTIONS};
     let clear = Terms { dialect: Dialect::Smtp, danger: false, alphabet: ALL };
     let danger = Terms { danger: true, alphabet: IDENTITY, ..clear };
     let session = Terms { alphabet: SESSION, ..clear };
     let transactions = Terms { alphabet: TRANSACTIONS, ..clear };
     let lmtp = Terms { dialect: Dialect::Lmtp, alphabet: RECIPIENTS, ..clear };
-    walk_to_the_end(
+    explore_to_the_end(
         "SMTP client",
         &[
             &|| Asking::new(clear),
@@ -140,8 +140,8 @@ fn smtp_client() {
 
 #[test]
 fn smtp_joined() {
-    use smtp_receiving::{Receiving, TO_SERVER, Terms};
-    use smtp_sending::{Sending, TO_CLIENT};
+    use smtp_joined_client::{Sending, TO_CLIENT};
+    use smtp_joined_server::{Receiving, TO_SERVER, Terms};
     let walk = |room, logs_in, terms: Terms, ends| {
         join(&Pair {
             client: &|| Sending::new(logs_in),
@@ -161,8 +161,8 @@ fn smtp_joined() {
 
 #[test]
 fn imap_joined() {
-    use imap_receiving::{Receiving, TO_SERVER, Terms};
-    use imap_sending::{Sending, TO_CLIENT};
+    use imap_joined_client::{Sending, TO_CLIENT};
+    use imap_joined_server::{Receiving, TO_SERVER, Terms};
     let walk = |room, terms, ends| {
         join(&Pair {
             client: &Sending::new,
@@ -182,7 +182,7 @@ fn imap_joined() {
 #[test]
 fn imap_server() {
     use imap_server::{Bounds, Serving};
-    walk_to_the_end(
+    explore_to_the_end(
         "IMAP server",
         &[&|| Serving::new(Bounds::None), &|| Serving::new(Bounds::Few), &|| Serving::secure(Bounds::None)],
         &[Serving::secure(Bounds::None), Serving::secure(Bounds::Few)],
@@ -191,12 +191,12 @@ fn imap_server() {
 
 #[test]
 fn imap_client() {
+    use imap_alphabet::{CLEAR, DANGER, FETCH, PROOF, SESSION};
     use imap_client::{Asking, Move::Hear};
-    use imap_sayings::{CLEAR, DANGER, FETCH, PROOF, SESSION};
     let greeted = |room, greeting| after(Asking::new(room), &[Hear(greeting)]);
     let (asks, plus) =
         ("* PREAUTH [CAPABILITY IMAP4rev1] x\r\n", "* PREAUTH [CAPABILITY IMAP4rev1 LITERAL+] x\r\n");
-    walk_to_the_end(
+    explore_to_the_end(
         "IMAP client",
         &[
             &|| greeted(&SESSION, asks),

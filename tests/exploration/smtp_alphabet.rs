@@ -3,7 +3,7 @@
 
 use proto_mail::Mechanism;
 
-use crate::brought::BROUGHT;
+use crate::custom_mechanism::CUSTOM_MECHANISM;
 use crate::smtp_client::Move;
 
 /// What a server may say, and what an application may do.
@@ -11,25 +11,25 @@ use crate::smtp_client::Move;
 pub(crate) struct Alphabet {
     pub(crate) sayings: &'static [&'static str],
     pub(crate) commands: &'static [Move],
-    /// How many commands may be without an answer. `MAILWIRE_WALK` adds to it.
+    /// How many commands may be without an answer. `MAILWIRE_EXPLORE` adds to it.
     pub(crate) most: usize,
 }
 
 /// What a server offers.
 pub(crate) const OFFER: &str =
-    "250-x\r\n250-STARTTLS\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 AUTH PLAIN LOGIN X-BROUGHT\r\n";
+    "250-x\r\n250-STARTTLS\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 AUTH PLAIN LOGIN X-CUSTOM_MECHANISM\r\n";
 
 /// Everything.
-pub(crate) const ALL: &Alphabet = &Alphabet { sayings: SAYINGS, commands: COMMANDS, most: 2 };
+pub(crate) const ALL: &Alphabet = &Alphabet { sayings: CLIENT_LINES, commands: COMMANDS, most: 2 };
 
 /// Who a server and a client are: no message.
 pub(crate) const IDENTITY: &Alphabet = &Alphabet {
-    sayings: SAYINGS.split_at(1).1,
+    sayings: CLIENT_LINES.split_at(1).1,
     commands: &[
         Move::StartTls,
         Move::Authenticate(Mechanism::Plain),
         Move::Authenticate(Mechanism::Login),
-        Move::Authenticate(Mechanism::Other(BROUGHT)),
+        Move::Authenticate(Mechanism::Other(CUSTOM_MECHANISM)),
         Move::Mail,
         Move::Noop,
         Move::Quit,
@@ -39,7 +39,7 @@ pub(crate) const IDENTITY: &Alphabet = &Alphabet {
 
 /// A whole session.
 pub(crate) const SESSION: &Alphabet =
-    &Alphabet { sayings: SAYINGS.split_at(1).1, commands: COMMANDS, most: 2 };
+    &Alphabet { sayings: CLIENT_LINES.split_at(1).1, commands: COMMANDS, most: 2 };
 
 /// Transactions, and more commands at once.
 pub(crate) const TRANSACTIONS: &Alphabet = &Alphabet {
@@ -61,7 +61,7 @@ pub(crate) const TRANSACTIONS: &Alphabet = &Alphabet {
 /// As much, and less at once: what was accepted is told apart.
 pub(crate) const RECIPIENTS: &Alphabet = &Alphabet { most: 2, ..*TRANSACTIONS };
 
-const SAYINGS: &[&str] = &[
+const CLIENT_LINES: &[&str] = &[
     "\u{16}\u{3}\u{1}",
     "220 x\r\n",
     "250 x\r\n",
@@ -94,7 +94,7 @@ const COMMANDS: &[Move] = &[
     Move::StartTls,
     Move::Authenticate(Mechanism::Plain),
     Move::Authenticate(Mechanism::Login),
-    Move::Authenticate(Mechanism::Other(BROUGHT)),
+    Move::Authenticate(Mechanism::Other(CUSTOM_MECHANISM)),
     Move::Mail,
     Move::Rcpt,
     Move::Data,

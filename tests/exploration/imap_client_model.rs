@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::imap_replies::announced;
+use crate::imap_server_model::announced;
 
 /// Both sides of a conversation on one channel.
 #[derive(Debug, Default)]

@@ -10,13 +10,13 @@ use proto_smtp::server::{Event, Reply, Server};
 use proto_smtp::types::{Code, ExtensionSet, Response, Verb};
 use proto_smtp::{Config, Dialect};
 
-use mailwire_tests::laws::{self, Side};
+use mailwire_tests::invariants::{self, Side};
 use mailwire_tests::play::{Entry, Record, channel};
 
-use crate::brought::Brought;
-use crate::ends::{ask_again, next};
+use crate::custom_mechanism::CustomMechanism;
+use crate::end::{ask_again, next};
 use crate::explore::{Secured, World, capped, described, without};
-use crate::smtp_replies::Conversation;
+use crate::smtp_server_model::Conversation;
 
 /// The server, its application and everything that was said.
 pub(crate) struct Serving {
@@ -90,7 +90,7 @@ pub(crate) enum Move {
 }
 
 /// What the client may say between two commands, in an exchange and in a message: all of it everywhere.
-const SAYINGS: &[&str] = &[
+const CLIENT_LINES: &[&str] = &[
     "EHLO x\r\n",
     "HELO x\r\n",
     "LHLO x\r\n",
@@ -104,7 +104,7 @@ const SAYINGS: &[&str] = &[
     "AUTH PLAIN AHgAeA==\r\n",
     "AUTH LOGIN\r\n",
     "AUTH XYZZY\r\n",
-    "AUTH X-BROUGHT\r\n",
+    "AUTH X-CUSTOM_MECHANISM\r\n",
     "AHgAeA==\r\n",
     "*\r\n",
     "MAIL FROM:<x@x.example>\r\n",
@@ -384,7 +384,7 @@ impl World for Serving {
         moves.push(Move::Close);
         if self.rx.is_empty() {
             // What the driver had read already when the machine wanted no more is a way, too.
-            let all = if self.terms.bounds == Bounds::Few { COUNTED } else { SAYINGS };
+            let all = if self.terms.bounds == Bounds::Few { COUNTED } else { CLIENT_LINES };
             let sayings = if wants_read { all } else { &all[..4] };
             moves.extend(sayings.iter().map(|octets| Move::Hear(octets)));
         } else if wants_read {
@@ -458,7 +458,7 @@ impl World for Serving {
 
     fn judge(&self) -> Result<usize, String> {
         let (awaits, _, closed, authenticated) = self.outside();
-        let terms = laws::Terms {
+        let terms = invariants::Terms {
             side: Side::SmtpServer,
             // What has come through the gate goes no farther.
             secure: self.secured == Secured::Before,
@@ -466,7 +466,7 @@ impl World for Serving {
             may_hold: 128,
             may_put_out: 4096,
         };
-        laws::check(&self.record, &terms)?;
+        invariants::check(&self.record, &terms)?;
         let at_rest = awaits == WaitFor::Command && !closed && self.rx.is_empty();
         let answers = self.conversation.check(at_rest)?;
         if authenticated && !self.is_proved() {
@@ -475,7 +475,7 @@ impl World for Serving {
         if self.secured == Secured::JustNow && !self.rx.is_empty() {
             return Err("octets of cleartext lie under TLS".to_owned());
         }
-        Ok(laws::LAWS + answers + 2)
+        Ok(invariants::INVARIANTS + answers + 2)
     }
 
     fn behind_the_gate(&self) -> Option<String> {
@@ -555,7 +555,7 @@ fn config(terms: Terms) -> Config {
         Bounds::Few => (2, 4),
     };
     let mut config =
-        Config::default().limits(limits).dialect(terms.dialect).with_mechanism(Arc::new(Brought));
+        Config::default().limits(limits).dialect(terms.dialect).with_mechanism(Arc::new(CustomMechanism));
     config.command_line = 60;
     if terms.needs_proof { config.require_authentication() } else { config }
 }

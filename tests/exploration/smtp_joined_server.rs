@@ -1,50 +1,48 @@
-//! The IMAP server at its end of a joined conversation: its application accepts TLS, or not; whoever asks to log in, or
-//! nobody; and every command and message.
+//! The SMTP server at its end of a joined conversation: its application accepts TLS, or not; whoever asks to log in, or
+//! nobody; and every message.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use proto_imap::Config;
-use proto_imap::server::{self, Event, Server};
-use proto_imap::types::{Command, Condition, Status, Text};
-use proto_mail::{AuthVerdict, Channel, Cleartext, Error, Secure, SendBuffer, StartTlsRequest, Upgrade};
+use proto_mail::{AuthVerdict, Channel, Cleartext, Error, Secure, SendBuffer, StartTlsRequest, WaitFor};
+use proto_smtp::server::{self, Server};
+use proto_smtp::types::{Code, Response, Verb};
+use proto_smtp::{Config, Dialect};
 
-use mailwire_tests::laws::Side;
+use mailwire_tests::invariants::Side;
 use mailwire_tests::play::{Entry, Record, channel};
 
 use crate::automaton::{Belief, End, Stage, View};
-use crate::ends::{Common, next};
-use crate::explore::described;
+use crate::end::{Common, next};
+use crate::explore::{capped, described};
+use crate::smtp_server_model::Conversation;
 
 /// What somebody on the way says to a server.
 pub(crate) const TO_SERVER: &[&str] = &[
-    "M1 STARTTLS\r\n",
-    "M2 STARTTLS\r\n",
-    "m LOGIN mark mark\r\n",
-    "m SELECT INBOX\r\n",
-    "m APPEND INBOX {3}\r\n",
-    "m LOGOUT\r\n",
+    "EHLO mark\r\n",
+    "STARTTLS\r\n",
+    "AUTH PLAIN AG1hcmsAbWFyaw==\r\n",
+    "MAIL FROM:<mark@x.example>\r\n",
+    "RCPT TO:<mark@x.example>\r\n",
+    "DATA\r\n",
+    ".\r\n",
+    "RSET\r\n",
+    "QUIT\r\n",
     "\u{16}\u{3}\u{1}",
 ];
 
 /// The one message.
 pub(crate) const MESSAGE: &[u8] = b"x\r\n.x\r\n";
 
+/// The most octets of a message.
+const LIMIT: u64 = 8;
+
 /// The server, its application and everything that was said.
 pub(crate) struct Receiving {
     session: Serving,
     common: Common,
+    conversation: Conversation,
     terms: Terms,
     message: Vec<u8>,
-}
-
-/// What a server is like.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Terms {
-    /// It begins TLS when it is asked to.
-    pub(crate) has_tls: bool,
-    /// It believes whoever logs in, or nobody.
-    pub(crate) believes: bool,
 }
 
 enum Serving {
@@ -54,17 +52,38 @@ enum Serving {
     Gone,
 }
 
+/// What a server is like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// It begins TLS when it is asked to.
+    pub(crate) has_tls: bool,
+    /// It believes whoever logs in, or nobody.
+    pub(crate) believes: bool,
+    /// It takes no mail before a login.
+    pub(crate) needs_proof: bool,
+}
+
 impl Receiving {
     pub(crate) fn new(terms: Terms) -> Self {
+        let mut common = Common::new();
         let mut limits = proto_mail::Limits::default();
-        (limits.errors, limits.auth_attempts, limits.literal, limits.message) = (3, 2, 8, 8);
+        (limits.errors, limits.auth_attempts, limits.message, limits.recipients) = (2, 2, LIMIT, 1);
         limits.commands_before_auth = u32::MAX;
         let mut config = Config::default().limits(limits);
         config.waits.delay = Duration::ZERO;
-        let session = Serving::Cleartext(Server::<Cleartext>::new(Arc::new(config)));
-        let mut receiving = Self { session, common: Common::new(), terms, message: Vec::new() };
-        receiving.pump();
+        let config = if terms.needs_proof { config.require_authentication() } else { config };
+        let session = Serving::Cleartext(Server::<Cleartext>::new(config, &mut common.tx));
+        let conversation = Conversation::greeted(Dialect::Smtp);
+        let mut receiving = Self { session, common, conversation, terms, message: Vec::new() };
+        receiving.send();
         receiving
+    }
+
+    fn send(&mut self) {
+        for chunk in self.common.tx.chunks() {
+            self.conversation.say(chunk.bytes);
+        }
+        self.common.send();
     }
 
     fn pump(&mut self) {
@@ -73,7 +92,7 @@ impl Receiving {
             let seen = match &mut self.session {
                 Serving::Gate(_) | Serving::Gone => return,
                 Serving::Cleartext(server) => match server.next_event(rx, tx) {
-                    Ok(Some(Event::StartTls(request))) => {
+                    Ok(Some(server::Event::StartTls(request))) => {
                         record.event(&request);
                         self.starttls(request);
                         continue;
@@ -89,7 +108,7 @@ impl Receiving {
             };
             match seen {
                 Ok(true) => {}
-                Ok(false) => return self.common.send(),
+                Ok(false) => return self.send(),
                 Err(error) => return self.fail(error),
             }
         }
@@ -98,11 +117,13 @@ impl Receiving {
     /// Takes one event. False: there was none.
     fn under_tls(&mut self) -> Result<bool, Error> {
         let Serving::Secure(server) = &mut self.session else { return Ok(false) };
-        let Common { rx, tx, record, beliefs, .. } = &mut self.common;
+        let Common { rx, tx, record, beliefs, progress, .. } = &mut self.common;
         match server.next_event(rx, tx)? {
             None => return Ok(false),
-            Some(Event::Auth(request)) => {
+            Some(server::Event::Auth(request)) => {
                 record.event(&request);
+                let text = format!("{:?}", request.question());
+                progress.push(text);
                 if self.terms.believes {
                     record.entries.push(Entry::Proved);
                     beliefs.identity = Belief::Yes;
@@ -122,14 +143,15 @@ impl Receiving {
     }
 
     fn starttls(&mut self, request: StartTlsRequest) {
-        match std::mem::replace(&mut self.session, Serving::Gone) {
+        let over = Serving::Gone;
+        match std::mem::replace(&mut self.session, over) {
             Serving::Cleartext(mut server) if !self.terms.has_tls => {
                 self.common.record.tried("refuse", server.refuse(request, &mut self.common.tx));
                 self.session = Serving::Cleartext(server);
             }
             Serving::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
                 Ok(upgrade) => {
-                    self.common.send();
+                    self.send();
                     self.session = Serving::Gate(upgrade);
                 }
                 Err(error) => self.fail(error),
@@ -140,7 +162,8 @@ impl Receiving {
 
     /// It has failed. It is asked again, with more to read: what comes of that is in the record.
     fn fail(&mut self, error: Error) {
-        self.common.fail(error, "a CAPABILITY\r\nb LOGIN x x\r\n", |rx, tx| match &mut self.session {
+        self.send();
+        self.common.fail(error, "EHLO x\r\nMAIL FROM:<x@x.example>\r\n", |rx, tx| match &mut self.session {
             Serving::Cleartext(server) => next(server, rx, tx),
             Serving::Secure(server) => next(server, rx, tx),
             _ => Err(error),
@@ -157,39 +180,35 @@ enum Took {
 
 /// Says yes to everything.
 fn answer<C: Channel>(
-    event: Event<'_, C>,
+    event: server::Event<'_, C>,
     server: &mut Server<C>,
     tx: &mut SendBuffer,
     record: &mut Record,
     message: &mut Vec<u8>,
 ) -> Took {
-    if let Event::AppendChunk(octets) = event {
+    if let server::Event::DataChunk(octets) = event {
         message.extend_from_slice(octets);
         record.piece(octets);
         return Took::Nothing;
     }
     record.event(&event);
-    let ok = |text| Status::new(Condition::Ok, Text::first_line(text));
-    match event {
-        Event::Command(reply, command) => {
-            if !matches!(command, Command::Noop | Command::Capability | Command::Logout) {
-                record.entries.push(Entry::NeedsProof("a command"));
-            }
-            let text = if matches!(command, Command::Select(_)) { "SELECT" } else { "done" };
-            record.tried("reply", server.reply(reply, &ok(text), tx));
-        }
-        Event::Append { offer, .. } => {
-            record.entries.push(Entry::NeedsProof("APPEND"));
+    let (reply, took) = match event {
+        server::Event::Mail(_, reply) => {
             message.clear();
-            record.tried("accept", server.accept_literal(offer, tx));
+            (reply, Took::Nothing)
         }
-        Event::AppendEnd(reply) => {
-            record.tried("reply", server.reply(reply, &ok("APPEND"), tx));
-            return Took::Message;
-        }
-        _ => {}
-    }
-    Took::Nothing
+        server::Event::DataEnd(reply) => (reply, Took::Message),
+        server::Event::Rcpt(_, reply) | server::Event::Data(reply) => (reply, Took::Nothing),
+        _ => return Took::Nothing,
+    };
+    let said = match reply.verb() {
+        Verb::Mail => Response::new(Code::OK, "MAIL"),
+        Verb::Rcpt => Response::new(Code::OK, "RCPT"),
+        _ if took == Took::Message => Response::new(Code::OK, "message"),
+        _ => Response::start_data(),
+    };
+    record.tried("reply", server.reply(reply, &said, tx));
+    took
 }
 
 impl End for Receiving {
@@ -199,6 +218,7 @@ impl End for Receiving {
             self.common.crossed = true;
             return;
         }
+        self.conversation.hear(octets);
         let unread = self.common.rx.bytes().to_vec();
         self.pump();
         if matches!(self.session, Serving::Gate(_)) {
@@ -216,10 +236,12 @@ impl End for Receiving {
     }
 
     fn shake_hands(&mut self) {
-        let Serving::Gate(upgrade) = std::mem::replace(&mut self.session, Serving::Gone) else { return };
+        let over = Serving::Gone;
+        let Serving::Gate(upgrade) = std::mem::replace(&mut self.session, over) else { return };
         match upgrade.complete(channel(), &mut self.common.rx) {
             Ok(server) => {
                 self.common.secured();
+                self.conversation = Conversation::under_tls(Dialect::Smtp);
                 self.message.clear();
                 self.session = Serving::Secure(server);
                 self.pump();
@@ -230,11 +252,11 @@ impl End for Receiving {
 
     fn said(&mut self) -> Vec<Vec<u8>> {
         let clear = !matches!(self.session, Serving::Secure(_));
-        self.common.said(clear, |_| true)
+        self.common.said(clear, ends_reply)
     }
 
     fn view(&self) -> View {
-        const LEFT_OUT: [&str; 3] = ["serial", "generation", "commands"];
+        const LEFT_OUT: [&str; 4] = ["serial", "generation", "greeting_end", "commands"];
         let (stage, machine) = match &self.session {
             Serving::Gone => (Stage::Over, String::new()),
             Serving::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
@@ -246,19 +268,25 @@ impl End for Receiving {
                 (Stage::Secure, format!("{} {message}", described(server, &LEFT_OUT)))
             }
         };
-        self.common.view(stage, machine)
+        // What is too large is swallowed, however large; and MAIL is counted where there is a limit to it, only.
+        self.common.view(stage, capped(capped(machine, "size", LIMIT + 1), "mails", 1))
     }
 
     fn judge(&self) -> Result<usize, String> {
-        let laws = self.common.judge(Side::ImapServer)?;
-        let authenticated = match &self.session {
-            Serving::Secure(server) => server.state().is_authenticated(),
-            Serving::Cleartext(server) => server.state().is_authenticated(),
-            _ => false,
+        let invariants = self.common.judge(Side::SmtpServer)?;
+        let (rests, authenticated) = match &self.session {
+            Serving::Secure(server) => (server.wait().for_ == WaitFor::Command, server.is_authenticated()),
+            Serving::Cleartext(server) => (server.wait().for_ == WaitFor::Command, server.is_authenticated()),
+            _ => (false, false),
         };
         if authenticated && self.common.beliefs.identity != Belief::Yes {
             return Err("authenticated, and nobody gave a verdict on this channel".to_owned());
         }
-        Ok(laws + 1)
+        Ok(invariants + 1 + self.conversation.check(rests && self.common.rx.is_empty())?)
     }
+}
+
+/// Whether a line is the last of a reply.
+pub(crate) fn ends_reply(line: &[u8]) -> bool {
+    line.get(3) == Some(&b' ')
 }

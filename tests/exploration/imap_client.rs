@@ -13,14 +13,14 @@ use proto_mail::{
     WaitFor,
 };
 
-use mailwire_tests::laws::{self, PASSWORD, Side};
+use mailwire_tests::invariants::{self, PASSWORD, Side};
 use mailwire_tests::play::{Entry, Record};
 
-use crate::ends::{ask_again, next};
+use crate::end::{ask_again, next};
 use crate::explore::{Secured, World, described};
 use crate::farther;
-use crate::imap_commands::{Hearing, Verdict};
-use crate::imap_sayings::{RESPONSE_ENDINGS, Room};
+use crate::imap_alphabet::{RESPONSE_ENDINGS, Room};
+use crate::imap_client_model::{Hearing, Verdict};
 
 /// The client, its application and everything that was said.
 pub(crate) struct Asking {
@@ -362,7 +362,7 @@ impl World for Asking {
             _ if !heard => {}
             Verdict::MustEnd if !over => self.broken = Some("what cannot be believed was".to_owned()),
             Verdict::GoesOn if matches!(self.session, Session::Gone(_)) => {
-                self.broken = Some("a lawful server was left".to_owned());
+                self.broken = Some("a correct server was left".to_owned());
             }
             _ if !over && !self.hearing.due.is_empty() => {
                 self.broken = Some(format!("nobody was told of {:?}", self.hearing.due));
@@ -385,14 +385,14 @@ impl World for Asking {
     }
 
     fn judge(&self) -> Result<usize, String> {
-        let terms = laws::Terms {
+        let terms = invariants::Terms {
             side: Side::ImapClient,
             secure: self.room.secure,
             danger: self.room.danger,
             may_hold: 1024,
             may_put_out: 4096,
         };
-        laws::check(&self.record, &terms)?;
+        invariants::check(&self.record, &terms)?;
         if let Some(broken) = self.broken.as_ref().or(self.hearing.broken.as_ref()) {
             return Err(broken.clone());
         }
@@ -400,7 +400,7 @@ impl World for Asking {
         if clear && self.tx.chunks().any(|chunk| chunk.secret) {
             return Err("a secret waits to leave in cleartext".to_owned());
         }
-        Ok(laws::LAWS + self.hearing.statements + self.statements + 3)
+        Ok(invariants::INVARIANTS + self.hearing.statements + self.statements + 3)
     }
 
     fn behind_the_gate(&self) -> Option<String> {

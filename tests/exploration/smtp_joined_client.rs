@@ -7,13 +7,13 @@ use proto_smtp::Config;
 use proto_smtp::client::{self, AuthOutcome, Client, Progress, StartTls, Step, Transaction};
 use proto_smtp::types::{Address, Extension, Mail, Rcpt};
 
-use mailwire_tests::laws::{PASSWORD, Side};
+use mailwire_tests::invariants::{PASSWORD, Side};
 use mailwire_tests::play::{Entry, channel};
 
 use crate::automaton::{Belief, End, Stage, View};
-use crate::ends::{Common, next};
+use crate::end::{Common, next};
 use crate::explore::{capped, described};
-use crate::smtp_receiving::{MESSAGE, ends_reply};
+use crate::smtp_joined_server::{MESSAGE, ends_reply};
 
 /// What somebody on the way says to a client. What he offers is marked: nothing of it may be known under TLS.
 pub(crate) const TO_CLIENT: &[&str] = &[

@@ -6,7 +6,7 @@ use crate::imap_client::Move;
 /// What the client may say between two commands, in an exchange, while it idles, and in a message: all of it
 /// everywhere.
 #[rustfmt::skip]
-pub(crate) const SAYINGS: &[&str] = &[
+pub(crate) const CLIENT_LINES: &[&str] = &[
     "a NOOP\r\n",
     "a STARTTLS\r\n",
     "DONE\r\n",

@@ -1,6 +1,6 @@
-//! The laws that hold for every conversation, whatever the peer says and the application wants.
+//! The invariants that hold for every conversation, whatever the peer says and the application wants.
 //!
-//! This file reads records and knows just enough of each protocol to count lines. Each law is shown to catch a record
+//! This file reads records and knows just enough of each protocol to count lines. Each invariant is shown to catch a record
 //! that breaks it.
 
 use std::collections::BTreeMap;
@@ -39,13 +39,13 @@ pub struct Terms {
     pub may_put_out: usize,
 }
 
-/// How many laws there are for each side.
-pub const LAWS: usize = 7;
+/// How many invariants there are for each side.
+pub const INVARIANTS: usize = 7;
 
-/// Holds a record to every law.
+/// Holds a record to every invariant.
 ///
 /// # Errors
-/// Which law is broken, and by what.
+/// Which invariant is broken, and by what.
 pub fn check(record: &Record, terms: &Terms) -> Result<(), String> {
     silent_after_failure(record)?;
     nothing_crosses(record)?;
@@ -316,7 +316,7 @@ mod tests {
         Entry::Event("something".to_owned())
     }
 
-    /// The law that these entries break.
+    /// The invariant that these entries break.
     fn broken(entries: &[Entry], side: Side) -> String {
         let record = Record { entries: entries.to_vec(), ..Record::default() };
         check(&record, &Terms { side, ..TERMS }).unwrap_err()

@@ -10,13 +10,13 @@ use proto_mail::{
 };
 use std::sync::Arc;
 
-use mailwire_tests::laws::{self, Side};
+use mailwire_tests::invariants::{self, Side};
 use mailwire_tests::play::{Entry, Record};
 
-use crate::ends::{ask_again, next};
+use crate::end::{ask_again, next};
 use crate::explore::{Secured, World, without};
-use crate::imap_replies::{Conversation, Standing};
-use crate::imap_sayings::{AHEAD, BEGUN, ENDINGS, SAYINGS};
+use crate::imap_alphabet::{AHEAD, BEGUN, CLIENT_LINES, ENDINGS};
+use crate::imap_server_model::{Conversation, Standing};
 
 /// The server, its application and everything that was said.
 pub(crate) struct Serving {
@@ -385,7 +385,7 @@ impl World for Serving {
         moves.push(Move::Close);
         if self.rx.is_empty() {
             // What the driver had read already when the machine wanted no more is a way, too.
-            let sayings = if wants_read { SAYINGS } else { &SAYINGS[..AHEAD] };
+            let sayings = if wants_read { CLIENT_LINES } else { &CLIENT_LINES[..AHEAD] };
             moves.extend(sayings.iter().map(|octets| Move::Hear(octets)));
         } else if wants_read {
             // Only what was begun just now goes on in every way.
@@ -447,14 +447,14 @@ impl World for Serving {
 
     fn judge(&self) -> Result<usize, String> {
         let Outside { awaits, closed, standing, .. } = self.outside();
-        let terms = laws::Terms {
+        let terms = invariants::Terms {
             side: Side::ImapServer,
             secure: false,
             danger: false,
             may_hold: 128,
             may_put_out: 1024,
         };
-        laws::check(&self.record, &terms)?;
+        invariants::check(&self.record, &terms)?;
         if let Some(broken) = &self.broken {
             return Err(broken.clone());
         }
@@ -471,7 +471,7 @@ impl World for Serving {
         if self.secured == Secured::JustNow && !self.rx.is_empty() {
             return Err("octets of cleartext lie under TLS".to_owned());
         }
-        Ok(laws::LAWS + outcome.lines + 4)
+        Ok(invariants::INVARIANTS + outcome.lines + 4)
     }
 
     fn behind_the_gate(&self) -> Option<String> {
