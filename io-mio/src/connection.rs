@@ -347,8 +347,8 @@ impl Pump {
             return match expired {
                 Expired::Stalled => Err(Error::TimedOut { stage: Stage::Send, after: patience.rate.per }),
                 Expired::TooSlow => Ok(Step::Late(Stage::LeastRate, patience.rate.per)),
-                Expired::Wait(for_) => {
-                    Ok(Step::Late(Stage::Wait(for_), wait.after.min(patience.limit(for_))))
+                Expired::Wait(awaited) => {
+                    Ok(Step::Late(Stage::Wait(awaited), wait.after.min(patience.limit(awaited))))
                 }
             };
         }
@@ -420,7 +420,7 @@ impl Pump {
         let mut negotiation = P::starttls(machine, &mut self.link.tx).map_err(|error| self.failed(error))?;
         let (begun, first) = (Instant::now(), negotiation.wait());
         // Each answer has its own time; a peer that says something else all the while must not have all of it.
-        let most = first.after.min(self.patience.limit(first.for_)).saturating_mul(NEGOTIATION);
+        let most = first.after.min(self.patience.limit(first.awaited)).saturating_mul(NEGOTIATION);
         loop {
             let wait = negotiation.wait();
             let link = &mut self.link;
@@ -431,8 +431,8 @@ impl Pump {
                     let is_temporary = reply.starts_with('4');
                     return Err(Error::NoStartTls { reply, is_temporary });
                 }
-                Ok(Negotiation::More(more)) => negotiation = more,
-                Err(proto_mail::Error::Peer(PeerError::Farewell)) => {
+                Ok(Negotiation::Pending(more)) => negotiation = more,
+                Err(proto_mail::Error::Peer(PeerError::ServerClosing)) => {
                     return Err(Error::NoStartTls { reply, is_temporary: true });
                 }
                 Err(error) => return Err(self.failed(error)),
@@ -455,7 +455,7 @@ impl Pump {
 
     /// Makes the handshake.
     pub(crate) fn handshake(&mut self) -> Result<(Secure, Arc<TlsInfo>), Error> {
-        let wait = Wait { for_: WaitFor::Tls, after: self.patience.tls, generation: 0 };
+        let wait = Wait { awaited: WaitFor::TlsHandshake, after: self.patience.tls, generation: 0 };
         self.clock.rearm();
         loop {
             if let Some(vouched) = self.link.vouch(None) {

@@ -158,7 +158,7 @@ impl Link {
     /// Why the session is over.
     pub(crate) fn note(&mut self, why: &Error) {
         if self.trace.is_some() {
-            self.take_told();
+            self.take_trace();
             self.record(What::Note(&why.to_string()));
         }
     }
@@ -168,7 +168,7 @@ impl Link {
     }
 
     /// What was read and what was sent since the last time goes into the trace, if there is one.
-    fn take_told(&mut self) {
+    fn take_trace(&mut self) {
         let secured = self.is_secured();
         if let Some(trace) = &mut self.trace {
             trace.received(secured, &mut self.rx);
@@ -261,7 +261,7 @@ impl Link {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
         connection.set_buffer_limit(Some(WIRE_LIMIT));
-        self.take_told();
+        self.take_trace();
         self.rx = RecvBuffer::new();
         self.tail = std::mem::take(&mut self.tx);
         if let Some(trace) = &self.trace {
@@ -292,7 +292,7 @@ impl Link {
             None => secure,
         };
         if self.trace.is_some() {
-            self.record(What::Event(&Event::TlsBegun));
+            self.record(What::Event(&Event::TlsStarted));
             self.record(What::Note(&format!("{} {}", info.version, info.cipher)));
         }
         Some((secure, info))
@@ -399,7 +399,7 @@ impl Link {
     /// The connection broke.
     pub(crate) fn transmit(&mut self) -> Result<(), Error> {
         let sent = self.transmit_octets();
-        self.take_told();
+        self.take_trace();
         sent
     }
 
@@ -458,7 +458,7 @@ impl Link {
             }
         }
         tls.connection.send_close_notify();
-        self.take_told();
+        self.take_trace();
     }
 
     /// Closes our direction of the socket.
@@ -478,7 +478,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.take_told();
+        self.take_trace();
         let secured = self.is_secured();
         if let Some(trace) = &mut self.trace {
             trace.closed(secured, &mut self.rx);

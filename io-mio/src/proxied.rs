@@ -148,7 +148,7 @@ impl Proxied {
 
 /// Takes a whole header out of the socket, or nothing.
 fn header(socket: &mut TcpStream) -> io::Result<Option<Header>> {
-    let mut octets = [0; proxy::LONGEST];
+    let mut octets = [0; proxy::MAX_HEADER_LEN];
     let seen = match socket.peek(&mut octets) {
         Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
         Ok(seen) => seen,
@@ -157,8 +157,8 @@ fn header(socket: &mut TcpStream) -> io::Result<Option<Header>> {
     };
     let seen = octets.get(..seen).unwrap_or_default();
     let no_header = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let Some((header, length)) = proxy::read(seen).map_err(no_header)? else { return Ok(None) };
-    let mut taken = [0; proxy::LONGEST];
+    let Some((header, length)) = proxy::parse(seen).map_err(no_header)? else { return Ok(None) };
+    let mut taken = [0; proxy::MAX_HEADER_LEN];
     let taken = taken.get_mut(..length).ok_or(io::ErrorKind::InvalidData)?;
     socket.read_exact(taken)?;
     Ok(Some(header))

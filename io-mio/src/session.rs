@@ -376,7 +376,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
 
     /// A server that goes down says so as soon as the session waits for a new command.
     fn end_if_draining(&mut self, now: Instant) {
-        let waits = matches!(self.wait().for_, WaitFor::Command | WaitFor::Idle | WaitFor::Greeting);
+        let waits = matches!(self.wait().awaited, WaitFor::Command | WaitFor::Idle | WaitFor::Greeting);
         if !self.draining || !waits || !self.link.rx.is_empty() {
             return;
         }
@@ -392,11 +392,11 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         let wait = match &self.phase {
             Some(Phase::Cleartext(machine)) => machine.wait(),
             Some(Phase::Secure(machine)) => machine.wait(),
-            Some(Phase::Handshaking(_)) => Wait::forever(WaitFor::Tls, 0),
+            Some(Phase::Handshaking(_)) => Wait::forever(WaitFor::TlsHandshake, 0),
             Some(Phase::Closing { .. }) | None => Wait::forever(WaitFor::Nothing, 0),
         };
         match self.flow {
-            Flow::Events if wait.for_ == WaitFor::Delay => {
+            Flow::Events if wait.awaited == WaitFor::Delay => {
                 Wait { after: wait.after.saturating_add(self.login.delay), ..wait }
             }
             Flow::Events => wait,
@@ -417,10 +417,10 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         let Some(expired) = self.clock.expired(reading, patience) else { return Ok(false) };
         let stage = match expired {
             Expired::Stalled => return Err(Error::TimedOut { stage: Stage::Send, after: patience.rate.per }),
-            Expired::Wait(for_) => Stage::Wait(for_),
+            Expired::Wait(awaited) => Stage::Wait(awaited),
             Expired::TooSlow => Stage::LeastRate,
         };
-        let after = reading.wait.after.min(patience.limit(reading.wait.for_));
+        let after = reading.wait.after.min(patience.limit(reading.wait.awaited));
         match &mut self.phase {
             Some(Phase::Cleartext(machine)) => machine.timed_out(&mut self.link.tx)?,
             Some(Phase::Secure(machine)) => machine.timed_out(&mut self.link.tx)?,

@@ -98,13 +98,13 @@ impl Patience {
 
     /// How long this may be awaited, as far as the driver is concerned.
     #[must_use]
-    pub const fn limit(&self, for_: WaitFor) -> Duration {
-        match for_ {
+    pub const fn limit(&self, awaited: WaitFor) -> Duration {
+        match awaited {
             WaitFor::Greeting => self.greeting,
             WaitFor::Command => self.command,
-            WaitFor::Reply | WaitFor::Rest | WaitFor::Data => self.reply,
-            WaitFor::DataEnd => self.data_end,
-            WaitFor::Tls => self.tls,
+            WaitFor::Reply | WaitFor::Remainder | WaitFor::Data => self.reply,
+            WaitFor::DataReply => self.data_end,
+            WaitFor::TlsHandshake => self.tls,
             _ => Duration::MAX,
         }
     }
@@ -162,7 +162,7 @@ impl Clock {
     pub(crate) fn observe(&mut self, see: Reading, patience: &Patience) -> Option<Instant> {
         self.observe_wait(see, patience);
         let rate = patience.rate;
-        let slow = see.wait.for_ == WaitFor::Data && see.reading && !see.blocked;
+        let slow = see.wait.awaited == WaitFor::Data && see.reading && !see.blocked;
         watch(&mut self.incoming, slow, see.received, see.now, rate);
         watch(&mut self.outgoing, see.blocked, see.sent, see.now, rate);
         self.deadline()
@@ -175,7 +175,7 @@ impl Clock {
             return overdue(&mut self.outgoing, see.sent, see.now, patience.rate).then_some(Expired::Stalled);
         }
         match self.wait {
-            Some((wait, Some(at))) if at <= see.now => Some(Expired::Wait(wait.for_)),
+            Some((wait, Some(at))) if at <= see.now => Some(Expired::Wait(wait.awaited)),
             _ => {
                 overdue(&mut self.incoming, see.received, see.now, patience.rate).then_some(Expired::TooSlow)
             }
@@ -188,8 +188,8 @@ impl Clock {
     }
 
     fn observe_wait(&mut self, see: Reading, patience: &Patience) {
-        let limit = see.wait.after.min(patience.limit(see.wait.for_));
-        let answer = matches!(see.wait.for_, WaitFor::Reply | WaitFor::DataEnd);
+        let limit = see.wait.after.min(patience.limit(see.wait.awaited));
+        let answer = matches!(see.wait.awaited, WaitFor::Reply | WaitFor::DataReply);
         let spoke = answer && see.sent != self.sent;
         self.sent = see.sent;
         match &mut self.wait {
@@ -223,7 +223,7 @@ impl Clock {
 
 /// A wait is the same while its generation and its kind are.
 fn same(a: &Wait, b: &Wait) -> bool {
-    a.generation == b.generation && a.for_ == b.for_
+    a.generation == b.generation && a.awaited == b.awaited
 }
 
 fn watch(window: &mut Option<Window>, on: bool, count: u64, now: Instant, rate: LeastRate) {
@@ -281,8 +281,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn see(now: Instant, for_: WaitFor, generation: u32) -> Reading {
-        let wait = Wait { for_, after: 10 * SECOND, generation };
+    fn see(now: Instant, awaited: WaitFor, generation: u32) -> Reading {
+        let wait = Wait { awaited, after: 10 * SECOND, generation };
         Reading { now, wait, received: 0, sent: 0, blocked: false, reading: true }
     }
 

@@ -14,7 +14,7 @@ use std::{
 
 use proto_mail::{
     RecvBuffer, SendBuffer,
-    trace::{Event, Kind},
+    trace::{Event, TraceKind},
 };
 
 pub use self::writer::{Names, TraceFormat, TraceWriter};
@@ -100,21 +100,21 @@ impl Tracing {
 
     /// Takes what the machine has understood.
     pub fn received(&mut self, secured: bool, rx: &mut RecvBuffer) {
-        for what in rx.take_told() {
+        for what in rx.take_trace() {
             self.record(secured, What::Event(&Event::Received(what)));
         }
     }
 
     /// Takes what was sent.
     pub fn sent(&mut self, secured: bool, tx: &mut SendBuffer) {
-        for what in tx.take_told() {
+        for what in tx.take_trace() {
             self.record(secured, What::Event(&Event::Sent(what)));
         }
     }
 
     /// Nothing more will be read: what was not understood is counted.
     pub fn closed(&mut self, secured: bool, rx: &mut RecvBuffer) {
-        rx.tell(rx.len(), Kind::Unknown);
+        rx.trace_span(rx.len(), TraceKind::Unknown);
         self.received(secured, rx);
         self.record(secured, What::Event(&Event::Closed));
     }

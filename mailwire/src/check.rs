@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use io_mio::connector::Step;
 use io_mio::{Certificate, Report};
 use proto_mail::Mechanism;
-use proto_mail::sasl::Weighed;
+use proto_mail::sasl::MechanismChoice;
 use serde::Serialize;
 
 use crate::classify::ServerReply;
@@ -103,7 +103,7 @@ pub(crate) struct LoggedIn {
     /// The mechanism's name, or what was used in place of one.
     pub(crate) by: &'static str,
     /// Why not by another one.
-    pub(crate) weighed: Weighed,
+    pub(crate) weighed: MechanismChoice,
     /// The mechanism that the server refused before, and what it said.
     pub(crate) refused: Option<(Mechanism, ServerReply)>,
 }
@@ -114,7 +114,7 @@ impl LoggedIn {
         match &self.refused {
             None => self.by.to_owned(),
             Some((mechanism, reply)) => {
-                let unbound = if mechanism.binds() && !self.by.ends_with("-PLUS") {
+                let unbound = if mechanism.uses_channel_binding() && !self.by.ends_with("-PLUS") {
                     ", so that the log-in is not bound to the TLS channel"
                 } else {
                     ""
@@ -218,7 +218,8 @@ impl Progress {
             inner.not_used.insert(mechanism.name(), why);
         }
         let refused = how.refused.as_ref().map(|(mechanism, _)| *mechanism);
-        for (mechanism, why) in how.weighed.reasons().filter(|(mechanism, _)| Some(*mechanism) != refused) {
+        for (mechanism, why) in how.weighed.rejections().filter(|(mechanism, _)| Some(*mechanism) != refused)
+        {
             if inner.telling == Telling::Reasons {
                 inner.output.line(format!("     {mechanism} {why}"));
             }

@@ -11,7 +11,7 @@ use proto_imap::config::Config;
 use proto_imap::state::State;
 use proto_imap::types::body::IdField;
 use proto_imap::types::{Command, Condition, IString, List, ListPattern, Status, Untagged, arguments};
-use proto_mail::sasl::Weighed;
+use proto_mail::sasl::MechanismChoice;
 use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 
 use crate::check::{LoggedIn, Progress, Stop, no_user};
@@ -323,8 +323,8 @@ impl<C: Channel> Prover for Session<C>
 where
     Client<C>: Authenticate,
 {
-    fn weigh(&self, order: &[Mechanism], credentials: &Credentials) -> Weighed {
-        self.connection.machine().weigh(order, credentials)
+    fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice {
+        self.connection.machine().choose_mechanism(order, credentials)
     }
 
     fn has_login_command(&self) -> bool {

@@ -9,7 +9,7 @@
 //! * `--token-command` is asked once more after the server refused a token.
 //! * A refused password is never tried twice.
 
-use proto_mail::sasl::Weighed;
+use proto_mail::sasl::MechanismChoice;
 use proto_mail::{Credentials, Mechanism};
 
 use crate::check::LoggedIn;
@@ -20,7 +20,7 @@ use crate::failure::{Failure, Kind};
 /// A session that can log in.
 pub(crate) trait Prover {
     /// Which mechanism fits, and why no other one.
-    fn weigh(&self, order: &[Mechanism], credentials: &Credentials) -> Weighed;
+    fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice;
 
     /// Whether there is a command beside SASL that takes the password (LOGIN of IMAP).
     fn has_login_command(&self) -> bool;
@@ -53,7 +53,7 @@ impl Refusal {
 /// During which kind of log-in.
 pub(crate) const fn during(by: Option<Mechanism>) -> During {
     match by {
-        Some(mechanism) if !mechanism.reveals_password() => During::SecretLogIn,
+        Some(mechanism) if !mechanism.reveals_credentials() => During::SecretLogIn,
         _ => During::LogIn,
     }
 }
@@ -143,7 +143,7 @@ fn attempt(
     order: &[Mechanism],
     credentials: &Credentials,
 ) -> Result<Result<LoggedIn, Refused>, Failure> {
-    let weighed = prover.weigh(order, credentials);
+    let weighed = prover.choose_mechanism(order, credentials);
     let by = match weighed.into_result() {
         Ok(mechanism) => Some(mechanism),
         // The LOGIN command may do, unless the user wants something else.
@@ -158,12 +158,12 @@ fn attempt(
     let Some(mechanism) = by.filter(|_| refusal.verdict == Verdict::Mechanism) else {
         return refused(refusal, None, None);
     };
-    if mechanism.reveals_password() {
+    if mechanism.reveals_credentials() {
         return refused(refusal, None, None);
     }
     let rest: Vec<Mechanism> =
-        order.iter().copied().filter(|other| *other != mechanism && !other.reveals_password()).collect();
-    let Some(next) = prover.weigh(&rest, credentials).chosen() else {
+        order.iter().copied().filter(|other| *other != mechanism && !other.reveals_credentials()).collect();
+    let Some(next) = prover.choose_mechanism(&rest, credentials).chosen() else {
         return refused(refusal, None, Some(mechanism));
     };
     let before = Some((mechanism, refusal.reply));
@@ -204,7 +204,7 @@ pub(crate) fn not_without_tls() -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use proto_mail::sasl::{Session, weigh};
+    use proto_mail::sasl::{SaslContext, choose_mechanism};
     use proto_mail::{ChannelBinding, Mechanisms, Secure};
 
     use super::*;
@@ -220,10 +220,10 @@ mod tests {
         [Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::ScramSha1, Mechanism::Plain];
 
     impl Prover for Fake {
-        fn weigh(&self, order: &[Mechanism], credentials: &Credentials) -> Weighed {
+        fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice {
             let secure = Secure::tls(ChannelBinding::TlsExporter([1; 32])).with_seed([1; 32]);
             let offered = OFFERED.into_iter().collect();
-            weigh(order, offered, Mechanisms::all(), &Session::of(&secure), credentials)
+            choose_mechanism(order, offered, Mechanisms::all(), &SaslContext::secure(&secure), credentials)
         }
 
         fn has_login_command(&self) -> bool {
@@ -253,7 +253,8 @@ mod tests {
 
     #[test]
     fn a_refused_mechanism_is_named_when_the_next_one_worked() {
-        let (done, asked) = try_it(|by| by.filter(|mechanism| mechanism.binds()).map(|_| Verdict::Mechanism));
+        let (done, asked) =
+            try_it(|by| by.filter(|mechanism| mechanism.uses_channel_binding()).map(|_| Verdict::Mechanism));
         assert_eq!(asked, [Mechanism::ScramSha256Plus, Mechanism::ScramSha256]);
         let text = done.unwrap().describe();
         for part in ["SCRAM-SHA-256 (", "refused SCRAM-SHA-256-PLUS", "not bound", "bad protocol / cancel"] {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use io_mio::{Connection, Connector, SmtpClient, Turn};
-use proto_mail::sasl::Weighed;
+use proto_mail::sasl::MechanismChoice;
 use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 use proto_smtp::Config;
 use proto_smtp::client::{AuthOutcome, Client, Event};
@@ -184,8 +184,8 @@ impl<C: Channel> Prover for Session<C>
 where
     Client<C>: Authenticate,
 {
-    fn weigh(&self, order: &[Mechanism], credentials: &Credentials) -> Weighed {
-        self.connection.machine().weigh(order, credentials)
+    fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice {
+        self.connection.machine().choose_mechanism(order, credentials)
     }
 
     fn has_login_command(&self) -> bool {

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use proto_mail::sasl::{Others, ServerMechanism};
+use proto_mail::sasl::{CustomMechanisms, ServerMechanism};
 use proto_mail::{Limits, Mechanisms};
 
 use crate::types::Reading;
@@ -28,12 +28,12 @@ pub struct Config {
     /// The mechanisms that this side takes part in. What the peer offers or asks beyond them does not exist.
     pub mechanisms: Mechanisms,
     /// A server: the mechanisms whose questions its application answers. Passwords and tokens are verified by any
-    /// ([`Mechanisms::verified`], the default); whoever keeps [`ScramKeys`](proto_mail::sasl::ScramKeys) adds SCRAM, and
+    /// ([`Mechanisms::passing_credentials`], the default); whoever keeps [`ScramKeys`](proto_mail::sasl::ScramKeys) adds SCRAM, and
     /// EXTERNAL and ANONYMOUS are added by whoever means them. What is offered is in both sets, and can be spoken over
     /// the channel.
     pub served: Mechanisms,
     /// A server: the mechanisms that its application has brought along. They are offered under TLS only.
-    pub others: Others,
+    pub others: CustomMechanisms,
     /// Client: how strictly the server's responses are read. A server always reads strictly.
     pub reading: Reading,
     /// Client: whether the first SASL message goes with the command.
@@ -110,8 +110,8 @@ impl Default for Config {
             limits: Limits::default(),
             waits: Waits::default(),
             mechanisms: Mechanisms::all(),
-            served: Mechanisms::verified(),
-            others: Others::new(),
+            served: Mechanisms::passing_credentials(),
+            others: CustomMechanisms::new(),
             reading: Reading::Tolerant,
             sasl_ir: SaslIr::default(),
             server_name: String::from("Mailwire"),

@@ -4,7 +4,7 @@
 //! secret that went astray, so that no more of it is shown than its tag and a name that is known. Only called while
 //! somebody traces.
 
-use proto_mail::{Mechanism, RecvBuffer, trace::Kind};
+use proto_mail::{Mechanism, RecvBuffer, trace::TraceKind};
 
 use crate::frame::{Ending, ending};
 use crate::parse::{self, Context};
@@ -16,25 +16,25 @@ enum Judged {
     /// All of it.
     Understood,
     /// So many octets; the rest is of this kind.
-    UpTo(usize, Kind),
+    UpTo(usize, TraceKind),
 }
 
 /// Tells of a command's frame, or of an APPEND up to its message. Where the tag is unknown, so is everything but the name.
 #[cold]
-pub(crate) fn command(len: usize, tag: Kind, context: &Context, rx: &mut RecvBuffer) {
+pub(crate) fn command(len: usize, tag: TraceKind, context: &Context, rx: &mut RecvBuffer) {
     let bytes = rx.bytes().get(..len).unwrap_or_default();
     let behind_tag = bytes.iter().position(|octet| *octet == b' ').unwrap_or(0);
     let head = parse::command_name(bytes).map_or(0, |(_, _, rest)| len - rest.len());
     match judge(bytes, context) {
-        Judged::Understood if tag == Kind::Text => frame(len, rx),
+        Judged::Understood if tag == TraceKind::Text => frame(len, rx),
         Judged::Understood => {
-            rx.tell(behind_tag, tag);
-            rx.tell(head, Kind::Text);
-            line(len, Kind::Unknown, rx);
+            rx.trace_span(behind_tag, tag);
+            rx.trace_span(head, TraceKind::Text);
+            line(len, TraceKind::Unknown, rx);
         }
         Judged::UpTo(shown, hidden) => {
-            rx.tell(behind_tag.min(shown), tag);
-            rx.tell(shown, Kind::Text);
+            rx.trace_span(behind_tag.min(shown), tag);
+            rx.trace_span(shown, TraceKind::Text);
             line(len, hidden, rx);
         }
     }
@@ -42,10 +42,10 @@ pub(crate) fn command(len: usize, tag: Kind, context: &Context, rx: &mut RecvBuf
 
 /// Tells of octets of this kind that end with a line end, and of the line end.
 #[cold]
-pub(crate) fn line(len: usize, kind: Kind, rx: &mut RecvBuffer) {
+pub(crate) fn line(len: usize, kind: TraceKind, rx: &mut RecvBuffer) {
     let ended = rx.bytes().get(..len).is_some_and(|line| line.ends_with(b"\r\n"));
-    rx.tell(len - if ended { 2 } else { 0 }, kind);
-    rx.tell(len, if ended { Kind::Text } else { kind });
+    rx.trace_span(len - if ended { 2 } else { 0 }, kind);
+    rx.trace_span(len, if ended { TraceKind::Text } else { kind });
 }
 
 /// Tells of lines and the literals between them.
@@ -61,9 +61,9 @@ pub(crate) fn frame(len: usize, rx: &mut RecvBuffer) {
             Ending::Plain | Ending::Endless(_) => 0,
         };
         at += end;
-        rx.tell(at, Kind::Text);
+        rx.trace_span(at, TraceKind::Text);
         at = at.saturating_add(literal).min(len);
-        rx.tell(at, Kind::Literal);
+        rx.trace_span(at, TraceKind::Literal);
     }
 }
 
@@ -72,22 +72,22 @@ pub(crate) fn frame(len: usize, rx: &mut RecvBuffer) {
 pub(crate) fn challenge(len: usize, rx: &mut RecvBuffer) {
     let mark =
         rx.bytes().get(..len).unwrap_or_default().iter().take_while(|octet| matches!(octet, b'+' | b' '));
-    rx.tell(mark.count(), Kind::Text);
-    line(len, Kind::Secret, rx);
+    rx.trace_span(mark.count(), TraceKind::Text);
+    line(len, TraceKind::Secret, rx);
 }
 
 fn judge(frame: &[u8], context: &Context) -> Judged {
-    let Ok((_, name, rest)) = parse::command_name(frame) else { return Judged::UpTo(0, Kind::Unknown) };
+    let Ok((_, name, rest)) = parse::command_name(frame) else { return Judged::UpTo(0, TraceKind::Unknown) };
     let head = frame.len() - rest.len();
     let understood = match name {
-        CommandName::Other => return Judged::UpTo(0, Kind::Unknown),
-        CommandName::Login => return Judged::UpTo(head, Kind::Secret),
-        CommandName::Authenticate => return Judged::UpTo(head + mechanism(rest), Kind::Secret),
+        CommandName::Other => return Judged::UpTo(0, TraceKind::Unknown),
+        CommandName::Login => return Judged::UpTo(head, TraceKind::Secret),
+        CommandName::Authenticate => return Judged::UpTo(head + mechanism(rest), TraceKind::Secret),
         CommandName::Append => parse::append_prefix(frame, context).is_ok(),
         CommandName::StartTls => parse::no_arguments(frame, context).is_ok(),
         _ => parse::command(frame, context).is_ok(),
     };
-    if understood { Judged::Understood } else { Judged::UpTo(head, Kind::Unknown) }
+    if understood { Judged::Understood } else { Judged::UpTo(head, TraceKind::Unknown) }
 }
 
 /// How many octets of what follows AUTHENTICATE name a mechanism that is known.
@@ -108,16 +108,16 @@ mod tests {
             (&b"a SELECT INBOX\r\n"[..], Judged::Understood),
             (b"a STARTTLS\r\n", Judged::Understood),
             (b"a APPEND INBOX {5}\r\n", Judged::Understood),
-            (b"a SELECT hunter2 hunter2\r\n", Judged::UpTo(8, Kind::Unknown)),
-            (b"a LOGIN bob hunter2\r\n", Judged::UpTo(7, Kind::Secret)),
-            (b"a login bob hunter2 extra\r\n", Judged::UpTo(7, Kind::Secret)),
-            (b"a LOGIN {3}\r\nbob {7}\r\nhunter2\r\n", Judged::UpTo(7, Kind::Secret)),
-            (b"a AUTHENTICATE PLAIN AGEAaHVudGVyMg==\r\n", Judged::UpTo(20, Kind::Secret)),
-            (b"a AUTHENTICATE AGEAaHVudGVyMg==\r\n", Judged::UpTo(14, Kind::Secret)),
-            (b"AGEAaHVudGVyMg==\r\n", Judged::UpTo(0, Kind::Unknown)),
-            (b"bob hunter2\r\n", Judged::UpTo(0, Kind::Unknown)),
-            (b"a  LOGIN bob hunter2\r\n", Judged::UpTo(0, Kind::Unknown)),
-            (b"\r\n", Judged::UpTo(0, Kind::Unknown)),
+            (b"a SELECT hunter2 hunter2\r\n", Judged::UpTo(8, TraceKind::Unknown)),
+            (b"a LOGIN bob hunter2\r\n", Judged::UpTo(7, TraceKind::Secret)),
+            (b"a login bob hunter2 extra\r\n", Judged::UpTo(7, TraceKind::Secret)),
+            (b"a LOGIN {3}\r\nbob {7}\r\nhunter2\r\n", Judged::UpTo(7, TraceKind::Secret)),
+            (b"a AUTHENTICATE PLAIN AGEAaHVudGVyMg==\r\n", Judged::UpTo(20, TraceKind::Secret)),
+            (b"a AUTHENTICATE AGEAaHVudGVyMg==\r\n", Judged::UpTo(14, TraceKind::Secret)),
+            (b"AGEAaHVudGVyMg==\r\n", Judged::UpTo(0, TraceKind::Unknown)),
+            (b"bob hunter2\r\n", Judged::UpTo(0, TraceKind::Unknown)),
+            (b"a  LOGIN bob hunter2\r\n", Judged::UpTo(0, TraceKind::Unknown)),
+            (b"\r\n", Judged::UpTo(0, TraceKind::Unknown)),
         ] {
             assert_eq!(judge(frame, &context), judged, "{}", frame.escape_ascii());
         }

@@ -31,7 +31,7 @@ fn starttls(offer: &str, answer: &str, size: usize) -> Result<Client<Secure>, Er
     for piece in answer.as_bytes().chunks(size) {
         rx.extend(piece);
         negotiation = match negotiation.advance(&mut rx, &mut tx)? {
-            Negotiation::More(more) => more,
+            Negotiation::Pending(more) => more,
             Negotiation::Refused(_) => return Err(PeerError::StartTlsRefused.into()),
             Negotiation::Ready(upgrade) => {
                 let rest =
@@ -80,7 +80,7 @@ fn starttls_succeeds_by_the_tagged_ok_alone() {
     ] {
         let found = starttls_in_every_size(OFFER, answer).unwrap_err();
         if answer.starts_with("* BYE") {
-            assert!(matches!(found, Error::Peer(PeerError::UnexpectedEnd | PeerError::Farewell)));
+            assert!(matches!(found, Error::Peer(PeerError::UnexpectedEnd | PeerError::ServerClosing)));
         } else {
             assert_eq!(found, Error::Peer(error), "{answer:?}");
         }
@@ -268,7 +268,7 @@ fn responses_that_no_server_may_send() {
         ("* LIST () \"/\" {2000000}\r\n", Error::Limit(Limit::Literal)),
         ("* LIST () \"/\" {99999999999999999999}\r\n", Error::Limit(Limit::Literal)),
         ("+ more\r\n", Error::Peer(PeerError::UnexpectedContinuation)),
-        ("* BYE I am tired\r\n", Error::Peer(PeerError::Farewell)),
+        ("* BYE I am tired\r\n", Error::Peer(PeerError::ServerClosing)),
     ] {
         assert_eq!(selecting(script).error, Some(error), "{script:?}");
     }
@@ -350,7 +350,7 @@ fn arguments_cannot_break_out_of_their_line() {
             } else if said == 1 && events.iter().any(|event| event.starts_with("Authenticated")) {
                 said = 2;
                 let bad = client.send(&Command::Delete(Mailbox::new("x\r\nZ9 NOOP")), tx);
-                assert_eq!(bad, Err(Error::Misuse(Misuse::ForbiddenOctet)));
+                assert_eq!(bad, Err(Error::Misuse(Misuse::ForbiddenByte)));
                 client.send(&Command::Delete(Mailbox::new("a\" \"b\\")), tx).unwrap();
                 client.send(&Command::Delete(Mailbox::new("foo {5}")), tx).unwrap();
                 assert!(RawCommand::new("X a\r\nZ9 NOOP").is_err());
@@ -452,9 +452,9 @@ fn a_message_is_no_greeting() {
     for first in ["* 1 FETCH (BODY[] {2}\r\nxx)\r\n", "* 1 FETCH (UID 7)\r\n"] {
         let input = [first, "* OK ready\r\n"].concat();
         let record = in_every_split(&input, false, || client(config(), |_, _, _| {}));
-        assert_eq!(record.error, Some(PeerError::NotAGreeting.into()), "{first}");
+        assert_eq!(record.error, Some(PeerError::InvalidGreeting.into()), "{first}");
         let record = in_every_split(&input, false, || cleartext_client(config(), |_, _, _| {}));
-        assert_eq!(record.error, Some(PeerError::NotAGreeting.into()), "{first}");
+        assert_eq!(record.error, Some(PeerError::InvalidGreeting.into()), "{first}");
     }
 }
 
@@ -476,7 +476,7 @@ fn a_farewell_answers_no_logout_that_was_not_said() {
                 Err(error) => break error,
             }
         };
-        let expected = if farewell.is_empty() { PeerError::UnexpectedEnd } else { PeerError::Farewell };
+        let expected = if farewell.is_empty() { PeerError::UnexpectedEnd } else { PeerError::ServerClosing };
         assert_eq!(error, expected.into());
     }
 }

@@ -139,11 +139,11 @@ fn nothing_is_surfaced_in_cleartext() {
 #[test]
 fn fatal_greetings() {
     for (greeting, error) in [
-        ("XYZ OK hi\r\n", PeerError::NotAGreeting),
+        ("XYZ OK hi\r\n", PeerError::InvalidGreeting),
         ("* PREAUTH hi\r\n", PeerError::PreauthOnCleartext),
         ("* preauth hi\r\n", PeerError::PreauthOnCleartext),
-        ("* NO hi\r\n", PeerError::NotAGreeting),
-        ("+ hi\r\n", PeerError::NotAGreeting),
+        ("* NO hi\r\n", PeerError::InvalidGreeting),
+        ("+ hi\r\n", PeerError::InvalidGreeting),
         ("* BYE go away\r\n", PeerError::Refused),
         ("\x16\x03\x01", PeerError::TlsInCleartext),
         ("* OK hi\r\n§+ your password\r\n", PeerError::UnexpectedContinuation),

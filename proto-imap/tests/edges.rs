@@ -95,7 +95,7 @@ fn names_and_passwords_of_login_are_strings() {
         talk.authenticate(Credentials::password(name, password), Choice::Strongest).map(|()| talk.said())
     };
     assert_eq!(login("", "a\"b", b"c\\d ~").unwrap(), "M1 LOGIN \"a\\\"b\" \"c\\\\d ~\"\r\n");
-    assert_eq!(login("", "u", b"a\0b"), Err(Misuse::ForbiddenOctet.into()));
+    assert_eq!(login("", "u", b"a\0b"), Err(Misuse::ForbiddenByte.into()));
     assert_eq!(login("LITERAL+", "u", "ü".as_bytes()).unwrap(), "M1 LOGIN \"u\" {2+}\r\nü\r\n");
     for plain in [b"a\x1fb", b"a\x7fb"] {
         let said = login("LITERAL+", "u", plain).unwrap();
@@ -249,7 +249,7 @@ fn an_application_that_cannot_tell_is_no_failed_attempt() {
         let request = serving.asked(question);
         serving.server.verdict(request, AuthVerdict::Unavailable, &mut serving.tx).unwrap();
         assert!(serving.said().starts_with("a NO [UNAVAILABLE] "));
-        assert_ne!(serving.server.wait().for_, WaitFor::Delay);
+        assert_ne!(serving.server.wait().awaited, WaitFor::Delay);
     }
 }
 

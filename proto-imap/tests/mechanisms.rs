@@ -12,27 +12,27 @@ use proto_imap::Config;
 use proto_imap::client::{Choice, Client};
 use proto_imap::server::{Event, Server};
 use proto_imap::types::Command;
-use proto_mail::sasl::{Exchange, Exposure, OtherMechanism, SaslError};
-use proto_mail::trace::What;
+use proto_mail::sasl::{CleartextRisk, ClientExchange, CustomMechanism, SaslError};
+use proto_mail::trace::TraceSpan;
 use proto_mail::{
     AuthVerdict, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secret, Secure, SendBuffer,
 };
 
 /// Says what it is given, and has finished then.
 #[derive(Debug)]
-struct Toy(Exposure);
+struct Toy(CleartextRisk);
 
-impl Exchange for Toy {
+impl ClientExchange for Toy {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Other(OtherMechanism::new("X-TOY", self.0).unwrap())
+        Mechanism::Custom(CustomMechanism::new("X-TOY", self.0).unwrap())
     }
 
-    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
         Ok(Some(Secret::new(b"first".to_vec())))
     }
 
     fn step(&mut self, _: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
-        Err(SaslError::AfterTheEnd)
+        Err(SaslError::AlreadyFinished)
     }
 
     fn is_done(&self) -> bool {
@@ -48,7 +48,9 @@ fn a_mechanism_of_ones_own_is_spoken_where_it_is_offered() {
         [("AUTH=X-TOY", Ok(())), ("AUTH=X-TOYS", Err(WRONG)), ("AUTH=PLAIN", Err(WRONG))]
     {
         let mut talk = Talk::greeted("OK", offered);
-        for exposure in [Exposure::Password, Exposure::Guess, Exposure::Nothing] {
+        for exposure in
+            [CleartextRisk::RevealsCredentials, CleartextRisk::AllowsGuessing, CleartextRisk::None]
+        {
             let begun = talk.client.authenticate_with(Box::new(Toy(exposure)), &mut talk.tx).map(|_| ());
             assert_eq!(begun, expected, "{offered} {exposure:?}");
             if begun.is_ok() {
@@ -75,10 +77,10 @@ fn a_mechanism_on_cleartext_gives_nothing_away() {
         client.danger_cleartext_authenticate_with(Box::new(Toy(exposure)), &mut tx).map(|_| tx.take())
     };
     let danger = || Config::default().danger_cleartext();
-    assert_eq!(begun(danger(), Exposure::Nothing).unwrap(), b"M1 AUTHENTICATE X-TOY\r\n");
-    assert_eq!(begun(danger(), Exposure::Guess), Err(WRONG));
-    assert_eq!(begun(danger(), Exposure::Password), Err(WRONG));
-    assert_eq!(begun(Config::default(), Exposure::Nothing), Err(Misuse::WrongState.into()));
+    assert_eq!(begun(danger(), CleartextRisk::None).unwrap(), b"M1 AUTHENTICATE X-TOY\r\n");
+    assert_eq!(begun(danger(), CleartextRisk::AllowsGuessing), Err(WRONG));
+    assert_eq!(begun(danger(), CleartextRisk::RevealsCredentials), Err(WRONG));
+    assert_eq!(begun(Config::default(), CleartextRisk::None), Err(Misuse::WrongState.into()));
 }
 
 /// A server that offers SASL-IR and says BAD to it is asked without the next time; NO, or a BAD behind its own challenge,
@@ -117,15 +119,15 @@ fn a_refused_initial_response_is_not_sent_again() {
 }
 
 /// A piece of what a trace was told, with what it is.
-fn piece(what: What) -> String {
+fn piece(what: TraceSpan) -> String {
     match what {
-        What::Text(text) => String::from_utf8(text).unwrap(),
+        TraceSpan::Text(text) => String::from_utf8(text).unwrap(),
         other => format!("{other:?}"),
     }
 }
 
 fn shown(rx: &mut RecvBuffer) -> String {
-    rx.take_told().into_iter().map(piece).collect()
+    rx.take_trace().into_iter().map(piece).collect()
 }
 
 /// What is told of what a server says.
@@ -204,7 +206,7 @@ fn a_trace_of_a_server_shows_no_credentials() {
             }
         }
         let _ = tx.take();
-        let said: Vec<_> = tx.take_told().into_iter().map(piece).collect();
+        let said: Vec<_> = tx.take_trace().into_iter().map(piece).collect();
         (shown(&mut rx), said.concat().lines().last().unwrap_or_default().to_owned())
     };
     assert_eq!(told("a NOOP\r\n").1, "a OK done");

@@ -19,7 +19,7 @@ fn begun() -> (Client<Secure>, RecvBuffer, SendBuffer, [String; 2]) {
     client.authenticate(credentials, Choice::Strongest, &mut tx).unwrap();
     let said = take(&mut tx);
     let message = said.trim_end().rsplit(' ').next().unwrap();
-    let first = String::from_utf8(sasl::decode(message.as_bytes()).unwrap().expose().clone()).unwrap();
+    let first = String::from_utf8(sasl::decode_base64(message.as_bytes()).unwrap().expose().clone()).unwrap();
     assert!(said.contains("AUTHENTICATE SCRAM-SHA-256 ") && first.starts_with("y,,n=alice,r="), "{said}");
     let tag = said.split(' ').next().unwrap().to_owned();
     (client, rx, tx, [first.split_once("r=").unwrap().1.to_owned(), tag])
@@ -30,7 +30,7 @@ fn take(tx: &mut SendBuffer) -> String {
 }
 
 fn challenge(message: &str) -> Vec<u8> {
-    [b"+ ", sasl::encode(message.as_bytes()).expose().as_slice(), b"\r\n"].concat()
+    [b"+ ", sasl::encode_base64(message.as_bytes()).expose().as_slice(), b"\r\n"].concat()
 }
 
 #[test]

@@ -230,7 +230,7 @@ fn octets_that_no_line_may_have() {
         ["a1 BA", "a2 BA", "* BAD", "a4 BA", "* BAD", "* BAD", "* BAD", "* BAD", "* BAD", "a9 OK"]
     );
     let record = session("a1 LOGIN {5+}\nalice {3+}\r\nabc\r\na2 NOOP\r\n");
-    assert_eq!(record.error, Some(Error::Peer(PeerError::ForbiddenOctet)));
+    assert_eq!(record.error, Some(Error::Peer(PeerError::ForbiddenByte)));
     let record = session("a1 LOGIN {3+}\r\na\0b {3+}\r\nc\0d\r\na2 NOOP\r\n");
     assert!(
         record.output.ends_with("a2 OK done\r\n") && record.output.contains("a1 BAD"),
@@ -410,11 +410,11 @@ fn a_refused_client_waits() {
     let Some(Event::Auth(request)) = server.next_event(&mut rx, &mut tx).unwrap() else {
         panic!("no question")
     };
-    assert!(!server.wants_read(&tx) && server.wait().for_ == WaitFor::Application);
+    assert!(!server.wants_read(&tx) && server.wait().awaited == WaitFor::Application);
     assert!(!format!("{request:?} {server:?} {rx:?}").contains("wrong"));
     let _ = tx.take();
     server.verdict(request, AuthVerdict::Reject, &mut tx).unwrap();
-    assert_eq!(server.wait().for_, WaitFor::Delay);
+    assert_eq!(server.wait().awaited, WaitFor::Delay);
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none() && tx.is_empty());
     server.timed_out(&mut tx).unwrap();
     assert!(tx.take().starts_with(b"a NO [AUTHENTICATIONFAILED]"));
@@ -541,7 +541,7 @@ fn nothing_is_said_in_the_middle_of_a_body() {
     let (mut server, mut rx, mut tx) = half();
     server.fetch(1, &mut tx).unwrap().stream_body(Section::FULL, None, 1);
     assert!(!server.wants_read(&tx));
-    assert_eq!(server.wait().for_, proto_mail::WaitFor::Application);
+    assert_eq!(server.wait().awaited, proto_mail::WaitFor::Application);
     rx.extend(b"c XYZZY\r\n");
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
     server.timed_out(&mut tx).unwrap();

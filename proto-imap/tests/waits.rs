@@ -22,8 +22,12 @@ const OFFERED: &str = "IDLE AUTH=PLAIN SASL-IR";
 fn each_wait_has_its_name_and_its_end() {
     let mut talk = Talk::silent();
     assert_eq!(talk.waits_for(), WaitFor::Greeting);
-    assert_eq!(talk.client.timed_out(&mut talk.tx), Err(Limit::Time(WaitFor::Greeting).into()));
-    assert_eq!(talk.client.timed_out(&mut talk.tx), Err(Limit::Time(WaitFor::Greeting).into()), "and again");
+    assert_eq!(talk.client.timed_out(&mut talk.tx), Err(Limit::Timeout(WaitFor::Greeting).into()));
+    assert_eq!(
+        talk.client.timed_out(&mut talk.tx),
+        Err(Limit::Timeout(WaitFor::Greeting).into()),
+        "and again"
+    );
     assert_eq!(talk.waits_for(), WaitFor::Nothing);
 
     let mut talk = Talk::greeted("PREAUTH", OFFERED);
@@ -36,7 +40,7 @@ fn each_wait_has_its_name_and_its_end() {
     let reply = talk.client.wait().generation;
     talk.hear("* 3 EX").unwrap();
     let rest = talk.client.wait();
-    assert_eq!(rest.for_, WaitFor::Rest);
+    assert_eq!(rest.awaited, WaitFor::Remainder);
     assert_ne!(rest.generation, reply);
     talk.hear("IS").unwrap();
     assert_eq!(talk.client.wait(), rest, "an octet is no step");
@@ -48,12 +52,12 @@ fn each_wait_has_its_name_and_its_end() {
     talk.hear("* 1 FETCH (BODY[] {5}\r\nab").unwrap();
     assert_eq!(talk.waits_for(), WaitFor::Data);
     talk.hear("cde").unwrap();
-    assert_eq!(talk.waits_for(), WaitFor::Rest);
+    assert_eq!(talk.waits_for(), WaitFor::Remainder);
     talk.hear(")\r\n").unwrap();
     assert_eq!(talk.waits_for(), WaitFor::Application);
     talk.send(&Command::Noop);
     let error = talk.client.timed_out(&mut talk.tx).unwrap_err();
-    assert_eq!(error, Limit::Time(WaitFor::Reply).into());
+    assert_eq!(error, Limit::Timeout(WaitFor::Reply).into());
     assert_eq!(talk.hear("M2 OK done\r\n"), Err(error));
 }
 
@@ -430,41 +434,41 @@ fn each_wait_of_a_server_has_its_name_and_its_end() {
     let waits = Config::default().waits;
     let (mut server, mut rx, mut tx) = serving();
     let wait = server.wait();
-    assert_eq!((wait.for_, wait.after), (WaitFor::Command, waits.authentication));
+    assert_eq!((wait.awaited, wait.after), (WaitFor::Command, waits.authentication));
     rx.extend(b"a NO");
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
     let rest = server.wait();
-    assert_eq!((rest.for_, rest.after), (WaitFor::Rest, waits.rest));
+    assert_eq!((rest.awaited, rest.after), (WaitFor::Remainder, waits.rest));
     assert_ne!(rest.generation, wait.generation);
     rx.extend(b"O");
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
     assert_eq!(server.wait(), rest, "an octet is no step");
     rx.extend(b"P\r\n");
     let Some(Heard::Command(reply, _)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
-    assert_eq!(server.wait().for_, WaitFor::Application);
+    assert_eq!(server.wait().awaited, WaitFor::Application);
     assert_eq!(server.timed_out(&mut tx), Ok(()));
     server.reply(reply, &Status::new(Condition::Ok, Text::first_line("done")), &mut tx).unwrap();
     let next = server.wait();
-    assert_eq!(next.for_, WaitFor::Command);
+    assert_eq!(next.awaited, WaitFor::Command);
     assert_ne!(next.generation, wait.generation, "each command is awaited anew");
     rx.extend(b"b AUTHENTICATE PLAIN\r\n");
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
-    assert_eq!(server.wait().for_, WaitFor::Rest, "the client's message");
+    assert_eq!(server.wait().awaited, WaitFor::Remainder, "the client's message");
     rx.extend(b"AHUAcA==\r\n");
     let Some(Heard::Auth(request)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
     server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap();
     let wait = server.wait();
     assert_eq!(
-        (wait.for_, wait.after),
+        (wait.awaited, wait.after),
         (WaitFor::Command, waits.command),
         "whoever is known may take longer"
     );
     rx.extend(b"c IDLE\r\n");
     let Some(Heard::Idle(_)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
-    assert_eq!((server.wait().for_, server.wait().after), (WaitFor::Command, waits.command));
+    assert_eq!((server.wait().awaited, server.wait().after), (WaitFor::Command, waits.command));
     let error = server.timed_out(&mut tx).unwrap_err();
-    assert_eq!(error, Limit::Time(WaitFor::Command).into());
-    assert_eq!((server.timed_out(&mut tx), server.wait().for_), (Err(error), WaitFor::Nothing));
+    assert_eq!(error, Limit::Timeout(WaitFor::Command).into());
+    assert_eq!((server.timed_out(&mut tx), server.wait().awaited), (Err(error), WaitFor::Nothing));
 }
 
 /// A server whose client has logged in.
@@ -481,11 +485,11 @@ fn known() -> (Server<Secure>, RecvBuffer, SendBuffer) {
 #[test]
 fn a_message_is_awaited_part_by_part() {
     let waits = Config::default().waits;
-    let waiting = |server: &Server<Secure>| (server.wait().for_, server.wait().after);
+    let waiting = |server: &Server<Secure>| (server.wait().awaited, server.wait().after);
     let (mut server, mut rx, mut tx) = known();
     rx.extend(b"a APPEND x {3}\r\n");
     let Some(Heard::Append { offer, .. }) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
-    assert_eq!(server.wait().for_, WaitFor::Application);
+    assert_eq!(server.wait().awaited, WaitFor::Application);
     server.accept_literal(offer, &mut tx).unwrap();
     assert_eq!(waiting(&server), (WaitFor::Data, waits.data));
     let begun = server.wait();
@@ -496,20 +500,20 @@ fn a_message_is_awaited_part_by_part() {
     rx.extend(b"mm");
     assert!(matches!(server.next_event(&mut rx, &mut tx).unwrap(), Some(Heard::AppendChunk(b"mm"))));
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
-    assert_eq!(waiting(&server), (WaitFor::Rest, waits.rest), "only the line end is missing");
+    assert_eq!(waiting(&server), (WaitFor::Remainder, waits.rest), "only the line end is missing");
 
     let (mut server, mut rx, mut tx) = known();
     rx.extend(b"a APPEND x {0}\r\n");
     let Some(Heard::Append { offer, .. }) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
     server.accept_literal(offer, &mut tx).unwrap();
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
-    assert_eq!(waiting(&server), (WaitFor::Rest, waits.rest), "a message of no octets has come");
+    assert_eq!(waiting(&server), (WaitFor::Remainder, waits.rest), "a message of no octets has come");
 
     let (mut server, mut rx, mut tx) = known();
     rx.extend(b"a FETCH {3+}\r\nx");
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
     assert_eq!(waiting(&server), (WaitFor::Data, waits.data), "what is refused is awaited all the same");
-    assert_eq!(server.timed_out(&mut tx), Err(Limit::Time(WaitFor::Data).into()));
+    assert_eq!(server.timed_out(&mut tx), Err(Limit::Timeout(WaitFor::Data).into()));
 }
 
 /// Debug shows where a session stands and nothing that was said.

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use zeroize::Zeroize;
 
-use crate::trace::{Kind, Reading, Tape, What, Writing};
+use crate::trace::{RecvTrace, SendTrace, TraceBuffer, TraceKind, TraceSpan};
 
 /// What came from the peer and was not yet consumed.
 ///
@@ -30,7 +30,7 @@ pub struct RecvBuffer {
     searched: usize,
     received: u64,
     closed: bool,
-    reading: Option<Box<Reading>>,
+    reading: Option<Box<RecvTrace>>,
 }
 
 /// The result of looking for a line end.
@@ -127,7 +127,7 @@ impl RecvBuffer {
     pub fn consume(&mut self, count: usize) {
         let count = count.min(self.len());
         if self.reading.is_some() {
-            self.tell_consumed(count);
+            self.trace_consumed(count);
         }
         self.start += count;
         self.searched = self.searched.saturating_sub(count);
@@ -140,7 +140,7 @@ impl RecvBuffer {
     /// Gives up the first `count` octets and overwrites them: for what may have held a secret.
     pub fn consume_wiping(&mut self, count: usize) {
         let count = count.min(self.len());
-        self.tell(count, Kind::Secret);
+        self.trace_span(count, TraceKind::Secret);
         let start = self.start;
         self.memory[start..start + count].zeroize();
         self.consume(count);
@@ -171,10 +171,10 @@ impl RecvBuffer {
         }
     }
 
-    /// From here on what is read is told of, see [`take_told`](Self::take_told); of a line, or of a literal, at most
+    /// From here on what is read is told of, see [`take_trace`](Self::take_trace); of a line, or of a literal, at most
     /// `limit` octets are shown.
     pub fn trace(&mut self, limit: usize) {
-        self.reading = Some(Box::new(Reading { tape: Tape::new(limit), told: 0 }));
+        self.reading = Some(Box::new(RecvTrace { buffer: TraceBuffer::new(limit), traced: 0 }));
     }
 
     /// Whether somebody wants to know how octets are read.
@@ -184,34 +184,34 @@ impl RecvBuffer {
     }
 
     /// A machine has read the first `up_to` octets, and those that it has not told of yet were of this kind. What it
-    /// consumes without a word is [`Unknown`](Kind::Unknown), and what it wipes is [`Secret`](Kind::Secret).
-    pub fn tell(&mut self, up_to: usize, kind: Kind) {
+    /// consumes without a word is [`Unknown`](TraceKind::Unknown), and what it wipes is [`Secret`](TraceKind::Secret).
+    pub fn trace_span(&mut self, up_to: usize, kind: TraceKind) {
         let Some(reading) = &mut self.reading else { return };
         let held = self.memory.get(self.start..self.end).unwrap_or_default();
         let up_to = up_to.min(held.len());
-        if let Some(octets) = held.get(reading.told..up_to) {
-            reading.tape.tell(octets, kind);
-            reading.told = up_to;
+        if let Some(bytes) = held.get(reading.traced..up_to) {
+            reading.buffer.push(bytes, kind);
+            reading.traced = up_to;
         }
     }
 
     #[cold]
-    fn tell_consumed(&mut self, count: usize) {
-        self.tell(count, Kind::Unknown);
+    fn trace_consumed(&mut self, count: usize) {
+        self.trace_span(count, TraceKind::Unknown);
         if let Some(reading) = &mut self.reading {
-            reading.told -= count;
+            reading.traced -= count;
         }
     }
 
     /// What was told of since the last call. Nothing, if nothing is [traced](Self::trace).
     #[must_use]
-    pub fn take_told(&mut self) -> Vec<What> {
-        self.reading.as_mut().map(|reading| reading.tape.take()).unwrap_or_default()
+    pub fn take_trace(&mut self) -> Vec<TraceSpan> {
+        self.reading.as_mut().map(|reading| reading.buffer.take()).unwrap_or_default()
     }
 
     /// How many octets were received since the buffer was made.
     #[must_use]
-    pub const fn received(&self) -> u64 {
+    pub const fn received_total(&self) -> u64 {
         self.received
     }
 
@@ -276,7 +276,7 @@ pub struct SendBuffer {
     offset: usize,
     queued: u64,
     sent: u64,
-    writing: Option<Box<Writing>>,
+    writing: Option<Box<SendTrace>>,
 }
 
 enum Segment {
@@ -340,13 +340,13 @@ impl SendBuffer {
     }
 
     /// Appends a copy of `bytes` that a trace is to tell of as of this kind.
-    pub fn put_as(&mut self, bytes: &[u8], kind: Kind) {
+    pub fn put_as(&mut self, bytes: &[u8], kind: TraceKind) {
         self.mark(bytes.len(), kind);
         self.put(bytes);
     }
 
     /// The next so many octets are of this kind.
-    fn mark(&mut self, count: usize, kind: Kind) {
+    fn mark(&mut self, count: usize, kind: TraceKind) {
         if let Some(writing) = &mut self.writing
             && count > 0
         {
@@ -356,7 +356,7 @@ impl SendBuffer {
 
     /// Appends a payload without copying it (unless it is small): a message, or a part of one.
     pub fn put_payload(&mut self, payload: Bytes) {
-        self.mark(payload.len(), Kind::Data);
+        self.mark(payload.len(), TraceKind::Data);
         if payload.len() < COPY_BELOW {
             self.put(&payload);
         } else {
@@ -370,7 +370,7 @@ impl SendBuffer {
         if bytes.is_empty() {
             return;
         }
-        self.mark(bytes.len(), Kind::Secret);
+        self.mark(bytes.len(), TraceKind::Secret);
         self.queued = self.queued.saturating_add(bytes.len() as u64);
         self.segments.push_back(Segment::Secret(bytes.to_vec()));
     }
@@ -404,7 +404,7 @@ impl SendBuffer {
     pub fn sent(&mut self, count: usize) {
         let mut count = count.min(self.len());
         if self.writing.is_some() {
-            self.tell_sent(count);
+            self.trace_sent(count);
         }
         self.sent += count as u64;
         while let Some(first) = self.segments.front_mut() {
@@ -427,31 +427,31 @@ impl SendBuffer {
         }
     }
 
-    /// From here on what is sent is told of, see [`take_told`](Self::take_told); of a line at most `limit` octets are
+    /// From here on what is sent is told of, see [`take_trace`](Self::take_trace); of a line at most `limit` octets are
     /// shown. To be called while nothing waits: of what does, nobody has noted what it is, and it is told of as unknown.
     pub fn trace(&mut self, limit: usize) {
-        let mut writing = Writing::new(Tape::new(limit));
-        writing.mark(self.sent, self.queued, Kind::Unknown);
+        let mut writing = SendTrace::new(TraceBuffer::new(limit));
+        writing.mark(self.sent, self.queued, TraceKind::Unknown);
         self.writing = Some(Box::new(writing));
     }
 
     #[cold]
-    fn tell_sent(&mut self, count: usize) {
+    fn trace_sent(&mut self, count: usize) {
         let Some(mut writing) = self.writing.take() else { return };
         let (mut from, mut left) = (self.sent, count);
         for chunk in self.chunks() {
-            let octets = chunk.bytes.get(..left).unwrap_or(chunk.bytes);
-            writing.sent(from, octets);
-            from = from.saturating_add(octets.len() as u64);
-            left -= octets.len();
+            let bytes = chunk.bytes.get(..left).unwrap_or(chunk.bytes);
+            writing.sent(from, bytes);
+            from = from.saturating_add(bytes.len() as u64);
+            left -= bytes.len();
         }
         self.writing = Some(writing);
     }
 
     /// What was sent since the last call. Nothing, if nothing is [traced](Self::trace).
     #[must_use]
-    pub fn take_told(&mut self) -> Vec<What> {
-        self.writing.as_mut().map(|writing| writing.tape.take()).unwrap_or_default()
+    pub fn take_trace(&mut self) -> Vec<TraceSpan> {
+        self.writing.as_mut().map(|writing| writing.buffer.take()).unwrap_or_default()
     }
 
     /// Forgets what waits, as if it had been sent: for a peer that will not hear it.

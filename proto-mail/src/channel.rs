@@ -174,11 +174,11 @@ impl ChannelBinding {
 
     /// What both ends see and nobody between them can choose.
     #[must_use]
-    pub fn octets(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         match self {
             Self::None => &[],
-            Self::TlsExporter(octets) => octets,
-            Self::TlsServerEndPoint(octets) => octets,
+            Self::TlsExporter(bytes) => bytes,
+            Self::TlsServerEndPoint(bytes) => bytes,
         }
     }
 }

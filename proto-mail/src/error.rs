@@ -30,7 +30,7 @@ pub enum PeerError {
     /// The peer closed a TLS connection without saying so: what came last may have been cut.
     Truncated,
     /// The greeting is not one of this protocol.
-    NotAGreeting,
+    InvalidGreeting,
     /// What came in place of a greeting is a TLS record: the port speaks implicit TLS.
     TlsInCleartext,
     /// A client spoke before it was greeted (RFC 5321 §4.3.1).
@@ -52,13 +52,13 @@ pub enum PeerError {
     /// The lines of one reply bear different codes (RFC 5321 §4.2.1).
     MixedReplyCodes,
     /// A bare CR, a bare LF or a NUL stands where none may.
-    ForbiddenOctet,
+    ForbiddenByte,
     /// The server said that authentication succeeded before the mechanism had finished: its identity is not proved.
     AuthenticationNotFinished,
     /// The server refused the connection in its greeting.
     Refused,
     /// The server says good-bye.
-    Farewell,
+    ServerClosing,
 }
 
 /// A limit that was reached.
@@ -82,7 +82,7 @@ pub enum Limit {
     /// More commands than [`Limits::commands_before_auth`](crate::Limits::commands_before_auth) without authentication.
     CommandsBeforeAuth,
     /// What was awaited did not come in time.
-    Time(crate::WaitFor),
+    Timeout(crate::WaitFor),
 }
 
 /// A call that the program must not make in this state.
@@ -101,9 +101,9 @@ pub enum Misuse {
     NoMechanism(NoMechanism),
     /// The credentials hold what the mechanism cannot carry: a NUL, what SASLprep forbids (RFC 4013), or, where the
     /// feature `saslprep` is off, anything beyond ASCII in SCRAM.
-    Unwritable,
+    UnencodableCredentials,
     /// An argument holds an octet that would change the meaning of the line (CR, LF, NUL).
-    ForbiddenOctet,
+    ForbiddenByte,
     /// An argument cannot be written in the protocol's grammar.
     InvalidArgument,
     /// An argument belongs to an extension that the peer does not offer, or not on this channel.
@@ -118,8 +118,8 @@ impl Error {
     pub const fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Limit(Limit::Time(_))
-                | Self::Peer(PeerError::UnexpectedEnd | PeerError::Truncated | PeerError::Farewell)
+            Self::Limit(Limit::Timeout(_))
+                | Self::Peer(PeerError::UnexpectedEnd | PeerError::Truncated | PeerError::ServerClosing)
         )
     }
 
@@ -154,9 +154,9 @@ impl PeerError {
             Self::Truncated => {
                 "TLS ended without its closing alert: what came last may have been cut; try again"
             }
-            Self::NotAGreeting => "what came first is no greeting of this protocol: check host and port",
+            Self::InvalidGreeting => "what came first is no greeting of this protocol: check host and port",
             Self::TlsInCleartext => {
-                "the port speaks TLS from the first octet: try implicit TLS (993 for IMAP, 465 for SMTP)"
+                "the port speaks TLS from the first byte: try implicit TLS (993 for IMAP, 465 for SMTP)"
             }
             Self::EarlyTalker => "the client spoke before it was greeted",
             Self::UnexpectedReply => {
@@ -180,12 +180,12 @@ impl PeerError {
             }
             Self::Malformed => "a line cannot be read as anything of this protocol",
             Self::MixedReplyCodes => "the lines of one reply bear different codes",
-            Self::ForbiddenOctet => "a bare CR, a bare LF or a NUL stands where none may",
+            Self::ForbiddenByte => "a bare CR, a bare LF or a NUL stands where none may",
             Self::AuthenticationNotFinished => {
                 "the server claims success before the authentication was finished: its identity is not proved"
             }
             Self::Refused => "the server refuses the connection: try later",
-            Self::Farewell => "the server closes the session: try later",
+            Self::ServerClosing => "the server closes the session: try later",
         }
     }
 }
@@ -201,7 +201,7 @@ impl Limit {
             Self::Errors => "there were too many errors",
             Self::AuthAttempts => "there were too many failed authentications",
             Self::CommandsBeforeAuth => "there were too many commands before authentication",
-            Self::Time(wait) => wait.late(),
+            Self::Timeout(wait) => wait.timeout_text(),
         }
     }
 }
@@ -218,10 +218,10 @@ impl Misuse {
                 "the mechanism does not fit the credentials or the channel: choose another"
             }
             Self::NoMechanism(_) => "no mechanism can be used for these credentials",
-            Self::Unwritable => {
+            Self::UnencodableCredentials => {
                 "the user name or password holds what the mechanism cannot carry: try another mechanism"
             }
-            Self::ForbiddenOctet => "an argument holds CR, LF or NUL: remove it",
+            Self::ForbiddenByte => "an argument holds CR, LF or NUL: remove it",
             Self::InvalidArgument => {
                 "an argument cannot be written: it is empty, out of range, nested too deeply, or no atom where \
                  only an atom can stand"

@@ -57,9 +57,9 @@ pub trait Upgrade {
 /// How far a client's STARTTLS has come.
 #[derive(Debug)]
 #[must_use]
-pub enum Negotiation<More, Refused, Ready> {
+pub enum Negotiation<Pending, Refused, Ready> {
     /// The answer has not come yet.
-    More(More),
+    Pending(Pending),
     /// The server said no. Only a program that was told to speak cleartext may go on with this.
     Refused(Refused),
     /// The server agreed: begin the handshake, then complete this.

@@ -14,7 +14,7 @@ const EXTENSIONS: usize = 2048;
 /// The fixed part of version 2, and the most octets that a header can have.
 const FIXED: usize = 16;
 /// The most octets that a header can have: whoever has so many needs no more to read it.
-pub const LONGEST: usize = FIXED + EXTENSIONS;
+pub const MAX_HEADER_LEN: usize = FIXED + EXTENSIONS;
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const PREFIX: &[u8; 6] = b"PROXY ";
@@ -35,111 +35,113 @@ pub enum Header {
 
 /// It is no header, or not one of the two versions, or longer than any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoHeader;
+pub struct InvalidHeader;
 
-impl fmt::Display for NoHeader {
+impl fmt::Display for InvalidHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the connection does not begin with a header of the PROXY protocol")
     }
 }
 
-impl core::error::Error for NoHeader {}
+impl core::error::Error for InvalidHeader {}
 
 /// Reads a header at the beginning of `octets`: what it says, and how many octets it has. `None`: more must come first.
 /// The octets behind it belong to the session.
 ///
 /// # Errors
 /// No octets more can make a header of these.
-pub fn read(octets: &[u8]) -> Result<Option<(Header, usize)>, NoHeader> {
-    match octets.first() {
+pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, InvalidHeader> {
+    match bytes.first() {
         None => Ok(None),
-        Some(b'P') => line(octets),
-        Some(_) => binary(octets),
+        Some(b'P') => line(bytes),
+        Some(_) => binary(bytes),
     }
 }
 
 /// `PROXY TCP4 192.0.2.1 198.51.100.2 40000 25` CRLF
-fn line(octets: &[u8]) -> Result<Option<(Header, usize)>, NoHeader> {
-    let known = octets.len().min(PREFIX.len());
-    if octets.get(..known) != PREFIX.get(..known) {
-        return Err(NoHeader);
+fn line(bytes: &[u8]) -> Result<Option<(Header, usize)>, InvalidHeader> {
+    let known = bytes.len().min(PREFIX.len());
+    if bytes.get(..known) != PREFIX.get(..known) {
+        return Err(InvalidHeader);
     }
-    let window = octets.get(..octets.len().min(LINE)).unwrap_or_default();
+    let window = bytes.get(..bytes.len().min(LINE)).unwrap_or_default();
     let Some(end) = memchr::memchr(b'\n', window) else {
-        return if window.len() < LINE { Ok(None) } else { Err(NoHeader) };
+        return if window.len() < LINE { Ok(None) } else { Err(InvalidHeader) };
     };
-    let text = window.get(PREFIX.len()..end).and_then(|text| text.strip_suffix(b"\r")).ok_or(NoHeader)?;
-    let text = core::str::from_utf8(text).map_err(|_| NoHeader)?;
+    let text =
+        window.get(PREFIX.len()..end).and_then(|text| text.strip_suffix(b"\r")).ok_or(InvalidHeader)?;
+    let text = core::str::from_utf8(text).map_err(|_| InvalidHeader)?;
     let mut words = text.split(' ');
     let header = match words.next() {
         // What follows is to be ignored.
         Some("UNKNOWN") => Header::Local,
         Some("TCP4") => addresses::<Ipv4Addr>(&mut words)?,
         Some("TCP6") => addresses::<Ipv6Addr>(&mut words)?,
-        _ => return Err(NoHeader),
+        _ => return Err(InvalidHeader),
     };
     Ok(Some((header, end + 1)))
 }
 
 fn addresses<'w, A: FromStr + Into<IpAddr>>(
     words: &mut impl Iterator<Item = &'w str>,
-) -> Result<Header, NoHeader> {
-    let mut address = || words.next().and_then(|word| word.parse::<A>().ok()).map(Into::into).ok_or(NoHeader);
+) -> Result<Header, InvalidHeader> {
+    let mut address =
+        || words.next().and_then(|word| word.parse::<A>().ok()).map(Into::into).ok_or(InvalidHeader);
     let (source, destination) = (address()?, address()?);
-    let mut port = || words.next().and_then(port).ok_or(NoHeader);
+    let mut port = || words.next().and_then(port).ok_or(InvalidHeader);
     let (source, destination) = (SocketAddr::new(source, port()?), SocketAddr::new(destination, port()?));
     match words.next() {
         None => Ok(Header::Relayed { source, destination }),
-        Some(_) => Err(NoHeader),
+        Some(_) => Err(InvalidHeader),
     }
 }
 
 /// Digits without a sign or a zero in front.
 fn port(word: &str) -> Option<u16> {
-    let digits = word.bytes().all(|octet| octet.is_ascii_digit()) && (word == "0" || !word.starts_with('0'));
+    let digits = word.bytes().all(|byte| byte.is_ascii_digit()) && (word == "0" || !word.starts_with('0'));
     word.parse().ok().filter(|_| digits)
 }
 
 /// The signature, version and command, family and transport, length, addresses, extensions.
-fn binary(octets: &[u8]) -> Result<Option<(Header, usize)>, NoHeader> {
-    let known = octets.len().min(SIGNATURE.len());
-    if octets.get(..known) != SIGNATURE.get(..known) {
-        return Err(NoHeader);
+fn binary(bytes: &[u8]) -> Result<Option<(Header, usize)>, InvalidHeader> {
+    let known = bytes.len().min(SIGNATURE.len());
+    if bytes.get(..known) != SIGNATURE.get(..known) {
+        return Err(InvalidHeader);
     }
-    let relayed = match octets.get(12) {
+    let relayed = match bytes.get(12) {
         None => return Ok(None),
         Some(0x20) => false,
         Some(0x21) => true,
-        Some(_) => return Err(NoHeader),
+        Some(_) => return Err(InvalidHeader),
     };
-    let Some(&[family, high, low]) = octets.get(13..FIXED).and_then(|fixed| fixed.first_chunk()) else {
+    let Some(&[family, high, low]) = bytes.get(13..FIXED).and_then(|fixed| fixed.first_chunk()) else {
         return Ok(None);
     };
     let length = usize::from(u16::from_be_bytes([high, low]));
     if length > EXTENSIONS {
-        return Err(NoHeader);
+        return Err(InvalidHeader);
     }
-    let Some(rest) = octets.get(FIXED..FIXED + length) else { return Ok(None) };
+    let Some(rest) = bytes.get(FIXED..FIXED + length) else { return Ok(None) };
     let header = match family {
         _ if !relayed => Header::Local,
-        0x11 => pair::<4, 12>(rest, |octets| Ipv4Addr::from(octets).into())?,
-        0x21 => pair::<16, 36>(rest, |octets| Ipv6Addr::from(octets).into())?,
+        0x11 => pair::<4, 12>(rest, |bytes| Ipv4Addr::from(bytes).into())?,
+        0x21 => pair::<16, 36>(rest, |bytes| Ipv6Addr::from(bytes).into())?,
         // Not given, or nothing that TCP has: as if the proxy did not know.
         0x00 | 0x12 | 0x22 | 0x31 | 0x32 => Header::Local,
-        _ => return Err(NoHeader),
+        _ => return Err(InvalidHeader),
     };
     Ok(Some((header, FIXED + length)))
 }
 
 /// Two addresses of `A` octets and two ports: `ALL` octets.
 fn pair<const A: usize, const ALL: usize>(
-    octets: &[u8],
+    bytes: &[u8],
     address: fn([u8; A]) -> IpAddr,
-) -> Result<Header, NoHeader> {
-    let octets: &[u8; ALL] = octets.first_chunk().ok_or(NoHeader)?;
-    let (source, rest) = octets.split_first_chunk::<A>().ok_or(NoHeader)?;
-    let (destination, ports) = rest.split_first_chunk::<A>().ok_or(NoHeader)?;
-    let &[a, b, c, d] = ports.first_chunk().ok_or(NoHeader)?;
+) -> Result<Header, InvalidHeader> {
+    let bytes: &[u8; ALL] = bytes.first_chunk().ok_or(InvalidHeader)?;
+    let (source, rest) = bytes.split_first_chunk::<A>().ok_or(InvalidHeader)?;
+    let (destination, ports) = rest.split_first_chunk::<A>().ok_or(InvalidHeader)?;
+    let &[a, b, c, d] = ports.first_chunk().ok_or(InvalidHeader)?;
     Ok(Header::Relayed {
         source: SocketAddr::new(address(*source), u16::from_be_bytes([a, b])),
         destination: SocketAddr::new(address(*destination), u16::from_be_bytes([c, d])),
@@ -184,12 +186,12 @@ mod tests {
 
     #[test]
     fn headers_are_read_at_every_split_and_what_follows_is_left() {
-        for (octets, header) in good() {
-            for cut in 0..octets.len() {
-                assert_eq!(read(&octets[..cut]), Ok(None), "{}", octets[..cut].escape_ascii());
+        for (bytes, header) in good() {
+            for cut in 0..bytes.len() {
+                assert_eq!(parse(&bytes[..cut]), Ok(None), "{}", bytes[..cut].escape_ascii());
             }
-            for behind in [&b""[..], b"EHLO x\r\n", &octets] {
-                assert_eq!(read(&[&octets, behind].concat()), Ok(Some((header, octets.len()))));
+            for behind in [&b""[..], b"EHLO x\r\n", &bytes] {
+                assert_eq!(parse(&[&bytes, behind].concat()), Ok(Some((header, bytes.len()))));
             }
         }
     }
@@ -222,21 +224,21 @@ mod tests {
             &v2(0x21, 0x99, &[0; 12]),
             &v2(0x20, 0x00, &[0; EXTENSIONS + 1]),
         ] {
-            assert_eq!(read(bad), Err(NoHeader), "{}", bad.escape_ascii());
+            assert_eq!(parse(bad), Err(InvalidHeader), "{}", bad.escape_ascii());
         }
-        assert_eq!(good().iter().map(|(octets, _)| octets.len()).max(), Some(LONGEST));
-        assert!(alloc::format!("{NoHeader}").contains("PROXY"));
+        assert_eq!(good().iter().map(|(bytes, _)| bytes.len()).max(), Some(MAX_HEADER_LEN));
+        assert!(alloc::format!("{InvalidHeader}").contains("PROXY"));
     }
 
     /// Whatever the octets are, and one octet changed in what is good: an answer, and never a length beyond the octets.
     #[test]
     fn no_octets_are_too_odd() {
-        for (octets, _) in good() {
-            for at in 0..octets.len() {
-                for octet in 0..=255 {
-                    let mut odd = octets.clone();
-                    odd[at] = octet;
-                    if let Ok(Some((_, length))) = read(&odd) {
+        for (bytes, _) in good() {
+            for at in 0..bytes.len() {
+                for byte in 0..=255 {
+                    let mut odd = bytes.clone();
+                    odd[at] = byte;
+                    if let Ok(Some((_, length))) = parse(&odd) {
                         assert!(length <= odd.len());
                     }
                 }

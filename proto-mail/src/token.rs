@@ -127,7 +127,7 @@ impl AuthRequest {
     /// For a machine: whether this verdict lets nobody in. A mechanism may have something more to say then, as OAuth has;
     /// however that ends, it was a failed attempt.
     #[must_use]
-    pub const fn is_refused_by(&self, verdict: &AuthVerdict) -> bool {
+    pub const fn is_rejected_by(&self, verdict: &AuthVerdict) -> bool {
         !matches!(
             (&self.question, verdict),
             (_, AuthVerdict::Unavailable)

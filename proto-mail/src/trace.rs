@@ -13,11 +13,11 @@ use core::fmt;
 #[non_exhaustive]
 pub enum Event {
     /// The peer said this, and the machine has read it.
-    Received(What),
+    Received(TraceSpan),
     /// This was sent.
-    Sent(What),
+    Sent(TraceSpan),
     /// TLS is in place: what follows is said under it.
-    TlsBegun,
+    TlsStarted,
     /// The connection is over.
     Closed,
 }
@@ -25,7 +25,7 @@ pub enum Event {
 /// What octets were: the next part of a line, or something between two lines.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum What {
+pub enum TraceSpan {
     /// Octets of lines, their ends (LF) included. They may be shown.
     Text(Vec<u8>),
     /// So many octets more stood in a line that is longer than what is shown of one.
@@ -42,7 +42,7 @@ pub enum What {
 
 /// As what octets are told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum TraceKind {
     /// Part of a line that may be shown.
     Text,
     /// Part of a literal that may be shown.
@@ -64,35 +64,35 @@ const TEXT: usize = 256 * 1024;
 ///
 /// It is bounded: what nobody takes is counted and no longer kept.
 #[derive(Debug, Default)]
-pub(crate) struct Tape {
+pub(crate) struct TraceBuffer {
     /// How many octets of a line, or of a literal, are shown.
     limit: usize,
     /// How many octets of the line that is not complete were shown.
     line: usize,
     /// How much text waits.
     text: usize,
-    events: Vec<What>,
+    events: Vec<TraceSpan>,
 }
 
-impl Tape {
+impl TraceBuffer {
     pub(crate) const fn new(limit: usize) -> Self {
         Self { limit, line: 0, text: 0, events: Vec::new() }
     }
 
     /// The next octets of this direction, and what they are.
-    pub(crate) fn tell(&mut self, octets: &[u8], kind: Kind) {
+    pub(crate) fn push(&mut self, bytes: &[u8], kind: TraceKind) {
         match kind {
-            Kind::Text => octets.split_inclusive(|octet| *octet == b'\n').for_each(|line| self.line(line)),
-            Kind::Literal if octets.len() <= self.limit => self.text(octets),
-            Kind::Literal => self.count(What::Literal, octets.len()),
-            Kind::Secret => self.count(What::Secret, octets.len()),
-            Kind::Data => self.count(What::Data, octets.len()),
-            Kind::Unknown => self.count(What::Unknown, octets.len()),
+            TraceKind::Text => bytes.split_inclusive(|byte| *byte == b'\n').for_each(|line| self.line(line)),
+            TraceKind::Literal if bytes.len() <= self.limit => self.text(bytes),
+            TraceKind::Literal => self.count(TraceSpan::Literal, bytes.len()),
+            TraceKind::Secret => self.count(TraceSpan::Secret, bytes.len()),
+            TraceKind::Data => self.count(TraceSpan::Data, bytes.len()),
+            TraceKind::Unknown => self.count(TraceSpan::Unknown, bytes.len()),
         }
     }
 
     /// What was collected. The tape goes on.
-    pub(crate) fn take(&mut self) -> Vec<What> {
+    pub(crate) fn take(&mut self) -> Vec<TraceSpan> {
         self.text = 0;
         core::mem::take(&mut self.events)
     }
@@ -107,59 +107,60 @@ impl Tape {
         let shown = length.min(self.limit.saturating_sub(self.line));
         let (shown, elided) = line.split_at(shown);
         self.text(shown);
-        self.count(What::Elided, elided.len() - end.len());
+        self.count(TraceSpan::Elided, elided.len() - end.len());
         self.line = if end.is_empty() { self.line.saturating_add(length) } else { 0 };
         self.text(end);
     }
 
-    fn text(&mut self, octets: &[u8]) {
-        if self.text.saturating_add(octets.len()) > TEXT {
-            return self.count(What::Elided, octets.len());
+    fn text(&mut self, bytes: &[u8]) {
+        if self.text.saturating_add(bytes.len()) > TEXT {
+            return self.count(TraceSpan::Elided, bytes.len());
         }
-        if octets.is_empty() {
+        if bytes.is_empty() {
             return;
         }
-        self.text += octets.len();
+        self.text += bytes.len();
         match self.events.last_mut() {
-            Some(What::Text(text)) => text.extend_from_slice(octets),
-            _ => self.push(What::Text(octets.to_vec())),
+            Some(TraceSpan::Text(text)) => text.extend_from_slice(bytes),
+            _ => self.push_span(TraceSpan::Text(bytes.to_vec())),
         }
     }
 
-    fn count(&mut self, what: fn(u64) -> What, octets: usize) {
-        if octets == 0 {
+    fn count(&mut self, what: fn(u64) -> TraceSpan, bytes: usize) {
+        if bytes == 0 {
             return;
         }
-        let more = octets as u64;
+        let more = bytes as u64;
         let same = core::mem::discriminant(&what(0));
         match self.events.last_mut() {
             // Two literals are two.
-            Some(last @ (What::Elided(_) | What::Secret(_) | What::Data(_) | What::Unknown(_)))
-                if core::mem::discriminant(last) == same =>
-            {
-                last.add(more)
-            }
-            _ => self.push(what(more)),
+            Some(
+                last @ (TraceSpan::Elided(_)
+                | TraceSpan::Secret(_)
+                | TraceSpan::Data(_)
+                | TraceSpan::Unknown(_)),
+            ) if core::mem::discriminant(last) == same => last.add(more),
+            _ => self.push_span(what(more)),
         }
     }
 
-    fn push(&mut self, what: What) {
+    fn push_span(&mut self, span: TraceSpan) {
         if self.events.len() < WAITING {
-            self.events.push(what);
+            self.events.push(span);
             return;
         }
-        let more = what.octets();
+        let more = span.byte_count();
         match self.events.last_mut() {
-            Some(What::Elided(count)) => *count = count.saturating_add(more),
-            _ => self.events.push(What::Elided(more)),
+            Some(TraceSpan::Elided(count)) => *count = count.saturating_add(more),
+            _ => self.events.push(TraceSpan::Elided(more)),
         }
     }
 }
 
-impl What {
+impl TraceSpan {
     /// How many octets passed.
     #[must_use]
-    pub fn octets(&self) -> u64 {
+    pub const fn byte_count(&self) -> u64 {
         match self {
             Self::Text(text) => text.len() as u64,
             Self::Elided(count)
@@ -182,7 +183,7 @@ impl What {
     }
 }
 
-impl fmt::Debug for What {
+impl fmt::Debug for TraceSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, count) = match self {
             // It may be shown: that is why it is text.
@@ -199,27 +200,27 @@ impl fmt::Debug for What {
 
 /// The tape of a receive buffer, and how far what is in the buffer was told of.
 #[derive(Debug)]
-pub(crate) struct Reading {
-    pub(crate) tape: Tape,
+pub(crate) struct RecvTrace {
+    pub(crate) buffer: TraceBuffer,
     /// How many octets at the front of the buffer were told of.
-    pub(crate) told: usize,
+    pub(crate) traced: usize,
 }
 
 /// The tape of a send buffer, and what is in it that is no text.
 #[derive(Debug)]
-pub(crate) struct Writing {
-    pub(crate) tape: Tape,
+pub(crate) struct SendTrace {
+    pub(crate) buffer: TraceBuffer,
     /// What was queued as something other than text: from, to and what, counted from the first octet ever queued.
-    marks: VecDeque<(u64, u64, Kind)>,
+    marks: VecDeque<(u64, u64, TraceKind)>,
 }
 
-impl Writing {
-    pub(crate) const fn new(tape: Tape) -> Self {
-        Self { tape, marks: VecDeque::new() }
+impl SendTrace {
+    pub(crate) const fn new(buffer: TraceBuffer) -> Self {
+        Self { buffer, marks: VecDeque::new() }
     }
 
     /// What is queued from here to there is of this kind.
-    pub(crate) fn mark(&mut self, from: u64, to: u64, kind: Kind) {
+    pub(crate) fn mark(&mut self, from: u64, to: u64, kind: TraceKind) {
         match self.marks.back_mut() {
             Some((_, end, last)) if *end == from && *last == kind => *end = to,
             _ => self.marks.push_back((from, to, kind)),
@@ -227,21 +228,21 @@ impl Writing {
     }
 
     /// These octets, the first of which is number `from`, were sent.
-    pub(crate) fn sent(&mut self, mut from: u64, mut octets: &[u8]) {
-        while !octets.is_empty() {
+    pub(crate) fn sent(&mut self, mut from: u64, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
             let (kind, until) = match self.marks.front() {
                 Some((_, end, _)) if *end <= from => {
                     self.marks.pop_front();
                     continue;
                 }
                 Some((begin, end, kind)) if *begin <= from => (*kind, *end),
-                Some((begin, ..)) => (Kind::Text, *begin),
-                None => (Kind::Text, u64::MAX),
+                Some((begin, ..)) => (TraceKind::Text, *begin),
+                None => (TraceKind::Text, u64::MAX),
             };
-            let count = usize::try_from(until - from).unwrap_or(usize::MAX).min(octets.len());
-            let (now, later) = octets.split_at(count);
-            self.tape.tell(now, kind);
-            octets = later;
+            let count = usize::try_from(until - from).unwrap_or(usize::MAX).min(bytes.len());
+            let (now, later) = bytes.split_at(count);
+            self.buffer.push(now, kind);
+            bytes = later;
             from += count as u64;
         }
     }

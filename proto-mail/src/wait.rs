@@ -10,7 +10,7 @@ use core::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
     /// What is awaited.
-    pub for_: WaitFor,
+    pub awaited: WaitFor,
     /// How long at most, from the moment the generation changed. [`Duration::MAX`] means for ever.
     pub after: Duration,
     /// Which wait this is: a new number for each new wait.
@@ -28,16 +28,16 @@ pub enum WaitFor {
     /// The peer's answer to a command.
     Reply,
     /// The rest of a command or response that has begun.
-    Rest,
+    Remainder,
     /// The next part of a message or literal (RFC 5321 §4.5.3.2.5: 3 minutes). The generation moves with each part,
     /// so a driver should also keep a least rate.
     Data,
     /// The answer to the end of a message (RFC 5321 §4.5.3.2.6: 10 minutes).
-    DataEnd,
+    DataReply,
     /// Something new in an idle mailbox (RFC 2177: renewed before 29 minutes).
     Idle,
     /// The TLS handshake.
-    Tls,
+    TlsHandshake,
     /// A delay that the machine imposes on the peer, after a failed authentication, say: the end of this wait is
     /// no failure, and `timed_out` goes on with the session.
     Delay,
@@ -50,14 +50,14 @@ pub enum WaitFor {
 impl Wait {
     /// A wait without end.
     #[must_use]
-    pub const fn forever(for_: WaitFor, generation: u32) -> Self {
-        Self { for_, after: Duration::MAX, generation }
+    pub const fn forever(awaited: WaitFor, generation: u32) -> Self {
+        Self { awaited, after: Duration::MAX, generation }
     }
 }
 
 impl WaitFor {
     /// What to say when it did not come in time.
-    pub(crate) const fn late(self) -> &'static str {
+    pub(crate) const fn timeout_text(self) -> &'static str {
         match self {
             Self::Greeting => {
                 "no greeting came in time: a server that waits for TLS says nothing, so try implicit TLS, and check \
@@ -65,13 +65,13 @@ impl WaitFor {
             }
             Self::Command => "the client gave no command in time",
             Self::Reply => "no answer came in time: try again later",
-            Self::Rest => "a command or response was begun and not finished in time",
+            Self::Remainder => "a command or response was begun and not finished in time",
             Self::Data => "the next part of a message did not come in time",
-            Self::DataEnd => {
+            Self::DataReply => {
                 "the server did not say in time whether it took the message: it may or may not have been delivered"
             }
             Self::Idle => "nothing came while idle",
-            Self::Tls => "the TLS handshake did not finish in time",
+            Self::TlsHandshake => "the TLS handshake did not finish in time",
             Self::Delay => "the delay is over",
             Self::Application => "the application did not answer in time",
             Self::Nothing => "the session is over",

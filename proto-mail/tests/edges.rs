@@ -5,8 +5,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use proto_mail::sasl::{
-    self, Exchange, LEAST_ITERATIONS, MOST_ITERATIONS, NoMechanism, SaslError, ScramHash, ScramKeys,
-    ServerExchange, ServerStep, Session,
+    self, ClientExchange, MAX_ITERATIONS, MIN_ITERATIONS, NoMechanism, SaslContext, SaslError, ScramHash,
+    ScramKeys, ServerExchange, ServerStep,
 };
 use proto_mail::token::{AuthQuestion, AuthRequest, StartTlsRequest};
 use proto_mail::{
@@ -14,21 +14,21 @@ use proto_mail::{
 };
 use zeroize::Zeroize;
 
-fn session(seed: u8) -> Session {
-    Session::of(&Secure::tls(ChannelBinding::TlsExporter([9; 32])).with_seed([seed; 32]))
+fn session(seed: u8) -> SaslContext {
+    SaslContext::secure(&Secure::tls(ChannelBinding::TlsExporter([9; 32])).with_seed([seed; 32]))
 }
 
-fn client(mechanism: Mechanism, credentials: Credentials) -> Box<dyn Exchange> {
-    sasl::client(mechanism, credentials, &mut session(1), Mechanisms::all()).unwrap()
+fn client(mechanism: Mechanism, credentials: Credentials) -> Box<dyn ClientExchange> {
+    sasl::client_exchange(mechanism, credentials, &mut session(1), Mechanisms::all()).unwrap()
 }
 
 fn server(mechanism: Mechanism) -> Box<dyn ServerExchange> {
-    sasl::server(mechanism, &mut session(2), Mechanisms::all()).unwrap()
+    sasl::server_exchange(mechanism, &mut session(2), Mechanisms::all()).unwrap()
 }
 
 /// What a client says first.
 fn said(mechanism: Mechanism, credentials: Credentials) -> Result<Vec<u8>, SaslError> {
-    client(mechanism, credentials).initial().map(|first| first.unwrap().expose().clone())
+    client(mechanism, credentials).initial_response().map(|first| first.unwrap().expose().clone())
 }
 
 /// What a server asks of a client's first message.
@@ -46,7 +46,7 @@ fn a_visitors_trace_has_255_characters_and_none_that_moves_a_cursor() {
     assert_eq!(anonymous(&longest).unwrap(), longest.as_bytes());
     assert!(asked(Mechanism::Anonymous, longest.as_bytes()).is_ok());
     for bad in [&format!("{longest}x"), "a\nb", "a\0b"] {
-        assert_eq!(anonymous(bad), Err(SaslError::Unwritable));
+        assert_eq!(anonymous(bad), Err(SaslError::UnencodableCredentials));
         assert_eq!(asked(Mechanism::Anonymous, bad.as_bytes()).unwrap_err(), SaslError::Malformed);
     }
 }
@@ -73,7 +73,7 @@ fn a_name_whose_rights_are_asked_for_has_1024_octets() {
         matches!(question, AuthQuestion::Verify(Credentials::External { authorization }) if authorization == longest)
     );
     for bad in [&format!("{longest}x"), "a\0b"] {
-        assert_eq!(external(bad), Err(SaslError::Unwritable));
+        assert_eq!(external(bad), Err(SaslError::UnencodableCredentials));
         assert_eq!(asked(Mechanism::External, bad.as_bytes()).unwrap_err(), SaslError::Malformed);
     }
 }
@@ -86,7 +86,7 @@ fn tokens_are_visible_ascii() {
         for (name, token) in
             [("u", ""), ("u", "a\x1f"), ("u", "a\x7f"), ("u", "ü"), ("u\n", "t"), ("u\x01", "t")]
         {
-            assert_eq!(bearer(name, token), Err(SaslError::Unwritable), "{name:?} {token:?}");
+            assert_eq!(bearer(name, token), Err(SaslError::UnencodableCredentials), "{name:?} {token:?}");
         }
     }
     let bearer = || Credentials::bearer("a,b", "t");
@@ -142,35 +142,35 @@ fn a_refused_token_is_told_once_and_no_answer_helps() {
             let mut server = server(mechanism);
             let first = said(mechanism, Credentials::bearer("u", "t")).unwrap();
             assert!(matches!(server.step(Some(&first)), Ok(ServerStep::Ask(_))));
-            assert!(matches!(server.verdict(verdict), ServerStep::Challenge(told) if told == reason));
+            assert!(matches!(server.answer(verdict), ServerStep::Challenge(told) if told == reason));
             assert!(matches!(server.step(Some(&first)), Ok(ServerStep::Rejected)), "{mechanism}");
         }
         let mut server = server(mechanism);
         assert!(matches!(server.step(None), Ok(ServerStep::Challenge(empty)) if empty.is_empty()));
-        assert!(matches!(server.verdict(AuthVerdict::Unavailable), ServerStep::Unavailable));
+        assert!(matches!(server.answer(AuthVerdict::Unavailable), ServerStep::Unavailable));
         let mut client = client(mechanism, Credentials::bearer("u", "t"));
-        client.initial().unwrap();
+        client.initial_response().unwrap();
         assert!(client.is_done() && client.failure().is_none());
         let long = [b'x'; 5000];
         assert_eq!(client.step(&long).unwrap().expose(), confession);
         assert!(!client.is_done() && client.failure().unwrap().len() == 4096);
-        assert_eq!(client.step(b"more").unwrap_err(), SaslError::AfterTheEnd);
+        assert_eq!(client.step(b"more").unwrap_err(), SaslError::AlreadyFinished);
         assert_eq!(client.failure().unwrap().len(), 4096, "the first reason is the one that counts");
     }
 }
 
 fn keys() -> AuthVerdict {
-    let keys = ScramKeys::derive(ScramHash::Sha256, "pencil", b"salt", LEAST_ITERATIONS).unwrap();
+    let keys = ScramKeys::derive(ScramHash::Sha256, "pencil", b"salt", MIN_ITERATIONS).unwrap();
     AuthVerdict::Keys(Box::new(keys))
 }
 
 #[test]
 fn keys_answer_no_other_question() {
     for mechanism in [Mechanism::Plain, Mechanism::Login, Mechanism::External, Mechanism::Anonymous] {
-        assert!(matches!(server(mechanism).verdict(keys()), ServerStep::Rejected), "{mechanism}");
-        assert!(matches!(server(mechanism).verdict(AuthVerdict::Reject), ServerStep::Rejected));
-        assert!(matches!(server(mechanism).verdict(AuthVerdict::Unavailable), ServerStep::Unavailable));
-        assert!(matches!(server(mechanism).verdict(AuthVerdict::Accept), ServerStep::Accepted));
+        assert!(matches!(server(mechanism).answer(keys()), ServerStep::Rejected), "{mechanism}");
+        assert!(matches!(server(mechanism).answer(AuthVerdict::Reject), ServerStep::Rejected));
+        assert!(matches!(server(mechanism).answer(AuthVerdict::Unavailable), ServerStep::Unavailable));
+        assert!(matches!(server(mechanism).answer(AuthVerdict::Accept), ServerStep::Accepted));
     }
 }
 
@@ -184,7 +184,7 @@ fn a_nul_stands_in_no_field_of_plain() {
     for (authorization, username, password) in
         [("z\0", "u", &b"p"[..]), ("z", "u\0", b"p"), ("z", "u", b"p\0")]
     {
-        assert_eq!(plain(authorization, username, password), Err(SaslError::Unwritable));
+        assert_eq!(plain(authorization, username, password), Err(SaslError::UnencodableCredentials));
     }
     for bad in [&b"z\0\0p"[..], b"z\0u\0", b"\xff\0u\0p", b"z\0\xff\0p"] {
         assert_eq!(asked(Mechanism::Plain, bad).unwrap_err(), SaslError::Malformed, "{}", bad.escape_ascii());
@@ -208,12 +208,12 @@ fn login_takes_a_name_and_a_password_and_neither_is_empty() {
     assert_eq!(server.step(Some(b"")).unwrap_err(), SaslError::Malformed);
     assert!(matches!(server.step(Some(b"p")), Ok(ServerStep::Ask(_))));
     let mut client = client(Mechanism::Login, Credentials::password("u", &b"p"[..]));
-    assert!(client.initial().unwrap().is_none());
+    assert!(client.initial_response().unwrap().is_none());
     assert_eq!(client.step(b"Username:").unwrap().expose(), b"u");
     assert!(!client.is_done(), "a name proves nothing");
     assert_eq!(client.step(b"Password:").unwrap().expose(), b"p");
     assert!(client.is_done());
-    assert_eq!(client.step(b"Password:").unwrap_err(), SaslError::AfterTheEnd);
+    assert_eq!(client.step(b"Password:").unwrap_err(), SaslError::AlreadyFinished);
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn messages_of_scram_have_4096_octets() {
         let mut server = server(Mechanism::ScramSha256);
         let question = server.step(Some(b"n,,n=u,r=abc")).unwrap();
         assert!(matches!(question, ServerStep::Ask(_)));
-        assert!(matches!(server.verdict(keys()), ServerStep::Challenge(_)));
+        assert!(matches!(server.answer(keys()), ServerStep::Challenge(_)));
         server.step(Some(&vec![b'x'; len])).unwrap_err()
     };
     assert_eq!((last(4096), last(4097)), (SaslError::Malformed, SaslError::TooLong));
@@ -248,7 +248,7 @@ fn messages_of_scram_have_4096_octets() {
 fn the_servers_messages_of_scram_have_4096_octets_too() {
     let answer = |len: usize| {
         let mut client = client(Mechanism::ScramSha1, Credentials::password("u", &b"p"[..]));
-        let first = String::from_utf8(client.initial().unwrap().unwrap().expose().clone()).unwrap();
+        let first = String::from_utf8(client.initial_response().unwrap().unwrap().expose().clone()).unwrap();
         let begin = format!("r={}x,s=c2FsdA==,i=4096,x=", first.split_once("r=").unwrap().1);
         client.step(format!("{begin}{}", "y".repeat(len - begin.len())).as_bytes()).map(|_| ())
     };
@@ -281,7 +281,7 @@ fn the_first_message_can_be_an_answer() {
         let first = said(mechanism, credentials()).unwrap();
         let mut client = client(mechanism, credentials());
         assert_eq!(*client.step(b"").unwrap().expose(), first, "{mechanism}");
-        assert!(client.initial().ok().flatten().is_none(), "it is said once");
+        assert!(client.initial_response().ok().flatten().is_none(), "it is said once");
     }
 }
 
@@ -289,9 +289,9 @@ fn the_first_message_can_be_an_answer() {
 fn proof_given() -> Box<dyn ServerExchange> {
     let mut client = client(Mechanism::ScramSha256, Credentials::password("user", &b"pencil"[..]));
     let mut server = server(Mechanism::ScramSha256);
-    let first = client.initial().unwrap().unwrap();
+    let first = client.initial_response().unwrap().unwrap();
     assert!(matches!(server.step(Some(first.expose())), Ok(ServerStep::Ask(AuthQuestion::Keys { .. }))));
-    let ServerStep::Challenge(said) = server.verdict(keys()) else { panic!() };
+    let ServerStep::Challenge(said) = server.answer(keys()) else { panic!() };
     let last = client.step(&said).unwrap();
     assert!(matches!(server.step(Some(last.expose())), Ok(ServerStep::Ask(AuthQuestion::Authorize { .. }))));
     server
@@ -301,41 +301,41 @@ fn proof_given() -> Box<dyn ServerExchange> {
 fn an_application_that_cannot_tell_refuses_nobody_and_accepts_nobody() {
     let mut asked = server(Mechanism::ScramSha256);
     assert!(matches!(asked.step(Some(b"n,,n=u,r=abc")), Ok(ServerStep::Ask(_))));
-    assert!(matches!(asked.verdict(AuthVerdict::Unavailable), ServerStep::Unavailable));
-    assert_eq!(asked.step(Some(b"")).unwrap_err(), SaslError::AfterTheEnd);
-    assert!(matches!(proof_given().verdict(AuthVerdict::Unavailable), ServerStep::Unavailable));
-    assert!(matches!(proof_given().verdict(AuthVerdict::Reject), ServerStep::Rejected));
+    assert!(matches!(asked.answer(AuthVerdict::Unavailable), ServerStep::Unavailable));
+    assert_eq!(asked.step(Some(b"")).unwrap_err(), SaslError::AlreadyFinished);
+    assert!(matches!(proof_given().answer(AuthVerdict::Unavailable), ServerStep::Unavailable));
+    assert!(matches!(proof_given().answer(AuthVerdict::Reject), ServerStep::Rejected));
 }
 
 #[test]
 fn behind_the_servers_proof_the_client_says_nothing() {
     for (answer, error) in [(&b"x"[..], Some(SaslError::Malformed)), (b"", None)] {
         let mut server = proof_given();
-        assert!(matches!(server.verdict(AuthVerdict::Accept), ServerStep::Challenge(_)));
+        assert!(matches!(server.answer(AuthVerdict::Accept), ServerStep::Challenge(_)));
         match server.step(Some(answer)) {
             Ok(ServerStep::Accepted) => assert_eq!(error, None),
             other => assert_eq!(other.unwrap_err(), error.unwrap()),
         }
-        assert_eq!(server.step(Some(b"")).unwrap_err(), SaslError::AfterTheEnd);
+        assert_eq!(server.step(Some(b"")).unwrap_err(), SaslError::AlreadyFinished);
     }
 }
 
 /// What the client makes of a salt of so many octets and these iterations.
 fn proved(salt: usize, iterations: u64) -> Result<(), SaslError> {
     let mut client = client(Mechanism::ScramSha1, Credentials::password("u", &b"p"[..]));
-    let first = String::from_utf8(client.initial()?.unwrap().expose().clone()).unwrap();
+    let first = String::from_utf8(client.initial_response()?.unwrap().expose().clone()).unwrap();
     let nonce = first.split_once("r=").unwrap().1;
-    let salt = String::from_utf8(sasl::encode(&vec![7; salt]).expose().clone()).unwrap();
+    let salt = String::from_utf8(sasl::encode_base64(&vec![7; salt]).expose().clone()).unwrap();
     client.step(format!("r={nonce}x,s={salt},i={iterations}").as_bytes()).map(|_| ())
 }
 
 #[test]
 fn a_server_may_ask_for_so_much_computing_and_no_more() {
-    let least = u64::from(LEAST_ITERATIONS);
+    let least = u64::from(MIN_ITERATIONS);
     assert_eq!(proved(1, least), Ok(()));
-    assert_eq!(proved(1, least - 1), Err(SaslError::Iterations));
-    assert_eq!(proved(1, u64::from(MOST_ITERATIONS) + 1), Err(SaslError::Iterations));
-    assert_eq!(proved(1, u64::MAX), Err(SaslError::Iterations));
+    assert_eq!(proved(1, least - 1), Err(SaslError::IterationCount));
+    assert_eq!(proved(1, u64::from(MAX_ITERATIONS) + 1), Err(SaslError::IterationCount));
+    assert_eq!(proved(1, u64::MAX), Err(SaslError::IterationCount));
     assert_eq!(proved(1024, least), Ok(()));
     assert_eq!(proved(1025, least), Err(SaslError::Malformed));
 }
@@ -343,13 +343,13 @@ fn a_server_may_ask_for_so_much_computing_and_no_more() {
 #[test]
 fn salts_that_are_kept_have_1_to_64_octets() {
     for (len, fits) in [(0, false), (1, true), (64, true), (65, false)] {
-        let keys = ScramKeys::derive(ScramHash::Sha1, "p", &vec![7; len], LEAST_ITERATIONS);
+        let keys = ScramKeys::derive(ScramHash::Sha1, "p", &vec![7; len], MIN_ITERATIONS);
         assert_eq!(keys.is_ok(), fits, "{len}");
     }
-    for iterations in [0, LEAST_ITERATIONS - 1, MOST_ITERATIONS + 1] {
+    for iterations in [0, MIN_ITERATIONS - 1, MAX_ITERATIONS + 1] {
         assert_eq!(
             ScramKeys::derive(ScramHash::Sha1, "p", b"salt", iterations).unwrap_err(),
-            SaslError::Iterations
+            SaslError::IterationCount
         );
     }
 }
@@ -362,11 +362,11 @@ fn decoys_look_like_keys_within_the_limits_and_prove_nobody() {
         let text = keys.to_text();
         let mut parts = text.expose().split(['$', ':']);
         let iterations: u32 = parts.nth(1).unwrap().parse().unwrap();
-        (iterations, sasl::decode(parts.next().unwrap().as_bytes()).unwrap().expose().len())
+        (iterations, sasl::decode_base64(parts.next().unwrap().as_bytes()).unwrap().expose().len())
     };
     assert_eq!(shape(&decoy(5000, 16)), (5000, 16));
-    assert_eq!(shape(&decoy(1, 0)), (LEAST_ITERATIONS, 1));
-    assert_eq!(shape(&decoy(u32::MAX, 20)), (MOST_ITERATIONS, 20));
+    assert_eq!(shape(&decoy(1, 0)), (MIN_ITERATIONS, 1));
+    assert_eq!(shape(&decoy(u32::MAX, 20)), (MAX_ITERATIONS, 20));
     assert_eq!(decoy(5000, 16).hash(), ScramHash::Sha256);
     assert_eq!(format!("{:?}", decoy(5000, 16)), "ScramKeys { hash: Sha256, .. }");
 }
@@ -375,7 +375,7 @@ fn decoys_look_like_keys_within_the_limits_and_prove_nobody() {
 fn the_hash_of_the_keys_is_that_of_the_mechanism() {
     let mut server = server(Mechanism::ScramSha1);
     assert!(matches!(server.step(Some(b"n,,n=u,r=abc")), Ok(ServerStep::Ask(_))));
-    assert!(matches!(server.verdict(keys()), ServerStep::Rejected), "they are of another");
+    assert!(matches!(server.answer(keys()), ServerStep::Rejected), "they are of another");
     assert_eq!(ScramHash::Sha1.output_len() + ScramHash::Sha256.output_len(), 20 + 32);
 }
 
@@ -397,11 +397,11 @@ fn sets_of_mechanisms_are_sets() {
     assert_eq!(format!("{set:?}"), "{Plain, Anonymous}");
     assert_eq!(Mechanisms::all().iter().count(), Mechanism::ALL.len());
     let revealing = [Mechanism::OAuthBearer, Mechanism::XOAuth2, Mechanism::Plain, Mechanism::Login];
-    assert_eq!(Mechanisms::verified().iter().collect::<Vec<_>>(), revealing);
+    assert_eq!(Mechanisms::passing_credentials().iter().collect::<Vec<_>>(), revealing);
     for mechanism in Mechanism::ALL {
         assert_eq!(Mechanism::from_name(mechanism.to_string().to_lowercase().as_bytes()), Some(mechanism));
         assert_eq!(mechanism.hash().is_some(), mechanism.name().starts_with("SCRAM"));
-        assert_eq!(mechanism.binds(), mechanism.name().ends_with("PLUS"));
+        assert_eq!(mechanism.uses_channel_binding(), mechanism.name().ends_with("PLUS"));
     }
     assert_eq!(Mechanism::from_name(b"PLAI"), None);
 }
@@ -416,14 +416,14 @@ fn exchanges_know_their_mechanism() {
             Credentials::external(),
             Credentials::anonymous("u"),
         ];
-        let fitting = credentials.into_iter().find(|credentials| mechanism.takes(credentials)).unwrap();
+        let fitting = credentials.into_iter().find(|credentials| mechanism.accepts(credentials)).unwrap();
         let client = client(mechanism, fitting);
         assert_eq!((client.mechanism(), server(mechanism).mechanism()), (mechanism, mechanism));
         assert!(format!("{client:?}").contains("done: false"), "{client:?}");
         assert!(format!("{:?}", server(mechanism)).len() > 4);
         assert!(client.failure().is_none());
     }
-    let wrong = sasl::client(
+    let wrong = sasl::client_exchange(
         Mechanism::XOAuth2,
         Credentials::password("u", &b"p"[..]),
         &mut session(1),
@@ -488,13 +488,13 @@ fn a_secret_is_wiped_when_it_is_dropped() {
 fn the_channel_says_what_it_is_worth() {
     assert!(Secure::trusted_local().is_verified() && Secure::tls(ChannelBinding::None).is_verified());
     assert!(!Secure::trusted_local().unverified().is_verified());
-    for (binding, name, octets) in [
+    for (binding, name, bytes) in [
         (ChannelBinding::None, None, &b""[..]),
         (ChannelBinding::TlsExporter([5; 32]), Some("tls-exporter"), &[5; 32]),
         (ChannelBinding::TlsServerEndPoint(vec![6; 48]), Some("tls-server-end-point"), &[6; 48]),
     ] {
         let secure = Secure::tls(binding);
-        assert_eq!((secure.binding().name(), secure.binding().octets()), (name, octets));
+        assert_eq!((secure.binding().name(), secure.binding().bytes()), (name, bytes));
     }
 }
 
@@ -515,7 +515,9 @@ fn what_cannot_be_chosen_says_why() {
     let none = |credentials: &Credentials| -> NoMechanism {
         let all = Mechanisms::all();
         let offered = Mechanisms::NONE.with(Mechanism::ScramSha1Plus).with(Mechanism::ScramSha1);
-        sasl::choose(&Mechanism::ALL, offered, all, &Session::cleartext(), credentials).unwrap_err()
+        sasl::choose_mechanism(&Mechanism::ALL, offered, all, &SaslContext::cleartext(), credentials)
+            .into_result()
+            .unwrap_err()
     };
     let shown = none(&Credentials::password("u", &b"p"[..])).to_string();
     assert_eq!(
@@ -525,13 +527,23 @@ fn what_cannot_be_chosen_says_why() {
          PLAIN is not offered, LOGIN is not offered"
     );
     let debug = format!("{:?}", none(&Credentials::anonymous("")));
-    assert!(debug.contains("Plain: OtherCredentials") && debug.contains("Anonymous: NotOffered"), "{debug}");
+    assert!(
+        debug.contains("Plain: NeedsOtherCredentials") && debug.contains("Anonymous: NotOffered"),
+        "{debug}"
+    );
     let offered = none(&Credentials::external()).offered();
     assert_eq!(offered.iter().count(), 2);
     // Whoever has named a mechanism hears of it, also where it needs other credentials.
     let named = Mechanisms::NONE.with(Mechanism::XOAuth2);
     let password = Credentials::password("u", &b"p"[..]);
-    let error = sasl::choose(&Mechanism::ALL, Mechanisms::all(), named, &Session::cleartext(), &password);
+    let error = sasl::choose_mechanism(
+        &Mechanism::ALL,
+        Mechanisms::all(),
+        named,
+        &SaslContext::cleartext(),
+        &password,
+    )
+    .into_result();
     let shown = error.unwrap_err().to_string();
     assert!(shown.contains("XOAUTH2 needs other credentials"), "{shown}");
     assert!(!shown.contains("OAUTHBEARER"), "{shown}");
@@ -541,12 +553,12 @@ fn what_cannot_be_chosen_says_why() {
 fn each_error_of_sasl_has_words_of_its_own() {
     let all = [
         SaslError::Malformed,
-        SaslError::AfterTheEnd,
-        SaslError::Unwritable,
-        SaslError::Nonce,
-        SaslError::Iterations,
-        SaslError::ServerNotProved,
-        SaslError::Extension,
+        SaslError::AlreadyFinished,
+        SaslError::UnencodableCredentials,
+        SaslError::NonceMismatch,
+        SaslError::IterationCount,
+        SaslError::ServerNotVerified,
+        SaslError::UnsupportedExtension,
         SaslError::TooLong,
     ];
     let words: std::collections::BTreeSet<String> = all.iter().map(ToString::to_string).collect();

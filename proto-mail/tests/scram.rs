@@ -2,24 +2,29 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proto_mail::sasl::{
-    self, Exchange, LEAST_ITERATIONS, SaslError, ScramHash, ScramKeys, ServerExchange, ServerStep, Session,
+    self, ClientExchange, MIN_ITERATIONS, SaslContext, SaslError, ScramHash, ScramKeys, ServerExchange,
+    ServerStep,
 };
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secret, Secure};
 
 const SALT: &[u8] = b"0123456789abcdef";
 
-fn session(seed: u8, binding: ChannelBinding) -> Session {
-    Session::of(&Secure::tls(binding).with_seed([seed; 32]))
+fn session(seed: u8, binding: ChannelBinding) -> SaslContext {
+    SaslContext::secure(&Secure::tls(binding).with_seed([seed; 32]))
 }
 
-fn exporter(octet: u8) -> ChannelBinding {
-    ChannelBinding::TlsExporter([octet; 32])
+fn exporter(byte: u8) -> ChannelBinding {
+    ChannelBinding::TlsExporter([byte; 32])
 }
 
-fn client_over(mechanism: Mechanism, binding: ChannelBinding, offered: Mechanisms) -> Box<dyn Exchange> {
+fn client_over(
+    mechanism: Mechanism,
+    binding: ChannelBinding,
+    offered: Mechanisms,
+) -> Box<dyn ClientExchange> {
     let credentials = Credentials::password("user", &b"pencil"[..]);
-    sasl::client(mechanism, credentials, &mut session(1, binding), offered).unwrap()
+    sasl::client_exchange(mechanism, credentials, &mut session(1, binding), offered).unwrap()
 }
 
 fn server_over(
@@ -27,10 +32,10 @@ fn server_over(
     binding: ChannelBinding,
     offered: Mechanisms,
 ) -> Box<dyn ServerExchange> {
-    sasl::server(mechanism, &mut session(2, binding), offered).unwrap()
+    sasl::server_exchange(mechanism, &mut session(2, binding), offered).unwrap()
 }
 
-fn client() -> Box<dyn Exchange> {
+fn client() -> Box<dyn ClientExchange> {
     client_over(Mechanism::ScramSha256, ChannelBinding::None, Mechanisms::all())
 }
 
@@ -39,7 +44,7 @@ fn server() -> Box<dyn ServerExchange> {
 }
 
 fn keys(hash: ScramHash) -> AuthVerdict {
-    AuthVerdict::Keys(Box::new(ScramKeys::derive(hash, "pencil", SALT, LEAST_ITERATIONS).unwrap()))
+    AuthVerdict::Keys(Box::new(ScramKeys::derive(hash, "pencil", SALT, MIN_ITERATIONS).unwrap()))
 }
 
 fn text(message: &Secret<Vec<u8>>) -> String {
@@ -54,28 +59,28 @@ fn challenge(step: ServerStep) -> String {
 /// client-first was said; server-first as it is made of our nonce comes.
 fn after_first(server_first: impl Fn(&str) -> String) -> Result<Secret<Vec<u8>>, SaslError> {
     let mut client = client();
-    let first = text(&client.initial().unwrap().unwrap());
+    let first = text(&client.initial_response().unwrap().unwrap());
     let outcome = client.step(server_first(first.split_once("r=").unwrap().1).as_bytes());
     assert!(!client.is_done());
     if outcome.is_err() {
-        assert_eq!(client.step(b"v=AAAA").unwrap_err(), SaslError::AfterTheEnd);
+        assert_eq!(client.step(b"v=AAAA").unwrap_err(), SaslError::AlreadyFinished);
     }
     outcome
 }
 
 /// An exchange until the server has seen client-final, as `edit` changes it.
 fn run(
-    client: &mut dyn Exchange,
+    client: &mut dyn ClientExchange,
     server: &mut dyn ServerExchange,
     verdict: AuthVerdict,
     edit: impl Fn(String) -> String,
 ) -> Result<ServerStep, SaslError> {
-    let first = client.initial()?.unwrap();
+    let first = client.initial_response()?.unwrap();
     let ServerStep::Ask(AuthQuestion::Keys { username, .. }) = server.step(Some(first.expose()))? else {
         return Ok(ServerStep::Rejected);
     };
     assert_eq!(username, "user");
-    let server_first = challenge(server.verdict(verdict));
+    let server_first = challenge(server.answer(verdict));
     let client_final = edit(text(&client.step(server_first.as_bytes())?));
     server.step(Some(client_final.as_bytes()))
 }
@@ -92,7 +97,7 @@ fn both_sides_prove_themselves_with_keys_that_others_derived() {
         panic!("{step:?}")
     };
     assert_eq!((authorization.as_str(), username.as_str()), ("", "user"));
-    let server_final = challenge(server.verdict(AuthVerdict::Accept));
+    let server_final = challenge(server.answer(AuthVerdict::Accept));
     assert!(!client.is_done());
     assert_eq!(client.step(server_final.as_bytes()).unwrap().expose(), b"");
     assert!(client.is_done());
@@ -127,7 +132,7 @@ fn server_first_gone_wrong_is_refused() {
         assert_eq!(outcome.unwrap_err(), SaslError::Malformed, "{message:?}");
     }
     let extension = after_first(|nonce| format!("m=must,r={nonce}x,s=c2FsdA==,i=4096"));
-    assert_eq!(extension.unwrap_err(), SaslError::Extension);
+    assert_eq!(extension.unwrap_err(), SaslError::UnsupportedExtension);
     let long = after_first(|nonce| format!("r={nonce}{},s=c2FsdA==,i=4096", "x".repeat(4096)));
     assert_eq!(long.unwrap_err(), SaslError::TooLong);
 }
@@ -142,7 +147,7 @@ fn the_nonce_must_be_ours_and_more() {
     ];
     for other in others {
         let outcome = after_first(|nonce| format!("r={},s=c2FsdA==,i=4096", other(nonce)));
-        assert_eq!(outcome.unwrap_err(), SaslError::Nonce);
+        assert_eq!(outcome.unwrap_err(), SaslError::NonceMismatch);
     }
 }
 
@@ -150,20 +155,20 @@ fn the_nonce_must_be_ours_and_more() {
 fn iterations_are_bounded_both_ways() {
     for count in ["1", "4095", "1000001", "4294967295", "4294967296", "99999999999999999999"] {
         let outcome = after_first(|nonce| format!("r={nonce}x,s=c2FsdA==,i={count}"));
-        assert_eq!(outcome.unwrap_err(), SaslError::Iterations, "{count}");
+        assert_eq!(outcome.unwrap_err(), SaslError::IterationCount, "{count}");
     }
 }
 
 #[test]
 fn only_the_right_signature_proves_the_server() {
     for (server_final, expected) in [
-        ("v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", SaslError::ServerNotProved),
-        ("v=AAAA", SaslError::ServerNotProved),
+        ("v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", SaslError::ServerNotVerified),
+        ("v=AAAA", SaslError::ServerNotVerified),
         ("v=", SaslError::Malformed),
         ("v=!!!!", SaslError::Malformed),
         ("", SaslError::Malformed),
         ("r=abc", SaslError::Malformed),
-        ("m=x,v=AAAA", SaslError::Extension),
+        ("m=x,v=AAAA", SaslError::UnsupportedExtension),
     ] {
         let (mut client, mut server) = (client(), server());
         run(&mut *client, &mut *server, keys(ScramHash::Sha256), |message| message).unwrap();
@@ -213,7 +218,7 @@ fn client_first_gone_wrong_is_refused() {
     ] {
         assert_eq!(server().step(Some(message.as_bytes())).unwrap_err(), SaslError::Malformed, "{message:?}");
     }
-    assert_eq!(server().step(Some(b"n,,m=x,n=user,r=abc")).unwrap_err(), SaslError::Extension);
+    assert_eq!(server().step(Some(b"n,,m=x,n=user,r=abc")).unwrap_err(), SaslError::UnsupportedExtension);
     assert_eq!(server().step(Some(b"n,,n=\xff,r=abc")).unwrap_err(), SaslError::Malformed);
     let long = format!("n,,n=user,r={}", "x".repeat(5000));
     assert_eq!(server().step(Some(long.as_bytes())).unwrap_err(), SaslError::TooLong);
@@ -241,18 +246,18 @@ fn client_final_gone_wrong_is_refused() {
         |message| flip(&message, 13),
         |message| flip(&message, 31),
     ];
-    fn flip(message: &str, octet: usize) -> String {
+    fn flip(message: &str, byte: usize) -> String {
         let (signed, proof) = message.rsplit_once(",p=").unwrap();
-        let mut proof = sasl::decode(proof.as_bytes()).unwrap().expose().clone();
-        proof[octet] ^= 1;
-        format!("{signed},p={}", text(&sasl::encode(&proof)))
+        let mut proof = sasl::decode_base64(proof.as_bytes()).unwrap().expose().clone();
+        proof[byte] ^= 1;
+        format!("{signed},p={}", text(&sasl::encode_base64(&proof)))
     }
     for (at, edit) in edits.into_iter().enumerate() {
         let (mut client, mut server) = (client(), server());
         let outcome = run(&mut *client, &mut *server, keys(ScramHash::Sha256), edit);
         assert!(matches!(outcome, Err(_) | Ok(ServerStep::Rejected)), "{at}: {outcome:?}");
         assert!(server.step(Some(b"")).is_err(), "{at} goes on");
-        assert!(matches!(server.verdict(AuthVerdict::Accept), ServerStep::Rejected), "{at} can be accepted");
+        assert!(matches!(server.answer(AuthVerdict::Accept), ServerStep::Rejected), "{at} can be accepted");
     }
 }
 
@@ -269,7 +274,7 @@ fn an_unknown_user_gets_the_same_questions_and_never_in() {
     let first = [decoy(), decoy(), keys(ScramHash::Sha256)].map(|verdict| {
         let mut server = self::server();
         server.step(Some(b"n,,n=user,r=abc")).unwrap();
-        challenge(server.verdict(verdict))
+        challenge(server.answer(verdict))
     });
     assert_eq!(first[0], first[1], "asking twice tells nothing");
     assert_eq!(first[0].len(), first[2].len());
@@ -280,11 +285,11 @@ fn only_keys_answer_a_question_for_keys() {
     for verdict in [AuthVerdict::Accept, AuthVerdict::Reject, keys(ScramHash::Sha1)] {
         let mut server = server();
         server.step(Some(b"n,,n=user,r=abc")).unwrap();
-        assert!(matches!(server.verdict(verdict), ServerStep::Rejected));
+        assert!(matches!(server.answer(verdict), ServerStep::Rejected));
     }
     let (mut client, mut server) = (client(), server());
     run(&mut *client, &mut *server, keys(ScramHash::Sha256), |message| message).unwrap();
-    assert!(matches!(server.verdict(keys(ScramHash::Sha256)), ServerStep::Rejected));
+    assert!(matches!(server.answer(keys(ScramHash::Sha256)), ServerStep::Rejected));
 }
 
 #[test]
@@ -314,10 +319,10 @@ fn taking_plus_away_is_noticed() {
     for (flag, good) in [("y", true), ("n", false)] {
         let mut client = client_over(Mechanism::ScramSha256, exporter(7), plain);
         let mut server = server_over(Mechanism::ScramSha256, ChannelBinding::None, plain);
-        let first = text(&client.initial().unwrap().unwrap());
+        let first = text(&client.initial_response().unwrap().unwrap());
         assert!(first.starts_with("y,,"));
         server.step(Some(first.replacen('y', flag, 1).as_bytes())).unwrap();
-        let server_first = challenge(server.verdict(keys(ScramHash::Sha256)));
+        let server_first = challenge(server.answer(keys(ScramHash::Sha256)));
         let client_final = client.step(server_first.as_bytes()).unwrap();
         let step = server.step(Some(client_final.expose())).unwrap();
         assert_eq!(matches!(step, ServerStep::Ask(_)), good, "{flag}");
@@ -325,7 +330,7 @@ fn taking_plus_away_is_noticed() {
     // Not being able to, and not wanting to, are both "n".
     for binding in [ChannelBinding::None, exporter(7)] {
         let mut client = client_over(Mechanism::ScramSha256, binding, Mechanisms::all());
-        assert!(text(&client.initial().unwrap().unwrap()).starts_with("n,,"));
+        assert!(text(&client.initial_response().unwrap().unwrap()).starts_with("n,,"));
     }
 }
 
@@ -345,8 +350,9 @@ fn a_password_that_cannot_be_prepared_is_never_sent() {
     for (name, password) in [("user", "a\u{7}b"), ("us\u{7}er", "pencil"), ("user", ""), ("", "pencil")] {
         let credentials = Credentials::password(name, password.as_bytes());
         let (mut session, offered) = (session(1, exporter(1)), Mechanisms::all());
-        let mut client = sasl::client(Mechanism::ScramSha256, credentials, &mut session, offered).unwrap();
-        assert_eq!(client.initial().unwrap_err(), SaslError::Unwritable);
+        let mut client =
+            sasl::client_exchange(Mechanism::ScramSha256, credentials, &mut session, offered).unwrap();
+        assert_eq!(client.initial_response().unwrap_err(), SaslError::UnencodableCredentials);
         assert!(client.step(b"").is_err());
     }
 }

@@ -6,7 +6,7 @@ use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use proto_mail::sasl::{Others, ServerMechanism};
+use proto_mail::sasl::{CustomMechanisms, ServerMechanism};
 use proto_mail::{Limits, Mechanisms};
 
 use crate::data::{BareNewline, LineEndings};
@@ -32,12 +32,12 @@ pub struct Config {
     /// The mechanisms that this side takes part in. What the peer offers or asks beyond them does not exist.
     pub mechanisms: Mechanisms,
     /// A server: the mechanisms whose questions its application answers. Passwords and tokens are verified by any
-    /// ([`Mechanisms::verified`], the default); whoever keeps [`ScramKeys`](proto_mail::sasl::ScramKeys) adds SCRAM, and
+    /// ([`Mechanisms::passing_credentials`], the default); whoever keeps [`ScramKeys`](proto_mail::sasl::ScramKeys) adds SCRAM, and
     /// EXTERNAL and ANONYMOUS are added by whoever means them. What is offered is in both sets, and can be spoken over
     /// the channel.
     pub served: Mechanisms,
     /// A server: the mechanisms that its application has brought along. They are offered under TLS only.
-    pub others: Others,
+    pub others: CustomMechanisms,
     /// What this side calls itself: a client in EHLO, a server in its greeting. A client without a name of its own
     /// should use its address literal (RFC 5321 §4.1.4).
     pub name: Domain<'static>,
@@ -192,8 +192,8 @@ impl Default for Config {
             waits: Waits::default(),
             dialect: Dialect::default(),
             mechanisms: Mechanisms::all(),
-            served: Mechanisms::verified(),
-            others: Others::new(),
+            served: Mechanisms::passing_credentials(),
+            others: CustomMechanisms::new(),
             name: Domain::checked("localhost"),
             has_own_name: false,
             bare_newline: BareNewline::default(),

@@ -4,7 +4,7 @@
 //! with CRLF and nothing else, unless [`BareNewline::Accept`] was asked for. What is refused is swallowed whole: its
 //! rest is never read as another line. Work is linear in the octets received, for every chunking.
 
-use proto_mail::trace::Kind;
+use proto_mail::trace::TraceKind;
 use proto_mail::{Limit, Limits, Line, PeerError, RecvBuffer};
 
 use crate::config::MixedCodes;
@@ -100,8 +100,8 @@ impl Swallow {
         let given_up = end.unwrap_or(octets.len());
         self.behind_cr = octets.last().map_or(self.behind_cr, |&last| last == b'\r');
         // The end of the line alone is sure.
-        rx.tell(given_up - usize::from(end.is_some()), Kind::Unknown);
-        rx.tell(given_up, Kind::Text);
+        rx.trace_span(given_up - usize::from(end.is_some()), TraceKind::Unknown);
+        rx.trace_span(given_up, TraceKind::Text);
         rx.consume_wiping(given_up);
         // The same place for every chunking, whether the end has come meanwhile or not.
         match (self.left.checked_sub(given_up), end) {
@@ -161,7 +161,7 @@ impl ReplyFramer {
             };
             let line = rx.bytes().get(self.seen..self.seen + whole).unwrap_or_default();
             if bare == BareNewline::Reject && !line.ends_with(b"\r\n") {
-                return Err(ReplyFault::Peer(PeerError::ForbiddenOctet));
+                return Err(ReplyFault::Peer(PeerError::ForbiddenByte));
             }
             let Some(head) = line_head(line) else {
                 return Err(ReplyFault::Peer(PeerError::Malformed));
@@ -305,6 +305,6 @@ mod tests {
     fn a_reply_has_a_limit() {
         let endless = b"250-x\r\n".repeat(100_000);
         assert_eq!(replies(&endless, MixedCodes::Refuse), Err(ReplyFault::Limit(Limit::ReplyLines)));
-        assert_eq!(replies(b"220 x\n", MixedCodes::Refuse), Err(ReplyFault::Peer(PeerError::ForbiddenOctet)));
+        assert_eq!(replies(b"220 x\n", MixedCodes::Refuse), Err(ReplyFault::Peer(PeerError::ForbiddenByte)));
     }
 }

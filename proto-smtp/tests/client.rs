@@ -95,11 +95,11 @@ fn credentials_go_in_cleartext_only_where_that_was_allowed() {
 #[test]
 fn what_is_no_greeting_is_told_apart() {
     for (greeting, error) in [
-        (&b"* OK IMAP\r\n"[..], PeerError::NotAGreeting),
-        (b"2x0 mx\r\n", PeerError::NotAGreeting),
-        (b"250 mx\r\n", PeerError::NotAGreeting),
+        (&b"* OK IMAP\r\n"[..], PeerError::InvalidGreeting),
+        (b"2x0 mx\r\n", PeerError::InvalidGreeting),
+        (b"250 mx\r\n", PeerError::InvalidGreeting),
         (b"\x15\x03\x01\x00\x02\x02\x0a\n", PeerError::TlsInCleartext),
-        (b"220 mx\n", PeerError::ForbiddenOctet),
+        (b"220 mx\n", PeerError::ForbiddenByte),
         (b"220-mx\r\n250 mx\r\n", PeerError::MixedReplyCodes),
         (b"220-mx\r\n", PeerError::UnexpectedEnd),
         (b"", PeerError::UnexpectedEnd),
@@ -244,7 +244,7 @@ fn a_message_is_stuffed_on_its_way() {
     assert!(record.has("delivered None 250 queued"));
     for bad in [&b"a\nb\r\n"[..], b"a\rb", b"a\0b", b"a\n.\nMAIL FROM:<e@e>\r\n"] {
         let record = send(Config::default(), &script, bad);
-        assert_eq!(record.error, Some(Misuse::ForbiddenOctet.into()), "{bad:?}");
+        assert_eq!(record.error, Some(Misuse::ForbiddenByte.into()), "{bad:?}");
         assert!(!record.output.ends_with(".\r\n") && !record.has("delivered"));
     }
     let lenient = Config::default().line_endings(LineEndings::Normalize);
@@ -370,7 +370,7 @@ fn starttls_with(replies: &[&[u8]]) -> Result<(Record, Result<Client<Secure>, Er
     for reply in replies {
         rx.extend(reply);
         negotiation = match negotiation.advance(&mut rx, &mut tx)? {
-            Negotiation::More(more) => more,
+            Negotiation::Pending(more) => more,
             Negotiation::Refused(_) => {
                 return Ok((Record::default(), Err(PeerError::StartTlsRefused.into())));
             }
@@ -391,7 +391,7 @@ fn starttls_begins_with_220_alone() {
         (&[b"221 bye\r\n"], PeerError::UnexpectedReply),
         (&[b"250 ok\r\n"], PeerError::UnexpectedReply),
         (&[b"334 \r\n"], PeerError::UnexpectedReply),
-        (&[b"421 bye\r\n"], PeerError::Farewell),
+        (&[b"421 bye\r\n"], PeerError::ServerClosing),
         (&[b"2x0 bye\r\n"], PeerError::Malformed),
     ] {
         assert_eq!(starttls_with(replies).unwrap_err(), error.into(), "{replies:?}");
@@ -522,7 +522,10 @@ fn what_cannot_be_written_is_refused_before_anything_is() {
         let utf8 = Mail::new("é@b".parse::<Address<'static>>().unwrap());
         assert_eq!(client.mail(&utf8, tx).unwrap_err(), Misuse::InvalidArgument.into());
         let nul = Credentials::password("u\0v", &b"p"[..]);
-        assert_eq!(client.authenticate(Mechanism::Plain, nul, tx).unwrap_err(), Misuse::Unwritable.into());
+        assert_eq!(
+            client.authenticate(Mechanism::Plain, nul, tx).unwrap_err(),
+            Misuse::UnencodableCredentials.into()
+        );
         let wrong = Credentials::bearer("u", "t");
         assert_eq!(
             client.authenticate(Mechanism::Plain, wrong, tx).unwrap_err(),
@@ -537,17 +540,17 @@ fn quit_and_time() {
     let record =
         run_client(secure(Config::default()), &after_hello(&[b"221 2.0.0 bye\r\n"]), |event, client, tx| {
             if matches!(event, Event::Extensions(_)) {
-                assert_eq!(client.wait().for_, WaitFor::Application);
+                assert_eq!(client.wait().awaited, WaitFor::Application);
                 client.timed_out(tx).unwrap();
                 client.quit(tx).unwrap();
-                assert_eq!(client.wait().for_, WaitFor::Reply);
+                assert_eq!(client.wait().awaited, WaitFor::Reply);
             }
         });
     assert!(record.has("closed Some") && record.output.ends_with("QUIT\r\n"));
     let mut client = secure(Config::default());
     let mut tx = SendBuffer::new();
-    assert_eq!(client.wait().for_, WaitFor::Greeting);
-    assert_eq!(client.timed_out(&mut tx).unwrap_err(), Limit::Time(WaitFor::Greeting).into());
+    assert_eq!(client.wait().awaited, WaitFor::Greeting);
+    assert_eq!(client.timed_out(&mut tx).unwrap_err(), Limit::Timeout(WaitFor::Greeting).into());
     assert!(client.quit(&mut tx).is_err());
     let _ = Step::Quit;
 }
@@ -567,9 +570,9 @@ fn each_answer_has_the_time_that_the_rfc_gives_it() {
             Event::SendData(_) => client.data_writer().unwrap().finish(tx).unwrap(),
             _ => return,
         }
-        seen.push((client.wait().for_, client.wait().after.as_secs() / 60));
+        seen.push((client.wait().awaited, client.wait().after.as_secs() / 60));
     });
-    let (reply, end) = (WaitFor::Reply, WaitFor::DataEnd);
+    let (reply, end) = (WaitFor::Reply, WaitFor::DataReply);
     assert_eq!(seen, [(reply, 5), (reply, 5), (reply, 2), (end, 10)]);
 }
 

@@ -161,12 +161,12 @@ fn a_session_that_is_over_wants_nothing_and_says_why_again() {
     assert!(talk.client.wants_read(&talk.tx));
     talk.client.noop(&mut talk.tx).unwrap();
     assert!(!talk.client.is_idle(), "a reply is to come");
-    assert_eq!(talk.client.wait().for_, WaitFor::Reply);
+    assert_eq!(talk.client.wait().awaited, WaitFor::Reply);
     let error = talk.client.timed_out(&mut talk.tx).unwrap_err();
     assert!(!talk.client.wants_read(&talk.tx));
     assert_eq!(talk.client.timed_out(&mut talk.tx), Err(error));
     assert_eq!(talk.hear("250 ok\r\n"), Err(error));
-    assert_eq!(talk.client.wait().for_, WaitFor::Nothing);
+    assert_eq!(talk.client.wait().awaited, WaitFor::Nothing);
     let mut talk = Talk::new(&[]);
     talk.client.quit(&mut talk.tx).unwrap();
     talk.said();

@@ -2,8 +2,8 @@
 //! of both.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use proto_mail::sasl::{Exchange, Exposure, OtherMechanism, SaslError};
-use proto_mail::trace::What;
+use proto_mail::sasl::{CleartextRisk, ClientExchange, CustomMechanism, SaslError};
+use proto_mail::trace::TraceSpan;
 use proto_mail::{
     Channel, Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, RecvBuffer, Secret, Secure,
     SendBuffer,
@@ -15,16 +15,16 @@ use proto_smtp::server::Server;
 /// Says what it is given, and has finished then.
 #[derive(Debug)]
 struct Toy {
-    exposure: Exposure,
+    exposure: CleartextRisk,
     first: Option<&'static [u8]>,
 }
 
-impl Exchange for Toy {
+impl ClientExchange for Toy {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Other(OtherMechanism::new("X-TOY", self.exposure).unwrap())
+        Mechanism::Custom(CustomMechanism::new("X-TOY", self.exposure).unwrap())
     }
 
-    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
         Ok(self.first.map(|first| Secret::new(first.to_vec())))
     }
 
@@ -37,7 +37,7 @@ impl Exchange for Toy {
     }
 }
 
-fn toy(exposure: Exposure) -> Box<dyn Exchange> {
+fn toy(exposure: CleartextRisk) -> Box<dyn ClientExchange> {
     Box::new(Toy { exposure, first: Some(b"first") })
 }
 
@@ -78,11 +78,11 @@ impl<C: Channel> Talk<C> {
 
 /// What a trace was told: each piece with what it is.
 fn shown(rx: &mut RecvBuffer) -> String {
-    let piece = |what: What| match what {
-        What::Text(text) => String::from_utf8(text).unwrap(),
+    let piece = |what: TraceSpan| match what {
+        TraceSpan::Text(text) => String::from_utf8(text).unwrap(),
         other => format!("{other:?}"),
     };
-    rx.take_told().into_iter().map(piece).collect()
+    rx.take_trace().into_iter().map(piece).collect()
 }
 
 fn secure(auth: &str) -> Talk<Secure> {
@@ -92,7 +92,9 @@ fn secure(auth: &str) -> Talk<Secure> {
 #[test]
 fn a_mechanism_of_ones_own_is_spoken_where_it_is_offered() {
     for (offered, expected) in [("PLAIN X-TOY", Ok(())), ("X-TOYS", Err(WRONG)), ("PLAIN", Err(WRONG))] {
-        for exposure in [Exposure::Password, Exposure::Guess, Exposure::Nothing] {
+        for exposure in
+            [CleartextRisk::RevealsCredentials, CleartextRisk::AllowsGuessing, CleartextRisk::None]
+        {
             let mut talk = secure(offered);
             let begun = talk.client.authenticate_with(toy(exposure), &mut talk.tx);
             assert_eq!(begun, expected, "{offered} {exposure:?}");
@@ -109,10 +111,10 @@ fn a_mechanism_on_cleartext_gives_nothing_away() {
         talk.client.danger_cleartext_authenticate_with(toy(exposure), &mut talk.tx).map(|()| talk.said())
     };
     let danger = || Config::default().danger_cleartext();
-    assert_eq!(begun(danger(), Exposure::Nothing).unwrap(), "AUTH X-TOY Zmlyc3Q=\r\n");
-    assert_eq!(begun(danger(), Exposure::Guess), Err(WRONG));
-    assert_eq!(begun(danger(), Exposure::Password), Err(WRONG));
-    assert_eq!(begun(Config::default(), Exposure::Nothing), Err(Misuse::WrongState.into()));
+    assert_eq!(begun(danger(), CleartextRisk::None).unwrap(), "AUTH X-TOY Zmlyc3Q=\r\n");
+    assert_eq!(begun(danger(), CleartextRisk::AllowsGuessing), Err(WRONG));
+    assert_eq!(begun(danger(), CleartextRisk::RevealsCredentials), Err(WRONG));
+    assert_eq!(begun(Config::default(), CleartextRisk::None), Err(Misuse::WrongState.into()));
 }
 
 /// A mechanism that has nothing to say first waits to be asked; an empty message is written as one.
@@ -120,7 +122,7 @@ fn a_mechanism_on_cleartext_gives_nothing_away() {
 fn what_a_mechanism_says_first_is_its_own() {
     for (first, said) in [(None, "AUTH X-TOY\r\n"), (Some(&b""[..]), "AUTH X-TOY =\r\n")] {
         let mut talk = secure("X-TOY");
-        let exchange = Box::new(Toy { exposure: Exposure::Guess, first });
+        let exchange = Box::new(Toy { exposure: CleartextRisk::AllowsGuessing, first });
         talk.client.authenticate_with(exchange, &mut talk.tx).unwrap();
         assert_eq!(talk.said(), said);
     }
@@ -137,7 +139,7 @@ fn an_empty_challenge_is_answered_by_whoever_knows() {
     talk.hear("334 \r\n");
     assert_eq!(talk.said(), "AHUAcA==\r\n");
     let mut talk = secure("X-TOY");
-    talk.client.authenticate_with(toy(Exposure::Guess), &mut talk.tx).unwrap();
+    talk.client.authenticate_with(toy(CleartextRisk::AllowsGuessing), &mut talk.tx).unwrap();
     talk.said();
     talk.hear("334 \r\n");
     assert_eq!(talk.said(), "dG8g\r\n", "\"to \"");
@@ -176,7 +178,7 @@ fn a_refused_initial_response_is_not_sent_again() {
 fn a_choice_is_among_what_is_offered() {
     let talk = secure("PLAIN LOGIN XOAUTH2");
     let password = Credentials::password("u", &b"p"[..]);
-    let weighed = talk.client.weigh(&Mechanism::ALL, &password);
+    let weighed = talk.client.choose_mechanism(&Mechanism::ALL, &password);
     assert_eq!(weighed.chosen(), Some(Mechanism::Plain));
     assert_eq!(talk.client.choose(&[Mechanism::Login, Mechanism::Plain], &password), Ok(Mechanism::Login));
     assert!(talk.client.choose(&[Mechanism::XOAuth2, Mechanism::ScramSha256], &password).is_err());
@@ -188,7 +190,7 @@ fn a_trace_shows_no_challenge() {
     let begun = || {
         let mut talk = secure("X-TOY");
         talk.rx.trace(100);
-        talk.client.authenticate_with(toy(Exposure::Guess), &mut talk.tx).unwrap();
+        talk.client.authenticate_with(toy(CleartextRisk::AllowsGuessing), &mut talk.tx).unwrap();
         talk.said();
         talk
     };

@@ -211,7 +211,7 @@ fn through_both_gates_then_authenticated_then_mail() {
         let client_upgrade = loop {
             wire.carry();
             negotiation = match negotiation.advance(&mut wire.client_rx, &mut wire.client_tx).unwrap() {
-                Negotiation::More(more) => more,
+                Negotiation::Pending(more) => more,
                 Negotiation::Ready(upgrade) => break upgrade,
                 Negotiation::Refused(_) => panic!("refused"),
             };
@@ -238,7 +238,10 @@ fn through_both_gates_then_authenticated_then_mail() {
                 let proto_mail::token::AuthQuestion::Verify(credentials) = request.question() else {
                     panic!("not asked")
                 };
-                assert_eq!((credentials.username(), request.mechanism().reveals_password()), ("alice", true));
+                assert_eq!(
+                    (credentials.username(), request.mechanism().reveals_credentials()),
+                    ("alice", true)
+                );
                 server.verdict(request, proto_mail::AuthVerdict::Accept, tx).unwrap();
             });
             wire.carry();

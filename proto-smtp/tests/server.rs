@@ -180,7 +180,7 @@ fn an_unanswered_token_pauses_the_session_and_may_be_answered_by_another_thread(
     for _ in 0..3 {
         assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
         assert!(!server.wants_read(&tx) && tx.is_empty());
-        assert_eq!(server.wait().for_, WaitFor::Application);
+        assert_eq!(server.wait().awaited, WaitFor::Application);
     }
     let (reply, response) = std::thread::spawn(move || (reply, Response::no_such_mailbox())).join().unwrap();
     server.reply(reply, &response, &mut tx).unwrap();
@@ -389,7 +389,7 @@ fn who_speaks_too_early_or_something_else_is_sent_away() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(config().waits(waits), &mut tx);
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none() && tx.is_empty());
-    assert_eq!((server.wait().for_, server.wants_read(&tx)), (WaitFor::Delay, true));
+    assert_eq!((server.wait().awaited, server.wants_read(&tx)), (WaitFor::Delay, true));
     server.timed_out(&mut tx).unwrap();
     assert!(tx.take().starts_with(b"220 localhost ESMTP "));
     for (input, error) in [
@@ -533,13 +533,13 @@ fn time_is_up_with_421_and_a_drip_gains_nothing() {
     let mut server = Server::<Cleartext>::new(config(), &mut tx);
     let _ = tx.take();
     let wait = server.wait();
-    assert_eq!((wait.for_, wait.after), (WaitFor::Command, Duration::from_secs(300)));
+    assert_eq!((wait.awaited, wait.after), (WaitFor::Command, Duration::from_secs(300)));
     for octet in b"NOO" {
         rx.extend(&[*octet]);
         assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
         assert_eq!(server.wait(), wait);
     }
-    assert_eq!(server.timed_out(&mut tx).unwrap_err(), Error::Limit(Limit::Time(WaitFor::Command)));
+    assert_eq!(server.timed_out(&mut tx).unwrap_err(), Error::Limit(Limit::Timeout(WaitFor::Command)));
     assert!(tx.take().starts_with(b"421 4.4.2 "));
     assert!(server.next_event(&mut rx, &mut tx).is_err() && !server.wants_read(&tx));
 }

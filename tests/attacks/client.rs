@@ -436,7 +436,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
                 Err(error) => (failed(error, &mut self.seen.shown), false),
             },
             Session::Negotiating(negotiation) => match negotiation.advance(rx, tx) {
-                Ok(Negotiation::More(negotiation)) => (Session::Negotiating(negotiation), false),
+                Ok(Negotiation::Pending(negotiation)) => (Session::Negotiating(negotiation), false),
                 Ok(Negotiation::Ready(upgrade)) => (Session::Upgrading(upgrade), false),
                 // There is no going on without.
                 Ok(Negotiation::Refused(_)) => (Session::Over { done: false }, false),

@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use io_mio::{MachineMut, Protocol, ServerProtocol};
 use mailwire_tests::who::{SALT, rejected};
 use play::play;
-use proto_mail::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
+use proto_mail::sasl::{MIN_ITERATIONS, ScramHash, ScramKeys};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthRequest, AuthVerdict, Credentials, Machine, Secret, SendBuffer, StartTlsRequest};
 
@@ -141,9 +141,8 @@ fn verdict(request: &AuthRequest, log: &mut Log) -> AuthVerdict {
 }
 
 /// Derived once: that takes longer than a whole conversation.
-static KEYS: LazyLock<Secret<String>> = LazyLock::new(|| {
-    ScramKeys::derive(ScramHash::Sha256, PASSWORD, SALT, LEAST_ITERATIONS).unwrap().to_text()
-});
+static KEYS: LazyLock<Secret<String>> =
+    LazyLock::new(|| ScramKeys::derive(ScramHash::Sha256, PASSWORD, SALT, MIN_ITERATIONS).unwrap().to_text());
 
 /// The user, by either name.
 fn is_user(name: &str) -> bool {

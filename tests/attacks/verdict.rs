@@ -174,7 +174,7 @@ pub(crate) fn holds_secret(output: &[u8], secret: &str) -> bool {
 
 /// In base64.
 pub(crate) fn base64(octets: &[u8]) -> String {
-    String::from_utf8(sasl::encode(octets).expose().clone()).unwrap()
+    String::from_utf8(sasl::encode_base64(octets).expose().clone()).unwrap()
 }
 
 #[test]

@@ -2,21 +2,22 @@
 //! anything, and its server that it accepts whoever it has heard, whatever the application said.
 
 use proto_mail::sasl::{
-    Exchange, Exposure, OtherMechanism, SaslError, ServerExchange, ServerMechanism, ServerStep, Session,
+    CleartextRisk, ClientExchange, CustomMechanism, SaslContext, SaslError, ServerExchange, ServerMechanism,
+    ServerStep,
 };
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, Credentials, Mechanism, Secret};
 
 /// What it is called. Only under TLS it may be spoken.
-pub(crate) const CUSTOM_MECHANISM: OtherMechanism =
-    OtherMechanism::new("X-CUSTOM_MECHANISM", Exposure::Guess).unwrap();
+pub(crate) const CUSTOM_MECHANISM: CustomMechanism =
+    CustomMechanism::new("X-CUSTOM_MECHANISM", CleartextRisk::AllowsGuessing).unwrap();
 
 /// What its client says.
 const MESSAGE: &[u8] = b"\0x\0x";
 
 /// A server's side.
 #[derive(Debug)]
-pub(crate) struct CustomMechanism;
+pub(crate) struct CustomServerMechanism;
 
 /// A client's exchange, and whether it has said all.
 #[derive(Debug)]
@@ -32,18 +33,18 @@ impl Asking {
 #[derive(Debug)]
 struct Serving(bool);
 
-impl Exchange for Asking {
+impl ClientExchange for Asking {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Other(CUSTOM_MECHANISM)
+        Mechanism::Custom(CUSTOM_MECHANISM)
     }
 
-    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
         Ok(None)
     }
 
     fn step(&mut self, _: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
         if std::mem::replace(&mut self.0, true) {
-            return Err(SaslError::AfterTheEnd);
+            return Err(SaslError::AlreadyFinished);
         }
         Ok(Secret::new(MESSAGE.to_vec()))
     }
@@ -53,19 +54,19 @@ impl Exchange for Asking {
     }
 }
 
-impl ServerMechanism for CustomMechanism {
-    fn mechanism(&self) -> OtherMechanism {
+impl ServerMechanism for CustomServerMechanism {
+    fn mechanism(&self) -> CustomMechanism {
         CUSTOM_MECHANISM
     }
 
-    fn begin(&self, _: &mut Session) -> Box<dyn ServerExchange> {
+    fn begin(&self, _: &mut SaslContext) -> Box<dyn ServerExchange> {
         Box::new(Serving(false))
     }
 }
 
 impl ServerExchange for Serving {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Other(CUSTOM_MECHANISM)
+        Mechanism::Custom(CUSTOM_MECHANISM)
     }
 
     fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {
@@ -79,7 +80,7 @@ impl ServerExchange for Serving {
         })
     }
 
-    fn verdict(&mut self, _: AuthVerdict) -> ServerStep {
+    fn answer(&mut self, _: AuthVerdict) -> ServerStep {
         self.0 = true;
         ServerStep::Challenge(Vec::new())
     }

@@ -159,7 +159,7 @@ impl Asking {
         let over = Session::Gone(Misuse::Closed.into());
         let Session::Negotiating(negotiation) = std::mem::replace(&mut self.session, over) else { return };
         match negotiation.advance(&mut self.rx, &mut self.tx) {
-            Ok(Negotiation::More(negotiation)) => self.session = Session::Negotiating(negotiation),
+            Ok(Negotiation::Pending(negotiation)) => self.session = Session::Negotiating(negotiation),
             Ok(Negotiation::Refused(client)) => {
                 self.record.event(&"refused");
                 self.session = Session::Cleartext(client);
@@ -235,9 +235,9 @@ impl Asking {
     fn outside(&self) -> (WaitFor, bool) {
         match &self.session {
             Session::Gone(_) => (WaitFor::Nothing, true),
-            Session::Negotiating(negotiation) => (negotiation.wait().for_, false),
-            Session::Cleartext(client) => (client.wait().for_, client.is_closed()),
-            Session::Secure(client) => (client.wait().for_, client.is_closed()),
+            Session::Negotiating(negotiation) => (negotiation.wait().awaited, false),
+            Session::Cleartext(client) => (client.wait().awaited, client.is_closed()),
+            Session::Secure(client) => (client.wait().awaited, client.is_closed()),
         }
     }
 
@@ -380,7 +380,7 @@ impl World for Asking {
         }
         let (rx, closed) = (self.rx.bytes().escape_ascii(), self.rx.is_closed());
         let whole = format!("{} {rx} {closed} {}", self.description(), self.tx.is_empty());
-        let head = self.rx.received() - self.rx.len() as u64;
+        let head = self.rx.received_total() - self.rx.len() as u64;
         seen_from(&whole, [("queued_at: ", self.tx.sent_total()), ("heard_at: ", head)])
     }
 

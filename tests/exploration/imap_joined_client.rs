@@ -115,7 +115,7 @@ impl Sending {
             return;
         };
         match negotiation.advance(&mut self.common.rx, &mut self.common.tx) {
-            Ok(Negotiation::More(negotiation)) => self.session = Asking::Negotiating(negotiation),
+            Ok(Negotiation::Pending(negotiation)) => self.session = Asking::Negotiating(negotiation),
             Ok(Negotiation::Refused(client)) => {
                 self.common.record.event(&"refused");
                 self.go_on_in_clear(client);

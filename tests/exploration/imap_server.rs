@@ -297,7 +297,7 @@ impl Serving {
         fn of<C: Channel>(server: &Server<C>, tx: &SendBuffer) -> Outside {
             let state = server.state();
             Outside {
-                awaits: server.wait().for_,
+                awaits: server.wait().awaited,
                 wants_read: server.wants_read(tx),
                 closed: server.is_closed(),
                 standing: match () {

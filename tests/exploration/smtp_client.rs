@@ -187,12 +187,12 @@ impl Asking {
 
     /// Where what is unread begins in all that was heard.
     fn head(&self) -> u64 {
-        self.rx.received() - self.rx.len() as u64
+        self.rx.received_total() - self.rx.len() as u64
     }
 
     /// Notes that the machine said something more by itself, in a greeting or an exchange, that is to be answered.
     fn mark(&mut self) {
-        let (sent, heard) = (self.tx.queued_total(), self.rx.received());
+        let (sent, heard) = (self.tx.queued_total(), self.rx.received_total());
         if let Some(first) = self.given.front_mut()
             && matches!(first.step, Step::Hello | Step::Auth)
             && first.sent != sent
@@ -205,7 +205,7 @@ impl Asking {
         let over = Session::Gone(Misuse::Closed.into());
         let Session::Negotiating(negotiation) = std::mem::replace(&mut self.session, over) else { return };
         match negotiation.advance(&mut self.rx, &mut self.tx) {
-            Ok(Negotiation::More(negotiation)) => self.session = Session::Negotiating(negotiation),
+            Ok(Negotiation::Pending(negotiation)) => self.session = Session::Negotiating(negotiation),
             Ok(Negotiation::Refused(client)) => {
                 self.record.event(&"refused");
                 self.session = Session::Cleartext(client);
@@ -261,7 +261,7 @@ impl Asking {
 
     /// A command was given.
     fn expect(&mut self, step: Step) {
-        let (sent, heard) = (self.tx.queued_total(), self.rx.received());
+        let (sent, heard) = (self.tx.queued_total(), self.rx.received_total());
         self.given.push_back(Given { step, sent, heard });
     }
 
@@ -279,9 +279,9 @@ impl Asking {
     fn outside(&self) -> Outside {
         match &self.session {
             Session::Gone(_) => Outside { wait: WaitFor::Nothing, closed: true },
-            Session::Negotiating(negotiation) => Outside { wait: negotiation.wait().for_, closed: false },
-            Session::Cleartext(client) => Outside { wait: client.wait().for_, closed: client.is_closed() },
-            Session::Secure(client) => Outside { wait: client.wait().for_, closed: client.is_closed() },
+            Session::Negotiating(negotiation) => Outside { wait: negotiation.wait().awaited, closed: false },
+            Session::Cleartext(client) => Outside { wait: client.wait().awaited, closed: client.is_closed() },
+            Session::Secure(client) => Outside { wait: client.wait().awaited, closed: client.is_closed() },
         }
     }
 
@@ -516,7 +516,7 @@ fn credentials() -> Credentials {
 
 fn prove(client: &mut Client<Secure>, mechanism: Mechanism, tx: &mut SendBuffer) -> Result<(), Error> {
     match mechanism {
-        Mechanism::Other(_) => client.authenticate_with(Box::new(custom_mechanism::Asking::new()), tx),
+        Mechanism::Custom(_) => client.authenticate_with(Box::new(custom_mechanism::Asking::new()), tx),
         _ => client.authenticate(mechanism, credentials(), tx),
     }
 }
@@ -527,7 +527,7 @@ fn prove_in_cleartext(
     tx: &mut SendBuffer,
 ) -> Result<(), Error> {
     match mechanism {
-        Mechanism::Other(_) => {
+        Mechanism::Custom(_) => {
             client.danger_cleartext_authenticate_with(Box::new(custom_mechanism::Asking::new()), tx)
         }
         _ => client.danger_cleartext_authenticate(mechanism, credentials(), tx),

@@ -114,7 +114,7 @@ impl Sending {
         let over = Asking::Gone;
         let Asking::Negotiating(negotiation) = std::mem::replace(&mut self.session, over) else { return };
         match negotiation.advance(&mut self.common.rx, &mut self.common.tx) {
-            Ok(Negotiation::More(negotiation)) => self.session = Asking::Negotiating(negotiation),
+            Ok(Negotiation::Pending(negotiation)) => self.session = Asking::Negotiating(negotiation),
             Ok(Negotiation::Refused(client)) => {
                 self.common.record.event(&"refused");
                 self.go_on_in_clear(client);

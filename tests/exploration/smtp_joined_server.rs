@@ -275,8 +275,10 @@ impl End for Receiving {
     fn judge(&self) -> Result<usize, String> {
         let invariants = self.common.judge(Side::SmtpServer)?;
         let (rests, authenticated) = match &self.session {
-            Serving::Secure(server) => (server.wait().for_ == WaitFor::Command, server.is_authenticated()),
-            Serving::Cleartext(server) => (server.wait().for_ == WaitFor::Command, server.is_authenticated()),
+            Serving::Secure(server) => (server.wait().awaited == WaitFor::Command, server.is_authenticated()),
+            Serving::Cleartext(server) => {
+                (server.wait().awaited == WaitFor::Command, server.is_authenticated())
+            }
             _ => (false, false),
         };
         if authenticated && self.common.beliefs.identity != Belief::Yes {

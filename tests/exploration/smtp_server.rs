@@ -13,7 +13,7 @@ use proto_smtp::{Config, Dialect};
 use mailwire_tests::invariants::{self, Side};
 use mailwire_tests::play::{Entry, Record, channel};
 
-use crate::custom_mechanism::CustomMechanism;
+use crate::custom_mechanism::CustomServerMechanism;
 use crate::end::{ask_again, next};
 use crate::explore::{Secured, World, capped, described, without};
 use crate::smtp_server_model::Conversation;
@@ -325,7 +325,7 @@ impl Serving {
     /// What is awaited, whether more is wanted, whether it is over, and whether the client has authenticated.
     fn outside(&self) -> (WaitFor, bool, bool, bool) {
         fn of<C: Channel>(server: &Server<C>, tx: &SendBuffer) -> (WaitFor, bool, bool, bool) {
-            (server.wait().for_, server.wants_read(tx), server.is_closed(), server.is_authenticated())
+            (server.wait().awaited, server.wants_read(tx), server.is_closed(), server.is_authenticated())
         }
         match &self.session {
             Session::Gone(_) => (WaitFor::Nothing, false, true, false),
@@ -424,7 +424,7 @@ impl World for Serving {
         let (awaits, wants_read, closed, authenticated) = self.outside();
         match next {
             // Only in an exchange, or while a line is swallowed, is the rest of a line awaited.
-            _ if awaits != WaitFor::Rest && !matches!(self.open, Some(Open::Auth(_))) => {
+            _ if awaits != WaitFor::Remainder && !matches!(self.open, Some(Open::Auth(_))) => {
                 self.exchange.clear()
             }
             Move::Hear(octets) => self.exchange.extend(octets.as_bytes()),
@@ -554,8 +554,10 @@ fn config(terms: Terms) -> Config {
         Bounds::None => (u32::MAX, u32::MAX),
         Bounds::Few => (2, 4),
     };
-    let mut config =
-        Config::default().limits(limits).dialect(terms.dialect).with_mechanism(Arc::new(CustomMechanism));
+    let mut config = Config::default()
+        .limits(limits)
+        .dialect(terms.dialect)
+        .with_mechanism(Arc::new(CustomServerMechanism));
     config.command_line = 60;
     if terms.needs_proof { config.require_authentication() } else { config }
 }

@@ -160,7 +160,7 @@ impl<P: ClientUnderTest<Secure: Debug>> Victim for Asking<P> {
                 Err(error) => return before.end(tx, Outcome::Fatal(error)),
                 Ok(Negotiation::Refused(_)) => return before.end(tx, Outcome::Cleartext),
                 Ok(Negotiation::Ready(upgrade)) => break upgrade,
-                Ok(Negotiation::More(more)) => more,
+                Ok(Negotiation::Pending(more)) => more,
             };
             before.output.extend(tx.take());
             let Some(piece) = pieces.next() else { return before.end(tx, Outcome::Cleartext) };

@@ -9,7 +9,7 @@ use crate::secure::Tls;
 
 /// The words that log in by SMTP.
 fn plain(user: &str, password: &str) -> String {
-    let whole = proto_mail::sasl::encode(format!("\0{user}\0{password}").as_bytes());
+    let whole = proto_mail::sasl::encode_base64(format!("\0{user}\0{password}").as_bytes());
     format!("AUTH PLAIN {}\r\n", std::str::from_utf8(whole.expose()).unwrap())
 }
 

@@ -166,7 +166,7 @@ fn a_server_ends_in_time_while_passwords_are_computed() {
         talk.answer();
         talk.ask("EHLO c.example\r\n");
         let whole = format!("\0{}\0wrong-{number}", served.user);
-        let login = proto_mail::sasl::encode(whole.as_bytes());
+        let login = proto_mail::sasl::encode_base64(whole.as_bytes());
         talk.say(&format!("AUTH PLAIN {}\r\n", std::str::from_utf8(login.expose()).unwrap()));
         talks.push(talk);
     }

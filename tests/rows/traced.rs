@@ -12,7 +12,7 @@ fn pieces(secret: &str) -> Vec<String> {
         secret.as_bytes().windows(6).map(|piece| String::from_utf8_lossy(piece).into_owned()).collect();
     for offset in 0..3 {
         let around = [&vec![0; offset], secret.as_bytes()].concat();
-        let encoded = proto_mail::sasl::encode(&around);
+        let encoded = proto_mail::sasl::encode_base64(&around);
         let sure = &encoded.expose()[(offset * 8).div_ceil(6)..around.len() * 8 / 6];
         pieces.extend(sure.windows(6).map(|piece| String::from_utf8_lossy(piece).into_owned()));
     }

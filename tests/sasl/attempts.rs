@@ -1,7 +1,7 @@
 //! What is one attempt: a server counts it and holds its answer back, however the client ends what it began; and what
 //! a client gave up before it was told no is none.
 
-use proto_mail::sasl::{self, LEAST_ITERATIONS, ScramKeys};
+use proto_mail::sasl::{self, MIN_ITERATIONS, ScramKeys};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, Error, Limit, Limits, Mechanism, Secret};
 
@@ -12,7 +12,7 @@ const XOAUTH2: &str = "user=ann\x01auth=Bearer ya29.guessed\x01\x01";
 const OAUTHBEARER: &str = "n,a=ann,\x01auth=Bearer ya29.guessed\x01\x01";
 
 fn base64(text: &str) -> String {
-    String::from_utf8(sasl::encode(text.as_bytes()).expose().clone()).unwrap()
+    String::from_utf8(sasl::encode_base64(text.as_bytes()).expose().clone()).unwrap()
 }
 
 fn no(_: &AuthQuestion) -> AuthVerdict {
@@ -71,7 +71,7 @@ fn yes(question: &AuthQuestion) -> AuthVerdict {
     match question {
         AuthQuestion::Keys { hash, username } => {
             let secret = Secret::new(b"of decoys".to_vec());
-            AuthVerdict::Keys(Box::new(ScramKeys::decoy(*hash, &secret, username, LEAST_ITERATIONS, 16)))
+            AuthVerdict::Keys(Box::new(ScramKeys::decoy(*hash, &secret, username, MIN_ITERATIONS, 16)))
         }
         _ => AuthVerdict::Accept,
     }

@@ -1,6 +1,6 @@
 //! SCRAM's flags (RFC 5802 §6) in both roles of both protocols: which one a client sets, and which one a server takes.
 
-use proto_mail::sasl::{self, LEAST_ITERATIONS, ScramHash, ScramKeys, Session};
+use proto_mail::sasl::{self, MIN_ITERATIONS, SaslContext, ScramHash, ScramKeys};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{
     AuthVerdict, ChannelBinding, Credentials, Error, Limits, Mechanism, Mechanisms, Misuse, Secret, Secure,
@@ -10,20 +10,20 @@ use crate::raw::{Ended, Raw};
 use crate::talk::{BOTH, End, How, scripted_over};
 
 fn base64(octets: &[u8]) -> String {
-    String::from_utf8(sasl::encode(octets).expose().clone()).unwrap()
+    String::from_utf8(sasl::encode_base64(octets).expose().clone()).unwrap()
 }
 
 /// The keys of user's password, which is "secret".
 fn keys(question: &AuthQuestion) -> AuthVerdict {
     let AuthQuestion::Keys { hash, .. } = question else { return AuthVerdict::Accept };
-    let keys = ScramKeys::derive(*hash, "secret", b"sixteen octets!!", LEAST_ITERATIONS).unwrap();
+    let keys = ScramKeys::derive(*hash, "secret", b"sixteen octets!!", MIN_ITERATIONS).unwrap();
     AuthVerdict::Keys(Box::new(keys))
 }
 
 fn decoys(question: &AuthQuestion) -> AuthVerdict {
     let AuthQuestion::Keys { hash, username } = question else { return AuthVerdict::Reject };
     let secret = Secret::new(vec![3; 32]);
-    AuthVerdict::Keys(Box::new(ScramKeys::decoy(*hash, &secret, username, LEAST_ITERATIONS, 16)))
+    AuthVerdict::Keys(Box::new(ScramKeys::decoy(*hash, &secret, username, MIN_ITERATIONS, 16)))
 }
 
 const NONE: ChannelBinding = ChannelBinding::None;
@@ -76,7 +76,8 @@ fn a_server_takes_the_flag_that_fits_its_channel_and_what_it_offers() {
     for protocol in BOTH {
         for (binding, plus, bound, flag, expected) in &rows {
             for hash in ["SCRAM-SHA-1", "SCRAM-SHA-256"] {
-                let served = Mechanism::ALL.into_iter().filter(|mechanism| *plus || !mechanism.binds());
+                let served =
+                    Mechanism::ALL.into_iter().filter(|mechanism| *plus || !mechanism.uses_channel_binding());
                 let over = (binding.clone(), served.collect::<Mechanisms>());
                 let mut raw = Raw::over(protocol, Limits::default(), over, keys);
                 let name = format!("{hash}{}", if *bound { "-PLUS" } else { "" });
@@ -108,10 +109,11 @@ fn a_proof_that_is_bound_to_another_channel_is_refused() {
                 let mut raw = Raw::new(protocol, Limits::default(), keys);
                 let secure = Secure::tls(ChannelBinding::TlsExporter([octet; 32])).with_seed([1; 32]);
                 let credentials = Credentials::password("user", &b"secret"[..]);
-                let (mut session, offered) = (Session::of(&secure), Mechanisms::all());
-                let mut client = sasl::client(mechanism, credentials, &mut session, offered).unwrap();
+                let (mut session, offered) = (SaslContext::secure(&secure), Mechanisms::all());
+                let mut client =
+                    sasl::client_exchange(mechanism, credentials, &mut session, offered).unwrap();
                 raw.begin(mechanism.name());
-                let first = client.initial().unwrap().unwrap();
+                let first = client.initial_response().unwrap().unwrap();
                 let mut told = raw.say(&format!("{}\r\n", base64(first.expose())));
                 while let Some(challenge) = raw.challenge(&told) {
                     let message = client.step(challenge.as_bytes()).unwrap();
@@ -154,7 +156,8 @@ fn a_client_says_whether_it_could_have_been_bound() {
                 continue;
             };
             let first = talk.client[0].rsplit_once(' ').unwrap().1;
-            let first = String::from_utf8(sasl::decode(first.as_bytes()).unwrap().expose().clone()).unwrap();
+            let first =
+                String::from_utf8(sasl::decode_base64(first.as_bytes()).unwrap().expose().clone()).unwrap();
             assert!(first.starts_with(&format!("{expected}n=user,r=")), "{what}: {first}");
         }
     }

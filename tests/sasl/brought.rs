@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto_mail::sasl::{self, Exchange, SaslError, ServerMechanism, Session};
+use proto_mail::sasl::{self, ClientExchange, SaslContext, SaslError, ServerMechanism};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, Credentials, Error, Mechanism, Misuse, PeerError, Secret};
 
@@ -11,7 +11,7 @@ use crate::toy::{Client, TOY, Toy, mac};
 
 const KEY: &str = "correct-horse-battery";
 
-fn own(exchange: impl Exchange + 'static) -> How {
+fn own(exchange: impl ClientExchange + 'static) -> How {
     How::Own(Box::new(exchange))
 }
 
@@ -32,7 +32,7 @@ fn application(question: &AuthQuestion) -> AuthVerdict {
 }
 
 fn base64(text: &str) -> String {
-    String::from_utf8(sasl::encode(text.as_bytes()).expose().clone()).unwrap()
+    String::from_utf8(sasl::encode_base64(text.as_bytes()).expose().clone()).unwrap()
 }
 
 #[test]
@@ -44,7 +44,9 @@ fn both_ends_agree() {
         assert!(talk.client[0].ends_with("X-TOY"), "{talk:?}");
         assert_eq!((talk.client[2].as_str(), talk.delays), ("", 0));
         // Neither what the client nor what the server said in it may be shown.
-        let nonce = Session::of(&proto_mail::Secure::trusted_local().with_seed([2; 32])).nonce().unwrap();
+        let nonce = SaslContext::secure(&proto_mail::Secure::trusted_local().with_seed([2; 32]))
+            .next_nonce()
+            .unwrap();
         let shown = String::from_utf8_lossy(&talk.shown);
         for said in [talk.client[1].as_str(), &base64(&nonce), &base64(&mac(KEY.as_bytes(), b"ann"))] {
             assert!(said.len() > 8 && !shown.contains(said), "{protocol:?} {said}: {shown}");
@@ -152,7 +154,7 @@ fn a_server_that_cannot_prove_itself_is_left_with_an_asterisk() {
                 assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {talk:?}");
             } else {
                 let Some(End::Refused(Some(reason))) = talk.end else { panic!("{protocol:?} {talk:?}") };
-                assert_eq!(reason, SaslError::ServerNotProved.to_string());
+                assert_eq!(reason, SaslError::ServerNotVerified.to_string());
             }
         }
     }
@@ -179,12 +181,12 @@ struct Careless {
     known: bool,
 }
 
-impl Exchange for Careless {
+impl ClientExchange for Careless {
     fn mechanism(&self) -> Mechanism {
-        if self.known { Mechanism::Plain } else { Mechanism::Other(TOY) }
+        if self.known { Mechanism::Plain } else { Mechanism::Custom(TOY) }
     }
 
-    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
         Ok(self.first.take().map(|len| Secret::new(vec![b'a'; len])))
     }
 
@@ -208,12 +210,12 @@ fn a_careless_mechanism_opens_nothing() {
         assert_eq!(talk.end, Some(End::Failed(error.into())), "{protocol:?} {talk:?}");
 
         // A message that fits into no line.
-        let careless = Careless { first: None, len: sasl::LONGEST_MESSAGE + 1, known: false };
+        let careless = Careless { first: None, len: sasl::MAX_MESSAGE_LEN + 1, known: false };
         let bad = if protocol == Protocol::Imap { "TAG BAD no\r\n" } else { "501 no\r\n" };
         let talk = scripted(protocol, "X-TOY", own(careless), &[early[0].as_str(), bad]);
         assert_eq!(talk.client.last().unwrap(), "*", "{protocol:?}");
         assert_eq!(talk.end, Some(End::Refused(Some(SaslError::TooLong.to_string()))), "{protocol:?}");
-        let careless = Careless { first: Some(sasl::LONGEST_MESSAGE + 1), len: 1, known: false };
+        let careless = Careless { first: Some(sasl::MAX_MESSAGE_LEN + 1), len: 1, known: false };
         let talk = scripted(protocol, "X-TOY", own(careless), &[]);
         assert!(matches!(talk.end, Some(End::NotBegun(Error::Misuse(_)))), "{protocol:?} {talk:?}");
 
@@ -222,7 +224,7 @@ fn a_careless_mechanism_opens_nothing() {
         let endless = vec![early[0].as_str(); 200];
         let talk = scripted(protocol, "X-TOY", own(careless), &endless);
         let said = talk.client.iter().filter(|line| *line == "YQ==").count();
-        assert_eq!(said, sasl::MOST_MESSAGES as usize, "{protocol:?} {:?}", talk.end);
+        assert_eq!(said, sasl::MAX_MESSAGES as usize, "{protocol:?} {:?}", talk.end);
 
         // One that calls itself what we speak.
         let careless = Careless { first: None, len: 1, known: true };

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use proto_mail::sasl::{self, LEAST_ITERATIONS, SaslError, ScramHash, ScramKeys};
+use proto_mail::sasl::{self, MIN_ITERATIONS, SaslError, ScramHash, ScramKeys};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, Credentials, Mechanism, Misuse, PeerError, Secret};
 
@@ -74,7 +74,7 @@ fn a_server_that_did_not_look_at_the_initial_response_is_told_once_more() {
         for script in [&["? ", "? ", "wrong"][..], &["? Z28gb24=", "wrong"]] {
             let talk = against(protocol, Mechanism::Plain, script);
             assert_eq!(talk.client.last().unwrap(), "*", "{protocol:?} {script:?}");
-            assert_eq!(talk.end, Some(End::Refused(Some(SaslError::AfterTheEnd.to_string()))));
+            assert_eq!(talk.end, Some(End::Refused(Some(SaslError::AlreadyFinished.to_string()))));
         }
         // SCRAM goes on as if nothing had been: the same nonce, and so the same exchange.
         let talk = against(protocol, Mechanism::ScramSha256, &["? ", "no"]);
@@ -137,7 +137,8 @@ fn a_challenge_that_is_none_is_answered_with_an_asterisk() {
 #[test]
 fn a_refused_token_is_answered_and_its_reason_told() {
     // {"status":"401"} with an escape sequence behind it.
-    let json = String::from_utf8(sasl::encode(b"{\"status\":\"401\"}\x1b[2J").expose().clone()).unwrap();
+    let json =
+        String::from_utf8(sasl::encode_base64(b"{\"status\":\"401\"}\x1b[2J").expose().clone()).unwrap();
     let challenge = format!("? {json}");
     for protocol in BOTH {
         for (mechanism, dance) in [(Mechanism::XOAuth2, ""), (Mechanism::OAuthBearer, "AQ==")] {
@@ -166,17 +167,19 @@ fn success_before_scram_has_proved_the_server_is_not_believed() {
 /// What SCRAM's server asks to compute is bounded both ways; nothing is computed, and the exchange given up.
 #[test]
 fn too_few_and_too_many_iterations_are_not_made() {
-    let base64 = |text: String| String::from_utf8(sasl::encode(text.as_bytes()).expose().clone()).unwrap();
+    let base64 =
+        |text: String| String::from_utf8(sasl::encode_base64(text.as_bytes()).expose().clone()).unwrap();
     for protocol in BOTH {
         for mechanism in [Mechanism::ScramSha1, Mechanism::ScramSha256] {
             let first = against(protocol, mechanism, &[]).client[0].rsplit_once(' ').unwrap().1.to_owned();
-            let first = String::from_utf8(sasl::decode(first.as_bytes()).unwrap().expose().clone()).unwrap();
+            let first =
+                String::from_utf8(sasl::decode_base64(first.as_bytes()).unwrap().expose().clone()).unwrap();
             let nonce = first.rsplit_once("r=").unwrap().1;
             for count in ["1", "4095", "1000001", "4294967296"] {
                 let challenge = base64(format!("r={nonce}more,s=c2FsdA==,i={count}"));
                 let talk = against(protocol, mechanism, &[&format!("? {challenge}"), "wrong"]);
                 assert_eq!(said(&talk)[1], "*", "{protocol:?} {mechanism} {count}");
-                let reason = SaslError::Iterations.to_string();
+                let reason = SaslError::IterationCount.to_string();
                 assert_eq!(talk.end, Some(End::Refused(Some(reason))), "{protocol:?} {mechanism} {count}");
             }
             let challenge = base64(format!("r={nonce}more,s=c2FsdA==,i=4096"));
@@ -197,7 +200,11 @@ fn what_a_mechanism_cannot_carry_is_refused_before_anything_is_said() {
         ] {
             let how = How::Known(mechanism, Credentials::password(name, password.as_bytes()));
             let talk = scripted(protocol, mechanism.name(), how, &[]);
-            assert_eq!(talk.end, Some(End::NotBegun(Misuse::Unwritable.into())), "{protocol:?} {mechanism}");
+            assert_eq!(
+                talk.end,
+                Some(End::NotBegun(Misuse::UnencodableCredentials.into())),
+                "{protocol:?} {mechanism}"
+            );
             assert!(talk.client.is_empty());
         }
     }
@@ -226,7 +233,7 @@ fn accept(question: &AuthQuestion) -> AuthVerdict {
     let AuthQuestion::Keys { hash, .. } = question else { return AuthVerdict::Accept };
     let kept = KEPT.get_or_init(|| {
         [ScramHash::Sha1, ScramHash::Sha256].map(|hash| {
-            ScramKeys::derive(hash, "secret", b"sixteen octets!!", LEAST_ITERATIONS).unwrap().to_text()
+            ScramKeys::derive(hash, "secret", b"sixteen octets!!", MIN_ITERATIONS).unwrap().to_text()
         })
     });
     let text = &kept[usize::from(*hash == ScramHash::Sha256)];

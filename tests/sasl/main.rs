@@ -19,7 +19,7 @@ mod talk;
 mod toy;
 
 use peer::Peer;
-use proto_mail::sasl::{self, Exchange, ScramHash, ScramKeys, ServerExchange, ServerStep, Session};
+use proto_mail::sasl::{self, ClientExchange, SaslContext, ScramHash, ScramKeys, ServerExchange, ServerStep};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secret, Secure};
 
@@ -46,9 +46,13 @@ enum Hand {
 #[test]
 fn our_client_is_understood() {
     each_case(Mechanism::ALL, |mechanism, name, hand| {
-        let mut ours =
-            sasl::client(mechanism, credentials(mechanism, name, hand), &mut session(), offered(mechanism))
-                .unwrap();
+        let mut ours = sasl::client_exchange(
+            mechanism,
+            credentials(mechanism, name, hand),
+            &mut session(),
+            offered(mechanism),
+        )
+        .unwrap();
         let mut theirs = Peer::server(mechanism, name);
         client_against(&mut *ours, &mut theirs)
     });
@@ -56,9 +60,9 @@ fn our_client_is_understood() {
 
 #[test]
 fn our_server_understands() {
-    let spoken = Mechanism::ALL.into_iter().filter(|mechanism| !mechanism.binds());
+    let spoken = Mechanism::ALL.into_iter().filter(|mechanism| !mechanism.uses_channel_binding());
     each_case(spoken, |mechanism, name, hand| {
-        let mut ours = sasl::server(mechanism, &mut session(), offered(mechanism)).unwrap();
+        let mut ours = sasl::server_exchange(mechanism, &mut session(), offered(mechanism)).unwrap();
         let mut theirs = Peer::client(mechanism, name, hand);
         server_against(&mut *ours, &mut theirs, name)
     });
@@ -68,9 +72,11 @@ fn our_server_understands() {
 #[test]
 fn a_proof_for_another_channel_is_refused() {
     for mechanism in [Mechanism::ScramSha1Plus, Mechanism::ScramSha256Plus] {
-        let elsewhere = || Session::of(&Secure::tls(ChannelBinding::TlsExporter([8; 32])).with_seed([1; 32]));
+        let elsewhere =
+            || SaslContext::secure(&Secure::tls(ChannelBinding::TlsExporter([8; 32])).with_seed([1; 32]));
         let credentials = credentials(mechanism, "user", Hand::Right);
-        let mut ours = sasl::client(mechanism, credentials, &mut elsewhere(), offered(mechanism)).unwrap();
+        let mut ours =
+            sasl::client_exchange(mechanism, credentials, &mut elsewhere(), offered(mechanism)).unwrap();
         assert_eq!(
             client_against(&mut *ours, &mut Peer::server(mechanism, "user")),
             Outcome::Refused,
@@ -93,8 +99,8 @@ fn each_case(
     }
 }
 
-fn session() -> Session {
-    Session::of(&Secure::tls(ChannelBinding::TlsExporter(BINDING)).with_seed([3; 32]))
+fn session() -> SaslContext {
+    SaslContext::secure(&Secure::tls(ChannelBinding::TlsExporter(BINDING)).with_seed([3; 32]))
 }
 
 /// What a server offers that has this mechanism: one that cannot be bound does not offer to be.
@@ -126,8 +132,8 @@ const fn token(hand: Hand) -> &'static str {
 }
 
 /// Runs our client's side. It believes in success only when its mechanism has run to its end.
-fn client_against(ours: &mut dyn Exchange, theirs: &mut Peer) -> Outcome {
-    let mut message = ours.initial().unwrap().map(|secret| secret.expose().clone());
+fn client_against(ours: &mut dyn ClientExchange, theirs: &mut Peer) -> Outcome {
+    let mut message = ours.initial_response().unwrap().map(|secret| secret.expose().clone());
     for _ in 0..6 {
         let Ok(said) = theirs.step(message.as_deref()) else { return Outcome::Refused };
         if let Some(challenge) = &said.message {
@@ -149,7 +155,7 @@ fn server_against(ours: &mut dyn ServerExchange, theirs: &mut Peer, name: &str) 
     for _ in 0..6 {
         let Ok(mut step) = ours.step(message.as_deref()) else { return Outcome::Refused };
         while let ServerStep::Ask(question) = step {
-            step = ours.verdict(answer(&question, name));
+            step = ours.answer(answer(&question, name));
         }
         match step {
             ServerStep::Challenge(challenge) => match theirs.step(Some(&challenge)) {
@@ -193,6 +199,7 @@ fn written_keys(hash: ScramHash) -> (Vec<u8>, Vec<u8>) {
     let text = keys(hash).to_text();
     let (_, both) = text.expose().rsplit_once('$').unwrap();
     let (stored, server) = both.split_once(':').unwrap();
-    let octets = |line: &str| -> Vec<u8> { Secret::expose(&sasl::decode(line.as_bytes()).unwrap()).clone() };
+    let octets =
+        |line: &str| -> Vec<u8> { Secret::expose(&sasl::decode_base64(line.as_bytes()).unwrap()).clone() };
     (octets(stored), octets(server))
 }

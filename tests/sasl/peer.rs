@@ -111,7 +111,11 @@ static BOUND: &[rsasl::prelude::Mechanism] =
 
 fn config(mechanism: Mechanism, name: &str, hand: Hand) -> std::sync::Arc<SASLConfig> {
     SASLConfig::builder()
-        .with_registry(Registry::with_mechanisms(if mechanism.binds() { BOUND } else { UNBOUND }))
+        .with_registry(Registry::with_mechanisms(if mechanism.uses_channel_binding() {
+            BOUND
+        } else {
+            UNBOUND
+        }))
         .with_callback(Application { name: name.to_owned(), hand, mechanism })
         .unwrap()
 }

@@ -108,7 +108,7 @@ impl Raw {
     /// What the server's challenge holds, if it is one.
     pub(crate) fn challenge(&self, told: &str) -> Option<String> {
         let prompt = if self.protocol == Protocol::Imap { "+ " } else { "334 " };
-        let challenge = sasl::decode(told.strip_prefix(prompt)?.trim_end().as_bytes()).unwrap();
+        let challenge = sasl::decode_base64(told.strip_prefix(prompt)?.trim_end().as_bytes()).unwrap();
         Some(String::from_utf8(challenge.expose().clone()).unwrap())
     }
 
@@ -133,7 +133,7 @@ impl Raw {
 
     /// Whether the server lets anybody begin now.
     pub(crate) fn is_open(&self) -> bool {
-        self.error.is_none() && self.wait.is_some_and(|wait| wait.for_ == WaitFor::Command)
+        self.error.is_none() && self.wait.is_some_and(|wait| wait.awaited == WaitFor::Command)
     }
 }
 
@@ -168,7 +168,7 @@ fn serve(
                         server.verdict(request, verdict, tx)?;
                     }
                 }
-                if server.wait().for_ == WaitFor::Delay {
+                if server.wait().awaited == WaitFor::Delay {
                     counts.delays += 1;
                     server.timed_out(tx)?;
                 }
@@ -191,7 +191,7 @@ fn serve(
                         server.verdict(request, verdict, tx)?;
                     }
                 }
-                if server.wait().for_ == WaitFor::Delay {
+                if server.wait().awaited == WaitFor::Delay {
                     counts.delays += 1;
                     server.timed_out(tx)?;
                 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use proto_mail::sasl::{Exchange, ServerMechanism};
+use proto_mail::sasl::{ClientExchange, ServerMechanism};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{
     AuthVerdict, ChannelBinding, Cleartext, Credentials, Error, Mechanism, Mechanisms, RecvBuffer, Secure,
@@ -23,7 +23,7 @@ pub(crate) const BOTH: [Protocol; 2] = [Protocol::Imap, Protocol::Smtp];
 
 /// How the client proves itself.
 pub(crate) enum How {
-    Own(Box<dyn Exchange>),
+    Own(Box<dyn ClientExchange>),
     Known(Mechanism, Credentials),
 }
 
@@ -166,7 +166,7 @@ fn client_over(protocol: Protocol, secure: Secure) -> Box<dyn Asking> {
 pub(crate) fn scripted_in_cleartext(
     protocol: Protocol,
     offered: &str,
-    exchange: Box<dyn Exchange>,
+    exchange: Box<dyn ClientExchange>,
     lines: &[&str],
 ) -> Talk {
     let said = greeting(protocol, offered);
@@ -223,7 +223,7 @@ pub(crate) fn joined(
                             server.verdict(request, verdict, tx)?;
                         }
                     }
-                    if server.wait().for_ != WaitFor::Delay {
+                    if server.wait().awaited != WaitFor::Delay {
                         return Ok(delays);
                     }
                     delays += 1;
@@ -250,7 +250,7 @@ pub(crate) fn joined(
                             server.verdict(request, verdict, tx)?;
                         }
                     }
-                    if server.wait().for_ != WaitFor::Delay {
+                    if server.wait().awaited != WaitFor::Delay {
                         return Ok(delays);
                     }
                     delays += 1;

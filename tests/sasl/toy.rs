@@ -6,14 +6,15 @@
 //! ```
 
 use proto_mail::sasl::{
-    Exchange, Exposure, OtherMechanism, SaslError, ServerExchange, ServerMechanism, ServerStep, Session,
+    CleartextRisk, ClientExchange, CustomMechanism, SaslContext, SaslError, ServerExchange, ServerMechanism,
+    ServerStep,
 };
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, Mechanism, Secret};
 
-pub(crate) const TOY: OtherMechanism = OtherMechanism::new("X-TOY", Exposure::Guess).unwrap();
+pub(crate) const TOY: CustomMechanism = CustomMechanism::new("X-TOY", CleartextRisk::AllowsGuessing).unwrap();
 /// The same, and it claims that nobody can do anything with what it says.
-pub(crate) const OPEN: OtherMechanism = OtherMechanism::new("X-TOY", Exposure::Nothing).unwrap();
+pub(crate) const OPEN: CustomMechanism = CustomMechanism::new("X-TOY", CleartextRisk::None).unwrap();
 
 /// Not a MAC that anybody should use.
 pub(crate) fn mac(key: &[u8], message: &[u8]) -> String {
@@ -26,7 +27,7 @@ pub(crate) fn mac(key: &[u8], message: &[u8]) -> String {
 
 #[derive(Debug)]
 pub(crate) struct Client {
-    pub(crate) mechanism: OtherMechanism,
+    pub(crate) mechanism: CustomMechanism,
     pub(crate) name: &'static str,
     pub(crate) key: &'static str,
     state: State,
@@ -49,12 +50,12 @@ impl Client {
     }
 }
 
-impl Exchange for Client {
+impl ClientExchange for Client {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Other(self.mechanism)
+        Mechanism::Custom(self.mechanism)
     }
 
-    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
         Ok(None)
     }
 
@@ -69,8 +70,8 @@ impl Exchange for Client {
                 self.state = State::Done;
                 Ok(Secret::new(Vec::new()))
             }
-            State::Proved => Err(SaslError::ServerNotProved),
-            State::Done => Err(SaslError::AfterTheEnd),
+            State::Proved => Err(SaslError::ServerNotVerified),
+            State::Done => Err(SaslError::AlreadyFinished),
         }
     }
 
@@ -84,12 +85,12 @@ impl Exchange for Client {
 pub(crate) struct Toy;
 
 impl ServerMechanism for Toy {
-    fn mechanism(&self) -> OtherMechanism {
+    fn mechanism(&self) -> CustomMechanism {
         TOY
     }
 
-    fn begin(&self, session: &mut Session) -> Box<dyn ServerExchange> {
-        let challenge = session.nonce().unwrap();
+    fn begin(&self, session: &mut SaslContext) -> Box<dyn ServerExchange> {
+        let challenge = session.next_nonce().unwrap();
         Box::new(Server { challenge, name: String::new(), proof: String::new(), last: None })
     }
 }
@@ -104,7 +105,7 @@ struct Server {
 
 impl ServerExchange for Server {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Other(TOY)
+        Mechanism::Custom(TOY)
     }
 
     fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {
@@ -121,7 +122,7 @@ impl ServerExchange for Server {
         }
     }
 
-    fn verdict(&mut self, verdict: AuthVerdict) -> ServerStep {
+    fn answer(&mut self, verdict: AuthVerdict) -> ServerStep {
         match verdict {
             AuthVerdict::Stored(key) => {
                 if mac(key.expose(), self.challenge.as_bytes()) != self.proof {

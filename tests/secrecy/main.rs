@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 
 use hunt::Hunt;
 
-use proto_mail::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
+use proto_mail::sasl::{MIN_ITERATIONS, ScramHash, ScramKeys};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthRequest, AuthVerdict, ChannelBinding, Credentials, Mechanism, Secret, Secure};
 
@@ -44,7 +44,7 @@ impl Answer {
             (Self::Accept, AuthQuestion::Keys { hash, .. }) => AuthVerdict::Keys(Box::new(keys(*hash))),
             (Self::Reject, AuthQuestion::Keys { hash, username }) => {
                 let secret = Secret::new(b"the secret of decoys".to_vec());
-                AuthVerdict::Keys(Box::new(ScramKeys::decoy(*hash, &secret, username, LEAST_ITERATIONS, 16)))
+                AuthVerdict::Keys(Box::new(ScramKeys::decoy(*hash, &secret, username, MIN_ITERATIONS, 16)))
             }
             (Self::Accept, _) => AuthVerdict::Accept,
             (Self::Reject, _) => AuthVerdict::Reject,
@@ -56,7 +56,7 @@ const SIZES: [usize; 5] = [1, 2, 5, 64, usize::MAX];
 
 /// The sizes of pieces for this mechanism: fewer where each session derives keys, or has little to hide.
 fn sizes(mechanism: Mechanism) -> &'static [usize] {
-    let travels = mechanism.reveals_password() && !matches!(mechanism, Mechanism::Other(_));
+    let travels = mechanism.reveals_credentials() && !matches!(mechanism, Mechanism::Custom(_));
     if travels { &SIZES } else { &[1, usize::MAX] }
 }
 
@@ -76,7 +76,7 @@ fn secrets() -> Vec<&'static [u8]> {
 
 /// Every mechanism, and one that an application has brought along. What has no secret has somebody's name.
 fn mechanisms() -> impl Iterator<Item = Mechanism> {
-    Mechanism::ALL.into_iter().chain([Mechanism::Other(own::OWN)])
+    Mechanism::ALL.into_iter().chain([Mechanism::Custom(own::OWN)])
 }
 
 /// The channel of every session: something to be bound to, and nonces.
@@ -93,7 +93,7 @@ fn keys(hash: ScramHash) -> ScramKeys {
 }
 
 fn derived(hash: ScramHash) -> Secret<String> {
-    ScramKeys::derive(hash, PASSWORDS[2], SALT, LEAST_ITERATIONS).unwrap().to_text()
+    ScramKeys::derive(hash, PASSWORDS[2], SALT, MIN_ITERATIONS).unwrap().to_text()
 }
 
 /// How somebody proves who they are.
@@ -108,7 +108,7 @@ fn how(mechanism: Mechanism, password: &str) -> How {
         Mechanism::XOAuth2 | Mechanism::OAuthBearer => Credentials::bearer(USER, TOKEN),
         Mechanism::External => Credentials::External { authorization: USER.into() },
         Mechanism::Anonymous => Credentials::anonymous(USER),
-        Mechanism::Other(_) => return How::Own,
+        Mechanism::Custom(_) => return How::Own,
         _ => Credentials::password(USER, password.as_bytes()),
     })
 }

@@ -7,14 +7,16 @@
 //! ```
 
 use proto_mail::sasl::{
-    Exchange, Exposure, OtherMechanism, SaslError, ServerExchange, ServerMechanism, ServerStep, Session,
+    CleartextRisk, ClientExchange, CustomMechanism, SaslContext, SaslError, ServerExchange, ServerMechanism,
+    ServerStep,
 };
 use proto_mail::token::AuthQuestion;
 use proto_mail::{Credentials, Mechanism, Secret};
 
 use crate::{PASSWORDS, TOKEN, USER};
 
-pub(crate) const OWN: OtherMechanism = OtherMechanism::new("X-OWN", Exposure::Password).unwrap();
+pub(crate) const OWN: CustomMechanism =
+    CustomMechanism::new("X-OWN", CleartextRisk::RevealsCredentials).unwrap();
 
 /// The client's side; it knows how much it has said, and everything that it will say.
 #[derive(Debug)]
@@ -32,17 +34,17 @@ impl Client {
     }
 }
 
-impl Exchange for Client {
+impl ClientExchange for Client {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Other(OWN)
+        Mechanism::Custom(OWN)
     }
 
-    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
         Ok(self.say())
     }
 
     fn step(&mut self, _: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
-        self.say().ok_or(SaslError::AfterTheEnd)
+        self.say().ok_or(SaslError::AlreadyFinished)
     }
 
     fn is_done(&self) -> bool {
@@ -55,11 +57,11 @@ impl Exchange for Client {
 pub(crate) struct Own;
 
 impl ServerMechanism for Own {
-    fn mechanism(&self) -> OtherMechanism {
+    fn mechanism(&self) -> CustomMechanism {
         OWN
     }
 
-    fn begin(&self, _: &mut Session) -> Box<dyn ServerExchange> {
+    fn begin(&self, _: &mut SaslContext) -> Box<dyn ServerExchange> {
         Box::new(Server { heard: Vec::new() })
     }
 }
@@ -71,7 +73,7 @@ struct Server {
 
 impl ServerExchange for Server {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Other(OWN)
+        Mechanism::Custom(OWN)
     }
 
     fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {

@@ -78,7 +78,7 @@ impl Trace for Forms {
 
 /// Adds an event to the last one if both are parts of the same thing: pieces may have come one by one.
 fn join(last: &mut Event, event: &Event) -> bool {
-    use trace::What::{Data, Elided, Secret, Text, Unknown};
+    use trace::TraceSpan::{Data, Elided, Secret, Text, Unknown};
     let ((Event::Received(last), Event::Received(more)) | (Event::Sent(last), Event::Sent(more))) =
         (last, event)
     else {
@@ -223,7 +223,7 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
                     shown.debug(&self.machine);
                     continue;
                 }
-                Ok(None) if self.machine.wait().for_ == WaitFor::Delay => {
+                Ok(None) if self.machine.wait().awaited == WaitFor::Delay => {
                     self.machine.timed_out(&mut self.tx)
                 }
                 Ok(None) => break,

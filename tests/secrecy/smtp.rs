@@ -289,5 +289,5 @@ fn a_client_shows_nothing_whatever_the_server_answers() {
 }
 
 fn base64(text: &str) -> String {
-    String::from_utf8(proto_mail::sasl::encode(text.as_bytes()).expose().clone()).unwrap()
+    String::from_utf8(proto_mail::sasl::encode_base64(text.as_bytes()).expose().clone()).unwrap()
 }

@@ -87,7 +87,7 @@ impl Asking {
             }
         };
         let outcome = match negotiation.advance(rx, tx) {
-            Ok(Negotiation::More(negotiation)) => {
+            Ok(Negotiation::Pending(negotiation)) => {
                 self.session = Session::Negotiating(negotiation);
                 return Ok(false);
             }

@@ -185,7 +185,7 @@ fn rest<C: Channel>(
         }
         Some(Late::Offer(offer, yes)) => answer_offer(server, offer, yes, tx, record),
         Some(Late::Verdict(request, given)) => verdict(server, request, given, tx, record),
-        None if server.wait().for_ == WaitFor::Delay => server.timed_out(tx)?,
+        None if server.wait().awaited == WaitFor::Delay => server.timed_out(tx)?,
         None => return Ok(false),
     }
     Ok(true)
@@ -329,7 +329,7 @@ fn verdict_given(
     record: &mut Record,
 ) {
     let said = match verdict {
-        _ if request.is_refused_by(&verdict) => Some(Entry::Refused),
+        _ if request.is_rejected_by(&verdict) => Some(Entry::Refused),
         AuthVerdict::Accept => Some(Entry::Proved),
         _ => None,
     };

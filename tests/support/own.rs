@@ -9,12 +9,12 @@
 use std::sync::Arc;
 
 use proto_mail::sasl::{
-    Exposure, OtherMechanism, SaslError, ServerExchange, ServerMechanism, ServerStep, Session,
+    CleartextRisk, CustomMechanism, SaslContext, SaslError, ServerExchange, ServerMechanism, ServerStep,
 };
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, Mechanism};
 
-const OWN: OtherMechanism = OtherMechanism::new("X-OWN", Exposure::Guess).unwrap();
+const OWN: CustomMechanism = CustomMechanism::new("X-OWN", CleartextRisk::AllowsGuessing).unwrap();
 
 /// The mechanism, as a server's configuration takes it.
 #[must_use]
@@ -26,11 +26,11 @@ pub fn mechanism() -> Arc<dyn ServerMechanism> {
 struct Own;
 
 impl ServerMechanism for Own {
-    fn mechanism(&self) -> OtherMechanism {
+    fn mechanism(&self) -> CustomMechanism {
         OWN
     }
 
-    fn begin(&self, _: &mut Session) -> Box<dyn ServerExchange> {
+    fn begin(&self, _: &mut SaslContext) -> Box<dyn ServerExchange> {
         Box::new(Exchange { dances: false })
     }
 }
@@ -63,7 +63,7 @@ impl ServerExchange for Exchange {
     }
 
     /// Whatever the application says.
-    fn verdict(&mut self, _: AuthVerdict) -> ServerStep {
+    fn answer(&mut self, _: AuthVerdict) -> ServerStep {
         if self.dances { ServerStep::Challenge(b"because".to_vec()) } else { ServerStep::Accepted }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Debug};
 
-use proto_mail::trace::What;
+use proto_mail::trace::TraceSpan;
 use proto_mail::{ChannelBinding, Error, RecvBuffer, Secure, SendBuffer};
 
 /// An application's free will, as a string of octets. When it is used up, every choice is 0.
@@ -158,9 +158,9 @@ impl Record {
     }
 
     /// What was told to a trace since this was asked last.
-    fn take_told(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) {
-        for what in rx.take_told().into_iter().chain(tx.take_told()) {
-            if let What::Text(text) = what {
+    fn take_trace(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) {
+        for what in rx.take_trace().into_iter().chain(tx.take_trace()) {
+            if let TraceSpan::Text(text) = what {
                 self.traced.extend(text);
             }
         }
@@ -168,7 +168,7 @@ impl Record {
 
     /// TLS is in place: the octets before it are all behind us.
     pub fn secured(&mut self, rx: &RecvBuffer) {
-        self.secured_at = Some(rx.received() as usize);
+        self.secured_at = Some(rx.received_total() as usize);
         self.entries.push(Entry::Secured);
         if !rx.is_empty() {
             self.entries.push(Entry::Crossed(rx.len()));
@@ -364,7 +364,7 @@ fn pump(
             other => other,
         };
         let sent = record.send(tx);
-        record.take_told(rx, tx);
+        record.take_trace(rx, tx);
         match outcome {
             Ok(moved) if moved || sent => {}
             Ok(_) => return Ok(()),
@@ -386,6 +386,6 @@ fn ask_again(player: &mut impl Player, rx: &mut RecvBuffer, tx: &mut SendBuffer,
             Err(error) => record.entries.push(Entry::Failed(error)),
         }
         record.send(tx);
-        record.take_told(rx, tx);
+        record.take_trace(rx, tx);
     }
 }

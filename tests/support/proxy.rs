@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use proto_mail::proxy::{Header, LONGEST, read};
+use proto_mail::proxy::{Header, MAX_HEADER_LEN, parse};
 
 /// Reads a header from any octets, as they come: octet by octet.
 ///
@@ -12,24 +12,24 @@ use proto_mail::proxy::{Header, LONGEST, read};
 /// If what was said with fewer octets is not said with more, or what was read is not read again once it is written.
 pub fn proxy(octets: &[u8]) {
     let mut known = Ok(None);
-    for end in 0..=octets.len().min(LONGEST + 16) {
-        let now = read(octets.get(..end).unwrap_or_default());
+    for end in 0..=octets.len().min(MAX_HEADER_LEN + 16) {
+        let now = parse(octets.get(..end).unwrap_or_default());
         match known {
             Ok(None) => {}
             _ => assert_eq!(now, known, "{} octets are something else than fewer", end),
         }
         if let Ok(Some((_, length))) = now {
-            assert!(length <= end && length <= LONGEST, "{length} of {end} octets");
+            assert!(length <= end && length <= MAX_HEADER_LEN, "{length} of {end} octets");
             if known == Ok(None) {
                 assert_eq!(length, end, "known with the last octet of the header, and not before or behind");
             }
         }
-        assert!(end < LONGEST || now != Ok(None), "whoever has so many octets needs no more");
+        assert!(end < MAX_HEADER_LEN || now != Ok(None), "whoever has so many octets needs no more");
         known = now;
     }
     if let Ok(Some((header, _))) = known {
         for written in [line(&header), binary(&header)] {
-            assert_eq!(read(&written), Ok(Some((header, written.len()))), "{}", written.escape_ascii());
+            assert_eq!(parse(&written), Ok(Some((header, written.len()))), "{}", written.escape_ascii());
         }
     }
 }

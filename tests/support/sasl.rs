@@ -10,7 +10,7 @@
 //! password, and whom it heard as it spoke; a client believes only a server that has its keys and heard
 //! the same.
 
-use proto_mail::sasl::{self, Exchange, ServerExchange, ServerStep, Session};
+use proto_mail::sasl::{self, ClientExchange, SaslContext, ServerExchange, ServerStep};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secure};
 
@@ -83,16 +83,21 @@ impl Terms {
             0 => Mechanisms::all(),
             _ => [mechanism].into_iter().collect(),
         };
-        let right = knows && (bound[0] == bound[1] || !mechanism.binds());
+        let right = knows && (bound[0] == bound[1] || !mechanism.uses_channel_binding());
         Self { mechanism, knows, right, stubborn: choices.pick(3) == 1, bound, offered }
     }
 
-    fn start(&mut self) -> Option<(Box<dyn Exchange>, Box<dyn ServerExchange>)> {
-        let session =
-            |binding: &ChannelBinding, seed| Session::of(&Secure::tls(binding.clone()).with_seed([seed; 32]));
-        let client =
-            sasl::client(self.mechanism, self.credentials(), &mut session(&self.bound[0], 1), self.offered)?;
-        let server = sasl::server(self.mechanism, &mut session(&self.bound[1], 2), self.offered)?;
+    fn start(&mut self) -> Option<(Box<dyn ClientExchange>, Box<dyn ServerExchange>)> {
+        let session = |binding: &ChannelBinding, seed| {
+            SaslContext::secure(&Secure::tls(binding.clone()).with_seed([seed; 32]))
+        };
+        let client = sasl::client_exchange(
+            self.mechanism,
+            self.credentials(),
+            &mut session(&self.bound[0], 1),
+            self.offered,
+        )?;
+        let server = sasl::server_exchange(self.mechanism, &mut session(&self.bound[1], 2), self.offered)?;
         Some((client, server))
     }
 
@@ -157,19 +162,19 @@ impl Wire<'_> {
 
 /// Runs the exchange; `None`: one of them gave up.
 fn run(
-    client: &mut dyn Exchange,
+    client: &mut dyn ClientExchange,
     server: &mut dyn ServerExchange,
     terms: &Terms,
     wire: &mut Wire<'_>,
 ) -> Option<Verdict> {
-    let mut message = client.initial().ok()?.map(|first| wire.carry(first.expose()));
+    let mut message = client.initial_response().ok()?.map(|first| wire.carry(first.expose()));
     for round in 0.. {
         assert!(round < 8, "{client:?} and {server:?} never come to an end");
         let mut step = server.step(message.as_deref()).ok()?;
         while let ServerStep::Ask(question) = step {
             let shown = format!("{question:?}");
             assert!(!shown.contains(PASSWORD) && !shown.contains(TOKEN), "{shown}");
-            step = server.verdict(terms.answer(&question));
+            step = server.answer(terms.answer(&question));
         }
         match step {
             ServerStep::Challenge(challenge) => {

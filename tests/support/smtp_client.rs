@@ -82,7 +82,7 @@ impl Asking {
             }
         };
         let outcome = match negotiation.advance(rx, tx) {
-            Ok(Negotiation::More(negotiation)) => {
+            Ok(Negotiation::Pending(negotiation)) => {
                 self.session = Session::Negotiating(negotiation);
                 return Ok(false);
             }
@@ -328,7 +328,8 @@ impl Application {
     ) {
         let mechanism = Mechanism::ALL[usize::from(self.choices.pick(Mechanism::ALL.len() as u8))];
         let password = Credentials::password("x", PASSWORD.as_bytes());
-        let credentials = if mechanism.takes(&password) { password } else { Credentials::bearer("x", TOKEN) };
+        let credentials =
+            if mechanism.accepts(&password) { password } else { Credentials::bearer("x", TOKEN) };
         record.given("AUTHENTICATE", prove(client, mechanism, credentials, tx));
     }
 

@@ -178,7 +178,9 @@ impl Player for Serving {
                 Ok(true)
             }
             // The client speaks first, if it wants to.
-            (_, None) if self.opening == Opening::Held && rx.received() == 0 && !rx.is_closed() => Ok(false),
+            (_, None) if self.opening == Opening::Held && rx.received_total() == 0 && !rx.is_closed() => {
+                Ok(false)
+            }
             (Session::Secure(server), None) if self.opening == Opening::TurnsAway => {
                 self.opening = Opening::Usual;
                 record.tried("turn away", server.turn_away(&Response::ok(), tx));
@@ -269,7 +271,7 @@ fn rest<C: Channel>(
         Some(Late::Reply(reply, response)) => {
             answer(server, reply, &response, tx, record);
         }
-        None if server.wait().for_ == WaitFor::Delay => server.timed_out(tx)?,
+        None if server.wait().awaited == WaitFor::Delay => server.timed_out(tx)?,
         _ => return Ok(false),
     }
     Ok(true)
@@ -455,7 +457,7 @@ fn verdict_given(
     record: &mut Record,
 ) {
     let said = match verdict {
-        _ if request.is_refused_by(&verdict) => Some(Entry::Refused),
+        _ if request.is_rejected_by(&verdict) => Some(Entry::Refused),
         AuthVerdict::Accept => Some(Entry::Proved),
         _ => None,
     };

@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use proto_mail::sasl::{LEAST_ITERATIONS, ScramHash, ScramKeys};
+use proto_mail::sasl::{MIN_ITERATIONS, ScramHash, ScramKeys};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthRequest, AuthVerdict, Secret};
 
@@ -28,7 +28,7 @@ pub fn rejected(request: &AuthRequest) -> AuthVerdict {
     match request.question() {
         AuthQuestion::Keys { hash, username } => {
             let secret = Secret::new(b"of this server".to_vec());
-            let decoy = ScramKeys::decoy(*hash, &secret, username, LEAST_ITERATIONS, SALT.len());
+            let decoy = ScramKeys::decoy(*hash, &secret, username, MIN_ITERATIONS, SALT.len());
             AuthVerdict::Keys(Box::new(decoy))
         }
         _ => AuthVerdict::Reject,
@@ -50,5 +50,5 @@ pub fn keys(hash: ScramHash) -> ScramKeys {
 
 #[expect(clippy::expect_used, reason = "the password is one that can be written")]
 fn derived(hash: ScramHash) -> Secret<String> {
-    ScramKeys::derive(hash, PASSWORD, SALT, LEAST_ITERATIONS).expect("the password can be written").to_text()
+    ScramKeys::derive(hash, PASSWORD, SALT, MIN_ITERATIONS).expect("the password can be written").to_text()
 }

@@ -124,7 +124,7 @@ fn step<M: Machine, T>(
 ) -> Result<Option<T>, Error> {
     let Wire { rx, tx, .. } = wire;
     let seen = machine.next_event(rx, tx)?.map(look);
-    if seen.is_none() && machine.wait().for_ == WaitFor::Delay {
+    if seen.is_none() && machine.wait().awaited == WaitFor::Delay {
         machine.timed_out(tx)?;
     }
     Ok(seen)
@@ -189,7 +189,7 @@ impl<P: ClientProtocol<Cleartext: ClientMachine, Secure: ClientMachine>> ClientR
             return Ok(None);
         };
         let (state, seen) = match negotiation.advance(&mut self.wire.rx, &mut self.wire.tx)? {
-            Negotiation::More(negotiation) => (ClientState::Asked(negotiation), None),
+            Negotiation::Pending(negotiation) => (ClientState::Asked(negotiation), None),
             Negotiation::Refused(machine) => (ClientState::Cleartext(machine), Some("StartTls refused")),
             Negotiation::Ready(upgrade) => (ClientState::Agreed(upgrade), Some("StartTls agreed")),
         };

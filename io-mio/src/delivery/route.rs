@@ -134,7 +134,7 @@ pub fn log_in(
     let refused = match try_mechanism(connection, mechanism, credentials) {
         Err(refused)
             if refuses_mechanism(&refused)
-                && !mechanism.reveals_password()
+                && !mechanism.reveals_credentials()
                 // The client did not cancel because of what the server said.
                 && connection.machine().authentication_failure().is_none() =>
         {
@@ -144,7 +144,7 @@ pub fn log_in(
     };
     // A server that cannot do a mechanism is asked for the next one that reveals nothing, once.
     let rest: Vec<Mechanism> =
-        order.iter().copied().filter(|other| *other != mechanism && !other.reveals_password()).collect();
+        order.iter().copied().filter(|other| *other != mechanism && !other.reveals_credentials()).collect();
     let Ok(next) = choose(connection, &rest, &kept) else { return Err(refused) };
     try_mechanism(connection, next, kept).map(|()| next)
 }

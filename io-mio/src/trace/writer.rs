@@ -116,9 +116,9 @@ impl<W: Write + Send> TraceWriter<W> {
         self
     }
 
-    fn passed(&mut self, known: Known, side: Side, what: &trace::What) {
+    fn passed(&mut self, known: Known, side: Side, what: &trace::TraceSpan) {
         let count = match what {
-            trace::What::Text(text) => {
+            trace::TraceSpan::Text(text) => {
                 for piece in text.split_inclusive(|octet| *octet == b'\n') {
                     self.parts(side).push(Part::Text(piece.to_vec()));
                     if piece.ends_with(b"\n") {
@@ -127,12 +127,12 @@ impl<W: Write + Send> TraceWriter<W> {
                 }
                 return;
             }
-            trace::What::Elided(count) => ("elided", *count),
-            trace::What::Literal(count) => ("literal", *count),
-            trace::What::Secret(count) => ("secret", *count),
-            trace::What::Data(count) => ("message", *count),
+            trace::TraceSpan::Elided(count) => ("elided", *count),
+            trace::TraceSpan::Literal(count) => ("literal", *count),
+            trace::TraceSpan::Secret(count) => ("secret", *count),
+            trace::TraceSpan::Data(count) => ("message", *count),
             // What is not known is not shown.
-            what => ("unknown", what.octets()),
+            what => ("unknown", what.byte_count()),
         };
         match self.parts(side).last_mut() {
             Some(Part::Count(what, sum)) if *what == count.0 && *what != "literal" => {
@@ -232,7 +232,7 @@ impl<W: Write + Send> Trace for TraceWriter<W> {
             }
             What::Event(Event::Received(what)) => self.passed(known, there, what),
             What::Event(Event::Sent(what)) => self.passed(known, here, what),
-            What::Event(Event::TlsBegun) => self.note(known, "TLS", json!({ "event": "tls" })),
+            What::Event(Event::TlsStarted) => self.note(known, "TLS", json!({ "event": "tls" })),
             What::Event(Event::Closed) => {
                 self.end();
                 self.note(known, "closed", json!({ "event": "closed" }));
@@ -385,18 +385,18 @@ mod tests {
             trace.record(&Record { connection, protocol, role, at, secured, what });
         };
         let sent = |what| Event::Sent(what);
-        let received = |text: &[u8]| Event::Received(trace::What::Text(text.to_vec()));
+        let received = |text: &[u8]| Event::Received(trace::TraceSpan::Text(text.to_vec()));
         record(false, What::Connected("127.0.0.1:143".parse().unwrap()));
         record(false, What::Event(&received(b"* OK re")));
         record(false, What::Event(&received(b"ady\r\n")));
-        record(true, What::Event(&Event::TlsBegun));
+        record(true, What::Event(&Event::TlsStarted));
         record(true, What::Note("TLSv1.3"));
-        record(true, What::Event(&sent(trace::What::Text(b"a2 LOGIN ".to_vec()))));
-        record(true, What::Event(&sent(trace::What::Secret(7))));
+        record(true, What::Event(&sent(trace::TraceSpan::Text(b"a2 LOGIN ".to_vec()))));
+        record(true, What::Event(&sent(trace::TraceSpan::Secret(7))));
         record(true, What::Event(&received(b"* LIST () \"/\" \"\x1b]0;bob\"\r\n* 3 EXISTS\r\n")));
-        record(true, What::Event(&sent(trace::What::Secret(2))));
-        record(true, What::Event(&sent(trace::What::Text(b"\r\n".to_vec()))));
-        record(true, What::Event(&Event::Received(trace::What::Unknown(4))));
+        record(true, What::Event(&sent(trace::TraceSpan::Secret(2))));
+        record(true, What::Event(&sent(trace::TraceSpan::Text(b"\r\n".to_vec()))));
+        record(true, What::Event(&Event::Received(trace::TraceSpan::Unknown(4))));
         record(true, What::Event(&Event::Closed));
         drop(trace);
         String::from_utf8(out).unwrap()

@@ -30,7 +30,7 @@ use io_mio::{
     MachineMut, Next, Patience, Peer, Protocol, Reactor, ReactorHandle, ReactorLimits, Security,
     ServerProtocol, Slice, Step, Target, TlsClient, WorkerLimits, Workers,
 };
-use proto_mail::trace::Kind;
+use proto_mail::trace::TraceKind;
 use proto_mail::{
     Line, Machine, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, StartTlsRequest, Upgrade, Wait,
     WaitFor,
@@ -117,7 +117,7 @@ impl Core {
         };
         self.generation += 1;
         self.greeted = true;
-        rx.tell(length, Kind::Text);
+        rx.trace_span(length, TraceKind::Text);
         let line = &rx.bytes()[..length];
         if self.server && line == b"STARTTLS\r\n" {
             self.asked = true;
@@ -134,14 +134,14 @@ impl Core {
     }
 
     fn wait(&self) -> Wait {
-        let (for_, after) = match () {
+        let (awaited, after) = match () {
             () if self.asked => (WaitFor::Application, Duration::MAX),
             () if self.left > 0 => (WaitFor::Data, self.config.reply),
             () if self.server => (WaitFor::Command, self.config.command),
             () if !self.greeted => (WaitFor::Greeting, self.config.reply),
             () => (WaitFor::Reply, self.config.reply),
         };
-        Wait { for_, after, generation: self.generation }
+        Wait { awaited, after, generation: self.generation }
     }
 
     pub fn say(&mut self, line: &str, tx: &mut SendBuffer) {
@@ -185,7 +185,7 @@ macro_rules! machine {
                 if self.0.server {
                     self.0.say("421 too slow", tx);
                 }
-                Err(proto_mail::Limit::Time(self.0.wait().for_).into())
+                Err(proto_mail::Limit::Timeout(self.0.wait().awaited).into())
             }
 
             fn is_closed(&self) -> bool {
@@ -225,7 +225,7 @@ impl StartTlsNegotiation for ToyNegotiation {
         _: &mut SendBuffer,
     ) -> Result<Negotiation<Self, ToyClear, ToyUpgrade>, proto_mail::Error> {
         let ready = match self.0.next(rx)? {
-            None => return Ok(Negotiation::More(self)),
+            None => return Ok(Negotiation::Pending(self)),
             Some(event) => matches!(event, Event::Line("220 ready")),
         };
         rx.consume(std::mem::take(&mut self.0.shown));
@@ -303,7 +303,7 @@ impl ClientProtocol for Toy {
     fn approach(event: Event<'_>, _: &mut ToyClear, _: &mut SendBuffer) -> Result<Approach, Error> {
         match event {
             Event::Line(line) if line.starts_with("220") => Ok(Approach::Ready),
-            _ => Err(PeerError::NotAGreeting.into()),
+            _ => Err(PeerError::InvalidGreeting.into()),
         }
     }
 

@@ -194,7 +194,7 @@ fn is_wrong(store: &dyn Store, username: &str, password: &[u8]) -> mailstore::Re
     }
     let keys = kept(store, ScramHash::Sha256, username)?;
     // What SCRAM cannot carry is not the password of an account that has keys.
-    Ok(!std::str::from_utf8(password).is_ok_and(|password| keys.is_of(password) == Ok(true)))
+    Ok(!std::str::from_utf8(password).is_ok_and(|password| keys.verify_password(password) == Ok(true)))
 }
 
 /// Nobody acts for somebody else here.

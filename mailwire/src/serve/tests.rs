@@ -109,7 +109,7 @@ impl Running {
         assert!(talk.reply().starts_with("220 "));
         talk.asks("EHLO client.test", "250");
         let identity = format!("\0{}\0{}", self.user, self.password);
-        let encoded = proto_mail::sasl::encode(identity.as_bytes());
+        let encoded = proto_mail::sasl::encode_base64(identity.as_bytes());
         talk.asks(&format!("AUTH PLAIN {}", String::from_utf8_lossy(encoded.expose())), "235");
         talk
     }

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use proto_mail::sasl::{self, Exchange, Exposure, SaslError};
+use proto_mail::sasl::{self, CleartextRisk, ClientExchange, SaslError};
 use proto_mail::{Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, Secret, SendBuffer};
 
 use super::capabilities::Capabilities;
@@ -34,7 +34,7 @@ pub enum Choice {
 /// A SASL exchange on its way.
 #[derive(Debug)]
 pub(super) struct Authentication {
-    exchange: Box<dyn Exchange>,
+    exchange: Box<dyn ClientExchange>,
     /// The initial response, when it did not go with the command.
     first: Option<Secret<Vec<u8>>>,
     /// The initial response that went with the command, until the server has said anything to it.
@@ -76,9 +76,9 @@ impl Core {
             Choice::Mechanism(only) => (core::slice::from_ref(only), Mechanisms::all()),
             Choice::Order(order) => (order, self.config.mechanisms),
         };
-        match sasl::choose(order, offered, allowed, &self.sasl, &credentials) {
+        match sasl::choose_mechanism(order, offered, allowed, &self.sasl, &credentials).into_result() {
             Ok(mechanism) => {
-                let exchange = sasl::client(mechanism, credentials, &mut self.sasl, offered)
+                let exchange = sasl::client_exchange(mechanism, credentials, &mut self.sasl, offered)
                     .ok_or(Misuse::WrongMechanism)?;
                 self.begin_sasl(exchange, tx)
             }
@@ -90,15 +90,15 @@ impl Core {
     /// Begins to prove an identity by a mechanism that the application has brought along.
     pub(super) fn authenticate_with(
         &mut self,
-        exchange: Box<dyn Exchange>,
+        exchange: Box<dyn ClientExchange>,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
         let capabilities = self.may_authenticate()?;
-        let exchange = sasl::guard(exchange).ok_or(Misuse::WrongMechanism)?;
-        let Mechanism::Other(mechanism) = exchange.mechanism() else {
+        let exchange = sasl::checked_exchange(exchange).ok_or(Misuse::WrongMechanism)?;
+        let Mechanism::Custom(mechanism) = exchange.mechanism() else {
             return Err(Misuse::WrongMechanism.into());
         };
-        let readable = self.trust == Trust::Cleartext && mechanism.exposure() != Exposure::Nothing;
+        let readable = self.trust == Trust::Cleartext && mechanism.cleartext_risk() != CleartextRisk::None;
         if readable || !capabilities.offers(mechanism.name()) {
             return Err(Misuse::WrongMechanism.into());
         }
@@ -122,11 +122,11 @@ impl Core {
 
     fn begin_sasl(
         &mut self,
-        mut exchange: Box<dyn Exchange>,
+        mut exchange: Box<dyn ClientExchange>,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
         let mechanism = exchange.mechanism();
-        let mut first = exchange.initial().map_err(|_| Misuse::Unwritable)?;
+        let mut first = exchange.initial_response().map_err(|_| Misuse::UnencodableCredentials)?;
         let at_once = self.config.sasl_ir == SaslIr::Auto && self.offers("SASL-IR") && !self.initial_refused;
         let id = self.queue.next_id();
         let mut bytes = alloc::format!("{id} AUTHENTICATE {mechanism}").into_bytes();
@@ -135,7 +135,7 @@ impl Core {
         if let Some(first) = &sent {
             privacy = Privacy::Secret { behind: bytes.len() };
             bytes.push(b' ');
-            let encoded = sasl::encode(first.expose());
+            let encoded = sasl::encode_base64(first.expose());
             // An empty message is "=" (RFC 4959 §3).
             bytes.reserve_exact(encoded.expose().len() + 3);
             bytes.extend_from_slice(if encoded.expose().is_empty() { b"=" } else { encoded.expose() });
@@ -215,7 +215,7 @@ impl Core {
         let answer = answer(authentication, text);
         match answer {
             Ok(message) => {
-                let encoded = sasl::encode(message.expose());
+                let encoded = sasl::encode_base64(message.expose());
                 tx.put_secret(encoded.expose());
                 tx.put(b"\r\n");
             }
@@ -232,7 +232,7 @@ impl Core {
 
 /// The answer to a challenge, or why to cancel.
 fn answer(authentication: &mut Authentication, text: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
-    let challenge = sasl::decode(text)?;
+    let challenge = sasl::decode_base64(text)?;
     if let Some(first) = authentication.first.take() {
         // The client speaks first: whatever stands in this challenge says nothing (RFC 4422 §3.1 wants it empty;
         // some servers write a prompt).
@@ -240,7 +240,7 @@ fn answer(authentication: &mut Authentication, text: &[u8]) -> Result<Secret<Vec
     }
     if let Some(sent) = authentication.sent.take()
         && challenge.expose().is_empty()
-        && !matches!(authentication.exchange.mechanism(), Mechanism::Other(_))
+        && !matches!(authentication.exchange.mechanism(), Mechanism::Custom(_))
     {
         // No server of ours begins so: this one has not looked at the initial response, and asks for it.
         return Ok(sent);
@@ -259,7 +259,7 @@ impl Line {
     /// `string = quoted / literal`.
     fn string(&mut self, octets: &[u8]) -> Result<(), Error> {
         if octets.contains(&0) {
-            return Err(Misuse::ForbiddenOctet.into());
+            return Err(Misuse::ForbiddenByte.into());
         }
         if octets.iter().all(|octet| matches!(octet, 0x20..=0x7e)) && octets.len() <= 1024 {
             self.bytes.push(b'"');

@@ -77,7 +77,7 @@ impl Core {
 
 fn misuse(error: InvalidArgument) -> Misuse {
     match error.fault {
-        Fault::ForbiddenOctet => Misuse::ForbiddenOctet,
+        Fault::ForbiddenOctet => Misuse::ForbiddenByte,
         _ => Misuse::InvalidArgument,
     }
 }

@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use proto_mail::trace::Kind;
+use proto_mail::trace::TraceKind;
 use proto_mail::{Error, Limit, Misuse, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
 
 use super::auth::Authentication;
@@ -112,7 +112,7 @@ pub(crate) struct Core {
     pub(super) knowledge: Knowledge,
     /// How mailbox names are written: UTF-8 once the server has agreed.
     pub(super) names: NameEncoding,
-    pub(super) sasl: proto_mail::sasl::Session,
+    pub(super) sasl: proto_mail::sasl::SaslContext,
     pub(super) authentication: Option<Authentication>,
     /// The server has refused a command with an initial response as wrong.
     pub(super) initial_refused: bool,
@@ -148,7 +148,7 @@ impl Core {
             names: NameEncoding::default(),
             authentication: None,
             initial_refused: false,
-            sasl: proto_mail::sasl::Session::cleartext(),
+            sasl: proto_mail::sasl::SaslContext::cleartext(),
             framer: Framer::default(),
             scan: LiteralScan::new(),
             input: Input::Message,
@@ -161,7 +161,7 @@ impl Core {
 
     /// The session's mechanisms may be bound to this channel.
     pub(super) fn over(mut self, secure: &proto_mail::Secure) -> Self {
-        self.sasl = proto_mail::sasl::Session::of(secure);
+        self.sasl = proto_mail::sasl::SaslContext::secure(secure);
         self
     }
 
@@ -261,7 +261,7 @@ impl Core {
                 Framed::More => return self.at_end(rx, tx),
                 // A status is one line of text: whatever holds a literal is none.
                 Framed::UpToBody(..) if self.awaits_greeting() => {
-                    return Err(PeerError::NotAGreeting.into());
+                    return Err(PeerError::InvalidGreeting.into());
                 }
                 Framed::Whole(len) => {
                     self.rest = Rest::None;
@@ -336,13 +336,15 @@ impl Core {
                     // What is only tolerated may be a challenge in a wrong shape, or an echo of ours.
                     && matches!(parse::response(bytes, &Context::strict()), Response::Unparsed(_))
                 {
-                    told::line(*len, Kind::Unknown, rx);
+                    told::line(*len, TraceKind::Unknown, rx);
                 } else {
                     told::frame(*len, rx);
                 }
             }
             // It says what is wrong with the server.
-            Err(_) => rx.tell(rx.len(), if authenticates { Kind::Unknown } else { Kind::Text }),
+            Err(_) => {
+                rx.trace_span(rx.len(), if authenticates { TraceKind::Unknown } else { TraceKind::Text })
+            }
         }
     }
 
@@ -415,20 +417,20 @@ impl Core {
     /// What is awaited.
     pub(super) fn wait(&self) -> Wait {
         let waits = &self.config.waits;
-        let (for_, after) = match (self.phase, &self.input, self.queue.floor) {
+        let (awaited, after) = match (self.phase, &self.input, self.queue.floor) {
             (Phase::Failed(_) | Phase::Closed | Phase::Leaving | Phase::Farewell(_), _, _) => {
                 return Wait::forever(WaitFor::Nothing, self.generation);
             }
             (Phase::Greeting, _, _) => (WaitFor::Greeting, waits.greeting),
             (_, Input::Fetch(walk), _) if walk.is_in_body() => (WaitFor::Data, waits.data),
-            (_, Input::Fetch(_), _) => (WaitFor::Rest, waits.rest),
-            _ if self.rest == Rest::Begun => (WaitFor::Rest, waits.rest),
+            (_, Input::Fetch(_), _) => (WaitFor::Remainder, waits.rest),
+            _ if self.rest == Rest::Begun => (WaitFor::Remainder, waits.rest),
             (_, _, Floor::Idle(_)) => (WaitFor::Idle, waits.idle),
             (_, _, Floor::Append(..)) => return Wait::forever(WaitFor::Application, self.generation),
             _ if !self.queue.is_empty() => (WaitFor::Reply, waits.reply),
             _ => return Wait::forever(WaitFor::Application, self.generation),
         };
-        Wait { for_, after, generation: self.generation }
+        Wait { awaited, after, generation: self.generation }
     }
 
     /// What was awaited did not come. An idling client renews: it ends IDLE, and the application begins it anew.
@@ -436,11 +438,11 @@ impl Core {
         if let Phase::Failed(error) = self.phase {
             return Err(error);
         }
-        match self.wait().for_ {
+        match self.wait().awaited {
             WaitFor::Nothing | WaitFor::Application => Ok(()),
             WaitFor::Idle => self.done(tx),
             late => {
-                let error = Limit::Time(late).into();
+                let error = Limit::Timeout(late).into();
                 self.fail(error);
                 Err(error)
             }

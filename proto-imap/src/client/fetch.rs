@@ -3,7 +3,7 @@
 //! This file knows where in a FETCH response the reading stands. What an item looks like is the grammar's business,
 //! where a body ends is counted. A response that is not to be heard is read past, its bodies too.
 
-use proto_mail::{Error, RecvBuffer, trace::Kind};
+use proto_mail::{Error, RecvBuffer, trace::TraceKind};
 
 use super::core::{Core, Framed, Input, Knowledge, Phase};
 use super::event::Event;
@@ -131,7 +131,7 @@ impl Core {
             return None;
         }
         self.consume = at_most(rx.len(), left);
-        rx.tell(self.consume, Kind::Data);
+        rx.trace_span(self.consume, TraceKind::Data);
         self.stepped();
         if let Input::Fetch(walk) = &mut self.input {
             walk.stage = Stage::Body(left.saturating_sub(self.consume as u64));
@@ -158,13 +158,13 @@ impl Core {
             Stage::Body(left) | Stage::Past(left) if left > 0 && rx.is_empty() => Ok(Walked::More),
             Stage::Past(left) => {
                 self.consume = at_most(rx.len(), left);
-                rx.tell(self.consume, Kind::Data);
+                rx.trace_span(self.consume, TraceKind::Data);
                 walk.stage = Stage::Past(left.saturating_sub(self.consume as u64));
                 self.stepped();
                 Ok(Walked::Silent)
             }
             Stage::Body(left) => {
-                rx.tell(at_most(rx.len(), left), Kind::Data);
+                rx.trace_span(at_most(rx.len(), left), TraceKind::Data);
                 Ok(Walked::Event)
             }
             Stage::Between => self.next_part(walk, rx),

@@ -19,7 +19,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
-use proto_mail::sasl::{self, Exchange, Weighed};
+use proto_mail::sasl::{self, ClientExchange, MechanismChoice};
 use proto_mail::{
     Channel, Cleartext, Credentials, Error, Machine, Mechanism, Mechanisms, Misuse, RecvBuffer, Secure,
     SendBuffer, Wait,
@@ -129,14 +129,14 @@ impl Client<Cleartext> {
     }
 
     /// Proves an identity to whoever is listening, by a mechanism of the application's own that gives nothing away
-    /// ([`Exposure::Nothing`](proto_mail::sasl::Exposure::Nothing)). As [`Client::<Secure>::authenticate_with`].
+    /// ([`CleartextRisk::None`](proto_mail::sasl::CleartextRisk::None)). As [`Client::<Secure>::authenticate_with`].
     ///
     /// # Errors
     /// As there; [`Misuse::WrongMechanism`] if it does give something away; and [`Misuse::WrongState`] unless the
     /// configuration says [`danger_cleartext`](Config::danger_cleartext).
     pub fn danger_cleartext_authenticate_with(
         &mut self,
-        exchange: Box<dyn Exchange>,
+        exchange: Box<dyn ClientExchange>,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
         if self.core.is_withheld() {
@@ -158,7 +158,7 @@ impl Client<Secure> {
     /// # Errors
     /// [`Misuse::WrongState`] before the capabilities are known or when authenticated;
     /// [`Misuse::NoMechanism`], with reasons, if nothing fits that the server offers and the configuration allows;
-    /// [`Misuse::Unwritable`] if the credentials hold what the mechanism cannot carry.
+    /// [`Misuse::UnencodableCredentials`] if the credentials hold what the mechanism cannot carry.
     pub fn authenticate(
         &mut self,
         credentials: Credentials,
@@ -174,10 +174,10 @@ impl Client<Secure> {
     /// # Errors
     /// [`Misuse::WrongState`] before the capabilities are known or when authenticated; [`Misuse::WrongMechanism`] if the
     /// server does not offer it, or it is one of [`Mechanism::ALL`](proto_mail::Mechanism::ALL);
-    /// [`Misuse::Unwritable`] if it cannot say its first message.
+    /// [`Misuse::UnencodableCredentials`] if it cannot say its first message.
     pub fn authenticate_with(
         &mut self,
-        exchange: Box<dyn Exchange>,
+        exchange: Box<dyn ClientExchange>,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
         self.core.authenticate_with(exchange, tx)
@@ -204,7 +204,7 @@ impl<C: Channel> Client<C> {
     ///
     /// # Errors
     /// [`Misuse::WrongState`] if it cannot be said in the state that the session will have when the commands before
-    /// it succeed; [`Misuse::ForbiddenOctet`] if an argument holds what no command can carry.
+    /// it succeed; [`Misuse::ForbiddenByte`] if an argument holds what no command can carry.
     pub fn send(&mut self, command: &Command<'_>, tx: &mut SendBuffer) -> Result<CommandId, Error> {
         self.core.send(command, tx)
     }
@@ -283,9 +283,9 @@ impl<C: Channel> Client<C> {
     /// and of every other one why not. [`Mechanism::ALL`](proto_mail::Mechanism::ALL) has the strongest first; what was
     /// chosen goes into [`Choice::Mechanism`].
     #[must_use]
-    pub fn weigh(&self, order: &[Mechanism], credentials: &Credentials) -> Weighed {
+    pub fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice {
         let offered = self.core.capabilities.as_ref().map_or(Mechanisms::NONE, Capabilities::mechanisms);
-        sasl::weigh(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
+        sasl::choose_mechanism(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
     }
 
     /// Whether the server has answered BAD to an AUTHENTICATE command with an initial response: some offer SASL-IR and
@@ -329,7 +329,7 @@ impl<C: Channel> Client<C> {
     /// What [`wait`](Self::wait) named did not come in time. An idling client then ends IDLE: begin it anew.
     ///
     /// # Errors
-    /// [`Limit::Time`](proto_mail::Limit::Time): the session is over.
+    /// [`Limit::Timeout`](proto_mail::Limit::Timeout): the session is over.
     pub fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.timed_out(tx)
     }

@@ -7,7 +7,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 
-use proto_mail::{Hearing, PeerError, RecvBuffer, Said, SendBuffer};
+use proto_mail::{CommandMark, PeerError, ReceiveMark, RecvBuffer, SendBuffer};
 use zeroize::Zeroize;
 
 use crate::state::{Effect, Outcome, State};
@@ -162,7 +162,7 @@ struct InProgress {
     /// The announced size of its payload.
     payload: u64,
     /// When all of it was said.
-    mark: Said,
+    mark: CommandMark,
 }
 
 /// Who has the floor: what is half said and keeps later commands waiting.
@@ -197,8 +197,8 @@ pub(super) struct Queue {
     half_said: Option<Outgoing>,
     pub(super) floor: Floor,
     /// When something was said last that the server may have to continue.
-    asked: Said,
-    hearing: Hearing,
+    asked: CommandMark,
+    hearing: ReceiveMark,
     /// An APPEND whose payload is awaited and whose application does not know yet.
     pub(super) ready: Option<CommandId>,
 }
@@ -211,26 +211,26 @@ impl Queue {
             waiting: VecDeque::new(),
             half_said: None,
             floor: Floor::Free,
-            asked: Said::LONG_AGO,
-            hearing: Hearing::INITIAL,
+            asked: CommandMark::BEFORE_SESSION,
+            hearing: ReceiveMark::INITIAL,
             ready: None,
         }
     }
 
     /// Looks at where the next response begins.
     pub(super) fn look(&mut self, rx: &RecvBuffer, tx: &SendBuffer) {
-        if self.hearing.look(rx) {
+        if self.hearing.note_received(rx) {
             self.heard_more(tx);
         }
     }
 
     /// What has come while a command waits to be sent is no answer to it, nor the beginning of one.
     fn heard_more(&mut self, tx: &SendBuffer) {
-        if !self.asked.has_left(tx) {
-            self.asked.heard_meanwhile(&self.hearing);
+        if !self.asked.is_sent(tx) {
+            self.asked.exclude_received(&self.hearing);
         }
-        let unsent = self.in_progress.iter_mut().rev().take_while(|command| !command.mark.has_left(tx));
-        unsent.for_each(|command| command.mark.heard_meanwhile(&self.hearing));
+        let unsent = self.in_progress.iter_mut().rev().take_while(|command| !command.mark.is_sent(tx));
+        unsent.for_each(|command| command.mark.exclude_received(&self.hearing));
     }
 
     /// The id of the next command.
@@ -246,7 +246,7 @@ impl Queue {
     pub(super) fn say(&mut self, outgoing: Outgoing, tx: &mut SendBuffer) {
         let (id, job) = (outgoing.id, outgoing.job);
         let payload = outgoing.payload.map_or(0, |payload| payload.size);
-        self.in_progress.push_back(InProgress { id, job, payload, mark: Said::NOT_YET });
+        self.in_progress.push_back(InProgress { id, job, payload, mark: CommandMark::NOT_SENT });
         if self.floor == Floor::Free && self.waiting.is_empty() {
             self.put(outgoing, tx);
         } else {
@@ -257,7 +257,7 @@ impl Queue {
     fn put(&mut self, mut outgoing: Outgoing, tx: &mut SendBuffer) {
         let sent = outgoing.put(tx);
         let id = outgoing.id;
-        self.asked = Said::now(&self.hearing, tx);
+        self.asked = CommandMark::new(&self.hearing, tx);
         if matches!(sent, Sent::UpToAPause) {
             self.half_said = Some(outgoing);
             self.floor = Floor::Literal(id);
@@ -284,7 +284,7 @@ impl Queue {
 
     /// Everything of `id` that can be said now was said.
     pub(super) fn mark(&mut self, id: CommandId, tx: &SendBuffer) {
-        let said = Said::now(&self.hearing, tx);
+        let said = CommandMark::new(&self.hearing, tx);
         if let Some(command) = self.in_progress.iter_mut().rev().find(|command| command.id == id) {
             command.mark = said;
         }
@@ -292,7 +292,7 @@ impl Queue {
 
     /// A line within a command (a SASL response, DONE, the end of a payload) was said.
     pub(super) fn said(&mut self, id: CommandId, tx: &SendBuffer) {
-        self.asked = Said::now(&self.hearing, tx);
+        self.asked = CommandMark::new(&self.hearing, tx);
         self.mark(id, tx);
     }
 
@@ -342,7 +342,7 @@ impl Queue {
 
     /// The server asks to continue: can it have seen what there is to continue?
     pub(super) fn check_continuation(&self, tx: &SendBuffer) -> Result<(), PeerError> {
-        if self.asked.is_answered(&self.hearing, tx) {
+        if self.asked.accepts_reply(&self.hearing, tx) {
             Ok(())
         } else {
             Err(PeerError::UnexpectedContinuation)
@@ -372,7 +372,7 @@ impl Queue {
         let place = self.in_progress.iter().position(|command| command.id == id);
         let place = place.ok_or(PeerError::UnknownTag)?;
         let Some(command) = self.in_progress.get(place) else { return Err(PeerError::UnknownTag) };
-        if !command.mark.is_answered(&self.hearing, tx) && !self.may_refuse(id, outcome, tx) {
+        if !command.mark.accepts_reply(&self.hearing, tx) && !self.may_refuse(id, outcome, tx) {
             return Err(PeerError::UnexpectedReply);
         }
         let job = command.job;
@@ -387,7 +387,7 @@ impl Queue {
             self.floor,
             Floor::Literal(floor) | Floor::AppendOffered(floor) | Floor::Append(floor, _) if floor == id
         );
-        half_said && outcome != Outcome::Success && self.asked.is_answered(&self.hearing, tx)
+        half_said && outcome != Outcome::Success && self.asked.accepts_reply(&self.hearing, tx)
     }
 
     /// The state if every command in progress succeeds.
@@ -400,7 +400,7 @@ impl Queue {
     /// Whether LOGOUT was said, and what is read now can be the answer: the server's farewell is.
     pub(super) fn leaves(&self, tx: &SendBuffer) -> bool {
         let logout = Job::Command(Effect::Logout);
-        let answered = |command: &InProgress| command.mark.is_answered(&self.hearing, tx);
+        let answered = |command: &InProgress| command.mark.accepts_reply(&self.hearing, tx);
         self.in_progress.iter().any(|command| command.job == logout && answered(command))
     }
 

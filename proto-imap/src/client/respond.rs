@@ -167,7 +167,7 @@ impl Core {
     /// The first response.
     fn greeting<'i>(&mut self, response: Response<'i>) -> Result<Event<'i>, Error> {
         let Response::Untagged(Untagged::Status(status)) = response else {
-            return Err(PeerError::NotAGreeting.into());
+            return Err(PeerError::InvalidGreeting.into());
         };
         match status.condition {
             Condition::Ok => self.phase = Phase::Session(State::NotAuthenticated),
@@ -177,7 +177,7 @@ impl Core {
                 self.phase = Phase::Farewell(PeerError::Refused);
                 return Ok(Event::Bye(self.shown(status)));
             }
-            Condition::No | Condition::Bad => return Err(PeerError::NotAGreeting.into()),
+            Condition::No | Condition::Bad => return Err(PeerError::InvalidGreeting.into()),
         }
         if let Some(Code::Capability(list)) = status.code {
             self.learn(Capabilities::of(&list));
@@ -207,7 +207,7 @@ impl Core {
         }
         if status.condition == Condition::Bye {
             if !self.queue.leaves(tx) {
-                self.phase = Phase::Farewell(PeerError::Farewell);
+                self.phase = Phase::Farewell(PeerError::ServerClosing);
             }
             return Event::Bye(self.shown(status));
         }

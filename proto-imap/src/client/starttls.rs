@@ -38,7 +38,7 @@ impl StartTlsNegotiation for StartTls {
     ) -> Result<Negotiation<Self, Client<Cleartext>, Upgrade>, Error> {
         loop {
             match self.core.advance_starttls(rx, tx)? {
-                Answer::None => return Ok(Negotiation::More(self)),
+                Answer::None => return Ok(Negotiation::Pending(self)),
                 Answer::Other => {}
                 Answer::Refused => {
                     return Ok(Negotiation::Refused(Client { core: self.core, channel: Cleartext }));

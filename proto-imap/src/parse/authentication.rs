@@ -94,7 +94,7 @@ fn authenticate<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Authentication<'i>>
     let decoded = match base64 {
         b"" => None,
         b"=" => Some(Secret::new(Vec::new())),
-        base64 => sasl::decode(base64).ok(),
+        base64 => sasl::decode_base64(base64).ok(),
     };
     match decoded {
         Some(initial) => Ok((rest, Authentication::Authenticate { mechanism, initial: Some(initial) })),

@@ -52,7 +52,7 @@ impl Core {
             Authentication::Authenticate { mechanism, initial } => (mechanism, initial),
         };
         let offered = self.mechanisms();
-        let exchange = sasl::server_named(mechanism, &mut self.sasl, offered, &self.config.others);
+        let exchange = sasl::server_exchange_named(mechanism, &mut self.sasl, offered, &self.config.others);
         let Some(mut exchange) = exchange else {
             return self.refuse_identity(Refusal::no("NO [CANNOT]", "there is no such mechanism"), tx);
         };
@@ -65,7 +65,7 @@ impl Core {
 
     /// The mechanisms that are offered: those that this side speaks, its application answers and the channel allows.
     pub(super) fn mechanisms(&self) -> Mechanisms {
-        self.config.mechanisms.intersection(self.config.served).intersection(self.sasl.usable())
+        self.config.mechanisms.intersection(self.config.served).intersection(self.sasl.usable_mechanisms())
     }
 
     /// A line of a SASL exchange.
@@ -88,7 +88,7 @@ impl Core {
                 self.refuse_identity(cancelled, tx)
             };
         }
-        let step = sasl::decode(line).and_then(|message| exchange.step(Some(message.expose())));
+        let step = sasl::decode_base64(line).and_then(|message| exchange.step(Some(message.expose())));
         match step {
             Ok(step) => self.sasl_step(exchange, step, tx),
             Err(_) if self.said_no => self.hold_back(MALFORMED, tx),
@@ -105,7 +105,7 @@ impl Core {
         match step {
             ServerStep::Challenge(challenge) => {
                 tx.put(b"+ ");
-                tx.put_secret(sasl::encode(&challenge).expose());
+                tx.put_secret(sasl::encode_base64(&challenge).expose());
                 tx.put(b"\r\n");
                 self.input = Input::Sasl(exchange);
                 Ok(Found::Silent)
@@ -180,8 +180,8 @@ impl Core {
             }
             return Ok(());
         };
-        self.said_no |= request.is_refused_by(&verdict);
-        let step = exchange.verdict(verdict);
+        self.said_no |= request.is_rejected_by(&verdict);
+        let step = exchange.answer(verdict);
         if let Found::Happened(Happened::Auth(request)) = self.sasl_step(exchange, step, tx)? {
             self.next_question = Some(request);
         }

@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use proto_mail::sasl::ServerExchange;
-use proto_mail::trace::Kind;
+use proto_mail::trace::TraceKind;
 use proto_mail::{AuthRequest, Error, Limit, Limits, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
 
 use super::event::Happened;
@@ -84,7 +84,7 @@ pub(crate) struct Core {
     /// The tag of the command in progress; empty for one that has none.
     pub(super) tag: Vec<u8>,
     /// Whether a trace may show it: not where it may be a secret that was taken for one.
-    pub(super) tag_is: Kind,
+    pub(super) tag_is: TraceKind,
     /// Whether credentials may be on their way where none are expected: somebody has begun to say who they are, and was
     /// not let in yet.
     pub(super) awaits_identity: bool,
@@ -105,7 +105,7 @@ pub(crate) struct Core {
     pub(super) auth_failures: u32,
     /// The application has said no, and the mechanism goes on: however it ends, that was a failed attempt.
     pub(super) said_no: bool,
-    pub(super) sasl: proto_mail::sasl::Session,
+    pub(super) sasl: proto_mail::sasl::SaslContext,
     /// What is to be asked behind a verdict that was not enough.
     pub(super) next_question: Option<AuthRequest>,
     pub(super) commands: u32,
@@ -129,7 +129,7 @@ enum Rest {
 impl Core {
     /// The session's mechanisms may be bound to this channel.
     pub(super) fn over(mut self, secure: &proto_mail::Secure) -> Self {
-        self.sasl = proto_mail::sasl::Session::of(secure);
+        self.sasl = proto_mail::sasl::SaslContext::secure(secure);
         self
     }
 
@@ -143,7 +143,7 @@ impl Core {
             owed: Owed::Nothing,
             serial: 0,
             tag: Vec::new(),
-            tag_is: Kind::Unknown,
+            tag_is: TraceKind::Unknown,
             awaits_identity: false,
             refusal: Vec::new(),
             consume: 0,
@@ -156,7 +156,7 @@ impl Core {
             refusals: super::Refusals::default(),
             auth_failures: 0,
             said_no: false,
-            sasl: proto_mail::sasl::Session::cleartext(),
+            sasl: proto_mail::sasl::SaslContext::cleartext(),
             next_question: None,
             commands: 0,
             generation: 0,
@@ -285,7 +285,7 @@ impl Core {
                         self.input = Input::PayloadEnd;
                         continue;
                     }
-                    rx.tell(usize::try_from(left).unwrap_or(usize::MAX), Kind::Data);
+                    rx.trace_span(usize::try_from(left).unwrap_or(usize::MAX), TraceKind::Data);
                     return Ok(Some(self.payload(left, rx)));
                 }
                 _ => match self.other_input(rx, tx)? {
@@ -325,21 +325,21 @@ impl Core {
         self.consume = end;
         match &self.input {
             Input::Refused(_) => {
-                told::line(end, Kind::Unknown, rx);
+                told::line(end, TraceKind::Unknown, rx);
                 Ok(self.refused_line(announced, tx))
             }
             Input::PayloadEnd => {
-                told::line(end, Kind::Unknown, rx);
+                told::line(end, TraceKind::Unknown, rx);
                 self.payload_end(end, announced, tx)
             }
             Input::Idle => {
                 let found = self.idle_line(end, rx, tx);
-                rx.tell(if found.is_ok() { end } else { 0 }, Kind::Text);
+                rx.trace_span(if found.is_ok() { end } else { 0 }, TraceKind::Text);
                 found
             }
             Input::Sasl(_) => {
                 let cancelled = rx.bytes().get(..end) == Some(b"*\r\n");
-                told::line(end, if cancelled { Kind::Text } else { Kind::Secret }, rx);
+                told::line(end, if cancelled { TraceKind::Text } else { TraceKind::Secret }, rx);
                 let found = self.sasl_line(end, rx, tx);
                 rx.consume_wiping(end);
                 self.consume = 0;
@@ -405,7 +405,7 @@ impl Core {
     /// What is awaited.
     pub(super) fn wait(&self) -> Wait {
         let waits = &self.config.waits;
-        let (for_, after) = match (self.phase, &self.owed, &self.input) {
+        let (awaited, after) = match (self.phase, &self.owed, &self.input) {
             (Phase::Leaving | Phase::Closed | Phase::Failed(_), _, _) => {
                 return Wait::forever(WaitFor::Nothing, self.generation);
             }
@@ -415,13 +415,13 @@ impl Core {
             (_, Owed::Delay(_), _) => (WaitFor::Delay, waits.delay),
             (_, Owed::Idle, Input::Idle) => (WaitFor::Command, waits.command),
             (_, Owed::Nothing, Input::Payload(_) | Input::Refused(_)) => (WaitFor::Data, waits.data),
-            (_, Owed::Nothing, Input::Sasl(_) | Input::PayloadEnd) => (WaitFor::Rest, waits.rest),
-            (_, Owed::Nothing, _) if self.rest == Rest::Begun => (WaitFor::Rest, waits.rest),
+            (_, Owed::Nothing, Input::Sasl(_) | Input::PayloadEnd) => (WaitFor::Remainder, waits.rest),
+            (_, Owed::Nothing, _) if self.rest == Rest::Begun => (WaitFor::Remainder, waits.rest),
             (_, Owed::Nothing, _) if self.state().is_authenticated() => (WaitFor::Command, waits.command),
             (_, Owed::Nothing, _) => (WaitFor::Command, waits.authentication),
             _ => return Wait::forever(WaitFor::Application, self.generation),
         };
-        Wait { for_, after, generation: self.generation }
+        Wait { awaited, after, generation: self.generation }
     }
 
     /// What was awaited did not come, or a delay is over.
@@ -429,10 +429,10 @@ impl Core {
         if let Phase::Failed(error) = self.phase {
             return Err(error);
         }
-        match self.wait().for_ {
+        match self.wait().awaited {
             WaitFor::Nothing | WaitFor::Application => Ok(()),
             WaitFor::Delay => self.end_of_delay(tx),
-            late => Err(self.fail(Limit::Time(late).into(), "it took too long", tx)),
+            late => Err(self.fail(Limit::Timeout(late).into(), "it took too long", tx)),
         }
     }
 }

@@ -171,7 +171,7 @@ impl<C: Channel> Server<C> {
     /// # Errors
     /// [`Misuse::StaleToken`] if the token is not the one that is open; [`Misuse::WrongState`] if the status ends no
     /// command, or the client is still idling; [`Misuse::WrongLength`] if a FETCH response is not finished;
-    /// [`Misuse::ForbiddenOctet`] if the status cannot be written. After the last three the token is spent: the
+    /// [`Misuse::ForbiddenByte`] if the status cannot be written. After the last three the token is spent: the
     /// session can only be closed.
     pub fn reply(&mut self, reply: Reply, status: &Status<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.reply(&reply, status, tx)
@@ -190,7 +190,7 @@ impl<C: Channel> Server<C> {
     ///
     /// # Errors
     /// [`Misuse::StaleToken`] if the offer is not the one that is open; [`Misuse::WrongState`] if the status is not
-    /// NO or BAD; [`Misuse::ForbiddenOctet`] if it cannot be written.
+    /// NO or BAD; [`Misuse::ForbiddenByte`] if it cannot be written.
     pub fn reject_literal(
         &mut self,
         offer: LiteralOffer,
@@ -205,7 +205,7 @@ impl<C: Channel> Server<C> {
     /// # Errors
     /// [`Misuse::WrongState`] for EXPUNGE and VANISHED when no command is in progress, or one that forbids them
     /// (FETCH, STORE, SEARCH; RFC 9051 §7.5.1); [`Misuse::WrongLength`] if a FETCH response is not finished;
-    /// [`Misuse::ForbiddenOctet`] if they cannot be written.
+    /// [`Misuse::ForbiddenByte`] if they cannot be written.
     pub fn data(&mut self, data: &Untagged<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.data(data, tx)
     }

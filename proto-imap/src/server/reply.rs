@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use proto_mail::trace::Kind;
+use proto_mail::trace::TraceKind;
 use proto_mail::{Error, Limit, Misuse, PeerError, RecvBuffer, SendBuffer, StartTlsRequest};
 
 use super::core::{Core, Expunge, Found, Input, Owed, Phase};
@@ -146,7 +146,7 @@ impl Core {
         {
             // Whoever takes the LF for a line end sees a literal here: nobody can say what follows.
             let farewell = "a line end that is none, behind a literal";
-            return Err(self.fail(PeerError::ForbiddenOctet.into(), farewell, tx));
+            return Err(self.fail(PeerError::ForbiddenByte.into(), farewell, tx));
         }
         if self.framer.is_first_line() {
             self.begin_command(bytes);
@@ -160,7 +160,7 @@ impl Core {
         }
         let name = parse::command_name(bytes).map_or(CommandName::Other, |(_, name, _)| name);
         if name != CommandName::Other && !self.awaits_identity && self.framer.is_first_line() {
-            self.tag_is = Kind::Text;
+            self.tag_is = TraceKind::Text;
         }
         self.awaits_identity |= matches!(name, CommandName::Login | CommandName::Authenticate);
         if let (CommandName::Other, Phase::Session(State::NotAuthenticated)) = (name, self.phase)
@@ -201,7 +201,7 @@ impl Core {
         let tag = bytes.split(|octet| matches!(octet, b' ' | b'\r' | b'\n')).next().unwrap_or_default();
         self.empty_lines = 0;
         self.tag.clear();
-        self.tag_is = Kind::Unknown;
+        self.tag_is = TraceKind::Unknown;
         if tag.len() <= 256 && Tag::new(tag).is_ok() {
             self.tag.extend_from_slice(tag);
         }
@@ -408,7 +408,7 @@ impl Core {
         // What is shown of the command is an atom: no CR, no LF, no NUL.
         tx.put_as(self.shown_tag(), self.tag_is);
         tx.put(b" BAD ");
-        tx.put_as(alloc::format!("{why}").as_bytes(), Kind::Unknown);
+        tx.put_as(alloc::format!("{why}").as_bytes(), TraceKind::Unknown);
         tx.put(b"\r\n");
         self.count_error(&Refusal::bad(""), tx)
     }
@@ -476,7 +476,7 @@ impl Core {
         }
         let tag = Tag::new(&self.tag).map_err(|_| Misuse::WrongState)?;
         let response = Response::Tagged { tag, status: *status };
-        if self.tag_is == Kind::Text {
+        if self.tag_is == TraceKind::Text {
             encode::response(&response, tx);
             return Ok(());
         }

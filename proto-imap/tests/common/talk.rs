@@ -58,6 +58,6 @@ impl Talk {
     }
 
     pub fn waits_for(&self) -> WaitFor {
-        self.client.wait().for_
+        self.client.wait().awaited
     }
 }

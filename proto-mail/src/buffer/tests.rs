@@ -60,7 +60,7 @@ fn reading_moves_each_octet_a_bounded_number_of_times() {
             }
         }
     }
-    assert_eq!(rx.received(), 30_000);
+    assert_eq!(rx.received_total(), 30_000);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn what_was_consumed_makes_room() {
     assert_eq!(rx.spare_mut(1).len(), 1024);
     rx.filled(5000);
     assert_eq!(rx.len(), held + 1024, "no more than was given");
-    assert_eq!(rx.received(), 1024 + 512 + 511 + 1024);
+    assert_eq!(rx.received_total(), 1024 + 512 + 511 + 1024);
     rx.consume(usize::MAX);
     assert!(rx.is_empty() && rx.start == 0 && rx.end == 0);
 }
@@ -147,7 +147,7 @@ fn wiping_takes_what_is_given_up_and_leaves_the_rest() {
     assert_eq!(&rx.memory[..8], b"..\0\0\0\0\0\0");
     rx.bytes_mut()[0] = b'_';
     rx.consume_wiping(100);
-    assert!(rx.is_empty() && rx.memory[2..].iter().all(|&octet| octet == 0));
+    assert!(rx.is_empty() && rx.memory[2..].iter().all(|&byte| byte == 0));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Exchange, Mechanism, SaslError, ServerExchange, ServerStep, text};
+use super::{ClientExchange, Mechanism, SaslError, ServerExchange, ServerStep, text};
 use crate::token::AuthQuestion;
 use crate::{Credentials, Secret};
 
@@ -27,21 +27,21 @@ impl Client {
     }
 
     fn say(&mut self) -> Result<Secret<Vec<u8>>, SaslError> {
-        let message = self.message.take().ok_or(SaslError::AfterTheEnd)?;
+        let message = self.message.take().ok_or(SaslError::AlreadyFinished)?;
         if fits(self.mechanism, &message) {
             Ok(Secret::new(message.into_bytes()))
         } else {
-            Err(SaslError::Unwritable)
+            Err(SaslError::UnencodableCredentials)
         }
     }
 }
 
-impl Exchange for Client {
+impl ClientExchange for Client {
     fn mechanism(&self) -> Mechanism {
         self.mechanism
     }
 
-    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
         self.say().map(Some)
     }
 

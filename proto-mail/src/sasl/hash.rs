@@ -34,12 +34,12 @@ impl ScramHash {
     }
 
     /// `H(str)`
-    pub(super) fn digest(self, octets: &[u8]) -> Secret<Vec<u8>> {
+    pub(super) fn digest(self, bytes: &[u8]) -> Secret<Vec<u8>> {
         #[cfg(test)]
-        work::done(("digest", octets.len()));
+        work::done(("digest", bytes.len()));
         Secret::new(match self {
-            Self::Sha1 => Sha1::digest(octets).to_vec(),
-            Self::Sha256 => Sha256::digest(octets).to_vec(),
+            Self::Sha1 => Sha1::digest(bytes).to_vec(),
+            Self::Sha256 => Sha256::digest(bytes).to_vec(),
         })
     }
 
@@ -76,8 +76,8 @@ impl ScramHash {
         let mut block = [0; 64];
         let hashed = (key.len() > block.len()).then(|| self.digest(key));
         let key = hashed.as_ref().map_or(key, |hashed| hashed.expose());
-        for (place, octet) in block.iter_mut().zip(key) {
-            *place = *octet;
+        for (place, byte) in block.iter_mut().zip(key) {
+            *place = *byte;
         }
         let kept = Secret::new(block);
         block.zeroize();
@@ -130,8 +130,8 @@ pub(super) mod work {
 mod tests {
     use super::*;
 
-    fn hex(octets: &Secret<Vec<u8>>) -> alloc::string::String {
-        octets.expose().iter().map(|octet| alloc::format!("{octet:02x}")).collect()
+    fn hex(bytes: &Secret<Vec<u8>>) -> alloc::string::String {
+        bytes.expose().iter().map(|byte| alloc::format!("{byte:02x}")).collect()
     }
 
     #[test]

@@ -11,17 +11,17 @@ use core::fmt;
 use super::hash::ScramHash;
 use subtle::ConstantTimeEq;
 
-use super::{SaslError, decode, encode};
+use super::{SaslError, decode_base64, encode_base64};
 use crate::Secret;
 
 /// The fewest iterations that are made, kept or obeyed (RFC 7677 §4).
-pub const LEAST_ITERATIONS: u32 = 4096;
+pub const MIN_ITERATIONS: u32 = 4096;
 /// The most iterations that are made, kept or obeyed: about a second of computing. A server that asks for more would
 /// have its client stand still. A fuzzer, which would ask for that all the time, gets a hundredth.
-pub const MOST_ITERATIONS: u32 = if cfg!(fuzzing) { 10_000 } else { 1_000_000 };
+pub const MAX_ITERATIONS: u32 = if cfg!(fuzzing) { 10_000 } else { 1_000_000 };
 
 /// The longest password, name or salt, in octets.
-pub(super) const LONGEST: usize = 1024;
+pub(super) const MAX_LEN: usize = 1024;
 
 /// The shortest and longest salt that a server may keep, in octets.
 const SALT: core::ops::RangeInclusive<usize> = 1..=64;
@@ -41,8 +41,8 @@ impl ScramKeys {
     /// Makes the keys of a password. Takes about a microsecond per iteration.
     ///
     /// # Errors
-    /// [`SaslError::Unwritable`] if SASLprep refuses the password (RFC 4013) or it is empty or longer than 1024 octets;
-    /// [`SaslError::Iterations`] outside of [`LEAST_ITERATIONS`]`..=`[`MOST_ITERATIONS`]; [`SaslError::Malformed`] for a
+    /// [`SaslError::UnencodableCredentials`] if SASLprep refuses the password (RFC 4013) or it is empty or longer than 1024 octets;
+    /// [`SaslError::IterationCount`] outside of [`MIN_ITERATIONS`]`..=`[`MAX_ITERATIONS`]; [`SaslError::Malformed`] for a
     /// salt of no octets or more than 64. Take 16 random ones.
     pub fn derive(hash: ScramHash, password: &str, salt: &[u8], iterations: u32) -> Result<Self, SaslError> {
         check(iterations, salt)?;
@@ -75,7 +75,7 @@ impl ScramKeys {
         salt.truncate(salt_len.max(1));
         Self {
             hash,
-            iterations: iterations.clamp(LEAST_ITERATIONS, MOST_ITERATIONS),
+            iterations: iterations.clamp(MIN_ITERATIONS, MAX_ITERATIONS),
             salt,
             stored_key: hash.hmac(secret.expose(), &[b"stored", name]),
             server_key: hash.hmac(secret.expose(), &[b"server", name]),
@@ -88,7 +88,7 @@ impl ScramKeys {
     ///
     /// # Errors
     /// As for [`derive`](Self::derive).
-    pub fn is_of(&self, password: &str) -> Result<bool, SaslError> {
+    pub fn verify_password(&self, password: &str) -> Result<bool, SaslError> {
         let derived = Self::derive(self.hash, password, &self.salt, self.iterations)?;
         let same = derived.stored_key.expose().ct_eq(self.stored_key.expose());
         Ok(bool::from(same) && !self.decoy)
@@ -104,8 +104,8 @@ impl ScramKeys {
     /// servers keep them.
     #[must_use]
     pub fn to_text(&self) -> Secret<String> {
-        let base64 = |octets: &[u8]| {
-            let line = encode(octets);
+        let base64 = |bytes: &[u8]| {
+            let line = encode_base64(bytes);
             Secret::new(String::from_utf8_lossy(line.expose()).into_owned())
         };
         Secret::new(alloc::format!(
@@ -121,7 +121,7 @@ impl ScramKeys {
     /// Reads what [`to_text`](Self::to_text) wrote.
     ///
     /// # Errors
-    /// [`SaslError::Malformed`] if it is not of that form, [`SaslError::Iterations`] as in [`derive`](Self::derive).
+    /// [`SaslError::Malformed`] if it is not of that form, [`SaslError::IterationCount`] as in [`derive`](Self::derive).
     pub fn from_text(text: &str) -> Result<Self, SaslError> {
         let mut parts = text.split('$');
         let (Some(name), Some(how), Some(keys), None) =
@@ -136,9 +136,9 @@ impl ScramKeys {
         let (iterations, salt) = how.split_once(':').ok_or(SaslError::Malformed)?;
         let (stored, server) = keys.split_once(':').ok_or(SaslError::Malformed)?;
         let iterations = number(iterations)?;
-        let salt = decode(salt.as_bytes())?.expose().clone();
+        let salt = decode_base64(salt.as_bytes())?.expose().clone();
         check(iterations, &salt)?;
-        let (stored_key, server_key) = (decode(stored.as_bytes())?, decode(server.as_bytes())?);
+        let (stored_key, server_key) = (decode_base64(stored.as_bytes())?, decode_base64(server.as_bytes())?);
         if [&stored_key, &server_key].iter().any(|key| key.expose().len() != hash.output_len()) {
             return Err(SaslError::Malformed);
         }
@@ -158,32 +158,32 @@ pub(super) fn number(text: &str) -> Result<u32, SaslError> {
         return Err(SaslError::Malformed);
     }
     // What does not fit is too much.
-    text.parse().map_err(|_| SaslError::Iterations)
+    text.parse().map_err(|_| SaslError::IterationCount)
 }
 
 /// A name or password by SASLprep (RFC 4013). The result is wiped when it is dropped. Where it differs from ASCII, the
 /// tables' crate makes it in memory that grows: pieces of up to half of it may stay behind, where nobody can wipe them.
 pub(super) fn prepare(text: &str) -> Result<Secret<String>, SaslError> {
-    if text.len() > LONGEST {
-        return Err(SaslError::Unwritable);
+    if text.len() > MAX_LEN {
+        return Err(SaslError::UnencodableCredentials);
     }
     match saslprep(text)? {
-        prepared if prepared.is_empty() => Err(SaslError::Unwritable),
+        prepared if prepared.is_empty() => Err(SaslError::UnencodableCredentials),
         prepared => Ok(Secret::new(prepared.into_owned())),
     }
 }
 
 #[cfg(feature = "saslprep")]
 fn saslprep(text: &str) -> Result<Cow<'_, str>, SaslError> {
-    stringprep::saslprep(text).map_err(|_| SaslError::Unwritable)
+    stringprep::saslprep(text).map_err(|_| SaslError::UnencodableCredentials)
 }
 
 /// Without the tables: ASCII as it is, and nothing else. What is refused here would be another password for a server that
 /// has them, and be it only by chance the same.
 #[cfg(not(feature = "saslprep"))]
 fn saslprep(text: &str) -> Result<Cow<'_, str>, SaslError> {
-    let good = text.bytes().all(|octet| matches!(octet, 0x20..=0x7e));
-    if good { Ok(Cow::Borrowed(text)) } else { Err(SaslError::Unwritable) }
+    let good = text.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
+    if good { Ok(Cow::Borrowed(text)) } else { Err(SaslError::UnencodableCredentials) }
 }
 
 const fn scheme(hash: ScramHash) -> &'static str {
@@ -194,8 +194,8 @@ const fn scheme(hash: ScramHash) -> &'static str {
 }
 
 fn check(iterations: u32, salt: &[u8]) -> Result<(), SaslError> {
-    if !(LEAST_ITERATIONS..=MOST_ITERATIONS).contains(&iterations) {
-        return Err(SaslError::Iterations);
+    if !(MIN_ITERATIONS..=MAX_ITERATIONS).contains(&iterations) {
+        return Err(SaslError::IterationCount);
     }
     if SALT.contains(&salt.len()) { Ok(()) } else { Err(SaslError::Malformed) }
 }
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn keys_are_what_other_servers_keep() {
-        let salt = decode(b"W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let salt = decode_base64(b"W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
         let keys = ScramKeys::derive(ScramHash::Sha256, "pencil", salt.expose(), 4096).unwrap();
         assert_eq!(keys.to_text().expose(), KEPT);
         assert_eq!(ScramKeys::from_text(KEPT).unwrap().to_text().expose(), KEPT);
@@ -253,9 +253,9 @@ mod tests {
             assert_eq!(prepare(good).unwrap().expose(), good);
         }
         for bad in ["\u{ad}x", "j\u{fc}rgen", "\u{2168}", "\u{7f}", "\u{7}", "", "a\0"] {
-            assert_eq!(prepare(bad).err(), Some(SaslError::Unwritable), "{bad:?}");
-            let keys = ScramKeys::derive(ScramHash::Sha256, bad, b"salt", LEAST_ITERATIONS);
-            assert_eq!(keys.err(), Some(SaslError::Unwritable), "{bad:?}");
+            assert_eq!(prepare(bad).err(), Some(SaslError::UnencodableCredentials), "{bad:?}");
+            let keys = ScramKeys::derive(ScramHash::Sha256, bad, b"salt", MIN_ITERATIONS);
+            assert_eq!(keys.err(), Some(SaslError::UnencodableCredentials), "{bad:?}");
         }
     }
 
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(prepared("\u{aa}").unwrap(), "a");
         assert_eq!(prepared("\u{2168}").unwrap(), "IX");
         for bad in ["\u{7}", "\u{627}1", "", "\u{ad}"] {
-            assert_eq!(prepared(bad), Err(SaslError::Unwritable), "{bad:?}");
+            assert_eq!(prepared(bad), Err(SaslError::UnencodableCredentials), "{bad:?}");
         }
     }
 }

@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Exchange, Mechanism, SaslError, ServerExchange, ServerStep, text};
+use super::{ClientExchange, Mechanism, SaslError, ServerExchange, ServerStep, text};
 use crate::token::AuthQuestion;
 use crate::{Credentials, Secret};
 
@@ -19,12 +19,12 @@ impl Client {
     }
 }
 
-impl Exchange for Client {
+impl ClientExchange for Client {
     fn mechanism(&self) -> Mechanism {
         Mechanism::Login
     }
 
-    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
         Ok(None)
     }
 
@@ -32,7 +32,7 @@ impl Exchange for Client {
         // The prompts are not looked at: "Username:", "User Name", and translations are all in use.
         match self.username.take() {
             Some(username) => Ok(Secret::new(username)),
-            None => self.password.take().ok_or(SaslError::AfterTheEnd),
+            None => self.password.take().ok_or(SaslError::AlreadyFinished),
         }
     }
 

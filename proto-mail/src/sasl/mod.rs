@@ -5,30 +5,33 @@
 //! add a file and a line in [`client`] and [`server`]; an application brings along its own without that, as an
 //! [`Exchange`] and a [`ServerMechanism`].
 
+mod base64_text;
 mod choice;
-mod encoding;
+mod context;
+mod custom;
 mod external;
 mod hash;
 mod keys;
 mod login;
 mod oauth;
-mod other;
 mod plain;
 mod saslname;
 mod scram;
-mod session;
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use choice::{NoMechanism, Weighed, WhyNot, choose, weigh};
-pub use encoding::{decode, encode};
+pub use base64_text::{decode_base64, encode_base64};
+pub use choice::{MechanismChoice, NoMechanism, RejectedMechanism, choose_mechanism};
+pub use context::SaslContext;
+pub use custom::{
+    CleartextRisk, CustomMechanism, CustomMechanisms, MAX_MESSAGE_LEN, MAX_MESSAGES, ServerMechanism,
+    checked_exchange,
+};
 pub use hash::ScramHash;
-pub use keys::{LEAST_ITERATIONS, MOST_ITERATIONS, ScramKeys};
-pub use other::{Exposure, LONGEST_MESSAGE, MOST_MESSAGES, OtherMechanism, Others, ServerMechanism, guard};
-pub use session::Session;
+pub use keys::{MAX_ITERATIONS, MIN_ITERATIONS, ScramKeys};
 
 use crate::token::{AuthQuestion, AuthVerdict};
 use crate::{ChannelBinding, Credentials, Secret};
@@ -58,7 +61,7 @@ pub enum Mechanism {
     /// ANONYMOUS (RFC 4505): a visitor.
     Anonymous,
     /// One that the application has brought along. It is in no set of [`Mechanisms`].
-    Other(OtherMechanism),
+    Custom(CustomMechanism),
 }
 
 impl Mechanism {
@@ -90,7 +93,7 @@ impl Mechanism {
             Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
             Self::External => "EXTERNAL",
             Self::Anonymous => "ANONYMOUS",
-            Self::Other(mechanism) => mechanism.name(),
+            Self::Custom(mechanism) => mechanism.name(),
         }
     }
 
@@ -102,17 +105,19 @@ impl Mechanism {
 
     /// Whether whoever reads the exchange has the password or token.
     #[must_use]
-    pub const fn reveals_password(self) -> bool {
+    pub const fn reveals_credentials(self) -> bool {
         match self {
             Self::Plain | Self::Login | Self::XOAuth2 | Self::OAuthBearer => true,
-            Self::Other(mechanism) => matches!(mechanism.exposure(), Exposure::Password),
+            Self::Custom(mechanism) => {
+                matches!(mechanism.cleartext_risk(), CleartextRisk::RevealsCredentials)
+            }
             _ => false,
         }
     }
 
     /// Whether this mechanism can prove these credentials.
     #[must_use]
-    pub const fn takes(self, credentials: &Credentials) -> bool {
+    pub const fn accepts(self, credentials: &Credentials) -> bool {
         match self {
             Self::Plain
             | Self::Login
@@ -123,7 +128,7 @@ impl Mechanism {
             Self::XOAuth2 | Self::OAuthBearer => matches!(credentials, Credentials::Bearer { .. }),
             Self::External => matches!(credentials, Credentials::External { .. }),
             Self::Anonymous => matches!(credentials, Credentials::Anonymous { .. }),
-            Self::Other(_) => false,
+            Self::Custom(_) => false,
         }
     }
 
@@ -139,7 +144,7 @@ impl Mechanism {
 
     /// Whether it is bound to the channel (RFC 5802 §6).
     #[must_use]
-    pub const fn binds(self) -> bool {
+    pub const fn uses_channel_binding(self) -> bool {
         matches!(self, Self::ScramSha1Plus | Self::ScramSha256Plus)
     }
 
@@ -165,7 +170,7 @@ impl Mechanism {
             Self::ScramSha256Plus => 1 << 7,
             Self::External => 1 << 8,
             Self::Anonymous => 1 << 9,
-            Self::Other(_) => 0,
+            Self::Custom(_) => 0,
         }
     }
 }
@@ -204,8 +209,8 @@ impl Mechanisms {
     /// The mechanisms whose question is [`AuthQuestion::Verify`] of a password or token: what any server's application
     /// can answer that keeps passwords in whatever form.
     #[must_use]
-    pub fn verified() -> Self {
-        Mechanism::ALL.into_iter().filter(|mechanism| mechanism.reveals_password()).collect()
+    pub fn passing_credentials() -> Self {
+        Mechanism::ALL.into_iter().filter(|mechanism| mechanism.reveals_credentials()).collect()
     }
 
     /// The mechanisms that are in both sets.
@@ -234,7 +239,7 @@ impl Mechanisms {
     /// The strongest mechanism of this set that `allowed` holds and that can prove these credentials.
     #[must_use]
     pub fn choose(self, allowed: Self, credentials: &Credentials) -> Option<Mechanism> {
-        self.iter().find(|mechanism| allowed.contains(*mechanism) && mechanism.takes(credentials))
+        self.iter().find(|mechanism| allowed.contains(*mechanism) && mechanism.accepts(credentials))
     }
 }
 
@@ -257,17 +262,17 @@ pub enum SaslError {
     /// A message is not what the mechanism's grammar says.
     Malformed,
     /// A message came after the last one of the mechanism.
-    AfterTheEnd,
+    AlreadyFinished,
     /// The credentials cannot be written in this mechanism (a NUL in a name, say, or what SASLprep forbids).
-    Unwritable,
+    UnencodableCredentials,
     /// The server's nonce does not begin with ours, or adds nothing: an old conversation is being replayed.
-    Nonce,
-    /// Fewer iterations than [`LEAST_ITERATIONS`] or more than [`MOST_ITERATIONS`].
-    Iterations,
+    NonceMismatch,
+    /// Fewer iterations than [`MIN_ITERATIONS`] or more than [`MAX_ITERATIONS`].
+    IterationCount,
     /// The server does not know the password: it is not the one that it should be.
-    ServerNotProved,
+    ServerNotVerified,
     /// The peer demands an extension that nobody here knows (`m=`).
-    Extension,
+    UnsupportedExtension,
     /// A message is longer than a mechanism needs, or there are more than it may say.
     TooLong,
 }
@@ -276,14 +281,14 @@ impl fmt::Display for SaslError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "a SASL message is not what its mechanism says",
-            Self::AfterTheEnd => "a SASL message came after the mechanism's last one",
-            Self::Unwritable => "the user name or password holds what this mechanism cannot carry",
-            Self::Nonce => "the server's nonce does not extend ours: an old conversation may be replayed",
-            Self::Iterations => "the iteration count is below 4096 or above 1000000: try another mechanism",
-            Self::ServerNotProved => {
+            Self::AlreadyFinished => "a SASL message came after the mechanism's last one",
+            Self::UnencodableCredentials => "the user name or password holds what this mechanism cannot carry",
+            Self::NonceMismatch => "the server's nonce does not extend ours: an old conversation may be replayed",
+            Self::IterationCount => "the iteration count is below 4096 or above 1000000: try another mechanism",
+            Self::ServerNotVerified => {
                 "the server could not prove that it knows the password: it may not be the one that it says it is"
             }
-            Self::Extension => "the peer demands an extension that is not known here",
+            Self::UnsupportedExtension => "the peer demands an extension that is not known here",
             Self::TooLong => "a SASL message is longer than any that its mechanism needs, or there are too many",
         })
     }
@@ -295,10 +300,10 @@ impl core::error::Error for SaslError {}
 /// speak, gives it to `authenticate_with` of either protocol's client.
 ///
 /// ```
-/// use proto_mail::sasl::{Exchange, Exposure, Mechanism, OtherMechanism, SaslError};
+/// use proto_mail::sasl::{Exchange, CleartextRisk, Mechanism, CustomMechanism, SaslError};
 /// use proto_mail::Secret;
 ///
-/// const MIRROR: OtherMechanism = OtherMechanism::new("X-MIRROR", Exposure::Guess).unwrap();
+/// const MIRROR: CustomMechanism = CustomMechanism::new("X-MIRROR", CleartextRisk::AllowsGuessing).unwrap();
 ///
 /// /// Answers the one challenge with its octets reversed.
 /// #[derive(Debug)]
@@ -306,14 +311,14 @@ impl core::error::Error for SaslError {}
 ///
 /// impl Exchange for Mirror {
 ///     fn mechanism(&self) -> Mechanism {
-///         Mechanism::Other(MIRROR)
+///         Mechanism::Custom(MIRROR)
 ///     }
-///     fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+///     fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
 ///         Ok(None) // the server speaks first
 ///     }
 ///     fn step(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
 ///         if std::mem::replace(&mut self.answered, true) {
-///             return Err(SaslError::AfterTheEnd);
+///             return Err(SaslError::AlreadyFinished);
 ///         }
 ///         Ok(Secret::new(challenge.iter().rev().copied().collect()))
 ///     }
@@ -322,7 +327,7 @@ impl core::error::Error for SaslError {}
 ///     }
 /// }
 /// ```
-pub trait Exchange: fmt::Debug + Send {
+pub trait ClientExchange: fmt::Debug + Send {
     /// Which mechanism it speaks.
     fn mechanism(&self) -> Mechanism;
 
@@ -331,7 +336,7 @@ pub trait Exchange: fmt::Debug + Send {
     ///
     /// # Errors
     /// The credentials cannot be written in this mechanism.
-    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError>;
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError>;
 
     /// Answers a challenge, already decoded.
     ///
@@ -376,7 +381,7 @@ pub trait ServerExchange: fmt::Debug + Send {
     fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError>;
 
     /// Takes the application's answer to [`ServerStep::Ask`].
-    fn verdict(&mut self, verdict: AuthVerdict) -> ServerStep {
+    fn answer(&mut self, verdict: AuthVerdict) -> ServerStep {
         match verdict {
             AuthVerdict::Accept => ServerStep::Accepted,
             AuthVerdict::Unavailable => ServerStep::Unavailable,
@@ -389,12 +394,12 @@ pub trait ServerExchange: fmt::Debug + Send {
 /// `offered` is what the server offers: a client that could bind itself and was not offered to says so, and a server
 /// that did offer it then knows that somebody took it away.
 #[must_use]
-pub fn client(
+pub fn client_exchange(
     mechanism: Mechanism,
     credentials: Credentials,
-    session: &mut Session,
+    session: &mut SaslContext,
     offered: Mechanisms,
-) -> Option<Box<dyn Exchange>> {
+) -> Option<Box<dyn ClientExchange>> {
     match (mechanism, credentials) {
         (Mechanism::Plain, Credentials::Password { authorization, username, password }) => {
             Some(Box::new(plain::Client::new(authorization, username, password)))
@@ -411,17 +416,17 @@ pub fn client(
         }
         (_, Credentials::Password { authorization, username, password }) => {
             let (hash, plus) = (mechanism.hash()?, mechanism.plus()?);
-            let flag = if mechanism.binds() {
+            let flag = if mechanism.uses_channel_binding() {
                 scram::Flag::Bound
             } else if *session.binding() == ChannelBinding::None || offered.contains(plus) {
                 scram::Flag::Unbound
             } else {
                 scram::Flag::NotOffered
             };
-            if !session.usable().contains(mechanism) {
+            if !session.usable_mechanisms().contains(mechanism) {
                 return None;
             }
-            let nonce = session.nonce()?;
+            let nonce = session.next_nonce()?;
             let who = scram::Who { authorization, username, password };
             Some(Box::new(scram::Client::new((mechanism, hash), who, nonce, flag, session.binding())))
         }
@@ -432,14 +437,14 @@ pub fn client(
 /// The server's exchange for the mechanism of this name, in any case, or `None` if it is not offered: neither in the set
 /// nor one of `others`.
 #[must_use]
-pub fn server_named(
+pub fn server_exchange_named(
     name: &[u8],
-    session: &mut Session,
+    session: &mut SaslContext,
     offered: Mechanisms,
-    others: &Others,
+    others: &CustomMechanisms,
 ) -> Option<Box<dyn ServerExchange>> {
     match Mechanism::from_name(name) {
-        Some(mechanism) if offered.contains(mechanism) => server(mechanism, session, offered),
+        Some(mechanism) if offered.contains(mechanism) => server_exchange(mechanism, session, offered),
         Some(_) => None,
         None => others.begin(name, session),
     }
@@ -448,9 +453,9 @@ pub fn server_named(
 /// The server's exchange for this mechanism, or `None` if it cannot be spoken in this session. `offered` is what was
 /// offered in this session.
 #[must_use]
-pub fn server(
+pub fn server_exchange(
     mechanism: Mechanism,
-    session: &mut Session,
+    session: &mut SaslContext,
     offered: Mechanisms,
 ) -> Option<Box<dyn ServerExchange>> {
     Some(match mechanism {
@@ -463,18 +468,18 @@ pub fn server(
         | Mechanism::ScramSha256
         | Mechanism::ScramSha256Plus => {
             let (hash, plus) = (mechanism.hash()?, mechanism.plus()?);
-            if !session.usable().contains(mechanism) {
+            if !session.usable_mechanisms().contains(mechanism) {
                 return None;
             }
-            let plus_offered = if offered.intersection(session.usable()).contains(plus) {
+            let plus_offered = if offered.intersection(session.usable_mechanisms()).contains(plus) {
                 scram::PlusOffered::Yes
             } else {
                 scram::PlusOffered::No
             };
-            let nonce = session.nonce()?;
+            let nonce = session.next_nonce()?;
             Box::new(scram::Server::new((mechanism, hash), nonce, session.binding(), plus_offered))
         }
-        Mechanism::Other(_) => return None,
+        Mechanism::Custom(_) => return None,
     })
 }
 

@@ -8,8 +8,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::other::readable;
-use super::{Exchange, Mechanism, SaslError, ServerExchange, ServerStep, saslname, text};
+use super::custom::readable;
+use super::{ClientExchange, Mechanism, SaslError, ServerExchange, ServerStep, saslname, text};
 use crate::token::{AuthQuestion, AuthVerdict};
 use crate::{Credentials, Secret};
 
@@ -28,7 +28,7 @@ impl Client {
 fn message(mechanism: Mechanism, username: &str, token: &str) -> Result<Secret<Vec<u8>>, SaslError> {
     let printable = |text: &str| !text.chars().any(char::is_control);
     if !printable(username) || token.is_empty() || !token.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
-        return Err(SaslError::Unwritable);
+        return Err(SaslError::UnencodableCredentials);
     }
     let message = if mechanism == Mechanism::OAuthBearer {
         // gs2-header with the name as saslname (RFC 5801 §4): "=" and "," are escaped.
@@ -41,12 +41,12 @@ fn message(mechanism: Mechanism, username: &str, token: &str) -> Result<Secret<V
     Ok(Secret::new(message.into_bytes()))
 }
 
-impl Exchange for Client {
+impl ClientExchange for Client {
     fn mechanism(&self) -> Mechanism {
         self.mechanism
     }
 
-    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
         self.message.take().transpose()
     }
 
@@ -55,7 +55,7 @@ impl Exchange for Client {
             return message;
         }
         if self.failure.is_some() {
-            return Err(SaslError::AfterTheEnd);
+            return Err(SaslError::AlreadyFinished);
         }
         self.failure = Some(readable(&String::from_utf8_lossy(challenge)));
         Ok(Secret::new(if self.mechanism == Mechanism::OAuthBearer { b"\x01".to_vec() } else { Vec::new() }))
@@ -113,7 +113,7 @@ impl ServerExchange for Server {
         Ok(ServerStep::Ask(AuthQuestion::Verify(credentials)))
     }
 
-    fn verdict(&mut self, verdict: AuthVerdict) -> ServerStep {
+    fn answer(&mut self, verdict: AuthVerdict) -> ServerStep {
         match verdict {
             AuthVerdict::Accept => ServerStep::Accepted,
             AuthVerdict::Unavailable => ServerStep::Unavailable,

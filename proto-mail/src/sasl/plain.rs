@@ -4,7 +4,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Exchange, Mechanism, SaslError, ServerExchange, ServerStep, text};
+use super::{ClientExchange, Mechanism, SaslError, ServerExchange, ServerStep, text};
 use crate::token::AuthQuestion;
 use crate::{Credentials, Secret};
 
@@ -20,7 +20,7 @@ impl Client {
 
 fn message(authorization: &str, username: &str, password: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
     if authorization.contains('\0') || username.contains('\0') || password.contains(&0) {
-        return Err(SaslError::Unwritable);
+        return Err(SaslError::UnencodableCredentials);
     }
     let mut message = Vec::with_capacity(authorization.len() + username.len() + password.len() + 2);
     message.extend_from_slice(authorization.as_bytes());
@@ -31,17 +31,17 @@ fn message(authorization: &str, username: &str, password: &[u8]) -> Result<Secre
     Ok(Secret::new(message))
 }
 
-impl Exchange for Client {
+impl ClientExchange for Client {
     fn mechanism(&self) -> Mechanism {
         Mechanism::Plain
     }
 
-    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
         self.message.take().transpose()
     }
 
     fn step(&mut self, _: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
-        self.message.take().unwrap_or(Err(SaslError::AfterTheEnd))
+        self.message.take().unwrap_or(Err(SaslError::AlreadyFinished))
     }
 
     fn is_done(&self) -> bool {

@@ -14,10 +14,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::custom::readable;
 use super::hash::{ScramHash, same, xor};
-use super::keys::{LEAST_ITERATIONS, LONGEST, MOST_ITERATIONS, ScramKeys, number, prepare};
-use super::other::readable;
-use super::{Exchange, Mechanism, SaslError, ServerExchange, ServerStep, decode, encode, saslname};
+use super::keys::{MAX_ITERATIONS, MAX_LEN, MIN_ITERATIONS, ScramKeys, number, prepare};
+use super::{
+    ClientExchange, Mechanism, SaslError, ServerExchange, ServerStep, decode_base64, encode_base64, saslname,
+};
 use crate::token::{AuthQuestion, AuthVerdict};
 use crate::{ChannelBinding, Secret};
 
@@ -97,7 +99,7 @@ impl Client {
         flag: Flag,
         channel: &ChannelBinding,
     ) -> Result<Secret<Vec<u8>>, SaslError> {
-        let unwritable = |_| SaslError::Unwritable;
+        let unwritable = |_| SaslError::UnencodableCredentials;
         let password = core::str::from_utf8(who.password.expose()).map_err(unwritable)?;
         let password = prepare(password)?;
         self.password = Secret::from(password.expose().as_bytes());
@@ -106,7 +108,7 @@ impl Client {
             (Flag::Unbound, _) => String::from("n,"),
             (Flag::NotOffered, _) => String::from("y,"),
             (Flag::Bound, Some(name)) => alloc::format!("p={name},"),
-            (Flag::Bound, None) => return Err(SaslError::Unwritable),
+            (Flag::Bound, None) => return Err(SaslError::UnencodableCredentials),
         };
         if !who.authorization.is_empty() {
             header.push_str("a=");
@@ -119,7 +121,7 @@ impl Client {
         let first = Secret::new([header.as_bytes(), self.bare.expose()].concat());
         let mut binding = header.into_bytes();
         if flag == Flag::Bound {
-            binding.extend_from_slice(channel.octets());
+            binding.extend_from_slice(channel.bytes());
         }
         self.binding = Secret::new(binding);
         Ok(first)
@@ -129,7 +131,7 @@ impl Client {
     fn prove(&mut self, server_first: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
         let (nonce, salt, iterations) = read_server_first(server_first)?;
         if nonce.strip_prefix(self.nonce.as_str()).is_none_or(str::is_empty) {
-            return Err(SaslError::Nonce);
+            return Err(SaslError::NonceMismatch);
         }
         let salted = self.hash.salted(self.password.expose(), salt.expose(), iterations);
         self.password = Secret::new(Vec::new());
@@ -137,13 +139,14 @@ impl Client {
         let stored_key = self.hash.digest(client_key.expose());
         let server_key = self.hash.hmac(salted.expose(), &[b"Server Key"]);
         let mut message = Secret::new(
-            [b"c=", encode(self.binding.expose()).expose().as_slice(), b",r=", nonce.as_bytes()].concat(),
+            [b"c=", encode_base64(self.binding.expose()).expose().as_slice(), b",r=", nonce.as_bytes()]
+                .concat(),
         );
         let said: [&[u8]; 5] = [self.bare.expose(), b",", server_first, b",", message.expose()];
         let proof = xor(client_key.expose(), self.hash.hmac(stored_key.expose(), &said).expose());
         self.state = ClientState::Final(self.hash.hmac(server_key.expose(), &said));
         message = Secret::new(
-            [message.expose().as_slice(), b",p=", encode(proof.expose()).expose().as_slice()].concat(),
+            [message.expose().as_slice(), b",p=", encode_base64(proof.expose()).expose().as_slice()].concat(),
         );
         Ok(message)
     }
@@ -154,10 +157,10 @@ impl Client {
         let (name, value) = attributes.next()?;
         match name {
             b'v' => {
-                let value = decode(value.as_bytes())?;
+                let value = decode_base64(value.as_bytes())?;
                 attributes.only_extensions()?;
                 if !same(value.expose(), signature) {
-                    return Err(SaslError::ServerNotProved);
+                    return Err(SaslError::ServerNotVerified);
                 }
                 self.state = ClientState::Proved;
             }
@@ -170,12 +173,12 @@ impl Client {
     }
 }
 
-impl Exchange for Client {
+impl ClientExchange for Client {
     fn mechanism(&self) -> Mechanism {
         self.mechanism
     }
 
-    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
         match core::mem::replace(&mut self.state, ClientState::First) {
             ClientState::Start(Ok(first)) => Ok(Some(first)),
             ClientState::Start(Err(error)) => {
@@ -197,7 +200,7 @@ impl Exchange for Client {
             }
             ClientState::First => self.prove(challenge),
             ClientState::Final(signature) => self.check(challenge, signature.expose()),
-            _ => Err(SaslError::AfterTheEnd),
+            _ => Err(SaslError::AlreadyFinished),
         }
     }
 
@@ -227,14 +230,14 @@ impl fmt::Debug for Client {
 fn read_server_first(message: &[u8]) -> Result<(&str, Secret<Vec<u8>>, u32), SaslError> {
     let mut attributes = Attributes::of(message)?;
     let nonce = attributes.nonce()?;
-    let salt = decode(attributes.named(b's')?.as_bytes())?;
+    let salt = decode_base64(attributes.named(b's')?.as_bytes())?;
     let iterations = number(attributes.named(b'i')?)?;
     attributes.only_extensions()?;
-    if salt.expose().is_empty() || salt.expose().len() > LONGEST {
+    if salt.expose().is_empty() || salt.expose().len() > MAX_LEN {
         return Err(SaslError::Malformed);
     }
-    if !(LEAST_ITERATIONS..=MOST_ITERATIONS).contains(&iterations) {
-        return Err(SaslError::Iterations);
+    if !(MIN_ITERATIONS..=MAX_ITERATIONS).contains(&iterations) {
+        return Err(SaslError::IterationCount);
     }
     Ok((nonce, salt, iterations))
 }
@@ -318,7 +321,7 @@ impl Server {
                 true
             }
         };
-        if bound != self.mechanism.binds() {
+        if bound != self.mechanism.uses_channel_binding() {
             return Ok(self.refuse());
         }
         let authorization = match authorization {
@@ -354,11 +357,11 @@ impl Server {
         let at = memchr::memmem::rfind(message, b",p=").ok_or(SaslError::Malformed)?;
         let (signed, proof) = message.split_at(at);
         let mut attributes = Attributes::of(signed)?;
-        let binding = decode(attributes.named(b'c')?.as_bytes())?;
+        let binding = decode_base64(attributes.named(b'c')?.as_bytes())?;
         let nonce = attributes.nonce()?;
         attributes.only_extensions()?;
-        let proof = decode(proof.get(3..).unwrap_or_default())?;
-        let channel = if first.bound { self.channel.octets() } else { &[] };
+        let proof = decode_base64(proof.get(3..).unwrap_or_default())?;
+        let channel = if first.bound { self.channel.bytes() } else { &[] };
         let expected = [first.header.as_slice(), channel].concat();
         let said: [&[u8]; 5] = [&first.bare, b",", server_first, b",", signed];
         let signature = self.hash.hmac(keys.stored_key.expose(), &said);
@@ -373,7 +376,7 @@ impl Server {
         if !right {
             return Ok(self.refuse());
         }
-        let server_final = [b"v=", encode(signature.expose()).expose().as_slice()].concat();
+        let server_final = [b"v=", encode_base64(signature.expose()).expose().as_slice()].concat();
         self.state = ServerState::Proved(server_final);
         Ok(ServerStep::Ask(AuthQuestion::Authorize {
             authorization: first.authorization,
@@ -405,15 +408,15 @@ impl ServerExchange for Server {
             (ServerState::First(..), Some(_)) => Err(SaslError::TooLong),
             (ServerState::Final, Some(b"")) => Ok(ServerStep::Accepted),
             (ServerState::Final, _) => Err(SaslError::Malformed),
-            _ => Err(SaslError::AfterTheEnd),
+            _ => Err(SaslError::AlreadyFinished),
         }
     }
 
-    fn verdict(&mut self, verdict: AuthVerdict) -> ServerStep {
+    fn answer(&mut self, verdict: AuthVerdict) -> ServerStep {
         match (core::mem::replace(&mut self.state, ServerState::Over), verdict) {
             (_, AuthVerdict::Unavailable) => ServerStep::Unavailable,
             (ServerState::Asked(first), AuthVerdict::Keys(keys)) if keys.hash == self.hash => {
-                let salt = encode(&keys.salt);
+                let salt = encode_base64(&keys.salt);
                 let salt = String::from_utf8_lossy(salt.expose());
                 let said = alloc::format!("r={},s={salt},i={}", first.nonce, keys.iterations).into_bytes();
                 self.state = ServerState::First(first, *keys, said.clone());
@@ -465,7 +468,7 @@ impl<'m> Attributes<'m> {
         };
         match attribute.split_once('=') {
             Some((name, value)) if !value.is_empty() => match name.as_bytes() {
-                [b'm'] => Err(SaslError::Extension),
+                [b'm'] => Err(SaslError::UnsupportedExtension),
                 [name] if name.is_ascii_alphabetic() => Ok((*name, value)),
                 _ => Err(SaslError::Malformed),
             },
@@ -483,11 +486,7 @@ impl<'m> Attributes<'m> {
     /// `r=` and printable characters.
     fn nonce(&mut self) -> Result<&'m str, SaslError> {
         let nonce = self.named(b'r')?;
-        if nonce.bytes().all(|octet| octet.is_ascii_graphic()) {
-            Ok(nonce)
-        } else {
-            Err(SaslError::Malformed)
-        }
+        if nonce.bytes().all(|byte| byte.is_ascii_graphic()) { Ok(nonce) } else { Err(SaslError::Malformed) }
     }
 
     /// Only what nobody knows may follow.
@@ -515,19 +514,19 @@ mod tests {
         let channel = ChannelBinding::None;
         let mut client = Client::new((mechanism, hash), who, nonce.into(), Flag::Unbound, &channel);
         let mut server = Server::new((mechanism, hash), more.into(), &channel, PlusOffered::No);
-        assert_eq!(client.initial().unwrap().unwrap().expose(), lines[0].as_bytes());
+        assert_eq!(client.initial_response().unwrap().unwrap().expose(), lines[0].as_bytes());
         assert!(matches!(server.step(Some(lines[0].as_bytes())), Ok(ServerStep::Ask(_))));
         let salt = lines[1].split_once("s=").unwrap().1.split_once(',').unwrap().0;
-        let salt = decode(salt.as_bytes()).unwrap();
+        let salt = decode_base64(salt.as_bytes()).unwrap();
         let keys = ScramKeys::derive(hash, "pencil", salt.expose(), 4096).unwrap();
         let said = |step: ServerStep| match step {
             ServerStep::Challenge(said) => String::from_utf8(said).unwrap(),
             other => panic!("{other:?}"),
         };
-        assert_eq!(said(server.verdict(AuthVerdict::Keys(alloc::boxed::Box::new(keys)))), lines[1]);
+        assert_eq!(said(server.answer(AuthVerdict::Keys(alloc::boxed::Box::new(keys)))), lines[1]);
         assert_eq!(client.step(lines[1].as_bytes()).unwrap().expose(), lines[2].as_bytes());
         assert!(matches!(server.step(Some(lines[2].as_bytes())), Ok(ServerStep::Ask(_))));
-        assert_eq!(said(server.verdict(AuthVerdict::Accept)), lines[3]);
+        assert_eq!(said(server.answer(AuthVerdict::Accept)), lines[3]);
         assert!(client.step(lines[3].as_bytes()).unwrap().expose().is_empty() && client.is_done());
         assert!(matches!(server.step(Some(b"")), Ok(ServerStep::Accepted)));
     }

@@ -1,6 +1,6 @@
 //! Both roles of every mechanism against each other.
 
-use super::session::tests::bound;
+use super::context::tests::bound;
 use super::*;
 
 /// Beyond ASCII where SCRAM can carry that.
@@ -13,10 +13,10 @@ fn converse(
     credentials: Credentials,
     initial_response: bool,
     verdict: impl Fn(&AuthQuestion) -> AuthVerdict,
-) -> (Box<dyn Exchange>, bool) {
-    let mut client = client(mechanism, credentials, &mut bound(1), Mechanisms::all()).unwrap();
-    let mut server = server(mechanism, &mut bound(2), Mechanisms::all()).unwrap();
-    let mut kept = client.initial().unwrap();
+) -> (Box<dyn ClientExchange>, bool) {
+    let mut client = client_exchange(mechanism, credentials, &mut bound(1), Mechanisms::all()).unwrap();
+    let mut server = server_exchange(mechanism, &mut bound(2), Mechanisms::all()).unwrap();
+    let mut kept = client.initial_response().unwrap();
     let mut step = match (&kept, initial_response) {
         (Some(first), true) => server.step(Some(first.expose())).unwrap(),
         _ => server.step(None).unwrap(),
@@ -33,7 +33,7 @@ fn converse(
                 };
                 server.step(Some(answer.expose())).unwrap()
             }
-            ServerStep::Ask(question) => server.verdict(verdict(&question)),
+            ServerStep::Ask(question) => server.answer(verdict(&question)),
             ServerStep::Accepted => return (client, true),
             ServerStep::Rejected | ServerStep::Unavailable => return (client, false),
         };
@@ -56,7 +56,7 @@ fn expected(question: &AuthQuestion) -> AuthVerdict {
     let credentials = match question {
         AuthQuestion::Verify(credentials) => credentials,
         AuthQuestion::Keys { hash, username } if username == USER => {
-            let keys = ScramKeys::derive(*hash, PASSWORD, b"salt", LEAST_ITERATIONS).unwrap();
+            let keys = ScramKeys::derive(*hash, PASSWORD, b"salt", MIN_ITERATIONS).unwrap();
             return AuthVerdict::Keys(Box::new(keys));
         }
         AuthQuestion::Authorize { authorization, username } if username == USER => {
@@ -101,8 +101,9 @@ fn a_refused_token_ends_with_the_servers_reason() {
 #[test]
 fn a_challenge_after_the_end_is_an_error_and_says_nothing() {
     for mechanism in Mechanism::ALL {
-        let mut client = client(mechanism, credentials(mechanism), &mut bound(1), Mechanisms::all()).unwrap();
-        let _ = client.initial().unwrap();
+        let mut client =
+            client_exchange(mechanism, credentials(mechanism), &mut bound(1), Mechanisms::all()).unwrap();
+        let _ = client.initial_response().unwrap();
         let mut refused = false;
         for _ in 0..4 {
             refused |= client.step(b"again").is_err();
@@ -113,36 +114,40 @@ fn a_challenge_after_the_end_is_an_error_and_says_nothing() {
 
 #[test]
 fn a_nul_cannot_shift_the_fields() {
-    let mut client = client(
+    let mut client = client_exchange(
         Mechanism::Plain,
         Credentials::password("al\0ice", &b"x"[..]),
         &mut bound(1),
         Mechanisms::all(),
     )
     .unwrap();
-    assert_eq!(client.initial().unwrap_err(), SaslError::Unwritable);
+    assert_eq!(client.initial_response().unwrap_err(), SaslError::UnencodableCredentials);
     for bad in [&b"no-nul"[..], b"a\0b", b"a\0b\0c\0d", b"\0\0p", b"\0u\0"] {
         assert!(
-            server(Mechanism::Plain, &mut bound(2), Mechanisms::all()).unwrap().step(Some(bad)).is_err(),
+            server_exchange(Mechanism::Plain, &mut bound(2), Mechanisms::all())
+                .unwrap()
+                .step(Some(bad))
+                .is_err(),
             "{bad:?}"
         );
     }
-    let mut client = super::client(
+    let mut client = super::client_exchange(
         Mechanism::XOAuth2,
         Credentials::bearer("a\x01b", "t"),
         &mut bound(1),
         Mechanisms::all(),
     )
     .unwrap();
-    assert_eq!(client.initial().unwrap_err(), SaslError::Unwritable);
+    assert_eq!(client.initial_response().unwrap_err(), SaslError::UnencodableCredentials);
 }
 
 #[test]
 fn debug_shows_no_secret() {
     for mechanism in Mechanism::ALL {
-        let mut client = client(mechanism, credentials(mechanism), &mut bound(1), Mechanisms::all()).unwrap();
-        let mut server = server(mechanism, &mut bound(2), Mechanisms::all()).unwrap();
-        let first = client.initial().unwrap();
+        let mut client =
+            client_exchange(mechanism, credentials(mechanism), &mut bound(1), Mechanisms::all()).unwrap();
+        let mut server = server_exchange(mechanism, &mut bound(2), Mechanisms::all()).unwrap();
+        let first = client.initial_response().unwrap();
         let _ = server.step(None);
         let step = first.as_ref().map(|first| server.step(Some(first.expose())));
         let shown = alloc::format!("{client:?} {server:?} {first:?} {step:?}");
@@ -169,13 +174,18 @@ fn what_scram_cannot_carry_is_not_said() {
     for mechanism in [Mechanism::ScramSha1, Mechanism::ScramSha256Plus] {
         for (name, password) in [(beyond, "good"), ("good", beyond)] {
             let credentials = Credentials::password(name, password.as_bytes());
-            let mut client = client(mechanism, credentials, &mut bound(1), Mechanisms::all()).unwrap();
-            assert_eq!(client.initial().unwrap_err(), SaslError::Unwritable, "{mechanism}");
+            let mut client =
+                client_exchange(mechanism, credentials, &mut bound(1), Mechanisms::all()).unwrap();
+            assert_eq!(
+                client.initial_response().unwrap_err(),
+                SaslError::UnencodableCredentials,
+                "{mechanism}"
+            );
             assert!(!client.is_done());
         }
         // A server takes such a name for nobody's.
         let first = alloc::format!("n,,n={beyond},r=abc");
-        let mut server = server(mechanism, &mut bound(2), Mechanisms::NONE).unwrap();
+        let mut server = server_exchange(mechanism, &mut bound(2), Mechanisms::NONE).unwrap();
         let step = server.step(Some(first.as_bytes()));
         assert!(matches!(step, Err(SaslError::Malformed) | Ok(ServerStep::Rejected)), "{mechanism} {step:?}");
     }
@@ -187,21 +197,21 @@ fn a_name_that_nobody_has_costs_the_same_work() {
     let secret = Secret::new(alloc::vec![7; 32]);
     for mechanism in Mechanism::ALL.into_iter().filter(|mechanism| mechanism.hash().is_some()) {
         let hash = mechanism.hash().unwrap();
-        let known = || ScramKeys::derive(hash, PASSWORD, b"sixteen octets!!", LEAST_ITERATIONS).unwrap();
-        let nobody = || ScramKeys::decoy(hash, &secret, "nobody", LEAST_ITERATIONS, 16);
-        let flag = if mechanism.binds() { "p=tls-exporter" } else { "n" };
+        let known = || ScramKeys::derive(hash, PASSWORD, b"sixteen octets!!", MIN_ITERATIONS).unwrap();
+        let nobody = || ScramKeys::decoy(hash, &secret, "nobody", MIN_ITERATIONS, 16);
+        let flag = if mechanism.uses_channel_binding() { "p=tls-exporter" } else { "n" };
         let work = |keys: ScramKeys, name: &str, proof: usize| {
-            let mut server = server(mechanism, &mut bound(2), Mechanisms::all()).unwrap();
+            let mut server = server_exchange(mechanism, &mut bound(2), Mechanisms::all()).unwrap();
             let first = alloc::format!("{flag},,n={name},r=abc");
             super::hash::work::take();
             let _ = server.step(Some(first.as_bytes())).unwrap();
-            let ServerStep::Challenge(said) = server.verdict(AuthVerdict::Keys(Box::new(keys))) else {
+            let ServerStep::Challenge(said) = server.answer(AuthVerdict::Keys(Box::new(keys))) else {
                 panic!("{mechanism} asks for keys")
             };
             let asked = super::hash::work::take();
             let said = String::from_utf8(said).unwrap();
             let nonce = said.split_once(",s=").unwrap().0;
-            let proof = encode(&alloc::vec![1; proof]);
+            let proof = encode_base64(&alloc::vec![1; proof]);
             let last = [b"c=biws,", nonce.as_bytes(), b",p=", proof.expose()].concat();
             let step = server.step(Some(&last)).unwrap();
             assert!(matches!(step, ServerStep::Rejected), "{mechanism}");

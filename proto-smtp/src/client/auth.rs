@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use proto_mail::sasl::{self, Exchange, Exposure, NoMechanism, SaslError, Weighed};
+use proto_mail::sasl::{self, CleartextRisk, ClientExchange, MechanismChoice, NoMechanism, SaslError};
 use proto_mail::{
     Channel, Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, Secret, Secure, SendBuffer,
 };
@@ -28,7 +28,7 @@ impl Client<Secure> {
     ///
     /// # Errors
     /// [`WrongMechanism`](Misuse::WrongMechanism) if the server does not offer the mechanism, the settings do not
-    /// allow it, or it cannot prove these credentials; [`Unwritable`](Misuse::Unwritable) if they hold
+    /// allow it, or it cannot prove these credentials; [`UnencodableCredentials`](Misuse::UnencodableCredentials) if they hold
     /// what it cannot carry; [`WrongState`](Misuse::WrongState) if a reply is outstanding. Nothing was written then.
     pub fn authenticate(
         &mut self,
@@ -45,11 +45,11 @@ impl Client<Secure> {
     ///
     /// # Errors
     /// [`WrongMechanism`](Misuse::WrongMechanism) if the server does not offer it, or it is one of [`Mechanism::ALL`];
-    /// [`Unwritable`](Misuse::Unwritable) if it cannot say its first message;
+    /// [`UnencodableCredentials`](Misuse::UnencodableCredentials) if it cannot say its first message;
     /// [`WrongState`](Misuse::WrongState) if a reply is outstanding. Nothing was written then.
     pub fn authenticate_with(
         &mut self,
-        exchange: Box<dyn Exchange>,
+        exchange: Box<dyn ClientExchange>,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         self.core.authenticate_with(exchange, tx)
@@ -64,14 +64,15 @@ impl<C: Channel> Client<C> {
     /// There is none; the error has the reason for each.
     pub fn choose(&self, order: &[Mechanism], credentials: &Credentials) -> Result<Mechanism, NoMechanism> {
         let offered = self.core.extensions.mechanisms();
-        sasl::choose(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
+        sasl::choose_mechanism(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
+            .into_result()
     }
 
     /// What [`choose`](Self::choose) would choose, and of every other mechanism why not.
     #[must_use]
-    pub fn weigh(&self, order: &[Mechanism], credentials: &Credentials) -> Weighed {
+    pub fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice {
         let offered = self.core.extensions.mechanisms();
-        sasl::weigh(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
+        sasl::choose_mechanism(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
     }
 }
 
@@ -94,7 +95,7 @@ impl Client<Cleartext> {
     }
 
     /// Authenticates where anyone on the way can read it, by a mechanism of the application's own that gives nothing
-    /// away ([`Exposure::Nothing`]).
+    /// away ([`CleartextRisk::None`]).
     ///
     /// # Errors
     /// As [`authenticate_with`](Client::authenticate_with); [`WrongMechanism`](Misuse::WrongMechanism) if it does give
@@ -102,7 +103,7 @@ impl Client<Cleartext> {
     /// [`danger_cleartext`](crate::Config::danger_cleartext).
     pub fn danger_cleartext_authenticate_with(
         &mut self,
-        exchange: Box<dyn Exchange>,
+        exchange: Box<dyn ClientExchange>,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         if !self.core.config.allows_cleartext() {
@@ -117,7 +118,7 @@ impl Authentication {
         match self.sent.take() {
             // No mechanism of ours begins so: this server has not looked at the initial response, and asks for it.
             Some(sent)
-                if challenge.is_empty() && !matches!(self.exchange.mechanism(), Mechanism::Other(_)) =>
+                if challenge.is_empty() && !matches!(self.exchange.mechanism(), Mechanism::Custom(_)) =>
             {
                 Ok(sent)
             }
@@ -139,28 +140,32 @@ impl Core {
             return Err(Misuse::WrongMechanism.into());
         }
         let offered = self.extensions.mechanisms();
-        let exchange =
-            sasl::client(mechanism, credentials, &mut self.sasl, offered).ok_or(Misuse::WrongMechanism)?;
+        let exchange = sasl::client_exchange(mechanism, credentials, &mut self.sasl, offered)
+            .ok_or(Misuse::WrongMechanism)?;
         self.begin(exchange, tx)
     }
 
-    fn authenticate_with(&mut self, exchange: Box<dyn Exchange>, tx: &mut SendBuffer) -> Result<(), Error> {
+    fn authenticate_with(
+        &mut self,
+        exchange: Box<dyn ClientExchange>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
         self.check_alone()?;
-        let exchange = sasl::guard(exchange).ok_or(Misuse::WrongMechanism)?;
-        let Mechanism::Other(mechanism) = exchange.mechanism() else {
+        let exchange = sasl::checked_exchange(exchange).ok_or(Misuse::WrongMechanism)?;
+        let Mechanism::Custom(mechanism) = exchange.mechanism() else {
             return Err(Misuse::WrongMechanism.into());
         };
-        let readable = !self.secure && mechanism.exposure() != Exposure::Nothing;
+        let readable = !self.secure && mechanism.cleartext_risk() != CleartextRisk::None;
         if readable || !self.extensions.offers(mechanism.name()) {
             return Err(Misuse::WrongMechanism.into());
         }
         self.begin(exchange, tx)
     }
 
-    fn begin(&mut self, mut exchange: Box<dyn Exchange>, tx: &mut SendBuffer) -> Result<(), Error> {
+    fn begin(&mut self, mut exchange: Box<dyn ClientExchange>, tx: &mut SendBuffer) -> Result<(), Error> {
         let mechanism = exchange.mechanism();
-        let mut held = exchange.initial().map_err(|_| Misuse::Unwritable)?;
-        let line = held.as_ref().map(|message| sasl::encode(message.expose()));
+        let mut held = exchange.initial_response().map_err(|_| Misuse::UnencodableCredentials)?;
+        let line = held.as_ref().map(|message| sasl::encode_base64(message.expose()));
         let initial = line.as_ref().map(|line| match line.expose().as_slice() {
             b"" => b"=",
             line => line,
@@ -191,7 +196,7 @@ impl Core {
         let line = octets.get(..frame.len).unwrap_or_default().trim_ascii_end();
         // "334" alone is an empty challenge, as Gmail sends it.
         let text = line.get(4..).unwrap_or_default();
-        let answer = match sasl::decode(text) {
+        let answer = match sasl::decode_base64(text) {
             Ok(challenge) => match authentication.held.take() {
                 Some(first) => Ok(first),
                 None => authentication.step(challenge.expose()),
@@ -203,7 +208,7 @@ impl Core {
             Err(error) => Err(error),
         };
         match answer {
-            Ok(message) => tx.put_secret(sasl::encode(message.expose()).expose()),
+            Ok(message) => tx.put_secret(sasl::encode_base64(message.expose()).expose()),
             Err(why) => {
                 authentication.cancelled = Some(why);
                 tx.put(b"*");

@@ -6,9 +6,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use proto_mail::sasl::{Exchange, SaslError};
+use proto_mail::sasl::{ClientExchange, SaslError};
 use proto_mail::{
-    Error, Hearing, Misuse, PeerError, RecvBuffer, Said, Secret, SendBuffer, Wait, WaitFor, trace,
+    CommandMark, Error, Misuse, PeerError, ReceiveMark, RecvBuffer, Secret, SendBuffer, Wait, WaitFor, trace,
 };
 
 use super::event::{Kind, Step};
@@ -40,7 +40,7 @@ pub(super) enum State {
 /// An authentication on its way.
 #[derive(Debug)]
 pub(super) struct Authentication {
-    pub(super) exchange: Box<dyn Exchange>,
+    pub(super) exchange: Box<dyn ClientExchange>,
     /// The first message, where it could not go with the command.
     pub(super) held: Option<Secret<Vec<u8>>>,
     /// The first message, where it went with the command, until the server has said anything to it.
@@ -54,7 +54,7 @@ pub(super) struct Authentication {
 struct Outstanding {
     step: Step,
     /// When its last octet was given.
-    said: Said,
+    said: CommandMark,
 }
 
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub(super) struct Core {
     verified: bool,
     pub(super) state: State,
     outstanding: VecDeque<Outstanding>,
-    hearing: Hearing,
+    hearing: ReceiveMark,
     framer: ReplyFramer,
     pub(super) extensions: Extensions<'static>,
     /// HELO was said in place of EHLO.
@@ -87,7 +87,7 @@ pub(super) struct Core {
     pub(super) auth_failure: Option<String>,
     /// The server has refused a command with an initial response as wrong.
     pub(super) initial_refused: bool,
-    pub(super) sasl: proto_mail::sasl::Session,
+    pub(super) sasl: proto_mail::sasl::SaslContext,
     generation: u32,
     given_up: usize,
 }
@@ -98,7 +98,7 @@ impl Core {
         let mut core = Self::secured(config);
         core.secure = secure;
         core.state = State::Session;
-        core.outstanding.push_back(Outstanding { step: Step::Greeting, said: Said::LONG_AGO });
+        core.outstanding.push_back(Outstanding { step: Step::Greeting, said: CommandMark::BEFORE_SESSION });
         core
     }
 
@@ -110,7 +110,7 @@ impl Core {
             verified: false,
             state: State::HelloDue,
             outstanding: VecDeque::new(),
-            hearing: Hearing::default(),
+            hearing: ReceiveMark::default(),
             framer: ReplyFramer::default(),
             extensions: Extensions::default(),
             fallback: false,
@@ -123,7 +123,7 @@ impl Core {
             utf8: false,
             auth_failure: None,
             initial_refused: false,
-            sasl: proto_mail::sasl::Session::cleartext(),
+            sasl: proto_mail::sasl::SaslContext::cleartext(),
             generation: 0,
             given_up: 0,
         }
@@ -132,7 +132,7 @@ impl Core {
     /// The session's mechanisms may be bound to this channel, and what it is worth is known.
     pub(super) fn over(mut self, secure: &proto_mail::Secure) -> Self {
         self.verified = secure.is_verified();
-        self.sasl = proto_mail::sasl::Session::of(secure);
+        self.sasl = proto_mail::sasl::SaslContext::secure(secure);
         self
     }
 
@@ -144,7 +144,7 @@ impl Core {
     ) -> Result<Option<(Kind, ReplyFrame)>, Error> {
         rx.consume(core::mem::take(&mut self.given_up));
         loop {
-            if self.hearing.look(rx) {
+            if self.hearing.note_received(rx) {
                 self.heard_more(tx);
             }
             match self.state {
@@ -180,8 +180,8 @@ impl Core {
     /// What has come while a command waits to be sent is no answer to it, nor the beginning of one.
     fn heard_more(&mut self, tx: &SendBuffer) {
         let unsent =
-            self.outstanding.iter_mut().rev().take_while(|outstanding| !outstanding.said.has_left(tx));
-        unsent.for_each(|outstanding| outstanding.said.heard_meanwhile(&self.hearing));
+            self.outstanding.iter_mut().rev().take_while(|outstanding| !outstanding.said.is_sent(tx));
+        unsent.for_each(|outstanding| outstanding.said.exclude_received(&self.hearing));
     }
 
     /// Tells of a reply. What stands in a challenge is part of a SASL exchange.
@@ -189,16 +189,16 @@ impl Core {
     fn tell(&self, frame: ReplyFrame, rx: &mut RecvBuffer) {
         let octets = rx.bytes().get(..frame.len).unwrap_or_default();
         if octets.split(|octet| *octet == b'\n').any(|line| line.starts_with(b"334")) {
-            rx.tell("334 ".len().min(frame.len), trace::Kind::Text);
-            rx.tell(frame.len.saturating_sub("\r\n".len()), trace::Kind::Secret);
+            rx.trace_span("334 ".len().min(frame.len), trace::TraceKind::Text);
+            rx.trace_span(frame.len.saturating_sub("\r\n".len()), trace::TraceKind::Secret);
         }
-        rx.tell(frame.len, trace::Kind::Text);
+        rx.trace_span(frame.len, trace::TraceKind::Text);
     }
 
     /// Tells of what is no reply: it says what is wrong with the server, unless it may be a challenge.
     fn tell_unreadable(&self, rx: &mut RecvBuffer) {
         let challenged = matches!(self.state, State::Auth(_));
-        rx.tell(rx.len(), if challenged { trace::Kind::Unknown } else { trace::Kind::Text });
+        rx.trace_span(rx.len(), if challenged { trace::TraceKind::Unknown } else { trace::TraceKind::Text });
     }
 
     fn end_of_input(&mut self, rx: &RecvBuffer) -> Result<Option<(Kind, ReplyFrame)>, Error> {
@@ -224,7 +224,7 @@ impl Core {
             ReplyFault::Peer(_) if first && matches!(octets, [0x15 | 0x16, 3, ..]) => {
                 PeerError::TlsInCleartext.into()
             }
-            ReplyFault::Peer(PeerError::Malformed) if first => PeerError::NotAGreeting.into(),
+            ReplyFault::Peer(PeerError::Malformed) if first => PeerError::InvalidGreeting.into(),
             ReplyFault::Peer(error) => error.into(),
         };
         self.fail(error)
@@ -255,7 +255,7 @@ impl Core {
         // A reply answers the oldest command, and only one whose last octet was sent before it came. Anything else was
         // put there by somebody, or the connection is out of step.
         let step = match self.outstanding.front() {
-            Some(outstanding) if outstanding.said.is_answered(&self.hearing, tx) => outstanding.step,
+            Some(outstanding) if outstanding.said.accepts_reply(&self.hearing, tx) => outstanding.step,
             // A refusal can do no harm: the server has heard enough of the message. Nothing more of it is sent, and so
             // nobody could tell what the next reply is for: the connection is done with.
             _ if code.get() >= 400 && self.is_writing(tx) => {
@@ -309,7 +309,7 @@ impl Core {
     fn is_writing(&self, tx: &SendBuffer) -> bool {
         match self.outstanding.front() {
             None => matches!(self.state, State::Data(_) | State::Chunk { .. }),
-            Some(Outstanding { step: Step::Message(_) | Step::Chunk, said }) => !said.has_left(tx),
+            Some(Outstanding { step: Step::Message(_) | Step::Chunk, said }) => !said.is_sent(tx),
             Some(_) => false,
         }
     }
@@ -333,7 +333,7 @@ impl Core {
                 self.state = State::HelloDue;
                 Kind::Greeting
             }
-            Step::Greeting => return Err(self.fail(PeerError::NotAGreeting.into())),
+            Step::Greeting => return Err(self.fail(PeerError::InvalidGreeting.into())),
             Step::Hello => {
                 let lines = octets.get(..frame.len).unwrap_or_default();
                 self.extensions =
@@ -411,7 +411,9 @@ impl Core {
         let recipients = core::mem::take(&mut self.awaiting_verdict);
         let steps = recipients.into_iter().map(Step::Verdict).chain([Step::Message(None)]);
         // The command was sent long ago.
-        steps.rev().for_each(|step| self.outstanding.push_front(Outstanding { step, said: Said::LONG_AGO }));
+        steps.rev().for_each(|step| {
+            self.outstanding.push_front(Outstanding { step, said: CommandMark::BEFORE_SESSION })
+        });
     }
 
     fn end_transaction(&mut self) {
@@ -460,13 +462,13 @@ impl Core {
         if self.outstanding.is_empty() {
             self.generation = self.generation.wrapping_add(1);
         }
-        self.outstanding.push_back(Outstanding { step, said: Said::now(&self.hearing, tx) });
+        self.outstanding.push_back(Outstanding { step, said: CommandMark::new(&self.hearing, tx) });
     }
 
     /// Remembers that a reply to the same command is to come once what was written last is sent.
     pub(super) fn expect_again(&mut self, tx: &SendBuffer) {
         if let Some(outstanding) = self.outstanding.front_mut() {
-            outstanding.said = Said::now(&self.hearing, tx);
+            outstanding.said = CommandMark::new(&self.hearing, tx);
         }
     }
 
@@ -531,7 +533,7 @@ impl Core {
     pub(super) fn message_is_sent(&self, tx: &SendBuffer) -> bool {
         self.outstanding
             .iter()
-            .any(|outstanding| matches!(outstanding.step, Step::Message(_)) && outstanding.said.has_left(tx))
+            .any(|outstanding| matches!(outstanding.step, Step::Message(_)) && outstanding.said.is_sent(tx))
     }
 
     pub(super) const fn repairs(&self) -> u32 {
@@ -547,22 +549,22 @@ impl Core {
         if !self.wants_read() {
             return Wait::forever(WaitFor::Nothing, self.generation);
         }
-        let (for_, after) = match self.next_step() {
+        let (awaited, after) = match self.next_step() {
             None => return Wait::forever(WaitFor::Application, self.generation),
             Some(Step::Greeting) => (WaitFor::Greeting, waits.greeting),
             Some(Step::Data) => (WaitFor::Reply, waits.data_start),
-            Some(Step::Message(_) | Step::Verdict(_)) => (WaitFor::DataEnd, waits.data_end),
+            Some(Step::Message(_) | Step::Verdict(_)) => (WaitFor::DataReply, waits.data_end),
             Some(_) => (WaitFor::Reply, waits.reply),
         };
-        Wait { for_, after, generation: self.generation }
+        Wait { awaited, after, generation: self.generation }
     }
 
     pub(super) fn timed_out(&mut self) -> Result<(), Error> {
         match self.state {
             State::Failed(error) => Err(error),
-            _ => match self.wait().for_ {
+            _ => match self.wait().awaited {
                 WaitFor::Application | WaitFor::Nothing => Ok(()),
-                for_ => Err(self.fail(proto_mail::Limit::Time(for_).into())),
+                awaited => Err(self.fail(proto_mail::Limit::Timeout(awaited).into())),
             },
         }
     }

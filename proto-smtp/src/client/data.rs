@@ -1,7 +1,7 @@
 //! Writing a message: DATA with its dots, BDAT with its counted chunks.
 
 use bytes::Bytes;
-use proto_mail::{Error, Misuse, SendBuffer, trace::Kind};
+use proto_mail::{Error, Misuse, SendBuffer, trace::TraceKind};
 
 use super::core::{Core, State};
 use super::event::Step;
@@ -28,19 +28,19 @@ impl<'c> DataWriter<'c> {
     /// Writes the next part. In DATA dots are stuffed; in a chunk octets go as they are.
     ///
     /// # Errors
-    /// [`ForbiddenOctet`](Misuse::ForbiddenOctet): the message holds a NUL, or a bare CR or LF under
+    /// [`ForbiddenByte`](Misuse::ForbiddenByte): the message holds a NUL, or a bare CR or LF under
     /// [`LineEndings::Require`](crate::data::LineEndings::Require). Part of it is written, so that the session is over:
     /// close the connection, and the server has no message. [`WrongLength`](Misuse::WrongLength): more than the chunk
     /// was announced to hold; nothing was written.
     pub fn write(&mut self, octets: &[u8], tx: &mut SendBuffer) -> Result<(), Error> {
         match &mut self.core.state {
             State::Data(stuffing) => {
-                let written = stuffing.write(octets, |piece| tx.put_as(piece, Kind::Data));
-                written.map_err(|_| self.core.fail(Misuse::ForbiddenOctet.into()))
+                let written = stuffing.write(octets, |piece| tx.put_as(piece, TraceKind::Data));
+                written.map_err(|_| self.core.fail(Misuse::ForbiddenByte.into()))
             }
             State::Chunk { left, .. } => {
                 take(left, octets.len() as u64)?;
-                tx.put_as(octets, Kind::Data);
+                tx.put_as(octets, TraceKind::Data);
                 Ok(())
             }
             _ => Err(Misuse::WrongState.into()),
@@ -56,9 +56,9 @@ impl<'c> DataWriter<'c> {
             State::Data(stuffing) => {
                 let written = stuffing.write(payload, |piece| match place(payload, piece) {
                     Some(at) => tx.put_payload(payload.slice(at..at + piece.len())),
-                    None => tx.put_as(piece, Kind::Data),
+                    None => tx.put_as(piece, TraceKind::Data),
                 });
-                written.map_err(|_| self.core.fail(Misuse::ForbiddenOctet.into()))
+                written.map_err(|_| self.core.fail(Misuse::ForbiddenByte.into()))
             }
             State::Chunk { left, .. } => {
                 take(left, payload.len() as u64)?;
@@ -84,14 +84,14 @@ impl<'c> DataWriter<'c> {
     /// Ends the message, or the chunk. The replies are events.
     ///
     /// # Errors
-    /// [`ForbiddenOctet`](Misuse::ForbiddenOctet): the message ends with a bare CR; the session is over.
+    /// [`ForbiddenByte`](Misuse::ForbiddenByte): the message ends with a bare CR; the session is over.
     /// [`WrongLength`](Misuse::WrongLength): the chunk has fewer octets than were announced.
     pub fn finish(self, tx: &mut SendBuffer) -> Result<(), Error> {
         match &self.core.state {
             State::Data(stuffing) => {
                 let finished = stuffing.clone().finish(|piece| tx.put(piece));
                 if finished.is_err() {
-                    return Err(self.core.fail(Misuse::ForbiddenOctet.into()));
+                    return Err(self.core.fail(Misuse::ForbiddenByte.into()));
                 }
                 self.core.expect_message(tx);
             }

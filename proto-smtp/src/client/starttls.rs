@@ -55,7 +55,7 @@ impl StartTls {
         tx: &mut SendBuffer,
     ) -> Result<Negotiation<Self, Client<Cleartext>, Upgrade>, Error> {
         match self.core.advance(rx, tx)? {
-            None => Ok(Negotiation::More(self)),
+            None => Ok(Negotiation::Pending(self)),
             Some((Kind::Accepted(Step::StartTls), frame)) => {
                 if rx.len() > frame.len {
                     return Err(PeerError::PlaintextAfterStartTls.into());
@@ -66,7 +66,7 @@ impl StartTls {
             Some((Kind::Rejected(Step::StartTls), _)) => {
                 Ok(Negotiation::Refused(Client { core: self.core, channel: Cleartext }))
             }
-            Some((Kind::Closed, _)) => Err(PeerError::Farewell.into()),
+            Some((Kind::Closed, _)) => Err(PeerError::ServerClosing.into()),
             Some(_) => Err(PeerError::UnexpectedReply.into()),
         }
     }

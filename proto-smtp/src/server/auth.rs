@@ -53,12 +53,12 @@ impl Core {
     fn exchange(&mut self, name: &str, initial: Option<&[u8]>) -> Result<Begun, Response<'static>> {
         let offered = self.mechanisms();
         let others = &self.config.others;
-        let mut exchange =
-            sasl::server_named(name.as_bytes(), &mut self.sasl, offered, others).ok_or(NO_SUCH_MECHANISM)?;
+        let mut exchange = sasl::server_exchange_named(name.as_bytes(), &mut self.sasl, offered, others)
+            .ok_or(NO_SUCH_MECHANISM)?;
         let step = match initial {
             None => exchange.step(None),
             Some(b"=") => exchange.step(Some(b"")),
-            Some(line) => sasl::decode(line).and_then(|message| exchange.step(Some(message.expose()))),
+            Some(line) => sasl::decode_base64(line).and_then(|message| exchange.step(Some(message.expose()))),
         };
         Ok((exchange, step))
     }
@@ -86,7 +86,7 @@ impl Core {
         self.enter(State::Command);
         let line = rx.bytes().get(..len).unwrap_or_default();
         let cancelled = line == b"*";
-        let step = match sasl::decode(line) {
+        let step = match sasl::decode_base64(line) {
             Ok(message) => exchange.step(Some(message.expose())),
             Err(error) => Err(error),
         };
@@ -137,7 +137,7 @@ impl Core {
         match step {
             ServerStep::Challenge(challenge) => {
                 tx.put(b"334 ");
-                tx.put_secret(sasl::encode(&challenge).expose());
+                tx.put_secret(sasl::encode_base64(&challenge).expose());
                 tx.put(b"\r\n");
                 self.enter(State::Auth(exchange));
             }
@@ -205,8 +205,8 @@ impl Core {
     ) -> Result<(), Error> {
         match core::mem::replace(&mut self.state, State::Command) {
             State::Verdict { serial, mut exchange, .. } if serial == request.serial() => {
-                self.said_no |= request.is_refused_by(&verdict);
-                let step = exchange.verdict(verdict);
+                self.said_no |= request.is_rejected_by(&verdict);
+                let step = exchange.answer(verdict);
                 self.conclude(exchange, step, tx);
                 Ok(())
             }

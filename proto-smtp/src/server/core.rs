@@ -83,7 +83,7 @@ pub(super) struct Core {
     pub(super) failed_authentications: u32,
     /// The application has said no, and the mechanism goes on: however it ends, that was a failed attempt.
     pub(super) said_no: bool,
-    pub(super) sasl: proto_mail::sasl::Session,
+    pub(super) sasl: proto_mail::sasl::SaslContext,
     pub(super) forwarded: Forwarded,
     commands: u32,
     pub(super) generation: u32,
@@ -110,7 +110,7 @@ impl Core {
             errors: 0,
             failed_authentications: 0,
             said_no: false,
-            sasl: proto_mail::sasl::Session::cleartext(),
+            sasl: proto_mail::sasl::SaslContext::cleartext(),
             forwarded: Forwarded::default(),
             commands: 0,
             generation: 0,
@@ -121,7 +121,7 @@ impl Core {
 
     /// The session's mechanisms may be bound to this channel.
     pub(super) fn over(mut self, secure: &proto_mail::Secure) -> Self {
-        self.sasl = proto_mail::sasl::Session::of(secure);
+        self.sasl = proto_mail::sasl::SaslContext::secure(secure);
         self
     }
 
@@ -443,10 +443,10 @@ impl Core {
 
     pub(super) fn wait(&self) -> Wait {
         let waits = &self.config.waits;
-        let (for_, after) = match self.state {
+        let (awaited, after) = match self.state {
             State::Silence => (WaitFor::Delay, waits.greeting_delay),
             State::Command => (WaitFor::Command, waits.command),
-            State::Swallow(_) | State::Auth(_) => (WaitFor::Rest, waits.command),
+            State::Swallow(_) | State::Auth(_) => (WaitFor::Remainder, waits.command),
             State::Reception(_) => (WaitFor::Data, waits.data),
             State::Delay(_) => (WaitFor::Delay, waits.delay),
             State::Hello(_)
@@ -458,7 +458,7 @@ impl Core {
             }
             State::Closed | State::Failed(_) => return Wait::forever(WaitFor::Nothing, self.generation),
         };
-        Wait { for_, after, generation: self.generation }
+        Wait { awaited, after, generation: self.generation }
     }
 
     pub(super) fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
@@ -467,8 +467,8 @@ impl Core {
             State::Delay(_) => return self.end_of_delay(tx),
             State::Failed(error) => return Err(*error),
             State::Command | State::Swallow(_) | State::Auth(_) | State::Reception(_) => {
-                let for_ = self.wait().for_;
-                return Err(self.fail(proto_mail::Limit::Time(for_).into(), tx));
+                let awaited = self.wait().awaited;
+                return Err(self.fail(proto_mail::Limit::Timeout(awaited).into(), tx));
             }
             // The application may take its time.
             State::Hello(_)

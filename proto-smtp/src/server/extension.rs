@@ -67,7 +67,7 @@ impl Core {
 
     /// The mechanisms that are offered: those that this side speaks, its application answers and the channel allows.
     pub(super) fn mechanisms(&self) -> Mechanisms {
-        self.config.mechanisms.intersection(self.config.served).intersection(self.sasl.usable())
+        self.config.mechanisms.intersection(self.config.served).intersection(self.sasl.usable_mechanisms())
     }
 
     fn has_mechanism(&self) -> bool {
@@ -109,7 +109,7 @@ impl Core {
         match extension {
             Extension::Size => text(Some(self.config.limits.message), tx),
             Extension::Auth => {
-                let others = self.config.others.iter().map(Mechanism::Other);
+                let others = self.config.others.iter().map(Mechanism::Custom);
                 self.mechanisms().iter().chain(others).for_each(|mechanism| text(Some(mechanism), tx));
             }
             Extension::Limits => text(Some(self.limits()), tx),

@@ -4,7 +4,7 @@
 
 use core::ops::Range;
 
-use proto_mail::{Error, PeerError, RecvBuffer, SendBuffer, trace::Kind};
+use proto_mail::{Error, PeerError, RecvBuffer, SendBuffer, trace::TraceKind};
 
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;
@@ -180,7 +180,7 @@ impl Core {
         }
         let Unstuffed { content, passed, stop } = reception.source.take(rx.bytes_mut());
         reception.behind = stop;
-        rx.tell(passed, Kind::Data);
+        rx.trace_span(passed, TraceKind::Data);
         reception.size += content.len() as u64;
         if content.is_empty() {
             rx.consume(passed);
@@ -213,7 +213,7 @@ impl Core {
         }
         let Unstuffed { content, passed, stop } = reception.source.take(rx.bytes_mut());
         reception.behind = stop;
-        rx.tell(passed, Kind::Data);
+        rx.trace_span(passed, TraceKind::Data);
         let room = limit.saturating_sub(reception.size);
         reception.size = reception.size.saturating_add(content.len() as u64);
         if reception.refusal.is_none() && reception.size > limit {

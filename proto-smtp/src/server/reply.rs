@@ -160,7 +160,7 @@ impl Core {
     /// Ends the session with an error; the farewell is in `tx`.
     pub(super) fn fail(&mut self, error: Error, tx: &mut SendBuffer) -> Error {
         let farewell = match error {
-            Error::Limit(Limit::Time(_)) => Some(&TIMEOUT),
+            Error::Limit(Limit::Timeout(_)) => Some(&TIMEOUT),
             _ => FAREWELLS.iter().find(|(fatal, _)| *fatal == error).map(|(_, response)| response),
         };
         if let Some(response) = farewell {

@@ -125,7 +125,8 @@ fn scram(user: &str) -> bool {
     let choice = Choice::Mechanism(Mechanism::ScramSha256);
     client.authenticate(credentials, choice, &mut tx).unwrap();
     let line = String::from_utf8(tx.take()).unwrap();
-    let first = proto_mail::sasl::decode(line.trim_end().rsplit(' ').next().unwrap().as_bytes()).unwrap();
+    let first =
+        proto_mail::sasl::decode_base64(line.trim_end().rsplit(' ').next().unwrap().as_bytes()).unwrap();
     let first = String::from_utf8(first.expose().clone()).unwrap();
     let escaped = user.replace('=', "=3D").replace(',', "=2C");
     first.starts_with(&format!("y,,n={escaped},r="))

@@ -78,7 +78,7 @@ impl Application for ImapProgram {
 /// What the program has to show for itself.
 pub(crate) fn credentials(mechanism: Option<Mechanism>, secret: &str) -> Credentials {
     let password = Credentials::password(USER, secret.as_bytes());
-    if mechanism.is_none_or(|mechanism| mechanism.takes(&password)) {
+    if mechanism.is_none_or(|mechanism| mechanism.accepts(&password)) {
         password
     } else {
         Credentials::bearer(USER, secret.to_owned())

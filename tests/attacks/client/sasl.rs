@@ -72,7 +72,7 @@ impl Exchange {
                 _ => Turn::End(None),
             };
         }
-        let first = sasl::decode(message.as_bytes()).unwrap();
+        let first = sasl::decode_base64(message.as_bytes()).unwrap();
         let first = String::from_utf8(first.expose().clone()).unwrap();
         let (_, nonce) = first.rsplit_once("r=").unwrap();
         let nonce = match scram.nonce.as_deref() {
@@ -94,5 +94,5 @@ fn scripted(sasl: Option<&Sasl>, challenge: Option<&Option<String>>) -> Turn {
 }
 
 fn base64(text: &str) -> String {
-    String::from_utf8(sasl::encode(text.as_bytes()).expose().clone()).unwrap()
+    String::from_utf8(sasl::encode_base64(text.as_bytes()).expose().clone()).unwrap()
 }

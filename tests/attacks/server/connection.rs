@@ -170,7 +170,7 @@ impl<A: Application> Connection<A> {
                 }
                 if machine.is_closed() {
                     self.closed = true;
-                } else if machine.wait().for_ == WaitFor::Delay {
+                } else if machine.wait().awaited == WaitFor::Delay {
                     return machine.timed_out(tx).map(|()| true);
                 }
             }
@@ -181,7 +181,7 @@ impl<A: Application> Connection<A> {
                 }
                 if machine.is_closed() {
                     self.closed = true;
-                } else if machine.wait().for_ == WaitFor::Delay {
+                } else if machine.wait().awaited == WaitFor::Delay {
                     return machine.timed_out(tx).map(|()| true);
                 }
             }
@@ -265,7 +265,9 @@ impl<A: Application> Connection<A> {
         match &self.stage {
             Stage::Cleartext(machine) | Stage::Asked(machine, _) => machine.wait(),
             Stage::Secure(machine) => machine.wait(),
-            Stage::Gate(_) => Wait { for_: WaitFor::Tls, after: Patience::default().tls, generation: 0 },
+            Stage::Gate(_) => {
+                Wait { awaited: WaitFor::TlsHandshake, after: Patience::default().tls, generation: 0 }
+            }
             Stage::Gone => Wait::forever(WaitFor::Nothing, 0),
         }
     }

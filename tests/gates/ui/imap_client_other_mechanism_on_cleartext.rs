@@ -4,7 +4,7 @@ use proto_mail::sasl::Exchange;
 use proto_mail::{Cleartext, SendBuffer};
 use proto_imap::client::Client;
 
-fn log_in(client: &mut Client<Cleartext>, exchange: Box<dyn Exchange>, tx: &mut SendBuffer) {
+fn log_in(client: &mut Client<Cleartext>, exchange: Box<dyn ClientExchange>, tx: &mut SendBuffer) {
     let _ = client.authenticate_with(exchange, tx);
 }
 

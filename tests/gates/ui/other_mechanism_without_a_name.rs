@@ -1,9 +1,9 @@
 //! A mechanism's name that could end a line, or is somebody else's, is none.
 
-use proto_mail::sasl::{Exposure, OtherMechanism};
+use proto_mail::sasl::{CleartextRisk, CustomMechanism};
 
-const INJECTING: OtherMechanism = OtherMechanism::new("X\r\nQUIT", Exposure::Guess).unwrap();
-const POSING: OtherMechanism = OtherMechanism::new("SCRAM-SHA-256", Exposure::Nothing).unwrap();
+const INJECTING: CustomMechanism = CustomMechanism::new("X\r\nQUIT", CleartextRisk::AllowsGuessing).unwrap();
+const POSING: CustomMechanism = CustomMechanism::new("SCRAM-SHA-256", CleartextRisk::None).unwrap();
 
 fn main() {
     let _ = (INJECTING, POSING);

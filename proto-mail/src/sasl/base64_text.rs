@@ -10,7 +10,7 @@ use crate::Secret;
 
 /// Encodes a message. The empty message is the empty line, not `=`: that one belongs to initial responses.
 #[must_use]
-pub fn encode(message: &[u8]) -> Secret<Vec<u8>> {
+pub fn encode_base64(message: &[u8]) -> Secret<Vec<u8>> {
     let mut line = alloc::vec![0; base64::encoded_len(message.len(), true).unwrap_or(0)];
     // The length is right by construction; were it not, an empty line would be sent and authentication fail.
     let written = STANDARD.encode_slice(message, &mut line).unwrap_or(0);
@@ -22,7 +22,7 @@ pub fn encode(message: &[u8]) -> Secret<Vec<u8>> {
 ///
 /// # Errors
 /// [`SaslError::Malformed`] if it is not base64.
-pub fn decode(line: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+pub fn decode_base64(line: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
     STANDARD.decode(line).map(Secret::new).map_err(|_| SaslError::Malformed)
 }
 
@@ -34,11 +34,11 @@ mod tests {
     fn the_examples_of_rfc_4648() {
         for (plain, line) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
         {
-            assert_eq!(encode(plain.as_bytes()).expose(), line.as_bytes());
-            assert_eq!(decode(line.as_bytes()).unwrap().expose(), plain.as_bytes());
+            assert_eq!(encode_base64(plain.as_bytes()).expose(), line.as_bytes());
+            assert_eq!(decode_base64(line.as_bytes()).unwrap().expose(), plain.as_bytes());
         }
         for bad in ["Zg", "Zg=", "Zh==", "Z g=", "Zg==\r", "!!!!", "="] {
-            assert!(decode(bad.as_bytes()).is_err(), "{bad}");
+            assert!(decode_base64(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 }

@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
-use proto_mail::trace::{Kind, What};
+use proto_mail::trace::{TraceKind, TraceSpan};
 use proto_mail::{RecvBuffer, SendBuffer};
 
-fn text(text: &str) -> What {
-    What::Text(text.into())
+fn text(text: &str) -> TraceSpan {
+    TraceSpan::Text(text.into())
 }
 
 #[test]
@@ -15,12 +15,12 @@ fn what_is_not_traced_is_not_told() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     rx.extend(b"a NOOP\r\n");
     assert!(!rx.is_traced());
-    rx.tell(8, Kind::Text);
+    rx.trace_span(8, TraceKind::Text);
     rx.consume(8);
     tx.put(b"a OK\r\n");
     tx.put_secret(b"hunter2");
     tx.sent(13);
-    assert!(rx.take_told().is_empty() && tx.take_told().is_empty());
+    assert!(rx.take_trace().is_empty() && tx.take_trace().is_empty());
 }
 
 /// A machine tells of the front of what it has, in steps; what it gives up in silence is counted.
@@ -30,25 +30,25 @@ fn received_octets_are_told_of_once() {
     rx.trace(100);
     assert!(rx.is_traced());
     rx.extend(b"a LOGIN alice hunter2\r\nb NOOP\r\nxyz");
-    rx.tell(8, Kind::Text);
-    rx.tell(8, Kind::Secret);
-    rx.tell(5, Kind::Secret);
-    assert_eq!(rx.take_told(), [text("a LOGIN ")], "told of already");
-    rx.tell(23, Kind::Secret);
+    rx.trace_span(8, TraceKind::Text);
+    rx.trace_span(8, TraceKind::Secret);
+    rx.trace_span(5, TraceKind::Secret);
+    assert_eq!(rx.take_trace(), [text("a LOGIN ")], "told of already");
+    rx.trace_span(23, TraceKind::Secret);
     rx.consume(23);
-    assert_eq!(rx.take_told(), [What::Secret(15)]);
-    rx.tell(8, Kind::Text);
+    assert_eq!(rx.take_trace(), [TraceSpan::Secret(15)]);
+    rx.trace_span(8, TraceKind::Text);
     rx.consume(2);
     rx.consume(6);
-    assert_eq!(rx.take_told(), [text("b NOOP\r\n")], "in its place behind what was given up");
+    assert_eq!(rx.take_trace(), [text("b NOOP\r\n")], "in its place behind what was given up");
     rx.consume(1);
-    assert_eq!(rx.take_told(), [What::Unknown(1)]);
+    assert_eq!(rx.take_trace(), [TraceSpan::Unknown(1)]);
     rx.consume_wiping(1);
-    assert_eq!(rx.take_told(), [What::Secret(1)]);
-    rx.tell(100, Kind::Data);
-    assert_eq!(rx.take_told(), [What::Data(1)], "no more than there is");
+    assert_eq!(rx.take_trace(), [TraceSpan::Secret(1)]);
+    rx.trace_span(100, TraceKind::Data);
+    assert_eq!(rx.take_trace(), [TraceSpan::Data(1)], "no more than there is");
     rx.consume(1);
-    assert!(rx.take_told().is_empty());
+    assert!(rx.take_trace().is_empty());
 }
 
 /// A line that is told of in part, given up in part.
@@ -57,11 +57,11 @@ fn what_was_told_in_part_is_given_up_in_part() {
     let mut rx = RecvBuffer::new();
     rx.trace(100);
     rx.extend(b"0123456789");
-    rx.tell(4, Kind::Text);
+    rx.trace_span(4, TraceKind::Text);
     rx.consume(6);
-    rx.tell(2, Kind::Text);
+    rx.trace_span(2, TraceKind::Text);
     rx.consume_wiping(4);
-    assert_eq!(rx.take_told(), [text("0123"), What::Unknown(2), text("67"), What::Secret(2)]);
+    assert_eq!(rx.take_trace(), [text("0123"), TraceSpan::Unknown(2), text("67"), TraceSpan::Secret(2)]);
 }
 
 #[test]
@@ -69,9 +69,9 @@ fn of_a_line_so_much_is_shown() {
     let mut rx = RecvBuffer::new();
     rx.trace(4);
     rx.extend(b"0123456789\r\nabcd\r\n");
-    rx.tell(7, Kind::Text);
-    rx.tell(18, Kind::Text);
-    assert_eq!(rx.take_told(), [text("0123"), What::Elided(6), text("\r\nabcd\r\n")]);
+    rx.trace_span(7, TraceKind::Text);
+    rx.trace_span(18, TraceKind::Text);
+    assert_eq!(rx.take_trace(), [text("0123"), TraceSpan::Elided(6), text("\r\nabcd\r\n")]);
 }
 
 /// What is sent is told of when it leaves, as what it was queued.
@@ -82,15 +82,15 @@ fn sent_octets_are_told_of_when_they_leave() {
     tx.put(b"a LOGIN ");
     tx.put_secret(b"hunter2");
     tx.put(b"\r\n");
-    tx.put_as(b"tag", Kind::Unknown);
+    tx.put_as(b"tag", TraceKind::Unknown);
     tx.put_payload(Bytes::from_static(b"message"));
-    assert!(tx.take_told().is_empty(), "nothing has left");
+    assert!(tx.take_trace().is_empty(), "nothing has left");
     tx.sent(11);
-    assert_eq!(tx.take_told(), [text("a LOGIN "), What::Secret(3)]);
+    assert_eq!(tx.take_trace(), [text("a LOGIN "), TraceSpan::Secret(3)]);
     tx.sent(5);
-    assert_eq!(tx.take_told(), [What::Secret(4), text("\r")]);
+    assert_eq!(tx.take_trace(), [TraceSpan::Secret(4), text("\r")]);
     tx.sent(11);
-    assert_eq!(tx.take_told(), [text("\n"), What::Unknown(3), What::Data(7)]);
+    assert_eq!(tx.take_trace(), [text("\n"), TraceSpan::Unknown(3), TraceSpan::Data(7)]);
 }
 
 /// What waits when a trace begins was never noted.
@@ -102,7 +102,7 @@ fn what_waited_before_a_trace_is_only_counted() {
     tx.trace(100);
     tx.put(b"new");
     tx.sent(5);
-    assert_eq!(tx.take_told(), [What::Unknown(2), text("new")]);
+    assert_eq!(tx.take_trace(), [TraceSpan::Unknown(2), text("new")]);
 }
 
 /// What is forgotten was not sent; what comes behind it is told of as what it is.
@@ -114,8 +114,8 @@ fn what_is_discarded_is_not_told() {
     tx.put(b"a");
     tx.put_secret(b"");
     tx.discard();
-    assert!(tx.take_told().is_empty());
+    assert!(tx.take_trace().is_empty());
     tx.put(b"b\r\n");
     tx.sent(3);
-    assert_eq!(tx.take_told(), [text("b\r\n")]);
+    assert_eq!(tx.take_trace(), [text("b\r\n")]);
 }

@@ -10,52 +10,52 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Exchange, Mechanism, SaslError, ServerExchange, ServerStep, Session};
+use super::{ClientExchange, Mechanism, SaslContext, SaslError, ServerExchange, ServerStep};
 use crate::Secret;
 use crate::token::{AuthQuestion, AuthVerdict};
 
 /// The longest message that a mechanism brought along may say, in octets: in base64 it fits into the longest line that
 /// a server must take (RFC 4954 §4.5).
-pub const LONGEST_MESSAGE: usize = 9210;
+pub const MAX_MESSAGE_LEN: usize = 9210;
 
 /// The most messages that such a mechanism may be asked for in one exchange.
-pub const MOST_MESSAGES: u32 = 64;
+pub const MAX_MESSAGES: u32 = 64;
 
 /// How much of a mechanism's reason for a failure is kept, in characters.
 const REASON: usize = 4096;
 
 /// What an exchange gives to whoever reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Exposure {
+pub enum CleartextRisk {
     /// The password, token or key itself.
-    Password,
+    RevealsCredentials,
     /// Something with which a password can be guessed, or that can be used once more.
-    Guess,
+    AllowsGuessing,
     /// Nothing: it may be spoken even where everybody reads along, by a call that begins with `danger_`.
-    Nothing,
+    None,
 }
 
 /// A mechanism that an application brings along.
 ///
 /// ```
-/// use proto_mail::sasl::{Exposure, OtherMechanism};
+/// use proto_mail::sasl::{CleartextRisk, CustomMechanism};
 /// // A name that is none does not compile.
-/// const KERBEROS: OtherMechanism = OtherMechanism::new("GS2-KRB5", Exposure::Guess).unwrap();
+/// const KERBEROS: CustomMechanism = CustomMechanism::new("GS2-KRB5", CleartextRisk::AllowsGuessing).unwrap();
 /// assert_eq!(KERBEROS.name(), "GS2-KRB5");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OtherMechanism {
+pub struct CustomMechanism {
     name: &'static str,
-    exposure: Exposure,
+    cleartext_risk: CleartextRisk,
 }
 
-impl OtherMechanism {
+impl CustomMechanism {
     /// A mechanism of that name: 1 to 20 upper-case letters, digits, `-` and `_` (RFC 4422 §3.1). `None` if it is no such
     /// name, or that of a mechanism of [`Mechanism::ALL`]: those are spoken here.
     #[must_use]
-    pub const fn new(name: &'static str, exposure: Exposure) -> Option<Self> {
+    pub const fn new(name: &'static str, cleartext_risk: CleartextRisk) -> Option<Self> {
         if is_name(name.as_bytes()) && !is_taken(name.as_bytes()) {
-            Some(Self { name, exposure })
+            Some(Self { name, cleartext_risk })
         } else {
             None
         }
@@ -69,8 +69,8 @@ impl OtherMechanism {
 
     /// What it gives to whoever reads it.
     #[must_use]
-    pub const fn exposure(self) -> Exposure {
-        self.exposure
+    pub const fn cleartext_risk(self) -> CleartextRisk {
+        self.cleartext_risk
     }
 }
 
@@ -81,17 +81,17 @@ impl OtherMechanism {
 /// [`AuthQuestion::Verify`] or [`AuthQuestion::Authorize`], which is how the application learns who it is.
 pub trait ServerMechanism: fmt::Debug + Send + Sync {
     /// Which mechanism it is.
-    fn mechanism(&self) -> OtherMechanism;
+    fn mechanism(&self) -> CustomMechanism;
 
     /// Begins an exchange. `session` knows what it can be bound to, and has nonces.
-    fn begin(&self, session: &mut Session) -> Box<dyn ServerExchange>;
+    fn begin(&self, session: &mut SaslContext) -> Box<dyn ServerExchange>;
 }
 
 /// The mechanisms that a server's application has brought along. The first of a name counts.
 #[derive(Debug, Clone, Default)]
-pub struct Others(Vec<Arc<dyn ServerMechanism>>);
+pub struct CustomMechanisms(Vec<Arc<dyn ServerMechanism>>);
 
-impl Others {
+impl CustomMechanisms {
     /// None.
     #[must_use]
     pub const fn new() -> Self {
@@ -112,15 +112,15 @@ impl Others {
     }
 
     /// The mechanisms, in the order in which they came.
-    pub fn iter(&self) -> impl Iterator<Item = OtherMechanism> {
+    pub fn iter(&self) -> impl Iterator<Item = CustomMechanism> {
         self.0.iter().map(|known| known.mechanism())
     }
 
     /// The exchange of the mechanism of that name, in any case.
-    pub(super) fn begin(&self, name: &[u8], session: &mut Session) -> Option<Box<dyn ServerExchange>> {
+    pub(super) fn begin(&self, name: &[u8], session: &mut SaslContext) -> Option<Box<dyn ServerExchange>> {
         let known = self.find(name)?;
         let mechanism = known.mechanism();
-        Some(Box::new(GuardedServer {
+        Some(Box::new(CheckedServerExchange {
             mechanism,
             exchange: Some(known.begin(session)),
             messages: 0,
@@ -138,32 +138,32 @@ impl Others {
 /// into a line, not for ever, nothing behind an error, and has not finished before it said anything. `None` for an
 /// exchange that says it is one of [`Mechanism::ALL`].
 #[must_use]
-pub fn guard(exchange: Box<dyn Exchange>) -> Option<Box<dyn Exchange>> {
-    let Mechanism::Other(mechanism) = exchange.mechanism() else { return None };
-    Some(Box::new(Guarded { mechanism, exchange: Some(exchange), messages: 0, failure: None }))
+pub fn checked_exchange(exchange: Box<dyn ClientExchange>) -> Option<Box<dyn ClientExchange>> {
+    let Mechanism::Custom(mechanism) = exchange.mechanism() else { return None };
+    Some(Box::new(CheckedExchange { mechanism, exchange: Some(exchange), messages: 0, failure: None }))
 }
 
-struct Guarded {
-    mechanism: OtherMechanism,
+struct CheckedExchange {
+    mechanism: CustomMechanism,
     /// `None` once it has gone wrong: nothing more is said, and it has not finished.
-    exchange: Option<Box<dyn Exchange>>,
+    exchange: Option<Box<dyn ClientExchange>>,
     messages: u32,
     failure: Option<String>,
 }
 
-impl Guarded {
+impl CheckedExchange {
     /// Asks for a message.
     fn ask(
         &mut self,
-        ask: impl FnOnce(&mut dyn Exchange) -> Result<Option<Secret<Vec<u8>>>, SaslError>,
+        ask: impl FnOnce(&mut dyn ClientExchange) -> Result<Option<Secret<Vec<u8>>>, SaslError>,
     ) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
-        let mut exchange = self.exchange.take().ok_or(SaslError::AfterTheEnd)?;
+        let mut exchange = self.exchange.take().ok_or(SaslError::AlreadyFinished)?;
         let answer = ask(&mut *exchange);
         self.failure = exchange.failure().map(readable);
         let answer = answer?;
         if let Some(message) = &answer {
             self.messages = self.messages.saturating_add(1);
-            if message.expose().len() > LONGEST_MESSAGE || self.messages > MOST_MESSAGES {
+            if message.expose().len() > MAX_MESSAGE_LEN || self.messages > MAX_MESSAGES {
                 return Err(SaslError::TooLong);
             }
         }
@@ -172,17 +172,17 @@ impl Guarded {
     }
 }
 
-impl Exchange for Guarded {
+impl ClientExchange for CheckedExchange {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Other(self.mechanism)
+        Mechanism::Custom(self.mechanism)
     }
 
-    fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
-        self.ask(|exchange| exchange.initial())
+    fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        self.ask(|exchange| exchange.initial_response())
     }
 
     fn step(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
-        self.ask(|exchange| exchange.step(challenge).map(Some))?.ok_or(SaslError::AfterTheEnd)
+        self.ask(|exchange| exchange.step(challenge).map(Some))?.ok_or(SaslError::AlreadyFinished)
     }
 
     fn is_done(&self) -> bool {
@@ -194,7 +194,7 @@ impl Exchange for Guarded {
     }
 }
 
-impl fmt::Debug for Guarded {
+impl fmt::Debug for CheckedExchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Exchange").field("mechanism", &self.mechanism).finish_non_exhaustive()
     }
@@ -221,8 +221,8 @@ enum Standing {
 
 /// Makes sure of what a machine relies on in a server's exchange: who is let in the application has said, once refused
 /// is refused for good, challenges fit into a line, and there is an end.
-struct GuardedServer {
-    mechanism: OtherMechanism,
+struct CheckedServerExchange {
+    mechanism: CustomMechanism,
     /// `None` once it has ended.
     exchange: Option<Box<dyn ServerExchange>>,
     messages: u32,
@@ -230,10 +230,10 @@ struct GuardedServer {
     standing: Standing,
 }
 
-impl GuardedServer {
+impl CheckedServerExchange {
     fn take(&mut self, exchange: Box<dyn ServerExchange>, step: ServerStep) -> ServerStep {
         match &step {
-            ServerStep::Challenge(challenge) if challenge.len() > LONGEST_MESSAGE => {
+            ServerStep::Challenge(challenge) if challenge.len() > MAX_MESSAGE_LEN => {
                 return ServerStep::Unavailable;
             }
             ServerStep::Challenge(_) => {}
@@ -250,22 +250,22 @@ impl GuardedServer {
     }
 }
 
-impl ServerExchange for GuardedServer {
+impl ServerExchange for CheckedServerExchange {
     fn mechanism(&self) -> Mechanism {
-        Mechanism::Other(self.mechanism)
+        Mechanism::Custom(self.mechanism)
     }
 
     fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {
-        let mut exchange = self.exchange.take().ok_or(SaslError::AfterTheEnd)?;
+        let mut exchange = self.exchange.take().ok_or(SaslError::AlreadyFinished)?;
         self.messages = self.messages.saturating_add(1);
-        if self.messages > MOST_MESSAGES {
+        if self.messages > MAX_MESSAGES {
             return Err(SaslError::TooLong);
         }
         let step = exchange.step(message)?;
         Ok(self.take(exchange, step))
     }
 
-    fn verdict(&mut self, verdict: AuthVerdict) -> ServerStep {
+    fn answer(&mut self, verdict: AuthVerdict) -> ServerStep {
         let Some(mut exchange) = self.exchange.take() else { return ServerStep::Rejected };
         match (core::mem::replace(&mut self.asked, Asked::Nothing), &verdict) {
             (_, AuthVerdict::Unavailable) => return ServerStep::Unavailable,
@@ -275,12 +275,12 @@ impl ServerExchange for GuardedServer {
             (Asked::Material, AuthVerdict::Keys(_) | AuthVerdict::Stored(_)) => {}
             _ => self.standing = Standing::Refused,
         }
-        let step = exchange.verdict(verdict);
+        let step = exchange.answer(verdict);
         self.take(exchange, step)
     }
 }
 
-impl fmt::Debug for GuardedServer {
+impl fmt::Debug for CheckedServerExchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerExchange").field("mechanism", &self.mechanism).finish_non_exhaustive()
     }
@@ -291,8 +291,8 @@ const fn is_name(mut name: &[u8]) -> bool {
     if name.len() > 20 || name.is_empty() {
         return false;
     }
-    while let [octet, rest @ ..] = name {
-        if !matches!(octet, b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_') {
+    while let [byte, rest @ ..] = name {
+        if !matches!(byte, b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_') {
             return false;
         }
         name = rest;
@@ -322,15 +322,15 @@ mod tests {
 
     use super::*;
     use crate::Credentials;
-    use crate::sasl::{Mechanisms, client, server, server_named};
+    use crate::sasl::{Mechanisms, client_exchange, server_exchange, server_exchange_named};
 
-    const TOY: OtherMechanism = OtherMechanism::new("X-TOY", Exposure::Guess).unwrap();
+    const TOY: CustomMechanism = CustomMechanism::new("X-TOY", CleartextRisk::AllowsGuessing).unwrap();
 
     #[test]
     fn names_are_those_of_rfc_4422_and_not_taken() {
-        let new = |name| OtherMechanism::new(name, Exposure::Nothing);
+        let new = |name| CustomMechanism::new(name, CleartextRisk::None);
         for good in ["X", "GS2-KRB5", "A_B-C9", "ABCDEFGHIJKLMNOPQRST"] {
-            assert_eq!(new(good).map(OtherMechanism::name), Some(good));
+            assert_eq!(new(good).map(CustomMechanism::name), Some(good));
         }
         for bad in [
             "",
@@ -350,13 +350,21 @@ mod tests {
 
     #[test]
     fn it_is_in_no_set() {
-        let toy = Mechanism::Other(TOY);
+        let toy = Mechanism::Custom(TOY);
         assert!(!Mechanisms::all().with(toy).contains(toy) && Mechanisms::NONE.with(toy).is_empty());
-        assert!(!toy.takes(&Credentials::external()) && !toy.binds() && toy.hash().is_none());
-        let exposed = |exposure| Mechanism::Other(OtherMechanism::new("X-TOY", exposure).unwrap());
-        assert!(exposed(Exposure::Password).reveals_password() && !toy.reveals_password());
-        assert!(client(toy, Credentials::external(), &mut Session::cleartext(), Mechanisms::all()).is_none());
-        assert!(server(toy, &mut Session::cleartext(), Mechanisms::all()).is_none());
+        assert!(
+            !toy.accepts(&Credentials::external()) && !toy.uses_channel_binding() && toy.hash().is_none()
+        );
+        let exposed =
+            |cleartext_risk| Mechanism::Custom(CustomMechanism::new("X-TOY", cleartext_risk).unwrap());
+        assert!(
+            exposed(CleartextRisk::RevealsCredentials).reveals_credentials() && !toy.reveals_credentials()
+        );
+        assert!(
+            client_exchange(toy, Credentials::external(), &mut SaslContext::cleartext(), Mechanisms::all())
+                .is_none()
+        );
+        assert!(server_exchange(toy, &mut SaslContext::cleartext(), Mechanisms::all()).is_none());
     }
 
     /// A client that does as it is told, in turn.
@@ -367,12 +375,12 @@ mod tests {
         done: bool,
     }
 
-    impl Exchange for Client {
+    impl ClientExchange for Client {
         fn mechanism(&self) -> Mechanism {
-            Mechanism::Other(TOY)
+            Mechanism::Custom(TOY)
         }
 
-        fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+        fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
             Ok(self.first.take().map(|len| Secret::new(vec![b'x'; len])))
         }
 
@@ -390,15 +398,15 @@ mod tests {
         }
     }
 
-    fn guarded(first: Option<usize>, says: &[Result<usize, SaslError>]) -> Box<dyn Exchange> {
-        guard(Box::new(Client { first, says: says.into(), done: true })).unwrap()
+    fn guarded(first: Option<usize>, says: &[Result<usize, SaslError>]) -> Box<dyn ClientExchange> {
+        checked_exchange(Box::new(Client { first, says: says.into(), done: true })).unwrap()
     }
 
     #[test]
     fn a_client_has_not_finished_before_it_said_anything() {
         let mut silent = guarded(None, &[]);
         assert!(!silent.is_done());
-        assert!(silent.initial().unwrap().is_none() && !silent.is_done());
+        assert!(silent.initial_response().unwrap().is_none() && !silent.is_done());
         silent.step(b"").unwrap();
         assert!(silent.is_done());
         assert_eq!(silent.failure(), Some("[2Jno"));
@@ -410,40 +418,40 @@ mod tests {
     fn a_client_says_nothing_behind_an_error_and_has_not_finished() {
         let cases = [
             (None, vec![Ok(1), Err(SaslError::Malformed)]),
-            (None, vec![Ok(1), Ok(LONGEST_MESSAGE + 1)]),
-            (Some(LONGEST_MESSAGE + 1), vec![]),
+            (None, vec![Ok(1), Ok(MAX_MESSAGE_LEN + 1)]),
+            (Some(MAX_MESSAGE_LEN + 1), vec![]),
         ];
         for (first, says) in cases {
             let mut client = guarded(first, &says);
-            let failed = client.initial().is_err() || {
+            let failed = client.initial_response().is_err() || {
                 client.step(b"").unwrap();
                 client.step(b"").is_err()
             };
             assert!(failed && !client.is_done(), "{first:?} {says:?}");
-            assert_eq!(client.step(b"").unwrap_err(), SaslError::AfterTheEnd);
+            assert_eq!(client.step(b"").unwrap_err(), SaslError::AlreadyFinished);
         }
-        assert!(guarded(Some(LONGEST_MESSAGE), &[]).initial().is_ok());
+        assert!(guarded(Some(MAX_MESSAGE_LEN), &[]).initial_response().is_ok());
     }
 
     #[test]
     fn there_is_an_end() {
         let mut client = guarded(None, &[]);
         let said = (0..1000).take_while(|_| client.step(b"").is_ok()).count();
-        assert_eq!(said, MOST_MESSAGES as usize);
+        assert_eq!(said, MAX_MESSAGES as usize);
         let mut server = server_that(&[], |_| ServerStep::Challenge(Vec::new()));
         let said = (0..1000).take_while(|_| server.step(Some(b"")).is_ok()).count();
-        assert_eq!(said, MOST_MESSAGES as usize);
+        assert_eq!(said, MAX_MESSAGES as usize);
     }
 
     #[test]
     fn who_says_to_be_known_is_not_guarded() {
         #[derive(Debug)]
         struct Known;
-        impl Exchange for Known {
+        impl ClientExchange for Known {
             fn mechanism(&self) -> Mechanism {
                 Mechanism::Plain
             }
-            fn initial(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
+            fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
                 Ok(None)
             }
             fn step(&mut self, _: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
@@ -453,7 +461,7 @@ mod tests {
                 true
             }
         }
-        assert!(guard(Box::new(Known)).is_none());
+        assert!(checked_exchange(Box::new(Known)).is_none());
     }
 
     /// A server that takes these steps in turn, and answers a verdict as it likes.
@@ -477,7 +485,7 @@ mod tests {
             Ok(next())
         }
 
-        fn verdict(&mut self, verdict: AuthVerdict) -> ServerStep {
+        fn answer(&mut self, verdict: AuthVerdict) -> ServerStep {
             (self.verdict)(verdict)
         }
     }
@@ -486,11 +494,11 @@ mod tests {
     struct Making(Vec<fn() -> ServerStep>, fn(AuthVerdict) -> ServerStep);
 
     impl ServerMechanism for Making {
-        fn mechanism(&self) -> OtherMechanism {
+        fn mechanism(&self) -> CustomMechanism {
             TOY
         }
 
-        fn begin(&self, _: &mut Session) -> Box<dyn ServerExchange> {
+        fn begin(&self, _: &mut SaslContext) -> Box<dyn ServerExchange> {
             Box::new(Steps { steps: self.0.clone(), verdict: self.1 })
         }
     }
@@ -499,9 +507,9 @@ mod tests {
         steps: &[fn() -> ServerStep],
         verdict: fn(AuthVerdict) -> ServerStep,
     ) -> Box<dyn ServerExchange> {
-        let mut others = Others::new();
+        let mut others = CustomMechanisms::new();
         others.add(Arc::new(Making(steps.into(), verdict)));
-        server_named(b"x-toy", &mut Session::cleartext(), Mechanisms::all(), &others).unwrap()
+        server_exchange_named(b"x-toy", &mut SaslContext::cleartext(), Mechanisms::all(), &others).unwrap()
     }
 
     fn who() -> ServerStep {
@@ -529,12 +537,12 @@ mod tests {
             let mut server = server_that(&[question], accepts);
             assert!(matches!(server.step(None), Ok(ServerStep::Ask(_))));
             let said = alloc::format!("{verdict:?}");
-            assert!(matches!(server.verdict(verdict), ServerStep::Rejected), "{said}");
+            assert!(matches!(server.answer(verdict), ServerStep::Rejected), "{said}");
         }
         let mut server = server_that(&[who], accepts);
         let _ = server.step(None);
-        assert!(matches!(server.verdict(AuthVerdict::Accept), ServerStep::Accepted));
-        assert!(matches!(server.verdict(AuthVerdict::Accept), ServerStep::Rejected), "once");
+        assert!(matches!(server.answer(AuthVerdict::Accept), ServerStep::Accepted));
+        assert!(matches!(server.answer(AuthVerdict::Accept), ServerStep::Rejected), "once");
     }
 
     /// A mechanism may ask for what it needs to know first: an answer to that is no refusal.
@@ -545,8 +553,8 @@ mod tests {
             _ => ServerStep::Accepted,
         });
         let _ = server.step(None);
-        assert!(matches!(server.verdict(AuthVerdict::Stored(Secret::new(vec![1]))), ServerStep::Ask(_)));
-        assert!(matches!(server.verdict(AuthVerdict::Accept), ServerStep::Accepted));
+        assert!(matches!(server.answer(AuthVerdict::Stored(Secret::new(vec![1]))), ServerStep::Ask(_)));
+        assert!(matches!(server.answer(AuthVerdict::Accept), ServerStep::Accepted));
     }
 
     #[test]
@@ -555,40 +563,40 @@ mod tests {
         let mut server =
             server_that(&[who, || ServerStep::Accepted], |_| ServerStep::Challenge(b"no".to_vec()));
         let _ = server.step(None);
-        assert!(matches!(server.verdict(AuthVerdict::Reject), ServerStep::Challenge(_)));
+        assert!(matches!(server.answer(AuthVerdict::Reject), ServerStep::Challenge(_)));
         assert!(matches!(server.step(Some(b"")), Ok(ServerStep::Rejected)));
         // Or asks until it hears what it likes.
         let mut server = server_that(&[who], |_| who());
         let _ = server.step(None);
-        assert!(matches!(server.verdict(AuthVerdict::Reject), ServerStep::Rejected));
+        assert!(matches!(server.answer(AuthVerdict::Reject), ServerStep::Rejected));
         let mut server = server_that(&[who], |_| who());
         let _ = server.step(None);
-        assert!(matches!(server.verdict(AuthVerdict::Unavailable), ServerStep::Unavailable));
+        assert!(matches!(server.answer(AuthVerdict::Unavailable), ServerStep::Unavailable));
     }
 
     #[test]
     fn a_challenge_fits_into_a_line() {
-        let mut server = server_that(&[|| ServerStep::Challenge(vec![0; LONGEST_MESSAGE + 1])], |_| who());
+        let mut server = server_that(&[|| ServerStep::Challenge(vec![0; MAX_MESSAGE_LEN + 1])], |_| who());
         assert!(matches!(server.step(None), Ok(ServerStep::Unavailable)));
-        let mut server = server_that(&[|| ServerStep::Challenge(vec![0; LONGEST_MESSAGE])], |_| who());
+        let mut server = server_that(&[|| ServerStep::Challenge(vec![0; MAX_MESSAGE_LEN])], |_| who());
         assert!(matches!(server.step(None), Ok(ServerStep::Challenge(_))));
-        assert!(crate::sasl::encode(&[0; LONGEST_MESSAGE]).expose().len() + 2 <= 12_288);
+        assert!(crate::sasl::encode_base64(&[0; MAX_MESSAGE_LEN]).expose().len() + 2 <= 12_288);
     }
 
     #[test]
     fn the_first_of_a_name_counts_and_those_that_are_known_cannot_be_replaced() {
-        let mut others = Others::new();
+        let mut others = CustomMechanisms::new();
         assert!(others.is_empty());
         others.add(Arc::new(Making(vec![what], |_| who())));
         others.add(Arc::new(Making(vec![who], |_| who())));
         assert_eq!((others.is_empty(), others.iter().collect::<Vec<_>>()), (false, vec![TOY]));
-        let session = &mut Session::cleartext();
-        let mut exchange = server_named(b"X-TOY", session, Mechanisms::NONE, &others).unwrap();
-        assert_eq!(exchange.mechanism(), Mechanism::Other(TOY), "whatever the exchange says of itself");
+        let session = &mut SaslContext::cleartext();
+        let mut exchange = server_exchange_named(b"X-TOY", session, Mechanisms::NONE, &others).unwrap();
+        assert_eq!(exchange.mechanism(), Mechanism::Custom(TOY), "whatever the exchange says of itself");
         let step = exchange.step(None).unwrap();
         assert!(matches!(step, ServerStep::Ask(AuthQuestion::Stored { .. })), "{step:?}");
-        assert!(server_named(b"X-TO", session, Mechanisms::all(), &others).is_none());
-        assert!(server_named(b"PLAIN", session, Mechanisms::NONE, &others).is_none());
-        assert!(server_named(b"plain", session, Mechanisms::all(), &others).is_some());
+        assert!(server_exchange_named(b"X-TO", session, Mechanisms::all(), &others).is_none());
+        assert!(server_exchange_named(b"PLAIN", session, Mechanisms::NONE, &others).is_none());
+        assert!(server_exchange_named(b"plain", session, Mechanisms::all(), &others).is_some());
     }
 }
