@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use proto_imap::server::{Event, Server};
-use proto_imap::types::{Command, Condition, Status, Text};
+use proto_imap::types::{Command, Condition, StatusResponse, Text};
 use proto_mail::{AuthVerdict, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::Client;
 
@@ -69,7 +69,7 @@ impl Serving {
     /// Says yes to everything: how many commands there were.
     fn take(&mut self, chunk: &[u8]) -> Option<u64> {
         receive(&mut self.rx, chunk);
-        let done = Status::new(Condition::Ok, Text::first_line("done"));
+        let done = StatusResponse::new(Condition::Ok, Text::first_line("done"));
         let mut found = 0;
         while let Some(event) = self.server.next_event(&mut self.rx, &mut self.tx).ok()? {
             match event {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proto_imap::client::{Client, Event};
 use proto_imap::parse::{self, Context};
-use proto_imap::types::{BodyStructure, Command, FetchItem, Mailbox, Response, Untagged, arguments};
+use proto_imap::types::{BodyStructure, Command, FetchItem, MailboxName, Response, SelectCommand, Untagged};
 use proto_mail::{RecvBuffer, Secure, SendBuffer};
 use proto_smtp::server;
 
@@ -30,7 +30,7 @@ impl Session {
         let client = Client::<Secure>::new(Arc::new(proto_imap::Config::default()), Secure::trusted_local());
         let mut session = Self { client, rx: RecvBuffer::new(), tx: SendBuffer::new() };
         session.take(b"* PREAUTH [CAPABILITY IMAP4rev1] ready\r\n", |_| {})?;
-        let examine = Command::Examine(arguments::Select::new(Mailbox::INBOX));
+        let examine = Command::Examine(SelectCommand::new(MailboxName::INBOX));
         session.client.send(&examine, &mut session.tx).ok()?;
         let sent = session.tx.take();
         let tag = sent.split(|&octet| octet == b' ').next()?.to_vec();

@@ -20,7 +20,7 @@ use proto_imap::{
     Config, Waits,
     client::{self, Choice, Client},
     server::{self, Server},
-    types::{Command, Condition, Status, Text},
+    types::{Command, Condition, StatusResponse, Text},
 };
 use proto_mail::{Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use toy::{localhost, target, users};
@@ -39,7 +39,9 @@ impl Handler<ImapServer> for App {
         match event {
             server::Event::StartTls(request) => Next::StartTls(request),
             server::Event::Command(reply, _) => {
-                machine.reply(reply, &Status::new(Condition::Ok, Text::first_line("clear")), tx).unwrap();
+                machine
+                    .reply(reply, &StatusResponse::new(Condition::Ok, Text::first_line("clear")), tx)
+                    .unwrap();
                 Next::Continue
             }
             _ => Next::Continue,
@@ -59,7 +61,9 @@ impl Handler<ImapServer> for App {
                 machine.verdict(request, verdict, tx).unwrap();
             }
             server::Event::Command(reply, _) => {
-                machine.reply(reply, &Status::new(Condition::Ok, Text::first_line("done")), tx).unwrap();
+                machine
+                    .reply(reply, &StatusResponse::new(Condition::Ok, Text::first_line("done")), tx)
+                    .unwrap();
             }
             _ => {}
         }

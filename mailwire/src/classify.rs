@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use proto_imap::types::{Code, Condition, Status};
+use proto_imap::types::{Condition, ResponseCode, StatusResponse};
 use proto_smtp::types::Response;
 use serde::Serialize;
 
@@ -29,7 +29,7 @@ pub(crate) struct ServerReply {
 
 impl ServerReply {
     /// What an IMAP status response says.
-    pub(crate) fn imap(status: &Status<'_>) -> Self {
+    pub(crate) fn imap(status: &StatusResponse<'_>) -> Self {
         let code = status.code.as_ref().map(|code| readable(&imap_code(code)));
         Self { code, text: readable(&status.text.to_str_lossy()), condition: Some(status.condition.as_str()) }
     }
@@ -114,15 +114,15 @@ fn readable(text: &str) -> String {
         .collect()
 }
 
-fn imap_code<'c>(code: &Code<'c>) -> Cow<'c, str> {
+fn imap_code<'c>(code: &ResponseCode<'c>) -> Cow<'c, str> {
     match code {
-        Code::Plain(code) => Cow::Borrowed(code.as_str()),
-        Code::Other { name, argument } => {
+        ResponseCode::Plain(code) => Cow::Borrowed(code.as_str()),
+        ResponseCode::Other { name, argument } => {
             let argument = argument.map(|text| format!(" {}", text.to_str_lossy())).unwrap_or_default();
             Cow::Owned(format!("{}{argument}", name.to_str_lossy()))
         }
-        Code::Capability(_) => Cow::Borrowed("CAPABILITY"),
-        Code::Referral(url) => Cow::Owned(format!("REFERRAL {}", url.to_str_lossy())),
+        ResponseCode::Capability(_) => Cow::Borrowed("CAPABILITY"),
+        ResponseCode::Referral(url) => Cow::Owned(format!("REFERRAL {}", url.to_str_lossy())),
         _ => Cow::Borrowed("OTHER"),
     }
 }
@@ -396,7 +396,7 @@ pub(crate) fn log_in_failure(verdict: Verdict, reply: ServerReply, proof: Proof)
 }
 
 /// A refused command of IMAP as the user sees it.
-pub(crate) fn imap_command(status: &Status<'_>, what: &str) -> Failure {
+pub(crate) fn imap_command(status: &StatusResponse<'_>, what: &str) -> Failure {
     let reply = ServerReply::imap(status);
     let verdict = imap_verdict(&reply, status.condition, During::Command);
     command_failure(verdict, what, reply)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use proto_imap::types::{Attribute, ListedMailbox, Mailbox, NameEncoding};
+use proto_imap::types::{ListResponse, MailboxAttribute, MailboxName, NameEncoding};
 use serde::Serialize;
 
 use crate::failure::{Failure, Kind};
@@ -36,11 +36,11 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    fn of(listed: &ListedMailbox<'_>) -> Self {
+    fn of(listed: &ListResponse<'_>) -> Self {
         let bytes = listed.mailbox.as_bytes();
         let too_long = (bytes.len() > NAME_BYTES).then_some(bytes.len());
         let kept = if too_long.is_some() { bytes.get(..SHOWN_BYTES).unwrap_or_default() } else { &bytes };
-        let mut name = Mailbox::from_octets(kept).to_str_lossy(NameEncoding::ModifiedUtf7).into_owned();
+        let mut name = MailboxName::from_bytes(kept).to_str_lossy(NameEncoding::ModifiedUtf7).into_owned();
         if too_long.is_some() {
             name.push('…');
         }
@@ -51,8 +51,8 @@ impl Folder {
                 .attributes
                 .special_use()
                 .map(|attribute| format!("\\{}", String::from_utf8_lossy(attribute.name()))),
-            selectable: !listed.attributes.contains(Attribute::NoSelect)
-                && !listed.attributes.contains(Attribute::NonExistent),
+            selectable: !listed.attributes.contains(MailboxAttribute::NoSelect)
+                && !listed.attributes.contains(MailboxAttribute::NonExistent),
             wire_name: kept.to_vec(),
             too_long,
         }
@@ -71,8 +71,8 @@ impl Folder {
     }
 
     /// The name as the server writes it.
-    pub(crate) fn mailbox(&self) -> Mailbox<'_> {
-        Mailbox::from_octets(&self.wire_name)
+    pub(crate) fn mailbox(&self) -> MailboxName<'_> {
+        MailboxName::from_bytes(&self.wire_name)
     }
 
     /// What the store knows the folder by: no two names that a server tells apart have the same key.
@@ -121,7 +121,7 @@ impl Listing {
     ///
     /// # Errors
     /// There are more than any account has.
-    pub(crate) fn add(&mut self, listed: &ListedMailbox<'_>) -> Result<(), Failure> {
+    pub(crate) fn add(&mut self, listed: &ListResponse<'_>) -> Result<(), Failure> {
         if self.folders.len() >= FOLDERS {
             return Err(endless(format!(
                 "the server lists more than {FOLDERS} folders: no account has so many"
@@ -157,7 +157,7 @@ mod tests {
 
     fn named(wire_name: &[u8]) -> Folder {
         Folder {
-            name: Mailbox::from_octets(wire_name).to_str_lossy(NameEncoding::ModifiedUtf7).into_owned(),
+            name: MailboxName::from_bytes(wire_name).to_str_lossy(NameEncoding::ModifiedUtf7).into_owned(),
             delimiter: Some('/'),
             special_use: None,
             selectable: true,

@@ -10,7 +10,9 @@ use proto_imap::client::{Choice, Client, CommandId, Event};
 use proto_imap::config::Config;
 use proto_imap::state::State;
 use proto_imap::types::body::IdField;
-use proto_imap::types::{Command, Condition, IString, List, ListPattern, Status, Untagged, arguments};
+use proto_imap::types::{
+    Command, Condition, IString, LazyList, ListCommand, ListPattern, StatusResponse, Untagged,
+};
 use proto_mail::sasl::MechanismChoice;
 use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 
@@ -256,7 +258,8 @@ where
             field("version", env!("CARGO_PKG_VERSION")),
             field("vendor", env!("CARGO_PKG_NAME")),
         ];
-        let mine = self.connection.with(|client, tx| client.send(&Command::Id(List::new(&fields)), tx))?;
+        let mine =
+            self.connection.with(|client, tx| client.send(&Command::Id(LazyList::new(&fields)), tx))?;
         self.drive(|turn, _, _, _| match turn {
             Turn::Event(Event::Completed { id, .. }) if id == mine => Ok(Some(())),
             _ => Ok(None),
@@ -298,7 +301,7 @@ where
     /// Fills `listing`, which keeps what came before a failure.
     pub(crate) fn list(&mut self, listing: &mut Listing) -> Result<(), Failure> {
         let patterns = [ListPattern::ALL];
-        self.ask(&Command::List(arguments::List::new(&patterns)), |event| {
+        self.ask(&Command::List(ListCommand::new(&patterns)), |event| {
             let Event::Data(Untagged::List(listed)) = event else { return Ok(false) };
             listing.add(&listed)?;
             Ok(true)
@@ -357,7 +360,7 @@ fn lossy(octets: &[u8]) -> String {
 }
 
 /// OK, or why not.
-pub(crate) fn accepted(status: &Status<'_>, what: &str) -> Result<(), Failure> {
+pub(crate) fn accepted(status: &StatusResponse<'_>, what: &str) -> Result<(), Failure> {
     if status.condition == Condition::Ok { Ok(()) } else { Err(classify::imap_command(status, what)) }
 }
 

@@ -40,16 +40,16 @@ fn main() {
 
 fn walk_items(frame: &[u8], cx: &Context) -> usize {
     let (_, mut at) = fetch::start(frame, cx).unwrap();
-    let mut place = fetch::Place::First;
+    let mut place = fetch::ItemPosition::First;
     let mut count = 0;
     loop {
         let (used, step) = fetch::next_item(&frame[at..], place, cx).unwrap();
         match black_box(&step) {
-            fetch::Step::Item(_) => count += 1,
+            fetch::ParsedItem::Item(_) => count += 1,
             _ => return count,
         }
         at += used;
-        place = fetch::Place::Later;
+        place = fetch::ItemPosition::Later;
     }
 }
 
@@ -65,14 +65,14 @@ fn walk_parts(frame: &[u8], cx: &Context) -> usize {
         1 + body.parts().iter().map(|part| count(&part)).sum::<usize>()
     }
     let (_, mut at) = fetch::start(frame, cx).unwrap();
-    let mut place = fetch::Place::First;
+    let mut place = fetch::ItemPosition::First;
     loop {
         let (used, step) = fetch::next_item(&frame[at..], place, cx).unwrap();
-        if let fetch::Step::Item(FetchItem::BodyStructure(body)) = &step {
+        if let fetch::ParsedItem::Item(FetchItem::BodyStructure(body)) = &step {
             return count(body);
         }
         at += used;
-        place = fetch::Place::Later;
+        place = fetch::ItemPosition::Later;
     }
 }
 

@@ -10,7 +10,7 @@ use core::time::Duration;
 use proto_mail::sasl::{CustomMechanisms, ServerMechanism};
 use proto_mail::{Limits, Mechanisms};
 
-use crate::types::Reading;
+use crate::types::Strictness;
 
 /// The settings of a session, client or server. Make one with [`Config::default`] and the chaining setters.
 ///
@@ -35,7 +35,7 @@ pub struct Config {
     /// A server: the mechanisms that its application has brought along. They are offered under TLS only.
     pub others: CustomMechanisms,
     /// Client: how strictly the server's responses are read. A server always reads strictly.
-    pub reading: Reading,
+    pub reading: Strictness,
     /// Client: whether the first SASL message goes with the command.
     pub sasl_ir: SaslIr,
     /// Server: the name that it gives itself in its greeting.
@@ -112,7 +112,7 @@ impl Default for Config {
             mechanisms: Mechanisms::all(),
             served: Mechanisms::passing_credentials(),
             others: CustomMechanisms::new(),
-            reading: Reading::Tolerant,
+            reading: Strictness::Tolerant,
             sasl_ir: SaslIr::default(),
             server_name: String::from("Mailwire"),
             extensions: names(&["CHILDREN", "ID", "MOVE", "NAMESPACE", "SPECIAL-USE", "UIDPLUS", "UNSELECT"]),
@@ -160,7 +160,7 @@ impl Config {
 
     /// Client: sets how strictly responses are read.
     #[must_use]
-    pub const fn reading(mut self, reading: Reading) -> Self {
+    pub const fn reading(mut self, reading: Strictness) -> Self {
         self.reading = reading;
         self
     }

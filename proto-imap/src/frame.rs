@@ -24,7 +24,7 @@ pub enum Sync {
 
 /// An announcement at the end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Announced {
+pub struct LiteralHeader {
     /// How many octets follow the line.
     pub size: u64,
     /// Whether the sender waits.
@@ -44,24 +44,24 @@ pub enum Binary {
 
 /// What stands at the end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum LineEnd {
     /// The line ends its message.
     Plain,
     /// A literal follows.
-    Literal(Announced),
+    Literal(LiteralHeader),
     /// An announcement with more octets than a literal can have (2^63 and more): nobody can say where it ends.
     Endless(Sync),
 }
 
 /// How far the framing has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum FrameStep {
     /// More octets are needed.
     More,
     /// The message is complete and has so many octets.
     Complete(usize),
     /// The first so many octets end with a line that announces a literal.
-    Literal(usize, Announced),
+    Literal(usize, LiteralHeader),
     /// The first so many octets end with a line that announces more than can be.
     Endless(usize, Sync),
 }
@@ -77,16 +77,21 @@ pub(crate) struct Framer {
 
 impl Framer {
     /// Looks on, in lines of at most `line` octets and messages of at most `frame`. The answer is the same until [`keep`](Self::keep) or [`reset`](Self::reset) is called.
-    pub(crate) fn step(&mut self, rx: &mut RecvBuffer, line: usize, frame: usize) -> Result<Step, Limit> {
+    pub(crate) fn step(
+        &mut self,
+        rx: &mut RecvBuffer,
+        line: usize,
+        frame: usize,
+    ) -> Result<FrameStep, Limit> {
         if rx.len() <= self.searched {
-            return Ok(Step::More);
+            return Ok(FrameStep::More);
         }
         loop {
             let room = line.saturating_sub(self.searched - self.line);
             let end = match rx.find_line_from(self.searched, room) {
                 Line::Complete(len) => self.searched + len,
                 Line::Partial if rx.len() > frame => return Err(Limit::Frame),
-                Line::Partial => return Ok(Step::More),
+                Line::Partial => return Ok(FrameStep::More),
                 Line::TooLong => return Err(Limit::Line),
             };
             if end > frame {
@@ -98,15 +103,20 @@ impl Framer {
                 continue;
             };
             return Ok(match ending(text) {
-                Ending::Plain => Step::Complete(end),
-                Ending::Literal(announced) => Step::Literal(end, announced),
-                Ending::Endless(sync) => Step::Endless(end, sync),
+                LineEnd::Plain => FrameStep::Complete(end),
+                LineEnd::Literal(announced) => FrameStep::Literal(end, announced),
+                LineEnd::Endless(sync) => FrameStep::Endless(end, sync),
             });
         }
     }
 
     /// The literal behind `end` belongs to the message and is kept: the next line begins behind it.
-    pub(crate) fn keep(&mut self, end: usize, announced: Announced, limits: &Limits) -> Result<(), Limit> {
+    pub(crate) fn keep(
+        &mut self,
+        end: usize,
+        announced: LiteralHeader,
+        limits: &Limits,
+    ) -> Result<(), Limit> {
         let size = usize::try_from(announced.size).map_err(|_| Limit::Literal)?;
         if size > limits.literal {
             return Err(Limit::Literal);
@@ -137,11 +147,11 @@ impl Framer {
 /// What stands at the end of a line whose CRLF was taken off. Anything that only resembles an announcement (`{}`,
 /// `{-1}`, `{ 5}`, `{5++}`) is part of the line.
 #[must_use]
-pub fn ending(line: &[u8]) -> Ending {
-    announcement(line).unwrap_or(Ending::Plain)
+pub fn ending(line: &[u8]) -> LineEnd {
+    announcement(line).unwrap_or(LineEnd::Plain)
 }
 
-fn announcement(line: &[u8]) -> Option<Ending> {
+fn announcement(line: &[u8]) -> Option<LineEnd> {
     let inside = line.strip_suffix(b"}")?;
     let (inside, sync) = match inside.strip_suffix(b"+") {
         Some(inside) => (inside, Sync::NonSynchronising),
@@ -158,8 +168,8 @@ fn announcement(line: &[u8]) -> Option<Ending> {
         sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')).filter(|sum| *sum <= i64::MAX as u64)
     });
     Some(match size {
-        Some(size) => Ending::Literal(Announced { size, sync, binary }),
-        None => Ending::Endless(sync),
+        Some(size) => LineEnd::Literal(LiteralHeader { size, sync, binary }),
+        None => LineEnd::Endless(sync),
     })
 }
 
@@ -174,8 +184,8 @@ mod tests {
 
     use super::*;
 
-    fn literal(size: u64, sync: Sync, binary: Binary) -> Ending {
-        Ending::Literal(Announced { size, sync, binary })
+    fn literal(size: u64, sync: Sync, binary: Binary) -> LineEnd {
+        LineEnd::Literal(LiteralHeader { size, sync, binary })
     }
 
     #[test]
@@ -186,9 +196,9 @@ mod tests {
         assert_eq!(ending(b"a APPEND x ~{007}"), literal(7, Synchronising, Binary::Yes));
         assert_eq!(ending(b"{9223372036854775807}"), literal(i64::MAX as u64, Synchronising, Binary::No));
         for huge in [&b"{9223372036854775808}"[..], b"{99999999999999999999999999}"] {
-            assert_eq!(ending(huge), Ending::Endless(Synchronising));
+            assert_eq!(ending(huge), LineEnd::Endless(Synchronising));
         }
-        assert_eq!(ending(b"{99999999999999999999+}"), Ending::Endless(NonSynchronising));
+        assert_eq!(ending(b"{99999999999999999999+}"), LineEnd::Endless(NonSynchronising));
         for no in [
             &b""[..],
             b"}",
@@ -206,7 +216,7 @@ mod tests {
             b"{5} ",
             b"{5}\r",
         ] {
-            assert_eq!(ending(no), Ending::Plain, "{no:?}");
+            assert_eq!(ending(no), LineEnd::Plain, "{no:?}");
         }
     }
 
@@ -218,14 +228,14 @@ mod tests {
             rx.extend(piece);
             loop {
                 match framer.step(&mut rx, limits.line, limits.frame).unwrap() {
-                    Step::More => break,
-                    Step::Literal(end, announced) => framer.keep(end, announced, &limits).unwrap(),
-                    Step::Complete(len) => {
+                    FrameStep::More => break,
+                    FrameStep::Literal(end, announced) => framer.keep(end, announced, &limits).unwrap(),
+                    FrameStep::Complete(len) => {
                         found.push(rx.bytes()[..len].to_vec());
                         rx.consume(len);
                         framer.reset();
                     }
-                    Step::Endless(..) => panic!("endless"),
+                    FrameStep::Endless(..) => panic!("endless"),
                 }
             }
         }
@@ -257,18 +267,18 @@ mod tests {
             rx.extend(input);
             loop {
                 match framer.step(&mut rx, limits.line, limits.frame)? {
-                    Step::Literal(end, announced) => framer.keep(end, announced, &limits)?,
+                    FrameStep::Literal(end, announced) => framer.keep(end, announced, &limits)?,
                     other => return Ok(other),
                 }
             }
         };
-        assert_eq!(step(b"0123456789abcd\r\n"), Ok(Step::Complete(16)));
+        assert_eq!(step(b"0123456789abcd\r\n"), Ok(FrameStep::Complete(16)));
         assert_eq!(step(b"0123456789abcde\r\n"), Err(Limit::Line));
         assert_eq!(step(b"0123456789abcdef"), Err(Limit::Line));
         assert_eq!(step(b"01234\n6789a\ncdef"), Err(Limit::Line));
         assert_eq!(step(b"{9}\r\n"), Err(Limit::Literal));
         assert_eq!(step(b"{9999999999}\r\n"), Err(Limit::Literal));
         assert_eq!(step(b"{8}\r\n12345678{7}\r\n"), Err(Limit::Frame));
-        assert_eq!(step(b"{8}\r\n12345678x\r\n"), Ok(Step::Complete(16)));
+        assert_eq!(step(b"{8}\r\n12345678x\r\n"), Ok(FrameStep::Complete(16)));
     }
 }

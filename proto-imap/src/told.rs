@@ -6,7 +6,7 @@
 
 use proto_mail::{Mechanism, RecvBuffer, trace::TraceKind};
 
-use crate::frame::{Ending, ending};
+use crate::frame::{LineEnd, ending};
 use crate::parse::{self, Context};
 use crate::types::command::CommandName;
 
@@ -57,8 +57,8 @@ pub(crate) fn frame(len: usize, rx: &mut RecvBuffer) {
         let end = memchr::memmem::find(rest, b"\r\n").map_or(rest.len(), |found| found + 2);
         let line = rest.get(..end).unwrap_or_default();
         let literal = match ending(line.strip_suffix(b"\r\n").unwrap_or(line)) {
-            Ending::Literal(announced) => usize::try_from(announced.size).unwrap_or(usize::MAX),
-            Ending::Plain | Ending::Endless(_) => 0,
+            LineEnd::Literal(announced) => usize::try_from(announced.size).unwrap_or(usize::MAX),
+            LineEnd::Plain | LineEnd::Endless(_) => 0,
         };
         at += end;
         rx.trace_span(at, TraceKind::Text);

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use common::{Record, cleartext_client, client, config, in_every_split};
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client, Event};
-use proto_imap::types::arguments::{Append, Select};
-use proto_imap::types::{Command, Mailbox, RawCommand};
+use proto_imap::types::{AppendCommand, SelectCommand};
+use proto_imap::types::{Command, MailboxName, RawCommand};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{
     Cleartext, Credentials, Error, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, Upgrade,
@@ -157,7 +157,7 @@ fn in_cleartext_nothing_but_what_leads_to_tls_can_be_said() {
                 let wrong = Err(Error::Misuse(Misuse::WrongState));
                 assert_eq!(client.send(&Command::Id(Default::default()), tx), wrong);
                 assert_eq!(client.idle(tx), wrong);
-                assert_eq!(client.append(&Append::new(Mailbox::INBOX), 5, tx), wrong);
+                assert_eq!(client.append(&AppendCommand::new(MailboxName::INBOX), 5, tx), wrong);
                 let credentials = Credentials::password("u", &b"p"[..]);
                 assert_eq!(client.danger_cleartext_authenticate(credentials, Choice::Strongest, tx), wrong);
             }
@@ -255,7 +255,7 @@ fn selecting(script: &str) -> Record {
                 client.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, tx).unwrap();
             } else if said == 1 && events.iter().any(|event| event.starts_with("Authenticated")) {
                 said = 2;
-                client.send(&Command::Examine(Select::new(Mailbox::INBOX)), tx).unwrap();
+                client.send(&Command::Examine(SelectCommand::new(MailboxName::INBOX)), tx).unwrap();
             }
         })
     })
@@ -305,7 +305,7 @@ fn a_truncated_body_is_never_complete() {
                 client.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, tx).unwrap();
             } else if said == 1 && events.iter().any(|event| event.starts_with("Authenticated")) {
                 said = 2;
-                client.send(&Command::Select(Select::new(Mailbox::INBOX)), tx).unwrap();
+                client.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)), tx).unwrap();
             }
         })
     });
@@ -349,10 +349,10 @@ fn arguments_cannot_break_out_of_their_line() {
                 client.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, tx).unwrap();
             } else if said == 1 && events.iter().any(|event| event.starts_with("Authenticated")) {
                 said = 2;
-                let bad = client.send(&Command::Delete(Mailbox::new("x\r\nZ9 NOOP")), tx);
+                let bad = client.send(&Command::Delete(MailboxName::new("x\r\nZ9 NOOP")), tx);
                 assert_eq!(bad, Err(Error::Misuse(Misuse::ForbiddenByte)));
-                client.send(&Command::Delete(Mailbox::new("a\" \"b\\")), tx).unwrap();
-                client.send(&Command::Delete(Mailbox::new("foo {5}")), tx).unwrap();
+                client.send(&Command::Delete(MailboxName::new("a\" \"b\\")), tx).unwrap();
+                client.send(&Command::Delete(MailboxName::new("foo {5}")), tx).unwrap();
                 assert!(RawCommand::new("X a\r\nZ9 NOOP").is_err());
             }
         })
@@ -388,7 +388,7 @@ fn literal_minus_is_honoured_by_the_client() {
         let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
         rx.extend(format!("* PREAUTH [CAPABILITY IMAP4rev1 {capability}] hi\r\n").as_bytes());
         while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
-        let id = client.append(&Append::new(Mailbox::INBOX), size, &mut tx).unwrap();
+        let id = client.append(&AppendCommand::new(MailboxName::INBOX), size, &mut tx).unwrap();
         assert_eq!(String::from_utf8(tx.take()).unwrap(), format!("M1 APPEND INBOX {expected}"));
         let ready = client.next_event(&mut rx, &mut tx).unwrap() == Some(Event::AppendReady(id));
         assert_eq!(ready, expected.contains('+'));

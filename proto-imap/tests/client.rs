@@ -6,8 +6,8 @@ mod common;
 
 use common::{cleartext_client, client, config, in_every_split};
 use proto_imap::client::Choice;
-use proto_imap::types::arguments::Select;
-use proto_imap::types::{Command, Mailbox};
+use proto_imap::types::SelectCommand;
+use proto_imap::types::{Command, MailboxName};
 use proto_mail::{Credentials, Error, Mechanism, PeerError};
 
 const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR IDLE LITERAL+] ready\r\n";
@@ -27,7 +27,7 @@ fn in_selected(script: &str) -> common::Record {
                 client.authenticate(credentials, Choice::Strongest, tx).unwrap();
             } else if said == 1 && seen("Authenticated") == 1 {
                 said = 2;
-                client.send(&Command::Select(Select::new(Mailbox::INBOX)), tx).unwrap();
+                client.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)), tx).unwrap();
             } else if said == 2 && seen("Completed") == 1 {
                 said = 3;
                 client.send(&Command::Noop, tx).unwrap();

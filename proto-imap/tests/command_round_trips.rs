@@ -8,19 +8,20 @@ use std::num::NonZeroU32;
 
 use proptest::prelude::*;
 use proptest::sample::select;
-use proto_imap::encode::{self, Fault, LiteralMode, Options, Paused};
-use proto_imap::frame::{self, Announced, Binary, Ending, Sync};
+use proto_imap::encode::{self, ArgumentFault, CommandBuffer, LiteralMode, Options};
+use proto_imap::frame::{self, Binary, LineEnd, LiteralHeader, Sync};
 use proto_imap::parse::{self, Context};
-use proto_imap::types::arguments::{
-    Append, Copy, Create, Fetch, List as ListArguments, ListReturn, ListSelection, Lsub, QResync, Rename,
-    Search, Select, SelectParameter, Status, Store, StoreAction, StoreAnswer,
-};
 use proto_imap::types::body::{IdField, IdFields};
 use proto_imap::types::search_key::{EntryKind, ModSeqEntry};
 use proto_imap::types::{
-    Attribute, Capability, Command, Date, DateTime, FetchAttribute, FetchModifier, Flag, IString, Keyword,
-    List, ListPattern, Mailbox, NameEncoding, Page, Partial, Peek, RawCommand, SearchKey, SearchReturn,
-    Section, SequenceRange, SequenceSet, StatusAttribute, Tag,
+    AppendCommand, CopyCommand, CreateCommand, FetchCommand, ListCommand as ListArguments, ListReturn,
+    ListSelection, LsubCommand, QResync, RenameCommand, SearchCommand, SelectCommand, SelectParameter,
+    StatusCommand, StoreAction, StoreCommand, StoreResponse,
+};
+use proto_imap::types::{
+    Capability, Command, Date, DateTime, FetchAttribute, FetchModifier, Flag, IString, Keyword, LazyList,
+    ListPattern, MailboxAttribute, MailboxName, NameEncoding, Partial, PartialRange, Peek, RawCommand,
+    SearchKey, SearchReturnOption, Section, SequenceRange, SequenceSet, StatusAttribute, Tag,
 };
 
 /// What is made up lives as long as the test.
@@ -56,22 +57,22 @@ fn text() -> impl Strategy<Value = IString<'static>> {
 }
 
 /// A name without control characters.
-fn mailbox() -> impl Strategy<Value = Mailbox<'static>> {
+fn mailbox() -> impl Strategy<Value = MailboxName<'static>> {
     prop_oneof!["[a-zA-Z/.]{1,8}", "[ -~]{0,12}", "\\PC{0,8}", Just(String::from("inbox")), "ü{500,520}"]
-        .prop_map(|name| Mailbox::new(String::leak(name)))
+        .prop_map(|name| MailboxName::new(String::leak(name)))
 }
 
 fn keyword() -> impl Strategy<Value = Keyword<'static>> {
     "[a-zA-Z$_][a-zA-Z0-9.]{0,6}".prop_map(|name| Keyword::new(String::leak(name)).unwrap())
 }
 
-fn flags() -> impl Strategy<Value = List<'static, Flag<'static>>> {
+fn flags() -> impl Strategy<Value = LazyList<'static, Flag<'static>>> {
     let flag = prop_oneof![
         select(vec![Flag::Seen, Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Draft]),
         keyword().prop_map(Flag::Keyword),
         "X-[a-z]{1,4}".prop_map(|name| Flag::Extension(Keyword::new(String::leak(name)).unwrap())),
     ];
-    prop::collection::vec(flag, 0..4).prop_map(|flags| List::new(keep(flags)))
+    prop::collection::vec(flag, 0..4).prop_map(|flags| LazyList::new(keep(flags)))
 }
 
 /// Ranges in ascending order, as a client writes them.
@@ -94,10 +95,10 @@ fn set() -> impl Strategy<Value = SequenceSet<'static>> {
     ]
 }
 
-fn page() -> impl Strategy<Value = Page> {
+fn page() -> impl Strategy<Value = PartialRange> {
     (1_u32.., 1_u32.., any::<bool>()).prop_map(|(first, last, from_first)| {
         let range = (first.min(last)..=first.max(last)).into();
-        if from_first { Page::FromFirst(range) } else { Page::FromLast(range) }
+        if from_first { PartialRange::FromFirst(range) } else { PartialRange::FromLast(range) }
     })
 }
 
@@ -230,42 +231,44 @@ fn key() -> impl Strategy<Value = SearchKey<'static>> {
             key.clone().prop_map(move |key| K::not(one(key))),
             (key.clone(), key.clone()).prop_map(move |(a, b)| K::or(one(a), one(b))),
             prop::collection::vec(key.clone(), 1..4).prop_map(|keys| K::and(keep(keys))),
-            key.prop_map(move |key| K::Fuzzy(proto_imap::types::Nested::new(one(key)))),
+            key.prop_map(move |key| K::Fuzzy(proto_imap::types::LazyValue::new(one(key)))),
         ]
     })
 }
 
-fn search() -> impl Strategy<Value = Search<'static>> {
-    use SearchReturn as R;
+fn search() -> impl Strategy<Value = SearchCommand<'static>> {
+    use SearchReturnOption as R;
     let option = prop_oneof![
         select(vec![R::Min, R::Max, R::All, R::Count, R::Save, R::Update, R::Context, R::Relevancy]),
         page().prop_map(R::Partial),
     ];
     let returns = prop::option::of(prop::collection::vec(option, 0..4));
     let charset = prop::option::of(select(vec![IString::new(b"UTF-8"), IString::new(b"ISO-8859-1")]));
-    (returns, charset, prop::collection::vec(key(), 1..4)).prop_map(|(returns, charset, keys)| Search {
-        returns: returns.map(|returns| List::new(keep(returns))),
-        charset,
-        keys: List::new(keep(keys)),
+    (returns, charset, prop::collection::vec(key(), 1..4)).prop_map(|(returns, charset, keys)| {
+        SearchCommand {
+            returns: returns.map(|returns| LazyList::new(keep(returns))),
+            charset,
+            keys: LazyList::new(keep(keys)),
+        }
     })
 }
 
-fn fetch() -> impl Strategy<Value = Fetch<'static>> {
+fn fetch() -> impl Strategy<Value = FetchCommand<'static>> {
     let modifiers = prop_oneof![
         Just(vec![]),
         (1..=i64::MAX as u64).prop_map(|since| vec![FetchModifier::ChangedSince(since)]),
         page().prop_map(|page| vec![FetchModifier::Partial(page), FetchModifier::ChangedSince(1)]),
     ];
     (set(), prop::collection::vec(attribute(), 1..5), modifiers).prop_map(
-        |(messages, attributes, modifiers)| Fetch {
+        |(messages, attributes, modifiers)| FetchCommand {
             messages,
-            attributes: List::new(keep(attributes)),
-            modifiers: List::new(keep(modifiers)),
+            attributes: LazyList::new(keep(attributes)),
+            modifiers: LazyList::new(keep(modifiers)),
         },
     )
 }
 
-fn select_arguments() -> impl Strategy<Value = Select<'static>> {
+fn select_arguments() -> impl Strategy<Value = SelectCommand<'static>> {
     let known =
         (1_u32.., 1..=i64::MAX as u64, prop::option::of(numbers()), prop::option::of((numbers(), numbers())));
     let qresync = known.prop_map(|(uid_validity, mod_sequence, known_uids, known_pairs)| {
@@ -273,11 +276,13 @@ fn select_arguments() -> impl Strategy<Value = Select<'static>> {
         SelectParameter::QResync(QResync { uid_validity, mod_sequence, known_uids, known_pairs })
     });
     let parameters = prop::collection::vec(prop_oneof![Just(SelectParameter::CondStore), qresync], 0..3);
-    (mailbox(), parameters)
-        .prop_map(|(mailbox, parameters)| Select { mailbox, parameters: List::new(keep(parameters)) })
+    (mailbox(), parameters).prop_map(|(mailbox, parameters)| SelectCommand {
+        mailbox,
+        parameters: LazyList::new(keep(parameters)),
+    })
 }
 
-fn status_attributes() -> impl Strategy<Value = List<'static, StatusAttribute>> {
+fn status_attributes() -> impl Strategy<Value = LazyList<'static, StatusAttribute>> {
     use StatusAttribute as S;
     let all = vec![
         S::Messages,
@@ -292,7 +297,7 @@ fn status_attributes() -> impl Strategy<Value = List<'static, StatusAttribute>> 
         S::DeletedStorage,
         S::MailboxId,
     ];
-    prop::collection::vec(select(all), 1..4).prop_map(|all| List::new(keep(all)))
+    prop::collection::vec(select(all), 1..4).prop_map(|all| LazyList::new(keep(all)))
 }
 
 fn list() -> impl Strategy<Value = ListArguments<'static>> {
@@ -313,19 +318,19 @@ fn list() -> impl Strategy<Value = ListArguments<'static>> {
     let patterns = prop::collection::vec(mailbox().prop_map(ListPattern::from), 1..3);
     (selection, mailbox(), patterns, prop::collection::vec(returned, 0..3)).prop_map(
         |(selection, reference, patterns, returns)| ListArguments {
-            selection: List::new(keep(selection)),
+            selection: LazyList::new(keep(selection)),
             reference,
-            patterns: List::new(keep(patterns)),
-            returns: List::new(keep(returns)),
+            patterns: LazyList::new(keep(patterns)),
+            returns: LazyList::new(keep(returns)),
         },
     )
 }
 
-fn store() -> impl Strategy<Value = Store<'static>> {
+fn store() -> impl Strategy<Value = StoreCommand<'static>> {
     let action = select(vec![StoreAction::Replace, StoreAction::Add, StoreAction::Remove]);
-    let answer = select(vec![StoreAnswer::Flags, StoreAnswer::Silent]);
+    let answer = select(vec![StoreResponse::Flags, StoreResponse::Silent]);
     (set(), prop::option::of(0..=i64::MAX as u64), action, answer, flags()).prop_map(
-        |(messages, unchanged_since, action, answer, flags)| Store {
+        |(messages, unchanged_since, action, answer, flags)| StoreCommand {
             messages,
             unchanged_since,
             action,
@@ -337,8 +342,12 @@ fn store() -> impl Strategy<Value = Store<'static>> {
 
 fn command() -> impl Strategy<Value = Command<'static>> {
     use Command as C;
-    let copy = || (set(), mailbox()).prop_map(|(messages, mailbox)| Copy { messages, mailbox });
-    let attributes = select(vec![vec![], vec![Attribute::Sent], vec![Attribute::Drafts, Attribute::Archive]]);
+    let copy = || (set(), mailbox()).prop_map(|(messages, mailbox)| CopyCommand { messages, mailbox });
+    let attributes = select(vec![
+        vec![],
+        vec![MailboxAttribute::Sent],
+        vec![MailboxAttribute::Drafts, MailboxAttribute::Archive],
+    ]);
     let field = (text(), prop::option::of(text())).prop_filter("RFC 2971 §3.3", |(name, value)| {
         name.raw().len() <= 30 && value.is_none_or(|value| value.raw().len() <= 1024)
     });
@@ -353,7 +362,7 @@ fn command() -> impl Strategy<Value = Command<'static>> {
             C::Unselect,
             C::Check,
             C::Expunge,
-            C::Enable(List::new(keep(vec![Capability::new("CONDSTORE"), Capability::new("IMAP4rev2")]))),
+            C::Enable(LazyList::new(keep(vec![Capability::new("CONDSTORE"), Capability::new("IMAP4rev2")]))),
             C::Raw(RawCommand::new("GETQUOTAROOT \"a b\"").unwrap()),
         ]),
         prop::collection::vec(field.prop_map(|(name, value)| IdField { name, value }), 0..3)
@@ -363,21 +372,21 @@ fn command() -> impl Strategy<Value = Command<'static>> {
         } else {
             C::Examine(it)
         }),
-        (mailbox(), attributes).prop_map(|(mailbox, special_use)| C::Create(Create {
+        (mailbox(), attributes).prop_map(|(mailbox, special_use)| C::Create(CreateCommand {
             mailbox,
-            special_use: List::new(keep(special_use))
+            special_use: LazyList::new(keep(special_use))
         })),
         (mailbox(), 0_u8..3).prop_map(|(mailbox, kind)| match kind {
             0 => C::Delete(mailbox),
             1 => C::Subscribe(mailbox),
             _ => C::Unsubscribe(mailbox),
         }),
-        (mailbox(), mailbox()).prop_map(|(from, to)| C::Rename(Rename { from, to })),
+        (mailbox(), mailbox()).prop_map(|(from, to)| C::Rename(RenameCommand { from, to })),
         list().prop_map(C::List),
         (mailbox(), mailbox())
-            .prop_map(|(reference, pattern)| C::Lsub(Lsub { reference, pattern: pattern.into() })),
+            .prop_map(|(reference, pattern)| C::Lsub(LsubCommand { reference, pattern: pattern.into() })),
         (mailbox(), status_attributes())
-            .prop_map(|(mailbox, attributes)| C::Status(Status { mailbox, attributes })),
+            .prop_map(|(mailbox, attributes)| C::Status(StatusCommand { mailbox, attributes })),
         set().prop_map(C::UidExpunge),
         (search(), any::<bool>()).prop_map(|(it, uid)| if uid { C::UidSearch(it) } else { C::Search(it) }),
         (fetch(), any::<bool>()).prop_map(|(it, uid)| if uid { C::UidFetch(it) } else { C::Fetch(it) }),
@@ -403,20 +412,20 @@ fn framed(bytes: &[u8]) -> (usize, Vec<usize>) {
     loop {
         let line = bytes[begin..].windows(2).position(|pair| pair == b"\r\n").expect("a line end") + begin;
         match frame::ending(&bytes[begin..line]) {
-            Ending::Plain => return (line + 2, asked),
-            Ending::Literal(announced) => {
+            LineEnd::Plain => return (line + 2, asked),
+            LineEnd::Literal(announced) => {
                 if announced.sync == Sync::Synchronising {
                     asked.push(line + 2);
                 }
                 begin = line + 2 + usize::try_from(announced.size).unwrap();
             }
-            Ending::Endless(_) => panic!("endless"),
+            LineEnd::Endless(_) => panic!("endless"),
         }
     }
 }
 
-fn written(command: &Command<'_>, options: Options) -> Paused {
-    let mut line = Paused::default();
+fn written(command: &Command<'_>, options: Options) -> CommandBuffer {
+    let mut line = CommandBuffer::default();
     encode::command(Tag::new(b"A1").unwrap(), command, options, &mut line).unwrap();
     line
 }
@@ -445,7 +454,7 @@ proptest! {
 
     #[test]
     fn names_come_back_in_both_encodings(name in "\\PC{0,20}", options in options()) {
-        let line = written(&Command::Delete(Mailbox::new(&name)), options);
+        let line = written(&Command::Delete(MailboxName::new(&name)), options);
         let (_, read) = parse::command(&line.bytes, &Context::strict()).unwrap();
         let Command::Delete(mailbox) = read else { panic!("{read:?}") };
         let inbox = name.eq_ignore_ascii_case("INBOX");
@@ -459,9 +468,9 @@ proptest! {
     ) {
         let date = date.map(|(day, hour, zone)| DateTime::new(day, hour, 5, 9, zone).unwrap());
         let sync = if plus { Sync::NonSynchronising } else { Sync::Synchronising };
-        let announced = Announced { size, sync, binary: if text { Binary::No } else { Binary::Yes } };
-        let append = Append { mailbox, flags, date };
-        let mut line = Paused::default();
+        let announced = LiteralHeader { size, sync, binary: if text { Binary::No } else { Binary::Yes } };
+        let append = AppendCommand { mailbox, flags, date };
+        let mut line = CommandBuffer::default();
         encode::append_prefix(Tag::new(b"A1").unwrap(), &append, announced, options, &mut line).unwrap();
         prop_assert!(parse::is_append_payload(&line.bytes));
         let (_, read, same) = parse::append_prefix(&line.bytes, &Context::strict()).unwrap();
@@ -494,34 +503,41 @@ proptest! {
     }
 }
 
-fn refused(command: &Command<'_>) -> (&'static str, Fault) {
-    let mut line = Paused::default();
+fn refused(command: &Command<'_>) -> (&'static str, ArgumentFault) {
+    let mut line = CommandBuffer::default();
     let error =
         encode::command(Tag::new(b"A1").unwrap(), command, Options::default(), &mut line).unwrap_err();
-    assert_eq!(line, Paused::default(), "nothing is written in part");
+    assert_eq!(line, CommandBuffer::default(), "nothing is written in part");
     (error.argument, error.fault)
 }
 
 #[test]
 fn what_cannot_be_said_is_refused_by_name() {
     use Command as C;
-    let search = |key| refused(&C::Search(Search::new(&[key])));
-    let fetch = |attribute| refused(&C::Fetch(Fetch::new(SequenceSet::ALL, List::new(&[attribute]))));
+    let search = |key| refused(&C::Search(SearchCommand::new(&[key])));
+    let fetch =
+        |attribute| refused(&C::Fetch(FetchCommand::new(SequenceSet::ALL, LazyList::new(&[attribute]))));
     for bad in ["a\r\nb", "a\0", "\u{85}", "\t"] {
         assert_eq!(
-            refused(&C::Delete(Mailbox::new(bad))),
-            ("mailbox name", Fault::ForbiddenOctet),
+            refused(&C::Delete(MailboxName::new(bad))),
+            ("mailbox name", ArgumentFault::ForbiddenByte),
             "{bad:?}"
         );
-        assert_eq!(refused(&C::List(ListArguments::new(&[bad.into()]))), ("pattern", Fault::ForbiddenOctet));
+        assert_eq!(
+            refused(&C::List(ListArguments::new(&[bad.into()]))),
+            ("pattern", ArgumentFault::ForbiddenByte)
+        );
     }
-    assert_eq!(refused(&C::Delete(Mailbox::from_octets(b"a\nb"))), ("mailbox name", Fault::ForbiddenOctet));
-    assert_eq!(search(SearchKey::Text(IString::new(b"a\0b"))), ("search text", Fault::ForbiddenOctet));
-    assert_eq!(search(SearchKey::Text(IString::new(b"\xff"))), ("search text", Fault::NotUtf8));
-    assert_eq!(search(SearchKey::and(&[])), ("list of search keys", Fault::Empty));
-    assert_eq!(search(SearchKey::Older(0)), ("number of seconds", Fault::OutOfRange));
-    assert_eq!(search(SearchKey::Larger(1 << 63)), ("size", Fault::OutOfRange));
-    assert_eq!(search(SearchKey::EmailId(IString::new(b"a b"))), ("object id", Fault::NotAnAtom));
+    assert_eq!(
+        refused(&C::Delete(MailboxName::from_bytes(b"a\nb"))),
+        ("mailbox name", ArgumentFault::ForbiddenByte)
+    );
+    assert_eq!(search(SearchKey::Text(IString::new(b"a\0b"))), ("search text", ArgumentFault::ForbiddenByte));
+    assert_eq!(search(SearchKey::Text(IString::new(b"\xff"))), ("search text", ArgumentFault::NotUtf8));
+    assert_eq!(search(SearchKey::and(&[])), ("list of search keys", ArgumentFault::Empty));
+    assert_eq!(search(SearchKey::Older(0)), ("number of seconds", ArgumentFault::OutOfRange));
+    assert_eq!(search(SearchKey::Larger(1 << 63)), ("size", ArgumentFault::OutOfRange));
+    assert_eq!(search(SearchKey::EmailId(IString::new(b"a b"))), ("object id", ArgumentFault::NotAnAtom));
     for name in ["", "a b", "a:", "a\r\n", "é"] {
         assert_eq!(
             search(SearchKey::Header { name: name.into(), text: "".into() }).0,
@@ -529,34 +545,37 @@ fn what_cannot_be_said_is_refused_by_name() {
             "{name:?}"
         );
     }
-    assert_eq!(refused(&C::Search(Search::new(&[]))), ("list of search keys", Fault::Empty));
-    assert_eq!(refused(&C::UidExpunge(SequenceSet::new(&[]))), ("sequence set", Fault::Empty));
-    assert_eq!(refused(&C::UidExpunge(0.into())), ("sequence set", Fault::OutOfRange));
+    assert_eq!(refused(&C::Search(SearchCommand::new(&[]))), ("list of search keys", ArgumentFault::Empty));
+    assert_eq!(refused(&C::UidExpunge(SequenceSet::new(&[]))), ("sequence set", ArgumentFault::Empty));
+    assert_eq!(refused(&C::UidExpunge(0.into())), ("sequence set", ArgumentFault::OutOfRange));
     assert_eq!(
-        refused(&C::Fetch(Fetch::new(SequenceSet::ALL, List::EMPTY))),
-        ("list of FETCH attributes", Fault::Empty)
+        refused(&C::Fetch(FetchCommand::new(SequenceSet::ALL, LazyList::EMPTY))),
+        ("list of FETCH attributes", ArgumentFault::Empty)
     );
     let piece = |offset, length| FetchAttribute::Section {
         section: Section::TEXT,
         partial: Some(Partial { offset, length }),
         peek: Peek::Yes,
     };
-    assert_eq!(fetch(piece(0, 0)), ("length of the piece", Fault::OutOfRange));
-    assert_eq!(fetch(piece(1 << 63, 1)), ("offset of the piece", Fault::OutOfRange));
-    let vanished = Fetch {
-        modifiers: List::new(&[FetchModifier::Vanished]),
-        ..Fetch::new(SequenceSet::ALL, List::new(FetchAttribute::FAST))
+    assert_eq!(fetch(piece(0, 0)), ("length of the piece", ArgumentFault::OutOfRange));
+    assert_eq!(fetch(piece(1 << 63, 1)), ("offset of the piece", ArgumentFault::OutOfRange));
+    let vanished = FetchCommand {
+        modifiers: LazyList::new(&[FetchModifier::Vanished]),
+        ..FetchCommand::new(SequenceSet::ALL, LazyList::new(FetchAttribute::FAST))
     };
-    assert_eq!(refused(&C::UidFetch(vanished)), ("VANISHED modifier", Fault::Contradiction));
-    let recent = Store::new(SequenceSet::ALL, StoreAction::Add, List::new(&[Flag::Recent]));
-    assert_eq!(refused(&C::Store(recent)), ("flag", Fault::ServerOnly));
-    assert_eq!(refused(&C::Enable(List::new(&[]))), ("list of capabilities", Fault::Empty));
-    assert_eq!(refused(&C::Enable(List::new(&[Capability::new("A B")]))), ("capability", Fault::NotAnAtom));
+    assert_eq!(refused(&C::UidFetch(vanished)), ("VANISHED modifier", ArgumentFault::Contradiction));
+    let recent = StoreCommand::new(SequenceSet::ALL, StoreAction::Add, LazyList::new(&[Flag::Recent]));
+    assert_eq!(refused(&C::Store(recent)), ("flag", ArgumentFault::ServerOnly));
+    assert_eq!(refused(&C::Enable(LazyList::new(&[]))), ("list of capabilities", ArgumentFault::Empty));
+    assert_eq!(
+        refused(&C::Enable(LazyList::new(&[Capability::new("A B")]))),
+        ("capability", ArgumentFault::NotAnAtom)
+    );
     let mut key = SearchKey::Seen;
     for _ in 0..33 {
         key = SearchKey::not(&keep(vec![key])[0]);
     }
-    assert_eq!(search(key), ("search key", Fault::TooDeep));
+    assert_eq!(search(key), ("search key", ArgumentFault::TooDeep));
 }
 
 #[test]
@@ -567,18 +586,18 @@ fn commands_look_as_every_server_knows_them() {
     };
     let plain = |command| say(command, LiteralMode::Synchronising, NameEncoding::ModifiedUtf7).0;
     assert_eq!(plain(Command::Id(IdFields::EMPTY)), "A1 ID NIL\r\n");
-    assert_eq!(plain(Command::Select(Select::new(Mailbox::new("inbox")))), "A1 SELECT INBOX\r\n");
+    assert_eq!(plain(Command::Select(SelectCommand::new(MailboxName::new("inbox")))), "A1 SELECT INBOX\r\n");
     assert_eq!(plain(Command::List(ListArguments::new(&[ListPattern::ALL]))), "A1 LIST \"\" \"*\"\r\n");
     let unsorted = [SequenceRange::new(9, 1), SequenceRange::one(4), SequenceRange::one(12)];
     assert_eq!(plain(Command::UidExpunge(SequenceSet::new(&unsorted))), "A1 UID EXPUNGE 1:9,12\r\n");
     let attributes =
         [FetchAttribute::Uid, FetchAttribute::peek(Section::body("HEADER.FIELDS (SUBJECT)").unwrap())];
     assert_eq!(
-        plain(Command::Fetch(Fetch::new(SequenceSet::ALL, List::new(&attributes)))),
+        plain(Command::Fetch(FetchCommand::new(SequenceSet::ALL, LazyList::new(&attributes)))),
         "A1 FETCH 1:* (UID BODY.PEEK[HEADER.FIELDS (SUBJECT)])\r\n"
     );
     let dog = [SearchKey::Subject(IString::new("собака".as_bytes())), SearchKey::Unseen];
-    let dog = Command::UidSearch(Search::new(&dog));
+    let dog = Command::UidSearch(SearchCommand::new(&dog));
     let (sync, utf7, utf8) = (LiteralMode::Synchronising, NameEncoding::ModifiedUtf7, NameEncoding::Utf8);
     assert_eq!(
         say(dog, sync, utf7),
@@ -591,7 +610,7 @@ fn commands_look_as_every_server_knows_them() {
     assert_eq!(say(dog, sync, utf8), (String::from("A1 UID SEARCH SUBJECT \"собака\" UNSEEN\r\n"), vec![]));
     let long = "x".repeat(4097);
     let long = [SearchKey::Text((&*long).into())];
-    let long = Command::Search(Search::new(&long));
+    let long = Command::Search(SearchCommand::new(&long));
     assert_eq!(say(long, LiteralMode::Minus, utf7).1.len(), 1);
     assert_eq!(say(long, LiteralMode::Plus, utf7).1.len(), 0);
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use cpu_time::ThreadTime;
 use proptest::prelude::*;
 use proto_imap::parse::{Context, LiteralScan, fetch, response};
-use proto_imap::types::{Reading, Repair, Response, Untagged};
+use proto_imap::types::{Repair, Response, Strictness, Untagged};
 
 const SEEDS: &str = include_str!("data/quirks.jsonl");
 
@@ -35,16 +35,16 @@ fn read_in_all_ways(frame: &[u8]) {
 
 fn walk(frame: &[u8], cx: &Context) {
     let Ok((_, mut at)) = fetch::start(frame, cx) else { return };
-    let mut place = fetch::Place::First;
+    let mut place = fetch::ItemPosition::First;
     for _ in 0..=frame.len() {
         let rest = frame.get(at..).expect("an offset inside of the frame");
         match fetch::next_item(rest, place, cx) {
-            Ok((used, fetch::Step::Item(item))) => {
+            Ok((used, fetch::ParsedItem::Item(item))) => {
                 assert!(used > 0, "an item takes octets");
                 assert!(!format!("{item:?}").is_empty());
                 at += used;
             }
-            Ok((used, fetch::Step::End | fetch::Step::LineEnd)) => {
+            Ok((used, fetch::ParsedItem::End | fetch::ParsedItem::LineEnd)) => {
                 assert!(at + used <= frame.len());
                 return;
             }
@@ -53,7 +53,7 @@ fn walk(frame: &[u8], cx: &Context) {
                 return;
             }
         }
-        place = fetch::Place::Later;
+        place = fetch::ItemPosition::Later;
     }
     panic!("a response has no more items than octets");
 }
@@ -136,7 +136,7 @@ fn assert_linear(name: &str, input: impl Fn(usize) -> Vec<u8>) {
             let begin = ThreadTime::now();
             for cx in [Context::strict(), Context::tolerant()] {
                 std::hint::black_box(response(octets, &cx));
-                LiteralScan::new().is_section_contents(octets, Reading::Tolerant);
+                LiteralScan::new().is_section_contents(octets, Strictness::Tolerant);
             }
             best = best.min(begin.elapsed());
         }

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use common::{config, describe_client, note, ok};
 use proto_imap::client::{Choice, Client};
 use proto_imap::server::{self, Reply, Server};
-use proto_imap::types::arguments::{self, Append, Fetch, Select, Store, StoreAction};
+use proto_imap::types::{AppendCommand, FetchCommand, ListCommand, SelectCommand, StoreAction, StoreCommand};
 use proto_imap::types::{
-    Attribute, Code, Command, FetchAttribute, FetchItem, Flag, FlagList, IString, List, ListPattern,
-    ListedMailbox, Mailbox, Repair, Section, SequenceSet, Untagged,
+    Command, FetchAttribute, FetchItem, Flag, FlagList, IString, LazyList, ListPattern, ListResponse,
+    MailboxAttribute, MailboxName, Repair, ResponseCode, Section, SequenceSet, Untagged,
 };
 use proto_imap::{Access, State};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
@@ -75,17 +75,17 @@ impl Shelf {
         self.log.push(format!("{command:?}"));
         match command {
             Command::List(_) => {
-                let mailbox = ListedMailbox {
-                    attributes: List::new(&[Attribute::HasNoChildren]),
+                let mailbox = ListResponse {
+                    attributes: LazyList::new(&[MailboxAttribute::HasNoChildren]),
                     delimiter: Some('/'),
                     mailbox: IString::new(b"INBOX"),
-                    extended: List::EMPTY,
+                    extended: LazyList::EMPTY,
                 };
                 server.data(&Untagged::List(mailbox), tx).unwrap();
             }
             Command::Select(_) => {
                 server.data(&Untagged::Exists(self.messages.len() as u32), tx).unwrap();
-                let status = ok("selected").with_code(Code::UidValidity(7));
+                let status = ok("selected").with_code(ResponseCode::UidValidity(7));
                 server.reply(reply, &status, tx).unwrap();
                 return;
             }
@@ -160,14 +160,17 @@ fn whole_session(size: usize) -> (Vec<String>, Vec<String>) {
     pair.client.authenticate(credentials, Choice::Strongest, &mut pair.client_tx).unwrap();
     seen.extend(pair.run());
     // Pipelined: SELECT is said before the server has answered LIST.
-    pair.send(&Command::List(arguments::List::new(&[ListPattern::ALL])));
-    pair.send(&Command::Select(Select::new(Mailbox::INBOX)));
+    pair.send(&Command::List(ListCommand::new(&[ListPattern::ALL])));
+    pair.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)));
     seen.extend(pair.run());
     assert_eq!(pair.client.state(), Some(State::Selected(Access::ReadWrite)));
     assert_eq!(pair.server.state(), State::Selected(Access::ReadWrite));
     let message = b"Subject: x\r\n\r\na1 LOGOUT\r\n".repeat(99);
     let flags = [Flag::Seen];
-    let append = Append { flags: FlagList::new(&flags), ..Append::new(Mailbox::new("Entwürfe {5}")) };
+    let append = AppendCommand {
+        flags: FlagList::new(&flags),
+        ..AppendCommand::new(MailboxName::new("Entwürfe {5}"))
+    };
     let id = pair.client.append(&append, message.len() as u64, &mut pair.client_tx).unwrap();
     // It waits behind the payload.
     pair.send(&Command::Noop);
@@ -181,8 +184,8 @@ fn whole_session(size: usize) -> (Vec<String>, Vec<String>) {
     seen.extend(pair.run());
     assert_eq!(pair.store.messages, [message]);
     let attributes = [FetchAttribute::Uid, FetchAttribute::peek(Section::FULL), FetchAttribute::Flags];
-    pair.send(&Command::Fetch(Fetch::new(SequenceSet::ALL, List::new(&attributes))));
-    pair.send(&Command::Store(Store::new(
+    pair.send(&Command::Fetch(FetchCommand::new(SequenceSet::ALL, LazyList::new(&attributes))));
+    pair.send(&Command::Store(StoreCommand::new(
         SequenceSet::ALL,
         StoreAction::Add,
         FlagList::new(&[Flag::Deleted]),

@@ -8,8 +8,8 @@ use common::{ServerSide, Side, client, config, converse, ok};
 use proptest::prelude::*;
 use proto_imap::client::Choice;
 use proto_imap::server::{Event, Reply, Server};
-use proto_imap::types::arguments::Select;
-use proto_imap::types::{Command, Mailbox};
+use proto_imap::types::SelectCommand;
+use proto_imap::types::{Command, MailboxName};
 use proto_mail::{AuthVerdict, Credentials, Secure};
 
 /// Lines and pieces of lines that lead far into both machines.
@@ -78,7 +78,9 @@ fn hopeful_client() -> Box<dyn Side> {
         let credentials = Credentials::password("u", &b"p"[..]);
         if said == 0 && client.authenticate(credentials, Choice::Strongest, tx).is_ok() {
             said = 1;
-        } else if said == 1 && client.send(&Command::Select(Select::new(Mailbox::INBOX)), tx).is_ok() {
+        } else if said == 1
+            && client.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)), tx).is_ok()
+        {
             said = 2;
         } else if said == 2 && client.idle(tx).is_ok() {
             said = 3;

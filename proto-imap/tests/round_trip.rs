@@ -59,13 +59,13 @@ fn flags() -> BoxedStrategy<FlagList<'static>> {
 }
 
 fn numbers() -> BoxedStrategy<Numbers<'static>> {
-    let range = (1_u32.., 0_u32..50)
-        .prop_map(|(first, more)| RangeInclusiveU32::new(first, first.saturating_add(more)));
+    let range =
+        (1_u32.., 0_u32..50).prop_map(|(first, more)| NumberRange::new(first, first.saturating_add(more)));
     prop::collection::vec(range, 1..6).prop_map(|ranges| Numbers::new(kept(ranges))).boxed()
 }
 
 fn single_numbers() -> BoxedStrategy<Numbers<'static>> {
-    prop::collection::vec((1_u32..).prop_map(RangeInclusiveU32::from), 0..20)
+    prop::collection::vec((1_u32..).prop_map(NumberRange::from), 0..20)
         .prop_map(|ranges| Numbers::new(kept(ranges)))
         .boxed()
 }
@@ -92,31 +92,31 @@ fn plain_code() -> BoxedStrategy<PlainCode> {
     .boxed()
 }
 
-fn code() -> BoxedStrategy<Code<'static>> {
+fn code() -> BoxedStrategy<ResponseCode<'static>> {
     let non_zero = || (1_u32..).prop_map(std::num::NonZeroU32::new);
     prop_oneof![
-        plain_code().prop_map(Code::Plain),
-        (1_u32.., numbers()).prop_map(|(uid_validity, uids)| Code::AppendUid { uid_validity, uids }),
-        (1_u32.., numbers(), numbers()).prop_map(|(uid_validity, source, target)| Code::CopyUid {
+        plain_code().prop_map(ResponseCode::Plain),
+        (1_u32.., numbers()).prop_map(|(uid_validity, uids)| ResponseCode::AppendUid { uid_validity, uids }),
+        (1_u32.., numbers(), numbers()).prop_map(|(uid_validity, source, target)| ResponseCode::CopyUid {
             uid_validity,
             source,
             target
         }),
-        capabilities().prop_map(Code::Capability),
+        capabilities().prop_map(ResponseCode::Capability),
         prop::collection::vec(string().prop_filter("no NIL", |text| *text != "NIL"), 0..3)
-            .prop_map(|list| Code::BadCharset(List::new(kept(list)))),
-        (1_u64..i64::MAX as u64).prop_map(Code::HighestModSeq),
-        atom().prop_map(|id| Code::MailboxId(IString::from(id))),
-        any::<u32>().prop_map(Code::MetadataMaxSize),
-        any::<u32>().prop_map(Code::MetadataLongEntries),
-        numbers().prop_map(Code::Modified),
-        flags().prop_map(Code::PermanentFlags),
-        atom().prop_map(|url| Code::Referral(IString::from(url))),
-        atom().prop_map(|url| Code::BadUrl(IString::from(url))),
-        non_zero().prop_map(Code::UidNext),
-        non_zero().prop_map(Code::Unseen),
-        (1_u32..).prop_map(Code::UidValidity),
-        (atom(), prop::option::of(atom())).prop_map(|(name, argument)| Code::Other {
+            .prop_map(|list| ResponseCode::BadCharset(LazyList::new(kept(list)))),
+        (1_u64..i64::MAX as u64).prop_map(ResponseCode::HighestModSeq),
+        atom().prop_map(|id| ResponseCode::MailboxId(IString::from(id))),
+        any::<u32>().prop_map(ResponseCode::MetadataMaxSize),
+        any::<u32>().prop_map(ResponseCode::MetadataLongEntries),
+        numbers().prop_map(ResponseCode::Modified),
+        flags().prop_map(ResponseCode::PermanentFlags),
+        atom().prop_map(|url| ResponseCode::Referral(IString::from(url))),
+        atom().prop_map(|url| ResponseCode::BadUrl(IString::from(url))),
+        non_zero().prop_map(ResponseCode::UidNext),
+        non_zero().prop_map(ResponseCode::Unseen),
+        (1_u32..).prop_map(ResponseCode::UidValidity),
+        (atom(), prop::option::of(atom())).prop_map(|(name, argument)| ResponseCode::Other {
             name: IString::from(&*format!("X-{name}").leak()),
             argument: argument.map(IString::from),
         }),
@@ -124,9 +124,9 @@ fn code() -> BoxedStrategy<Code<'static>> {
     .boxed()
 }
 
-fn status(conditions: &'static [Condition]) -> BoxedStrategy<Status<'static>> {
+fn status(conditions: &'static [Condition]) -> BoxedStrategy<StatusResponse<'static>> {
     (prop::sample::select(conditions), prop::option::of(code()), text())
-        .prop_map(|(condition, code, text)| Status { condition, code, text })
+        .prop_map(|(condition, code, text)| StatusResponse { condition, code, text })
         .boxed()
 }
 
@@ -154,7 +154,7 @@ fn parameters() -> BoxedStrategy<Parameters<'static>> {
     prop::collection::vec(parameter, 0..3).prop_map(|list| Parameters::new(kept(list))).boxed()
 }
 
-fn extension() -> BoxedStrategy<Extension<'static>> {
+fn extension() -> BoxedStrategy<BodyExtension<'static>> {
     let disposition =
         (string(), parameters()).prop_map(|(kind, parameters)| Disposition { kind, parameters });
     (
@@ -163,9 +163,9 @@ fn extension() -> BoxedStrategy<Extension<'static>> {
         nstring(),
         prop_oneof![Just(""), Just("NIL"), Just("7 (\"a\" (\"b\") {1}\r\nc)")],
     )
-        .prop_map(|(disposition, language, location, further)| Extension {
+        .prop_map(|(disposition, language, location, further)| BodyExtension {
             disposition,
-            language: List::new(kept(language)),
+            language: LazyList::new(kept(language)),
             location,
             further: IString::from(further),
         })
@@ -173,21 +173,21 @@ fn extension() -> BoxedStrategy<Extension<'static>> {
 }
 
 fn part(
-    content: Content<'static>,
+    content: PartContent<'static>,
     media: (&'static str, &'static str),
 ) -> BoxedStrategy<BodyStructure<'static>> {
     let fields =
         (parameters(), nstring(), nstring(), string().prop_filter("not empty", |text| !text.is_empty()));
     (fields, any::<u32>(), nstring(), extension())
         .prop_map(move |((parameters, id, description, encoding), octets, md5, extension)| {
-            BodyStructure::Part(Part {
+            BodyStructure::Part(BodyPart {
                 media_type: IString::from(media.0),
                 subtype: IString::from(media.1),
                 parameters,
                 id,
                 description,
                 encoding,
-                octets: octets.into(),
+                size: octets.into(),
                 content,
                 md5,
                 extension,
@@ -198,26 +198,26 @@ fn part(
 
 fn body() -> BoxedStrategy<BodyStructure<'static>> {
     let leaf = prop_oneof![
-        part(Content::Text { lines: 12 }, ("text", "plain")),
-        part(Content::Text { lines: 0 }, ("TEXT", "html")),
-        part(Content::Basic, ("image", "png")),
-        part(Content::Basic, ("message", "delivery-status")),
+        part(PartContent::Text { lines: 12 }, ("text", "plain")),
+        part(PartContent::Text { lines: 0 }, ("TEXT", "html")),
+        part(PartContent::Basic, ("image", "png")),
+        part(PartContent::Basic, ("message", "delivery-status")),
     ];
     leaf.prop_recursive(3, 12, 3, |inner| {
         let multipart = (prop::collection::vec(inner.clone(), 1..4), string(), parameters(), extension())
             .prop_filter("a subtype", |(_, subtype, ..)| !subtype.is_empty())
             .prop_map(|(parts, subtype, parameters, extension)| {
                 BodyStructure::Multipart(Multipart {
-                    parts: List::new(kept(parts)),
+                    parts: LazyList::new(kept(parts)),
                     subtype,
                     parameters,
                     extension,
                 })
             });
         let message = (envelope(), inner, any::<u32>()).prop_flat_map(|(envelope, body, lines)| {
-            let content = Content::Message {
-                envelope: Nested::new(&kept(vec![envelope])[0]),
-                body: Nested::new(&kept(vec![body])[0]),
+            let content = PartContent::Message {
+                envelope: LazyValue::new(&kept(vec![envelope])[0]),
+                body: LazyValue::new(&kept(vec![body])[0]),
                 lines: lines.into(),
             };
             part(content, ("message", "rfc822"))
@@ -246,19 +246,19 @@ fn item() -> BoxedStrategy<FetchItem<'static>> {
         nstring().prop_map(FetchItem::Preview),
         prop::option::of(date_time()).prop_map(FetchItem::SaveDate),
         prop::collection::vec(string().prop_filter("no NIL", |label| *label != "NIL"), 0..3)
-            .prop_map(|labels| FetchItem::GmailLabels(List::new(kept(labels)))),
+            .prop_map(|labels| FetchItem::GmailLabels(LazyList::new(kept(labels)))),
     ]
     .boxed()
 }
 
-fn listed() -> BoxedStrategy<ListedMailbox<'static>> {
+fn listed() -> BoxedStrategy<ListResponse<'static>> {
     let attributes = prop::sample::subsequence(
         vec![
-            Attribute::NoSelect,
-            Attribute::HasChildren,
-            Attribute::Junk,
-            Attribute::Sent,
-            Attribute::Subscribed,
+            MailboxAttribute::NoSelect,
+            MailboxAttribute::HasChildren,
+            MailboxAttribute::Junk,
+            MailboxAttribute::Sent,
+            MailboxAttribute::Subscribed,
         ],
         0..5,
     );
@@ -270,11 +270,11 @@ fn listed() -> BoxedStrategy<ListedMailbox<'static>> {
         string(),
         prop::collection::vec(extended, 0..3),
     )
-        .prop_map(|(attributes, delimiter, mailbox, extended)| ListedMailbox {
-            attributes: List::new(kept(attributes)),
+        .prop_map(|(attributes, delimiter, mailbox, extended)| ListResponse {
+            attributes: LazyList::new(kept(attributes)),
             delimiter,
             mailbox,
-            extended: List::new(kept(extended)),
+            extended: LazyList::new(kept(extended)),
         })
         .boxed()
 }
@@ -290,30 +290,30 @@ fn mailbox_status() -> BoxedStrategy<MailboxStatus<'static>> {
         atom().prop_map(|id| StatusItem::MailboxId(IString::from(id))),
     ];
     (string(), prop::collection::vec(items, 0..5))
-        .prop_map(|(mailbox, items)| MailboxStatus { mailbox, items: List::new(kept(items)) })
+        .prop_map(|(mailbox, items)| MailboxStatus { mailbox, items: LazyList::new(kept(items)) })
         .boxed()
 }
 
-fn esearch() -> BoxedStrategy<Esearch<'static>> {
+fn esearch() -> BoxedStrategy<EsearchResponse<'static>> {
     let results = prop_oneof![
-        (1_u32..).prop_map(SearchResult::Min),
-        (1_u32..).prop_map(SearchResult::Max),
-        any::<u32>().prop_map(SearchResult::Count),
-        numbers().prop_map(SearchResult::All),
-        (1..i64::MAX as u64).prop_map(SearchResult::ModSeq),
-        (1_u32..1000, numbers()).prop_map(|(first, numbers)| SearchResult::Partial {
-            page: Page::FromLast(RangeInclusiveU32::new(first, first + 9)),
+        (1_u32..).prop_map(SearchReturnData::Min),
+        (1_u32..).prop_map(SearchReturnData::Max),
+        any::<u32>().prop_map(SearchReturnData::Count),
+        numbers().prop_map(SearchReturnData::All),
+        (1..i64::MAX as u64).prop_map(SearchReturnData::ModSeq),
+        (1_u32..1000, numbers()).prop_map(|(first, numbers)| SearchReturnData::Partial {
+            page: PartialRange::FromLast(NumberRange::new(first, first + 9)),
             numbers
         }),
     ];
     let correlator = (prop::option::of(string()), prop::option::of(string()), prop::option::of(1_u32..));
     (correlator, any::<bool>(), prop::collection::vec(results, 0..4))
-        .prop_map(|((tag, mailbox, uid_validity), uids, results)| Esearch {
+        .prop_map(|((tag, mailbox, uid_validity), uids, results)| EsearchResponse {
             tag,
             mailbox,
             uid_validity,
-            numbers_are: if uids { NumbersAre::Uids } else { NumbersAre::SequenceNumbers },
-            results: List::new(kept(results)),
+            number_kind: if uids { NumberKind::Uids } else { NumberKind::SequenceNumbers },
+            results: LazyList::new(kept(results)),
         })
         .boxed()
 }
@@ -322,7 +322,7 @@ fn namespaces() -> BoxedStrategy<Namespaces<'static>> {
     let one = || {
         let namespace = (string(), prop::option::of(prop::char::range(' ', '~')))
             .prop_map(|(prefix, delimiter)| Namespace { prefix, delimiter, extensions: IString::EMPTY });
-        prop::collection::vec(namespace, 0..3).prop_map(|list| List::new(kept(list)))
+        prop::collection::vec(namespace, 0..3).prop_map(|list| LazyList::new(kept(list)))
     };
     (one(), one(), one())
         .prop_map(|(personal, other_users, shared)| Namespaces { personal, other_users, shared })
@@ -338,25 +338,26 @@ fn untagged() -> BoxedStrategy<Untagged<'static>> {
         status(ANY).prop_map(Untagged::Status),
         capabilities().prop_map(Untagged::Capability),
         capabilities().prop_map(Untagged::Enabled),
-        id.prop_map(|fields| Untagged::Id(List::new(kept(fields)))),
+        id.prop_map(|fields| Untagged::Id(LazyList::new(kept(fields)))),
         namespaces().prop_map(Untagged::Namespace),
         listed().prop_map(Untagged::List),
         listed().prop_map(Untagged::Lsub),
         mailbox_status().prop_map(Untagged::MailboxStatus),
         flags().prop_map(Untagged::Flags),
         (single_numbers(), prop::option::of(1..i64::MAX as u64))
-            .prop_map(|(numbers, mod_sequence)| Untagged::Search(Search { numbers, mod_sequence })),
+            .prop_map(|(numbers, mod_sequence)| Untagged::Search(SearchResponse { numbers, mod_sequence })),
         esearch().prop_map(Untagged::Esearch),
         any::<u32>().prop_map(Untagged::Exists),
         any::<u32>().prop_map(Untagged::Recent),
         (1_u32..).prop_map(Untagged::Expunge),
-        numbers().prop_map(|uids| Untagged::Vanished { when: Vanished::Now, uids }),
-        numbers().prop_map(|uids| Untagged::Vanished { when: Vanished::Earlier, uids }),
-        (1_u32.., prop::collection::vec(item(), 1..4))
-            .prop_map(|(sequence, items)| Untagged::Fetch(Fetch { sequence, items: List::new(kept(items)) })),
+        numbers().prop_map(|uids| Untagged::Vanished { when: VanishedWhen::Now, uids }),
+        numbers().prop_map(|uids| Untagged::Vanished { when: VanishedWhen::Earlier, uids }),
+        (1_u32.., prop::collection::vec(item(), 1..4)).prop_map(|(sequence, items)| Untagged::Fetch(
+            FetchResponse { sequence, items: LazyList::new(kept(items)) }
+        )),
         (string(), atom(), 0..i64::MAX as u64).prop_map(|(root, name, limit)| {
             let resource = QuotaResource { name: IString::from(name), usage: 1, limit };
-            Untagged::Quota(Quota { root, resources: List::new(kept(vec![resource])) })
+            Untagged::Quota(Quota { root, resources: LazyList::new(kept(vec![resource])) })
         }),
     ]
     .boxed()
@@ -368,7 +369,7 @@ fn any_response() -> BoxedStrategy<Response<'static>> {
         5 => untagged().prop_map(Response::Untagged),
         1 => ("[A-Za-z0-9]{1,8}", status(TAGGED))
             .prop_map(|(tag, status)| Response::Tagged { tag: Tag::new(kept(tag.into_bytes())).unwrap(), status }),
-        1 => (prop::option::of(code()), text()).prop_map(|(code, text)| Response::Continue(Continue { code, text })),
+        1 => (prop::option::of(code()), text()).prop_map(|(code, text)| Response::Continue(ContinuationRequest { code, text })),
     ].boxed()
 }
 
@@ -406,10 +407,10 @@ proptest! {
         let text = Text::first_line(&words);
         if let Ok(flag) = Flag::new(&name) {
             let flags = [flag];
-            let status = Status::new(Condition::Ok, text).with_code(Code::PermanentFlags(FlagList::new(&flags)));
+            let status = StatusResponse::new(Condition::Ok, text).with_code(ResponseCode::PermanentFlags(FlagList::new(&flags)));
             encode::response(&Response::Untagged(Untagged::Status(status)), &mut out);
         } else {
-            encode::response(&Response::Untagged(Untagged::Status(Status::new(Condition::No, text))), &mut out);
+            encode::response(&Response::Untagged(Untagged::Status(StatusResponse::new(Condition::No, text))), &mut out);
         }
         prop_assert_eq!(out.iter().filter(|octet| matches!(octet, b'\r' | b'\n' | 0)).count(), 2);
         let read = response(&out, &Context::strict());

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use common::{Record, ServerSide, config, in_every_split, no, ok};
 use proto_imap::server::{Event, LiteralOffer, Reply, SearchForm, Server};
 use proto_imap::types::{
-    Command, Esearch, FetchItem, Flag, FlagList, IString, List, Numbers, NumbersAre, RangeInclusiveU32,
-    SearchResult, Section, Untagged,
+    Command, EsearchResponse, FetchItem, Flag, FlagList, IString, LazyList, NumberKind, NumberRange, Numbers,
+    SearchReturnData, Section, Untagged,
 };
 use proto_imap::{Access, Config, State};
 use proto_mail::token::AuthQuestion;
@@ -477,7 +477,7 @@ fn searching() -> (Server<Secure>, RecvBuffer, SendBuffer, Reply) {
 
 #[test]
 fn search_results_are_written_in_pieces() {
-    let range = RangeInclusiveU32::new;
+    let range = NumberRange::new;
     let (mut server, mut rx, mut tx, reply) = searching();
     assert!(server.search_numbers(Numbers::new(&[1.into()]), &mut tx).is_err(), "nothing was begun");
     server.begin_search(&SearchForm::Search, &mut tx).unwrap();
@@ -487,25 +487,25 @@ fn search_results_are_written_in_pieces() {
     assert!(!server.wants_read(&tx));
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
     server.search_numbers(Numbers::new(&[9.into()]), &mut tx).unwrap();
-    server.finish_search(&[SearchResult::Count(3), SearchResult::ModSeq(7)], &mut tx).unwrap();
+    server.finish_search(&[SearchReturnData::Count(3), SearchReturnData::ModSeq(7)], &mut tx).unwrap();
     server.reply(reply, &ok("searched"), &mut tx).unwrap();
     assert_eq!(tx.take(), b"* SEARCH 2 3 9 (MODSEQ 7)\r\nc OK searched\r\n");
     assert!(server.finish_search(&[], &mut tx).is_err());
 
     let (mut server, _, mut tx, _reply) = searching();
-    let before = [SearchResult::Min(2)];
-    let head = Esearch {
+    let before = [SearchReturnData::Min(2)];
+    let head = EsearchResponse {
         tag: Some(IString::new(b"c")),
         mailbox: None,
         uid_validity: None,
-        numbers_are: NumbersAre::Uids,
-        results: List::new(&before),
+        number_kind: NumberKind::Uids,
+        results: LazyList::new(&before),
     };
     server.begin_search(&SearchForm::Esearch(head), &mut tx).unwrap();
     server.search_numbers(Numbers::new(&[range(2, 3), 5.into()]), &mut tx).unwrap();
     server.search_numbers(Numbers::new(&[]), &mut tx).unwrap();
     server.search_numbers(Numbers::new(&[range(7, 9)]), &mut tx).unwrap();
-    server.finish_search(&[SearchResult::Count(6)], &mut tx).unwrap();
+    server.finish_search(&[SearchReturnData::Count(6)], &mut tx).unwrap();
     assert_eq!(tx.take(), b"* ESEARCH (TAG \"c\") UID MIN 2 ALL 2:3,5,7:9 COUNT 6\r\n");
 }
 

@@ -9,8 +9,8 @@ use common::talk::Talk;
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client};
 use proto_imap::server::{Event as Heard, Server};
-use proto_imap::types::arguments::{Append, Select};
-use proto_imap::types::{Command, Condition, Mailbox, Status, Text};
+use proto_imap::types::{AppendCommand, SelectCommand};
+use proto_imap::types::{Command, Condition, MailboxName, StatusResponse, Text};
 use proto_mail::{
     AuthVerdict, Cleartext, Credentials, Limit, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, WaitFor,
 };
@@ -33,7 +33,7 @@ fn each_wait_has_its_name_and_its_end() {
     let mut talk = Talk::greeted("PREAUTH", OFFERED);
     assert_eq!(talk.waits_for(), WaitFor::Application, "nobody owes an answer");
     assert_eq!(talk.client.timed_out(&mut talk.tx), Ok(()));
-    talk.send(&Command::Examine(Select::new(Mailbox::INBOX)));
+    talk.send(&Command::Examine(SelectCommand::new(MailboxName::INBOX)));
     talk.said();
     assert_eq!(talk.waits_for(), WaitFor::Reply);
     // One line that drips is one wait.
@@ -78,7 +78,7 @@ fn an_idling_client_wakes_up_in_time() {
 #[test]
 fn an_application_may_take_its_time_with_a_message() {
     let mut talk = Talk::greeted("PREAUTH", OFFERED);
-    talk.client.append(&Append::new(Mailbox::INBOX), 3, &mut talk.tx).unwrap();
+    talk.client.append(&AppendCommand::new(MailboxName::INBOX), 3, &mut talk.tx).unwrap();
     assert_eq!(talk.said(), "M1 APPEND INBOX {3}\r\n");
     assert_eq!(talk.waits_for(), WaitFor::Reply);
     assert_eq!(talk.client.payload(b"abc".as_slice().into(), &mut talk.tx), Err(Misuse::WrongState.into()));
@@ -307,7 +307,7 @@ fn a_mailbox_is_as_open_as_the_server_says() {
         ("EXAMINE", "[READ-WRITE] ", Access::ReadWrite),
     ] {
         let mut talk = Talk::greeted("PREAUTH", OFFERED);
-        let select = Select::new(Mailbox::INBOX);
+        let select = SelectCommand::new(MailboxName::INBOX);
         talk.send(&if command == "SELECT" { Command::Select(select) } else { Command::Examine(select) });
         talk.said();
         talk.hear(&format!("M1 OK {code}open\r\n")).unwrap();
@@ -349,7 +349,7 @@ fn what_makes_no_sense_yet_is_not_heard() {
 #[test]
 fn what_passes_by_waits_for_what_is_written() {
     let mut talk = Talk::greeted("PREAUTH", OFFERED);
-    talk.client.append(&Append::new(Mailbox::INBOX), 5, &mut talk.tx).unwrap();
+    talk.client.append(&AppendCommand::new(MailboxName::INBOX), 5, &mut talk.tx).unwrap();
     talk.said();
     talk.hear("+ go on\r\n").unwrap();
     assert_eq!(talk.client.payload(b"a".as_slice().into(), &mut talk.tx), Ok(4));
@@ -447,7 +447,7 @@ fn each_wait_of_a_server_has_its_name_and_its_end() {
     let Some(Heard::Command(reply, _)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
     assert_eq!(server.wait().awaited, WaitFor::Application);
     assert_eq!(server.timed_out(&mut tx), Ok(()));
-    server.reply(reply, &Status::new(Condition::Ok, Text::first_line("done")), &mut tx).unwrap();
+    server.reply(reply, &StatusResponse::new(Condition::Ok, Text::first_line("done")), &mut tx).unwrap();
     let next = server.wait();
     assert_eq!(next.awaited, WaitFor::Command);
     assert_ne!(next.generation, wait.generation, "each command is awaited anew");

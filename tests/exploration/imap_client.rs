@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client, CommandId, Event, StartTls};
-use proto_imap::types::{Command, ListPattern, Mailbox, arguments};
+use proto_imap::types::{AppendCommand, Command, ListCommand, ListPattern, MailboxName, SelectCommand};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{
     Channel, Cleartext, Credentials, Error, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, Upgrade,
@@ -505,8 +505,8 @@ fn give<C: Channel>(
             ("AUTHENTICATE", prove(client, credentials(), choice, tx))
         }
         Move::Strongest => ("AUTHENTICATE", prove(client, credentials(), Choice::Strongest, tx)),
-        Move::Select => ("SELECT", client.send(&Command::Select(arguments::Select::new(Mailbox::INBOX)), tx)),
-        Move::Append => ("APPEND", client.append(&arguments::Append::new(Mailbox::INBOX), 2, tx)),
+        Move::Select => ("SELECT", client.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)), tx)),
+        Move::Append => ("APPEND", client.append(&AppendCommand::new(MailboxName::INBOX), 2, tx)),
         Move::Payload => {
             record.tried("payload", client.payload(Bytes::from_static(b"x"), tx));
             return None;
@@ -517,7 +517,7 @@ fn give<C: Channel>(
         }
         Move::List => {
             let patterns = [ListPattern::new("x\u{e9}x")];
-            ("LIST", client.send(&Command::List(arguments::List::new(&patterns)), tx))
+            ("LIST", client.send(&Command::List(ListCommand::new(&patterns)), tx))
         }
         Move::Idle => {
             let given = client.idle(tx);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client, CommandId, Event, StartTls};
-use proto_imap::types::{Command, Condition, Mailbox, arguments};
+use proto_imap::types::{AppendCommand, Command, Condition, MailboxName, SelectCommand};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{Cleartext, Credentials, Error, Mechanism, Secure, Upgrade};
 
@@ -257,9 +257,9 @@ fn credentials() -> Credentials {
 }
 
 const fn select() -> Command<'static> {
-    Command::Select(arguments::Select::new(Mailbox::INBOX))
+    Command::Select(SelectCommand::new(MailboxName::INBOX))
 }
 
-const fn append() -> arguments::Append<'static> {
-    arguments::Append::new(Mailbox::INBOX)
+const fn append() -> AppendCommand<'static> {
+    AppendCommand::new(MailboxName::INBOX)
 }

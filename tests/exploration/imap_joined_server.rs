@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proto_imap::Config;
 use proto_imap::server::{self, Event, Server};
-use proto_imap::types::{Command, Condition, Status, Text};
+use proto_imap::types::{Command, Condition, StatusResponse, Text};
 use proto_mail::{AuthVerdict, Channel, Cleartext, Error, Secure, SendBuffer, StartTlsRequest, Upgrade};
 
 use mailwire_tests::invariants::Side;
@@ -169,7 +169,7 @@ fn answer<C: Channel>(
         return Took::Nothing;
     }
     record.event(&event);
-    let ok = |text| Status::new(Condition::Ok, Text::first_line(text));
+    let ok = |text| StatusResponse::new(Condition::Ok, Text::first_line(text));
     match event {
         Event::Command(reply, command) => {
             if !matches!(command, Command::Noop | Command::Capability | Command::Logout) {

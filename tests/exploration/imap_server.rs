@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proto_imap::Config;
 use proto_imap::server::{Event, LiteralOffer, Reply, Server};
-use proto_imap::types::{Command, Condition, Section, Status, Text, Untagged};
+use proto_imap::types::{Command, Condition, Section, StatusResponse, Text, Untagged};
 use proto_mail::{
     AuthRequest, AuthVerdict, Channel, Cleartext, Error, Limits, Mechanism, Misuse, RecvBuffer, Secure,
     SendBuffer, StartTlsRequest, Upgrade, WaitFor,
@@ -544,13 +544,13 @@ fn unasked<C: Channel>(server: &mut Server<C>, next: Move, tx: &mut SendBuffer) 
     }
 }
 
-fn status(next: Move) -> Status<'static> {
+fn status(next: Move) -> StatusResponse<'static> {
     let condition = match next {
         Move::Yes => Condition::Ok,
         Move::No => Condition::No,
         _ => Condition::Bad,
     };
-    Status::new(condition, Text::first_line("x"))
+    StatusResponse::new(condition, Text::first_line("x"))
 }
 
 fn config(bounds: Bounds) -> Arc<Config> {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use io_mio::{Approach, ClientProtocol, ImapClient, ImapServer, ServerProtocol, SmtpClient, SmtpServer};
 use payloads::{Case, Expected};
-use proto_imap::types::{Condition, Status, Text};
+use proto_imap::types::{Condition, StatusResponse, Text};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{
     AuthVerdict, Channel, Cleartext, Credentials, Error, Machine, Mechanism, PeerError, RecvBuffer, Secure,
@@ -256,7 +256,7 @@ fn imap_answer<C: Channel>(
     tx: &mut SendBuffer,
 ) {
     if let proto_imap::server::Event::Command(reply, _) = event {
-        machine.reply(reply, &Status::new(Condition::Ok, Text::first_line("done")), tx).unwrap();
+        machine.reply(reply, &StatusResponse::new(Condition::Ok, Text::first_line("done")), tx).unwrap();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proto_imap::client::{Choice, Client, Event};
 use proto_imap::parse::{self, Context};
 use proto_imap::server::{self, Server};
-use proto_imap::types::{Command, Condition, Status, Text};
+use proto_imap::types::{Command, Condition, StatusResponse, Text};
 use proto_imap::{Config, SaslIr, Waits};
 use proto_mail::{Channel, Cleartext, Credentials, Limits, Mechanisms, Secure, SendBuffer};
 
@@ -66,7 +66,9 @@ impl Serving {
     ) {
         match event {
             server::Event::Command(reply, _) => {
-                server.reply(reply, &Status::new(Condition::Ok, Text::first_line("done")), tx).unwrap();
+                server
+                    .reply(reply, &StatusResponse::new(Condition::Ok, Text::first_line("done")), tx)
+                    .unwrap();
             }
             server::Event::Unparsed(unparsed) => shown.display(&unparsed),
             _ => {}

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto_imap::SaslIr;
-use proto_imap::types::Reading;
+use proto_imap::types::Strictness;
 use proto_mail::{Limits, Mechanisms};
 use proto_smtp::data::{BareNewline, LineEndings};
 use proto_smtp::types::{
@@ -37,7 +37,7 @@ pub fn imap_client(data: &[u8]) -> Reached {
     match input.variant {
         Variant::Usual | Variant::Lenient => {}
         Variant::Careful => config = config.sasl_ir(SaslIr::Never),
-        Variant::Odd => config = config.reading(Reading::Strict),
+        Variant::Odd => config = config.reading(Strictness::Strict),
     }
     let config = Arc::new(config);
     let prelude = Prelude { choices: b"2", octets: b"* OK [CAPABILITY STARTTLS] x\r\nM1 OK x\r\n" };

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client, CommandId, Event, StartTls};
 use proto_imap::types::{
-    Capability, Command, FetchAttribute, Flag, IString, List, ListPattern, Mailbox, SearchKey, Section,
-    SequenceSet, arguments,
+    AppendCommand, Capability, Command, FetchAttribute, FetchCommand, Flag, IString, LazyList, ListCommand,
+    ListPattern, MailboxName, SearchCommand, SearchKey, Section, SelectCommand, SequenceSet, StoreAction,
+    StoreCommand,
 };
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{
@@ -284,7 +285,7 @@ impl Application {
 
     fn append<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
         let size = [0, 4, 40, 5000][usize::from(self.choices.pick(4))];
-        let append = arguments::Append::new(Mailbox::INBOX);
+        let append = AppendCommand::new(MailboxName::INBOX);
         if record.given("APPEND", client.append(&append, size, tx)).is_some() {
             self.append = Some(size);
         }
@@ -337,23 +338,23 @@ fn simple<C: Channel>(choice: u8, client: &mut Client<C>, tx: &mut SendBuffer, r
     ];
     let flags = [Flag::Seen];
     let utf8 = [Capability::new("UTF8=ACCEPT"), Capability::new("CONDSTORE")];
-    let select = arguments::Select::new(Mailbox::INBOX);
-    let store = arguments::Store::new(all, arguments::StoreAction::Add, List::new(&flags));
+    let select = SelectCommand::new(MailboxName::INBOX);
+    let store = StoreCommand::new(all, StoreAction::Add, LazyList::new(&flags));
     let (verb, command) = match choice {
         6 => ("SELECT", Command::Select(select)),
         7 => ("EXAMINE", Command::Examine(select)),
-        8 => ("FETCH", Command::Fetch(arguments::Fetch::new(all, List::new(&attributes)))),
-        9 => ("UID", Command::UidFetch(arguments::Fetch::new(all, List::new(&attributes)))),
-        10 => ("SEARCH", Command::Search(arguments::Search::new(&keys))),
-        11 => ("LIST", Command::List(arguments::List::new(&patterns))),
+        8 => ("FETCH", Command::Fetch(FetchCommand::new(all, LazyList::new(&attributes)))),
+        9 => ("UID", Command::UidFetch(FetchCommand::new(all, LazyList::new(&attributes)))),
+        10 => ("SEARCH", Command::Search(SearchCommand::new(&keys))),
+        11 => ("LIST", Command::List(ListCommand::new(&patterns))),
         12 => ("STORE", Command::Store(store)),
         13 => ("EXPUNGE", Command::Expunge),
         14 => ("CAPABILITY", Command::Capability),
-        20 => ("ENABLE", Command::Enable(List::new(&utf8))),
+        20 => ("ENABLE", Command::Enable(LazyList::new(&utf8))),
         // The machine's own command, and one that holds what none can.
         21 => {
             let nul = [SearchKey::Subject(IString::from("x\0"))];
-            record.given("SEARCH", client.send(&Command::Search(arguments::Search::new(&nul)), tx));
+            record.given("SEARCH", client.send(&Command::Search(SearchCommand::new(&nul)), tx));
             if record.given("IDLE", client.send(&Command::Idle, tx)).is_some() {
                 record.entries.push(Entry::Given("DONE", 1));
             }

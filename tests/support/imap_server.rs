@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proto_imap::Config;
 use proto_imap::server::{Event, LiteralOffer, Reply, Server};
-use proto_imap::types::{Command, Condition, FetchItem, Section, Status, Text, Untagged};
+use proto_imap::types::{Command, Condition, FetchItem, Section, StatusResponse, Text, Untagged};
 use proto_mail::{
     AuthRequest, AuthVerdict, Channel, Cleartext, Error, Misuse, RecvBuffer, Secure, SendBuffer,
     StartTlsRequest, Upgrade, WaitFor,
@@ -349,7 +349,7 @@ fn answer_offer<C: Channel>(
     record.tried("answer an offer", outcome);
 }
 
-fn status(yes: bool) -> Status<'static> {
+fn status(yes: bool) -> StatusResponse<'static> {
     let condition = if yes { Condition::Ok } else { Condition::No };
-    Status::new(condition, Text::first_line("said"))
+    StatusResponse::new(condition, Text::first_line("said"))
 }

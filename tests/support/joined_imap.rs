@@ -7,7 +7,8 @@ use proto_imap::Config;
 use proto_imap::client::{Choice, Client, Event};
 use proto_imap::server::{Event as Asked, Reply, Server};
 use proto_imap::types::{
-    Command, Condition, FetchAttribute, List, Mailbox, Section, SequenceSet, Status, Text, arguments,
+    AppendCommand, Command, Condition, FetchAttribute, FetchCommand, LazyList, MailboxName, Section,
+    SelectCommand, SequenceSet, StatusResponse, Text,
 };
 use proto_mail::{AuthVerdict, Credentials, RecvBuffer, Secure, SendBuffer};
 
@@ -143,17 +144,17 @@ impl Asking {
         for _ in 0..=self.choices.pick(2) {
             let all = SequenceSet::from(1..=9);
             let attributes = [FetchAttribute::peek(Section::FULL)];
-            let fetch = arguments::Fetch::new(all, List::new(&attributes));
+            let fetch = FetchCommand::new(all, LazyList::new(&attributes));
             self.left = self.left.saturating_sub(1);
             let choice = if self.left == 0 { 0 } else { self.choices.pick(5) + 1 };
             let given = match choice {
                 0 => self.client.logout(tx),
                 1 => self.client.send(&Command::Noop, tx),
-                2 => self.client.send(&Command::Select(arguments::Select::new(Mailbox::INBOX)), tx),
+                2 => self.client.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)), tx),
                 3 => self.client.send(&Command::Fetch(fetch), tx),
                 4 => {
                     self.size = u64::from(self.choices.pick(8)) * 7;
-                    let append = arguments::Append::new(Mailbox::INBOX);
+                    let append = AppendCommand::new(MailboxName::INBOX);
                     self.appended.push(Vec::new());
                     self.client.append(&append, self.size, tx).inspect_err(|_| drop(self.appended.pop()))
                 }
@@ -208,7 +209,8 @@ impl Serving {
                     if refused {
                         let status = self.status(false);
                         let text = Text::new(&status).unwrap_or_else(|_| Text::first_line("no"));
-                        let _ = self.server.reject_literal(offer, &Status::new(Condition::No, text), tx);
+                        let _ =
+                            self.server.reject_literal(offer, &StatusResponse::new(Condition::No, text), tx);
                     } else {
                         let _ = self.server.accept_literal(offer, tx);
                     }
@@ -241,6 +243,6 @@ impl Serving {
         let text = self.status(yes);
         let condition = if yes { Condition::Ok } else { Condition::No };
         let text = Text::new(&text).unwrap_or_else(|_| Text::first_line("said"));
-        let _ = self.server.reply(reply, &Status::new(condition, text), tx);
+        let _ = self.server.reply(reply, &StatusResponse::new(condition, text), tx);
     }
 }

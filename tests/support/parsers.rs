@@ -6,8 +6,8 @@
 
 use std::mem::discriminant;
 
-use proto_imap::encode::{self, LiteralMode, Options, Paused};
-use proto_imap::frame::{self, Ending};
+use proto_imap::encode::{self, CommandBuffer, LiteralMode, Options};
+use proto_imap::frame::{self, LineEnd};
 use proto_imap::parse::{self, Context};
 use proto_imap::types::{NameEncoding, Response as ImapResponse};
 use proto_mail::SendBuffer;
@@ -80,14 +80,14 @@ fn imap_command(octets: &[u8], options: Options) {
     let _ = parse::authentication(octets, &Context::strict());
     let Ok((tag, command)) = parse::command(octets, &Context::strict()) else { return };
     let shown = format!("{command:?}");
-    let mut line = Paused::default();
+    let mut line = CommandBuffer::default();
     if let Err(why) = encode::command(tag, &command, options, &mut line) {
         assert!(line.bytes.is_empty(), "{why}");
         return;
     }
     // Numbers that a sequence names twice are named once, and the like: what was written once is written so again.
     let read = parse::command(&line.bytes, &Context::strict());
-    let mut twice = Paused::default();
+    let mut twice = CommandBuffer::default();
     let again = read.as_ref().is_ok_and(|(tag, again)| {
         discriminant(again) == discriminant(&command)
             && encode::command(*tag, again, options, &mut twice).is_ok()
@@ -99,13 +99,13 @@ fn imap_command(octets: &[u8], options: Options) {
 fn imap_append(octets: &[u8], options: Options) {
     let _ = parse::is_append_payload(octets);
     let Ok((tag, append, announced)) = parse::append_prefix(octets, &Context::strict()) else { return };
-    let mut line = Paused::default();
+    let mut line = CommandBuffer::default();
     if encode::append_prefix(tag, &append, announced, options, &mut line).is_err() {
         assert!(line.bytes.is_empty());
         return;
     }
     let read = parse::append_prefix(&line.bytes, &Context::strict());
-    let mut twice = Paused::default();
+    let mut twice = CommandBuffer::default();
     let again = read.is_ok_and(|(tag, again, size)| {
         size == announced && encode::append_prefix(tag, &again, size, options, &mut twice).is_ok()
     });
@@ -116,7 +116,7 @@ fn imap_append(octets: &[u8], options: Options) {
 /// What announces a literal, whatever stands before it.
 fn imap_frames(octets: &[u8]) {
     for line in octets.split(|&octet| octet == b'\n') {
-        if let Ending::Literal(announced) = frame::ending(line) {
+        if let LineEnd::Literal(announced) = frame::ending(line) {
             let text = format!("{{{}", announced.size);
             assert!(String::from_utf8_lossy(line).contains(&text) || line.contains(&b'0'), "{announced:?}");
         }
@@ -126,7 +126,7 @@ fn imap_frames(octets: &[u8]) {
     let context = Context::tolerant();
     let Ok((_, start)) = parse::fetch::start(octets, &context) else { return };
     at = at.get(start..).unwrap_or_default();
-    let mut place = parse::fetch::Place::First;
+    let mut place = parse::fetch::ItemPosition::First;
     while let Ok((used, step)) = parse::fetch::next_item(at, place, &context) {
         let _ = format!("{step:?}");
         assert!(used <= at.len());
@@ -134,7 +134,7 @@ fn imap_frames(octets: &[u8]) {
             return;
         }
         at = at.get(used..).unwrap_or_default();
-        place = parse::fetch::Place::Later;
+        place = parse::fetch::ItemPosition::Later;
     }
 }
 

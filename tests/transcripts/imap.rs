@@ -10,8 +10,8 @@ use io_mio::{ImapClient, ImapServer};
 use proto_imap::client::{self, Choice, Client};
 use proto_imap::parse::{self, Context};
 use proto_imap::server::{self, LiteralOffer, Reply, Server};
-use proto_imap::types::arguments::Append;
-use proto_imap::types::{Mailbox, Response, Status, Untagged};
+use proto_imap::types::AppendCommand;
+use proto_imap::types::{MailboxName, Response, StatusResponse, Untagged};
 use proto_imap::{Config, SaslIr, Waits};
 use proto_mail::{
     AuthRequest, AuthVerdict, Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer,
@@ -97,7 +97,7 @@ fn act<C: Channel>(
         ["done"] => client.done(tx),
         ["logout"] => client.logout(tx).map(drop),
         ["append", mailbox, size] => {
-            let append = Append::new(Mailbox::new(mailbox));
+            let append = AppendCommand::new(MailboxName::new(mailbox));
             client.append(&append, size.parse().map_err(|_| "the size is no number")?, tx).map(drop)
         }
         ["message"] => {
@@ -245,7 +245,7 @@ fn speak<C: Channel>(
 fn reply<C: Channel>(
     server: &mut Server<C>,
     token: Option<Token>,
-    status: &Status<'_>,
+    status: &StatusResponse<'_>,
     tx: &mut SendBuffer,
 ) -> Result<(), String> {
     match token {

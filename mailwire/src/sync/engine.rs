@@ -8,7 +8,7 @@ use std::time::Duration;
 use io_mio::{Connector, Turn};
 use mailstore::{AccountId, RemoteAccountId, SpecialUse, SqliteStore, Store, UidSet};
 use proto_imap::client::{Client, Event};
-use proto_imap::types::{Command, FetchAttribute, List, Section, SequenceSet, arguments};
+use proto_imap::types::{Command, FetchAttribute, FetchCommand, LazyList, Section, SequenceSet};
 use proto_mail::Credentials;
 
 use super::limits::Limits;
@@ -453,7 +453,7 @@ where
                 FetchAttribute::InternalDate,
                 FetchAttribute::peek(Section::FULL),
             ];
-            let fetch = arguments::Fetch::new(set, List::new(&attributes));
+            let fetch = FetchCommand::new(set, LazyList::new(&attributes));
             sink.asked(client.send(&Command::UidFetch(fetch), tx)?, piece);
         }
         Ok(sink.open.is_empty().then_some(()))

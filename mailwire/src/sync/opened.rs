@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 
 use proto_imap::client::{Client, Event};
 use proto_imap::types::{
-    Code, Command, FetchAttribute, FetchItem, List, SearchKey, SearchResult, SequenceSet, Untagged, arguments,
+    Command, FetchAttribute, FetchCommand, FetchItem, LazyList, ResponseCode, SearchCommand, SearchKey,
+    SearchReturnData, SelectCommand, SequenceSet, Untagged,
 };
 use proto_mail::Channel;
 
@@ -45,11 +46,11 @@ where
     Client<C>: Authenticate,
 {
     let (mut uid_validity, mut uid_next, mut exists) = (None, None, 0);
-    session.ask(&Command::Examine(arguments::Select::new(folder.mailbox())), |event| {
+    session.ask(&Command::Examine(SelectCommand::new(folder.mailbox())), |event| {
         match event {
             Event::Status(status) => match status.code {
-                Some(Code::UidValidity(value)) => uid_validity = Some(value),
-                Some(Code::UidNext(value)) => uid_next = value.map(std::num::NonZeroU32::get),
+                Some(ResponseCode::UidValidity(value)) => uid_validity = Some(value),
+                Some(ResponseCode::UidNext(value)) => uid_next = value.map(std::num::NonZeroU32::get),
                 _ => {}
             },
             Event::Data(Untagged::Exists(count)) => exists = count,
@@ -116,7 +117,7 @@ where
         Some(text) => SequenceSet::from_text(text)
             .map_err(|_| Failure::new(Kind::Protocol, "the server's UIDs are no set"))?,
     };
-    let fetch = arguments::Fetch::new(set, List::new(&attributes));
+    let fetch = FetchCommand::new(set, LazyList::new(&attributes));
     session.ask(&Command::UidFetch(fetch), |event| {
         same_validity(&event, opened.uid_validity)?;
         listed.gone += gone(&event);
@@ -143,7 +144,7 @@ where
         let set = SequenceSet::from_text(&range)
             .map_err(|_| Failure::new(Kind::Protocol, "the server's count of messages is no number"))?;
         let keys = [SearchKey::Sequence(set)];
-        session.ask(&Command::UidSearch(arguments::Search::new(&keys)), |event| {
+        session.ask(&Command::UidSearch(SearchCommand::new(&keys)), |event| {
             same_validity(&event, opened.uid_validity)?;
             listed.gone += gone(&event);
             match event {
@@ -152,7 +153,7 @@ where
                 }
                 Event::Data(Untagged::Esearch(search)) => {
                     for result in search.results.iter() {
-                        if let SearchResult::All(numbers) = result {
+                        if let SearchReturnData::All(numbers) = result {
                             numbers.iter().try_for_each(|uid| listed.add(uid, (opened, most)))?;
                         }
                     }
@@ -224,7 +225,7 @@ impl Windows {
 /// UIDs mean what they meant when the folder was opened.
 pub(super) fn same_validity(event: &Event<'_>, uid_validity: u32) -> Result<(), Failure> {
     match event {
-        Event::Status(status) if matches!(status.code, Some(Code::UidValidity(now)) if now != uid_validity) => {
+        Event::Status(status) if matches!(status.code, Some(ResponseCode::UidValidity(now)) if now != uid_validity) => {
             Err(renumbered())
         }
         _ => Ok(()),

@@ -9,7 +9,7 @@ use mailstore::{
     Flags, Import, InternalDate, RemoteMailboxId, RemoteMessage, SqliteStore, Store, UidSet, Upload,
 };
 use proto_imap::client::{CommandId, Event};
-use proto_imap::types::{Condition, FetchItem, FlagList, Section, Status};
+use proto_imap::types::{Condition, FetchItem, FlagList, Section, StatusResponse};
 
 use super::limits::{Excess, Limits};
 use super::opened::{gone, same_validity};
@@ -214,7 +214,7 @@ impl<'a> Sink<'a> {
     }
 
     /// A FETCH has ended. What was refused is tried again in smaller pieces.
-    pub(super) fn completed(&mut self, id: CommandId, status: &Status<'_>, plan: &mut Plan) {
+    pub(super) fn completed(&mut self, id: CommandId, status: &StatusResponse<'_>, plan: &mut Plan) {
         let Some(at) = self.open.iter().position(|open| open.id == id) else { return };
         let Some(open) = self.open.remove(at) else { return };
         if status.condition == Condition::Ok {

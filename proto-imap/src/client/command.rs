@@ -4,10 +4,10 @@ use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::core::{Core, Phase};
 use super::queue::{CommandId, Job, Outgoing, Payload, Privacy};
-use crate::encode::{self, Fault, InvalidArgument, LiteralMode, Options, Paused};
-use crate::frame::{Announced, Binary};
+use crate::encode::{self, ArgumentFault, CommandBuffer, InvalidArgument, LiteralMode, Options};
+use crate::frame::{Binary, LiteralHeader};
 use crate::state::{Allowed, Effect};
-use crate::types::arguments::Append;
+use crate::types::arguments::AppendCommand;
 use crate::types::command::CommandName;
 use crate::types::{Command, Tag};
 
@@ -21,7 +21,7 @@ impl Core {
         self.check(name)?;
         let id = self.queue.next_id();
         let options = self.options();
-        let Paused { bytes, pauses } =
+        let CommandBuffer { bytes, pauses } =
             with_tag(id, |tag, line| encode::command(tag, command, options, line))?;
         self.done(tx)?;
         let (job, privacy) = (Job::Command(Effect::of(name)), Privacy::Public);
@@ -48,15 +48,15 @@ impl Core {
     /// Begins an APPEND: all but its payload.
     pub(super) fn append(
         &mut self,
-        append: &Append<'_>,
+        append: &AppendCommand<'_>,
         size: u64,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
         self.check(CommandName::Append)?;
         let id = self.queue.next_id();
         let sync = self.literal_sync(size);
-        let (options, announced) = (self.options(), Announced { size, sync, binary: Binary::No });
-        let Paused { bytes, pauses } =
+        let (options, announced) = (self.options(), LiteralHeader { size, sync, binary: Binary::No });
+        let CommandBuffer { bytes, pauses } =
             with_tag(id, |tag, line| encode::append_prefix(tag, append, announced, options, line))?;
         self.done(tx)?;
         let payload = Some(Payload { size, sync });
@@ -77,7 +77,7 @@ impl Core {
 
 fn misuse(error: InvalidArgument) -> Misuse {
     match error.fault {
-        Fault::ForbiddenOctet => Misuse::ForbiddenByte,
+        ArgumentFault::ForbiddenByte => Misuse::ForbiddenByte,
         _ => Misuse::InvalidArgument,
     }
 }
@@ -85,11 +85,11 @@ fn misuse(error: InvalidArgument) -> Misuse {
 /// A tag as the grammar wants it.
 fn with_tag<T>(
     id: CommandId,
-    write: impl FnOnce(Tag<'_>, &mut Paused) -> Result<T, InvalidArgument>,
-) -> Result<Paused, Error> {
+    write: impl FnOnce(Tag<'_>, &mut CommandBuffer) -> Result<T, InvalidArgument>,
+) -> Result<CommandBuffer, Error> {
     let text = alloc::format!("{id}");
     let tag = Tag::new(text.as_bytes()).map_err(|_| Misuse::InvalidArgument)?;
-    let mut line = Paused::default();
+    let mut line = CommandBuffer::default();
     write(tag, &mut line).map_err(misuse)?;
     Ok(line)
 }

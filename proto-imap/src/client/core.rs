@@ -17,11 +17,11 @@ use super::fetch::{Walk, Walked};
 use super::queue::{CommandId, Floor, Job, Outgoing, Privacy, Queue};
 use super::starttls::Answer;
 use crate::config::Config;
-use crate::frame::{Framer, Step, Sync};
+use crate::frame::{FrameStep, Framer, Sync};
 use crate::parse::{self, Context, LiteralScan};
 use crate::state::State;
 use crate::told;
-use crate::types::{Condition, NameEncoding, Response, Status, Text};
+use crate::types::{Condition, NameEncoding, Response, StatusResponse, Text};
 
 /// Whether the channel can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Deferred {
             Self::AppendReady(id) => Event::AppendReady(id),
             Self::Idling(id) => Event::Idling(id),
             Self::Completed(id, condition) => {
-                Event::Completed { id, status: Status::new(condition, Text::EMPTY) }
+                Event::Completed { id, status: StatusResponse::new(condition, Text::EMPTY) }
             }
         }
     }
@@ -360,17 +360,17 @@ impl Core {
         };
         loop {
             match self.framer.step(rx, line, limits.frame)? {
-                Step::More => return Ok(Framed::More),
-                Step::Complete(len) => return Ok(Framed::Whole(len)),
-                Step::Endless(end, _) | Step::Literal(end, _) if self.is_text(rx, end) => {
+                FrameStep::More => return Ok(Framed::More),
+                FrameStep::Complete(len) => return Ok(Framed::Whole(len)),
+                FrameStep::Endless(end, _) | FrameStep::Literal(end, _) if self.is_text(rx, end) => {
                     return Ok(Framed::Whole(end));
                 }
-                Step::Endless(..) => return Err(Limit::Literal.into()),
-                Step::Literal(_, announced) if announced.sync == Sync::NonSynchronising => {
+                FrameStep::Endless(..) => return Err(Limit::Literal.into()),
+                FrameStep::Literal(_, announced) if announced.sync == Sync::NonSynchronising => {
                     // RFC 7888 §3: a server never sends one.
                     return Err(PeerError::Malformed.into());
                 }
-                Step::Literal(end, announced) => {
+                FrameStep::Literal(end, announced) => {
                     let bytes = rx.bytes().get(..end).unwrap_or_default();
                     if self.scan.is_section_contents(bytes, self.config.reading) {
                         return Ok(Framed::UpToBody(end, announced.size));

@@ -6,7 +6,7 @@
 use alloc::string::String;
 
 use super::queue::CommandId;
-use crate::types::{FetchItem, Section, Status, Unparsed, Untagged};
+use crate::types::{FetchItem, Section, StatusResponse, Unparsed, Untagged};
 
 /// The next thing that happened.
 ///
@@ -20,12 +20,12 @@ use crate::types::{FetchItem, Section, Status, Unparsed, Untagged};
 )]
 pub enum Event<'i> {
     /// The server greets: OK or PREAUTH. On cleartext its text and code are withheld.
-    Greeting(Status<'i>),
+    Greeting(StatusResponse<'i>),
     /// The server's capabilities are known, or known anew: see [`Client::capabilities`](super::Client::capabilities).
     /// Comes after the greeting, after TLS and after authentication; the machine asks where the server doesn't tell.
     Capability,
     /// An untagged OK, NO or BAD: for information, or a warning.
-    Status(Status<'i>),
+    Status(StatusResponse<'i>),
     /// Data that are not a message's. Never a status, capabilities or FETCH.
     Data(Untagged<'i>),
     /// Data of the message with this sequence number follow.
@@ -59,28 +59,28 @@ pub enum Event<'i> {
         /// Which command.
         id: CommandId,
         /// How it ended. On cleartext its text and code are withheld.
-        status: Status<'i>,
+        status: StatusResponse<'i>,
     },
     /// The server accepts who we are, and the mechanism agrees.
     Authenticated {
         /// The command that did it.
         id: CommandId,
         /// What the server says.
-        status: Status<'i>,
+        status: StatusResponse<'i>,
     },
     /// The server doesn't accept who we are, or we cancelled because its challenge made no sense.
     AuthRejected {
         /// The command that failed.
         id: CommandId,
         /// What the server says.
-        status: Status<'i>,
+        status: StatusResponse<'i>,
         /// What the mechanism was told (the JSON of XOAUTH2 and OAUTHBEARER).
         reason: Option<String>,
     },
     /// A response that can't be read. Only this response, or this item of a FETCH, is lost.
     Unparsed(Unparsed<'i>),
     /// The server says good-bye. If nobody asked it to, the next call returns an error.
-    Bye(Status<'i>),
+    Bye(StatusResponse<'i>),
     /// The session has ended in order.
     Closed,
 }

@@ -7,8 +7,8 @@ use proto_mail::{Error, RecvBuffer, trace::TraceKind};
 
 use super::core::{Core, Framed, Input, Knowledge, Phase};
 use super::event::Event;
-use crate::parse::fetch::{self, Place};
-use crate::types::{FetchItem, IString, Reading, Repair, Unparsed};
+use crate::parse::fetch::{self, ItemPosition};
+use crate::types::{FetchItem, IString, Repair, Strictness, Unparsed};
 
 /// Where the reading of a FETCH response stands.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,7 @@ pub(super) struct Walk {
     end: usize,
     /// The size of the body that is announced at the end of the part.
     body: Option<u64>,
-    place: Place,
+    place: ItemPosition,
     hearing: Hearing,
 }
 
@@ -104,7 +104,7 @@ impl Core {
         } else {
             (Stage::Skip, Hearing::Nothing)
         };
-        self.input = Input::Fetch(Walk { stage, at, end: len, body, place: Place::First, hearing });
+        self.input = Input::Fetch(Walk { stage, at, end: len, body, place: ItemPosition::First, hearing });
         self.stepped();
         true
     }
@@ -193,7 +193,7 @@ impl Core {
     /// behind a body.
     fn is_line_end(&self, walk: &Walk, rx: &RecvBuffer) -> bool {
         let rest = rx.bytes().get(walk.at..walk.end).unwrap_or_default();
-        self.context.reading() == Reading::Tolerant && rest.len() < 16 && rest.trim_ascii().is_empty()
+        self.context.reading() == Strictness::Tolerant && rest.len() < 16 && rest.trim_ascii().is_empty()
     }
 
     /// The line behind a body: the rest of the response, up to its end or to the next body.
@@ -255,20 +255,20 @@ impl Core {
             Err(unparsed) => return self.broken(walk, part, unparsed.at, unparsed.why),
         };
         let item = match step {
-            fetch::Step::Item(item) => item,
-            fetch::Step::End | fetch::Step::LineEnd if walk.body.is_some() => {
+            fetch::ParsedItem::Item(item) => item,
+            fetch::ParsedItem::End | fetch::ParsedItem::LineEnd if walk.body.is_some() => {
                 // The list is closed and yet a body is announced: the announcement is honoured, not believed.
                 return self.broken(walk, part, used, "the end of the line");
             }
             // Of a line end, `walk` has taken care.
-            fetch::Step::End | fetch::Step::LineEnd => {
+            fetch::ParsedItem::End | fetch::ParsedItem::LineEnd => {
                 walk.stage = Stage::Over;
                 self.consume = walk.end;
                 return Event::FetchEnd;
             }
         };
         walk.at = walk.at.saturating_add(used);
-        walk.place = Place::Later;
+        walk.place = ItemPosition::Later;
         match item {
             FetchItem::Section { section, origin, value } => {
                 let (stage, size) = inline_stage(part, value);

@@ -34,7 +34,7 @@ pub use self::queue::CommandId;
 pub use self::starttls::{StartTls, Upgrade};
 use crate::config::Config;
 use crate::state::State;
-use crate::types::arguments::Append;
+use crate::types::arguments::AppendCommand;
 use crate::types::{Command, NameEncoding, Repairs};
 
 /// An IMAP client on one channel: bytes in, events out; commands in, bytes out (RFC 9051).
@@ -218,7 +218,7 @@ impl<C: Channel> Client<C> {
     /// As [`send`](Self::send).
     pub fn append(
         &mut self,
-        append: &Append<'_>,
+        append: &AppendCommand<'_>,
         size: u64,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {

@@ -10,7 +10,9 @@ use super::event::Event;
 use super::queue::{CommandId, Floor, Job};
 use crate::parse::{self, Context};
 use crate::state::{Access, Effect, Outcome, State};
-use crate::types::{Code, Condition, NameEncoding, PlainCode, Response, Status, Text, Untagged};
+use crate::types::{
+    Condition, NameEncoding, PlainCode, Response, ResponseCode, StatusResponse, Text, Untagged,
+};
 
 impl Core {
     /// Deals with a response of which the application sees nothing, or nothing that borrows it.
@@ -96,12 +98,15 @@ impl Core {
         }
         let authenticated = self.state().is_some_and(State::is_authenticated);
         match parse::response(bytes, &Context::new(self.config.reading)) {
-            Response::Untagged(Untagged::Status(Status {
+            Response::Untagged(Untagged::Status(StatusResponse {
                 condition: Condition::Bye | Condition::PreAuth,
                 ..
             }))
             | Response::Untagged(Untagged::Capability(_))
-            | Response::Untagged(Untagged::Status(Status { code: Some(Code::Capability(_)), .. })) => false,
+            | Response::Untagged(Untagged::Status(StatusResponse {
+                code: Some(ResponseCode::Capability(_)),
+                ..
+            })) => false,
             _ if self.is_withheld() => true,
             Response::Untagged(data) => match data {
                 Untagged::Exists(_)
@@ -134,7 +139,9 @@ impl Core {
         }
         Ok(match response {
             // Only a greeting says that: it is another session's.
-            Response::Untagged(Untagged::Status(Status { condition: Condition::PreAuth, .. })) => {
+            Response::Untagged(Untagged::Status(StatusResponse {
+                condition: Condition::PreAuth, ..
+            })) => {
                 let error = if self.is_withheld() {
                     PeerError::PreauthOnCleartext
                 } else {
@@ -179,7 +186,7 @@ impl Core {
             }
             Condition::No | Condition::Bad => return Err(PeerError::InvalidGreeting.into()),
         }
-        if let Some(Code::Capability(list)) = status.code {
+        if let Some(ResponseCode::Capability(list)) = status.code {
             self.learn(Capabilities::of(&list));
             self.deferred.push_back(Deferred::Capability);
         }
@@ -187,8 +194,8 @@ impl Core {
     }
 
     /// What the application may see of a status.
-    fn shown<'i>(&self, status: Status<'i>) -> Status<'i> {
-        if self.is_withheld() { Status::new(status.condition, Text::EMPTY) } else { status }
+    fn shown<'i>(&self, status: StatusResponse<'i>) -> StatusResponse<'i> {
+        if self.is_withheld() { StatusResponse::new(status.condition, Text::EMPTY) } else { status }
     }
 
     fn learn(&mut self, capabilities: Capabilities) {
@@ -197,8 +204,8 @@ impl Core {
     }
 
     /// An untagged status.
-    fn status<'i>(&mut self, status: Status<'i>, tx: &SendBuffer) -> Event<'i> {
-        if let Some(Code::Capability(list)) = status.code {
+    fn status<'i>(&mut self, status: StatusResponse<'i>, tx: &SendBuffer) -> Event<'i> {
+        if let Some(ResponseCode::Capability(list)) = status.code {
             self.learn(Capabilities::of(&list));
             if self.is_withheld() && status.condition != Condition::Bye {
                 return Event::Capability;
@@ -223,7 +230,7 @@ impl Core {
     fn completion(
         &mut self,
         tag: &[u8],
-        status: &Status<'_>,
+        status: &StatusResponse<'_>,
         tx: &mut SendBuffer,
     ) -> Result<(CommandId, Job), Error> {
         let outcome = match status.condition {
@@ -241,7 +248,7 @@ impl Core {
         }
         self.move_on(job, outcome, status);
         self.queue.leave(id, tx);
-        if let Some(Code::Capability(list)) = status.code
+        if let Some(ResponseCode::Capability(list)) = status.code
             && job != Job::StartTls
         {
             self.learn(Capabilities::of(&list));
@@ -257,7 +264,7 @@ impl Core {
     }
 
     /// Moves the state, by the table of [`State::after`].
-    fn move_on(&mut self, job: Job, outcome: Outcome, status: &Status<'_>) {
+    fn move_on(&mut self, job: Job, outcome: Outcome, status: &StatusResponse<'_>) {
         let effect = match (job.effect(), access(status)) {
             (Effect::Select(_), Some(access)) => Effect::Select(access),
             (effect, _) => effect,
@@ -280,7 +287,7 @@ impl Core {
     }
 
     /// The event of a completed command.
-    fn completed<'i>(&mut self, id: CommandId, job: Job, status: Status<'i>) -> Event<'i> {
+    fn completed<'i>(&mut self, id: CommandId, job: Job, status: StatusResponse<'i>) -> Event<'i> {
         match (job, status.condition) {
             (Job::Login | Job::Authenticate, Condition::Ok) => {
                 self.authentication = None;
@@ -299,10 +306,10 @@ impl Core {
 }
 
 /// What the server says may be done with the mailbox.
-fn access(status: &Status<'_>) -> Option<Access> {
+fn access(status: &StatusResponse<'_>) -> Option<Access> {
     match status.code {
-        Some(Code::Plain(PlainCode::ReadOnly)) => Some(Access::ReadOnly),
-        Some(Code::Plain(PlainCode::ReadWrite)) => Some(Access::ReadWrite),
+        Some(ResponseCode::Plain(PlainCode::ReadOnly)) => Some(Access::ReadOnly),
+        Some(ResponseCode::Plain(PlainCode::ReadWrite)) => Some(Access::ReadWrite),
         _ => None,
     }
 }

@@ -13,7 +13,8 @@ use crate::parse::primitive::is_atom_char;
 use crate::types::date::MONTHS;
 use crate::types::mailbox::NameEncoding;
 use crate::types::{
-    Date, Flag, FlagList, IString, ListPattern, Mailbox, Page, SequenceNumber, SequenceRange, SequenceSet,
+    Date, Flag, FlagList, IString, ListPattern, MailboxName, PartialRange, SequenceNumber, SequenceRange,
+    SequenceSet,
 };
 
 /// Longer strings than this go as literals: many servers limit lines, none literals that small.
@@ -27,20 +28,20 @@ pub trait CommandSink: Sink {
 
 /// A command as octets, with the places where a client waits to be asked for the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Paused {
+pub struct CommandBuffer {
     /// The octets.
     pub bytes: Vec<u8>,
     /// Positions in `bytes`, rising: what stands behind one waits to be asked for.
     pub pauses: Vec<usize>,
 }
 
-impl Sink for Paused {
+impl Sink for CommandBuffer {
     fn put(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 }
 
-impl CommandSink for Paused {
+impl CommandSink for CommandBuffer {
     fn pause(&mut self) {
         self.pauses.push(self.bytes.len());
     }
@@ -85,15 +86,15 @@ pub struct InvalidArgument {
     /// Which argument.
     pub argument: &'static str,
     /// What is wrong with it.
-    pub fault: Fault,
+    pub fault: ArgumentFault,
 }
 
 /// What is wrong with an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum ArgumentFault {
     /// CR, LF, NUL, or in a mailbox name another control character.
-    ForbiddenOctet,
+    ForbiddenByte,
     /// It is empty, and there must be one at least.
     Empty,
     /// It is no atom, and nothing else can stand there.
@@ -110,10 +111,10 @@ pub enum Fault {
     ServerOnly,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ArgumentFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ForbiddenOctet => "has a control character that cannot be sent: remove it",
+            Self::ForbiddenByte => "has a control character that cannot be sent: remove it",
             Self::Empty => "is empty: give one at least",
             Self::NotAnAtom => {
                 "has characters that cannot stand there: use ASCII without spaces and specials"
@@ -138,18 +139,18 @@ impl core::error::Error for InvalidArgument {}
 /// What every step of writing returns.
 pub(super) type Written = Result<(), InvalidArgument>;
 
-pub(super) const fn fault(argument: &'static str, fault: Fault) -> Written {
+pub(super) const fn fault(argument: &'static str, fault: ArgumentFault) -> Written {
     Err(InvalidArgument { argument, fault })
 }
 
 /// Counts nothing, keeps nothing: finds what cannot be written.
-pub(super) struct Nowhere;
+pub(super) struct NullSink;
 
-impl Sink for Nowhere {
+impl Sink for NullSink {
     fn put(&mut self, _: &[u8]) {}
 }
 
-impl CommandSink for Nowhere {
+impl CommandSink for NullSink {
     fn pause(&mut self) {}
 }
 
@@ -186,7 +187,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
     /// A number of 63 bits.
     pub(super) fn number64(&mut self, argument: &'static str, number: u64) -> Written {
         if i64::try_from(number).is_err() {
-            return fault(argument, Fault::OutOfRange);
+            return fault(argument, ArgumentFault::OutOfRange);
         }
         self.number(number);
         Ok(())
@@ -194,12 +195,12 @@ impl<'s, S: CommandSink> Writer<'s, S> {
 
     /// A number of 63 bits that is not 0.
     pub(super) fn nz_number64(&mut self, argument: &'static str, number: u64) -> Written {
-        if number == 0 { fault(argument, Fault::OutOfRange) } else { self.number64(argument, number) }
+        if number == 0 { fault(argument, ArgumentFault::OutOfRange) } else { self.number64(argument, number) }
     }
 
     pub(super) fn atom(&mut self, argument: &'static str, atom: &[u8]) -> Written {
         if atom.is_empty() || !atom.iter().copied().all(is_atom_char) {
-            return fault(argument, Fault::NotAnAtom);
+            return fault(argument, ArgumentFault::NotAnAtom);
         }
         self.put(atom);
         Ok(())
@@ -222,7 +223,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
 
     fn octets(&mut self, argument: &'static str, octets: &[u8]) -> Written {
         if octets.contains(&0) {
-            return fault(argument, Fault::ForbiddenOctet);
+            return fault(argument, ArgumentFault::ForbiddenByte);
         }
         let mut quotable =
             octets.len() <= LONGEST_QUOTED && !octets.iter().any(|octet| matches!(octet, b'\r' | b'\n'));
@@ -266,7 +267,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
         self.put(if sync == Sync::NonSynchronising { b"+}\r\n" } else { b"}\r\n" });
     }
 
-    pub(super) fn mailbox(&mut self, mailbox: Mailbox<'_>) -> Written {
+    pub(super) fn mailbox(&mut self, mailbox: MailboxName<'_>) -> Written {
         if mailbox.is_inbox() {
             self.put(b"INBOX");
             return Ok(());
@@ -288,13 +289,13 @@ impl<'s, S: CommandSink> Writer<'s, S> {
     fn name_octets<'i>(
         &self,
         argument: &'static str,
-        name: Mailbox<'i>,
+        name: MailboxName<'i>,
     ) -> Result<alloc::borrow::Cow<'i, [u8]>, InvalidArgument> {
-        let refused = InvalidArgument { argument, fault: Fault::ForbiddenOctet };
+        let refused = InvalidArgument { argument, fault: ArgumentFault::ForbiddenByte };
         if name.given().is_some_and(|text| text.chars().any(char::is_control)) {
             return Err(refused);
         }
-        let octets = name.octets(self.options.names);
+        let octets = name.to_bytes(self.options.names);
         if memchr::memchr3(b'\r', b'\n', 0, &octets).is_some() { Err(refused) } else { Ok(octets) }
     }
 
@@ -306,7 +307,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
         }
         let zero = |range: SequenceRange| [range.first, range.last].contains(&SequenceNumber::Number(0));
         if set.ranges().any(zero) {
-            return fault("sequence set", Fault::OutOfRange);
+            return fault("sequence set", ArgumentFault::OutOfRange);
         }
         let mut last = None;
         let rising = set.ranges().map(SequenceRange::ascending).all(|range| {
@@ -315,7 +316,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
             rises
         });
         match last {
-            None => return fault("sequence set", Fault::Empty),
+            None => return fault("sequence set", ArgumentFault::Empty),
             Some(_) if rising => self.ranges(set.ranges()),
             Some(_) => self.ranges(sorted(set).into_iter()),
         }
@@ -345,7 +346,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
     /// `flag-list`, of flags that a client can set.
     pub(super) fn flags(&mut self, flags: FlagList<'_>) -> Written {
         self.parenthesised(flags, |writer, flag| match flag {
-            Flag::Recent | Flag::Any => fault("flag", Fault::ServerOnly),
+            Flag::Recent | Flag::Any => fault("flag", ArgumentFault::ServerOnly),
             flag => {
                 if flag.has_backslash() {
                     writer.put(b"\\");
@@ -369,13 +370,13 @@ impl<'s, S: CommandSink> Writer<'s, S> {
     }
 
     /// `partial-range` (RFC 9394)
-    pub(super) fn page(&mut self, page: Page) -> Written {
+    pub(super) fn page(&mut self, page: PartialRange) -> Written {
         let (sign, range): (&[u8], _) = match page {
-            Page::FromFirst(range) => (b"", range),
-            Page::FromLast(range) => (b"-", range),
+            PartialRange::FromFirst(range) => (b"", range),
+            PartialRange::FromLast(range) => (b"-", range),
         };
         if range.first() == 0 {
-            return fault("page", Fault::OutOfRange);
+            return fault("page", ArgumentFault::OutOfRange);
         }
         self.put(sign);
         self.number(u64::from(range.first()));
@@ -423,7 +424,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
     ) -> Written {
         self.put(b"(");
         if self.separated(items, item)? == 0 {
-            return fault(argument, Fault::Empty);
+            return fault(argument, ArgumentFault::Empty);
         }
         self.put(b")");
         Ok(())

@@ -7,7 +7,9 @@ use super::Sink;
 use super::envelope::envelope;
 use super::primitive::{nstring, number, parenthesised, separated, string};
 use crate::parse::{Context, MAX_DEPTH, value::value};
-use crate::types::{BodyStructure, Content, Disposition, Extension, IString, Multipart, Parameters, Part};
+use crate::types::{
+    BodyExtension, BodyPart, BodyStructure, Disposition, IString, Multipart, Parameters, PartContent,
+};
 
 /// Which of the two forms is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,12 +58,12 @@ fn body_type_mpart(multipart: &Multipart<'_>, detail: Detail, depth: u8, out: &m
     }
 }
 
-fn body_type_1part(part: &Part<'_>, detail: Detail, depth: u8, out: &mut (impl Sink + ?Sized)) {
+fn body_type_1part(part: &BodyPart<'_>, detail: Detail, depth: u8, out: &mut (impl Sink + ?Sized)) {
     let is = |media_type: &[u8]| part.media_type.eq_ignore_ascii_case(media_type);
     let is_message = is(b"message")
         && (part.subtype.eq_ignore_ascii_case(b"rfc822") || part.subtype.eq_ignore_ascii_case(b"global"));
     let message = match part.content {
-        Content::Message { envelope, body, lines } if is_message => {
+        PartContent::Message { envelope, body, lines } if is_message => {
             envelope.view().zip(body.view()).map(|(envelope, body)| (envelope, body, lines))
         }
         _ => None,
@@ -78,7 +80,7 @@ fn body_type_1part(part: &Part<'_>, detail: Detail, depth: u8, out: &mut (impl S
     out.put(b" ");
     string(if part.encoding.is_empty() { IString::new(b"7bit") } else { part.encoding }, out);
     out.put(b" ");
-    number(part.octets, out);
+    number(part.size, out);
     if let Some((inner_envelope, inner_body, lines)) = message {
         out.put(b" ");
         envelope(&inner_envelope, out);
@@ -88,7 +90,7 @@ fn body_type_1part(part: &Part<'_>, detail: Detail, depth: u8, out: &mut (impl S
         number(lines, out);
     } else if is(b"text") {
         out.put(b" ");
-        number(if let Content::Text { lines } = part.content { lines } else { 0 }, out);
+        number(if let PartContent::Text { lines } = part.content { lines } else { 0 }, out);
     }
     if detail == Detail::BodyStructure {
         out.put(b" ");
@@ -109,7 +111,7 @@ fn body_fld_param(parameters: Parameters<'_>, out: &mut (impl Sink + ?Sized)) {
 }
 
 /// `SP body-fld-dsp SP body-fld-lang SP body-fld-loc *(SP body-extension)`
-fn extension(extension: &Extension<'_>, out: &mut (impl Sink + ?Sized)) {
+fn extension(extension: &BodyExtension<'_>, out: &mut (impl Sink + ?Sized)) {
     out.put(b" ");
     body_fld_dsp(extension.disposition, out);
     out.put(b" ");

@@ -5,29 +5,30 @@
 //! it.
 
 use super::argument::{
-    CommandSink, EightBit, Fault, InvalidArgument, Nowhere, Options, Writer, Written, fault,
+    ArgumentFault, CommandSink, EightBit, InvalidArgument, NullSink, Options, Writer, Written, fault,
 };
 use super::primitive;
-use crate::frame::{Announced, Binary};
+use crate::frame::{Binary, LiteralHeader};
 use crate::parse::MAX_DEPTH;
 use crate::types::arguments::{
-    Append, Copy, Create, Fetch, FetchModifier, List, ListReturn, ListSelection, QResync, Rename, Search,
-    Select, SelectParameter, StatusAttribute, Store, StoreAction, StoreAnswer,
+    AppendCommand, CopyCommand, CreateCommand, FetchCommand, FetchModifier, ListCommand, ListReturn,
+    ListSelection, QResync, RenameCommand, SearchCommand, SelectCommand, SelectParameter, StatusAttribute,
+    StoreAction, StoreCommand, StoreResponse,
 };
 use crate::types::body::IdFields;
 use crate::types::mailbox::NameEncoding;
-use crate::types::search_key::SearchReturn;
+use crate::types::search_key::SearchReturnOption;
 use crate::types::view;
-use crate::types::{Command, IString, Mailbox, SequenceNumber, SequenceSet, Tag};
+use crate::types::{Command, IString, MailboxName, SequenceNumber, SequenceSet, Tag};
 
 /// `command = tag SP (…) CRLF`
 ///
 /// ```
-/// use proto_imap::encode::{self, LiteralMode, Options, Paused};
-/// use proto_imap::types::{Command, Mailbox, Tag};
+/// use proto_imap::encode::{self, LiteralMode, Options, CommandBuffer};
+/// use proto_imap::types::{Command, MailboxName, Tag};
 ///
-/// let mut line = Paused::default();
-/// let (tag, delete) = (Tag::new(b"A1").unwrap(), Command::Delete(Mailbox::new("Entwürfe")));
+/// let mut line = CommandBuffer::default();
+/// let (tag, delete) = (Tag::new(b"A1").unwrap(), Command::Delete(MailboxName::new("Entwürfe")));
 /// encode::command(tag, &delete, Options::default(), &mut line).unwrap();
 /// assert_eq!(line.bytes, b"A1 DELETE \"Entw&APw-rfe\"\r\n");
 /// ```
@@ -40,7 +41,7 @@ pub fn command<S: CommandSink>(
     options: Options,
     out: &mut S,
 ) -> Result<(), InvalidArgument> {
-    Writer::new(&mut Nowhere, options).command(command)?;
+    Writer::new(&mut NullSink, options).command(command)?;
     out.put(tag.as_bytes());
     out.put(b" ");
     Writer::new(out, options).command(command)?;
@@ -55,12 +56,12 @@ pub fn command<S: CommandSink>(
 /// [`InvalidArgument`] names the argument that cannot be written; nothing was put then.
 pub fn append_prefix<S: CommandSink>(
     tag: Tag<'_>,
-    append: &Append<'_>,
-    announced: Announced,
+    append: &AppendCommand<'_>,
+    announced: LiteralHeader,
     options: Options,
     out: &mut S,
 ) -> Result<(), InvalidArgument> {
-    Writer::new(&mut Nowhere, options).append(append, announced)?;
+    Writer::new(&mut NullSink, options).append(append, announced)?;
     out.put(tag.as_bytes());
     out.put(b" ");
     Writer::new(out, options).append(append, announced)
@@ -72,7 +73,7 @@ impl<S: CommandSink> Writer<'_, S> {
         if let Command::Raw(raw) = command {
             self.atom("command", raw.raw_name())?;
             if memchr::memchr3(b'\r', b'\n', 0, raw.arguments()).is_some() {
-                return fault("raw command", Fault::ForbiddenOctet);
+                return fault("raw command", ArgumentFault::ForbiddenByte);
             }
             self.put(raw.arguments());
             return Ok(());
@@ -96,14 +97,14 @@ impl<S: CommandSink> Writer<'_, S> {
             Command::Enable(capabilities) => {
                 let count =
                     self.separated(*capabilities, |writer, name| writer.atom("capability", name.as_bytes()))?;
-                if count == 0 { fault("list of capabilities", Fault::Empty) } else { Ok(()) }
+                if count == 0 { fault("list of capabilities", ArgumentFault::Empty) } else { Ok(()) }
             }
             Command::Select(select) | Command::Examine(select) => self.select(select),
             Command::Create(create) => self.create(create),
             Command::Delete(mailbox) | Command::Subscribe(mailbox) | Command::Unsubscribe(mailbox) => {
                 self.mailbox(*mailbox)
             }
-            Command::Rename(Rename { from, to }) => {
+            Command::Rename(RenameCommand { from, to }) => {
                 self.mailbox(*from)?;
                 self.put(b" ");
                 self.mailbox(*to)
@@ -123,16 +124,16 @@ impl<S: CommandSink> Writer<'_, S> {
             Command::Search(search) | Command::UidSearch(search) => self.search(search),
             Command::Fetch(fetch) => {
                 if fetch.modifiers.iter().any(|modifier| modifier == FetchModifier::Vanished) {
-                    return fault("VANISHED modifier", Fault::Contradiction);
+                    return fault("VANISHED modifier", ArgumentFault::Contradiction);
                 }
                 self.fetch(fetch)
             }
             Command::UidFetch(fetch) => self.fetch(fetch),
             Command::Store(store) | Command::UidStore(store) => self.store(store),
-            Command::Copy(Copy { messages, mailbox })
-            | Command::UidCopy(Copy { messages, mailbox })
-            | Command::Move(Copy { messages, mailbox })
-            | Command::UidMove(Copy { messages, mailbox }) => {
+            Command::Copy(CopyCommand { messages, mailbox })
+            | Command::UidCopy(CopyCommand { messages, mailbox })
+            | Command::Move(CopyCommand { messages, mailbox })
+            | Command::UidMove(CopyCommand { messages, mailbox }) => {
                 self.set(*messages)?;
                 self.put(b" ");
                 self.mailbox(*mailbox)
@@ -150,12 +151,12 @@ impl<S: CommandSink> Writer<'_, S> {
             return Ok(());
         }
         if fields.iter().count() > 30 {
-            return fault("list of ID fields", Fault::OutOfRange);
+            return fault("list of ID fields", ArgumentFault::OutOfRange);
         }
         self.parenthesised(fields, |writer, field| {
             let long = |string: IString<'_>, limit| string.iter().count() > limit;
             if long(field.name, 30) || field.value.is_some_and(|value| long(value, 1024)) {
-                return fault("ID field", Fault::OutOfRange);
+                return fault("ID field", ArgumentFault::OutOfRange);
             }
             writer.string("ID field", field.name)?;
             writer.put(b" ");
@@ -169,7 +170,7 @@ impl<S: CommandSink> Writer<'_, S> {
         })
     }
 
-    fn select(&mut self, select: &Select<'_>) -> Written {
+    fn select(&mut self, select: &SelectCommand<'_>) -> Written {
         self.mailbox(select.mailbox)?;
         if select.parameters.is_empty() {
             return Ok(());
@@ -208,12 +209,12 @@ impl<S: CommandSink> Writer<'_, S> {
     fn known_set(&mut self, set: SequenceSet<'_>) -> Written {
         let largest = |end| end == SequenceNumber::Largest;
         if set.is_saved() || set.ranges().any(|range| largest(range.first) || largest(range.last)) {
-            return fault("set of known messages", Fault::OutOfRange);
+            return fault("set of known messages", ArgumentFault::OutOfRange);
         }
         self.set(set)
     }
 
-    fn create(&mut self, create: &Create<'_>) -> Written {
+    fn create(&mut self, create: &CreateCommand<'_>) -> Written {
         self.mailbox(create.mailbox)?;
         if create.special_use.is_empty() {
             return Ok(());
@@ -228,16 +229,16 @@ impl<S: CommandSink> Writer<'_, S> {
     }
 
     /// A reference name: quoted if it is empty, as it mostly is.
-    fn reference(&mut self, reference: Mailbox<'_>) -> Written {
+    fn reference(&mut self, reference: MailboxName<'_>) -> Written {
         self.pattern(reference.into())
     }
 
-    fn list(&mut self, list: &List<'_>) -> Written {
+    fn list(&mut self, list: &ListCommand<'_>) -> Written {
         if !list.selection.is_empty() {
             let has = |option| list.selection.iter().any(|one| one == option);
             let base = has(ListSelection::Subscribed) || has(ListSelection::SpecialUse);
             if has(ListSelection::RecursiveMatch) && !base {
-                return fault("RECURSIVEMATCH option", Fault::Contradiction);
+                return fault("RECURSIVEMATCH option", ArgumentFault::Contradiction);
             }
             self.parenthesised(list.selection, |writer, option| {
                 writer.put(option.as_str().as_bytes());
@@ -249,7 +250,7 @@ impl<S: CommandSink> Writer<'_, S> {
         self.put(b" ");
         let mut patterns = list.patterns.iter();
         match (patterns.next(), patterns.next()) {
-            (None, _) => return fault("list of patterns", Fault::Empty),
+            (None, _) => return fault("list of patterns", ArgumentFault::Empty),
             (Some(pattern), None) => self.pattern(pattern)?,
             _ => self.parenthesised(list.patterns, Self::pattern)?,
         }
@@ -274,14 +275,14 @@ impl<S: CommandSink> Writer<'_, S> {
         Ok(())
     }
 
-    fn status_attributes(&mut self, attributes: view::List<'_, StatusAttribute>) -> Written {
+    fn status_attributes(&mut self, attributes: view::LazyList<'_, StatusAttribute>) -> Written {
         self.one_or_more("list of STATUS attributes", attributes, |writer, attribute| {
             writer.put(attribute.as_str().as_bytes());
             Ok(())
         })
     }
 
-    fn append(&mut self, append: &Append<'_>, announced: Announced) -> Written {
+    fn append(&mut self, append: &AppendCommand<'_>, announced: LiteralHeader) -> Written {
         self.put(b"APPEND ");
         self.mailbox(append.mailbox)?;
         self.put(b" ");
@@ -294,7 +295,7 @@ impl<S: CommandSink> Writer<'_, S> {
             self.put(b" ");
         }
         if i64::try_from(announced.size).is_err() {
-            return fault("size of the message", Fault::OutOfRange);
+            return fault("size of the message", ArgumentFault::OutOfRange);
         }
         if announced.binary == Binary::Yes {
             self.put(b"~");
@@ -304,13 +305,13 @@ impl<S: CommandSink> Writer<'_, S> {
     }
 
     /// `"SEARCH" [search-return-opts] SP search-program`, behind the word and the space.
-    fn search(&mut self, search: &Search<'_>) -> Written {
+    fn search(&mut self, search: &SearchCommand<'_>) -> Written {
         if let Some(returns) = search.returns {
             self.put(b"RETURN ");
             self.parenthesised(returns, |writer, option| {
                 writer.put(option.as_str().as_bytes());
                 match option {
-                    SearchReturn::Partial(page) => {
+                    SearchReturnOption::Partial(page) => {
                         writer.put(b" ");
                         writer.page(page)
                     }
@@ -321,15 +322,15 @@ impl<S: CommandSink> Writer<'_, S> {
         }
         self.charset(search)?;
         if self.separated(search.keys, |writer, key| writer.search_key(key, MAX_DEPTH))? == 0 {
-            return fault("list of search keys", Fault::Empty);
+            return fault("list of search keys", ArgumentFault::Empty);
         }
         Ok(())
     }
 
     /// `["CHARSET" SP charset SP]`. Where UTF-8 is enabled it goes without saying, and RFC 6855 §3 forbids to say it;
     /// where it is not, it must be said if there is need.
-    fn charset(&mut self, search: &Search<'_>) -> Written {
-        let mut nowhere = Nowhere;
+    fn charset(&mut self, search: &SearchCommand<'_>) -> Written {
+        let mut nowhere = NullSink;
         let mut dry = Writer::new(&mut nowhere, self.options);
         let utf8_enabled = self.options.names == NameEncoding::Utf8;
         let charset = match search.charset {
@@ -338,7 +339,7 @@ impl<S: CommandSink> Writer<'_, S> {
             None => {
                 dry.separated(search.keys, |writer, key| writer.search_key(key, MAX_DEPTH))?;
                 match dry.eight_bit {
-                    Some(EightBit::Other) => return fault("search text", Fault::NotUtf8),
+                    Some(EightBit::Other) => return fault("search text", ArgumentFault::NotUtf8),
                     Some(EightBit::Utf8) if !utf8_enabled => Some(IString::new(b"UTF-8")),
                     _ => None,
                 }
@@ -348,14 +349,14 @@ impl<S: CommandSink> Writer<'_, S> {
         self.put(b"CHARSET ");
         let name = charset.as_bytes();
         if !name.is_ascii() || name.iter().any(|octet| octet.is_ascii_control()) {
-            return fault("charset", Fault::NotAnAtom);
+            return fault("charset", ArgumentFault::NotAnAtom);
         }
         self.astring("charset", charset)?;
         self.put(b" ");
         Ok(())
     }
 
-    fn fetch(&mut self, fetch: &Fetch<'_>) -> Written {
+    fn fetch(&mut self, fetch: &FetchCommand<'_>) -> Written {
         self.set(fetch.messages)?;
         self.put(b" ");
         self.one_or_more("list of FETCH attributes", fetch.attributes, Self::fetch_attribute)?;
@@ -366,7 +367,7 @@ impl<S: CommandSink> Writer<'_, S> {
         if has(|one| one == FetchModifier::Vanished)
             && !has(|one| matches!(one, FetchModifier::ChangedSince(_)))
         {
-            return fault("VANISHED modifier", Fault::Contradiction);
+            return fault("VANISHED modifier", ArgumentFault::Contradiction);
         }
         self.put(b" ");
         self.parenthesised(fetch.modifiers, |writer, modifier| match modifier {
@@ -385,7 +386,7 @@ impl<S: CommandSink> Writer<'_, S> {
         })
     }
 
-    fn store(&mut self, store: &Store<'_>) -> Written {
+    fn store(&mut self, store: &StoreCommand<'_>) -> Written {
         self.set(store.messages)?;
         if let Some(mod_sequence) = store.unchanged_since {
             self.put(b" (UNCHANGEDSINCE ");
@@ -398,8 +399,8 @@ impl<S: CommandSink> Writer<'_, S> {
             StoreAction::Remove => b" -",
         });
         self.put(match store.answer {
-            StoreAnswer::Flags => b"FLAGS ",
-            StoreAnswer::Silent => b"FLAGS.SILENT ",
+            StoreResponse::Flags => b"FLAGS ",
+            StoreResponse::Silent => b"FLAGS.SILENT ",
         });
         self.flags(store.flags)
     }

@@ -3,12 +3,12 @@
 use super::Sink;
 use super::primitive::{astring, is_atom, number, parenthesised, separated, string, value};
 use crate::types::{
-    Attribute, IString, List, ListedMailbox, MailboxStatus, Namespace, Namespaces, Quota, QuotaRoot,
+    IString, LazyList, ListResponse, MailboxAttribute, MailboxStatus, Namespace, Namespaces, Quota, QuotaRoot,
 };
 use crate::types::{QuotaResource, StatusItem};
 
 /// `mailbox-list`
-pub fn mailbox_list(listed: &ListedMailbox<'_>, out: &mut (impl Sink + ?Sized)) {
+pub fn mailbox_list(listed: &ListResponse<'_>, out: &mut (impl Sink + ?Sized)) {
     parenthesised(listed.attributes.distinct().filter(can_be_written), out, |attribute, out| {
         out.put(b"\\");
         out.put(attribute.name());
@@ -27,8 +27,8 @@ pub fn mailbox_list(listed: &ListedMailbox<'_>, out: &mut (impl Sink + ?Sized)) 
     }
 }
 
-fn can_be_written(attribute: &Attribute<'_>) -> bool {
-    !matches!(attribute, Attribute::Other(name) if !name.is_atom())
+fn can_be_written(attribute: &MailboxAttribute<'_>) -> bool {
+    !matches!(attribute, MailboxAttribute::Other(name) if !name.is_atom())
 }
 
 /// `DQUOTE QUOTED-CHAR DQUOTE / nil`: a delimiter that is not ASCII, or a control character, is not written.
@@ -90,7 +90,7 @@ pub(crate) fn namespaces(namespaces: &Namespaces<'_>, out: &mut (impl Sink + ?Si
     separated([personal, other_users, shared], out, namespace);
 }
 
-fn namespace<S: Sink + ?Sized>(list: List<'_, Namespace<'_>>, out: &mut S) {
+fn namespace<S: Sink + ?Sized>(list: LazyList<'_, Namespace<'_>>, out: &mut S) {
     if list.is_empty() {
         out.put(b"NIL");
         return;

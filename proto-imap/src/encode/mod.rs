@@ -17,7 +17,7 @@ pub mod search;
 mod search_key;
 pub mod status;
 
-pub use argument::{CommandSink, Fault, InvalidArgument, LiteralMode, Options, Paused};
+pub use argument::{ArgumentFault, CommandBuffer, CommandSink, InvalidArgument, LiteralMode, Options};
 pub use command::{append_prefix, command};
 pub use fetch::FetchWriter;
 pub use response::response;

@@ -4,7 +4,7 @@ use super::Sink;
 use crate::parse::primitive::{is_astring_char, is_atom_char};
 use crate::parse::{Context, value::value as parse_value};
 use crate::types::date::MONTHS;
-use crate::types::{DateTime, Flag, IString, List, Tag};
+use crate::types::{DateTime, Flag, IString, LazyList, Tag};
 
 /// Longer strings than this go as literals: many servers and clients limit lines, none literals that small.
 const LONGEST_QUOTED: usize = 1024;
@@ -134,13 +134,13 @@ fn can_be_written(flag: Flag<'_>) -> bool {
 }
 
 /// `flag-list`. `\*` is left out: it is for PERMANENTFLAGS only.
-pub fn flag_list(flags: List<'_, Flag<'_>>, out: &mut (impl Sink + ?Sized)) {
+pub fn flag_list(flags: LazyList<'_, Flag<'_>>, out: &mut (impl Sink + ?Sized)) {
     let is_flag = |flag: &Flag<'_>| can_be_written(*flag) && !matches!(flag, Flag::Any);
     parenthesised(flags.iter().filter(is_flag), out, flag);
 }
 
 /// `"(" [flag-perm *(SP flag-perm)] ")"`: a [`flag_list`] in which `\*` can be.
-pub fn flag_perm_list(flags: List<'_, Flag<'_>>, out: &mut (impl Sink + ?Sized)) {
+pub fn flag_perm_list(flags: LazyList<'_, Flag<'_>>, out: &mut (impl Sink + ?Sized)) {
     parenthesised(flags.iter().filter(|flag| can_be_written(*flag)), out, flag);
 }
 

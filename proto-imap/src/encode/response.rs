@@ -7,7 +7,9 @@ use super::mailbox_data::{mailbox_list, mailbox_status, namespaces, quota, quota
 use super::primitive::{flag_list, is_atom, nstring, number, parenthesised, string};
 use super::search::{esearch_response, search, vanished};
 use super::status::{capabilities, resp_cond, resp_text};
-use crate::types::{Condition, Continue, IString, IdFields, Response, Status, Tag, Untagged};
+use crate::types::{
+    Condition, ContinuationRequest, IString, IdFields, Response, StatusResponse, Tag, Untagged,
+};
 
 /// A response. Nothing, if the grammar has no words for it: what could not be read, an `EXPUNGE` of message 0.
 pub fn response(response: &Response<'_>, out: &mut (impl Sink + ?Sized)) {
@@ -20,7 +22,7 @@ pub fn response(response: &Response<'_>, out: &mut (impl Sink + ?Sized)) {
 }
 
 /// `continue-req`
-pub fn continue_request(request: &Continue<'_>, out: &mut (impl Sink + ?Sized)) {
+pub fn continue_request(request: &ContinuationRequest<'_>, out: &mut (impl Sink + ?Sized)) {
     out.put(b"+ ");
     if request.code.is_some() || !request.text.is_empty() {
         resp_text(request.code.as_ref(), request.text, out);
@@ -29,14 +31,14 @@ pub fn continue_request(request: &Continue<'_>, out: &mut (impl Sink + ?Sized)) 
 }
 
 /// `response-tagged`. A `BYE` or `PREAUTH`, which cannot be tagged, is written as `NO`.
-pub fn tagged(tag: Tag<'_>, status: &Status<'_>, out: &mut (impl Sink + ?Sized)) {
+pub fn tagged(tag: Tag<'_>, status: &StatusResponse<'_>, out: &mut (impl Sink + ?Sized)) {
     out.put(tag.as_bytes());
     out.put(b" ");
     let condition = match status.condition {
         Condition::Bye | Condition::PreAuth => Condition::No,
         condition => condition,
     };
-    resp_cond(&Status { condition, ..*status }, out);
+    resp_cond(&StatusResponse { condition, ..*status }, out);
     out.put(b"\r\n");
 }
 

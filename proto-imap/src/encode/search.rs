@@ -2,7 +2,10 @@
 
 use super::Sink;
 use super::primitive::{is_atom, number, value};
-use crate::types::{Esearch, Numbers, NumbersAre, Page, RangeInclusiveU32, Search, SearchResult, Vanished};
+use crate::types::{
+    EsearchResponse, NumberKind, NumberRange, Numbers, PartialRange, SearchResponse, SearchReturnData,
+    VanishedWhen,
+};
 
 /// `sequence-set` without `*`. Zeros are left out; of no numbers at all nothing is written.
 pub fn sequence_set(numbers: Numbers<'_>, out: &mut (impl Sink + ?Sized)) {
@@ -12,11 +15,11 @@ pub fn sequence_set(numbers: Numbers<'_>, out: &mut (impl Sink + ?Sized)) {
             out.put(b",");
         }
         first = false;
-        seq_range(RangeInclusiveU32::new(range.first().max(1), range.last()), out);
+        seq_range(NumberRange::new(range.first().max(1), range.last()), out);
     }
 }
 
-fn seq_range(range: RangeInclusiveU32, out: &mut (impl Sink + ?Sized)) {
+fn seq_range(range: NumberRange, out: &mut (impl Sink + ?Sized)) {
     number(range.first().into(), out);
     if range.last() != range.first() {
         out.put(b":");
@@ -25,7 +28,7 @@ fn seq_range(range: RangeInclusiveU32, out: &mut (impl Sink + ?Sized)) {
 }
 
 /// `*(SP nz-number) [SP search-sort-mod-seq]`: each number by itself, ranges being for ESEARCH only.
-pub(crate) fn search(search: &Search<'_>, out: &mut (impl Sink + ?Sized)) {
+pub(crate) fn search(search: &SearchResponse<'_>, out: &mut (impl Sink + ?Sized)) {
     for one in search.numbers.iter().filter(|one| *one > 0) {
         out.put(b" ");
         number(one.into(), out);
@@ -38,10 +41,10 @@ pub(crate) fn search(search: &Search<'_>, out: &mut (impl Sink + ?Sized)) {
 }
 
 /// `esearch-response`, without the asterisk and the line end. Results without any number are left out.
-pub(crate) fn esearch_response(esearch: &Esearch<'_>, out: &mut (impl Sink + ?Sized)) {
+pub(crate) fn esearch_response(esearch: &EsearchResponse<'_>, out: &mut (impl Sink + ?Sized)) {
     out.put(b"ESEARCH");
     search_correlator(esearch, out);
-    if esearch.numbers_are == NumbersAre::Uids {
+    if esearch.number_kind == NumberKind::Uids {
         out.put(b" UID");
     }
     for result in esearch.results {
@@ -50,7 +53,7 @@ pub(crate) fn esearch_response(esearch: &Esearch<'_>, out: &mut (impl Sink + ?Si
 }
 
 /// `[SP "(" one-correlator *(SP one-correlator) ")"]` (RFC 7377). A UIDVALIDITY of 0 is left out.
-fn search_correlator(esearch: &Esearch<'_>, out: &mut (impl Sink + ?Sized)) {
+fn search_correlator(esearch: &EsearchResponse<'_>, out: &mut (impl Sink + ?Sized)) {
     let mut before: &[u8] = b" (";
     if let Some(tag) = esearch.tag {
         out.put(before);
@@ -76,23 +79,23 @@ fn search_correlator(esearch: &Esearch<'_>, out: &mut (impl Sink + ?Sized)) {
     }
 }
 
-pub(crate) fn search_return_data<S: Sink + ?Sized>(result: &SearchResult<'_>, out: &mut S) {
+pub(crate) fn search_return_data<S: Sink + ?Sized>(result: &SearchReturnData<'_>, out: &mut S) {
     let with_number = |name: &[u8], value: u64, out: &mut S| {
         out.put(name);
         number(value, out);
     };
     match *result {
-        SearchResult::Min(0) | SearchResult::Max(0) => {}
-        SearchResult::Min(value) => with_number(b" MIN ", value.into(), out),
-        SearchResult::Max(value) => with_number(b" MAX ", value.into(), out),
-        SearchResult::All(numbers) if numbers.is_empty() => {}
-        SearchResult::All(numbers) => {
+        SearchReturnData::Min(0) | SearchReturnData::Max(0) => {}
+        SearchReturnData::Min(value) => with_number(b" MIN ", value.into(), out),
+        SearchReturnData::Max(value) => with_number(b" MAX ", value.into(), out),
+        SearchReturnData::All(numbers) if numbers.is_empty() => {}
+        SearchReturnData::All(numbers) => {
             out.put(b" ALL ");
             sequence_set(numbers, out);
         }
-        SearchResult::Count(value) => with_number(b" COUNT ", value.into(), out),
-        SearchResult::ModSeq(value) => with_number(b" MODSEQ ", value, out),
-        SearchResult::Partial { page, numbers } => {
+        SearchReturnData::Count(value) => with_number(b" COUNT ", value.into(), out),
+        SearchReturnData::ModSeq(value) => with_number(b" MODSEQ ", value, out),
+        SearchReturnData::Partial { page, numbers } => {
             out.put(b" PARTIAL (");
             partial_range(page, out);
             out.put(b" ");
@@ -103,20 +106,20 @@ pub(crate) fn search_return_data<S: Sink + ?Sized>(result: &SearchResult<'_>, ou
             }
             out.put(b")");
         }
-        SearchResult::Other { name, value: raw } if is_atom(name) => {
+        SearchReturnData::Other { name, value: raw } if is_atom(name) => {
             out.put(b" ");
             out.put(name.raw());
             out.put(b" ");
             value(raw, out);
         }
-        SearchResult::Other { .. } => {}
+        SearchReturnData::Other { .. } => {}
     }
 }
 
-fn partial_range(page: Page, out: &mut (impl Sink + ?Sized)) {
+fn partial_range(page: PartialRange, out: &mut (impl Sink + ?Sized)) {
     let (sign, range): (&[u8], _) = match page {
-        Page::FromFirst(range) => (b"", range),
-        Page::FromLast(range) => (b"-", range),
+        PartialRange::FromFirst(range) => (b"", range),
+        PartialRange::FromLast(range) => (b"-", range),
     };
     out.put(sign);
     number(range.first().max(1).into(), out);
@@ -126,10 +129,10 @@ fn partial_range(page: Page, out: &mut (impl Sink + ?Sized)) {
 }
 
 /// `"VANISHED" [SP "(EARLIER)"] SP known-uids`
-pub(crate) fn vanished(when: Vanished, uids: Numbers<'_>, out: &mut (impl Sink + ?Sized)) {
+pub(crate) fn vanished(when: VanishedWhen, uids: Numbers<'_>, out: &mut (impl Sink + ?Sized)) {
     out.put(match when {
-        Vanished::Now => b"VANISHED ".as_slice(),
-        Vanished::Earlier => b"VANISHED (EARLIER) ",
+        VanishedWhen::Now => b"VANISHED ".as_slice(),
+        VanishedWhen::Earlier => b"VANISHED (EARLIER) ",
     });
     sequence_set(uids, out);
 }

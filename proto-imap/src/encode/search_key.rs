@@ -1,9 +1,9 @@
 //! What a SEARCH looks for, and what a FETCH asks for (RFC 9051 §9 `search-key`, `fetch-att`).
 
-use super::argument::{CommandSink, Fault, Writer, Written, fault};
+use super::argument::{ArgumentFault, CommandSink, Writer, Written, fault};
 use crate::parse::fetch_attribute::is_requestable;
 use crate::types::search_key::EntryKind;
-use crate::types::view::Nested;
+use crate::types::view::LazyValue;
 use crate::types::{
     Date, FetchAttribute, IString, Partial, Peek, SearchKey, Section, SectionItem, SectionText,
 };
@@ -109,11 +109,11 @@ impl<S: CommandSink> Writer<'_, S> {
         }
     }
 
-    fn nested(&mut self, before: &[u8], key: Nested<'_, SearchKey<'_>>, depth: u8) -> Written {
+    fn nested(&mut self, before: &[u8], key: LazyValue<'_, SearchKey<'_>>, depth: u8) -> Written {
         self.put(before);
         match key.view() {
             Some(key) => self.search_key(key, deeper(depth)?),
-            None => fault("search key", Fault::Empty),
+            None => fault("search key", ArgumentFault::Empty),
         }
     }
 
@@ -137,7 +137,7 @@ impl<S: CommandSink> Writer<'_, S> {
     fn entry_name(&mut self, name: IString<'_>) -> Written {
         let octets = name.as_bytes();
         if octets.len() > 1024 || octets.iter().any(|octet| !matches!(octet, b' '..=b'~')) {
-            return fault("entry name", Fault::ForbiddenOctet);
+            return fault("entry name", ArgumentFault::ForbiddenByte);
         }
         self.string("entry name", name)
     }
@@ -145,10 +145,10 @@ impl<S: CommandSink> Writer<'_, S> {
     /// `header-fld-name`: printable ASCII without a colon (RFC 5322 §3.6.8).
     fn header_name(&mut self, name: IString<'_>) -> Written {
         if name.is_empty() {
-            return fault("header field name", Fault::Empty);
+            return fault("header field name", ArgumentFault::Empty);
         }
         if name.iter().any(|octet| !matches!(octet, b'!'..=b'~') || octet == b':') {
-            return fault("header field name", Fault::ForbiddenOctet);
+            return fault("header field name", ArgumentFault::ForbiddenByte);
         }
         self.astring("header field name", name)
     }
@@ -203,7 +203,7 @@ impl<S: CommandSink> Writer<'_, S> {
         };
         // These have neither a choice nor pieces: what is asked for would not be what is fetched.
         if peek == Peek::Yes || partial.is_some() {
-            return fault("section", Fault::Contradiction);
+            return fault("section", ArgumentFault::Contradiction);
         }
         self.put(old);
         Ok(())
@@ -222,7 +222,7 @@ impl<S: CommandSink> Writer<'_, S> {
     /// `section = "[" [section-spec] "]"`, put together anew from its parts.
     fn section(&mut self, section: Section<'_>) -> Written {
         if !is_requestable(section.spec()) {
-            return fault("section", Fault::Contradiction);
+            return fault("section", ArgumentFault::Contradiction);
         }
         self.put(b"[");
         let mut numbered = false;
@@ -239,7 +239,9 @@ impl<S: CommandSink> Writer<'_, S> {
         }
         match text {
             SectionText::Full => {}
-            _ if section.item() == SectionItem::Binary => return fault("section", Fault::Contradiction),
+            _ if section.item() == SectionItem::Binary => {
+                return fault("section", ArgumentFault::Contradiction);
+            }
             SectionText::Header => self.put(b"HEADER"),
             SectionText::Text => self.put(b"TEXT"),
             SectionText::Mime => self.put(b"MIME"),
@@ -251,7 +253,7 @@ impl<S: CommandSink> Writer<'_, S> {
                 self.put(b"HEADER.FIELDS.NOT ");
                 self.one_or_more("list of header fields", fields, Self::header_name)?;
             }
-            SectionText::Other(_) => return fault("section", Fault::Contradiction),
+            SectionText::Other(_) => return fault("section", ArgumentFault::Contradiction),
         }
         self.put(b"]");
         Ok(())
@@ -261,5 +263,5 @@ impl<S: CommandSink> Writer<'_, S> {
 fn deeper(depth: u8) -> Result<u8, super::argument::InvalidArgument> {
     depth
         .checked_sub(1)
-        .ok_or(super::argument::InvalidArgument { argument: "search key", fault: Fault::TooDeep })
+        .ok_or(super::argument::InvalidArgument { argument: "search key", fault: ArgumentFault::TooDeep })
 }

@@ -4,10 +4,10 @@ use super::Sink;
 use super::primitive::{astring, is_atom, number, parenthesised, separated};
 use super::search::sequence_set;
 use crate::parse::primitive::is_atom_char;
-use crate::types::{Capability, CapabilityList, Code, IString, Numbers, Status, Text};
+use crate::types::{Capability, CapabilityList, IString, Numbers, ResponseCode, StatusResponse, Text};
 
 /// `("OK" / "NO" / "BAD" / "PREAUTH" / "BYE") SP resp-text`, without the line end
-pub fn resp_cond(status: &Status<'_>, out: &mut (impl Sink + ?Sized)) {
+pub fn resp_cond(status: &StatusResponse<'_>, out: &mut (impl Sink + ?Sized)) {
     out.put(status.condition.as_str().as_bytes());
     out.put(b" ");
     resp_text(status.code.as_ref(), status.text, out);
@@ -16,7 +16,7 @@ pub fn resp_cond(status: &Status<'_>, out: &mut (impl Sink + ?Sized)) {
 /// `["[" resp-text-code "]" SP] text`
 ///
 /// Of a code that the grammar has no words for (a `UIDNEXT` of 0, an empty set) only the text is written.
-pub fn resp_text(code: Option<&Code<'_>>, line: Text<'_>, out: &mut (impl Sink + ?Sized)) {
+pub fn resp_text(code: Option<&ResponseCode<'_>>, line: Text<'_>, out: &mut (impl Sink + ?Sized)) {
     match code.filter(|code| can_be_written(code)) {
         Some(code) => {
             out.put(b"[");
@@ -52,20 +52,20 @@ pub fn text(text: Text<'_>, out: &mut (impl Sink + ?Sized)) {
     }
 }
 
-fn can_be_written(code: &Code<'_>) -> bool {
+fn can_be_written(code: &ResponseCode<'_>) -> bool {
     let listed = |numbers: &Numbers<'_>| !numbers.is_empty() && !numbers.contains(0);
     match code {
-        Code::AppendUid { uid_validity, uids } => *uid_validity > 0 && listed(uids),
-        Code::CopyUid { uid_validity, source, target } => {
+        ResponseCode::AppendUid { uid_validity, uids } => *uid_validity > 0 && listed(uids),
+        ResponseCode::CopyUid { uid_validity, source, target } => {
             *uid_validity > 0 && listed(source) && listed(target)
         }
-        Code::HighestModSeq(value) => *value > 0,
-        Code::MailboxId(id) => is_atom(*id),
-        Code::Modified(numbers) => listed(numbers),
-        Code::Referral(url) | Code::BadUrl(url) => is_argument(*url),
-        Code::UidNext(uid) | Code::Unseen(uid) => uid.is_some(),
-        Code::UidValidity(value) => *value > 0,
-        Code::Other { name, argument } => {
+        ResponseCode::HighestModSeq(value) => *value > 0,
+        ResponseCode::MailboxId(id) => is_atom(*id),
+        ResponseCode::Modified(numbers) => listed(numbers),
+        ResponseCode::Referral(url) | ResponseCode::BadUrl(url) => is_argument(*url),
+        ResponseCode::UidNext(uid) | ResponseCode::Unseen(uid) => uid.is_some(),
+        ResponseCode::UidValidity(value) => *value > 0,
+        ResponseCode::Other { name, argument } => {
             is_atom(*name) && argument.is_none_or(is_argument) && !is_misread(*name, *argument)
         }
         _ => true,
@@ -104,7 +104,7 @@ fn is_argument(argument: IString<'_>) -> bool {
         && raw.iter().all(|octet| matches!(octet, 1..=0x7f) && !matches!(octet, b']' | b'\r' | b'\n'))
 }
 
-fn resp_text_code<S: Sink + ?Sized>(code: &Code<'_>, out: &mut S) {
+fn resp_text_code<S: Sink + ?Sized>(code: &ResponseCode<'_>, out: &mut S) {
     let named = |name: &[u8], out: &mut S| {
         out.put(name);
         out.put(b" ");
@@ -114,60 +114,60 @@ fn resp_text_code<S: Sink + ?Sized>(code: &Code<'_>, out: &mut S) {
         number(value, out);
     };
     match *code {
-        Code::Plain(plain) => out.put(plain.as_str().as_bytes()),
-        Code::AppendUid { uid_validity, uids } => {
+        ResponseCode::Plain(plain) => out.put(plain.as_str().as_bytes()),
+        ResponseCode::AppendUid { uid_validity, uids } => {
             with_number(b"APPENDUID", uid_validity.into(), out);
             out.put(b" ");
             sequence_set(uids, out);
         }
-        Code::BadCharset(charsets) => {
+        ResponseCode::BadCharset(charsets) => {
             out.put(b"BADCHARSET");
             if !charsets.is_empty() {
                 out.put(b" ");
                 parenthesised(charsets, out, |charset, out| astring(charset, out));
             }
         }
-        Code::Capability(list) => {
+        ResponseCode::Capability(list) => {
             out.put(b"CAPABILITY ");
             capabilities(list, out);
         }
-        Code::CopyUid { uid_validity, source, target } => {
+        ResponseCode::CopyUid { uid_validity, source, target } => {
             with_number(b"COPYUID", uid_validity.into(), out);
             out.put(b" ");
             sequence_set(source, out);
             out.put(b" ");
             sequence_set(target, out);
         }
-        Code::HighestModSeq(value) => with_number(b"HIGHESTMODSEQ", value, out),
-        Code::MailboxId(id) => {
+        ResponseCode::HighestModSeq(value) => with_number(b"HIGHESTMODSEQ", value, out),
+        ResponseCode::MailboxId(id) => {
             out.put(b"MAILBOXID (");
             out.put(id.raw());
             out.put(b")");
         }
-        Code::MetadataLongEntries(size) => with_number(b"METADATA LONGENTRIES", size.into(), out),
-        Code::MetadataMaxSize(size) => with_number(b"METADATA MAXSIZE", size.into(), out),
-        Code::Modified(numbers) => {
+        ResponseCode::MetadataLongEntries(size) => with_number(b"METADATA LONGENTRIES", size.into(), out),
+        ResponseCode::MetadataMaxSize(size) => with_number(b"METADATA MAXSIZE", size.into(), out),
+        ResponseCode::Modified(numbers) => {
             out.put(b"MODIFIED ");
             sequence_set(numbers, out);
         }
-        Code::PermanentFlags(flags) => {
+        ResponseCode::PermanentFlags(flags) => {
             out.put(b"PERMANENTFLAGS ");
             super::primitive::flag_perm_list(flags, out);
         }
-        Code::Referral(url) => {
+        ResponseCode::Referral(url) => {
             out.put(b"REFERRAL ");
             out.put(url.raw());
         }
-        Code::UidNext(uid) => with_number(b"UIDNEXT", uid.map_or(0, |uid| uid.get().into()), out),
-        Code::UidValidity(value) => with_number(b"UIDVALIDITY", value.into(), out),
-        Code::Unseen(sequence) => {
+        ResponseCode::UidNext(uid) => with_number(b"UIDNEXT", uid.map_or(0, |uid| uid.get().into()), out),
+        ResponseCode::UidValidity(value) => with_number(b"UIDVALIDITY", value.into(), out),
+        ResponseCode::Unseen(sequence) => {
             with_number(b"UNSEEN", sequence.map_or(0, |sequence| sequence.get().into()), out);
         }
-        Code::BadUrl(url) => {
+        ResponseCode::BadUrl(url) => {
             out.put(b"BADURL ");
             out.put(url.raw());
         }
-        Code::Other { name, argument } => {
+        ResponseCode::Other { name, argument } => {
             out.put(name.raw());
             if let Some(argument) = argument {
                 out.put(b" ");

@@ -5,8 +5,8 @@ use super::command::{UnparsedCommand, command_name, tag_sp};
 use super::primitive::{date_time, literal_size, sp};
 use super::value::taken;
 use super::{Context, Parsed, expected};
-use crate::frame::{Announced, Binary, Sync};
-use crate::types::arguments::Append;
+use crate::frame::{Binary, LiteralHeader, Sync};
+use crate::types::arguments::AppendCommand;
 use crate::types::command::CommandName;
 use crate::types::{FlagList, Tag};
 
@@ -18,7 +18,7 @@ use crate::types::{FlagList, Tag};
 pub fn append_prefix<'i>(
     frame: &'i [u8],
     cx: &Context,
-) -> Result<(Tag<'i>, Append<'i>, Announced), UnparsedCommand<'i>> {
+) -> Result<(Tag<'i>, AppendCommand<'i>, LiteralHeader), UnparsedCommand<'i>> {
     let (tag, name, rest) = command_name(frame)?;
     let read = match name {
         CommandName::Append => append(rest, cx),
@@ -56,10 +56,10 @@ fn is_in_place(frame: &[u8]) -> Option<bool> {
     Some(name == CommandName::Append && memchr::memrchr(b'\n', line).is_none())
 }
 
-fn append<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (Append<'i>, Announced)> {
+fn append<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (AppendCommand<'i>, LiteralHeader)> {
     let (rest, mailbox) = mailbox(sp(i, cx)?.0, cx)?;
     let (mut rest, ()) = sp(rest, cx)?;
-    let mut append = Append { mailbox, flags: FlagList::EMPTY, date: None };
+    let mut append = AppendCommand { mailbox, flags: FlagList::EMPTY, date: None };
     if rest.first() == Some(&b'(') {
         let (behind, flags) = settable_flags(rest, cx)?;
         append.flags = flags;
@@ -75,7 +75,7 @@ fn append<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (Append<'i>, Announced)> 
 }
 
 /// `"{" number64 ["+"] "}" CRLF` or `"~{" number64 ["+"] "}" CRLF`, with nothing behind it.
-fn announcement(i: &[u8]) -> Parsed<'_, Announced> {
+fn announcement(i: &[u8]) -> Parsed<'_, LiteralHeader> {
     let (brace, binary) = match i {
         [b'~', rest @ ..] => (rest, Binary::Yes),
         _ => (i, Binary::No),
@@ -89,5 +89,5 @@ fn announcement(i: &[u8]) -> Parsed<'_, Announced> {
     }
     let sync =
         if taken(brace, rest).ends_with(b"+}\r\n") { Sync::NonSynchronising } else { Sync::Synchronising };
-    Ok((rest, Announced { size, sync, binary }))
+    Ok((rest, LiteralHeader { size, sync, binary }))
 }

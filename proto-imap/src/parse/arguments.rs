@@ -17,20 +17,21 @@ use super::value::taken;
 use super::{Attempt, Context, Parsed, expected};
 use crate::types::FetchModifier;
 use crate::types::arguments::{
-    Copy, Create, Fetch, Lsub, QResync, Rename, Search, Select, SelectParameter, Status, StatusAttribute,
-    Store, StoreAction, StoreAnswer,
+    CopyCommand, CreateCommand, FetchCommand, LsubCommand, QResync, RenameCommand, SearchCommand,
+    SelectCommand, SelectParameter, StatusAttribute, StatusCommand, StoreAction, StoreCommand, StoreResponse,
 };
-use crate::types::arguments::{List as ListArguments, ListReturn, ListSelection};
+use crate::types::arguments::{ListCommand as ListArguments, ListReturn, ListSelection};
 use crate::types::view::Element;
 use crate::types::{
-    Attribute, Flag, FlagList, IString, List, ListPattern, Mailbox, Repair, SearchReturn, SequenceNumber,
+    Flag, FlagList, IString, LazyList, ListPattern, MailboxAttribute, MailboxName, Repair,
+    SearchReturnOption, SequenceNumber,
 };
 
 /// `mailbox = "INBOX" / astring`
 #[inline]
-pub(super) fn mailbox<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Mailbox<'i>> {
+pub(super) fn mailbox<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, MailboxName<'i>> {
     match astring(i, cx) {
-        Ok((rest, name)) => Ok((rest, Mailbox::from(name))),
+        Ok((rest, name)) => Ok((rest, MailboxName::from(name))),
         Err(nom::Err::Error(error)) if error.rest.len() == i.len() => expected(i, "a mailbox"),
         Err(error) => Err(error),
     }
@@ -43,17 +44,17 @@ pub(super) fn list_mailbox<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ListPatt
         return mailbox(i, cx).map(|(rest, name)| (rest, name.into()));
     }
     let (pattern, rest) = i.split_at(end);
-    Ok((rest, Mailbox::from(IString::atom(pattern)).into()))
+    Ok((rest, MailboxName::from(IString::atom(pattern)).into()))
 }
 
 /// `select = "SELECT" SP mailbox [SP "(" select-param *(SP select-param) ")"]`
-pub(super) fn select<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Select<'i>> {
+pub(super) fn select<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SelectCommand<'i>> {
     let (rest, mailbox) = mailbox(i, cx)?;
     if !rest.starts_with(b" (") {
-        return Ok((rest, Select::new(mailbox)));
+        return Ok((rest, SelectCommand::new(mailbox)));
     }
     let (rest, parameters) = one_or_more(sp(rest, cx)?.0, cx, select_parameter)?;
-    Ok((rest, Select { mailbox, parameters }))
+    Ok((rest, SelectCommand { mailbox, parameters }))
 }
 
 /// `select-param = "CONDSTORE" / "QRESYNC" SP "(" … ")"`
@@ -94,37 +95,37 @@ fn known_uid_set(i: &[u8]) -> Parsed<'_, crate::types::SequenceSet<'_>> {
 }
 
 /// `create = "CREATE" SP mailbox [SP "(" "USE" SP "(" [use-attr *(SP use-attr)] ")" ")"]`
-pub(super) fn create<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Create<'i>> {
+pub(super) fn create<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, CreateCommand<'i>> {
     let (rest, mailbox) = mailbox(i, cx)?;
     if !rest.starts_with(b" (") {
-        return Ok((rest, Create::new(mailbox)));
+        return Ok((rest, CreateCommand::new(mailbox)));
     }
     let (rest, ()) = open(sp(rest, cx)?.0, cx)?;
     let (rest, ()) = word(rest, b"USE", "USE")?;
     let (rest, special_use) = list_of(sp(rest, cx)?.0, cx, use_attr)?;
     let (rest, ()) = close(rest, cx)?;
-    Ok((rest, Create { mailbox, special_use }))
+    Ok((rest, CreateCommand { mailbox, special_use }))
 }
 
 /// `use-attr = "\" atom`
-fn use_attr<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Attribute<'i>> {
+fn use_attr<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, MailboxAttribute<'i>> {
     let (rest, flag) = flag(i, cx)?;
     if !flag.has_backslash() {
         return expected(i, "an attribute, which begins with a backslash");
     }
-    Ok((rest, Attribute::from_wire(flag.name())))
+    Ok((rest, MailboxAttribute::from_wire(flag.name())))
 }
 
 /// `rename = "RENAME" SP mailbox SP mailbox`
-pub(super) fn rename<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Rename<'i>> {
+pub(super) fn rename<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, RenameCommand<'i>> {
     let (rest, from) = mailbox(i, cx)?;
     let (rest, to) = mailbox(sp(rest, cx)?.0, cx)?;
-    Ok((rest, Rename { from, to }))
+    Ok((rest, RenameCommand { from, to }))
 }
 
 /// `list = "LIST" [SP list-select-opts] SP mailbox SP mbox-or-pat [SP list-return-opts]`
 pub(super) fn list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ListArguments<'i>> {
-    let (mut rest, mut selection) = (i, List::EMPTY);
+    let (mut rest, mut selection) = (i, LazyList::EMPTY);
     if i.first() == Some(&b'(') {
         (rest, selection) = list_of(i, cx, list_select_opt)?;
         let has = |option| selection.iter().any(|one: ListSelection| one == option);
@@ -140,9 +141,9 @@ pub(super) fn list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ListArguments<'i
         one_or_more(rest, cx, list_mailbox)?
     } else {
         let (behind, _) = list_mailbox(rest, cx)?;
-        (behind, List::wire(taken(rest, behind), Attempt::First))
+        (behind, LazyList::wire(taken(rest, behind), Attempt::First))
     };
-    let mut arguments = ListArguments { selection, reference, patterns, returns: List::EMPTY };
+    let mut arguments = ListArguments { selection, reference, patterns, returns: LazyList::EMPTY };
     let Some(behind) = rest.strip_prefix(b" ").filter(|behind| !matches!(behind, [b' ' | b'\r' | b'\n', ..]))
     else {
         return Ok((rest, arguments));
@@ -178,17 +179,17 @@ fn return_option<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ListReturn<'i>> {
 }
 
 /// `lsub = "LSUB" SP mailbox SP list-mailbox`
-pub(super) fn lsub<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Lsub<'i>> {
+pub(super) fn lsub<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, LsubCommand<'i>> {
     let (rest, reference) = mailbox(i, cx)?;
     let (rest, pattern) = list_mailbox(sp(rest, cx)?.0, cx)?;
-    Ok((rest, Lsub { reference, pattern }))
+    Ok((rest, LsubCommand { reference, pattern }))
 }
 
 /// `status = "STATUS" SP mailbox SP "(" status-att *(SP status-att) ")"`
-pub(super) fn status<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Status<'i>> {
+pub(super) fn status<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, StatusCommand<'i>> {
     let (rest, mailbox) = mailbox(i, cx)?;
     let (rest, attributes) = one_or_more(sp(rest, cx)?.0, cx, status_att)?;
-    Ok((rest, Status { mailbox, attributes }))
+    Ok((rest, StatusCommand { mailbox, attributes }))
 }
 
 /// `status-att = "MESSAGES" / "UIDNEXT" / …`
@@ -207,11 +208,11 @@ pub(super) enum Vanished {
 
 /// `fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att / "(" … ")") [fetch-modifiers]`
 #[inline]
-pub(super) fn fetch<'i>(i: &'i [u8], vanished: Vanished, cx: &Context) -> Parsed<'i, Fetch<'i>> {
+pub(super) fn fetch<'i>(i: &'i [u8], vanished: Vanished, cx: &Context) -> Parsed<'i, FetchCommand<'i>> {
     let (rest, messages) = sequence_set(i)?;
     let (rest, attributes) = fetch_attributes(sp(rest, cx)?.0, cx)?;
     if !rest.starts_with(b" (") {
-        return Ok((rest, Fetch::new(messages, attributes)));
+        return Ok((rest, FetchCommand::new(messages, attributes)));
     }
     let (begin, ()) = sp(rest, cx)?;
     let (rest, modifiers) = one_or_more(begin, cx, fetch_modifier)?;
@@ -221,11 +222,11 @@ pub(super) fn fetch<'i>(i: &'i [u8], vanished: Vanished, cx: &Context) -> Parsed
     {
         return expected(begin, "VANISHED in a UID FETCH with CHANGEDSINCE only");
     }
-    Ok((rest, Fetch { messages, attributes, modifiers }))
+    Ok((rest, FetchCommand { messages, attributes, modifiers }))
 }
 
 /// `store = "STORE" SP sequence-set SP [store-modifiers SP] store-att-flags`
-pub(super) fn store<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Store<'i>> {
+pub(super) fn store<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, StoreCommand<'i>> {
     let (rest, messages) = sequence_set(i)?;
     let (mut rest, ()) = sp(rest, cx)?;
     let mut unchanged_since = None;
@@ -242,14 +243,14 @@ pub(super) fn store<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Store<'i>> {
         _ => (rest, StoreAction::Replace),
     };
     let (rest, answer) = if let Ok((rest, ())) = word(rest, b"FLAGS.SILENT", "") {
-        (rest, StoreAnswer::Silent)
+        (rest, StoreResponse::Silent)
     } else {
-        (word(rest, b"FLAGS", "FLAGS, +FLAGS or -FLAGS")?.0, StoreAnswer::Flags)
+        (word(rest, b"FLAGS", "FLAGS, +FLAGS or -FLAGS")?.0, StoreResponse::Flags)
     };
     let (rest, ()) = sp(rest, cx)?;
     let (rest, flags) =
         if rest.first() == Some(&b'(') { settable_flags(rest, cx)? } else { bare_flags(rest, cx)? };
-    Ok((rest, Store { messages, unchanged_since, action, answer, flags }))
+    Ok((rest, StoreCommand { messages, unchanged_since, action, answer, flags }))
 }
 
 /// `flag-list`, without `\Recent`: only a server can set that.
@@ -284,14 +285,14 @@ fn bare_flags<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FlagList<'i>> {
 }
 
 /// `copy = "COPY" SP sequence-set SP mailbox`, and the same for MOVE.
-pub(super) fn copy<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Copy<'i>> {
+pub(super) fn copy<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, CopyCommand<'i>> {
     let (rest, messages) = sequence_set(i)?;
     let (rest, mailbox) = mailbox(sp(rest, cx)?.0, cx)?;
-    Ok((rest, Copy { messages, mailbox }))
+    Ok((rest, CopyCommand { messages, mailbox }))
 }
 
 /// `search = "SEARCH" [search-return-opts] SP search-program`
-pub(super) fn search<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Search<'i>> {
+pub(super) fn search<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchCommand<'i>> {
     let (mut rest, mut returns) = (i, None);
     if let Ok((behind, ())) = word(i, b"RETURN", "") {
         let (behind, options) = list_of(sp(behind, cx)?.0, cx, search_return_opt)?;
@@ -305,16 +306,16 @@ pub(super) fn search<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Search<'i>> {
         (rest, ()) = sp(behind, cx)?;
     }
     let (rest, keys) = search_program(rest, cx)?;
-    Ok((rest, Search { returns, charset, keys }))
+    Ok((rest, SearchCommand { returns, charset, keys }))
 }
 
 /// `search-return-opt = "MIN" / "MAX" / "ALL" / "COUNT" / "SAVE" / …`
-fn search_return_opt<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchReturn> {
+fn search_return_opt<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchReturnOption> {
     if let Ok((rest, ())) = word(i, b"PARTIAL", "") {
         let (rest, page) = partial_range(sp(rest, cx)?.0, cx)?;
-        return Ok((rest, SearchReturn::Partial(page)));
+        return Ok((rest, SearchReturnOption::Partial(page)));
     }
-    known_word(i, SearchReturn::from_wire, "a return option of SEARCH")
+    known_word(i, SearchReturnOption::from_wire, "a return option of SEARCH")
 }
 
 /// A list in parentheses that has something in it.
@@ -322,7 +323,7 @@ pub(super) fn one_or_more<'i, T: Element<'i> + 'i>(
     i: &'i [u8],
     cx: &Context,
     item: impl Fn(&'i [u8], &Context) -> Parsed<'i, T>,
-) -> Parsed<'i, List<'i, T>> {
+) -> Parsed<'i, LazyList<'i, T>> {
     let (inner, ()) = octet(i, b'(', "an opening parenthesis")?;
     if inner.first() == Some(&b')') {
         return expected(inner, "something in the parentheses");
@@ -358,5 +359,5 @@ elements! {
     ListReturn<'i>: return_option,
     ListPattern<'i>: list_mailbox,
     StatusAttribute: status_att,
-    SearchReturn: search_return_opt,
+    SearchReturnOption: search_return_opt,
 }

@@ -10,7 +10,7 @@ use super::primitive::{close, nil, nstring, number64, open, sp, spaces, string};
 use super::value::taken;
 use super::{Context, MAX_DEPTH, Parsed, expected};
 use crate::types::view::Element;
-use crate::types::{BodyStructure, Content, IString, List, Multipart, Nested, Part, Repair};
+use crate::types::{BodyPart, BodyStructure, IString, LazyList, LazyValue, Multipart, PartContent, Repair};
 
 /// `body = "(" (body-type-1part / body-type-mpart) ")"`
 ///
@@ -48,12 +48,12 @@ fn nested_body<'i>(i: &'i [u8], cx: &Context, depth: u8, out: &mut BodyStructure
 
 /// A body structure that says nothing.
 pub(crate) const NOTHING: BodyStructure<'static> = BodyStructure::Multipart(Multipart {
-    parts: List::EMPTY,
+    parts: LazyList::EMPTY,
     subtype: IString::EMPTY,
-    parameters: List::EMPTY,
-    extension: crate::types::Extension {
+    parameters: LazyList::EMPTY,
+    extension: crate::types::BodyExtension {
         disposition: None,
-        language: List::EMPTY,
+        language: LazyList::EMPTY,
         location: None,
         further: IString::EMPTY,
     },
@@ -75,7 +75,7 @@ fn body_type_mpart<'i>(i: &'i [u8], cx: &Context, depth: u8, out: &mut BodyStruc
             break;
         }
     }
-    let parts = List::wire(taken(i, rest), cx.attempt());
+    let parts = LazyList::wire(taken(i, rest), cx.attempt());
     if cx.is_tolerant() && spaces_before_close(rest, cx).first() == Some(&b')') {
         cx.repairs.note(Repair::BodyShape);
         // One part and nothing else is parentheses around the parentheses: `out` is that part already.
@@ -91,7 +91,7 @@ fn body_type_mpart<'i>(i: &'i [u8], cx: &Context, depth: u8, out: &mut BodyStruc
 /// `media-subtype [SP body-ext-mpart]`, and the closing parenthesis
 fn multipart_tail<'i>(
     i: &'i [u8],
-    parts: List<'i, BodyStructure<'i>>,
+    parts: LazyList<'i, BodyStructure<'i>>,
     cx: &Context,
     out: &mut BodyStructure<'i>,
 ) -> Parsed<'i, ()> {
@@ -158,7 +158,7 @@ fn one_part<'i>(
     let (rest, ()) = sp(rest, cx)?;
     let (rest, encoding) = string(rest, cx)?;
     let (rest, ()) = sp(rest, cx)?;
-    let (rest, octets) = number64(rest, cx)?;
+    let (rest, size) = number64(rest, cx)?;
     let (media_type, subtype) = media(media_type, subtype, cx);
     let (rest, content) = if media_type.eq_ignore_ascii_case(b"text") {
         text_lines(rest, cx)?
@@ -167,17 +167,17 @@ fn one_part<'i>(
     {
         body_type_msg(rest, cx, depth, out)?
     } else {
-        (rest, Content::Basic)
+        (rest, PartContent::Basic)
     };
     let (rest, (md5, extension)) = body_ext_1part(rest, cx)?;
-    *out = BodyStructure::Part(Part {
+    *out = BodyStructure::Part(BodyPart {
         media_type,
         subtype,
         parameters,
         id,
         description,
         encoding,
-        octets,
+        size,
         content,
         md5,
         extension,
@@ -208,14 +208,14 @@ const KNOWN_TYPES: [&[u8]; 8] =
     [b"application", b"audio", b"image", b"message", b"model", b"video", b"font", b"multipart"];
 
 /// `SP body-fld-lines`
-fn text_lines<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Content<'i>> {
+fn text_lines<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, PartContent<'i>> {
     if cx.is_tolerant() && matches!(i.trim_ascii_start().first(), Some(b')' | b'(' | b'"' | b'{')) {
         cx.repairs.note(Repair::BodyShape);
-        return Ok((i, Content::Text { lines: 0 }));
+        return Ok((i, PartContent::Text { lines: 0 }));
     }
     let (rest, ()) = sp(i, cx)?;
     let (rest, lines) = number64(rest, cx)?;
-    Ok((rest, Content::Text { lines }))
+    Ok((rest, PartContent::Text { lines }))
 }
 
 /// `SP envelope SP body SP body-fld-lines`
@@ -226,7 +226,7 @@ fn body_type_msg<'i>(
     cx: &Context,
     depth: u8,
     scratch: &mut BodyStructure<'i>,
-) -> Parsed<'i, Content<'i>> {
+) -> Parsed<'i, PartContent<'i>> {
     if !cx.is_tolerant() {
         return message(i, cx, depth, scratch);
     }
@@ -238,7 +238,7 @@ fn body_type_msg<'i>(
         }
     }
     cx.repairs.note(Repair::BodyShape);
-    Ok((i, Content::Basic))
+    Ok((i, PartContent::Basic))
 }
 
 fn message<'i>(
@@ -246,18 +246,18 @@ fn message<'i>(
     cx: &Context,
     depth: u8,
     scratch: &mut BodyStructure<'i>,
-) -> Parsed<'i, Content<'i>> {
+) -> Parsed<'i, PartContent<'i>> {
     let (at_envelope, ()) = sp(i, cx)?;
     let (rest, _) = envelope(at_envelope, cx)?;
     let (at_body, ()) = sp(rest, cx)?;
     let (behind, ()) = nested_body(at_body, cx, depth, scratch)?;
     let (rest, lines) = match text_lines(behind, cx)? {
-        (rest, Content::Text { lines }) => (rest, lines),
+        (rest, PartContent::Text { lines }) => (rest, lines),
         (rest, _) => (rest, 0),
     };
-    let content = Content::Message {
-        envelope: Nested::wire(taken(at_envelope, rest), cx.attempt()),
-        body: Nested::wire(taken(at_body, behind), cx.attempt()),
+    let content = PartContent::Message {
+        envelope: LazyValue::wire(taken(at_envelope, rest), cx.attempt()),
+        body: LazyValue::wire(taken(at_body, behind), cx.attempt()),
         lines,
     };
     Ok((rest, content))
@@ -311,7 +311,7 @@ fn odd_single_or_childless<'i>(
     }
     let rest = if first_is_nil { second } else { i };
     cx.repairs.note(Repair::BodyShape);
-    multipart_tail(rest, List::EMPTY, cx, out).or(full)
+    multipart_tail(rest, LazyList::EMPTY, cx, out).or(full)
 }
 
 impl<'i> Element<'i> for BodyStructure<'i> {

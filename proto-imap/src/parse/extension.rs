@@ -9,7 +9,9 @@ use super::primitive::{close, nil, nstring, open, sp, spaces, string};
 use super::value::{taken, value, values};
 use super::{Context, Expected, Parsed, expected};
 use crate::types::view::Element;
-use crate::types::{Disposition, Extension, IString, IdField, IdFields, List, Parameter, Parameters, Repair};
+use crate::types::{
+    BodyExtension, Disposition, IString, IdField, IdFields, LazyList, Parameter, Parameters, Repair,
+};
 
 /// `body-fld-param = "(" string SP string *(SP string SP string) ")" / nil`
 ///
@@ -32,23 +34,23 @@ fn pairs<'i, T: Element<'i> + 'i, U>(
     i: &'i [u8],
     cx: &Context,
     pair: impl Fn(&'i [u8], &Context) -> Parsed<'i, U>,
-) -> Parsed<'i, List<'i, T>> {
+) -> Parsed<'i, LazyList<'i, T>> {
     let Ok((inner, ())) = open(i, cx) else {
         return match nil(i) {
-            Ok((rest, ())) => Ok((rest, List::EMPTY)),
+            Ok((rest, ())) => Ok((rest, LazyList::EMPTY)),
             Err(_) => expected(i, "a list of parameters"),
         };
     };
     let mut rest = inner;
     if rest.first() == Some(&b')') {
-        return Ok((rest.get(1..).unwrap_or_default(), List::EMPTY));
+        return Ok((rest.get(1..).unwrap_or_default(), LazyList::EMPTY));
     }
     loop {
         (rest, _) = pair(rest, cx)?;
         let Some(behind) = more(rest, cx)? else { break };
         rest = behind;
     }
-    let list = List::wire(taken(inner, rest), cx.attempt());
+    let list = LazyList::wire(taken(inner, rest), cx.attempt());
     let (rest, ()) = close(rest, cx)?;
     Ok((rest, list))
 }
@@ -111,8 +113,8 @@ fn more<'i>(i: &'i [u8], cx: &Context) -> Result<Option<&'i [u8]>, nom::Err<Expe
 pub(crate) fn body_ext_1part<'i>(
     i: &'i [u8],
     cx: &Context,
-) -> Parsed<'i, (Option<IString<'i>>, Extension<'i>)> {
-    let Some(rest) = more(i, cx)? else { return Ok((i, (None, Extension::default()))) };
+) -> Parsed<'i, (Option<IString<'i>>, BodyExtension<'i>)> {
+    let Some(rest) = more(i, cx)? else { return Ok((i, (None, BodyExtension::default()))) };
     let (rest, md5) = lenient_nstring(rest, cx)?;
     let (rest, extension) = extension(rest, cx)?;
     Ok((rest, (md5, extension)))
@@ -120,8 +122,11 @@ pub(crate) fn body_ext_1part<'i>(
 
 /// `[SP body-ext-mpart]`, where `body-ext-mpart = body-fld-param [SP body-fld-dsp [SP body-fld-lang [SP body-fld-loc
 /// *(SP body-extension)]]]`
-pub(crate) fn body_ext_mpart<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (Parameters<'i>, Extension<'i>)> {
-    let Some(at) = more(i, cx)? else { return Ok((i, (Parameters::EMPTY, Extension::default()))) };
+pub(crate) fn body_ext_mpart<'i>(
+    i: &'i [u8],
+    cx: &Context,
+) -> Parsed<'i, (Parameters<'i>, BodyExtension<'i>)> {
+    let Some(at) = more(i, cx)? else { return Ok((i, (Parameters::EMPTY, BodyExtension::default()))) };
     let (rest, parameters) = match body_fld_param(at, cx) {
         Err(_) if cx.repair(Repair::BodyShape) => (value(at, cx)?.0, Parameters::EMPTY),
         parameters => parameters?,
@@ -130,8 +135,8 @@ pub(crate) fn body_ext_mpart<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (Param
     Ok((rest, (parameters, extension)))
 }
 
-fn extension<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Extension<'i>> {
-    let mut extension = Extension::default();
+fn extension<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, BodyExtension<'i>> {
+    let mut extension = BodyExtension::default();
     let Some(rest) = more(i, cx)? else { return Ok((i, extension)) };
     let (i, disposition) = body_fld_dsp(rest, cx)?;
     extension.disposition = disposition;
@@ -213,11 +218,11 @@ fn bare_disposition<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Disposit
 /// `body-fld-lang = nstring / "(" string *(SP string) ")"`
 ///
 /// *Tolerant*: `()`; `NIL` among the languages; a disposition, if there was none in its own place.
-fn body_fld_lang<'i>(i: &'i [u8], extension: &mut Extension<'i>, cx: &Context) -> Parsed<'i, ()> {
+fn body_fld_lang<'i>(i: &'i [u8], extension: &mut BodyExtension<'i>, cx: &Context) -> Parsed<'i, ()> {
     let Ok((inner, ())) = open(i, cx) else {
         let (rest, language) = nstring(i, cx)?;
         if language.is_some() {
-            extension.language = List::wire(taken(i, rest), cx.attempt());
+            extension.language = LazyList::wire(taken(i, rest), cx.attempt());
         }
         return Ok((rest, ()));
     };
@@ -242,7 +247,7 @@ fn body_fld_lang<'i>(i: &'i [u8], extension: &mut Extension<'i>, cx: &Context) -
         let Some(behind) = more(rest, cx)? else { break };
         rest = behind;
     }
-    extension.language = List::wire(taken(inner, rest), cx.attempt());
+    extension.language = LazyList::wire(taken(inner, rest), cx.attempt());
     let (rest, ()) = close(spaces(rest, cx), cx)?;
     Ok((rest, ()))
 }

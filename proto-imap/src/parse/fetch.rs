@@ -6,21 +6,21 @@
 //! elsewhere, and what comes behind them is read as the next frame.
 //!
 //! ```
-//! use proto_imap::parse::{Context, fetch::{self, Place, Step}};
+//! use proto_imap::parse::{Context, fetch::{self, ItemPosition, ParsedItem}};
 //! use proto_imap::types::FetchItem;
 //!
 //! let cx = Context::tolerant();
 //! let frame = b"* 12 FETCH (UID 7 BODY[] {342}\r\n";
 //! let (sequence, mut at) = fetch::start(frame, &cx).unwrap();
 //! assert_eq!(sequence, 12);
-//! let (used, step) = fetch::next_item(&frame[at..], Place::First, &cx).unwrap();
-//! assert_eq!(step, Step::Item(FetchItem::Uid(7)));
+//! let (used, step) = fetch::next_item(&frame[at..], ItemPosition::First, &cx).unwrap();
+//! assert_eq!(step, ParsedItem::Item(FetchItem::Uid(7)));
 //! at += used;
-//! let (used, step) = fetch::next_item(&frame[at..], Place::Later, &cx).unwrap();
-//! assert!(matches!(step, Step::Item(FetchItem::SectionLiteral { size: 342, .. })));
+//! let (used, step) = fetch::next_item(&frame[at..], ItemPosition::Later, &cx).unwrap();
+//! assert!(matches!(step, ParsedItem::Item(FetchItem::SectionLiteral { size: 342, .. })));
 //! assert_eq!(at + used, frame.len());
 //! // 342 octets go to the application; then:
-//! assert_eq!(fetch::next_item(b")\r\n", Place::Later, &cx), Ok((3, Step::End)));
+//! assert_eq!(fetch::next_item(b")\r\n", ItemPosition::Later, &cx), Ok((3, ParsedItem::End)));
 //! ```
 
 use super::body::body;
@@ -41,7 +41,7 @@ use crate::types::{FetchItem, IString, Repair, Section, SectionItem};
 
 /// Whether an item is the first of its response, or comes behind another one (or behind a literal).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum ItemPosition {
     /// Behind the opening parenthesis.
     First,
     /// Behind another item.
@@ -51,7 +51,7 @@ pub enum Place {
 /// What [`next_item`] has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "a step lives on the stack and is never stored")]
-pub enum Step<'i> {
+pub enum ParsedItem<'i> {
     /// An item.
     Item(FetchItem<'i>),
     /// The closing parenthesis and the line end: the response is complete.
@@ -97,21 +97,25 @@ fn message_start<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
 ///
 /// # Errors
 /// [`Unparsed`] if neither an item nor the end is there: the rest of this response is lost, and nothing else.
-pub fn next_item<'i>(i: &'i [u8], place: Place, cx: &Context) -> Result<(usize, Step<'i>), Unparsed<'i>> {
+pub fn next_item<'i>(
+    i: &'i [u8],
+    place: ItemPosition,
+    cx: &Context,
+) -> Result<(usize, ParsedItem<'i>), Unparsed<'i>> {
     // An item is large, most are small inside: it is filled in where it will stand, and not moved there.
-    let mut answer = Ok((0, Step::Item(FetchItem::Uid(0))));
-    if let Ok((used, Step::Item(item))) = &mut answer {
+    let mut answer = Ok((0, ParsedItem::Item(FetchItem::Uid(0))));
+    if let Ok((used, ParsedItem::Item(item))) = &mut answer {
         match step(i, place, item, cx) {
             Ok((rest, Found::Item)) => *used = i.len() - rest.len(),
-            Ok((rest, Found::End)) => answer = Ok((i.len() - rest.len(), Step::End)),
-            Ok((rest, Found::LineEnd)) => answer = Ok((i.len() - rest.len(), Step::LineEnd)),
+            Ok((rest, Found::End)) => answer = Ok((i.len() - rest.len(), ParsedItem::End)),
+            Ok((rest, Found::LineEnd)) => answer = Ok((i.len() - rest.len(), ParsedItem::LineEnd)),
             Err(error) => answer = Err(Unparsed::new(i, error)),
         }
     }
     answer
 }
 
-/// A [`Step`] without its item.
+/// A [`ParsedItem`] without its item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     Item,
@@ -123,14 +127,14 @@ pub(crate) enum Found {
 #[inline]
 pub(crate) fn step<'i>(
     i: &'i [u8],
-    place: Place,
+    place: ItemPosition,
     item: &mut FetchItem<'i>,
     cx: &Context,
 ) -> Parsed<'i, Found> {
     let at_item = match (i, place) {
-        ([b')', b'\r', b'\n'], Place::Later) => return Ok((b"", Found::End)),
-        ([b' ', next, ..], Place::Later) if is_atom_char(*next) => i.get(1..).unwrap_or_default(),
-        ([next, ..], Place::First) if is_atom_char(*next) => i,
+        ([b')', b'\r', b'\n'], ItemPosition::Later) => return Ok((b"", Found::End)),
+        ([b' ', next, ..], ItemPosition::Later) if is_atom_char(*next) => i.get(1..).unwrap_or_default(),
+        ([next, ..], ItemPosition::First) if is_atom_char(*next) => i,
         _ => match odd_separator(i, place, cx)? {
             (rest, None) => rest,
             (rest, Some(found)) => return Ok((rest, found)),
@@ -142,10 +146,10 @@ pub(crate) fn step<'i>(
 
 /// What stands between items when it is not one space.
 #[cold]
-fn odd_separator<'i>(i: &'i [u8], place: Place, cx: &Context) -> Parsed<'i, Option<Found>> {
+fn odd_separator<'i>(i: &'i [u8], place: ItemPosition, cx: &Context) -> Parsed<'i, Option<Found>> {
     let mut rest = i;
     loop {
-        if place == Place::Later
+        if place == ItemPosition::Later
             && let Some(behind) = further_value(rest, cx)
         {
             match behind {
@@ -158,7 +162,7 @@ fn odd_separator<'i>(i: &'i [u8], place: Place, cx: &Context) -> Parsed<'i, Opti
         }
         rest = spaces(rest, cx);
         match rest {
-            [b')', behind @ ..] if place == Place::Later || cx.repair(Repair::NilForValue) => {
+            [b')', behind @ ..] if place == ItemPosition::Later || cx.repair(Repair::NilForValue) => {
                 return after_close(behind, cx);
             }
             [b'\r', b'\n'] | [b'\n'] if cx.repair(Repair::StrayLineEnd) => {
@@ -166,7 +170,7 @@ fn odd_separator<'i>(i: &'i [u8], place: Place, cx: &Context) -> Parsed<'i, Opti
             }
             [b'\r', b'\n', ..] | [b'\n', ..] if cx.is_tolerant() => (rest, ()) = crlf(rest, cx)?,
             [first, ..] if cx.is_tolerant() && is_atom_char(*first) => return Ok((rest, None)),
-            _ if place == Place::First => return expected(rest, "a FETCH item"),
+            _ if place == ItemPosition::First => return expected(rest, "a FETCH item"),
             _ => return expected(rest, "a space or a closing parenthesis"),
         }
     }
@@ -447,7 +451,11 @@ fn skipped_item<'i>(
 impl<'i> Element<'i> for FetchItem<'i> {
     fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
         // A parenthesis or a quote is behind an item, where the grammar has allowed it.
-        let place = if matches!(i.first(), Some(b')' | b'(' | b'"')) { Place::Later } else { Place::First };
+        let place = if matches!(i.first(), Some(b')' | b'(' | b'"')) {
+            ItemPosition::Later
+        } else {
+            ItemPosition::First
+        };
         let mut item = Self::Uid(0);
         match step(i, place, &mut item, cx) {
             Ok((rest, Found::Item)) => Some((rest, item)),

@@ -8,11 +8,11 @@ use super::status::mod_sequence_value;
 use super::value::taken;
 use super::{Attempt, Context, Parsed, expected};
 use crate::types::view::Element;
-use crate::types::{FetchAttribute, FetchModifier, List, Partial, Peek, Section, SectionItem};
+use crate::types::{FetchAttribute, FetchModifier, LazyList, Partial, Peek, Section, SectionItem};
 
 /// `"ALL" / "FULL" / "FAST" / fetch-att / "(" fetch-att *(SP fetch-att) ")"`
 #[inline]
-pub fn fetch_attributes<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, List<'i, FetchAttribute<'i>>> {
+pub fn fetch_attributes<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, LazyList<'i, FetchAttribute<'i>>> {
     if i.first() == Some(&b'(') {
         return one_or_more(i, cx, fetch_att);
     }
@@ -23,11 +23,11 @@ pub fn fetch_attributes<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, List<'i, Fe
     ];
     for (name, attributes) in macros {
         if let Ok((rest, ())) = word(i, name, "") {
-            return Ok((rest, List::new(attributes)));
+            return Ok((rest, LazyList::new(attributes)));
         }
     }
     let (rest, _) = fetch_att(i, cx)?;
-    Ok((rest, List::wire(taken(i, rest), Attempt::First)))
+    Ok((rest, LazyList::wire(taken(i, rest), Attempt::First)))
 }
 
 /// The longest name that is known, and some octets more.

@@ -5,7 +5,7 @@
 
 use super::fetch::start;
 use super::primitive::{literal_size, quoted};
-use super::{Context, Reading};
+use super::{Context, Strictness};
 
 /// Walks over the frame of a FETCH response, once, however many literals are in it.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +38,7 @@ impl LiteralScan {
     /// Whether the literal that is announced at the end of `frame` is the contents of a section. `frame` is the message
     /// so far: what was given in the last call, that literal's octets, and what came behind them up to the next
     /// announcement.
-    pub fn is_section_contents(&mut self, frame: &[u8], reading: Reading) -> bool {
+    pub fn is_section_contents(&mut self, frame: &[u8], reading: Strictness) -> bool {
         let cx = Context::new(reading);
         if self.at == 0 && self.depth == 0 {
             match start(frame, &cx) {
@@ -108,7 +108,7 @@ impl LiteralScan {
 /// contents of a section. For one literal; a [`LiteralScan`] is for many.
 #[must_use]
 pub fn is_body_literal(line_so_far: &[u8]) -> bool {
-    LiteralScan::new().is_section_contents(line_so_far, Reading::Tolerant)
+    LiteralScan::new().is_section_contents(line_so_far, Strictness::Tolerant)
 }
 
 #[cfg(test)]
@@ -157,12 +157,12 @@ mod tests {
         let mut frame = b"* 1 FETCH (X (".to_vec();
         for _ in 0..100 {
             frame.extend_from_slice(b"{9}\r\n");
-            assert!(!scan.is_section_contents(&frame, Reading::Strict));
+            assert!(!scan.is_section_contents(&frame, Strictness::Strict));
             frame.extend_from_slice(b"BODY[] {5 ");
         }
         frame.extend_from_slice(b") BODY[1] {5}\r\n");
-        assert!(scan.is_section_contents(&frame, Reading::Strict));
+        assert!(scan.is_section_contents(&frame, Strictness::Strict));
         let mut scan = LiteralScan::continued();
-        assert!(scan.is_section_contents(b" UID 5 BODY[2] {7}\r\n", Reading::Strict));
+        assert!(scan.is_section_contents(b" UID 5 BODY[2] {7}\r\n", Strictness::Strict));
     }
 }

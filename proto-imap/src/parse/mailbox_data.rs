@@ -13,7 +13,7 @@ use super::value::{extended_item, taken, value, values};
 use super::{Context, Parsed, expected};
 use crate::types::view::Element;
 use crate::types::{
-    Attribute, Flag, IString, List, ListedMailbox, MailboxStatus, Namespace, Namespaces, Quota,
+    Flag, IString, LazyList, ListResponse, MailboxAttribute, MailboxStatus, Namespace, Namespaces, Quota,
 };
 use crate::types::{QuotaResource, QuotaRoot, Repair, StatusItem};
 
@@ -22,7 +22,7 @@ pub(crate) fn list_of<'i, T: Element<'i> + 'i, U>(
     i: &'i [u8],
     cx: &Context,
     item: impl Fn(&'i [u8], &Context) -> Parsed<'i, U>,
-) -> Parsed<'i, List<'i, T>> {
+) -> Parsed<'i, LazyList<'i, T>> {
     let (inner, ()) = open(i, cx)?;
     let mut rest = inner;
     if rest.first() != Some(&b')') {
@@ -35,7 +35,7 @@ pub(crate) fn list_of<'i, T: Element<'i> + 'i, U>(
             (rest, ()) = sp(rest, cx)?;
         }
     }
-    let list = List::wire(taken(inner, rest), cx.attempt());
+    let list = LazyList::wire(taken(inner, rest), cx.attempt());
     let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
     Ok((rest, list))
 }
@@ -44,13 +44,13 @@ pub(crate) fn list_of<'i, T: Element<'i> + 'i, U>(
 ///
 /// *Tolerant*: attributes without a backslash; see [`delimiter`]; a name with special characters that is neither
 /// quoted nor counted goes on to the end of the line.
-pub fn mailbox_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ListedMailbox<'i>> {
+pub fn mailbox_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ListResponse<'i>> {
     let (rest, attributes) = list_of(i, cx, flag)?;
     let (rest, ()) = sp(rest, cx)?;
     let (rest, delimiter) = delimiter(rest, cx)?;
     let (rest, ()) = sp(rest, cx)?;
     let (rest, mailbox) = bare_mailbox(rest, cx)?;
-    let mut listed = ListedMailbox { attributes, delimiter, mailbox, extended: List::EMPTY };
+    let mut listed = ListResponse { attributes, delimiter, mailbox, extended: LazyList::EMPTY };
     if let [b' ', b'(', ..] = rest {
         let (rest, extended) = list_of(rest.get(1..).unwrap_or_default(), cx, extended_item)?;
         listed.extended = extended;
@@ -183,7 +183,7 @@ fn status_att_val<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, StatusItem<'i>> {
 ///
 /// *Tolerant*: namespaces missing at the end; `()` for `NIL`.
 pub fn namespaces<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Namespaces<'i>> {
-    let mut lists = [List::EMPTY; 3];
+    let mut lists = [LazyList::EMPTY; 3];
     let mut rest = i;
     for list in &mut lists {
         if matches!(rest.trim_ascii_start(), []) && rest.len() != i.len() && cx.repair(Repair::NilForValue) {
@@ -201,7 +201,7 @@ pub fn namespaces<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Namespaces<'i>> {
 }
 
 /// `namespace = nil / "(" 1*namespace-descr ")"`. *Tolerant*: spaces between; `()`.
-fn namespace<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, List<'i, Namespace<'i>>> {
+fn namespace<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, LazyList<'i, Namespace<'i>>> {
     let (inner, ()) = open(i, cx)?;
     let mut rest = inner;
     while rest.first() == Some(&b'(') {
@@ -211,7 +211,7 @@ fn namespace<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, List<'i, Namespace<'i>
     if rest.len() == inner.len() && !cx.repair(Repair::NilForValue) {
         return expected(rest, "a namespace");
     }
-    let list = List::wire(taken(inner, rest), cx.attempt());
+    let list = LazyList::wire(taken(inner, rest), cx.attempt());
     let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
     Ok((rest, list))
 }
@@ -256,10 +256,10 @@ pub fn quota_root<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, QuotaRoot<'i>> {
         let (behind, ()) = sp(rest, cx)?;
         (rest, _) = astring(behind, cx)?;
     }
-    Ok((rest, QuotaRoot { mailbox, roots: List::wire(taken(roots, rest), cx.attempt()) }))
+    Ok((rest, QuotaRoot { mailbox, roots: LazyList::wire(taken(roots, rest), cx.attempt()) }))
 }
 
-impl<'i> Element<'i> for Attribute<'i> {
+impl<'i> Element<'i> for MailboxAttribute<'i> {
     fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
         let (rest, _) = Flag::walk(i, cx)?;
         Some((rest, Self::from_wire(taken(i, rest))))

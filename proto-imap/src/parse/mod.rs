@@ -9,7 +9,7 @@ use core::cell::Cell;
 use nom::IResult;
 use nom::error::{ErrorKind, ParseError};
 
-use crate::types::{Reading, Repair, Repairs};
+use crate::types::{Repair, Repairs, Strictness};
 
 pub mod append;
 mod arguments;
@@ -50,7 +50,7 @@ pub const MAX_DEPTH: u8 = 32;
 /// How the grammar is to be read, and what was repaired in reading it.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
-    reading: Reading,
+    reading: Strictness,
     /// Second attempt at a message: a backslash before what looks like the end of a quoted string escapes nothing.
     salvage: Cell<bool>,
     /// The repairs made.
@@ -60,30 +60,30 @@ pub struct Context {
 impl Context {
     /// A context with no repairs made.
     #[must_use]
-    pub const fn new(reading: Reading) -> Self {
+    pub const fn new(reading: Strictness) -> Self {
         Self { reading, salvage: Cell::new(false), repairs: Repairs::new() }
     }
 
     /// Exactly the RFCs.
     #[must_use]
     pub const fn strict() -> Self {
-        Self::new(Reading::Strict)
+        Self::new(Strictness::Strict)
     }
 
     /// What deployed servers send.
     #[must_use]
     pub const fn tolerant() -> Self {
-        Self::new(Reading::Tolerant)
+        Self::new(Strictness::Tolerant)
     }
 
     /// How strictly it is read.
     #[must_use]
-    pub const fn reading(&self) -> Reading {
+    pub const fn reading(&self) -> Strictness {
         self.reading
     }
 
     pub(crate) const fn is_tolerant(&self) -> bool {
-        matches!(self.reading, Reading::Tolerant)
+        matches!(self.reading, Strictness::Tolerant)
     }
 
     /// Notes a repair and allows it, if repairs are made at all.
@@ -103,7 +103,7 @@ impl Context {
     /// For walking a view again that was read once: the repairs it needed were counted then.
     pub(crate) const fn again(attempt: Attempt) -> Self {
         Self {
-            reading: Reading::Tolerant,
+            reading: Strictness::Tolerant,
             salvage: Cell::new(matches!(attempt, Attempt::Second)),
             repairs: Repairs::new(),
         }

@@ -4,7 +4,7 @@
 //! this library does not know as [`Untagged::Other`].
 
 use super::extension::id_params_list;
-use super::fetch::{Found, Place, step};
+use super::fetch::{Found, ItemPosition, step};
 use super::mailbox_data::{mailbox_list, mailbox_status, namespaces, quota, quota_root};
 use super::primitive::{crlf, flag_list, is_atom_char, nz_number, octet, open, sp, spaces, tag};
 use super::search::{esearch_response, search, vanished};
@@ -13,7 +13,8 @@ use super::unparsed::Unparsed;
 use super::value::taken;
 use super::{Context, Parsed, expected};
 use crate::types::{
-    Condition, Continue, Fetch, FetchItem, IString, List, Repair, Response, Status, Text, Untagged,
+    Condition, ContinuationRequest, FetchItem, FetchResponse, IString, LazyList, Repair, Response,
+    StatusResponse, Text, Untagged,
 };
 
 /// One complete response: a line with its CRLF, the literals announced in it embedded.
@@ -91,14 +92,14 @@ fn continue_req<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
     if text.as_bytes() == b"\"\"" && cx.repair(Repair::StringForm) {
         text = Text::EMPTY;
     }
-    Ok((rest, Response::Continue(Continue { code, text })))
+    Ok((rest, Response::Continue(ContinuationRequest { code, text })))
 }
 
 /// A response code without the `* OK` before it. *Tolerant* only.
 fn bare_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
     let (rest, (code, text)) = resp_text(i, cx)?;
     cx.repairs.note(Repair::MissingStatus);
-    Ok((rest, Response::Untagged(Untagged::Status(Status { condition: Condition::Ok, code, text }))))
+    Ok((rest, Response::Untagged(Untagged::Status(StatusResponse { condition: Condition::Ok, code, text }))))
 }
 
 /// A line that is no response but words: what the server says there concerns no command. *Tolerant* only.
@@ -110,7 +111,7 @@ fn stray_line<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
         return expected(i, "a response");
     }
     cx.repairs.note(Repair::StrayLine);
-    Ok((rest, Response::Untagged(Untagged::Status(Status::new(Condition::Bad, text)))))
+    Ok((rest, Response::Untagged(Untagged::Status(StatusResponse::new(Condition::Bad, text)))))
 }
 
 /// Whether a line begins with a letter and has neither quotes nor parentheses that are open.
@@ -198,9 +199,9 @@ fn numbered<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
 }
 
 /// `msg-att = "(" (msg-att-dynamic / msg-att-static) *(SP (msg-att-dynamic / msg-att-static)) ")"`, and the line end
-fn msg_att<'i>(i: &'i [u8], sequence: u32, cx: &Context) -> Parsed<'i, Fetch<'i>> {
+fn msg_att<'i>(i: &'i [u8], sequence: u32, cx: &Context) -> Parsed<'i, FetchResponse<'i>> {
     let (items, ()) = open(i, cx)?;
-    let (mut rest, mut place) = (items, Place::First);
+    let (mut rest, mut place) = (items, ItemPosition::First);
     let mut item = FetchItem::Uid(0);
     loop {
         let (behind, found) = step(rest, place, &mut item, cx)?;
@@ -211,10 +212,10 @@ fn msg_att<'i>(i: &'i [u8], sequence: u32, cx: &Context) -> Parsed<'i, Fetch<'i>
             // The frame is all there is: the list was never closed.
             Found::LineEnd => break,
         }
-        (rest, place) = (behind, Place::Later);
+        (rest, place) = (behind, ItemPosition::Later);
     }
-    let items = List::wire(taken(items, rest), cx.attempt());
-    Ok((b"", Fetch { sequence, items }))
+    let items = LazyList::wire(taken(items, rest), cx.attempt());
+    Ok((b"", FetchResponse { sequence, items }))
 }
 
 /// A response of an extension: kept as it came.

@@ -8,39 +8,40 @@ use super::value::{taken, value};
 use super::{Context, Parsed, expected};
 use crate::types::view::Element;
 use crate::types::{
-    Esearch, IString, List, Numbers, NumbersAre, Page, RangeInclusiveU32, Repair, Search, SearchResult,
+    EsearchResponse, IString, LazyList, NumberKind, NumberRange, Numbers, PartialRange, Repair,
+    SearchResponse, SearchReturnData,
 };
 
 /// `"SEARCH" *(SP nz-number) [SP search-sort-mod-seq]`, without the word
-pub fn search<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Search<'i>> {
+pub fn search<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchResponse<'i>> {
     let (rest, numbers) = numbers(i, cx)?;
-    let [b' ', behind @ ..] = rest else { return Ok((rest, Search { numbers, mod_sequence: None })) };
+    let [b' ', behind @ ..] = rest else { return Ok((rest, SearchResponse { numbers, mod_sequence: None })) };
     if behind.first() != Some(&b'(') {
-        return Ok((rest, Search { numbers, mod_sequence: None }));
+        return Ok((rest, SearchResponse { numbers, mod_sequence: None }));
     }
     let (rest, ()) = open(behind, cx)?;
     let (rest, ()) = word(rest, b"MODSEQ", "MODSEQ")?;
     let (rest, ()) = sp(rest, cx)?;
     let (rest, value) = mod_sequence_value(rest, cx)?;
     let (rest, ()) = close(rest, cx)?;
-    Ok((rest, Search { numbers, mod_sequence: Some(value) }))
+    Ok((rest, SearchResponse { numbers, mod_sequence: Some(value) }))
 }
 
 /// `esearch-response = "ESEARCH" [search-correlator] [SP "UID"] *(SP search-return-data)`, without the word
-pub fn esearch_response<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Esearch<'i>> {
-    let mut esearch = Esearch {
+pub fn esearch_response<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, EsearchResponse<'i>> {
+    let mut esearch = EsearchResponse {
         tag: None,
         mailbox: None,
         uid_validity: None,
-        numbers_are: NumbersAre::SequenceNumbers,
-        results: List::EMPTY,
+        number_kind: NumberKind::SequenceNumbers,
+        results: LazyList::EMPTY,
     };
     let mut rest = i;
     if rest.first() == Some(&b' ') && rest.trim_ascii_start().first() == Some(&b'(') {
         rest = search_correlator(sp(rest, cx)?.0, &mut esearch, cx)?.0;
     }
     if let Ok((behind, ())) = sp(rest, cx).and_then(|(behind, ())| word(behind, b"UID", "UID")) {
-        esearch.numbers_are = NumbersAre::Uids;
+        esearch.number_kind = NumberKind::Uids;
         rest = behind;
     }
     let results = rest;
@@ -48,13 +49,13 @@ pub fn esearch_response<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Esearch<'i>
         let (behind, ()) = sp(rest, cx)?;
         (rest, _) = search_return_data(behind, cx)?;
     }
-    esearch.results = List::wire(taken(results, rest), cx.attempt());
+    esearch.results = LazyList::wire(taken(results, rest), cx.attempt());
     Ok((rest, esearch))
 }
 
 /// `"(" one-correlator *(SP one-correlator) ")"`, where `one-correlator = ("TAG" SP tag-string) / ("MAILBOX" SP
 /// astring) / ("UIDVALIDITY" SP nz-number)` in any order, each at most once (RFC 7377).
-fn search_correlator<'i>(i: &'i [u8], esearch: &mut Esearch<'i>, cx: &Context) -> Parsed<'i, ()> {
+fn search_correlator<'i>(i: &'i [u8], esearch: &mut EsearchResponse<'i>, cx: &Context) -> Parsed<'i, ()> {
     let (mut rest, ()) = open(i, cx)?;
     loop {
         let (behind, name) = atom(rest)?;
@@ -81,31 +82,31 @@ fn search_correlator<'i>(i: &'i [u8], esearch: &mut Esearch<'i>, cx: &Context) -
 }
 
 /// `search-return-data`; what this library does not know takes one value.
-fn search_return_data<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchResult<'i>> {
+fn search_return_data<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchReturnData<'i>> {
     let (rest, name) = atom(i)?;
     let (rest, ()) = sp(rest, cx)?;
     let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
     if is(b"MIN") {
-        nz_number(rest, cx).map(|(rest, number)| (rest, SearchResult::Min(number)))
+        nz_number(rest, cx).map(|(rest, number)| (rest, SearchReturnData::Min(number)))
     } else if is(b"MAX") {
-        nz_number(rest, cx).map(|(rest, number)| (rest, SearchResult::Max(number)))
+        nz_number(rest, cx).map(|(rest, number)| (rest, SearchReturnData::Max(number)))
     } else if is(b"COUNT") {
-        number(rest, cx).map(|(rest, number)| (rest, SearchResult::Count(number)))
+        number(rest, cx).map(|(rest, number)| (rest, SearchReturnData::Count(number)))
     } else if is(b"ALL") {
-        known_sequence_set(rest, cx).map(|(rest, numbers)| (rest, SearchResult::All(numbers)))
+        known_sequence_set(rest, cx).map(|(rest, numbers)| (rest, SearchReturnData::All(numbers)))
     } else if is(b"MODSEQ") {
-        number64(rest, cx).map(|(rest, value)| (rest, SearchResult::ModSeq(value)))
+        number64(rest, cx).map(|(rest, value)| (rest, SearchReturnData::ModSeq(value)))
     } else if is(b"PARTIAL") {
         partial(rest, cx)
     } else {
         value(rest, cx).map(|(rest, value)| {
-            (rest, SearchResult::Other { name: IString::new(name), value: IString::new(value) })
+            (rest, SearchReturnData::Other { name: IString::new(name), value: IString::new(value) })
         })
     }
 }
 
 /// `"PARTIAL" SP "(" partial-range SP partial-results ")"` (RFC 9394), without the word
-fn partial<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchResult<'i>> {
+fn partial<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchReturnData<'i>> {
     let (rest, ()) = open(i, cx)?;
     let (rest, page) = partial_range(rest, cx)?;
     let (rest, ()) = sp(rest, cx)?;
@@ -114,11 +115,11 @@ fn partial<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchResult<'i>> {
         Err(_) => known_sequence_set(rest, cx)?,
     };
     let (rest, ()) = close(spaces_before_close(rest, cx), cx)?;
-    Ok((rest, SearchResult::Partial { page, numbers }))
+    Ok((rest, SearchReturnData::Partial { page, numbers }))
 }
 
 /// `partial-range = nz-number ":" nz-number / "-" nz-number ":-" nz-number`
-pub(crate) fn partial_range<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Page> {
+pub(crate) fn partial_range<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, PartialRange> {
     let (rest, from_last) = match i {
         [b'-', rest @ ..] => (rest, true),
         rest => (rest, false),
@@ -131,27 +132,27 @@ pub(crate) fn partial_range<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Page> {
         (rest, true) => return expected(rest, "a minus sign"),
     };
     let (rest, last) = nz_number(rest, cx)?;
-    let range = RangeInclusiveU32::new(first, last);
-    Ok((rest, if from_last { Page::FromLast(range) } else { Page::FromFirst(range) }))
+    let range = NumberRange::new(first, last);
+    Ok((rest, if from_last { PartialRange::FromLast(range) } else { PartialRange::FromFirst(range) }))
 }
 
-impl<'i> Element<'i> for SearchResult<'i> {
+impl<'i> Element<'i> for SearchReturnData<'i> {
     fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
         search_return_data(i, cx).ok()
     }
 }
 
 /// `"VANISHED" [SP "(EARLIER)"] SP known-uids` (RFC 7162), without the word
-pub fn vanished<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (crate::types::Vanished, Numbers<'i>)> {
-    use crate::types::Vanished;
+pub fn vanished<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (crate::types::VanishedWhen, Numbers<'i>)> {
+    use crate::types::VanishedWhen;
     let (mut rest, ()) = sp(i, cx)?;
-    let mut when = Vanished::Now;
+    let mut when = VanishedWhen::Now;
     if rest.first() == Some(&b'(') {
         let (behind, ()) = open(rest, cx)?;
         let (behind, ()) = word(behind, b"EARLIER", "EARLIER")?;
         let (behind, ()) = close(behind, cx)?;
         (rest, ()) = sp(behind, cx)?;
-        when = Vanished::Earlier;
+        when = VanishedWhen::Earlier;
     }
     if matches!(rest.trim_ascii_start(), []) && cx.repair(Repair::NilForValue) {
         return Ok((rest, (when, Numbers::EMPTY)));

@@ -7,25 +7,25 @@ use super::sequence::sequence_set;
 use super::value::taken;
 use super::{Attempt, Context, MAX_DEPTH, Parsed, expected};
 use crate::types::search_key::{EntryKind, ModSeqEntry};
-use crate::types::view::{Element, Nested};
-use crate::types::{Date, IString, Keyword, List, Repair, SearchKey, SequenceSet};
+use crate::types::view::{Element, LazyValue};
+use crate::types::{Date, IString, Keyword, LazyList, Repair, SearchKey, SequenceSet};
 
 /// `search-key *(SP search-key)`, up to the line end. The keys are at most [`MAX_DEPTH`] deep.
-pub fn search_program<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, List<'i, SearchKey<'i>>> {
+pub fn search_program<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, LazyList<'i, SearchKey<'i>>> {
     keys(i, cx, 0)
 }
 
 /// `search-key *(SP search-key)`
-fn keys<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, List<'i, SearchKey<'i>>> {
+fn keys<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, LazyList<'i, SearchKey<'i>>> {
     let mut rest = i;
     loop {
         (rest, _) = search_key(rest, cx, depth)?;
         if rest.first() != Some(&b' ') {
-            return Ok((rest, List::wire(taken(i, rest), Attempt::First)));
+            return Ok((rest, LazyList::wire(taken(i, rest), Attempt::First)));
         }
         let (behind, ()) = sp(rest, cx)?;
         if matches!(behind.first(), Some(b')' | b'\r' | b'\n')) && cx.repair(Repair::ExtraSpace) {
-            return Ok((behind, List::wire(taken(i, rest), Attempt::First)));
+            return Ok((behind, LazyList::wire(taken(i, rest), Attempt::First)));
         }
         rest = behind;
     }
@@ -138,9 +138,9 @@ fn with_date<'i>(name: &[u8]) -> Option<fn(Date) -> SearchKey<'i>> {
 
 /// The keys that contain keys, behind their name and the space.
 fn combined<'i>(name: &[u8], i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, SearchKey<'i>> {
-    let nested = |i: &'i [u8]| -> Parsed<'i, Nested<'i, SearchKey<'i>>> {
+    let nested = |i: &'i [u8]| -> Parsed<'i, LazyValue<'i, SearchKey<'i>>> {
         let (rest, _) = search_key(i, cx, depth)?;
-        Ok((rest, Nested::wire(taken(i, rest), Attempt::First)))
+        Ok((rest, LazyValue::wire(taken(i, rest), Attempt::First)))
     };
     let (rest, one) = nested(i)?;
     Ok(match name {

@@ -3,7 +3,7 @@
 use super::primitive::{astring, octet, open, sp, spaces};
 use super::value::taken;
 use super::{Context, Parsed, expected};
-use crate::types::{IString, List, Repair, Section, SectionItem, SectionText};
+use crate::types::{IString, LazyList, Repair, Section, SectionItem, SectionText};
 
 /// `section = "[" [section-spec] "]"`
 ///
@@ -81,7 +81,7 @@ fn section_words<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SectionText<'i>> {
 }
 
 /// `header-list = "(" header-fld-name *(SP header-fld-name) ")"`. *Tolerant*: `()`.
-fn header_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, List<'i, IString<'i>>> {
+fn header_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, LazyList<'i, IString<'i>>> {
     let (inner, ()) = open(i, cx)?;
     let mut rest = inner;
     while rest.first() != Some(&b')') || (rest.len() == inner.len() && !cx.is_tolerant()) {
@@ -91,7 +91,7 @@ fn header_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, List<'i, IString<'i>
             (rest, ()) = sp(rest, cx)?;
         }
     }
-    let fields = List::wire(taken(inner, rest), cx.attempt());
+    let fields = LazyList::wire(taken(inner, rest), cx.attempt());
     let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
     Ok((spaces(rest, cx), fields))
 }

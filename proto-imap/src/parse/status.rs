@@ -12,20 +12,21 @@ use super::primitive::{number, sp, spaces};
 use super::value::taken;
 use super::{Context, Parsed, expected};
 use crate::types::{
-    Capability, CapabilityList, Code, Condition, IString, List, PlainCode, Repair, Status, Text,
+    Capability, CapabilityList, Condition, IString, LazyList, PlainCode, Repair, ResponseCode,
+    StatusResponse, Text,
 };
 
 /// `resp-cond-state`, `resp-cond-bye`, `resp-cond-auth`: `("OK" / "NO" / "BAD" / "PREAUTH" / "BYE") SP resp-text`
 ///
 /// *Tolerant*: nothing behind the condition.
-pub fn resp_cond<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Status<'i>> {
+pub fn resp_cond<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, StatusResponse<'i>> {
     let Some((condition, rest)) = condition(i) else { return expected(i, "OK, NO, BAD, PREAUTH or BYE") };
     let rest = match rest.first() {
         Some(b'\r' | b'\n') if cx.repair(Repair::MissingText) => rest,
         _ => sp(rest, cx)?.0,
     };
     let (rest, (code, text)) = resp_text(rest, cx)?;
-    Ok((rest, Status { condition, code, text }))
+    Ok((rest, StatusResponse { condition, code, text }))
 }
 
 fn condition(i: &[u8]) -> Option<(Condition, &[u8])> {
@@ -38,9 +39,9 @@ fn condition(i: &[u8]) -> Option<(Condition, &[u8])> {
 
 /// `resp-text = ["[" resp-text-code "]" SP] [text]`, up to the line end, which stays.
 ///
-/// *Tolerant*: no space behind the code; a code that does not follow its own grammar is [`Code::Other`]; an opening
+/// *Tolerant*: no space behind the code; a code that does not follow its own grammar is [`ResponseCode::Other`]; an opening
 /// bracket that is never closed is text.
-pub fn resp_text<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (Option<Code<'i>>, Text<'i>)> {
+pub fn resp_text<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (Option<ResponseCode<'i>>, Text<'i>)> {
     let (rest, code) = if i.first() == Some(&b'[') { resp_code(i, cx)? } else { (i, None) };
     let rest = match rest.first() {
         Some(b' ') if code.is_some() => rest.get(1..).unwrap_or_default(),
@@ -76,7 +77,7 @@ fn line_end(i: &[u8]) -> usize {
 }
 
 /// `"[" resp-text-code "]"`
-fn resp_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Code<'i>>> {
+fn resp_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<ResponseCode<'i>>> {
     let (inner, ()) = octet(i, b'[', "a response code")?;
     let before = cx.is_tolerant().then(|| cx.repairs.clone());
     let typed = resp_text_code(inner, cx).and_then(|(rest, code)| {
@@ -93,7 +94,7 @@ fn resp_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Code<'i>>> {
     let name = raw.iter().position(|octet| *octet == b' ').unwrap_or(raw.len());
     let argument = raw.get(name + 1..).filter(|argument| !argument.is_empty());
     let name = IString::new(raw.get(..name).unwrap_or_default());
-    Ok((rest, Some(Code::Other { name, argument: argument.map(IString::new) })))
+    Ok((rest, Some(ResponseCode::Other { name, argument: argument.map(IString::new) })))
 }
 
 /// Where the bracket closes: brackets inside are balanced, or else, as in the grammar, it is the first one in the line.
@@ -120,29 +121,35 @@ fn balanced_bracket(i: &[u8]) -> Option<usize> {
 }
 
 /// `resp-text-code`, without the brackets
-fn resp_text_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Code<'i>> {
+fn resp_text_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
     let (rest, name) = atom(i)?;
     if matches!(rest.first(), Some(b']') | None)
         && let Some(plain) = PlainCode::from_wire(name)
     {
-        return Ok((rest, Code::Plain(plain)));
+        return Ok((rest, ResponseCode::Plain(plain)));
     }
     let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
     match name.len() {
-        6 if is(b"UNSEEN") => one(rest, cx, nz_number, |number| Code::Unseen(NonZeroU32::new(number))),
-        6 if is(b"BADURL") => one(rest, cx, argument, |url| Code::BadUrl(IString::new(url))),
-        7 if is(b"UIDNEXT") => one(rest, cx, nz_number, |number| Code::UidNext(NonZeroU32::new(number))),
+        6 if is(b"UNSEEN") => {
+            one(rest, cx, nz_number, |number| ResponseCode::Unseen(NonZeroU32::new(number)))
+        }
+        6 if is(b"BADURL") => one(rest, cx, argument, |url| ResponseCode::BadUrl(IString::new(url))),
+        7 if is(b"UIDNEXT") => {
+            one(rest, cx, nz_number, |number| ResponseCode::UidNext(NonZeroU32::new(number)))
+        }
         7 if is(b"COPYUID") => copyuid(rest, cx),
-        8 if is(b"MODIFIED") => one(rest, cx, known_sequence_set, Code::Modified),
-        8 if is(b"REFERRAL") => one(rest, cx, argument, |url| Code::Referral(IString::new(url))),
+        8 if is(b"MODIFIED") => one(rest, cx, known_sequence_set, ResponseCode::Modified),
+        8 if is(b"REFERRAL") => one(rest, cx, argument, |url| ResponseCode::Referral(IString::new(url))),
         8 if is(b"METADATA") => metadata(rest, cx),
         9 if is(b"APPENDUID") => appenduid(rest, cx),
-        9 if is(b"MAILBOXID") => one(rest, cx, object_id, Code::MailboxId),
-        10 if is(b"CAPABILITY") => capabilities(rest, cx).map(|(rest, list)| (rest, Code::Capability(list))),
+        9 if is(b"MAILBOXID") => one(rest, cx, object_id, ResponseCode::MailboxId),
+        10 if is(b"CAPABILITY") => {
+            capabilities(rest, cx).map(|(rest, list)| (rest, ResponseCode::Capability(list)))
+        }
         10 if is(b"BADCHARSET") => badcharset(rest, cx),
-        11 if is(b"UIDVALIDITY") => one(rest, cx, nz_number, Code::UidValidity),
-        13 if is(b"HIGHESTMODSEQ") => one(rest, cx, mod_sequence_value, Code::HighestModSeq),
-        14 if is(b"PERMANENTFLAGS") => one(rest, cx, flag_perm_list, Code::PermanentFlags),
+        11 if is(b"UIDVALIDITY") => one(rest, cx, nz_number, ResponseCode::UidValidity),
+        13 if is(b"HIGHESTMODSEQ") => one(rest, cx, mod_sequence_value, ResponseCode::HighestModSeq),
+        14 if is(b"PERMANENTFLAGS") => one(rest, cx, flag_perm_list, ResponseCode::PermanentFlags),
         _ => other_code(rest, name, cx),
     }
 }
@@ -174,61 +181,64 @@ fn taken_len(i: &[u8], len: usize) -> &[u8] {
 }
 
 /// `atom [SP 1*<any TEXT-CHAR except "]">]`. *Tolerant*: brackets in the argument, if they are balanced.
-fn other_code<'i>(i: &'i [u8], name: &'i [u8], cx: &Context) -> Parsed<'i, Code<'i>> {
+fn other_code<'i>(i: &'i [u8], name: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
     let name = IString::new(name);
     if i.first() == Some(&b']') {
-        return Ok((i, Code::Other { name, argument: None }));
+        return Ok((i, ResponseCode::Other { name, argument: None }));
     }
     let (rest, ()) = octet(i, b' ', "a closing bracket")?;
     if !cx.is_tolerant() {
         let (rest, argument) = argument(rest, cx)?;
-        return Ok((rest, Code::Other { name, argument: Some(IString::new(argument)) }));
+        return Ok((rest, ResponseCode::Other { name, argument: Some(IString::new(argument)) }));
     }
     let Some(end) = closing_bracket(rest) else { return expected(rest, "a closing bracket") };
     let argument = Some(taken_len(rest, end)).filter(|argument| !argument.is_empty());
-    Ok((rest.get(end..).unwrap_or_default(), Code::Other { name, argument: argument.map(IString::new) }))
+    Ok((
+        rest.get(end..).unwrap_or_default(),
+        ResponseCode::Other { name, argument: argument.map(IString::new) },
+    ))
 }
 
 /// `resp-code-apnd = "APPENDUID" SP nz-number SP append-uid`
-fn appenduid<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Code<'i>> {
+fn appenduid<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
     let (rest, ()) = sp(i, cx)?;
     let (rest, uid_validity) = nz_number(rest, cx)?;
     let (rest, ()) = sp(rest, cx)?;
     let (rest, uids) = known_sequence_set(rest, cx)?;
-    Ok((rest, Code::AppendUid { uid_validity, uids }))
+    Ok((rest, ResponseCode::AppendUid { uid_validity, uids }))
 }
 
 /// `resp-code-copy = "COPYUID" SP nz-number SP uid-set SP uid-set`
-fn copyuid<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Code<'i>> {
+fn copyuid<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
     let (rest, ()) = sp(i, cx)?;
     let (rest, uid_validity) = nz_number(rest, cx)?;
     let (rest, ()) = sp(rest, cx)?;
     let (rest, source) = known_sequence_set(rest, cx)?;
     let (rest, ()) = sp(rest, cx)?;
     let (rest, target) = known_sequence_set(rest, cx)?;
-    Ok((rest, Code::CopyUid { uid_validity, source, target }))
+    Ok((rest, ResponseCode::CopyUid { uid_validity, source, target }))
 }
 
 /// `"METADATA" SP ("LONGENTRIES" / "MAXSIZE") SP number` (RFC 5464); `TOOMANY` and `NOPRIVATE` are kept as they are.
-fn metadata<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Code<'i>> {
+fn metadata<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
     let (behind, ()) = sp(i, cx)?;
     let (rest, word) = atom(behind)?;
     let size = |rest| number(sp(rest, cx)?.0, cx);
     if word.eq_ignore_ascii_case(b"LONGENTRIES") {
         let (rest, size) = size(rest)?;
-        return Ok((rest, Code::MetadataLongEntries(size)));
+        return Ok((rest, ResponseCode::MetadataLongEntries(size)));
     }
     if word.eq_ignore_ascii_case(b"MAXSIZE") {
         let (rest, size) = size(rest)?;
-        return Ok((rest, Code::MetadataMaxSize(size)));
+        return Ok((rest, ResponseCode::MetadataMaxSize(size)));
     }
-    Ok((rest, Code::Other { name: IString::new(b"METADATA"), argument: Some(IString::new(word)) }))
+    Ok((rest, ResponseCode::Other { name: IString::new(b"METADATA"), argument: Some(IString::new(word)) }))
 }
 
 /// `"BADCHARSET" [SP "(" charset *(SP charset) ")" ]`
-fn badcharset<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Code<'i>> {
+fn badcharset<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ResponseCode<'i>> {
     if i.first() == Some(&b']') {
-        return Ok((i, Code::BadCharset(List::EMPTY)));
+        return Ok((i, ResponseCode::BadCharset(LazyList::EMPTY)));
     }
     let (inner, ()) = open(sp(i, cx)?.0, cx)?;
     let mut rest = inner;
@@ -240,9 +250,9 @@ fn badcharset<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Code<'i>> {
         }
         (rest, ()) = sp(rest, cx)?;
     }
-    let list = List::wire(taken(inner, rest), cx.attempt());
+    let list = LazyList::wire(taken(inner, rest), cx.attempt());
     let (rest, ()) = close(rest, cx)?;
-    Ok((rest, Code::BadCharset(list)))
+    Ok((rest, ResponseCode::BadCharset(list)))
 }
 
 /// `"(" objectid ")"` (RFC 8474). *Tolerant*: without the parentheses.
@@ -273,12 +283,12 @@ pub(crate) fn capabilities<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Capabili
     while rest.first() == Some(&b' ') {
         let behind = rest.trim_ascii_start();
         if cx.is_tolerant() && matches!(behind.first(), Some(b']') | None) || behind.is_empty() {
-            let list = List::wire(taken(i, rest), cx.attempt());
+            let list = LazyList::wire(taken(i, rest), cx.attempt());
             return Ok((spaces(rest, cx), list));
         }
         let (behind, ()) = sp(rest, cx)?;
         if matches!(behind.first(), Some(b'\r' | b'\n')) && cx.is_tolerant() {
-            return Ok((behind, List::wire(taken(i, rest), cx.attempt())));
+            return Ok((behind, LazyList::wire(taken(i, rest), cx.attempt())));
         }
         let end = behind
             .iter()
@@ -290,13 +300,13 @@ pub(crate) fn capabilities<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Capabili
         }
         rest = behind.get(end..).unwrap_or_default();
     }
-    Ok((rest, List::wire(taken(i, rest), cx.attempt())))
+    Ok((rest, LazyList::wire(taken(i, rest), cx.attempt())))
 }
 
 /// A list of capabilities that stands by itself: for what is stored as text.
 #[must_use]
 pub fn capability_list(text: &[u8]) -> CapabilityList<'_> {
-    List::<Capability<'_>>::wire(text, super::Attempt::First)
+    LazyList::<Capability<'_>>::wire(text, super::Attempt::First)
 }
 
 #[cfg(test)]

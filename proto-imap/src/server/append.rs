@@ -9,17 +9,17 @@ use super::core::{Core, Found, Input, Owed};
 use super::event::{Happened, LiteralOffer, Reply};
 use super::fetch::Writing;
 use super::reply::{Refusal, outcome};
-use crate::frame::{Announced, Binary, Sync};
+use crate::frame::{Binary, LiteralHeader, Sync};
 use crate::parse;
 use crate::state::{Effect, Outcome};
-use crate::types::Status;
+use crate::types::StatusResponse;
 
 impl Core {
     /// An APPEND command up to the announcement of its message.
     pub(super) fn append<'i>(
         &mut self,
         bytes: &'i [u8],
-        announced: Announced,
+        announced: LiteralHeader,
         tx: &mut SendBuffer,
     ) -> Result<Happened<'i>, Error> {
         let len = bytes.len();
@@ -51,7 +51,7 @@ impl Core {
     fn refuse_unparsed(
         &mut self,
         len: usize,
-        announced: Announced,
+        announced: LiteralHeader,
         why: &parse::UnparsedCommand<'_>,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
@@ -95,7 +95,7 @@ impl Core {
     pub(super) fn reject_literal(
         &mut self,
         offer: &LiteralOffer,
-        status: &Status<'_>,
+        status: &StatusResponse<'_>,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         let (size, sync) = self.offered(offer)?;
@@ -129,7 +129,7 @@ impl Core {
     pub(super) fn payload_end(
         &mut self,
         end: usize,
-        announced: Option<Announced>,
+        announced: Option<LiteralHeader>,
         tx: &mut SendBuffer,
     ) -> Result<Found, Error> {
         self.input = Input::Command;

@@ -16,7 +16,7 @@ use super::fetch::Writing;
 use super::reply::Refusal;
 use crate::client::Trust;
 use crate::config::Config;
-use crate::frame::{Announced, Framer, Step, Sync};
+use crate::frame::{FrameStep, Framer, LiteralHeader, Sync};
 use crate::parse::Context;
 use crate::state::{Effect, State};
 use crate::told;
@@ -312,10 +312,10 @@ impl Core {
             _ => {}
         }
         let (end, announced) = match self.step(rx, tx)? {
-            Step::More => return Ok(Found::More),
-            Step::Complete(end) => (end, None),
-            Step::Literal(end, announced) => (end, Some(announced)),
-            Step::Endless(..) => {
+            FrameStep::More => return Ok(Found::More),
+            FrameStep::Complete(end) => (end, None),
+            FrameStep::Literal(end, announced) => (end, Some(announced)),
+            FrameStep::Endless(..) => {
                 let farewell = "a literal that long has no end";
                 return Err(self.fail(Limit::Literal.into(), farewell, tx));
             }
@@ -352,7 +352,7 @@ impl Core {
 
     /// The framer's next step; a line or a command over the limits ends the session, since nobody can say where
     /// the next command begins.
-    pub(super) fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Step, Error> {
+    pub(super) fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<FrameStep, Error> {
         let limits: &Limits = &self.config.limits;
         match self.framer.step(rx, limits.line, limits.frame) {
             Ok(step) => Ok(step),
@@ -448,7 +448,7 @@ pub(super) enum Found {
     /// A command of so many octets, for the application.
     Command(usize),
     /// So much of an APPEND command stands before this payload.
-    Append(usize, Announced),
+    Append(usize, LiteralHeader),
 }
 
 /// All that what follows depends on, but for the configuration. The tag and the refusal that waits are the client's

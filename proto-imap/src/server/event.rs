@@ -8,7 +8,7 @@ use core::fmt;
 use proto_mail::{AuthRequest, Channel, StartTlsRequest};
 
 use crate::parse::UnparsedCommand;
-use crate::types::{Command, DateTime, FlagList, Mailbox};
+use crate::types::{Command, DateTime, FlagList, MailboxName};
 
 /// How many commands the application has refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,7 +49,7 @@ pub enum Event<'i, C: Channel> {
         /// The token.
         offer: LiteralOffer,
         /// Where to.
-        mailbox: Mailbox<'i>,
+        mailbox: MailboxName<'i>,
         /// With these flags.
         flags: FlagList<'i>,
         /// With this internal date; `None`: now.
@@ -104,7 +104,7 @@ pub(super) enum Happened<'i> {
     StartTls(StartTlsRequest),
     Append {
         offer: LiteralOffer,
-        mailbox: Mailbox<'i>,
+        mailbox: MailboxName<'i>,
         flags: FlagList<'i>,
         date: Option<DateTime>,
         size: u64,

@@ -29,7 +29,7 @@ pub use self::starttls::Upgrade;
 use crate::client::Trust;
 use crate::config::Config;
 use crate::state::State;
-use crate::types::{NameEncoding, Numbers, SearchResult, Status, Tag, Untagged};
+use crate::types::{NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag, Untagged};
 
 /// An IMAP server's side of one session: bytes in, events out; answers in, bytes out (RFC 9051).
 ///
@@ -54,7 +54,7 @@ use crate::types::{NameEncoding, Numbers, SearchResult, Status, Tag, Untagged};
 /// use proto_mail::{AuthVerdict, RecvBuffer, Secure, SendBuffer};
 /// use proto_imap::Config;
 /// use proto_imap::server::{Event, Server};
-/// use proto_imap::types::{Condition, Status, Text};
+/// use proto_imap::types::{Condition, StatusResponse, Text};
 ///
 /// let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
 /// let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
@@ -67,7 +67,7 @@ use crate::types::{NameEncoding, Numbers, SearchResult, Status, Tag, Untagged};
 ///         match event {
 ///             Event::Auth(request) => server.verdict(request, AuthVerdict::Accept, &mut tx)?,
 ///             Event::Command(reply, _command) => {
-///                 let done = Status::new(Condition::Ok, Text::first_line("done"));
+///                 let done = StatusResponse::new(Condition::Ok, Text::first_line("done"));
 ///                 server.reply(reply, &done, &mut tx)?;
 ///             }
 ///             Event::Closed => break 'session,
@@ -173,7 +173,12 @@ impl<C: Channel> Server<C> {
     /// command, or the client is still idling; [`Misuse::WrongLength`] if a FETCH response is not finished;
     /// [`Misuse::ForbiddenByte`] if the status cannot be written. After the last three the token is spent: the
     /// session can only be closed.
-    pub fn reply(&mut self, reply: Reply, status: &Status<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+    pub fn reply(
+        &mut self,
+        reply: Reply,
+        status: &StatusResponse<'_>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
         self.core.reply(&reply, status, tx)
     }
 
@@ -194,7 +199,7 @@ impl<C: Channel> Server<C> {
     pub fn reject_literal(
         &mut self,
         offer: LiteralOffer,
-        status: &Status<'_>,
+        status: &StatusResponse<'_>,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         self.core.reject_literal(&offer, status, tx)
@@ -259,7 +264,11 @@ impl<C: Channel> Server<C> {
     ///
     /// # Errors
     /// [`Misuse::WrongState`] if no such response was begun.
-    pub fn finish_search(&mut self, results: &[SearchResult<'_>], tx: &mut SendBuffer) -> Result<(), Error> {
+    pub fn finish_search(
+        &mut self,
+        results: &[SearchReturnData<'_>],
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
         self.core.finish_search(results, tx)
     }
 

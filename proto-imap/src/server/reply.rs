@@ -13,11 +13,11 @@ use super::event::{Happened, Reply};
 use super::fetch::Writing;
 use crate::client::Trust;
 use crate::encode;
-use crate::frame::{self, Announced, Ending, Step, Sync};
+use crate::frame::{self, FrameStep, LineEnd, LiteralHeader, Sync};
 use crate::parse;
 use crate::state::{Allowed, Effect, Outcome, State};
 use crate::types::command::CommandName;
-use crate::types::{Command, Condition, Response, Status, Tag};
+use crate::types::{Command, Condition, Response, StatusResponse, Tag};
 
 /// Why a command is refused by the machine.
 #[derive(Debug)]
@@ -59,19 +59,19 @@ impl Core {
         loop {
             let step = self.step(rx, tx)?;
             let end = match step {
-                Step::More => return Ok(Found::More),
-                Step::Complete(end) | Step::Literal(end, _) | Step::Endless(end, _) => end,
+                FrameStep::More => return Ok(Found::More),
+                FrameStep::Complete(end) | FrameStep::Literal(end, _) | FrameStep::Endless(end, _) => end,
             };
             if end == 2 && self.framer.is_first_line() {
                 return self.empty_line(tx);
             }
             let judged = self.judge(end, rx, tx)?;
             let announced = match step {
-                Step::Literal(_, announced) => announced,
-                Step::Endless(_, Sync::NonSynchronising) => {
+                FrameStep::Literal(_, announced) => announced,
+                FrameStep::Endless(_, Sync::NonSynchronising) => {
                     return Err(self.fail(Limit::Literal.into(), "a literal that long has no end", tx));
                 }
-                Step::Endless(..) => {
+                FrameStep::Endless(..) => {
                     let refusal = judged.err().unwrap_or(Refusal::bad("the literal is too long"));
                     return self.refuse_command(end, refusal, tx);
                 }
@@ -121,7 +121,7 @@ impl Core {
     }
 
     /// Whether a literal of a command may come.
-    fn literal_refusal(&self, announced: Announced) -> Option<Refusal> {
+    fn literal_refusal(&self, announced: LiteralHeader) -> Option<Refusal> {
         let held = usize::try_from(announced.size).unwrap_or(usize::MAX);
         let authenticated = self.state().is_authenticated();
         if held > self.config.limits.literal || (!authenticated && announced.size > frame::LITERAL_MINUS) {
@@ -369,7 +369,7 @@ impl Core {
     pub(super) fn refuse_at_literal(
         &mut self,
         len: usize,
-        announced: Announced,
+        announced: LiteralHeader,
         refusal: Refusal,
         tx: &mut SendBuffer,
     ) -> Result<Found, Error> {
@@ -385,8 +385,8 @@ impl Core {
     }
 
     /// The line behind a literal of a refused command: the end of it, or another literal.
-    pub(super) fn refused_line(&mut self, announced: Option<Announced>, tx: &mut SendBuffer) -> Found {
-        if let Some(Announced { size, sync: Sync::NonSynchronising, .. }) = announced {
+    pub(super) fn refused_line(&mut self, announced: Option<LiteralHeader>, tx: &mut SendBuffer) -> Found {
+        if let Some(LiteralHeader { size, sync: Sync::NonSynchronising, .. }) = announced {
             self.input = Input::Refused(size);
             return Found::Silent;
         }
@@ -447,7 +447,7 @@ impl Core {
     pub(super) fn reply(
         &mut self,
         reply: &Reply,
-        status: &Status<'_>,
+        status: &StatusResponse<'_>,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         self.check(reply.serial)?;
@@ -470,7 +470,11 @@ impl Core {
     }
 
     /// Writes the answer under the tag of the command in progress.
-    pub(super) fn put_status(&mut self, status: &Status<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+    pub(super) fn put_status(
+        &mut self,
+        status: &StatusResponse<'_>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
         if self.writing != Writing::Nothing {
             return Err(Misuse::WrongLength.into());
         }
@@ -506,7 +510,7 @@ fn is_mailbox(line: &[u8]) -> bool {
 }
 
 /// How a command ends, by its status: only OK, NO and BAD end one.
-pub(super) fn outcome(status: &Status<'_>) -> Result<Outcome, Error> {
+pub(super) fn outcome(status: &StatusResponse<'_>) -> Result<Outcome, Error> {
     match status.condition {
         Condition::Ok => Ok(Outcome::Success),
         Condition::No => Ok(Outcome::Failure),
@@ -517,5 +521,5 @@ pub(super) fn outcome(status: &Status<'_>) -> Result<Outcome, Error> {
 
 /// Whether a line, taken by itself, announces a literal.
 fn announces(part: &[u8]) -> bool {
-    frame::ending(part.strip_suffix(b"\r").unwrap_or(part)) != Ending::Plain
+    frame::ending(part.strip_suffix(b"\r").unwrap_or(part)) != LineEnd::Plain
 }

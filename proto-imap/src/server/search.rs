@@ -8,7 +8,7 @@ use proto_mail::{Error, Misuse, SendBuffer};
 use super::core::Core;
 use super::fetch::Writing;
 use crate::encode::search::{esearch_response, search, search_return_data, sequence_set};
-use crate::types::{Esearch, Numbers, Search, SearchResult};
+use crate::types::{EsearchResponse, Numbers, SearchResponse, SearchReturnData};
 
 /// Which response a search is answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum SearchForm<'a> {
     /// `SEARCH`: each number by itself.
     Search,
     /// `ESEARCH`, with the results that come before the numbers.
-    Esearch(Esearch<'a>),
+    Esearch(EsearchResponse<'a>),
 }
 
 /// How far the numbers of a response were written.
@@ -54,7 +54,7 @@ impl Core {
             return Ok(());
         }
         match listing {
-            Listing::Singles => search(&Search { numbers, mod_sequence: None }, tx),
+            Listing::Singles => search(&SearchResponse { numbers, mod_sequence: None }, tx),
             Listing::SetBegin => {
                 tx.put(b" ALL ");
                 sequence_set(numbers, tx);
@@ -70,14 +70,14 @@ impl Core {
 
     pub(super) fn finish_search(
         &mut self,
-        results: &[SearchResult<'_>],
+        results: &[SearchReturnData<'_>],
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         let Writing::Search(listing) = self.writing else { return Err(Misuse::WrongState.into()) };
         for result in results {
             match (listing, result) {
-                (Listing::Singles, SearchResult::ModSeq(value)) => {
-                    search(&Search { numbers: Numbers::new(&[]), mod_sequence: Some(*value) }, tx);
+                (Listing::Singles, SearchReturnData::ModSeq(value)) => {
+                    search(&SearchResponse { numbers: Numbers::new(&[]), mod_sequence: Some(*value) }, tx);
                 }
                 (Listing::Singles, _) => {}
                 (Listing::SetBegin | Listing::Set, result) => search_return_data(result, tx),

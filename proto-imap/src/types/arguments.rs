@@ -8,21 +8,21 @@ use core::num::NonZeroU32;
 use super::date::DateTime;
 use super::fetch_attribute::FetchAttribute;
 use super::flag::FlagList;
-use super::mailbox::{ListPattern, Mailbox};
-use super::mailbox_data::Attribute;
-use super::search::Page;
-use super::search_key::{SearchKey, SearchReturn};
+use super::mailbox::{ListPattern, MailboxName};
+use super::mailbox_data::MailboxAttribute;
+use super::search::PartialRange;
+use super::search_key::{SearchKey, SearchReturnOption};
 use super::sequence::SequenceSet;
 use super::string::IString;
 use super::view::{self, sealed::Sealed};
 
 /// `SELECT` and `EXAMINE` (RFC 9051 §6.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Select<'i> {
+pub struct SelectCommand<'i> {
     /// The mailbox.
-    pub mailbox: Mailbox<'i>,
+    pub mailbox: MailboxName<'i>,
     /// What else is wanted.
-    pub parameters: view::List<'i, SelectParameter<'i>>,
+    pub parameters: view::LazyList<'i, SelectParameter<'i>>,
 }
 
 /// A parameter of SELECT (RFC 4466 `select-param`).
@@ -50,33 +50,33 @@ pub struct QResync<'i> {
 
 /// `CREATE` (RFC 9051 §6.3.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Create<'i> {
+pub struct CreateCommand<'i> {
     /// The mailbox.
-    pub mailbox: Mailbox<'i>,
+    pub mailbox: MailboxName<'i>,
     /// What it is for (`USE`, RFC 6154 §3).
-    pub special_use: view::List<'i, Attribute<'i>>,
+    pub special_use: view::LazyList<'i, MailboxAttribute<'i>>,
 }
 
 /// `RENAME` (RFC 9051 §6.3.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rename<'i> {
+pub struct RenameCommand<'i> {
     /// The name that the mailbox has.
-    pub from: Mailbox<'i>,
+    pub from: MailboxName<'i>,
     /// The name that it shall have.
-    pub to: Mailbox<'i>,
+    pub to: MailboxName<'i>,
 }
 
 /// `LIST` (RFC 9051 §6.3.9, RFC 5258).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct List<'i> {
+pub struct ListCommand<'i> {
     /// Which mailboxes. Without any: those that there are.
-    pub selection: view::List<'i, ListSelection>,
+    pub selection: view::LazyList<'i, ListSelection>,
     /// Where patterns begin.
-    pub reference: Mailbox<'i>,
+    pub reference: MailboxName<'i>,
     /// What names they have. At least one.
-    pub patterns: view::List<'i, ListPattern<'i>>,
+    pub patterns: view::LazyList<'i, ListPattern<'i>>,
     /// What to tell of each.
-    pub returns: view::List<'i, ListReturn<'i>>,
+    pub returns: view::LazyList<'i, ListReturn<'i>>,
 }
 
 /// Which mailboxes a LIST selects (RFC 5258 `list-select-opt`).
@@ -104,27 +104,27 @@ pub enum ListReturn<'i> {
     /// `SPECIAL-USE`: what it is for (RFC 6154).
     SpecialUse,
     /// `STATUS`: some figures of it (RFC 5819).
-    Status(view::List<'i, StatusAttribute>),
+    Status(view::LazyList<'i, StatusAttribute>),
     /// `MYRIGHTS`: what the user may do (RFC 8440).
     MyRights,
 }
 
 /// `LSUB` (RFC 3501 §6.3.9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lsub<'i> {
+pub struct LsubCommand<'i> {
     /// Where the pattern begins.
-    pub reference: Mailbox<'i>,
+    pub reference: MailboxName<'i>,
     /// What names they have.
     pub pattern: ListPattern<'i>,
 }
 
 /// `STATUS` (RFC 9051 §6.3.11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status<'i> {
+pub struct StatusCommand<'i> {
     /// The mailbox.
-    pub mailbox: Mailbox<'i>,
+    pub mailbox: MailboxName<'i>,
     /// Which figures. At least one.
-    pub attributes: view::List<'i, StatusAttribute>,
+    pub attributes: view::LazyList<'i, StatusAttribute>,
 }
 
 /// A figure of a mailbox. Each is answered by the [`StatusItem`](super::StatusItem) of that name.
@@ -157,9 +157,9 @@ pub enum StatusAttribute {
 
 /// `APPEND` (RFC 9051 §6.3.12): what stands before the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Append<'i> {
+pub struct AppendCommand<'i> {
     /// The mailbox.
-    pub mailbox: Mailbox<'i>,
+    pub mailbox: MailboxName<'i>,
     /// The message's flags.
     pub flags: FlagList<'i>,
     /// The message's internal date; `None`: now.
@@ -168,24 +168,24 @@ pub struct Append<'i> {
 
 /// `SEARCH` and `UID SEARCH` (RFC 9051 §6.4.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Search<'i> {
+pub struct SearchCommand<'i> {
     /// `RETURN`: what to return, as `ESEARCH`; if the list is empty, all. `None`: all, and the server chooses how.
-    pub returns: Option<view::List<'i, SearchReturn>>,
+    pub returns: Option<view::LazyList<'i, SearchReturnOption>>,
     /// The charset of the texts. `None`: US-ASCII, or UTF-8 where that is enabled.
     pub charset: Option<IString<'i>>,
     /// What a message must meet: all of these. At least one.
-    pub keys: view::List<'i, SearchKey<'i>>,
+    pub keys: view::LazyList<'i, SearchKey<'i>>,
 }
 
 /// `FETCH` and `UID FETCH` (RFC 9051 §6.4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fetch<'i> {
+pub struct FetchCommand<'i> {
     /// Of which messages.
     pub messages: SequenceSet<'i>,
     /// What. At least one. Of a macro, what it stands for.
-    pub attributes: view::List<'i, FetchAttribute<'i>>,
+    pub attributes: view::LazyList<'i, FetchAttribute<'i>>,
     /// How.
-    pub modifiers: view::List<'i, FetchModifier>,
+    pub modifiers: view::LazyList<'i, FetchModifier>,
 }
 
 /// How to fetch (RFC 4466 `fetch-modifier`).
@@ -197,12 +197,12 @@ pub enum FetchModifier {
     /// `VANISHED`: tell also which have gone since; only in UID FETCH with `CHANGEDSINCE` (RFC 7162 §3.2.6).
     Vanished,
     /// `PARTIAL`: only a page of them (RFC 9394).
-    Partial(Page),
+    Partial(PartialRange),
 }
 
 /// `STORE` and `UID STORE` (RFC 9051 §6.4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Store<'i> {
+pub struct StoreCommand<'i> {
     /// Of which messages.
     pub messages: SequenceSet<'i>,
     /// Only where the mod-sequence is not greater (RFC 7162 §3.1.3). Below 2⁶³.
@@ -210,7 +210,7 @@ pub struct Store<'i> {
     /// What to do with the flags.
     pub action: StoreAction,
     /// Whether to tell the new flags.
-    pub answer: StoreAnswer,
+    pub answer: StoreResponse,
     /// The flags.
     pub flags: FlagList<'i>,
 }
@@ -228,7 +228,7 @@ pub enum StoreAction {
 
 /// Whether STORE tells what flags the messages have then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreAnswer {
+pub enum StoreResponse {
     /// It tells.
     Flags,
     /// `.SILENT`: it does not.
@@ -237,71 +237,71 @@ pub enum StoreAnswer {
 
 /// `COPY`, `UID COPY`, `MOVE` and `UID MOVE` (RFC 9051 §6.4.7, §6.4.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Copy<'i> {
+pub struct CopyCommand<'i> {
     /// Which messages.
     pub messages: SequenceSet<'i>,
     /// Where to.
-    pub mailbox: Mailbox<'i>,
+    pub mailbox: MailboxName<'i>,
 }
 
-impl<'i> Select<'i> {
+impl<'i> SelectCommand<'i> {
     /// A mailbox, and nothing else.
     #[must_use]
-    pub const fn new(mailbox: Mailbox<'i>) -> Self {
-        Self { mailbox, parameters: view::List::EMPTY }
+    pub const fn new(mailbox: MailboxName<'i>) -> Self {
+        Self { mailbox, parameters: view::LazyList::EMPTY }
     }
 }
 
-impl<'i> Create<'i> {
+impl<'i> CreateCommand<'i> {
     /// A mailbox for no special use.
     #[must_use]
-    pub const fn new(mailbox: Mailbox<'i>) -> Self {
-        Self { mailbox, special_use: view::List::EMPTY }
+    pub const fn new(mailbox: MailboxName<'i>) -> Self {
+        Self { mailbox, special_use: view::LazyList::EMPTY }
     }
 }
 
-impl<'i> List<'i> {
+impl<'i> ListCommand<'i> {
     /// The mailboxes whose names are so.
     #[must_use]
     pub const fn new(patterns: &'i [ListPattern<'i>]) -> Self {
         Self {
-            selection: view::List::EMPTY,
-            reference: Mailbox::new(""),
-            patterns: view::List::new(patterns),
-            returns: view::List::EMPTY,
+            selection: view::LazyList::EMPTY,
+            reference: MailboxName::new(""),
+            patterns: view::LazyList::new(patterns),
+            returns: view::LazyList::EMPTY,
         }
     }
 }
 
-impl<'i> Append<'i> {
+impl<'i> AppendCommand<'i> {
     /// A message without flags, of now.
     #[must_use]
-    pub const fn new(mailbox: Mailbox<'i>) -> Self {
+    pub const fn new(mailbox: MailboxName<'i>) -> Self {
         Self { mailbox, flags: FlagList::EMPTY, date: None }
     }
 }
 
-impl<'i> Search<'i> {
+impl<'i> SearchCommand<'i> {
     /// The messages that meet all of these.
     #[must_use]
     pub const fn new(keys: &'i [SearchKey<'i>]) -> Self {
-        Self { returns: None, charset: None, keys: view::List::new(keys) }
+        Self { returns: None, charset: None, keys: view::LazyList::new(keys) }
     }
 }
 
-impl<'i> Fetch<'i> {
+impl<'i> FetchCommand<'i> {
     /// These things of these messages.
     #[must_use]
-    pub const fn new(messages: SequenceSet<'i>, attributes: view::List<'i, FetchAttribute<'i>>) -> Self {
-        Self { messages, attributes, modifiers: view::List::EMPTY }
+    pub const fn new(messages: SequenceSet<'i>, attributes: view::LazyList<'i, FetchAttribute<'i>>) -> Self {
+        Self { messages, attributes, modifiers: view::LazyList::EMPTY }
     }
 }
 
-impl<'i> Store<'i> {
+impl<'i> StoreCommand<'i> {
     /// Does this with these flags, whatever the mod-sequence, and wants to be told.
     #[must_use]
     pub const fn new(messages: SequenceSet<'i>, action: StoreAction, flags: FlagList<'i>) -> Self {
-        Self { messages, unchanged_since: None, action, answer: StoreAnswer::Flags, flags }
+        Self { messages, unchanged_since: None, action, answer: StoreResponse::Flags, flags }
     }
 }
 

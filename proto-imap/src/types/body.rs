@@ -4,7 +4,7 @@
 
 use super::envelope::Envelope;
 use super::string::IString;
-use super::view::{List, Nested, sealed::Sealed};
+use super::view::{LazyList, LazyValue, sealed::Sealed};
 
 /// The structure of a message or of a part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,25 +12,25 @@ pub enum BodyStructure<'i> {
     /// Several parts.
     Multipart(Multipart<'i>),
     /// A single part.
-    Part(Part<'i>),
+    Part(BodyPart<'i>),
 }
 
 /// The structure of a multipart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Multipart<'i> {
     /// The parts. May be empty with servers that don't keep to the grammar.
-    pub parts: List<'i, BodyStructure<'i>>,
+    pub parts: LazyList<'i, BodyStructure<'i>>,
     /// `mixed`, `alternative`, …
     pub subtype: IString<'i>,
     /// Parameters of the Content-Type, the boundary among them. In `BODYSTRUCTURE` only.
     pub parameters: Parameters<'i>,
     /// What `BODYSTRUCTURE` says beyond `BODY`.
-    pub extension: Extension<'i>,
+    pub extension: BodyExtension<'i>,
 }
 
 /// The structure of a single part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part<'i> {
+pub struct BodyPart<'i> {
     /// `text`, `image`, …
     pub media_type: IString<'i>,
     /// `plain`, `png`, …
@@ -43,19 +43,19 @@ pub struct Part<'i> {
     pub description: Option<IString<'i>>,
     /// `Content-Transfer-Encoding:`
     pub encoding: IString<'i>,
-    /// The size as transferred, in octets.
-    pub octets: u64,
+    /// The size as transferred, in bytes.
+    pub size: u64,
     /// What there is beyond that for texts and messages.
-    pub content: Content<'i>,
+    pub content: PartContent<'i>,
     /// `Content-MD5:`. In `BODYSTRUCTURE` only.
     pub md5: Option<IString<'i>>,
     /// What `BODYSTRUCTURE` says beyond `BODY`.
-    pub extension: Extension<'i>,
+    pub extension: BodyExtension<'i>,
 }
 
 /// What the structure of a part has beyond its general fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content<'i> {
+pub enum PartContent<'i> {
     /// Nothing.
     Basic,
     /// A text.
@@ -66,9 +66,9 @@ pub enum Content<'i> {
     /// An attached message.
     Message {
         /// Its envelope.
-        envelope: Nested<'i, Envelope<'i>>,
+        envelope: LazyValue<'i, Envelope<'i>>,
         /// Its structure.
-        body: Nested<'i, BodyStructure<'i>>,
+        body: LazyValue<'i, BodyStructure<'i>>,
         /// How many lines.
         lines: u64,
     },
@@ -76,11 +76,11 @@ pub enum Content<'i> {
 
 /// The extension data that a multipart and a single part have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Extension<'i> {
+pub struct BodyExtension<'i> {
     /// `Content-Disposition:`
     pub disposition: Option<Disposition<'i>>,
     /// `Content-Language:`
-    pub language: List<'i, IString<'i>>,
+    pub language: LazyList<'i, IString<'i>>,
     /// `Content-Location:`
     pub location: Option<IString<'i>>,
     /// Anything beyond that, as it came.
@@ -98,7 +98,7 @@ pub struct Disposition<'i> {
 }
 
 /// Names with values. A name compares without regard to case.
-pub type Parameters<'i> = List<'i, Parameter<'i>>;
+pub type Parameters<'i> = LazyList<'i, Parameter<'i>>;
 
 /// A name with its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,7 @@ pub struct Parameter<'i> {
 }
 
 /// What a client or a server says of itself (RFC 2971).
-pub type IdFields<'i> = List<'i, IdField<'i>>;
+pub type IdFields<'i> = LazyList<'i, IdField<'i>>;
 
 /// One field of an `ID`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +121,7 @@ pub struct IdField<'i> {
     pub value: Option<IString<'i>>,
 }
 
-impl<'i> List<'i, IdField<'i>> {
+impl<'i> LazyList<'i, IdField<'i>> {
     /// The value of the field of that name.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<IString<'i>> {
@@ -129,7 +129,7 @@ impl<'i> List<'i, IdField<'i>> {
     }
 }
 
-impl<'i> List<'i, Parameter<'i>> {
+impl<'i> LazyList<'i, Parameter<'i>> {
     /// The value of the first parameter of that name.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<IString<'i>> {
@@ -141,10 +141,10 @@ impl<'i> List<'i, Parameter<'i>> {
 impl<'i> BodyStructure<'i> {
     /// The parts of a multipart; none of a single part.
     #[must_use]
-    pub const fn parts(&self) -> List<'i, Self> {
+    pub const fn parts(&self) -> LazyList<'i, Self> {
         match self {
             Self::Multipart(multipart) => multipart.parts,
-            Self::Part(_) => List::EMPTY,
+            Self::Part(_) => LazyList::EMPTY,
         }
     }
 
@@ -177,7 +177,7 @@ impl<'i> BodyStructure<'i> {
 
     /// The extension data.
     #[must_use]
-    pub const fn extension(&self) -> Extension<'i> {
+    pub const fn extension(&self) -> BodyExtension<'i> {
         match self {
             Self::Multipart(multipart) => multipart.extension,
             Self::Part(part) => part.extension,
@@ -195,11 +195,13 @@ impl<'i> BodyStructure<'i> {
                 Self::Multipart(multipart) => multipart.parts.iter().nth(index)?,
                 // Part 1 of a message that is not a multipart is its body.
                 Self::Part(_) if numbers.len() == rest.len() && index == 0 => here,
-                Self::Part(Part { content: Content::Message { body, .. }, .. }) => match body.view()? {
-                    Self::Multipart(multipart) => multipart.parts.iter().nth(index)?,
-                    part if index == 0 => part,
-                    Self::Part(_) => return None,
-                },
+                Self::Part(BodyPart { content: PartContent::Message { body, .. }, .. }) => {
+                    match body.view()? {
+                        Self::Multipart(multipart) => multipart.parts.iter().nth(index)?,
+                        part if index == 0 => part,
+                        Self::Part(_) => return None,
+                    }
+                }
                 Self::Part(_) => return None,
             };
             rest = deeper;

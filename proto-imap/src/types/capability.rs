@@ -6,7 +6,7 @@
 use core::fmt;
 
 use super::string::show;
-use super::view::{Element, List, sealed::Sealed};
+use super::view::{Element, LazyList, sealed::Sealed};
 use crate::parse::Context;
 use crate::parse::primitive::is_lenient_flag_char;
 
@@ -15,7 +15,7 @@ use crate::parse::primitive::is_lenient_flag_char;
 pub struct Capability<'i>(&'i [u8]);
 
 /// The capabilities that a server lists.
-pub type CapabilityList<'i> = List<'i, Capability<'i>>;
+pub type CapabilityList<'i> = LazyList<'i, Capability<'i>>;
 
 impl<'i> Capability<'i> {
     /// The capability of that name. Whoever writes it must take a name of the registry: what is no atom is not
@@ -68,7 +68,7 @@ impl fmt::Debug for Capability<'_> {
     }
 }
 
-impl<'i> List<'i, Capability<'i>> {
+impl<'i> LazyList<'i, Capability<'i>> {
     /// Whether the capability `name` is listed.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

@@ -4,26 +4,29 @@
 //! are borrowed: from the application's values there, from the frame here.
 //!
 //! A command has no credentials: LOGIN, AUTHENTICATE and STARTTLS are no variants of it, and the machines alone handle
-//! them. APPEND's message is streamed, so [`Append`](super::arguments::Append) holds only what stands before it. This
+//! them. APPEND's message is streamed, so [`AppendCommand`] holds only what stands before it. This
 //! file doesn't know in which state a command may be given.
 
 use core::fmt;
 
-use super::arguments::{Copy, Create, Fetch, List, Lsub, Rename, Search, Select, Status, Store};
+use super::arguments::{
+    CopyCommand, CreateCommand, FetchCommand, ListCommand, LsubCommand, RenameCommand, SearchCommand,
+    SelectCommand, StatusCommand, StoreCommand,
+};
 use super::body::IdFields;
 use super::capability::CapabilityList;
-use super::mailbox::Mailbox;
+use super::mailbox::MailboxName;
 use super::sequence::SequenceSet;
-use crate::frame::{self, Ending};
+use crate::frame::{self, LineEnd};
 use crate::parse::primitive::is_atom_char;
 
 /// A command without its tag.
 ///
 /// ```
-/// use proto_imap::types::{Command, FetchAttribute, List, SequenceSet, arguments};
-/// let command = Command::UidFetch(arguments::Fetch::new(
+/// use proto_imap::types::{Command, FetchAttribute, FetchCommand, LazyList, SequenceSet};
+/// let command = Command::UidFetch(FetchCommand::new(
 ///     SequenceSet::from(1..=100),
-///     List::new(&[FetchAttribute::Flags, FetchAttribute::Envelope]),
+///     LazyList::new(&[FetchAttribute::Flags, FetchAttribute::Envelope]),
 /// ));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,27 +43,27 @@ pub enum Command<'i> {
     /// `ENABLE` (§6.3.1)
     Enable(CapabilityList<'i>),
     /// `SELECT` (§6.3.2)
-    Select(Select<'i>),
+    Select(SelectCommand<'i>),
     /// `EXAMINE` (§6.3.3)
-    Examine(Select<'i>),
+    Examine(SelectCommand<'i>),
     /// `CREATE` (§6.3.4, RFC 6154)
-    Create(Create<'i>),
+    Create(CreateCommand<'i>),
     /// `DELETE` (§6.3.5)
-    Delete(Mailbox<'i>),
+    Delete(MailboxName<'i>),
     /// `RENAME` (§6.3.6)
-    Rename(Rename<'i>),
+    Rename(RenameCommand<'i>),
     /// `SUBSCRIBE` (§6.3.7)
-    Subscribe(Mailbox<'i>),
+    Subscribe(MailboxName<'i>),
     /// `UNSUBSCRIBE` (§6.3.8)
-    Unsubscribe(Mailbox<'i>),
+    Unsubscribe(MailboxName<'i>),
     /// `LIST` (§6.3.9, RFC 5258)
-    List(List<'i>),
+    List(ListCommand<'i>),
     /// `LSUB` (RFC 3501 §6.3.9)
-    Lsub(Lsub<'i>),
+    Lsub(LsubCommand<'i>),
     /// `NAMESPACE` (§6.3.10)
     Namespace,
     /// `STATUS` (§6.3.11)
-    Status(Status<'i>),
+    Status(StatusCommand<'i>),
     /// `IDLE` (§6.3.13). It ends with a line `DONE`, which the machines handle.
     Idle,
     /// `CLOSE` (§6.4.1)
@@ -74,25 +77,25 @@ pub enum Command<'i> {
     /// `UID EXPUNGE` (§6.4.9)
     UidExpunge(SequenceSet<'i>),
     /// `SEARCH` (§6.4.4)
-    Search(Search<'i>),
+    Search(SearchCommand<'i>),
     /// `UID SEARCH` (§6.4.9)
-    UidSearch(Search<'i>),
+    UidSearch(SearchCommand<'i>),
     /// `FETCH` (§6.4.5)
-    Fetch(Fetch<'i>),
+    Fetch(FetchCommand<'i>),
     /// `UID FETCH` (§6.4.9)
-    UidFetch(Fetch<'i>),
+    UidFetch(FetchCommand<'i>),
     /// `STORE` (§6.4.6)
-    Store(Store<'i>),
+    Store(StoreCommand<'i>),
     /// `UID STORE` (§6.4.9)
-    UidStore(Store<'i>),
+    UidStore(StoreCommand<'i>),
     /// `COPY` (§6.4.7)
-    Copy(Copy<'i>),
+    Copy(CopyCommand<'i>),
     /// `UID COPY` (§6.4.9)
-    UidCopy(Copy<'i>),
+    UidCopy(CopyCommand<'i>),
     /// `MOVE` (§6.4.8)
-    Move(Copy<'i>),
+    Move(CopyCommand<'i>),
     /// `UID MOVE` (§6.4.9)
-    UidMove(Copy<'i>),
+    UidMove(CopyCommand<'i>),
     /// Any other, as text.
     Raw(RawCommand<'i>),
 }
@@ -272,7 +275,7 @@ pub enum InvalidCommand {
     /// It does not begin with a name.
     Name,
     /// CR, LF or NUL is in it.
-    ForbiddenOctet,
+    ForbiddenByte,
     /// It ends with the announcement of a literal: the server would take the next command for the literal.
     Literal,
     /// That command moves the session, takes credentials or streams: use what the machine has for it.
@@ -283,7 +286,7 @@ impl fmt::Display for InvalidCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Name => "a raw command begins with its name, an atom",
-            Self::ForbiddenOctet => "a raw command is one line: no CR, no LF, no NUL",
+            Self::ForbiddenByte => "a raw command is one line: no CR, no LF, no NUL",
             Self::Literal => "a raw command cannot end with the announcement of a literal: quote the string",
             Self::HasItsOwn => "this command has no raw form: use its variant, or the client's method for it",
         })
@@ -300,9 +303,9 @@ impl<'i> RawCommand<'i> {
     pub fn new(text: &'i str) -> Result<Self, InvalidCommand> {
         let octets = text.as_bytes();
         if memchr::memchr3(b'\r', b'\n', 0, octets).is_some() {
-            return Err(InvalidCommand::ForbiddenOctet);
+            return Err(InvalidCommand::ForbiddenByte);
         }
-        if frame::ending(octets) != Ending::Plain {
+        if frame::ending(octets) != LineEnd::Plain {
             return Err(InvalidCommand::Literal);
         }
         let (name, arguments) = match octets.iter().position(|octet| *octet == b' ') {
@@ -383,9 +386,9 @@ mod tests {
             ("", InvalidCommand::Name),
             (" NOOP", InvalidCommand::Name),
             ("A(", InvalidCommand::Name),
-            ("X a\r\nb NOOP", InvalidCommand::ForbiddenOctet),
-            ("X a\nb", InvalidCommand::ForbiddenOctet),
-            ("X a\0", InvalidCommand::ForbiddenOctet),
+            ("X a\r\nb NOOP", InvalidCommand::ForbiddenByte),
+            ("X a\nb", InvalidCommand::ForbiddenByte),
+            ("X a\0", InvalidCommand::ForbiddenByte),
             ("X {5}", InvalidCommand::Literal),
             ("X {5+}", InvalidCommand::Literal),
             ("X ~{5}", InvalidCommand::Literal),

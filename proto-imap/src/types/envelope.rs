@@ -3,7 +3,7 @@
 //! Nothing is decoded here: names and subjects are as in the header, encoded words included.
 
 use super::string::IString;
-use super::view::{List, sealed::Sealed};
+use super::view::{LazyList, sealed::Sealed};
 
 /// The envelope of a message. A field is `None` if the header has no such field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,7 +43,7 @@ impl Envelope<'_> {
 }
 
 /// The addresses of one header field.
-pub type AddressList<'i> = List<'i, Address<'i>>;
+pub type AddressList<'i> = LazyList<'i, Address<'i>>;
 
 /// An address, or one end of a group (RFC 9051 §7.5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

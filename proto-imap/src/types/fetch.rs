@@ -10,7 +10,7 @@ use super::date::DateTime;
 use super::envelope::Envelope;
 use super::flag::FlagList;
 use super::string::IString;
-use super::view::{List, sealed::Sealed};
+use super::view::{LazyList, sealed::Sealed};
 use crate::parse::unparsed::Unparsed;
 
 /// One item of a FETCH response.
@@ -76,7 +76,7 @@ pub enum FetchItem<'i> {
     /// `X-GM-THRID`
     GmailThreadId(u64),
     /// `X-GM-LABELS`. A label that begins with a backslash is a system label.
-    GmailLabels(List<'i, IString<'i>>),
+    GmailLabels(LazyList<'i, IString<'i>>),
     /// An item that this library does not know.
     Other {
         /// The item's name, with its section if it has one.
@@ -127,9 +127,9 @@ pub enum SectionText<'i> {
     /// `HEADER`
     Header,
     /// `HEADER.FIELDS`: these fields of the header.
-    HeaderFields(List<'i, IString<'i>>),
+    HeaderFields(LazyList<'i, IString<'i>>),
     /// `HEADER.FIELDS.NOT`: the others.
-    HeaderFieldsNot(List<'i, IString<'i>>),
+    HeaderFieldsNot(LazyList<'i, IString<'i>>),
     /// `TEXT`: what is behind the header.
     Text,
     /// `MIME`: the header of a part.
@@ -198,14 +198,14 @@ impl fmt::Debug for Section<'_> {
 
 /// A whole FETCH response, all of whose contents are in the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fetch<'i> {
+pub struct FetchResponse<'i> {
     /// The message's sequence number; 0 only if read tolerantly, and then nobody's.
     pub sequence: u32,
     /// Its data.
-    pub items: List<'i, FetchItem<'i>>,
+    pub items: LazyList<'i, FetchItem<'i>>,
 }
 
-impl Fetch<'_> {
+impl FetchResponse<'_> {
     /// The message's UID, if it is among the items.
     #[must_use]
     pub fn uid(&self) -> Option<u32> {

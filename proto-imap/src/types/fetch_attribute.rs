@@ -11,7 +11,7 @@
 use core::fmt;
 
 use super::fetch::{Section, SectionItem};
-use super::view::{List, sealed::Sealed};
+use super::view::{LazyList, sealed::Sealed};
 use crate::parse;
 
 /// One thing to be fetched of each message.
@@ -175,7 +175,7 @@ impl<'i> Section<'i> {
     }
 }
 
-impl<'i> List<'i, FetchAttribute<'i>> {
+impl<'i> LazyList<'i, FetchAttribute<'i>> {
     /// Whether fetching these sets `\Seen`.
     #[must_use]
     pub fn sets_seen(&self) -> bool {
@@ -229,6 +229,6 @@ mod tests {
     fn what_sets_seen() {
         assert!(!FetchAttribute::peek(Section::FULL).sets_seen());
         assert!(FetchAttribute::read(Section::FULL).sets_seen());
-        assert!(!List::new(FetchAttribute::FULL).sets_seen());
+        assert!(!LazyList::new(FetchAttribute::FULL).sets_seen());
     }
 }

@@ -10,7 +10,7 @@
 use core::fmt;
 
 use super::string::show;
-use super::view::{Element, List, sealed::Sealed};
+use super::view::{Element, LazyList, sealed::Sealed};
 use crate::parse::Context;
 use crate::parse::primitive::{is_atom_char, is_lenient_flag_char};
 
@@ -184,9 +184,9 @@ impl fmt::Debug for Flag<'_> {
 }
 
 /// A list of flags, walked when asked to.
-pub type FlagList<'i> = List<'i, Flag<'i>>;
+pub type FlagList<'i> = LazyList<'i, Flag<'i>>;
 
-impl<'i> List<'i, Flag<'i>> {
+impl<'i> LazyList<'i, Flag<'i>> {
     /// Whether `flag` is in the list.
     #[must_use]
     pub fn contains(&self, flag: Flag<'_>) -> bool {

@@ -1,4 +1,4 @@
-//! Mailbox names and the patterns that select them (RFC 9051 §5.1, §6.3.9; RFC 3501 §5.1.3; RFC 6855).
+//! MailboxName names and the patterns that select them (RFC 9051 §5.1, §6.3.9; RFC 3501 §5.1.3; RFC 6855).
 //!
 //! ```text
 //! mailbox = "INBOX" / astring          list-mailbox = 1*list-char / string
@@ -27,7 +27,7 @@ pub enum NameEncoding {
 ///
 /// Names are equal if IMAP4rev1 would write them with the same octets; `INBOX` is the same in upper and lower case.
 #[derive(Clone, Copy)]
-pub struct Mailbox<'i>(Name<'i>);
+pub struct MailboxName<'i>(Name<'i>);
 
 #[derive(Clone, Copy)]
 enum Name<'i> {
@@ -51,9 +51,9 @@ impl fmt::Display for InvalidMailboxName {
 
 impl core::error::Error for InvalidMailboxName {}
 
-impl<'i> Mailbox<'i> {
+impl<'i> MailboxName<'i> {
     /// The mailbox that every user has.
-    pub const INBOX: Mailbox<'static> = Mailbox(Name::Text("INBOX"));
+    pub const INBOX: MailboxName<'static> = MailboxName(Name::Text("INBOX"));
 
     /// The mailbox with this name. It is written in the session's encoding; control characters are refused then.
     #[must_use]
@@ -63,7 +63,7 @@ impl<'i> Mailbox<'i> {
 
     /// The mailbox whose name is written with these octets, in whatever encoding: they are sent as they are.
     #[must_use]
-    pub const fn from_octets(octets: &'i [u8]) -> Self {
+    pub const fn from_bytes(octets: &'i [u8]) -> Self {
         Self(Name::Wire(IString::new(octets)))
     }
 
@@ -123,7 +123,7 @@ impl<'i> Mailbox<'i> {
 
     /// The octets of the name in `encoding`; those that came, if it came from the peer.
     #[must_use]
-    pub fn octets(&self, encoding: NameEncoding) -> Cow<'i, [u8]> {
+    pub fn to_bytes(&self, encoding: NameEncoding) -> Cow<'i, [u8]> {
         match (self.0, encoding) {
             (Name::Wire(octets), _) => octets.as_bytes(),
             (Name::Text(text), NameEncoding::ModifiedUtf7) if needs_encoding(text) => {
@@ -149,29 +149,29 @@ fn needs_encoding(text: &str) -> bool {
     !text.bytes().all(|octet| matches!(octet, b' '..=b'~') && octet != b'&')
 }
 
-impl<'i> From<&'i str> for Mailbox<'i> {
+impl<'i> From<&'i str> for MailboxName<'i> {
     fn from(name: &'i str) -> Self {
         Self::new(name)
     }
 }
 
 /// A name as the peer has sent it.
-impl<'i> From<IString<'i>> for Mailbox<'i> {
+impl<'i> From<IString<'i>> for MailboxName<'i> {
     fn from(name: IString<'i>) -> Self {
         Self(Name::Wire(name))
     }
 }
 
-impl PartialEq for Mailbox<'_> {
+impl PartialEq for MailboxName<'_> {
     fn eq(&self, other: &Self) -> bool {
-        let octets = |mailbox: &Self| mailbox.octets(NameEncoding::ModifiedUtf7).into_owned();
+        let octets = |mailbox: &Self| mailbox.to_bytes(NameEncoding::ModifiedUtf7).into_owned();
         (self.is_inbox() && other.is_inbox()) || octets(self) == octets(other)
     }
 }
 
-impl Eq for Mailbox<'_> {}
+impl Eq for MailboxName<'_> {}
 
-impl fmt::Debug for Mailbox<'_> {
+impl fmt::Debug for MailboxName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Name::Wire(octets) => fmt::Debug::fmt(&octets.to_str_lossy(), f),
@@ -182,21 +182,21 @@ impl fmt::Debug for Mailbox<'_> {
 
 /// A mailbox name with wildcards: `*` stands for anything, `%` for anything without a hierarchy delimiter.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ListPattern<'i>(Mailbox<'i>);
+pub struct ListPattern<'i>(MailboxName<'i>);
 
 impl<'i> ListPattern<'i> {
     /// Every mailbox: `*`.
-    pub const ALL: ListPattern<'static> = ListPattern(Mailbox::new("*"));
+    pub const ALL: ListPattern<'static> = ListPattern(MailboxName::new("*"));
 
     /// The pattern with this text.
     #[must_use]
     pub const fn new(pattern: &'i str) -> Self {
-        Self(Mailbox::new(pattern))
+        Self(MailboxName::new(pattern))
     }
 
     /// The pattern as a name: it is written and read as one.
     #[must_use]
-    pub const fn as_mailbox(&self) -> Mailbox<'i> {
+    pub const fn as_mailbox(&self) -> MailboxName<'i> {
         self.0
     }
 }
@@ -208,8 +208,8 @@ impl<'i> From<&'i str> for ListPattern<'i> {
 }
 
 /// A name or pattern as the peer has sent it.
-impl<'i> From<Mailbox<'i>> for ListPattern<'i> {
-    fn from(pattern: Mailbox<'i>) -> Self {
+impl<'i> From<MailboxName<'i>> for ListPattern<'i> {
+    fn from(pattern: MailboxName<'i>) -> Self {
         Self(pattern)
     }
 }
@@ -226,27 +226,27 @@ mod tests {
 
     #[test]
     fn a_name_that_came_goes_back_as_it_came() {
-        let broken = Mailbox::from_octets(b"Entw&APw");
+        let broken = MailboxName::from_bytes(b"Entw&APw");
         assert_eq!(broken.decode(NameEncoding::ModifiedUtf7), Err(InvalidMailboxName));
         assert_eq!(broken.to_str_lossy(NameEncoding::ModifiedUtf7), "Entw&APw");
-        assert_eq!(&*broken.octets(NameEncoding::Utf8), b"Entw&APw");
+        assert_eq!(&*broken.to_bytes(NameEncoding::Utf8), b"Entw&APw");
     }
 
     #[test]
     fn a_name_is_the_same_text_in_both_encodings() {
-        let name = Mailbox::new("Entwürfe & mehr");
+        let name = MailboxName::new("Entwürfe & mehr");
         for encoding in [NameEncoding::ModifiedUtf7, NameEncoding::Utf8] {
-            let octets = name.octets(encoding);
-            let back = Mailbox::from_octets(&octets);
+            let octets = name.to_bytes(encoding);
+            let back = MailboxName::from_bytes(&octets);
             assert_eq!(back.decode(encoding).unwrap(), "Entwürfe & mehr");
         }
-        assert_eq!(name, Mailbox::from_octets(b"Entw&APw-rfe &- mehr"));
+        assert_eq!(name, MailboxName::from_bytes(b"Entw&APw-rfe &- mehr"));
     }
 
     #[test]
     fn inbox_has_no_case_and_other_names_have() {
-        assert_eq!(Mailbox::from_octets(b"iNbOx"), Mailbox::INBOX);
-        assert_eq!(Mailbox::new("inbox").decode(NameEncoding::Utf8).unwrap(), "INBOX");
-        assert_ne!(Mailbox::new("sent"), Mailbox::new("Sent"));
+        assert_eq!(MailboxName::from_bytes(b"iNbOx"), MailboxName::INBOX);
+        assert_eq!(MailboxName::new("inbox").decode(NameEncoding::Utf8).unwrap(), "INBOX");
+        assert_ne!(MailboxName::new("sent"), MailboxName::new("Sent"));
     }
 }

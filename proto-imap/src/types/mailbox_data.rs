@@ -7,12 +7,12 @@ use core::num::NonZeroU32;
 
 use super::flag::Keyword;
 use super::string::IString;
-use super::view::{List, sealed::Sealed};
+use super::view::{LazyList, sealed::Sealed};
 
 /// An attribute of a mailbox (RFC 9051 §7.3.1, RFC 6154, RFC 8457).
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Attribute<'i> {
+pub enum MailboxAttribute<'i> {
     /// `\NoInferiors`: cannot have children.
     NoInferiors,
     /// `\NoSelect`: cannot be selected.
@@ -51,25 +51,25 @@ pub enum Attribute<'i> {
     Other(Keyword<'i>),
 }
 
-impl<'i> Attribute<'i> {
-    const KNOWN: [Attribute<'static>; 17] = [
-        Attribute::NoInferiors,
-        Attribute::NoSelect,
-        Attribute::HasChildren,
-        Attribute::HasNoChildren,
-        Attribute::Marked,
-        Attribute::Unmarked,
-        Attribute::NonExistent,
-        Attribute::Subscribed,
-        Attribute::Remote,
-        Attribute::All,
-        Attribute::Archive,
-        Attribute::Drafts,
-        Attribute::Flagged,
-        Attribute::Important,
-        Attribute::Junk,
-        Attribute::Sent,
-        Attribute::Trash,
+impl<'i> MailboxAttribute<'i> {
+    const KNOWN: [MailboxAttribute<'static>; 17] = [
+        MailboxAttribute::NoInferiors,
+        MailboxAttribute::NoSelect,
+        MailboxAttribute::HasChildren,
+        MailboxAttribute::HasNoChildren,
+        MailboxAttribute::Marked,
+        MailboxAttribute::Unmarked,
+        MailboxAttribute::NonExistent,
+        MailboxAttribute::Subscribed,
+        MailboxAttribute::Remote,
+        MailboxAttribute::All,
+        MailboxAttribute::Archive,
+        MailboxAttribute::Drafts,
+        MailboxAttribute::Flagged,
+        MailboxAttribute::Important,
+        MailboxAttribute::Junk,
+        MailboxAttribute::Sent,
+        MailboxAttribute::Trash,
     ];
 
     /// `name` has its backslash; its characters were checked.
@@ -121,21 +121,21 @@ impl<'i> Attribute<'i> {
     }
 }
 
-impl fmt::Debug for Attribute<'_> {
+impl fmt::Debug for MailboxAttribute<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "\\{}", Keyword::checked(self.name()))
     }
 }
 
-impl<'i> List<'i, Attribute<'i>> {
+impl<'i> LazyList<'i, MailboxAttribute<'i>> {
     /// Whether `attribute` is in the list.
     #[must_use]
-    pub fn contains(&self, attribute: Attribute<'_>) -> bool {
+    pub fn contains(&self, attribute: MailboxAttribute<'_>) -> bool {
         self.iter().any(|one| one.name().eq_ignore_ascii_case(attribute.name()))
     }
 
     /// The attributes, each but once, whatever the server repeats.
-    pub fn distinct(&self) -> impl Iterator<Item = Attribute<'i>> + use<'i> {
+    pub fn distinct(&self) -> impl Iterator<Item = MailboxAttribute<'i>> + use<'i> {
         let all = *self;
         self.iter()
             .enumerate()
@@ -145,22 +145,22 @@ impl<'i> List<'i, Attribute<'i>> {
 
     /// What the mailbox is for, if the server says so.
     #[must_use]
-    pub fn special_use(&self) -> Option<Attribute<'i>> {
-        self.iter().find(Attribute::is_special_use)
+    pub fn special_use(&self) -> Option<MailboxAttribute<'i>> {
+        self.iter().find(MailboxAttribute::is_special_use)
     }
 }
 
 /// `LIST`, `LSUB`, `XLIST`: a mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListedMailbox<'i> {
+pub struct ListResponse<'i> {
     /// What is special about it.
-    pub attributes: List<'i, Attribute<'i>>,
+    pub attributes: LazyList<'i, MailboxAttribute<'i>>,
     /// What separates the levels of its name; `None`: the name has no levels.
     pub delimiter: Option<char>,
     /// Its name, as it came.
     pub mailbox: IString<'i>,
     /// Further data (RFC 5258 `mbox-list-extended`): `CHILDINFO`, `OLDNAME` and others.
-    pub extended: List<'i, ExtendedItem<'i>>,
+    pub extended: LazyList<'i, ExtendedItem<'i>>,
 }
 
 /// An item of a LIST response's or a namespace's extended data, its value as it came.
@@ -178,7 +178,7 @@ pub struct MailboxStatus<'i> {
     /// The mailbox's name, as it came.
     pub mailbox: IString<'i>,
     /// The figures.
-    pub items: List<'i, StatusItem<'i>>,
+    pub items: LazyList<'i, StatusItem<'i>>,
 }
 
 /// One figure of a `STATUS` response.
@@ -220,11 +220,11 @@ pub enum StatusItem<'i> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Namespaces<'i> {
     /// The user's own.
-    pub personal: List<'i, Namespace<'i>>,
+    pub personal: LazyList<'i, Namespace<'i>>,
     /// Those of other users.
-    pub other_users: List<'i, Namespace<'i>>,
+    pub other_users: LazyList<'i, Namespace<'i>>,
     /// Those that belong to nobody.
-    pub shared: List<'i, Namespace<'i>>,
+    pub shared: LazyList<'i, Namespace<'i>>,
 }
 
 /// One namespace.
@@ -244,7 +244,7 @@ pub struct Quota<'i> {
     /// The quota root's name.
     pub root: IString<'i>,
     /// Its resources.
-    pub resources: List<'i, QuotaResource<'i>>,
+    pub resources: LazyList<'i, QuotaResource<'i>>,
 }
 
 /// One resource of a quota root.
@@ -264,10 +264,10 @@ pub struct QuotaRoot<'i> {
     /// The mailbox's name, as it came.
     pub mailbox: IString<'i>,
     /// The quota roots.
-    pub roots: List<'i, IString<'i>>,
+    pub roots: LazyList<'i, IString<'i>>,
 }
 
-impl Sealed for Attribute<'_> {}
+impl Sealed for MailboxAttribute<'_> {}
 impl Sealed for ExtendedItem<'_> {}
 impl Sealed for StatusItem<'_> {}
 impl Sealed for Namespace<'_> {}

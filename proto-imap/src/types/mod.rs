@@ -29,30 +29,35 @@ pub mod tag;
 pub mod view;
 
 pub use crate::parse::unparsed::Unparsed;
-pub use arguments::{FetchModifier, StatusAttribute};
+pub use arguments::{
+    AppendCommand, CopyCommand, CreateCommand, FetchCommand, FetchModifier, ListCommand, ListReturn,
+    ListSelection, LsubCommand, QResync, RenameCommand, SearchCommand, SelectCommand, SelectParameter,
+    StatusAttribute, StatusCommand, StoreAction, StoreCommand, StoreResponse,
+};
 pub use body::{
-    BodyStructure, Content, Disposition, Extension, IdField, IdFields, Multipart, Parameter, Parameters, Part,
+    BodyExtension, BodyPart, BodyStructure, Disposition, IdField, IdFields, Multipart, Parameter, Parameters,
+    PartContent,
 };
 pub use capability::{Capability, CapabilityList};
 pub use command::{Command, CommandName, RawCommand};
 pub use date::{Date, DateTime};
 pub use envelope::{Address, AddressList, Envelope};
-pub use fetch::{Fetch, FetchItem, Section, SectionItem, SectionText};
+pub use fetch::{FetchItem, FetchResponse, Section, SectionItem, SectionText};
 pub use fetch_attribute::{FetchAttribute, Partial, Peek};
 pub use flag::{Flag, FlagList, Keyword};
-pub use mailbox::{ListPattern, Mailbox, NameEncoding};
+pub use mailbox::{ListPattern, MailboxName, NameEncoding};
 pub use mailbox_data::{
-    Attribute, ExtendedItem, ListedMailbox, MailboxStatus, Namespace, Namespaces, Quota, QuotaResource,
+    ExtendedItem, ListResponse, MailboxAttribute, MailboxStatus, Namespace, Namespaces, Quota, QuotaResource,
     QuotaRoot, StatusItem,
 };
-pub use number::{Numbers, RangeInclusiveU32};
+pub use number::{NumberRange, Numbers};
 pub use owned::{OwnedBodyStructure, OwnedEnvelope};
-pub use repair::{Reading, Repair, RepairSet, Repairs};
-pub use response::{Continue, Response, Untagged, Vanished};
-pub use search::{Esearch, NumbersAre, Page, Search, SearchResult};
-pub use search_key::{SearchKey, SearchReturn};
+pub use repair::{Repair, RepairSet, Repairs, Strictness};
+pub use response::{ContinuationRequest, Response, Untagged, VanishedWhen};
+pub use search::{EsearchResponse, NumberKind, PartialRange, SearchResponse, SearchReturnData};
+pub use search_key::{SearchKey, SearchReturnOption};
 pub use sequence::{SequenceNumber, SequenceRange, SequenceSet};
-pub use status::{Code, Condition, PlainCode, Status, Text};
-pub use string::{Form, IString};
+pub use status::{Condition, PlainCode, ResponseCode, StatusResponse, Text};
+pub use string::{IString, StringForm};
 pub use tag::Tag;
-pub use view::{List, Nested};
+pub use view::{LazyList, LazyValue};

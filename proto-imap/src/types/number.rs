@@ -14,17 +14,17 @@ pub struct Numbers<'i>(Source<'i>);
 enum Source<'i> {
     /// Digits, colons, commas, spaces, as the grammar has checked.
     Wire(&'i [u8]),
-    Given(&'i [RangeInclusiveU32]),
+    Given(&'i [NumberRange]),
 }
 
 /// A range of numbers, both ends belonging to it; the first is never greater than the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RangeInclusiveU32 {
+pub struct NumberRange {
     first: u32,
     last: u32,
 }
 
-impl RangeInclusiveU32 {
+impl NumberRange {
     /// The numbers from `first` to `last`, or from `last` to `first`.
     #[must_use]
     pub const fn new(first: u32, last: u32) -> Self {
@@ -44,20 +44,20 @@ impl RangeInclusiveU32 {
     }
 }
 
-impl From<u32> for RangeInclusiveU32 {
+impl From<u32> for NumberRange {
     fn from(number: u32) -> Self {
         Self::new(number, number)
     }
 }
 
-impl From<RangeInclusive<u32>> for RangeInclusiveU32 {
+impl From<RangeInclusive<u32>> for NumberRange {
     fn from(range: RangeInclusive<u32>) -> Self {
         Self::new(*range.start(), *range.end())
     }
 }
 
-impl From<RangeInclusiveU32> for RangeInclusive<u32> {
-    fn from(range: RangeInclusiveU32) -> Self {
+impl From<NumberRange> for RangeInclusive<u32> {
+    fn from(range: NumberRange) -> Self {
         range.first..=range.last
     }
 }
@@ -68,7 +68,7 @@ impl<'i> Numbers<'i> {
 
     /// These ranges.
     #[must_use]
-    pub const fn new(ranges: &'i [RangeInclusiveU32]) -> Self {
+    pub const fn new(ranges: &'i [NumberRange]) -> Self {
         Self(Source::Given(ranges))
     }
 
@@ -139,9 +139,9 @@ impl fmt::Debug for Ranges<'_> {
 }
 
 impl Iterator for Ranges<'_> {
-    type Item = RangeInclusiveU32;
+    type Item = NumberRange;
 
-    fn next(&mut self) -> Option<RangeInclusiveU32> {
+    fn next(&mut self) -> Option<NumberRange> {
         match &mut self.0 {
             Source::Given(ranges) => {
                 let (first, rest) = ranges.split_first()?;
@@ -160,7 +160,7 @@ impl Iterator for Ranges<'_> {
                     }
                     _ => first,
                 };
-                Some(RangeInclusiveU32::new(first, last))
+                Some(NumberRange::new(first, last))
             }
         }
     }

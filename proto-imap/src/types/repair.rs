@@ -7,7 +7,7 @@ use core::cell::Cell;
 
 /// How strictly the grammar is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reading {
+pub enum Strictness {
     /// Exactly what the RFCs say. The default of a server.
     #[default]
     Strict,

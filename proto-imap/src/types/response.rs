@@ -2,12 +2,12 @@
 
 use super::body::IdFields;
 use super::capability::CapabilityList;
-use super::fetch::Fetch;
+use super::fetch::FetchResponse;
 use super::flag::FlagList;
-use super::mailbox_data::{ListedMailbox, MailboxStatus, Namespaces, Quota, QuotaRoot};
+use super::mailbox_data::{ListResponse, MailboxStatus, Namespaces, Quota, QuotaRoot};
 use super::number::Numbers;
-use super::search::{Esearch, Search};
-use super::status::{Code, Status, Text};
+use super::search::{EsearchResponse, SearchResponse};
+use super::status::{ResponseCode, StatusResponse, Text};
 use super::string::IString;
 use super::tag::Tag;
 use crate::parse::unparsed::Unparsed;
@@ -17,7 +17,7 @@ use crate::parse::unparsed::Unparsed;
 #[non_exhaustive]
 pub enum Response<'i> {
     /// `+`: the server waits for the rest of a command.
-    Continue(Continue<'i>),
+    Continue(ContinuationRequest<'i>),
     /// `* …`: data, or a status that belongs to no command.
     Untagged(Untagged<'i>),
     /// `tag …`: a command is completed.
@@ -25,7 +25,7 @@ pub enum Response<'i> {
         /// The command's tag.
         tag: Tag<'i>,
         /// How it ended.
-        status: Status<'i>,
+        status: StatusResponse<'i>,
     },
     /// What could not be read. Only this one message is lost.
     Unparsed(Unparsed<'i>),
@@ -33,9 +33,9 @@ pub enum Response<'i> {
 
 /// A continuation request (RFC 9051 §7.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Continue<'i> {
+pub struct ContinuationRequest<'i> {
     /// The response code, if there is one.
-    pub code: Option<Code<'i>>,
+    pub code: Option<ResponseCode<'i>>,
     /// The text behind the code; in a SASL exchange the challenge, in base64.
     pub text: Text<'i>,
 }
@@ -45,7 +45,7 @@ pub struct Continue<'i> {
 #[non_exhaustive]
 pub enum Untagged<'i> {
     /// `OK`, `NO`, `BAD`, `PREAUTH`, `BYE`
-    Status(Status<'i>),
+    Status(StatusResponse<'i>),
     /// `CAPABILITY`
     Capability(CapabilityList<'i>),
     /// `ENABLED` (RFC 5161)
@@ -55,21 +55,21 @@ pub enum Untagged<'i> {
     /// `NAMESPACE` (RFC 2342)
     Namespace(Namespaces<'i>),
     /// `LIST`
-    List(ListedMailbox<'i>),
+    List(ListResponse<'i>),
     /// `LSUB` (RFC 3501)
-    Lsub(ListedMailbox<'i>),
+    Lsub(ListResponse<'i>),
     /// `XLIST`: a forerunner of SPECIAL-USE.
-    Xlist(ListedMailbox<'i>),
+    Xlist(ListResponse<'i>),
     /// `STATUS`
     MailboxStatus(MailboxStatus<'i>),
     /// `FLAGS`: the flags that the mailbox can have.
     Flags(FlagList<'i>),
     /// `SEARCH` (RFC 3501)
-    Search(Search<'i>),
+    Search(SearchResponse<'i>),
     /// `SORT` (RFC 5256)
-    Sort(Search<'i>),
+    Sort(SearchResponse<'i>),
     /// `ESEARCH`
-    Esearch(Esearch<'i>),
+    Esearch(EsearchResponse<'i>),
     /// `EXISTS`: so many messages are in the mailbox.
     Exists(u32),
     /// `RECENT`: so many of them are recent (RFC 3501).
@@ -79,12 +79,12 @@ pub enum Untagged<'i> {
     /// `VANISHED` (RFC 7162): the messages of these UIDs are gone.
     Vanished {
         /// When they have gone.
-        when: Vanished,
+        when: VanishedWhen,
         /// Their UIDs.
         uids: Numbers<'i>,
     },
     /// `FETCH`: data of a message.
-    Fetch(Fetch<'i>),
+    Fetch(FetchResponse<'i>),
     /// `QUOTA` (RFC 9208)
     Quota(Quota<'i>),
     /// `QUOTAROOT` (RFC 9208)
@@ -100,7 +100,7 @@ pub enum Untagged<'i> {
 
 /// When messages have vanished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Vanished {
+pub enum VanishedWhen {
     /// Just now: the sequence numbers of the others change.
     Now,
     /// `(EARLIER)`: before the mailbox was selected.

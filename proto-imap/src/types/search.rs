@@ -1,12 +1,12 @@
 //! Results of searches: SEARCH and ESEARCH (RFC 9051 §7.3.4, RFC 4731, 5267, 7162, 7377, 9394).
 
-use super::number::{Numbers, RangeInclusiveU32};
+use super::number::{NumberRange, Numbers};
 use super::string::IString;
-use super::view::{List, sealed::Sealed};
+use super::view::{LazyList, sealed::Sealed};
 
 /// `SEARCH`: the numbers of the messages found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Search<'i> {
+pub struct SearchResponse<'i> {
     /// Sequence numbers or UIDs, as was asked for.
     pub numbers: Numbers<'i>,
     /// The greatest mod-sequence of the messages found (RFC 7162).
@@ -15,7 +15,7 @@ pub struct Search<'i> {
 
 /// `ESEARCH`: what was asked for about the messages found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Esearch<'i> {
+pub struct EsearchResponse<'i> {
     /// The tag of the command that this answers.
     pub tag: Option<IString<'i>>,
     /// The mailbox that was searched, if a command searches several (RFC 7377 §2.1).
@@ -23,14 +23,14 @@ pub struct Esearch<'i> {
     /// The UIDVALIDITY of that mailbox.
     pub uid_validity: Option<u32>,
     /// What the numbers are.
-    pub numbers_are: NumbersAre,
+    pub number_kind: NumberKind,
     /// The results.
-    pub results: List<'i, SearchResult<'i>>,
+    pub results: LazyList<'i, SearchReturnData<'i>>,
 }
 
 /// What the numbers of a search's result are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NumbersAre {
+pub enum NumberKind {
     /// Sequence numbers.
     SequenceNumbers,
     /// UIDs.
@@ -40,7 +40,7 @@ pub enum NumbersAre {
 /// One result of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SearchResult<'i> {
+pub enum SearchReturnData<'i> {
     /// `MIN`: the least number.
     Min(u32),
     /// `MAX`: the greatest number.
@@ -54,7 +54,7 @@ pub enum SearchResult<'i> {
     /// `PARTIAL`: a page of the result (RFC 9394).
     Partial {
         /// Which page.
-        page: Page,
+        page: PartialRange,
         /// The numbers in it.
         numbers: Numbers<'i>,
     },
@@ -69,11 +69,11 @@ pub enum SearchResult<'i> {
 
 /// A page of a search's result (RFC 9394 `partial-range`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Page {
+pub enum PartialRange {
     /// `1:500`: counted from the first result.
-    FromFirst(RangeInclusiveU32),
+    FromFirst(NumberRange),
     /// `-1:-500`: counted from the last result.
-    FromLast(RangeInclusiveU32),
+    FromLast(NumberRange),
 }
 
-impl Sealed for SearchResult<'_> {}
+impl Sealed for SearchReturnData<'_> {}

@@ -1,14 +1,14 @@
 //! What a SEARCH looks for and what it returns (RFC 9051 §6.4.4, RFC 4731, 5032, 6203, 7162, 8474, 8514, 9394).
 //!
-//! Keys that contain keys are views ([`Nested`], [`List`]): a client gives references to its own, a server reads them
+//! Keys that contain keys are views ([`LazyValue`], [`LazyList`]): a client gives references to its own, a server reads them
 //! out of the frame when it asks. Nothing here knows how to search.
 
 use super::date::Date;
 use super::flag::Keyword;
-use super::search::Page;
+use super::search::PartialRange;
 use super::sequence::SequenceSet;
 use super::string::IString;
-use super::view::{List, Nested, sealed::Sealed};
+use super::view::{LazyList, LazyValue, sealed::Sealed};
 
 /// One condition that a message must meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,32 +119,32 @@ pub enum SearchKey<'i> {
     /// `UID`: these UIDs.
     Uid(SequenceSet<'i>),
     /// `NOT`: does not meet this.
-    Not(Nested<'i, Self>),
+    Not(LazyValue<'i, Self>),
     /// `OR`: meets one of the two, or both.
-    Or(Nested<'i, Self>, Nested<'i, Self>),
+    Or(LazyValue<'i, Self>, LazyValue<'i, Self>),
     /// `(…)`: meets all of these.
-    And(List<'i, Self>),
+    And(LazyList<'i, Self>),
     /// `FUZZY`: meets this more or less (RFC 6203).
-    Fuzzy(Nested<'i, Self>),
+    Fuzzy(LazyValue<'i, Self>),
 }
 
 impl<'i> SearchKey<'i> {
     /// What does not meet `key`.
     #[must_use]
     pub const fn not(key: &'i Self) -> Self {
-        Self::Not(Nested::new(key))
+        Self::Not(LazyValue::new(key))
     }
 
     /// What meets one of the two, or both.
     #[must_use]
     pub const fn or(one: &'i Self, other: &'i Self) -> Self {
-        Self::Or(Nested::new(one), Nested::new(other))
+        Self::Or(LazyValue::new(one), LazyValue::new(other))
     }
 
     /// What meets all of these. Without any, it cannot be written.
     #[must_use]
     pub const fn and(keys: &'i [Self]) -> Self {
-        Self::And(List::new(keys))
+        Self::And(LazyList::new(keys))
     }
 }
 
@@ -171,7 +171,7 @@ pub enum EntryKind {
 /// What a SEARCH returns (RFC 9051 `search-return-opt`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SearchReturn {
+pub enum SearchReturnOption {
     /// `MIN`: the least number.
     Min,
     /// `MAX`: the greatest number.
@@ -183,7 +183,7 @@ pub enum SearchReturn {
     /// `SAVE`: keep the result as `$` (RFC 5182).
     Save,
     /// `PARTIAL`: a page of the result (RFC 9394).
-    Partial(Page),
+    Partial(PartialRange),
     /// `UPDATE`: tell of changes (RFC 5267).
     Update,
     /// `CONTEXT`: more like this will follow (RFC 5267).
@@ -192,7 +192,7 @@ pub enum SearchReturn {
     Relevancy,
 }
 
-impl SearchReturn {
+impl SearchReturnOption {
     /// The one that is a single word, and written so in any case.
     pub(crate) fn from_wire(word: &[u8]) -> Option<Self> {
         let all = [
@@ -226,4 +226,4 @@ impl SearchReturn {
 }
 
 impl Sealed for SearchKey<'_> {}
-impl Sealed for SearchReturn {}
+impl Sealed for SearchReturnOption {}

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::RangeInclusive;
 
-use super::number::{Numbers, RangeInclusiveU32};
+use super::number::{NumberRange, Numbers};
 
 /// A sequence number or a UID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -132,8 +132,8 @@ impl From<RangeInclusive<u32>> for SequenceRange {
     }
 }
 
-impl From<RangeInclusiveU32> for SequenceRange {
-    fn from(range: RangeInclusiveU32) -> Self {
+impl From<NumberRange> for SequenceRange {
+    fn from(range: NumberRange) -> Self {
         Self::new(range.first(), range.last())
     }
 }

@@ -10,7 +10,7 @@ use super::capability::CapabilityList;
 use super::flag::FlagList;
 use super::number::Numbers;
 use super::string::{IString, show};
-use super::view::List;
+use super::view::LazyList;
 
 /// The condition that a status response states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,16 +43,16 @@ impl Condition {
 
 /// A condition with its response code and its text: `OK [READ-WRITE] SELECT completed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status<'i> {
+pub struct StatusResponse<'i> {
     /// What happened.
     pub condition: Condition,
     /// The same for machines.
-    pub code: Option<Code<'i>>,
+    pub code: Option<ResponseCode<'i>>,
     /// The same for humans. May be empty.
     pub text: Text<'i>,
 }
 
-impl<'i> Status<'i> {
+impl<'i> StatusResponse<'i> {
     /// A condition with a text and no code.
     #[must_use]
     pub const fn new(condition: Condition, text: Text<'i>) -> Self {
@@ -61,7 +61,7 @@ impl<'i> Status<'i> {
 
     /// The same with a response code.
     #[must_use]
-    pub const fn with_code(self, code: Code<'i>) -> Self {
+    pub const fn with_code(self, code: ResponseCode<'i>) -> Self {
         Self { code: Some(code), ..self }
     }
 }
@@ -245,7 +245,7 @@ codes! {
 /// A response code: what a status response tells to machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Code<'i> {
+pub enum ResponseCode<'i> {
     /// One without an argument.
     Plain(PlainCode),
     /// `APPENDUID validity uids` (RFC 4315): what an APPEND has made.
@@ -256,7 +256,7 @@ pub enum Code<'i> {
         uids: Numbers<'i>,
     },
     /// `BADCHARSET [(charsets)]`: the charset is unknown; those are known.
-    BadCharset(List<'i, IString<'i>>),
+    BadCharset(LazyList<'i, IString<'i>>),
     /// `CAPABILITY …`
     Capability(CapabilityList<'i>),
     /// `COPYUID validity from to` (RFC 4315): what a COPY or MOVE has made.

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 /// The form in which a string was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub enum StringForm {
     /// As an atom: bare.
     Atom,
     /// In double quotes.
@@ -65,11 +65,11 @@ impl<'i> IString<'i> {
 
     /// The form in which it was sent.
     #[must_use]
-    pub const fn form(&self) -> Form {
+    pub const fn form(&self) -> StringForm {
         match self.stored {
-            Stored::Atom => Form::Atom,
-            Stored::Quoted | Stored::Escaped => Form::Quoted,
-            Stored::Literal => Form::Literal,
+            Stored::Atom => StringForm::Atom,
+            Stored::Quoted | Stored::Escaped => StringForm::Quoted,
+            Stored::Literal => StringForm::Literal,
         }
     }
 
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(escaped.as_bytes().as_ref(), br#""a\b\c"#);
         assert_eq!(escaped, r#""a\b\c"#);
         assert!(escaped.eq_ignore_ascii_case(br#""A\B\C"#));
-        assert_eq!(escaped.form(), Form::Quoted);
+        assert_eq!(escaped.form(), StringForm::Quoted);
     }
 
     #[test]

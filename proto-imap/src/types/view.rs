@@ -1,6 +1,6 @@
 //! Lists and single values that are walked when asked to.
 //!
-//! A [`List`] is either a piece of a message, whose grammar was checked when the message was read, or a slice that the
+//! A [`LazyList`] is either a piece of a message, whose grammar was checked when the message was read, or a slice that the
 //! application gives in order to have it written. The two look alike. A list holds no memory; walking it reads the
 //! piece again, which is cheaper than storing what most readers never ask for.
 
@@ -9,7 +9,7 @@ use core::marker::PhantomData;
 
 use crate::parse::{Attempt, Context};
 
-/// What a [`List`] is made of. Only this crate's types are.
+/// What a [`LazyList`] is made of. Only this crate's types are.
 pub trait Element<'i>: Copy + sealed::Sealed {
     /// Reads the next element of a checked piece of a message: the rest and the element, or that there is none.
     #[doc(hidden)]
@@ -24,7 +24,7 @@ pub(crate) mod sealed {
 
 /// A list of `T`, walked with [`iter`](Self::iter).
 #[derive(Clone, Copy)]
-pub struct List<'i, T>(Source<'i, T>);
+pub struct LazyList<'i, T>(Source<'i, T>);
 
 #[derive(Clone, Copy)]
 enum Source<'i, T> {
@@ -32,7 +32,7 @@ enum Source<'i, T> {
     Given(&'i [T]),
 }
 
-impl<'i, T: Element<'i> + 'i> List<'i, T> {
+impl<'i, T: Element<'i> + 'i> LazyList<'i, T> {
     /// The empty list.
     pub const EMPTY: Self = Self(Source::Given(&[]));
 
@@ -49,8 +49,8 @@ impl<'i, T: Element<'i> + 'i> List<'i, T> {
 
     /// The elements in their order.
     #[must_use]
-    pub const fn iter(&self) -> Iter<'i, T> {
-        Iter(self.0)
+    pub const fn iter(&self) -> LazyListIter<'i, T> {
+        LazyListIter(self.0)
     }
 
     /// Whether there are no elements.
@@ -60,40 +60,40 @@ impl<'i, T: Element<'i> + 'i> List<'i, T> {
     }
 }
 
-impl<'i, T: Element<'i> + 'i> Default for List<'i, T> {
+impl<'i, T: Element<'i> + 'i> Default for LazyList<'i, T> {
     fn default() -> Self {
         Self::EMPTY
     }
 }
 
-impl<'i, T: Element<'i> + 'i> IntoIterator for List<'i, T> {
+impl<'i, T: Element<'i> + 'i> IntoIterator for LazyList<'i, T> {
     type Item = T;
-    type IntoIter = Iter<'i, T>;
+    type IntoIter = LazyListIter<'i, T>;
 
-    fn into_iter(self) -> Iter<'i, T> {
+    fn into_iter(self) -> LazyListIter<'i, T> {
         self.iter()
     }
 }
 
-impl<'i, T: Element<'i> + PartialEq + 'i> PartialEq for List<'i, T> {
+impl<'i, T: Element<'i> + PartialEq + 'i> PartialEq for LazyList<'i, T> {
     fn eq(&self, other: &Self) -> bool {
         self.iter().eq(other.iter())
     }
 }
 
-impl<'i, T: Element<'i> + Eq + 'i> Eq for List<'i, T> {}
+impl<'i, T: Element<'i> + Eq + 'i> Eq for LazyList<'i, T> {}
 
-impl<'i, T: Element<'i> + fmt::Debug + 'i> fmt::Debug for List<'i, T> {
+impl<'i, T: Element<'i> + fmt::Debug + 'i> fmt::Debug for LazyList<'i, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
 }
 
-/// The elements of a [`List`].
+/// The elements of a [`LazyList`].
 #[derive(Clone)]
-pub struct Iter<'i, T>(Source<'i, T>);
+pub struct LazyListIter<'i, T>(Source<'i, T>);
 
-impl<'i, T: Element<'i> + 'i> Iterator for Iter<'i, T> {
+impl<'i, T: Element<'i> + 'i> Iterator for LazyListIter<'i, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -113,7 +113,7 @@ impl<'i, T: Element<'i> + 'i> Iterator for Iter<'i, T> {
     }
 }
 
-impl<'i, T: Element<'i> + fmt::Debug + 'i> fmt::Debug for Iter<'i, T> {
+impl<'i, T: Element<'i> + fmt::Debug + 'i> fmt::Debug for LazyListIter<'i, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.clone()).finish()
     }
@@ -121,20 +121,20 @@ impl<'i, T: Element<'i> + fmt::Debug + 'i> fmt::Debug for Iter<'i, T> {
 
 /// A single `T` that is read when asked for: what is inside of an attached message.
 #[derive(Clone, Copy)]
-pub struct Nested<'i, T>(List<'i, T>, PhantomData<&'i T>);
+pub struct LazyValue<'i, T>(LazyList<'i, T>, PhantomData<&'i T>);
 
-impl<'i, T: Element<'i> + 'i> Nested<'i, T> {
+impl<'i, T: Element<'i> + 'i> LazyValue<'i, T> {
     /// Nothing.
-    pub const NONE: Self = Self(List::EMPTY, PhantomData);
+    pub const NONE: Self = Self(LazyList::EMPTY, PhantomData);
 
     /// This one.
     #[must_use]
     pub const fn new(value: &'i T) -> Self {
-        Self(List::new(core::slice::from_ref(value)), PhantomData)
+        Self(LazyList::new(core::slice::from_ref(value)), PhantomData)
     }
 
     pub(crate) const fn wire(inner: &'i [u8], attempt: Attempt) -> Self {
-        Self(List::wire(inner, attempt), PhantomData)
+        Self(LazyList::wire(inner, attempt), PhantomData)
     }
 
     /// The value; `None` only if there is none.
@@ -144,15 +144,15 @@ impl<'i, T: Element<'i> + 'i> Nested<'i, T> {
     }
 }
 
-impl<'i, T: Element<'i> + PartialEq + 'i> PartialEq for Nested<'i, T> {
+impl<'i, T: Element<'i> + PartialEq + 'i> PartialEq for LazyValue<'i, T> {
     fn eq(&self, other: &Self) -> bool {
         self.view() == other.view()
     }
 }
 
-impl<'i, T: Element<'i> + Eq + 'i> Eq for Nested<'i, T> {}
+impl<'i, T: Element<'i> + Eq + 'i> Eq for LazyValue<'i, T> {}
 
-impl<'i, T: Element<'i> + fmt::Debug + 'i> fmt::Debug for Nested<'i, T> {
+impl<'i, T: Element<'i> + fmt::Debug + 'i> fmt::Debug for LazyValue<'i, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.view().fmt(f)
     }

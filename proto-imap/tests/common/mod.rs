@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use proto_imap::client::{self, Client};
 use proto_imap::server::{self, Server};
-use proto_imap::types::{Condition, Status, Text};
+use proto_imap::types::{Condition, StatusResponse, Text};
 use proto_imap::{Config, Waits};
 use proto_mail::{Channel, Cleartext, Error, RecvBuffer, Secure, SendBuffer};
 
@@ -143,12 +143,12 @@ pub fn note(events: &mut Vec<String>, event: String) {
     events.push(event);
 }
 
-pub fn ok(text: &str) -> Status<'_> {
-    Status::new(Condition::Ok, Text::first_line(text))
+pub fn ok(text: &str) -> StatusResponse<'_> {
+    StatusResponse::new(Condition::Ok, Text::first_line(text))
 }
 
-pub fn no(text: &str) -> Status<'_> {
-    Status::new(Condition::No, Text::first_line(text))
+pub fn no(text: &str) -> StatusResponse<'_> {
+    StatusResponse::new(Condition::No, Text::first_line(text))
 }
 
 /// A configuration without delays.

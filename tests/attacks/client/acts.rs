@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use proto_imap::client::{Choice, Client};
 use proto_imap::types::{
-    Capability, Command, Date, DateTime, Flag, IString, IdField, Keyword, List, Mailbox, SequenceSet,
-    arguments,
+    AppendCommand, Capability, Command, Date, DateTime, Flag, IString, IdField, Keyword, LazyList,
+    MailboxName, SequenceSet,
 };
 use proto_mail::{Credentials, Mechanism, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::data::{BareNewline, LineEndings, Stop, Stuffing, Unstuffing};
@@ -73,7 +73,7 @@ fn after_continuation(client: &mut Client<Secure>, rx: &mut RecvBuffer, tx: &mut
 fn id(name: &str) -> bool {
     let (mut client, mut rx, mut tx) = logged_in("ID");
     let fields = [IdField { name: IString::from("name"), value: Some(IString::from(name)) }];
-    let Ok(_) = client.send(&Command::Id(List::new(&fields)), &mut tx) else { return tx.is_empty() };
+    let Ok(_) = client.send(&Command::Id(LazyList::new(&fields)), &mut tx) else { return tx.is_empty() };
     let announced = format!("M2 ID (\"name\" {{{}}}\r\n", name.len());
     tx.take() == announced.as_bytes()
         && after_continuation(&mut client, &mut rx, &mut tx) == format!("{name})\r\n").as_bytes()
@@ -82,7 +82,7 @@ fn id(name: &str) -> bool {
 fn enable(capability: &str) -> bool {
     let (mut client, _, mut tx) = logged_in("ENABLE");
     let names = [Capability::new(capability)];
-    client.send(&Command::Enable(List::new(&names)), &mut tx).is_err() && tx.is_empty()
+    client.send(&Command::Enable(LazyList::new(&names)), &mut tx).is_err() && tx.is_empty()
 }
 
 /// A date is made of numbers, and there is no other way to one: no text can come in. Flags are the other way in.
@@ -102,7 +102,7 @@ fn append_date(text: &str) -> bool {
 fn append_literal(capabilities: &str, size: u64) -> bool {
     let announced = |size: u64| {
         let (mut client, _, mut tx) = logged_in(capabilities);
-        client.append(&arguments::Append::new(Mailbox::INBOX), size, &mut tx).unwrap();
+        client.append(&AppendCommand::new(MailboxName::INBOX), size, &mut tx).unwrap();
         String::from_utf8(tx.take()).unwrap()
     };
     announced(size).ends_with(&format!(" {{{size}}}\r\n")) && announced(4096).ends_with(" {4096+}\r\n")

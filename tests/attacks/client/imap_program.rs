@@ -8,7 +8,10 @@ use std::sync::Arc;
 use io_mio::ImapClient;
 use proto_imap::Config;
 use proto_imap::client::{Choice, Client, CommandId, Event};
-use proto_imap::types::{Command, Condition, FetchAttribute, List, Mailbox, Section, SequenceSet, arguments};
+use proto_imap::types::{
+    Command, Condition, FetchAttribute, FetchCommand, LazyList, MailboxName, Section, SelectCommand,
+    SequenceSet,
+};
 use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 
 use super::{Application, Next};
@@ -142,7 +145,7 @@ impl ImapProgram {
 
     fn open<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Next {
         let mailbox = self.mailbox.clone();
-        let examine = Command::Examine(arguments::Select::new(Mailbox::new(&mailbox)));
+        let examine = Command::Examine(SelectCommand::new(MailboxName::new(&mailbox)));
         match client.send(&examine, tx) {
             Ok(id) => self.doing = Doing::Opening(id),
             Err(error) => return self.refused(error),
@@ -162,7 +165,7 @@ impl ImapProgram {
         }
         let given = if self.doing == Doing::Opening(id) {
             let attributes = [FetchAttribute::peek(Section::FULL)];
-            let fetch = arguments::Fetch::new(SequenceSet::from(1..=9), List::new(&attributes));
+            let fetch = FetchCommand::new(SequenceSet::from(1..=9), LazyList::new(&attributes));
             client.send(&Command::Fetch(fetch), tx).map(Doing::Fetching)
         } else if self.doing == Doing::Fetching(id) {
             client.logout(tx).map(|_| Doing::Leaving)

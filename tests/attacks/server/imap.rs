@@ -10,8 +10,8 @@ use bytes::Bytes;
 use io_mio::{ImapServer, MachineMut};
 use proto_imap::server::{Event, LiteralOffer, Reply, Server};
 use proto_imap::types::{
-    Command, Condition, FetchItem, IString, List, ListedMailbox, NameEncoding, Numbers, Search, Section,
-    Status, Text, Untagged,
+    Command, Condition, FetchItem, IString, LazyList, ListResponse, NameEncoding, Numbers, SearchResponse,
+    Section, StatusResponse, Text, Untagged,
 };
 use proto_imap::{Config, Waits};
 use proto_mail::{
@@ -143,7 +143,7 @@ fn give<C: Channel>(owed: Owed, server: &mut Server<C>, tx: &mut SendBuffer) {
             for data in data {
                 put(&data, server, tx);
             }
-            server.reply(reply, &Status::new(Condition::Ok, Text::first_line("done")), tx).unwrap();
+            server.reply(reply, &StatusResponse::new(Condition::Ok, Text::first_line("done")), tx).unwrap();
         }
         Owed::Verdict(..) => {}
     }
@@ -153,15 +153,15 @@ fn put<C: Channel>(data: &Data, server: &mut Server<C>, tx: &mut SendBuffer) {
     match data {
         Data::Exists(count) => server.data(&Untagged::Exists(*count), tx).unwrap(),
         Data::Found => {
-            let found = Search { numbers: Numbers::new(&[]), mod_sequence: None };
+            let found = SearchResponse { numbers: Numbers::new(&[]), mod_sequence: None };
             server.data(&Untagged::Search(found), tx).unwrap();
         }
         Data::Listed(name) => {
-            let listed = ListedMailbox {
-                attributes: List::EMPTY,
+            let listed = ListResponse {
+                attributes: LazyList::EMPTY,
                 delimiter: Some('/'),
                 mailbox: IString::new(name),
-                extended: List::EMPTY,
+                extended: LazyList::EMPTY,
             };
             // A name that cannot be written stays unsaid.
             let _ = server.data(&Untagged::List(listed), tx);
@@ -183,7 +183,7 @@ impl Store {
                 self.owed = Some(Owed::Reply(reply, data));
             }
             Event::Append { offer, mailbox, .. } => {
-                self.destination = mailbox.octets(NameEncoding::ModifiedUtf7).into_owned();
+                self.destination = mailbox.to_bytes(NameEncoding::ModifiedUtf7).into_owned();
                 self.log.ask("APPEND");
                 self.owed = Some(Owed::Offer(offer));
             }
@@ -216,7 +216,7 @@ impl Store {
             Command::Search(_) | Command::UidSearch(_) => vec![Data::Found],
             // A careless program takes every name.
             Command::Create(create) => {
-                let name = create.mailbox.octets(NameEncoding::ModifiedUtf7).into_owned();
+                let name = create.mailbox.to_bytes(NameEncoding::ModifiedUtf7).into_owned();
                 self.mailboxes.entry(name).or_default();
                 Vec::new()
             }

@@ -1,13 +1,13 @@
 //! What a client sends, as JSON.
 
-use proto_imap::encode::{self, LiteralMode, Options, Paused};
+use proto_imap::encode::{self, CommandBuffer, LiteralMode, Options};
 use proto_imap::parse;
 use proto_imap::parse::Authentication;
-use proto_imap::types::arguments::{Fetch, List as ListCommand, ListReturn, Search, StoreAction};
 use proto_imap::types::{
-    Command, CommandName, FetchAttribute, List, Mailbox, NameEncoding, RawCommand, SearchKey, SequenceSet,
-    Tag,
+    Command, CommandName, FetchAttribute, LazyList, MailboxName, NameEncoding, RawCommand, SearchKey,
+    SequenceSet, Tag,
 };
+use proto_imap::types::{FetchCommand, ListCommand, ListReturn, SearchCommand, StoreAction};
 use serde_json::{Value, json};
 
 use super::super::{text, unparsed};
@@ -165,19 +165,19 @@ fn raw_fields(raw: &RawCommand<'_>) -> Value {
 /// An attribute as FETCH asks for it.
 fn attribute(one: &FetchAttribute<'_>) -> String {
     let one = [*one];
-    let fetch = Fetch::new(SequenceSet::ALL, List::new(&one));
+    let fetch = FetchCommand::new(SequenceSet::ALL, LazyList::new(&one));
     let written = written(&Command::Fetch(fetch), "FETCH 1:* ");
     written.strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or(&written).to_owned()
 }
 
 /// A key as SEARCH asks for it. One that can't be written without its charset is `other`.
 fn search_key(key: SearchKey<'_>) -> String {
-    written(&Command::Search(Search::new(&[key])), "SEARCH ")
+    written(&Command::Search(SearchCommand::new(&[key])), "SEARCH ")
 }
 
 /// What a command says behind `prefix`.
 fn written(command: &Command<'_>, prefix: &str) -> String {
-    let mut line = Paused::default();
+    let mut line = CommandBuffer::default();
     let is_written = Tag::new(b"x").is_ok_and(|tag| {
         let options = Options { literals: LiteralMode::Plus, ..Options::default() };
         encode::command(tag, command, options, &mut line).is_ok()
@@ -190,7 +190,7 @@ fn written(command: &Command<'_>, prefix: &str) -> String {
     }
 }
 
-fn mailbox(name: &Mailbox<'_>) -> String {
+fn mailbox(name: &MailboxName<'_>) -> String {
     name.to_str_lossy(NameEncoding::ModifiedUtf7).into_owned()
 }
 

@@ -2,9 +2,9 @@
 
 use proto_imap::parse;
 use proto_imap::types::{
-    Address, BodyStructure, Code, Content, DateTime, Envelope, Extension, FetchItem, IString, ListedMailbox,
-    Mailbox, MailboxStatus, NameEncoding, Numbers, NumbersAre, Parameters, Response, SearchResult, Section,
-    SectionItem, Status, StatusItem, Untagged, Vanished,
+    Address, BodyExtension, BodyStructure, DateTime, Envelope, FetchItem, IString, ListResponse, MailboxName,
+    MailboxStatus, NameEncoding, NumberKind, Numbers, Parameters, PartContent, Response, ResponseCode,
+    SearchReturnData, Section, SectionItem, StatusItem, StatusResponse, Untagged, VanishedWhen,
 };
 use serde_json::{Map, Value, json};
 
@@ -40,7 +40,7 @@ fn is_text(line: &[u8]) -> bool {
     [&b"OK"[..], b"NO", b"BAD", b"BYE", b"PREAUTH"].iter().any(|status| word.eq_ignore_ascii_case(status))
 }
 
-fn status_event(status: &Status<'_>, tag: Option<&str>) -> Value {
+fn status_event(status: &StatusResponse<'_>, tag: Option<&str>) -> Value {
     json!({
         "event": status.condition.as_str().to_ascii_lowercase(),
         "tag": tag,
@@ -60,7 +60,7 @@ fn describe(untagged: &Untagged<'_>) -> Value {
             json!({ "event": "id", "fields": fields })
         }
         Untagged::Namespace(namespaces) => {
-            let list = |list: &proto_imap::types::List<'_, proto_imap::types::Namespace<'_>>| {
+            let list = |list: &proto_imap::types::LazyList<'_, proto_imap::types::Namespace<'_>>| {
                 list.iter()
                     .map(|one| json!({ "prefix": mailbox(&one.prefix), "delimiter": one.delimiter }))
                     .collect::<Vec<_>>()
@@ -91,7 +91,7 @@ fn describe(untagged: &Untagged<'_>) -> Value {
                 "tag": found.tag.as_ref().map(string),
                 "mailbox": found.mailbox.as_ref().map(mailbox),
                 "uidvalidity": found.uid_validity,
-                "uid": found.numbers_are == NumbersAre::Uids,
+                "uid": found.number_kind == NumberKind::Uids,
                 "results": results,
             })
         }
@@ -99,7 +99,7 @@ fn describe(untagged: &Untagged<'_>) -> Value {
         Untagged::Recent(count) => json!({ "event": "recent", "count": count }),
         Untagged::Expunge(sequence) => json!({ "event": "expunge", "sequence": sequence }),
         Untagged::Vanished { when, uids } => json!({
-            "event": "vanished", "earlier": *when == Vanished::Earlier, "uids": ranges(uids),
+            "event": "vanished", "earlier": *when == VanishedWhen::Earlier, "uids": ranges(uids),
         }),
         Untagged::Fetch(fetch) => {
             let items: Map<String, Value> = fetch.items.iter().map(|item| fetch_item(&item)).collect();
@@ -125,7 +125,7 @@ fn describe(untagged: &Untagged<'_>) -> Value {
     }
 }
 
-fn list_event(event: &str, listed: &ListedMailbox<'_>) -> Value {
+fn list_event(event: &str, listed: &ListResponse<'_>) -> Value {
     json!({
         "event": event,
         "attributes": listed.attributes.iter().map(|one| format!("\\{}", text(one.name()))).collect::<Vec<_>>(),
@@ -159,15 +159,15 @@ fn status_item(item: &StatusItem<'_>) -> (String, Value) {
     }
 }
 
-fn search_result(result: &SearchResult<'_>) -> (String, Value) {
+fn search_result(result: &SearchReturnData<'_>) -> (String, Value) {
     let (name, value) = match result {
-        SearchResult::Min(value) => ("min", json!(value)),
-        SearchResult::Max(value) => ("max", json!(value)),
-        SearchResult::Count(value) => ("count", json!(value)),
-        SearchResult::ModSeq(value) => ("modseq", json!(value)),
-        SearchResult::All(found) => ("all", json!(ranges(found))),
-        SearchResult::Partial { numbers, .. } => ("partial", json!(ranges(numbers))),
-        SearchResult::Other { name, value } => {
+        SearchReturnData::Min(value) => ("min", json!(value)),
+        SearchReturnData::Max(value) => ("max", json!(value)),
+        SearchReturnData::Count(value) => ("count", json!(value)),
+        SearchReturnData::ModSeq(value) => ("modseq", json!(value)),
+        SearchReturnData::All(found) => ("all", json!(ranges(found))),
+        SearchReturnData::Partial { numbers, .. } => ("partial", json!(ranges(numbers))),
+        SearchReturnData::Other { name, value } => {
             return (string(name).to_ascii_lowercase(), json!(string(value)));
         }
         _ => ("other", Value::Null),
@@ -268,9 +268,9 @@ fn body(structure: &BodyStructure<'_>) -> Value {
         }),
         BodyStructure::Part(part) => {
             let content = match &part.content {
-                Content::Basic => Value::Null,
-                Content::Text { lines } => json!({ "lines": lines }),
-                Content::Message { envelope: inner, body: nested, lines } => json!({
+                PartContent::Basic => Value::Null,
+                PartContent::Text { lines } => json!({ "lines": lines }),
+                PartContent::Message { envelope: inner, body: nested, lines } => json!({
                     "lines": lines,
                     "envelope": inner.view().as_ref().map(envelope),
                     "body": nested.view().as_ref().map(body),
@@ -283,7 +283,7 @@ fn body(structure: &BodyStructure<'_>) -> Value {
                 "id": optional(part.id.as_ref()),
                 "description": optional(part.description.as_ref()),
                 "encoding": string(&part.encoding),
-                "octets": part.octets,
+                "octets": part.size,
                 "content": content,
                 "md5": optional(part.md5.as_ref()),
                 "extension": extension(&part.extension),
@@ -292,7 +292,7 @@ fn body(structure: &BodyStructure<'_>) -> Value {
     }
 }
 
-fn extension(extension: &Extension<'_>) -> Value {
+fn extension(extension: &BodyExtension<'_>) -> Value {
     json!({
         "disposition": extension.disposition.as_ref().map(|disposition| {
             json!({ "kind": string(&disposition.kind), "parameters": parameters(&disposition.parameters) })
@@ -306,33 +306,39 @@ fn parameters(parameters: &Parameters<'_>) -> Map<String, Value> {
     parameters.iter().map(|parameter| (string(&parameter.name), json!(string(&parameter.value)))).collect()
 }
 
-fn code(code: &Code<'_>) -> Value {
+fn code(code: &ResponseCode<'_>) -> Value {
     match code {
-        Code::Plain(plain) => json!({ "name": plain.as_str() }),
-        Code::AppendUid { uid_validity, uids } => {
+        ResponseCode::Plain(plain) => json!({ "name": plain.as_str() }),
+        ResponseCode::AppendUid { uid_validity, uids } => {
             json!({ "name": "APPENDUID", "uidvalidity": uid_validity, "uids": ranges(uids) })
         }
-        Code::BadCharset(charsets) => {
+        ResponseCode::BadCharset(charsets) => {
             json!({ "name": "BADCHARSET", "charsets": charsets.iter().map(|one| string(&one)).collect::<Vec<_>>() })
         }
-        Code::Capability(list) => json!({ "name": "CAPABILITY", "capabilities": strings(list.iter()) }),
-        Code::CopyUid { uid_validity, source, target } => json!({
+        ResponseCode::Capability(list) => {
+            json!({ "name": "CAPABILITY", "capabilities": strings(list.iter()) })
+        }
+        ResponseCode::CopyUid { uid_validity, source, target } => json!({
             "name": "COPYUID", "uidvalidity": uid_validity, "source": ranges(source), "target": ranges(target),
         }),
-        Code::HighestModSeq(value) => json!({ "name": "HIGHESTMODSEQ", "value": value }),
-        Code::MailboxId(id) => json!({ "name": "MAILBOXID", "value": string(id) }),
-        Code::MetadataLongEntries(value) => json!({ "name": "METADATA LONGENTRIES", "value": value }),
-        Code::MetadataMaxSize(value) => json!({ "name": "METADATA MAXSIZE", "value": value }),
-        Code::Modified(set) => json!({ "name": "MODIFIED", "set": ranges(set) }),
-        Code::PermanentFlags(flags) => json!({ "name": "PERMANENTFLAGS", "flags": strings(flags.iter()) }),
-        Code::Referral(url) => json!({ "name": "REFERRAL", "value": string(url) }),
-        Code::UidNext(value) => {
+        ResponseCode::HighestModSeq(value) => json!({ "name": "HIGHESTMODSEQ", "value": value }),
+        ResponseCode::MailboxId(id) => json!({ "name": "MAILBOXID", "value": string(id) }),
+        ResponseCode::MetadataLongEntries(value) => json!({ "name": "METADATA LONGENTRIES", "value": value }),
+        ResponseCode::MetadataMaxSize(value) => json!({ "name": "METADATA MAXSIZE", "value": value }),
+        ResponseCode::Modified(set) => json!({ "name": "MODIFIED", "set": ranges(set) }),
+        ResponseCode::PermanentFlags(flags) => {
+            json!({ "name": "PERMANENTFLAGS", "flags": strings(flags.iter()) })
+        }
+        ResponseCode::Referral(url) => json!({ "name": "REFERRAL", "value": string(url) }),
+        ResponseCode::UidNext(value) => {
             json!({ "name": "UIDNEXT", "value": value.map_or(0, std::num::NonZero::get) })
         }
-        Code::UidValidity(value) => json!({ "name": "UIDVALIDITY", "value": value }),
-        Code::Unseen(value) => json!({ "name": "UNSEEN", "value": value.map_or(0, std::num::NonZero::get) }),
-        Code::BadUrl(url) => json!({ "name": "BADURL", "value": string(url) }),
-        Code::Other { name, argument } => {
+        ResponseCode::UidValidity(value) => json!({ "name": "UIDVALIDITY", "value": value }),
+        ResponseCode::Unseen(value) => {
+            json!({ "name": "UNSEEN", "value": value.map_or(0, std::num::NonZero::get) })
+        }
+        ResponseCode::BadUrl(url) => json!({ "name": "BADURL", "value": string(url) }),
+        ResponseCode::Other { name, argument } => {
             json!({ "name": string(name), "value": optional(argument.as_ref()) })
         }
         _ => json!({ "name": "OTHER" }),
@@ -348,7 +354,7 @@ fn optional(value: Option<&IString<'_>>) -> Value {
 }
 
 fn mailbox(name: &IString<'_>) -> String {
-    Mailbox::from_octets(&name.as_bytes()).to_str_lossy(NameEncoding::ModifiedUtf7).into_owned()
+    MailboxName::from_bytes(&name.as_bytes()).to_str_lossy(NameEncoding::ModifiedUtf7).into_owned()
 }
 
 fn strings<T: std::fmt::Display>(values: impl Iterator<Item = T>) -> Vec<String> {

@@ -5,7 +5,7 @@
 use io_mio::Next;
 use mailstore::{AccountId, Appended, Delivery, Flags, InternalDate, MailboxId, Target};
 use proto_imap::server::{LiteralOffer, Reply};
-use proto_imap::types::{Code, DateTime, FlagList, Mailbox, Numbers, PlainCode};
+use proto_imap::types::{DateTime, FlagList, MailboxName, Numbers, PlainCode, ResponseCode};
 
 use super::{Session, Turn, Work, bad, done_with, go_on, name, no, refuse, target_code_of, translate};
 use crate::serve::Site;
@@ -38,7 +38,7 @@ impl Session {
     pub(super) fn begin_append(
         &mut self,
         offer: LiteralOffer,
-        mailbox: Mailbox<'_>,
+        mailbox: MailboxName<'_>,
         flags: FlagList<'_>,
         date: Option<DateTime>,
         size: u64,
@@ -156,6 +156,6 @@ fn writer<'w>(site: &'w Site, account: Option<AccountId>, turn: &Turn<'_, '_>) -
 
 fn acknowledge(reply: Reply, appended: Appended, turn: &mut Turn<'_, '_>) -> Next {
     let uids = [appended.uid.into()];
-    let code = Code::AppendUid { uid_validity: appended.uid_validity, uids: Numbers::new(&uids) };
+    let code = ResponseCode::AppendUid { uid_validity: appended.uid_validity, uids: Numbers::new(&uids) };
     done_with(reply, code, "appended", turn)
 }

@@ -8,8 +8,8 @@ use io_mio::{Next, Slice, Step};
 use mailstore::{Expunge, Flags, KeywordsInUse, MailboxId, MessageFlags, StoreMode, UidSet, WRITE_SLICE};
 use proto_imap::Access;
 use proto_imap::server::Reply;
-use proto_imap::types::arguments::{Store, StoreAnswer};
-use proto_imap::types::{Code, FetchItem, Numbers, PlainCode, RangeInclusiveU32, SequenceSet};
+use proto_imap::types::{FetchItem, NumberRange, Numbers, PlainCode, ResponseCode, SequenceSet};
+use proto_imap::types::{StoreCommand, StoreResponse};
 use roaring::RoaringBitmap;
 
 use super::update::{is_enough, new_keywords};
@@ -22,7 +22,7 @@ const MODIFIED_RANGES: usize = 16_384;
 /// Whether STORE tells the flags, and the mod-sequence with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Form {
-    answer: StoreAnswer,
+    answer: StoreResponse,
     numbering: Numbering,
     modseq: bool,
 }
@@ -75,7 +75,7 @@ impl Edit {
             self.known_keywords = keywords.newest;
             self.keywords = Some(keywords);
         }
-        if self.form.answer == StoreAnswer::Flags {
+        if self.form.answer == StoreResponse::Flags {
             self.page = stored.changed;
             self.page.extend(stored.unchanged);
             self.page.sort_unstable_by_key(|message| message.uid);
@@ -90,7 +90,7 @@ impl Session {
     pub(super) fn store(
         &mut self,
         reply: Reply,
-        arguments: Store<'_>,
+        arguments: StoreCommand<'_>,
         numbering: Numbering,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
@@ -185,7 +185,7 @@ impl Session {
             if form.modseq {
                 writer.item(&FetchItem::ModSeq(message.modseq));
             }
-            if form.answer == StoreAnswer::Flags {
+            if form.answer == StoreResponse::Flags {
                 let recency = selected.recency(message.uid);
                 writer.item(&FetchItem::Flags(translate::flags(&arena, &message.flags, recency)));
             }
@@ -217,7 +217,7 @@ impl Session {
             }
             return done_with(
                 reply,
-                Code::Modified(Numbers::new(&ranges)),
+                ResponseCode::Modified(Numbers::new(&ranges)),
                 "some were changed meanwhile",
                 turn,
             );
@@ -283,12 +283,12 @@ impl Session {
 }
 
 /// Rising numbers as ranges.
-pub(super) fn ranges(numbers: impl IntoIterator<Item = u32>) -> Vec<RangeInclusiveU32> {
-    let mut ranges: Vec<RangeInclusiveU32> = Vec::new();
+pub(super) fn ranges(numbers: impl IntoIterator<Item = u32>) -> Vec<NumberRange> {
+    let mut ranges: Vec<NumberRange> = Vec::new();
     for number in numbers {
         match ranges.last_mut() {
             Some(last) if last.last().checked_add(1) == Some(number) => {
-                *last = RangeInclusiveU32::new(last.first(), number);
+                *last = NumberRange::new(last.first(), number);
             }
             _ => ranges.push(number.into()),
         }
@@ -297,8 +297,8 @@ pub(super) fn ranges(numbers: impl IntoIterator<Item = u32>) -> Vec<RangeInclusi
 }
 
 /// The runs of a bitmap.
-pub(super) fn runs(bitmap: &RoaringBitmap) -> Vec<RangeInclusiveU32> {
-    view::ranges(bitmap).map(|range| RangeInclusiveU32::new(*range.start(), *range.end())).collect()
+pub(super) fn runs(bitmap: &RoaringBitmap) -> Vec<NumberRange> {
+    view::ranges(bitmap).map(|range| NumberRange::new(*range.start(), *range.end())).collect()
 }
 
 #[cfg(test)]
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn numbers_become_ranges() {
         let of = |numbers: &[u32]| ranges(numbers.iter().copied());
-        assert_eq!(of(&[1, 2, 3, 7]), [RangeInclusiveU32::new(1, 3), 7.into()]);
+        assert_eq!(of(&[1, 2, 3, 7]), [NumberRange::new(1, 3), 7.into()]);
         assert!(of(&[]).is_empty());
     }
 }

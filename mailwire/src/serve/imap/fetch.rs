@@ -12,7 +12,7 @@ use io_mio::{Next, Step};
 use mailstore::Message;
 use proto_imap::Access;
 use proto_imap::server::{FetchWriter, Reply};
-use proto_imap::types::arguments::{Fetch, FetchModifier};
+use proto_imap::types::{FetchCommand, FetchModifier};
 use proto_imap::types::{FetchItem, IString, PlainCode};
 use proto_mail::Error;
 
@@ -77,7 +77,7 @@ impl Session {
     pub(super) fn fetch(
         &mut self,
         reply: Reply,
-        arguments: Fetch<'_>,
+        arguments: FetchCommand<'_>,
         numbering: Numbering,
         turn: &mut Turn<'_, '_>,
     ) -> Next {

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use io_mio::{Next, Step};
 use mailstore::{AccountId, Store, UidSet};
 use proto_imap::server::{Reply, SearchForm};
-use proto_imap::types::arguments::Search as SearchFor;
+use proto_imap::types::SearchCommand as SearchFor;
 use proto_imap::types::{
-    Code, Condition, Date, Esearch, IString, List, Numbers, NumbersAre, RangeInclusiveU32, SearchKey,
-    SearchResult, SearchReturn, Status, Text,
+    Condition, Date, EsearchResponse, IString, LazyList, NumberKind, NumberRange, Numbers, ResponseCode,
+    SearchKey, SearchReturnData, SearchReturnOption, StatusResponse, Text,
 };
 use proto_mail::Error;
 
@@ -44,7 +44,7 @@ const TURN: Duration = Duration::from_millis(4);
 struct Form {
     numbering: Numbering,
     /// What to return; `None`: a SEARCH response.
-    returns: Option<Vec<SearchReturn>>,
+    returns: Option<Vec<SearchReturnOption>>,
     tag: Option<Vec<u8>>,
     modseq: bool,
 }
@@ -66,9 +66,9 @@ pub(super) struct Answering {
     /// The next UID that is written, if any is left.
     next: Option<u32>,
     /// The last range, which may go on with it.
-    held: Option<RangeInclusiveU32>,
+    held: Option<NumberRange>,
     /// What comes behind the numbers.
-    tail: Vec<SearchResult<'static>>,
+    tail: Vec<SearchReturnData<'static>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +91,9 @@ impl Session {
         };
         if arguments.charset.is_some_and(|charset| !known(charset)) {
             let charsets = [IString::new(b"UTF-8"), IString::new(b"US-ASCII")];
-            let status = Status::new(Condition::No, Text::first_line("that charset is not known here"))
-                .with_code(Code::BadCharset(List::new(&charsets)));
+            let status =
+                StatusResponse::new(Condition::No, Text::first_line("that charset is not known here"))
+                    .with_code(ResponseCode::BadCharset(LazyList::new(&charsets)));
             return go_on(turn.machine.reply(reply, &status, turn.tx));
         }
         let translation = Translation {
@@ -116,11 +117,11 @@ impl Session {
         let unknown = returns.iter().flatten().any(|wanted| {
             !matches!(
                 wanted,
-                SearchReturn::Min
-                    | SearchReturn::Max
-                    | SearchReturn::All
-                    | SearchReturn::Count
-                    | SearchReturn::Save
+                SearchReturnOption::Min
+                    | SearchReturnOption::Max
+                    | SearchReturnOption::All
+                    | SearchReturnOption::Count
+                    | SearchReturnOption::Save
             )
         });
         if unknown {
@@ -167,12 +168,12 @@ impl Session {
     fn found(&mut self, reply: Reply, found: Results, form: &Form, turn: &mut Turn<'_, '_>) -> Next {
         let Some(selected) = &mut self.selected else { return done(reply, "searched", turn) };
         let asked = |wanted| form.returns.as_ref().is_some_and(|returns| returns.contains(&wanted));
-        if asked(SearchReturn::Save) {
+        if asked(SearchReturnOption::Save) {
             selected.saved = saved(&found, need(form.returns.as_deref()));
         }
         let first = found.uids.min();
         let mod_sequence = form.modseq.then(|| mod_sequence(&found, need(form.returns.as_deref()))).flatten();
-        let mod_sequence = mod_sequence.map(SearchResult::ModSeq);
+        let mod_sequence = mod_sequence.map(SearchReturnData::ModSeq);
         let mut answering = Answering {
             reply,
             numbering: form.numbering,
@@ -184,26 +185,29 @@ impl Session {
         };
         let begun = match &form.returns {
             None => turn.machine.begin_search(&SearchForm::Search, turn.tx),
-            Some(returns) if returns[..] == [SearchReturn::Save] => {
+            Some(returns) if returns[..] == [SearchReturnOption::Save] => {
                 return self.search_done(answering.reply, form.numbering, turn);
             }
             Some(returns) => {
                 answering.form = Listing::Ranges;
-                if !asked(SearchReturn::All) && !returns.is_empty() {
+                if !asked(SearchReturnOption::All) && !returns.is_empty() {
                     answering.next = None;
                 }
-                if asked(SearchReturn::Count) {
+                if asked(SearchReturnOption::Count) {
                     let count = u32::try_from(answering.found.uids.len()).unwrap_or(u32::MAX);
-                    answering.tail.insert(0, SearchResult::Count(count));
+                    answering.tail.insert(0, SearchReturnData::Count(count));
                 }
                 let number = |found: Option<super::search::Found>| {
                     let uid = found?.uid;
                     if form.numbering == Numbering::Uid { Some(uid) } else { selected.view.sequence(uid) }
                 };
-                let min = number(answering.found.first).filter(|_| asked(SearchReturn::Min));
-                let max = number(answering.found.last).filter(|_| asked(SearchReturn::Max));
-                let head: Vec<_> =
-                    min.map(SearchResult::Min).into_iter().chain(max.map(SearchResult::Max)).collect();
+                let min = number(answering.found.first).filter(|_| asked(SearchReturnOption::Min));
+                let max = number(answering.found.last).filter(|_| asked(SearchReturnOption::Max));
+                let head: Vec<_> = min
+                    .map(SearchReturnData::Min)
+                    .into_iter()
+                    .chain(max.map(SearchReturnData::Max))
+                    .collect();
                 begin_esearch(form, &head, turn)
             }
         };
@@ -251,8 +255,8 @@ impl Session {
 
 impl Answering {
     /// The next numbers, as ranges where the form allows it. What came meanwhile does not exist here.
-    fn piece(&mut self, selected: &Selected) -> Vec<RangeInclusiveU32> {
-        let mut piece: Vec<RangeInclusiveU32> = self.held.take().into_iter().collect();
+    fn piece(&mut self, selected: &Selected) -> Vec<NumberRange> {
+        let mut piece: Vec<NumberRange> = self.held.take().into_iter().collect();
         let Some(from) = self.next.take() else { return piece };
         for (count, uid) in self.found.uids.range(from..).enumerate() {
             if count >= PIECE {
@@ -270,7 +274,7 @@ impl Answering {
             };
             match piece.last_mut() {
                 Some(last) if self.form == Listing::Ranges && last.last().checked_add(1) == Some(number) => {
-                    *last = RangeInclusiveU32::new(last.first(), number);
+                    *last = NumberRange::new(last.first(), number);
                 }
                 _ => piece.push(number.into()),
             }
@@ -280,12 +284,12 @@ impl Answering {
 }
 
 /// Which messages decide what is returned (RFC 4731 §3.1).
-fn need(returns: Option<&[SearchReturn]>) -> Need {
+fn need(returns: Option<&[SearchReturnOption]>) -> Need {
     let has = |wanted| returns.is_some_and(|returns| returns.contains(&wanted));
-    if has(SearchReturn::All) || has(SearchReturn::Count) {
+    if has(SearchReturnOption::All) || has(SearchReturnOption::Count) {
         return Need::All;
     }
-    match (has(SearchReturn::Min), has(SearchReturn::Max)) {
+    match (has(SearchReturnOption::Min), has(SearchReturnOption::Max)) {
         (true, true) => Need::Ends,
         (true, false) => Need::First,
         (false, true) => Need::Last,
@@ -315,13 +319,14 @@ fn saved(found: &Results, need: Need) -> RoaringBitmap {
     }
 }
 
-fn begin_esearch(form: &Form, head: &[SearchResult<'_>], turn: &mut Turn<'_, '_>) -> Result<(), Error> {
-    let numbers_are = match form.numbering {
-        Numbering::Uid => NumbersAre::Uids,
-        Numbering::Sequence => NumbersAre::SequenceNumbers,
+fn begin_esearch(form: &Form, head: &[SearchReturnData<'_>], turn: &mut Turn<'_, '_>) -> Result<(), Error> {
+    let number_kind = match form.numbering {
+        Numbering::Uid => NumberKind::Uids,
+        Numbering::Sequence => NumberKind::SequenceNumbers,
     };
     let tag = form.tag.as_deref().map(IString::new);
-    let esearch = Esearch { tag, mailbox: None, uid_validity: None, numbers_are, results: List::new(head) };
+    let esearch =
+        EsearchResponse { tag, mailbox: None, uid_validity: None, number_kind, results: LazyList::new(head) };
     turn.machine.begin_search(&SearchForm::Esearch(esearch), turn.tx)
 }
 

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use io_mio::{Next, Slice, Step};
 use mailstore::{AccountId, Mailbox as Stored, NameSelection, Status, Store, Subscription};
 use proto_imap::server::Reply;
-use proto_imap::types::arguments::{List as ListOf, ListReturn, ListSelection, Lsub, StatusAttribute};
 use proto_imap::types::{
-    Attribute, ExtendedItem, IString, List, ListedMailbox, Mailbox, Namespace, Namespaces, Untagged,
+    ExtendedItem, IString, LazyList, ListResponse, MailboxAttribute, MailboxName, Namespace, Namespaces,
+    Untagged,
 };
+use proto_imap::types::{ListCommand as ListOf, ListReturn, ListSelection, LsubCommand, StatusAttribute};
 
 use super::pattern::{DELIMITER, Pattern, above};
 use super::{Session, Turn, Work, bad, encoding, go_on, mailbox, name, no_name, refuse_for, too_much};
@@ -70,7 +71,7 @@ struct Page {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Answer {
     name: String,
-    attributes: Vec<Attribute<'static>>,
+    attributes: Vec<MailboxAttribute<'static>>,
     /// A mailbox below it was selected (`CHILDINFO`).
     for_child: bool,
     status: Option<Status>,
@@ -112,7 +113,7 @@ impl Session {
         let is_delimiter_asked =
             patterns == [""] && arguments.selection.is_empty() && arguments.returns.is_empty();
         if is_delimiter_asked {
-            let listed = listed(&[Attribute::NoSelect], IString::EMPTY, &[]);
+            let listed = listed(&[MailboxAttribute::NoSelect], IString::EMPTY, &[]);
             return match turn.machine.data(&Untagged::List(listed), turn.tx) {
                 Ok(()) => self.finish(reply, "done", turn),
                 Err(error) => go_on(Err(error)),
@@ -126,7 +127,7 @@ impl Session {
         &mut self,
         account: AccountId,
         reply: Reply,
-        arguments: Lsub<'_>,
+        arguments: LsubCommand<'_>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let (Some(reference), Some(pattern)) =
@@ -182,7 +183,11 @@ impl Session {
 pub(super) fn namespace(reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
     let personal =
         [Namespace { prefix: IString::EMPTY, delimiter: Some(DELIMITER), extensions: IString::EMPTY }];
-    let data = Namespaces { personal: List::new(&personal), other_users: List::EMPTY, shared: List::EMPTY };
+    let data = Namespaces {
+        personal: LazyList::new(&personal),
+        other_users: LazyList::EMPTY,
+        shared: LazyList::EMPTY,
+    };
     match turn.machine.data(&Untagged::Namespace(data), turn.tx) {
         Ok(()) => super::done(reply, "done", turn),
         Err(error) => go_on(Err(error)),
@@ -293,7 +298,7 @@ impl Answers<'_> {
                 Err(error) => return Err(error),
             };
             let attributes = match self.question.lsub {
-                true => vec![Attribute::NoSelect],
+                true => vec![MailboxAttribute::NoSelect],
                 false => attributes(mailbox.as_ref(), false, self.question),
             };
             self.add(level, mailbox.as_ref(), attributes, self.question.recursive);
@@ -318,7 +323,7 @@ impl Answers<'_> {
         &mut self,
         name: &str,
         mailbox: Option<&Stored>,
-        attributes: Vec<Attribute<'static>>,
+        attributes: Vec<MailboxAttribute<'static>>,
         for_child: bool,
     ) {
         let selectable = mailbox.filter(|mailbox| !mailbox.no_select && !self.question.status.is_empty());
@@ -345,52 +350,56 @@ fn is_below(name: &str, level: &str) -> bool {
     name.strip_prefix(level).is_some_and(|rest| rest.starts_with(DELIMITER))
 }
 
-fn attributes(mailbox: Option<&Stored>, subscribed: bool, question: &Question) -> Vec<Attribute<'static>> {
+fn attributes(
+    mailbox: Option<&Stored>,
+    subscribed: bool,
+    question: &Question,
+) -> Vec<MailboxAttribute<'static>> {
     let mut attributes = Vec::new();
     match mailbox {
-        None if question.lsub => attributes.push(Attribute::NoSelect),
-        None => attributes.push(Attribute::NonExistent),
+        None if question.lsub => attributes.push(MailboxAttribute::NoSelect),
+        None => attributes.push(MailboxAttribute::NonExistent),
         Some(mailbox) => {
             if mailbox.no_select {
-                attributes.push(Attribute::NoSelect);
+                attributes.push(MailboxAttribute::NoSelect);
             }
             if !question.lsub {
                 attributes.push(if mailbox.has_children {
-                    Attribute::HasChildren
+                    MailboxAttribute::HasChildren
                 } else {
-                    Attribute::HasNoChildren
+                    MailboxAttribute::HasNoChildren
                 });
                 attributes.extend(mailbox.special_use.map(special_use));
             }
         }
     }
     if !question.lsub && (subscribed || mailbox.is_some_and(|mailbox| mailbox.subscribed)) {
-        attributes.push(Attribute::Subscribed);
+        attributes.push(MailboxAttribute::Subscribed);
     }
     attributes
 }
 
-const fn special_use(special_use: mailstore::SpecialUse) -> Attribute<'static> {
+const fn special_use(special_use: mailstore::SpecialUse) -> MailboxAttribute<'static> {
     use mailstore::SpecialUse;
     match special_use {
-        SpecialUse::Archive => Attribute::Archive,
-        SpecialUse::Drafts => Attribute::Drafts,
-        SpecialUse::Junk => Attribute::Junk,
-        SpecialUse::Sent => Attribute::Sent,
-        SpecialUse::Trash => Attribute::Trash,
+        SpecialUse::Archive => MailboxAttribute::Archive,
+        SpecialUse::Drafts => MailboxAttribute::Drafts,
+        SpecialUse::Junk => MailboxAttribute::Junk,
+        SpecialUse::Sent => MailboxAttribute::Sent,
+        SpecialUse::Trash => MailboxAttribute::Trash,
     }
 }
 
 pub(super) fn listed<'a>(
-    attributes: &'a [Attribute<'static>],
+    attributes: &'a [MailboxAttribute<'static>],
     mailbox: IString<'a>,
     extended: &'a [ExtendedItem<'a>],
-) -> ListedMailbox<'a> {
-    ListedMailbox {
-        attributes: List::new(attributes),
+) -> ListResponse<'a> {
+    ListResponse {
+        attributes: LazyList::new(attributes),
         delimiter: Some(DELIMITER),
         mailbox,
-        extended: List::new(extended),
+        extended: LazyList::new(extended),
     }
 }
 
@@ -400,7 +409,7 @@ fn put(
     append_limit: u64,
     turn: &mut Turn<'_, '_>,
 ) -> Result<(), proto_mail::Error> {
-    let octets = Mailbox::new(&answer.name).octets(encoding(turn.machine));
+    let octets = MailboxName::new(&answer.name).to_bytes(encoding(turn.machine));
     let selected_by = if question.subscribed { &b"(\"SUBSCRIBED\")"[..] } else { b"(\"SPECIAL-USE\")" };
     let child_info = [ExtendedItem { name: IString::new(b"CHILDINFO"), value: IString::new(selected_by) }];
     let extended = if answer.for_child { &child_info[..] } else { &[] };
@@ -443,7 +452,7 @@ mod tests {
     }
 
     /// What is answered of INBOX, Sent, a, a/b and the subscriptions a/b and gone/x; a is `\Noselect`.
-    fn answers(question: Question) -> Vec<(String, Vec<Attribute<'static>>)> {
+    fn answers(question: Question) -> Vec<(String, Vec<MailboxAttribute<'static>>)> {
         let (_directory, store, account) = store();
         for mailbox in store.list(account).unwrap() {
             store.unsubscribe(account, &mailbox.name).unwrap();
@@ -472,8 +481,8 @@ mod tests {
         assert_eq!(names(question("*")), ["INBOX", "Sent", "a", "a/b"]);
         assert_eq!(names(question("%")), ["INBOX", "Sent", "a"]);
         let found = answers(question("%"));
-        assert_eq!(found[1].1, [Attribute::HasNoChildren, Attribute::Sent]);
-        assert_eq!(found[2].1, [Attribute::NoSelect, Attribute::HasChildren]);
+        assert_eq!(found[1].1, [MailboxAttribute::HasNoChildren, MailboxAttribute::Sent]);
+        assert_eq!(found[2].1, [MailboxAttribute::NoSelect, MailboxAttribute::HasChildren]);
         assert_eq!(names(Question { special_use: true, ..question("*") }), ["Sent"]);
     }
 
@@ -559,8 +568,14 @@ mod tests {
     #[test]
     fn subscriptions_need_no_mailbox() {
         let found = answers(Question { subscribed: true, ..question("*") });
-        assert_eq!(found[0], ("a/b".to_owned(), vec![Attribute::HasNoChildren, Attribute::Subscribed]));
-        assert_eq!(found[1], ("gone/x".to_owned(), vec![Attribute::NonExistent, Attribute::Subscribed]));
+        assert_eq!(
+            found[0],
+            ("a/b".to_owned(), vec![MailboxAttribute::HasNoChildren, MailboxAttribute::Subscribed])
+        );
+        assert_eq!(
+            found[1],
+            ("gone/x".to_owned(), vec![MailboxAttribute::NonExistent, MailboxAttribute::Subscribed])
+        );
         let recursive = Question { subscribed: true, recursive: true, ..question("%") };
         assert_eq!(names(recursive), ["a", "gone"]);
     }
@@ -570,7 +585,10 @@ mod tests {
         let lsub = |pattern| Question { subscribed: true, lsub: true, ..question(pattern) };
         assert_eq!(
             answers(lsub("%")),
-            [("a".to_owned(), vec![Attribute::NoSelect]), ("gone".to_owned(), vec![Attribute::NoSelect])]
+            [
+                ("a".to_owned(), vec![MailboxAttribute::NoSelect]),
+                ("gone".to_owned(), vec![MailboxAttribute::NoSelect])
+            ]
         );
         assert_eq!(names(lsub("*")), ["a/b", "gone/x"]);
     }

@@ -8,12 +8,12 @@ use io_mio::{Next, Remote, Slice, Step};
 use mailstore::{AccountId, KeywordsInUse, MailboxId, Selection, SpecialUse, Store, UidSet};
 use proto_imap::Access;
 use proto_imap::server::Reply;
-use proto_imap::types::arguments::{
-    Create, Rename, Select, SelectParameter, Status as StatusOf, StatusAttribute,
+use proto_imap::types::{
+    Condition, Flag, IString, LazyList, MailboxName, MailboxStatus, PlainCode, ResponseCode, StatusItem,
+    StatusResponse, Text, Untagged,
 };
 use proto_imap::types::{
-    Code, Condition, Flag, IString, List, Mailbox, MailboxStatus, PlainCode, Status, StatusItem, Text,
-    Untagged,
+    CreateCommand, RenameCommand, SelectCommand, SelectParameter, StatusAttribute, StatusCommand as StatusOf,
 };
 use roaring::RoaringBitmap;
 
@@ -41,7 +41,7 @@ impl Session {
         &mut self,
         account: AccountId,
         reply: Reply,
-        arguments: Select<'_>,
+        arguments: SelectCommand<'_>,
         access: Access,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
@@ -54,7 +54,7 @@ impl Session {
         }
         // Even a SELECT that fails leaves no mailbox selected.
         if self.selected.take().is_some() {
-            let closed = information(Code::Plain(PlainCode::Closed), "the other mailbox is closed");
+            let closed = information(ResponseCode::Plain(PlainCode::Closed), "the other mailbox is closed");
             if let Err(error) = turn.machine.data(&closed, turn.tx) {
                 return go_on(Err(error));
             }
@@ -96,7 +96,7 @@ impl Session {
             Access::ReadOnly => PlainCode::ReadOnly,
             Access::ReadWrite => PlainCode::ReadWrite,
         };
-        done_with(reply, Code::Plain(code), "selected", turn)
+        done_with(reply, ResponseCode::Plain(code), "selected", turn)
     }
 
     pub(super) fn close(&mut self, reply: Reply, turn: &mut Turn<'_, '_>) -> Next {
@@ -119,7 +119,7 @@ impl Session {
         &mut self,
         account: AccountId,
         reply: Reply,
-        arguments: Create<'_>,
+        arguments: CreateCommand<'_>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(name) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };
@@ -145,7 +145,7 @@ impl Session {
         &mut self,
         account: AccountId,
         reply: Reply,
-        mailbox: Mailbox<'_>,
+        mailbox: MailboxName<'_>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let Some(name) = name(mailbox, turn) else { return no_name(reply, turn) };
@@ -179,7 +179,7 @@ impl Session {
         &mut self,
         account: AccountId,
         reply: Reply,
-        arguments: Rename<'_>,
+        arguments: RenameCommand<'_>,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
         let (Some(from), Some(to)) = (name(arguments.from, turn), name(arguments.to, turn)) else {
@@ -214,7 +214,7 @@ impl Session {
         &mut self,
         account: AccountId,
         reply: Reply,
-        mailbox: Mailbox<'_>,
+        mailbox: MailboxName<'_>,
         subscription: Subscription,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
@@ -294,8 +294,8 @@ pub(super) fn put_status(
             })
         })
         .collect();
-    let octets = Mailbox::new(name).octets(encoding(turn.machine));
-    let data = MailboxStatus { mailbox: IString::new(&octets), items: List::new(&items) };
+    let octets = MailboxName::new(name).to_bytes(encoding(turn.machine));
+    let data = MailboxStatus { mailbox: IString::new(&octets), items: LazyList::new(&items) };
     turn.machine.data(&Untagged::MailboxStatus(data), turn.tx)
 }
 
@@ -407,17 +407,17 @@ fn announce(
     let mut put = |data: Untagged<'_>| turn.machine.data(&data, turn.tx);
     put(Untagged::Exists(selected.view.exists()))?;
     if is_revision_2 {
-        let octets = Mailbox::new(name).octets(encoding);
+        let octets = MailboxName::new(name).to_bytes(encoding);
         put(Untagged::List(list::listed(&[], IString::new(&octets), &[])))?;
     } else {
         put(Untagged::Recent(count(&selected.recent)))?;
         if let Some(first) = first_unseen.and_then(NonZeroU32::new) {
-            put(information(Code::Unseen(Some(first)), "the first that was not seen"))?;
+            put(information(ResponseCode::Unseen(Some(first)), "the first that was not seen"))?;
         }
     }
-    put(information(Code::UidValidity(status.uid_validity), "UIDs are valid"))?;
-    put(information(Code::UidNext(NonZeroU32::new(status.uid_next)), "the next UID"))?;
-    put(information(Code::HighestModSeq(status.highest_modseq), "the highest mod-sequence"))
+    put(information(ResponseCode::UidValidity(status.uid_validity), "UIDs are valid"))?;
+    put(information(ResponseCode::UidNext(NonZeroU32::new(status.uid_next)), "the next UID"))?;
+    put(information(ResponseCode::HighestModSeq(status.highest_modseq), "the highest mod-sequence"))
 }
 
 /// Tells which flags the mailbox has: when it is selected, and before a keyword is used that is new to the client (RFC
@@ -431,16 +431,17 @@ pub(super) fn put_keywords(
     let names = keywords.names.iter().filter_map(|keyword| Flag::new(keyword).ok());
     let system = [Flag::Answered, Flag::Flagged, Flag::Deleted, Flag::Seen, Flag::Draft];
     let flags: Vec<_> = system.into_iter().chain(names).collect();
-    turn.machine.data(&Untagged::Flags(List::new(&flags)), turn.tx)?;
+    turn.machine.data(&Untagged::Flags(LazyList::new(&flags)), turn.tx)?;
     let any = (!keywords.is_full()).then_some(Flag::Any);
     let permanent: Vec<_> = match selected.access {
         Access::ReadWrite => flags.iter().copied().chain(any).collect(),
         Access::ReadOnly => Vec::new(),
     };
-    let information = information(Code::PermanentFlags(List::new(&permanent)), "these flags last");
+    let information =
+        information(ResponseCode::PermanentFlags(LazyList::new(&permanent)), "these flags last");
     turn.machine.data(&information, turn.tx)
 }
 
-fn information<'a>(code: Code<'a>, text: &'a str) -> Untagged<'a> {
-    Untagged::Status(Status::new(Condition::Ok, Text::first_line(text)).with_code(code))
+fn information<'a>(code: ResponseCode<'a>, text: &'a str) -> Untagged<'a> {
+    Untagged::Status(StatusResponse::new(Condition::Ok, Text::first_line(text)).with_code(code))
 }

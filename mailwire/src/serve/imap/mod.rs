@@ -41,8 +41,8 @@ use io_mio::{Closed, Context, Error, Handler, ImapServer, Later, MachineMut, Nex
 use mailstore::{AccountId, ChangeCursor, MailboxId, Store, UidSet};
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::{
-    Code, Command, Condition, IString, IdField, List, Mailbox, NameEncoding, PlainCode, SequenceSet, Status,
-    Text, Untagged,
+    Command, Condition, IString, IdField, LazyList, MailboxName, NameEncoding, PlainCode, ResponseCode,
+    SequenceSet, StatusResponse, Text, Untagged,
 };
 use proto_imap::{Access, Config};
 use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer};
@@ -290,7 +290,7 @@ impl Session {
         }
         let Some(selected) = &self.selected else { return Ok(()) };
         let highest = selected.watch.highest_modseq(selected.cursor.flags.0);
-        let code = Code::HighestModSeq(highest);
+        let code = ResponseCode::HighestModSeq(highest);
         let status = ok("mod-sequences are told from now on").with_code(code);
         turn.machine.data(&Untagged::Status(status), turn.tx)
     }
@@ -360,7 +360,7 @@ impl Handler<ImapServer> for Session {
             }
             Event::Command(reply, _) => go_on(machine.reply(
                 reply,
-                &Status::new(Condition::Bad, Text::first_line("begin TLS first")),
+                &StatusResponse::new(Condition::Bad, Text::first_line("begin TLS first")),
                 tx,
             )),
             _ => Next::Continue,
@@ -463,8 +463,8 @@ fn go_on(result: Result<(), proto_mail::Error>) -> Next {
     }
 }
 
-fn ok(text: &str) -> Status<'_> {
-    Status::new(Condition::Ok, Text::first_line(text))
+fn ok(text: &str) -> StatusResponse<'_> {
+    StatusResponse::new(Condition::Ok, Text::first_line(text))
 }
 
 /// Answers OK.
@@ -473,18 +473,19 @@ fn done(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
 }
 
 /// Answers OK with a code.
-fn done_with(reply: Reply, code: Code<'_>, text: &str, turn: &mut Turn<'_, '_>) -> Next {
+fn done_with(reply: Reply, code: ResponseCode<'_>, text: &str, turn: &mut Turn<'_, '_>) -> Next {
     go_on(turn.machine.reply(reply, &ok(text).with_code(code), turn.tx))
 }
 
 /// Answers BAD.
 fn bad(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
-    go_on(turn.machine.reply(reply, &Status::new(Condition::Bad, Text::first_line(text)), turn.tx))
+    go_on(turn.machine.reply(reply, &StatusResponse::new(Condition::Bad, Text::first_line(text)), turn.tx))
 }
 
 /// Answers BAD to what is over a limit.
 fn too_much(reply: Reply, text: &str, turn: &mut Turn<'_, '_>) -> Next {
-    let status = Status::new(Condition::Bad, Text::first_line(text)).with_code(Code::Plain(PlainCode::Limit));
+    let status = StatusResponse::new(Condition::Bad, Text::first_line(text))
+        .with_code(ResponseCode::Plain(PlainCode::Limit));
     go_on(turn.machine.reply(reply, &status, turn.tx))
 }
 
@@ -493,8 +494,8 @@ fn refuse(reply: Reply, code: PlainCode, text: &str, turn: &mut Turn<'_, '_>) ->
     go_on(turn.machine.reply(reply, &no(code, text), turn.tx))
 }
 
-fn no(code: PlainCode, text: &str) -> Status<'_> {
-    Status::new(Condition::No, Text::first_line(text)).with_code(Code::Plain(code))
+fn no(code: PlainCode, text: &str) -> StatusResponse<'_> {
+    StatusResponse::new(Condition::No, Text::first_line(text)).with_code(ResponseCode::Plain(code))
 }
 
 /// Answers NO for what the store would not do.
@@ -533,7 +534,7 @@ fn encoding(machine: &Machine) -> NameEncoding {
 }
 
 /// The name of a mailbox as text.
-fn name(mailbox: Mailbox<'_>, turn: &Turn<'_, '_>) -> Option<String> {
+fn name(mailbox: MailboxName<'_>, turn: &Turn<'_, '_>) -> Option<String> {
     mailbox.decode(encoding(turn.machine)).ok().map(std::borrow::Cow::into_owned)
 }
 
@@ -554,5 +555,5 @@ fn identity() -> Untagged<'static> {
     const NAME: IString<'static> = IString::new(b"name");
     const MAILWIRE: IString<'static> = IString::new(b"Mailwire");
     const FIELDS: &[IdField<'static>] = &[IdField { name: NAME, value: Some(MAILWIRE) }];
-    Untagged::Id(List::new(FIELDS))
+    Untagged::Id(LazyList::new(FIELDS))
 }

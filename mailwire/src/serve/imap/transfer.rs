@@ -9,8 +9,8 @@ use io_mio::{JobGroup, Next, Slice, Step};
 use mailstore::{AccountId, Error, Expunge, MailboxId, Store, UidSet, WRITE_SLICE};
 use proto_imap::Access;
 use proto_imap::server::Reply;
-use proto_imap::types::arguments::Copy;
-use proto_imap::types::{Code, Numbers, PlainCode, RangeInclusiveU32, Untagged};
+use proto_imap::types::CopyCommand;
+use proto_imap::types::{NumberRange, Numbers, PlainCode, ResponseCode, Untagged};
 use roaring::RoaringBitmap;
 
 use super::change::{ranges, runs};
@@ -161,7 +161,7 @@ impl Session {
         &mut self,
         account: AccountId,
         reply: Reply,
-        arguments: Copy<'_>,
+        arguments: CopyCommand<'_>,
         numbering: Numbering,
         transfer: Transfer,
         turn: &mut Turn<'_, '_>,
@@ -309,6 +309,6 @@ impl CopyUid {
     }
 }
 
-fn code<'a>(uid_validity: u32, source: &'a [RangeInclusiveU32], target: &'a [RangeInclusiveU32]) -> Code<'a> {
-    Code::CopyUid { uid_validity, source: Numbers::new(source), target: Numbers::new(target) }
+fn code<'a>(uid_validity: u32, source: &'a [NumberRange], target: &'a [NumberRange]) -> ResponseCode<'a> {
+    ResponseCode::CopyUid { uid_validity, source: Numbers::new(source), target: Numbers::new(target) }
 }

@@ -9,11 +9,11 @@ use io_mio::Next;
 use mailstore::mime::{self, SectionText as StoreText};
 use mailstore::{Flags, InternalDate, StoreMode};
 use proto_imap::server::Reply;
-use proto_imap::types::arguments::StoreAction;
+use proto_imap::types::StoreAction;
 use proto_imap::types::{
-    Address, AddressList, BodyStructure, Condition, Content, DateTime, Disposition, Envelope, Extension,
-    Flag, FlagList, IString, List, Multipart, Nested, Parameter, Parameters, Part, PlainCode, Section,
-    SectionText, Status, Text,
+    Address, AddressList, BodyExtension, BodyPart, BodyStructure, Condition, DateTime, Disposition, Envelope,
+    Flag, FlagList, IString, LazyList, LazyValue, Multipart, Parameter, Parameters, PartContent, PlainCode,
+    Section, SectionText, StatusResponse, Text,
 };
 
 use super::{Turn, go_on};
@@ -22,7 +22,7 @@ use super::{Turn, go_on};
 pub(super) fn flags<'a>(arena: &'a Bump, flags: &'a Flags, recent: Recency) -> FlagList<'a> {
     let names = flags.names().filter_map(|name| Flag::new(name).ok());
     let recent = (recent == Recency::Recent).then_some(Flag::Recent);
-    List::new(slice(arena, names.chain(recent)))
+    LazyList::new(slice(arena, names.chain(recent)))
 }
 
 /// Whether this session is the first that is told of a message.
@@ -42,11 +42,11 @@ pub(super) struct RefusedFlag {
 
 impl RefusedFlag {
     /// The status that tells it.
-    pub(super) fn status(&self) -> Status<'_> {
+    pub(super) fn status(&self) -> StatusResponse<'_> {
         if self.limit {
             return super::no(PlainCode::Limit, &self.text);
         }
-        Status::new(Condition::Bad, Text::first_line(&self.text))
+        StatusResponse::new(Condition::Bad, Text::first_line(&self.text))
     }
 
     /// Answers a command with it.
@@ -117,7 +117,7 @@ pub(super) fn envelope<'a>(arena: &'a Bump, from: &'a mime::Envelope) -> Envelop
 }
 
 fn addresses<'a>(arena: &'a Bump, from: &'a [mime::Address]) -> AddressList<'a> {
-    List::new(slice(
+    LazyList::new(slice(
         arena,
         from.iter().map(|address| Address {
             name: text(&address.name),
@@ -130,40 +130,40 @@ fn addresses<'a>(arena: &'a Bump, from: &'a [mime::Address]) -> AddressList<'a> 
 
 /// The structure of a message, from its root part.
 pub(super) fn structure<'a>(arena: &'a Bump, part: &'a mime::Part) -> BodyStructure<'a> {
-    let extension = Extension {
+    let extension = BodyExtension {
         disposition: part.disposition.as_ref().map(|disposition| Disposition {
             kind: IString::from(disposition.kind.as_str()),
             parameters: parameters(arena, &disposition.parameters),
         }),
-        language: List::new(slice(arena, part.languages.iter().map(|tag| IString::from(tag.as_str())))),
+        language: LazyList::new(slice(arena, part.languages.iter().map(|tag| IString::from(tag.as_str())))),
         location: text(&part.location),
         further: IString::EMPTY,
     };
     if part.is_multipart() {
         return BodyStructure::Multipart(Multipart {
-            parts: List::new(slice(arena, part.children.iter().map(|child| structure(arena, child)))),
+            parts: LazyList::new(slice(arena, part.children.iter().map(|child| structure(arena, child)))),
             subtype: IString::from(part.media_subtype.as_str()),
             parameters: parameters(arena, &part.parameters),
             extension,
         });
     }
     let content = match &part.message {
-        Some(message) => Content::Message {
-            envelope: Nested::new(arena.alloc(envelope(arena, &message.envelope))),
-            body: Nested::new(arena.alloc(structure(arena, &message.root))),
+        Some(message) => PartContent::Message {
+            envelope: LazyValue::new(arena.alloc(envelope(arena, &message.envelope))),
+            body: LazyValue::new(arena.alloc(structure(arena, &message.root))),
             lines: part.lines,
         },
-        None if part.media_type == "text" => Content::Text { lines: part.lines },
-        None => Content::Basic,
+        None if part.media_type == "text" => PartContent::Text { lines: part.lines },
+        None => PartContent::Basic,
     };
-    BodyStructure::Part(Part {
+    BodyStructure::Part(BodyPart {
         media_type: IString::from(part.media_type.as_str()),
         subtype: IString::from(part.media_subtype.as_str()),
         parameters: parameters(arena, &part.parameters),
         id: text(&part.id),
         description: text(&part.description),
         encoding: IString::from(part.encoding.as_str()),
-        octets: part.octets(),
+        size: part.octets(),
         content,
         md5: text(&part.md5),
         extension,
@@ -171,7 +171,7 @@ pub(super) fn structure<'a>(arena: &'a Bump, part: &'a mime::Part) -> BodyStruct
 }
 
 fn parameters<'a>(arena: &'a Bump, from: &'a [(String, String)]) -> Parameters<'a> {
-    List::new(slice(
+    LazyList::new(slice(
         arena,
         from.iter().map(|(name, value)| Parameter {
             name: IString::from(name.as_str()),
@@ -182,8 +182,9 @@ fn parameters<'a>(arena: &'a Bump, from: &'a [(String, String)]) -> Parameters<'
 
 /// A section as the store names it: the numbers of the part, and what of it.
 pub(super) fn section(section: Section<'_>) -> (Vec<u32>, StoreText) {
-    let names =
-        |names: List<'_, IString<'_>>| names.iter().map(|name| name.to_str_lossy().into_owned()).collect();
+    let names = |names: LazyList<'_, IString<'_>>| {
+        names.iter().map(|name| name.to_str_lossy().into_owned()).collect()
+    };
     let text = match section.text() {
         SectionText::Header => StoreText::Header,
         SectionText::HeaderFields(fields) => StoreText::HeaderFields(names(fields)),
@@ -227,13 +228,13 @@ mod tests {
 
     #[test]
     fn a_structure_keeps_its_tree() {
-        let message = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n\
-            Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninside\r\n--b--\r\n";
+        let message = "PartContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n\
+            PartContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninside\r\n--b--\r\n";
         let read = mime::Structure::of(message.as_bytes());
         let arena = Bump::new();
         let structure = structure(&arena, &read.root);
         assert_eq!(structure.parts().iter().count(), 2);
-        let Some(BodyStructure::Part(Part { content: Content::Message { envelope, .. }, .. })) =
+        let Some(BodyStructure::Part(BodyPart { content: PartContent::Message { envelope, .. }, .. })) =
             structure.part(&[2])
         else {
             panic!("{structure:?}")
