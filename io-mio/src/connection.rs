@@ -17,10 +17,10 @@ use proto_mail::{
 };
 
 use crate::{
-    ClientProtocol, Error, Patience, Stage, TlsClient, TlsInfo,
-    link::{self, Begin, Link, Received, Scratch},
+    ClientProtocol, Deadlines, Error, TimeoutStage, TlsClientConfig, TlsInfo,
     session::LOW_WATER,
-    timer::{Clock, Expired, Reading},
+    timers::{Clock, Expired, Reading},
+    transport::{self, Begin, Received, Scratch, Transport},
 };
 
 /// While output is stuck, so much input is read nevertheless: two peers that both only write would wait for ever.
@@ -33,17 +33,17 @@ const NEGOTIATION: u32 = 3;
 const CLOSE: Duration = Duration::from_secs(2);
 
 /// Why the closure of [`Connection::drive`] is called.
-pub enum Turn<'e, M: Machine> {
+pub enum ConnectionEvent<'e, M: Machine> {
     /// Something happened.
-    Event(M::Event<'e>),
+    Machine(M::Event<'e>),
     /// Little waits to be sent: this is the time to queue more of an upload. May come without cause.
     Writable,
 }
 
-impl<M: Machine> fmt::Debug for Turn<'_, M> {
+impl<M: Machine> fmt::Debug for ConnectionEvent<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Event(event) => f.debug_tuple("Event").field(event).finish(),
+            Self::Machine(event) => f.debug_tuple("Machine").field(event).finish(),
             Self::Writable => f.write_str("Writable"),
         }
     }
@@ -54,8 +54,8 @@ impl<M: Machine> fmt::Debug for Turn<'_, M> {
 /// ```text
 /// let mut connection = connector.connect::<ImapClient>(&target, config)?;
 /// let capabilities = connection.drive(|turn, client, tx| match turn {
-///     Turn::Event(Event::Greeting(greeting)) => { client.send(Command::Capability, tx)?; Ok(None) }
-///     Turn::Event(Event::Capability(list))   => Ok(Some(list.into_owned())),
+///     ConnectionEvent::Machine(Event::Greeting(greeting)) => { client.send(Command::Capability, tx)?; Ok(None) }
+///     ConnectionEvent::Machine(Event::Capability(list))   => Ok(Some(list.into_owned())),
 ///     _                                      => Ok(None),
 /// })?;
 /// connection.close()?;
@@ -64,27 +64,27 @@ impl<M: Machine> fmt::Debug for Turn<'_, M> {
 /// Dropped without [`close`](Self::close), it is cut off: under TLS the server then knows that what came last may be
 /// incomplete.
 pub struct Connection<M: Machine> {
-    pump: Pump,
+    transport: BlockingTransport,
     machine: M,
     tls: Option<Arc<TlsInfo>>,
 }
 
 impl<M: Machine> Connection<M> {
-    pub(crate) const fn new(pump: Pump, machine: M, tls: Option<Arc<TlsInfo>>) -> Self {
-        Self { pump, machine, tls }
+    pub(crate) const fn new(transport: BlockingTransport, machine: M, tls: Option<Arc<TlsInfo>>) -> Self {
+        Self { transport, machine, tls }
     }
 
     /// Reads, writes and waits until `step` returns a value. It is called with each event, and with
-    /// [`Turn::Writable`] whenever there is room for more output.
+    /// [`ConnectionEvent::Writable`] whenever there is room for more output.
     ///
     /// # Errors
     /// What `step` returns; whatever ends the connection; [`Error::TimedOut`] when the machine's patience, or the
-    /// [`Patience`] of this connection, ends; [`Error::Closed`] if the session ends before `step` is done.
+    /// [`Deadlines`] of this connection, ends; [`Error::Closed`] if the session ends before `step` is done.
     pub fn drive<T, E: From<Error>>(
         &mut self,
-        step: impl FnMut(Turn<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
+        step: impl FnMut(ConnectionEvent<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
     ) -> Result<T, E> {
-        let timed_out = || Error::TimedOut { stage: Stage::Goal, after: Duration::MAX };
+        let timed_out = || Error::TimedOut { stage: TimeoutStage::Goal, after: Duration::MAX };
         self.run(None, step)?.ok_or_else(|| timed_out().into())
     }
 
@@ -96,7 +96,7 @@ impl<M: Machine> Connection<M> {
     pub fn drive_until<T, E: From<Error>>(
         &mut self,
         until: Instant,
-        step: impl FnMut(Turn<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
+        step: impl FnMut(ConnectionEvent<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
     ) -> Result<Option<T>, E> {
         self.run(Some(until), step)
     }
@@ -104,7 +104,7 @@ impl<M: Machine> Connection<M> {
     fn run<T, E: From<Error>>(
         &mut self,
         until: Option<Instant>,
-        mut step: impl FnMut(Turn<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
+        mut step: impl FnMut(ConnectionEvent<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
     ) -> Result<Option<T>, E> {
         let mut left = READ_ON;
         loop {
@@ -114,11 +114,11 @@ impl<M: Machine> Connection<M> {
             if left == 0 {
                 return Ok(None);
             }
-            let link = &mut self.pump.link;
+            let link = &mut self.transport.link;
             let queued = link.tx.queued_total();
             let asked = link.tx.len() < LOW_WATER;
             if asked {
-                let done = step(Turn::Writable, &mut self.machine, &mut link.tx)?;
+                let done = step(ConnectionEvent::Writable, &mut self.machine, &mut link.tx)?;
                 if done.is_some() {
                     link.transmit()?;
                     return Ok(done);
@@ -132,8 +132,8 @@ impl<M: Machine> Connection<M> {
             if self.machine.is_closed() {
                 return Err(Error::Closed.into());
             }
-            let wants_read = self.machine.wants_read(&self.pump.link.tx);
-            match self.pump.step(self.machine.wait(), wants_read, until)? {
+            let wants_read = self.machine.wants_read(&self.transport.link.tx);
+            match self.transport.step(self.machine.wait(), wants_read, until)? {
                 Step::Moved if until.is_some_and(|until| until <= Instant::now()) => left -= 1,
                 Step::Moved => {}
                 Step::Until => return Ok(None),
@@ -145,36 +145,38 @@ impl<M: Machine> Connection<M> {
     /// Passes on every event that there is, until `step` is done.
     fn pull<T, E: From<Error>>(
         &mut self,
-        step: &mut impl FnMut(Turn<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
+        step: &mut impl FnMut(ConnectionEvent<'_, M>, &mut M, &mut SendBuffer) -> Result<Option<T>, E>,
     ) -> Result<Option<T>, E> {
         loop {
-            let link = &mut self.pump.link;
+            let link = &mut self.transport.link;
             let told = match self.machine.next_event(&mut link.rx, &mut link.tx) {
-                Ok(Some(event)) => Ok(step(Turn::Event(event), &mut self.machine, &mut link.tx)?),
+                Ok(Some(event)) => {
+                    Ok(step(ConnectionEvent::Machine(event), &mut self.machine, &mut link.tx)?)
+                }
                 Ok(None) => return Ok(None),
                 Err(error) => Err(error),
             };
             match told {
                 Ok(None) => {}
                 Ok(done) => {
-                    self.pump.link.transmit()?;
+                    self.transport.link.transmit()?;
                     return Ok(done);
                 }
-                Err(error) => return Err(self.pump.failed(error).into()),
+                Err(error) => return Err(self.transport.failed(error).into()),
             }
         }
     }
 
-    fn late(&mut self, stage: Stage, after: Duration) -> Result<(), Error> {
-        let farewell = self.machine.timed_out(&mut self.pump.link.tx);
+    fn late(&mut self, stage: TimeoutStage, after: Duration) -> Result<(), Error> {
+        let farewell = self.machine.timed_out(&mut self.transport.link.tx);
         match (stage, farewell) {
             // A delay that is over, or a wait that the machine goes on with.
-            (Stage::Wait(_), Ok(())) => {
-                self.pump.clock.rearm();
+            (TimeoutStage::Wait(_), Ok(())) => {
+                self.transport.clock.rearm();
                 Ok(())
             }
             _ => {
-                let _ = self.pump.link.transmit();
+                let _ = self.transport.link.transmit();
                 Err(Error::TimedOut { stage, after })
             }
         }
@@ -182,7 +184,7 @@ impl<M: Machine> Connection<M> {
 
     /// Gives commands, without waiting for anything.
     pub fn with<R>(&mut self, give: impl FnOnce(&mut M, &mut SendBuffer) -> R) -> R {
-        give(&mut self.machine, &mut self.pump.link.tx)
+        give(&mut self.machine, &mut self.transport.link.tx)
     }
 
     /// The machine.
@@ -196,7 +198,7 @@ impl<M: Machine> Connection<M> {
     /// # Errors
     /// The connection broke, or the peer does not take it in time.
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.pump.flush()
+        self.transport.flush()
     }
 
     /// Looks, without waiting, whether a connection on which nothing is awaited is still as it was: the peer has neither
@@ -204,13 +206,13 @@ impl<M: Machine> Connection<M> {
     ///
     /// A yes is no promise: the peer may be closing it at this moment.
     pub fn is_quiet(&mut self) -> bool {
-        if self.pump.poll(Some(Duration::ZERO)).is_err() {
+        if self.transport.poll(Some(Duration::ZERO)).is_err() {
             return false;
         }
         let heard = self.drive_until(Instant::now(), |turn, _, _| {
-            Ok::<_, Error>(matches!(turn, Turn::Event(_)).then_some(()))
+            Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(_)).then_some(()))
         });
-        matches!(heard, Ok(None)) && !self.machine.is_closed() && self.pump.link.rx.is_empty()
+        matches!(heard, Ok(None)) && !self.machine.is_closed() && self.transport.link.rx.is_empty()
     }
 
     /// What was negotiated; `None` on cleartext.
@@ -222,13 +224,13 @@ impl<M: Machine> Connection<M> {
     /// The peer's address.
     #[must_use]
     pub const fn peer_address(&self) -> SocketAddr {
-        self.pump.address
+        self.transport.address
     }
 
     /// How long is waited for what, from now on.
-    pub fn set_patience(&mut self, patience: Patience) {
-        self.pump.patience = patience;
-        self.pump.clock.rearm();
+    pub fn set_deadlines(&mut self, deadlines: Deadlines) {
+        self.transport.deadlines = deadlines;
+        self.transport.clock.rearm();
     }
 
     /// Sends everything that waits and closes in order, TLS included.
@@ -236,11 +238,11 @@ impl<M: Machine> Connection<M> {
     /// # Errors
     /// What waited could not be sent.
     pub fn close(mut self) -> Result<(), Error> {
-        self.pump.flush()?;
-        self.pump.link.say_end();
-        self.pump.flush()?;
-        self.pump.link.shut();
-        self.pump.linger();
+        self.transport.flush()?;
+        self.transport.link.say_end();
+        self.transport.flush()?;
+        self.transport.link.shut();
+        self.transport.linger();
         Ok(())
     }
 
@@ -251,57 +253,59 @@ impl<M: Machine> Connection<M> {
     /// It is not offered, refused, tampered with, or TLS fails: the connection is gone then, and nothing falls back.
     pub fn starttls<P: ClientProtocol<Cleartext = M>>(
         self,
-        tls: &TlsClient,
+        tls: &TlsClientConfig,
         name: &str,
     ) -> Result<Connection<P::Secure>, Error> {
-        let (mut pump, upgrade) = self.negotiate::<P>()?;
-        pump.begin_tls(tls, name, Begin::StartTls)?;
-        let (secure, info) = pump.handshake()?;
-        Connection::complete(pump, upgrade, secure, info)
+        let (mut transport, upgrade) = self.negotiate::<P>()?;
+        transport.begin_tls(tls, name, Begin::StartTls)?;
+        let (secure, info) = transport.handshake()?;
+        Connection::complete(transport, upgrade, secure, info)
     }
 
     /// The gate, outer half: cleartext ends here.
-    pub(crate) fn negotiate<P: ClientProtocol<Cleartext = M>>(mut self) -> Result<(Pump, P::Upgrade), Error> {
-        let upgrade = self.pump.negotiate::<P>(self.machine)?;
-        Ok((self.pump, upgrade))
+    pub(crate) fn negotiate<P: ClientProtocol<Cleartext = M>>(
+        mut self,
+    ) -> Result<(BlockingTransport, P::Upgrade), Error> {
+        let upgrade = self.transport.negotiate::<P>(self.machine)?;
+        Ok((self.transport, upgrade))
     }
 
     /// The gate, inner half: a machine that remembers nothing.
     pub(crate) fn complete(
-        mut pump: Pump,
+        mut transport: BlockingTransport,
         upgrade: impl Upgrade<Secured = M>,
         secure: Secure,
         info: Arc<TlsInfo>,
     ) -> Result<Self, Error> {
-        let machine = upgrade.complete(secure, &mut pump.link.rx)?;
-        pump.link.open()?;
-        Ok(Self::new(pump, machine, Some(info)))
+        let machine = upgrade.complete(secure, &mut transport.link.rx)?;
+        transport.link.open()?;
+        Ok(Self::new(transport, machine, Some(info)))
     }
 
     /// Whether the peer has not said anything yet.
     pub(crate) const fn is_silent(&self) -> bool {
-        self.pump.link.counts().0 == 0
+        self.transport.link.counts().0 == 0
     }
 }
 
 impl<M: Machine> fmt::Debug for Connection<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("peer", &self.pump.address)
+            .field("peer", &self.transport.address)
             .field("tls", &self.tls)
             .finish_non_exhaustive()
     }
 }
 
 /// A link with a poll and a clock of its own.
-pub(crate) struct Pump {
-    pub(crate) link: Link,
+pub(crate) struct BlockingTransport {
+    pub(crate) link: Transport,
     address: SocketAddr,
     poll: Poll,
     events: Events,
     scratch: Scratch,
     clock: Clock,
-    pub(crate) patience: Patience,
+    pub(crate) deadlines: Deadlines,
 }
 
 /// What a step of the pump led to.
@@ -310,17 +314,25 @@ enum Step {
     /// The caller's own time is over.
     Until,
     /// What the machine awaits did not come.
-    Late(Stage, Duration),
+    Late(TimeoutStage, Duration),
 }
 
-impl Pump {
-    pub(crate) fn new(mut link: Link, address: SocketAddr, patience: Patience) -> Result<Self, Error> {
+impl BlockingTransport {
+    pub(crate) fn new(mut link: Transport, address: SocketAddr, deadlines: Deadlines) -> Result<Self, Error> {
         let poll = Poll::new().map_err(Error::io("opening a poll"))?;
         poll.registry()
             .register(link.socket(), Token(0), Interest::READABLE | Interest::WRITABLE)
             .map_err(Error::io("watching a connection"))?;
         let events = Events::with_capacity(4);
-        Ok(Self { link, address, poll, events, scratch: link::scratch(), clock: Clock::default(), patience })
+        Ok(Self {
+            link,
+            address,
+            poll,
+            events,
+            scratch: transport::scratch(),
+            clock: Clock::default(),
+            deadlines,
+        })
     }
 
     /// Reads what is there, or waits.
@@ -342,20 +354,22 @@ impl Pump {
     fn sleep(&mut self, wait: Wait, reading: bool, until: Option<Instant>) -> Result<Step, Error> {
         let now = Instant::now();
         let see = self.reading(now, wait, reading);
-        let patience = &self.patience;
-        if let Some(expired) = self.clock.expired(see, patience) {
+        let deadlines = &self.deadlines;
+        if let Some(expired) = self.clock.expired(see, deadlines) {
             return match expired {
-                Expired::Stalled => Err(Error::TimedOut { stage: Stage::Send, after: patience.rate.per }),
-                Expired::TooSlow => Ok(Step::Late(Stage::LeastRate, patience.rate.per)),
+                Expired::Stalled => {
+                    Err(Error::TimedOut { stage: TimeoutStage::Send, after: deadlines.rate.per })
+                }
+                Expired::TooSlow => Ok(Step::Late(TimeoutStage::MinimumRate, deadlines.rate.per)),
                 Expired::Wait(awaited) => {
-                    Ok(Step::Late(Stage::Wait(awaited), wait.after.min(patience.limit(awaited))))
+                    Ok(Step::Late(TimeoutStage::Wait(awaited), wait.after.min(deadlines.limit(awaited))))
                 }
             };
         }
         if until.is_some_and(|until| until <= now) {
             return Ok(Step::Until);
         }
-        let first = self.clock.observe(see, patience).into_iter().chain(until).min();
+        let first = self.clock.observe(see, deadlines).into_iter().chain(until).min();
         let timeout = first.map(|at| at.saturating_duration_since(now) + Duration::from_millis(1));
         self.poll(timeout)?;
         Ok(Step::Moved)
@@ -420,7 +434,7 @@ impl Pump {
         let mut negotiation = P::starttls(machine, &mut self.link.tx).map_err(|error| self.failed(error))?;
         let (begun, first) = (Instant::now(), negotiation.wait());
         // Each answer has its own time; a peer that says something else all the while must not have all of it.
-        let most = first.after.min(self.patience.limit(first.awaited)).saturating_mul(NEGOTIATION);
+        let most = first.after.min(self.deadlines.limit(first.awaited)).saturating_mul(NEGOTIATION);
         loop {
             let wait = negotiation.wait();
             let link = &mut self.link;
@@ -429,11 +443,11 @@ impl Pump {
                 Ok(Negotiation::Ready(upgrade)) => return Ok(upgrade),
                 Ok(Negotiation::Refused(_)) => {
                     let is_temporary = reply.starts_with('4');
-                    return Err(Error::NoStartTls { reply, is_temporary });
+                    return Err(Error::StartTlsRefused { reply, is_temporary });
                 }
                 Ok(Negotiation::Pending(more)) => negotiation = more,
                 Err(proto_mail::Error::Peer(PeerError::ServerClosing)) => {
-                    return Err(Error::NoStartTls { reply, is_temporary: true });
+                    return Err(Error::StartTlsRefused { reply, is_temporary: true });
                 }
                 Err(error) => return Err(self.failed(error)),
             }
@@ -442,20 +456,20 @@ impl Pump {
                 return Err(Error::TimedOut { stage, after });
             }
             if begun.elapsed() >= most {
-                return Err(Error::TimedOut { stage: Stage::Wait(WaitFor::Reply), after: most });
+                return Err(Error::TimedOut { stage: TimeoutStage::Wait(WaitFor::Reply), after: most });
             }
         }
     }
 
     /// From here on TLS is spoken, with the server of this name.
-    pub(crate) fn begin_tls(&mut self, tls: &TlsClient, name: &str, begin: Begin) -> Result<(), Error> {
+    pub(crate) fn begin_tls(&mut self, tls: &TlsClientConfig, name: &str, begin: Begin) -> Result<(), Error> {
         let (connection, seen) = tls.connect(name)?;
         self.link.begin_tls(connection, Some(seen), begin)
     }
 
     /// Makes the handshake.
     pub(crate) fn handshake(&mut self) -> Result<(Secure, Arc<TlsInfo>), Error> {
-        let wait = Wait { awaited: WaitFor::TlsHandshake, after: self.patience.tls, generation: 0 };
+        let wait = Wait { awaited: WaitFor::TlsHandshake, after: self.deadlines.tls, generation: 0 };
         self.clock.rearm();
         loop {
             if let Some(vouched) = self.link.vouch(None) {
@@ -464,7 +478,7 @@ impl Pump {
             }
             let moved = self.link.transmit().and_then(|()| self.step(wait, true, None));
             match moved {
-                Ok(Step::Late(_, after)) => return Err(Error::TimedOut { stage: Stage::Tls, after }),
+                Ok(Step::Late(_, after)) => return Err(Error::TimedOut { stage: TimeoutStage::Tls, after }),
                 Ok(Step::Moved | Step::Until) => {}
                 Err(error) => {
                     // The alert that says why.

@@ -13,13 +13,13 @@ use std::{
 use proto_mail::SendBuffer;
 
 use crate::{
-    Approach, Certificate, ClientProtocol, Connection, Error, Patience, Stage, TlsClient, TlsInfo, Trace,
-    Turn,
-    connection::Pump,
-    link::{Begin, Link, Ports},
+    Certificate, ClientProtocol, Connection, ConnectionEvent, Deadlines, Error, StartTlsReadiness,
+    TimeoutStage, TlsClientConfig, TlsInfo, Trace,
+    connection::BlockingTransport,
     lookup,
-    tls::FirstOctets,
+    tls::DetectedProtocol,
     trace::{Role, Tracer},
+    transport::{Begin, Ports, Transport},
 };
 
 /// A server that has said nothing for so long may be waiting for TLS: it is asked, on a connection of its own.
@@ -94,9 +94,9 @@ impl Target {
 
 /// A stage that was passed.
 #[derive(Debug)]
-pub struct Report {
+pub struct StageReport {
     /// What happened.
-    pub step: Step,
+    pub step: ConnectStage,
     /// How long it took.
     pub took: Duration,
 }
@@ -104,7 +104,7 @@ pub struct Report {
 /// The stages of a connection.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Step {
+pub enum ConnectStage {
     /// The name has these addresses.
     Resolved(Vec<SocketAddr>),
     /// This address answered.
@@ -112,20 +112,20 @@ pub enum Step {
     /// The server is ready for STARTTLS (greeting; EHLO in SMTP).
     Greeted,
     /// The server agreed to STARTTLS, or TLS begins at once.
-    TlsBegun,
+    TlsStarted,
     /// The server's certificate, accepted or not.
     Certificate(Arc<Certificate>),
     /// TLS is in place.
     TlsDone(Arc<TlsInfo>),
 }
 
-type Observer = dyn Fn(&Report) + Send + Sync;
+type Observer = dyn Fn(&StageReport) + Send + Sync;
 
 /// Makes connections for one identity: whom to trust, how long to wait, who is told about it. Cheap to clone.
 #[derive(Clone)]
 pub struct Connector {
-    tls: TlsClient,
-    patience: Patience,
+    tls: TlsClientConfig,
+    deadlines: Deadlines,
     observer: Option<Arc<Observer>>,
     tracer: Option<Arc<Tracer>>,
     probes: bool,
@@ -134,20 +134,20 @@ pub struct Connector {
 impl Connector {
     /// Trusts whom `tls` trusts.
     #[must_use]
-    pub fn new(tls: TlsClient) -> Self {
-        Self { tls, patience: Patience::default(), observer: None, tracer: None, probes: true }
+    pub fn new(tls: TlsClientConfig) -> Self {
+        Self { tls, deadlines: Deadlines::default(), observer: None, tracer: None, probes: true }
     }
 
     /// How long to wait for what.
     #[must_use]
-    pub fn patience(mut self, patience: Patience) -> Self {
-        self.patience = patience;
+    pub fn deadlines(mut self, deadlines: Deadlines) -> Self {
+        self.deadlines = deadlines;
         self
     }
 
     /// Is told each stage as it is passed, and the certificate even if it is refused.
     #[must_use]
-    pub fn observer(mut self, observer: impl Fn(&Report) + Send + Sync + 'static) -> Self {
+    pub fn observer(mut self, observer: impl Fn(&StageReport) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
         self
     }
@@ -178,20 +178,20 @@ impl Connector {
         config: &P::Config,
     ) -> Result<Connection<P::Secure>, Error> {
         let mut stages = Stages { connector: self, last: Instant::now() };
-        let (mut pump, address) = self.reach::<P>(target, &mut stages)?;
-        let config = &P::at_address(config, pump.link.local_address()?);
+        let (mut transport, address) = self.reach::<P>(target, &mut stages)?;
+        let config = &P::config_for_address(config, transport.link.local_address()?);
         if target.security == Security::StartTls {
-            return self.upgrade::<P>(pump, address, target, config, &mut stages);
+            return self.upgrade::<P>(transport, address, target, config, &mut stages);
         }
-        pump.begin_tls(&self.tls, target.server_name(), Begin::Implicit)?;
-        stages.pass(Step::TlsBegun);
-        let shaken = pump.handshake();
-        stages.certificate(&pump);
+        transport.begin_tls(&self.tls, target.server_name(), Begin::Implicit)?;
+        stages.pass(ConnectStage::TlsStarted);
+        let shaken = transport.handshake();
+        stages.certificate(&transport);
         let (secure, info) = shaken?;
-        stages.pass(Step::TlsDone(info.clone()));
-        let machine = P::open_secure(config, secure, &mut pump.link.tx);
-        pump.link.open()?;
-        Ok(Connection::new(pump, machine, Some(info)))
+        stages.pass(ConnectStage::TlsDone(info.clone()));
+        let machine = P::open_secure(config, secure, &mut transport.link.tx);
+        transport.link.open()?;
+        Ok(Connection::new(transport, machine, Some(info)))
     }
 
     /// Connects without TLS: whoever is in between can read and change everything. The target's
@@ -205,42 +205,42 @@ impl Connector {
         config: &P::Config,
     ) -> Result<Connection<P::Cleartext>, Error> {
         let mut stages = Stages { connector: self, last: Instant::now() };
-        let (mut pump, _) = self.reach::<P>(target, &mut stages)?;
-        let config = &P::at_address(config, pump.link.local_address()?);
-        let machine = P::open(config, &mut pump.link.tx);
-        Ok(Connection::new(pump, machine, None))
+        let (mut transport, _) = self.reach::<P>(target, &mut stages)?;
+        let config = &P::config_for_address(config, transport.link.local_address()?);
+        let machine = P::open(config, &mut transport.link.tx);
+        Ok(Connection::new(transport, machine, None))
     }
 
     fn reach<P: ClientProtocol>(
         &self,
         target: &Target,
         stages: &mut Stages<'_>,
-    ) -> Result<(Pump, SocketAddr), Error> {
+    ) -> Result<(BlockingTransport, SocketAddr), Error> {
         let (host, port) = target.place();
         let born = Instant::now();
-        let addresses = lookup::resolve(host, port, self.patience.lookup)?;
-        stages.pass(Step::Resolved(addresses.clone()));
-        let (socket, address) = lookup::race(host, &addresses, self.patience.connect)?;
-        let mut link = Link::new(socket, Ports::of::<P>());
+        let addresses = lookup::resolve(host, port, self.deadlines.lookup)?;
+        stages.pass(ConnectStage::Resolved(addresses.clone()));
+        let (socket, address) = lookup::race(host, &addresses, self.deadlines.connect)?;
+        let mut link = Transport::new(socket, Ports::of::<P>());
         if let Some(tracer) = &self.tracer {
             link.trace(tracer(), Role::Client, address, born);
         }
-        stages.pass(Step::Connected(address));
-        Ok((Pump::new(link, address, self.patience.clone())?, address))
+        stages.pass(ConnectStage::Connected(address));
+        Ok((BlockingTransport::new(link, address, self.deadlines.clone())?, address))
     }
 
     fn upgrade<P: ClientProtocol>(
         &self,
-        mut pump: Pump,
+        mut transport: BlockingTransport,
         address: SocketAddr,
         target: &Target,
         config: &P::Config,
         stages: &mut Stages<'_>,
     ) -> Result<Connection<P::Secure>, Error> {
-        let machine = P::open(config, &mut pump.link.tx);
-        let mut connection = Connection::new(pump, machine, None);
+        let machine = P::open(config, &mut transport.link.tx);
+        let mut connection = Connection::new(transport, machine, None);
         if self.probes && address.port() != 25 {
-            let early = connection.drive_until(Instant::now() + SILENCE, approach::<P>)?;
+            let early = connection.drive_until(Instant::now() + SILENCE, prepare_starttls::<P>)?;
             if early.is_none() && connection.is_silent() {
                 self.probe(address, target, Ports::of::<P>())?;
             }
@@ -250,15 +250,15 @@ impl Connector {
         } else {
             self.await_greeting::<P>(&mut connection)?;
         }
-        stages.pass(Step::Greeted);
-        let (mut pump, upgrade) = connection.negotiate::<P>()?;
-        pump.begin_tls(&self.tls, target.server_name(), Begin::StartTls)?;
-        stages.pass(Step::TlsBegun);
-        let shaken = pump.handshake();
-        stages.certificate(&pump);
+        stages.pass(ConnectStage::Greeted);
+        let (mut transport, upgrade) = connection.negotiate::<P>()?;
+        transport.begin_tls(&self.tls, target.server_name(), Begin::StartTls)?;
+        stages.pass(ConnectStage::TlsStarted);
+        let shaken = transport.handshake();
+        stages.certificate(&transport);
         let (secure, info) = shaken?;
-        stages.pass(Step::TlsDone(info.clone()));
-        Connection::complete(pump, upgrade, secure, info)
+        stages.pass(ConnectStage::TlsDone(info.clone()));
+        Connection::complete(transport, upgrade, secure, info)
     }
 
     /// Waits until the server is ready for STARTTLS. Each of its answers has its own time, and all of them have that of
@@ -267,18 +267,20 @@ impl Connector {
         &self,
         connection: &mut Connection<P::Cleartext>,
     ) -> Result<(), Error> {
-        let most = self.patience.greeting.saturating_mul(3);
-        let Some(until) = Instant::now().checked_add(most) else { return connection.drive(approach::<P>) };
+        let most = self.deadlines.greeting.saturating_mul(3);
+        let Some(until) = Instant::now().checked_add(most) else {
+            return connection.drive(prepare_starttls::<P>);
+        };
         connection
-            .drive_until(until, approach::<P>)?
-            .ok_or(Error::TimedOut { stage: Stage::Goal, after: most })
+            .drive_until(until, prepare_starttls::<P>)?
+            .ok_or(Error::TimedOut { stage: TimeoutStage::Goal, after: most })
     }
 
     /// Asks, on a second connection, whether the port answers to TLS. What fails here fails silently: only a clear
     /// answer counts.
     fn probe(&self, address: SocketAddr, target: &Target, ports: Ports) -> Result<(), Error> {
         let (mut hello, _) = self.tls.connect(target.server_name())?;
-        let mut ask = || -> std::io::Result<Option<FirstOctets>> {
+        let mut ask = || -> std::io::Result<Option<DetectedProtocol>> {
             let mut socket = TcpStream::connect_timeout(&address, PROBE)?;
             socket.set_read_timeout(Some(PROBE))?;
             let mut octets = Vec::new();
@@ -286,29 +288,31 @@ impl Connector {
             socket.write_all(&octets)?;
             let mut first = [0; 5];
             let count = socket.read(&mut first)?;
-            Ok(FirstOctets::of(&first[..count]))
+            Ok(DetectedProtocol::of(&first[..count]))
         };
         match ask() {
-            Ok(Some(FirstOctets::Tls)) => Err(ports.wrong_mode(FirstOctets::Tls)),
+            Ok(Some(DetectedProtocol::Tls)) => Err(ports.wrong_mode(DetectedProtocol::Tls)),
             _ => Ok(()),
         }
     }
 }
 
-fn approach<P: ClientProtocol>(
-    turn: Turn<'_, P::Cleartext>,
+fn prepare_starttls<P: ClientProtocol>(
+    turn: ConnectionEvent<'_, P::Cleartext>,
     machine: &mut P::Cleartext,
     tx: &mut SendBuffer,
 ) -> Result<Option<()>, Error> {
     match turn {
-        Turn::Event(event) => Ok((P::approach(event, machine, tx)? == Approach::Ready).then_some(())),
-        Turn::Writable => Ok(None),
+        ConnectionEvent::Machine(event) => {
+            Ok((P::prepare_starttls(event, machine, tx)? == StartTlsReadiness::Ready).then_some(()))
+        }
+        ConnectionEvent::Writable => Ok(None),
     }
 }
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("patience", &self.patience).finish_non_exhaustive()
+        f.debug_struct("Connector").field("deadlines", &self.deadlines).finish_non_exhaustive()
     }
 }
 
@@ -319,19 +323,19 @@ struct Stages<'c> {
 }
 
 impl Stages<'_> {
-    fn pass(&mut self, step: Step) {
+    fn pass(&mut self, step: ConnectStage) {
         let now = Instant::now();
         let took = now.saturating_duration_since(self.last);
         self.last = now;
         tracing::debug!(?took, "stage passed");
         if let Some(observer) = &self.connector.observer {
-            observer(&Report { step, took });
+            observer(&StageReport { step, took });
         }
     }
 
-    fn certificate(&mut self, pump: &Pump) {
-        if let Some(certificate) = pump.link.certificate_seen() {
-            self.pass(Step::Certificate(certificate));
+    fn certificate(&mut self, transport: &BlockingTransport) {
+        if let Some(certificate) = transport.link.certificate_seen() {
+            self.pass(ConnectStage::Certificate(certificate));
         }
     }
 }

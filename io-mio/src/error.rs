@@ -6,7 +6,7 @@ use std::{fmt, io, net::SocketAddr, time::Duration};
 
 use proto_mail::WaitFor;
 
-use crate::tls::{FirstOctets, TlsError};
+use crate::tls::{DetectedProtocol, TlsError};
 
 /// What went wrong between here and the peer.
 #[derive(Debug)]
@@ -29,16 +29,16 @@ pub enum Error {
     /// Something did not happen in time.
     TimedOut {
         /// What was awaited.
-        stage: Stage,
+        stage: TimeoutStage,
         /// How long at most.
         after: Duration,
     },
     /// The port speaks TLS where none was expected, or the other way round.
     WrongTlsMode {
         /// What the first octets were.
-        found: FirstOctets,
+        found: DetectedProtocol,
         /// What to try.
-        advice: String,
+        hint: String,
     },
     /// TLS was not established, or broke.
     Tls(Box<TlsError>),
@@ -54,30 +54,30 @@ pub enum Error {
     /// The session ended in order before what was wanted had happened.
     Closed,
     /// The server does not want to serve, and says so.
-    Unwilling {
+    ServiceRefused {
         /// The code of its reply (RFC 5321 §4.2): 4yz for now, 5yz for good.
         code: u16,
         /// The whole reply.
         reply: String,
     },
     /// The server refused STARTTLS, or ended the session instead of answering it.
-    NoStartTls {
+    StartTlsRefused {
         /// The last line that it sent, without its end; at most 1,000 bytes of it.
         reply: String,
         /// It ended the session, or refused with 4yz of SMTP.
         is_temporary: bool,
     },
     /// Who we are could not be proved.
-    Unauthenticated {
+    AuthenticationFailed {
         /// The code of the server's reply; none if nothing was asked of it, since no mechanism fits.
         code: Option<u16>,
         /// The whole reply, or why no mechanism fits. No secret is in it.
         reply: String,
     },
     /// No more work is taken on now.
-    Busy,
+    QueueFull,
     /// No more work is taken on now for this account or address.
-    GroupBusy,
+    GroupQueueFull,
     /// A setting is wrong, or a file of it cannot be read.
     Config(String),
     /// A handler panicked; its session was closed.
@@ -87,7 +87,7 @@ pub enum Error {
 /// What was awaited when time ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Stage {
+pub enum TimeoutStage {
     /// The name's addresses.
     Lookup,
     /// A connection.
@@ -97,7 +97,7 @@ pub enum Stage {
     /// What the machine awaited.
     Wait(WaitFor),
     /// The next part of a message, at the least rate.
-    LeastRate,
+    MinimumRate,
     /// That the peer takes what is sent to it.
     Send,
     /// That the client logs in.
@@ -109,7 +109,7 @@ pub enum Stage {
 /// What kind of failure it is: what a program's exit code tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum ErrorKind {
     /// There is no such host.
     NoHost,
     /// The host or service cannot be reached or will not serve.
@@ -127,24 +127,24 @@ pub enum Kind {
 impl Error {
     /// What kind of failure it is.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Lookup { source, .. } if source.kind() == io::ErrorKind::WouldBlock => Kind::Timeout,
-            Self::Lookup { .. } => Kind::NoHost,
-            Self::Connect { .. } | Self::Io { .. } | Self::Closed | Self::Unwilling { .. } => {
-                Kind::Unavailable
+            Self::Lookup { source, .. } if source.kind() == io::ErrorKind::WouldBlock => ErrorKind::Timeout,
+            Self::Lookup { .. } => ErrorKind::NoHost,
+            Self::Connect { .. } | Self::Io { .. } | Self::Closed | Self::ServiceRefused { .. } => {
+                ErrorKind::Unavailable
             }
-            Self::Busy | Self::GroupBusy => Kind::Unavailable,
-            Self::TimedOut { .. } => Kind::Timeout,
-            Self::Unauthenticated { code: Some(400..=499), .. } => Kind::Unavailable,
-            Self::NoStartTls { .. } => Kind::Security,
-            Self::Unauthenticated { .. } => Kind::Security,
-            Self::Config(_) => Kind::Config,
-            Self::Tls(error) if error.is_retryable() => Kind::Unavailable,
-            Self::Tls(_) => Kind::Security,
-            Self::Protocol(proto_mail::Error::Limit(proto_mail::Limit::Timeout(_))) => Kind::Timeout,
-            Self::Protocol(error) if error.is_security() => Kind::Security,
-            Self::Protocol(_) | Self::WrongTlsMode { .. } | Self::Panicked => Kind::Protocol,
+            Self::QueueFull | Self::GroupQueueFull => ErrorKind::Unavailable,
+            Self::TimedOut { .. } => ErrorKind::Timeout,
+            Self::AuthenticationFailed { code: Some(400..=499), .. } => ErrorKind::Unavailable,
+            Self::StartTlsRefused { .. } => ErrorKind::Security,
+            Self::AuthenticationFailed { .. } => ErrorKind::Security,
+            Self::Config(_) => ErrorKind::Config,
+            Self::Tls(error) if error.is_retryable() => ErrorKind::Unavailable,
+            Self::Tls(_) => ErrorKind::Security,
+            Self::Protocol(proto_mail::Error::Limit(proto_mail::Limit::Timeout(_))) => ErrorKind::Timeout,
+            Self::Protocol(error) if error.is_security() => ErrorKind::Security,
+            Self::Protocol(_) | Self::WrongTlsMode { .. } | Self::Panicked => ErrorKind::Protocol,
         }
     }
 
@@ -152,9 +152,11 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::TimedOut { .. } | Self::Closed | Self::Busy | Self::GroupBusy => {
-                true
-            }
+            Self::Connect { .. }
+            | Self::TimedOut { .. }
+            | Self::Closed
+            | Self::QueueFull
+            | Self::GroupQueueFull => true,
             Self::Io { source, .. } => {
                 use io::ErrorKind as K;
                 matches!(
@@ -169,9 +171,9 @@ impl Error {
                         | K::NotConnected
                 )
             }
-            Self::Unwilling { code, .. } => *code < 500,
-            Self::NoStartTls { is_temporary, .. } => *is_temporary,
-            Self::Unauthenticated { code, .. } => matches!(code, Some(400..=499)),
+            Self::ServiceRefused { code, .. } => *code < 500,
+            Self::StartTlsRefused { is_temporary, .. } => *is_temporary,
+            Self::AuthenticationFailed { code, .. } => matches!(code, Some(400..=499)),
             Self::Protocol(error) => error.is_retryable(),
             Self::Tls(error) => error.is_retryable(),
             Self::Lookup { source, .. } => source.kind() == io::ErrorKind::WouldBlock,
@@ -181,29 +183,33 @@ impl Error {
 
     /// What to try, where there is something.
     #[must_use]
-    pub fn advice(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Lookup { .. } => "check the host name, and whether this machine's name server answers",
             Self::Connect { .. } => "check host and port, and whether a firewall is in between",
-            Self::TimedOut { stage: Stage::Lookup, .. } => "check this machine's name server",
-            Self::TimedOut { stage: Stage::Connect, .. } => {
+            Self::TimedOut { stage: TimeoutStage::Lookup, .. } => "check this machine's name server",
+            Self::TimedOut { stage: TimeoutStage::Connect, .. } => {
                 "check host and port: a firewall may be dropping packets silently"
             }
-            Self::TimedOut { stage: Stage::Wait(WaitFor::Greeting), .. } => {
+            Self::TimedOut { stage: TimeoutStage::Wait(WaitFor::Greeting), .. } => {
                 "a server that waits for TLS says nothing: try implicit TLS, and check host and port"
             }
-            Self::TimedOut { stage: Stage::Tls, .. } => {
+            Self::TimedOut { stage: TimeoutStage::Tls, .. } => {
                 "a server that does not speak TLS on this port may wait for a command: try STARTTLS"
             }
-            Self::TimedOut { .. } | Self::Busy | Self::GroupBusy | Self::Closed => "try again later",
-            Self::Unwilling { code, .. } if *code < 500 => "try again later",
-            Self::NoStartTls { is_temporary: true, .. } => "try again later",
-            Self::NoStartTls { .. } => "try implicit TLS (993 for IMAP, 465 for SMTP), or later",
-            Self::Unauthenticated { code: Some(400..=499), .. } => "try again later",
-            Self::Unauthenticated { .. } => "check user and password, and which mechanisms the server offers",
-            Self::Unwilling { .. } => "ask who runs the server: it wants no mail from here",
-            Self::WrongTlsMode { advice, .. } => return Some(advice.clone()),
-            Self::Tls(error) => return error.advice(),
+            Self::TimedOut { .. } | Self::QueueFull | Self::GroupQueueFull | Self::Closed => {
+                "try again later"
+            }
+            Self::ServiceRefused { code, .. } if *code < 500 => "try again later",
+            Self::StartTlsRefused { is_temporary: true, .. } => "try again later",
+            Self::StartTlsRefused { .. } => "try implicit TLS (993 for IMAP, 465 for SMTP), or later",
+            Self::AuthenticationFailed { code: Some(400..=499), .. } => "try again later",
+            Self::AuthenticationFailed { .. } => {
+                "check user and password, and which mechanisms the server offers"
+            }
+            Self::ServiceRefused { .. } => "ask who runs the server: it wants no mail from here",
+            Self::WrongTlsMode { hint, .. } => return Some(hint.clone()),
+            Self::Tls(error) => return error.hint(),
             Self::Protocol(_) | Self::Io { .. } | Self::Config(_) | Self::Panicked => return None,
         };
         Some(text.into())
@@ -231,20 +237,20 @@ impl fmt::Display for Error {
             Self::Protocol(error) => error.fmt(f),
             Self::Io { doing, source } => write!(f, "{doing}: {source}"),
             Self::Closed => f.write_str("the session ended before what was wanted had happened"),
-            Self::Unwilling { reply, .. } => write!(f, "the server does not want to serve: {reply}"),
-            Self::NoStartTls { reply, .. } => {
+            Self::ServiceRefused { reply, .. } => write!(f, "the server does not want to serve: {reply}"),
+            Self::StartTlsRefused { reply, .. } => {
                 write!(f, "the server refused STARTTLS and an encrypted connection is required: {reply}")
             }
-            Self::Unauthenticated { reply, .. } => write!(f, "logging in failed: {reply}"),
-            Self::Busy => f.write_str("too much work waits already"),
-            Self::GroupBusy => f.write_str("too much work of this account or address waits already"),
+            Self::AuthenticationFailed { reply, .. } => write!(f, "logging in failed: {reply}"),
+            Self::QueueFull => f.write_str("too much work waits already"),
+            Self::GroupQueueFull => f.write_str("too much work of this account or address waits already"),
             Self::Config(what) => f.write_str(what),
             Self::Panicked => f.write_str("the handler of this session panicked"),
         }
     }
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for TimeoutStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Lookup => "the name server did not answer",
@@ -257,7 +263,7 @@ impl fmt::Display for Stage {
             Self::Wait(WaitFor::Data) => "the next part of a message did not come",
             Self::Wait(WaitFor::DataReply) => "no answer to the end of the message came",
             Self::Wait(_) => "what was awaited did not come",
-            Self::LeastRate => "too little of a message came",
+            Self::MinimumRate => "too little of a message came",
             Self::Send => "the peer did not take what was sent",
             Self::Login => "the client did not log in",
             Self::Goal => "it did not happen",

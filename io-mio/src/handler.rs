@@ -11,7 +11,7 @@ use std::{
 
 use proto_mail::{Machine, SendBuffer, StartTlsRequest};
 
-use crate::{Error, MachineMut, Protocol, Remote, tls::TlsInfo};
+use crate::{Error, MachineMut, Protocol, SessionHandle, tls::TlsInfo};
 
 /// One session of an application: it is told what happens and answers through the machine.
 ///
@@ -52,7 +52,7 @@ pub trait Handler<P: Protocol>: Send + 'static {
         Next::Continue
     }
 
-    /// [`Remote::wake`] was called, or a delay of [`Context::wake_after`] is over. May come without cause.
+    /// [`SessionHandle::wake`] was called, or a delay of [`Context::wake_after`] is over. May come without cause.
     fn woken(&mut self, machine: MachineMut<'_, P>, tx: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
         let _ = (machine, tx, cx);
         Next::Continue
@@ -65,7 +65,7 @@ pub trait Handler<P: Protocol>: Send + 'static {
     }
 
     /// The session is over. Not called for the handler that STARTTLS replaced, nor after a panic.
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &CloseReason) {
         let _ = why;
     }
 }
@@ -102,7 +102,7 @@ pub struct Peer {
 /// What a handler can ask of the reactor while it is called.
 pub struct Context<'c> {
     pub(crate) peer: &'c Peer,
-    pub(crate) remote: &'c Remote,
+    pub(crate) handle: &'c SessionHandle,
     pub(crate) now: Instant,
     pub(crate) wake_at: &'c mut Option<Instant>,
     pub(crate) login: &'c mut Login,
@@ -126,8 +126,8 @@ impl Context<'_> {
 
     /// A handle by which another thread can wake this session.
     #[must_use]
-    pub fn remote(&self) -> Remote {
-        self.remote.clone()
+    pub fn session_handle(&self) -> SessionHandle {
+        self.handle.clone()
     }
 
     /// How many sessions the reactor has, this one included; those beyond its limits, which it turns away itself, do not
@@ -135,7 +135,7 @@ impl Context<'_> {
     /// [`Server::turn_away`](proto_smtp::server::Server::turn_away) while the greeting is held back.
     #[must_use]
     pub fn sessions(&self) -> usize {
-        self.remote.sessions()
+        self.handle.sessions()
     }
 
     /// The time at which this turn of the loop began.
@@ -144,7 +144,7 @@ impl Context<'_> {
         self.now
     }
 
-    /// The client has logged in, or need not: [`Patience::login`](crate::Patience::login) no longer ends the session, and
+    /// The client has logged in, or need not: [`Deadlines::login`](crate::Deadlines::login) no longer ends the session, and
     /// it no longer counts for [`connections_before_login`](crate::ReactorLimits::connections_before_login).
     pub const fn logged_in(&mut self) {
         self.login.until = None;
@@ -152,7 +152,7 @@ impl Context<'_> {
 
     /// Makes the delay with which the machine answers a failed log-in this much longer, from now on and in this session.
     /// A log-in that succeeds is answered at once.
-    pub const fn lengthen_delay(&mut self, by: Duration) {
+    pub const fn extend_login_delay(&mut self, by: Duration) {
         self.login.delay = by;
     }
 
@@ -171,7 +171,7 @@ impl fmt::Debug for Context<'_> {
 /// Why a session is over.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Closed {
+pub enum CloseReason {
     /// The session ended as its protocol wants it, or the handler closed it.
     Done,
     /// The reactor was shut down.

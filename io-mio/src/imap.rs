@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proto_imap::{Config, client, server};
 use proto_mail::{Cleartext, Error, Secure, SendBuffer, StartTlsRequest};
 
-use crate::{Approach, ClientProtocol, MachineMut, Protocol, ServerProtocol};
+use crate::{ClientProtocol, MachineMut, Protocol, ServerProtocol, StartTlsReadiness};
 
 /// IMAP, the asking role.
 #[derive(Debug, Clone, Copy)]
@@ -39,15 +39,15 @@ impl ClientProtocol for ImapClient {
         client::Client::<Secure>::new(config.clone(), secure)
     }
 
-    fn approach(
+    fn prepare_starttls(
         event: client::Event<'_>,
         _: &mut Self::Cleartext,
         _: &mut SendBuffer,
-    ) -> Result<Approach, crate::Error> {
+    ) -> Result<StartTlsReadiness, crate::Error> {
         // The machine asks for the capabilities itself where the greeting does not tell them.
         Ok(match event {
-            client::Event::Capability => Approach::Ready,
-            _ => Approach::Continue,
+            client::Event::Capability => StartTlsReadiness::Ready,
+            _ => StartTlsReadiness::Continue,
         })
     }
 
@@ -68,8 +68,9 @@ impl Protocol for ImapServer {
 }
 
 impl ServerProtocol for ImapServer {
-    const TOO_BUSY: &'static [u8] = b"* BYE [UNAVAILABLE] too many connections, try again later\r\n";
-    const LOGIN_TOO_LATE: &'static [u8] = b"* BYE you did not log in in time\r\n";
+    const TOO_MANY_CONNECTIONS: &'static [u8] =
+        b"* BYE [UNAVAILABLE] too many connections, try again later\r\n";
+    const LOGIN_TIMED_OUT: &'static [u8] = b"* BYE you did not log in in time\r\n";
 
     fn open(config: &Arc<Config>, _: &mut SendBuffer) -> Self::Cleartext {
         server::Server::<Cleartext>::new(config.clone())
@@ -87,7 +88,7 @@ impl ServerProtocol for ImapServer {
         machine.accept(request, tx)
     }
 
-    fn farewell(machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {
+    fn shutdown(machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {
         let text = "the server is going down, try again later";
         match machine {
             MachineMut::Cleartext(machine) => machine.close(text, tx),

@@ -8,42 +8,44 @@
 //! * A client is a [`Connector`], which makes a [`Connection`]: name, address, TLS, certificate, one stage at a time,
 //!   each with its time-out, each reported. Nothing ever falls back to less than what was asked for.
 //! * [`delivery`] sends one message to many recipients, tries again, and tells the truth about each.
-//! * [`TlsClient`] and [`TlsServer`] say whom to trust and what to show.
+//! * [`TlsClientConfig`] and [`TlsServerConfig`] say whom to trust and what to show.
 #![forbid(unsafe_code)]
 
+mod admission;
 pub mod connection;
 pub mod connector;
-mod crowd;
 pub mod delivery;
-mod drive;
 pub mod error;
 pub mod handler;
 mod imap;
-mod link;
 pub mod listener;
 mod lookup;
 pub mod protocol;
-mod proxied;
+mod proxy_protocol;
 pub mod reactor;
-mod remote;
 mod session;
+mod session_handle;
+mod session_task;
 mod smtp;
-pub mod timer;
+pub mod timers;
 pub mod tls;
 pub mod trace;
+mod transport;
 pub mod workers;
 
-pub use connection::{Connection, Turn};
-pub use connector::{Connector, Report, Security, Target};
-pub use error::{Error, Kind, Stage};
-pub use handler::{Closed, Context, Handler, Next, Peer};
+pub use connection::{Connection, ConnectionEvent};
+pub use connector::{ConnectStage, Connector, Security, StageReport, Target};
+pub use error::{Error, ErrorKind, TimeoutStage};
+pub use handler::{CloseReason, Context, Handler, Next, Peer};
 pub use imap::{ImapClient, ImapServer};
-pub use listener::{ListenerSettings, ListenerTls, Port};
-pub use protocol::{Approach, ClientProtocol, MachineMut, Protocol, ServerProtocol};
-pub use proxied::TrustedProxies;
-pub use reactor::{Reactor, ReactorHandle, ReactorLimits, Remote};
+pub use listener::{BoundPort, ListenerSettings, ListenerTls};
+pub use protocol::{ClientProtocol, MachineMut, Protocol, ServerProtocol, StartTlsReadiness};
+pub use proxy_protocol::TrustedProxies;
+pub use reactor::{Reactor, ReactorHandle, ReactorLimits, SessionHandle};
 pub use smtp::{SmtpClient, SmtpServer};
-pub use timer::{LeastRate, Patience};
-pub use tls::{Certificate, Fingerprint, TlsCause, TlsClient, TlsError, TlsInfo, TlsServer, TlsVersions};
+pub use timers::{Deadlines, MinimumRate};
+pub use tls::{
+    Certificate, Fingerprint, TlsClientConfig, TlsError, TlsErrorKind, TlsInfo, TlsServerConfig, TlsVersions,
+};
 pub use trace::{Trace, TraceFormat, TraceWriter};
-pub use workers::{JobGroup, Later, Slice, Step, WorkerLimits, Workers};
+pub use workers::{JobGroup, JobHandle, JobStep, Slice, WorkerLimits, Workers};

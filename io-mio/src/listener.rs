@@ -12,17 +12,18 @@ use std::{
 use mio::net::{TcpListener, TcpStream};
 
 use crate::{
-    Error, Handler, Patience, Peer, Remote, ServerProtocol, TlsServer, TrustedProxies, crowd::Admission,
-    drive::Drive, proxied::Proxied, session::Session, trace::Tracer,
+    Deadlines, Error, Handler, Peer, ServerProtocol, SessionHandle, TlsServerConfig, TrustedProxies,
+    admission::Admission, proxy_protocol::Proxied, session::Session, session_task::SessionTask,
+    trace::Tracer,
 };
 
 /// How a listener does TLS.
 #[derive(Debug, Clone)]
 pub enum ListenerTls {
     /// Cleartext first; TLS after STARTTLS.
-    StartTls(TlsServer),
+    StartTls(TlsServerConfig),
     /// TLS with the first octet.
-    Implicit(TlsServer),
+    Implicit(TlsServerConfig),
     /// Never.
     None,
     /// None, and none is needed: whoever connects is on this machine, and the session is as one under TLS is. For LMTP
@@ -33,12 +34,12 @@ pub enum ListenerTls {
 /// A port that is bound. Connections wait in the operating system until a reactor
 /// [listens](crate::Reactor::listen_on) on it.
 #[derive(Debug)]
-pub struct Port {
+pub struct BoundPort {
     socket: TcpListener,
     address: SocketAddr,
 }
 
-impl Port {
+impl BoundPort {
     /// Binds `address` (port 0: any).
     ///
     /// # Errors
@@ -66,19 +67,19 @@ pub struct ListenerSettings<P: ServerProtocol> {
 pub(crate) struct Terms<P: ServerProtocol> {
     pub(crate) config: P::Config,
     pub(crate) tls: ListenerTls,
-    pub(crate) patience: Patience,
+    pub(crate) deadlines: Deadlines,
 }
 
 impl<P: ServerProtocol> ListenerSettings<P> {
     /// The machine's configuration, TLS, and how long is waited.
-    pub fn new(config: P::Config, tls: ListenerTls, patience: Patience) -> Self {
-        Self { current: Arc::new(RwLock::new(Arc::new(Terms { config, tls, patience }))) }
+    pub fn new(config: P::Config, tls: ListenerTls, deadlines: Deadlines) -> Self {
+        Self { current: Arc::new(RwLock::new(Arc::new(Terms { config, tls, deadlines }))) }
     }
 
     /// Replaces the settings for the sessions that begin from now on. Whether TLS comes first is decided when the
     /// listener begins: `tls` should be of the same kind as before.
-    pub fn replace(&self, config: P::Config, tls: ListenerTls, patience: Patience) {
-        let terms = Arc::new(Terms { config, tls, patience });
+    pub fn replace(&self, config: P::Config, tls: ListenerTls, deadlines: Deadlines) {
+        let terms = Arc::new(Terms { config, tls, deadlines });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = terms;
     }
 
@@ -112,8 +113,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 const WARN_AGAIN: Duration = Duration::from_secs(60);
 
 /// How a connection becomes a session.
-pub(crate) type Begin =
-    dyn Fn(TcpStream, Peer, Remote, Admission, Instant) -> Result<Box<dyn Drive>, Error> + Send + Sync;
+pub(crate) type Begin = dyn Fn(TcpStream, Peer, SessionHandle, Admission, Instant) -> Result<Box<dyn SessionTask>, Error>
+    + Send
+    + Sync;
 
 /// A listening socket, whatever its protocol.
 pub(crate) struct Listener {
@@ -133,19 +135,21 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) fn new<P: ServerProtocol, H: Handler<P>>(
-        port: Port,
+        port: BoundPort,
         proxies: Option<TrustedProxies>,
         listening: Listening<P, H>,
     ) -> Self {
-        let Port { socket, address } = port;
+        let BoundPort { socket, address } = port;
         let too_busy = match listening.settings.current().tls {
             ListenerTls::Implicit(_) => &[],
-            ListenerTls::StartTls(_) | ListenerTls::None | ListenerTls::TrustedLocal => P::TOO_BUSY,
+            ListenerTls::StartTls(_) | ListenerTls::None | ListenerTls::TrustedLocal => {
+                P::TOO_MANY_CONNECTIONS
+            }
         };
         let listening = Arc::new(listening);
-        let begin = Arc::new(move |socket, peer, remote, admission, now| {
-            let session = Session::begin(socket, peer, remote, listening.clone(), admission, now)?;
-            Ok(Box::new(session) as Box<dyn Drive>)
+        let begin = Arc::new(move |socket, peer, handle, admission, now| {
+            let session = Session::begin(socket, peer, handle, listening.clone(), admission, now)?;
+            Ok(Box::new(session) as Box<dyn SessionTask>)
         });
         Self { socket, address, begin, proxies, too_busy, ready: true, retry_at: None, warned_at: None }
     }
@@ -201,13 +205,13 @@ impl Listener {
         &self,
         socket: TcpStream,
         peer: Peer,
-        remote: Remote,
+        handle: SessionHandle,
         admission: Admission,
         now: Instant,
-    ) -> Result<Box<dyn Drive>, Error> {
+    ) -> Result<Box<dyn SessionTask>, Error> {
         match &self.proxies {
-            None => (self.begin)(socket, peer, remote, admission, now),
-            Some(_) => Ok(Box::new(Proxied::new(socket, peer, remote, self.begin.clone(), admission, now))),
+            None => (self.begin)(socket, peer, handle, admission, now),
+            Some(_) => Ok(Box::new(Proxied::new(socket, peer, handle, self.begin.clone(), admission, now))),
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
-use crate::{Error, Stage};
+use crate::{Error, TimeoutStage};
 
 /// An address that does not answer delays the next one by so much (RFC 8305 §5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -19,7 +19,7 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 const ADDRESSES: usize = 16;
 
 /// The addresses of a host, in the order in which they should be tried.
-pub(crate) fn resolve(host: &str, port: u16, patience: Duration) -> Result<Vec<SocketAddr>, Error> {
+pub(crate) fn resolve(host: &str, port: u16, deadlines: Duration) -> Result<Vec<SocketAddr>, Error> {
     let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     if let Ok(address) = literal.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -35,13 +35,13 @@ pub(crate) fn resolve(host: &str, port: u16, patience: Duration) -> Result<Vec<S
         })
         .map_err(Error::io("starting a lookup"))?;
     let failed = |source| Error::Lookup { host: host.to_owned(), source: classified(source) };
-    match answer.recv_timeout(patience) {
+    match answer.recv_timeout(deadlines) {
         Ok(Ok(addresses)) => match interleave(addresses) {
             none if none.is_empty() => Err(failed(io::Error::other("the name has no address"))),
             addresses => Ok(addresses),
         },
         Ok(Err(source)) => Err(failed(source)),
-        Err(_) => Err(Error::TimedOut { stage: Stage::Lookup, after: patience }),
+        Err(_) => Err(Error::TimedOut { stage: TimeoutStage::Lookup, after: deadlines }),
     }
 }
 
@@ -79,12 +79,12 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 pub(crate) fn race(
     host: &str,
     addresses: &[SocketAddr],
-    patience: Duration,
+    deadlines: Duration,
 ) -> Result<(TcpStream, SocketAddr), Error> {
     let mut poll = Poll::new().map_err(Error::io("opening a poll"))?;
     let mut events = Events::with_capacity(ADDRESSES);
     let mut race = Race { addresses, begun: 0, running: Vec::new(), failed: Vec::new() };
-    let end = Instant::now().checked_add(patience);
+    let end = Instant::now().checked_add(deadlines);
     loop {
         race.begin_next(&poll);
         let Some(next_at) = race.next_at() else {
@@ -92,7 +92,7 @@ pub(crate) fn race(
         };
         let now = Instant::now();
         if end.is_some_and(|end| end <= now) {
-            return Err(Error::TimedOut { stage: Stage::Connect, after: patience });
+            return Err(Error::TimedOut { stage: TimeoutStage::Connect, after: deadlines });
         }
         let until = end.into_iter().chain(next_at).min();
         let timeout = until.map(|at| at.saturating_duration_since(now) + Duration::from_millis(1));

@@ -32,10 +32,10 @@ pub trait Protocol: Sized + 'static {
 /// The serving role.
 pub trait ServerProtocol: Protocol {
     /// What is said in cleartext to a connection that is one too many, before it is closed.
-    const TOO_BUSY: &'static [u8];
+    const TOO_MANY_CONNECTIONS: &'static [u8];
 
     /// What is said to a client that did not log in in time, before its connection is closed.
-    const LOGIN_TOO_LATE: &'static [u8];
+    const LOGIN_TIMED_OUT: &'static [u8];
 
     /// A new session on cleartext; its greeting goes to `tx`.
     fn open(config: &Self::Config, tx: &mut SendBuffer) -> Self::Cleartext;
@@ -54,20 +54,20 @@ pub trait ServerProtocol: Protocol {
     ) -> Result<Self::Upgrade, Error>;
 
     /// Tells a connection that is one too many so, in place of the greeting: the session ends when what is in `tx` was
-    /// sent. [`TOO_BUSY`](Self::TOO_BUSY) unless the protocol has more to say.
-    fn turn_away(config: &Self::Config, tx: &mut SendBuffer) {
+    /// sent. [`TOO_MANY_CONNECTIONS`](Self::TOO_MANY_CONNECTIONS) unless the protocol has more to say.
+    fn refuse(config: &Self::Config, tx: &mut SendBuffer) {
         let _ = config;
-        tx.put(Self::TOO_BUSY);
+        tx.put(Self::TOO_MANY_CONNECTIONS);
     }
 
     /// The same under implicit TLS.
-    fn turn_away_secure(config: &Self::Config, secure: Secure, tx: &mut SendBuffer) {
+    fn refuse_secure(config: &Self::Config, secure: Secure, tx: &mut SendBuffer) {
         drop(secure);
-        Self::turn_away(config, tx);
+        Self::refuse(config, tx);
     }
 
     /// Says that the server is going down (`421`, `* BYE`), as far as the protocol allows it now.
-    fn farewell(machine: MachineMut<'_, Self>, tx: &mut SendBuffer);
+    fn shutdown(machine: MachineMut<'_, Self>, tx: &mut SendBuffer);
 }
 
 /// The asking role.
@@ -82,7 +82,7 @@ pub trait ClientProtocol: Protocol {
     fn open_secure(config: &Self::Config, secure: Secure, tx: &mut SendBuffer) -> Self::Secure;
 
     /// The configuration for a connection from this local address. The same unless the protocol names the client.
-    fn at_address(config: &Self::Config, local: IpAddr) -> Self::Config {
+    fn config_for_address(config: &Self::Config, local: IpAddr) -> Self::Config {
         let _ = local;
         config.clone()
     }
@@ -91,11 +91,11 @@ pub trait ClientProtocol: Protocol {
     ///
     /// # Errors
     /// STARTTLS cannot come about: it is not offered, or the server said good-bye.
-    fn approach(
+    fn prepare_starttls(
         event: <Self::Cleartext as Machine>::Event<'_>,
         machine: &mut Self::Cleartext,
         tx: &mut SendBuffer,
-    ) -> Result<Approach, crate::Error>;
+    ) -> Result<StartTlsReadiness, crate::Error>;
 
     /// Gives the STARTTLS command.
     ///
@@ -106,7 +106,7 @@ pub trait ClientProtocol: Protocol {
 
 /// How near a client is to giving STARTTLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Approach {
+pub enum StartTlsReadiness {
     /// Something else must come first.
     Continue,
     /// Give STARTTLS now.

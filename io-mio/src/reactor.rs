@@ -16,24 +16,24 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::{
-    Error, Handler, ListenerSettings, Patience, Peer, Port, ServerProtocol, Trace, TrustedProxies,
-    crowd::{Crowd, Entry},
-    drive::{Cause, Drive, Turned},
-    link::{self, Scratch},
+    BoundPort, Deadlines, Error, Handler, ListenerSettings, Peer, ServerProtocol, Trace, TrustedProxies,
+    admission::{AdmissionControl, Entry},
     listener::{Listener, ListenerTls, Listening},
-    remote::{Key, SESSIONS, SLOT_BITS, Shared},
-    timer::Timers,
+    session_handle::{Key, SESSIONS, SLOT_BITS, Shared},
+    session_task::{SessionTask, TurnOutcome, WakeReason},
+    timers::Timers,
     trace::Tracer,
+    transport::{self, Scratch},
 };
 
-pub use crate::crowd::ReactorLimits;
-pub use crate::remote::Remote;
+pub use crate::admission::ReactorLimits;
+pub use crate::session_handle::SessionHandle;
 
 /// Drives any number of server sessions, of any protocols, on one thread.
 ///
 /// ```text
 /// let mut reactor = Reactor::new(ReactorLimits::default())?;
-/// let port = reactor.listen::<SmtpServer, _>(address, ListenerTls::StartTls(tls), config, patience, |peer| Session::new(peer))?;
+/// let port = reactor.listen::<SmtpServer, _>(address, ListenerTls::StartTls(tls), config, deadlines, |peer| Session::new(peer))?;
 /// let handle = reactor.handle();        // handle.shut_down(Duration::from_secs(10)) from any thread
 /// reactor.run()?;
 /// ```
@@ -44,7 +44,7 @@ pub struct Reactor {
     listeners: Vec<Listener>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    crowd: Crowd,
+    admission: AdmissionControl,
     timers: Timers<Key>,
     ready: Vec<u32>,
     scratch: Scratch,
@@ -62,9 +62,9 @@ pub struct ReactorHandle {
 #[derive(Default)]
 struct Slot {
     generation: u32,
-    session: Option<Box<dyn Drive>>,
+    session: Option<Box<dyn SessionTask>>,
     entry: Entry,
-    cause: Cause,
+    cause: WakeReason,
     /// Whether it stands in `ready`.
     queued: bool,
     /// Whether the poll watches for room to write: not before it was once missing.
@@ -94,10 +94,10 @@ impl Reactor {
             listeners: Vec::new(),
             slots: Vec::new(),
             free: Vec::new(),
-            crowd: Crowd::new(limits, (1 << SLOT_BITS) - 1),
+            admission: AdmissionControl::new(limits, (1 << SLOT_BITS) - 1),
             timers: Timers::new(),
             ready: Vec::new(),
-            scratch: link::scratch(),
+            scratch: transport::scratch(),
             draining: None,
             tracer: None,
         })
@@ -118,11 +118,11 @@ impl Reactor {
         address: SocketAddr,
         tls: ListenerTls,
         config: P::Config,
-        patience: Patience,
+        deadlines: Deadlines,
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
     ) -> Result<SocketAddr, Error> {
-        let settings = ListenerSettings::new(config, tls, patience);
-        self.listen_on(Port::bind(address)?, None, &settings, factory)
+        let settings = ListenerSettings::new(config, tls, deadlines);
+        self.listen_on(BoundPort::bind(address)?, None, &settings, factory)
     }
 
     /// Listens on a port that was bound before, with settings that may be replaced while it listens. With `proxies`, only
@@ -132,7 +132,7 @@ impl Reactor {
     /// There are too many listeners (63).
     pub fn listen_on<P: ServerProtocol, H: Handler<P>>(
         &mut self,
-        port: Port,
+        port: BoundPort,
         proxies: Option<TrustedProxies>,
         settings: &ListenerSettings<P>,
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
@@ -154,11 +154,11 @@ impl Reactor {
         address: SocketAddr,
         tls: ListenerTls,
         config: P::Config,
-        patience: Patience,
+        deadlines: Deadlines,
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
     ) -> Result<SocketAddr, Error> {
-        let settings = ListenerSettings::new(config, tls, patience);
-        self.listen_on(Port::bind(address)?, Some(proxies), &settings, factory)
+        let settings = ListenerSettings::new(config, tls, deadlines);
+        self.listen_on(BoundPort::bind(address)?, Some(proxies), &settings, factory)
     }
 
     fn watch(&mut self, mut listener: Listener) -> Result<SocketAddr, Error> {
@@ -184,7 +184,7 @@ impl Reactor {
     /// How many sessions there are.
     #[must_use]
     pub const fn sessions(&self) -> usize {
-        self.crowd.sessions()
+        self.admission.sessions()
     }
 
     /// Runs until it was [shut down](ReactorHandle::shut_down) and every session is over.
@@ -198,12 +198,12 @@ impl Reactor {
         Ok(())
     }
 
-    /// Waits for something to happen, `patience` at most, and gives everyone concerned a turn.
+    /// Waits for something to happen, `deadlines` at most, and gives everyone concerned a turn.
     ///
     /// # Errors
     /// The poll itself failed.
-    pub fn turn(&mut self, patience: Option<Duration>) -> Result<(), Error> {
-        let timeout = self.timeout(patience);
+    pub fn turn(&mut self, deadlines: Option<Duration>) -> Result<(), Error> {
+        let timeout = self.timeout(deadlines);
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
@@ -221,7 +221,7 @@ impl Reactor {
         Ok(())
     }
 
-    fn timeout(&self, patience: Option<Duration>) -> Option<Duration> {
+    fn timeout(&self, deadlines: Option<Duration>) -> Option<Duration> {
         let accept_now = self.listeners.iter().any(|listener| listener.ready && listener.retry_at.is_none());
         if !self.ready.is_empty() || (accept_now && self.draining.is_none()) {
             return Some(Duration::ZERO);
@@ -231,7 +231,7 @@ impl Reactor {
         let first = retries.chain(self.timers.next()).chain(self.draining).min();
         // A whole millisecond more: the poll rounds, and waking up too early is a turn for nothing.
         let until = first.map(|at| at.saturating_duration_since(now) + Duration::from_millis(1));
-        until.into_iter().chain(patience).min()
+        until.into_iter().chain(deadlines).min()
     }
 
     fn note_events(&mut self) {
@@ -265,7 +265,7 @@ impl Reactor {
             }
         }
         if let Some(limits) = calls.limits {
-            self.crowd.set_limits(limits);
+            self.admission.set_limits(limits);
         }
         if let (Some(grace), None) = (calls.shut_down, self.draining) {
             self.begin_draining(now, grace);
@@ -328,7 +328,7 @@ impl Reactor {
                     continue;
                 }
                 let counted = listener.counts().then(|| address.ip());
-                match self.crowd.admits(counted) {
+                match self.admission.admits(counted) {
                     Some(admission) => {
                         let entry = Entry { admission, address: counted, awaits_login: true };
                         self.admit(index, socket, address, entry, now);
@@ -355,9 +355,9 @@ impl Reactor {
         let key = Key { slot: index, generation: self.slots[index as usize].generation };
         let peer = Peer { address, local, tls: None };
         let open = Arc::new(AtomicBool::new(true));
-        let remote = Remote { key, shared: self.shared.clone(), open };
+        let handle = SessionHandle { key, shared: self.shared.clone(), open };
         let begin =
-            AssertUnwindSafe(|| self.listeners[listener].begin(socket, peer, remote, entry.admission, now));
+            AssertUnwindSafe(|| self.listeners[listener].begin(socket, peer, handle, entry.admission, now));
         // A factory that panics costs that one connection.
         let Ok(Ok(mut session)) = catch_unwind(begin) else {
             self.free.push(index);
@@ -370,7 +370,7 @@ impl Reactor {
             return;
         }
         tracing::debug!(peer = %address, "session begins");
-        self.crowd.enter(entry);
+        self.admission.enter(entry);
         self.shared.open.store(self.sessions(), Ordering::Relaxed);
         self.slots[index as usize].session = Some(session);
         self.slots[index as usize].entry = entry;
@@ -400,20 +400,22 @@ impl Reactor {
                 }
             }
             if slot.entry.awaits_login && !session.awaits_login() {
-                self.crowd.logged_in(&mut slot.entry);
+                self.admission.logged_in(&mut slot.entry);
             }
             match turned {
-                Ok(Turned::Again) => self.queue(index),
-                Ok(Turned::Announced(client)) => match self.crowd.announce(&mut slot.entry, client) {
-                    Some(admission) => {
-                        session.admit(admission, now);
-                        self.queue(index);
+                Ok(TurnOutcome::Again) => self.queue(index),
+                Ok(TurnOutcome::Announced(client)) => {
+                    match self.admission.announce(&mut slot.entry, client) {
+                        Some(admission) => {
+                            session.admit(admission, now);
+                            self.queue(index);
+                        }
+                        None => self.remove(index),
                     }
-                    None => self.remove(index),
-                },
-                Ok(Turned::Waits(Some(deadline))) => self.arm(key, deadline),
-                Ok(Turned::Waits(None)) => slot.deadline = None,
-                Ok(Turned::Over) => self.remove(index),
+                }
+                Ok(TurnOutcome::Waits(Some(deadline))) => self.arm(key, deadline),
+                Ok(TurnOutcome::Waits(None)) => slot.deadline = None,
+                Ok(TurnOutcome::Over) => self.remove(index),
                 Err(_) => {
                     tracing::error!("a handler panicked; its session is closed");
                     self.remove(index);
@@ -428,7 +430,7 @@ impl Reactor {
         let generation = slot.generation.wrapping_add(1);
         let entry = slot.entry;
         *slot = Slot { generation, queued: slot.queued, ..Slot::default() };
-        self.crowd.leave(entry);
+        self.admission.leave(entry);
         self.shared.open.store(self.sessions(), Ordering::Relaxed);
         // Closing the socket is enough for the poll. What a handler does when it is dropped is its own affair as well.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(session)));

@@ -1,7 +1,7 @@
 //! One session of a server: a link, the phase that its machine is in, and the application's handler.
 //!
 //! This is the loop, and the only one: it is the same for every protocol. It knows neither the poll nor other
-//! sessions; the reactor calls [`Drive::turn`] when something may have changed.
+//! sessions; the reactor calls [`SessionTask::turn`] when something may have changed.
 
 use std::{
     sync::Arc,
@@ -12,14 +12,15 @@ use mio::net::TcpStream;
 use proto_mail::{Machine, PeerError, Secure, StartTlsRequest, Upgrade, Wait, WaitFor};
 
 use crate::{
-    Closed, Context, Error, Handler, MachineMut, Next, Peer, Remote, ServerProtocol, Stage,
-    crowd::Admission,
-    drive::{Cause, Drive, Turned},
+    CloseReason, Context, Error, Handler, MachineMut, Next, Peer, ServerProtocol, SessionHandle,
+    TimeoutStage,
+    admission::Admission,
     handler::Login,
-    link::{Begin, Link, Ports, Received, Scratch},
     listener::{ListenerTls, Listening, Terms},
-    timer::{Clock, Expired, Reading},
+    session_task::{SessionTask, TurnOutcome, WakeReason},
+    timers::{Clock, Expired, Reading},
     trace::Role,
+    transport::{Begin, Ports, Received, Scratch, Transport},
 };
 
 /// How many reads and how many events one session gets before the others have their turn.
@@ -66,14 +67,14 @@ enum Flow {
 }
 
 pub(crate) struct Session<P: ServerProtocol, H: Handler<P>> {
-    link: Link,
+    link: Transport,
     phase: Option<Phase<P>>,
     handler: Option<H>,
     flow: Flow,
     listening: Arc<Listening<P, H>>,
     /// The settings of the listener when the session began: it keeps them.
     terms: Arc<Terms<P>>,
-    remote: Remote,
+    handle: SessionHandle,
     peer: Peer,
     login: Login,
     clock: Clock,
@@ -91,13 +92,13 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
     pub(crate) fn begin(
         socket: TcpStream,
         peer: Peer,
-        remote: Remote,
+        handle: SessionHandle,
         listening: Arc<Listening<P, H>>,
         admission: Admission,
         now: Instant,
     ) -> Result<Self, Error> {
         let terms = listening.settings.current();
-        let mut link = Link::new(socket, Ports::of::<P>());
+        let mut link = Transport::new(socket, Ports::of::<P>());
         if let Some(tracer) = &listening.tracer {
             link.trace(tracer(), Role::Server, peer.address, now);
         }
@@ -108,7 +109,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
                 (Phase::Handshaking(if welcome { Goal::Greeting } else { Goal::TurnAway }), None)
             }
             (_, Admission::TurnedAway) => {
-                P::turn_away(&terms.config, &mut link.tx);
+                P::refuse(&terms.config, &mut link.tx);
                 (Phase::Closing { until: now + LINGER, shut: false, reads: LINGER_READS }, None)
             }
             (ListenerTls::StartTls(_) | ListenerTls::None, Admission::Welcome) => {
@@ -127,7 +128,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
                 ));
             }
         };
-        let login = Login { until: now.checked_add(terms.patience.login), delay: Duration::ZERO };
+        let login = Login { until: now.checked_add(terms.deadlines.login), delay: Duration::ZERO };
         Ok(Self {
             link,
             phase: Some(phase),
@@ -135,7 +136,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             flow: Flow::Events,
             listening,
             terms,
-            remote,
+            handle,
             peer,
             login,
             clock: Clock::default(),
@@ -149,7 +150,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
     }
 
     /// Does everything that can be done now, within the limits of one turn. True: there is more.
-    fn run(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Result<bool, Error> {
+    fn run(&mut self, cause: WakeReason, now: Instant, scratch: &mut Scratch) -> Result<bool, Error> {
         if !self.opened && self.handler.is_some() {
             self.opened = true;
             self.call(now, |handler, machine, tx, cx| handler.opened(machine, tx, cx))?;
@@ -204,7 +205,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             let Some(handler) = &mut self.handler else { return Ok(true) };
             let wake_at = &mut self.wake_at;
             let login = &mut self.login;
-            let mut cx = Context { peer: &self.peer, remote: &self.remote, now, wake_at, login };
+            let mut cx = Context { peer: &self.peer, handle: &self.handle, now, wake_at, login };
             let link = &mut self.link;
             let next = match &mut self.phase {
                 Some(Phase::Cleartext(machine)) => {
@@ -241,7 +242,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         let Some(handler) = &mut self.handler else { return Ok(()) };
         let wake_at = &mut self.wake_at;
         let login = &mut self.login;
-        let mut cx = Context { peer: &self.peer, remote: &self.remote, now, wake_at, login };
+        let mut cx = Context { peer: &self.peer, handle: &self.handle, now, wake_at, login };
         let next = ask(handler, machine, &mut self.link.tx, &mut cx);
         self.apply(next, now)
     }
@@ -251,7 +252,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             Next::Continue => self.flow = Flow::Events,
             Next::More => self.flow = Flow::More,
             Next::Pause => self.flow = Flow::Paused,
-            Next::Close => self.close(&Closed::Done, now),
+            Next::Close => self.close(&CloseReason::Done, now),
             Next::StartTls(request) => {
                 self.flow = Flow::Events;
                 self.accept(request)?;
@@ -296,8 +297,8 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             Goal::Upgrade(upgrade) => upgrade.complete(secure, &mut self.link.rx)?,
             Goal::Greeting => P::open_secure(&self.terms.config, secure, &mut self.link.tx),
             Goal::TurnAway => {
-                P::turn_away_secure(&self.terms.config, secure, &mut self.link.tx);
-                self.close(&Closed::Done, now);
+                P::refuse_secure(&self.terms.config, secure, &mut self.link.tx);
+                self.close(&CloseReason::Done, now);
                 return Ok(());
             }
         };
@@ -370,7 +371,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
     /// The machine says that the session has ended, or the peer left while nothing was owed to it.
     fn close_if_ended(&mut self, now: Instant) {
         if self.machine_closed() || (self.link.rx.is_closed() && self.wants_read()) {
-            self.close(&Closed::Done, now);
+            self.close(&CloseReason::Done, now);
         }
     }
 
@@ -381,11 +382,11 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             return;
         }
         match &mut self.phase {
-            Some(Phase::Cleartext(machine)) => P::farewell(MachineMut::Cleartext(machine), &mut self.link.tx),
-            Some(Phase::Secure(machine)) => P::farewell(MachineMut::Secure(machine), &mut self.link.tx),
+            Some(Phase::Cleartext(machine)) => P::shutdown(MachineMut::Cleartext(machine), &mut self.link.tx),
+            Some(Phase::Secure(machine)) => P::shutdown(MachineMut::Secure(machine), &mut self.link.tx),
             _ => return,
         }
-        self.close(&Closed::Shutdown, now);
+        self.close(&CloseReason::Shutdown, now);
     }
 
     fn wait(&self) -> Wait {
@@ -412,15 +413,17 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
 
     /// True: a wait was over, and the machine goes on.
     fn check_clock(&mut self, now: Instant) -> Result<bool, Error> {
-        let patience = &self.terms.patience;
+        let deadlines = &self.terms.deadlines;
         let reading = self.reading(now);
-        let Some(expired) = self.clock.expired(reading, patience) else { return Ok(false) };
+        let Some(expired) = self.clock.expired(reading, deadlines) else { return Ok(false) };
         let stage = match expired {
-            Expired::Stalled => return Err(Error::TimedOut { stage: Stage::Send, after: patience.rate.per }),
-            Expired::Wait(awaited) => Stage::Wait(awaited),
-            Expired::TooSlow => Stage::LeastRate,
+            Expired::Stalled => {
+                return Err(Error::TimedOut { stage: TimeoutStage::Send, after: deadlines.rate.per });
+            }
+            Expired::Wait(awaited) => TimeoutStage::Wait(awaited),
+            Expired::TooSlow => TimeoutStage::MinimumRate,
         };
-        let after = reading.wait.after.min(patience.limit(reading.wait.awaited));
+        let after = reading.wait.after.min(deadlines.limit(reading.wait.awaited));
         match &mut self.phase {
             Some(Phase::Cleartext(machine)) => machine.timed_out(&mut self.link.tx)?,
             Some(Phase::Secure(machine)) => machine.timed_out(&mut self.link.tx)?,
@@ -444,9 +447,9 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             return Ok(false);
         }
         if !matches!(self.phase, Some(Phase::Handshaking(_))) {
-            self.link.tx.put(P::LOGIN_TOO_LATE);
+            self.link.tx.put(P::LOGIN_TIMED_OUT);
         }
-        Err(Error::TimedOut { stage: Stage::Login, after: self.terms.patience.login })
+        Err(Error::TimedOut { stage: TimeoutStage::Login, after: self.terms.deadlines.login })
     }
 
     fn fail(&mut self, error: Error, now: Instant) {
@@ -454,24 +457,25 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             error,
             Error::Protocol(proto_mail::Error::Peer(PeerError::Truncated)) | Error::Io { .. }
         );
-        let why = if truncated && self.machine_closed() { Closed::Done } else { Closed::Failed(error) };
+        let why =
+            if truncated && self.machine_closed() { CloseReason::Done } else { CloseReason::Failed(error) };
         self.close(&why, now);
     }
 
-    fn close(&mut self, why: &Closed, now: Instant) {
+    fn close(&mut self, why: &CloseReason, now: Instant) {
         if matches!(self.phase, Some(Phase::Closing { .. })) {
             return;
         }
         match why {
-            Closed::Failed(error) => {
+            CloseReason::Failed(error) => {
                 tracing::debug!(protocol = P::NAME, peer = %self.peer.address, %error, "session failed");
                 self.link.note(error);
             }
-            Closed::Done | Closed::Shutdown => {
+            CloseReason::Done | CloseReason::Shutdown => {
                 tracing::debug!(protocol = P::NAME, peer = %self.peer.address, "session over");
             }
         }
-        self.remote.end();
+        self.handle.end();
         if let Some(mut handler) = self.handler.take() {
             handler.closed(why);
         }
@@ -481,16 +485,16 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
     }
 
     /// Brings the last octets out, then waits a moment for the peer to read them.
-    fn linger(&mut self, now: Instant, scratch: &mut Scratch) -> Turned {
+    fn linger(&mut self, now: Instant, scratch: &mut Scratch) -> TurnOutcome {
         let sent = self.link.transmit();
         let output = self.link.has_output();
-        let Some(Phase::Closing { until, shut, reads }) = &mut self.phase else { return Turned::Over };
+        let Some(Phase::Closing { until, shut, reads }) = &mut self.phase else { return TurnOutcome::Over };
         if sent.is_err() || *until <= now {
-            return Turned::Over;
+            return TurnOutcome::Over;
         }
         if !output && self.link.rx.is_closed() {
             // Both sides have said everything.
-            return Turned::Over;
+            return TurnOutcome::Over;
         }
         if !output && !*shut {
             *shut = true;
@@ -500,17 +504,17 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             *reads -= 1;
             match self.link.discard(scratch) {
                 Received::Octets => {}
-                Received::Nothing => return Turned::Waits(Some(*until)),
-                Received::End if output => return Turned::Waits(Some(*until)),
-                Received::End => return Turned::Over,
+                Received::Nothing => return TurnOutcome::Waits(Some(*until)),
+                Received::End if output => return TurnOutcome::Waits(Some(*until)),
+                Received::End => return TurnOutcome::Over,
             }
         }
-        Turned::Over
+        TurnOutcome::Over
     }
 
     fn deadline(&mut self, now: Instant) -> Option<Instant> {
         let reading = self.reading(now);
-        let clock = self.clock.observe(reading, &self.terms.patience);
+        let clock = self.clock.observe(reading, &self.terms.deadlines);
         if !self.released && now.saturating_duration_since(self.active) >= IDLE {
             self.released = true;
             self.link.release();
@@ -526,11 +530,11 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
 impl<P: ServerProtocol, H: Handler<P>> Drop for Session<P, H> {
     fn drop(&mut self) {
         // A handler that panicked was not told that the session is over.
-        self.remote.end();
+        self.handle.end();
     }
 }
 
-impl<P: ServerProtocol, H: Handler<P>> Drive for Session<P, H> {
+impl<P: ServerProtocol, H: Handler<P>> SessionTask for Session<P, H> {
     fn ready(&mut self, event: &mio::event::Event) {
         self.link.ready(event);
     }
@@ -539,7 +543,7 @@ impl<P: ServerProtocol, H: Handler<P>> Drive for Session<P, H> {
         self.link.may_read();
     }
 
-    fn turn(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Turned {
+    fn turn(&mut self, cause: WakeReason, now: Instant, scratch: &mut Scratch) -> TurnOutcome {
         self.draining |= cause.drain;
         let again = match self.run(cause, now, scratch) {
             Ok(again) => again,
@@ -552,9 +556,9 @@ impl<P: ServerProtocol, H: Handler<P>> Drive for Session<P, H> {
             return self.linger(now, scratch);
         }
         if again {
-            return Turned::Again;
+            return TurnOutcome::Again;
         }
-        Turned::Waits(self.deadline(now))
+        TurnOutcome::Waits(self.deadline(now))
     }
 
     fn is_blocked(&self) -> bool {
@@ -562,7 +566,7 @@ impl<P: ServerProtocol, H: Handler<P>> Drive for Session<P, H> {
     }
 
     fn abort(&mut self, now: Instant) {
-        self.close(&Closed::Shutdown, now);
+        self.close(&CloseReason::Shutdown, now);
         let _ = self.link.transmit();
     }
 

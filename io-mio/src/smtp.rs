@@ -12,7 +12,7 @@ use proto_smtp::{
     types::{Code, Domain, EnhancedCode, Response},
 };
 
-use crate::{Approach, ClientProtocol, MachineMut, Protocol, ServerProtocol};
+use crate::{ClientProtocol, MachineMut, Protocol, ServerProtocol, StartTlsReadiness};
 
 /// SMTP, the asking role.
 #[derive(Debug, Clone, Copy)]
@@ -44,26 +44,26 @@ impl ClientProtocol for SmtpClient {
         client::Client::<Secure>::new(config.clone(), secure)
     }
 
-    fn at_address(config: &Arc<Config>, local: IpAddr) -> Arc<Config> {
+    fn config_for_address(config: &Arc<Config>, local: IpAddr) -> Arc<Config> {
         if config.has_own_name() {
             return config.clone();
         }
         Arc::new(Config::clone(config).name(Domain::from(local.to_canonical())))
     }
 
-    fn approach(
+    fn prepare_starttls(
         event: Event<'_>,
         _: &mut Self::Cleartext,
         _: &mut SendBuffer,
-    ) -> Result<Approach, crate::Error> {
+    ) -> Result<StartTlsReadiness, crate::Error> {
         // The machine says EHLO by itself.
         match event {
-            Event::Extensions(_) => Ok(Approach::Ready),
+            Event::Extensions(_) => Ok(StartTlsReadiness::Ready),
             Event::Rejected(Step::Greeting | Step::Hello, reply) | Event::Closed(Some(reply)) => {
                 Err(unwilling(&reply))
             }
             Event::Closed(None) => Err(crate::Error::Closed),
-            _ => Ok(Approach::Continue),
+            _ => Ok(StartTlsReadiness::Continue),
         }
     }
 
@@ -84,8 +84,8 @@ impl Protocol for SmtpServer {
 }
 
 impl ServerProtocol for SmtpServer {
-    const TOO_BUSY: &'static [u8] = b"421 4.3.2 Too many connections, try again later\r\n";
-    const LOGIN_TOO_LATE: &'static [u8] = b"421 4.4.2 You did not log in in time\r\n";
+    const TOO_MANY_CONNECTIONS: &'static [u8] = b"421 4.3.2 Too many connections, try again later\r\n";
+    const LOGIN_TIMED_OUT: &'static [u8] = b"421 4.4.2 You did not log in in time\r\n";
 
     fn open(config: &Arc<Config>, tx: &mut SendBuffer) -> Self::Cleartext {
         server::Server::<Cleartext>::new(config.clone(), tx)
@@ -103,15 +103,15 @@ impl ServerProtocol for SmtpServer {
         machine.accept(request, tx)
     }
 
-    fn turn_away(config: &Arc<Config>, tx: &mut SendBuffer) {
+    fn refuse(config: &Arc<Config>, tx: &mut SendBuffer) {
         drop(server::Server::<Cleartext>::refusing(config.clone(), &too_busy(), tx));
     }
 
-    fn turn_away_secure(config: &Arc<Config>, secure: Secure, tx: &mut SendBuffer) {
+    fn refuse_secure(config: &Arc<Config>, secure: Secure, tx: &mut SendBuffer) {
         drop(server::Server::<Secure>::refusing(config.clone(), secure, &too_busy(), tx));
     }
 
-    fn farewell(machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {
+    fn shutdown(machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {
         match machine {
             MachineMut::Cleartext(machine) => machine.farewell(tx),
             MachineMut::Secure(machine) => machine.farewell(tx),
@@ -121,7 +121,7 @@ impl ServerProtocol for SmtpServer {
 
 /// A server does not want to serve, and this is what it says.
 pub(crate) fn unwilling(response: &Response<'_>) -> crate::Error {
-    crate::Error::Unwilling { code: response.code().get(), reply: response.to_string() }
+    crate::Error::ServiceRefused { code: response.code().get(), reply: response.to_string() }
 }
 
 fn too_busy() -> Response<'static> {

@@ -17,15 +17,15 @@ use proto_mail::{
     trace::{Event, TraceKind},
 };
 
-pub use self::writer::{Names, TraceFormat, TraceWriter};
+pub use self::writer::{NameVisibility, TraceFormat, TraceWriter};
 
 /// Takes the records of one connection.
 pub trait Trace: Send {
     /// Something passed, or happened.
-    fn record(&mut self, record: &Record<'_>);
+    fn record(&mut self, record: &TraceRecord<'_>);
 
     /// How many octets of a line, or of a literal, are shown: the rest is only counted.
-    fn shown(&self) -> usize {
+    fn line_limit(&self) -> usize {
         1024
     }
 }
@@ -45,7 +45,7 @@ pub enum Role {
 /// One record of a trace.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Record<'r> {
+pub struct TraceRecord<'r> {
     /// On which connection of this process.
     pub connection: u64,
     /// In which protocol: `imap`, `smtp`.
@@ -57,13 +57,13 @@ pub struct Record<'r> {
     /// Whether TLS was in place.
     pub secured: bool,
     /// What.
-    pub what: What<'r>,
+    pub item: RecordItem<'r>,
 }
 
 /// What a record is of.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub enum What<'r> {
+pub enum RecordItem<'r> {
     /// The connection to or from this address stands.
     Connected(SocketAddr),
     /// Octets passed, TLS began, or the connection is over.
@@ -74,7 +74,7 @@ pub enum What<'r> {
 }
 
 /// The trace of one connection, and everything that its records say alike.
-pub struct Tracing {
+pub struct ConnectionTrace {
     trace: Box<dyn Trace>,
     born: Instant,
     connection: u64,
@@ -82,7 +82,7 @@ pub struct Tracing {
     role: Role,
 }
 
-impl Tracing {
+impl ConnectionTrace {
     /// The trace of a connection that was begun at this moment: for whoever drives a machine by hand. It gets a number
     /// of its own in this process.
     #[must_use]
@@ -93,22 +93,22 @@ impl Tracing {
     }
 
     /// From here on both buffers tell what they know.
-    pub fn watch(&self, rx: &mut RecvBuffer, tx: &mut SendBuffer) {
-        rx.trace(self.trace.shown());
-        tx.trace(self.trace.shown());
+    pub fn attach(&self, rx: &mut RecvBuffer, tx: &mut SendBuffer) {
+        rx.trace(self.trace.line_limit());
+        tx.trace(self.trace.line_limit());
     }
 
     /// Takes what the machine has understood.
     pub fn received(&mut self, secured: bool, rx: &mut RecvBuffer) {
         for what in rx.take_trace() {
-            self.record(secured, What::Event(&Event::Received(what)));
+            self.record(secured, RecordItem::Event(&Event::Received(what)));
         }
     }
 
     /// Takes what was sent.
     pub fn sent(&mut self, secured: bool, tx: &mut SendBuffer) {
         for what in tx.take_trace() {
-            self.record(secured, What::Event(&Event::Sent(what)));
+            self.record(secured, RecordItem::Event(&Event::Sent(what)));
         }
     }
 
@@ -116,19 +116,19 @@ impl Tracing {
     pub fn closed(&mut self, secured: bool, rx: &mut RecvBuffer) {
         rx.trace_span(rx.len(), TraceKind::Unknown);
         self.received(secured, rx);
-        self.record(secured, What::Event(&Event::Closed));
+        self.record(secured, RecordItem::Event(&Event::Closed));
     }
 
     /// Something else happened.
-    pub fn record(&mut self, secured: bool, what: What<'_>) {
+    pub fn record(&mut self, secured: bool, what: RecordItem<'_>) {
         let Self { connection, protocol, role, .. } = *self;
         let at = self.born.elapsed();
-        self.trace.record(&Record { connection, protocol, role, at, secured, what });
+        self.trace.record(&TraceRecord { connection, protocol, role, at, secured, item: what });
     }
 }
 
-impl fmt::Debug for Tracing {
+impl fmt::Debug for ConnectionTrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tracing").field("connection", &self.connection).finish_non_exhaustive()
+        f.debug_struct("ConnectionTrace").field("connection", &self.connection).finish_non_exhaustive()
     }
 }

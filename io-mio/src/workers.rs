@@ -4,7 +4,7 @@
 //! one account cannot keep the threads from the others, whatever its jobs cost. A job whose session is gone is dropped
 //! before its next slice.
 //!
-//! This file knows jobs, groups and results. It knows a session only by its [`Remote`].
+//! This file knows jobs, groups and results. It knows a session only by its [`SessionHandle`].
 
 mod queue;
 
@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Error, Remote, crowd::network};
+use crate::{Error, SessionHandle, admission::network};
 use queue::{Job, Queue, Ran};
 
 /// A slice that takes longer than this is reported in the log: its job does not look at its [`Slice`] often enough.
@@ -126,26 +126,26 @@ struct Shared {
 /// What one slice of a job led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
-pub enum Step<T> {
+pub enum JobStep<T> {
     /// The job has more to do.
     More,
     /// The job is done, with this result.
     Done(T),
 }
 
-/// The time that a job has before it should return [`Step::More`].
+/// The time that a job has before it should return [`JobStep::More`].
 #[derive(Debug, Clone)]
 pub struct Slice {
     end: Instant,
     stopping: Option<Arc<AtomicBool>>,
-    remote: Option<Remote>,
+    handle: Option<SessionHandle>,
 }
 
 impl Slice {
     /// A slice of that length that starts now: for running a job without [`Workers`].
     #[must_use]
     pub fn lasting(length: Duration) -> Self {
-        Self { end: Instant::now() + length, stopping: None, remote: None }
+        Self { end: Instant::now() + length, stopping: None, handle: None }
     }
 
     /// Whether the job should return now: its time is over, its session is gone, or the workers stop. Costs a look at
@@ -153,7 +153,7 @@ impl Slice {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.stopping.as_ref().is_some_and(|stopping| stopping.load(Ordering::Relaxed))
-            || self.remote.as_ref().is_some_and(|remote| !remote.is_open())
+            || self.handle.as_ref().is_some_and(|handle| !handle.is_open())
             || Instant::now() >= self.end
     }
 }
@@ -191,21 +191,23 @@ impl Workers {
     /// [`run_in_slices`](Self::run_in_slices) for longer ones. A job whose session is gone does not start.
     ///
     /// # Errors
-    /// [`Error::Busy`]: all queues together are full. [`Error::GroupBusy`]: the group's queue is full. The job was
+    /// [`Error::QueueFull`]: all queues together are full. [`Error::GroupQueueFull`]: the group's queue is full. The job was
     /// dropped.
     pub fn run<T: Send + 'static>(
         &self,
         group: JobGroup,
-        remote: Remote,
+        handle: SessionHandle,
         job: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<Later<T>, Error> {
+    ) -> Result<JobHandle<T>, Error> {
         let mut job = Some(job);
         // A job that is done is not asked again.
-        self.run_in_slices(group, remote, move |_| job.take().map_or(Step::More, |job| Step::Done(job())))
+        self.run_in_slices(group, handle, move |_| {
+            job.take().map_or(JobStep::More, |job| JobStep::Done(job()))
+        })
     }
 
     /// Runs `job` on worker threads, slice by slice, and wakes the session when it is done. The job returns
-    /// [`Step::More`] as soon as its [`Slice`] is over; jobs of other groups and sessions run before its next slice.
+    /// [`JobStep::More`] as soon as its [`Slice`] is over; jobs of other groups and sessions run before its next slice.
     /// A job whose session is gone is dropped without a result.
     ///
     /// # Errors
@@ -213,25 +215,25 @@ impl Workers {
     pub fn run_in_slices<T: Send + 'static>(
         &self,
         group: JobGroup,
-        remote: Remote,
-        mut job: impl FnMut(&Slice) -> Step<T> + Send + 'static,
-    ) -> Result<Later<T>, Error> {
+        handle: SessionHandle,
+        mut job: impl FnMut(&Slice) -> JobStep<T> + Send + 'static,
+    ) -> Result<JobHandle<T>, Error> {
         let place = Arc::new(Mutex::new(None));
         let result = place.clone();
-        let session = remote.clone();
+        let session = handle.clone();
         let run = move |slice: &Slice| {
             let step = catch_unwind(AssertUnwindSafe(|| job(slice)));
             let done = match step {
-                Ok(Step::More) => return Ran::More,
-                Ok(Step::Done(done)) => Ok(done),
+                Ok(JobStep::More) => return Ran::More,
+                Ok(JobStep::Done(done)) => Ok(done),
                 Err(_) => Err(Error::Panicked),
             };
             *lock(&result) = Some(done);
             session.wake();
             Ran::Done
         };
-        self.pool.shared.push(group, Job { run: Box::new(run), remote: Some(remote) })?;
-        Ok(Later { place })
+        self.pool.shared.push(group, Job { run: Box::new(run), handle: Some(handle) })?;
+        Ok(JobHandle { place })
     }
 
     /// Runs `job` on a worker thread. No session waits for it.
@@ -246,7 +248,7 @@ impl Workers {
             }
             Ran::Done
         };
-        self.pool.shared.push(group, Job { run: Box::new(run), remote: None })
+        self.pool.shared.push(group, Job { run: Box::new(run), handle: None })
     }
 }
 
@@ -262,11 +264,11 @@ impl fmt::Debug for Workers {
 
 /// A result that will come. The session is woken when it is there.
 #[must_use]
-pub struct Later<T> {
+pub struct JobHandle<T> {
     place: Arc<Mutex<Option<Result<T, Error>>>>,
 }
 
-impl<T> Later<T> {
+impl<T> JobHandle<T> {
     /// The result, once; `None` while it is not there.
     ///
     /// `Some(Err(Panicked))` if the job panicked.
@@ -276,9 +278,9 @@ impl<T> Later<T> {
     }
 }
 
-impl<T> fmt::Debug for Later<T> {
+impl<T> fmt::Debug for JobHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Later")
+        f.write_str("JobHandle")
     }
 }
 
@@ -286,11 +288,11 @@ impl Shared {
     fn push(&self, group: JobGroup, job: Job) -> Result<(), Error> {
         let mut queue = lock(&self.queue);
         if queue.closed || queue.waiting >= self.limits.queue.max(1) {
-            return Err(Error::Busy);
+            return Err(Error::QueueFull);
         }
         let waiting = queue.groups.get(&group).map_or(0, |group| group.jobs.len());
         if waiting >= self.limits.queue_per_group.max(1) {
-            return Err(Error::GroupBusy);
+            return Err(Error::GroupQueueFull);
         }
         queue.add(group, job, self.limits.threads_per_group.max(1));
         drop(queue);
@@ -322,7 +324,7 @@ impl Shared {
 
     /// Runs a job for one slice. Returns the job if it has more to do.
     fn run_slice(&self, group: JobGroup, mut job: Job) -> Option<Job> {
-        if job.remote.as_ref().is_some_and(|remote| !remote.is_open()) {
+        if job.handle.as_ref().is_some_and(|handle| !handle.is_open()) {
             dispose(job);
             return None;
         }
@@ -330,7 +332,7 @@ impl Shared {
         let slice = Slice {
             end: start + self.limits.slice,
             stopping: Some(self.stopping.clone()),
-            remote: job.remote.clone(),
+            handle: job.handle.clone(),
         };
         // A job that panics costs itself only.
         let ran = catch_unwind(AssertUnwindSafe(|| (job.run)(&slice))).unwrap_or(Ran::Done);
@@ -417,18 +419,18 @@ mod tests {
     }
 
     /// A job that never ends and counts its slices.
-    fn endless(slices: &Arc<AtomicUsize>) -> impl FnMut(&Slice) -> Step<()> + Send + 'static {
+    fn endless(slices: &Arc<AtomicUsize>) -> impl FnMut(&Slice) -> JobStep<()> + Send + 'static {
         let slices = slices.clone();
         move |slice| {
             slices.fetch_add(1, Ordering::SeqCst);
             while !slice.is_over() {
                 std::hint::spin_loop();
             }
-            Step::More
+            JobStep::More
         }
     }
 
-    fn take<T>(later: &mut Later<T>) -> Result<T, Error> {
+    fn take<T>(later: &mut JobHandle<T>) -> Result<T, Error> {
         let start = Instant::now();
         loop {
             if let Some(result) = later.take() {
@@ -451,11 +453,11 @@ mod tests {
     fn the_queue_is_bounded_and_a_panic_costs_one_job() {
         let workers = workers(1, 1, 1);
         let release = occupy(&workers, ANN);
-        let mut panics = workers.run(ANN, Remote::of_open(), || panic!("on purpose")).unwrap();
-        assert!(matches!(workers.detach(BOB, || ()), Err(Error::Busy)));
+        let mut panics = workers.run(ANN, SessionHandle::of_open(), || panic!("on purpose")).unwrap();
+        assert!(matches!(workers.detach(BOB, || ()), Err(Error::QueueFull)));
         release.send(()).unwrap();
         assert!(matches!(take::<()>(&mut panics), Err(Error::Panicked)));
-        assert_eq!(take(&mut workers.run(ANN, Remote::of_open(), || 1).unwrap()).unwrap(), 1);
+        assert_eq!(take(&mut workers.run(ANN, SessionHandle::of_open(), || 1).unwrap()).unwrap(), 1);
     }
 
     #[test]
@@ -464,8 +466,8 @@ mod tests {
         let release = occupy(&workers, ANN);
         workers.detach(ANN, || ()).unwrap();
         workers.detach(ANN, || ()).unwrap();
-        assert!(matches!(workers.detach(ANN, || ()), Err(Error::GroupBusy)));
-        let mut other = workers.run(BOB, Remote::of_open(), || 7).unwrap();
+        assert!(matches!(workers.detach(ANN, || ()), Err(Error::GroupQueueFull)));
+        let mut other = workers.run(BOB, SessionHandle::of_open(), || 7).unwrap();
         release.send(()).unwrap();
         assert_eq!(take(&mut other).unwrap(), 7);
     }
@@ -475,7 +477,7 @@ mod tests {
         for threads in [1, 4] {
             let workers = workers(threads, 100, 100);
             let slices = Arc::new(AtomicUsize::new(0));
-            let sessions: Vec<Remote> = (0..8).map(|_| Remote::of_open()).collect();
+            let sessions: Vec<SessionHandle> = (0..8).map(|_| SessionHandle::of_open()).collect();
             for session in &sessions {
                 let _ = workers.run_in_slices(ANN, session.clone(), endless(&slices)).unwrap();
             }
@@ -483,10 +485,10 @@ mod tests {
             let before = slices.load(Ordering::SeqCst);
             let count = slices.clone();
             let job = move || count.load(Ordering::SeqCst);
-            let after = take(&mut workers.run(BOB, Remote::of_open(), job).unwrap()).unwrap();
+            let after = take(&mut workers.run(BOB, SessionHandle::of_open(), job).unwrap()).unwrap();
             // Each thread ends its slice and may have begun one more before the job was there.
             assert!(after - before <= 2 * threads + 2, "{threads} threads: {} slices", after - before);
-            sessions.iter().for_each(Remote::end);
+            sessions.iter().for_each(SessionHandle::end);
         }
     }
 
@@ -494,9 +496,9 @@ mod tests {
     fn jobs_of_one_account_take_turns_with_each_other() {
         let workers = workers(1, 100, 100);
         let slices = Arc::new(AtomicUsize::new(0));
-        let long = Remote::of_open();
+        let long = SessionHandle::of_open();
         let _ = workers.run_in_slices(ANN, long.clone(), endless(&slices)).unwrap();
-        assert_eq!(take(&mut workers.run(ANN, Remote::of_open(), || 3).unwrap()).unwrap(), 3);
+        assert_eq!(take(&mut workers.run(ANN, SessionHandle::of_open(), || 3).unwrap()).unwrap(), 3);
         long.end();
     }
 
@@ -504,8 +506,8 @@ mod tests {
     fn one_account_never_holds_all_threads() {
         let workers = workers(3, 100, 100);
         let held = [occupy(&workers, ANN), occupy(&workers, ANN)];
-        let mut third = workers.run(ANN, Remote::of_open(), || ()).unwrap();
-        assert!(take(&mut workers.run(BOB, Remote::of_open(), || ()).unwrap()).is_ok());
+        let mut third = workers.run(ANN, SessionHandle::of_open(), || ()).unwrap();
+        assert!(take(&mut workers.run(BOB, SessionHandle::of_open(), || ()).unwrap()).is_ok());
         assert!(third.take().is_none(), "two threads of three are held by the account already");
         drop(held);
         assert!(take(&mut third).is_ok());
@@ -530,7 +532,7 @@ mod tests {
         let workers = workers(1, 100, 100);
         let slices = Arc::new(AtomicUsize::new(0));
         let (state, gone) = dropped();
-        let session = Remote::of_open();
+        let session = SessionHandle::of_open();
         let mut run = endless(&slices);
         let mut later = workers
             .run_in_slices(ANN, session.clone(), move |slice| {
@@ -544,11 +546,11 @@ mod tests {
         assert!(later.take().is_none());
 
         let release = occupy(&workers, ANN);
-        let session = Remote::of_open();
+        let session = SessionHandle::of_open();
         let mut never = workers.run(ANN, session.clone(), || ()).unwrap();
         session.end();
         release.send(()).unwrap();
-        assert!(take(&mut workers.run(ANN, Remote::of_open(), || ()).unwrap()).is_ok());
+        assert!(take(&mut workers.run(ANN, SessionHandle::of_open(), || ()).unwrap()).is_ok());
         assert!(never.take().is_none(), "a job whose session is gone does not start");
     }
 
@@ -559,14 +561,14 @@ mod tests {
         let (running, running_gone) = dropped();
         let mut run = endless(&slices);
         let _ = workers
-            .run_in_slices(ANN, Remote::of_open(), move |slice| {
+            .run_in_slices(ANN, SessionHandle::of_open(), move |slice| {
                 let _ = &running;
                 run(slice)
             })
             .unwrap();
         let (waiting, waiting_gone) = dropped();
         let stuck = occupy(&workers, BOB);
-        let _ = workers.run(BOB, Remote::of_open(), move || drop(waiting)).unwrap();
+        let _ = workers.run(BOB, SessionHandle::of_open(), move || drop(waiting)).unwrap();
         let start = Instant::now();
         drop(workers);
         assert!(start.elapsed() < PATIENCE / 2, "the stuck job was waited for");

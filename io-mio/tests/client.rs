@@ -12,7 +12,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use io_mio::{Connector, Error, Kind, ListenerTls, Patience, Security, Stage, Target, TlsClient, Turn};
+use io_mio::{
+    ConnectionEvent, Connector, Deadlines, Error, ErrorKind, ListenerTls, Security, Target, TimeoutStage,
+    TlsClientConfig,
+};
 use proto_mail::WaitFor;
 use toy::{Config, Event, Server, Toy, ask, connect, line, localhost, target};
 
@@ -27,8 +30,8 @@ fn an_upload_streams_in_bounded_memory() {
     let (mut left, mut most) = (size, 0);
     connection.with(|machine, tx| machine.0.say(&format!("PUT {size}"), tx));
     let answer = connection.drive(|turn, _, tx| match turn {
-        Turn::Event(Event::Line(line)) => Ok::<_, Error>(Some(line.to_owned())),
-        Turn::Writable if left > 0 => {
+        ConnectionEvent::Machine(Event::Line(line)) => Ok::<_, Error>(Some(line.to_owned())),
+        ConnectionEvent::Writable if left > 0 => {
             tx.put_payload(chunk.clone());
             left -= chunk.len() as u64;
             most = most.max(tx.len());
@@ -46,20 +49,20 @@ fn a_time_out_names_what_was_awaited() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let limit = Duration::from_millis(200);
-    let connector = Connector::new(TlsClient::danger_accept_any_certificate().unwrap())
-        .patience(Patience::of(limit))
+    let connector = Connector::new(TlsClientConfig::danger_accept_any_certificate().unwrap())
+        .deadlines(Deadlines::uniform(limit))
         .without_probe();
     let config = Config::default();
     let begun = Instant::now();
     let error = connector.connect::<Toy>(&target(address, Security::StartTls), &config).unwrap_err();
     assert!(
-        matches!(error, Error::TimedOut { stage: Stage::Wait(WaitFor::Greeting), after } if after == limit)
+        matches!(error, Error::TimedOut { stage: TimeoutStage::Wait(WaitFor::Greeting), after } if after == limit)
     );
-    assert!(error.advice().unwrap().contains("implicit TLS"), "{error}");
+    assert!(error.hint().unwrap().contains("implicit TLS"), "{error}");
     let error = connector.connect::<Toy>(&target(address, Security::ImplicitTls), &config).unwrap_err();
-    assert!(matches!(error, Error::TimedOut { stage: Stage::Tls, .. }), "{error}");
-    assert!(error.advice().unwrap().contains("STARTTLS"), "{error}");
-    assert_eq!((error.kind(), error.is_retryable()), (Kind::Timeout, true));
+    assert!(matches!(error, Error::TimedOut { stage: TimeoutStage::Tls, .. }), "{error}");
+    assert!(error.hint().unwrap().contains("STARTTLS"), "{error}");
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Timeout, true));
     assert!(begun.elapsed() < Duration::from_secs(2));
 }
 
@@ -70,12 +73,12 @@ fn a_silent_server_is_only_asked_if_it_may_be() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = target(silent.local_addr().unwrap(), Security::StartTls);
         assert_eq!(target.host(), "localhost");
-        let connector = connector.patience(Patience::of(Duration::from_millis(700)));
+        let connector = connector.deadlines(Deadlines::uniform(Duration::from_millis(700)));
         assert!(connector.connect::<Toy>(&target, &Config::default()).is_err());
         silent.set_nonblocking(true).unwrap();
         std::iter::from_fn(|| silent.accept().ok()).count()
     };
-    let connector = || Connector::new(TlsClient::danger_accept_any_certificate().unwrap());
+    let connector = || Connector::new(TlsClientConfig::danger_accept_any_certificate().unwrap());
     assert_eq!(connections(connector()), 2);
     assert_eq!(connections(connector().without_probe()), 1);
     // One that has begun to greet is slow, and not silent.
@@ -88,7 +91,7 @@ fn a_silent_server_is_only_asked_if_it_may_be() {
         slow.set_nonblocking(true).unwrap();
         slow.accept().is_err()
     });
-    let connector = connector().patience(Patience::of(Duration::from_millis(700)));
+    let connector = connector().deadlines(Deadlines::uniform(Duration::from_millis(700)));
     assert!(connector.connect::<Toy>(&target, &Config::default()).is_err());
     assert!(server.join().unwrap(), "no other connection came");
 }
@@ -96,12 +99,12 @@ fn a_silent_server_is_only_asked_if_it_may_be() {
 #[test]
 fn an_answer_that_stops_in_the_middle() {
     let (address, thread) = says(b"220 toy\r\nDATA 100\r\nhalf");
-    let connector = Connector::new(TlsClient::danger_accept_any_certificate().unwrap())
-        .patience(Patience::of(Duration::from_millis(200)));
+    let connector = Connector::new(TlsClientConfig::danger_accept_any_certificate().unwrap())
+        .deadlines(Deadlines::uniform(Duration::from_millis(200)));
     let target = target(address, Security::StartTls);
     let mut connection = connector.danger_connect_cleartext::<Toy>(&target, &Config::default()).unwrap();
     let error = connection.drive(|_, _, _| Ok::<Option<()>, Error>(None)).unwrap_err();
-    assert!(matches!(error, Error::TimedOut { stage: Stage::Wait(WaitFor::Data), .. }), "{error}");
+    assert!(matches!(error, Error::TimedOut { stage: TimeoutStage::Wait(WaitFor::Data), .. }), "{error}");
     drop(connection);
     thread.join().unwrap();
 }
@@ -115,8 +118,8 @@ fn driving_until_an_instant_loses_nothing() {
     connection.with(|machine, tx| machine.0.say("LATE x", tx));
     let soon = Instant::now() + Duration::from_millis(20);
     let early = connection.drive_until(soon, |turn, _, _| match turn {
-        Turn::Event(event) => Ok::<_, Error>(Some(format!("{event:?}"))),
-        Turn::Writable => Ok(None),
+        ConnectionEvent::Machine(event) => Ok::<_, Error>(Some(format!("{event:?}"))),
+        ConnectionEvent::Writable => Ok(None),
     });
     assert_eq!(early.unwrap(), None);
     assert_eq!(line(&mut connection).unwrap(), "LATE x");
@@ -142,15 +145,15 @@ fn an_error_of_the_program_ends_the_drive() {
 #[test]
 fn a_port_where_nobody_listens_and_a_name_that_is_none() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let tls = TlsClient::danger_accept_any_certificate().unwrap();
+    let tls = TlsClientConfig::danger_accept_any_certificate().unwrap();
     let error = connect(address, Security::ImplicitTls, tls.clone()).unwrap_err();
-    assert_eq!((error.kind(), error.is_retryable()), (Kind::Unavailable, true));
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true));
     assert!(error.to_string().contains(&address.to_string()), "{error}");
     // A label of more than 63 octets: no name server is asked about it.
     let target = Target::new("x".repeat(300), 993, Security::ImplicitTls);
-    let connector = Connector::new(tls).patience(Patience::of(Duration::from_secs(3)));
+    let connector = Connector::new(tls).deadlines(Deadlines::uniform(Duration::from_secs(3)));
     let error = connector.connect::<Toy>(&target, &Config::default()).unwrap_err();
-    assert_eq!(error.kind(), Kind::NoHost, "{error}");
+    assert_eq!(error.kind(), ErrorKind::NoHost, "{error}");
 }
 
 #[test]
@@ -162,16 +165,16 @@ fn two_writers_do_not_wait_for_each_other_for_ever() {
     // Far more commands, and far more answers, than all buffers on the way hold.
     let batch = Bytes::from(format!("PING {}\r\n", "y".repeat(500)).repeat(200));
     let (mut left, mut answers) = (500u32, 0);
-    connection.set_patience(Patience::of(Duration::from_secs(10)));
+    connection.set_deadlines(Deadlines::uniform(Duration::from_secs(10)));
     connection
         .drive(|turn, _, tx| {
             match turn {
-                Turn::Event(_) => answers += 1,
-                Turn::Writable if left > 0 => {
+                ConnectionEvent::Machine(_) => answers += 1,
+                ConnectionEvent::Writable if left > 0 => {
                     left -= 1;
                     tx.put_payload(batch.clone());
                 }
-                Turn::Writable => {}
+                ConnectionEvent::Writable => {}
             }
             Ok::<_, Error>((answers == 100_000).then_some(()))
         })

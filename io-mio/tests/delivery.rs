@@ -11,8 +11,8 @@ use std::{
 };
 
 use io_mio::{
-    Connection, Connector, Error, Patience, Security, SmtpClient, Target, TlsClient,
-    delivery::{self, Clock, DeliveryReport, Message, RetryPolicy, Stage, Status},
+    Connection, Connector, Deadlines, Error, Security, SmtpClient, Target, TlsClientConfig,
+    delivery::{self, Clock, DeliveryReport, DeliveryStage, DeliveryStatus, Message, RetryPolicy},
 };
 use proto_mail::Cleartext;
 use proto_smtp::{
@@ -83,25 +83,25 @@ impl Clock for Still {
         self.pauses.iter().sum()
     }
 
-    fn pause(&mut self, pause: Duration) {
+    fn sleep(&mut self, pause: Duration) {
         self.pauses.push(pause);
     }
 
-    fn chance(&mut self) -> u64 {
+    fn random(&mut self) -> u64 {
         7
     }
 }
 
 fn connect(address: SocketAddr) -> Result<Connection<Client<Cleartext>>, Error> {
-    let mut patience = Patience::of(LIMIT);
-    patience.data_end = LIMIT;
-    let connector = Connector::new(TlsClient::danger_accept_any_certificate().unwrap())
-        .patience(patience)
+    let mut deadlines = Deadlines::uniform(LIMIT);
+    deadlines.data_end = LIMIT;
+    let connector = Connector::new(TlsClientConfig::danger_accept_any_certificate().unwrap())
+        .deadlines(deadlines)
         .without_probe();
     let target = Target::new(address.ip().to_string(), address.port(), Security::StartTls);
     let config = Arc::new(Config::default().danger_cleartext());
     let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&target, &config)?;
-    delivery::ready(&mut connection)?;
+    delivery::wait_until_ready(&mut connection)?;
     Ok(connection)
 }
 
@@ -119,7 +119,7 @@ fn deliver(
         message.recipient(Rcpt::new(ForwardPath::from(path(&format!("to{number}@example.com")))))
     });
     let mut clock = Still::default();
-    let policy = RetryPolicy { tries, ..RetryPolicy::default() };
+    let policy = RetryPolicy { attempts: tries, ..RetryPolicy::default() };
     let done = delivery::deliver(&mut message, &policy, &mut clock, || connect(address));
     (done, clock.pauses, server.join().unwrap())
 }
@@ -145,10 +145,10 @@ fn good_until(stage: usize, act: Act) -> Vec<Act> {
 fn whoever_is_refused_for_now_is_tried_again() {
     let (report, pauses, messages) = deliver(1, vec![good_until(3, Say("450 4.2.1 busy")), GOOD.to_vec()]);
     let report = report.unwrap();
-    assert_eq!((report.status, report.retry_count, messages), (Status::Success, 1, 1));
+    assert_eq!((report.status, report.retry_count, messages), (DeliveryStatus::Success, 1, 1));
     assert_eq!(pauses, [Duration::from_millis(1007)]);
     assert_eq!(report.duration_ms, 1007);
-    let answer = report.recipients[0].answer.as_ref().unwrap();
+    let answer = report.recipients[0].diagnostic.as_ref().unwrap();
     assert_eq!((answer.code, answer.enhanced.as_deref()), (Some(250), Some("2.0.0")));
 }
 
@@ -157,7 +157,7 @@ fn going_away_at_any_stage_is_tried_again() {
     for stage in 0..GOOD.len() {
         let (report, pauses, messages) = deliver(1, vec![good_until(stage, Say("421 later")), GOOD.to_vec()]);
         let report = report.unwrap();
-        assert_eq!((report.status, report.retry_count), (Status::Success, 1), "{stage}: {report:?}");
+        assert_eq!((report.status, report.retry_count), (DeliveryStatus::Success, 1), "{stage}: {report:?}");
         // At the last stage the message had come, and the server said that it did not take it.
         assert_eq!((pauses.len(), messages), (1, 1 + usize::from(stage == 5)), "{stage}");
     }
@@ -178,7 +178,10 @@ fn tries_are_used_up() {
     let busy = || good_until(3, Say("452 4.5.3 too many"));
     let (report, pauses, _) = deliver(1, vec![busy(), busy(), busy()]);
     let report = report.unwrap();
-    assert_eq!((report.status, report.is_retryable, report.retry_count), (Status::TempFailed, true, 2));
+    assert_eq!(
+        (report.status, report.is_retryable, report.retry_count),
+        (DeliveryStatus::TempFailed, true, 2)
+    );
     assert_eq!(pauses, [Duration::from_millis(1007), Duration::from_millis(2007)]);
 }
 
@@ -198,10 +201,13 @@ fn each_recipient_has_its_own_answer_and_nobody_gets_it_twice() {
     let report = report.unwrap();
     let statuses: Vec<_> = report.recipients.iter().map(|recipient| recipient.status).collect();
     // The second script has one reply to one RCPT: more of them would get stuck.
-    assert_eq!(statuses, [Status::Success, Status::Rejected, Status::Success]);
-    assert_eq!((report.status, messages), (Status::Rejected, 2));
-    let refused = report.recipients[1].answer.as_ref().unwrap();
-    assert_eq!((refused.stage, refused.code, refused.text.as_str()), (Stage::Rcpt, Some(550), "nobody"));
+    assert_eq!(statuses, [DeliveryStatus::Success, DeliveryStatus::Rejected, DeliveryStatus::Success]);
+    assert_eq!((report.status, messages), (DeliveryStatus::Rejected, 2));
+    let refused = report.recipients[1].diagnostic.as_ref().unwrap();
+    assert_eq!(
+        (refused.stage, refused.code, refused.text.as_str()),
+        (DeliveryStage::Rcpt, Some(550), "nobody")
+    );
 }
 
 #[test]
@@ -211,7 +217,7 @@ fn who_does_not_fit_into_a_transaction_goes_in_the_next_of_the_session() {
     script.extend_from_slice(&GOOD[2..]);
     let (report, pauses, messages) = deliver(2, vec![script]);
     let report = report.unwrap();
-    assert_eq!((report.status, report.retry_count), (Status::Success, 0), "{report:?}");
+    assert_eq!((report.status, report.retry_count), (DeliveryStatus::Success, 0), "{report:?}");
     assert_eq!((pauses.len(), messages), (0, 2));
 }
 
@@ -220,7 +226,7 @@ fn a_connection_lost_behind_the_dot_is_uncertain_and_not_tried_again() {
     for act in [Close, Silence] {
         let (report, pauses, messages) = deliver(1, vec![good_until(5, act)]);
         let report = report.unwrap();
-        assert_eq!((report.status, report.is_retryable), (Status::Uncertain, false));
+        assert_eq!((report.status, report.is_retryable), (DeliveryStatus::Uncertain, false));
         assert_eq!((pauses.len(), messages), (0, 1));
     }
 }
@@ -229,7 +235,7 @@ fn a_connection_lost_behind_the_dot_is_uncertain_and_not_tried_again() {
 fn a_server_that_is_too_slow_is_left() {
     let (report, pauses, messages) = deliver(1, vec![good_until(3, Silence), GOOD.to_vec()]);
     let report = report.unwrap();
-    assert_eq!((report.status, report.retry_count), (Status::Success, 1));
+    assert_eq!((report.status, report.retry_count), (DeliveryStatus::Success, 1));
     assert_eq!((pauses.len(), messages), (1, 1));
 }
 
@@ -257,7 +263,7 @@ fn a_source_that_cannot_be_read_ends_the_message_for_nobody() {
     let mut clock = Still::default();
     let done = delivery::deliver(&mut message, &RetryPolicy::default(), &mut clock, || connect(address));
     let report = done.unwrap();
-    assert_eq!((report.status, clock.pauses.len()), (Status::TempFailed, 0));
-    assert!(report.recipients[0].answer.as_ref().unwrap().text.contains("the disk is gone"));
+    assert_eq!((report.status, clock.pauses.len()), (DeliveryStatus::TempFailed, 0));
+    assert!(report.recipients[0].diagnostic.as_ref().unwrap().text.contains("the disk is gone"));
     assert_eq!(server.join().unwrap(), 0);
 }

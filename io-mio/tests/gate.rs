@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use io_mio::{Error, Kind, ListenerTls, Patience, ReactorLimits, Security, TlsVersions};
+use io_mio::{Deadlines, Error, ErrorKind, ListenerTls, ReactorLimits, Security, TlsVersions};
 use proto_mail::{ChannelBinding, PeerError};
 use toy::{Config, Server, ask, connect, line, localhost};
 
@@ -59,7 +59,11 @@ fn channel_bindings_are_those_of_the_version() {
     assert!(matches!(binding(TlsVersions::Tls13), ChannelBinding::TlsExporter(octets) if octets != [0; 32]));
     assert_ne!(binding(TlsVersions::Tls13), binding(TlsVersions::Tls13), "each connection has its own");
     let ChannelBinding::TlsServerEndPoint(hash) = binding(TlsVersions::Tls12) else { panic!("TLS 1.2") };
-    assert_eq!(hash, identity.server().fingerprint().octets(), "a SHA-256 signature: the fingerprint itself");
+    assert_eq!(
+        hash,
+        identity.server().fingerprint().as_bytes(),
+        "a SHA-256 signature: the fingerprint itself"
+    );
 }
 
 /// What a peer who injects `octets` behind STARTTLS, cut at `at`, brings about.
@@ -121,7 +125,7 @@ fn an_answer_behind_starttls_is_fatal_at_every_split() {
             let _ = socket.read_to_end(&mut Vec::new());
         });
         let error = connect(address, Security::StartTls, authority.trust()).unwrap_err();
-        assert_eq!(error.kind(), Kind::Security, "split {at}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Security, "split {at}: {error}");
         let plaintext = proto_mail::Error::Peer(PeerError::PlaintextAfterStartTls);
         assert!(matches!(error, Error::Protocol(error) if error == plaintext), "split {at}");
         server.join().unwrap();
@@ -144,7 +148,7 @@ fn starttls_refused_does_not_fall_back() {
         (rest, listener)
     });
     let error = connect(address, Security::StartTls, authority.trust()).unwrap_err();
-    assert_eq!(error.kind(), Kind::Security, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Security, "{error}");
     let (rest, listener) = server.join().unwrap();
     assert!(rest.is_empty(), "nothing more was said in cleartext");
     listener.set_nonblocking(true).unwrap();
@@ -154,10 +158,10 @@ fn starttls_refused_does_not_fall_back() {
 #[test]
 fn a_handshake_that_never_comes_is_not_waited_for() {
     let (_, identity) = localhost();
-    let mut patience = Patience::default();
-    patience.tls = Duration::from_millis(200);
+    let mut deadlines = Deadlines::default();
+    deadlines.tls = Duration::from_millis(200);
     let tls = ListenerTls::StartTls(identity.server());
-    let server = Server::with(tls, Config::default(), patience.clone(), ReactorLimits::default());
+    let server = Server::with(tls, Config::default(), deadlines.clone(), ReactorLimits::default());
     let begun = Instant::now();
     let answer = inject(server.address, b"STARTTLS\r\n", 10);
     let rest = answer.strip_prefix(b"220 ready\r\n").unwrap();
@@ -166,7 +170,7 @@ fn a_handshake_that_never_comes_is_not_waited_for() {
     server.saw("closed: the TLS handshake did not finish within 200ms");
     // Nor are single octets of it, however many.
     let implicit = ListenerTls::Implicit(identity.server());
-    let server = Server::with(implicit, Config::default(), patience, ReactorLimits::default());
+    let server = Server::with(implicit, Config::default(), deadlines, ReactorLimits::default());
     let mut socket = TcpStream::connect(server.address).unwrap();
     let begun = Instant::now();
     let hello = client_hello();
@@ -267,7 +271,7 @@ fn plaintext_in_an_established_session_is_fatal() {
         lines.push(format!("{turn:?}"));
         Ok::<Option<()>, Error>(None)
     });
-    assert_eq!(error.unwrap_err().kind(), Kind::Security);
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Security);
     assert!(lines.iter().all(|line| !line.contains("forged")), "{lines:?}");
     drop(connection);
     server.join().unwrap();

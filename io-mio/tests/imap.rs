@@ -12,8 +12,8 @@ use std::{
 };
 
 use io_mio::{
-    Connection, Connector, Context, Error, Handler, ImapClient, ImapServer, ListenerTls, Next, Patience,
-    Peer, Reactor, ReactorHandle, ReactorLimits, Security, TlsClient, TlsVersions, Turn,
+    Connection, ConnectionEvent, Connector, Context, Deadlines, Error, Handler, ImapClient, ImapServer,
+    ListenerTls, Next, Peer, Reactor, ReactorHandle, ReactorLimits, Security, TlsClientConfig, TlsVersions,
     protocol::MachineMut,
 };
 use proto_imap::{
@@ -90,7 +90,7 @@ impl Running {
         let any = "127.0.0.1:0".parse().unwrap();
         let factory = |_: &Peer| App;
         let address =
-            reactor.listen::<ImapServer, App>(any, tls, config, Patience::default(), factory).unwrap();
+            reactor.listen::<ImapServer, App>(any, tls, config, Deadlines::default(), factory).unwrap();
         let handle = reactor.handle();
         let thread = Some(std::thread::spawn(move || reactor.run().unwrap()));
         Self { address, handle, thread }
@@ -104,8 +104,8 @@ impl Drop for Running {
     }
 }
 
-fn connect(address: SocketAddr, security: Security, tls: TlsClient) -> Connection<Client<Secure>> {
-    let connector = Connector::new(tls).patience(Patience::of(Duration::from_secs(5)));
+fn connect(address: SocketAddr, security: Security, tls: TlsClientConfig) -> Connection<Client<Secure>> {
+    let connector = Connector::new(tls).deadlines(Deadlines::uniform(Duration::from_secs(5)));
     connector.connect::<ImapClient>(&target(address, security), &Arc::new(Config::default())).unwrap()
 }
 
@@ -119,7 +119,9 @@ fn log_in_by(connection: &mut Connection<Client<Secure>>, credentials: Credentia
     if connection.machine().capabilities().is_none() {
         connection
             .drive(|turn, _, _| {
-                Ok::<_, Error>(matches!(turn, Turn::Event(client::Event::Capability)).then_some(()))
+                Ok::<_, Error>(
+                    matches!(turn, ConnectionEvent::Machine(client::Event::Capability)).then_some(()),
+                )
             })
             .unwrap();
     }
@@ -127,8 +129,8 @@ fn log_in_by(connection: &mut Connection<Client<Secure>>, credentials: Credentia
     connection
         .drive(|turn, _, _| {
             Ok::<_, Error>(match turn {
-                Turn::Event(client::Event::Authenticated { .. }) => Some(true),
-                Turn::Event(client::Event::AuthRejected { .. }) => Some(false),
+                ConnectionEvent::Machine(client::Event::Authenticated { .. }) => Some(true),
+                ConnectionEvent::Machine(client::Event::AuthRejected { .. }) => Some(false),
                 _ => None,
             })
         })
@@ -150,7 +152,7 @@ fn both_ways_to_tls_lead_to_a_session() {
         assert!(log_in(&mut connection, b"hunter2"));
         let noop = connection.with(|client, tx| client.send(&Command::Noop, tx)).unwrap();
         let text = connection.drive(|turn, _, _| match turn {
-            Turn::Event(client::Event::Completed { id, status }) if id == noop => {
+            ConnectionEvent::Machine(client::Event::Completed { id, status }) if id == noop => {
                 Ok::<_, Error>(Some(status.text.to_str_lossy().into_owned()))
             }
             _ => Ok(None),
@@ -159,7 +161,7 @@ fn both_ways_to_tls_lead_to_a_session() {
         connection.with(Client::logout).unwrap();
         connection
             .drive(|turn, _, _| {
-                Ok::<_, Error>(matches!(turn, Turn::Event(client::Event::Closed)).then_some(()))
+                Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(client::Event::Closed)).then_some(()))
             })
             .unwrap();
         connection.close().unwrap();
@@ -218,7 +220,7 @@ fn a_server_that_goes_down_says_bye() {
     assert!(log_in(&mut connection, b"hunter2"));
     server.handle.shut_down(Duration::from_secs(5));
     let bye = connection.drive(|turn, _, _| match turn {
-        Turn::Event(client::Event::Bye(status)) => {
+        ConnectionEvent::Machine(client::Event::Bye(status)) => {
             Ok::<_, Error>(Some(status.text.to_str_lossy().into_owned()))
         }
         _ => Ok(None),

@@ -20,15 +20,15 @@ use std::{
 use io_mio::{
     Error, ListenerTls, ReactorLimits,
     delivery::{
-        Answer, Chunking, DeliveryReport, Dispatcher, Done, Journal, Order, Pool, PoolLimits, RetryPolicy,
-        Route, Stage, Status, Stop, SystemClock,
+        Chunking, DeliveryReport, DeliveryRequest, DeliveryResult, DeliveryStage, DeliveryStatus, Diagnostic,
+        Dispatcher, Journal, Pool, PoolLimits, RetryPolicy, Route, StopSignal, SystemClock,
     },
 };
 use mail::{Book, Running, Still, Text, message, with_text};
 use proto_mail::Cleartext;
 use proto_smtp::Config;
 
-type Result = Done<usize, Text>;
+type Result = DeliveryResult<usize, Text>;
 
 /// Writes down what it is told.
 #[derive(Default)]
@@ -39,7 +39,7 @@ struct Log {
     book: Option<Arc<Book>>,
     is_broken: bool,
     /// Said in the first pause.
-    stop: Option<Stop>,
+    stop: Option<StopSignal>,
 }
 
 impl Log {
@@ -53,7 +53,7 @@ impl Log {
 }
 
 impl Journal<usize> for Log {
-    fn ending(&self, id: &usize, recipients: &[usize]) -> io::Result<()> {
+    fn before_final_bytes(&self, id: &usize, recipients: &[usize]) -> io::Result<()> {
         let before = self.book.as_ref().map_or(0, |book| book.messages().len());
         std::thread::sleep(Duration::from_millis(5));
         assert_eq!(self.book.as_ref().map_or(0, |book| book.messages().len()), before);
@@ -61,23 +61,23 @@ impl Journal<usize> for Log {
         if self.is_broken { Err(io::Error::other("the disk is full")) } else { Ok(()) }
     }
 
-    fn tried(&self, id: &usize, report: &DeliveryReport, pause: Option<Duration>) {
+    fn attempt_finished(&self, id: &usize, report: &DeliveryReport, pause: Option<Duration>) {
         let statuses: Vec<_> = report.recipients.iter().map(|one| one.status).collect();
         self.line(format!("{id} tried {statuses:?} {:?}", pause.map(|pause| pause.as_millis())));
         if let (Some(stop), Some(_)) = (&self.stop, pause) {
-            stop.now();
+            stop.trigger();
         }
     }
 
-    fn sent(&self, _: &usize, octets: u64) {
+    fn bytes_queued(&self, _: &usize, octets: u64) {
         self.octets.fetch_add(usize::try_from(octets).unwrap(), Ordering::SeqCst);
     }
 
-    fn resting(&self, why: &Answer, pause: Duration) {
+    fn route_paused(&self, why: &Diagnostic, pause: Duration) {
         self.line(format!("resting {:?} {}", why.stage, pause.as_millis()));
     }
 
-    fn crowded(&self, why: &Answer, sessions: usize) {
+    fn session_limit_reached(&self, why: &Diagnostic, sessions: usize) {
         self.line(format!("crowded {:?} {sessions}", why.code));
     }
 }
@@ -85,9 +85,9 @@ impl Journal<usize> for Log {
 fn orders<'a>(
     route: &'a Route<Cleartext>,
     messages: impl IntoIterator<Item = Vec<&'static str>, IntoIter: Send> + 'a,
-) -> impl Iterator<Item = Order<usize, Text, Cleartext>> + Send + 'a {
+) -> impl Iterator<Item = DeliveryRequest<usize, Text, Cleartext>> + Send + 'a {
     let messages: Vec<_> = messages.into_iter().collect();
-    messages.into_iter().enumerate().map(|(id, recipients)| Order {
+    messages.into_iter().enumerate().map(|(id, recipients)| DeliveryRequest {
         id,
         message: message(recipients),
         route: route.clone(),
@@ -98,7 +98,7 @@ fn orders<'a>(
 fn run(
     dispatcher: &Dispatcher<'_, Cleartext, Still>,
     log: &Log,
-    orders: impl IntoIterator<Item = Order<usize, Text, Cleartext>, IntoIter: Send>,
+    orders: impl IntoIterator<Item = DeliveryRequest<usize, Text, Cleartext>, IntoIter: Send>,
 ) -> Vec<Result> {
     let mut all = Vec::new();
     dispatcher.run_with(log, orders, |done| {
@@ -130,7 +130,7 @@ fn each_step_is_told_before_the_next_and_of_those_alone_whom_it_concerns() {
     );
     assert_eq!(log.octets.load(Ordering::SeqCst), 2 * mail::TEXT.len());
     let attempts: Vec<_> = done[0].report.recipients.iter().map(|one| one.attempts).collect();
-    assert_eq!((attempts, done[0].report.retry_count, done[0].is_given_up), (vec![1, 1, 2], 1, false));
+    assert_eq!((attempts, done[0].report.retry_count, done[0].route_failed), (vec![1, 1, 2], 1, false));
     let taken: Vec<_> = server.book.messages().into_iter().map(|taken| taken.recipients).collect();
     assert_eq!(taken, [["a@x.example"], ["later@x.example"]]);
     // No session was kept in the pause.
@@ -141,20 +141,32 @@ fn each_step_is_told_before_the_next_and_of_those_alone_whom_it_concerns() {
 fn whoever_is_settled_is_not_sent_to() {
     let server = Running::start();
     let (pool, log) = (one_at_a_time(), Log::default());
-    let known = || Answer::none(Stage::Message, "the server took it in an earlier run");
-    let both = |message: io_mio::delivery::Message<Text>| message.settled(1, Status::Success, known());
+    let known = || Diagnostic::without_reply(DeliveryStage::Message, "the server took it in an earlier run");
+    let both = |message: io_mio::delivery::Message<Text>| {
+        message.already_decided(1, DeliveryStatus::Success, known())
+    };
     let first = message(["a@x.example", "b@x.example"]);
     let orders = [
         (0, both(first)),
-        (1, both(message(["a@x.example", "b@x.example"]).settled(0, Status::Uncertain, known()))),
+        (
+            1,
+            both(message(["a@x.example", "b@x.example"]).already_decided(
+                0,
+                DeliveryStatus::Uncertain,
+                known(),
+            )),
+        ),
     ];
-    let orders = orders.map(|(id, message)| Order { id, message, route: server.route() });
+    let orders = orders.map(|(id, message)| DeliveryRequest { id, message, route: server.route() });
     let mut done = run(&Dispatcher::new(&pool, Still::default()), &log, orders);
     done.sort_by_key(|done| done.id);
     assert_eq!(log.lines(), ["0 ending [0]", "0 tried [Success, Success] None"]);
     let [first, second] = &done[..] else { panic!() };
-    assert_eq!((first.report.status, second.report.status), (Status::Success, Status::Uncertain));
-    assert_eq!(first.report.recipients[1].answer, Some(known()));
+    assert_eq!(
+        (first.report.status, second.report.status),
+        (DeliveryStatus::Success, DeliveryStatus::Uncertain)
+    );
+    assert_eq!(first.report.recipients[1].diagnostic, Some(known()));
     assert_eq!((first.report.recipients[1].attempts, second.report.recipients[0].attempts), (0, 0));
     assert_eq!(server.book.messages()[0].recipients, ["a@x.example"]);
     assert_eq!(server.book.messages().len(), 1);
@@ -168,15 +180,15 @@ fn a_journal_that_cannot_be_written_keeps_the_message_back() {
             let server = Running::start();
             let (pool, log) = (one_at_a_time(), Log { is_broken: true, ..Log::default() });
             let message = with_text(text, ["a@x.example", "no@x.example"]).chunking(chunking);
-            let order = Order { id: 0, message, route: server.route() };
+            let order = DeliveryRequest { id: 0, message, route: server.route() };
             let [done] = &run(&Dispatcher::new(&pool, Still::default()), &log, [order])[..] else { panic!() };
             assert_eq!(log.lines(), ["0 ending [0]", "0 tried [Retry, Rejected] None"]);
             let statuses: Vec<_> =
                 done.report.recipients.iter().map(|one| (one.status, one.attempts)).collect();
-            assert_eq!(statuses, [(Status::TempFailed, 1), (Status::Rejected, 1)]);
-            let text = &done.report.recipients[0].answer.as_ref().unwrap().text;
+            assert_eq!(statuses, [(DeliveryStatus::TempFailed, 1), (DeliveryStatus::Rejected, 1)]);
+            let text = &done.report.recipients[0].diagnostic.as_ref().unwrap().text;
             assert!(text.contains("journal") && text.contains("the disk is full"), "{text}");
-            assert!(done.obstacle.is_some() && !done.is_given_up);
+            assert!(done.error.is_some() && !done.route_failed);
             assert_eq!(pool.sessions(), (0, 0));
             assert_eq!(server.book.messages().len(), 0);
         }
@@ -203,7 +215,8 @@ fn a_session_serves_many_messages_and_its_death_between_two_is_no_try() {
 fn whoever_stops_in_a_pause_does_not_wait_for_its_end() {
     let server = Running::start();
     let (pool, route) = (one_at_a_time(), server.route());
-    let policy = RetryPolicy { first_pause: Duration::from_secs(60), jitter: 0, ..RetryPolicy::default() };
+    let policy =
+        RetryPolicy { initial_delay: Duration::from_secs(60), jitter_percent: 0, ..RetryPolicy::default() };
     let dispatcher = Dispatcher::new(&pool, SystemClock::start()).policy(policy);
     let log = Log { stop: Some(dispatcher.stop()), ..Log::default() };
     let begun = Instant::now();
@@ -215,8 +228,11 @@ fn whoever_stops_in_a_pause_does_not_wait_for_its_end() {
     assert!(begun.elapsed() < Duration::from_secs(10));
     assert_eq!(log.lines(), ["0 ending [1]", "0 tried [Retry, Success] Some(60000)"]);
     let report = &all[0].report;
-    assert_eq!((report.status, report.is_retryable, report.retry_count), (Status::TempFailed, true, 0));
-    assert!(report.duration_ms < 10_000 && !all[0].is_given_up && all[0].obstacle.is_none());
+    assert_eq!(
+        (report.status, report.is_retryable, report.retry_count),
+        (DeliveryStatus::TempFailed, true, 0)
+    );
+    assert!(report.duration_ms < 10_000 && !all[0].route_failed && all[0].error.is_none());
 }
 
 fn wait_until(what: impl Fn() -> bool) {
@@ -249,8 +265,8 @@ impl Broken {
     /// These orders, as one takes them in hand.
     fn counts<'a>(
         &'a self,
-        orders: impl Iterator<Item = Order<usize, Text, Cleartext>> + Send + 'a,
-    ) -> impl Iterator<Item = Order<usize, Text, Cleartext>> + Send + 'a {
+        orders: impl Iterator<Item = DeliveryRequest<usize, Text, Cleartext>> + Send + 'a,
+    ) -> impl Iterator<Item = DeliveryRequest<usize, Text, Cleartext>> + Send + 'a {
         // The last one is taken when the end was asked for.
         orders.map(Some).chain([None]).inspect(|_| _ = self.in_hand.fetch_add(1, Ordering::SeqCst)).flatten()
     }
@@ -264,28 +280,28 @@ impl Broken {
 fn a_host_that_cannot_be_reached_is_tried_as_often_as_the_policy_says_for_all_messages_together() {
     let broken = Broken::behind(11, || Error::Closed);
     let (pool, log) = (one_at_a_time(), Log::default());
-    let policy = RetryPolicy { tries: 3, ..RetryPolicy::default() };
+    let policy = RetryPolicy { attempts: 3, ..RetryPolicy::default() };
     let dispatcher = Dispatcher::new(&pool, Still::default()).policy(policy);
     let all = orders(&broken.route, (0..10).map(|_| vec!["a@x.example"]));
     let done = run(&dispatcher, &log, broken.counts(all));
     assert_eq!((broken.opened(), done.len()), (3, 10));
     let rests: Vec<_> = log.lines().into_iter().filter(|line| line.starts_with("resting")).collect();
     assert_eq!(rests, ["resting Connect 1007", "resting Connect 2007"]);
-    assert!(done[0].obstacle.is_some());
+    assert!(done[0].error.is_some());
     for done in &done {
-        assert!(done.is_given_up, "{done:?}");
-        assert_eq!((done.report.status, done.report.is_retryable), (Status::TempFailed, true));
-        assert_eq!(done.report.recipients[0].answer.as_ref().unwrap().stage, Stage::Connect);
+        assert!(done.route_failed, "{done:?}");
+        assert_eq!((done.report.status, done.report.is_retryable), (DeliveryStatus::TempFailed, true));
+        assert_eq!(done.report.recipients[0].diagnostic.as_ref().unwrap().stage, DeliveryStage::Connect);
     }
     assert_eq!(done.iter().map(|done| done.report.recipients[0].attempts).sum::<u32>(), 3);
 }
 
 #[test]
 fn whoever_is_refused_for_good_is_refused_once_and_other_routes_go_on() {
-    let refused = || Error::Unauthenticated { code: Some(535), reply: "no".to_owned() };
+    let refused = || Error::AuthenticationFailed { code: Some(535), reply: "no".to_owned() };
     let (broken, server) = (Broken::behind(11, refused), Running::start());
     let (pool, log) = (one_at_a_time(), Log::default());
-    let all = (0..10).map(|id| Order {
+    let all = (0..10).map(|id| DeliveryRequest {
         id,
         message: message(["a@x.example"]),
         route: if id % 2 == 0 { broken.route.clone() } else { server.route() },
@@ -294,8 +310,8 @@ fn whoever_is_refused_for_good_is_refused_once_and_other_routes_go_on() {
     assert_eq!(broken.opened(), 1);
     for done in &done {
         let is_refused = done.id % 2 == 0;
-        let status = if is_refused { Status::Failed } else { Status::Success };
-        assert_eq!((done.is_given_up, done.report.status), (is_refused, status));
+        let status = if is_refused { DeliveryStatus::Failed } else { DeliveryStatus::Success };
+        assert_eq!((done.route_failed, done.report.status), (is_refused, status));
     }
     assert_eq!((done.len(), server.book.messages().len()), (10, 5));
 }
@@ -308,11 +324,11 @@ fn a_route_that_was_given_up_is_tried_again_later() {
         if tries.fetch_add(1, Ordering::SeqCst) == 0 { Err(Error::Closed) } else { open() }
     });
     let (pool, log) = (one_at_a_time(), Log::default());
-    let policy = RetryPolicy { tries: 1, ..RetryPolicy::default() };
+    let policy = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
     let dispatcher = Dispatcher::new(&pool, Still::default()).policy(policy).hold_at_most(1);
     let done = run(&dispatcher, &log, orders(&route, [vec!["a@x.example"], vec!["b@x.example"]]));
-    let fates: Vec<_> = done.iter().map(|done| (done.is_given_up, done.report.status)).collect();
-    assert_eq!(fates, [(true, Status::TempFailed), (false, Status::Success)]);
+    let fates: Vec<_> = done.iter().map(|done| (done.route_failed, done.report.status)).collect();
+    assert_eq!(fates, [(true, DeliveryStatus::TempFailed), (false, DeliveryStatus::Success)]);
 }
 
 #[test]
@@ -329,7 +345,9 @@ fn a_server_that_takes_few_sessions_gets_few_and_every_message() {
         orders(&route, (0..40).map(|_| vec!["a@x.example"])),
     );
     let good = |done: &Result| {
-        done.report.status == Status::Success && done.report.recipients[0].attempts == 1 && !done.is_given_up
+        done.report.status == DeliveryStatus::Success
+            && done.report.recipients[0].attempts == 1
+            && !done.route_failed
     };
     assert!(done.iter().all(good), "{:?}", log.lines());
     assert_eq!((done.len(), server.book.messages().len()), (40, 40));
@@ -343,12 +361,12 @@ fn a_session_that_nobody_needs_is_closed_while_the_queue_is_empty() {
     let server = Running::start();
     let pool = Pool::new(PoolLimits { idle: Duration::from_millis(30), ..PoolLimits::default() });
     let (hand_in, queue) = mpsc::channel();
-    let order = |id| Order { id, message: message(["a@x.example"]), route: server.route() };
+    let order = |id| DeliveryRequest { id, message: message(["a@x.example"]), route: server.route() };
     hand_in.send(order(0)).unwrap();
     let mut hand_in = Some(hand_in);
     let mut count = 0;
     Dispatcher::new(&pool, SystemClock::start()).run(queue, |done| {
-        assert_eq!(done.report.status, Status::Success);
+        assert_eq!(done.report.status, DeliveryStatus::Success);
         count += 1;
         if let Some(hand_in) = hand_in.take() {
             wait_until(|| pool.sessions().0 == 0);

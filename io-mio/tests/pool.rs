@@ -14,9 +14,10 @@ use std::{
 };
 
 use io_mio::{
-    Connector, Error, ListenerTls, Patience, ReactorLimits, Security,
+    Connector, Deadlines, Error, ListenerTls, ReactorLimits, Security,
     delivery::{
-        DeliveryReport, Dispatcher, Order, Pool, PoolLimits, RetryPolicy, Route, Stage, Status, SystemClock,
+        DeliveryReport, DeliveryRequest, DeliveryStage, DeliveryStatus, Dispatcher, Pool, PoolLimits,
+        RetryPolicy, Route, SystemClock,
     },
 };
 use mail::{Running, Still, message};
@@ -33,7 +34,7 @@ fn wait_until(what: impl Fn() -> bool) {
 }
 
 /// Delivers one message to these and gives the statuses.
-fn deliver(pool: &Pool<Cleartext>, route: &Route<Cleartext>, recipients: &[&str]) -> Vec<Status> {
+fn deliver(pool: &Pool<Cleartext>, route: &Route<Cleartext>, recipients: &[&str]) -> Vec<DeliveryStatus> {
     let mut message = message(recipients);
     let report = pool.deliver(route, &mut message, &RetryPolicy::default(), &mut Still::default()).unwrap();
     report.recipients.iter().map(|recipient| recipient.status).collect()
@@ -46,12 +47,12 @@ fn one_message_after_the_other_goes_in_one_session() {
     for _ in 0..5 {
         assert_eq!(
             deliver(&pool, &route, &["a@x.example", "no@x.example"]),
-            [Status::Success, Status::Rejected]
+            [DeliveryStatus::Success, DeliveryStatus::Rejected]
         );
     }
     // Whoever has no good recipient leaves a transaction open; nothing of it comes into the next.
-    assert_eq!(deliver(&pool, &route, &["no@x.example"]), [Status::Rejected]);
-    assert_eq!(deliver(&pool, &route, &["b@x.example"]), [Status::Success]);
+    assert_eq!(deliver(&pool, &route, &["no@x.example"]), [DeliveryStatus::Rejected]);
+    assert_eq!(deliver(&pool, &route, &["b@x.example"]), [DeliveryStatus::Success]);
     assert_eq!((server.book.sessions(), pool.sessions()), ((1, 1, 1), (1, 1)));
     let recipients: Vec<_> = server.book.messages().iter().map(|taken| taken.recipients.len()).collect();
     assert_eq!(recipients, [1; 6]);
@@ -70,7 +71,7 @@ fn a_session_that_the_server_closed_while_idle_costs_nothing() {
         let mut message = message(["a@x.example"]);
         let mut clock = Still::default();
         let report = pool.deliver(&route, &mut message, &RetryPolicy::default(), &mut clock).unwrap();
-        assert_eq!((report.status, report.retry_count), (Status::Success, 0));
+        assert_eq!((report.status, report.retry_count), (DeliveryStatus::Success, 0));
         assert_eq!(report.recipients[0].attempts, 1);
         wait_until(|| server.book.sessions().0 == 0);
         assert_eq!(server.book.sessions().2, number);
@@ -82,11 +83,11 @@ fn a_session_that_the_server_closed_while_idle_costs_nothing() {
 fn delivered_past_a_farewell(step: &'static str) -> (DeliveryReport, Running) {
     let server = Running::start();
     let (pool, route) = (Pool::new(PoolLimits::default()), server.route());
-    assert_eq!(deliver(&pool, &route, &["a@x.example"]), [Status::Success]);
+    assert_eq!(deliver(&pool, &route, &["a@x.example"]), [DeliveryStatus::Success]);
     server.book.say_farewell(step, 2);
     let mut message = message(["b@x.example"]);
     let report = pool.deliver(&route, &mut message, &RetryPolicy::default(), &mut Still::default()).unwrap();
-    assert_eq!((report.status, server.book.messages().len()), (Status::Success, 2), "{step}");
+    assert_eq!((report.status, server.book.messages().len()), (DeliveryStatus::Success, 2), "{step}");
     (report, server)
 }
 
@@ -115,7 +116,7 @@ fn a_session_has_its_limits() {
     let limits = PoolLimits { messages: 2, ..PoolLimits::default() };
     let (pool, route) = (Pool::new(limits), server.route());
     for _ in 0..5 {
-        assert_eq!(deliver(&pool, &route, &["a@x.example"]), [Status::Success]);
+        assert_eq!(deliver(&pool, &route, &["a@x.example"]), [DeliveryStatus::Success]);
     }
     assert_eq!(server.book.sessions().2, 3);
 
@@ -142,11 +143,11 @@ fn identities_never_share_a_session() {
         Config::default().waits(waits),
         ReactorLimits::default(),
     );
-    let connector = Connector::new(authority.trust()).patience(Patience::of(Duration::from_secs(5)));
+    let connector = Connector::new(authority.trust()).deadlines(Deadlines::uniform(Duration::from_secs(5)));
     let to = target(server.address, Security::ImplicitTls);
     let config = Arc::new(Config::default());
     let route = |user: &'static str, password: &'static str| {
-        Route::logged_in(&connector, &to, &config, move || {
+        Route::with_login(&connector, &to, &config, move || {
             Ok(Credentials::password(user, password.as_bytes()))
         })
     };
@@ -157,11 +158,11 @@ fn identities_never_share_a_session() {
         let report = pool
             .deliver(route, &mut message(["a@x.example"]), &RetryPolicy::default(), &mut Still::default())
             .unwrap();
-        assert_eq!((report.status, report.tls.as_deref()), (Status::Success, Some("TLSv1.3")));
+        assert_eq!((report.status, report.tls.as_deref()), (DeliveryStatus::Success, Some("TLSv1.3")));
     }
     let refused =
         pool.deliver(&eve, &mut message(["a@x.example"]), &RetryPolicy::default(), &mut Still::default());
-    assert!(matches!(refused, Err(Error::Unauthenticated { code: Some(535), .. })), "{refused:?}");
+    assert!(matches!(refused, Err(Error::AuthenticationFailed { code: Some(535), .. })), "{refused:?}");
     let users: Vec<_> = server.book.messages().into_iter().map(|taken| taken.user).collect();
     assert_eq!(users, ["alice", "bob", "bob", "alice"]);
     assert_eq!((server.book.sessions().1, server.book.sessions().2), (1, 4));
@@ -175,14 +176,14 @@ fn many_messages_never_take_more_sessions_than_they_may() {
         server.book.think(Duration::from_millis(5));
     }
     let pool = Pool::new(PoolLimits { sessions: 6, sessions_per_host: 3, ..PoolLimits::default() });
-    let orders = (0..60).map(|id| Order {
+    let orders = (0..60).map(|id| DeliveryRequest {
         id,
         message: message([format!("{id}@x.example")]),
         route: routes[id % 2].clone(),
     });
     let mut seen = BTreeSet::new();
     Dispatcher::new(&pool, SystemClock::start()).run(orders, |done| {
-        assert_eq!(done.report.status, Status::Success);
+        assert_eq!(done.report.status, DeliveryStatus::Success);
         assert_eq!(done.report.recipients[0].address, format!("{}@x.example", done.id));
         assert!(seen.insert(done.id));
         ControlFlow::Continue(())
@@ -207,7 +208,7 @@ fn thirty_seven_of_a_hundred_are_refused_and_the_others_get_it_once() {
         37..60 => format!("later{number}@x.example"),
         _ => format!("yes{number}@x.example"),
     };
-    let orders = (0..3).map(|id| Order {
+    let orders = (0..3).map(|id| DeliveryRequest {
         id,
         message: message((0..100).map(|number| name(id * 100 + number))),
         route: server.route(),
@@ -219,9 +220,12 @@ fn thirty_seven_of_a_hundred_are_refused_and_the_others_get_it_once() {
     });
     assert_eq!(reports.len(), 3);
     for report in &reports {
-        assert_eq!((report.status, report.is_retryable, report.retry_count), (Status::Rejected, false, 1));
+        assert_eq!(
+            (report.status, report.is_retryable, report.retry_count),
+            (DeliveryStatus::Rejected, false, 1)
+        );
         let count = |status| report.recipients.iter().filter(|one| one.status == status).count();
-        assert_eq!((count(Status::Success), count(Status::Rejected)), (63, 37));
+        assert_eq!((count(DeliveryStatus::Success), count(DeliveryStatus::Rejected)), (63, 37));
         let twice = report.recipients.iter().filter(|one| one.attempts == 2);
         assert!(twice.clone().all(|one| one.address.starts_with("later")) && twice.count() == 23);
     }
@@ -237,17 +241,18 @@ fn pauses_take_the_time_of_the_clock_and_hold_nobody_up() {
     let server = Running::start();
     let pool = Pool::new(PoolLimits { sessions: 1, ..PoolLimits::default() });
     let names = ["later@x.example", "a@x.example", "b@x.example"];
-    let orders = names.map(|name| Order { id: name, message: message([name]), route: server.route() });
+    let orders =
+        names.map(|name| DeliveryRequest { id: name, message: message([name]), route: server.route() });
     let mut done = Vec::new();
-    let policy = RetryPolicy { first_pause: Duration::from_secs(120), ..RetryPolicy::default() };
-    let policy = RetryPolicy { longest_pause: Duration::from_secs(120), ..policy };
+    let policy = RetryPolicy { initial_delay: Duration::from_secs(120), ..RetryPolicy::default() };
+    let policy = RetryPolicy { max_delay: Duration::from_secs(120), ..policy };
     Dispatcher::new(&pool, Still::default()).policy(policy).run(orders, |one| {
         done.push((one.id, one.report.duration_ms, one.report.status));
         ControlFlow::Continue(())
     });
     let names: Vec<_> = done.iter().map(|one| one.0).collect();
     assert_eq!(names, ["a@x.example", "b@x.example", "later@x.example"]);
-    assert!(done.iter().all(|one| one.2 == Status::Success));
+    assert!(done.iter().all(|one| one.2 == DeliveryStatus::Success));
     // Two minutes, and what chance adds: 7 ms. The clock is looked at in steps.
     assert!((120_007..120_100).contains(&done[2].1), "{done:?}");
 }
@@ -261,13 +266,13 @@ fn whoever_stops_gets_an_answer_for_every_message_that_was_taken() {
     let route = server.route();
     let orders = (0..).map(move |id: usize| {
         *counted.lock().unwrap() += 1;
-        Order { id, message: message([format!("{id}@x.example")]), route: route.clone() }
+        DeliveryRequest { id, message: message([format!("{id}@x.example")]), route: route.clone() }
     });
     let (mut taken, mut untried) = (0, 0);
     Dispatcher::new(&pool, SystemClock::start()).hold_at_most(10).run(orders, |done| {
         match done.report.status {
-            Status::Success => taken += 1,
-            Status::TempFailed => {
+            DeliveryStatus::Success => taken += 1,
+            DeliveryStatus::TempFailed => {
                 assert_eq!((done.report.recipients[0].attempts, done.report.is_retryable), (0, true));
                 untried += 1;
             }
@@ -284,11 +289,12 @@ fn a_queue_that_blocks_blocks_nobody_else() {
     let server = Running::start();
     let pool = Pool::new(PoolLimits { sessions: 1, ..PoolLimits::default() });
     let (hand_in, queue) = mpsc::channel();
-    let order = |id: usize, name: &str| Order { id, message: message([name]), route: server.route() };
+    let order =
+        |id: usize, name: &str| DeliveryRequest { id, message: message([name]), route: server.route() };
     hand_in.send(order(0, "later@x.example")).unwrap();
     let mut hand_in = Some(hand_in);
     let mut ids = Vec::new();
-    let policy = RetryPolicy { first_pause: Duration::from_millis(5), ..RetryPolicy::default() };
+    let policy = RetryPolicy { initial_delay: Duration::from_millis(5), ..RetryPolicy::default() };
     // The second message comes when the first is done, which had to pause meanwhile.
     Dispatcher::new(&pool, SystemClock::start()).policy(policy).run(queue, |done| {
         ids.push((done.id, done.report.status));
@@ -297,7 +303,7 @@ fn a_queue_that_blocks_blocks_nobody_else() {
         }
         ControlFlow::Continue(())
     });
-    assert_eq!(ids, [(0, Status::Success), (1, Status::Success)]);
+    assert_eq!(ids, [(0, DeliveryStatus::Success), (1, DeliveryStatus::Success)]);
 }
 
 #[test]
@@ -305,20 +311,20 @@ fn a_host_that_cannot_be_reached_leaves_a_report() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = Running::start();
     let pool = Pool::new(PoolLimits::default());
-    let orders = [(0, mail::route(nobody)), (1, server.route())].map(|(id, route)| Order {
+    let orders = [(0, mail::route(nobody)), (1, server.route())].map(|(id, route)| DeliveryRequest {
         id,
         message: message(["a@x.example"]),
         route,
     });
     let mut statuses = BTreeMap::new();
     Dispatcher::new(&pool, Still::default()).run(orders, |done| {
-        let answer = done.report.recipients[0].answer.clone().unwrap();
+        let answer = done.report.recipients[0].diagnostic.clone().unwrap();
         statuses.insert(done.id, (done.report.status, done.report.recipients[0].attempts));
-        assert_eq!(done.obstacle.is_some(), answer.code.is_none(), "{answer:?}");
+        assert_eq!(done.error.is_some(), answer.code.is_none(), "{answer:?}");
         ControlFlow::Continue(())
     });
-    assert_eq!(statuses[&0], (Status::TempFailed, 4));
-    assert_eq!(statuses[&1], (Status::Success, 1));
+    assert_eq!(statuses[&0], (DeliveryStatus::TempFailed, 4));
+    assert_eq!(statuses[&1], (DeliveryStatus::Success, 1));
 }
 
 #[test]
@@ -328,23 +334,26 @@ fn a_server_that_has_too_many_sessions_says_so_and_is_tried_later() {
     let config = Config::default().danger_cleartext();
     let server = Running::with(ListenerTls::None, config, limits);
     let (holder, pool) = (Pool::new(PoolLimits::default()), Pool::new(PoolLimits::default()));
-    assert_eq!(deliver(&holder, &server.route(), &["a@x.example"]), [Status::Success]);
-    let policy = RetryPolicy { tries: 2, ..RetryPolicy::default() };
-    let orders = [Order { id: 0, message: message(["b@x.example"]), route: server.route() }];
+    assert_eq!(deliver(&holder, &server.route(), &["a@x.example"]), [DeliveryStatus::Success]);
+    let policy = RetryPolicy { attempts: 2, ..RetryPolicy::default() };
+    let orders = [DeliveryRequest { id: 0, message: message(["b@x.example"]), route: server.route() }];
     let mut report = None;
     Dispatcher::new(&pool, Still::default()).policy(policy).run(orders, |done| {
         report = Some(done.report);
         ControlFlow::Continue(())
     });
     let report = report.unwrap();
-    let answer = report.recipients[0].answer.as_ref().unwrap();
-    assert_eq!((answer.stage, answer.code), (Stage::Greeting, Some(421)));
+    let answer = report.recipients[0].diagnostic.as_ref().unwrap();
+    assert_eq!((answer.stage, answer.code), (DeliveryStage::Greeting, Some(421)));
     assert!(answer.text.contains("4.3.2 Too many connections"), "{}", answer.text);
-    assert_eq!((report.status, report.is_retryable, report.retry_count), (Status::TempFailed, true, 1));
+    assert_eq!(
+        (report.status, report.is_retryable, report.retry_count),
+        (DeliveryStatus::TempFailed, true, 1)
+    );
     drop(holder);
     wait_until(|| server.book.sessions().0 == 0);
     std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(deliver(&pool, &server.route(), &["b@x.example"]), [Status::Success]);
+    assert_eq!(deliver(&pool, &server.route(), &["b@x.example"]), [DeliveryStatus::Success]);
 }
 
 #[test]
@@ -354,16 +363,16 @@ fn an_application_turns_away_whom_it_does_not_want() {
     let server = Running::set(|config| config.waits(waits));
     server.book.wants(1);
     let (holder, pool) = (Pool::new(PoolLimits::default()), Pool::new(PoolLimits::default()));
-    assert_eq!(deliver(&holder, &server.route(), &["a@x.example"]), [Status::Success]);
-    let orders = [Order { id: 0, message: message(["b@x.example"]), route: server.route() }];
+    assert_eq!(deliver(&holder, &server.route(), &["a@x.example"]), [DeliveryStatus::Success]);
+    let orders = [DeliveryRequest { id: 0, message: message(["b@x.example"]), route: server.route() }];
     Dispatcher::new(&pool, Still::default()).run(orders, |done| {
         let [recipient] = &done.report.recipients[..] else { panic!("{:?}", done.report) };
         // It was said for good: there is no other try, and none would make sense.
         assert_eq!(
             (recipient.status, recipient.attempts, recipient.is_retryable),
-            (Status::Failed, 1, false)
+            (DeliveryStatus::Failed, 1, false)
         );
-        assert_eq!(recipient.answer.as_ref().unwrap().code, Some(554));
+        assert_eq!(recipient.diagnostic.as_ref().unwrap().code, Some(554));
         ControlFlow::Continue(())
     });
     assert_eq!(server.book.messages().len(), 1);
@@ -377,12 +386,12 @@ fn whatever_the_server_does_nobody_gets_it_twice_and_every_report_is_true() {
         let server = Running::start();
         server.book.go_mad(seed);
         let pool = Pool::new(PoolLimits { messages: 10, ..PoolLimits::default() });
-        let orders = (0..100).map(|id| Order {
+        let orders = (0..100).map(|id| DeliveryRequest {
             id,
             message: message((0..3).map(|number| format!("{id}.{number}@x.example"))),
             route: server.route(),
         });
-        let policy = RetryPolicy { tries: 100, ..RetryPolicy::default() };
+        let policy = RetryPolicy { attempts: 100, ..RetryPolicy::default() };
         let mut said = BTreeMap::new();
         Dispatcher::new(&pool, Still::default()).policy(policy).run(orders, |done| {
             said.extend(done.report.recipients.into_iter().map(|one| (one.address, one.status)));
@@ -396,8 +405,8 @@ fn whatever_the_server_does_nobody_gets_it_twice_and_every_report_is_true() {
         for (address, status) in &said {
             let count = got.get(address).copied().unwrap_or(0);
             match status {
-                Status::Success => assert_eq!(count, 1, "{seed} {address}"),
-                Status::Uncertain => {
+                DeliveryStatus::Success => assert_eq!(count, 1, "{seed} {address}"),
+                DeliveryStatus::Uncertain => {
                     assert!(count <= 1, "{seed} {address}");
                     uncertain.insert(count);
                 }

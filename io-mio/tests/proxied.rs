@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use io_mio::{
-    Context, Handler, ListenerTls, MachineMut, Next, Patience, Peer, Reactor, ReactorHandle, ReactorLimits,
+    Context, Deadlines, Handler, ListenerTls, MachineMut, Next, Peer, Reactor, ReactorHandle, ReactorLimits,
     SmtpServer, TrustedProxies,
 };
 use proto_mail::{Cleartext, Secure, SendBuffer};
@@ -68,7 +68,7 @@ impl Running {
         let make = move |_: &Peer| App(made.clone());
         let proxies: TrustedProxies = proxies.parse().unwrap();
         let bound =
-            reactor.listen_behind::<SmtpServer, _>(proxies, address, tls, config, Patience::default(), make);
+            reactor.listen_behind::<SmtpServer, _>(proxies, address, tls, config, Deadlines::default(), make);
         let (address, handle) = (bound.unwrap(), reactor.handle());
         let thread = Some(std::thread::spawn(move || reactor.run().unwrap()));
         Self { address, seen, handle, thread }

@@ -12,13 +12,13 @@ use std::{
 };
 
 use io_mio::{
-    Connector, Error, Fingerprint, Kind, ListenerTls, Security, TlsCause, TlsClient, TlsError, TlsVersions,
-    Trace, TraceWriter, connector::Step, tls::FirstOctets,
+    ConnectStage, Connector, Error, ErrorKind, Fingerprint, ListenerTls, Security, TlsClientConfig, TlsError,
+    TlsErrorKind, TlsVersions, Trace, TraceWriter, tls::DetectedProtocol,
 };
 use toy::{Authority, Config, Identity, Server, Toy, ask, bridge, connect, line, localhost, target};
 
 /// What a client that trusts `tls` says of a server with this identity. The server hears of no session.
-fn refused(identity: &Identity, tls: TlsClient) -> TlsError {
+fn refused(identity: &Identity, tls: TlsClientConfig) -> TlsError {
     let server = Server::start(ListenerTls::Implicit(identity.server()));
     let Err(Error::Tls(error)) = connect(server.address, Security::ImplicitTls, tls) else {
         panic!("accepted")
@@ -31,9 +31,9 @@ fn refused(identity: &Identity, tls: TlsClient) -> TlsError {
 fn an_unknown_authority() {
     let (_, identity) = localhost();
     let error = refused(&identity, Authority::new("Another Authority").trust());
-    assert_eq!(error.cause, TlsCause::UnknownIssuer);
+    assert_eq!(error.kind, TlsErrorKind::UnknownIssuer);
     assert!(error.to_string().contains("Toy Authority"), "{error}");
-    assert!(error.advice().unwrap().contains("CA file"));
+    assert!(error.hint().unwrap().contains("CA file"));
 }
 
 #[test]
@@ -44,21 +44,22 @@ fn an_expired_certificate_and_one_from_the_future() {
         params.not_after = rcgen::date_time_ymd(2020, 2, 3);
     });
     let error = refused(&expired, authority.trust());
-    assert_eq!(error.cause, TlsCause::Expired("2020-02-03".into()));
+    assert_eq!(error.kind, TlsErrorKind::Expired("2020-02-03".into()));
     let future =
         authority.identity("localhost", |params| params.not_before = rcgen::date_time_ymd(2090, 1, 2));
     let error = refused(&future, authority.trust());
-    assert_eq!(error.cause, TlsCause::NotYetValid("2090-01-02".into()));
-    assert!(error.advice().unwrap().contains("clock"));
+    assert_eq!(error.kind, TlsErrorKind::NotYetValid("2090-01-02".into()));
+    assert!(error.hint().unwrap().contains("clock"));
 }
 
 #[test]
 fn a_certificate_for_another_name() {
     let authority = Authority::new("Toy Authority");
     let error = refused(&authority.identity("mail.example", |_| {}), authority.trust());
-    let expected = TlsCause::WrongName { expected: "localhost".into(), found: vec!["mail.example".into()] };
-    assert_eq!(error.cause, expected);
-    assert!(error.advice().unwrap().contains("perhaps mail.example"));
+    let expected =
+        TlsErrorKind::WrongName { expected: "localhost".into(), found: vec!["mail.example".into()] };
+    assert_eq!(error.kind, expected);
+    assert!(error.hint().unwrap().contains("perhaps mail.example"));
 }
 
 #[test]
@@ -77,15 +78,15 @@ fn the_name_to_verify_is_the_users() {
 fn a_self_signed_authority_as_leaf_passes_by_its_pin_only() {
     let identity = bridge();
     let error = refused(&identity, Authority::new("Another Authority").trust());
-    assert_eq!(error.cause, TlsCause::AuthorityAsLeaf);
+    assert_eq!(error.kind, TlsErrorKind::CaUsedAsEndEntity);
     let pin = identity.server().fingerprint();
-    assert!(error.advice().unwrap().contains(&pin.to_string()), "the advice says what to pin");
+    assert!(error.hint().unwrap().contains(&pin.to_string()), "the hint says what to pin");
     // Trusting it as an authority does not make it a leaf.
-    let error = refused(&identity, TlsClient::authorities_pem(identity.chain.as_bytes()).unwrap());
-    assert_eq!(error.cause, TlsCause::AuthorityAsLeaf);
+    let error = refused(&identity, TlsClientConfig::authorities_pem(identity.chain.as_bytes()).unwrap());
+    assert_eq!(error.kind, TlsErrorKind::CaUsedAsEndEntity);
     for versions in [TlsVersions::Tls12, TlsVersions::Tls13] {
         let server = Server::start(ListenerTls::StartTls(identity.server()));
-        let tls = TlsClient::pinned([pin]).unwrap().versions(versions).unwrap();
+        let tls = TlsClientConfig::pinned([pin]).unwrap().versions(versions).unwrap();
         let mut connection = connect(server.address, Security::StartTls, tls).unwrap();
         assert_eq!(ask(&mut connection, "PING pinned").unwrap(), "PONG pinned");
     }
@@ -97,23 +98,23 @@ fn a_self_signed_certificate_is_called_so() {
     let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let identity = Identity { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() };
     let error = refused(&identity, Authority::new("Another Authority").trust());
-    assert_eq!(error.cause, TlsCause::SelfSigned);
-    assert!(error.advice().unwrap().contains(&identity.server().fingerprint().to_string()));
+    assert_eq!(error.kind, TlsErrorKind::SelfSigned);
+    assert!(error.hint().unwrap().contains(&identity.server().fingerprint().to_string()));
 }
 
 #[test]
 fn another_certificate_than_the_pinned_one() {
     let identity = bridge();
-    let error = refused(&identity, TlsClient::pinned([Fingerprint::of(b"another")]).unwrap());
-    assert_eq!(error.cause, TlsCause::PinMismatch { found: identity.server().fingerprint() });
-    assert!(TlsClient::pinned([]).is_err(), "no pin is not every pin");
+    let error = refused(&identity, TlsClientConfig::pinned([Fingerprint::of(b"another")]).unwrap());
+    assert_eq!(error.kind, TlsErrorKind::PinMismatch { found: identity.server().fingerprint() });
+    assert!(TlsClientConfig::pinned([]).is_err(), "no pin is not every pin");
 }
 
 #[test]
 fn any_certificate_by_its_dangerous_name() {
     let server = Server::start(ListenerTls::Implicit(bridge().server()));
     for versions in [TlsVersions::default(), TlsVersions::Tls12] {
-        let tls = TlsClient::danger_accept_any_certificate().unwrap().versions(versions).unwrap();
+        let tls = TlsClientConfig::danger_accept_any_certificate().unwrap().versions(versions).unwrap();
         let mut connection = connect(server.address, Security::ImplicitTls, tls).unwrap();
         assert_eq!(line(&mut connection).unwrap(), "220 toy");
         assert!(!connection.machine().1.is_verified(), "the machine knows that nobody looked");
@@ -132,8 +133,11 @@ fn no_version_in_common() {
         let server = Server::start(ListenerTls::Implicit(identity.server_with(theirs)));
         let tls = authority.trust().versions(ours).unwrap();
         let error = connect(server.address, Security::ImplicitTls, tls).unwrap_err();
-        assert!(matches!(&error, Error::Tls(error) if error.cause == TlsCause::Version), "{error}");
-        assert!(error.advice().unwrap().contains("TLS 1.2 or 1.3"));
+        assert!(
+            matches!(&error, Error::Tls(error) if error.kind == TlsErrorKind::NoCommonVersion),
+            "{error}"
+        );
+        assert!(error.hint().unwrap().contains("TLS 1.2 or 1.3"));
     }
 }
 
@@ -145,15 +149,21 @@ fn a_server_that_offers_only_old_versions() {
     let alert = b"\x15\x03\x01\x00\x02\x02\x46".to_vec();
     for answer in [hello, alert] {
         let (address, thread) = raw(answer, 1);
-        let tls = TlsClient::danger_accept_any_certificate().unwrap();
+        let tls = TlsClientConfig::danger_accept_any_certificate().unwrap();
         let error = connect(address, Security::ImplicitTls, tls).unwrap_err();
-        assert!(matches!(&error, Error::Tls(error) if error.cause == TlsCause::Version), "{error}");
+        assert!(
+            matches!(&error, Error::Tls(error) if error.kind == TlsErrorKind::NoCommonVersion),
+            "{error}"
+        );
         thread.join().unwrap();
     }
     let (address, thread) = raw(b"\x15\x03\x03\x00\x02\x02\x28".to_vec(), 1);
-    let tls = TlsClient::danger_accept_any_certificate().unwrap();
+    let tls = TlsClientConfig::danger_accept_any_certificate().unwrap();
     let error = connect(address, Security::ImplicitTls, tls).unwrap_err();
-    assert!(matches!(&error, Error::Tls(error) if error.cause == TlsCause::Cipher), "{error}");
+    assert!(
+        matches!(&error, Error::Tls(error) if error.kind == TlsErrorKind::NoCommonCipherSuite),
+        "{error}"
+    );
     thread.join().unwrap();
 }
 
@@ -168,9 +178,10 @@ fn a_server_that_hangs_up_during_the_handshake() {
         socket.read_exact(&mut head).unwrap();
         socket.read_exact(&mut vec![0; usize::from(head[3]) << 8 | usize::from(head[4])]).unwrap();
     });
-    let error = connect(address, Security::ImplicitTls, TlsClient::danger_accept_any_certificate().unwrap());
+    let error =
+        connect(address, Security::ImplicitTls, TlsClientConfig::danger_accept_any_certificate().unwrap());
     let error = error.unwrap_err();
-    assert_eq!((error.kind(), error.is_retryable()), (Kind::Unavailable, true), "{error}");
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error}");
     thread.join().unwrap();
 }
 
@@ -180,27 +191,27 @@ fn the_wrong_mode_is_recognised_in_all_four_ways() {
     let begun = Instant::now();
     // Implicit TLS to a port that greets in cleartext.
     for (greeting, found) in [
-        (&b"220 mx.example ESMTP\r\n"[..], FirstOctets::Smtp),
-        (b"* OK ready\r\n", FirstOctets::Imap),
-        (b"+OK pop\r\n", FirstOctets::Pop3),
+        (&b"220 mx.example ESMTP\r\n"[..], DetectedProtocol::Smtp),
+        (b"* OK ready\r\n", DetectedProtocol::Imap),
+        (b"+OK pop\r\n", DetectedProtocol::Pop3),
     ] {
         let (address, thread) = raw(greeting.to_vec(), 0);
         let error = connect(address, Security::ImplicitTls, authority.trust()).unwrap_err();
         assert!(matches!(&error, Error::WrongTlsMode { found: seen, .. } if *seen == found), "{error}");
-        assert_eq!(error.kind(), Kind::Protocol);
+        assert_eq!(error.kind(), ErrorKind::Protocol);
         thread.join().unwrap();
     }
     let server = Server::start(ListenerTls::StartTls(identity.server()));
     let error = connect(server.address, Security::ImplicitTls, authority.trust()).unwrap_err();
-    assert!(error.advice().unwrap().contains("STARTTLS (toy://, usually port 143)"), "{error}");
+    assert!(error.hint().unwrap().contains("STARTTLS (toy://, usually port 143)"), "{error}");
     server.saw("the port speaks TLS from the first octet");
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     // STARTTLS to a port that waits for TLS and says nothing.
     let begun = Instant::now();
     let server = Server::start(ListenerTls::Implicit(identity.server()));
     let error = connect(server.address, Security::StartTls, authority.trust()).unwrap_err();
-    assert!(matches!(error, Error::WrongTlsMode { found: FirstOctets::Tls, .. }), "{error}");
-    assert!(error.advice().unwrap().contains("implicit TLS (toys://, usually port 993)"), "{error}");
+    assert!(matches!(error, Error::WrongTlsMode { found: DetectedProtocol::Tls, .. }), "{error}");
+    assert!(error.hint().unwrap().contains("implicit TLS (toys://, usually port 993)"), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     // Cleartext to the same port, as another program may do it.
     let mut socket = TcpStream::connect(server.address).unwrap();
@@ -209,7 +220,7 @@ fn the_wrong_mode_is_recognised_in_all_four_ways() {
     // An alert where a greeting was due.
     let (address, thread) = raw(b"\x15\x03\x03\x00\x02\x02\x28".to_vec(), 0);
     let error = connect(address, Security::StartTls, authority.trust()).unwrap_err();
-    assert!(matches!(error, Error::WrongTlsMode { found: FirstOctets::Tls, .. }), "{error}");
+    assert!(matches!(error, Error::WrongTlsMode { found: DetectedProtocol::Tls, .. }), "{error}");
     thread.join().unwrap();
 }
 
@@ -242,17 +253,17 @@ fn a_server_that_is_only_slow_is_waited_for() {
 fn each_stage_is_told_and_a_refused_certificate_too() {
     let (authority, identity) = localhost();
     let server = Server::start(ListenerTls::StartTls(identity.server()));
-    let told = |tls: TlsClient| {
+    let told = |tls: TlsClientConfig| {
         let steps = Arc::new(Mutex::new(Vec::new()));
         let heard = steps.clone();
         let connector = Connector::new(tls).observer(move |report| {
             let name = match &report.step {
-                Step::Resolved(_) => "resolved".into(),
-                Step::Connected(_) => "connected".into(),
-                Step::Greeted => "greeted".into(),
-                Step::TlsBegun => "tls begun".into(),
-                Step::Certificate(seen) => format!("certificate of {}", seen.names.join(" ")),
-                Step::TlsDone(info) => info.version.into(),
+                ConnectStage::Resolved(_) => "resolved".into(),
+                ConnectStage::Connected(_) => "connected".into(),
+                ConnectStage::Greeted => "greeted".into(),
+                ConnectStage::TlsStarted => "tls begun".into(),
+                ConnectStage::Certificate(seen) => format!("certificate of {}", seen.names.join(" ")),
+                ConnectStage::TlsDone(info) => info.version.into(),
                 _ => "?".to_owned(),
             };
             heard.lock().unwrap().push(name);

@@ -14,8 +14,8 @@ use std::{
 };
 
 use io_mio::delivery::{
-    CheckLimits, Chunking, DeliveryReport, Dispatcher, Fault, Field, Message, Order, Pool, PoolLimits,
-    RetryPolicy, Route, Stage, Status,
+    Chunking, DeliveryReport, DeliveryRequest, DeliveryStage, DeliveryStatus, Dispatcher, Message,
+    MessageLimits, MessagePart, Pool, PoolLimits, ProblemKind, RetryPolicy, Route,
 };
 use mail::{Running, Still, TEXT, Text, message, open, with_text};
 use proto_mail::Cleartext;
@@ -30,7 +30,7 @@ fn deliver(route: &Route<Cleartext>, message: &mut Message<Text>, policy: &Retry
     pool.deliver(route, message, policy, &mut Still::default()).unwrap()
 }
 
-fn statuses(report: &DeliveryReport) -> Vec<Status> {
+fn statuses(report: &DeliveryReport) -> Vec<DeliveryStatus> {
     report.recipients.iter().map(|recipient| recipient.status).collect()
 }
 
@@ -42,7 +42,7 @@ fn whoever_is_not_valid_is_told_and_the_others_get_the_message() {
         ["a@x.example", "no at sign", "B@x.example", "\"a\"@X.EXAMPLE", &long, "a@x.example\r\nDATA", ""];
     let mut message = message(names);
     let found: Vec<_> = message
-        .check(&CheckLimits::default())
+        .check(&MessageLimits::default())
         .unwrap()
         .iter()
         .map(|problem| (problem.field, problem.index.unwrap(), problem.problem))
@@ -50,20 +50,20 @@ fn whoever_is_not_valid_is_told_and_the_others_get_the_message() {
     assert_eq!(
         found,
         [
-            (Field::Recipient, 1, Fault::Syntax),
-            (Field::Recipient, 3, Fault::Duplicate),
-            (Field::Recipient, 4, Fault::TooLong),
-            (Field::Recipient, 5, Fault::Syntax),
-            (Field::Recipient, 6, Fault::Syntax),
+            (MessagePart::Recipient, 1, ProblemKind::Syntax),
+            (MessagePart::Recipient, 3, ProblemKind::Duplicate),
+            (MessagePart::Recipient, 4, ProblemKind::TooLong),
+            (MessagePart::Recipient, 5, ProblemKind::Syntax),
+            (MessagePart::Recipient, 6, ProblemKind::Syntax),
         ]
     );
     let report = deliver(&server.route(), &mut message, &RetryPolicy::default());
-    let valid: Vec<_> = report.recipients.iter().map(|one| one.status == Status::Success).collect();
+    let valid: Vec<_> = report.recipients.iter().map(|one| one.status == DeliveryStatus::Success).collect();
     assert_eq!(valid, [true, false, true, false, false, false, false]);
-    let answer = report.recipients[3].answer.as_ref().unwrap();
-    assert_eq!((report.recipients[3].status, answer.stage), (Status::Invalid, Stage::Check));
+    let answer = report.recipients[3].diagnostic.as_ref().unwrap();
+    assert_eq!((report.recipients[3].status, answer.stage), (DeliveryStatus::Invalid, DeliveryStage::Check));
     assert_eq!(answer.text, "recipient 4: the same as recipient 1");
-    assert_eq!((report.status, report.recipients[1].attempts), (Status::Invalid, 0));
+    assert_eq!((report.status, report.recipients[1].attempts), (DeliveryStatus::Invalid, 0));
     assert_eq!(server.book.messages()[0].recipients, ["a@x.example", "B@x.example"]);
 }
 
@@ -71,11 +71,11 @@ fn whoever_is_not_valid_is_told_and_the_others_get_the_message() {
 fn what_cannot_be_read_is_not_sent_even_if_nobody_checks() {
     let server = Running::start();
     let report = deliver(&server.route(), &mut message(["a@x.example", "<>"]), &RetryPolicy::default());
-    assert_eq!(statuses(&report), [Status::Success, Status::Invalid]);
+    assert_eq!(statuses(&report), [DeliveryStatus::Success, DeliveryStatus::Invalid]);
     let text = std::io::Cursor::new(TEXT.as_bytes().to_vec());
     let mut spoofed = Message::from_text("a@x.example> SIZE=1\r\n", text).recipient_text("a@x.example");
     let report = deliver(&server.route(), &mut spoofed, &RetryPolicy::default());
-    assert_eq!((statuses(&report), report.status), (vec![Status::Invalid], Status::Invalid));
+    assert_eq!((statuses(&report), report.status), (vec![DeliveryStatus::Invalid], DeliveryStatus::Invalid));
     assert_eq!(server.book.messages().len(), 1);
 }
 
@@ -84,19 +84,19 @@ fn a_message_that_is_not_valid_is_sent_to_nobody() {
     let server = Running::start();
     let pool = Pool::new(PoolLimits::default());
     let texts = ["Subject: x\r\n\r\nx\r\n", &TEXT.replace("body", "bo\0dy"), TEXT, &TEXT.repeat(3000)];
-    let orders = (0..).zip(texts).map(|(id, text)| Order {
+    let orders = (0..).zip(texts).map(|(id, text)| DeliveryRequest {
         id,
         message: with_text(text, ["a@x.example", "b@x.example"]),
         route: server.route(),
     });
-    let limits = CheckLimits { octets: 200_000, ..CheckLimits::default() };
+    let limits = MessageLimits { message_bytes: 200_000, ..MessageLimits::default() };
     let mut valid = Vec::new();
     Dispatcher::new(&pool, Still::default()).check(limits).run(orders, |done| {
-        if done.report.status == Status::Success {
+        if done.report.status == DeliveryStatus::Success {
             valid.push(done.id);
         } else {
-            assert_eq!(statuses(&done.report), [Status::Invalid; 2], "{}", done.id);
-            assert_eq!(done.report.recipients[0].answer.as_ref().unwrap().stage, Stage::Check);
+            assert_eq!(statuses(&done.report), [DeliveryStatus::Invalid; 2], "{}", done.id);
+            assert_eq!(done.report.recipients[0].diagnostic.as_ref().unwrap().stage, DeliveryStage::Check);
         }
         ControlFlow::Continue(())
     });
@@ -108,7 +108,7 @@ fn a_bare_line_end_that_nobody_looked_for_does_not_leave_either() {
     let server = Running::start();
     let mut bad = with_text(&TEXT.replace("body", "bo\0dy"), ["a@x.example"]);
     let report = deliver(&server.route(), &mut bad, &RetryPolicy::default());
-    assert_eq!((statuses(&report), report.retry_count), (vec![Status::Invalid], 0));
+    assert_eq!((statuses(&report), report.retry_count), (vec![DeliveryStatus::Invalid], 0));
     assert_eq!(server.book.messages().len(), 0);
 }
 
@@ -120,14 +120,15 @@ fn whose_address_needs_smtputf8_costs_nobody_else_the_message() {
     });
     let names = ["a@x.example", "jürgen@x.example"];
     let report = deliver(&server.route(), &mut message(names), &RetryPolicy::default());
-    assert_eq!(statuses(&report), [Status::Success, Status::Failed]);
+    assert_eq!(statuses(&report), [DeliveryStatus::Success, DeliveryStatus::Failed]);
     let other = Running::start();
     let report = deliver(&other.route(), &mut message(names), &RetryPolicy::default());
-    assert_eq!(statuses(&report), [Status::Success; 2]);
-    let limits = CheckLimits { addresses: io_mio::delivery::Addresses::AsciiOnly, ..CheckLimits::default() };
+    assert_eq!(statuses(&report), [DeliveryStatus::Success; 2]);
+    let limits =
+        MessageLimits { addresses: io_mio::delivery::AddressPolicy::AsciiOnly, ..MessageLimits::default() };
     let mut message = message(names);
     let problems = message.check(&limits).unwrap();
-    assert_eq!((problems[0].index, problems[0].problem), (Some(1), Fault::NeedsSmtpUtf8));
+    assert_eq!((problems[0].index, problems[0].problem), (Some(1), ProblemKind::NeedsSmtpUtf8));
 }
 
 #[test]
@@ -154,31 +155,31 @@ fn a_message_that_needs_less_than_was_said_goes_to_a_server_that_offers_less() {
         for (text, goes) in &bodies {
             let asked = || {
                 let message = mail::with_text(text, ["b@x.example"]);
-                message.asking(|mail| asks(mail, Some(body)))
+                message.with_mail(|mail| asks(mail, Some(body)))
             };
             let content = Content::of(text.as_bytes());
             let mut checked = asked();
-            checked.check(&CheckLimits::default()).unwrap();
+            checked.check(&MessageLimits::default()).unwrap();
             for (mut message, is_known) in
                 [(asked(), false), (asked().with_content(content), true), (checked, true)]
             {
                 let server = poor();
                 let report = deliver(&server.route(), &mut message, &RetryPolicy::default());
-                let wanted = if *goes && is_known { Status::Success } else { Status::Failed };
+                let wanted = if *goes && is_known { DeliveryStatus::Success } else { DeliveryStatus::Failed };
                 // The address that a check finds wrong is nobody's here.
                 assert_eq!(statuses(&report), [wanted], "{body:?} {is_known} {text}");
                 let taken = server.book.messages();
-                assert_eq!(taken.len(), usize::from(wanted == Status::Success));
+                assert_eq!(taken.len(), usize::from(wanted == DeliveryStatus::Success));
                 assert!(taken.iter().all(|taken| taken.octets == text.as_bytes()));
             }
         }
     }
     // Whose address needs SMTPUTF8 costs nobody else a message that does not.
     let names = ["a@x.example", "j\u{fc}rgen@x.example"];
-    let message = mail::with_text(ascii, names).asking(|mail| asks(mail, None));
+    let message = mail::with_text(ascii, names).with_mail(|mail| asks(mail, None));
     let mut message = message.with_content(Content::of(ascii.as_bytes()));
     let report = deliver(&poor().route(), &mut message, &RetryPolicy::default());
-    assert_eq!(statuses(&report), [Status::Success, Status::Failed]);
+    assert_eq!(statuses(&report), [DeliveryStatus::Success, DeliveryStatus::Failed]);
 }
 
 #[test]
@@ -202,7 +203,7 @@ fn recipients_beyond_what_a_server_takes_follow_at_once() {
         let mut clock = Still::default();
         let report =
             pool.deliver(&server.route(), &mut message(&names), &RetryPolicy::default(), &mut clock).unwrap();
-        assert_eq!(statuses(&report), [Status::Success; 10], "{report:?}");
+        assert_eq!(statuses(&report), [DeliveryStatus::Success; 10], "{report:?}");
         // What a server's limit needs is no try of its own and waits for nothing.
         assert_eq!((report.retry_count, report.duration_ms), (1, 1007));
         let mut got: Vec<_> = server.book.messages().into_iter().flat_map(|taken| taken.recipients).collect();
@@ -216,9 +217,9 @@ fn recipients_beyond_what_a_server_takes_follow_at_once() {
 #[test]
 fn a_limit_that_a_server_only_shows_by_452_is_kept_to_all_the_same() {
     let server = Running::start();
-    let names = (0..8).map(|number| format!("crowd{number}@x.example"));
+    let names = (0..8).map(|number| format!("admission{number}@x.example"));
     let report = deliver_kept(&server, &mut message(names));
-    assert_eq!((statuses(&report), report.retry_count), (vec![Status::Success; 8], 0));
+    assert_eq!((statuses(&report), report.retry_count), (vec![DeliveryStatus::Success; 8], 0));
     let sizes: Vec<_> = server.book.messages().iter().map(|taken| taken.recipients.len()).collect();
     assert_eq!((sizes, server.book.sessions().2), (vec![3, 3, 2], 1));
 }
@@ -237,13 +238,16 @@ fn what_a_server_said_is_kept_beside_a_connection_that_failed_later() {
         if opened.fetch_add(1, Ordering::SeqCst) == 0 { first() } else { later() }
     });
     let mut message = message(["a@x.example", "busy@x.example"]);
-    let report = deliver(&route, &mut message, &RetryPolicy { tries: 2, ..RetryPolicy::default() });
-    assert_eq!(statuses(&report), [Status::Success, Status::TempFailed]);
+    let report = deliver(&route, &mut message, &RetryPolicy { attempts: 2, ..RetryPolicy::default() });
+    assert_eq!(statuses(&report), [DeliveryStatus::Success, DeliveryStatus::TempFailed]);
     let [good, busy] = &report.recipients[..] else { panic!("{report:?}") };
-    let answer = busy.answer.as_ref().unwrap();
-    assert_eq!((answer.stage, answer.code), (Stage::Connect, None));
+    let answer = busy.diagnostic.as_ref().unwrap();
+    assert_eq!((answer.stage, answer.code), (DeliveryStage::Connect, None));
     let earlier = busy.earlier.as_ref().unwrap();
-    assert_eq!((earlier.stage, earlier.code, earlier.text.as_str()), (Stage::Rcpt, Some(450), "not now"));
+    assert_eq!(
+        (earlier.stage, earlier.code, earlier.text.as_str()),
+        (DeliveryStage::Rcpt, Some(450), "not now")
+    );
     assert_eq!((busy.attempts, busy.is_retryable, good.attempts, good.is_retryable), (2, true, 1, false));
     // The clock stands still but for the pause.
     assert_eq!((good.decided_ms, busy.decided_ms, busy.took_ms), (0, 1007, 0));
@@ -252,10 +256,14 @@ fn what_a_server_said_is_kept_beside_a_connection_that_failed_later() {
 #[test]
 fn the_deadline_ends_the_tries() {
     let server = Running::start();
-    let policy = RetryPolicy { tries: 100, deadline: Some(Duration::from_secs(8)), ..RetryPolicy::default() };
+    let policy =
+        RetryPolicy { attempts: 100, deadline: Some(Duration::from_secs(8)), ..RetryPolicy::default() };
     let report = deliver(&server.route(), &mut message(["busy@x.example"]), &policy);
     // After 1.007 s, 2.007 s and 4.007 s; the next would be behind it.
-    assert_eq!((report.status, report.retry_count, report.duration_ms), (Status::TempFailed, 3, 7021));
+    assert_eq!(
+        (report.status, report.retry_count, report.duration_ms),
+        (DeliveryStatus::TempFailed, 3, 7021)
+    );
     assert_eq!((report.recipients[0].attempts, report.is_retryable), (4, true));
 }
 
@@ -274,7 +282,7 @@ fn a_message_goes_as_one_chunk_where_that_is_wanted_and_offered() {
     ] {
         let mut message = with_text(text, ["no@x.example", "a@x.example"]).chunking(chunking);
         let report = deliver(&server.route(), &mut message, &RetryPolicy::default());
-        assert_eq!(statuses(&report), [Status::Rejected, Status::Success]);
+        assert_eq!(statuses(&report), [DeliveryStatus::Rejected, DeliveryStatus::Success]);
         assert_eq!(String::from_utf8(server.book.messages()[0].octets.clone()).unwrap(), expected);
     }
 }
@@ -302,7 +310,7 @@ fn whoever_has_the_whole_chunk_may_have_taken_the_message() {
         });
         let mut message = with_text(&"x".repeat(octets), ["a@x.example"]).chunking(Chunking::WhereOffered);
         let report = deliver(&mail::route(address), &mut message, &RetryPolicy::default());
-        assert_eq!((report.status, report.retry_count), (Status::Uncertain, 0), "{octets}");
+        assert_eq!((report.status, report.retry_count), (DeliveryStatus::Uncertain, 0), "{octets}");
         assert!(server.join().unwrap());
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use io_mio::{LeastRate, ListenerTls, Patience, ReactorLimits, Security};
+use io_mio::{Deadlines, ListenerTls, MinimumRate, ReactorLimits, Security};
 use toy::{Config, Server, ask, connect, line, localhost};
 
 fn plain() -> Server {
@@ -41,7 +41,7 @@ fn say(client: &mut BufReader<TcpStream>, line: &str) {
 fn two_thousand_idle_sessions_do_not_slow_one_down() {
     let mut limits = ReactorLimits::default();
     limits.connections_per_address = 3000;
-    let server = Server::with(ListenerTls::None, Config::default(), Patience::default(), limits);
+    let server = Server::with(ListenerTls::None, Config::default(), Deadlines::default(), limits);
     let mut idle: Vec<_> = (0..2000).map(|_| client(&server)).collect();
     let mut busy = client(&server);
     let begun = Instant::now();
@@ -130,7 +130,7 @@ fn a_panic_costs_one_session() {
 #[test]
 fn a_drip_does_not_extend_the_wait_for_a_command() {
     let config = Config { command: Duration::from_millis(400), ..Config::default() };
-    let server = Server::with(ListenerTls::None, config, Patience::default(), ReactorLimits::default());
+    let server = Server::with(ListenerTls::None, config, Deadlines::default(), ReactorLimits::default());
     let mut client = client(&server);
     let begun = Instant::now();
     let mut writer = client.get_ref().try_clone().unwrap();
@@ -149,9 +149,9 @@ fn a_drip_does_not_extend_the_wait_for_a_command() {
 
 #[test]
 fn a_message_below_the_least_rate_is_cut_off() {
-    let mut patience = Patience::default();
-    patience.rate = LeastRate { octets: 1000, per: Duration::from_millis(300) };
-    let server = Server::with(ListenerTls::None, Config::default(), patience, ReactorLimits::default());
+    let mut deadlines = Deadlines::default();
+    deadlines.rate = MinimumRate { bytes: 1000, per: Duration::from_millis(300) };
+    let server = Server::with(ListenerTls::None, Config::default(), deadlines, ReactorLimits::default());
     let mut client = client(&server);
     say(&mut client, "PUT 100000\r\n");
     let begun = Instant::now();
@@ -165,9 +165,9 @@ fn a_message_below_the_least_rate_is_cut_off() {
 
 #[test]
 fn a_reader_that_stops_costs_little_memory_and_is_cut_off() {
-    let mut patience = Patience::default();
-    patience.rate = LeastRate { octets: 1000, per: Duration::from_millis(500) };
-    let server = Server::with(ListenerTls::None, Config::default(), patience, ReactorLimits::default());
+    let mut deadlines = Deadlines::default();
+    deadlines.rate = MinimumRate { bytes: 1000, per: Duration::from_millis(500) };
+    let server = Server::with(ListenerTls::None, Config::default(), deadlines, ReactorLimits::default());
     let before = resident();
     let mut greedy = client(&server);
     say(&mut greedy, "GET 1000000000\r\n");
@@ -182,9 +182,9 @@ fn a_reader_that_stops_costs_little_memory_and_is_cut_off() {
 /// Whoever keeps to the least rate is not cut off, however long it takes: neither who sends nor who reads.
 #[test]
 fn a_peer_at_the_least_rate_is_served() {
-    let mut patience = Patience::default();
-    patience.rate = LeastRate { octets: 1, per: Duration::from_millis(600) };
-    let server = Server::with(ListenerTls::None, Config::default(), patience, ReactorLimits::default());
+    let mut deadlines = Deadlines::default();
+    deadlines.rate = MinimumRate { bytes: 1, per: Duration::from_millis(600) };
+    let server = Server::with(ListenerTls::None, Config::default(), deadlines, ReactorLimits::default());
     let mut sender = client(&server);
     let mut reader = client(&server);
     let size = 64 * 1024 * 1024;
@@ -248,7 +248,7 @@ fn a_peer_that_does_not_read_is_not_read_from() {
     let (authority, identity) = localhost();
     let serving = |tls: ListenerTls| {
         let config = Config { high_water: usize::MAX, ..Config::default() };
-        Server::with(tls, config, Patience::default(), ReactorLimits::default())
+        Server::with(tls, config, Deadlines::default(), ReactorLimits::default())
     };
     let server = serving(ListenerTls::None);
     let mut socket = client(&server).into_inner();
@@ -282,11 +282,13 @@ fn a_large_answer_arrives_whole_under_tls_and_not() {
     assert_eq!(ask(&mut connection, &format!("GET {size}\r\nPING after")).unwrap(), format!("DATA {size}"));
     let mut got = 0;
     let after = connection.drive(|turn, _, _| match turn {
-        io_mio::Turn::Event(toy::Event::Chunk(chunk)) => {
+        io_mio::ConnectionEvent::Machine(toy::Event::Chunk(chunk)) => {
             got += chunk.len() as u64;
             Ok(None)
         }
-        io_mio::Turn::Event(toy::Event::Line(line)) => Ok::<_, io_mio::Error>(Some(line.to_owned())),
+        io_mio::ConnectionEvent::Machine(toy::Event::Line(line)) => {
+            Ok::<_, io_mio::Error>(Some(line.to_owned()))
+        }
         _ => Ok(None),
     });
     assert_eq!((after.unwrap().as_str(), got), ("PONG after", size));
@@ -296,7 +298,7 @@ fn a_large_answer_arrives_whole_under_tls_and_not() {
 fn limits_hold_per_address_and_in_all() {
     let mut limits = ReactorLimits::default();
     limits.connections_per_address = 3;
-    let server = Server::with(ListenerTls::None, Config::default(), Patience::default(), limits);
+    let server = Server::with(ListenerTls::None, Config::default(), Deadlines::default(), limits);
     let clients: Vec<_> = (0..3).map(|_| client(&server)).collect();
     let mut fourth = BufReader::new(TcpStream::connect(server.address).unwrap());
     assert_eq!(read_line(&mut fourth), "421 too busy\r\n");
@@ -316,9 +318,9 @@ fn one_too_many_is_told_so_under_tls_and_in_order() {
     let (authority, identity) = localhost();
     let mut limits = ReactorLimits::default();
     limits.connections = 1;
-    limits.turned_away = 1;
+    limits.refused_connections = 1;
     let tls = ListenerTls::Implicit(identity.server());
-    let server = Server::with(tls, Config::default(), Patience::default(), limits);
+    let server = Server::with(tls, Config::default(), Deadlines::default(), limits);
     let mut first = connect(server.address, Security::ImplicitTls, authority.trust()).unwrap();
     assert_eq!(line(&mut first).unwrap(), "220 toy");
     for _ in 0..2 {

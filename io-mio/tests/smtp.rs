@@ -17,8 +17,9 @@ use std::{
 
 use bytes::Bytes;
 use io_mio::{
-    Connection, Connector, Context, Error, Handler, Kind, ListenerTls, Next, Patience, Peer, Reactor,
-    ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, TlsClient, TlsVersions, Turn, delivery,
+    Connection, ConnectionEvent, Connector, Context, Deadlines, Error, ErrorKind, Handler, ListenerTls, Next,
+    Peer, Reactor, ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, TlsClientConfig,
+    TlsVersions, delivery,
 };
 use proto_mail::{Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use proto_smtp::{
@@ -94,7 +95,7 @@ impl Running {
         waits.delay = Duration::from_millis(20);
         let config = Arc::new(Config::default().waits(waits).served(Mechanisms::all()));
         let address =
-            reactor.listen::<SmtpServer, App>(any, tls, config, Patience::default(), factory).unwrap();
+            reactor.listen::<SmtpServer, App>(any, tls, config, Deadlines::default(), factory).unwrap();
         let handle = reactor.handle();
         let thread = Some(std::thread::spawn(move || reactor.run().unwrap()));
         Self { address, octets, handle, thread }
@@ -109,12 +110,14 @@ impl Drop for Running {
 }
 
 /// A session that is ready for commands.
-fn connect(address: SocketAddr, security: Security, tls: TlsClient) -> Connection<Client<Secure>> {
-    let connector = Connector::new(tls).patience(Patience::of(Duration::from_secs(10)));
+fn connect(address: SocketAddr, security: Security, tls: TlsClientConfig) -> Connection<Client<Secure>> {
+    let connector = Connector::new(tls).deadlines(Deadlines::uniform(Duration::from_secs(10)));
     let target = target(address, security);
     let mut connection = connector.connect::<SmtpClient>(&target, &Arc::new(Config::default())).unwrap();
     connection
-        .drive(|turn, _, _| Ok::<_, Error>(matches!(turn, Turn::Event(Event::Extensions(_))).then_some(())))
+        .drive(|turn, _, _| {
+            Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(Event::Extensions(_))).then_some(()))
+        })
         .unwrap();
     connection
 }
@@ -130,20 +133,20 @@ fn send(connection: &mut Connection<Client<Secure>>, lines: u64) -> bool {
     connection
         .drive(|turn, client, tx| {
             match turn {
-                Turn::Event(event) => match transaction.event(&event, client, tx)? {
+                ConnectionEvent::Machine(event) => match transaction.event(&event, client, tx)? {
                     Progress::SendData => writing = true,
                     Progress::Done => return Ok::<_, Error>(Some(())),
                     _ => {}
                 },
-                Turn::Writable if writing && left > 0 => {
+                ConnectionEvent::Writable if writing && left > 0 => {
                     left -= 1;
                     client.data_writer()?.write_payload(&batch, tx)?;
                 }
-                Turn::Writable if writing => {
+                ConnectionEvent::Writable if writing => {
                     writing = false;
                     client.data_writer()?.finish(tx)?;
                 }
-                Turn::Writable => {}
+                ConnectionEvent::Writable => {}
             }
             Ok(None)
         })
@@ -163,7 +166,7 @@ fn both_ways_to_tls_lead_to_a_delivery() {
         let credentials = Credentials::password("alice", &b"hunter2"[..]);
         connection.with(|client, tx| client.authenticate(Mechanism::Plain, credentials, tx)).unwrap();
         let accepted = connection.drive(|turn, _, _| match turn {
-            Turn::Event(Event::Auth(outcome)) => {
+            ConnectionEvent::Machine(Event::Auth(outcome)) => {
                 Ok::<_, Error>(Some(matches!(outcome, AuthOutcome::Accepted(_))))
             }
             _ => Ok(None),
@@ -173,7 +176,9 @@ fn both_ways_to_tls_lead_to_a_delivery() {
         assert_eq!(server.octets.load(Ordering::Relaxed), 64 * 1024);
         connection.with(Client::quit).unwrap();
         connection
-            .drive(|turn, _, _| Ok::<_, Error>(matches!(turn, Turn::Event(Event::Closed(_))).then_some(())))
+            .drive(|turn, _, _| {
+                Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(Event::Closed(_))).then_some(()))
+            })
             .unwrap();
         connection.close().unwrap();
     }
@@ -196,7 +201,7 @@ fn every_mechanism_under_both_versions_of_tls() {
                 }
                 connection.with(|client, tx| client.authenticate(mechanism, credentials, tx)).unwrap();
                 let believed = connection.drive(|turn, _, _| match turn {
-                    Turn::Event(Event::Auth(outcome)) => {
+                    ConnectionEvent::Machine(Event::Auth(outcome)) => {
                         Ok::<_, Error>(Some(matches!(outcome, AuthOutcome::Accepted(_))))
                     }
                     _ => Ok(None),
@@ -251,12 +256,14 @@ fn a_server_that_goes_down_is_told_from_one_that_fails() {
     let mut connection = connect(server.address, Security::ImplicitTls, authority.trust());
     server.handle.shut_down(Duration::from_secs(5));
     let told = connection.drive(|turn, _, _| match turn {
-        Turn::Event(Event::Closed(Some(response))) => Ok::<_, Error>(Some(format!("{response:?}"))),
+        ConnectionEvent::Machine(Event::Closed(Some(response))) => {
+            Ok::<_, Error>(Some(format!("{response:?}")))
+        }
         _ => Ok(None),
     });
     match told {
         Ok(text) => assert!(text.contains("421"), "{text}"),
-        Err(error) => assert!(error.is_retryable() && error.kind() != Kind::Security, "{error}"),
+        Err(error) => assert!(error.is_retryable() && error.kind() != ErrorKind::Security, "{error}"),
     }
 }
 
@@ -268,7 +275,7 @@ fn resident() -> usize {
 }
 
 /// A server under TLS that greets, and then answers each line in turn. What it heard behind EHLO.
-fn scripted(replies: &'static [&'static str]) -> (SocketAddr, TlsClient, JoinHandle<Vec<String>>) {
+fn scripted(replies: &'static [&'static str]) -> (SocketAddr, TlsClientConfig, JoinHandle<Vec<String>>) {
     let (authority, identity) = localhost();
     let config = identity.rustls();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -304,10 +311,10 @@ fn line(stream: &mut impl BufRead) -> String {
 /// Logs in as often, and goes away: the outcomes, and what the server heard.
 fn log_in(times: usize, replies: &'static [&'static str]) -> (Vec<Result<Mechanism, Error>>, Vec<String>) {
     let (address, trust, server) = scripted(replies);
-    let connector = Connector::new(trust).patience(Patience::of(Duration::from_secs(5)));
+    let connector = Connector::new(trust).deadlines(Deadlines::uniform(Duration::from_secs(5)));
     let to = target(address, Security::ImplicitTls);
     let mut connection = connector.connect::<SmtpClient>(&to, &Arc::new(Config::default())).unwrap();
-    delivery::ready(&mut connection).unwrap();
+    delivery::wait_until_ready(&mut connection).unwrap();
     let credentials = || Credentials::password("user", &b"secret"[..]);
     let outcomes =
         (0..times).map(|_| delivery::log_in(&mut connection, &Mechanism::ALL, credentials())).collect();
@@ -330,7 +337,7 @@ fn a_server_that_does_not_understand_an_initial_response_is_asked_without() {
 
 #[test]
 fn whoever_is_refused_does_not_say_it_again() {
-    let refused = |outcome: &Result<Mechanism, Error>, expected: u16| matches!(outcome, Err(Error::Unauthenticated { code: Some(code), .. }) if *code == expected);
+    let refused = |outcome: &Result<Mechanism, Error>, expected: u16| matches!(outcome, Err(Error::AuthenticationFailed { code: Some(code), .. }) if *code == expected);
     // What is no word on the initial response.
     let others: [(u16, &'static [&'static str]); 5] = [
         (535, &["535 5.7.8 no\r\n"]),

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use io_mio::{Error, ListenerTls, Security, TlsCause, TlsClient, TlsServer, Turn};
+use io_mio::{ConnectionEvent, Error, ListenerTls, Security, TlsClientConfig, TlsErrorKind, TlsServerConfig};
 use rustls::HandshakeKind;
 use toy::{Authority, Identity, Server, ask, connect, line, localhost};
 
@@ -62,7 +62,7 @@ fn a_client_resumes_no_session_and_looks_at_each_certificate() {
     let Err(Error::Tls(error)) = connect(server.address, Security::ImplicitTls, tls) else {
         panic!("accepted")
     };
-    assert_eq!(error.cause, TlsCause::UnknownIssuer);
+    assert_eq!(error.kind, TlsErrorKind::UnknownIssuer);
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_peer_that_never_stops_talking_does_not_outlast_a_deadline() {
     let (begun, mut heard) = (Instant::now(), 0);
     let until = begun + Duration::from_millis(300);
     let waited = connection.drive_until(until, |turn, _, _| {
-        heard += usize::from(matches!(turn, Turn::Event(_)));
+        heard += usize::from(matches!(turn, ConnectionEvent::Machine(_)));
         Ok::<Option<()>, Error>(None)
     });
     assert_eq!(waited.unwrap(), None);
@@ -131,20 +131,25 @@ fn certificates_are_read_from_files() {
     let both = [file("other", &other.pem), file("authority", &authority.pem)];
     let empty = file("empty", "nothing in here\n");
 
-    let shown = TlsServer::from_files(&chain, &key).unwrap();
+    let shown = TlsServerConfig::from_files(&chain, &key).unwrap();
     assert_eq!(shown.fingerprint(), identity.server().fingerprint());
     let server = Server::start(ListenerTls::Implicit(shown));
-    let trust = TlsClient::authorities(&both).unwrap();
+    let trust = TlsClientConfig::authorities(&both).unwrap();
     let mut connection = connect(server.address, Security::ImplicitTls, trust).unwrap();
     assert_eq!(line(&mut connection).unwrap(), "220 toy");
-    let stranger = TlsClient::authorities(&both[..1]).unwrap();
+    let stranger = TlsClientConfig::authorities(&both[..1]).unwrap();
     assert!(connect(server.address, Security::ImplicitTls, stranger).is_err());
 
     let says = |error: Error| error.to_string();
-    assert!(says(TlsClient::authorities([&empty]).unwrap_err()).contains("there is no certificate in it"));
-    assert!(says(TlsServer::from_files(&empty, &key).unwrap_err()).contains("there is no certificate in it"));
-    assert!(TlsClient::authorities([folder.join("none")]).is_err());
-    assert!(TlsServer::from_files(&chain, &chain).is_err());
+    assert!(
+        says(TlsClientConfig::authorities([&empty]).unwrap_err()).contains("there is no certificate in it")
+    );
+    assert!(
+        says(TlsServerConfig::from_files(&empty, &key).unwrap_err())
+            .contains("there is no certificate in it")
+    );
+    assert!(TlsClientConfig::authorities([folder.join("none")]).is_err());
+    assert!(TlsServerConfig::from_files(&chain, &chain).is_err());
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

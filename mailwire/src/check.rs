@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use io_mio::connector::Step;
-use io_mio::{Certificate, Report};
+use io_mio::ConnectStage;
+use io_mio::{Certificate, StageReport};
 use proto_mail::Mechanism;
 use proto_mail::sasl::MechanismChoice;
 use serde::Serialize;
@@ -172,23 +172,25 @@ impl Progress {
     }
 
     /// A stage of the connection was passed.
-    fn observe(&self, report: &Report) {
+    fn observe(&self, report: &StageReport) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &report.step {
-            Step::Resolved(addresses) => {
+            ConnectStage::Resolved(addresses) => {
                 let addresses: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
                 inner.pass(Stage::Name, report.took, addresses.join(", "));
             }
-            Step::Connected(address) => inner.pass(Stage::Tcp, report.took, address.to_string()),
-            Step::Greeted => inner.pass(Stage::Greeting, report.took, "ready for STARTTLS".to_owned()),
-            Step::TlsDone(info) => {
+            ConnectStage::Connected(address) => inner.pass(Stage::Tcp, report.took, address.to_string()),
+            ConnectStage::Greeted => {
+                inner.pass(Stage::Greeting, report.took, "ready for STARTTLS".to_owned())
+            }
+            ConnectStage::TlsDone(info) => {
                 let took = inner.handshake + report.took;
                 inner.pass(Stage::Tls, took, format!("{} {}", info.version, info.cipher));
                 if let Some(certificate) = &info.certificate {
                     inner.pass(Stage::Certificate, report.took, describe(certificate));
                 }
             }
-            Step::Certificate(certificate) => {
+            ConnectStage::Certificate(certificate) => {
                 inner.certificate = Some(describe(certificate));
                 inner.handshake = report.took;
             }

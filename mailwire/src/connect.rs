@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use io_mio::{
-    Connector, Fingerprint, Kind as IoKind, Patience, Report, Security, Target, TlsCause, TlsClient,
+    Connector, Deadlines, ErrorKind as IoKind, Fingerprint, Security, StageReport, Target, TlsClientConfig,
+    TlsErrorKind,
 };
 use proto_mail::{Credentials, Mechanism, PeerError};
 
@@ -20,7 +21,7 @@ use crate::url::{TlsMode, Url};
 pub(crate) struct Way {
     pub(crate) url: Url,
     pub(crate) options: cli::Connection,
-    tls: TlsClient,
+    tls: TlsClientConfig,
     trace: Option<Tracing>,
     /// The mechanisms that may be used, the best first.
     order: Vec<Mechanism>,
@@ -39,10 +40,10 @@ impl Way {
     }
 
     /// A connector that reports each stage to `observer`.
-    pub(crate) fn connector(&self, observer: impl Fn(&Report) + Send + Sync + 'static) -> Connector {
+    pub(crate) fn connector(&self, observer: impl Fn(&StageReport) + Send + Sync + 'static) -> Connector {
         let mut connector = Connector::new(self.tls.clone()).observer(observer);
         if let Some(seconds) = self.options.timeout {
-            connector = connector.patience(Patience::of(Duration::from_secs(seconds)));
+            connector = connector.deadlines(Deadlines::uniform(Duration::from_secs(seconds)));
         }
         if let Some(trace) = &self.trace {
             let trace = trace.clone();
@@ -125,18 +126,18 @@ fn order(names: &str) -> Result<Vec<Mechanism>, Failure> {
     names.split(',').map(known).collect()
 }
 
-fn trust(options: &cli::Connection) -> Result<TlsClient, Failure> {
+fn trust(options: &cli::Connection) -> Result<TlsClientConfig, Failure> {
     let tls = if options.danger_accept_any_certificate {
-        TlsClient::danger_accept_any_certificate()
+        TlsClientConfig::danger_accept_any_certificate()
     } else if let Some(pin) = &options.pin {
         let pin: Fingerprint = pin.parse().map_err(|_| {
             Failure::new(Kind::Usage, "--pin is no fingerprint").advise("sha256: and 64 hexadecimal digits")
         })?;
-        TlsClient::pinned([pin])
+        TlsClientConfig::pinned([pin])
     } else if let Some(ca) = &options.ca {
-        TlsClient::authorities([ca])
+        TlsClientConfig::authorities([ca])
     } else {
-        TlsClient::platform()
+        TlsClientConfig::platform()
     };
     tls.map_err(|error| Failure::new(Kind::Configuration, error.to_string()))
 }
@@ -144,22 +145,22 @@ fn trust(options: &cli::Connection) -> Result<TlsClient, Failure> {
 impl From<io_mio::Error> for Failure {
     fn from(error: io_mio::Error) -> Self {
         match &error {
-            io_mio::Error::Unwilling { reply, code } => {
+            io_mio::Error::ServiceRefused { reply, code } => {
                 let kind = if *code < 500 { Kind::TryAgain } else { Kind::Unavailable };
                 let reply = ServerReply::from_smtp_text(reply);
-                return advised(Self::said(kind, "the server refuses to serve", reply), error.advice());
+                return advised(Self::said(kind, "the server refuses to serve", reply), error.hint());
             }
-            io_mio::Error::NoStartTls { reply, is_temporary } => {
+            io_mio::Error::StartTlsRefused { reply, is_temporary } => {
                 let (reply, says_later) = ServerReply::from_line(reply);
                 let kind = if *is_temporary || says_later { Kind::TryAgain } else { Kind::Refused };
                 let what = "the server refused STARTTLS and an encrypted connection is required";
                 let advice = match kind {
                     Kind::TryAgain => Some("try again later".to_owned()),
-                    _ => error.advice(),
+                    _ => error.hint(),
                 };
                 return advised(Self::said(kind, what, reply), advice);
             }
-            io_mio::Error::Unauthenticated { reply, code: Some(code) } => {
+            io_mio::Error::AuthenticationFailed { reply, code: Some(code) } => {
                 let kind = if *code < 500 { Kind::TryAgain } else { Kind::Refused };
                 let reply = ServerReply::from_smtp_text(reply);
                 return Self::said(kind, "the server refused the log-in", reply);
@@ -182,7 +183,7 @@ impl From<io_mio::Error> for Failure {
         let failure = if is_local { failure } else { failure.remote() };
         let timed_out = error.kind() == IoKind::Timeout;
         let failure = if is_lost(&error) && !timed_out { failure.closed() } else { failure };
-        let advice = untrusted(&error).or_else(|| error.advice());
+        let advice = untrusted(&error).or_else(|| error.hint());
         advised(failure, advice.or_else(|| (kind == Kind::TryAgain).then(|| "try again later".to_owned())))
     }
 }
@@ -197,7 +198,7 @@ fn advised(failure: Failure, advice: Option<String>) -> Failure {
 /// Whether the connection was there and was lost.
 fn is_lost(error: &io_mio::Error) -> bool {
     match error {
-        io_mio::Error::Connect { .. } | io_mio::Error::Busy => false,
+        io_mio::Error::Connect { .. } | io_mio::Error::QueueFull => false,
         io_mio::Error::Protocol(proto_mail::Error::Peer(PeerError::Refused)) => true,
         error => error.is_retryable(),
     }
@@ -206,8 +207,8 @@ fn is_lost(error: &io_mio::Error) -> bool {
 /// What to try where nothing vouches for the server's certificate: the options, with the fingerprint to copy.
 fn untrusted(error: &io_mio::Error) -> Option<String> {
     let io_mio::Error::Tls(tls) = error else { return None };
-    let causes = [TlsCause::UnknownIssuer, TlsCause::SelfSigned, TlsCause::AuthorityAsLeaf];
-    let seen = tls.certificate.as_ref().filter(|_| causes.contains(&tls.cause))?;
+    let causes = [TlsErrorKind::UnknownIssuer, TlsErrorKind::SelfSigned, TlsErrorKind::CaUsedAsEndEntity];
+    let seen = tls.certificate.as_ref().filter(|_| causes.contains(&tls.kind))?;
     Some(format!(
         "if this is your own server: --ca FILE with the certificate of its authority, or, once the fingerprint is \
          compared with the one there, --pin {}",

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use io_mio::Report;
+use io_mio::StageReport;
 use mailstore::{SpecialUse, SqliteStore, Store};
 use proto_imap::client::Client;
 
@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &FoldersArgs) -> Result<(), Failure> {
     let credentials = way.credentials()?.ok_or_else(no_user)?;
     // Nothing has to be finished: the first signal ends the command.
     crate::interrupt::Interrupt::install()?;
-    let folders = with_session(&way, &way.connector(|_: &Report| {}), ListFolders(&way, credentials))?;
+    let folders = with_session(&way, &way.connector(|_: &StageReport| {}), ListFolders(&way, credentials))?;
     let left_out = match &arguments.into {
         Some(directory) => keep(directory, &way.url, &folders)?,
         None => Vec::new(),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use io_mio::{Connection, Connector, ImapClient, Turn};
+use io_mio::{Connection, ConnectionEvent, Connector, ImapClient};
 use proto_imap::client::{Choice, Client, CommandId, Event};
 use proto_imap::config::Config;
 use proto_imap::state::State;
@@ -154,7 +154,7 @@ where
     pub(crate) fn drive<T>(
         &mut self,
         mut step: impl FnMut(
-            Turn<'_, Client<C>>,
+            ConnectionEvent<'_, Client<C>>,
             &mut Client<C>,
             &mut SendBuffer,
             &mut Instant,
@@ -173,8 +173,8 @@ where
             let (bye, is_greeted) = (&mut self.bye, &mut self.is_greeted);
             let driven = self.connection.drive_until(until, |turn, client, tx| {
                 match &turn {
-                    Turn::Event(Event::Bye(status)) => *bye = Some(ServerReply::imap(status)),
-                    Turn::Event(Event::Greeting(_)) => *is_greeted = true,
+                    ConnectionEvent::Machine(Event::Bye(status)) => *bye = Some(ServerReply::imap(status)),
+                    ConnectionEvent::Machine(Event::Greeting(_)) => *is_greeted = true,
                     _ => {}
                 }
                 step(turn, client, tx, &mut useful)
@@ -210,7 +210,7 @@ where
     pub(crate) fn capabilities(&mut self) -> Result<Vec<String>, Failure> {
         self.drive(|turn, client, _, _| {
             if client.capabilities().is_none()
-                || !matches!(turn, Turn::Event(Event::Capability) | Turn::Writable)
+                || !matches!(turn, ConnectionEvent::Machine(Event::Capability) | ConnectionEvent::Writable)
             {
                 return Ok(None);
             }
@@ -261,7 +261,7 @@ where
         let mine =
             self.connection.with(|client, tx| client.send(&Command::Id(LazyList::new(&fields)), tx))?;
         self.drive(|turn, _, _, _| match turn {
-            Turn::Event(Event::Completed { id, .. }) if id == mine => Ok(Some(())),
+            ConnectionEvent::Machine(Event::Completed { id, .. }) if id == mine => Ok(Some(())),
             _ => Ok(None),
         })?;
         Ok(true)
@@ -276,14 +276,16 @@ where
         let what = format!("the server refused {}", command.name());
         let mine = self.connection.with(|client, tx| client.send(command, tx))?;
         self.drive(|turn, _, _, useful| match turn {
-            Turn::Event(Event::Completed { id, status }) if id == mine => accepted(&status, &what).map(Some),
-            Turn::Event(event) => {
+            ConnectionEvent::Machine(Event::Completed { id, status }) if id == mine => {
+                accepted(&status, &what).map(Some)
+            }
+            ConnectionEvent::Machine(event) => {
                 if data(event)? {
                     *useful = Instant::now();
                 }
                 Ok(None)
             }
-            Turn::Writable => Ok(None),
+            ConnectionEvent::Writable => Ok(None),
         })
     }
 
@@ -314,7 +316,7 @@ where
         if connection.with(|client, tx| client.send(&Command::Logout, tx)).is_ok() {
             let until = Instant::now() + Duration::from_secs(2);
             let _ = connection.drive_until(until, |turn, _, _| match turn {
-                Turn::Event(Event::Closed) => Ok::<_, Failure>(Some(())),
+                ConnectionEvent::Machine(Event::Closed) => Ok::<_, Failure>(Some(())),
                 _ => Ok(None),
             });
         }
@@ -344,8 +346,8 @@ where
             .with(|client, tx| client.prove(credentials, choice, tx))
             .map_err(|error| login::cannot_prove(&error))?;
         self.drive(|turn, _, _, _| match turn {
-            Turn::Event(Event::Authenticated { .. }) => Ok(Some(None)),
-            Turn::Event(Event::AuthRejected { status, reason, .. }) => {
+            ConnectionEvent::Machine(Event::Authenticated { .. }) => Ok(Some(None)),
+            ConnectionEvent::Machine(Event::AuthRejected { status, reason, .. }) => {
                 let reply = ServerReply::imap(&status);
                 let verdict = classify::imap_verdict(&reply, status.condition, login::during(by));
                 Ok(Some(Some(Refusal { verdict, reply }.with_reason(reason.as_deref()))))
@@ -396,7 +398,7 @@ pub(crate) fn check(
             progress.connected()?;
             if progress.awaits(Stage::Greeting) {
                 session.drive(|turn, _, _, _| match turn {
-                    Turn::Event(Event::Greeting(_)) => Ok(Some(())),
+                    ConnectionEvent::Machine(Event::Greeting(_)) => Ok(Some(())),
                     _ => Ok(None),
                 })?;
                 progress.pass(Stage::Greeting, "IMAP")?;

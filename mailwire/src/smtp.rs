@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use io_mio::{Connection, Connector, SmtpClient, Turn};
+use io_mio::{Connection, ConnectionEvent, Connector, SmtpClient};
 use proto_mail::sasl::MechanismChoice;
 use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, SendBuffer};
 use proto_smtp::Config;
@@ -135,10 +135,10 @@ where
             return Ok(());
         }
         self.connection.drive(|turn, _, _| match turn {
-            Turn::Event(Event::Greeting(response)) => greeting(&response).map(|()| None),
-            Turn::Event(Event::Extensions(_)) => Ok(Some(())),
-            Turn::Event(Event::Rejected(_, response)) => Err(unwilling(Some(&response)).into()),
-            Turn::Event(Event::Closed(response)) => Err(unwilling(response.as_ref()).into()),
+            ConnectionEvent::Machine(Event::Greeting(response)) => greeting(&response).map(|()| None),
+            ConnectionEvent::Machine(Event::Extensions(_)) => Ok(Some(())),
+            ConnectionEvent::Machine(Event::Rejected(_, response)) => Err(unwilling(Some(&response)).into()),
+            ConnectionEvent::Machine(Event::Closed(response)) => Err(unwilling(response.as_ref()).into()),
             _ => Ok(None),
         })?;
         self.greeted = true;
@@ -172,7 +172,7 @@ where
         if self.parting == Parting::Quit && connection.with(|client, tx| client.quit(tx)).is_ok() {
             let until = std::time::Instant::now() + std::time::Duration::from_secs(2);
             let _ = connection.drive_until(until, |turn, _, _| match turn {
-                Turn::Event(Event::Closed(_)) => Ok::<_, Failure>(Some(())),
+                ConnectionEvent::Machine(Event::Closed(_)) => Ok::<_, Failure>(Some(())),
                 _ => Ok(None),
             });
         }
@@ -202,13 +202,15 @@ where
             .with(|client, tx| client.prove(mechanism, credentials, tx))
             .map_err(|error| login::cannot_prove(&error))?;
         self.connection.drive(|turn, client, _| match turn {
-            Turn::Event(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(None)),
-            Turn::Event(Event::Auth(AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response))) => {
+            ConnectionEvent::Machine(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(None)),
+            ConnectionEvent::Machine(Event::Auth(
+                AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response),
+            )) => {
                 let verdict = classify::smtp_response_verdict(&response, login::during(by));
                 let refusal = Refusal { verdict, reply: ServerReply::smtp(&response) };
                 Ok(Some(Some(refusal.with_reason(client.authentication_failure()))))
             }
-            Turn::Event(Event::Closed(response)) => Err(unwilling(response.as_ref())),
+            ConnectionEvent::Machine(Event::Closed(response)) => Err(unwilling(response.as_ref())),
             _ => Ok(None),
         })
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use io_mio::Trace;
-use io_mio::trace::{Names, TraceFormat, TraceWriter};
+use io_mio::trace::{NameVisibility, TraceFormat, TraceWriter};
 
 use crate::cli;
 use crate::failure::Failure;
@@ -17,7 +17,7 @@ use crate::private;
 pub(crate) struct Tracing {
     place: Arc<Mutex<Place>>,
     format: TraceFormat,
-    names: Names,
+    names: NameVisibility,
 }
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Tracing {
             cli::TraceFormat::Text => TraceFormat::Text,
             cli::TraceFormat::Json => TraceFormat::Json,
         };
-        let names = if options.trace_without_names { Names::Hidden } else { Names::Shown };
+        let names = if options.trace_without_names { NameVisibility::Hidden } else { NameVisibility::Shown };
         Ok(Some(Self { place: Arc::new(Mutex::new(place)), format, names }))
     }
 

@@ -13,7 +13,7 @@ pub(crate) mod smtp_program;
 use std::fmt;
 use std::time::Instant;
 
-use io_mio::{Approach, ClientProtocol};
+use io_mio::{ClientProtocol, StartTlsReadiness};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{ChannelBinding, Machine, RecvBuffer, Secure, SendBuffer, Upgrade};
 
@@ -422,10 +422,10 @@ impl<A: Application, S: Server> Run<'_, A, S> {
                 }
                 Ok(Some(event)) => {
                     self.seen.shown.extend(format!("{event:?}\n").into_bytes());
-                    let ready = A::Protocol::approach(event, &mut machine, tx);
+                    let ready = A::Protocol::prepare_starttls(event, &mut machine, tx);
                     match ready {
-                        Ok(Approach::Continue) => (Session::Cleartext(machine), true),
-                        Ok(Approach::Ready) => match A::Protocol::starttls(machine, tx) {
+                        Ok(StartTlsReadiness::Continue) => (Session::Cleartext(machine), true),
+                        Ok(StartTlsReadiness::Ready) => match A::Protocol::starttls(machine, tx) {
                             Ok(negotiation) => (Session::Negotiating(negotiation), true),
                             Err(error) => (failed(error, &mut self.seen.shown), false),
                         },

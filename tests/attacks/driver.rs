@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use io_mio::delivery::{Pool, PoolLimits, Route};
 use io_mio::{
-    Closed, Context, Error, Handler, ImapClient, ImapServer, Kind, ListenerTls, Next, Patience, Peer,
-    Reactor, ReactorHandle, ReactorLimits, Security, ServerProtocol, SmtpClient, SmtpServer, TlsClient,
-    TlsServer, TlsVersions, Turn,
+    CloseReason, ConnectionEvent, Context, Deadlines, Error, ErrorKind, Handler, ImapClient, ImapServer,
+    ListenerTls, Next, Peer, Reactor, ReactorHandle, ReactorLimits, Security, ServerProtocol, SmtpClient,
+    SmtpServer, TlsClientConfig, TlsServerConfig, TlsVersions,
 };
 use proto_mail::{Machine, PeerError, SendBuffer, StartTlsRequest};
 
@@ -107,7 +107,9 @@ fn hellos(connections: usize) -> Vec<(Vec<u16>, bool)> {
                     .connect::<ImapClient>(&target(port, Security::ImplicitTls), &Arc::default())
                     .unwrap();
                 connection
-                    .drive(|turn, _, _| Ok::<_, Error>(matches!(turn, Turn::Event(_)).then_some(())))
+                    .drive(|turn, _, _| {
+                        Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(_)).then_some(()))
+                    })
                     .unwrap();
                 drop(connection);
                 server.join().unwrap()
@@ -186,9 +188,9 @@ fn a_protocol_that_was_not_offered_is_refused() -> bool {
     let silent = hellos(1).iter().all(|(extensions, _)| !extensions.contains(&APPLICATION_PROTOCOLS));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let tls = TlsClient::authorities_pem(certificates().authority.as_bytes()).unwrap();
+    let tls = TlsClientConfig::authorities_pem(certificates().authority.as_bytes()).unwrap();
     let connector = io_mio::Connector::new(tls.application_protocols(&["imap"]));
-    let connector = connector.patience(Patience::of(Duration::from_secs(3))).without_probe();
+    let connector = connector.deadlines(Deadlines::uniform(Duration::from_secs(3))).without_probe();
     let refused = |answer: fn(&mut TcpStream)| {
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -263,7 +265,7 @@ fn octets_that_came_with_the_answer_are_seen() -> bool {
 
 fn is_injection(error: &Error) -> bool {
     let injection = proto_mail::Error::Peer(PeerError::PlaintextAfterStartTls);
-    error.kind() == Kind::Security && matches!(error, Error::Protocol(error) if *error == injection)
+    error.kind() == ErrorKind::Security && matches!(error, Error::Protocol(error) if *error == injection)
 }
 
 /// Somebody on the way says STARTTLS to one side and joins the other's TLS to it. The certificate is right; the greeting
@@ -271,7 +273,7 @@ fn is_injection(error: &Error) -> bool {
 fn sessions_of_two_modes_cannot_be_joined() -> bool {
     let imap = Serving::start::<ImapServer>(&Arc::default(), Mode::StartTls);
     let implicit = spliced::<ImapPeer>(imap.port, &["", "x STARTTLS\r\n"], Security::ImplicitTls, |target| {
-        let connector = connector().patience(Patience::of(Duration::from_millis(400)));
+        let connector = connector().deadlines(Deadlines::uniform(Duration::from_millis(400)));
         let mut connection = connector.connect::<ImapClient>(target, &Arc::default()).unwrap();
         connection.drive(|_, _, _| Ok::<Option<()>, Error>(None)).is_err()
     });
@@ -279,7 +281,7 @@ fn sessions_of_two_modes_cannot_be_joined() -> bool {
     let starttls = spliced::<SmtpPeer>(smtp.port, &[], Security::StartTls, |target| {
         let mut connection = connector().connect::<SmtpClient>(target, &Arc::default()).unwrap();
         // The greeting answers nothing that the client said: it never learns that it may go on.
-        io_mio::delivery::ready(&mut connection).is_err()
+        io_mio::delivery::wait_until_ready(&mut connection).is_err()
     });
     implicit && starttls
 }
@@ -349,7 +351,8 @@ fn a_kept_session_serves_its_own_route_alone() -> bool {
     let way = target(server.port, Security::StartTls);
     let pool = Pool::new(PoolLimits::default());
     let other_name = way.clone().verify_name("localhost.");
-    let routes = [&way, &other_name].map(|target| Route::to(&connector(), target, &Arc::default()));
+    let routes =
+        [&way, &other_name].map(|target| Route::without_login(&connector(), target, &Arc::default()));
     let count = |routes: &[&Route<proto_mail::Secure>]| {
         for route in routes {
             drop(pool.session(route).unwrap());
@@ -379,7 +382,8 @@ struct Serving {
 impl Serving {
     fn start<P: Greeting>(config: &P::Config, mode: Mode) -> Self {
         let identity = &certificates().good;
-        let tls = TlsServer::from_pem(identity.chain.as_bytes(), identity.key.as_bytes(), TlsVersions::Both);
+        let tls =
+            TlsServerConfig::from_pem(identity.chain.as_bytes(), identity.key.as_bytes(), TlsVersions::Both);
         let tls = match mode {
             Mode::Implicit => ListenerTls::Implicit(tls.unwrap()),
             Mode::StartTls => ListenerTls::StartTls(tls.unwrap()),
@@ -390,7 +394,7 @@ impl Serving {
         let factory = move |_: &Peer| Noting(Arc::clone(&noted));
         let any = "127.0.0.1:0".parse().unwrap();
         let address =
-            reactor.listen::<P, Noting>(any, tls, config.clone(), Patience::default(), factory).unwrap();
+            reactor.listen::<P, Noting>(any, tls, config.clone(), Deadlines::default(), factory).unwrap();
         let handle = reactor.handle();
         let thread = Some(thread::spawn(move || reactor.run().unwrap()));
         Self { port: address.port(), handle, thread, failed }
@@ -462,8 +466,8 @@ impl<P: Greeting> Handler<P> for Noting {
         Next::Continue
     }
 
-    fn closed(&mut self, why: &Closed) {
-        if let Closed::Failed(error) = why {
+    fn closed(&mut self, why: &CloseReason) {
+        if let CloseReason::Failed(error) = why {
             self.0.lock().unwrap().push(is_injection(error));
         }
     }

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use io_mio::{Connection, Connector, Patience, Protocol, Target, TlsClient, TraceWriter, Turn};
+use io_mio::{
+    Connection, ConnectionEvent, Connector, Deadlines, Protocol, Target, TlsClientConfig, TraceWriter,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::client::{Application, Next, Server};
@@ -108,9 +110,9 @@ impl Write for Log {
 
 /// A connector that trusts the authority.
 pub(crate) fn connector() -> Connector {
-    let tls = TlsClient::authorities_pem(certificates().authority.as_bytes()).unwrap();
+    let tls = TlsClientConfig::authorities_pem(certificates().authority.as_bytes()).unwrap();
     // A question on a second connection would look like a second try.
-    Connector::new(tls).patience(Patience::of(PATIENCE)).without_probe()
+    Connector::new(tls).deadlines(Deadlines::uniform(PATIENCE)).without_probe()
 }
 
 pub(crate) fn target(port: u16, security: io_mio::Security) -> Target {
@@ -143,8 +145,8 @@ pub(crate) fn converse<A: Application>(
 ) -> (bool, Vec<u8>) {
     let done = connection.drive(|turn, machine, tx| {
         let next = match turn {
-            Turn::Event(event) => application.secure(event, machine, tx),
-            Turn::Writable => application.rest(machine, tx).unwrap_or(Next::GoOn),
+            ConnectionEvent::Machine(event) => application.secure(event, machine, tx),
+            ConnectionEvent::Writable => application.rest(machine, tx).unwrap_or(Next::GoOn),
         };
         Ok::<_, io_mio::Error>((next != Next::GoOn).then_some(next == Next::Done))
     });

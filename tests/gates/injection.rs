@@ -13,7 +13,9 @@ mod wire;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use io_mio::{Approach, ClientProtocol, ImapClient, ImapServer, ServerProtocol, SmtpClient, SmtpServer};
+use io_mio::{
+    ClientProtocol, ImapClient, ImapServer, ServerProtocol, SmtpClient, SmtpServer, StartTlsReadiness,
+};
 use payloads::{Case, Expected};
 use proto_imap::types::{Condition, StatusResponse, Text};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
@@ -134,7 +136,7 @@ impl<P: ClientUnderTest<Secure: Debug>> Victim for Asking<P> {
         loop {
             let happened = step(&mut machine, &mut rx, &mut tx, |event, machine, tx| {
                 before.events.push(format!("{event:?}"));
-                let approach = P::approach(event, machine, tx);
+                let approach = P::prepare_starttls(event, machine, tx);
                 P::cleartext(machine, tx);
                 approach
             });
@@ -143,8 +145,8 @@ impl<P: ClientUnderTest<Secure: Debug>> Victim for Asking<P> {
                     return before.end(tx, Outcome::Fatal(error));
                 }
                 Ok(Some(Err(refusal))) => return before.end(tx, Outcome::Refused(refusal.to_string())),
-                Ok(Some(Ok(Approach::Ready))) => break,
-                Ok(Some(Ok(Approach::Continue))) => continue,
+                Ok(Some(Ok(StartTlsReadiness::Ready))) => break,
+                Ok(Some(Ok(StartTlsReadiness::Continue))) => continue,
                 Ok(None) => {}
             }
             before.output.extend(tx.take());

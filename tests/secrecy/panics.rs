@@ -9,9 +9,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use io_mio::{
-    Connection, Connector, Context, Error, Handler, ImapClient, ImapServer, ListenerTls, Next, Patience,
-    Peer, Reactor, ReactorHandle, ReactorLimits, Security, ServerProtocol, SmtpClient, SmtpServer, Target,
-    TlsClient, TlsServer, TlsVersions, Turn,
+    Connection, ConnectionEvent, Connector, Context, Deadlines, Error, Handler, ImapClient, ImapServer,
+    ListenerTls, Next, Peer, Reactor, ReactorHandle, ReactorLimits, Security, ServerProtocol, SmtpClient,
+    SmtpServer, Target, TlsClientConfig, TlsServerConfig, TlsVersions,
 };
 use proto_mail::{AuthRequest, Cleartext, Machine, Mechanism, Mechanisms, Secure, SendBuffer};
 
@@ -120,15 +120,15 @@ impl Running {
     {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        let tls = TlsServer::from_pem(chain.as_bytes(), key.as_bytes(), TlsVersions::Both).unwrap();
+        let tls = TlsServerConfig::from_pem(chain.as_bytes(), key.as_bytes(), TlsVersions::Both).unwrap();
         let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
         let written = written.clone();
         reactor.trace(move || written.trace());
         let any = "127.0.0.1:0".parse().unwrap();
         let factory = move |_: &Peer| App { falls, questions: 0 };
         let tls = ListenerTls::Implicit(tls);
-        let patience = Patience::default();
-        let address = reactor.listen::<P, App>(any, tls, config, patience, factory).unwrap();
+        let deadlines = Deadlines::default();
+        let address = reactor.listen::<P, App>(any, tls, config, deadlines, factory).unwrap();
         let handle = reactor.handle();
         let thread = Some(std::thread::spawn(move || reactor.run().unwrap()));
         Self { address, handle, thread }
@@ -166,8 +166,8 @@ struct Told {
 impl Asking<'_> {
     fn connector(&self, server: &Running) -> (Connector, Target) {
         let written = self.written.clone();
-        let connector = Connector::new(TlsClient::danger_accept_any_certificate().unwrap())
-            .patience(Patience::of(Duration::from_secs(10)))
+        let connector = Connector::new(TlsClientConfig::danger_accept_any_certificate().unwrap())
+            .deadlines(Deadlines::uniform(Duration::from_secs(10)))
             .trace(move || written.trace());
         let port = server.address.port();
         let target = Target::new("localhost", port, Security::ImplicitTls).dial_to("127.0.0.1", port);
@@ -181,7 +181,7 @@ impl Asking<'_> {
         let mut connection = connector.connect::<SmtpClient>(&target, &config).unwrap();
         connection
             .drive(|turn, _, _| {
-                Ok::<_, Error>(matches!(turn, Turn::Event(Event::Extensions(_))).then_some(()))
+                Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(Event::Extensions(_))).then_some(()))
             })
             .unwrap();
         let how = how(self.mechanism, PASSWORDS[2]);
@@ -190,8 +190,10 @@ impl Asking<'_> {
             How::Own => client.authenticate_with(Box::new(own::Client::new()), tx).unwrap(),
         });
         self.drive(connection, |turn| match turn {
-            Turn::Event(Event::Auth(outcome)) => Some(matches!(outcome, AuthOutcome::Accepted(_))),
-            Turn::Event(Event::Closed(_)) => Some(false),
+            ConnectionEvent::Machine(Event::Auth(outcome)) => {
+                Some(matches!(outcome, AuthOutcome::Accepted(_)))
+            }
+            ConnectionEvent::Machine(Event::Closed(_)) => Some(false),
             _ => None,
         })
     }
@@ -202,7 +204,9 @@ impl Asking<'_> {
         let config = Arc::new(proto_imap::Config::default());
         let mut connection = connector.connect::<ImapClient>(&target, &config).unwrap();
         connection
-            .drive(|turn, _, _| Ok::<_, Error>(matches!(turn, Turn::Event(Event::Capability)).then_some(())))
+            .drive(|turn, _, _| {
+                Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(Event::Capability)).then_some(()))
+            })
             .unwrap();
         let how = how(self.mechanism, PASSWORDS[2]);
         let choice = Choice::Mechanism(self.mechanism);
@@ -211,8 +215,8 @@ impl Asking<'_> {
             How::Own => client.authenticate_with(Box::new(own::Client::new()), tx).map(drop).unwrap(),
         });
         self.drive(connection, |turn| match turn {
-            Turn::Event(Event::Authenticated { .. }) => Some(true),
-            Turn::Event(Event::AuthRejected { .. } | Event::Closed) => Some(false),
+            ConnectionEvent::Machine(Event::Authenticated { .. }) => Some(true),
+            ConnectionEvent::Machine(Event::AuthRejected { .. } | Event::Closed) => Some(false),
             _ => None,
         })
     }
@@ -221,7 +225,7 @@ impl Asking<'_> {
     fn drive<M: Machine + std::fmt::Debug>(
         &self,
         mut connection: Connection<M>,
-        ended: impl Fn(&Turn<'_, M>) -> Option<bool>,
+        ended: impl Fn(&ConnectionEvent<'_, M>) -> Option<bool>,
     ) -> Told {
         let driven = catch_unwind(AssertUnwindSafe(|| {
             connection.drive(|turn, client, tx| {

@@ -8,7 +8,9 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use io_mio::trace::{Names, Record, Role, Trace, TraceFormat, TraceWriter, Tracing, What};
+use io_mio::trace::{
+    ConnectionTrace, NameVisibility, RecordItem, Role, Trace, TraceFormat, TraceRecord, TraceWriter,
+};
 use proto_mail::trace::{self, Event};
 use proto_mail::{Error, Machine, RecvBuffer, SendBuffer, WaitFor};
 
@@ -45,7 +47,7 @@ impl Written {
     /// A trace that writes here: as text, without names, and as JSON.
     pub(crate) fn trace(&self) -> Box<dyn Trace> {
         let writer = || TraceWriter::new(self.clone());
-        let forms = [writer(), writer().names(Names::Hidden), writer().format(TraceFormat::Json)];
+        let forms = [writer(), writer().names(NameVisibility::Hidden), writer().format(TraceFormat::Json)];
         Box::new(Forms { forms, events: self.events.clone() })
     }
 
@@ -62,12 +64,12 @@ struct Forms {
 }
 
 impl Trace for Forms {
-    fn record(&mut self, record: &Record<'_>) {
+    fn record(&mut self, record: &TraceRecord<'_>) {
         // Two traces of the same conversation are the same.
         let mut record = *record;
         (record.at, record.connection) = (Duration::ZERO, 1);
         self.forms.iter_mut().for_each(|form| form.record(&record));
-        if let What::Event(event) = record.what {
+        if let RecordItem::Event(event) = record.item {
             let mut events = self.events.lock().unwrap();
             if !events.last_mut().is_some_and(|last| join(last, event)) {
                 events.push(event.clone());
@@ -123,7 +125,7 @@ pub(crate) struct Side<M, A> {
     pub(crate) role: Role,
     rx: RecvBuffer,
     tx: SendBuffer,
-    tracing: Option<Tracing>,
+    tracing: Option<ConnectionTrace>,
     error: Option<Error>,
 }
 
@@ -210,8 +212,8 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
     fn pump(&mut self, shown: &mut Shown) {
         let Self { rx, tx, role, .. } = self;
         let tracing = self.tracing.get_or_insert_with(|| {
-            let tracing = Tracing::new(shown.written.trace(), A::PROTOCOL, *role, Instant::now());
-            tracing.watch(rx, tx);
+            let tracing = ConnectionTrace::new(shown.written.trace(), A::PROTOCOL, *role, Instant::now());
+            tracing.attach(rx, tx);
             tracing
         });
         tracing.received(true, rx);

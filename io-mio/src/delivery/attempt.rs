@@ -16,10 +16,10 @@ use proto_smtp::{
 };
 
 use super::{
-    Answer, Clock, DeliveryReport, Message, RetryCodes, Stage, Status, journal::Watch, message::unreadable,
-    report::Transacted,
+    Clock, DeliveryReport, DeliveryStage, DeliveryStatus, Diagnostic, Message, RetryCodes, journal::Watch,
+    message::unreadable, report::Transacted,
 };
-use crate::{Connection, Error, Turn};
+use crate::{Connection, ConnectionEvent, Error};
 
 /// How much of a message waits to be sent at most, in octets.
 const AHEAD: usize = 256 * 1024;
@@ -28,12 +28,12 @@ const CHUNK: usize = 64 * 1024;
 
 /// How many transactions a session has behind it, and how many it may have.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Spent {
+pub(super) struct SessionUsage {
     transactions: u32,
     most: u32,
 }
 
-impl Spent {
+impl SessionUsage {
     /// Nothing yet, of so many; 0 counts as 1.
     pub(super) const fn of(most: u32) -> Self {
         Self { transactions: 0, most: if most == 0 { 1 } else { most } }
@@ -88,7 +88,7 @@ impl Try {
     pub(super) fn run<C: Channel, S: Read + Seek>(
         &mut self,
         connection: &mut Connection<Client<C>>,
-        spent: &mut Spent,
+        spent: &mut SessionUsage,
         message: &mut Message<S>,
         report: &mut DeliveryReport,
         clock: &mut impl Clock,
@@ -150,8 +150,8 @@ impl Try {
             for number in report.pending() {
                 report.exclude(
                     number,
-                    Status::Invalid,
-                    Answer::none(Stage::Message, why.clone().unwrap_or_default()),
+                    DeliveryStatus::Invalid,
+                    Diagnostic::without_reply(DeliveryStage::Message, why.clone().unwrap_or_default()),
                 );
             }
         }
@@ -183,7 +183,11 @@ fn leave_out<C: Channel, S: Read + Seek>(
         let good = !only_ascii || rcpt.to.address().is_none_or(Address::is_ascii);
         if !good {
             let text = "the address needs SMTPUTF8, which the server does not offer";
-            report.exclude(*number, Status::Failed, Answer::none(Stage::Rcpt, text));
+            report.exclude(
+                *number,
+                DeliveryStatus::Failed,
+                Diagnostic::without_reply(DeliveryStage::Rcpt, text),
+            );
         }
         good
     });
@@ -197,9 +201,9 @@ struct Told<'a> {
 
 impl Told<'_> {
     /// The last octets are about to leave, for those that the server has accepted.
-    fn ending(&self, recipients: &[Recipient]) -> Result<(), Error> {
+    fn before_final_bytes(&self, recipients: &[Recipient]) -> Result<(), Error> {
         let accepted = self.numbers.iter().zip(recipients).filter(|(_, one)| one.is_accepted());
-        self.watch.ending(&accepted.map(|(number, _)| *number).collect::<Vec<_>>())
+        self.watch.before_final_bytes(&accepted.map(|(number, _)| *number).collect::<Vec<_>>())
     }
 }
 
@@ -227,14 +231,14 @@ fn run<C: Channel, S: Read>(
     told: &Told<'_>,
 ) -> Result<(), Error> {
     connection.drive(|turn, client, tx| {
-        if let Turn::Event(event) = turn {
+        if let ConnectionEvent::Machine(event) = turn {
             match transaction.event(&event, client, tx)? {
                 Progress::Done => return Ok(Some(())),
                 Progress::SendData => upload.sending = true,
                 Progress::Continue => {}
             }
         }
-        upload.fill(client, tx, told.watch, || told.ending(transaction.recipients()))?;
+        upload.fill(client, tx, told.watch, || told.before_final_bytes(transaction.recipients()))?;
         Ok::<_, Error>(None)
     })
 }
@@ -260,7 +264,7 @@ fn left_over(pending: &[usize], recipients: &[Recipient]) -> Vec<usize> {
     let left = |one: &Recipient| match one.outcome() {
         Outcome::NotSent(NotSent::LeftOver) => true,
         Outcome::Refused(Step::Rcpt(_), response) => {
-            let answer = Answer::of(Stage::Rcpt, response);
+            let answer = Diagnostic::from_response(DeliveryStage::Rcpt, response);
             let too_many = match answer.code {
                 Some(452) => answer.subject().is_none_or(|subject| subject == "5.3"),
                 Some(400..=499) => answer.subject() == Some("5.3"),
@@ -310,7 +314,7 @@ impl<'a, S: Read> Upload<'a, S> {
             }
             if !chunk.is_empty() {
                 client.data_writer()?.write_payload(&chunk, tx)?;
-                watch.sent(chunk.len() as u64);
+                watch.bytes_queued(chunk.len() as u64);
             }
             if next.is_empty() {
                 client.data_writer()?.finish(tx)?;

@@ -4,20 +4,20 @@
 
 use std::{fmt, io, time::Duration};
 
-use super::{Answer, DeliveryReport};
+use super::{DeliveryReport, Diagnostic};
 use crate::Error;
 
 /// Told of each step of a [`Dispatcher`](super::Dispatcher) before the next one is taken. What is on disk when a method
 /// returns is therefore never behind what a server may have, and a program that is killed and runs again knows from its
 /// journal who may be sent the message:
 ///
-/// * Of whom [`ending`](Self::ending) was not told, the server cannot have it.
-/// * Of whom `ending` was told and [`tried`](Self::tried) behind it was not, the server may have it: sending it again
+/// * Of whom [`before_final_bytes`](Self::before_final_bytes) was not told, the server cannot have it.
+/// * Of whom `ending` was told and [`attempt_finished`](Self::attempt_finished) behind it was not, the server may have it: sending it again
 ///   may deliver it twice.
-/// * Behind `tried` the report says it: who has [`Status::Retry`](super::Status::Retry) there does not have it.
+/// * Behind `tried` the report says it: who has [`DeliveryStatus::Retry`](super::Status::Retry) there does not have it.
 ///
 /// The calls come from the dispatcher's threads, those of one message one after the other. `T` is what the caller calls
-/// a message ([`Order::id`](super::Order::id)). Each method does nothing unless it is written; `()` is the journal of
+/// a message ([`DeliveryRequest::id`](super::Order::id)). Each method does nothing unless it is written; `()` is the journal of
 /// a program that keeps none.
 pub trait Journal<T>: Sync {
     /// The last octets of a message are about to be sent, for these recipients: their numbers, in the order of the
@@ -25,32 +25,32 @@ pub trait Journal<T>: Sync {
     ///
     /// # Errors
     /// The octets are kept back and the session is given up: the server cannot have the message. That ends this try
-    /// and no other, so a journal that is broken for good also says [`Stop`](super::Stop).
-    fn ending(&self, _id: &T, _recipients: &[usize]) -> io::Result<()> {
+    /// and no other, so a journal that is broken for good also says [`StopSignal`](super::Stop).
+    fn before_final_bytes(&self, _id: &T, _recipients: &[usize]) -> io::Result<()> {
         Ok(())
     }
 
     /// A try is over, and this is what is known of everybody. With a pause there is another one behind it, for those
     /// that wait; a message of which all tries are over, or that was stopped in a pause, is also told as
-    /// [`Done`](super::Done).
-    fn tried(&self, _id: &T, _report: &DeliveryReport, _pause: Option<Duration>) {}
+    /// [`DeliveryResult`](super::Done).
+    fn attempt_finished(&self, _id: &T, _report: &DeliveryReport, _pause: Option<Duration>) {}
 
     /// So many octets more of a message were queued in this try.
-    fn sent(&self, _id: &T, _octets: u64) {}
+    fn bytes_queued(&self, _id: &T, _octets: u64) {}
 
     /// A route came to nothing: nothing is sent on it for so long.
-    fn resting(&self, _why: &Answer, _pause: Duration) {}
+    fn route_paused(&self, _why: &Diagnostic, _pause: Duration) {}
 
     /// A server takes no more sessions than these, and is asked for no more as long as it has one.
-    fn crowded(&self, _why: &Answer, _sessions: usize) {}
+    fn session_limit_reached(&self, _why: &Diagnostic, _sessions: usize) {}
 }
 
 impl<T> Journal<T> for () {}
 
 /// The journal, for one message.
 pub(super) trait Watch {
-    fn ending(&self, recipients: &[usize]) -> Result<(), Error>;
-    fn sent(&self, octets: u64);
+    fn before_final_bytes(&self, recipients: &[usize]) -> Result<(), Error>;
+    fn bytes_queued(&self, octets: u64);
 }
 
 /// What is told of this message.
@@ -60,23 +60,23 @@ pub(super) struct Entry<'a, T, J: ?Sized> {
 }
 
 impl<T, J: Journal<T> + ?Sized> Watch for Entry<'_, T, J> {
-    fn ending(&self, recipients: &[usize]) -> Result<(), Error> {
-        let written = self.journal.ending(self.id, recipients);
+    fn before_final_bytes(&self, recipients: &[usize]) -> Result<(), Error> {
+        let written = self.journal.before_final_bytes(self.id, recipients);
         written.map_err(|source| Error::Io { doing: "writing the journal", source })
     }
 
-    fn sent(&self, octets: u64) {
-        self.journal.sent(self.id, octets);
+    fn bytes_queued(&self, octets: u64) {
+        self.journal.bytes_queued(self.id, octets);
     }
 }
 
 /// Nobody is told.
 impl Watch for () {
-    fn ending(&self, _: &[usize]) -> Result<(), Error> {
+    fn before_final_bytes(&self, _: &[usize]) -> Result<(), Error> {
         Ok(())
     }
 
-    fn sent(&self, _: u64) {}
+    fn bytes_queued(&self, _: u64) {}
 }
 
 impl<T, J: ?Sized> fmt::Debug for Entry<'_, T, J> {

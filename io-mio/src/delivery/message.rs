@@ -11,8 +11,9 @@ use proto_smtp::{
 };
 
 use super::{
-    Answer, CheckLimits, DeliveryReport, Fault, Field, Problem, Stage, Status,
-    check::{self, AddressCheck},
+    DeliveryReport, DeliveryStage, DeliveryStatus, Diagnostic, MessageLimits, MessagePart, Problem,
+    ProblemKind,
+    validation::{self, AddressCheck},
 };
 use crate::Error;
 
@@ -29,7 +30,7 @@ pub struct Message<S> {
     /// What the last check found.
     problems: Vec<Problem>,
     /// What is known of recipients from before, by their number.
-    settled: Vec<(usize, Status, Answer)>,
+    already_decided: Vec<(usize, DeliveryStatus, Diagnostic)>,
     message_id: Option<String>,
     chunking: Chunking,
     /// What is known of the octets.
@@ -64,7 +65,7 @@ impl<S: Read + Seek> Message<S> {
             unreadable: None,
             recipients: Vec::new(),
             problems: Vec::new(),
-            settled: Vec::new(),
+            already_decided: Vec::new(),
             message_id: None,
             chunking: Chunking::WhereNeeded,
             content: None,
@@ -73,7 +74,7 @@ impl<S: Read + Seek> Message<S> {
     }
 
     /// A message from whom somebody wrote down: `local@domain`, or nothing for the null path. One that cannot be read is
-    /// [`Invalid`](Status::Invalid), and is not sent.
+    /// [`Invalid`](DeliveryStatus::Invalid), and is not sent.
     #[must_use]
     pub fn from_text(sender: &str, source: S) -> Self {
         match Address::parse(sender) {
@@ -85,7 +86,7 @@ impl<S: Read + Seek> Message<S> {
 
     /// What the octets need (SIZE, 8BITMIME, SMTPUTF8) and what else is asked for; the sender stays.
     #[must_use]
-    pub fn asking(mut self, ask: impl FnOnce(Mail<'static>) -> Mail<'static>) -> Self {
+    pub fn with_mail(mut self, ask: impl FnOnce(Mail<'static>) -> Mail<'static>) -> Self {
         let from = self.mail.from.clone();
         self.mail = ask(self.mail);
         self.mail.from = from;
@@ -99,7 +100,7 @@ impl<S: Read + Seek> Message<S> {
         self
     }
 
-    /// Adds a recipient as somebody wrote it: `local@domain`. One that cannot be read is [`Invalid`](Status::Invalid);
+    /// Adds a recipient as somebody wrote it: `local@domain`. One that cannot be read is [`Invalid`](DeliveryStatus::Invalid);
     /// the others get the message.
     #[must_use]
     pub fn recipient_text(mut self, text: &str) -> Self {
@@ -113,8 +114,8 @@ impl<S: Read + Seek> Message<S> {
     /// What became of a recipient before, by its number in the order of the message: it is not sent to, and the report
     /// says so. For a program that goes on where another run of it has stopped.
     #[must_use]
-    pub fn settled(mut self, recipient: usize, status: Status, answer: Answer) -> Self {
-        self.settled.push((recipient, status, answer));
+    pub fn already_decided(mut self, recipient: usize, status: DeliveryStatus, answer: Diagnostic) -> Self {
+        self.already_decided.push((recipient, status, answer));
         self
     }
 
@@ -143,30 +144,33 @@ impl<S: Read + Seek> Message<S> {
 
     /// How many octets it has, if that was said (SIZE).
     #[must_use]
-    pub const fn octets(&self) -> Option<u64> {
+    pub const fn size(&self) -> Option<u64> {
         self.mail.size
     }
 
     /// Looks at everything before anything is sent, and remembers what is wrong: in the [`report`](Self::report) a
-    /// recipient with a problem of its own is [`Invalid`](Status::Invalid) and the others are not; any other problem is
+    /// recipient with a problem of its own is [`Invalid`](DeliveryStatus::Invalid) and the others are not; any other problem is
     /// everybody's. Empty: nothing is wrong.
     ///
     /// The source is read once, to its end or to the limit.
     ///
     /// # Errors
     /// The source cannot be read.
-    pub fn check(&mut self, limits: &CheckLimits) -> Result<&[Problem], Error> {
+    pub fn check(&mut self, limits: &MessageLimits) -> Result<&[Problem], Error> {
         self.problems = self.unreadable();
         if self.unreadable.is_none() {
-            self.problems.extend(check::sender(&self.mail, limits));
+            self.problems.extend(validation::sender(&self.mail, limits));
         }
         let recipients = self.recipients.len();
         if recipients == 0 || recipients > limits.recipients {
             let (fault, text) = match recipients {
-                0 => (Fault::Missing, "none".to_owned()),
-                many => (Fault::TooMany, format!("{many} recipients, and {} is the most", limits.recipients)),
+                0 => (ProblemKind::Missing, "none".to_owned()),
+                many => (
+                    ProblemKind::TooMany,
+                    format!("{many} recipients, and {} is the most", limits.recipients),
+                ),
             };
-            self.problems.push(Problem::new(Field::Recipient, None, fault, text));
+            self.problems.push(Problem::new(MessagePart::Recipient, None, fault, text));
         }
         let mut addresses = AddressCheck::default();
         for (index, recipient) in (0..).zip(&self.recipients) {
@@ -175,7 +179,8 @@ impl<S: Read + Seek> Message<S> {
             }
         }
         self.source.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-        let (problems, content) = check::content(&mut self.source, &self.mail, limits).map_err(unreadable)?;
+        let (problems, content) =
+            validation::content(&mut self.source, &self.mail, limits).map_err(unreadable)?;
         self.problems.extend(problems);
         self.content = content.or(self.content);
         self.problems.sort_by_key(|problem| (problem.field, problem.index, problem.problem));
@@ -190,14 +195,14 @@ impl<S: Read + Seek> Message<S> {
             Recipient::Unreadable(text, _) => text.clone(),
         };
         let mut report = DeliveryReport::new(self.message_id.clone(), self.recipients.iter().map(text));
-        for (number, status, answer) in &self.settled {
+        for (number, status, answer) in &self.already_decided {
             report.exclude(*number, *status, answer.clone());
         }
         let unreadable = self.unreadable();
         for problem in self.problems.iter().chain(&unreadable) {
             let invalid = |number, report: &mut DeliveryReport| {
-                let answer = Answer::none(Stage::Check, problem.to_string());
-                report.exclude(number, Status::Invalid, answer);
+                let answer = Diagnostic::without_reply(DeliveryStage::Check, problem.to_string());
+                report.exclude(number, DeliveryStatus::Invalid, answer);
             };
             match problem.recipient() {
                 Some(index) => invalid(usize::try_from(index).unwrap_or(usize::MAX), &mut report),
@@ -211,12 +216,12 @@ impl<S: Read + Seek> Message<S> {
     fn unreadable(&self) -> Vec<Problem> {
         let problem = |field, index: Option<u64>, error: &SyntaxError| {
             let long = matches!(error.why, Why::LocalPartTooLong | Why::DomainTooLong | Why::PathTooLong);
-            let fault = if long { Fault::TooLong } else { Fault::Syntax };
+            let fault = if long { ProblemKind::TooLong } else { ProblemKind::Syntax };
             Problem::new(field, index, fault, error.to_string())
         };
-        let sender = self.unreadable.iter().map(|error| problem(Field::Sender, None, error));
+        let sender = self.unreadable.iter().map(|error| problem(MessagePart::Sender, None, error));
         let recipients = (0..).zip(&self.recipients).filter_map(|(index, recipient)| match recipient {
-            Recipient::Unreadable(_, error) => Some(problem(Field::Recipient, Some(index), error)),
+            Recipient::Unreadable(_, error) => Some(problem(MessagePart::Recipient, Some(index), error)),
             Recipient::Rcpt(_) => None,
         });
         sender.chain(recipients).collect()

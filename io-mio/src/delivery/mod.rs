@@ -13,19 +13,19 @@
 //! All of them block. A program on a [`Reactor`](crate::Reactor) gives the call to a thread of
 //! [`Workers`](crate::Workers).
 //!
-//! Each phase has its deadline: those of RFC 5321 §4.5.3.2, or less by the connector's [`Patience`](crate::Patience).
+//! Each phase has its deadline: those of RFC 5321 §4.5.3.2, or less by the connector's [`Deadlines`](crate::Deadlines).
 
-mod answer;
 mod attempt;
-mod check;
-mod dispatch;
+mod diagnostic;
+mod dispatcher;
 mod journal;
 mod message;
-mod policy;
 mod pool;
 mod queue;
 mod report;
+mod retry;
 mod route;
+mod validation;
 
 use std::io::{Read, Seek};
 use std::time::Duration;
@@ -33,29 +33,29 @@ use std::time::Duration;
 use proto_mail::Channel;
 use proto_smtp::client::{Client, Event};
 
-use crate::{Connection, Error, Turn, smtp::unwilling};
+use crate::{Connection, ConnectionEvent, Error, smtp::unwilling};
 
-use attempt::{End, Spent, Try};
+use attempt::{End, SessionUsage, Try};
 
-pub use answer::{ANSWER_TEXT_LIMIT, Answer, Obstacle, Stage};
-pub use check::{Addresses, CheckLimits, Fault, Field, Problem};
-pub use dispatch::{Dispatcher, Done, Order, Stop};
+pub use diagnostic::{DIAGNOSTIC_TEXT_LIMIT, DeliveryStage, Diagnostic, Retryable};
+pub use dispatcher::{DeliveryRequest, DeliveryResult, Dispatcher, StopSignal};
 pub use journal::Journal;
 pub use message::{Chunking, Message};
-pub use policy::{Clock, RetryCodes, RetryPolicy, SystemClock};
 pub use pool::{Pool, PoolLimits, Session};
-pub use report::{DeliveryReport, RecipientReport, Status};
+pub use report::{DeliveryReport, DeliveryStatus, RecipientReport};
+pub use retry::{Clock, RetryCodes, RetryPolicy, SystemClock};
 pub use route::{Route, log_in};
+pub use validation::{AddressPolicy, MessageLimits, MessagePart, Problem, ProblemKind};
 
 /// Delivers a message: connects, sends it, and tries again for those that the server refuses for now.
 ///
-/// `connect` makes a connection for each try, and logs in if need be; [`ready`] waits for what the server offers. A
+/// `connect` makes a connection for each try, and logs in if need be; [`wait_until_ready`] waits for what the server offers. A
 /// server that takes fewer messages in a session (LIMITS, RFC 9422) gets the rest in another one, at once.
 ///
 /// # Errors
 /// No try came as far as a recipient, and another would make no sense or none is left. Whatever a server says of a
 /// recipient is no error: it stands in the report.
-pub fn deliver<C: Channel, S: Read + Seek, E: Obstacle + From<Error>>(
+pub fn deliver<C: Channel, S: Read + Seek, E: Retryable + From<Error>>(
     message: &mut Message<S>,
     policy: &RetryPolicy,
     clock: &mut impl Clock,
@@ -66,7 +66,7 @@ pub fn deliver<C: Channel, S: Read + Seek, E: Obstacle + From<Error>>(
         let mut one_try = Try::new(report, policy.codes, Duration::ZERO);
         loop {
             let mut connection = connect()?;
-            let mut spent = Spent::of(u32::MAX);
+            let mut spent = SessionUsage::of(u32::MAX);
             let end = one_try.run(&mut connection, &mut spent, message, report, clock, &())?;
             // What was answered stands, whether or not the server hears the good-bye.
             quit(connection);
@@ -81,14 +81,14 @@ pub fn deliver<C: Channel, S: Read + Seek, E: Obstacle + From<Error>>(
 /// Waits until a server has greeted and said what it offers.
 ///
 /// # Errors
-/// The connection is lost or its deadline passes; [`Error::Unwilling`] if the server does not want to serve.
-pub fn ready<C: Channel>(connection: &mut Connection<Client<C>>) -> Result<(), Error> {
+/// The connection is lost or its deadline passes; [`Error::ServiceRefused`] if the server does not want to serve.
+pub fn wait_until_ready<C: Channel>(connection: &mut Connection<Client<C>>) -> Result<(), Error> {
     connection.drive(|turn, _, _| match turn {
-        Turn::Event(Event::Extensions(_)) => Ok(Some(())),
-        Turn::Event(Event::Rejected(_, response) | Event::Closed(Some(response))) => {
+        ConnectionEvent::Machine(Event::Extensions(_)) => Ok(Some(())),
+        ConnectionEvent::Machine(Event::Rejected(_, response) | Event::Closed(Some(response))) => {
             Err(unwilling(&response))
         }
-        Turn::Event(Event::Closed(None)) => Err(Error::Closed),
+        ConnectionEvent::Machine(Event::Closed(None)) => Err(Error::Closed),
         _ => Ok(None),
     })
 }
@@ -97,7 +97,7 @@ pub fn ready<C: Channel>(connection: &mut Connection<Client<C>>) -> Result<(), E
 ///
 /// # Errors
 /// A try failed before anything was known of anybody, and another would make no sense or none is left.
-fn retry<K: Clock, E: Obstacle>(
+fn retry<K: Clock, E: Retryable>(
     policy: &RetryPolicy,
     clock: &mut K,
     report: &mut DeliveryReport,
@@ -106,10 +106,10 @@ fn retry<K: Clock, E: Obstacle>(
     for number in 1.. {
         let obstacle = attempt(clock, report).err();
         let known = report.has_answer();
-        let why = obstacle.as_ref().map(|obstacle| obstacle as &dyn Obstacle);
-        let (elapsed, chance) = (clock.elapsed(), clock.chance());
+        let why = obstacle.as_ref().map(|obstacle| obstacle as &dyn Retryable);
+        let (elapsed, chance) = (clock.elapsed(), clock.random());
         match (policy.after(number, why, report, elapsed, chance), obstacle) {
-            (Some(pause), _) => clock.pause(pause),
+            (Some(pause), _) => clock.sleep(pause),
             (None, Some(obstacle)) if !known => return Err(obstacle),
             (None, _) => break,
         }

@@ -15,8 +15,8 @@ use proto_mail::Channel;
 use proto_smtp::client::Client;
 
 use super::{
-    Clock, DeliveryReport, Message, Obstacle, RetryPolicy, Route,
-    attempt::{End, Spent, Try},
+    Clock, DeliveryReport, Message, RetryPolicy, Retryable, Route,
+    attempt::{End, SessionUsage, Try},
     journal::Watch,
     quit, retry,
     route::Place,
@@ -90,25 +90,25 @@ struct Held<C: Channel> {
     place: Place,
     opened: Instant,
     used: Instant,
-    spent: Spent,
+    spent: SessionUsage,
 }
 
 /// A session that is to be closed, and its place until it is.
-struct Leaver<'p, C: Channel> {
+struct Closing<'p, C: Channel> {
     connection: Connection<Client<C>>,
-    seat: Seat<'p, C>,
+    seat: Slot<'p, C>,
 }
 
 /// A right to a session, which is either there or may be opened now.
-pub(super) struct Claim<'p, C: Channel> {
-    seat: Seat<'p, C>,
+pub(super) struct Lease<'p, C: Channel> {
+    seat: Slot<'p, C>,
     found: Option<Held<C>>,
     /// Those that give way, or are too old.
-    leaving: Vec<Leaver<'p, C>>,
+    leaving: Vec<Closing<'p, C>>,
 }
 
 /// One of the sessions that there may be. It becomes free when this is dropped.
-struct Seat<'p, C: Channel> {
+struct Slot<'p, C: Channel> {
     pool: &'p Pool<C>,
     /// Where it leads, and for which route; `None`: the session is idle in the pool, and keeps its place.
     place: Option<(Place, u64)>,
@@ -116,25 +116,25 @@ struct Seat<'p, C: Channel> {
 
 /// Why a session could not be opened.
 #[derive(Debug)]
-pub(super) struct Unopened<E> {
-    pub(super) obstacle: E,
+pub(super) struct OpenError<E> {
+    pub(super) error: E,
     /// How many others the same route has with the host: if there are some, the host takes no more.
     pub(super) others: usize,
 }
 
 /// Why a try could not be made.
 #[derive(Debug)]
-pub(super) enum Trouble<E> {
+pub(super) enum AttemptError<E> {
     /// There is no session.
-    Unopened(Unopened<E>),
+    OpenError(OpenError<E>),
     /// The message cannot be sent, in whichever session.
     Message(E),
 }
 
-impl<E> Trouble<E> {
+impl<E> AttemptError<E> {
     pub(super) fn into_obstacle(self) -> E {
         match self {
-            Self::Unopened(Unopened { obstacle, .. }) | Self::Message(obstacle) => obstacle,
+            Self::OpenError(OpenError { error: obstacle, .. }) | Self::Message(obstacle) => obstacle,
         }
     }
 }
@@ -152,7 +152,7 @@ pub(super) enum Ended {
 /// again: something is outstanding in it, it is lost, or its limits are reached.
 pub struct Session<'p, C: Channel> {
     held: Option<Held<C>>,
-    seat: Seat<'p, C>,
+    seat: Slot<'p, C>,
 }
 
 impl<C: Channel> Pool<C> {
@@ -192,7 +192,7 @@ impl<C: Channel> Pool<C> {
             match self.claim_in(&mut state, route) {
                 Some(claim) => {
                     drop(state);
-                    return claim.open(route).map_err(|unopened| unopened.obstacle);
+                    return claim.open(route).map_err(|unopened| unopened.error);
                 }
                 None => state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
@@ -204,7 +204,7 @@ impl<C: Channel> Pool<C> {
     ///
     /// # Errors
     /// As [`deliver`](super::deliver).
-    pub fn deliver<S: Read + Seek, E: Obstacle + From<Error>>(
+    pub fn deliver<S: Read + Seek, E: Retryable + From<Error>>(
         &self,
         route: &Route<C, E>,
         message: &mut Message<S>,
@@ -217,7 +217,7 @@ impl<C: Channel> Pool<C> {
             let mut one_try = Try::new(report, policy.codes, began);
             let session = self.session(route)?;
             let tried = session.run(route, &mut one_try, message, report, clock, &());
-            tried.map(|_| ()).map_err(Trouble::into_obstacle)
+            tried.map(|_| ()).map_err(AttemptError::into_obstacle)
         })?;
         Ok(report)
     }
@@ -243,11 +243,11 @@ impl<C: Channel> Pool<C> {
     }
 
     /// A right to a session of this route; `None`: there is none now.
-    pub(super) fn claim<E>(&self, route: &Route<C, E>) -> Option<Claim<'_, C>> {
+    pub(super) fn claim<E>(&self, route: &Route<C, E>) -> Option<Lease<'_, C>> {
         self.claim_in(&mut self.lock(), route)
     }
 
-    fn claim_in<E>(&self, state: &mut State<C>, route: &Route<C, E>) -> Option<Claim<'_, C>> {
+    fn claim_in<E>(&self, state: &mut State<C>, route: &Route<C, E>) -> Option<Lease<'_, C>> {
         let now = Instant::now();
         let place = route.place();
         let mut leaving = Vec::new();
@@ -267,13 +267,13 @@ impl<C: Channel> Pool<C> {
             state.open.entry(place.clone()).or_insert_with(new).routes.push(route.number());
         }
         leaving.extend(self.expired(state, now));
-        let seat = Seat { pool: self, place: Some((place.clone(), route.number())) };
-        Some(Claim { seat, found, leaving })
+        let seat = Slot { pool: self, place: Some((place.clone(), route.number())) };
+        Some(Lease { seat, found, leaving })
     }
 
     /// A session of this route could not be opened, and its place is given up. Where the route has others, the host
     /// takes no more than there are: returns how many the route has.
-    fn give_up<E>(&self, route: &Route<C, E>, mut seat: Seat<'_, C>) -> usize {
+    fn give_up<E>(&self, route: &Route<C, E>, mut seat: Slot<'_, C>) -> usize {
         let mut state = self.lock();
         seat.place = None;
         state.leave(route.place(), route.number());
@@ -287,7 +287,7 @@ impl<C: Channel> Pool<C> {
         others
     }
 
-    fn expired(&self, state: &mut State<C>, now: Instant) -> Vec<Leaver<'_, C>> {
+    fn expired(&self, state: &mut State<C>, now: Instant) -> Vec<Closing<'_, C>> {
         let over = |held: &mut Held<C>| self.is_over(held, now);
         state.idle.extract_if(.., over).map(|held| self.leaver(held)).collect()
     }
@@ -308,9 +308,9 @@ impl<C: Channel> Pool<C> {
         idle.min(self.limits.lifetime.saturating_sub(now.saturating_duration_since(held.opened)))
     }
 
-    fn leaver(&self, held: Held<C>) -> Leaver<'_, C> {
-        let seat = Seat { pool: self, place: Some((held.place.clone(), held.route)) };
-        Leaver { connection: held.connection, seat }
+    fn leaver(&self, held: Held<C>) -> Closing<'_, C> {
+        let seat = Slot { pool: self, place: Some((held.place.clone(), held.route)) };
+        Closing { connection: held.connection, seat }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<C>> {
@@ -353,9 +353,9 @@ impl<C: Channel> State<C> {
     }
 }
 
-impl<'p, C: Channel> Claim<'p, C> {
+impl<'p, C: Channel> Lease<'p, C> {
     /// The session: the one that was found, if it is still there, or a new one.
-    pub(super) fn open<E>(self, route: &Route<C, E>) -> Result<Session<'p, C>, Unopened<E>> {
+    pub(super) fn open<E>(self, route: &Route<C, E>) -> Result<Session<'p, C>, OpenError<E>> {
         leave(self.leaving);
         let mut session = Session { held: self.found, seat: self.seat };
         if session.held.as_mut().is_some_and(|held| held.connection.is_quiet()) {
@@ -376,36 +376,36 @@ impl<C: Channel> Session<'_, C> {
         report: &mut DeliveryReport,
         clock: &mut impl Clock,
         watch: &dyn Watch,
-    ) -> Result<Ended, Trouble<E>> {
+    ) -> Result<Ended, AttemptError<E>> {
         loop {
-            let Some(held) = &mut self.held else { return Err(Trouble::Message(Error::Closed.into())) };
+            let Some(held) = &mut self.held else { return Err(AttemptError::Message(Error::Closed.into())) };
             let (connection, spent) = (&mut held.connection, &mut held.spent);
             let ended = one_try.run(connection, spent, message, report, clock, watch);
-            match ended.map_err(|error| Trouble::Message(error.into()))? {
+            match ended.map_err(|error| AttemptError::Message(error.into()))? {
                 End::Lost if spent.is_first() => return Ok(Ended::AtOnce),
                 End::Over | End::Lost => return Ok(Ended::Late),
-                End::Stale | End::UsedUp => self = self.renewed(route).map_err(Trouble::Unopened)?,
+                End::Stale | End::UsedUp => self = self.renewed(route).map_err(AttemptError::OpenError)?,
             }
         }
     }
 
     /// A new session in the place of this one.
-    fn renewed<E>(mut self, route: &Route<C, E>) -> Result<Self, Unopened<E>> {
+    fn renewed<E>(mut self, route: &Route<C, E>) -> Result<Self, OpenError<E>> {
         if let Some(held) = self.held.take() {
             part(held.connection);
         }
         match route.open() {
             Ok(connection) => {
                 let now = Instant::now();
-                let spent = Spent::of(self.seat.pool.limits.messages);
+                let spent = SessionUsage::of(self.seat.pool.limits.messages);
                 let (route, place) = (route.number(), route.place().clone());
                 self.held = Some(Held { connection, route, place, opened: now, used: now, spent });
                 Ok(self)
             }
             Err(obstacle) => {
                 let pool = self.seat.pool;
-                let seat = std::mem::replace(&mut self.seat, Seat { pool, place: None });
-                Err(Unopened { obstacle, others: pool.give_up(route, seat) })
+                let seat = std::mem::replace(&mut self.seat, Slot { pool, place: None });
+                Err(OpenError { error: obstacle, others: pool.give_up(route, seat) })
             }
         }
     }
@@ -434,7 +434,7 @@ impl<C: Channel> fmt::Debug for Session<'_, C> {
     }
 }
 
-impl<C: Channel> Drop for Seat<'_, C> {
+impl<C: Channel> Drop for Slot<'_, C> {
     fn drop(&mut self) {
         let Some((place, route)) = self.place.take() else { return };
         self.pool.lock().leave(&place, route);
@@ -450,13 +450,13 @@ fn part<C: Channel>(connection: Connection<Client<C>>) {
 }
 
 /// Says good-bye to all, and then waits for each to hear it.
-fn leave<C: Channel>(mut leaving: Vec<Leaver<'_, C>>) {
+fn leave<C: Channel>(mut leaving: Vec<Closing<'_, C>>) {
     for leaver in &mut leaving {
         if leaver.connection.with(|client, tx| client.quit(tx)).is_ok() {
             let _ = leaver.connection.flush();
         }
     }
-    for Leaver { connection, seat } in leaving {
+    for Closing { connection, seat } in leaving {
         let _ = connection.close();
         drop(seat);
     }

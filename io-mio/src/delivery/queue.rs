@@ -11,18 +11,19 @@ use std::{
 use proto_mail::Channel;
 
 use super::{
-    Answer, DeliveryReport, Order, Pool, RetryCodes, RetryPolicy, Status, attempt::Try, pool::Claim,
+    DeliveryReport, DeliveryRequest, DeliveryStatus, Diagnostic, Pool, RetryCodes, RetryPolicy, attempt::Try,
+    pool::Lease,
 };
 
 /// A message that is in hand.
 pub(super) struct Held<T, S, C: Channel, E> {
-    pub(super) order: Order<T, S, C, E>,
+    pub(super) order: DeliveryRequest<T, S, C, E>,
     pub(super) report: DeliveryReport,
-    pub(super) obstacle: Option<E>,
+    pub(super) error: Option<E>,
     /// It was looked at, or nobody wants it to be.
     pub(super) is_checked: bool,
     /// How many tries were begun.
-    pub(super) tries: u32,
+    pub(super) attempts: u32,
     /// When the first began, by the clock.
     pub(super) began: Duration,
     /// When the next may begin.
@@ -30,22 +31,22 @@ pub(super) struct Held<T, S, C: Channel, E> {
     /// A try that goes on when there is a session for it.
     pub(super) one_try: Option<Try>,
     /// It is not tried again, since its route is given up.
-    pub(super) is_given_up: bool,
+    pub(super) route_failed: bool,
 }
 
 impl<T, S: Read + Seek, C: Channel, E> Held<T, S, C, E> {
-    pub(super) fn new(order: Order<T, S, C, E>) -> Self {
+    pub(super) fn new(order: DeliveryRequest<T, S, C, E>) -> Self {
         let report = order.message.report();
         Self {
             order,
             report,
-            obstacle: None,
+            error: None,
             is_checked: true,
-            tries: 0,
+            attempts: 0,
             began: Duration::ZERO,
             due: Duration::ZERO,
             one_try: None,
-            is_given_up: false,
+            route_failed: false,
         }
     }
 
@@ -54,16 +55,16 @@ impl<T, S: Read + Seek, C: Channel, E> Held<T, S, C, E> {
         if let Some(one_try) = self.one_try.take() {
             return one_try;
         }
-        if self.tries == 0 {
+        if self.attempts == 0 {
             self.began = now;
         }
-        self.tries = self.tries.saturating_add(1);
+        self.attempts = self.attempts.saturating_add(1);
         Try::new(&mut self.report, codes, self.began)
     }
 
     /// How long ago the first try began.
     pub(super) fn elapsed(&self, now: Duration) -> Duration {
-        if self.tries == 0 { Duration::ZERO } else { now.saturating_sub(self.began) }
+        if self.attempts == 0 { Duration::ZERO } else { now.saturating_sub(self.began) }
     }
 }
 
@@ -109,7 +110,7 @@ pub(super) enum Route {
 /// What a thread does next.
 pub(super) enum Next<'p, T, S, C: Channel, E> {
     Check(Held<T, S, C, E>),
-    Try(Held<T, S, C, E>, Box<Claim<'p, C>>),
+    Try(Held<T, S, C, E>, Box<Lease<'p, C>>),
     Finish(Held<T, S, C, E>),
     Ask,
     Sweep,
@@ -135,7 +136,7 @@ impl<T, S: Read + Seek, C: Channel, E> Queue<T, S, C, E> {
         for at in 0..self.waiting.len() {
             let Some(held) = self.waiting.get(at) else { continue };
             let route = &held.order.route;
-            if held.is_given_up || (held.is_checked && held.report.pending().is_empty()) {
+            if held.route_failed || (held.is_checked && held.report.pending().is_empty()) {
                 return self.waiting.remove(at).map(Next::Finish);
             }
             if !held.is_checked {
@@ -158,8 +159,8 @@ impl<T, S: Read + Seek, C: Channel, E> Queue<T, S, C, E> {
     /// Whether another order may be taken: less than `most` are in hand, and of those that were not tried yet there are
     /// less than `ahead`, which have less than so many bytes.
     pub(super) fn has_room(&self, most: usize, ahead: usize, bytes: u64) -> bool {
-        let untried = self.waiting.iter().filter(|held| held.tries == 0);
-        let sizes = untried.map(|held| held.order.message.octets().unwrap_or_default());
+        let untried = self.waiting.iter().filter(|held| held.attempts == 0);
+        let sizes = untried.map(|held| held.order.message.size().unwrap_or_default());
         let (count, size) =
             sizes.fold((0, 0_u64), |(count, sum), size| (count + 1, sum.saturating_add(size)));
         self.waiting.len() + self.active < most && count < ahead && (count == 0 || size < bytes)
@@ -185,42 +186,42 @@ impl<T, S: Read + Seek, C: Channel, E> Queue<T, S, C, E> {
     pub(super) fn came_to_nothing(
         &mut self,
         route: u64,
-        hope: Hope,
+        hope: RetryDecision,
         policy: &RetryPolicy,
         now: Duration,
         chance: u64,
     ) -> Route {
         let rest = self.rests.entry(route).or_insert(Rest { failures: 0, until: now });
         rest.failures = rest.failures.saturating_add(1);
-        let is_over = hope == Hope::None || rest.failures >= policy.tries.max(1);
-        let pause = if is_over { policy.longest_pause } else { policy.pause_after(rest.failures, chance) };
+        let is_over = hope == RetryDecision::None || rest.failures >= policy.attempts.max(1);
+        let pause = if is_over { policy.max_delay } else { policy.pause_after(rest.failures, chance) };
         rest.until = rest.until.max(now.saturating_add(pause));
         if is_over { Route::GivenUp } else { Route::Rests(pause) }
     }
 
     /// Whatever waits for this route is not tried any more, and this is why.
-    pub(super) fn give_up(&mut self, route: u64, why: &Answer, hope: Hope, now: Duration) {
+    pub(super) fn give_up(&mut self, route: u64, why: &Diagnostic, hope: RetryDecision, now: Duration) {
         for held in self.waiting.iter_mut().filter(|held| held.order.route.number() == route) {
             let elapsed = held.elapsed(now);
             held.report.put_off(why, elapsed, hope.of_the_unknown());
-            held.is_given_up = true;
+            held.route_failed = true;
         }
     }
 }
 
 /// Whether trying again makes sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hope {
+pub(super) enum RetryDecision {
     Some,
     None,
 }
 
-impl Hope {
+impl RetryDecision {
     /// What becomes of those of whom nothing is known.
-    pub(super) const fn of_the_unknown(self) -> Status {
+    pub(super) const fn of_the_unknown(self) -> DeliveryStatus {
         match self {
-            Self::Some => Status::Retry,
-            Self::None => Status::Failed,
+            Self::Some => DeliveryStatus::Retry,
+            Self::None => DeliveryStatus::Failed,
         }
     }
 }

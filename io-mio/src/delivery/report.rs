@@ -11,13 +11,13 @@ use proto_smtp::{
 };
 use serde::Serialize;
 
-use super::{Answer, Obstacle, RetryCodes, Stage, queue::Hope};
+use super::{DeliveryStage, Diagnostic, RetryCodes, Retryable, queue::RetryDecision};
 
 /// What became of a message or of one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Status {
+pub enum DeliveryStatus {
     /// The server took it.
     Success,
     /// It failed for good.
@@ -41,13 +41,13 @@ pub struct RecipientReport {
     /// Who it is.
     pub address: String,
     /// What became of it.
-    pub status: Status,
+    pub status: DeliveryStatus,
     /// The answer that decided, or why there was none.
     #[serde(flatten)]
-    pub answer: Option<Answer>,
+    pub diagnostic: Option<Diagnostic>,
     /// What a server answered in an earlier try, where none was reached after it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub earlier: Option<Answer>,
+    pub earlier: Option<Diagnostic>,
     /// How many tries were made for it, those included that reached no server.
     pub attempts: u32,
     /// Whether sending to it again later makes sense.
@@ -62,8 +62,8 @@ impl RecipientReport {
     const fn new(address: String) -> Self {
         Self {
             address,
-            status: Status::Retry,
-            answer: None,
+            status: DeliveryStatus::Retry,
+            diagnostic: None,
             earlier: None,
             attempts: 0,
             is_retryable: false,
@@ -73,11 +73,11 @@ impl RecipientReport {
     }
 
     /// What became of it now. What a server said before is kept beside what no server said.
-    fn set(&mut self, status: Status, answer: Answer) {
+    fn set(&mut self, status: DeliveryStatus, answer: Diagnostic) {
         self.status = status;
-        let before = self.answer.replace(answer);
-        let replied = |answer: &Answer| answer.code.is_some();
-        if self.answer.as_ref().is_some_and(replied) {
+        let before = self.diagnostic.replace(answer);
+        let replied = |answer: &Diagnostic| answer.code.is_some();
+        if self.diagnostic.as_ref().is_some_and(replied) {
             self.earlier = None;
         } else if before.as_ref().is_some_and(replied) {
             self.earlier = before;
@@ -89,7 +89,7 @@ impl RecipientReport {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeliveryReport {
     /// That of the whole: success only if every recipient was taken, and otherwise the worst that happened.
-    pub status: Status,
+    pub status: DeliveryStatus,
     /// The message's own identifier, if the caller named it.
     pub message_id: Option<String>,
     /// Every recipient, in the order of the message.
@@ -99,7 +99,7 @@ pub struct DeliveryReport {
     pub sent_at: Option<Timestamp>,
     /// How often it was tried again.
     pub retry_count: u32,
-    /// Whether sending it again later makes sense, to those that have [`Status::TempFailed`].
+    /// Whether sending it again later makes sense, to those that have [`DeliveryStatus::TempFailed`].
     pub is_retryable: bool,
     /// How long it took with all pauses, in milliseconds.
     pub duration_ms: u64,
@@ -112,7 +112,7 @@ impl DeliveryReport {
     #[must_use]
     pub fn new(message_id: Option<String>, addresses: impl IntoIterator<Item = String>) -> Self {
         Self {
-            status: Status::Retry,
+            status: DeliveryStatus::Retry,
             message_id,
             recipients: addresses.into_iter().map(RecipientReport::new).collect(),
             sent_at: None,
@@ -127,7 +127,7 @@ impl DeliveryReport {
     #[must_use]
     pub fn pending(&self) -> Vec<usize> {
         let waits = |(number, recipient): (usize, &RecipientReport)| {
-            (recipient.status == Status::Retry).then_some(number)
+            (recipient.status == DeliveryStatus::Retry).then_some(number)
         };
         self.recipients.iter().enumerate().filter_map(waits).collect()
     }
@@ -135,13 +135,13 @@ impl DeliveryReport {
     /// Whether something is known of anybody.
     #[must_use]
     pub fn has_answer(&self) -> bool {
-        self.recipients.iter().any(|recipient| recipient.answer.is_some())
+        self.recipients.iter().any(|recipient| recipient.diagnostic.is_some())
     }
 
     /// A try begins for all that wait.
     pub(super) fn count_try(&mut self) {
         let mut again = false;
-        for recipient in self.recipients.iter_mut().filter(|one| one.status == Status::Retry) {
+        for recipient in self.recipients.iter_mut().filter(|one| one.status == DeliveryStatus::Retry) {
             again |= recipient.attempts > 0;
             recipient.attempts = recipient.attempts.saturating_add(1);
         }
@@ -149,19 +149,19 @@ impl DeliveryReport {
     }
 
     /// Something stood in the way of a try, or nothing did: says whether another one makes sense.
-    pub(super) fn meet(&mut self, obstacle: Option<&dyn Obstacle>, elapsed: Duration) -> Hope {
-        let Some(obstacle) = obstacle else { return Hope::Some };
-        let hope = if obstacle.is_transient() { Hope::Some } else { Hope::None };
-        self.put_off(&obstacle.answer(), elapsed, hope.of_the_unknown());
+    pub(super) fn meet(&mut self, obstacle: Option<&dyn Retryable>, elapsed: Duration) -> RetryDecision {
+        let Some(obstacle) = obstacle else { return RetryDecision::Some };
+        let hope = if obstacle.is_retryable() { RetryDecision::Some } else { RetryDecision::None };
+        self.put_off(&obstacle.diagnostic(), elapsed, hope.of_the_unknown());
         hope
     }
 
     /// Nothing was said about anybody: what happened stands for all that wait. Those of whom nothing was known before
     /// are `unknown` now.
-    pub(super) fn put_off(&mut self, answer: &Answer, elapsed: Duration, unknown: Status) {
+    pub(super) fn put_off(&mut self, answer: &Diagnostic, elapsed: Duration, unknown: DeliveryStatus) {
         for recipient in &mut self.recipients {
-            if recipient.status == Status::Retry {
-                let status = if recipient.answer.is_none() { unknown } else { Status::Retry };
+            if recipient.status == DeliveryStatus::Retry {
+                let status = if recipient.diagnostic.is_none() { unknown } else { DeliveryStatus::Retry };
                 recipient.decided_ms = milliseconds(elapsed);
                 recipient.set(status, answer.clone());
             }
@@ -181,7 +181,7 @@ impl DeliveryReport {
     }
 
     /// This recipient is not tried, and why.
-    pub(super) fn exclude(&mut self, number: usize, status: Status, answer: Answer) {
+    pub(super) fn exclude(&mut self, number: usize, status: DeliveryStatus, answer: Diagnostic) {
         if let Some(recipient) = self.recipients.get_mut(number) {
             recipient.set(status, answer);
         }
@@ -195,16 +195,21 @@ impl DeliveryReport {
     /// Nothing is tried any more: what was to be tried again has failed for now.
     pub fn conclude(&mut self) {
         for recipient in &mut self.recipients {
-            if recipient.status == Status::Retry {
-                recipient.status = Status::TempFailed;
+            if recipient.status == DeliveryStatus::Retry {
+                recipient.status = DeliveryStatus::TempFailed;
             }
-            recipient.is_retryable = recipient.status == Status::TempFailed;
+            recipient.is_retryable = recipient.status == DeliveryStatus::TempFailed;
         }
         let has = |status| self.recipients.iter().any(|recipient| recipient.status == status);
-        let worst =
-            [Status::Uncertain, Status::Failed, Status::Rejected, Status::Invalid, Status::TempFailed];
-        self.status = worst.into_iter().find(|status| has(*status)).unwrap_or(Status::Success);
-        self.is_retryable = has(Status::TempFailed);
+        let worst = [
+            DeliveryStatus::Uncertain,
+            DeliveryStatus::Failed,
+            DeliveryStatus::Rejected,
+            DeliveryStatus::Invalid,
+            DeliveryStatus::TempFailed,
+        ];
+        self.status = worst.into_iter().find(|status| has(*status)).unwrap_or(DeliveryStatus::Success);
+        self.is_retryable = has(DeliveryStatus::TempFailed);
     }
 }
 
@@ -223,24 +228,28 @@ pub(super) struct Transacted<'t> {
     pub(super) elapsed: Duration,
 }
 
-fn judge(outcome: &Outcome, of: &Transacted<'_>) -> (Status, Answer) {
+fn judge(outcome: &Outcome, of: &Transacted<'_>) -> (DeliveryStatus, Diagnostic) {
     let lost = of.lost.unwrap_or("the connection was lost");
     match outcome {
-        Outcome::Delivered(response) => (Status::Success, Answer::of(Stage::Message, response)),
+        Outcome::Delivered(response) => {
+            (DeliveryStatus::Success, Diagnostic::from_response(DeliveryStage::Message, response))
+        }
         Outcome::Refused(step, response) => {
-            let answer = Answer::of(Stage::from(*step), response);
+            let answer = Diagnostic::from_response(DeliveryStage::from(*step), response);
             let status = match step {
-                _ if of.codes.include(&answer) => Status::Retry,
-                _ if answer.is_transient() => Status::TempFailed,
-                Step::Mail | Step::Rcpt(_) => Status::Rejected,
-                _ => Status::Failed,
+                _ if of.codes.include(&answer) => DeliveryStatus::Retry,
+                _ if answer.is_transient() => DeliveryStatus::TempFailed,
+                Step::Mail | Step::Rcpt(_) => DeliveryStatus::Rejected,
+                _ => DeliveryStatus::Failed,
             };
             (status, answer)
         }
-        Outcome::Uncertain => (Status::Uncertain, Answer::none(Stage::Message, lost)),
+        Outcome::Uncertain => {
+            (DeliveryStatus::Uncertain, Diagnostic::without_reply(DeliveryStage::Message, lost))
+        }
         Outcome::NotSent(NotSent::TooLarge(limit)) => {
             let text = format!("the server takes messages of at most {limit} octets");
-            (Status::Failed, Answer::none(Stage::Mail, text))
+            (DeliveryStatus::Failed, Diagnostic::without_reply(DeliveryStage::Mail, text))
         }
         Outcome::NotSent(NotSent::NotOffered(extension)) => {
             let advice = match extension {
@@ -251,24 +260,26 @@ fn judge(outcome: &Outcome, of: &Transacted<'_>) -> (Status, Answer) {
             };
             let text =
                 format!("the message needs {}, which the server does not offer{advice}", extension.keyword());
-            (Status::Failed, Answer::none(Stage::Mail, text))
+            (DeliveryStatus::Failed, Diagnostic::without_reply(DeliveryStage::Mail, text))
         }
         Outcome::NotSent(NotSent::TimeTooShort(least)) => {
             let text = format!("the server promises delivery within {least} seconds at the earliest");
-            (Status::Failed, Answer::none(Stage::Mail, text))
+            (DeliveryStatus::Failed, Diagnostic::without_reply(DeliveryStage::Mail, text))
         }
         Outcome::NotSent(NotSent::HeldTooLong(most)) => {
             let (interval, until) = (most.interval, most.until);
             let text = format!("the server holds messages for {interval} seconds and until {until} at most");
-            (Status::Failed, Answer::none(Stage::Mail, text))
+            (DeliveryStatus::Failed, Diagnostic::without_reply(DeliveryStage::Mail, text))
         }
-        Outcome::NotSent(NotSent::Unwanted) => {
-            (Status::Failed, Answer::none(Stage::Mail, "the server takes no message of this kind"))
-        }
-        Outcome::NotSent(NotSent::LeftOver | NotSent::SessionUsedUp) => {
-            (Status::Retry, Answer::none(Stage::Mail, "the server takes no more of them at once"))
-        }
-        _ => (Status::Retry, Answer::none(Stage::Message, lost)),
+        Outcome::NotSent(NotSent::Unwanted) => (
+            DeliveryStatus::Failed,
+            Diagnostic::without_reply(DeliveryStage::Mail, "the server takes no message of this kind"),
+        ),
+        Outcome::NotSent(NotSent::LeftOver | NotSent::SessionUsedUp) => (
+            DeliveryStatus::Retry,
+            Diagnostic::without_reply(DeliveryStage::Mail, "the server takes no more of them at once"),
+        ),
+        _ => (DeliveryStatus::Retry, Diagnostic::without_reply(DeliveryStage::Message, lost)),
     }
 }
 
@@ -325,9 +336,15 @@ mod tests {
         let statuses: Vec<_> = report.recipients.iter().map(|recipient| recipient.status).collect();
         assert_eq!(
             statuses,
-            [Status::TempFailed, Status::Rejected, Status::Uncertain, Status::Failed, Status::TempFailed]
+            [
+                DeliveryStatus::TempFailed,
+                DeliveryStatus::Rejected,
+                DeliveryStatus::Uncertain,
+                DeliveryStatus::Failed,
+                DeliveryStatus::TempFailed
+            ]
         );
-        assert_eq!((report.status, report.is_retryable), (Status::Uncertain, true));
+        assert_eq!((report.status, report.is_retryable), (DeliveryStatus::Uncertain, true));
     }
 
     #[test]
@@ -338,9 +355,9 @@ mod tests {
             report.conclude();
             (report.status, report.is_retryable)
         };
-        assert_eq!(whole(&[taken(), taken()]), (Status::Success, false));
-        assert_eq!(whole(&[taken(), refused(Step::Rcpt(1), 452)]), (Status::TempFailed, true));
-        assert_eq!(whole(&[taken(), refused(Step::Mail, 550)]), (Status::Rejected, false));
+        assert_eq!(whole(&[taken(), taken()]), (DeliveryStatus::Success, false));
+        assert_eq!(whole(&[taken(), refused(Step::Rcpt(1), 452)]), (DeliveryStatus::TempFailed, true));
+        assert_eq!(whole(&[taken(), refused(Step::Mail, 550)]), (DeliveryStatus::Rejected, false));
     }
 
     #[test]

@@ -16,8 +16,8 @@ use proto_smtp::{
     client::{AuthOutcome, Client, Event},
 };
 
-use super::ready;
-use crate::{Connection, Connector, Error, SmtpClient, Target, Turn, smtp::unwilling};
+use super::wait_until_ready;
+use crate::{Connection, ConnectionEvent, Connector, Error, SmtpClient, Target, smtp::unwilling};
 
 type Open<C, E> = dyn Fn() -> Result<Connection<Client<C>>, E> + Send + Sync;
 
@@ -45,7 +45,7 @@ pub(super) struct Place {
 
 impl<C: Channel, E> Route<C, E> {
     /// The way to this host and port. `open` opens a session there, logs in if need be, and returns it when it is
-    /// [`ready`]. Secrets stay with it.
+    /// [`wait_until_ready`]. Secrets stay with it.
     pub fn new(
         host: &str,
         port: u16,
@@ -74,12 +74,12 @@ impl<C: Channel, E> Route<C, E> {
 impl Route<Secure> {
     /// The way over TLS to a server that asks nobody who they are.
     #[must_use]
-    pub fn to(connector: &Connector, target: &Target, config: &Arc<Config>) -> Self {
+    pub fn without_login(connector: &Connector, target: &Target, config: &Arc<Config>) -> Self {
         let (connector, to, config) = (connector.clone(), target.clone(), config.clone());
         let (host, port) = target.place();
         Self::new(host, port, move || {
             let mut connection = connector.connect::<SmtpClient>(&to, &config)?;
-            ready(&mut connection)?;
+            wait_until_ready(&mut connection)?;
             Ok(connection)
         })
     }
@@ -87,7 +87,7 @@ impl Route<Secure> {
     /// The way over TLS to a server, as the one whose credentials these are. `credentials` is asked once for each
     /// session: a token may be another one by then. The strongest mechanism that fits is taken.
     #[must_use]
-    pub fn logged_in(
+    pub fn with_login(
         connector: &Connector,
         target: &Target,
         config: &Arc<Config>,
@@ -97,7 +97,7 @@ impl Route<Secure> {
         let (host, port) = target.place();
         Self::new(host, port, move || {
             let mut connection = connector.connect::<SmtpClient>(&to, &config)?;
-            ready(&mut connection)?;
+            wait_until_ready(&mut connection)?;
             log_in(&mut connection, &Mechanism::ALL, credentials()?)?;
             Ok(connection)
         })
@@ -117,13 +117,13 @@ impl<C: Channel, E> fmt::Debug for Route<C, E> {
     }
 }
 
-/// Logs in on a connection that is [`ready`], with the first of these mechanisms that fits. A server that does not
+/// Logs in on a connection that is [`wait_until_ready`], with the first of these mechanisms that fits. A server that does not
 /// understand an initial response (500 or 501) is asked once more without one. A server that refuses a mechanism which
 /// reveals nothing (SCRAM; 500 to 504, 534) is asked once for the next one that reveals nothing, never for one that
 /// reveals the password. A refused password is not tried twice.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`]: no mechanism fits, or the server says no. Or the connection is lost.
+/// [`Error::AuthenticationFailed`]: no mechanism fits, or the server says no. Or the connection is lost.
 pub fn log_in(
     connection: &mut Connection<Client<Secure>>,
     order: &[Mechanism],
@@ -155,12 +155,12 @@ fn choose(
     credentials: &Credentials,
 ) -> Result<Mechanism, Error> {
     let chosen = connection.machine().choose(order, credentials);
-    chosen.map_err(|reasons| Error::Unauthenticated { code: None, reply: reasons.to_string() })
+    chosen.map_err(|reasons| Error::AuthenticationFailed { code: None, reply: reasons.to_string() })
 }
 
 /// Whether the reply is about the mechanism and not about the password (RFC 4954 §6): 500 to 504, or 534.
 const fn refuses_mechanism(error: &Error) -> bool {
-    matches!(error, Error::Unauthenticated { code: Some(500..=504 | 534), .. })
+    matches!(error, Error::AuthenticationFailed { code: Some(500..=504 | 534), .. })
 }
 
 /// Tries a mechanism, and once more without an initial response where the server did not understand it.
@@ -172,7 +172,7 @@ fn try_mechanism(
     // Where none goes with the command from the start, none is to blame.
     let once_more = (!connection.machine().has_refused_initial_response()).then(|| credentials.duplicate());
     match (prove(connection, mechanism, credentials), once_more) {
-        (Err(Error::Unauthenticated { .. }), Some(credentials))
+        (Err(Error::AuthenticationFailed { .. }), Some(credentials))
             if connection.machine().has_refused_initial_response() =>
         {
             prove(connection, mechanism, credentials)
@@ -188,12 +188,15 @@ fn prove(
 ) -> Result<(), Error> {
     connection.with(|client, tx| client.authenticate(mechanism, credentials, tx))?;
     connection.drive(|turn, _, _| match turn {
-        Turn::Event(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(())),
-        Turn::Event(Event::Auth(AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response))) => {
-            Err(Error::Unauthenticated { code: Some(response.code().get()), reply: response.to_string() })
-        }
-        Turn::Event(Event::Closed(Some(response))) => Err(unwilling(&response)),
-        Turn::Event(Event::Closed(None)) => Err(Error::Closed),
+        ConnectionEvent::Machine(Event::Auth(AuthOutcome::Accepted(_))) => Ok(Some(())),
+        ConnectionEvent::Machine(Event::Auth(
+            AuthOutcome::Rejected(response) | AuthOutcome::Cancelled(response),
+        )) => Err(Error::AuthenticationFailed {
+            code: Some(response.code().get()),
+            reply: response.to_string(),
+        }),
+        ConnectionEvent::Machine(Event::Closed(Some(response))) => Err(unwilling(&response)),
+        ConnectionEvent::Machine(Event::Closed(None)) => Err(Error::Closed),
         _ => Ok(None),
     })
 }

@@ -26,7 +26,7 @@ impl Fingerprint {
 
     /// The 32 octets.
     #[must_use]
-    pub const fn octets(&self) -> &[u8; 32] {
+    pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -4,7 +4,7 @@
 //! This module knows rustls. It knows no socket and no mail protocol.
 
 mod certificate;
-mod mode;
+mod detect;
 mod report;
 mod verify;
 
@@ -19,8 +19,8 @@ use rustls::{
 };
 
 pub use certificate::{Certificate, Fingerprint, FingerprintError};
-pub use mode::FirstOctets;
-pub use report::{TlsCause, TlsError, TlsInfo};
+pub use detect::DetectedProtocol;
+pub use report::{TlsError, TlsErrorKind, TlsInfo};
 
 pub(crate) use report::{binding, seed};
 pub(crate) use verify::Seen;
@@ -57,14 +57,14 @@ impl TlsVersions {
 /// Each connection makes a full handshake: no session is resumed, so that nothing is ever carried from one identity,
 /// server or trust setting to another.
 #[derive(Clone)]
-pub struct TlsClient {
+pub struct TlsClientConfig {
     verifier: Arc<dyn ServerCertVerifier>,
     /// Whether that trusts anybody.
     anybody: bool,
     config: Arc<ClientConfig>,
 }
 
-impl TlsClient {
+impl TlsClientConfig {
     /// Trusts whom this machine trusts.
     ///
     /// # Errors
@@ -175,20 +175,20 @@ impl TlsClient {
     }
 }
 
-impl fmt::Debug for TlsClient {
+impl fmt::Debug for TlsClientConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsClient").finish_non_exhaustive()
+        f.debug_struct("TlsClientConfig").finish_non_exhaustive()
     }
 }
 
 /// What a server shows. Cheap to clone.
 #[derive(Clone)]
-pub struct TlsServer {
+pub struct TlsServerConfig {
     config: Arc<ServerConfig>,
     leaf: CertificateDer<'static>,
 }
 
-impl TlsServer {
+impl TlsServerConfig {
     /// Shows the certificate chain of a PEM file, the server's own certificate first, with the key of another (or the
     /// same) file.
     ///
@@ -267,9 +267,9 @@ impl TlsServer {
     }
 }
 
-impl fmt::Debug for TlsServer {
+impl fmt::Debug for TlsServerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsServer").field("fingerprint", &self.fingerprint()).finish_non_exhaustive()
+        f.debug_struct("TlsServerConfig").field("fingerprint", &self.fingerprint()).finish_non_exhaustive()
     }
 }
 

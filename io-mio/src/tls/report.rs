@@ -80,7 +80,7 @@ pub(crate) fn seed() -> Option<Secret<[u8; 32]>> {
 #[derive(Debug, Clone)]
 pub struct TlsError {
     /// Why.
-    pub cause: TlsCause,
+    pub kind: TlsErrorKind,
     /// What the server's certificate says, if it came.
     pub certificate: Option<Arc<Certificate>>,
 }
@@ -88,13 +88,13 @@ pub struct TlsError {
 /// Why TLS was not established, or broke.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum TlsCause {
+pub enum TlsErrorKind {
     /// Nobody who is trusted vouches for the certificate.
     UnknownIssuer,
     /// The certificate vouches for itself.
     SelfSigned,
     /// The server uses an authority's certificate (CA:TRUE) as its own.
-    AuthorityAsLeaf,
+    CaUsedAsEndEntity,
     /// The certificate was valid until this day.
     Expired(String),
     /// The certificate is valid from this day on.
@@ -116,102 +116,106 @@ pub enum TlsCause {
     /// The certificate cannot be used for another reason.
     BadCertificate(String),
     /// No TLS version in common.
-    Version,
+    NoCommonVersion,
     /// No cipher suite or key exchange in common.
-    Cipher,
+    NoCommonCipherSuite,
     /// The peer ended the handshake with this alert (RFC 8446 §6).
     Alert(String),
     /// The peer closed the connection before TLS was in place.
     Closed,
     /// The peer speaks something else, or breaks the rules of TLS.
-    Garbled(String),
+    InvalidTls(String),
 }
 
 impl TlsError {
     pub(crate) fn new(error: &rustls::Error, certificate: Option<Arc<Certificate>>) -> Self {
         let seen = certificate.as_deref();
-        let cause = match error {
+        let kind = match error {
             rustls::Error::InvalidCertificate(error) => certificate_cause(error, seen),
             rustls::Error::AlertReceived(alert) => alert_cause(*alert),
             rustls::Error::PeerIncompatible(why) => incompatible_cause(why),
-            error => TlsCause::Garbled(error.to_string()),
+            error => TlsErrorKind::InvalidTls(error.to_string()),
         };
-        Self { cause, certificate }
+        Self { kind, certificate }
     }
 
     /// Whether the same may well succeed later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self.cause, TlsCause::Closed)
+        matches!(self.kind, TlsErrorKind::Closed)
     }
 
     /// What to try.
     #[must_use]
-    pub fn advice(&self) -> Option<String> {
-        Some(match &self.cause {
-            TlsCause::UnknownIssuer => {
+    pub fn hint(&self) -> Option<String> {
+        Some(match &self.kind {
+            TlsErrorKind::UnknownIssuer => {
                 "if the server's authority is your own, give its certificate as a CA file; else do not go on".into()
             }
-            TlsCause::SelfSigned | TlsCause::AuthorityAsLeaf => match &self.certificate {
+            TlsErrorKind::SelfSigned | TlsErrorKind::CaUsedAsEndEntity => match &self.certificate {
                 Some(seen) => format!(
                     "if this is your own server, compare the fingerprint there and pin it: {}",
                     seen.fingerprint
                 ),
                 None => "if this is your own server, pin its fingerprint".into(),
             },
-            TlsCause::Expired(_) => "the server's operator must renew it; check this machine's clock".into(),
-            TlsCause::NotYetValid(_) => "check this machine's clock".into(),
-            TlsCause::WrongName { found, .. } => match found.first() {
+            TlsErrorKind::Expired(_) => "the server's operator must renew it; check this machine's clock".into(),
+            TlsErrorKind::NotYetValid(_) => "check this machine's clock".into(),
+            TlsErrorKind::WrongName { found, .. } => match found.first() {
                 Some(name) => format!("use the server's own name, perhaps {name}"),
                 None => "use the server's own name".into(),
             },
-            TlsCause::PinMismatch { found } => format!(
+            TlsErrorKind::PinMismatch { found } => format!(
                 "if the server's operator announced a new certificate, compare and pin {found}; else somebody is in \
                  between: do not go on"
             ),
-            TlsCause::Version => "the server must offer TLS 1.2 or 1.3 (RFC 8996)".into(),
-            TlsCause::Cipher => {
+            TlsErrorKind::NoCommonVersion => "the server must offer TLS 1.2 or 1.3 (RFC 8996)".into(),
+            TlsErrorKind::NoCommonCipherSuite => {
                 "the server must offer forward secrecy (ECDHE) with AES-GCM or ChaCha20: it may offer RSA key \
                  exchange or CBC only"
                     .into()
             }
-            TlsCause::Revoked => "do not go on; tell the server's operator".into(),
-            TlsCause::Closed => {
+            TlsErrorKind::Revoked => "do not go on; tell the server's operator".into(),
+            TlsErrorKind::Closed => {
                 "try again; a server that does so every time may want STARTTLS, or offer only TLS < 1.2".into()
             }
-            TlsCause::BadCertificate(_) | TlsCause::Alert(_) | TlsCause::Garbled(_) => return None,
+            TlsErrorKind::BadCertificate(_) | TlsErrorKind::Alert(_) | TlsErrorKind::InvalidTls(_) => return None,
         })
     }
 }
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            TlsCause::UnknownIssuer => {
+        match &self.kind {
+            TlsErrorKind::UnknownIssuer => {
                 f.write_str("nobody who is trusted vouches for the server's certificate")?
             }
-            TlsCause::SelfSigned => f.write_str("the server's certificate is self-signed")?,
-            TlsCause::AuthorityAsLeaf => {
+            TlsErrorKind::SelfSigned => f.write_str("the server's certificate is self-signed")?,
+            TlsErrorKind::CaUsedAsEndEntity => {
                 f.write_str("the server uses an authority's certificate (CA:TRUE) as its own")?;
             }
-            TlsCause::Expired(day) => write!(f, "the server's certificate expired on {day}")?,
-            TlsCause::NotYetValid(day) => write!(f, "the server's certificate is not valid before {day}")?,
-            TlsCause::WrongName { expected, found } => {
+            TlsErrorKind::Expired(day) => write!(f, "the server's certificate expired on {day}")?,
+            TlsErrorKind::NotYetValid(day) => {
+                write!(f, "the server's certificate is not valid before {day}")?
+            }
+            TlsErrorKind::WrongName { expected, found } => {
                 write!(f, "the server's certificate is not for {expected}, but for {}", list(found))?;
             }
-            TlsCause::Revoked => f.write_str("the server's certificate was revoked")?,
-            TlsCause::PinMismatch { found } => {
+            TlsErrorKind::Revoked => f.write_str("the server's certificate was revoked")?,
+            TlsErrorKind::PinMismatch { found } => {
                 write!(f, "the server's certificate is not the pinned one, but {found}")?;
             }
-            TlsCause::BadCertificate(why) => write!(f, "the server's certificate cannot be used: {why}")?,
-            TlsCause::Version => f.write_str("no TLS version in common: the server offers only TLS < 1.2")?,
-            TlsCause::Cipher => f.write_str("no TLS cipher suite in common")?,
-            TlsCause::Alert(alert) => write!(f, "the peer ended TLS with the alert {alert}")?,
-            TlsCause::Closed => f.write_str("the peer closed the connection during the TLS handshake")?,
-            TlsCause::Garbled(why) => write!(f, "what came is not proper TLS: {why}")?,
+            TlsErrorKind::BadCertificate(why) => write!(f, "the server's certificate cannot be used: {why}")?,
+            TlsErrorKind::NoCommonVersion => {
+                f.write_str("no TLS version in common: the server offers only TLS < 1.2")?
+            }
+            TlsErrorKind::NoCommonCipherSuite => f.write_str("no TLS cipher suite in common")?,
+            TlsErrorKind::Alert(alert) => write!(f, "the peer ended TLS with the alert {alert}")?,
+            TlsErrorKind::Closed => f.write_str("the peer closed the connection during the TLS handshake")?,
+            TlsErrorKind::InvalidTls(why) => write!(f, "what came is not proper TLS: {why}")?,
         }
-        match (&self.cause, &self.certificate) {
-            (TlsCause::UnknownIssuer, Some(seen)) if !seen.issuer.is_empty() => {
+        match (&self.kind, &self.certificate) {
+            (TlsErrorKind::UnknownIssuer, Some(seen)) if !seen.issuer.is_empty() => {
                 write!(f, " (issued by {})", seen.issuer)
             }
             _ => Ok(()),
@@ -221,45 +225,47 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-fn certificate_cause(error: &CertificateError, seen: Option<&Certificate>) -> TlsCause {
+fn certificate_cause(error: &CertificateError, seen: Option<&Certificate>) -> TlsErrorKind {
     use CertificateError as E;
     let self_signed = seen.is_some_and(|seen| seen.self_signed);
     match error {
-        E::UnknownIssuer if self_signed => TlsCause::SelfSigned,
-        E::UnknownIssuer => TlsCause::UnknownIssuer,
+        E::UnknownIssuer if self_signed => TlsErrorKind::SelfSigned,
+        E::UnknownIssuer => TlsErrorKind::UnknownIssuer,
         E::Expired | E::ExpiredContext { .. } => {
-            TlsCause::Expired(seen.map(Certificate::not_after_day).unwrap_or_default())
+            TlsErrorKind::Expired(seen.map(Certificate::not_after_day).unwrap_or_default())
         }
         E::NotValidYet | E::NotValidYetContext { .. } => {
-            TlsCause::NotYetValid(seen.map(Certificate::not_before_day).unwrap_or_default())
+            TlsErrorKind::NotYetValid(seen.map(Certificate::not_before_day).unwrap_or_default())
         }
-        E::NotValidForName | E::NotValidForNameContext { .. } => TlsCause::WrongName {
+        E::NotValidForName | E::NotValidForNameContext { .. } => TlsErrorKind::WrongName {
             expected: match error {
                 E::NotValidForNameContext { expected, .. } => expected.to_str().into_owned(),
                 _ => "the name asked for".into(),
             },
             found: seen.map(|seen| seen.names.clone()).unwrap_or_default(),
         },
-        E::Revoked => TlsCause::Revoked,
+        E::Revoked => TlsErrorKind::Revoked,
         E::ApplicationVerificationFailure => match seen {
             // Only the pinning verifier says this.
-            Some(seen) => TlsCause::PinMismatch { found: seen.fingerprint },
-            None => TlsCause::BadCertificate(error.to_string()),
+            Some(seen) => TlsErrorKind::PinMismatch { found: seen.fingerprint },
+            None => TlsErrorKind::BadCertificate(error.to_string()),
         },
-        error if format!("{error:?}").contains("CaUsedAsEndEntity") => TlsCause::AuthorityAsLeaf,
-        error => TlsCause::BadCertificate(error.to_string()),
+        error if format!("{error:?}").contains("CaUsedAsEndEntity") => TlsErrorKind::CaUsedAsEndEntity,
+        error => TlsErrorKind::BadCertificate(error.to_string()),
     }
 }
 
-fn alert_cause(alert: AlertDescription) -> TlsCause {
+fn alert_cause(alert: AlertDescription) -> TlsErrorKind {
     match alert {
-        AlertDescription::ProtocolVersion => TlsCause::Version,
-        AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => TlsCause::Cipher,
-        alert => TlsCause::Alert(format!("{alert:?}")),
+        AlertDescription::ProtocolVersion => TlsErrorKind::NoCommonVersion,
+        AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
+            TlsErrorKind::NoCommonCipherSuite
+        }
+        alert => TlsErrorKind::Alert(format!("{alert:?}")),
     }
 }
 
-fn incompatible_cause(why: &PeerIncompatible) -> TlsCause {
+fn incompatible_cause(why: &PeerIncompatible) -> TlsErrorKind {
     use PeerIncompatible as P;
     match why {
         P::ServerTlsVersionIsDisabledByOurConfig
@@ -267,9 +273,11 @@ fn incompatible_cause(why: &PeerIncompatible) -> TlsCause {
         | P::Tls12NotOffered
         | P::Tls12NotOfferedOrEnabled
         | P::Tls13RequiredForQuic
-        | P::SupportedVersionsExtensionRequired => TlsCause::Version,
-        P::NoCipherSuitesInCommon | P::NoKxGroupsInCommon | P::NoEcPointFormatsInCommon => TlsCause::Cipher,
-        why => TlsCause::Garbled(format!("{why:?}")),
+        | P::SupportedVersionsExtensionRequired => TlsErrorKind::NoCommonVersion,
+        P::NoCipherSuitesInCommon | P::NoKxGroupsInCommon | P::NoEcPointFormatsInCommon => {
+            TlsErrorKind::NoCommonCipherSuite
+        }
+        why => TlsErrorKind::InvalidTls(format!("{why:?}")),
     }
 }
 
@@ -303,13 +311,13 @@ mod tests {
 
     #[test]
     fn what_a_verifier_says_is_told_as_it_is() {
-        let cause = |error| certificate_cause(&error, None);
-        assert!(matches!(cause(CertificateError::BadEncoding), TlsCause::BadCertificate(_)));
-        assert_eq!(cause(CertificateError::UnknownIssuer), TlsCause::UnknownIssuer);
-        assert_eq!(cause(CertificateError::Revoked), TlsCause::Revoked);
+        let kind = |error| certificate_cause(&error, None);
+        assert!(matches!(kind(CertificateError::BadEncoding), TlsErrorKind::BadCertificate(_)));
+        assert_eq!(kind(CertificateError::UnknownIssuer), TlsErrorKind::UnknownIssuer);
+        assert_eq!(kind(CertificateError::Revoked), TlsErrorKind::Revoked);
         // What no certificate came with has no issuer to be named.
         let certificate = Some(Arc::new(Certificate::read(&vec![1, 2, 3].into())));
-        let shown = TlsError { cause: TlsCause::UnknownIssuer, certificate }.to_string();
+        let shown = TlsError { kind: TlsErrorKind::UnknownIssuer, certificate }.to_string();
         assert_eq!(shown, "nobody who is trusted vouches for the server's certificate");
     }
 }

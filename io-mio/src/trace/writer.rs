@@ -8,7 +8,7 @@ use std::{fmt, io::Write, mem};
 use proto_mail::trace::{self, Event};
 use serde_json::{Value, json};
 
-use super::{Record, Role, Trace, What};
+use super::{RecordItem, Role, Trace, TraceRecord};
 
 /// How a trace looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -22,7 +22,7 @@ pub enum TraceFormat {
 
 /// Whether names and addresses are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Names {
+pub enum NameVisibility {
     /// They are.
     #[default]
     Shown,
@@ -52,8 +52,8 @@ pub enum Names {
 pub struct TraceWriter<W: Write + Send> {
     out: W,
     format: TraceFormat,
-    names: Names,
-    shown: usize,
+    names: NameVisibility,
+    line_limit: usize,
     client: Vec<Part>,
     server: Vec<Part>,
     /// What is known of the connection, for what is written at its end.
@@ -87,8 +87,8 @@ impl<W: Write + Send> TraceWriter<W> {
         Self {
             out,
             format: TraceFormat::Text,
-            names: Names::Shown,
-            shown: 1024,
+            names: NameVisibility::Shown,
+            line_limit: 1024,
             client: Vec::new(),
             server: Vec::new(),
             last: None,
@@ -104,15 +104,15 @@ impl<W: Write + Send> TraceWriter<W> {
 
     /// Whether names and addresses are shown; they are unless this says otherwise.
     #[must_use]
-    pub const fn names(mut self, names: Names) -> Self {
+    pub const fn names(mut self, names: NameVisibility) -> Self {
         self.names = names;
         self
     }
 
     /// How many octets of a line, or of a literal, are shown: 1024 unless something else is asked for.
     #[must_use]
-    pub const fn showing(mut self, octets: usize) -> Self {
-        self.shown = octets;
+    pub const fn line_limit(mut self, bytes: usize) -> Self {
+        self.line_limit = bytes;
         self
     }
 
@@ -155,7 +155,7 @@ impl<W: Write + Send> TraceWriter<W> {
         if parts.is_empty() {
             return;
         }
-        if self.names == Names::Hidden {
+        if self.names == NameVisibility::Hidden {
             parts = hide(parts, known.protocol);
         }
         match self.format {
@@ -211,40 +211,40 @@ impl<W: Write + Send> TraceWriter<W> {
 }
 
 impl<W: Write + Send> Trace for TraceWriter<W> {
-    fn record(&mut self, record: &Record<'_>) {
-        let Record { connection, protocol, role, secured, .. } = *record;
+    fn record(&mut self, record: &TraceRecord<'_>) {
+        let TraceRecord { connection, protocol, role, secured, .. } = *record;
         let known = Known { connection, protocol, role, at: record.at.as_secs_f64(), secured };
         let (here, there) = match role {
             Role::Client => (Side::Client, Side::Server),
             Role::Server => (Side::Server, Side::Client),
         };
         self.last = Some(known);
-        match record.what {
-            What::Connected(_) if self.names == Names::Hidden => {
+        match record.item {
+            RecordItem::Connected(_) if self.names == NameVisibility::Hidden => {
                 self.note(known, "connected", json!({ "event": "connected" }));
             }
-            What::Connected(peer) => {
+            RecordItem::Connected(peer) => {
                 self.note(
                     known,
                     &format!("connected: {peer}"),
                     json!({ "event": "connected", "peer": peer }),
                 );
             }
-            What::Event(Event::Received(what)) => self.passed(known, there, what),
-            What::Event(Event::Sent(what)) => self.passed(known, here, what),
-            What::Event(Event::TlsStarted) => self.note(known, "TLS", json!({ "event": "tls" })),
-            What::Event(Event::Closed) => {
+            RecordItem::Event(Event::Received(what)) => self.passed(known, there, what),
+            RecordItem::Event(Event::Sent(what)) => self.passed(known, here, what),
+            RecordItem::Event(Event::TlsStarted) => self.note(known, "TLS", json!({ "event": "tls" })),
+            RecordItem::Event(Event::Closed) => {
                 self.end();
                 self.note(known, "closed", json!({ "event": "closed" }));
             }
-            What::Event(_) => {}
-            What::Note(_) if self.names == Names::Hidden => {}
-            What::Note(note) => self.note(known, note, json!({ "note": note })),
+            RecordItem::Event(_) => {}
+            RecordItem::Note(_) if self.names == NameVisibility::Hidden => {}
+            RecordItem::Note(note) => self.note(known, note, json!({ "note": note })),
         }
     }
 
-    fn shown(&self) -> usize {
-        self.shown
+    fn line_limit(&self) -> usize {
+        self.line_limit
     }
 }
 
@@ -374,30 +374,30 @@ mod tests {
 
     use super::*;
 
-    fn written(format: TraceFormat, names: Names) -> String {
+    fn written(format: TraceFormat, names: NameVisibility) -> String {
         let mut out = Vec::new();
         let mut trace = TraceWriter::new(&mut out).format(format).names(names);
         let mut at = 0;
-        let mut record = |secured, what: What<'_>| {
+        let mut record = |secured, what: RecordItem<'_>| {
             at += 1;
             let at = Duration::from_millis(at);
             let (connection, protocol, role) = (7, "imap", Role::Client);
-            trace.record(&Record { connection, protocol, role, at, secured, what });
+            trace.record(&TraceRecord { connection, protocol, role, at, secured, item: what });
         };
         let sent = |what| Event::Sent(what);
         let received = |text: &[u8]| Event::Received(trace::TraceSpan::Text(text.to_vec()));
-        record(false, What::Connected("127.0.0.1:143".parse().unwrap()));
-        record(false, What::Event(&received(b"* OK re")));
-        record(false, What::Event(&received(b"ady\r\n")));
-        record(true, What::Event(&Event::TlsStarted));
-        record(true, What::Note("TLSv1.3"));
-        record(true, What::Event(&sent(trace::TraceSpan::Text(b"a2 LOGIN ".to_vec()))));
-        record(true, What::Event(&sent(trace::TraceSpan::Secret(7))));
-        record(true, What::Event(&received(b"* LIST () \"/\" \"\x1b]0;bob\"\r\n* 3 EXISTS\r\n")));
-        record(true, What::Event(&sent(trace::TraceSpan::Secret(2))));
-        record(true, What::Event(&sent(trace::TraceSpan::Text(b"\r\n".to_vec()))));
-        record(true, What::Event(&Event::Received(trace::TraceSpan::Unknown(4))));
-        record(true, What::Event(&Event::Closed));
+        record(false, RecordItem::Connected("127.0.0.1:143".parse().unwrap()));
+        record(false, RecordItem::Event(&received(b"* OK re")));
+        record(false, RecordItem::Event(&received(b"ady\r\n")));
+        record(true, RecordItem::Event(&Event::TlsStarted));
+        record(true, RecordItem::Note("TLSv1.3"));
+        record(true, RecordItem::Event(&sent(trace::TraceSpan::Text(b"a2 LOGIN ".to_vec()))));
+        record(true, RecordItem::Event(&sent(trace::TraceSpan::Secret(7))));
+        record(true, RecordItem::Event(&received(b"* LIST () \"/\" \"\x1b]0;bob\"\r\n* 3 EXISTS\r\n")));
+        record(true, RecordItem::Event(&sent(trace::TraceSpan::Secret(2))));
+        record(true, RecordItem::Event(&sent(trace::TraceSpan::Text(b"\r\n".to_vec()))));
+        record(true, RecordItem::Event(&Event::Received(trace::TraceSpan::Unknown(4))));
+        record(true, RecordItem::Event(&Event::Closed));
         drop(trace);
         String::from_utf8(out).unwrap()
     }
@@ -415,16 +415,16 @@ mod tests {
             "   0.012 #7 S= [4 octets not understood]",
             "   0.012 #7 -- closed",
         ];
-        assert_eq!(written(TraceFormat::Text, Names::Shown).lines().collect::<Vec<_>>(), expected);
+        assert_eq!(written(TraceFormat::Text, NameVisibility::Shown).lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]
     fn names_are_hidden_if_they_shall_be() {
         for format in [TraceFormat::Text, TraceFormat::Json] {
-            let text = written(format, Names::Hidden);
+            let text = written(format, NameVisibility::Hidden);
             assert!(!text.contains("bob") && !text.contains("127.0.0.1"), "{text}");
         }
-        let text = written(TraceFormat::Text, Names::Hidden);
+        let text = written(TraceFormat::Text, NameVisibility::Hidden);
         for line in
             ["S: * OK[6 octets hidden]", "S= * LIST[", "S= * 3 EXISTS\n", "C= a2 LOGIN[9 octets redacted]"]
         {
@@ -448,7 +448,7 @@ mod tests {
 
     #[test]
     fn json_is_an_object_in_each_line() {
-        let objects: Vec<Value> = written(TraceFormat::Json, Names::Shown)
+        let objects: Vec<Value> = written(TraceFormat::Json, NameVisibility::Shown)
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::{JobGroup, Slice};
-use crate::Remote;
+use crate::SessionHandle;
 
 #[derive(Default)]
 pub(super) struct Queue {
@@ -27,7 +27,7 @@ pub(super) struct GroupQueue {
 pub(super) struct Job {
     pub(super) run: Box<dyn FnMut(&Slice) -> Ran + Send>,
     /// The session that waits for it; `None` for a detached job.
-    pub(super) remote: Option<Remote>,
+    pub(super) handle: Option<SessionHandle>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

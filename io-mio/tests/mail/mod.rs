@@ -1,7 +1,7 @@
 //! A mail server on the driver that keeps count: of its sessions, and of every message with who sent it to whom.
 //!
 //! What it says to a recipient stands in the address: `no…` is refused for good, `later…` for now at its first try,
-//! `busy…` for now each time, `crowd…` behind three others of its transaction, and anybody else is taken.
+//! `busy…` for now each time, `admission…` behind three others of its transaction, and anybody else is taken.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 use std::{
@@ -17,8 +17,8 @@ use std::{
 };
 
 use io_mio::{
-    Connection, Connector, Context, Error, Handler, ListenerTls, Next, Patience, Peer, Reactor,
-    ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, Target, TlsClient,
+    Connection, Connector, Context, Deadlines, Error, Handler, ListenerTls, Next, Peer, Reactor,
+    ReactorHandle, ReactorLimits, Security, SmtpClient, SmtpServer, Target, TlsClientConfig,
     delivery::{self, Clock, Message, Route},
 };
 use proto_mail::{AuthVerdict, Channel, Cleartext, Credentials, Secure, SendBuffer, token::AuthQuestion};
@@ -183,7 +183,7 @@ impl App {
         if address.starts_with("busy") || (address.starts_with("later") && first) {
             return response(450, "not now");
         }
-        if address.starts_with("crowd") && self.recipients.len() >= 3 {
+        if address.starts_with("admission") && self.recipients.len() >= 3 {
             return response(452, "too many recipients");
         }
         self.say("rcpt", Response::ok())
@@ -316,7 +316,7 @@ impl Running {
         let factory = move |_: &Peer| App::new(&kept);
         let config = Arc::new(config);
         let address =
-            reactor.listen::<SmtpServer, App>(any, tls, config, Patience::default(), factory).unwrap();
+            reactor.listen::<SmtpServer, App>(any, tls, config, Deadlines::default(), factory).unwrap();
         let handle = reactor.handle();
         let thread = Some(std::thread::spawn(move || reactor.run().unwrap()));
         Self { address, book, handle, thread }
@@ -341,14 +341,14 @@ pub fn route(address: SocketAddr) -> Route<Cleartext> {
 
 /// Opens sessions with a server without TLS.
 pub fn open(address: SocketAddr) -> impl Fn() -> Result<Connection<Client<Cleartext>>, Error> + Send + Sync {
-    let connector = Connector::new(TlsClient::danger_accept_any_certificate().unwrap())
-        .patience(Patience::of(Duration::from_secs(5)))
+    let connector = Connector::new(TlsClientConfig::danger_accept_any_certificate().unwrap())
+        .deadlines(Deadlines::uniform(Duration::from_secs(5)))
         .without_probe();
     let config = Arc::new(Config::default().danger_cleartext());
     let target = Target::new(address.ip().to_string(), address.port(), Security::StartTls);
     move || {
         let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&target, &config)?;
-        delivery::ready(&mut connection)?;
+        delivery::wait_until_ready(&mut connection)?;
         Ok(connection)
     }
 }
@@ -390,11 +390,11 @@ impl Clock for Still {
         *self.0.lock().unwrap()
     }
 
-    fn pause(&mut self, pause: Duration) {
+    fn sleep(&mut self, pause: Duration) {
         *self.0.lock().unwrap() += pause;
     }
 
-    fn chance(&mut self) -> u64 {
+    fn random(&mut self) -> u64 {
         7
     }
 }

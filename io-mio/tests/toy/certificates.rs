@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use io_mio::{TlsClient, TlsServer, TlsVersions};
+use io_mio::{TlsClientConfig, TlsServerConfig, TlsVersions};
 
 /// Signs certificates.
 pub struct Authority {
@@ -37,8 +37,8 @@ impl Authority {
         Identity { chain, key: key.serialize_pem() }
     }
 
-    pub fn trust(&self) -> TlsClient {
-        TlsClient::authorities_pem(self.pem.as_bytes()).unwrap()
+    pub fn trust(&self) -> TlsClientConfig {
+        TlsClientConfig::authorities_pem(self.pem.as_bytes()).unwrap()
     }
 }
 
@@ -51,12 +51,12 @@ pub fn bridge() -> Identity {
 }
 
 impl Identity {
-    pub fn server(&self) -> TlsServer {
+    pub fn server(&self) -> TlsServerConfig {
         self.server_with(TlsVersions::Both)
     }
 
-    pub fn server_with(&self, versions: TlsVersions) -> TlsServer {
-        TlsServer::from_pem(self.chain.as_bytes(), self.key.as_bytes(), versions).unwrap()
+    pub fn server_with(&self, versions: TlsVersions) -> TlsServerConfig {
+        TlsServerConfig::from_pem(self.chain.as_bytes(), self.key.as_bytes(), versions).unwrap()
     }
 
     /// The settings of a server of the TLS library itself.

@@ -26,9 +26,9 @@ use std::{
 
 use bytes::Bytes;
 use io_mio::{
-    Approach, ClientProtocol, Closed, Connector, Context, Error, Handler, JobGroup, Later, ListenerTls,
-    MachineMut, Next, Patience, Peer, Protocol, Reactor, ReactorHandle, ReactorLimits, Security,
-    ServerProtocol, Slice, Step, Target, TlsClient, WorkerLimits, Workers,
+    ClientProtocol, CloseReason, Connector, Context, Deadlines, Error, Handler, JobGroup, JobHandle, JobStep,
+    ListenerTls, MachineMut, Next, Peer, Protocol, Reactor, ReactorHandle, ReactorLimits, Security,
+    ServerProtocol, Slice, StartTlsReadiness, Target, TlsClientConfig, WorkerLimits, Workers,
 };
 use proto_mail::trace::TraceKind;
 use proto_mail::{
@@ -259,8 +259,8 @@ impl Protocol for Toy {
 }
 
 impl ServerProtocol for Toy {
-    const LOGIN_TOO_LATE: &'static [u8] = b"too late\n";
-    const TOO_BUSY: &'static [u8] = b"421 too busy\r\n";
+    const LOGIN_TIMED_OUT: &'static [u8] = b"too late\n";
+    const TOO_MANY_CONNECTIONS: &'static [u8] = b"421 too busy\r\n";
 
     fn open(config: &Config, tx: &mut SendBuffer) -> ToyClear {
         tx.put(b"220 toy\r\n");
@@ -284,7 +284,7 @@ impl ServerProtocol for Toy {
         Ok(ToyUpgrade(machine.0.config, true))
     }
 
-    fn farewell(mut machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {
+    fn shutdown(mut machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {
         core(&mut machine).say("421 going down", tx);
     }
 }
@@ -300,9 +300,13 @@ impl ClientProtocol for Toy {
         ToySecure(Core::new(config, false, false), secure)
     }
 
-    fn approach(event: Event<'_>, _: &mut ToyClear, _: &mut SendBuffer) -> Result<Approach, Error> {
+    fn prepare_starttls(
+        event: Event<'_>,
+        _: &mut ToyClear,
+        _: &mut SendBuffer,
+    ) -> Result<StartTlsReadiness, Error> {
         match event {
-            Event::Line(line) if line.starts_with("220") => Ok(Approach::Ready),
+            Event::Line(line) if line.starts_with("220") => Ok(StartTlsReadiness::Ready),
             _ => Err(PeerError::InvalidGreeting.into()),
         }
     }
@@ -328,7 +332,7 @@ pub type Log = Arc<Mutex<Vec<String>>>;
 pub struct App {
     log: Log,
     workers: Workers,
-    later: Option<Later<String>>,
+    later: Option<JobHandle<String>>,
     /// Still to be sent of a GET.
     left: u64,
     /// Received of a PUT.
@@ -373,7 +377,7 @@ impl App {
                     std::thread::sleep(Duration::from_millis(100));
                     answer
                 };
-                self.later = Some(self.workers.run(JobGroup::SHARED, cx.remote(), job).unwrap());
+                self.later = Some(self.workers.run(JobGroup::SHARED, cx.session_handle(), job).unwrap());
                 return Next::Pause;
             }
             "FOREVER" => {
@@ -383,9 +387,10 @@ impl App {
                     while !slice.is_over() {
                         std::thread::sleep(Duration::from_millis(1));
                     }
-                    Step::More
+                    JobStep::More
                 };
-                self.later = Some(self.workers.run_in_slices(JobGroup::SHARED, cx.remote(), job).unwrap());
+                self.later =
+                    Some(self.workers.run_in_slices(JobGroup::SHARED, cx.session_handle(), job).unwrap());
                 return Next::Pause;
             }
             "GET" => {
@@ -450,11 +455,11 @@ impl Handler<Toy> for App {
         self.more(tx)
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &CloseReason) {
         match why {
-            Closed::Done => self.note("closed: done"),
-            Closed::Shutdown => self.note("closed: shutdown"),
-            Closed::Failed(error) => self.note(format_args!("closed: {error}")),
+            CloseReason::Done => self.note("closed: done"),
+            CloseReason::Shutdown => self.note("closed: shutdown"),
+            CloseReason::Failed(error) => self.note(format_args!("closed: {error}")),
             _ => self.note("closed: ?"),
         }
     }
@@ -471,10 +476,10 @@ pub struct Server {
 
 impl Server {
     pub fn start(tls: ListenerTls) -> Self {
-        Self::with(tls, Config::default(), Patience::default(), ReactorLimits::default())
+        Self::with(tls, Config::default(), Deadlines::default(), ReactorLimits::default())
     }
 
-    pub fn with(tls: ListenerTls, config: Config, patience: Patience, limits: ReactorLimits) -> Self {
+    pub fn with(tls: ListenerTls, config: Config, deadlines: Deadlines, limits: ReactorLimits) -> Self {
         let log = Log::default();
         let workers = Workers::new(WorkerLimits::default()).unwrap();
         let mut reactor = Reactor::new(limits).unwrap();
@@ -487,7 +492,7 @@ impl Server {
             got: 0,
         };
         let any = "127.0.0.1:0".parse().unwrap();
-        let address = reactor.listen::<Toy, App>(any, tls, config, patience, factory).unwrap();
+        let address = reactor.listen::<Toy, App>(any, tls, config, deadlines, factory).unwrap();
         let handle = reactor.handle();
         let thread = Some(std::thread::spawn(move || reactor.run().unwrap()));
         Self { address, log, handle, thread }
@@ -526,9 +531,9 @@ pub fn target(address: SocketAddr, security: Security) -> Target {
     Target::new("localhost", address.port(), security).dial_to(address.ip().to_string(), address.port())
 }
 
-pub fn connect(address: SocketAddr, security: Security, tls: TlsClient) -> Result<Connection, Error> {
-    let patience = Patience::of(Duration::from_secs(5));
-    Connector::new(tls).patience(patience).connect::<Toy>(&target(address, security), &Config::default())
+pub fn connect(address: SocketAddr, security: Security, tls: TlsClientConfig) -> Result<Connection, Error> {
+    let deadlines = Deadlines::uniform(Duration::from_secs(5));
+    Connector::new(tls).deadlines(deadlines).connect::<Toy>(&target(address, security), &Config::default())
 }
 
 /// Gives a command and returns the next line that comes.
@@ -540,7 +545,7 @@ pub fn ask(connection: &mut Connection, command: &str) -> Result<String, Error> 
 /// The next line that comes.
 pub fn line(connection: &mut Connection) -> Result<String, Error> {
     connection.drive(|turn, _, _| match turn {
-        io_mio::Turn::Event(Event::Line(line)) => Ok(Some(line.to_owned())),
+        io_mio::ConnectionEvent::Machine(Event::Line(line)) => Ok(Some(line.to_owned())),
         _ => Ok::<_, Error>(None),
     })
 }

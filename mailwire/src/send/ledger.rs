@@ -8,7 +8,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use io_mio::delivery::{Answer, DeliveryReport, Stage, Status};
+use io_mio::delivery::{DeliveryReport, DeliveryStage, DeliveryStatus, Diagnostic};
 
 use super::journal::{self, Journal, Key, Known};
 use crate::failure::{Failure, Kind};
@@ -80,17 +80,18 @@ impl Ledger {
     }
 
     /// What an earlier run has come to, for those of whom it has: their numbers, and what stands in the report.
-    pub(super) fn recall(&self, keys: &[Key]) -> Vec<(usize, Status, Answer)> {
+    pub(super) fn recall(&self, keys: &[Key]) -> Vec<(usize, DeliveryStatus, Diagnostic)> {
         let journal = lock(&self.journal);
         let known = keys.iter().enumerate().filter_map(|(number, key)| {
             let (status, text) = match journal.known(*key)? {
-                Known::Taken => (Status::Success, "the server took it in an earlier run"),
-                Known::Uncertain if self.uncertain == Uncertain::Leave => {
-                    (Status::Uncertain, "it may have been taken in an earlier run, whose answer is not known")
-                }
+                Known::Taken => (DeliveryStatus::Success, "the server took it in an earlier run"),
+                Known::Uncertain if self.uncertain == Uncertain::Leave => (
+                    DeliveryStatus::Uncertain,
+                    "it may have been taken in an earlier run, whose answer is not known",
+                ),
                 Known::Uncertain => return None,
             };
-            Some((number, status, Answer::none(Stage::Message, text)))
+            Some((number, status, Diagnostic::without_reply(DeliveryStage::Message, text)))
         });
         known.collect()
     }
@@ -115,12 +116,12 @@ impl Ledger {
         let mut journal = lock(&self.journal);
         for (recipient, key) in report.recipients.iter().zip(keys) {
             let _ = match recipient.status {
-                Status::Success => journal.taken(*key),
-                Status::Uncertain => Ok(()),
+                DeliveryStatus::Success => journal.taken(*key),
+                DeliveryStatus::Uncertain => Ok(()),
                 _ => journal.open_again(*key),
             };
         }
-        if report.recipients.iter().all(|one| one.status == Status::Success) {
+        if report.recipients.iter().all(|one| one.status == DeliveryStatus::Success) {
             self.taken.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -170,14 +171,14 @@ mod tests {
         };
         assert!(known(&ledger).is_empty());
         ledger.ending(&keys[..3]).unwrap();
-        assert_eq!(known(&ledger), [0, 1, 2].map(|number| (number, Status::Uncertain)));
+        assert_eq!(known(&ledger), [0, 1, 2].map(|number| (number, DeliveryStatus::Uncertain)));
         let mut report = DeliveryReport::new(None, ["a", "b", "c", "d"].map(str::to_owned));
-        report.recipients[0].status = Status::Success;
-        report.recipients[1].status = Status::Uncertain;
+        report.recipients[0].status = DeliveryStatus::Success;
+        report.recipients[1].status = DeliveryStatus::Uncertain;
         ledger.note(&keys, &report);
-        assert_eq!(known(&ledger), [(0, Status::Success), (1, Status::Uncertain)]);
+        assert_eq!(known(&ledger), [(0, DeliveryStatus::Success), (1, DeliveryStatus::Uncertain)]);
         let ledger = Ledger { uncertain: Uncertain::Resend, ..ledger };
-        assert_eq!(known(&ledger), [(0, Status::Success)]);
+        assert_eq!(known(&ledger), [(0, DeliveryStatus::Success)]);
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn policy(arguments: &SendArgs, settings: &config::Send) -> Result<RetryPolicy, 
         delays = settings.retry_delays()?;
     }
     let retries = given.or(settings.retries).or_else(|| of_delays(&delays)).unwrap_or(RETRIES);
-    Ok(RetryPolicy { tries: retries.saturating_add(1), delays, ..RetryPolicy::default() })
+    Ok(RetryPolicy { attempts: retries.saturating_add(1), fixed_delays: delays, ..RetryPolicy::default() })
 }
 
 /// A server that must take chunks does not.

@@ -3,7 +3,7 @@
 //!
 //! It knows how a message becomes an order. When that goes and what becomes of it, `run` knows.
 
-use io_mio::delivery::{DeliveryReport, Order, Route};
+use io_mio::delivery::{DeliveryReport, DeliveryRequest, Route};
 use proto_mail::Channel;
 
 use super::envelope::Envelope;
@@ -82,7 +82,7 @@ impl<'a, C: Channel> Orders<'a, C> {
         source: Option<String>,
         facts: &Facts,
         octets: Octets,
-    ) -> Result<Order<Job, Octets, C, Failure>, Failure> {
+    ) -> Result<DeliveryRequest<Job, Octets, C, Failure>, Failure> {
         let copy = octets.copy();
         let recipients = self.envelope.recipients_of(&facts.headers)?;
         let mut message = self.envelope.around(facts, &recipients, octets)?;
@@ -90,10 +90,10 @@ impl<'a, C: Channel> Orders<'a, C> {
         if let Some(ledger) = self.run.ledger() {
             keys = ledger.keys(self.envelope.sender(), &recipients, facts.digest);
             for (number, status, answer) in ledger.recall(&keys) {
-                message = message.settled(number, status, answer);
+                message = message.already_decided(number, status, answer);
             }
         }
-        Ok(Order {
+        Ok(DeliveryRequest {
             id: Job { source, keys, copy, unanswered: Unanswered::default() },
             message,
             route: self.route.clone(),
@@ -102,7 +102,7 @@ impl<'a, C: Channel> Orders<'a, C> {
 }
 
 impl<C: Channel> Iterator for Orders<'_, C> {
-    type Item = Order<Job, Octets, C, Failure>;
+    type Item = DeliveryRequest<Job, Octets, C, Failure>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use io_mio::delivery::{
-    Answer, DeliveryReport, Dispatcher, Done, Journal, Obstacle, Pool, PoolLimits, RecipientReport,
-    RetryPolicy, Route, Stage, Status, Stop, SystemClock,
+    DeliveryReport, DeliveryResult, DeliveryStage, DeliveryStatus, Diagnostic, Dispatcher, Journal, Pool,
+    PoolLimits, RecipientReport, RetryPolicy, Retryable, Route, StopSignal, SystemClock,
 };
 use proto_mail::{Channel, Cleartext, Credentials, Secure};
 use proto_smtp::Config;
@@ -61,7 +61,7 @@ pub(super) fn deliver(
         output,
         bar,
         ledger,
-        stop: Stop::default(),
+        stop: StopSignal::default(),
         is_one: matches!(messages, Messages::Alone(_)),
         has_answer: AtomicBool::new(false),
         gate: Gate::default(),
@@ -86,7 +86,7 @@ pub(super) struct Run {
     /// What results are shown beside.
     bar: ProgressBar,
     ledger: Option<Ledger>,
-    stop: Stop,
+    stop: StopSignal,
     /// There is one message and no more.
     is_one: bool,
     /// Whether anything is known of any message.
@@ -104,8 +104,8 @@ impl Run {
     /// The message cannot be sent, now or later.
     pub(super) fn invalid(&self, job: &Job, mut report: DeliveryReport, why: &Failure) {
         for recipient in report.recipients.iter_mut().filter(|one| is_open(one)) {
-            recipient.status = Status::Invalid;
-            recipient.answer = Some(Answer::none(Stage::Check, &*why.what));
+            recipient.status = DeliveryStatus::Invalid;
+            recipient.diagnostic = Some(Diagnostic::without_reply(DeliveryStage::Check, &*why.what));
         }
         report.conclude();
         self.has_answer.store(true, Ordering::SeqCst);
@@ -196,22 +196,22 @@ impl Run {
     }
 
     /// A message has met its fate, or is left for another run.
-    fn done(&self, done: Done<Job, Octets, Failure>) -> ControlFlow<()> {
-        let Done { id: job, report, obstacle, is_given_up, .. } = done;
+    fn done(&self, done: DeliveryResult<Job, Octets, Failure>) -> ControlFlow<()> {
+        let DeliveryResult { id: job, report, error: obstacle, route_failed, .. } = done;
         let halt = self.ledger.as_ref().and_then(Ledger::halt);
-        let is_over = is_given_up || halt.is_some();
-        let was_tried = report.recipients.iter().any(|one| one.attempts > 0) && !is_given_up;
+        let is_over = route_failed || halt.is_some();
+        let was_tried = report.recipients.iter().any(|one| one.attempts > 0) && !route_failed;
         match obstacle {
-            Some(obstacle) if !is_over && !obstacle.is_transient() => self.invalid(&job, report, &obstacle),
+            Some(obstacle) if !is_over && !obstacle.is_retryable() => self.invalid(&job, report, &obstacle),
             // Nobody has heard of it: it stays as it was.
             _ if report.recipients.iter().any(is_open) && !is_known(&report) && !was_tried => {
                 self.with_tally(|tally| tally.is_incomplete = true);
-                if is_given_up {
+                if route_failed {
                     self.with_tally(|tally| tally.obstacle = tally.obstacle.take().or(obstacle));
                 }
             }
             obstacle => {
-                if is_given_up {
+                if route_failed {
                     let why = obstacle.unwrap_or_else(ends_sessions);
                     self.with_tally(|tally| _ = tally.obstacle.get_or_insert(why));
                 }
@@ -268,18 +268,18 @@ impl Run {
 }
 
 impl Journal<Job> for Run {
-    fn ending(&self, job: &Job, recipients: &[usize]) -> io::Result<()> {
+    fn before_final_bytes(&self, job: &Job, recipients: &[usize]) -> io::Result<()> {
         self.gate.pass(&job.unanswered)?;
         if let Some(ledger) = &self.ledger {
             let keys: Vec<_> =
                 recipients.iter().filter_map(|number| job.keys.get(*number).copied()).collect();
             // What cannot be written down now cannot be either for the messages behind it.
-            ledger.ending(&keys).inspect_err(|_| self.stop.now())?;
+            ledger.ending(&keys).inspect_err(|_| self.stop.trigger())?;
         }
         Ok(())
     }
 
-    fn tried(&self, job: &Job, report: &DeliveryReport, pause: Option<Duration>) {
+    fn attempt_finished(&self, job: &Job, report: &DeliveryReport, pause: Option<Duration>) {
         job.copy.close();
         self.gate.answered(&job.unanswered);
         if let Some(ledger) = &self.ledger {
@@ -289,23 +289,23 @@ impl Journal<Job> for Run {
             self.has_answer.store(true, Ordering::SeqCst);
         }
         if let (Some(pause), true) = (pause, self.is_one) {
-            let waiting = report.recipients.iter().find(|one| one.status == Status::Retry);
-            let why = waiting.and_then(|one| one.answer.as_ref()).map(show::said).unwrap_or_default();
+            let waiting = report.recipients.iter().find(|one| one.status == DeliveryStatus::Retry);
+            let why = waiting.and_then(|one| one.diagnostic.as_ref()).map(show::said).unwrap_or_default();
             self.hint(&format!("{why}: waiting {:.1} s", pause.as_secs_f64()));
         }
     }
 
-    fn sent(&self, _: &Job, octets: u64) {
+    fn bytes_queued(&self, _: &Job, octets: u64) {
         self.bar.inc(octets);
     }
 
-    fn resting(&self, why: &Answer, pause: Duration) {
+    fn route_paused(&self, why: &Diagnostic, pause: Duration) {
         if !self.is_one {
             self.hint(&format!("{}: waiting {:.1} s", show::said(why), pause.as_secs_f64()));
         }
     }
 
-    fn crowded(&self, why: &Answer, sessions: usize) {
+    fn session_limit_reached(&self, why: &Diagnostic, sessions: usize) {
         self.hint(&format!("{}: going on in {sessions} sessions at most", show::said(why)));
     }
 }
@@ -319,22 +319,26 @@ impl<F: Fn()> Drop for OnDrop<F> {
     }
 }
 
-impl Obstacle for Failure {
-    fn is_transient(&self) -> bool {
+impl Retryable for Failure {
+    fn is_retryable(&self) -> bool {
         self.is_transient
     }
 
-    fn what(&self) -> String {
+    fn description(&self) -> String {
         self.what.clone()
     }
 
-    fn answer(&self) -> Answer {
-        let stage = if self.kind == Kind::Refused { Stage::Auth } else { Stage::Connect };
-        let Some(server) = &self.server else { return Answer::none(stage, self.what()) };
+    fn diagnostic(&self) -> Diagnostic {
+        let stage = if self.kind == Kind::Refused { DeliveryStage::Auth } else { DeliveryStage::Connect };
+        let Some(server) = &self.server else { return Diagnostic::without_reply(stage, self.description()) };
         // `535 5.7.8`, or less of it.
         let mut codes = server.code.iter().flat_map(|code| code.split(' '));
         let code = codes.next().and_then(|code| code.parse().ok());
-        Answer { code, enhanced: codes.next().map(str::to_owned), ..Answer::none(stage, &*server.text) }
+        Diagnostic {
+            code,
+            enhanced: codes.next().map(str::to_owned),
+            ..Diagnostic::without_reply(stage, &*server.text)
+        }
     }
 }
 
@@ -351,7 +355,7 @@ where
     let (plan, bar) = (Arc::clone(plan), bar.clone());
     let url = plan.way.url.clone();
     Route::new(&url.host, url.port, move || {
-        let connector = plan.way.connector(|_: &io_mio::Report| {});
+        let connector = plan.way.connector(|_: &io_mio::StageReport| {});
         let config = plan.way.smtp_config().dialect(plan.envelope.dialect());
         let mut session = open(&plan.way, &connector, config)?;
         session.ready(|_| Ok::<_, Failure>(()))?;
@@ -376,20 +380,24 @@ fn ends_sessions() -> Failure {
 
 /// Whether a recipient may still get the message: it failed for now, or because of what befell the session.
 fn is_open(recipient: &RecipientReport) -> bool {
-    let failed_before = || recipient.answer.as_ref().is_none_or(is_of_session);
+    let failed_before = || recipient.diagnostic.as_ref().is_none_or(is_of_session);
     match recipient.status {
-        Status::Retry | Status::TempFailed => true,
-        Status::Failed => failed_before(),
+        DeliveryStatus::Retry | DeliveryStatus::TempFailed => true,
+        DeliveryStatus::Failed => failed_before(),
         _ => false,
     }
 }
 
 /// Whether this run has brought a message as far as a transaction.
 fn is_known(report: &DeliveryReport) -> bool {
-    let answers = |one: &RecipientReport| one.answer.iter().chain(&one.earlier).any(|it| !is_of_session(it));
+    let answers =
+        |one: &RecipientReport| one.diagnostic.iter().chain(&one.earlier).any(|it| !is_of_session(it));
     report.recipients.iter().any(|one| one.attempts > 0 && answers(one))
 }
 
-const fn is_of_session(answer: &Answer) -> bool {
-    matches!(answer.stage, Stage::Check | Stage::Connect | Stage::Greeting | Stage::Auth)
+const fn is_of_session(answer: &Diagnostic) -> bool {
+    matches!(
+        answer.stage,
+        DeliveryStage::Check | DeliveryStage::Connect | DeliveryStage::Greeting | DeliveryStage::Auth
+    )
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use io_mio::delivery::{Answer, DeliveryReport, RecipientReport, Status};
+use io_mio::delivery::{DeliveryReport, DeliveryStatus, Diagnostic, RecipientReport};
 use serde::Serialize;
 
 use crate::failure::{Failure, Kind};
@@ -38,12 +38,12 @@ impl Tally {
 
     /// Whether every recipient of every message was taken.
     pub(super) fn is_success(&self) -> bool {
-        !self.is_incomplete && self.messages.keys().all(|fate| *fate == word(Status::Success))
+        !self.is_incomplete && self.messages.keys().all(|fate| *fate == word(DeliveryStatus::Success))
     }
 
     /// The number of messages that were taken for every recipient.
     pub(super) fn successes(&self) -> u64 {
-        self.messages.get(word(Status::Success)).copied().unwrap_or_default()
+        self.messages.get(word(DeliveryStatus::Success)).copied().unwrap_or_default()
     }
 
     /// Whether no message has met its fate.
@@ -51,14 +51,14 @@ impl Tally {
         self.messages.is_empty()
     }
 
-    fn has(&self, status: Status) -> bool {
+    fn has(&self, status: DeliveryStatus) -> bool {
         self.messages.contains_key(word(status))
     }
 
     /// What the command has to say in the end: the worst that happened to any message.
     pub(super) fn verdict(&self) -> Result<(), Failure> {
         // Whatever else happened: a program that repeats the command on another code would send this again.
-        if self.has(Status::Uncertain) {
+        if self.has(DeliveryStatus::Uncertain) {
             return Err(Failure::new(
                 Kind::Uncertain,
                 "the server may have taken a message whose answer did not come",
@@ -69,15 +69,15 @@ impl Tally {
         if let Some(failure) = self.obstacle.clone().filter(|_| self.is_incomplete) {
             return Err(failure);
         }
-        if self.has(Status::Failed) || self.has(Status::Rejected) {
+        if self.has(DeliveryStatus::Failed) || self.has(DeliveryStatus::Rejected) {
             return Err(Failure::new(Kind::Unavailable, "not every recipient got the message").remote());
         }
-        if self.has(Status::TempFailed) || self.has(Status::Retry) {
+        if self.has(DeliveryStatus::TempFailed) || self.has(DeliveryStatus::Retry) {
             return Err(Failure::new(Kind::TryAgain, "not every recipient got the message")
                 .advise("send it to the rest later")
                 .remote());
         }
-        if self.has(Status::Invalid) {
+        if self.has(DeliveryStatus::Invalid) {
             return Err(Failure::new(Kind::Data, "the message is not valid"));
         }
         Ok(())
@@ -98,7 +98,7 @@ impl Tally {
         if self.is_incomplete {
             output.line("the rest was not tried");
         }
-        if self.has(Status::Uncertain) {
+        if self.has(DeliveryStatus::Uncertain) {
             output.hint(
                 "what is uncertain is not sent again, unless with --resend-uncertain: it may arrive twice",
             );
@@ -111,11 +111,11 @@ pub(super) fn alone(report: &DeliveryReport, output: Output) {
     output.json(report);
     for recipient in &report.recipients {
         let fate = match recipient.status {
-            Status::Uncertain => "uncertain, it may have been taken: ",
+            DeliveryStatus::Uncertain => "uncertain, it may have been taken: ",
             _ => "",
         };
         let text = format!("{}: {fate}{}", recipient.address, answer(recipient));
-        output.marked(recipient.status == Status::Success, text);
+        output.marked(recipient.status == DeliveryStatus::Success, text);
     }
 }
 
@@ -129,35 +129,35 @@ pub(super) fn one_of_many(source: &str, report: &DeliveryReport, output: Output)
     }
     output.json(&Sourced { source, report });
     let count = report.recipients.len();
-    let taken = report.recipients.iter().filter(|one| one.status == Status::Success).count();
+    let taken = report.recipients.iter().filter(|one| one.status == DeliveryStatus::Success).count();
     if taken == count {
         output.marked(true, format!("{source}: {count} recipient{}", if count == 1 { "" } else { "s" }));
     }
-    for recipient in report.recipients.iter().filter(|one| one.status != Status::Success) {
+    for recipient in report.recipients.iter().filter(|one| one.status != DeliveryStatus::Success) {
         let fate = word(recipient.status).replace('_', " ");
         output.marked(false, format!("{source}: {}: {fate}: {}", recipient.address, answer(recipient)));
     }
 }
 
 fn answer(recipient: &RecipientReport) -> String {
-    recipient.answer.as_ref().map(said).unwrap_or_default()
+    recipient.diagnostic.as_ref().map(said).unwrap_or_default()
 }
 
 /// An answer in one line, with its codes.
-pub(super) fn said(answer: &Answer) -> String {
+pub(super) fn said(answer: &Diagnostic) -> String {
     let code = answer.code.map(|code| format!("{code} ")).unwrap_or_default();
     let enhanced = answer.enhanced.as_ref().map(|enhanced| format!("{enhanced} ")).unwrap_or_default();
     format!("{code}{enhanced}{}", answer.text)
 }
 
-const fn word(status: Status) -> &'static str {
+const fn word(status: DeliveryStatus) -> &'static str {
     match status {
-        Status::Success => "success",
-        Status::Failed => "failed",
-        Status::Retry => "retry",
-        Status::Invalid => "invalid",
-        Status::Rejected => "rejected",
-        Status::TempFailed => "temp_failed",
+        DeliveryStatus::Success => "success",
+        DeliveryStatus::Failed => "failed",
+        DeliveryStatus::Retry => "retry",
+        DeliveryStatus::Invalid => "invalid",
+        DeliveryStatus::Rejected => "rejected",
+        DeliveryStatus::TempFailed => "temp_failed",
         _ => "uncertain",
     }
 }

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use io_mio::connector::Step as Passed;
-use io_mio::{Connector, Report, SmtpClient, Turn};
+use io_mio::ConnectStage as Passed;
+use io_mio::{ConnectionEvent, Connector, SmtpClient, StageReport};
 use proto_mail::{Channel, Credentials, SendBuffer};
 use proto_smtp::client::{Client, Event, NotSent, Outcome, Progress, Step as Command, Transaction};
 use proto_smtp::{Config, Pipelining};
@@ -69,11 +69,11 @@ fn before_tls(way: &Way, connector: &Connector, config: Config, steps: &Steps) -
     let mut connection = connector.danger_connect_cleartext::<SmtpClient>(&way.target(), &config)?;
     if steps.last() > Step::Connect {
         connection.drive(|turn, _, _| match turn {
-            Turn::Event(Event::Greeting(response)) => {
+            ConnectionEvent::Machine(Event::Greeting(response)) => {
                 steps.reply(Step::Greeting, None, true, &response);
                 Ok(Some(()))
             }
-            Turn::Event(Event::Rejected(_, response) | Event::Closed(Some(response))) => {
+            ConnectionEvent::Machine(Event::Rejected(_, response) | Event::Closed(Some(response))) => {
                 steps.reply(Step::Greeting, None, false, &response);
                 Ok(Some(()))
             }
@@ -155,7 +155,7 @@ impl Work<'_> {
         let mut done = connection.with(|client, tx| transaction.start(client, tx))? == Progress::Done;
         if !done {
             let driven = connection.drive(|turn, client, tx| {
-                if let Turn::Event(event) = turn {
+                if let ConnectionEvent::Machine(event) = turn {
                     if steps.saw(&event, transaction.recipients().len()) {
                         return Ok(Some(false));
                     }
@@ -299,7 +299,7 @@ impl Steps {
     }
 
     /// A step of the connection was passed.
-    fn observe(&self, report: &Report) {
+    fn observe(&self, report: &StageReport) {
         let (step, text) = match &report.step {
             Passed::Resolved(addresses) => {
                 let addresses: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use io_mio::delivery::Stop;
+use io_mio::delivery::StopSignal;
 
 use crate::interrupt::{Interrupt, LOOK};
 
@@ -61,13 +61,13 @@ impl Gate {
 
     /// Waits until the run has ended by itself. When a stop is asked for first, stops it, and returns how many messages
     /// have no answer if it does not end in time: nothing more is sent then.
-    pub(super) fn watch(&self, interrupt: &Interrupt, stop: &Stop) -> Option<usize> {
+    pub(super) fn watch(&self, interrupt: &Interrupt, stop: &StopSignal) -> Option<usize> {
         while !interrupt.is_requested() {
             if self.is_over_within(LOOK) {
                 return None;
             }
         }
-        stop.now();
+        stop.trigger();
         if self.is_over_within(FINISH) {
             return None;
         }
@@ -116,6 +116,6 @@ mod tests {
         gate.with(|state| state.is_closed = true);
         assert!(gate.pass(&one).is_err());
         gate.end();
-        assert_eq!(gate.watch(&Interrupt::none(), &Stop::default()), None);
+        assert_eq!(gate.watch(&Interrupt::none(), &StopSignal::default()), None);
     }
 }

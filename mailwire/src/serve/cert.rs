@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use io_mio::{Certificate, TlsServer};
+use io_mio::{Certificate, TlsServerConfig};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
@@ -41,7 +41,7 @@ const DAY: i64 = 86_400;
 /// What a server shows, and what a client should trust.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
-    pub(super) tls: TlsServer,
+    pub(super) tls: TlsServerConfig,
     /// The authority to hand to clients; `None` where the certificate was not made here.
     pub(super) authority: Option<PathBuf>,
     not_before: i64,
@@ -91,7 +91,7 @@ impl Source {
 }
 
 impl Identity {
-    fn of(tls: TlsServer, authority: Option<PathBuf>) -> Self {
+    fn of(tls: TlsServerConfig, authority: Option<PathBuf>) -> Self {
         let Certificate { not_before, not_after, .. } = tls.certificate();
         Self { tls, authority, not_before, not_after }
     }

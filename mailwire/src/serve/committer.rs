@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use io_mio::Remote;
+use io_mio::SessionHandle;
 use mailstore::{Appended, Delivery, Error, Store};
 
 /// The most deliveries that one sync is for, and that may wait.
@@ -31,7 +31,7 @@ pub(super) struct Promise(Arc<Mutex<Option<Outcome>>>);
 struct Order {
     delivery: Delivery,
     place: Arc<Mutex<Option<Outcome>>>,
-    remote: Remote,
+    remote: SessionHandle,
 }
 
 impl Committer {
@@ -44,7 +44,7 @@ impl Committer {
     }
 
     /// Commits a delivery and then wakes the session. `None`: too many wait already.
-    pub(super) fn commit(&self, delivery: Delivery, remote: Remote) -> Option<Promise> {
+    pub(super) fn commit(&self, delivery: Delivery, remote: SessionHandle) -> Option<Promise> {
         let place = Arc::default();
         let order = Order { delivery, place: Arc::clone(&place), remote };
         match self.queue.as_ref()?.try_send(order) {

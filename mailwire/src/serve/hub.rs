@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use io_mio::Remote;
+use io_mio::SessionHandle;
 use mailstore::{Change, ChangeCursor, Changes, MailboxId};
 use roaring::RoaringBitmap;
 
@@ -38,7 +38,7 @@ struct State {
     /// The highest mod-sequence of the mailbox.
     modseq: AtomicU64,
     idle: AtomicBool,
-    remote: Remote,
+    remote: SessionHandle,
 }
 
 /// One session's watch on one mailbox; it ends when the value is dropped.
@@ -84,7 +84,7 @@ impl Hub {
     }
 
     /// Watches a mailbox from now on.
-    pub(super) fn watch(self: &Arc<Self>, mailbox: MailboxId, remote: Remote) -> Watch {
+    pub(super) fn watch(self: &Arc<Self>, mailbox: MailboxId, remote: SessionHandle) -> Watch {
         let state = Arc::new(State {
             changed: AtomicBool::new(false),
             modseq: AtomicU64::new(0),

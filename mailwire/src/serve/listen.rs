@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use io_mio::{
-    Handler, ImapServer, ListenerSettings, ListenerTls, Patience, Peer, Port, Reactor, ServerProtocol,
-    SmtpServer, TlsServer, TrustedProxies,
+    BoundPort, Deadlines, Handler, ImapServer, ListenerSettings, ListenerTls, Peer, Reactor, ServerProtocol,
+    SmtpServer, TlsServerConfig, TrustedProxies,
 };
 use proto_smtp::Dialect;
 
@@ -17,7 +17,7 @@ use crate::cli::ServeArgs;
 use crate::failure::{Failure, Kind};
 
 /// The ports that are bound, with the services that they are for.
-pub(super) struct Ports(Vec<(Service, Port)>);
+pub(super) struct Ports(Vec<(Service, BoundPort)>);
 
 /// The services that listen, and what replaces the settings of each.
 pub(super) struct Listening {
@@ -26,7 +26,7 @@ pub(super) struct Listening {
 }
 
 /// What replaces the settings of one listener.
-pub(super) type Replace = Box<dyn Fn(&Settings, &TlsServer) + Send>;
+pub(super) type Replace = Box<dyn Fn(&Settings, &TlsServerConfig) + Send>;
 
 impl Ports {
     /// Binds every port that is asked for.
@@ -65,7 +65,7 @@ impl Ports {
                 )));
             }
         }
-        let bind = |(service, address)| match Port::bind(address) {
+        let bind = |(service, address)| match BoundPort::bind(address) {
             Ok(port) => Ok((service, port)),
             Err(error) => Err(not_bound(service, address, &error)),
         };
@@ -81,7 +81,7 @@ impl Ports {
         reactor: &mut Reactor,
         site: &Arc<Site>,
         settings: &Settings,
-        tls: &TlsServer,
+        tls: &TlsServerConfig,
         arguments: &ServeArgs,
     ) -> Result<Listening, Failure> {
         let mut proxies = TrustedProxies::default();
@@ -97,18 +97,18 @@ impl Ports {
                     let dialect = if service == Service::Lmtp { Dialect::Lmtp } else { Dialect::Smtp };
                     let asks = dialect == Dialect::Smtp && !(plaintext && service == Service::Smtp);
                     let configured = Arc::clone(site);
-                    let terms = move |settings: &Settings, tls: &TlsServer| {
+                    let terms = move |settings: &Settings, tls: &TlsServerConfig| {
                         let config = smtp::config(&configured, &settings.limits, dialect, asks);
-                        (config, listener_tls(service, tls, plaintext), patience(settings, asks))
+                        (config, listener_tls(service, tls, plaintext), deadlines(settings, asks))
                     };
                     let make = move |_: &Peer| smtp::Session::new(Arc::clone(&made_for), dialect);
                     start::<SmtpServer, _>(reactor, port, proxies, (settings, tls), terms, make)?
                 }
                 Service::Imap | Service::Imaps => {
                     let configured = Arc::clone(site);
-                    let terms = move |settings: &Settings, tls: &TlsServer| {
+                    let terms = move |settings: &Settings, tls: &TlsServerConfig| {
                         let config = imap::config(&configured, &settings.limits);
-                        (config, listener_tls(service, tls, plaintext), patience(settings, true))
+                        (config, listener_tls(service, tls, plaintext), deadlines(settings, true))
                     };
                     let make = move |_: &Peer| imap::Session::new(Arc::clone(&made_for));
                     start::<ImapServer, _>(reactor, port, proxies, (settings, tls), terms, make)?
@@ -124,23 +124,23 @@ impl Ports {
 /// Listens on one port; `terms` makes its settings, now and whenever they change.
 fn start<P: ServerProtocol, H: Handler<P>>(
     reactor: &mut Reactor,
-    port: Port,
+    port: BoundPort,
     proxies: Option<TrustedProxies>,
-    (settings, tls): (&Settings, &TlsServer),
-    terms: impl Fn(&Settings, &TlsServer) -> (P::Config, ListenerTls, Patience) + Send + 'static,
+    (settings, tls): (&Settings, &TlsServerConfig),
+    terms: impl Fn(&Settings, &TlsServerConfig) -> (P::Config, ListenerTls, Deadlines) + Send + 'static,
     make: impl Fn(&Peer) -> H + Send + Sync + 'static,
 ) -> Result<(SocketAddr, Replace), Failure> {
-    let (config, listener_tls, patience) = terms(settings, tls);
-    let shared = ListenerSettings::<P>::new(config, listener_tls, patience);
+    let (config, listener_tls, deadlines) = terms(settings, tls);
+    let shared = ListenerSettings::<P>::new(config, listener_tls, deadlines);
     let address = reactor.listen_on::<P, H>(port, proxies, &shared, make)?;
-    let replace = move |settings: &Settings, tls: &TlsServer| {
-        let (config, listener_tls, patience) = terms(settings, tls);
-        shared.replace(config, listener_tls, patience);
+    let replace = move |settings: &Settings, tls: &TlsServerConfig| {
+        let (config, listener_tls, deadlines) = terms(settings, tls);
+        shared.replace(config, listener_tls, deadlines);
     };
     Ok((address, Box::new(replace)))
 }
 
-fn listener_tls(service: Service, tls: &TlsServer, plaintext: bool) -> ListenerTls {
+fn listener_tls(service: Service, tls: &TlsServerConfig, plaintext: bool) -> ListenerTls {
     // A client that wants another protocol is not let in: what it says must not be read as mail (ALPACA).
     let tls = |name: &str| tls.clone().application_protocols(&[name]);
     match service {
@@ -154,12 +154,12 @@ fn listener_tls(service: Service, tls: &TlsServer, plaintext: bool) -> ListenerT
 }
 
 /// How long is waited for a client: to log in only where it has to.
-fn patience(settings: &Settings, logs_in: bool) -> Patience {
-    let mut patience = settings.patience.clone();
+fn deadlines(settings: &Settings, logs_in: bool) -> Deadlines {
+    let mut deadlines = settings.deadlines.clone();
     if !logs_in {
-        patience.login = std::time::Duration::MAX;
+        deadlines.login = std::time::Duration::MAX;
     }
-    patience
+    deadlines
 }
 
 /// LMTP has no TLS and no log-in: only programs on this machine may speak it, and not where SMTP is expected

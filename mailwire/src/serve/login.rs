@@ -76,7 +76,7 @@ impl Site {
         *attempt = Some(current);
         let (quick, costly) = answer(&self.store, request, self.any_login).ok_or(Answer::REJECT)?;
         let standing = self.guesses.standing(&current, cx.now());
-        self.logins.submit(&current, standing, cx.remote(), quick, costly).ok_or(Answer::UNAVAILABLE)
+        self.logins.submit(&current, standing, cx.session_handle(), quick, costly).ok_or(Answer::UNAVAILABLE)
     }
 
     /// Notes what an answer means for this client and for those that try the same.
@@ -90,14 +90,14 @@ impl Site {
         match verdict {
             AuthVerdict::Accept => {
                 self.guesses.succeeded(current, cx.now());
-                cx.lengthen_delay(Duration::ZERO);
+                cx.extend_login_delay(Duration::ZERO);
                 cx.logged_in();
                 *attempt = None;
             }
             // With its keys the machine decides by itself, and what it says comes later only if the proof is wrong.
             AuthVerdict::Reject | AuthVerdict::Keys(_) => {
                 let delay = self.guesses.failed(current, cx.now());
-                cx.lengthen_delay(delay);
+                cx.extend_login_delay(delay);
             }
             _ => {}
         }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use io_mio::Remote;
+use io_mio::SessionHandle;
 
 use super::guesses::{Attempt, Standing};
 use super::login::Answer;
@@ -81,7 +81,7 @@ struct Waiting {
     number: u64,
     place: Place,
     /// The session to wake.
-    remote: Option<Remote>,
+    remote: Option<SessionHandle>,
 }
 
 impl LoginQueue {
@@ -100,7 +100,7 @@ impl LoginQueue {
         &self,
         attempt: &Attempt,
         standing: Standing,
-        remote: Remote,
+        remote: SessionHandle,
         quick: Quick,
         costly: Costly,
     ) -> Option<Ticket> {

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use io_mio::{Certificate, TlsServer, TlsVersions};
+use io_mio::{Certificate, TlsServerConfig, TlsVersions};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
@@ -18,14 +18,14 @@ const LARGEST: u64 = 1 << 20;
 ///
 /// # Errors
 /// A file cannot be read, holds something else, or the key does not belong to the certificate.
-pub(super) fn load(chain: &Path, key: &Path) -> Result<TlsServer, Failure> {
+pub(super) fn load(chain: &Path, key: &Path) -> Result<TlsServerConfig, Failure> {
     let key_text = read(private::open_key(key)?, key)?;
     let chain_file = std::fs::File::open(chain).map_err(|error| Failure::reading(chain, &error))?;
     let chain_text = read(chain_file, chain)?;
     let certificates = certificates(chain, &chain_text)?;
     let private_key = private_key(key, &key_text)?;
     check_pair(chain, key, &certificates, private_key)?;
-    TlsServer::from_pem(&chain_text, &key_text, TlsVersions::Both).map_err(|error| {
+    TlsServerConfig::from_pem(&chain_text, &key_text, TlsVersions::Both).map_err(|error| {
         let what = format!("{} with {}: {error}", chain.display(), key.display());
         wrong(what).advise("another certificate and its key with --cert FILE and --key FILE")
     })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use io_mio::{Patience, ReactorLimits};
+use io_mio::{Deadlines, ReactorLimits};
 use mailstore::Quota;
 use proto_mail::Limits;
 
@@ -27,7 +27,7 @@ pub(super) struct Settings {
     /// How much in each.
     pub(super) limits: Limits,
     /// How long each waits.
-    pub(super) patience: Patience,
+    pub(super) deadlines: Deadlines,
     /// How failed log-ins are answered.
     pub(super) guesses: GuessLimits,
     /// How much an account may have.
@@ -60,11 +60,11 @@ impl Settings {
         limits.recipients = file.recipients.map_or(limits.recipients, usize::from);
         limits.errors = file.errors.map_or(limits.errors, u32::from);
         limits.auth_attempts = file.login_attempts.map_or(limits.auth_attempts, u32::from);
-        let mut patience = Patience::default();
-        patience.command = file.command_timeout.map_or(patience.command, config::seconds);
-        patience.reply = file.message_timeout.map_or(patience.reply, config::seconds);
-        patience.tls = file.tls_timeout.map_or(patience.tls, config::seconds);
-        patience.login = file.login_timeout.map_or(LOGIN, config::seconds);
+        let mut deadlines = Deadlines::default();
+        deadlines.command = file.command_timeout.map_or(deadlines.command, config::seconds);
+        deadlines.reply = file.message_timeout.map_or(deadlines.reply, config::seconds);
+        deadlines.tls = file.tls_timeout.map_or(deadlines.tls, config::seconds);
+        deadlines.login = file.login_timeout.map_or(LOGIN, config::seconds);
         let mut guesses = GuessLimits::default();
         guesses.free = file.failed_logins.map_or(guesses.free, u32::from);
         guesses.longest_delay = file.login_delay.map_or(guesses.longest_delay, config::seconds);
@@ -74,7 +74,7 @@ impl Settings {
         quota.mailboxes = file.quota_mailboxes.map_or(quota.mailboxes, u64::from);
         quota.subscriptions = file.quota_subscriptions.map_or(quota.subscriptions, u64::from);
         quota.keywords = file.quota_keywords.map_or(quota.keywords, u64::from);
-        Self { reactor, limits, patience, guesses, quota }
+        Self { reactor, limits, deadlines, guesses, quota }
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
         let file: Serve = toml::from_str(text).unwrap();
         let set = Settings::of(&file, None);
         assert_eq!((set.reactor.connections, set.limits.message, set.limits.errors), (7, 100, 2));
-        assert_eq!((set.patience.command, set.patience.tls), (Duration::from_secs(60), own.patience.tls));
+        assert_eq!((set.deadlines.command, set.deadlines.tls), (Duration::from_secs(60), own.deadlines.tls));
         assert_eq!(Settings::of(&file, Some(5)).limits.message, 5);
         let file: Serve =
             toml::from_str("quota-messages = 3\nquota-bytes = 4\nquota-keywords = 5\n").unwrap();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use io_mio::{Closed, Context, Handler, MachineMut, Next, SmtpServer};
+use io_mio::{CloseReason, Context, Handler, MachineMut, Next, SmtpServer};
 use mailstore::{AccountId, MailboxId};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Limits, Secure, SendBuffer, StartTlsRequest};
@@ -234,7 +234,7 @@ impl Session {
         let site = Arc::clone(&self.site);
         let job = move || site.accounts.look_up(&*site.store, &local_part, &domain);
         let group = task::group(self.account, turn.cx);
-        let Ok(later) = self.site.workers.run(group, turn.cx.remote(), job) else {
+        let Ok(later) = self.site.workers.run(group, turn.cx.session_handle(), job) else {
             return self.answer(reply, Response::try_again(), turn);
         };
         self.task =
@@ -260,7 +260,7 @@ impl Session {
                 let (store, size) = (Arc::clone(&self.site.store), self.transaction.announced);
                 let job = move || store.quota_check(inbox, size);
                 let group = task::group(self.account, turn.cx);
-                let Ok(later) = self.site.workers.run(group, turn.cx.remote(), job) else {
+                let Ok(later) = self.site.workers.run(group, turn.cx.session_handle(), job) else {
                     return self.answer(reply, Response::try_again(), turn);
                 };
                 self.task = Some(Task::job(
@@ -434,9 +434,11 @@ impl Handler<SmtpServer> for Session {
         }
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &CloseReason) {
         match why {
-            Closed::Failed(error) => tracing::info!(session = self.number, %error, "smtp session failed"),
+            CloseReason::Failed(error) => {
+                tracing::info!(session = self.number, %error, "smtp session failed")
+            }
             _ => tracing::debug!(session = self.number, "smtp session over"),
         }
     }

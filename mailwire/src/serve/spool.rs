@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use io_mio::{JobGroup, Later, Remote, Workers};
+use io_mio::{JobGroup, JobHandle, SessionHandle, Workers};
 use mailstore::{Store, Upload};
 
 /// What is gathered before a worker writes it, and how much may wait while one is writing, in octets.
@@ -25,7 +25,7 @@ enum State {
     /// Nothing was written yet.
     New,
     Here(Box<Upload>),
-    Writing(Later<mailstore::Result<Upload>>),
+    Writing(JobHandle<mailstore::Result<Upload>>),
     Failed(mailstore::Error),
 }
 
@@ -122,7 +122,7 @@ pub(super) struct Writer<'w> {
     pub(super) store: &'w Arc<dyn Store>,
     pub(super) workers: &'w Workers,
     pub(super) group: JobGroup,
-    pub(super) remote: Remote,
+    pub(super) remote: SessionHandle,
 }
 
 fn write(store: &dyn Store, upload: Option<Upload>, octets: &[u8]) -> mailstore::Result<Upload> {

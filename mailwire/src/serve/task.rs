@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use io_mio::{Context, JobGroup, Later, Next};
+use io_mio::{Context, JobGroup, JobHandle, Next};
 use mailstore::AccountId;
 use proto_mail::SendBuffer;
 
@@ -34,7 +34,7 @@ pub(super) struct Task<H, M>(Box<dyn FnMut() -> Option<Then<H, M>> + Send>);
 impl<H: 'static, M: 'static> Task<H, M> {
     /// Waits for a worker.
     pub(super) fn job<T: Send + 'static>(
-        mut later: Later<T>,
+        mut later: JobHandle<T>,
         then: impl FnOnce(&mut H, T, &mut Turn<'_, '_, M>) -> Next + Send + 'static,
     ) -> Self {
         let mut then = Some(then);

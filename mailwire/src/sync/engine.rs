@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use io_mio::{Connector, Turn};
+use io_mio::{ConnectionEvent, Connector};
 use mailstore::{AccountId, RemoteAccountId, SpecialUse, SqliteStore, Store, UidSet};
 use proto_imap::client::{Client, Event};
 use proto_imap::types::{Command, FetchAttribute, FetchCommand, LazyList, Section, SequenceSet};
@@ -431,16 +431,16 @@ where
 {
     session.drive(|turn, client, tx, useful| {
         match turn {
-            Turn::Event(Event::Completed { id, status }) => {
+            ConnectionEvent::Machine(Event::Completed { id, status }) => {
                 sink.completed(id, &status, plan);
                 *useful = std::time::Instant::now();
             }
-            Turn::Event(event) => {
+            ConnectionEvent::Machine(event) => {
                 if sink.event(event)? {
                     *useful = std::time::Instant::now();
                 }
             }
-            Turn::Writable => {}
+            ConnectionEvent::Writable => {}
         }
         while sink.open.len() < plan.ahead() {
             let Some(piece) = plan.next() else { break };

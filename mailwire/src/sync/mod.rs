@@ -14,7 +14,7 @@ mod plan;
 mod report;
 mod sink;
 
-use io_mio::Report;
+use io_mio::StageReport;
 use mailstore::{SqliteStore, Store};
 use proto_imap::client::Client;
 
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &SyncArgs) -> Result<(), Failure> {
     let account = local::account(&store, &way.url)?;
     let _lock = lock::account(&arguments.into, account, &interrupt, output)?;
     let remote = store.remote_account(account, &local::key(&way.url))?.id;
-    let connector = way.connector(|_: &Report| {});
+    let connector = way.connector(|_: &StageReport| {});
     let place = Place {
         way: &way,
         connector: &connector,

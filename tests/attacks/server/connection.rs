@@ -5,7 +5,7 @@
 use std::mem;
 use std::time::Duration;
 
-use io_mio::{MachineMut, Patience, ServerProtocol};
+use io_mio::{Deadlines, MachineMut, ServerProtocol};
 use mailwire_tests::play::channel;
 use proto_mail::{Error, Machine, RecvBuffer, SendBuffer, StartTlsRequest, Upgrade, Wait, WaitFor};
 
@@ -266,7 +266,7 @@ impl<A: Application> Connection<A> {
             Stage::Cleartext(machine) | Stage::Asked(machine, _) => machine.wait(),
             Stage::Secure(machine) => machine.wait(),
             Stage::Gate(_) => {
-                Wait { awaited: WaitFor::TlsHandshake, after: Patience::default().tls, generation: 0 }
+                Wait { awaited: WaitFor::TlsHandshake, after: Deadlines::default().tls, generation: 0 }
             }
             Stage::Gone => Wait::forever(WaitFor::Nothing, 0),
         }

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use io_mio::{
-    ClientProtocol, Closed, Connector, Context, Error, Handler, ImapClient, ImapServer, Kind, ListenerTls,
-    Next, Patience, Peer, Reactor, ReactorLimits, Security, SmtpClient, SmtpServer, Target, TlsClient,
-    TlsServer, TlsVersions,
+    ClientProtocol, CloseReason, Connector, Context, Deadlines, Error, ErrorKind, Handler, ImapClient,
+    ImapServer, ListenerTls, Next, Peer, Reactor, ReactorLimits, Security, SmtpClient, SmtpServer, Target,
+    TlsClientConfig, TlsServerConfig, TlsVersions,
 };
 use proto_mail::{Machine, PeerError, SendBuffer};
 use proto_smtp::Dialect;
@@ -30,7 +30,7 @@ fn identity() -> (String, String) {
 /// Whether somebody injects, in the words of the driver.
 fn names_the_injection(error: &Error) -> bool {
     let plaintext = proto_mail::Error::Peer(PeerError::PlaintextAfterStartTls);
-    error.kind() == Kind::Security && matches!(error, Error::Protocol(error) if *error == plaintext)
+    error.kind() == ErrorKind::Security && matches!(error, Error::Protocol(error) if *error == plaintext)
 }
 
 /// A server that says each line when it was spoken to (the first one at once), and the last one cut in two.
@@ -63,8 +63,8 @@ where
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = std::thread::spawn(move || speak(&listener, lines, answer.as_bytes(), at));
-        let tls = TlsClient::authorities_pem(certificate.as_bytes()).unwrap();
-        let connector = Connector::new(tls).patience(Patience::of(Duration::from_secs(5)));
+        let tls = TlsClientConfig::authorities_pem(certificate.as_bytes()).unwrap();
+        let connector = Connector::new(tls).deadlines(Deadlines::uniform(Duration::from_secs(5)));
         let target = Target::new("localhost", port, Security::StartTls).dial_to("127.0.0.1", port);
         let Err(error) = connector.connect::<P>(&target, config) else { panic!("split {at}: it connected") };
         assert!(names_the_injection(&error), "split {at}: {error}");
@@ -124,8 +124,8 @@ where
         Next::Continue
     }
 
-    fn closed(&mut self, why: &Closed) {
-        let named = matches!(why, Closed::Failed(error) if names_the_injection(error));
+    fn closed(&mut self, why: &CloseReason) {
+        let named = matches!(why, CloseReason::Failed(error) if names_the_injection(error));
         self.note(if named { "closed: an injection".into() } else { format!("closed: {why:?}") });
     }
 }
@@ -148,14 +148,14 @@ fn say(address: SocketAddr, octets: &[u8], at: usize) -> Vec<u8> {
 /// Every split of a STARTTLS with something behind it is fatal to the session, and nothing of that is answered.
 fn attack_server<P: ServerUnderTest>(config: &P::Config, before: &str, behind: &str, forbidden: &[&str]) {
     let (certificate, key) = identity();
-    let tls = TlsServer::from_pem(certificate.as_bytes(), key.as_bytes(), TlsVersions::Both).unwrap();
+    let tls = TlsServerConfig::from_pem(certificate.as_bytes(), key.as_bytes(), TlsVersions::Both).unwrap();
     let log = Log::default();
     let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
     let noted = Arc::clone(&log);
     let factory = move |_: &Peer| Noting(Arc::clone(&noted));
-    let (any, patience) = ("127.0.0.1:0".parse().unwrap(), Patience::default());
+    let (any, deadlines) = ("127.0.0.1:0".parse().unwrap(), Deadlines::default());
     let tls = ListenerTls::StartTls(tls);
-    let address = reactor.listen::<P, Noting>(any, tls, config.clone(), patience, factory).unwrap();
+    let address = reactor.listen::<P, Noting>(any, tls, config.clone(), deadlines, factory).unwrap();
     let handle = reactor.handle();
     let thread = std::thread::spawn(move || reactor.run().unwrap());
     let mut sessions = 0;

@@ -128,7 +128,7 @@ impl Session {
         self.ask(turn, finish, move |session, upload, turn| match upload {
             Ok(upload) => {
                 let delivery = Delivery { upload, targets: vec![target] };
-                let Some(promise) = session.site.committer.commit(delivery, turn.cx.remote()) else {
+                let Some(promise) = session.site.committer.commit(delivery, turn.cx.session_handle()) else {
                     return refuse(reply, PlainCode::Unavailable, "the server is busy: try later", turn);
                 };
                 session.task = Some(Task::commit(
@@ -151,7 +151,7 @@ impl Session {
 
 fn writer<'w>(site: &'w Site, account: Option<AccountId>, turn: &Turn<'_, '_>) -> Writer<'w> {
     let group = task::group(account, turn.cx);
-    Writer { store: &site.store, workers: &site.workers, group, remote: turn.cx.remote() }
+    Writer { store: &site.store, workers: &site.workers, group, remote: turn.cx.session_handle() }
 }
 
 fn acknowledge(reply: Reply, appended: Appended, turn: &mut Turn<'_, '_>) -> Next {

@@ -4,7 +4,7 @@
 //! begins. A client that does not read stops its own STORE only.
 
 use bumpalo::Bump;
-use io_mio::{Next, Slice, Step};
+use io_mio::{JobStep, Next, Slice};
 use mailstore::{Expunge, Flags, KeywordsInUse, MailboxId, MessageFlags, StoreMode, UidSet, WRITE_SLICE};
 use proto_imap::Access;
 use proto_imap::server::Reply;
@@ -132,13 +132,13 @@ impl Session {
         self.ask_in_slices(
             turn,
             move |store, slice| {
-                let Some(mut going) = edit.take() else { return Step::More };
+                let Some(mut going) = edit.take() else { return JobStep::More };
                 match going.run(store, slice) {
-                    Ok(true) => return Step::Done(Ok(going)),
+                    Ok(true) => return JobStep::Done(Ok(going)),
                     Ok(false) => edit = Some(going),
-                    Err(error) => return Step::Done(Err(error)),
+                    Err(error) => return JobStep::Done(Err(error)),
                 }
-                Step::More
+                JobStep::More
             },
             move |session, stored, turn| match stored {
                 Ok(edit) => session.stored(reply, edit, turn),
@@ -264,18 +264,18 @@ impl Session {
             move |store, slice| {
                 while !rest.is_empty() {
                     if slice.is_over() {
-                        return Step::More;
+                        return JobStep::More;
                     }
                     let which = Expunge::DeletedAmong(std::mem::take(&mut rest));
                     let expunged = match store.expunge(mailbox, &which, WRITE_SLICE) {
                         Ok(expunged) => expunged,
-                        Err(error) => return Step::Done(Err(error)),
+                        Err(error) => return JobStep::Done(Err(error)),
                     };
                     if let (Expunge::DeletedAmong(uids), Some(next)) = (which, expunged.next) {
                         rest = uids.starting_at(next);
                     }
                 }
-                Step::Done(Ok(()))
+                JobStep::Done(Ok(()))
             },
             then,
         )

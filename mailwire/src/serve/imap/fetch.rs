@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bumpalo::Bump;
-use io_mio::{Next, Step};
+use io_mio::{JobStep, Next};
 use mailstore::Message;
 use proto_imap::Access;
 use proto_imap::server::{FetchWriter, Reply};
@@ -160,14 +160,14 @@ impl Session {
         self.ask_in_slices(
             turn,
             move |store, slice| {
-                let Some(mut going) = producer.take() else { return Step::More };
+                let Some(mut going) = producer.take() else { return JobStep::More };
                 match going.produce(store, slice) {
                     Ok(batch) if batch.pieces.is_empty() && !batch.complete => {
                         producer = Some(going);
-                        Step::More
+                        JobStep::More
                     }
-                    Ok(batch) => Step::Done(Ok((going, batch))),
-                    Err(error) => Step::Done(Err(error)),
+                    Ok(batch) => JobStep::Done(Ok((going, batch))),
+                    Err(error) => JobStep::Done(Err(error)),
                 }
             },
             |session, produced, turn| {

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use io_mio::{Next, Step};
+use io_mio::{JobStep, Next};
 use mailstore::{AccountId, Store, UidSet};
 use proto_imap::server::{Reply, SearchForm};
 use proto_imap::types::SearchCommand as SearchFor;
@@ -147,14 +147,14 @@ impl Session {
         self.ask_in_slices(
             turn,
             move |store, slice| {
-                let Some(mut going) = search.take() else { return Step::More };
+                let Some(mut going) = search.take() else { return JobStep::More };
                 match going.run(store, slice) {
-                    Ok(true) => Step::Done(Ok(going.into_results())),
+                    Ok(true) => JobStep::Done(Ok(going.into_results())),
                     Ok(false) => {
                         search = Some(going);
-                        Step::More
+                        JobStep::More
                     }
-                    Err(error) => Step::Done(Err(error)),
+                    Err(error) => JobStep::Done(Err(error)),
                 }
             },
             move |session, searched, turn| match searched {

@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use io_mio::{Next, Slice, Step};
+use io_mio::{JobStep, Next, Slice};
 use mailstore::{AccountId, Mailbox as Stored, NameSelection, Status, Store, Subscription};
 use proto_imap::server::Reply;
 use proto_imap::types::{
@@ -159,7 +159,9 @@ impl Session {
         let asked = Arc::clone(&question);
         self.ask_in_slices(
             turn,
-            move |store, slice| Step::Done(page(store, account, &asked, std::mem::take(&mut place), slice)),
+            move |store, slice| {
+                JobStep::Done(page(store, account, &asked, std::mem::take(&mut place), slice))
+            },
             move |session, found, turn| match found {
                 Ok(page) => {
                     let limit = session.site.limits().message;

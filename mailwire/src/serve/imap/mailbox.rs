@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use io_mio::{Next, Remote, Slice, Step};
+use io_mio::{JobStep, Next, SessionHandle, Slice};
 use mailstore::{AccountId, KeywordsInUse, MailboxId, Selection, SpecialUse, Store, UidSet};
 use proto_imap::Access;
 use proto_imap::server::Reply;
@@ -64,7 +64,7 @@ impl Session {
         let Some(name) = name(arguments.mailbox, turn) else { return no_name(reply, turn) };
         let mut selecting = Selecting {
             hub: Arc::clone(&self.site.hub),
-            remote: turn.cx.remote(),
+            remote: turn.cx.session_handle(),
             account,
             name,
             // A client of IMAP4rev2 sees no recent messages, and takes none from others.
@@ -75,9 +75,9 @@ impl Session {
         self.ask_in_slices(
             turn,
             move |store, slice| match selecting.run(store, slice) {
-                Ok(None) => Step::More,
-                Ok(Some(opened)) => Step::Done(Ok(opened)),
-                Err(error) => Step::Done(Err(error)),
+                Ok(None) => JobStep::More,
+                Ok(Some(opened)) => JobStep::Done(Ok(opened)),
+                Err(error) => JobStep::Done(Err(error)),
             },
             move |session, opened, turn| match opened {
                 Ok(opened) => session.selected(reply, opened, turn),
@@ -155,18 +155,18 @@ impl Session {
             move |store, slice| {
                 if !deleted {
                     if let Err(error) = store.delete_mailbox(account, &name) {
-                        return Step::Done(Err(error));
+                        return JobStep::Done(Err(error));
                     }
                     deleted = true;
                 }
                 while !slice.is_over() {
                     match store.purge_deleted(account) {
                         Ok(true) => {}
-                        Ok(false) => return Step::Done(Ok(())),
-                        Err(error) => return Step::Done(Err(error)),
+                        Ok(false) => return JobStep::Done(Ok(())),
+                        Err(error) => return JobStep::Done(Err(error)),
                     }
                 }
-                Step::More
+                JobStep::More
             },
             move |session, deleted, turn| match deleted {
                 Ok(()) => session.finish(reply, "deleted", turn),
@@ -302,7 +302,7 @@ pub(super) fn put_status(
 /// A SELECT on a worker: reads the UIDs page by page.
 struct Selecting {
     hub: Arc<Hub>,
-    remote: Remote,
+    remote: SessionHandle,
     account: AccountId,
     name: String,
     access: Access,

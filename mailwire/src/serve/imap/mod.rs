@@ -37,7 +37,7 @@ mod view;
 
 use std::sync::Arc;
 
-use io_mio::{Closed, Context, Error, Handler, ImapServer, Later, MachineMut, Next, Slice, Step};
+use io_mio::{CloseReason, Context, Error, Handler, ImapServer, JobHandle, JobStep, MachineMut, Next, Slice};
 use mailstore::{AccountId, ChangeCursor, MailboxId, Store, UidSet};
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::{
@@ -170,28 +170,28 @@ impl Session {
     ) -> Next {
         let store = Arc::clone(&self.site.store);
         let group = task::group(self.account, turn.cx);
-        let later = self.site.workers.run(group, turn.cx.remote(), move || job(&*store));
+        let later = self.site.workers.run(group, turn.cx.session_handle(), move || job(&*store));
         self.wait_for(later, then, turn)
     }
 
-    /// The same for a job that may take longer. It returns [`Step::More`] when its slice is over, and is called again
+    /// The same for a job that may take longer. It returns [`JobStep::More`] when its slice is over, and is called again
     /// when other accounts and sessions had their turn. It is dropped when the session ends.
     fn ask_in_slices<T: Send + 'static>(
         &mut self,
         turn: &mut Turn<'_, '_>,
-        mut job: impl FnMut(&dyn Store, &Slice) -> Step<mailstore::Result<T>> + Send + 'static,
+        mut job: impl FnMut(&dyn Store, &Slice) -> JobStep<mailstore::Result<T>> + Send + 'static,
         then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
     ) -> Next {
         let store = Arc::clone(&self.site.store);
         let group = task::group(self.account, turn.cx);
         let job = move |slice: &Slice| job(&*store, slice);
-        let later = self.site.workers.run_in_slices(group, turn.cx.remote(), job);
+        let later = self.site.workers.run_in_slices(group, turn.cx.session_handle(), job);
         self.wait_for(later, then, turn)
     }
 
     fn wait_for<T: Send + 'static>(
         &mut self,
-        later: Result<Later<mailstore::Result<T>>, Error>,
+        later: Result<JobHandle<mailstore::Result<T>>, Error>,
         then: impl FnOnce(&mut Self, mailstore::Result<T>, &mut Turn<'_, '_>) -> Next + Send + 'static,
         turn: &mut Turn<'_, '_>,
     ) -> Next {
@@ -202,7 +202,7 @@ impl Session {
                 Next::Continue
             }
             // Only this command fails.
-            Err(Error::GroupBusy) => {
+            Err(Error::GroupQueueFull) => {
                 then(self, Err(mailstore::Error::Limit("too many commands of this account wait")), turn)
             }
             // One change wakes all that idle, perhaps more than may wait: they ask again a little later.
@@ -444,9 +444,11 @@ impl Handler<ImapServer> for Session {
         }
     }
 
-    fn closed(&mut self, why: &Closed) {
+    fn closed(&mut self, why: &CloseReason) {
         match why {
-            Closed::Failed(error) => tracing::info!(session = self.number, %error, "imap session failed"),
+            CloseReason::Failed(error) => {
+                tracing::info!(session = self.number, %error, "imap session failed")
+            }
             _ => tracing::debug!(session = self.number, "imap session over"),
         }
     }

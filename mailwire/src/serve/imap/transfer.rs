@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use io_mio::{JobGroup, Next, Slice, Step};
+use io_mio::{JobGroup, JobStep, Next, Slice};
 use mailstore::{AccountId, Error, Expunge, MailboxId, Store, UidSet, WRITE_SLICE};
 use proto_imap::Access;
 use proto_imap::server::Reply;
@@ -212,12 +212,12 @@ impl Session {
         self.ask_in_slices(
             turn,
             move |store, slice| {
-                let Some(mut transferring) = going.take() else { return Step::More };
+                let Some(mut transferring) = going.take() else { return JobStep::More };
                 if transferring.run(store, slice) {
-                    return Step::Done(Ok(transferring));
+                    return JobStep::Done(Ok(transferring));
                 }
                 going = Some(transferring);
-                Step::More
+                JobStep::More
             },
             move |session, transferred, turn| match transferred {
                 Ok(transferred) => session.transferred(reply, transferred, turn),

@@ -104,7 +104,7 @@ impl Session {
             });
             Ok((upload, targets, refused))
         };
-        let Ok(later) = self.site.workers.run(group, turn.cx.remote(), job) else {
+        let Ok(later) = self.site.workers.run(group, turn.cx.session_handle(), job) else {
             return self.answer_all(reply, wanted, &Response::try_again(), turn);
         };
         self.task = Some(Task::job(later, move |session: &mut Self, ready, turn: &mut Turn<'_, '_>| {
@@ -117,7 +117,7 @@ impl Session {
             }
             let recipients = targets.len();
             let delivery = Delivery { upload, targets };
-            let Some(promise) = session.site.committer.commit(delivery, turn.cx.remote()) else {
+            let Some(promise) = session.site.committer.commit(delivery, turn.cx.session_handle()) else {
                 return session.answer_all(reply, refused, &Response::try_again(), turn);
             };
             session.task =
@@ -210,7 +210,7 @@ impl Transaction {
 
 pub(super) fn writer<'w>(site: &'w Site, account: Option<AccountId>, cx: &Context<'_>) -> Writer<'w> {
     let group = task::group(account, cx);
-    Writer { store: &site.store, workers: &site.workers, group, remote: cx.remote() }
+    Writer { store: &site.store, workers: &site.workers, group, remote: cx.session_handle() }
 }
 
 fn now() -> InternalDate {

@@ -18,22 +18,22 @@ use serde::Serialize;
 
 /// What a message may be at most. What an address may be is not set: RFC 5321 §4.5.3.1 says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CheckLimits {
+pub struct MessageLimits {
     /// Recipients. 10 000 unless set; a server that takes fewer at once gets them in several transactions.
     pub recipients: usize,
     /// The longest line without its end, in octets. 998 unless set (RFC 5322 §2.1.1, RFC 5321 §4.5.3.1.6).
-    pub line: u64,
+    pub line_bytes: u64,
     /// The header, in octets. 1 MiB unless set.
-    pub header: u64,
+    pub header_bytes: u64,
     /// The whole message, in octets. 64 MiB unless set.
-    pub octets: u64,
+    pub message_bytes: u64,
     /// Which addresses there may be.
-    pub addresses: Addresses,
+    pub addresses: AddressPolicy,
 }
 
 /// Which addresses a message may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Addresses {
+pub enum AddressPolicy {
     /// All: those beyond US-ASCII go to servers that offer SMTPUTF8 (RFC 6531).
     #[default]
     All,
@@ -41,14 +41,14 @@ pub enum Addresses {
     AsciiOnly,
 }
 
-impl Default for CheckLimits {
+impl Default for MessageLimits {
     fn default() -> Self {
         Self {
             recipients: 10_000,
-            line: 998,
-            header: 1024 * 1024,
-            octets: 64 * 1024 * 1024,
-            addresses: Addresses::default(),
+            line_bytes: 998,
+            header_bytes: 1024 * 1024,
+            message_bytes: 64 * 1024 * 1024,
+            addresses: AddressPolicy::default(),
         }
     }
 }
@@ -57,12 +57,12 @@ impl Default for CheckLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// In what.
-    pub field: Field,
+    pub field: MessagePart,
     /// In which value of it, counted from zero: a recipient, a line of the header, a line of the body. None where it is
     /// in no single one.
     pub index: Option<u64>,
     /// What kind of thing it is.
-    pub problem: Fault,
+    pub problem: ProblemKind,
     /// The same in words.
     pub text: String,
 }
@@ -71,7 +71,7 @@ pub struct Problem {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Field {
+pub enum MessagePart {
     /// The envelope's sender.
     Sender,
     /// The envelope's recipients.
@@ -88,7 +88,7 @@ pub enum Field {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Fault {
+pub enum ProblemKind {
     /// It cannot be read as what it should be.
     Syntax,
     /// It has more octets than it may.
@@ -115,9 +115,9 @@ pub enum Fault {
 
 impl Problem {
     pub(super) fn new(
-        field: Field,
+        field: MessagePart,
         index: impl Into<Option<u64>>,
-        problem: Fault,
+        problem: ProblemKind,
         text: impl Into<String>,
     ) -> Self {
         Self { field, index: index.into(), problem, text: text.into() }
@@ -125,21 +125,23 @@ impl Problem {
 
     /// Which recipient it costs; none if it costs the message.
     pub(super) fn recipient(&self) -> Option<u64> {
-        self.index.filter(|_| self.field == Field::Recipient)
+        self.index.filter(|_| self.field == MessagePart::Recipient)
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.field {
-            Field::Sender => "sender",
-            Field::Recipient => "recipient",
-            Field::Header => "header",
-            Field::Body => "body",
-            Field::Message => "message",
+            MessagePart::Sender => "sender",
+            MessagePart::Recipient => "recipient",
+            MessagePart::Header => "header",
+            MessagePart::Body => "body",
+            MessagePart::Message => "message",
         })?;
         match (self.field, self.index) {
-            (Field::Header | Field::Body, Some(index)) => write!(f, " line {}", index.saturating_add(1))?,
+            (MessagePart::Header | MessagePart::Body, Some(index)) => {
+                write!(f, " line {}", index.saturating_add(1))?
+            }
             (_, Some(index)) => write!(f, " {}", index.saturating_add(1))?,
             (_, None) => {}
         }
@@ -160,11 +162,11 @@ impl AddressCheck {
         index: u64,
         address: Option<&Address<'_>>,
         mail: &Mail<'_>,
-        limits: &CheckLimits,
+        limits: &MessageLimits,
     ) -> Option<Problem> {
-        let problem = |fault, text: String| Some(Problem::new(Field::Recipient, index, fault, text));
+        let problem = |fault, text: String| Some(Problem::new(MessagePart::Recipient, index, fault, text));
         if let Some(text) = address.and_then(|address| beyond_ascii(address, mail, limits)) {
-            return problem(Fault::NeedsSmtpUtf8, text);
+            return problem(ProblemKind::NeedsSmtpUtf8, text);
         }
         let key = address.map_or_else(Default::default, |address| {
             let local = address.unquoted_local_part().into_owned();
@@ -174,18 +176,18 @@ impl AddressCheck {
         if first == index {
             return None;
         }
-        problem(Fault::Duplicate, format!("the same as recipient {}", first.saturating_add(1)))
+        problem(ProblemKind::Duplicate, format!("the same as recipient {}", first.saturating_add(1)))
     }
 }
 
 /// What is wrong with a sender that could be read.
-pub(super) fn sender(mail: &Mail<'_>, limits: &CheckLimits) -> Option<Problem> {
+pub(super) fn sender(mail: &Mail<'_>, limits: &MessageLimits) -> Option<Problem> {
     let text = beyond_ascii(mail.from.address()?, mail, limits)?;
-    Some(Problem::new(Field::Sender, None, Fault::NeedsSmtpUtf8, text))
+    Some(Problem::new(MessagePart::Sender, None, ProblemKind::NeedsSmtpUtf8, text))
 }
 
-fn beyond_ascii(address: &Address<'_>, mail: &Mail<'_>, limits: &CheckLimits) -> Option<String> {
-    let wanted = limits.addresses == Addresses::AsciiOnly && !mail.utf8 && !address.is_ascii();
+fn beyond_ascii(address: &Address<'_>, mail: &Mail<'_>, limits: &MessageLimits) -> Option<String> {
+    let wanted = limits.addresses == AddressPolicy::AsciiOnly && !mail.utf8 && !address.is_ascii();
     wanted.then(|| "it has characters beyond US-ASCII, which need SMTPUTF8".to_owned())
 }
 
@@ -194,7 +196,7 @@ fn beyond_ascii(address: &Address<'_>, mail: &Mail<'_>, limits: &CheckLimits) ->
 pub(super) fn content(
     source: &mut impl Read,
     mail: &Mail<'_>,
-    limits: &CheckLimits,
+    limits: &MessageLimits,
 ) -> io::Result<(Vec<Problem>, Option<Content>)> {
     let mut content = ContentScan::new();
     let mut scan = Scan::new(mail, limits);
@@ -210,7 +212,7 @@ pub(super) fn content(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        if scan.octets > limits.octets {
+        if scan.octets > limits.message_bytes {
             return Ok((scan.finish(), None));
         }
     }
@@ -220,10 +222,10 @@ pub(super) fn content(
 const NAME: usize = 128;
 
 struct Scan<'a> {
-    limits: &'a CheckLimits,
+    limits: &'a MessageLimits,
     mail: &'a Mail<'a>,
-    problems: BTreeMap<(Field, Fault), Problem>,
-    part: Field,
+    problems: BTreeMap<(MessagePart, ProblemKind), Problem>,
+    part: MessagePart,
     octets: u64,
     /// Which line of its part it is, how long it is so far, and how it begins.
     line: u64,
@@ -235,12 +237,12 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    const fn new(mail: &'a Mail<'a>, limits: &'a CheckLimits) -> Self {
+    const fn new(mail: &'a Mail<'a>, limits: &'a MessageLimits) -> Self {
         Self {
             limits,
             mail,
             problems: BTreeMap::new(),
-            part: Field::Header,
+            part: MessagePart::Header,
             octets: 0,
             line: 0,
             length: 0,
@@ -257,45 +259,45 @@ impl<'a> Scan<'a> {
             if octet == b'\n' {
                 return self.end_line();
             }
-            self.bare(Fault::BareCr, "a CR that no LF follows");
+            self.bare(ProblemKind::BareCr, "a CR that no LF follows");
         }
         match octet {
             b'\r' => return,
             b'\n' => {
-                self.bare(Fault::BareLf, "an LF without CR before it");
+                self.bare(ProblemKind::BareLf, "an LF without CR before it");
                 return self.end_line();
             }
-            0 => self.bare(Fault::Nul, "a NUL"),
+            0 => self.bare(ProblemKind::Nul, "a NUL"),
             0x80.. => self.beyond_ascii(),
             _ => {}
         }
         self.length = self.length.saturating_add(1);
-        if self.part == Field::Header && self.name.len() < NAME {
+        if self.part == MessagePart::Header && self.name.len() < NAME {
             self.name.push(octet);
         }
     }
 
     fn end_line(&mut self) {
-        if self.length > self.limits.line && !self.is_binary() {
-            let text = format!("{} octets, and {} is the most", self.length, self.limits.line);
-            self.find(Fault::TooLong, text);
+        if self.length > self.limits.line_bytes && !self.is_binary() {
+            let text = format!("{} octets, and {} is the most", self.length, self.limits.line_bytes);
+            self.find(ProblemKind::TooLong, text);
         }
-        let ends = self.part == Field::Header && self.length == 0;
-        if self.part == Field::Header && !ends {
+        let ends = self.part == MessagePart::Header && self.length == 0;
+        if self.part == MessagePart::Header && !ends {
             self.end_header_line();
         }
         self.line = if ends { 0 } else { self.line.saturating_add(1) };
         if ends {
-            self.part = Field::Body;
+            self.part = MessagePart::Body;
         }
         self.length = 0;
         self.name.clear();
     }
 
     fn end_header_line(&mut self) {
-        if self.octets > self.limits.header {
-            let text = format!("more than {} octets", self.limits.header);
-            self.whole(Field::Header, Fault::TooLong, text);
+        if self.octets > self.limits.header_bytes {
+            let text = format!("more than {} octets", self.limits.header_bytes);
+            self.whole(MessagePart::Header, ProblemKind::TooLong, text);
         }
         if matches!(self.name.first(), Some(b' ' | b'\t')) && self.line > 0 {
             return;
@@ -304,7 +306,7 @@ impl<'a> Scan<'a> {
         let is_name = name.len() < self.name.len() && !name.is_empty();
         let name = name.trim_ascii_end();
         if !is_name || !name.iter().all(u8::is_ascii_graphic) {
-            self.find(Fault::Syntax, "no field name and colon");
+            self.find(ProblemKind::Syntax, "no field name and colon");
         } else if name.eq_ignore_ascii_case(b"From") {
             self.from = self.from.saturating_add(1);
         } else if name.eq_ignore_ascii_case(b"Date") {
@@ -313,24 +315,28 @@ impl<'a> Scan<'a> {
     }
 
     fn finish(mut self) -> Vec<Problem> {
-        let cut = self.octets > self.limits.octets;
+        let cut = self.octets > self.limits.message_bytes;
         if cut {
-            let text = format!("more than {} octets", self.limits.octets);
-            self.whole(Field::Message, Fault::TooLong, text);
+            let text = format!("more than {} octets", self.limits.message_bytes);
+            self.whole(MessagePart::Message, ProblemKind::TooLong, text);
         } else if let Some(size) = self.mail.size.filter(|size| *size < self.octets) {
             let text = format!("said to have {size} octets, and has {}", self.octets);
-            self.whole(Field::Message, Fault::WrongSize, text);
+            self.whole(MessagePart::Message, ProblemKind::WrongSize, text);
         }
         if self.after_cr {
-            self.bare(Fault::BareCr, "a CR that no LF follows");
+            self.bare(ProblemKind::BareCr, "a CR that no LF follows");
         }
         if self.length > 0 {
             self.end_line();
         }
         for (name, count) in [("From", self.from), ("Date", self.date)] {
             match count {
-                0 if !cut => self.whole(Field::Header, Fault::Missing, format!("no field {name}")),
-                2.. => self.whole(Field::Header, Fault::Duplicate, format!("{count} fields {name}")),
+                0 if !cut => {
+                    self.whole(MessagePart::Header, ProblemKind::Missing, format!("no field {name}"))
+                }
+                2.. => {
+                    self.whole(MessagePart::Header, ProblemKind::Duplicate, format!("{count} fields {name}"))
+                }
                 _ => {}
             }
         }
@@ -338,26 +344,27 @@ impl<'a> Scan<'a> {
     }
 
     fn is_binary(&self) -> bool {
-        self.part == Field::Body && self.mail.body == Some(BodyType::BinaryMime)
+        self.part == MessagePart::Body && self.mail.body == Some(BodyType::BinaryMime)
     }
 
     /// What only a binary body may hold.
-    fn bare(&mut self, fault: Fault, text: &'static str) {
+    fn bare(&mut self, fault: ProblemKind, text: &'static str) {
         if !self.is_binary() {
             self.find(fault, text);
         }
     }
 
     fn beyond_ascii(&mut self) {
-        if self.part == Field::Header && !self.mail.utf8 {
-            self.find(Fault::NeedsSmtpUtf8, "octets beyond US-ASCII, which need SMTPUTF8");
-        } else if self.part == Field::Body && matches!(self.mail.body, None | Some(BodyType::SevenBit)) {
-            self.find(Fault::NeedsEightBitMime, "octets beyond US-ASCII, which need 8BITMIME");
+        if self.part == MessagePart::Header && !self.mail.utf8 {
+            self.find(ProblemKind::NeedsSmtpUtf8, "octets beyond US-ASCII, which need SMTPUTF8");
+        } else if self.part == MessagePart::Body && matches!(self.mail.body, None | Some(BodyType::SevenBit))
+        {
+            self.find(ProblemKind::NeedsEightBitMime, "octets beyond US-ASCII, which need 8BITMIME");
         }
     }
 
     /// In this line.
-    fn find(&mut self, fault: Fault, text: impl Into<Cow<'static, str>>) {
+    fn find(&mut self, fault: ProblemKind, text: impl Into<Cow<'static, str>>) {
         let (part, line) = (self.part, self.line);
         self.problems
             .entry((part, fault))
@@ -365,7 +372,7 @@ impl<'a> Scan<'a> {
     }
 
     /// In no single line. Two of a kind are told in one.
-    fn whole(&mut self, field: Field, fault: Fault, text: String) {
+    fn whole(&mut self, field: MessagePart, fault: ProblemKind, text: String) {
         self.problems
             .entry((field, fault))
             .and_modify(|problem| problem.text = format!("{}, {text}", problem.text))
@@ -392,7 +399,11 @@ mod tests {
         }
     }
 
-    fn check(text: &str, mail: &Mail<'_>, limits: &CheckLimits) -> Vec<(Field, Option<u64>, Fault)> {
+    fn check(
+        text: &str,
+        mail: &Mail<'_>,
+        limits: &MessageLimits,
+    ) -> Vec<(MessagePart, Option<u64>, ProblemKind)> {
         let (problems, made_of) = content(&mut text.as_bytes(), mail, limits).unwrap();
         let dripped = content(&mut Drip(text.as_bytes()), mail, limits).unwrap();
         assert_eq!(dripped, (problems.clone(), made_of));
@@ -403,11 +414,11 @@ mod tests {
 
     #[test]
     fn each_thing_that_cannot_travel_is_found_where_it_is() {
-        use Fault as F;
-        use Field::{Body, Header, Message};
+        use MessagePart::{Body, Header, Message};
+        use ProblemKind as F;
         let mail = Mail::new(ReversePath::Null);
         let long = "x".repeat(999);
-        type Found = (Field, Option<u64>, Fault);
+        type Found = (MessagePart, Option<u64>, ProblemKind);
         let cases: [(String, &[Found]); 14] = [
             (format!("{HEAD}\r\nbody\r\n"), &[]),
             (format!("{HEAD}X: {}\r\n\r\n{}", &long[..995], &long[..998]), &[]),
@@ -427,8 +438,8 @@ mod tests {
             (format!("{HEAD}\r\nä\r\n"), &[(Body, Some(0), F::NeedsEightBitMime)]),
             (format!("{HEAD}\r\n{}", "x\r\n".repeat(400)), &[(Message, None, F::TooLong)]),
         ];
-        let limits = CheckLimits { octets: 1200, ..CheckLimits::default() };
-        let large = CheckLimits { octets: 4000, ..limits };
+        let limits = MessageLimits { message_bytes: 1200, ..MessageLimits::default() };
+        let large = MessageLimits { message_bytes: 4000, ..limits };
         for (text, expected) in cases {
             let limits = if text.contains(&long[..900]) { &large } else { &limits };
             let mut expected = expected.to_vec();
@@ -439,7 +450,7 @@ mod tests {
 
     #[test]
     fn what_the_message_asks_for_may_be_in_it() {
-        let limits = CheckLimits::default();
+        let limits = MessageLimits::default();
         let text = format!("{HEAD}X: ä\r\n\r\nä\r\n");
         let mail = Mail::new(ReversePath::Null).with_utf8().with_body(BodyType::EightBitMime);
         assert_eq!(check(&text, &mail, &limits), []);
@@ -448,14 +459,15 @@ mod tests {
         assert_eq!(check(&text, &binary, &limits), []);
         let small = Mail::new(ReversePath::Null).with_size(9);
         let text = format!("{HEAD}\r\n");
-        assert_eq!(check(&text, &small, &limits), [(Field::Message, None, Fault::WrongSize)]);
+        assert_eq!(check(&text, &small, &limits), [(MessagePart::Message, None, ProblemKind::WrongSize)]);
         let exact = Mail::new(ReversePath::Null).with_size(text.len() as u64);
         assert_eq!(check(&text, &exact, &limits), []);
     }
 
     #[test]
     fn a_problem_says_itself_in_words_and_in_json() {
-        let problem = Problem::new(Field::Recipient, 2, Fault::Duplicate, "the same as recipient 1");
+        let problem =
+            Problem::new(MessagePart::Recipient, 2, ProblemKind::Duplicate, "the same as recipient 1");
         assert_eq!(problem.to_string(), "recipient 3: the same as recipient 1");
         let json =
             r#"{"field":"recipient","index":2,"problem":"duplicate","text":"the same as recipient 1"}"#;

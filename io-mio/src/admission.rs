@@ -15,7 +15,7 @@ pub struct ReactorLimits {
     pub connections: usize,
     /// So many of those that are too many are told so as the protocol wants it, under TLS where that comes first, at a
     /// time. The others are cut off. 32 unless set: a handshake costs more than a word.
-    pub turned_away: usize,
+    pub refused_connections: usize,
     /// The most connections at a time from one address (IPv6: one /64 network). Behind a proxy, this is the address that
     /// the proxy announces.
     pub connections_per_address: usize,
@@ -28,7 +28,7 @@ impl Default for ReactorLimits {
     fn default() -> Self {
         Self {
             connections: 10_000,
-            turned_away: 32,
+            refused_connections: 32,
             connections_per_address: 1_000,
             connections_before_login: usize::MAX,
         }
@@ -56,30 +56,36 @@ pub(crate) struct Entry {
 
 /// Everybody who is there.
 #[derive(Debug)]
-pub(crate) struct Crowd {
+pub(crate) struct AdmissionControl {
     limits: ReactorLimits,
     /// The most connections that are possible at all.
     most: usize,
     welcome: usize,
     /// Those of them that have still to log in.
     before_login: usize,
-    turned_away: usize,
+    refused_connections: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
-impl Crowd {
+impl AdmissionControl {
     /// Nobody, and at most so many connections in all, whatever the limits say.
     pub(crate) fn new(limits: ReactorLimits, most: usize) -> Self {
-        let mut this =
-            Self { limits, most, welcome: 0, before_login: 0, turned_away: 0, by_address: HashMap::new() };
+        let mut this = Self {
+            limits,
+            most,
+            welcome: 0,
+            before_login: 0,
+            refused_connections: 0,
+            by_address: HashMap::new(),
+        };
         this.set_limits(this.limits.clone());
         this
     }
 
     /// Other limits from now on. Connections that are there stay.
     pub(crate) fn set_limits(&mut self, mut limits: ReactorLimits) {
-        limits.turned_away = limits.turned_away.min(self.most / 2);
-        limits.connections = limits.connections.min(self.most - limits.turned_away);
+        limits.refused_connections = limits.refused_connections.min(self.most / 2);
+        limits.connections = limits.connections.min(self.most - limits.refused_connections);
         self.limits = limits;
     }
 
@@ -101,7 +107,7 @@ impl Crowd {
     }
 
     const fn may_turn_away(&self) -> bool {
-        self.turned_away < self.limits.turned_away
+        self.refused_connections < self.limits.refused_connections
     }
 
     pub(crate) fn enter(&mut self, entry: Entry) {
@@ -111,7 +117,7 @@ impl Crowd {
                 self.before_login += usize::from(entry.awaits_login);
                 self.count(entry.address);
             }
-            Admission::TurnedAway => self.turned_away += 1,
+            Admission::TurnedAway => self.refused_connections += 1,
         }
     }
 
@@ -147,7 +153,7 @@ impl Crowd {
 
     pub(crate) fn leave(&mut self, entry: Entry) {
         if entry.admission == Admission::TurnedAway {
-            self.turned_away -= 1;
+            self.refused_connections -= 1;
             return;
         }
         if let Some(network) = entry.address.map(network)
@@ -198,52 +204,53 @@ mod tests {
     fn those_who_are_turned_away_take_nobodys_place() {
         let limits = ReactorLimits {
             connections: 2,
-            turned_away: 1,
+            refused_connections: 1,
             connections_per_address: 1,
             ..Default::default()
         };
-        let mut crowd = Crowd::new(limits, 100);
+        let mut admission = AdmissionControl::new(limits, 100);
         let (here, there): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
-        crowd.enter(entry(Some(here), Admission::Welcome));
-        assert_eq!(crowd.admits(Some(here)), Some(Admission::TurnedAway));
-        assert_eq!(crowd.admits(None), Some(Admission::Welcome));
-        crowd.enter(entry(Some(here), Admission::TurnedAway));
-        assert_eq!((crowd.admits(Some(here)), crowd.sessions()), (None, 1));
-        assert_eq!(crowd.admits(Some(there)), Some(Admission::Welcome));
-        crowd.leave(entry(Some(here), Admission::TurnedAway));
-        assert_eq!((crowd.admits(Some(here)), crowd.sessions()), (Some(Admission::TurnedAway), 1));
-        crowd.leave(entry(Some(here), Admission::Welcome));
-        assert_eq!((crowd.admits(Some(here)), crowd.sessions()), (Some(Admission::Welcome), 0));
+        admission.enter(entry(Some(here), Admission::Welcome));
+        assert_eq!(admission.admits(Some(here)), Some(Admission::TurnedAway));
+        assert_eq!(admission.admits(None), Some(Admission::Welcome));
+        admission.enter(entry(Some(here), Admission::TurnedAway));
+        assert_eq!((admission.admits(Some(here)), admission.sessions()), (None, 1));
+        assert_eq!(admission.admits(Some(there)), Some(Admission::Welcome));
+        admission.leave(entry(Some(here), Admission::TurnedAway));
+        assert_eq!((admission.admits(Some(here)), admission.sessions()), (Some(Admission::TurnedAway), 1));
+        admission.leave(entry(Some(here), Admission::Welcome));
+        assert_eq!((admission.admits(Some(here)), admission.sessions()), (Some(Admission::Welcome), 0));
     }
 
     #[test]
     fn an_announced_address_has_its_own_limit() {
-        let limits = ReactorLimits { turned_away: 1, connections_per_address: 1, ..Default::default() };
-        let mut crowd = Crowd::new(limits, 100);
+        let limits =
+            ReactorLimits { refused_connections: 1, connections_per_address: 1, ..Default::default() };
+        let mut admission = AdmissionControl::new(limits, 100);
         let client: IpAddr = "192.0.2.1".parse().unwrap();
         let mut entries = [entry(None, Admission::Welcome); 3];
-        entries.iter().for_each(|entry| crowd.enter(*entry));
-        let announced = entries.each_mut().map(|entry| crowd.announce(entry, client));
+        entries.iter().for_each(|entry| admission.enter(*entry));
+        let announced = entries.each_mut().map(|entry| admission.announce(entry, client));
         assert_eq!(announced, [Some(Admission::Welcome), Some(Admission::TurnedAway), None]);
-        assert_eq!(crowd.sessions(), 2);
-        entries.into_iter().for_each(|entry| crowd.leave(entry));
-        assert_eq!((crowd.sessions(), crowd.admits(Some(client))), (0, Some(Admission::Welcome)));
+        assert_eq!(admission.sessions(), 2);
+        entries.into_iter().for_each(|entry| admission.leave(entry));
+        assert_eq!((admission.sessions(), admission.admits(Some(client))), (0, Some(Admission::Welcome)));
     }
 
     #[test]
     fn places_are_kept_for_those_who_have_logged_in() {
         let limits = ReactorLimits { connections: 3, connections_before_login: 2, ..Default::default() };
-        let mut crowd = Crowd::new(limits, 100);
+        let mut admission = AdmissionControl::new(limits, 100);
         let waiting = Entry { awaits_login: true, ..Entry::default() };
         let mut first = waiting;
-        crowd.enter(first);
-        crowd.enter(waiting);
-        assert_eq!(crowd.admits(None), Some(Admission::TurnedAway));
-        crowd.logged_in(&mut first);
-        crowd.logged_in(&mut first);
-        assert_eq!(crowd.admits(None), Some(Admission::Welcome));
-        crowd.leave(first);
-        crowd.leave(waiting);
-        assert_eq!((crowd.sessions(), crowd.before_login), (0, 0));
+        admission.enter(first);
+        admission.enter(waiting);
+        assert_eq!(admission.admits(None), Some(Admission::TurnedAway));
+        admission.logged_in(&mut first);
+        admission.logged_in(&mut first);
+        assert_eq!(admission.admits(None), Some(Admission::Welcome));
+        admission.leave(first);
+        admission.leave(waiting);
+        assert_eq!((admission.sessions(), admission.before_login), (0, 0));
     }
 }

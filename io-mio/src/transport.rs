@@ -6,9 +6,9 @@
 //!
 //! * On cleartext everything that is read goes to `rx`, where the machine finds it: whatever came behind STARTTLS is
 //!   seen by the machine, which makes it fatal, and never by TLS.
-//! * [`Link::begin_tls`] moves what is still to be said in cleartext into `tail`, and TLS writes nothing before `tail`
+//! * [`Transport::begin_tls`] moves what is still to be said in cleartext into `tail`, and TLS writes nothing before `tail`
 //!   has left in full: "220 ready" goes before every TLS octet by construction.
-//! * What TLS decrypts reaches `rx` only after [`Link::vouch`] was called, and that is the one place in the workspace
+//! * What TLS decrypts reaches `rx` only after [`Transport::vouch`] was called, and that is the one place in the workspace
 //!   where [`Secure::tls`] is.
 
 use std::{
@@ -24,8 +24,8 @@ use rustls::{Connection, pki_types::CertificateDer};
 
 use crate::{
     Error, Protocol,
-    tls::{self, FirstOctets, Seen, TlsCause, TlsError, TlsInfo},
-    trace::{Role, Trace, Tracing, What},
+    tls::{self, DetectedProtocol, Seen, TlsError, TlsErrorKind, TlsInfo},
+    trace::{ConnectionTrace, RecordItem, Role, Trace},
 };
 
 /// How much is read at once: at first, and at most.
@@ -45,7 +45,7 @@ pub(crate) fn scratch() -> Scratch {
     vec![0; 64 * 1024].into_boxed_slice()
 }
 
-/// What [`Link::receive`] brought.
+/// What [`Transport::receive`] brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
     /// Something.
@@ -69,8 +69,8 @@ impl Ports {
         Self { name: P::NAME, implicit: P::IMPLICIT_TLS_PORT, starttls: P::STARTTLS_PORT }
     }
 
-    pub(crate) fn wrong_mode(self, found: FirstOctets) -> Error {
-        Error::WrongTlsMode { found, advice: found.advice(self.name, self.implicit, self.starttls) }
+    pub(crate) fn wrong_mode(self, found: DetectedProtocol) -> Error {
+        Error::WrongTlsMode { found, hint: found.hint(self.name, self.implicit, self.starttls) }
     }
 }
 
@@ -97,7 +97,7 @@ struct Tls {
 }
 
 /// A connection.
-pub(crate) struct Link {
+pub(crate) struct Transport {
     socket: TcpStream,
     ports: Ports,
     tls: Option<Box<Tls>>,
@@ -114,10 +114,10 @@ pub(crate) struct Link {
     read_size: usize,
     received: u64,
     sent: u64,
-    trace: Option<Box<Tracing>>,
+    trace: Option<Box<ConnectionTrace>>,
 }
 
-impl Link {
+impl Transport {
     pub(crate) fn new(socket: TcpStream, ports: Ports) -> Self {
         // Each step is one write: waiting for more would only delay it.
         let _ = socket.set_nodelay(true);
@@ -141,14 +141,14 @@ impl Link {
 
     /// Traces both directions, from before the machine has its buffers.
     pub(crate) fn trace(&mut self, trace: Box<dyn Trace>, role: Role, peer: SocketAddr, born: Instant) {
-        let mut tracing = Tracing::new(trace, self.ports.name, role, born);
-        tracing.watch(&mut self.rx, &mut self.tx);
-        tracing.record(false, What::Connected(peer));
+        let mut tracing = ConnectionTrace::new(trace, self.ports.name, role, born);
+        tracing.attach(&mut self.rx, &mut self.tx);
+        tracing.record(false, RecordItem::Connected(peer));
         self.trace = Some(Box::new(tracing));
     }
 
     /// Tells the trace, if there is one.
-    fn record(&mut self, what: What<'_>) {
+    fn record(&mut self, what: RecordItem<'_>) {
         let secured = self.is_secured();
         if let Some(trace) = &mut self.trace {
             trace.record(secured, what);
@@ -159,7 +159,7 @@ impl Link {
     pub(crate) fn note(&mut self, why: &Error) {
         if self.trace.is_some() {
             self.take_trace();
-            self.record(What::Note(&why.to_string()));
+            self.record(RecordItem::Note(&why.to_string()));
         }
     }
 
@@ -191,7 +191,7 @@ impl Link {
 
     /// TLS came where cleartext was due.
     pub(crate) fn wrong_mode(&self) -> Error {
-        self.ports.wrong_mode(FirstOctets::Tls)
+        self.ports.wrong_mode(DetectedProtocol::Tls)
     }
 
     /// Octets may be there of which nobody was told.
@@ -265,7 +265,7 @@ impl Link {
         self.rx = RecvBuffer::new();
         self.tail = std::mem::take(&mut self.tx);
         if let Some(trace) = &self.trace {
-            trace.watch(&mut self.rx, &mut self.tx);
+            trace.attach(&mut self.rx, &mut self.tx);
         }
         let tls = Tls { connection, seen, begin, begun: false, vouched: false, closed: false };
         self.tls = Some(Box::new(tls));
@@ -292,8 +292,8 @@ impl Link {
             None => secure,
         };
         if self.trace.is_some() {
-            self.record(What::Event(&Event::TlsStarted));
-            self.record(What::Note(&format!("{} {}", info.version, info.cipher)));
+            self.record(RecordItem::Event(&Event::TlsStarted));
+            self.record(RecordItem::Note(&format!("{} {}", info.version, info.cipher)));
         }
         Some((secure, info))
     }
@@ -319,7 +319,8 @@ impl Link {
     pub(crate) fn receive(&mut self, scratch: &mut Scratch) -> Result<Received, Error> {
         let first = self.received == 0;
         let result = if self.tls.is_some() { self.receive_tls(scratch) } else { self.receive_clear() };
-        if first && self.tls.is_none() && FirstOctets::of(self.rx.bytes()) == Some(FirstOctets::Tls) {
+        if first && self.tls.is_none() && DetectedProtocol::of(self.rx.bytes()) == Some(DetectedProtocol::Tls)
+        {
             return Err(self.wrong_mode());
         }
         result
@@ -359,15 +360,15 @@ impl Link {
             Some(0) if tls.vouched => return Err(PeerError::Truncated.into()),
             Some(0) => {
                 let certificate = tls.seen.as_ref().and_then(Seen::certificate);
-                return Err(TlsError { cause: TlsCause::Closed, certificate }.into());
+                return Err(TlsError { kind: TlsErrorKind::Closed, certificate }.into());
             }
             Some(count) => count,
         };
         let input = &scratch[..count];
         if !tls.begun {
             tls.begun = true;
-            match FirstOctets::of(input) {
-                Some(FirstOctets::Tls) | None => {}
+            match DetectedProtocol::of(input) {
+                Some(DetectedProtocol::Tls) | None => {}
                 Some(_) if tls.begin == Begin::StartTls => {
                     return Err(PeerError::PlaintextAfterStartTls.into());
                 }
@@ -476,7 +477,7 @@ impl Link {
     }
 }
 
-impl Drop for Link {
+impl Drop for Transport {
     fn drop(&mut self) {
         self.take_trace();
         let secured = self.is_secured();

@@ -20,7 +20,7 @@ pub(crate) const SLOT_BITS: u32 = 20;
 
 /// A handle on one session, for other threads. It stays harmless when the session is over.
 #[derive(Clone)]
-pub struct Remote {
+pub struct SessionHandle {
     pub(crate) key: Key,
     pub(crate) shared: Arc<Shared>,
     /// Cleared when the session is over.
@@ -28,7 +28,7 @@ pub struct Remote {
 }
 
 #[cfg(test)]
-impl Remote {
+impl SessionHandle {
     /// Of a session that is already over.
     pub(crate) fn of_nobody() -> Self {
         let shared = crate::Reactor::new(ReactorLimits::default()).unwrap().shared;
@@ -37,9 +37,9 @@ impl Remote {
 
     /// Of a session that no reactor drives and that is open until [`end`](Self::end).
     pub(crate) fn of_open() -> Self {
-        let remote = Self::of_nobody();
-        remote.open.store(true, Ordering::Relaxed);
-        remote
+        let handle = Self::of_nobody();
+        handle.open.store(true, Ordering::Relaxed);
+        handle
     }
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Calls {
     pub(crate) shut_down: Option<Duration>,
 }
 
-impl Remote {
+impl SessionHandle {
     pub(crate) fn sessions(&self) -> usize {
         self.shared.open.load(Ordering::Relaxed)
     }
@@ -95,9 +95,9 @@ impl Remote {
     }
 }
 
-impl fmt::Debug for Remote {
+impl fmt::Debug for SessionHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("SessionHandle").field("key", &self.key).finish_non_exhaustive()
     }
 }
 

@@ -4,11 +4,11 @@ use std::{net::IpAddr, time::Instant};
 
 use mio::net::TcpStream;
 
-use crate::{crowd::Admission, link::Scratch};
+use crate::{admission::Admission, transport::Scratch};
 
 /// Why a session has its turn. Several causes may come together.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Cause {
+pub(crate) struct WakeReason {
     pub(crate) woken: bool,
     pub(crate) timer: bool,
     pub(crate) drain: bool,
@@ -16,24 +16,24 @@ pub(crate) struct Cause {
 
 /// What a turn led to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Turned {
+pub(crate) enum TurnOutcome {
     /// The session waits for something, until this instant at the latest.
     Waits(Option<Instant>),
     /// The session has more to do at once, when the others had their turn.
     Again,
     /// The connection is one of this client's, which a proxy has named: it waits for
-    /// [`admit`](Drive::admit).
+    /// [`admit`](SessionTask::admit).
     Announced(IpAddr),
     /// The session is over.
     Over,
 }
 
 /// A session, whatever its protocol.
-pub(crate) trait Drive: Send {
+pub(crate) trait SessionTask: Send {
     fn ready(&mut self, event: &mio::event::Event);
     /// There may be bytes to read for which the poll gave this session no event.
     fn may_read(&mut self);
-    fn turn(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Turned;
+    fn turn(&mut self, cause: WakeReason, now: Instant, scratch: &mut Scratch) -> TurnOutcome;
     /// Whether output waits for the socket.
     fn is_blocked(&self) -> bool;
     /// The reactor ends this session now.

@@ -10,26 +10,26 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Answer, DeliveryReport, Obstacle, queue::Hope};
+use super::{DeliveryReport, Diagnostic, Retryable, queue::RetryDecision};
 
 /// How often, after which pauses and on which answers a message is tried again.
 ///
-/// The pause before the second try is [`first_pause`](Self::first_pause); each one after is twice as long, up to
-/// [`longest_pause`](Self::longest_pause). Chance then adds up to [`jitter`](Self::jitter) percent, so that many
+/// The pause before the second try is [`initial_delay`](Self::initial_delay); each one after is twice as long, up to
+/// [`max_delay`](Self::max_delay). Chance then adds up to [`jitter_percent`](Self::jitter_percent) percent, so that many
 /// senders that were refused together do not come back together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Tries in all; 0 counts as 1. 4 unless set.
-    pub tries: u32,
+    pub attempts: u32,
     /// The pause before the second try. One second unless set.
-    pub first_pause: Duration,
+    pub initial_delay: Duration,
     /// The longest pause, before chance adds to it. One minute unless set.
-    pub longest_pause: Duration,
+    pub max_delay: Duration,
     /// So much is added to a pause at most, in percent of it. 50 unless set.
-    pub jitter: u32,
+    pub jitter_percent: u32,
     /// The pauses themselves, in place of those above: before the second try, before the third and so on. The last one
     /// is used for all that follow, and chance adds nothing. Empty unless set.
-    pub delays: Vec<Duration>,
+    pub fixed_delays: Vec<Duration>,
     /// No try begins later than this after the first one began. None unless set: the tries alone end it.
     pub deadline: Option<Duration>,
     /// Which answers are worth a further try.
@@ -52,7 +52,7 @@ pub enum RetryCodes {
 impl RetryCodes {
     /// Whether an answer is among them. What is not an answer of a server never is.
     #[must_use]
-    pub fn include(self, answer: &Answer) -> bool {
+    pub fn include(self, answer: &Diagnostic) -> bool {
         match (self, answer.code) {
             (_, Some(421 | 450..=452)) => true,
             (Self::EveryTransient, Some(400..=499)) => true,
@@ -67,11 +67,11 @@ impl RetryCodes {
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
-            tries: 4,
-            first_pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(60),
-            jitter: 50,
-            delays: Vec::new(),
+            attempts: 4,
+            initial_delay: Duration::from_secs(1),
+            max_delay: Duration::from_secs(60),
+            jitter_percent: 50,
+            fixed_delays: Vec::new(),
             deadline: None,
             codes: RetryCodes::default(),
         }
@@ -81,14 +81,14 @@ impl Default for RetryPolicy {
 impl RetryPolicy {
     /// The pause after so many tries, of which there was at least one. `chance` is any number, evenly spread.
     #[must_use]
-    pub fn pause_after(&self, tries: u32, chance: u64) -> Duration {
-        if let Some(last) = self.delays.last() {
-            let number = usize::try_from(tries.saturating_sub(1)).unwrap_or(usize::MAX);
-            return *self.delays.get(number).unwrap_or(last);
+    pub fn pause_after(&self, attempts: u32, chance: u64) -> Duration {
+        if let Some(last) = self.fixed_delays.last() {
+            let number = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+            return *self.fixed_delays.get(number).unwrap_or(last);
         }
-        let doubled = 1u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
-        let pause = self.first_pause.saturating_mul(doubled).min(self.longest_pause);
-        let most = pause.saturating_mul(self.jitter) / 100;
+        let doubled = 1u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
+        let pause = self.initial_delay.saturating_mul(doubled).min(self.max_delay);
+        let most = pause.saturating_mul(self.jitter_percent) / 100;
         let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
         let added = most.checked_add(1).map_or(chance, |most| chance % most);
         pause.saturating_add(Duration::from_millis(added))
@@ -99,14 +99,14 @@ impl RetryPolicy {
     pub(super) fn after(
         &self,
         number: u32,
-        obstacle: Option<&dyn Obstacle>,
+        obstacle: Option<&dyn Retryable>,
         report: &mut DeliveryReport,
         elapsed: Duration,
         chance: u64,
     ) -> Option<Duration> {
         match report.meet(obstacle, elapsed) {
-            Hope::Some => self.pause(number, report, elapsed, chance),
-            Hope::None => None,
+            RetryDecision::Some => self.pause(number, report, elapsed, chance),
+            RetryDecision::None => None,
         }
     }
 
@@ -118,7 +118,7 @@ impl RetryPolicy {
         elapsed: Duration,
         chance: u64,
     ) -> Option<Duration> {
-        if number >= self.tries.max(1) || report.pending().is_empty() {
+        if number >= self.attempts.max(1) || report.pending().is_empty() {
             return None;
         }
         let pause = self.pause_after(number, chance);
@@ -134,9 +134,9 @@ pub trait Clock {
     /// How long ago the delivery began, by a clock that never goes back.
     fn elapsed(&mut self) -> Duration;
     /// Lets so much time pass.
-    fn pause(&mut self, pause: Duration);
+    fn sleep(&mut self, pause: Duration);
     /// Any number, evenly spread. It need not be secret.
-    fn chance(&mut self) -> u64;
+    fn random(&mut self) -> u64;
 }
 
 /// The clock of this machine. A pause puts the thread to sleep.
@@ -160,25 +160,25 @@ impl Clock for SystemClock {
         self.0.elapsed()
     }
 
-    fn pause(&mut self, pause: Duration) {
+    fn sleep(&mut self, pause: Duration) {
         std::thread::sleep(pause);
     }
 
-    fn chance(&mut self) -> u64 {
+    fn random(&mut self) -> u64 {
         RandomState::new().build_hasher().finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Stage, *};
+    use super::{super::DeliveryStage, *};
 
     #[test]
     fn pauses_double_up_to_the_longest() {
         let policy = RetryPolicy::default();
         let pauses: Vec<_> = (1..=8).map(|tries| policy.pause_after(tries, 0).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(policy.pause_after(u32::MAX, 0), policy.longest_pause);
+        assert_eq!(policy.pause_after(u32::MAX, 0), policy.max_delay);
     }
 
     #[test]
@@ -187,9 +187,9 @@ mod tests {
         let pauses: Vec<_> = (0..2000).map(|chance| policy.pause_after(1, chance).as_millis()).collect();
         assert_eq!((pauses.iter().min(), pauses.iter().max()), (Some(&1000), Some(&1500)));
         let longest = RetryPolicy {
-            first_pause: Duration::MAX,
-            longest_pause: Duration::MAX,
-            jitter: u32::MAX,
+            initial_delay: Duration::MAX,
+            max_delay: Duration::MAX,
+            jitter_percent: u32::MAX,
             ..RetryPolicy::default()
         };
         assert_eq!(longest.pause_after(9, u64::MAX), Duration::MAX);
@@ -197,18 +197,18 @@ mod tests {
 
     #[test]
     fn delays_that_are_given_are_kept_and_the_last_is_repeated() {
-        let delays: Vec<_> = [1, 5, 30].map(Duration::from_secs).into();
-        let policy = RetryPolicy { delays, ..RetryPolicy::default() };
+        let fixed_delays: Vec<_> = [1, 5, 30].map(Duration::from_secs).into();
+        let policy = RetryPolicy { fixed_delays, ..RetryPolicy::default() };
         let pauses: Vec<_> = (1..=5).map(|tries| policy.pause_after(tries, 77).as_secs()).collect();
         assert_eq!(pauses, [1, 5, 30, 30, 30]);
     }
 
     #[test]
     fn which_answers_are_worth_another_try() {
-        let answer = |code, enhanced: Option<&str>| Answer {
+        let answer = |code, enhanced: Option<&str>| Diagnostic {
             code: Some(code),
             enhanced: enhanced.map(str::to_owned),
-            ..Answer::none(Stage::Rcpt, "")
+            ..Diagnostic::without_reply(DeliveryStage::Rcpt, "")
         };
         let usual = |code, enhanced| RetryCodes::Usual.include(&answer(code, enhanced));
         for code in [421, 450, 451, 452] {
@@ -222,13 +222,16 @@ mod tests {
         }
         assert!(RetryCodes::EveryTransient.include(&answer(455, None)));
         assert!(!RetryCodes::EveryTransient.include(&answer(554, Some("4.3.2"))));
-        assert!(!RetryCodes::EveryTransient.include(&Answer::none(Stage::Connect, "")));
+        assert!(!RetryCodes::EveryTransient.include(&Diagnostic::without_reply(DeliveryStage::Connect, "")));
     }
 
     #[test]
     fn no_try_begins_behind_the_deadline() {
-        let policy =
-            RetryPolicy { deadline: Some(Duration::from_secs(5)), jitter: 0, ..RetryPolicy::default() };
+        let policy = RetryPolicy {
+            deadline: Some(Duration::from_secs(5)),
+            jitter_percent: 0,
+            ..RetryPolicy::default()
+        };
         let mut report = DeliveryReport::new(None, ["a@x.example".to_owned()]);
         let mut after =
             |number, elapsed| policy.after(number, None, &mut report, Duration::from_secs(elapsed), 0);

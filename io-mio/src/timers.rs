@@ -13,17 +13,17 @@ use proto_mail::{Wait, WaitFor};
 /// The least rate at which a message must come in, or output be taken: a peer below it is cut off, however often
 /// it sends an octet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeastRate {
+pub struct MinimumRate {
     /// So many octets ...
-    pub octets: u64,
+    pub bytes: u64,
     /// ... in each period of this length.
     pub per: Duration,
 }
 
-impl Default for LeastRate {
+impl Default for MinimumRate {
     /// 4 KiB a minute.
     fn default() -> Self {
-        Self { octets: 4096, per: Duration::from_secs(60) }
+        Self { bytes: 4096, per: Duration::from_secs(60) }
     }
 }
 
@@ -31,7 +31,7 @@ impl Default for LeastRate {
 /// the shorter of the two counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Patience {
+pub struct Deadlines {
     /// For a name's addresses.
     pub lookup: Duration,
     /// For a connection, all addresses together.
@@ -50,10 +50,10 @@ pub struct Patience {
     /// [`logged_in`](crate::Context::logged_in), TLS included.
     pub login: Duration,
     /// The least rate of messages and of output.
-    pub rate: LeastRate,
+    pub rate: MinimumRate,
 }
 
-impl Default for Patience {
+impl Default for Deadlines {
     fn default() -> Self {
         Self {
             lookup: Duration::from_secs(15),
@@ -64,18 +64,18 @@ impl Default for Patience {
             data_end: Duration::MAX,
             tls: Duration::from_secs(30),
             login: Duration::MAX,
-            rate: LeastRate::default(),
+            rate: MinimumRate::default(),
         }
     }
 }
 
-impl Patience {
+impl Deadlines {
     /// The same patience for everything: what a program's `--timeout` means.
     ///
     /// Except for the answer to the end of a message, which is worth ten minutes at least (RFC 5321 §4.5.3.2.6): who
     /// gives up earlier does not know whether the message was delivered, and sends it twice.
     #[must_use]
-    pub fn of(limit: Duration) -> Self {
+    pub fn uniform(limit: Duration) -> Self {
         Self {
             lookup: limit,
             connect: limit,
@@ -85,7 +85,7 @@ impl Patience {
             data_end: limit.max(Duration::from_secs(600)),
             tls: limit,
             login: Duration::MAX,
-            rate: LeastRate { octets: 1, per: limit },
+            rate: MinimumRate { bytes: 1, per: limit },
         }
     }
 
@@ -93,7 +93,7 @@ impl Patience {
     /// a part of a message three minutes to be taken (§4.5.3.2.5).
     #[must_use]
     pub fn for_delivery() -> Self {
-        Self { rate: LeastRate { octets: 1, per: Duration::from_secs(3 * 60) }, ..Self::default() }
+        Self { rate: MinimumRate { bytes: 1, per: Duration::from_secs(3 * 60) }, ..Self::default() }
     }
 
     /// How long this may be awaited, as far as the driver is concerned.
@@ -159,9 +159,9 @@ pub(crate) struct Reading {
 
 impl Clock {
     /// Looks at the session and says when to look again at the latest.
-    pub(crate) fn observe(&mut self, see: Reading, patience: &Patience) -> Option<Instant> {
-        self.observe_wait(see, patience);
-        let rate = patience.rate;
+    pub(crate) fn observe(&mut self, see: Reading, deadlines: &Deadlines) -> Option<Instant> {
+        self.observe_wait(see, deadlines);
+        let rate = deadlines.rate;
         let slow = see.wait.awaited == WaitFor::Data && see.reading && !see.blocked;
         watch(&mut self.incoming, slow, see.received, see.now, rate);
         watch(&mut self.outgoing, see.blocked, see.sent, see.now, rate);
@@ -169,15 +169,16 @@ impl Clock {
     }
 
     /// What has run out by now, if anything. An expired window that saw enough begins anew.
-    pub(crate) fn expired(&mut self, see: Reading, patience: &Patience) -> Option<Expired> {
-        self.observe(see, patience);
+    pub(crate) fn expired(&mut self, see: Reading, deadlines: &Deadlines) -> Option<Expired> {
+        self.observe(see, deadlines);
         if see.blocked {
-            return overdue(&mut self.outgoing, see.sent, see.now, patience.rate).then_some(Expired::Stalled);
+            return overdue(&mut self.outgoing, see.sent, see.now, deadlines.rate)
+                .then_some(Expired::Stalled);
         }
         match self.wait {
             Some((wait, Some(at))) if at <= see.now => Some(Expired::Wait(wait.awaited)),
             _ => {
-                overdue(&mut self.incoming, see.received, see.now, patience.rate).then_some(Expired::TooSlow)
+                overdue(&mut self.incoming, see.received, see.now, deadlines.rate).then_some(Expired::TooSlow)
             }
         }
     }
@@ -187,8 +188,8 @@ impl Clock {
         self.wait = None;
     }
 
-    fn observe_wait(&mut self, see: Reading, patience: &Patience) {
-        let limit = see.wait.after.min(patience.limit(see.wait.awaited));
+    fn observe_wait(&mut self, see: Reading, deadlines: &Deadlines) {
+        let limit = see.wait.after.min(deadlines.limit(see.wait.awaited));
         let answer = matches!(see.wait.awaited, WaitFor::Reply | WaitFor::DataReply);
         let spoke = answer && see.sent != self.sent;
         self.sent = see.sent;
@@ -226,7 +227,7 @@ fn same(a: &Wait, b: &Wait) -> bool {
     a.generation == b.generation && a.awaited == b.awaited
 }
 
-fn watch(window: &mut Option<Window>, on: bool, count: u64, now: Instant, rate: LeastRate) {
+fn watch(window: &mut Option<Window>, on: bool, count: u64, now: Instant, rate: MinimumRate) {
     match (&window, on) {
         (Some(_), true) | (None, false) => {}
         (None, true) => *window = Some(Window { until: now.checked_add(rate.per), from: count }),
@@ -234,12 +235,12 @@ fn watch(window: &mut Option<Window>, on: bool, count: u64, now: Instant, rate: 
     }
 }
 
-fn overdue(window: &mut Option<Window>, count: u64, now: Instant, rate: LeastRate) -> bool {
+fn overdue(window: &mut Option<Window>, count: u64, now: Instant, rate: MinimumRate) -> bool {
     let Some(seen) = *window else { return false };
     if seen.until.is_none_or(|until| now < until) {
         return false;
     }
-    if count.saturating_sub(seen.from) < rate.octets {
+    if count.saturating_sub(seen.from) < rate.bytes {
         return true;
     }
     *window = Some(Window { until: now.checked_add(rate.per), from: count });
@@ -288,44 +289,44 @@ mod tests {
 
     #[test]
     fn a_drip_does_not_extend_a_wait() {
-        let (start, patience, mut clock) = (Instant::now(), Patience::default(), Clock::default());
+        let (start, deadlines, mut clock) = (Instant::now(), Deadlines::default(), Clock::default());
         for second in 0..10 {
             let mut reading = see(start + second * SECOND, WaitFor::Command, 1);
             reading.received = u64::from(second);
-            assert_eq!(clock.expired(reading, &patience), None);
-            assert_eq!(clock.observe(reading, &patience), Some(start + 10 * SECOND));
+            assert_eq!(clock.expired(reading, &deadlines), None);
+            assert_eq!(clock.observe(reading, &deadlines), Some(start + 10 * SECOND));
         }
         let late = see(start + 10 * SECOND, WaitFor::Command, 1);
-        assert_eq!(clock.expired(late, &patience), Some(Expired::Wait(WaitFor::Command)));
+        assert_eq!(clock.expired(late, &deadlines), Some(Expired::Wait(WaitFor::Command)));
         let next = see(start + 10 * SECOND, WaitFor::Command, 2);
-        assert_eq!(clock.expired(next, &patience), None, "a complete step does extend it");
+        assert_eq!(clock.expired(next, &deadlines), None, "a complete step does extend it");
     }
 
     #[test]
     fn a_wait_stands_still_while_output_cannot_leave() {
-        let (start, patience, mut clock) = (Instant::now(), Patience::default(), Clock::default());
-        clock.observe(see(start, WaitFor::Reply, 1), &patience);
+        let (start, deadlines, mut clock) = (Instant::now(), Deadlines::default(), Clock::default());
+        clock.observe(see(start, WaitFor::Reply, 1), &deadlines);
         let mut blocked = see(start + 2 * SECOND, WaitFor::Reply, 1);
         blocked.blocked = true;
-        clock.observe(blocked, &patience);
+        clock.observe(blocked, &deadlines);
         let freed = see(start + 32 * SECOND, WaitFor::Reply, 1);
-        assert_eq!(clock.expired(freed, &patience), None);
-        assert_eq!(clock.observe(freed, &patience), Some(start + 40 * SECOND));
+        assert_eq!(clock.expired(freed, &deadlines), None);
+        assert_eq!(clock.observe(freed, &deadlines), Some(start + 40 * SECOND));
     }
 
     #[test]
     fn an_answer_is_awaited_from_when_the_question_has_left() {
-        let (start, patience, mut clock) = (Instant::now(), Patience::default(), Clock::default());
+        let (start, deadlines, mut clock) = (Instant::now(), Deadlines::default(), Clock::default());
         for second in 0..30 {
             let sent = u64::from(second);
             let reading = Reading { sent, ..see(start + second * SECOND, WaitFor::Reply, 1) };
-            assert_eq!(clock.observe(reading, &patience), Some(start + (second + 10) * SECOND));
+            assert_eq!(clock.observe(reading, &deadlines), Some(start + (second + 10) * SECOND));
         }
         for second in 0..30 {
             let sent = u64::from(second);
             let reading = Reading { sent, ..see(start + second * SECOND, WaitFor::Command, 2) };
             assert_eq!(
-                clock.observe(reading, &patience),
+                clock.observe(reading, &deadlines),
                 Some(start + 10 * SECOND),
                 "no command is an answer"
             );
@@ -335,13 +336,14 @@ mod tests {
     #[test]
     fn a_message_must_keep_the_least_rate() {
         let (start, mut clock) = (Instant::now(), Clock::default());
-        let patience = Patience { rate: LeastRate { octets: 100, per: 5 * SECOND }, ..Patience::default() };
+        let deadlines =
+            Deadlines { rate: MinimumRate { bytes: 100, per: 5 * SECOND }, ..Deadlines::default() };
         let mut seen = None;
         for second in 0..12u32 {
             // Each octet is a new part with a new generation: the wait itself never ends.
             let mut reading = see(start + second * SECOND, WaitFor::Data, second);
             reading.received = if second < 5 { 30 * u64::from(second) } else { 150 + u64::from(second) };
-            seen = seen.or(clock.expired(reading, &patience).map(|why| (second, why)));
+            seen = seen.or(clock.expired(reading, &deadlines).map(|why| (second, why)));
         }
         assert_eq!(
             seen,
@@ -353,15 +355,16 @@ mod tests {
     #[test]
     fn output_must_be_taken_at_the_least_rate() {
         let (start, mut clock) = (Instant::now(), Clock::default());
-        let patience = Patience { rate: LeastRate { octets: 100, per: 5 * SECOND }, ..Patience::default() };
+        let deadlines =
+            Deadlines { rate: MinimumRate { bytes: 100, per: 5 * SECOND }, ..Deadlines::default() };
         let at = |second: u32, sent| Reading {
             sent,
             blocked: true,
             ..see(start + second * SECOND, WaitFor::Reply, 1)
         };
-        assert_eq!(clock.expired(at(0, 0), &patience), None);
-        assert_eq!(clock.expired(at(5, 500), &patience), None);
-        assert_eq!(clock.expired(at(10, 501), &patience), Some(Expired::Stalled));
+        assert_eq!(clock.expired(at(0, 0), &deadlines), None);
+        assert_eq!(clock.expired(at(5, 500), &deadlines), None);
+        assert_eq!(clock.expired(at(10, 501), &deadlines), Some(Expired::Stalled));
     }
 
     #[test]

@@ -22,11 +22,11 @@ use proto_mail::Channel;
 use proto_smtp::client::Client;
 
 use super::{
-    Answer, CheckLimits, Clock, DeliveryReport, Journal, Message, Obstacle, Pool, RetryPolicy, Route, Stage,
-    Status,
+    Clock, DeliveryReport, DeliveryStage, DeliveryStatus, Diagnostic, Journal, Message, MessageLimits, Pool,
+    RetryPolicy, Retryable, Route,
     journal::Entry,
-    pool::{Claim, Ended, Trouble},
-    queue::{self, Held, Hope, Next, Orders, Queue},
+    pool::{AttemptError, Ended, Lease},
+    queue::{self, Held, Next, Orders, Queue, RetryDecision},
 };
 use crate::Error;
 
@@ -43,7 +43,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// A message to deliver, the way that it goes, and what the caller calls it.
 #[derive(Debug)]
-pub struct Order<T, S, C: Channel, E = Error> {
+pub struct DeliveryRequest<T, S, C: Channel, E = Error> {
     /// The caller's own name for it, given back with the result.
     pub id: T,
     /// The message.
@@ -52,9 +52,9 @@ pub struct Order<T, S, C: Channel, E = Error> {
     pub route: Route<C, E>,
 }
 
-/// What became of an [`Order`].
+/// What became of an [`DeliveryRequest`].
 #[derive(Debug)]
-pub struct Done<T, S, E = Error> {
+pub struct DeliveryResult<T, S, E = Error> {
     /// The caller's own name for it.
     pub id: T,
     /// The message, as it was given.
@@ -62,26 +62,26 @@ pub struct Done<T, S, E = Error> {
     /// What became of everybody.
     pub report: DeliveryReport,
     /// What stood in the way of the last try as a whole, if something did.
-    pub obstacle: Option<E>,
+    pub error: Option<E>,
     /// The route was given up (see [`Dispatcher`]), and the message with it; the first of those that were in hand has
     /// the obstacle, if there was one. A caller who knows no other way may want to stop.
-    pub is_given_up: bool,
+    pub route_failed: bool,
 }
 
 /// Ends a run early, from any thread: no further try begins, and those that are being made are made to their end, since
 /// to cut one off may leave a message [`Uncertain`](super::Status::Uncertain).
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct StopSignal(Arc<AtomicBool>);
 
-impl Stop {
+impl StopSignal {
     /// Stops.
-    pub fn now(&self) {
+    pub fn trigger(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
     /// Whether it was said.
     #[must_use]
-    pub fn is_said(&self) -> bool {
+    pub fn is_stopped(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }
@@ -91,7 +91,7 @@ impl Stop {
 /// A route that comes to nothing (no session can be opened, or the server ends one with its first message) is left
 /// alone for a pause, and so is every message that waits for it: a server in trouble is not run at by all of them. When
 /// that has happened as often in a row as the policy has tries, or a session is refused for good, what is in hand for
-/// the route fails without a try of its own, and the route rests for [`RetryPolicy::longest_pause`].
+/// the route fails without a try of its own, and the route rests for [`RetryPolicy::max_delay`].
 ///
 /// When all that is left pauses, the pool's idle sessions are closed.
 ///
@@ -100,8 +100,8 @@ impl Stop {
 ///
 /// ```text
 /// let pool = Pool::new(PoolLimits { sessions_per_host: 2, ..PoolLimits::default() });
-/// let route = Route::logged_in(&connector, &target, &config, credentials);
-/// let orders = messages.map(|(id, message)| Order { id, message, route: route.clone() });
+/// let route = Route::with_login(&connector, &target, &config, credentials);
+/// let orders = messages.map(|(id, message)| DeliveryRequest { id, message, route: route.clone() });
 /// Dispatcher::new(&pool, SystemClock::start()).run(orders, |done| {
 ///     println!("{}: {:?}", done.id, done.report.status);
 ///     ControlFlow::Continue(())
@@ -111,10 +111,10 @@ pub struct Dispatcher<'p, C: Channel, K> {
     pool: &'p Pool<C>,
     policy: RetryPolicy,
     clock: K,
-    check: Option<CheckLimits>,
+    check: Option<MessageLimits>,
     held: usize,
     ahead: usize,
-    stop: Stop,
+    stop: StopSignal,
 }
 
 impl<'p, C: Channel + Send, K: Clock + Clone + Send> Dispatcher<'p, C, K>
@@ -130,7 +130,7 @@ where
             check: None,
             held: HELD,
             ahead: HELD,
-            stop: Stop::default(),
+            stop: StopSignal::default(),
         }
     }
 
@@ -143,7 +143,7 @@ where
 
     /// Each message is [checked](Message::check) before anything of it is sent.
     #[must_use]
-    pub const fn check(mut self, limits: CheckLimits) -> Self {
+    pub const fn check(mut self, limits: MessageLimits) -> Self {
         self.check = Some(limits);
         self
     }
@@ -166,31 +166,31 @@ where
 
     /// It is ended early by this one, which may be that of several.
     #[must_use]
-    pub fn stop_with(mut self, stop: &Stop) -> Self {
+    pub fn stop_with(mut self, stop: &StopSignal) -> Self {
         self.stop = stop.clone();
         self
     }
 
     /// Ends a run early. It holds for every later run of this dispatcher, too.
     #[must_use]
-    pub fn stop(&self) -> Stop {
+    pub fn stop(&self) -> StopSignal {
         self.stop.clone()
     }
 
     /// As [`run_with`](Self::run_with), without a journal.
-    pub fn run<T, S, E, I>(&self, orders: I, done: impl FnMut(Done<T, S, E>) -> ControlFlow<()>)
+    pub fn run<T, S, E, I>(&self, orders: I, done: impl FnMut(DeliveryResult<T, S, E>) -> ControlFlow<()>)
     where
         T: Send,
         S: Read + Seek + Send,
-        E: Obstacle + From<Error> + Send,
-        I: IntoIterator<Item = Order<T, S, C, E>>,
+        E: Retryable + From<Error> + Send,
+        I: IntoIterator<Item = DeliveryRequest<T, S, C, E>>,
         I::IntoIter: Send,
     {
         self.run_with(&(), orders, done);
     }
 
     /// Delivers what `orders` brings, until it ends and all is done, and calls `done` on this thread with each result as
-    /// it comes, in any order. `journal` is told of each step. [`ControlFlow::Break`] is a [`Stop`].
+    /// it comes, in any order. `journal` is told of each step. [`ControlFlow::Break`] is a [`StopSignal`].
     ///
     /// Every message that was taken from `orders` has its result; stopped, those that were not tried are among them,
     /// and the rest of `orders` is not asked for. `orders` may block, as a channel does: it is asked on a thread of its
@@ -200,15 +200,15 @@ where
         &self,
         journal: &impl Journal<T>,
         orders: I,
-        mut done: impl FnMut(Done<T, S, E>) -> ControlFlow<()>,
+        mut done: impl FnMut(DeliveryResult<T, S, E>) -> ControlFlow<()>,
     ) where
         T: Send,
         S: Read + Seek + Send,
-        E: Obstacle + From<Error> + Send,
-        I: IntoIterator<Item = Order<T, S, C, E>>,
+        E: Retryable + From<Error> + Send,
+        I: IntoIterator<Item = DeliveryRequest<T, S, C, E>>,
         I::IntoIter: Send,
     {
-        let desk = Desk {
+        let desk = SharedQueue {
             queue: Mutex::new(Queue::new()),
             changed: Condvar::new(),
             orders: Mutex::new(orders.into_iter()),
@@ -235,7 +235,7 @@ where
             while let Ok(first) = told.recv() {
                 for result in std::iter::once(first).chain(told.try_iter()) {
                     if done(result).is_break() {
-                        self.stop.now();
+                        self.stop.trigger();
                     }
                 }
                 std::thread::sleep(REST);
@@ -251,7 +251,7 @@ impl<C: Channel, K> fmt::Debug for Dispatcher<'_, C, K> {
 }
 
 /// What the threads share.
-struct Desk<T, S, C: Channel, E, I> {
+struct SharedQueue<T, S, C: Channel, E, I> {
     queue: Mutex<Queue<T, S, C, E>>,
     changed: Condvar,
     orders: Mutex<I>,
@@ -259,7 +259,7 @@ struct Desk<T, S, C: Channel, E, I> {
     ahead: usize,
 }
 
-impl<T, S, C: Channel, E, I> Desk<T, S, C, E, I> {
+impl<T, S, C: Channel, E, I> SharedQueue<T, S, C, E, I> {
     fn lock(&self) -> MutexGuard<'_, Queue<T, S, C, E>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -268,11 +268,11 @@ impl<T, S, C: Channel, E, I> Desk<T, S, C, E, I> {
 struct Worker<'a, 'p, T, S, C: Channel, E, I, K, J> {
     pool: &'p Pool<C>,
     policy: &'a RetryPolicy,
-    check: Option<&'a CheckLimits>,
-    stop: &'a Stop,
+    check: Option<&'a MessageLimits>,
+    stop: &'a StopSignal,
     journal: &'a J,
-    desk: &'a Desk<T, S, C, E, I>,
-    results: SyncSender<Done<T, S, E>>,
+    desk: &'a SharedQueue<T, S, C, E, I>,
+    results: SyncSender<DeliveryResult<T, S, E>>,
     clock: K,
 }
 
@@ -280,8 +280,8 @@ impl<'p, T, S, C, E, I, K, J> Worker<'_, 'p, T, S, C, E, I, K, J>
 where
     S: Read + Seek,
     C: Channel,
-    E: Obstacle + From<Error>,
-    I: Iterator<Item = Order<T, S, C, E>>,
+    E: Retryable + From<Error>,
+    I: Iterator<Item = DeliveryRequest<T, S, C, E>>,
     K: Clock,
     J: Journal<T>,
 {
@@ -289,7 +289,7 @@ where
         let desk = self.desk;
         let stop = self.stop;
         let end = OnPanic(|| {
-            stop.now();
+            stop.trigger();
             drop(desk.lock());
             desk.changed.notify_all();
         });
@@ -318,7 +318,7 @@ where
                         // A server that says to come back later is not held on to meanwhile.
                         self.pool.close_idle();
                     }
-                    self.clock.pause(pause);
+                    self.clock.sleep(pause);
                     desk.lock().is_watched = false;
                     self.pool.sweep();
                 }
@@ -335,7 +335,7 @@ where
         let queue = self.desk.lock();
         let can_ask = queue.orders == Orders::Open && self.wants_orders(&queue);
         let can_try = !queue.waiting.is_empty() && self.pool.has_room();
-        if queue.sleepers > 0 && (can_ask || can_try || self.stop.is_said()) {
+        if queue.sleepers > 0 && (can_ask || can_try || self.stop.is_stopped()) {
             drop(queue);
             self.desk.changed.notify_one();
         }
@@ -373,7 +373,7 @@ where
 
     /// What can be done now.
     fn choose(&self, queue: &mut Queue<T, S, C, E>, now: Duration) -> Option<Next<'p, T, S, C, E>> {
-        if self.stop.is_said() {
+        if self.stop.is_stopped() {
             return Some(queue.waiting.pop_front().map_or(Next::End, Next::Finish));
         }
         if let Some(next) = queue.pick(self.pool, now) {
@@ -404,49 +404,49 @@ where
         match looked {
             Ok(()) => self.put_back(held),
             Err(error) => {
-                held.report.put_off(&error.answer(), Duration::ZERO, Status::Failed);
-                held.obstacle = Some(error.into());
+                held.report.put_off(&error.diagnostic(), Duration::ZERO, DeliveryStatus::Failed);
+                held.error = Some(error.into());
                 self.finish(held);
                 self.desk.lock().active -= 1;
             }
         }
     }
 
-    fn attempt(&mut self, mut held: Held<T, S, C, E>, claim: Claim<'p, C>) {
+    fn attempt(&mut self, mut held: Held<T, S, C, E>, claim: Lease<'p, C>) {
         let mut one_try = held.begin_try(self.policy.codes, self.clock.elapsed());
-        let Order { id, message, route } = &mut held.order;
+        let DeliveryRequest { id, message, route } = &mut held.order;
         let watch = Entry { journal: self.journal, id };
         let tried = match claim.open(route) {
             Ok(session) => {
                 session.run(route, &mut one_try, message, &mut held.report, &mut self.clock, &watch)
             }
-            Err(unopened) => Err(Trouble::Unopened(unopened)),
+            Err(unopened) => Err(AttemptError::OpenError(unopened)),
         };
         match tried {
-            Err(Trouble::Unopened(unopened)) if unopened.others > 0 => {
-                self.journal.crowded(&unopened.obstacle.answer(), unopened.others);
+            Err(AttemptError::OpenError(unopened)) if unopened.others > 0 => {
+                self.journal.session_limit_reached(&unopened.error.diagnostic(), unopened.others);
                 held.one_try = Some(one_try);
                 self.put_back(held);
             }
-            Err(Trouble::Unopened(unopened)) => {
-                let why = unopened.obstacle.answer();
-                self.decide(held, Some(unopened.obstacle), Some(why));
+            Err(AttemptError::OpenError(unopened)) => {
+                let why = unopened.error.diagnostic();
+                self.decide(held, Some(unopened.error), Some(why));
             }
-            Err(Trouble::Message(obstacle)) => self.decide(held, Some(obstacle), None),
+            Err(AttemptError::Message(obstacle)) => self.decide(held, Some(obstacle), None),
             Ok(Ended::AtOnce) if !held.report.pending().is_empty() => {
                 let why = "the server ends each session with its first message";
-                self.decide(held, None, Some(Answer::none(Stage::Connect, why)));
+                self.decide(held, None, Some(Diagnostic::without_reply(DeliveryStage::Connect, why)));
             }
             Ok(_) => self.decide(held, None, None),
         }
     }
 
     /// What follows a try. `nothing`: why the route came to nothing.
-    fn decide(&mut self, mut held: Held<T, S, C, E>, obstacle: Option<E>, nothing: Option<Answer>) {
-        let (now, chance, number) = (self.clock.elapsed(), self.clock.chance(), held.order.route.number());
+    fn decide(&mut self, mut held: Held<T, S, C, E>, error: Option<E>, nothing: Option<Diagnostic>) {
+        let (now, chance, number) = (self.clock.elapsed(), self.clock.random(), held.order.route.number());
         let elapsed = held.elapsed(now);
-        let hope = held.report.meet(obstacle.as_ref().map(|obstacle| obstacle as &dyn Obstacle), elapsed);
-        held.obstacle = obstacle;
+        let hope = held.report.meet(error.as_ref().map(|error| error as &dyn Retryable), elapsed);
+        held.error = error;
         let route = {
             let mut queue = self.desk.lock();
             match &nothing {
@@ -457,13 +457,13 @@ where
                 }
             }
         };
-        held.is_given_up = route == Some(queue::Route::GivenUp);
-        let again = hope == Hope::Some && !held.is_given_up;
+        held.route_failed = route == Some(queue::Route::GivenUp);
+        let again = hope == RetryDecision::Some && !held.route_failed;
         let report = &held.report;
-        let pause = again.then(|| self.policy.pause(held.tries, report, elapsed, chance)).flatten();
-        self.journal.tried(&held.order.id, report, pause);
+        let pause = again.then(|| self.policy.pause(held.attempts, report, elapsed, chance)).flatten();
+        self.journal.attempt_finished(&held.order.id, report, pause);
         if let (Some(why), Some(queue::Route::Rests(pause))) = (&nothing, route) {
-            self.journal.resting(why, pause);
+            self.journal.route_paused(why, pause);
         }
         if let Some(pause) = pause {
             held.due = now.saturating_add(pause);
@@ -471,12 +471,12 @@ where
             queue.waiting.push_back(held);
             queue.active -= 1;
         } else {
-            let is_given_up = held.is_given_up;
+            let route_failed = held.route_failed;
             // Whoever was tried is told first, and with it what stands in the way.
             self.finish(held);
             let mut queue = self.desk.lock();
             queue.active -= 1;
-            if let (Some(why), true) = (&nothing, is_given_up) {
+            if let (Some(why), true) = (&nothing, route_failed) {
                 queue.give_up(number, why, hope, now);
             }
         }
@@ -491,10 +491,12 @@ where
 
     fn finish(&mut self, mut held: Held<T, S, C, E>) {
         held.report.conclude_after(held.elapsed(self.clock.elapsed()));
-        let Held { order: Order { id, message, .. }, report, obstacle, is_given_up, .. } = held;
-        if self.results.send(Done { id, message, report, obstacle, is_given_up }).is_err() {
+        let Held {
+            order: DeliveryRequest { id, message, .. }, report, error: obstacle, route_failed, ..
+        } = held;
+        if self.results.send(DeliveryResult { id, message, report, error: obstacle, route_failed }).is_err() {
             // Nobody wants to know any more: the caller has panicked.
-            self.stop.now();
+            self.stop.trigger();
         }
     }
 
@@ -503,7 +505,7 @@ where
         let mut orders = self.desk.orders.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let order = orders.next();
-            let is_over = order.is_none() || self.stop.is_said();
+            let is_over = order.is_none() || self.stop.is_stopped();
             let mut queue = self.desk.lock();
             let order = order.map(|order| Held { is_checked: self.check.is_none(), ..Held::new(order) });
             let was_empty = queue.waiting.is_empty();

@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use crate::Error;
 
-/// The most characters of a text in an [`Answer`]. The rest is left out.
-pub const ANSWER_TEXT_LIMIT: usize = 2_000;
+/// The most characters of a text in an [`Diagnostic`]. The rest is left out.
+pub const DIAGNOSTIC_TEXT_LIMIT: usize = 2_000;
 
 /// Where in the conversation an answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Stage {
+pub enum DeliveryStage {
     /// Before anything was sent: the message or an address was looked at.
     Check,
     /// Before a transaction began: name, TCP, TLS.
@@ -35,21 +35,21 @@ pub enum Stage {
 
 /// What a server answered, or why there was no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Answer {
+pub struct Diagnostic {
     /// To what.
-    pub stage: Stage,
+    pub stage: DeliveryStage,
     /// The reply code; none if there was no reply.
     pub code: Option<u16>,
     /// The enhanced status code (RFC 3463), as "5.1.1".
     pub enhanced: Option<String>,
-    /// The reply's text, or what happened instead: [`ANSWER_TEXT_LIMIT`] characters, and `…` if there was more.
+    /// The reply's text, or what happened instead: [`DIAGNOSTIC_TEXT_LIMIT`] characters, and `…` if there was more.
     pub text: String,
 }
 
-impl Answer {
+impl Diagnostic {
     /// A reply to this.
     #[must_use]
-    pub fn of(stage: Stage, response: &Response<'_>) -> Self {
+    pub fn from_response(stage: DeliveryStage, response: &Response<'_>) -> Self {
         Self {
             stage,
             code: Some(response.code().get()),
@@ -60,7 +60,7 @@ impl Answer {
 
     /// No reply came: this happened instead.
     #[must_use]
-    pub fn none(stage: Stage, text: impl Into<String>) -> Self {
+    pub fn without_reply(stage: DeliveryStage, text: impl Into<String>) -> Self {
         Self { stage, code: None, enhanced: None, text: shortened(text.into()) }
     }
 
@@ -78,14 +78,14 @@ impl Answer {
 
 /// A report has an answer for each recipient: a long one would be kept as often.
 fn shortened(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(ANSWER_TEXT_LIMIT) {
+    if let Some((end, _)) = text.char_indices().nth(DIAGNOSTIC_TEXT_LIMIT) {
         text.truncate(end);
         text.push('…');
     }
     text
 }
 
-impl From<Step> for Stage {
+impl From<Step> for DeliveryStage {
     fn from(step: Step) -> Self {
         match step {
             Step::Greeting | Step::Hello | Step::StartTls => Self::Greeting,
@@ -99,35 +99,36 @@ impl From<Step> for Stage {
 }
 
 /// Why a try came to nothing, as far as trying again depends on it.
-pub trait Obstacle {
+pub trait Retryable {
     /// Whether the same may well succeed later.
-    fn is_transient(&self) -> bool;
+    fn is_retryable(&self) -> bool;
     /// What happened, in a line. No secret is in it.
-    fn what(&self) -> String;
+    fn description(&self) -> String;
     /// The same for the report: the server's own words, where it had some.
-    fn answer(&self) -> Answer {
-        Answer::none(Stage::Connect, self.what())
+    fn diagnostic(&self) -> Diagnostic {
+        Diagnostic::without_reply(DeliveryStage::Connect, self.description())
     }
 }
 
-impl Obstacle for Error {
-    fn is_transient(&self) -> bool {
-        self.is_retryable()
+impl Retryable for Error {
+    fn is_retryable(&self) -> bool {
+        Self::is_retryable(self)
     }
 
-    fn what(&self) -> String {
+    fn description(&self) -> String {
         self.to_string()
     }
 
-    fn answer(&self) -> Answer {
+    fn diagnostic(&self) -> Diagnostic {
         match self {
-            Self::Unwilling { code, .. } => {
-                Answer { code: Some(*code), ..Answer::none(Stage::Greeting, self.to_string()) }
+            Self::ServiceRefused { code, .. } => Diagnostic {
+                code: Some(*code),
+                ..Diagnostic::without_reply(DeliveryStage::Greeting, self.to_string())
+            },
+            Self::AuthenticationFailed { code, .. } => {
+                Diagnostic { code: *code, ..Diagnostic::without_reply(DeliveryStage::Auth, self.to_string()) }
             }
-            Self::Unauthenticated { code, .. } => {
-                Answer { code: *code, ..Answer::none(Stage::Auth, self.to_string()) }
-            }
-            _ => Answer::none(Stage::Connect, self.to_string()),
+            _ => Diagnostic::without_reply(DeliveryStage::Connect, self.to_string()),
         }
     }
 }
@@ -138,11 +139,11 @@ mod tests {
 
     #[test]
     fn shortens_the_text_of_a_long_answer() {
-        let long = "é".repeat(ANSWER_TEXT_LIMIT + 1);
-        let text = Answer::none(Stage::Connect, long).text;
-        assert_eq!(text.chars().count(), ANSWER_TEXT_LIMIT + 1);
+        let long = "é".repeat(DIAGNOSTIC_TEXT_LIMIT + 1);
+        let text = Diagnostic::without_reply(DeliveryStage::Connect, long).text;
+        assert_eq!(text.chars().count(), DIAGNOSTIC_TEXT_LIMIT + 1);
         assert!(text.ends_with("é…"));
-        let short = "x".repeat(ANSWER_TEXT_LIMIT);
-        assert_eq!(Answer::none(Stage::Connect, short.clone()).text, short);
+        let short = "x".repeat(DIAGNOSTIC_TEXT_LIMIT);
+        assert_eq!(Diagnostic::without_reply(DeliveryStage::Connect, short.clone()).text, short);
     }
 }

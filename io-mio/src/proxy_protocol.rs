@@ -14,11 +14,11 @@ use ipnet::IpNet;
 use mio::net::TcpStream;
 use proto_mail::proxy::{self, Header};
 
-use crate::crowd::Admission;
-use crate::drive::{Cause, Drive, Turned};
-use crate::link::Scratch;
+use crate::admission::Admission;
 use crate::listener::Begin;
-use crate::{Peer, Remote};
+use crate::session_task::{SessionTask, TurnOutcome, WakeReason};
+use crate::transport::Scratch;
+use crate::{Peer, SessionHandle};
 
 /// How long a proxy may take for its header.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -74,16 +74,16 @@ pub(crate) struct Proxied {
 enum State {
     Awaiting {
         socket: TcpStream,
-        remote: Remote,
+        handle: SessionHandle,
         until: Instant,
     },
     /// The header came, and the reactor decides whether its client has room.
     Announced {
         socket: TcpStream,
-        remote: Remote,
+        handle: SessionHandle,
         peer: Peer,
     },
-    Session(Box<dyn Drive>),
+    Session(Box<dyn SessionTask>),
     /// What the socket belonged to is gone: only for a moment.
     Moving,
 }
@@ -92,57 +92,57 @@ impl Proxied {
     pub(crate) fn new(
         socket: TcpStream,
         proxy: Peer,
-        remote: Remote,
+        handle: SessionHandle,
         begin: Arc<Begin>,
         admission: Admission,
         now: Instant,
     ) -> Self {
-        Self { state: State::Awaiting { socket, remote, until: now + PATIENCE }, proxy, begin, admission }
+        Self { state: State::Awaiting { socket, handle, until: now + PATIENCE }, proxy, begin, admission }
     }
 
     /// Begins the session as soon as the header is there.
-    fn await_header(&mut self, now: Instant) -> Turned {
-        let State::Awaiting { socket, until, .. } = &mut self.state else { return Turned::Over };
+    fn await_header(&mut self, now: Instant) -> TurnOutcome {
+        let State::Awaiting { socket, until, .. } = &mut self.state else { return TurnOutcome::Over };
         // The proxy itself asks whether the server is there, or speaks for a client.
         let client = match header(socket) {
             Ok(Some(Header::Local)) => None,
             Ok(Some(Header::Relayed { source, destination })) => Some((source, destination)),
-            Ok(None) if now < *until => return Turned::Waits(Some(*until)),
+            Ok(None) if now < *until => return TurnOutcome::Waits(Some(*until)),
             Ok(None) => return self.refuse("a proxy sent no header in time"),
             Err(error) => return self.refuse(&error.to_string()),
         };
-        let State::Awaiting { socket, remote, .. } = std::mem::replace(&mut self.state, State::Moving) else {
-            return Turned::Over;
+        let State::Awaiting { socket, handle, .. } = std::mem::replace(&mut self.state, State::Moving) else {
+            return TurnOutcome::Over;
         };
         let Some((address, local)) = client else {
-            return self.start(socket, remote, self.proxy.clone(), self.admission, now);
+            return self.start(socket, handle, self.proxy.clone(), self.admission, now);
         };
         let peer = Peer { address, local, ..self.proxy.clone() };
-        self.state = State::Announced { socket, remote, peer };
-        Turned::Announced(address.ip())
+        self.state = State::Announced { socket, handle, peer };
+        TurnOutcome::Announced(address.ip())
     }
 
     fn start(
         &mut self,
         socket: TcpStream,
-        remote: Remote,
+        handle: SessionHandle,
         peer: Peer,
         admission: Admission,
         now: Instant,
-    ) -> Turned {
-        match (self.begin)(socket, peer, remote, admission, now) {
+    ) -> TurnOutcome {
+        match (self.begin)(socket, peer, handle, admission, now) {
             Ok(mut session) => {
                 session.may_read();
                 self.state = State::Session(session);
-                Turned::Again
+                TurnOutcome::Again
             }
             Err(error) => self.refuse(&error.to_string()),
         }
     }
 
-    fn refuse(&self, why: &str) -> Turned {
+    fn refuse(&self, why: &str) -> TurnOutcome {
         tracing::warn!(proxy = %self.proxy.address, why, "a proxied connection is closed");
-        Turned::Over
+        TurnOutcome::Over
     }
 }
 
@@ -164,7 +164,7 @@ fn header(socket: &mut TcpStream) -> io::Result<Option<Header>> {
     Ok(Some(header))
 }
 
-impl Drive for Proxied {
+impl SessionTask for Proxied {
     fn ready(&mut self, event: &mio::event::Event) {
         if let State::Session(session) = &mut self.state {
             session.ready(event);
@@ -177,12 +177,12 @@ impl Drive for Proxied {
         }
     }
 
-    fn turn(&mut self, cause: Cause, now: Instant, scratch: &mut Scratch) -> Turned {
+    fn turn(&mut self, cause: WakeReason, now: Instant, scratch: &mut Scratch) -> TurnOutcome {
         match &mut self.state {
             State::Session(session) => session.turn(cause, now, scratch),
-            State::Awaiting { .. } if cause.drain => Turned::Over,
+            State::Awaiting { .. } if cause.drain => TurnOutcome::Over,
             State::Awaiting { .. } => self.await_header(now),
-            State::Announced { .. } | State::Moving => Turned::Over,
+            State::Announced { .. } | State::Moving => TurnOutcome::Over,
         }
     }
 
@@ -212,8 +212,8 @@ impl Drive for Proxied {
     }
 
     fn admit(&mut self, admission: Admission, now: Instant) {
-        if let State::Announced { socket, remote, peer } = std::mem::replace(&mut self.state, State::Moving) {
-            self.start(socket, remote, peer, admission, now);
+        if let State::Announced { socket, handle, peer } = std::mem::replace(&mut self.state, State::Moving) {
+            self.start(socket, handle, peer, admission, now);
         }
     }
 }
@@ -240,7 +240,7 @@ mod tests {
         }
     }
 
-    impl Drive for Noting {
+    impl SessionTask for Noting {
         fn ready(&mut self, _: &mio::event::Event) {
             self.note("ready");
         }
@@ -249,9 +249,9 @@ mod tests {
             self.note("may read");
         }
 
-        fn turn(&mut self, _: Cause, _: Instant, _: &mut Scratch) -> Turned {
+        fn turn(&mut self, _: WakeReason, _: Instant, _: &mut Scratch) -> TurnOutcome {
             self.note("turn");
-            Turned::Waits(None)
+            TurnOutcome::Waits(None)
         }
 
         fn is_blocked(&self) -> bool {
@@ -283,11 +283,11 @@ mod tests {
         let begin: Arc<Begin> = Arc::new(move |_, _, _, _, _| Ok(Box::new(Noting(Arc::clone(&notes)))));
         let socket = TcpStream::from_std(socket);
         let admission = Admission::Welcome;
-        (Proxied::new(socket, peer, Remote::of_nobody(), begin, admission, now), noted, proxy)
+        (Proxied::new(socket, peer, SessionHandle::of_nobody(), begin, admission, now), noted, proxy)
     }
 
-    fn turn(proxied: &mut Proxied, now: Instant) -> Turned {
-        proxied.turn(Cause::default(), now, &mut crate::link::scratch())
+    fn turn(proxied: &mut Proxied, now: Instant) -> TurnOutcome {
+        proxied.turn(WakeReason::default(), now, &mut crate::transport::scratch())
     }
 
     #[test]
@@ -295,16 +295,16 @@ mod tests {
         let now = Instant::now();
         let (mut silent, _, proxy) = proxied(now);
         let last = now + PATIENCE;
-        assert!(matches!(turn(&mut silent, now), Turned::Waits(Some(until)) if until == last));
+        assert!(matches!(turn(&mut silent, now), TurnOutcome::Waits(Some(until)) if until == last));
         (&proxy).write_all(b"PROXY TCP4 192.").unwrap();
         let before = last - Duration::from_millis(1);
-        assert!(matches!(turn(&mut silent, before), Turned::Waits(Some(until)) if until == last));
+        assert!(matches!(turn(&mut silent, before), TurnOutcome::Waits(Some(until)) if until == last));
         assert!(!silent.is_blocked(), "nothing is to be sent yet");
-        assert!(matches!(turn(&mut silent, last), Turned::Over));
+        assert!(matches!(turn(&mut silent, last), TurnOutcome::Over));
         // A server that goes down does not wait for it.
         let (mut late, _, _proxy) = proxied(now);
-        let drain = Cause { drain: true, ..Cause::default() };
-        assert!(matches!(late.turn(drain, now, &mut crate::link::scratch()), Turned::Over));
+        let drain = WakeReason { drain: true, ..WakeReason::default() };
+        assert!(matches!(late.turn(drain, now, &mut crate::transport::scratch()), TurnOutcome::Over));
     }
 
     #[test]
@@ -316,7 +316,7 @@ mod tests {
         assert!(noted.lock().unwrap().is_empty(), "there is none yet");
         (&proxy).write_all(b"PROXY TCP4 192.0.2.7 198.51.100.2 40000 25\r\n").unwrap();
         let client = "192.0.2.7".parse::<IpAddr>().unwrap();
-        assert!(matches!(turn(&mut relayed, now), Turned::Announced(named) if named == client));
+        assert!(matches!(turn(&mut relayed, now), TurnOutcome::Announced(named) if named == client));
         assert!(relayed.awaits_login());
         relayed.admit(Admission::Welcome, now);
         turn(&mut relayed, now);
@@ -332,7 +332,7 @@ mod tests {
         let now = Instant::now();
         let (mut gone, _, proxy) = proxied(now);
         drop(proxy);
-        assert!(matches!(turn(&mut gone, now), Turned::Over), "it has ended");
+        assert!(matches!(turn(&mut gone, now), TurnOutcome::Over), "it has ended");
         let (mut broken, _, proxy) = proxied(now);
         let State::Awaiting { socket, .. } = &mut broken.state else { panic!("it waits") };
         // What is not read when a socket is closed resets the connection.
@@ -340,7 +340,7 @@ mod tests {
         proxy.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         proxy.peek(&mut [0]).unwrap();
         drop(proxy);
-        assert!(matches!(turn(&mut broken, now), Turned::Over), "it was reset");
+        assert!(matches!(turn(&mut broken, now), TurnOutcome::Over), "it was reset");
     }
 
     #[test]

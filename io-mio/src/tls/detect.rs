@@ -7,7 +7,7 @@ use std::fmt;
 /// What the first octets of a connection are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum FirstOctets {
+pub enum DetectedProtocol {
     /// A TLS record (RFC 8446 §5.1).
     Tls,
     /// An SMTP greeting: `220 ` (RFC 5321 §4.2).
@@ -24,7 +24,7 @@ pub enum FirstOctets {
     Other,
 }
 
-impl FirstOctets {
+impl DetectedProtocol {
     /// Classifies what came first; `None` while nothing came.
     #[must_use]
     pub fn of(octets: &[u8]) -> Option<Self> {
@@ -43,7 +43,7 @@ impl FirstOctets {
 
     /// What to try when this came where the other mode was expected.
     #[must_use]
-    pub fn advice(self, name: &str, implicit: u16, starttls: u16) -> String {
+    pub fn hint(self, name: &str, implicit: u16, starttls: u16) -> String {
         match self {
             Self::Tls => format!(
                 "use implicit TLS ({name}s://, usually port {implicit}), or the STARTTLS port (usually {starttls})"
@@ -58,7 +58,7 @@ impl FirstOctets {
     }
 }
 
-impl fmt::Display for FirstOctets {
+impl fmt::Display for DetectedProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tls => "the port speaks TLS from the first octet, and cleartext was expected",
@@ -78,28 +78,28 @@ mod tests {
 
     #[test]
     fn first_octets_tell_the_mode() {
-        let rows: [(&[u8], FirstOctets); 15] = [
-            (b"\x16\x03\x01\x02\x00", FirstOctets::Tls),
-            (b"\x15\x03\x03\x00\x02", FirstOctets::Tls),
-            (b"220 mx.example ESMTP\r\n", FirstOctets::Smtp),
-            (b"554-no\r\n", FirstOctets::Smtp),
-            (b"* OK ready", FirstOctets::Imap),
-            (b"+OK pop", FirstOctets::Pop3),
-            (b"HTTP/1.1 400", FirstOctets::Http),
-            (b"SSH-2.0-x", FirstOctets::Ssh),
-            (b"\x16\x99", FirstOctets::Other),
-            (b"\x16", FirstOctets::Tls),
-            (b"\x17\x03\x03", FirstOctets::Other),
-            (b"4", FirstOctets::Smtp),
-            (b"2x0 mx", FirstOctets::Other),
-            (b"320 mx", FirstOctets::Other),
-            (b"HTT", FirstOctets::Other),
+        let rows: [(&[u8], DetectedProtocol); 15] = [
+            (b"\x16\x03\x01\x02\x00", DetectedProtocol::Tls),
+            (b"\x15\x03\x03\x00\x02", DetectedProtocol::Tls),
+            (b"220 mx.example ESMTP\r\n", DetectedProtocol::Smtp),
+            (b"554-no\r\n", DetectedProtocol::Smtp),
+            (b"* OK ready", DetectedProtocol::Imap),
+            (b"+OK pop", DetectedProtocol::Pop3),
+            (b"HTTP/1.1 400", DetectedProtocol::Http),
+            (b"SSH-2.0-x", DetectedProtocol::Ssh),
+            (b"\x16\x99", DetectedProtocol::Other),
+            (b"\x16", DetectedProtocol::Tls),
+            (b"\x17\x03\x03", DetectedProtocol::Other),
+            (b"4", DetectedProtocol::Smtp),
+            (b"2x0 mx", DetectedProtocol::Other),
+            (b"320 mx", DetectedProtocol::Other),
+            (b"HTT", DetectedProtocol::Other),
         ];
         for (octets, found) in rows {
-            assert_eq!(FirstOctets::of(octets), Some(found), "{octets:?}");
+            assert_eq!(DetectedProtocol::of(octets), Some(found), "{octets:?}");
         }
-        assert_eq!(FirstOctets::of(b""), None);
-        assert!(FirstOctets::Imap.advice("imap", 993, 143).contains("143"));
-        assert!(FirstOctets::Tls.advice("smtp", 465, 587).contains("smtps://"));
+        assert_eq!(DetectedProtocol::of(b""), None);
+        assert!(DetectedProtocol::Imap.hint("imap", 993, 143).contains("143"));
+        assert!(DetectedProtocol::Tls.hint("smtp", 465, 587).contains("smtps://"));
     }
 }
