@@ -76,7 +76,7 @@ fn fetch_comes_item_by_item_and_bodies_in_chunks() {
             "BodyStart { section: BODY[1], origin: None, size: Some(0) }",
             "BodyEnd",
             "FetchEnd",
-            "Completed { id: CommandId(M3), status: Status { condition: Ok, code: None, text: \"done\" } }",
+            "Completed { id: CommandId(M3), status: StatusResponse { condition: Ok, code: None, text: \"done\" } }",
         ]
     );
 }

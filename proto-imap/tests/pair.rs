@@ -217,7 +217,7 @@ fn whole_session(size: usize) -> (Vec<String>, Vec<String>) {
 fn a_whole_session_whatever_the_wire_does() {
     let (seen, log) = whole_session(usize::MAX);
     for expected in [
-        "Data(List(ListedMailbox { attributes: [\\HasNoChildren], delimiter: Some('/'), mailbox: \"INBOX\"",
+        "Data(List(ListResponse { attributes: [\\HasNoChildren], delimiter: Some('/'), mailbox: \"INBOX\"",
         "Data(Exists(0))",
         "AppendReady",
         "FetchStart { sequence: 1 }",
