@@ -53,6 +53,11 @@ impl Report {
         self.add(what, size(measured), size(bound), measured > bound);
     }
 
+    /// Memory or disk without a bound, in bytes.
+    pub(crate) fn size(&mut self, what: impl Into<String>, measured: u64) {
+        self.add(what, size(measured), String::new(), false);
+    }
+
     pub(crate) fn time(&mut self, what: impl Into<String>, measured: Duration, bound: Duration) {
         self.add(what, milliseconds(measured), milliseconds(bound), measured > bound);
     }

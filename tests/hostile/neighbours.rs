@@ -1,8 +1,8 @@
 //! Well-behaved users whose waiting is measured while others attack.
 
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, RwLock, RwLockWriteGuard};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
@@ -78,6 +78,8 @@ impl Patience {
 pub(crate) struct Neighbours {
     latencies: [Mutex<Latencies>; Request::ALL.len()],
     first_error: Mutex<Option<String>>,
+    /// Each request holds a share of it.
+    asking: RwLock<()>,
     stop: AtomicBool,
 }
 
@@ -86,6 +88,7 @@ impl Neighbours {
         Self {
             latencies: std::array::from_fn(|_| Mutex::default()),
             first_error: Mutex::default(),
+            asking: RwLock::default(),
             stop: AtomicBool::new(false),
         }
     }
@@ -104,9 +107,15 @@ impl Neighbours {
         self.stop.store(true, Ordering::Relaxed);
     }
 
+    /// Lets no neighbour ask for anything until the value is dropped. Waits for the answers that are on their way.
+    pub(crate) fn hold(&self) -> RwLockWriteGuard<'_, ()> {
+        self.asking.write().unwrap()
+    }
+
     fn measure(&self, request: Request, latencies: &Mutex<Latencies>, endpoints: &Endpoints) {
         let mut session = Session::None;
         while !self.stop.load(Ordering::Relaxed) {
+            let asking = self.asking.read().unwrap();
             let begun = Instant::now();
             let answered = session.prepare(request, endpoints).and_then(|()| {
                 let begun = Instant::now();
@@ -124,6 +133,7 @@ impl Neighbours {
                     session = Session::None;
                 }
             }
+            drop(asking);
             std::thread::sleep(request.pause());
         }
     }

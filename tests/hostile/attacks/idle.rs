@@ -1,7 +1,7 @@
 //! Many sessions that do nothing: what each costs, and what is left when they are gone.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Target, growth};
 use crate::figures::Report;
@@ -12,60 +12,65 @@ use crate::wire::{Imap, Service, Wire};
 const SECURE: usize = 2_000;
 const CLEARTEXT: usize = 1_000;
 
-/// How much memory one may cost, in bytes. It is about 12 KiB under TLS and 6 KiB in cleartext: the bounds leave room for
-/// what the allocator keeps and for what the other users need meanwhile.
-const SECURE_COST: u64 = 18 << 10;
-const CLEARTEXT_COST: u64 = 12 << 10;
-
-/// What the allocator may keep when the sessions are gone, in bytes, beside a fifth of what was there before.
-const KEPT: u64 = 12 << 20;
+/// How much memory one may cost, in bytes.
+const SECURE_COST: u64 = 12 << 10;
+const CLEARTEXT_COST: u64 = 6 << 10;
 
 /// Threads that open sessions.
 const OPENERS: usize = 4;
 
+/// How long the neighbours ask before anything is measured.
+const WARM_UP: Duration = Duration::from_secs(8);
+
+/// The server gives memory back 5 s after a password was computed and 3 s after a session fell silent. Memory that has
+/// not gone down for [`STEADY`] is settled.
+const STEADY: Duration = Duration::from_secs(6);
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// Samples of the settled memory, whose median counts, and the time from one to the next.
+const SAMPLES: usize = 9;
+const PAUSE: Duration = Duration::from_millis(100);
+
 pub(crate) fn run(target: &Target<'_>, report: &mut Report) {
-    // What the first sessions cost once is not counted.
-    warm_up(target);
-    let start = target.process.resident();
+    // What the first sessions cost once is not counted, nor the caches that the neighbours fill.
+    drop(open(40, |number| secure(target, number)));
+    drop(open(40, |number| greeted(target, number)));
+    std::thread::sleep(WARM_UP);
+    let start = settled(target);
     let secure = open(SECURE, |number| secure(target, number));
-    let with_secure = target.process.resident();
     report.faults("idle sessions under TLS: not opened", SECURE - secure.len());
+    let with_secure = settled(target);
     let cost = growth(start, with_secure) / SECURE as u64;
     report.bytes(format!("an idle session under TLS in a mailbox of {IDLE}"), cost, SECURE_COST);
     let cleartext = open(CLEARTEXT, |number| greeted(target, number));
     report.faults("idle connections in cleartext: not opened", CLEARTEXT - cleartext.len());
-    let cost = growth(with_secure, target.process.resident()) / CLEARTEXT as u64;
+    let cost = growth(with_secure, settled(target)) / CLEARTEXT as u64;
     report.bytes("an idle connection in cleartext", cost, CLEARTEXT_COST);
     drop((secure, cleartext));
-    // Memory is given back within a few seconds.
-    let bound = start + start / 5 + KEPT;
-    for _ in 0..50 {
-        if target.process.resident() <= bound {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    report.bytes("memory when they are gone", target.process.resident(), bound);
+    report.bytes("memory when they are gone", settled(target), start + start / 5);
+    report.size("memory before they came", start);
 }
 
-fn warm_up(target: &Target<'_>) {
-    drop(open(40, |number| secure(target, number)));
-    drop(open(40, |number| greeted(target, number)));
-    settle(target);
-}
-
-/// Waits until memory is no longer given back. The server keeps what the computing of passwords needs for 5 s.
-fn settle(target: &Target<'_>) {
-    let (mut least, mut unchanged) = (u64::MAX, 0);
-    for _ in 0..40 {
+/// The memory of the server when it has given back what it will. The neighbours wait meanwhile: what they need for a
+/// request is no cost of idle sessions.
+fn settled(target: &Target<'_>) -> u64 {
+    let _quiet = target.neighbours.hold();
+    let begun = Instant::now();
+    let (mut least, mut unchanged_since) = (u64::MAX, begun);
+    while unchanged_since.elapsed() < STEADY && begun.elapsed() < LONGEST {
         let now = target.process.resident();
-        unchanged = if now.saturating_add(256 << 10) < least { 0 } else { unchanged + 1 };
-        least = least.min(now);
-        if unchanged == 14 {
-            return;
+        if now.saturating_add(128 << 10) < least {
+            unchanged_since = Instant::now();
         }
-        std::thread::sleep(Duration::from_millis(500));
+        least = least.min(now);
+        std::thread::sleep(PAUSE);
     }
+    let mut samples: [u64; SAMPLES] = std::array::from_fn(|_| {
+        std::thread::sleep(PAUSE);
+        target.process.resident()
+    });
+    samples.sort_unstable();
+    samples[SAMPLES / 2]
 }
 
 fn open<T: Send>(count: usize, one: impl Fn(usize) -> io::Result<T> + Sync) -> Vec<T> {

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::neighbours::Neighbours;
 use crate::served::Process;
 use crate::wire::{Endpoints, Imap};
 
@@ -21,6 +22,8 @@ use crate::wire::{Endpoints, Imap};
 pub(crate) struct Target<'a> {
     pub(crate) endpoints: &'a Endpoints,
     pub(crate) process: Process,
+    /// The well-behaved users beside the attack.
+    pub(crate) neighbours: &'a Neighbours,
     pub(crate) directory: &'a Path,
     pub(crate) until: Instant,
     /// How many hostile sessions were opened.
