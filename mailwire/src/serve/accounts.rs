@@ -232,7 +232,8 @@ impl<'a> Change<'a> {
 }
 
 fn given_password(arguments: &ServeArgs, name: &str) -> Result<Secret<Vec<u8>>, Failure> {
-    Source { password_command: arguments.password_command.as_deref(), token_command: None }.password(name)
+    let password_command = arguments.password_command.as_deref();
+    Source { password_command, token_command: None, timeout: None }.password(name)
 }
 
 fn made_up_password() -> Result<Secret<Vec<u8>>, Failure> {

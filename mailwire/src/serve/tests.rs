@@ -27,7 +27,7 @@ struct Running {
     password: String,
     handle: io_mio::ReactorHandle,
     thread: Option<JoinHandle<()>>,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// A log that is not kept.
@@ -75,8 +75,21 @@ impl Running {
             password: account.password.expose().clone(),
             handle,
             thread: Some(thread),
-            _directory: directory,
+            directory,
         }
+    }
+
+    /// The files of messages that are too large for the database.
+    fn files_of_messages(&self) -> Vec<std::path::PathBuf> {
+        let mut folders = vec![self.directory.path().join("messages")];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { folders.push(path) } else { files.push(path) }
+            }
+        }
+        files
     }
 
     fn connect(&self, wanted: Service) -> TcpStream {
@@ -276,7 +289,7 @@ fn a_large_message_is_streamed_both_ways() {
 
 /// Damages the only message file of the store.
 fn damage(running: &Running, how: impl Fn(&std::path::Path)) {
-    let files: Vec<_> = files_below(running._directory.path())
+    let files: Vec<_> = files_below(running.directory.path())
         .into_iter()
         .filter(|path| path.parent().is_some_and(|directory| directory.ends_with("messages")))
         .collect();

@@ -11,16 +11,16 @@ use mailstore::{AccountId, Store, UidSet};
 use proto_imap::server::{Reply, SearchForm};
 use proto_imap::types::SearchCommand as SearchFor;
 use proto_imap::types::{
-    Condition, Date, EsearchResponse, IString, LazyList, NumberKind, NumberRange, Numbers, ResponseCode,
-    SearchKey, SearchReturnData, SearchReturnOption, StatusResponse, Text,
+    Condition, Date, EsearchResponse, IString, LazyList, NumberKind, NumberRange, Numbers, PlainCode,
+    ResponseCode, SearchKey, SearchReturnData, SearchReturnOption, StatusResponse, Text, Untagged,
 };
 use proto_mail::Error;
 
 use roaring::RoaringBitmap;
 
-use super::search::{AddressField, Days, Key, Need, Results, Search, flag_bit};
+use super::search::{AddressField, Days, Key, Need, Results, Search, Unread, flag_bit};
 use super::view::{self, Numbering};
-use super::{Selected, Session, Turn, Work, bad, done, go_on, refuse_for, too_much, translate};
+use super::{Selected, Session, Turn, Work, bad, done, go_on, no, refuse_for, too_much, translate};
 
 /// The most keys of one search, and how deep they may be nested.
 const KEY_LIMIT: usize = 1_000;
@@ -167,6 +167,9 @@ impl Session {
 
     fn found(&mut self, reply: Reply, found: Results, form: &Form, turn: &mut Turn<'_, '_>) -> Next {
         let Some(selected) = &mut self.selected else { return done(reply, "searched", turn) };
+        if let Err(error) = tell_unread(found.unread, turn) {
+            return go_on(Err(error));
+        }
         let asked = |wanted| form.returns.as_ref().is_some_and(|returns| returns.contains(&wanted));
         if asked(SearchReturnOption::Save) {
             selected.saved = saved(&found, need(form.returns.as_deref()));
@@ -317,6 +320,19 @@ fn saved(found: &Results, need: Need) -> RoaringBitmap {
         Need::Last => uid(found.last).into_iter().collect(),
         Need::Ends => uid(found.first).into_iter().chain(uid(found.last)).collect(),
     }
+}
+
+/// Warns of messages that could not be read: an untagged NO says that the command goes on without them (RFC 9051 §7.1.2).
+fn tell_unread(unread: Unread, turn: &mut Turn<'_, '_>) -> Result<(), Error> {
+    if unread.count == 0 {
+        return Ok(());
+    }
+    let code = if unread.is_permanent { PlainCode::ServerBug } else { PlainCode::Unavailable };
+    let text = match unread.count {
+        1 => "1 message could not be read and was not searched".to_owned(),
+        count => format!("{count} messages could not be read and were not searched"),
+    };
+    turn.machine.data(&Untagged::Status(no(code, &text)), turn.tx)
 }
 
 fn begin_esearch(form: &Form, head: &[SearchReturnData<'_>], turn: &mut Turn<'_, '_>) -> Result<(), Error> {

@@ -187,6 +187,35 @@ pub(super) struct Results {
     pub(super) last: Option<Found>,
     /// The highest mod-sequence of them.
     pub(super) highest_modseq: u64,
+    /// The messages that could not be read: they match nothing.
+    pub(super) unread: Unread,
+}
+
+/// The messages of a search that could not be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Unread {
+    pub(super) count: u32,
+    /// Whether one of them will not be readable later either.
+    pub(super) is_permanent: bool,
+}
+
+impl Unread {
+    /// Counts a message that could not be read for this reason.
+    ///
+    /// # Errors
+    /// The reason, if it is not one of this message.
+    fn add(&mut self, error: mailstore::Error) -> mailstore::Result<()> {
+        use mailstore::Error;
+        if !matches!(error, Error::Corrupt(_) | Error::Io(_) | Error::Unavailable(_)) {
+            return Err(error);
+        }
+        if self.count == 0 {
+            tracing::warn!(%error, "a message cannot be searched");
+        }
+        self.count = self.count.saturating_add(1);
+        self.is_permanent |= !error.is_retryable();
+        Ok(())
+    }
 }
 
 /// A message that matches.
@@ -240,7 +269,11 @@ impl Search {
         }
         loop {
             if let Some(candidate) = &mut self.candidate {
-                let matches = candidate.look(store, &self.condition, &self.needles)?;
+                let matches = match candidate.look(store, &self.condition, &self.needles) {
+                    Ok(matches) => matches,
+                    // Neither a key nor its opposite is known to hold.
+                    Err(error) => self.found.unread.add(error).map(|()| Some(false))?,
+                };
                 if let Some(matches) = matches {
                     let found = Found { uid: candidate.message.uid, modseq: candidate.message.modseq };
                     self.candidate = None;

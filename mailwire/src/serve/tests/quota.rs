@@ -74,7 +74,7 @@ fn smtp_refuses_recipients_that_are_over_quota() {
 #[test]
 fn lmtp_answers_for_each_recipient_whose_mailbox_is_full() {
     let (running, _directory) = with_settings("quota-bytes = 500", &["--lmtp", "127.0.0.1:0"]);
-    let store = mailstore::SqliteStore::open(running._directory.path()).unwrap();
+    let store = mailstore::SqliteStore::open(running.directory.path()).unwrap();
     mailstore::Store::create_account(&store, "other", b"a password").unwrap();
     let mut filler = running.imap();
     filler.append("INBOX", &format!("Subject: filler\r\n\r\n{}", "x".repeat(400)));

@@ -99,3 +99,35 @@ fn search_finds_text_in_the_charsets_of_mail() {
         }
     }
 }
+
+#[test]
+fn a_search_goes_on_behind_a_message_that_cannot_be_read() {
+    let running = Running::start();
+    let mut imap = running.imap();
+    let long = |word: &str| format!("Subject: {word}\r\n\r\n{}{word}\r\n", "line of text\r\n".repeat(10_000));
+    for word in ["one", "two", "three"] {
+        imap.append("INBOX", &long(word));
+    }
+    let messages = running.files_of_messages();
+    assert_eq!(messages.len(), 3);
+    let damaged = messages.iter().find(|path| {
+        let content = std::fs::read(path).unwrap();
+        content.ends_with(b"two\r\n")
+    });
+    let damaged = damaged.unwrap();
+    std::fs::remove_file(damaged).unwrap();
+    imap.ok("SELECT INBOX");
+    let warning = "* NO [SERVERBUG] 1 message could not be read and was not searched";
+    for (search, found) in [
+        ("SEARCH BODY text", "* SEARCH 1 3"),
+        ("SEARCH NOT BODY three", "* SEARCH 1"),
+        ("UID SEARCH RETURN (COUNT) TEXT text", "* ESEARCH (TAG \"t\") UID COUNT 2"),
+    ] {
+        assert_eq!(imap.ok(search), [warning, found], "{search}");
+    }
+    // What needs no text finds it as before.
+    assert_eq!(imap.ok("SEARCH SUBJECT two"), ["* SEARCH 2"]);
+    // A file that cannot be read as one.
+    std::fs::create_dir(damaged).unwrap();
+    assert_eq!(imap.ok("SEARCH BODY text").last().unwrap(), "* SEARCH 1 3");
+}
