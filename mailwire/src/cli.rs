@@ -98,6 +98,10 @@ pub(crate) struct Connection {
     /// Take an OAuth 2 access token from the first line that this command prints.
     #[arg(long, value_name = "CMD", conflicts_with = "password_command")]
     pub(crate) token_command: Option<String>,
+    /// Kill the password or token command when it has not ended after so many seconds: 30 unless set for a token, 300 for
+    /// a password.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) secret_command_timeout: Option<u64>,
     /// Use this SASL mechanism and no other (SCRAM-SHA-256-PLUS, SCRAM-SHA-256, SCRAM-SHA-1-PLUS, SCRAM-SHA-1, PLAIN,
     /// LOGIN, OAUTHBEARER, XOAUTH2), or of several with commas between them the first that the server offers.
     #[arg(long, value_name = "NAME[,NAME]...")]

@@ -137,6 +137,7 @@ struct Server {
     helo: Option<Helo>,
     password_command: Option<String>,
     token_command: Option<String>,
+    secret_command_timeout: Option<u64>,
 }
 
 /// The name of this machine in EHLO.
@@ -197,6 +198,7 @@ fn apply(given: &mut Connection, mut file: File, host: &str) {
         given.password_command = server.password_command;
         given.token_command = server.token_command;
     }
+    given.secret_command_timeout = given.secret_command_timeout.or(server.secret_command_timeout);
     given.mechanism = given.mechanism.take().or(server.mechanism).or(file.mechanism);
     given.timeout = given.timeout.or(server.timeout).or(file.timeout);
     given.no_id |= server.id.or(file.id) == Some(false);

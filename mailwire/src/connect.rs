@@ -75,6 +75,7 @@ impl Way {
         let source = Source {
             password_command: self.options.password_command.as_deref(),
             token_command: self.options.token_command.as_deref(),
+            timeout: self.options.secret_command_timeout.map(Duration::from_secs),
         };
         self.url.user.as_deref().map(|user| source.credentials(user)).transpose()
     }
