@@ -4,7 +4,7 @@
 //! [`Interrupt::check`] between two steps. Without a guard the first signal ends the process, since there is nothing
 //! to save. The exit code is 130 after SIGINT and 143 after SIGTERM, as a shell reports it.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,27 @@ use crate::failure::{Failure, Kind};
 
 /// How long a wait for the network may take before the flag is looked at again.
 pub(crate) const LOOK: Duration = Duration::from_millis(200);
+
+/// How many whole messages were sent whose answer has not come.
+static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
+
+/// A whole message that was sent and has no answer yet, until the value is dropped. A signal that ends the process
+/// meanwhile says that the message may have arrived.
+#[derive(Debug)]
+pub(crate) struct Unanswered(());
+
+impl Unanswered {
+    pub(crate) fn new() -> Self {
+        UNANSWERED.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        UNANSWERED.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 /// The process's only watch over the two signals. Cheap to clone.
 #[derive(Clone)]
@@ -110,7 +131,7 @@ impl Interrupt {
         let first = !self.is_requested();
         if !first || !self.0.graceful.load(Ordering::SeqCst) {
             let text = if first { "interrupted" } else { "stopped at once" };
-            say(text);
+            say(&last_words(text, UNANSWERED.load(Ordering::SeqCst)));
             signal_hook::low_level::exit(128 + signal);
         }
         {
@@ -119,6 +140,21 @@ impl Interrupt {
         }
         self.0.woken.notify_all();
         say("stopping cleanly; once more stops at once");
+    }
+}
+
+/// What is said when a signal ends the process while so many messages have no answer.
+fn last_words(text: &str, unanswered: usize) -> String {
+    match unanswered {
+        0 => text.to_owned(),
+        1 => format!(
+            "{text}: the whole message was sent, and whether the server has it is not known; look there before you \
+             send it again"
+        ),
+        count => format!(
+            "{text}: {count} whole messages were sent, and whether the server has them is not known; look there \
+             before you send them again"
+        ),
     }
 }
 
@@ -144,6 +180,15 @@ mod tests {
         assert_eq!(interrupt.check().unwrap_err().kind, Kind::Terminated);
         assert_eq!(Kind::Terminated.code(), 143);
         assert_eq!(Kind::Interrupted.code(), 130);
+    }
+
+    #[test]
+    fn a_message_without_an_answer_is_named_when_the_process_ends() {
+        assert_eq!(last_words("stopped at once", 0), "stopped at once");
+        assert!(last_words("stopped at once", 1).contains("the whole message was sent"));
+        assert!(last_words("interrupted", 7).contains("7 whole messages were sent"));
+        let _unanswered = Unanswered::new();
+        assert!(UNANSWERED.load(Ordering::SeqCst) > 0);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use super::show;
 use super::spool::Spool;
 use crate::connect::Way;
 use crate::failure::{Failure, Kind};
+use crate::interrupt::Unanswered;
 use crate::output::Output;
 use crate::smtp::{Authenticate, Parting, Session, Task, with_session};
 use crate::url::TlsMode;
@@ -151,7 +152,7 @@ impl Work<'_> {
         }
         let mut transaction = recipients.into_iter().fold(transaction, Transaction::recipient);
         self.spool.contents.rewind().map_err(|error| unreadable(&error))?;
-        let mut upload = Upload { file: &mut self.spool.contents, sending: false };
+        let mut upload = Upload { file: &mut self.spool.contents, sending: false, unanswered: None };
         let mut done = connection.with(|client, tx| transaction.start(client, tx))? == Progress::Done;
         if !done {
             let driven = connection.drive(|turn, client, tx| {
@@ -219,6 +220,8 @@ fn and_uncertain(failure: Failure) -> Failure {
 struct Upload<'a> {
     file: &'a mut Contents,
     sending: bool,
+    /// Held once the message was sent to its end.
+    unanswered: Option<Unanswered>,
 }
 
 impl Upload<'_> {
@@ -235,6 +238,7 @@ impl Upload<'_> {
             if chunk.is_empty() {
                 writer.finish(tx)?;
                 self.sending = false;
+                self.unanswered = Some(Unanswered::new());
             } else {
                 writer.write_payload(&Bytes::from(chunk), tx)?;
             }

@@ -4,13 +4,12 @@
 //! bytes of one of them have left: its answer is awaited for [`ANSWER`], since without it the message is uncertain.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use io_mio::delivery::StopSignal;
 
-use crate::interrupt::{Interrupt, LOOK};
+use crate::interrupt::{self, Interrupt, LOOK};
 
 /// How long messages under way may take when the run is to stop.
 const FINISH: Duration = Duration::from_secs(3);
@@ -33,7 +32,17 @@ struct State {
 
 /// Whether a message waits for the answer to its end.
 #[derive(Debug, Default)]
-pub(super) struct Unanswered(AtomicBool);
+pub(super) struct Unanswered(Mutex<Option<interrupt::Unanswered>>);
+
+impl Unanswered {
+    /// Notes that the message waits, or that it does not. Returns whether it did before.
+    fn replace(&self, waits: bool) -> bool {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = held.is_some();
+        *held = waits.then(interrupt::Unanswered::new);
+        before
+    }
+}
 
 impl Gate {
     /// The last bytes of a message may leave, unless the gate is closed.
@@ -42,14 +51,14 @@ impl Gate {
             if state.is_closed {
                 return Err(io::Error::other("the run was stopped"));
             }
-            state.unanswered += usize::from(!message.0.swap(true, Ordering::SeqCst));
+            state.unanswered += usize::from(!message.replace(true));
             Ok(())
         })
     }
 
     /// What became of the message is known.
     pub(super) fn answered(&self, message: &Unanswered) {
-        if message.0.swap(false, Ordering::SeqCst) {
+        if message.replace(false) {
             self.with(|state| state.unanswered = state.unanswered.saturating_sub(1));
         }
     }
