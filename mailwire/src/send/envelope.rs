@@ -66,9 +66,9 @@ impl Envelope {
         to.extend(read("--to", &arguments.to.iter().collect::<Vec<_>>()));
         let cc = read("--cc", &arguments.cc.iter().collect::<Vec<_>>());
         let bcc = read("--bcc", &arguments.bcc.iter().collect::<Vec<_>>());
-        let mut recipients: Vec<String> = Vec::new();
+        let (mut recipients, mut known) = (Vec::new(), HashSet::new());
         for mailbox in to.iter().chain(&cc).chain(&bcc) {
-            if !recipients.contains(&mailbox.address) {
+            if known.insert(compared(&mailbox.address)) {
                 recipients.push(mailbox.address.clone());
             }
         }
@@ -101,11 +101,11 @@ impl Envelope {
         if !self.takes_header {
             return Ok(recipients);
         }
-        let mut known: HashSet<String> = recipients.iter().cloned().collect();
+        let mut known: HashSet<String> = recipients.iter().map(|one| compared(one)).collect();
         for text in &headers.recipients {
             let address = with_domain(text, self.domain.as_deref());
             let address = Mailbox::parse(&address).map_or(address, |mailbox| mailbox.address);
-            if known.insert(address.clone()) {
+            if known.insert(compared(&address)) {
                 recipients.push(address);
             }
         }
@@ -222,6 +222,15 @@ impl Envelope {
     }
 }
 
+/// The form of an address in which equal ones are the same: domains compare without case, local parts with it (RFC 5321
+/// §2.4).
+fn compared(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((local, domain)) => format!("{local}@{}", domain.to_lowercase()),
+        None => address.to_owned(),
+    }
+}
+
 /// A mailbox as it was written, with the domain of the configuration file where it has none.
 pub(super) fn qualified(text: &str, settings: &config::Send) -> Result<Mailbox, String> {
     Mailbox::parse(&with_domain(text, domain(settings).as_deref()))
@@ -247,5 +256,18 @@ fn address(text: &str) -> Result<Address<'static>, Failure> {
     match Address::parse(text) {
         Ok(address) => Ok(address.into_owned()),
         Err(why) => Err(Failure::new(Kind::Data, why.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compared;
+
+    #[test]
+    fn domains_compare_without_case_and_local_parts_with_it() {
+        assert_eq!(compared("a@x.example"), compared("a@X.Example"));
+        assert_eq!(compared("a@M\u{dc}LLER.example"), compared("a@m\u{fc}ller.example"));
+        assert_ne!(compared("a@x.example"), compared("A@x.example"));
+        assert_eq!(compared("\"a@B\"@X"), "\"a@B\"@x");
     }
 }
