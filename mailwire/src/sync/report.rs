@@ -1,7 +1,10 @@
 //! What a run has done, for people and for programs, and what of it may be stored.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
+use super::plan::ranges;
 use crate::connect::Way;
 use crate::failure::{Failure, Kind};
 use crate::output::Output;
@@ -82,6 +85,33 @@ impl FolderReport {
         if self.failures.len() < LISTED {
             self.failures.push(ItemFailure { uid, why: failure.what.clone() });
         }
+    }
+
+    /// These messages were asked for and did not come. So many responses could not be read, and so many messages were
+    /// removed meanwhile, which of them the server did not say.
+    pub(super) fn miss(&mut self, absent: &BTreeSet<u32>, unread: u64, gone: u64) {
+        let count = absent.len() as u64;
+        if gone == 0 {
+            let why = if unread > 0 {
+                "it could not be read, or did not come"
+            } else {
+                "it did not come, though the server said OK"
+            };
+            let failure = Failure::new(Kind::Unavailable, why);
+            absent.iter().for_each(|uid| self.blame(*uid, &failure));
+            let other = unread.saturating_sub(count);
+            self.count_failed(other, Kind::Unavailable, &format!("{other} messages could not be read"));
+            return;
+        }
+        let left = count.saturating_sub(gone).max(unread);
+        let listed: Vec<u32> = absent.iter().copied().take(LISTED).collect();
+        let more = if listed.len() < absent.len() { " and others" } else { "" };
+        let why = format!(
+            "{left} of the messages with UID {}{more} could not be read or did not come; the others were removed \
+             meanwhile",
+            ranges(&listed)
+        );
+        self.count_failed(left, Kind::Unavailable, &why);
     }
 
     /// Puts what happened to single messages into words.
@@ -199,5 +229,46 @@ impl SyncReport {
             self.imported,
             self.folders.len()
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missed(absent: &[u32], unread: u64, gone: u64) -> FolderReport {
+        let mut report = FolderReport::of("INBOX");
+        report.miss(&absent.iter().copied().collect(), unread, gone);
+        report.conclude();
+        report
+    }
+
+    #[test]
+    fn names_the_uids_of_messages_that_did_not_come() {
+        let report = missed(&[4, 9], 0, 0);
+        assert_eq!(report.failed, 2);
+        assert_eq!(report.failures.iter().map(|one| one.uid).collect::<Vec<_>>(), [4, 9]);
+        let error = report.error.unwrap();
+        assert!(
+            error.contains("(UID 4, 9)") && error.contains("it did not come, though the server said OK"),
+            "{error}"
+        );
+        let json = serde_json::to_string(&report.failures).unwrap();
+        assert!(json.starts_with("[{\"uid\":4,\"why\":"), "{json}");
+    }
+
+    #[test]
+    fn counts_messages_that_were_removed_meanwhile_as_no_failure() {
+        assert_eq!(missed(&[4, 9], 0, 2).error, None);
+        let report = missed(&[4, 5, 9], 0, 2);
+        assert_eq!((report.failed, report.failures.len()), (1, 0));
+        assert!(report.error.unwrap().starts_with("1 of the messages with UID 4:5,9 could not be read"));
+    }
+
+    #[test]
+    fn counts_responses_that_could_not_be_read() {
+        let report = missed(&[7], 3, 0);
+        assert_eq!((report.failed, report.failures.len()), (3, 1));
+        assert!(missed(&[7], 1, 0).error.unwrap().contains("UID 7"));
     }
 }

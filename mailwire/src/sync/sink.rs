@@ -49,8 +49,8 @@ pub(super) struct Sink<'a> {
     uid_validity: u32,
     /// The commands on their way, oldest first.
     pub(super) open: VecDeque<OpenFetch>,
-    /// Messages that the server said it sent, and did not.
-    absent: u64,
+    /// Messages that the server said it sent, and did not, or not so that they could be read.
+    absent: BTreeSet<u32>,
     /// Messages that could not be read.
     unread: u64,
     /// How many went away meanwhile.
@@ -100,7 +100,7 @@ impl<'a> Sink<'a> {
             limits,
             uid_validity,
             open: VecDeque::new(),
-            absent: 0,
+            absent: BTreeSet::new(),
             unread: 0,
             gone: 0,
             unasked: 0,
@@ -218,7 +218,7 @@ impl<'a> Sink<'a> {
         let Some(at) = self.open.iter().position(|open| open.id == id) else { return };
         let Some(open) = self.open.remove(at) else { return };
         if status.condition == Condition::Ok {
-            self.absent += open.awaited.len() as u64;
+            self.absent.extend(open.awaited);
             return;
         }
         if open.awaited.is_empty() {
@@ -330,15 +330,7 @@ impl<'a> Sink<'a> {
     pub(super) fn finish(&mut self, remembered: &UidSet) -> Result<(), Failure> {
         self.commit()?;
         self.bar.finish_and_clear();
-        // Another client may have removed some meanwhile, and the server then said so.
-        self.report.count_failed(
-            self.unread,
-            Kind::Unavailable,
-            &format!("{} messages could not be read", self.unread),
-        );
-        let absent = self.absent.saturating_sub(self.gone + self.unread);
-        let why = format!("{absent} messages are there by the server's count and did not come");
-        self.report.count_failed(absent, Kind::Unavailable, &why);
+        self.report.miss(&self.absent, self.unread, self.gone);
         let unfetched: UidSet = self.unfetched.iter().copied().collect();
         let kept = self
             .store
