@@ -28,7 +28,8 @@ use sha2::{Digest, Sha256};
 use crate::failure::{Failure, Kind};
 use crate::private;
 
-const HEADER: &str = "mailwire-journal 1 ";
+/// The number is that of the format; it changes when keys are made in another way.
+const HEADER: &str = "mailwire-journal 2 ";
 
 /// The most messages that one sync announces besides the one that ends. It also bounds the messages that are uncertain
 /// after a power failure and were never sent.
@@ -250,7 +251,10 @@ fn read(text: &str, boot: &[u8]) -> Result<Option<Contents>, String> {
     };
     let mut lines = whole.split('\n');
     let salt = lines.next().and_then(|line| unhex(line.strip_prefix(HEADER)?));
-    let salt = salt.ok_or("it is no journal")?;
+    let salt = salt.ok_or_else(|| match whole.starts_with("mailwire-journal ") {
+        true => "it was written by another version of mailwire",
+        false => "it is no journal",
+    })?;
     let mut found: HashMap<Key, Line> = HashMap::new();
     let mut booted = None;
     for (number, line) in lines.enumerate() {

@@ -83,7 +83,7 @@ impl Place {
     /// The message that stands there now.
     pub(super) fn read(&self) -> Result<Spool, Failure> {
         let mut file = self.file.open()?;
-        let Some(Within { begin, .. }) = self.within else { return Spool::read(file, None) };
+        let Some(Within { begin, .. }) = self.within else { return Spool::read_file(&file) };
         file.seek(SeekFrom::Start(begin.offset())).map_err(|error| Failure::file(&self.file.path, &error))?;
         match Mbox::at(BufReader::with_capacity(BUFFER, file), begin).next() {
             Some((_, message)) => message,
@@ -157,7 +157,7 @@ impl Sources {
                 opened => {
                     return Some((
                         Place { file, within: None },
-                        opened.and_then(|file| Spool::read(file, None)),
+                        opened.and_then(|file| Spool::read_file(&file)),
                     ));
                 }
             }

@@ -3,13 +3,12 @@
 use std::io::{BufRead, BufReader, Read, Seek};
 
 use proto_smtp::client::{Content, ContentScan};
-use sha2::{Digest, Sha256};
 
 use super::contents::Contents;
 use super::header::{End, HeaderReader, Headers, Kept};
 use crate::failure::{Failure, Kind};
 
-/// How much is collected before it is looked at and put away, in bytes.
+/// How many bytes are collected before they are scanned and moved to a file if they must be.
 const BLOCK: usize = 64 * 1024;
 
 /// A message with CRLF line ends.
@@ -30,7 +29,7 @@ pub(crate) struct Facts {
     /// The longest line without its end, in bytes (RFC 5321 §4.5.3.1.6: 998 at most).
     pub(crate) longest_line: u64,
     pub(crate) headers: Headers,
-    /// What tells its bytes apart from all others: SHA-256.
+    /// The BLAKE3 hash of the message. Two messages with the same hash are the same message.
     pub(crate) digest: [u8; 32],
     /// What it needs of a server.
     pub(crate) content: Content,
@@ -50,7 +49,16 @@ impl Spool {
     /// Takes a whole message in. Bare LF, as files on this system have it, becomes CRLF; a CR elsewhere is refused,
     /// since servers must refuse it (RFC 5321 §2.3.8). `complete` gives fields to add.
     pub(crate) fn read(source: impl Read, complete: Option<Complete>) -> Result<Self, Failure> {
-        let mut writer = SpoolWriter::new().completing(complete);
+        Self::read_with(SpoolWriter::new().completing(complete), source)
+    }
+
+    /// Reads a message that is a whole file, as [`read`](Self::read) does.
+    pub(crate) fn read_file(file: &std::fs::File) -> Result<Self, Failure> {
+        let length = file.metadata().map_err(|error| unreadable(&error))?.len();
+        Self::read_with(SpoolWriter::expecting(length), file)
+    }
+
+    fn read_with(mut writer: SpoolWriter, source: impl Read) -> Result<Self, Failure> {
         let mut source = BufReader::with_capacity(BLOCK, source);
         loop {
             let chunk = match source.fill_buf() {
@@ -83,7 +91,8 @@ pub(crate) type Complete = Box<dyn FnOnce(&Headers) -> String + Send>;
 /// Takes a message in part by part, wherever it is cut.
 pub(crate) struct SpoolWriter {
     contents: Contents,
-    block: Vec<u8>,
+    /// How many bytes in the memory of `contents` were scanned.
+    scanned: usize,
     octets: u64,
     line: u64,
     longest_line: u64,
@@ -95,15 +104,22 @@ pub(crate) struct SpoolWriter {
     complete: Option<Complete>,
     eight_bit: bool,
     utf8: Utf8Check,
-    digest: Sha256,
+    digest: blake3::Hasher,
     content: ContentScan,
 }
 
 impl SpoolWriter {
     pub(crate) fn new() -> Self {
+        Self::expecting(0)
+    }
+
+    /// A writer for a message of about `length` bytes, with any line ends.
+    fn expecting(length: u64) -> Self {
+        // A line end of one byte becomes two: room for that in lines of 32 bytes, and for a block beyond the end.
+        let expected = length.saturating_add(length / 32).saturating_add(64);
         Self {
-            contents: Contents::new(),
-            block: Vec::new(),
+            contents: Contents::expecting(expected),
+            scanned: 0,
             octets: 0,
             line: 0,
             longest_line: 0,
@@ -114,7 +130,7 @@ impl SpoolWriter {
             headers: Headers::default(),
             eight_bit: false,
             utf8: Utf8Check::default(),
-            digest: Sha256::new(),
+            digest: blake3::Hasher::new(),
             content: ContentScan::new(),
         }
     }
@@ -168,22 +184,31 @@ impl SpoolWriter {
     fn body_lines(&mut self, chunk: &[u8]) -> Result<usize, Failure> {
         let Some(last) = memchr::memrchr(b'\n', chunk) else { return Ok(0) };
         let lines = chunk.get(..=last).unwrap_or_default();
-        let has_crlf = memchr::memchr(b'\r', lines).is_some();
-        if has_crlf && !is_all_crlf(lines) {
+        let longest = if memchr::memchr(b'\r', lines).is_none() {
+            self.add_crlf(lines)
+        } else if let Some(longest) = longest_crlf_line(self.line, lines) {
+            self.contents.push(lines);
+            longest
+        } else {
             return Ok(0);
-        }
-        let mut begin = 0;
-        for end in memchr::memchr_iter(b'\n', lines) {
-            let text = lines.get(begin..end - usize::from(has_crlf)).unwrap_or_default();
-            self.longest_line = self.longest_line.max(self.line + text.len() as u64);
-            self.line = 0;
-            self.block.extend_from_slice(text);
-            self.block.extend_from_slice(b"\r\n");
-            begin = end + 1;
-        }
-        self.is_open = false;
+        };
+        self.longest_line = self.longest_line.max(longest);
+        (self.line, self.is_open) = (0, false);
         self.put_away(BLOCK)?;
-        Ok(begin)
+        Ok(lines.len())
+    }
+
+    /// Adds lines that end with LF, and returns the length of the longest, in bytes.
+    fn add_crlf(&mut self, lines: &[u8]) -> u64 {
+        let (mut begin, mut longest, mut before) = (0, 0, self.line);
+        for end in memchr::memchr_iter(b'\n', lines) {
+            let line = lines.get(begin..end).unwrap_or_default();
+            longest = longest.max(before + line.len() as u64);
+            self.contents.push(line);
+            self.contents.push(b"\r\n");
+            (begin, before) = (end + 1, 0);
+        }
+        longest
     }
 
     fn text(&mut self, text: &[u8]) -> Result<(), Failure> {
@@ -243,27 +268,28 @@ impl SpoolWriter {
     fn put(&mut self, text: &[u8]) -> Result<(), Failure> {
         self.line += text.len() as u64;
         self.longest_line = self.longest_line.max(self.line);
-        self.block.extend_from_slice(text);
+        self.contents.push(text);
         self.put_away(BLOCK)
     }
 
     fn new_line(&mut self) -> Result<(), Failure> {
         self.line = 0;
-        self.block.extend_from_slice(b"\r\n");
+        self.contents.push(b"\r\n");
         self.put_away(BLOCK)
     }
 
-    /// Looks at what was collected and puts it away, if there is so much.
+    /// Scans what was collected, if it is `least` bytes or more, and applies the limits of memory to it.
     fn put_away(&mut self, least: usize) -> Result<(), Failure> {
-        if self.block.len() < least || self.block.is_empty() {
+        let block = self.contents.in_memory().get(self.scanned..).unwrap_or_default();
+        if block.len() < least || block.is_empty() {
             return Ok(());
         }
-        self.octets += self.block.len() as u64;
-        self.eight_bit |= !self.block.is_ascii();
-        self.digest.update(&self.block);
-        self.content.push(&self.block);
-        self.contents.push(&self.block).map_err(|error| spooling(&error))?;
-        self.block.clear();
+        self.octets += block.len() as u64;
+        self.eight_bit |= !block.is_ascii();
+        self.digest.update(block);
+        self.content.push(block);
+        self.contents.settle().map_err(|error| spooling(&error))?;
+        self.scanned = self.contents.in_memory().len();
         Ok(())
     }
 
@@ -289,20 +315,23 @@ impl SpoolWriter {
             header: self.utf8.finish(),
             longest_line: self.longest_line,
             headers: self.headers,
-            digest: self.digest.finalize().into(),
+            digest: *self.digest.finalize().as_bytes(),
             content: self.content.finish(),
         };
         Ok(Spool { contents: self.contents, facts })
     }
 }
-/// Whether each CR and each LF is part of a CRLF.
-fn is_all_crlf(lines: &[u8]) -> bool {
-    let ends = memchr::memchr_iter(b'\n', lines).filter(|end| {
-        let before = end.checked_sub(1).and_then(|at| lines.get(at));
-        before == Some(&b'\r')
-    });
-    let (crlf, lf) = (ends.count(), memchr::memchr_iter(b'\n', lines).count());
-    crlf == lf && memchr::memchr_iter(b'\r', lines).count() == lf
+
+/// Returns the length of the longest line, in bytes without its end; nothing if a CR or an LF is no part of a CRLF. Of the
+/// first line, `before` bytes came earlier.
+fn longest_crlf_line(before: u64, lines: &[u8]) -> Option<u64> {
+    let (mut begin, mut longest, mut before, mut count) = (0, 0, before, 0);
+    for end in memchr::memchr_iter(b'\n', lines) {
+        let [text @ .., b'\r'] = lines.get(begin..end)? else { return None };
+        longest = longest.max(before + text.len() as u64);
+        (begin, before, count) = (end + 1, 0, count + 1);
+    }
+    (memchr::memchr_iter(b'\r', lines).count() == count).then_some(longest)
 }
 
 /// Looks whether bytes that come in pieces are UTF-8.
@@ -398,6 +427,18 @@ mod tests {
         assert_eq!(facts.headers.message_id.as_deref(), Some("1@example.com"));
         assert!(facts.eight_bit && facts.header == HeaderBytes::Ascii);
         assert_eq!(facts.longest_line, 27);
+    }
+
+    #[test]
+    fn finds_the_longest_line_wherever_the_message_is_cut() {
+        for end in ["\n", "\r\n"] {
+            for (before, length) in [(0, 998), (3, 70_000), (65_000, 2000), (65_500, 40)] {
+                let lines = format!("{}{end}", "x".repeat(38)).repeat(before / 40);
+                let body = format!("{lines}{}{end}last", "y".repeat(length));
+                let (_, facts) = read(format!("Subject: x{end}{end}{body}").as_bytes()).unwrap();
+                assert_eq!(facts.longest_line, length.max(38) as u64, "{before} {length}");
+            }
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use proto_mail::Channel;
 use super::Client;
 use super::transaction::Transaction;
 use crate::data::LineEndings;
+use crate::scan::{find_suspicious, is_forbidden};
 use crate::types::{Address, BodyType, Extension};
 
 /// The longest line without its CRLF (RFC 5321 §4.5.3.1.6).
@@ -63,6 +64,32 @@ pub struct ContentScan {
     eight_bit_header: bool,
     /// How much of each word was read that says so of parts.
     words: [usize; 2],
+}
+
+/// Whether these lines, which begin a line and end with LF, hold no NUL and no CR or LF that is not part of a CRLF.
+fn is_all_crlf(lines: &[u8]) -> bool {
+    if lines.first().is_none_or(|first| is_forbidden(b'\n', *first)) {
+        return false;
+    }
+    let mut at = 1;
+    while let Some(found) = find_suspicious(lines, at) {
+        // A dot that begins a line is as good as any other byte.
+        if !matches!(lines.get(found - 1..=found), Some(b"\n.")) {
+            return false;
+        }
+        at = found + 1;
+    }
+    true
+}
+
+/// Whether one of these lines, each of which ends with CRLF, is too long.
+fn has_long_line(mut lines: &[u8]) -> bool {
+    while !lines.is_empty() {
+        let window = lines.get(..LINE + 2).unwrap_or(lines);
+        let Some(end) = memchr::memrchr(b'\n', window) else { return true };
+        lines = lines.get(end + 1..).unwrap_or_default();
+    }
+    false
 }
 
 /// A header with one of these may be that of a message with parts, which have headers of their own.
@@ -137,9 +164,9 @@ impl ContentScan {
     /// Looks at the next piece.
     pub fn push(&mut self, mut octets: &[u8]) {
         self.content.octets = self.content.octets.saturating_add(octets.len() as u64);
-        self.content.nul |= memchr::memchr(0, octets).is_some();
         let lines = self.whole_lines(octets);
         octets = octets.get(lines..).unwrap_or_default();
+        self.content.nul |= memchr::memchr(0, octets).is_some();
         while !octets.is_empty() {
             let end = memchr::memchr2(b'\r', b'\n', octets).unwrap_or(octets.len());
             let (text, rest) = octets.split_at(end);
@@ -166,27 +193,21 @@ impl ContentScan {
         self.content
     }
 
-    /// Looks at the lines that a piece of a body begins with, as long as each ends with CRLF, and returns how many bytes
-    /// they have. This is the fast way through what most messages are made of; zero is always a right answer.
+    /// Scans the whole lines of a piece of a body at once, if all of them end with CRLF and hold no NUL, and returns how
+    /// many bytes they have. This is the fast path through most messages; zero is always a right answer.
     fn whole_lines(&mut self, octets: &[u8]) -> usize {
         if self.in_header || self.after_cr || self.line > 0 || !self.blank {
             return 0;
         }
-        let (mut begin, mut longest, mut lines) = (0, 0, 0_usize);
-        for end in memchr::memchr_iter(b'\n', octets) {
-            let line = octets.get(begin..end).unwrap_or_default();
-            let [text @ .., b'\r'] = line else { break };
-            longest = longest.max(text.len());
-            (begin, lines) = (end + 1, lines + 1);
-        }
-        let whole = octets.get(..begin).unwrap_or_default();
-        if whole.is_empty() || memchr::memchr_iter(b'\r', whole).count() != lines {
+        let end = memchr::memrchr(b'\n', octets).map_or(0, |last| last + 1);
+        let whole = octets.get(..end).unwrap_or_default();
+        if !is_all_crlf(whole) {
             return 0;
         }
         self.content.eight_bit |= !whole.is_ascii();
-        self.content.long_line |= longest > LINE;
+        self.content.long_line |= has_long_line(whole);
         self.content.open_end = false;
-        begin
+        end
     }
 
     fn text(&mut self, text: &[u8]) {
@@ -334,6 +355,31 @@ mod tests {
                     assert_eq!(scan.finish(), whole, "{} by {cut}", message.escape_ascii());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_body_that_comes_whole_is_scanned_like_one_that_comes_byte_by_byte() {
+        let assert_same = |body: &[u8]| {
+            let scan = |cut: usize| {
+                let mut scan = ContentScan::new();
+                scan.push(b"a: b\r\n\r\n");
+                body.chunks(cut).for_each(|piece| scan.push(piece));
+                scan.finish()
+            };
+            assert_eq!(scan(body.len().max(1)), scan(1), "{}", body.escape_ascii());
+        };
+        let bytes = [b'x', b'\r', b'\n', b'.', 0, 0xe9];
+        for number in 0..bytes.len().pow(5) {
+            let digit = |place: u32| bytes[number / bytes.len().pow(place) % bytes.len()];
+            let start = [0, 1, 2, 3, 4].map(digit);
+            assert_same(&start);
+            assert_same(&[b"line\r\n", &start[..], b"\r\n"].concat());
+        }
+        for length in (990..1005).chain(1990..2005) {
+            let line = b"y".repeat(length);
+            assert_same(&[&line[..], b"\r\n"].concat());
+            assert_same(&[b"x\r\n", &line[..], b"\r\nz\r\n", &line[..], b"\r\n"].concat());
         }
     }
 
