@@ -45,9 +45,9 @@ pub mod config;
 pub mod encode;
 pub mod frame;
 pub mod parse;
+mod redaction;
 pub mod server;
 pub mod state;
-mod told;
 pub mod types;
 
 pub use config::{Config, SaslIr, Waits};

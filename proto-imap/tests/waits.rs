@@ -282,7 +282,7 @@ fn debug_shows_no_word_of_the_session() {
         .authenticate(Credentials::password("alice", &b"hunter2"[..]), Choice::Strongest, &mut talk.tx)
         .unwrap();
     let shown = format!("{:?}", talk.client);
-    for part in ["phase: Session(NotAuthenticated)", "job: Authenticate", "floor: Authenticate"] {
+    for part in ["phase: Open(NotAuthenticated)", "kind: Authenticate", "active: Authenticate"] {
         assert!(shown.contains(part), "{shown}");
     }
     assert!(!shown.contains("alice") && !shown.contains("hunter2"));
@@ -291,7 +291,7 @@ fn debug_shows_no_word_of_the_session() {
     talk.authenticate(Credentials::password("alice", "hünter2".as_bytes()), Choice::Strongest).unwrap();
     assert!(talk.said().ends_with("{8}\r\n"), "the rest waits");
     let shown = format!("{:?}", talk.client);
-    assert!(shown.contains("job: Login") && shown.contains("privacy: Secret"), "{shown}");
+    assert!(shown.contains("kind: Login") && shown.contains("privacy: Secret"), "{shown}");
     assert!(!shown.contains("alice") && !shown.contains("nter2"), "{shown}");
 }
 
@@ -524,7 +524,7 @@ fn debug_of_a_server_shows_no_word_of_the_session() {
     let event = server.next_event(&mut rx, &mut tx).unwrap();
     assert!(matches!(event, Some(Heard::Auth(_))));
     let shown = format!("{server:?}");
-    for part in ["phase: Session(NotAuthenticated)", "owed: Verdict(None)", "commands: 1", "tag: 7"] {
+    for part in ["state: NotAuthenticated", "turn: Verdict", "commands: 1", "tag_len: 7"] {
         assert!(shown.contains(part), "{shown}");
     }
     assert!(!shown.contains("alice") && !shown.contains("hunter"), "{shown}");

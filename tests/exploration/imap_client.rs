@@ -411,12 +411,14 @@ impl World for Asking {
 /// Commands are told apart by their order, and what was put out by whether it has left, and what is read came behind.
 fn seen_from(description: &str, marks: [(&str, u64); 2]) -> String {
     let mut text = without_numbers(description);
-    if let Some((before, rest)) = text.split_once("capabilities: Some({")
+    if let Some((before, rest)) = text.split_once("capabilities: ")
+        && let Some((known, rest)) = rest.split_once('{')
+        && !known.contains(',')
         && let Some((names, behind)) = rest.split_once('}')
     {
         // Listed once or oftener, in any order: that is the same.
         let names: BTreeSet<&str> = names.split(", ").collect();
-        text = format!("{before}capabilities: {names:?}{behind}");
+        text = format!("{before}capabilities: {known}{names:?}{behind}");
     }
     for (field, reached) in marks {
         let mut from = 0;
@@ -443,7 +445,7 @@ fn without_numbers(text: &str) -> String {
         let (before, behind) = rest.split_at(at + 1);
         out.push_str(before);
         rest = behind;
-        if before.ends_with("last:") {
+        if before.ends_with("last_id:") {
             rest = rest.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit());
         }
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();

@@ -234,7 +234,7 @@ impl End for Receiving {
     }
 
     fn view(&self) -> View {
-        const LEFT_OUT: [&str; 3] = ["serial", "generation", "commands"];
+        const LEFT_OUT: [&str; 4] = ["token", "serial", "generation", "commands"];
         let (stage, machine) = match &self.session {
             Serving::Gone => (Stage::Over, String::new()),
             Serving::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),

@@ -327,17 +327,17 @@ impl Serving {
             Session::Cleartext(server) => format!("{server:?}"),
             Session::Secure(server) => format!("{server:?}"),
         };
-        let mut left_out = vec!["serial", "generation"];
+        let mut left_out = vec!["token", "serial", "generation"];
         let is_first = whole.contains("commands: 0");
         if self.bounds == Bounds::None {
             // How many, where there is no limit. Only what comes first may begin like TLS.
             left_out.extend(["errors", "empty_lines", "commands"]);
         }
-        if whole.contains("input: Command, owed: Nothing") {
+        if whole.contains("turn: Command") {
             // The tag of a command that has its answer: the next begins with its own.
-            left_out.push("tag");
+            left_out.push("tag_len");
         }
-        if !whole.contains("phase: Session(NotAuthenticated)") {
+        if !whole.contains("state: NotAuthenticated") {
             // Who has authenticated cannot fail to any more.
             left_out.push("auth_failures");
         }

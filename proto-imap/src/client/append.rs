@@ -1,43 +1,50 @@
-//! APPEND from the client's side: the payload goes out as the application gives it, never collected
+//! APPEND from the client's side: the message is sent as the application gives it, never collected
 //! (RFC 9051 §6.3.12, RFC 7888).
 //!
-//! This file counts octets. When the last announced one was given, the command's line end follows by itself.
+//! The bytes are counted. After the last one that was announced the command's line end follows by itself.
 
 use bytes::Bytes;
 use proto_mail::{Error, Misuse, SendBuffer};
 
-use super::core::{Core, Deferred};
-use super::queue::{CommandId, Floor};
+use super::command_queue::{ActiveCommand, CommandId, Notified};
+use super::session::{PendingEvent, Session};
 
-impl Core {
-    /// The server asks for the payload, or needs not to.
-    pub(super) fn begin_payload(&mut self, id: CommandId, tx: &mut SendBuffer) {
-        let size = self.queue.payload_of(id);
-        self.queue.floor = Floor::Append(id, size);
-        self.queue.ready = Some(id);
-        self.stepped();
+impl Session {
+    /// The server asks for the message.
+    pub(super) fn begin_payload(&mut self, id: CommandId, size: u64, tx: &mut SendBuffer) {
+        self.commands.active = ActiveCommand::AppendPayload { id, left: size, announced: Notified::No };
+        self.step_done();
         self.end_payload(tx);
     }
 
-    /// Tells the application of an APPEND whose payload is awaited.
+    /// Tells the application that it may give the message of an APPEND.
     pub(super) fn announce_append(&mut self, tx: &mut SendBuffer) {
-        if let Some(id) = self.queue.ready.take() {
-            self.deferred.push_back(Deferred::AppendReady(id));
+        if self.commands.active.is_unannounced() {
+            self.note_announced();
             self.end_payload(tx);
         }
     }
 
-    /// The next octets of the payload. Returns how many are missing.
+    fn note_announced(&mut self) {
+        if let ActiveCommand::AppendPayload { id, announced: announced @ Notified::No, .. } =
+            &mut self.commands.active
+        {
+            *announced = Notified::Yes;
+            self.pending.push_back(PendingEvent::AppendReady(*id));
+        }
+    }
+
+    /// Sends the next bytes of the message. Returns how many are missing.
     pub(super) fn payload(&mut self, payload: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
         self.count_payload(payload.len() as u64)?;
         tx.put_payload(payload);
         Ok(self.end_payload(tx))
     }
 
-    /// The next octets of the payload were written past the buffer.
+    /// The driver writes the next bytes of the message itself.
     pub(super) fn pass(&mut self, count: u64, tx: &mut SendBuffer) -> Result<u64, Error> {
         if !tx.is_empty() {
-            // They would have overtaken what waits.
+            // They would have overtaken what is in the buffer.
             return Err(Misuse::WrongState.into());
         }
         self.count_payload(count)?;
@@ -45,23 +52,25 @@ impl Core {
     }
 
     fn count_payload(&mut self, count: u64) -> Result<(), Error> {
-        let Floor::Append(id, left) = self.queue.floor else { return Err(Misuse::WrongState.into()) };
-        let left = left.checked_sub(count).ok_or(Misuse::WrongLength)?;
-        self.queue.floor = Floor::Append(id, left);
-        self.stepped();
+        let ActiveCommand::AppendPayload { left, .. } = &mut self.commands.active else {
+            return Err(Misuse::WrongState.into());
+        };
+        *left = left.checked_sub(count).ok_or(Misuse::WrongLength)?;
+        self.step_done();
         Ok(())
     }
 
-    /// Ends the command behind the payload's last octet.
+    /// Ends the command after the message's last byte.
     fn end_payload(&mut self, tx: &mut SendBuffer) -> u64 {
-        match self.queue.floor {
-            Floor::Append(id, 0) => {
+        match self.commands.active {
+            ActiveCommand::AppendPayload { id, left: 0, .. } => {
+                self.note_announced();
                 tx.put(b"\r\n");
-                self.queue.said(id, tx);
-                self.queue.release(tx);
+                self.commands.line_queued(id, tx);
+                self.commands.release(tx);
                 0
             }
-            Floor::Append(_, left) => left,
+            ActiveCommand::AppendPayload { left, .. } => left,
             _ => 0,
         }
     }

@@ -1,7 +1,7 @@
 //! Authentication from the client's side: AUTHENTICATE (RFC 9051 §6.2.2, RFC 4959) and LOGIN (§6.2.3).
 //!
-//! This file knows how a mechanism is chosen and how SASL messages travel. It does not know what they say; that is
-//! [`proto_mail::sasl`]. The mechanism decides when it is done, not the server's OK.
+//! How a mechanism is chosen and how SASL messages are sent. What they say is in [`proto_mail::sasl`]. The mechanism
+//! decides when it is done, not the server's OK.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -11,13 +11,14 @@ use proto_mail::sasl::{self, CleartextRisk, ClientExchange, SaslError};
 use proto_mail::{Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, Secret, SendBuffer};
 
 use super::capabilities::Capabilities;
-use super::core::{Core, Knowledge, Trust};
-use super::queue::{CommandId, Floor, Job, Outgoing, Privacy};
+use super::command_queue::{ActiveCommand, CommandId, OutgoingCommand, OutgoingLine};
+use super::session::{Session, Trust};
 use crate::config::SaslIr;
 use crate::frame::{LITERAL_MINUS, Sync};
 use crate::state::State;
+use crate::types::Condition;
 
-/// How an identity is proved.
+/// How the client logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Choice {
     /// By the strongest mechanism that the server offers, the configuration allows and the credentials fit; by the
@@ -31,38 +32,63 @@ pub enum Choice {
     Order(&'static [Mechanism]),
 }
 
-/// A SASL exchange on its way.
+/// What the SASL exchanges of one session share.
+#[derive(Debug)]
+pub(super) struct Sasl {
+    pub(super) context: sasl::SaslContext,
+    /// Whether the server has answered BAD to an AUTHENTICATE command with an initial response.
+    pub(super) initial_response_refused: bool,
+}
+
+impl Sasl {
+    pub(super) const fn new(context: sasl::SaslContext) -> Self {
+        Self { context, initial_response_refused: false }
+    }
+
+    /// The server has not accepted this exchange. A BAD before the first challenge may mean the initial response.
+    pub(super) fn note_refusal(&mut self, authentication: &Authentication, condition: Condition) {
+        let unanswered = matches!(authentication.initial, InitialResponse::Sent(_));
+        self.initial_response_refused |= unanswered && condition == Condition::Bad;
+    }
+}
+
+/// A SASL exchange in progress.
 #[derive(Debug)]
 pub(super) struct Authentication {
     exchange: Box<dyn ClientExchange>,
-    /// The initial response, when it did not go with the command.
-    first: Option<Secret<Vec<u8>>>,
-    /// The initial response that went with the command, until the server has said anything to it.
-    sent: Option<Secret<Vec<u8>>>,
-    /// Why it was cancelled.
+    initial: InitialResponse,
+    /// Why the client has cancelled it.
     cancelled: Option<SaslError>,
+}
+
+/// The client's first message, where the mechanism has one.
+#[derive(Debug)]
+enum InitialResponse {
+    /// It is the answer to the first challenge.
+    Unsent(Secret<Vec<u8>>),
+    /// It went with the command, and the server has not answered yet.
+    Sent(Secret<Vec<u8>>),
+    /// There is none, or the server has it.
+    None,
 }
 
 impl Authentication {
     /// Whether the server's success can be believed.
     pub(super) fn is_done(&self) -> bool {
-        self.cancelled.is_none() && self.first.is_none() && self.exchange.is_done()
+        self.cancelled.is_none()
+            && !matches!(self.initial, InitialResponse::Unsent(_))
+            && self.exchange.is_done()
     }
 
-    /// Whether a server that finds the command wrong may mean its initial response.
-    pub(super) fn is_unheard(&self) -> bool {
-        self.sent.is_some()
-    }
-
-    /// What the mechanism learnt of a failure, or why we did not go on.
+    /// What the mechanism learnt of a failure, or why the client has cancelled it.
     pub(super) fn failure(&self) -> Option<String> {
         let ours = self.cancelled.map(|why| why.to_string());
         ours.or_else(|| self.exchange.failure().map(String::from))
     }
 }
 
-impl Core {
-    /// Begins to prove an identity.
+impl Session {
+    /// Begins to log in.
     pub(super) fn authenticate(
         &mut self,
         credentials: Credentials,
@@ -76,9 +102,10 @@ impl Core {
             Choice::Mechanism(only) => (core::slice::from_ref(only), Mechanisms::all()),
             Choice::Order(order) => (order, self.config.mechanisms),
         };
-        match sasl::choose_mechanism(order, offered, allowed, &self.sasl, &credentials).into_result() {
+        match sasl::choose_mechanism(order, offered, allowed, &self.sasl.context, &credentials).into_result()
+        {
             Ok(mechanism) => {
-                let exchange = sasl::client_exchange(mechanism, credentials, &mut self.sasl, offered)
+                let exchange = sasl::client_exchange(mechanism, credentials, &mut self.sasl.context, offered)
                     .ok_or(Misuse::WrongMechanism)?;
                 self.begin_sasl(exchange, tx)
             }
@@ -87,7 +114,7 @@ impl Core {
         }
     }
 
-    /// Begins to prove an identity by a mechanism that the application has brought along.
+    /// Begins to log in by a mechanism of the application's own.
     pub(super) fn authenticate_with(
         &mut self,
         exchange: Box<dyn ClientExchange>,
@@ -105,19 +132,12 @@ impl Core {
         self.begin_sasl(exchange, tx)
     }
 
-    /// What the server can do, if somebody may authenticate now.
+    /// Returns what the server offers, if the client may log in now.
     fn may_authenticate(&self) -> Result<&Capabilities, Error> {
         let free = self.state() == Some(State::NotAuthenticated)
-            && self.queue.hoped(State::NotAuthenticated) == State::NotAuthenticated
-            && self.queue.floor == Floor::Free;
-        self.capabilities.as_ref().filter(|_| free).ok_or_else(|| Misuse::WrongState.into())
-    }
-
-    /// What the server can do counts until it says who somebody is (RFC 9051 §6.2).
-    fn identity_asked(&mut self) {
-        if self.knowledge == Knowledge::Known {
-            self.knowledge = Knowledge::BeforeAuthentication;
-        }
+            && self.commands.expected_state(State::NotAuthenticated) == State::NotAuthenticated
+            && self.commands.active.is_none();
+        self.capabilities.get().filter(|_| free).ok_or_else(|| Misuse::WrongState.into())
     }
 
     fn begin_sasl(
@@ -126,27 +146,33 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
         let mechanism = exchange.mechanism();
-        let mut first = exchange.initial_response().map_err(|_| Misuse::UnencodableCredentials)?;
-        let at_once = self.config.sasl_ir == SaslIr::Auto && self.offers("SASL-IR") && !self.initial_refused;
-        let id = self.queue.next_id();
+        let initial = exchange.initial_response().map_err(|_| Misuse::UnencodableCredentials)?;
+        let at_once = self.config.sasl_ir == SaslIr::Auto
+            && self.offers("SASL-IR")
+            && !self.sasl.initial_response_refused;
+        let id = self.commands.next_id();
         let mut bytes = alloc::format!("{id} AUTHENTICATE {mechanism}").into_bytes();
-        let mut privacy = Privacy::Public;
-        let sent = if at_once { first.take() } else { None };
-        if let Some(first) = &sent {
-            privacy = Privacy::Secret { behind: bytes.len() };
-            bytes.push(b' ');
-            let encoded = sasl::encode_base64(first.expose());
-            // An empty message is "=" (RFC 4959 §3).
-            bytes.reserve_exact(encoded.expose().len() + 3);
-            bytes.extend_from_slice(if encoded.expose().is_empty() { b"=" } else { encoded.expose() });
-        }
-        bytes.extend_from_slice(b"\r\n");
-        self.authentication = Some(Authentication { exchange, first, sent, cancelled: None });
-        self.say(
-            Outgoing { id, job: Job::Authenticate, bytes, pauses: Vec::new(), privacy, payload: None },
-            tx,
-        );
-        self.identity_asked();
+        let (initial, line) = match initial {
+            Some(message) if at_once => {
+                let after = bytes.len();
+                bytes.push(b' ');
+                let encoded = sasl::encode_base64(message.expose());
+                // The memory is never moved while it holds the message.
+                bytes.reserve_exact(encoded.expose().len() + 3);
+                // An empty message is "=" (RFC 4959 §3).
+                bytes.extend_from_slice(if encoded.expose().is_empty() { b"=" } else { encoded.expose() });
+                bytes.extend_from_slice(b"\r\n");
+                (InitialResponse::Sent(message), OutgoingLine::secret(bytes, Vec::new(), after))
+            }
+            initial => {
+                bytes.extend_from_slice(b"\r\n");
+                let initial = initial.map_or(InitialResponse::None, InitialResponse::Unsent);
+                (initial, OutgoingLine::simple(bytes))
+            }
+        };
+        let authentication = Box::new(Authentication { exchange, initial, cancelled: None });
+        self.submit(id, OutgoingCommand::Authenticate(authentication), line, tx);
+        self.capabilities.login_begun();
         Ok(id)
     }
 
@@ -158,32 +184,22 @@ impl Core {
         if !authorization.is_empty() && authorization != username {
             return Err(Misuse::WrongMechanism.into());
         }
-        let id = self.queue.next_id();
-        let mut line = Line {
+        let id = self.commands.next_id();
+        let mut line = LoginLine {
             bytes: alloc::format!("{id} LOGIN ").into_bytes(),
             pauses: Vec::new(),
             unasked: self.unasked_literal(),
         };
         // The memory is never moved while it holds the password.
         line.bytes.reserve_exact(2 * (username.len() + password.expose().len()) + 64);
-        let behind = line.bytes.len();
+        let after = line.bytes.len();
         line.string(username.as_bytes())?;
         line.bytes.push(b' ');
         line.string(password.expose())?;
         line.bytes.extend_from_slice(b"\r\n");
-        let Line { bytes, pauses, .. } = line;
-        self.say(
-            Outgoing {
-                id,
-                job: Job::Login,
-                bytes,
-                pauses,
-                privacy: Privacy::Secret { behind },
-                payload: None,
-            },
-            tx,
-        );
-        self.identity_asked();
+        let LoginLine { bytes, pauses, .. } = line;
+        self.submit(id, OutgoingCommand::Login, OutgoingLine::secret(bytes, pauses, after), tx);
+        self.capabilities.login_begun();
         Ok(id)
     }
 
@@ -203,17 +219,17 @@ impl Core {
         if size <= self.unasked_literal() { Sync::NonSynchronising } else { Sync::Synchronising }
     }
 
-    /// The server sent a challenge, base64 as it came.
-    pub(super) fn challenge(&mut self, id: CommandId, text: &[u8], tx: &mut SendBuffer) -> Result<(), Error> {
-        let Some(authentication) = &mut self.authentication else {
+    /// The server sent a challenge, still in base64.
+    pub(super) fn challenge(&mut self, text: &[u8], tx: &mut SendBuffer) -> Result<(), Error> {
+        let ActiveCommand::Authenticate(id, authentication) = &mut self.commands.active else {
             return Err(PeerError::UnexpectedContinuation.into());
         };
+        let id = *id;
         if authentication.cancelled.is_some() {
-            // It had its `*`; only the completion may follow.
+            // The client has sent `*`; only the completion may follow.
             return Err(PeerError::UnexpectedContinuation.into());
         }
-        let answer = answer(authentication, text);
-        match answer {
+        match authentication.answer(text) {
             Ok(message) => {
                 let encoded = sasl::encode_base64(message.expose());
                 tx.put_secret(encoded.expose());
@@ -224,60 +240,66 @@ impl Core {
                 tx.put(b"*\r\n");
             }
         }
-        self.queue.said(id, tx);
-        self.stepped();
+        self.commands.line_queued(id, tx);
+        self.step_done();
         Ok(())
     }
 }
 
-/// The answer to a challenge, or why to cancel.
-fn answer(authentication: &mut Authentication, text: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
-    let challenge = sasl::decode_base64(text)?;
-    if let Some(first) = authentication.first.take() {
-        // The client speaks first: whatever stands in this challenge says nothing (RFC 4422 §3.1 wants it empty;
-        // some servers write a prompt).
-        return Ok(first);
+impl Authentication {
+    /// Returns the answer to a challenge.
+    ///
+    /// # Errors
+    /// Why the exchange has to be cancelled.
+    fn answer(&mut self, text: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
+        let challenge = sasl::decode_base64(text)?;
+        match core::mem::replace(&mut self.initial, InitialResponse::None) {
+            // The client speaks first: the first challenge means nothing (RFC 4422 §3.1 wants it empty; some servers
+            // send a prompt).
+            InitialResponse::Unsent(message) => Ok(message),
+            // No mechanism of this crate begins with an empty challenge: the server has not read the initial response
+            // and asks for it.
+            InitialResponse::Sent(message)
+                if challenge.expose().is_empty()
+                    && !matches!(self.exchange.mechanism(), Mechanism::Custom(_)) =>
+            {
+                Ok(message)
+            }
+            _ => self.exchange.step(challenge.expose()),
+        }
     }
-    if let Some(sent) = authentication.sent.take()
-        && challenge.expose().is_empty()
-        && !matches!(authentication.exchange.mechanism(), Mechanism::Custom(_))
-    {
-        // No server of ours begins so: this one has not looked at the initial response, and asks for it.
-        return Ok(sent);
-    }
-    authentication.exchange.step(challenge.expose())
 }
 
-/// A command line that is being written.
-struct Line {
+/// A LOGIN command that is being written.
+struct LoginLine {
     bytes: Vec<u8>,
     pauses: Vec<usize>,
     unasked: u64,
 }
 
-impl Line {
+impl LoginLine {
     /// `string = quoted / literal`.
-    fn string(&mut self, octets: &[u8]) -> Result<(), Error> {
-        if octets.contains(&0) {
+    fn string(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if bytes.contains(&0) {
             return Err(Misuse::ForbiddenByte.into());
         }
-        if octets.iter().all(|octet| matches!(octet, 0x20..=0x7e)) && octets.len() <= 1024 {
+        if bytes.iter().all(|byte| matches!(byte, 0x20..=0x7e)) && bytes.len() <= 1024 {
             self.bytes.push(b'"');
-            for &octet in octets {
-                if matches!(octet, b'"' | b'\\') {
+            for &byte in bytes {
+                if matches!(byte, b'"' | b'\\') {
                     self.bytes.push(b'\\');
                 }
-                self.bytes.push(octet);
+                self.bytes.push(byte);
             }
             self.bytes.push(b'"');
             return Ok(());
         }
-        let plus = if octets.len() as u64 <= self.unasked { "+" } else { "" };
-        self.bytes.extend_from_slice(alloc::format!("{{{}{plus}}}\r\n", octets.len()).as_bytes());
+        let plus = if bytes.len() as u64 <= self.unasked { "+" } else { "" };
+        self.bytes.extend_from_slice(alloc::format!("{{{}{plus}}}\r\n", bytes.len()).as_bytes());
         if plus.is_empty() {
             self.pauses.push(self.bytes.len());
         }
-        self.bytes.extend_from_slice(octets);
+        self.bytes.extend_from_slice(bytes);
         Ok(())
     }
 }

@@ -1,11 +1,85 @@
-//! What the client remembers of the server's capabilities. Forgotten by construction when the channel changes.
+//! What the client knows of the server's capabilities. It is dropped when the channel changes.
 
 use alloc::vec::Vec;
 use core::fmt;
 
 use proto_mail::{Mechanism, Mechanisms};
 
+use crate::state::Outcome;
 use crate::types::capability::CapabilityList;
+
+/// What the machine knows of the capabilities.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum KnownCapabilities {
+    /// Nothing: the machine asks next.
+    Unknown,
+    /// The machine has asked; this is what was listed so far.
+    Asked(Option<Capabilities>),
+    /// What the server has listed last.
+    Known(Capabilities),
+    /// What the server had listed when the login in progress began. It counts until that succeeds.
+    BeforeLogin(Capabilities),
+}
+
+impl KnownCapabilities {
+    pub(super) const fn get(&self) -> Option<&Capabilities> {
+        match self {
+            Self::Unknown => None,
+            Self::Asked(listed) => listed.as_ref(),
+            Self::Known(listed) | Self::BeforeLogin(listed) => Some(listed),
+        }
+    }
+
+    pub(super) const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown)
+    }
+
+    pub(super) const fn is_asked(&self) -> bool {
+        matches!(self, Self::Asked(_))
+    }
+
+    /// The server has listed its capabilities.
+    pub(super) fn learn(&mut self, listed: Capabilities) {
+        *self = Self::Known(listed);
+    }
+
+    /// What the answer to the machine's question has listed so far.
+    pub(super) fn collect(&mut self) -> &mut Capabilities {
+        match self {
+            Self::Asked(listed) => listed.get_or_insert_default(),
+            Self::Known(listed) | Self::BeforeLogin(listed) => listed,
+            Self::Unknown => {
+                *self = Self::Asked(None);
+                self.collect()
+            }
+        }
+    }
+
+    /// The machine's question was answered. Returns whether anything is new. A server that lists nothing offers
+    /// nothing.
+    pub(super) fn finish_collecting(&mut self) -> bool {
+        let Self::Asked(listed) = self else { return false };
+        *self = Self::Known(listed.take().unwrap_or_default());
+        true
+    }
+
+    /// A login has begun (RFC 9051 §6.2).
+    pub(super) fn login_begun(&mut self) {
+        *self = match core::mem::replace(self, Self::Unknown) {
+            Self::Known(listed) => Self::BeforeLogin(listed),
+            other => other,
+        };
+    }
+
+    /// A login has ended. What the server offered before it says nothing about what it offers now (RFC 9051 §6.2).
+    pub(super) fn login_ended(&mut self, outcome: Outcome) {
+        *self = match core::mem::replace(self, Self::Unknown) {
+            Self::BeforeLogin(_) if outcome == Outcome::Success => Self::Unknown,
+            Self::BeforeLogin(listed) => Self::Known(listed),
+            other => other,
+        };
+    }
+}
 
 /// The capabilities that the server listed last, on this channel and in this state.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -22,7 +96,7 @@ impl Capabilities {
         all
     }
 
-    /// How many octets they take.
+    /// How many bytes they take.
     pub(super) const fn len(&self) -> usize {
         self.names.len()
     }
@@ -46,10 +120,10 @@ impl Capabilities {
 
     /// The names as the server wrote them.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.names.split(|octet| *octet == b' ').filter(|name| !name.is_empty())
+        self.names.split(|byte| *byte == b' ').filter(|name| !name.is_empty())
     }
 
-    /// Whether the server offers the SASL mechanism of this name, in any case, be it spoken here or not.
+    /// Whether the server offers the SASL mechanism of this name, in any case, whether or not this crate supports it.
     #[must_use]
     pub fn offers(&self, mechanism: &str) -> bool {
         self.iter().any(|name| {
@@ -59,7 +133,7 @@ impl Capabilities {
         })
     }
 
-    /// The SASL mechanisms that the server offers and this crate speaks.
+    /// The SASL mechanisms that the server offers and this crate supports.
     #[must_use]
     pub const fn mechanisms(&self) -> Mechanisms {
         self.mechanisms

@@ -5,7 +5,7 @@
 
 use alloc::string::String;
 
-use super::queue::CommandId;
+use super::command_queue::CommandId;
 use crate::types::{FetchItem, Section, StatusResponse, Unparsed, Untagged};
 
 /// The next thing that happened.

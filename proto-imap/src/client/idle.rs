@@ -1,40 +1,37 @@
 //! IDLE from the client's side (RFC 2177, RFC 9051 §6.3.13).
 //!
-//! This file knows that DONE may be said only when the server has agreed to idle, and that nothing may be said before.
-
-use alloc::vec::Vec;
+//! DONE may be sent only when the server has agreed to idle, and nothing else may be sent before it.
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
-use super::core::Core;
-use super::queue::{CommandId, Floor, Job, Outgoing, Privacy};
+use super::command_queue::{ActiveCommand, CommandId, OutgoingCommand, OutgoingLine};
+use super::session::Session;
 use crate::state::{Allowed, State};
 
-impl Core {
-    /// Asks the server to tell what changes.
+impl Session {
+    /// Sends IDLE: the server reports changes as they happen.
     pub(super) fn idle(&mut self, tx: &mut SendBuffer) -> Result<CommandId, Error> {
-        let hoped = self.queue.hoped(self.state().unwrap_or(State::Logout));
-        if !Allowed::Authenticated.holds_in(hoped) || self.is_withheld() {
+        let expected = self.commands.expected_state(self.state().unwrap_or(State::Logout));
+        if !Allowed::Authenticated.holds_in(expected) || self.hides_untrusted_data() {
             return Err(Misuse::WrongState.into());
         }
         self.done(tx)?;
-        let id = self.queue.next_id();
-        let bytes = alloc::format!("{id} IDLE\r\n").into_bytes();
-        let (pauses, privacy) = (Vec::new(), Privacy::Public);
-        self.say(Outgoing { id, job: Job::Idle, bytes, pauses, privacy, payload: None }, tx);
+        let id = self.commands.next_id();
+        let line = OutgoingLine::simple(alloc::format!("{id} IDLE\r\n").into_bytes());
+        self.submit(id, OutgoingCommand::Idle, line, tx);
         Ok(id)
     }
 
-    /// Ends idling, now or as soon as the server has agreed to it; without effect when nobody idles.
+    /// Ends IDLE, now or as soon as the server has agreed to it. Without effect when the client does not idle.
     pub(super) fn done(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
-        match self.queue.floor {
-            Floor::Idle(id) => {
+        match self.commands.active {
+            ActiveCommand::Idle(id) => {
                 tx.put(b"DONE\r\n");
-                self.queue.said(id, tx);
-                self.queue.release(tx);
-                self.stepped();
+                self.commands.line_queued(id, tx);
+                self.commands.release(tx);
+                self.step_done();
             }
-            Floor::IdleRequested(id) => self.queue.floor = Floor::IdleUnwanted(id),
+            ActiveCommand::IdleRequested(id) => self.commands.active = ActiveCommand::IdleCancelled(id),
             _ => {}
         }
         Ok(())

@@ -7,30 +7,32 @@ mod append;
 mod auth;
 mod capabilities;
 mod command;
+mod command_queue;
 mod core;
 mod event;
 mod fetch;
 mod idle;
-mod queue;
+mod reader;
+mod reply_matching;
 mod respond;
+mod session;
 mod starttls;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use bytes::Bytes;
-use proto_mail::sasl::{self, ClientExchange, MechanismChoice};
+use proto_mail::sasl::{ClientExchange, MechanismChoice};
 use proto_mail::{
-    Channel, Cleartext, Credentials, Error, Machine, Mechanism, Mechanisms, Misuse, RecvBuffer, Secure,
-    SendBuffer, Wait,
+    Channel, Cleartext, Credentials, Error, Machine, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, Wait,
 };
 
 pub use self::auth::Choice;
 pub use self::capabilities::Capabilities;
+pub use self::command_queue::CommandId;
 use self::core::Core;
-pub(crate) use self::core::Trust;
 pub use self::event::Event;
-pub use self::queue::CommandId;
+pub(crate) use self::session::Trust;
 pub use self::starttls::{StartTls, Upgrade};
 use crate::config::Config;
 use crate::state::State;
@@ -122,7 +124,7 @@ impl Client<Cleartext> {
         choice: Choice,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
-        if self.core.is_withheld() {
+        if self.core.hides_untrusted_data() {
             return Err(Misuse::WrongState.into());
         }
         self.core.authenticate(credentials, choice, tx)
@@ -139,7 +141,7 @@ impl Client<Cleartext> {
         exchange: Box<dyn ClientExchange>,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
-        if self.core.is_withheld() {
+        if self.core.hides_untrusted_data() {
             return Err(Misuse::WrongState.into());
         }
         self.core.authenticate_with(exchange, tx)
@@ -150,7 +152,7 @@ impl Client<Secure> {
     /// A client that was connected by implicit TLS, or over something that needs none.
     #[must_use]
     pub fn new(config: Arc<Config>, secure: Secure) -> Self {
-        Self { core: Core::new(config, Trust::Secure).over(&secure), channel: secure }
+        Self { core: Core::secure(config, &secure), channel: secure }
     }
 
     /// Proves an identity. [`Event::Authenticated`] or [`Event::AuthRejected`] tells how it went.
@@ -270,7 +272,7 @@ impl<C: Channel> Client<C> {
     /// What the server can do, if it has said so on this channel and in this state.
     #[must_use]
     pub const fn capabilities(&self) -> Option<&Capabilities> {
-        self.core.capabilities.as_ref()
+        self.core.capabilities()
     }
 
     /// The session's state; `None` before the greeting and when it is over.
@@ -284,28 +286,27 @@ impl<C: Channel> Client<C> {
     /// chosen goes into [`Choice::Mechanism`].
     #[must_use]
     pub fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice {
-        let offered = self.core.capabilities.as_ref().map_or(Mechanisms::NONE, Capabilities::mechanisms);
-        sasl::choose_mechanism(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
+        self.core.choose_mechanism(order, credentials)
     }
 
     /// Whether the server has answered BAD to an AUTHENTICATE command with an initial response: some offer SASL-IR and
     /// do not understand it. None is sent any more in this session, so that it may help to authenticate once again by the
     /// same mechanism. The machine does not do so by itself: what it says it was told to say.
     #[must_use]
-    pub const fn has_refused_initial_response(&self) -> bool {
-        self.core.initial_refused
+    pub fn has_refused_initial_response(&self) -> bool {
+        self.core.has_refused_initial_response()
     }
 
     /// How mailbox names are written on this session: in UTF-8 once the server has said ENABLED.
     #[must_use]
-    pub const fn name_encoding(&self) -> NameEncoding {
-        self.core.names
+    pub fn name_encoding(&self) -> NameEncoding {
+        self.core.name_encoding()
     }
 
     /// How often the server's responses had to be repaired, and what of the last one.
     #[must_use]
     pub const fn repairs(&self) -> &Repairs {
-        &self.core.context.repairs
+        self.core.repairs()
     }
 
     /// The channel.
@@ -317,7 +318,7 @@ impl<C: Channel> Client<C> {
     /// Whether more input could help now: not while too much output waits.
     #[must_use]
     pub fn wants_read(&self, tx: &SendBuffer) -> bool {
-        !self.core.is_closed() && tx.len() < self.core.config.limits.output_high_water
+        self.core.wants_read(tx)
     }
 
     /// What is awaited, and how long at most.
@@ -329,7 +330,7 @@ impl<C: Channel> Client<C> {
     /// What [`wait`](Self::wait) named did not come in time. An idling client then ends IDLE: begin it anew.
     ///
     /// # Errors
-    /// [`Limit::Timeout`](proto_mail::Limit::Timeout): the session is over.
+    /// [`Limit::Time`](proto_mail::Limit::Time): the session is over.
     pub fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.timed_out(tx)
     }

@@ -1,22 +1,33 @@
-//! What a response means to the client: the state it leaves, what is learnt from it, and how much of it the
-//! application may see (RFC 9051 §7, §11.3).
+//! What a response means to the client: the state it leads to, what is learnt from it, and how much of it the
+//! application sees (RFC 9051 §7, §11.3).
+
+use alloc::boxed::Box;
 
 use proto_mail::{Error, Limit, PeerError, RecvBuffer, SendBuffer};
 
 use super::auth::Authentication;
 use super::capabilities::Capabilities;
-use super::core::{Core, Deferred, Knowledge, Phase};
+use super::command_queue::{ActiveCommand, CommandId, CommandKind};
 use super::event::Event;
-use super::queue::{CommandId, Floor, Job};
+use super::session::{PendingEvent, Phase, Session};
 use crate::parse::{self, Context};
 use crate::state::{Access, Effect, Outcome, State};
 use crate::types::{
     Condition, NameEncoding, PlainCode, Response, ResponseCode, StatusResponse, Text, Untagged,
 };
 
-impl Core {
-    /// Deals with a response of which the application sees nothing, or nothing that borrows it.
-    pub(super) fn is_silent(
+/// A command that was completed.
+struct Completion {
+    id: CommandId,
+    kind: CommandKind,
+    /// Its SASL exchange, if it was AUTHENTICATE.
+    authentication: Option<Box<Authentication>>,
+}
+
+impl Session {
+    /// Handles a response that the application does not see, or that is reported by an event which does not borrow it.
+    /// Returns false for any other.
+    pub(super) fn handle_silently(
         &mut self,
         len: usize,
         rx: &RecvBuffer,
@@ -30,34 +41,35 @@ impl Core {
             self.continuation(bytes, tx)?;
             return Ok(true);
         }
-        if self.knowledge == Knowledge::Asked && self.gather(bytes)? {
+        if self.capabilities.is_asked() && self.collect_capabilities(bytes)? {
             return Ok(true);
         }
-        let tag = bytes.split(|octet| *octet == b' ').next().unwrap_or_default();
-        if !self.is_withheld() && self.queue.job(tag) != Some(Job::Capability) {
-            return Ok(bytes.first() == Some(&b'*') && self.is_unheard(bytes));
+        let tag = bytes.split(|byte| *byte == b' ').next().unwrap_or_default();
+        if !self.hides_untrusted_data() && self.commands.replies.kind_of(tag) != Some(CommandKind::Capability)
+        {
+            return Ok(bytes.first() == Some(&b'*') && self.is_hidden(bytes));
         }
         match parse::response(bytes, &Context::new(self.config.reading)) {
             Response::Tagged { tag, status } => {
-                let (id, job) = self.completion(tag.as_bytes(), &status, tx)?;
-                if job != Job::Capability {
-                    self.deferred.push_front(Deferred::Completed(id, status.condition));
+                let Completion { id, kind, .. } = self.completion(tag.as_bytes(), &status, tx)?;
+                if kind != CommandKind::Capability {
+                    self.pending.push_front(PendingEvent::Completed(id, status.condition));
                 }
                 Ok(true)
             }
             Response::Continue(_) => Err(PeerError::UnexpectedContinuation.into()),
-            _ => Ok(self.is_unheard(bytes)),
+            _ => Ok(self.is_hidden(bytes)),
         }
     }
 
-    /// Keeps what a CAPABILITY response says while the machine's own question is open: some servers answer in more than
-    /// one line, and nothing can be built on a part of them.
-    fn gather(&mut self, bytes: &[u8]) -> Result<bool, Error> {
+    /// Keeps what a CAPABILITY response lists while the machine's own question is unanswered: some servers answer in
+    /// more than one line, and the application must not act on a part of them.
+    fn collect_capabilities(&mut self, bytes: &[u8]) -> Result<bool, Error> {
         let context = Context::new(self.config.reading);
         let Response::Untagged(Untagged::Capability(list)) = parse::response(bytes, &context) else {
             return Ok(false);
         };
-        let capabilities = self.capabilities.get_or_insert_default();
+        let capabilities = self.capabilities.collect();
         if capabilities.len() + bytes.len() > self.config.limits.frame {
             return Err(Limit::Frame.into());
         }
@@ -65,35 +77,36 @@ impl Core {
         Ok(true)
     }
 
-    /// The server asks to go on.
+    /// The server asks the client to continue the active command.
     fn continuation(&mut self, bytes: &[u8], tx: &mut SendBuffer) -> Result<(), Error> {
-        self.queue.check_continuation(tx)?;
-        match self.queue.floor {
-            Floor::Literal(_) => self.queue.continue_literal(tx),
-            Floor::AppendOffered(id) => self.begin_payload(id, tx),
-            Floor::IdleRequested(id) => {
-                self.queue.floor = Floor::Idle(id);
-                self.deferred.push_back(Deferred::Idling(id));
+        self.commands.replies.check_continuation(tx)?;
+        match self.commands.active {
+            ActiveCommand::Literal(_) => self.commands.continue_literal(tx),
+            ActiveCommand::AppendOffered { id, size } => self.begin_payload(id, size, tx),
+            ActiveCommand::IdleRequested(id) => {
+                self.commands.active = ActiveCommand::Idle(id);
+                self.pending.push_back(PendingEvent::Idling(id));
             }
-            Floor::IdleUnwanted(id) => {
-                self.queue.floor = Floor::Idle(id);
+            ActiveCommand::IdleCancelled(id) => {
+                self.commands.active = ActiveCommand::Idle(id);
                 self.done(tx)?;
             }
-            Floor::Authenticate(id) => {
+            ActiveCommand::Authenticate(..) => {
                 let text = bytes.strip_prefix(b"+").unwrap_or(bytes);
-                self.challenge(id, text.trim_ascii(), tx)?;
+                self.challenge(text.trim_ascii(), tx)?;
             }
-            Floor::Free | Floor::Append(..) | Floor::Idle(_) | Floor::StartTls(_) => {
-                return Err(PeerError::UnexpectedContinuation.into());
-            }
+            ActiveCommand::None
+            | ActiveCommand::AppendPayload { .. }
+            | ActiveCommand::Idle(_)
+            | ActiveCommand::StartTls(_) => return Err(PeerError::UnexpectedContinuation.into()),
         }
         Ok(())
     }
 
-    /// Whether the application sees nothing of an untagged response.
-    fn is_unheard(&self, bytes: &[u8]) -> bool {
-        let selected = self.is_selecting();
-        if selected && !self.is_withheld() {
+    /// Whether the application does not see an untagged response.
+    fn is_hidden(&self, bytes: &[u8]) -> bool {
+        let selected = self.expects_message_data();
+        if selected && !self.hides_untrusted_data() {
             return false;
         }
         let authenticated = self.state().is_some_and(State::is_authenticated);
@@ -107,7 +120,7 @@ impl Core {
                 code: Some(ResponseCode::Capability(_)),
                 ..
             })) => false,
-            _ if self.is_withheld() => true,
+            _ if self.hides_untrusted_data() => true,
             Response::Untagged(data) => match data {
                 Untagged::Exists(_)
                 | Untagged::Recent(_)
@@ -124,10 +137,14 @@ impl Core {
         }
     }
 
-    /// Whether data of messages make sense now: a mailbox is selected, or is being selected.
-    pub(super) fn is_selecting(&self) -> bool {
+    /// Whether data about messages can arrive now: a mailbox is selected, or is being selected.
+    pub(super) fn expects_message_data(&self) -> bool {
         self.state().is_some_and(State::is_selected)
-            || self.queue.has(|job| matches!(job, Job::Command(Effect::Select(_))))
+            || self
+                .commands
+                .replies
+                .kinds()
+                .any(|kind| matches!(kind, CommandKind::Application(Effect::Select(_))))
     }
 
     /// A response that the application sees.
@@ -138,20 +155,20 @@ impl Core {
             return self.greeting(response);
         }
         Ok(match response {
-            // Only a greeting says that: it is another session's.
+            // Only a greeting says PREAUTH: this one belongs to another session.
             Response::Untagged(Untagged::Status(StatusResponse {
                 condition: Condition::PreAuth, ..
             })) => {
-                let error = if self.is_withheld() {
+                let error = if self.hides_untrusted_data() {
                     PeerError::PreauthOnCleartext
                 } else {
                     PeerError::UnexpectedReply
                 };
                 return Err(error.into());
             }
-            Response::Untagged(Untagged::Status(status)) => self.status(status, tx),
+            Response::Untagged(Untagged::Status(status)) => self.untagged_status(status, tx),
             Response::Untagged(Untagged::Capability(list)) => {
-                self.learn(Capabilities::of(&list));
+                self.capabilities.learn(Capabilities::of(&list));
                 Event::Capability
             }
             Response::Untagged(data) => {
@@ -165,8 +182,8 @@ impl Core {
             Response::Unparsed(unparsed) => Event::Unparsed(unparsed),
             Response::Continue(_) => return Err(PeerError::UnexpectedContinuation.into()),
             Response::Tagged { tag, status } => {
-                let (id, job) = self.completion(tag.as_bytes(), &status, tx)?;
-                self.completed(id, job, status)
+                let completion = self.completion(tag.as_bytes(), &status, tx)?;
+                self.completion_event(completion, status)
             }
         })
     }
@@ -177,126 +194,114 @@ impl Core {
             return Err(PeerError::InvalidGreeting.into());
         };
         match status.condition {
-            Condition::Ok => self.phase = Phase::Session(State::NotAuthenticated),
-            Condition::PreAuth if self.is_withheld() => return Err(PeerError::PreauthOnCleartext.into()),
-            Condition::PreAuth => self.phase = Phase::Session(State::Authenticated),
+            Condition::Ok => self.phase = Phase::Open(State::NotAuthenticated),
+            Condition::PreAuth if self.hides_untrusted_data() => {
+                return Err(PeerError::PreauthOnCleartext.into());
+            }
+            Condition::PreAuth => self.phase = Phase::Open(State::Authenticated),
             Condition::Bye => {
-                self.phase = Phase::Farewell(PeerError::Refused);
-                return Ok(Event::Bye(self.shown(status)));
+                self.phase = Phase::Bye(PeerError::Refused);
+                return Ok(Event::Bye(self.visible(status)));
             }
             Condition::No | Condition::Bad => return Err(PeerError::InvalidGreeting.into()),
         }
         if let Some(ResponseCode::Capability(list)) = status.code {
-            self.learn(Capabilities::of(&list));
-            self.deferred.push_back(Deferred::Capability);
+            self.capabilities.learn(Capabilities::of(&list));
+            self.pending.push_back(PendingEvent::Capabilities);
         }
-        Ok(Event::Greeting(self.shown(status)))
+        Ok(Event::Greeting(self.visible(status)))
     }
 
-    /// What the application may see of a status.
-    fn shown<'i>(&self, status: StatusResponse<'i>) -> StatusResponse<'i> {
-        if self.is_withheld() { StatusResponse::new(status.condition, Text::EMPTY) } else { status }
-    }
-
-    fn learn(&mut self, capabilities: Capabilities) {
-        self.capabilities = Some(capabilities);
-        self.knowledge = Knowledge::Known;
+    /// What the application sees of a status.
+    fn visible<'i>(&self, status: StatusResponse<'i>) -> StatusResponse<'i> {
+        if self.hides_untrusted_data() { StatusResponse::new(status.condition, Text::EMPTY) } else { status }
     }
 
     /// An untagged status.
-    fn status<'i>(&mut self, status: StatusResponse<'i>, tx: &SendBuffer) -> Event<'i> {
+    fn untagged_status<'i>(&mut self, status: StatusResponse<'i>, tx: &SendBuffer) -> Event<'i> {
         if let Some(ResponseCode::Capability(list)) = status.code {
-            self.learn(Capabilities::of(&list));
-            if self.is_withheld() && status.condition != Condition::Bye {
+            self.capabilities.learn(Capabilities::of(&list));
+            if self.hides_untrusted_data() && status.condition != Condition::Bye {
                 return Event::Capability;
             }
-            self.deferred.push_back(Deferred::Capability);
+            self.pending.push_back(PendingEvent::Capabilities);
         }
         if status.condition == Condition::Bye {
-            if !self.queue.leaves(tx) {
-                self.phase = Phase::Farewell(PeerError::ServerClosing);
+            if !self.commands.replies.expects_bye(tx) {
+                self.phase = Phase::Bye(PeerError::ServerClosing);
             }
-            return Event::Bye(self.shown(status));
+            return Event::Bye(self.visible(status));
         }
         if self.state().is_some_and(State::is_selected)
             && let Some(access) = access(&status)
         {
-            self.phase = Phase::Session(State::Selected(access));
+            self.phase = Phase::Open(State::Selected(access));
         }
-        Event::Status(self.shown(status))
+        Event::Status(self.visible(status))
     }
 
-    /// A tagged response: whose it is, and what it changes.
+    /// A tagged response: which command it completes, and what it changes.
     fn completion(
         &mut self,
         tag: &[u8],
         status: &StatusResponse<'_>,
         tx: &mut SendBuffer,
-    ) -> Result<(CommandId, Job), Error> {
+    ) -> Result<Completion, Error> {
         let outcome = match status.condition {
             Condition::Ok => Outcome::Success,
             Condition::No => Outcome::Failure,
             Condition::Bad => Outcome::Refused,
             Condition::PreAuth | Condition::Bye => return Err(PeerError::Malformed.into()),
         };
-        let (id, job) = self.queue.complete(tag, outcome, tx)?;
-        if job == Job::Authenticate
+        let (id, kind) = self.commands.complete(tag, outcome, tx)?;
+        if kind == CommandKind::Authenticate
             && outcome == Outcome::Success
-            && !self.authentication.as_ref().is_some_and(Authentication::is_done)
+            && !self.commands.authentication().is_some_and(Authentication::is_done)
         {
             return Err(PeerError::AuthenticationNotFinished.into());
         }
-        self.move_on(job, outcome, status);
-        self.queue.leave(id, tx);
+        self.change_state(kind, outcome, status);
+        let authentication = self.commands.end(id, tx);
         if let Some(ResponseCode::Capability(list)) = status.code
-            && job != Job::StartTls
+            && kind != CommandKind::StartTls
         {
-            self.learn(Capabilities::of(&list));
-            self.deferred.push_back(Deferred::Capability);
+            self.capabilities.learn(Capabilities::of(&list));
+            self.pending.push_back(PendingEvent::Capabilities);
         }
-        if job == Job::Capability && self.knowledge == Knowledge::Asked {
-            // If it would not tell, there is nothing to build on.
-            let gathered = self.capabilities.take().unwrap_or_default();
-            self.learn(gathered);
-            self.deferred.push_back(Deferred::Capability);
+        if kind == CommandKind::Capability && self.capabilities.finish_collecting() {
+            self.pending.push_back(PendingEvent::Capabilities);
         }
-        Ok((id, job))
+        Ok(Completion { id, kind, authentication })
     }
 
-    /// Moves the state, by the table of [`State::after`].
-    fn move_on(&mut self, job: Job, outcome: Outcome, status: &StatusResponse<'_>) {
-        let effect = match (job.effect(), access(status)) {
+    /// Changes the state, by the table in [`State::after`].
+    fn change_state(&mut self, kind: CommandKind, outcome: Outcome, status: &StatusResponse<'_>) {
+        let effect = match (kind.effect(), access(status)) {
             (Effect::Select(_), Some(access)) => Effect::Select(access),
             (effect, _) => effect,
         };
-        if let Phase::Session(state) = self.phase {
-            self.phase = Phase::Session(state.after(effect, outcome));
+        if let Phase::Open(state) = self.phase {
+            self.phase = match state.after(effect, outcome) {
+                State::Logout => Phase::LoggedOut,
+                state => Phase::Open(state),
+            };
         }
-        if effect == Effect::Authenticate && self.knowledge == Knowledge::BeforeAuthentication {
-            if outcome == Outcome::Success {
-                // What it could do before says nothing of what it can do now (RFC 9051 §6.2).
-                self.capabilities = None;
-                self.knowledge = Knowledge::Unknown;
-            } else {
-                self.knowledge = Knowledge::Known;
-            }
-        }
-        if matches!(self.phase, Phase::Session(State::Logout)) {
-            self.phase = Phase::Leaving;
+        if effect == Effect::Authenticate {
+            self.capabilities.login_ended(outcome);
         }
     }
 
     /// The event of a completed command.
-    fn completed<'i>(&mut self, id: CommandId, job: Job, status: StatusResponse<'i>) -> Event<'i> {
-        match (job, status.condition) {
-            (Job::Login | Job::Authenticate, Condition::Ok) => {
-                self.authentication = None;
+    fn completion_event<'i>(&mut self, completion: Completion, status: StatusResponse<'i>) -> Event<'i> {
+        let Completion { id, kind, authentication } = completion;
+        match (kind, status.condition) {
+            (CommandKind::Login | CommandKind::Authenticate, Condition::Ok) => {
                 Event::Authenticated { id, status }
             }
-            (Job::Login | Job::Authenticate, condition) => {
-                let authentication = self.authentication.take();
-                let unheard = authentication.as_ref().is_some_and(Authentication::is_unheard);
-                self.initial_refused |= unheard && condition == Condition::Bad;
+            (CommandKind::Login | CommandKind::Authenticate, condition) => {
+                if let Some(authentication) = &authentication {
+                    self.sasl.note_refusal(authentication, condition);
+                }
                 let reason = authentication.and_then(|authentication| authentication.failure());
                 Event::AuthRejected { id, status, reason }
             }
@@ -305,7 +310,7 @@ impl Core {
     }
 }
 
-/// What the server says may be done with the mailbox.
+/// Returns the access that the server grants to the mailbox, if it says so.
 fn access(status: &StatusResponse<'_>) -> Option<Access> {
     match status.code {
         Some(ResponseCode::Plain(PlainCode::ReadOnly)) => Some(Access::ReadOnly),

@@ -8,7 +8,7 @@ use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{Cleartext, Error, PeerError, RecvBuffer, Secure, SendBuffer, Wait};
 
 use super::Client;
-use super::core::{Core, Trust};
+use super::core::Core;
 use crate::config::Config;
 
 /// A client that has asked for TLS and has no answer yet. Whatever else the server says meanwhile is not surfaced.
@@ -47,7 +47,8 @@ impl StartTlsNegotiation for StartTls {
                     if !rx.is_empty() {
                         return Err(PeerError::PlaintextAfterStartTls.into());
                     }
-                    return Ok(Negotiation::Ready(Upgrade { config: self.core.config }));
+                    let config = self.core.into_config().ok_or(PeerError::UnexpectedEnd)?;
+                    return Ok(Negotiation::Ready(Upgrade { config }));
                 }
             }
         }
@@ -78,6 +79,6 @@ impl proto_mail::Upgrade for Upgrade {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
         // No greeting comes under TLS: the session goes on as one that has just been greeted.
-        Ok(Client { core: Core::greeted(self.config, Trust::Secure).over(&secure), channel: secure })
+        Ok(Client { core: Core::upgraded(self.config, &secure), channel: secure })
     }
 }

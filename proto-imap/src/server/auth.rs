@@ -1,19 +1,17 @@
 //! Authentication from the server's side: AUTHENTICATE (RFC 9051 §6.2.2, RFC 4959) and LOGIN (§6.2.3).
 //!
-//! This file knows how SASL messages travel and how refusals are delayed and counted. What the messages say is in
-//! [`proto_mail::sasl`]; whether it is true the application says. It is never reached on cleartext.
+//! How SASL messages are exchanged, and how refusals are delayed and counted. What the messages say is in
+//! [`proto_mail::sasl`]; whether it is true is decided by the application. Never reached on cleartext.
 
-use alloc::boxed::Box;
-
-use proto_mail::sasl::{self, ServerExchange, ServerStep};
+use proto_mail::sasl::{self, ServerStep};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{
     AuthRequest, AuthVerdict, Error, Limit, Mechanism, Mechanisms, Misuse, RecvBuffer, SendBuffer,
 };
 
-use super::core::{Core, Found, Input, Owed, Phase};
-use super::event::Happened;
+use super::event::CoreEvent;
 use super::reply::Refusal;
+use super::session::{Found, SaslExchange, Session, Turn, Verdict};
 use crate::client::Trust;
 use crate::parse::{self, Authentication};
 use crate::state::{Effect, Outcome};
@@ -21,7 +19,7 @@ use crate::state::{Effect, Outcome};
 const REJECTED: Refusal = Refusal::no("NO [AUTHENTICATIONFAILED]", "wrong user name or password");
 const MALFORMED: Refusal = Refusal::bad("the SASL message makes no sense");
 
-impl Core {
+impl Session {
     /// LOGIN or AUTHENTICATE, whole and allowed.
     pub(super) fn identity_command(
         &mut self,
@@ -57,6 +55,7 @@ impl Core {
             return self.refuse_identity(Refusal::no("NO [CANNOT]", "there is no such mechanism"), tx);
         };
         let step = exchange.step(initial.as_ref().map(|message| message.expose().as_slice()));
+        let exchange = SaslExchange { mechanism: exchange, rejected: false };
         match step {
             Ok(step) => self.sasl_step(exchange, step, tx),
             Err(_) => self.malformed(tx),
@@ -75,30 +74,31 @@ impl Core {
         rx: &RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Found, Error> {
-        let Input::Sasl(mut exchange) = core::mem::replace(&mut self.input, Input::Command) else {
+        let Turn::Sasl(mut exchange) = core::mem::replace(&mut self.turn, Turn::Command) else {
             return Ok(Found::Silent);
         };
         let line = rx.bytes().get(..end).unwrap_or_default();
         let line = line.strip_suffix(b"\r\n").unwrap_or(line);
         if line == b"*" {
             let cancelled = Refusal::bad("AUTHENTICATE was cancelled");
-            return if self.said_no {
+            return if exchange.rejected {
                 self.hold_back(cancelled, tx)
             } else {
                 self.refuse_identity(cancelled, tx)
             };
         }
-        let step = sasl::decode_base64(line).and_then(|message| exchange.step(Some(message.expose())));
+        let step =
+            sasl::decode_base64(line).and_then(|message| exchange.mechanism.step(Some(message.expose())));
         match step {
             Ok(step) => self.sasl_step(exchange, step, tx),
-            Err(_) if self.said_no => self.hold_back(MALFORMED, tx),
+            Err(_) if exchange.rejected => self.hold_back(MALFORMED, tx),
             Err(_) => self.malformed(tx),
         }
     }
 
     fn sasl_step(
         &mut self,
-        exchange: Box<dyn ServerExchange>,
+        exchange: SaslExchange,
         step: ServerStep,
         tx: &mut SendBuffer,
     ) -> Result<Found, Error> {
@@ -107,12 +107,12 @@ impl Core {
                 tx.put(b"+ ");
                 tx.put_secret(sasl::encode_base64(&challenge).expose());
                 tx.put(b"\r\n");
-                self.input = Input::Sasl(exchange);
+                self.turn = Turn::Sasl(exchange);
                 Ok(Found::Silent)
             }
-            _ if self.said_no => self.hold_back(REJECTED, tx),
+            _ if exchange.rejected => self.hold_back(REJECTED, tx),
             ServerStep::Ask(question) => {
-                let mechanism = exchange.mechanism();
+                let mechanism = exchange.mechanism.mechanism();
                 Ok(self.ask(Some(exchange), mechanism, question))
             }
             ServerStep::Accepted => {
@@ -127,15 +127,11 @@ impl Core {
         }
     }
 
-    fn ask(
-        &mut self,
-        exchange: Option<Box<dyn ServerExchange>>,
-        mechanism: Mechanism,
-        question: AuthQuestion,
-    ) -> Found {
-        self.owed = Owed::Verdict(exchange);
-        let request = AuthRequest::new(self.next_serial(), mechanism, question);
-        Found::Happened(Happened::Auth(request))
+    /// Asks the application about the client's identity.
+    fn ask(&mut self, exchange: Option<SaslExchange>, mechanism: Mechanism, question: AuthQuestion) -> Found {
+        self.turn = Turn::Verdict(Verdict { exchange, unreported: None });
+        let request = AuthRequest::new(self.next_token(), mechanism, question);
+        Found::Event(CoreEvent::Auth(request))
     }
 
     fn refuse_identity(&mut self, refusal: Refusal, tx: &mut SendBuffer) -> Result<Found, Error> {
@@ -150,7 +146,7 @@ impl Core {
     }
 
     fn count_failed_attempt(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.auth_failures = self.auth_failures.saturating_add(1);
+        self.counters.auth_failures = self.counters.auth_failures.saturating_add(1);
         self.end_after_too_many(tx)
     }
 
@@ -161,11 +157,11 @@ impl Core {
         verdict: AuthVerdict,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
-        self.check(request.serial())?;
-        let exchange = match core::mem::replace(&mut self.owed, Owed::Nothing) {
-            Owed::Verdict(exchange) => exchange,
+        self.check_token(request.serial())?;
+        let exchange = match core::mem::replace(&mut self.turn, Turn::Command) {
+            Turn::Verdict(Verdict { exchange, .. }) => exchange,
             other => {
-                self.owed = other;
+                self.turn = other;
                 return Err(Misuse::StaleToken.into());
             }
         };
@@ -180,31 +176,30 @@ impl Core {
             }
             return Ok(());
         };
-        self.said_no |= request.is_rejected_by(&verdict);
-        let step = exchange.answer(verdict);
-        if let Found::Happened(Happened::Auth(request)) = self.sasl_step(exchange, step, tx)? {
-            self.next_question = Some(request);
+        exchange.rejected |= request.is_rejected_by(&verdict);
+        let step = exchange.mechanism.answer(verdict);
+        if let Found::Event(CoreEvent::Auth(request)) = self.sasl_step(exchange, step, tx)?
+            && let Turn::Verdict(Verdict { unreported, .. }) = &mut self.turn
+        {
+            *unreported = Some(request);
         }
         Ok(())
     }
 
     fn accepted(&mut self, tx: &mut SendBuffer) {
-        if let Phase::Session(state) = self.phase {
-            self.phase = Phase::Session(state.after(Effect::Authenticate, Outcome::Success));
-        }
-        self.awaits_identity = false;
-        tx.put_as(&self.tag, self.tag_is);
+        self.state = self.state.after(Effect::Authenticate, Outcome::Success);
+        self.tag.login_accepted();
+        self.tag.put(tx);
         tx.put(b" OK [CAPABILITY");
-        super::capability::put(self.state(), self.mechanisms(), self.trust, &self.config, tx);
+        super::capability::put(self.state, self.mechanisms(), self.trust, &self.config, tx);
         tx.put(b"] welcome\r\n");
         self.command_ended();
     }
 
-    /// The client is not who it says. It hears of that later: guessing shall take time.
+    /// The client was rejected. It is told later: guessing takes time.
     fn hold_back(&mut self, refusal: Refusal, tx: &mut SendBuffer) -> Result<Found, Error> {
-        self.auth_failures = self.auth_failures.saturating_add(1);
-        self.said_no = false;
-        self.owed = Owed::Delay(refusal);
+        self.counters.auth_failures = self.counters.auth_failures.saturating_add(1);
+        self.turn = Turn::Delay(refusal);
         self.command_ended();
         if self.config.waits.delay.is_zero() {
             self.end_of_delay(tx)?;
@@ -212,17 +207,18 @@ impl Core {
         Ok(Found::Silent)
     }
 
-    /// The delay behind a failed authentication is over.
+    /// The delay after a failed login is over.
     pub(super) fn end_of_delay(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
-        if let Owed::Delay(refusal) = core::mem::replace(&mut self.owed, Owed::Nothing) {
-            self.put_refusal(&refusal, tx)?;
+        match core::mem::replace(&mut self.turn, Turn::Command) {
+            Turn::Delay(refusal) => self.put_refusal(&refusal, tx)?,
+            other => self.turn = other,
         }
         self.command_ended();
         self.end_after_too_many(tx)
     }
 
     fn end_after_too_many(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
-        if self.auth_failures >= self.config.limits.auth_attempts {
+        if self.counters.auth_failures >= self.config.limits.auth_attempts {
             return Err(self.fail(Limit::AuthAttempts.into(), "too many failed authentications", tx));
         }
         Ok(())

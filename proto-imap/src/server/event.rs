@@ -10,29 +10,6 @@ use proto_mail::{AuthRequest, Channel, StartTlsRequest};
 use crate::parse::UnparsedCommand;
 use crate::types::{Command, DateTime, FlagList, MailboxName};
 
-/// How many commands the application has refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Refusals {
-    /// Commands that were answered BAD, in the whole session.
-    pub bad: u32,
-    /// Commands that were answered NO or BAD since the last one that was answered OK.
-    pub in_a_row: u32,
-}
-
-impl Refusals {
-    pub(super) const fn count(&mut self, outcome: crate::state::Outcome) {
-        use crate::state::Outcome;
-        match outcome {
-            Outcome::Success => self.in_a_row = 0,
-            Outcome::Failure => self.in_a_row = self.in_a_row.saturating_add(1),
-            Outcome::Refused => {
-                self.in_a_row = self.in_a_row.saturating_add(1);
-                self.bad = self.bad.saturating_add(1);
-            }
-        }
-    }
-}
-
 /// The next thing that happened.
 pub enum Event<'i, C: Channel> {
     /// A command that the application carries out. Answer with data, then [`Server::reply`](super::Server::reply).
@@ -98,7 +75,7 @@ impl<C: Channel> fmt::Debug for Event<'_, C> {
 }
 
 /// What happened, whatever the channel: the shell turns it into an [`Event`].
-pub(super) enum Happened<'i> {
+pub(super) enum CoreEvent<'i> {
     Command(Reply, Command<'i>),
     Auth(AuthRequest),
     StartTls(StartTlsRequest),
@@ -118,7 +95,7 @@ pub(super) enum Happened<'i> {
     Closed,
 }
 
-impl<'i> Happened<'i> {
+impl<'i> CoreEvent<'i> {
     /// The event on this channel; `None` for what cannot exist there.
     pub(super) fn on<C: Channel>(self) -> Option<Event<'i, C>> {
         Some(match self {

@@ -6,15 +6,14 @@
 use bytes::Bytes;
 use proto_mail::{Error, Misuse, SendBuffer};
 
-use super::core::{Core, Expunge, Input, Owed};
+use super::session::{Expunge, Session, Turn};
 use crate::encode;
-
 use crate::types::{FetchItem, OwnedBodyStructure, OwnedEnvelope, Response, Section, Untagged};
 
 /// How far a FETCH response was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Writing {
-    /// No response is half written.
+pub(super) enum Unfinished {
+    /// Every response is complete.
     Nothing,
     /// The next item is the first.
     First,
@@ -34,7 +33,7 @@ pub(super) enum Writing {
 #[derive(Debug)]
 #[must_use = "finish the response"]
 pub struct FetchWriter<'a> {
-    pub(super) core: &'a mut Core,
+    pub(super) session: &'a mut Session,
     pub(super) tx: &'a mut SendBuffer,
 }
 
@@ -71,13 +70,13 @@ impl FetchWriter<'_> {
     /// Announces the contents of a section, `size` octets of them. Nothing else can be written before they are.
     pub fn stream_body(mut self, section: Section<'_>, origin: Option<u64>, size: u64) {
         self.announce(section, origin, size);
-        self.core.writing = Writing::Body(size);
+        self.session.unfinished = Unfinished::Body(size);
     }
 
     /// Ends the response.
     pub fn finish(self) {
         self.tx.put(b")\r\n");
-        self.core.writing = Writing::Nothing;
+        self.session.unfinished = Unfinished::Nothing;
     }
 
     fn announce(&mut self, section: Section<'_>, origin: Option<u64>, size: u64) {
@@ -87,48 +86,48 @@ impl FetchWriter<'_> {
 
     fn write(&mut self, write: impl FnOnce(&mut encode::FetchWriter<'_, SendBuffer>)) {
         let before = self.tx.queued_total();
-        let mut writer = match self.core.writing {
-            Writing::First => encode::FetchWriter::begun(self.tx),
+        let mut writer = match self.session.unfinished {
+            Unfinished::First => encode::FetchWriter::begun(self.tx),
             _ => encode::FetchWriter::resume(self.tx),
         };
         write(&mut writer);
         writer.pause();
         if self.tx.queued_total() > before {
-            self.core.writing = Writing::Later;
+            self.session.unfinished = Unfinished::Later;
         }
     }
 }
 
-impl Core {
+impl Session {
     /// Begins a FETCH response.
     pub(super) fn begin_fetch(&mut self, sequence: u32, tx: &mut SendBuffer) -> Result<(), Error> {
         self.may_write()?;
-        if sequence == 0 || !self.state().is_selected() {
+        if sequence == 0 || !self.state.is_selected() {
             return Err(Misuse::WrongState.into());
         }
         encode::FetchWriter::start(sequence, tx).pause();
-        self.writing = Writing::First;
+        self.unfinished = Unfinished::First;
         Ok(())
     }
 
     /// A response whose writer was dropped goes on: behind an item, or behind a body that is complete.
     pub(super) fn resume_fetch(&mut self) -> Result<(), Error> {
-        match self.writing {
-            Writing::Body(0) => {
-                self.writing = Writing::Later;
+        match self.unfinished {
+            Unfinished::Body(0) => {
+                self.unfinished = Unfinished::Later;
                 Ok(())
             }
-            Writing::First | Writing::Later => Ok(()),
-            Writing::Body(_) => Err(Misuse::WrongLength.into()),
-            Writing::Nothing | Writing::Search(_) => Err(Misuse::WrongState.into()),
+            Unfinished::First | Unfinished::Later => Ok(()),
+            Unfinished::Body(_) => Err(Misuse::WrongLength.into()),
+            Unfinished::Nothing | Unfinished::Search(_) => Err(Misuse::WrongState.into()),
         }
     }
 
     /// The next octets of the body that was announced.
     pub(super) fn body(&mut self, contents: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
-        let Writing::Body(left) = self.writing else { return Err(Misuse::WrongState.into()) };
+        let Unfinished::Body(left) = self.unfinished else { return Err(Misuse::WrongState.into()) };
         let left = left.checked_sub(contents.len() as u64).ok_or(Misuse::WrongLength)?;
-        self.writing = Writing::Body(left);
+        self.unfinished = Unfinished::Body(left);
         tx.put_payload(contents);
         Ok(left)
     }
@@ -145,18 +144,13 @@ impl Core {
 
     /// Sequence numbers may change only while a command is in progress that does not use them (RFC 9051 §7.5.1).
     fn may_expunge(&self) -> bool {
-        matches!((&self.owed, &self.input), (Owed::Reply(_) | Owed::Idle, Input::Command | Input::Idle))
-            && self.expunge == Expunge::Allowed
+        matches!(self.turn, Turn::Reply { expunge: Expunge::Allowed, .. } | Turn::Idling | Turn::IdleReply)
     }
 
     pub(super) fn may_write(&self) -> Result<(), Error> {
-        if let super::core::Phase::Failed(error) = self.phase {
-            return Err(error);
-        }
-        match self.writing {
-            Writing::Nothing if !self.is_closed() => Ok(()),
-            Writing::Nothing => Err(Misuse::Closed.into()),
-            Writing::First | Writing::Later | Writing::Body(_) | Writing::Search(_) => {
+        match self.unfinished {
+            Unfinished::Nothing => Ok(()),
+            Unfinished::First | Unfinished::Later | Unfinished::Body(_) | Unfinished::Search(_) => {
                 Err(Misuse::WrongLength.into())
             }
         }

@@ -6,12 +6,16 @@
 mod append;
 mod auth;
 mod capability;
+mod commands;
 mod core;
+mod counters;
 mod event;
 mod fetch;
 mod reply;
 mod search;
+mod session;
 mod starttls;
+mod tag;
 
 use alloc::sync::Arc;
 
@@ -21,10 +25,12 @@ use proto_mail::{
     StartTlsRequest, Wait,
 };
 
-use self::core::{Core, Owed};
-pub use self::event::{Event, LiteralOffer, Refusals, Reply};
+use self::core::Core;
+pub use self::counters::Refusals;
+pub use self::event::{Event, LiteralOffer, Reply};
 pub use self::fetch::FetchWriter;
 pub use self::search::SearchForm;
+use self::session::{Session, Turn};
 pub use self::starttls::Upgrade;
 use crate::client::Trust;
 use crate::config::Config;
@@ -98,9 +104,9 @@ impl Server<Cleartext> {
     /// # Errors
     /// [`Misuse::StaleToken`] if the request is not the one that is open. The session is gone then.
     pub fn accept(mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<Upgrade, Error> {
-        self.core.answer_starttls(&request)?;
-        self.core.put_tagged("OK", "begin TLS now", tx);
-        Ok(Upgrade { config: self.core.config })
+        self.core.answer(|session| session.answer_starttls(&request, "OK", "begin TLS now", tx))?;
+        let config = self.core.into_config().ok_or(Misuse::Closed)?;
+        Ok(Upgrade { config })
     }
 
     /// Does not begin TLS: the session goes on in cleartext.
@@ -108,9 +114,8 @@ impl Server<Cleartext> {
     /// # Errors
     /// [`Misuse::StaleToken`] if the request is not the one that is open.
     pub fn refuse(&mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.core.answer_starttls(&request)?;
-        self.core.put_tagged("NO [UNAVAILABLE]", "TLS is not available now", tx);
-        Ok(())
+        let (condition, text) = ("NO [UNAVAILABLE]", "TLS is not available now");
+        self.core.answer(|session| session.answer_starttls(&request, condition, text, tx))
     }
 }
 
@@ -118,7 +123,7 @@ impl Server<Secure> {
     /// The server's side of a session over implicit TLS, or over something that needs none.
     #[must_use]
     pub fn new(config: Arc<Config>, secure: Secure) -> Self {
-        Self { core: Core::new(config, Trust::Secure).over(&secure), channel: secure }
+        Self { core: Core::secure(config, &secure), channel: secure }
     }
 
     /// Says whether somebody is who they say. A refusal reaches the client after a delay; see
@@ -133,19 +138,32 @@ impl Server<Secure> {
         verdict: AuthVerdict,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
-        self.core.verdict(&request, verdict, tx)
+        self.core.answer(|session| session.verdict(&request, verdict, tx))
     }
 }
 
-impl Core {
-    fn answer_starttls(&mut self, request: &StartTlsRequest) -> Result<(), Error> {
-        self.check(request.serial())?;
-        if !matches!(self.owed, Owed::StartTls) {
+impl Session {
+    fn answer_starttls(
+        &mut self,
+        request: &StartTlsRequest,
+        condition: &str,
+        text: &str,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
+        self.check_token(request.serial())?;
+        if !matches!(self.turn, Turn::StartTls) {
             return Err(Misuse::StaleToken.into());
         }
-        self.owed = Owed::Nothing;
+        self.turn = Turn::Command;
         self.command_ended();
+        self.put_tagged(condition, text, tx);
         Ok(())
+    }
+
+    /// Whether the client has enabled this capability.
+    fn is_enabled(&self, capability: &str) -> bool {
+        let mut enabled = self.enabled.split(|byte| *byte == b' ');
+        enabled.any(|name| name.eq_ignore_ascii_case(capability.as_bytes()))
     }
 }
 
@@ -162,7 +180,7 @@ impl<C: Channel> Server<C> {
         match self.core.next_event(rx, tx)? {
             None => Ok(None),
             // What cannot exist on this channel is never made; if it were, the session would pause, not leak.
-            Some(happened) => Ok(happened.on::<C>()),
+            Some(event) => Ok(event.on::<C>()),
         }
     }
 
@@ -179,7 +197,7 @@ impl<C: Channel> Server<C> {
         status: &StatusResponse<'_>,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
-        self.core.reply(&reply, status, tx)
+        self.core.answer(|session| session.reply(&reply, status, tx))
     }
 
     /// Wants the message of an APPEND: it comes in chunks.
@@ -188,7 +206,7 @@ impl<C: Channel> Server<C> {
     /// [`Misuse::StaleToken`] if the offer is not the one that is open; [`Misuse::WrongLength`] if a FETCH response is
     /// not finished: the token is spent then, and the session can only be closed.
     pub fn accept_literal(&mut self, offer: LiteralOffer, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.core.accept_literal(&offer, tx)
+        self.core.answer(|session| session.accept_literal(&offer, tx))
     }
 
     /// Doesn't want the message of an APPEND. If the client sends it all the same, it is swallowed.
@@ -202,7 +220,7 @@ impl<C: Channel> Server<C> {
         status: &StatusResponse<'_>,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
-        self.core.reject_literal(&offer, status, tx)
+        self.core.answer(|session| session.reject_literal(&offer, status, tx))
     }
 
     /// Writes untagged data. FETCH has a writer of its own.
@@ -212,7 +230,7 @@ impl<C: Channel> Server<C> {
     /// (FETCH, STORE, SEARCH; RFC 9051 §7.5.1); [`Misuse::WrongLength`] if a FETCH response is not finished;
     /// [`Misuse::ForbiddenByte`] if they cannot be written.
     pub fn data(&mut self, data: &Untagged<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.core.data(data, tx)
+        self.core.session()?.data(data, tx)
     }
 
     /// Begins a FETCH response for the message with this sequence number.
@@ -221,8 +239,9 @@ impl<C: Channel> Server<C> {
     /// [`Misuse::WrongState`] if no mailbox is selected or the number is 0; [`Misuse::WrongLength`] if another
     /// response is not finished.
     pub fn fetch<'a>(&'a mut self, sequence: u32, tx: &'a mut SendBuffer) -> Result<FetchWriter<'a>, Error> {
-        self.core.begin_fetch(sequence, tx)?;
-        Ok(FetchWriter { core: &mut self.core, tx })
+        let session = self.core.session()?;
+        session.begin_fetch(sequence, tx)?;
+        Ok(FetchWriter { session, tx })
     }
 
     /// The next octets of a body that was begun with [`FetchWriter::stream_body`]. Returns how many are missing.
@@ -231,7 +250,7 @@ impl<C: Channel> Server<C> {
     /// [`Misuse::WrongLength`] if they are more than was announced: none of them is taken;
     /// [`Misuse::WrongState`] if nothing is awaited.
     pub fn body(&mut self, contents: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
-        self.core.body(contents, tx)
+        self.core.session()?.body(contents, tx)
     }
 
     /// Goes on with a FETCH response that is not finished: behind a body that was streamed, or where its writer was
@@ -240,8 +259,9 @@ impl<C: Channel> Server<C> {
     /// # Errors
     /// [`Misuse::WrongLength`] if bytes of the body are missing; [`Misuse::WrongState`] if there is no such response.
     pub fn resume_fetch<'a>(&'a mut self, tx: &'a mut SendBuffer) -> Result<FetchWriter<'a>, Error> {
-        self.core.resume_fetch()?;
-        Ok(FetchWriter { core: &mut self.core, tx })
+        let session = self.core.session()?;
+        session.resume_fetch()?;
+        Ok(FetchWriter { session, tx })
     }
 
     /// Begins a SEARCH or ESEARCH response whose numbers follow in pieces, now or in later rounds of the loop.
@@ -249,7 +269,7 @@ impl<C: Channel> Server<C> {
     /// # Errors
     /// [`Misuse::WrongLength`] if another response is not finished.
     pub fn begin_search(&mut self, form: &SearchForm<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.core.begin_search(form, tx)
+        self.core.session()?.begin_search(form, tx)
     }
 
     /// The next numbers of the response; in an ESEARCH response they are its ALL.
@@ -257,7 +277,7 @@ impl<C: Channel> Server<C> {
     /// # Errors
     /// [`Misuse::WrongState`] if no such response was begun.
     pub fn search_numbers(&mut self, numbers: Numbers<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
-        self.core.search_numbers(numbers, tx)
+        self.core.session()?.search_numbers(numbers, tx)
     }
 
     /// Ends the response. `results` come behind the numbers; a SEARCH response has none but MODSEQ.
@@ -269,7 +289,7 @@ impl<C: Channel> Server<C> {
         results: &[SearchReturnData<'_>],
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
-        self.core.finish_search(results, tx)
+        self.core.session()?.finish_search(results, tx)
     }
 
     /// Ends the session at the server's wish (a shutdown, say): the client hears BYE with this text, unless a FETCH
@@ -282,7 +302,7 @@ impl<C: Channel> Server<C> {
     /// [errors](proto_mail::Limits::errors): what to do about these is the application's decision.
     #[must_use]
     pub const fn refusals(&self) -> Refusals {
-        self.core.refusals
+        self.core.refusals()
     }
 
     /// The session's state.
@@ -294,13 +314,13 @@ impl<C: Channel> Server<C> {
     /// The tag of the command in progress: ESEARCH repeats it (RFC 9051 §7.3.4).
     #[must_use]
     pub fn tag(&self) -> Option<Tag<'_>> {
-        Tag::new(&self.core.tag).ok()
+        self.core.tag()
     }
 
     /// Whether the client has switched a capability on with ENABLE.
     #[must_use]
     pub fn is_enabled(&self, capability: &str) -> bool {
-        is_listed(&self.core.enabled, capability)
+        self.core.is_enabled(capability)
     }
 
     /// How mailbox names are written on this session: in UTF-8 once the client has enabled that.
@@ -344,11 +364,6 @@ impl<C: Channel> Server<C> {
     pub const fn is_closed(&self) -> bool {
         self.core.is_closed()
     }
-}
-
-/// Whether `name` is among `names`, each of which is followed by a space.
-fn is_listed(names: &[u8], name: &str) -> bool {
-    names.split(|octet| *octet == b' ').any(|listed| listed.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 impl<C: Channel> Machine for Server<C> {

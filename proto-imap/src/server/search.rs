@@ -5,8 +5,8 @@
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
-use super::core::Core;
-use super::fetch::Writing;
+use super::fetch::Unfinished;
+use super::session::Session;
 use crate::encode::search::{esearch_response, search, search_return_data, sequence_set};
 use crate::types::{EsearchResponse, Numbers, SearchResponse, SearchReturnData};
 
@@ -30,7 +30,7 @@ pub(super) enum Listing {
     Set,
 }
 
-impl Core {
+impl Session {
     pub(super) fn begin_search(&mut self, form: &SearchForm<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.may_write()?;
         tx.put(b"* ");
@@ -44,12 +44,12 @@ impl Core {
                 Listing::SetBegin
             }
         };
-        self.writing = Writing::Search(listing);
+        self.unfinished = Unfinished::Search(listing);
         Ok(())
     }
 
     pub(super) fn search_numbers(&mut self, numbers: Numbers<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
-        let Writing::Search(listing) = self.writing else { return Err(Misuse::WrongState.into()) };
+        let Unfinished::Search(listing) = self.unfinished else { return Err(Misuse::WrongState.into()) };
         if numbers.is_empty() {
             return Ok(());
         }
@@ -58,7 +58,7 @@ impl Core {
             Listing::SetBegin => {
                 tx.put(b" ALL ");
                 sequence_set(numbers, tx);
-                self.writing = Writing::Search(Listing::Set);
+                self.unfinished = Unfinished::Search(Listing::Set);
             }
             Listing::Set => {
                 tx.put(b",");
@@ -73,7 +73,7 @@ impl Core {
         results: &[SearchReturnData<'_>],
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
-        let Writing::Search(listing) = self.writing else { return Err(Misuse::WrongState.into()) };
+        let Unfinished::Search(listing) = self.unfinished else { return Err(Misuse::WrongState.into()) };
         for result in results {
             match (listing, result) {
                 (Listing::Singles, SearchReturnData::ModSeq(value)) => {
@@ -84,7 +84,7 @@ impl Core {
             }
         }
         tx.put(b"\r\n");
-        self.writing = Writing::Nothing;
+        self.unfinished = Unfinished::Nothing;
         Ok(())
     }
 }

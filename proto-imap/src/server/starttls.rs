@@ -8,7 +8,6 @@ use proto_mail::{Error, PeerError, RecvBuffer, Secure};
 
 use super::Server;
 use super::core::Core;
-use crate::client::Trust;
 use crate::config::Config;
 
 /// STARTTLS was agreed: finish the handshake, then [`complete`](proto_mail::Upgrade::complete).
@@ -28,6 +27,6 @@ impl proto_mail::Upgrade for Upgrade {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
         // No greeting comes under TLS.
-        Ok(Server { core: Core::greeted(self.config, Trust::Secure).over(&secure), channel: secure })
+        Ok(Server { core: Core::upgraded(self.config, &secure), channel: secure })
     }
 }

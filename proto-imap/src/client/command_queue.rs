@@ -1,0 +1,409 @@
+//! The commands that a client sends: their tags, their order, and the one that later commands wait for.
+//!
+//! A command is encoded before it comes here, as bytes with pauses: places where the client waits for a continuation
+//! request before it sends the rest. Which reply belongs to which command is decided in
+//! [`reply_matching`](super::reply_matching).
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+
+use proto_mail::{PeerError, RecvBuffer, SendBuffer};
+use zeroize::Zeroize;
+
+use super::auth::Authentication;
+use super::reply_matching::ReplyMatcher;
+use crate::frame::Sync;
+use crate::state::{Effect, Outcome, State};
+
+/// Which command a completion belongs to. Numbers rise by one with each command of a session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(u32);
+
+impl fmt::Debug for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CommandId({self})")
+    }
+}
+
+/// The command's tag.
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "M{}", self.0)
+    }
+}
+
+impl CommandId {
+    /// Returns the id that this tag was made from; `None` if no id has this tag.
+    pub(super) fn from_tag(tag: &[u8]) -> Option<Self> {
+        let digits = tag.strip_prefix(b"M")?;
+        if digits.first() == Some(&b'0') || digits.is_empty() || digits.len() > 10 {
+            return None;
+        }
+        let number = digits.iter().try_fold(0u32, |sum, digit| {
+            let digit = digit.is_ascii_digit().then(|| u32::from(digit - b'0'))?;
+            sum.checked_mul(10)?.checked_add(digit)
+        })?;
+        Some(Self(number))
+    }
+}
+
+/// What a command means to the machine once its completion arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CommandKind {
+    /// A command of the application, which only changes the session's state.
+    Application(Effect),
+    /// CAPABILITY, sent by the machine itself.
+    Capability,
+    /// STARTTLS.
+    StartTls,
+    /// LOGIN.
+    Login,
+    /// AUTHENTICATE.
+    Authenticate,
+    /// APPEND.
+    Append,
+    /// IDLE.
+    Idle,
+}
+
+impl CommandKind {
+    pub(super) const fn effect(self) -> Effect {
+        match self {
+            Self::Application(effect) => effect,
+            Self::Login | Self::Authenticate => Effect::Authenticate,
+            Self::Capability | Self::StartTls | Self::Append | Self::Idle => Effect::None,
+        }
+    }
+}
+
+/// A command and the data that the client needs while it is the active one.
+#[derive(Debug)]
+pub(super) enum OutgoingCommand {
+    Application(Effect),
+    Capability,
+    StartTls,
+    Login,
+    Authenticate(Box<Authentication>),
+    Append(Payload),
+    Idle,
+}
+
+impl OutgoingCommand {
+    const fn kind(&self) -> CommandKind {
+        match self {
+            Self::Application(effect) => CommandKind::Application(*effect),
+            Self::Capability => CommandKind::Capability,
+            Self::StartTls => CommandKind::StartTls,
+            Self::Login => CommandKind::Login,
+            Self::Authenticate(_) => CommandKind::Authenticate,
+            Self::Append(_) => CommandKind::Append,
+            Self::Idle => CommandKind::Idle,
+        }
+    }
+}
+
+/// The message that follows an APPEND command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Payload {
+    /// How many bytes were announced.
+    pub(super) size: u64,
+    /// Whether the client waits for a continuation request before it sends them.
+    pub(super) sync: Sync,
+}
+
+/// A command that has not been sent completely.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) id: CommandId,
+    pub(super) command: OutgoingCommand,
+    pub(super) line: OutgoingLine,
+}
+
+/// The bytes of a command that have not been sent yet.
+pub(super) struct OutgoingLine {
+    bytes: Vec<u8>,
+    /// Positions in `bytes`, rising: what follows one waits for a continuation request.
+    pauses: Vec<usize>,
+    privacy: Privacy,
+}
+
+/// Whether bytes may be shown in a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Privacy {
+    Public,
+    /// What follows the first `after` bytes is secret.
+    Secret {
+        after: usize,
+    },
+}
+
+enum Sent {
+    Completely,
+    UpToAPause,
+}
+
+impl OutgoingLine {
+    /// A line that holds no secret.
+    pub(super) const fn public(bytes: Vec<u8>, pauses: Vec<usize>) -> Self {
+        Self { bytes, pauses, privacy: Privacy::Public }
+    }
+
+    /// A line without literals that holds no secret.
+    pub(super) const fn simple(bytes: Vec<u8>) -> Self {
+        Self::public(bytes, Vec::new())
+    }
+
+    /// A line whose bytes from `after` on are secret.
+    pub(super) const fn secret(bytes: Vec<u8>, pauses: Vec<usize>, after: usize) -> Self {
+        Self { bytes, pauses, privacy: Privacy::Secret { after } }
+    }
+
+    /// Writes everything up to the next pause.
+    fn write(&mut self, tx: &mut SendBuffer) -> Sent {
+        let end = if self.pauses.is_empty() { self.bytes.len() } else { self.pauses.remove(0) };
+        let end = end.min(self.bytes.len());
+        let mut part = self.bytes.split_off(end);
+        core::mem::swap(&mut part, &mut self.bytes);
+        self.pauses.iter_mut().for_each(|pause| *pause = pause.saturating_sub(end));
+        match self.privacy {
+            Privacy::Public => tx.put(&part),
+            Privacy::Secret { after } => {
+                let end = part.len() - if part.ends_with(b"\r\n") { 2 } else { 0 };
+                let after = after.min(end);
+                tx.put(part.get(..after).unwrap_or_default());
+                tx.put_secret(part.get(after..end).unwrap_or_default());
+                tx.put(part.get(end..).unwrap_or_default());
+                self.privacy = Privacy::Secret { after: 0 };
+            }
+        }
+        part.zeroize();
+        if self.bytes.is_empty() { Sent::Completely } else { Sent::UpToAPause }
+    }
+}
+
+/// Shows neither the bytes nor their number: they may be a password.
+impl fmt::Debug for OutgoingLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes: _, pauses, privacy } = self;
+        f.debug_struct("OutgoingLine").field("pauses", &pauses.len()).field("privacy", privacy).finish()
+    }
+}
+
+impl Drop for OutgoingLine {
+    fn drop(&mut self) {
+        if self.privacy != Privacy::Public {
+            self.bytes.zeroize();
+        }
+    }
+}
+
+/// The command that was sent only in part, or whose exchange goes on. Later commands wait until it is done.
+#[derive(Debug)]
+pub(super) enum ActiveCommand {
+    /// There is none: commands are sent at once.
+    None,
+    /// The client waits for a continuation request before it sends the command's next literal.
+    Literal(Outgoing),
+    /// The client waits for a continuation request before it sends an APPEND's message of `size` bytes.
+    AppendOffered { id: CommandId, size: u64 },
+    /// An APPEND's message is being sent.
+    AppendPayload { id: CommandId, left: u64, announced: Notified },
+    /// AUTHENTICATE: each of the client's lines waits for one of the server's.
+    Authenticate(CommandId, Box<Authentication>),
+    /// IDLE was sent and not answered yet.
+    IdleRequested(CommandId),
+    /// IDLE was sent and not answered yet, and the application wants it to end.
+    IdleCancelled(CommandId),
+    /// The server sends changes as they happen, until DONE.
+    Idle(CommandId),
+    /// STARTTLS was sent: nothing else is ever sent in cleartext.
+    StartTls(CommandId),
+}
+
+/// Whether the application was told that it may give an APPEND's message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notified {
+    No,
+    Yes,
+}
+
+impl ActiveCommand {
+    /// Whether the next command can be sent.
+    pub(super) const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// Whether the application has to be told that it may give an APPEND's message.
+    pub(super) const fn is_unannounced(&self) -> bool {
+        matches!(self, Self::AppendPayload { announced: Notified::No, .. })
+    }
+
+    /// The command that the server may refuse although it was sent only in part.
+    pub(super) fn sent_in_part(&self) -> Option<CommandId> {
+        match self {
+            Self::Literal(outgoing) => Some(outgoing.id),
+            Self::AppendOffered { id, .. } | Self::AppendPayload { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// The command whose completion makes room for the next one. An APPEND's message is finished first, even when
+    /// the server has refused it.
+    fn ends_with(&self) -> Option<CommandId> {
+        match self {
+            Self::Literal(outgoing) => Some(outgoing.id),
+            Self::AppendOffered { id, .. }
+            | Self::Authenticate(id, _)
+            | Self::IdleRequested(id)
+            | Self::IdleCancelled(id)
+            | Self::Idle(id)
+            | Self::StartTls(id) => Some(*id),
+            Self::AppendPayload { .. } | Self::None => None,
+        }
+    }
+}
+
+/// The commands of one session.
+#[derive(Debug)]
+pub(super) struct CommandQueue {
+    last_id: u32,
+    pub(super) replies: ReplyMatcher,
+    waiting: VecDeque<Outgoing>,
+    pub(super) active: ActiveCommand,
+}
+
+impl CommandQueue {
+    pub(super) const fn new() -> Self {
+        Self {
+            last_id: 0,
+            replies: ReplyMatcher::new(),
+            waiting: VecDeque::new(),
+            active: ActiveCommand::None,
+        }
+    }
+
+    /// Records where the next response begins.
+    pub(super) fn note_received(&mut self, rx: &RecvBuffer, tx: &SendBuffer) {
+        self.replies.note_received(rx, tx);
+    }
+
+    /// Returns the id of the next command.
+    pub(super) const fn next_id(&mut self) -> CommandId {
+        self.last_id = self.last_id.wrapping_add(1);
+        if self.last_id == 0 {
+            self.last_id = 1;
+        }
+        CommandId(self.last_id)
+    }
+
+    /// Sends a command, or keeps it until those before it are sent.
+    pub(super) fn submit(&mut self, outgoing: Outgoing, tx: &mut SendBuffer) {
+        self.replies.expect(outgoing.id, outgoing.command.kind());
+        if self.active.is_none() && self.waiting.is_empty() {
+            self.write(outgoing, tx);
+        } else {
+            self.waiting.push_back(outgoing);
+        }
+    }
+
+    fn write(&mut self, mut outgoing: Outgoing, tx: &mut SendBuffer) {
+        let sent = outgoing.line.write(tx);
+        let id = outgoing.id;
+        self.replies.part_queued(tx);
+        if matches!(sent, Sent::UpToAPause) {
+            self.active = ActiveCommand::Literal(outgoing);
+            return;
+        }
+        self.active = match outgoing.command {
+            OutgoingCommand::Append(Payload { size, sync: Sync::Synchronising }) => {
+                self.active = ActiveCommand::AppendOffered { id, size };
+                return;
+            }
+            OutgoingCommand::Append(Payload { size, sync: Sync::NonSynchronising }) => {
+                self.active = ActiveCommand::AppendPayload { id, left: size, announced: Notified::No };
+                return;
+            }
+            OutgoingCommand::Authenticate(authentication) => ActiveCommand::Authenticate(id, authentication),
+            OutgoingCommand::Idle => ActiveCommand::IdleRequested(id),
+            OutgoingCommand::StartTls => ActiveCommand::StartTls(id),
+            OutgoingCommand::Application(_) | OutgoingCommand::Capability | OutgoingCommand::Login => {
+                ActiveCommand::None
+            }
+        };
+        // AUTHENTICATE and IDLE are complete line by line: the mark moves with each of them.
+        self.replies.all_queued(id, tx);
+    }
+
+    /// A later line of a command was queued: a SASL response, DONE, the end of a message.
+    pub(super) fn line_queued(&mut self, id: CommandId, tx: &SendBuffer) {
+        self.replies.part_queued(tx);
+        self.replies.all_queued(id, tx);
+    }
+
+    /// Sends the commands that waited, up to the next one that becomes active.
+    fn flush(&mut self, tx: &mut SendBuffer) {
+        while self.active.is_none() {
+            let Some(next) = self.waiting.pop_front() else { break };
+            self.write(next, tx);
+        }
+    }
+
+    /// Ends the active command and sends what waited for it. Returns what was active.
+    pub(super) fn release(&mut self, tx: &mut SendBuffer) -> ActiveCommand {
+        let ended = core::mem::replace(&mut self.active, ActiveCommand::None);
+        self.flush(tx);
+        ended
+    }
+
+    /// A command was completed: if it was the active one, the next one may be sent. Returns its SASL exchange.
+    pub(super) fn end(&mut self, id: CommandId, tx: &mut SendBuffer) -> Option<Box<Authentication>> {
+        if self.active.ends_with() != Some(id) {
+            return None;
+        }
+        match self.release(tx) {
+            ActiveCommand::Authenticate(_, authentication) => Some(authentication),
+            _ => None,
+        }
+    }
+
+    /// The server asked for the next literal of the active command.
+    pub(super) fn continue_literal(&mut self, tx: &mut SendBuffer) {
+        match core::mem::replace(&mut self.active, ActiveCommand::None) {
+            ActiveCommand::Literal(outgoing) => {
+                self.write(outgoing, tx);
+                self.flush(tx);
+            }
+            other => self.active = other,
+        }
+    }
+
+    /// Matches a completion to its command.
+    pub(super) fn complete(
+        &mut self,
+        tag: &[u8],
+        outcome: Outcome,
+        tx: &SendBuffer,
+    ) -> Result<(CommandId, CommandKind), PeerError> {
+        self.replies.complete(tag, outcome, &self.active, tx)
+    }
+
+    /// The SASL exchange in progress.
+    pub(super) fn authentication(&self) -> Option<&Authentication> {
+        match &self.active {
+            ActiveCommand::Authenticate(_, authentication) => Some(authentication),
+            _ => None,
+        }
+    }
+
+    /// Returns the state that the session will have if every command in progress succeeds.
+    pub(super) fn expected_state(&self, state: State) -> State {
+        self.replies.kinds().fold(state, |state, kind| state.after(kind.effect(), Outcome::Success))
+    }
+
+    /// Whether no command is in progress.
+    pub(super) fn is_empty(&self) -> bool {
+        self.replies.is_empty()
+    }
+}

@@ -1,0 +1,136 @@
+//! Which command a reply answers. A reply counts only if its command had been sent completely before the reply began.
+//!
+//! A completion under an unknown tag, for a command that is still in the send buffer, or a continuation request that
+//! answers nothing ends the session: on such a connection replies can no longer be trusted.
+
+use alloc::collections::VecDeque;
+
+use proto_mail::{CommandMark, PeerError, ReceiveMark, RecvBuffer, SendBuffer};
+
+use super::command_queue::{ActiveCommand, CommandId, CommandKind};
+use crate::state::{Effect, Outcome};
+
+/// A command whose completion is awaited.
+#[derive(Debug)]
+struct InProgress {
+    id: CommandId,
+    kind: CommandKind,
+    /// When all of it was queued.
+    mark: CommandMark,
+}
+
+/// The commands whose completions are awaited, oldest first, and the marks that tell which reply can answer them.
+#[derive(Debug)]
+pub(super) struct ReplyMatcher {
+    in_progress: VecDeque<InProgress>,
+    /// When something was queued last that the server may ask to continue.
+    last_part: CommandMark,
+    received: ReceiveMark,
+}
+
+impl ReplyMatcher {
+    pub(super) const fn new() -> Self {
+        Self {
+            in_progress: VecDeque::new(),
+            last_part: CommandMark::BEFORE_SESSION,
+            received: ReceiveMark::INITIAL,
+        }
+    }
+
+    /// Records where the next response begins. What arrives while a command is still in the send buffer cannot answer
+    /// it, nor can the beginning of an answer.
+    pub(super) fn note_received(&mut self, rx: &RecvBuffer, tx: &SendBuffer) {
+        if self.received.note_received(rx) {
+            self.exclude_received(tx);
+        }
+    }
+
+    fn exclude_received(&mut self, tx: &SendBuffer) {
+        if !self.last_part.is_sent(tx) {
+            self.last_part.exclude_received(&self.received);
+        }
+        let unsent = self.in_progress.iter_mut().rev().take_while(|command| !command.mark.is_sent(tx));
+        unsent.for_each(|command| command.mark.exclude_received(&self.received));
+    }
+
+    /// Expects the completion of a command that has not been queued yet.
+    pub(super) fn expect(&mut self, id: CommandId, kind: CommandKind) {
+        self.in_progress.push_back(InProgress { id, kind, mark: CommandMark::NOT_SENT });
+    }
+
+    /// A part of a command was queued; the server may ask for the next one.
+    pub(super) const fn part_queued(&mut self, tx: &SendBuffer) {
+        self.last_part = CommandMark::new(&self.received, tx);
+    }
+
+    /// Everything of a command that can be sent now was queued.
+    pub(super) fn all_queued(&mut self, id: CommandId, tx: &SendBuffer) {
+        let mark = CommandMark::new(&self.received, tx);
+        if let Some(command) = self.in_progress.iter_mut().rev().find(|command| command.id == id) {
+            command.mark = mark;
+        }
+    }
+
+    /// Checks a continuation request: the server must have received what it asks to continue.
+    pub(super) fn check_continuation(&self, tx: &SendBuffer) -> Result<(), PeerError> {
+        if self.last_part.accepts_reply(&self.received, tx) {
+            Ok(())
+        } else {
+            Err(PeerError::UnexpectedContinuation)
+        }
+    }
+
+    /// Returns the command that this completion belongs to, and forgets it.
+    ///
+    /// A command that was not sent completely cannot be completed, with one exception: the server may refuse (NO, BAD)
+    /// one that waits for a continuation request or whose message is being sent.
+    pub(super) fn complete(
+        &mut self,
+        tag: &[u8],
+        outcome: Outcome,
+        active: &ActiveCommand,
+        tx: &SendBuffer,
+    ) -> Result<(CommandId, CommandKind), PeerError> {
+        let id = CommandId::from_tag(tag).ok_or(PeerError::UnknownTag)?;
+        let place = self.in_progress.iter().position(|command| command.id == id);
+        let place = place.ok_or(PeerError::UnknownTag)?;
+        let Some(command) = self.in_progress.get(place) else { return Err(PeerError::UnknownTag) };
+        if !command.mark.accepts_reply(&self.received, tx) && !self.may_refuse(id, outcome, active, tx) {
+            return Err(PeerError::UnexpectedReply);
+        }
+        let kind = command.kind;
+        self.in_progress.remove(place);
+        Ok((id, kind))
+    }
+
+    /// Whether this completion refuses a command of which a part was sent.
+    #[cold]
+    fn may_refuse(&self, id: CommandId, outcome: Outcome, active: &ActiveCommand, tx: &SendBuffer) -> bool {
+        active.sent_in_part() == Some(id)
+            && outcome != Outcome::Success
+            && self.last_part.accepts_reply(&self.received, tx)
+    }
+
+    /// The kind of the command with this tag, if its completion is awaited.
+    pub(super) fn kind_of(&self, tag: &[u8]) -> Option<CommandKind> {
+        let id = CommandId::from_tag(tag)?;
+        self.in_progress.iter().find(|command| command.id == id).map(|command| command.kind)
+    }
+
+    /// Whether LOGOUT was sent and what is read now can answer it: a BYE is expected then.
+    pub(super) fn expects_bye(&self, tx: &SendBuffer) -> bool {
+        let logout = CommandKind::Application(Effect::Logout);
+        let answered = |command: &InProgress| command.mark.accepts_reply(&self.received, tx);
+        self.in_progress.iter().any(|command| command.kind == logout && answered(command))
+    }
+
+    /// The kinds of the commands in progress, oldest first.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = CommandKind> {
+        self.in_progress.iter().map(|command| command.kind)
+    }
+
+    /// Whether no completion is awaited.
+    pub(super) fn is_empty(&self) -> bool {
+        self.in_progress.is_empty()
+    }
+}

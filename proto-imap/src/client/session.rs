@@ -1,0 +1,420 @@
+//! A session in progress, seen by the client: which response may arrive when, and what of it the application sees.
+//!
+//! How a FETCH response is read, how the client logs in and how messages are sent is in the files beside this one.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use proto_mail::trace::TraceKind;
+use proto_mail::{Error, Limit, Misuse, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
+
+use super::auth::Sasl;
+use super::capabilities::KnownCapabilities;
+use super::command_queue::{ActiveCommand, CommandId, CommandQueue, Outgoing, OutgoingCommand, OutgoingLine};
+use super::event::Event;
+use super::fetch::FetchStep;
+use super::reader::{Frame, Input, Reader, Remainder};
+use crate::config::Config;
+use crate::frame::{FrameStep, Sync};
+use crate::parse::{self, Context};
+use crate::redaction;
+use crate::state::State;
+use crate::types::{Condition, NameEncoding, Response, StatusResponse, Text};
+
+/// Whether the channel can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Anyone on the network may be the sender.
+    Cleartext,
+    /// Only the peer can be.
+    Secure,
+}
+
+/// How far a session in progress has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The greeting has not arrived.
+    Greeting,
+    /// Commands and responses are exchanged.
+    Open(State),
+    /// The server has said BYE, which the application knows; the next call returns this error.
+    Bye(PeerError),
+    /// LOGOUT was completed; the next call reports the end.
+    LoggedOut,
+}
+
+/// An event that borrows nothing and waits to be reported.
+#[derive(Debug)]
+pub(super) enum PendingEvent {
+    Capabilities,
+    AppendReady(CommandId),
+    Idling(CommandId),
+    Completed(CommandId, Condition),
+}
+
+impl PendingEvent {
+    fn into_event(self) -> Event<'static> {
+        match self {
+            Self::Capabilities => Event::Capability,
+            Self::AppendReady(id) => Event::AppendReady(id),
+            Self::Idling(id) => Event::Idling(id),
+            Self::Completed(id, condition) => {
+                Event::Completed { id, status: StatusResponse::new(condition, Text::EMPTY) }
+            }
+        }
+    }
+}
+
+/// A session from the connection to its end.
+pub(crate) struct Session {
+    pub(super) config: Arc<Config>,
+    pub(super) trust: Trust,
+    pub(super) phase: Phase,
+    pub(super) commands: CommandQueue,
+    pub(super) capabilities: KnownCapabilities,
+    /// How mailbox names are written: in UTF-8 once the server has agreed.
+    pub(super) names: NameEncoding,
+    pub(super) sasl: Sasl,
+    pub(super) reader: Reader,
+    pub(super) context: Context,
+    pub(super) pending: VecDeque<PendingEvent>,
+    generation: u32,
+}
+
+impl Session {
+    pub(super) fn new(config: Arc<Config>, trust: Trust) -> Self {
+        Self {
+            context: Context::new(config.reading),
+            config,
+            trust,
+            phase: Phase::Greeting,
+            commands: CommandQueue::new(),
+            capabilities: KnownCapabilities::Unknown,
+            names: NameEncoding::default(),
+            sasl: Sasl::new(proto_mail::sasl::SaslContext::cleartext()),
+            reader: Reader::new(),
+            pending: VecDeque::new(),
+            generation: 0,
+        }
+    }
+
+    /// Lets mechanisms be bound to this channel.
+    pub(super) fn bound_to(mut self, secure: &proto_mail::Secure) -> Self {
+        self.sasl = Sasl::new(proto_mail::sasl::SaslContext::secure(secure));
+        self
+    }
+
+    /// A session whose greeting came before TLS: nothing that was learnt from it is known here.
+    pub(super) fn greeted(config: Arc<Config>, trust: Trust) -> Self {
+        Self { phase: Phase::Open(State::NotAuthenticated), ..Self::new(config, trust) }
+    }
+
+    /// The state while commands can be sent.
+    pub(super) const fn state(&self) -> Option<State> {
+        match self.phase {
+            Phase::Open(state) => Some(state),
+            Phase::Greeting | Phase::Bye(_) | Phase::LoggedOut => None,
+        }
+    }
+
+    /// Whether the server lists the capability.
+    pub(super) fn offers(&self, name: &str) -> bool {
+        self.capabilities.get().is_some_and(|capabilities| capabilities.has(name))
+    }
+
+    /// Whether what is said in cleartext is kept from the application.
+    pub(super) fn hides_untrusted_data(&self) -> bool {
+        self.trust == Trust::Cleartext && !self.config.allows_cleartext()
+    }
+
+    pub(super) const fn awaits_greeting(&self) -> bool {
+        matches!(self.phase, Phase::Greeting)
+    }
+
+    /// Counts the steps of the conversation: see [`Wait::generation`].
+    pub(super) const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// A step of the conversation was completed.
+    pub(super) const fn step_done(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    pub(super) fn next_event<'i>(
+        &mut self,
+        rx: &'i mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<Event<'i>>, Error> {
+        if let Some(len) = self.next_body_chunk(rx) {
+            return Ok(Some(Event::BodyChunk(rx.bytes().get(..len).unwrap_or_default())));
+        }
+        self.consume(rx);
+        loop {
+            self.commands.note_received(rx, tx);
+            self.announce_append(tx);
+            if let Some(pending) = self.pending.pop_front() {
+                return Ok(Some(pending.into_event()));
+            }
+            match self.phase {
+                Phase::Bye(error) => return Err(error.into()),
+                Phase::LoggedOut => return Ok(Some(Event::Closed)),
+                Phase::Greeting | Phase::Open(_) => {}
+            }
+            self.ask_for_capabilities(tx);
+            if let Input::Fetch(mut fetch) = self.reader.input {
+                match self.fetch_step(&mut fetch, rx)? {
+                    FetchStep::More => return self.at_end(rx, tx),
+                    FetchStep::Silent => {
+                        self.reader.resume(fetch);
+                        self.consume(rx);
+                        continue;
+                    }
+                    FetchStep::Event => {
+                        let event = self.fetch_event(&mut fetch, rx);
+                        self.reader.resume(fetch);
+                        return Ok(Some(event));
+                    }
+                }
+            }
+            match self.find_response(rx)? {
+                Frame::More => return self.at_end(rx, tx),
+                // A status is one line of text: what holds a literal is none.
+                Frame::UpToBody(..) if self.awaits_greeting() => {
+                    return Err(PeerError::InvalidGreeting.into());
+                }
+                Frame::Whole(len) => {
+                    self.reader.remainder = Remainder::None;
+                    if self.handle_silently(len, rx, tx)? {
+                        self.reader.borrowed = len;
+                        self.step_done();
+                        self.consume(rx);
+                        continue;
+                    }
+                    if !self.awaits_greeting() && self.begin_fetch(len, None, rx) {
+                        continue;
+                    }
+                    self.reader.borrowed = len;
+                    self.step_done();
+                    let bytes = rx.bytes().get(..len).unwrap_or_default();
+                    return self.respond(bytes, tx).map(Some);
+                }
+                Frame::UpToBody(len, size) => {
+                    self.reader.remainder = Remainder::None;
+                    if !self.begin_fetch(len, Some(size), rx) {
+                        // A body is announced in what is no FETCH response: framing and grammar disagree.
+                        return Err(PeerError::Malformed.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Consumes what the last event borrowed.
+    pub(super) fn consume(&mut self, rx: &mut RecvBuffer) {
+        self.reader.consume(rx);
+    }
+
+    /// Finds the next response, and traces it.
+    pub(super) fn find_response(&mut self, rx: &mut RecvBuffer) -> Result<Frame, Error> {
+        let frame = self.find_frame(rx);
+        if rx.is_traced() {
+            self.trace(&frame, rx);
+        }
+        frame
+    }
+
+    /// Traces what was found. What may be part of a SASL exchange is secret.
+    #[cold]
+    fn trace(&self, frame: &Result<Frame, Error>, rx: &mut RecvBuffer) {
+        let authenticates = self.commands.authentication().is_some();
+        let may_be_challenge =
+            authenticates || matches!(self.commands.active, ActiveCommand::None | ActiveCommand::StartTls(_));
+        match frame {
+            Ok(Frame::More) => {}
+            Ok(Frame::UpToBody(len, _)) => redaction::frame(*len, rx),
+            Ok(Frame::Whole(len)) => {
+                let bytes = rx.bytes().get(..*len).unwrap_or_default();
+                if bytes.starts_with(b"+") && may_be_challenge {
+                    redaction::challenge(*len, rx);
+                } else if authenticates
+                    // What is only tolerated may be a malformed challenge, or an echo of the client's message.
+                    && matches!(parse::response(bytes, &Context::strict()), Response::Unparsed(_))
+                {
+                    redaction::line(*len, TraceKind::Unknown, rx);
+                } else {
+                    redaction::frame(*len, rx);
+                }
+            }
+            // It shows what is wrong with the server.
+            Err(_) => {
+                rx.trace_span(rx.len(), if authenticates { TraceKind::Unknown } else { TraceKind::Text })
+            }
+        }
+    }
+
+    fn find_frame(&mut self, rx: &mut RecvBuffer) -> Result<Frame, Error> {
+        if self.awaits_greeting() && matches!(rx.bytes(), [0x15 | 0x16, 0x03, ..]) {
+            return Err(PeerError::TlsInCleartext.into());
+        }
+        let limits = &self.config.limits;
+        let line = match self.phase {
+            // The results of a search are one line.
+            Phase::Open(state) if state.is_authenticated() => limits.line.max(limits.frame),
+            _ => limits.line,
+        };
+        loop {
+            match self.reader.framer.step(rx, line, limits.frame)? {
+                FrameStep::More => return Ok(Frame::More),
+                FrameStep::Complete(len) => return Ok(Frame::Whole(len)),
+                FrameStep::Endless(end, _) | FrameStep::Literal(end, _) if self.is_text(rx, end) => {
+                    return Ok(Frame::Whole(end));
+                }
+                FrameStep::Endless(..) => return Err(Limit::Literal.into()),
+                FrameStep::Literal(_, announced) if announced.sync == Sync::NonSynchronising => {
+                    // RFC 7888 §3: a server never sends one.
+                    return Err(PeerError::Malformed.into());
+                }
+                FrameStep::Literal(end, announced) => {
+                    let bytes = rx.bytes().get(..end).unwrap_or_default();
+                    if self.reader.scan.is_section_contents(bytes, self.config.reading) {
+                        return Ok(Frame::UpToBody(end, announced.size));
+                    }
+                    self.reader.framer.keep(end, announced, limits)?;
+                }
+            }
+        }
+    }
+
+    /// Whether the response is one line of text, in which no literal can be announced: `+`, or a status.
+    fn is_text(&self, rx: &RecvBuffer, end: usize) -> bool {
+        if !self.reader.framer.is_first_line() {
+            return false;
+        }
+        let Some(line) = rx.bytes().get(..end) else { return false };
+        let Some(rest) = line.strip_prefix(b"*") else { return true };
+        let rest = rest.trim_ascii_start();
+        let word = rest.split(|byte| matches!(byte, b' ' | b'\r' | b'[')).next().unwrap_or_default();
+        [&b"OK"[..], b"NO", b"BAD", b"BYE", b"PREAUTH"].iter().any(|text| word.eq_ignore_ascii_case(text))
+    }
+
+    /// Nothing more can be read now.
+    fn at_end<'i>(&mut self, rx: &RecvBuffer, tx: &SendBuffer) -> Result<Option<Event<'i>>, Error> {
+        let inside = self.reader.is_inside_response(rx);
+        if !rx.is_closed() {
+            if inside && self.reader.remainder == Remainder::None {
+                self.reader.remainder = Remainder::Awaited;
+                self.step_done();
+            }
+            return Ok(None);
+        }
+        let expected = self.commands.replies.is_empty() || self.commands.replies.expects_bye(tx);
+        match self.phase {
+            Phase::Open(_) if !inside && expected => Ok(Some(Event::Closed)),
+            _ => Err(PeerError::UnexpectedEnd.into()),
+        }
+    }
+
+    /// What the client waits for.
+    pub(super) fn wait(&self) -> Wait {
+        let waits = &self.config.waits;
+        let (awaited, after) = match (self.phase, &self.reader.input, &self.commands.active) {
+            (Phase::LoggedOut | Phase::Bye(_), _, _) => {
+                return Wait::forever(WaitFor::Nothing, self.generation);
+            }
+            (Phase::Greeting, _, _) => (WaitFor::Greeting, waits.greeting),
+            (_, Input::Fetch(fetch), _) if fetch.is_in_body() => (WaitFor::Data, waits.data),
+            (_, Input::Fetch(_), _) => (WaitFor::Remainder, waits.rest),
+            _ if self.reader.remainder == Remainder::Awaited => (WaitFor::Remainder, waits.rest),
+            (_, _, ActiveCommand::Idle(_)) => (WaitFor::Idle, waits.idle),
+            (_, _, ActiveCommand::AppendPayload { .. }) => {
+                return Wait::forever(WaitFor::Application, self.generation);
+            }
+            _ if !self.commands.is_empty() => (WaitFor::Reply, waits.reply),
+            _ => return Wait::forever(WaitFor::Application, self.generation),
+        };
+        Wait { awaited, after, generation: self.generation }
+    }
+
+    /// What the client waited for did not arrive. An idling client ends IDLE; the application begins it again.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        match self.wait().awaited {
+            WaitFor::Nothing | WaitFor::Application => Ok(()),
+            WaitFor::Idle => self.done(tx),
+            late => Err(Limit::Timeout(late).into()),
+        }
+    }
+
+    /// Sends a command, or keeps it until it may be sent.
+    pub(super) fn submit(
+        &mut self,
+        id: CommandId,
+        command: OutgoingCommand,
+        line: OutgoingLine,
+        tx: &mut SendBuffer,
+    ) {
+        self.commands.submit(Outgoing { id, command, line }, tx);
+        self.step_done();
+    }
+
+    /// Asks for the capabilities when they are not known.
+    fn ask_for_capabilities(&mut self, tx: &mut SendBuffer) {
+        let open = matches!(self.phase, Phase::Open(state) if state != State::Logout);
+        if open && self.capabilities.is_unknown() {
+            self.capabilities = KnownCapabilities::Asked(None);
+            let id = self.commands.next_id();
+            let line = OutgoingLine::simple(alloc::format!("{id} CAPABILITY\r\n").into_bytes());
+            self.submit(id, OutgoingCommand::Capability, line, tx);
+        }
+    }
+
+    /// Sends STARTTLS, the last command in cleartext.
+    pub(super) fn starttls(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        let ready = self.state() == Some(State::NotAuthenticated)
+            && matches!(self.capabilities, KnownCapabilities::Known(_))
+            && self.commands.is_empty();
+        if !ready {
+            return Err(Misuse::WrongState.into());
+        }
+        if !self.offers("STARTTLS") {
+            return Err(PeerError::StartTlsNotOffered.into());
+        }
+        let id = self.commands.next_id();
+        let line = OutgoingLine::simple(alloc::format!("{id} STARTTLS\r\n").into_bytes());
+        self.submit(id, OutgoingCommand::StartTls, line, tx);
+        Ok(())
+    }
+}
+
+/// Shows everything that decides what follows, except the configuration.
+impl core::fmt::Debug for Session {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self {
+            config: _,
+            trust,
+            phase,
+            commands,
+            capabilities,
+            names,
+            sasl,
+            reader,
+            context: _,
+            pending,
+            generation,
+        } = self;
+        f.debug_struct("Session")
+            .field("trust", trust)
+            .field("phase", phase)
+            .field("commands", commands)
+            .field("capabilities", capabilities)
+            .field("names", names)
+            .field("sasl", sasl)
+            .field("reader", reader)
+            .field("pending", pending)
+            .field("generation", generation)
+            .finish()
+    }
+}

@@ -1,0 +1,365 @@
+//! Strictness commands: which may be given in which state, and which the machine carries out itself (RFC 9051 §6).
+//!
+//! The state is checked first, the arguments second: a command that may not be given now is refused before its arguments
+//! or its literals are looked at. What is refused is discarded completely and never obeyed.
+
+use proto_mail::{Error, Limit, PeerError, RecvBuffer, SendBuffer, StartTlsRequest};
+
+use super::event::{CoreEvent, Reply};
+use super::reply::Refusal;
+use super::session::{Expunge, Found, Session, Turn};
+use crate::client::Trust;
+use crate::frame::{self, FrameStep, LineEnd, LiteralHeader, Sync};
+use crate::parse;
+use crate::state::{Allowed, Effect, State};
+use crate::types::Command;
+use crate::types::command::CommandName;
+
+impl Session {
+    /// Finds the next command, and asks for its literals.
+    pub(super) fn next_command(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Found, Error> {
+        if self.trust == Trust::Cleartext
+            && self.counters.commands == 0
+            && matches!(rx.bytes(), [0x16, 0x03, ..])
+        {
+            let farewell = "this port speaks IMAP with STARTTLS, not TLS";
+            return Err(self.fail(PeerError::TlsInCleartext.into(), farewell, tx));
+        }
+        loop {
+            let step = self.find_line(rx, tx)?;
+            let end = match step {
+                FrameStep::More => return Ok(Found::More),
+                FrameStep::Complete(end) | FrameStep::Literal(end, _) | FrameStep::Endless(end, _) => end,
+            };
+            if end == 2 && self.reader.framer.is_first_line() {
+                return self.empty_line(tx);
+            }
+            let judged = self.judge(end, rx, tx)?;
+            let announced = match step {
+                FrameStep::Literal(_, announced) => announced,
+                FrameStep::Endless(_, Sync::NonSynchronising) => {
+                    return Err(self.fail(Limit::Literal.into(), "a literal that long has no end", tx));
+                }
+                FrameStep::Endless(..) => {
+                    let refusal = judged.err().unwrap_or(Refusal::bad("the literal is too long"));
+                    return self.refuse_command(end, refusal, tx);
+                }
+                _ => match judged {
+                    Ok(name) => return self.whole_command(end, name, rx, tx),
+                    Err(refusal) => return self.refuse_command(end, refusal, tx),
+                },
+            };
+            let refusal = match judged {
+                Err(refusal) => refusal,
+                Ok(name) => {
+                    let line = rx.bytes().get(..end).unwrap_or_default();
+                    let is_message = name == CommandName::Append && parse::is_append_payload(line);
+                    let takes_it = is_message && announced.size <= self.config.limits.message;
+                    if takes_it || (!is_message && name == CommandName::Append && !is_mailbox(line)) {
+                        return Ok(Found::Append(end, announced));
+                    }
+                    match self.literal_refusal(announced) {
+                        _ if is_message => Refusal::no("NO [TOOBIG]", "the message is too large"),
+                        Some(refusal) => refusal,
+                        None => match self.reader.framer.keep(end, announced, &self.config.limits) {
+                            Ok(()) => {
+                                if announced.sync == Sync::Synchronising {
+                                    tx.put(b"+ go on\r\n");
+                                }
+                                continue;
+                            }
+                            Err(_) => Refusal::no("NO [LIMIT]", "the command is too long"),
+                        },
+                    }
+                }
+            };
+            return self.refuse_at_literal(end, announced, refusal, tx);
+        }
+    }
+
+    /// An empty line between commands, which some clients send behind a literal: it is ignored. Many of them without a
+    /// command in between are errors like any other.
+    fn empty_line(&mut self, tx: &mut SendBuffer) -> Result<Found, Error> {
+        self.reader.borrowed = 2;
+        self.command_ended();
+        self.counters.empty_lines = self.counters.empty_lines.saturating_add(1);
+        if self.counters.empty_lines >= self.config.limits.errors {
+            return Err(self.fail(Limit::Errors.into(), "too many empty lines", tx));
+        }
+        Ok(Found::Silent)
+    }
+
+    /// Whether a literal of a command may come.
+    fn literal_refusal(&self, announced: LiteralHeader) -> Option<Refusal> {
+        let held = usize::try_from(announced.size).unwrap_or(usize::MAX);
+        let authenticated = self.state.is_authenticated();
+        if held > self.config.limits.literal || (!authenticated && announced.size > frame::LITERAL_MINUS) {
+            return Some(Refusal::no("NO [LIMIT]", "the literal is too long"));
+        }
+        None
+    }
+
+    /// Judges the line that ends at `end` before anything is made of it.
+    fn judge(
+        &mut self,
+        end: usize,
+        rx: &RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Result<CommandName, Refusal>, Error> {
+        let bytes = rx.bytes().get(..end).unwrap_or_default();
+        let line = self.reader.framer.line(bytes);
+        let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+        let forbidden = frame::has_forbidden(line);
+        if forbidden
+            && line.split(|byte| *byte == b'\n').any(|part| announces(part) && part.len() < line.len())
+        {
+            // Whoever takes the LF for a line end sees a literal here: nobody can say what follows.
+            let farewell = "a line end that is none, behind a literal";
+            return Err(self.fail(PeerError::ForbiddenByte.into(), farewell, tx));
+        }
+        if self.reader.framer.is_first_line() {
+            self.counters.empty_lines = 0;
+            self.tag.begin(bytes);
+            self.count_command(tx)?;
+        }
+        if forbidden {
+            return Ok(Err(Refusal::bad("CR, LF and NUL cannot stand in a line")));
+        }
+        if self.tag.is_empty() {
+            return Ok(Err(Refusal::bad("a command begins with a tag")));
+        }
+        let name = parse::command_name(bytes).map_or(CommandName::Other, |(_, name, _)| name);
+        self.tag.named(name, self.reader.framer.is_first_line());
+        if name == CommandName::Other
+            && self.state == State::NotAuthenticated
+            && (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"))
+        {
+            return Err(self.fail(PeerError::Malformed.into(), "this is no web server", tx));
+        }
+        Ok(self.allows(name).map_or(Ok(name), Err))
+    }
+
+    /// Why the command of this name may not be given now.
+    fn allows(&self, name: CommandName) -> Option<Refusal> {
+        let Some(allowed) = Allowed::of(name) else { return Some(Refusal::bad("there is no such command")) };
+        let state = self.state;
+        match name {
+            CommandName::StartTls if self.trust == Trust::Secure => {
+                return Some(Refusal::bad("TLS is in place"));
+            }
+            CommandName::Login | CommandName::Authenticate
+                if self.trust == Trust::Cleartext && state == State::NotAuthenticated =>
+            {
+                return Some(Refusal::no("NO [PRIVACYREQUIRED]", "begin TLS first: STARTTLS"));
+            }
+            _ => {}
+        }
+        if allowed.holds_in(state) {
+            return None;
+        }
+        Some(Refusal::bad(match allowed {
+            Allowed::NotAuthenticated => "you have authenticated",
+            Allowed::Selected if state.is_authenticated() => "select a mailbox first",
+            _ => "authenticate first",
+        }))
+    }
+
+    /// A whole command that may be given now: those that are the machine's own are dealt with here.
+    fn whole_command(
+        &mut self,
+        len: usize,
+        name: CommandName,
+        rx: &mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Found, Error> {
+        match name {
+            CommandName::Login | CommandName::Authenticate => {
+                self.trace(len, rx);
+                let found = self.identity_command(len, rx, tx);
+                rx.consume_wiping(len);
+                self.reader.framer.reset();
+                self.command_ended();
+                found
+            }
+            CommandName::StartTls => {
+                let bytes = rx.bytes().get(..len).unwrap_or_default();
+                let behind = rx.len() > len;
+                if parse::no_arguments(bytes, &self.context).is_err() {
+                    return self.refuse_command(len, Refusal::bad("STARTTLS has no arguments"), tx);
+                }
+                if behind {
+                    let farewell = "nothing may stand behind STARTTLS";
+                    return Err(self.fail(PeerError::PlaintextAfterStartTls.into(), farewell, tx));
+                }
+                self.trace(len, rx);
+                rx.consume(len);
+                self.reader.framer.reset();
+                self.turn = Turn::StartTls;
+                let request = StartTlsRequest::new(self.next_token());
+                Ok(Found::Event(CoreEvent::StartTls(request)))
+            }
+            CommandName::Capability | CommandName::Logout | CommandName::Idle | CommandName::Enable => {
+                self.own_command(len, rx, tx)
+            }
+            _ => Ok(Found::Command(len)),
+        }
+    }
+
+    /// A command that the machine carries out.
+    fn own_command(&mut self, len: usize, rx: &RecvBuffer, tx: &mut SendBuffer) -> Result<Found, Error> {
+        let bytes = rx.bytes().get(..len).unwrap_or_default();
+        let Ok((_, command)) = parse::command(bytes, &self.context) else {
+            return self.refuse_command(len, Refusal::bad("the command has no such arguments"), tx);
+        };
+        match command {
+            Command::Capability => {
+                tx.put(b"* CAPABILITY");
+                super::capability::put(self.state, self.mechanisms(), self.trust, &self.config, tx);
+                tx.put(b"\r\n");
+                self.put_tagged("OK", "CAPABILITY completed", tx);
+            }
+            Command::Logout => {
+                tx.put(b"* BYE good-bye\r\n");
+                self.put_tagged("OK", "LOGOUT completed", tx);
+                self.state = State::Logout;
+            }
+            Command::Enable(names) => {
+                tx.put(b"* ENABLED");
+                for name in names.iter() {
+                    let known = self.config.enableable.iter().find(|known| name.is(known));
+                    let Some(known) = known else { continue };
+                    tx.put(b" ");
+                    tx.put(known.as_bytes());
+                    if !self.is_enabled(known) {
+                        self.enabled.extend_from_slice(known.as_bytes());
+                        self.enabled.push(b' ');
+                    }
+                }
+                tx.put(b"\r\n");
+                self.put_tagged("OK", "ENABLE completed", tx);
+            }
+            Command::Idle => {
+                tx.put(b"+ idling\r\n");
+                self.reader.borrowed = len;
+                self.command_ended();
+                self.turn = Turn::Idling;
+                let reply = Reply { serial: self.next_token() };
+                return Ok(Found::Event(CoreEvent::Idle(reply)));
+            }
+            _ => return self.refuse_command(len, Refusal::bad("the command has no such arguments"), tx),
+        }
+        self.reader.borrowed = len;
+        self.command_ended();
+        Ok(Found::Silent)
+    }
+
+    /// A command for the application.
+    pub(super) fn command<'i>(
+        &mut self,
+        bytes: &'i [u8],
+        tx: &mut SendBuffer,
+    ) -> Result<CoreEvent<'i>, Error> {
+        self.reader.borrowed = bytes.len();
+        self.command_ended();
+        match parse::command(bytes, &self.context) {
+            Ok((_, command)) => {
+                let name = command.name();
+                let expunge = match name {
+                    CommandName::Fetch | CommandName::Store | CommandName::Search => Expunge::Forbidden,
+                    _ => Expunge::Allowed,
+                };
+                self.turn = Turn::Reply { effect: Effect::of(name), expunge };
+                Ok(CoreEvent::Command(Reply { serial: self.next_token() }, command))
+            }
+            Err(unparsed) => {
+                // A limit is told by its code (RFC 9051 §7.1).
+                let code = if unparsed.why == parse::TOO_DEEP { "[LIMIT] " } else { "" };
+                self.put_bad(&format_args!("{code}{unparsed}"), tx)?;
+                Ok(CoreEvent::Unparsed(unparsed))
+            }
+        }
+    }
+
+    /// A line end instead of DONE, or DONE.
+    pub(super) fn idle_line(
+        &mut self,
+        end: usize,
+        rx: &RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Found, Error> {
+        let line = rx.bytes().get(..end).unwrap_or_default();
+        if !line.eq_ignore_ascii_case(b"DONE\r\n") {
+            return Err(self.fail(PeerError::Malformed.into(), "DONE was expected", tx));
+        }
+        self.turn = Turn::IdleReply;
+        Ok(Found::Event(CoreEvent::Done))
+    }
+
+    /// Counts a command of somebody who has not authenticated.
+    fn count_command(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        if self.state == State::NotAuthenticated {
+            self.counters.commands = self.counters.commands.saturating_add(1);
+            if self.counters.commands > self.config.limits.commands_before_auth {
+                let farewell = "too many commands without authentication";
+                return Err(self.fail(Limit::CommandsBeforeAuth.into(), farewell, tx));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a command whose bytes end here.
+    pub(super) fn refuse_command(
+        &mut self,
+        len: usize,
+        refusal: Refusal,
+        tx: &mut SendBuffer,
+    ) -> Result<Found, Error> {
+        self.reader.borrowed = len;
+        self.command_ended();
+        self.put_refusal(&refusal, tx)?;
+        Ok(Found::Silent)
+    }
+
+    /// Refuses a command at a literal. One that the client sends without asking is swallowed first.
+    pub(super) fn refuse_at_literal(
+        &mut self,
+        len: usize,
+        announced: LiteralHeader,
+        refusal: Refusal,
+        tx: &mut SendBuffer,
+    ) -> Result<Found, Error> {
+        if announced.sync == Sync::Synchronising {
+            return self.refuse_command(len, refusal, tx);
+        }
+        self.reader.borrowed = len;
+        self.command_ended();
+        self.count_error(&refusal, tx)?;
+        let refusal = self.line(refusal.condition, refusal.text);
+        self.turn = Turn::Discarding { left: announced.size, refusal };
+        Ok(Found::Silent)
+    }
+
+    /// The line after a literal of a refused command: the end of the command, or another literal.
+    pub(super) fn discard_line(&mut self, announced: Option<LiteralHeader>, tx: &mut SendBuffer) -> Found {
+        let Turn::Discarding { left, refusal } = &mut self.turn else { return Found::Silent };
+        if let Some(LiteralHeader { size, sync: Sync::NonSynchronising, .. }) = announced {
+            *left = size;
+            return Found::Silent;
+        }
+        let refusal = core::mem::take(refusal);
+        self.tag.put_line(&refusal, tx);
+        self.turn = Turn::Command;
+        Found::Silent
+    }
+}
+
+/// Whether the literal that ends this APPEND is its mailbox's name.
+fn is_mailbox(line: &[u8]) -> bool {
+    matches!(parse::command_name(line), Ok((_, _, [b' ', b'{', ..])))
+        && memchr::memchr(b'\n', line).is_some_and(|end| end + 1 == line.len())
+}
+
+/// Whether a line, taken by itself, announces a literal.
+fn announces(part: &[u8]) -> bool {
+    frame::ending(part.strip_suffix(b"\r").unwrap_or(part)) != LineEnd::Plain
+}

@@ -1,0 +1,53 @@
+//! What is counted in a session, because a limit bounds it or the application wants to know.
+
+use crate::state::Outcome;
+
+/// How many commands the application has refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Refusals {
+    /// Commands that were answered BAD, in the whole session.
+    pub bad: u32,
+    /// Commands that were answered NO or BAD since the last one that was answered OK.
+    pub in_a_row: u32,
+}
+
+impl Refusals {
+    pub(super) const fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Success => self.in_a_row = 0,
+            Outcome::Failure => self.in_a_row = self.in_a_row.saturating_add(1),
+            Outcome::Refused => {
+                self.in_a_row = self.in_a_row.saturating_add(1);
+                self.bad = self.bad.saturating_add(1);
+            }
+        }
+    }
+}
+
+/// The counters of a session.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counters {
+    /// Commands that the machine has refused with BAD.
+    pub(super) errors: u32,
+    /// Empty lines since the last command.
+    pub(super) empty_lines: u32,
+    /// Failed logins.
+    pub(super) auth_failures: u32,
+    /// Commands before authentication.
+    pub(super) commands: u32,
+    /// Commands that the application has refused.
+    pub(super) refusals: Refusals,
+}
+
+/// The application's own refusals decide nothing.
+impl core::fmt::Debug for Counters {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { errors, empty_lines, auth_failures, commands, refusals: _ } = self;
+        f.debug_struct("Counters")
+            .field("errors", errors)
+            .field("empty_lines", empty_lines)
+            .field("auth_failures", auth_failures)
+            .field("commands", commands)
+            .finish()
+    }
+}

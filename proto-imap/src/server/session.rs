@@ -1,0 +1,469 @@
+//! A session in progress, seen by the server: whose turn it is, and what is read next.
+//!
+//! Commands are judged in `commands.rs` and answered in `reply.rs`; logging in, APPEND and data have files of their own.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use proto_mail::sasl::ServerExchange;
+use proto_mail::trace::TraceKind;
+use proto_mail::{AuthRequest, Error, Limit, Limits, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
+
+use super::counters::Counters;
+use super::event::CoreEvent;
+use super::fetch::Unfinished;
+use super::reply::Refusal;
+use super::tag::CommandTag;
+use crate::client::Trust;
+use crate::config::Config;
+use crate::frame::{FrameStep, Framer, LiteralHeader, Sync};
+use crate::parse::Context;
+use crate::redaction;
+use crate::state::{Effect, State};
+
+/// Whose turn it is: the client's, the application's, or, while an answer is held back, the clock's.
+#[derive(Debug)]
+pub(super) enum Turn {
+    /// The client sends the next command.
+    Command,
+    /// The client sends the rest of a refused command: so many bytes of a literal, then a line. They are discarded, and
+    /// this is answered.
+    Discarding { left: u64, refusal: Vec<u8> },
+    /// The client sends an APPEND's message, of which so many bytes are missing.
+    Message(u64),
+    /// The client sends the end of an APPEND command.
+    MessageEnd,
+    /// The client idles; the application may report changes.
+    Idling,
+    /// The client sends the next message of a SASL exchange.
+    Sasl(SaslExchange),
+    /// The application answers a command.
+    Reply { effect: Effect, expunge: Expunge },
+    /// The application answers IDLE, which the client has ended.
+    IdleReply,
+    /// The application says whether the client may log in.
+    Verdict(Verdict),
+    /// The application says whether TLS begins.
+    StartTls,
+    /// The application says whether the client may send a message of this size.
+    Literal(u64, Sync),
+    /// A refusal is held back for a while: guessing takes time.
+    Delay(Refusal),
+}
+
+/// A SASL exchange, and whether the application has rejected the client in it. Some mechanisms go on after that, to tell
+/// the client why; however they end, it was a failed attempt.
+#[derive(Debug)]
+pub(super) struct SaslExchange {
+    pub(super) mechanism: Box<dyn ServerExchange>,
+    pub(super) rejected: bool,
+}
+
+/// A question about the client's identity that the application has to answer.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    /// The exchange that asks; none for LOGIN.
+    pub(super) exchange: Option<SaslExchange>,
+    /// The question, if the application does not have it yet.
+    pub(super) unreported: Option<AuthRequest>,
+}
+
+/// Whether sequence numbers may change now (RFC 9051 §7.5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expunge {
+    Allowed,
+    Forbidden,
+}
+
+impl Turn {
+    /// Whether the client may send something.
+    const fn is_the_clients(&self) -> bool {
+        matches!(
+            self,
+            Self::Command
+                | Self::Discarding { .. }
+                | Self::Message(_)
+                | Self::MessageEnd
+                | Self::Idling
+                | Self::Sasl(_)
+        )
+    }
+}
+
+/// Up to where the receive buffer was read.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) framer: Framer,
+    /// How many bytes the last event borrowed; the next call consumes them.
+    pub(super) borrowed: usize,
+    pub(super) remainder: Remainder,
+}
+
+/// Whether something has begun to arrive and is not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Remainder {
+    None,
+    Awaited,
+}
+
+impl Reader {
+    /// Consumes what the last event borrowed.
+    pub(super) fn consume(&mut self, rx: &mut RecvBuffer) {
+        if self.borrowed > 0 {
+            rx.consume(self.borrowed);
+            self.borrowed = 0;
+            self.framer.reset();
+        }
+    }
+}
+
+/// A session from its greeting to its end.
+pub(crate) struct Session {
+    pub(super) config: Arc<Config>,
+    pub(super) trust: Trust,
+    /// [`State::Logout`] once BYE was sent: the next call reports the end.
+    pub(super) state: State,
+    pub(super) turn: Turn,
+    /// The number of the last token: the one that the application has to use in its turn.
+    pub(super) token: u32,
+    pub(super) tag: CommandTag,
+    pub(super) counters: Counters,
+    pub(super) reader: Reader,
+    pub(super) context: Context,
+    pub(super) unfinished: Unfinished,
+    /// The capabilities that the client has enabled, each followed by a space.
+    pub(super) enabled: Vec<u8>,
+    pub(super) sasl: proto_mail::sasl::SaslContext,
+    greeted: bool,
+    generation: u32,
+}
+
+impl Session {
+    /// Lets mechanisms be bound to this channel.
+    pub(super) fn bound_to(mut self, secure: &proto_mail::Secure) -> Self {
+        self.sasl = proto_mail::sasl::SaslContext::secure(secure);
+        self
+    }
+
+    pub(super) fn new(config: Arc<Config>, trust: Trust) -> Self {
+        Self {
+            config,
+            trust,
+            state: State::NotAuthenticated,
+            turn: Turn::Command,
+            token: 0,
+            tag: CommandTag::new(),
+            counters: Counters::default(),
+            reader: Reader { framer: Framer::default(), borrowed: 0, remainder: Remainder::None },
+            context: Context::strict(),
+            unfinished: Unfinished::Nothing,
+            enabled: Vec::new(),
+            sasl: proto_mail::sasl::SaslContext::cleartext(),
+            greeted: false,
+            generation: 0,
+        }
+    }
+
+    /// A session whose greeting was sent before TLS.
+    pub(super) fn greeted(config: Arc<Config>, trust: Trust) -> Self {
+        Self { greeted: true, ..Self::new(config, trust) }
+    }
+
+    /// Counts the steps of the conversation: see [`Wait::generation`].
+    pub(super) const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Whether nothing is read until the application has said something: an answer, or the rest of a response. What the
+    /// machine wrote in the middle of a response would be taken for a part of it.
+    fn is_paused(&self) -> bool {
+        self.unfinished != Unfinished::Nothing || !self.turn.is_the_clients()
+    }
+
+    pub(super) fn wants_read(&self, tx: &SendBuffer) -> bool {
+        self.state != State::Logout && !self.is_paused() && !self.is_full(tx)
+    }
+
+    fn is_full(&self, tx: &SendBuffer) -> bool {
+        tx.len() >= self.config.limits.output_high_water
+    }
+
+    /// A step of the conversation was completed.
+    pub(super) const fn step_done(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// Returns the next token's number.
+    pub(super) const fn next_token(&mut self) -> u32 {
+        self.token = self.token.wrapping_add(1);
+        self.token
+    }
+
+    /// Sends BYE with this text, and returns the error that ends the session.
+    pub(super) fn fail(&self, error: Error, text: &str, tx: &mut SendBuffer) -> Error {
+        tx.put(b"* BYE ");
+        tx.put(text.as_bytes());
+        tx.put(b"\r\n");
+        error
+    }
+
+    /// Ends the session at the server's wish; without BYE in the middle of a response.
+    pub(super) fn close(&mut self, text: &str, tx: &mut SendBuffer) {
+        if self.state != State::Logout {
+            if self.unfinished == Unfinished::Nothing {
+                let line = text.bytes().take_while(|byte| !matches!(byte, 0 | b'\r' | b'\n'));
+                tx.put(b"* BYE ");
+                tx.put(&line.collect::<Vec<u8>>());
+                tx.put(b"\r\n");
+            }
+            self.state = State::Logout;
+            self.step_done();
+        }
+    }
+
+    pub(super) fn next_event<'i>(
+        &mut self,
+        rx: &'i mut RecvBuffer,
+        tx: &mut SendBuffer,
+    ) -> Result<Option<CoreEvent<'i>>, Error> {
+        self.consume(rx);
+        loop {
+            if self.state == State::Logout {
+                return Ok(Some(CoreEvent::Closed));
+            }
+            if !self.greeted {
+                self.greeted = true;
+                self.greet(tx);
+            }
+            if let Turn::Verdict(Verdict { unreported, .. }) = &mut self.turn
+                && let Some(request) = unreported.take()
+            {
+                return Ok(Some(CoreEvent::Auth(request)));
+            }
+            if self.is_paused() || self.is_full(tx) {
+                return Ok(None);
+            }
+            match self.turn {
+                Turn::Command => match self.next_command(rx, tx)? {
+                    Found::More => return self.at_end(rx),
+                    Found::Silent => {
+                        self.trace(self.reader.borrowed, rx);
+                        self.consume(rx);
+                    }
+                    Found::Event(event) => {
+                        self.trace(self.reader.borrowed, rx);
+                        return Ok(Some(event));
+                    }
+                    Found::Command(len) => {
+                        self.trace(len, rx);
+                        let bytes = rx.bytes().get(..len).unwrap_or_default();
+                        return Ok(Some(self.command(bytes, tx)?));
+                    }
+                    Found::Append(len, announced) => {
+                        self.trace(len, rx);
+                        let bytes = rx.bytes().get(..len).unwrap_or_default();
+                        return Ok(Some(self.append(bytes, announced, tx)?));
+                    }
+                },
+                Turn::Message(0) => self.turn = Turn::MessageEnd,
+                Turn::Message(left) => {
+                    if rx.is_empty() {
+                        return self.at_end(rx);
+                    }
+                    rx.trace_span(usize::try_from(left).unwrap_or(usize::MAX), TraceKind::Data);
+                    return Ok(Some(self.message_chunk(left, rx)));
+                }
+                _ => match self.other_line(rx, tx)? {
+                    Found::More => return self.at_end(rx),
+                    Found::Event(event) => return Ok(Some(event)),
+                    _ => self.consume(rx),
+                },
+            }
+        }
+    }
+
+    /// A line that is no command.
+    fn other_line(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Found, Error> {
+        if let Turn::Discarding { left: left @ 1.., .. } = &mut self.turn {
+            if rx.is_empty() {
+                return Ok(Found::More);
+            }
+            self.reader.borrowed = rx.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left = left.saturating_sub(self.reader.borrowed as u64);
+            self.step_done();
+            return Ok(Found::Silent);
+        }
+        let (end, announced) = match self.find_line(rx, tx)? {
+            FrameStep::More => return Ok(Found::More),
+            FrameStep::Complete(end) => (end, None),
+            FrameStep::Literal(end, announced) => (end, Some(announced)),
+            FrameStep::Endless(..) => {
+                return Err(self.fail(Limit::Literal.into(), "the literal is too long", tx));
+            }
+        };
+        self.step_done();
+        self.reader.remainder = Remainder::None;
+        self.reader.borrowed = end;
+        match self.turn {
+            Turn::Discarding { .. } => {
+                redaction::line(end, TraceKind::Unknown, rx);
+                Ok(self.discard_line(announced, tx))
+            }
+            Turn::MessageEnd => {
+                redaction::line(end, TraceKind::Unknown, rx);
+                self.message_end(end, announced, tx)
+            }
+            Turn::Idling => {
+                let found = self.idle_line(end, rx, tx);
+                rx.trace_span(if found.is_ok() { end } else { 0 }, TraceKind::Text);
+                found
+            }
+            Turn::Sasl(_) => {
+                let cancelled = rx.bytes().get(..end) == Some(b"*\r\n");
+                redaction::line(end, if cancelled { TraceKind::Text } else { TraceKind::Secret }, rx);
+                let found = self.sasl_line(end, rx, tx);
+                rx.consume_wiping(end);
+                self.reader.borrowed = 0;
+                self.reader.framer.reset();
+                found
+            }
+            _ => Ok(Found::Silent),
+        }
+    }
+
+    /// Takes the framer's next step. A line or a command over the limits ends the session: where the next command
+    /// begins is unknown then.
+    pub(super) fn find_line(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<FrameStep, Error> {
+        let limits: &Limits = &self.config.limits;
+        match self.reader.framer.step(rx, limits.line, limits.frame) {
+            Ok(step) => Ok(step),
+            Err(limit) => Err(self.fail(limit.into(), "a command is too long", tx)),
+        }
+    }
+
+    /// Traces the command in the first `len` bytes. When tracing is off, the cost is one check.
+    #[inline]
+    pub(super) fn trace(&self, len: usize, rx: &mut RecvBuffer) {
+        if rx.is_traced() && len > 0 {
+            redaction::command(len, self.tag.kind(), &self.context, rx);
+        }
+    }
+
+    /// Consumes what the last event borrowed.
+    pub(super) fn consume(&mut self, rx: &mut RecvBuffer) {
+        self.reader.consume(rx);
+    }
+
+    /// Nothing more can be read now.
+    fn at_end<'i>(&mut self, rx: &RecvBuffer) -> Result<Option<CoreEvent<'i>>, Error> {
+        if !rx.is_closed() {
+            if !rx.is_empty() && self.reader.remainder == Remainder::None {
+                self.reader.remainder = Remainder::Awaited;
+                self.step_done();
+            }
+            return Ok(None);
+        }
+        if rx.is_empty() && matches!(self.turn, Turn::Command | Turn::Idling) {
+            return Ok(Some(CoreEvent::Closed));
+        }
+        Err(PeerError::UnexpectedEnd.into())
+    }
+
+    /// A command is complete: the next one begins.
+    pub(super) const fn command_ended(&mut self) {
+        self.reader.remainder = Remainder::None;
+        self.step_done();
+    }
+
+    /// What the server waits for.
+    pub(super) fn wait(&self) -> Wait {
+        let waits = &self.config.waits;
+        let application = Wait::forever(WaitFor::Application, self.generation);
+        if self.state == State::Logout {
+            return Wait::forever(WaitFor::Nothing, self.generation);
+        }
+        if self.unfinished != Unfinished::Nothing {
+            return application;
+        }
+        let (awaited, after) = match &self.turn {
+            Turn::Delay(_) => (WaitFor::Delay, waits.delay),
+            Turn::Idling => (WaitFor::Command, waits.command),
+            Turn::Message(_) | Turn::Discarding { .. } => (WaitFor::Data, waits.data),
+            Turn::Sasl(_) | Turn::MessageEnd => (WaitFor::Remainder, waits.rest),
+            Turn::Command if self.reader.remainder == Remainder::Awaited => (WaitFor::Remainder, waits.rest),
+            Turn::Command if self.state.is_authenticated() => (WaitFor::Command, waits.command),
+            Turn::Command => (WaitFor::Command, waits.authentication),
+            Turn::Reply { .. } | Turn::IdleReply | Turn::Verdict(_) | Turn::StartTls | Turn::Literal(..) => {
+                return application;
+            }
+        };
+        Wait { awaited, after, generation: self.generation }
+    }
+
+    /// What the server waited for did not arrive, or a delay is over.
+    ///
+    /// # Errors
+    /// The session is over.
+    pub(super) fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
+        match self.wait().awaited {
+            WaitFor::Nothing | WaitFor::Application => Ok(()),
+            WaitFor::Delay => self.end_of_delay(tx),
+            late => Err(self.fail(Limit::Timeout(late).into(), "it took too long", tx)),
+        }
+    }
+}
+
+/// What was found in the receive buffer.
+pub(super) enum Found {
+    /// More bytes are needed.
+    More,
+    /// Something that the application does not see.
+    Silent,
+    /// An event that borrows nothing.
+    Event(CoreEvent<'static>),
+    /// A command of so many bytes, for the application.
+    Command(usize),
+    /// An APPEND command of so many bytes, up to the announcement of this message.
+    Append(usize, LiteralHeader),
+}
+
+/// Shows everything that decides what follows, except the configuration. A refusal that waits is in part the client's
+/// bytes, which may be what it should not have sent: only its length is shown.
+impl core::fmt::Debug for Session {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self {
+            config: _,
+            trust,
+            state,
+            turn,
+            token,
+            tag,
+            counters,
+            reader,
+            context: _,
+            unfinished,
+            enabled,
+            sasl,
+            greeted,
+            generation,
+        } = self;
+        let mut session = f.debug_struct("Session");
+        session.field("trust", trust).field("state", state);
+        match turn {
+            Turn::Discarding { left, refusal } => session.field("discarding", &(left, refusal.len())),
+            turn => session.field("turn", turn),
+        };
+        session
+            .field("token", token)
+            .field("tag", tag)
+            .field("counters", counters)
+            .field("reader", reader)
+            .field("unfinished", unfinished)
+            .field("enabled", &alloc::string::String::from_utf8_lossy(enabled))
+            .field("sasl", sasl)
+            .field("greeted", greeted)
+            .field("generation", generation)
+            .finish()
+    }
+}
