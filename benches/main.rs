@@ -1,13 +1,13 @@
 //! Measures the machines beside their peers.
 //!
 //! ```text
-//! mailwire-bench list                        every row and contestant
+//! mailwire-bench list                        every row and implementation
 //! mailwire-bench smoke                       small: does everybody find the right thing, and ours allocate nothing?
 //! mailwire-bench run [ROUNDS] [ROW]          times, allocations and ratios (9 rounds unless told)
-//! mailwire-bench once ROW CONTESTANT         one pass, for callgrind
+//! mailwire-bench once ROW IMPLEMENTATION         one pass, for callgrind
 //! ```
 
-mod contestants;
+mod implementations;
 mod rows;
 mod steady;
 
@@ -22,8 +22,8 @@ fn main() -> Result<(), String> {
     match words.as_slice() {
         ["list"] => {
             for bench in rows::all(rows::Scale::Smoke) {
-                for contestant in &bench.contestants {
-                    println!("{}\t{}", bench.name, contestant.name);
+                for implementation in &bench.implementations {
+                    println!("{}\t{}", bench.name, implementation.name);
                 }
             }
             Ok(())
@@ -43,7 +43,7 @@ fn smoke() -> Result<(), String> {
     let mut passed = steady::check()?;
     for mut bench in rows::all(rows::Scale::Smoke) {
         measure(&mut bench, 1)?;
-        passed += bench.contestants.len();
+        passed += bench.implementations.len();
     }
     println!("{passed} passed, 0 failed");
     Ok(())
@@ -52,25 +52,25 @@ fn smoke() -> Result<(), String> {
 fn once(row: &str, name: &str) -> Result<(), String> {
     let bench = rows::all(rows::Scale::Callgrind).into_iter().find(|bench| bench.name == row);
     let mut bench = bench.ok_or("no such row: see list")?;
-    let contestant = bench.contestants.iter_mut().find(|contestant| contestant.name == name);
-    let contestant = contestant.ok_or("no such contestant: see list")?;
-    let found = measured_region(contestant);
+    let implementation = bench.implementations.iter_mut().find(|implementation| implementation.name == name);
+    let implementation = implementation.ok_or("no such implementation: see list")?;
+    let found = measured_region(implementation);
     println!("{} items {found}", bench.items);
-    if found == contestant.expected {
+    if found == implementation.expected {
         Ok(())
     } else {
-        Err(format!("found {found}, not {}", contestant.expected))
+        Err(format!("found {found}, not {}", implementation.expected))
     }
 }
 
 /// What callgrind counts: `--toggle-collect='*measured_region*'`.
 #[inline(never)]
-fn measured_region(contestant: &mut mailwire_benches::Contestant) -> u64 {
-    (contestant.run)()
+fn measured_region(implementation: &mut mailwire_benches::Implementation) -> u64 {
+    (implementation.run)()
 }
 
 fn run(rounds: usize, row: Option<&str>) -> Result<(), String> {
-    println!("| row | contestant | ns/item | ratio | to | chunk law | allocations/item | peak KiB |");
+    println!("| row | implementation | ns/item | ratio | to | chunk cost | allocations/item | peak KiB |");
     println!("|---|---|---|---|---|---|---|---|");
     for mut bench in rows::all(rows::Scale::Full) {
         if row.is_some_and(|row| !bench.name.starts_with(row)) {
@@ -84,21 +84,21 @@ fn run(rounds: usize, row: Option<&str>) -> Result<(), String> {
 fn table(bench: &mut Bench, rounds: usize) -> Result<(), String> {
     let figures = measure(bench, rounds)?;
     let time = |name: &str| {
-        let index = bench.contestants.iter().position(|contestant| contestant.name == name)?;
+        let index = bench.implementations.iter().position(|implementation| implementation.name == name)?;
         figures.get(index).map(|figure| figure.nanoseconds)
     };
-    for (contestant, figure) in bench.contestants.iter().zip(&figures) {
-        let ours =
-            time(contestant.against).ok_or("a contestant is measured against a line that is not there")?;
+    for (implementation, figure) in bench.implementations.iter().zip(&figures) {
+        let ours = time(implementation.against)
+            .ok_or("an implementation is measured against a line that is not there")?;
         println!(
             "| {} | {} | {:.1} per {} | {:.2} | {} | {} | {:.3} | {} |",
             bench.name,
-            contestant.name,
+            implementation.name,
             figure.nanoseconds,
             bench.item,
             figure.nanoseconds / ours,
-            contestant.against,
-            chunk_law(contestant.name, figure.nanoseconds, time),
+            implementation.against,
+            chunk_cost(implementation.name, figure.nanoseconds, time),
             figure.allocations,
             figure.peak / 1024
         );
@@ -109,7 +109,7 @@ fn table(bench: &mut Bench, rounds: usize) -> Result<(), String> {
 /// The verdict on a line that has a brother which takes the input whole: in chunks it must cost the same, within 15 %.
 /// Less is no fault: whole input also pays for the memory that holds it. Printed and never enforced, since time on a
 /// shared machine is no proof (`benches/instructions chunks` is one).
-fn chunk_law(name: &str, nanoseconds: f64, time: impl Fn(&str) -> Option<f64>) -> String {
+fn chunk_cost(name: &str, nanoseconds: f64, time: impl Fn(&str) -> Option<f64>) -> String {
     let base = name.strip_suffix("-1KiB").unwrap_or(name);
     let Some(whole) = time(&format!("{base}-whole")) else { return String::new() };
     let ratio = nanoseconds / whole;

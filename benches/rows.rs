@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use mailwire_benches::workloads;
-use mailwire_benches::{Bench, Contestant};
+use mailwire_benches::{Bench, Implementation};
 
-use crate::contestants::{gates, imap_peers, ours, smtp_peers};
+use crate::implementations::{gates, imap_peers, ours, smtp_peers};
 
 /// How much of each input.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Scale {
     }
 }
 
-/// A contestant's name, the line of ours that it is measured against, and what it does with the input.
+/// An implementation's name, the line of ours that it is measured against, and what it does with the input.
 type Entry = (&'static str, &'static str, fn(&[u8]) -> u64);
 
 /// A chunk as a socket gives it, a short one, and no chunks at all.
@@ -98,18 +98,18 @@ fn structure(scale: Scale) -> Bench {
 }
 
 fn body(scale: Scale) -> Bench {
-    let octets = scale.of(25 << 20);
+    let bytes = scale.of(25 << 20);
     let ours: [Entry; 3] = [
         ("mailwire", "mailwire", |input| ours::imap_body(input, CHUNK)),
         ("mailwire-1KiB", "mailwire", |input| ours::imap_body(input, SHORT)),
         ("mailwire-whole", "mailwire", |input| ours::imap_body(input, WHOLE)),
     ];
-    let input = workloads::fetch_body(octets);
-    let mut bench = bench("P6-body-25MiB", "MiB", (octets >> 20).max(1), input, octets as u64, &ours);
-    let input = workloads::fetch_body(octets);
+    let input = workloads::fetch_body(bytes);
+    let mut bench = bench("P6-body-25MiB", "MiB", (bytes >> 20).max(1), input, bytes as u64, &ours);
+    let input = workloads::fetch_body(bytes);
     // The peer hands the body out as one event, whole.
     let next = move || imap_peers::next_session(&input, CHUNK);
-    bench.contestants.push(Contestant::new("imap-next", "mailwire", 1, next));
+    bench.implementations.push(Implementation::new("imap-next", "mailwire", 1, next));
     bench
 }
 
@@ -157,9 +157,9 @@ fn bench(
     all: &[Entry],
 ) -> Bench {
     let input = Rc::new(input);
-    let contestant = |(name, against, run): &Entry| {
+    let implementation = |(name, against, run): &Entry| {
         let (input, run) = (Rc::clone(&input), *run);
-        Contestant::new(name, against, expected, move || run(&input))
+        Implementation::new(name, against, expected, move || run(&input))
     };
-    Bench { name, item, items, contestants: all.iter().map(contestant).collect() }
+    Bench { name, item, items, implementations: all.iter().map(implementation).collect() }
 }

@@ -5,9 +5,9 @@
 
 use mailwire_benches::{allocations, reset, workloads};
 
-use crate::contestants::ours;
+use crate::implementations::ours;
 
-/// Octets of a read, and of a short one.
+/// Bytes of a read, and of a short one.
 const CHUNK: usize = 16 * 1024;
 const SHORT: usize = 1024;
 

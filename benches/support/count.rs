@@ -54,7 +54,7 @@ pub fn allocations() -> usize {
     ALLOCATIONS.load(Relaxed)
 }
 
-/// The most octets held at once since the last reset, beyond those held then.
+/// The most bytes held at once since the last reset, beyond those held then.
 pub fn peak() -> usize {
     PEAK.load(Relaxed).saturating_sub(BASE.load(Relaxed))
 }

@@ -1,6 +1,6 @@
 //! What every measurement shares: the clock, the allocation counter, the inputs and the tables.
 //!
-//! Time is this thread's CPU time, one pass a sample, contestants in turn, so that a noisy machine disturbs all of
+//! Time is this thread's CPU time, one pass a sample, implementations in turn, so that a noisy machine disturbs all of
 //! them alike; only ratios within one run mean anything. Allocations are counted exactly. Instructions are counted
 //! from outside, by running `once` under callgrind.
 
@@ -20,11 +20,11 @@ pub struct Bench {
     /// How many items the input holds.
     pub items: usize,
     /// Everybody, ours first.
-    pub contestants: Vec<Contestant>,
+    pub implementations: Vec<Implementation>,
 }
 
 /// One program under measurement.
-pub struct Contestant {
+pub struct Implementation {
     /// Its name.
     pub name: &'static str,
     /// The line of ours that does the same work: its time is the measure of this one's.
@@ -35,8 +35,8 @@ pub struct Contestant {
     pub expected: u64,
 }
 
-impl Contestant {
-    /// A contestant that must find `expected`.
+impl Implementation {
+    /// An implementation that must find `expected`.
     pub fn new(
         name: &'static str,
         against: &'static str,
@@ -47,35 +47,35 @@ impl Contestant {
     }
 }
 
-/// What was measured of one contestant.
+/// What was measured of one implementation.
 #[derive(Debug, Clone, Copy)]
 pub struct Figure {
     /// Nanoseconds of CPU time per item: the median of all rounds.
     pub nanoseconds: f64,
     /// Allocations per item.
     pub allocations: f64,
-    /// The most memory held at once during a pass, beyond what was held before, in octets.
+    /// The most memory held at once during a pass, beyond what was held before, in bytes.
     pub peak: usize,
 }
 
 /// Runs everybody `rounds` times in turn.
 ///
 /// # Errors
-/// A contestant that found the wrong thing is named: its time would mean nothing.
+/// An implementation that found the wrong thing is named: its time would mean nothing.
 pub fn measure(bench: &mut Bench, rounds: usize) -> Result<Vec<Figure>, String> {
-    let mut times = vec![Vec::new(); bench.contestants.len()];
-    let mut counts = vec![(0, 0); bench.contestants.len()];
+    let mut times = vec![Vec::new(); bench.implementations.len()];
+    let mut counts = vec![(0, 0); bench.implementations.len()];
     for round in 0..=rounds {
-        for (index, contestant) in bench.contestants.iter_mut().enumerate() {
+        for (index, implementation) in bench.implementations.iter_mut().enumerate() {
             reset();
             let start = ThreadTime::now();
-            let found = (contestant.run)();
+            let found = (implementation.run)();
             let time = start.elapsed();
             counts[index] = (allocations(), peak());
-            if found != contestant.expected {
+            if found != implementation.expected {
                 return Err(format!(
                     "{}: {} found {found}, and {} is right",
-                    bench.name, contestant.name, contestant.expected
+                    bench.name, implementation.name, implementation.expected
                 ));
             }
             // The first round warms up.

@@ -1,4 +1,4 @@
-//! The inputs: the same for everybody, made from nothing but a counter, so that each run has the same octets.
+//! The inputs: the same for everybody, made from nothing but a counter, so that each run has the same bytes.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ impl Mix {
     }
 }
 
-/// `count` FETCH responses with FLAGS and UID, about 45 octets each.
+/// `count` FETCH responses with FLAGS and UID, about 45 bytes each.
 pub fn fetch_flags(count: usize) -> Vec<u8> {
     const FLAGS: [&str; 5] = ["\\Seen", "\\Answered", "\\Flagged", "\\Draft", "$Forwarded"];
     let mut mix = Mix(1);
@@ -28,18 +28,18 @@ pub fn fetch_flags(count: usize) -> Vec<u8> {
 /// A BODYSTRUCTURE with all its extension data, nested `depth` deep.
 fn body_structure(mix: &mut Mix, depth: usize) -> String {
     if depth == 0 {
-        let octets = mix.next(90_000);
+        let bytes = mix.next(90_000);
         return match mix.next(3) {
             0 => format!(
-                "(\"text\" \"plain\" (\"charset\" \"utf-8\" \"format\" \"flowed\") NIL NIL \"quoted-printable\" {octets} {} NIL NIL NIL NIL)",
-                octets / 60
+                "(\"text\" \"plain\" (\"charset\" \"utf-8\" \"format\" \"flowed\") NIL NIL \"quoted-printable\" {bytes} {} NIL NIL NIL NIL)",
+                bytes / 60
             ),
             1 => format!(
-                "(\"text\" \"html\" (\"charset\" \"utf-8\") NIL NIL \"base64\" {octets} {} NIL (\"inline\" NIL) \"en\" NIL)",
-                octets / 78
+                "(\"text\" \"html\" (\"charset\" \"utf-8\") NIL NIL \"base64\" {bytes} {} NIL (\"inline\" NIL) \"en\" NIL)",
+                bytes / 78
             ),
             _ => format!(
-                "(\"application\" \"pdf\" (\"name\" \"report-{octets}.pdf\") \"<p{octets}@example.com>\" \"A report\" \"base64\" {octets} NIL (\"attachment\" (\"filename\" \"report-{octets}.pdf\" \"size\" \"{octets}\")) NIL NIL)"
+                "(\"application\" \"pdf\" (\"name\" \"report-{bytes}.pdf\") \"<p{bytes}@example.com>\" \"A report\" \"base64\" {bytes} NIL (\"attachment\" (\"filename\" \"report-{bytes}.pdf\" \"size\" \"{bytes}\")) NIL NIL)"
             ),
         };
     }
@@ -69,25 +69,25 @@ pub fn fetch_structure(count: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// One FETCH response with a body of `octets` octets.
-pub fn fetch_body(octets: usize) -> Vec<u8> {
-    let mut bytes = format!("* 1 FETCH (UID 1 BODY[] {{{octets}}}\r\n").into_bytes();
-    bytes.extend(lines(octets));
+/// One FETCH response with a body of `length` bytes.
+pub fn fetch_body(length: usize) -> Vec<u8> {
+    let mut bytes = format!("* 1 FETCH (UID 1 BODY[] {{{length}}}\r\n").into_bytes();
+    bytes.extend(lines(length));
     bytes.extend(b")\r\n");
     bytes
 }
 
-/// Ordinary text in lines of 78 octets, cut to length.
-pub fn lines(octets: usize) -> Vec<u8> {
+/// Ordinary text in lines of 78 bytes, cut to length.
+pub fn lines(bytes: usize) -> Vec<u8> {
     let mut mix = Mix(3);
-    let mut text = Vec::with_capacity(octets + 80);
-    while text.len() < octets {
+    let mut text = Vec::with_capacity(bytes + 80);
+    while text.len() < bytes {
         for _ in 0..76 {
             text.push(b'a' + mix.next(26) as u8);
         }
         text.extend(b"\r\n");
     }
-    text.truncate(octets);
+    text.truncate(bytes);
     text
 }
 
@@ -147,10 +147,10 @@ pub fn smtp_messages(count: usize) -> Vec<u8> {
     text
 }
 
-/// A message of about `octets` octets as DATA carries it: lines of 78 octets, one in a hundred stuffed, and the end.
-pub fn data_typical(octets: usize) -> Vec<u8> {
-    let mut text = Vec::with_capacity(octets + 100);
-    for (n, line) in lines(octets).chunks(78).enumerate() {
+/// A message of about `bytes` bytes as DATA carries it: lines of 78 bytes, one in a hundred stuffed, and the end.
+pub fn data_typical(bytes: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(bytes + 100);
+    for (n, line) in lines(bytes).chunks(78).enumerate() {
         if n % 100 == 99 {
             text.extend(b"..stuffed\r\n");
         }
@@ -164,15 +164,15 @@ pub fn data_typical(octets: usize) -> Vec<u8> {
 }
 
 /// The worst message for whoever undoes dot-stuffing: each line is a dot.
-pub fn data_dots(octets: usize) -> Vec<u8> {
+pub fn data_dots(bytes: usize) -> Vec<u8> {
     // An ordinary line first: not every peer takes a dot at the very beginning for a stuffed one.
     let mut text = b"dots:\r\n".to_vec();
-    text.extend(b"..\r\n".repeat(octets / 4));
+    text.extend(b"..\r\n".repeat(bytes / 4));
     text.extend(b".\r\n");
     text
 }
 
-/// How many octets a message has once the stuffing and the end are taken off.
+/// How many bytes a message has once the stuffing and the end are taken off.
 pub fn unstuffed_len(data: &[u8]) -> u64 {
     let body = data.strip_suffix(b".\r\n").unwrap_or(data);
     let dots = body.split_inclusive(|&byte| byte == b'\n').filter(|line| line.starts_with(b".")).count();

@@ -391,7 +391,9 @@ fn append_is_read_up_to_its_message() {
     };
     assert_eq!(
         read("A003 APPEND saved-messages (\\Seen) {326}\r\n").as_deref(),
-        Some("A003 AppendCommand { mailbox: \"saved-messages\", flags: [\\Seen], date: None } 326 Synchronising No")
+        Some(
+            "A003 AppendCommand { mailbox: \"saved-messages\", flags: [\\Seen], date: None } 326 Synchronising No"
+        )
     );
     let (_, append, announced) = parse::append_prefix(
         b"A append {5}\r\nINBOX (\\Seen $a) \"17-Jul-1996 02:44:25 -0700\" ~{9+}\r\n",

@@ -1,7 +1,7 @@
 //! A client under attack: its machine, its application, the server that the row makes of us, and the channel between.
 //!
-//! This file knows how octets and TLS go to and fro, in whatever pieces; it knows no protocol. There is no network: a
-//! handshake succeeds unless there are cleartext octets in its place, which is for the machine to see.
+//! This file knows how bytes and TLS go to and fro, in whatever pieces; it knows no protocol. There is no network: a
+//! handshake succeeds unless there are cleartext bytes in its place, which is for the machine to see.
 
 mod acts;
 pub(crate) mod imap_peer;
@@ -22,7 +22,7 @@ use self::imap_program::ImapProgram;
 use self::smtp_peer::SmtpPeer;
 use self::smtp_program::SmtpProgram;
 use crate::cuts::{self, Cut};
-use crate::script::{Config, Ending, Row, Security, Serve, Step, Then, filled_for, octets};
+use crate::script::{Config, Ending, Row, Security, Serve, Step, Then, bytes, filled_for};
 use crate::verdict::{Observed, Piece, judge};
 
 /// What a client's program does: it logs in, takes or sends a message, and leaves.
@@ -74,7 +74,7 @@ pub(crate) enum Next {
 /// A server that answers commands.
 pub(crate) trait Server: Default {
     /// The client put this out.
-    fn hear(&mut self, octets: &[u8]);
+    fn hear(&mut self, bytes: &[u8]);
 
     /// TLS begins: what was said before is another session's.
     fn secured(&mut self);
@@ -138,7 +138,7 @@ enum Session<P: ClientProtocol> {
 
 /// What is repeated is as long as the row says, up to here.
 const MOST_EXACT: usize = 1_200_000;
-/// More than that is a flood, and goes on for so many octets: past the limit of a line, six times.
+/// More than that is a flood, and goes on for so many bytes: past the limit of a line, six times.
 const FLOOD: usize = 400_000;
 
 /// One run of a row.
@@ -153,7 +153,7 @@ struct Run<'r, A: Application, S> {
     said: Vec<usize>,
     rx: RecvBuffer,
     tx: SendBuffer,
-    /// Octets put out, in all and before the last command.
+    /// Bytes put out, in all and before the last command.
     put_out: usize,
     pending_at: usize,
     seen: Observed,
@@ -195,7 +195,7 @@ fn every_way(row: &Row, play: fn(&Row, Cut, End) -> (Observed, Vec<usize>)) {
     };
     let texts = one(Cut::Whole, End::Closed);
     one(Cut::Whole, End::TimedOut);
-    one(Cut::Octets, End::TimedOut);
+    one(Cut::Bytes, End::TimedOut);
     for cut in cuts::ways(row, &texts) {
         one(cut, End::Closed);
     }
@@ -253,9 +253,9 @@ impl<A: Application, S: Server> Run<'_, A, S> {
         let row = self.row;
         for step in &row.steps {
             match step {
-                Step::Receive(octets) => self.receive(octets),
-                Step::Raw(octets) => self.receive_raw(octets),
-                Step::Repeat { octets, count, .. } => self.repeat(octets, *count),
+                Step::Receive(bytes) => self.receive(bytes),
+                Step::Raw(bytes) => self.receive_raw(bytes),
+                Step::Repeat { bytes, count, .. } => self.repeat(bytes, *count),
                 Step::Mark { name, with_pending } => {
                     let at = if *with_pending { self.pending_at } else { self.put_out };
                     self.seen.marks.push((name.clone(), at));
@@ -280,7 +280,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
         self.say(&pieces);
     }
 
-    /// Octets below TLS. Above it they are the end.
+    /// Bytes below TLS. Above it they are the end.
     fn receive_raw(&mut self, template: &str) {
         if let Session::Secure(_) = self.session {
             panic!("{}: that is seen with real TLS only", self.row.id);
@@ -289,7 +289,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
     }
 
     fn repeat(&mut self, text: &str, count: usize) {
-        let unit = octets(text);
+        let unit = bytes(text);
         let whole = unit.len() * count;
         let all = if whole <= MOST_EXACT { whole } else { FLOOD };
         let flood = unit.repeat(all.div_ceil(unit.len()));
@@ -399,14 +399,14 @@ impl<A: Application, S: Server> Run<'_, A, S> {
 
     /// What was put out leaves. False: there was nothing.
     fn flush(&mut self) -> bool {
-        let octets = self.tx.take();
-        if octets.is_empty() {
+        let bytes = self.tx.take();
+        if bytes.is_empty() {
             return false;
         }
         self.pending_at = self.put_out;
-        self.put_out += octets.len();
-        self.server.hear(&octets);
-        self.seen.output.push(Piece { octets, under_tls: self.seen.tls == Some(true) });
+        self.put_out += bytes.len();
+        self.server.hear(&bytes);
+        self.seen.output.push(Piece { bytes, under_tls: self.seen.tls == Some(true) });
         true
     }
 

@@ -14,8 +14,8 @@ const RANDOM_FLOODS: u32 = 3;
 pub(crate) enum Cut {
     /// Each text in one read.
     Whole,
-    /// Each octet in a read of its own.
-    Octets,
+    /// Each byte in a read of its own.
+    Bytes,
     /// The text of this number in two, at this place.
     At(usize, usize),
     /// From this seed.
@@ -25,7 +25,7 @@ pub(crate) enum Cut {
 /// The ways for a client's row whose texts, said unasked, are so long.
 pub(crate) fn ways(row: &Row, texts: &[usize]) -> Vec<Cut> {
     let flooded = row.steps.iter().any(|step| matches!(step, Step::Repeat { .. }));
-    let mut ways = vec![Cut::Octets];
+    let mut ways = vec![Cut::Bytes];
     if flooded {
         ways.extend((0..RANDOM_FLOODS).map(Cut::Random));
     } else {
@@ -52,7 +52,7 @@ impl Cut {
     /// An answer in its pieces.
     pub(crate) fn answer(self, text: &[u8]) -> Vec<Vec<u8>> {
         match self {
-            Self::Octets => text.chunks(1).map(<[u8]>::to_vec).collect(),
+            Self::Bytes => text.chunks(1).map(<[u8]>::to_vec).collect(),
             Self::Random(seed) => random(seed, text),
             Self::Whole | Self::At(..) if text.is_empty() => Vec::new(),
             Self::Whole | Self::At(..) => vec![text.to_vec()],
@@ -62,8 +62,8 @@ impl Cut {
     /// How much of a flood comes at once, when so much of it has come.
     pub(crate) fn repeated(self, sent: usize) -> usize {
         match self {
-            Self::Octets if sent < 4096 => 1,
-            Self::Octets => 509,
+            Self::Bytes if sent < 4096 => 1,
+            Self::Bytes => 509,
             Self::Random(seed) => 1 + (seed as usize * 7919 + sent) % 6007,
             Self::Whole | Self::At(..) => 8192,
         }

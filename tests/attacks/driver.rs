@@ -1,4 +1,4 @@
-//! What only sockets and real TLS can show: certificates, truncation, octets in the wrong place of the stream, sessions
+//! What only sockets and real TLS can show: certificates, truncation, bytes in the wrong place of the stream, sessions
 //! that are resumed, kept or joined to another.
 //!
 //! Rows with steps are played by `wire`. Those without have a function of their own here, by their id.
@@ -56,7 +56,7 @@ fn over_sockets(row: &Row) {
     }
 }
 
-/// Rows of the clients whose point is a second connection, or what a handshake makes of octets that are no TLS: the machine
+/// Rows of the clients whose point is a second connection, or what a handshake makes of bytes that are no TLS: the machine
 /// alone has neither.
 #[test]
 fn a_handshake_that_fails_is_not_tried_again_with_less() {
@@ -134,7 +134,7 @@ fn client_hello(socket: &TcpStream) -> Vec<u8> {
 
 /// RFC 8446 §4.1.2.
 fn extensions(record: &[u8]) -> Vec<u16> {
-    let number = |octets: &[u8]| u16::from_be_bytes([octets[0], octets[1]]);
+    let number = |bytes: &[u8]| u16::from_be_bytes([bytes[0], bytes[1]]);
     // The record's header, the message's, the version and the random.
     let mut rest = &record[5 + 4 + 2 + 32..];
     rest = &rest[1 + usize::from(rest[0])..];
@@ -325,9 +325,9 @@ fn lead_to_tls<S: Server>(mut client: &TcpStream, mut server: S) {
     let serve = Serve { capabilities: vec!["STARTTLS".into()], ..Serve::default() };
     client.write_all(b"220 mx.example.test\r\n").unwrap();
     loop {
-        let mut octets = vec![0; 1000];
-        let count = client.read(&mut octets).unwrap();
-        server.hear(&octets[..count]);
+        let mut bytes = vec![0; 1000];
+        let count = client.read(&mut bytes).unwrap();
+        server.hear(&bytes[..count]);
         while let Some(verb) = server.next() {
             client.write_all(server.answer(&serve).text.as_bytes()).unwrap();
             if verb == "STARTTLS" {

@@ -1,7 +1,7 @@
 //! A row of the catalogue of attacks: what the system under test is fed, step by step, and what must come of it.
 //!
 //! This file knows the form of the rows (`*.jsonl`) and the words in it, and refuses any that it does not know. It runs
-//! nothing. Strings that hold octets are ISO 8859-1: one character is one octet.
+//! nothing. Strings that hold bytes are ISO 8859-1: one character is one byte.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -58,13 +58,13 @@ pub(crate) enum Security {
 /// What happens next to the system under test.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// It receives these octets. They may hold `{tag}` and the like: see [`filled`].
+    /// It receives these bytes. They may hold `{tag}` and the like: see [`filled`].
     Receive(String),
-    /// It receives these octets on the TCP stream, whatever runs over that.
+    /// It receives these bytes on the TCP stream, whatever runs over that.
     Raw(String),
-    /// It receives these octets so many times; one by one if `drip`.
+    /// It receives these bytes so many times; one by one if `drip`.
     Repeat {
-        octets: String,
+        bytes: String,
         count: usize,
         drip: bool,
     },
@@ -230,23 +230,22 @@ pub(crate) fn rows(file: &str) -> Vec<Row> {
     file.lines().map(|line| Row::of(&serde_json::from_str(line).unwrap())).collect()
 }
 
-/// A pattern over octets, where `^` is at each line.
+/// A pattern over bytes, where `^` is at each line.
 pub(crate) fn pattern(source: &str) -> Regex {
-    // A character of the source that is no ASCII stands for an octet.
-    let source: String =
-        source.chars().map(|c| if c.is_ascii() { c.to_string() } else { octet(c) }).collect();
+    // A character of the source that is no ASCII stands for a byte.
+    let source: String = source.chars().map(|c| if c.is_ascii() { c.to_string() } else { byte(c) }).collect();
     RegexBuilder::new(&source).multi_line(true).unicode(false).build().unwrap()
 }
 
-fn octet(character: char) -> String {
+fn byte(character: char) -> String {
     format!("\\x{:02x}", u32::from(character))
 }
 
-/// The octets that a string stands for.
+/// The bytes that a string stands for.
 ///
 /// # Panics
-/// If a character is no octet.
-pub(crate) fn octets(text: &str) -> Vec<u8> {
+/// If a character is no byte.
+pub(crate) fn bytes(text: &str) -> Vec<u8> {
     text.chars().map(|character| u8::try_from(u32::from(character)).unwrap()).collect()
 }
 
@@ -276,7 +275,7 @@ pub(crate) fn filled_for(row: &Row, tag: &str, template: &str) -> Vec<u8> {
         ("{port2}", "9"),
     ];
     values.extend(later.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    octets(&filled(template, &values))
+    bytes(&filled(template, &values))
 }
 
 impl Row {
@@ -342,7 +341,7 @@ impl Config {
             rcpt: or("rcpt", "bob@example.test"),
             mailbox: or("mailbox", "INBOX"),
             ehlo: or("ehlo", "client.example.test"),
-            body: octets(&or("body", "From: alice@example.test\r\nSubject: x\r\n\r\nhello\r\n")),
+            body: bytes(&or("body", "From: alice@example.test\r\nSubject: x\r\n\r\nhello\r\n")),
         }
     }
 }
@@ -371,7 +370,7 @@ impl Step {
             "recv" => Self::Receive(text(value)),
             "recv_plain_raw" => Self::Raw(text(value)),
             "repeat" | "drip" => Self::Repeat {
-                octets: text(&value["s"]),
+                bytes: text(&value["s"]),
                 count: usize::try_from(value["n"].as_u64().unwrap()).unwrap(),
                 drip: kind == "drip",
             },

@@ -2,7 +2,7 @@
 //! families of attacks of which the rows are examples.
 //!
 //! This file knows in which ways a row is run, and whom the applications know. There is no network: a handshake succeeds
-//! unless octets in cleartext come in its place.
+//! unless bytes in cleartext come in its place.
 
 mod connection;
 mod echoes;
@@ -91,9 +91,9 @@ pub(crate) struct Log {
     pub(crate) asked: Vec<u8>,
     /// Who has proved who they are, one a line.
     pub(crate) identities: Vec<u8>,
-    /// The messages that it has taken: a line that says for whom, then the octets.
+    /// The messages that it has taken: a line that says for whom, then the bytes.
     pub(crate) deliveries: Vec<u8>,
-    /// The octets of the message that is coming.
+    /// The bytes of the message that is coming.
     pub(crate) coming: Vec<u8>,
 }
 
@@ -104,7 +104,7 @@ impl Log {
     }
 }
 
-/// The largest message that a server takes here, in octets.
+/// The largest message that a server takes here, in bytes.
 const LARGEST: u64 = 1 << 18;
 
 /// The password of the only user.
@@ -183,7 +183,7 @@ struct Way {
     service: Service,
 }
 
-/// The ways in which a row is run: whole, octet by octet, cut in two at every place, and at random; with answers at
+/// The ways in which a row is run: whole, byte by byte, cut in two at every place, and at random; with answers at
 /// once and late; on servers that want an identity and that want none.
 fn ways(row: &Row, texts: &[usize]) -> Vec<Way> {
     let (first, second) = if row.requires.iter().any(|what| what == "submission") {
@@ -203,13 +203,13 @@ fn ways(row: &Row, texts: &[usize]) -> Vec<Way> {
                 ways.push(way(Cut::Random(7)));
                 continue;
             }
-            ways.push(way(Cut::Octets));
+            ways.push(way(Cut::Bytes));
             if flood > 0 {
                 ways.extend((0..3).map(|seed| way(Cut::Random(seed))));
                 continue;
             }
             ways.extend((0..10).map(|seed| way(Cut::Random(seed))));
-            // A late answer matters most where octets may come before it that are not to be read under TLS.
+            // A late answer matters most where bytes may come before it that are not to be read under TLS.
             if service != first || pace == Pace::Late && !gate {
                 continue;
             }
@@ -229,10 +229,10 @@ fn places(len: usize) -> impl Iterator<Item = usize> {
 /// A flood that ends when the server has had enough.
 const ENDLESS: usize = 1;
 
-/// How many octets a step floods with.
+/// How many bytes a step floods with.
 fn flood(step: &Step) -> usize {
     match step {
-        Step::Repeat { octets, count, .. } => octets.len() * count,
+        Step::Repeat { bytes, count, .. } => bytes.len() * count,
         Step::Loop { times, steps } => times * steps.iter().map(flood).sum::<usize>(),
         Step::Act { .. } => ENDLESS,
         _ => 0,

@@ -14,7 +14,7 @@ use crate::script::{Predicate, Row};
 pub(crate) struct Observed {
     /// Everything that the system under test put out, in order.
     pub(crate) output: Vec<Piece>,
-    /// The marks, and how many octets of output there were before each.
+    /// The marks, and how many bytes of output there were before each.
     pub(crate) marks: Vec<(String, usize)>,
     /// The command lines as the other side read them: without literals and messages.
     pub(crate) commands: Vec<u8>,
@@ -39,15 +39,15 @@ pub(crate) struct Observed {
     /// Whether a server served somebody else afterwards.
     pub(crate) alive: Option<bool>,
     pub(crate) seconds: f64,
-    /// The most octets of the peer's that were held at once.
+    /// The most bytes of the peer's that were held at once.
     pub(crate) held: usize,
     /// Whether what the notes of the row say was found true by a test of its own.
     pub(crate) notes: Option<bool>,
 }
 
-/// Octets that were put out at once.
+/// Bytes that were put out at once.
 pub(crate) struct Piece {
-    pub(crate) octets: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     pub(crate) under_tls: bool,
 }
 
@@ -59,7 +59,7 @@ impl fmt::Debug for Observed {
                 f,
                 "{} {}",
                 if piece.under_tls { "tls  " } else { "plain" },
-                piece.octets.escape_ascii()
+                piece.bytes.escape_ascii()
             )?;
         }
         writeln!(f, "marks {:?}, closed {}, TLS {:?}", self.marks, self.closed, self.tls)?;
@@ -96,7 +96,7 @@ impl Observed {
     pub(crate) fn data(&self, set: &str) -> Vec<u8> {
         let of = |wanted: fn(&Piece) -> bool| {
             let pieces = self.output.iter().filter(|piece| wanted(piece));
-            pieces.map(|piece| piece.octets.as_slice()).collect::<Vec<_>>().concat()
+            pieces.map(|piece| piece.bytes.as_slice()).collect::<Vec<_>>().concat()
         };
         match set {
             "plain" => of(|piece| !piece.under_tls),
@@ -151,7 +151,7 @@ impl Observed {
 
 /// Whether a line begins with one of these commands, behind a tag or without.
 fn has_command(output: &[u8], verbs: &[impl AsRef<str>]) -> bool {
-    output.split(|&octet| octet == b'\n').any(|line| {
+    output.split(|&byte| byte == b'\n').any(|line| {
         let line = String::from_utf8_lossy(line).to_ascii_uppercase();
         let mut words = line.split_ascii_whitespace().take(2);
         words.any(|word| verbs.iter().any(|verb| verb.as_ref() == word))
@@ -173,8 +173,8 @@ pub(crate) fn holds_secret(output: &[u8], secret: &str) -> bool {
 }
 
 /// In base64.
-pub(crate) fn base64(octets: &[u8]) -> String {
-    String::from_utf8(sasl::encode_base64(octets).expose().clone()).unwrap()
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    String::from_utf8(sasl::encode_base64(bytes).expose().clone()).unwrap()
 }
 
 #[test]

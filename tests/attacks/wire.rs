@@ -98,9 +98,9 @@ pub(crate) fn run<A: Application, S: Server + Send>(row: &Row) {
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
-    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
-        Ok(octets.len())
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -199,9 +199,9 @@ fn serve<S: Server>(listener: &TcpListener, row: &Row) -> Observed {
 impl<S: Server> Player<'_, S> {
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Receive(octets) => self.say(octets),
-            Step::Raw(octets) => {
-                let _ = self.socket().write_all(&script::octets(octets));
+            Step::Receive(bytes) => self.say(bytes),
+            Step::Raw(bytes) => {
+                let _ = self.socket().write_all(&script::bytes(bytes));
             }
             Step::Tls(tls) => self.handshake(tls),
             Step::Serve(serve) => self.serve(serve),
@@ -235,20 +235,20 @@ impl<S: Server> Player<'_, S> {
 
     /// Takes what the client says next. False: it is silent, or gone.
     fn read(&mut self) -> bool {
-        let mut octets = vec![0; 16 * 1024];
+        let mut bytes = vec![0; 16 * 1024];
         self.socket().set_read_timeout(Some(SILENCE)).unwrap();
         let read = match &mut self.stream {
-            Stream::Plain(socket) => socket.read(&mut octets),
-            Stream::Tls(stream) => stream.read(&mut octets),
+            Stream::Plain(socket) => socket.read(&mut bytes),
+            Stream::Tls(stream) => stream.read(&mut bytes),
         };
         match read {
             Ok(0) => self.over = true,
             Ok(count) => {
-                octets.truncate(count);
-                self.server.hear(&octets);
+                bytes.truncate(count);
+                self.server.hear(&bytes);
                 self.put_out += count;
                 let under_tls = matches!(self.stream, Stream::Tls(_));
-                self.seen.output.push(Piece { octets, under_tls });
+                self.seen.output.push(Piece { bytes, under_tls });
                 return true;
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}

@@ -97,7 +97,7 @@ const KNOWN: &[Difference<Meaning>] = &[
         },
     },
     Difference {
-        why: "smtp-proto reads control characters, and octets that are not UTF-8, in names, paths and text",
+        why: "smtp-proto reads control characters, and bytes that are not UTF-8, in names, paths and text",
         is: |line, ours, theirs| {
             let line = line.strip_suffix(b"\r\n").unwrap();
             let odd = line.iter().any(u8::is_ascii_control) || std::str::from_utf8(line).is_err();
@@ -193,7 +193,7 @@ const KNOWN: &[Difference<Meaning>] = &[
         is: |line, ours, theirs| {
             refused(ours, Why::Number)
                 && is_read(theirs)
-                && line.split(|octet| !octet.is_ascii_digit()).any(|run| run.len() > 19)
+                && line.split(|byte| !byte.is_ascii_digit()).any(|run| run.len() > 19)
         },
     },
     Difference {
@@ -288,7 +288,7 @@ fn holds(line: &[u8], piece: &[u8]) -> bool {
 }
 
 fn words(line: &[u8]) -> usize {
-    line.trim_ascii().split(|octet| *octet == b' ').filter(|word| !word.is_empty()).count()
+    line.trim_ascii().split(|byte| *byte == b' ').filter(|word| !word.is_empty()).count()
 }
 
 /// Ours, as it would write it again: so that what is typed and what is only kept are the same here.
@@ -349,7 +349,7 @@ fn decoded(text: &str) -> String {
     for piece in pieces {
         let (hex, rest) = piece.split_at_checked(2).unwrap_or((piece, ""));
         match u8::from_str_radix(hex, 16) {
-            Ok(octet) => out.extend([char::from(octet)]),
+            Ok(byte) => out.extend([char::from(byte)]),
             Err(_) => out.extend(["+", hex]),
         }
         out.push_str(rest);
@@ -386,8 +386,8 @@ fn theirs(line: &[u8]) -> Meaning {
     let named = |verb: &str, argument: &str| {
         Meaning::Read(Read { verb: verb.to_owned(), argument: argument.to_owned(), ..Read::default() })
     };
-    let mut octets = line.iter();
-    match R::parse(&mut octets) {
+    let mut bytes = line.iter();
+    match R::parse(&mut bytes) {
         Err(peer::Error::UnknownCommand) => Meaning::Unknown,
         Err(_) => Meaning::Refused(None),
         Ok(R::Mail { from }) => Meaning::Read(mail(&from)),

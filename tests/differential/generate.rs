@@ -254,14 +254,14 @@ fn mutate(draw: &mut Draw, line: &mut Vec<u8>, once_in: usize) {
         return;
     }
     let at = draw.below(line.len());
-    let octet = draw.one(&[
+    let byte = draw.one(&[
         0, b'\t', b' ', b'<', b'>', b'@', b':', b'=', b';', b'"', b'\\', 0x7f, 0xff, b'A', b'9', b'-', b'+',
         b'.',
     ]);
     match draw.below(4) {
-        0 => line.insert(at, octet),
+        0 => line.insert(at, byte),
         1 => drop(line.remove(at)),
         2 => line.truncate(at),
-        _ => line[at] = octet,
+        _ => line[at] = byte,
     }
 }

@@ -1,6 +1,6 @@
 //! Our reading of commands and replies beside that of `smtp-proto`, on many generated lines.
 //!
-//! Both read the same octets into the same shape, [`Meaning`]. Where they disagree, one of the listed differences must
+//! Both read the same bytes into the same shape, [`Meaning`]. Where they disagree, one of the listed differences must
 //! say why; a difference that no longer occurs, or that would explain too much, fails the test as well.
 #![allow(
     clippy::unwrap_used,
@@ -19,11 +19,11 @@ use std::fmt::Debug;
 /// A known disagreement: who does what, and why ours is as it is.
 struct Difference<M: 'static> {
     why: &'static str,
-    /// Whether it is this one: the octets, ours and theirs.
+    /// Whether it is this one: the bytes, ours and theirs.
     is: fn(&[u8], &M, &M) -> bool,
 }
 
-/// How two readers fared on the same octets.
+/// How two readers fared on the same bytes.
 #[derive(Default)]
 struct Comparison {
     agreed: usize,
@@ -32,13 +32,13 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn add<M: PartialEq + Debug>(&mut self, octets: &[u8], ours: &M, theirs: &M, known: &[Difference<M>]) {
+    fn add<M: PartialEq + Debug>(&mut self, bytes: &[u8], ours: &M, theirs: &M, known: &[Difference<M>]) {
         if ours == theirs {
             self.agreed += 1;
-        } else if let Some(difference) = known.iter().find(|known| (known.is)(octets, ours, theirs)) {
+        } else if let Some(difference) = known.iter().find(|known| (known.is)(bytes, ours, theirs)) {
             *self.explained.entry(difference.why).or_default() += 1;
         } else if self.unexplained.len() < 40 {
-            let shown = String::from_utf8_lossy(octets);
+            let shown = String::from_utf8_lossy(bytes);
             self.unexplained.push(format!("{shown:?}\n  ours   {ours:?}\n  theirs {theirs:?}"));
         }
     }

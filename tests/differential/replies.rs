@@ -24,8 +24,8 @@ fn replies_are_read_alike() {
     let mut draw = Draw::new(421);
     let mut comparison = Comparison::default();
     for _ in 0..60_000 {
-        let octets = generate::reply(&mut draw);
-        comparison.add(&octets, &ours(&octets), &theirs(&octets), KNOWN);
+        let bytes = generate::reply(&mut draw);
+        comparison.add(&bytes, &ours(&bytes), &theirs(&bytes), KNOWN);
     }
     comparison.judge(KNOWN, 20_000);
 }
@@ -33,19 +33,19 @@ fn replies_are_read_alike() {
 const KNOWN: &[Difference<Meaning>] = &[
     Difference {
         why: "smtp-proto reads codes that begin with other digits than 2 to 5 (RFC 5321 section 4.2.1)",
-        is: |octets, ours, theirs| {
-            ours.0.is_none() && theirs.0.is_some() && !matches!(octets.first(), Some(b'2'..=b'5'))
+        is: |bytes, ours, theirs| {
+            ours.0.is_none() && theirs.0.is_some() && !matches!(bytes.first(), Some(b'2'..=b'5'))
         },
     },
     Difference {
         why: "smtp-proto reads lines with different codes as one reply; here that is refused (RFC 5321 section 4.2.1)",
-        is: |octets, ours, theirs| {
-            let codes = octets.split(|octet| *octet == b'\n').filter_map(|line| line.get(..3));
+        is: |bytes, ours, theirs| {
+            let codes = bytes.split(|byte| *byte == b'\n').filter_map(|line| line.get(..3));
             ours.0.is_none() && theirs.0.is_some() && codes.collect::<BTreeSet<_>>().len() > 1
         },
     },
     Difference {
-        why: "control characters and octets that are not UTF-8 are shown as the replacement character here",
+        why: "control characters and bytes that are not UTF-8 are shown as the replacement character here",
         is: |_, ours, theirs| {
             both(ours, theirs, |ours, theirs| {
                 ours.enhanced == theirs.enhanced
@@ -73,22 +73,22 @@ const KNOWN: &[Difference<Meaning>] = &[
     },
     Difference {
         why: "smtp-proto reads half an enhanced code",
-        is: |octets, ours, theirs| {
-            both(ours, theirs, |ours, theirs| ours.enhanced != theirs.enhanced) && incomplete(octets)
+        is: |bytes, ours, theirs| {
+            both(ours, theirs, |ours, theirs| ours.enhanced != theirs.enhanced) && incomplete(bytes)
         },
     },
     Difference {
         why: "smtp-proto passes over what follows an enhanced code with a space in it",
-        is: |octets, ours, theirs| {
+        is: |bytes, ours, theirs| {
             both(ours, theirs, |ours, theirs| {
                 ours.text.ends_with(&theirs.text) || theirs.text.ends_with(&ours.text)
-            }) && incomplete(octets)
+            }) && incomplete(bytes)
         },
     },
     Difference {
         why: "of several enhanced codes the first line's counts here, or the last's; there the last that was seen",
-        is: |octets, ours, theirs| {
-            octets.iter().filter(|octet| **octet == b'\n').count() > 1
+        is: |bytes, ours, theirs| {
+            bytes.iter().filter(|byte| **byte == b'\n').count() > 1
                 && both(ours, theirs, |ours, theirs| ours.enhanced != theirs.enhanced)
         },
     },
@@ -99,11 +99,11 @@ fn both(ours: &Meaning, theirs: &Meaning, that: fn(&Read, &Read) -> bool) -> boo
 }
 
 /// Whether a line begins with a number and a dot that are no enhanced code.
-fn incomplete(octets: &[u8]) -> bool {
-    octets.split(|octet| *octet == b'\n').filter_map(|line| line.get(4..)).any(|text| {
-        let word = text.split(|octet| octet.is_ascii_whitespace()).next().unwrap_or_default();
+fn incomplete(bytes: &[u8]) -> bool {
+    bytes.split(|byte| *byte == b'\n').filter_map(|line| line.get(4..)).any(|text| {
+        let word = text.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
         matches!(word, [b'0'..=b'9', b'.', ..])
-            && word.split(|octet| *octet == b'.').filter(|run| !run.is_empty()).count() != 3
+            && word.split(|byte| *byte == b'.').filter(|run| !run.is_empty()).count() != 3
     })
 }
 
@@ -112,21 +112,21 @@ fn plain(text: &str) -> String {
     let line = |line: &str| {
         let line = line.trim_end();
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let code = !word.is_empty() && word.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.');
+        let code = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         if code { rest } else { line }.to_owned()
     };
     text.split('\n').map(line).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-fn ours(octets: &[u8]) -> Meaning {
-    Meaning(parse::reply(octets).ok().map(|reply| {
+fn ours(bytes: &[u8]) -> Meaning {
+    Meaning(parse::reply(bytes).ok().map(|reply| {
         let enhanced = reply.enhanced().map(|code| [u16::from(code.class()), code.subject(), code.detail()]);
         Read { code: reply.code().get(), enhanced, text: plain(&reply.text()) }
     }))
 }
 
-fn theirs(octets: &[u8]) -> Meaning {
-    let mut rest = octets.iter();
+fn theirs(bytes: &[u8]) -> Meaning {
+    let mut rest = bytes.iter();
     let read = ResponseReceiver::default().parse(&mut rest);
     Meaning(read.ok().filter(|_| rest.as_slice().is_empty()).map(|reply| {
         let enhanced = (reply.esc != [0, 0, 0]).then(|| reply.esc.map(u16::from));

@@ -26,13 +26,13 @@ use proto_mail::{
 use proto_smtp::types::Response;
 use proto_smtp::{Dialect, client::Client as SmtpClientMachine, server::Server as SmtpServerMachine};
 
-/// What no octet of the cleartext part may hold: the password of the client under test, and its base64.
+/// What no byte of the cleartext part may hold: the password of the client under test, and its base64.
 const SECRETS: [&str; 4] = ["correct horse", "Y29ycmVjdCBob3Jz", "b3JyZWN0IGhvcn", "AGFsaWNlAGNvcnJl"];
 
 /// What came of a conversation.
 #[derive(Debug, PartialEq, Eq)]
 struct Record {
-    /// What the application saw, and every octet that was sent, before TLS.
+    /// What the application saw, and every byte that was sent, before TLS.
     before: Seen,
     outcome: Outcome,
 }
@@ -115,7 +115,7 @@ impl<P: ServerUnderTest<Secure: Debug>> Victim for Serving<P> {
             let Some(piece) = pieces.next() else { return before.end(tx, Outcome::Cleartext) };
             rx.extend(piece);
         };
-        assert!(rx.is_empty(), "STARTTLS was told with octets behind it");
+        assert!(rx.is_empty(), "STARTTLS was told with bytes behind it");
         let upgrade = P::accept(machine, request, &mut tx).unwrap();
         before.output.extend(tx.take());
         // A driver that reads ahead: all that is still to come in cleartext is in the buffer.
@@ -168,7 +168,7 @@ impl<P: ClientUnderTest<Secure: Debug>> Victim for Asking<P> {
             let Some(piece) = pieces.next() else { return before.end(tx, Outcome::Cleartext) };
             rx.extend(piece);
         };
-        assert!(rx.is_empty(), "TLS was agreed with octets behind the answer");
+        assert!(rx.is_empty(), "TLS was agreed with bytes behind the answer");
         before.output.extend(tx.take());
         pieces.for_each(|piece| rx.extend(piece));
         let outcome = match upgrade.complete(Secure::trusted_local(), &mut rx) {
@@ -354,11 +354,11 @@ fn password() -> Credentials {
     Credentials::password("alice", &b"correct horse"[..])
 }
 
-/// Every way to cut the turns: whole, octet by octet, and in two at every place. No piece reaches over a turn.
+/// Every way to cut the turns: whole, byte by byte, and in two at every place. No piece reaches over a turn.
 fn splits(turns: &[Vec<u8>]) -> Vec<Vec<Vec<&[u8]>>> {
     let whole: Vec<Vec<&[u8]>> = turns.iter().map(|turn| vec![turn.as_slice()]).collect();
-    let octets = turns.iter().map(|turn| turn.chunks(1).collect()).collect();
-    let mut found = vec![whole.clone(), octets];
+    let bytes = turns.iter().map(|turn| turn.chunks(1).collect()).collect();
+    let mut found = vec![whole.clone(), bytes];
     for (index, turn) in turns.iter().enumerate() {
         for at in 1..turn.len() {
             let mut cut = whole.clone();

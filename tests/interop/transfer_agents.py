@@ -201,7 +201,7 @@ context.load_cert_chain(certificate, key)
 numbers = itertools.count()
 
 class Keep:
-    # The library's own Mailbox takes a message to pieces and builds it again: not octet for octet.
+    # The library's own Mailbox takes a message to pieces and builds it again: not byte for byte.
     async def handle_DATA(self, server, session, envelope):
         with open(f"{folder}/new/{next(numbers)}", "wb") as file:
             file.write(envelope.original_content)

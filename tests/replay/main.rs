@@ -18,7 +18,7 @@ fn main() -> io::Result<()> {
     for path in arguments {
         let path = Path::new(&path);
         let inputs = if path.is_dir() { files(path)? } else { vec![fs::read(path)?] };
-        inputs.iter().for_each(|octets| _ = run(octets));
+        inputs.iter().for_each(|bytes| _ = run(bytes));
         println!("{}", path.display());
     }
     Ok(())

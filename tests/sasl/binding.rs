@@ -9,14 +9,14 @@ use proto_mail::{
 use crate::raw::{Ended, Raw};
 use crate::talk::{BOTH, End, How, scripted_over};
 
-fn base64(octets: &[u8]) -> String {
-    String::from_utf8(sasl::encode_base64(octets).expose().clone()).unwrap()
+fn base64(bytes: &[u8]) -> String {
+    String::from_utf8(sasl::encode_base64(bytes).expose().clone()).unwrap()
 }
 
 /// The keys of user's password, which is "secret".
 fn keys(question: &AuthQuestion) -> AuthVerdict {
     let AuthQuestion::Keys { hash, .. } = question else { return AuthVerdict::Accept };
-    let keys = ScramKeys::derive(*hash, "secret", b"sixteen octets!!", MIN_ITERATIONS).unwrap();
+    let keys = ScramKeys::derive(*hash, "secret", b"sixteen bytes!!!", MIN_ITERATIONS).unwrap();
     AuthVerdict::Keys(Box::new(keys))
 }
 
@@ -105,9 +105,9 @@ fn a_proof_that_is_bound_to_another_channel_is_refused() {
     };
     for protocol in BOTH {
         for mechanism in [ScramHash::Sha1, ScramHash::Sha256].map(plus) {
-            for (octet, expected) in [(9, Ended::Accepted), (8, Ended::Rejected)] {
+            for (byte, expected) in [(9, Ended::Accepted), (8, Ended::Rejected)] {
                 let mut raw = Raw::new(protocol, Limits::default(), keys);
-                let secure = Secure::tls(ChannelBinding::TlsExporter([octet; 32])).with_seed([1; 32]);
+                let secure = Secure::tls(ChannelBinding::TlsExporter([byte; 32])).with_seed([1; 32]);
                 let credentials = Credentials::password("user", &b"secret"[..]);
                 let (mut session, offered) = (SaslContext::secure(&secure), Mechanisms::all());
                 let mut client =
@@ -119,7 +119,7 @@ fn a_proof_that_is_bound_to_another_channel_is_refused() {
                     let message = client.step(challenge.as_bytes()).unwrap();
                     told = raw.say(&format!("{}\r\n", base64(message.expose())));
                 }
-                assert_eq!(raw.answer(&told), expected, "{protocol:?} {mechanism} {octet}: {told}");
+                assert_eq!(raw.answer(&told), expected, "{protocol:?} {mechanism} {byte}: {told}");
                 assert_eq!(client.is_done(), expected == Ended::Accepted);
             }
         }

@@ -233,7 +233,7 @@ fn accept(question: &AuthQuestion) -> AuthVerdict {
     let AuthQuestion::Keys { hash, .. } = question else { return AuthVerdict::Accept };
     let kept = KEPT.get_or_init(|| {
         [ScramHash::Sha1, ScramHash::Sha256].map(|hash| {
-            ScramKeys::derive(hash, "secret", b"sixteen octets!!", MIN_ITERATIONS).unwrap().to_text()
+            ScramKeys::derive(hash, "secret", b"sixteen bytes!!!", MIN_ITERATIONS).unwrap().to_text()
         })
     });
     let text = &kept[usize::from(*hash == ScramHash::Sha256)];

@@ -28,7 +28,7 @@ const NAMES: [&str; 4] = ["user", "jane=doe,esq", "Grüße", "i\u{ad}x"];
 const PASSWORD: &str = "p\u{e9}ncil =,";
 const TOKEN: &str = "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==";
 const BINDING: [u8; 32] = [7; 32];
-const SALT: &[u8] = b"sixteen octets!!";
+const SALT: &[u8] = b"sixteen bytes!!!";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
@@ -194,12 +194,12 @@ fn keys(hash: ScramHash) -> ScramKeys {
     ScramKeys::derive(hash, PASSWORD, SALT, 4096).unwrap()
 }
 
-/// A secret of the keys as they are written down, for the peer, who wants octets.
+/// A secret of the keys as they are written down, for the peer, who wants bytes.
 fn written_keys(hash: ScramHash) -> (Vec<u8>, Vec<u8>) {
     let text = keys(hash).to_text();
     let (_, both) = text.expose().rsplit_once('$').unwrap();
     let (stored, server) = both.split_once(':').unwrap();
-    let octets =
+    let bytes =
         |line: &str| -> Vec<u8> { Secret::expose(&sasl::decode_base64(line.as_bytes()).unwrap()).clone() };
-    (octets(stored), octets(server))
+    (bytes(stored), bytes(server))
 }

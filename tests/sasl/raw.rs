@@ -1,4 +1,4 @@
-//! A server of either protocol under TLS, and a client that says whatever octets it likes.
+//! A server of either protocol under TLS, and a client that says whatever bytes it likes.
 //!
 //! It knows how an exchange is begun, goes on and ends on the wire, and no mechanism.
 
@@ -70,8 +70,8 @@ impl Raw {
     }
 
     /// Says this; what the server says to it.
-    pub(crate) fn say(&mut self, octets: &str) -> String {
-        self.rx.extend(octets.as_bytes());
+    pub(crate) fn say(&mut self, bytes: &str) -> String {
+        self.rx.extend(bytes.as_bytes());
         while self.error.is_none() {
             let before = self.counts.delays;
             match (self.serve)(&mut self.rx, &mut self.tx, &mut self.counts) {

@@ -53,17 +53,17 @@ pub(crate) struct Talk {
     pub(crate) server_error: Option<Error>,
 }
 
-/// Takes what is to be sent: the octets, and into `shown` those that anybody may see.
+/// Takes what is to be sent: the bytes, and into `shown` those that anybody may see.
 fn take(tx: &mut SendBuffer, shown: &mut Vec<u8>) -> Vec<u8> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     for chunk in tx.chunks() {
-        octets.extend_from_slice(chunk.bytes);
+        bytes.extend_from_slice(chunk.bytes);
         if !chunk.secret {
             shown.extend_from_slice(chunk.bytes);
         }
     }
-    tx.sent(octets.len());
-    octets
+    tx.sent(bytes.len());
+    bytes
 }
 
 fn secure(seed: u8) -> Secure {

@@ -19,8 +19,8 @@ pub(crate) const OPEN: CustomMechanism = CustomMechanism::new("X-TOY", Cleartext
 /// Not a MAC that anybody should use.
 pub(crate) fn mac(key: &[u8], message: &[u8]) -> String {
     let mut sum = 0xcbf2_9ce4_8422_2325_u64;
-    for octet in key.iter().chain(b":").chain(message) {
-        sum = (sum ^ u64::from(*octet)).wrapping_mul(0x0100_0000_01b3);
+    for byte in key.iter().chain(b":").chain(message) {
+        sum = (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     }
     format!("{sum:016x}")
 }

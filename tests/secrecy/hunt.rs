@@ -1,14 +1,14 @@
-//! The search: every piece of six octets of every secret, as it is, in base64 at each of the three offsets, escaped,
-//! in hexadecimal and as the list of numbers that `Debug` makes of octets.
+//! The search: every piece of six bytes of every secret, as it is, in base64 at each of the three offsets, escaped,
+//! in hexadecimal and as the list of numbers that `Debug` makes of bytes.
 //!
-//! This file knows forms of octets and no protocol.
+//! This file knows forms of bytes and no protocol.
 
 use std::collections::HashMap;
 
 /// The shortest piece that counts as found.
 const PIECE: usize = 6;
 
-/// What is searched for: forms of pieces, by their first octets.
+/// What is searched for: forms of pieces, by their first bytes.
 #[derive(Default)]
 pub(crate) struct Hunt {
     forms: HashMap<[u8; PIECE], Vec<Vec<u8>>>,
@@ -25,7 +25,7 @@ impl Hunt {
             for piece in secret.windows(PIECE) {
                 hunt.add(piece);
                 let numbers: Vec<String> = piece.iter().map(u8::to_string).collect();
-                let hexadecimal: String = piece.iter().map(|octet| format!("{octet:02x}")).collect();
+                let hexadecimal: String = piece.iter().map(|byte| format!("{byte:02x}")).collect();
                 for form in [
                     numbers.join(", "),
                     hexadecimal.to_uppercase(),
@@ -67,7 +67,7 @@ impl Hunt {
     }
 }
 
-/// What of a secret's base64 does not depend on the octets around it, when `offset` octets stand in front of it.
+/// What of a secret's base64 does not depend on the bytes around it, when `offset` bytes stand in front of it.
 fn base64(secret: &[u8], offset: usize) -> Vec<u8> {
     let around = [&vec![0; offset], secret].concat();
     let encoded = proto_mail::sasl::encode_base64(&around);
@@ -87,7 +87,7 @@ fn the_hunt_finds_what_is_there() {
         assert!(hunt.find(&around).is_some());
         assert!(hunt.find(format!("{around:?}").as_bytes()).is_some(), "as a list");
         assert!(hunt.find(format!("{}", around.escape_ascii()).as_bytes()).is_some(), "escaped");
-        let hexadecimal: String = around.iter().map(|octet| format!("{octet:02X}")).collect();
+        let hexadecimal: String = around.iter().map(|byte| format!("{byte:02X}")).collect();
         assert!(hunt.find(hexadecimal.as_bytes()).is_some(), "hexadecimal");
     }
     for piece in secret.windows(PIECE) {

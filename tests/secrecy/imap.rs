@@ -117,7 +117,7 @@ impl Application<Server<Cleartext>> for Serving {
 fn config() -> Config {
     let mut waits = Waits::default();
     waits.delay = Duration::ZERO;
-    // Short enough that a line beyond it costs little time, octet by octet.
+    // Short enough that a line beyond it costs little time, byte by byte.
     let mut limits = Limits::default();
     limits.line = 4096;
     Config::default().waits(waits).limits(limits).served(Mechanisms::all()).with_mechanism(Arc::new(own::Own))

@@ -28,14 +28,14 @@ pub(crate) struct Shown {
 /// A trace in every form: as it is written, and the events that it is made of.
 #[derive(Clone, Default)]
 pub(crate) struct Written {
-    octets: Arc<Mutex<Vec<u8>>>,
+    bytes: Arc<Mutex<Vec<u8>>>,
     events: Arc<Mutex<Vec<Event>>>,
 }
 
 impl Write for Written {
-    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.octets.lock().unwrap().extend_from_slice(octets);
-        Ok(octets.len())
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -53,8 +53,8 @@ impl Written {
 
     /// Everything that was written, and every event.
     pub(crate) fn text(&self) -> String {
-        let octets = self.octets.lock().unwrap();
-        format!("{}{:?}", String::from_utf8_lossy(&octets), self.events.lock().unwrap())
+        let bytes = self.bytes.lock().unwrap();
+        format!("{}{:?}", String::from_utf8_lossy(&bytes), self.events.lock().unwrap())
     }
 }
 
@@ -100,18 +100,18 @@ fn join(last: &mut Event, event: &Event) -> bool {
 /// How what is said comes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Cut {
-    /// In pieces of so many octets.
+    /// In pieces of so many bytes.
     Every(usize),
-    /// Each turn in two, behind so many octets.
+    /// Each turn in two, behind so many bytes.
     At(usize),
 }
 
 impl Cut {
-    fn pieces(self, octets: &[u8]) -> Vec<&[u8]> {
+    fn pieces(self, bytes: &[u8]) -> Vec<&[u8]> {
         match self {
-            Self::Every(size) => octets.chunks(size).collect(),
+            Self::Every(size) => bytes.chunks(size).collect(),
             Self::At(at) => {
-                let (front, back) = octets.split_at(at.min(octets.len()));
+                let (front, back) = bytes.split_at(at.min(bytes.len()));
                 [front, back].into_iter().filter(|piece| !piece.is_empty()).collect()
             }
         }
@@ -160,9 +160,9 @@ impl Shown {
         }
     }
 
-    /// These octets passed: what is shown must not repeat them.
-    pub(crate) fn passed(&mut self, octets: &[u8]) {
-        self.wire.extend_from_slice(octets);
+    /// These bytes passed: what is shown must not repeat them.
+    pub(crate) fn passed(&mut self, bytes: &[u8]) {
+        self.wire.extend_from_slice(bytes);
     }
 
     /// What the trace says.
@@ -189,10 +189,10 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
         self.error
     }
 
-    /// Receives octets, cut into pieces. The state is looked at in the middle and behind them.
-    fn receive(&mut self, octets: &[u8], cut: Cut, shown: &mut Shown) {
-        shown.wire.extend_from_slice(octets);
-        let pieces = cut.pieces(octets);
+    /// Receives bytes, cut into pieces. The state is looked at in the middle and behind them.
+    fn receive(&mut self, bytes: &[u8], cut: Cut, shown: &mut Shown) {
+        shown.wire.extend_from_slice(bytes);
+        let pieces = cut.pieces(bytes);
         let middle = pieces.len() / 2;
         for (index, piece) in pieces.into_iter().enumerate() {
             self.rx.extend(piece);
@@ -263,7 +263,7 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
     }
 }
 
-/// Lets both talk until nobody says anything more. The wire carries pieces of `size` octets.
+/// Lets both talk until nobody says anything more. The wire carries pieces of `size` bytes.
 pub(crate) fn talk<C, S, A, B>(
     client: &mut Side<C, A>,
     server: &mut Side<S, B>,

@@ -1,4 +1,4 @@
-//! The trace does not depend on how what a peer says is cut: at every split it is the same to the octet, as events, as
+//! The trace does not depend on how what a peer says is cut: at every split it is the same to the byte, as events, as
 //! text and as JSON, and nothing in it is secret.
 
 use proto_smtp::InitialResponse;

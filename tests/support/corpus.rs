@@ -11,7 +11,7 @@ use crate::harness::{self, Reached};
 /// What a target does with an input.
 pub type Target = fn(&[u8]) -> Reached;
 
-/// The four machines. The first two octets of an input choose how one is set up, and how the input is cut.
+/// The four machines. The first two bytes of an input choose how one is set up, and how the input is cut.
 pub const MACHINES: [(&str, Target); 4] = [
     ("imap_client", harness::imap_client),
     ("imap_server", harness::imap_server),
@@ -68,14 +68,14 @@ pub fn folder() -> PathBuf {
 /// A folder cannot be read.
 pub fn replay() -> io::Result<()> {
     for (name, run) in MACHINES.into_iter().chain(OTHERS) {
-        for octets in written(name)?.into_iter().chain(found(name)?) {
-            run(&octets);
+        for bytes in written(name)?.into_iter().chain(found(name)?) {
+            run(&bytes);
         }
     }
     for (name, run) in MACHINES {
-        for octets in written(name)? {
+        for bytes in written(name)? {
             for (config, seed) in [(0, 1), (1, 2), (2, 3), (3, 4), (5, 5), (8, 6), (16, 7)] {
-                run(&[&[b'0' + config, seed], octets.get(2..).unwrap_or_default()].concat());
+                run(&[&[b'0' + config, seed], bytes.get(2..).unwrap_or_default()].concat());
             }
         }
     }

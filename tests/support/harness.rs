@@ -1,10 +1,10 @@
-//! What a fuzz target and a test do with any octets: let them play the peer of a machine, cut them in several ways, and
+//! What a fuzz target and a test do with any bytes: let them play the peer of a machine, cut them in several ways, and
 //! hold what came of it to the invariants.
 //!
-//! The first line is the application's: its first octet chooses the configuration, the next how the input is cut, and
+//! The first line is the application's: its first byte chooses the configuration, the next how the input is cut, and
 //! the others what the application does (`0` is the first choice). What follows is the peer's side of the wire.
 //!
-//! Whatever the octets are: nothing panics, every invariant of [`invariants`](crate::invariants) holds, and neither the events nor the
+//! Whatever the bytes are: nothing panics, every invariant of [`invariants`](crate::invariants) holds, and neither the events nor the
 //! output depend on the cuts. Where the peer must not speak before it was asked (to a client, and around STARTTLS) the
 //! cuts that are compared end each line; others are held to the invariants all the same. And what follows TLS is what it would
 //! be if nothing but STARTTLS had been said before.
@@ -40,7 +40,7 @@ pub fn imap_client(data: &[u8]) -> Reached {
         Variant::Odd => config = config.reading(Strictness::Strict),
     }
     let config = Arc::new(config);
-    let prelude = Prelude { choices: b"2", octets: b"* OK [CAPABILITY STARTTLS] x\r\nM1 OK x\r\n" };
+    let prelude = Prelude { choices: b"2", bytes: b"* OK [CAPABILITY STARTTLS] x\r\nM1 OK x\r\n" };
     run(&input, Side::ImapClient, input.other, &prelude, |secure, choices, afresh| {
         imap_client::Asking::new(Arc::clone(&config), secure, choices, afresh)
     })
@@ -51,7 +51,7 @@ pub fn imap_server(data: &[u8]) -> Reached {
     let Some(input) = Input::new(data) else { return Reached::Nothing };
     let config = proto_imap::Config::default().limits(input.limits()).served(Mechanisms::all());
     let config = Arc::new(config.with_mechanism(own::mechanism()));
-    let prelude = Prelude { choices: b"", octets: b"t STARTTLS\r\n" };
+    let prelude = Prelude { choices: b"", bytes: b"t STARTTLS\r\n" };
     run(&input, Side::ImapServer, false, &prelude, |secure, choices, afresh| {
         imap_server::Serving::new(Arc::clone(&config), secure, choices, afresh)
     })
@@ -75,7 +75,7 @@ pub fn smtp_client(data: &[u8]) -> Reached {
         Variant::Odd => config = config.pipelining(Pipelining::Envelope).mixed_codes(MixedCodes::Refuse),
     }
     let config = Arc::new(config);
-    let prelude = Prelude { choices: b"2", octets: b"220 x\r\n250-x\r\n250 STARTTLS\r\n220 x\r\n" };
+    let prelude = Prelude { choices: b"2", bytes: b"220 x\r\n250-x\r\n250 STARTTLS\r\n220 x\r\n" };
     run(&input, Side::SmtpClient, input.other, &prelude, |secure, choices, afresh| {
         smtp_client::Asking::new(Arc::clone(&config), secure, choices, afresh)
     })
@@ -135,18 +135,18 @@ pub fn smtp_server(data: &[u8]) -> Reached {
         config = config.require_authentication();
     }
     let config = Arc::new(config);
-    let octets: &[u8] = match dialect {
+    let bytes: &[u8] = match dialect {
         Dialect::Lmtp => b"LHLO x\r\nSTARTTLS\r\n",
         _ => b"EHLO x\r\nSTARTTLS\r\n",
     };
-    run(&input, Side::SmtpServer, false, &Prelude { choices: b"", octets }, |secure, choices, afresh| {
+    run(&input, Side::SmtpServer, false, &Prelude { choices: b"", bytes }, |secure, choices, afresh| {
         let variant = input.variant;
         let terms = smtp_server::Terms { proof, dialect, variant };
         smtp_server::Serving::new(Arc::clone(&config), secure, terms, choices, afresh)
     })
 }
 
-/// Gives octets to a parser: see [`parsers`](crate::parsers).
+/// Gives bytes to a parser: see [`parsers`](crate::parsers).
 pub fn parsers(data: &[u8]) -> Reached {
     crate::parsers::parsers(data);
     Reached::Nothing
@@ -158,7 +158,7 @@ pub fn sasl(data: &[u8]) -> Reached {
     Reached::Nothing
 }
 
-/// Gives octets to the reader of the PROXY protocol's headers: see [`proxy`](crate::proxy).
+/// Gives bytes to the reader of the PROXY protocol's headers: see [`proxy`](crate::proxy).
 pub fn proxy(data: &[u8]) -> Reached {
     crate::proxy::proxy(data);
     Reached::Nothing
@@ -205,13 +205,13 @@ struct Input<'d> {
     /// Seeds the cuts.
     seed: u8,
     choices: &'d [u8],
-    octets: &'d [u8],
+    bytes: &'d [u8],
 }
 
 impl<'d> Input<'d> {
     fn new(data: &'d [u8]) -> Option<Self> {
-        let end = data.iter().position(|&octet| octet == b'\n')?;
-        let (line, octets) = (&data[..end], &data[end + 1..]);
+        let end = data.iter().position(|&byte| byte == b'\n')?;
+        let (line, bytes) = (&data[..end], &data[end + 1..]);
         let first = line.first().copied().unwrap_or(b'0').wrapping_sub(b'0');
         let seed = line.get(1).copied().unwrap_or_default();
         let [tight, other, lmtp] = [1, 2, 4].map(|bit| first & bit != 0);
@@ -234,7 +234,7 @@ impl<'d> Input<'d> {
             ending,
             seed,
             choices: line.get(2..).unwrap_or_default(),
-            octets,
+            bytes,
         })
     }
 
@@ -258,7 +258,7 @@ impl<'d> Input<'d> {
 /// The shortest way to TLS.
 struct Prelude {
     choices: &'static [u8],
-    octets: &'static [u8],
+    bytes: &'static [u8],
 }
 
 /// Plays the input under TLS and in cleartext.
@@ -273,7 +273,7 @@ fn run<P: Player>(
     start: impl Fn(bool, Choices, Choices) -> P,
 ) -> Reached {
     let mut reached = Reached::Nothing;
-    if is_known(input.octets) {
+    if is_known(input.bytes) {
         return reached;
     }
     let choices = || Choices::new(input.choices);
@@ -281,27 +281,27 @@ fn run<P: Player>(
     for secure in [true, false] {
         let terms = terms(input, side, secure, danger);
         let player = || start(secure, choices(), choices());
-        let whole = judged(played(player(), vec![input.octets], Trace::Taken), &terms);
+        let whole = judged(played(player(), vec![input.bytes], Trace::Taken), &terms);
         let by_line = matches!(side, Side::ImapClient | Side::SmtpClient) || !secure;
         let first = if by_line {
             // What follows a line in the same read may have come too early: fatal, and at no other cost.
-            judged(played(player(), cuts(input.octets, input.seed, false), Trace::Taken), &terms);
-            judged(played(player(), lines(input.octets).collect(), Trace::Taken), &terms)
+            judged(played(player(), cuts(input.bytes, input.seed, false), Trace::Taken), &terms);
+            judged(played(player(), lines(input.bytes).collect(), Trace::Taken), &terms)
         } else {
             whole
         };
         same(
             &first,
-            &judged(played(player(), input.octets.chunks(1).collect(), Trace::None), &terms),
-            "octet by octet",
+            &judged(played(player(), input.bytes.chunks(1).collect(), Trace::None), &terms),
+            "byte by byte",
         );
-        let random = cuts(input.octets, input.seed, by_line);
+        let random = cuts(input.bytes, input.seed, by_line);
         same(&first, &judged(played(player(), random, Trace::Taken), &terms), "cut at random");
         if let Some(at) = first.secured_at {
-            let rest = input.octets.get(at..).unwrap_or_default();
+            let rest = input.bytes.get(at..).unwrap_or_default();
             let player = start(secure, Choices::new(prelude.choices), choices());
             let other = judged(
-                played(player, lines(prelude.octets).chain(lines(rest)).collect(), Trace::None),
+                played(player, lines(prelude.bytes).chain(lines(rest)).collect(), Trace::None),
                 &terms,
             );
             assert!(other.secured_at.is_some(), "the shortest way does not lead to TLS: {other:#?}");
@@ -347,19 +347,19 @@ fn same(first: &Record, other: &Record, how: &str) {
     assert_eq!(one, two, "{how}");
 }
 
-fn lines(octets: &[u8]) -> impl Iterator<Item = &[u8]> {
-    octets.split_inclusive(|&octet| octet == b'\n')
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split_inclusive(|&byte| byte == b'\n')
 }
 
-/// Pieces of 1 to 40 octets, none of which goes on behind a line's end if `by_line`.
-fn cuts(octets: &[u8], seed: u8, by_line: bool) -> Vec<&[u8]> {
+/// Pieces of 1 to 40 bytes, none of which goes on behind a line's end if `by_line`.
+fn cuts(bytes: &[u8], seed: u8, by_line: bool) -> Vec<&[u8]> {
     let mut state = u32::from(seed);
     let mut pieces = Vec::new();
-    let mut rest = octets;
+    let mut rest = bytes;
     while !rest.is_empty() {
         state = state.wrapping_mul(1_103_515_245).wrapping_add(12_345);
         let mut len = ((state >> 16) as usize % 40 + 1).min(rest.len());
-        if by_line && let Some(end) = rest[..len].iter().position(|&octet| octet == b'\n') {
+        if by_line && let Some(end) = rest[..len].iter().position(|&byte| byte == b'\n') {
             len = end + 1;
         }
         let (piece, behind) = rest.split_at(len);

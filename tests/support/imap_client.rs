@@ -175,7 +175,7 @@ impl Player for Asking {
 
 struct Application {
     choices: Choices,
-    /// How many octets of an APPEND's message are to be given.
+    /// How many bytes of an APPEND's message are to be given.
     append: Option<u64>,
 }
 
@@ -294,11 +294,11 @@ impl Application {
     /// Gives the message, and tries to give too much.
     fn payload<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
         let size = self.append.take().unwrap_or_default();
-        let octets = |count: u64| Bytes::from(vec![b'x'; usize::try_from(count).unwrap_or_default()]);
+        let bytes = |count: u64| Bytes::from(vec![b'x'; usize::try_from(count).unwrap_or_default()]);
         if size == 0 {
             return;
         }
-        record.tried("too much", client.payload(octets(size + 1), tx));
+        record.tried("too much", client.payload(bytes(size + 1), tx));
         let first = match self.choices.pick(3) {
             0 => size,
             1 => size / 2,
@@ -308,14 +308,14 @@ impl Application {
                 if record.tried("pass", client.pass(size / 2, tx)).is_none() {
                     return;
                 }
-                record.entries.push(Entry::Told(octets(size / 2).to_vec(), false));
-                record.tried("payload", client.payload(octets(size - size / 2), tx));
+                record.entries.push(Entry::Told(bytes(size / 2).to_vec(), false));
+                record.tried("payload", client.payload(bytes(size - size / 2), tx));
                 return;
             }
         };
-        record.tried("payload", client.payload(octets(first), tx));
+        record.tried("payload", client.payload(bytes(first), tx));
         if first < size {
-            record.tried("payload", client.payload(octets(size - first), tx));
+            record.tried("payload", client.payload(bytes(size - first), tx));
         }
     }
 }

@@ -33,9 +33,9 @@ pub struct Terms {
     pub secure: bool,
     /// Whether the program has said that cleartext is no danger.
     pub danger: bool,
-    /// The most octets of the peer's that may lie unread.
+    /// The most bytes of the peer's that may lie unread.
     pub may_hold: usize,
-    /// The most octets that one step may put out.
+    /// The most bytes that one step may put out.
     pub may_put_out: usize,
 }
 
@@ -66,7 +66,7 @@ fn silent_after_failure(record: &Record) -> Result<(), String> {
     after.map_or(Ok(()), |entry| Err(format!("after a failure: {entry:?}")))
 }
 
-/// Between TLS and the first octet under it nothing can be heard of anybody.
+/// Between TLS and the first byte under it nothing can be heard of anybody.
 fn nothing_crosses(record: &Record) -> Result<(), String> {
     let under_tls = record.under_tls();
     let mut before_hearing = under_tls.entries.iter().take_while(|entry| !matches!(entry, Entry::Heard(_)));
@@ -78,10 +78,10 @@ fn nothing_crosses(record: &Record) -> Result<(), String> {
 /// What a peer sends fills no buffer beyond the limits, and nobody waits for ever.
 fn kept_in_bounds(record: &Record, terms: &Terms) -> Result<(), String> {
     if record.held > terms.may_hold {
-        return Err(format!("{} octets lay unread, and {} may", record.held, terms.may_hold));
+        return Err(format!("{} bytes lay unread, and {} may", record.held, terms.may_hold));
     }
     if record.put_out > terms.may_put_out {
-        return Err(format!("{} octets were put out at once, and {} may", record.put_out, terms.may_put_out));
+        return Err(format!("{} bytes were put out at once, and {} may", record.put_out, terms.may_put_out));
     }
     if record.stuck {
         return Err("neither closed nor wants to read, and no answer is owed".to_owned());
@@ -92,15 +92,15 @@ fn kept_in_bounds(record: &Record, terms: &Terms) -> Result<(), String> {
 /// Whether a peer says one of the secrets, in whatever form: it cannot know them, and if it echoes what it guessed,
 /// nothing follows from that. What it says is shown without control characters, which may stand between its letters.
 #[must_use]
-pub fn is_known(octets: &[u8]) -> bool {
-    let mut plain = String::from_utf8_lossy(octets).into_owned();
+pub fn is_known(bytes: &[u8]) -> bool {
+    let mut plain = String::from_utf8_lossy(bytes).into_owned();
     plain.retain(|character| !character.is_control());
     forms(PASSWORD)
         .chain(forms(TOKEN))
-        .any(|form| contains(octets, &form) || contains(plain.as_bytes(), &form))
+        .any(|form| contains(bytes, &form) || contains(plain.as_bytes(), &form))
 }
 
-/// No octet derived from a client's secret leaves in cleartext, and none is ever shown.
+/// No byte derived from a client's secret leaves in cleartext, and none is ever shown.
 fn no_secret_in_clear(record: &Record, terms: &Terms) -> Result<(), String> {
     if matches!(terms.side, Side::ImapServer | Side::SmtpServer) {
         // Its secrets are its clients'. What it may do with them before TLS is nothing: see `NeedsProof`.
@@ -123,7 +123,7 @@ fn no_secret_in_clear(record: &Record, terms: &Terms) -> Result<(), String> {
     for entry in record.entries.iter().take_while(|entry| **entry != Entry::Secured) {
         match entry {
             Entry::Told(_, true) => return Err("what the machine calls secret left in cleartext".to_owned()),
-            Entry::Told(octets, false) => clear.extend_from_slice(octets),
+            Entry::Told(bytes, false) => clear.extend_from_slice(bytes),
             Entry::NeedsTls(what) => return Err(format!("{what} on cleartext")),
             _ => {}
         }
@@ -135,16 +135,16 @@ fn no_secret_in_clear(record: &Record, terms: &Terms) -> Result<(), String> {
 /// How a secret looks in the open and in base64, wherever it begins there.
 fn forms(secret: &str) -> impl Iterator<Item = Vec<u8>> {
     let encoded = (0..3).map(move |before| {
-        let octets = [vec![0; before], secret.as_bytes().to_vec()].concat();
-        let text = sasl::encode_base64(&octets).expose().clone();
+        let bytes = [vec![0; before], secret.as_bytes().to_vec()].concat();
+        let text = sasl::encode_base64(&bytes).expose().clone();
         // The first and last groups depend on what stands beside.
         text.get(4..text.len().saturating_sub(4)).unwrap_or_default().to_vec()
     });
     std::iter::once(secret.as_bytes().to_vec()).chain(encoded)
 }
 
-fn contains(octets: &[u8], part: &[u8]) -> bool {
-    !part.is_empty() && octets.windows(part.len()).any(|window| window == part)
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    !part.is_empty() && bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// What needs an identity waits until one is proved, on this channel; and nobody's is unless it was offered.
@@ -186,10 +186,10 @@ fn answered_what_was_asked(record: &Record, side: Side) -> Result<(), String> {
     for entry in &record.entries {
         match entry {
             Entry::Heard(more) | Entry::Owes(more) => heard += more,
-            Entry::Told(octets, _) => line.extend_from_slice(octets),
+            Entry::Told(bytes, _) => line.extend_from_slice(bytes),
             _ => {}
         }
-        while let Some(end) = line.iter().position(|&octet| octet == b'\n') {
+        while let Some(end) = line.iter().position(|&byte| byte == b'\n') {
             let rest = line.split_off(end + 1);
             said += usize::from(is_final(&line, side));
             line = rest;
@@ -232,7 +232,7 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
     let (mut said, mut others): (BTreeMap<&str, usize>, usize) = (BTreeMap::new(), 0);
     let mut rest = output.as_slice();
     while !rest.is_empty() {
-        let end = rest.iter().position(|&octet| octet == b'\n').map_or(rest.len(), |at| at + 1);
+        let end = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
         let (line, behind) = rest.split_at(end);
         // A chunk has its size in front, and may end anywhere.
         let chunk = chunk_size(line, side).unwrap_or_default();
@@ -252,10 +252,10 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
     more.map_or(Ok(()), |(verb, times)| Err(format!("{verb} was said {times} times, oftener than given")))
 }
 
-/// How many octets follow a BDAT.
+/// How many bytes follow a BDAT.
 fn chunk_size(line: &[u8], side: Side) -> Option<usize> {
     let size = line.strip_prefix(b"BDAT ").filter(|_| side == Side::SmtpClient)?;
-    let digits = size.split(|octet| !octet.is_ascii_digit()).next()?;
+    let digits = size.split(|byte| !byte.is_ascii_digit()).next()?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
@@ -269,7 +269,7 @@ const VERBS: [&str; 35] = [
 
 /// The command that a line begins with; each way to authenticate counts as one.
 fn verb(line: &[u8], side: Side) -> Option<&'static str> {
-    let mut words = line.split(|octet| b" \r\n".contains(octet));
+    let mut words = line.split(|byte| b" \r\n".contains(byte));
     let mut word = words.next()?;
     let tag = word.strip_prefix(b"M").filter(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit));
     if side == Side::ImapClient && tag.is_some() {
@@ -284,7 +284,7 @@ fn verb(line: &[u8], side: Side) -> Option<&'static str> {
 /// Whether a line is of the contents that the applications under test send: `x`, `é`, dots, NUL, and line ends.
 fn is_contents(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.iter().all(|octet| b"x.\0\r\xc3\xa9".contains(octet))
+    line.iter().all(|byte| b"x.\0\r\xc3\xa9".contains(byte))
 }
 
 /// Whether a line is what LOGIN says behind the announcement of a name.
@@ -296,7 +296,7 @@ fn is_rest_of_login(line: &[u8]) -> bool {
 /// Whether a line can be a client's part of a SASL exchange.
 fn is_exchange(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\r\n").unwrap_or(line);
-    line == b"*" || line.iter().all(|octet| octet.is_ascii_alphanumeric() || b"+/=".contains(octet))
+    line == b"*" || line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte))
 }
 
 #[cfg(test)]
@@ -308,8 +308,8 @@ mod tests {
     const TERMS: Terms =
         Terms { side: Side::ImapClient, secure: false, danger: false, may_hold: 10, may_put_out: 100 };
 
-    fn told(octets: &[u8]) -> Entry {
-        Entry::Told(octets.to_vec(), false)
+    fn told(bytes: &[u8]) -> Entry {
+        Entry::Told(bytes.to_vec(), false)
     }
 
     fn event() -> Entry {

@@ -5,7 +5,7 @@
 //! every message arrives as it was sent. If the wire is cut, neither says more than what happened. If it lies, nothing
 //! can be known: then nothing panics, and both come to an end.
 //!
-//! This file carries octets and knows no protocol.
+//! This file carries bytes and knows no protocol.
 
 use proto_mail::{RecvBuffer, SendBuffer};
 
@@ -17,7 +17,7 @@ use crate::{joined_imap, joined_smtp};
 /// # Panics
 /// If what one of them says is not what happened.
 pub fn differential(data: &[u8]) {
-    let mut lines = data.splitn(3, |&octet| octet == b'\n');
+    let mut lines = data.splitn(3, |&byte| byte == b'\n');
     let mut line = || Choices::new(lines.next().unwrap_or_default());
     let (mut client, server) = (line(), line());
     let smtp = client.pick(2) == 0;
@@ -29,10 +29,10 @@ pub fn differential(data: &[u8]) {
     }
 }
 
-/// What carries octets, both ways.
+/// What carries bytes, both ways.
 pub struct Wire {
     fault: Fault,
-    /// Behind so many octets.
+    /// Behind so many bytes.
     at: u64,
     carried: u64,
     dice: u32,
@@ -45,9 +45,9 @@ pub enum Fault {
     None,
     /// Nothing more is carried.
     Cut,
-    /// An octet is another.
+    /// An byte is another.
     Flip,
-    /// An octet is lost.
+    /// An byte is lost.
     Drop,
     /// A piece comes twice.
     Repeat,
@@ -96,7 +96,7 @@ impl Wire {
         self.carried += take as u64;
         if here && left == 0 {
             match self.fault {
-                Fault::Flip => piece.iter_mut().for_each(|octet| *octet ^= 4),
+                Fault::Flip => piece.iter_mut().for_each(|byte| *byte ^= 4),
                 Fault::Drop => piece.clear(),
                 Fault::Repeat => piece.extend_from_within(..),
                 Fault::None | Fault::Cut => {}

@@ -115,16 +115,16 @@ impl Asking {
                 self.heard.push((status.condition == Condition::Ok, status.text.to_string()));
                 true
             }
-            Ok(Some(Event::BodyChunk(octets))) => {
-                self.bodies.extend_from_slice(octets);
+            Ok(Some(Event::BodyChunk(bytes))) => {
+                self.bodies.extend_from_slice(bytes);
                 false
             }
             Ok(Some(Event::AppendReady(_))) => {
-                let octets = vec![b'a' + self.left; usize::try_from(self.size).unwrap_or_default()];
+                let bytes = vec![b'a' + self.left; usize::try_from(self.size).unwrap_or_default()];
                 if let Some(message) = self.appended.last_mut() {
-                    message.extend_from_slice(&octets);
+                    message.extend_from_slice(&bytes);
                 }
-                let _ = self.client.payload(Bytes::from(octets), tx);
+                let _ = self.client.payload(Bytes::from(bytes), tx);
                 false
             }
             Ok(Some(Event::Closed)) => {
@@ -215,9 +215,9 @@ impl Serving {
                         let _ = self.server.accept_literal(offer, tx);
                     }
                 }
-                Asked::AppendChunk(octets) => {
+                Asked::AppendChunk(bytes) => {
                     if let Some(Some(message)) = self.appended.last_mut() {
-                        message.extend_from_slice(octets);
+                        message.extend_from_slice(bytes);
                     }
                 }
                 Asked::Closed => self.over = true,

@@ -233,8 +233,8 @@ impl Serving {
                 self.asked = rcpt.to.to_string();
                 reply
             }
-            Asked::DataChunk(octets) => {
-                self.message.extend_from_slice(octets);
+            Asked::DataChunk(bytes) => {
+                self.message.extend_from_slice(bytes);
                 return true;
             }
             Asked::DataEnd(reply) => {

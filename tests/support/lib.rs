@@ -1,5 +1,5 @@
 //! What fuzz targets and tests share: a machine and its application as one player, the conversation that a string of
-//! octets stands for, and the invariants that hold for every one.
+//! bytes stands for, and the invariants that hold for every one.
 //!
 //! Fuzz targets call the same functions as the tests, so that what they find is replayed by an ordinary test.
 

@@ -1,7 +1,7 @@
-//! Every parser alone, on any octets: what can be read can be written, and what was written is read and written so again.
+//! Every parser alone, on any bytes: what can be read can be written, and what was written is read and written so again.
 //!
-//! The first octet of an input chooses the parser, the second how it is to read; what is behind the first line end is
-//! read. A capital letter in the second place says that the octets come many times over, so that work that grows faster
+//! The first byte of an input chooses the parser, the second how it is to read; what is behind the first line end is
+//! read. A capital letter in the second place says that the bytes come many times over, so that work that grows faster
 //! than its input is seen by a fuzzer that has a clock.
 
 use std::mem::discriminant;
@@ -18,34 +18,34 @@ use proto_smtp::types::{
 };
 use proto_smtp::{encode as smtp_encode, parse as smtp_parse};
 
-/// How many octets there are at least where they come many times over.
+/// How many bytes there are at least where they come many times over.
 const MANY: usize = 64 * 1024;
 
-/// Reads any octets.
+/// Reads any bytes.
 ///
 /// # Panics
 /// If what was read cannot be written, or reads as something else then.
 pub fn parsers(data: &[u8]) {
-    let end = data.iter().position(|&octet| octet == b'\n').unwrap_or(data.len());
-    let octets = data.get(end + 1..).unwrap_or_default();
+    let end = data.iter().position(|&byte| byte == b'\n').unwrap_or(data.len());
+    let bytes = data.get(end + 1..).unwrap_or_default();
     let [which, how] = [0, 1].map(|at| data.get(at).filter(|_| at < end).copied().unwrap_or(b'0'));
-    let many = how.is_ascii_uppercase() && !octets.is_empty();
-    let octets = if many { octets.repeat(MANY.div_ceil(octets.len())) } else { octets.to_vec() };
+    let many = how.is_ascii_uppercase() && !bytes.is_empty();
+    let bytes = if many { bytes.repeat(MANY.div_ceil(bytes.len())) } else { bytes.to_vec() };
     match which.wrapping_sub(b'0') % 8 {
-        0 => imap_response(&octets),
-        1 => imap_command(&octets, options(how)),
-        2 => imap_append(&octets, options(how)),
-        3 => imap_frames(&octets),
-        4 => smtp_command(&octets),
-        5 => smtp_reply(&octets),
-        6 => smtp_values(&octets),
-        _ => smtp_data(&octets, how),
+        0 => imap_response(&bytes),
+        1 => imap_command(&bytes, options(how)),
+        2 => imap_append(&bytes, options(how)),
+        3 => imap_frames(&bytes),
+        4 => smtp_command(&bytes),
+        5 => smtp_reply(&bytes),
+        6 => smtp_values(&bytes),
+        _ => smtp_data(&bytes, how),
     }
 }
 
-fn imap_response(octets: &[u8]) {
-    let strict = parse::response(octets, &Context::strict());
-    let tolerant = parse::response(octets, &Context::tolerant());
+fn imap_response(bytes: &[u8]) {
+    let strict = parse::response(bytes, &Context::strict());
+    let tolerant = parse::response(bytes, &Context::tolerant());
     // Views are read when they are looked at.
     let _ = (format!("{strict:?}"), format!("{tolerant:?}"));
     // What is read tolerantly need not be what can be said.
@@ -75,10 +75,10 @@ fn options(how: u8) -> Options {
     Options { literals, names }
 }
 
-fn imap_command(octets: &[u8], options: Options) {
-    let _ = parse::command(octets, &Context::tolerant());
-    let _ = parse::authentication(octets, &Context::strict());
-    let Ok((tag, command)) = parse::command(octets, &Context::strict()) else { return };
+fn imap_command(bytes: &[u8], options: Options) {
+    let _ = parse::command(bytes, &Context::tolerant());
+    let _ = parse::authentication(bytes, &Context::strict());
+    let Ok((tag, command)) = parse::command(bytes, &Context::strict()) else { return };
     let shown = format!("{command:?}");
     let mut line = CommandBuffer::default();
     if let Err(why) = encode::command(tag, &command, options, &mut line) {
@@ -96,9 +96,9 @@ fn imap_command(octets: &[u8], options: Options) {
     assert!(again && twice.bytes == line.bytes, "{shown} became {written}, {read:?}");
 }
 
-fn imap_append(octets: &[u8], options: Options) {
-    let _ = parse::is_append_payload(octets);
-    let Ok((tag, append, announced)) = parse::append_prefix(octets, &Context::strict()) else { return };
+fn imap_append(bytes: &[u8], options: Options) {
+    let _ = parse::is_append_payload(bytes);
+    let Ok((tag, append, announced)) = parse::append_prefix(bytes, &Context::strict()) else { return };
     let mut line = CommandBuffer::default();
     if encode::append_prefix(tag, &append, announced, options, &mut line).is_err() {
         assert!(line.bytes.is_empty());
@@ -114,17 +114,17 @@ fn imap_append(octets: &[u8], options: Options) {
 }
 
 /// What announces a literal, whatever stands before it.
-fn imap_frames(octets: &[u8]) {
-    for line in octets.split(|&octet| octet == b'\n') {
+fn imap_frames(bytes: &[u8]) {
+    for line in bytes.split(|&byte| byte == b'\n') {
         if let LineEnd::Literal(announced) = frame::ending(line) {
             let text = format!("{{{}", announced.size);
             assert!(String::from_utf8_lossy(line).contains(&text) || line.contains(&b'0'), "{announced:?}");
         }
     }
-    let mut at = octets;
+    let mut at = bytes;
     // FETCH item by item, as a client reads it.
     let context = Context::tolerant();
-    let Ok((_, start)) = parse::fetch::start(octets, &context) else { return };
+    let Ok((_, start)) = parse::fetch::start(bytes, &context) else { return };
     at = at.get(start..).unwrap_or_default();
     let mut place = parse::fetch::ItemPosition::First;
     while let Ok((used, step)) = parse::fetch::next_item(at, place, &context) {
@@ -149,14 +149,14 @@ fn smtp_command(line: &[u8]) {
     let Ok(command) = smtp_parse::command(line) else { return };
     let (shown, written) = (format!("{command:?}"), write(&command));
     let one = written.strip_suffix(b"\r\n").unwrap_or_default();
-    assert!(!one.iter().any(|octet| b"\r\n\0".contains(octet)), "{}", written.escape_ascii());
+    assert!(!one.iter().any(|byte| b"\r\n\0".contains(byte)), "{}", written.escape_ascii());
     let again = smtp_parse::command(one);
     let again = again.as_ref().map(|again| (discriminant(again), write(again)));
     assert_eq!(again, Ok((discriminant(&command), written.clone())), "{shown} became {}", one.escape_ascii());
 }
 
-fn smtp_reply(octets: &[u8]) {
-    let Ok(read) = smtp_parse::reply(octets) else { return };
+fn smtp_reply(bytes: &[u8]) {
+    let Ok(read) = smtp_parse::reply(bytes) else { return };
     let _ = (format!("{read:?}"), Extensions::try_from(&read).map(|extensions| format!("{extensions:?}")));
     let mut tx = SendBuffer::new();
     smtp_encode::response(&read, &mut tx);
@@ -189,8 +189,8 @@ macro_rules! same {
 }
 
 /// What a command is made of.
-fn smtp_values(octets: &[u8]) {
-    let Ok(text) = str::from_utf8(octets) else { return };
+fn smtp_values(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
     same!(text, Address);
     same!(text, Domain);
     same!(text, DeliverBy);
@@ -206,33 +206,33 @@ fn smtp_values(octets: &[u8]) {
     same!(text, Node);
 }
 
-/// Dots that are put on come off again, however the message is cut; and any octets come off the same in every chunking.
-fn smtp_data(octets: &[u8], how: u8) {
+/// Dots that are put on come off again, however the message is cut; and any bytes come off the same in every chunking.
+fn smtp_data(bytes: &[u8], how: u8) {
     let endings = if how.is_multiple_of(2) { LineEndings::Require } else { LineEndings::Normalize };
     let bare = if how % 4 < 2 { BareNewline::Reject } else { BareNewline::Accept };
     let mut stuffed = Vec::new();
     let mut stuffing = Stuffing::new(endings);
-    let (head, tail) = octets.split_at(usize::from(how) % (octets.len() + 1));
+    let (head, tail) = bytes.split_at(usize::from(how) % (bytes.len() + 1));
     let written = [head, tail]
         .into_iter()
         .try_for_each(|part| stuffing.write(part, |piece| stuffed.extend_from_slice(piece)));
     if written.is_ok() && stuffing.finish(|piece| stuffed.extend_from_slice(piece)).is_ok() {
         let (content, stop) = unstuffed(&stuffed, 7, bare);
         assert_eq!(stop, Stop::End, "{}", stuffed.escape_ascii());
-        let whole = octets.is_empty() || octets.ends_with(b"\r\n");
+        let whole = bytes.is_empty() || bytes.ends_with(b"\r\n");
         if endings == LineEndings::Require {
-            let expected = if whole { octets.to_vec() } else { [octets, b"\r\n"].concat() };
+            let expected = if whole { bytes.to_vec() } else { [bytes, b"\r\n"].concat() };
             assert_eq!(content.escape_ascii().to_string(), expected.escape_ascii().to_string());
         }
     }
-    assert_eq!(unstuffed(octets, octets.len().max(1), bare), unstuffed(octets, 1, bare));
+    assert_eq!(unstuffed(bytes, bytes.len().max(1), bare), unstuffed(bytes, 1, bare));
 }
 
-/// Takes the dots off octets that come in pieces.
-fn unstuffed(octets: &[u8], piece: usize, bare: BareNewline) -> (Vec<u8>, Stop) {
+/// Takes the dots off bytes that come in pieces.
+fn unstuffed(bytes: &[u8], piece: usize, bare: BareNewline) -> (Vec<u8>, Stop) {
     let mut unstuffing = Unstuffing::new(bare);
     let (mut content, mut held) = (Vec::new(), Vec::new());
-    let mut pieces = octets.chunks(piece);
+    let mut pieces = bytes.chunks(piece);
     loop {
         let part = unstuffing.unstuff(&mut held);
         content.extend_from_slice(held.get(part.content).unwrap_or_default());

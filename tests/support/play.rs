@@ -1,4 +1,4 @@
-//! Playing a conversation: octets come in pieces, a player takes them, and a record says in which order what happened.
+//! Playing a conversation: bytes come in pieces, a player takes them, and a record says in which order what happened.
 //!
 //! This file knows no protocol. A player is a machine with an application, whatever its channel, and goes through
 //! STARTTLS by itself.
@@ -8,25 +8,25 @@ use std::fmt::{self, Debug};
 use proto_mail::trace::TraceSpan;
 use proto_mail::{ChannelBinding, Error, RecvBuffer, Secure, SendBuffer};
 
-/// An application's free will, as a string of octets. When it is used up, every choice is 0.
+/// An application's free will, as a string of bytes. When it is used up, every choice is 0.
 #[derive(Debug, Clone)]
 pub struct Choices {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     at: usize,
 }
 
 impl Choices {
-    /// The choices that these octets stand for: `0` is the first, `1` the second and so on.
+    /// The choices that these bytes stand for: `0` is the first, `1` the second and so on.
     #[must_use]
-    pub fn new(octets: &[u8]) -> Self {
-        Self { octets: octets.to_vec(), at: 0 }
+    pub fn new(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), at: 0 }
     }
 
     /// The next choice among `of`.
     pub fn pick(&mut self, of: u8) -> u8 {
-        let octet = self.octets.get(self.at).copied().unwrap_or(b'0');
+        let byte = self.bytes.get(self.at).copied().unwrap_or(b'0');
         self.at += 1;
-        octet.wrapping_sub(b'0') % of.max(1)
+        byte.wrapping_sub(b'0') % of.max(1)
     }
 }
 
@@ -41,7 +41,7 @@ pub enum Entry {
     Shown(String),
     /// The application saw a piece of a body.
     Piece(Vec<u8>),
-    /// Octets left, and whether the machine called them secret.
+    /// Bytes left, and whether the machine called them secret.
     Told(Vec<u8>, bool),
     /// A client's application gave a command that has so many lines of this name.
     Given(&'static str, usize),
@@ -59,7 +59,7 @@ pub enum Entry {
     NeedsTls(&'static str),
     /// TLS is in place; what follows is another session.
     Secured,
-    /// So many octets that came in cleartext lay there when TLS began, to be read under it.
+    /// So many bytes that came in cleartext lay there when TLS began, to be read under it.
     Crossed(usize),
     /// The session failed.
     Failed(Error),
@@ -72,9 +72,9 @@ impl fmt::Debug for Entry {
             Self::Heard(lines) => write!(f, "heard {lines} lines"),
             Self::Event(event) => write!(f, "saw {event}"),
             Self::Shown(machine) => write!(f, "is {machine}"),
-            Self::Piece(octets) => write!(f, "saw a piece {}", octets.escape_ascii()),
-            Self::Told(octets, secret) => {
-                write!(f, "told {}{}", octets.escape_ascii(), if *secret { " (secret)" } else { "" })
+            Self::Piece(bytes) => write!(f, "saw a piece {}", bytes.escape_ascii()),
+            Self::Told(bytes, secret) => {
+                write!(f, "told {}{}", bytes.escape_ascii(), if *secret { " (secret)" } else { "" })
             }
             Self::Given(verb, lines) => write!(f, "gave {lines} {verb}"),
             Self::Owes(answers) => write!(f, "owes {answers} answers more"),
@@ -84,7 +84,7 @@ impl fmt::Debug for Entry {
             Self::NeedsProof(what) => write!(f, "needs proof: {what}"),
             Self::NeedsTls(what) => write!(f, "needs TLS: {what}"),
             Self::Secured => f.write_str("TLS"),
-            Self::Crossed(octets) => write!(f, "{octets} octets of cleartext under TLS"),
+            Self::Crossed(bytes) => write!(f, "{bytes} bytes of cleartext under TLS"),
             Self::Failed(error) => write!(f, "failed: {error:?}"),
         }
     }
@@ -95,11 +95,11 @@ impl fmt::Debug for Entry {
 pub struct Record {
     /// Everything, in order.
     pub entries: Vec<Entry>,
-    /// How many octets had been heard when TLS came.
+    /// How many bytes had been heard when TLS came.
     pub secured_at: Option<usize>,
-    /// The most octets of the peer's that lay unread after everything was looked at.
+    /// The most bytes of the peer's that lay unread after everything was looked at.
     pub held: usize,
-    /// The most octets that one step put out.
+    /// The most bytes that one step put out.
     pub put_out: usize,
     /// The machine was neither closed nor wanted to read.
     pub stuck: bool,
@@ -124,8 +124,8 @@ impl Record {
     }
 
     /// A piece of a body.
-    pub fn piece(&mut self, octets: &[u8]) {
-        self.entries.push(Entry::Piece(octets.to_vec()));
+    pub fn piece(&mut self, bytes: &[u8]) {
+        self.entries.push(Entry::Piece(bytes.to_vec()));
     }
 
     /// What came of something that the application tried: a refusal is worth noting.
@@ -166,7 +166,7 @@ impl Record {
         }
     }
 
-    /// TLS is in place: the octets before it are all behind us.
+    /// TLS is in place: the bytes before it are all behind us.
     pub fn secured(&mut self, rx: &RecvBuffer) {
         self.secured_at = Some(rx.received_total() as usize);
         self.entries.push(Entry::Secured);
@@ -189,11 +189,11 @@ impl Record {
         seen
     }
 
-    /// Every octet that was sent.
+    /// Every byte that was sent.
     #[must_use]
     pub fn output(&self) -> Vec<u8> {
         let told = self.entries.iter().filter_map(|entry| match entry {
-            Entry::Told(octets, _) => Some(octets.as_slice()),
+            Entry::Told(bytes, _) => Some(bytes.as_slice()),
             _ => None,
         });
         told.collect::<Vec<_>>().concat()
@@ -256,7 +256,7 @@ pub enum Trace {
     None,
 }
 
-/// The most octets of a line that a trace shows.
+/// The most bytes of a line that a trace shows.
 const TRACED: usize = 1024;
 
 /// What happens when the peer has said everything.
@@ -319,7 +319,7 @@ fn talk<P: AsRef<[u8]>>(
         }
         record.stuck |= !player.wants_read(&tx);
         rx.extend(piece);
-        record.heard(piece.iter().filter(|&&octet| octet == b'\n').count());
+        record.heard(piece.iter().filter(|&&byte| byte == b'\n').count());
         if pump(player, &mut rx, &mut tx, record).is_err() {
             ask_again(player, &mut rx, &mut tx, record);
             return;

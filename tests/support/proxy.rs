@@ -1,4 +1,4 @@
-//! Headers of the PROXY protocol: any octets are read at every length, and what was read is written and read again.
+//! Headers of the PROXY protocol: any bytes are read at every length, and what was read is written and read again.
 //!
 //! This file has a writer of its own, since the library only reads.
 
@@ -6,25 +6,25 @@ use std::net::{IpAddr, SocketAddr};
 
 use proto_mail::proxy::{Header, MAX_HEADER_LEN, parse};
 
-/// Reads a header from any octets, as they come: octet by octet.
+/// Reads a header from any bytes, as they come: byte by byte.
 ///
 /// # Panics
-/// If what was said with fewer octets is not said with more, or what was read is not read again once it is written.
-pub fn proxy(octets: &[u8]) {
+/// If what was said with fewer bytes is not said with more, or what was read is not read again once it is written.
+pub fn proxy(bytes: &[u8]) {
     let mut known = Ok(None);
-    for end in 0..=octets.len().min(MAX_HEADER_LEN + 16) {
-        let now = parse(octets.get(..end).unwrap_or_default());
+    for end in 0..=bytes.len().min(MAX_HEADER_LEN + 16) {
+        let now = parse(bytes.get(..end).unwrap_or_default());
         match known {
             Ok(None) => {}
-            _ => assert_eq!(now, known, "{} octets are something else than fewer", end),
+            _ => assert_eq!(now, known, "{} bytes are something else than fewer", end),
         }
         if let Ok(Some((_, length))) = now {
-            assert!(length <= end && length <= MAX_HEADER_LEN, "{length} of {end} octets");
+            assert!(length <= end && length <= MAX_HEADER_LEN, "{length} of {end} bytes");
             if known == Ok(None) {
-                assert_eq!(length, end, "known with the last octet of the header, and not before or behind");
+                assert_eq!(length, end, "known with the last byte of the header, and not before or behind");
             }
         }
-        assert!(end < MAX_HEADER_LEN || now != Ok(None), "whoever has so many octets needs no more");
+        assert!(end < MAX_HEADER_LEN || now != Ok(None), "whoever has so many bytes needs no more");
         known = now;
     }
     if let Ok(Some((header, _))) = known {
@@ -48,14 +48,14 @@ fn binary(header: &Header) -> Vec<u8> {
         Header::Local => (0x20, 0, Vec::new()),
         Header::Relayed { source, destination } => {
             let family = if source.is_ipv4() { 0x11 } else { 0x21 };
-            (0x21, family, [octets(source), octets(destination), ports(source, destination)].concat())
+            (0x21, family, [bytes(source), bytes(destination), ports(source, destination)].concat())
         }
     };
     let length = u16::try_from(addresses.len()).unwrap_or(u16::MAX).to_be_bytes();
     [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &length, &addresses].concat()
 }
 
-fn octets(address: &SocketAddr) -> Vec<u8> {
+fn bytes(address: &SocketAddr) -> Vec<u8> {
     match address.ip() {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),

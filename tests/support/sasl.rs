@@ -2,7 +2,7 @@
 //!
 //! The first line chooses: the mechanism, whose password the client has, how the channel is bound, what was offered and
 //! what the server's application thinks. Each line behind it is what happens to the next message on its way: `0` nothing,
-//! `1` the rest of the line comes in its place, `2` an octet is another, `3` it ends early, `4` the rest of the line
+//! `1` the rest of the line comes in its place, `2` a byte is another, `3` it ends early, `4` the rest of the line
 //! comes behind it. A role is alone where every message of the other is replaced.
 //!
 //! Whatever happens: nothing panics, the exchange ends, and `Debug` shows no secret. Where nothing is changed the right
@@ -23,13 +23,13 @@ use crate::who::keys;
 /// # Panics
 /// If a promise is broken.
 pub fn exchange(data: &[u8]) {
-    let end = data.iter().position(|&octet| octet == b'\n').unwrap_or(data.len());
+    let end = data.iter().position(|&byte| byte == b'\n').unwrap_or(data.len());
     let (choices, changes) = (data.get(..end).unwrap_or_default(), data.get(end + 1..).unwrap_or_default());
     if is_known(changes) {
         return;
     }
     let mut terms = Terms::new(&mut Choices::new(choices));
-    let mut wire = Wire { changes: changes.split(|&octet| octet == b'\n').collect(), at: 0, changed: false };
+    let mut wire = Wire { changes: changes.split(|&byte| byte == b'\n').collect(), at: 0, changed: false };
     let Some((mut client, mut server)) = terms.start() else { return };
     let outcome = run(&mut *client, &mut *server, &terms, &mut wire);
     let accepted = outcome == Some(Verdict::Accepted);
@@ -147,10 +147,10 @@ impl Wire<'_> {
         self.at += 1;
         let (how, more) = change.split_first().map_or((b'0', change), |(how, more)| (*how, more));
         let mut carried = message.to_vec();
-        let place = more.first().map_or(0, |&octet| usize::from(octet)) % carried.len().max(1);
+        let place = more.first().map_or(0, |&byte| usize::from(byte)) % carried.len().max(1);
         match how {
             b'1' => carried = more.to_vec(),
-            b'2' => carried.iter_mut().skip(place).take(1).for_each(|octet| *octet ^= 1),
+            b'2' => carried.iter_mut().skip(place).take(1).for_each(|byte| *byte ^= 1),
             b'3' => carried.truncate(place),
             b'4' => carried.extend_from_slice(more),
             _ => {}

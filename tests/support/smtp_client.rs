@@ -438,17 +438,17 @@ impl Application {
                 return;
             }
         };
-        let octets: &[u8] = if end == ChunkEnd::Last { b"x\r\n" } else { b"x.x\r\n" };
+        let bytes: &[u8] = if end == ChunkEnd::Last { b"x\r\n" } else { b"x.x\r\n" };
         let way = if parts == Parts::Urls { self.choices.pick(4) } else { 0 };
         let given = match way {
-            0 => record.given("BDAT", bdat(client, octets, end, tx)),
+            0 => record.given("BDAT", bdat(client, bytes, end, tx)),
             1 => record.given("BURL", client.burl(smtp_mail::URL, end, tx)),
             2 => {
-                let given = past(client, octets, end, tx, record);
+                let given = past(client, bytes, end, tx, record);
                 record.given("BDAT", given)
             }
             _ => {
-                let given = wrong(client, octets, end, tx, record);
+                let given = wrong(client, bytes, end, tx, record);
                 record.given("BDAT", given)
             }
         };
@@ -458,44 +458,44 @@ impl Application {
 
 fn bdat<C: Channel>(
     client: &mut Client<C>,
-    octets: &[u8],
+    bytes: &[u8],
     end: ChunkEnd,
     tx: &mut SendBuffer,
 ) -> Result<(), Error> {
-    client.bdat(octets.len() as u64, end, tx)?;
-    client.data_writer()?.write(octets, tx)?;
+    client.bdat(bytes.len() as u64, end, tx)?;
+    client.data_writer()?.write(bytes, tx)?;
     client.data_writer()?.finish(tx)
 }
 
 /// A chunk that the driver writes itself, as from a file.
 fn past<C: Channel>(
     client: &mut Client<C>,
-    octets: &[u8],
+    bytes: &[u8],
     end: ChunkEnd,
     tx: &mut SendBuffer,
     record: &mut Record,
 ) -> Result<(), Error> {
-    client.bdat(octets.len() as u64, end, tx)?;
+    client.bdat(bytes.len() as u64, end, tx)?;
     record.tried("pass too early", client.data_writer()?.passed(1, tx));
     record.send(tx);
-    client.data_writer()?.passed(octets.len() as u64, tx)?;
-    record.entries.push(Entry::Told(octets.to_vec(), false));
+    client.data_writer()?.passed(bytes.len() as u64, tx)?;
+    record.entries.push(Entry::Told(bytes.to_vec(), false));
     client.data_writer()?.finish(tx)
 }
 
 /// A chunk whose application counts badly, and learns it.
 fn wrong<C: Channel>(
     client: &mut Client<C>,
-    octets: &[u8],
+    bytes: &[u8],
     end: ChunkEnd,
     tx: &mut SendBuffer,
     record: &mut Record,
 ) -> Result<(), Error> {
-    client.bdat(octets.len() as u64, end, tx)?;
+    client.bdat(bytes.len() as u64, end, tx)?;
     record.tried("end too early", client.data_writer()?.finish(tx));
-    record.tried("too much", client.data_writer()?.write(&[octets, b"x"].concat(), tx));
+    record.tried("too much", client.data_writer()?.write(&[bytes, b"x"].concat(), tx));
     record.tried("a command inside", client.noop(tx));
-    client.data_writer()?.write_payload(&Bytes::copy_from_slice(octets), tx)?;
+    client.data_writer()?.write_payload(&Bytes::copy_from_slice(bytes), tx)?;
     client.data_writer()?.finish(tx)
 }
 

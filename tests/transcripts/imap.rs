@@ -81,7 +81,7 @@ impl ClientMachine for Client<Secure> {
 
 fn look(event: client::Event<'_>) -> Seen {
     match event {
-        client::Event::BodyChunk(octets) => Seen::Payload(octets.to_vec()),
+        client::Event::BodyChunk(bytes) => Seen::Payload(bytes.to_vec()),
         event => Seen::Event(format!("{event:?}")),
     }
 }
@@ -180,7 +180,7 @@ impl ServerMachine for Server<Secure> {
 fn look_at<C: Channel>(event: server::Event<'_, C>) -> (Seen, Option<Asked<Token>>) {
     use server::Event;
     let seen = match &event {
-        Event::AppendChunk(octets) => return (Seen::Payload(octets.to_vec()), None),
+        Event::AppendChunk(bytes) => return (Seen::Payload(bytes.to_vec()), None),
         Event::Command(_, command) => format!("{command:?}"),
         Event::AppendEnd(_) => "AppendEnd".into(),
         Event::Idle(_) => "Idle".into(),

@@ -1,5 +1,5 @@
 //! Conversations as text, replayed against both roles: the client is given what the server says and must say what the
-//! client says, and the other way round; once with each turn in one piece and once octet by octet.
+//! client says, and the other way round; once with each turn in one piece and once byte by byte.
 //!
 //! A transcript is a file of lines, each with its kind in front:
 //!
@@ -71,7 +71,7 @@ enum Side {
 #[derive(Debug, Clone, Copy)]
 enum Cut {
     Whole,
-    Octets,
+    Bytes,
 }
 
 impl Side {
@@ -136,9 +136,9 @@ impl Transcript {
             if kind == heard {
                 // What was said must have been awaited, before the other side goes on.
                 role.notes().all_said().map_err(at)?;
-                let octets = [line.text.as_bytes(), b"\r\n"].concat();
+                let bytes = [line.text.as_bytes(), b"\r\n"].concat();
                 let goes_on = self.lines.get(index + 1).is_some_and(|next| next.kind == heard);
-                role.hear(&octets, cut, goes_on);
+                role.hear(&bytes, cut, goes_on);
             } else if kind == says {
                 role.notes().says(&line.text).map_err(at)?;
             } else if kind == does {
@@ -213,7 +213,7 @@ fn replay_all(protocol: &str, start: impl Fn(&Settings, Side) -> Box<dyn Role>) 
             if transcript.settings.only.is_some_and(|only| only != side) {
                 continue;
             }
-            for cut in [Cut::Whole, Cut::Octets] {
+            for cut in [Cut::Whole, Cut::Bytes] {
                 let mut role = start(&transcript.settings, side);
                 differences.extend(transcript.replay(side, cut, role.as_mut()).err());
             }

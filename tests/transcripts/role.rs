@@ -1,4 +1,4 @@
-//! Leading one machine through a conversation, whichever protocol it has: octets in, what it says and sees out, and
+//! Leading one machine through a conversation, whichever protocol it has: bytes in, what it says and sees out, and
 //! through the gate.
 //!
 //! This file knows the two roles of a driver. What an action means is known in `imap` and `smtp`.
@@ -14,7 +14,7 @@ pub(crate) trait Role {
     /// The connection stands.
     fn start(&mut self);
     /// The peer says something; `goes_on` if the next line comes in the same segment.
-    fn hear(&mut self, octets: &[u8], cut: Cut, goes_on: bool);
+    fn hear(&mut self, bytes: &[u8], cut: Cut, goes_on: bool);
     /// The application does something.
     fn act(&mut self, action: &str, more: &[&str]) -> Result<(), String>;
     /// The handshake is done.
@@ -28,7 +28,7 @@ pub(crate) trait Role {
 /// What an application sees.
 pub(crate) enum Seen {
     Event(String),
-    /// Octets of a body or message.
+    /// Bytes of a body or message.
     Payload(Vec<u8>),
 }
 
@@ -44,7 +44,7 @@ impl Notes {
     fn note(&mut self, seen: Seen) {
         match seen {
             Seen::Event(event) => self.events.push(event),
-            Seen::Payload(octets) => self.payload.extend(octets),
+            Seen::Payload(bytes) => self.payload.extend(bytes),
         }
     }
 
@@ -83,18 +83,18 @@ impl Notes {
     }
 }
 
-fn next_line(octets: &mut Vec<u8>, line: &str, should: &str) -> Result<(), String> {
+fn next_line(bytes: &mut Vec<u8>, line: &str, should: &str) -> Result<(), String> {
     let expected = [line.as_bytes(), b"\r\n"].concat();
-    if octets.starts_with(&expected) {
-        octets.drain(..expected.len());
+    if bytes.starts_with(&expected) {
+        bytes.drain(..expected.len());
         return Ok(());
     }
-    let found = octets.split_inclusive(|octet| *octet == b'\n').next().unwrap_or_default();
+    let found = bytes.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
     let found = if found.is_empty() { "nothing".into() } else { format!("\"{}\"", found.escape_ascii()) };
     Err(format!("{should} {line:?}, found {found}"))
 }
 
-/// Octets on their way to a machine.
+/// Bytes on their way to a machine.
 #[derive(Default)]
 struct Wire {
     rx: RecvBuffer,
@@ -105,11 +105,11 @@ struct Wire {
 
 impl Wire {
     /// The segments that now arrive.
-    fn arrive(&mut self, octets: &[u8], cut: Cut, goes_on: bool) -> Vec<Vec<u8>> {
+    fn arrive(&mut self, bytes: &[u8], cut: Cut, goes_on: bool) -> Vec<Vec<u8>> {
         match cut {
-            Cut::Octets => octets.iter().map(|octet| vec![*octet]).collect(),
+            Cut::Bytes => bytes.iter().map(|byte| vec![*byte]).collect(),
             Cut::Whole => {
-                self.segment.extend_from_slice(octets);
+                self.segment.extend_from_slice(bytes);
                 if goes_on { Vec::new() } else { vec![std::mem::take(&mut self.segment)] }
             }
         }
@@ -203,8 +203,8 @@ impl<P: ClientProtocol<Cleartext: ClientMachine, Secure: ClientMachine>> Role fo
         self.pump();
     }
 
-    fn hear(&mut self, octets: &[u8], cut: Cut, goes_on: bool) {
-        for piece in self.wire.arrive(octets, cut, goes_on) {
+    fn hear(&mut self, bytes: &[u8], cut: Cut, goes_on: bool) {
+        for piece in self.wire.arrive(bytes, cut, goes_on) {
             self.wire.rx.extend(&piece);
             self.pump();
         }
@@ -376,8 +376,8 @@ impl<P: ServerProtocol<Cleartext: ServerMachine, Secure: ServerMachine>> Role fo
         self.pump();
     }
 
-    fn hear(&mut self, octets: &[u8], cut: Cut, goes_on: bool) {
-        for piece in self.wire.arrive(octets, cut, goes_on) {
+    fn hear(&mut self, bytes: &[u8], cut: Cut, goes_on: bool) {
+        for piece in self.wire.arrive(bytes, cut, goes_on) {
             self.wire.rx.extend(&piece);
             self.pump();
         }

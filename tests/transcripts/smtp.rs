@@ -206,7 +206,7 @@ impl ServerMachine for Server<Secure> {
 fn look_at<C: Channel>(event: server::Event<'_, C>) -> (Seen, Option<Asked<Token>>) {
     use server::Event;
     let seen = match &event {
-        Event::DataChunk(octets) => return (Seen::Payload(octets.to_vec()), None),
+        Event::DataChunk(bytes) => return (Seen::Payload(bytes.to_vec()), None),
         Event::Mail(mail, _) => format!("Mail {}", mail.from),
         Event::Rcpt(rcpt, _) => format!("Rcpt {}", rcpt.to),
         Event::Data(_) => "Data".into(),

@@ -1,6 +1,6 @@
 //! Attacks by what an application is made to say: arguments that hold line ends, quotes, or another command.
 //!
-//! This file calls the library as such an application would, and looks whether the argument is refused before an octet
+//! This file calls the library as such an application would, and looks whether the argument is refused before a byte
 //! is put out, or goes as a literal of its exact length. It plays no conversation.
 
 use std::sync::Arc;
@@ -98,7 +98,7 @@ fn append_date(text: &str) -> bool {
     wrong.iter().all(Option::is_none) && times.iter().all(Option::is_none) && Keyword::new(text).is_err()
 }
 
-/// Beyond 4096 octets LITERAL- has no non-synchronising literals (RFC 7888 §5); up to there it has.
+/// Beyond 4096 bytes LITERAL- has no non-synchronising literals (RFC 7888 §5); up to there it has.
 fn append_literal(capabilities: &str, size: u64) -> bool {
     let announced = |size: u64| {
         let (mut client, _, mut tx) = logged_in(capabilities);
@@ -178,20 +178,20 @@ fn messages_survive_their_dots() -> bool {
 }
 
 fn stuffed(message: &[u8], at: usize) -> Vec<u8> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let mut stuffing = Stuffing::new(LineEndings::Require);
     for part in [&message[..at], &message[at..]] {
-        stuffing.write(part, |piece| octets.extend_from_slice(piece)).unwrap();
+        stuffing.write(part, |piece| bytes.extend_from_slice(piece)).unwrap();
     }
-    stuffing.finish(|piece| octets.extend_from_slice(piece)).unwrap();
-    octets
+    stuffing.finish(|piece| bytes.extend_from_slice(piece)).unwrap();
+    bytes
 }
 
 /// `None`: the end was not seen, or not at the end.
-fn unstuffed(octets: &[u8], at: usize) -> Option<Vec<u8>> {
-    let (mut input, mut message) = (octets[..at].to_vec(), Vec::new());
+fn unstuffed(bytes: &[u8], at: usize) -> Option<Vec<u8>> {
+    let (mut input, mut message) = (bytes[..at].to_vec(), Vec::new());
     let mut unstuffing = Unstuffing::new(BareNewline::Reject);
-    let mut more = Some(&octets[at..]);
+    let mut more = Some(&bytes[at..]);
     loop {
         let taken = unstuffing.unstuff(&mut input);
         message.extend_from_slice(&input[taken.content.clone()]);

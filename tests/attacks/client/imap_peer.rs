@@ -22,8 +22,8 @@ pub(crate) struct ImapPeer {
 }
 
 impl Server for ImapPeer {
-    fn hear(&mut self, octets: &[u8]) {
-        self.heard.extend(octets);
+    fn hear(&mut self, bytes: &[u8]) {
+        self.heard.extend(bytes);
     }
 
     fn secured(&mut self) {
@@ -89,7 +89,7 @@ impl ImapPeer {
             if let Some((size, false)) = literal {
                 self.heard.drain(..end + 2);
                 self.begin(&line);
-                // Its octets come when they were asked for.
+                // Its bytes come when they were asked for.
                 self.skip(size);
                 return Some("LITERAL".into());
             }

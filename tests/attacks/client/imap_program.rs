@@ -112,7 +112,7 @@ impl ImapProgram {
         match event {
             Event::BodyChunk(chunk) => self.body.extend(*chunk),
             Event::BodyEnd => self.shown.append(&mut self.body),
-            // Octets that could not be read are no data.
+            // Bytes that could not be read are no data.
             Event::Unparsed(_) => self.line(&"a response that cannot be read"),
             event => self.line(event),
         }

@@ -27,7 +27,7 @@ enum Reading {
     Commands,
     /// Up to the line of one dot.
     Data,
-    /// So many octets.
+    /// So many bytes.
     Chunk(usize),
 }
 
@@ -35,8 +35,8 @@ enum Reading {
 const MESSAGE: &str = "the message";
 
 impl Server for SmtpPeer {
-    fn hear(&mut self, octets: &[u8]) {
-        self.heard.extend(octets);
+    fn hear(&mut self, bytes: &[u8]) {
+        self.heard.extend(bytes);
     }
 
     fn secured(&mut self) {
@@ -94,8 +94,8 @@ impl SmtpPeer {
             Reading::Data => {
                 let line = self.line()?;
                 if line != "." {
-                    let octets = line.strip_prefix('.').unwrap_or(&line).bytes();
-                    self.message.extend(octets.chain(*b"\r\n"));
+                    let bytes = line.strip_prefix('.').unwrap_or(&line).bytes();
+                    self.message.extend(bytes.chain(*b"\r\n"));
                     return self.read();
                 }
                 self.reading = Reading::Commands;

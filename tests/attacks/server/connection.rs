@@ -1,6 +1,6 @@
 //! A connection to a server: its machine before and under TLS, its application, and what the wire carries.
 //!
-//! This file knows how octets, TLS and time come to a server. It knows no protocol and no row.
+//! This file knows how bytes, TLS and time come to a server. It knows no protocol and no row.
 
 use std::mem;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(super) struct Connection<A: Application> {
     pace: Pace,
     rx: RecvBuffer,
     tx: SendBuffer,
-    /// The octets that came in place of a handshake.
+    /// The bytes that came in place of a handshake.
     in_place_of_tls: Vec<u8>,
     /// Which wait the machine is in, and for how long.
     waited: (u32, Duration),
@@ -103,11 +103,10 @@ impl<A: Application> Connection<A> {
     pub(super) fn is_in_step_or_closed(&mut self, text: &str, answer: &str) -> bool {
         let said = self.say(text.as_bytes(), Cut::Whole);
         self.closed
-            || said.starts_with(answer.as_bytes())
-                && said.iter().filter(|&&octet| octet == b'\n').count() == 1
+            || said.starts_with(answer.as_bytes()) && said.iter().filter(|&&byte| byte == b'\n').count() == 1
     }
 
-    /// Octets come on the wire.
+    /// Bytes come on the wire.
     pub(super) fn receive(&mut self, piece: &[u8]) {
         if self.closed {
             return;
@@ -224,7 +223,7 @@ impl<A: Application> Connection<A> {
             return false;
         }
         let under_tls = matches!(self.stage, Stage::Secure(_));
-        self.output.push(Piece { octets: self.tx.take(), under_tls });
+        self.output.push(Piece { bytes: self.tx.take(), under_tls });
         true
     }
 
@@ -303,11 +302,11 @@ impl<A: Application> Connection<A> {
     }
 
     pub(super) fn said(&self) -> Vec<u8> {
-        self.output.iter().flat_map(|piece| &piece.octets).copied().collect()
+        self.output.iter().flat_map(|piece| &piece.bytes).copied().collect()
     }
 }
 
-/// Whether TLS fails on these octets: they begin no record with a client's hello.
-fn is_no_handshake(octets: &[u8]) -> bool {
-    [(0, 0x16), (1, 3), (5, 1)].iter().any(|&(at, octet)| octets.get(at).is_some_and(|&found| found != octet))
+/// Whether TLS fails on these bytes: they begin no record with a client's hello.
+fn is_no_handshake(bytes: &[u8]) -> bool {
+    [(0, 0x16), (1, 3), (5, 1)].iter().any(|&(at, byte)| bytes.get(at).is_some_and(|&found| found != byte))
 }

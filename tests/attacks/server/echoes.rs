@@ -1,4 +1,4 @@
-//! Nothing that a client says comes back so that it could be read as something else: every octet, at every place.
+//! Nothing that a client says comes back so that it could be read as something else: every byte, at every place.
 //!
 //! This file knows what a line of a server may consist of, and where a server may be led to repeat its client.
 
@@ -25,10 +25,10 @@ fn an_smtp_server_repeats_no_octet_that_could_mislead() {
         "RCPT TO:<{}@example.test>\r\n",
     ];
     for template in templates {
-        for octet in 0..=255u8 {
+        for byte in 0..=255u8 {
             let mut server = Connection::<Exchange>::at("tls", Service::Exchange);
-            let said = server.say(&with(template, octet), Cut::Whole);
-            let shown = format!("{template:?} with {octet:#x}: {}", said.escape_ascii());
+            let said = server.say(&with(template, byte), Cut::Whole);
+            let shown = format!("{template:?} with {byte:#x}: {}", said.escape_ascii());
             for line in lines(&said, &shown) {
                 assert!(line.len() >= 4 && line[..3].iter().all(u8::is_ascii_digit), "{shown}");
                 assert!(matches!(line[3], b' ' | b'-'), "{shown}");
@@ -54,12 +54,12 @@ fn an_imap_server_repeats_no_octet_that_could_mislead() {
         "a ENABLE {}\r\n",
     ];
     for template in templates {
-        for octet in 0..=255u8 {
+        for byte in 0..=255u8 {
             let mut server = Connection::<Store>::at("auth", Service::Exchange);
-            let mut said = server.say(&with(template, octet), Cut::Whole);
-            let shown = format!("{template:?} with {octet:#x}: {}", said.escape_ascii());
+            let mut said = server.say(&with(template, byte), Cut::Whole);
+            let shown = format!("{template:?} with {byte:#x}: {}", said.escape_ascii());
             if said.starts_with(b"+ ") {
-                assert_eq!(octet, b'{', "{shown}");
+                assert_eq!(byte, b'{', "{shown}");
                 continue;
             }
             if !server.closed {
@@ -67,11 +67,11 @@ fn an_imap_server_repeats_no_octet_that_could_mislead() {
             }
             for line in lines(&said, &shown) {
                 let (tag, _) =
-                    line.split_at(line.iter().position(|&octet| octet == b' ').unwrap_or(line.len()));
+                    line.split_at(line.iter().position(|&byte| byte == b' ').unwrap_or(line.len()));
                 let (sent, _) = template.split_once(' ').unwrap();
-                // A tag, or what stands of it before an octet that no tag may have.
+                // A tag, or what stands of it before a byte that no tag may have.
                 let known =
-                    tag == b"*" || tag == b"z" || !tag.is_empty() && with(sent, octet).starts_with(tag);
+                    tag == b"*" || tag == b"z" || !tag.is_empty() && with(sent, byte).starts_with(tag);
                 assert!(known && tag != b"+", "{shown}");
                 let untagged = [
                     &b"* BAD"[..],
@@ -89,22 +89,22 @@ fn an_imap_server_repeats_no_octet_that_could_mislead() {
     }
 }
 
-fn with(template: &str, octet: u8) -> Vec<u8> {
+fn with(template: &str, byte: u8) -> Vec<u8> {
     let parts: Vec<&[u8]> = template.split("{}").map(str::as_bytes).collect();
-    parts.join(&octet)
+    parts.join(&byte)
 }
 
 /// The lines of what was said: CRLF ends each, and no control character is in any. Of a name that the application has
 /// taken, control characters may come back inside a quoted string, but for those three that no line may have.
 fn lines<'s>(said: &'s [u8], shown: &str) -> Vec<&'s [u8]> {
-    let lines: Vec<&[u8]> = said.split_inclusive(|&octet| octet == b'\n').collect();
+    let lines: Vec<&[u8]> = said.split_inclusive(|&byte| byte == b'\n').collect();
     let text = |line: &'s [u8]| line.strip_suffix(b"\r\n").unwrap_or_else(|| panic!("{shown}"));
     let lines: Vec<&[u8]> = lines.into_iter().map(text).collect();
-    let mut octets =
-        lines.iter().flat_map(|line| line.iter().map(move |octet| (line.starts_with(b"* LIST "), octet)));
-    let control = octets.find(|(listed, octet)| match octet {
+    let mut bytes =
+        lines.iter().flat_map(|line| line.iter().map(move |byte| (line.starts_with(b"* LIST "), byte)));
+    let control = bytes.find(|(listed, byte)| match byte {
         0 | b'\r' | b'\n' => true,
-        octet => !listed && octet.is_ascii_control(),
+        byte => !listed && byte.is_ascii_control(),
     });
     assert_eq!(control, None, "{shown}");
     lines

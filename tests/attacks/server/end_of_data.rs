@@ -1,6 +1,6 @@
 //! Whatever looks like the end of a message: everything that anybody ever took for one, at every place of a message.
 //!
-//! `proto-smtp/tests/dots.rs` proves the reader for every sequence of the octets that matter. This file knows what else
+//! `proto-smtp/tests/dots.rs` proves the reader for every sequence of the bytes that matter. This file knows what else
 //! has been taken for a line's end, and that nothing of what stands behind is obeyed.
 
 use super::Service;
@@ -19,7 +19,7 @@ const PLACES: [&str; 5] = ["", "Subject: t", "Subject: t\r\n\r\nline", "\r\n..",
 
 const COMMANDS: &str = "MAIL FROM:<smuggled@evil.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nsmuggled";
 
-/// What a message is by the RFC: its octets up to the only end, without stuffing; none if it has octets that it must not
+/// What a message is by the RFC: its bytes up to the only end, without stuffing; none if it has bytes that it must not
 /// have (RFC 5321 §2.3.8, §4.5.2).
 fn message(sent: &str) -> (Option<String>, usize) {
     let from_line_start = format!("\r\n{sent}");
@@ -69,7 +69,7 @@ fn nothing_but_the_end_of_data_ends_a_message() {
             let taken = String::from_utf8_lossy(&server.application.log.deliveries).into_owned();
             let delivery = expected
                 .as_ref()
-                .map(|octets| format!("MAIL alice@example.test RCPT bob@example.test\n{octets}"));
+                .map(|bytes| format!("MAIL alice@example.test RCPT bob@example.test\n{bytes}"));
             assert_eq!(taken, delivery.clone().unwrap_or_default(), "{shown}");
             assert_eq!(said.lines().count(), 1, "{shown}: {said}");
             assert!(said.starts_with(if delivery.is_some() { "250 " } else { "5" }), "{shown}: {said}");

@@ -27,7 +27,7 @@ pub(super) struct Store {
     owed: Option<Owed>,
     /// The answer to IDLE, once the client is done.
     idle: Option<Reply>,
-    /// The messages of each mailbox; names are octets to it.
+    /// The messages of each mailbox; names are bytes to it.
     mailboxes: BTreeMap<Vec<u8>, Vec<Bytes>>,
     /// The mailbox to which a message is coming.
     destination: Vec<u8>,
@@ -166,9 +166,9 @@ fn put<C: Channel>(data: &Data, server: &mut Server<C>, tx: &mut SendBuffer) {
             // A name that cannot be written stays unsaid.
             let _ = server.data(&Untagged::List(listed), tx);
         }
-        Data::Message(number, octets) => {
+        Data::Message(number, bytes) => {
             let mut writer = server.fetch(*number, tx).unwrap();
-            writer.item(&FetchItem::Uid(*number)).body(Section::FULL, None, octets.clone());
+            writer.item(&FetchItem::Uid(*number)).body(Section::FULL, None, bytes.clone());
             writer.finish();
         }
     }
@@ -187,13 +187,13 @@ impl Store {
                 self.log.ask("APPEND");
                 self.owed = Some(Owed::Offer(offer));
             }
-            Event::AppendChunk(octets) => self.log.coming.extend(octets),
+            Event::AppendChunk(bytes) => self.log.coming.extend(bytes),
             Event::AppendEnd(reply) => {
-                let octets = Bytes::from(std::mem::take(&mut self.log.coming));
+                let bytes = Bytes::from(std::mem::take(&mut self.log.coming));
                 let line = format!("APPEND {}\n", self.destination.escape_ascii());
                 self.log.deliveries.extend(line.into_bytes());
-                self.log.deliveries.extend(&octets);
-                self.mailboxes.entry(self.destination.clone()).or_default().push(octets);
+                self.log.deliveries.extend(&bytes);
+                self.mailboxes.entry(self.destination.clone()).or_default().push(bytes);
                 self.owed = Some(Owed::Reply(reply, Vec::new()));
             }
             Event::AppendAborted => self.log.coming.clear(),
@@ -211,7 +211,7 @@ impl Store {
         match command {
             Command::Select(_) | Command::Examine(_) => vec![Data::Exists(inbox.len() as u32)],
             Command::Fetch(_) | Command::UidFetch(_) => {
-                (1..).zip(inbox).map(|(number, octets)| Data::Message(number, octets.clone())).collect()
+                (1..).zip(inbox).map(|(number, bytes)| Data::Message(number, bytes.clone())).collect()
             }
             Command::Search(_) | Command::UidSearch(_) => vec![Data::Found],
             // A careless program takes every name.

@@ -148,7 +148,7 @@ fn nobody_is_let_in_in_cleartext() {
     ];
     orders(&smtp, |order| {
         let mut server = Connection::<Exchange>::at("cleartext", Service::Exchange);
-        let said = server.say(order.concat().as_bytes(), Cut::Octets);
+        let said = server.say(order.concat().as_bytes(), Cut::Bytes);
         let said = String::from_utf8_lossy(&said).into_owned();
         assert!(
             !said.lines().any(|line| line.starts_with("235") || line.starts_with("334")),
@@ -158,7 +158,7 @@ fn nobody_is_let_in_in_cleartext() {
     });
     orders(&imap, |order| {
         let mut server = Connection::<Store>::at("cleartext", Service::Exchange);
-        let said = server.say(order.concat().as_bytes(), Cut::Octets);
+        let said = server.say(order.concat().as_bytes(), Cut::Bytes);
         let said = String::from_utf8_lossy(&said).into_owned();
         assert!(
             !said.lines().any(|line| line.starts_with("a OK") || line.starts_with('+')),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::Connection;
 use super::{Application, Clock, Way};
-use crate::script::{Ending, Need, Row, Step, USER, filled, octets};
+use crate::script::{Ending, Need, Row, Step, USER, bytes, filled};
 use crate::verdict::{Observed, base64};
 
 /// Runs a row in one way. Says also how long each text was that was sent.
@@ -89,8 +89,8 @@ impl<A: Application> Play<'_, A> {
                 }
                 self.texts.push(text.len());
             }
-            Step::Raw(text) => self.connection.receive(&octets(text)),
-            Step::Repeat { octets, count, drip } => self.repeat(octets, *count, *drip),
+            Step::Raw(text) => self.connection.receive(&bytes(text)),
+            Step::Repeat { bytes, count, drip } => self.repeat(bytes, *count, *drip),
             Step::Expect { pattern, need } => {
                 self.connection.settle();
                 let said = self.connection.said();
@@ -127,7 +127,7 @@ impl<A: Application> Play<'_, A> {
             Step::Act { name, args } if name == "do-not-read" => {
                 let text = args["send"].as_str().unwrap();
                 let (text, count) = text.rsplit_once(" x ").unwrap();
-                self.flood_unread(&octets(text), count.parse().unwrap());
+                self.flood_unread(&bytes(text), count.parse().unwrap());
             }
             Step::Act { name, .. } => panic!("{}: nobody knows how to {name}", self.row.id),
             Step::Serve(_) => panic!("{}: a server is not served", self.row.id),
@@ -173,7 +173,7 @@ impl<A: Application> Play<'_, A> {
         self.connection.send();
         self.connection.settle();
         let said = self.connection.said();
-        let answers = said[before..].split(|&octet| octet == b'\n').filter(|line| is_answer(line)).count();
+        let answers = said[before..].split(|&byte| byte == b'\n').filter(|line| is_answer(line)).count();
         // One that wants an identity need not have listened for so long.
         self.notes = Some(bounded && (self.connection.closed || stopped && answers == given));
     }
@@ -188,8 +188,7 @@ impl<A: Application> Play<'_, A> {
             self.connection.receive(&text);
             self.connection.settle();
             let said = self.connection.said();
-            let last =
-                said.strip_suffix(b"\r\n").and_then(|said| said.rsplit(|&octet| octet == b'\n').next());
+            let last = said.strip_suffix(b"\r\n").and_then(|said| said.rsplit(|&byte| byte == b'\n').next());
             if !last.is_some_and(|last| last.starts_with(answer.as_bytes())) {
                 self.lost(answer);
             }
@@ -210,7 +209,7 @@ impl<A: Application> Play<'_, A> {
             ("{plain}", &plain),
             ("{badplain}", &bad),
         ];
-        octets(&filled(text, &values))
+        bytes(&filled(text, &values))
     }
 
     fn lost(&self, expected: &str) -> ! {

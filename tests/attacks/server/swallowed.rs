@@ -41,7 +41,7 @@ fn a_chunk_is_never_commands() {
     for place in ["tls", "auth", "mail", "rcpt"] {
         for service in [Service::Exchange, Service::Submission] {
             for argument in &sizes {
-                for cut in [Cut::Whole, Cut::Octets, Cut::Random(cases)] {
+                for cut in [Cut::Whole, Cut::Bytes, Cut::Random(cases)] {
                     cases += 1;
                     let mut server = Connection::<Exchange>::at(place, service);
                     let said = server.say(format!("BDAT {argument}\r\n{SMTP_COMMANDS}").as_bytes(), cut);
@@ -100,7 +100,7 @@ fn a_literal_is_never_commands() {
     let mut cases = 0;
     for place in ["tls", "auth", "select"] {
         for before in before {
-            // The octets of the literal, more than are ever kept, and sizes that are no sizes.
+            // The bytes of the literal, more than are ever kept, and sizes that are no sizes.
             for size in [IMAP_COMMANDS.len(), 0, 1, 5000, 70_000] {
                 for form in ["+}", "}"] {
                     cases += 1;
@@ -118,16 +118,16 @@ fn a_literal_is_never_commands() {
 fn literal(place: &str, before: &str, size: usize, form: &str, cut: Cut) {
     let mut server = Connection::<Store>::at(place, Service::Exchange);
     let already = server.application.log.identities.len();
-    let mut octets = IMAP_COMMANDS.repeat(size / IMAP_COMMANDS.len() + 1);
-    octets.truncate(size);
+    let mut bytes = IMAP_COMMANDS.repeat(size / IMAP_COMMANDS.len() + 1);
+    bytes.truncate(size);
     let mut said = Vec::new();
     if form == "+}" {
-        said.extend(server.say(format!("a1 {before}{{{size}{form}\r\n{octets}\r\n").as_bytes(), cut));
+        said.extend(server.say(format!("a1 {before}{{{size}{form}\r\n{bytes}\r\n").as_bytes(), cut));
     } else {
         said.extend(server.say(format!("a1 {before}{{{size}{form}\r\n").as_bytes(), cut));
         // Whoever was not asked to go on must not.
         if said.starts_with(b"+ ") {
-            said.extend(server.say(format!("{octets}\r\n").as_bytes(), cut));
+            said.extend(server.say(format!("{bytes}\r\n").as_bytes(), cut));
         }
     }
     let said = String::from_utf8_lossy(&said).into_owned();

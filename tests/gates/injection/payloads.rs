@@ -1,6 +1,6 @@
 //! What is injected, where, and what must come of it.
 //!
-//! This file holds octets and expectations. It knows no machine.
+//! This file holds bytes and expectations. It knows no machine.
 
 use proto_mail::PeerError;
 

@@ -131,15 +131,15 @@ where
 }
 
 /// Says this to a server, cut in two, and returns what it answers.
-fn say(address: SocketAddr, octets: &[u8], at: usize) -> Vec<u8> {
+fn say(address: SocketAddr, bytes: &[u8], at: usize) -> Vec<u8> {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_nodelay(true).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     BufReader::new(&socket).read_line(&mut String::new()).unwrap();
-    socket.write_all(&octets[..at]).unwrap();
+    socket.write_all(&bytes[..at]).unwrap();
     std::thread::sleep(PAUSE);
     // The server may have closed already.
-    let _ = socket.write_all(&octets[at..]);
+    let _ = socket.write_all(&bytes[at..]);
     let mut answer = Vec::new();
     let _ = socket.read_to_end(&mut answer);
     answer
@@ -160,10 +160,10 @@ fn attack_server<P: ServerUnderTest>(config: &P::Config, before: &str, behind: &
     let thread = std::thread::spawn(move || reactor.run().unwrap());
     let mut sessions = 0;
     for hello in [&b""[..], CLIENT_HELLO] {
-        let octets = [before.as_bytes(), behind.as_bytes(), hello].concat();
-        for at in before.len() - 12..octets.len() {
+        let bytes = [before.as_bytes(), behind.as_bytes(), hello].concat();
+        for at in before.len() - 12..bytes.len() {
             sessions += 1;
-            let answer = say(address, &octets, at);
+            let answer = say(address, &bytes, at);
             let answer = String::from_utf8_lossy(&answer);
             assert!(forbidden.iter().all(|word| !answer.contains(word)), "split {at}: {answer}");
         }

@@ -40,20 +40,20 @@ class Wire:
     def tls(self, session=None):
         self.socket = self.context.wrap_socket(self.socket, server_hostname="localhost", session=session)
 
-    def send(self, octets):
-        self.socket.sendall(octets)
+    def send(self, bytes):
+        self.socket.sendall(bytes)
 
     def _more(self, seconds):
         self.socket.settimeout(max(seconds, 0.01))
         try:
-            octets = self.socket.recv(65536)
+            bytes = self.socket.recv(65536)
         except (TimeoutError, ssl.SSLWantReadError):
             return False
         except OSError:
-            octets = b""
-        self.ended = not octets
-        self.rest += octets
-        return bool(octets)
+            bytes = b""
+        self.ended = not bytes
+        self.rest += bytes
+        return bool(bytes)
 
     def line(self, seconds=15):
         while b"\n" not in self.rest:
@@ -153,22 +153,22 @@ class Strangers:
         hello = ssl._create_unverified_context()
 
         def client_hello():
-            octets = ssl.MemoryBIO()
+            bytes = ssl.MemoryBIO()
             try:
-                hello.wrap_bio(ssl.MemoryBIO(), octets, server_hostname="localhost").do_handshake()
+                hello.wrap_bio(ssl.MemoryBIO(), bytes, server_hostname="localhost").do_handshake()
             except ssl.SSLWantReadError:
-                return octets.read()
+                return bytes.read()
 
         cases = []
         for port, before, command, injected in [
             (smtp, b"EHLO x\r\n", b"STARTTLS\r\n", [b"NOOP\r\n", b"MAIL FROM:<a@b>\r\n", b"\r\n", b"N", b"\0"]),
             (imap, b"", b"a STARTTLS\r\n", [b"b NOOP\r\n", b"b LOGIN {5+}\r\nab", b"\r\n", b"b"]),
         ]:
-            for octets in injected:
-                cases.append((port, before, [command + octets]))
-                cases.append((port, before, [command, octets]))
-                cases.append((port, before, [command + octets + client_hello()]))
-                cases.append((port, before, [command, octets + client_hello()]))
+            for bytes in injected:
+                cases.append((port, before, [command + bytes]))
+                cases.append((port, before, [command, bytes]))
+                cases.append((port, before, [command + bytes + client_hello()]))
+                cases.append((port, before, [command, bytes + client_hello()]))
             cases.append((port, b"", [before + command + injected[0]]))
             # TLS that did not wait for the answer is injected by definition.
             cases.append((port, before, [command + client_hello()]))
@@ -181,9 +181,9 @@ class Strangers:
                 wire.send(before)
                 wire.reply()
             wire.everything(0.1)
-            for octets in writes:
+            for bytes in writes:
                 try:
-                    wire.send(octets)
+                    wire.send(bytes)
                 except OSError:
                     break
                 time.sleep(0.15)
@@ -269,9 +269,9 @@ class Strangers:
             way(wire)
 
         def append(way):
-            for octets in (b"a APPEND INBOX {100+}\r\nSubject: half", b"a APPEND INBOX {4+}\r\nhalf"):
+            for bytes in (b"a APPEND INBOX {100+}\r\nSubject: half", b"a APPEND INBOX {4+}\r\nhalf"):
                 wire = self.read()
-                wire.send(octets)
+                wire.send(bytes)
                 wire.everything(0.2)
                 way(wire)
 
@@ -316,8 +316,8 @@ class Strangers:
             began = time.monotonic()
             while not wire.ended and time.monotonic() - began < 12:
                 try:
-                    if octets := drop():
-                        wire.send(octets)
+                    if bytes := drop():
+                        wire.send(bytes)
                 except OSError:
                     return
                 wire._more(0.3)
@@ -349,10 +349,10 @@ class Strangers:
         said += [b"MAIL FROM:<" + b"a" * 9000 + b"@b>\r\n", b"MAIL FROM:<a@b>\r\n" + b"RCPT TO:<c@d>\r\n" * 3000]
         before, began = process.peak_kib(), time.monotonic()
 
-        def attack(octets):
+        def attack(bytes):
             for wire in (self.submit(login=False), self.submit(), self.read()):
                 try:
-                    wire.send(octets)
+                    wire.send(bytes)
                     wire.everything(0.3)
                 except OSError:
                     pass
@@ -454,7 +454,7 @@ class Strangers:
             said = said[: literal.start()] + said[literal.end() + int(literal[1]) :]
         lines = said.split(b"\r\n")
         check(len(lines) == 3 and lines[1].startswith(b"f OK"), f"{said!r}")
-        check(not any(octet in lines[0] for octet in b"\r\n\0"), f"{said!r}")
+        check(not any(byte in lines[0] for byte in b"\r\n\0"), f"{said!r}")
 
     def resumption(self):
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):

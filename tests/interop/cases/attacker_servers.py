@@ -46,23 +46,23 @@ class Impostor:
             self.listener.close()
             self.socket.close()
 
-    def say(self, octets):
-        self.socket.sendall(octets)
+    def say(self, bytes):
+        self.socket.sendall(bytes)
 
     def line(self):
         while b"\n" not in self.rest:
-            octets = self.socket.recv(65536)
-            if not octets:
+            bytes = self.socket.recv(65536)
+            if not bytes:
                 raise EOFError
-            self.rest += octets
+            self.rest += bytes
         line, _, self.rest = self.rest.partition(b"\n")
         return line.rstrip()
 
     def hang(self):
         time.sleep(25)
 
-    def flood(self, octets, most=400_000_000):
-        block = octets * max(1, 65536 // len(octets))
+    def flood(self, bytes, most=400_000_000):
+        block = bytes * max(1, 65536 // len(bytes))
         for _ in range(most // len(block)):
             self.say(block)
 
@@ -176,8 +176,8 @@ class Impostors:
         at_once(lambda one: self.fails(one, never, tls=False), ["check", "send"])
 
     def endless(self):
-        def flood(octets, before=b""):
-            return lambda server, *_: (server.say(before), server.flood(octets))
+        def flood(bytes, before=b""):
+            return lambda server, *_: (server.say(before), server.flood(bytes))
 
         many = b"* CAPABILITY " + b" ".join(b"A%d" % number for number in range(900)) + b"\r\n"
         cases = [

@@ -456,19 +456,19 @@ class Cases:
                     check(piece not in text, f"{piece} is in the trace:\n{text}")
 
     def decode(self):
-        octets = b"* 1 EXISTS\r\n* LIST (\r\n* SEARCH 7 \r\na1 OK done\r\n"
+        bytes = b"* 1 EXISTS\r\n* LIST (\r\n* SEARCH 7 \r\na1 OK done\r\n"
         for kind, strict, events in (
             ("imap-response", [], ["exists", "unparsed", "search", "ok"]),
             ("imap-response", ["--strict"], ["exists", "unparsed", "unparsed", "ok"]),
         ):
-            done = self.run("decode", kind, *strict, stdin=octets, ca=None).expect(0)
+            done = self.run("decode", kind, *strict, stdin=bytes, ca=None).expect(0)
             lines = [json.loads(line) for line in done.out.splitlines()]
             check([line["event"] for line in lines] == events, f"{lines}")
             check(all("repairs" in line for line in lines), "repairs are missing")
-        for kind, octets in (("smtp-reply", b"250-a\r\n250 b\r\n550 5.1.1 no\r\n"), ("imap-command", b"a LOGIN u p\r\nb NOOP\r\n"),
+        for kind, bytes in (("smtp-reply", b"250-a\r\n250 b\r\n550 5.1.1 no\r\n"), ("imap-command", b"a LOGIN u p\r\nb NOOP\r\n"),
                              ("smtp-command", b"EHLO a\r\nMAIL FROM:<x\r\nQUIT\r\n")):
-            done = self.run("decode", kind, stdin=octets, ca=None).expect(0)
-            check(len(done.out.splitlines()) == octets.count(b"\r\n") - (1 if kind == "smtp-reply" else 0), done.text)
+            done = self.run("decode", kind, stdin=bytes, ca=None).expect(0)
+            check(len(done.out.splitlines()) == bytes.count(b"\r\n") - (1 if kind == "smtp-reply" else 0), done.text)
 
 
 def large(bench, program, served, mebibytes=1024):

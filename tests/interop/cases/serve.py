@@ -155,7 +155,7 @@ class Cases:
         return client
 
     def plain(self, service, lines, wait=3):
-        """Sends raw octets in cleartext and returns all that comes back within `wait` seconds or until it closes."""
+        """Sends raw bytes in cleartext and returns all that comes back within `wait` seconds or until it closes."""
         with socket.create_connection(("127.0.0.1", self.served.ports[service]), timeout=wait) as connection:
             received = connection.recv(4096)
             for line in lines:
@@ -195,7 +195,7 @@ class Cases:
         for index, (name, message) in enumerate(self.messages.items(), 1):
             self.curl_send(self.bench.file(name, message), self.url("smtps", "c")).expect(0)
             got = self.curl(self.url("imaps", f"INBOX;MAILINDEX={index}")).expect(0)
-            check(got.out == message, f"{name} came back changed: {len(got.out)} of {len(message)} octets")
+            check(got.out == message, f"{name} came back changed: {len(got.out)} of {len(message)} bytes")
 
     def curl_append(self):
         self.emptied().logout()
@@ -468,16 +468,16 @@ SyncState *
         client = self.smtp()
         sock = client.sock
 
-        def ask(octets):
-            sock.sendall(octets)
+        def ask(bytes):
+            sock.sendall(bytes)
             return client.getreply()[0]
 
         check(ask(b"FROB x\r\n") == 500, "unknown command")
-        check(ask(b"MAIL FROM:<a@\xff\xfe>\r\n") in (500, 501, 553, 555), "octets that are not UTF-8")
+        check(ask(b"MAIL FROM:<a@\xff\xfe>\r\n") in (500, 501, 553, 555), "bytes that are not UTF-8")
         check(ask(b"RCPT TO:<a@b.example>\r\n") == 503, "RCPT before MAIL")
         check(ask(b"DATA\r\n") == 503, "DATA before MAIL")
         check(ask(b"MAIL FROM:<a@b\0.example>\r\n") in (500, 501), "NUL")
-        check(ask(b"MAIL FROM:<" + b"a" * 100000 + b"@b.example>\r\n") in (500, 501), "a line of 100,000 octets")
+        check(ask(b"MAIL FROM:<" + b"a" * 100000 + b"@b.example>\r\n") in (500, 501), "a line of 100,000 bytes")
         check(ask(b"MAIL FROM:<a@b.example> SIZE=99999999999\r\n") == 552, "a declared size above the limit")
         check(ask(b"MAIL FROM:<a@b.example>\r\n") == 250, "the session goes on")
         check(ask(b"RCPT TO:<%s>\r\n" % self.served.address.encode()) == 250, "RCPT")
@@ -490,8 +490,8 @@ SyncState *
     def bad_imap(self):
         client = self.imap_implicit()
 
-        def ask(octets, tag):
-            client.send(octets)
+        def ask(bytes, tag):
+            client.send(bytes)
             line = client.readline()
             while not line.startswith((tag, b"* BAD", b"* BYE")):
                 line = client.readline()
@@ -501,7 +501,7 @@ SyncState *
         check(ask(b"x2 FETCH 1 FLAGS\r\n", b"x2").startswith(b"x2 BAD"), "FETCH before SELECT")
         check(ask(b"x3 SELECT\r\n", b"x3").startswith(b"x3 BAD"), "SELECT of nothing")
         check(ask(b"x4 SELECT \"a\0b\"\r\n", b"x4").startswith((b"x4 BAD", b"* BAD")), "NUL")
-        check(not ask(b"x5 SELECT \"\xff\xfe\"\r\n", b"x5").startswith(b"x5 OK"), "octets that are not UTF-8")
+        check(not ask(b"x5 SELECT \"\xff\xfe\"\r\n", b"x5").startswith(b"x5 OK"), "bytes that are not UTF-8")
         check(not ask(b"x6 SELECT {99999999}\r\n", b"x6").startswith(b"+"), "a literal of 100 MB for a name")
         check(ask(b"x7 NOOP\r\n", b"x7").startswith(b"x7 OK"), "the session goes on")
         check(not ask(b"x8 APPEND INBOX {9999999999999}\r\n", b"x8").startswith(b"+"), "a literal of 10 TB")
@@ -510,7 +510,7 @@ SyncState *
         client = self.imap_implicit()
         client.send(b"y1 SELECT " + b"a" * 200_000 + b"\r\n")
         line = client.readline()
-        check(b"BAD" in line or b"BYE" in line, f"a line of 200,000 octets: {line!r}")
+        check(b"BAD" in line or b"BYE" in line, f"a line of 200,000 bytes: {line!r}")
         self.alive()
 
     def rude(self):

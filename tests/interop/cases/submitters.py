@@ -90,7 +90,7 @@ class Cases:
         return client
 
     def found(self, subject):
-        """The octets of every message of that subject."""
+        """The bytes of every message of that subject."""
         client = self.box()
         numbers = client.search(None, "SUBJECT", f'"{subject}"')[1][0].split()
         got = [client.fetch(number, "(BODY.PEEK[])")[1][0][1] for number in numbers]

@@ -20,7 +20,7 @@ use crate::smtp_peer::SmtpPeer;
 /// A server that follows a conversation.
 pub(crate) trait Peer {
     /// The client has said more.
-    fn hear(&mut self, octets: &[u8]);
+    fn hear(&mut self, bytes: &[u8]);
     /// TLS is in place: what was said before is forgotten.
     fn secured(&mut self);
     /// The next right reply; `None`: nobody waits for one.
@@ -74,15 +74,15 @@ fn choices() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Plays the client against the server.
-fn conversation(player: impl Player, mut peer: impl Peer, moves: &[Move], by_octet: bool) -> Record {
+fn conversation(player: impl Player, mut peer: impl Peer, moves: &[Move], by_byte: bool) -> Record {
     let mut moves = moves.iter();
-    // What is left of a reply that was halved, and of a segment that goes octet by octet.
+    // What is left of a reply that was halved, and of a segment that goes byte by byte.
     let (mut rest, mut segment) = (Vec::new(), Vec::new().into_iter());
     let mut turns = 0;
     let next = |new: &[Entry]| {
         for entry in new {
             match entry {
-                Entry::Told(octets, _) => peer.hear(octets),
+                Entry::Told(bytes, _) => peer.hear(bytes),
                 Entry::Secured => {
                     peer.secured();
                     rest.clear();
@@ -91,40 +91,40 @@ fn conversation(player: impl Player, mut peer: impl Peer, moves: &[Move], by_oct
                 _ => {}
             }
         }
-        if let Some(octet) = segment.next() {
-            return Some(vec![octet]);
+        if let Some(byte) = segment.next() {
+            return Some(vec![byte]);
         }
         turns += 1;
-        let mut octets = std::mem::take(&mut rest);
+        let mut bytes = std::mem::take(&mut rest);
         let mut awaits = true;
-        while octets.is_empty() && awaits && turns < 300 {
+        while bytes.is_empty() && awaits && turns < 300 {
             let step = moves.next();
             awaits = step.is_some();
             match step.copied().unwrap_or(Move::Right) {
-                Move::Right => octets.extend(peer.right().unwrap_or_default()),
-                Move::Wrong(how, which) => octets.extend(peer.wrong(how, which)),
+                Move::Right => bytes.extend(peer.right().unwrap_or_default()),
+                Move::Wrong(how, which) => bytes.extend(peer.wrong(how, which)),
                 Move::Glued(how, which) => {
-                    octets.extend(peer.right().unwrap_or_default());
-                    octets.extend(peer.wrong(how, which));
+                    bytes.extend(peer.right().unwrap_or_default());
+                    bytes.extend(peer.wrong(how, which));
                 }
                 Move::Halved(at) => {
-                    octets.extend(peer.right().unwrap_or_default());
-                    rest = octets.split_off(at.min(octets.len()));
+                    bytes.extend(peer.right().unwrap_or_default());
+                    rest = bytes.split_off(at.min(bytes.len()));
                 }
                 Move::Away => return None,
             }
-            awaits |= !octets.is_empty() || !rest.is_empty();
-            if octets.is_empty() && !rest.is_empty() {
-                octets = std::mem::take(&mut rest);
+            awaits |= !bytes.is_empty() || !rest.is_empty();
+            if bytes.is_empty() && !rest.is_empty() {
+                bytes = std::mem::take(&mut rest);
             }
         }
-        if by_octet {
-            segment = octets.into_iter();
-            return segment.next().map(|octet| vec![octet]);
+        if by_byte {
+            segment = bytes.into_iter();
+            return segment.next().map(|byte| vec![byte]);
         }
-        (!octets.is_empty()).then_some(octets)
+        (!bytes.is_empty()).then_some(bytes)
     };
-    converse(player, next, Ending::Closed, if by_octet { Trace::None } else { Trace::Taken })
+    converse(player, next, Ending::Closed, if by_byte { Trace::None } else { Trace::Taken })
 }
 
 /// Nothing that was said before TLS is heard of behind it.
@@ -182,7 +182,7 @@ fn each_end_has_its_command(record: &Record) -> Result<(), String> {
     let (mut said, mut ended): (Vec<u8>, BTreeSet<String>) = (Vec::new(), BTreeSet::new());
     for entry in &record.entries {
         match entry {
-            Entry::Told(octets, _) => said.extend_from_slice(octets),
+            Entry::Told(bytes, _) => said.extend_from_slice(bytes),
             Entry::Secured => {
                 said.clear();
                 ended.clear();
@@ -194,7 +194,7 @@ fn each_end_has_its_command(record: &Record) -> Result<(), String> {
                     return Err(format!("the response of another command: {event}"));
                 }
                 let line = format!("{id} ");
-                let begun = said.split(|&octet| octet == b'\n').any(|said| said.starts_with(line.as_bytes()));
+                let begun = said.split(|&byte| byte == b'\n').any(|said| said.starts_with(line.as_bytes()));
                 if !begun || !ended.insert(id.to_owned()) {
                     return Err(format!("it was not given, or has ended before: {event}"));
                 }
@@ -237,8 +237,8 @@ fn campaign(play: impl Fn(&[Move], &[u8], bool) -> Record) -> Reached {
     let reached = std::cell::RefCell::new(Reached::default());
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) };
     let mut runner = prop::test_runner::TestRunner::new(config);
-    let outcome = runner.run(&(moves(), choices(), any::<bool>()), |(moves, choices, by_octet)| {
-        reached.borrow_mut().count(&play(&moves, &choices, by_octet));
+    let outcome = runner.run(&(moves(), choices(), any::<bool>()), |(moves, choices, by_byte)| {
+        reached.borrow_mut().count(&play(&moves, &choices, by_byte));
         Ok(())
     });
     assert_eq!(outcome, Ok(()));
@@ -246,15 +246,15 @@ fn campaign(play: impl Fn(&[Move], &[u8], bool) -> Record) -> Reached {
 }
 
 fn smtp(dialect: Dialect, secure: bool, danger: bool) -> Reached {
-    campaign(|moves, choices, by_octet| {
+    campaign(|moves, choices, by_byte| {
         let config = proto_smtp::Config::default().dialect(dialect);
         let config = Arc::new(if danger { config.danger_cleartext() } else { config });
         let afresh = Choices::new(choices.get(1..).unwrap_or_default());
         let client = smtp_client::Asking::new(config, secure, Choices::new(choices), afresh);
-        let record = conversation(client, SmtpPeer::new(dialect), moves, by_octet);
+        let record = conversation(client, SmtpPeer::new(dialect), moves, by_byte);
         let invariant = invariants::check(&record, &terms(Side::SmtpClient, secure, danger));
         holds(&record, &[invariant, nothing_of_the_first_channel(&record)]);
-        if !by_octet {
+        if !by_byte {
             // Else what was glued to a reply comes behind the next command, and may be its answer.
             holds(&record, &[each_reply_answers_its_command(&record)]);
         }
@@ -263,12 +263,12 @@ fn smtp(dialect: Dialect, secure: bool, danger: bool) -> Reached {
 }
 
 fn imap(secure: bool, danger: bool) -> Reached {
-    campaign(|moves, choices, by_octet| {
+    campaign(|moves, choices, by_byte| {
         let config = proto_imap::Config::default();
         let config = Arc::new(if danger { config.danger_cleartext() } else { config });
         let afresh = Choices::new(choices.get(1..).unwrap_or_default());
         let client = imap_client::Asking::new(config, secure, Choices::new(choices), afresh);
-        let record = conversation(client, ImapPeer::new(), moves, by_octet);
+        let record = conversation(client, ImapPeer::new(), moves, by_byte);
         let invariant = invariants::check(&record, &terms(Side::ImapClient, secure, danger));
         holds(
             &record,

@@ -12,7 +12,7 @@ pub(crate) struct ImapPeer {
     unread: Vec<u8>,
     /// The command that is being read, literals and all.
     command: Vec<u8>,
-    /// Octets of a literal that are still to come.
+    /// Bytes of a literal that are still to come.
     literal: usize,
     mode: Mode,
     owed: VecDeque<Owed>,
@@ -148,8 +148,8 @@ impl ImapPeer {
 }
 
 impl Peer for ImapPeer {
-    fn hear(&mut self, octets: &[u8]) {
-        self.unread.extend_from_slice(octets);
+    fn hear(&mut self, bytes: &[u8]) {
+        self.unread.extend_from_slice(bytes);
         self.read();
     }
 
@@ -159,9 +159,9 @@ impl Peer for ImapPeer {
 
     fn right(&mut self) -> Option<Vec<u8>> {
         let owed = self.owed.pop_front()?;
-        let octets = self.say(owed, "OK");
+        let bytes = self.say(owed, "OK");
         self.read();
-        Some(octets)
+        Some(bytes)
     }
 
     fn wrong(&mut self, how: Wrong, which: usize) -> Vec<u8> {
@@ -188,7 +188,7 @@ impl Peer for ImapPeer {
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
             b"* OK bare\n",
         ];
-        let octets = match (how, self.owed.pop_front()) {
+        let bytes = match (how, self.owed.pop_front()) {
             (Wrong::Answer, Some(owed)) => self.say(owed, CONDITIONS[which % CONDITIONS.len()]),
             (Wrong::Order, Some(first)) => {
                 let second = self.owed.pop_front();
@@ -205,6 +205,6 @@ impl Peer for ImapPeer {
             }
         };
         self.read();
-        octets
+        bytes
     }
 }

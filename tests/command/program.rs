@@ -257,8 +257,8 @@ impl Talk {
     }
 
     /// Says this and returns the answer: of SMTP all its lines, of IMAP the next line.
-    pub(crate) fn ask(&mut self, octets: &str) -> String {
-        self.stream.get_mut().write_all(octets.as_bytes()).unwrap();
+    pub(crate) fn ask(&mut self, bytes: &str) -> String {
+        self.stream.get_mut().write_all(bytes.as_bytes()).unwrap();
         self.answer()
     }
 

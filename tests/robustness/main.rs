@@ -1,4 +1,4 @@
-//! The four machines, and what is in them, against any octets, and against conversations that went almost right.
+//! The four machines, and what is in them, against any bytes, and against conversations that went almost right.
 //!
 //! What a fuzzer once found lies in `corpus` and is replayed here.
 
@@ -50,12 +50,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn any_octets(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn any_octets(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         for (name, run) in MACHINES.into_iter().chain(OTHERS) {
-            // Keys take long to derive, and any octets lead there.
+            // Keys take long to derive, and any bytes lead there.
             if name != "sasl" {
-                run(&octets);
-                run(&[b"00\n", octets.as_slice()].concat());
+                run(&bytes);
+                run(&[b"00\n", bytes.as_slice()].concat());
             }
         }
     }
@@ -70,22 +70,22 @@ proptest! {
     ) {
         let (name, run) = MACHINES.into_iter().chain(OTHERS).nth(which).unwrap();
         let all = corpus::written(name).unwrap();
-        let mut octets = all[file.index(all.len())].clone();
-        for (at, how, octet) in cuts {
-            if octets.is_empty() {
+        let mut bytes = all[file.index(all.len())].clone();
+        for (at, how, byte) in cuts {
+            if bytes.is_empty() {
                 break;
             }
-            let at = at.index(octets.len());
+            let at = at.index(bytes.len());
             match how {
-                0 => octets[at] = octet,
-                1 => octets.insert(at, octet),
-                2 => { octets.remove(at); }
-                3 => octets.truncate(at),
-                4 => { let tail = octets[at..].to_vec(); octets.extend(tail); }
-                _ => octets.rotate_left(at),
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                2 => { bytes.remove(at); }
+                3 => bytes.truncate(at),
+                4 => { let tail = bytes[at..].to_vec(); bytes.extend(tail); }
+                _ => bytes.rotate_left(at),
             }
         }
-        octets.splice(..octets.len().min(2), [seed, seed]);
-        run(&octets);
+        bytes.splice(..bytes.len().min(2), [seed, seed]);
+        run(&bytes);
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct SmtpPeer {
     owed: VecDeque<(&'static str, u16)>,
     /// How many recipients were accepted in this transaction.
     accepted: usize,
-    /// Octets of a chunk that are still to come.
+    /// Bytes of a chunk that are still to come.
     chunk: usize,
     /// How many more challenges this exchange has.
     challenges: usize,
@@ -156,8 +156,8 @@ impl SmtpPeer {
 }
 
 impl Peer for SmtpPeer {
-    fn hear(&mut self, octets: &[u8]) {
-        self.unread.extend_from_slice(octets);
+    fn hear(&mut self, bytes: &[u8]) {
+        self.unread.extend_from_slice(bytes);
         self.read();
     }
 
@@ -188,7 +188,7 @@ impl Peer for SmtpPeer {
         ];
         let nonsense = NONSENSE[which % NONSENSE.len()];
         let other = CODES[which % CODES.len()];
-        let octets = match how {
+        let bytes = match how {
             Wrong::Answer => self.reply(other),
             Wrong::Nonsense => nonsense.to_vec(),
             Wrong::Order => {
@@ -198,6 +198,6 @@ impl Peer for SmtpPeer {
             }
         };
         self.read();
-        octets
+        bytes
     }
 }

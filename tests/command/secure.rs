@@ -51,8 +51,8 @@ impl Served {
 pub(crate) struct Tls(rustls::StreamOwned<rustls::ClientConnection, TcpStream>);
 
 impl Tls {
-    pub(crate) fn say(&mut self, octets: &str) {
-        self.0.write_all(octets.as_bytes()).unwrap();
+    pub(crate) fn say(&mut self, bytes: &str) {
+        self.0.write_all(bytes.as_bytes()).unwrap();
     }
 
     /// The server's own certificate, in DER.
@@ -60,22 +60,22 @@ impl Tls {
         self.0.conn.peer_certificates().unwrap()[0].to_vec()
     }
 
-    pub(crate) fn ask(&mut self, octets: &str) -> String {
-        self.say(octets);
+    pub(crate) fn ask(&mut self, bytes: &str) -> String {
+        self.say(bytes);
         self.answer()
     }
 
     /// All lines of a reply; what came before the end if the connection ends.
     pub(crate) fn answer(&mut self) -> String {
         let mut answer = Vec::new();
-        let mut octet = [0];
+        let mut byte = [0];
         loop {
             let begin = answer.len();
             while answer.last() != Some(&b'\n') || answer.len() == begin {
-                if !matches!(self.0.read(&mut octet), Ok(1..)) {
+                if !matches!(self.0.read(&mut byte), Ok(1..)) {
                     return String::from_utf8(answer).unwrap();
                 }
-                answer.push(octet[0]);
+                answer.push(byte[0]);
             }
             if answer[begin..].get(3) != Some(&b'-') {
                 return String::from_utf8(answer).unwrap();

@@ -268,7 +268,7 @@ fn a_server_that_fails_at_random_gets_every_message_and_none_twice() {
     let count = |fate: &str| sum["messages"][fate].as_u64().unwrap_or(0);
     let (success, uncertain) = (count("success"), count("uncertain"));
     assert_eq!(success + uncertain, 30, "{sum}");
-    assert!(uncertain > 0, "the server has dropped nothing behind the last octet: {sum}");
+    assert!(uncertain > 0, "the server has dropped nothing behind the last byte: {sum}");
     let into = folder.path().join("store");
     let done = served
         .run(&["sync", &served.url("imaps"), "--into", into.to_str().unwrap(), "--json"], b"")
@@ -276,7 +276,7 @@ fn a_server_that_fails_at_random_gets_every_message_and_none_twice() {
     let stored: Vec<u8> = files(&into).iter().flat_map(|path| std::fs::read(path).unwrap()).collect();
     let has = |number: &u32| {
         let marker = format!("marker-{number}-end");
-        stored.windows(marker.len()).any(|octets| octets == marker.as_bytes())
+        stored.windows(marker.len()).any(|bytes| bytes == marker.as_bytes())
     };
     let distinct = (0..30).filter(has).count() as u64;
     assert!((success..=30).contains(&distinct), "{distinct} of {sum}");

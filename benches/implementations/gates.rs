@@ -23,7 +23,7 @@ pub(crate) fn imap_client(input: &[u8]) -> u64 {
 fn completions(input: &[u8]) -> Option<u64> {
     let mut session = Session::selected()?;
     let mut found = 0;
-    let mut lines = input.split_inclusive(|octet| *octet == b'\n').peekable();
+    let mut lines = input.split_inclusive(|byte| *byte == b'\n').peekable();
     let mut chunk = Vec::new();
     while lines.peek().is_some() {
         chunk.clear();
@@ -111,7 +111,7 @@ fn replies(input: &[u8]) -> Option<u64> {
     take(&mut client, &mut tx, b"220 mail.example ESMTP\r\n")?;
     take(&mut client, &mut tx, b"250 mail.example\r\n")?;
     let mut found = 0;
-    for line in input.split_inclusive(|octet| *octet == b'\n') {
+    for line in input.split_inclusive(|byte| *byte == b'\n') {
         client.noop(&mut tx).ok()?;
         tx.sent(tx.len());
         found += take(&mut client, &mut tx, line)?;

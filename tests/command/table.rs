@@ -45,7 +45,7 @@ fn every_test_of_a_row_is_in_the_table() {
         "folders", "guarded", "importer", "many", "refusals", "resume", "running", "sender", "set_up",
         "server", "steps",
     ]
-    .map(|file| format!("tests/rows/{file}.rs"))
+    .map(|file| format!("tests/command/{file}.rs"))
     {
         for test in tests(&root().join(&file)) {
             if !named.contains(&(file.clone(), test.clone())) {

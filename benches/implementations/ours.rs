@@ -33,7 +33,7 @@ impl Session {
         let examine = Command::Examine(SelectCommand::new(MailboxName::INBOX));
         session.client.send(&examine, &mut session.tx).ok()?;
         let sent = session.tx.take();
-        let tag = sent.split(|&octet| octet == b' ').next()?.to_vec();
+        let tag = sent.split(|&byte| byte == b' ').next()?.to_vec();
         let answer = [b"* 100000 EXISTS\r\n", tag.as_slice(), b" OK [READ-ONLY] open\r\n"].concat();
         session.take(&answer, |_| {})?;
         Some(session)
@@ -78,21 +78,21 @@ pub(crate) fn imap_session(input: &[u8], chunk: usize) -> u64 {
     found
 }
 
-/// A body through the client in chunks, handed on piece by piece: its octets.
+/// A body through the client in chunks, handed on piece by piece: its bytes.
 pub(crate) fn imap_body(input: &[u8], chunk: usize) -> u64 {
     let Some(mut session) = Session::selected() else { return WRONG };
-    let mut octets = 0;
+    let mut bytes = 0;
     for chunk in input.chunks(chunk) {
         let taken = session.take(chunk, |event| {
             if let Event::BodyChunk(piece) = event {
-                octets += black_box(piece).len() as u64;
+                bytes += black_box(piece).len() as u64;
             }
         });
         if taken.is_none() {
             return WRONG;
         }
     }
-    octets
+    bytes
 }
 
 /// Every response of one contiguous input: the grammar alone.
@@ -227,7 +227,7 @@ pub(crate) fn smtp_session(input: &[u8], chunk: usize) -> u64 {
     found
 }
 
-/// One message through the server in chunks, copied into one vector as the peer does: its octets.
+/// One message through the server in chunks, copied into one vector as the peer does: its bytes.
 pub(crate) fn smtp_data_copied(input: &[u8], chunk: usize) -> u64 {
     let mut message = Vec::with_capacity(input.len());
     match smtp_data(input, chunk, |piece| message.extend_from_slice(piece)) {
@@ -241,9 +241,9 @@ pub(crate) fn smtp_data_copied(input: &[u8], chunk: usize) -> u64 {
 
 /// The same, each piece handed on as it stands.
 pub(crate) fn smtp_data_streamed(input: &[u8], chunk: usize) -> u64 {
-    let mut octets = 0;
-    match smtp_data(input, chunk, |piece| octets += black_box(piece).len() as u64) {
-        Some(()) => octets,
+    let mut bytes = 0;
+    match smtp_data(input, chunk, |piece| bytes += black_box(piece).len() as u64) {
+        Some(()) => bytes,
         None => WRONG,
     }
 }

@@ -193,7 +193,7 @@ fn mboxes_maildirs_and_directories_arrive_octet_for_octet() {
     ];
     for message in expected {
         assert!(
-            stored.windows(message.len()).any(|octets| octets == message),
+            stored.windows(message.len()).any(|bytes| bytes == message),
             "{}",
             String::from_utf8_lossy(message)
         );

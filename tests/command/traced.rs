@@ -6,7 +6,7 @@ use crate::program::{Served, folder, run};
 
 const WRONG: &str = "wR0ng-8Kd_zLq3";
 
-/// Every piece of six octets of a secret, as it is and in base64 behind any octets.
+/// Every piece of six bytes of a secret, as it is and in base64 behind any bytes.
 fn pieces(secret: &str) -> Vec<String> {
     let mut pieces: Vec<String> =
         secret.as_bytes().windows(6).map(|piece| String::from_utf8_lossy(piece).into_owned()).collect();
