@@ -9,7 +9,7 @@ use io_mio::{Connection, ConnectionEvent, Connector, ImapClient};
 use proto_imap::client::{Choice, Client, CommandId, Event};
 use proto_imap::config::Config;
 use proto_imap::state::State;
-use proto_imap::types::body::IdField;
+use proto_imap::types::IdField;
 use proto_imap::types::{
     Command, Condition, IString, LazyList, ListCommand, ListPattern, StatusResponse, Untagged,
 };

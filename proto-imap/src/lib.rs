@@ -23,15 +23,19 @@
 //!
 //! # Map
 //!
-//! | room | what is in it |
+//! | module | contents |
 //! |---|---|
 //! | [`client`], [`server`] | the two machines, each a thin shell for both channels over one core |
-//! | [`state`] | the states and the table by which both move |
-//! | [`frame`] | where one message ends: the only place that knows how literals are announced |
-//! | [`config`] | what can be set |
-//! | [`types`] | the nouns of the protocol: flags, mailboxes, envelopes, …, as views that borrow what was received |
-//! | [`parse`] | the grammar, one function for each element of it |
-//! | [`encode`] | the same in the other direction, always strict |
+//! | [`state`] | the session states, and the table of the commands that each allows |
+//! | [`frame`] | where one message ends: the only module that knows how literals are announced |
+//! | [`config`] | the settings |
+//! | [`types`] | the types of commands and responses |
+//! | [`parse`] | the functions that parse them |
+//! | [`encode`] | the functions that write them |
+//!
+//! The source has one module for each part of the protocol, with its types, its parser, its encoder and its tests:
+//! `fetch`, `envelope`, `quota` and so on. They build on `grammar` and know nothing of each other's commands; only the
+//! tables in `command` and `response` know them all. `CONTRIBUTING.md` shows how to add an extension.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -49,6 +53,40 @@ mod redaction;
 pub mod server;
 pub mod state;
 pub mod types;
+
+mod append;
+mod authenticate;
+mod body_structure;
+mod capability;
+mod command;
+mod command_name;
+mod copy;
+mod create;
+mod date_time;
+mod envelope;
+mod fetch;
+mod fetch_command;
+mod flags;
+mod grammar;
+mod id;
+mod list;
+mod mailbox_name;
+mod namespace;
+mod numbers;
+mod partial_range;
+mod quota;
+mod rename;
+mod response;
+mod search;
+mod search_key;
+mod section;
+mod select;
+mod sequence_set;
+mod status;
+mod status_response;
+mod store;
+mod tag;
+mod vanished;
 
 pub use config::{Config, SaslIr, Waits};
 pub use state::{Access, State};

@@ -8,7 +8,7 @@ use proto_mail::{Mechanism, RecvBuffer, trace::TraceKind};
 
 use crate::frame::{LineEnd, ending};
 use crate::parse::{self, Context};
-use crate::types::command::CommandName;
+use crate::types::CommandName;
 
 /// How much of a frame a machine has understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -38,7 +38,7 @@
 //! (The figure is that of RFC 9051 §3.) This file knows the arrows, as a table; it does not know how a command is
 //! read or answered. Both roles move by it.
 
-use crate::types::command::CommandName;
+use crate::types::CommandName;
 
 /// Where a session stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

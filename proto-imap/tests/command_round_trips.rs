@@ -11,8 +11,6 @@ use proptest::sample::select;
 use proto_imap::encode::{self, ArgumentFault, CommandBuffer, LiteralMode, Options};
 use proto_imap::frame::{self, Binary, LineEnd, LiteralHeader, Sync};
 use proto_imap::parse::{self, Context};
-use proto_imap::types::body::{IdField, IdFields};
-use proto_imap::types::search_key::{EntryKind, ModSeqEntry};
 use proto_imap::types::{
     AppendCommand, CopyCommand, CreateCommand, FetchCommand, ListCommand as ListArguments, ListReturn,
     ListSelection, LsubCommand, QResync, RenameCommand, SearchCommand, SelectCommand, SelectParameter,
@@ -23,6 +21,8 @@ use proto_imap::types::{
     ListPattern, MailboxAttribute, MailboxName, NameEncoding, Partial, PartialRange, Peek, RawCommand,
     SearchKey, SearchReturnOption, Section, SequenceRange, SequenceSet, StatusAttribute, Tag,
 };
+use proto_imap::types::{EntryKind, ModSeqEntry};
+use proto_imap::types::{IdField, IdFields};
 
 /// What is made up lives as long as the test.
 fn keep<T>(values: Vec<T>) -> &'static [T] {

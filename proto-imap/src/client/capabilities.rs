@@ -6,7 +6,7 @@ use core::fmt;
 use proto_mail::{Mechanism, Mechanisms};
 
 use crate::state::Outcome;
-use crate::types::capability::CapabilityList;
+use crate::types::CapabilityList;
 
 /// What the machine knows of the capabilities.
 #[derive(Debug, PartialEq, Eq)]

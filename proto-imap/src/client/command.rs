@@ -7,8 +7,8 @@ use super::session::{Phase, Session};
 use crate::encode::{self, ArgumentFault, CommandBuffer, InvalidArgument, LiteralMode, Options};
 use crate::frame::{Binary, LiteralHeader};
 use crate::state::{Allowed, Effect};
-use crate::types::arguments::AppendCommand;
-use crate::types::command::CommandName;
+use crate::types::AppendCommand;
+use crate::types::CommandName;
 use crate::types::{Command, Tag};
 
 impl Session {

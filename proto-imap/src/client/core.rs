@@ -20,7 +20,7 @@ use super::session::{Session, Trust};
 use super::starttls::Answer;
 use crate::config::Config;
 use crate::state::State;
-use crate::types::arguments::AppendCommand;
+use crate::types::AppendCommand;
 use crate::types::{Command, Condition, NameEncoding, Repairs};
 
 /// The machine.

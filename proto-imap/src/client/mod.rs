@@ -36,7 +36,7 @@ pub(crate) use self::session::Trust;
 pub use self::starttls::{StartTls, Upgrade};
 use crate::config::Config;
 use crate::state::State;
-use crate::types::arguments::AppendCommand;
+use crate::types::AppendCommand;
 use crate::types::{Command, NameEncoding, Repairs};
 
 /// An IMAP client on one channel: bytes in, events out; commands in, bytes out (RFC 9051).

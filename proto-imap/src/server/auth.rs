@@ -37,7 +37,7 @@ impl Session {
             Err(unparsed) => {
                 let why = unparsed.why;
                 self.put_bad(&format_args!("Expected {why}"), tx)?;
-                if why == parse::INITIAL_RESPONSE {
+                if why == crate::authenticate::INITIAL_RESPONSE {
                     self.count_failed_attempt(tx)?;
                 }
                 return Ok(Found::Silent);

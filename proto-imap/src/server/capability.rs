@@ -57,7 +57,7 @@ fn is_name(name: &str) -> bool {
     ];
     let is_auth = name.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("AUTH="));
     !name.is_empty()
-        && name.bytes().all(crate::parse::primitive::is_atom_char)
+        && name.bytes().all(crate::grammar::characters::is_atom_char)
         && !is_auth
         && !OWN.iter().any(|own| own.eq_ignore_ascii_case(name))
 }

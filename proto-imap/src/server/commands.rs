@@ -13,7 +13,7 @@ use crate::frame::{self, FrameStep, LineEnd, LiteralHeader, Sync};
 use crate::parse;
 use crate::state::{Allowed, Effect, State};
 use crate::types::Command;
-use crate::types::command::CommandName;
+use crate::types::CommandName;
 
 impl Session {
     /// Finds the next command, and asks for its literals.
@@ -273,7 +273,7 @@ impl Session {
             }
             Err(unparsed) => {
                 // A limit is told by its code (RFC 9051 §7.1).
-                let code = if unparsed.why == parse::TOO_DEEP { "[LIMIT] " } else { "" };
+                let code = if unparsed.why == crate::search_key::parse::TOO_DEEP { "[LIMIT] " } else { "" };
                 self.put_bad(&format_args!("{code}{unparsed}"), tx)?;
                 Ok(CoreEvent::Unparsed(unparsed))
             }

@@ -7,7 +7,8 @@ use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::fetch::Unfinished;
 use super::session::Session;
-use crate::encode::search::{esearch_response, search, search_return_data, sequence_set};
+use crate::numbers::encode::sequence_set;
+use crate::search::encode::{esearch_response, search, search_return_data};
 use crate::types::{EsearchResponse, Numbers, SearchResponse, SearchReturnData};
 
 /// Which response a search is answered with.

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use proto_mail::SendBuffer;
 use proto_mail::trace::TraceKind;
 
+use crate::types::CommandName;
 use crate::types::Tag;
-use crate::types::command::CommandName;
 
 /// The longest tag that is repeated to a client.
 const LONGEST: usize = 256;

@@ -1,0 +1,27 @@
+//! `APPEND` (RFC 9051 §6.3.12): the command up to its message. The machines stream the message itself.
+
+pub(crate) mod encode;
+pub(crate) mod parse;
+
+use crate::date_time::DateTime;
+use crate::flags::FlagList;
+use crate::mailbox_name::MailboxName;
+
+/// `APPEND` (RFC 9051 §6.3.12): what stands before the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppendCommand<'i> {
+    /// The mailbox.
+    pub mailbox: MailboxName<'i>,
+    /// The message's flags.
+    pub flags: FlagList<'i>,
+    /// The message's internal date; `None`: now.
+    pub date: Option<DateTime>,
+}
+
+impl<'i> AppendCommand<'i> {
+    /// A message without flags, of now.
+    #[must_use]
+    pub const fn new(mailbox: MailboxName<'i>) -> Self {
+        Self { mailbox, flags: FlagList::EMPTY, date: None }
+    }
+}

@@ -1,0 +1,201 @@
+//! Body structures: the MIME tree of a message as the server has parsed it (RFC 9051 §7.5.2, RFC 2045).
+//!
+//! Nothing is decoded here. Each part is parsed when it is visited.
+
+pub(crate) mod encode;
+pub(crate) mod extension;
+pub(crate) mod owned;
+pub(crate) mod parse;
+
+use crate::envelope::Envelope;
+use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::lazy_list::{LazyList, LazyValue};
+use crate::grammar::string::IString;
+
+/// The structure of a message or of a part of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyStructure<'i> {
+    /// Several parts.
+    Multipart(Multipart<'i>),
+    /// A single part.
+    Part(BodyPart<'i>),
+}
+
+/// The structure of a multipart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Multipart<'i> {
+    /// The parts. May be empty with servers that don't keep to the grammar.
+    pub parts: LazyList<'i, BodyStructure<'i>>,
+    /// `mixed`, `alternative`, …
+    pub subtype: IString<'i>,
+    /// Parameters of the Content-Type, the boundary among them. In `BODYSTRUCTURE` only.
+    pub parameters: Parameters<'i>,
+    /// What `BODYSTRUCTURE` says beyond `BODY`.
+    pub extension: BodyExtension<'i>,
+}
+
+/// The structure of a single part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyPart<'i> {
+    /// `text`, `image`, …
+    pub media_type: IString<'i>,
+    /// `plain`, `png`, …
+    pub subtype: IString<'i>,
+    /// Parameters of the Content-Type.
+    pub parameters: Parameters<'i>,
+    /// `Content-ID:`
+    pub id: Option<IString<'i>>,
+    /// `Content-Description:`
+    pub description: Option<IString<'i>>,
+    /// `Content-Transfer-Encoding:`
+    pub encoding: IString<'i>,
+    /// The size as transferred, in bytes.
+    pub size: u64,
+    /// What there is beyond that for texts and messages.
+    pub content: PartContent<'i>,
+    /// `Content-MD5:`. In `BODYSTRUCTURE` only.
+    pub md5: Option<IString<'i>>,
+    /// What `BODYSTRUCTURE` says beyond `BODY`.
+    pub extension: BodyExtension<'i>,
+}
+
+/// What the structure of a part has beyond its general fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartContent<'i> {
+    /// Nothing.
+    Basic,
+    /// A text.
+    Text {
+        /// How many lines.
+        lines: u64,
+    },
+    /// An attached message.
+    Message {
+        /// Its envelope.
+        envelope: LazyValue<'i, Envelope<'i>>,
+        /// Its structure.
+        body: LazyValue<'i, BodyStructure<'i>>,
+        /// How many lines.
+        lines: u64,
+    },
+}
+
+/// The extension data that a multipart and a single part have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BodyExtension<'i> {
+    /// `Content-Disposition:`
+    pub disposition: Option<Disposition<'i>>,
+    /// `Content-Language:`
+    pub language: LazyList<'i, IString<'i>>,
+    /// `Content-Location:`
+    pub location: Option<IString<'i>>,
+    /// Anything beyond that, as it came.
+    /// (Values separated by spaces; empty if there are none.)
+    pub further: IString<'i>,
+}
+
+/// How a part is to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disposition<'i> {
+    /// `inline`, `attachment`, …
+    pub kind: IString<'i>,
+    /// `filename` and others.
+    pub parameters: Parameters<'i>,
+}
+
+/// Names with values. A name compares without regard to case.
+pub type Parameters<'i> = LazyList<'i, Parameter<'i>>;
+
+/// A name with its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameter<'i> {
+    /// The name.
+    pub name: IString<'i>,
+    /// The value.
+    pub value: IString<'i>,
+}
+
+impl<'i> LazyList<'i, Parameter<'i>> {
+    /// The value of the first parameter of that name.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<IString<'i>> {
+        let found = self.iter().find(|parameter| parameter.name.eq_ignore_ascii_case(name.as_bytes()))?;
+        Some(found.value)
+    }
+}
+
+impl<'i> BodyStructure<'i> {
+    /// The parts of a multipart; none of a single part.
+    #[must_use]
+    pub const fn parts(&self) -> LazyList<'i, Self> {
+        match self {
+            Self::Multipart(multipart) => multipart.parts,
+            Self::Part(_) => LazyList::EMPTY,
+        }
+    }
+
+    /// The media type: `multipart` for multiparts.
+    #[must_use]
+    pub const fn media_type(&self) -> IString<'i> {
+        match self {
+            Self::Multipart(_) => IString::new(b"multipart"),
+            Self::Part(part) => part.media_type,
+        }
+    }
+
+    /// The media subtype.
+    #[must_use]
+    pub const fn subtype(&self) -> IString<'i> {
+        match self {
+            Self::Multipart(multipart) => multipart.subtype,
+            Self::Part(part) => part.subtype,
+        }
+    }
+
+    /// The parameters of the Content-Type.
+    #[must_use]
+    pub const fn parameters(&self) -> Parameters<'i> {
+        match self {
+            Self::Multipart(multipart) => multipart.parameters,
+            Self::Part(part) => part.parameters,
+        }
+    }
+
+    /// The extension data.
+    #[must_use]
+    pub const fn extension(&self) -> BodyExtension<'i> {
+        match self {
+            Self::Multipart(multipart) => multipart.extension,
+            Self::Part(part) => part.extension,
+        }
+    }
+
+    /// The part of that number (RFC 9051 §6.4.5.1), `[1, 2]` being `BODY[1.2]`. `[]` is the structure itself.
+    #[must_use]
+    pub fn part(&self, numbers: &[u32]) -> Option<Self> {
+        let mut here = *self;
+        let mut rest = numbers;
+        while let Some((number, deeper)) = rest.split_first() {
+            let index = usize::try_from(*number).ok()?.checked_sub(1)?;
+            here = match here {
+                Self::Multipart(multipart) => multipart.parts.iter().nth(index)?,
+                // Part 1 of a message that is not a multipart is its body.
+                Self::Part(_) if numbers.len() == rest.len() && index == 0 => here,
+                Self::Part(BodyPart { content: PartContent::Message { body, .. }, .. }) => {
+                    match body.view()? {
+                        Self::Multipart(multipart) => multipart.parts.iter().nth(index)?,
+                        part if index == 0 => part,
+                        Self::Part(_) => return None,
+                    }
+                }
+                Self::Part(_) => return None,
+            };
+            rest = deeper;
+        }
+        Some(here)
+    }
+}
+
+impl Sealed for BodyStructure<'_> {}
+
+impl Sealed for Parameter<'_> {}

@@ -1,0 +1,58 @@
+//! A body structure that owns its memory.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::body_structure::BodyStructure;
+use crate::body_structure::{encode, parse};
+use crate::grammar::Context;
+use crate::grammar::owned::{InvalidWire, check};
+
+/// A [`BodyStructure`] that owns its memory: one allocation that holds the strict encoding.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OwnedBodyStructure(Box<[u8]>);
+
+impl OwnedBodyStructure {
+    /// Copies a value.
+    #[must_use]
+    pub fn new(value: &BodyStructure<'_>) -> Self {
+        let mut wire = Vec::new();
+        encode::body(value, encode::Detail::BodyStructure, &mut wire);
+        Self(wire.into())
+    }
+
+    /// Takes back the bytes that [`wire`](Self::wire) returned.
+    ///
+    /// # Errors
+    /// [`InvalidWire`] if they do not follow the grammar strictly.
+    pub fn from_wire(wire: impl Into<Box<[u8]>>) -> Result<Self, InvalidWire> {
+        let wire = wire.into();
+        check(&wire, |wire, cx| parse::body(wire, cx).map(|(rest, _)| (rest, ())))?;
+        Ok(Self(wire))
+    }
+
+    /// The strict encoding.
+    #[must_use]
+    pub const fn wire(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The value. This parses the encoding.
+    #[must_use]
+    pub fn view(&self) -> BodyStructure<'_> {
+        parse::body(&self.0, &Context::strict()).map_or(parse::NOTHING, |(_, view)| view)
+    }
+}
+
+impl From<&BodyStructure<'_>> for OwnedBodyStructure {
+    fn from(value: &BodyStructure<'_>) -> Self {
+        Self::new(value)
+    }
+}
+
+impl fmt::Debug for OwnedBodyStructure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view().fmt(f)
+    }
+}

@@ -1,0 +1,150 @@
+//! The commands that a client can send (RFC 9051 §6), and the table that names them.
+//!
+//! The same [`Command`] is what a client sends and what a server receives. Its lists and strings borrow: from the
+//! application's values in a client, from the received frame in a server.
+//!
+//! A command has no credentials: LOGIN, AUTHENTICATE and STARTTLS are not variants, and only the machines handle them.
+//! APPEND streams its message, so [`AppendCommand`](crate::types::AppendCommand) holds only the arguments before it.
+//! The states in which a command is allowed are in [`state`](crate::state).
+
+pub(crate) mod encode;
+pub(crate) mod parse;
+pub(crate) mod raw;
+
+use crate::capability::CapabilityList;
+use crate::command::raw::RawCommand;
+use crate::command_name::CommandName;
+use crate::copy::CopyCommand;
+use crate::create::CreateCommand;
+use crate::fetch_command::FetchCommand;
+use crate::id::IdFields;
+use crate::list::{ListCommand, LsubCommand};
+use crate::mailbox_name::MailboxName;
+use crate::rename::RenameCommand;
+use crate::search::SearchCommand;
+use crate::select::SelectCommand;
+use crate::sequence_set::SequenceSet;
+use crate::status::StatusCommand;
+use crate::store::StoreCommand;
+
+/// A command without its tag.
+///
+/// ```
+/// use proto_imap::types::{Command, FetchAttribute, FetchCommand, LazyList, SequenceSet};
+/// let command = Command::UidFetch(FetchCommand::new(
+///     SequenceSet::from(1..=100),
+///     LazyList::new(&[FetchAttribute::Flags, FetchAttribute::Envelope]),
+/// ));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command<'i> {
+    /// `CAPABILITY` (RFC 9051 §6.1.1)
+    Capability,
+    /// `NOOP` (§6.1.2)
+    Noop,
+    /// `LOGOUT` (§6.1.3)
+    Logout,
+    /// `ID` (RFC 2971): who the client is; without parameters `ID NIL`.
+    Id(IdFields<'i>),
+    /// `ENABLE` (§6.3.1)
+    Enable(CapabilityList<'i>),
+    /// `SELECT` (§6.3.2)
+    Select(SelectCommand<'i>),
+    /// `EXAMINE` (§6.3.3)
+    Examine(SelectCommand<'i>),
+    /// `CREATE` (§6.3.4, RFC 6154)
+    Create(CreateCommand<'i>),
+    /// `DELETE` (§6.3.5)
+    Delete(MailboxName<'i>),
+    /// `RENAME` (§6.3.6)
+    Rename(RenameCommand<'i>),
+    /// `SUBSCRIBE` (§6.3.7)
+    Subscribe(MailboxName<'i>),
+    /// `UNSUBSCRIBE` (§6.3.8)
+    Unsubscribe(MailboxName<'i>),
+    /// `LIST` (§6.3.9, RFC 5258)
+    List(ListCommand<'i>),
+    /// `LSUB` (RFC 3501 §6.3.9)
+    Lsub(LsubCommand<'i>),
+    /// `NAMESPACE` (§6.3.10)
+    Namespace,
+    /// `STATUS` (§6.3.11)
+    Status(StatusCommand<'i>),
+    /// `IDLE` (§6.3.13). It ends with a line `DONE`, which the machines handle.
+    Idle,
+    /// `CLOSE` (§6.4.1)
+    Close,
+    /// `UNSELECT` (§6.4.2)
+    Unselect,
+    /// `CHECK` (RFC 3501 §6.4.1)
+    Check,
+    /// `EXPUNGE` (§6.4.3)
+    Expunge,
+    /// `UID EXPUNGE` (§6.4.9)
+    UidExpunge(SequenceSet<'i>),
+    /// `SEARCH` (§6.4.4)
+    Search(SearchCommand<'i>),
+    /// `UID SEARCH` (§6.4.9)
+    UidSearch(SearchCommand<'i>),
+    /// `FETCH` (§6.4.5)
+    Fetch(FetchCommand<'i>),
+    /// `UID FETCH` (§6.4.9)
+    UidFetch(FetchCommand<'i>),
+    /// `STORE` (§6.4.6)
+    Store(StoreCommand<'i>),
+    /// `UID STORE` (§6.4.9)
+    UidStore(StoreCommand<'i>),
+    /// `COPY` (§6.4.7)
+    Copy(CopyCommand<'i>),
+    /// `UID COPY` (§6.4.9)
+    UidCopy(CopyCommand<'i>),
+    /// `MOVE` (§6.4.8)
+    Move(CopyCommand<'i>),
+    /// `UID MOVE` (§6.4.9)
+    UidMove(CopyCommand<'i>),
+    /// Any other, as text.
+    Raw(RawCommand<'i>),
+}
+
+impl Command<'_> {
+    /// The command's name.
+    #[must_use]
+    pub fn name(&self) -> CommandName {
+        match self {
+            Self::Capability => CommandName::Capability,
+            Self::Noop => CommandName::Noop,
+            Self::Logout => CommandName::Logout,
+            Self::Id(_) => CommandName::Id,
+            Self::Enable(_) => CommandName::Enable,
+            Self::Select(_) => CommandName::Select,
+            Self::Examine(_) => CommandName::Examine,
+            Self::Create(_) => CommandName::Create,
+            Self::Delete(_) => CommandName::Delete,
+            Self::Rename(_) => CommandName::Rename,
+            Self::Subscribe(_) => CommandName::Subscribe,
+            Self::Unsubscribe(_) => CommandName::Unsubscribe,
+            Self::List(_) => CommandName::List,
+            Self::Lsub(_) => CommandName::Lsub,
+            Self::Namespace => CommandName::Namespace,
+            Self::Status(_) => CommandName::Status,
+            Self::Idle => CommandName::Idle,
+            Self::Close => CommandName::Close,
+            Self::Unselect => CommandName::Unselect,
+            Self::Check => CommandName::Check,
+            Self::Expunge => CommandName::Expunge,
+            Self::UidExpunge(_) => CommandName::UidExpunge,
+            Self::Search(_) => CommandName::Search,
+            Self::UidSearch(_) => CommandName::UidSearch,
+            Self::Fetch(_) => CommandName::Fetch,
+            Self::UidFetch(_) => CommandName::UidFetch,
+            Self::Store(_) => CommandName::Store,
+            Self::UidStore(_) => CommandName::UidStore,
+            Self::Copy(_) => CommandName::Copy,
+            Self::UidCopy(_) => CommandName::UidCopy,
+            Self::Move(_) => CommandName::Move,
+            Self::UidMove(_) => CommandName::UidMove,
+            Self::Raw(raw) => raw.name(),
+        }
+    }
+}

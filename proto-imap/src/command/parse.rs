@@ -1,0 +1,109 @@
+//! The table of command parsers: which function parses the arguments of which command.
+
+use crate::capability::parse::enable;
+use crate::command::Command;
+use crate::command::raw::RawCommand;
+use crate::command_name::{CommandName, UnparsedCommand, end, name, tag_sp};
+use crate::copy::copy;
+use crate::create::create;
+use crate::fetch_command::parse::{Vanished, fetch};
+use crate::grammar::primitive::sp;
+use crate::grammar::{Context, Parsed, expected};
+use crate::list::parse::{list, lsub};
+use crate::mailbox_name::parse::mailbox;
+use crate::rename::rename;
+use crate::search::parse::search_command;
+use crate::select::select;
+use crate::sequence_set::sequence_set;
+use crate::status::parse::status;
+use crate::store::store;
+use crate::tag::Tag;
+
+/// Parses a whole frame as a command: `command = tag SP (…) CRLF`.
+///
+/// APPEND, AUTHENTICATE, LOGIN and STARTTLS have parsers of their own: see [`append_prefix`](crate::parse::append_prefix),
+/// [`authentication`](fn@crate::parse::authentication) and [`no_arguments`](crate::parse::no_arguments).
+///
+/// # Errors
+/// [`UnparsedCommand`] if the frame is not such a command.
+pub fn command<'i>(frame: &'i [u8], cx: &Context) -> Result<(Tag<'i>, Command<'i>), UnparsedCommand<'i>> {
+    let (rest, tag) = tag_sp(frame).map_err(|error| UnparsedCommand::new(frame, None, error))?;
+    match named(rest, cx) {
+        Ok((_, command)) => Ok((tag, command)),
+        Err(error) => Err(UnparsedCommand::new(frame, Some(tag), error)),
+    }
+}
+
+/// A command behind its tag.
+fn named<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
+    let (rest, (name, word)) = name(i)?;
+    let (rest, command) = match name {
+        CommandName::Capability => (rest, Command::Capability),
+        CommandName::Check => (rest, Command::Check),
+        CommandName::Close => (rest, Command::Close),
+        CommandName::Expunge => (rest, Command::Expunge),
+        CommandName::Idle => (rest, Command::Idle),
+        CommandName::Logout => (rest, Command::Logout),
+        CommandName::Namespace => (rest, Command::Namespace),
+        CommandName::Noop => (rest, Command::Noop),
+        CommandName::Unselect => (rest, Command::Unselect),
+        CommandName::Append | CommandName::Authenticate | CommandName::Login | CommandName::StartTls => {
+            return expected(i, "a command that is neither APPEND, AUTHENTICATE, LOGIN nor STARTTLS");
+        }
+        CommandName::Other => return raw(rest, word, cx),
+        _ if rest.first() != Some(&b' ') => return expected(rest, "a space and arguments"),
+        _ => arguments(sp(rest, cx)?.0, name, cx)?,
+    };
+    end(rest, cx).map(|(rest, ())| (rest, command))
+}
+
+/// The arguments of a command that has some.
+fn arguments<'i>(i: &'i [u8], name: CommandName, cx: &Context) -> Parsed<'i, Command<'i>> {
+    Ok(match name {
+        CommandName::Copy => both(copy(i, cx)?, Command::Copy),
+        CommandName::Create => both(create(i, cx)?, Command::Create),
+        CommandName::Delete => both(mailbox(i, cx)?, Command::Delete),
+        CommandName::Enable => both(enable(i, cx)?, Command::Enable),
+        CommandName::Examine => both(select(i, cx)?, Command::Examine),
+        CommandName::Fetch => both(fetch(i, Vanished::Refused, cx)?, Command::Fetch),
+        CommandName::Id => both(crate::id::parse::id_params_list(i, cx)?, Command::Id),
+        CommandName::List => both(list(i, cx)?, Command::List),
+        CommandName::Lsub => both(lsub(i, cx)?, Command::Lsub),
+        CommandName::Move => both(copy(i, cx)?, Command::Move),
+        CommandName::Rename => both(rename(i, cx)?, Command::Rename),
+        CommandName::Search => both(search_command(i, cx)?, Command::Search),
+        CommandName::Select => both(select(i, cx)?, Command::Select),
+        CommandName::Status => both(status(i, cx)?, Command::Status),
+        CommandName::Store => both(store(i, cx)?, Command::Store),
+        CommandName::Subscribe => both(mailbox(i, cx)?, Command::Subscribe),
+        CommandName::UidCopy => both(copy(i, cx)?, Command::UidCopy),
+        CommandName::UidExpunge => both(sequence_set(i)?, Command::UidExpunge),
+        CommandName::UidFetch => both(fetch(i, Vanished::Allowed, cx)?, Command::UidFetch),
+        CommandName::UidMove => both(copy(i, cx)?, Command::UidMove),
+        CommandName::UidSearch => both(search_command(i, cx)?, Command::UidSearch),
+        CommandName::UidStore => both(store(i, cx)?, Command::UidStore),
+        CommandName::Unsubscribe => both(mailbox(i, cx)?, Command::Unsubscribe),
+        _ => return expected(i, "a command that takes arguments"),
+    })
+}
+
+fn both<'i, A>(
+    (rest, arguments): (&'i [u8], A),
+    command: impl Fn(A) -> Command<'i>,
+) -> (&'i [u8], Command<'i>) {
+    (rest, command(arguments))
+}
+
+/// A command that is not known: what is behind its name is kept as it came.
+fn raw<'i>(i: &'i [u8], name: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
+    let end_of_line = match i {
+        [.., b'\r', b'\n'] => 2,
+        [.., b'\n'] if cx.is_tolerant() => 1,
+        _ => return expected(b"", "the end of the line"),
+    };
+    let (arguments, line_end) = i.split_at(i.len() - end_of_line);
+    if !matches!(arguments.first(), None | Some(b' ')) {
+        return expected(i, "a space behind the command's name");
+    }
+    end(line_end, cx).map(|(rest, ())| (rest, Command::Raw(RawCommand::wire(name, arguments))))
+}

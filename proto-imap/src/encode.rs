@@ -1,0 +1,13 @@
+//! Encoding: the functions that write commands and responses. What they write always follows the grammar strictly.
+//!
+//! A command is refused as a whole if one of its arguments cannot be written. Responses append to a [`Sink`] and cannot
+//! fail: what the grammar cannot express is left out.
+
+pub use crate::append::encode::append_prefix;
+pub use crate::command::encode::command;
+pub use crate::fetch::encode::FetchWriter;
+pub use crate::grammar::command_writer::{
+    ArgumentFault, CommandBuffer, CommandSink, InvalidArgument, LiteralMode, Options,
+};
+pub use crate::grammar::sink::Sink;
+pub use crate::response::encode::response;

@@ -1,0 +1,82 @@
+//! Envelopes: the main header fields of a message as the server has parsed them (RFC 9051 §7.5.2).
+//!
+//! Nothing is decoded here: names and subjects are as in the header, encoded words included.
+
+pub(crate) mod encode;
+pub(crate) mod owned;
+pub(crate) mod parse;
+
+use crate::grammar::lazy_list::LazyList;
+use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::string::IString;
+
+/// The envelope of a message. A field is `None` if the header has no such field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Envelope<'i> {
+    /// `Date:`, as it stands in the header.
+    pub date: Option<IString<'i>>,
+    /// `Subject:`
+    pub subject: Option<IString<'i>>,
+    /// `From:`
+    pub from: AddressList<'i>,
+    /// `Sender:`; the server puts `From:` here if there is none.
+    pub sender: AddressList<'i>,
+    /// `Reply-To:`; the server puts `From:` here if there is none.
+    pub reply_to: AddressList<'i>,
+    /// `To:`
+    pub to: AddressList<'i>,
+    /// `Cc:`
+    pub cc: AddressList<'i>,
+    /// `Bcc:`
+    pub bcc: AddressList<'i>,
+    /// `In-Reply-To:`
+    pub in_reply_to: Option<IString<'i>>,
+    /// `Message-ID:`
+    pub message_id: Option<IString<'i>>,
+}
+
+impl Envelope<'_> {
+    /// Whether this is not the message's envelope but one that the server made up because it could not read the
+    /// message: fetch `BODY[]` to see what is there.
+    #[must_use]
+    pub fn is_placeholder(&self) -> bool {
+        self.from.iter().any(|address| {
+            address.mailbox.is_none()
+                && address.host.is_some_and(|host| host.eq_ignore_ascii_case(b".MISSING-HOST-NAME."))
+        })
+    }
+}
+
+/// The addresses of one header field.
+pub type AddressList<'i> = LazyList<'i, Address<'i>>;
+
+/// An address, or one end of a group (RFC 9051 §7.5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Address<'i> {
+    /// The display name.
+    pub name: Option<IString<'i>>,
+    /// The source route, which nobody uses any more.
+    pub adl: Option<IString<'i>>,
+    /// What is before the `@`; in the first element of a group its name; `None` in the last element of a group.
+    pub mailbox: Option<IString<'i>>,
+    /// What is behind the `@`; `None` in the first and the last element of a group.
+    pub host: Option<IString<'i>>,
+}
+
+impl<'i> Address<'i> {
+    /// Whether a group begins here, and its name.
+    #[must_use]
+    pub const fn group_start(&self) -> Option<IString<'i>> {
+        if self.host.is_none() { self.mailbox } else { None }
+    }
+
+    /// Whether a group ends here.
+    #[must_use]
+    pub const fn is_group_end(&self) -> bool {
+        self.host.is_none() && self.mailbox.is_none()
+    }
+}
+
+impl Sealed for Envelope<'_> {}
+
+impl Sealed for Address<'_> {}

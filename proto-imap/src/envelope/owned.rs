@@ -1,0 +1,58 @@
+//! An envelope that owns its memory.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::envelope::Envelope;
+use crate::envelope::{encode, parse};
+use crate::grammar::Context;
+use crate::grammar::owned::{InvalidWire, check};
+
+/// An [`Envelope`] that owns its memory: one allocation that holds the strict encoding.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OwnedEnvelope(Box<[u8]>);
+
+impl OwnedEnvelope {
+    /// Copies a value.
+    #[must_use]
+    pub fn new(value: &Envelope<'_>) -> Self {
+        let mut wire = Vec::new();
+        encode::envelope(value, &mut wire);
+        Self(wire.into())
+    }
+
+    /// Takes back the bytes that [`wire`](Self::wire) returned.
+    ///
+    /// # Errors
+    /// [`InvalidWire`] if they do not follow the grammar strictly.
+    pub fn from_wire(wire: impl Into<Box<[u8]>>) -> Result<Self, InvalidWire> {
+        let wire = wire.into();
+        check(&wire, |wire, cx| parse::envelope(wire, cx).map(|(rest, _)| (rest, ())))?;
+        Ok(Self(wire))
+    }
+
+    /// The strict encoding.
+    #[must_use]
+    pub const fn wire(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The value. This parses the encoding.
+    #[must_use]
+    pub fn view(&self) -> Envelope<'_> {
+        parse::envelope(&self.0, &Context::strict()).map(|(_, view)| view).unwrap_or_default()
+    }
+}
+
+impl From<&Envelope<'_>> for OwnedEnvelope {
+    fn from(value: &Envelope<'_>) -> Self {
+        Self::new(value)
+    }
+}
+
+impl fmt::Debug for OwnedEnvelope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view().fmt(f)
+    }
+}

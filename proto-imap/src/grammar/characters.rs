@@ -1,0 +1,129 @@
+//! Character classes of the grammar (RFC 9051 §9 `ATOM-CHAR`, `ASTRING-CHAR`, `list-char`, …).
+
+pub(crate) const ATOM: u8 = 1;
+
+pub(crate) const ASTRING: u8 = 2;
+
+const LIST: u8 = 4;
+
+pub(crate) const TAG: u8 = 8;
+
+pub(crate) const QUOTED: u8 = 16;
+
+pub(crate) const LENIENT_ATOM: u8 = 32;
+
+pub(crate) const LENIENT_FLAG: u8 = 64;
+
+pub(crate) const ENDS_STRING: u8 = 128;
+
+/// Which octets may stand where, one bit for each class.
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut index = 0;
+    while index < 256 {
+        let octet = index as u8;
+        let printable = octet > b' ' && octet < 0x7f;
+        let atom = printable && !matches!(octet, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']');
+        let mut class = 0;
+        if atom {
+            class |= ATOM;
+        }
+        if atom || octet == b']' {
+            class |= ASTRING;
+        }
+        if atom || matches!(octet, b']' | b'%' | b'*') {
+            class |= LIST;
+        }
+        if (atom || octet == b']') && octet != b'+' {
+            class |= TAG;
+        }
+        if octet < 0x80 && !matches!(octet, 0 | b'\r' | b'\n' | b'"' | b'\\') {
+            class |= QUOTED;
+        }
+        if octet > b' ' && octet != 0x7f && !matches!(octet, b'(' | b')') {
+            class |= LENIENT_FLAG;
+            if octet != b'"' {
+                class |= LENIENT_ATOM;
+            }
+        }
+        if matches!(octet, b' ' | b')' | b']' | b'\r' | b'\n') {
+            class |= ENDS_STRING;
+        }
+        table[index] = class;
+        index += 1;
+    }
+    table
+}
+
+#[inline]
+pub(crate) fn is(octet: u8, class: u8) -> bool {
+    CLASSES[octet as usize] & class != 0
+}
+
+/// `ATOM-CHAR = <any CHAR except atom-specials>`
+#[must_use]
+#[inline]
+pub(crate) fn is_atom_char(octet: u8) -> bool {
+    is(octet, ATOM)
+}
+
+/// `ASTRING-CHAR = ATOM-CHAR / resp-specials`
+#[must_use]
+#[inline]
+pub(crate) fn is_astring_char(octet: u8) -> bool {
+    is(octet, ASTRING)
+}
+
+/// `list-char = ATOM-CHAR / list-wildcards / resp-specials`
+#[must_use]
+#[inline]
+pub(crate) fn is_list_char(octet: u8) -> bool {
+    is(octet, LIST)
+}
+
+/// `tag = 1*<any ASTRING-CHAR except "+">`
+#[must_use]
+#[inline]
+pub(crate) fn is_tag_char(octet: u8) -> bool {
+    is(octet, TAG)
+}
+
+/// What cannot end a flag in the tolerant reading: all but spaces, parentheses and control characters.
+#[must_use]
+#[inline]
+pub(crate) fn is_lenient_flag_char(octet: u8) -> bool {
+    is(octet, LENIENT_FLAG)
+}
+
+/// What may stand in an atom in the tolerant reading: as for flags, without the double quote.
+#[must_use]
+#[inline]
+pub(crate) fn is_lenient_atom_char(octet: u8) -> bool {
+    is(octet, LENIENT_ATOM)
+}
+
+/// Splits `i` behind its first octets that are of a class.
+#[inline]
+pub(crate) fn span(i: &[u8], class: u8) -> (&[u8], &[u8]) {
+    let end = i.iter().position(|octet| !is(*octet, class)).unwrap_or(i.len());
+    i.split_at(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_follow_the_grammar() {
+        for octet in 0..=255_u8 {
+            let special =
+                matches!(octet, b'(' | b')' | b'{' | b' ' | 0..=0x1f | 0x7f..) || b"%*\"\\]".contains(&octet);
+            assert_eq!(is_atom_char(octet), !special, "{octet}");
+            assert_eq!(is_astring_char(octet), !special || octet == b']', "{octet}");
+            assert_eq!(is_tag_char(octet), (!special || octet == b']') && octet != b'+', "{octet}");
+            assert_eq!(is_list_char(octet), !special || b"]%*".contains(&octet), "{octet}");
+        }
+    }
+}

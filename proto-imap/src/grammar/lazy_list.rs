@@ -1,0 +1,244 @@
+//! Lists and single values that are parsed when they are iterated.
+//!
+//! A [`LazyList`] is either a piece of a message, whose grammar was checked when the message was parsed, or a slice that
+//! the application wants to write. Both iterate alike. A list holds no memory; iterating parses the piece again, which is
+//! cheaper than storing what most callers never ask for.
+
+use crate::grammar::primitive::{close, nil, octet, open, sp, spaces_before_close};
+use crate::grammar::value::taken;
+use crate::grammar::{Attempt, Context, Expected, Parsed, expected};
+use core::fmt;
+use core::marker::PhantomData;
+
+/// What a [`LazyList`] is made of. Only this crate's types are.
+pub trait Element<'i>: Copy + sealed::Sealed {
+    /// Reads the next element of a checked piece of a message: the rest and the element, or that there is none.
+    #[doc(hidden)]
+    fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)>;
+}
+
+pub(crate) mod sealed {
+    /// Keeps [`Element`](super::Element) ours.
+    #[expect(unnameable_types, reason = "that is how a trait is sealed")]
+    pub trait Sealed {}
+}
+
+/// A list of `T`, walked with [`iter`](Self::iter).
+#[derive(Clone, Copy)]
+pub struct LazyList<'i, T>(Source<'i, T>);
+
+#[derive(Clone, Copy)]
+enum Source<'i, T> {
+    Wire(&'i [u8], Attempt),
+    Given(&'i [T]),
+}
+
+impl<'i, T: Element<'i> + 'i> LazyList<'i, T> {
+    /// The empty list.
+    pub const EMPTY: Self = Self(Source::Given(&[]));
+
+    /// A list of these.
+    #[must_use]
+    pub const fn new(elements: &'i [T]) -> Self {
+        Self(Source::Given(elements))
+    }
+
+    /// `inner` was checked by the grammar.
+    pub(crate) const fn wire(inner: &'i [u8], attempt: Attempt) -> Self {
+        Self(Source::Wire(inner, attempt))
+    }
+
+    /// The elements in their order.
+    #[must_use]
+    pub const fn iter(&self) -> LazyListIter<'i, T> {
+        LazyListIter(self.0)
+    }
+
+    /// Whether there are no elements.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+impl<'i, T: Element<'i> + 'i> Default for LazyList<'i, T> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl<'i, T: Element<'i> + 'i> IntoIterator for LazyList<'i, T> {
+    type Item = T;
+    type IntoIter = LazyListIter<'i, T>;
+
+    fn into_iter(self) -> LazyListIter<'i, T> {
+        self.iter()
+    }
+}
+
+impl<'i, T: Element<'i> + PartialEq + 'i> PartialEq for LazyList<'i, T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl<'i, T: Element<'i> + Eq + 'i> Eq for LazyList<'i, T> {}
+
+impl<'i, T: Element<'i> + fmt::Debug + 'i> fmt::Debug for LazyList<'i, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// The elements of a [`LazyList`].
+#[derive(Clone)]
+pub struct LazyListIter<'i, T>(Source<'i, T>);
+
+impl<'i, T: Element<'i> + 'i> Iterator for LazyListIter<'i, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        match &mut self.0 {
+            Source::Given(elements) => {
+                let (first, rest) = elements.split_first()?;
+                *elements = rest;
+                Some(*first)
+            }
+            Source::Wire(rest, attempt) => {
+                let begin = rest.iter().position(|octet| *octet != b' ')?;
+                let (behind, element) = T::walk(rest.get(begin..)?, &Context::again(*attempt))?;
+                *rest = behind;
+                Some(element)
+            }
+        }
+    }
+}
+
+impl<'i, T: Element<'i> + fmt::Debug + 'i> fmt::Debug for LazyListIter<'i, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
+/// A single `T` that is read when asked for: what is inside of an attached message.
+#[derive(Clone, Copy)]
+pub struct LazyValue<'i, T>(LazyList<'i, T>, PhantomData<&'i T>);
+
+impl<'i, T: Element<'i> + 'i> LazyValue<'i, T> {
+    /// Nothing.
+    pub const NONE: Self = Self(LazyList::EMPTY, PhantomData);
+
+    /// This one.
+    #[must_use]
+    pub const fn new(value: &'i T) -> Self {
+        Self(LazyList::new(core::slice::from_ref(value)), PhantomData)
+    }
+
+    pub(crate) const fn wire(inner: &'i [u8], attempt: Attempt) -> Self {
+        Self(LazyList::wire(inner, attempt), PhantomData)
+    }
+
+    /// The value; `None` only if there is none.
+    #[must_use]
+    pub fn view(&self) -> Option<T> {
+        self.0.iter().next()
+    }
+}
+
+impl<'i, T: Element<'i> + PartialEq + 'i> PartialEq for LazyValue<'i, T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.view() == other.view()
+    }
+}
+
+impl<'i, T: Element<'i> + Eq + 'i> Eq for LazyValue<'i, T> {}
+
+impl<'i, T: Element<'i> + fmt::Debug + 'i> fmt::Debug for LazyValue<'i, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view().fmt(f)
+    }
+}
+
+/// `"(" [pair *(SP pair)] ")" / nil`. *Tolerant*: spaces at either end.
+pub(crate) fn pairs<'i, T: Element<'i> + 'i, U>(
+    i: &'i [u8],
+    cx: &Context,
+    pair: impl Fn(&'i [u8], &Context) -> Parsed<'i, U>,
+) -> Parsed<'i, LazyList<'i, T>> {
+    let Ok((inner, ())) = open(i, cx) else {
+        return match nil(i) {
+            Ok((rest, ())) => Ok((rest, LazyList::EMPTY)),
+            Err(_) => expected(i, "a list of parameters"),
+        };
+    };
+    let mut rest = inner;
+    if rest.first() == Some(&b')') {
+        return Ok((rest.get(1..).unwrap_or_default(), LazyList::EMPTY));
+    }
+    loop {
+        (rest, _) = pair(rest, cx)?;
+        let Some(behind) = more(rest, cx)? else { break };
+        rest = behind;
+    }
+    let list = LazyList::wire(taken(inner, rest), cx.attempt());
+    let (rest, ()) = close(rest, cx)?;
+    Ok((rest, list))
+}
+
+/// What is behind the space before another field, or `None` before a closing parenthesis.
+#[inline]
+pub(crate) fn more<'i>(i: &'i [u8], cx: &Context) -> Result<Option<&'i [u8]>, nom::Err<Expected<'i>>> {
+    let rest = spaces_before_close(i, cx);
+    if rest.first() == Some(&b')') {
+        return Ok(None);
+    }
+    sp(rest, cx).map(|(rest, ())| Some(rest))
+}
+
+/// `"(" [item *(SP item)] ")"`. *Tolerant*: spaces at either end.
+pub(crate) fn list_of<'i, T: Element<'i> + 'i, U>(
+    i: &'i [u8],
+    cx: &Context,
+    item: impl Fn(&'i [u8], &Context) -> Parsed<'i, U>,
+) -> Parsed<'i, LazyList<'i, T>> {
+    let (inner, ()) = open(i, cx)?;
+    let mut rest = inner;
+    if rest.first() != Some(&b')') {
+        loop {
+            (rest, _) = item(rest, cx)?;
+            rest = spaces_before_close(rest, cx);
+            if rest.first() == Some(&b')') {
+                break;
+            }
+            (rest, ()) = sp(rest, cx)?;
+        }
+    }
+    let list = LazyList::wire(taken(inner, rest), cx.attempt());
+    let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
+    Ok((rest, list))
+}
+
+/// A list in parentheses that has something in it.
+pub(crate) fn one_or_more<'i, T: Element<'i> + 'i>(
+    i: &'i [u8],
+    cx: &Context,
+    item: impl Fn(&'i [u8], &Context) -> Parsed<'i, T>,
+) -> Parsed<'i, LazyList<'i, T>> {
+    let (inner, ()) = octet(i, b'(', "an opening parenthesis")?;
+    if inner.first() == Some(&b')') {
+        return expected(inner, "something in the parentheses");
+    }
+    list_of(i, cx, item)
+}
+
+/// One of the words that `find` knows.
+pub(crate) fn known_word<'i, T>(
+    i: &'i [u8],
+    find: impl Fn(&'i [u8]) -> Option<T>,
+    what: &'static str,
+) -> Parsed<'i, T> {
+    let end =
+        i.iter().position(|octet| !(octet.is_ascii_alphanumeric() || *octet == b'-')).unwrap_or(i.len());
+    let (word, rest) = i.split_at(end);
+    find(word).map_or_else(|| expected(i, what), |found| Ok((rest, found)))
+}

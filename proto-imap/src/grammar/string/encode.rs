@@ -1,0 +1,119 @@
+//! Writes strings: as an atom, quoted or as a literal, whichever the bytes allow.
+
+use crate::grammar::characters::{is_astring_char, is_atom_char};
+use crate::grammar::sink::{Sink, number};
+use crate::grammar::string::IString;
+
+/// Longer strings than this go as literals: many servers and clients limit lines, none literals that small.
+const LONGEST_QUOTED: usize = 1024;
+
+/// `string`: quoted if it is short and plain, a literal otherwise. NULs are left out: no string of the grammar can have
+/// one.
+pub(crate) fn string(string: IString<'_>, out: &mut (impl Sink + ?Sized)) {
+    let mut octets = string.iter();
+    let length = octets.clone().count();
+    let plain = octets.all(|octet| octet.is_ascii() && !matches!(octet, 0 | b'\r' | b'\n'));
+    if plain && length <= LONGEST_QUOTED {
+        quoted(string, out);
+    } else {
+        literal(string, out);
+    }
+}
+
+fn quoted(string: IString<'_>, out: &mut (impl Sink + ?Sized)) {
+    out.put(b"\"");
+    pieces(string, out, |octet| matches!(octet, b'"' | b'\\'), |octet, out| out.put(&[b'\\', octet]));
+    out.put(b"\"");
+}
+
+fn literal(string: IString<'_>, out: &mut (impl Sink + ?Sized)) {
+    let length = string.iter().filter(|octet| *octet != 0).count();
+    literal_header(length as u64, out);
+    pieces(string, out, |octet| octet == 0, |_, _| {});
+}
+
+/// Writes the octets of a string in as long pieces as can be, and the special ones otherwise.
+fn pieces<S: Sink + ?Sized>(
+    string: IString<'_>,
+    out: &mut S,
+    is_special: impl Fn(u8) -> bool,
+    special: impl Fn(u8, &mut S),
+) {
+    if string.raw().len() == string.iter().count() {
+        let mut rest = string.raw();
+        while let Some(at) = rest.iter().position(|octet| is_special(*octet)) {
+            let (before, behind) = rest.split_at(at);
+            out.put(before);
+            let Some((octet, behind)) = behind.split_first() else { break };
+            special(*octet, out);
+            rest = behind;
+        }
+        out.put(rest);
+        return;
+    }
+    for octet in string.iter() {
+        if is_special(octet) { special(octet, out) } else { out.put(&[octet]) }
+    }
+}
+
+/// `"{" number64 "}" CRLF`: the announcement of a literal whose octets the caller writes.
+pub(crate) fn literal_header(size: u64, out: &mut (impl Sink + ?Sized)) {
+    out.put(b"{");
+    number(size, out);
+    out.put(b"}\r\n");
+}
+
+/// `astring`: an atom if it can be one (and is not `NIL`), a string otherwise.
+pub(crate) fn astring(astring: IString<'_>, out: &mut (impl Sink + ?Sized)) {
+    let atom = !astring.is_empty()
+        && astring.iter().all(is_astring_char)
+        && !astring.eq_ignore_ascii_case(b"NIL")
+        && astring.raw().len() <= LONGEST_QUOTED;
+    if atom { out.put(astring.raw()) } else { string(astring, out) }
+}
+
+/// `nstring`
+pub(crate) fn nstring(nstring: Option<IString<'_>>, out: &mut (impl Sink + ?Sized)) {
+    match nstring {
+        Some(value) => string(value, out),
+        None => out.put(b"NIL"),
+    }
+}
+
+/// Whether a name can be written as an atom.
+pub(crate) fn is_atom(name: IString<'_>) -> bool {
+    !name.is_empty() && name.raw().iter().copied().all(is_atom_char)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    fn written(write: impl Fn(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn each_string_takes_the_form_it_needs() {
+        let cases: &[(&[u8], &str, &str)] = &[
+            (b"INBOX", "INBOX", "\"INBOX\""),
+            (b"", "\"\"", "\"\""),
+            (b"nil", "\"nil\"", "\"nil\""),
+            (b"a b", "\"a b\"", "\"a b\""),
+            (br#"a"b\"#, r#""a\"b\\""#, r#""a\"b\\""#),
+            (b"a\r\nb", "{4}\r\na\r\nb", "{4}\r\na\r\nb"),
+            (b"a\0b", "{2}\r\nab", "{2}\r\nab"),
+            ("é".as_bytes(), "{2}\r\né", "{2}\r\né"),
+        ];
+        for (octets, as_astring, as_string) in cases {
+            assert_eq!(written(|out| astring(IString::new(octets), out)), *as_astring);
+            assert_eq!(written(|out| string(IString::new(octets), out)), *as_string);
+        }
+        let long = [b'a'; 1025];
+        assert!(written(|out| astring(IString::new(&long), out)).starts_with("{1025}\r\n"));
+    }
+}

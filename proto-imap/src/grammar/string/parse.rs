@@ -1,0 +1,337 @@
+//! Strings: quoted, counted, bare, or `NIL` (RFC 9051 §9 `string`, `astring`, `nstring`, `literal8`).
+//!
+//! A literal is read where it stands; whether it is small enough was decided when the message was framed.
+
+use crate::grammar::characters::{ASTRING, ENDS_STRING, QUOTED, is, is_lenient_atom_char, span};
+use crate::grammar::number::plain_digits;
+use crate::grammar::primitive::{close, lenient_atom, nil, octet};
+use crate::grammar::repair::Repair;
+use crate::grammar::string::{Escapes, IString};
+use crate::grammar::{Context, Parsed, expected};
+use memchr::memchr;
+
+/// `quoted = DQUOTE *QUOTED-CHAR DQUOTE`; octets above 127 must be UTF-8.
+///
+/// *Tolerant*: a double quote ends the string only if a space, `)`, `]` or a line end is behind it; a backslash that
+/// escapes nothing stands for itself; LF and NUL and any octets above 127 are allowed.
+#[inline]
+pub(crate) fn quoted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
+    let [b'"', body @ ..] = i else { return expected(i, "a quoted string") };
+    let plain = plain_ascii(body);
+    if let Some((raw, [b'"', behind @ ..])) = body.split_at_checked(plain)
+        && (!cx.is_tolerant() || ends_string(behind))
+    {
+        return Ok((behind, IString::quoted(raw, Escapes::None)));
+    }
+    odd_quoted(i, body, plain, cx)
+}
+
+/// How many octets at the beginning are ASCII, and neither control characters nor quotes nor backslashes. Eight are
+/// looked at at a time: half of the octets that a client receives pass here.
+#[inline]
+fn plain_ascii(i: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = ONES << 7;
+    // The high bit of each octet that is zero, exact up to the first of them.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let mut at = 0;
+    let mut rest = i;
+    while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let special = zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5c)) | control | (word & HIGH);
+        if special != 0 {
+            return at + (special.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+        rest = behind;
+    }
+    at + rest.iter().position(|octet| !is(*octet, QUOTED)).unwrap_or(rest.len())
+}
+
+/// A quoted string that has more in it than plain ASCII: so much of it is plain.
+fn odd_quoted<'i>(i: &'i [u8], body: &'i [u8], plain: usize, cx: &Context) -> Parsed<'i, IString<'i>> {
+    let mut at = plain;
+    let mut escapes = Escapes::None;
+    loop {
+        let rest = body.get(at..).unwrap_or_default();
+        at += rest.iter().position(|octet| !is(*octet, QUOTED)).unwrap_or(rest.len());
+        let Some((special, behind)) = body.get(at..).and_then(<[u8]>::split_first) else {
+            return expected(i, "a closing quote");
+        };
+        match *special {
+            b'"' if !cx.is_tolerant() || ends_string(behind) => {
+                return Ok((behind, finish_quoted(i, body.get(..at).unwrap_or_default(), escapes, cx)?));
+            }
+            b'"' => cx.repairs.note(Repair::BareQuote),
+            b'\\' => match behind.split_first() {
+                Some((b'"', end)) if cx.is_salvaging() && ends_string(end) => {
+                    cx.repairs.note(Repair::LoneBackslash);
+                    return Ok((end, finish_quoted(i, body.get(..at).unwrap_or_default(), escapes, cx)?));
+                }
+                Some((b'"' | b'\\', _)) => {
+                    escapes = Escapes::Some;
+                    at += 1;
+                }
+                _ if cx.repair(Repair::LoneBackslash) => {}
+                _ => {
+                    return expected(
+                        body.get(at..).unwrap_or_default(),
+                        "a quote or a backslash behind a backslash",
+                    );
+                }
+            },
+            0 if cx.repair(Repair::Nul) => {}
+            b'\r' if behind.first() == Some(&b'\n') => return expected(i, "a closing quote"),
+            b'\r' | b'\n' if cx.repair(Repair::StrayLineEnd) => {}
+            0x80.. => {}
+            _ => return expected(i, "a closing quote"),
+        }
+        at += 1;
+    }
+}
+
+#[inline]
+fn ends_string(behind: &[u8]) -> bool {
+    behind.first().is_none_or(|octet| is(*octet, ENDS_STRING))
+}
+
+fn finish_quoted<'i>(
+    i: &'i [u8],
+    raw: &'i [u8],
+    escapes: Escapes,
+    cx: &Context,
+) -> Result<IString<'i>, nom::Err<crate::grammar::Expected<'i>>> {
+    if !raw.is_ascii() && core::str::from_utf8(raw).is_err() && !cx.repair(Repair::EightBit) {
+        return expected(i, "UTF-8").map(|(_, string)| string);
+    }
+    Ok(IString::quoted(raw, escapes))
+}
+
+/// The announcement of a literal: `"{" number64 ["+"] "}" CRLF`. The value is the number of octets that follow.
+///
+/// The `+` is for commands alone, as is refusing it; both readings accept it.
+pub(crate) fn literal_size<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u64> {
+    let (rest, ()) = octet(i, b'{', "a literal")?;
+    let Ok((rest, digits)) = plain_digits(rest) else { return expected(i, "the size of a literal") };
+    let size = digits.iter().try_fold(0_u64, |all, digit| {
+        all.checked_mul(10).and_then(|all| all.checked_add(u64::from(digit - b'0')))
+    });
+    let Some(size) = size.filter(|size| *size <= i64::MAX as u64) else {
+        return expected(i, "a literal size below 2^63");
+    };
+    let rest = rest.strip_prefix(b"+").unwrap_or(rest);
+    let (rest, ()) = octet(rest, b'}', "the end of a literal's announcement")?;
+    match rest {
+        [b'\r', b'\n', rest @ ..] => Ok((rest, size)),
+        [b'\n', rest @ ..] if cx.repair(Repair::StrayLineEnd) => Ok((rest, size)),
+        _ => expected(rest, "a line end behind a literal's announcement"),
+    }
+}
+
+/// `literal = "{" number64 ["+"] "}" CRLF *CHAR8`, without NUL.
+///
+/// *Tolerant*: NUL; a literal that is longer than announced is read up to the next space that begins a value.
+pub(crate) fn literal<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
+    let (rest, octets) = counted(i, cx)?;
+    if memchr(0, octets).is_some() && !cx.repair(Repair::Nul) {
+        return expected(i, "a literal without NUL");
+    }
+    if cx.is_tolerant() && !ends_string(rest) && rest.first() != Some(&b'(') {
+        return undercounted(i, rest, octets.len(), cx);
+    }
+    Ok((rest, IString::new(octets)))
+}
+
+/// `literal8 = "~{" number64 "}" CRLF *OCTET`
+pub(crate) fn literal8<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
+    let (rest, ()) = octet(i, b'~', "a literal8")?;
+    let (rest, octets) = counted(rest, cx)?;
+    Ok((rest, IString::new(octets)))
+}
+
+fn counted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
+    let (rest, size) = literal_size(i, cx)?;
+    match usize::try_from(size).ok().and_then(|size| rest.split_at_checked(size)) {
+        Some((octets, rest)) => Ok((rest, octets)),
+        None => expected(i, "as many octets as the literal announces"),
+    }
+}
+
+/// The announced size counted characters, say, and not octets: the string goes on to where the next value begins.
+#[cold]
+fn undercounted<'i>(i: &'i [u8], rest: &'i [u8], counted: usize, cx: &Context) -> Parsed<'i, IString<'i>> {
+    let line = rest.iter().position(|octet| matches!(octet, b'\r' | b'\n')).unwrap_or(rest.len());
+    let line = rest.get(..line).unwrap_or_default();
+    let next = (0..line.len()).find(|at| {
+        let here = line.get(*at..).unwrap_or_default();
+        here.starts_with(b" NIL")
+            || here.starts_with(b" \"")
+            || here.starts_with(b" (")
+            || here.starts_with(b" {")
+    });
+    let Some(more) = next.or_else(|| memchr(b')', line)) else {
+        return expected(rest, "a space behind a literal");
+    };
+    let begin = i.len() - rest.len() - counted;
+    let (Some(octets), Some(rest)) = (i.get(begin..begin + counted + more), rest.get(more..)) else {
+        return expected(rest, "a space behind a literal");
+    };
+    cx.repairs.note(Repair::LiteralSize);
+    Ok((rest, IString::new(octets)))
+}
+
+/// `string = quoted / literal`. *Tolerant*: an atom; `NIL` or `()` for the empty string; a literal8.
+#[inline]
+pub(crate) fn string<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
+    match i.first() {
+        Some(b'"') => quoted(i, cx),
+        Some(b'{') => literal(i, cx),
+        _ => lenient_string(i, cx).map(|(rest, string)| (rest, string.unwrap_or(IString::EMPTY))),
+    }
+}
+
+/// `astring = 1*ASTRING-CHAR / string`. *Tolerant*: any atom.
+#[inline]
+pub(crate) fn astring<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
+    match i.first() {
+        Some(b'"') => quoted(i, cx),
+        Some(b'{') => literal(i, cx),
+        _ => match span(i, ASTRING) {
+            (atom @ [_, ..], rest) if !cx.is_tolerant() || !starts_lenient(rest) => {
+                Ok((rest, IString::atom(atom)))
+            }
+            _ => match lenient_atom(i, cx, Repair::StringForm) {
+                Ok((rest, atom)) => Ok((rest, IString::atom(atom))),
+                Err(error) => Err(error),
+            },
+        },
+    }
+}
+
+fn starts_lenient(i: &[u8]) -> bool {
+    i.first().is_some_and(|octet| is_lenient_atom_char(*octet))
+}
+
+/// `nstring = string / nil`. *Tolerant*: an atom; `()` for `NIL`; a literal8.
+#[inline]
+pub(crate) fn nstring<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i>>> {
+    match i.first() {
+        Some(b'"') => quoted(i, cx).map(|(rest, string)| (rest, Some(string))),
+        Some(b'{') => literal(i, cx).map(|(rest, string)| (rest, Some(string))),
+        _ => match i {
+            [b'N' | b'n', b'I' | b'i', b'L' | b'l', rest @ ..] if !starts_lenient(rest) => Ok((rest, None)),
+            _ => lenient_string(i, cx),
+        },
+    }
+}
+
+#[cold]
+fn lenient_string<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i>>> {
+    if !cx.is_tolerant() {
+        return expected(i, "a string");
+    }
+    if let [b'~', b'{', ..] = i {
+        cx.repairs.note(Repair::StringForm);
+        return literal8(i, cx).map(|(rest, string)| (rest, Some(string)));
+    }
+    if let [b'(', behind @ ..] = i
+        && let Ok((rest, ())) = close(behind, cx)
+    {
+        cx.repairs.note(Repair::NilForValue);
+        return Ok((rest, None));
+    }
+    if let Ok((rest, ())) = nil(i)
+        && !starts_lenient(rest)
+    {
+        cx.repairs.note(Repair::NilForValue);
+        return Ok((rest, None));
+    }
+    let (rest, atom) = lenient_atom(i, cx, Repair::StringForm)?;
+    Ok((rest, Some(IString::atom(atom))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+
+    /// What reads it, the input, and what the strict and the tolerant reading make of it, the rest behind a bar.
+    type Case = (Reader, &'static [u8], Option<&'static str>, Option<&'static str>);
+    type Reader = for<'i> fn(&'i [u8], &Context) -> Parsed<'i, Option<IString<'i>>>;
+
+    fn read(reader: Reader, input: &[u8], cx: &Context) -> Option<String> {
+        let (rest, value) = reader(input, cx).ok()?;
+        let value = value.map_or_else(|| "NIL!".into(), |value| value.to_str_lossy().into_owned());
+        Some(alloc::format!("{value}|{}", String::from_utf8_lossy(rest)))
+    }
+
+    const STRING: Reader = |i, cx| string(i, cx).map(|(rest, value)| (rest, Some(value)));
+    const ASTRING: Reader = |i, cx| astring(i, cx).map(|(rest, value)| (rest, Some(value)));
+
+    #[test]
+    fn known_answers() {
+        let cases: &[Case] = &[
+            (STRING, br#""abc" x"#, Some("abc| x"), Some("abc| x")),
+            (STRING, br#""" x"#, Some("| x"), Some("| x")),
+            (STRING, br#""a\"b\\c")"#, Some(r#"a"b\c|)"#), Some(r#"a"b\c|)"#)),
+            (STRING, "\"Grüße, und mehr\")".as_bytes(), Some("Grüße, und mehr|)"), Some("Grüße, und mehr|)")),
+            (STRING, b"\"a\tb and more\")", Some("a\tb and more|)"), Some("a\tb and more|)")),
+            (STRING, b"\"\xff\")", None, Some("\u{fffd}|)")),
+            (STRING, br#""a"b" x"#, Some(r#"a|b" x"#), Some(r#"a"b| x"#)),
+            (STRING, br#""a\b" x"#, None, Some(r"a\b| x")),
+            (STRING, b"\"a\nb\" x", None, Some("a\nb| x")),
+            (STRING, b"\"a\r\nb\" x", None, None),
+            (STRING, b"\"a\0b\" x", None, Some("a\0b| x")),
+            (STRING, b"\"never closed", None, None),
+            (STRING, b"{3}\r\nabc x", Some("abc| x"), Some("abc| x")),
+            (STRING, b"{003}\r\nabc x", Some("abc| x"), Some("abc| x")),
+            (STRING, b"{3}\nabc x", None, Some("abc| x")),
+            (STRING, b"{4}\r\nabc", None, None),
+            (STRING, b"{0}\r\n)", Some("|)"), Some("|)")),
+            (STRING, b"{2}\r\na\0)", None, Some("a\0|)")),
+            (STRING, b"{2}\r\nabcd NIL)", Some("ab|cd NIL)"), Some("abcd| NIL)")),
+            (STRING, b"{99999999999999999999}\r\na", None, None),
+            (STRING, b"{}\r\na", None, None),
+            (STRING, b"~{1}\r\na)", None, Some("a|)")),
+            (STRING, b"atom)", None, Some("atom|)")),
+            (STRING, b"NIL)", None, Some("|)")),
+            (STRING, b"()x", None, Some("|x")),
+            (nstring, b"NIL)", Some("NIL!|)"), Some("NIL!|)")),
+            (nstring, b"nil)", Some("NIL!|)"), Some("NIL!|)")),
+            (nstring, b"() x", None, Some("NIL!| x")),
+            (nstring, b"NILS)", None, Some("NILS|)")),
+            (nstring, br#""NIL")"#, Some("NIL|)"), Some("NIL|)")),
+            (ASTRING, b"INBOX x", Some("INBOX| x"), Some("INBOX| x")),
+            (ASTRING, b"a]b x", Some("a]b| x"), Some("a]b| x")),
+            (ASTRING, b"a%b x", Some("a|%b x"), Some("a%b| x")),
+            (ASTRING, b"NIL x", Some("NIL| x"), Some("NIL| x")),
+            (ASTRING, b"", None, None),
+            (ASTRING, b" ", None, None),
+        ];
+        for (reader, input, strict, tolerant) in cases {
+            let shown = String::from_utf8_lossy(input);
+            assert_eq!(read(*reader, input, &Context::strict()).as_deref(), *strict, "{shown}");
+            let cx = Context::tolerant();
+            assert_eq!(read(*reader, input, &cx).as_deref(), *tolerant, "{shown}");
+            assert_eq!(cx.repairs.total() > 0 && tolerant.is_some(), strict != tolerant, "{shown}");
+        }
+    }
+
+    #[test]
+    fn every_octet_at_every_place() {
+        for length in 0..20 {
+            for at in 0..length {
+                for octet in 1..=255_u8 {
+                    let mut input = alloc::vec![b'a'; length];
+                    input[at] = octet;
+                    input.insert(0, b'"');
+                    input.extend_from_slice(b"\")");
+                    let plain = !matches!(octet, b'"' | b'\\' | b'\r' | b'\n' | 0x80..);
+                    let (rest, _) = quoted(&input, &Context::strict()).unwrap_or((b"", IString::EMPTY));
+                    assert_eq!(rest == b")", plain, "{octet} at {at} of {length}");
+                }
+            }
+        }
+    }
+}

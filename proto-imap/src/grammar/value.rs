@@ -1,0 +1,183 @@
+//! Values of any kind, for extensions that are not known here (RFC 4466 `tagged-ext-val`), and object identifiers (RFC 8474).
+
+use crate::grammar::characters::is_lenient_atom_char;
+use crate::grammar::lazy_list::Element;
+use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::primitive::{atom, close, open, sp, spaces_before_close};
+use crate::grammar::repair::Repair;
+use crate::grammar::sink::Sink;
+use crate::grammar::string::IString;
+use crate::grammar::string::parse::{literal, literal8, quoted};
+use crate::grammar::{Context, MAX_DEPTH, Parsed, expected};
+
+/// An item of a LIST response's or a namespace's extended data, its value as it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExtendedItem<'i> {
+    /// The name of the item.
+    pub name: IString<'i>,
+    /// Its value: a string, a number, a sequence set, or a list in parentheses.
+    pub value: IString<'i>,
+}
+
+impl Sealed for ExtendedItem<'_> {}
+
+impl Sealed for IString<'_> {}
+
+/// One value: a string, a number, an atom, or a list of values in parentheses, up to [`MAX_DEPTH`] deep. Returns it
+/// as it came.
+///
+/// It is walked without recursion, in time linear in its length.
+pub(crate) fn value<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
+    let mut rest = i;
+    let mut depth = 0_u8;
+    loop {
+        let before = rest;
+        match rest {
+            [b'(', behind @ ..] if depth < MAX_DEPTH => {
+                depth += 1;
+                rest = behind;
+            }
+            [b'(', ..] => return expected(rest, "values nested less deeply"),
+            [b')', behind @ ..] if depth > 0 => {
+                depth -= 1;
+                rest = behind;
+            }
+            [b' ', behind @ ..] if depth > 0 => rest = behind,
+            [b'"', ..] => (rest, _) = quoted(rest, cx)?,
+            [b'{', ..] => (rest, _) = literal(rest, cx)?,
+            [b'~', b'{', ..] => (rest, _) = literal8(rest, cx)?,
+            _ => {
+                let end = rest.iter().position(|octet| !is_lenient_atom_char(*octet)).unwrap_or(rest.len());
+                if end == 0 {
+                    return expected(rest, "a value");
+                }
+                rest = rest.get(end..).unwrap_or_default();
+            }
+        }
+        if depth == 0 {
+            return Ok((rest, taken(i, rest)));
+        }
+        if !cx.is_tolerant() && !are_neighbours(before, rest) {
+            return expected(rest, "a space or a closing parenthesis");
+        }
+    }
+}
+
+/// Whether what was read at `before` may be followed by what is at `rest`, inside of a list.
+fn are_neighbours(before: &[u8], rest: &[u8]) -> bool {
+    match (before.first(), rest.first()) {
+        (Some(b'('), next) => next != Some(&b' '),
+        (Some(b' '), next) => !matches!(next, Some(b' ' | b')')),
+        (Some(b')'), next) => matches!(next, Some(b' ' | b'(' | b')')),
+        (_, next) => matches!(next, Some(b' ' | b')')),
+    }
+}
+
+/// Values up to a closing parenthesis, which stays: `*(SP value)`.
+#[inline]
+pub(crate) fn values<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
+    if i.first() == Some(&b')') { Ok((i, b"")) } else { some_values(i, cx) }
+}
+
+fn some_values<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
+    let mut rest = i;
+    while rest.first() == Some(&b' ') {
+        let behind = spaces_before_close(rest, cx);
+        if behind.first() == Some(&b')') {
+            return Ok((behind, taken(i, rest)));
+        }
+        let (behind, ()) = sp(rest, cx)?;
+        (rest, _) = value(behind, cx)?;
+    }
+    Ok((rest, taken(i, rest)))
+}
+
+/// What of `i` was read when `rest` is left.
+#[inline]
+pub(crate) fn taken<'i>(i: &'i [u8], rest: &[u8]) -> &'i [u8] {
+    i.get(..i.len().saturating_sub(rest.len())).unwrap_or_default()
+}
+
+impl<'i> Element<'i> for IString<'i> {
+    /// `NIL`s in a list of strings are left out.
+    fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
+        let mut rest = i;
+        loop {
+            rest = rest.trim_ascii_start();
+            let string;
+            (rest, string) = crate::grammar::string::parse::nstring(rest, cx).ok()?;
+            if let Some(string) = string {
+                return Some((rest, string));
+            }
+        }
+    }
+}
+
+impl<'i> Element<'i> for ExtendedItem<'i> {
+    fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
+        let (rest, item) = extended_item(i, cx).ok()?;
+        Some((rest, item))
+    }
+}
+
+/// `mbox-list-extended-item = astring SP tagged-ext-val`
+pub(crate) fn extended_item<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ExtendedItem<'i>> {
+    let (rest, name) = crate::grammar::string::parse::astring(i, cx)?;
+    let (rest, ()) = sp(rest, cx)?;
+    let (rest, value) = value(rest, cx)?;
+    Ok((rest, ExtendedItem { name, value: IString::new(value) }))
+}
+
+/// `"(" objectid ")"` (RFC 8474). *Tolerant*: without the parentheses.
+pub(crate) fn object_id<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
+    if i.first() != Some(&b'(') && cx.repair(Repair::StringForm) {
+        return atom(i).map(|(rest, id)| (rest, IString::atom(id)));
+    }
+    let (rest, ()) = open(i, cx)?;
+    let (rest, id) = atom(rest)?;
+    let (rest, ()) = close(rest, cx)?;
+    Ok((rest, IString::atom(id)))
+}
+
+/// A value that is kept as it came: written if it follows the grammar strictly, as `NIL` otherwise.
+pub(crate) fn write_value(value: IString<'_>, out: &mut (impl Sink + ?Sized)) {
+    let raw = value.raw();
+    let strict = matches!(self::value(raw, &Context::strict()), Ok((b"", _)));
+    out.put(if strict { raw } else { b"NIL" });
+}
+
+/// Whether it is values separated by spaces, strictly.
+pub(crate) fn are_values(raw: &[u8]) -> bool {
+    let mut rest = raw;
+    loop {
+        match value(rest, &Context::strict()) {
+            Ok((b"", _)) => return true,
+            Ok(([b' ', behind @ ..], _)) => rest = behind,
+            _ => return false,
+        }
+    }
+}
+
+/// The first `len` bytes of `i`.
+pub(crate) fn taken_len(i: &[u8], len: usize) -> &[u8] {
+    i.get(..len).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn writes_only_valid_values() {
+        let written = |raw: &'static [u8]| {
+            let mut out = Vec::new();
+            write_value(IString::new(raw), &mut out);
+            out
+        };
+        assert_eq!(written(b"(a \"b\" {1}\r\nc)"), b"(a \"b\" {1}\r\nc)");
+        for bad in [&b"a\r\nb"[..], b"a b", b"", b")", b"{9}\r\na"] {
+            assert_eq!(written(bad), b"NIL");
+        }
+    }
+}

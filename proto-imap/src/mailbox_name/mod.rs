@@ -1,0 +1,206 @@
+//! Mailbox names (RFC 9051 §5.1; RFC 3501 §5.1.3; RFC 6855).
+//!
+//! ```text
+//! mailbox = "INBOX" / astring
+//! ```
+//!
+//! A name from the peer is kept as its bytes, so that it is sent back exactly as received, even if it is not valid. What
+//! the bytes mean depends on the session: see [`NameEncoding`].
+
+pub(crate) mod encode;
+pub(crate) mod modified_utf7;
+pub(crate) mod parse;
+
+use crate::grammar::command_writer::NameEncoding;
+use crate::grammar::string::IString;
+use crate::mailbox_name::modified_utf7::Encoder;
+use alloc::borrow::Cow;
+use core::fmt;
+
+/// The name of a mailbox.
+///
+/// Names are equal if IMAP4rev1 would write them with the same octets; `INBOX` is the same in upper and lower case.
+#[derive(Clone, Copy)]
+pub struct MailboxName<'i>(Name<'i>);
+
+#[derive(Clone, Copy)]
+enum Name<'i> {
+    /// As it came.
+    Wire(IString<'i>),
+    Text(&'i str),
+}
+
+/// Why octets are no mailbox name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidMailboxName;
+
+impl fmt::Display for InvalidMailboxName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "the mailbox name is not written in the session's encoding (modified UTF-7, or UTF-8 if enabled), or has \
+             control characters",
+        )
+    }
+}
+
+impl core::error::Error for InvalidMailboxName {}
+
+impl<'i> MailboxName<'i> {
+    /// The mailbox that every user has.
+    pub const INBOX: MailboxName<'static> = MailboxName(Name::Text("INBOX"));
+
+    /// The mailbox with this name. It is written in the session's encoding; control characters are refused then.
+    #[must_use]
+    pub const fn new(name: &'i str) -> Self {
+        Self(Name::Text(name))
+    }
+
+    /// The mailbox whose name is written with these octets, in whatever encoding: they are sent as they are.
+    #[must_use]
+    pub const fn from_bytes(octets: &'i [u8]) -> Self {
+        Self(Name::Wire(IString::new(octets)))
+    }
+
+    /// The text that the application has given, if it did not come from the peer.
+    pub(crate) const fn given(&self) -> Option<&'i str> {
+        match self.0 {
+            Name::Text(text) => Some(text),
+            Name::Wire(_) => None,
+        }
+    }
+
+    /// Whether it is the INBOX.
+    #[must_use]
+    pub fn is_inbox(&self) -> bool {
+        match self.0 {
+            Name::Wire(octets) => octets.eq_ignore_ascii_case(b"INBOX"),
+            Name::Text(text) => text.eq_ignore_ascii_case("INBOX"),
+        }
+    }
+
+    /// The name as text; `INBOX` in upper case.
+    ///
+    /// # Errors
+    /// [`InvalidMailboxName`] if it came in octets that are not the one right way to write a name in `encoding`.
+    pub fn decode(&self, encoding: NameEncoding) -> Result<Cow<'i, str>, InvalidMailboxName> {
+        if self.is_inbox() {
+            return Ok(Cow::Borrowed("INBOX"));
+        }
+        let octets = match self.0 {
+            Name::Text(text) => return Ok(Cow::Borrowed(text)),
+            Name::Wire(octets) => octets.as_bytes(),
+        };
+        let text = match encoding {
+            NameEncoding::ModifiedUtf7 => both(octets, modified_utf7::decode),
+            NameEncoding::Utf8 => both(octets, |octets| core::str::from_utf8(octets).ok().map(Cow::Borrowed)),
+        };
+        let text = text.filter(|text| !text.chars().any(char::is_control));
+        text.ok_or(InvalidMailboxName)
+    }
+
+    /// The name as text, to be shown: what makes no sense in `encoding` stands for itself.
+    #[must_use]
+    pub fn to_str_lossy(&self, encoding: NameEncoding) -> Cow<'i, str> {
+        if self.is_inbox() {
+            return Cow::Borrowed("INBOX");
+        }
+        let octets = match self.0 {
+            Name::Text(text) => return Cow::Borrowed(text),
+            Name::Wire(octets) => octets.as_bytes(),
+        };
+        let text = match encoding {
+            NameEncoding::ModifiedUtf7 => both(octets, |octets| Some(modified_utf7::decode_lossy(octets))),
+            NameEncoding::Utf8 => both(octets, |octets| Some(alloc::string::String::from_utf8_lossy(octets))),
+        };
+        text.unwrap_or_default()
+    }
+
+    /// The octets of the name in `encoding`; those that came, if it came from the peer.
+    #[must_use]
+    pub fn to_bytes(&self, encoding: NameEncoding) -> Cow<'i, [u8]> {
+        match (self.0, encoding) {
+            (Name::Wire(octets), _) => octets.as_bytes(),
+            (Name::Text(text), NameEncoding::ModifiedUtf7) if needs_encoding(text) => {
+                Cow::Owned(Encoder::new(text).collect())
+            }
+            (Name::Text(text), _) => Cow::Borrowed(text.as_bytes()),
+        }
+    }
+}
+
+/// Applies `decode` to octets that may be owned.
+fn both<'i>(
+    octets: Cow<'i, [u8]>,
+    decode: impl for<'o> Fn(&'o [u8]) -> Option<Cow<'o, str>>,
+) -> Option<Cow<'i, str>> {
+    match octets {
+        Cow::Borrowed(octets) => decode(octets),
+        Cow::Owned(octets) => decode(&octets).map(|text| Cow::Owned(text.into_owned())),
+    }
+}
+
+fn needs_encoding(text: &str) -> bool {
+    !text.bytes().all(|octet| matches!(octet, b' '..=b'~') && octet != b'&')
+}
+
+impl<'i> From<&'i str> for MailboxName<'i> {
+    fn from(name: &'i str) -> Self {
+        Self::new(name)
+    }
+}
+
+/// A name as the peer has sent it.
+impl<'i> From<IString<'i>> for MailboxName<'i> {
+    fn from(name: IString<'i>) -> Self {
+        Self(Name::Wire(name))
+    }
+}
+
+impl PartialEq for MailboxName<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let octets = |mailbox: &Self| mailbox.to_bytes(NameEncoding::ModifiedUtf7).into_owned();
+        (self.is_inbox() && other.is_inbox()) || octets(self) == octets(other)
+    }
+}
+
+impl Eq for MailboxName<'_> {}
+
+impl fmt::Debug for MailboxName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Name::Wire(octets) => fmt::Debug::fmt(&octets.to_str_lossy(), f),
+            Name::Text(text) => fmt::Debug::fmt(text, f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_came_goes_back_as_it_came() {
+        let broken = MailboxName::from_bytes(b"Entw&APw");
+        assert_eq!(broken.decode(NameEncoding::ModifiedUtf7), Err(InvalidMailboxName));
+        assert_eq!(broken.to_str_lossy(NameEncoding::ModifiedUtf7), "Entw&APw");
+        assert_eq!(&*broken.to_bytes(NameEncoding::Utf8), b"Entw&APw");
+    }
+
+    #[test]
+    fn a_name_is_the_same_text_in_both_encodings() {
+        let name = MailboxName::new("Entwürfe & mehr");
+        for encoding in [NameEncoding::ModifiedUtf7, NameEncoding::Utf8] {
+            let octets = name.to_bytes(encoding);
+            let back = MailboxName::from_bytes(&octets);
+            assert_eq!(back.decode(encoding).unwrap(), "Entwürfe & mehr");
+        }
+        assert_eq!(name, MailboxName::from_bytes(b"Entw&APw-rfe &- mehr"));
+    }
+
+    #[test]
+    fn inbox_has_no_case_and_other_names_have() {
+        assert_eq!(MailboxName::from_bytes(b"iNbOx"), MailboxName::INBOX);
+        assert_eq!(MailboxName::new("inbox").decode(NameEncoding::Utf8).unwrap(), "INBOX");
+        assert_ne!(MailboxName::new("sent"), MailboxName::new("Sent"));
+    }
+}

@@ -1,0 +1,17 @@
+//! Parsing: the functions that turn one framed message into types.
+//!
+//! A message is framed first ([`frame`](crate::frame)) and parsed once. Nothing is allocated and nothing is copied:
+//! what comes out borrows what went in.
+
+pub use crate::append::parse::{append_prefix, is_append_payload};
+pub use crate::authenticate::{Authentication, authentication};
+pub use crate::command::parse::command;
+pub use crate::command_name::{UnparsedCommand, command_name, no_arguments};
+pub use crate::fetch::literal_scan::{LiteralScan, is_body_literal};
+pub use crate::grammar::Context;
+pub use crate::response::parse::response;
+
+/// FETCH responses, parsed item by item, so that the contents of sections can be streamed.
+pub mod fetch {
+    pub use crate::fetch::parse::{ItemPosition, ParsedItem, next_item, start};
+}

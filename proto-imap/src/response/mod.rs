@@ -1,0 +1,106 @@
+//! The responses that a server can send (RFC 9051 §7).
+
+pub(crate) mod encode;
+pub(crate) mod parse;
+
+use crate::capability::CapabilityList;
+use crate::fetch::FetchResponse;
+use crate::flags::FlagList;
+use crate::grammar::string::IString;
+use crate::grammar::unparsed::Unparsed;
+use crate::id::IdFields;
+use crate::list::ListResponse;
+use crate::namespace::Namespaces;
+use crate::numbers::Numbers;
+use crate::quota::{Quota, QuotaRoot};
+use crate::search::{EsearchResponse, SearchResponse};
+use crate::status::MailboxStatus;
+use crate::status_response::{ResponseCode, StatusResponse, Text};
+use crate::tag::Tag;
+use crate::vanished::VanishedWhen;
+
+/// One response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Response<'i> {
+    /// `+`: the server waits for the rest of a command.
+    Continue(ContinuationRequest<'i>),
+    /// `* …`: data, or a status that belongs to no command.
+    Untagged(Untagged<'i>),
+    /// `tag …`: a command is completed.
+    Tagged {
+        /// The command's tag.
+        tag: Tag<'i>,
+        /// How it ended.
+        status: StatusResponse<'i>,
+    },
+    /// What could not be read. Only this one message is lost.
+    Unparsed(Unparsed<'i>),
+}
+
+/// A continuation request (RFC 9051 §7.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContinuationRequest<'i> {
+    /// The response code, if there is one.
+    pub code: Option<ResponseCode<'i>>,
+    /// The text behind the code; in a SASL exchange the challenge, in base64.
+    pub text: Text<'i>,
+}
+
+/// Untagged data or status (RFC 9051 §7.1 to §7.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Untagged<'i> {
+    /// `OK`, `NO`, `BAD`, `PREAUTH`, `BYE`
+    Status(StatusResponse<'i>),
+    /// `CAPABILITY`
+    Capability(CapabilityList<'i>),
+    /// `ENABLED` (RFC 5161)
+    Enabled(CapabilityList<'i>),
+    /// `ID` (RFC 2971): who the server is.
+    Id(IdFields<'i>),
+    /// `NAMESPACE` (RFC 2342)
+    Namespace(Namespaces<'i>),
+    /// `LIST`
+    List(ListResponse<'i>),
+    /// `LSUB` (RFC 3501)
+    Lsub(ListResponse<'i>),
+    /// `XLIST`: a forerunner of SPECIAL-USE.
+    Xlist(ListResponse<'i>),
+    /// `STATUS`
+    MailboxStatus(MailboxStatus<'i>),
+    /// `FLAGS`: the flags that the mailbox can have.
+    Flags(FlagList<'i>),
+    /// `SEARCH` (RFC 3501)
+    Search(SearchResponse<'i>),
+    /// `SORT` (RFC 5256)
+    Sort(SearchResponse<'i>),
+    /// `ESEARCH`
+    Esearch(EsearchResponse<'i>),
+    /// `EXISTS`: so many messages are in the mailbox.
+    Exists(u32),
+    /// `RECENT`: so many of them are recent (RFC 3501).
+    Recent(u32),
+    /// `EXPUNGE`: the message of that sequence number is gone; 0 only if read tolerantly.
+    Expunge(u32),
+    /// `VANISHED` (RFC 7162): the messages of these UIDs are gone.
+    Vanished {
+        /// When they have gone.
+        when: VanishedWhen,
+        /// Their UIDs.
+        uids: Numbers<'i>,
+    },
+    /// `FETCH`: data of a message.
+    Fetch(FetchResponse<'i>),
+    /// `QUOTA` (RFC 9208)
+    Quota(Quota<'i>),
+    /// `QUOTAROOT` (RFC 9208)
+    QuotaRoot(QuotaRoot<'i>),
+    /// A response that this library does not know.
+    Other {
+        /// Its name, with the number before it if there is one: `7 CONVERTED`.
+        name: IString<'i>,
+        /// What is behind the name, up to the end of the line.
+        rest: IString<'i>,
+    },
+}

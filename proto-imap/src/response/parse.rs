@@ -1,0 +1,241 @@
+//! The table of response parsers: which function parses which response.
+
+use crate::capability::parse::capabilities;
+use crate::fetch::parse::{Found, ItemPosition, step};
+use crate::fetch::{FetchItem, FetchResponse};
+use crate::flags::parse::flag_list;
+use crate::grammar::characters::is_atom_char;
+use crate::grammar::lazy_list::LazyList;
+use crate::grammar::number::nz_number;
+use crate::grammar::primitive::{crlf, octet, open, sp, spaces};
+use crate::grammar::repair::Repair;
+use crate::grammar::string::IString;
+use crate::grammar::unparsed::Unparsed;
+use crate::grammar::value::taken;
+use crate::grammar::{Context, Parsed, expected};
+use crate::id::parse::id_params_list;
+use crate::list::parse::mailbox_list;
+use crate::namespace::parse::namespaces;
+use crate::quota::parse::{quota, quota_root};
+use crate::response::{ContinuationRequest, Response, Untagged};
+use crate::search::parse::{esearch_response, search};
+use crate::status::parse::mailbox_status;
+use crate::status_response::parse::{resp_cond, resp_text, text};
+use crate::status_response::{Condition, StatusResponse, Text};
+use crate::tag::tag;
+use crate::vanished::vanished;
+
+/// One complete response: a line with its CRLF, the literals announced in it embedded.
+///
+/// The literals that a section's contents come in are embedded too; where they are to be streamed, a FETCH response is
+/// read with [`fetch`](super::fetch) instead.
+///
+/// *Tolerant*: NULs before the response; further spaces; a line `[CODE]` is `* OK [CODE]`; a line that is no response
+/// at all is an untagged `BAD` with that text.
+#[must_use]
+pub fn response<'i>(frame: &'i [u8], cx: &Context) -> Response<'i> {
+    cx.repairs.begin();
+    match cx.attempts(|| whole_response(frame, cx)) {
+        Ok((_, response)) => response,
+        Err(error) => Response::Unparsed(Unparsed::new(frame, error)),
+    }
+}
+
+fn whole_response<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
+    let i = behind_nuls(i, cx);
+    let (rest, response) = match i.first() {
+        Some(b'*') => {
+            let (rest, ()) = sp(i.get(1..).unwrap_or_default(), cx)?;
+            let (rest, data) = untagged(rest, cx)?;
+            (rest, Response::Untagged(data))
+        }
+        Some(b'+') => continue_req(i, cx)?,
+        Some(b'[') if cx.is_tolerant() => bare_code(i, cx)?,
+        _ => match response_tagged(i, cx) {
+            Err(_) if cx.is_tolerant() => stray_line(i, cx)?,
+            tagged => tagged?,
+        },
+    };
+    if matches!(response, Response::Untagged(Untagged::Fetch(_))) {
+        return Ok((rest, response));
+    }
+    match crlf(rest, cx) {
+        Ok((b"", ())) => Ok((b"", response)),
+        Ok((rest, ())) => expected(rest, "the end of the response"),
+        Err(_) if !rest.is_empty() && cx.repair(Repair::TrailingData) => Ok((b"", response)),
+        Err(error) => Err(error),
+    }
+}
+
+fn behind_nuls<'i>(i: &'i [u8], cx: &Context) -> &'i [u8] {
+    if i.first() != Some(&0) || !cx.repair(Repair::Nul) {
+        return i;
+    }
+    let end = i.iter().position(|octet| *octet != 0).unwrap_or(i.len());
+    i.get(end..).unwrap_or_default()
+}
+
+/// `response-tagged = tag SP resp-cond-state CRLF`, without the line end. *Tolerant*: `BYE` and `PREAUTH`.
+fn response_tagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
+    let (rest, tag) = tag(i)?;
+    let (rest, ()) = sp(rest, cx)?;
+    let (rest, status) = resp_cond(rest, cx)?;
+    if matches!(status.condition, Condition::Bye | Condition::PreAuth) && !cx.repair(Repair::TaggedBye) {
+        return expected(i, "OK, NO or BAD");
+    }
+    Ok((rest, Response::Tagged { tag, status }))
+}
+
+/// `continue-req = "+" SP (resp-text / base64) CRLF`, without the line end.
+///
+/// *Tolerant*: no space, no text; `""` for no text.
+fn continue_req<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
+    let (rest, ()) = octet(i, b'+', "a plus sign")?;
+    let rest = match rest {
+        [b' ', rest @ ..] => rest,
+        _ if cx.repair(Repair::MissingText) => rest,
+        _ => return expected(rest, "a space"),
+    };
+    let (rest, (code, mut text)) = resp_text(rest, cx)?;
+    if text.as_bytes() == b"\"\"" && cx.repair(Repair::StringForm) {
+        text = Text::EMPTY;
+    }
+    Ok((rest, Response::Continue(ContinuationRequest { code, text })))
+}
+
+/// A response code without the `* OK` before it. *Tolerant* only.
+fn bare_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
+    let (rest, (code, text)) = resp_text(i, cx)?;
+    cx.repairs.note(Repair::MissingStatus);
+    Ok((rest, Response::Untagged(Untagged::Status(StatusResponse { condition: Condition::Ok, code, text }))))
+}
+
+/// A line that is no response but words: what the server says there concerns no command. *Tolerant* only.
+///
+/// A line that may be a piece of a broken response is not taken for words, and so makes no event of its own.
+fn stray_line<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
+    let (rest, text) = text(i, cx)?;
+    if !matches!(rest, b"\r\n" | b"\n") || !are_words(text.as_bytes()) {
+        return expected(i, "a response");
+    }
+    cx.repairs.note(Repair::StrayLine);
+    Ok((rest, Response::Untagged(Untagged::Status(StatusResponse::new(Condition::Bad, text)))))
+}
+
+/// Whether a line begins with a letter and has neither quotes nor parentheses that are open.
+fn are_words(line: &[u8]) -> bool {
+    let depth = line.iter().try_fold(0_usize, |depth, octet| match octet {
+        b'(' => depth.checked_add(1),
+        b')' => depth.checked_sub(1),
+        b'"' => None,
+        _ => Some(depth),
+    });
+    depth == Some(0) && line.first().is_some_and(|first| first.is_ascii_alphabetic() || *first >= 0x80)
+}
+
+/// `response-data`, without the asterisk and the line end
+fn untagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
+    if i.first().is_some_and(u8::is_ascii_digit) {
+        return numbered(i, cx);
+    }
+    let end = i.iter().position(|octet| !is_atom_char(*octet)).unwrap_or(i.len());
+    let (name, rest) = i.split_at(end);
+    let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
+    match name.len() {
+        2 if is(b"ID") => argument(rest, cx, id_params_list, Untagged::Id),
+        2 | 3 | 7 if is(b"OK") || is(b"NO") || is(b"BAD") || is(b"BYE") || is(b"PREAUTH") => {
+            resp_cond(i, cx).map(|(rest, status)| (rest, Untagged::Status(status)))
+        }
+        4 if is(b"LIST") => argument(rest, cx, mailbox_list, Untagged::List),
+        4 if is(b"LSUB") => argument(rest, cx, mailbox_list, Untagged::Lsub),
+        4 if is(b"SORT") => search(rest, cx).map(|(rest, search)| (rest, Untagged::Sort(search))),
+        5 if is(b"FLAGS") => argument(rest, cx, flag_list, Untagged::Flags),
+        5 if is(b"QUOTA") => argument(rest, cx, quota, Untagged::Quota),
+        5 if is(b"XLIST") && cx.is_tolerant() => argument(rest, cx, mailbox_list, Untagged::Xlist),
+        6 if is(b"SEARCH") => search(rest, cx).map(|(rest, search)| (rest, Untagged::Search(search))),
+        6 if is(b"STATUS") => argument(rest, cx, mailbox_status, Untagged::MailboxStatus),
+        7 if is(b"ENABLED") => capabilities(rest, cx).map(|(rest, list)| (rest, Untagged::Enabled(list))),
+        7 if is(b"ESEARCH") => {
+            esearch_response(rest, cx).map(|(rest, esearch)| (rest, Untagged::Esearch(esearch)))
+        }
+        8 if is(b"VANISHED") => {
+            vanished(rest, cx).map(|(rest, (when, uids))| (rest, Untagged::Vanished { when, uids }))
+        }
+        9 if is(b"NAMESPACE") => namespaces(rest, cx).map(|(rest, names)| (rest, Untagged::Namespace(names))),
+        9 if is(b"QUOTAROOT") => argument(rest, cx, quota_root, Untagged::QuotaRoot),
+        10 if is(b"CAPABILITY") => {
+            capabilities(rest, cx).map(|(rest, list)| (rest, Untagged::Capability(list)))
+        }
+        _ => other(i, name, rest),
+    }
+}
+
+/// `SP value`
+fn argument<'i, T>(
+    i: &'i [u8],
+    cx: &Context,
+    value: impl Fn(&'i [u8], &Context) -> Parsed<'i, T>,
+    data: impl Fn(T) -> Untagged<'i>,
+) -> Parsed<'i, Untagged<'i>> {
+    let (rest, ()) = sp(i, cx)?;
+    let (rest, value) = value(rest, cx)?;
+    Ok((rest, data(value)))
+}
+
+/// A response that begins with a number: `number SP "EXISTS" / number SP "RECENT" / message-data`
+fn numbered<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
+    let (rest, number) = crate::grammar::number::number(i, cx)?;
+    let (behind, ()) = sp(rest, cx)?;
+    let end = behind.iter().position(|octet| !is_atom_char(*octet)).unwrap_or(behind.len());
+    let (name, rest) = behind.split_at(end);
+    let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
+    if is(b"EXISTS") {
+        Ok((rest, Untagged::Exists(number)))
+    } else if is(b"RECENT") {
+        Ok((rest, Untagged::Recent(number)))
+    } else if is(b"EXPUNGE") {
+        let (_, number) = nz_number(i, cx)?;
+        Ok((rest, Untagged::Expunge(number)))
+    } else if is(b"FETCH") {
+        let (_, sequence) = nz_number(i, cx)?;
+        let (rest, fetch) = msg_att(sp(rest, cx)?.0, sequence, cx)?;
+        Ok((rest, Untagged::Fetch(fetch)))
+    } else {
+        let numbered = if name.is_empty() { name } else { taken(i, rest) };
+        other(i, numbered, rest)
+    }
+}
+
+/// `msg-att = "(" (msg-att-dynamic / msg-att-static) *(SP (msg-att-dynamic / msg-att-static)) ")"`, and the line end
+fn msg_att<'i>(i: &'i [u8], sequence: u32, cx: &Context) -> Parsed<'i, FetchResponse<'i>> {
+    let (items, ()) = open(i, cx)?;
+    let (mut rest, mut place) = (items, ItemPosition::First);
+    let mut item = FetchItem::Uid(0);
+    loop {
+        let (behind, found) = step(rest, place, &mut item, cx)?;
+        match found {
+            Found::Item => {}
+            Found::End if behind.is_empty() => break,
+            Found::End => return expected(behind, "the end of the response"),
+            // The frame is all there is: the list was never closed.
+            Found::LineEnd => break,
+        }
+        (rest, place) = (behind, ItemPosition::Later);
+    }
+    let items = LazyList::wire(taken(items, rest), cx.attempt());
+    Ok((b"", FetchResponse { sequence, items }))
+}
+
+/// A response of an extension: kept as it came.
+fn other<'i>(i: &'i [u8], name: &'i [u8], rest: &'i [u8]) -> Parsed<'i, Untagged<'i>> {
+    if name.is_empty() {
+        return expected(i, "the name of a response");
+    }
+    let text = spaces(rest, &Context::tolerant());
+    let end = match text {
+        [head @ .., b'\r', b'\n'] | [head @ .., b'\n'] => head.len(),
+        all => all.len(),
+    };
+    let (text, rest) = text.split_at(end);
+    Ok((rest, Untagged::Other { name: IString::new(name), rest: IString::new(text) }))
+}

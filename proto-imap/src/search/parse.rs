@@ -1,0 +1,161 @@
+//! Parses the arguments of SEARCH, and the SEARCH, SORT and ESEARCH responses.
+
+use crate::grammar::lazy_list::{Element, LazyList, known_word, list_of};
+use crate::grammar::number::{mod_sequence_value, number, number64, nz_number};
+use crate::grammar::primitive::{atom, close, nil, open, sp, spaces_before_close, word};
+use crate::grammar::string::IString;
+use crate::grammar::string::parse::astring;
+use crate::grammar::value::{taken, value};
+use crate::grammar::{Context, Parsed, expected};
+use crate::numbers::Numbers;
+use crate::numbers::parse::{known_sequence_set, numbers};
+use crate::partial_range::partial_range;
+use crate::search::{
+    EsearchResponse, NumberKind, SearchCommand, SearchResponse, SearchReturnData, SearchReturnOption,
+};
+use crate::search_key::parse::search_program;
+
+/// `"SEARCH" *(SP nz-number) [SP search-sort-mod-seq]`, without the word
+pub(crate) fn search<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchResponse<'i>> {
+    let (rest, numbers) = numbers(i, cx)?;
+    let [b' ', behind @ ..] = rest else { return Ok((rest, SearchResponse { numbers, mod_sequence: None })) };
+    if behind.first() != Some(&b'(') {
+        return Ok((rest, SearchResponse { numbers, mod_sequence: None }));
+    }
+    let (rest, ()) = open(behind, cx)?;
+    let (rest, ()) = word(rest, b"MODSEQ", "MODSEQ")?;
+    let (rest, ()) = sp(rest, cx)?;
+    let (rest, value) = mod_sequence_value(rest, cx)?;
+    let (rest, ()) = close(rest, cx)?;
+    Ok((rest, SearchResponse { numbers, mod_sequence: Some(value) }))
+}
+
+/// `esearch-response = "ESEARCH" [search-correlator] [SP "UID"] *(SP search-return-data)`, without the word
+pub(crate) fn esearch_response<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, EsearchResponse<'i>> {
+    let mut esearch = EsearchResponse {
+        tag: None,
+        mailbox: None,
+        uid_validity: None,
+        number_kind: NumberKind::SequenceNumbers,
+        results: LazyList::EMPTY,
+    };
+    let mut rest = i;
+    if rest.first() == Some(&b' ') && rest.trim_ascii_start().first() == Some(&b'(') {
+        rest = search_correlator(sp(rest, cx)?.0, &mut esearch, cx)?.0;
+    }
+    if let Ok((behind, ())) = sp(rest, cx).and_then(|(behind, ())| word(behind, b"UID", "UID")) {
+        esearch.number_kind = NumberKind::Uids;
+        rest = behind;
+    }
+    let results = rest;
+    while rest.first() == Some(&b' ') && !rest.trim_ascii_start().is_empty() {
+        let (behind, ()) = sp(rest, cx)?;
+        (rest, _) = search_return_data(behind, cx)?;
+    }
+    esearch.results = LazyList::wire(taken(results, rest), cx.attempt());
+    Ok((rest, esearch))
+}
+
+/// `"(" one-correlator *(SP one-correlator) ")"`, where `one-correlator = ("TAG" SP tag-string) / ("MAILBOX" SP
+/// astring) / ("UIDVALIDITY" SP nz-number)` in any order, each at most once (RFC 7377).
+fn search_correlator<'i>(i: &'i [u8], esearch: &mut EsearchResponse<'i>, cx: &Context) -> Parsed<'i, ()> {
+    let (mut rest, ()) = open(i, cx)?;
+    loop {
+        let (behind, name) = atom(rest)?;
+        let (behind, ()) = sp(behind, cx)?;
+        let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
+        if is(b"TAG") && esearch.tag.is_none() {
+            let (behind, tag) = astring(behind, cx)?;
+            (rest, esearch.tag) = (behind, Some(tag));
+        } else if is(b"MAILBOX") && esearch.mailbox.is_none() {
+            let (behind, mailbox) = astring(behind, cx)?;
+            (rest, esearch.mailbox) = (behind, Some(mailbox));
+        } else if is(b"UIDVALIDITY") && esearch.uid_validity.is_none() {
+            let (behind, value) = nz_number(behind, cx)?;
+            (rest, esearch.uid_validity) = (behind, Some(value));
+        } else {
+            return expected(rest, "TAG, MAILBOX or UIDVALIDITY");
+        }
+        rest = spaces_before_close(rest, cx);
+        if rest.first() == Some(&b')') {
+            return close(rest, cx);
+        }
+        (rest, ()) = sp(rest, cx)?;
+    }
+}
+
+/// `search-return-data`; what this library does not know takes one value.
+fn search_return_data<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchReturnData<'i>> {
+    let (rest, name) = atom(i)?;
+    let (rest, ()) = sp(rest, cx)?;
+    let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
+    if is(b"MIN") {
+        nz_number(rest, cx).map(|(rest, number)| (rest, SearchReturnData::Min(number)))
+    } else if is(b"MAX") {
+        nz_number(rest, cx).map(|(rest, number)| (rest, SearchReturnData::Max(number)))
+    } else if is(b"COUNT") {
+        number(rest, cx).map(|(rest, number)| (rest, SearchReturnData::Count(number)))
+    } else if is(b"ALL") {
+        known_sequence_set(rest, cx).map(|(rest, numbers)| (rest, SearchReturnData::All(numbers)))
+    } else if is(b"MODSEQ") {
+        number64(rest, cx).map(|(rest, value)| (rest, SearchReturnData::ModSeq(value)))
+    } else if is(b"PARTIAL") {
+        partial(rest, cx)
+    } else {
+        value(rest, cx).map(|(rest, value)| {
+            (rest, SearchReturnData::Other { name: IString::new(name), value: IString::new(value) })
+        })
+    }
+}
+
+/// `"PARTIAL" SP "(" partial-range SP partial-results ")"` (RFC 9394), without the word
+fn partial<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchReturnData<'i>> {
+    let (rest, ()) = open(i, cx)?;
+    let (rest, page) = partial_range(rest, cx)?;
+    let (rest, ()) = sp(rest, cx)?;
+    let (rest, numbers) = match nil(rest) {
+        Ok((rest, ())) => (rest, Numbers::EMPTY),
+        Err(_) => known_sequence_set(rest, cx)?,
+    };
+    let (rest, ()) = close(spaces_before_close(rest, cx), cx)?;
+    Ok((rest, SearchReturnData::Partial { page, numbers }))
+}
+
+impl<'i> Element<'i> for SearchReturnData<'i> {
+    fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
+        search_return_data(i, cx).ok()
+    }
+}
+
+/// `search = "SEARCH" [search-return-opts] SP search-program`
+pub(crate) fn search_command<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchCommand<'i>> {
+    let (mut rest, mut returns) = (i, None);
+    if let Ok((behind, ())) = word(i, b"RETURN", "") {
+        let (behind, options) = list_of(sp(behind, cx)?.0, cx, search_return_opt)?;
+        returns = Some(options);
+        (rest, ()) = sp(behind, cx)?;
+    }
+    let mut charset = None;
+    if let Ok((behind, ())) = word(rest, b"CHARSET", "") {
+        let (behind, name) = astring(sp(behind, cx)?.0, cx)?;
+        charset = Some(name);
+        (rest, ()) = sp(behind, cx)?;
+    }
+    let (rest, keys) = search_program(rest, cx)?;
+    Ok((rest, SearchCommand { returns, charset, keys }))
+}
+
+/// `search-return-opt = "MIN" / "MAX" / "ALL" / "COUNT" / "SAVE" / …`
+fn search_return_opt<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchReturnOption> {
+    if let Ok((rest, ())) = word(i, b"PARTIAL", "") {
+        let (rest, page) = partial_range(sp(rest, cx)?.0, cx)?;
+        return Ok((rest, SearchReturnOption::Partial(page)));
+    }
+    known_word(i, SearchReturnOption::from_wire, "a return option of SEARCH")
+}
+
+impl<'i> Element<'i> for SearchReturnOption {
+    fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
+        search_return_opt(i, cx).ok()
+    }
+}

@@ -1,0 +1,180 @@
+//! Writes status responses and response codes.
+
+use crate::capability::encode::capabilities;
+use crate::grammar::sink::{Sink, number, parenthesised};
+use crate::grammar::string::IString;
+use crate::grammar::string::encode::{astring, is_atom};
+use crate::numbers::Numbers;
+use crate::numbers::encode::sequence_set;
+use crate::status_response::{ResponseCode, StatusResponse, Text};
+
+/// `("OK" / "NO" / "BAD" / "PREAUTH" / "BYE") SP resp-text`, without the line end
+pub(crate) fn resp_cond(status: &StatusResponse<'_>, out: &mut (impl Sink + ?Sized)) {
+    out.put(status.condition.as_str().as_bytes());
+    out.put(b" ");
+    resp_text(status.code.as_ref(), status.text, out);
+}
+
+/// `["[" resp-text-code "]" SP] text`
+///
+/// Of a code that the grammar has no words for (a `UIDNEXT` of 0, an empty set) only the text is written.
+pub(crate) fn resp_text(code: Option<&ResponseCode<'_>>, line: Text<'_>, out: &mut (impl Sink + ?Sized)) {
+    match code.filter(|code| can_be_written(code)) {
+        Some(code) => {
+            out.put(b"[");
+            resp_text_code(code, out);
+            out.put(b"] ");
+        }
+        // A bracket at the beginning would be read as a code's.
+        None if line.as_bytes().first() == Some(&b'[') => out.put(b" "),
+        None => {}
+    }
+    text(line, out);
+}
+
+/// `text`: what is not UTF-8 is written as `?`, and so are NULs and CRs, which only a tolerantly read text can have.
+/// Instead of nothing a full stop is written: clients that know only RFC 3501 need something to be there.
+pub(crate) fn text(text: Text<'_>, out: &mut (impl Sink + ?Sized)) {
+    let bytes = text.as_bytes();
+    if bytes.is_empty() {
+        out.put(b".");
+        return;
+    }
+    for chunk in bytes.utf8_chunks() {
+        let mut rest = chunk.valid().as_bytes();
+        while let Some(at) = rest.iter().position(|octet| matches!(octet, 0 | b'\r' | b'\n')) {
+            out.put(rest.get(..at).unwrap_or_default());
+            out.put(b"?");
+            rest = rest.get(at + 1..).unwrap_or_default();
+        }
+        out.put(rest);
+        if !chunk.invalid().is_empty() {
+            out.put(b"?");
+        }
+    }
+}
+
+fn can_be_written(code: &ResponseCode<'_>) -> bool {
+    let listed = |numbers: &Numbers<'_>| !numbers.is_empty() && !numbers.contains(0);
+    match code {
+        ResponseCode::AppendUid { uid_validity, uids } => *uid_validity > 0 && listed(uids),
+        ResponseCode::CopyUid { uid_validity, source, target } => {
+            *uid_validity > 0 && listed(source) && listed(target)
+        }
+        ResponseCode::HighestModSeq(value) => *value > 0,
+        ResponseCode::MailboxId(id) => is_atom(*id),
+        ResponseCode::Modified(numbers) => listed(numbers),
+        ResponseCode::Referral(url) | ResponseCode::BadUrl(url) => is_argument(*url),
+        ResponseCode::UidNext(uid) | ResponseCode::Unseen(uid) => uid.is_some(),
+        ResponseCode::UidValidity(value) => *value > 0,
+        ResponseCode::Other { name, argument } => {
+            is_atom(*name) && argument.is_none_or(is_argument) && !is_misread(*name, *argument)
+        }
+        _ => true,
+    }
+}
+
+/// Whether it is a code that has a type of its own: then it is here because it did not follow its grammar.
+fn is_misread(name: IString<'_>, argument: Option<IString<'_>>) -> bool {
+    const TYPED: [&[u8]; 14] = [
+        b"APPENDUID",
+        b"BADCHARSET",
+        b"BADURL",
+        b"CAPABILITY",
+        b"COPYUID",
+        b"HIGHESTMODSEQ",
+        b"MAILBOXID",
+        b"METADATA",
+        b"MODIFIED",
+        b"PERMANENTFLAGS",
+        b"REFERRAL",
+        b"UIDNEXT",
+        b"UIDVALIDITY",
+        b"UNSEEN",
+    ];
+    let plain_metadata = name.eq_ignore_ascii_case(b"METADATA")
+        && argument.is_some_and(|word| {
+            word.eq_ignore_ascii_case(b"TOOMANY") || word.eq_ignore_ascii_case(b"NOPRIVATE")
+        });
+    !plain_metadata && TYPED.iter().any(|typed| name.eq_ignore_ascii_case(typed))
+}
+
+/// `1*<any TEXT-CHAR except "]">`
+fn is_argument(argument: IString<'_>) -> bool {
+    let raw = argument.raw();
+    !raw.is_empty()
+        && raw.iter().all(|octet| matches!(octet, 1..=0x7f) && !matches!(octet, b']' | b'\r' | b'\n'))
+}
+
+fn resp_text_code<S: Sink + ?Sized>(code: &ResponseCode<'_>, out: &mut S) {
+    let named = |name: &[u8], out: &mut S| {
+        out.put(name);
+        out.put(b" ");
+    };
+    let with_number = |name: &[u8], value: u64, out: &mut S| {
+        named(name, out);
+        number(value, out);
+    };
+    match *code {
+        ResponseCode::Plain(plain) => out.put(plain.as_str().as_bytes()),
+        ResponseCode::AppendUid { uid_validity, uids } => {
+            with_number(b"APPENDUID", uid_validity.into(), out);
+            out.put(b" ");
+            sequence_set(uids, out);
+        }
+        ResponseCode::BadCharset(charsets) => {
+            out.put(b"BADCHARSET");
+            if !charsets.is_empty() {
+                out.put(b" ");
+                parenthesised(charsets, out, |charset, out| astring(charset, out));
+            }
+        }
+        ResponseCode::Capability(list) => {
+            out.put(b"CAPABILITY ");
+            capabilities(list, out);
+        }
+        ResponseCode::CopyUid { uid_validity, source, target } => {
+            with_number(b"COPYUID", uid_validity.into(), out);
+            out.put(b" ");
+            sequence_set(source, out);
+            out.put(b" ");
+            sequence_set(target, out);
+        }
+        ResponseCode::HighestModSeq(value) => with_number(b"HIGHESTMODSEQ", value, out),
+        ResponseCode::MailboxId(id) => {
+            out.put(b"MAILBOXID (");
+            out.put(id.raw());
+            out.put(b")");
+        }
+        ResponseCode::MetadataLongEntries(size) => with_number(b"METADATA LONGENTRIES", size.into(), out),
+        ResponseCode::MetadataMaxSize(size) => with_number(b"METADATA MAXSIZE", size.into(), out),
+        ResponseCode::Modified(numbers) => {
+            out.put(b"MODIFIED ");
+            sequence_set(numbers, out);
+        }
+        ResponseCode::PermanentFlags(flags) => {
+            out.put(b"PERMANENTFLAGS ");
+            crate::flags::encode::flag_perm_list(flags, out);
+        }
+        ResponseCode::Referral(url) => {
+            out.put(b"REFERRAL ");
+            out.put(url.raw());
+        }
+        ResponseCode::UidNext(uid) => with_number(b"UIDNEXT", uid.map_or(0, |uid| uid.get().into()), out),
+        ResponseCode::UidValidity(value) => with_number(b"UIDVALIDITY", value.into(), out),
+        ResponseCode::Unseen(sequence) => {
+            with_number(b"UNSEEN", sequence.map_or(0, |sequence| sequence.get().into()), out);
+        }
+        ResponseCode::BadUrl(url) => {
+            out.put(b"BADURL ");
+            out.put(url.raw());
+        }
+        ResponseCode::Other { name, argument } => {
+            out.put(name.raw());
+            if let Some(argument) = argument {
+                out.put(b" ");
+                out.put(argument.raw());
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `STORE` and `UID STORE` (RFC 9051 §6.4.6, RFC 7162).
+
+use crate::flags::FlagList;
+use crate::flags::parse::{bare_flags, settable_flags};
+use crate::grammar::command_writer::{CommandSink, Writer, Written};
+use crate::grammar::number::number64;
+use crate::grammar::primitive::{close, open, sp, word};
+use crate::grammar::{Context, Parsed};
+use crate::sequence_set::{SequenceSet, sequence_set};
+
+/// `STORE` and `UID STORE` (RFC 9051 §6.4.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreCommand<'i> {
+    /// Of which messages.
+    pub messages: SequenceSet<'i>,
+    /// Only where the mod-sequence is not greater (RFC 7162 §3.1.3). Below 2⁶³.
+    pub unchanged_since: Option<u64>,
+    /// What to do with the flags.
+    pub action: StoreAction,
+    /// Whether to tell the new flags.
+    pub answer: StoreResponse,
+    /// The flags.
+    pub flags: FlagList<'i>,
+}
+
+/// What STORE does with the flags that it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreAction {
+    /// `FLAGS`: the message shall have these.
+    Replace,
+    /// `+FLAGS`: it shall have these too.
+    Add,
+    /// `-FLAGS`: it shall not have these.
+    Remove,
+}
+
+/// Whether STORE tells what flags the messages have then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreResponse {
+    /// It tells.
+    Flags,
+    /// `.SILENT`: it does not.
+    Silent,
+}
+
+impl<'i> StoreCommand<'i> {
+    /// Does this with these flags, whatever the mod-sequence, and wants to be told.
+    #[must_use]
+    pub const fn new(messages: SequenceSet<'i>, action: StoreAction, flags: FlagList<'i>) -> Self {
+        Self { messages, unchanged_since: None, action, answer: StoreResponse::Flags, flags }
+    }
+}
+
+/// `store = "STORE" SP sequence-set SP [store-modifiers SP] store-att-flags`
+pub(crate) fn store<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, StoreCommand<'i>> {
+    let (rest, messages) = sequence_set(i)?;
+    let (mut rest, ()) = sp(rest, cx)?;
+    let mut unchanged_since = None;
+    if rest.first() == Some(&b'(') {
+        let (behind, ()) = open(rest, cx)?;
+        let (behind, ()) = word(behind, b"UNCHANGEDSINCE", "UNCHANGEDSINCE")?;
+        let (behind, mod_sequence) = number64(sp(behind, cx)?.0, cx)?;
+        (rest, ()) = sp(close(behind, cx)?.0, cx)?;
+        unchanged_since = Some(mod_sequence);
+    }
+    let (rest, action) = match rest {
+        [b'+', rest @ ..] => (rest, StoreAction::Add),
+        [b'-', rest @ ..] => (rest, StoreAction::Remove),
+        _ => (rest, StoreAction::Replace),
+    };
+    let (rest, answer) = if let Ok((rest, ())) = word(rest, b"FLAGS.SILENT", "") {
+        (rest, StoreResponse::Silent)
+    } else {
+        (word(rest, b"FLAGS", "FLAGS, +FLAGS or -FLAGS")?.0, StoreResponse::Flags)
+    };
+    let (rest, ()) = sp(rest, cx)?;
+    let (rest, flags) =
+        if rest.first() == Some(&b'(') { settable_flags(rest, cx)? } else { bare_flags(rest, cx)? };
+    Ok((rest, StoreCommand { messages, unchanged_since, action, answer, flags }))
+}
+
+impl<S: CommandSink> Writer<'_, S> {
+    pub(crate) fn store(&mut self, store: &StoreCommand<'_>) -> Written {
+        self.set(store.messages)?;
+        if let Some(mod_sequence) = store.unchanged_since {
+            self.put(b" (UNCHANGEDSINCE ");
+            self.number64("mod-sequence", mod_sequence)?;
+            self.put(b")");
+        }
+        self.put(match store.action {
+            StoreAction::Replace => b" ",
+            StoreAction::Add => b" +",
+            StoreAction::Remove => b" -",
+        });
+        self.put(match store.answer {
+            StoreResponse::Flags => b"FLAGS ",
+            StoreResponse::Silent => b"FLAGS.SILENT ",
+        });
+        self.flags(store.flags)
+    }
+}

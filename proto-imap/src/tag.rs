@@ -1,0 +1,72 @@
+//! Tags: they match a completion to its command (RFC 9051 §2.2.1). `tag = 1*<any ASTRING-CHAR except "+">`.
+
+use crate::grammar::characters::{TAG, is_tag_char, span};
+use crate::grammar::{Parsed, expected};
+use core::fmt;
+
+/// The tag of a command, as the client made it up. Tags are case-sensitive.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tag<'i>(&'i [u8]);
+
+/// Why something cannot be a tag: it is empty, or has a character that no tag may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidTag;
+
+impl fmt::Display for InvalidTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a tag is one or more ASCII characters other than space, control characters and ( ) { % * \" \\ +")
+    }
+}
+
+impl core::error::Error for InvalidTag {}
+
+impl<'i> Tag<'i> {
+    /// The tag of these octets.
+    ///
+    /// # Errors
+    /// [`InvalidTag`] if no tag can be that.
+    pub fn new(octets: &'i [u8]) -> Result<Self, InvalidTag> {
+        if !octets.is_empty() && octets.iter().copied().all(is_tag_char) {
+            Ok(Self(octets))
+        } else {
+            Err(InvalidTag)
+        }
+    }
+
+    pub(crate) const fn checked(octets: &'i [u8]) -> Self {
+        Self(octets)
+    }
+
+    /// The octets of the tag: all ASCII.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &'i [u8] {
+        self.0
+    }
+
+    /// The tag as text.
+    #[must_use]
+    pub fn as_str(&self) -> &'i str {
+        core::str::from_utf8(self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Tag<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Debug for Tag<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.as_str(), f)
+    }
+}
+
+/// `tag = 1*<any ASTRING-CHAR except "+">`
+#[inline]
+pub(crate) fn tag(i: &[u8]) -> Parsed<'_, Tag<'_>> {
+    match span(i, TAG) {
+        ([], _) => expected(i, "a tag"),
+        (tag, rest) => Ok((rest, Tag::checked(tag))),
+    }
+}

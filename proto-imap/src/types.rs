@@ -1,0 +1,54 @@
+//! Every type of the grammar, by its one public path. The source has one module for each part of the protocol.
+//!
+//! Types that come out of the grammar are *views*: they borrow the bytes of the message (`'i`), hold no memory of
+//! their own, and parse their lists when they are iterated. Each has an owned form to keep beyond the message. The same
+//! types are written by [`encode`](crate::encode).
+
+pub use crate::append::AppendCommand;
+pub use crate::body_structure::owned::OwnedBodyStructure;
+pub use crate::body_structure::{
+    BodyExtension, BodyPart, BodyStructure, Disposition, Multipart, Parameter, Parameters, PartContent,
+};
+pub use crate::capability::{Capability, CapabilityList};
+pub use crate::command::Command;
+pub use crate::command::raw::{InvalidCommand, RawCommand};
+pub use crate::command_name::CommandName;
+pub use crate::copy::CopyCommand;
+pub use crate::create::CreateCommand;
+pub use crate::date_time::{Date, DateTime};
+pub use crate::envelope::owned::OwnedEnvelope;
+pub use crate::envelope::{Address, AddressList, Envelope};
+pub use crate::fetch::{FetchItem, FetchResponse};
+pub use crate::fetch_command::{FetchAttribute, FetchCommand, FetchModifier, Partial, Peek};
+pub use crate::flags::{Flag, FlagList, InvalidKeyword, Keyword};
+pub use crate::grammar::command_writer::NameEncoding;
+pub use crate::grammar::lazy_list::{Element, LazyList, LazyListIter, LazyValue};
+pub use crate::grammar::owned::InvalidWire;
+pub use crate::grammar::repair::{Repair, RepairSet, Repairs, Strictness};
+pub use crate::grammar::string::{IString, StringForm};
+pub use crate::grammar::unparsed::Unparsed;
+pub use crate::grammar::value::ExtendedItem;
+pub use crate::id::{IdField, IdFields};
+pub use crate::list::pattern::ListPattern;
+pub use crate::list::{ListCommand, ListResponse, ListReturn, ListSelection, LsubCommand, MailboxAttribute};
+pub use crate::mailbox_name::{InvalidMailboxName, MailboxName};
+pub use crate::namespace::{Namespace, Namespaces};
+pub use crate::numbers::{NumberRange, Numbers, Ranges};
+pub use crate::partial_range::PartialRange;
+pub use crate::quota::{Quota, QuotaResource, QuotaRoot};
+pub use crate::rename::RenameCommand;
+pub use crate::response::{ContinuationRequest, Response, Untagged};
+pub use crate::search::{
+    EsearchResponse, NumberKind, SearchCommand, SearchResponse, SearchReturnData, SearchReturnOption,
+};
+pub use crate::search_key::{EntryKind, ModSeqEntry, SearchKey};
+pub use crate::section::{InvalidSection, Section, SectionItem, SectionText};
+pub use crate::select::{QResync, SelectCommand, SelectParameter};
+pub use crate::sequence_set::{
+    InvalidSequenceSet, SequenceNumber, SequenceRange, SequenceRanges, SequenceSet,
+};
+pub use crate::status::{MailboxStatus, StatusAttribute, StatusCommand, StatusItem};
+pub use crate::status_response::{Condition, InvalidText, PlainCode, ResponseCode, StatusResponse, Text};
+pub use crate::store::{StoreAction, StoreCommand, StoreResponse};
+pub use crate::tag::{InvalidTag, Tag};
+pub use crate::vanished::VanishedWhen;

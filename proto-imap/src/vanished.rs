@@ -1,0 +1,49 @@
+//! `VANISHED` responses: the UIDs of expunged messages (RFC 7162 §3.2.10).
+
+use crate::grammar::primitive::{close, open, sp, word};
+use crate::grammar::repair::Repair;
+use crate::grammar::sink::Sink;
+use crate::grammar::{Context, Parsed};
+use crate::numbers::Numbers;
+use crate::numbers::encode::sequence_set;
+use crate::numbers::parse::known_sequence_set;
+
+/// When messages have vanished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VanishedWhen {
+    /// Just now: the sequence numbers of the others change.
+    Now,
+    /// `(EARLIER)`: before the mailbox was selected.
+    Earlier,
+}
+
+/// `"VANISHED" [SP "(EARLIER)"] SP known-uids` (RFC 7162), without the word
+pub(crate) fn vanished<'i>(
+    i: &'i [u8],
+    cx: &Context,
+) -> Parsed<'i, (crate::types::VanishedWhen, Numbers<'i>)> {
+    use crate::types::VanishedWhen;
+    let (mut rest, ()) = sp(i, cx)?;
+    let mut when = VanishedWhen::Now;
+    if rest.first() == Some(&b'(') {
+        let (behind, ()) = open(rest, cx)?;
+        let (behind, ()) = word(behind, b"EARLIER", "EARLIER")?;
+        let (behind, ()) = close(behind, cx)?;
+        (rest, ()) = sp(behind, cx)?;
+        when = VanishedWhen::Earlier;
+    }
+    if matches!(rest.trim_ascii_start(), []) && cx.repair(Repair::NilForValue) {
+        return Ok((rest, (when, Numbers::EMPTY)));
+    }
+    let (rest, uids) = known_sequence_set(rest, cx)?;
+    Ok((rest, (when, uids)))
+}
+
+/// `"VANISHED" [SP "(EARLIER)"] SP known-uids`
+pub(crate) fn write_vanished(when: VanishedWhen, uids: Numbers<'_>, out: &mut (impl Sink + ?Sized)) {
+    out.put(match when {
+        VanishedWhen::Now => b"VANISHED ".as_slice(),
+        VanishedWhen::Earlier => b"VANISHED (EARLIER) ",
+    });
+    sequence_set(uids, out);
+}
