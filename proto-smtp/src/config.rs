@@ -1,6 +1,4 @@
-//! What can be set for a session: one value for both roles, shared by all sessions as `Arc<Config>`.
-//!
-//! This file knows the settings, their units and their defaults. It does not know how they are applied.
+//! The settings of a session.
 
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
@@ -10,128 +8,138 @@ use proto_mail::sasl::{CustomMechanisms, ServerMechanism};
 use proto_mail::{Limits, Mechanisms};
 
 use crate::data::{BareNewline, LineEndings};
-use crate::types::{Domain, Extension, ExtensionSet, Offers};
+use crate::domain::Domain;
+use crate::extension::{Extension, ExtensionSet};
+use crate::extension_parameters::ExtensionParameters;
 
-/// The settings of a session, client or server. Make one with [`Config::default`] and the chaining setters.
+/// The settings of a session, client or server. Make a value with [`Config::default`] and the chaining setters, and share
+/// it between sessions as `Arc<Config>`.
 ///
 /// ```
 /// use proto_smtp::{Config, types::Domain};
 /// let name = Domain::parse("mail.example.test")?.into_owned();
 /// let config = Config::default().name(name).require_authentication();
-/// # Ok::<(), proto_smtp::parse::SyntaxError>(())
+/// # Ok::<(), proto_smtp::types::SyntaxError>(())
 /// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// How much a peer can make us hold, count or wait for.
+    /// The limits on what a peer can make a session store, count or wait for.
     pub limits: Limits,
-    /// How long each thing may take.
+    /// How long each wait may take.
     pub waits: Waits,
-    /// SMTP or LMTP.
+    /// The protocol. Default: [`Dialect::Smtp`].
     pub dialect: Dialect,
-    /// The mechanisms that this side takes part in. What the peer offers or asks beyond them does not exist.
+    /// The SASL mechanisms that this side uses. Others are neither offered nor chosen. Default: all.
     pub mechanisms: Mechanisms,
-    /// A server: the mechanisms whose questions its application answers. Passwords and tokens are verified by any
-    /// ([`Mechanisms::passing_credentials`], the default); whoever keeps [`ScramKeys`](proto_mail::sasl::ScramKeys) adds SCRAM, and
-    /// EXTERNAL and ANONYMOUS are added by whoever means them. What is offered is in both sets, and can be spoken over
-    /// the channel.
-    pub served: Mechanisms,
-    /// A server: the mechanisms that its application has brought along. They are offered under TLS only.
-    pub others: CustomMechanisms,
-    /// What this side calls itself: a client in EHLO, a server in its greeting. A client without a name of its own
-    /// should use its address literal (RFC 5321 §4.1.4).
+    /// Server: the SASL mechanisms that are offered, if they are also in [`mechanisms`](Self::mechanisms) and the channel
+    /// supports them. Default: [`Mechanisms::passing_credentials`], those that send a password or token for the application to
+    /// verify. Add SCRAM if the application stores [`ScramKeys`](proto_mail::sasl::ScramKeys). EXTERNAL and ANONYMOUS are
+    /// never offered unless they are added.
+    pub offered_mechanisms: Mechanisms,
+    /// Server: the mechanisms that the application implements. They are offered under TLS only. Default: none.
+    pub custom_mechanisms: CustomMechanisms,
+    /// The host name that a client sends in EHLO and a server in its greeting. A client without a host name should use its
+    /// address literal (RFC 5321 §4.1.4). Default: `localhost`.
     pub name: Domain<'static>,
-    /// Bare CR, bare LF and NUL in what is received.
+    /// What to do with bare CR, bare LF and NUL in received bytes. Default: [`BareNewline::Reject`].
     pub bare_newline: BareNewline,
-    /// Client: line ends in the messages that are sent.
+    /// Client: what to do with line ends that are not CRLF in the messages that are sent. Default:
+    /// [`LineEndings::Require`].
     pub line_endings: LineEndings,
-    /// Client: whether the first SASL message goes with the command.
+    /// Client: whether AUTH carries the first SASL message. Default: [`InitialResponse::Short`].
     pub initial_response: InitialResponse,
-    /// Client: what is sent without waiting, where the server allows it.
+    /// Client: which commands are pipelined if the server offers it. Default: [`Pipelining::WithData`].
     pub pipelining: Pipelining,
-    /// Client: what to do with a reply whose lines bear different codes.
+    /// Client: what to do with a reply whose lines have different codes. Default: [`MixedCodes::LastRefusal`].
     pub mixed_codes: MixedCodes,
-    /// Server: the extensions that are offered, but for XCLIENT and XFORWARD, which only
-    /// [`offer`](crate::server::Server::offer) offers. STARTTLS is offered on cleartext only, AUTH under TLS only and with
-    /// [`mechanisms`](Self::mechanisms), whatever stands here.
+    /// Server: the extensions that are offered. STARTTLS is offered on cleartext only, AUTH under TLS only, and XCLIENT and
+    /// XFORWARD only by [`Server::offer`](crate::server::Server::offer). Default: those that need nothing of the
+    /// application beyond storing the message: PIPELINING, SIZE, STARTTLS, AUTH, ENHANCEDSTATUSCODES, 8BITMIME, SMTPUTF8,
+    /// CHUNKING, BINARYMIME and HELP.
     pub extensions: ExtensionSet,
-    /// Server: what is said of them beyond their names, and kept to.
-    pub offers: Offers,
-    /// Server: what stands behind the name in the greeting.
+    /// Server: the parameters of the extensions, announced and enforced. Default: none.
+    pub extension_parameters: ExtensionParameters,
+    /// Server: the text after the host name in the greeting. Default: `Mailwire ready`.
     pub greeting: Cow<'static, str>,
-    /// Server: what to do with a client that speaks before it was greeted.
+    /// Server: what to do with a client that sends before the greeting. Default: [`EarlyTalker::Reject`].
     pub early_talker: EarlyTalker,
-    /// Server: what to do with parameters of MAIL and RCPT that are not known, or whose extension is not offered.
+    /// Server: what to do with parameters of MAIL and RCPT that are unknown, or whose extension is not offered. Default:
+    /// [`UnknownParameters::Reject`].
     pub unknown_parameters: UnknownParameters,
-    /// Server: the longest command line in octets, CRLF included (RFC 5321 §4.5.3.1.4: at least 512, more with
-    /// extensions).
-    pub command_line: usize,
-    /// Server: the longest line of AUTH in octets (RFC 4954 §4.5: at least 12288).
-    pub authentication_line: usize,
+    /// Server: the longest command line in bytes, with CRLF (RFC 5321 §4.5.3.1.4: at least 512, more with extensions).
+    /// Default: 2048.
+    pub max_command_line: usize,
+    /// Server: the longest line of AUTH and of its exchange in bytes (RFC 4954 §4.5: at least 12 288). Default: 12 288.
+    pub max_auth_line: usize,
+    /// Server: the most commands in a row that make no progress. Progress is an accepted MAIL, RCPT, message part or
+    /// authentication. At the limit the server replies 421 and ends the session. This bounds floods of NOOP, RSET, VRFY and
+    /// HELP, which no other limit ends once the client has authenticated. Default: 1000.
+    pub max_idle_commands: u32,
     require: Require,
     cleartext: Cleartext,
     has_own_name: bool,
 }
 
-/// Which of the two protocols is spoken.
+/// The protocol of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Dialect {
     /// SMTP (RFC 5321), submission (RFC 6409) included.
     #[default]
     Smtp,
-    /// LMTP (RFC 2033): LHLO in place of EHLO, and one reply for each recipient behind the message.
+    /// LMTP (RFC 2033): LHLO instead of EHLO, and one reply for each recipient after the message.
     Lmtp,
 }
 
-/// Whether the first SASL message goes with the AUTH command (RFC 4954 §4).
+/// Whether the AUTH command carries the first SASL message (RFC 4954 §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum InitialResponse {
-    /// Where the line stays within 512 octets, as the RFC asks.
+    /// If the line is at most 512 bytes long, as the RFC requires.
     #[default]
     Short,
-    /// Never: some servers refuse it.
+    /// Never: some servers reject it.
     Never,
 }
 
-/// What a client sends without waiting for replies, where PIPELINING is offered (RFC 2920).
+/// Which commands a client sends without waiting for replies, if the server offers PIPELINING (RFC 2920).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Pipelining {
     /// MAIL, every RCPT and DATA.
     #[default]
     WithData,
-    /// MAIL and every RCPT; a few servers stumble over DATA behind them.
+    /// MAIL and every RCPT: a few servers do not accept a pipelined DATA.
     Envelope,
-    /// Nothing: one command at a time.
+    /// None: one command at a time.
     Off,
 }
 
-/// What a client makes of a reply whose lines bear different codes (RFC 5321 §4.2.1 forbids it).
+/// What a client does with a reply whose lines have different codes (RFC 5321 §4.2.1 forbids it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum MixedCodes {
-    /// The last code counts if it says no; otherwise the reply is an error. A mixture never reads as success.
+    /// The last code counts if it is a rejection; otherwise the reply is an error. Mixed codes never mean success.
     #[default]
     LastRefusal,
-    /// An error.
+    /// The reply is an error.
     Refuse,
 }
 
-/// What a server does with a client that speaks before it was greeted (RFC 5321 §4.3.1).
+/// What a server does with a client that sends before the greeting (RFC 5321 §4.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum EarlyTalker {
-    /// Sends it away with 554.
+    /// It replies 554 and ends the session.
     #[default]
     Reject,
-    /// Serves it all the same.
+    /// It ignores the fault.
     Accept,
 }
 
-/// What a server does with parameters that it does not know or does not offer.
+/// What a server does with parameters that it does not know, or whose extension it does not offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum UnknownParameters {
-    /// Refuses the command with 555 (RFC 5321 §4.1.1.11).
+    /// It rejects the command with 555 (RFC 5321 §4.1.1.11).
     #[default]
     Reject,
-    /// Leaves them to the application.
+    /// It passes them to the application.
     Accept,
 }
 
@@ -139,21 +147,21 @@ pub enum UnknownParameters {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waits {
-    /// Client: the greeting (RFC 5321 §4.5.3.2.1: 5 minutes).
+    /// Client: for the greeting. Default: 5 minutes (RFC 5321 §4.5.3.2.1).
     pub greeting: Duration,
-    /// Client: the answer to a command (§4.5.3.2.2, §4.5.3.2.3: 5 minutes).
+    /// Client: for the reply to a command. Default: 5 minutes (§4.5.3.2.2, §4.5.3.2.3).
     pub reply: Duration,
-    /// Client: the answer to DATA (§4.5.3.2.4: 2 minutes).
+    /// Client: for the reply to DATA. Default: 2 minutes (§4.5.3.2.4).
     pub data_start: Duration,
-    /// Client: the answer to the end of a message (§4.5.3.2.6: 10 minutes).
+    /// Client: for the reply to the end of a message. Default: 10 minutes (§4.5.3.2.6).
     pub data_end: Duration,
-    /// Server: the next command (§4.5.3.2.7: at least 5 minutes).
+    /// Server: for the next command. Default: 5 minutes (§4.5.3.2.7).
     pub command: Duration,
-    /// Server: the next part of a message (§4.5.3.2.5: 3 minutes).
+    /// Server: for the next part of a message. Default: 3 minutes (§4.5.3.2.5).
     pub data: Duration,
-    /// Server: how long the greeting is held back, to see whether the client waits for it. Zero: not at all.
+    /// Server: the delay of the greeting, to detect clients that do not wait for it. Default: zero, no delay.
     pub greeting_delay: Duration,
-    /// Server: how long the answer to a failed authentication is held back. Zero: not at all.
+    /// Server: the delay of the reply to a failed authentication. Default: 2 seconds.
     pub delay: Duration,
 }
 
@@ -166,7 +174,7 @@ enum Require {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cleartext {
-    OnlyWhatLeadsToTls,
+    StartTlsOnly,
     Danger,
 }
 
@@ -192,8 +200,8 @@ impl Default for Config {
             waits: Waits::default(),
             dialect: Dialect::default(),
             mechanisms: Mechanisms::all(),
-            served: Mechanisms::passing_credentials(),
-            others: CustomMechanisms::new(),
+            offered_mechanisms: Mechanisms::passing_credentials(),
+            custom_mechanisms: CustomMechanisms::new(),
             name: Domain::checked("localhost"),
             has_own_name: false,
             bare_newline: BareNewline::default(),
@@ -215,14 +223,15 @@ impl Default for Config {
             ]
             .into_iter()
             .collect(),
-            offers: Offers::default(),
+            extension_parameters: ExtensionParameters::default(),
             greeting: Cow::Borrowed("Mailwire ready"),
             early_talker: EarlyTalker::default(),
             unknown_parameters: UnknownParameters::default(),
-            command_line: 2048,
-            authentication_line: 12_288,
+            max_command_line: 2048,
+            max_auth_line: 12_288,
+            max_idle_commands: 1000,
             require: Require::Nothing,
-            cleartext: Cleartext::OnlyWhatLeadsToTls,
+            cleartext: Cleartext::StartTlsOnly,
         }
     }
 }
@@ -242,35 +251,35 @@ impl Config {
         self
     }
 
-    /// Sets which protocol is spoken.
+    /// Sets the protocol.
     #[must_use]
     pub const fn dialect(mut self, dialect: Dialect) -> Self {
         self.dialect = dialect;
         self
     }
 
-    /// Sets the mechanisms whose questions a server's application answers.
+    /// Server: sets the SASL mechanisms that are offered.
     #[must_use]
-    pub const fn served(mut self, mechanisms: Mechanisms) -> Self {
-        self.served = mechanisms;
+    pub const fn offered_mechanisms(mut self, mechanisms: Mechanisms) -> Self {
+        self.offered_mechanisms = mechanisms;
         self
     }
 
-    /// Server: adds a mechanism that the application has brought along, unless there is one of that name.
+    /// Server: adds a mechanism that the application implements, unless one of the same name was added before.
     #[must_use]
     pub fn with_mechanism(mut self, mechanism: Arc<dyn ServerMechanism>) -> Self {
-        self.others.add(mechanism);
+        self.custom_mechanisms.add(mechanism);
         self
     }
 
-    /// Sets the mechanisms that this side takes part in.
+    /// Sets the SASL mechanisms that this side uses.
     #[must_use]
     pub const fn mechanisms(mut self, mechanisms: Mechanisms) -> Self {
         self.mechanisms = mechanisms;
         self
     }
 
-    /// Sets what this side calls itself.
+    /// Sets the host name.
     #[must_use]
     pub fn name(mut self, name: Domain<'static>) -> Self {
         self.name = name;
@@ -278,42 +287,42 @@ impl Config {
         self
     }
 
-    /// Whether [`name`](Self::name) was set. A client without a name of its own should use its address literal
+    /// Whether [`name`](Self::name) was set. A client without a host name should use its address literal
     /// (RFC 5321 §4.1.4), which only its driver knows.
     #[must_use]
     pub const fn has_own_name(&self) -> bool {
         self.has_own_name
     }
 
-    /// Sets what is done with bare CR, bare LF and NUL in what is received.
+    /// Sets what to do with bare CR, bare LF and NUL in received bytes.
     #[must_use]
     pub const fn bare_newline(mut self, bare_newline: BareNewline) -> Self {
         self.bare_newline = bare_newline;
         self
     }
 
-    /// Client: sets what is done with line ends that are not CRLF in the messages that are sent.
+    /// Client: sets what to do with line ends that are not CRLF in the messages that are sent.
     #[must_use]
     pub const fn line_endings(mut self, line_endings: LineEndings) -> Self {
         self.line_endings = line_endings;
         self
     }
 
-    /// Client: sets whether the first SASL message goes with the command.
+    /// Client: sets whether AUTH carries the first SASL message.
     #[must_use]
     pub const fn initial_response(mut self, initial_response: InitialResponse) -> Self {
         self.initial_response = initial_response;
         self
     }
 
-    /// Client: sets what is sent without waiting.
+    /// Client: sets which commands are pipelined.
     #[must_use]
     pub const fn pipelining(mut self, pipelining: Pipelining) -> Self {
         self.pipelining = pipelining;
         self
     }
 
-    /// Client: sets what is made of a reply whose lines bear different codes.
+    /// Client: sets what to do with a reply whose lines have different codes.
     #[must_use]
     pub const fn mixed_codes(mut self, mixed_codes: MixedCodes) -> Self {
         self.mixed_codes = mixed_codes;
@@ -327,35 +336,42 @@ impl Config {
         self
     }
 
-    /// Server: sets what is said of the extensions beyond their names.
+    /// Server: sets the parameters of the extensions.
     #[must_use]
-    pub fn offers(mut self, offers: Offers) -> Self {
-        self.offers = offers;
+    pub fn extension_parameters(mut self, parameters: ExtensionParameters) -> Self {
+        self.extension_parameters = parameters;
         self
     }
 
-    /// Server: sets what stands behind the name in the greeting.
+    /// Server: sets the text after the host name in the greeting.
     #[must_use]
     pub fn greeting(mut self, greeting: impl Into<Cow<'static, str>>) -> Self {
         self.greeting = greeting.into();
         self
     }
 
-    /// Server: sets what is done with a client that speaks before it was greeted.
+    /// Server: sets what to do with a client that sends before the greeting.
     #[must_use]
     pub const fn early_talker(mut self, early_talker: EarlyTalker) -> Self {
         self.early_talker = early_talker;
         self
     }
 
-    /// Server: sets what is done with parameters that are not known.
+    /// Server: sets what to do with unknown parameters.
     #[must_use]
     pub const fn unknown_parameters(mut self, unknown_parameters: UnknownParameters) -> Self {
         self.unknown_parameters = unknown_parameters;
         self
     }
 
-    /// Server: takes no mail before TLS is in place (530).
+    /// Server: sets the most commands in a row that make no progress.
+    #[must_use]
+    pub const fn max_idle_commands(mut self, commands: u32) -> Self {
+        self.max_idle_commands = commands;
+        self
+    }
+
+    /// Server: rejects mail without TLS (530).
     #[must_use]
     pub const fn require_tls(mut self) -> Self {
         if matches!(self.require, Require::Nothing) {
@@ -364,15 +380,15 @@ impl Config {
         self
     }
 
-    /// Server: takes no mail before the client has authenticated (530), and so none before TLS, as submission wants
-    /// it (RFC 6409 §4.3).
+    /// Server: rejects mail before the client has authenticated (530), and so without TLS, as submission requires
+    /// (RFC 6409 §4.3).
     #[must_use]
     pub const fn require_authentication(mut self) -> Self {
         self.require = Require::Authentication;
         self
     }
 
-    /// Client: mail may be sent without TLS, where anyone on the way can read and change it. Credentials still need
+    /// Client: allows mail without TLS, where anyone on the path can read and change it. Credentials still need
     /// [`danger_cleartext_authenticate`](crate::client::Client::danger_cleartext_authenticate).
     #[must_use]
     pub const fn danger_cleartext(mut self) -> Self {

@@ -1,15 +1,14 @@
-//! Transparency of DATA (RFC 5321 §4.5.2): the dot before a line that begins with one, and the end of the data.
+//! Transparency of DATA (RFC 5321 §4.5.2): the dot that is added to lines that begin with one, and the end of the data.
 //!
-//! This file knows five positions in the octets of a message and how each is left. It knows no buffer and no machine:
-//! [`Unstuffing`] moves the message's own octets together, [`Stuffing`] says which octets to write. The
-//! end of the data is CRLF "." CRLF and nothing else; a bare CR, a bare LF and NUL are refused or kept, as
-//! [`BareNewline`] says, and never end anything.
+//! [`DotUnstuffer`] removes the dots in place and finds the end; [`DotStuffer`] returns the bytes to write. The data ends
+//! with CRLF "." CRLF and nothing else. A bare CR, a bare LF and NUL are rejected or kept, as [`BareNewline`] says, and
+//! never end the data.
 //!
 //! ```text
 //!              CR            LF             "."            CR             LF
 //!   Text ───────────► Cr ─────────► Start ─────────► Dot ─────────► DotCr ─────────► the end
-//!    ▲  ◄─ other ─────┘             │  ▲             │ dropped       │ left in the input until
-//!    └──────── other ───────────────┘  └─── a message begins here    │ its successor has come
+//!    ▲  ◄─ other ─────┘             │  ▲             │ dropped       │ stays in the input until
+//!    └──────── other ───────────────┘  └─── the message begins here  │ the next byte is received
 //!    ▲ ◄──────────── other ──────────────────────────┘               │
 //!    └───────────────────────── other ───────────────────────────────┘
 //! ```
@@ -18,109 +17,108 @@ use core::ops::Range;
 
 use crate::scan::{find_suspicious, is_forbidden};
 
-/// What is to be done with a bare CR, a bare LF or a NUL (RFC 5321 §2.3.8 allows none of them).
+/// What to do with a bare CR, a bare LF or a NUL in received bytes (RFC 5321 §2.3.8 forbids them).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum BareNewline {
-    /// Refuse the line, or the message as a whole.
+    /// Reject the line, or the whole message. The default.
     #[default]
     Reject,
-    /// Keep them: in a message they are octets like others and end no line; a command or reply may end with a bare
-    /// LF.
+    /// Keep them. In a message they end no line; a command or reply may end with a bare LF.
     Accept,
 }
 
-/// Where a reader of data is.
+/// The position of a reader or writer of data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Position {
-    /// At the start of a line: the beginning, or behind CRLF.
+    /// At the start of a line: at the beginning, or after CRLF.
     Start,
     /// Inside a line.
     Text,
-    /// Behind a CR.
+    /// After a CR.
     Cr,
-    /// Behind a dot that began a line, and that was dropped. The fifth position, `DotCr`, is never kept: the CR stays
-    /// in the input until its successor is there.
+    /// After a dot that began a line and was dropped. The position `DotCr` is not stored: the CR stays in the input
+    /// until the next byte is received.
     Dot,
 }
 
-/// Takes the stuffing off: a reader of DATA.
+/// Removes the dots that a client has added to DATA.
 #[derive(Debug, Clone)]
-pub struct Unstuffing {
+pub struct DotUnstuffer {
     position: Position,
     bare: BareNewline,
 }
 
-/// What a reader of data made of its input.
+/// The result of [`DotUnstuffer::unstuff`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unstuffed {
-    /// Where the message's own octets stand now, moved together. What is around them in the `passed` octets is void.
+    /// The place of the message content in the input, moved together. The other consumed bytes are meaningless.
     pub content: Range<usize>,
-    /// How many octets of the input are done with. Of the rest nothing can be said before more has come (a CR, that
-    /// may belong to the end), or it stands behind what `stop` tells.
-    pub passed: usize,
-    /// Why the reader stopped there.
+    /// The number of input bytes that are consumed. The rest is a CR that may belong to the end, or follows what `stop`
+    /// reports.
+    pub consumed: usize,
+    /// Why the reader stopped.
     pub stop: Stop,
 }
 
-/// Why a reader of data stopped.
+/// Why [`DotUnstuffer::unstuff`] stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// It needs more input, or has enough for now: come again until nothing is passed.
+    /// It needs more input, or returns early: call it again until it consumes nothing.
     More,
     /// The data has ended.
     End,
-    /// Behind the octets that were passed stands what [`BareNewline::Reject`] forbids. From here on the reader
-    /// accepts it, so that the real end can be found.
+    /// After the consumed bytes stands a byte that [`BareNewline::Reject`] forbids. From here on the reader accepts such
+    /// bytes, so that it finds the real end.
     Forbidden,
 }
 
-/// Moving what stands behind a dropped dot costs more than to come again, when there are so many octets before it.
-const ENOUGH: usize = 1024;
+/// Once this much content is collected, a further call costs less than moving what follows a dropped dot.
+const MIN_PIECE: usize = 1024;
 
-/// The next step of a reader: a run of content, or none.
+/// The next step of a reader.
 enum Piece {
-    /// Skip so many octets; so many behind them, and not 0, are the message's own.
+    /// Skip `skip` bytes; the next `len` bytes, at least one, are content.
     Content { skip: usize, len: usize },
-    /// Skip so many octets, and stop.
+    /// Skip this many bytes and stop.
     Stop(usize, Stop),
 }
 
-impl Unstuffing {
+impl DotUnstuffer {
     /// A reader at the beginning of the data.
     #[must_use]
     pub const fn new(bare: BareNewline) -> Self {
         Self { position: Position::Start, bare }
     }
 
-    /// Takes the stuffing off what has come, in place: the dots are dropped, and what stood behind them moves up. The
-    /// caller takes the content, gives up what was passed, and comes again with the rest and what follows it.
+    /// Removes the dots in place: what follows a dot moves up. The caller takes the content, consumes `consumed` bytes,
+    /// and calls again with the rest and the bytes that follow.
     ///
-    /// The cost is linear in the octets that are passed.
+    /// The cost is linear in the number of consumed bytes.
     pub fn unstuff(&mut self, input: &mut [u8]) -> Unstuffed {
         let mut content = 0..0;
-        let mut passed = 0;
+        let mut consumed = 0;
         loop {
-            let rest = input.get(passed..).unwrap_or_default();
-            if content.len() >= ENOUGH && self.position == Position::Start && rest.starts_with(b".") {
-                return Unstuffed { content, passed, stop: Stop::More };
+            let rest = input.get(consumed..).unwrap_or_default();
+            if content.len() >= MIN_PIECE && self.position == Position::Start && rest.starts_with(b".") {
+                return Unstuffed { content, consumed, stop: Stop::More };
             }
             match self.next_piece(rest) {
                 Piece::Content { skip, len } => {
-                    let from = passed + skip;
-                    passed = from + len;
+                    let from = consumed + skip;
+                    consumed = from + len;
                     if content.is_empty() {
-                        content = from..passed;
+                        content = from..consumed;
                     } else {
-                        input.copy_within(from..passed, content.end);
+                        input.copy_within(from..consumed, content.end);
                         content.end += len;
                     }
                 }
-                Piece::Stop(skip, stop) => return Unstuffed { content, passed: passed + skip, stop },
+                Piece::Stop(skip, stop) => return Unstuffed { content, consumed: consumed + skip, stop },
             }
         }
     }
 
-    /// Looks at the beginning of `input`.
+    /// Examines the beginning of `input`.
     #[inline]
     fn next_piece(&mut self, input: &[u8]) -> Piece {
         let mut skip = 0;
@@ -140,22 +138,22 @@ impl Unstuffing {
         }
         let stop = self.scan(rest);
         if stop == 0 {
-            // A dot behind CRLF was looked at above: only what is forbidden stops at once.
+            // A dot after CRLF was handled above: only a forbidden byte stops at once.
             self.bare = BareNewline::Accept;
             return Piece::Stop(skip, Stop::Forbidden);
         }
-        self.position = self.position_behind(rest.get(..stop).unwrap_or_default());
+        self.position = self.position_after(rest.get(..stop).unwrap_or_default());
         Piece::Content { skip, len: stop }
     }
 
-    /// How many octets belong together: up to a dot that begins a line, to what is forbidden, or to the end.
+    /// The number of content bytes up to a dot that begins a line, a forbidden byte, or the end of the input.
     fn scan(&self, input: &[u8]) -> usize {
         let before = match self.position {
             Position::Start => b'\n',
             Position::Cr => b'\r',
             Position::Text | Position::Dot => b' ',
         };
-        // The first octet has its predecessor in the state; all others have it in the input.
+        // The predecessor of the first byte is in the state, that of all others in the input.
         if let Some(&first) = input.first()
             && self.bare == BareNewline::Reject
             && is_forbidden(before, first)
@@ -164,7 +162,7 @@ impl Unstuffing {
         }
         let mut at = 1;
         while let Some(candidate) = find_suspicious(input, at) {
-            // Where every LF has its CR, each candidate is a stop.
+            // If every LF has its CR, each candidate is a stop.
             if self.bare == BareNewline::Reject || self.begins_line(input, candidate) {
                 return candidate;
             }
@@ -173,7 +171,7 @@ impl Unstuffing {
         input.len()
     }
 
-    /// Whether CRLF stands before this octet and it is a dot; its predecessor is in the input.
+    /// Whether the byte is a dot after CRLF. Its predecessor is in the input.
     fn begins_line(&self, input: &[u8], at: usize) -> bool {
         let crlf = match input.get(..at) {
             Some([.., b'\r', b'\n']) => true,
@@ -183,8 +181,8 @@ impl Unstuffing {
         crlf && input.get(at) == Some(&b'.')
     }
 
-    /// Where the reader is once it has passed `content`.
-    fn position_behind(&self, content: &[u8]) -> Position {
+    /// The position after `content`.
+    fn position_after(&self, content: &[u8]) -> Position {
         match content {
             [.., b'\r', b'\n'] => Position::Start,
             [b'\n'] if self.position == Position::Cr => Position::Start,
@@ -194,47 +192,55 @@ impl Unstuffing {
     }
 }
 
-/// What is to be done with line ends of a message that are not CRLF, before it is sent.
+/// What a client does with line ends of a message that are not CRLF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum LineEndings {
-    /// They are errors: the message goes out octet by octet as it is, or not at all.
+    /// They are errors: the message is sent byte for byte, or not at all. The default.
     #[default]
     Require,
-    /// A bare LF and a bare CR each become CRLF, as in a message that comes from a file.
+    /// A bare LF and a bare CR each become CRLF, as for a message from a file.
     Normalize,
 }
 
-/// Puts the stuffing on: a writer of DATA.
+/// Adds dots to the lines of a message for DATA.
 #[derive(Debug, Clone)]
-pub struct Stuffing {
+pub struct DotStuffer {
     position: Position,
     endings: LineEndings,
 }
 
-/// A message holds what may not be sent: NUL, or, under [`LineEndings::Require`], a bare CR or LF.
+/// The message holds a byte that cannot be sent: NUL, or under [`LineEndings::Require`] a bare CR or LF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unsendable;
+pub struct ForbiddenByte;
 
-impl Stuffing {
+impl core::fmt::Display for ForbiddenByte {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("the message holds a NUL, or a bare CR or LF: remove it, or normalize line ends")
+    }
+}
+
+impl core::error::Error for ForbiddenByte {}
+
+impl DotStuffer {
     /// A writer at the beginning of a message.
     #[must_use]
     pub const fn new(endings: LineEndings) -> Self {
         Self { position: Position::Start, endings }
     }
 
-    /// Gives the octets to write for the next part of the message to `put`: sub-slices of `message`, and what must
-    /// stand between them.
+    /// Passes the bytes to write for the next part of the message to `put`: slices of `message`, and the bytes between
+    /// them.
     ///
     /// # Errors
-    /// The message holds what may not be sent. Part of it was given to `put`: the data must not be ended.
-    pub fn write<'m>(&mut self, message: &'m [u8], mut put: impl FnMut(&'m [u8])) -> Result<(), Unsendable> {
+    /// The part holds a byte that cannot be sent. Some of it was passed to `put`: the data must not be finished.
+    pub fn write<'m>(&mut self, message: &'m [u8], mut put: impl FnMut(&'m [u8])) -> Result<(), ForbiddenByte> {
         let mut rest = message;
-        while let Some((&first, behind)) = rest.split_first() {
+        while let Some((&first, tail)) = rest.split_first() {
             match (self.position, first) {
                 (Position::Cr, b'\n') => {
                     put(b"\n");
                     self.position = Position::Start;
-                    rest = behind;
+                    rest = tail;
                     continue;
                 }
                 (Position::Cr, _) => {
@@ -247,42 +253,42 @@ impl Stuffing {
                     self.normalize()?;
                     put(b"\r\n");
                     self.position = Position::Start;
-                    rest = behind;
+                    rest = tail;
                     continue;
                 }
-                (_, 0) => return Err(Unsendable),
+                (_, 0) => return Err(ForbiddenByte),
                 (Position::Start, b'.') => put(b"."),
                 _ => {}
             }
-            // Up to the next dot that begins a line, or to what cannot go out as it is: that comes first then.
+            // Up to the next dot that begins a line, or a byte that cannot be sent as it is.
             let len = find_suspicious(rest, 1).unwrap_or(rest.len());
-            let (run, behind) = rest.split_at_checked(len).unwrap_or((rest, b""));
+            let (run, tail) = rest.split_at_checked(len).unwrap_or((rest, b""));
             put(run);
             self.position = match run {
                 [.., b'\r', b'\n'] => Position::Start,
                 [.., b'\r'] => Position::Cr,
                 _ => Position::Text,
             };
-            rest = behind;
+            rest = tail;
         }
         Ok(())
     }
 
-    fn normalize(&self) -> Result<(), Unsendable> {
+    fn normalize(&self) -> Result<(), ForbiddenByte> {
         match self.endings {
             LineEndings::Normalize => Ok(()),
-            LineEndings::Require => Err(Unsendable),
+            LineEndings::Require => Err(ForbiddenByte),
         }
     }
 
-    /// Gives the end of the data to `put`; a last line without CRLF gets one.
+    /// Passes the end of the data to `put`. A last line without CRLF gets one.
     ///
     /// # Errors
     /// The message ended with a bare CR, under [`LineEndings::Require`].
-    pub fn finish(self, mut put: impl FnMut(&'static [u8])) -> Result<(), Unsendable> {
+    pub fn finish(self, mut put: impl FnMut(&'static [u8])) -> Result<(), ForbiddenByte> {
         match (self.position, self.endings) {
             (Position::Start, _) => put(b".\r\n"),
-            (Position::Cr, LineEndings::Require) => return Err(Unsendable),
+            (Position::Cr, LineEndings::Require) => return Err(ForbiddenByte),
             (Position::Cr, LineEndings::Normalize) => put(b"\n.\r\n"),
             (Position::Text | Position::Dot, _) => put(b"\r\n.\r\n"),
         }
@@ -295,32 +301,32 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    /// What a reader says of a whole input.
+    /// The result for a whole input.
     #[derive(Debug, PartialEq, Eq, Clone)]
     struct Read {
         content: Vec<u8>,
-        /// How many octets of content came before what is forbidden.
+        /// The content bytes before a forbidden byte.
         forbidden: Option<usize>,
-        /// How many octets of input the data has.
+        /// The input bytes of the data.
         end: Option<usize>,
     }
 
-    /// The definition, octet by octet: slow, and plain enough to be right.
+    /// The definition, byte by byte: slow and simple.
     fn reference(input: &[u8], bare: BareNewline) -> Read {
         let mut read = Read { content: Vec::new(), forbidden: None, end: None };
-        // The CRLF of the DATA command stands before the data.
+        // The CRLF of the DATA command precedes the data.
         let mut seen = b"\r\n".to_vec();
-        for (at, &octet) in input.iter().enumerate() {
+        for (at, &byte) in input.iter().enumerate() {
             let before = *seen.last().unwrap();
-            if (seen.len() > 2 || octet == 0 || octet == b'\n')
-                && ((before == b'\r') != (octet == b'\n') || octet == 0)
+            if (seen.len() > 2 || byte == 0 || byte == b'\n')
+                && ((before == b'\r') != (byte == b'\n') || byte == 0)
                 && bare == BareNewline::Reject
                 && read.forbidden.is_none()
             {
-                // A dot that began the line is dropped, a CR behind it is not.
+                // A dot that began the line is dropped, a CR after it is not.
                 read.forbidden = Some(plain(&seen[2..]).len());
             }
-            seen.push(octet);
+            seen.push(byte);
             if seen.ends_with(b"\r\n.\r\n") {
                 read.content = plain(&seen[2..seen.len() - 3]);
                 read.end = Some(at + 1);
@@ -339,7 +345,7 @@ mod tests {
         read
     }
 
-    /// Every dot behind CRLF dropped.
+    /// Drops every dot after CRLF.
     fn plain(data: &[u8]) -> Vec<u8> {
         let mut framed = b"\r\n".to_vec();
         framed.extend(data);
@@ -353,24 +359,24 @@ mod tests {
         content
     }
 
-    /// Feeds the pieces one after the other, as a machine does with its buffer.
+    /// Feeds the pieces one after another, as a machine does.
     fn read(pieces: &[&[u8]], bare: BareNewline) -> Read {
-        let mut reader = Unstuffing::new(bare);
+        let mut reader = DotUnstuffer::new(bare);
         let mut result = Read { content: Vec::new(), forbidden: None, end: None };
-        let (mut buffer, mut passed) = (Vec::new(), 0);
+        let (mut buffer, mut consumed) = (Vec::new(), 0);
         for piece in pieces {
             buffer.extend_from_slice(piece);
             loop {
-                let Unstuffed { content, passed: given_up, stop } = reader.unstuff(&mut buffer);
-                assert!(content.end <= given_up);
+                let Unstuffed { content, consumed: consumed_now, stop } = reader.unstuff(&mut buffer);
+                assert!(content.end <= consumed_now);
                 result.content.extend(&buffer[content]);
-                buffer.drain(..given_up);
-                passed += given_up;
+                buffer.drain(..consumed_now);
+                consumed += consumed_now;
                 match stop {
-                    Stop::More if given_up > 0 => {}
+                    Stop::More if consumed_now > 0 => {}
                     Stop::More => break,
                     Stop::End => {
-                        result.end = Some(passed);
+                        result.end = Some(consumed);
                         return result;
                     }
                     Stop::Forbidden => assert_eq!(result.forbidden.replace(result.content.len()), None),
@@ -381,16 +387,16 @@ mod tests {
         result
     }
 
-    /// Calls `check` with every string over the alphabet up to that length.
+    /// Calls `check` with every string over the alphabet up to a length.
     fn every_string(alphabet: &[u8], longest: u32, mut check: impl FnMut(&[u8])) {
         for len in 0..=longest {
             for number in 0..alphabet.len().pow(len) {
                 let mut left = number;
                 let string: Vec<u8> = (0..len)
                     .map(|_| {
-                        let octet = alphabet[left % alphabet.len()];
+                        let byte = alphabet[left % alphabet.len()];
                         left /= alphabet.len();
-                        octet
+                        byte
                     })
                     .collect();
                 check(&string);
@@ -399,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn every_short_string_at_every_split_is_read_as_defined() {
+    fn reads_every_short_string_at_every_split_as_defined() {
         for bare in [BareNewline::Reject, BareNewline::Accept] {
             every_string(b".\r\nx", 8, |string| {
                 let expected = reference(string, bare);
@@ -408,8 +414,8 @@ mod tests {
                     let (head, tail) = string.split_at(split);
                     assert_eq!(read(&[head, tail], bare), expected, "{string:?} at {split} {bare:?}");
                 }
-                let octets: Vec<&[u8]> = string.chunks(1).collect();
-                assert_eq!(read(&octets, bare), expected, "{string:?} octet by octet {bare:?}");
+                let bytes: Vec<&[u8]> = string.chunks(1).collect();
+                assert_eq!(read(&bytes, bare), expected, "{string:?} byte by byte {bare:?}");
             });
             every_string(b".\r\n\0", 5, |string| {
                 assert_eq!(read(&[string], bare), reference(string, bare), "{string:?} {bare:?}");
@@ -418,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_is_read_alike_wherever_it_stands_in_a_block() {
+    fn reads_sequences_alike_at_every_place_of_a_block() {
         every_string(b".\r\nx", 5, |sequence| {
             for before in [13, 14, 15, 16, 17, 30, 47, 63, 64, 111, 112] {
                 let mut string = alloc::vec![b'a'; before];
@@ -431,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_end_of_data_ends_nothing() {
+    fn ends_data_by_crlf_dot_crlf_only() {
         for fake in [
             "\n.\n",
             "\n.\r\n",
@@ -457,24 +463,24 @@ mod tests {
         assert_eq!(read(&[b"a\r\n.\r\nMAIL"], BareNewline::Reject).end, Some(6));
     }
 
-    fn stuffed(pieces: &[&[u8]], endings: LineEndings) -> Result<Vec<u8>, Unsendable> {
-        let mut writer = Stuffing::new(endings);
+    fn stuffed(pieces: &[&[u8]], endings: LineEndings) -> Result<Vec<u8>, ForbiddenByte> {
+        let mut writer = DotStuffer::new(endings);
         let mut data = Vec::new();
         for piece in pieces {
-            writer.write(piece, |octets| data.extend_from_slice(octets))?;
+            writer.write(piece, |bytes| data.extend_from_slice(bytes))?;
         }
-        writer.finish(|octets| data.extend_from_slice(octets))?;
+        writer.finish(|bytes| data.extend_from_slice(bytes))?;
         Ok(data)
     }
 
-    /// A message with every line end made CRLF: octet by octet.
+    /// Converts every line end to CRLF, byte by byte.
     fn normalized(message: &[u8]) -> Vec<u8> {
         let mut lines = Vec::new();
-        for (at, &octet) in message.iter().enumerate() {
-            match octet {
+        for (at, &byte) in message.iter().enumerate() {
+            match byte {
                 b'\n' if at > 0 && message[at - 1] == b'\r' => {}
                 b'\r' | b'\n' => lines.extend(b"\r\n"),
-                octet => lines.push(octet),
+                byte => lines.push(byte),
             }
         }
         if !lines.is_empty() && !lines.ends_with(b"\r\n") {
@@ -484,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn every_short_message_is_read_as_it_was_written() {
+    fn reads_every_short_message_as_written() {
         every_string(b".\r\nx", 8, |message| {
             let lines = normalized(message);
             let data = stuffed(&[message], LineEndings::Normalize).unwrap();
@@ -515,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_the_rules_are_written_so() {
+    fn writes_the_examples_of_the_rules() {
         let written = |message: &str| stuffed(&[message.as_bytes()], LineEndings::Require);
         assert_eq!(written("").unwrap(), b".\r\n");
         assert_eq!(written(".").unwrap(), b"..\r\n.\r\n");
@@ -523,9 +529,9 @@ mod tests {
         assert_eq!(written("a\r\n.\r\n").unwrap(), b"a\r\n..\r\n.\r\n");
         assert_eq!(written(".\r\nMAIL FROM:<e@e>\r\n").unwrap(), b"..\r\nMAIL FROM:<e@e>\r\n.\r\n");
         for bad in ["a\nb", "a\rb", "a\0", "a\n.\nMAIL", "a\r", "\n"] {
-            assert_eq!(written(bad), Err(Unsendable), "{bad:?}");
+            assert_eq!(written(bad), Err(ForbiddenByte), "{bad:?}");
         }
-        assert_eq!(stuffed(&[b"a\0"], LineEndings::Normalize), Err(Unsendable));
+        assert_eq!(stuffed(&[b"a\0"], LineEndings::Normalize), Err(ForbiddenByte));
         assert_eq!(stuffed(&[b"a\n.\nb"], LineEndings::Normalize).unwrap(), b"a\r\n..\r\nb\r\n.\r\n");
     }
 }

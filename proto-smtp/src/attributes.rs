@@ -1,21 +1,22 @@
-//! What a proxy says of the client whom it speaks for: the attributes of XCLIENT and XFORWARD, as Postfix documents
-//! them.
-//!
-//! This file knows names, values and their xtext. Whether a proxy is to be believed it does not know.
+//! XCLIENT and XFORWARD: what a proxy says about the client that it acts for, as Postfix documents them.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Xtext;
-use crate::ascii;
-use crate::parse::{SyntaxError, Why, parameter};
+use proto_mail::SendBuffer;
 
-/// The longest value in octets, without its xtext.
-const LONGEST: usize = 255;
+use crate::ascii;
+use crate::extension::Extension;
+use crate::syntax::{SyntaxError, SyntaxFault};
+use crate::xtext::{self, Xtext, is_xtext};
+
+/// The longest decoded value in bytes.
+const MAX_VALUE: usize = 255;
 const UNAVAILABLE: &str = "[UNAVAILABLE]";
-const TEMPORARILY: &str = "[TEMPUNAVAIL]";
+const TEMPORARILY_UNAVAILABLE: &str = "[TEMPUNAVAIL]";
 
 /// An attribute of XCLIENT or XFORWARD.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,21 +24,21 @@ const TEMPORARILY: &str = "[TEMPUNAVAIL]";
 pub enum Attribute {
     /// `NAME`: the client's host name.
     Name,
-    /// `ADDR`: its address: IPv4, or IPv6 behind `IPV6:`. In XFORWARD it may be any word.
+    /// `ADDR`: the client's IPv4 address, or `IPV6:` and its IPv6 address. In XFORWARD any word.
     Addr,
-    /// `PORT`: its port.
+    /// `PORT`: the client's port.
     Port,
-    /// `PROTO`: `SMTP` or `ESMTP`; in XFORWARD any word of at most 64 octets.
+    /// `PROTO`: `SMTP` or `ESMTP`. In XFORWARD any word of at most 64 bytes.
     Proto,
-    /// `HELO`: what it calls itself.
+    /// `HELO`: the client's name in EHLO or HELO.
     Helo,
-    /// `LOGIN`: as whom it has authenticated. XCLIENT only.
+    /// `LOGIN`: the user name that the client has authenticated with. XCLIENT only.
     Login,
-    /// `DESTADDR`: the address that it has connected to. XCLIENT only.
+    /// `DESTADDR`: the address that the client has connected to. XCLIENT only.
     DestAddr,
-    /// `DESTPORT`: the port that it has connected to. XCLIENT only.
+    /// `DESTPORT`: the port that the client has connected to. XCLIENT only.
     DestPort,
-    /// `IDENT`: what the message is called there. XFORWARD only.
+    /// `IDENT`: the identifier of the message at the proxy. XFORWARD only.
     Ident,
     /// `SOURCE`: `LOCAL` or `REMOTE`. XFORWARD only.
     Source,
@@ -46,25 +47,28 @@ pub enum Attribute {
 /// The value of an [`Attribute`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum AttributeValue<'i> {
-    /// It is this, at most 255 octets, with the xtext taken off. There is no control character in it, and but for
-    /// [`Login`](Attribute::Login) no space and nothing outside US-ASCII.
+    /// The decoded value, at most 255 bytes without control characters. Only [`Login`](Attribute::Login) may hold spaces
+    /// and characters outside US-ASCII.
     Known(Cow<'i, str>),
-    /// `[UNAVAILABLE]`: nobody knows it.
+    /// `[UNAVAILABLE]`: the proxy does not know the value.
     Unavailable,
-    /// `[TEMPUNAVAIL]`: it could not be looked up now. [`Name`](Attribute::Name) only.
+    /// `[TEMPUNAVAIL]`: a lookup failed for now. [`Name`](Attribute::Name) only.
     TemporarilyUnavailable,
 }
 
-/// The attributes of one XCLIENT or XFORWARD.
+/// The attributes of one XCLIENT or XFORWARD command.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attributes<'i> {
-    command: Proxied,
-    values: [Option<AttributeValue<'i>>; Attribute::ALL.len()],
+    command: ProxyCommand,
+    values: Option<Box<Values<'i>>>,
 }
 
-/// Which of the two commands: they allow different attributes.
+/// A value for each attribute, by its number.
+type Values<'i> = [Option<AttributeValue<'i>>; Attribute::ALL.len()];
+
+/// Which command the attributes belong to: each allows its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Proxied {
+pub(crate) enum ProxyCommand {
     XClient,
     XForward,
 }
@@ -85,7 +89,7 @@ impl Attribute {
     pub const XFORWARD: [Self; 7] =
         [Self::Name, Self::Addr, Self::Port, Self::Proto, Self::Helo, Self::Ident, Self::Source];
 
-    /// In the order of the enum: an attribute's number is its place.
+    /// All attributes, in the order of the enum.
     const ALL: [Self; 10] = [
         Self::Name,
         Self::Addr,
@@ -99,7 +103,7 @@ impl Attribute {
         Self::Source,
     ];
 
-    /// The name as it is written.
+    /// Returns the name as it is written.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -117,7 +121,7 @@ impl Attribute {
     }
 }
 
-impl Proxied {
+impl ProxyCommand {
     pub(crate) const fn attributes(self) -> &'static [Attribute] {
         match self {
             Self::XClient => &Attribute::XCLIENT,
@@ -125,11 +129,19 @@ impl Proxied {
         }
     }
 
-    /// Whether an attribute may have that value.
+    /// The extension that offers the command.
+    pub(crate) const fn extension(self) -> Extension {
+        match self {
+            Self::XClient => Extension::XClient,
+            Self::XForward => Extension::XForward,
+        }
+    }
+
+    /// Whether the attribute may have this value.
     fn allows(self, attribute: Attribute, value: &str) -> bool {
-        let word = value.bytes().all(|octet| octet.is_ascii_graphic());
-        let special = value.eq_ignore_ascii_case(UNAVAILABLE) || value.eq_ignore_ascii_case(TEMPORARILY);
-        if value.is_empty() || value.len() > LONGEST || special {
+        let word = value.bytes().all(|byte| byte.is_ascii_graphic());
+        let special = value.eq_ignore_ascii_case(UNAVAILABLE) || value.eq_ignore_ascii_case(TEMPORARILY_UNAVAILABLE);
+        if value.is_empty() || value.len() > MAX_VALUE || special {
             return false;
         }
         match (attribute, self) {
@@ -145,26 +157,26 @@ impl Proxied {
 }
 
 impl<'i> Attributes<'i> {
-    /// No attribute of XCLIENT yet.
+    /// An empty list for XCLIENT.
     #[must_use]
     pub const fn xclient() -> Self {
-        Self::none(Proxied::XClient)
+        Self::none(ProxyCommand::XClient)
     }
 
-    /// No attribute of XFORWARD yet.
+    /// An empty list for XFORWARD.
     #[must_use]
     pub const fn xforward() -> Self {
-        Self::none(Proxied::XForward)
+        Self::none(ProxyCommand::XForward)
     }
 
-    const fn none(command: Proxied) -> Self {
-        Self { command, values: [const { None }; Attribute::ALL.len()] }
+    const fn none(command: ProxyCommand) -> Self {
+        Self { command, values: None }
     }
 
-    /// These and one more; an earlier value of the same attribute is replaced.
+    /// Returns the list with one more attribute. It replaces an earlier value of the same attribute.
     ///
     /// # Errors
-    /// The command has no such attribute, or that cannot be its value.
+    /// The command does not allow the attribute, or the attribute does not allow the value.
     pub fn with(
         mut self,
         attribute: Attribute,
@@ -177,38 +189,38 @@ impl<'i> Attributes<'i> {
             AttributeValue::TemporarilyUnavailable => attribute == Attribute::Name,
         };
         if !self.command.attributes().contains(&attribute) {
-            return Err(SyntaxError { at: 0, why: Why::Parameter });
+            return Err(SyntaxError::new(0, SyntaxFault::Parameter));
         }
-        match self.values.get_mut(attribute as usize) {
+        match self.values.get_or_insert_default().get_mut(attribute as usize) {
             Some(place) if good => *place = Some(value),
-            _ => return Err(SyntaxError { at: 0, why: Why::Value }),
+            _ => return Err(SyntaxError::new(0, SyntaxFault::Value)),
         }
         Ok(self)
     }
 
-    /// Reads `1*( SP attribute-name "=" xtext )`, in printable octets.
-    pub(crate) fn read(command: Proxied, text: &'i str) -> Result<Self, Why> {
+    /// Parses `1*( SP attribute-name "=" xtext )`. The text is printable.
+    fn parse(command: ProxyCommand, text: &'i str) -> Result<Self, SyntaxFault> {
         let mut attributes = Self::none(command);
         for word in text.split(' ').filter(|word| !word.is_empty()) {
-            let (name, value) = word.split_once('=').ok_or(Why::Parameter)?;
+            let (name, value) = word.split_once('=').ok_or(SyntaxFault::Parameter)?;
             let attribute = command.attributes().iter().find(|one| one.name().eq_ignore_ascii_case(name));
-            let attribute = *attribute.ok_or(Why::Parameter)?;
+            let attribute = *attribute.ok_or(SyntaxFault::Parameter)?;
             if attributes.value(attribute).is_some() {
-                return Err(Why::ParameterTwice);
+                return Err(SyntaxFault::ParameterTwice);
             }
             attributes =
-                attributes.with(attribute, AttributeValue::read(value)?).map_err(|error| error.why)?;
+                attributes.with(attribute, AttributeValue::parse(value)?).map_err(|error| error.fault())?;
         }
-        if attributes.is_empty() { Err(Why::MissingArgument) } else { Ok(attributes) }
+        if attributes.is_empty() { Err(SyntaxFault::MissingArgument) } else { Ok(attributes) }
     }
 
-    /// What is said of one; `None` if nothing is.
+    /// Returns the value of an attribute; `None` if it is not given.
     #[must_use]
     pub fn value(&self, attribute: Attribute) -> Option<&AttributeValue<'i>> {
-        self.values.get(attribute as usize)?.as_ref()
+        self.values.as_ref()?.get(attribute as usize)?.as_ref()
     }
 
-    /// The text of one; `None` if nothing is said or nobody knows.
+    /// Returns the value of an attribute as text; `None` if it is not given or not known.
     #[must_use]
     pub fn text(&self, attribute: Attribute) -> Option<&str> {
         match self.value(attribute)? {
@@ -217,85 +229,87 @@ impl<'i> Attributes<'i> {
         }
     }
 
-    /// The IP address that [`Addr`](Attribute::Addr) or [`DestAddr`](Attribute::DestAddr) names.
+    /// Returns the IP address that [`Addr`](Attribute::Addr) or [`DestAddr`](Attribute::DestAddr) names.
     #[must_use]
     pub fn address(&self, attribute: Attribute) -> Option<IpAddr> {
         self.text(attribute).and_then(address)
     }
 
-    /// The port that [`Port`](Attribute::Port) or [`DestPort`](Attribute::DestPort) names.
+    /// Returns the port that [`Port`](Attribute::Port) or [`DestPort`](Attribute::DestPort) names.
     #[must_use]
     pub fn port(&self, attribute: Attribute) -> Option<u16> {
         self.text(attribute).and_then(port)
     }
 
-    /// Every attribute that something is said of.
+    /// Iterates over the attributes that are given.
     pub fn iter(&self) -> impl Iterator<Item = (Attribute, &AttributeValue<'i>)> {
-        let said = Attribute::ALL.into_iter().zip(&self.values);
-        said.filter_map(|(attribute, value)| Some((attribute, value.as_ref()?)))
+        let values = self.values.iter().flat_map(|values| values.iter());
+        Attribute::ALL.into_iter().zip(values).filter_map(|(attribute, value)| Some((attribute, value.as_ref()?)))
     }
 
-    /// Whether nothing is said.
+    /// Whether no attribute is given.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.values.iter().all(Option::is_none)
+        self.iter().next().is_none()
     }
 
-    /// What a later command says takes the place of what was said before.
+    /// Adds the attributes of a later command, which replace earlier values.
     pub(crate) fn overwrite(&mut self, later: Self) {
-        for (place, value) in self.values.iter_mut().zip(later.values) {
+        let Some(later) = later.values else { return };
+        let values = self.values.get_or_insert_default();
+        for (place, value) in values.iter_mut().zip(*later) {
             if value.is_some() {
                 *place = value;
             }
         }
     }
 
-    pub(crate) const fn command(&self) -> Proxied {
+    pub(crate) const fn command(&self) -> ProxyCommand {
         self.command
     }
 
-    /// The same, kept.
+    /// Converts to an owned value.
     #[must_use]
     pub fn into_owned(self) -> Attributes<'static> {
         Attributes {
             command: self.command,
-            values: self.values.map(|value| value.map(AttributeValue::into_owned)),
+            values: self.values.map(|values| Box::new(values.map(|value| value.map(AttributeValue::into_owned)))),
         }
     }
 }
 
 impl<'i> AttributeValue<'i> {
-    fn read(xtext: &'i str) -> Result<Self, Why> {
-        if !parameter::is_xtext(xtext.as_bytes()) {
-            return Err(Why::Value);
+    fn parse(xtext: &'i str) -> Result<Self, SyntaxFault> {
+        if !is_xtext(xtext.as_bytes()) {
+            return Err(SyntaxFault::Value);
         }
         let text = if xtext.contains('+') {
-            let octets = parameter::xtext_octets(xtext.as_bytes()).collect();
-            Cow::Owned(String::from_utf8(octets).map_err(|_| Why::Encoding)?)
+            let bytes = xtext::decoded(xtext.as_bytes()).collect();
+            Cow::Owned(String::from_utf8(bytes).map_err(|_| SyntaxFault::Encoding)?)
         } else {
             Cow::Borrowed(xtext)
         };
         Ok(if text.eq_ignore_ascii_case(UNAVAILABLE) {
             Self::Unavailable
-        } else if text.eq_ignore_ascii_case(TEMPORARILY) {
+        } else if text.eq_ignore_ascii_case(TEMPORARILY_UNAVAILABLE) {
             Self::TemporarilyUnavailable
         } else {
             Self::Known(text)
         })
     }
 
-    /// As it stands on the wire.
+    /// Returns the value as sent on the wire.
     pub(crate) fn wire(&self) -> Cow<'_, str> {
         match self {
-            // What is known was looked at: it is neither empty nor does it hold a control character.
+            // A known value was checked: it can be encoded.
             Self::Known(text) => Xtext::encode(text)
                 .map_or(Cow::Borrowed(UNAVAILABLE), |xtext| Cow::Owned(xtext.as_str().to_string())),
             Self::Unavailable => Cow::Borrowed(UNAVAILABLE),
-            Self::TemporarilyUnavailable => Cow::Borrowed(TEMPORARILY),
+            Self::TemporarilyUnavailable => Cow::Borrowed(TEMPORARILY_UNAVAILABLE),
         }
     }
 
-    /// The same, kept.
+    /// Converts to an owned value.
     #[must_use]
     pub fn into_owned(self) -> AttributeValue<'static> {
         match self {
@@ -350,21 +364,43 @@ fn port(text: &str) -> Option<u16> {
     ascii::number(text.as_bytes()).and_then(|number| u16::try_from(number).ok())
 }
 
+/// Parses the arguments of XCLIENT or XFORWARD; `rest` is the part of the line after the verb.
+pub(crate) fn parse_attributes<'i>(
+    command: ProxyCommand,
+    line: &'i [u8],
+    rest: &'i [u8],
+) -> Result<Attributes<'i>, SyntaxError> {
+    let text = ascii::printable(rest).ok_or_else(|| SyntaxError::at(line, rest, SyntaxFault::Control))?;
+    Attributes::parse(command, text).map_err(|fault| SyntaxError::at(line, rest, fault))
+}
+
+/// Writes XCLIENT or XFORWARD.
+pub(crate) fn encode_attributes(attributes: &Attributes<'_>, tx: &mut SendBuffer) {
+    tx.put(attributes.command.extension().keyword().as_bytes());
+    for (attribute, value) in attributes.iter() {
+        tx.put(b" ");
+        tx.put(attribute.name().as_bytes());
+        tx.put(b"=");
+        tx.put(value.wire().as_bytes());
+    }
+    tx.put(b"\r\n");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_attribute_stands_at_its_number() {
+    fn numbers_attributes_in_the_order_of_the_list() {
         for (number, attribute) in Attribute::ALL.into_iter().enumerate() {
             assert_eq!(attribute as usize, number);
         }
     }
 
     #[test]
-    fn values_are_read_with_their_xtext() {
+    fn parses_values_in_xtext() {
         let text = "name=spike.example ADDR=IPV6:2001:db8::1 PORT=[unavailable] LOGIN=a+20+C3+A9 HELO=x+2By";
-        let attributes = Attributes::read(Proxied::XClient, text).unwrap();
+        let attributes = Attributes::parse(ProxyCommand::XClient, text).unwrap();
         assert_eq!(attributes.text(Attribute::Name), Some("spike.example"));
         assert_eq!(attributes.address(Attribute::Addr), Some("2001:db8::1".parse().unwrap()));
         assert_eq!(attributes.value(Attribute::Port), Some(&AttributeValue::Unavailable));
@@ -382,33 +418,33 @@ mod tests {
     }
 
     #[test]
-    fn what_no_proxy_may_say_is_refused() {
+    fn rejects_attributes_that_are_not_allowed() {
         for (command, text, why) in [
-            (Proxied::XClient, "", Why::MissingArgument),
-            (Proxied::XClient, "NAME", Why::Parameter),
-            (Proxied::XClient, "NAME=", Why::Value),
-            (Proxied::XClient, "NAME=a b=c d", Why::Parameter),
-            (Proxied::XClient, "NAME=a NAME=b", Why::ParameterTwice),
-            (Proxied::XClient, "IDENT=x", Why::Parameter),
-            (Proxied::XForward, "LOGIN=x", Why::Parameter),
-            (Proxied::XClient, "NAME=a+0D+0ARSET", Why::Value),
-            (Proxied::XClient, "NAME=a+20b", Why::Value),
-            (Proxied::XClient, "NAME=a+C3+A9", Why::Value),
-            (Proxied::XClient, "LOGIN=a+C3", Why::Encoding),
-            (Proxied::XClient, "ADDR=2001:db8::1", Why::Value),
-            (Proxied::XClient, "ADDR=[192.0.2.1]", Why::Value),
-            (Proxied::XClient, "ADDR=192.0.2.256", Why::Value),
-            (Proxied::XClient, "ADDR=[TEMPUNAVAIL]", Why::Value),
-            (Proxied::XClient, "PORT=65536", Why::Value),
-            (Proxied::XClient, "PORT=-1", Why::Value),
-            (Proxied::XClient, "PROTO=LMTP", Why::Value),
-            (Proxied::XForward, "SOURCE=BOTH", Why::Value),
+            (ProxyCommand::XClient, "", SyntaxFault::MissingArgument),
+            (ProxyCommand::XClient, "NAME", SyntaxFault::Parameter),
+            (ProxyCommand::XClient, "NAME=", SyntaxFault::Value),
+            (ProxyCommand::XClient, "NAME=a b=c d", SyntaxFault::Parameter),
+            (ProxyCommand::XClient, "NAME=a NAME=b", SyntaxFault::ParameterTwice),
+            (ProxyCommand::XClient, "IDENT=x", SyntaxFault::Parameter),
+            (ProxyCommand::XForward, "LOGIN=x", SyntaxFault::Parameter),
+            (ProxyCommand::XClient, "NAME=a+0D+0ARSET", SyntaxFault::Value),
+            (ProxyCommand::XClient, "NAME=a+20b", SyntaxFault::Value),
+            (ProxyCommand::XClient, "NAME=a+C3+A9", SyntaxFault::Value),
+            (ProxyCommand::XClient, "LOGIN=a+C3", SyntaxFault::Encoding),
+            (ProxyCommand::XClient, "ADDR=2001:db8::1", SyntaxFault::Value),
+            (ProxyCommand::XClient, "ADDR=[192.0.2.1]", SyntaxFault::Value),
+            (ProxyCommand::XClient, "ADDR=192.0.2.256", SyntaxFault::Value),
+            (ProxyCommand::XClient, "ADDR=[TEMPUNAVAIL]", SyntaxFault::Value),
+            (ProxyCommand::XClient, "PORT=65536", SyntaxFault::Value),
+            (ProxyCommand::XClient, "PORT=-1", SyntaxFault::Value),
+            (ProxyCommand::XClient, "PROTO=LMTP", SyntaxFault::Value),
+            (ProxyCommand::XForward, "SOURCE=BOTH", SyntaxFault::Value),
         ] {
-            assert_eq!(Attributes::read(command, text).unwrap_err(), why, "{text}");
+            assert_eq!(Attributes::parse(command, text).unwrap_err(), why, "{text}");
         }
         let long = alloc::format!("NAME={}", "a".repeat(256));
-        assert_eq!(Attributes::read(Proxied::XClient, &long).unwrap_err(), Why::Value);
-        assert!(Attributes::read(Proxied::XForward, "ADDR=local PROTO=UUCP SOURCE=LOCAL IDENT=4711").is_ok());
+        assert_eq!(Attributes::parse(ProxyCommand::XClient, &long).unwrap_err(), SyntaxFault::Value);
+        assert!(Attributes::parse(ProxyCommand::XForward, "ADDR=local PROTO=UUCP SOURCE=LOCAL IDENT=4711").is_ok());
         for bad in ["", "a\r\nRSET", "[UNAVAILABLE]", "[tempunavail]"] {
             assert!(Attributes::xclient().with(Attribute::Login, bad).is_err(), "{bad:?}");
         }

@@ -1,6 +1,4 @@
 //! Reply codes (RFC 5321 §4.2.1) and enhanced status codes (RFC 3463).
-//!
-//! This file knows numbers and their classes. It does not know who answers what.
 
 use core::fmt;
 use core::str::FromStr;
@@ -9,16 +7,16 @@ use core::str::FromStr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Code(u16);
 
-/// What the first digit of a code says (RFC 5321 §4.2.1).
+/// The meaning of the first digit of a reply code (RFC 5321 §4.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Severity {
-    /// 2yz: done.
+    /// 2yz: the command succeeded.
     Completed,
-    /// 3yz: go on.
+    /// 3yz: more input is expected.
     Intermediate,
-    /// 4yz: not now.
+    /// 4yz: the command failed for now.
     Transient,
-    /// 5yz: no.
+    /// 5yz: the command failed.
     Permanent,
 }
 
@@ -27,17 +25,17 @@ impl Code {
     pub const HELP: Self = Self(214);
     /// 220: the service is ready.
     pub const READY: Self = Self(220);
-    /// 221: good-bye.
+    /// 221: the server closes the connection after QUIT.
     pub const CLOSING: Self = Self(221);
     /// 235: authenticated.
     pub const AUTHENTICATED: Self = Self(235);
-    /// 250: done.
+    /// 250: the command succeeded.
     pub const OK: Self = Self(250);
-    /// 252: cannot verify, will try.
+    /// 252: the server cannot verify the address but will try to deliver.
     pub const CANNOT_VERIFY: Self = Self(252);
     /// 334: a SASL challenge.
     pub const CHALLENGE: Self = Self(334);
-    /// 353: a reply for each recipient follows, and one for all (PRDR).
+    /// 353: a reply for each recipient follows, then one for the message (PRDR).
     pub const CONTENT_ANALYSIS: Self = Self(353);
     /// 354: send the message.
     pub const START_DATA: Self = Self(354);
@@ -45,15 +43,15 @@ impl Code {
     pub const UNAVAILABLE: Self = Self(421);
     /// 450: the mailbox is busy.
     pub const MAILBOX_BUSY: Self = Self(450);
-    /// 451: an error here.
+    /// 451: a local error.
     pub const LOCAL_ERROR: Self = Self(451);
-    /// 452: no room now.
+    /// 452: insufficient storage.
     pub const INSUFFICIENT_STORAGE: Self = Self(452);
-    /// 454: cannot now (TLS, authentication).
+    /// 454: TLS or authentication is temporarily unavailable.
     pub const TEMPORARILY_UNAVAILABLE: Self = Self(454);
-    /// 500: the line was not understood.
+    /// 500: syntax error, or unknown command.
     pub const SYNTAX: Self = Self(500);
-    /// 501: the arguments were not understood.
+    /// 501: syntax error in the arguments.
     pub const ARGUMENTS: Self = Self(501);
     /// 502: the command is not implemented.
     pub const NOT_IMPLEMENTED: Self = Self(502);
@@ -61,38 +59,38 @@ impl Code {
     pub const BAD_SEQUENCE: Self = Self(503);
     /// 504: the parameter is not implemented.
     pub const PARAMETER: Self = Self(504);
-    /// 521: no mail is taken here.
+    /// 521: the host accepts no mail.
     pub const NO_MAIL: Self = Self(521);
-    /// 530: authenticate, or begin TLS, first.
+    /// 530: authentication or TLS is required.
     pub const REQUIRED: Self = Self(530);
-    /// 535: the credentials are not good.
+    /// 535: the credentials are not valid.
     pub const CREDENTIALS: Self = Self(535);
-    /// 538: this mechanism needs encryption.
+    /// 538: the mechanism requires encryption.
     pub const ENCRYPTION: Self = Self(538);
-    /// 550: no such mailbox, or a policy.
+    /// 550: the mailbox does not exist, or a policy rejects it.
     pub const MAILBOX_UNAVAILABLE: Self = Self(550);
-    /// 552: too large.
+    /// 552: the message is too large.
     pub const TOO_LARGE: Self = Self(552);
     /// 553: the mailbox name is not allowed.
     pub const MAILBOX_NAME: Self = Self(553);
     /// 554: the transaction failed.
     pub const FAILED: Self = Self(554);
-    /// 555: MAIL or RCPT has a parameter that is not known.
+    /// 555: MAIL or RCPT has an unknown parameter.
     pub const UNKNOWN_PARAMETER: Self = Self(555);
 
-    /// A code from 200 to 599.
+    /// Makes a code from 200 to 599.
     #[must_use]
     pub const fn new(code: u16) -> Option<Self> {
         if code >= 200 && code <= 599 { Some(Self(code)) } else { None }
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn get(self) -> u16 {
         self.0
     }
 
-    /// What the first digit says.
+    /// Returns the meaning of the first digit.
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self.0 / 100 {
@@ -124,7 +122,7 @@ pub struct EnhancedCode {
 }
 
 impl EnhancedCode {
-    /// A code whose class is 2, 4 or 5 and whose other parts are below 1000.
+    /// Makes a code. The class is 2, 4 or 5; subject and detail are below 1000.
     #[must_use]
     pub const fn new(class: u8, subject: u16, detail: u16) -> Option<Self> {
         if matches!(class, 2 | 4 | 5) && subject < 1000 && detail < 1000 {
@@ -134,31 +132,31 @@ impl EnhancedCode {
         }
     }
 
-    /// For this crate's own tables, whose rows a test looks at.
+    /// For constant tables; a test checks their rows.
     pub(crate) const fn fixed(class: u8, subject: u16, detail: u16) -> Self {
         Self { class, subject, detail }
     }
 
-    /// 2 success, 4 not now, 5 no.
+    /// Returns the class: 2 success, 4 transient failure, 5 permanent failure.
     #[must_use]
     pub const fn class(self) -> u8 {
         self.class
     }
 
-    /// What it is about: 1 address, 2 mailbox, 3 mail system, 4 network, 5 protocol, 6 content, 7 security.
+    /// Returns the subject: 1 address, 2 mailbox, 3 mail system, 4 network, 5 protocol, 6 content, 7 security.
     #[must_use]
     pub const fn subject(self) -> u16 {
         self.subject
     }
 
-    /// What exactly.
+    /// Returns the detail.
     #[must_use]
     pub const fn detail(self) -> u16 {
         self.detail
     }
 
-    /// Reads one at the beginning of a reply's text; gives it and its length.
-    pub(crate) fn read(text: &[u8]) -> Option<(Self, usize)> {
+    /// Parses a code at the beginning of a reply's text. Returns it with its length in bytes.
+    pub(crate) fn parse_prefix(text: &[u8]) -> Option<(Self, usize)> {
         let class = match text {
             [class @ (b'2' | b'4' | b'5'), b'.', ..] => class - b'0',
             _ => return None,
@@ -177,7 +175,7 @@ impl EnhancedCode {
 
 /// `1*3digit`
 fn part(text: &[u8]) -> Option<(u16, usize)> {
-    let len = text.iter().take(4).take_while(|octet| octet.is_ascii_digit()).count();
+    let len = text.iter().take(4).take_while(|byte| byte.is_ascii_digit()).count();
     if len == 0 || len > 3 {
         return None;
     }
@@ -189,7 +187,7 @@ impl FromStr for EnhancedCode {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        match Self::read(text.as_bytes()) {
+        match Self::parse_prefix(text.as_bytes()) {
             Some((code, len)) if len == text.len() => Ok(code),
             _ => Err(()),
         }
@@ -208,25 +206,25 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
-    fn enhanced_codes_have_their_full_range() {
+    fn parses_enhanced_codes() {
         for (text, expected) in [
             ("5.7.509", (5, 7, 509)),
             ("2.0.0", (2, 0, 0)),
             ("4.999.999", (4, 999, 999)),
             ("5.7.1 no", (5, 7, 1)),
         ] {
-            let (code, len) = EnhancedCode::read(text.as_bytes()).unwrap();
+            let (code, len) = EnhancedCode::parse_prefix(text.as_bytes()).unwrap();
             assert_eq!((code.class(), code.subject(), code.detail()), expected);
             assert_eq!(code.to_string(), text[..len]);
         }
         for bad in ["", "5", "5.", "5.7", "5.7.", "3.1.1", "5.1000.1", "5.1.1000", "5.1.1x", "5..1", "55.1.1"]
         {
-            assert_eq!(EnhancedCode::read(bad.as_bytes()), None, "{bad}");
+            assert_eq!(EnhancedCode::parse_prefix(bad.as_bytes()), None, "{bad}");
         }
     }
 
     #[test]
-    fn codes_have_three_digits_and_a_severity() {
+    fn accepts_codes_from_200_to_599() {
         assert_eq!(Code::new(199), None);
         assert_eq!(Code::new(600), None);
         assert_eq!(Code::OK.digits(), *b"250");

@@ -1,16 +1,14 @@
-//! Points in time as parameters carry them: `date-time` (RFC 3339 §5.6).
-//!
-//! This file knows the calendar. It knows no clock: what is past and what is to come, the program knows.
+//! Dates and times of parameters: `date-time` (RFC 3339 §5.6).
 
 use core::fmt;
 
 use crate::ascii;
-use crate::parse::{SyntaxError, Why};
+use crate::syntax::{SyntaxError, SyntaxFault};
 
-/// A date and a time of day with their distance from UTC.
+/// A date and a time of day with their offset from UTC.
 ///
-/// Written with upper-case `T` and `Z`, as the RFC asks; a fraction of a second is kept to nine digits. Two values that
-/// are equal were written alike; [`unix_seconds`](Self::unix_seconds) compares the instants.
+/// It is written with upper-case `T` and `Z`, as the RFC recommends. A fraction of a second keeps nine digits. Values
+/// are equal if all their fields are; compare instants by [`unix_seconds`](Self::unix_seconds).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DateTime {
     year: u16,
@@ -21,25 +19,25 @@ pub struct DateTime {
     /// 60 is a leap second.
     second: u8,
     nanosecond: u32,
-    /// In minutes, east of Greenwich positive.
+    /// In minutes; positive east of Greenwich.
     offset: i16,
 }
 
 impl DateTime {
-    /// Reads a `date-time`.
+    /// Parses a `date-time`.
     ///
     /// # Errors
-    /// It is none, or names a day or hour that there is not.
+    /// The text is malformed, or names a date or time that does not exist.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
         let mut digits = Digits { rest: text.as_bytes() };
-        digits.date_time().filter(Self::exists).ok_or(SyntaxError { at: 0, why: Why::Value })
+        digits.date_time().filter(Self::exists).ok_or(SyntaxError::new(0, SyntaxFault::Value))
     }
 
-    /// The date and time in UTC, so many seconds after the beginning of 1970; `None` outside the years 0 to 9999.
+    /// Converts seconds since 1970-01-01T00:00:00Z to a date and time in UTC. `None` outside the years 0 to 9999.
     #[must_use]
     pub fn from_unix_seconds(seconds: i64) -> Option<Self> {
         let (days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-        // Years begin in March here, so that the day that comes and goes is the last of its year.
+        // Years begin in March here, so that the leap day is the last day of a year.
         let day = days.checked_add(719_468)?;
         let (era, of_era) = (day.div_euclid(146_097), day.rem_euclid(146_097));
         let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -58,8 +56,8 @@ impl DateTime {
         })
     }
 
-    /// The instant: seconds after the beginning of 1970 in UTC, without the fraction. A leap second counts as the
-    /// first second behind it.
+    /// Returns the seconds since 1970-01-01T00:00:00Z, without the fraction. A leap second counts as the second after
+    /// it.
     #[must_use]
     pub fn unix_seconds(&self) -> i64 {
         let (year, month, day) = (i64::from(self.year), i64::from(self.month), i64::from(self.day));
@@ -72,7 +70,7 @@ impl DateTime {
         days * 86_400 + of_day - i64::from(self.offset) * 60
     }
 
-    /// Whether the calendar has that day, and the day that time.
+    /// Whether the date and the time exist.
     fn exists(&self) -> bool {
         let leap =
             self.year.is_multiple_of(4) && (!self.year.is_multiple_of(100) || self.year.is_multiple_of(400));
@@ -111,13 +109,13 @@ impl fmt::Display for DateTime {
     }
 }
 
-/// What is left to be read.
+/// The rest of the text that is parsed.
 struct Digits<'t> {
     rest: &'t [u8],
 }
 
 impl Digits<'_> {
-    /// `full-date "T" partial-time time-offset`, and nothing behind it.
+    /// `full-date "T" partial-time time-offset` and the end of the text
     fn date_time(&mut self) -> Option<DateTime> {
         let year = self.number(4)?;
         let month = self.skip(b"-")?.number(2)? as u8;
@@ -139,25 +137,25 @@ impl Digits<'_> {
         })
     }
 
-    /// So many digits, four at most.
+    /// A number of exactly `len` digits, at most four.
     fn number(&mut self, len: usize) -> Option<u16> {
         let (digits, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
         u16::try_from(ascii::number(digits)?).ok()
     }
 
-    /// One of these octets.
+    /// Skips one of these bytes.
     fn skip(&mut self, any_of: &[u8]) -> Option<&mut Self> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
         any_of.contains(first).then_some(self)
     }
 
-    /// `time-secfrac = "." 1*DIGIT`, if there is one, in nanoseconds.
+    /// `time-secfrac = "." 1*DIGIT`, optional, in nanoseconds
     fn fraction(&mut self) -> Option<u32> {
-        let Some(behind) = self.rest.strip_prefix(b".") else { return Some(0) };
-        let len = behind.iter().take_while(|octet| octet.is_ascii_digit()).count();
-        let (digits, rest) = behind.split_at_checked(len)?;
+        let Some(tail) = self.rest.strip_prefix(b".") else { return Some(0) };
+        let len = tail.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (digits, rest) = tail.split_at_checked(len)?;
         self.rest = rest;
         let kept = (0..9)
             .fold(0, |sum, place| sum * 10 + digits.get(place).map_or(0, |digit| u32::from(digit - b'0')));
@@ -186,7 +184,7 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
-    fn a_date_goes_there_and_back() {
+    fn parses_and_writes_dates() {
         for (text, seconds) in [
             ("1970-01-01T00:00:00Z", 0),
             ("2014-04-03T23:01:00Z", 1_396_566_060),
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_calendar_has_not_is_refused() {
+    fn rejects_dates_that_do_not_exist() {
         for bad in [
             "",
             "2014-04-03",

@@ -1,7 +1,7 @@
 //! The order of commands (RFC 5321 §4.1.4, RFC 3207 §4, RFC 4954 §4, RFC 3030 §2), as a table.
 //!
-//! Each cell is the code of the reply and the state behind it; without one the state stays. Rows with "no" are those
-//! where the application refuses. A test reads this table and asks the machine in each of its cells.
+//! Each cell is the reply code and the next phase; without a phase it stays. In rows with "no" the application rejects
+//! the command. A test reads this table and checks the server in each of its cells.
 //!
 //! ```text
 //!              Start      Ready      Mail       Rcpt       Chunk
@@ -48,38 +48,36 @@
 //! XYZZY        500        500        500        500        500
 //! ```
 //!
-//! EXPN, ETRN, BURL, XCLIENT and XFORWARD are 502 in every state where they are not offered, and BURL is 530 in all but
-//! Start before the client has authenticated: a transaction that was waiting for one ends with that. In LMTP (RFC 2033)
-//! the rows of EHLO are those of LHLO, EHLO and HELO are 500, and the code of a whole message is there once for each
-//! recipient that was accepted; so LAST has no reply in Mail, where there is none (RFC 2033 §4.3).
+//! EXPN, ETRN, BURL, XCLIENT and XFORWARD are answered with 502 in every phase where they are not offered. BURL is
+//! answered with 530 before the client has authenticated (except in Start), which ends a transaction that expects it. In
+//! LMTP (RFC 2033) the rows of EHLO are those of LHLO, EHLO and HELO are answered with 500, and the code of a whole message
+//! is sent once for each accepted recipient; so LAST has no reply in Mail, where there is none (RFC 2033 §4.3).
 //!
-//! RFC 5321 §4.1.4 has no Chunk; it lets NOOP, HELP, EXPN, VRFY and RSET come before EHLO. TLS is a new session in
-//! Start (RFC 3207 §4.2). STARTTLS exists on cleartext only, AUTH under TLS only, and once; the code of DATA is the one
-//! behind the message, and 354 stands before it.
-//!
-//! This file knows the table. It does not know why else a command may be refused, nor what answers it.
+//! RFC 5321 §4.1.4 has no Chunk, and allows NOOP, HELP, EXPN, VRFY and RSET before EHLO. After STARTTLS the session is in
+//! Start (RFC 3207 §4.2). STARTTLS is available on cleartext only; AUTH under TLS only, and once. The code of DATA is the
+//! one after the message; 354 precedes it.
 
-use crate::types::Verb;
+use crate::command::Verb;
 
-/// Where a session stands between two commands.
+/// The phase of a session between two commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// The client has not said who it is.
+    /// The client has not sent EHLO.
     Start,
-    /// It has; no transaction is open.
+    /// The client has sent EHLO; no transaction is open.
     Ready,
     /// MAIL was accepted.
     Mail,
     /// A recipient was accepted.
     Rcpt,
-    /// A part of the message has come by BDAT.
+    /// A part of the message was received by BDAT.
     Chunk,
 }
 
 impl Phase {
-    /// Whether a command may come now.
+    /// Whether a command is allowed.
     #[must_use]
-    pub const fn admits(self, verb: Verb) -> bool {
+    pub const fn allows(self, verb: Verb) -> bool {
         match verb {
             Verb::StartTls | Verb::Auth | Verb::Mail | Verb::Etrn | Verb::XClient | Verb::XForward => {
                 matches!(self, Self::Ready)
@@ -100,9 +98,9 @@ impl Phase {
         }
     }
 
-    /// What is missing where a command may not come, in words for a 503.
+    /// Returns why a command is not allowed, as text for a 503 reply.
     #[must_use]
-    pub const fn objection(self, verb: Verb) -> &'static str {
+    pub const fn rejection_text(self, verb: Verb) -> &'static str {
         match (self, verb) {
             (Self::Start, _) => "Say EHLO first",
             (_, Verb::StartTls | Verb::Auth | Verb::Etrn | Verb::XClient | Verb::XForward) => {
@@ -122,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_the_one_above() {
+    fn follows_the_table_of_the_documentation() {
         const VERBS: [Verb; 7] =
             [Verb::Ehlo, Verb::StartTls, Verb::Auth, Verb::Mail, Verb::Rcpt, Verb::Data, Verb::Bdat];
         for (phase, row) in [
@@ -133,10 +131,10 @@ mod tests {
             (Phase::Chunk, "x.....x"),
         ] {
             for (verb, cell) in VERBS.into_iter().zip(row.chars()) {
-                assert_eq!(phase.admits(verb), cell == 'x', "{phase:?} {verb:?}");
+                assert_eq!(phase.allows(verb), cell == 'x', "{phase:?} {verb:?}");
             }
             for verb in [Verb::Rset, Verb::Noop, Verb::Quit, Verb::Help, Verb::Vrfy, Verb::Expn] {
-                assert!(phase.admits(verb));
+                assert!(phase.allows(verb));
             }
         }
     }

@@ -1,49 +1,48 @@
-//! Who handed a message in first: `AUTH=` of MAIL (RFC 4954 §5).
-//!
-//! This file knows how that is said. Whether the one who says so may be believed, the program knows.
+//! `AUTH=` of MAIL: who submitted the message first (RFC 4954 §5).
 
 use alloc::string::String;
 use core::fmt;
 
-use super::{Address, Xtext};
-use crate::parse::{SyntaxError, Why, parameter};
+use crate::address::Address;
+use crate::syntax::{SyntaxError, SyntaxFault};
+use crate::xtext::{self, Xtext, is_xtext};
 
 /// The value of `AUTH=`: an address in xtext, or `<>`.
 ///
-/// A server may believe it of a client that has authenticated and that it trusts, and must take it for
-/// [`Unknown`](Self::Unknown) from anybody else.
+/// A server may trust it only from a client that has authenticated and that it trusts. From any other client it counts
+/// as [`Unknown`](Self::Unknown) (RFC 4954 §5).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Submitter<'i> {
-    /// `<>`: nobody knows, or nobody says.
+    /// `<>`: the submitter is not known.
     Unknown,
-    /// Whoever has this address.
+    /// The address of the submitter.
     Address(Address<'i>),
 }
 
 impl<'i> Submitter<'i> {
-    /// Reads the value.
+    /// Parses the value.
     ///
     /// # Errors
-    /// It is no xtext, or what it means is neither `<>` nor an address.
+    /// The value is not xtext, or encodes neither `<>` nor an address.
     pub fn parse(text: &'i str) -> Result<Self, SyntaxError> {
         if text == "<>" {
             return Ok(Self::Unknown);
         }
-        if !parameter::is_xtext(text.as_bytes()) {
-            return Err(SyntaxError { at: 0, why: Why::Value });
+        if !is_xtext(text.as_bytes()) {
+            return Err(SyntaxError::new(0, SyntaxFault::Value));
         }
         if !text.contains('+') {
             return Address::parse(text).map(Self::Address);
         }
-        let meant = String::from_utf8(parameter::xtext_octets(text.as_bytes()).collect())
-            .map_err(|_| SyntaxError { at: 0, why: Why::Encoding })?;
-        match meant.as_str() {
+        let decoded = String::from_utf8(xtext::decoded(text.as_bytes()).collect())
+            .map_err(|_| SyntaxError::new(0, SyntaxFault::Encoding))?;
+        match decoded.as_str() {
             "<>" => Ok(Self::Unknown),
             address => Ok(Self::Address(address.parse()?)),
         }
     }
 
-    /// The address, if it is known.
+    /// Returns the address, if it is known.
     #[must_use]
     pub const fn address(&self) -> Option<&Address<'i>> {
         match self {
@@ -52,7 +51,7 @@ impl<'i> Submitter<'i> {
         }
     }
 
-    /// The same, kept.
+    /// Converts to an owned value.
     #[must_use]
     pub fn into_owned(self) -> Submitter<'static> {
         match self {
@@ -63,7 +62,7 @@ impl<'i> Submitter<'i> {
 }
 
 impl fmt::Display for Submitter<'_> {
-    /// The value as it stands on the wire.
+    /// Writes the value as it is sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown => f.write_str("<>"),
@@ -78,7 +77,7 @@ mod tests {
     use alloc::string::ToString;
 
     #[test]
-    fn an_address_is_read_through_its_xtext() {
+    fn parses_addresses_in_xtext() {
         for (wire, meant) in [
             ("e+3Dmc2@example.com", Some("e=mc2@example.com")),
             ("a@example.com", Some("a@example.com")),
