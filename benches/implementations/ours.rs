@@ -139,7 +139,7 @@ pub(crate) fn smtp_parse(mut input: &[u8]) -> u64 {
         input = rest;
         let Some(line) = line.strip_suffix(b"\r\n") else { continue };
         // Looked at in its place, as the peer's is.
-        if let Ok(command) = &proto_smtp::parse::command(line) {
+        if let Ok(command) = &proto_smtp::types::Command::parse(line) {
             black_box(command);
             found += 1;
         }

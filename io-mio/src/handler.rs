@@ -132,7 +132,7 @@ impl Context<'_> {
 
     /// How many sessions the reactor has, this one included; those beyond its limits, which it turns away itself, do not
     /// count. An application that wants fewer can refuse in [`opened`](Handler::opened), for instance with
-    /// [`Server::turn_away`](proto_smtp::server::Server::turn_away) while the greeting is held back.
+    /// [`Server::reject_connection`](proto_smtp::server::Server::reject_connection) while the greeting is held back.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.handle.sessions()

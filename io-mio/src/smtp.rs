@@ -58,7 +58,7 @@ impl ClientProtocol for SmtpClient {
     ) -> Result<StartTlsReadiness, crate::Error> {
         // The machine says EHLO by itself.
         match event {
-            Event::Extensions(_) => Ok(StartTlsReadiness::Ready),
+            Event::Capabilities(_) => Ok(StartTlsReadiness::Ready),
             Event::Rejected(Step::Greeting | Step::Hello, reply) | Event::Closed(Some(reply)) => {
                 Err(unwilling(&reply))
             }
@@ -113,8 +113,8 @@ impl ServerProtocol for SmtpServer {
 
     fn shutdown(machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {
         match machine {
-            MachineMut::Cleartext(machine) => machine.farewell(tx),
-            MachineMut::Secure(machine) => machine.farewell(tx),
+            MachineMut::Cleartext(machine) => machine.shutdown("the server is shutting down", tx),
+            MachineMut::Secure(machine) => machine.shutdown("the server is shutting down", tx),
         }
     }
 }

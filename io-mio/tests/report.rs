@@ -21,7 +21,7 @@ use mail::{Running, Still, TEXT, Text, message, open, with_text};
 use proto_mail::Cleartext;
 use proto_smtp::{
     client::Content,
-    types::{BodyType, Extension, ExtensionSet, Mail, Offers, ServerLimits},
+    types::{BodyType, Extension, ExtensionParameters, ExtensionSet, Mail, ServerLimits},
 };
 
 /// Delivers it with sessions that are used once, and gives the report.
@@ -190,7 +190,7 @@ fn recipients_beyond_what_a_server_takes_follow_at_once() {
         limits.mails = NonZeroU32::new(mails);
         Running::set(|config| {
             let extensions = config.extensions.with(Extension::Limits);
-            config.extensions(extensions).offers(Offers::default().limits(limits))
+            config.extensions(extensions).extension_parameters(ExtensionParameters::default().limits(limits))
         })
     };
     // How many sessions and how many transactions 10 recipients take, one of whom is tried again.

@@ -61,7 +61,7 @@ impl Handler<SmtpServer> for App {
         match event {
             server::Event::Auth(request) => {
                 let verdict = users::verdict(&request);
-                machine.verdict(request, verdict, tx).unwrap();
+                machine.answer_auth(request, verdict, tx).unwrap();
             }
             server::Event::Mail(_, reply) | server::Event::Rcpt(_, reply) => {
                 machine.reply(reply, &Response::ok(), tx).unwrap();
@@ -93,7 +93,7 @@ impl Running {
         let factory = move |_: &Peer| App { octets: counted.clone() };
         let mut waits = proto_smtp::Waits::default();
         waits.delay = Duration::from_millis(20);
-        let config = Arc::new(Config::default().waits(waits).served(Mechanisms::all()));
+        let config = Arc::new(Config::default().waits(waits).offered_mechanisms(Mechanisms::all()));
         let address =
             reactor.listen::<SmtpServer, App>(any, tls, config, Deadlines::default(), factory).unwrap();
         let handle = reactor.handle();
@@ -116,7 +116,7 @@ fn connect(address: SocketAddr, security: Security, tls: TlsClientConfig) -> Con
     let mut connection = connector.connect::<SmtpClient>(&target, &Arc::new(Config::default())).unwrap();
     connection
         .drive(|turn, _, _| {
-            Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(Event::Extensions(_))).then_some(()))
+            Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(Event::Capabilities(_))).then_some(()))
         })
         .unwrap();
     connection
@@ -197,7 +197,10 @@ fn every_mechanism_under_both_versions_of_tls() {
                 let mut connection = connect(server.address, Security::ImplicitTls, trust.clone());
                 let credentials = Credentials::password(name, password.as_bytes());
                 if mechanism == Mechanism::ScramSha256Plus {
-                    assert_eq!(connection.machine().choose(&Mechanism::ALL, &credentials), Ok(mechanism));
+                    assert_eq!(
+                        connection.machine().choose_mechanism(&Mechanism::ALL, &credentials).into_result(),
+                        Ok(mechanism)
+                    );
                 }
                 connection.with(|client, tx| client.authenticate(mechanism, credentials, tx)).unwrap();
                 let believed = connection.drive(|turn, _, _| match turn {

@@ -136,7 +136,7 @@ where
         }
         self.connection.drive(|turn, _, _| match turn {
             ConnectionEvent::Machine(Event::Greeting(response)) => greeting(&response).map(|()| None),
-            ConnectionEvent::Machine(Event::Extensions(_)) => Ok(Some(())),
+            ConnectionEvent::Machine(Event::Capabilities(_)) => Ok(Some(())),
             ConnectionEvent::Machine(Event::Rejected(_, response)) => Err(unwilling(Some(&response)).into()),
             ConnectionEvent::Machine(Event::Closed(response)) => Err(unwilling(response.as_ref()).into()),
             _ => Ok(None),
@@ -147,7 +147,7 @@ where
 
     /// What the server offers, as it said it.
     pub(crate) fn extensions(&self) -> Vec<String> {
-        let keywords = self.connection.machine().extensions();
+        let keywords = self.connection.machine().capabilities();
         keywords
             .keywords()
             .map(|(keyword, value)| {

@@ -115,7 +115,11 @@ pub(crate) fn mailbox(input: &[u8]) -> Parsed<'_, usize> {
         return ParseFailure::at(input, SyntaxFault::LocalPartTooLong);
     }
     let Some(tail) = rest.strip_prefix(b"@") else {
-        let fault = if matches!(rest.first(), None | Some(b'>')) { SyntaxFault::MissingDomain } else { SyntaxFault::LocalPart };
+        let fault = if matches!(rest.first(), None | Some(b'>')) {
+            SyntaxFault::MissingDomain
+        } else {
+            SyntaxFault::LocalPart
+        };
         return ParseFailure::at(rest, fault);
     };
     let (rest, ()) = domain(tail)?;
@@ -135,7 +139,9 @@ fn local_part(input: &[u8]) -> Parsed<'_, ()> {
 fn dot_string(mut input: &[u8]) -> Parsed<'_, ()> {
     loop {
         let (rest, _) = take_while1(|byte| ascii::is(byte, ascii::ATEXT)).parse(input).map_err(
-            |error: nom::Err<ParseFailure<'_>>| error.map(|failure| ParseFailure { fault: SyntaxFault::LocalPart, ..failure }),
+            |error: nom::Err<ParseFailure<'_>>| {
+                error.map(|failure| ParseFailure { fault: SyntaxFault::LocalPart, ..failure })
+            },
         )?;
         match rest.strip_prefix(b".") {
             Some(rest) => input = rest,

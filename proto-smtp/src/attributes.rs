@@ -140,7 +140,8 @@ impl ProxyCommand {
     /// Whether the attribute may have this value.
     fn allows(self, attribute: Attribute, value: &str) -> bool {
         let word = value.bytes().all(|byte| byte.is_ascii_graphic());
-        let special = value.eq_ignore_ascii_case(UNAVAILABLE) || value.eq_ignore_ascii_case(TEMPORARILY_UNAVAILABLE);
+        let special =
+            value.eq_ignore_ascii_case(UNAVAILABLE) || value.eq_ignore_ascii_case(TEMPORARILY_UNAVAILABLE);
         if value.is_empty() || value.len() > MAX_VALUE || special {
             return false;
         }
@@ -244,7 +245,10 @@ impl<'i> Attributes<'i> {
     /// Iterates over the attributes that are given.
     pub fn iter(&self) -> impl Iterator<Item = (Attribute, &AttributeValue<'i>)> {
         let values = self.values.iter().flat_map(|values| values.iter());
-        Attribute::ALL.into_iter().zip(values).filter_map(|(attribute, value)| Some((attribute, value.as_ref()?)))
+        Attribute::ALL
+            .into_iter()
+            .zip(values)
+            .filter_map(|(attribute, value)| Some((attribute, value.as_ref()?)))
     }
 
     /// Whether no attribute is given.
@@ -273,7 +277,9 @@ impl<'i> Attributes<'i> {
     pub fn into_owned(self) -> Attributes<'static> {
         Attributes {
             command: self.command,
-            values: self.values.map(|values| Box::new(values.map(|value| value.map(AttributeValue::into_owned)))),
+            values: self
+                .values
+                .map(|values| Box::new(values.map(|value| value.map(AttributeValue::into_owned)))),
         }
     }
 }
@@ -444,7 +450,10 @@ mod tests {
         }
         let long = alloc::format!("NAME={}", "a".repeat(256));
         assert_eq!(Attributes::parse(ProxyCommand::XClient, &long).unwrap_err(), SyntaxFault::Value);
-        assert!(Attributes::parse(ProxyCommand::XForward, "ADDR=local PROTO=UUCP SOURCE=LOCAL IDENT=4711").is_ok());
+        assert!(
+            Attributes::parse(ProxyCommand::XForward, "ADDR=local PROTO=UUCP SOURCE=LOCAL IDENT=4711")
+                .is_ok()
+        );
         for bad in ["", "a\r\nRSET", "[UNAVAILABLE]", "[tempunavail]"] {
             assert!(Attributes::xclient().with(Attribute::Login, bad).is_err(), "{bad:?}");
         }

@@ -20,8 +20,8 @@ pub(crate) fn parse_auth<'i>(
         return Err(SyntaxError::new(line.len(), SyntaxFault::MissingArgument));
     }
     // sasl-mech: 1*20( ALPHA / DIGIT / "-" / "_" ) (RFC 4422 §3.1)
-    let is_name = name.len() <= 20
-        && name.iter().all(|&byte| ascii::is(byte, ascii::ALNUM) || b"-_".contains(&byte));
+    let is_name =
+        name.len() <= 20 && name.iter().all(|&byte| ascii::is(byte, ascii::ALNUM) || b"-_".contains(&byte));
     match core::str::from_utf8(name) {
         Ok(mechanism) if is_name => Ok((Cow::Borrowed(mechanism), words.next().map(SecretBytes::new))),
         _ => Err(SyntaxError::at(line, rest, SyntaxFault::Mechanism)),

@@ -113,7 +113,8 @@ pub(crate) fn encode_burl(url: &SecretBytes<'_>, end: ChunkEnd, tx: &mut SendBuf
 
 /// Whether the text is a scheme, a colon and printable US-ASCII (RFC 3986 §4.3). The rest of the URL is not checked.
 pub(crate) fn is_absolute_url(text: &[u8]) -> bool {
-    let Some((scheme, rest)) = text.iter().position(|&byte| byte == b':').and_then(|at| text.split_at_checked(at))
+    let Some((scheme, rest)) =
+        text.iter().position(|&byte| byte == b':').and_then(|at| text.split_at_checked(at))
     else {
         return false;
     };

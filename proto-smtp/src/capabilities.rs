@@ -343,8 +343,9 @@ mod tests {
 
     #[test]
     fn keeps_unknown_limits() {
-        let capabilities =
-            Capabilities::parse(b"250-mx\r\n250-LIMITS MAILMAX=3 SIZEMAX=a=b\r\n250 limits FLAG RCPTMAX=x\r\n");
+        let capabilities = Capabilities::parse(
+            b"250-mx\r\n250-LIMITS MAILMAX=3 SIZEMAX=a=b\r\n250 limits FLAG RCPTMAX=x\r\n",
+        );
         let others: Vec<_> = capabilities.unknown_limits().collect();
         assert_eq!(others, [("SIZEMAX", Some("a=b")), ("FLAG", None)]);
     }

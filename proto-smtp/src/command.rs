@@ -312,11 +312,9 @@ impl fmt::Debug for Command<'_> {
             Self::Ehlo(name) => f.debug_tuple("Ehlo").field(name).finish(),
             Self::Helo(name) => f.debug_tuple("Helo").field(name).finish(),
             Self::Lhlo(name) => f.debug_tuple("Lhlo").field(name).finish(),
-            Self::Auth { mechanism, initial } => f
-                .debug_struct("Auth")
-                .field("mechanism", mechanism)
-                .field("initial", initial)
-                .finish(),
+            Self::Auth { mechanism, initial } => {
+                f.debug_struct("Auth").field("mechanism", mechanism).field("initial", initial).finish()
+            }
             Self::Mail(mail) => mail.fmt(f),
             Self::Rcpt(rcpt) => rcpt.fmt(f),
             Self::Bdat { size, end } => f.debug_struct("Bdat").field("size", size).field("end", end).finish(),
@@ -528,8 +526,14 @@ mod tests {
     #[test]
     fn parses_commands_of_extensions() {
         let domain = |text| Domain::parse(text).unwrap();
-        assert_eq!(Command::parse(b"etrn a.example "), Ok(Command::Etrn(EtrnNode::Host(domain("a.example")))));
-        assert_eq!(Command::parse(b"ETRN @b.example"), Ok(Command::Etrn(EtrnNode::Subdomains(domain("b.example")))));
+        assert_eq!(
+            Command::parse(b"etrn a.example "),
+            Ok(Command::Etrn(EtrnNode::Host(domain("a.example"))))
+        );
+        assert_eq!(
+            Command::parse(b"ETRN @b.example"),
+            Ok(Command::Etrn(EtrnNode::Subdomains(domain("b.example"))))
+        );
         assert_eq!(Command::parse(b"ETRN #uucp"), Ok(Command::Etrn(EtrnNode::Queue("uucp".into()))));
         let url = "imap://h/a;urlauth=submit+x:internal:00";
         let burl = |end| Ok(Command::Burl { url: SecretBytes::new(url.as_bytes()), end });
@@ -546,7 +550,8 @@ mod tests {
 
     #[test]
     fn hides_secrets_in_debug_output() {
-        let shown = alloc::format!("{:?}", Command::parse(b"BURL imap://h/a;urlauth=submit+x:internal:4711 LAST"));
+        let shown =
+            alloc::format!("{:?}", Command::parse(b"BURL imap://h/a;urlauth=submit+x:internal:4711 LAST"));
         assert!(shown.contains("Last") && !shown.contains("4711"), "{shown}");
         let shown = alloc::format!("{:?}", Command::parse(b"AUTH PLAIN AHUAc2VjcmV0"));
         assert!(shown.contains("PLAIN") && !shown.contains("AHUA"), "{shown}");

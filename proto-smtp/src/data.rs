@@ -233,7 +233,11 @@ impl DotStuffer {
     ///
     /// # Errors
     /// The part holds a byte that cannot be sent. Some of it was passed to `put`: the data must not be finished.
-    pub fn write<'m>(&mut self, message: &'m [u8], mut put: impl FnMut(&'m [u8])) -> Result<(), ForbiddenByte> {
+    pub fn write<'m>(
+        &mut self,
+        message: &'m [u8],
+        mut put: impl FnMut(&'m [u8]),
+    ) -> Result<(), ForbiddenByte> {
         let mut rest = message;
         while let Some((&first, tail)) = rest.split_first() {
             match (self.position, first) {

@@ -31,7 +31,8 @@ impl DeliverBy {
     /// # Errors
     /// The number has more than nine digits, or is not positive with [`ByMode::Return`].
     pub const fn new(seconds: i32, mode: ByMode) -> Result<Self, SyntaxError> {
-        let possible = seconds.unsigned_abs() <= MAX_SECONDS && (seconds > 0 || matches!(mode, ByMode::Notify));
+        let possible =
+            seconds.unsigned_abs() <= MAX_SECONDS && (seconds > 0 || matches!(mode, ByMode::Notify));
         if possible { Ok(Self { seconds, mode, trace: false }) } else { Err(no_number()) }
     }
 

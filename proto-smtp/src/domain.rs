@@ -143,7 +143,9 @@ fn address_literal(input: &[u8]) -> Parsed<'_, ()> {
     let (rest, ()) = (tag(&b"["[..]), map_res(content, check_literal), tag(&b"]"[..]))
         .map(|_| ())
         .parse(input)
-        .map_err(|error: nom::Err<ParseFailure<'_>>| error.map(|failure| ParseFailure { fault: SyntaxFault::Domain, ..failure }))?;
+        .map_err(|error: nom::Err<ParseFailure<'_>>| {
+            error.map(|failure| ParseFailure { fault: SyntaxFault::Domain, ..failure })
+        })?;
     Ok((rest, ()))
 }
 

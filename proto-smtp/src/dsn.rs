@@ -8,7 +8,7 @@ use core::fmt::{self, Write as _};
 
 use crate::address::Address;
 use crate::ascii;
-use crate::is_keyword;
+use crate::parameter::is_keyword;
 use crate::syntax::{SyntaxError, SyntaxFault};
 use crate::xtext::{self, Xtext, is_xtext};
 
@@ -55,7 +55,9 @@ impl Return {
 
     /// `ret-value = "FULL" / "HDRS"` (RFC 3461 §4.3)
     pub(crate) fn parse(value: &[u8]) -> Option<Self> {
-        [Self::Full, Self::Headers].into_iter().find(|ret| ret.as_str().as_bytes().eq_ignore_ascii_case(value))
+        [Self::Full, Self::Headers]
+            .into_iter()
+            .find(|ret| ret.as_str().as_bytes().eq_ignore_ascii_case(value))
     }
 }
 
@@ -165,8 +167,7 @@ impl<'i> OriginalRecipient<'i> {
     pub fn parse(text: &'i str) -> Result<Self, SyntaxError> {
         let end = memchr::memchr(b';', text.as_bytes()).ok_or(no_value())?;
         let (kind, address) = (text.get(..end).unwrap_or_default(), text.get(end + 1..).unwrap_or_default());
-        let good =
-            if is_utf8(kind) { is_utf8_address(address) } else { is_xtext(address.as_bytes()) };
+        let good = if is_utf8(kind) { is_utf8_address(address) } else { is_xtext(address.as_bytes()) };
         if good && is_keyword(kind.as_bytes()) && text.len() <= LONGEST_RECIPIENT {
             Ok(Self { kind: Cow::Borrowed(kind), address: Cow::Borrowed(address) })
         } else {
@@ -180,10 +181,7 @@ impl<'i> OriginalRecipient<'i> {
     /// The type is not an atom, the address is empty or holds a control character, or the value is longer than 500
     /// bytes when encoded.
     pub fn encode(kind: &'i str, plain: &str) -> Result<Self, SyntaxError> {
-        if plain.is_empty()
-            || ascii::printable(plain.as_bytes()).is_none()
-            || !is_keyword(kind.as_bytes())
-        {
+        if plain.is_empty() || ascii::printable(plain.as_bytes()).is_none() || !is_keyword(kind.as_bytes()) {
             return Err(no_value());
         }
         let recipient = Self::encoded(Cow::Borrowed(kind), plain);

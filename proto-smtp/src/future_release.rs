@@ -71,7 +71,7 @@ impl FutureRelease {
     /// Whether the server holds a message that long. An interval is compared with the longest interval and a time with
     /// the latest time, because the machine has no clock.
     #[must_use]
-    pub fn admits(&self, hold: Hold) -> bool {
+    pub fn allows(&self, hold: Hold) -> bool {
         match hold {
             Hold::For(interval) => interval <= self.interval,
             Hold::Until(time) => time.unix_seconds() <= self.until.unix_seconds(),
@@ -129,7 +129,7 @@ mod tests {
             (Hold::Until(date("2030-01-01T01:00:00+01:00")), true),
             (Hold::Until(date("2030-01-01T00:00:01Z")), false),
         ] {
-            assert_eq!(most.admits(hold), admitted, "{hold}");
+            assert_eq!(most.allows(hold), admitted, "{hold}");
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::encode;
 use crate::extension::{Extension, ExtensionSet};
 use crate::future_release::{Hold, Interval};
 use crate::parameter::{
-    ParameterTable, ParameterUse, Parameters, defer, encode_flag, encode_value, parse_parameters, parse_value, store,
-    store_flag,
+    ParameterTable, ParameterUse, Parameters, defer, encode_flag, encode_value, parse_parameters,
+    parse_value, store, store_flag,
 };
 use crate::path::{ReversePath, after_colon, reverse_path};
 use crate::priority::Priority;
@@ -85,7 +85,11 @@ impl<'i> Mail<'i> {
         Ok(mail)
     }
 
-    fn parse_parameter(&mut self, keyword: &[u8], value: Option<&'i [u8]>) -> Result<ParameterUse, SyntaxFault> {
+    fn parse_parameter(
+        &mut self,
+        keyword: &[u8],
+        value: Option<&'i [u8]>,
+    ) -> Result<ParameterUse, SyntaxFault> {
         const SIZE: u64 = ascii::word(b"SIZE");
         const BODY: u64 = ascii::word(b"BODY");
         const SMTPUTF8: u64 = ascii::word(b"SMTPUTF8");

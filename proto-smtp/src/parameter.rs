@@ -47,9 +47,9 @@ impl ParameterTable {
     /// The keywords whose values have a field of their own.
     const fn fields(self) -> &'static [&'static str] {
         match self {
-            Self::Mail => &[
-                "SIZE", "BODY", "SMTPUTF8", "RET", "BY", "MT-PRIORITY", "REQUIRETLS", "CONPERM", "PRDR",
-            ],
+            Self::Mail => {
+                &["SIZE", "BODY", "SMTPUTF8", "RET", "BY", "MT-PRIORITY", "REQUIRETLS", "CONPERM", "PRDR"]
+            }
             Self::Rcpt => &["NOTIFY", "RRVS", "CONNEG"],
         }
     }
@@ -179,8 +179,11 @@ impl<'i> Parameters<'i> {
     /// Converts to an owned value.
     #[must_use]
     pub fn into_owned(self) -> Parameters<'static> {
-        let text =
-            if self.present == Present::NONE { Cow::Borrowed("") } else { Cow::Owned(self.text.into_owned()) };
+        let text = if self.present == Present::NONE {
+            Cow::Borrowed("")
+        } else {
+            Cow::Owned(self.text.into_owned())
+        };
         Parameters { text, present: self.present, table: self.table }
     }
 

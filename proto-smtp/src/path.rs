@@ -157,7 +157,6 @@ fn source_route(mut input: &[u8]) -> Parsed<'_, ()> {
     }
 }
 
-
 /// Skips `FROM:` or `TO:` and the spaces around it, which many clients send.
 pub(crate) fn after_colon<'i>(line: &[u8], rest: &'i [u8], word: &[u8]) -> Result<&'i [u8], SyntaxError> {
     let start = skip_spaces(rest);

@@ -6,8 +6,8 @@ use crate::ascii;
 use crate::dsn::{Notify, OriginalRecipient};
 use crate::extension::{Extension, ExtensionSet};
 use crate::parameter::{
-    ParameterTable, ParameterUse, Parameters, defer, encode_flag, encode_value, parse_parameters, parse_value, store,
-    store_flag,
+    ParameterTable, ParameterUse, Parameters, defer, encode_flag, encode_value, parse_parameters,
+    parse_value, store, store_flag,
 };
 use crate::path::{ForwardPath, after_colon, forward_path};
 use crate::syntax::{SyntaxError, SyntaxFault, finish};
@@ -57,7 +57,11 @@ impl<'i> Rcpt<'i> {
         Ok(rcpt)
     }
 
-    fn parse_parameter(&mut self, keyword: &[u8], value: Option<&'i [u8]>) -> Result<ParameterUse, SyntaxFault> {
+    fn parse_parameter(
+        &mut self,
+        keyword: &[u8],
+        value: Option<&'i [u8]>,
+    ) -> Result<ParameterUse, SyntaxFault> {
         const NOTIFY: u64 = ascii::word(b"NOTIFY");
         const ORCPT: u64 = ascii::word(b"ORCPT");
         const RRVS: u64 = ascii::word(b"RRVS");

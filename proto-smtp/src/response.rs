@@ -103,7 +103,7 @@ impl<'i> Response<'i> {
     ///
     /// # Errors
     /// The bytes are not a complete reply, the lines have different codes, or bytes follow the reply.
-pub fn parse(bytes: &'i [u8]) -> Result<Self, SyntaxError> {
+    pub fn parse(bytes: &'i [u8]) -> Result<Self, SyntaxError> {
         let mut at = 0;
         let mut first = None;
         loop {

@@ -282,6 +282,9 @@ mod tests {
         let short = SyntaxError::at(b"a<b\n", b"<b\n", SyntaxFault::Path);
         assert_eq!(short.to_string(), "An address in angle brackets is expected (at byte 1: \"<b\\n\")");
         assert_eq!(short.withheld().found(), b"");
-        assert_eq!(SyntaxError::new(0, SyntaxFault::Url).to_string(), "An absolute URL is expected (at byte 0)");
+        assert_eq!(
+            SyntaxError::new(0, SyntaxFault::Url).to_string(),
+            "An absolute URL is expected (at byte 0)"
+        );
     }
 }

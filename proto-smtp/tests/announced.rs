@@ -35,7 +35,7 @@ impl Session {
         let _ = session.tx.take();
         let lines: String = offered.iter().map(|line| format!("250-{line}\r\n")).collect();
         session.rx.extend(format!("250-mx\r\n{lines}250 HELP\r\n").as_bytes());
-        assert!(matches!(session.next(), Some(Event::Extensions(_))));
+        assert!(matches!(session.next(), Some(Event::Capabilities(_))));
         session
     }
 

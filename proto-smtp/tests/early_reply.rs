@@ -75,7 +75,7 @@ impl Session {
         let mut last = Progress::Continue;
         while let Some(event) = self.client.next_event(&mut self.rx, &mut self.tx)? {
             last = match event {
-                Event::Extensions(_) => self.transaction.start(&mut self.client, &mut self.tx)?,
+                Event::Capabilities(_) => self.transaction.start(&mut self.client, &mut self.tx)?,
                 event => self.transaction.event(&event, &mut self.client, &mut self.tx)?,
             };
             if last == Progress::SendData {

@@ -9,7 +9,7 @@ use proto_mail::{
 };
 use proto_smtp::client::{AuthOutcome, Client, Event as Heard};
 use proto_smtp::server::{Event, Server};
-use proto_smtp::types::{Address, ChunkEnd, Mail, Node, Rcpt};
+use proto_smtp::types::{Address, ChunkEnd, EtrnNode, Mail, Rcpt};
 use proto_smtp::{Config, InitialResponse, MixedCodes, Waits};
 
 /// A client under TLS that was greeted.
@@ -178,12 +178,12 @@ fn a_session_that_is_over_wants_nothing_and_says_why_again() {
 #[test]
 fn replies_that_were_repaired_are_counted() {
     let mut talk = Talk::with(Config::default().mixed_codes(MixedCodes::LastRefusal), &[]);
-    assert_eq!(talk.client.repairs(), 0);
+    assert_eq!(talk.client.repairs().count(), 0);
     for repairs in 1..3 {
         talk.client.noop(&mut talk.tx).unwrap();
         talk.said();
         talk.hear("550-one\r\n451 two\r\n").unwrap();
-        assert_eq!(talk.client.repairs(), repairs);
+        assert_eq!(talk.client.repairs().count(), repairs);
     }
 }
 
@@ -236,8 +236,8 @@ fn what_is_too_long_of_a_reply_is_named() {
     }
 }
 
-fn node() -> Node<'static> {
-    Node::parse("example.org").unwrap()
+fn node() -> EtrnNode<'static> {
+    EtrnNode::parse("example.org").unwrap()
 }
 
 fn address(text: &str) -> Address<'static> {
@@ -263,15 +263,15 @@ fn what_passes_by_waits_for_what_is_written() {
     talk.client.bdat(5, ChunkEnd::Last, &mut talk.tx).unwrap();
     let Talk { client, tx, .. } = &mut talk;
     assert_eq!(
-        client.data_writer().unwrap().passed(5, tx),
+        client.data_writer().unwrap().written_externally(5, tx),
         Err(Misuse::WrongState.into()),
         "BDAT has not left"
     );
     assert_eq!(tx.take(), b"BDAT 5 LAST\r\n");
-    assert_eq!(client.data_writer().unwrap().passed(6, tx), Err(Misuse::WrongLength.into()));
-    assert_eq!(client.data_writer().unwrap().passed(4, tx), Ok(()));
+    assert_eq!(client.data_writer().unwrap().written_externally(6, tx), Err(Misuse::WrongLength.into()));
+    assert_eq!(client.data_writer().unwrap().written_externally(4, tx), Ok(()));
     assert_eq!(client.data_writer().unwrap().finish(tx), Err(Misuse::WrongLength.into()));
-    assert_eq!(client.data_writer().unwrap().passed(1, tx), Ok(()));
+    assert_eq!(client.data_writer().unwrap().written_externally(1, tx), Ok(()));
     assert_eq!(client.data_writer().unwrap().finish(tx), Ok(()));
     assert!(talk.hear("250 taken\r\n").unwrap()[0].starts_with("Delivered"));
 }
@@ -369,16 +369,16 @@ const AUTH: &str = "AUTH PLAIN AHUAcA==\r\n";
 fn a_verdict_answers_its_own_question_alone() {
     let mut other = Serving::new(at_once());
     let first = other.asked(AUTH);
-    other.server.verdict(first, AuthVerdict::Reject, &mut other.tx).unwrap();
+    other.server.answer_auth(first, AuthVerdict::Reject, &mut other.tx).unwrap();
     let second = other.asked(AUTH);
     let mut serving = Serving::new(at_once());
     let own = serving.asked(AUTH);
     assert_eq!(
-        serving.server.verdict(second, AuthVerdict::Accept, &mut serving.tx),
+        serving.server.answer_auth(second, AuthVerdict::Accept, &mut serving.tx),
         Err(Misuse::StaleToken.into())
     );
     assert_eq!(serving.said(), "", "nobody was let in");
-    serving.server.verdict(own, AuthVerdict::Reject, &mut serving.tx).unwrap();
+    serving.server.answer_auth(own, AuthVerdict::Reject, &mut serving.tx).unwrap();
     assert!(serving.said().starts_with("535 "));
 }
 
@@ -429,7 +429,7 @@ fn an_application_that_cannot_tell_is_no_failed_attempt() {
     let mut serving = Serving::new(at_once());
     for _ in 0..20 {
         let request = serving.asked(AUTH);
-        serving.server.verdict(request, AuthVerdict::Unavailable, &mut serving.tx).unwrap();
+        serving.server.answer_auth(request, AuthVerdict::Unavailable, &mut serving.tx).unwrap();
         assert!(serving.said().starts_with("454 "));
     }
 }

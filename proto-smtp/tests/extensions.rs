@@ -7,11 +7,10 @@ use std::num::NonZeroU32;
 
 use proto_mail::{Channel, Cleartext, Error, Misuse, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, NotSent, Outcome, Progress, Transaction};
-use proto_smtp::parse;
 use proto_smtp::server::{Event, Server};
 use proto_smtp::types::{
-    Address, BurlSource, Command, DateTime, Extension, ExtensionSet, FutureRelease, Interval, Mail, Offers,
-    PriorityProfile, Rcpt, ServerLimits, Solicitation,
+    Address, BurlSource, Command, DateTime, Extension, ExtensionParameters, ExtensionSet, FutureRelease,
+    Interval, Mail, PriorityProfile, Rcpt, ServerLimits, Solicitation,
 };
 use proto_smtp::{Config, UnknownParameters};
 use support::{config, serve_cleartext, serve_secure};
@@ -44,8 +43,8 @@ const OF_RCPT: &[(&str, Extension)] = &[
     ("CONNEG", Extension::Conneg),
 ];
 
-fn offers() -> Offers {
-    Offers::default()
+fn offers() -> ExtensionParameters {
+    ExtensionParameters::default()
         .min_by_time(60)
         .priority_profile(PriorityProfile::parse("MIXER").unwrap())
         .future_release(FutureRelease {
@@ -69,7 +68,7 @@ fn limits(mails: u32, recipients: u32, domains: u32) -> ServerLimits {
 
 /// A server that offers all that there is.
 fn everything() -> Config {
-    config().extensions(Extension::ALL.into_iter().collect()).offers(offers())
+    config().extensions(Extension::ALL.into_iter().collect()).extension_parameters(offers())
 }
 
 /// The code that a server gives to the last line.
@@ -79,14 +78,14 @@ fn code(config: &Config, lines: &[&str]) -> u16 {
 }
 
 fn read_mail(parameter: &str) -> Mail<'static> {
-    match parse::command(format!("MAIL FROM:<a@b.example> {parameter}").as_bytes()) {
+    match Command::parse(format!("MAIL FROM:<a@b.example> {parameter}").as_bytes()) {
         Ok(Command::Mail(mail)) => mail.into_owned(),
         other => panic!("{parameter}: {other:?}"),
     }
 }
 
 fn read_rcpt(parameter: &str) -> Rcpt<'static> {
-    match parse::command(format!("RCPT TO:<c@d.example> {parameter}").as_bytes()) {
+    match Command::parse(format!("RCPT TO:<c@d.example> {parameter}").as_bytes()) {
         Ok(Command::Rcpt(rcpt)) => rcpt.into_owned(),
         other => panic!("{parameter}: {other:?}"),
     }
@@ -161,7 +160,7 @@ fn a_server_says_what_it_keeps_to() {
         assert!(output.lines().any(|said| said.get(4..) == Some(line)), "{line}: {output}");
     }
     // Without settings of its own an extension is a bare word, and not there if it must say something.
-    let bare = said(&everything().offers(Offers::default()));
+    let bare = said(&everything().extension_parameters(ExtensionParameters::default()));
     for (word, line) in [
         ("DELIVERBY", Some("DELIVERBY")),
         ("MT-PRIORITY", Some("MT-PRIORITY")),
@@ -179,7 +178,7 @@ fn what_a_server_says_a_client_reads() {
     let record = serve_secure(&everything(), &[b"EHLO c.example\r\n"]);
     let lines: Vec<&str> = record.output.lines().skip(2).filter_map(|line| line.get(4..)).collect();
     let session = secure(&lines);
-    let (heard, said) = (session.client.extensions(), offers());
+    let (heard, said) = (session.client.capabilities(), offers());
     assert_eq!(heard.limits(), said.limits);
     assert_eq!(heard.min_by_time(), said.min_by_time);
     assert_eq!(heard.priority_profile(), said.priority_profile);
@@ -331,7 +330,7 @@ fn nobody_goes_beyond_what_is_announced() {
 
 #[test]
 fn a_server_keeps_to_its_limits() {
-    let with = |limits| config().offers(Offers::default().limits(limits));
+    let with = |limits| config().extension_parameters(ExtensionParameters::default().limits(limits));
     let run = |limits, lines: &str| {
         let input = format!("EHLO c.example\r\n{}\r\n", lines.replace(' ', "\r\n"));
         let input = input.replace('_', " ");
@@ -357,7 +356,7 @@ fn a_server_keeps_to_its_limits() {
 fn a_client_that_keeps_to_the_limits_is_never_refused_for_them() {
     let config = config()
         .extensions([Extension::Limits, Extension::Pipelining].into_iter().collect())
-        .offers(Offers::default().limits(limits(3, 3, 2)));
+        .extension_parameters(ExtensionParameters::default().limits(limits(3, 3, 2)));
     let said = serve_secure(&config, &[b"EHLO c.example\r\n"]).output;
     let offered: Vec<&str> = said.lines().skip(2).filter_map(|line| line.get(4..)).collect();
     let mut session = secure(&offered);
@@ -405,8 +404,8 @@ fn an_event_carries_what_was_asked() {
     };
     assert_eq!((mail.by.unwrap().seconds(), mail.by.unwrap().is_traced()), (90, true));
     assert_eq!(mail.priority.unwrap().value(), -4);
-    assert_eq!(mail.hold.unwrap().to_string(), "5");
-    assert!(mail.require_tls && mail.conperm && mail.extra.is_empty());
+    assert_eq!(mail.hold().unwrap().to_string(), "5");
+    assert!(mail.require_tls && mail.conperm && !mail.parameters.has_unknown());
 }
 
 /// The rows of the table: each as its cells.

@@ -8,7 +8,7 @@ use proto_mail::{Cleartext, Error, Limits, Misuse, PeerError, RecvBuffer, Secure
 use proto_smtp::client::{Client, Event as ClientEvent, Step};
 use proto_smtp::server::{Event, Server};
 use proto_smtp::types::{
-    Attribute, AttributeValue, Attributes, ChunkEnd, Extension, ExtensionSet, Node, Response,
+    Attribute, AttributeValue, Attributes, ChunkEnd, EtrnNode, Extension, ExtensionSet, Response,
 };
 use proto_smtp::{Config, Dialect};
 use support::{config, every_split};
@@ -49,7 +49,7 @@ impl Session {
             assert!(!shown.contains("4711"), "{shown}");
             let (text, reply) = match event {
                 Event::Auth(request) => {
-                    self.server.verdict(request, AuthVerdict::Accept, &mut self.tx).unwrap();
+                    self.server.answer_auth(request, AuthVerdict::Accept, &mut self.tx).unwrap();
                     continue;
                 }
                 Event::Mail(mail, reply) => (format!("mail {}", mail.from), reply),
@@ -287,7 +287,7 @@ impl Asker {
 #[test]
 fn a_client_gives_what_is_offered() {
     let mut asker = Asker::new(OFFERED);
-    asker.client.etrn(&Node::parse("@a.example").unwrap(), &mut asker.tx).unwrap();
+    asker.client.etrn(&EtrnNode::parse("@a.example").unwrap(), &mut asker.tx).unwrap();
     assert_eq!(asker.sent(), "ETRN @a.example\r\n");
     assert_eq!(asker.hear("253 2.0.0 7 messages\r\n").unwrap(), ["accepted Etrn 253 2.0.0 7 messages"]);
     asker.client.help("ETRN", &mut asker.tx).unwrap();
@@ -317,7 +317,7 @@ fn a_client_says_ehlo_again_behind_xclient() {
     assert_eq!(asker.sent(), "XCLIENT LOGIN=a+20b\r\n");
     assert_eq!(asker.hear("220 again\r\n").unwrap(), ["accepted XClient 220 again"]);
     assert_eq!(asker.sent(), "EHLO localhost\r\n");
-    assert!(!asker.client.extensions().contains(Extension::Etrn), "what was offered is forgotten");
+    assert!(!asker.client.capabilities().contains(Extension::Etrn), "what was offered is forgotten");
     assert_eq!(asker.hear("250 mx\r\n").unwrap(), ["extensions {}"]);
     assert_eq!(asker.client.xclient(&said, &mut asker.tx), Err(Misuse::NotOffered.into()));
     // A refusal changes nothing; any other yes leaves it open whose session this is.
@@ -332,7 +332,7 @@ fn a_client_says_ehlo_again_behind_xclient() {
 
 #[test]
 fn a_client_does_not_give_what_may_not_be_given() {
-    let node = Node::parse("a.example").unwrap();
+    let node = EtrnNode::parse("a.example").unwrap();
     let name = Attributes::xclient().with(Attribute::Name, "a").unwrap();
     let forward = Attributes::xforward().with(Attribute::Name, "a").unwrap();
     let mut asker = Asker::new("250 mx\r\n");

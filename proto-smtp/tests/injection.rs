@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proto_mail::{Cleartext, Credentials, Mechanism, RecvBuffer, Secure, SendBuffer};
+use proto_smtp::Config;
 use proto_smtp::client::Client;
 use proto_smtp::server::{Event, Server};
 use proto_smtp::types::{
     Address, Attribute, AttributeValue, Attributes, Authority, BurlSource, ByMode, ChunkEnd, ClientName,
-    Code, Command, DateTime, DeliverBy, Domain, EnhancedCode, EnvelopeId, Extension, ForwardPath,
-    FutureRelease, Hold, Interval, Mail, Node, Notify, Offers, OriginalRecipient, Priority, PriorityProfile,
-    Rcpt, Response, ReversePath, Solicitation, Submitter, ValidSince, Xtext,
+    Code, Command, DateTime, DeliverBy, Domain, EnhancedCode, EnvelopeId, EtrnNode, Extension,
+    ExtensionParameters, ForwardPath, FutureRelease, Hold, Interval, Mail, Notify, OriginalRecipient,
+    Priority, PriorityProfile, Rcpt, Response, ReversePath, SecretBytes, Solicitation, Submitter, ValidSince,
+    Xtext,
 };
-use proto_smtp::{Config, encode, parse};
 
 /// What is put into good text: octets that end lines or words, what a sloppy cut to eight bits would make of one, and what
 /// has a meaning in some value.
@@ -114,7 +115,7 @@ fn text() -> impl Strategy<Value = String> {
 /// What a command is on the wire: one line, and nothing in it that could be taken for its end.
 fn line(command: &Command<'_>) -> Result<String, TestCaseError> {
     let mut tx = SendBuffer::new();
-    encode::command(command, &mut tx);
+    command.encode(&mut tx);
     one_line(tx.take())
 }
 
@@ -144,22 +145,25 @@ fn mail_of(text: &str) -> (Mail<'_>, usize) {
     let address = Address::parse(text).ok();
     let mut mail = Mail::new(address.clone().map_or(ReversePath::Null, ReversePath::from));
     mail.utf8 = true;
-    mail.auth = Submitter::parse(text).ok().or(address.map(Submitter::Address));
-    mail.envid = EnvelopeId::parse(text).ok().or(EnvelopeId::encode(text).ok());
+    mail.set_auth(Submitter::parse(text).ok().or(address.map(Submitter::Address)).as_ref());
+    mail.set_envid(EnvelopeId::parse(text).ok().or(EnvelopeId::encode(text).ok()).as_ref());
     mail.by = DeliverBy::parse(text).ok();
     mail.priority = Priority::parse(text).ok();
     let interval = Interval::parse(text).ok().map(Hold::For);
-    mail.hold = interval.or(DateTime::parse(text).ok().map(Hold::Until));
-    mail.solicit = Solicitation::parse(text).ok();
-    let pushed =
-        [mail.extra.push(text, None), mail.extra.push("X-A", Some(text)), mail.extra.push(text, Some(text))];
+    mail.set_hold(interval.or(DateTime::parse(text).ok().map(Hold::Until)));
+    mail.set_solicit(Solicitation::parse(text).ok().as_ref());
+    let pushed = [
+        mail.parameters.push(text, None),
+        mail.parameters.push("X-A", Some(text)),
+        mail.parameters.push(text, Some(text)),
+    ];
     let typed = [
-        mail.auth.is_some(),
-        mail.envid.is_some(),
+        mail.auth().is_some(),
+        mail.envid().is_some(),
         mail.by.is_some(),
         mail.priority.is_some(),
-        mail.hold.is_some(),
-        mail.solicit.is_some(),
+        mail.hold().is_some(),
+        mail.solicit().is_some(),
     ];
     // And SMTPUTF8.
     let words =
@@ -171,14 +175,15 @@ fn rcpt_of(text: &str) -> (Rcpt<'_>, usize) {
     let address = Address::parse(text).ok();
     let mut rcpt = Rcpt::new(address.clone().map_or(ForwardPath::Postmaster, ForwardPath::from));
     rcpt.notify = Notify::parse(text).ok();
-    rcpt.original = OriginalRecipient::parse(text)
+    let original = OriginalRecipient::parse(text)
         .or(OriginalRecipient::encode("utf-8", text))
         .or(OriginalRecipient::encode(text, text))
         .ok()
         .or(address.as_ref().and_then(OriginalRecipient::of));
+    rcpt.set_original(original.as_ref());
     rcpt.valid_since = ValidSince::parse(text).ok();
-    let pushed = rcpt.extra.push("X-A", Some(text)).is_ok();
-    let typed = [rcpt.notify.is_some(), rcpt.original.is_some(), rcpt.valid_since.is_some(), pushed];
+    let pushed = rcpt.parameters.push("X-A", Some(text)).is_ok();
+    let typed = [rcpt.notify.is_some(), rcpt.original().is_some(), rcpt.valid_since.is_some(), pushed];
     let words = typed.into_iter().filter(|set| *set).count();
     (rcpt, words)
 }
@@ -196,14 +201,14 @@ proptest! {
         let (mail, words) = mail_of(&text);
         let written = line(&Command::Mail(mail.clone()))?;
         prop_assert_eq!(parameters(&written, mail.from.as_str()), words, "{:?}", &written);
-        let Ok(Command::Mail(read)) = parse::command(written.as_bytes()) else { panic!("{written:?}") };
+        let Ok(Command::Mail(read)) = Command::parse(written.as_bytes()) else { panic!("{written:?}") };
         prop_assert_eq!(read.extensions(), mail.extensions());
         prop_assert_eq!(line(&Command::Mail(read))?, written);
 
         let (rcpt, words) = rcpt_of(&text);
         let written = line(&Command::Rcpt(rcpt.clone()))?;
         prop_assert_eq!(parameters(&written, rcpt.to.as_str()), words, "{:?}", &written);
-        let Ok(Command::Rcpt(read)) = parse::command(written.as_bytes()) else { panic!("{written:?}") };
+        let Ok(Command::Rcpt(read)) = Command::parse(written.as_bytes()) else { panic!("{written:?}") };
         prop_assert_eq!(read.extensions(), rcpt.extensions());
         prop_assert_eq!(line(&Command::Rcpt(read))?, written);
     }
@@ -219,9 +224,9 @@ proptest! {
                 DateTime::from_unix_seconds(unix).map(Hold::Until),
                 DateTime::from_unix_seconds(short).map(Hold::Until),
             ] {
-                mail.hold = hold;
+                mail.set_hold(hold);
                 let written = line(&Command::Mail(mail.clone()))?;
-                let Ok(Command::Mail(read)) = parse::command(written.as_bytes()) else { panic!("{written:?}") };
+                let Ok(Command::Mail(read)) = Command::parse(written.as_bytes()) else { panic!("{written:?}") };
                 prop_assert_eq!(&read, &mail);
                 if let Some(Hold::Until(time)) = hold {
                     prop_assert!([unix, short].contains(&time.unix_seconds()));
@@ -233,11 +238,11 @@ proptest! {
     #[test]
     fn no_argument_of_a_command_ends_its_line(text in text(), other in text()) {
         for command in [
-            Command::Vrfy(&text),
-            Command::Expn(&text),
-            Command::Other { verb: &text, argument: &other },
-            Command::Auth { mechanism: &text, initial: Some(other.as_bytes()) },
-            Command::Auth { mechanism: &text, initial: None },
+            Command::Vrfy(text.as_str().into()),
+            Command::Expn(text.as_str().into()),
+            Command::Other { verb: text.as_str().into(), argument: other.as_str().into() },
+            Command::Auth { mechanism: text.as_str().into(), initial: Some(SecretBytes::new(other.as_bytes())) },
+            Command::Auth { mechanism: text.as_str().into(), initial: None },
         ] {
             let written = line(&command)?;
             prop_assert!(written.is_ascii(), "{:?}", written);
@@ -261,14 +266,14 @@ proptest! {
 
     #[test]
     fn no_command_of_an_extension_ends_its_line(text in text(), other in text()) {
-        if let Ok(node) = Node::parse(&text) {
+        if let Ok(node) = EtrnNode::parse(&text) {
             prop_assert_eq!(line(&Command::Etrn(node))?.matches(' ').count(), 1);
         }
-        line(&Command::Etrn(Node::Queue(text.as_str().into())))?;
+        line(&Command::Etrn(EtrnNode::Queue(text.as_str().into())))?;
         for end in [ChunkEnd::More, ChunkEnd::Last] {
-            line(&Command::Burl { url: &text, end })?;
+            line(&Command::Burl { url: SecretBytes::new(text.as_bytes()), end })?;
         }
-        line(&Command::Help(&text))?;
+        line(&Command::Help(text.as_str().into()))?;
         for (none, command) in [
             (Attributes::xclient(), Command::XClient as fn(Attributes<'static>) -> Command<'static>),
             (Attributes::xforward(), Command::XForward),
@@ -299,7 +304,7 @@ proptest! {
         type Call<'c> = &'c dyn Fn(&mut Client<Secure>, &mut SendBuffer) -> bool;
         let calls: [Call<'_>; 6] = [
             &|client, tx| client.help(&text, tx).is_ok(),
-            &|client, tx| Node::parse(&text).is_ok_and(|node| client.etrn(&node, tx).is_ok()),
+            &|client, tx| EtrnNode::parse(&text).is_ok_and(|node| client.etrn(&node, tx).is_ok()),
             &|client, tx| client.vrfy(&text, tx).is_ok(),
             &|client, tx| client.expn(&text, tx).is_ok(),
             &|client, tx| client.mail(&mail_of(&text).0, tx).is_ok(),
@@ -350,7 +355,7 @@ proptest! {
     #[test]
     fn no_text_of_a_server_ends_its_line(text in text(), name in text(), code in 200u16..600, detail in any::<u16>()) {
         let name = name.parse::<Domain<'static>>().unwrap_or("localhost".parse().unwrap());
-        let mut offers = Offers::default();
+        let mut offers = ExtensionParameters::default();
         offers.priority_profile = PriorityProfile::parse(&text).ok().map(PriorityProfile::into_owned);
         offers.no_soliciting = Solicitation::parse(&text).ok().map(Solicitation::into_owned);
         offers.burl.extend(BurlSource::parse(&text).map(BurlSource::into_owned));
@@ -364,7 +369,7 @@ proptest! {
             .name(name)
             .greeting(text.clone())
             .extensions(Extension::ALL.into_iter().collect())
-            .offers(offers);
+            .extension_parameters(offers);
         let mut response = Response::new(Code::new(code).unwrap(), text.as_str());
         if let Some(enhanced) = EnhancedCode::new((code / 100) as u8, detail % 1000, 0) {
             response = response.with_enhanced(enhanced);

@@ -177,7 +177,7 @@ impl<'p> Session<'p> {
         let transaction = &mut self.transactions[self.current];
         let progress = match client.next_event(&mut self.client_rx, tx) {
             Ok(None) => return,
-            Ok(Some(Event::Extensions(_))) => transaction.start(client, tx).unwrap(),
+            Ok(Some(Event::Capabilities(_))) => transaction.start(client, tx).unwrap(),
             Ok(Some(event)) => {
                 self.gone = matches!(event, Event::Closed(_));
                 transaction.event(&event, client, tx).unwrap()

@@ -180,8 +180,16 @@ fn a_choice_is_among_what_is_offered() {
     let password = Credentials::password("u", &b"p"[..]);
     let weighed = talk.client.choose_mechanism(&Mechanism::ALL, &password);
     assert_eq!(weighed.chosen(), Some(Mechanism::Plain));
-    assert_eq!(talk.client.choose(&[Mechanism::Login, Mechanism::Plain], &password), Ok(Mechanism::Login));
-    assert!(talk.client.choose(&[Mechanism::XOAuth2, Mechanism::ScramSha256], &password).is_err());
+    assert_eq!(
+        talk.client.choose_mechanism(&[Mechanism::Login, Mechanism::Plain], &password).into_result(),
+        Ok(Mechanism::Login)
+    );
+    assert!(
+        talk.client
+            .choose_mechanism(&[Mechanism::XOAuth2, Mechanism::ScramSha256], &password)
+            .into_result()
+            .is_err()
+    );
 }
 
 /// Challenges are secrets; so may be what is no reply while an exchange goes on.

@@ -95,7 +95,7 @@ fn deliver<C: Channel>(
     gate: fn(&mut Server<C>, ServerEvent<'_, C>, &mut SendBuffer),
 ) -> Vec<Outcome> {
     let mut transaction = transaction(recipients);
-    let mut progress = if client.is_idle() && client.extensions().contains(Extension::EightBitMime) {
+    let mut progress = if client.is_idle() && client.capabilities().contains(Extension::EightBitMime) {
         transaction.start(client, &mut wire.client_tx).unwrap()
     } else {
         Progress::Continue
@@ -103,7 +103,7 @@ fn deliver<C: Channel>(
     for _ in 0..1_000_000 {
         while let Some(event) = client.next_event(&mut wire.client_rx, &mut wire.client_tx).unwrap() {
             progress = match event {
-                Event::Extensions(_) => transaction.start(client, &mut wire.client_tx).unwrap(),
+                Event::Capabilities(_) => transaction.start(client, &mut wire.client_tx).unwrap(),
                 event => transaction.event(&event, client, &mut wire.client_tx).unwrap(),
             };
             if progress == Progress::SendData {
@@ -175,7 +175,7 @@ fn lmtp_speaks_to_lmtp() {
 fn introduce<C: Channel>(wire: &mut Wire, client: &mut Client<C>, server: &mut Server<C>) {
     for _ in 0..10_000 {
         while let Some(event) = client.next_event(&mut wire.client_rx, &mut wire.client_tx).unwrap() {
-            if matches!(event, Event::Extensions(_)) {
+            if matches!(event, Event::Capabilities(_)) {
                 return;
             }
         }
@@ -220,7 +220,7 @@ fn through_both_gates_then_authenticated_then_mail() {
         let mut server = server_upgrade.complete(Secure::trusted_local(), &mut wire.server_rx).unwrap();
         let mut client = client_upgrade.complete(Secure::trusted_local(), &mut wire.client_rx).unwrap();
         introduce(&mut wire, &mut client, &mut server);
-        assert!(!client.extensions().contains(Extension::StartTls));
+        assert!(!client.capabilities().contains(Extension::StartTls));
 
         let credentials = match mechanism {
             Mechanism::Plain | Mechanism::Login => Credentials::password("alice", &b"secret"[..]),
@@ -242,7 +242,7 @@ fn through_both_gates_then_authenticated_then_mail() {
                     (credentials.username(), request.mechanism().reveals_credentials()),
                     ("alice", true)
                 );
-                server.verdict(request, proto_mail::AuthVerdict::Accept, tx).unwrap();
+                server.answer_auth(request, proto_mail::AuthVerdict::Accept, tx).unwrap();
             });
             wire.carry();
         };

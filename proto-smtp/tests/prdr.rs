@@ -26,7 +26,7 @@ fn converse(hello: &[u8], replies: &str) -> (Vec<String>, String, Option<Error>)
     let mut script = hello.chain(replies.as_bytes().split_inclusive(|octet| *octet == b'\n'));
     loop {
         let progress = match client.next_event(&mut rx, &mut tx) {
-            Ok(Some(Event::Extensions(_))) => transaction.start(&mut client, &mut tx).unwrap(),
+            Ok(Some(Event::Capabilities(_))) => transaction.start(&mut client, &mut tx).unwrap(),
             Ok(Some(event)) => transaction.event(&event, &mut client, &mut tx).unwrap(),
             Ok(None) => {
                 output.extend(tx.take());

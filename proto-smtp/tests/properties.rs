@@ -6,12 +6,12 @@ mod support;
 use proptest::prelude::*;
 use proto_mail::{RecvBuffer, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event};
-use proto_smtp::data::{LineEndings, Stop, Stuffing, Unstuffing};
+use proto_smtp::data::{DotStuffer, DotUnstuffer, LineEndings, Stop};
 use proto_smtp::types::{
-    Address, BodyType, Code, Command, EnhancedCode, EnvelopeId, Extension, Extensions, Mail, Notify, Rcpt,
+    Address, BodyType, Capabilities, Code, Command, EnhancedCode, EnvelopeId, Extension, Mail, Notify, Rcpt,
     Response, ReversePath,
 };
-use proto_smtp::{Config, Dialect, data::BareNewline, encode, parse};
+use proto_smtp::{Config, Dialect, data::BareNewline};
 use support::{config, describe, serve_cleartext, serve_secure, serve_trusting};
 
 /// Pieces of conversations, well and badly made: their sequences reach every state.
@@ -71,7 +71,7 @@ fn converse(input: &[&[u8]]) -> (Vec<String>, Option<proto_mail::Error>) {
                 Ok(Some(event)) => {
                     seen.push(describe(&event));
                     match event {
-                        Event::Extensions(_) => {
+                        Event::Capabilities(_) => {
                             let _ = client.mail(&Mail::new(ReversePath::Null), &mut tx);
                             let _ = client.rcpt(&Rcpt::new(Address::parse("a@b").unwrap()), &mut tx);
                             let _ = client.data(&mut tx);
@@ -120,7 +120,7 @@ proptest! {
         for line in record.output.split_terminator("\r\n") {
             prop_assert!(line.len() <= 510 && line.bytes().all(|octet| (32..127).contains(&octet)), "{:?}", line);
             let last = format!("{}\r\n", line.replacen('-', " ", 1));
-            prop_assert!(parse::reply(last.as_bytes()).is_ok());
+            prop_assert!(Response::parse(last.as_bytes()).is_ok());
         }
     }
 
@@ -140,15 +140,15 @@ proptest! {
 
     #[test]
     fn no_octets_make_a_parser_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = parse::command(&input);
-        if let Ok(response) = parse::reply(&input) {
-            let _ = (response.text(), Extensions::try_from(&response));
+        let _ = Command::parse(&input);
+        if let Ok(response) = Response::parse(&input) {
+            let _ = (response.text(), Capabilities::try_from(&response));
         }
         for prefix in ["MAIL FROM:<", "RCPT TO:<a@b> ", "EHLO ", "AUTH ", "BDAT ", "MAIL FROM:<> AUTH=", "MAIL FROM:<> HOLDUNTIL=2030-",
             "MAIL FROM:<> BY=", "BURL imap:", "ETRN ", "XCLIENT NAME=", "XFORWARD ADDR=x IDENT=", "XCLIENT LOGIN=+","XCLIENT ADDR=IPV6:",
             "MAIL FROM:<> SOLICIT=a", "RCPT TO:<a@b> ORCPT=utf-8;\\x{", "RCPT TO:<a@b> RRVS=2030-01-01T0",
         ] {
-            let _ = parse::command(&[prefix.as_bytes(), &input].concat());
+            let _ = Command::parse(&[prefix.as_bytes(), &input].concat());
         }
     }
 
@@ -157,8 +157,8 @@ proptest! {
         extension in prop::sample::select(Extension::ALL.to_vec()), words in "[ =,;:A-Za-z0-9.+-]{0,40}|[ -~]{0,40}|\\PC{0,20}",
     ) {
         let lines = format!("250-x\r\n250-{} {words}\r\n250 OK\r\n", extension.keyword());
-        let Ok(response) = parse::reply(lines.as_bytes()) else { return Ok(()) };
-        let extensions = Extensions::try_from(&response).unwrap();
+        let Ok(response) = Response::parse(lines.as_bytes()) else { return Ok(()) };
+        let extensions = Capabilities::try_from(&response).unwrap();
         prop_assert!(extensions.contains(extension));
         let limits = extensions.limits();
         for limit in [limits.mails, limits.recipients, limits.recipient_domains].into_iter().flatten() {
@@ -187,22 +187,22 @@ proptest! {
         let quoted = format!("\"{}\"@{domain}", quoted.replace('\\', "\\\\").replace('"', "\\\""));
         let mut mail = Mail::new(Address::parse(&text).unwrap()).with_body(BodyType::SevenBit);
         mail.size = size;
-        mail.envid = EnvelopeId::encode(&envid).ok();
-        let pushed = mail.extra.push(&keyword, Some(&value));
+        mail.set_envid(EnvelopeId::encode(&envid).ok().as_ref());
+        let pushed = mail.parameters.push(&keyword, Some(&value));
         let mut rcpt = Rcpt::new(Address::parse(&quoted).unwrap()).with_notify(Notify::DELAY);
-        let _ = rcpt.extra.push(&keyword, None);
+        let _ = rcpt.parameters.push(&keyword, None);
         let mut tx = SendBuffer::new();
-        encode::command(&Command::Mail(mail.clone()), &mut tx);
-        encode::command(&Command::Rcpt(rcpt), &mut tx);
+        Command::Mail(mail.clone()).encode(&mut tx);
+        Command::Rcpt(rcpt).encode(&mut tx);
         let written = tx.take();
         let lines: Vec<&[u8]> = written.split_inclusive(|&octet| octet == b'\n').collect();
         prop_assert_eq!(lines.len(), 2);
-        let Ok(Command::Mail(read)) = parse::command(&lines[0][..lines[0].len() - 2]) else { panic!("{lines:?}") };
-        prop_assert_eq!((read.from, read.size, read.body, read.envid), (mail.from, mail.size, mail.body, mail.envid));
+        let Ok(Command::Mail(read)) = Command::parse(&lines[0][..lines[0].len() - 2]) else { panic!("{lines:?}") };
+        prop_assert_eq!((&read.from, read.size, read.body, read.envid()), (&mail.from, mail.size, mail.body, mail.envid()));
         if pushed.is_ok() {
-            prop_assert_eq!(read.extra.find(&keyword), Some(Some(value.as_str())));
+            prop_assert_eq!(read.parameters.find(&keyword), Some(Some(value.as_str())));
         }
-        let Ok(Command::Rcpt(read)) = parse::command(&lines[1][..lines[1].len() - 2]) else { panic!("{lines:?}") };
+        let Ok(Command::Rcpt(read)) = Command::parse(&lines[1][..lines[1].len() - 2]) else { panic!("{lines:?}") };
         prop_assert_eq!(read.to.as_str(), quoted);
     }
 
@@ -210,11 +210,11 @@ proptest! {
     fn any_text_is_an_address_or_harmless(text in "\\PC{0,30}|[ -~\\r\\n\\x00]{0,30}") {
         if let Ok(address) = Address::parse(&text) {
             let mut tx = SendBuffer::new();
-            encode::command(&Command::Rcpt(Rcpt::new(address.clone())), &mut tx);
+            Command::Rcpt(Rcpt::new(address.clone())).encode(&mut tx);
             let line = tx.take();
-            let Ok(Command::Rcpt(read)) = parse::command(&line[..line.len() - 2]) else { panic!("{text:?}") };
+            let Ok(Command::Rcpt(read)) = Command::parse(&line[..line.len() - 2]) else { panic!("{text:?}") };
             prop_assert_eq!(read.to.as_str(), address.as_str());
-            prop_assert!(read.extra.is_empty());
+            prop_assert!(!read.parameters.has_unknown());
         }
     }
 
@@ -226,9 +226,9 @@ proptest! {
             response = response.with_enhanced(enhanced);
         }
         let mut tx = SendBuffer::new();
-        encode::response(&response, &mut tx);
+        response.encode(&mut tx);
         let octets = tx.take();
-        let read = parse::reply(&octets).unwrap();
+        let read = Response::parse(&octets).unwrap();
         prop_assert_eq!(read.code(), code);
         if response.enhanced().is_some() {
             prop_assert_eq!(read.enhanced(), response.enhanced());
@@ -238,15 +238,15 @@ proptest! {
     #[test]
     fn data_goes_there_and_back(message in "([.a-c]{0,3}\r\n){0,20}", cuts in prop::collection::vec(any::<usize>(), 0..8)) {
         let mut data = Vec::new();
-        let mut writer = Stuffing::new(LineEndings::Require);
+        let mut writer = DotStuffer::new(LineEndings::Require);
         for piece in pieces(message.as_bytes(), &cuts) {
             writer.write(piece, |octets| data.extend_from_slice(octets)).unwrap();
         }
         writer.finish(|octets| data.extend_from_slice(octets)).unwrap();
-        let read = Unstuffing::new(BareNewline::Reject).unstuff(&mut data.clone());
-        prop_assert_eq!((read.passed, read.stop), (data.len(), Stop::End));
+        let read = DotUnstuffer::new(BareNewline::Reject).unstuff(&mut data.clone());
+        prop_assert_eq!((read.consumed, read.stop), (data.len(), Stop::End));
         let mut back = data;
-        Unstuffing::new(BareNewline::Reject).unstuff(&mut back);
+        DotUnstuffer::new(BareNewline::Reject).unstuff(&mut back);
         let back = &back[read.content];
         prop_assert_eq!(back, message.as_bytes());
     }

@@ -10,8 +10,8 @@ mod support;
 
 use proto_mail::{Credentials, Error, Mechanism, PeerError, Secure, SendBuffer};
 use proto_smtp::client::{Client, Event, Step};
-use proto_smtp::types::{ClientName, Mail, Rcpt};
-use proto_smtp::{Config, InitialResponse, MixedCodes, Pipelining, client::Transaction, parse};
+use proto_smtp::types::{ClientName, Mail, Rcpt, Response};
+use proto_smtp::{Config, InitialResponse, MixedCodes, Pipelining, client::Transaction};
 use support::{Record, config, run_client, serve_secure};
 
 fn client(config: Config) -> Client<Secure> {
@@ -43,7 +43,7 @@ fn lines_that_should_have_had_hyphens_are_two_replies() {
 #[test]
 fn a_reply_may_be_a_code_alone_and_need_no_enhanced_code() {
     for (octets, text) in [(&b"250\r\n"[..], ""), (b"250 OK dirdel\r\n", "OK dirdel")] {
-        let reply = parse::reply(octets).unwrap();
+        let reply = Response::parse(octets).unwrap();
         assert_eq!((reply.code().get(), reply.enhanced(), reply.text().as_str()), (250, None, text));
     }
     let record = greeted(config(), &[b"220\r\n", b"250\r\n"]);
@@ -55,7 +55,7 @@ fn an_empty_challenge_needs_no_space() {
     let config = config().initial_response(InitialResponse::Never);
     let script: [&[u8]; 4] = [b"220 mx\r\n", b"250-mx\r\n250 AUTH PLAIN\r\n", b"334\r\n", b"235 in\r\n"];
     let record = run_client(client(config), &script, |event, client, tx| {
-        if matches!(event, Event::Extensions(_)) {
+        if matches!(event, Event::Capabilities(_)) {
             client.authenticate(Mechanism::Plain, Credentials::password("u", &b"secret"[..]), tx).unwrap();
         }
     });
@@ -75,7 +75,7 @@ fn ehlo_is_said_once() {
         b"221 bye\r\n",
     ];
     let record = run_client(client(config()), &script, |event, client, tx| match event {
-        Event::Extensions(_) => {
+        Event::Capabilities(_) => {
             client.authenticate(Mechanism::Plain, Credentials::password("u", &b"secret"[..]), tx).unwrap();
         }
         Event::Auth(_) => client.reset(tx).unwrap(),
@@ -100,7 +100,7 @@ fn data_can_wait_for_the_recipients() {
             client(config().pipelining(pipelining)),
             &[b"220 mx\r\n", b"250-mx\r\n250 PIPELINING\r\n"],
             |event, client, tx: &mut SendBuffer| {
-                if matches!(event, Event::Extensions(_)) {
+                if matches!(event, Event::Capabilities(_)) {
                     let from = "a@b".parse::<proto_smtp::types::Address<'static>>().unwrap();
                     let to = "c@d".parse::<proto_smtp::types::Address<'static>>().unwrap();
                     let mut begun = Transaction::new(Mail::new(from)).recipient(Rcpt::new(to));

@@ -45,7 +45,7 @@ fn converse(way: Way, recipients: usize, script: &[&[u8]]) -> (Vec<String>, Vec<
     let mut script = [GREETING, way.hello].into_iter().chain(script.iter().copied());
     loop {
         let progress = match client.next_event(&mut rx, &mut tx) {
-            Ok(Some(Event::Extensions(_))) => transaction.start(&mut client, &mut tx).unwrap(),
+            Ok(Some(Event::Capabilities(_))) => transaction.start(&mut client, &mut tx).unwrap(),
             Ok(Some(event)) => transaction.event(&event, &mut client, &mut tx).unwrap(),
             Ok(None) => {
                 output.extend(tx.take());
@@ -229,7 +229,7 @@ fn recipients_belong_to_the_transaction_whose_mail_was_accepted() {
             rx.extend(came);
             while let Some(event) = client.next_event(&mut rx, &mut tx).unwrap() {
                 match event {
-                    Event::Extensions(_) => {
+                    Event::Capabilities(_) => {
                         client.mail(&mail, &mut tx).unwrap();
                         client.rcpt(&rcpt, &mut tx).unwrap();
                         if resets {

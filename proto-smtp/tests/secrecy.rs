@@ -29,7 +29,7 @@ fn credentials_do_not_stay_in_the_receive_buffer() {
             rx.extend(line.as_bytes());
             while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
                 if let Event::Auth(request) = event {
-                    server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap();
+                    server.answer_auth(request, AuthVerdict::Accept, &mut tx).unwrap();
                 }
             }
         }

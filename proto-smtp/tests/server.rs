@@ -563,7 +563,7 @@ fn a_421_of_the_application_ends_the_session() {
     assert!(closed && server.is_closed() && tx.take().ends_with(b"421 4.3.2 busy\r\n"));
     let mut server = Server::<Cleartext>::new(config(), &mut tx);
     let _ = tx.take();
-    server.farewell(&mut tx);
+    server.shutdown("the server is shutting down", &mut tx);
     assert_eq!(tx.take(), b"421 4.3.2 The server is going down\r\n");
     assert!(matches!(server.next_event(&mut rx, &mut tx), Ok(Some(Event::Closed))));
 }
@@ -582,7 +582,7 @@ fn no_secret_shows() {
                 shown += &format!("{request:?}");
                 assert!(request.mechanism() == Mechanism::Login || request.mechanism() == Mechanism::Plain);
                 let verdict = proto_mail::AuthVerdict::Reject;
-                server.verdict(request, verdict, &mut tx).unwrap();
+                server.answer_auth(request, verdict, &mut tx).unwrap();
             }
             Some(event) => shown += &format!("{event:?}"),
             None => break,

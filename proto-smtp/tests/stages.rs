@@ -48,9 +48,9 @@ fn a_client_may_be_refused_while_the_greeting_is_held_back() {
     let mut server = Server::<Cleartext>::new(config().waits(waits), &mut tx);
     assert_eq!((server.wait().awaited, server.wait().after), (WaitFor::Delay, Duration::from_secs(3)));
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none() && tx.is_empty());
-    server.turn_away(&response(521), &mut tx).unwrap();
+    server.reject_connection(&response(521), &mut tx).unwrap();
     assert_eq!(tx.take(), b"521 not you\r\n");
-    assert!(server.turn_away(&response(521), &mut tx).is_err() && tx.is_empty(), "once");
+    assert!(server.reject_connection(&response(521), &mut tx).is_err() && tx.is_empty(), "once");
     rx.extend(b"EHLO c\r\n");
     assert!(matches!(server.next_event(&mut rx, &mut tx), Ok(Some(Event::Refused(..)))));
 
@@ -171,7 +171,7 @@ fn guessing_costs_time_and_ends() {
     let limit = Limits::default().auth_attempts;
     for attempt in 1..=limit {
         let Some(Event::Auth(request)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!("AUTH") };
-        server.verdict(request, proto_mail::AuthVerdict::Reject, &mut tx).unwrap();
+        server.answer_auth(request, proto_mail::AuthVerdict::Reject, &mut tx).unwrap();
         let wait = server.wait();
         assert_eq!((wait.awaited, wait.after), (WaitFor::Delay, Duration::from_secs(2)));
         assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none() && tx.is_empty());

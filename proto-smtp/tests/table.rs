@@ -93,7 +93,7 @@ impl Gate for Secure {
     fn gate(session: &mut Session<Self>, event: Asked<Self>) {
         let Asked::Auth(request) = event;
         let verdict = if session.refuses == "AUTH" { AuthVerdict::Reject } else { AuthVerdict::Accept };
-        session.server.as_mut().unwrap().verdict(request, verdict, &mut session.tx).unwrap();
+        session.server.as_mut().unwrap().answer_auth(request, verdict, &mut session.tx).unwrap();
     }
 }
 
@@ -215,7 +215,7 @@ fn try_cell<C: Gate>(mut session: Session<C>, row: &str, state: &'static str, di
 
 /// The table as it stands in the documentation: rows of a command and five cells.
 fn table() -> Vec<(String, Vec<String>)> {
-    let text = include_str!("../src/state.rs");
+    let text = include_str!("../src/command_order.rs");
     let table = text.split("```").nth(1).unwrap().strip_prefix("text\n").unwrap();
     let mut lines =
         table.lines().filter_map(|line| line.strip_prefix("//! ")).filter(|line| !line.is_empty());

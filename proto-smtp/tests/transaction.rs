@@ -28,7 +28,7 @@ fn run(config: Config, mut transaction: Transaction, script: &[&[u8]]) -> (Vec<O
     loop {
         let event = client.next_event(&mut rx, &mut tx);
         let progress = match event {
-            Ok(Some(Event::Extensions(_))) => transaction.start(&mut client, &mut tx).unwrap(),
+            Ok(Some(Event::Capabilities(_))) => transaction.start(&mut client, &mut tx).unwrap(),
             Ok(Some(event)) => transaction.event(&event, &mut client, &mut tx).unwrap(),
             Ok(None) => {
                 output.extend(tx.take());
@@ -184,7 +184,7 @@ fn an_open_transaction_is_reset_before_the_next() {
         rx.extend(line);
         while let Some(event) = client.next_event(&mut rx, &mut tx).unwrap() {
             let progress = match &event {
-                Event::Extensions(_) => transactions[0].start(&mut client, &mut tx).unwrap(),
+                Event::Capabilities(_) => transactions[0].start(&mut client, &mut tx).unwrap(),
                 event => transactions[current].event(event, &mut client, &mut tx).unwrap(),
             };
             if progress == Progress::Done {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use proto_mail::SendBuffer;
-use proto_smtp::parse::{self, Why};
 use proto_smtp::types::Command;
+use proto_smtp::types::SyntaxFault;
 use smtp_proto as peer;
 
 use crate::generate::{self, Draw};
@@ -13,7 +13,7 @@ use crate::{Comparison, Difference};
 /// What a reader made of a line.
 #[derive(Debug)]
 enum Meaning {
-    Refused(Option<Why>),
+    Refused(Option<SyntaxFault>),
     /// A verb that it doesn't know.
     Unknown,
     Read(Read),
@@ -55,7 +55,7 @@ const KNOWN: &[Difference<Meaning>] = &[
     Difference {
         why: "smtp-proto passes over words behind DATA, RSET, QUIT and STARTTLS; RFC 5321 section 4.3.2 has 501 for them",
         is: |line, ours, theirs| {
-            refused(ours, Why::SurplusArgument)
+            refused(ours, SyntaxFault::SurplusArgument)
                 && bare(theirs, &["DATA", "RSET", "QUIT", "STARTTLS"])
                 && words(line) > 1
         },
@@ -63,36 +63,38 @@ const KNOWN: &[Difference<Meaning>] = &[
     Difference {
         why: "smtp-proto takes a name's first word in EHLO and passes over the others; here a name is one word",
         is: |line, ours, theirs| {
-            refused(ours, Why::Domain) && bare(theirs, &["EHLO", "HELO", "LHLO"]) && words(line) > 2
+            refused(ours, SyntaxFault::Domain) && bare(theirs, &["EHLO", "HELO", "LHLO"]) && words(line) > 2
         },
     },
     Difference {
         why: "smtp-proto reads a local part that ends with a dot, which is no dot-string",
-        is: |line, ours, theirs| refused(ours, Why::LocalPart) && is_read(theirs) && holds(line, b".@"),
+        is: |line, ours, theirs| {
+            refused(ours, SyntaxFault::LocalPart) && is_read(theirs) && holds(line, b".@")
+        },
     },
     Difference {
         why: "smtp-proto reads domains that are none: empty, with a hyphen at a label's end, with a dot or sign at their own",
         is: |line, ours, theirs| {
             let odd: [&[u8]; 6] = [b"@-", b"-.", b".-", b"@>", b".>", b"@="];
-            refused(ours, Why::Domain) && is_read(theirs) && odd.iter().any(|odd| holds(line, odd))
+            refused(ours, SyntaxFault::Domain) && is_read(theirs) && odd.iter().any(|odd| holds(line, odd))
         },
     },
     Difference {
         why: "smtp-proto reads RCPT TO:<> and takes <postmaster> for the null path in MAIL",
         is: |line, ours, theirs| {
-            (refused(ours, Why::NullRecipient) && holds(line, b"TO:<>")
-                || refused(ours, Why::MissingDomain) && holds(line, b"FROM:<postmaster>"))
+            (refused(ours, SyntaxFault::NullRecipient) && holds(line, b"TO:<>")
+                || refused(ours, SyntaxFault::MissingDomain) && holds(line, b"FROM:<postmaster>"))
                 && is_read(theirs)
         },
     },
     Difference {
         why: "smtp-proto reads mechanisms that are no sasl-mech (RFC 4422 section 3.1)",
-        is: |_, ours, theirs| refused(ours, Why::Mechanism) && bare(theirs, &["AUTH"]),
+        is: |_, ours, theirs| refused(ours, SyntaxFault::Mechanism) && bare(theirs, &["AUTH"]),
     },
     Difference {
         why: "a verb with a control character in it, or one that is not UTF-8, is a syntax error here, not an unknown command",
         is: |_, ours, theirs| {
-            (refused(ours, Why::Control) || refused(ours, Why::Encoding))
+            (refused(ours, SyntaxFault::Control) || refused(ours, SyntaxFault::Encoding))
                 && matches!(theirs, Meaning::Unknown)
         },
     },
@@ -118,16 +120,18 @@ const KNOWN: &[Difference<Meaning>] = &[
     },
     Difference {
         why: "smtp-proto reads NOTIFY=NEVER beside other words (RFC 3461 section 4.1)",
-        is: |line, ours, theirs| refused(ours, Why::Value) && is_read(theirs) && holds(line, b"NEVER,"),
+        is: |line, ours, theirs| {
+            refused(ours, SyntaxFault::Value) && is_read(theirs) && holds(line, b"NEVER,")
+        },
     },
     Difference {
         why: "smtp-proto passes over a word behind BDAT's size that is not LAST",
-        is: |_, ours, theirs| refused(ours, Why::SurplusArgument) && bare(theirs, &["BDAT"]),
+        is: |_, ours, theirs| refused(ours, SyntaxFault::SurplusArgument) && bare(theirs, &["BDAT"]),
     },
     Difference {
         why: "smtp-proto reads other characters in a domain than letters, digits, hyphens and dots",
         is: |line, ours, theirs| {
-            refused(ours, Why::Path) && is_read(theirs) && (holds(line, b"+") || holds(line, b"="))
+            refused(ours, SyntaxFault::Path) && is_read(theirs) && (holds(line, b"+") || holds(line, b"="))
         },
     },
     Difference {
@@ -138,27 +142,31 @@ const KNOWN: &[Difference<Meaning>] = &[
     },
     Difference {
         why: "smtp-proto reads HOLDFOR beside HOLDUNTIL (RFC 4865 section 5)",
-        is: |_, ours, theirs| refused(ours, Why::ParametersExclude) && is_read(theirs),
+        is: |_, ours, theirs| refused(ours, SyntaxFault::ParametersExclude) && is_read(theirs),
     },
     Difference {
         why: "smtp-proto reads dates that are none",
         is: |line, ours, theirs| {
-            refused(ours, Why::Value)
+            refused(ours, SyntaxFault::Value)
                 && is_read(theirs)
                 && (holds(line, b"RRVS=") || holds(line, b"HOLDUNTIL="))
         },
     },
     Difference {
         why: "smtp-proto reads a local part that is quoted in part",
-        is: |line, ours, theirs| refused(ours, Why::LocalPart) && is_read(theirs) && holds(line, b"\""),
+        is: |line, ours, theirs| {
+            refused(ours, SyntaxFault::LocalPart) && is_read(theirs) && holds(line, b"\"")
+        },
     },
     Difference {
         why: "smtp-proto reads FROM and TO with something between them and their colon",
-        is: |_, ours, theirs| refused(ours, Why::Colon) && is_read(theirs),
+        is: |_, ours, theirs| refused(ours, SyntaxFault::Colon) && is_read(theirs),
     },
     Difference {
         why: "smtp-proto reads a parameter without a space in front of it",
-        is: |line, ours, theirs| refused(ours, Why::SurplusArgument) && is_read(theirs) && holds(line, b">"),
+        is: |line, ours, theirs| {
+            refused(ours, SyntaxFault::SurplusArgument) && is_read(theirs) && holds(line, b">")
+        },
     },
     Difference {
         why: "smtp-proto refuses a name behind two spaces",
@@ -178,12 +186,12 @@ const KNOWN: &[Difference<Meaning>] = &[
     },
     Difference {
         why: "smtp-proto reads xtext with half an escape",
-        is: |line, ours, theirs| refused(ours, Why::Value) && is_read(theirs) && holds(line, b"+"),
+        is: |line, ours, theirs| refused(ours, SyntaxFault::Value) && is_read(theirs) && holds(line, b"+"),
     },
     Difference {
         why: "smtp-proto reads a return of mail after no time (RFC 2852 section 4) and priorities above 9 (RFC 6710 section 4)",
         is: |line, ours, theirs| {
-            refused(ours, Why::Number)
+            refused(ours, SyntaxFault::Number)
                 && is_read(theirs)
                 && (holds(line, b"BY=0;R") || holds(line, b"MT-PRIORITY=10"))
         },
@@ -191,7 +199,7 @@ const KNOWN: &[Difference<Meaning>] = &[
     Difference {
         why: "a number beyond 64 bits is a syntax error here",
         is: |line, ours, theirs| {
-            refused(ours, Why::Number)
+            refused(ours, SyntaxFault::Number)
                 && is_read(theirs)
                 && line.split(|byte| !byte.is_ascii_digit()).any(|run| run.len() > 19)
         },
@@ -215,11 +223,11 @@ const KNOWN: &[Difference<Meaning>] = &[
     },
     Difference {
         why: "smtp-proto reads a parameter that stands there twice",
-        is: |_, ours, theirs| refused(ours, Why::ParameterTwice) && is_read(theirs),
+        is: |_, ours, theirs| refused(ours, SyntaxFault::ParameterTwice) && is_read(theirs),
     },
     Difference {
         why: "smtp-proto reads UTF-8 in an address without SMTPUTF8 (RFC 6531 section 3.4)",
-        is: |_, ours, theirs| refused(ours, Why::NotAscii) && is_read(theirs),
+        is: |_, ours, theirs| refused(ours, SyntaxFault::NotAscii) && is_read(theirs),
     },
     Difference {
         why: "smtp-proto takes the first word behind VRFY, EXPN and HELP, here it is all of the text",
@@ -264,7 +272,7 @@ const TYPED: &[&str] = &[
     "CONNEG",
 ];
 
-fn refused(ours: &Meaning, why: Why) -> bool {
+fn refused(ours: &Meaning, why: SyntaxFault) -> bool {
     matches!(ours, Meaning::Refused(Some(our_why)) if *our_why == why)
 }
 
@@ -294,17 +302,19 @@ fn words(line: &[u8]) -> usize {
 /// Ours, as it would write it again: so that what is typed and what is only kept are the same here.
 fn ours(line: &[u8]) -> Meaning {
     let line = line.strip_suffix(b"\r\n").unwrap();
-    match parse::command(line) {
-        Err(error) => Meaning::Refused(Some(error.why)),
+    match Command::parse(line) {
+        Err(error) => Meaning::Refused(Some(error.fault())),
         Ok(Command::Other { .. }) => Meaning::Unknown,
         // The peer's mechanisms are a set of bits: what follows them is compared.
         Ok(Command::Auth { initial, .. }) => {
-            let argument = String::from_utf8_lossy(initial.unwrap_or_default()).into_owned();
+            let argument =
+                String::from_utf8_lossy(initial.as_ref().map_or(&b""[..], |initial| initial.expose()))
+                    .into_owned();
             Meaning::Read(Read { verb: "AUTH".to_owned(), argument, ..Read::default() })
         }
         Ok(command) => {
             let mut tx = SendBuffer::new();
-            proto_smtp::encode::command(&command, &mut tx);
+            command.encode(&mut tx);
             Meaning::Read(written(&String::from_utf8(tx.take()).unwrap()))
         }
     }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use proto_smtp::parse;
 use smtp_proto::response::parser::ResponseReceiver;
 
 use crate::generate::{self, Draw};
@@ -119,7 +118,7 @@ fn plain(text: &str) -> String {
 }
 
 fn ours(bytes: &[u8]) -> Meaning {
-    Meaning(parse::reply(bytes).ok().map(|reply| {
+    Meaning(proto_smtp::types::Response::parse(bytes).ok().map(|reply| {
         let enhanced = reply.enhanced().map(|code| [u16::from(code.class()), code.subject(), code.detail()]);
         Read { code: reply.code().get(), enhanced, text: plain(&reply.text()) }
     }))

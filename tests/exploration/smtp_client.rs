@@ -485,7 +485,7 @@ fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Answers> {
     record.event(&event);
     Some(Answers::Step(match event {
         Event::Greeting(_) => Step::Greeting,
-        Event::Extensions(_) => Step::Hello,
+        Event::Capabilities(_) => Step::Hello,
         Event::Accepted(step, _) => return Some(Answers::Yes(step)),
         Event::Rejected(step, _) => step,
         Event::SendData(_) => {

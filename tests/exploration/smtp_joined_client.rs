@@ -63,7 +63,7 @@ impl Sending {
                 Asking::Cleartext(client) => client.next_event(rx, tx).map(|event| {
                     event.map(|event| {
                         record.event(&event);
-                        matches!(event, client::Event::Extensions(_))
+                        matches!(event, client::Event::Capabilities(_))
                     })
                 }),
                 Asking::Secure(_) => match self.under_tls() {
@@ -84,7 +84,7 @@ impl Sending {
     /// Asks for TLS if that is offered; and if not, tries to do without.
     fn starttls(&mut self) {
         match std::mem::replace(&mut self.session, Asking::Gone) {
-            Asking::Cleartext(client) if client.extensions().contains(Extension::StartTls) => {
+            Asking::Cleartext(client) if client.capabilities().contains(Extension::StartTls) => {
                 match client.starttls(&mut self.common.tx) {
                     Ok(negotiation) => {
                         self.common.record.entries.push(Entry::Given("STARTTLS", 1));
@@ -149,13 +149,13 @@ impl Sending {
             }
         }
         let ready = match event {
-            client::Event::Extensions(_) if self.logs_in => {
+            client::Event::Capabilities(_) if self.logs_in => {
                 beliefs.identity = Belief::Asked;
                 let credentials = Credentials::password("x", PASSWORD.as_bytes());
                 record.given("AUTHENTICATE", client.authenticate(Mechanism::Plain, credentials, tx));
                 false
             }
-            client::Event::Extensions(_) => true,
+            client::Event::Capabilities(_) => true,
             client::Event::Auth(AuthOutcome::Accepted(_)) => {
                 record.entries.push(Entry::Proved);
                 beliefs.identity = Belief::Yes;

@@ -127,9 +127,9 @@ impl Receiving {
                 if self.terms.believes {
                     record.entries.push(Entry::Proved);
                     beliefs.identity = Belief::Yes;
-                    server.verdict(request, AuthVerdict::Accept, tx)?;
+                    server.answer_auth(request, AuthVerdict::Accept, tx)?;
                 } else {
-                    server.verdict(request, AuthVerdict::Reject, tx)?;
+                    server.answer_auth(request, AuthVerdict::Reject, tx)?;
                 }
             }
             Some(event) => {

@@ -253,7 +253,7 @@ impl Serving {
                     _ => AuthVerdict::Unavailable,
                 };
                 let proves = next == Move::Yes;
-                if record.tried("verdict", server.verdict(request, verdict, tx)).is_some() && proves {
+                if record.tried("verdict", server.answer_auth(request, verdict, tx)).is_some() && proves {
                     record.entries.push(Entry::Proved);
                 }
             }
@@ -413,8 +413,10 @@ impl World for Serving {
                 self.open = None;
                 match &mut self.session {
                     Session::Gone(_) => {}
-                    Session::Cleartext(server) => server.farewell(&mut self.tx),
-                    Session::Secure(server) => server.farewell(&mut self.tx),
+                    Session::Cleartext(server) => {
+                        server.shutdown("the server is shutting down", &mut self.tx)
+                    }
+                    Session::Secure(server) => server.shutdown("the server is shutting down", &mut self.tx),
                 }
             }
             Move::Yes | Move::No | Move::NotNow | Move::OfferNothing => self.decide(next),
@@ -558,6 +560,6 @@ fn config(terms: Terms) -> Config {
         .limits(limits)
         .dialect(terms.dialect)
         .with_mechanism(Arc::new(CustomServerMechanism));
-    config.command_line = 60;
+    config.max_command_line = 60;
     if terms.needs_proof { config.require_authentication() } else { config }
 }

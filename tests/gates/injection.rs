@@ -287,7 +287,7 @@ impl ServerUnderTest for SmtpServer {
     fn secure(event: proto_smtp::server::Event<'_, Secure>, machine: &mut Self::Secure, tx: &mut SendBuffer) {
         match event {
             proto_smtp::server::Event::Auth(request) => {
-                machine.verdict(request, AuthVerdict::Accept, tx).unwrap();
+                machine.answer_auth(request, AuthVerdict::Accept, tx).unwrap();
             }
             event => smtp_answer(event, machine, tx),
         }
@@ -340,7 +340,7 @@ impl ClientUnderTest for SmtpClient {
         machine: &mut SmtpClientMachine<Secure>,
         tx: &mut SendBuffer,
     ) {
-        if matches!(event, proto_smtp::client::Event::Extensions(_)) {
+        if matches!(event, proto_smtp::client::Event::Capabilities(_)) {
             machine.authenticate(Mechanism::Plain, password(), tx).unwrap();
         }
     }

@@ -176,7 +176,7 @@ fn serve(
             })
         }
         Protocol::Smtp => {
-            let config = proto_smtp::Config::default().served(served).limits(limits);
+            let config = proto_smtp::Config::default().offered_mechanisms(served).limits(limits);
             let mut begun = Some((config, secure));
             let mut server = None;
             Box::new(move |rx, tx, counts| {
@@ -188,7 +188,7 @@ fn serve(
                     if let proto_smtp::server::Event::Auth(request) = event {
                         counts.questions += 1;
                         let verdict = answer(request.question());
-                        server.verdict(request, verdict, tx)?;
+                        server.answer_auth(request, verdict, tx)?;
                     }
                 }
                 if server.wait().awaited == WaitFor::Delay {

@@ -233,7 +233,7 @@ pub(crate) fn joined(
             client_with(&mut *secure_client(protocol), how, turn)
         }
         Protocol::Smtp => {
-            let mut config = proto_smtp::Config::default().served(Mechanisms::all());
+            let mut config = proto_smtp::Config::default().offered_mechanisms(Mechanisms::all());
             for other in others {
                 config = config.with_mechanism(Arc::clone(other));
             }
@@ -247,7 +247,7 @@ pub(crate) fn joined(
                     while let Some(event) = server.next_event(rx, tx)? {
                         if let proto_smtp::server::Event::Auth(request) = event {
                             let verdict = answer(request.question());
-                            server.verdict(request, verdict, tx)?;
+                            server.answer_auth(request, verdict, tx)?;
                         }
                     }
                     if server.wait().awaited != WaitFor::Delay {
@@ -321,7 +321,7 @@ impl<C: proto_mail::Channel> Asking for Smtp<C> {
         let mut turn = Turn::Waits;
         while let Some(event) = self.0.next_event(rx, tx)? {
             turn = match event {
-                Event::Extensions(_) => Turn::Ready,
+                Event::Capabilities(_) => Turn::Ready,
                 Event::Auth(AuthOutcome::Accepted(_)) => Turn::Ended(End::Accepted),
                 Event::Auth(AuthOutcome::Rejected(_) | AuthOutcome::Cancelled(_)) => {
                     Turn::Ended(End::Refused(None))

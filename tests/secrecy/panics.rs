@@ -74,7 +74,7 @@ impl App {
 }
 
 macro_rules! serving {
-    ($protocol:ty, $module:ident) => {
+    ($protocol:ty, $module:ident, $answer:ident) => {
         impl Handler<$protocol> for App {
             fn cleartext(
                 &mut self,
@@ -96,15 +96,15 @@ macro_rules! serving {
                 let $module::server::Event::Auth(request) = event else { return Next::Continue };
                 self.question(request, (machine, tx, cx), |machine, request, tx| {
                     let verdict = Answer::Accept.verdict(&request);
-                    machine.verdict(request, verdict, tx).unwrap();
+                    machine.$answer(request, verdict, tx).unwrap();
                 })
             }
         }
     };
 }
 
-serving!(SmtpServer, proto_smtp);
-serving!(ImapServer, proto_imap);
+serving!(SmtpServer, proto_smtp, answer_auth);
+serving!(ImapServer, proto_imap, verdict);
 
 struct Running {
     address: SocketAddr,
@@ -181,7 +181,7 @@ impl Asking<'_> {
         let mut connection = connector.connect::<SmtpClient>(&target, &config).unwrap();
         connection
             .drive(|turn, _, _| {
-                Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(Event::Extensions(_))).then_some(()))
+                Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(Event::Capabilities(_))).then_some(()))
             })
             .unwrap();
         let how = how(self.mechanism, PASSWORDS[2]);
@@ -253,7 +253,7 @@ type Session = fn(Falls, &Asking<'_>) -> Told;
 
 const BOTH: [(&str, Session); 2] = [
     ("smtp", |falls, asking| {
-        let config = proto_smtp::Config::default().served(Mechanisms::all());
+        let config = proto_smtp::Config::default().offered_mechanisms(Mechanisms::all());
         let config = Arc::new(config.with_mechanism(Arc::new(own::Own)));
         asking.smtp(&Running::start::<SmtpServer>(config, falls, asking.written))
     }),

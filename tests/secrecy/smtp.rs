@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use proto_mail::{Channel, Cleartext, Credentials, Mechanism, Mechanisms, Secure, SendBuffer};
 use proto_smtp::client::{AuthOutcome, Client, Event};
-use proto_smtp::parse;
 use proto_smtp::server::{self, Server};
-use proto_smtp::types::Response;
+use proto_smtp::types::{Command, Response};
 use proto_smtp::{Config, Dialect, InitialResponse, Waits};
 
 use io_mio::trace::Role;
@@ -34,7 +33,7 @@ impl Application<Client<Secure>> for Asking {
         shown: &mut Shown,
     ) {
         match event {
-            Event::Extensions(_) => match self.how.take() {
+            Event::Capabilities(_) => match self.how.take() {
                 Some(How::Known(credentials)) => {
                     shown.debug(&credentials);
                     client.authenticate(self.mechanism, credentials, tx).unwrap();
@@ -87,7 +86,7 @@ impl Application<Server<Secure>> for Serving {
             server::Event::Auth(request) => {
                 shown.debug(&(&request, request.question()));
                 let verdict = self.0.verdict(&request);
-                let _ = server.verdict(request, verdict, tx);
+                let _ = server.answer_auth(request, verdict, tx);
             }
             event => {
                 if let server::Event::Refused(_, response) = &event {
@@ -122,7 +121,7 @@ fn config(dialect: Dialect) -> Config {
     Config::default()
         .waits(waits)
         .dialect(dialect)
-        .served(Mechanisms::all())
+        .offered_mechanisms(Mechanisms::all())
         .with_mechanism(Arc::new(own::Own))
 }
 
@@ -235,7 +234,7 @@ fn the_grammar_shows_nothing_of_credentials() {
         }
         let mut shown = Shown::new(line.as_str());
         shown.passed(line.as_bytes());
-        match parse::command(line.trim_end().as_bytes()) {
+        match Command::parse(line.trim_end().as_bytes()) {
             Ok(command) => shown.debug(&command),
             Err(error) => {
                 shown.debug(&error);

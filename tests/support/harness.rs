@@ -18,7 +18,7 @@ use proto_imap::types::Strictness;
 use proto_mail::{Limits, Mechanisms};
 use proto_smtp::data::{BareNewline, LineEndings};
 use proto_smtp::types::{
-    BurlSource, DateTime, Extension, ExtensionSet, FutureRelease, Interval, Offers, Solicitation,
+    BurlSource, DateTime, Extension, ExtensionParameters, ExtensionSet, FutureRelease, Interval, Solicitation,
 };
 use proto_smtp::{Dialect, EarlyTalker, InitialResponse, MixedCodes, Pipelining, UnknownParameters};
 
@@ -95,9 +95,9 @@ const PARAMETERS: [Extension; 9] = [
 ];
 
 /// What an SMTP server says of its extensions; low limits, where limits are low.
-fn offers(tight: bool) -> Offers {
+fn extension_parameters(tight: bool) -> ExtensionParameters {
     let low = NonZeroU32::new(2).filter(|_| tight);
-    let mut offers = Offers::default().min_by_time(60);
+    let mut offers = ExtensionParameters::default().min_by_time(60);
     (offers.limits.mails, offers.limits.recipient_domains) = (low, low);
     offers.no_soliciting = Solicitation::parse("org.example:ADV").ok();
     offers.future_release = Interval::new(3600)
@@ -112,12 +112,17 @@ pub fn smtp_server(data: &[u8]) -> Reached {
     let Some(input) = Input::new(data) else { return Reached::Nothing };
     let (limits, dialect) = (input.limits(), input.dialect());
     let early = if input.variant == Variant::Odd { EarlyTalker::Reject } else { EarlyTalker::Accept };
-    let mut config =
-        proto_smtp::Config::default().early_talker(early).dialect(dialect).served(Mechanisms::all());
+    let mut config = proto_smtp::Config::default()
+        .early_talker(early)
+        .dialect(dialect)
+        .offered_mechanisms(Mechanisms::all());
     if input.tight {
-        (config.command_line, config.authentication_line) = (limits.line, limits.frame);
+        (config.max_command_line, config.max_auth_line) = (limits.line, limits.frame);
     }
-    let mut config = config.limits(limits).offers(offers(input.tight)).with_mechanism(own::mechanism());
+    let mut config = config
+        .limits(limits)
+        .extension_parameters(extension_parameters(input.tight))
+        .with_mechanism(own::mechanism());
     config.extensions = config.extensions.with(Extension::Limits);
     config.extensions = PARAMETERS.into_iter().fold(config.extensions, ExtensionSet::with);
     match input.variant {
@@ -126,7 +131,7 @@ pub fn smtp_server(data: &[u8]) -> Reached {
         Variant::Lenient => {
             config.extensions = Extension::ALL.into_iter().collect();
             config = config.bare_newline(BareNewline::Accept).unknown_parameters(UnknownParameters::Accept);
-            config.offers.burl.extend(BurlSource::parse("imap://x"));
+            config.extension_parameters.burl.extend(BurlSource::parse("imap://x"));
         }
         Variant::Odd => config.waits.greeting_delay = Duration::from_secs(1),
     }

@@ -75,7 +75,7 @@ impl Asking {
         }
         let progress = match self.client.next_event(rx, tx) {
             Ok(Some(Event::Greeting(_))) => return true,
-            Ok(Some(Event::Extensions(_))) => self.next(tx),
+            Ok(Some(Event::Capabilities(_))) => self.next(tx),
             Ok(Some(event)) => {
                 let ended = matches!(event, Event::Closed(_));
                 let Some(letter) = self.letters.last_mut() else {

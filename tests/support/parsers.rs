@@ -11,12 +11,11 @@ use proto_imap::frame::{self, LineEnd};
 use proto_imap::parse::{self, Context};
 use proto_imap::types::{NameEncoding, Response as ImapResponse};
 use proto_mail::SendBuffer;
-use proto_smtp::data::{BareNewline, LineEndings, Stop, Stuffing, Unstuffing};
+use proto_smtp::data::{BareNewline, DotStuffer, DotUnstuffer, LineEndings, Stop};
 use proto_smtp::types::{
-    Address, BurlSource, Command, DateTime, DeliverBy, Domain, EnvelopeId, Extensions, Interval, Node,
-    Notify, OriginalRecipient, Priority, PriorityProfile, Solicitation,
+    Address, BurlSource, Capabilities, Command, DateTime, DeliverBy, Domain, EnvelopeId, EtrnNode, Interval,
+    Notify, OriginalRecipient, Priority, PriorityProfile, Response, Solicitation,
 };
-use proto_smtp::{encode as smtp_encode, parse as smtp_parse};
 
 /// How many bytes there are at least where they come many times over.
 const MANY: usize = 64 * 1024;
@@ -143,25 +142,25 @@ fn imap_frames(bytes: &[u8]) {
 fn smtp_command(line: &[u8]) {
     let write = |command: &Command<'_>| {
         let mut tx = SendBuffer::new();
-        smtp_encode::command(command, &mut tx);
+        command.encode(&mut tx);
         tx.take()
     };
-    let Ok(command) = smtp_parse::command(line) else { return };
+    let Ok(command) = Command::parse(line) else { return };
     let (shown, written) = (format!("{command:?}"), write(&command));
     let one = written.strip_suffix(b"\r\n").unwrap_or_default();
     assert!(!one.iter().any(|byte| b"\r\n\0".contains(byte)), "{}", written.escape_ascii());
-    let again = smtp_parse::command(one);
+    let again = Command::parse(one);
     let again = again.as_ref().map(|again| (discriminant(again), write(again)));
     assert_eq!(again, Ok((discriminant(&command), written.clone())), "{shown} became {}", one.escape_ascii());
 }
 
 fn smtp_reply(bytes: &[u8]) {
-    let Ok(read) = smtp_parse::reply(bytes) else { return };
-    let _ = (format!("{read:?}"), Extensions::try_from(&read).map(|extensions| format!("{extensions:?}")));
+    let Ok(read) = Response::parse(bytes) else { return };
+    let _ = (format!("{read:?}"), Capabilities::try_from(&read).map(|extensions| format!("{extensions:?}")));
     let mut tx = SendBuffer::new();
-    smtp_encode::response(&read, &mut tx);
+    read.encode(&mut tx);
     let written = tx.take();
-    let again = smtp_parse::reply(&written);
+    let again = Response::parse(&written);
     assert!(again.is_ok(), "{}", written.escape_ascii());
     let Ok(again) = again else { return };
     assert_eq!(
@@ -171,7 +170,7 @@ fn smtp_reply(bytes: &[u8]) {
         written.escape_ascii()
     );
     let mut tx = SendBuffer::new();
-    smtp_encode::response(&again, &mut tx);
+    again.encode(&mut tx);
     assert_eq!(tx.take().escape_ascii().to_string(), written.escape_ascii().to_string());
 }
 
@@ -203,7 +202,7 @@ fn smtp_values(bytes: &[u8]) {
     same!(text, PriorityProfile);
     same!(text, BurlSource);
     same!(text, DateTime);
-    same!(text, Node);
+    same!(text, EtrnNode);
 }
 
 /// Dots that are put on come off again, however the message is cut; and any bytes come off the same in every chunking.
@@ -211,7 +210,7 @@ fn smtp_data(bytes: &[u8], how: u8) {
     let endings = if how.is_multiple_of(2) { LineEndings::Require } else { LineEndings::Normalize };
     let bare = if how % 4 < 2 { BareNewline::Reject } else { BareNewline::Accept };
     let mut stuffed = Vec::new();
-    let mut stuffing = Stuffing::new(endings);
+    let mut stuffing = DotStuffer::new(endings);
     let (head, tail) = bytes.split_at(usize::from(how) % (bytes.len() + 1));
     let written = [head, tail]
         .into_iter()
@@ -230,17 +229,17 @@ fn smtp_data(bytes: &[u8], how: u8) {
 
 /// Takes the dots off bytes that come in pieces.
 fn unstuffed(bytes: &[u8], piece: usize, bare: BareNewline) -> (Vec<u8>, Stop) {
-    let mut unstuffing = Unstuffing::new(bare);
+    let mut unstuffing = DotUnstuffer::new(bare);
     let (mut content, mut held) = (Vec::new(), Vec::new());
     let mut pieces = bytes.chunks(piece);
     loop {
         let part = unstuffing.unstuff(&mut held);
         content.extend_from_slice(held.get(part.content).unwrap_or_default());
-        held.drain(..part.passed);
+        held.drain(..part.consumed);
         if !matches!(part.stop, Stop::More) {
             return (content, part.stop);
         }
-        if part.passed == 0 || held.is_empty() {
+        if part.consumed == 0 || held.is_empty() {
             match pieces.next() {
                 Some(more) => held.extend_from_slice(more),
                 None => return (content, part.stop),

@@ -476,9 +476,9 @@ fn past<C: Channel>(
     record: &mut Record,
 ) -> Result<(), Error> {
     client.bdat(bytes.len() as u64, end, tx)?;
-    record.tried("pass too early", client.data_writer()?.passed(1, tx));
+    record.tried("pass too early", client.data_writer()?.written_externally(1, tx));
     record.send(tx);
-    client.data_writer()?.passed(bytes.len() as u64, tx)?;
+    client.data_writer()?.written_externally(bytes.len() as u64, tx)?;
     record.entries.push(Entry::Told(bytes.to_vec(), false));
     client.data_writer()?.finish(tx)
 }
@@ -515,6 +515,6 @@ fn senseless<C: Channel>(client: &mut Client<C>, tx: &mut SendBuffer, record: &m
         }),
     );
     record.entries.push(Entry::Given("BDAT", 1));
-    record.event(&(client.repairs(), client.extensions().set()));
+    record.event(&(client.repairs().count(), client.capabilities().extensions()));
     record.entries.push(Entry::Shown(format!("{client:?}")));
 }

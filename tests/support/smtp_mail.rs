@@ -4,8 +4,7 @@
 //! This file knows no session. An application picks by number; `0` is always the plain one.
 
 use proto_smtp::client::{Content, Transaction};
-use proto_smtp::parse;
-use proto_smtp::types::{Attribute, Attributes, Command, Mail, Node, Rcpt};
+use proto_smtp::types::{Attribute, Attributes, Command, EtrnNode, Mail, Rcpt};
 
 use crate::play::Choices;
 
@@ -112,19 +111,19 @@ pub fn attributes(none: Attributes<'static>, number: u8) -> Option<Attributes<'s
 
 /// Whose messages ETRN asks for.
 #[must_use]
-pub fn node() -> Option<Node<'static>> {
-    Node::parse("@x.example").ok()
+pub fn node() -> Option<EtrnNode<'static>> {
+    EtrnNode::parse("@x.example").ok()
 }
 
 fn mail(text: &str) -> Option<Mail<'static>> {
-    match parse::command(format!("MAIL FROM:{text}").as_bytes()) {
+    match Command::parse(format!("MAIL FROM:{text}").as_bytes()) {
         Ok(Command::Mail(mail)) => Some(mail.into_owned()),
         _ => None,
     }
 }
 
 fn rcpt(text: &str) -> Option<Rcpt<'static>> {
-    match parse::command(format!("RCPT TO:{text}").as_bytes()) {
+    match Command::parse(format!("RCPT TO:{text}").as_bytes()) {
         Ok(Command::Rcpt(rcpt)) => Some(rcpt.into_owned()),
         _ => None,
     }

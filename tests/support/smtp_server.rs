@@ -183,12 +183,12 @@ impl Player for Serving {
             }
             (Session::Secure(server), None) if self.opening == Opening::TurnsAway => {
                 self.opening = Opening::Usual;
-                record.tried("turn away", server.turn_away(&Response::ok(), tx));
+                record.tried("turn away", server.reject_connection(&Response::ok(), tx));
                 Ok(true)
             }
             (Session::Cleartext(server), None) if self.opening == Opening::TurnsAway => {
                 self.opening = Opening::Usual;
-                record.tried("turn away", server.turn_away(&Response::ok(), tx));
+                record.tried("turn away", server.reject_connection(&Response::ok(), tx));
                 Ok(true)
             }
             (Session::Secure(server), late) => rest(server, late, tx, record),
@@ -207,8 +207,8 @@ impl Player for Serving {
     fn go_down(&mut self, tx: &mut SendBuffer) {
         match &mut self.session {
             Session::Gone(_) => {}
-            Session::Cleartext(server) => server.farewell(tx),
-            Session::Secure(server) => server.farewell(tx),
+            Session::Cleartext(server) => server.shutdown("the server is shutting down", tx),
+            Session::Secure(server) => server.shutdown("the server is shutting down", tx),
         }
     }
 
@@ -430,7 +430,7 @@ impl Application {
             _ => return,
         };
         record.tried("refuse", server.refuse_hello(&no, tx));
-        record.tried("turn away", server.turn_away(&no, tx));
+        record.tried("turn away", server.reject_connection(&no, tx));
     }
 }
 
@@ -461,6 +461,6 @@ fn verdict_given(
         AuthVerdict::Accept => Some(Entry::Proved),
         _ => None,
     };
-    let given = record.tried("verdict", server.verdict(request, verdict, tx));
+    let given = record.tried("verdict", server.answer_auth(request, verdict, tx));
     record.entries.extend(said.filter(|_| given.is_some()));
 }

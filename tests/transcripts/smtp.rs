@@ -12,11 +12,10 @@ use proto_mail::{
     StartTlsRequest,
 };
 use proto_smtp::client::{self, Client};
-use proto_smtp::parse;
 use proto_smtp::server::{self, Reply, Server};
 use proto_smtp::types::{
-    Command, DateTime, Domain, Extension, ExtensionSet, FutureRelease, Interval, Offers, PriorityProfile,
-    Response, ServerLimits, Solicitation,
+    Command, DateTime, Domain, Extension, ExtensionParameters, ExtensionSet, FutureRelease, Interval,
+    PriorityProfile, Response, ServerLimits, Solicitation,
 };
 use proto_smtp::{Config, Dialect, InitialResponse, Waits};
 
@@ -48,7 +47,7 @@ pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
     }
     if let Some(names) = &settings.extensions {
         let extensions = names.iter().map(|name| Extension::from_keyword(name.as_bytes()).unwrap()).collect();
-        config = config.extensions(extensions).offers(offers(extensions));
+        config = config.extensions(extensions).extension_parameters(offers(extensions));
     }
     let config = Arc::new(config);
     match side {
@@ -58,7 +57,7 @@ pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
 }
 
 /// What a server says of its extensions.
-fn offers(extensions: ExtensionSet) -> Offers {
+fn offers(extensions: ExtensionSet) -> ExtensionParameters {
     // These are kept to in silence, too.
     let limits = match NonZeroU32::new(2) {
         Some(two) if extensions.contains(Extension::Limits) => {
@@ -66,7 +65,7 @@ fn offers(extensions: ExtensionSet) -> Offers {
         }
         _ => ServerLimits::NONE,
     };
-    Offers::default()
+    ExtensionParameters::default()
         .limits(limits)
         .min_by_time(60)
         .future_release(FutureRelease {
@@ -122,7 +121,7 @@ fn act<C: Channel>(
         }
         return client.data_writer().and_then(|writer| writer.finish(tx)).map_err(said);
     }
-    let command = parse::command(action.as_bytes()).map_err(|why| why.to_string())?;
+    let command = Command::parse(action.as_bytes()).map_err(|why| why.to_string())?;
     let done = match &command {
         Command::Mail(mail) => client.mail(mail, tx),
         Command::Rcpt(rcpt) => client.rcpt(rcpt, tx).map(drop),
@@ -199,7 +198,7 @@ impl ServerMachine for Server<Secure> {
             _ => return reply(self, token, action, more, tx).map(|()| None),
         };
         let Some(Token::Auth(request)) = token else { return Err("nobody wants to authenticate".into()) };
-        self.verdict(request, verdict, tx).map(|()| None).map_err(said)
+        self.answer_auth(request, verdict, tx).map(|()| None).map_err(said)
     }
 }
 
@@ -241,10 +240,10 @@ fn reply<C: Channel>(
     if action == "each" {
         let lines: Vec<String> = more.iter().map(|line| format!("{line}\r\n")).collect();
         let each: Result<Vec<Response<'_>>, _> =
-            lines.iter().map(|line| parse::reply(line.as_bytes())).collect();
+            lines.iter().map(|line| Response::parse(line.as_bytes())).collect();
         return server.reply_each(reply, &each.map_err(|why| why.to_string())?, tx).map_err(said);
     }
     let text: String = std::iter::once(&action).chain(more).flat_map(|line| [line, "\r\n"]).collect();
-    let response = parse::reply(text.as_bytes()).map_err(|why| why.to_string())?;
+    let response = Response::parse(text.as_bytes()).map_err(|why| why.to_string())?;
     server.reply(reply, &response, tx).map_err(said)
 }

@@ -176,7 +176,7 @@ fn leave_out<C: Channel, S: Read + Seek>(
     pending: &mut Vec<usize>,
 ) {
     let only_ascii =
-        !client.extensions().contains(Extension::SmtpUtf8) && message.is_ascii_without_recipients();
+        !client.capabilities().contains(Extension::SmtpUtf8) && message.is_ascii_without_recipients();
     pending.retain(|number| {
         // Whoever cannot be read is in no report as waiting, unless the report is of another message.
         let Some(rcpt) = message.rcpt(*number) else { return false };

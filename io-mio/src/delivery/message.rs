@@ -6,8 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use proto_smtp::{
     client::{Content, Transaction},
-    parse::{SyntaxError, Why},
-    types::{Address, BodyType, ForwardPath, Mail, Rcpt, ReversePath},
+    types::{Address, BodyType, ForwardPath, Mail, Rcpt, ReversePath, SyntaxError, SyntaxFault},
 };
 
 use super::{
@@ -215,7 +214,10 @@ impl<S: Read + Seek> Message<S> {
     /// What could not be read when it was given.
     fn unreadable(&self) -> Vec<Problem> {
         let problem = |field, index: Option<u64>, error: &SyntaxError| {
-            let long = matches!(error.why, Why::LocalPartTooLong | Why::DomainTooLong | Why::PathTooLong);
+            let long = matches!(
+                error.fault(),
+                SyntaxFault::LocalPartTooLong | SyntaxFault::DomainTooLong | SyntaxFault::PathTooLong
+            );
             let fault = if long { ProblemKind::TooLong } else { ProblemKind::Syntax };
             Problem::new(field, index, fault, error.to_string())
         };

@@ -84,7 +84,7 @@ pub fn deliver<C: Channel, S: Read + Seek, E: Retryable + From<Error>>(
 /// The connection is lost or its deadline passes; [`Error::ServiceRefused`] if the server does not want to serve.
 pub fn wait_until_ready<C: Channel>(connection: &mut Connection<Client<C>>) -> Result<(), Error> {
     connection.drive(|turn, _, _| match turn {
-        ConnectionEvent::Machine(Event::Extensions(_)) => Ok(Some(())),
+        ConnectionEvent::Machine(Event::Capabilities(_)) => Ok(Some(())),
         ConnectionEvent::Machine(Event::Rejected(_, response) | Event::Closed(Some(response))) => {
             Err(unwilling(&response))
         }

@@ -154,7 +154,7 @@ fn choose(
     order: &[Mechanism],
     credentials: &Credentials,
 ) -> Result<Mechanism, Error> {
-    let chosen = connection.machine().choose(order, credentials);
+    let chosen = connection.machine().choose_mechanism(order, credentials).into_result();
     chosen.map_err(|reasons| Error::AuthenticationFailed { code: None, reply: reasons.to_string() })
 }
 

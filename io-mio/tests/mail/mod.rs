@@ -236,8 +236,8 @@ impl Handler<SmtpServer> for App {
         if wanted > 0 && cx.sessions() > wanted {
             let enough = response(554, "enough");
             match machine {
-                io_mio::MachineMut::Cleartext(machine) => machine.turn_away(&enough, tx).unwrap(),
-                io_mio::MachineMut::Secure(machine) => machine.turn_away(&enough, tx).unwrap(),
+                io_mio::MachineMut::Cleartext(machine) => machine.reject_connection(&enough, tx).unwrap(),
+                io_mio::MachineMut::Secure(machine) => machine.reject_connection(&enough, tx).unwrap(),
             }
         }
         Next::Continue
@@ -271,7 +271,7 @@ impl Handler<SmtpServer> for App {
                     }
                     _ => AuthVerdict::Reject,
                 };
-                machine.verdict(request, verdict, tx).unwrap();
+                machine.answer_auth(request, verdict, tx).unwrap();
                 Next::Continue
             }
             event => self.answer(event, machine, tx, cx),

@@ -1,9 +1,8 @@
 //! SMTP: commands with the messages behind them, and replies.
 
-use proto_smtp::parse;
 use proto_smtp::types::{
-    Address, BodyType, ByMode, ChunkEnd, Command, EnhancedCode, Extra, Hold, Mail, Notify, Priority, Rcpt,
-    RelayAction, Response, Return,
+    Address, BodyType, ByMode, ChunkEnd, Command, EnhancedCode, Hold, Mail, Notify, Parameters, Priority,
+    Rcpt, RelayAction, Response, Return,
 };
 use serde_json::{Map, Value, json};
 
@@ -18,14 +17,14 @@ pub(super) fn commands(mut input: &[u8], strict: bool, show: &mut impl FnMut(Val
             continue;
         }
         let repairs = if crlf { json!([]) } else { json!(["bare-line-feed"]) };
-        match parse::command(line) {
+        match Command::parse(line) {
             Ok(command) => {
                 let mut event = describe(&command);
                 event.insert("repairs".to_owned(), repairs);
                 show(Value::Object(event));
                 input = skip_payload(&command, input, show);
             }
-            Err(error) => show(unparsed(error.at, error.why.text(), line)),
+            Err(error) => show(unparsed(error.offset(), error.fault().text(), line)),
         }
     }
 }
@@ -40,11 +39,11 @@ pub(super) fn replies(mut input: &[u8], strict: bool, show: &mut impl FnMut(Valu
             show(unparsed(len, "a line ends with CRLF (RFC 5321 section 2.3.8)", raw));
             continue;
         }
-        match parse::reply(raw) {
+        match Response::parse(raw) {
             Ok(response) => show(reply(&response, crlf)),
             Err(error) => {
                 let repaired = if strict { None } else { repaired_reply(raw, crlf) };
-                show(repaired.unwrap_or_else(|| unparsed(error.at, error.why.text(), raw)));
+                show(repaired.unwrap_or_else(|| unparsed(error.offset(), error.fault().text(), raw)));
             }
         }
     }
@@ -187,7 +186,7 @@ fn describe(command: &Command<'_>) -> Map<String, Value> {
         Command::Auth { mechanism, initial } => json!({
             "event": "auth",
             "mechanism": mechanism.to_ascii_uppercase(),
-            "initial_response": initial.map(|initial| format!("[{} octets redacted]", initial.len())),
+            "initial_response": initial.as_ref().map(|initial| format!("[{} octets redacted]", initial.expose().len())),
         }),
         Command::Mail(command) => mail(command),
         Command::Rcpt(command) => rcpt(command),
@@ -217,28 +216,28 @@ fn mail(mail: &Mail<'_>) -> Value {
         "size": mail.size,
         "body": mail.body.map(body),
         "smtputf8": mail.utf8,
-        "auth": mail.auth.as_ref().map(|auth| auth.address().map_or("<>", Address::as_str).to_owned()),
+        "auth": mail.auth().map(|auth| auth.address().map_or("<>", Address::as_str).to_owned()),
         "ret": mail.ret.map(|ret| if ret == Return::Full { "FULL" } else { "HDRS" }),
-        "envid": mail.envid.as_ref().map(|envid| text(&envid.decode())),
+        "envid": mail.envid().map(|envid| text(&envid.decode())),
         "by": mail.by.map(|by| json!({
             "seconds": by.seconds(),
             "late": if by.mode() == ByMode::Return { "return" } else { "notify" },
             "trace": by.is_traced(),
         })),
         "mt_priority": mail.priority.map(Priority::value),
-        "hold_for": mail.hold.and_then(|hold| match hold {
+        "hold_for": mail.hold().and_then(|hold| match hold {
             Hold::For(interval) => Some(interval.seconds()),
             Hold::Until(_) => None,
         }),
-        "hold_until": mail.hold.and_then(|hold| match hold {
+        "hold_until": mail.hold().and_then(|hold| match hold {
             Hold::For(_) => None,
             Hold::Until(time) => Some(time.to_string()),
         }),
         "requiretls": mail.require_tls,
-        "solicit": mail.solicit.as_ref().map(|solicit| solicit.keywords().map(str::to_owned).collect::<Vec<_>>()),
+        "solicit": mail.solicit().map(|solicit| solicit.keywords().map(str::to_owned).collect::<Vec<_>>()),
         "conperm": mail.conperm,
         "prdr": mail.prdr,
-        "parameters": extra(&mail.extra),
+        "parameters": unknown(&mail.parameters),
     })
 }
 
@@ -247,7 +246,7 @@ fn rcpt(rcpt: &Rcpt<'_>) -> Value {
         "event": "rcpt",
         "to": rcpt.to.to_string(),
         "notify": rcpt.notify.map(notify),
-        "orcpt": rcpt.original.as_ref().map(|original| json!({
+        "orcpt": rcpt.original().map(|original| json!({
             "type": original.kind(),
             "address": text(&original.decode()),
         })),
@@ -259,7 +258,7 @@ fn rcpt(rcpt: &Rcpt<'_>) -> Value {
             }),
         })),
         "conneg": rcpt.conneg,
-        "parameters": extra(&rcpt.extra),
+        "parameters": unknown(&rcpt.parameters),
     })
 }
 
@@ -280,8 +279,8 @@ fn notify(notify: Notify) -> Vec<&'static str> {
     all.into_iter().filter(|(reason, _)| notify.contains(*reason)).map(|(_, word)| word).collect()
 }
 
-fn extra(extra: &Extra<'_>) -> Map<String, Value> {
-    extra.iter().map(|parameter| (parameter.keyword.to_owned(), json!(parameter.value))).collect()
+fn unknown(parameters: &Parameters<'_>) -> Map<String, Value> {
+    parameters.unknown().map(|parameter| (parameter.keyword.to_owned(), json!(parameter.value))).collect()
 }
 
 /// Passes over the message behind DATA, or the chunk behind BDAT, and says how large it is.

@@ -170,7 +170,8 @@ impl Envelope {
             None => None,
         };
         let mut rcpt = Rcpt::new(ForwardPath::from(address));
-        (rcpt.notify, rcpt.original) = (self.service.notify, original);
+        rcpt.notify = self.service.notify;
+        rcpt.set_original(original.as_ref());
         Ok(rcpt)
     }
 
@@ -212,10 +213,10 @@ impl Envelope {
             service::Ret::Full => Return::Full,
             service::Ret::Hdrs => Return::Headers,
         });
-        mail.envid = asked.envid.clone();
+        mail.set_envid(asked.envid.as_ref());
         mail.by = asked.deliver_by;
         mail.priority = asked.priority;
-        mail.hold = asked.hold_for.map(Hold::For);
+        mail.set_hold(asked.hold_for.map(Hold::For));
         mail.require_tls = asked.require_tls;
         mail.utf8 = asked.smtputf8;
         mail

@@ -362,7 +362,7 @@ where
         if let Some(credentials) = &plan.credentials {
             session.log_in(&plan.way, credentials)?;
         }
-        let offered = session.connection.machine().extensions().set();
+        let offered = session.connection.machine().capabilities().extensions();
         if plan.envelope.needs_chunking() && !offered.contains(Extension::Chunking) {
             return Err(super::no_chunking());
         }

@@ -135,7 +135,7 @@ impl Task for Work<'_> {
 impl Work<'_> {
     fn transact<C: Channel>(&mut self, session: &mut Session<C>) -> Result<(), Failure> {
         let (steps, connection) = (self.steps, &mut session.connection);
-        let offered = connection.machine().extensions().set();
+        let offered = connection.machine().capabilities().extensions();
         if let Some(missing) = self.envelope.not_offered(offered) {
             steps.hint(&missing);
         }

@@ -68,7 +68,7 @@ enum Owed {
 /// The settings of the machine. LMTP is spoken by programs on this machine, and none has to log in.
 pub(super) fn config(site: &Site, limits: &Limits, dialect: Dialect, logs_in: bool) -> Arc<Config> {
     let mechanisms = login::mechanisms(site.any_login.is_some());
-    let mut config = Config::default().limits(limits.clone()).served(mechanisms).dialect(dialect);
+    let mut config = Config::default().limits(limits.clone()).offered_mechanisms(mechanisms).dialect(dialect);
     if logs_in {
         config = config.require_authentication();
     }
@@ -298,8 +298,8 @@ impl Handler<SmtpServer> for Session {
             None => Next::Continue,
             Some(Fault::Drop) => Next::Close,
             Some(Fault::Fail(code)) => go_on(match machine {
-                MachineMut::Cleartext(machine) => machine.turn_away(&as_wanted(code), tx),
-                MachineMut::Secure(machine) => machine.turn_away(&as_wanted(code), tx),
+                MachineMut::Cleartext(machine) => machine.reject_connection(&as_wanted(code), tx),
+                MachineMut::Secure(machine) => machine.reject_connection(&as_wanted(code), tx),
             }),
         }
     }
@@ -453,7 +453,7 @@ fn give(owed: Owed, turn: &mut Turn<'_, '_>) -> Next {
     go_on(match owed {
         Owed::Reply(reply, response) => turn.machine.reply(reply, &response, turn.tx),
         Owed::Replies(reply, responses) => turn.machine.reply_each(reply, &responses, turn.tx),
-        Owed::Verdict(request, verdict) => turn.machine.verdict(request, verdict, turn.tx),
+        Owed::Verdict(request, verdict) => turn.machine.answer_auth(request, verdict, turn.tx),
         Owed::StartTls(_) | Owed::Nothing => Ok(()),
     })
 }

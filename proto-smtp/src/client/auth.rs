@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use proto_mail::sasl::{self, CleartextRisk, ClientExchange, MechanismChoice, NoMechanism, SaslError};
+use proto_mail::sasl::{self, CleartextRisk, ClientExchange, MechanismChoice, SaslError};
 use proto_mail::{
     Channel, Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, Secret, Secure, SendBuffer,
 };
@@ -14,9 +14,11 @@ use proto_mail::{
 use super::Client;
 use super::core::{Authentication, Core, State};
 use super::event::{Kind, Step};
+use crate::command::Command;
 use crate::config::InitialResponse;
-use crate::line::ReplyFrame;
-use crate::types::{Code, Command};
+use crate::reply_framer::ReplyFrame;
+use crate::secret_bytes::SecretBytes;
+use crate::status_code::Code;
 
 /// The longest command line with an initial response (RFC 4954 §4).
 const LINE: usize = 512;
@@ -24,7 +26,7 @@ const LINE: usize = 512;
 impl Client<Secure> {
     /// Authenticates. [`Event::Auth`](super::Event::Auth) says how it ended.
     ///
-    /// Choose the mechanism with [`choose`](Client::choose).
+    /// Choose the mechanism with [`choose_mechanism`](Client::choose_mechanism).
     ///
     /// # Errors
     /// [`WrongMechanism`](Misuse::WrongMechanism) if the server does not offer the mechanism, the settings do not
@@ -40,7 +42,7 @@ impl Client<Secure> {
     }
 
     /// Authenticates by a mechanism that the application has brought along. Whether the server has it,
-    /// [`Extensions::offers`](crate::types::Extensions::offers) knows; how it ended [`Event::Auth`](super::Event::Auth)
+    /// [`Capabilities::offers`](crate::capabilities::Capabilities::offers) knows; how it ended [`Event::Auth`](super::Event::Auth)
     /// says.
     ///
     /// # Errors
@@ -57,21 +59,12 @@ impl Client<Secure> {
 }
 
 impl<C: Channel> Client<C> {
-    /// The first mechanism of `order` that the server offers, the settings allow, the channel carries and the
-    /// credentials fit. [`Mechanism::ALL`] has the strongest first.
-    ///
-    /// # Errors
-    /// There is none; the error has the reason for each.
-    pub fn choose(&self, order: &[Mechanism], credentials: &Credentials) -> Result<Mechanism, NoMechanism> {
-        let offered = self.core.extensions.mechanisms();
-        sasl::choose_mechanism(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
-            .into_result()
-    }
-
-    /// What [`choose`](Self::choose) would choose, and of every other mechanism why not.
+    /// Chooses the first mechanism of `order` that the server offers, the settings allow, the channel supports and the
+    /// credentials fit, and returns the reason for each mechanism that was rejected. [`Mechanism::ALL`] has the strongest
+    /// first.
     #[must_use]
     pub fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice {
-        let offered = self.core.extensions.mechanisms();
+        let offered = self.core.capabilities.mechanisms();
         sasl::choose_mechanism(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
     }
 }
@@ -135,11 +128,11 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         self.check_alone()?;
-        let offered = self.extensions.mechanisms().contains(mechanism);
+        let offered = self.capabilities.mechanisms().contains(mechanism);
         if !offered || !self.config.mechanisms.contains(mechanism) {
             return Err(Misuse::WrongMechanism.into());
         }
-        let offered = self.extensions.mechanisms();
+        let offered = self.capabilities.mechanisms();
         let exchange = sasl::client_exchange(mechanism, credentials, &mut self.sasl, offered)
             .ok_or(Misuse::WrongMechanism)?;
         self.begin(exchange, tx)
@@ -156,7 +149,7 @@ impl Core {
             return Err(Misuse::WrongMechanism.into());
         };
         let readable = !self.secure && mechanism.cleartext_risk() != CleartextRisk::None;
-        if readable || !self.extensions.offers(mechanism.name()) {
+        if readable || !self.capabilities.offers_mechanism(mechanism.name()) {
             return Err(Misuse::WrongMechanism.into());
         }
         self.begin(exchange, tx)
@@ -175,7 +168,11 @@ impl Core {
         let initial = initial.filter(fits).filter(|_| wanted);
         let sent = if initial.is_some() { held.take() } else { None };
         self.auth_failure = None;
-        self.command(&Command::Auth { mechanism: mechanism.name(), initial }, Step::Auth, tx);
+        self.command(
+            &Command::Auth { mechanism: mechanism.name().into(), initial: initial.map(SecretBytes::new) },
+            Step::Auth,
+            tx,
+        );
         self.state = State::Auth(Authentication { exchange, held, sent, cancelled: None });
         Ok(())
     }
@@ -184,7 +181,7 @@ impl Core {
     pub(super) fn challenge(
         &mut self,
         frame: ReplyFrame,
-        octets: &[u8],
+        bytes: &[u8],
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         let State::Auth(authentication) = &mut self.state else {
@@ -193,7 +190,7 @@ impl Core {
         if authentication.cancelled.is_some() {
             return Err(self.fail(PeerError::UnexpectedReply.into()));
         }
-        let line = octets.get(..frame.len).unwrap_or_default().trim_ascii_end();
+        let line = bytes.get(..frame.len).unwrap_or_default().trim_ascii_end();
         // "334" alone is an empty challenge, as Gmail sends it.
         let text = line.get(4..).unwrap_or_default();
         let answer = match sasl::decode_base64(text) {

@@ -1,20 +1,22 @@
 //! What is known of a message before it is sent, and what may therefore be asked of a server that offers less than the
 //! message was said to need.
 //!
-//! This file looks at octets. It changes none: what would have to be written in another way is not sent.
+//! This file looks at bytes. It changes none: what would have to be written in another way is not sent.
 
 use proto_mail::Channel;
 
 use super::Client;
 use super::transaction::Transaction;
+use crate::address::Address;
+use crate::body_type::BodyType;
 use crate::data::LineEndings;
+use crate::extension::Extension;
 use crate::scan::{find_suspicious, is_forbidden};
-use crate::types::{Address, BodyType, Extension};
 
 /// The longest line without its CRLF (RFC 5321 §4.5.3.1.6).
 const LINE: usize = 998;
 
-/// What there is to know of a message's content: of which octets and lines it is made.
+/// What there is to know of a message's content: of which bytes and lines it is made.
 ///
 /// ```
 /// use proto_smtp::client::Content;
@@ -26,13 +28,13 @@ const LINE: usize = 998;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
-    octets: u64,
-    /// An octet above 127.
+    bytes: u64,
+    /// An byte above 127.
     eight_bit: bool,
     nul: bool,
     /// A CR or LF that is no part of a CRLF.
     bare_newline: bool,
-    /// A line of more than 998 octets, whatever ends it.
+    /// A line of more than 998 bytes, whatever ends it.
     long_line: bool,
     /// Something behind the last line end.
     open_end: bool,
@@ -53,13 +55,13 @@ pub struct Content {
 #[derive(Debug, Clone)]
 pub struct ContentScan {
     content: Content,
-    /// Octets since the last CR or LF.
+    /// Bytes since the last CR or LF.
     line: usize,
     /// Nothing stands in the line yet.
     blank: bool,
     after_cr: bool,
     in_header: bool,
-    /// There may be parts; there is an octet above 127: both in the header.
+    /// There may be parts; there is an byte above 127: both in the header.
     parts: bool,
     eight_bit_header: bool,
     /// How much of each word was read that says so of parts.
@@ -104,14 +106,14 @@ impl Content {
         scan.finish()
     }
 
-    /// How many octets it has.
+    /// How many bytes it has.
     #[must_use]
-    pub const fn octets(&self) -> u64 {
-        self.octets
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
-    /// Whether it may be sent as that type as it is: US-ASCII in lines of at most 998 octets that end with CRLF, any
-    /// octets but NUL in such lines, or any octets.
+    /// Whether it may be sent as that type as it is: US-ASCII in lines of at most 998 bytes that end with CRLF, any
+    /// bytes but NUL in such lines, or any bytes.
     #[must_use]
     pub const fn fits(&self, body: BodyType) -> bool {
         let lines = !self.nul && !self.bare_newline && !self.long_line && !self.open_end;
@@ -122,8 +124,8 @@ impl Content {
         }
     }
 
-    /// Whether there may be octets outside US-ASCII in its header, or in that of a part of it: a message that has parts
-    /// and such octets is not looked into.
+    /// Whether there may be bytes outside US-ASCII in its header, or in that of a part of it: a message that has parts
+    /// and such bytes is not looked into.
     #[must_use]
     pub const fn needs_utf8(&self) -> bool {
         self.utf8
@@ -141,7 +143,7 @@ impl ContentScan {
     #[must_use]
     pub const fn new() -> Self {
         let content = Content {
-            octets: 0,
+            bytes: 0,
             eight_bit: false,
             nul: false,
             bare_newline: false,
@@ -162,16 +164,16 @@ impl ContentScan {
     }
 
     /// Looks at the next piece.
-    pub fn push(&mut self, mut octets: &[u8]) {
-        self.content.octets = self.content.octets.saturating_add(octets.len() as u64);
-        let lines = self.whole_lines(octets);
-        octets = octets.get(lines..).unwrap_or_default();
-        self.content.nul |= memchr::memchr(0, octets).is_some();
-        while !octets.is_empty() {
-            let end = memchr::memchr2(b'\r', b'\n', octets).unwrap_or(octets.len());
-            let (text, rest) = octets.split_at(end);
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        self.content.bytes = self.content.bytes.saturating_add(bytes.len() as u64);
+        let lines = self.whole_lines(bytes);
+        bytes = bytes.get(lines..).unwrap_or_default();
+        self.content.nul |= memchr::memchr(0, bytes).is_some();
+        while !bytes.is_empty() {
+            let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
+            let (text, rest) = bytes.split_at(end);
             self.text(text);
-            octets = match rest.split_first() {
+            bytes = match rest.split_first() {
                 Some((b'\r', rest)) => {
                     self.carriage_return();
                     rest
@@ -195,12 +197,12 @@ impl ContentScan {
 
     /// Scans the whole lines of a piece of a body at once, if all of them end with CRLF and hold no NUL, and returns how
     /// many bytes they have. This is the fast path through most messages; zero is always a right answer.
-    fn whole_lines(&mut self, octets: &[u8]) -> usize {
+    fn whole_lines(&mut self, bytes: &[u8]) -> usize {
         if self.in_header || self.after_cr || self.line > 0 || !self.blank {
             return 0;
         }
-        let end = memchr::memrchr(b'\n', octets).map_or(0, |last| last + 1);
-        let whole = octets.get(..end).unwrap_or_default();
+        let end = memchr::memrchr(b'\n', bytes).map_or(0, |last| last + 1);
+        let whole = bytes.get(..end).unwrap_or_default();
         if !is_all_crlf(whole) {
             return 0;
         }
@@ -222,7 +224,7 @@ impl ContentScan {
         self.content.eight_bit |= eight_bit;
         if self.in_header {
             self.eight_bit_header |= eight_bit;
-            text.iter().for_each(|octet| self.find_words(octet.to_ascii_lowercase()));
+            text.iter().for_each(|byte| self.find_words(byte.to_ascii_lowercase()));
         }
     }
 
@@ -248,12 +250,12 @@ impl ContentScan {
         }
     }
 
-    fn find_words(&mut self, octet: u8) {
+    fn find_words(&mut self, byte: u8) {
         for (word, read) in WORDS.iter().zip(&mut self.words) {
-            // Both begin with an octet that they have nowhere else.
+            // Both begin with an byte that they have nowhere else.
             *read = match word.get(*read) {
-                Some(next) if *next == octet => *read + 1,
-                _ => usize::from(word.first() == Some(&octet)),
+                Some(next) if *next == byte => *read + 1,
+                _ => usize::from(word.first() == Some(&byte)),
             };
             self.parts |= *read == word.len();
         }
@@ -341,11 +343,11 @@ mod tests {
 
     #[test]
     fn it_does_not_matter_where_a_message_is_cut() {
-        // Every message of five octets, behind a header that says everything there is to say, or nothing.
-        let octets = [b'x', b'\r', b'\n', 0, 0xe9];
+        // Every message of five bytes, behind a header that says everything there is to say, or nothing.
+        let bytes = [b'x', b'\r', b'\n', 0, 0xe9];
         for begin in [&b""[..], b"a: mMultiPart\r\n", b"a: \xe9 mesSAGE\r\n", b"a: mesmessag\n"] {
-            for number in 0..octets.len().pow(5) {
-                let digit = |place: u32| octets[number / octets.len().pow(place) % octets.len()];
+            for number in 0..bytes.len().pow(5) {
+                let digit = |place: u32| bytes[number / bytes.len().pow(place) % bytes.len()];
                 let message = [begin, &[0, 1, 2, 3, 4].map(digit)].concat();
                 let whole = Content::of(&message);
                 let cuts: &[usize] = if number % 7 == 0 { &[1, 2, 3, 5, 7] } else { &[1] };
@@ -413,7 +415,7 @@ mod tests {
                 "{}",
                 message.escape_ascii()
             );
-            assert!(content.fits(BodyType::BinaryMime) && content.octets() == message.len() as u64);
+            assert!(content.fits(BodyType::BinaryMime) && content.bytes() == message.len() as u64);
         }
     }
 }

@@ -12,11 +12,15 @@ use proto_mail::{
 };
 
 use super::event::{Kind, Step};
+use crate::capabilities::Capabilities;
+use crate::chunking::ChunkEnd;
+use crate::command::Command;
 use crate::config::{Config, Dialect};
-use crate::data::Stuffing;
-use crate::encode;
-use crate::line::{ReplyFault, ReplyFrame, ReplyFramer};
-use crate::types::{ChunkEnd, ClientName, Code, Command, Extension, ExtensionSet, Extensions, Severity};
+use crate::data::DotStuffer;
+use crate::extension::{Extension, ExtensionSet};
+use crate::hello::ClientName;
+use crate::reply_framer::{Repairs, ReplyFault, ReplyFrame, ReplyFramer};
+use crate::status_code::{Code, Severity};
 
 /// What the client is doing.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ pub(super) enum State {
     /// SASL messages travel.
     Auth(Authentication),
     /// The message may be written.
-    Data(Stuffing),
+    Data(DotStuffer),
     /// A chunk of BDAT may be written.
     Chunk { left: u64, end: ChunkEnd },
     /// It ended in order.
@@ -45,7 +49,7 @@ pub(super) struct Authentication {
     pub(super) held: Option<Secret<Vec<u8>>>,
     /// The first message, where it went with the command, until the server has said anything to it.
     pub(super) sent: Option<Secret<Vec<u8>>>,
-    /// Why the client has given up, if it has.
+    /// SyntaxFault the client has given up, if it has.
     pub(super) cancelled: Option<SaslError>,
 }
 
@@ -53,7 +57,7 @@ pub(super) struct Authentication {
 #[derive(Debug, Clone, Copy)]
 struct Outstanding {
     step: Step,
-    /// When its last octet was given.
+    /// When its last byte was given.
     said: CommandMark,
 }
 
@@ -67,7 +71,7 @@ pub(super) struct Core {
     outstanding: VecDeque<Outstanding>,
     hearing: ReceiveMark,
     framer: ReplyFramer,
-    pub(super) extensions: Extensions<'static>,
+    pub(super) capabilities: Capabilities<'static>,
     /// HELO was said in place of EHLO.
     pub(super) fallback: bool,
     /// How many MAIL were given since the session began.
@@ -112,7 +116,7 @@ impl Core {
             outstanding: VecDeque::new(),
             hearing: ReceiveMark::default(),
             framer: ReplyFramer::default(),
-            extensions: Extensions::default(),
+            capabilities: Capabilities::default(),
             fallback: false,
             mails: 0,
             recipients: 0,
@@ -187,8 +191,8 @@ impl Core {
     /// Tells of a reply. What stands in a challenge is part of a SASL exchange.
     #[cold]
     fn tell(&self, frame: ReplyFrame, rx: &mut RecvBuffer) {
-        let octets = rx.bytes().get(..frame.len).unwrap_or_default();
-        if octets.split(|octet| *octet == b'\n').any(|line| line.starts_with(b"334")) {
+        let bytes = rx.bytes().get(..frame.len).unwrap_or_default();
+        if bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"334")) {
             rx.trace_span("334 ".len().min(frame.len), trace::TraceKind::Text);
             rx.trace_span(frame.len.saturating_sub("\r\n".len()), trace::TraceKind::Secret);
         }
@@ -216,12 +220,12 @@ impl Core {
         Err(self.fail(PeerError::UnexpectedEnd.into()))
     }
 
-    fn unreadable(&mut self, fault: ReplyFault, octets: &[u8]) -> Error {
+    fn unreadable(&mut self, fault: ReplyFault, bytes: &[u8]) -> Error {
         let first = self.outstanding.front().is_some_and(|outstanding| outstanding.step == Step::Greeting);
         let error = match fault {
             ReplyFault::Limit(limit) => limit.into(),
             // A TLS record: alert or handshake, version 3.x.
-            ReplyFault::Peer(_) if first && matches!(octets, [0x15 | 0x16, 3, ..]) => {
+            ReplyFault::Peer(_) if first && matches!(bytes, [0x15 | 0x16, 3, ..]) => {
                 PeerError::TlsInCleartext.into()
             }
             ReplyFault::Peer(PeerError::Malformed) if first => PeerError::InvalidGreeting.into(),
@@ -252,7 +256,7 @@ impl Core {
             self.state = State::Closed;
             return Ok(Some(Kind::Closed));
         }
-        // A reply answers the oldest command, and only one whose last octet was sent before it came. Anything else was
+        // A reply answers the oldest command, and only one whose last byte was sent before it came. Anything else was
         // put there by somebody, or the connection is out of step.
         let step = match self.outstanding.front() {
             Some(outstanding) if outstanding.said.accepts_reply(&self.hearing, tx) => outstanding.step,
@@ -276,7 +280,7 @@ impl Core {
         self.outstanding.pop_front();
         let kind = match (step, code.severity()) {
             (Step::Data, Severity::Intermediate) => {
-                self.state = State::Data(Stuffing::new(self.config.line_endings));
+                self.state = State::Data(DotStuffer::new(self.config.line_endings));
                 Kind::SendData
             }
             (_, Severity::Intermediate) => {
@@ -305,7 +309,7 @@ impl Core {
         }
     }
 
-    /// Whether a message, or a chunk of one, is on its way: it was begun and its last octet is not sent.
+    /// Whether a message, or a chunk of one, is on its way: it was begun and its last byte is not sent.
     fn is_writing(&self, tx: &SendBuffer) -> bool {
         match self.outstanding.front() {
             None => matches!(self.state, State::Data(_) | State::Chunk { .. }),
@@ -326,7 +330,7 @@ impl Core {
         step: Step,
         code: Code,
         frame: ReplyFrame,
-        octets: &[u8],
+        bytes: &[u8],
     ) -> Result<Option<Kind>, Error> {
         Ok(Some(match step {
             Step::Greeting if code == Code::READY => {
@@ -335,10 +339,13 @@ impl Core {
             }
             Step::Greeting => return Err(self.fail(PeerError::InvalidGreeting.into())),
             Step::Hello => {
-                let lines = octets.get(..frame.len).unwrap_or_default();
-                self.extensions =
-                    if self.fallback { Extensions::default() } else { Extensions::read(lines).into_owned() };
-                Kind::Extensions
+                let lines = bytes.get(..frame.len).unwrap_or_default();
+                self.capabilities = if self.fallback {
+                    Capabilities::default()
+                } else {
+                    Capabilities::parse(lines).into_owned()
+                };
+                Kind::Capabilities
             }
             // Only 220 lets TLS begin (RFC 3207 §4).
             Step::StartTls if code != Code::READY => {
@@ -453,7 +460,7 @@ impl Core {
 
     /// Writes a command and remembers that its reply is to come.
     pub(super) fn command(&mut self, command: &Command<'_>, step: Step, tx: &mut SendBuffer) {
-        encode::command(command, tx);
+        command.encode(tx);
         self.expect(step, tx);
     }
 
@@ -499,7 +506,7 @@ impl Core {
     /// (RFC 8689 §2).
     pub(super) const fn offers(&self, extension: Extension) -> bool {
         let worth = self.secure && self.verified;
-        self.extensions.contains(extension) && (worth || !matches!(extension, Extension::RequireTls))
+        self.capabilities.contains(extension) && (worth || !matches!(extension, Extension::RequireTls))
     }
 
     /// Whether all of them are offered.
@@ -536,8 +543,8 @@ impl Core {
             .any(|outstanding| matches!(outstanding.step, Step::Message(_)) && outstanding.said.is_sent(tx))
     }
 
-    pub(super) const fn repairs(&self) -> u32 {
-        self.framer.repairs
+    pub(super) const fn repairs(&self) -> &Repairs {
+        &self.framer.repairs
     }
 
     pub(super) fn wants_read(&self) -> bool {

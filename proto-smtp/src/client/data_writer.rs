@@ -5,7 +5,7 @@ use proto_mail::{Error, Misuse, SendBuffer, trace::TraceKind};
 
 use super::core::{Core, State};
 use super::event::Step;
-use crate::types::ChunkEnd;
+use crate::chunking::ChunkEnd;
 
 /// Writes a message, or one chunk of it, part by part. Get one whenever there is something to write: it holds nothing
 /// itself, and dropping it ends nothing.
@@ -25,22 +25,22 @@ impl<'c> DataWriter<'c> {
         }
     }
 
-    /// Writes the next part. In DATA dots are stuffed; in a chunk octets go as they are.
+    /// Writes the next part. In DATA dots are stuffed; in a chunk bytes go as they are.
     ///
     /// # Errors
     /// [`ForbiddenByte`](Misuse::ForbiddenByte): the message holds a NUL, or a bare CR or LF under
     /// [`LineEndings::Require`](crate::data::LineEndings::Require). Part of it is written, so that the session is over:
     /// close the connection, and the server has no message. [`WrongLength`](Misuse::WrongLength): more than the chunk
     /// was announced to hold; nothing was written.
-    pub fn write(&mut self, octets: &[u8], tx: &mut SendBuffer) -> Result<(), Error> {
+    pub fn write(&mut self, bytes: &[u8], tx: &mut SendBuffer) -> Result<(), Error> {
         match &mut self.core.state {
             State::Data(stuffing) => {
-                let written = stuffing.write(octets, |piece| tx.put_as(piece, TraceKind::Data));
+                let written = stuffing.write(bytes, |piece| tx.put_as(piece, TraceKind::Data));
                 written.map_err(|_| self.core.fail(Misuse::ForbiddenByte.into()))
             }
             State::Chunk { left, .. } => {
-                take(left, octets.len() as u64)?;
-                tx.put_as(octets, TraceKind::Data);
+                take(left, bytes.len() as u64)?;
+                tx.put_as(bytes, TraceKind::Data);
                 Ok(())
             }
             _ => Err(Misuse::WrongState.into()),
@@ -69,14 +69,14 @@ impl<'c> DataWriter<'c> {
         }
     }
 
-    /// Accounts for octets of a chunk that the driver has written itself, past `tx` and after everything in it.
+    /// Accounts for bytes of a chunk that the driver has written itself, past `tx` and after everything in it.
     ///
     /// # Errors
     /// [`WrongState`](Misuse::WrongState) in DATA, where dots must be looked for, or if something waits in `tx`;
     /// [`WrongLength`](Misuse::WrongLength) as for [`write`](Self::write).
-    pub fn passed(&mut self, octets: u64, tx: &SendBuffer) -> Result<(), Error> {
+    pub fn written_externally(&mut self, bytes: u64, tx: &SendBuffer) -> Result<(), Error> {
         match &mut self.core.state {
-            State::Chunk { left, .. } if tx.is_empty() => take(left, octets),
+            State::Chunk { left, .. } if tx.is_empty() => take(left, bytes),
             _ => Err(Misuse::WrongState.into()),
         }
     }
@@ -85,7 +85,7 @@ impl<'c> DataWriter<'c> {
     ///
     /// # Errors
     /// [`ForbiddenByte`](Misuse::ForbiddenByte): the message ends with a bare CR; the session is over.
-    /// [`WrongLength`](Misuse::WrongLength): the chunk has fewer octets than were announced.
+    /// [`WrongLength`](Misuse::WrongLength): the chunk has fewer bytes than were announced.
     pub fn finish(self, tx: &mut SendBuffer) -> Result<(), Error> {
         match &self.core.state {
             State::Data(stuffing) => {
@@ -107,8 +107,8 @@ impl<'c> DataWriter<'c> {
     }
 }
 
-fn take(left: &mut u64, octets: u64) -> Result<(), Error> {
-    *left = left.checked_sub(octets).ok_or(Misuse::WrongLength)?;
+fn take(left: &mut u64, bytes: u64) -> Result<(), Error> {
+    *left = left.checked_sub(bytes).ok_or(Misuse::WrongLength)?;
     Ok(())
 }
 

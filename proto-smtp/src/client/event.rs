@@ -1,6 +1,7 @@
 //! What happens in a client's session.
 
-use crate::types::{Extensions, Response};
+use crate::capabilities::Capabilities;
+use crate::response::Response;
 
 /// Something that happened.
 ///
@@ -12,7 +13,7 @@ pub enum Event<'i> {
     /// The server has greeted. The client says EHLO by itself.
     Greeting(Response<'i>),
     /// The server has said what it offers: the session is ready. After a fallback to HELO nothing is offered.
-    Extensions(Extensions<'i>),
+    Capabilities(Capabilities<'i>),
     /// A command was accepted.
     Accepted(Step, Response<'i>),
     /// A command was refused: an outcome and no error.
@@ -44,7 +45,7 @@ pub enum Step {
     Mail,
     /// RCPT, counted from 0 since MAIL.
     Rcpt(usize),
-    /// DATA, before the message; or the message, by DATA or BDAT, before its last octet was sent. Then nothing more of
+    /// DATA, before the message; or the message, by DATA or BDAT, before its last byte was sent. Then nothing more of
     /// it is, and the session [is closed](crate::client::Client::is_closed).
     Data,
     /// A chunk of BDAT, or a BURL, that is not the last.
@@ -89,7 +90,7 @@ pub enum AuthOutcome<'i> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Greeting,
-    Extensions,
+    Capabilities,
     Accepted(Step),
     Rejected(Step),
     SendData,
@@ -107,11 +108,11 @@ impl Kind {
     pub(super) fn event(
         self,
         response: Response<'_>,
-        lines: impl FnOnce() -> Extensions<'static>,
+        lines: impl FnOnce() -> Capabilities<'static>,
     ) -> Event<'_> {
         match self {
             Self::Greeting => Event::Greeting(response),
-            Self::Extensions => Event::Extensions(lines()),
+            Self::Capabilities => Event::Capabilities(lines()),
             Self::Accepted(step) => Event::Accepted(step, response),
             Self::Rejected(step) => Event::Rejected(step, response),
             Self::SendData => Event::SendData(response),

@@ -8,11 +8,16 @@ use proto_mail::{Channel, Error, Misuse, SendBuffer};
 use super::Client;
 use super::core::Core;
 use super::event::Step;
-use crate::encode;
-use crate::parse;
-use crate::types::{Attributes, ChunkEnd, Command, Extension, ExtensionSet, Extensions, Node, Proxied};
+use crate::attributes::{Attributes, ProxyCommand};
+use crate::burl::is_absolute_url;
+use crate::capabilities::Capabilities;
+use crate::chunking::ChunkEnd;
+use crate::command::Command;
+use crate::etrn::EtrnNode;
+use crate::extension::{Extension, ExtensionSet};
+use crate::secret_bytes::SecretBytes;
 
-/// The longest line of XCLIENT and XFORWARD in octets, CRLF included.
+/// The longest line of XCLIENT and XFORWARD in bytes, CRLF included.
 const LINE: usize = 512;
 
 impl<C: Channel> Client<C> {
@@ -21,7 +26,7 @@ impl<C: Channel> Client<C> {
     /// # Errors
     /// [`NotOffered`](Misuse::NotOffered) if ETRN is not; [`WrongState`](Misuse::WrongState) if a transaction is open or
     /// a reply must be awaited first.
-    pub fn etrn(&mut self, node: &Node<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+    pub fn etrn(&mut self, node: &EtrnNode<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.check_group()?;
         self.core.check_offered(ExtensionSet::NONE.with(Extension::Etrn))?;
         self.core.check_no_transaction()?;
@@ -42,10 +47,10 @@ impl<C: Channel> Client<C> {
         if !self.core.can_count_replies(end) {
             return Err(Misuse::WrongState.into());
         }
-        if parse::absolute_uri(url.as_bytes()).is_none() {
+        if !is_absolute_url(url.as_bytes()) {
             return Err(Misuse::InvalidArgument.into());
         }
-        encode::command(&Command::Burl { url, end }, tx);
+        Command::Burl { url: SecretBytes::new(url.as_bytes()), end }.encode(tx);
         match end {
             ChunkEnd::More => self.core.expect(Step::Chunk, tx),
             ChunkEnd::Last => self.core.expect_message(tx),
@@ -54,18 +59,18 @@ impl<C: Channel> Client<C> {
     }
 
     /// Gives XCLIENT: the session is to be taken for that of another client. Once it is accepted everything is
-    /// forgotten, an authentication too; the client says EHLO by itself, and [`Event::Extensions`](super::Event)
+    /// forgotten, an authentication too; the client says EHLO by itself, and [`Event::Capabilities`](super::Event)
     /// follows.
     ///
     /// # Errors
     /// [`NotOffered`](Misuse::NotOffered) if XCLIENT is not; [`WrongState`](Misuse::WrongState) if a transaction is open
     /// or a reply is outstanding, or on cleartext where that was not allowed; [`InvalidArgument`](Misuse::InvalidArgument)
     /// if nothing is said, the server has not announced one of the attributes, or the line would be longer than 512
-    /// octets. Nothing was written then.
+    /// bytes. Nothing was written then.
     pub fn xclient(&mut self, attributes: &Attributes<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.check_mail()?;
         self.core.check_alone()?;
-        self.core.check_proxy(Proxied::XClient, attributes)?;
+        self.core.check_proxy(ProxyCommand::XClient, attributes)?;
         self.core.command(&Command::XClient(attributes.clone()), Step::XClient, tx);
         Ok(())
     }
@@ -77,7 +82,7 @@ impl<C: Channel> Client<C> {
     /// As [`xclient`](Self::xclient); but other commands may be outstanding, as for [`mail`](Self::mail).
     pub fn xforward(&mut self, attributes: &Attributes<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.check_mail()?;
-        self.core.check_proxy(Proxied::XForward, attributes)?;
+        self.core.check_proxy(ProxyCommand::XForward, attributes)?;
         self.core.command(&Command::XForward(attributes.clone()), Step::XForward, tx);
         Ok(())
     }
@@ -89,19 +94,19 @@ impl Core {
         if self.open || self.outstanding() > 0 { Err(Misuse::WrongState.into()) } else { Ok(()) }
     }
 
-    fn check_proxy(&self, command: Proxied, attributes: &Attributes<'_>) -> Result<(), Error> {
+    fn check_proxy(&self, command: ProxyCommand, attributes: &Attributes<'_>) -> Result<(), Error> {
         let extension = match command {
-            Proxied::XClient => Extension::XClient,
-            Proxied::XForward => Extension::XForward,
+            ProxyCommand::XClient => Extension::XClient,
+            ProxyCommand::XForward => Extension::XForward,
         };
         self.check_offered(ExtensionSet::NONE.with(extension))?;
-        let chained = command == Proxied::XForward && self.last_step() == Some(Step::XForward);
+        let chained = command == ProxyCommand::XForward && self.last_step() == Some(Step::XForward);
         if !chained {
             self.check_no_transaction()?;
         }
         let announced = |attribute| match command {
-            Proxied::XClient => self.extensions.xclient().any(|one| one == attribute),
-            Proxied::XForward => self.extensions.xforward().any(|one| one == attribute),
+            ProxyCommand::XClient => self.capabilities.xclient().any(|one| one == attribute),
+            ProxyCommand::XForward => self.capabilities.xforward().any(|one| one == attribute),
         };
         let good = attributes.command() == command
             && !attributes.is_empty()
@@ -114,7 +119,7 @@ impl Core {
 
     /// XCLIENT was accepted: a new session begins, and nothing is known of it.
     pub(super) fn restart(&mut self) {
-        self.extensions = Extensions::default();
+        self.capabilities = Capabilities::default();
         self.fallback = false;
         self.begin_hello();
     }

@@ -3,10 +3,10 @@
 mod auth;
 mod content;
 mod core;
-mod data;
+mod data_writer;
 mod event;
-mod extra;
-mod fit;
+mod extension_commands;
+mod offered_parameters;
 mod starttls;
 mod transaction;
 
@@ -14,16 +14,22 @@ use alloc::sync::Arc;
 
 use proto_mail::{Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer, Wait};
 
+pub use crate::reply_framer::{Repair, Repairs};
 pub use content::{Content, ContentScan};
-pub use data::DataWriter;
+pub use data_writer::DataWriter;
 pub use event::{AuthOutcome, Event, Step};
 pub use starttls::{StartTls, Upgrade};
 pub use transaction::{NotSent, Outcome, Progress, Recipient, Transaction};
 
 use self::core::{Core, State};
+use crate::capabilities::Capabilities;
+use crate::chunking::ChunkEnd;
+use crate::command::Command;
 use crate::config::{Config, Pipelining};
-use crate::types::{ChunkEnd, Command, Extension, Extensions, Mail, Rcpt};
-use crate::{encode, parse};
+use crate::extension::Extension;
+use crate::mail::Mail;
+use crate::rcpt::Rcpt;
+use crate::response::Response;
 
 /// A client's side of one session, on a channel.
 ///
@@ -31,12 +37,12 @@ use crate::{encode, parse};
 ///
 /// * Read from the network into `rx`, then take every event that [`next_event`](Self::next_event) has, then write what
 ///   is in `tx`: the client greets by itself, so that there may be something to write even without an event.
-/// * It begins by itself: after the greeting it says EHLO, and [`Event::Extensions`] says that commands may be given.
+/// * It begins by itself: after the greeting it says EHLO, and [`Event::Capabilities`] says that commands may be given.
 ///   On cleartext that leads to [`starttls`](Client::starttls) and nowhere else, unless
 ///   [`danger_cleartext`](Config::danger_cleartext) was set.
 /// * Each command has exactly one [`Event::Accepted`] or [`Event::Rejected`], in order. A refusal is an outcome and
 ///   not an error. [`Transaction`] does the whole of one message.
-/// * A reply to a command whose last octet was not sent yet is an error: report what was sent with
+/// * A reply to a command whose last byte was not sent yet is an error: report what was sent with
 ///   [`SendBuffer::sent`].
 /// * After an error every call returns the same error. Close; never try again with less security.
 ///
@@ -54,7 +60,7 @@ use crate::{encode, parse};
 /// 'session: loop {
 ///     while let Some(event) = client.next_event(&mut rx, &mut tx)? {
 ///         let progress = match &event {
-///             Event::Extensions(_) => transaction.start(&mut client, &mut tx)?,
+///             Event::Capabilities(_) => transaction.start(&mut client, &mut tx)?,
 ///             event => transaction.event(event, &mut client, &mut tx)?,
 ///         };
 ///         match progress {
@@ -106,9 +112,9 @@ impl<C: Channel> Client<C> {
         tx: &mut SendBuffer,
     ) -> Result<Option<Event<'i>>, Error> {
         let Some((kind, frame)) = self.core.advance(rx, tx)? else { return Ok(None) };
-        let octets: &'i [u8] = rx.bytes();
-        let response = parse::framed(frame.code, octets.get(..frame.len).unwrap_or_default());
-        Ok(Some(kind.event(response, || self.core.extensions.clone())))
+        let bytes: &'i [u8] = rx.bytes();
+        let response = Response::framed(frame.code, bytes.get(..frame.len).unwrap_or_default());
+        Ok(Some(kind.event(response, || self.core.capabilities.clone())))
     }
 
     /// Gives MAIL.
@@ -130,7 +136,7 @@ impl<C: Channel> Client<C> {
         self.core.begin_transaction();
         self.core.utf8 = mail.utf8;
         self.core.prdr = mail.prdr;
-        encode::mail(mail, tx);
+        mail.encode(tx);
         self.core.expect(Step::Mail, tx);
         Ok(())
     }
@@ -147,7 +153,7 @@ impl<C: Channel> Client<C> {
         self.core.check_offered(rcpt.extensions())?;
         let recipient = self.core.recipients;
         self.core.recipients += 1;
-        encode::rcpt(rcpt, tx);
+        rcpt.encode(tx);
         self.core.expect(Step::Rcpt(recipient), tx);
         Ok(recipient)
     }
@@ -162,7 +168,7 @@ impl<C: Channel> Client<C> {
         Ok(())
     }
 
-    /// Begins a chunk of `size` octets; write them with [`data_writer`](Self::data_writer).
+    /// Begins a chunk of `size` bytes; write them with [`data_writer`](Self::data_writer).
     ///
     /// # Errors
     /// [`WrongState`](Misuse::WrongState) if CHUNKING is not offered, a reply must be awaited first, or on cleartext where
@@ -170,10 +176,10 @@ impl<C: Channel> Client<C> {
     /// answered, and one accepted.
     pub fn bdat(&mut self, size: u64, end: ChunkEnd, tx: &mut SendBuffer) -> Result<(), Error> {
         self.check_mail()?;
-        if !self.core.extensions.contains(Extension::Chunking) || !self.core.can_count_replies(end) {
+        if !self.core.capabilities.contains(Extension::Chunking) || !self.core.can_count_replies(end) {
             return Err(Misuse::WrongState.into());
         }
-        encode::command(&Command::Bdat { size, end }, tx);
+        Command::Bdat { size, end }.encode(tx);
         self.core.state = State::Chunk { left: size, end };
         Ok(())
     }
@@ -213,7 +219,7 @@ impl<C: Channel> Client<C> {
         if !topic.is_empty() {
             check_text(topic)?;
         }
-        self.simple(&Command::Help(topic), Step::Help, tx)
+        self.simple(&Command::Help(topic.into()), Step::Help, tx)
     }
 
     /// Gives VRFY.
@@ -223,7 +229,7 @@ impl<C: Channel> Client<C> {
     /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first.
     pub fn vrfy(&mut self, text: &str, tx: &mut SendBuffer) -> Result<(), Error> {
         check_text(text)?;
-        self.simple(&Command::Vrfy(text), Step::Vrfy, tx)
+        self.simple(&Command::Vrfy(text.into()), Step::Vrfy, tx)
     }
 
     /// Gives EXPN.
@@ -232,7 +238,7 @@ impl<C: Channel> Client<C> {
     /// As [`vrfy`](Self::vrfy).
     pub fn expn(&mut self, text: &str, tx: &mut SendBuffer) -> Result<(), Error> {
         check_text(text)?;
-        self.simple(&Command::Expn(text), Step::Expn, tx)
+        self.simple(&Command::Expn(text.into()), Step::Expn, tx)
     }
 
     /// Gives QUIT. [`Event::Closed`] follows.
@@ -255,10 +261,10 @@ impl<C: Channel> Client<C> {
         Ok(())
     }
 
-    /// What the server offers. Empty until [`Event::Extensions`], and anew behind STARTTLS.
+    /// What the server offers. Empty until [`Event::Capabilities`], and anew behind STARTTLS.
     #[must_use]
-    pub const fn extensions(&self) -> &Extensions<'static> {
-        &self.core.extensions
+    pub const fn capabilities(&self) -> &Capabilities<'static> {
+        &self.core.capabilities
     }
 
     /// Whether every command that was given has its reply and no message is being written.
@@ -291,7 +297,7 @@ impl<C: Channel> Client<C> {
 
     /// How many replies were read that break the rules and could be read all the same.
     #[must_use]
-    pub const fn repairs(&self) -> u32 {
+    pub const fn repairs(&self) -> &Repairs {
         self.core.repairs()
     }
 
@@ -390,11 +396,11 @@ impl Core {
 
     /// Whether commands may be given without waiting.
     fn pipelines(&self) -> bool {
-        self.config.pipelining != Pipelining::Off && self.extensions.contains(Extension::Pipelining)
+        self.config.pipelining != Pipelining::Off && self.capabilities.contains(Extension::Pipelining)
     }
 }
 
 fn check_text(text: &str) -> Result<(), Error> {
-    let good = !text.is_empty() && text.bytes().all(|octet| (b' '..=b'~').contains(&octet));
+    let good = !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if good { Ok(()) } else { Err(Misuse::InvalidArgument.into()) }
 }

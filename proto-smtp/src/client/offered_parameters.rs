@@ -9,12 +9,18 @@ use proto_mail::Channel;
 
 use super::Client;
 use super::transaction::{NotSent, Outcome, Transaction};
-use crate::types::{BodyType, ByMode, Extension, Mail, Rcpt, RelayAction, ServerLimits};
+use crate::body_type::BodyType;
+use crate::deliver_by::ByMode;
+use crate::extension::Extension;
+use crate::mail::Mail;
+use crate::rcpt::Rcpt;
+use crate::server_limits::ServerLimits;
+use crate::valid_since::RelayAction;
 
 impl Transaction {
     /// What stands against sending it at all.
     pub(super) fn obstacle<C: Channel>(&self, client: &Client<C>) -> Option<NotSent> {
-        let extensions = client.extensions();
+        let extensions = client.capabilities();
         if let (Some(size), Some(limit)) = (self.mail.size, extensions.size_limit())
             && size > limit
         {
@@ -36,7 +42,8 @@ impl Transaction {
 
     /// The extensions without which the message must not be sent, whatever it is made of.
     fn needs(&self) -> [Option<Extension>; 3] {
-        let Mail { by, hold, .. } = &self.mail;
+        let Mail { by, .. } = &self.mail;
+        let hold = self.mail.hold();
         let with = |needed: bool, extension| needed.then_some(extension);
         [
             // RFC 2852 §4: a server that does not know of the time would not return it.
@@ -49,20 +56,20 @@ impl Transaction {
 
     /// What the server offers, and not so far.
     fn out_of_bounds<C: Channel>(&self, client: &Client<C>) -> Option<NotSent> {
-        let extensions = client.extensions();
+        let extensions = client.capabilities();
         if let (Some(by), Some(least)) = (self.mail.by, extensions.min_by_time())
             && by.mode() == ByMode::Return
             && i64::from(by.seconds()) < i64::from(least)
         {
             return Some(NotSent::TimeTooShort(least));
         }
-        if let (Some(hold), Some(most)) = (self.mail.hold, extensions.future_release())
-            && !most.admits(hold)
+        if let (Some(hold), Some(most)) = (self.mail.hold(), extensions.future_release())
+            && !most.allows(hold)
         {
             return Some(NotSent::HeldTooLong(most));
         }
-        if let (Some(solicit), Some(unwanted)) = (&self.mail.solicit, extensions.no_soliciting())
-            && solicit.meets(&unwanted)
+        if let (Some(solicit), Some(unwanted)) = (self.mail.solicit(), extensions.no_soliciting())
+            && solicit.intersects(&unwanted)
         {
             return Some(NotSent::Unwanted);
         }
@@ -117,10 +124,10 @@ fn fit_mail(mail: &mut Mail<'_>, offers: impl Fn(Extension) -> bool) {
     }
     if !offers(Extension::Dsn) {
         mail.ret = None;
-        mail.envid = None;
+        mail.set_envid(None);
     }
     if !offers(Extension::Auth) {
-        mail.auth = None;
+        mail.set_auth(None);
     }
     if !offers(Extension::DeliverBy) {
         mail.by = None;
@@ -129,7 +136,7 @@ fn fit_mail(mail: &mut Mail<'_>, offers: impl Fn(Extension) -> bool) {
         mail.priority = None;
     }
     if !offers(Extension::NoSoliciting) {
-        mail.solicit = None;
+        mail.set_solicit(None);
     }
     mail.conperm &= offers(Extension::ConPerm);
     mail.prdr &= offers(Extension::Prdr);
@@ -139,7 +146,7 @@ fn fit_mail(mail: &mut Mail<'_>, offers: impl Fn(Extension) -> bool) {
 fn fit_rcpt(rcpt: &mut Rcpt<'_>, offers: impl Fn(Extension) -> bool) -> bool {
     if !offers(Extension::Dsn) {
         rcpt.notify = None;
-        rcpt.original = None;
+        rcpt.set_original(None);
     }
     rcpt.conneg &= offers(Extension::Conneg);
     match rcpt.valid_since {

@@ -8,8 +8,9 @@ use proto_mail::{Cleartext, Error, PeerError, RecvBuffer, Secure, SendBuffer, Wa
 use super::Client;
 use super::core::Core;
 use super::event::{Kind, Step};
+use crate::command::Command;
 use crate::config::Config;
-use crate::types::{Command, Extension};
+use crate::extension::Extension;
 
 /// A STARTTLS that was given and not yet answered.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ impl Client<Cleartext> {
     /// reply is outstanding. Nothing was written then.
     pub fn starttls(mut self, tx: &mut SendBuffer) -> Result<StartTls, Error> {
         self.core.check_alone()?;
-        if !self.core.extensions.contains(Extension::StartTls) {
+        if !self.core.capabilities.contains(Extension::StartTls) {
             return Err(PeerError::StartTlsNotOffered.into());
         }
         self.core.command(&Command::StartTls, Step::StartTls, tx);
@@ -44,7 +45,7 @@ impl Client<Cleartext> {
 impl StartTls {
     /// Looks for the answer.
     ///
-    /// Only 220, after the last octet of STARTTLS was sent and with nothing behind it, lets TLS begin. 4yz and 5yz
+    /// Only 220, after the last byte of STARTTLS was sent and with nothing behind it, lets TLS begin. 4yz and 5yz
     /// give the client back.
     ///
     /// # Errors
@@ -99,7 +100,7 @@ impl Upgrade {
     /// TLS is in place. The client says EHLO anew; what it heard before is forgotten.
     ///
     /// # Errors
-    /// [`PlaintextAfterStartTls`](PeerError::PlaintextAfterStartTls) if octets came in cleartext behind the answer.
+    /// [`PlaintextAfterStartTls`](PeerError::PlaintextAfterStartTls) if bytes came in cleartext behind the answer.
     pub fn complete(self, secure: Secure, rx: &mut RecvBuffer) -> Result<Client<Secure>, Error> {
         if !rx.is_empty() {
             return Err(PeerError::PlaintextAfterStartTls.into());

@@ -8,8 +8,13 @@ use alloc::vec::Vec;
 use proto_mail::{Channel, Error, SendBuffer};
 
 use super::{Client, Content, Event, Step};
+use crate::chunking::ChunkEnd;
 use crate::config::Pipelining;
-use crate::types::{ChunkEnd, Extension, FutureRelease, Mail, Rcpt, Response};
+use crate::extension::Extension;
+use crate::future_release::FutureRelease;
+use crate::mail::Mail;
+use crate::rcpt::Rcpt;
+use crate::response::Response;
 
 /// A message on its way.
 ///
@@ -29,7 +34,7 @@ pub struct Transaction {
     /// DATA was given, with or without waiting.
     data_given: bool,
     sender_refused: bool,
-    /// How many octets the message has, where it may go as one chunk.
+    /// How many bytes the message has, where it may go as one chunk.
     chunk: Option<u64>,
     /// What is known of it.
     pub(super) content: Option<Content>,
@@ -68,11 +73,11 @@ pub enum Outcome {
     NotSent(NotSent),
 }
 
-/// Why a message was not sent.
+/// SyntaxFault a message was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotSent {
-    /// The server takes no message as large as this: at most so many octets.
+    /// The server takes no message as large as this: at most so many bytes.
     TooLarge(u64),
     /// The server does not offer what the message needs.
     NotOffered(Extension),
@@ -132,19 +137,19 @@ impl Transaction {
         }
     }
 
-    /// The message has exactly so many octets and may go as one chunk, by BDAT (RFC 3030), where CHUNKING is offered:
-    /// then it goes octet by octet as it is written, and no dots are looked for. Elsewhere it goes by DATA, unless it
-    /// is of [`BinaryMime`](crate::types::BodyType::BinaryMime): that goes by BDAT or not at all.
+    /// The message has exactly so many bytes and may go as one chunk, by BDAT (RFC 3030), where CHUNKING is offered:
+    /// then it goes byte by byte as it is written, and no dots are looked for. Elsewhere it goes by DATA, unless it
+    /// is of [`BinaryMime`](crate::body_type::BodyType::BinaryMime): that goes by BDAT or not at all.
     #[must_use]
-    pub const fn in_one_chunk(mut self, octets: u64) -> Self {
-        self.chunk = Some(octets);
+    pub const fn in_one_chunk(mut self, bytes: u64) -> Self {
+        self.chunk = Some(bytes);
         self
     }
 
     /// The message is known to be like this. Where it has less to it than its MAIL says, and the server offers less than
     /// that, it is asked for less: a message of `BODY=8BITMIME` that is US-ASCII in lines goes to a server without
-    /// 8BITMIME, one of [`BinaryMime`](crate::types::BodyType::BinaryMime) that is made of lines goes without BINARYMIME, one of
-    /// SMTPUTF8 whose envelope and headers are US-ASCII goes without SMTPUTF8. Octets above 127 are sent as 8BITMIME
+    /// 8BITMIME, one of [`BinaryMime`](crate::body_type::BodyType::BinaryMime) that is made of lines goes without BINARYMIME, one of
+    /// SMTPUTF8 whose envelope and headers are US-ASCII goes without SMTPUTF8. Bytes above 127 are sent as 8BITMIME
     /// whatever MAIL says, or not at all. Nothing is written in another way for that.
     #[must_use]
     pub const fn with_content(mut self, content: Content) -> Self {
@@ -206,7 +211,7 @@ impl Transaction {
             return Ok(self.conclude(&Outcome::Pending));
         }
         self.fit(client);
-        self.keep_within(client.extensions().limits());
+        self.keep_within(client.capabilities().limits());
         if self.recipients.iter().all(|recipient| recipient.outcome != Outcome::Pending) {
             return Ok(self.finish());
         }
@@ -356,7 +361,7 @@ impl Transaction {
 
     /// How large the chunk is, if the message goes as one.
     pub(super) fn chunk_for<C: Channel>(&self, client: &Client<C>) -> Option<u64> {
-        self.chunk.filter(|_| client.extensions().contains(Extension::Chunking))
+        self.chunk.filter(|_| client.capabilities().contains(Extension::Chunking))
     }
 
     fn send_data<C: Channel>(

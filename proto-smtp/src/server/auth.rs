@@ -11,11 +11,12 @@ use proto_mail::{AuthRequest, AuthVerdict, Error, Limit, Misuse, RecvBuffer, Sen
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;
 use super::transaction::syntax;
-use super::{reply, told};
-use crate::encode;
-use crate::line::{Frame, Swallow, frame};
-use crate::parse;
-use crate::types::{Code, Command, Response, Verb};
+use super::{redaction, reply};
+use crate::command::{Command, Verb, split_verb};
+use crate::line::{Frame, LineSkipper, frame};
+use crate::response::Response;
+use crate::secret_bytes::SecretBytes;
+use crate::status_code::Code;
 
 const ACCEPTED: Response<'static> = Response::fixed(Code::AUTHENTICATED, (7, 0), "Authenticated");
 const REJECTED: Response<'static> = Response::fixed(Code::CREDENTIALS, (7, 8), "Authentication failed");
@@ -36,9 +37,11 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<Step, Error> {
         let line = rx.bytes().get(..len).unwrap_or_default();
-        let (verb, rest) = parse::split_verb(line);
-        let begun = match parse::arguments(verb, line, rest) {
-            Ok(Command::Auth { mechanism, initial }) => self.exchange(mechanism, initial),
+        let (verb, rest) = split_verb(line);
+        let begun = match Command::parse_arguments(verb, line, rest) {
+            Ok(Command::Auth { mechanism, initial }) => {
+                self.exchange(&mechanism, initial.as_ref().map(SecretBytes::expose))
+            }
             Ok(_) => Err(reply::NOT_RECOGNIZED),
             Err(error) => Err(syntax(verb, error)),
         };
@@ -52,7 +55,7 @@ impl Core {
     /// The exchange of a mechanism, and what it does with the initial response.
     fn exchange(&mut self, name: &str, initial: Option<&[u8]>) -> Result<Begun, Response<'static>> {
         let offered = self.mechanisms();
-        let others = &self.config.others;
+        let others = &self.config.custom_mechanisms;
         let mut exchange = sasl::server_exchange_named(name.as_bytes(), &mut self.sasl, offered, others)
             .ok_or(NO_SUCH_MECHANISM)?;
         let step = match initial {
@@ -69,16 +72,16 @@ impl Core {
         rx: &mut RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Step, Error> {
-        let (len, whole) = match frame(rx, self.config.authentication_line, self.config.bare_newline) {
+        let (len, whole) = match frame(rx, self.config.max_auth_line, self.config.bare_newline) {
             Frame::Partial => return Ok(Step::Wait),
-            Frame::Refused(why) => {
-                self.state = State::Swallow(Swallow::new(why));
+            Frame::Rejected(fault) => {
+                self.state = State::LineSkipper(LineSkipper::new(fault));
                 return Ok(Step::Again);
             }
             Frame::Line { len, whole } => (len, whole),
         };
         if rx.is_traced() {
-            told::sasl((len, whole), rx);
+            redaction::sasl((len, whole), rx);
         }
         let State::Auth(mut exchange) = core::mem::replace(&mut self.state, State::Command) else {
             return Ok(Step::Again);
@@ -149,11 +152,11 @@ impl Core {
             }
             ServerStep::Accepted => {
                 self.authenticated = true;
-                encode::response(&ACCEPTED, tx);
+                ACCEPTED.encode(tx);
                 self.enter(State::Command);
             }
             ServerStep::Unavailable => {
-                encode::response(&UNAVAILABLE, tx);
+                UNAVAILABLE.encode(tx);
                 self.enter(State::Command);
             }
             _ => self.reject(tx),
@@ -181,7 +184,7 @@ impl Core {
     /// Says that authentication failed, now that the delay is over.
     pub(super) fn end_of_delay(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         if let State::Delay(response) = core::mem::replace(&mut self.state, State::Command) {
-            encode::response(&response, tx);
+            response.encode(tx);
         }
         self.said_no = false;
         self.enter(State::Command);
@@ -197,7 +200,7 @@ impl Core {
     }
 
     /// The application's verdict.
-    pub(super) fn verdict(
+    pub(super) fn answer_auth(
         &mut self,
         request: &AuthRequest,
         verdict: AuthVerdict,

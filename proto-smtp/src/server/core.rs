@@ -7,16 +7,17 @@ use proto_mail::sasl::ServerExchange;
 use proto_mail::{AuthRequest, Error, PeerError, RecvBuffer, SendBuffer, StartTlsRequest, Wait, WaitFor};
 
 use super::event::CoreEvent;
-use super::extra::{Forwarded, untrusting};
-use super::reception::Reception;
+use super::incoming_message::IncomingMessage;
+use super::redaction;
 use super::reply::{self, Question};
-use super::told;
 use super::transaction::{Domains, Transaction, syntax};
+use super::xclient::{Forwarded, untrusting};
+use crate::command::{Command, Verb, split_verb};
 use crate::config::{Config, EarlyTalker};
-use crate::encode;
-use crate::line::{Frame, Refusal, Swallow, Swallowed, frame};
-use crate::parse;
-use crate::types::{Code, Extension, ExtensionSet, Response, Verb};
+use crate::extension::{Extension, ExtensionSet};
+use crate::line::{Frame, LineFault, LineSkipper, Skipped, frame};
+use crate::response::Response;
+use crate::status_code::Code;
 
 /// What the server is doing.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(super) enum State {
     /// The client has said who it is and is about to be answered.
     Hello(Verb),
     /// A line that is refused is swallowed up to its end.
-    Swallow(Swallow),
+    LineSkipper(LineSkipper),
     /// The application owes an answer.
     Owed { serial: u32, question: Question },
     /// The client's next SASL message is awaited.
@@ -41,7 +42,7 @@ pub(super) enum State {
     /// The application must accept or refuse TLS.
     StartTls { serial: u32 },
     /// A message comes by DATA or BDAT.
-    Reception(Reception),
+    IncomingMessage(IncomingMessage),
     /// The last words were said; the application does not know yet.
     Closing,
     /// It knows.
@@ -148,14 +149,14 @@ impl Core {
             crate::Dialect::Lmtp => "LMTP",
         };
         let text = alloc::format!("{name} {protocol} {}", self.config.greeting);
-        encode::response(&Response::new(Code::READY, text), tx);
+        Response::new(Code::READY, text).encode(tx);
     }
 
     /// Refuses the client before it has said anything.
-    pub(super) fn turn_away(&mut self, response: &Response<'_>, tx: &mut SendBuffer) {
+    pub(super) fn reject_connection(&mut self, response: &Response<'_>, tx: &mut SendBuffer) {
         let response = reply::refusing(response);
         self.turned_away = true;
-        encode::response(&response, tx);
+        response.encode(tx);
         self.begin(tx);
         if response.code() == Code::UNAVAILABLE {
             self.enter(State::Closing);
@@ -180,13 +181,13 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<Option<CoreEvent<'i>>, Error> {
         let Some(found) = self.advance(rx, tx)? else { return Ok(None) };
-        let octets: &'i [u8] = rx.bytes();
+        let bytes: &'i [u8] = rx.bytes();
         Ok(Some(match found {
             Found::Event(event) => event,
             Found::Piece { skip, len } => {
-                CoreEvent::DataChunk(octets.get(skip..skip + len).unwrap_or_default())
+                CoreEvent::DataChunk(bytes.get(skip..skip + len).unwrap_or_default())
             }
-            Found::Line { verb, len } => self.judge(verb, octets.get(..len).unwrap_or_default(), tx)?,
+            Found::Line { verb, len } => self.judge(verb, bytes.get(..len).unwrap_or_default(), tx)?,
         }))
     }
 
@@ -195,11 +196,11 @@ impl Core {
         rx.consume(core::mem::take(&mut self.given_up));
         loop {
             let found = match &mut self.state {
-                State::Reception(_) => self.receive(rx, tx)?,
+                State::IncomingMessage(_) => self.receive(rx, tx)?,
                 State::Command if tx.len() > self.config.limits.output_high_water => return Ok(None),
                 State::Command => self.command_line(rx, tx)?,
                 State::Auth(_) => self.authentication_line(rx, tx)?,
-                State::Swallow(_) => self.swallow(rx, tx)?,
+                State::LineSkipper(_) => self.swallow(rx, tx)?,
                 State::Hello(verb) => {
                     let verb = *verb;
                     self.welcome(verb, tx)
@@ -250,14 +251,14 @@ impl Core {
     }
 
     fn swallow(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Step, Error> {
-        let State::Swallow(swallow) = &mut self.state else { return Ok(Step::Again) };
+        let State::LineSkipper(swallow) = &mut self.state else { return Ok(Step::Again) };
         match swallow.advance(rx) {
-            Swallowed::Part => Ok(Step::Wait),
-            Swallowed::Endless => Err(self.fail(proto_mail::Limit::Line.into(), tx)),
-            Swallowed::All => {
-                let response = match swallow.why {
-                    Refusal::TooLong => reply::LINE_TOO_LONG,
-                    Refusal::Forbidden => reply::BARE_NEWLINE,
+            Skipped::Part => Ok(Step::Wait),
+            Skipped::Endless => Err(self.fail(proto_mail::Limit::Line.into(), tx)),
+            Skipped::Whole => {
+                let response = match swallow.fault {
+                    LineFault::TooLong => reply::LINE_TOO_LONG,
+                    LineFault::Forbidden => reply::BARE_NEWLINE,
                 };
                 self.enter(State::Command);
                 if self.said_no {
@@ -293,27 +294,27 @@ impl Core {
         }
         // A line of AUTH may be longer than others: it holds a ticket or token.
         let auth = head.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"AUTH "));
-        let limit = if auth { self.config.authentication_line } else { self.config.command_line };
+        let limit = if auth { self.config.max_auth_line } else { self.config.max_command_line };
         let (len, whole) = match frame(rx, limit, self.config.bare_newline) {
             Frame::Partial => return Ok(Step::Wait),
-            Frame::Refused(why) => {
-                self.state = State::Swallow(Swallow::new(why));
+            Frame::Rejected(fault) => {
+                self.state = State::LineSkipper(LineSkipper::new(fault));
                 return Ok(Step::Again);
             }
             Frame::Line { len, whole } => (len, whole),
         };
         if rx.is_traced() {
-            told::line((len, whole), rx);
+            redaction::line((len, whole), rx);
         }
         let line = rx.bytes().get(..len).unwrap_or_default();
-        let (verb, rest) = parse::split_verb(line);
+        let (verb, rest) = split_verb(line);
         self.generation = self.generation.wrapping_add(1);
         self.count_command(tx)?;
         if verb == Verb::Other && is_http(line) {
             return Err(self.fail(PeerError::Malformed.into(), tx));
         }
         let topic = !rest.trim_ascii().is_empty();
-        if let Some(response) = self.objection(verb) {
+        if let Some(response) = self.rejection(verb) {
             return self.object(verb, response, (len, whole), rx, tx);
         }
         match verb {
@@ -359,8 +360,8 @@ impl Core {
         }
         // It may have held credentials.
         rx.consume_wiping(whole);
-        if verb == Verb::Burl && self.offers(Extension::Burl) && self.phase().admits(verb) {
-            return Ok(self.refuse_part(verb, response, crate::types::ChunkEnd::More));
+        if verb == Verb::Burl && self.offers(Extension::Burl) && self.phase().allows(verb) {
+            return Ok(self.refuse_part(verb, response, crate::chunking::ChunkEnd::More));
         }
         self.refused(verb, response, tx)
     }
@@ -374,8 +375,8 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<Step, Error> {
         let line = rx.bytes().get(..len).unwrap_or_default();
-        let (_, rest) = parse::split_verb(line);
-        let command = parse::arguments(verb, line, rest).map(|command| command.verb());
+        let (_, rest) = split_verb(line);
+        let command = Command::parse_arguments(verb, line, rest).map(|command| command.verb());
         rx.consume(whole);
         if let Err(error) = command {
             return self.refused(verb, syntax(verb, error), tx);
@@ -396,14 +397,12 @@ impl Core {
                 })
             }
             Verb::Vrfy => {
-                encode::response(
-                    &Response::fixed(Code::CANNOT_VERIFY, (5, 0), "Send the mail, and it will be tried"),
-                    tx,
-                );
+                Response::fixed(Code::CANNOT_VERIFY, (5, 0), "Send the mail, and it will be tried")
+                    .encode(tx);
                 Ok(Step::Again)
             }
             Verb::Help => {
-                encode::response(&Response::help(), tx);
+                Response::help().encode(tx);
                 Ok(Step::Again)
             }
             _ => {
@@ -426,9 +425,11 @@ impl Core {
 
     pub(super) fn wants_read(&self, tx: &SendBuffer) -> bool {
         let listens = match self.state {
-            State::Silence | State::Command | State::Swallow(_) | State::Auth(_) | State::Reception(_) => {
-                true
-            }
+            State::Silence
+            | State::Command
+            | State::LineSkipper(_)
+            | State::Auth(_)
+            | State::IncomingMessage(_) => true,
             State::Hello(_)
             | State::Owed { .. }
             | State::Verdict { .. }
@@ -446,8 +447,8 @@ impl Core {
         let (awaited, after) = match self.state {
             State::Silence => (WaitFor::Delay, waits.greeting_delay),
             State::Command => (WaitFor::Command, waits.command),
-            State::Swallow(_) | State::Auth(_) => (WaitFor::Remainder, waits.command),
-            State::Reception(_) => (WaitFor::Data, waits.data),
+            State::LineSkipper(_) | State::Auth(_) => (WaitFor::Remainder, waits.command),
+            State::IncomingMessage(_) => (WaitFor::Data, waits.data),
             State::Delay(_) => (WaitFor::Delay, waits.delay),
             State::Hello(_)
             | State::Owed { .. }
@@ -466,7 +467,7 @@ impl Core {
             State::Silence => self.greet_connection(tx),
             State::Delay(_) => return self.end_of_delay(tx),
             State::Failed(error) => return Err(*error),
-            State::Command | State::Swallow(_) | State::Auth(_) | State::Reception(_) => {
+            State::Command | State::LineSkipper(_) | State::Auth(_) | State::IncomingMessage(_) => {
                 let awaited = self.wait().awaited;
                 return Err(self.fail(proto_mail::Limit::Timeout(awaited).into(), tx));
             }

@@ -1,12 +1,20 @@
 //! What happens in a server's session.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use core::fmt;
 
 use proto_mail::{AuthRequest, Channel, Secret, StartTlsRequest};
 
+use crate::attributes::Attributes;
+use crate::chunking::ChunkEnd;
+use crate::command::Verb;
+use crate::etrn::EtrnNode;
+use crate::hello::ClientName;
+use crate::mail::Mail;
+use crate::rcpt::Rcpt;
+use crate::response::Response;
 use crate::server::Reply;
-use crate::types::{Attributes, ChunkEnd, ClientName, Mail, Node, Rcpt, Response, Verb};
 
 /// Something that happened, and for most of it a token that wants an answer.
 ///
@@ -32,17 +40,17 @@ pub enum Event<'i, C: Channel> {
     /// A part of the message, with the stuffing taken off.
     DataChunk(&'i [u8]),
     /// The message is complete. Answer with 250 once it is safe, or refuse; in LMTP for each recipient, and
-    /// where the client asked for it ([`Mail::prdr`](crate::types::Mail::prdr)) so if you like.
+    /// where the client asked for it ([`Mail::prdr`](crate::mail::Mail::prdr)) so if you like.
     DataEnd(Reply),
     /// The client asks whether an address is good.
-    Vrfy(&'i str, Reply),
+    Vrfy(Cow<'i, str>, Reply),
     /// The client asks who is on a list.
-    Expn(&'i str, Reply),
+    Expn(Cow<'i, str>, Reply),
     /// The client asks about a command or another topic: HELP with an argument. Answer with 214, or refuse with 504.
-    Help(&'i str, Reply),
+    Help(Cow<'i, str>, Reply),
     /// ETRN (RFC 1985): what waits for this node is to be sent, over a connection that the server makes. Answer with
     /// 250 to 253, or refuse with 458 or 459. It is for you to know whose mail this client may ask for.
-    Etrn(Node<'i>, Reply),
+    Etrn(EtrnNode<'i>, Reply),
     /// BURL (RFC 4468): a part of the message is what this URL stands for, and the whole ends with it if it is the
     /// [`Last`](ChunkEnd::Last). It comes in place of a chunk, so that the first part may be one and no
     /// [`Data`](Self::Data) came. The client has authenticated. Fetch it, keep to your limit of size, and answer as
@@ -76,10 +84,10 @@ pub(crate) enum CoreEvent<'i> {
     Data(Reply),
     DataChunk(&'i [u8]),
     DataEnd(Reply),
-    Vrfy(&'i str, Reply),
-    Expn(&'i str, Reply),
-    Help(&'i str, Reply),
-    Etrn(Node<'i>, Reply),
+    Vrfy(Cow<'i, str>, Reply),
+    Expn(Cow<'i, str>, Reply),
+    Help(Cow<'i, str>, Reply),
+    Etrn(EtrnNode<'i>, Reply),
     Burl(Secret<String>, ChunkEnd, Reply),
     XClient(Attributes<'i>, Reply),
     XForward(Attributes<'i>, Reply),
@@ -99,7 +107,7 @@ impl<'i> CoreEvent<'i> {
             Self::Mail(mail, reply) => Event::Mail(mail, reply),
             Self::Rcpt(rcpt, reply) => Event::Rcpt(rcpt, reply),
             Self::Data(reply) => Event::Data(reply),
-            Self::DataChunk(octets) => Event::DataChunk(octets),
+            Self::DataChunk(bytes) => Event::DataChunk(bytes),
             Self::DataEnd(reply) => Event::DataEnd(reply),
             Self::Vrfy(text, reply) => Event::Vrfy(text, reply),
             Self::Expn(text, reply) => Event::Expn(text, reply),

@@ -8,9 +8,16 @@ use proto_mail::{Error, Mechanism, Mechanisms, Misuse, SendBuffer};
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;
 use super::reply;
+use crate::attributes::Attribute;
+use crate::burl::BurlSource;
+use crate::command::Verb;
 use crate::config::Dialect;
-use crate::encode::{self, reply_line};
-use crate::types::{Attribute, BurlSource, Code, Extension, Response, ServerLimits, Verb};
+use crate::encode;
+use crate::extension::Extension;
+use crate::response::Response;
+use crate::response::reply_line;
+use crate::server_limits::ServerLimits;
+use crate::status_code::Code;
 
 impl Core {
     /// Whether an extension is offered now. STARTTLS exists on cleartext only, AUTH under TLS only.
@@ -23,7 +30,7 @@ impl Core {
             Extension::BinaryMime => set.contains(extension) && set.contains(Extension::Chunking),
             // What it is about must be said with it.
             Extension::FutureRelease => {
-                set.contains(extension) && self.config.offers.future_release.is_some()
+                set.contains(extension) && self.config.extension_parameters.future_release.is_some()
             }
             Extension::Limits => set.contains(extension) && self.limits().can_be_announced(),
             // It is a promise about this channel, too (RFC 8689 §2).
@@ -59,7 +66,7 @@ impl Core {
             _ => return Err(Misuse::WrongState.into()),
         }
         let response = reply::refusing(response);
-        encode::response(&response, tx);
+        response.encode(tx);
         let gone = response.code() == Code::UNAVAILABLE;
         self.enter(if gone { State::Closing } else { State::Command });
         Ok(())
@@ -67,16 +74,19 @@ impl Core {
 
     /// The mechanisms that are offered: those that this side speaks, its application answers and the channel allows.
     pub(super) fn mechanisms(&self) -> Mechanisms {
-        self.config.mechanisms.intersection(self.config.served).intersection(self.sasl.usable_mechanisms())
+        self.config
+            .mechanisms
+            .intersection(self.config.offered_mechanisms)
+            .intersection(self.sasl.usable_mechanisms())
     }
 
     fn has_mechanism(&self) -> bool {
-        !self.mechanisms().is_empty() || !self.config.others.is_empty()
+        !self.mechanisms().is_empty() || !self.config.custom_mechanisms.is_empty()
     }
 
     /// What is kept to: the limit on recipients is a setting of its own.
     pub(super) fn limits(&self) -> ServerLimits {
-        let limits = self.config.offers.limits;
+        let limits = self.config.extension_parameters.limits;
         let recipients = u32::try_from(self.config.limits.recipients).unwrap_or(u32::MAX);
         let recipients = limits.recipients.map_or(recipients, |most| recipients.min(most.get()));
         // A server that takes no recipient at all has no way to say so.
@@ -105,11 +115,11 @@ impl Core {
 
     /// Writes what stands behind a keyword.
     fn parameters(&self, extension: Extension, tx: &mut SendBuffer) {
-        let offers = &self.config.offers;
+        let offers = &self.config.extension_parameters;
         match extension {
             Extension::Size => text(Some(self.config.limits.message), tx),
             Extension::Auth => {
-                let others = self.config.others.iter().map(Mechanism::Custom);
+                let others = self.config.custom_mechanisms.iter().map(Mechanism::Custom);
                 self.mechanisms().iter().chain(others).for_each(|mechanism| text(Some(mechanism), tx));
             }
             Extension::Limits => text(Some(self.limits()), tx),

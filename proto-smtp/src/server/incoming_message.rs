@@ -10,20 +10,21 @@ use super::core::{Core, State, Step};
 use super::event::CoreEvent;
 use super::reply::{self, Question};
 use super::transaction::syntax;
-use crate::data::{Stop, Unstuffed, Unstuffing};
-use crate::encode;
-use crate::parse;
-use crate::types::{ChunkEnd, Code, Command, Response, Verb};
+use crate::chunking::ChunkEnd;
+use crate::command::{Command, Verb, split_verb};
+use crate::data::{DotUnstuffer, Stop, Unstuffed};
+use crate::response::Response;
+use crate::status_code::Code;
 
 /// A message that is coming in.
 #[derive(Debug)]
-pub(super) struct Reception {
+pub(super) struct IncomingMessage {
     source: Source,
     /// What the source said to stand behind the content that was handed on last.
     behind: Stop,
-    /// How many octets of the message have come.
+    /// How many bytes of the message have come.
     size: u64,
-    /// Why it is refused, once it is: the rest is swallowed.
+    /// SyntaxFault it is refused, once it is: the rest is swallowed.
     refusal: Option<Response<'static>>,
     /// Whether the application must still be told.
     news: News,
@@ -33,12 +34,12 @@ pub(super) struct Reception {
 
 #[derive(Debug)]
 enum Source {
-    Data(Unstuffing),
+    Data(DotUnstuffer),
     Chunk {
         left: u64,
         end: ChunkEnd,
     },
-    /// A part that is refused and has no octets here: its URL was refused.
+    /// A part that is refused and has no bytes here: its URL was refused.
     Nothing {
         verb: Verb,
     },
@@ -50,7 +51,7 @@ enum News {
     Reset,
 }
 
-impl Reception {
+impl IncomingMessage {
     const fn new(source: Source, replies: usize) -> Self {
         Self { source, behind: Stop::More, size: 0, refusal: None, news: News::None, replies }
     }
@@ -58,19 +59,19 @@ impl Reception {
 
 impl Source {
     /// Takes what has come: where the content stands, how much is done with, and what is behind it.
-    fn take(&mut self, octets: &mut [u8]) -> Unstuffed {
+    fn take(&mut self, bytes: &mut [u8]) -> Unstuffed {
         match self {
-            Self::Data(unstuffing) => unstuffing.unstuff(octets),
+            Self::Data(unstuffing) => unstuffing.unstuff(bytes),
             Self::Chunk { left, .. } => {
-                let len = usize::try_from(*left).map_or(octets.len(), |left| left.min(octets.len()));
+                let len = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
                 *left -= len as u64;
                 Unstuffed {
                     content: 0..len,
-                    passed: len,
+                    consumed: len,
                     stop: if *left == 0 { Stop::End } else { Stop::More },
                 }
             }
-            Self::Nothing { .. } => Unstuffed { content: 0..0, passed: 0, stop: Stop::End },
+            Self::Nothing { .. } => Unstuffed { content: 0..0, consumed: 0, stop: Stop::End },
         }
     }
 
@@ -85,9 +86,9 @@ impl Source {
 
 impl Core {
     pub(super) fn begin_data(&mut self) {
-        let source = Source::Data(Unstuffing::new(self.config.bare_newline));
+        let source = Source::Data(DotUnstuffer::new(self.config.bare_newline));
         let replies = self.replies_behind_data();
-        self.enter(State::Reception(Reception::new(source, replies)));
+        self.enter(State::IncomingMessage(IncomingMessage::new(source, replies)));
     }
 
     /// A chunk begins; `refusal` is what the application said against the message.
@@ -102,11 +103,11 @@ impl Core {
             self.transaction = None;
         }
         let source = Source::Chunk { left: size, end };
-        self.enter(State::Reception(Reception {
+        self.enter(State::IncomingMessage(IncomingMessage {
             size: before,
             refusal,
             news,
-            ..Reception::new(source, replies)
+            ..IncomingMessage::new(source, replies)
         }));
     }
 
@@ -114,8 +115,8 @@ impl Core {
     pub(super) fn refuse_part(&mut self, verb: Verb, refusal: Response<'static>, end: ChunkEnd) -> Step {
         let replies = if end == ChunkEnd::Last { self.replies_behind_data() } else { 1 };
         let news = if self.transaction.take().is_some() { News::Reset } else { News::None };
-        let reception = Reception::new(Source::Nothing { verb }, replies);
-        self.enter(State::Reception(Reception { refusal: Some(refusal), news, ..reception }));
+        let reception = IncomingMessage::new(Source::Nothing { verb }, replies);
+        self.enter(State::IncomingMessage(IncomingMessage { refusal: Some(refusal), news, ..reception }));
         Step::Again
     }
 
@@ -154,22 +155,22 @@ impl Core {
         let source = Source::Chunk { left: size, end };
         // RFC 2033 §4.3: the last chunk has a reply for each recipient, and none where there is none.
         let replies = if end == ChunkEnd::Last { self.replies_behind_data() } else { 1 };
-        let reception = Reception { refusal: Some(response), ..Reception::new(source, replies) };
-        self.enter(State::Reception(reception));
+        let reception = IncomingMessage { refusal: Some(response), ..IncomingMessage::new(source, replies) };
+        self.enter(State::IncomingMessage(reception));
         Ok(Step::Again)
     }
 
     /// Where a chunk ends is not known: nothing that follows can be read.
     fn lost_extent(&mut self, refusal: &Response<'_>, tx: &mut SendBuffer) -> Result<Step, Error> {
-        encode::response(refusal, tx);
+        refusal.encode(tx);
         Err(self.end(PeerError::Malformed.into()))
     }
 
-    /// Where the next octets of a message stand that is neither refused nor too large: nearly always, so that this
+    /// Where the next bytes of a message stand that is neither refused nor too large: nearly always, so that this
     /// is quick. All else is for [`receive`](Self::receive).
     #[inline]
     pub(super) fn content(&mut self, rx: &mut RecvBuffer) -> Option<Range<usize>> {
-        let State::Reception(reception) = &mut self.state else { return None };
+        let State::IncomingMessage(reception) = &mut self.state else { return None };
         if !(reception.behind == Stop::More && reception.news == News::None && reception.refusal.is_none()) {
             return None;
         }
@@ -178,7 +179,7 @@ impl Core {
         if rx.is_empty() || rx.len() as u64 > room {
             return None;
         }
-        let Unstuffed { content, passed, stop } = reception.source.take(rx.bytes_mut());
+        let Unstuffed { content, consumed: passed, stop } = reception.source.take(rx.bytes_mut());
         reception.behind = stop;
         rx.trace_span(passed, TraceKind::Data);
         reception.size += content.len() as u64;
@@ -194,7 +195,7 @@ impl Core {
     /// Takes the next part of a message.
     pub(super) fn receive(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Step, Error> {
         let limit = self.config.limits.message;
-        let State::Reception(reception) = &mut self.state else { return Ok(Step::Again) };
+        let State::IncomingMessage(reception) = &mut self.state else { return Ok(Step::Again) };
         if reception.news == News::Reset {
             reception.news = News::None;
             return Ok(Step::event(CoreEvent::Reset));
@@ -211,7 +212,7 @@ impl Core {
             }
             Stop::End => return self.received(tx),
         }
-        let Unstuffed { content, passed, stop } = reception.source.take(rx.bytes_mut());
+        let Unstuffed { content, consumed: passed, stop } = reception.source.take(rx.bytes_mut());
         reception.behind = stop;
         rx.trace_span(passed, TraceKind::Data);
         let room = limit.saturating_sub(reception.size);
@@ -233,13 +234,13 @@ impl Core {
 
     /// The message, or the chunk, is complete.
     fn received(&mut self, tx: &mut SendBuffer) -> Result<Step, Error> {
-        let State::Reception(reception) = core::mem::replace(&mut self.state, State::Command) else {
+        let State::IncomingMessage(reception) = core::mem::replace(&mut self.state, State::Command) else {
             return Ok(Step::Again);
         };
         let verb = reception.source.verb();
         self.enter(State::Command);
         if let Some(refusal) = reception.refusal {
-            (1..reception.replies).for_each(|_| encode::response(&refusal, tx));
+            (1..reception.replies).for_each(|_| refusal.encode(tx));
             if reception.replies == 0 {
                 return Ok(Step::event(CoreEvent::Refused(verb, refusal)));
             }
@@ -259,10 +260,10 @@ impl Core {
     }
 }
 
-/// How many octets follow a BDAT, and whether they are the last; where that cannot be read, what is said.
+/// How many bytes follow a BDAT, and whether they are the last; where that cannot be read, what is said.
 fn extent(line: &[u8]) -> Result<(u64, ChunkEnd), Response<'static>> {
-    let (verb, rest) = parse::split_verb(line);
-    match parse::arguments(verb, line, rest) {
+    let (verb, rest) = split_verb(line);
+    match Command::parse_arguments(verb, line, rest) {
         Ok(Command::Bdat { size, end }) => Ok((size, end)),
         Ok(_) => Err(Response::fixed(Code::ARGUMENTS, (5, 4), "A chunk is expected")),
         Err(error) => Err(syntax(Verb::Bdat, error)),

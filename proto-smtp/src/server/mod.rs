@@ -3,13 +3,13 @@
 mod auth;
 mod core;
 mod event;
-mod extension;
-mod extra;
-mod reception;
+mod hello;
+mod incoming_message;
+mod redaction;
 mod reply;
 mod starttls;
-mod told;
 mod transaction;
+mod xclient;
 
 use alloc::sync::Arc;
 
@@ -23,8 +23,10 @@ pub use reply::Reply;
 pub use starttls::Upgrade;
 
 use self::core::{Core, State};
+use crate::attributes::Attributes;
 use crate::config::Config;
-use crate::types::{Attributes, ExtensionSet, Response};
+use crate::extension::ExtensionSet;
+use crate::response::Response;
 
 /// A server's side of one session, on a channel.
 ///
@@ -32,7 +34,7 @@ use crate::types::{Attributes, ExtensionSet, Response};
 ///
 /// * Read from the network into `rx` while [`wants_read`](Self::wants_read) says so, then take every event that
 ///   [`next_event`](Self::next_event) has, then write what is in `tx`.
-/// * Answer every token: with [`reply`](Self::reply), [`verdict`](Server::verdict), [`accept`](Server::accept),
+/// * Answer every token: with [`reply`](Self::reply), [`answer_auth`](Server::answer_auth), [`accept`](Server::accept),
 ///   [`refuse`](Server::refuse) or [`trust_login`](Server::trust_login). Until then the server pauses; the answer may come later and from elsewhere. Replies
 ///   leave in the order of their commands, however many the client sent at once.
 /// * EHLO (unless you [refuse](Self::refuse_hello) it), NOOP, RSET, HELP without a topic, QUIT and everything that is out
@@ -57,7 +59,7 @@ use crate::types::{Attributes, ExtensionSet, Response};
 ///     match event {
 ///         Event::Mail(_, reply) | Event::Rcpt(_, reply) => server.reply(reply, &Response::ok(), &mut tx)?,
 ///         Event::Data(reply) => server.reply(reply, &Response::start_data(), &mut tx)?,
-///         Event::DataChunk(octets) => message.extend_from_slice(octets),
+///         Event::DataChunk(bytes) => message.extend_from_slice(bytes),
 ///         Event::DataEnd(reply) => server.reply(reply, &Response::ok(), &mut tx)?,
 ///         Event::StartTls(request) => server.refuse(request, &mut tx)?, // or `server.accept(request, &mut tx)`
 ///         Event::Help(_, reply) => server.reply(reply, &Response::help(), &mut tx)?,
@@ -87,11 +89,11 @@ impl Server<Cleartext> {
         Self { core: Core::new(config.into(), false).open(tx), channel: Cleartext }
     }
 
-    /// A session on cleartext that is refused from its beginning: see [`turn_away`](Self::turn_away).
+    /// A session on cleartext that is refused from its beginning: see [`reject_connection`](Self::reject_connection).
     #[must_use]
     pub fn refusing(config: impl Into<Arc<Config>>, response: &Response<'_>, tx: &mut SendBuffer) -> Self {
         let mut core = Core::new(config.into(), false);
-        core.turn_away(response, tx);
+        core.reject_connection(response, tx);
         Self { core, channel: Cleartext }
     }
 }
@@ -104,7 +106,7 @@ impl Server<Secure> {
         Self { core: Core::new(config.into(), true).over(&secure).open(tx), channel: secure }
     }
 
-    /// A session under implicit TLS that is refused from its beginning: see [`turn_away`](Self::turn_away).
+    /// A session under implicit TLS that is refused from its beginning: see [`reject_connection`](Self::reject_connection).
     #[must_use]
     pub fn refusing(
         config: impl Into<Arc<Config>>,
@@ -113,7 +115,7 @@ impl Server<Secure> {
         tx: &mut SendBuffer,
     ) -> Self {
         let mut core = Core::new(config.into(), true);
-        core.turn_away(response, tx);
+        core.reject_connection(response, tx);
         Self { core, channel: secure }
     }
 
@@ -121,17 +123,17 @@ impl Server<Secure> {
     ///
     /// # Errors
     /// [`StaleToken`](Misuse::StaleToken) if the request is not the one that is open.
-    pub fn verdict(
+    pub fn answer_auth(
         &mut self,
         request: AuthRequest,
         verdict: AuthVerdict,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
-        self.core.verdict(&request, verdict, tx)
+        self.core.answer_auth(&request, verdict, tx)
     }
 
     /// Accepts [`XClient`](Event::XClient), and believes that the client whom it names has logged in as its
-    /// [`Login`](crate::types::Attribute::Login) says: the session that begins now
+    /// [`Login`](crate::attributes::Attribute::Login) says: the session that begins now
     /// [is authenticated](Server::is_authenticated). With [`reply`](Server::reply) it is not.
     ///
     /// # Errors
@@ -175,7 +177,7 @@ impl<C: Channel> Server<C> {
         self.core.reply(reply, response, tx)
     }
 
-    /// Answers the end of a message in LMTP, or of one of which [PRDR](crate::types::Mail::prdr) was asked: one answer
+    /// Answers the end of a message in LMTP, or of one of which [PRDR](crate::mail::Mail::prdr) was asked: one answer
     /// for each recipient that was accepted, in their order. PRDR's own two replies, before these and behind, are said
     /// by the server itself. 421 becomes 451 here: it would speak for the session.
     ///
@@ -197,10 +199,10 @@ impl<C: Channel> Server<C> {
     ///
     /// # Errors
     /// [`WrongState`](Misuse::WrongState) if the client was greeted already.
-    pub fn turn_away(&mut self, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+    pub fn reject_connection(&mut self, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         match self.core.state {
             State::Silence => {
-                self.core.turn_away(response, tx);
+                self.core.reject_connection(response, tx);
                 Ok(())
             }
             State::Failed(error) => Err(error),
@@ -234,8 +236,8 @@ impl<C: Channel> Server<C> {
     }
 
     /// Ends the session because the server goes down: `421` goes to `tx`.
-    pub fn farewell(&mut self, tx: &mut SendBuffer) {
-        self.core.farewell(tx);
+    pub fn shutdown(&mut self, text: &str, tx: &mut SendBuffer) {
+        self.core.shutdown(text, tx);
     }
 
     /// Whether more input could help now. False while an answer is owed or too much output waits.

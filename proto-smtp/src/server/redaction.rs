@@ -5,10 +5,9 @@
 
 use proto_mail::{Mechanism, RecvBuffer, trace::TraceKind};
 
-use crate::parse;
-use crate::types::{Command, Verb};
+use crate::command::{Command, Verb, split_verb};
 
-/// Tells of the line of `len` octets, `whole` with its end.
+/// Tells of the line of `len` bytes, `whole` with its end.
 #[cold]
 pub(super) fn line((len, whole): (usize, usize), rx: &mut RecvBuffer) {
     let (shown, hidden) = judge(rx.bytes().get(..len).unwrap_or_default());
@@ -27,7 +26,7 @@ pub(super) fn sasl((len, whole): (usize, usize), rx: &mut RecvBuffer) {
 
 /// How much of a line may be shown, and what the rest is.
 fn judge(line: &[u8]) -> (usize, TraceKind) {
-    let (verb, rest) = parse::split_verb(line);
+    let (verb, rest) = split_verb(line);
     let name = line.len() - rest.len();
     match verb {
         Verb::Other => (0, TraceKind::Unknown),
@@ -35,17 +34,17 @@ fn judge(line: &[u8]) -> (usize, TraceKind) {
         Verb::Burl => (name, TraceKind::Secret),
         // What follows these is any text, and so may be anything.
         Verb::Noop | Verb::Help => (name, TraceKind::Unknown),
-        _ => match parse::arguments(verb, line, rest) {
+        _ => match Command::parse_arguments(verb, line, rest) {
             Ok(Command::Other { .. }) | Err(_) => (name, TraceKind::Unknown),
             Ok(_) => (line.len(), TraceKind::Text),
         },
     }
 }
 
-/// How many octets of what follows AUTH name a mechanism that is known.
+/// How many bytes of what follows AUTH name a mechanism that is known.
 fn mechanism(rest: &[u8]) -> usize {
     let Some(behind) = rest.strip_prefix(b" ") else { return 0 };
-    let name = behind.split(|octet| *octet == b' ').next().unwrap_or_default();
+    let name = behind.split(|byte| *byte == b' ').next().unwrap_or_default();
     if Mechanism::from_name(name).is_some() { 1 + name.len() } else { 0 }
 }
 

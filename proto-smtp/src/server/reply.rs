@@ -4,9 +4,11 @@ use proto_mail::{Error, Limit, Misuse, PeerError, SendBuffer};
 
 use super::core::{Core, State};
 use super::transaction::{Domains, Transaction};
+use crate::chunking::ChunkEnd;
+use crate::command::Verb;
 use crate::config::Dialect;
-use crate::encode;
-use crate::types::{ChunkEnd, Code, Response, Severity, Verb};
+use crate::response::Response;
+use crate::status_code::{Code, EnhancedCode, Severity};
 
 /// An answer that the server owes. Give it back with [`Server::reply`](crate::server::Server::reply).
 ///
@@ -128,7 +130,6 @@ const FAREWELLS: &[(Error, Response<'static>)] = &[
 
 const TIMEOUT: Response<'static> =
     Response::fixed(Code::UNAVAILABLE, (4, 2), "Nothing came in time; closing");
-const SHUTDOWN: Response<'static> = Response::fixed(Code::UNAVAILABLE, (3, 2), "The server is going down");
 
 impl Core {
     /// Pauses until the application has answered.
@@ -140,7 +141,7 @@ impl Core {
 
     /// Refuses a command by itself, and counts the error.
     pub(super) fn refuse(&mut self, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
-        encode::response(response, tx);
+        response.encode(tx);
         self.errors = self.errors.saturating_add(1);
         if self.errors >= self.config.limits.errors {
             return Err(self.fail(Limit::Errors.into(), tx));
@@ -149,11 +150,11 @@ impl Core {
     }
 
     pub(super) fn ok(tx: &mut SendBuffer) {
-        encode::response(&OK, tx);
+        OK.encode(tx);
     }
 
     pub(super) fn good_bye(&mut self, tx: &mut SendBuffer) {
-        encode::response(&CLOSING, tx);
+        CLOSING.encode(tx);
         self.enter(State::Closing);
     }
 
@@ -164,7 +165,7 @@ impl Core {
             _ => FAREWELLS.iter().find(|(fatal, _)| *fatal == error).map(|(_, response)| response),
         };
         if let Some(response) = farewell {
-            encode::response(response, tx);
+            response.encode(tx);
         }
         self.end(error)
     }
@@ -177,9 +178,9 @@ impl Core {
     }
 
     /// Says good-bye because the server goes down.
-    pub(super) fn farewell(&mut self, tx: &mut SendBuffer) {
+    pub(super) fn shutdown(&mut self, text: &str, tx: &mut SendBuffer) {
         if !matches!(self.state, State::Failed(_) | State::Closing | State::Closed) {
-            encode::response(&SHUTDOWN, tx);
+            Response::new(Code::UNAVAILABLE, text).with_enhanced(EnhancedCode::fixed(4, 3, 2)).encode(tx);
             self.enter(State::Closing);
         }
     }
@@ -201,7 +202,7 @@ impl Core {
         let line = line.as_ref().unwrap_or(response);
         // The reply to a chunk comes when the chunk has, a refusal too; only a farewell cannot wait.
         if !matches!(question, Question::Chunk { .. }) || line.code() == Code::UNAVAILABLE {
-            (0..times).for_each(|_| encode::response(line, tx));
+            (0..times).for_each(|_| line.encode(tx));
         }
         self.answered(question, line);
         Ok(())
@@ -226,13 +227,13 @@ impl Core {
         }
         let prdr = prdr.is_some();
         if prdr {
-            encode::response(&CONTENT_ANALYSIS, tx);
+            CONTENT_ANALYSIS.encode(tx);
         }
         for response in responses {
-            encode::response(for_one(response).as_ref().unwrap_or(response), tx);
+            for_one(response).as_ref().unwrap_or(response).encode(tx);
         }
         if prdr {
-            encode::response(&overall(responses), tx);
+            overall(responses).encode(tx);
         }
         self.answered(question, &OK);
         Ok(())
@@ -372,13 +373,12 @@ mod tests {
             NO_SERVICE,
             CLOSING,
             TIMEOUT,
-            SHUTDOWN,
         ];
         for response in all.iter().chain(FAREWELLS.iter().map(|(_, response)| response)) {
             let mut tx = SendBuffer::new();
-            encode::response(response, &mut tx);
-            let octets = tx.take();
-            let read = crate::parse::reply(&octets).unwrap();
+            response.encode(&mut tx);
+            let bytes = tx.take();
+            let read = Response::parse(&bytes).unwrap();
             assert_eq!((read.code(), read.enhanced()), (response.code(), response.enhanced()));
             assert!(read.enhanced().is_some(), "{response}");
             assert_eq!(read.text(), response.text());

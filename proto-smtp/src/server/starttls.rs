@@ -7,8 +7,8 @@ use proto_mail::{Cleartext, Error, Misuse, PeerError, RecvBuffer, Secure, SendBu
 use super::core::{Core, State};
 use super::{Event, Server};
 use crate::config::Config;
-use crate::encode;
-use crate::types::{Code, Response};
+use crate::response::Response;
+use crate::status_code::Code;
 
 /// An agreed STARTTLS, before the handshake is done: nothing of the cleartext session is left in it.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Upgrade {
     /// TLS is in place. The session begins anew, and the client greets again (RFC 3207 §4.2).
     ///
     /// # Errors
-    /// [`PlaintextAfterStartTls`](PeerError::PlaintextAfterStartTls) if octets came in cleartext behind STARTTLS.
+    /// [`PlaintextAfterStartTls`](PeerError::PlaintextAfterStartTls) if bytes came in cleartext behind STARTTLS.
     pub fn complete(self, secure: Secure, rx: &mut RecvBuffer) -> Result<Server<Secure>, Error> {
         if !rx.is_empty() {
             return Err(PeerError::PlaintextAfterStartTls.into());
@@ -46,7 +46,7 @@ impl Server<Cleartext> {
     /// [`StaleToken`](Misuse::StaleToken) if the request is not the one that is open.
     pub fn accept(self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<Upgrade, Error> {
         self.core.check_request(&request)?;
-        encode::response(&Response::fixed(Code::READY, (0, 0), "Ready to start TLS"), tx);
+        Response::fixed(Code::READY, (0, 0), "Ready to start TLS").encode(tx);
         Ok(Upgrade { config: self.core.config })
     }
 
@@ -57,7 +57,7 @@ impl Server<Cleartext> {
     pub fn refuse(&mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.check_request(&request)?;
         let refusal = Response::fixed(Code::TEMPORARILY_UNAVAILABLE, (7, 0), "TLS is not available now");
-        encode::response(&refusal, tx);
+        refusal.encode(tx);
         self.core.enter(State::Command);
         Ok(())
     }

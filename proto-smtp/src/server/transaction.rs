@@ -11,14 +11,20 @@ use proto_mail::{Error, SendBuffer};
 use super::core::{Core, State};
 use super::event::CoreEvent;
 use super::reply::{self, Question};
+use crate::address::Address;
+use crate::body_type::BodyType;
+use crate::command::{Command, Verb, split_verb};
+use crate::command_order::Phase;
 use crate::config::{Dialect, UnknownParameters};
-use crate::encode;
-use crate::parse::{self, SyntaxError, Why};
-use crate::state::Phase;
-use crate::types::{
-    Address, BodyType, ByMode, Code, Command, Extension, ExtensionSet, Extra, Mail, OriginalRecipient, Rcpt,
-    Response, Verb,
-};
+use crate::deliver_by::ByMode;
+use crate::dsn::OriginalRecipient;
+use crate::extension::{Extension, ExtensionSet};
+use crate::mail::Mail;
+use crate::parameter::Parameters;
+use crate::rcpt::Rcpt;
+use crate::response::Response;
+use crate::status_code::Code;
+use crate::syntax::{SyntaxError, SyntaxFault};
 
 /// An open transaction, as far as the machine must know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +35,7 @@ pub(super) struct Transaction {
     pub(super) binary: bool,
     /// The client wants to know behind the message what became of each recipient.
     pub(super) prdr: bool,
-    /// How many octets have come by BDAT; `None` before the first chunk.
+    /// How many bytes have come by BDAT; `None` before the first chunk.
     pub(super) chunked: Option<u64>,
 }
 
@@ -68,7 +74,7 @@ impl Core {
     }
 
     /// Whether a command may come now; if not, what is said. Its arguments were not looked at.
-    pub(super) fn objection(&self, verb: Verb) -> Option<Response<'static>> {
+    pub(super) fn rejection(&self, verb: Verb) -> Option<Response<'static>> {
         let order = |text| Some(Response::fixed(Code::BAD_SEQUENCE, reply::ORDER, text));
         let lmtp = self.config.dialect == Dialect::Lmtp;
         match verb {
@@ -110,8 +116,8 @@ impl Core {
             _ => {}
         }
         let phase = self.phase();
-        if !phase.admits(verb) {
-            return order(phase.objection(verb));
+        if !phase.allows(verb) {
+            return order(phase.rejection_text(verb));
         }
         match &self.transaction {
             Some(Transaction { binary: true, .. }) if verb == Verb::Data => Some(reply::BINARY_NEEDS_CHUNKS),
@@ -138,8 +144,8 @@ impl Core {
         line: &'i [u8],
         tx: &mut SendBuffer,
     ) -> Result<CoreEvent<'i>, Error> {
-        let (_, rest) = parse::split_verb(line);
-        let refusal = match parse::arguments(verb, line, rest) {
+        let (_, rest) = split_verb(line);
+        let refusal = match Command::parse_arguments(verb, line, rest) {
             Ok(Command::Mail(mail)) => match self.count_mail().and_then(|()| self.question_of_mail(&mail)) {
                 Ok(transaction) => {
                     return Ok(CoreEvent::Mail(mail, self.ask(verb, Question::Mail(transaction))));
@@ -162,7 +168,7 @@ impl Core {
         };
         // What is too much is no fault of the client: it sends the rest in another transaction or session.
         if refusal.is_transient() {
-            encode::response(&refusal, tx);
+            refusal.encode(tx);
             if refusal.code() == Code::UNAVAILABLE {
                 self.enter(State::Closing);
             }
@@ -174,7 +180,8 @@ impl Core {
 
     /// Every MAIL counts, whatever becomes of it (RFC 9422 §4.1).
     fn count_mail(&mut self) -> Result<(), Response<'static>> {
-        let used_up = self.config.offers.limits.mails.is_some_and(|most| self.mails >= most.get());
+        let used_up =
+            self.config.extension_parameters.limits.mails.is_some_and(|most| self.mails >= most.get());
         self.mails = self.mails.saturating_add(1);
         if used_up { Err(reply::TOO_MANY_MAILS) } else { Ok(()) }
     }
@@ -182,7 +189,7 @@ impl Core {
     fn question_of_mail(&self, mail: &Mail<'_>) -> Result<Transaction, Response<'static>> {
         let binary = mail.body == Some(BodyType::BinaryMime);
         // A promise to use TLS that was given where there is none is worth nothing, whoever would look at it.
-        if self.is_unknown(mail.extensions(), &mail.extra) || (mail.require_tls && !self.secure) {
+        if self.is_unknown(mail.extensions(), &mail.parameters) || (mail.require_tls && !self.secure) {
             return Err(reply::UNKNOWN_PARAMETER);
         }
         if mail.size.is_some_and(|size| size > self.config.limits.message) {
@@ -202,35 +209,35 @@ impl Core {
 
     /// What is offered, and not so far.
     fn out_of_bounds(&self, mail: &Mail<'_>) -> Option<Response<'static>> {
-        let offers = &self.config.offers;
+        let offers = &self.config.extension_parameters;
         if let (Some(by), Some(least)) = (mail.by, offers.min_by_time)
             && by.mode() == ByMode::Return
             && i64::from(by.seconds()) < i64::from(least)
         {
             return Some(reply::TIME_TOO_SHORT);
         }
-        if let (Some(hold), Some(most)) = (mail.hold, offers.future_release)
-            && !most.admits(hold)
+        if let (Some(hold), Some(most)) = (mail.hold(), offers.future_release)
+            && !most.allows(hold)
         {
             return Some(reply::HELD_TOO_LONG);
         }
-        let (solicit, unwanted) = (mail.solicit.as_ref()?, offers.no_soliciting.as_ref()?);
-        solicit.meets(unwanted).then_some(reply::UNWANTED)
+        let (solicit, unwanted) = (mail.solicit()?, offers.no_soliciting.as_ref()?);
+        solicit.intersects(unwanted).then_some(reply::UNWANTED)
     }
 
     /// Whether there are parameters that are not known or not offered, and are to be refused for that.
-    fn is_unknown(&self, needed: ExtensionSet, extra: &Extra<'_>) -> bool {
+    fn is_unknown(&self, needed: ExtensionSet, parameters: &Parameters<'_>) -> bool {
         self.config.unknown_parameters == UnknownParameters::Reject
-            && (!extra.is_empty() || !needed.iter().all(|extension| self.offers(extension)))
+            && (parameters.has_unknown() || !needed.iter().all(|extension| self.offers(extension)))
     }
 
     fn objection_to_rcpt(&mut self, rcpt: &Rcpt<'_>) -> Option<Response<'static>> {
         let transaction = *self.transaction.as_ref()?;
-        if self.is_unknown(rcpt.extensions(), &rcpt.extra) {
+        if self.is_unknown(rcpt.extensions(), &rcpt.parameters) {
             return Some(reply::UNKNOWN_PARAMETER);
         }
         let ascii = rcpt.to.address().is_none_or(Address::is_ascii)
-            && rcpt.original.as_ref().is_none_or(OriginalRecipient::is_ascii);
+            && rcpt.original().as_ref().is_none_or(OriginalRecipient::is_ascii);
         if !transaction.utf8 && !ascii {
             return Some(reply::NEEDS_UTF8);
         }
@@ -246,33 +253,33 @@ impl Core {
 
 /// What is said of arguments that cannot be read.
 pub(super) fn syntax(verb: Verb, error: SyntaxError) -> Response<'static> {
-    let (code, enhanced) = match (error.why, verb) {
-        (Why::NotAscii, _) => (Code::MAILBOX_NAME, (6, 7)),
-        (Why::Control | Why::Encoding, _) => (Code::SYNTAX, (5, 2)),
+    let (code, enhanced) = match (error.fault(), verb) {
+        (SyntaxFault::NotAscii, _) => (Code::MAILBOX_NAME, (6, 7)),
+        (SyntaxFault::Control | SyntaxFault::Encoding, _) => (Code::SYNTAX, (5, 2)),
         (
-            Why::Path
-            | Why::NullRecipient
-            | Why::LocalPart
-            | Why::MissingDomain
-            | Why::Domain
-            | Why::LocalPartTooLong
-            | Why::DomainTooLong
-            | Why::PathTooLong,
+            SyntaxFault::Path
+            | SyntaxFault::NullRecipient
+            | SyntaxFault::LocalPart
+            | SyntaxFault::MissingDomain
+            | SyntaxFault::Domain
+            | SyntaxFault::LocalPartTooLong
+            | SyntaxFault::DomainTooLong
+            | SyntaxFault::PathTooLong,
             Verb::Mail,
         ) => (Code::ARGUMENTS, (1, 7)),
         (
-            Why::Path
-            | Why::NullRecipient
-            | Why::LocalPart
-            | Why::MissingDomain
-            | Why::Domain
-            | Why::LocalPartTooLong
-            | Why::DomainTooLong
-            | Why::PathTooLong,
+            SyntaxFault::Path
+            | SyntaxFault::NullRecipient
+            | SyntaxFault::LocalPart
+            | SyntaxFault::MissingDomain
+            | SyntaxFault::Domain
+            | SyntaxFault::LocalPartTooLong
+            | SyntaxFault::DomainTooLong
+            | SyntaxFault::PathTooLong,
             Verb::Rcpt,
         ) => (Code::ARGUMENTS, (1, 3)),
-        (Why::Mechanism, _) => (Code::PARAMETER, (5, 4)),
+        (SyntaxFault::Mechanism, _) => (Code::PARAMETER, (5, 4)),
         _ => (Code::ARGUMENTS, (5, 4)),
     };
-    Response::fixed(code, enhanced, error.why.text())
+    Response::fixed(code, enhanced, error.fault().text())
 }

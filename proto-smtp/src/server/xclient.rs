@@ -13,8 +13,12 @@ use super::core::{Core, State, Step};
 use super::event::CoreEvent;
 use super::reply::Question;
 use super::transaction::syntax;
-use crate::parse;
-use crate::types::{Attribute, Attributes, ChunkEnd, Command, Extension, ExtensionSet, Response, Verb};
+use crate::attributes::{Attribute, Attributes};
+use crate::chunking::ChunkEnd;
+use crate::command::{Command, Verb, split_verb};
+use crate::extension::{Extension, ExtensionSet};
+use crate::response::Response;
+use crate::secret_bytes::SecretBytes;
 
 /// Where messages came from, as XFORWARD says.
 #[derive(Debug, Default)]
@@ -105,9 +109,9 @@ impl Core {
     /// `BURL`, where the state allows it. The URL is a secret: its line is wiped.
     pub(super) fn burl(&mut self, (len, whole): (usize, usize), rx: &mut RecvBuffer) -> Result<Step, Error> {
         let line = rx.bytes().get(..len).unwrap_or_default();
-        let (verb, rest) = parse::split_verb(line);
-        let read = match parse::arguments(verb, line, rest) {
-            Ok(Command::Burl { url, end }) => Ok((Secret::new(String::from(url)), end)),
+        let (verb, rest) = split_verb(line);
+        let read = match Command::parse_arguments(verb, line, rest) {
+            Ok(Command::Burl { url, end }) => Ok((secret_url(&url), end)),
             Ok(_) => return Ok(Step::Again),
             Err(error) => Err(syntax(verb, error)),
         };
@@ -131,4 +135,9 @@ impl Core {
             _ => self.transaction = None,
         }
     }
+}
+
+/// The URL as an owned secret. It was checked to be US-ASCII.
+fn secret_url(url: &SecretBytes<'_>) -> Secret<String> {
+    Secret::new(core::str::from_utf8(url.expose()).unwrap_or_default().into())
 }

@@ -135,7 +135,7 @@ impl Answer for Server<Secure> {
                 };
                 let text = format!("auth {} {who} {good}", request.mechanism());
                 let verdict = if good { AuthVerdict::Accept } else { AuthVerdict::Reject };
-                self.verdict(request, verdict, tx).unwrap();
+                self.answer_auth(request, verdict, tx).unwrap();
                 text
             }
             event => plain(self, event, tx),
@@ -240,7 +240,7 @@ pub fn every_split<T: PartialEq + std::fmt::Debug>(input: &[u8], run: impl Fn(&[
 pub fn describe(event: &ClientEvent<'_>) -> String {
     match event {
         ClientEvent::Greeting(response) => format!("greeting {response}"),
-        ClientEvent::Extensions(extensions) => format!("extensions {:?}", extensions.set()),
+        ClientEvent::Capabilities(extensions) => format!("extensions {:?}", extensions.extensions()),
         ClientEvent::Accepted(step, response) => format!("accepted {step:?} {response}"),
         ClientEvent::Rejected(step, response) => format!("rejected {step:?} {response}"),
         ClientEvent::SendData(response) => format!("send {response}"),

@@ -11,7 +11,7 @@ use proto_imap::types::{
     MailboxName, SequenceSet,
 };
 use proto_mail::{Credentials, Mechanism, RecvBuffer, Secure, SendBuffer};
-use proto_smtp::data::{BareNewline, LineEndings, Stop, Stuffing, Unstuffing};
+use proto_smtp::data::{BareNewline, DotStuffer, DotUnstuffer, LineEndings, Stop};
 use proto_smtp::types::{Address, EnvelopeId, OriginalRecipient, Submitter};
 use serde_json::{Map, Value};
 
@@ -156,7 +156,7 @@ fn custom(line: &str) -> bool {
     client.vrfy(argument, &mut tx).is_err() && client.expn(argument, &mut tx).is_err() && tx.is_empty()
 }
 
-/// Stuffing and its inverse, cut everywhere on both sides.
+/// DotStuffer and its inverse, cut everywhere on both sides.
 fn messages_survive_their_dots() -> bool {
     let lines: [&[u8]; 8] = [b"", b".", b"..", b".x", b"x.", b"x", b"...", b". "];
     let mut state = 1_u32;
@@ -179,7 +179,7 @@ fn messages_survive_their_dots() -> bool {
 
 fn stuffed(message: &[u8], at: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut stuffing = Stuffing::new(LineEndings::Require);
+    let mut stuffing = DotStuffer::new(LineEndings::Require);
     for part in [&message[..at], &message[at..]] {
         stuffing.write(part, |piece| bytes.extend_from_slice(piece)).unwrap();
     }
@@ -190,16 +190,16 @@ fn stuffed(message: &[u8], at: usize) -> Vec<u8> {
 /// `None`: the end was not seen, or not at the end.
 fn unstuffed(bytes: &[u8], at: usize) -> Option<Vec<u8>> {
     let (mut input, mut message) = (bytes[..at].to_vec(), Vec::new());
-    let mut unstuffing = Unstuffing::new(BareNewline::Reject);
+    let mut unstuffing = DotUnstuffer::new(BareNewline::Reject);
     let mut more = Some(&bytes[at..]);
     loop {
         let taken = unstuffing.unstuff(&mut input);
         message.extend_from_slice(&input[taken.content.clone()]);
-        input.drain(..taken.passed);
+        input.drain(..taken.consumed);
         match taken.stop {
             Stop::End => return (input.is_empty() && more.is_none_or(<[u8]>::is_empty)).then_some(message),
             Stop::Forbidden => return None,
-            Stop::More if taken.passed == 0 => input.extend_from_slice(more.take()?),
+            Stop::More if taken.consumed == 0 => input.extend_from_slice(more.take()?),
             Stop::More => {}
         }
     }

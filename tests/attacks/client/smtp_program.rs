@@ -82,7 +82,7 @@ impl SmtpProgram {
     ) -> Next {
         self.shown.extend(format!("{event:?}\n").into_bytes());
         let progress = match event {
-            Event::Extensions(extensions) => {
+            Event::Capabilities(extensions) => {
                 let credentials = credentials(self.mechanism, &self.password);
                 let offered = extensions.mechanisms();
                 let mechanism = match self.mechanism {

@@ -36,7 +36,7 @@ impl Application for Exchange {
     fn config(service: Service, clock: Clock) -> Arc<Config> {
         let mut config = Config::default()
             .name(Domain::parse("mail.example.test").unwrap().into_owned())
-            .served(Mechanisms::all());
+            .offered_mechanisms(Mechanisms::all());
         config.limits.message = LARGEST;
         if clock == Clock::Short {
             let mut waits = Waits::default();
@@ -108,7 +108,7 @@ impl Application for Exchange {
                 server.reply(reply, &response, tx).unwrap();
             }
             (Some(Owed::Verdict(request, verdict)), MachineMut::Secure(server)) => {
-                server.verdict(request, verdict, tx).unwrap();
+                server.answer_auth(request, verdict, tx).unwrap();
             }
             (Some(Owed::Verdict(..)), MachineMut::Cleartext(_)) => panic!("a verdict on cleartext"),
         }
