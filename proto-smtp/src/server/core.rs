@@ -52,10 +52,6 @@ pub(super) enum State {
 }
 
 /// What `advance` found, where an event borrows the buffer: a place, since the borrow comes last.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is taken apart at once, and a box would cost more than the room"
-)]
 pub(super) enum Found {
     Line { verb: Verb, len: usize },
     Piece { skip: usize, len: usize },
@@ -494,7 +490,6 @@ impl Core {
 }
 
 /// What a part of the machine found.
-#[expect(clippy::large_enum_variant, reason = "as above")]
 pub(super) enum Step {
     /// It did something; look again.
     Again,
