@@ -257,6 +257,26 @@ pub trait Store: Send + Sync {
     /// where to go on. Those are copied all or none.
     fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied>;
 
+    /// Copies a part as [`copy`](Self::copy) does. The parts of one copy stay only together: give
+    /// [`Copied::unfinished`] of the first part to the next ones. After a crash,
+    /// [`undo_unfinished_copies`](Self::undo_unfinished_copies) removes what was copied, unless the last part was: the
+    /// one that has no [`Copied::next`].
+    fn copy_part(
+        &self,
+        from: MailboxId,
+        uids: &UidSet,
+        to: MailboxId,
+        limit: usize,
+        part_of: Option<CopyId>,
+    ) -> Result<Copied>;
+
+    /// The parts of a copy were removed again, or stay.
+    fn forget_copy(&self, copy: CopyId) -> Result<()>;
+
+    /// Removes the messages of copies that did not end, and returns how many there were. For the start of a program that
+    /// has the store for itself: copies that another one is making would be removed as well.
+    fn undo_unfinished_copies(&self) -> Result<u64>;
+
     /// Moves at most `limit` messages of the set (RFC 6851), all of them or none.
     fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied>;
 

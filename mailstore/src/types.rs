@@ -445,7 +445,14 @@ pub struct Copied {
     pub pairs: Vec<(u32, u32)>,
     /// Where to go on ([`UidSet::starting_at`]); `None` when all were looked at.
     pub next: Option<u32>,
+    /// The copy that further parts belong to, while there are any; see
+    /// [`Store::copy_part`](crate::Store::copy_part).
+    pub unfinished: Option<CopyId>,
 }
+
+/// A COPY in several parts that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyId(pub(crate) i64);
 
 /// What an EXPUNGE did, as far as it went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -219,10 +219,14 @@ fn seventeen_mebibytes_of_header_need_no_more_memory() {
 
 #[test]
 fn time_is_linear_in_the_size_of_a_message() {
+    // The quickest of some runs: a busy machine makes any one of them slow.
     let run = |message: &[u8]| {
-        let clock = Instant::now();
-        Structure::of(message);
-        clock.elapsed()
+        let once = |_| {
+            let clock = Instant::now();
+            Structure::of(message);
+            clock.elapsed()
+        };
+        (0..4).map(once).min().unwrap_or_default()
     };
     for ((name, small), (_, large)) in hostile(40 * 1024).into_iter().zip(hostile(640 * 1024)) {
         let (short, long) = (run(&small).max(Duration::from_millis(2)), run(&large));

@@ -233,7 +233,7 @@ fn copy_all(
     if !pairs.is_empty() {
         destination.save(tx, aftermath)?;
     }
-    Ok(Copied { uid_validity: destination.uid_validity, pairs, next })
+    Ok(Copied { uid_validity: destination.uid_validity, pairs, next, unfinished: None })
 }
 
 pub(super) fn relocate(

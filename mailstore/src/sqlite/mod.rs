@@ -6,6 +6,7 @@
 mod accounts;
 mod append;
 mod changes;
+mod copies;
 mod keywords;
 mod mailboxes;
 mod messages;
@@ -389,6 +390,27 @@ impl Store for SqliteStore {
 
     fn copy(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {
         self.write(|tx, aftermath| messages::copy(tx, aftermath, &self.quota(), from, uids, to, limit))
+    }
+
+    fn copy_part(
+        &self,
+        from: MailboxId,
+        uids: &UidSet,
+        to: MailboxId,
+        limit: usize,
+        part_of: Option<CopyId>,
+    ) -> Result<Copied> {
+        self.write(|tx, aftermath| {
+            copies::copy_part(tx, aftermath, &self.quota(), (from, uids, to), limit, part_of)
+        })
+    }
+
+    fn forget_copy(&self, copy: CopyId) -> Result<()> {
+        self.write(|tx, _| copies::forget(tx, copy))
+    }
+
+    fn undo_unfinished_copies(&self) -> Result<u64> {
+        copies::undo_all(self)
     }
 
     fn move_messages(&self, from: MailboxId, uids: &UidSet, to: MailboxId, limit: usize) -> Result<Copied> {

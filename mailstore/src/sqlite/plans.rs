@@ -5,10 +5,11 @@ use crate::types::Columns;
 use rusqlite::Connection;
 
 /// The files that hold statements.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     include_str!("accounts.rs"),
     include_str!("append.rs"),
     include_str!("changes.rs"),
+    include_str!("copies.rs"),
     include_str!("keywords.rs"),
     include_str!("mailboxes.rs"),
     include_str!("messages.rs"),
@@ -20,9 +21,10 @@ const SOURCES: [&str; 11] = [
 ];
 
 /// Steps of plans that read or sort more than their result: the start of the statement, the step, and why it may.
-const ALLOWED: [(&str, &str, &str); 12] = [
+const ALLOWED: [(&str, &str, &str); 13] = [
     ("SELECT id, name, verifier, EXISTS", "SEARCH login_keys", "one row is enough"),
     ("SELECT id, name FROM accounts", "SCAN accounts", "all accounts are the result"),
+    ("SELECT copy, mailbox, first, last", "SCAN unfinished_copies", "one row is enough"),
     ("SELECT secret FROM own_secret", "SCAN own_secret", "the table has one row"),
     ("SELECT r.uid_validity, r.uid, r.local_uid FROM", "SCAN r", "the subquery has a hundred rows at most"),
     (

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The version that this program writes.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// How many octets the store's own secret has.
 const SECRET_LENGTH: usize = 32;
@@ -231,6 +231,9 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection> {
     }
     if found < 4 {
         transaction.execute_batch(COUNTERS)?;
+    }
+    if found < 5 {
+        transaction.execute_batch(super::copies::TABLE)?;
     }
     if found != VERSION {
         transaction.pragma_update(None, "user_version", VERSION)?;

@@ -24,6 +24,54 @@ fn a_store_opened_again_has_the_same_mail_and_no_orphans() {
 }
 
 #[test]
+fn copies_of_a_copy_that_was_cut_short_are_removed() {
+    let f = fixture();
+    for number in 0..25 {
+        f.deliver(format!("Subject: {number}\r\n\r\nx\r\n").as_bytes(), &[f.inbox], &[]);
+    }
+    let [cut, whole, deleted] =
+        ["cut", "whole", "deleted"].map(|name| f.store.create_mailbox(f.account, name, None).unwrap());
+    f.deliver(b"Subject: before\r\n\r\nx\r\n", &[cut], &[]);
+    let part = |to, from: u32, part_of| {
+        f.store.copy_part(f.inbox, &UidSet::all().starting_at(from), to, 10, part_of).unwrap()
+    };
+    // Two copies that take turns: one ends, one does not.
+    let (first, second) = (part(cut, 1, None), part(whole, 1, None));
+    assert!(first.unfinished.is_some() && first.unfinished != second.unfinished);
+    f.deliver(b"Subject: between\r\n\r\nx\r\n", &[cut], &[]);
+    let going_on = part(cut, first.next.unwrap(), first.unfinished);
+    assert_eq!(going_on.unfinished, first.unfinished);
+    let going_on = part(whole, second.next.unwrap(), second.unfinished);
+    let last = part(whole, going_on.next.unwrap(), going_on.unfinished);
+    assert_eq!((last.next, last.unfinished), (None, None));
+    part(deleted, 1, None);
+    f.store.delete_mailbox(f.account, "deleted").unwrap();
+
+    let Fixture { store, inbox, directory, .. } = f;
+    drop(store);
+    let store = SqliteStore::open(directory.path()).unwrap();
+    assert_eq!(store.undo_unfinished_copies().unwrap(), 20);
+    let left = |mailbox| store.uid_page(mailbox, 1, u32::MAX, 100).unwrap().uids;
+    assert_eq!(left(cut), [1, 12]);
+    assert_eq!((left(inbox).len(), left(whole).len()), (25, 25));
+    assert_eq!(store.undo_unfinished_copies().unwrap(), 0);
+}
+
+#[test]
+fn a_copy_that_is_forgotten_stays_as_it_is() {
+    let f = fixture();
+    for _ in 0..3 {
+        f.deliver(b"Subject: x\r\n\r\nx\r\n", &[f.inbox], &[]);
+    }
+    let copied = f.store.copy_part(f.inbox, &UidSet::all(), f.inbox, 2, None).unwrap();
+    f.store.forget_copy(copied.unfinished.unwrap()).unwrap();
+    assert_eq!(f.store.undo_unfinished_copies().unwrap(), 0);
+    assert_eq!(f.store.status(f.inbox).unwrap().messages, 5);
+    // One that fits into one part is recorded nowhere.
+    assert_eq!(f.store.copy_part(f.inbox, &UidSet::one(1), f.inbox, 2, None).unwrap().unfinished, None);
+}
+
+#[test]
 fn a_newer_or_foreign_database_is_refused() {
     let f = fixture();
     drop(f.store);

@@ -225,6 +225,11 @@ impl Server {
         };
         let store: Arc<dyn Store> = Arc::new(open_store(directory.path())?);
         store.set_quota(settings.quota);
+        // This process has the directory for itself, and no session copies anything yet.
+        let undone = store.undo_unfinished_copies()?;
+        if undone > 0 {
+            tracing::warn!(messages = undone, "copies of a COPY that was cut short are removed");
+        }
         let made_up = accounts::prepare(&*store, arguments, password)?;
         let account = match &arguments.user {
             Some(user) => store.account(user)?,

@@ -35,6 +35,16 @@ fn log() -> LineWriter {
     LineWriter::start(std::io::sink()).unwrap()
 }
 
+/// The arguments of a server over this directory, on any free ports.
+fn arguments(directory: &std::path::Path, options: &[&'static str]) -> crate::cli::ServeArgs {
+    let any = "127.0.0.1:0";
+    let words = ["mailwire", "serve", "--smtp", any, "--smtps", any, "--imap", any, "--imaps", any, "--dir"];
+    let words = words.into_iter().map(Into::into).chain([directory.as_os_str().to_owned()]);
+    let words = words.chain(options.iter().map(Into::into));
+    let Command::Serve(arguments) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+    arguments
+}
+
 trait Stream: Read + Write {}
 
 impl<T: Read + Write> Stream for T {}
@@ -49,12 +59,7 @@ impl Running {
 
     fn start_with(options: &[&'static str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let any = "127.0.0.1:0";
-        let words =
-            ["mailwire", "serve", "--smtp", any, "--smtps", any, "--imap", any, "--imaps", any, "--dir"];
-        let words = words.into_iter().map(Into::into).chain([directory.path().as_os_str().to_owned()]);
-        let words = words.chain(options.iter().map(Into::into));
-        let Command::Serve(arguments) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+        let arguments = arguments(directory.path(), options);
         let mut server = Server::start(&arguments, &log()).unwrap();
         let account = server.made_up.take().unwrap();
         let mut roots = RootCertStore::empty();

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use io_mio::{JobGroup, JobStep, Next, Slice};
-use mailstore::{AccountId, Error, Expunge, MailboxId, Store, UidSet, WRITE_SLICE};
+use mailstore::{AccountId, CopyId, Error, Expunge, MailboxId, Store, UidSet, WRITE_SLICE};
 use proto_imap::Access;
 use proto_imap::server::Reply;
 use proto_imap::types::CopyCommand;
@@ -47,6 +47,8 @@ pub(super) struct Transferring {
     /// The UIDs of what was copied, where it was and where it is: both rise, so that the first is the first.
     source: RoaringBitmap,
     target: RoaringBitmap,
+    /// What the store calls a COPY whose copies it removes if the server crashes now.
+    unfinished: Option<CopyId>,
     failed: Option<Error>,
     /// Whether the copies stay.
     complete: bool,
@@ -69,7 +71,7 @@ impl Transferring {
 
     fn step(&mut self, store: &dyn Store) -> bool {
         let copied = match self.transfer {
-            Transfer::Copy => store.copy(self.from, &self.rest, self.to, WRITE_SLICE),
+            Transfer::Copy => store.copy_part(self.from, &self.rest, self.to, WRITE_SLICE, self.unfinished),
             Transfer::Move | Transfer::Rename => {
                 store.move_messages(self.from, &self.rest, self.to, WRITE_SLICE)
             }
@@ -77,6 +79,7 @@ impl Transferring {
         match copied {
             Ok(copied) => {
                 self.uid_validity = copied.uid_validity;
+                self.unfinished = copied.unfinished;
                 self.source.extend(copied.pairs.iter().map(|(source, _)| *source));
                 self.target.extend(copied.pairs.iter().map(|(_, target)| *target));
                 self.rest = copied.next.map(|next| self.rest.starting_at(next)).unwrap_or_default();
@@ -94,6 +97,10 @@ impl Transferring {
     fn undo_step(&mut self, store: &dyn Store) -> bool {
         let some: RoaringBitmap = self.target.iter().take(WRITE_SLICE).collect();
         if some.is_empty() {
+            if let Some(Err(error)) = self.unfinished.take().map(|copy| store.forget_copy(copy)) {
+                // They are gone: when the store is opened again, nothing is left to remove.
+                tracing::warn!(%error, "a COPY that was taken back could not be forgotten");
+            }
             return false;
         }
         self.target -= &some;
@@ -125,6 +132,7 @@ impl Drop for Transferring {
             uid_validity: self.uid_validity,
             source: RoaringBitmap::new(),
             target: std::mem::take(&mut self.target),
+            unfinished: self.unfinished.take(),
             failed: None,
             complete: true,
         };
@@ -205,6 +213,7 @@ impl Session {
             uid_validity: 0,
             source: RoaringBitmap::new(),
             target: RoaringBitmap::new(),
+            unfinished: None,
             failed: None,
             complete: false,
         };

@@ -1,6 +1,8 @@
 //! A selected mailbox: what its sessions are told of changes, flags, recent messages and mod-sequences.
 
-use super::{MESSAGE, Running, Talk};
+use mailstore::{Delivery, Flags, InternalDate, SqliteStore, Store, Target, UidSet};
+
+use super::{MESSAGE, Running, Server, Talk, arguments, log};
 
 /// The number behind `word` in a response.
 fn number(response: &str, word: &str) -> u64 {
@@ -345,4 +347,31 @@ fn many_messages_are_expunged_moved_and_deleted_in_slices() {
     imap.ok("RENAME inbox Old");
     assert_eq!(imap.ok("STATUS Old (MESSAGES)"), ["* STATUS Old (MESSAGES 550)"]);
     assert_eq!(imap.ok("STATUS INBOX (MESSAGES)"), ["* STATUS INBOX (MESSAGES 0)"]);
+}
+
+#[test]
+fn copies_of_a_copy_that_a_crash_cut_short_are_gone_after_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let messages = |name: &str| {
+        let store = SqliteStore::open(directory.path()).unwrap();
+        let account = store.account("ann").unwrap().unwrap().id;
+        let mailbox = store.mailbox(account, name).unwrap().id;
+        store.status(mailbox).unwrap().messages
+    };
+    {
+        let store = SqliteStore::open(directory.path()).unwrap();
+        let account = store.create_account("ann", b"secret").unwrap().id;
+        let [inbox, archive] = ["INBOX", "Archive"].map(|name| store.mailbox(account, name).unwrap().id);
+        for _ in 0..5 {
+            let upload = store.upload().unwrap();
+            let target =
+                Target { mailbox: inbox, flags: Flags::new(), internal_date: InternalDate::default() };
+            store.append(Delivery { upload, targets: vec![target] }).unwrap();
+        }
+        let part = store.copy_part(inbox, &UidSet::all(), archive, 2, None).unwrap();
+        store.copy_part(inbox, &UidSet::all().starting_at(3), archive, 2, part.unfinished).unwrap();
+    }
+    assert_eq!(messages("Archive"), 4);
+    drop(Server::start(&arguments(directory.path(), &[]), &log()).unwrap());
+    assert_eq!((messages("Archive"), messages("INBOX")), (0, 5));
 }
