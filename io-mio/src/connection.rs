@@ -397,6 +397,11 @@ impl BlockingTransport {
         let _ = self.link.transmit();
         match error {
             proto_mail::Error::Peer(PeerError::TlsInCleartext) => self.link.wrong_mode(),
+            proto_mail::Error::Peer(PeerError::InvalidGreeting) if !self.link.rx.is_empty() => {
+                let received = self.link.rx.bytes();
+                let end = received.iter().position(|byte| *byte == b'\n').unwrap_or(received.len());
+                Error::InvalidGreeting { line: last_line(&received[..end]) }
+            }
             error => error.into(),
         }
     }

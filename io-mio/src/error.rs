@@ -60,6 +60,11 @@ pub enum Error {
         /// The whole reply.
         reply: String,
     },
+    /// What the server said first is no greeting.
+    InvalidGreeting {
+        /// The line, without its end; at most 1,000 bytes of it.
+        line: String,
+    },
     /// The server refused STARTTLS, or ended the session instead of answering it.
     StartTlsRefused {
         /// The last line that it sent, without its end; at most 1,000 bytes of it.
@@ -144,7 +149,9 @@ impl Error {
             Self::Tls(_) => ErrorKind::Security,
             Self::Protocol(proto_mail::Error::Limit(proto_mail::Limit::Timeout(_))) => ErrorKind::Timeout,
             Self::Protocol(error) if error.is_security() => ErrorKind::Security,
-            Self::Protocol(_) | Self::WrongTlsMode { .. } | Self::Panicked => ErrorKind::Protocol,
+            Self::Protocol(_) | Self::InvalidGreeting { .. } | Self::WrongTlsMode { .. } | Self::Panicked => {
+                ErrorKind::Protocol
+            }
         }
     }
 
@@ -177,7 +184,9 @@ impl Error {
             Self::Protocol(error) => error.is_retryable(),
             Self::Tls(error) => error.is_retryable(),
             Self::Lookup { source, .. } => source.kind() == io::ErrorKind::WouldBlock,
-            Self::WrongTlsMode { .. } | Self::Config(_) | Self::Panicked => false,
+            Self::InvalidGreeting { .. } | Self::WrongTlsMode { .. } | Self::Config(_) | Self::Panicked => {
+                false
+            }
         }
     }
 
@@ -206,6 +215,9 @@ impl Error {
             Self::AuthenticationFailed { code: Some(400..=499), .. } => "try again later",
             Self::AuthenticationFailed { .. } => {
                 "check user and password, and which mechanisms the server offers"
+            }
+            Self::InvalidGreeting { .. } => {
+                "check host and port: another service may be there, or the server does not want this client"
             }
             Self::ServiceRefused { .. } => "ask who runs the server: it wants no mail from here",
             Self::WrongTlsMode { hint, .. } => return Some(hint.clone()),
@@ -238,6 +250,7 @@ impl fmt::Display for Error {
             Self::Io { doing, source } => write!(f, "{doing}: {source}"),
             Self::Closed => f.write_str("the session ended before what was wanted had happened"),
             Self::ServiceRefused { reply, .. } => write!(f, "the server does not want to serve: {reply}"),
+            Self::InvalidGreeting { line } => write!(f, "the server did not greet: {line}"),
             Self::StartTlsRefused { reply, .. } => {
                 write!(f, "the server refused STARTTLS and an encrypted connection is required: {reply}")
             }

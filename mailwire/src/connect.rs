@@ -161,6 +161,13 @@ impl From<io_mio::Error> for Failure {
                 };
                 return advised(Self::said(kind, what, reply), advice);
             }
+            io_mio::Error::InvalidGreeting { line } => {
+                let (reply, says_later) = ServerReply::from_line(line);
+                let kind = if says_later { Kind::TryAgain } else { Kind::Protocol };
+                return Self::said(kind, "the server does not greet as it should", reply).advise(
+                    "look at the port: another service may be there; or the server refuses this client",
+                );
+            }
             io_mio::Error::AuthenticationFailed { reply, code: Some(code) } => {
                 let kind = if *code < 500 { Kind::TryAgain } else { Kind::Refused };
                 let reply = ServerReply::from_smtp_text(reply);
