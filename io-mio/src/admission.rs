@@ -101,6 +101,13 @@ impl AdmissionControl {
         }
     }
 
+    /// Whether one from this address lacks only a place, and one whose client has still to log in holds a place.
+    pub(crate) fn lacks_place(&self, address: Option<IpAddr>) -> bool {
+        let full = self.welcome >= self.limits.connections
+            || self.before_login >= self.limits.connections_before_login;
+        full && self.before_login > 0 && address.is_none_or(|address| self.has_room(address))
+    }
+
     fn has_room(&self, address: IpAddr) -> bool {
         let here = self.by_address.get(&network(address)).copied().unwrap_or(0);
         here < self.limits.connections_per_address

@@ -196,6 +196,12 @@ impl SessionTask for Proxied {
         }
     }
 
+    fn make_room(&mut self, now: Instant) {
+        if let State::Session(session) = &mut self.state {
+            session.make_room(now);
+        }
+    }
+
     fn socket(&mut self) -> Option<&mut TcpStream> {
         match &mut self.state {
             State::Session(session) => session.socket(),
@@ -260,6 +266,10 @@ mod tests {
 
         fn abort(&mut self, _: Instant) {
             self.note("abort");
+        }
+
+        fn make_room(&mut self, _: Instant) {
+            self.note("make room");
         }
 
         fn socket(&mut self) -> Option<&mut TcpStream> {

@@ -17,7 +17,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::{
     BoundPort, Deadlines, Error, Handler, ListenerSettings, Peer, ServerProtocol, Trace, TrustedProxies,
-    admission::{AdmissionControl, Entry},
+    admission::{Admission, AdmissionControl, Entry},
     listener::{Listener, ListenerTls, Listening},
     session_handle::{Key, SESSIONS, SLOT_BITS, Shared},
     session_task::{SessionTask, TurnOutcome, WakeReason},
@@ -64,6 +64,8 @@ struct Slot {
     generation: u32,
     session: Option<Box<dyn SessionTask>>,
     entry: Entry,
+    /// When the connection came.
+    since: Option<Instant>,
     cause: WakeReason,
     /// Whether it stands in `ready`.
     queued: bool,
@@ -76,6 +78,8 @@ struct Slot {
 
 /// Tokens: the waker, then the listeners, then the sessions from [`SESSIONS`] on.
 const WAKER: Token = Token(0);
+/// A client that has not logged in after this time gives its place to a new one, if there is no other place.
+const TIME_TO_LOG_IN: Duration = Duration::from_secs(1);
 /// How many connections one listener accepts before the sessions have their turn.
 const ACCEPTS: usize = 64;
 
@@ -328,6 +332,9 @@ impl Reactor {
                     continue;
                 }
                 let counted = listener.counts().then(|| address.ip());
+                if self.admission.lacks_place(counted) {
+                    self.make_room(now);
+                }
                 match self.admission.admits(counted) {
                     Some(admission) => {
                         let entry = Entry { admission, address: counted, awaits_login: true };
@@ -337,6 +344,22 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    /// Closes the oldest connection whose client has still to log in, unless it came just now. Silent connections, or
+    /// many that guess passwords, keep no new client out.
+    fn make_room(&mut self, now: Instant) {
+        let waits = |slot: &Slot| slot.entry.awaits_login && slot.entry.admission == Admission::Welcome;
+        let slots = self.slots.iter().zip(0..).filter(|(slot, _)| slot.session.is_some() && waits(slot));
+        let oldest = slots.filter_map(|(slot, index)| Some((slot.since?, index))).min();
+        let Some((since, index)) = oldest else { return };
+        if now.saturating_duration_since(since) < TIME_TO_LOG_IN {
+            return;
+        }
+        if let Some(session) = self.slots.get_mut(index as usize).and_then(|slot| slot.session.as_mut()) {
+            let _ = catch_unwind(AssertUnwindSafe(|| session.make_room(now)));
+        }
+        self.remove(index);
     }
 
     fn admit(
@@ -374,6 +397,7 @@ impl Reactor {
         self.shared.open.store(self.sessions(), Ordering::Relaxed);
         self.slots[index as usize].session = Some(session);
         self.slots[index as usize].entry = entry;
+        self.slots[index as usize].since = Some(now);
         self.queue(index);
     }
 

@@ -35,9 +35,11 @@ const IDLE: Duration = Duration::from_secs(3);
 /// How long a closed session waits for the peer to see the farewell, and how much it reads meanwhile.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_READS: usize = 32;
-/// How long work goes on for a peer that closed its side and may still read the answer. What was sent or received
-/// meanwhile starts it again.
-const HALF_CLOSED: Duration = Duration::from_secs(2);
+/// How long work goes on for a peer that closed its side and may still read the answer (`printf ... | nc`). What was sent
+/// or received meanwhile starts it again.
+const HALF_CLOSED: Duration = Duration::from_secs(30);
+/// The same where the peer cut TLS off without its closing alert: it reads nothing more, most probably.
+const CUT_OFF: Duration = Duration::from_secs(2);
 
 enum Phase<P: ServerProtocol> {
     Cleartext(P::Cleartext),
@@ -356,7 +358,9 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         }
         let counts = self.link.counts();
         let gone_at = self.gone_at.filter(|(_, before)| *before == counts && !self.link.has_output());
-        let (at, _) = *self.gone_at.insert(gone_at.unwrap_or((now + HALF_CLOSED, counts)));
+        let more = || if self.link.is_cut_off() { CUT_OFF } else { HALF_CLOSED };
+        let gone_at = gone_at.unwrap_or_else(|| (now + more(), counts));
+        let (at, _) = *self.gone_at.insert(gone_at);
         at <= now
     }
 
@@ -567,6 +571,14 @@ impl<P: ServerProtocol, H: Handler<P>> SessionTask for Session<P, H> {
 
     fn abort(&mut self, now: Instant) {
         self.close(&CloseReason::Shutdown, now);
+        let _ = self.link.transmit();
+    }
+
+    fn make_room(&mut self, now: Instant) {
+        if matches!(self.phase, Some(Phase::Cleartext(_) | Phase::Secure(_))) && !self.machine_closed() {
+            self.link.tx.put(P::TOO_MANY_CONNECTIONS);
+        }
+        self.close(&CloseReason::Failed(Error::QueueFull), now);
         let _ = self.link.transmit();
     }
 

@@ -38,6 +38,8 @@ pub(crate) trait SessionTask: Send {
     fn is_blocked(&self) -> bool;
     /// The reactor ends this session now.
     fn abort(&mut self, now: Instant);
+    /// The reactor ends this session now, since another one needs its place.
+    fn make_room(&mut self, now: Instant);
     /// The socket, as long as there is one.
     fn socket(&mut self) -> Option<&mut TcpStream>;
     /// Whether the client has still to log in.

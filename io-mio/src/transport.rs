@@ -217,6 +217,12 @@ impl Transport {
         self.hung_up
     }
 
+    /// Whether the peer has ended TLS without its closing alert, as far as that is known without reading: nothing is left
+    /// to read in front of the end of the connection.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| !tls.closed) && matches!(self.socket.peek(&mut [0]), Ok(0))
+    }
+
     /// Whether a read may bring something.
     pub(crate) const fn is_readable(&self) -> bool {
         self.readable

@@ -101,8 +101,10 @@ fn a_session_that_is_gone_before_the_worker_is_done_harms_nobody() {
 fn work_ends_when_its_client_is_gone() {
     let server = plain();
     let mut gone = client(&server);
-    say(&mut gone, "FOREVER\r\nPING unread\r\n");
+    say(&mut gone, "PING one\r\nFOREVER\r\nPING unread\r\n");
     server.saw("FOREVER");
+    // What it leaves unread resets the connection: it did not only close its side.
+    std::thread::sleep(Duration::from_millis(100));
     drop(gone);
     server.saw("job dropped");
 }
@@ -115,6 +117,40 @@ fn work_goes_on_for_a_client_that_only_closed_its_side() {
     half.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(read_line(&mut half), "LATE one\r\n");
     assert_eq!(read_line(&mut half), "LATE two\r\n");
+}
+
+#[test]
+fn work_of_some_seconds_goes_on_for_a_client_that_closed_its_side() {
+    let server = plain();
+    let mut half = client(&server);
+    say(&mut half, "SLOW one\r\nPING two\r\n");
+    half.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(read_line(&mut half), "SLOW one\r\n");
+    assert_eq!(read_line(&mut half), "PONG two\r\n");
+    assert_eq!(read_line(&mut half), "", "closed when all is answered");
+}
+
+#[test]
+fn the_oldest_client_that_has_not_logged_in_gives_its_place_to_a_new_one() {
+    let mut limits = ReactorLimits::default();
+    limits.connections_before_login = 3;
+    let mut deadlines = Deadlines::default();
+    deadlines.login = Duration::from_secs(60);
+    let server = Server::with(ListenerTls::None, Config::default(), deadlines, limits);
+    let mut silent: Vec<_> = (0..3).map(|_| client(&server)).collect();
+    // None of them came so long ago that it must give way.
+    assert_eq!(
+        read_line(&mut BufReader::new(TcpStream::connect(server.address).unwrap())),
+        "421 too busy\r\n"
+    );
+    std::thread::sleep(Duration::from_millis(1_100));
+    let mut owner = client(&server);
+    say(&mut owner, "PING in\r\n");
+    assert_eq!(read_line(&mut owner), "PONG in\r\n");
+    assert_eq!(read_line(&mut silent[0]), "421 too busy\r\n");
+    assert_eq!(read_line(&mut silent[0]), "", "closed");
+    say(&mut silent[1], "PING still\r\n");
+    assert_eq!(read_line(&mut silent[1]), "PONG still\r\n");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! C: STARTTLS                 S: 220 ready       then TLS, and the client goes on without a greeting
 //! C: PING x                   S: PONG x
 //! C: LATE x                   S: LATE x          by a worker thread, after a while
+//! C: SLOW x                   S: SLOW x          by a worker thread, after three seconds
 //! C: GET n                    S: DATA n, then n octets
 //! C: PUT n, then n octets     S: GOT n
 //! C: PANIC                    the handler panics
@@ -371,10 +372,11 @@ impl App {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match verb {
             "PING" => core.say(&format!("PONG {rest}"), tx),
-            "LATE" => {
+            "LATE" | "SLOW" => {
                 let answer = line.to_owned();
+                let takes = Duration::from_millis(if verb == "SLOW" { 3_000 } else { 100 });
                 let job = move || {
-                    std::thread::sleep(Duration::from_millis(100));
+                    std::thread::sleep(takes);
                     answer
                 };
                 self.later = Some(self.workers.run(JobGroup::SHARED, cx.session_handle(), job).unwrap());
