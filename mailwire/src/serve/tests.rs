@@ -42,7 +42,7 @@ fn arguments(directory: &std::path::Path, options: &[&'static str]) -> crate::cl
     let words = words.into_iter().map(Into::into).chain([directory.as_os_str().to_owned()]);
     let words = words.chain(options.iter().map(Into::into));
     let Command::Serve(arguments) = Cli::try_parse_from(words).unwrap().command else { panic!() };
-    arguments
+    *arguments
 }
 
 trait Stream: Read + Write {}
