@@ -61,6 +61,7 @@ pub(crate) fn imap_session(input: &[u8], chunk: usize) -> u64 {
                 }
             }
             Event::FetchItem(FetchItem::Envelope(envelope)) => {
+                let envelope = envelope.view().unwrap_or_default();
                 for address in envelope.from.iter().chain(envelope.to.iter()).chain(envelope.cc.iter()) {
                     black_box(&address);
                 }
@@ -118,7 +119,9 @@ pub(crate) fn imap_walk(mut input: &[u8]) -> u64 {
         input = rest;
         let Response::Untagged(Untagged::Fetch(fetch)) = parse::response(frame, &cx) else { continue };
         for item in fetch.items.iter() {
-            if let FetchItem::BodyStructure(structure) = item {
+            if let FetchItem::BodyStructure(structure) = item
+                && let Some(structure) = structure.view()
+            {
                 black_box(parts(&structure));
             }
         }

@@ -69,7 +69,7 @@ fn walk_parts(frame: &[u8], cx: &Context) -> usize {
     loop {
         let (used, step) = fetch::next_item(&frame[at..], place, cx).unwrap();
         if let fetch::ParsedItem::Item(FetchItem::BodyStructure(body)) = &step {
-            return count(body);
+            return body.view().map_or(0, |body| count(&body));
         }
         at += used;
         place = fetch::ItemPosition::Later;

@@ -2,6 +2,7 @@
 
 use crate::body_structure::encode::{Detail, body};
 use crate::body_structure::owned::OwnedBodyStructure;
+use crate::body_structure::parse::NOTHING;
 use crate::date_time::DateTime;
 use crate::date_time::encode::date_time;
 use crate::envelope::encode::envelope;
@@ -101,6 +102,8 @@ pub(crate) fn can_be_written(item: &FetchItem<'_>) -> bool {
         FetchItem::InternalDate { date, .. } => date.is_some(),
         FetchItem::EmailId(id) | FetchItem::ThreadId(Some(id)) => is_atom(*id),
         FetchItem::Other { name, .. } => is_atom(*name),
+        FetchItem::Envelope(envelope) => !envelope.is_none(),
+        FetchItem::Body(structure) | FetchItem::BodyStructure(structure) => !structure.is_none(),
         FetchItem::Unparsed { .. } => false,
         _ => true,
     }
@@ -120,15 +123,15 @@ fn msg_att_item<S: Sink + ?Sized>(item: &FetchItem<'_>, out: &mut S) {
         }
         FetchItem::Envelope(value) => {
             out.put(b"ENVELOPE ");
-            envelope(value, out);
+            envelope(&value.view().unwrap_or_default(), out);
         }
         FetchItem::Body(structure) => {
             out.put(b"BODY ");
-            body(structure, Detail::Body, out);
+            body(&structure.view().unwrap_or(NOTHING), Detail::Body, out);
         }
         FetchItem::BodyStructure(structure) => {
             out.put(b"BODYSTRUCTURE ");
-            body(structure, Detail::BodyStructure, out);
+            body(&structure.view().unwrap_or(NOTHING), Detail::BodyStructure, out);
         }
         FetchItem::Section { section, origin, value } => {
             section_name(section, *origin, out);

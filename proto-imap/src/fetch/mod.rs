@@ -11,8 +11,8 @@ use crate::body_structure::BodyStructure;
 use crate::date_time::DateTime;
 use crate::envelope::Envelope;
 use crate::flags::FlagList;
-use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::lazy_list::{LazyList, LazyValue};
 use crate::grammar::string::IString;
 use crate::grammar::unparsed::Unparsed;
 use crate::section::Section;
@@ -34,12 +34,12 @@ pub enum FetchItem<'i> {
         /// The time as it came.
         raw: IString<'i>,
     },
-    /// `ENVELOPE`
-    Envelope(Envelope<'i>),
+    /// `ENVELOPE`. The envelope is parsed again when it is viewed, so that an item stays small.
+    Envelope(LazyValue<'i, Envelope<'i>>),
     /// `BODY` without a section: the structure without its extension data.
-    Body(BodyStructure<'i>),
+    Body(LazyValue<'i, BodyStructure<'i>>),
     /// `BODYSTRUCTURE`
-    BodyStructure(BodyStructure<'i>),
+    BodyStructure(LazyValue<'i, BodyStructure<'i>>),
     /// The contents of a section, in the frame; `None`: there is no such section.
     Section {
         /// Which section.

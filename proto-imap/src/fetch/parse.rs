@@ -29,7 +29,7 @@ use crate::envelope::parse::envelope;
 use crate::fetch::FetchItem;
 use crate::flags::parse::flag_list;
 use crate::grammar::characters::is_atom_char;
-use crate::grammar::lazy_list::{Element, list_of};
+use crate::grammar::lazy_list::{Element, LazyValue, list_of};
 use crate::grammar::number::{number64, nz_number};
 use crate::grammar::primitive::{close, crlf, nil, octet, open, sp, spaces, word};
 use crate::grammar::repair::Repair;
@@ -234,7 +234,7 @@ fn known_item<'i>(name: &'i [u8], i: &'i [u8], item: &mut FetchItem<'i>, cx: &Co
         3 if is(b"UID") => argument(i, item, cx, nz_number, FetchItem::Uid),
         4 if is(b"BODY") => match i.first() {
             Some(b'[') => fill(item, body_section(i, SectionItem::Body, cx)),
-            _ => argument(i, item, cx, |i, cx| cx.attempts(|| body(i, cx)), FetchItem::Body),
+            _ => argument(i, item, cx, |i, cx| lazy(i, cx, body), FetchItem::Body),
         },
         5 if is(b"FLAGS") => argument(i, item, cx, flag_list, FetchItem::Flags),
         6 if is(b"MODSEQ") => argument(i, item, cx, permsg_modsequence, FetchItem::ModSeq),
@@ -244,9 +244,7 @@ fn known_item<'i>(name: &'i [u8], i: &'i [u8], item: &mut FetchItem<'i>, cx: &Co
         6 if is(b"RFC822") => fill(item, whole(i, SectionItem::Rfc822, cx)),
         7 if is(b"EMAILID") => argument(i, item, cx, object_id, FetchItem::EmailId),
         7 if is(b"PREVIEW") => argument(i, item, cx, preview, FetchItem::Preview),
-        8 if is(b"ENVELOPE") => {
-            argument(i, item, cx, |i, cx| cx.attempts(|| envelope(i, cx)), FetchItem::Envelope)
-        }
+        8 if is(b"ENVELOPE") => argument(i, item, cx, |i, cx| lazy(i, cx, envelope), FetchItem::Envelope),
         8 if is(b"THREADID") => argument(i, item, cx, thread_id, FetchItem::ThreadId),
         8 if is(b"SAVEDATE") => argument(i, item, cx, save_date, |item| item),
         10 if is(b"X-GM-MSGID") => argument(i, item, cx, number64, FetchItem::GmailMessageId),
@@ -260,7 +258,7 @@ fn known_item<'i>(name: &'i [u8], i: &'i [u8], item: &mut FetchItem<'i>, cx: &Co
         12 if is(b"INTERNALDATE") => argument(i, item, cx, internal_date, |item| item),
         13 if is(b"RFC822.HEADER") => fill(item, whole(i, SectionItem::Rfc822Header, cx)),
         13 if is(b"BODYSTRUCTURE") => {
-            argument(i, item, cx, |i, cx| cx.attempts(|| body(i, cx)), FetchItem::BodyStructure)
+            argument(i, item, cx, |i, cx| lazy(i, cx, body), FetchItem::BodyStructure)
         }
         _ => return Ok(None),
     };
@@ -272,6 +270,18 @@ fn fill<'i>(item: &mut FetchItem<'i>, parsed: Parsed<'i, FetchItem<'i>>) -> Pars
     let (rest, value) = parsed?;
     *item = value;
     Ok((rest, ()))
+}
+
+/// Checks a value and returns its place, so that it is parsed again only if it is viewed.
+fn lazy<'i, T: Element<'i> + 'i>(
+    i: &'i [u8],
+    cx: &Context,
+    parse: impl Fn(&'i [u8], &Context) -> Parsed<'i, T>,
+) -> Parsed<'i, LazyValue<'i, T>> {
+    cx.attempts(|| {
+        let (rest, _) = parse(i, cx)?;
+        Ok((rest, LazyValue::wire(taken(i, rest), cx.attempt())))
+    })
 }
 
 /// `SP value`

@@ -138,6 +138,15 @@ impl<'i, T: Element<'i> + 'i> LazyValue<'i, T> {
         Self(LazyList::wire(inner, attempt), PhantomData)
     }
 
+    /// Whether there is no value.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        match self.0.0 {
+            Source::Wire(piece, _) => piece.is_empty(),
+            Source::Given(values) => values.is_empty(),
+        }
+    }
+
     /// The value; `None` only if there is none.
     #[must_use]
     pub fn view(&self) -> Option<T> {

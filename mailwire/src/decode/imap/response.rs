@@ -183,9 +183,15 @@ fn fetch_item(item: &FetchItem<'_>) -> (String, Value) {
         FetchItem::InternalDate { date: known, raw } => {
             ("internaldate", known.as_ref().map_or_else(|| json!(string(raw)), date))
         }
-        FetchItem::Envelope(value) => ("envelope", envelope(value)),
-        FetchItem::Body(structure) => ("body", body(structure)),
-        FetchItem::BodyStructure(structure) => ("bodystructure", body(structure)),
+        FetchItem::Envelope(value) => {
+            ("envelope", value.view().map_or(Value::Null, |value| envelope(&value)))
+        }
+        FetchItem::Body(structure) => {
+            ("body", structure.view().map_or(Value::Null, |structure| body(&structure)))
+        }
+        FetchItem::BodyStructure(structure) => {
+            ("bodystructure", structure.view().map_or(Value::Null, |structure| body(&structure)))
+        }
         FetchItem::ModSeq(value) => ("modseq", json!(value)),
         FetchItem::EmailId(value) => ("emailid", json!(string(value))),
         FetchItem::ThreadId(value) => ("threadid", optional(value.as_ref())),

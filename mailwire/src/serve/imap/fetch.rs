@@ -13,7 +13,7 @@ use mailstore::Message;
 use proto_imap::Access;
 use proto_imap::server::{FetchWriter, Reply};
 use proto_imap::types::{FetchCommand, FetchModifier};
-use proto_imap::types::{FetchItem, IString, PlainCode};
+use proto_imap::types::{FetchItem, IString, LazyValue, PlainCode};
 use proto_mail::Error;
 
 use super::content::{Item, Unwanted, Wanted};
@@ -310,12 +310,18 @@ impl Writing {
                 raw: IString::EMPTY,
             },
             Item::Envelope => match &message.envelope {
-                Some(envelope) => FetchItem::Envelope(translate::envelope(arena, envelope)),
+                Some(envelope) => {
+                    FetchItem::Envelope(LazyValue::new(arena.alloc(translate::envelope(arena, envelope))))
+                }
                 None => return,
             },
             Item::Body | Item::BodyStructure => match &message.structure {
-                Some(root) if *item == Item::Body => FetchItem::Body(translate::structure(arena, root)),
-                Some(root) => FetchItem::BodyStructure(translate::structure(arena, root)),
+                Some(root) if *item == Item::Body => {
+                    FetchItem::Body(LazyValue::new(arena.alloc(translate::structure(arena, root))))
+                }
+                Some(root) => {
+                    FetchItem::BodyStructure(LazyValue::new(arena.alloc(translate::structure(arena, root))))
+                }
                 None => return,
             },
             Item::ModSeq => FetchItem::ModSeq(message.modseq),
