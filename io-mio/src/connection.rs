@@ -19,7 +19,7 @@ use proto_mail::{
 use crate::{
     ClientProtocol, Deadlines, Error, TimeoutStage, TlsClientConfig, TlsInfo,
     session::LOW_WATER,
-    timers::{Clock, Expired, Reading},
+    timers::{Clock, Expired, Reading, longest},
     transport::{self, Begin, Received, Scratch, Transport},
 };
 
@@ -362,7 +362,7 @@ impl BlockingTransport {
                 }
                 Expired::TooSlow => Ok(Step::Late(TimeoutStage::MinimumRate, deadlines.rate.per)),
                 Expired::Wait(awaited) => {
-                    Ok(Step::Late(TimeoutStage::Wait(awaited), wait.after.min(deadlines.limit(awaited))))
+                    Ok(Step::Late(TimeoutStage::Wait(awaited), longest(wait, deadlines)))
                 }
             };
         }
@@ -439,7 +439,7 @@ impl BlockingTransport {
         let mut negotiation = P::starttls(machine, &mut self.link.tx).map_err(|error| self.failed(error))?;
         let (begun, first) = (Instant::now(), negotiation.wait());
         // Each answer has its own time; a peer that says something else all the while must not have all of it.
-        let most = first.after.min(self.deadlines.limit(first.awaited)).saturating_mul(NEGOTIATION);
+        let most = longest(first, &self.deadlines).saturating_mul(NEGOTIATION);
         loop {
             let wait = negotiation.wait();
             let link = &mut self.link;
@@ -474,7 +474,7 @@ impl BlockingTransport {
 
     /// Makes the handshake.
     pub(crate) fn handshake(&mut self) -> Result<(Secure, Arc<TlsInfo>), Error> {
-        let wait = Wait { awaited: WaitFor::TlsHandshake, after: self.deadlines.tls, generation: 0 };
+        let wait = Wait::new(WaitFor::TlsHandshake, self.deadlines.tls, 0);
         self.clock.rearm();
         loop {
             if let Some(vouched) = self.link.vouch(None) {

@@ -18,7 +18,7 @@ use crate::{
     handler::Login,
     listener::{ListenerTls, Listening, Terms},
     session_task::{SessionTask, TurnOutcome, WakeReason},
-    timers::{Clock, Expired, Reading},
+    timers::{Clock, Expired, Reading, longest},
     trace::Role,
     transport::{Begin, Ports, Received, Scratch, Transport},
 };
@@ -402,7 +402,8 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
         };
         match self.flow {
             Flow::Events if wait.awaited == WaitFor::Delay => {
-                Wait { after: wait.after.saturating_add(self.login.delay), ..wait }
+                let after = wait.after.unwrap_or(Duration::MAX).saturating_add(self.login.delay);
+                Wait::new(wait.awaited, after, wait.generation)
             }
             Flow::Events => wait,
             Flow::More | Flow::Paused => Wait::forever(WaitFor::Application, wait.generation),
@@ -427,7 +428,7 @@ impl<P: ServerProtocol, H: Handler<P>> Session<P, H> {
             Expired::Wait(awaited) => TimeoutStage::Wait(awaited),
             Expired::TooSlow => TimeoutStage::MinimumRate,
         };
-        let after = reading.wait.after.min(deadlines.limit(reading.wait.awaited));
+        let after = longest(reading.wait, deadlines);
         match &mut self.phase {
             Some(Phase::Cleartext(machine)) => machine.timed_out(&mut self.link.tx)?,
             Some(Phase::Secure(machine)) => machine.timed_out(&mut self.link.tx)?,

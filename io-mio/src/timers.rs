@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto_mail::{Wait, WaitFor};
+use proto_mail::{Deadline, Wait, WaitFor};
 
 /// The least rate at which a message must come in, or output be taken: a peer below it is cut off, however often
 /// it sends an octet.
@@ -110,6 +110,11 @@ impl Deadlines {
     }
 }
 
+/// How long this wait may last: [`Duration::MAX`] if there is no limit.
+pub(crate) fn longest(wait: Wait, deadlines: &Deadlines) -> Duration {
+    wait.at_most(deadlines.limit(wait.awaited)).after.unwrap_or(Duration::MAX)
+}
+
 /// What a clock says when its time has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expired {
@@ -130,7 +135,8 @@ pub(crate) enum Expired {
 /// * While a message comes in, generations move with each part, so its least rate is watched too.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
-    wait: Option<(Wait, Option<Instant>)>,
+    wait: Option<WaitFor>,
+    deadline: Deadline<Instant>,
     blocked_since: Option<Instant>,
     sent: u64,
     incoming: Option<Window>,
@@ -176,7 +182,7 @@ impl Clock {
                 .then_some(Expired::Stalled);
         }
         match self.wait {
-            Some((wait, Some(at))) if at <= see.now => Some(Expired::Wait(wait.awaited)),
+            Some(awaited) if self.deadline.is_due(see.now) => Some(Expired::Wait(awaited)),
             _ => {
                 overdue(&mut self.incoming, see.received, see.now, deadlines.rate).then_some(Expired::TooSlow)
             }
@@ -186,24 +192,23 @@ impl Clock {
     /// The machine took a time-out and goes on: the same generation counts anew.
     pub(crate) fn rearm(&mut self) {
         self.wait = None;
+        self.deadline.disarm();
     }
 
     fn observe_wait(&mut self, see: Reading, deadlines: &Deadlines) {
-        let limit = see.wait.after.min(deadlines.limit(see.wait.awaited));
+        let wait = see.wait.at_most(deadlines.limit(see.wait.awaited));
         let answer = matches!(see.wait.awaited, WaitFor::Reply | WaitFor::DataReply);
         let spoke = answer && see.sent != self.sent;
         self.sent = see.sent;
-        match &mut self.wait {
-            Some((armed, at)) if same(armed, &see.wait) && !spoke => {
-                // What was blocked for a while is due that much later.
-                if let (Some(since), false) = (self.blocked_since, see.blocked) {
-                    *at = at.and_then(|at| at.checked_add(see.now.saturating_duration_since(since)));
-                }
-            }
-            _ => {
-                self.wait = Some((see.wait, see.now.checked_add(limit)));
-                self.blocked_since = None;
-            }
+        if spoke {
+            self.deadline.disarm();
+        }
+        self.wait = Some(wait.awaited);
+        if self.deadline.arm(wait, see.now) {
+            self.blocked_since = None;
+        } else if let (Some(since), false) = (self.blocked_since, see.blocked) {
+            // What was blocked for a while is due that much later.
+            self.deadline.postpone(see.now.saturating_duration_since(since));
         }
         self.blocked_since = match self.blocked_since {
             Some(since) if see.blocked => Some(since),
@@ -214,17 +219,12 @@ impl Clock {
 
     fn deadline(&self) -> Option<Instant> {
         let wait = match (self.blocked_since, &self.wait) {
-            (None, Some((_, at))) => *at,
+            (None, Some(_)) => self.deadline.at(),
             _ => None,
         };
         let windows = [self.incoming, self.outgoing].into_iter().flatten().filter_map(|window| window.until);
         windows.chain(wait).min()
     }
-}
-
-/// A wait is the same while its generation and its kind are.
-fn same(a: &Wait, b: &Wait) -> bool {
-    a.generation == b.generation && a.awaited == b.awaited
 }
 
 fn watch(window: &mut Option<Window>, on: bool, count: u64, now: Instant, rate: MinimumRate) {
@@ -283,7 +283,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn see(now: Instant, awaited: WaitFor, generation: u32) -> Reading {
-        let wait = Wait { awaited, after: 10 * SECOND, generation };
+        let wait = Wait::new(awaited, 10 * SECOND, generation);
         Reading { now, wait, received: 0, sent: 0, blocked: false, reading: true }
     }
 

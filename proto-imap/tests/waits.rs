@@ -434,11 +434,11 @@ fn each_wait_of_a_server_has_its_name_and_its_end() {
     let waits = Config::default().waits;
     let (mut server, mut rx, mut tx) = serving();
     let wait = server.wait();
-    assert_eq!((wait.awaited, wait.after), (WaitFor::Command, waits.authentication));
+    assert_eq!((wait.awaited, wait.after), (WaitFor::Command, Some(waits.authentication)));
     rx.extend(b"a NO");
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
     let rest = server.wait();
-    assert_eq!((rest.awaited, rest.after), (WaitFor::Remainder, waits.rest));
+    assert_eq!((rest.awaited, rest.after), (WaitFor::Remainder, Some(waits.rest)));
     assert_ne!(rest.generation, wait.generation);
     rx.extend(b"O");
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
@@ -460,12 +460,12 @@ fn each_wait_of_a_server_has_its_name_and_its_end() {
     let wait = server.wait();
     assert_eq!(
         (wait.awaited, wait.after),
-        (WaitFor::Command, waits.command),
+        (WaitFor::Command, Some(waits.command)),
         "whoever is known may take longer"
     );
     rx.extend(b"c IDLE\r\n");
     let Some(Heard::Idle(_)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
-    assert_eq!((server.wait().awaited, server.wait().after), (WaitFor::Command, waits.command));
+    assert_eq!((server.wait().awaited, server.wait().after), (WaitFor::Command, Some(waits.command)));
     let error = server.timed_out(&mut tx).unwrap_err();
     assert_eq!(error, Limit::Timeout(WaitFor::Command).into());
     assert_eq!((server.timed_out(&mut tx), server.wait().awaited), (Err(error), WaitFor::Nothing));
@@ -491,28 +491,32 @@ fn a_message_is_awaited_part_by_part() {
     let Some(Heard::Append { offer, .. }) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
     assert_eq!(server.wait().awaited, WaitFor::Application);
     server.accept_literal(offer, &mut tx).unwrap();
-    assert_eq!(waiting(&server), (WaitFor::Data, waits.data));
+    assert_eq!(waiting(&server), (WaitFor::Data, Some(waits.data)));
     let begun = server.wait();
     rx.extend(b"m");
     let Some(Heard::AppendChunk(b"m")) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
-    assert_eq!(waiting(&server), (WaitFor::Data, waits.data));
+    assert_eq!(waiting(&server), (WaitFor::Data, Some(waits.data)));
     assert_ne!(server.wait().generation, begun.generation, "a part has come");
     rx.extend(b"mm");
     assert!(matches!(server.next_event(&mut rx, &mut tx).unwrap(), Some(Heard::AppendChunk(b"mm"))));
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
-    assert_eq!(waiting(&server), (WaitFor::Remainder, waits.rest), "only the line end is missing");
+    assert_eq!(waiting(&server), (WaitFor::Remainder, Some(waits.rest)), "only the line end is missing");
 
     let (mut server, mut rx, mut tx) = known();
     rx.extend(b"a APPEND x {0}\r\n");
     let Some(Heard::Append { offer, .. }) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
     server.accept_literal(offer, &mut tx).unwrap();
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
-    assert_eq!(waiting(&server), (WaitFor::Remainder, waits.rest), "a message of no octets has come");
+    assert_eq!(waiting(&server), (WaitFor::Remainder, Some(waits.rest)), "a message of no octets has come");
 
     let (mut server, mut rx, mut tx) = known();
     rx.extend(b"a FETCH {3+}\r\nx");
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
-    assert_eq!(waiting(&server), (WaitFor::Data, waits.data), "what is refused is awaited all the same");
+    assert_eq!(
+        waiting(&server),
+        (WaitFor::Data, Some(waits.data)),
+        "what is refused is awaited all the same"
+    );
     assert_eq!(server.timed_out(&mut tx), Err(Limit::Timeout(WaitFor::Data).into()));
 }
 

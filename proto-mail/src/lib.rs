@@ -23,6 +23,8 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
 
 pub mod buffer;
 pub mod channel;
@@ -46,4 +48,4 @@ pub use reply_order::{CommandMark, ReceiveMark};
 pub use sasl::{Mechanism, Mechanisms};
 pub use secret::{Credentials, Secret};
 pub use token::{AuthRequest, AuthVerdict, StartTlsRequest};
-pub use wait::{Wait, WaitFor};
+pub use wait::{Deadline, Wait, WaitFor};

@@ -8,7 +8,7 @@ use proto_mail::sasl::{
     self, ClientExchange, MAX_ITERATIONS, MIN_ITERATIONS, NoMechanism, SaslContext, SaslError, ScramHash,
     ScramKeys, ServerExchange, ServerStep,
 };
-use proto_mail::token::{AuthQuestion, AuthRequest, StartTlsRequest};
+use proto_mail::token::{AuthQuestion, AuthRequest, StartTlsRequest, TokenIssuer};
 use proto_mail::{
     AuthVerdict, Channel, ChannelBinding, Cleartext, Credentials, Mechanism, Mechanisms, Secret, Secure,
 };
@@ -435,10 +435,13 @@ fn exchanges_know_their_mechanism() {
 /// What nobody may show, and what is shown in its place.
 #[test]
 fn questions_show_their_kind() {
-    assert_eq!(StartTlsRequest::new(7).serial(), 7);
-    let ask = |question| {
-        let request = AuthRequest::new(7, Mechanism::Plain, question);
-        assert_eq!((request.serial(), request.mechanism()), (7, Mechanism::Plain));
+    let mut tokens = TokenIssuer::new();
+    let request = StartTlsRequest::new(tokens.issue());
+    assert!(tokens.is_newest(request.token()));
+    let mut ask = |question| {
+        let request = AuthRequest::new(tokens.issue(), Mechanism::Plain, question);
+        assert!(tokens.is_newest(request.token()));
+        assert_eq!(request.mechanism(), Mechanism::Plain);
         format!("{:?}", request.question())
     };
     assert_eq!(

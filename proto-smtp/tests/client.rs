@@ -573,7 +573,7 @@ fn each_answer_has_the_time_that_the_rfc_gives_it() {
             Event::SendData(_) => client.data_writer().unwrap().finish(tx).unwrap(),
             _ => return,
         }
-        seen.push((client.wait().awaited, client.wait().after.as_secs() / 60));
+        seen.push((client.wait().awaited, client.wait().after.unwrap().as_secs() / 60));
     });
     let (reply, end) = (WaitFor::Reply, WaitFor::DataReply);
     assert_eq!(seen, [(reply, 5), (reply, 5), (reply, 2), (end, 10)]);

@@ -533,7 +533,7 @@ fn time_is_up_with_421_and_a_drip_gains_nothing() {
     let mut server = Server::<Cleartext>::new(config(), &mut tx);
     let _ = tx.take();
     let wait = server.wait();
-    assert_eq!((wait.awaited, wait.after), (WaitFor::Command, Duration::from_secs(300)));
+    assert_eq!((wait.awaited, wait.after), (WaitFor::Command, Some(Duration::from_secs(300))));
     for octet in b"NOO" {
         rx.extend(&[*octet]);
         assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());

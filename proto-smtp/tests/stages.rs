@@ -46,7 +46,7 @@ fn a_client_may_be_refused_while_the_greeting_is_held_back() {
     waits.greeting_delay = Duration::from_secs(3);
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(config().waits(waits), &mut tx);
-    assert_eq!((server.wait().awaited, server.wait().after), (WaitFor::Delay, Duration::from_secs(3)));
+    assert_eq!((server.wait().awaited, server.wait().after), (WaitFor::Delay, Some(Duration::from_secs(3))));
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none() && tx.is_empty());
     server.reject_connection(&response(521), &mut tx).unwrap();
     assert_eq!(tx.take(), b"521 not you\r\n");
@@ -173,7 +173,7 @@ fn guessing_costs_time_and_ends() {
         let Some(Event::Auth(request)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!("AUTH") };
         server.answer_auth(request, proto_mail::AuthVerdict::Reject, &mut tx).unwrap();
         let wait = server.wait();
-        assert_eq!((wait.awaited, wait.after), (WaitFor::Delay, Duration::from_secs(2)));
+        assert_eq!((wait.awaited, wait.after), (WaitFor::Delay, Some(Duration::from_secs(2))));
         assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none() && tx.is_empty());
         assert!(!server.wants_read(&tx));
         let over = server.timed_out(&mut tx);

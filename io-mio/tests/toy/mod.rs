@@ -123,7 +123,9 @@ impl Core {
         if self.server && line == b"STARTTLS\r\n" {
             self.asked = true;
             rx.consume(length);
-            return Ok(Some(Event::StartTls(StartTlsRequest::new(self.generation))));
+            return Ok(Some(Event::StartTls(StartTlsRequest::new(
+                proto_mail::token::TokenIssuer::new().issue(),
+            ))));
         }
         let text = str::from_utf8(line).map_err(|_| PeerError::Malformed)?;
         if let Some(count) = text.strip_prefix("PUT ").or(text.strip_prefix("DATA ")) {
@@ -142,7 +144,7 @@ impl Core {
             () if !self.greeted => (WaitFor::Greeting, self.config.reply),
             () => (WaitFor::Reply, self.config.reply),
         };
-        Wait { awaited, after, generation: self.generation }
+        Wait::new(awaited, after, self.generation)
     }
 
     pub fn say(&mut self, line: &str, tx: &mut SendBuffer) {

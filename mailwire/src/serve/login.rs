@@ -229,6 +229,7 @@ mod tests {
     use std::time::Instant;
 
     use mailstore::SqliteStore;
+    use proto_mail::token::TokenIssuer;
 
     use super::*;
 
@@ -261,7 +262,7 @@ mod tests {
         let mut took = [Vec::new(), Vec::new()];
         for _ in 0..tries {
             for (took, question) in took.iter_mut().zip(questions) {
-                let request = AuthRequest::new(1, Mechanism::Plain, question());
+                let request = AuthRequest::new(TokenIssuer::new().issue(), Mechanism::Plain, question());
                 let (quick, costly) = answer(store, &request, None).unwrap();
                 let begun = Instant::now();
                 let answer = quick().unwrap_or_else(costly);
@@ -307,7 +308,7 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(store);
         let ask = |name: &str, password: &[u8]| {
             let request = AuthRequest::new(
-                1,
+                TokenIssuer::new().issue(),
                 Mechanism::Plain,
                 AuthQuestion::Verify(Credentials::password(name, password)),
             );

@@ -333,7 +333,7 @@ impl Session {
             _ if !self.commands.is_empty() => (WaitFor::Reply, waits.reply),
             _ => return Wait::forever(WaitFor::Application, self.generation),
         };
-        Wait { awaited, after, generation: self.generation }
+        Wait::new(awaited, after, self.generation)
     }
 
     /// What the client waited for did not arrive. An idling client ends IDLE; the application begins it again.

@@ -38,7 +38,7 @@ impl Session {
         self.command_ended();
         self.turn = Turn::Literal(announced.size, announced.sync);
         Ok(CoreEvent::Append {
-            offer: LiteralOffer { serial: self.next_token() },
+            offer: LiteralOffer { token: self.tokens.issue() },
             mailbox: append.mailbox,
             flags: append.flags,
             date: append.date,
@@ -68,7 +68,7 @@ impl Session {
     }
 
     fn offered(&mut self, offer: &LiteralOffer) -> Result<(u64, Sync), Error> {
-        self.check_token(offer.serial)?;
+        self.check_token(&offer.token)?;
         match self.turn {
             Turn::Literal(size, sync) => Ok((size, sync)),
             _ => Err(Misuse::StaleToken.into()),
@@ -134,7 +134,7 @@ impl Session {
         self.turn = Turn::Command;
         if end == 2 {
             self.turn = Turn::Reply { effect: Effect::None, expunge: Expunge::Forbidden };
-            let reply = Reply { serial: self.next_token() };
+            let reply = Reply { token: self.tokens.issue() };
             return Ok(Found::Event(CoreEvent::AppendEnd(reply)));
         }
         let refusal = Refusal::bad("nothing may follow the message");

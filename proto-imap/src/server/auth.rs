@@ -130,7 +130,7 @@ impl Session {
     /// Asks the application about the client's identity.
     fn ask(&mut self, exchange: Option<SaslExchange>, mechanism: Mechanism, question: AuthQuestion) -> Found {
         self.turn = Turn::Verdict(Verdict { exchange, unreported: None });
-        let request = AuthRequest::new(self.next_token(), mechanism, question);
+        let request = AuthRequest::new(self.tokens.issue(), mechanism, question);
         Found::Event(CoreEvent::Auth(request))
     }
 
@@ -157,7 +157,7 @@ impl Session {
         verdict: AuthVerdict,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
-        self.check_token(request.serial())?;
+        self.check_token(request.token())?;
         let exchange = match core::mem::replace(&mut self.turn, Turn::Command) {
             Turn::Verdict(Verdict { exchange, .. }) => exchange,
             other => {
@@ -165,6 +165,17 @@ impl Session {
                 return Err(Misuse::StaleToken.into());
             }
         };
+        self.conclude(exchange, request.is_rejected_by(&verdict), verdict, tx)
+    }
+
+    /// Goes on after the application's verdict.
+    pub(super) fn conclude(
+        &mut self,
+        exchange: Option<SaslExchange>,
+        rejected: bool,
+        verdict: AuthVerdict,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
         self.command_ended();
         let Some(mut exchange) = exchange else {
             match verdict {
@@ -176,7 +187,7 @@ impl Session {
             }
             return Ok(());
         };
-        exchange.rejected |= request.is_rejected_by(&verdict);
+        exchange.rejected |= rejected;
         let step = exchange.mechanism.answer(verdict);
         if let Found::Event(CoreEvent::Auth(request)) = self.sasl_step(exchange, step, tx)?
             && let Turn::Verdict(Verdict { unreported, .. }) = &mut self.turn

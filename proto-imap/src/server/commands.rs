@@ -195,7 +195,7 @@ impl Session {
                 rx.consume(len);
                 self.reader.framer.reset();
                 self.turn = Turn::StartTls;
-                let request = StartTlsRequest::new(self.next_token());
+                let request = StartTlsRequest::new(self.tokens.issue());
                 Ok(Found::Event(CoreEvent::StartTls(request)))
             }
             CommandName::Capability | CommandName::Logout | CommandName::Idle | CommandName::Enable => {
@@ -243,7 +243,7 @@ impl Session {
                 self.reader.borrowed = len;
                 self.command_ended();
                 self.turn = Turn::Idling;
-                let reply = Reply { serial: self.next_token() };
+                let reply = Reply { token: self.tokens.issue() };
                 return Ok(Found::Event(CoreEvent::Idle(reply)));
             }
             _ => return self.refuse_command(len, Refusal::bad("the command has no such arguments"), tx),
@@ -269,7 +269,7 @@ impl Session {
                     _ => Expunge::Allowed,
                 };
                 self.turn = Turn::Reply { effect: Effect::of(name), expunge };
-                Ok(CoreEvent::Command(Reply { serial: self.next_token() }, command))
+                Ok(CoreEvent::Command(Reply { token: self.tokens.issue() }, command))
             }
             Err(unparsed) => {
                 // A limit is told by its code (RFC 9051 §7.1).

@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use proto_mail::token::Token;
 use proto_mail::{AuthRequest, Channel, StartTlsRequest};
 
 use crate::parse::UnparsedCommand;
@@ -120,12 +121,12 @@ impl<'i> CoreEvent<'i> {
 #[derive(Debug)]
 #[must_use = "the client waits: reply"]
 pub struct Reply {
-    pub(super) serial: u32,
+    pub(super) token: Token,
 }
 
 /// The right and the duty to say whether a message may be sent.
 #[derive(Debug)]
 #[must_use = "the client waits: accept or reject"]
 pub struct LiteralOffer {
-    pub(super) serial: u32,
+    pub(super) token: Token,
 }

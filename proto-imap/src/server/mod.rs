@@ -150,7 +150,7 @@ impl Session {
         text: &str,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
-        self.check_token(request.serial())?;
+        self.check_token(request.token())?;
         if !matches!(self.turn, Turn::StartTls) {
             return Err(Misuse::StaleToken.into());
         }

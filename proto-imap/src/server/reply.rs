@@ -2,13 +2,15 @@
 
 use alloc::vec::Vec;
 
+use proto_mail::token::Token;
 use proto_mail::trace::TraceKind;
-use proto_mail::{Error, Limit, Misuse, SendBuffer};
+use proto_mail::{AuthVerdict, Error, Limit, Misuse, SendBuffer};
 
 use super::event::Reply;
 use super::fetch::Unfinished;
-use super::session::{Session, Turn};
+use super::session::{Session, Turn, Verdict};
 use crate::encode;
+use crate::frame::Sync;
 use crate::state::{Effect, Outcome, State};
 use crate::types::{Condition, Response, StatusResponse};
 
@@ -90,7 +92,7 @@ impl Session {
         status: &StatusResponse<'_>,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
-        self.check_token(reply.serial)?;
+        self.check_token(&reply.token)?;
         let outcome = outcome(status)?;
         let effect = match self.turn {
             Turn::Reply { effect, .. } => effect,
@@ -104,6 +106,35 @@ impl Session {
         self.turn = Turn::Command;
         self.command_ended();
         Ok(())
+    }
+
+    /// Answers with a temporary failure if the application has dropped the token that it needs now. Returns false if it
+    /// needs none.
+    ///
+    /// # Errors
+    /// [`Misuse::StaleToken`] in the middle of a response, where no answer can be written: the session is over.
+    pub(super) fn token_dropped(&mut self, tx: &mut SendBuffer) -> Result<bool, Error> {
+        if !self.turn.needs_token() {
+            return Ok(false);
+        }
+        if self.unfinished != Unfinished::Nothing {
+            return Err(Misuse::StaleToken.into());
+        }
+        let refusal = Refusal::no("NO [SERVERBUG]", "the server could not answer: try again later");
+        match core::mem::replace(&mut self.turn, Turn::Command) {
+            Turn::Verdict(Verdict { exchange, .. }) => {
+                self.conclude(exchange, false, AuthVerdict::Unavailable, tx)?;
+                return Ok(true);
+            }
+            Turn::StartTls => self.put_tagged("NO [UNAVAILABLE]", "TLS is not available now", tx),
+            Turn::Literal(left, Sync::NonSynchronising) => {
+                let refusal = self.line(refusal.condition, refusal.text);
+                self.turn = Turn::Discarding { left, refusal };
+            }
+            _ => self.put_tagged(refusal.condition, refusal.text, tx),
+        }
+        self.command_ended();
+        Ok(true)
     }
 
     /// Writes the answer under the tag of the command in progress.
@@ -127,9 +158,9 @@ impl Session {
         Ok(())
     }
 
-    /// Whether a token of this number answers what is open now.
-    pub(super) fn check_token(&self, serial: u32) -> Result<(), Error> {
-        if self.state != State::Logout && serial == self.token {
+    /// Checks that this token answers what is open now.
+    pub(super) fn check_token(&self, token: &Token) -> Result<(), Error> {
+        if self.state != State::Logout && self.tokens.is_newest(token) {
             Ok(())
         } else {
             Err(Misuse::StaleToken.into())

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use proto_mail::sasl::ServerExchange;
+use proto_mail::token::TokenIssuer;
 use proto_mail::trace::TraceKind;
 use proto_mail::{AuthRequest, Error, Limit, Limits, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor};
 
@@ -77,6 +78,14 @@ pub(super) enum Expunge {
 }
 
 impl Turn {
+    /// Whether the application has to answer with a token.
+    pub(super) const fn needs_token(&self) -> bool {
+        matches!(
+            self,
+            Self::Reply { .. } | Self::IdleReply | Self::Verdict(_) | Self::StartTls | Self::Literal(..)
+        )
+    }
+
     /// Whether the client may send something.
     const fn is_the_clients(&self) -> bool {
         matches!(
@@ -125,8 +134,8 @@ pub(crate) struct Session {
     /// [`State::Logout`] once BYE was sent: the next call reports the end.
     pub(super) state: State,
     pub(super) turn: Turn,
-    /// The number of the last token: the one that the application has to use in its turn.
-    pub(super) token: u32,
+    /// Issues the token that the application has to use in its turn.
+    pub(super) tokens: TokenIssuer,
     pub(super) tag: CommandTag,
     pub(super) counters: Counters,
     pub(super) reader: Reader,
@@ -152,7 +161,7 @@ impl Session {
             trust,
             state: State::NotAuthenticated,
             turn: Turn::Command,
-            token: 0,
+            tokens: TokenIssuer::new(),
             tag: CommandTag::new(),
             counters: Counters::default(),
             reader: Reader { framer: Framer::default(), borrowed: 0, remainder: Remainder::None },
@@ -192,12 +201,6 @@ impl Session {
     /// A step of the conversation was completed.
     pub(super) const fn step_done(&mut self) {
         self.generation = self.generation.wrapping_add(1);
-    }
-
-    /// Returns the next token's number.
-    pub(super) const fn next_token(&mut self) -> u32 {
-        self.token = self.token.wrapping_add(1);
-        self.token
     }
 
     /// Sends BYE with this text, and returns the error that ends the session.
@@ -241,7 +244,13 @@ impl Session {
             {
                 return Ok(Some(CoreEvent::Auth(request)));
             }
-            if self.is_paused() || self.is_full(tx) {
+            if self.is_paused() {
+                if self.tokens.newest_is_gone() && self.token_dropped(tx)? {
+                    continue;
+                }
+                return Ok(None);
+            }
+            if self.is_full(tx) {
                 return Ok(None);
             }
             match self.turn {
@@ -398,7 +407,7 @@ impl Session {
                 return application;
             }
         };
-        Wait { awaited, after, generation: self.generation }
+        Wait::new(awaited, after, self.generation)
     }
 
     /// What the server waited for did not arrive, or a delay is over.
@@ -437,7 +446,7 @@ impl core::fmt::Debug for Session {
             trust,
             state,
             turn,
-            token,
+            tokens,
             tag,
             counters,
             reader,
@@ -455,7 +464,7 @@ impl core::fmt::Debug for Session {
             turn => session.field("turn", turn),
         };
         session
-            .field("token", token)
+            .field("tokens", tokens)
             .field("tag", tag)
             .field("counters", counters)
             .field("reader", reader)

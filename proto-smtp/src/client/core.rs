@@ -563,7 +563,7 @@ impl Core {
             Some(Step::Message(_) | Step::Verdict(_)) => (WaitFor::DataReply, waits.data_end),
             Some(_) => (WaitFor::Reply, waits.reply),
         };
-        Wait { awaited, after, generation: self.generation }
+        Wait::new(awaited, after, self.generation)
     }
 
     pub(super) fn timed_out(&mut self) -> Result<(), Error> {

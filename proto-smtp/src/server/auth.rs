@@ -146,9 +146,8 @@ impl Core {
             }
             _ if self.said_no => self.reject(tx),
             ServerStep::Ask(question) => {
-                self.serial = self.serial.wrapping_add(1);
-                let request = AuthRequest::new(self.serial, exchange.mechanism(), question);
-                self.enter(State::Verdict { serial: self.serial, exchange, next: Some(request) });
+                let request = AuthRequest::new(self.tokens.issue(), exchange.mechanism(), question);
+                self.enter(State::Verdict { exchange, next: Some(request) });
             }
             ServerStep::Accepted => {
                 self.authenticated = true;
@@ -199,6 +198,12 @@ impl Core {
         Ok(())
     }
 
+    /// Answers that the application cannot tell.
+    pub(super) fn unavailable(&mut self, mut exchange: Box<dyn ServerExchange>, tx: &mut SendBuffer) {
+        let step = exchange.answer(AuthVerdict::Unavailable);
+        self.conclude(exchange, step, tx);
+    }
+
     /// The application's verdict.
     pub(super) fn answer_auth(
         &mut self,
@@ -207,7 +212,7 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         match core::mem::replace(&mut self.state, State::Command) {
-            State::Verdict { serial, mut exchange, .. } if serial == request.serial() => {
+            State::Verdict { mut exchange, .. } if self.tokens.is_newest(request.token()) => {
                 self.said_no |= request.is_rejected_by(&verdict);
                 let step = exchange.answer(verdict);
                 self.conclude(exchange, step, tx);

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use proto_mail::sasl::ServerExchange;
+use proto_mail::token::TokenIssuer;
 use proto_mail::{AuthRequest, Error, PeerError, RecvBuffer, SendBuffer, StartTlsRequest, Wait, WaitFor};
 
 use super::event::CoreEvent;
@@ -31,16 +32,16 @@ pub(super) enum State {
     /// A line that is refused is swallowed up to its end.
     LineSkipper(LineSkipper),
     /// The application owes an answer.
-    Owed { serial: u32, question: Question },
+    Owed { question: Question },
     /// The client's next SASL message is awaited.
     Auth(Box<dyn ServerExchange>),
     /// The application owes a verdict.
     /// Behind one verdict another may be needed: what is to be asked next.
-    Verdict { serial: u32, exchange: Box<dyn ServerExchange>, next: Option<AuthRequest> },
+    Verdict { exchange: Box<dyn ServerExchange>, next: Option<AuthRequest> },
     /// This answer to a failed authentication is held back.
     Delay(Response<'static>),
     /// The application must accept or refuse TLS.
-    StartTls { serial: u32 },
+    StartTls,
     /// A message comes by DATA or BDAT.
     IncomingMessage(IncomingMessage),
     /// The last words were said; the application does not know yet.
@@ -75,7 +76,7 @@ pub(super) struct Core {
     /// The domains of the transaction's recipients, where they are counted.
     pub(super) domains: Domains,
     pub(super) authenticated: bool,
-    pub(super) serial: u32,
+    pub(super) tokens: TokenIssuer,
     pub(super) errors: u32,
     pub(super) failed_authentications: u32,
     /// The application has said no, and the mechanism goes on: however it ends, that was a failed attempt.
@@ -103,7 +104,7 @@ impl Core {
             mails: 0,
             domains: Domains::default(),
             authenticated: false,
-            serial: 0,
+            tokens: TokenIssuer::new(),
             errors: 0,
             failed_authentications: 0,
             said_no: false,
@@ -209,11 +210,16 @@ impl Core {
                 State::Silence if !rx.is_empty() => self.early_talker(tx)?,
                 State::Failed(error) => return Err(*error),
                 State::Verdict { next: Some(_), .. } => self.next_question(),
+                State::Owed { .. } | State::Verdict { .. } | State::StartTls
+                    if self.tokens.newest_is_gone() =>
+                {
+                    self.token_dropped(tx)
+                }
                 State::Silence
                 | State::Owed { .. }
                 | State::Verdict { .. }
                 | State::Delay(_)
-                | State::StartTls { .. }
+                | State::StartTls
                 | State::Closed => return Ok(None),
             };
             match found {
@@ -414,9 +420,8 @@ impl Core {
         if !rx.is_empty() {
             return Err(self.fail(PeerError::PlaintextAfterStartTls.into(), tx));
         }
-        self.serial = self.serial.wrapping_add(1);
-        self.enter(State::StartTls { serial: self.serial });
-        Ok(Step::event(CoreEvent::StartTls(StartTlsRequest::new(self.serial))))
+        self.enter(State::StartTls);
+        Ok(Step::event(CoreEvent::StartTls(StartTlsRequest::new(self.tokens.issue()))))
     }
 
     pub(super) fn wants_read(&self, tx: &SendBuffer) -> bool {
@@ -430,7 +435,7 @@ impl Core {
             | State::Owed { .. }
             | State::Verdict { .. }
             | State::Delay(_)
-            | State::StartTls { .. }
+            | State::StartTls
             | State::Closing
             | State::Closed
             | State::Failed(_) => false,
@@ -449,13 +454,13 @@ impl Core {
             State::Hello(_)
             | State::Owed { .. }
             | State::Verdict { .. }
-            | State::StartTls { .. }
+            | State::StartTls
             | State::Closing => {
                 return Wait::forever(WaitFor::Application, self.generation);
             }
             State::Closed | State::Failed(_) => return Wait::forever(WaitFor::Nothing, self.generation),
         };
-        Wait { awaited, after, generation: self.generation }
+        Wait::new(awaited, after, self.generation)
     }
 
     pub(super) fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
@@ -471,7 +476,7 @@ impl Core {
             State::Hello(_)
             | State::Owed { .. }
             | State::Verdict { .. }
-            | State::StartTls { .. }
+            | State::StartTls
             | State::Closing
             | State::Closed => {}
         }

@@ -1,8 +1,9 @@
 //! Answers: the token that stands for one that is owed, what the machine says by itself, and what an answer changes.
 
+use proto_mail::token::Token;
 use proto_mail::{Error, Limit, Misuse, PeerError, SendBuffer};
 
-use super::core::{Core, State};
+use super::core::{Core, State, Step};
 use super::transaction::{Domains, Transaction};
 use crate::chunking::ChunkEnd;
 use crate::command::Verb;
@@ -12,12 +13,12 @@ use crate::status_code::{Code, EnhancedCode, Severity};
 
 /// An answer that the server owes. Give it back with [`Server::reply`](crate::server::Server::reply).
 ///
-/// It is owned and may travel to another thread. Nothing else happens in the session until it is answered; dropping
-/// it leaves the session paused for ever.
+/// It is owned and may be sent to another thread. Nothing else happens in the session until it is answered. If it is
+/// dropped, the next call of `next_event` answers `451 4.3.0` (see [`proto_mail::token`]).
 #[derive(Debug)]
 #[must_use = "the client waits for a reply"]
 pub struct Reply {
-    serial: u32,
+    token: Token,
     verb: Verb,
 }
 
@@ -134,9 +135,8 @@ const TIMEOUT: Response<'static> =
 impl Core {
     /// Pauses until the application has answered.
     pub(super) fn ask(&mut self, verb: Verb, question: Question) -> Reply {
-        self.serial = self.serial.wrapping_add(1);
-        self.enter(State::Owed { serial: self.serial, question });
-        Reply { serial: self.serial, verb }
+        self.enter(State::Owed { question });
+        Reply { token: self.tokens.issue(), verb }
     }
 
     /// Refuses a command by itself, and counts the error.
@@ -193,9 +193,14 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         let question = self.question(&reply)?;
+        self.answer(question, response, tx);
+        Ok(())
+    }
+
+    fn answer(&mut self, question: Question, response: &Response<'_>, tx: &mut SendBuffer) {
         if matches!(question, Question::XClient { .. }) && is_yes(response) {
             self.restart(tx);
-            return Ok(());
+            return;
         }
         let times = if question.ends_message() { self.replies_behind_data() } else { 1 };
         let line = fitting(question, response);
@@ -205,7 +210,19 @@ impl Core {
             (0..times).for_each(|_| line.encode(tx));
         }
         self.answered(question, line);
-        Ok(())
+    }
+
+    /// Answers with a temporary failure the question whose token the application has dropped.
+    pub(super) fn token_dropped(&mut self, tx: &mut SendBuffer) -> Step {
+        match core::mem::replace(&mut self.state, State::Command) {
+            State::Owed { question } => self.answer(question, &Response::try_again(), tx),
+            State::Verdict { exchange, .. } => self.unavailable(exchange, tx),
+            other => {
+                self.state = other;
+                self.refuse_starttls(tx);
+            }
+        }
+        Step::Again
     }
 
     /// The application's answers for each recipient that was accepted, in their order (RFC 2033 §4.2). In SMTP they
@@ -241,7 +258,7 @@ impl Core {
 
     pub(super) fn question(&self, reply: &Reply) -> Result<Question, Error> {
         match &self.state {
-            State::Owed { serial, question, .. } if *serial == reply.serial => Ok(*question),
+            State::Owed { question } if self.tokens.is_newest(&reply.token) => Ok(*question),
             State::Failed(error) => Err(*error),
             _ => Err(Misuse::StaleToken.into()),
         }

@@ -56,9 +56,7 @@ impl Server<Cleartext> {
     /// [`StaleToken`](Misuse::StaleToken) if the request is not the one that is open.
     pub fn refuse(&mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.check_request(&request)?;
-        let refusal = Response::fixed(Code::TEMPORARILY_UNAVAILABLE, (7, 0), "TLS is not available now");
-        refusal.encode(tx);
-        self.core.enter(State::Command);
+        self.core.refuse_starttls(tx);
         Ok(())
     }
 }
@@ -66,10 +64,16 @@ impl Server<Cleartext> {
 impl Core {
     fn check_request(&self, request: &StartTlsRequest) -> Result<(), Error> {
         match self.state {
-            State::StartTls { serial } if serial == request.serial() => Ok(()),
+            State::StartTls if self.tokens.is_newest(request.token()) => Ok(()),
             State::Failed(error) => Err(error),
             _ => Err(Misuse::StaleToken.into()),
         }
+    }
+
+    pub(super) fn refuse_starttls(&mut self, tx: &mut SendBuffer) {
+        let refusal = Response::fixed(Code::TEMPORARILY_UNAVAILABLE, (7, 0), "TLS is not available now");
+        refusal.encode(tx);
+        self.enter(State::Command);
     }
 }
 

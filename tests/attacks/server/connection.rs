@@ -264,9 +264,7 @@ impl<A: Application> Connection<A> {
         match &self.stage {
             Stage::Cleartext(machine) | Stage::Asked(machine, _) => machine.wait(),
             Stage::Secure(machine) => machine.wait(),
-            Stage::Gate(_) => {
-                Wait { awaited: WaitFor::TlsHandshake, after: Deadlines::default().tls, generation: 0 }
-            }
+            Stage::Gate(_) => Wait::new(WaitFor::TlsHandshake, Deadlines::default().tls, 0),
             Stage::Gone => Wait::forever(WaitFor::Nothing, 0),
         }
     }
@@ -277,7 +275,7 @@ impl<A: Application> Connection<A> {
         let wait = self.wait();
         let before = if self.waited.0 == wait.generation { self.waited.1 } else { Duration::ZERO };
         self.waited = (wait.generation, before.saturating_add(time));
-        if self.waited.1 < wait.after {
+        if wait.after.is_none_or(|after| self.waited.1 < after) {
             return;
         }
         let outcome = match &mut self.stage {
