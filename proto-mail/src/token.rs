@@ -288,12 +288,10 @@ mod tests {
     }
 
     #[test]
-    fn another_thread_can_hold_a_token() {
-        extern crate std;
+    fn a_token_can_be_sent_to_another_thread() {
+        const fn is_send<T: Send + Sync>(_: &T) {}
         let mut session = TokenIssuer::new();
-        let token = session.issue();
-        std::thread::spawn(move || drop(token)).join().unwrap();
-        assert!(session.newest_is_gone());
+        is_send(&session.issue());
         assert_eq!(alloc::format!("{session:?}"), "TokenIssuer { serial: 1, .. }");
     }
 }
