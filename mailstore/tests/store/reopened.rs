@@ -80,7 +80,7 @@ fn a_newer_or_foreign_database_is_refused() {
     connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
     let error = SqliteStore::open(f.directory.path()).unwrap_err();
-    assert!(matches!(error, Error::NewerSchema { found: 99, supported: 4 }), "{error}");
+    assert!(matches!(error, Error::NewerSchema { found: 99, supported: 5 }), "{error}");
 
     let other = tempfile::tempdir().unwrap();
     std::fs::write(other.path().join("mail.db"), vec![b'?'; 8192]).unwrap();

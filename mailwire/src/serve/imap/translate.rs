@@ -228,8 +228,8 @@ mod tests {
 
     #[test]
     fn a_structure_keeps_its_tree() {
-        let message = "PartContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n\
-            PartContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninside\r\n--b--\r\n";
+        let message = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n--b\r\n\
+            Content-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\ninside\r\n--b--\r\n";
         let read = mime::Structure::of(message.as_bytes());
         let arena = Bump::new();
         let structure = structure(&arena, &read.root);
