@@ -1,5 +1,5 @@
-//! A folder or message that a server refuses, breaks on or never sends costs itself only, and names come back as they
-//! were written.
+//! A folder or message that a server refuses, fails on or never sends affects only itself, and folder names are
+//! returned exactly as the server wrote them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,58 +7,60 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::program::{Done, Peer, Scripted, Served, command, folder, run};
+use crate::harness::{
+    CommandOutput, RunningServer, ScriptedConnection, ScriptedServer, command, folder, run,
+};
 
 const SECRET: &str = "pW3-vvNh7-aaQk";
 const CLEAR: [&str; 2] = ["--danger-cleartext", "--danger-cleartext-login"];
 
-/// What a server does instead of its answer.
-enum Instead {
+/// What a server does instead of answering.
+enum Misbehaviour {
     Answer,
     Say(String),
     Close,
-    /// Says this, and nothing more for as long as the client waits.
+    /// Sends this, then nothing for as long as the client waits.
     Hang(String),
 }
 
-type Misbehave = dyn Fn(&str, &str, &str) -> Instead + Send + Sync;
+type Misbehave = dyn Fn(&str, &str, &str) -> Misbehaviour + Send + Sync;
 
-/// A mail server with folders, as LIST writes them, and the number of messages in each.
+/// A mail server with folders, named as in LIST, and the number of messages in each.
 struct Mail {
     folders: Vec<(&'static str, u32)>,
     capabilities: &'static str,
     uid_next: &'static str,
-    /// Asked for each command: the folder that is open, the tag and the command.
+    /// Called for each command with the open folder, the tag and the command.
     instead: Box<Misbehave>,
 }
 
 impl Mail {
     fn of(folders: &[(&'static str, u32)]) -> Self {
-        let instead = Box::new(|_: &str, _: &str, _: &str| Instead::Answer);
+        let instead = Box::new(|_: &str, _: &str, _: &str| Misbehaviour::Answer);
         Self { folders: folders.to_vec(), capabilities: "", uid_next: "", instead }
     }
 
-    fn instead(mut self, instead: impl Fn(&str, &str, &str) -> Instead + Send + Sync + 'static) -> Self {
+    fn instead(mut self, instead: impl Fn(&str, &str, &str) -> Misbehaviour + Send + Sync + 'static) -> Self {
         self.instead = Box::new(instead);
         self
     }
 
-    /// What EXAMINE says of the next UID.
+    /// The value that EXAMINE reports as UIDNEXT.
     fn uid_next(mut self, next: &'static str) -> Self {
         self.uid_next = next;
         self
     }
 
-    fn start(self) -> Scripted {
-        Scripted::at_once(move |peer| self.serve(peer))
+    fn start(self) -> ScriptedServer {
+        ScriptedServer::at_once(move |peer| self.serve(peer))
     }
 
-    fn serve(&self, peer: &mut Peer) {
+    fn serve(&self, peer: &mut ScriptedConnection) {
         let capabilities = format!("IMAP4rev1 AUTH=PLAIN SASL-IR {}", self.capabilities);
         peer.say(format!("* OK [CAPABILITY {}] hi\r\n", capabilities.trim_end()));
         let mut open = String::new();
         while let Some(mut line) = peer.line() {
-            // A literal: the rest comes when it is asked for.
+            // A literal: the client sends the rest after a continuation request.
             while let Some(at) = line.rfind('{').filter(|_| line.ends_with('}')) {
                 peer.say("+ go on\r\n");
                 let Some(more) = peer.line() else { return };
@@ -66,13 +68,13 @@ impl Mail {
             }
             let Some((tag, said)) = line.split_once(' ') else { return };
             match (self.instead)(&open, tag, said) {
-                Instead::Answer => {}
-                Instead::Say(text) => {
+                Misbehaviour::Answer => {}
+                Misbehaviour::Say(text) => {
                     peer.say(text);
                     continue;
                 }
-                Instead::Close => return,
-                Instead::Hang(text) => {
+                Misbehaviour::Close => return,
+                Misbehaviour::Hang(text) => {
                     peer.say(text);
                     while peer.line().is_some() {}
                     return;
@@ -121,7 +123,7 @@ fn message(open: &str, uid: u32) -> String {
     format!("* {uid} FETCH (UID {uid} FLAGS () BODY[] {{{}}}\r\n{body})\r\n", body.len())
 }
 
-/// The numbers of a set up to a greatest one.
+/// The numbers of a sequence set, up to a maximum.
 fn set(text: &str, most: u32) -> Vec<u32> {
     let number = |text: &str| text.parse().unwrap_or(most);
     let ranges = text.split(',').map(|range| match range.split_once(':') {
@@ -131,13 +133,13 @@ fn set(text: &str, most: u32) -> Vec<u32> {
     ranges.flatten().filter(|uid| *uid <= most).collect()
 }
 
-/// Whether a FETCH of bodies asks for this message.
+/// Whether a FETCH of bodies includes this message.
 fn asks_for(said: &str, uid: u32) -> bool {
     let Some(rest) = said.strip_prefix("UID FETCH ") else { return false };
     rest.contains("BODY") && set(rest.split(' ').next().unwrap(), 10_000).contains(&uid)
 }
 
-/// Whether any FETCH asks for it, or SEARCH does not.
+/// Whether a FETCH names this message, or a SEARCH does not exclude it.
 fn names(said: &str, uid: u32) -> bool {
     let Some(rest) = said.strip_prefix("UID FETCH ") else { return false };
     let text = rest.split(' ').next().unwrap();
@@ -153,7 +155,7 @@ impl Synced {
         Self { kept: folder() }
     }
 
-    fn run(&self, server: &Scripted, more: &[&str]) -> Done {
+    fn run(&self, server: &ScriptedServer, more: &[&str]) -> CommandOutput {
         let url = format!("imap://alice@localhost:{}", server.port);
         let into = self.kept.path().join("store");
         let timeout = if more.contains(&"--timeout") { &[][..] } else { &["--timeout", "5"] };
@@ -161,7 +163,7 @@ impl Synced {
         run(&[&sync, &CLEAR[..], timeout, more].concat(), SECRET)
     }
 
-    /// The local mailboxes that have messages, with their number; none before there is a store.
+    /// The local mailboxes that hold messages, with their number of messages; empty before there is a store.
     fn mailboxes(&self) -> Vec<(String, u32)> {
         let read = || {
             let store = rusqlite::Connection::open(self.kept.path().join("store/mail.db"))?;
@@ -174,15 +176,15 @@ impl Synced {
     }
 }
 
-/// Status, imported, known, failed.
-fn figures(done: &Done) -> (String, u64, u64, u64) {
+/// Status, imported, known and failed.
+fn figures(done: &CommandOutput) -> (String, u64, u64, u64) {
     let report: Value = done.json();
     let number = |name: &str| report[name].as_u64().unwrap();
     (report["status"].as_str().unwrap().to_owned(), number("imported"), number("known"), number("failed"))
 }
 
 #[test]
-fn a_message_that_closes_the_connection_costs_itself_and_is_remembered() {
+fn skips_and_remembers_a_message_that_closes_the_connection() {
     for names_it in [asks_for, names] {
         let tries = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&tries);
@@ -190,9 +192,9 @@ fn a_message_that_closes_the_connection_costs_itself_and_is_remembered() {
             .instead(move |open, _, said| match open == "INBOX" && names_it(said, 5) {
                 true => {
                     counted.fetch_add(1, Ordering::SeqCst);
-                    Instead::Close
+                    Misbehaviour::Close
                 }
-                false => Instead::Answer,
+                false => Misbehaviour::Answer,
             })
             .start();
         let synced = Synced::new();
@@ -200,7 +202,7 @@ fn a_message_that_closes_the_connection_costs_itself_and_is_remembered() {
         assert_eq!(figures(&done), ("partial".into(), 452, 0, 1), "{}", done.shown);
         assert!(tries.swap(0, Ordering::SeqCst) <= 4);
         assert_eq!(synced.mailboxes(), [("INBOX".into(), 449), ("Later".into(), 3)]);
-        // The next run trips over it once at most, behind all others.
+        // The next run asks for it at most once, after all others.
         let done = synced.run(&server, &[]).expect(75).shows(&["UID 5"]);
         assert_eq!(figures(&done), ("partial".into(), 0, 452, 1), "{}", done.shown);
         assert!(tries.load(Ordering::SeqCst) <= 2);
@@ -208,18 +210,18 @@ fn a_message_that_closes_the_connection_costs_itself_and_is_remembered() {
 }
 
 #[test]
-fn a_message_that_is_refused_costs_itself_and_comes_when_it_can() {
+fn skips_a_refused_message_and_fetches_it_later() {
     let is_broken = Arc::new(AtomicUsize::new(1));
     let broken = Arc::clone(&is_broken);
-    // Nothing is sent before the refusal, or a part.
+    // The server sends nothing before it refuses, or a part.
     let server = Mail::of(&[("INBOX", 450), ("Later", 3)])
         .instead(move |open, tag, said| {
             if open != "INBOX" || !names(said, 5) || broken.load(Ordering::SeqCst) == 0 {
-                return Instead::Answer;
+                return Misbehaviour::Answer;
             }
             let sent =
                 if said.contains("BODY") && asks_for(said, 4) { message(open, 4) } else { String::new() };
-            Instead::Say(format!("{sent}{tag} NO cannot read that\r\n"))
+            Misbehaviour::Say(format!("{sent}{tag} NO cannot read that\r\n"))
         })
         .start();
     let synced = Synced::new();
@@ -232,15 +234,15 @@ fn a_message_that_is_refused_costs_itself_and_comes_when_it_can() {
 }
 
 #[test]
-fn a_message_that_can_not_even_be_listed_costs_itself() {
-    // There is no SEARCH to ask instead.
+fn skips_a_message_that_cannot_be_listed() {
+    // SEARCH does not work as a fallback.
     for (next, closes) in [("451", false), ("451", true), ("", false)] {
         let server = Mail::of(&[("INBOX", 450), ("Later", 3)])
             .instead(move |open, tag, said| match open == "INBOX" {
-                true if said.starts_with("UID SEARCH") => Instead::Say(format!("{tag} BAD unknown\r\n")),
-                true if names(said, 5) && closes => Instead::Close,
-                true if names(said, 5) => Instead::Say(format!("{tag} NO not that\r\n")),
-                _ => Instead::Answer,
+                true if said.starts_with("UID SEARCH") => Misbehaviour::Say(format!("{tag} BAD unknown\r\n")),
+                true if names(said, 5) && closes => Misbehaviour::Close,
+                true if names(said, 5) => Misbehaviour::Say(format!("{tag} NO not that\r\n")),
+                _ => Misbehaviour::Answer,
             })
             .uid_next(next)
             .start();
@@ -251,16 +253,16 @@ fn a_message_that_can_not_even_be_listed_costs_itself() {
 }
 
 #[test]
-fn a_server_that_throttles_everything_is_left_alone_soon() {
+fn stops_soon_when_a_server_throttles_everything() {
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
     let server = Mail::of(&[("INBOX", 450)])
         .instead(move |_, tag, said| match asks_for(said, 1) || said.contains("BODY") {
             true => {
                 counted.fetch_add(1, Ordering::SeqCst);
-                Instead::Say(format!("{tag} BAD Request is throttled. Suggested Backoff Time: 5000\r\n"))
+                Misbehaviour::Say(format!("{tag} BAD Request is throttled. Suggested Backoff Time: 5000\r\n"))
             }
-            false => Instead::Answer,
+            false => Misbehaviour::Answer,
         })
         .start();
     Synced::new().run(&server, &[]).expect(75).shows(&["throttled"]);
@@ -268,11 +270,11 @@ fn a_server_that_throttles_everything_is_left_alone_soon() {
 }
 
 #[test]
-fn a_message_that_never_comes_costs_itself() {
+fn skips_a_message_that_never_arrives() {
     let server = Mail::of(&[("INBOX", 30), ("Later", 3)])
         .instead(|open, _, said| match open == "INBOX" && asks_for(said, 5) {
-            true => Instead::Hang("* 5 FETCH (UID 5 BODY[] {100}\r\nSubj".into()),
-            false => Instead::Answer,
+            true => Misbehaviour::Hang("* 5 FETCH (UID 5 BODY[] {100}\r\nSubj".into()),
+            false => Misbehaviour::Answer,
         })
         .start();
     let synced = Synced::new();
@@ -282,15 +284,15 @@ fn a_message_that_never_comes_costs_itself() {
 }
 
 #[test]
-fn a_folder_that_is_refused_or_closes_the_connection_costs_itself() {
+fn skips_a_folder_that_is_refused_or_closes_the_connection() {
     for (how, code) in
         [("BAD internal", 76), ("NO [UNAVAILABLE] later", 75), ("NO no such mailbox", 69), ("", 75)]
     {
         let server = Mail::of(&[("A", 2), ("Broken", 2), ("C", 2)])
             .instead(move |_, tag, said| match (said.starts_with("EXAMINE Broken"), how) {
-                (false, _) => Instead::Answer,
-                (true, "") => Instead::Close,
-                (true, how) => Instead::Say(format!("{tag} {how}\r\n")),
+                (false, _) => Misbehaviour::Answer,
+                (true, "") => Misbehaviour::Close,
+                (true, how) => Misbehaviour::Say(format!("{tag} {how}\r\n")),
             })
             .start();
         let done = Synced::new().run(&server, &[]).expect(code).shows(&["Broken"]);
@@ -299,10 +301,12 @@ fn a_folder_that_is_refused_or_closes_the_connection_costs_itself() {
 }
 
 #[test]
-fn a_server_that_closes_on_everything_ends_the_run_as_temporary() {
+fn ends_with_a_temporary_error_when_every_connection_closes() {
     let folders = [("A", 9), ("B", 9), ("C", 9), ("D", 9), ("E", 9), ("F", 9), ("G", 9)];
     let server = Mail::of(&folders)
-        .instead(|_, _, said| if said.starts_with("EXAMINE") { Instead::Close } else { Instead::Answer })
+        .instead(
+            |_, _, said| if said.starts_with("EXAMINE") { Misbehaviour::Close } else { Misbehaviour::Answer },
+        )
         .start();
     let done = Synced::new().run(&server, &[]).expect(75);
     assert!(done.took < Duration::from_secs(20), "{:?}", done.took);
@@ -310,7 +314,7 @@ fn a_server_that_closes_on_everything_ends_the_run_as_temporary() {
 }
 
 #[test]
-fn names_come_back_byte_for_byte_and_two_that_decode_alike_stay_two() {
+fn keeps_folder_names_byte_for_byte_and_distinct() {
     let folders = [
         ("\"R&D\"", 1),
         ("\"Entwürfe\"", 2),
@@ -342,11 +346,11 @@ fn names_come_back_byte_for_byte_and_two_that_decode_alike_stay_two() {
 }
 
 #[test]
-fn a_name_that_cannot_be_kept_costs_only_itself() {
+fn skips_a_folder_whose_name_cannot_be_stored() {
     let long: &'static str = Box::leak(format!("\"{}\"", "x".repeat(1_000_000)).into_boxed_str());
     let fitting: &'static str = Box::leak("y".repeat(1000).into_boxed_str());
     let deep: &'static str = Box::leak(format!("\"{}\"", vec!["d"; 40].join("/")).into_boxed_str());
-    // A literal: longer than any line.
+    // A literal that is longer than any line.
     let listed: &'static str =
         Box::leak(format!("{{{}}}\r\n{}", long.len() - 2, long.trim_matches('"')).into_boxed_str());
     let server = Mail::of(&[("INBOX", 2), (listed, 2), (fitting, 2), (deep, 2)]).start();
@@ -356,7 +360,7 @@ fn a_name_that_cannot_be_kept_costs_only_itself() {
 }
 
 #[test]
-fn id_is_sent_after_the_log_in_unless_it_is_turned_off() {
+fn sends_id_after_log_in_unless_turned_off() {
     for (capabilities, more, code) in [("ID", &[][..], 0), ("", &[], 0), ("ID", &["--no-id"], 69)] {
         let told = Arc::new(AtomicUsize::new(0));
         let mut mail = Mail::of(&[("INBOX", 2)]).instead(move |_, tag, said| {
@@ -364,10 +368,10 @@ fn id_is_sent_after_the_log_in_unless_it_is_turned_off() {
                 told.store(1, Ordering::SeqCst);
             }
             match said.starts_with("EXAMINE") && told.load(Ordering::SeqCst) == 0 {
-                true => {
-                    Instead::Say(format!("{tag} NO EXAMINE Unsafe Login. Please contact kefu@188.com\r\n"))
-                }
-                false => Instead::Answer,
+                true => Misbehaviour::Say(format!(
+                    "{tag} NO EXAMINE Unsafe Login. Please contact kefu@188.com\r\n"
+                )),
+                false => Misbehaviour::Answer,
             }
         });
         mail.capabilities = capabilities;
@@ -384,13 +388,13 @@ fn id_is_sent_after_the_log_in_unless_it_is_turned_off() {
 }
 
 #[test]
-fn two_runs_at_the_same_time_fetch_each_message_once() {
+fn two_concurrent_runs_fetch_each_message_once() {
     let server = Mail::of(&[("INBOX", 300), ("Other", 50)])
         .instead(|_, _, said| {
             if said.starts_with("EXAMINE") {
                 std::thread::sleep(Duration::from_millis(100));
             }
-            Instead::Answer
+            Misbehaviour::Answer
         })
         .start();
     let synced = Synced::new();
@@ -404,8 +408,8 @@ fn two_runs_at_the_same_time_fetch_each_message_once() {
 }
 
 #[test]
-fn a_served_directory_is_left_as_it_is() {
-    let served = Served::start(&[]);
+fn refuses_to_sync_into_a_served_directory() {
+    let served = RunningServer::start(&[]);
     let (into, url) = (served.path(), served.url("imaps"));
     let into = into.to_str().unwrap();
     let before = std::fs::read(served.path().join("mail.db")).unwrap();
@@ -419,21 +423,21 @@ fn a_served_directory_is_left_as_it_is() {
 }
 
 #[test]
-fn what_is_too_large_costs_itself() {
+fn skips_a_message_that_is_too_large() {
     let server = Mail::of(&[("INBOX", 30), ("Later", 3)])
         .instead(|open, _, said| match open == "INBOX" && asks_for(said, 5) {
-            true => Instead::Hang(format!(
+            true => Misbehaviour::Hang(format!(
                 "* 5 FETCH (UID 5 BODY[] {{{}}}\r\n{}",
                 1_u64 << 62,
                 "endless\r\n".repeat(10_000)
             )),
-            false => Instead::Answer,
+            false => Misbehaviour::Answer,
         })
         .start();
     let done =
         Synced::new().run(&server, &[]).expect(69).shows(&["UID 5", "4611686018427387904", "--max-message"]);
     assert_eq!(figures(&done), ("partial".into(), 32, 0, 1), "{}", done.shown);
-    // A limit of the run, and of the disk.
+    // The limit of the run, and that of the disk.
     let server = Mail::of(&[("INBOX", 300)]).start();
     let synced = Synced::new();
     let done = synced.run(&server, &["--max-total", "1K"]).expect(75).shows(&["--max-total"]);
@@ -445,14 +449,14 @@ fn what_is_too_large_costs_itself() {
 }
 
 #[test]
-fn more_messages_than_a_folder_can_have_cost_that_folder() {
+fn skips_a_folder_with_too_many_messages() {
     let server = Mail::of(&[("INBOX", 2), ("Mad", 2), ("Z", 2)])
         .instead(|open, tag, said| match said {
-            _ if said.starts_with("EXAMINE Mad") => Instead::Say(format!(
+            _ if said.starts_with("EXAMINE Mad") => Misbehaviour::Say(format!(
                 "* 4294967295 EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n{tag} OK done\r\n"
             )),
-            _ if open == "Mad" => Instead::Close,
-            _ => Instead::Answer,
+            _ if open == "Mad" => Misbehaviour::Close,
+            _ => Misbehaviour::Answer,
         })
         .start();
     let done = Synced::new().run(&server, &[]).expect(69).shows(&["4294967295", "--max-messages"]);
@@ -460,12 +464,12 @@ fn more_messages_than_a_folder_can_have_cost_that_folder() {
 }
 
 #[test]
-fn a_signal_stops_a_sync_cleanly_and_the_next_run_goes_on() {
+fn a_signal_stops_sync_cleanly_and_the_next_run_continues() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let server = Mail::of(&[("INBOX", 600)])
             .instead(|_, _, said| match asks_for(said, 450) {
-                true => Instead::Hang(String::new()),
-                false => Instead::Answer,
+                true => Misbehaviour::Hang(String::new()),
+                false => Misbehaviour::Answer,
             })
             .start();
         let kept = Synced::new();
@@ -474,7 +478,7 @@ fn a_signal_stops_a_sync_cleanly_and_the_next_run_goes_on() {
         let sync = ["sync", &url, "--timeout", "60", "--into", into.to_str().unwrap()];
         let mut child = command(&[&sync, &CLEAR[..]].concat(), SECRET).spawn().unwrap();
         let id = child.id().to_string();
-        // Until two batches of three are stored.
+        // Wait until two batches of three messages are stored.
         let waits = std::time::Instant::now();
         while !kept.mailboxes().iter().any(|(_, count)| *count == 400) {
             assert!(waits.elapsed() < Duration::from_secs(20), "nothing is stored");
@@ -493,10 +497,10 @@ fn a_signal_stops_a_sync_cleanly_and_the_next_run_goes_on() {
 }
 
 #[test]
-fn a_token_is_asked_for_anew_for_each_session() {
+fn requests_a_new_token_for_each_session() {
     let mut mail = Mail::of(&[("INBOX", 30)]).instead(|_, _, said| match asks_for(said, 5) {
-        true => Instead::Close,
-        false => Instead::Answer,
+        true => Misbehaviour::Close,
+        false => Misbehaviour::Answer,
     });
     mail.capabilities = "AUTH=XOAUTH2";
     let server = mail.start();
@@ -518,9 +522,9 @@ fn a_signal_ends_check_and_folders_at_once() {
             .instead(move |_, _, said| match said.starts_with("LIST") {
                 true => {
                     reached.store(1, Ordering::SeqCst);
-                    Instead::Hang(String::new())
+                    Misbehaviour::Hang(String::new())
                 }
-                false => Instead::Answer,
+                false => Misbehaviour::Answer,
             })
             .start();
         let url = format!("imap://alice@localhost:{}", server.port);

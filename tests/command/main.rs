@@ -1,29 +1,28 @@
-//! What the mission asks of mail clients and servers, behaviour by behaviour, with the command as it is built: each
-//! test is named after one. `tests/README.md` says which test shows what, here and elsewhere, and a test here checks
-//! that it says the truth.
+//! The built command, behaviour by behaviour: each test is named after one. `tests/README.md` lists the behaviours
+//! and the tests that show them, here and elsewhere; a test here checks that list.
 //!
-//! Everything runs on loopback, against `mailwire serve` or against servers that follow a script.
+//! Everything runs on loopback, against `mailwire serve` or against scripted servers.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
-mod composed;
+mod abuse_limits;
 mod folders;
-mod guarded;
-mod hostile_servers;
-mod importer;
-mod many;
-mod program;
-mod refusals;
-mod resume;
-mod retried;
-mod running;
-mod secure;
-mod sender;
-mod served;
-mod server;
-mod set_up;
-mod stand_in;
-mod steps;
-mod table;
-mod tls_front;
-mod traced;
+mod harness;
+mod import;
+mod malicious_servers;
+mod process;
+mod readme_table;
+mod send;
+mod send_batch;
+mod send_compose;
+mod send_resume;
+mod send_retries;
+mod send_steps;
+mod sendmail;
+mod serve_accounts;
+mod server_errors;
+mod setup;
+mod submission_server;
+mod tls_client;
+mod tls_proxy;
+mod traces;

@@ -1,4 +1,4 @@
-//! Row 2, many messages: from mbox files, Maildirs and directories, in one session, each with a fate of its own.
+//! Sending many messages from mbox files, Maildirs and directories in one session, each with its own result.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::program::{Done, Scripted, Served, files, folder, run_with, smtp_server};
+use crate::harness::{CommandOutput, RunningServer, ScriptedServer, files, folder, run_with, smtp_server};
 
-/// Sends what stands there, without TLS, to a server that follows a script.
-fn send(port: u16, messages: &str, more: &[&str]) -> Done {
+/// Sends the messages at this path, without TLS, to a scripted server.
+fn send(port: u16, messages: &str, more: &[&str]) -> CommandOutput {
     let url = format!("smtp://localhost:{port}");
     let arguments = [
         "send",
@@ -27,7 +27,7 @@ fn send(port: u16, messages: &str, more: &[&str]) -> Done {
     run_with(&[&arguments, more].concat(), "", b"")
 }
 
-/// An mbox file with these messages, which differ by their subjects.
+/// An mbox file with messages that differ in their subjects.
 fn mbox(subjects: &[&str]) -> (tempfile::TempDir, String) {
     let folder = folder();
     let path = folder.path().join("some.mbox");
@@ -45,17 +45,17 @@ fn takes_all(verb: &str) -> &'static str {
     }
 }
 
-fn lines(done: &Done) -> Vec<Value> {
+fn lines(done: &CommandOutput) -> Vec<Value> {
     done.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
-fn every_message_of_a_file_goes_in_one_session_and_a_broken_one_costs_itself() {
+fn sends_all_messages_of_a_file_in_one_session_and_skips_a_broken_one() {
     let server = smtp_server(|verb, _| takes_all(verb).to_owned());
     let (_kept, path) = mbox(&["one", "two\0", "three"]);
     let done = send(server.port, &path, &[]).expect(65);
     let told = lines(&done);
-    // A message that cannot be sent is told as soon as it was looked at.
+    // A message that cannot be sent is reported as soon as it was read.
     let mut fates: Vec<_> = told
         .iter()
         .filter_map(|line| Some((line["source"].as_str()?.rsplit_once('#')?.1, line["status"].as_str()?)))
@@ -68,9 +68,9 @@ fn every_message_of_a_file_goes_in_one_session_and_a_broken_one_costs_itself() {
 }
 
 #[test]
-fn what_waits_is_tried_again_alone_and_what_the_server_ends_goes_on_in_another_session() {
-    // The second message is put off once, and the first session ends behind two messages.
-    let server = Scripted::start(|peer| {
+fn retries_only_deferred_messages_and_continues_in_a_new_session() {
+    // The second message is deferred once, and the first session ends after two messages.
+    let server = ScriptedServer::start(|peer| {
         peer.say("220 s.example\r\n");
         let (mut messages, mut put_off) = (0, false);
         while let Some(line) = peer.line() {
@@ -112,7 +112,7 @@ fn what_waits_is_tried_again_alone_and_what_the_server_ends_goes_on_in_another_s
 }
 
 #[test]
-fn a_server_that_takes_nothing_is_not_run_at() {
+fn backs_off_from_a_server_that_accepts_nothing() {
     let server =
         smtp_server(|verb, _| if verb == "MAIL" { String::new() } else { takes_all(verb).to_owned() });
     let (_kept, path) = mbox(&["one", "two", "three", "four", "five"]);
@@ -122,13 +122,13 @@ fn a_server_that_takes_nothing_is_not_run_at() {
 }
 
 #[test]
-fn several_sessions_share_the_messages_and_fewer_do_where_a_server_takes_no_more() {
-    // It takes so many sessions at once and says 421 to the others.
+fn shares_messages_among_sessions_and_uses_fewer_when_the_server_limits_them() {
+    // The server accepts this many sessions at once and answers 421 to the others.
     let subjects: Vec<String> = (0..20).map(|number| number.to_string()).collect();
     let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
     for (most, wanted) in [(64, 4), (2, 5)] {
         let open = AtomicUsize::new(0);
-        let server = Scripted::at_once(move |peer| {
+        let server = ScriptedServer::at_once(move |peer| {
             if open.fetch_add(1, Ordering::SeqCst) >= most {
                 peer.say("421 4.7.0 too many sessions\r\n");
             } else {
@@ -138,7 +138,7 @@ fn several_sessions_share_the_messages_and_fewer_do_where_a_server_takes_no_more
                     if verb == "DATA" {
                         peer.say("354 go on\r\n");
                         while peer.line().is_some_and(|line| line != ".") {}
-                        // So that one session alone cannot have sent everything before the others begin.
+                        // Keeps one session from sending everything before the others start.
                         std::thread::sleep(Duration::from_millis(20));
                     }
                     peer.say(takes_all(&verb));
@@ -163,8 +163,8 @@ fn several_sessions_share_the_messages_and_fewer_do_where_a_server_takes_no_more
 }
 
 #[test]
-fn mboxes_maildirs_and_directories_arrive_octet_for_octet() {
-    let served = Served::start(&[]);
+fn delivers_mboxes_maildirs_and_directories_byte_for_byte() {
+    let served = RunningServer::start(&[]);
     let (url, mailbox, kept) = (served.url("smtps"), served.mailbox(), folder());
     let at = |name: &str| kept.path().join(name);
     let write = |name: &str, text: &[u8]| {

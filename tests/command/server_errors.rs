@@ -1,17 +1,21 @@
-//! What a server refuses, and what the command makes of it: try again or not, whose fault it is, and in whose words.
+//! What a server refuses and how the command reports it: temporary or permanent, the cause, and the server's own
+//! words.
 
 use serde_json::Value;
 
-use crate::hostile_servers::{at_once, honest};
-use crate::program::{Done, Peer, Scripted, Served, folder, imap_server, run, run_with, smtp_server};
-use crate::tls_front::TlsFront;
+use crate::harness::{
+    CommandOutput, RunningServer, ScriptedConnection, ScriptedServer, folder, imap_server, run, run_with,
+    smtp_server,
+};
+use crate::malicious_servers::{at_once, honest};
+use crate::tls_proxy::TlsProxy;
 
 const SECRET: &str = "pW3-vvNh7-aaQk";
 const CLEAR: [&str; 2] = ["--danger-cleartext", "--danger-cleartext-login"];
 const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n";
 
 /// Runs each command that reads mail.
-fn read_mail(port: u16, more: &[&str]) -> Vec<Done> {
+fn read_mail(port: u16, more: &[&str]) -> Vec<CommandOutput> {
     let url = format!("imap://alice@localhost:{port}");
     let kept = folder();
     let into = kept.path().join("store");
@@ -23,14 +27,14 @@ fn read_mail(port: u16, more: &[&str]) -> Vec<Done> {
         .collect()
 }
 
-fn send(port: u16, more: &[&str]) -> Done {
+fn send(port: u16, more: &[&str]) -> CommandOutput {
     let url = format!("smtp://alice@localhost:{port}");
     let send = ["send", &url, "--from", "a@b.example", "--to", "c@d.example", "--attempts", "1"];
     run_with(&[&send, &CLEAR[..], more].concat(), SECRET, b"Subject: x\r\n\r\nbody\r\n")
 }
 
-/// What the server said, in whichever place of the JSON it is.
-fn server_of(done: &Done) -> (Value, Value) {
+/// The server's code and text, wherever the JSON has them.
+fn server_of(done: &CommandOutput) -> (Value, Value) {
     let last: Value = serde_json::from_str(done.out.lines().last().unwrap()).unwrap();
     let error = &last["error"];
     assert_eq!(error["host"], "localhost", "{last}");
@@ -39,7 +43,7 @@ fn server_of(done: &Done) -> (Value, Value) {
 }
 
 #[test]
-fn a_log_in_that_is_unavailable_is_temporary_and_says_nothing_of_passwords() {
+fn an_unavailable_log_in_is_temporary_and_does_not_blame_the_password() {
     for (answer, code) in [
         ("NO [UNAVAILABLE] Temporary authentication failure", "UNAVAILABLE"),
         ("NO [LIMIT] LOGIN Rate limit hit", "LIMIT"),
@@ -65,10 +69,10 @@ fn a_log_in_that_is_unavailable_is_temporary_and_says_nothing_of_passwords() {
 }
 
 #[test]
-fn a_good_bye_is_temporary_and_its_words_are_shown() {
+fn bye_is_temporary_and_its_text_is_shown() {
     let words = "Too many simultaneous connections. (Failure)";
     let greeting = format!("* BYE [ALERT] {words}\r\n");
-    let server = Scripted::at_once(move |peer| peer.say(&greeting));
+    let server = ScriptedServer::at_once(move |peer| peer.say(&greeting));
     for done in read_mail(server.port, &[]) {
         done.expect(75).shows(&["ALERT", words]);
     }
@@ -76,7 +80,7 @@ fn a_good_bye_is_temporary_and_its_words_are_shown() {
         let (code, text) = server_of(&done.expect(75));
         assert_eq!((code, text), ("ALERT".into(), words.into()));
     }
-    // In the middle, too.
+    // Also in the middle of a session.
     for begun in ["AUTHENTICATE", "LIST"] {
         let server = imap_server(GREETING, move |tag, command| match command.starts_with(begun) {
             true => "* BYE [UNAVAILABLE] going down\r\n".to_owned(),
@@ -87,9 +91,9 @@ fn a_good_bye_is_temporary_and_its_words_are_shown() {
     }
 }
 
-/// An IMAP server that says this to commands that begin so, and closes.
-fn closing(begun: &'static str, last: &'static str) -> Scripted {
-    Scripted::at_once(move |peer: &mut Peer| {
+/// An IMAP server that sends `last` to commands that begin with `begun`, and closes.
+fn closing(begun: &'static str, last: &'static str) -> ScriptedServer {
+    ScriptedServer::at_once(move |peer: &mut ScriptedConnection| {
         if begun.is_empty() {
             return peer.say(last);
         }
@@ -105,7 +109,7 @@ fn closing(begun: &'static str, last: &'static str) -> Scripted {
 }
 
 #[test]
-fn a_connection_that_is_closed_at_any_point_is_temporary() {
+fn a_closed_connection_is_temporary_at_any_point() {
     let cases = [
         ("", ""),
         ("", "* O"),
@@ -124,7 +128,7 @@ fn a_connection_that_is_closed_at_any_point_is_temporary() {
     let cases =
         [("", ""), ("", "220 s.exam"), ("EHLO", "250-s.example\r\n250-AU"), ("AUTH", ""), ("AUTH", "23")];
     at_once(&cases, |(begun, last)| {
-        let server = Scripted::at_once(move |peer: &mut Peer| {
+        let server = ScriptedServer::at_once(move |peer: &mut ScriptedConnection| {
             if begun.is_empty() {
                 return peer.say(last);
             }
@@ -167,7 +171,7 @@ fn smtp_replies_of_4yz_are_temporary_and_shown() {
 }
 
 #[test]
-fn the_password_is_doubted_only_where_the_server_says_that_it_is_wrong() {
+fn blames_the_password_only_when_the_server_does() {
     for (answer, doubted, code) in [
         ("NO [AUTHENTICATIONFAILED] Authentication failed.", true, 77),
         ("NO LOGIN failed.", true, 77),
@@ -188,7 +192,7 @@ fn the_password_is_doubted_only_where_the_server_says_that_it_is_wrong() {
 }
 
 #[test]
-fn what_a_server_says_is_never_kept_in_the_store() {
+fn never_stores_server_text() {
     let server = imap_server(GREETING, |tag, command| match command.starts_with("LIST") {
         true => format!("{tag} NO [UNAVAILABLE] alice-private is over there\r\n"),
         false => honest(tag, command),
@@ -203,8 +207,8 @@ fn what_a_server_says_is_never_kept_in_the_store() {
     assert!(error.contains("UNAVAILABLE") && !error.contains("alice"), "{error}");
 }
 
-/// The mechanisms that a server was asked for, in order.
-fn asked_for(server: &Scripted) -> Vec<String> {
+/// The mechanisms that a client tried, in order.
+fn asked_for(server: &ScriptedServer) -> Vec<String> {
     let received = server.seen().received;
     received
         .lines()
@@ -216,7 +220,7 @@ fn asked_for(server: &Scripted) -> Vec<String> {
 }
 
 #[test]
-fn after_a_refused_mechanism_the_next_one_that_reveals_nothing_is_tried_once() {
+fn retries_once_with_the_next_mechanism_that_hides_the_password() {
     const OFFER: &str =
         "AUTH=SCRAM-SHA-256-PLUS AUTH=SCRAM-SHA-256 AUTH=SCRAM-SHA-1 AUTH=PLAIN AUTH=LOGIN SASL-IR";
     let both = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"];
@@ -228,7 +232,7 @@ fn after_a_refused_mechanism_the_next_one_that_reveals_nothing_is_tried_once() {
         ("NO bad protocol / cancel", &["--mechanism", "SCRAM-SHA-256-PLUS"], &both[..1]),
         ("NO bad protocol / cancel", &["--mechanism", "SCRAM-SHA-256-PLUS,PLAIN"], &both[..1]),
     ] {
-        let server = Scripted::at_once(move |peer: &mut Peer| {
+        let server = ScriptedServer::at_once(move |peer: &mut ScriptedConnection| {
             peer.say(format!("* OK [CAPABILITY IMAP4rev1 {OFFER}] hi\r\n"));
             while let Some(line) = peer.line() {
                 let (tag, command) = line.split_once(' ').unwrap_or_default();
@@ -238,7 +242,7 @@ fn after_a_refused_mechanism_the_next_one_that_reveals_nothing_is_tried_once() {
                 });
             }
         });
-        let front = TlsFront::before(server.port);
+        let front = TlsProxy::before(server.port);
         let url = format!("imaps://alice@localhost:{}", front.port);
         let done = run(&[&["check", &url, "--pin", &front.pin][..], more].concat(), SECRET);
         assert_eq!(asked_for(&server), tried, "{answer} {more:?}: {}", done.shown);
@@ -248,7 +252,7 @@ fn after_a_refused_mechanism_the_next_one_that_reveals_nothing_is_tried_once() {
 }
 
 #[test]
-fn smtp_tries_the_next_mechanism_that_reveals_nothing_too() {
+fn smtp_retries_with_the_next_mechanism_that_hides_the_password() {
     let both = ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"];
     for (answer, tried) in [
         ("504 5.5.4 Unrecognized authentication type", &both[..]),
@@ -261,7 +265,7 @@ fn smtp_tries_the_next_mechanism_that_reveals_nothing_too() {
             "AUTH" => format!("{answer}\r\n"),
             _ => "250 ok\r\n".to_owned(),
         });
-        let front = TlsFront::before(server.port);
+        let front = TlsProxy::before(server.port);
         let url = format!("smtps://alice@localhost:{}", front.port);
         let done = run(&["check", &url, "--pin", &front.pin], SECRET);
         assert_eq!(asked_for(&server), tried, "{answer}: {}", done.shown);
@@ -270,12 +274,12 @@ fn smtp_tries_the_next_mechanism_that_reveals_nothing_too() {
 }
 
 #[test]
-fn a_token_is_asked_for_once_more_after_a_refusal_and_not_more() {
+fn requests_a_second_token_once_after_a_refusal() {
     let kept = folder();
     let asked = kept.path().join("asked");
     let token = format!("echo x >> {0}; echo token-$(wc -l < {0} | tr -d ' ')", asked.display());
     let imap = |good: &'static str| {
-        Scripted::at_once(move |peer: &mut Peer| {
+        ScriptedServer::at_once(move |peer: &mut ScriptedConnection| {
             peer.say("* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 SASL-IR] hi\r\n");
             while let Some(line) = peer.line() {
                 let (tag, command) = line.split_once(' ').unwrap_or_default();
@@ -287,12 +291,12 @@ fn a_token_is_asked_for_once_more_after_a_refusal_and_not_more() {
             }
         })
     };
-    // The base64 of the second token, and of none.
+    // The base64 of the second token, and that of an absent one.
     for (good, times, code) in [("dG9rZW4tMg", 2, 0), ("!", 2, 77)] {
         let _ = std::fs::remove_file(&asked);
-        // Whichever way the bytes before it are aligned.
+        // Check each alignment of the bytes before it.
         let server = imap(if code == 0 { "b2tlbi0y" } else { good });
-        let front = TlsFront::before(server.port);
+        let front = TlsProxy::before(server.port);
         let url = format!("imaps://al@localhost:{}", front.port);
         let done = run(&["folders", &url, "--pin", &front.pin, "--token-command", &token], "");
         let count = std::fs::read_to_string(&asked).unwrap().lines().count();
@@ -305,18 +309,18 @@ fn a_token_is_asked_for_once_more_after_a_refusal_and_not_more() {
 }
 
 #[test]
-fn an_untrusted_certificate_is_answered_with_both_options() {
-    let served = Served::start(&[]);
+fn suggests_both_options_for_an_untrusted_certificate() {
+    let served = RunningServer::start(&[]);
     let done = run(&["check", &served.url("imaps")], served.password).expect(77);
     done.shows(&["--ca FILE", "--pin sha256:"]);
     let server = imap_server(GREETING, honest);
-    let front = TlsFront::before(server.port);
+    let front = TlsProxy::before(server.port);
     let url = format!("imaps://al@localhost:{}", front.port);
     run(&["folders", &url], SECRET).expect(77).shows(&["--ca FILE", &format!("--pin {}", front.pin)]);
 }
 
 #[test]
-fn a_mistake_in_what_was_given_is_named_as_what_it_is() {
+fn names_mistakes_in_arguments() {
     run(&["check", "imaps://localhost:1993/INBOX"], SECRET).expect(64).shows(&["path", "INBOX"]);
     run(&["check", "imaps://alice@localhost:1"], "").expect(78).shows(&["empty", "--password-command"]);
     let kept = folder();

@@ -1,4 +1,4 @@
-//! How the command runs: outputs that cannot be written, signals, files that only their owner may read.
+//! How the command runs: outputs that cannot be written, signals, and private files.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::net::TcpStream;
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::program::{Served, Talk, command, exit_code, folder, run, run_with, smtp_server};
+use crate::harness::{Conversation, RunningServer, command, exit_code, folder, run, run_with, smtp_server};
 
-/// The longest that a server may take to end.
+/// The longest that a server may take to exit.
 const END: Duration = Duration::from_secs(10);
 
 fn full() -> File {
@@ -21,7 +21,7 @@ fn send(child: &Child, signal: Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
 }
 
-/// A server on a port that was free a moment ago, which prints to `output` and logs to `log`.
+/// A server on a port that was just free, which prints to `output` and logs to `log`.
 fn serve(
     directory: &std::path::Path,
     output: impl Into<Stdio>,
@@ -43,12 +43,12 @@ fn serve(
     (child, port)
 }
 
-/// A connection that was greeted, as soon as the server takes one.
-fn greeted(port: u16) -> Talk {
+/// Connects as soon as the server accepts, and reads the greeting.
+fn greeted(port: u16) -> Conversation {
     let begun = Instant::now();
     loop {
         if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
-            let mut talk = Talk::new(stream);
+            let mut talk = Conversation::new(stream);
             assert!(talk.answer().starts_with("220 "));
             return talk;
         }
@@ -58,13 +58,13 @@ fn greeted(port: u16) -> Talk {
 }
 
 #[test]
-fn a_server_goes_on_when_its_output_and_log_cannot_be_written() {
+fn keeps_serving_when_output_and_log_cannot_be_written() {
     let folder = folder();
     let (mut child, port) = serve(folder.path(), full(), full(), &[]);
     for _ in 0..3 {
         let mut talk = greeted(port);
         assert!(talk.ask("EHLO c.example\r\n").contains("STARTTLS"));
-        // A session that breaks is logged.
+        // A session that fails is logged.
         assert!(talk.ask("STARTTLS\r\n").starts_with("220 "));
         let _ = talk.ask("no TLS\r\n");
     }
@@ -74,7 +74,7 @@ fn a_server_goes_on_when_its_output_and_log_cannot_be_written() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_blocks_neither_sessions_nor_the_end() {
+fn a_blocked_log_blocks_neither_sessions_nor_shutdown() {
     let folder = folder();
     let (mut child, port) = serve(folder.path(), Stdio::piped(), Stdio::piped(), &["--trace", "-"]);
     // More than a pipe holds: each line is traced.
@@ -91,7 +91,7 @@ fn a_log_that_nobody_reads_blocks_neither_sessions_nor_the_end() {
 }
 
 #[test]
-fn a_server_whose_readers_have_closed_serves_and_ends() {
+fn serves_and_shuts_down_when_its_output_pipes_are_closed() {
     let folder = folder();
     let (mut child, port) = serve(folder.path(), Stdio::piped(), Stdio::piped(), &["--trace", "-"]);
     drop((child.stdout.take(), child.stderr.take()));
@@ -100,7 +100,7 @@ fn a_server_whose_readers_have_closed_serves_and_ends() {
     assert_eq!(exit_code(&mut child, END), 0);
 }
 
-/// Runs a command whose standard output is this, and returns its exit code and what it said on standard error.
+/// Runs a command with this standard output; returns its exit code and standard error.
 fn with_output(arguments: &[&str], input: &[u8], output: Stdio) -> (i32, String) {
     use std::io::{Read, Write};
     let mut child = command(arguments, "hY7-pq2RvT9s").stdout(output).spawn().unwrap();
@@ -113,7 +113,7 @@ fn with_output(arguments: &[&str], input: &[u8], output: Stdio) -> (i32, String)
 
 #[test]
 fn client_commands_end_quietly_when_their_output_is_closed() {
-    let served = Served::start(&[]);
+    let served = RunningServer::start(&[]);
     let (imap, smtp, mailbox) = (served.url("imaps"), served.url("smtps"), served.mailbox());
     let into = folder();
     let into = into.path().to_str().unwrap();
@@ -132,7 +132,7 @@ fn client_commands_end_quietly_when_their_output_is_closed() {
         let input = b"* OK ready\r\n".repeat(1000);
         let (code, shown) = with_output(arguments, &input, Stdio::piped());
         assert!(code == 0 && !shown.contains("panicked"), "{arguments:?}: {code}\n{shown}");
-        // A full disk: what is only shown fails with a code of its own, what is done is done.
+        // A full disk: commands that only print fail with their own exit code; commands with effects keep theirs.
         let (code, shown) = with_output(arguments, &input, full().into());
         let expected = if matches!(arguments[0], "check" | "folders" | "decode") { 74 } else { 0 };
         assert!(code == expected && !shown.contains("panicked"), "{arguments:?}: {code}\n{shown}");
@@ -141,7 +141,7 @@ fn client_commands_end_quietly_when_their_output_is_closed() {
 }
 
 #[test]
-fn a_failure_that_cannot_be_shown_keeps_its_exit_code() {
+fn a_failure_that_cannot_be_printed_keeps_its_exit_code() {
     let gone = smtp_server(|_, _| String::new()).port;
     let url = format!("smtps://u@127.0.0.1:{gone}");
     for (arguments, code) in
@@ -157,8 +157,8 @@ fn a_failure_that_cannot_be_shown_keeps_its_exit_code() {
 }
 
 #[test]
-fn a_server_ends_in_time_while_passwords_are_computed() {
-    let mut served = Served::start(&[]);
+fn shuts_down_in_time_while_hashing_passwords() {
+    let mut served = RunningServer::start(&[]);
     let mut talks = Vec::new();
     for number in 0..30 {
         let stream = served.tls("smtps");
@@ -175,7 +175,7 @@ fn a_server_ends_in_time_while_passwords_are_computed() {
 }
 
 #[test]
-fn files_and_directories_that_others_can_change_or_read_are_refused() {
+fn refuses_files_and_directories_with_loose_modes() {
     let folder = folder();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let off = ["--smtp", "off", "--smtps", "off", "--imap", "off", "--lmtp", "off", "--imaps", "127.0.0.1:0"];
@@ -211,16 +211,16 @@ fn files_and_directories_that_others_can_change_or_read_are_refused() {
 }
 
 #[test]
-fn what_a_server_creates_is_private() {
-    let served = Served::start(&[]);
-    for file in crate::program::files(&served.path()) {
+fn creates_private_files() {
+    let served = RunningServer::start(&[]);
+    for file in crate::harness::files(&served.path()) {
         let mode = std::fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{} {mode:o}", file.display());
     }
 }
 
 #[test]
-fn a_server_that_cannot_listen_creates_nothing() {
+fn creates_nothing_when_it_cannot_listen() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().to_string();
     let folder = folder();
@@ -233,7 +233,7 @@ fn a_server_that_cannot_listen_creates_nothing() {
 }
 
 #[test]
-fn sighup_takes_a_new_certificate_and_new_limits_for_new_sessions() {
+fn sighup_reloads_certificate_and_limits_for_new_sessions() {
     let folder = folder();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let renew = || {
@@ -245,16 +245,16 @@ fn sighup_takes_a_new_certificate_and_new_limits_for_new_sessions() {
     };
     let first = renew();
     let (cert, key) = (path("cert.pem"), path("key.pem"));
-    let mut served = Served::with_limits("max-message = 100000", &["--cert", &cert, "--key", &key]);
+    let mut served = RunningServer::with_limits("max-message = 100000", &["--cert", &cert, "--key", &key]);
     served.ca.clone_from(&cert);
-    let connect = |served: &Served| {
+    let connect = |served: &RunningServer| {
         std::fs::copy(&cert, path("trusted.pem")).unwrap();
         let mut talk = served.tls("smtps");
         let greeting = talk.answer();
         let size = talk.ask("EHLO c.example\r\n");
         (greeting, size, talk)
     };
-    let until = |served: &Served, done: &dyn Fn(&Served) -> bool| {
+    let until = |served: &RunningServer, done: &dyn Fn(&RunningServer) -> bool| {
         let begun = Instant::now();
         while !done(served) {
             assert!(begun.elapsed() < Duration::from_secs(10), "{}", served.log());
@@ -272,7 +272,7 @@ fn sighup_takes_a_new_certificate_and_new_limits_for_new_sessions() {
     assert!(size.contains("SIZE 200000\r\n") && new.certificate() == second);
     assert!(old.ask("NOOP\r\n").starts_with("250 "), "an old session goes on");
 
-    // What cannot be used is logged, and changes nothing.
+    // Settings that cannot be used are logged and change nothing.
     std::fs::write(served.limits(), "[serve]\nmax-message = 'many'\n").unwrap();
     std::fs::copy(&key, path("kept.pem")).unwrap();
     std::fs::write(&key, "no key").unwrap();
@@ -288,9 +288,9 @@ fn sighup_takes_a_new_certificate_and_new_limits_for_new_sessions() {
 }
 
 #[test]
-fn a_catcher_takes_every_message_and_every_login_on_loopback_only() {
+fn catch_all_accepts_every_message_and_login_on_loopback_only() {
     let catcher = ["--catch-all", "--any-login", "--danger-plaintext"];
-    let served = Served::start(&catcher);
+    let served = RunningServer::start(&catcher);
     let mut talk = served.connect("smtp");
     let offer = talk.ask("EHLO c.example\r\n");
     assert!(offer.contains("AUTH PLAIN LOGIN") && !offer.contains("STARTTLS"), "{offer}");
@@ -312,7 +312,7 @@ fn a_catcher_takes_every_message_and_every_login_on_loopback_only() {
     for warning in ["--catch-all: ", "--any-login: ", "--danger-plaintext: "] {
         assert!(served.log().contains(warning), "{}", served.log());
     }
-    // Under TLS, too; and each of them only for programs on this machine.
+    // Also under TLS; and each of them only for programs on this machine.
     let mut talk = served.tls("imaps");
     talk.answer();
     assert!(talk.ask("a LOGIN other one\r\n").starts_with("a OK "));
@@ -326,19 +326,19 @@ fn a_catcher_takes_every_message_and_every_login_on_loopback_only() {
 }
 
 #[test]
-fn a_server_has_the_names_that_it_is_given() {
-    let served = Served::start(&["--name", "*.mail.test", "Mail.Test", "127.0.0.9"]);
-    let mut talk = Talk::new(TcpStream::connect(served.address("smtp")).unwrap());
+fn serves_the_configured_names() {
+    let served = RunningServer::start(&["--name", "*.mail.test", "Mail.Test", "127.0.0.9"]);
+    let mut talk = Conversation::new(TcpStream::connect(served.address("smtp")).unwrap());
     assert!(talk.answer().starts_with("220 mail.test "));
     assert!(talk.ask("EHLO c.example\r\n").starts_with("250-mail.test"));
-    let mut talk = Talk::new(TcpStream::connect(served.address("imap")).unwrap());
+    let mut talk = Conversation::new(TcpStream::connect(served.address("imap")).unwrap());
     assert!(talk.answer().contains("mail.test Mailwire"));
     served.run(&["check", &served.url("imaps")], b"").expect(0).shows(&["mail.test"]);
     run(&["serve", "--name", "a b"], "x").expect(64).shows(&["expected a host name"]);
 }
 
 #[test]
-fn an_empty_password_is_refused_and_creates_nothing() {
+fn refuses_an_empty_password_and_creates_nothing() {
     let folder = folder();
     let directory = folder.path().join("new");
     let off = ["--smtp", "off", "--smtps", "off", "--imap", "off", "--imaps", "127.0.0.1:0"];

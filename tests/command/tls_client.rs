@@ -1,4 +1,4 @@
-//! Conversations under TLS with a server that runs.
+//! Conversations under TLS with a running server.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,11 +8,11 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::program::Served;
+use crate::harness::RunningServer;
 
-/// A TLS client that trusts the server, of one version.
+/// A TLS client that trusts the server and speaks one version.
 pub(crate) fn tls(
-    served: &Served,
+    served: &RunningServer,
     socket: TcpStream,
     version: &'static rustls::SupportedProtocolVersion,
 ) -> Tls {
@@ -40,8 +40,8 @@ pub(crate) fn open(
     Tls(rustls::StreamOwned::new(session, socket))
 }
 
-impl Served {
-    /// A connection under TLS that has not been greeted yet.
+impl RunningServer {
+    /// Opens a connection under TLS; the greeting is unread.
     pub(crate) fn tls(&self, service: &str) -> Tls {
         let socket = TcpStream::connect(self.address(service)).unwrap();
         tls(self, socket, &rustls::version::TLS13)
@@ -65,7 +65,7 @@ impl Tls {
         self.answer()
     }
 
-    /// All lines of a reply; what came before the end if the connection ends.
+    /// All lines of a reply, or as much as came before the connection ended.
     pub(crate) fn answer(&mut self) -> String {
         let mut answer = Vec::new();
         let mut byte = [0];

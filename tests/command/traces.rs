@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use crate::program::{Served, folder, run};
+use crate::harness::{RunningServer, folder, run};
 
 const WRONG: &str = "wR0ng-8Kd_zLq3";
 
-/// Every piece of six bytes of a secret, as it is and in base64 behind any bytes.
+/// Every piece of six bytes of a secret, as is and in base64 at each alignment.
 fn pieces(secret: &str) -> Vec<String> {
     let mut pieces: Vec<String> =
         secret.as_bytes().windows(6).map(|piece| String::from_utf8_lossy(piece).into_owned()).collect();
@@ -20,7 +20,7 @@ fn pieces(secret: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_trace_of_either_side_is_safe_to_paste() {
+fn traces_of_both_sides_hold_no_secret() {
     let kept = folder();
     let path = |name: &str| kept.path().join(name).to_str().unwrap().to_owned();
     for (format, logins) in [
@@ -28,7 +28,7 @@ fn a_trace_of_either_side_is_safe_to_paste() {
         ("json", [("imaps", "SCRAM-SHA-256-PLUS"), ("smtp", "LOGIN")]),
     ] {
         let (ours, theirs) = (path("server"), path("client"));
-        let served = Served::start(&["--trace", &ours, "--trace-format", format]);
+        let served = RunningServer::start(&["--trace", &ours, "--trace-format", format]);
         let mut clients = String::new();
         for (service, mechanism) in logins {
             for (password, code) in [(served.password, 0), (WRONG, 77)] {
@@ -39,7 +39,7 @@ fn a_trace_of_either_side_is_safe_to_paste() {
                 clients += &std::fs::read_to_string(&theirs).unwrap();
             }
         }
-        // What goes astray before TLS, and where there is no command.
+        // Secrets in misplaced commands before TLS, and outside of any command.
         let mut talk = served.connect("imap");
         talk.ask(&format!("a LOGIN {} {}\r\n", served.user, served.password));
         talk.ask(&format!("xx{} NOOP\r\n{0}\r\n", served.password));
@@ -82,17 +82,17 @@ fn a_trace_of_either_side_is_safe_to_paste() {
 }
 
 #[test]
-fn a_trace_without_names_has_none() {
+fn trace_without_names_hides_names() {
     let kept = folder();
     let path = |name: &str| kept.path().join(name).to_str().unwrap().to_owned();
     let (ours, theirs) = (path("server"), path("client"));
-    let served = Served::start(&["--trace", &ours, "--trace-without-names"]);
+    let served = RunningServer::start(&["--trace", &ours, "--trace-without-names"]);
     let (mailbox, url) = (served.mailbox(), served.url("smtps"));
     let trace = ["--trace", &theirs, "--trace-without-names"];
-    let send = ["send", &url, "--from", &mailbox, "--to", &mailbox, "--text", "nobody's business"];
+    let send = ["send", &url, "--from", &mailbox, "--to", &mailbox, "--text", "private words"];
     served.run(&[&send[..], &trace].concat(), b"").expect(0);
     let both = std::fs::read_to_string(&ours).unwrap() + &std::fs::read_to_string(&theirs).unwrap();
-    for name in [served.user, "localhost", "127.0.0.1", "nobody's business"] {
+    for name in [served.user, "localhost", "127.0.0.1", "private words"] {
         assert!(!both.contains(name), "{name}: {both}");
     }
     for part in ["C= MAIL[", "C= RCPT[", "S= 250[", "octets of a message]"] {

@@ -1,17 +1,17 @@
-//! What `mailwire serve` is for those who develop: every way to log in, accounts that come and change while it runs.
+//! `mailwire serve` for developers: every way to log in, and accounts that are added and changed while it runs.
 
 use std::io::Read;
 
 use rusqlite::Connection;
 
-use crate::program::{Served, folder, run, run_without_password};
+use crate::harness::{RunningServer, folder, run, run_without_password};
 
 const MECHANISMS: [&str; 6] =
     ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN", "LOGIN"];
 
 #[test]
-fn every_mechanism_logs_in_and_a_wrong_password_in_none() {
-    let served = &Served::start(&[]);
+fn every_mechanism_accepts_the_right_password_only() {
+    let served = &RunningServer::start(&[]);
     let (right, wrong) = (served.password, "wrong");
     let check = &|mechanism: &str, user: &str, password: &str, code: i32| {
         for service in ["smtps", "imap"] {
@@ -21,7 +21,7 @@ fn every_mechanism_logs_in_and_a_wrong_password_in_none() {
             run(&words, password).expect(code).shows(&["login"]);
         }
     };
-    // Side by side: a refusal is held back for two seconds.
+    // In parallel: a rejection is delayed by two seconds.
     std::thread::scope(|all| {
         for mechanism in MECHANISMS {
             all.spawn(move || check(mechanism, served.user, right, 0));
@@ -29,13 +29,13 @@ fn every_mechanism_logs_in_and_a_wrong_password_in_none() {
             all.spawn(move || check(mechanism, "nobody", right, 77));
         }
     });
-    // Where one does not choose, the password is not sent.
+    // Without a chosen mechanism the client does not send the password.
     served.run(&["check", &served.url("smtp")], b"").expect(0).shows(&["SCRAM-SHA-256-PLUS"]);
 }
 
 #[test]
-fn an_account_older_than_scram_speaks_it_from_its_next_login_on() {
-    let served = Served::start(&[]);
+fn an_account_from_before_scram_gains_it_at_the_next_login() {
+    let served = RunningServer::start(&[]);
     Connection::open(served.path().join("mail.db")).unwrap().execute("DELETE FROM login_keys", []).unwrap();
     let check =
         |mechanism: &str| served.run(&["check", &served.url("smtps"), "--mechanism", mechanism], b"").code;
@@ -44,8 +44,8 @@ fn an_account_older_than_scram_speaks_it_from_its_next_login_on() {
 }
 
 #[test]
-fn accounts_come_and_passwords_change_while_the_server_runs() {
-    let served = Served::start(&[]);
+fn adds_accounts_and_changes_passwords_while_running() {
+    let served = RunningServer::start(&[]);
     let folder = served.path();
     let change = |words: &[&str]| {
         let words = [&["serve", "--dir", folder.to_str().unwrap()], words].concat();
@@ -84,12 +84,12 @@ fn accounts_come_and_passwords_change_while_the_server_runs() {
 }
 
 #[test]
-fn limits_are_settings() {
+fn reads_limits_from_settings() {
     let folder = folder();
     let file = folder.path().join("config.toml");
     let settings = "[serve]\nsessions-per-address = 2\ncommand-timeout = 1\nmax-message = 10000\n";
     std::fs::write(&file, settings).unwrap();
-    let served = Served::start(&["--config", file.to_str().unwrap()]);
+    let served = RunningServer::start(&["--config", file.to_str().unwrap()]);
     let mut one = served.connect("smtp");
     assert!(one.ask("EHLO c.example\r\n").contains("SIZE 10000"));
     let two = served.connect("smtp");

@@ -1,5 +1,5 @@
-//! Row 2, a sender that is killed: whatever it was doing, running it again sends every message that the server cannot
-//! have, and none that it may have.
+//! Killing `send`: wherever it was killed, running it again sends every message that the server cannot have, and none
+//! that it may have.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::program::{Done, Peer, Scripted, Served, command, files, folder, run_with};
+use crate::harness::{
+    CommandOutput, RunningServer, ScriptedConnection, ScriptedServer, command, files, folder, run_with,
+};
 
 /// Where a server stops answering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,28 +22,28 @@ enum Stall {
     Mail,
     Rcpt,
     Data,
-    /// Some lines of the message were read.
+    /// After it has read some lines of the message.
     Middle,
-    /// The whole message was read.
+    /// After it has read the whole message.
     End,
-    /// The message was answered.
+    /// After it has answered the message.
     Behind,
     Nowhere,
 }
 
-/// How often the server has taken each message, by its subject.
+/// How often the server has accepted each message, by its subject.
 type Taken = Arc<Mutex<BTreeMap<String, u32>>>;
 
-/// A server whose first connection stalls with the second message, and then says so.
-fn server(stall: Stall, taken: &Taken) -> (Scripted, std::sync::mpsc::Receiver<()>) {
+/// A server whose first connection stalls at the second message and signals that on the channel.
+fn server(stall: Stall, taken: &Taken) -> (ScriptedServer, std::sync::mpsc::Receiver<()>) {
     let (stalled, at) = channel();
     let (taken, stalled) = (Arc::clone(taken), Mutex::new(stalled));
-    let server = Scripted::start(move |peer| {
+    let server = ScriptedServer::start(move |peer| {
         let stall = if peer.number == 0 { stall } else { Stall::Nowhere };
         if serve(peer, stall, &taken).is_none() {
             let stalled: Sender<()> = stalled.lock().unwrap().clone();
             stalled.send(()).unwrap();
-            // Nothing more is read of the message until the client is gone.
+            // The server reads no more of the message until the client is gone.
             std::thread::sleep(Duration::from_millis(300));
             while peer.line().is_some() {}
         }
@@ -49,8 +51,8 @@ fn server(stall: Stall, taken: &Taken) -> (Scripted, std::sync::mpsc::Receiver<(
     (server, at)
 }
 
-/// Returns nothing where it stalls.
-fn serve(peer: &mut Peer, stall: Stall, taken: &Taken) -> Option<()> {
+/// Returns `None` where it stalls.
+fn serve(peer: &mut ScriptedConnection, stall: Stall, taken: &Taken) -> Option<()> {
     let go_on = |here: Stall, messages: u32| {
         (stall != here || (messages < 2 && here != Stall::Greeting && here != Stall::Hello)).then_some(())
     };
@@ -88,7 +90,7 @@ fn serve(peer: &mut Peer, stall: Stall, taken: &Taken) -> Option<()> {
     Some(())
 }
 
-/// Three messages, the second with so many lines.
+/// Writes an mbox of three messages; the second has this many lines.
 fn mbox(folder: &Path, lines: usize) -> String {
     let path = folder.join("some.mbox");
     let line = format!("{}\n", "0123456789abcdef".repeat(60));
@@ -105,10 +107,10 @@ fn arguments<'a>(url: &'a str, path: &'a str, journal: &'a str) -> Vec<&'a str> 
 }
 
 /// Kills a run where the server stalls, and runs it again, twice.
-fn killed_at(stall: Stall) -> (BTreeMap<String, u32>, [Done; 2]) {
+fn killed_at(stall: Stall) -> (BTreeMap<String, u32>, [CommandOutput; 2]) {
     let (taken, folder) = (Taken::default(), folder());
     let (server, stalled) = server(stall, &taken);
-    // Longer than what all buffers on the way hold, where it must not be sent as a whole.
+    // The message must be larger than all buffers on the way, so that it cannot have been sent completely.
     let lines = if stall == Stall::Middle { 10_000 } else { 1 };
     let (path, journal) = (mbox(folder.path(), lines), folder.path().join("journal"));
     let url = format!("smtp://localhost:{}", server.port);
@@ -132,7 +134,7 @@ fn counts(counts: [u32; 3]) -> BTreeMap<String, u32> {
 }
 
 #[test]
-fn killed_before_the_last_octet_every_message_is_sent_once() {
+fn sends_every_message_once_after_a_kill_before_the_last_byte() {
     let stalls = [Stall::Greeting, Stall::Hello, Stall::Mail, Stall::Rcpt, Stall::Data, Stall::Middle];
     let runs = stalls.map(|stall| std::thread::spawn(move || (stall, killed_at(stall))));
     for run in runs {
@@ -143,18 +145,18 @@ fn killed_before_the_last_octet_every_message_is_sent_once() {
 }
 
 #[test]
-fn killed_behind_the_last_octet_nothing_is_sent_twice() {
+fn sends_nothing_twice_after_a_kill_after_the_last_byte() {
     let (taken, again) = killed_at(Stall::End);
-    // Nobody knows what became of the second message: it is named, and left alone in every further run.
+    // The second message is uncertain: every further run names it and does not send it.
     assert_eq!(taken, counts([1, 0, 1]));
     let _ = again.map(|done| done.expect(70).shows(&["some.mbox#2", "uncertain", "--resend-uncertain"]));
     let (taken, _) = killed_at(Stall::Behind);
-    // Whether or not it has heard the answer: the server has it.
+    // The server has it, whether or not the client heard the answer.
     assert_eq!(taken, counts([1, 1, 1]));
 }
 
 #[test]
-fn what_is_uncertain_is_sent_again_when_that_is_asked_for() {
+fn resends_uncertain_messages_on_request() {
     let (taken, folder) = (Taken::default(), folder());
     let (server, stalled) = server(Stall::End, &taken);
     let (path, journal) = (mbox(folder.path(), 1), folder.path().join("journal"));
@@ -172,7 +174,7 @@ fn what_is_uncertain_is_sent_again_when_that_is_asked_for() {
 
 #[test]
 fn the_same_command_finds_its_journal_until_everything_is_sent() {
-    let server = crate::program::smtp_server(|verb, number| match verb {
+    let server = crate::harness::smtp_server(|verb, number| match verb {
         "EHLO" => "250 s.example\r\n".to_owned(),
         "QUIT" => "221 2.0.0 bye\r\n".to_owned(),
         "RCPT" if number == 1 => "450 4.2.1 later\r\n".to_owned(),
@@ -203,7 +205,7 @@ fn the_same_command_finds_its_journal_until_everything_is_sent() {
     };
     let journals = || std::fs::read_dir(data.join("mailwire/sending")).unwrap().count();
     assert_eq!((run().0, journals()), (Some(0), 0));
-    // The second run sends both again, and is put off. The third has something to go on with.
+    // The second run sends both again and is deferred. The third run has messages left to send.
     std::fs::write(file("b.eml"), "Subject: b\n\nx\n").unwrap();
     assert_eq!((run().0, journals()), (Some(75), 1));
     assert_eq!((run().0, journals()), (Some(0), 0));
@@ -212,7 +214,7 @@ fn the_same_command_finds_its_journal_until_everything_is_sent() {
 }
 
 #[test]
-fn a_server_that_fails_at_random_gets_every_message_and_none_twice() {
+fn a_randomly_failing_server_gets_every_message_once() {
     let faults = [
         "--lmtp",
         "127.0.0.1:0",
@@ -229,7 +231,7 @@ fn a_server_that_fails_at_random_gets_every_message_and_none_twice() {
         "--seed",
         "7",
     ];
-    let (served, folder) = (Served::start(&faults), folder());
+    let (served, folder) = (RunningServer::start(&faults), folder());
     let text: String =
         (0..30).map(|number| format!("From x\nSubject: s\n\nmarker-{number}-end\n\n")).collect();
     let path = folder.path().join("some.mbox");

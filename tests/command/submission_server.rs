@@ -1,17 +1,17 @@
-//! Row 5: a server for submission: STARTTLS and implicit TLS, TLS 1.2 and later, a certificate of its own, nothing
-//! secret before TLS, everything anew behind it, and sizes that are limited.
+//! A submission server: STARTTLS and implicit TLS, TLS 1.2 and later, a generated certificate, no credentials before
+//! TLS, a new session after it, and size limits.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use crate::program::{Served, files};
-use crate::secure::tls;
+use crate::harness::{RunningServer, files};
+use crate::tls_client::tls;
 
 #[test]
-fn starttls_and_implicit_tls_are_served_by_tls_1_2_and_1_3() {
-    let served = Served::start(&[]);
+fn serves_starttls_and_implicit_tls_with_tls_1_2_and_1_3() {
+    let served = RunningServer::start(&[]);
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let socket = TcpStream::connect(served.address("smtps")).unwrap();
         let mut implicit = tls(&served, socket, version);
@@ -26,8 +26,8 @@ fn starttls_and_implicit_tls_are_served_by_tls_1_2_and_1_3() {
 }
 
 #[test]
-fn tls_older_than_1_2_is_refused() {
-    let served = Served::start(&[]);
+fn rejects_tls_older_than_1_2() {
+    let served = RunningServer::start(&[]);
     for minor in [1, 2] {
         // A ClientHello of TLS 1.0 or 1.1: version, random, no session, one cipher suite, no compression.
         let mut body = vec![3, minor];
@@ -49,8 +49,8 @@ fn tls_older_than_1_2_is_refused() {
 }
 
 #[test]
-fn keys_are_readable_by_their_owner_alone() {
-    let served = Served::start(&[]);
+fn key_files_are_readable_by_their_owner_only() {
+    let served = RunningServer::start(&[]);
     let keys: Vec<_> = files(&served.path())
         .into_iter()
         .filter(|path| path.extension().is_some_and(|is| is == "key"))
@@ -64,9 +64,9 @@ fn keys_are_readable_by_their_owner_alone() {
 
 #[test]
 fn the_certificate_is_for_localhost() {
-    let served = Served::start(&[]);
+    let served = RunningServer::start(&[]);
     let socket = TcpStream::connect(served.address("smtps")).unwrap();
-    // The name is verified by the handshake; without it, it would fail.
+    // The handshake verifies the name and would fail otherwise.
     assert!(tls(&served, socket, &rustls::version::TLS13).answer().starts_with("220 "));
     for url in [served.url("smtps"), served.url("smtps").replace("localhost", "127.0.0.1")] {
         served.run(&["check", &url], b"").expect(0).shows(&["certificate"]);
@@ -74,8 +74,8 @@ fn the_certificate_is_for_localhost() {
 }
 
 #[test]
-fn auth_before_tls_is_told_530_5_7_0() {
-    let served = Served::start(&[]);
+fn answers_auth_before_tls_with_530_5_7_0() {
+    let served = RunningServer::start(&[]);
     let mut clear = served.connect("smtp");
     let offer = clear.ask("EHLO c.example\r\n");
     assert!(offer.contains("STARTTLS") && !offer.contains("AUTH"), "{offer}");
@@ -85,7 +85,7 @@ fn auth_before_tls_is_told_530_5_7_0() {
         let answer = clear.ask(command);
         assert!(answer.starts_with("530 5.7.0 "), "{command}: {answer}");
     }
-    // Nobody says whether the password would have been right.
+    // The server does not say whether the password would have been right.
     let whole = format!("\0{}\0{}", served.user, served.password);
     let right = proto_mail::sasl::encode_base64(whole.as_bytes());
     let right = std::str::from_utf8(right.expose()).unwrap();
@@ -93,8 +93,8 @@ fn auth_before_tls_is_told_530_5_7_0() {
 }
 
 #[test]
-fn ehlo_must_be_said_again_behind_tls() {
-    let served = Served::start(&[]);
+fn requires_a_new_ehlo_after_tls() {
+    let served = RunningServer::start(&[]);
     let mut clear = served.connect("smtp");
     clear.ask("EHLO evil.example\r\n");
     assert!(clear.ask("STARTTLS\r\n").starts_with("220 "));
@@ -107,8 +107,8 @@ fn ehlo_must_be_said_again_behind_tls() {
 }
 
 #[test]
-fn a_command_behind_starttls_is_never_answered() {
-    let served = Served::start(&[]);
+fn never_answers_a_command_pipelined_after_starttls() {
+    let served = RunningServer::start(&[]);
     let mut clear = served.connect("smtp");
     clear.ask("EHLO c.example\r\n");
     let answer = clear.ask("STARTTLS\r\nNOOP\r\n");
@@ -118,8 +118,8 @@ fn a_command_behind_starttls_is_never_answered() {
 }
 
 #[test]
-fn sizes_are_limited() {
-    let served = Served::start(&["--max-message", "10000"]);
+fn limits_sizes() {
+    let served = RunningServer::start(&["--max-message", "10000"]);
     let socket = TcpStream::connect(served.address("smtps")).unwrap();
     let mut secure = tls(&served, socket, &rustls::version::TLS13);
     secure.answer();
@@ -128,7 +128,7 @@ fn sizes_are_limited() {
     let login = proto_mail::sasl::encode_base64(whole.as_bytes());
     let login = std::str::from_utf8(login.expose()).unwrap().to_owned();
     assert!(secure.ask(&format!("AUTH PLAIN {login}\r\n")).starts_with("235 "));
-    // What is announced, what is sent, and a line without end.
+    // The announced size, the sent size, and an endless line.
     assert!(secure.ask("MAIL FROM:<a@x.example> SIZE=10001\r\n").starts_with("552 "));
     assert!(secure.ask("MAIL FROM:<a@x.example>\r\n").starts_with("250 "));
     assert!(secure.ask(&format!("RCPT TO:<{}>\r\n", served.mailbox())).starts_with("250 "));

@@ -1,10 +1,11 @@
-//! Row 3: setting an account up: configure, test the connection, list and sync folders, and clear errors for each field.
+//! Setting up an account: configure it, test the connection, list and sync folders, with a clear error for each
+//! field.
 
-use crate::program::{Served, folder, run};
+use crate::harness::{RunningServer, folder, run};
 
 #[test]
-fn an_account_is_configured_in_a_file_and_never_with_its_password() {
-    let served = Served::start(&[]);
+fn configures_an_account_in_a_file_without_its_password() {
+    let served = RunningServer::start(&[]);
     let kept = folder();
     let config = kept.path().join("config.toml");
     std::fs::write(&config, format!("ca = {:?}\n", served.ca)).unwrap();
@@ -16,8 +17,8 @@ fn an_account_is_configured_in_a_file_and_never_with_its_password() {
 }
 
 #[test]
-fn the_connection_is_tested_stage_by_stage() {
-    let served = Served::start(&[]);
+fn tests_the_connection_stage_by_stage() {
+    let served = RunningServer::start(&[]);
     for service in ["imaps", "imap", "smtps", "smtp"] {
         let report = served.run(&["check", &served.url(service), "--json"], b"").expect(0).json();
         let stages: Vec<&str> = report["stages"]
@@ -39,8 +40,8 @@ fn the_connection_is_tested_stage_by_stage() {
 }
 
 #[test]
-fn a_check_says_how_it_logged_in_and_why_not_otherwise() {
-    let served = Served::start(&[]);
+fn check_names_the_mechanism_used_and_why_others_were_not() {
+    let served = RunningServer::start(&[]);
     for service in ["imaps", "smtp"] {
         let url = served.url(service);
         let check =
@@ -52,7 +53,7 @@ fn a_check_says_how_it_logged_in_and_why_not_otherwise() {
             "SCRAM-SHA-256 comes later",
             "PLAIN comes later",
         ]);
-        // One mechanism, or an order of several; and never another one.
+        // One mechanism or an ordered list; the client never uses another one.
         check(&["-v", "--mechanism", "PLAIN"]).expect(0).shows(&["SCRAM-SHA-256 is not allowed"]);
         let listed = check(&["-v", "--json", "--mechanism", "external,plain,SCRAM-SHA-1"]).expect(0).json();
         assert_eq!(listed["stages"].as_array().unwrap().last().unwrap()["detail"], "PLAIN", "{listed}");
@@ -63,8 +64,8 @@ fn a_check_says_how_it_logged_in_and_why_not_otherwise() {
 }
 
 #[test]
-fn folders_are_listed_with_their_use_and_kept() {
-    let served = Served::start(&[]);
+fn lists_and_stores_folders_with_their_special_use() {
+    let served = RunningServer::start(&[]);
     let (url, kept) = (served.url("imaps"), folder());
     let into = kept.path().join("store");
     let arguments = ["folders", &url, "--into", into.to_str().unwrap(), "--json"];
@@ -76,8 +77,8 @@ fn folders_are_listed_with_their_use_and_kept() {
 }
 
 #[test]
-fn one_folder_alone_can_be_synced() {
-    let served = Served::start(&[]);
+fn syncs_a_single_folder() {
+    let served = RunningServer::start(&[]);
     let (url, kept, mailbox, smtps) = (served.url("imaps"), folder(), served.mailbox(), served.url("smtps"));
     served.run(&["send", &smtps, "--from", &mailbox, "--to", &mailbox], b"Subject: s\r\n\r\nx\r\n").expect(0);
     let into = kept.path().join("store");
@@ -91,8 +92,8 @@ fn one_folder_alone_can_be_synced() {
 }
 
 #[test]
-fn each_wrong_field_has_an_error_of_its_own() {
-    let served = Served::start(&[]);
+fn each_invalid_field_has_its_own_error() {
+    let served = RunningServer::start(&[]);
     let (url, ca) = (served.url("imaps"), served.ca.as_str());
     let check = |url: &str, more: &[&str], password: &str| run(&[&["check", url], more].concat(), password);
     // Host, port and scheme.
@@ -100,7 +101,7 @@ fn each_wrong_field_has_an_error_of_its_own() {
     check("imaps://alice@localhost:1", &[], "p").expect(69).shows(&["FAIL tcp"]);
     check("imaps://alice@localhost:99999", &[], "p").expect(64).shows(&["port"]);
     check("pop3://alice@localhost", &[], "p").expect(64).shows(&["imaps"]);
-    // The password is no part of the address.
+    // The URL must not contain the password.
     let done = check("imaps://alice:kf83-zuTq@localhost", &[], "p").expect(64).shows(&["password", "<URL>"]);
     assert!(!done.shown.contains("kf83-zuTq"), "{}", done.shown);
     // Password, certificate, pin, mechanism.

@@ -1,19 +1,19 @@
-//! Row 1: an importer by IMAP that demands TLS, cleans up, and names cause and remedy.
+//! An IMAP importer that requires TLS, cleans up after failures, and names the cause and the remedy of each.
 
 use std::time::Duration;
 
-use crate::program::{Scripted, Served, folder, imap_server, run};
+use crate::harness::{RunningServer, ScriptedServer, folder, imap_server, run};
 
 const SECRET: &str = "kf83-zuTq-0Lmw";
 
-/// What a server says to a client that wants to know what it can.
+/// The server's answer to CAPABILITY.
 fn capable(tag: &str, list: &str) -> String {
     format!("* CAPABILITY {list}\r\n{tag} OK done\r\n")
 }
 
 #[test]
 fn implicit_tls_and_starttls_both_reach_the_mail() {
-    let served = Served::start(&[]);
+    let served = RunningServer::start(&[]);
     for (service, way) in [("imaps", "TLSv1.3"), ("imap", "TLSv1.3")] {
         let url = served.url(service);
         let done = served.run(&["check", &url], b"").expect(0).shows(&["ok", "certificate", "folders", way]);
@@ -22,7 +22,7 @@ fn implicit_tls_and_starttls_both_reach_the_mail() {
 }
 
 #[test]
-fn a_server_that_does_not_offer_starttls_is_refused_for_security() {
+fn refuses_a_server_that_does_not_offer_starttls() {
     let server = imap_server("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n", |tag, command| match command {
         "CAPABILITY" => capable(tag, "IMAP4rev1 AUTH=PLAIN"),
         _ => format!("{tag} OK done\r\n"),
@@ -42,7 +42,7 @@ fn a_server_that_does_not_offer_starttls_is_refused_for_security() {
 }
 
 #[test]
-fn a_server_that_refuses_starttls_is_refused_for_security() {
+fn refuses_a_server_that_rejects_starttls() {
     let server = imap_server("* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", |tag, command| match command {
         "STARTTLS" => format!("{tag} NO not today\r\n"),
         _ => format!("{tag} OK done\r\n"),
@@ -53,7 +53,7 @@ fn a_server_that_refuses_starttls_is_refused_for_security() {
 }
 
 #[test]
-fn a_temporary_refusal_of_starttls_is_shown_and_worth_a_retry() {
+fn reports_a_temporary_starttls_failure_as_retryable() {
     for answer in ["NO [UNAVAILABLE] maintenance", "NO [LIMIT] busy"] {
         let server =
             imap_server("* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", move |tag, command| match command {
@@ -67,7 +67,7 @@ fn a_temporary_refusal_of_starttls_is_shown_and_worth_a_retry() {
 }
 
 #[test]
-fn octets_behind_the_answer_to_starttls_are_an_injection() {
+fn detects_bytes_after_the_starttls_reply_as_injection() {
     let server = imap_server("* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n", |tag, _| {
         format!("{tag} OK begin\r\n* PREAUTH welcome\r\n")
     });
@@ -77,7 +77,7 @@ fn octets_behind_the_answer_to_starttls_are_an_injection() {
 }
 
 #[test]
-fn cleartext_is_spoken_only_when_it_is_chosen() {
+fn uses_cleartext_only_when_chosen() {
     let server = imap_server("* OK [CAPABILITY IMAP4rev1] hi\r\n", |tag, command| match command {
         "CAPABILITY" => capable(tag, "IMAP4rev1"),
         list if list.starts_with("LIST") => format!("* LIST () \"/\" INBOX\r\n{tag} OK done\r\n"),
@@ -93,8 +93,8 @@ fn cleartext_is_spoken_only_when_it_is_chosen() {
 }
 
 #[test]
-fn a_wrong_version_number_is_answered_with_starttls_on_143() {
-    let served = Served::start(&[]);
+fn suggests_starttls_on_143_for_a_wrong_version_number() {
+    let served = RunningServer::start(&[]);
     let port = served.address("imap").port();
     let url = format!("imaps://{}@localhost:{port}", served.user);
     let done = served.run(&["check", &url], b"").expect(76).shows(&["STARTTLS", "143"]);
@@ -106,8 +106,8 @@ fn a_wrong_version_number_is_answered_with_starttls_on_143() {
 }
 
 #[test]
-fn every_capability_line_is_read() {
-    // STARTTLS stands in the second line, and something else in between.
+fn reads_every_capability_line() {
+    // STARTTLS is in the second capability line, after an unrelated response.
     let server = imap_server("* OK hi\r\n", |tag, command| match command {
         "CAPABILITY" => format!(
             "* CAPABILITY IMAP4rev1\r\n* OK still here\r\n* CAPABILITY STARTTLS LOGINDISABLED\r\n{tag} OK done\r\n"
@@ -121,7 +121,7 @@ fn every_capability_line_is_read() {
 }
 
 #[test]
-fn every_failure_closes_its_connection_and_leaves_nothing_behind() {
+fn closes_the_connection_and_cleans_up_after_every_failure() {
     type Answer = fn(&str, &str) -> String;
     let failures: [(&str, Answer); 6] = [
         ("* BYE too busy\r\n", |_, _| String::new()),
@@ -138,24 +138,24 @@ fn every_failure_closes_its_connection_and_leaves_nothing_behind() {
         let url = format!("imap://alice@localhost:{}", server.port);
         let done = run(&["sync", &url, "--into", into.to_str().unwrap()], SECRET);
         assert_ne!(done.code, 0, "{greeting}: {}", done.shown);
-        // It says what happened, and the connection is closed.
+        // The command says what happened, and closes the connection.
         assert!(done.shown.lines().any(|line| line.len() > 20), "{greeting}: {}", done.shown);
         let seen = server.seen();
         assert!(seen.closed == seen.connections && !seen.received.contains(SECRET), "{greeting}");
-        // And the store, if there is one, is free for the next.
+        // The store, if there is one, is not locked.
         let again = run(&["sync", &url, "--into", into.to_str().unwrap()], SECRET);
         assert_eq!(again.code, done.code, "{greeting}: {}", again.shown);
     }
 }
 
 #[test]
-fn a_failure_names_its_cause_and_what_to_try() {
-    let served = Served::start(&[]);
+fn names_the_cause_of_a_failure_and_a_remedy() {
+    let served = RunningServer::start(&[]);
     let url = served.url("imaps");
-    // A certificate of nobody whom the system knows.
+    // A certificate that no trusted authority signed.
     let done = run(&["check", &url], served.password).expect(77).shows(&["FAIL certificate", "try: "]);
     assert!(!done.shown.contains(served.password));
-    // A port where nobody listens, and a host that is not there.
+    // A port without a listener, and a host that does not exist.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     run(&["check", &format!("imaps://alice@localhost:{free}")], SECRET).expect(69).shows(&["FAIL tcp"]);
     run(&["check", "imaps://alice@no-such-host.invalid"], SECRET).expect(68).shows(&["FAIL name"]);
@@ -164,16 +164,16 @@ fn a_failure_names_its_cause_and_what_to_try() {
 }
 
 #[test]
-fn a_silent_server_is_not_waited_for() {
-    let server = Scripted::start(|peer| while peer.line().is_some() {});
+fn times_out_on_a_silent_server() {
+    let server = ScriptedServer::start(|peer| while peer.line().is_some() {});
     let url = format!("imaps://alice@localhost:{}", server.port);
     let done = run(&["check", &url, "--timeout", "1"], SECRET);
     assert!(matches!(done.code, 75 | 76) && done.took < Duration::from_secs(6), "{}", done.shown);
 }
 
 #[test]
-fn no_user_name_and_no_personal_data_is_logged() {
-    let served = Served::start(&[]);
+fn logs_no_user_name_and_no_personal_data() {
+    let served = RunningServer::start(&[]);
     let message = b"Subject: private matter\r\n\r\nnobody's business\r\n";
     let mailbox = served.mailbox();
     let smtps = served.url("smtps");
@@ -204,8 +204,8 @@ fn no_user_name_and_no_personal_data_is_logged() {
 }
 
 #[test]
-fn a_sync_takes_every_message_once() {
-    let served = Served::start(&[]);
+fn sync_fetches_every_message_once() {
+    let served = RunningServer::start(&[]);
     let (mailbox, smtps, imap) = (served.mailbox(), served.url("smtps"), served.url("imap"));
     for number in 0..5 {
         let message = format!("Subject: number {number}\r\n\r\n.\r\n..{number}\r\n");
@@ -219,7 +219,7 @@ fn a_sync_takes_every_message_once() {
     };
     let first = sync(&served.url("imaps"));
     assert_eq!((&first["status"], &first["imported"]), (&"success".into(), &5.into()), "{first}");
-    // By the other way they are the same messages.
+    // Over STARTTLS they are the same messages.
     let again = sync(&imap);
     assert_eq!((&again["imported"], &again["known"]), (&0.into(), &5.into()), "{again}");
 }

@@ -1,42 +1,42 @@
-//! What keeps a server usable while clients guess passwords, ask for what is refused or do nothing at all.
+//! A server stays usable while clients guess passwords, send commands that it refuses, or do nothing at all.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::program::{Served, Talk};
-use crate::secure::Tls;
+use crate::harness::{Conversation, RunningServer};
+use crate::tls_client::Tls;
 
-/// The words that log in by SMTP.
+/// The initial response of AUTH PLAIN.
 fn plain(user: &str, password: &str) -> String {
     let whole = proto_mail::sasl::encode_base64(format!("\0{user}\0{password}").as_bytes());
     format!("AUTH PLAIN {}\r\n", std::str::from_utf8(whole.expose()).unwrap())
 }
 
-/// A session of SMTP under TLS, before log-in.
-fn smtp(served: &Served) -> Tls {
+/// An SMTP session under TLS, before log-in.
+fn smtp(served: &RunningServer) -> Tls {
     let mut talk = served.tls("smtps");
     assert!(talk.answer().starts_with("220 "));
     assert!(talk.ask("EHLO c.example\r\n").contains("AUTH"));
     talk
 }
 
-/// A session of IMAP under TLS, before log-in.
-fn imap(served: &Served) -> Tls {
+/// An IMAP session under TLS, before log-in.
+fn imap(served: &RunningServer) -> Tls {
     let mut talk = served.tls("imaps");
     assert!(talk.answer().starts_with("* OK "));
     talk
 }
 
-fn logged_in(served: &Served) -> Tls {
+fn logged_in(served: &RunningServer) -> Tls {
     let mut talk = smtp(served);
     assert!(talk.ask(&plain(served.user, served.password)).starts_with("235 "));
     talk
 }
 
 #[test]
-fn the_owner_logs_in_while_many_guess_at_the_account() {
-    let served = Served::start(&[]);
+fn the_owner_logs_in_while_others_guess_the_password() {
+    let served = RunningServer::start(&[]);
     logged_in(&served);
     let mut guessing = Vec::new();
     for number in 0..60 {
@@ -64,8 +64,8 @@ fn the_owner_logs_in_while_many_guess_at_the_account() {
 }
 
 #[test]
-fn guesses_are_answered_later_and_later_across_sessions_and_protocols() {
-    let served = Served::with_limits("failed-logins = 2\nlogin-delay = 3", &[]);
+fn delays_wrong_passwords_increasingly_across_sessions_and_protocols() {
+    let served = RunningServer::with_limits("failed-logins = 2\nlogin-delay = 3", &[]);
     let mut guessing = Vec::new();
     for number in 0..10 {
         let mut talk = if number % 2 == 0 { smtp(&served) } else { imap(&served) };
@@ -89,14 +89,14 @@ fn guesses_are_answered_later_and_later_across_sessions_and_protocols() {
 }
 
 #[test]
-fn a_client_that_does_not_log_in_is_sent_away() {
-    let served = Served::with_limits("login-timeout = 2", &["--lmtp", "127.0.0.1:0"]);
+fn disconnects_a_client_that_does_not_log_in() {
+    let served = RunningServer::with_limits("login-timeout = 2", &["--lmtp", "127.0.0.1:0"]);
     let mut lmtp = served.connect("lmtp");
     let mut logged_in = logged_in(&served);
     let begun = Instant::now();
     let (mut clear_smtp, mut clear_imap) = (served.connect("smtp"), served.connect("imap"));
     let (mut smtp, mut imap) = (smtp(&served), imap(&served));
-    // Commands do not earn more time, and a handshake that does not begin has none either.
+    // Commands do not extend the time, and a handshake that never starts has no more time either.
     assert!(smtp.ask("NOOP\r\n").starts_with("250 "));
     let mut silent = TcpStream::connect(served.address("imaps")).unwrap();
     silent.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -114,8 +114,8 @@ fn a_client_that_does_not_log_in_is_sent_away() {
 }
 
 #[test]
-fn refused_commands_end_a_session() {
-    let served = Served::start(&["--lmtp", "127.0.0.1:0"]);
+fn disconnects_after_too_many_refused_commands() {
+    let served = RunningServer::start(&["--lmtp", "127.0.0.1:0"]);
     let mut talk = logged_in(&served);
     assert!(talk.ask("MAIL FROM:<a@x.example>\r\n").starts_with("250 "));
     let answers: Vec<String> = (0..3000)
@@ -129,7 +129,7 @@ fn refused_commands_end_a_session() {
     assert_eq!(answers.len(), 20, "{answers:?}");
     assert!(answers[18].starts_with("550 5.1.1 ") && answers[19].starts_with("421 4.7.0 "), "{answers:?}");
 
-    // A list with some unknown recipients goes out: a message that is taken begins the count anew.
+    // A message to a list with some unknown recipients: an accepted message resets the count.
     let mut talk = logged_in(&served);
     for message in 0..3 {
         assert!(talk.ask("MAIL FROM:<a@x.example>\r\n").starts_with("250 "));
@@ -141,7 +141,7 @@ fn refused_commands_end_a_session() {
         assert!(talk.ask("x\r\n.\r\n").starts_with("250 "), "message {message}");
     }
 
-    // A program that speaks LMTP gives the mail of many senders: it may err more often, and not for ever.
+    // An LMTP client delivers mail from many senders: it may fail more often, but not without limit.
     let mut talk = served.connect("lmtp");
     assert!(talk.ask("LHLO x.example\r\n").ends_with("\r\n"));
     assert!(talk.ask("MAIL FROM:<a@x.example>\r\n").starts_with("250 "));
@@ -151,7 +151,7 @@ fn refused_commands_end_a_session() {
 
     let mut talk = imap(&served);
     assert!(talk.ask(&format!("a LOGIN {} {}\r\n", served.user, served.password)).starts_with("a OK "));
-    // A client that looks for a few mailboxes which are not there, and goes on.
+    // A client asks for a few mailboxes that do not exist, and continues.
     for number in 0..90 {
         assert!(talk.ask(&format!("b{number} STATUS none-{number} (MESSAGES)\r\n")).contains(" NO "));
     }
@@ -162,12 +162,12 @@ fn refused_commands_end_a_session() {
 }
 
 #[test]
-fn limits_count_the_address_that_a_proxy_announces() {
-    let served = Served::with_limits("sessions-per-address = 2", &["--proxy-from", "127.0.0.0/8"]);
+fn limits_count_the_address_announced_by_a_proxy() {
+    let served = RunningServer::with_limits("sessions-per-address = 2", &["--proxy-from", "127.0.0.0/8"]);
     let connect = |client: &str| {
         let mut stream = TcpStream::connect(served.address("smtp")).unwrap();
         write!(stream, "PROXY TCP4 {client} 198.51.100.2 40000 25\r\n").unwrap();
-        let mut talk = Talk::new(stream);
+        let mut talk = Conversation::new(stream);
         let answer = talk.answer();
         (talk, answer)
     };
@@ -185,11 +185,11 @@ fn limits_count_the_address_that_a_proxy_announces() {
 }
 
 #[test]
-fn places_are_kept_for_those_who_have_logged_in() {
-    let served = Served::with_limits("sessions = 6\nsessions-before-login = 3", &[]);
+fn reserves_sessions_for_clients_that_log_in() {
+    let served = RunningServer::with_limits("sessions = 6\nsessions-before-login = 3", &[]);
     let kept = [logged_in(&served), logged_in(&served)];
     let waiting: Vec<_> = (0..3).map(|_| served.connect("smtp")).collect();
-    let mut turned_away = Talk::new(TcpStream::connect(served.address("smtp")).unwrap());
+    let mut turned_away = Conversation::new(TcpStream::connect(served.address("smtp")).unwrap());
     assert!(turned_away.answer().starts_with("421 4.3.2 "));
     drop(waiting);
     for mut talk in kept {
@@ -198,14 +198,14 @@ fn places_are_kept_for_those_who_have_logged_in() {
 }
 
 #[test]
-fn descriptors_are_kept_back_for_the_store() {
+fn reserves_file_descriptors_for_the_store() {
     let limits = "sessions = 4000";
-    // The limit of this test's own process is not touched.
-    let served = Served::under_limit(64, limits);
+    // The limit of this test's own process is not changed.
+    let served = RunningServer::under_limit(64, limits);
     let mut connections = Vec::new();
     let mut refused = 0;
     for _ in 0..60 {
-        let mut talk = Talk::new(TcpStream::connect(served.address("smtp")).unwrap());
+        let mut talk = Conversation::new(TcpStream::connect(served.address("smtp")).unwrap());
         match talk.answer() {
             answer if answer.starts_with("220 ") => connections.push(talk),
             answer => {
@@ -219,14 +219,14 @@ fn descriptors_are_kept_back_for_the_store() {
     let (url, mailbox) = (served.url("smtps"), served.mailbox());
     let send = ["send", &url, "--from", &mailbox, "--to", &mailbox, "--subject", "x", "--text", "y"];
     served.run(&send, b"").expect(0);
-    let into = crate::program::folder();
+    let into = crate::harness::folder();
     let imap = served.url("imaps");
     served.run(&["sync", &imap, "--into", into.path().to_str().unwrap()], b"").expect(0);
 }
 
 #[test]
-fn a_client_that_wants_another_protocol_is_refused() {
-    let served = Served::start(&[]);
+fn rejects_an_unknown_alpn_protocol() {
+    let served = RunningServer::start(&[]);
     let versions = [&rustls::version::TLS12, &rustls::version::TLS13];
     for (service, offered, taken) in [
         ("imaps", &["h2"][..], false),
@@ -238,15 +238,15 @@ fn a_client_that_wants_another_protocol_is_refused() {
     ] {
         for version in versions {
             let socket = TcpStream::connect(served.address(service)).unwrap();
-            let greeting = crate::secure::open(&served.ca, socket, &[version], offered).answer();
+            let greeting = crate::tls_client::open(&served.ca, socket, &[version], offered).answer();
             assert_eq!(!greeting.is_empty(), taken, "{service} {offered:?}");
         }
     }
 }
 
 #[test]
-fn memory_goes_back_when_sessions_end() {
-    let served = Served::start(&[]);
+fn returns_memory_when_sessions_end() {
+    let served = RunningServer::start(&[]);
     let round = || {
         let login = format!("a LOGIN {} {}\r\n", served.user, served.password);
         let mut sessions: Vec<_> = (0..300).map(|_| imap(&served)).collect();
@@ -255,7 +255,8 @@ fn memory_goes_back_when_sessions_end() {
         sessions.clear();
         most
     };
-    // What is made once, and the memory of the password, which goes when no log-in has come for a while.
+    // Allows for one-time allocations and for the password hash's memory, which is freed some time after the last
+    // log-in.
     round();
     std::thread::sleep(Duration::from_secs(7));
     let before = served.memory();

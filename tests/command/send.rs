@@ -1,25 +1,25 @@
-//! Row 2: a sender by SMTP that checks before it connects, tells each recipient's fate, tries again where that helps,
-//! and writes messages that others can read.
+//! An SMTP sender that validates before it connects, reports each recipient's result, retries where that helps, and
+//! writes messages that other programs can read.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::program::{Done, Served, files, folder, run, run_with, smtp_server};
+use crate::harness::{CommandOutput, RunningServer, files, folder, run, run_with, smtp_server};
 
 const MESSAGE: &[u8] = b"Subject: s\r\n\r\nx\r\n";
 
-/// Sends without TLS to a server that follows a script.
-fn send(port: u16, more: &[&str]) -> Done {
+/// Sends without TLS to a scripted server.
+fn send(port: u16, more: &[&str]) -> CommandOutput {
     let url = format!("smtp://localhost:{port}");
     let arguments = ["send", &url, "--danger-cleartext", "--from", "a@x.example", "--json"];
     run_with(&[&arguments, more].concat(), "", MESSAGE)
 }
 
-/// A server that takes everything but what `unusual` says.
+/// A server that accepts everything for which `unusual` returns `None`.
 fn answers(
     unusual: impl Fn(&str, usize) -> Option<&'static str> + Send + Sync + 'static,
-) -> crate::program::Scripted {
+) -> crate::harness::ScriptedServer {
     smtp_server(move |verb, number| {
         let usual = match verb {
             "EHLO" => "250-s.example\r\n250 SIZE 100000\r\n",
@@ -31,8 +31,8 @@ fn answers(
 }
 
 #[test]
-fn mail_goes_by_implicit_tls_and_by_starttls() {
-    let served = Served::start(&[]);
+fn sends_by_implicit_tls_and_by_starttls() {
+    let served = RunningServer::start(&[]);
     let mailbox = served.mailbox();
     for service in ["smtps", "smtp"] {
         let url = served.url(service);
@@ -45,7 +45,7 @@ fn mail_goes_by_implicit_tls_and_by_starttls() {
 }
 
 #[test]
-fn without_starttls_nothing_is_sent() {
+fn sends_nothing_without_starttls() {
     let server = answers(|_, _| None);
     let url = format!("smtp://alice@localhost:{}", server.port);
     let arguments = ["send", &url, "--from", "a@x.example", "--to", "b@x.example"];
@@ -55,8 +55,8 @@ fn without_starttls_nothing_is_sent() {
 }
 
 #[test]
-fn messages_and_addresses_are_checked_before_anything_is_sent() {
-    // Nobody listens there: what is wrong is found before anybody is called.
+fn validates_messages_and_addresses_before_connecting() {
+    // Nothing listens there: errors are found before a connection is opened.
     let url = "smtps://alice@localhost:9";
     let long = format!("{}@x.example", "a".repeat(65));
     let recipients: Vec<String> =
@@ -83,7 +83,7 @@ fn messages_and_addresses_are_checked_before_anything_is_sent() {
 }
 
 #[test]
-fn a_message_that_the_server_will_not_take_is_not_begun() {
+fn does_not_start_a_message_that_the_server_cannot_accept() {
     let server = answers(|_, _| None);
     let large = [b"Subject: large\r\n\r\n".as_slice(), &b"0123456789\r\n".repeat(10_000)].concat();
     let url = format!("smtp://localhost:{}", server.port);
@@ -95,8 +95,8 @@ fn a_message_that_the_server_will_not_take_is_not_begun() {
 }
 
 #[test]
-fn each_recipient_has_a_result_of_its_own() {
-    let served = Served::start(&[]);
+fn reports_a_result_for_each_recipient() {
+    let served = RunningServer::start(&[]);
     let (url, good) = (served.url("smtps"), served.mailbox());
     let arguments = ["send", &url, "--from", &good, "--to", "nobody@localhost", "--to", &good, "--json"];
     let done = served.run(&arguments, MESSAGE).expect(69);
@@ -111,7 +111,7 @@ fn each_recipient_has_a_result_of_its_own() {
     assert_eq!((&refused["stage"], &refused["enhanced"]), (&"rcpt".into(), &"5.1.1".into()), "{report}");
 }
 
-/// Sends to a server whose first connection says this to RCPT, and whose second one takes it.
+/// Sends to a server whose first connection answers RCPT with this, and whose second connection accepts it.
 fn retried(reply: &'static str) -> (Value, usize, Duration) {
     let server = answers(move |verb, number| (verb == "RCPT" && number == 0).then_some(reply));
     let done = send(server.port, &["--to", "b@x.example"]).expect(0);
@@ -119,7 +119,7 @@ fn retried(reply: &'static str) -> (Value, usize, Duration) {
 }
 
 #[test]
-fn it_tries_again_on_421_450_451_and_452_after_a_pause() {
+fn retries_on_421_450_451_and_452_after_a_pause() {
     let replies =
         ["421 4.3.2 later\r\n", "450 4.2.1 later\r\n", "451 4.3.0 later\r\n", "452 4.2.2 later\r\n"];
     let runs = replies.map(|reply| std::thread::spawn(move || retried(reply)));
@@ -136,7 +136,7 @@ fn it_tries_again_on_421_450_451_and_452_after_a_pause() {
 }
 
 #[test]
-fn it_does_not_try_again_where_that_cannot_help() {
+fn does_not_retry_permanent_failures() {
     let server = answers(|verb, _| (verb == "RCPT").then_some("550 5.1.1 nobody\r\n"));
     let report = send(server.port, &["--to", "b@x.example"]).expect(69).json();
     assert_eq!((&report["status"], &report["is_retryable"]), (&"rejected".into(), &false.into()), "{report}");
@@ -144,9 +144,9 @@ fn it_does_not_try_again_where_that_cannot_help() {
 }
 
 #[test]
-fn who_has_the_message_does_not_get_it_again() {
-    // The second RCPT of the first connection is put off; the second connection has that one alone.
-    let server = crate::program::Scripted::start(|peer| {
+fn does_not_resend_to_recipients_that_have_the_message() {
+    // The second RCPT of the first connection is deferred; the second connection has only that recipient.
+    let server = crate::harness::ScriptedServer::start(|peer| {
         peer.say("220 s.example\r\n");
         while let Some(line) = peer.line() {
             let late = line.contains("<late@") && peer.number == 0;
@@ -168,8 +168,8 @@ fn who_has_the_message_does_not_get_it_again() {
 }
 
 #[test]
-fn results_serialise() {
-    let expect = |server: crate::program::Scripted, more: &[&str], code: i32, status: &str| {
+fn serialises_results() {
+    let expect = |server: crate::harness::ScriptedServer, more: &[&str], code: i32, status: &str| {
         let report = send(server.port, &[&["--to", "b@x.example"], more].concat()).expect(code).json();
         assert_eq!(report["status"], status, "{report}");
         for field in
@@ -182,14 +182,14 @@ fn results_serialise() {
     expect(answers(|verb, _| (verb == "MAIL").then_some("550 5.7.1 not you\r\n")), &[], 69, "rejected");
     let late = answers(|verb, _| (verb == "RCPT").then_some("451 4.3.0 later\r\n"));
     expect(late, &["--attempts", "1"], 75, "temp_failed");
-    // The whole message was sent and nobody said what became of it: trying again could deliver it twice.
+    // All of the message was sent and no reply came: a retry could deliver it twice.
     let gone = answers(|verb, _| (verb == "DATA").then_some(""));
     expect(gone, &[], 70, "uncertain");
 }
 
 #[test]
-fn html_attachments_and_fields_arrive_as_mime() {
-    let served = Served::start(&[]);
+fn sends_html_attachments_and_fields_as_mime() {
+    let served = RunningServer::start(&[]);
     let (url, mailbox, kept) = (served.url("smtps"), served.mailbox(), folder());
     let page = kept.path().join("page.html");
     let thing = kept.path().join("thing.bin");
@@ -239,8 +239,8 @@ fn html_attachments_and_fields_arrive_as_mime() {
 }
 
 #[test]
-fn a_wrong_password_is_named_and_not_shown() {
-    let served = Served::start(&[]);
+fn reports_a_wrong_password_without_showing_it() {
+    let served = RunningServer::start(&[]);
     let (url, mailbox) = (served.url("smtps"), served.mailbox());
     let arguments = ["send", &url, "--from", &mailbox, "--to", &mailbox, "--ca", &served.ca];
     let done = run_with(&arguments, "wrong-wrong-wrong", MESSAGE).expect(77);

@@ -1,5 +1,5 @@
-//! Running the command, a server of it, and servers that follow a script. It knows processes and sockets, and nothing
-//! of what is said.
+//! Runs the command, a server of it, and scripted servers. This module knows processes and sockets, but no protocol's
+//! contents.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,29 +13,29 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// The longest that a run of the command may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const RUN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The account of every server: a name that nothing else has.
+/// The account of every server: a name that occurs nowhere else.
 const USER: &str = "wilhelmine";
 const PASSWORD: &str = "hY7-pq2RvT9s";
 
-/// What a run of the command came to.
-pub(crate) struct Done {
+/// The result of a run of the command.
+pub(crate) struct CommandOutput {
     pub(crate) code: i32,
     pub(crate) out: String,
-    /// Everything that was shown, on both outputs.
+    /// Standard output followed by standard error.
     pub(crate) shown: String,
     pub(crate) took: Duration,
 }
 
-impl Done {
-    /// The exit code is this one.
+impl CommandOutput {
+    /// Asserts this exit code.
     pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "{}", self.shown);
         self
     }
 
-    /// Each of these was shown.
+    /// Asserts that each of these texts was shown.
     pub(crate) fn shows(self, texts: &[&str]) -> Self {
         for text in texts {
             assert!(self.shown.contains(text), "{text:?} is not shown:\n{}", self.shown);
@@ -43,38 +43,38 @@ impl Done {
         self
     }
 
-    /// The first line of standard output, as JSON.
+    /// Parses the first line of standard output as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(self.out.lines().next().unwrap()).unwrap()
     }
 }
 
-/// Runs the command with a password and something on its standard input.
-pub(crate) fn run_with(arguments: &[&str], password: &str, input: &[u8]) -> Done {
+/// Runs the command with a password and with `input` on standard input.
+pub(crate) fn run_with(arguments: &[&str], password: &str, input: &[u8]) -> CommandOutput {
     finish(&mut command(arguments, password), input)
 }
 
-/// Runs the command where nobody gives a password.
-pub(crate) fn run_without_password(arguments: &[&str]) -> Done {
+/// Runs the command without a password.
+pub(crate) fn run_without_password(arguments: &[&str]) -> CommandOutput {
     finish(command(arguments, "").env_remove("MAILWIRE_PASSWORD"), b"")
 }
 
-fn finish(command: &mut Command, input: &[u8]) -> Done {
+fn finish(command: &mut Command, input: &[u8]) -> CommandOutput {
     let begun = Instant::now();
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // It may have ended without reading.
+    // The command may have ended without reading.
     let _ = stdin.write_all(input);
     drop(stdin);
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let took = begun.elapsed();
-    assert!(took < PATIENCE, "{:?} took {took:?}", command.get_args());
+    assert!(took < RUN_TIMEOUT, "{:?} took {took:?}", command.get_args());
     let out = String::from_utf8(stdout).unwrap();
     let shown = format!("{out}{}", String::from_utf8(stderr).unwrap());
-    Done { code: status.code().unwrap(), out, shown, took }
+    CommandOutput { code: status.code().unwrap(), out, shown, took }
 }
 
-/// The command, about to run.
+/// Prepares a run of the command.
 pub(crate) fn command(arguments: &[&str], password: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mailwire"));
     command
@@ -89,17 +89,17 @@ pub(crate) fn command(arguments: &[&str], password: &str) -> Command {
     command
 }
 
-pub(crate) fn run(arguments: &[&str], password: &str) -> Done {
+pub(crate) fn run(arguments: &[&str], password: &str) -> CommandOutput {
     run_with(arguments, password, b"")
 }
 
-/// A folder that is gone when the test is done.
+/// A folder that is deleted at the end of the test.
 pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// `mailwire serve`, with one account.
-pub(crate) struct Served {
+/// A running `mailwire serve` with one account.
+pub(crate) struct RunningServer {
     child: Child,
     folder: tempfile::TempDir,
     addresses: Vec<(String, SocketAddr)>,
@@ -108,12 +108,12 @@ pub(crate) struct Served {
     pub(crate) ca: String,
 }
 
-impl Served {
+impl RunningServer {
     pub(crate) fn start(more: &[&str]) -> Self {
         Self::start_in(folder(), more)
     }
 
-    /// The same, with these limits.
+    /// Starts a server with these limits.
     pub(crate) fn with_limits(limits: &str, more: &[&str]) -> Self {
         let folder = folder();
         let path = folder.path().join("config.toml");
@@ -121,12 +121,12 @@ impl Served {
         Self::start_in(folder, &[&["--config", path.to_str().unwrap()], more].concat())
     }
 
-    /// The file of the limits.
+    /// The configuration file with the limits.
     pub(crate) fn limits(&self) -> PathBuf {
         self.folder.path().join("config.toml")
     }
 
-    /// The same, where the server may have so many open files.
+    /// Starts a server that may have only this many open files.
     pub(crate) fn under_limit(files: u32, limits: &str) -> Self {
         let folder = folder();
         let path = folder.path().join("config.toml");
@@ -171,30 +171,30 @@ impl Served {
         Self { child, folder, addresses, user: USER, password: PASSWORD, ca: ca.unwrap_or_default() }
     }
 
-    /// Where it keeps what it has.
+    /// The server's directory.
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("served")
     }
 
-    /// Sends it a signal.
+    /// Sends the server a signal.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let process = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(process, signal).unwrap();
     }
 
-    /// Its exit code, once it has ended (within this time).
-    pub(crate) fn ends(&mut self, patience: Duration) -> i32 {
-        exit_code(&mut self.child, patience)
+    /// Waits at most this long for the server to exit, and returns its exit code.
+    pub(crate) fn ends(&mut self, timeout: Duration) -> i32 {
+        exit_code(&mut self.child, timeout)
     }
 
-    /// Its private memory that is in use, in KiB.
+    /// The server's private resident memory, in KiB.
     pub(crate) fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// Everything that it has logged.
+    /// Everything that the server has logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
@@ -214,49 +214,49 @@ impl Served {
     }
 
     /// Runs the command as the account, trusting this server.
-    pub(crate) fn run(&self, arguments: &[&str], input: &[u8]) -> Done {
+    pub(crate) fn run(&self, arguments: &[&str], input: &[u8]) -> CommandOutput {
         run_with(&[arguments, &["--ca", &self.ca]].concat(), self.password, input)
     }
 
-    /// A connection without TLS that has been greeted.
-    pub(crate) fn connect(&self, service: &str) -> Talk {
-        let mut talk = Talk::new(TcpStream::connect(self.address(service)).unwrap());
+    /// Connects without TLS and reads the greeting.
+    pub(crate) fn connect(&self, service: &str) -> Conversation {
+        let mut talk = Conversation::new(TcpStream::connect(self.address(service)).unwrap());
         talk.answer();
         talk
     }
 }
 
-impl Drop for Served {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The exit code of a process that ends within this time.
-pub(crate) fn exit_code(child: &mut Child, patience: Duration) -> i32 {
+/// Waits at most this long for a process to exit, and returns its exit code.
+pub(crate) fn exit_code(child: &mut Child, timeout: Duration) -> i32 {
     let begun = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status.code().unwrap_or(-1);
         }
-        assert!(begun.elapsed() < patience, "it still runs after {patience:?}");
+        assert!(begun.elapsed() < timeout, "it still runs after {timeout:?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Lines to a server and back.
-pub(crate) struct Talk {
+/// A line-based conversation with a server.
+pub(crate) struct Conversation {
     stream: BufReader<TcpStream>,
 }
 
-impl Talk {
+impl Conversation {
     pub(crate) fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         Self { stream: BufReader::new(stream) }
     }
 
-    /// Says this and returns the answer: of SMTP all its lines, of IMAP the next line.
+    /// Sends this and returns the answer: every line of an SMTP reply, or the next IMAP line.
     pub(crate) fn ask(&mut self, bytes: &str) -> String {
         self.stream.get_mut().write_all(bytes.as_bytes()).unwrap();
         self.answer()
@@ -280,37 +280,37 @@ impl Talk {
     }
 }
 
-/// A server that does with each connection what a script says.
-pub(crate) struct Scripted {
+/// A server that runs a script for each connection.
+pub(crate) struct ScriptedServer {
     pub(crate) port: u16,
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<Observed>>,
     address: SocketAddr,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a scripted server has seen.
+/// What a scripted server has observed.
 #[derive(Default, Clone)]
-pub(crate) struct Seen {
-    /// Connections that came, and those of them that the client has closed.
+pub(crate) struct Observed {
+    /// Accepted connections, and those of them that the client has closed.
     pub(crate) connections: usize,
     pub(crate) closed: usize,
-    /// Everything that was received.
+    /// Everything that the server received.
     pub(crate) received: String,
     over: bool,
 }
 
 /// One connection of a scripted server.
-pub(crate) struct Peer {
+pub(crate) struct ScriptedConnection {
     stream: BufReader<TcpStream>,
-    seen: Arc<Mutex<Seen>>,
-    /// Which connection it is, from 0.
+    seen: Arc<Mutex<Observed>>,
+    /// The connection's number, from 0.
     pub(crate) number: usize,
 }
 
-impl Peer {
+impl ScriptedConnection {
     fn follow(&mut self, script: &dyn Fn(&mut Self)) {
         script(self);
-        // The script is over; what the client still says is read to its end.
+        // The script is over; read what the client still sends.
         let _ = self.stream.get_ref().shutdown(Shutdown::Write);
         let ended = self.stream.read_to_end(&mut Vec::new());
         let waited = ended.is_err_and(|error| {
@@ -324,12 +324,12 @@ impl Peer {
         let _ = self.stream.get_mut().write_all(text.as_ref().as_bytes());
     }
 
-    /// As [`say`](Self::say). False: the client is gone.
+    /// Like [`say`](Self::say), but returns false if the client is gone.
     pub(crate) fn try_say(&mut self, text: &str) -> bool {
         self.stream.get_mut().write_all(text.as_bytes()).is_ok()
     }
 
-    /// The next line, without its end; `None` when the client has closed.
+    /// The next line without its end, or `None` if the client has closed.
     pub(crate) fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         let count = self.stream.read_until(b'\n', &mut line).unwrap_or(0);
@@ -339,24 +339,24 @@ impl Peer {
     }
 }
 
-impl Scripted {
-    /// One connection after the other.
-    pub(crate) fn start(script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
+impl ScriptedServer {
+    /// Serves one connection after the other.
+    pub(crate) fn start(script: impl Fn(&mut ScriptedConnection) + Send + Sync + 'static) -> Self {
         Self::listen(script, |_, serve| serve())
     }
 
-    /// All connections at once.
-    pub(crate) fn at_once(script: impl Fn(&mut Peer) + Send + Sync + 'static) -> Self {
+    /// Serves all connections at once.
+    pub(crate) fn at_once(script: impl Fn(&mut ScriptedConnection) + Send + Sync + 'static) -> Self {
         Self::listen(script, |threads, serve| threads.push(std::thread::spawn(serve)))
     }
 
     fn listen(
-        script: impl Fn(&mut Peer) + Send + Sync + 'static,
+        script: impl Fn(&mut ScriptedConnection) + Send + Sync + 'static,
         run: impl Fn(&mut Vec<JoinHandle<()>>, Box<dyn FnOnce() + Send>) + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Mutex::new(Seen::default()));
+        let seen = Arc::new(Mutex::new(Observed::default()));
         let (shared, script) = (Arc::clone(&seen), Arc::new(script));
         let thread = std::thread::spawn(move || {
             let mut threads = Vec::new();
@@ -367,7 +367,8 @@ impl Scripted {
                 }
                 stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
                 shared.lock().unwrap().connections += 1;
-                let mut peer = Peer { stream: BufReader::new(stream), seen: Arc::clone(&shared), number };
+                let mut peer =
+                    ScriptedConnection { stream: BufReader::new(stream), seen: Arc::clone(&shared), number };
                 let script = Arc::clone(&script);
                 run(&mut threads, Box::new(move || peer.follow(&*script)));
             }
@@ -376,8 +377,8 @@ impl Scripted {
         Self { port: address.port(), seen, address, thread: Some(thread) }
     }
 
-    /// What it has seen, once every connection is closed (within five seconds).
-    pub(crate) fn seen(&self) -> Seen {
+    /// Waits at most five seconds for every connection to close, and returns what the server observed.
+    pub(crate) fn seen(&self) -> Observed {
         for _ in 0..500 {
             let seen = self.seen.lock().unwrap().clone();
             if seen.connections > 0 && seen.closed == seen.connections {
@@ -389,7 +390,7 @@ impl Scripted {
     }
 }
 
-impl Drop for Scripted {
+impl Drop for ScriptedServer {
     fn drop(&mut self) {
         self.seen.lock().unwrap().over = true;
         let _ = TcpStream::connect(self.address);
@@ -399,12 +400,12 @@ impl Drop for Scripted {
     }
 }
 
-/// An IMAP server without TLS: `answer` gives what is said to a command, behind the tag it is given.
+/// An IMAP server without TLS: `answer` receives the tag and the command, and returns everything to send.
 pub(crate) fn imap_server(
     greeting: &'static str,
     answer: impl Fn(&str, &str) -> String + Send + Sync + 'static,
-) -> Scripted {
-    Scripted::start(move |peer| {
+) -> ScriptedServer {
+    ScriptedServer::start(move |peer| {
         peer.say(greeting);
         while let Some(line) = peer.line() {
             let (tag, command) = line.split_once(' ').unwrap_or((&line, ""));
@@ -417,9 +418,10 @@ pub(crate) fn imap_server(
     })
 }
 
-/// An SMTP server without TLS: `answer` gives what is said to a verb, on which connection. To DATA it says `354` first.
-pub(crate) fn smtp_server(answer: impl Fn(&str, usize) -> String + Send + Sync + 'static) -> Scripted {
-    Scripted::start(move |peer| {
+/// An SMTP server without TLS: `answer` receives the verb and the connection's number, and returns the reply. DATA is
+/// answered `354` first.
+pub(crate) fn smtp_server(answer: impl Fn(&str, usize) -> String + Send + Sync + 'static) -> ScriptedServer {
+    ScriptedServer::start(move |peer| {
         peer.say("220 s.example ESMTP\r\n");
         while let Some(line) = peer.line() {
             let verb = line.get(..4).unwrap_or_default().to_uppercase();

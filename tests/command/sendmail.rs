@@ -1,19 +1,19 @@
-//! `mailwire sendmail`, and the program called by the name `sendmail`: what other programs call to send a message.
+//! `mailwire sendmail`, and the program called by the name `sendmail`, as other programs use it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::program::{Served, files, folder};
+use crate::harness::{RunningServer, files, folder};
 
-/// A server, and a home whose configuration names it.
+/// A server, and a home directory whose configuration names it.
 struct Home {
-    served: Served,
+    served: RunningServer,
     folder: tempfile::TempDir,
 }
 
 impl Home {
     fn new() -> Self {
-        let (served, folder) = (Served::start(&[]), folder());
+        let (served, folder) = (RunningServer::start(&[]), folder());
         let config = folder.path().join(".config/mailwire");
         std::fs::create_dir_all(&config).unwrap();
         let text = format!(
@@ -40,19 +40,19 @@ impl Home {
             .spawn()
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
-        // It may have ended without reading.
+        // The command may have ended without reading.
         let _ = std::io::Write::write_all(&mut stdin, input);
         drop(stdin);
         child.wait_with_output().unwrap()
     }
 
-    /// `mailwire sendmail` with these arguments: it says nothing where all goes well.
+    /// Runs `mailwire sendmail` with these arguments and asserts success without output.
     fn sends(&self, arguments: &[&str], input: &[u8]) {
         let arguments = [&["sendmail"], arguments].concat();
         quiet(&self.call(mailwire(), &arguments, input));
     }
 
-    /// Everything that has arrived.
+    /// Everything that the server has received.
     fn arrived(&self) -> String {
         let into = self.folder.path().join("store");
         let url = self.served.url("imaps");
@@ -72,10 +72,10 @@ fn quiet(output: &Output) {
 }
 
 #[test]
-fn mail_of_other_programs_goes_to_the_configured_server() {
+fn sendmail_delivers_to_the_configured_server() {
     let home = Home::new();
     let to = home.served.mailbox();
-    // As cron calls it: a local name, and a header without a sender's address, a date or an id.
+    // As cron calls it: a local name, and a header without a sender's address, a date or a message ID.
     let cron = format!("From: root (Cron Daemon)\nTo: {}\nSubject: cron\n\noutput\n", home.served.user);
     home.sends(&["-FCronDaemon", "-i", "-B8BITMIME", "-oem", home.served.user], cron.as_bytes());
     // As mutt and git call it.
@@ -84,7 +84,7 @@ fn mail_of_other_programs_goes_to_the_configured_server() {
         "From 0123456789 Mon Sep 17 00:00:00 2001\nTo: x <{to}>\nBcc: {to}\nSubject: patch\n\ndiff\n"
     );
     home.sends(&["-i", "-t"], patch.as_bytes());
-    // Without -i a line with a dot ends the message.
+    // Without -i a line with a single dot ends the message.
     home.sends(&[&to], b"Subject: dot\n\nbefore-the-dot\n.\nbehind-the-dot\n");
     let link: PathBuf = home.folder.path().join("sendmail");
     std::os::unix::fs::symlink(mailwire(), &link).unwrap();
@@ -103,7 +103,7 @@ fn mail_of_other_programs_goes_to_the_configured_server() {
     for text in ["behind-the-dot", "Bcc: ", "From 0123"] {
         assert!(!arrived.contains(text), "{text:?}: {arrived}");
     }
-    // Each message has the fields that every message must have.
+    // Each message has every mandatory field.
     for field in ["Message-ID: <", "Date: "] {
         assert!(arrived.matches(field).count() >= 5, "{field}: {arrived}");
     }
@@ -111,7 +111,7 @@ fn mail_of_other_programs_goes_to_the_configured_server() {
 }
 
 #[test]
-fn what_is_wrong_is_said_on_standard_error_with_the_exit_codes_of_sendmail() {
+fn sendmail_reports_errors_with_its_exit_codes() {
     let home = Home::new();
     let to = home.served.mailbox();
     let refused = |arguments: &[&str], input: &[u8], code: i32, text: &str| {

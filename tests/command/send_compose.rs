@@ -1,11 +1,11 @@
-//! Messages that `send` builds or takes whole: what leaves is what the RFCs want, whatever was given.
+//! Messages that `send` builds itself or takes whole: what it sends follows the RFCs, whatever input it was given.
 
-use crate::program::{Done, Scripted, folder, run_with, smtp_server};
+use crate::harness::{CommandOutput, ScriptedServer, folder, run_with, smtp_server};
 
 const MESSAGE: &[u8] = b"Subject: s\r\n\r\nx\r\n";
 
-/// A server that takes everything and offers these extensions.
-fn offers(keywords: &'static [&'static str]) -> Scripted {
+/// A server that accepts everything and offers these extensions.
+fn offers(keywords: &'static [&'static str]) -> ScriptedServer {
     smtp_server(move |verb, _| match verb {
         "EHLO" | "LHLO" => {
             let lines: String = keywords.iter().map(|keyword| format!("250-{keyword}\r\n")).collect();
@@ -16,13 +16,13 @@ fn offers(keywords: &'static [&'static str]) -> Scripted {
     })
 }
 
-fn send(port: u16, more: &[&str], input: &[u8]) -> Done {
+fn send(port: u16, more: &[&str], input: &[u8]) -> CommandOutput {
     let url = format!("smtp://localhost:{port}");
     let arguments = ["send", &url, "--danger-cleartext", "--from", "a@x.example", "--attempts", "1"];
     run_with(&[&arguments, more].concat(), "", input)
 }
 
-/// What a server receives when a message is built with these options.
+/// What a server receives when `send` builds a message from these options.
 fn built(more: &[&str]) -> String {
     let server = offers(&["8BITMIME"]);
     send(server.port, &[&["--to", "b@x.example", "--subject", "s", "--text", "t"], more].concat(), b"")
@@ -30,7 +30,7 @@ fn built(more: &[&str]) -> String {
     server.seen().received
 }
 
-/// What a server receives when a message is sent whole.
+/// What a server receives when `send` is given a whole message.
 fn sent(more: &[&str], input: &[u8]) -> String {
     let server = offers(&["8BITMIME"]);
     send(server.port, &[&["--to", "b@x.example"], more].concat(), input).expect(0);
@@ -38,7 +38,7 @@ fn sent(more: &[&str], input: &[u8]) -> String {
 }
 
 #[test]
-fn encodes_phrases_of_address_fields_and_nothing_else_in_them() {
+fn encodes_only_the_phrases_of_address_fields() {
     let received = built(&[
         "--header",
         "Reply-To: Jörg Müller <j@x.example>",
@@ -56,7 +56,7 @@ fn encodes_phrases_of_address_fields_and_nothing_else_in_them() {
 }
 
 #[test]
-fn folds_message_ids_between_them_and_sends_urls_bare() {
+fn folds_between_message_ids_and_sends_urls_unencoded() {
     let ids: Vec<String> =
         (0..12).map(|number| format!("<{number:02}{}@mail.example.org>", "z".repeat(25))).collect();
     let url = format!("<https://example.org/{}>", "u".repeat(90));
@@ -86,7 +86,7 @@ fn folds_message_ids_between_them_and_sends_urls_bare() {
 }
 
 #[test]
-fn introduces_itself_by_its_address_unless_a_name_is_given() {
+fn ehlo_uses_the_address_literal_unless_a_name_is_given() {
     assert!(sent(&[], MESSAGE).contains("EHLO [127.0.0.1]\r\n"));
     assert!(sent(&["--helo", "client.example"], MESSAGE).contains("EHLO client.example\r\n"));
     let server = offers(&[]);
@@ -108,7 +108,7 @@ fn introduces_itself_by_its_address_unless_a_name_is_given() {
 }
 
 #[test]
-fn removes_bcc_and_sends_to_its_addresses_when_asked() {
+fn removes_bcc_and_sends_to_its_addresses_on_request() {
     let message = b"From: a@x.example\nTo: to@x.example, group: g1@x.example, g2@x.example;\nBCC :\n hidden@x.example,\n\tother@x.example\n\
         Subject: s\nResent-Bcc: \n\nBcc: body\n";
     let received = sent(&[], message);
@@ -133,7 +133,7 @@ fn removes_bcc_and_sends_to_its_addresses_when_asked() {
 }
 
 #[test]
-fn drops_what_stands_in_front_of_a_message() {
+fn drops_lines_before_the_header() {
     for before in ["From 0123456789abcdef Mon Sep 17 00:00:00 2001\n", "\n\r\n", "\u{feff}", ">From x\n"] {
         let received = sent(&[], format!("{before}Subject: s\r\nX-Mixed: y\n\nbody\r\n").as_bytes());
         assert!(
@@ -150,7 +150,7 @@ fn drops_what_stands_in_front_of_a_message() {
 }
 
 #[test]
-fn domains_beyond_ascii_are_sent_as_a_labels() {
+fn sends_non_ascii_domains_as_a_labels() {
     let received = sent(&["--to", "joe@bücher.example"], MESSAGE);
     assert!(received.contains("RCPT TO:<joe@xn--bcher-kva.example>"), "{received}");
     let received = built(&["--cc", "Joe <joe@bücher.example>", "--header", "Reply-To: <r@bücher.example>"]);
@@ -164,7 +164,7 @@ fn domains_beyond_ascii_are_sent_as_a_labels() {
     assert!(received.contains("MAIL FROM:<me@xn--strae-oqa.example>"), "{received}");
     let refused = run_with(&[&arguments[..], &["--to", "b@-ü.example"]].concat(), "", MESSAGE);
     refused.expect(65).shows(&["--to", "IDNA"]);
-    // A local part cannot be written in ASCII: it costs this recipient alone.
+    // The local part is not ASCII: only this recipient fails.
     let server = offers(&["8BITMIME"]);
     let to = ["--to", "jörg@x.example", "--to", "b@x.example", "--json"];
     let report = send(server.port, &to, MESSAGE).expect(69).json();
@@ -176,7 +176,7 @@ fn domains_beyond_ascii_are_sent_as_a_labels() {
 }
 
 #[test]
-fn an_address_that_needs_smtputf8_costs_no_other_recipient_a_built_message() {
+fn an_address_that_needs_smtputf8_fails_alone() {
     let server = offers(&["8BITMIME"]);
     let more = ["--to", "jörg@x.example", "--to", "b@x.example", "--subject", "s", "--text", "t", "--json"];
     let report = send(server.port, &more, b"").expect(69).json();
@@ -194,7 +194,7 @@ fn an_address_that_needs_smtputf8_costs_no_other_recipient_a_built_message() {
 }
 
 #[test]
-fn a_header_that_is_not_utf8_is_never_announced_as_smtputf8() {
+fn never_announces_smtputf8_for_a_header_that_is_not_utf8() {
     let latin1 = b"Subject: caf\xe9\r\n\r\nx\r\n";
     let server = offers(&["SMTPUTF8", "8BITMIME"]);
     send(server.port, &["--to", "b@x.example", "--smtputf8"], latin1).expect(0);
@@ -210,7 +210,7 @@ fn a_header_that_is_not_utf8_is_never_announced_as_smtputf8() {
 }
 
 #[test]
-fn an_mbox_file_is_divided_at_its_separators_or_refused() {
+fn splits_mbox_files_at_separators_or_refuses_them() {
     let date = "Sat Jan  3 01:05:34 1996";
     let subjects = |text: &str, code: i32| {
         let (kept, server) = (folder(), offers(&[]));

@@ -1,4 +1,4 @@
-//! TLS in front of a scripted server: what is said inside is the script's. It knows bytes, and nothing of what is said.
+//! Terminates TLS in front of a scripted server. It forwards bytes without reading them.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,15 +9,15 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sha2::{Digest, Sha256};
 
-/// A port that speaks TLS and passes everything on to a scripted server.
-pub(crate) struct TlsFront {
+/// A port that speaks TLS and forwards everything to a scripted server.
+pub(crate) struct TlsProxy {
     pub(crate) port: u16,
-    /// For `--pin`.
+    /// The value for `--pin`.
     pub(crate) pin: String,
 }
 
-impl TlsFront {
-    /// Its threads end with the test's process.
+impl TlsProxy {
+    /// Starts threads that end with the test's process.
     pub(crate) fn before(port: u16) -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let hex: String = Sha256::digest(made.cert.der()).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -42,9 +42,9 @@ impl TlsFront {
     }
 }
 
-/// Passes bytes on in both directions until one side has closed.
+/// Forwards bytes in both directions until one side has closed.
 fn pass(mut outside: StreamOwned<ServerConnection, TcpStream>, mut inside: TcpStream) {
-    // Before the handshake is done, a write would wait for what the client says.
+    // During the handshake a write would block until the client sends.
     while outside.conn.is_handshaking() {
         if outside.conn.complete_io(&mut outside.sock).is_err() {
             return;

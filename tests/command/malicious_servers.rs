@@ -1,19 +1,19 @@
-//! Servers that want to harm whoever reads mail with the command: each lies in one way, and what `folders`, `check`,
-//! `sync` and `send` do about it is looked at from outside. TLS is left out here, since a server that lies may well
-//! have a good certificate; what TLS is for is attacked in `io-mio/tests/tls.rs` and in the interop suite `attacker`.
+//! Servers that attack the user of the command. Each lies in one way; the tests check what `folders`, `check`, `sync`
+//! and `send` do about it, as seen from outside. TLS is left out, since a lying server may well have a valid
+//! certificate; attacks on TLS are in `io-mio/tests/tls.rs` and in the interop suite `attacker`.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::program::{Done, Scripted, folder, imap_server, run, run_with, smtp_server};
+use crate::harness::{CommandOutput, ScriptedServer, folder, imap_server, run, run_with, smtp_server};
 
 const SECRET: &str = "pW3-vvNh7-aaQk";
-/// To speak in cleartext, and to log in.
+/// Options that allow cleartext and a log-in on it.
 const CLEAR: [&str; 2] = ["--danger-cleartext", "--danger-cleartext-login"];
 const GREETING: &str = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n";
 
-/// What an honest server with one message says to a command.
+/// How an honest server with one message answers a command.
 pub(crate) fn honest(tag: &str, command: &str) -> String {
     let done = format!("{tag} OK done\r\n");
     let before = match command {
@@ -31,37 +31,37 @@ pub(crate) fn honest(tag: &str, command: &str) -> String {
     before + &done
 }
 
-/// A server that is honest but for its answer to commands that begin so.
-fn lying(to: &'static str, lie: impl Fn(&str) -> String + Send + Sync + 'static) -> Scripted {
+/// A server that is honest except in its answer to commands that begin with `to`.
+fn lying(to: &'static str, lie: impl Fn(&str) -> String + Send + Sync + 'static) -> ScriptedServer {
     imap_server(GREETING, move |tag, command| match command.starts_with(to) {
         true => lie(tag),
         false => honest(tag, command),
     })
 }
 
-fn imap(server: &Scripted, command: &str, more: &[&str]) -> Done {
+fn imap(server: &ScriptedServer, command: &str, more: &[&str]) -> CommandOutput {
     let url = format!("imap://alice@localhost:{}", server.port);
     run(&[&[command, &url, "--timeout", "2"], &CLEAR[..], more].concat(), SECRET)
 }
 
-fn send(server: &Scripted, more: &[&str]) -> Done {
+fn send(server: &ScriptedServer, more: &[&str]) -> CommandOutput {
     let url = format!("smtp://localhost:{}", server.port);
     let send = ["send", &url, "--from", "a@b.example", "--to", "c@d.example", "--attempts", "1"];
     run_with(&[&send, &CLEAR[..1], more].concat(), SECRET, b"Subject: x\r\n\r\nbody\r\n")
 }
 
-/// What it came to in one store, where nothing lies.
-fn synced(done: &Done) -> (Value, u64, u64) {
+/// The result of a sync into a new store from an honest server.
+fn synced(done: &CommandOutput) -> (Value, u64, u64) {
     let report = done.json();
     (report["status"].clone(), report["imported"].as_u64().unwrap(), report["failed"].as_u64().unwrap())
 }
 
-fn sync(server: &Scripted) -> Done {
+fn sync(server: &ScriptedServer) -> CommandOutput {
     let kept = folder();
     imap(server, "sync", &["--json", "--into", kept.path().join("store").to_str().unwrap()])
 }
 
-/// Most of what takes time here is waiting.
+/// Runs the cases in parallel, since they mostly wait.
 pub(crate) fn at_once<T: Copy + Send + Sync>(cases: &[T], case: impl Fn(T) + Sync) {
     std::thread::scope(|scope| {
         for &each in cases {
@@ -71,8 +71,8 @@ pub(crate) fn at_once<T: Copy + Send + Sync>(cases: &[T], case: impl Fn(T) + Syn
     });
 }
 
-/// Nothing that steers a terminal, and no line that begins as ours do.
-fn is_harmless(done: &Done) {
+/// The output has no terminal control sequence and no forged line.
+fn is_harmless(done: &CommandOutput) {
     let bad = |char: &char| (char.is_control() && *char != '\n') || matches!(char, '\u{202a}'..='\u{202e}');
     assert_eq!(done.shown.chars().find(bad), None, "{:?}", done.shown);
     assert!(
@@ -83,7 +83,7 @@ fn is_harmless(done: &Done) {
 }
 
 #[test]
-fn what_a_server_says_can_neither_steer_the_terminal_nor_forge_a_line() {
+fn server_text_cannot_control_the_terminal_or_forge_a_line() {
     let evil = "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\u{202e}";
     let name = format!("a{evil}\r\nok   forged");
     let server = lying("LIST", move |tag| {
@@ -102,8 +102,8 @@ fn what_a_server_says_can_neither_steer_the_terminal_nor_forge_a_line() {
 }
 
 #[test]
-fn a_server_that_never_stops_talking_is_not_listened_to_for_ever() {
-    // Each line would be progress, if all that is said were.
+fn stops_reading_from_an_endless_server() {
+    // Each line would count as progress if every line did.
     let cases = [
         ("check", "* OK still here\r\n", "CAPABILITY"),
         ("check", "* 3 EXISTS\r\n", "LOGIN"),
@@ -111,7 +111,7 @@ fn a_server_that_never_stops_talking_is_not_listened_to_for_ever() {
         ("sync", "* 1 EXPUNGE\r\n", "EXAMINE"),
     ];
     at_once(&cases, |(command, chatter, begun)| {
-        let server = Scripted::at_once(move |peer| {
+        let server = ScriptedServer::at_once(move |peer| {
             peer.say(if begun == "CAPABILITY" {
                 "* OK hi\r\n"
             } else {
@@ -139,8 +139,8 @@ fn a_server_that_never_stops_talking_is_not_listened_to_for_ever() {
 }
 
 #[test]
-fn before_tls_nobody_is_listened_to_for_ever_either() {
-    let server = Scripted::at_once(|peer| {
+fn stops_reading_from_an_endless_server_before_tls() {
+    let server = ScriptedServer::at_once(|peer| {
         peer.say("* OK [CAPABILITY IMAP4rev1 STARTTLS] hi\r\n");
         while peer.try_say("* OK wait a moment\r\n") {
             std::thread::sleep(Duration::from_millis(20));
@@ -153,7 +153,7 @@ fn before_tls_nobody_is_listened_to_for_ever_either() {
 }
 
 #[test]
-fn a_list_without_an_end_is_ended() {
+fn limits_an_endless_folder_list() {
     let server = lying("LIST", |tag| {
         let folders: String = (0..100_001).map(|number| format!("* LIST () \"/\" f{number}\r\n")).collect();
         folders + tag + " OK done\r\n"
@@ -162,7 +162,7 @@ fn a_list_without_an_end_is_ended() {
 }
 
 #[test]
-fn a_folder_whose_name_is_an_attack_costs_only_itself() {
+fn skips_a_folder_with_a_malicious_name() {
     for name in ["a\r\nM9 DELETE INBOX", "a\u{1b}[31m", ""] {
         let server = lying("LIST", move |tag| {
             format!("* LIST () \"/\" {{{}}}\r\n{name}\r\n{}", name.len(), honest(tag, "LIST"))
@@ -178,7 +178,7 @@ fn a_folder_whose_name_is_an_attack_costs_only_itself() {
 }
 
 #[test]
-fn a_folder_that_names_a_path_stays_inside_the_store() {
+fn a_folder_named_like_a_path_stays_inside_the_store() {
     let server = lying("LIST", |tag| {
         format!("* LIST () \"/\" \"../../outside\"\r\n* LIST () \"/\" \"/etc/outside\"\r\n{tag} OK done\r\n")
     });
@@ -186,13 +186,13 @@ fn a_folder_that_names_a_path_stays_inside_the_store() {
     let into = kept.path().join("a/b/store");
     std::fs::create_dir_all(&into).unwrap();
     imap(&server, "sync", &["--into", into.to_str().unwrap()]).expect(0);
-    let files = crate::program::files(kept.path());
+    let files = crate::harness::files(kept.path());
     assert!(!files.is_empty() && files.iter().all(|file| file.starts_with(&into)), "{files:?}");
     assert!(files.iter().all(|file| !file.to_string_lossy().contains("outside")), "{files:?}");
 }
 
 #[test]
-fn only_messages_that_were_asked_for_are_kept_and_each_once() {
+fn keeps_only_requested_messages_and_each_once() {
     let message = |uid: u32, text: &str| format!("* 1 FETCH (UID {uid} BODY[] {{5}}\r\n{text})\r\n");
     let body = move |tag: &str| {
         message(7, "other")
@@ -204,7 +204,7 @@ fn only_messages_that_were_asked_for_are_kept_and_each_once() {
     };
     let server = lying("UID FETCH 1 ", body);
     assert_eq!(synced(&sync(&server).expect(0)), ("success".into(), 1, 0));
-    // Without an end it is a lie that ends the run.
+    // An endless stream of messages that were not requested ends the run.
     let server = lying("UID FETCH 1 ", move |tag| message(7, "other").repeat(1100) + tag + " OK\r\n");
     sync(&server).expect(76).shows(&["not requested"]);
     let server = lying("UID FETCH 1:*", |tag| {
@@ -215,7 +215,7 @@ fn only_messages_that_were_asked_for_are_kept_and_each_once() {
 }
 
 #[test]
-fn a_message_that_does_not_come_is_no_success() {
+fn reports_a_missing_message_as_failed() {
     let lies: [(&str, &str, u64); 8] = [
         ("UID FETCH 1:*", "", 1),
         ("UID FETCH 1:*", "* 1 FETCH (UID 0)\r\n", 1),
@@ -228,18 +228,18 @@ fn a_message_that_does_not_come_is_no_success() {
     ];
     at_once(&lies, |(to, lie, failed)| {
         let server = lying(to, move |tag| format!("{lie}{tag} OK done\r\n"));
-        // The UID is known where the message was asked for.
+        // The client knows the UID of the message it asked for.
         let named = if to == "UID FETCH 1 " { "UID 1 " } else { "did not come" };
         let done = sync(&server).expect(69).shows(&["did not come", named]);
         assert_eq!(synced(&done), ("partial".into(), 0, failed), "{to} {lie:?}");
     });
-    // But a message that somebody removed meanwhile is missed by nobody.
+    // A message that was expunged meanwhile is not an error.
     let server = lying("UID FETCH 1 ", |tag| format!("* 1 EXPUNGE\r\n{tag} OK done\r\n"));
     assert_eq!(synced(&sync(&server).expect(0)), ("success".into(), 0, 0));
 }
 
 #[test]
-fn uids_that_change_their_meaning_meanwhile_are_not_believed() {
+fn discards_uids_when_uidvalidity_changes_midway() {
     let server = lying("UID FETCH 1:*", |tag| {
         format!("* OK [UIDVALIDITY 8] anew\r\n* 1 FETCH (UID 1)\r\n{tag} OK done\r\n")
     });
@@ -248,9 +248,9 @@ fn uids_that_change_their_meaning_meanwhile_are_not_believed() {
 }
 
 #[test]
-fn a_reply_before_its_time_is_no_success() {
-    // Everything at once, before it was asked for; and a message that is taken before it has ended.
-    // The last one may have been taken, since all of it was sent.
+fn rejects_replies_that_arrive_before_their_command() {
+    // All replies at once, before any command; and an acceptance before the end of the message. The last message may
+    // have been accepted, since all of it was sent.
     for (verb, lie, code) in [
         ("MAIL", "250 ok\r\n250 ok\r\n354 go on\r\n250 taken\r\n221 bye\r\n", 75),
         ("RCPT", "250 ok\r\n250 taken\r\n", 75),

@@ -1,12 +1,12 @@
-//! What `send` does when a server is not there, says to come later, or never answers: it tries again as often as it is
-//! told, and stops cleanly when it is asked to.
+//! What `send` does when a server is unreachable, defers, or never answers: it retries as often as configured, and
+//! stops cleanly when asked to.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use crate::program::{Done, Scripted, command, folder, run_with, smtp_server};
+use crate::harness::{CommandOutput, ScriptedServer, command, folder, run_with, smtp_server};
 
 const MESSAGE: &[u8] = b"Subject: s\r\n\r\nx\r\n";
 const TO: [&str; 4] = ["--from", "a@x.example", "--to", "b@x.example"];
@@ -20,14 +20,14 @@ fn takes_all(verb: &str) -> String {
     .to_owned()
 }
 
-fn send(port: u16, more: &[&str]) -> Done {
+fn send(port: u16, more: &[&str]) -> CommandOutput {
     let url = format!("smtp://localhost:{port}");
     run_with(&[&["send", &url, "--danger-cleartext"][..], &TO, more].concat(), "", MESSAGE)
 }
 
-/// A server whose first connections get this in place of a greeting, and say nothing more.
-fn greets_with(greeting: &'static str, times: usize) -> Scripted {
-    Scripted::start(move |peer| {
+/// A server whose first `times` connections receive this instead of a greeting, and nothing more.
+fn greets_with(greeting: &'static str, times: usize) -> ScriptedServer {
+    ScriptedServer::start(move |peer| {
         if peer.number < times {
             peer.say(greeting);
             return;
@@ -48,7 +48,7 @@ fn greets_with(greeting: &'static str, times: usize) -> Scripted {
 }
 
 #[test]
-fn a_greeting_that_puts_off_or_a_closed_connection_is_retried() {
+fn retries_after_a_temporary_greeting_or_a_closed_connection() {
     for greeting in ["421 4.3.2 later\r\n", "", "22"] {
         let server = greets_with(greeting, 2);
         send(server.port, &["--retries", "3", "--retry-delays", "0.05,0.05,0.05"]).expect(0);
@@ -57,7 +57,7 @@ fn a_greeting_that_puts_off_or_a_closed_connection_is_retried() {
     let server = greets_with("421 4.3.2 later\r\n", 9);
     send(server.port, &["--retries", "1", "--retry-delays", "0.05"]).expect(75).shows(&["421", "later"]);
     assert_eq!(server.seen().connections, 2);
-    // Nothing listens there: the reason is told with each pause.
+    // Nothing listens there: each pause names the reason.
     let place = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = place.local_addr().unwrap().port();
     drop(place);
@@ -72,9 +72,9 @@ fn a_greeting_that_puts_off_or_a_closed_connection_is_retried() {
 }
 
 #[test]
-fn a_server_that_puts_off_is_retried_before_starttls_too() {
+fn retries_after_a_temporary_reply_before_starttls() {
     for at in ["greeting", "ehlo"] {
-        let server = Scripted::start(move |peer| {
+        let server = ScriptedServer::start(move |peer| {
             if at == "greeting" {
                 peer.say("421 4.3.2 closing for now\r\n");
                 return;
@@ -92,7 +92,7 @@ fn a_server_that_puts_off_is_retried_before_starttls_too() {
 }
 
 #[test]
-fn the_words_of_a_server_are_told_for_each_recipient_and_host_and_port_for_the_run() {
+fn reports_server_text_per_recipient_and_host_and_port_per_run() {
     let server = greets_with("421 4.3.2 come back later\r\n", 9);
     let kept = folder();
     let path = kept.path().join("a.eml");
@@ -117,11 +117,11 @@ fn the_words_of_a_server_are_told_for_each_recipient_and_host_and_port_for_the_r
 }
 
 #[test]
-fn a_server_that_restarts_costs_no_message() {
+fn loses_no_message_when_the_server_restarts() {
     let kept = folder();
     let path = kept.path().join("some.mbox");
     std::fs::write(&path, "From x\nSubject: 1\n\none\n\nFrom x\nSubject: 2\n\ntwo\n").unwrap();
-    // Nothing listens there until the first try was refused.
+    // Nothing listens there until the first attempt has failed.
     let place = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = place.local_addr().unwrap().port();
     drop(place);
@@ -162,7 +162,7 @@ fn a_server_that_restarts_costs_no_message() {
 }
 
 #[test]
-fn the_pauses_are_those_that_are_given_on_the_command_line_or_in_the_configuration() {
+fn uses_the_configured_retry_pauses() {
     let busy = || {
         smtp_server(|verb, _| if verb == "MAIL" { "451 4.3.0 later\r\n".to_owned() } else { takes_all(verb) })
     };
@@ -184,8 +184,8 @@ fn the_pauses_are_those_that_are_given_on_the_command_line_or_in_the_configurati
 }
 
 #[test]
-fn a_lost_answer_has_an_exit_code_of_its_own_whatever_else_failed() {
-    // The first message has no answer, and the server is gone for the second.
+fn a_lost_reply_has_its_own_exit_code() {
+    // The first message gets no answer, and the server is gone for the second.
     let server = smtp_server(|verb, _| if verb == "DATA" { String::new() } else { takes_all(verb) });
     let done = send(server.port, &["--retries", "0"]).expect(70);
     done.shows(&["uncertain", "it may have been taken", "before it is sent again"]);
@@ -194,11 +194,11 @@ fn a_lost_answer_has_an_exit_code_of_its_own_whatever_else_failed() {
     send(server.port, &["--timings"]).expect(70);
 }
 
-/// Starts a run against a server that stalls at this verb of the second message, and signals it then.
+/// Starts a run against a server that stalls at this verb of the second message, then signals the run.
 fn interrupted(stall: &'static str, signals: &[&str]) -> (Option<i32>, String, Duration) {
     let (stalled, at) = channel();
     let stalled = std::sync::Mutex::new(stalled);
-    let server = Scripted::start(move |peer| {
+    let server = ScriptedServer::start(move |peer| {
         peer.say("220 s.example\r\n");
         let mut messages = 0;
         while let Some(line) = peer.line() {
@@ -242,8 +242,8 @@ fn interrupted(stall: &'static str, signals: &[&str]) -> (Option<i32>, String, D
 }
 
 #[test]
-fn an_interrupted_run_finishes_the_message_under_way_and_says_how_to_go_on() {
-    // The whole second message has left: its answer is awaited, and the third is not begun.
+fn an_interrupted_run_finishes_its_message_and_says_how_to_continue() {
+    // All of the second message was sent: the run waits for its answer and does not start the third.
     let (code, shown, _) = interrupted("DATA", &["-INT"]);
     assert_eq!(code, Some(130), "{shown}");
     for text in ["messages: 2 success", "2 messages were sent", "the same command again"] {

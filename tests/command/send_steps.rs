@@ -1,22 +1,21 @@
-//! Row 2, looking at a server: a message goes step by step, as far as was asked, and with the service that was asked
-//! for.
+//! Probing a server step by step: a message goes as far as requested, with the requested services.
 
 use serde_json::Value;
 
-use crate::program::{Done, Scripted, Served, run_with, smtp_server};
+use crate::harness::{CommandOutput, RunningServer, ScriptedServer, run_with, smtp_server};
 
 const MESSAGE: &[u8] = b"Subject: s\r\n\r\n.x\r\n";
 
-fn send(port: u16, more: &[&str]) -> Done {
+fn send(port: u16, more: &[&str]) -> CommandOutput {
     let url = format!("smtp://localhost:{port}");
     let arguments =
         ["send", &url, "--danger-cleartext", "--from", "a@x.example", "--to", "b@x.example", "--json"];
     run_with(&[&arguments, more].concat(), "", MESSAGE)
 }
 
-/// A server that offers this, takes all recipients but those called `no`, and says no more than it must.
-fn offers(keywords: &'static [&'static str]) -> Scripted {
-    Scripted::start(move |peer| {
+/// A server that offers these extensions and accepts all recipients except those called `no`.
+fn offers(keywords: &'static [&'static str]) -> ScriptedServer {
+    ScriptedServer::start(move |peer| {
         peer.say("220 s.example\r\n");
         let mut recipients = 0;
         let mut lmtp = false;
@@ -35,7 +34,7 @@ fn offers(keywords: &'static [&'static str]) -> Scripted {
                     peer.say("250 2.1.5 ok\r\n");
                 }
                 "BDAT" => {
-                    // One chunk, of lines.
+                    // One chunk, made of lines.
                     let mut left: usize = line.split(' ').nth(1).unwrap().parse().unwrap();
                     while left > 0 {
                         left -= peer.line().unwrap().len() + 2;
@@ -68,12 +67,12 @@ fn offers(keywords: &'static [&'static str]) -> Scripted {
     })
 }
 
-fn lines(done: &Done) -> Vec<Value> {
+fn lines(done: &CommandOutput) -> Vec<Value> {
     done.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
-fn sending_stops_behind_the_step_that_was_asked_for() {
+fn stops_after_the_requested_step() {
     let before: [(&str, &str, &[&str]); 8] = [
         ("connect", "", &["EHLO"]),
         ("greeting", "", &["MAIL"]),
@@ -91,7 +90,7 @@ fn sending_stops_behind_the_step_that_was_asked_for() {
             let received = server.seen().received;
             assert!(received.contains(said), "{step}: {received}");
             assert!(!not_said.iter().any(|word| received.contains(word)), "{step}: {received}");
-            // Without a user there is no step of that name.
+            // Without a user there is no log-in step.
             let last = if step == "auth" { "ehlo" } else { step };
             assert_eq!(lines(&done).last().unwrap()["step"], last, "{}", done.out);
         })
@@ -102,8 +101,8 @@ fn sending_stops_behind_the_step_that_was_asked_for() {
 }
 
 #[test]
-fn each_step_is_shown_with_its_reply_and_its_time() {
-    let served = Served::start(&[]);
+fn shows_each_step_with_its_reply_and_time() {
+    let served = RunningServer::start(&[]);
     let (url, mailbox) = (served.url("smtp"), served.mailbox());
     let arguments = [
         "send",
@@ -134,7 +133,7 @@ fn each_step_is_shown_with_its_reply_and_its_time() {
 }
 
 #[test]
-fn lmtp_has_an_answer_for_each_recipient() {
+fn lmtp_reports_a_reply_for_each_recipient() {
     let server = offers(&["PIPELINING"]);
     let more = ["--lmtp", "--to", "no@x.example", "--to", "c@x.example", "--attempts", "1"];
     let report = send(server.port, &more).expect(69).json();
@@ -146,7 +145,7 @@ fn lmtp_has_an_answer_for_each_recipient() {
 }
 
 #[test]
-fn a_chunk_is_sent_where_it_is_offered_and_wanted() {
+fn uses_bdat_when_offered_and_wanted() {
     let sent = |keywords: &'static [&'static str], when: &str| {
         let server = offers(keywords);
         let done = send(server.port, &["--chunking", when]);
@@ -162,7 +161,7 @@ fn a_chunk_is_sent_where_it_is_offered_and_wanted() {
 }
 
 #[test]
-fn a_service_is_asked_for_where_it_is_offered() {
+fn requests_a_service_where_it_is_offered() {
     let asked = [
         "--notify",
         "failure,delay",
@@ -202,8 +201,8 @@ fn a_service_is_asked_for_where_it_is_offered() {
     ] {
         assert!(received.contains(parameter), "{parameter}: {received}");
     }
-    // A mere service is left out and named, and what the message does not need as well; without what is needed nothing
-    // is sent.
+    // Optional services that the server does not offer are left out and named, and so are those that the message does
+    // not need; without a required one nothing is sent.
     let server = offers(&[]);
     send(server.port, &["--smtputf8"]).expect(0);
     assert!(server.seen().received.contains("MAIL FROM:<a@x.example>\r\n"));
@@ -222,7 +221,7 @@ fn a_service_is_asked_for_where_it_is_offered() {
 }
 
 #[test]
-fn nobody_can_be_the_sender_of_what_is_not_built_here() {
+fn allows_the_null_sender_only_for_whole_messages() {
     let server = offers(&[]);
     let url = format!("smtp://localhost:{}", server.port);
     let arguments = ["send", &url, "--danger-cleartext", "--from", "<>", "--to", "b@x.example"];
@@ -232,7 +231,7 @@ fn nobody_can_be_the_sender_of_what_is_not_built_here() {
 }
 
 #[test]
-fn a_service_that_makes_no_sense_is_a_wrong_command_line() {
+fn rejects_invalid_services_as_usage_errors() {
     let server = smtp_server(|_, _| "250 ok\r\n".to_owned());
     for wrong in [
         &["--notify", "never,success"][..],
