@@ -337,14 +337,14 @@ fn names_mistakes_in_arguments() {
 }
 
 #[test]
-fn what_a_server_says_in_place_of_a_greeting_is_shown() {
+fn shows_what_a_server_sends_instead_of_a_greeting() {
     for (greeting, words, code) in [
         ("* NO this client is not welcome here\r\n", "this client is not welcome here", 76),
         ("* BAD [CLIENTBUG] go away\r\n", "go away", 76),
         ("* NO [UNAVAILABLE] come back at noon\r\n", "come back at noon", 75),
         ("SSH-2.0-OpenSSH_9.2\r\n", "SSH-2.0-OpenSSH_9.2", 76),
     ] {
-        let server = Scripted::at_once(move |peer| peer.say(greeting));
+        let server = ScriptedServer::at_once(move |peer| peer.say(greeting));
         for done in read_mail(server.port, &[]) {
             done.expect(code).shows(&[words]);
         }
