@@ -3,7 +3,6 @@
 //! same machines without them: see `benches/gates`.
 
 use std::hint::black_box;
-use std::sync::Arc;
 
 use proto_imap::server::{Event, Server};
 use proto_imap::types::{Command, Condition, StatusResponse, Text};
@@ -48,8 +47,9 @@ pub(crate) fn imap_server(input: &[u8], chunk: usize) -> u64 {
 }
 
 fn commands(input: &[u8], chunk: usize) -> Option<u64> {
-    let server = Server::<Secure>::new(Arc::new(proto_imap::Config::default()), Secure::trusted_local());
-    let mut serving = Serving { server, rx: RecvBuffer::new(), tx: SendBuffer::new() };
+    let mut tx = SendBuffer::new();
+    let server = Server::<Secure>::new(proto_imap::Config::default(), Secure::trusted_local(), &mut tx);
+    let mut serving = Serving { server, rx: RecvBuffer::new(), tx };
     serving.take(b"a LOGIN u p\r\n")?;
     serving.take(b"b SELECT INBOX\r\n")?;
     let mut found = 0;
@@ -73,13 +73,13 @@ impl Serving {
         let mut found = 0;
         while let Some(event) = self.server.next_event(&mut self.rx, &mut self.tx).ok()? {
             match event {
-                Event::Command(reply, command) => {
+                Event::Command(command, reply) => {
                     black_box(&command);
                     self.server.reply(reply, &done, &mut self.tx).ok()?;
                     found += 1;
                 }
                 Event::Auth(request) => {
-                    self.server.verdict(request, AuthVerdict::Accept, &mut self.tx).ok()?;
+                    self.server.answer_auth(request, AuthVerdict::Accept, &mut self.tx).ok()?;
                 }
                 _ => {}
             }

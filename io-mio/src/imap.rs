@@ -46,7 +46,7 @@ impl ClientProtocol for ImapClient {
     ) -> Result<StartTlsReadiness, crate::Error> {
         // The machine asks for the capabilities itself where the greeting does not tell them.
         Ok(match event {
-            client::Event::Capability => StartTlsReadiness::Ready,
+            client::Event::Capabilities => StartTlsReadiness::Ready,
             _ => StartTlsReadiness::Continue,
         })
     }
@@ -72,12 +72,12 @@ impl ServerProtocol for ImapServer {
         b"* BYE [UNAVAILABLE] too many connections, try again later\r\n";
     const LOGIN_TIMED_OUT: &'static [u8] = b"* BYE you did not log in in time\r\n";
 
-    fn open(config: &Arc<Config>, _: &mut SendBuffer) -> Self::Cleartext {
-        server::Server::<Cleartext>::new(config.clone())
+    fn open(config: &Arc<Config>, tx: &mut SendBuffer) -> Self::Cleartext {
+        server::Server::<Cleartext>::new(config.clone(), tx)
     }
 
-    fn open_secure(config: &Arc<Config>, secure: Secure, _: &mut SendBuffer) -> Self::Secure {
-        server::Server::<Secure>::new(config.clone(), secure)
+    fn open_secure(config: &Arc<Config>, secure: Secure, tx: &mut SendBuffer) -> Self::Secure {
+        server::Server::<Secure>::new(config.clone(), secure, tx)
     }
 
     fn accept(
@@ -91,8 +91,8 @@ impl ServerProtocol for ImapServer {
     fn shutdown(machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {
         let text = "the server is going down, try again later";
         match machine {
-            MachineMut::Cleartext(machine) => machine.close(text, tx),
-            MachineMut::Secure(machine) => machine.close(text, tx),
+            MachineMut::Cleartext(machine) => machine.shutdown(text, tx),
+            MachineMut::Secure(machine) => machine.shutdown(text, tx),
         }
     }
 }

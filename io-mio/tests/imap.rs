@@ -18,7 +18,7 @@ use io_mio::{
 };
 use proto_imap::{
     Config, Waits,
-    client::{self, Choice, Client},
+    client::{self, Client, LoginMethod},
     server::{self, Server},
     types::{Command, Condition, StatusResponse, Text},
 };
@@ -38,7 +38,7 @@ impl Handler<ImapServer> for App {
     ) -> Next {
         match event {
             server::Event::StartTls(request) => Next::StartTls(request),
-            server::Event::Command(reply, _) => {
+            server::Event::Command(_, reply) => {
                 machine
                     .reply(reply, &StatusResponse::new(Condition::Ok, Text::first_line("clear")), tx)
                     .unwrap();
@@ -58,9 +58,9 @@ impl Handler<ImapServer> for App {
         match event {
             server::Event::Auth(request) => {
                 let verdict = users::verdict(&request);
-                machine.verdict(request, verdict, tx).unwrap();
+                machine.answer_auth(request, verdict, tx).unwrap();
             }
-            server::Event::Command(reply, _) => {
+            server::Event::Command(_, reply) => {
                 machine
                     .reply(reply, &StatusResponse::new(Condition::Ok, Text::first_line("done")), tx)
                     .unwrap();
@@ -86,7 +86,7 @@ impl Running {
         let mut reactor = Reactor::new(ReactorLimits::default()).unwrap();
         let mut waits = Waits::default();
         waits.delay = Duration::from_millis(100);
-        let config = Arc::new(Config::default().waits(waits).served(Mechanisms::all()));
+        let config = Arc::new(Config::default().waits(waits).offered_mechanisms(Mechanisms::all()));
         let any = "127.0.0.1:0".parse().unwrap();
         let factory = |_: &Peer| App;
         let address =
@@ -111,26 +111,32 @@ fn connect(address: SocketAddr, security: Security, tls: TlsClientConfig) -> Con
 
 /// Whether the server believes it, by the strongest mechanism.
 fn log_in(connection: &mut Connection<Client<Secure>>, password: &[u8]) -> bool {
-    log_in_by(connection, Credentials::password("alice", password), Choice::Strongest)
+    log_in_by(connection, Credentials::password("alice", password), LoginMethod::Strongest)
 }
 
 /// Whether the server believes it.
-fn log_in_by(connection: &mut Connection<Client<Secure>>, credentials: Credentials, choice: Choice) -> bool {
+fn log_in_by(
+    connection: &mut Connection<Client<Secure>>,
+    credentials: Credentials,
+    method: LoginMethod,
+) -> bool {
     if connection.machine().capabilities().is_none() {
         connection
             .drive(|turn, _, _| {
                 Ok::<_, Error>(
-                    matches!(turn, ConnectionEvent::Machine(client::Event::Capability)).then_some(()),
+                    matches!(turn, ConnectionEvent::Machine(client::Event::Capabilities)).then_some(()),
                 )
             })
             .unwrap();
     }
-    connection.with(|client, tx| client.authenticate(credentials, choice, tx)).unwrap();
+    connection.with(|client, tx| client.authenticate(method, &credentials, tx)).unwrap();
     connection
         .drive(|turn, _, _| {
             Ok::<_, Error>(match turn {
-                ConnectionEvent::Machine(client::Event::Authenticated { .. }) => Some(true),
-                ConnectionEvent::Machine(client::Event::AuthRejected { .. }) => Some(false),
+                ConnectionEvent::Machine(client::Event::Auth(client::AuthOutcome::Accepted { .. })) => {
+                    Some(true)
+                }
+                ConnectionEvent::Machine(client::Event::Auth(_)) => Some(false),
                 _ => None,
             })
         })
@@ -176,7 +182,7 @@ fn every_mechanism_under_both_versions_of_tls() {
         for mechanism in users::BY_PASSWORD {
             let trust = authority.trust().versions(versions).unwrap();
             let mut connection = connect(server.address, Security::ImplicitTls, trust);
-            let choice = Choice::Mechanism(mechanism);
+            let choice = LoginMethod::Mechanism(mechanism);
             for (name, password, good) in
                 [("alice", "hunter3", false), ("bob", "hunter2", false), ("alice", "hunter2", true)]
             {
@@ -187,9 +193,9 @@ fn every_mechanism_under_both_versions_of_tls() {
         }
         let trust = authority.trust().versions(versions).unwrap();
         let mut connection = connect(server.address, Security::ImplicitTls, trust);
-        let external = Choice::Mechanism(Mechanism::External);
+        let external = LoginMethod::Mechanism(Mechanism::External);
         assert!(!log_in_by(&mut connection, Credentials::external(), external), "nothing has proved anybody");
-        assert!(log_in_by(&mut connection, Credentials::anonymous("a visitor"), Choice::Strongest));
+        assert!(log_in_by(&mut connection, Credentials::anonymous("a visitor"), LoginMethod::Strongest));
     }
 }
 

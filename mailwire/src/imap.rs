@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_mio::{Connection, ConnectionEvent, Connector, ImapClient};
-use proto_imap::client::{Choice, Client, CommandId, Event};
+use proto_imap::client::{AuthOutcome, Client, CommandId, Event, LoginMethod};
 use proto_imap::config::Config;
 use proto_imap::state::State;
 use proto_imap::types::IdField;
@@ -83,7 +83,7 @@ pub(crate) trait Authenticate {
     fn prove(
         &mut self,
         credentials: Credentials,
-        choice: Choice,
+        method: LoginMethod,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error>;
 }
@@ -92,10 +92,10 @@ impl Authenticate for Client<Secure> {
     fn prove(
         &mut self,
         credentials: Credentials,
-        choice: Choice,
+        method: LoginMethod,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
-        self.authenticate(credentials, choice, tx)
+        self.authenticate(method, &credentials, tx)
     }
 }
 
@@ -103,10 +103,10 @@ impl Authenticate for Client<Cleartext> {
     fn prove(
         &mut self,
         credentials: Credentials,
-        choice: Choice,
+        method: LoginMethod,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
-        self.danger_cleartext_authenticate(credentials, choice, tx)
+        self.danger_cleartext_authenticate(method, &credentials, tx)
     }
 }
 
@@ -210,7 +210,7 @@ where
     pub(crate) fn capabilities(&mut self) -> Result<Vec<String>, Failure> {
         self.drive(|turn, client, _, _| {
             if client.capabilities().is_none()
-                || !matches!(turn, ConnectionEvent::Machine(Event::Capability) | ConnectionEvent::Writable)
+                || !matches!(turn, ConnectionEvent::Machine(Event::Capabilities) | ConnectionEvent::Writable)
             {
                 return Ok(None);
             }
@@ -341,16 +341,17 @@ where
     }
 
     fn prove(&mut self, by: Option<Mechanism>, credentials: Credentials) -> Result<Option<Refusal>, Failure> {
-        let choice = by.map_or(Choice::Strongest, Choice::Mechanism);
+        let method = by.map_or(LoginMethod::Strongest, LoginMethod::Mechanism);
         self.connection
-            .with(|client, tx| client.prove(credentials, choice, tx))
+            .with(|client, tx| client.prove(credentials, method, tx))
             .map_err(|error| login::cannot_prove(&error))?;
         self.drive(|turn, _, _, _| match turn {
-            ConnectionEvent::Machine(Event::Authenticated { .. }) => Ok(Some(None)),
-            ConnectionEvent::Machine(Event::AuthRejected { status, reason, .. }) => {
-                let reply = ServerReply::imap(&status);
+            ConnectionEvent::Machine(Event::Auth(AuthOutcome::Accepted { .. })) => Ok(Some(None)),
+            ConnectionEvent::Machine(Event::Auth(outcome)) => {
+                let (status, reason) = (outcome.status(), outcome.reason());
+                let reply = ServerReply::imap(status);
                 let verdict = classify::imap_verdict(&reply, status.condition, login::during(by));
-                Ok(Some(Some(Refusal { verdict, reply }.with_reason(reason.as_deref()))))
+                Ok(Some(Some(Refusal { verdict, reply }.with_reason(reason))))
             }
             _ => Ok(None),
         })

@@ -31,9 +31,9 @@ pub struct Config {
     /// ([`Mechanisms::passing_credentials`], the default); whoever keeps [`ScramKeys`](proto_mail::sasl::ScramKeys) adds SCRAM, and
     /// EXTERNAL and ANONYMOUS are added by whoever means them. What is offered is in both sets, and can be spoken over
     /// the channel.
-    pub served: Mechanisms,
+    pub offered_mechanisms: Mechanisms,
     /// A server: the mechanisms that its application has brought along. They are offered under TLS only.
-    pub others: CustomMechanisms,
+    pub custom_mechanisms: CustomMechanisms,
     /// Client: how strictly the server's responses are read. A server always reads strictly.
     pub reading: Strictness,
     /// Client: whether the first SASL message goes with the command.
@@ -110,8 +110,8 @@ impl Default for Config {
             limits: Limits::default(),
             waits: Waits::default(),
             mechanisms: Mechanisms::all(),
-            served: Mechanisms::passing_credentials(),
-            others: CustomMechanisms::new(),
+            offered_mechanisms: Mechanisms::passing_credentials(),
+            custom_mechanisms: CustomMechanisms::new(),
             reading: Strictness::Tolerant,
             sasl_ir: SaslIr::default(),
             server_name: String::from("Mailwire"),
@@ -139,15 +139,15 @@ impl Config {
 
     /// Sets the mechanisms whose questions a server's application answers.
     #[must_use]
-    pub const fn served(mut self, mechanisms: Mechanisms) -> Self {
-        self.served = mechanisms;
+    pub const fn offered_mechanisms(mut self, mechanisms: Mechanisms) -> Self {
+        self.offered_mechanisms = mechanisms;
         self
     }
 
     /// Server: adds a mechanism that the application has brought along, unless there is one of that name.
     #[must_use]
     pub fn with_mechanism(mut self, mechanism: Arc<dyn ServerMechanism>) -> Self {
-        self.others.add(mechanism);
+        self.custom_mechanisms.add(mechanism);
         self
     }
 

@@ -7,7 +7,7 @@ mod common;
 use bytes::Bytes;
 use common::{Record, cleartext_client, client, config, in_every_split};
 use proto_imap::Config;
-use proto_imap::client::{Choice, Client, Event};
+use proto_imap::client::{Client, Event, LoginMethod};
 use proto_imap::types::{AppendCommand, SelectCommand};
 use proto_imap::types::{Command, MailboxName, RawCommand};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
@@ -114,14 +114,16 @@ fn nothing_learnt_in_cleartext_is_known_under_tls() {
         starttls(OFFER, "M1 OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN] go\r\n", 64).unwrap();
     assert!(client.capabilities().is_none());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
-    let early = client.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, &mut tx);
+    let early = client.authenticate(LoginMethod::Strongest, &Credentials::password("u", &b"p"[..]), &mut tx);
     assert_eq!(early.unwrap_err(), Error::Misuse(Misuse::WrongState));
     assert!(client.next_event(&mut rx, &mut tx).unwrap().is_none());
     assert_eq!(tx.take(), b"M1 CAPABILITY\r\n", "asked anew");
     rx.extend(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\nM1 OK done\r\n");
-    assert!(matches!(client.next_event(&mut rx, &mut tx), Ok(Some(Event::Capability))));
+    assert!(matches!(client.next_event(&mut rx, &mut tx), Ok(Some(Event::Capabilities))));
     assert!(matches!(client.next_event(&mut rx, &mut tx), Ok(None)));
-    client.authenticate(Credentials::password("u", &b"hunter2"[..]), Choice::Strongest, &mut tx).unwrap();
+    client
+        .authenticate(LoginMethod::Strongest, &Credentials::password("u", &b"hunter2"[..]), &mut tx)
+        .unwrap();
     assert_eq!(tx.take(), b"M2 AUTHENTICATE PLAIN\r\n", "no initial response: SASL-IR was not offered here");
 }
 
@@ -129,7 +131,7 @@ fn nothing_learnt_in_cleartext_is_known_under_tls() {
 fn capabilities_in_several_lines_are_one_answer_and_bounded() {
     let lines = "* OK hi\r\n§* CAPABILITY IMAP4rev1\r\n* 3 EXISTS\r\n* CAPABILITY AUTH=PLAIN SASL-IR\r\nM1 OK done\r\n§";
     let record = login(&format!("{lines}M2 OK [CAPABILITY IMAP4rev1] in\r\n"), b"p");
-    assert!(record.has("Authenticated"), "{record:?}");
+    assert!(record.has("Auth(Accepted"), "{record:?}");
     assert_eq!(record.output, "M1 CAPABILITY\r\nM2 AUTHENTICATE PLAIN AHUAcA==\r\n");
     let mut limits = proto_mail::Limits::default();
     limits.frame = 1000;
@@ -159,7 +161,10 @@ fn in_cleartext_nothing_but_what_leads_to_tls_can_be_said() {
                 assert_eq!(client.idle(tx), wrong);
                 assert_eq!(client.append(&AppendCommand::new(MailboxName::INBOX), 5, tx), wrong);
                 let credentials = Credentials::password("u", &b"p"[..]);
-                assert_eq!(client.danger_cleartext_authenticate(credentials, Choice::Strongest, tx), wrong);
+                assert_eq!(
+                    client.danger_cleartext_authenticate(LoginMethod::Strongest, &credentials, tx),
+                    wrong
+                );
             }
         })
     });
@@ -170,8 +175,9 @@ fn in_cleartext_nothing_but_what_leads_to_tls_can_be_said() {
         cleartext_client(Arc::clone(&danger), |client, tx, events| {
             if events.len() == 2 {
                 let credentials = Credentials::password("u", &b"p"[..]);
-                let error =
-                    client.danger_cleartext_authenticate(credentials, Choice::Strongest, tx).unwrap_err();
+                let error = client
+                    .danger_cleartext_authenticate(LoginMethod::Strongest, &credentials, tx)
+                    .unwrap_err();
                 assert!(matches!(error, Error::Misuse(Misuse::NoMechanism(_))), "{error:?}");
             }
         })
@@ -184,10 +190,10 @@ fn login(script: &str, password: &'static [u8]) -> Record {
     in_every_split(script, false, || {
         let mut said = false;
         client(config(), move |client, tx, events| {
-            if !said && events.iter().any(|event| event == "Capability") {
+            if !said && events.iter().any(|event| event == "Capabilities") {
                 said = true;
                 let credentials = Credentials::password("u", password);
-                client.authenticate(credentials, Choice::Strongest, tx).unwrap();
+                client.authenticate(LoginMethod::Strongest, &credentials, tx).unwrap();
             }
         })
     })
@@ -210,7 +216,7 @@ fn success_before_the_mechanism_has_finished_is_no_success() {
         assert!(record.output.matches("AHUAcA==").count() <= 1);
     }
     let record = login(&format!("{PLAIN_IR}+ YWdhaW4=\r\n§M1 NO enough\r\n"), b"p");
-    assert!(record.has("AuthRejected") && record.error.is_none());
+    assert!(record.has("Auth(Cancelled") && record.error.is_none());
     let record = login(&format!("{PLAIN_IR}+ YWdhaW4=\r\n§+ YWdhaW4=\r\n"), b"p");
     assert_eq!(record.error, Some(Error::Peer(PeerError::UnexpectedContinuation)));
 }
@@ -234,11 +240,11 @@ fn of_a_refused_literal_not_one_octet_is_sent() {
     let greeting = "* OK [CAPABILITY IMAP4rev1] hi\r\n§";
     let record = login(&format!("{greeting}M1 NO no literals today\r\n"), b"p\xe4ss");
     assert_eq!(record.output, "M1 LOGIN \"u\" {4}\r\n");
-    assert!(record.has("AuthRejected") && record.error.is_none());
+    assert!(record.has("Auth(Rejected") && record.error.is_none());
     let record = login(&format!("{greeting}M1 OK in\r\n"), b"p\xe4ss");
     assert_eq!(record.error, Some(Error::Peer(PeerError::UnexpectedReply)));
     let record = login(&format!("{greeting}+ go\r\n§M1 OK in\r\n"), b"p\xe4ss\"");
-    assert!(record.has("Authenticated"));
+    assert!(record.has("Auth(Accepted"));
     assert!(record.output.starts_with("M1 LOGIN \"u\" {5}\r\np\u{e4}ss\"\r\n"), "{}", record.output);
     let plus = "* OK [CAPABILITY IMAP4rev1 LITERAL-] hi\r\n§M1 OK [CAPABILITY IMAP4rev1] in\r\n";
     assert_eq!(login(plus, b"p\xe4ss").output, "M1 LOGIN \"u\" {4+}\r\np\u{e4}ss\r\n");
@@ -250,10 +256,12 @@ fn selecting(script: &str) -> Record {
     in_every_split(script, false, || {
         let mut said = 0;
         client(config(), move |client, tx, events| {
-            if said == 0 && events.iter().any(|event| event == "Capability") {
+            if said == 0 && events.iter().any(|event| event == "Capabilities") {
                 said = 1;
-                client.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, tx).unwrap();
-            } else if said == 1 && events.iter().any(|event| event.starts_with("Authenticated")) {
+                client
+                    .authenticate(LoginMethod::Strongest, &Credentials::password("u", &b"p"[..]), tx)
+                    .unwrap();
+            } else if said == 1 && events.iter().any(|event| event.starts_with("Auth(Accepted")) {
                 said = 2;
                 client.send(&Command::Examine(SelectCommand::new(MailboxName::INBOX)), tx).unwrap();
             }
@@ -300,10 +308,12 @@ fn a_truncated_body_is_never_complete() {
     let record = in_every_split(script, true, || {
         let mut said = 0;
         client(config(), move |client, tx, events| {
-            if said == 0 && events.iter().any(|event| event == "Capability") {
+            if said == 0 && events.iter().any(|event| event == "Capabilities") {
                 said = 1;
-                client.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, tx).unwrap();
-            } else if said == 1 && events.iter().any(|event| event.starts_with("Authenticated")) {
+                client
+                    .authenticate(LoginMethod::Strongest, &Credentials::password("u", &b"p"[..]), tx)
+                    .unwrap();
+            } else if said == 1 && events.iter().any(|event| event.starts_with("Auth(Accepted")) {
                 said = 2;
                 client.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)), tx).unwrap();
             }
@@ -321,7 +331,7 @@ fn data_of_messages_make_no_sense_when_no_mailbox_is_selected() {
     );
     assert_eq!(record.error, None);
     assert!(!record.has("CANARY") && !record.has("Exists") && !record.has("Expunge"), "{:#?}", record.events);
-    assert!(record.has("Authenticated"));
+    assert!(record.has("Auth(Accepted"));
 }
 
 #[test]
@@ -344,10 +354,12 @@ fn arguments_cannot_break_out_of_their_line() {
     let record = in_every_split(format!("{PLAIN_IR}M1 OK [CAPABILITY IMAP4rev1] in\r\n"), false, || {
         let mut said = 0;
         client(config(), move |client, tx, events| {
-            if said == 0 && events.iter().any(|event| event == "Capability") {
+            if said == 0 && events.iter().any(|event| event == "Capabilities") {
                 said = 1;
-                client.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, tx).unwrap();
-            } else if said == 1 && events.iter().any(|event| event.starts_with("Authenticated")) {
+                client
+                    .authenticate(LoginMethod::Strongest, &Credentials::password("u", &b"p"[..]), tx)
+                    .unwrap();
+            } else if said == 1 && events.iter().any(|event| event.starts_with("Auth(Accepted")) {
                 said = 2;
                 let bad = client.send(&Command::Delete(MailboxName::new("x\r\nZ9 NOOP")), tx);
                 assert_eq!(bad, Err(Error::Misuse(Misuse::ForbiddenByte)));
@@ -368,7 +380,7 @@ fn nothing_secret_shows() {
     rx.extend(b"* OK [CAPABILITY IMAP4rev1] hi\r\n");
     while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
     client
-        .authenticate(Credentials::password("alice", "hünter2".as_bytes()), Choice::Strongest, &mut tx)
+        .authenticate(LoginMethod::Strongest, &Credentials::password("alice", "hünter2".as_bytes()), &mut tx)
         .unwrap();
     let shown = format!("{client:?} {tx:?} {:?}", tx.chunks().collect::<Vec<_>>());
     assert!(!shown.contains("nter2") && !shown.contains("alice") && !shown.contains("104, "), "{shown}");
@@ -392,7 +404,7 @@ fn literal_minus_is_honoured_by_the_client() {
         assert_eq!(String::from_utf8(tx.take()).unwrap(), format!("M1 APPEND INBOX {expected}"));
         let ready = client.next_event(&mut rx, &mut tx).unwrap() == Some(Event::AppendReady(id));
         assert_eq!(ready, expected.contains('+'));
-        assert_eq!(client.payload(Bytes::from_static(b"x"), &mut tx).is_ok(), ready);
+        assert_eq!(client.write_payload(Bytes::from_static(b"x"), &mut tx).is_ok(), ready);
     }
 }
 

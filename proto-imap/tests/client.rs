@@ -5,7 +5,7 @@
 mod common;
 
 use common::{cleartext_client, client, config, in_every_split};
-use proto_imap::client::Choice;
+use proto_imap::client::LoginMethod;
 use proto_imap::types::SelectCommand;
 use proto_imap::types::{Command, MailboxName};
 use proto_mail::{Credentials, Error, Mechanism, PeerError};
@@ -21,11 +21,11 @@ fn in_selected(script: &str) -> common::Record {
         let mut said = 0;
         client(config(), move |client, tx, events| {
             let seen = |name: &str| events.iter().filter(|event| event.starts_with(name)).count();
-            if said == 0 && seen("Capability") == 1 {
+            if said == 0 && seen("Capabilities") == 1 {
                 said = 1;
                 let credentials = Credentials::password("u", &b"p"[..]);
-                client.authenticate(credentials, Choice::Strongest, tx).unwrap();
-            } else if said == 1 && seen("Authenticated") == 1 {
+                client.authenticate(LoginMethod::Strongest, &credentials, tx).unwrap();
+            } else if said == 1 && seen("Auth(Accepted") == 1 {
                 said = 2;
                 client.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)), tx).unwrap();
             } else if said == 2 && seen("Completed") == 1 {
@@ -41,9 +41,14 @@ fn a_session_in_order() {
     let record = in_selected("* 4 EXISTS\r\n* 2 EXPUNGE\r\nM3 OK done\r\n");
     assert_eq!(record.error, None);
     assert!(record.output.contains("M1 AUTHENTICATE PLAIN AHUAcA==\r\nM2 SELECT"), "{}", record.output);
-    for event in
-        ["Greeting", "Capability", "Authenticated", "Data(Exists(3))", "Data(Exists(4))", "Data(Expunge(2))"]
-    {
+    for event in [
+        "Greeting",
+        "Capabilities",
+        "Auth(Accepted",
+        "Data(Exists(3))",
+        "Data(Exists(4))",
+        "Data(Expunge(2))",
+    ] {
         assert!(record.has(event), "{event}: {:#?}", record.events);
     }
 }
@@ -112,11 +117,11 @@ fn a_rejected_login_tells_why() {
     let record = in_every_split(input, false, || {
         let mut said = false;
         client(config(), move |client, tx, events| {
-            if !said && events.iter().any(|event| event == "Capability") {
+            if !said && events.iter().any(|event| event == "Capabilities") {
                 said = true;
                 let credentials = Credentials::bearer("u", "ya29.token");
-                let choice = Choice::Mechanism(Mechanism::XOAuth2);
-                client.authenticate(credentials, choice, tx).unwrap();
+                let choice = LoginMethod::Mechanism(Mechanism::XOAuth2);
+                client.authenticate(choice, &credentials, tx).unwrap();
             }
         })
     });

@@ -1,8 +1,6 @@
 //! A server whose application drops a token answers with a temporary failure, and the session goes on.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
-
 use proto_imap::Config;
 use proto_imap::server::{Event, Server};
 use proto_mail::{AuthVerdict, Channel, Cleartext, RecvBuffer, Secure, SendBuffer};
@@ -19,12 +17,12 @@ fn ask<C: Channel>(server: &mut Server<C>, line: &str) -> String {
 }
 
 fn authenticated() -> Server<Secure> {
-    let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut server = Server::<Secure>::new(Config::default(), Secure::trusted_local(), &mut tx);
     rx.extend(b"a LOGIN user password\r\n");
     while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
         if let Event::Auth(request) = event {
-            server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap();
+            server.answer_auth(request, AuthVerdict::Accept, &mut tx).unwrap();
         }
     }
     server
@@ -50,7 +48,8 @@ fn a_dropped_literal_offer_answers_serverbug_and_its_message_is_discarded() {
 
 #[test]
 fn a_dropped_authentication_answers_unavailable_and_is_no_failed_attempt() {
-    let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
+    let mut server =
+        Server::<Secure>::new(Config::default(), Secure::trusted_local(), &mut SendBuffer::new());
     ask(&mut server, "");
     for _ in 0..10 {
         assert!(ask(&mut server, "a LOGIN user password\r\n").starts_with("a NO [UNAVAILABLE] "));
@@ -60,7 +59,7 @@ fn a_dropped_authentication_answers_unavailable_and_is_no_failed_attempt() {
 
 #[test]
 fn a_dropped_starttls_request_answers_unavailable() {
-    let mut server = Server::<Cleartext>::new(Arc::new(Config::default()));
+    let mut server = Server::<Cleartext>::new(Config::default(), &mut SendBuffer::new());
     ask(&mut server, "");
     assert!(ask(&mut server, "a STARTTLS\r\n").starts_with("a NO [UNAVAILABLE] "));
     assert!(ask(&mut server, "b CAPABILITY\r\n").contains("b OK "));

@@ -4,11 +4,9 @@
 
 mod common;
 
-use std::sync::Arc;
-
 use common::ok;
 use common::talk::Talk;
-use proto_imap::client::Choice;
+use proto_imap::client::LoginMethod;
 use proto_imap::server::{Event, Server};
 use proto_imap::types::Command;
 use proto_imap::{Config, State};
@@ -24,9 +22,9 @@ fn password() -> Credentials {
 #[test]
 fn one_identity_is_proved_at_a_time() {
     for (capabilities, choice) in [
-        ("", Choice::Strongest),
-        ("AUTH=PLAIN SASL-IR", Choice::Strongest),
-        ("AUTH=PLAIN", Choice::Strongest),
+        ("", LoginMethod::Strongest),
+        ("AUTH=PLAIN SASL-IR", LoginMethod::Strongest),
+        ("AUTH=PLAIN", LoginMethod::Strongest),
     ] {
         let mut talk = Talk::greeted("OK", capabilities);
         talk.authenticate(password(), choice).unwrap();
@@ -52,13 +50,13 @@ fn one_identity_is_proved_at_a_time() {
 fn login_is_for_whoever_asks_for_the_strongest_and_finds_nothing() {
     let login = "M1 LOGIN \"u\" \"p\"\r\n";
     let mut talk = Talk::greeted("OK", "");
-    talk.authenticate(password(), Choice::Strongest).unwrap();
+    talk.authenticate(password(), LoginMethod::Strongest).unwrap();
     assert_eq!(talk.said(), login);
     for (capabilities, choice) in [
-        ("LOGINDISABLED", Choice::Strongest),
-        ("", Choice::Mechanism(Mechanism::Plain)),
-        ("", Choice::Order(&[Mechanism::Plain, Mechanism::Login])),
-        ("AUTH=ANONYMOUS", Choice::Mechanism(Mechanism::ScramSha256)),
+        ("LOGINDISABLED", LoginMethod::Strongest),
+        ("", LoginMethod::Mechanism(Mechanism::Plain)),
+        ("", LoginMethod::Order(&[Mechanism::Plain, Mechanism::Login])),
+        ("AUTH=ANONYMOUS", LoginMethod::Mechanism(Mechanism::ScramSha256)),
     ] {
         let mut talk = Talk::greeted("OK", capabilities);
         let refused = talk.authenticate(password(), choice);
@@ -66,7 +64,7 @@ fn login_is_for_whoever_asks_for_the_strongest_and_finds_nothing() {
         assert_eq!(talk.said(), "");
     }
     let mut talk = Talk::greeted("OK", "");
-    let refused = talk.authenticate(Credentials::bearer("u", "t"), Choice::Strongest);
+    let refused = talk.authenticate(Credentials::bearer("u", "t"), LoginMethod::Strongest);
     assert_eq!(refused, Err(Misuse::WrongMechanism.into()), "a token is no password");
     assert_eq!(talk.said(), "");
 }
@@ -80,11 +78,11 @@ fn login_asks_for_nobody_elses_rights() {
     };
     for own in ["", "u"] {
         let mut talk = Talk::greeted("OK", "");
-        talk.authenticate(acting(own), Choice::Strongest).unwrap();
+        talk.authenticate(acting(own), LoginMethod::Strongest).unwrap();
         assert_eq!(talk.said(), "M1 LOGIN \"u\" \"p\"\r\n");
     }
     let mut talk = Talk::greeted("OK", "");
-    assert_eq!(talk.authenticate(acting("root"), Choice::Strongest), Err(Misuse::WrongMechanism.into()));
+    assert_eq!(talk.authenticate(acting("root"), LoginMethod::Strongest), Err(Misuse::WrongMechanism.into()));
     assert_eq!(talk.said(), "");
 }
 
@@ -92,7 +90,7 @@ fn login_asks_for_nobody_elses_rights() {
 fn names_and_passwords_of_login_are_strings() {
     let login = |capabilities: &str, name: &str, password: &[u8]| {
         let mut talk = Talk::greeted("OK", capabilities);
-        talk.authenticate(Credentials::password(name, password), Choice::Strongest).map(|()| talk.said())
+        talk.authenticate(Credentials::password(name, password), LoginMethod::Strongest).map(|()| talk.said())
     };
     assert_eq!(login("", "a\"b", b"c\\d ~").unwrap(), "M1 LOGIN \"a\\\"b\" \"c\\\\d ~\"\r\n");
     assert_eq!(login("", "u", b"a\0b"), Err(Misuse::ForbiddenByte.into()));
@@ -122,13 +120,13 @@ fn names_and_passwords_of_login_are_strings() {
         assert_eq!(said, format!("M1 LOGIN \"u\" {{{size}{plus}}}\r\n{rest}"), "{capabilities}");
     }
     let mut talk = Talk::greeted("OK", "");
-    talk.authenticate(Credentials::password("ü", "ö".as_bytes()), Choice::Strongest).unwrap();
+    talk.authenticate(Credentials::password("ü", "ö".as_bytes()), LoginMethod::Strongest).unwrap();
     assert_eq!(talk.said(), "M1 LOGIN {2}\r\n");
     talk.hear("+ go on\r\n").unwrap();
     assert_eq!(talk.said(), "ü {2}\r\n");
     talk.hear("+ go on\r\n").unwrap();
     assert_eq!(talk.said(), "ö\r\n");
-    assert!(talk.hear("M1 OK in\r\n").unwrap().iter().any(|event| event.starts_with("Authenticated")));
+    assert!(talk.hear("M1 OK in\r\n").unwrap().iter().any(|event| event.starts_with("Auth(Accepted")));
 }
 
 /// Success is believed once all that the mechanism has to say was said and sent; a refusal at any time.
@@ -136,12 +134,12 @@ fn names_and_passwords_of_login_are_strings() {
 fn success_before_the_end_of_the_exchange_is_none() {
     let begun = || {
         let mut talk = Talk::greeted("OK", "AUTH=PLAIN");
-        talk.authenticate(password(), Choice::Strongest).unwrap();
+        talk.authenticate(password(), LoginMethod::Strongest).unwrap();
         assert_eq!(talk.said(), "M1 AUTHENTICATE PLAIN\r\n");
         talk
     };
     assert_eq!(begun().hear("M1 OK in\r\n"), Err(PeerError::AuthenticationNotFinished.into()));
-    assert!(begun().hear("M1 NO no\r\n").unwrap()[0].starts_with("AuthRejected"));
+    assert!(begun().hear("M1 NO no\r\n").unwrap()[0].starts_with("Auth(Rejected"));
     let mut talk = begun();
     talk.hear("+ \r\n").unwrap();
     // The answer is written and not sent.
@@ -158,14 +156,14 @@ fn success_before_the_end_of_the_exchange_is_none() {
     talk.hear("+ !\r\n").unwrap();
     talk.said();
     let events = talk.hear("M1 BAD cancelled\r\n").unwrap();
-    assert!(events[0].starts_with("AuthRejected") && events[0].contains("SASL message"), "{events:?}");
+    assert!(events[0].starts_with("Auth(Cancelled") && events[0].contains("SASL message"), "{events:?}");
 }
 
 /// A continuation before what it continues has left was not asked for by this server.
 #[test]
 fn nothing_is_continued_that_has_not_left() {
     let mut talk = Talk::greeted("OK", "AUTH=PLAIN");
-    talk.authenticate(password(), Choice::Strongest).unwrap();
+    talk.authenticate(password(), LoginMethod::Strongest).unwrap();
     let written = talk.tx.len();
     talk.tx.sent(written - 1);
     assert_eq!(talk.hear("+ \r\n"), Err(PeerError::UnexpectedContinuation.into()));
@@ -189,7 +187,7 @@ fn an_initial_response_goes_where_it_is_offered_and_an_empty_one_is_written() {
         ("AUTH=EXTERNAL", "M1 AUTHENTICATE EXTERNAL\r\n"),
     ] {
         let mut talk = Talk::greeted("OK", capabilities);
-        talk.authenticate(Credentials::external(), Choice::Strongest).unwrap();
+        talk.authenticate(Credentials::external(), LoginMethod::Strongest).unwrap();
         assert_eq!(talk.tx.chunks().any(|chunk| chunk.secret), said.contains('='));
         assert_eq!(talk.said(), said);
     }
@@ -204,8 +202,9 @@ struct Serving {
 
 impl Serving {
     fn new(config: Config) -> Self {
-        let server = Server::<Secure>::new(Arc::new(config), Secure::trusted_local());
-        let mut serving = Self { server, rx: RecvBuffer::new(), tx: SendBuffer::new() };
+        let mut tx = SendBuffer::new();
+        let server = Server::<Secure>::new(config, Secure::trusted_local(), &mut tx);
+        let mut serving = Self { server, rx: RecvBuffer::new(), tx };
         assert!(serving.server.next_event(&mut serving.rx, &mut serving.tx).unwrap().is_none());
         serving.said();
         serving
@@ -230,14 +229,14 @@ fn a_verdict_answers_its_own_question_alone() {
     for question in ["a LOGIN u p\r\n", "a AUTHENTICATE PLAIN AHUAcA==\r\n"] {
         let mut other = Serving::new(Config::default());
         let first = other.asked(question);
-        other.server.verdict(first, AuthVerdict::Unavailable, &mut other.tx).unwrap();
+        other.server.answer_auth(first, AuthVerdict::Unavailable, &mut other.tx).unwrap();
         let second = other.asked(question);
         let mut serving = Serving::new(Config::default());
         let own = serving.asked(question);
-        let stale = serving.server.verdict(second, AuthVerdict::Accept, &mut serving.tx);
+        let stale = serving.server.answer_auth(second, AuthVerdict::Accept, &mut serving.tx);
         assert_eq!(stale, Err(Misuse::StaleToken.into()), "{question}");
         assert_eq!((serving.said().as_str(), serving.server.state()), ("", State::NotAuthenticated));
-        serving.server.verdict(own, AuthVerdict::Accept, &mut serving.tx).unwrap();
+        serving.server.answer_auth(own, AuthVerdict::Accept, &mut serving.tx).unwrap();
         assert!(serving.said().starts_with("a OK ") && serving.server.state() == State::Authenticated);
     }
 }
@@ -247,7 +246,7 @@ fn an_application_that_cannot_tell_is_no_failed_attempt() {
     let mut serving = Serving::new(Config::default());
     for question in ["a LOGIN u p\r\n", "a AUTHENTICATE PLAIN AHUAcA==\r\n"].into_iter().cycle().take(10) {
         let request = serving.asked(question);
-        serving.server.verdict(request, AuthVerdict::Unavailable, &mut serving.tx).unwrap();
+        serving.server.answer_auth(request, AuthVerdict::Unavailable, &mut serving.tx).unwrap();
         assert!(serving.said().starts_with("a NO [UNAVAILABLE] "));
         assert_ne!(serving.server.wait().awaited, WaitFor::Delay);
     }
@@ -257,8 +256,8 @@ fn an_application_that_cannot_tell_is_no_failed_attempt() {
 fn a_server_that_closes_says_bye_once_and_in_one_line() {
     let mut serving = Serving::new(Config::default());
     assert!(serving.server.wants_read(&serving.tx));
-    serving.server.close("going\r\ndown", &mut serving.tx);
-    serving.server.close("twice", &mut serving.tx);
+    serving.server.shutdown("going\r\ndown", &mut serving.tx);
+    serving.server.shutdown("twice", &mut serving.tx);
     assert_eq!(serving.said(), "* BYE going\r\n");
     assert!(!serving.server.wants_read(&serving.tx) && !serving.server.is_closed());
     let event = serving.server.next_event(&mut serving.rx, &mut serving.tx).unwrap();
@@ -289,7 +288,7 @@ fn a_client_that_idles_is_answered_when_it_is_done() {
     let idling = || {
         let mut serving = Serving::new(Config::default());
         let request = serving.asked("a LOGIN u p\r\n");
-        serving.server.verdict(request, AuthVerdict::Accept, &mut serving.tx).unwrap();
+        serving.server.answer_auth(request, AuthVerdict::Accept, &mut serving.tx).unwrap();
         serving.rx.extend(b"b IDLE\r\n");
         match serving.server.next_event(&mut serving.rx, &mut serving.tx).unwrap() {
             Some(Event::Idle(reply)) => {
@@ -323,7 +322,7 @@ fn a_client_that_idles_is_answered_when_it_is_done() {
 fn enabled_is_what_the_application_knows() {
     let mut serving = Serving::new(Config::default().enableable(["CONDSTORE", "UTF8=ACCEPT"]));
     let request = serving.asked("a LOGIN u p\r\n");
-    serving.server.verdict(request, AuthVerdict::Accept, &mut serving.tx).unwrap();
+    serving.server.answer_auth(request, AuthVerdict::Accept, &mut serving.tx).unwrap();
     serving.said();
     for (line, answer) in [
         ("b ENABLE X-NONE\r\n", "* ENABLED\r\nb OK ENABLE completed\r\n"),

@@ -15,11 +15,13 @@ use proto_mail::{AuthVerdict, Cleartext, Error, Limit, Limits, PeerError, RecvBu
 /// A server under TLS whose application says yes to everything.
 fn agreeing(config: Arc<Config>) -> Box<dyn common::Side> {
     let mut idle: Option<Reply> = None;
+    let mut greeting = SendBuffer::new();
     Box::new(ServerSide {
-        server: Server::<Secure>::new(config, Secure::trusted_local()),
+        server: Server::<Secure>::new(config, Secure::trusted_local(), &mut greeting),
+        greeting,
         answer: Box::new(move |event, server, tx| match event {
-            Event::Auth(request) => server.verdict(request, AuthVerdict::Accept, tx).unwrap(),
-            Event::Command(reply, _) | Event::AppendEnd(reply) => {
+            Event::Auth(request) => server.answer_auth(request, AuthVerdict::Accept, tx).unwrap(),
+            Event::Command(_, reply) | Event::AppendEnd(reply) => {
                 server.reply(reply, &ok("done"), tx).unwrap();
             }
             Event::Append { offer, .. } => server.accept_literal(offer, tx).unwrap(),
@@ -178,8 +180,9 @@ fn a_literal_behind_a_nul_is_seen_by_everybody() {
 fn a_tls_hello_is_known_where_it_can_be_one() {
     let cleartext = |input: &str| {
         in_every_split(input, false, || {
-            let server = Server::<Cleartext>::new(config());
-            Box::new(ServerSide { server, answer: Box::new(|_, _, _| {}) })
+            let mut greeting = SendBuffer::new();
+            let server = Server::<Cleartext>::new(config(), &mut greeting);
+            Box::new(ServerSide { server, greeting, answer: Box::new(|_, _, _| {}) })
         })
     };
     let hello = "\x16\x03\x01\r\n";

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::ok;
 use common::talk::Talk;
 use proto_imap::Config;
-use proto_imap::client::{Choice, Client};
+use proto_imap::client::{Client, LoginMethod};
 use proto_imap::server::{Event, Server};
 use proto_imap::types::Command;
 use proto_mail::sasl::{CleartextRisk, ClientExchange, CustomMechanism, SaslError};
@@ -90,12 +90,12 @@ fn a_refused_initial_response_is_not_sent_again() {
     let password = || Credentials::password("u", &b"p"[..]);
     let begun = |offered: &str| {
         let mut talk = Talk::greeted("OK", offered);
-        talk.authenticate(password(), Choice::Strongest).unwrap();
+        talk.authenticate(password(), LoginMethod::Strongest).unwrap();
         talk.said();
         talk
     };
     let again = |talk: &mut Talk| {
-        talk.authenticate(password(), Choice::Strongest).unwrap();
+        talk.authenticate(password(), LoginMethod::Strongest).unwrap();
         talk.said()
     };
     let mut refused = begun("AUTH=PLAIN SASL-IR");
@@ -148,7 +148,7 @@ fn a_trace_shows_no_challenge() {
     let mut talk = traced("AUTH=PLAIN IDLE");
     assert_eq!(told(&mut talk, "* OK hello\r\n"), "* OK hello\r\n");
     assert_eq!(told(&mut talk, "Y2hh bGxl\r\n"), "Y2hh bGxl\r\n");
-    talk.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest).unwrap();
+    talk.authenticate(Credentials::password("u", &b"p"[..]), LoginMethod::Strongest).unwrap();
     talk.said();
     assert_eq!(told(&mut talk, "* OK still\r\n"), "* OK still\r\n");
     // Tolerated all the same: an echo of what the client says, or words in front of a challenge.
@@ -160,7 +160,7 @@ fn a_trace_shows_no_challenge() {
     talk.said();
     assert_eq!(told(&mut talk, "M1 OK in\r\n"), "M1 OK in\r\n");
     let mut talk = traced("AUTH=PLAIN");
-    talk.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest).unwrap();
+    talk.authenticate(Credentials::password("u", &b"p"[..]), LoginMethod::Strongest).unwrap();
     talk.said();
     assert_eq!(told(&mut talk, "\0+ Y2hhbGxlbmdl\r\n"), "Unknown(15)\r\n");
 }
@@ -184,7 +184,7 @@ fn a_trace_shows_what_is_too_long_unless_it_may_be_a_secret() {
     let mut talk = traced("AUTH=PLAIN");
     assert!(told(&mut talk, &long).starts_with("* OK xxx"));
     let mut talk = traced("AUTH=PLAIN");
-    talk.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest).unwrap();
+    talk.authenticate(Credentials::password("u", &b"p"[..]), LoginMethod::Strongest).unwrap();
     talk.said();
     assert_eq!(told(&mut talk, &long), format!("Unknown({})", long.len()));
 }
@@ -192,16 +192,16 @@ fn a_trace_shows_what_is_too_long_unless_it_may_be_a_secret() {
 /// What a client says to prove who it is is a secret; that it gives up is none.
 #[test]
 fn a_trace_of_a_server_shows_no_credentials() {
-    let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     rx.trace(100);
     tx.trace(100);
+    let mut server = Server::<Secure>::new(Config::default(), Secure::trusted_local(), &mut tx);
     let mut told = |text: &str| {
         rx.extend(text.as_bytes());
         while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
             match event {
-                Event::Auth(request) => server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap(),
-                Event::Command(reply, _) => server.reply(reply, &ok("done"), &mut tx).unwrap(),
+                Event::Auth(request) => server.answer_auth(request, AuthVerdict::Accept, &mut tx).unwrap(),
+                Event::Command(_, reply) => server.reply(reply, &ok("done"), &mut tx).unwrap(),
                 _ => {}
             }
         }

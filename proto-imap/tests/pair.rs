@@ -5,11 +5,10 @@
 mod common;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use common::{config, describe_client, note, ok};
-use proto_imap::client::{Choice, Client};
+use proto_imap::client::{Client, LoginMethod};
 use proto_imap::server::{self, Reply, Server};
 use proto_imap::types::{AppendCommand, FetchCommand, ListCommand, SelectCommand, StoreAction, StoreCommand};
 use proto_imap::types::{
@@ -45,8 +44,8 @@ struct Shelf {
 impl Shelf {
     fn event(&mut self, event: server::Event<'_, Secure>, server: &mut Server<Secure>, tx: &mut SendBuffer) {
         match event {
-            server::Event::Auth(request) => server.verdict(request, AuthVerdict::Accept, tx).unwrap(),
-            server::Event::Command(reply, command) => self.command(reply, command, server, tx),
+            server::Event::Auth(request) => server.answer_auth(request, AuthVerdict::Accept, tx).unwrap(),
+            server::Event::Command(command, reply) => self.command(reply, command, server, tx),
             server::Event::Append { offer, mailbox, flags, size, .. } => {
                 self.log.push(format!("append {mailbox:?} {flags:?} {size}"));
                 server.accept_literal(offer, tx).unwrap();
@@ -112,13 +111,14 @@ impl Shelf {
 impl Pair {
     fn new(size: usize) -> Self {
         let secure = Secure::trusted_local;
+        let mut server_tx = SendBuffer::new();
         Self {
             client: Client::<Secure>::new(config(), secure()),
-            server: Server::<Secure>::new(config(), secure()),
+            server: Server::<Secure>::new(config(), secure(), &mut server_tx),
             client_rx: RecvBuffer::new(),
             client_tx: SendBuffer::new(),
             server_rx: RecvBuffer::new(),
-            server_tx: SendBuffer::new(),
+            server_tx,
             size,
             seen: Vec::new(),
             store: Shelf::default(),
@@ -157,7 +157,7 @@ fn whole_session(size: usize) -> (Vec<String>, Vec<String>) {
     let mut pair = Pair::new(size);
     let mut seen = pair.run();
     let credentials = Credentials::password("alice", &b"secret"[..]);
-    pair.client.authenticate(credentials, Choice::Strongest, &mut pair.client_tx).unwrap();
+    pair.client.authenticate(LoginMethod::Strongest, &credentials, &mut pair.client_tx).unwrap();
     seen.extend(pair.run());
     // Pipelined: SELECT is said before the server has answered LIST.
     pair.send(&Command::List(ListCommand::new(&[ListPattern::ALL])));
@@ -177,10 +177,14 @@ fn whole_session(size: usize) -> (Vec<String>, Vec<String>) {
     let ready = pair.run();
     assert!(ready.contains(&format!("AppendReady({id:?})")), "{ready:?}");
     seen.extend(ready);
-    let left = pair.client.payload(Bytes::copy_from_slice(&message[..1000]), &mut pair.client_tx).unwrap();
+    let left =
+        pair.client.write_payload(Bytes::copy_from_slice(&message[..1000]), &mut pair.client_tx).unwrap();
     assert_eq!(left, message.len() as u64 - 1000);
     seen.extend(pair.run());
-    assert_eq!(pair.client.payload(Bytes::copy_from_slice(&message[1000..]), &mut pair.client_tx), Ok(0));
+    assert_eq!(
+        pair.client.write_payload(Bytes::copy_from_slice(&message[1000..]), &mut pair.client_tx),
+        Ok(0)
+    );
     seen.extend(pair.run());
     assert_eq!(pair.store.messages, [message]);
     let attributes = [FetchAttribute::Uid, FetchAttribute::peek(Section::FULL), FetchAttribute::Flags];
@@ -243,9 +247,9 @@ fn a_whole_session_whatever_the_wire_does() {
 #[test]
 fn both_cross_the_gate_and_remember_nothing() {
     let mut client = Client::<Cleartext>::new(config());
-    let mut server = Server::<Cleartext>::new(Arc::clone(&config()));
     let (mut client_rx, mut client_tx) = (RecvBuffer::new(), SendBuffer::new());
     let (mut server_rx, mut server_tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut server = Server::<Cleartext>::new(config(), &mut server_tx);
     assert!(server.next_event(&mut server_rx, &mut server_tx).unwrap().is_none());
     client_rx.extend(&server_tx.take());
     while client.next_event(&mut client_rx, &mut client_tx).unwrap().is_some() {}
@@ -264,12 +268,12 @@ fn both_cross_the_gate_and_remember_nothing() {
     let server = server.complete(Secure::trusted_local(), &mut server_rx).unwrap();
     assert!(client.capabilities().is_none());
     assert_eq!(server.state(), State::NotAuthenticated);
-    let mut pair = Pair { client, server, ..Pair::new(16) };
+    let mut pair = Pair { client, server, server_tx: SendBuffer::new(), ..Pair::new(16) };
     let seen = pair.run();
-    assert_eq!(seen, ["Capability"], "no greeting comes under TLS, and the client asks");
+    assert_eq!(seen, ["Capabilities"], "no greeting comes under TLS, and the client asks");
     assert!(!pair.client.capabilities().unwrap().has("STARTTLS"));
     let credentials = Credentials::password("alice", &b"secret"[..]);
-    pair.client.authenticate(credentials, Choice::Strongest, &mut pair.client_tx).unwrap();
+    pair.client.authenticate(LoginMethod::Strongest, &credentials, &mut pair.client_tx).unwrap();
     let seen = pair.run();
-    assert!(seen.iter().any(|event| event.starts_with("Authenticated")), "{seen:?}");
+    assert!(seen.iter().any(|event| event.starts_with("Auth(Accepted")), "{seen:?}");
 }

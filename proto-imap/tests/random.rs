@@ -6,11 +6,11 @@ mod common;
 
 use common::{ServerSide, Side, client, config, converse, ok};
 use proptest::prelude::*;
-use proto_imap::client::Choice;
+use proto_imap::client::LoginMethod;
 use proto_imap::server::{Event, Reply, Server};
 use proto_imap::types::SelectCommand;
 use proto_imap::types::{Command, MailboxName};
-use proto_mail::{AuthVerdict, Credentials, Secure};
+use proto_mail::{AuthVerdict, Credentials, Secure, SendBuffer};
 
 /// Lines and pieces of lines that lead far into both machines.
 fn piece(of: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
@@ -76,7 +76,7 @@ fn hopeful_client() -> Box<dyn Side> {
     let mut said = 0;
     client(config(), move |client, tx, _| {
         let credentials = Credentials::password("u", &b"p"[..]);
-        if said == 0 && client.authenticate(credentials, Choice::Strongest, tx).is_ok() {
+        if said == 0 && client.authenticate(LoginMethod::Strongest, &credentials, tx).is_ok() {
             said = 1;
         } else if said == 1
             && client.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)), tx).is_ok()
@@ -90,12 +90,14 @@ fn hopeful_client() -> Box<dyn Side> {
 
 fn kind_server() -> Box<dyn Side> {
     let mut idle: Option<Reply> = None;
-    let server = Server::<Secure>::new(config(), Secure::trusted_local());
+    let mut greeting = SendBuffer::new();
+    let server = Server::<Secure>::new(config(), Secure::trusted_local(), &mut greeting);
     Box::new(ServerSide {
         server,
+        greeting,
         answer: Box::new(move |event, server, tx| match event {
-            Event::Auth(request) => server.verdict(request, AuthVerdict::Accept, tx).unwrap(),
-            Event::Command(reply, _) | Event::AppendEnd(reply) => {
+            Event::Auth(request) => server.answer_auth(request, AuthVerdict::Accept, tx).unwrap(),
+            Event::Command(_, reply) | Event::AppendEnd(reply) => {
                 server.reply(reply, &ok("done"), tx).unwrap()
             }
             Event::Append { offer, .. } => server.accept_literal(offer, tx).unwrap(),

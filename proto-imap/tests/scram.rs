@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use proto_imap::Config;
-use proto_imap::client::{Choice, Client, Event};
+use proto_imap::client::{AuthOutcome, Client, Event, LoginMethod};
 use proto_mail::{ChannelBinding, Credentials, Error, PeerError, RecvBuffer, Secure, SendBuffer, sasl};
 
 /// A client that has said client-first, with its nonce and the command's tag.
@@ -16,7 +16,7 @@ fn begun() -> (Client<Secure>, RecvBuffer, SendBuffer, [String; 2]) {
     rx.extend(b"* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN AUTH=SCRAM-SHA-256] ready\r\n");
     while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
     let credentials = Credentials::password("alice", &b"hunter2"[..]);
-    client.authenticate(credentials, Choice::Strongest, &mut tx).unwrap();
+    client.authenticate(LoginMethod::Strongest, &credentials, &mut tx).unwrap();
     let said = take(&mut tx);
     let message = said.trim_end().rsplit(' ').next().unwrap();
     let first = String::from_utf8(sasl::decode_base64(message.as_bytes()).unwrap().expose().clone()).unwrap();
@@ -53,6 +53,8 @@ fn a_foreign_nonce_is_cancelled_and_the_reason_told() {
     assert_eq!(take(&mut tx), "*\r\n");
     rx.extend(format!("{tag} NO cancelled\r\n").as_bytes());
     let event = client.next_event(&mut rx, &mut tx).unwrap();
-    let Some(Event::AuthRejected { reason: Some(reason), .. }) = event else { panic!("{event:?}") };
+    let Some(Event::Auth(AuthOutcome::Cancelled { reason: Some(reason), .. })) = event else {
+        panic!("{event:?}")
+    };
     assert!(reason.contains("nonce"), "{reason}");
 }

@@ -34,15 +34,17 @@ fn is_alice(request: &AuthRequest) -> AuthVerdict {
 /// Answers as a small store would: every mailbox exists but `missing`, and every message of it is `hello`.
 fn secure(config: Arc<Config>) -> Box<dyn common::Side> {
     let mut idle: Option<Reply> = None;
-    let server = Server::<Secure>::new(config, Secure::trusted_local());
+    let mut greeting = SendBuffer::new();
+    let server = Server::<Secure>::new(config, Secure::trusted_local(), &mut greeting);
     Box::new(ServerSide {
         server,
+        greeting,
         answer: Box::new(move |event, server, tx| match event {
             Event::Auth(request) => {
                 let verdict = is_alice(&request);
-                let _ = server.verdict(request, verdict, tx);
+                let _ = server.answer_auth(request, verdict, tx);
             }
-            Event::Command(reply, command) => command_of(reply, command, server, tx),
+            Event::Command(command, reply) => command_of(reply, command, server, tx),
             Event::Append { offer, size, .. } => append_of(offer, size, server, tx),
             Event::AppendEnd(reply) => server.reply(reply, &ok("appended"), tx).unwrap(),
             Event::Idle(reply) => {
@@ -156,8 +158,13 @@ fn cleartext_never_leads_to_a_password() {
     let input = "a1 LOGIN alice secret\r\na2 LOGIN alice {6}\r\na3 LOGIN {5+}\r\nalice {6+}\r\nsecret\r\n\
                  a4 AUTHENTICATE PLAIN\r\na5 AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\na6 CAPABILITY\r\na7 SELECT INBOX\r\n";
     let record = in_every_split(input, false, || {
-        let server = Server::<Cleartext>::new(config());
-        Box::new(ServerSide { server, answer: Box::new(|_, _, _| panic!("nothing is for the application")) })
+        let mut greeting = SendBuffer::new();
+        let server = Server::<Cleartext>::new(config(), &mut greeting);
+        Box::new(ServerSide {
+            server,
+            greeting,
+            answer: Box::new(|_, _, _| panic!("nothing is for the application")),
+        })
     });
     assert_eq!(record.error, None);
     let privacy = record.output.matches("NO [PRIVACYREQUIRED]").count();
@@ -340,8 +347,8 @@ fn a_client_that_hangs_up() {
 fn at_starttls(
     input: &[u8],
 ) -> (Server<Cleartext>, RecvBuffer, SendBuffer, Result<Option<proto_mail::StartTlsRequest>, Error>) {
-    let mut server = Server::<Cleartext>::new(config());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut server = Server::<Cleartext>::new(config(), &mut tx);
     rx.extend(input);
     let found = match server.next_event(&mut rx, &mut tx) {
         Ok(Some(Event::StartTls(request))) => Ok(Some(request)),
@@ -383,11 +390,13 @@ fn a_spelling_that_is_not_starttls_is_no_starttls() {
         "a1 STARTTLS {8+}\r\nb1 NOOP\n",
     ] {
         let record = in_every_split(format!("{spelling}\r\nb2 NOOP\r\n"), false, || {
-            let server = Server::<Cleartext>::new(config());
+            let mut greeting = SendBuffer::new();
+            let server = Server::<Cleartext>::new(config(), &mut greeting);
             Box::new(ServerSide {
                 server,
+                greeting,
                 answer: Box::new(|event, server, tx| match event {
-                    Event::Command(reply, _) => server.reply(reply, &ok("done"), tx).unwrap(),
+                    Event::Command(_, reply) => server.reply(reply, &ok("done"), tx).unwrap(),
                     Event::StartTls(_) => panic!("that is not STARTTLS"),
                     _ => {}
                 }),
@@ -404,8 +413,8 @@ fn a_spelling_that_is_not_starttls_is_no_starttls() {
 
 #[test]
 fn a_refused_client_waits() {
-    let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local(), &mut tx);
     rx.extend(b"a LOGIN alice wrong\r\nb NOOP\r\n");
     let Some(Event::Auth(request)) = server.next_event(&mut rx, &mut tx).unwrap() else {
         panic!("no question")
@@ -413,7 +422,7 @@ fn a_refused_client_waits() {
     assert!(!server.wants_read(&tx) && server.wait().awaited == WaitFor::Application);
     assert!(!format!("{request:?} {server:?} {rx:?}").contains("wrong"));
     let _ = tx.take();
-    server.verdict(request, AuthVerdict::Reject, &mut tx).unwrap();
+    server.answer_auth(request, AuthVerdict::Reject, &mut tx).unwrap();
     assert_eq!(server.wait().awaited, WaitFor::Delay);
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none() && tx.is_empty());
     server.timed_out(&mut tx).unwrap();
@@ -423,20 +432,20 @@ fn a_refused_client_waits() {
 
 #[test]
 fn bodies_are_streamed_and_counted() {
-    let mut server = Server::<Secure>::new(config(), Secure::trusted_local());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut server = Server::<Secure>::new(config(), Secure::trusted_local(), &mut tx);
     rx.extend(b"a LOGIN alice secret\r\nb EXAMINE INBOX\r\nc FETCH 1 BODY[]\r\n");
     let Some(Event::Auth(request)) = server.next_event(&mut rx, &mut tx).unwrap() else {
         panic!("no question")
     };
-    server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap();
-    let Some(Event::Command(reply, _)) = server.next_event(&mut rx, &mut tx).unwrap() else {
+    server.answer_auth(request, AuthVerdict::Accept, &mut tx).unwrap();
+    let Some(Event::Command(_, reply)) = server.next_event(&mut rx, &mut tx).unwrap() else {
         panic!("no EXAMINE")
     };
     assert!(server.fetch(1, &mut tx).is_err(), "nothing is selected");
     server.reply(reply, &ok("selected"), &mut tx).unwrap();
     assert_eq!(server.state(), State::Selected(Access::ReadOnly));
-    let Some(Event::Command(reply, _)) = server.next_event(&mut rx, &mut tx).unwrap() else {
+    let Some(Event::Command(_, reply)) = server.next_event(&mut rx, &mut tx).unwrap() else {
         panic!("no FETCH")
     };
     let _ = tx.take();
@@ -459,17 +468,17 @@ fn bodies_are_streamed_and_counted() {
 
 /// A server in whose session INBOX is selected, and the reply to a search.
 fn searching() -> (Server<Secure>, RecvBuffer, SendBuffer, Reply) {
-    let mut server = Server::<Secure>::new(config(), Secure::trusted_local());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut server = Server::<Secure>::new(config(), Secure::trusted_local(), &mut tx);
     rx.extend(b"a LOGIN alice secret\r\nb SELECT INBOX\r\nc SEARCH ALL\r\nd NOOP\r\n");
     loop {
         match server.next_event(&mut rx, &mut tx).unwrap() {
-            Some(Event::Auth(request)) => server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap(),
-            Some(Event::Command(reply, Command::Search(_))) => {
+            Some(Event::Auth(request)) => server.answer_auth(request, AuthVerdict::Accept, &mut tx).unwrap(),
+            Some(Event::Command(Command::Search(_), reply)) => {
                 let _ = tx.take();
                 return (server, rx, tx, reply);
             }
-            Some(Event::Command(reply, _)) => server.reply(reply, &ok("selected"), &mut tx).unwrap(),
+            Some(Event::Command(_, reply)) => server.reply(reply, &ok("selected"), &mut tx).unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -525,13 +534,13 @@ fn a_fetch_response_goes_on_where_its_writer_was_dropped() {
 #[test]
 fn nothing_is_said_in_the_middle_of_a_body() {
     let half = || {
-        let mut server = Server::<Secure>::new(config(), Secure::trusted_local());
         let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+        let mut server = Server::<Secure>::new(config(), Secure::trusted_local(), &mut tx);
         rx.extend(b"a LOGIN alice secret\r\nb SELECT INBOX\r\n");
         while let Some(event) = server.next_event(&mut rx, &mut tx).unwrap() {
             match event {
-                Event::Auth(request) => server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap(),
-                Event::Command(reply, _) => server.reply(reply, &ok("selected"), &mut tx).unwrap(),
+                Event::Auth(request) => server.answer_auth(request, AuthVerdict::Accept, &mut tx).unwrap(),
+                Event::Command(_, reply) => server.reply(reply, &ok("selected"), &mut tx).unwrap(),
                 _ => {}
             }
         }
@@ -558,6 +567,6 @@ fn nothing_is_said_in_the_middle_of_a_body() {
     server.fetch(1, &mut tx).unwrap().stream_body(Section::FULL, None, 1);
     let _ = tx.take();
     assert!(server.accept_literal(offer, &mut tx).is_err());
-    server.close("going down", &mut tx);
+    server.shutdown("going down", &mut tx);
     assert!(tx.is_empty());
 }

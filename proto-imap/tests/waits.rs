@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::talk::Talk;
 use proto_imap::Config;
-use proto_imap::client::{Choice, Client};
+use proto_imap::client::{Client, LoginMethod};
 use proto_imap::server::{Event as Heard, Server};
 use proto_imap::types::{AppendCommand, SelectCommand};
 use proto_imap::types::{Command, Condition, MailboxName, StatusResponse, Text};
@@ -81,12 +81,18 @@ fn an_application_may_take_its_time_with_a_message() {
     talk.client.append(&AppendCommand::new(MailboxName::INBOX), 3, &mut talk.tx).unwrap();
     assert_eq!(talk.said(), "M1 APPEND INBOX {3}\r\n");
     assert_eq!(talk.waits_for(), WaitFor::Reply);
-    assert_eq!(talk.client.payload(b"abc".as_slice().into(), &mut talk.tx), Err(Misuse::WrongState.into()));
+    assert_eq!(
+        talk.client.write_payload(b"abc".as_slice().into(), &mut talk.tx),
+        Err(Misuse::WrongState.into())
+    );
     assert!(talk.hear("+ go on\r\n").unwrap()[0].starts_with("AppendReady"));
     assert_eq!(talk.waits_for(), WaitFor::Application);
-    assert_eq!(talk.client.payload(b"abcd".as_slice().into(), &mut talk.tx), Err(Misuse::WrongLength.into()));
-    assert_eq!(talk.client.payload(b"ab".as_slice().into(), &mut talk.tx), Ok(1));
-    assert_eq!(talk.client.payload(b"c".as_slice().into(), &mut talk.tx), Ok(0));
+    assert_eq!(
+        talk.client.write_payload(b"abcd".as_slice().into(), &mut talk.tx),
+        Err(Misuse::WrongLength.into())
+    );
+    assert_eq!(talk.client.write_payload(b"ab".as_slice().into(), &mut talk.tx), Ok(1));
+    assert_eq!(talk.client.write_payload(b"c".as_slice().into(), &mut talk.tx), Ok(0));
     assert_eq!(talk.said(), "abc\r\n");
     assert_eq!(talk.waits_for(), WaitFor::Reply);
 }
@@ -129,7 +135,7 @@ fn capabilities_are_asked_for_again_when_somebody_has_authenticated() {
     let begun = || {
         let mut talk = Talk::greeted("OK", OFFERED);
         talk.client
-            .authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest, &mut talk.tx)
+            .authenticate(LoginMethod::Strongest, &Credentials::password("u", &b"p"[..]), &mut talk.tx)
             .unwrap();
         assert_eq!(talk.said(), "M1 AUTHENTICATE PLAIN AHUAcA==\r\n");
         talk
@@ -151,10 +157,10 @@ fn capabilities_are_asked_for_again_when_somebody_has_authenticated() {
 #[test]
 fn capabilities_told_on_the_way_are_those_that_hold() {
     let mut talk = Talk::greeted("OK", OFFERED);
-    talk.authenticate(Credentials::password("u", &b"p"[..]), Choice::Strongest).unwrap();
+    talk.authenticate(Credentials::password("u", &b"p"[..]), LoginMethod::Strongest).unwrap();
     talk.said();
     let told = talk.hear("* CAPABILITY IMAP4rev1 MOVE\r\nM1 OK in\r\n").unwrap();
-    assert_eq!(told.iter().filter(|event| *event == "Capability").count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|event| *event == "Capabilities").count(), 1, "{told:?}");
     assert_eq!(talk.said(), "", "it was told");
     assert!(talk.client.capabilities().is_some_and(|known| known.has("MOVE") && !known.has("AUTH=PLAIN")));
 }
@@ -167,10 +173,10 @@ fn capabilities_are_known_by_their_own_answer() {
     assert_eq!(talk.said(), "M1 CAPABILITY\r\n");
     talk.send(&Command::Noop);
     talk.said();
-    assert!(!talk.hear("M2 OK done\r\n").unwrap().contains(&"Capability".to_owned()));
+    assert!(!talk.hear("M2 OK done\r\n").unwrap().contains(&"Capabilities".to_owned()));
     assert!(talk.client.capabilities().is_none());
     let told = talk.hear("* CAPABILITY IMAP4rev1 MOVE\r\nM1 OK done\r\n").unwrap();
-    assert_eq!(told, ["Capability"]);
+    assert_eq!(told, ["Capabilities"]);
     assert!(talk.client.capabilities().is_some_and(|known| known.has("MOVE")));
 
     // Told by the way while it had asked, the answer tells nothing new.
@@ -178,7 +184,7 @@ fn capabilities_are_known_by_their_own_answer() {
     talk.hear("* PREAUTH ready\r\n").unwrap();
     talk.said();
     let told = talk.hear("* OK [CAPABILITY IMAP4rev1 MOVE] by the way\r\nM1 OK done\r\n").unwrap();
-    assert_eq!(told.iter().filter(|event| *event == "Capability").count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|event| *event == "Capabilities").count(), 1, "{told:?}");
 }
 
 /// An answer that lay there before the question is none, also where the question leaves before it is looked at.
@@ -279,7 +285,7 @@ fn text_that_looks_like_a_literal_is_text() {
 fn debug_shows_no_word_of_the_session() {
     let mut talk = Talk::greeted("OK", OFFERED);
     talk.client
-        .authenticate(Credentials::password("alice", &b"hunter2"[..]), Choice::Strongest, &mut talk.tx)
+        .authenticate(LoginMethod::Strongest, &Credentials::password("alice", &b"hunter2"[..]), &mut talk.tx)
         .unwrap();
     let shown = format!("{:?}", talk.client);
     for part in ["phase: Open(NotAuthenticated)", "kind: Authenticate", "active: Authenticate"] {
@@ -288,7 +294,7 @@ fn debug_shows_no_word_of_the_session() {
     assert!(!shown.contains("alice") && !shown.contains("hunter2"));
     // What waits to be said is not shown either, and not how long it is.
     let mut talk = Talk::greeted("OK", "");
-    talk.authenticate(Credentials::password("alice", "hünter2".as_bytes()), Choice::Strongest).unwrap();
+    talk.authenticate(Credentials::password("alice", "hünter2".as_bytes()), LoginMethod::Strongest).unwrap();
     assert!(talk.said().ends_with("{8}\r\n"), "the rest waits");
     let shown = format!("{:?}", talk.client);
     assert!(shown.contains("kind: Login") && shown.contains("privacy: Secret"), "{shown}");
@@ -352,12 +358,16 @@ fn what_passes_by_waits_for_what_is_written() {
     talk.client.append(&AppendCommand::new(MailboxName::INBOX), 5, &mut talk.tx).unwrap();
     talk.said();
     talk.hear("+ go on\r\n").unwrap();
-    assert_eq!(talk.client.payload(b"a".as_slice().into(), &mut talk.tx), Ok(4));
-    assert_eq!(talk.client.pass(4, &mut talk.tx), Err(Misuse::WrongState.into()), "one octet has not left");
+    assert_eq!(talk.client.write_payload(b"a".as_slice().into(), &mut talk.tx), Ok(4));
+    assert_eq!(
+        talk.client.written_externally(4, &mut talk.tx),
+        Err(Misuse::WrongState.into()),
+        "one octet has not left"
+    );
     assert_eq!(talk.said(), "a");
-    assert_eq!(talk.client.pass(5, &mut talk.tx), Err(Misuse::WrongLength.into()));
-    assert_eq!(talk.client.pass(3, &mut talk.tx), Ok(1));
-    assert_eq!(talk.client.pass(1, &mut talk.tx), Ok(0));
+    assert_eq!(talk.client.written_externally(5, &mut talk.tx), Err(Misuse::WrongLength.into()));
+    assert_eq!(talk.client.written_externally(3, &mut talk.tx), Ok(1));
+    assert_eq!(talk.client.written_externally(1, &mut talk.tx), Ok(0));
     assert_eq!(talk.said(), "\r\n");
 }
 
@@ -422,8 +432,8 @@ fn a_farewell_on_cleartext_has_no_words() {
 
 /// A server under TLS, greeted.
 fn serving() -> (Server<Secure>, RecvBuffer, SendBuffer) {
-    let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+    let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local(), &mut tx);
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
     let _ = tx.take();
     (server, rx, tx)
@@ -444,7 +454,7 @@ fn each_wait_of_a_server_has_its_name_and_its_end() {
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
     assert_eq!(server.wait(), rest, "an octet is no step");
     rx.extend(b"P\r\n");
-    let Some(Heard::Command(reply, _)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
+    let Some(Heard::Command(_, reply)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
     assert_eq!(server.wait().awaited, WaitFor::Application);
     assert_eq!(server.timed_out(&mut tx), Ok(()));
     server.reply(reply, &StatusResponse::new(Condition::Ok, Text::first_line("done")), &mut tx).unwrap();
@@ -456,7 +466,7 @@ fn each_wait_of_a_server_has_its_name_and_its_end() {
     assert_eq!(server.wait().awaited, WaitFor::Remainder, "the client's message");
     rx.extend(b"AHUAcA==\r\n");
     let Some(Heard::Auth(request)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
-    server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap();
+    server.answer_auth(request, AuthVerdict::Accept, &mut tx).unwrap();
     let wait = server.wait();
     assert_eq!(
         (wait.awaited, wait.after),
@@ -476,7 +486,7 @@ fn known() -> (Server<Secure>, RecvBuffer, SendBuffer) {
     let (mut server, mut rx, mut tx) = serving();
     rx.extend(b"l LOGIN u p\r\n");
     let Some(Heard::Auth(request)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
-    server.verdict(request, AuthVerdict::Accept, &mut tx).unwrap();
+    server.answer_auth(request, AuthVerdict::Accept, &mut tx).unwrap();
     let _ = tx.take();
     (server, rx, tx)
 }

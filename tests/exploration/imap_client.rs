@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto_imap::Config;
-use proto_imap::client::{Choice, Client, CommandId, Event, StartTls};
+use proto_imap::client::{AuthOutcome, Client, CommandId, Event, LoginMethod, StartTls};
 use proto_imap::types::{AppendCommand, Command, ListCommand, ListPattern, MailboxName, SelectCommand};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{
@@ -471,10 +471,12 @@ fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Option<(Command
     }
     record.event(&event);
     let (id, status) = match event {
-        Event::Completed { id, status } | Event::AuthRejected { id, status, .. } => (id, status),
-        Event::Authenticated { id, status } => {
-            record.entries.push(Entry::Proved);
-            (id, status)
+        Event::Completed { id, status } => (id, status),
+        Event::Auth(outcome) => {
+            if matches!(outcome, AuthOutcome::Accepted { .. }) {
+                record.entries.push(Entry::Proved);
+            }
+            (outcome.id(), *outcome.status())
         }
         Event::Data(_) | Event::FetchStart { .. } | Event::AppendReady(_) | Event::Idling(_) => {
             record.entries.push(Entry::NeedsTls("what is on a server"));
@@ -491,7 +493,7 @@ fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Option<(Command
     Some(Some((id, condition)))
 }
 
-type Prove<C> = fn(&mut Client<C>, Credentials, Choice, &mut SendBuffer) -> Result<CommandId, Error>;
+type Prove<C> = fn(&mut Client<C>, LoginMethod, &Credentials, &mut SendBuffer) -> Result<CommandId, Error>;
 
 fn give<C: Channel>(
     command: Move,
@@ -503,18 +505,18 @@ fn give<C: Channel>(
     let credentials = || Credentials::password("x", PASSWORD.as_bytes());
     let (verb, outcome) = match command {
         Move::Plain => {
-            let choice = Choice::Mechanism(Mechanism::Plain);
-            ("AUTHENTICATE", prove(client, credentials(), choice, tx))
+            let plain = LoginMethod::Mechanism(Mechanism::Plain);
+            ("AUTHENTICATE", prove(client, plain, &credentials(), tx))
         }
-        Move::Strongest => ("AUTHENTICATE", prove(client, credentials(), Choice::Strongest, tx)),
+        Move::Strongest => ("AUTHENTICATE", prove(client, LoginMethod::Strongest, &credentials(), tx)),
         Move::Select => ("SELECT", client.send(&Command::Select(SelectCommand::new(MailboxName::INBOX)), tx)),
         Move::Append => ("APPEND", client.append(&AppendCommand::new(MailboxName::INBOX), 2, tx)),
         Move::Payload => {
-            record.tried("payload", client.payload(Bytes::from_static(b"x"), tx));
+            record.tried("payload", client.write_payload(Bytes::from_static(b"x"), tx));
             return None;
         }
         Move::TooMuch => {
-            record.tried("payload", client.payload(Bytes::from_static(b"xxx"), tx));
+            record.tried("payload", client.write_payload(Bytes::from_static(b"xxx"), tx));
             return None;
         }
         Move::List => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto_imap::Config;
-use proto_imap::client::{Choice, Client, CommandId, Event, StartTls};
+use proto_imap::client::{AuthOutcome, Client, CommandId, Event, LoginMethod, StartTls};
 use proto_imap::types::{AppendCommand, Command, Condition, MailboxName, SelectCommand};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{Cleartext, Credentials, Error, Mechanism, Secure, Upgrade};
@@ -65,7 +65,7 @@ impl Sending {
                         if matches!(event, Event::Data(_)) {
                             record.entries.push(Entry::NeedsTls("data"));
                         }
-                        matches!(event, Event::Capability)
+                        matches!(event, Event::Capabilities)
                     })
                 }),
                 Asking::Secure(_) => self.under_tls(),
@@ -98,7 +98,7 @@ impl Sending {
 
     fn go_on_in_clear(&mut self, mut client: Client<Cleartext>) {
         let Common { tx, record, .. } = &mut self.common;
-        let given = client.danger_cleartext_authenticate(credentials(), PLAIN, tx);
+        let given = client.danger_cleartext_authenticate(PLAIN, &credentials(), tx);
         record.given("AUTHENTICATE", given);
         if record.given("SELECT", client.send(&select(), tx)).is_some() {
             record.entries.push(Entry::NeedsTls("SELECT"));
@@ -133,20 +133,20 @@ impl Sending {
         let Some(event) = client.next_event(rx, tx)? else { return Ok(None) };
         record.event(&event);
         match &event {
-            Event::Capability if beliefs.identity == Belief::No => {
+            Event::Capabilities if beliefs.identity == Belief::No => {
                 beliefs.identity = Belief::Asked;
-                record.given("AUTHENTICATE", client.authenticate(credentials(), PLAIN, tx));
+                record.given("AUTHENTICATE", client.authenticate(PLAIN, &credentials(), tx));
             }
-            Event::Authenticated { .. } => {
+            Event::Auth(AuthOutcome::Accepted { .. }) => {
                 record.entries.push(Entry::Proved);
                 beliefs.identity = Belief::Yes;
                 let given = record.given("SELECT", client.send(&select(), tx));
                 self.given.extend(given.map(|id| (id, "SELECT")));
             }
-            Event::AuthRejected { .. } => drop(record.given("LOGOUT", client.logout(tx))),
+            Event::Auth(_) => drop(record.given("LOGOUT", client.logout(tx))),
             Event::AppendReady(_) => {
                 record.entries.push(Entry::Given("a message", 1));
-                record.tried("payload", client.payload(Bytes::from_static(MESSAGE), tx));
+                record.tried("payload", client.write_payload(Bytes::from_static(MESSAGE), tx));
                 beliefs.message = Belief::Asked;
             }
             Event::Completed { id, status } => {
@@ -250,7 +250,7 @@ impl End for Sending {
     }
 }
 
-const PLAIN: Choice = Choice::Mechanism(Mechanism::Plain);
+const PLAIN: LoginMethod = LoginMethod::Mechanism(Mechanism::Plain);
 
 fn credentials() -> Credentials {
     Credentials::password("x", PASSWORD.as_bytes())

@@ -1,7 +1,6 @@
 //! The IMAP server at its end of a joined conversation: its application accepts TLS, or not; whoever asks to log in, or
 //! nobody; and every command and message.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use proto_imap::Config;
@@ -61,8 +60,9 @@ impl Receiving {
         limits.commands_before_auth = u32::MAX;
         let mut config = Config::default().limits(limits);
         config.waits.delay = Duration::ZERO;
-        let session = Serving::Cleartext(Server::<Cleartext>::new(Arc::new(config)));
-        let mut receiving = Self { session, common: Common::new(), terms, message: Vec::new() };
+        let mut common = Common::new();
+        let session = Serving::Cleartext(Server::<Cleartext>::new(config, &mut common.tx));
+        let mut receiving = Self { session, common, terms, message: Vec::new() };
         receiving.pump();
         receiving
     }
@@ -106,9 +106,9 @@ impl Receiving {
                 if self.terms.believes {
                     record.entries.push(Entry::Proved);
                     beliefs.identity = Belief::Yes;
-                    server.verdict(request, AuthVerdict::Accept, tx)?;
+                    server.answer_auth(request, AuthVerdict::Accept, tx)?;
                 } else {
-                    server.verdict(request, AuthVerdict::Reject, tx)?;
+                    server.answer_auth(request, AuthVerdict::Reject, tx)?;
                 }
             }
             Some(event) => {
@@ -171,7 +171,7 @@ fn answer<C: Channel>(
     record.event(&event);
     let ok = |text| StatusResponse::new(Condition::Ok, Text::first_line(text));
     match event {
-        Event::Command(reply, command) => {
+        Event::Command(command, reply) => {
             if !matches!(command, Command::Noop | Command::Capability | Command::Logout) {
                 record.entries.push(Entry::NeedsProof("a command"));
             }

@@ -90,20 +90,23 @@ pub(crate) enum Move {
 impl Serving {
     /// Before the client's first word.
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self::with(Session::Cleartext(Server::<Cleartext>::new(config(bounds))), Secured::No, bounds)
+        let mut tx = SendBuffer::new();
+        let session = Session::Cleartext(Server::<Cleartext>::new(config(bounds), &mut tx));
+        Self::with(session, tx, Secured::No, bounds)
     }
 
     /// As [`new`](Self::new), under TLS from the beginning.
     pub(crate) fn secure(bounds: Bounds) -> Self {
-        let server = Server::<Secure>::new(config(bounds), Secure::trusted_local());
-        Self::with(Session::Secure(server), Secured::Before, bounds)
+        let mut tx = SendBuffer::new();
+        let server = Server::<Secure>::new(config(bounds), Secure::trusted_local(), &mut tx);
+        Self::with(Session::Secure(server), tx, Secured::Before, bounds)
     }
 
-    fn with(session: Session, secured: Secured, bounds: Bounds) -> Self {
+    fn with(session: Session, tx: SendBuffer, secured: Secured, bounds: Bounds) -> Self {
         let mut serving = Self {
             session,
             rx: RecvBuffer::new(),
-            tx: SendBuffer::new(),
+            tx,
             record: Record::default(),
             open: None,
             idle: None,
@@ -187,7 +190,7 @@ impl Serving {
                     Move::No => AuthVerdict::Reject,
                     _ => AuthVerdict::Unavailable,
                 };
-                let given = server.verdict(request, verdict, tx);
+                let given = server.answer_auth(request, verdict, tx);
                 if given.is_ok() && next == Move::Yes {
                     record.entries.push(Entry::Proved);
                 }
@@ -416,8 +419,8 @@ impl World for Serving {
                 (self.open, self.idle) = (None, None);
                 match &mut self.session {
                     Session::Gone(_) => {}
-                    Session::Cleartext(server) => server.close("going down", &mut self.tx),
-                    Session::Secure(server) => server.close("going down", &mut self.tx),
+                    Session::Cleartext(server) => server.shutdown("going down", &mut self.tx),
+                    Session::Secure(server) => server.shutdown("going down", &mut self.tx),
                 }
             }
             Move::Yes | Move::No | Move::NotNow => self.decide(next),
@@ -497,7 +500,7 @@ fn seen<C: Channel>(event: Event<'_, C>, idle: &mut Option<Reply>, record: &mut 
     }
     record.event(&event);
     match event {
-        Event::Command(reply, command) => {
+        Event::Command(command, reply) => {
             let name = match command {
                 Command::Noop => "NOOP",
                 Command::Fetch(_) => "FETCH",
@@ -562,5 +565,5 @@ fn config(bounds: Bounds) -> Arc<Config> {
         Bounds::Few => (2, 2),
     };
     let mechanisms = [Mechanism::Plain].into_iter().collect();
-    Arc::new(Config::default().limits(limits).served(mechanisms).extensions([""; 0]))
+    Arc::new(Config::default().limits(limits).offered_mechanisms(mechanisms).extensions([""; 0]))
 }

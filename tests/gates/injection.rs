@@ -245,7 +245,7 @@ impl ServerUnderTest for ImapServer {
     fn secure(event: proto_imap::server::Event<'_, Secure>, machine: &mut Self::Secure, tx: &mut SendBuffer) {
         match event {
             proto_imap::server::Event::Auth(request) => {
-                machine.verdict(request, AuthVerdict::Accept, tx).unwrap();
+                machine.answer_auth(request, AuthVerdict::Accept, tx).unwrap();
             }
             event => imap_answer(event, machine, tx),
         }
@@ -257,7 +257,7 @@ fn imap_answer<C: Channel>(
     machine: &mut proto_imap::server::Server<C>,
     tx: &mut SendBuffer,
 ) {
-    if let proto_imap::server::Event::Command(reply, _) = event {
+    if let proto_imap::server::Event::Command(_, reply) = event {
         machine.reply(reply, &StatusResponse::new(Condition::Ok, Text::first_line("done")), tx).unwrap();
     }
 }
@@ -318,16 +318,17 @@ impl ClientUnderTest for ImapClient {
     ];
 
     fn secure(event: &proto_imap::client::Event<'_>, machine: &mut Self::Secure, tx: &mut SendBuffer) {
-        use proto_imap::client::{Choice, Event};
-        if matches!(event, Event::Capability) && machine.state() == Some(proto_imap::State::NotAuthenticated)
+        use proto_imap::client::{Event, LoginMethod};
+        if matches!(event, Event::Capabilities)
+            && machine.state() == Some(proto_imap::State::NotAuthenticated)
         {
-            machine.authenticate(password(), Choice::Strongest, tx).unwrap();
+            machine.authenticate(LoginMethod::Strongest, &password(), tx).unwrap();
         }
     }
 
     fn cleartext(machine: &mut Self::Cleartext, tx: &mut SendBuffer) {
-        let choice = proto_imap::client::Choice::Strongest;
-        machine.danger_cleartext_authenticate(password(), choice, tx).unwrap_err();
+        let choice = proto_imap::client::LoginMethod::Strongest;
+        machine.danger_cleartext_authenticate(choice, &password(), tx).unwrap_err();
     }
 }
 
@@ -460,7 +461,7 @@ fn of_what_is_injected_into_an_smtp_client_nothing_survives() {
 /// The matrix can fail: were cleartext not forgotten, it would see that.
 #[test]
 fn the_matrix_sees_what_survives() {
-    let seen = |output: &[u8]| Seen { events: vec!["Capability".into()], output: output.to_vec() };
+    let seen = |output: &[u8]| Seen { events: vec!["Capabilities".into()], output: output.to_vec() };
     let control = Outcome::Upgraded("Client".into(), seen(b"M1 CAPABILITY\r\n"));
     let record = |outcome| Record { before: seen(b"M1 STARTTLS\r\n"), outcome };
     let skipped = record(Outcome::Upgraded("Client".into(), seen(b"M1 LOGIN\r\n")));

@@ -158,14 +158,16 @@ fn serve(
 ) -> Box<Serve> {
     match protocol {
         Protocol::Imap => {
-            let config = proto_imap::Config::default().served(served).limits(limits);
-            let mut server = proto_imap::server::Server::<Secure>::new(config.into(), secure);
+            let config = proto_imap::Config::default().offered_mechanisms(served).limits(limits);
+            let mut greeting = SendBuffer::new();
+            let mut server = proto_imap::server::Server::<Secure>::new(config, secure, &mut greeting);
             Box::new(move |rx, tx, counts| {
+                tx.put(&greeting.take());
                 while let Some(event) = server.next_event(rx, tx)? {
                     if let proto_imap::server::Event::Auth(request) = event {
                         counts.questions += 1;
                         let verdict = answer(request.question());
-                        server.verdict(request, verdict, tx)?;
+                        server.answer_auth(request, verdict, tx)?;
                     }
                 }
                 if server.wait().awaited == WaitFor::Delay {

@@ -146,8 +146,8 @@ fn client_over(protocol: Protocol, secure: Secure) -> Box<dyn Asking> {
             Box::new(Imap(client, |client, how, tx| match how {
                 How::Own(exchange) => client.authenticate_with(exchange, tx).map(drop),
                 How::Known(mechanism, credentials) => {
-                    let choice = proto_imap::client::Choice::Mechanism(mechanism);
-                    client.authenticate(credentials, choice, tx).map(drop)
+                    let method = proto_imap::client::LoginMethod::Mechanism(mechanism);
+                    client.authenticate(method, &credentials, tx).map(drop)
                 }
             }))
         }
@@ -209,18 +209,21 @@ pub(crate) fn joined(
 ) -> Talk {
     match protocol {
         Protocol::Imap => {
-            let mut config = proto_imap::Config::default().served(Mechanisms::all());
+            let mut config = proto_imap::Config::default().offered_mechanisms(Mechanisms::all());
             for other in others {
                 config = config.with_mechanism(Arc::clone(other));
             }
-            let mut server = proto_imap::server::Server::<Secure>::new(Arc::new(config), secure(2));
+            let mut greeting = SendBuffer::new();
+            let mut server =
+                proto_imap::server::Server::<Secure>::new(Arc::new(config), secure(2), &mut greeting);
             let turn = |rx: &mut RecvBuffer, tx: &mut SendBuffer| {
+                tx.put(&greeting.take());
                 let mut delays = 0;
                 loop {
                     while let Some(event) = server.next_event(rx, tx)? {
                         if let proto_imap::server::Event::Auth(request) = event {
                             let verdict = answer(request.question());
-                            server.verdict(request, verdict, tx)?;
+                            server.answer_auth(request, verdict, tx)?;
                         }
                     }
                     if server.wait().awaited != WaitFor::Delay {
@@ -288,13 +291,13 @@ impl<C: proto_mail::Channel> Asking for Imap<C> {
     }
 
     fn turn(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Turn, Error> {
-        use proto_imap::client::Event;
+        use proto_imap::client::{AuthOutcome, Event};
         let mut turn = Turn::Waits;
         while let Some(event) = self.0.next_event(rx, tx)? {
             turn = match event {
-                Event::Capability if matches!(turn, Turn::Waits) => Turn::Ready,
-                Event::Authenticated { .. } => Turn::Ended(End::Accepted),
-                Event::AuthRejected { reason, .. } => Turn::Ended(End::Refused(reason)),
+                Event::Capabilities if matches!(turn, Turn::Waits) => Turn::Ready,
+                Event::Auth(AuthOutcome::Accepted { .. }) => Turn::Ended(End::Accepted),
+                Event::Auth(outcome) => Turn::Ended(End::Refused(outcome.reason().map(str::to_owned))),
                 _ => turn,
             };
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto_imap::client::{Choice, Client, Event};
+use proto_imap::client::{AuthOutcome, Client, Event, LoginMethod};
 use proto_imap::parse::{self, Context};
 use proto_imap::server::{self, Server};
 use proto_imap::types::{Command, Condition, StatusResponse, Text};
@@ -33,19 +33,19 @@ impl Application<Client<Secure>> for Asking {
         shown: &mut Shown,
     ) {
         match event {
-            Event::Capability => {
+            Event::Capabilities => {
                 let id = match self.how.take() {
                     Some(How::Known(credentials)) => {
                         shown.debug(&credentials);
-                        client.authenticate(credentials, Choice::Strongest, tx).unwrap()
+                        client.authenticate(LoginMethod::Strongest, &credentials, tx).unwrap()
                     }
                     Some(How::Own) => client.authenticate_with(Box::new(own::Client::new()), tx).unwrap(),
                     None => return,
                 };
                 shown.debug(&id);
             }
-            Event::Authenticated { .. } | Event::AuthRejected { .. } => {
-                self.ended = Some(matches!(event, Event::Authenticated { .. }));
+            Event::Auth(outcome) => {
+                self.ended = Some(matches!(outcome, AuthOutcome::Accepted { .. }));
                 client.send(&Command::Noop, tx).unwrap();
                 client.logout(tx).unwrap();
             }
@@ -65,7 +65,7 @@ impl Serving {
         shown: &mut Shown,
     ) {
         match event {
-            server::Event::Command(reply, _) => {
+            server::Event::Command(_, reply) => {
                 server
                     .reply(reply, &StatusResponse::new(Condition::Ok, Text::first_line("done")), tx)
                     .unwrap();
@@ -90,7 +90,7 @@ impl Application<Server<Secure>> for Serving {
             server::Event::Auth(request) => {
                 shown.debug(&(&request, request.question()));
                 let verdict = self.0.verdict(&request);
-                let _ = server.verdict(request, verdict, tx);
+                let _ = server.answer_auth(request, verdict, tx);
             }
             event => Self::answer(event, server, tx, shown),
         }
@@ -120,17 +120,22 @@ fn config() -> Config {
     // Short enough that a line beyond it costs little time, byte by byte.
     let mut limits = Limits::default();
     limits.line = 4096;
-    Config::default().waits(waits).limits(limits).served(Mechanisms::all()).with_mechanism(Arc::new(own::Own))
+    Config::default()
+        .waits(waits)
+        .limits(limits)
+        .offered_mechanisms(Mechanisms::all())
+        .with_mechanism(Arc::new(own::Own))
 }
 
 fn session(name: String, client: Config, server: Config, who: How, answer: Answer, size: usize) {
     let mut shown = Shown::new(format!("{name}, {answer:?}, pieces of {size}"));
     shown.debug(&(&client, &server));
     let client = Client::<Secure>::new(Arc::new(client), channel());
-    let server = Server::<Secure>::new(Arc::new(server), channel());
+    let mut tx = SendBuffer::new();
+    let server = Server::<Secure>::new(server, channel(), &mut tx);
     let asking = Asking { how: Some(who), ended: None };
     let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
-    let mut server = Side::new(server, SendBuffer::new(), Role::Server, Serving(answer));
+    let mut server = Side::new(server, tx, Role::Server, Serving(answer));
     talk(&mut client, &mut server, size, &mut shown);
     assert_eq!(client.application.ended, Some(answer == Answer::Accept), "{name}, {answer:?}");
     assert!(client.machine.is_closed(), "{name}: {:?}", client.machine);
@@ -167,14 +172,14 @@ fn the_login_command_shows_no_secret() {
 
 /// A server that is sent these lines: under TLS it answers so, and without an answer it is in cleartext.
 pub(crate) fn facing(lines: &[&[u8]], answer: Option<Answer>, cut: Cut, shown: &mut Shown) {
-    let (config, tx) = (Arc::new(config()), SendBuffer::new());
+    let (config, mut tx) = (config(), SendBuffer::new());
     match answer {
         Some(answer) => {
-            let server = Server::<Secure>::new(config, channel());
+            let server = Server::<Secure>::new(config, channel(), &mut tx);
             face(&mut Side::new(server, tx, Role::Server, Serving(answer)), lines, cut, shown);
         }
         None => {
-            let server = Server::<Cleartext>::new(config);
+            let server = Server::<Cleartext>::new(config, &mut tx);
             face(&mut Side::new(server, tx, Role::Server, Serving(Answer::Accept)), lines, cut, shown);
         }
     }

@@ -74,7 +74,7 @@ impl App {
 }
 
 macro_rules! serving {
-    ($protocol:ty, $module:ident, $answer:ident) => {
+    ($protocol:ty, $module:ident) => {
         impl Handler<$protocol> for App {
             fn cleartext(
                 &mut self,
@@ -96,15 +96,15 @@ macro_rules! serving {
                 let $module::server::Event::Auth(request) = event else { return Next::Continue };
                 self.question(request, (machine, tx, cx), |machine, request, tx| {
                     let verdict = Answer::Accept.verdict(&request);
-                    machine.$answer(request, verdict, tx).unwrap();
+                    machine.answer_auth(request, verdict, tx).unwrap();
                 })
             }
         }
     };
 }
 
-serving!(SmtpServer, proto_smtp, answer_auth);
-serving!(ImapServer, proto_imap, verdict);
+serving!(SmtpServer, proto_smtp);
+serving!(ImapServer, proto_imap);
 
 struct Running {
     address: SocketAddr,
@@ -199,24 +199,24 @@ impl Asking<'_> {
     }
 
     fn imap(&self, server: &Running) -> Told {
-        use proto_imap::client::{Choice, Event};
+        use proto_imap::client::{AuthOutcome, Event, LoginMethod};
         let (connector, target) = self.connector(server);
         let config = Arc::new(proto_imap::Config::default());
         let mut connection = connector.connect::<ImapClient>(&target, &config).unwrap();
         connection
             .drive(|turn, _, _| {
-                Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(Event::Capability)).then_some(()))
+                Ok::<_, Error>(matches!(turn, ConnectionEvent::Machine(Event::Capabilities)).then_some(()))
             })
             .unwrap();
         let how = how(self.mechanism, PASSWORDS[2]);
-        let choice = Choice::Mechanism(self.mechanism);
+        let method = LoginMethod::Mechanism(self.mechanism);
         connection.with(|client, tx| match how {
-            How::Known(credentials) => client.authenticate(credentials, choice, tx).map(drop).unwrap(),
+            How::Known(credentials) => client.authenticate(method, &credentials, tx).map(drop).unwrap(),
             How::Own => client.authenticate_with(Box::new(own::Client::new()), tx).map(drop).unwrap(),
         });
         self.drive(connection, |turn| match turn {
-            ConnectionEvent::Machine(Event::Authenticated { .. }) => Some(true),
-            ConnectionEvent::Machine(Event::AuthRejected { .. } | Event::Closed) => Some(false),
+            ConnectionEvent::Machine(Event::Auth(AuthOutcome::Accepted { .. })) => Some(true),
+            ConnectionEvent::Machine(Event::Auth(_) | Event::Closed) => Some(false),
             _ => None,
         })
     }
@@ -258,7 +258,7 @@ const BOTH: [(&str, Session); 2] = [
         asking.smtp(&Running::start::<SmtpServer>(config, falls, asking.written))
     }),
     ("imap", |falls, asking| {
-        let config = proto_imap::Config::default().served(Mechanisms::all());
+        let config = proto_imap::Config::default().offered_mechanisms(Mechanisms::all());
         let config = Arc::new(config.with_mechanism(Arc::new(own::Own)));
         asking.imap(&Running::start::<ImapServer>(config, falls, asking.written))
     }),

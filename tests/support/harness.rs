@@ -49,7 +49,7 @@ pub fn imap_client(data: &[u8]) -> Reached {
 /// Plays the client to an IMAP server, under TLS and in cleartext.
 pub fn imap_server(data: &[u8]) -> Reached {
     let Some(input) = Input::new(data) else { return Reached::Nothing };
-    let config = proto_imap::Config::default().limits(input.limits()).served(Mechanisms::all());
+    let config = proto_imap::Config::default().limits(input.limits()).offered_mechanisms(Mechanisms::all());
     let config = Arc::new(config.with_mechanism(own::mechanism()));
     let prelude = Prelude { choices: b"", bytes: b"t STARTTLS\r\n" };
     run(&input, Side::ImapServer, false, &prelude, |secure, choices, afresh| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto_imap::Config;
-use proto_imap::client::{Choice, Client, CommandId, Event, StartTls};
+use proto_imap::client::{AuthOutcome, Client, CommandId, Event, LoginMethod, StartTls};
 use proto_imap::types::{
     AppendCommand, Capability, Command, FetchAttribute, FetchCommand, Flag, IString, LazyList, ListCommand,
     ListPattern, MailboxName, SearchCommand, SearchKey, Section, SelectCommand, SequenceSet, StoreAction,
@@ -180,7 +180,7 @@ struct Application {
 }
 
 /// How a client on one channel proves an identity.
-type Prove<C> = fn(&mut Client<C>, Credentials, Choice, &mut SendBuffer) -> Result<CommandId, Error>;
+type Prove<C> = fn(&mut Client<C>, LoginMethod, &Credentials, &mut SendBuffer) -> Result<CommandId, Error>;
 
 impl Application {
     fn event<C: Channel>(
@@ -207,12 +207,12 @@ impl Application {
                 record.entries.push(Entry::NeedsTls("APPEND"));
                 self.payload(client, tx, record);
             }
-            Event::Authenticated { .. } => {
+            Event::Auth(AuthOutcome::Accepted { .. }) => {
                 record.entries.push(Entry::Proved);
                 return self.command(client, prove, tx, record);
             }
             Event::Idling(_) if self.choices.pick(2) == 1 => done(client, tx, record),
-            Event::Capability | Event::Completed { .. } | Event::AuthRejected { .. } => {
+            Event::Capabilities | Event::Completed { .. } | Event::Auth(_) => {
                 return self.command(client, prove, tx, record);
             }
             _ => {}
@@ -246,8 +246,8 @@ impl Application {
                 17 => self.authenticate("x\u{e9}", client, prove, tx, record),
                 18 => {
                     let credentials = Credentials::password("x", PASSWORD.as_bytes());
-                    let order = Choice::Order(&[Mechanism::ScramSha1, Mechanism::Plain]);
-                    record.given("AUTHENTICATE", prove(client, credentials, order, tx));
+                    let order = LoginMethod::Order(&[Mechanism::ScramSha1, Mechanism::Plain]);
+                    record.given("AUTHENTICATE", prove(client, order, &credentials, tx));
                 }
                 19 => self.look(client, record),
                 choice => simple(choice, client, tx, record),
@@ -276,11 +276,11 @@ impl Application {
             _ => Credentials::bearer(name, TOKEN),
         };
         let known = Mechanism::ALL.len() as u8;
-        let choice = match self.choices.pick(known + 1) {
-            0 => Choice::Strongest,
-            choice => Choice::Mechanism(Mechanism::ALL[usize::from(choice) - 1]),
+        let method = match self.choices.pick(known + 1) {
+            0 => LoginMethod::Strongest,
+            choice => LoginMethod::Mechanism(Mechanism::ALL[usize::from(choice) - 1]),
         };
-        record.given("AUTHENTICATE", prove(client, credentials, choice, tx));
+        record.given("AUTHENTICATE", prove(client, method, &credentials, tx));
     }
 
     fn append<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
@@ -298,24 +298,24 @@ impl Application {
         if size == 0 {
             return;
         }
-        record.tried("too much", client.payload(bytes(size + 1), tx));
+        record.tried("too much", client.write_payload(bytes(size + 1), tx));
         let first = match self.choices.pick(3) {
             0 => size,
             1 => size / 2,
             _ => {
                 // Half of it goes past the buffer, as from a file.
                 record.send(tx);
-                if record.tried("pass", client.pass(size / 2, tx)).is_none() {
+                if record.tried("pass", client.written_externally(size / 2, tx)).is_none() {
                     return;
                 }
                 record.entries.push(Entry::Told(bytes(size / 2).to_vec(), false));
-                record.tried("payload", client.payload(bytes(size - size / 2), tx));
+                record.tried("payload", client.write_payload(bytes(size - size / 2), tx));
                 return;
             }
         };
-        record.tried("payload", client.payload(bytes(first), tx));
+        record.tried("payload", client.write_payload(bytes(first), tx));
         if first < size {
-            record.tried("payload", client.payload(bytes(size - first), tx));
+            record.tried("payload", client.write_payload(bytes(size - first), tx));
         }
     }
 }
@@ -358,7 +358,7 @@ fn simple<C: Channel>(choice: u8, client: &mut Client<C>, tx: &mut SendBuffer, r
             if record.given("IDLE", client.send(&Command::Idle, tx)).is_some() {
                 record.entries.push(Entry::Given("DONE", 1));
             }
-            record.tried("payload", client.payload(Bytes::from_static(b"x"), tx));
+            record.tried("payload", client.write_payload(Bytes::from_static(b"x"), tx));
             return;
         }
         _ => ("NOOP", Command::Noop),

@@ -18,6 +18,8 @@ use crate::who::{accepted, rejected};
 /// The server under test, whatever its channel.
 pub struct Serving {
     session: Session,
+    /// What the machine put out before it was played: its greeting.
+    greeting: SendBuffer,
     application: Application,
     /// What the application that begins under TLS will choose.
     afresh: Choices,
@@ -37,12 +39,13 @@ impl Serving {
     /// Before the client's first command.
     #[must_use]
     pub fn new(config: Arc<Config>, secure: bool, choices: Choices, afresh: Choices) -> Self {
+        let mut greeting = SendBuffer::new();
         let session = if secure {
-            Session::Secure(Server::<Secure>::new(config, channel()))
+            Session::Secure(Server::<Secure>::new(config, channel(), &mut greeting))
         } else {
-            Session::Cleartext(Server::<Cleartext>::new(config))
+            Session::Cleartext(Server::<Cleartext>::new(config, &mut greeting))
         };
-        Self { session, application: Application::new(choices), afresh, late: None }
+        Self { session, greeting, application: Application::new(choices), afresh, late: None }
     }
 
     fn starttls(
@@ -86,6 +89,7 @@ impl Serving {
 
 impl Player for Serving {
     fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
+        record.send(&mut self.greeting);
         let request = match &mut self.session {
             Session::Gone(error) => return Err(*error),
             Session::Secure(server) => match server.next_event(rx, tx)? {
@@ -145,8 +149,8 @@ impl Player for Serving {
     fn go_down(&mut self, tx: &mut SendBuffer) {
         match &mut self.session {
             Session::Gone(_) => {}
-            Session::Cleartext(server) => server.close("going down", tx),
-            Session::Secure(server) => server.close("going down", tx),
+            Session::Cleartext(server) => server.shutdown("going down", tx),
+            Session::Secure(server) => server.shutdown("going down", tx),
         }
     }
 
@@ -243,7 +247,7 @@ impl Application {
         }
         record.event(&event);
         match event {
-            Event::Command(reply, command) => {
+            Event::Command(command, reply) => {
                 if !matches!(command, Command::Noop | Command::Capability | Command::Logout | Command::Id(_))
                 {
                     record.entries.push(Entry::NeedsProof("a command"));
@@ -333,7 +337,7 @@ fn verdict_given(
         AuthVerdict::Accept => Some(Entry::Proved),
         _ => None,
     };
-    let given = record.tried("verdict", server.verdict(request, verdict, tx));
+    let given = record.tried("verdict", server.answer_auth(request, verdict, tx));
     record.entries.extend(said.filter(|_| given.is_some()));
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto_imap::Config;
-use proto_imap::client::{Choice, Client, Event};
+use proto_imap::client::{AuthOutcome, Client, Event, LoginMethod};
 use proto_imap::server::{Event as Asked, Reply, Server};
 use proto_imap::types::{
     AppendCommand, Command, Condition, FetchAttribute, FetchCommand, LazyList, MailboxName, Section,
@@ -35,7 +35,8 @@ pub fn run(client: Choices, server: Choices, mut wire: Wire) {
     let config = Arc::new(Config::default());
     let (mut to_client, mut to_server) = (RecvBuffer::new(), RecvBuffer::new());
     let (mut from_client, mut from_server) = (SendBuffer::new(), SendBuffer::new());
-    let mut serving = Serving::new(Server::<Secure>::new(Arc::clone(&config), channel()), server);
+    let mut serving =
+        Serving::new(Server::<Secure>::new(Arc::clone(&config), channel(), &mut from_server), server);
     let mut asking = Asking::new(Client::<Secure>::new(config, channel()), client);
     for step in 0.. {
         assert!(step < STEPS, "neither comes to an end");
@@ -101,16 +102,19 @@ impl Asking {
                 self.over = true;
                 return ended;
             }
-            Ok(Some(Event::Capability)) => {
+            Ok(Some(Event::Capabilities)) => {
                 let credentials = Credentials::password("x", b"x".to_vec());
-                let given = self.client.authenticate(credentials, Choice::Strongest, tx);
+                let given = self.client.authenticate(LoginMethod::Strongest, &credentials, tx);
                 self.given += usize::from(given.is_ok());
                 return true;
             }
             Ok(Some(
                 Event::Completed { status, .. }
-                | Event::Authenticated { status, .. }
-                | Event::AuthRejected { status, .. },
+                | Event::Auth(
+                    AuthOutcome::Accepted { status, .. }
+                    | AuthOutcome::Rejected { status, .. }
+                    | AuthOutcome::Cancelled { status, .. },
+                ),
             )) => {
                 self.heard.push((status.condition == Condition::Ok, status.text.to_string()));
                 true
@@ -124,7 +128,7 @@ impl Asking {
                 if let Some(message) = self.appended.last_mut() {
                     message.extend_from_slice(&bytes);
                 }
-                let _ = self.client.payload(Bytes::from(bytes), tx);
+                let _ = self.client.write_payload(Bytes::from(bytes), tx);
                 false
             }
             Ok(Some(Event::Closed)) => {
@@ -196,9 +200,9 @@ impl Serving {
             }
             Ok(Some(event)) => match event {
                 Asked::Auth(request) => {
-                    let _ = self.server.verdict(request, AuthVerdict::Accept, tx);
+                    let _ = self.server.answer_auth(request, AuthVerdict::Accept, tx);
                 }
-                Asked::Command(reply, command) => {
+                Asked::Command(command, reply) => {
                     let fetch = matches!(command, Command::Fetch(_));
                     self.reply(reply, fetch, tx);
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use io_mio::{ImapClient, ImapServer};
-use proto_imap::client::{self, Choice, Client};
+use proto_imap::client::{self, Client, LoginMethod};
 use proto_imap::parse::{self, Context};
 use proto_imap::server::{self, LiteralOffer, Reply, Server};
 use proto_imap::types::AppendCommand;
@@ -62,7 +62,7 @@ impl ClientMachine for Client<Secure> {
         let (choice, credentials) = match words.as_slice() {
             ["login", user, password @ ..] => {
                 let password = password.join(" ");
-                (Choice::Strongest, Credentials::password(*user, password.into_bytes()))
+                (LoginMethod::Strongest, Credentials::password(*user, password.into_bytes()))
             }
             ["authenticate", mechanism, user, secret] => {
                 let mechanism =
@@ -71,11 +71,11 @@ impl ClientMachine for Client<Secure> {
                     Mechanism::XOAuth2 | Mechanism::OAuthBearer => Credentials::bearer(*user, *secret),
                     _ => Credentials::password(*user, secret.as_bytes()),
                 };
-                (Choice::Mechanism(mechanism), credentials)
+                (LoginMethod::Mechanism(mechanism), credentials)
             }
             _ => return act(self, action, more, tx),
         };
-        self.authenticate(credentials, choice, tx).map(drop).map_err(said)
+        self.authenticate(choice, &credentials, tx).map(drop).map_err(said)
     }
 }
 
@@ -102,7 +102,7 @@ fn act<C: Channel>(
         }
         ["message"] => {
             let message: String = more.iter().flat_map(|line| [line, "\r\n"]).collect();
-            client.payload(Bytes::from(message), tx).map(drop)
+            client.write_payload(Bytes::from(message), tx).map(drop)
         }
         _ => {
             let frame = format!("t {action}\r\n");
@@ -170,7 +170,7 @@ impl ServerMachine for Server<Secure> {
     ) -> Result<Option<Token>, String> {
         match (token, verdict(action)) {
             (Some(Token::Auth(request)), Some(verdict)) => {
-                self.verdict(request, verdict, tx).map(|()| None).map_err(said)
+                self.answer_auth(request, verdict, tx).map(|()| None).map_err(said)
             }
             (token, _) => answer(self, token, action, more, tx),
         }
@@ -181,13 +181,13 @@ fn look_at<C: Channel>(event: server::Event<'_, C>) -> (Seen, Option<Asked<Token
     use server::Event;
     let seen = match &event {
         Event::AppendChunk(bytes) => return (Seen::Payload(bytes.to_vec()), None),
-        Event::Command(_, command) => format!("{command:?}"),
+        Event::Command(command, _) => format!("{command:?}"),
         Event::AppendEnd(_) => "AppendEnd".into(),
         Event::Idle(_) => "Idle".into(),
         event => format!("{event:?}"),
     };
     let token = match event {
-        Event::Command(reply, _) | Event::AppendEnd(reply) | Event::Idle(reply) => Some(Token::Reply(reply)),
+        Event::Command(_, reply) | Event::AppendEnd(reply) | Event::Idle(reply) => Some(Token::Reply(reply)),
         Event::Append { offer, .. } => Some(Token::Literal(offer)),
         _ => None,
     };

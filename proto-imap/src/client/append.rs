@@ -42,7 +42,7 @@ impl Session {
     }
 
     /// The driver writes the next bytes of the message itself.
-    pub(super) fn pass(&mut self, count: u64, tx: &mut SendBuffer) -> Result<u64, Error> {
+    pub(super) fn written_externally(&mut self, count: u64, tx: &mut SendBuffer) -> Result<u64, Error> {
         if !tx.is_empty() {
             // They would have overtaken what is in the buffer.
             return Err(Misuse::WrongState.into());

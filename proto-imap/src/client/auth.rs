@@ -20,7 +20,7 @@ use crate::types::Condition;
 
 /// How the client logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Choice {
+pub enum LoginMethod {
     /// By the strongest mechanism that the server offers, the configuration allows and the credentials fit; by the
     /// LOGIN command where there is none and the server does not forbid it.
     #[default]
@@ -30,6 +30,12 @@ pub enum Choice {
     /// By the first mechanism of this order that the server offers and the configuration allows; never by LOGIN the
     /// command.
     Order(&'static [Mechanism]),
+}
+
+impl From<Mechanism> for LoginMethod {
+    fn from(mechanism: Mechanism) -> Self {
+        Self::Mechanism(mechanism)
+    }
 }
 
 /// What the SASL exchanges of one session share.
@@ -73,6 +79,11 @@ enum InitialResponse {
 }
 
 impl Authentication {
+    /// Whether the client has cancelled it.
+    pub(super) const fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some()
+    }
+
     /// Whether the server's success can be believed.
     pub(super) fn is_done(&self) -> bool {
         self.cancelled.is_none()
@@ -91,25 +102,29 @@ impl Session {
     /// Begins to log in.
     pub(super) fn authenticate(
         &mut self,
-        credentials: Credentials,
-        choice: Choice,
+        method: LoginMethod,
+        credentials: &Credentials,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
         let capabilities = self.may_authenticate()?;
         let (offered, login_disabled) = (capabilities.mechanisms(), capabilities.login_disabled());
-        let (order, allowed): (&[Mechanism], _) = match &choice {
-            Choice::Strongest => (&Mechanism::ALL, self.config.mechanisms),
-            Choice::Mechanism(only) => (core::slice::from_ref(only), Mechanisms::all()),
-            Choice::Order(order) => (order, self.config.mechanisms),
+        let (order, allowed): (&[Mechanism], _) = match &method {
+            LoginMethod::Strongest => (&Mechanism::ALL, self.config.mechanisms),
+            LoginMethod::Mechanism(only) => (core::slice::from_ref(only), Mechanisms::all()),
+            LoginMethod::Order(order) => (order, self.config.mechanisms),
         };
-        match sasl::choose_mechanism(order, offered, allowed, &self.sasl.context, &credentials).into_result()
-        {
+        match sasl::choose_mechanism(order, offered, allowed, &self.sasl.context, credentials).into_result() {
             Ok(mechanism) => {
-                let exchange = sasl::client_exchange(mechanism, credentials, &mut self.sasl.context, offered)
-                    .ok_or(Misuse::WrongMechanism)?;
+                let exchange = sasl::client_exchange(
+                    mechanism,
+                    credentials.duplicate(),
+                    &mut self.sasl.context,
+                    offered,
+                )
+                .ok_or(Misuse::WrongMechanism)?;
                 self.begin_sasl(exchange, tx)
             }
-            Err(_) if choice == Choice::Strongest && !login_disabled => self.login(&credentials, tx),
+            Err(_) if method == LoginMethod::Strongest && !login_disabled => self.login(credentials, tx),
             Err(reasons) => Err(Misuse::NoMechanism(reasons).into()),
         }
     }

@@ -12,7 +12,7 @@ use proto_mail::{
     Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, RecvBuffer, SendBuffer, Wait, WaitFor,
 };
 
-use super::auth::Choice;
+use super::auth::LoginMethod;
 use super::capabilities::Capabilities;
 use super::command_queue::CommandId;
 use super::event::Event;
@@ -65,6 +65,13 @@ impl Core {
     /// A client over this channel whose greeting came before TLS.
     pub(super) fn upgraded(config: Arc<Config>, secure: &proto_mail::Secure) -> Self {
         Self::InProgress(Session::greeted(config, Trust::Secure).bound_to(secure))
+    }
+
+    /// Lets mechanisms that need a nonce be spoken on cleartext.
+    pub(super) fn set_seed(&mut self, seed: proto_mail::Secret<[u8; 32]>) {
+        if let Self::InProgress(session) = self {
+            session.sasl.context = sasl::SaslContext::cleartext().with_seed(seed);
+        }
     }
 
     /// The session in progress.
@@ -140,8 +147,8 @@ impl Core {
         self.session()?.payload(payload, tx)
     }
 
-    pub(super) fn pass(&mut self, count: u64, tx: &mut SendBuffer) -> Result<u64, Error> {
-        self.session()?.pass(count, tx)
+    pub(super) fn written_externally(&mut self, count: u64, tx: &mut SendBuffer) -> Result<u64, Error> {
+        self.session()?.written_externally(count, tx)
     }
 
     pub(super) fn idle(&mut self, tx: &mut SendBuffer) -> Result<CommandId, Error> {
@@ -157,11 +164,11 @@ impl Core {
 
     pub(super) fn authenticate(
         &mut self,
-        credentials: Credentials,
-        choice: Choice,
+        method: LoginMethod,
+        credentials: &Credentials,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
-        self.session()?.authenticate(credentials, choice, tx)
+        self.session()?.authenticate(method, credentials, tx)
     }
 
     pub(super) fn authenticate_with(

@@ -14,16 +14,12 @@ use crate::types::{FetchItem, Section, StatusResponse, Unparsed, Untagged};
 /// [`FetchEnd`](Self::FetchEnd). A body is never collected: its chunks are pieces of the receive buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made, taken apart and gone: a box would cost an allocation each"
-)]
 pub enum Event<'i> {
     /// The server greets: OK or PREAUTH. On cleartext its text and code are withheld.
     Greeting(StatusResponse<'i>),
     /// The server's capabilities are known, or known anew: see [`Client::capabilities`](super::Client::capabilities).
     /// Comes after the greeting, after TLS and after authentication; the machine asks where the server doesn't tell.
-    Capability,
+    Capabilities,
     /// An untagged OK, NO or BAD: for information, or a warning.
     Status(StatusResponse<'i>),
     /// Data that are not a message's. Never a status, capabilities or FETCH.
@@ -50,7 +46,7 @@ pub enum Event<'i> {
     BodyEnd,
     /// The message's data are complete.
     FetchEnd,
-    /// The server waits for an APPEND's payload: give it with [`Client::payload`](super::Client::payload).
+    /// The server waits for an APPEND's payload: give it with [`Client::write_payload`](super::Client::write_payload).
     AppendReady(CommandId),
     /// The server is idling: changes come as data, until [`Client::done`](super::Client::done).
     Idling(CommandId),
@@ -61,15 +57,29 @@ pub enum Event<'i> {
         /// How it ended. On cleartext its text and code are withheld.
         status: StatusResponse<'i>,
     },
-    /// The server accepts who we are, and the mechanism agrees.
-    Authenticated {
-        /// The command that did it.
+    /// A login has ended.
+    Auth(AuthOutcome<'i>),
+    /// A response that can't be read. Only this response, or this item of a FETCH, is lost.
+    Unparsed(Unparsed<'i>),
+    /// The server says good-bye. If nobody asked it to, the next call returns an error.
+    Bye(StatusResponse<'i>),
+    /// The session has ended in order.
+    Closed,
+}
+
+/// How a login ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AuthOutcome<'i> {
+    /// The server has accepted the client, and the mechanism agrees.
+    Accepted {
+        /// The command that logged in.
         id: CommandId,
         /// What the server says.
         status: StatusResponse<'i>,
     },
-    /// The server doesn't accept who we are, or we cancelled because its challenge made no sense.
-    AuthRejected {
+    /// The server has rejected the client, or cannot decide now.
+    Rejected {
         /// The command that failed.
         id: CommandId,
         /// What the server says.
@@ -77,10 +87,42 @@ pub enum Event<'i> {
         /// What the mechanism was told (the JSON of XOAUTH2 and OAUTHBEARER).
         reason: Option<String>,
     },
-    /// A response that can't be read. Only this response, or this item of a FETCH, is lost.
-    Unparsed(Unparsed<'i>),
-    /// The server says good-bye. If nobody asked it to, the next call returns an error.
-    Bye(StatusResponse<'i>),
-    /// The session has ended in order.
-    Closed,
+    /// The client has cancelled the exchange, because a challenge made no sense.
+    Cancelled {
+        /// The command that failed.
+        id: CommandId,
+        /// What the server says.
+        status: StatusResponse<'i>,
+        /// Why the client has cancelled it.
+        reason: Option<String>,
+    },
+}
+
+impl<'i> AuthOutcome<'i> {
+    /// Returns the command that ended.
+    #[must_use]
+    pub const fn id(&self) -> CommandId {
+        match self {
+            Self::Accepted { id, .. } | Self::Rejected { id, .. } | Self::Cancelled { id, .. } => *id,
+        }
+    }
+
+    /// Returns what the server says.
+    #[must_use]
+    pub const fn status(&self) -> &StatusResponse<'i> {
+        match self {
+            Self::Accepted { status, .. }
+            | Self::Rejected { status, .. }
+            | Self::Cancelled { status, .. } => status,
+        }
+    }
+
+    /// Returns what the mechanism says of the failure.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Accepted { .. } => None,
+            Self::Rejected { reason, .. } | Self::Cancelled { reason, .. } => reason.as_deref(),
+        }
+    }
 }

@@ -24,14 +24,15 @@ use alloc::sync::Arc;
 use bytes::Bytes;
 use proto_mail::sasl::{ClientExchange, MechanismChoice};
 use proto_mail::{
-    Channel, Cleartext, Credentials, Error, Machine, Mechanism, Misuse, RecvBuffer, Secure, SendBuffer, Wait,
+    Channel, Cleartext, Credentials, Error, Machine, Mechanism, Misuse, RecvBuffer, Secret, Secure,
+    SendBuffer, Wait,
 };
 
-pub use self::auth::Choice;
+pub use self::auth::LoginMethod;
 pub use self::capabilities::Capabilities;
 pub use self::command_queue::CommandId;
 use self::core::Core;
-pub use self::event::Event;
+pub use self::event::{AuthOutcome, Event};
 pub(crate) use self::session::Trust;
 pub use self::starttls::{StartTls, Upgrade};
 use crate::config::Config;
@@ -57,12 +58,11 @@ use crate::types::{Command, NameEncoding, Repairs};
 /// # The loop
 ///
 /// ```
-/// use std::sync::Arc;
 /// use proto_mail::{Credentials, RecvBuffer, Secure, SendBuffer};
 /// use proto_imap::Config;
-/// use proto_imap::client::{Choice, Client, Event};
+/// use proto_imap::client::{AuthOutcome, Client, Event, LoginMethod};
 ///
-/// let mut client = Client::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
+/// let mut client = Client::<Secure>::new(Config::default(), Secure::trusted_local());
 /// let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
 /// // Stands for a socket: what the server says each time that it is read.
 /// let mut server = [
@@ -74,12 +74,12 @@ use crate::types::{Command, NameEncoding, Repairs};
 ///     rx.extend(server.next().ok_or("the server is gone")?.as_bytes());
 ///     while let Some(event) = client.next_event(&mut rx, &mut tx)? {
 ///         match event {
-///             Event::Capability if client.state().is_some_and(|state| !state.is_authenticated()) => {
+///             Event::Capabilities if client.state().is_some_and(|state| !state.is_authenticated()) => {
 ///                 let credentials = Credentials::password("alice", &b"secret"[..]);
-///                 client.authenticate(credentials, Choice::Strongest, &mut tx)?;
+///                 client.authenticate(LoginMethod::Strongest, &credentials, &mut tx)?;
 ///             }
-///             Event::Authenticated { .. } => authenticated = true,
-///             Event::AuthRejected { status, .. } => return Err(status.text.to_string().into()),
+///             Event::Auth(AuthOutcome::Accepted { .. }) => authenticated = true,
+///             Event::Auth(outcome) => return Err(outcome.status().text.to_string().into()),
 ///             _ => {}
 ///         }
 ///     }
@@ -97,11 +97,21 @@ pub struct Client<C: Channel> {
 impl Client<Cleartext> {
     /// A client that has just been connected, without TLS.
     #[must_use]
-    pub fn new(config: Arc<Config>) -> Self {
-        Self { core: Core::new(config, Trust::Cleartext), channel: Cleartext }
+    pub fn new(config: impl Into<Arc<Config>>) -> Self {
+        Self { core: Core::new(config.into(), Trust::Cleartext), channel: Cleartext }
     }
 
-    /// Asks the server to begin TLS. Call it when [`Event::Capability`] has come.
+    /// Gives the session 32 bytes from the operating system's source of randomness, used for this session alone. SCRAM
+    /// makes its nonces of them; without them it is neither offered nor chosen. For
+    /// [`danger_cleartext_authenticate`](Self::danger_cleartext_authenticate); a client under TLS has them from
+    /// [`Secure::with_seed`].
+    #[must_use]
+    pub fn with_seed(mut self, seed: impl Into<Secret<[u8; 32]>>) -> Self {
+        self.core.set_seed(seed.into());
+        self
+    }
+
+    /// Asks the server to begin TLS. Call it when [`Event::Capabilities`] has come.
     ///
     /// # Errors
     /// [`StartTlsNotOffered`](proto_mail::PeerError::StartTlsNotOffered) if the server does not list it;
@@ -120,14 +130,14 @@ impl Client<Cleartext> {
     /// [`danger_cleartext`](Config::danger_cleartext).
     pub fn danger_cleartext_authenticate(
         &mut self,
-        credentials: Credentials,
-        choice: Choice,
+        method: impl Into<LoginMethod>,
+        credentials: &Credentials,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
         if self.core.hides_untrusted_data() {
             return Err(Misuse::WrongState.into());
         }
-        self.core.authenticate(credentials, choice, tx)
+        self.core.authenticate(method.into(), credentials, tx)
     }
 
     /// Proves an identity to whoever is listening, by a mechanism of the application's own that gives nothing away
@@ -151,11 +161,11 @@ impl Client<Cleartext> {
 impl Client<Secure> {
     /// A client that was connected by implicit TLS, or over something that needs none.
     #[must_use]
-    pub fn new(config: Arc<Config>, secure: Secure) -> Self {
-        Self { core: Core::secure(config, &secure), channel: secure }
+    pub fn new(config: impl Into<Arc<Config>>, secure: Secure) -> Self {
+        Self { core: Core::secure(config.into(), &secure), channel: secure }
     }
 
-    /// Proves an identity. [`Event::Authenticated`] or [`Event::AuthRejected`] tells how it went.
+    /// Proves an identity. [`Event::Auth`] reports the result.
     ///
     /// # Errors
     /// [`Misuse::WrongState`] before the capabilities are known or when authenticated;
@@ -163,11 +173,11 @@ impl Client<Secure> {
     /// [`Misuse::UnencodableCredentials`] if the credentials hold what the mechanism cannot carry.
     pub fn authenticate(
         &mut self,
-        credentials: Credentials,
-        choice: Choice,
+        method: impl Into<LoginMethod>,
+        credentials: &Credentials,
         tx: &mut SendBuffer,
     ) -> Result<CommandId, Error> {
-        self.core.authenticate(credentials, choice, tx)
+        self.core.authenticate(method.into(), credentials, tx)
     }
 
     /// Proves an identity by a mechanism that the application has brought along. Whether the server has it,
@@ -211,7 +221,7 @@ impl<C: Channel> Client<C> {
         self.core.send(command, tx)
     }
 
-    /// Begins to add a message of `size` octets to a mailbox. [`Event::AppendReady`] tells when to give [`payload`](Self::payload).
+    /// Begins to add a message of `size` octets to a mailbox. [`Event::AppendReady`] tells when to give [`write_payload`](Self::write_payload).
     ///
     /// A server may refuse a message while it is on its way: [`Event::Completed`] comes then, and the rest of what was
     /// announced must be given all the same.
@@ -232,17 +242,17 @@ impl<C: Channel> Client<C> {
     /// # Errors
     /// [`Misuse::WrongLength`] if they are more than was announced: none of them is taken;
     /// [`Misuse::WrongState`] if nothing is awaited.
-    pub fn payload(&mut self, payload: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
+    pub fn write_payload(&mut self, payload: Bytes, tx: &mut SendBuffer) -> Result<u64, Error> {
         self.core.payload(payload, tx)
     }
 
-    /// As [`payload`](Self::payload), for octets that the driver writes to the channel itself (from a file, say). It
+    /// As [`write_payload`](Self::write_payload), for octets that the driver writes to the channel itself (from a file, say). It
     /// must have written all that was in `tx` before, and write them before anything else.
     ///
     /// # Errors
     /// As there; and [`Misuse::WrongState`] if `tx` is not empty.
-    pub fn pass(&mut self, count: u64, tx: &mut SendBuffer) -> Result<u64, Error> {
-        self.core.pass(count, tx)
+    pub fn written_externally(&mut self, count: u64, tx: &mut SendBuffer) -> Result<u64, Error> {
+        self.core.written_externally(count, tx)
     }
 
     /// Asks the server to tell what changes. [`Event::Idling`] tells when it does.
@@ -283,7 +293,7 @@ impl<C: Channel> Client<C> {
 
     /// Which mechanism of `order` the server offers, the configuration allows, the channel carries and the credentials fit,
     /// and of every other one why not. [`Mechanism::ALL`](proto_mail::Mechanism::ALL) has the strongest first; what was
-    /// chosen goes into [`Choice::Mechanism`].
+    /// chosen goes into [`LoginMethod::Mechanism`].
     #[must_use]
     pub fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice {
         self.core.choose_mechanism(order, credentials)

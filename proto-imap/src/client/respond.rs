@@ -8,7 +8,7 @@ use proto_mail::{Error, Limit, PeerError, RecvBuffer, SendBuffer};
 use super::auth::Authentication;
 use super::capabilities::Capabilities;
 use super::command_queue::{ActiveCommand, CommandId, CommandKind};
-use super::event::Event;
+use super::event::{AuthOutcome, Event};
 use super::session::{PendingEvent, Phase, Session};
 use crate::parse::{self, Context};
 use crate::state::{Access, Effect, Outcome, State};
@@ -169,7 +169,7 @@ impl Session {
             Response::Untagged(Untagged::Status(status)) => self.untagged_status(status, tx),
             Response::Untagged(Untagged::Capability(list)) => {
                 self.capabilities.learn(Capabilities::of(&list));
-                Event::Capability
+                Event::Capabilities
             }
             Response::Untagged(data) => {
                 if let Untagged::Enabled(list) = data
@@ -222,7 +222,7 @@ impl Session {
         if let Some(ResponseCode::Capability(list)) = status.code {
             self.capabilities.learn(Capabilities::of(&list));
             if self.hides_untrusted_data() && status.condition != Condition::Bye {
-                return Event::Capability;
+                return Event::Capabilities;
             }
             self.pending.push_back(PendingEvent::Capabilities);
         }
@@ -296,14 +296,19 @@ impl Session {
         let Completion { id, kind, authentication } = completion;
         match (kind, status.condition) {
             (CommandKind::Login | CommandKind::Authenticate, Condition::Ok) => {
-                Event::Authenticated { id, status }
+                Event::Auth(AuthOutcome::Accepted { id, status })
             }
             (CommandKind::Login | CommandKind::Authenticate, condition) => {
-                if let Some(authentication) = &authentication {
-                    self.sasl.note_refusal(authentication, condition);
-                }
-                let reason = authentication.and_then(|authentication| authentication.failure());
-                Event::AuthRejected { id, status, reason }
+                let Some(authentication) = authentication else {
+                    return Event::Auth(AuthOutcome::Rejected { id, status, reason: None });
+                };
+                self.sasl.note_refusal(&authentication, condition);
+                let reason = authentication.failure();
+                Event::Auth(if authentication.is_cancelled() {
+                    AuthOutcome::Cancelled { id, status, reason }
+                } else {
+                    AuthOutcome::Rejected { id, status, reason }
+                })
             }
             _ => Event::Completed { id, status },
         }

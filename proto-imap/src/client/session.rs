@@ -55,7 +55,7 @@ pub(super) enum PendingEvent {
 impl PendingEvent {
     fn into_event(self) -> Event<'static> {
         match self {
-            Self::Capabilities => Event::Capability,
+            Self::Capabilities => Event::Capabilities,
             Self::AppendReady(id) => Event::AppendReady(id),
             Self::Idling(id) => Event::Idling(id),
             Self::Completed(id, condition) => {

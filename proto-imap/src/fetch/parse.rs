@@ -51,7 +51,6 @@ pub enum ItemPosition {
 
 /// What [`next_item`] has read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "a step lives on the stack and is never stored")]
 pub enum ParsedItem<'i> {
     /// An item.
     Item(FetchItem<'i>),

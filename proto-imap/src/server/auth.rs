@@ -50,7 +50,8 @@ impl Session {
             Authentication::Authenticate { mechanism, initial } => (mechanism, initial),
         };
         let offered = self.mechanisms();
-        let exchange = sasl::server_exchange_named(mechanism, &mut self.sasl, offered, &self.config.others);
+        let exchange =
+            sasl::server_exchange_named(mechanism, &mut self.sasl, offered, &self.config.custom_mechanisms);
         let Some(mut exchange) = exchange else {
             return self.refuse_identity(Refusal::no("NO [CANNOT]", "there is no such mechanism"), tx);
         };
@@ -64,7 +65,10 @@ impl Session {
 
     /// The mechanisms that are offered: those that this side speaks, its application answers and the channel allows.
     pub(super) fn mechanisms(&self) -> Mechanisms {
-        self.config.mechanisms.intersection(self.config.served).intersection(self.sasl.usable_mechanisms())
+        self.config
+            .mechanisms
+            .intersection(self.config.offered_mechanisms)
+            .intersection(self.sasl.usable_mechanisms())
     }
 
     /// A line of a SASL exchange.
@@ -151,7 +155,7 @@ impl Session {
     }
 
     /// The application's verdict.
-    pub(super) fn verdict(
+    pub(super) fn answer_auth(
         &mut self,
         request: &AuthRequest,
         verdict: AuthVerdict,

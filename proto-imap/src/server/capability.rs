@@ -25,7 +25,7 @@ pub(super) fn put(state: State, mechanisms: Mechanisms, trust: Trust, config: &C
             for mechanism in mechanisms.iter() {
                 put(&["AUTH=", mechanism.name()]);
             }
-            for mechanism in config.others.iter() {
+            for mechanism in config.custom_mechanisms.iter() {
                 put(&["AUTH=", mechanism.name()]);
             }
             put(&["SASL-IR"]);

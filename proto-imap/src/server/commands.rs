@@ -269,7 +269,7 @@ impl Session {
                     _ => Expunge::Allowed,
                 };
                 self.turn = Turn::Reply { effect: Effect::of(name), expunge };
-                Ok(CoreEvent::Command(Reply { token: self.tokens.issue() }, command))
+                Ok(CoreEvent::Command(command, Reply { token: self.tokens.issue() }))
             }
             Err(unparsed) => {
                 // A limit is told by its code (RFC 9051 §7.1).

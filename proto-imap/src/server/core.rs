@@ -13,7 +13,7 @@ use super::session::Session;
 use crate::client::Trust;
 use crate::config::Config;
 use crate::state::State;
-use crate::types::Tag;
+use crate::types::{StatusResponse, Tag};
 
 /// The machine.
 #[derive(Debug)]
@@ -47,9 +47,25 @@ impl Core {
         Self::InProgress(Session::new(config, Trust::Secure).bound_to(secure))
     }
 
+    /// Writes the greeting.
+    pub(super) fn greet(self, tx: &mut SendBuffer) -> Self {
+        if let Self::InProgress(session) = &self {
+            session.greet(tx);
+        }
+        self
+    }
+
+    /// Writes BYE in place of the greeting.
+    pub(super) fn refuse(mut self, status: &StatusResponse<'_>, tx: &mut SendBuffer) -> Self {
+        if let Self::InProgress(session) = &mut self {
+            session.refuse(status, tx);
+        }
+        self
+    }
+
     /// A server over this channel that greeted its client before TLS.
     pub(super) fn upgraded(config: Arc<Config>, secure: &proto_mail::Secure) -> Self {
-        Self::InProgress(Session::greeted(config, Trust::Secure).bound_to(secure))
+        Self::InProgress(Session::new(config, Trust::Secure).bound_to(secure))
     }
 
     /// The session in progress.
@@ -114,9 +130,9 @@ impl Core {
     }
 
     /// Ends the session at the server's wish.
-    pub(super) fn close(&mut self, text: &str, tx: &mut SendBuffer) {
+    pub(super) fn shutdown(&mut self, text: &str, tx: &mut SendBuffer) {
         if let Self::InProgress(session) = self {
-            session.close(text, tx);
+            session.shutdown(text, tx);
         }
     }
 

@@ -14,8 +14,8 @@ use crate::types::{Command, DateTime, FlagList, MailboxName};
 /// The next thing that happened.
 pub enum Event<'i, C: Channel> {
     /// A command that the application carries out. Answer with data, then [`Server::reply`](super::Server::reply).
-    Command(Reply, Command<'i>),
-    /// Somebody says who they are. Answer with [`Server::verdict`](super::Server::verdict). On cleartext there is no
+    Command(Command<'i>, Reply),
+    /// Somebody says who they are. Answer with [`Server::answer_auth`](super::Server::answer_auth). On cleartext there is no
     /// value of this.
     Auth(C::Auth<AuthRequest>),
     /// The client asks to begin TLS. Answer with [`Server::accept`](super::Server::accept) or
@@ -24,16 +24,16 @@ pub enum Event<'i, C: Channel> {
     /// A message is to be added to a mailbox. Answer with [`Server::accept_literal`](super::Server::accept_literal) or
     /// [`Server::reject_literal`](super::Server::reject_literal).
     Append {
-        /// The token.
-        offer: LiteralOffer,
         /// Where to.
         mailbox: MailboxName<'i>,
         /// With these flags.
         flags: FlagList<'i>,
         /// With this internal date; `None`: now.
         date: Option<DateTime>,
-        /// So many octets.
+        /// Its size in bytes.
         size: u64,
+        /// The token that answers.
+        offer: LiteralOffer,
     },
     /// The next octets of the message.
     AppendChunk(&'i [u8]),
@@ -54,7 +54,7 @@ pub enum Event<'i, C: Channel> {
 impl<C: Channel> fmt::Debug for Event<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Command(reply, command) => f.debug_tuple("Command").field(reply).field(command).finish(),
+            Self::Command(command, reply) => f.debug_tuple("Command").field(command).field(reply).finish(),
             Self::Auth(request) => f.debug_tuple("Auth").field(request).finish(),
             Self::StartTls(request) => f.debug_tuple("StartTls").field(request).finish(),
             Self::Append { mailbox, flags, date, size, .. } => f
@@ -77,15 +77,15 @@ impl<C: Channel> fmt::Debug for Event<'_, C> {
 
 /// What happened, whatever the channel: the shell turns it into an [`Event`].
 pub(super) enum CoreEvent<'i> {
-    Command(Reply, Command<'i>),
+    Command(Command<'i>, Reply),
     Auth(AuthRequest),
     StartTls(StartTlsRequest),
     Append {
-        offer: LiteralOffer,
         mailbox: MailboxName<'i>,
         flags: FlagList<'i>,
         date: Option<DateTime>,
         size: u64,
+        offer: LiteralOffer,
     },
     AppendChunk(&'i [u8]),
     AppendEnd(Reply),
@@ -102,9 +102,9 @@ impl<'i> CoreEvent<'i> {
         Some(match self {
             Self::Auth(request) => return C::auth(request).map(Event::Auth),
             Self::StartTls(request) => return C::starttls(request).map(Event::StartTls),
-            Self::Command(reply, command) => Event::Command(reply, command),
-            Self::Append { offer, mailbox, flags, date, size } => {
-                Event::Append { offer, mailbox, flags, date, size }
+            Self::Command(command, reply) => Event::Command(command, reply),
+            Self::Append { mailbox, flags, date, size, offer } => {
+                Event::Append { mailbox, flags, date, size, offer }
             }
             Self::AppendChunk(chunk) => Event::AppendChunk(chunk),
             Self::AppendEnd(reply) => Event::AppendEnd(reply),

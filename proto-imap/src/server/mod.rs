@@ -43,7 +43,7 @@ use crate::types::{NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag,
 ///
 /// * **Pull until `None`.** After each read call [`next_event`](Self::next_event) until it returns `None`, then write
 ///   what is in `tx`. An event borrows `rx` and never the server, so it can be answered while looking at it.
-/// * **Every token is answered once**, now or later: [`reply`](Self::reply), [`verdict`](Self::verdict),
+/// * **Every token is answered once**, now or later: [`reply`](Self::reply), [`answer_auth`](Self::answer_auth),
 ///   [`accept`](Self::accept) or [`refuse`](Self::refuse), [`accept_literal`](Self::accept_literal) or
 ///   [`reject_literal`](Self::reject_literal). Until then no further event comes and [`wants_read`](Self::wants_read)
 ///   is false. Commands that a client has pipelined are judged in the state that the answer before leaves.
@@ -56,14 +56,13 @@ use crate::types::{NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag,
 /// # The loop
 ///
 /// ```
-/// use std::sync::Arc;
 /// use proto_mail::{AuthVerdict, RecvBuffer, Secure, SendBuffer};
 /// use proto_imap::Config;
 /// use proto_imap::server::{Event, Server};
 /// use proto_imap::types::{Condition, StatusResponse, Text};
 ///
-/// let mut server = Server::<Secure>::new(Arc::new(Config::default()), Secure::trusted_local());
 /// let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
+/// let mut server = Server::<Secure>::new(Config::default(), Secure::trusted_local(), &mut tx);
 /// // Stands for a socket: what the client says each time that it is read.
 /// let mut client = ["", "a LOGIN alice secret\r\n", "b NOOP\r\nc LOGOUT\r\n"].into_iter();
 /// let mut wire = Vec::new();
@@ -71,8 +70,8 @@ use crate::types::{NameEncoding, Numbers, SearchReturnData, StatusResponse, Tag,
 ///     rx.extend(client.next().ok_or("the client is gone")?.as_bytes());
 ///     while let Some(event) = server.next_event(&mut rx, &mut tx)? {
 ///         match event {
-///             Event::Auth(request) => server.verdict(request, AuthVerdict::Accept, &mut tx)?,
-///             Event::Command(reply, _command) => {
+///             Event::Auth(request) => server.answer_auth(request, AuthVerdict::Accept, &mut tx)?,
+///             Event::Command(_command, reply) => {
 ///                 let done = StatusResponse::new(Condition::Ok, Text::first_line("done"));
 ///                 server.reply(reply, &done, &mut tx)?;
 ///             }
@@ -93,10 +92,21 @@ pub struct Server<C: Channel> {
 }
 
 impl Server<Cleartext> {
-    /// The server's side of a session that has just begun, without TLS.
+    /// A session that has just begun, without TLS. Its greeting is in `tx`.
     #[must_use]
-    pub fn new(config: Arc<Config>) -> Self {
-        Self { core: Core::new(config, Trust::Cleartext), channel: Cleartext }
+    pub fn new(config: impl Into<Arc<Config>>, tx: &mut SendBuffer) -> Self {
+        Self { core: Core::new(config.into(), Trust::Cleartext).greet(tx), channel: Cleartext }
+    }
+
+    /// A session without TLS that is refused at once: its greeting is BYE with the code and the text of `status`, and
+    /// [`Event::Closed`] follows.
+    #[must_use]
+    pub fn refusing(
+        config: impl Into<Arc<Config>>,
+        status: &StatusResponse<'_>,
+        tx: &mut SendBuffer,
+    ) -> Self {
+        Self { core: Core::new(config.into(), Trust::Cleartext).refuse(status, tx), channel: Cleartext }
     }
 
     /// Agrees to begin TLS. When what is in `tx` was written, the handshake begins.
@@ -120,10 +130,22 @@ impl Server<Cleartext> {
 }
 
 impl Server<Secure> {
-    /// The server's side of a session over implicit TLS, or over something that needs none.
+    /// A session over implicit TLS, or over something that needs none. Its greeting is in `tx`.
     #[must_use]
-    pub fn new(config: Arc<Config>, secure: Secure) -> Self {
-        Self { core: Core::secure(config, &secure), channel: secure }
+    pub fn new(config: impl Into<Arc<Config>>, secure: Secure, tx: &mut SendBuffer) -> Self {
+        Self { core: Core::secure(config.into(), &secure).greet(tx), channel: secure }
+    }
+
+    /// A session over implicit TLS that is refused at once: its greeting is BYE with the code and the text of `status`,
+    /// and [`Event::Closed`] follows.
+    #[must_use]
+    pub fn refusing(
+        config: impl Into<Arc<Config>>,
+        secure: Secure,
+        status: &StatusResponse<'_>,
+        tx: &mut SendBuffer,
+    ) -> Self {
+        Self { core: Core::secure(config.into(), &secure).refuse(status, tx), channel: secure }
     }
 
     /// Says whether somebody is who they say. A refusal reaches the client after a delay; see
@@ -132,13 +154,13 @@ impl Server<Secure> {
     /// # Errors
     /// [`Misuse::StaleToken`] if the request is not the one that is open;
     /// [`Limit::AuthAttempts`](proto_mail::Limit::AuthAttempts) if the last attempt has failed and there is no delay.
-    pub fn verdict(
+    pub fn answer_auth(
         &mut self,
         request: AuthRequest,
         verdict: AuthVerdict,
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
-        self.core.answer(|session| session.verdict(&request, verdict, tx))
+        self.core.answer(|session| session.answer_auth(&request, verdict, tx))
     }
 }
 
@@ -294,8 +316,8 @@ impl<C: Channel> Server<C> {
 
     /// Ends the session at the server's wish (a shutdown, say): the client hears BYE with this text, unless a FETCH
     /// response is half written, of which it would be taken for a part.
-    pub fn close(&mut self, text: &str, tx: &mut SendBuffer) {
-        self.core.close(text, tx);
+    pub fn shutdown(&mut self, text: &str, tx: &mut SendBuffer) {
+        self.core.shutdown(text, tx);
     }
 
     /// How many commands the application has refused. The machine counts only its own refusals as

@@ -12,7 +12,7 @@ use super::session::{Session, Turn, Verdict};
 use crate::encode;
 use crate::frame::Sync;
 use crate::state::{Effect, Outcome, State};
-use crate::types::{Condition, Response, StatusResponse};
+use crate::types::{Condition, Response, StatusResponse, Untagged};
 
 /// Why a command is refused by the machine.
 #[derive(Debug)]
@@ -34,14 +34,20 @@ impl Refusal {
 
 impl Session {
     /// Greets the client.
-    pub(super) fn greet(&mut self, tx: &mut SendBuffer) {
+    pub(super) fn greet(&self, tx: &mut SendBuffer) {
         tx.put(b"* OK [CAPABILITY");
         super::capability::put(self.state, self.mechanisms(), self.trust, &self.config, tx);
         tx.put(b"] ");
         let name = self.config.server_name.bytes().filter(|byte| matches!(byte, 0x20..=0x7e));
         tx.put(&name.collect::<Vec<u8>>());
         tx.put(b" ready\r\n");
-        self.step_done();
+    }
+
+    /// Refuses the client in place of a greeting.
+    pub(super) fn refuse(&mut self, status: &StatusResponse<'_>, tx: &mut SendBuffer) {
+        let status = StatusResponse { condition: Condition::Bye, ..*status };
+        encode::response(&Response::Untagged(Untagged::Status(status)), tx);
+        self.state = State::Logout;
     }
 
     pub(super) fn put_refusal(&mut self, refusal: &Refusal, tx: &mut SendBuffer) -> Result<(), Error> {

@@ -144,7 +144,6 @@ pub(crate) struct Session {
     /// The capabilities that the client has enabled, each followed by a space.
     pub(super) enabled: Vec<u8>,
     pub(super) sasl: proto_mail::sasl::SaslContext,
-    greeted: bool,
     generation: u32,
 }
 
@@ -169,14 +168,8 @@ impl Session {
             unfinished: Unfinished::Nothing,
             enabled: Vec::new(),
             sasl: proto_mail::sasl::SaslContext::cleartext(),
-            greeted: false,
             generation: 0,
         }
-    }
-
-    /// A session whose greeting was sent before TLS.
-    pub(super) fn greeted(config: Arc<Config>, trust: Trust) -> Self {
-        Self { greeted: true, ..Self::new(config, trust) }
     }
 
     /// Counts the steps of the conversation: see [`Wait::generation`].
@@ -212,7 +205,7 @@ impl Session {
     }
 
     /// Ends the session at the server's wish; without BYE in the middle of a response.
-    pub(super) fn close(&mut self, text: &str, tx: &mut SendBuffer) {
+    pub(super) fn shutdown(&mut self, text: &str, tx: &mut SendBuffer) {
         if self.state != State::Logout {
             if self.unfinished == Unfinished::Nothing {
                 let line = text.bytes().take_while(|byte| !matches!(byte, 0 | b'\r' | b'\n'));
@@ -234,10 +227,6 @@ impl Session {
         loop {
             if self.state == State::Logout {
                 return Ok(Some(CoreEvent::Closed));
-            }
-            if !self.greeted {
-                self.greeted = true;
-                self.greet(tx);
             }
             if let Turn::Verdict(Verdict { unreported, .. }) = &mut self.turn
                 && let Some(request) = unreported.take()
@@ -454,7 +443,6 @@ impl core::fmt::Debug for Session {
             unfinished,
             enabled,
             sasl,
-            greeted,
             generation,
         } = self;
         let mut session = f.debug_struct("Session");
@@ -471,7 +459,6 @@ impl core::fmt::Debug for Session {
             .field("unfinished", unfinished)
             .field("enabled", &alloc::string::String::from_utf8_lossy(enabled))
             .field("sasl", sasl)
-            .field("greeted", greeted)
             .field("generation", generation)
             .finish()
     }

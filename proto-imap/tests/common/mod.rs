@@ -220,6 +220,8 @@ type Answers<C> = Box<dyn for<'i> FnMut(server::Event<'i, C>, &mut Server<C>, &m
 /// A server and how its application answers.
 pub struct ServerSide<C: Channel> {
     pub server: Server<C>,
+    /// What it has sent before the first event.
+    pub greeting: SendBuffer,
     pub answer: Answers<C>,
 }
 
@@ -230,12 +232,13 @@ impl<C: Channel> Side for ServerSide<C> {
         tx: &mut SendBuffer,
         events: &mut Vec<String>,
     ) -> Result<bool, Error> {
+        tx.put(&self.greeting.take());
         let Some(event) = self.server.next_event(rx, tx)? else { return Ok(false) };
         note(
             events,
             match &event {
                 server::Event::AppendChunk(chunk) => format!("Chunk {}", text(chunk)),
-                server::Event::Command(_, command) => format!("Command {command:?}"),
+                server::Event::Command(command, _) => format!("Command {command:?}"),
                 server::Event::AppendEnd(_) => "AppendEnd".into(),
                 server::Event::Idle(_) => "Idle".into(),
                 server::Event::Auth(_) => "Auth".into(),

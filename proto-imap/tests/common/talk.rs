@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proto_imap::Config;
-use proto_imap::client::{Choice, Client};
+use proto_imap::client::{Client, LoginMethod};
 use proto_imap::types::Command;
 use proto_mail::{Credentials, Error, RecvBuffer, Secure, SendBuffer, WaitFor};
 
@@ -48,8 +48,8 @@ impl Talk {
         self.client.send(command, &mut self.tx).unwrap();
     }
 
-    pub fn authenticate(&mut self, credentials: Credentials, choice: Choice) -> Result<(), Error> {
-        self.client.authenticate(credentials, choice, &mut self.tx).map(|_| ())
+    pub fn authenticate(&mut self, credentials: Credentials, method: LoginMethod) -> Result<(), Error> {
+        self.client.authenticate(method, &credentials, &mut self.tx).map(|_| ())
     }
 
     /// What the client says next; it leaves.

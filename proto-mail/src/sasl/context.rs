@@ -27,6 +27,13 @@ impl SaslContext {
         Self::default()
     }
 
+    /// Gives the exchanges 32 bytes of the session's own randomness, of which nonces are made.
+    #[must_use]
+    pub fn with_seed(mut self, seed: impl Into<Secret<[u8; 32]>>) -> Self {
+        self.seed = Some(seed.into());
+        self
+    }
+
     /// A session over this channel.
     #[must_use]
     pub fn secure(secure: &Secure) -> Self {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use proto_imap::client::{Choice, Client};
+use proto_imap::client::{Client, LoginMethod};
 use proto_imap::types::{
     AppendCommand, Capability, Command, Date, DateTime, Flag, IString, IdField, Keyword, LazyList,
     MailboxName, SequenceSet,
@@ -55,7 +55,7 @@ fn greeted(capabilities: &str) -> (Client<Secure>, RecvBuffer, SendBuffer) {
 /// A client that has logged in.
 fn logged_in(capabilities: &str) -> (Client<Secure>, RecvBuffer, SendBuffer) {
     let (mut client, mut rx, mut tx) = greeted(&format!("SASL-IR AUTH=PLAIN {capabilities}"));
-    client.authenticate(Credentials::password("alice", &b"x"[..]), Choice::Strongest, &mut tx).unwrap();
+    client.authenticate(LoginMethod::Strongest, &Credentials::password("alice", &b"x"[..]), &mut tx).unwrap();
     drop(tx.take());
     rx.extend(format!("M1 OK [CAPABILITY IMAP4rev1 {capabilities}] in\r\n").as_bytes());
     while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
@@ -113,7 +113,8 @@ fn bearer(user: &str, token: &str) -> bool {
         [(user, "token"), ("alice", token), (user, token)].into_iter().all(|(user, token)| {
             let (mut client, _, mut tx) = greeted(&format!("SASL-IR AUTH={}", mechanism.name()));
             let credentials = Credentials::bearer(user, token.to_owned());
-            client.authenticate(credentials, Choice::Mechanism(mechanism), &mut tx).is_err() && tx.is_empty()
+            client.authenticate(LoginMethod::Mechanism(mechanism), &credentials, &mut tx).is_err()
+                && tx.is_empty()
         })
     })
 }
@@ -122,8 +123,8 @@ fn bearer(user: &str, token: &str) -> bool {
 fn scram(user: &str) -> bool {
     let (mut client, _, mut tx) = greeted("SASL-IR AUTH=SCRAM-SHA-256");
     let credentials = Credentials::password(user, &b"x"[..]);
-    let choice = Choice::Mechanism(Mechanism::ScramSha256);
-    client.authenticate(credentials, choice, &mut tx).unwrap();
+    let choice = LoginMethod::Mechanism(Mechanism::ScramSha256);
+    client.authenticate(choice, &credentials, &mut tx).unwrap();
     let line = String::from_utf8(tx.take()).unwrap();
     let first =
         proto_mail::sasl::decode_base64(line.trim_end().rsplit(' ').next().unwrap().as_bytes()).unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use io_mio::ImapClient;
 use proto_imap::Config;
-use proto_imap::client::{Choice, Client, CommandId, Event};
+use proto_imap::client::{AuthOutcome, Client, CommandId, Event, LoginMethod};
 use proto_imap::types::{
     Command, Condition, FetchAttribute, FetchCommand, LazyList, MailboxName, Section, SelectCommand,
     SequenceSet,
@@ -22,7 +22,7 @@ use crate::script::{self, Security, USER};
 pub(crate) struct ImapProgram {
     mailbox: String,
     credentials: Option<Credentials>,
-    choice: Choice,
+    method: LoginMethod,
     doing: Doing,
     /// A message that has not come in full is nothing to be shown.
     body: Vec<u8>,
@@ -38,7 +38,7 @@ enum Doing {
 }
 
 /// How a client on one channel proves an identity.
-type Prove<C> = fn(&mut Client<C>, Credentials, Choice, &mut SendBuffer) -> Result<CommandId, Error>;
+type Prove<C> = fn(&mut Client<C>, LoginMethod, &Credentials, &mut SendBuffer) -> Result<CommandId, Error>;
 
 impl Application for ImapProgram {
     type Protocol = ImapClient;
@@ -48,7 +48,7 @@ impl Application for ImapProgram {
         let program = Self {
             mailbox: config.mailbox.clone(),
             credentials: Some(credentials(mechanism, &config.password)),
-            choice: mechanism.map_or(Choice::Strongest, Choice::Mechanism),
+            method: mechanism.map_or(LoginMethod::Strongest, LoginMethod::Mechanism),
             doing: Doing::LoggingIn,
             body: Vec::new(),
             shown: Vec::new(),
@@ -98,9 +98,9 @@ impl ImapProgram {
     ) -> Next {
         self.show(event);
         match event {
-            Event::Capability if self.doing == Doing::LoggingIn => self.log_in(client, prove, tx),
-            Event::Authenticated { .. } => self.open(client, tx),
-            Event::AuthRejected { .. } => Next::Fail,
+            Event::Capabilities if self.doing == Doing::LoggingIn => self.log_in(client, prove, tx),
+            Event::Auth(AuthOutcome::Accepted { .. }) => self.open(client, tx),
+            Event::Auth(_) => Next::Fail,
             Event::Completed { id, status } => self.completed(*id, status.condition, client, tx),
             Event::Closed if self.doing == Doing::Leaving => Next::Done,
             Event::Closed => Next::Fail,
@@ -118,7 +118,8 @@ impl ImapProgram {
         }
         let status = match event {
             Event::Greeting(status) | Event::Status(status) | Event::Bye(status) => status,
-            Event::Completed { status, .. } | Event::AuthRejected { status, .. } => status,
+            Event::Completed { status, .. } => status,
+            Event::Auth(outcome) => outcome.status(),
             _ => return,
         };
         self.shown.extend(format!("{}\n", status.text).into_bytes());
@@ -137,7 +138,7 @@ impl ImapProgram {
             return Next::Fail;
         }
         let Some(credentials) = self.credentials.take() else { return Next::GoOn };
-        match prove(client, credentials, self.choice, tx) {
+        match prove(client, self.method, &credentials, tx) {
             Ok(_) => Next::GoOn,
             Err(error) => self.refused(error),
         }

@@ -66,7 +66,8 @@ impl Application for Store {
     type Protocol = ImapServer;
 
     fn config(_: Service, clock: Clock) -> Arc<Config> {
-        let mut config = Config::default().server_name("mail.example.test").served(Mechanisms::all());
+        let mut config =
+            Config::default().server_name("mail.example.test").offered_mechanisms(Mechanisms::all());
         config.limits.message = LARGEST;
         config.limits.literal = 64 * 1024;
         if clock == Clock::Short {
@@ -122,7 +123,7 @@ impl Application for Store {
         let Some(owed) = self.owed.take() else { return false };
         match (owed, machine) {
             (Owed::Verdict(request, verdict), MachineMut::Secure(server)) => {
-                server.verdict(request, verdict, tx).unwrap();
+                server.answer_auth(request, verdict, tx).unwrap();
             }
             (Owed::Verdict(..), MachineMut::Cleartext(_)) => panic!("a verdict on cleartext"),
             (owed, MachineMut::Secure(server)) => give(owed, server, tx),
@@ -177,7 +178,7 @@ fn put<C: Channel>(data: &Data, server: &mut Server<C>, tx: &mut SendBuffer) {
 impl Store {
     fn event<C: Channel>(&mut self, event: Event<'_, C>) {
         match event {
-            Event::Command(reply, command) => {
+            Event::Command(command, reply) => {
                 self.log.ask(command.name().as_str());
                 let data = self.carry_out(&command);
                 self.owed = Some(Owed::Reply(reply, data));

@@ -4,7 +4,7 @@ use proto_mail::{AuthRequest, AuthVerdict, Cleartext, SendBuffer};
 use proto_imap::server::Server;
 
 fn believe(server: &mut Server<Cleartext>, request: AuthRequest, tx: &mut SendBuffer) {
-    let _ = server.verdict(request, AuthVerdict::Accept, tx);
+    let _ = server.answer_auth(request, AuthVerdict::Accept, tx);
 }
 
 fn main() {}

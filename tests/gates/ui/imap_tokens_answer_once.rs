@@ -4,8 +4,8 @@ use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer, StartT
 use proto_imap::server::{Reply, Server};
 
 fn verdict(server: &mut Server<Secure>, request: AuthRequest, tx: &mut SendBuffer) {
-    let _ = server.verdict(request, AuthVerdict::Reject, tx);
-    let _ = server.verdict(request, AuthVerdict::Accept, tx);
+    let _ = server.answer_auth(request, AuthVerdict::Reject, tx);
+    let _ = server.answer_auth(request, AuthVerdict::Accept, tx);
 }
 
 fn refusal(server: &mut Server<Cleartext>, request: StartTlsRequest, tx: &mut SendBuffer) {

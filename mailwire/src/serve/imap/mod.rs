@@ -138,7 +138,7 @@ pub(super) fn config(site: &Site, limits: &Limits) -> Arc<Config> {
     Arc::new(
         Config::default()
             .limits(limits.clone())
-            .served(login::mechanisms(site.any_login.is_some()))
+            .offered_mechanisms(login::mechanisms(site.any_login.is_some()))
             .server_name(format!("{} Mailwire", site.name))
             .extensions(extensions)
             .enableable(["IMAP4rev2", "CONDSTORE"]),
@@ -208,7 +208,7 @@ impl Session {
             // One change wakes all that idle, perhaps more than may wait: they ask again a little later.
             Err(_) if matches!(self.work, Work::Idle(_)) => then(self, Err(mailstore::Error::Busy), turn),
             Err(_) => {
-                turn.machine.close("the server is too busy: try later", turn.tx);
+                turn.machine.shutdown("the server is too busy: try later", turn.tx);
                 Next::Close
             }
         }
@@ -316,7 +316,7 @@ impl Session {
         if !matches!(verdict, AuthVerdict::Keys(_)) {
             tracing::info!(session = self.number, ?verdict, "imap login");
         }
-        go_on(turn.machine.verdict(request, verdict, turn.tx))
+        go_on(turn.machine.answer_auth(request, verdict, turn.tx))
     }
 
     /// Whether this server has refused too many commands of a session: as many with BAD as a session may have errors, or
@@ -354,11 +354,11 @@ impl Handler<ImapServer> for Session {
         match event {
             Event::StartTls(request) => Next::StartTls(request),
             Event::Closed => Next::Close,
-            Event::Command(reply, Command::Noop) => go_on(machine.reply(reply, &ok("done"), tx)),
-            Event::Command(reply, Command::Id(_)) => {
+            Event::Command(Command::Noop, reply) => go_on(machine.reply(reply, &ok("done"), tx)),
+            Event::Command(Command::Id(_), reply) => {
                 go_on(machine.data(&identity(), tx).and_then(|()| machine.reply(reply, &ok("done"), tx)))
             }
-            Event::Command(reply, _) => go_on(machine.reply(
+            Event::Command(_, reply) => go_on(machine.reply(
                 reply,
                 &StatusResponse::new(Condition::Bad, Text::first_line("begin TLS first")),
                 tx,
@@ -377,10 +377,10 @@ impl Handler<ImapServer> for Session {
         let turn = &mut Turn { machine, tx, cx };
         match event {
             Event::Command(..) if self.is_refused_too_often(turn.machine) => {
-                turn.machine.close("too many refused commands", turn.tx);
+                turn.machine.shutdown("too many refused commands", turn.tx);
                 Next::Close
             }
-            Event::Command(reply, command) => self.command(reply, command, turn),
+            Event::Command(command, reply) => self.command(reply, command, turn),
             Event::Auth(request) => self.authenticate(request, turn),
             Event::Append { offer, mailbox, flags, date, size } => {
                 self.begin_append(offer, mailbox, flags, date, size, turn)
