@@ -503,5 +503,7 @@ impl core::fmt::Debug for SendBuffer {
     }
 }
 
+#[cfg(feature = "std")]
+mod io;
 #[cfg(test)]
 mod tests;

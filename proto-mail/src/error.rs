@@ -1,63 +1,65 @@
-//! Errors, sorted by who is to blame. NO, BAD, 4xx and 5xx are outcomes and not errors: they are not here.
+//! Errors, sorted by who is to blame: the peer, a limit, or the program.
 //!
-//! An error here ends the session: the machine keeps it in the place of its state and returns it ever after, and
-//! what there was to say to the peer (`* BYE`, `421`) is already in the send buffer.
+//! NO, BAD, 4yz and 5yz replies are results and not errors: they are not here. An [`Error`] ends its session. The
+//! machine keeps it in place of its state and returns it from every later call, and what there was to say to the peer
+//! (`* BYE`, `421`) is already in the send buffer.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use crate::sasl::NoMechanism;
 
-/// Why a session cannot go on.
+/// Why a session cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The peer did what it must not do.
+    /// The peer broke the protocol or ended the session.
     Peer(PeerError),
-    /// A limit was reached that protects us from the peer.
+    /// A limit that protects this side was reached.
     Limit(Limit),
-    /// The program called what it must not call in this state. Never caused by what a peer sends.
+    /// The program made a call that is not allowed in this state. The peer cannot cause this.
     Misuse(Misuse),
 }
 
-/// What a peer did that it must not do.
+/// What the peer did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PeerError {
-    /// Octets came behind the STARTTLS command or its answer and before TLS (RFC 3207 §4.2, RFC 9051 §6.2.1).
+    /// The peer sent cleartext after STARTTLS, where only TLS may follow (RFC 3207 §4.2, RFC 9051 §6.2.1).
     PlaintextAfterStartTls,
-    /// The peer closed the connection where it must not, in the middle of something.
+    /// The peer closed the connection in the middle of a session.
     UnexpectedEnd,
-    /// The peer closed a TLS connection without saying so: what came last may have been cut.
+    /// The peer closed a TLS connection without a closing alert: the last bytes may be missing.
     Truncated,
-    /// The greeting is not one of this protocol.
+    /// The first line is not a greeting of this protocol.
     InvalidGreeting,
-    /// What came in place of a greeting is a TLS record: the port speaks implicit TLS.
+    /// The first bytes are a TLS record: the port uses implicit TLS.
     TlsInCleartext,
-    /// A client spoke before it was greeted (RFC 5321 §4.3.1).
+    /// The client sent something before the greeting (RFC 5321 §4.3.1).
     EarlyTalker,
-    /// An answer came to a command that was not given, or not yet sent in full.
+    /// The server replied to a command that was not sent, or not sent completely.
     UnexpectedReply,
-    /// A tagged response bears a tag that no command in progress has.
+    /// The server sent a tagged response whose tag no command in progress has.
     UnknownTag,
-    /// A continuation request came with nothing to continue.
+    /// The server sent a continuation request where nothing can be continued.
     UnexpectedContinuation,
-    /// STARTTLS is not offered, and TLS is required.
+    /// The server does not offer STARTTLS, and TLS is required.
     StartTlsNotOffered,
-    /// STARTTLS was refused, and TLS is required.
+    /// The server refused STARTTLS, and TLS is required.
     StartTlsRefused,
-    /// The session claims to be authenticated before TLS (RFC 9051 §7.1.4).
+    /// The server claims that the session is authenticated before TLS (RFC 9051 §7.1.4).
     PreauthOnCleartext,
-    /// A line cannot be read as anything of this protocol, and where it ends is in doubt.
+    /// A line is not part of this protocol, and where it ends is unknown.
     Malformed,
-    /// The lines of one reply bear different codes (RFC 5321 §4.2.1).
+    /// The lines of one reply have different codes (RFC 5321 §4.2.1).
     MixedReplyCodes,
-    /// A bare CR, a bare LF or a NUL stands where none may.
+    /// A line holds a bare CR, a bare LF or a NUL.
     ForbiddenByte,
-    /// The server said that authentication succeeded before the mechanism had finished: its identity is not proved.
+    /// The server reported success before the mechanism had finished: the server is not authenticated.
     AuthenticationNotFinished,
     /// The server refused the connection in its greeting.
     Refused,
-    /// The server says good-bye.
+    /// The server is closing the session (BYE, 421).
     ServerClosing,
 }
 
@@ -71,49 +73,160 @@ pub enum Limit {
     Literal,
     /// A message is larger than [`Limits::message`](crate::Limits::message).
     Message,
-    /// A command or response, with all its literals, is larger than [`Limits::frame`](crate::Limits::frame).
+    /// A command or response with its literals is larger than [`Limits::frame`](crate::Limits::frame).
     Frame,
     /// A reply has more lines than [`Limits::reply_lines`](crate::Limits::reply_lines).
     ReplyLines,
-    /// More errors than [`Limits::errors`](crate::Limits::errors).
+    /// The peer made as many errors as [`Limits::errors`](crate::Limits::errors).
     Errors,
-    /// More failed authentications than [`Limits::auth_attempts`](crate::Limits::auth_attempts).
+    /// As many authentications failed as [`Limits::auth_attempts`](crate::Limits::auth_attempts).
     AuthAttempts,
-    /// More commands than [`Limits::commands_before_auth`](crate::Limits::commands_before_auth) without authentication.
+    /// The client sent more commands than [`Limits::commands_before_auth`](crate::Limits::commands_before_auth) without
+    /// authenticating.
     CommandsBeforeAuth,
-    /// What was awaited did not come in time.
+    /// The awaited event did not come in time.
     Timeout(crate::WaitFor),
 }
 
-/// A call that the program must not make in this state.
+/// A call that is not allowed in this state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Misuse {
-    /// The token answers nothing that is open now: it is of another session or was answered before.
+    /// The token does not answer the open question: it belongs to another session, or was answered before.
     StaleToken,
     /// The command is not allowed in this state.
     WrongState,
-    /// A payload is longer or shorter than was announced.
+    /// A payload is longer or shorter than announced.
     WrongLength,
-    /// The mechanism needs other credentials, or would reveal a password where it must not.
+    /// The mechanism needs other credentials, or would reveal a password where that is not allowed.
     WrongMechanism,
-    /// No mechanism can be used for these credentials, with the reasons.
+    /// No mechanism can be used with these credentials. The value has the reasons.
     NoMechanism(NoMechanism),
-    /// The credentials hold what the mechanism cannot carry: a NUL, what SASLprep forbids (RFC 4013), or, where the
-    /// feature `saslprep` is off, anything beyond ASCII in SCRAM.
+    /// The mechanism cannot transmit the credentials. They hold a NUL, or something that SASLprep forbids (RFC 4013); or,
+    /// without the feature `saslprep`, they are not ASCII and the mechanism is SCRAM.
     UnencodableCredentials,
-    /// An argument holds an octet that would change the meaning of the line (CR, LF, NUL).
+    /// An argument holds a byte that would change the meaning of the line: CR, LF or NUL.
     ForbiddenByte,
     /// An argument cannot be written in the protocol's grammar.
     InvalidArgument,
-    /// An argument belongs to an extension that the peer does not offer, or not on this channel.
+    /// An argument belongs to an extension that the peer does not offer, or does not offer on this channel.
     NotOffered,
     /// The session is over.
     Closed,
 }
 
+/// What the errors of both protocols tell a program about the server's reply, and what the program can do.
+///
+/// Every error type implements this. The methods return `None` where no reply of a server caused the error.
+pub trait ErrorDetails: core::error::Error {
+    /// Returns the code with which the server refused.
+    fn code(&self) -> Option<ErrorCode<'_>> {
+        None
+    }
+
+    /// Returns the enhanced status code (RFC 3463) with which the server refused, for example 5.7.8.
+    fn enhanced_code(&self) -> Option<EnhancedCode> {
+        None
+    }
+
+    /// Returns the server's own words. They may hold anything: do not show them without escaping control characters.
+    fn server_text(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns true if the same attempt may succeed later, without anything being changed.
+    fn is_retryable(&self) -> bool;
+}
+
+/// The code of a server's refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode<'a> {
+    /// An SMTP reply code, for example 535 (RFC 5321 §4.2).
+    Smtp(u16),
+    /// An IMAP response code without its brackets, for example `AUTHENTICATIONFAILED` (RFC 9051 §7.1).
+    Imap(&'a str),
+}
+
+impl fmt::Display for ErrorCode<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Smtp(code) => write!(f, "{code}"),
+            Self::Imap(code) => f.write_str(code),
+        }
+    }
+}
+
+/// An enhanced status code (RFC 3463 §2): class, subject and detail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EnhancedCode {
+    /// 2 (success), 4 (persistent transient failure) or 5 (permanent failure).
+    pub class: u8,
+    /// What the code is about, for example 7 (security).
+    pub subject: u16,
+    /// The detail within the subject.
+    pub detail: u16,
+}
+
+impl fmt::Display for EnhancedCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.class, self.subject, self.detail)
+    }
+}
+
+/// Where a syntax error is, and what was there.
+///
+/// A parser adds this to its errors. Where the input may hold credentials, it uses [`redacted`](Self::redacted).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyntaxLocation {
+    offset: usize,
+    excerpt: Option<Box<[u8]>>,
+}
+
+impl SyntaxLocation {
+    /// The most bytes of the input that are kept.
+    pub const MAX_EXCERPT: usize = 64;
+
+    /// Creates the location at `offset` of `input`, with up to 64 bytes of the input from there.
+    #[must_use]
+    pub fn new(input: &[u8], offset: usize) -> Self {
+        let rest = input.get(offset..).unwrap_or_default();
+        let excerpt = rest.get(..Self::MAX_EXCERPT).unwrap_or(rest);
+        Self { offset, excerpt: Some(excerpt.into()) }
+    }
+
+    /// Creates a location without the input: it may hold credentials.
+    #[must_use]
+    pub const fn redacted(offset: usize) -> Self {
+        Self { offset, excerpt: None }
+    }
+
+    /// Returns the offset of the error in the command or response, in bytes.
+    #[must_use]
+    pub const fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Returns up to 64 bytes of the input from the offset; `None` if they are redacted.
+    #[must_use]
+    pub fn excerpt(&self) -> Option<&[u8]> {
+        self.excerpt.as_deref()
+    }
+}
+
+impl fmt::Display for SyntaxLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at byte {}", self.offset)?;
+        match self.excerpt() {
+            None => f.write_str(": [redacted]"),
+            Some([]) => f.write_str(": the end"),
+            Some(excerpt) => write!(f, ": \"{}\"", excerpt.escape_ascii()),
+        }
+    }
+}
+
 impl Error {
-    /// Whether a new connection may well succeed without anything being changed.
+    /// Returns true if a new connection may succeed, without anything being changed.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(
@@ -123,7 +236,7 @@ impl Error {
         )
     }
 
-    /// Whether going on would have broken a promise about secrecy or integrity.
+    /// Returns true if continuing would have broken a promise about secrecy or integrity.
     #[must_use]
     pub const fn is_security(&self) -> bool {
         matches!(
@@ -143,49 +256,60 @@ impl Error {
     }
 }
 
+/// An `Error` has no words of the server: the event before it has them (a greeting that refuses, BYE, 421).
+impl ErrorDetails for Error {
+    fn is_retryable(&self) -> bool {
+        self.is_retryable()
+    }
+}
+
 impl PeerError {
     const fn text(self) -> &'static str {
         match self {
             Self::PlaintextAfterStartTls => {
-                "octets came in cleartext behind STARTTLS, where only TLS may follow: somebody may be injecting \
+                "the peer sent cleartext after STARTTLS, where only TLS may follow: an attacker may be injecting \
                  commands or responses; do not use this connection or network"
             }
-            Self::UnexpectedEnd => "the connection was closed in the middle of a conversation: try again",
+            Self::UnexpectedEnd => "the peer closed the connection in the middle of a session: try again",
             Self::Truncated => {
-                "TLS ended without its closing alert: what came last may have been cut; try again"
+                "the TLS connection ended without a closing alert: the last data may be incomplete; try again"
             }
-            Self::InvalidGreeting => "what came first is no greeting of this protocol: check host and port",
+            Self::InvalidGreeting => {
+                "the server's first line is not a greeting of this protocol: check host and port"
+            }
             Self::TlsInCleartext => {
-                "the port speaks TLS from the first byte: try implicit TLS (993 for IMAP, 465 for SMTP)"
+                "the port uses TLS from the first byte: try implicit TLS (993 for IMAP, 465 for SMTP)"
             }
-            Self::EarlyTalker => "the client spoke before it was greeted",
+            Self::EarlyTalker => "the client sent a command before the greeting",
             Self::UnexpectedReply => {
-                "an answer came to a command that was not given: the connection is out of step"
+                "the server replied to a command that was not sent: the connection is out of step"
             }
             Self::UnknownTag => {
-                "a response bears a tag that no command in progress has: the connection is out of step"
+                "the server used a tag that no command in progress has: the connection is out of step"
             }
-            Self::UnexpectedContinuation => "the server asks to continue where nothing is to be continued",
+            Self::UnexpectedContinuation => {
+                "the server sent a continuation request where nothing can be continued"
+            }
             Self::StartTlsNotOffered => {
                 "the server does not offer STARTTLS and an encrypted connection is required: try implicit TLS \
                  (993 for IMAP, 465 for SMTP)"
             }
             Self::StartTlsRefused => {
                 "the server refused STARTTLS and an encrypted connection is required: try implicit TLS (993 for \
-                 IMAP, 465 for SMTP), or later"
+                 IMAP, 465 for SMTP), or try later"
             }
             Self::PreauthOnCleartext => {
-                "the server says the session is authenticated before TLS: that would skip encryption; the \
+                "the server claims that the session is authenticated before TLS, which would skip encryption: the \
                  connection was closed"
             }
-            Self::Malformed => "a line cannot be read as anything of this protocol",
-            Self::MixedReplyCodes => "the lines of one reply bear different codes",
-            Self::ForbiddenByte => "a bare CR, a bare LF or a NUL stands where none may",
+            Self::Malformed => "a line is not part of this protocol",
+            Self::MixedReplyCodes => "the lines of one reply have different codes",
+            Self::ForbiddenByte => "a line holds a bare CR, a bare LF or a NUL",
             Self::AuthenticationNotFinished => {
-                "the server claims success before the authentication was finished: its identity is not proved"
+                "the server reported success before the authentication had finished: the server is not authenticated"
             }
             Self::Refused => "the server refuses the connection: try later",
-            Self::ServerClosing => "the server closes the session: try later",
+            Self::ServerClosing => "the server is closing the session: try later",
         }
     }
 }
@@ -198,10 +322,10 @@ impl Limit {
             Self::Message => "a message is larger than the limit",
             Self::Frame => "a command or response is larger than the limit",
             Self::ReplyLines => "a reply has more lines than the limit",
-            Self::Errors => "there were too many errors",
-            Self::AuthAttempts => "there were too many failed authentications",
-            Self::CommandsBeforeAuth => "there were too many commands before authentication",
-            Self::Timeout(wait) => wait.timeout_text(),
+            Self::Errors => "the peer made too many errors",
+            Self::AuthAttempts => "too many authentications failed",
+            Self::CommandsBeforeAuth => "the client sent too many commands before authentication",
+            Self::Timeout(awaited) => awaited.timeout_text(),
         }
     }
 }
@@ -210,24 +334,24 @@ impl Misuse {
     const fn text(self) -> &'static str {
         match self {
             Self::StaleToken => {
-                "the token answers nothing that is open now: answer each token once, on its own session"
+                "the token does not answer the open question: answer each token once, on its own session"
             }
             Self::WrongState => "the command is not allowed in this state: see the state's documentation",
             Self::WrongLength => "the payload's length is not the announced one",
             Self::WrongMechanism => {
-                "the mechanism does not fit the credentials or the channel: choose another"
+                "the mechanism does not fit the credentials or the channel: choose another one"
             }
             Self::NoMechanism(_) => "no mechanism can be used for these credentials",
             Self::UnencodableCredentials => {
-                "the user name or password holds what the mechanism cannot carry: try another mechanism"
+                "the mechanism cannot transmit this user name or password: try another mechanism"
             }
             Self::ForbiddenByte => "an argument holds CR, LF or NUL: remove it",
             Self::InvalidArgument => {
-                "an argument cannot be written: it is empty, out of range, nested too deeply, or no atom where \
-                 only an atom can stand"
+                "an argument cannot be written: it is empty, out of range, nested too deeply, or not an atom where \
+                 an atom is required"
             }
             Self::NotOffered => {
-                "an argument belongs to an extension that is not offered here: leave it out, or use another server"
+                "an argument belongs to an extension that the peer does not offer: omit it, or use another server"
             }
             Self::Closed => "the session is over: open a new one",
         }
@@ -264,5 +388,46 @@ impl From<Limit> for Error {
 impl From<Misuse> for Error {
     fn from(error: Misuse) -> Self {
         Self::Misuse(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_syntax_location_keeps_64_bytes_of_the_input() {
+        let input = [b'x'; 200];
+        let location = SyntaxLocation::new(&input, 100);
+        assert_eq!((location.offset(), location.excerpt()), (100, Some(&input[..64])));
+        assert_eq!(SyntaxLocation::new(&input, 190).excerpt(), Some(&input[..10]));
+        assert_eq!(SyntaxLocation::new(&input, 201).excerpt(), Some(&[][..]));
+        assert_eq!(SyntaxLocation::new(b"a \xff\r\n", 2).to_string(), r#"at byte 2: "\xff\r\n""#);
+        assert_eq!(SyntaxLocation::new(b"a", 1).to_string(), "at byte 1: the end");
+    }
+
+    #[test]
+    fn a_redacted_location_holds_nothing_of_the_input() {
+        let location = SyntaxLocation::redacted(8);
+        assert_eq!((location.offset(), location.excerpt()), (8, None));
+        assert_eq!(location.to_string(), "at byte 8: [redacted]");
+    }
+
+    #[test]
+    fn codes_are_written_as_on_the_wire() {
+        assert_eq!(ErrorCode::Smtp(535).to_string(), "535");
+        assert_eq!(ErrorCode::Imap("AUTHENTICATIONFAILED").to_string(), "AUTHENTICATIONFAILED");
+        assert_eq!(EnhancedCode { class: 5, subject: 7, detail: 8 }.to_string(), "5.7.8");
+    }
+
+    #[test]
+    fn every_error_can_be_used_as_details() {
+        let late = Error::from(Limit::Timeout(crate::WaitFor::Reply));
+        let details: &dyn ErrorDetails = &late;
+        assert!(details.is_retryable());
+        assert_eq!((details.code(), details.enhanced_code(), details.server_text()), (None, None, None));
+        assert!(!ErrorDetails::is_retryable(&Error::from(Misuse::Closed)));
     }
 }

@@ -28,6 +28,7 @@ extern crate std;
 
 pub mod buffer;
 pub mod channel;
+pub mod driver;
 pub mod error;
 pub mod limits;
 pub mod machine;
@@ -41,9 +42,10 @@ pub mod wait;
 
 pub use buffer::{Line, RecvBuffer, SendBuffer};
 pub use channel::{Channel, ChannelBinding, Cleartext, Never, Secure};
-pub use error::{Error, Limit, Misuse, PeerError};
+pub use driver::Driver;
+pub use error::{EnhancedCode, Error, ErrorCode, ErrorDetails, Limit, Misuse, PeerError, SyntaxLocation};
 pub use limits::Limits;
-pub use machine::{Machine, Upgrade};
+pub use machine::{Machine, OwnedEvents, Upgrade};
 pub use reply_order::{CommandMark, ReceiveMark};
 pub use sasl::{Mechanism, Mechanisms};
 pub use secret::{Credentials, Secret};

@@ -1,88 +1,98 @@
-//! What a driver needs to know of a machine, whichever protocol and role it has.
+//! The traits by which one driver can run every machine, whatever its protocol and role.
 //!
-//! The four machines implement these traits beside methods of the same names, so that one loop can drive them all.
-//! An embedder who drives one machine by hand does not need them.
+//! The four machines implement these traits; their inherent methods have the same names. A program that drives one
+//! machine by hand does not need the traits. [`Driver`](crate::Driver) is a driver's part without I/O.
 
 use core::fmt::Debug;
 
 use crate::{Error, RecvBuffer, Secure, SendBuffer, Wait};
 
-/// A protocol's state machine on one channel: bytes in, events out; commands in, bytes out.
+/// The state machine of one protocol and role on one channel: bytes in, events out; commands in, bytes out.
 pub trait Machine {
-    /// What can happen. An event borrows the receive buffer and never the machine, so that the application can
-    /// answer while it looks at the event.
+    /// What can happen. An event borrows the receive buffer and never the machine, so that the application can answer
+    /// while it has the event.
     type Event<'i>: Debug;
 
-    /// The next thing that happened; `None` means nothing more until more is received, sent or answered.
+    /// Returns the next event. `None` means that there is none until more is received, sent or answered.
     ///
     /// # Errors
-    /// The session is over; see [`Error`]. Whatever is to be said to the peer is in `tx`. Every later call returns
-    /// the same error.
+    /// The session is over; see [`Error`]. `tx` holds the farewell, if the protocol has one: send it, then close. Every
+    /// later call returns the same error.
     fn next_event<'i>(
         &mut self,
         rx: &'i mut RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Option<Self::Event<'i>>, Error>;
 
-    /// Whether more input could help now. False while an answer of the application is owed or too much output
-    /// waits in `tx`: that is the back-pressure.
+    /// Returns false while the machine does not need more input: the application owes an answer, or too much output
+    /// waits in `tx`. A driver that does not read then lets TCP slow the peer down.
     fn wants_read(&self, tx: &SendBuffer) -> bool;
 
-    /// What is awaited, and how long at most.
+    /// Returns what the machine awaits, and for how long at most.
     fn wait(&self) -> Wait;
 
-    /// The driver reports that what [`wait`](Self::wait) named did not come in time (or, for
-    /// [`WaitFor::Delay`](crate::WaitFor::Delay), that the delay is over).
+    /// Reports that what [`wait`](Self::wait) names did not come in time. For
+    /// [`WaitFor::Delay`](crate::WaitFor::Delay) it reports that the delay is over.
     ///
     /// # Errors
-    /// The session is over; a farewell is in `tx` where the protocol has one.
+    /// The session is over; `tx` holds the farewell, if the protocol has one.
     fn timed_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error>;
 
-    /// Whether the session has ended in order: send what is in `tx` and close.
+    /// Returns true if the session has ended in order: send what is in `tx`, then close.
     fn is_closed(&self) -> bool;
+}
+
+/// A machine whose events can be made independent of the receive buffer, so that a channel, a worker thread or an async
+/// stream can carry them.
+pub trait OwnedEvents: Machine {
+    /// An event that borrows nothing.
+    type OwnedEvent: Debug + 'static;
+
+    /// Copies what the event borrows.
+    fn into_owned(event: Self::Event<'_>) -> Self::OwnedEvent;
 }
 
 /// The moment between an agreed STARTTLS and a finished handshake.
 pub trait Upgrade {
-    /// The machine that goes on under TLS. It remembers nothing of the cleartext session.
+    /// The machine that continues under TLS. It remembers nothing of the cleartext session.
     type Secured: Machine;
 
-    /// TLS is in place.
+    /// Continues under TLS, when the handshake has finished.
     ///
     /// # Errors
     /// [`PlaintextAfterStartTls`](crate::PeerError::PlaintextAfterStartTls) if `rx` is not empty.
     fn complete(self, secure: Secure, rx: &mut RecvBuffer) -> Result<Self::Secured, Error>;
 }
 
-/// How far a client's STARTTLS has come.
+/// The state of a client's STARTTLS.
 #[derive(Debug)]
 #[must_use]
 pub enum Negotiation<Pending, Refused, Ready> {
-    /// The answer has not come yet.
+    /// The server has not replied yet.
     Pending(Pending),
-    /// The server said no. Only a program that was told to speak cleartext may go on with this.
+    /// The server refused. Only a program that may continue in cleartext has a use for this.
     Refused(Refused),
-    /// The server agreed: begin the handshake, then complete this.
+    /// The server agreed: make the handshake, then complete the upgrade.
     Ready(Ready),
 }
 
-/// A client's STARTTLS on its way.
+/// A client's STARTTLS that awaits its reply.
 pub trait StartTlsNegotiation: Sized {
-    /// The client on cleartext, given back after a refusal.
+    /// The client on cleartext, returned after a refusal.
     type Refused: Machine;
     /// The agreed upgrade.
     type Ready: Upgrade;
 
-    /// Looks for the answer.
+    /// Looks for the server's reply in `rx`.
     ///
     /// # Errors
-    /// The peer broke the rules: an answer before the command was sent, octets behind it, anything else.
+    /// The server broke the protocol: it replied before the command was sent, or sent bytes after its reply.
     fn advance(
         self,
         rx: &mut RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Negotiation<Self, Self::Refused, Self::Ready>, Error>;
 
-    /// What is awaited, and how long at most.
+    /// Returns what the client awaits, and for how long at most.
     fn wait(&self) -> Wait;
 }

@@ -300,7 +300,7 @@ impl core::error::Error for SaslError {}
 /// speak, gives it to `authenticate_with` of either protocol's client.
 ///
 /// ```
-/// use proto_mail::sasl::{Exchange, CleartextRisk, Mechanism, CustomMechanism, SaslError};
+/// use proto_mail::sasl::{CleartextRisk, ClientExchange, CustomMechanism, Mechanism, SaslError};
 /// use proto_mail::Secret;
 ///
 /// const MIRROR: CustomMechanism = CustomMechanism::new("X-MIRROR", CleartextRisk::AllowsGuessing).unwrap();
@@ -309,7 +309,7 @@ impl core::error::Error for SaslError {}
 /// #[derive(Debug)]
 /// struct Mirror { answered: bool }
 ///
-/// impl Exchange for Mirror {
+/// impl ClientExchange for Mirror {
 ///     fn mechanism(&self) -> Mechanism {
 ///         Mechanism::Custom(MIRROR)
 ///     }
