@@ -224,7 +224,7 @@ pub(crate) fn name(i: &[u8]) -> Parsed<'_, (CommandName, &[u8])> {
         let Ok((rest, second)) = atom(behind) else {
             return expected(rest, "a space and a command's name behind UID");
         };
-        return match known_name(crate::grammar::value::taken(i, rest)) {
+        return match known_name(crate::grammar::primitive::taken(i, rest)) {
             CommandName::Other => expected(behind, "a command that UID can stand before"),
             name => Ok((rest, (name, second))),
         };

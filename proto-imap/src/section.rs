@@ -1,15 +1,13 @@
 //! Sections of a message: `BODY[1.2.MIME]`, `BINARY[3]`, `RFC822.HEADER` (RFC 9051 §6.4.5.1, RFC 3516).
 
-use crate::fetch::encode::named_number;
 use crate::grammar::command_writer::{ArgumentFault, CommandSink, Writer, Written, fault};
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::number::nz_number;
-use crate::grammar::primitive::{octet, open, sp, spaces};
+use crate::grammar::primitive::{octet, open, sp, spaces, taken};
 use crate::grammar::repair::Repair;
-use crate::grammar::sink::Sink;
+use crate::grammar::sink::{Sink, number};
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::astring;
-use crate::grammar::value::taken;
 use crate::grammar::{Context, Parsed, expected};
 use core::fmt;
 
@@ -338,7 +336,8 @@ pub(crate) fn section_name(section: &Section<'_>, origin: Option<u64>, out: &mut
     spec(section, out);
     out.put(b"]");
     if let Some(origin) = origin {
-        named_number(b"<", origin, out);
+        out.put(b"<");
+        number(origin, out);
         out.put(b">");
     }
     out.put(b" ");

@@ -8,7 +8,7 @@
 //! A range is never expanded. The command says whether the numbers are sequence numbers or UIDs.
 
 use crate::grammar::command_writer::{ArgumentFault, CommandSink, Writer, Written, fault};
-use crate::grammar::value::taken;
+use crate::grammar::primitive::taken;
 use crate::grammar::{Parsed, expected};
 use crate::numbers::{NumberRange, Numbers};
 use alloc::vec::Vec;

@@ -2,11 +2,11 @@
 
 use crate::body_structure::{BodyExtension, Disposition, Parameter, Parameters};
 use crate::grammar::lazy_list::{Element, LazyList, more, pairs};
-use crate::grammar::primitive::{close, nil, open, sp, spaces, spaces_before_close};
+use crate::grammar::primitive::{close, nil, open, sp, spaces, spaces_before_close, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::{nstring, string};
-use crate::grammar::value::{taken, value, values};
+use crate::grammar::value::{value, values};
 use crate::grammar::{Context, Expected, Parsed, expected};
 
 /// `body-fld-param = "(" string SP string *(SP string SP string) ")" / nil`

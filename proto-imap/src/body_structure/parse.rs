@@ -9,11 +9,10 @@ use crate::body_structure::{BodyPart, BodyStructure, Multipart, PartContent};
 use crate::envelope::parse::envelope;
 use crate::grammar::lazy_list::{Element, LazyList, LazyValue};
 use crate::grammar::number::number64;
-use crate::grammar::primitive::{close, nil, open, sp, spaces, spaces_before_close};
+use crate::grammar::primitive::{close, nil, open, sp, spaces, spaces_before_close, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::{nstring, string};
-use crate::grammar::value::taken;
 use crate::grammar::{Context, MAX_DEPTH, Parsed, expected};
 
 /// `body = "(" (body-type-1part / body-type-mpart) ")"`

@@ -3,10 +3,8 @@
 use crate::capability::{Capability, CapabilityList};
 use crate::grammar::characters::is_atom_char;
 use crate::grammar::lazy_list::LazyList;
-use crate::grammar::primitive::{atom, sp, spaces};
+use crate::grammar::primitive::{atom, sp, spaces, taken, taken_len};
 use crate::grammar::repair::Repair;
-use crate::grammar::value::taken;
-use crate::grammar::value::taken_len;
 use crate::grammar::{Context, Parsed, expected};
 
 /// `*(SP capability)`, where `capability = ("AUTH=" auth-type) / atom`; up to a closing bracket or the line end.

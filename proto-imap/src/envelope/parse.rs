@@ -4,11 +4,11 @@
 
 use crate::envelope::{Address, AddressList, Envelope};
 use crate::grammar::lazy_list::Element;
-use crate::grammar::primitive::{close, nil, octet, open, sp, spaces, spaces_before_close};
+use crate::grammar::primitive::{close, nil, octet, open, sp, spaces, spaces_before_close, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::nstring;
-use crate::grammar::value::{taken, values};
+use crate::grammar::value::values;
 use crate::grammar::{Context, MAX_DEPTH, Parsed, expected};
 
 /// `envelope = "(" env-date SP env-subject SP env-from SP env-sender SP env-reply-to SP env-to SP env-cc SP env-bcc

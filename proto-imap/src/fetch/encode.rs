@@ -201,7 +201,7 @@ fn optional_date(date: Option<DateTime>, out: &mut (impl Sink + ?Sized)) {
     }
 }
 
-pub(crate) fn named_number(name: &[u8], value: u64, out: &mut (impl Sink + ?Sized)) {
+fn named_number(name: &[u8], value: u64, out: &mut (impl Sink + ?Sized)) {
     out.put(name);
     number(value, out);
 }

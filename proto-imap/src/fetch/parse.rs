@@ -31,12 +31,12 @@ use crate::flags::parse::flag_list;
 use crate::grammar::characters::is_atom_char;
 use crate::grammar::lazy_list::{Element, LazyValue, list_of};
 use crate::grammar::number::{number64, nz_number};
-use crate::grammar::primitive::{close, crlf, nil, octet, open, sp, spaces, word};
+use crate::grammar::primitive::{close, crlf, nil, octet, open, sp, spaces, taken, word};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::{literal_size, literal8, nstring, string};
 use crate::grammar::unparsed::Unparsed;
-use crate::grammar::value::{object_id, taken, value};
+use crate::grammar::value::{object_id, value};
 use crate::grammar::{Context, Parsed, expected};
 use crate::section::{Section, SectionItem, section, section_origin};
 

@@ -3,8 +3,7 @@
 use crate::fetch_command::{FetchAttribute, FetchCommand, FetchModifier, Partial, Peek};
 use crate::grammar::lazy_list::{Element, LazyList, known_word, one_or_more};
 use crate::grammar::number::{mod_sequence_value, number64};
-use crate::grammar::primitive::{octet, sp, word};
-use crate::grammar::value::taken;
+use crate::grammar::primitive::{octet, sp, taken, word};
 use crate::grammar::{Attempt, Context, Parsed, expected};
 use crate::partial_range::partial_range;
 use crate::section::{Section, SectionItem, requested_section};

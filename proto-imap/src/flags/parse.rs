@@ -2,9 +2,8 @@
 
 use crate::flags::{Flag, FlagList};
 use crate::grammar::characters::{ATOM, LENIENT_FLAG, is, span};
-use crate::grammar::primitive::{nil, octet, open, sp};
+use crate::grammar::primitive::{nil, octet, open, sp, taken};
 use crate::grammar::repair::Repair;
-use crate::grammar::value::taken;
 use crate::grammar::{Attempt, Context, Parsed, expected};
 
 /// `flag`: see [`Flag`]. *Tolerant*: any characters but spaces, parentheses and control characters.

@@ -4,8 +4,7 @@
 //! the application wants to write. Both iterate alike. A list holds no memory; iterating parses the piece again, which is
 //! cheaper than storing what most callers never ask for.
 
-use crate::grammar::primitive::{close, nil, octet, open, sp, spaces_before_close};
-use crate::grammar::value::taken;
+use crate::grammar::primitive::{close, nil, octet, open, sp, spaces_before_close, taken};
 use crate::grammar::{Attempt, Context, Expected, Parsed, expected};
 use core::fmt;
 use core::marker::PhantomData;

@@ -119,6 +119,17 @@ pub(crate) fn spaces_before_close<'i>(i: &'i [u8], cx: &Context) -> &'i [u8] {
     }
 }
 
+/// The part of `i` before `rest`.
+#[inline]
+pub(crate) fn taken<'i>(i: &'i [u8], rest: &[u8]) -> &'i [u8] {
+    i.get(..i.len().saturating_sub(rest.len())).unwrap_or_default()
+}
+
+/// The first `len` bytes of `i`.
+pub(crate) fn taken_len(i: &[u8], len: usize) -> &[u8] {
+    i.get(..len).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

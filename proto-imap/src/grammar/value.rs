@@ -3,7 +3,7 @@
 use crate::grammar::characters::is_lenient_atom_char;
 use crate::grammar::lazy_list::Element;
 use crate::grammar::lazy_list::sealed::Sealed;
-use crate::grammar::primitive::{atom, close, open, sp, spaces_before_close};
+use crate::grammar::primitive::{atom, close, open, sp, spaces_before_close, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::sink::Sink;
 use crate::grammar::string::IString;
@@ -92,12 +92,6 @@ fn some_values<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
     Ok((rest, taken(i, rest)))
 }
 
-/// What of `i` was read when `rest` is left.
-#[inline]
-pub(crate) fn taken<'i>(i: &'i [u8], rest: &[u8]) -> &'i [u8] {
-    i.get(..i.len().saturating_sub(rest.len())).unwrap_or_default()
-}
-
 impl<'i> Element<'i> for IString<'i> {
     /// `NIL`s in a list of strings are left out.
     fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)> {
@@ -156,11 +150,6 @@ pub(crate) fn are_values(raw: &[u8]) -> bool {
             _ => return false,
         }
     }
-}
-
-/// The first `len` bytes of `i`.
-pub(crate) fn taken_len(i: &[u8], len: usize) -> &[u8] {
-    i.get(..len).unwrap_or_default()
 }
 
 #[cfg(test)]

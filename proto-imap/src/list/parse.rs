@@ -6,11 +6,11 @@ use crate::grammar::characters::is_astring_char;
 use crate::grammar::characters::is_list_char;
 use crate::grammar::delimiter::delimiter;
 use crate::grammar::lazy_list::{Element, LazyList, known_word, list_of, one_or_more};
-use crate::grammar::primitive::{sp, word};
+use crate::grammar::primitive::{sp, taken, word};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::astring;
-use crate::grammar::value::{extended_item, taken};
+use crate::grammar::value::extended_item;
 use crate::grammar::{Attempt, Context, Parsed, expected};
 use crate::list::pattern::ListPattern;
 use crate::list::{

@@ -2,11 +2,11 @@
 
 use crate::grammar::delimiter::delimiter;
 use crate::grammar::lazy_list::{Element, LazyList};
-use crate::grammar::primitive::{close, nil, octet, open, sp, spaces};
+use crate::grammar::primitive::{close, nil, octet, open, sp, spaces, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::string;
-use crate::grammar::value::{taken, values};
+use crate::grammar::value::values;
 use crate::grammar::{Context, Parsed, expected};
 use crate::namespace::{Namespace, Namespaces};
 

@@ -21,7 +21,7 @@ pub(crate) fn known_sequence_set<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Nu
             break;
         }
     }
-    Ok((rest, Numbers::wire(crate::grammar::value::taken(i, rest))))
+    Ok((rest, Numbers::wire(crate::grammar::primitive::taken(i, rest))))
 }
 
 /// `nz-number *(SP nz-number)`, preceded by a space, or nothing; up to what is no number (RFC 9051 §9
@@ -41,7 +41,7 @@ pub(crate) fn numbers<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Numbers<'i>> 
         }
         (rest, _) = plain_nz_number(at, cx)?;
     }
-    Ok((rest, Numbers::wire(crate::grammar::value::taken(i, rest))))
+    Ok((rest, Numbers::wire(crate::grammar::primitive::taken(i, rest))))
 }
 
 /// An `nz-number` of digits alone.

@@ -2,11 +2,10 @@
 
 use crate::grammar::lazy_list::{Element, LazyList, list_of};
 use crate::grammar::number::number64;
-use crate::grammar::primitive::{atom, lenient_atom, sp};
+use crate::grammar::primitive::{atom, lenient_atom, sp, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::astring;
-use crate::grammar::value::taken;
 use crate::grammar::{Context, Parsed};
 use crate::quota::{Quota, QuotaResource, QuotaRoot};
 

@@ -2,10 +2,10 @@
 
 use crate::grammar::lazy_list::{Element, LazyList, known_word, list_of};
 use crate::grammar::number::{mod_sequence_value, number, number64, nz_number};
-use crate::grammar::primitive::{atom, close, nil, open, sp, spaces_before_close, word};
+use crate::grammar::primitive::{atom, close, nil, open, sp, spaces_before_close, taken, word};
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::astring;
-use crate::grammar::value::{taken, value};
+use crate::grammar::value::value;
 use crate::grammar::{Context, Parsed, expected};
 use crate::numbers::Numbers;
 use crate::numbers::parse::{known_sequence_set, numbers};

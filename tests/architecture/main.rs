@@ -1,0 +1,345 @@
+//! The arrows of the architecture: which crate may name which, and no import circle between the files of a crate.
+
+#![allow(clippy::panic, reason = "a test harness")]
+
+mod modules;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use modules::{Crate, circles};
+
+/// A crate: its folder, its name in paths, and the crates of this workspace that it may name.
+struct Allowed {
+    folder: &'static str,
+    name: &'static str,
+    crates: &'static [&'static str],
+}
+
+/// Arrows between crates point down only.
+const CRATES: &[Allowed] = &[
+    Allowed { folder: "proto-mail", name: "proto_mail", crates: &[] },
+    Allowed { folder: "proto-imap", name: "proto_imap", crates: &["proto_mail"] },
+    Allowed { folder: "proto-smtp", name: "proto_smtp", crates: &["proto_mail"] },
+    Allowed { folder: "mailstore", name: "mailstore", crates: &[] },
+    Allowed { folder: "io-mio", name: "io_mio", crates: &["proto_mail", "proto_imap", "proto_smtp"] },
+    Allowed {
+        folder: "mailwire",
+        name: "mailwire",
+        crates: &["proto_mail", "proto_imap", "proto_smtp", "mailstore", "io_mio"],
+    },
+];
+
+/// A circle that is allowed, with the reason.
+struct Circle {
+    folder: &'static str,
+    /// Every file of the circle is one of these, or is in one of these folders (`client/`).
+    files: &'static [&'static str],
+    reason: &'static str,
+}
+
+/// The circles that are left. A row without a circle fails the test: remove it.
+const CIRCLES: &[Circle] = &[
+    Circle {
+        folder: "proto-mail",
+        files: &[
+            "sasl/base64_text.rs",
+            "sasl/choice.rs",
+            "sasl/context.rs",
+            "sasl/custom.rs",
+            "sasl/external.rs",
+            "sasl/keys.rs",
+            "sasl/login.rs",
+            "sasl/mod.rs",
+            "sasl/oauth.rs",
+            "sasl/plain.rs",
+            "sasl/saslname.rs",
+            "sasl/scram.rs",
+            "token.rs",
+        ],
+        reason: "to be removed",
+    },
+    Circle {
+        folder: "proto-imap",
+        files: &[
+            "client/auth.rs",
+            "client/command_queue.rs",
+            "client/event.rs",
+            "client/fetch.rs",
+            "client/reader.rs",
+            "client/reply_matching.rs",
+            "client/session.rs",
+        ],
+        reason: "to be removed",
+    },
+    Circle {
+        folder: "proto-imap",
+        files: &["client/core.rs", "client/mod.rs", "client/starttls.rs"],
+        reason: "to be removed",
+    },
+    Circle {
+        folder: "proto-imap",
+        files: &["server/fetch.rs", "server/reply.rs", "server/search.rs", "server/session.rs"],
+        reason: "to be removed",
+    },
+    Circle { folder: "proto-imap", files: &["server/mod.rs", "server/starttls.rs"], reason: "to be removed" },
+    Circle {
+        folder: "proto-smtp",
+        files: &["client/content.rs", "client/mod.rs", "client/starttls.rs", "client/transaction.rs"],
+        reason: "to be removed",
+    },
+    Circle {
+        folder: "proto-smtp",
+        files: &[
+            "server/core.rs",
+            "server/event.rs",
+            "server/incoming_message.rs",
+            "server/reply.rs",
+            "server/transaction.rs",
+            "server/xclient.rs",
+        ],
+        reason: "to be removed",
+    },
+    Circle { folder: "proto-smtp", files: &["server/mod.rs", "server/starttls.rs"], reason: "to be removed" },
+    Circle {
+        folder: "mailstore",
+        files: &[
+            "lib.rs",
+            "sqlite/accounts.rs",
+            "sqlite/append.rs",
+            "sqlite/changes.rs",
+            "sqlite/copies.rs",
+            "sqlite/mailboxes.rs",
+            "sqlite/messages.rs",
+            "sqlite/mod.rs",
+            "sqlite/quota.rs",
+            "sqlite/remote.rs",
+            "sqlite/schema.rs",
+            "sqlite/unfetched.rs",
+            "sqlite/writer.rs",
+        ],
+        reason: "to be removed",
+    },
+    Circle {
+        folder: "mailstore",
+        files: &[
+            "mime/decode.rs",
+            "mime/envelope.rs",
+            "mime/filter.rs",
+            "mime/header.rs",
+            "mime/mod.rs",
+            "mime/record.rs",
+            "mime/scan.rs",
+            "mime/section.rs",
+            "mime/text.rs",
+        ],
+        reason: "to be removed",
+    },
+    Circle {
+        folder: "io-mio",
+        files: &[
+            "delivery/attempt.rs",
+            "delivery/dispatcher.rs",
+            "delivery/journal.rs",
+            "delivery/message.rs",
+            "delivery/mod.rs",
+            "delivery/pool.rs",
+            "delivery/queue.rs",
+            "delivery/report.rs",
+            "delivery/retry.rs",
+            "delivery/route.rs",
+        ],
+        reason: "to be removed",
+    },
+    Circle {
+        folder: "io-mio",
+        files: &["listener.rs", "proxy_protocol.rs", "session.rs"],
+        reason: "to be removed",
+    },
+    Circle { folder: "io-mio", files: &["trace/writer.rs", "trace.rs"], reason: "to be removed" },
+    Circle { folder: "io-mio", files: &["workers/queue.rs", "workers.rs"], reason: "to be removed" },
+    Circle {
+        folder: "mailwire",
+        files: &[
+            "check.rs",
+            "cli.rs",
+            "config.rs",
+            "connect.rs",
+            "imap.rs",
+            "login.rs",
+            "output.rs",
+            "send/arguments.rs",
+            "send/envelope.rs",
+            "send/mod.rs",
+            "send/orders.rs",
+            "send/run.rs",
+            "send/sendmail.rs",
+            "send/show.rs",
+            "send/steps.rs",
+            "smtp.rs",
+            "sync/limits.rs",
+            "trace.rs",
+        ],
+        reason: "to be removed",
+    },
+    Circle { folder: "mailwire", files: &["classify.rs", "failure.rs"], reason: "to be removed" },
+    Circle {
+        folder: "mailwire",
+        files: &["compose/field.rs", "compose/mailbox.rs"],
+        reason: "to be removed",
+    },
+    Circle {
+        folder: "mailwire",
+        files: &[
+            "decode/imap/command.rs",
+            "decode/imap/mod.rs",
+            "decode/imap/response.rs",
+            "decode/mod.rs",
+            "decode/smtp.rs",
+        ],
+        reason: "to be removed",
+    },
+    Circle { folder: "mailwire", files: &["folders.rs", "sync/mod.rs"], reason: "to be removed" },
+    Circle {
+        folder: "mailwire",
+        files: &[
+            "serve/accounts.rs",
+            "serve/announce.rs",
+            "serve/imap/append.rs",
+            "serve/imap/change.rs",
+            "serve/imap/content.rs",
+            "serve/imap/fetch.rs",
+            "serve/imap/find.rs",
+            "serve/imap/list.rs",
+            "serve/imap/mailbox.rs",
+            "serve/imap/mod.rs",
+            "serve/imap/produce.rs",
+            "serve/imap/transfer.rs",
+            "serve/imap/translate.rs",
+            "serve/imap/update.rs",
+            "serve/listen.rs",
+            "serve/login.rs",
+            "serve/login_queue.rs",
+            "serve/mod.rs",
+            "serve/smtp/message.rs",
+            "serve/smtp.rs",
+            "serve/task.rs",
+            "serve/upkeep.rs",
+        ],
+        reason: "to be removed",
+    },
+    Circle {
+        folder: "mailwire",
+        files: &["serve/imap/candidate.rs", "serve/imap/search.rs"],
+        reason: "to be removed",
+    },
+    Circle { folder: "mailwire", files: &["sync/opened.rs", "sync/sink.rs"], reason: "to be removed" },
+];
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(folder: &str) -> Crate {
+    let source = workspace().join(folder).join("src");
+    let root = ["lib.rs", "main.rs"].into_iter().find(|root| source.join(root).is_file());
+    let root = root.unwrap_or_else(|| panic!("{folder} has no root file"));
+    Crate::read(Path::new(root), &|file| std::fs::read_to_string(source.join(file)).ok())
+}
+
+#[test]
+fn crates_name_only_crates_below_them() {
+    let all: BTreeSet<_> = CRATES.iter().map(|one| one.name).collect();
+    for one in CRATES {
+        for segment in read(one.folder).first_segments() {
+            let is_allowed = segment == one.name || one.crates.contains(&&*segment);
+            assert!(!all.contains(&*segment) || is_allowed, "{} must not name {segment}", one.folder);
+        }
+    }
+}
+
+#[test]
+fn files_have_no_import_circle_without_a_reason() {
+    let mut unexplained = Vec::new();
+    let mut used = BTreeSet::new();
+    for one in CRATES {
+        for circle in circles(&read(one.folder).graph()) {
+            let row = CIRCLES.iter().position(|row| {
+                let is_listed = |file: &PathBuf| {
+                    row.files.iter().any(|listed| {
+                        file == Path::new(listed) || listed.ends_with('/') && file.starts_with(listed)
+                    })
+                };
+                row.folder == one.folder && circle.iter().all(is_listed)
+            });
+            match row {
+                Some(row) => drop(used.insert(row)),
+                None => unexplained.push((one.folder, circle)),
+            }
+        }
+    }
+    assert!(unexplained.is_empty(), "circles without a reason: {unexplained:#?}");
+    for (index, row) in CIRCLES.iter().enumerate() {
+        assert!(!row.reason.is_empty(), "{}: {:?} needs a reason", row.folder, row.files);
+        assert!(
+            used.contains(&index),
+            "no circle is left in {}: {:?}: remove the row",
+            row.folder,
+            row.files
+        );
+    }
+}
+
+/// Reads a crate whose files are given as text.
+fn given(files: &[(&'static str, &'static str)]) -> Crate {
+    let files: BTreeMap<_, _> = files.iter().map(|(file, text)| (Path::new(*file), *text)).collect();
+    Crate::read(Path::new("lib.rs"), &|file| files.get(file).map(|text| (*text).to_owned()))
+}
+
+#[test]
+fn finds_a_circle() {
+    let found = circles(
+        &given(&[
+            ("lib.rs", "mod a; mod b; mod c;"),
+            ("a.rs", "use crate::b::B; struct A;"),
+            ("b/mod.rs", "mod inner; struct B(inner::Inner);"),
+            ("b/inner.rs", "fn f() -> crate::c::C { todo() }"),
+            ("c.rs", "pub struct C; mod inline { use super::super::a::{self as other, A}; }"),
+        ])
+        .graph(),
+    );
+    assert_eq!(found, [["a.rs", "b/inner.rs", "b/mod.rs", "c.rs"].map(PathBuf::from)]);
+}
+
+#[test]
+fn follows_imports_to_the_defining_file() {
+    let found = circles(
+        &given(&[
+            ("lib.rs", "mod a; mod b; pub use a::A as Renamed;"),
+            ("a.rs", "pub struct A;"),
+            ("b.rs", "use crate::Renamed;"),
+        ])
+        .graph(),
+    );
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn ignores_tests_and_declarations() {
+    let found = circles(
+        &given(&[
+            ("lib.rs", "mod a; mod b; #[cfg(test)] mod tests;"),
+            ("a.rs", "use crate::b::B; #[cfg(test)] mod tests { use super::*; }"),
+            ("b.rs", "pub struct B; #[cfg(test)] mod tests { use crate::a; }"),
+        ])
+        .graph(),
+    );
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn sees_the_crates_that_are_named() {
+    let named = given(&[("lib.rs", "mod a;"), ("a.rs", "fn f() { other::g(); } use third::{h, i::j};")]);
+    let named = named.first_segments();
+    assert!(named.contains("other") && named.contains("third"));
+}
