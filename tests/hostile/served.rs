@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -35,7 +35,10 @@ impl Served {
     pub(crate) fn start(directory: &Path, settings: &str) -> Self {
         let (config, log) = (directory.with_extension("toml"), directory.with_extension("log"));
         std::fs::write(&config, format!("[serve]\n{settings}")).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_mailwire"))
+        // The limit holds from the first allocation on: the allocator plans with it.
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "ulimit -d \"$1\"; shift; exec \"$@\"", "sh", &(MEMORY >> 10).to_string()])
+            .arg(env!("CARGO_BIN_EXE_mailwire"))
             .args(["serve", "--smtp", "off", "--smtps", "127.0.0.1:0", "--imap", "127.0.0.1:0"])
             .args(["--imaps", "127.0.0.1:0", "--lmtp", "127.0.0.1:0", "--quiet", "--dir"])
             .arg(directory)
@@ -46,8 +49,6 @@ impl Served {
             .stderr(File::options().create(true).append(true).open(&log).unwrap())
             .spawn()
             .unwrap();
-        let limit = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
-        prlimit(Some(pid(&child)), Resource::Data, limit).unwrap();
         let endpoints = endpoints(&mut child, &log);
         Self { child, endpoints, log }
     }
