@@ -3,6 +3,11 @@
 //!
 //! Fuzz targets call the same functions as the tests, so that what they find is replayed by an ordinary test.
 
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
+
 pub mod corpus;
 pub mod harness;
 pub mod imap_client;
