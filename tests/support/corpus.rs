@@ -1,17 +1,17 @@
-//! The targets by name, and the inputs that belong to each.
+//! The fuzz targets by name, and their inputs.
 //!
-//! This file knows where inputs lie and no protocol. Fuzz targets, the tests, `fuzz/coverage` and `fuzz/miri` take the
-//! same functions from here.
+//! This module knows where inputs are stored, but no protocol. Fuzz targets, tests, `fuzz/coverage` and `fuzz/miri`
+//! call its functions.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use crate::harness::{self, Reached};
 
-/// What a target does with an input.
+/// Runs a target on an input.
 pub type Target = fn(&[u8]) -> Reached;
 
-/// The four machines. The first two bytes of an input choose how one is set up, and how the input is cut.
+/// The four machines. The first two bytes of an input choose the configuration and how the input is split.
 pub const MACHINES: [(&str, Target); 4] = [
     ("imap_client", harness::imap_client),
     ("imap_server", harness::imap_server),
@@ -19,7 +19,7 @@ pub const MACHINES: [(&str, Target); 4] = [
     ("smtp_server", harness::smtp_server),
 ];
 
-/// What else is fuzzed.
+/// The other targets.
 pub const OTHERS: [(&str, Target); 4] = [
     ("parsers", harness::parsers),
     ("sasl", harness::sasl),
@@ -27,7 +27,7 @@ pub const OTHERS: [(&str, Target); 4] = [
     ("differential", harness::differential),
 ];
 
-/// The inputs that somebody wrote down: what the application chooses, and the peer's side of the wire, as it came.
+/// Reads the handwritten inputs: the application's choices, and the peer's side of the wire.
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -35,7 +35,7 @@ pub fn written(target: &str) -> io::Result<Vec<Vec<u8>>> {
     files(&folder().join(target))
 }
 
-/// Those that a fuzzer has found, if it has found any.
+/// Reads the inputs that a fuzzer has found; empty if there are none.
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -44,7 +44,7 @@ pub fn found(target: &str) -> io::Result<Vec<Vec<u8>>> {
     if found.exists() { files(&found) } else { Ok(Vec::new()) }
 }
 
-/// What lies in a folder, without what lies in folders there; in the order of the names.
+/// Reads the files of a folder, without its subfolders, in the order of their names.
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -55,14 +55,14 @@ pub fn files(folder: &Path) -> io::Result<Vec<Vec<u8>>> {
     paths.iter().map(fs::read).collect()
 }
 
-/// Where the inputs lie.
+/// The folder of the inputs.
 #[must_use]
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
 }
 
-/// Gives all inputs of all targets to them: what somebody wrote down for a machine in every configuration, and cut in some
-/// other ways.
+/// Runs every target on all its inputs: a machine on its handwritten inputs in every configuration and with several
+/// splits.
 ///
 /// # Errors
 /// A folder cannot be read.

@@ -1,13 +1,13 @@
-//! What a fuzz target and a test do with any bytes: let them play the peer of a machine, cut them in several ways, and
-//! hold what came of it to the invariants.
+//! What a fuzz target and a test do with arbitrary bytes: play them as the peer of a machine, split them in several
+//! ways, and check the result against the invariants.
 //!
-//! The first line is the application's: its first byte chooses the configuration, the next how the input is cut, and
-//! the others what the application does (`0` is the first choice). What follows is the peer's side of the wire.
+//! The first line is the application's: its first byte chooses the configuration, the second how the input is split,
+//! and the others what the application does (`0` is the first choice). The rest is the peer's side of the wire.
 //!
-//! Whatever the bytes are: nothing panics, every invariant of [`invariants`](crate::invariants) holds, and neither the events nor the
-//! output depend on the cuts. Where the peer must not speak before it was asked (to a client, and around STARTTLS) the
-//! cuts that are compared end each line; others are held to the invariants all the same. And what follows TLS is what it would
-//! be if nothing but STARTTLS had been said before.
+//! Whatever the bytes are, nothing panics, every invariant of [`invariants`](crate::invariants) holds, and neither
+//! events nor output depend on the split. Where the peer must not send before it was asked (to a client, and around
+//! STARTTLS), the splits that are compared end each line; the others are checked against the invariants only. What
+//! follows TLS is the same as if the client had sent only STARTTLS before.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::play::{Choices, Ending, Entry, Player, Record, Trace, play};
 use crate::smtp_server::Proof;
 use crate::{imap_client, imap_server, own, smtp_client, smtp_server};
 
-/// Plays the server to an IMAP client, under TLS and in cleartext.
+/// Plays the server of an IMAP client, under TLS and in cleartext.
 pub fn imap_client(data: &[u8]) -> Reached {
     let Some(input) = Input::new(data) else { return Reached::Nothing };
     let mut config = proto_imap::Config::default().limits(input.limits());
@@ -46,7 +46,7 @@ pub fn imap_client(data: &[u8]) -> Reached {
     })
 }
 
-/// Plays the client to an IMAP server, under TLS and in cleartext.
+/// Plays the client of an IMAP server, under TLS and in cleartext.
 pub fn imap_server(data: &[u8]) -> Reached {
     let Some(input) = Input::new(data) else { return Reached::Nothing };
     let config = proto_imap::Config::default().limits(input.limits()).offered_mechanisms(Mechanisms::all());
@@ -57,7 +57,7 @@ pub fn imap_server(data: &[u8]) -> Reached {
     })
 }
 
-/// Plays the server to an SMTP or LMTP client, under TLS and in cleartext.
+/// Plays the server of an SMTP or LMTP client, under TLS and in cleartext.
 pub fn smtp_client(data: &[u8]) -> Reached {
     let Some(input) = Input::new(data) else { return Reached::Nothing };
     let mut config = proto_smtp::Config::default().limits(input.limits()).dialect(input.dialect());
@@ -81,7 +81,7 @@ pub fn smtp_client(data: &[u8]) -> Reached {
     })
 }
 
-/// The extensions that are parameters and nothing else.
+/// The extensions that only add parameters.
 const PARAMETERS: [Extension; 9] = [
     Extension::Dsn,
     Extension::DeliverBy,
@@ -94,7 +94,7 @@ const PARAMETERS: [Extension; 9] = [
     Extension::Conneg,
 ];
 
-/// What an SMTP server says of its extensions; low limits, where limits are low.
+/// What an SMTP server offers, with low limits if `tight`.
 fn extension_parameters(tight: bool) -> ExtensionParameters {
     let low = NonZeroU32::new(2).filter(|_| tight);
     let mut offers = ExtensionParameters::default().min_by_time(60);
@@ -107,7 +107,7 @@ fn extension_parameters(tight: bool) -> ExtensionParameters {
     offers
 }
 
-/// Plays the client to an SMTP or LMTP server, under TLS and in cleartext.
+/// Plays the client of an SMTP or LMTP server, under TLS and in cleartext.
 pub fn smtp_server(data: &[u8]) -> Reached {
     let Some(input) = Input::new(data) else { return Reached::Nothing };
     let (limits, dialect) = (input.limits(), input.dialect());
@@ -151,7 +151,7 @@ pub fn smtp_server(data: &[u8]) -> Reached {
     })
 }
 
-/// Gives bytes to a parser: see [`parsers`](crate::parsers).
+/// Runs a parser: see [`parsers`](crate::parsers).
 pub fn parsers(data: &[u8]) -> Reached {
     crate::parsers::parsers(data);
     Reached::Nothing
@@ -163,7 +163,7 @@ pub fn sasl(data: &[u8]) -> Reached {
     Reached::Nothing
 }
 
-/// Gives bytes to the reader of the PROXY protocol's headers: see [`proxy`](crate::proxy).
+/// Parses PROXY protocol headers: see [`proxy`](crate::proxy).
 pub fn proxy(data: &[u8]) -> Reached {
     crate::proxy::proxy(data);
     Reached::Nothing
@@ -178,36 +178,36 @@ pub fn differential(data: &[u8]) -> Reached {
 /// How far a conversation came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
-    /// Nobody's identity was proved.
+    /// No identity was proved.
     Nothing,
-    /// Somebody's was, under TLS.
+    /// An identity was proved under TLS.
     Proof,
 }
 
-/// Settings that go together. Each machine reads them in its own way.
+/// A set of settings. Each machine interprets it in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
-    /// As they are unless somebody sets them.
+    /// The defaults.
     Usual,
-    /// Nothing is done before it must be.
+    /// The strictest settings.
     Careful,
-    /// As much is taken as can be.
+    /// The most lenient settings.
     Lenient,
-    /// What is left.
+    /// Other settings.
     Odd,
 }
 
-/// An input, taken apart.
+/// A parsed input.
 struct Input<'d> {
     /// Whether limits are low.
     tight: bool,
-    /// The other thing that a configuration may say, of each machine another.
+    /// One more configuration flag, with its own meaning for each machine.
     other: bool,
-    /// Whether a machine that can speak LMTP does.
+    /// Whether to speak LMTP, if the machine can.
     lmtp: bool,
     variant: Variant,
     ending: Ending,
-    /// Seeds the cuts.
+    /// Seeds the splits.
     seed: u8,
     choices: &'d [u8],
     bytes: &'d [u8],
@@ -247,7 +247,7 @@ impl<'d> Input<'d> {
         if self.lmtp { Dialect::Lmtp } else { Dialect::Smtp }
     }
 
-    /// Limits as they are by default, or so low that a short input reaches them.
+    /// Default limits, or limits so low that a short input reaches them.
     fn limits(&self) -> Limits {
         let mut limits = Limits::default();
         if self.tight {
@@ -260,7 +260,7 @@ impl<'d> Input<'d> {
     }
 }
 
-/// The shortest way to TLS.
+/// The shortest conversation up to TLS.
 struct Prelude {
     choices: &'static [u8],
     bytes: &'static [u8],
@@ -269,7 +269,7 @@ struct Prelude {
 /// Plays the input under TLS and in cleartext.
 ///
 /// # Panics
-/// If a invariant is broken, or two ways of cutting differ.
+/// If an invariant is broken, or two splits differ.
 fn run<P: Player>(
     input: &Input<'_>,
     side: Side,
@@ -289,7 +289,7 @@ fn run<P: Player>(
         let whole = judged(played(player(), vec![input.bytes], Trace::Taken), &terms);
         let by_line = matches!(side, Side::ImapClient | Side::SmtpClient) || !secure;
         let first = if by_line {
-            // What follows a line in the same read may have come too early: fatal, and at no other cost.
+            // Bytes that follow a line in the same read may be too early, which is fatal by design.
             judged(played(player(), cuts(input.bytes, input.seed, false), Trace::Taken), &terms);
             judged(played(player(), lines(input.bytes).collect(), Trace::Taken), &terms)
         } else {
@@ -319,14 +319,14 @@ fn run<P: Player>(
     reached
 }
 
-/// How a session is to be judged.
+/// The rules by which a session is checked.
 fn terms(input: &Input<'_>, side: Side, secure: bool, danger: bool) -> Terms {
     let limits = input.limits();
     let may_hold = limits.line.max(limits.frame) + 2;
     let may_put_out = match side {
-        // A server stops answering at the mark; the last answer may go beyond.
+        // A server stops answering at the high-water mark; the last answer may exceed it.
         Side::ImapServer | Side::SmtpServer => limits.output_high_water + 1024,
-        // An APPEND of ours.
+        // A client's own APPEND.
         Side::ImapClient | Side::SmtpClient => 8 * 1024,
     };
     Terms { side, secure, danger, may_hold, may_put_out }
@@ -338,7 +338,7 @@ fn judged(record: Record, terms: &Terms) -> Record {
     record
 }
 
-/// Demands that two ways of cutting come to the same.
+/// Asserts that two splits have the same result.
 ///
 /// # Panics
 /// If they do not.
@@ -356,7 +356,7 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split_inclusive(|&byte| byte == b'\n')
 }
 
-/// Pieces of 1 to 40 bytes, none of which goes on behind a line's end if `by_line`.
+/// Pieces of 1 to 40 bytes; if `by_line`, none of them crosses the end of a line.
 fn cuts(bytes: &[u8], seed: u8, by_line: bool) -> Vec<&[u8]> {
     let mut state = u32::from(seed);
     let mut pieces = Vec::new();

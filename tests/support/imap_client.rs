@@ -1,4 +1,4 @@
-//! An IMAP client whose application gives the commands that its choices say, whenever something has come to an end.
+//! An IMAP client whose application gives the commands that its choices select, whenever a command has completed.
 
 use std::mem;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use proto_mail::{
 use crate::invariants::{PASSWORD, TOKEN};
 use crate::play::{Choices, Entry, Player, Record, channel};
 
-/// The client under test, wherever it is on its way to TLS.
+/// The client under test, at any point on its way to TLS.
 pub struct Asking {
     session: Session,
     application: Application,
-    /// What the application that begins under TLS will choose.
+    /// The choices of the application after TLS.
     afresh: Choices,
 }
 
@@ -32,11 +32,11 @@ enum Session {
     Cleartext(Client<Cleartext>),
     Negotiating(StartTls),
     Secure(Client<Secure>),
-    /// It failed on its way through the gate.
+    /// It failed during the upgrade to TLS.
     Gone(Error),
 }
 
-/// What comes next for the session itself.
+/// The next step of the session itself.
 #[derive(PartialEq, Eq)]
 enum Next {
     GoOn,
@@ -44,7 +44,7 @@ enum Next {
 }
 
 impl Asking {
-    /// Before the server's greeting.
+    /// Starts before the server's greeting.
     #[must_use]
     pub fn new(config: Arc<Config>, secure: bool, choices: Choices, afresh: Choices) -> Self {
         let session = if secure {
@@ -55,7 +55,7 @@ impl Asking {
         Self { session, application: Application { choices, append: None }, afresh }
     }
 
-    /// Gives STARTTLS.
+    /// Sends STARTTLS.
     fn starttls(&mut self, tx: &mut SendBuffer, record: &mut Record) -> Result<(), Error> {
         match mem::replace(&mut self.session, Session::Gone(Misuse::Closed.into())) {
             Session::Cleartext(client) => match client.starttls(tx) {
@@ -73,7 +73,7 @@ impl Asking {
         Ok(())
     }
 
-    /// Looks for the answer to STARTTLS.
+    /// Looks for the reply to STARTTLS.
     fn negotiate(
         &mut self,
         rx: &mut RecvBuffer,
@@ -175,11 +175,11 @@ impl Player for Asking {
 
 struct Application {
     choices: Choices,
-    /// How many bytes of an APPEND's message are to be given.
+    /// How many bytes of an APPEND's message are still to be written.
     append: Option<u64>,
 }
 
-/// How a client on one channel proves an identity.
+/// How a client on one channel authenticates.
 type Prove<C> = fn(&mut Client<C>, LoginMethod, &Credentials, &mut SendBuffer) -> Result<CommandId, Error>;
 
 impl Application {
@@ -220,7 +220,7 @@ impl Application {
         Next::GoOn
     }
 
-    /// Gives up to two commands, one behind the other.
+    /// Gives up to two commands, one after the other.
     fn command<C: Channel>(
         &mut self,
         client: &mut Client<C>,
@@ -241,7 +241,7 @@ impl Application {
                 }
                 4 => self.append(client, tx, record),
                 5 => done(client, tx, record),
-                // Neither is a name that can be quoted as it is, and only one can be quoted.
+                // Neither name can be written as an atom, and only one can be quoted.
                 16 => self.authenticate("x\"\\x", client, prove, tx, record),
                 17 => self.authenticate("x\u{e9}", client, prove, tx, record),
                 18 => {
@@ -256,10 +256,10 @@ impl Application {
         Next::GoOn
     }
 
-    /// Looks at everything that can be looked at.
+    /// Reads every accessor.
     fn look<C: Channel>(&self, client: &Client<C>, record: &mut Record) {
         record.event(&(client.state(), client.name_encoding(), client.repairs(), client.capabilities()));
-        // How far it has read is no part of what happened, and may be shown all the same.
+        // `Debug` output is not part of the conversation, but is checked for secrets.
         record.entries.push(Entry::Shown(format!("{client:?}")));
     }
 
@@ -291,7 +291,7 @@ impl Application {
         }
     }
 
-    /// Gives the message, and tries to give too much.
+    /// Writes the message, and tries to write too much.
     fn payload<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
         let size = self.append.take().unwrap_or_default();
         let bytes = |count: u64| Bytes::from(vec![b'x'; usize::try_from(count).unwrap_or_default()]);
@@ -303,7 +303,7 @@ impl Application {
             0 => size,
             1 => size / 2,
             _ => {
-                // Half of it goes past the buffer, as from a file.
+                // The driver writes half of it past the buffer, as from a file.
                 record.send(tx);
                 if record.tried("pass", client.written_externally(size / 2, tx)).is_none() {
                     return;
@@ -324,10 +324,10 @@ fn done<C: Channel>(client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Re
     record.tried("DONE", client.done(tx));
 }
 
-/// A command that has an end and nothing else.
+/// A command that only completes.
 fn simple<C: Channel>(choice: u8, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
     let all = SequenceSet::from(1..=9);
-    // Neither fits into a quoted string everywhere: a literal, which the server may have to ask for.
+    // Neither fits into a quoted string everywhere: the client sends a literal, for which the server may have to ask.
     let patterns = [ListPattern::new("x\u{e9}x")];
     let keys = [SearchKey::Subject(IString::from("x\u{e9}x"))];
     let attributes = [
@@ -351,7 +351,7 @@ fn simple<C: Channel>(choice: u8, client: &mut Client<C>, tx: &mut SendBuffer, r
         13 => ("EXPUNGE", Command::Expunge),
         14 => ("CAPABILITY", Command::Capability),
         20 => ("ENABLE", Command::Enable(LazyList::new(&utf8))),
-        // The machine's own command, and one that holds what none can.
+        // A command that only the machine may send, and one that no line can hold.
         21 => {
             let nul = [SearchKey::Subject(IString::from("x\0"))];
             record.given("SEARCH", client.send(&Command::Search(SearchCommand::new(&nul)), tx));

@@ -1,4 +1,4 @@
-//! An IMAP server whose application answers yes or no, now or later, as its choices say.
+//! An IMAP server whose application answers yes or no, now or later, as its choices select.
 
 use std::mem;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use proto_mail::{
 use crate::play::{Choices, Entry, Player, Record, channel};
 use crate::who::{accepted, rejected};
 
-/// The server under test, whatever its channel.
+/// The server under test, on either channel.
 pub struct Serving {
     session: Session,
     /// What the machine put out before it was played: its greeting.
     greeting: SendBuffer,
     application: Application,
-    /// What the application that begins under TLS will choose.
+    /// The choices of the application after TLS.
     afresh: Choices,
     /// A STARTTLS that will be accepted later.
     late: Option<StartTlsRequest>,
@@ -31,12 +31,12 @@ pub struct Serving {
 enum Session {
     Cleartext(Server<Cleartext>),
     Secure(Server<Secure>),
-    /// It failed on its way through the gate.
+    /// It failed during the upgrade to TLS.
     Gone(Error),
 }
 
 impl Serving {
-    /// Before the client's first command.
+    /// Starts before the client's first command.
     #[must_use]
     pub fn new(config: Arc<Config>, secure: bool, choices: Choices, afresh: Choices) -> Self {
         let mut greeting = SendBuffer::new();
@@ -72,7 +72,7 @@ impl Serving {
         let upgraded = upgraded.and_then(|upgrade| upgrade.complete(channel(), rx));
         match upgraded {
             Ok(server) => {
-                // What was put out is the last of the cleartext.
+                // The last output in cleartext.
                 record.send(tx);
                 record.secured(rx);
                 self.session = Session::Secure(server);
@@ -175,7 +175,7 @@ impl Player for Serving {
     }
 }
 
-/// The answer that was put off, given now; or else a delay that ends.
+/// Gives the deferred answer, or ends a delay.
 fn rest<C: Channel>(
     server: &mut Server<C>,
     tx: &mut SendBuffer,
@@ -195,7 +195,7 @@ fn rest<C: Channel>(
     Ok(true)
 }
 
-/// An answer that is owed.
+/// An answer that is still owed.
 enum Late {
     Reply(Reply, bool),
     Offer(LiteralOffer, bool),
@@ -205,7 +205,7 @@ enum Late {
 struct Application {
     choices: Choices,
     late: Option<Late>,
-    /// The answer owed for IDLE, once the client is done.
+    /// The answer to IDLE, due when the client sends DONE.
     idle: Option<Reply>,
 }
 
@@ -279,7 +279,7 @@ impl Application {
         }
     }
 
-    /// What a command is answered with before its status.
+    /// Sends the untagged responses of a command.
     fn data<C: Channel>(
         &mut self,
         command: &Command<'_>,
@@ -316,7 +316,7 @@ impl Application {
     }
 }
 
-/// A FETCH response whose body comes in two parts.
+/// A FETCH response whose body is written in two parts.
 fn stream<C: Channel>(server: &mut Server<C>, tx: &mut SendBuffer) -> Result<(), Error> {
     server.fetch(1, tx)?.stream_body(Section::TEXT, Some(3), 5);
     server.body(Bytes::from_static(b"he"), tx)?;

@@ -1,7 +1,7 @@
-//! The invariants that hold for every conversation, whatever the peer says and the application wants.
+//! The invariants of every conversation, whatever the peer sends and the application wants.
 //!
-//! This file reads records and knows just enough of each protocol to count lines. Each invariant is shown to catch a record
-//! that breaks it.
+//! This module reads records and knows just enough of each protocol to count lines. Tests show that each invariant
+//! catches a record that breaks it.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use proto_mail::{Limits, sasl};
 
 use crate::play::{Entry, Record};
 
-/// What clients under test prove themselves with. Nobody else says these words.
+/// The password of clients under test. It occurs nowhere else.
 pub const PASSWORD: &str = "hunter2-correct-horse";
-/// The other thing that they do it with.
+/// Their OAuth token.
 pub const TOKEN: &str = "ya29-battery-staple";
 
-/// Whose side of which protocol a machine is on.
+/// A machine's protocol and role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Side {
@@ -27,25 +27,25 @@ pub enum Side {
 /// What is known of a session before it begins.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    /// Whose side.
+    /// The machine's protocol and role.
     pub side: Side,
     /// Whether it begins under TLS.
     pub secure: bool,
-    /// Whether the program has said that cleartext is no danger.
+    /// Whether the application has allowed credentials on cleartext.
     pub danger: bool,
-    /// The most bytes of the peer's that may lie unread.
+    /// The most bytes from the peer that may be held unread.
     pub may_hold: usize,
-    /// The most bytes that one step may put out.
+    /// The most bytes that one step may output.
     pub may_put_out: usize,
 }
 
-/// How many invariants there are for each side.
+/// The number of invariants for each side.
 pub const INVARIANTS: usize = 7;
 
-/// Holds a record to every invariant.
+/// Checks a record against every invariant.
 ///
 /// # Errors
-/// Which invariant is broken, and by what.
+/// The broken invariant, and what broke it.
 pub fn check(record: &Record, terms: &Terms) -> Result<(), String> {
     silent_after_failure(record)?;
     nothing_crosses(record)?;
@@ -59,14 +59,14 @@ pub fn check(record: &Record, terms: &Terms) -> Result<(), String> {
     }
 }
 
-/// After a fatal error nothing is said and nothing happens, and the error stays.
+/// After a fatal error the machine sends nothing, does nothing and keeps its error.
 fn silent_after_failure(record: &Record) -> Result<(), String> {
     let failed = record.entries.iter().position(|entry| matches!(entry, Entry::Failed(_)));
     let after = failed.map(|at| record.entries.iter().skip(at + 1)).into_iter().flatten().next();
     after.map_or(Ok(()), |entry| Err(format!("after a failure: {entry:?}")))
 }
 
-/// Between TLS and the first byte under it nothing can be heard of anybody.
+/// Between the upgrade and the first byte received under TLS there is no event.
 fn nothing_crosses(record: &Record) -> Result<(), String> {
     let under_tls = record.under_tls();
     let mut before_hearing = under_tls.entries.iter().take_while(|entry| !matches!(entry, Entry::Heard(_)));
@@ -75,13 +75,13 @@ fn nothing_crosses(record: &Record) -> Result<(), String> {
     early.map_or(Ok(()), |entry| Err(format!("heard across the gate: {entry:?}")))
 }
 
-/// What a peer sends fills no buffer beyond the limits, and nobody waits for ever.
+/// Buffers stay within the limits, and a machine that owes no answer reads on.
 fn kept_in_bounds(record: &Record, terms: &Terms) -> Result<(), String> {
     if record.held > terms.may_hold {
-        return Err(format!("{} bytes lay unread, and {} may", record.held, terms.may_hold));
+        return Err(format!("{} bytes are unread, more than the limit of {}", record.held, terms.may_hold));
     }
     if record.put_out > terms.may_put_out {
-        return Err(format!("{} bytes were put out at once, and {} may", record.put_out, terms.may_put_out));
+        return Err(format!("{} bytes were output at once, more than the limit of {}", record.put_out, terms.may_put_out));
     }
     if record.stuck {
         return Err("neither closed nor wants to read, and no answer is owed".to_owned());
@@ -89,8 +89,8 @@ fn kept_in_bounds(record: &Record, terms: &Terms) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a peer says one of the secrets, in whatever form: it cannot know them, and if it echoes what it guessed,
-/// nothing follows from that. What it says is shown without control characters, which may stand between its letters.
+/// Whether a peer sends one of the secrets, in any form. The peer cannot know them, and if it guesses one, the result
+/// is meaningless. Its bytes are shown without control characters, which may separate the letters of a secret.
 #[must_use]
 pub fn is_known(bytes: &[u8]) -> bool {
     let mut plain = String::from_utf8_lossy(bytes).into_owned();
@@ -103,7 +103,7 @@ pub fn is_known(bytes: &[u8]) -> bool {
 /// No byte derived from a client's secret leaves in cleartext, and none is ever shown.
 fn no_secret_in_clear(record: &Record, terms: &Terms) -> Result<(), String> {
     if matches!(terms.side, Side::ImapServer | Side::SmtpServer) {
-        // Its secrets are its clients'. What it may do with them before TLS is nothing: see `NeedsProof`.
+        // A server's secrets are its clients'. It may do nothing with them before TLS: see `RequiresAuth`.
         return Ok(());
     }
     let shown = |entry: &&Entry| matches!(entry, Entry::Event(text) | Entry::Shown(text) if text.contains(PASSWORD) || text.contains(TOKEN));
@@ -132,12 +132,12 @@ fn no_secret_in_clear(record: &Record, terms: &Terms) -> Result<(), String> {
     found.map_or(Ok(()), |form| Err(format!("left in cleartext: {}", String::from_utf8_lossy(&form))))
 }
 
-/// How a secret looks in the open and in base64, wherever it begins there.
+/// How a secret looks in plain text and in base64, at each alignment.
 fn forms(secret: &str) -> impl Iterator<Item = Vec<u8>> {
     let encoded = (0..3).map(move |before| {
         let bytes = [vec![0; before], secret.as_bytes().to_vec()].concat();
         let text = sasl::encode_base64(&bytes).expose().clone();
-        // The first and last groups depend on what stands beside.
+        // The first and last groups depend on the neighbouring bytes.
         text.get(4..text.len().saturating_sub(4)).unwrap_or_default().to_vec()
     });
     std::iter::once(secret.as_bytes().to_vec()).chain(encoded)
@@ -147,7 +147,7 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// What needs an identity waits until one is proved, on this channel; and nobody's is unless it was offered.
+/// What needs an identity happens only after one was proved on this channel, by an offered mechanism.
 fn nothing_before_proof(record: &Record, terms: &Terms) -> Result<(), String> {
     let (mut proved, mut offered) = (false, 0);
     for entry in &record.entries {
@@ -166,7 +166,7 @@ fn nothing_before_proof(record: &Record, terms: &Terms) -> Result<(), String> {
     Ok(())
 }
 
-/// Nobody hears no oftener than may be guessed, however the exchanges ended in which it was said.
+/// A server rejects at most as many credentials as its limit allows, however the exchanges ended.
 fn guesses_are_counted(record: &Record) -> Result<(), String> {
     let may = Limits::default().auth_attempts as usize;
     let channels = record.entries.split(|entry| *entry == Entry::Secured);
@@ -178,9 +178,9 @@ fn guesses_are_counted(record: &Record) -> Result<(), String> {
     }
 }
 
-/// A server's answers are no more than what it heard asked for, at any time.
+/// At any time a server has given at most as many answers as it received commands.
 fn answered_what_was_asked(record: &Record, side: Side) -> Result<(), String> {
-    // SMTP greets unasked, and says 421 unasked.
+    // SMTP servers send the greeting and 421 unasked.
     let unasked = if side == Side::SmtpServer { 2 } else { 0 };
     let (mut heard, mut said, mut line) = (unasked, 0, Vec::new());
     for entry in &record.entries {
@@ -208,7 +208,7 @@ fn is_final(line: &[u8], side: Side) -> bool {
     }
 }
 
-/// A client's command lines are those that its application gave, and those few that the machine says by itself.
+/// A client sends only commands that its application gave, and the few that the machine sends itself.
 fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
     let mut allowed: BTreeMap<&str, usize> = BTreeMap::new();
     let mut sessions = 1;
@@ -216,11 +216,11 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
         match entry {
             Entry::Given(verb, lines) => {
                 *allowed.entry(verb).or_default() += lines;
-                // Behind it the client greets again.
+                // After it the client sends a greeting again.
                 sessions += if *verb == "XCLIENT" { *lines } else { 0 };
             }
             Entry::Secured => sessions += 1,
-            // Capabilities may be others behind a proof.
+            // Capabilities may change after authentication.
             Entry::Proved if side == Side::ImapClient => *allowed.entry("CAPABILITY").or_default() += 1,
             _ => {}
         }
@@ -234,14 +234,14 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
     while !rest.is_empty() {
         let end = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
         let (line, behind) = rest.split_at(end);
-        // A chunk has its size in front, and may end anywhere.
+        // A chunk is preceded by its size, and may end anywhere.
         let chunk = chunk_size(line, side).unwrap_or_default();
         rest = behind.get(chunk..).unwrap_or_default();
         match verb(line, side) {
             Some(verb) => *said.entry(verb).or_default() += 1,
             None if is_contents(line) || is_rest_of_login(line) => {}
             None if is_exchange(line) => others += 1,
-            None => return Err(format!("nobody asked to say {:?}", String::from_utf8_lossy(line))),
+            None => return Err(format!("no command was given for {:?}", String::from_utf8_lossy(line))),
         }
     }
     let heard = record.entries.iter().map(|entry| if let Entry::Heard(lines) = entry { *lines } else { 0 });
@@ -252,14 +252,14 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
     more.map_or(Ok(()), |(verb, times)| Err(format!("{verb} was said {times} times, oftener than given")))
 }
 
-/// How many bytes follow a BDAT.
+/// The number of bytes that follow a BDAT command.
 fn chunk_size(line: &[u8], side: Side) -> Option<usize> {
     let size = line.strip_prefix(b"BDAT ").filter(|_| side == Side::SmtpClient)?;
     let digits = size.split(|byte| !byte.is_ascii_digit()).next()?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// The commands that a client can say.
+/// The commands that a client can send.
 #[rustfmt::skip]
 const VERBS: [&str; 35] = [
     "APPEND", "AUTH", "AUTHENTICATE", "BDAT", "BURL", "CAPABILITY", "DATA", "DONE", "EHLO", "ENABLE", "ETRN", "EXAMINE",
@@ -267,7 +267,7 @@ const VERBS: [&str; 35] = [
     "RCPT", "RSET", "SEARCH", "SELECT", "STARTTLS", "STORE", "UID", "VRFY", "XCLIENT", "XFORWARD",
 ];
 
-/// The command that a line begins with; each way to authenticate counts as one.
+/// The command that a line begins with; all ways to authenticate count as one.
 fn verb(line: &[u8], side: Side) -> Option<&'static str> {
     let mut words = line.split(|byte| b" \r\n".contains(byte));
     let mut word = words.next()?;
@@ -281,13 +281,13 @@ fn verb(line: &[u8], side: Side) -> Option<&'static str> {
     Some(if ["AUTH", "LOGIN"].contains(&verb) { "AUTHENTICATE" } else { verb })
 }
 
-/// Whether a line is of the contents that the applications under test send: `x`, `é`, dots, NUL, and line ends.
+/// Whether a line belongs to the messages that the applications under test send: `x`, `é`, dots, NUL, and line ends.
 fn is_contents(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.iter().all(|byte| b"x.\0\r\xc3\xa9".contains(byte))
 }
 
-/// Whether a line is what LOGIN says behind the announcement of a name.
+/// Whether a line continues LOGIN after a literal's announcement.
 fn is_rest_of_login(line: &[u8]) -> bool {
     let password = format!(" \"{PASSWORD}\"\r\n");
     line.strip_suffix(password.as_bytes()).is_some_and(is_contents)
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_failed_is_silent() {
+    fn a_failed_machine_stays_silent() {
         let failed = Entry::Failed(Error::from(PeerError::UnexpectedReply));
         keeps(&[told(b"* BYE\r\n"), failed.clone()], Side::ImapServer);
         assert!(broken(&[failed.clone(), told(b"* OK\r\n")], Side::ImapServer).contains("after a failure"));
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_heard_across_the_gate() {
+    fn no_input_crosses_into_tls() {
         keeps(&[Entry::Secured, told(b"M1 CAPABILITY\r\n"), Entry::Heard(1), event()], Side::ImapClient);
         assert!(
             broken(&[Entry::Secured, event(), Entry::Heard(1)], Side::ImapClient).contains("across the gate")
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_stay_off_cleartext() {
+    fn no_secret_is_sent_on_cleartext() {
         let login = told(format!("M1 LOGIN x {PASSWORD}\r\n").as_bytes());
         let given = Entry::Given("AUTHENTICATE", 1);
         keeps(&[Entry::Secured, given.clone(), login.clone()], Side::ImapClient);
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn proof_comes_first() {
+    fn requires_authentication_first() {
         let select = Entry::NeedsProof("SELECT");
         keeps(&[Entry::Proved, select.clone()], Side::ImapServer);
         assert!(broken(std::slice::from_ref(&select), Side::ImapServer).contains("before authentication"));
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_guesses_for_ever() {
+    fn limits_failed_logins() {
         let guesses = |times| vec![Entry::Refused; times];
         keeps(&guesses(3), Side::ImapServer);
         keeps(&[guesses(3), vec![Entry::Secured], guesses(3)].concat(), Side::SmtpServer);
@@ -397,19 +397,19 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_gives_no_commands() {
+    fn a_client_sends_only_given_commands() {
         let given = Entry::Given("NOOP", 1);
         keeps(&[given.clone(), told(b"M1 CAPABILITY\r\nM2 NOOP\r\n")], Side::ImapClient);
         assert!(
             broken(&[given.clone(), told(b"M2 NOOP\r\nM3 NOOP\r\n")], Side::ImapClient).contains("oftener")
         );
         assert!(broken(&[given, told(b"NOOP\r\nQUIT\r\n")], Side::SmtpClient).contains("QUIT"));
-        assert!(broken(&[told(b"M1 X-EVIL\r\n")], Side::ImapClient).contains("nobody asked"));
+        assert!(broken(&[told(b"M1 X-EVIL\r\n")], Side::ImapClient).contains("no command was given"));
         assert!(broken(&[told(b"AQID\r\n")], Side::SmtpClient).contains("challenges"));
     }
 
     #[test]
-    fn a_server_answers_once() {
+    fn a_server_answers_each_command_once() {
         keeps(&[Entry::Heard(1), told(b"* OK hi\r\na OK done\r\n")], Side::ImapServer);
         assert!(broken(&[Entry::Heard(1), told(b"a OK\r\nb OK\r\n")], Side::ImapServer).contains("answers"));
         keeps(

@@ -1,11 +1,11 @@
-//! A client and a server of ours, joined by a wire that cuts as it likes and may lie.
+//! A client and a server, joined by a wire that splits arbitrarily and may corrupt data.
 //!
-//! The first line of an input chooses: whether it is IMAP or SMTP, where the wire fails and how, and then what the client
-//! does; the second what the server's application answers. Without a fault both sides say the same of every command, and
-//! every message arrives as it was sent. If the wire is cut, neither says more than what happened. If it lies, nothing
-//! can be known: then nothing panics, and both come to an end.
+//! The first line of an input chooses IMAP or SMTP, where and how the wire fails, and then what the client does; the
+//! second line chooses what the server's application answers. Without a fault both sides report the same for every
+//! command, and every message arrives as it was sent. If the wire is cut, neither side reports more than what
+//! happened. If it corrupts data, the results are arbitrary, but nothing panics and both sides come to an end.
 //!
-//! This file carries bytes and knows no protocol.
+//! This module carries bytes and knows no protocol.
 
 use proto_mail::{RecvBuffer, SendBuffer};
 
@@ -15,7 +15,7 @@ use crate::{joined_imap, joined_smtp};
 /// Joins a client and a server.
 ///
 /// # Panics
-/// If what one of them says is not what happened.
+/// If one of them reports something that did not happen.
 pub fn differential(data: &[u8]) {
     let mut lines = data.splitn(3, |&byte| byte == b'\n');
     let mut line = || Choices::new(lines.next().unwrap_or_default());
@@ -29,27 +29,27 @@ pub fn differential(data: &[u8]) {
     }
 }
 
-/// What carries bytes, both ways.
+/// Carries bytes in both directions.
 pub struct Wire {
     fault: Fault,
-    /// Behind so many bytes.
+    /// After this many bytes.
     at: u64,
     carried: u64,
     dice: u32,
 }
 
-/// What a wire does at one place.
+/// A fault of the wire at one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing.
+    /// No fault.
     None,
-    /// Nothing more is carried.
+    /// The wire carries nothing more.
     Cut,
-    /// An byte is another.
+    /// One byte is changed.
     Flip,
-    /// An byte is lost.
+    /// One byte is lost.
     Drop,
-    /// A piece comes twice.
+    /// A piece is repeated.
     Repeat,
 }
 
@@ -66,19 +66,19 @@ impl Wire {
         Self { fault, at, carried: 0, dice: u32::from(choices.pick(255)) + 1 }
     }
 
-    /// What it does.
+    /// The wire's fault.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         self.fault
     }
 
-    /// Whether it is cut.
+    /// Whether the wire is cut.
     #[must_use]
     pub const fn is_cut(&self) -> bool {
         matches!(self.fault, Fault::Cut) && self.carried >= self.at
     }
 
-    /// Carries a part of what waits. False: there was nothing, or nothing can be carried any more.
+    /// Carries a part of the pending bytes. Returns false if there were none or the wire is cut.
     pub fn carry(&mut self, tx: &mut SendBuffer, rx: &mut RecvBuffer) -> bool {
         let Some(piece) = tx.chunks().map(|chunk| chunk.bytes).find(|bytes| !bytes.is_empty()) else {
             return false;

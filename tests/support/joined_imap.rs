@@ -1,4 +1,4 @@
-//! IMAP, both sides joined: what a client hears of a command is what the server's application said of it.
+//! IMAP, both sides joined: the client must receive what the server's application answered to its commands.
 
 use std::sync::Arc;
 
@@ -15,22 +15,22 @@ use proto_mail::{AuthVerdict, Credentials, RecvBuffer, Secure, SendBuffer};
 use crate::joined::{Fault, Wire};
 use crate::play::{Choices, channel};
 
-/// More than both of them ever need.
+/// More steps than both sides ever need.
 const STEPS: usize = 20_000;
 
 /// How many commands a client gives.
 const COMMANDS: u8 = 6;
 
-/// How what the application says begins.
+/// The prefix of the application's answers.
 const ANSWER: &str = "answer ";
 
-/// What lies in the mailbox.
+/// The body of the message in the mailbox.
 const BODY: &[u8] = b"x\r\n) OK \"{5}\r\n\0\xff";
 
-/// Plays it to its end.
+/// Plays the conversation to its end.
 ///
 /// # Panics
-/// If the client hears what was not said, or misses what was.
+/// If the client receives what was not sent, or misses what was.
 pub fn run(client: Choices, server: Choices, mut wire: Wire) {
     let config = Arc::new(Config::default());
     let (mut to_client, mut to_server) = (RecvBuffer::new(), RecvBuffer::new());
@@ -49,7 +49,7 @@ pub fn run(client: Choices, server: Choices, mut wire: Wire) {
         }
     }
     let said = &serving.said;
-    // Of LOGIN and LOGOUT the server itself says what there is to say.
+    // The server itself answers LOGIN and LOGOUT.
     let heard: Vec<_> = asking.heard.iter().filter(|(_, text)| text.starts_with(ANSWER)).cloned().collect();
     match wire.fault() {
         Fault::None => {
@@ -81,7 +81,7 @@ struct Asking {
     /// The condition and the text of each answer.
     heard: Vec<(bool, String)>,
     bodies: Vec<u8>,
-    /// The messages that were given.
+    /// The messages that the client appended.
     appended: Vec<Vec<u8>>,
     size: u64,
     left: u8,
@@ -143,7 +143,7 @@ impl Asking {
         true
     }
 
-    /// One command, or two of them at once; the last is LOGOUT.
+    /// Gives one command, or two of them at once; the last one is LOGOUT.
     fn next(&mut self, tx: &mut SendBuffer) {
         for _ in 0..=self.choices.pick(2) {
             let all = SequenceSet::from(1..=9);
@@ -170,7 +170,7 @@ impl Asking {
             }
         }
         if self.heard.len() == self.given && self.left > 0 {
-            // Nothing of it could be given now.
+            // No command could be given now.
             self.next(tx);
         }
     }
@@ -180,7 +180,7 @@ struct Serving {
     server: Server<Secure>,
     choices: Choices,
     said: Vec<(bool, String)>,
-    /// The messages that came, but for those that were refused before.
+    /// The messages that arrived; `None` for those that were refused before.
     appended: Vec<Option<Vec<u8>>>,
     over: bool,
 }
@@ -231,7 +231,7 @@ impl Serving {
         true
     }
 
-    /// What is said of the next command, noted.
+    /// Makes and records the answer to the next command.
     fn status(&mut self, yes: bool) -> String {
         let text = format!("{ANSWER}{}", self.said.len());
         self.said.push((yes, text.clone()));

@@ -1,4 +1,5 @@
-//! SMTP and LMTP, both sides joined: what a client says of a recipient is what the server's application did.
+//! SMTP and LMTP, both sides joined: the client's result for a recipient must match what the server's application
+//! did.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +13,17 @@ use proto_smtp::{Config, Dialect, Pipelining};
 use crate::joined::{Fault, Wire};
 use crate::play::{Choices, channel};
 
-/// More than both of them ever need.
+/// More steps than both sides ever need.
 const STEPS: usize = 20_000;
 
-/// What clients send.
+/// The messages that clients send.
 const MESSAGES: [&[u8]; 5] =
     [b"x\r\n", b".\r\n..\r\n.x\r\n", b"", b"x\r\n.\r\nQUIT\r\nRSET\r\n", b"\r\n.x\r\n\r\n"];
 
-/// Plays it to its end.
+/// Plays the conversation to its end.
 ///
 /// # Panics
-/// If the client says of a recipient what did not happen.
+/// If the client reports a result for a recipient that did not happen.
 pub fn run(mut client: Choices, server: Choices, mut wire: Wire) {
     let dialect = if client.pick(2) == 0 { Dialect::Smtp } else { Dialect::Lmtp };
     let pipelining =
@@ -111,7 +112,7 @@ impl Asking {
         }
     }
 
-    /// The next message, or the end.
+    /// Starts the next message, or ends the session.
     fn next(&mut self, tx: &mut SendBuffer) -> Result<Progress, Error> {
         loop {
             let number = self.letters.len();
@@ -141,7 +142,7 @@ impl Asking {
         Some((if whole { letter.in_one_chunk(message.len() as u64) } else { letter }, message))
     }
 
-    /// The connection is gone.
+    /// The connection is lost.
     fn lost(&mut self, tx: &SendBuffer) {
         for letter in &mut self.letters {
             let _ = letter.lost(&self.client, tx);
@@ -162,7 +163,7 @@ impl Asking {
                         assert_eq!(content, None, "{to}: {:?}, {self:?}", recipient.outcome());
                     }
                     Outcome::Uncertain => {
-                        // Either may be: the answer to another recipient ended the session, or nothing came.
+                        // Either is possible: the answer to another recipient ended the session, or no answer came.
                         assert!(fault == Fault::Cut || serving.left, "{to} is uncertain: {self:?}");
                     }
                     other => assert!(matches!(other, Outcome::Uncertain), "{to} has no outcome: {other:?}"),
@@ -174,7 +175,7 @@ impl Asking {
                 );
             }
         }
-        assert!(delivered.is_empty(), "nobody sent {delivered:?}");
+        assert!(delivered.is_empty(), "not sent: {delivered:?}");
     }
 }
 
@@ -191,7 +192,7 @@ struct Serving {
     prdr: bool,
     message: Vec<u8>,
     delivered: BTreeMap<String, Vec<u8>>,
-    /// The application has said 421.
+    /// The application has answered 421.
     left: bool,
     over: bool,
 }
@@ -273,7 +274,7 @@ impl Serving {
         let _ = self.server.reply(reply, response, tx);
     }
 
-    /// The message is there: one answer, or one for each.
+    /// The message is complete: gives one answer, or one for each recipient.
     fn end(&mut self, reply: Reply, tx: &mut SendBuffer) {
         let each = (self.prdr || self.dialect == Dialect::Lmtp) && self.choices.pick(2) == 1;
         let one = if each { Response::ok() } else { self.verdict() };
@@ -293,7 +294,7 @@ impl Serving {
     }
 }
 
-/// What the application says.
+/// The application's answer.
 fn verdict(choices: &mut Choices) -> Response<'static> {
     match choices.pick(12) {
         1 | 5 => Response::new(Code::MAILBOX_UNAVAILABLE, "no"),

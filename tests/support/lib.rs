@@ -1,7 +1,7 @@
-//! What fuzz targets and tests share: a machine and its application as one player, the conversation that a string of
-//! bytes stands for, and the invariants that hold for every one.
+//! Shared by fuzz targets and tests: a machine and its application as one player, the conversation that an input
+//! encodes, and the invariants of every conversation.
 //!
-//! Fuzz targets call the same functions as the tests, so that what they find is replayed by an ordinary test.
+//! Fuzz targets call the same functions as the tests, so that an ordinary test replays every finding.
 
 /// The examples of the README compile.
 #[cfg(doctest)]

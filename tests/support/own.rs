@@ -1,9 +1,9 @@
-//! A SASL mechanism that an application has brought along, as careless as one can be: what its server does next is what
-//! the client says. What a machine relies on must hold all the same.
+//! A deliberately careless SASL mechanism provided by the application: the client decides what its server does next.
+//! The machine's guarantees must hold all the same.
 //!
 //! ```text
-//! ?  a challenge             v  who is this?              d  as v, and goes on behind the answer
-//! !  let the client in       s  what is stored of it?     anything else: an error
+//! ?  a challenge             v  ask the application     d  as v, and continue after the answer
+//! !  accept the client       s  request stored keys     anything else: an error
 //! ```
 
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl ServerExchange for Exchange {
         })
     }
 
-    /// Whatever the application says.
+    /// Whatever the application answers.
     fn answer(&mut self, _: AuthVerdict) -> ServerStep {
         if self.dances { ServerStep::Challenge(b"because".to_vec()) } else { ServerStep::Accepted }
     }

@@ -1,8 +1,9 @@
-//! Every parser alone, on any bytes: what can be read can be written, and what was written is read and written so again.
+//! Every parser alone, on arbitrary bytes: what parses can be encoded, and what was encoded parses and encodes to the
+//! same bytes.
 //!
-//! The first byte of an input chooses the parser, the second how it is to read; what is behind the first line end is
-//! read. A capital letter in the second place says that the bytes come many times over, so that work that grows faster
-//! than its input is seen by a fuzzer that has a clock.
+//! The first byte of an input chooses the parser, the second its options; the bytes after the first line end are
+//! parsed. A capital letter as the second byte repeats the bytes many times, so that a fuzzer's timeout detects work
+//! that grows faster than its input.
 
 use std::mem::discriminant;
 
@@ -17,13 +18,13 @@ use proto_smtp::types::{
     Notify, OriginalRecipient, Priority, PriorityProfile, Response, Solicitation,
 };
 
-/// How many bytes there are at least where they come many times over.
+/// The least number of bytes after repetition.
 const MANY: usize = 64 * 1024;
 
-/// Reads any bytes.
+/// Parses arbitrary bytes.
 ///
 /// # Panics
-/// If what was read cannot be written, or reads as something else then.
+/// If a parsed value cannot be encoded, or does not parse as the same value again.
 pub fn parsers(data: &[u8]) {
     let end = data.iter().position(|&byte| byte == b'\n').unwrap_or(data.len());
     let bytes = data.get(end + 1..).unwrap_or_default();
@@ -45,16 +46,16 @@ pub fn parsers(data: &[u8]) {
 fn imap_response(bytes: &[u8]) {
     let strict = parse::response(bytes, &Context::strict());
     let tolerant = parse::response(bytes, &Context::tolerant());
-    // Views are read when they are looked at.
+    // Views are parsed when they are accessed.
     let _ = (format!("{strict:?}"), format!("{tolerant:?}"));
-    // What is read tolerantly need not be what can be said.
+    // What the lenient parser accepts need not be encodable.
     if matches!(strict, ImapResponse::Unparsed(_)) {
         return;
     }
     let mut written = Vec::new();
     encode::response(&strict, &mut written);
     if written.is_empty() {
-        // What cannot be said is left out, and here that is everything.
+        // What cannot be encoded is left out, and here that is everything.
         return;
     }
     let again = parse::response(&written, &Context::strict());
@@ -84,7 +85,7 @@ fn imap_command(bytes: &[u8], options: Options) {
         assert!(line.bytes.is_empty(), "{why}");
         return;
     }
-    // Numbers that a sequence names twice are named once, and the like: what was written once is written so again.
+    // A set drops duplicate numbers, for example, so the first encoding is the reference.
     let read = parse::command(&line.bytes, &Context::strict());
     let mut twice = CommandBuffer::default();
     let again = read.as_ref().is_ok_and(|(tag, again)| {
@@ -112,7 +113,7 @@ fn imap_append(bytes: &[u8], options: Options) {
     assert!(parse::is_append_payload(&line.bytes), "{}", line.bytes.escape_ascii());
 }
 
-/// What announces a literal, whatever stands before it.
+/// Finds what announces a literal, whatever precedes it.
 fn imap_frames(bytes: &[u8]) {
     for line in bytes.split(|&byte| byte == b'\n') {
         if let LineEnd::Literal(announced) = frame::ending(line) {
@@ -137,8 +138,8 @@ fn imap_frames(bytes: &[u8]) {
     }
 }
 
-/// A parameter that nobody knows is written behind the others, and an initial response that is no base64 is not
-/// written: so what was written once is written so again.
+/// Unknown parameters are encoded after the others, and an initial response that is not base64 is dropped, so the
+/// first encoding is the reference.
 fn smtp_command(line: &[u8]) {
     let write = |command: &Command<'_>| {
         let mut tx = SendBuffer::new();
@@ -174,7 +175,7 @@ fn smtp_reply(bytes: &[u8]) {
     assert_eq!(tx.take().escape_ascii().to_string(), written.escape_ascii().to_string());
 }
 
-/// What can be read is written in a way that reads the same.
+/// Encodes a parsed value and asserts that it parses as the same value.
 macro_rules! same {
     ($text:expr, $kind:ident) => {
         if let Ok(value) = $kind::parse($text) {
@@ -187,7 +188,7 @@ macro_rules! same {
     };
 }
 
-/// What a command is made of.
+/// The values that commands are made of.
 fn smtp_values(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     same!(text, Address);
@@ -205,7 +206,7 @@ fn smtp_values(bytes: &[u8]) {
     same!(text, EtrnNode);
 }
 
-/// Dots that are put on come off again, however the message is cut; and any bytes come off the same in every chunking.
+/// Unstuffing inverts dot-stuffing for every split, and gives the same result for arbitrary bytes in every split.
 fn smtp_data(bytes: &[u8], how: u8) {
     let endings = if how.is_multiple_of(2) { LineEndings::Require } else { LineEndings::Normalize };
     let bare = if how % 4 < 2 { BareNewline::Reject } else { BareNewline::Accept };
@@ -227,7 +228,7 @@ fn smtp_data(bytes: &[u8], how: u8) {
     assert_eq!(unstuffed(bytes, bytes.len().max(1), bare), unstuffed(bytes, 1, bare));
 }
 
-/// Takes the dots off bytes that come in pieces.
+/// Unstuffs bytes that come in pieces.
 fn unstuffed(bytes: &[u8], piece: usize, bare: BareNewline) -> (Vec<u8>, Stop) {
     let mut unstuffing = DotUnstuffer::new(bare);
     let (mut content, mut held) = (Vec::new(), Vec::new());

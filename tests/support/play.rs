@@ -1,14 +1,14 @@
-//! Playing a conversation: bytes come in pieces, a player takes them, and a record says in which order what happened.
+//! Plays a conversation: bytes arrive in pieces, a player handles them, and a record lists what happened in order.
 //!
-//! This file knows no protocol. A player is a machine with an application, whatever its channel, and goes through
-//! STARTTLS by itself.
+//! This module knows no protocol. A player is a machine with an application, on either channel, and upgrades itself
+//! by STARTTLS.
 
 use std::fmt::{self, Debug};
 
 use proto_mail::trace::TraceSpan;
 use proto_mail::{ChannelBinding, Error, RecvBuffer, Secure, SendBuffer};
 
-/// An application's free will, as a string of bytes. When it is used up, every choice is 0.
+/// The application's decisions, as a string of bytes. When it is used up, every choice is 0.
 #[derive(Debug, Clone)]
 pub struct Choices {
     bytes: Vec<u8>,
@@ -16,7 +16,7 @@ pub struct Choices {
 }
 
 impl Choices {
-    /// The choices that these bytes stand for: `0` is the first, `1` the second and so on.
+    /// The choices that these bytes encode: `0` is the first, `1` the second and so on.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
         Self { bytes: bytes.to_vec(), at: 0 }
@@ -30,42 +30,42 @@ impl Choices {
     }
 }
 
-/// One thing that happened in a conversation, in the order in which it did.
+/// One thing that happened in a conversation.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// The peer said something, with so many line ends.
+    /// The peer sent bytes with this many line ends.
     Heard(usize),
-    /// The application saw an event, described.
+    /// The application received an event, described.
     Event(String),
-    /// What `Debug` shows of the machine.
+    /// The machine's `Debug` output.
     Shown(String),
-    /// The application saw a piece of a body.
+    /// The application received a piece of a body.
     Piece(Vec<u8>),
-    /// Bytes left, and whether the machine called them secret.
+    /// Bytes were sent; whether the machine marked them as secret.
     Told(Vec<u8>, bool),
-    /// A client's application gave a command that has so many lines of this name.
+    /// A client's application gave a command that takes this many lines of this name.
     Given(&'static str, usize),
-    /// A server owes so many answers more than one to what it heard: LMTP has one for each recipient.
+    /// A server owes this many additional answers: LMTP has one for each recipient.
     Owes(usize),
-    /// Somebody's identity was proved: the peer's to a server, ours to a client's server.
+    /// An identity was proved: the peer's to a server, or the client's own to its server.
     Proved,
-    /// A server's application has said no to somebody.
+    /// A server's application rejected credentials.
     Refused,
-    /// A proxy speaks for somebody else from here on: what was proved counts no more.
+    /// A proxy speaks for another client from here on, so earlier proofs no longer count.
     Forgotten,
-    /// Something took effect that only who has authenticated may do.
+    /// Something took effect that requires authentication.
     NeedsProof(&'static str),
-    /// Something was surfaced or done that must not be on cleartext.
+    /// Something was reported or done that must not happen on cleartext.
     NeedsTls(&'static str),
-    /// TLS is in place; what follows is another session.
+    /// TLS is in place; what follows is a new session.
     Secured,
-    /// So many bytes that came in cleartext lay there when TLS began, to be read under it.
+    /// This many cleartext bytes were still buffered when TLS began.
     Crossed(usize),
     /// The session failed.
     Failed(Error),
 }
 
-/// On one line and readable: it is looked at when a invariant is broken.
+/// Readable and on one line, for the report of a broken invariant.
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -79,8 +79,8 @@ impl fmt::Debug for Entry {
             Self::Given(verb, lines) => write!(f, "gave {lines} {verb}"),
             Self::Owes(answers) => write!(f, "owes {answers} answers more"),
             Self::Proved => f.write_str("proved an identity"),
-            Self::Refused => f.write_str("refused somebody"),
-            Self::Forgotten => f.write_str("speaks for somebody else"),
+            Self::Refused => f.write_str("rejected credentials"),
+            Self::Forgotten => f.write_str("speaks for another client"),
             Self::NeedsProof(what) => write!(f, "needs proof: {what}"),
             Self::NeedsTls(what) => write!(f, "needs TLS: {what}"),
             Self::Secured => f.write_str("TLS"),
@@ -90,27 +90,27 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// What came of a conversation.
+/// The result of a conversation.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
-    /// Everything, in order.
+    /// Everything that happened, in order.
     pub entries: Vec<Entry>,
-    /// How many bytes had been heard when TLS came.
+    /// How many bytes had been received when TLS began.
     pub secured_at: Option<usize>,
-    /// The most bytes of the peer's that lay unread after everything was looked at.
+    /// The most bytes from the peer that remained unread after a step.
     pub held: usize,
-    /// The most bytes that one step put out.
+    /// The most bytes that one step output.
     pub put_out: usize,
-    /// The machine was neither closed nor wanted to read.
+    /// The machine was not closed but did not want to read.
     pub stuck: bool,
-    /// What a trace shows of both directions, if one was taken.
+    /// The trace of both directions, if one was taken.
     pub traced: Vec<u8>,
-    /// What `Debug` shows of the machine at the end.
+    /// The machine's `Debug` output at the end.
     pub shown: String,
 }
 
 impl Record {
-    /// The peer said something more.
+    /// Records bytes from the peer.
     pub fn heard(&mut self, more: usize) {
         match self.entries.last_mut() {
             Some(Entry::Heard(lines)) => *lines += more,
@@ -118,17 +118,17 @@ impl Record {
         }
     }
 
-    /// An event.
+    /// Records an event.
     pub fn event(&mut self, event: &impl Debug) {
         self.entries.push(Entry::Event(format!("{event:?}")));
     }
 
-    /// A piece of a body.
+    /// Records a piece of a body.
     pub fn piece(&mut self, bytes: &[u8]) {
         self.entries.push(Entry::Piece(bytes.to_vec()));
     }
 
-    /// What came of something that the application tried: a refusal is worth noting.
+    /// Records the outcome of an attempt by the application, if it was refused.
     pub fn tried<T>(&mut self, what: &'static str, outcome: Result<T, Error>) -> Option<T> {
         match outcome {
             Ok(value) => Some(value),
@@ -139,14 +139,14 @@ impl Record {
         }
     }
 
-    /// A command that the application gave, if it could.
+    /// Records a command that the application gave, if the machine accepted it.
     pub fn given<T>(&mut self, verb: &'static str, outcome: Result<T, Error>) -> Option<T> {
         let given = self.tried(verb, outcome)?;
         self.entries.push(Entry::Given(verb, 1));
         Some(given)
     }
 
-    /// What was put out leaves. False: there was nothing.
+    /// Takes the pending output. Returns false if there was none.
     pub fn send(&mut self, tx: &mut SendBuffer) -> bool {
         self.put_out = self.put_out.max(tx.len());
         for chunk in tx.chunks() {
@@ -157,7 +157,7 @@ impl Record {
         sent > 0
     }
 
-    /// What was told to a trace since this was asked last.
+    /// Takes what was traced since the last call.
     fn take_trace(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) {
         for what in rx.take_trace().into_iter().chain(tx.take_trace()) {
             if let TraceSpan::Text(text) = what {
@@ -166,7 +166,7 @@ impl Record {
         }
     }
 
-    /// TLS is in place: the bytes before it are all behind us.
+    /// Records the upgrade to TLS.
     pub fn secured(&mut self, rx: &RecvBuffer) {
         self.secured_at = Some(rx.received_total() as usize);
         self.entries.push(Entry::Secured);
@@ -175,7 +175,7 @@ impl Record {
         }
     }
 
-    /// What the application saw, however the input was cut: neighbouring pieces are one.
+    /// What the application received, independent of the split: neighbouring pieces are joined.
     #[must_use]
     pub fn seen(&self) -> Vec<Entry> {
         let mut seen: Vec<Entry> = Vec::new();
@@ -199,7 +199,7 @@ impl Record {
         told.collect::<Vec<_>>().concat()
     }
 
-    /// The part behind the moment at which TLS came.
+    /// The part of the record after the upgrade to TLS.
     #[must_use]
     pub fn under_tls(&self) -> Self {
         let at = self.entries.iter().position(|entry| *entry == Entry::Secured);
@@ -208,7 +208,7 @@ impl Record {
     }
 }
 
-/// The channel of every session under TLS here: the same each time, its nonces too, so that two runs can be compared.
+/// The channel of every session under TLS here: always the same, nonces included, so that runs can be compared.
 #[must_use]
 pub fn channel() -> Secure {
     Secure::tls(ChannelBinding::TlsExporter([b'c'; 32])).with_seed([b's'; 32])
@@ -216,25 +216,25 @@ pub fn channel() -> Secure {
 
 /// A machine and its application.
 pub trait Player {
-    /// Takes the next thing that happened and lets the application act on it. False: nothing more for now.
+    /// Takes the next event and lets the application act on it. Returns false if there is none for now.
     ///
     /// # Errors
     /// The session is over.
     fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error>;
 
-    /// Nothing more happens by itself: late answers are given and delays end. False: there are none.
+    /// Gives deferred answers and ends delays when nothing else happens. Returns false if there are none.
     ///
     /// # Errors
     /// The session is over.
     fn rest(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error>;
 
-    /// What the machine awaits does not come.
+    /// The machine's timeout expires.
     ///
     /// # Errors
     /// The session is over.
     fn time_out(&mut self, tx: &mut SendBuffer) -> Result<(), Error>;
 
-    /// A server goes down; a client has no words for that.
+    /// Shuts a server down; clients do nothing.
     fn go_down(&mut self, _: &mut SendBuffer) {}
 
     /// Whether the session has ended in order.
@@ -243,34 +243,34 @@ pub trait Player {
     /// Whether the machine wants more input.
     fn wants_read(&self, tx: &SendBuffer) -> bool;
 
-    /// What `Debug` shows of the machine.
+    /// The machine's `Debug` output.
     fn show(&self) -> String;
 }
 
-/// Whether somebody takes a trace: the session goes the same way.
+/// Whether a trace is taken, which must not change the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trace {
-    /// Both buffers tell of what passes.
+    /// Both buffers trace.
     Taken,
-    /// They don't.
+    /// No trace.
     None,
 }
 
 /// The most bytes of a line that a trace shows.
 const TRACED: usize = 1024;
 
-/// What happens when the peer has said everything.
+/// What happens when the peer's input is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// It closes.
+    /// The peer closes.
     Closed,
-    /// It is silent, and time runs out.
+    /// The peer is silent, and the timeout expires.
     TimedOut,
-    /// The server goes down.
+    /// The server shuts down.
     GoingDown,
 }
 
-/// Feeds the pieces, one read each, and then ends the session. What is sent leaves at once.
+/// Feeds the pieces, one per read, and then ends the session. Output is taken at once.
 pub fn play<'p>(
     player: impl Player,
     pieces: impl IntoIterator<Item = &'p [u8]>,
@@ -281,8 +281,8 @@ pub fn play<'p>(
     converse(player, |_| pieces.next(), ending, trace)
 }
 
-/// Lets a peer speak that listens: it is given what was new since it spoke last, and says its next piece, one read. When
-/// it has no more to say the session ends.
+/// Plays with a peer that reacts: it receives the new output since its last turn and returns its next piece, one per
+/// read. When it returns `None` the session ends.
 pub fn converse<P: AsRef<[u8]>>(
     mut player: impl Player,
     peer: impl FnMut(&[Entry]) -> Option<P>,
@@ -351,7 +351,7 @@ fn talk<P: AsRef<[u8]>>(
     }
 }
 
-/// Takes everything that there is.
+/// Handles all pending events.
 fn pump(
     player: &mut impl Player,
     rx: &mut RecvBuffer,
@@ -376,7 +376,7 @@ fn pump(
     }
 }
 
-/// Goes on asking a machine that has failed. It should say what it said, and put out nothing.
+/// Calls a failed machine again. It must return the same error and output nothing.
 fn ask_again(player: &mut impl Player, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) {
     for more in [&b""[..], b"\r\n", b"220 again\r\n* OK again\r\nM1 OK again\r\nEHLO again\r\n"] {
         rx.extend(more);

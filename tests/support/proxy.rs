@@ -1,30 +1,31 @@
-//! Headers of the PROXY protocol: any bytes are read at every length, and what was read is written and read again.
+//! PROXY protocol headers: arbitrary bytes are parsed at every length, and parsed headers are encoded and parsed
+//! again.
 //!
-//! This file has a writer of its own, since the library only reads.
+//! This module has its own encoder, since the library only parses.
 
 use std::net::{IpAddr, SocketAddr};
 
 use proto_mail::proxy::{Header, MAX_HEADER_LEN, parse};
 
-/// Reads a header from any bytes, as they come: byte by byte.
+/// Parses a header from arbitrary bytes, byte by byte.
 ///
 /// # Panics
-/// If what was said with fewer bytes is not said with more, or what was read is not read again once it is written.
+/// If more bytes change the result, or an encoded header does not parse as itself.
 pub fn proxy(bytes: &[u8]) {
     let mut known = Ok(None);
     for end in 0..=bytes.len().min(MAX_HEADER_LEN + 16) {
         let now = parse(bytes.get(..end).unwrap_or_default());
         match known {
             Ok(None) => {}
-            _ => assert_eq!(now, known, "{} bytes are something else than fewer", end),
+            _ => assert_eq!(now, known, "the result changed with {} bytes", end),
         }
         if let Ok(Some((_, length))) = now {
             assert!(length <= end && length <= MAX_HEADER_LEN, "{length} of {end} bytes");
             if known == Ok(None) {
-                assert_eq!(length, end, "known with the last byte of the header, and not before or behind");
+                assert_eq!(length, end, "complete with exactly the last byte of the header");
             }
         }
-        assert!(end < MAX_HEADER_LEN || now != Ok(None), "whoever has so many bytes needs no more");
+        assert!(end < MAX_HEADER_LEN || now != Ok(None), "no header is longer than the limit");
         known = now;
     }
     if let Ok(Some((header, _))) = known {
@@ -34,7 +35,7 @@ pub fn proxy(bytes: &[u8]) {
     }
 }
 
-/// Version 1.
+/// Encodes version 1.
 fn line(header: &Header) -> Vec<u8> {
     let Header::Relayed { source, destination } = header else { return b"PROXY UNKNOWN\r\n".to_vec() };
     let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
@@ -42,7 +43,7 @@ fn line(header: &Header) -> Vec<u8> {
     format!("PROXY {family} {from} {to} {} {}\r\n", source.port(), destination.port()).into_bytes()
 }
 
-/// Version 2.
+/// Encodes version 2.
 fn binary(header: &Header) -> Vec<u8> {
     let (command, family, addresses) = match header {
         Header::Local => (0x20, 0, Vec::new()),

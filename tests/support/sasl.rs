@@ -1,14 +1,14 @@
-//! Both roles of every mechanism, joined through somebody who changes what is said.
+//! Both roles of every mechanism, joined through an attacker who changes messages.
 //!
-//! The first line chooses: the mechanism, whose password the client has, how the channel is bound, what was offered and
-//! what the server's application thinks. Each line behind it is what happens to the next message on its way: `0` nothing,
-//! `1` the rest of the line comes in its place, `2` a byte is another, `3` it ends early, `4` the rest of the line
-//! comes behind it. A role is alone where every message of the other is replaced.
+//! The first line chooses the mechanism, the client's password, the channel binding, what was offered and what the
+//! server's application decides. Each following line says what happens to the next message: `0` nothing, `1` the rest
+//! of the line replaces it, `2` one byte is changed, `3` it is truncated, `4` the rest of the line is appended. If
+//! every message of a role is replaced, the other role is alone.
 //!
-//! Whatever happens: nothing panics, the exchange ends, and `Debug` shows no secret. Where nothing is changed the right
-//! credentials are accepted and the wrong ones are not. And in SCRAM a server believes only a client that has the
-//! password, and whom it heard as it spoke; a client believes only a server that has its keys and heard
-//! the same.
+//! Whatever happens, nothing panics, the exchange ends, and `Debug` shows no secret. If nothing is changed, the right
+//! credentials are accepted and wrong ones are rejected. In SCRAM a server accepts only a client that has the
+//! password and whose messages arrived unchanged; a client accepts only a server that has its keys and received the
+//! same messages.
 
 use proto_mail::sasl::{self, ClientExchange, SaslContext, ServerExchange, ServerStep};
 use proto_mail::token::AuthQuestion;
@@ -21,7 +21,7 @@ use crate::who::keys;
 /// Plays an exchange.
 ///
 /// # Panics
-/// If a promise is broken.
+/// If a guarantee is broken.
 pub fn exchange(data: &[u8]) {
     let end = data.iter().position(|&byte| byte == b'\n').unwrap_or(data.len());
     let (choices, changes) = (data.get(..end).unwrap_or_default(), data.get(end + 1..).unwrap_or_default());
@@ -46,15 +46,15 @@ pub fn exchange(data: &[u8]) {
     }
 }
 
-/// What was chosen before anything was said.
+/// What was chosen before the exchange.
 #[derive(Debug)]
 struct Terms {
     mechanism: Mechanism,
     /// The client's credentials are those that the server's application knows.
     knows: bool,
-    /// And it is bound to the channel that the server is bound to, if it is.
+    /// The channel is that of the server, if the exchange is bound to one.
     right: bool,
-    /// The application says no, or that it cannot tell, whatever it hears.
+    /// The application always rejects or reports a failure.
     stubborn: bool,
     bound: [ChannelBinding; 2],
     offered: Mechanisms,
@@ -75,7 +75,7 @@ impl Terms {
         let bound = match choices.pick(4) {
             0 => [exporter.clone(), exporter],
             1 => [ChannelBinding::None, ChannelBinding::None],
-            // Somebody sits between two channels.
+            // An attacker relays between two channels.
             2 => [exporter, ChannelBinding::TlsExporter([b'd'; 32])],
             _ => [ChannelBinding::None, exporter],
         };
@@ -113,7 +113,7 @@ impl Terms {
         }
     }
 
-    /// What the application says: it knows one user.
+    /// The application's answer: it knows one user.
     fn answer(&self, question: &AuthQuestion) -> AuthVerdict {
         let yes = match question {
             AuthQuestion::Keys { hash, .. } => return AuthVerdict::Keys(Box::new(keys(*hash))),
@@ -133,11 +133,11 @@ impl Terms {
     }
 }
 
-/// What carries messages, and what it does to them.
+/// Carries messages and changes them.
 struct Wire<'c> {
     changes: Vec<&'c [u8]>,
     at: usize,
-    /// Whether a message came as another.
+    /// Whether a message was changed.
     changed: bool,
 }
 
@@ -160,7 +160,7 @@ impl Wire<'_> {
     }
 }
 
-/// Runs the exchange; `None`: one of them gave up.
+/// Runs the exchange; `None` if a role aborted it.
 fn run(
     client: &mut dyn ClientExchange,
     server: &mut dyn ServerExchange,

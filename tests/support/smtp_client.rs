@@ -1,4 +1,4 @@
-//! An SMTP client whose application gives the commands that its choices say, whenever the client is idle.
+//! An SMTP client whose application gives the commands that its choices select, whenever the client is idle.
 
 use std::mem;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use crate::invariants::{PASSWORD, TOKEN};
 use crate::play::{Choices, Entry, Player, Record, channel};
 use crate::smtp_mail;
 
-/// The client under test, wherever it is on its way to TLS.
+/// The client under test, at any point on its way to TLS.
 pub struct Asking {
     session: Session,
     application: Application,
-    /// What the application that begins under TLS will choose.
+    /// The choices of the application after TLS.
     afresh: Choices,
 }
 
@@ -27,11 +27,11 @@ enum Session {
     Cleartext(Client<Cleartext>),
     Negotiating(StartTls),
     Secure(Client<Secure>),
-    /// It failed on its way through the gate.
+    /// It failed during the upgrade to TLS.
     Gone(Error),
 }
 
-/// What comes next for the session itself.
+/// The next step of the session itself.
 #[derive(PartialEq, Eq)]
 enum Next {
     GoOn,
@@ -39,7 +39,7 @@ enum Next {
 }
 
 impl Asking {
-    /// Before the server's greeting.
+    /// Starts before the server's greeting.
     #[must_use]
     pub fn new(config: Arc<Config>, secure: bool, choices: Choices, afresh: Choices) -> Self {
         let session = if secure {
@@ -67,7 +67,7 @@ impl Asking {
         Ok(())
     }
 
-    /// Looks for the answer to STARTTLS.
+    /// Looks for the reply to STARTTLS.
     fn negotiate(
         &mut self,
         rx: &mut RecvBuffer,
@@ -170,17 +170,17 @@ impl Player for Asking {
 struct Application {
     choices: Choices,
     transaction: Option<Transaction>,
-    /// What is left over of it, for the next command.
+    /// The rest of the transaction, for the next command.
     rest: Option<Transaction>,
-    /// What it sends.
+    /// The message to send.
     message: &'static [u8],
-    /// A message goes part by part.
+    /// How the message is sent, if in parts.
     parts: Option<Parts>,
-    /// The transaction's message goes as it is.
+    /// The message is sent as a whole.
     whole: bool,
 }
 
-/// How a message goes that goes part by part.
+/// How a message is sent in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Parts {
     /// Every part by BDAT.
@@ -189,10 +189,10 @@ enum Parts {
     Urls,
 }
 
-/// A message that may go as one chunk.
+/// A message that may be sent as one chunk.
 const WHOLE: &[u8] = b"x\r\n..\r\n.x\r\n";
 
-/// How a client on one channel proves an identity.
+/// How a client on one channel authenticates.
 type Prove<C> = fn(&mut Client<C>, Mechanism, Credentials, &mut SendBuffer) -> Result<(), Error>;
 
 impl Application {
@@ -271,7 +271,7 @@ impl Application {
         Next::GoOn
     }
 
-    /// Commands that few give, and those that make no sense.
+    /// Rare and invalid commands.
     fn extra<C: Channel>(
         &mut self,
         choice: u8,
@@ -293,7 +293,7 @@ impl Application {
                 }
             }
             18 => {
-                // One behind the other, where that may be.
+                // Pipelined, where that is allowed.
                 for _ in 0..2 {
                     if let Some(said) = smtp_mail::attributes(Attributes::xforward(), self.choices.pick(4)) {
                         record.given("XFORWARD", client.xforward(&said, tx));
@@ -333,7 +333,7 @@ impl Application {
         record.given("AUTHENTICATE", prove(client, mechanism, credentials, tx));
     }
 
-    /// A message to one, two or three recipients, as a transaction.
+    /// Sends a message to one, two or three recipients, as a transaction.
     fn transact<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
         let recipients = self.choices.pick(3) + 1;
         let Some(mut transaction) = smtp_mail::mail_of(0).map(Transaction::new) else { return };
@@ -394,7 +394,8 @@ impl Application {
             if whole {
                 writer.write_payload(&Bytes::from_static(message), tx)?;
             } else {
-                // A dot at the very beginning, one behind a line end that two calls share, and no line end.
+                // A dot at the very beginning, one after a line end that is split between two calls, and no final
+                // line end.
                 writer.write(b".x\r", tx)?;
                 writer.write(b"\n.\r\nx", tx)?;
             }
@@ -415,7 +416,7 @@ impl Application {
         }
     }
 
-    /// The next step of a message that goes part by part.
+    /// The next step of a message that is sent in parts.
     fn part<C: Channel>(
         &mut self,
         parts: Parts,
@@ -483,7 +484,7 @@ fn past<C: Channel>(
     client.data_writer()?.finish(tx)
 }
 
-/// A chunk whose application counts badly, and learns it.
+/// A chunk with a wrong size, which the machine must report.
 fn wrong<C: Channel>(
     client: &mut Client<C>,
     bytes: &[u8],
@@ -499,7 +500,7 @@ fn wrong<C: Channel>(
     client.data_writer()?.finish(tx)
 }
 
-/// What no client can do now, or ever.
+/// Commands that no client can send now, or ever.
 fn senseless<C: Channel>(client: &mut Client<C>, tx: &mut SendBuffer, record: &mut Record) {
     record.tried("write", client.data_writer().map(drop));
     record.tried("VRFY", client.vrfy("x\r\nNOOP", tx));
@@ -509,7 +510,7 @@ fn senseless<C: Channel>(client: &mut Client<C>, tx: &mut SendBuffer, record: &m
     record.tried(
         "BDAT",
         client.bdat(1, ChunkEnd::Last, tx).and_then(|()| {
-            // It was offered: then it is to be done.
+            // It was offered, so it must be done.
             client.data_writer()?.write(b"x", tx)?;
             client.data_writer()?.finish(tx)
         }),

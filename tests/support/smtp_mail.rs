@@ -1,14 +1,14 @@
-//! What an SMTP client's application has to send: envelopes with every parameter, messages of every kind, and what
-//! commands of extensions say.
+//! What an SMTP client's application sends: envelopes with every parameter, messages of every kind, and arguments of
+//! extension commands.
 //!
-//! This file knows no session. An application picks by number; `0` is always the plain one.
+//! This module knows no session. An application picks by number; `0` is always the plain one.
 
 use proto_smtp::client::{Content, Transaction};
 use proto_smtp::types::{Attribute, Attributes, Command, EtrnNode, Mail, Rcpt};
 
 use crate::play::Choices;
 
-/// MAIL as it can be given, with and without what extensions allow.
+/// MAIL commands, with and without extension parameters.
 const MAILS: [&str; 14] = [
     "<x@example.com>",
     "<x@example.com> SIZE=61",
@@ -26,7 +26,7 @@ const MAILS: [&str; 14] = [
     "<x@example.com> PRDR",
 ];
 
-/// RCPT likewise.
+/// RCPT commands, likewise.
 const RCPTS: [&str; 6] = [
     "<x@example.com>",
     "<x@Example.COM> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;x@x CONNEG",
@@ -36,7 +36,7 @@ const RCPTS: [&str; 6] = [
     "<postmaster>",
 ];
 
-/// Messages whose lines have nothing in them that a command has.
+/// Messages without a line that looks like a command.
 const MESSAGES: [&[u8]; 9] = [
     b"x\r\n..\r\n.x\r\n",
     b"x\r\n\r\n\xc3\xa9\r\n",
@@ -49,25 +49,25 @@ const MESSAGES: [&[u8]; 9] = [
     b"\r\n.\r\n",
 ];
 
-/// A header that says that there are others.
+/// A header that announces more parts.
 const MULTIPART: &[u8] = b"Content-Type: MULTIPART/mixed\r\n\r\n\xc3\xa9\r\n";
 
 const LONG: &str = "++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++++";
 
-/// A URL that proves what its reader may do.
+/// A URL that grants access by itself.
 pub const URL: &str = "imap://x@x/x;urlauth=submit+x:internal:4711";
 
-/// What NO-SOLICITING, LIMITS and others may object to, and the message that belongs to it.
+/// A message and its envelope, which NO-SOLICITING, LIMITS and others may refuse.
 pub struct Letter {
     /// The envelope.
     pub transaction: Transaction,
     /// The message.
     pub message: &'static [u8],
-    /// How many recipients there are.
+    /// The number of recipients.
     pub recipients: u8,
 }
 
-/// A message to up to three recipients, chosen in every respect.
+/// A message to up to three recipients; the choices select everything.
 pub fn letter(choices: &mut Choices) -> Option<Letter> {
     let mut transaction = Transaction::new(mail(MAILS[index(choices, MAILS.len())])?);
     let recipients = choices.pick(4);
@@ -85,19 +85,19 @@ pub fn letter(choices: &mut Choices) -> Option<Letter> {
     Some(Letter { transaction, message, recipients })
 }
 
-/// The MAIL of that number.
+/// The MAIL command with this number.
 #[must_use]
 pub fn mail_of(number: u8) -> Option<Mail<'static>> {
     mail(MAILS[usize::from(number) % MAILS.len()])
 }
 
-/// The RCPT of that number.
+/// The RCPT command with this number.
 #[must_use]
 pub fn rcpt_of(number: u8) -> Option<Rcpt<'static>> {
     rcpt(RCPTS[usize::from(number) % RCPTS.len()])
 }
 
-/// What XCLIENT or XFORWARD may say: something, more, nothing, and what no line can hold.
+/// Arguments of XCLIENT and XFORWARD: some, more, none, and one that no line can hold.
 #[must_use]
 pub fn attributes(none: Attributes<'static>, number: u8) -> Option<Attributes<'static>> {
     match number {
@@ -109,7 +109,7 @@ pub fn attributes(none: Attributes<'static>, number: u8) -> Option<Attributes<'s
     .ok()
 }
 
-/// Whose messages ETRN asks for.
+/// The argument of ETRN.
 #[must_use]
 pub fn node() -> Option<EtrnNode<'static>> {
     EtrnNode::parse("@x.example").ok()
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_that_can_be_chosen_can_be_read() {
+    fn every_choice_parses() {
         assert!((0..MAILS.len() as u8).all(|number| mail_of(number).is_some()));
         assert!((0..RCPTS.len() as u8).all(|number| rcpt_of(number).is_some()));
         assert!(node().is_some());

@@ -1,4 +1,4 @@
-//! An SMTP server whose application answers yes or no, now or later, as its choices say.
+//! An SMTP server whose application answers yes or no, now or later, as its choices select.
 
 use std::mem;
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use crate::harness::Variant;
 use crate::play::{Choices, Entry, Player, Record, channel};
 use crate::who::{accepted, rejected};
 
-/// The server under test, whatever its channel.
+/// The server under test, on either channel.
 pub struct Serving {
     session: Session,
     application: Application,
-    /// What the application that begins under TLS will choose.
+    /// The choices of the application after TLS.
     afresh: Choices,
     /// A STARTTLS that will be accepted later.
     late: Option<StartTlsRequest>,
     opening: Opening,
-    /// What the machine put out before it was played: its greeting.
+    /// The greeting, which the machine outputs before it is played.
     greeting: SendBuffer,
 }
 
-/// What comes before the greeting, where it waits.
+/// What precedes a delayed greeting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Opening {
     /// Nothing.
     Usual,
-    /// The client's first words, if it cannot wait.
+    /// The client's first command, if it does not wait.
     Held,
-    /// Somebody who does not want this client.
+    /// The server refuses the client.
     TurnsAway,
 }
 
@@ -43,19 +43,19 @@ enum Opening {
 enum Session {
     Cleartext(Server<Cleartext>),
     Secure(Server<Secure>),
-    /// It failed on its way through the gate.
+    /// It failed during the upgrade to TLS.
     Gone(Error),
 }
 
 impl Serving {
-    /// Before the client's first command. `terms`: what the configuration says.
+    /// Starts before the client's first command. `terms` come from the configuration.
     #[must_use]
     pub fn new(config: Arc<Config>, secure: bool, terms: Terms, choices: Choices, afresh: Choices) -> Self {
         let (mut greeting, mut choices) = (SendBuffer::new(), choices);
-        // Some are sent away at once.
+        // Some clients are refused at once.
         let way = if terms.variant == Variant::Odd { choices.pick(5) } else { 0 };
         let refusal = match way {
-            1 => Some(Response::new(Code::FAILED, "nobody here")),
+            1 => Some(Response::new(Code::FAILED, "no such user")),
             2 => Some(Response::new(Code::UNAVAILABLE, "not now")),
             _ => None,
         };
@@ -106,7 +106,7 @@ impl Serving {
         let upgraded = server.accept(request, tx);
         match upgraded.and_then(|upgrade| upgrade.complete(channel(), rx)) {
             Ok(mut server) => {
-                // What was put out is the last of the cleartext.
+                // The last output in cleartext.
                 record.send(tx);
                 record.secured(rx);
                 trust(&mut server, self.application.terms);
@@ -177,7 +177,7 @@ impl Player for Serving {
                 verdict_given(server, request, verdict, tx, record);
                 Ok(true)
             }
-            // The client speaks first, if it wants to.
+            // The client may send first.
             (_, None) if self.opening == Opening::Held && rx.received_total() == 0 && !rx.is_closed() => {
                 Ok(false)
             }
@@ -233,34 +233,34 @@ impl Player for Serving {
     }
 }
 
-/// What the configuration says.
+/// Terms from the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms {
-    /// Whether mail needs an identity.
+    /// Whether mail requires authentication.
     pub proof: Proof,
     /// SMTP or LMTP.
     pub dialect: Dialect,
-    /// What else.
+    /// Further settings.
     pub variant: Variant,
 }
 
-/// Whoever speaks is believed to be a proxy, where everything is offered.
+/// Where everything is offered, every client is trusted as a proxy.
 fn trust<C: Channel>(server: &mut Server<C>, terms: Terms) {
     if terms.variant == Variant::Lenient {
         server.offer(Extension::ALL.into_iter().collect());
     }
 }
 
-/// Whether mail needs an identity.
+/// Whether mail requires authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
-    /// Anybody may hand in.
+    /// Any client may submit.
     NotNeeded,
-    /// Only who has authenticated.
+    /// Only authenticated clients may submit.
     Needed,
 }
 
-/// The answer that was put off, given now; or else a delay that ends.
+/// Gives the deferred answer, or ends a delay.
 fn rest<C: Channel>(
     server: &mut Server<C>,
     late: Option<Late>,
@@ -277,7 +277,7 @@ fn rest<C: Channel>(
     Ok(true)
 }
 
-/// An answer that is owed.
+/// An answer that is still owed.
 enum Late {
     Reply(Reply, Response<'static>),
     Verdict(AuthRequest, AuthVerdict),
@@ -289,7 +289,7 @@ struct Application {
     late: Option<Late>,
     /// How many recipients were accepted since MAIL.
     recipients: usize,
-    /// The client asked for a reply for each of them.
+    /// The client requested a reply for each of them.
     prdr: bool,
 }
 
@@ -331,7 +331,7 @@ impl Application {
         }
         record.event(&event);
         match event {
-            // Only where somebody might: else every conversation would begin with a choice.
+            // Only where an identity is possible; otherwise every conversation would begin with a choice.
             Event::Hello(..) if self.terms.variant == Variant::Odd => self.hello(server, tx, record),
             Event::Mail(mail, reply) => {
                 (self.recipients, self.prdr) = (0, mail.prdr);
@@ -344,7 +344,7 @@ impl Application {
             Event::Data(reply) => self.reply(reply, Response::start_data(), server, tx, record),
             Event::XClient(_, reply) => {
                 self.reply(reply, Response::ok(), server, tx, record);
-                // Whatever was said: a session that began anew offers nothing of this by itself.
+                // After a session reset the machine offers none of this by itself.
                 trust(server, self.terms);
             }
             Event::Burl(url, _, reply) => {
@@ -374,9 +374,9 @@ impl Application {
         let response = match self.choices.pick(9) {
             0 | 2 => yes,
             1 | 3 => Response::try_again(),
-            // An application that says 421 wants to end the session.
+            // An application that answers 421 wants to end the session.
             4 => Response::new(Code::UNAVAILABLE, "going down"),
-            5 => Response::new(Code::MAILBOX_UNAVAILABLE, "nobody\nhere"),
+            5 => Response::new(Code::MAILBOX_UNAVAILABLE, "no such\nuser"),
             choice @ (6 | 7) => {
                 self.reply_each(reply, choice == 7, server, tx, record);
                 return;
@@ -397,7 +397,7 @@ impl Application {
         }
     }
 
-    /// An answer for each recipient, or for one too many.
+    /// Answers each recipient, or one too many.
     fn reply_each<C: Channel>(
         &mut self,
         reply: Reply,
@@ -412,10 +412,10 @@ impl Application {
                 0 => Response::ok(),
                 1 => Response::try_again(),
                 2 => Response::new(Code::UNAVAILABLE, "not now"),
-                _ => Response::new(Code::MAILBOX_UNAVAILABLE, "nobody\nhere"),
+                _ => Response::new(Code::MAILBOX_UNAVAILABLE, "no such\nuser"),
             })
             .collect();
-        // Two replies more: one before them, and one for all.
+        // Two more replies: one before them, and one for all.
         record.entries.push(Entry::Owes(if self.prdr { count + 1 } else { 0 }));
         record.tried("reply", server.reply_each(reply, &responses, tx));
     }
@@ -425,7 +425,7 @@ impl Application {
         let no = match self.choices.pick(4) {
             1 => Response::new(Code::MAILBOX_UNAVAILABLE, "not you"),
             2 => Response::new(Code::UNAVAILABLE, "not now"),
-            // That is no refusal.
+            // This is not a refusal.
             3 => Response::ok(),
             _ => return,
         };
@@ -434,7 +434,7 @@ impl Application {
     }
 }
 
-/// Gives an answer. After a yes to XCLIENT nobody is known any more.
+/// Gives an answer. Accepting XCLIENT resets the identity.
 fn answer<C: Channel>(
     server: &mut Server<C>,
     reply: Reply,

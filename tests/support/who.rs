@@ -1,6 +1,6 @@
-//! The one user that the applications of servers know, and what they say of everybody.
+//! The one user that servers' applications know, and their answers about every user.
 //!
-//! This file knows mechanisms and no protocol.
+//! This module knows mechanisms and no protocol.
 
 use std::sync::LazyLock;
 
@@ -10,10 +10,10 @@ use proto_mail::{AuthRequest, AuthVerdict, Secret};
 
 use crate::invariants::PASSWORD;
 
-/// What the salt of their keys is.
+/// The salt of the user's keys.
 pub const SALT: &[u8; 16] = b"a salt of theirs";
 
-/// Yes: with the keys of [`PASSWORD`], if it is keys that are asked for.
+/// Accepts: gives the keys of [`PASSWORD`] if the mechanism asks for keys.
 #[must_use]
 pub fn accepted(request: &AuthRequest) -> AuthVerdict {
     match request.question() {
@@ -22,7 +22,7 @@ pub fn accepted(request: &AuthRequest) -> AuthVerdict {
     }
 }
 
-/// No: with keys that nobody has, if it is keys that are asked for.
+/// Rejects: gives decoy keys if the mechanism asks for keys.
 #[must_use]
 pub fn rejected(request: &AuthRequest) -> AuthVerdict {
     match request.question() {
@@ -35,10 +35,10 @@ pub fn rejected(request: &AuthRequest) -> AuthVerdict {
     }
 }
 
-/// The keys of [`PASSWORD`]. Derived once: that takes longer than a whole conversation.
+/// The keys of [`PASSWORD`]. Derived once, since that takes longer than a whole conversation.
 ///
 /// # Panics
-/// Never: they were written here.
+/// Never: the text is a constant.
 #[must_use]
 #[expect(clippy::expect_used, reason = "it was written here")]
 pub fn keys(hash: ScramHash) -> ScramKeys {
