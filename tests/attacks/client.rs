@@ -1,7 +1,8 @@
-//! A client under attack: its machine, its application, the server that the row makes of us, and the channel between.
+//! A client under attack: its machine, its application, the server that the row describes, and the channel between
+//! them.
 //!
-//! This file knows how bytes and TLS go to and fro, in whatever pieces; it knows no protocol. There is no network: a
-//! handshake succeeds unless there are cleartext bytes in its place, which is for the machine to see.
+//! This module moves bytes and TLS in both directions, in pieces of any size; it knows no protocol. There is no
+//! network: a handshake succeeds unless cleartext bytes arrive in its place, which the machine must detect.
 
 mod acts;
 pub(crate) mod imap_peer;
@@ -25,14 +26,14 @@ use crate::cuts::{self, Cut};
 use crate::script::{Config, Ending, Row, Security, Serve, Step, Then, bytes, filled_for};
 use crate::verdict::{Observed, Piece, judge};
 
-/// What a client's program does: it logs in, takes or sends a message, and leaves.
+/// A client's program: it logs in, fetches or sends a message, and ends the session.
 pub(crate) trait Application: Sized {
     type Protocol: ClientProtocol;
 
-    /// Sets up. `None`: the program refuses what the row gives it, before it connects.
+    /// Sets up the program. `None`: it refuses the row's arguments before it connects.
     fn new(config: &Config) -> Option<(Self, <Self::Protocol as io_mio::Protocol>::Config)>;
 
-    /// An event on cleartext, where the user chose that.
+    /// Handles an event on cleartext, if the user allowed cleartext.
     fn cleartext(
         &mut self,
         event: EventOf<'_, <Self::Protocol as io_mio::Protocol>::Cleartext>,
@@ -40,7 +41,7 @@ pub(crate) trait Application: Sized {
         tx: &mut SendBuffer,
     ) -> Next;
 
-    /// An event under TLS.
+    /// Handles an event under TLS.
     fn secure(
         &mut self,
         event: EventOf<'_, <Self::Protocol as io_mio::Protocol>::Secure>,
@@ -48,10 +49,10 @@ pub(crate) trait Application: Sized {
         tx: &mut SendBuffer,
     ) -> Next;
 
-    /// All that it was told and might show.
+    /// Everything that the program received and might show.
     fn shown(&mut self) -> Vec<u8>;
 
-    /// The server is silent: goes on with what takes long. `None`: there is nothing.
+    /// Continues with deferred work while the server is silent. `None`: there is none.
     fn rest(
         &mut self,
         machine: &mut <Self::Protocol as io_mio::Protocol>::Secure,
@@ -65,49 +66,49 @@ pub(crate) type EventOf<'e, M> = <M as Machine>::Event<'e>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     GoOn,
-    /// It did what it was to do.
+    /// The application did its task.
     Done,
-    /// It gives up.
+    /// The application gives up.
     Fail,
 }
 
 /// A server that answers commands.
 pub(crate) trait Server: Default {
-    /// The client put this out.
+    /// Receives the client's output.
     fn hear(&mut self, bytes: &[u8]);
 
-    /// TLS begins: what was said before is another session's.
+    /// TLS begins: a new session starts.
     fn secured(&mut self);
 
-    /// The next command, or part of one that wants an answer. It is not answered yet.
+    /// The next command, or the next part that needs an answer. It is still unanswered.
     fn next(&mut self) -> Option<String>;
 
-    /// It will not be answered: the row does that itself.
+    /// Leaves the command unanswered, since the row answers it.
     fn leave(&mut self);
 
-    /// What the last command or part is answered with.
+    /// The answer to the last command or part.
     fn answer(&mut self, serve: &Serve) -> Answer;
 
-    /// The tag of the last command, where there are any.
+    /// The tag of the last command, if the protocol has tags.
     fn tag(&self) -> String {
         String::new()
     }
 
-    /// Moves what was heard into the record.
+    /// Moves what was received into the record.
     fn told(&mut self, seen: &mut Observed);
 }
 
-/// What a server says to a command.
+/// A server's answer to a command.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) text: String,
     pub(crate) stop: bool,
-    /// The script has come to this mark.
+    /// The script has reached this mark.
     pub(crate) mark: Option<&'static str>,
 }
 
 impl Answer {
-    /// The answer that the row has for this command, if it has one.
+    /// The row's own answer to this command, if it has one.
     pub(crate) fn overridden(serve: &Serve, verb: &str, said: &mut Vec<String>) -> Option<Self> {
         let other = serve.overrides.get(verb)?;
         if other.once && said.iter().any(|before| before == verb) {
@@ -122,13 +123,13 @@ impl Answer {
     }
 }
 
-/// The way to TLS.
+/// The stages up to TLS.
 enum Session<P: ClientProtocol> {
     /// TLS comes first.
     Connected,
     Cleartext(P::Cleartext),
     Negotiating(P::Negotiation),
-    /// The handshake is to come.
+    /// The handshake is still to come.
     Upgrading(P::Upgrade),
     Secure(P::Secure),
     Over {
@@ -136,9 +137,9 @@ enum Session<P: ClientProtocol> {
     },
 }
 
-/// What is repeated is as long as the row says, up to here.
+/// Up to this size repeated data has exactly the length that the row gives.
 const MOST_EXACT: usize = 1_200_000;
-/// More than that is a flood, and goes on for so many bytes: past the limit of a line, six times.
+/// A longer repetition is a flood, and is limited to this many bytes: six times the limit of a line.
 const FLOOD: usize = 400_000;
 
 /// One run of a row.
@@ -149,29 +150,29 @@ struct Run<'r, A: Application, S> {
     config: <A::Protocol as io_mio::Protocol>::Config,
     server: S,
     cut: Cut,
-    /// How long each of the texts was that the server said unasked.
+    /// The length of each text that the server sent unasked.
     said: Vec<usize>,
     rx: RecvBuffer,
     tx: SendBuffer,
-    /// Bytes put out, in all and before the last command.
+    /// The number of bytes output, in total and before the last command.
     put_out: usize,
     pending_at: usize,
     seen: Observed,
 }
 
-/// What becomes of a connection when the script has come to its end.
+/// What happens to a connection at the end of the script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// The server closes.
     Closed,
-    /// It is silent, and time runs out.
+    /// The server is silent, and the timeout expires.
     TimedOut,
 }
 
-/// Runs a row against the client that it attacks: whole, and cut in every way.
+/// Runs a row against the client that it attacks: whole, and with every split.
 ///
 /// # Panics
-/// If something comes of it that the row does not allow.
+/// If the result is not what the row requires.
 pub(crate) fn run(row: &Row) {
     let [Step::Act { name, args }] = row.steps.as_slice() else {
         return match row.role.as_str() {
@@ -201,20 +202,20 @@ fn every_way(row: &Row, play: fn(&Row, Cut, End) -> (Observed, Vec<usize>)) {
     }
 }
 
-/// What the notes of a few rows ask, in terms of what was seen.
+/// Checks the notes of a few rows in terms of the observations.
 fn notes(row: &Row, seen: &Observed) -> Option<bool> {
     let contains = |text: &[u8], part: &str| String::from_utf8_lossy(text).contains(part);
     match row.id.as_str() {
-        // The greeting is surfaced, and the client that has a name refuses to go on without saying it.
+        // The greeting is reported, and a client with this setting refuses to continue without it.
         "IC-PRE-06" => Some(contains(&seen.shown, "PreAuth") && seen.client == Some(false)),
-        // `y,,`: the client could bind the channel, and nobody offered it.
+        // `y,,`: the client supports channel binding, but the server did not offer it.
         "IC-AUTH-12" => Some(contains(&seen.data("tls"), " eSws")),
         "SC-DATA-19" => Some(seen.message.ends_with(&row.config.body) || seen.client == Some(false)),
         _ => None,
     }
 }
 
-/// Plays a row against a client. Says what was seen, and how long each text was that was said unasked.
+/// Plays a row against a client. Returns the observations and the length of each text that was sent unasked.
 pub(crate) fn play<A: Application, S: Server>(row: &Row, cut: Cut, end: End) -> (Observed, Vec<usize>) {
     let begun = Instant::now();
     let Some((application, config)) = A::new(&row.config) else {
@@ -238,7 +239,7 @@ pub(crate) fn play<A: Application, S: Server>(row: &Row, cut: Cut, end: End) -> 
         tx,
         put_out: 0,
         pending_at: 0,
-        // There is one connection here and no way to another: those that are offered one go over sockets, too.
+        // There is only one connection here; rows that offer a second one also run over sockets.
         seen: Observed { second_listener: Some(false), ..Observed::default() },
     };
     run.script();
@@ -262,13 +263,13 @@ impl<A: Application, S: Server> Run<'_, A, S> {
                 }
                 Step::Tls(_) => self.handshake(),
                 Step::Serve(serve) => self.serve(serve),
-                // Nothing moves by itself here.
+                // Nothing happens by itself here.
                 Step::Sleep(_) => {}
                 Step::End(Ending::Closed) => {
                     self.rx.close();
                     self.pump();
                 }
-                other => panic!("{}: nobody can do that to a client: {other:?}", row.id),
+                other => panic!("{}: no step for a client: {other:?}", row.id),
             }
         }
     }
@@ -280,7 +281,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
         self.say(&pieces);
     }
 
-    /// Bytes below TLS. Above it they are the end.
+    /// Bytes on the TCP stream, below TLS. Under TLS they end the session.
     fn receive_raw(&mut self, template: &str) {
         if let Session::Secure(_) = self.session {
             panic!("{}: that is seen with real TLS only", self.row.id);
@@ -305,7 +306,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
         filled_for(self.row, &self.server.tag(), template)
     }
 
-    /// The client receives these pieces, one read each.
+    /// The client receives these pieces, one per read.
     fn say(&mut self, pieces: &[Vec<u8>]) {
         for piece in pieces {
             if matches!(self.session, Session::Over { .. }) {
@@ -313,7 +314,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
             }
             self.rx.extend(piece);
             if matches!(self.session, Session::Upgrading(_)) {
-                // Cleartext in the place of a handshake.
+                // Cleartext in place of a handshake.
                 self.handshake();
             } else {
                 self.pump();
@@ -349,14 +350,14 @@ impl<A: Application, S: Server> Run<'_, A, S> {
         }
     }
 
-    /// Nobody answers who waits for a handshake.
+    /// Whether the client waits for a handshake and therefore answers nothing.
     const fn is_deaf(&self) -> bool {
         matches!(self.session, Session::Over { .. } | Session::Upgrading(_) | Session::Connected)
     }
 
     /// The peer does its part of the handshake.
     fn handshake(&mut self) {
-        // Whoever goes on in cleartext does not answer a ServerHello.
+        // A peer that continues in cleartext does not answer a ServerHello.
         let session = std::mem::replace(&mut self.session, Session::Over { done: false });
         self.session = match session {
             Session::Connected => {
@@ -391,13 +392,13 @@ impl<A: Application, S: Server> Run<'_, A, S> {
         true
     }
 
-    /// Takes everything that there is.
+    /// Handles all pending events.
     fn pump(&mut self) {
         while self.step() {}
         self.flush();
     }
 
-    /// What was put out leaves. False: there was nothing.
+    /// Takes the pending output. Returns false if there was none.
     fn flush(&mut self) -> bool {
         let bytes = self.tx.take();
         if bytes.is_empty() {
@@ -410,7 +411,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
         true
     }
 
-    /// The next event. False: nothing more for now.
+    /// Handles the next event. Returns false if there is none for now.
     fn step(&mut self) -> bool {
         let (rx, tx) = (&mut self.rx, &mut self.tx);
         let session = std::mem::replace(&mut self.session, Session::Over { done: false });
@@ -438,7 +439,7 @@ impl<A: Application, S: Server> Run<'_, A, S> {
             Session::Negotiating(negotiation) => match negotiation.advance(rx, tx) {
                 Ok(Negotiation::Pending(negotiation)) => (Session::Negotiating(negotiation), false),
                 Ok(Negotiation::Ready(upgrade)) => (Session::Upgrading(upgrade), false),
-                // There is no going on without.
+                // The session cannot continue without it.
                 Ok(Negotiation::Refused(_)) => (Session::Over { done: false }, false),
                 Err(error) => (failed(error, &mut self.seen.shown), false),
             },
@@ -453,13 +454,13 @@ impl<A: Application, S: Server> Run<'_, A, S> {
             other => (other, false),
         };
         self.session = session;
-        // What is sent may be what a machine waits for.
+        // The machine may wait for its output to be sent.
         let sent = self.flush();
         let over = matches!(self.session, Session::Over { .. } | Session::Upgrading(_) | Session::Connected);
         (moved || sent) && !over
     }
 
-    /// What becomes of a client that is not over yet.
+    /// Ends a client that is still active.
     fn end(&mut self, end: End) {
         self.seen.closed = matches!(self.session, Session::Over { .. });
         if end == End::Closed && !self.is_deaf() {
@@ -475,14 +476,14 @@ impl<A: Application, S: Server> Run<'_, A, S> {
             self.session = failed(error, &mut self.seen.shown);
         }
         self.flush();
-        // A handshake, or an answer to STARTTLS, that never comes is an end, too.
+        // A handshake, or a reply to STARTTLS, that never comes also ends the session.
         self.seen.client = Some(matches!(self.session, Session::Over { done: true }));
         let shown = self.application.shown();
         self.seen.shown.extend(shown);
     }
 }
 
-/// The client is told why it is over.
+/// Tells the client why the session ended.
 fn failed<P: ClientProtocol>(error: impl fmt::Display + fmt::Debug, shown: &mut Vec<u8>) -> Session<P> {
     shown.extend(format!("{error}\n{error:?}\n").into_bytes());
     Session::Over { done: false }
@@ -498,7 +499,7 @@ impl Next {
     }
 }
 
-/// The channel of every session under TLS here. It can be bound to, and nonces are the same each time.
+/// The channel of every session under TLS here. It has a channel binding, and nonces are the same each time.
 pub(crate) fn channel() -> Secure {
     Secure::tls(ChannelBinding::TlsExporter([7; 32])).with_seed([9; 32])
 }

@@ -1,28 +1,28 @@
-//! How what a machine receives is cut into reads.
+//! How a machine's input is split into reads.
 //!
-//! This file knows lengths and nothing else.
+//! This module only knows lengths.
 
 use crate::script::{Row, Step};
 
-/// How many ways at random each row is cut in.
+/// The number of random splits for each row.
 const RANDOM: u32 = 20;
-/// With a flood in it, so many: they are long.
+/// The number for rows with a flood, which take long.
 const RANDOM_FLOODS: u32 = 3;
 
-/// One way.
+/// One way to split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
     /// Each text in one read.
     Whole,
-    /// Each byte in a read of its own.
+    /// Each byte in its own read.
     Bytes,
-    /// The text of this number in two, at this place.
+    /// The text with this number in two reads, split at this offset.
     At(usize, usize),
-    /// From this seed.
+    /// At random, from this seed.
     Random(u32),
 }
 
-/// The ways for a client's row whose texts, said unasked, are so long.
+/// The ways to split a client's row, given the length of each text that is sent unasked.
 pub(crate) fn ways(row: &Row, texts: &[usize]) -> Vec<Cut> {
     let flooded = row.steps.iter().any(|step| matches!(step, Step::Repeat { .. }));
     let mut ways = vec![Cut::Bytes];
@@ -37,7 +37,7 @@ pub(crate) fn ways(row: &Row, texts: &[usize]) -> Vec<Cut> {
 }
 
 impl Cut {
-    /// The text of this number in its pieces.
+    /// The pieces of the text with this number.
     pub(crate) fn pieces(self, number: usize, text: &[u8]) -> Vec<Vec<u8>> {
         match self {
             Self::At(text_cut, at) if text_cut == number => {
@@ -49,7 +49,7 @@ impl Cut {
         }
     }
 
-    /// An answer in its pieces.
+    /// The pieces of an answer.
     pub(crate) fn answer(self, text: &[u8]) -> Vec<Vec<u8>> {
         match self {
             Self::Bytes => text.chunks(1).map(<[u8]>::to_vec).collect(),
@@ -59,7 +59,7 @@ impl Cut {
         }
     }
 
-    /// How much of a flood comes at once, when so much of it has come.
+    /// How much of a flood comes at once, after so much of it has come.
     pub(crate) fn repeated(self, sent: usize) -> usize {
         match self {
             Self::Bytes if sent < 4096 => 1,

@@ -1,7 +1,7 @@
-//! What only sockets and real TLS can show: certificates, truncation, bytes in the wrong place of the stream, sessions
-//! that are resumed, kept or joined to another.
+//! Attacks that need sockets and real TLS: certificates, truncation, bytes in the wrong place of the stream, and
+//! sessions that are resumed, kept or spliced.
 //!
-//! Rows with steps are played by `wire`. Those without have a function of their own here, by their id.
+//! `wire` plays rows with steps. Rows without steps have their own function here, selected by their id.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -29,20 +29,20 @@ use crate::wire::{self, certificates, connector, server_config, target};
 /// Runs a row.
 ///
 /// # Panics
-/// If it does not hold, or nobody knows how to look.
+/// If it does not hold, or has no function here.
 pub(crate) fn run(row: &Row) {
     if !matches!(row.steps.as_slice(), [Step::Act { .. }]) {
         return over_sockets(row);
     }
     let holds = match row.id.as_str() {
-        "DR-01" => a_kept_session_serves_its_own_route_alone(),
-        "DR-02" => nobody_sends_or_takes_early_data(),
-        "DR-03" => a_protocol_that_was_not_offered_is_refused(),
+        "DR-01" => a_pooled_session_serves_only_its_route(),
+        "DR-02" => never_sends_or_accepts_early_data(),
+        "DR-03" => rejects_a_protocol_that_was_not_offered(),
         "DR-04" => no_session_is_resumed(),
-        "DR-05" => octets_that_came_with_the_answer_are_seen(),
-        "DR-09" => sessions_of_two_modes_cannot_be_joined(),
-        "DR-10" => a_trace_of_a_login_has_no_credential(),
-        other => panic!("nobody knows how to look at {other}"),
+        "DR-05" => detects_bytes_that_arrive_with_the_starttls_reply(),
+        "DR-09" => sessions_of_two_tls_modes_cannot_be_spliced(),
+        "DR-10" => a_login_trace_holds_no_credential(),
+        other => panic!("no function for row {other}"),
     };
     let seen = Observed { notes: Some(holds), ..Observed::default() };
     judge(row, &seen).unwrap_or_else(|why| panic!("{}, {}: {why}", row.id, row.title));
@@ -56,10 +56,10 @@ fn over_sockets(row: &Row) {
     }
 }
 
-/// Rows of the clients whose point is a second connection, or what a handshake makes of bytes that are no TLS: the machine
+/// Rows of the clients that test a second connection, or how a handshake fails on bytes that are not TLS: the machine
 /// alone has neither.
 #[test]
-fn a_handshake_that_fails_is_not_tried_again_with_less() {
+fn never_retries_a_failed_handshake_with_less_security() {
     let rows = ["imap-client", "smtp-client"].into_iter().flat_map(crate::rows_of);
     let plaintext = |row: &Row| row.steps.windows(2).any(|pair| matches!(pair, [Step::Sleep(_), _]));
     let of_sockets = |row: &Row| {
@@ -77,7 +77,7 @@ const EARLY_DATA: u16 = 42;
 const PRE_SHARED_KEY: u16 = 41;
 const APPLICATION_PROTOCOLS: u16 = 16;
 
-/// Makes so many connections to a server that gives out tickets. Returns each ClientHello's extensions, and whether each
+/// Connects this often to a server that issues tickets. Returns each ClientHello's extensions, and whether each
 /// handshake was a full one.
 fn hellos(connections: usize) -> Vec<(Vec<u16>, bool)> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -97,7 +97,7 @@ fn hellos(connections: usize) -> Vec<(Vec<u16>, bool)> {
                         connection.complete_io(&mut socket).unwrap();
                     }
                     let full = connection.handshake_kind() == Some(rustls::HandshakeKind::Full);
-                    // The greeting goes with the tickets, so that the client has seen them.
+                    // The greeting follows the tickets, so the client has received them.
                     connection.writer().write_all(b"* OK [CAPABILITY IMAP4rev1] ready\r\n").unwrap();
                     connection.complete_io(&mut socket).unwrap();
                     let _ = connection.complete_io(&mut socket);
@@ -118,7 +118,7 @@ fn hellos(connections: usize) -> Vec<(Vec<u16>, bool)> {
         .collect()
 }
 
-/// The first record that a client sends, left where it is.
+/// Peeks at the first record that a client sends.
 fn client_hello(socket: &TcpStream) -> Vec<u8> {
     socket.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
     let mut hello = vec![0; 16 * 1024];
@@ -153,9 +153,10 @@ fn no_session_is_resumed() -> bool {
     hellos(2).iter().all(|(extensions, full)| *full && !extensions.contains(&PRE_SHARED_KEY))
 }
 
-/// Not even to a server that would take it, and not from a client that would send it.
-fn nobody_sends_or_takes_early_data() -> bool {
-    let server = Serving::start::<ImapServer>(&Arc::default(), Mode::Implicit);
+/// A client sends no early data to a server that would accept it, and a server accepts none from a client that sends
+/// it.
+fn never_sends_or_accepts_early_data() -> bool {
+    let server = TestServer::start::<ImapServer>(&Arc::default(), Mode::Implicit);
     let mut roots = rustls::RootCertStore::empty();
     let authority = rustls::pki_types::pem::PemObject::from_pem_slice(certificates().authority.as_bytes());
     roots.add(authority.unwrap()).unwrap();
@@ -182,9 +183,9 @@ fn nobody_sends_or_takes_early_data() -> bool {
     taken == [false, false] && hellos(2).iter().all(|(extensions, _)| !extensions.contains(&EARLY_DATA))
 }
 
-/// Nothing is offered unless it is asked for. What is offered must be taken: a server that knows other names only, and one
-/// that answers with another name all the same.
-fn a_protocol_that_was_not_offered_is_refused() -> bool {
+/// A client offers no protocol unless configured, and requires the one that it offers: against a server that knows
+/// other names only, and one that answers with another name.
+fn rejects_a_protocol_that_was_not_offered() -> bool {
     let silent = hellos(1).iter().all(|(extensions, _)| !extensions.contains(&APPLICATION_PROTOCOLS));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -210,7 +211,7 @@ fn a_protocol_that_was_not_offered_is_refused() -> bool {
     let chooses_another = refused(|socket| {
         let _ = socket.read(&mut [0; 4096]);
         let _ = socket.write_all(&hello_with_protocol(b"http/1.1"));
-        // Whether the client goes on: at most an alert comes.
+        // Whether the client continues; at most an alert comes.
         let mut answer = Vec::new();
         let _ = socket.read_to_end(&mut answer);
         assert!(answer.first().is_none_or(|&kind| kind == 21), "the client goes on: {answer:?}");
@@ -218,7 +219,7 @@ fn a_protocol_that_was_not_offered_is_refused() -> bool {
     silent && knows_others && chooses_another
 }
 
-/// A ServerHello of TLS 1.2 that chooses this protocol.
+/// A ServerHello of TLS 1.2 that selects this protocol.
 fn hello_with_protocol(name: &[u8]) -> Vec<u8> {
     let len = name.len() as u8;
     let protocol = [&[0, 16, 0, len + 3, 0, len + 1, len][..], name].concat();
@@ -235,9 +236,9 @@ fn hello_with_protocol(name: &[u8]) -> Vec<u8> {
     [&[22, 3, 3, 0, message.len() as u8][..], &message].concat()
 }
 
-/// What comes with the answer to STARTTLS is an injection, be it TLS itself: nobody could have said it yet. And the same
-/// with a server.
-fn octets_that_came_with_the_answer_are_seen() -> bool {
+/// Bytes that arrive with the reply to STARTTLS are an injection, even if they are TLS, since the peer could not have
+/// sent them yet. The same holds for a server.
+fn detects_bytes_that_arrive_with_the_starttls_reply() -> bool {
     let record = b"\x16\x03\x03\x00\x04\x0e\x00\x00\x00";
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -253,7 +254,7 @@ fn octets_that_came_with_the_answer_are_seen() -> bool {
         });
         connector().connect::<ImapClient>(&target(port, Security::StartTls), &Arc::default()).unwrap_err()
     });
-    let server = Serving::start::<SmtpServer>(&Arc::default(), Mode::StartTls);
+    let server = TestServer::start::<SmtpServer>(&Arc::default(), Mode::StartTls);
     let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
     let _ = socket.read(&mut [0; 100]).unwrap();
     socket.write_all(&[b"EHLO x.example.test\r\nSTARTTLS\r\n", &record[..]].concat()).unwrap();
@@ -268,26 +269,26 @@ fn is_injection(error: &Error) -> bool {
     error.kind() == ErrorKind::Security && matches!(error, Error::Protocol(error) if *error == injection)
 }
 
-/// Somebody on the way says STARTTLS to one side and joins the other's TLS to it. The certificate is right; the greeting
-/// is missing, or there is one too many.
-fn sessions_of_two_modes_cannot_be_joined() -> bool {
-    let imap = Serving::start::<ImapServer>(&Arc::default(), Mode::StartTls);
+/// An attacker sends STARTTLS to one side and splices the other side's TLS into it. The certificate is valid; a
+/// greeting is missing or surplus.
+fn sessions_of_two_tls_modes_cannot_be_spliced() -> bool {
+    let imap = TestServer::start::<ImapServer>(&Arc::default(), Mode::StartTls);
     let implicit = spliced::<ImapPeer>(imap.port, &["", "x STARTTLS\r\n"], Security::ImplicitTls, |target| {
         let connector = connector().deadlines(Deadlines::uniform(Duration::from_millis(400)));
         let mut connection = connector.connect::<ImapClient>(target, &Arc::default()).unwrap();
         connection.drive(|_, _, _| Ok::<Option<()>, Error>(None)).is_err()
     });
-    let smtp = Serving::start::<SmtpServer>(&Arc::default(), Mode::Implicit);
+    let smtp = TestServer::start::<SmtpServer>(&Arc::default(), Mode::Implicit);
     let starttls = spliced::<SmtpPeer>(smtp.port, &[], Security::StartTls, |target| {
         let mut connection = connector().connect::<SmtpClient>(target, &Arc::default()).unwrap();
-        // The greeting answers nothing that the client said: it never learns that it may go on.
+        // The greeting answers no command of the client, so the client never continues.
         io_mio::delivery::wait_until_ready(&mut connection).is_err()
     });
     implicit && starttls
 }
 
-/// Connects through somebody who says these lines to the server first, and is itself the server of the cleartext part
-/// towards the client.
+/// Connects through an attacker that sends these lines to the server first, and plays the server of the cleartext
+/// part towards the client.
 fn spliced<S: Server + Send>(
     port: u16,
     lines: &[&str],
@@ -320,7 +321,7 @@ fn spliced<S: Server + Send>(
     })
 }
 
-/// Serves a client up to its STARTTLS, and agrees to that.
+/// Serves a client up to its STARTTLS, and accepts that.
 fn lead_to_tls<S: Server>(mut client: &TcpStream, mut server: S) {
     let serve = Serve { capabilities: vec!["STARTTLS".into()], ..Serve::default() };
     client.write_all(b"220 mx.example.test\r\n").unwrap();
@@ -337,17 +338,17 @@ fn lead_to_tls<S: Server>(mut client: &TcpStream, mut server: S) {
     }
 }
 
-/// The control rows of both protocols: `wire` looks into the trace of each of them.
-fn a_trace_of_a_login_has_no_credential() -> bool {
+/// The control rows of both protocols: `wire` checks the trace of each of them.
+fn a_login_trace_holds_no_credential() -> bool {
     let control = |file: &str, id: &str| crate::rows_of(file).into_iter().find(|row| row.id == id).unwrap();
     wire::run::<ImapProgram, ImapPeer>(&control("imap-client", "IC-OK-01"));
     wire::run::<SmtpProgram, SmtpPeer>(&control("smtp-client", "SC-OK-01"));
     true
 }
 
-/// Two ways to one place: a session of one is not used for the other, idle as it is.
-fn a_kept_session_serves_its_own_route_alone() -> bool {
-    let server = Serving::start::<SmtpServer>(&Arc::default(), Mode::StartTls);
+/// Two routes to one host: a session of one is not used for the other, even while idle.
+fn a_pooled_session_serves_only_its_route() -> bool {
+    let server = TestServer::start::<SmtpServer>(&Arc::default(), Mode::StartTls);
     let way = target(server.port, Security::StartTls);
     let pool = Pool::new(PoolLimits::default());
     let other_name = way.clone().verify_name("localhost.");
@@ -370,16 +371,16 @@ enum Mode {
     StartTls,
 }
 
-/// A server of the library, on a thread of its own.
-struct Serving {
+/// A server of the library, on its own thread.
+struct TestServer {
     port: u16,
     handle: ReactorHandle,
     thread: Option<thread::JoinHandle<()>>,
-    /// Of each session that failed, whether somebody injected.
+    /// For each failed session, whether bytes were injected.
     failed: Arc<Mutex<Vec<bool>>>,
 }
 
-impl Serving {
+impl TestServer {
     fn start<P: Greeting>(config: &P::Config, mode: Mode) -> Self {
         let identity = &certificates().good;
         let tls =
@@ -400,7 +401,7 @@ impl Serving {
         Self { port: address.port(), handle, thread, failed }
     }
 
-    /// Of each session that failed, whether somebody injected.
+    /// Stops the server; for each failed session, whether bytes were injected.
     fn stop(mut self) -> Vec<bool> {
         self.end();
         std::mem::take(&mut *self.failed.lock().unwrap())
@@ -414,13 +415,13 @@ impl Serving {
     }
 }
 
-impl Drop for Serving {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-/// A server that greets, begins TLS, and does nothing else.
+/// A server that greets, starts TLS, and does nothing else.
 trait Greeting: ServerProtocol {
     fn starttls(event: <Self::Cleartext as Machine>::Event<'_>) -> Option<StartTlsRequest>;
 }

@@ -1,8 +1,8 @@
-//! The catalogue of attacks: each row a conversation that goes wrong on purpose, run against the machine that it
-//! attacks, whole and cut in many ways.
+//! The catalogue of attacks: each row is an attack conversation, run against the machine that it attacks, whole and
+//! with many splits.
 //!
-//! The rows are data (`*.jsonl`); `script` knows their form, `verdict` what their demands mean. This file knows which
-//! test runs which rows, and that none is left out.
+//! The rows are data (`*.jsonl`); `script` knows their format, `verdict` the meaning of their requirements. This file
+//! knows which test runs which rows, and that no row is left out.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
 mod client;
@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 use script::Row;
 
-/// The rows, by the role that they attack; those for certificates and sockets are the driver's.
+/// The rows, by the role that they attack; rows about certificates and sockets belong to the driver.
 const FILES: [(&str, &str); 5] = [
     ("imap-client", include_str!("imap_client.jsonl")),
     ("smtp-client", include_str!("smtp_client.jsonl")),
@@ -35,11 +35,11 @@ fn rows_of(file: &str) -> Vec<Row> {
 /// How many rows each file has.
 const COUNTS: [usize; 5] = [73, 63, 57, 87, 17];
 
-/// Where the catalogue can be read by people.
+/// The readable catalogue.
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/attacks.md");
 
 #[test]
-fn no_two_rows_are_the_same_and_none_is_missing() {
+fn rows_are_complete_and_unique() {
     let rows: Vec<Row> = FILES.iter().flat_map(|(_, text)| script::rows(text)).collect();
     let ids: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
     assert_eq!((rows.len(), ids.len()), (297, 297));
@@ -51,13 +51,14 @@ fn no_two_rows_are_the_same_and_none_is_missing() {
     }
 }
 
-/// Each row is run by the test of its group, and so in the role that it attacks: each of `run` refuses any other.
+/// Each row is run by the test of its group, and so in the role that it attacks: each `run` function rejects any
+/// other role.
 #[test]
-fn every_row_is_run_in_the_role_that_it_attacks() {
+fn every_row_runs_in_the_role_that_it_attacks() {
     for (file, text) in FILES {
         let rows = script::rows(text);
         let left_out = rows.iter().find(|row| tests(file, row).count() != 1);
-        assert!(left_out.is_none(), "nobody runs {left_out:?}");
+        assert!(left_out.is_none(), "no test runs {left_out:?}");
     }
 }
 
@@ -66,20 +67,20 @@ fn tests(file: &str, row: &Row) -> impl Iterator<Item = &'static str> {
     GROUPS.iter().filter(move |(name, of, _)| (*name, *of) == (group(row), file)).map(|(_, _, test)| *test)
 }
 
-/// `docs/attacks.md` has each row and no other, under the test that runs it.
+/// `docs/attacks.md` lists exactly the rows, each under the test that runs it.
 #[test]
-fn the_catalogue_is_as_it_is_told() {
-    let told = catalogue();
+fn the_catalogue_in_docs_is_current() {
+    let expected = catalogue();
     if std::env::var_os("MAILWIRE_CATALOGUE").is_some() {
-        std::fs::write(TABLE, &told).unwrap();
+        std::fs::write(TABLE, &expected).unwrap();
     }
     let there = std::fs::read_to_string(TABLE).unwrap_or_default();
-    let differ = there.lines().zip(told.lines()).find(|(there, told)| there != told);
+    let differ = there.lines().zip(expected.lines()).find(|(there, expected)| there != expected);
     let advice = "MAILWIRE_CATALOGUE=1 cargo test -p mailwire-tests --test attacks catalogue";
-    assert!(there == told, "docs/attacks.md is not what the rows say: run {advice}; {differ:?}");
+    assert!(there == expected, "docs/attacks.md is out of date: run {advice}; {differ:?}");
 }
 
-/// The catalogue for people.
+/// The readable catalogue.
 fn catalogue() -> String {
     let mut text = String::from(include_str!("catalogue.md"));
     for (name, file, test) in GROUPS {
@@ -96,18 +97,18 @@ fn catalogue() -> String {
     text
 }
 
-/// What is asked of us and is not done, and why.
+/// The rows whose requirement Mailwire does not follow, and why.
 fn differences() -> String {
     let all = FILES.iter().flat_map(|(_, text)| script::rows(text));
     let each = all.filter_map(|row| row.differs.map(|why| format!("* {}: {why}\n", row.id)));
     let each: String = each.collect();
-    if each.is_empty() { each } else { format!("\n## Where Mailwire does otherwise\n\n{each}") }
+    if each.is_empty() { each } else { format!("\n## Where Mailwire differs\n\n{each}") }
 }
 
-/// Makes a test of each group of rows, those whose ids begin so, and a table of all.
+/// Makes a test for each group of rows, whose ids share a prefix, and a table of all groups.
 macro_rules! groups {
     ($($test:ident: $group:literal of $file:literal by $run:path;)*) => {
-        /// Which group of which file is run by which test.
+        /// Each group, its file and the test that runs it.
         const GROUPS: &[(&str, &str, &str)] = &[$(($group, $file, stringify!($test))),*];
 
         $(
@@ -115,41 +116,41 @@ macro_rules! groups {
             fn $test() {
                 let rows = rows_of($file).into_iter().filter(|row| group(row) == $group);
                 let count = rows.map(|row| $run(&row)).count();
-                assert!(count > 0, "there is no row of this group");
+                assert!(count > 0, "this group has no rows");
             }
         )*
     };
 }
 
 groups! {
-    an_imap_client_goes_on_where_nobody_attacks: "IC-OK" of "imap-client" by client::run;
-    an_imap_client_is_not_talked_out_of_tls: "IC-STRIP" of "imap-client" by client::run;
-    an_imap_client_is_not_let_in_unasked: "IC-PRE" of "imap-client" by client::run;
-    an_imap_client_forgets_what_came_in_cleartext: "IC-INJ" of "imap-client" by client::run;
-    an_imap_client_goes_nowhere_else: "IC-REF" of "imap-client" by client::run;
-    an_imap_client_authenticates_with_care: "IC-AUTH" of "imap-client" by client::run;
-    an_imap_client_reads_with_limits: "IC-PARSE" of "imap-client" by client::run;
-    an_imap_client_writes_one_command_at_a_time: "IC-CMD" of "imap-client" by client::run;
-    an_smtp_client_goes_on_where_nobody_attacks: "SC-OK" of "smtp-client" by client::run;
-    an_smtp_client_is_not_talked_out_of_tls: "SC-STRIP" of "smtp-client" by client::run;
-    an_smtp_client_forgets_what_came_in_cleartext: "SC-INJ" of "smtp-client" by client::run;
-    an_smtp_client_authenticates_with_care: "SC-AUTH" of "smtp-client" by client::run;
-    an_smtp_client_reads_replies_strictly: "SC-REPLY" of "smtp-client" by client::run;
-    an_smtp_client_writes_one_command_at_a_time: "SC-CMD" of "smtp-client" by client::run;
-    an_smtp_client_sends_one_message: "SC-DATA" of "smtp-client" by client::run;
-    an_imap_server_forgets_what_came_in_cleartext: "IS-STLS" of "imap-server" by server::run;
-    an_imap_server_lets_nobody_in_who_is_not_known: "IS-AUTH" of "imap-server" by server::run;
-    an_imap_server_obeys_no_literal: "IS-LIT" of "imap-server" by server::run;
-    an_imap_server_reads_and_holds_with_limits: "IS-RES" of "imap-server" by server::run;
-    an_smtp_server_forgets_what_came_in_cleartext: "SS-STLS" of "smtp-server" by server::run;
-    an_smtp_server_lets_nobody_in_who_is_not_known: "SS-AUTH" of "smtp-server" by server::run;
-    an_smtp_server_takes_one_message: "SS-SMUG" of "smtp-server" by server::run;
-    an_smtp_server_keeps_the_order_of_commands: "SS-ORD" of "smtp-server" by server::run;
-    an_smtp_server_obeys_no_chunk: "SS-BDAT" of "smtp-server" by server::run;
-    an_smtp_server_reads_and_holds_with_limits: "SS-LINE" of "smtp-server" by server::run;
-    an_imap_client_trusts_nobody_else: "IC-TLS" of "driver" by driver::run;
-    an_smtp_client_trusts_nobody_else: "SC-TLS" of "driver" by driver::run;
-    a_driver_mixes_nothing_up: "DR" of "driver" by driver::run;
+    imap_client_works_without_an_attack: "IC-OK" of "imap-client" by client::run;
+    imap_client_resists_starttls_stripping: "IC-STRIP" of "imap-client" by client::run;
+    imap_client_rejects_unsolicited_preauth: "IC-PRE" of "imap-client" by client::run;
+    imap_client_discards_cleartext_state: "IC-INJ" of "imap-client" by client::run;
+    imap_client_ignores_referrals: "IC-REF" of "imap-client" by client::run;
+    imap_client_rejects_invalid_sasl_exchanges: "IC-AUTH" of "imap-client" by client::run;
+    imap_client_limits_input: "IC-PARSE" of "imap-client" by client::run;
+    imap_client_prevents_command_injection: "IC-CMD" of "imap-client" by client::run;
+    smtp_client_works_without_an_attack: "SC-OK" of "smtp-client" by client::run;
+    smtp_client_resists_starttls_stripping: "SC-STRIP" of "smtp-client" by client::run;
+    smtp_client_discards_cleartext_state: "SC-INJ" of "smtp-client" by client::run;
+    smtp_client_rejects_invalid_sasl_exchanges: "SC-AUTH" of "smtp-client" by client::run;
+    smtp_client_rejects_malformed_replies: "SC-REPLY" of "smtp-client" by client::run;
+    smtp_client_prevents_command_injection: "SC-CMD" of "smtp-client" by client::run;
+    smtp_client_prevents_message_smuggling: "SC-DATA" of "smtp-client" by client::run;
+    imap_server_discards_cleartext_state: "IS-STLS" of "imap-server" by server::run;
+    imap_server_requires_valid_credentials: "IS-AUTH" of "imap-server" by server::run;
+    imap_server_never_runs_literals_as_commands: "IS-LIT" of "imap-server" by server::run;
+    imap_server_limits_input_and_memory: "IS-RES" of "imap-server" by server::run;
+    smtp_server_discards_cleartext_state: "SS-STLS" of "smtp-server" by server::run;
+    smtp_server_requires_valid_credentials: "SS-AUTH" of "smtp-server" by server::run;
+    smtp_server_prevents_message_smuggling: "SS-SMUG" of "smtp-server" by server::run;
+    smtp_server_enforces_command_order: "SS-ORD" of "smtp-server" by server::run;
+    smtp_server_never_runs_chunks_as_commands: "SS-BDAT" of "smtp-server" by server::run;
+    smtp_server_limits_input_and_memory: "SS-LINE" of "smtp-server" by server::run;
+    imap_client_verifies_certificates_and_tls: "IC-TLS" of "driver" by driver::run;
+    smtp_client_verifies_certificates_and_tls: "SC-TLS" of "driver" by driver::run;
+    driver_isolates_connections: "DR" of "driver" by driver::run;
 }
 
 /// A row's id without its number.

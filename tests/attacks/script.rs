@@ -1,7 +1,7 @@
-//! A row of the catalogue of attacks: what the system under test is fed, step by step, and what must come of it.
+//! A row of the catalogue of attacks: the input of the system under test, step by step, and the required result.
 //!
-//! This file knows the form of the rows (`*.jsonl`) and the words in it, and refuses any that it does not know. It runs
-//! nothing. Strings that hold bytes are ISO 8859-1: one character is one byte.
+//! This module knows the format of the rows (`*.jsonl`) and rejects unknown words in it. It runs nothing. Strings
+//! that hold bytes are ISO 8859-1: one character is one byte.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -13,29 +13,29 @@ use serde_json::{Map, Value};
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) id: String,
-    /// Who is attacked: `imap-client`, `smtp-server` and so on.
+    /// The attacked role: `imap-client`, `smtp-server` and so on.
     pub(crate) role: String,
     pub(crate) title: String,
-    /// `must`: an RFC's, or a known way to harm. `should`: more than that.
+    /// `must`: required by an RFC, or a known way to do harm. `should`: everything else.
     pub(crate) level: String,
     pub(crate) config: Config,
-    /// What a server must have or be set to for the row to mean anything.
+    /// The settings that a server needs for the row to mean anything.
     pub(crate) requires: Vec<String>,
     pub(crate) steps: Vec<Step>,
-    /// What a second connection would be played.
+    /// The steps on a second connection.
     pub(crate) reconnect: Option<Vec<Step>>,
-    /// Each must hold; of those in one list, one.
+    /// Each list must hold; of one list, one predicate must hold.
     pub(crate) must: Vec<Vec<Predicate>>,
     pub(crate) must_not: Vec<Predicate>,
-    /// Why we do otherwise than a row of level `should` asks; `must` and `must_not` then say what we do.
+    /// Why Mailwire does not follow a row of level `should`; `must` and `must_not` then describe its behaviour.
     pub(crate) differs: Option<String>,
 }
 
-/// How the system under test is set up. Strings that are not given have the values of [`Config::of`].
+/// The configuration of the system under test. Absent strings have the values of [`Config::of`].
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) security: Security,
-    /// The only mechanism that a client may take.
+    /// The only mechanism that a client may use.
     pub(crate) auth: Option<String>,
     pub(crate) password: String,
     pub(crate) from: String,
@@ -45,7 +45,7 @@ pub(crate) struct Config {
     pub(crate) body: Vec<u8>,
 }
 
-/// The name of whoever logs in, in every row.
+/// The user name in every row.
 pub(crate) const USER: &str = "alice";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,36 +55,36 @@ pub(crate) enum Security {
     Plaintext,
 }
 
-/// What happens next to the system under test.
+/// The next step for the system under test.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// It receives these bytes. They may hold `{tag}` and the like: see [`filled`].
+    /// It receives these bytes. They may contain `{tag}` and similar: see [`filled`].
     Receive(String),
-    /// It receives these bytes on the TCP stream, whatever runs over that.
+    /// It receives these bytes on the TCP stream, below any TLS.
     Raw(String),
-    /// It receives these bytes so many times; one by one if `drip`.
+    /// It receives these bytes this many times; one by one if `drip`.
     Repeat {
         bytes: String,
         count: usize,
         drip: bool,
     },
-    /// It should say something that matches.
+    /// It should send something that matches.
     Expect {
         pattern: Regex,
         need: Need,
     },
-    /// What it says is collected for so many seconds.
+    /// Its output is collected for this many seconds.
     Sleep(f64),
-    /// What it says from here on has this name.
+    /// Its output from here on has this name.
     Mark {
         name: String,
         with_pending: bool,
     },
-    /// The peer begins the TLS handshake.
+    /// The peer starts the TLS handshake.
     Tls(Tls),
-    /// To a client: its commands are answered.
+    /// Answers a client's commands.
     Serve(Serve),
-    /// To a server: the usual way to here.
+    /// Brings a server to this state in the usual way.
     Prepare(String),
     Loop {
         times: usize,
@@ -99,10 +99,10 @@ pub(crate) enum Step {
     },
 }
 
-/// What it means if what is expected does not come.
+/// The consequence if the expected output does not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// The row is not about that: the test is wrong.
+    /// The row cannot be tested: the test is wrong.
     SetUp,
     /// The script ends.
     Expected,
@@ -112,7 +112,7 @@ pub(crate) enum Need {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Without a word from TLS.
+    /// Without a TLS alert.
     Closed,
     /// By close_notify.
     TlsClosed,
@@ -121,11 +121,11 @@ pub(crate) enum Ending {
 /// The peer's side of a handshake.
 #[derive(Debug)]
 pub(crate) struct Tls {
-    /// Which certificate it shows; `None`: a good one.
+    /// Which certificate it presents; `None`: a valid one.
     pub(crate) certificate: Option<String>,
     /// The only version that it speaks.
     pub(crate) version: Option<String>,
-    /// Whether the handshake is what the row is about; else it only leads there.
+    /// Whether the row tests the handshake; otherwise it is only a preparation.
     pub(crate) needed: bool,
 }
 
@@ -137,15 +137,15 @@ pub(crate) struct Serve {
     pub(crate) until: Option<String>,
     pub(crate) overrides: BTreeMap<String, Override>,
     pub(crate) sasl: Option<Sasl>,
-    /// Says this as soon as the message begins.
+    /// Sends this as soon as the message begins.
     pub(crate) data_early: Option<String>,
-    /// Says this behind the message.
+    /// Sends this after the message.
     pub(crate) data_final: Option<String>,
-    /// Says nothing at all.
+    /// Sends nothing at all.
     pub(crate) silent: bool,
 }
 
-/// Another answer to a command.
+/// A different answer to a command.
 #[derive(Debug, Clone)]
 pub(crate) struct Override {
     pub(crate) send: String,
@@ -160,10 +160,10 @@ pub(crate) enum Then {
     Stop,
 }
 
-/// What a server makes of an authentication.
+/// How a server conducts an authentication.
 #[derive(Debug, Default)]
 pub(crate) struct Sasl {
-    /// Challenges; `None` is an empty one, and none at all where the client spoke first.
+    /// Challenges; `None` is an empty one, and no challenge at all if the client sent first.
     pub(crate) script: Option<Vec<Option<String>>>,
     pub(crate) end: Option<String>,
     pub(crate) scram: Option<Scram>,
@@ -177,22 +177,22 @@ pub(crate) struct Scram {
     /// `none`: no signature; `wrong`: a wrong one.
     pub(crate) signature: Option<String>,
     pub(crate) iterations: u64,
-    /// Stands before the nonce.
+    /// Precedes the nonce.
     pub(crate) extension: String,
 }
 
-/// Something that holds of a run, or does not.
+/// A condition that a run must or must not satisfy.
 #[derive(Debug)]
 pub(crate) enum Predicate {
-    /// The password is in this output, as it is or inside base64.
+    /// The password is in this output, as is or inside base64.
     Secret(&'static str),
-    /// A command that logs in was said in cleartext.
+    /// A command that logs in was sent in cleartext.
     AuthPlain,
     /// One of these commands is in this output.
     Command(&'static str, Vec<String>),
     /// This output matches.
     Matches(String, Regex),
-    /// So many matches; for `Less` at most, for `Greater` at least.
+    /// The number of matches; at most for `Less`, at least for `Greater`.
     Count {
         set: String,
         than: Ordering,
@@ -203,36 +203,36 @@ pub(crate) enum Predicate {
     Closed,
     TlsOk,
     TlsFailed,
-    /// The script came to this mark.
+    /// The script reached this mark.
     Reached(String),
     ClientOk,
     ClientFails,
     /// What the client's program shows matches.
     Shows(Regex),
     ShowsNot(Regex),
-    /// Another listener was contacted.
+    /// The client contacted another listener.
     SecondListener,
-    /// The server serves others as before.
+    /// The server still serves other clients.
     Alive,
     /// In seconds.
     Elapsed(f64),
     /// In MiB.
     Memory(u64),
-    /// Somebody must look, or a test of its own.
+    /// Checked by its own test.
     Note(String),
 }
 
 /// The rows of a file.
 ///
 /// # Panics
-/// If a word in it is not known.
+/// If a word in it is unknown.
 pub(crate) fn rows(file: &str) -> Vec<Row> {
     file.lines().map(|line| Row::of(&serde_json::from_str(line).unwrap())).collect()
 }
 
-/// A pattern over bytes, where `^` is at each line.
+/// A pattern over bytes, where `^` matches at each line.
 pub(crate) fn pattern(source: &str) -> Regex {
-    // A character of the source that is no ASCII stands for a byte.
+    // A non-ASCII character of the source stands for a byte.
     let source: String = source.chars().map(|c| if c.is_ascii() { c.to_string() } else { byte(c) }).collect();
     RegexBuilder::new(&source).multi_line(true).unicode(false).build().unwrap()
 }
@@ -244,12 +244,12 @@ fn byte(character: char) -> String {
 /// The bytes that a string stands for.
 ///
 /// # Panics
-/// If a character is no byte.
+/// If a character is not a byte.
 pub(crate) fn bytes(text: &str) -> Vec<u8> {
     text.chars().map(|character| u8::try_from(u32::from(character)).unwrap()).collect()
 }
 
-/// A template with its values.
+/// A template with its values filled in.
 pub(crate) fn filled(template: &str, values: &[(&str, &str)]) -> String {
     let mut text = template.to_owned();
     for (name, value) in values {
@@ -258,7 +258,7 @@ pub(crate) fn filled(template: &str, values: &[(&str, &str)]) -> String {
     text
 }
 
-/// A template with the values of a row for a client, whose last tag this is.
+/// A template with the values of a client's row, given the client's last tag.
 pub(crate) fn filled_for(row: &Row, tag: &str, template: &str) -> Vec<u8> {
     let config = &row.config;
     let number: u32 = tag.trim_start_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or_default();
@@ -271,7 +271,7 @@ pub(crate) fn filled_for(row: &Row, tag: &str, template: &str) -> Vec<u8> {
         ("{from}", &config.from),
         ("{rcpt}", &config.rcpt),
         ("{mailbox}", &config.mailbox),
-        // Nobody listens there.
+        // A port without a listener.
         ("{port2}", "9"),
     ];
     values.extend(later.iter().map(|(name, value)| (name.as_str(), value.as_str())));
@@ -355,7 +355,7 @@ impl Step {
         let kinds = first.iter().chain(&others);
         let kind = *kinds.into_iter().find(|kind| fields.contains_key(**kind)).unwrap();
         let besides: &[&str] = match kind {
-            // How a row wants to be cut does not matter: it is cut in every way.
+            // The row's own chunking is ignored: every row runs with every split.
             "recv" => &["recv", "chunk"],
             "expect" => &["expect", "within", "optional", "setup"],
             "mark" => &["mark", "with_pending"],
@@ -414,7 +414,7 @@ impl Tls {
 impl Serve {
     fn of(value: &Value, id: &str) -> Self {
         let fields = fields(value, id);
-        // `for` is how long a player with sockets waits.
+        // `for` is the time that a player with sockets waits.
         let known = ["caps", "until", "override", "sasl", "data_early", "data_final", "silent", "for"];
         only(fields, &known, id);
         let overrides = fields.get("override").map(|value| {
@@ -526,7 +526,7 @@ impl Predicate {
             "elapsed" => Self::Elapsed(rest.strip_prefix("<= ").unwrap().parse().unwrap()),
             "rss" => Self::Memory(rest.strip_prefix("<= ").unwrap().parse().unwrap()),
             "note:" => Self::Note(rest.to_owned()),
-            _ => panic!("{id}: nobody knows what `{source}` means"),
+            _ => panic!("{id}: unknown predicate `{source}`"),
         }
     }
 }
@@ -546,10 +546,10 @@ fn fields<'v>(value: &'v Value, id: &str) -> &'v Map<String, Value> {
     value.as_object().unwrap_or_else(|| panic!("{id}: {value} has no fields"))
 }
 
-/// Demands that nothing but these is said.
+/// Rejects fields that are not listed.
 fn only(fields: &Map<String, Value>, known: &[&str], id: &str) {
     let unknown = fields.keys().find(|name| !known.contains(&name.as_str()));
-    assert_eq!(unknown, None, "{id}: nobody knows what that means");
+    assert_eq!(unknown, None, "{id}: unknown field");
 }
 
 fn list(value: &Value) -> &[Value] {

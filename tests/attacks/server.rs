@@ -1,8 +1,8 @@
-//! Servers under attack: each row is played to the real machine with a small program beside it, in many ways, and so are
-//! families of attacks of which the rows are examples.
+//! Servers under attack: each row is played to the real machine with a small application, with many splits. So are
+//! the families of attacks of which the rows are examples.
 //!
-//! This file knows in which ways a row is run, and whom the applications know. There is no network: a handshake succeeds
-//! unless bytes in cleartext come in its place.
+//! This module knows the ways to run a row, and the users of the applications. There is no network: a handshake
+//! succeeds unless cleartext bytes arrive in its place.
 
 mod connection;
 mod echoes;
@@ -30,7 +30,7 @@ use crate::verdict::judge;
 /// Runs a row against its server, in every way.
 ///
 /// # Panics
-/// If what came of it is not what the row demands.
+/// If the result is not what the row requires.
 pub(crate) fn run(row: &Row) {
     match row.role.as_str() {
         "smtp-server" => withstand::<smtp::Exchange>(row),
@@ -41,7 +41,7 @@ pub(crate) fn run(row: &Row) {
 
 fn withstand<A: Application>(row: &Row) {
     let looked_over = row.must_not.iter().find(|predicate| matches!(predicate, Predicate::Note(_)));
-    assert!(looked_over.is_none(), "{}: nobody looks at {looked_over:?}", row.id);
+    assert!(looked_over.is_none(), "{}: unchecked: {looked_over:?}", row.id);
     let whole = Way { cut: Cut::Whole, pace: Pace::AtOnce, service: Service::Submission };
     let (_, texts) = play::<A>(row, whole);
     for way in ways(row, &texts) {
@@ -54,29 +54,29 @@ fn withstand<A: Application>(row: &Row) {
     }
 }
 
-/// What a server's program is: well-behaved, with its users and its mail in memory.
+/// A server's application: well-behaved, with its users and its mail in memory.
 pub(crate) trait Application: Default {
     type Protocol: ServerProtocol;
 
-    /// How the machine is set up.
+    /// The machine's configuration.
     fn config(service: Service, clock: Clock) -> <Self::Protocol as Protocol>::Config;
 
-    /// What is sent to come where a row begins, and the code or the tag that each is answered with.
+    /// The commands that lead to the start of a row, and the code or tag of each answer.
     fn preparation(service: Service, place: &str) -> Vec<(&'static str, &'static str)>;
 
-    /// What shows that a server serves: said once greeted, and what is answered.
+    /// Shows that a server works: a command after the greeting, and its answer.
     fn sign_of_life() -> [(&'static str, &'static str); 2];
 
-    /// An event on cleartext: what it is to be answered with is remembered. The wish for TLS is not the application's.
+    /// Handles an event on cleartext and remembers its answer. STARTTLS requests are handled elsewhere.
     fn cleartext(
         &mut self,
         event: EventOf<'_, <Self::Protocol as Protocol>::Cleartext>,
     ) -> Option<StartTlsRequest>;
 
-    /// An event under TLS.
+    /// Handles an event under TLS.
     fn secure(&mut self, event: EventOf<'_, <Self::Protocol as Protocol>::Secure>);
 
-    /// Gives the answer that is owed. False: there is none.
+    /// Gives the answer that is owed. Returns false if there is none.
     fn answer(&mut self, machine: MachineMut<'_, Self::Protocol>, tx: &mut SendBuffer) -> bool;
 
     fn log(&mut self) -> &mut Log;
@@ -84,16 +84,16 @@ pub(crate) trait Application: Default {
 
 pub(crate) type EventOf<'e, M> = <M as Machine>::Event<'e>;
 
-/// What came to an application.
+/// What an application received.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
-    /// What it was asked for, one a line.
+    /// The requests, one per line.
     pub(crate) asked: Vec<u8>,
-    /// Who has proved who they are, one a line.
+    /// The proved identities, one per line.
     pub(crate) identities: Vec<u8>,
-    /// The messages that it has taken: a line that says for whom, then the bytes.
+    /// The accepted messages: a line with the recipients, then the bytes.
     pub(crate) deliveries: Vec<u8>,
-    /// The bytes of the message that is coming.
+    /// The bytes of the message that is being received.
     pub(crate) coming: Vec<u8>,
 }
 
@@ -104,13 +104,13 @@ impl Log {
     }
 }
 
-/// The largest message that a server takes here, in bytes.
+/// The largest message that a server accepts here, in bytes.
 const LARGEST: u64 = 1 << 18;
 
 /// The password of the only user.
 const PASSWORD: &str = "S3cr3t-pw-7f9!";
 
-/// What the program says of somebody. Whoever is let in is noted.
+/// The application's decision about credentials. Accepted identities are recorded.
 fn verdict(request: &AuthRequest, log: &mut Log) -> AuthVerdict {
     let (authorization, username, right) = match request.question() {
         AuthQuestion::Verify(Credentials::Password { authorization, username, password }) => {
@@ -140,7 +140,7 @@ fn verdict(request: &AuthRequest, log: &mut Log) -> AuthVerdict {
     AuthVerdict::Accept
 }
 
-/// Derived once: that takes longer than a whole conversation.
+/// Derived once, since that takes longer than a whole conversation.
 static KEYS: LazyLock<Secret<String>> =
     LazyLock::new(|| ScramKeys::derive(ScramHash::Sha256, PASSWORD, SALT, MIN_ITERATIONS).unwrap().to_text());
 
@@ -149,19 +149,19 @@ fn is_user(name: &str) -> bool {
     name == USER || name.strip_suffix("@example.test") == Some(USER)
 }
 
-/// What the server is for.
+/// A server's purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Service {
-    /// Everybody's mail.
+    /// Receives mail from every client.
     Exchange,
-    /// That of users who have authenticated.
+    /// Receives mail from authenticated users.
     Submission,
 }
 
 /// How long a server waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Clock {
-    /// As the RFCs say.
+    /// As the RFCs require.
     Usual,
     /// 30 seconds for everything.
     Short,
@@ -171,7 +171,7 @@ pub(crate) enum Clock {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pace {
     AtOnce,
-    /// Once more has come, or nothing more does.
+    /// After the next input, or when no more comes.
     Late,
 }
 
@@ -183,8 +183,8 @@ struct Way {
     service: Service,
 }
 
-/// The ways in which a row is run: whole, byte by byte, cut in two at every place, and at random; with answers at
-/// once and late; on servers that want an identity and that want none.
+/// The ways in which a row is run: whole, byte by byte, split in two at every offset, and at random; with immediate
+/// and late answers; on servers that require authentication and on those that do not.
 fn ways(row: &Row, texts: &[usize]) -> Vec<Way> {
     let (first, second) = if row.requires.iter().any(|what| what == "submission") {
         (Service::Submission, None)
@@ -209,7 +209,7 @@ fn ways(row: &Row, texts: &[usize]) -> Vec<Way> {
                 continue;
             }
             ways.extend((0..10).map(|seed| way(Cut::Random(seed))));
-            // A late answer matters most where bytes may come before it that are not to be read under TLS.
+            // A late answer matters most where bytes may arrive before it that must not be read under TLS.
             if service != first || pace == Pace::Late && !gate {
                 continue;
             }
@@ -221,12 +221,12 @@ fn ways(row: &Row, texts: &[usize]) -> Vec<Way> {
     ways
 }
 
-/// Every place; in a long text, those near its ends and some between.
+/// Every offset; in a long text, those near its ends and some between.
 fn places(len: usize) -> impl Iterator<Item = usize> {
     (1..len).filter(move |&at| len < 400 || at < 24 || len - at < 140 || at % (len / 16) == 0)
 }
 
-/// A flood that ends when the server has had enough.
+/// A flood that ends when the server closes.
 const ENDLESS: usize = 1;
 
 /// How many bytes a step floods with.

@@ -1,7 +1,7 @@
-//! Whether what came of a run is what the row demands.
+//! Decides whether the result of a run is what the row requires.
 //!
-//! This file knows what each predicate means in terms of what was observed; who observed it, it does not know. What
-//! cannot be observed in a role must not be asked there: the question fails the test.
+//! This module knows the meaning of each predicate in terms of observations. A predicate that cannot be observed in a
+//! role fails the test.
 
 use std::fmt;
 
@@ -9,49 +9,49 @@ use proto_mail::sasl;
 
 use crate::script::{Predicate, Row};
 
-/// What was seen of a run.
+/// The observations of a run.
 #[derive(Default)]
 pub(crate) struct Observed {
-    /// Everything that the system under test put out, in order.
+    /// Everything that the system under test output, in order.
     pub(crate) output: Vec<Piece>,
-    /// The marks, and how many bytes of output there were before each.
+    /// The marks, and the number of bytes output before each.
     pub(crate) marks: Vec<(String, usize)>,
-    /// The command lines as the other side read them: without literals and messages.
+    /// The command lines as the peer parsed them: without literals and messages.
     pub(crate) commands: Vec<u8>,
-    /// The message as the other side read it.
+    /// The message as the peer read it.
     pub(crate) message: Vec<u8>,
-    /// What a server's application was asked for, one a line.
+    /// The requests to a server's application, one per line.
     pub(crate) asked: Vec<u8>,
-    /// Who has proved to a server who they are, one a line.
+    /// The identities proved to a server, one per line.
     pub(crate) identities: Vec<u8>,
-    /// The messages that a server has taken, each behind a line that says for whom.
+    /// The messages that a server accepted, each after a line with its recipients.
     pub(crate) deliveries: Vec<u8>,
-    /// The system under test closed, or fell silent for good.
+    /// The system under test closed, or stayed silent.
     pub(crate) closed: bool,
     /// `None`: there was no handshake.
     pub(crate) tls: Option<bool>,
-    /// Whether a client did what it was to do.
+    /// Whether a client did its task.
     pub(crate) client: Option<bool>,
-    /// All that a client's program was told that it might show.
+    /// Everything that a client's program might show.
     pub(crate) shown: Vec<u8>,
-    /// Whether anything but the one connection was asked for.
+    /// Whether a second connection was requested.
     pub(crate) second_listener: Option<bool>,
-    /// Whether a server served somebody else afterwards.
+    /// Whether a server served another client afterwards.
     pub(crate) alive: Option<bool>,
     pub(crate) seconds: f64,
-    /// The most bytes of the peer's that were held at once.
+    /// The most bytes from the peer that were held at once.
     pub(crate) held: usize,
-    /// Whether what the notes of the row say was found true by a test of its own.
+    /// Whether the row's own test found its notes to be true.
     pub(crate) notes: Option<bool>,
 }
 
-/// Bytes that were put out at once.
+/// One piece of output.
 pub(crate) struct Piece {
     pub(crate) bytes: Vec<u8>,
     pub(crate) under_tls: bool,
 }
 
-/// Readable: it is looked at when a row is not satisfied.
+/// Readable, for the report of a failed row.
 impl fmt::Debug for Observed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for piece in &self.output {
@@ -68,10 +68,10 @@ impl fmt::Debug for Observed {
     }
 }
 
-/// Demands of a run what the row demands.
+/// Checks a run against the row.
 ///
 /// # Errors
-/// What does not hold.
+/// The predicate that does not hold.
 pub(crate) fn judge(row: &Row, seen: &Observed) -> Result<(), String> {
     for alternatives in &row.must {
         if !alternatives.iter().any(|predicate| seen.holds(predicate, row)) {
@@ -89,10 +89,10 @@ pub(crate) fn judge(row: &Row, seen: &Observed) -> Result<(), String> {
 }
 
 impl Observed {
-    /// The output of this name.
+    /// The output with this name.
     ///
     /// # Panics
-    /// If nobody named any so.
+    /// If no mark has this name.
     pub(crate) fn data(&self, set: &str) -> Vec<u8> {
         let of = |wanted: fn(&Piece) -> bool| {
             let pieces = self.output.iter().filter(|piece| wanted(piece));
@@ -108,7 +108,7 @@ impl Observed {
             "@identities" => self.identities.clone(),
             "@deliveries" => self.deliveries.clone(),
             name => {
-                // Up to the next mark. A script that ended before it came there has nothing of that name.
+                // Up to the next mark; empty if the script ended before this mark.
                 let Some(at) = self.marks.iter().position(|(mark, _)| mark == name) else {
                     return Vec::new();
                 };
@@ -143,13 +143,13 @@ impl Observed {
             Predicate::Elapsed(seconds) => self.seconds <= *seconds,
             Predicate::Memory(mebibytes) => (self.held as u64) <= mebibytes << 20,
             Predicate::Note(note) => {
-                self.notes.unwrap_or_else(|| panic!("{}: nobody looks whether {note}", row.id))
+                self.notes.unwrap_or_else(|| panic!("{}: no test checks the note {note}", row.id))
             }
         }
     }
 }
 
-/// Whether a line begins with one of these commands, behind a tag or without.
+/// Whether a line begins with one of these commands, with or without a tag.
 fn has_command(output: &[u8], verbs: &[impl AsRef<str>]) -> bool {
     output.split(|&byte| byte == b'\n').any(|line| {
         let line = String::from_utf8_lossy(line).to_ascii_uppercase();
@@ -158,12 +158,12 @@ fn has_command(output: &[u8], verbs: &[impl AsRef<str>]) -> bool {
     })
 }
 
-/// Whether a secret is in the output: as it is, or inside base64 at any alignment.
+/// Whether a secret is in the output: as is, or inside base64 at any alignment.
 pub(crate) fn holds_secret(output: &[u8], secret: &str) -> bool {
     let contains = |needle: &[u8]| output.windows(needle.len()).any(|window| window == needle);
     contains(secret.as_bytes())
         || (0..3).any(|before| {
-            // What stands before and behind shares its characters with neighbours.
+            // The first and last characters depend on the neighbouring bytes.
             let encoded = base64(&[&vec![0; before][..], secret.as_bytes()].concat());
             let (first, behind) =
                 (before.div_ceil(3) * 4, if (before + secret.len()).is_multiple_of(3) { 0 } else { 4 });
@@ -172,13 +172,13 @@ pub(crate) fn holds_secret(output: &[u8], secret: &str) -> bool {
         })
 }
 
-/// In base64.
+/// Encodes base64.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     String::from_utf8(sasl::encode_base64(bytes).expose().clone()).unwrap()
 }
 
 #[test]
-fn a_secret_is_found_at_every_alignment() {
+fn finds_a_secret_at_every_alignment() {
     for before in ["", "x", "xy", "xyz", "\0alice\0", "user=alice\u{1}auth=Bearer "] {
         let hidden = base64(format!("{before}S3cr3t-pw-7f9!\u{1}").as_bytes());
         assert!(holds_secret(format!("a AUTH {hidden}\r\n").as_bytes(), "S3cr3t-pw-7f9!"), "{before}");

@@ -1,7 +1,7 @@
 //! A client under attack over sockets and with real TLS: the same rows, through the driver.
 //!
-//! This file plays the server: a listener on loopback, certificates good and bad, and the handshake. What a row's steps
-//! say and how commands are answered is known elsewhere. Everything here is over in a few seconds at the worst.
+//! This module plays the server: a listener on loopback, valid and invalid certificates, and the handshake. Other
+//! modules interpret a row's steps and answer commands. Every run takes a few seconds at most.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -18,9 +18,9 @@ use crate::client::{Application, Next, Server};
 use crate::script::{self, Row, Security, Serve, Step, Tls};
 use crate::verdict::{Observed, Piece, holds_secret, judge};
 
-/// So long the server waits for more before it takes the client for silent.
+/// How long the server waits before it treats the client as silent.
 const SILENCE: Duration = Duration::from_millis(60);
-/// So long a client waits for anything.
+/// How long a client waits for anything.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A certificate chain and its key, in PEM.
@@ -30,7 +30,7 @@ pub(crate) struct Identity {
     pub(crate) key: String,
 }
 
-/// An authority that the clients trust, and what it has signed and has not.
+/// An authority that the clients trust, certificates that it signed, and others.
 #[derive(Debug)]
 pub(crate) struct Certificates {
     pub(crate) authority: String,
@@ -70,7 +70,7 @@ pub(crate) fn certificates() -> &'static Certificates {
 /// Runs a row against a client with its driver.
 ///
 /// # Panics
-/// If something comes of it that the row does not allow.
+/// If the result is not what the row requires.
 pub(crate) fn run<A: Application, S: Server + Send>(row: &Row) {
     let Some((application, config)) = A::new(&row.config) else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -83,7 +83,7 @@ pub(crate) fn run<A: Application, S: Server + Send>(row: &Row) {
     });
     seen.client = Some(client.0);
     seen.shown = client.1;
-    // Whoever had tried again would stand here.
+    // A second attempt would be accepted here.
     listener.set_nonblocking(true).unwrap();
     seen.second_listener = Some(listener.accept().is_ok());
     assert_eq!(seen.second_listener, Some(false), "{}: there was another connection", row.id);
@@ -93,7 +93,7 @@ pub(crate) fn run<A: Application, S: Server + Send>(row: &Row) {
     assert!(!holds_secret(&trace, &row.config.password), "{}: a trace has the password: {told}", row.id);
 }
 
-/// A trace of a connection, as a log would have it.
+/// A trace of a connection, as a log would contain it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -111,7 +111,7 @@ impl Write for Log {
 /// A connector that trusts the authority.
 pub(crate) fn connector() -> Connector {
     let tls = TlsClientConfig::authorities_pem(certificates().authority.as_bytes()).unwrap();
-    // A question on a second connection would look like a second try.
+    // A diagnostic connection would look like a second attempt.
     Connector::new(tls).deadlines(Deadlines::uniform(PATIENCE)).without_probe()
 }
 
@@ -138,7 +138,7 @@ fn connect<A: Application>(
     }
 }
 
-/// Lets the application do what it does. Says whether it came to its end, and what it was shown.
+/// Runs the application. Returns whether it did its task, and what it was shown.
 pub(crate) fn converse<A: Application>(
     mut connection: Connection<<A::Protocol as Protocol>::Secure>,
     mut application: A,
@@ -164,7 +164,7 @@ enum Stream {
     Tls(Box<rustls::StreamOwned<rustls::ServerConnection, TcpStream>>),
 }
 
-/// A server in the middle of a row.
+/// A server that plays a row.
 struct Player<'r, S> {
     row: &'r Row,
     stream: Stream,
@@ -187,7 +187,7 @@ fn serve<S: Server>(listener: &TcpListener, row: &Row) -> Observed {
         over: false,
     };
     row.steps.iter().for_each(|step| player.step(step));
-    // What the client has left to say, and whether it closes by itself.
+    // Reads what the client still sends, and whether it closes by itself.
     while player.read() {}
     player.seen.closed = player.over;
     player.socket().shutdown(Shutdown::Both).ok();
@@ -206,7 +206,7 @@ impl<S: Server> Player<'_, S> {
             Step::Tls(tls) => self.handshake(tls),
             Step::Serve(serve) => self.serve(serve),
             Step::Mark { name, .. } => self.seen.marks.push((name.clone(), self.put_out)),
-            // Long enough for whatever the client does at once.
+            // Long enough for everything that the client does immediately.
             Step::Sleep(_) => {
                 self.read();
             }
@@ -233,7 +233,7 @@ impl<S: Server> Player<'_, S> {
         };
     }
 
-    /// Takes what the client says next. False: it is silent, or gone.
+    /// Reads what the client sends next. Returns false if it is silent or gone.
     fn read(&mut self) -> bool {
         let mut bytes = vec![0; 16 * 1024];
         self.socket().set_read_timeout(Some(SILENCE)).unwrap();
@@ -261,7 +261,7 @@ impl<S: Server> Player<'_, S> {
         if serve.silent {
             return;
         }
-        // A client that is busy (deriving keys, verifying) is given some time.
+        // A client that is busy (deriving keys, verifying) gets more time.
         let mut quiet = 0;
         while !self.over && quiet < 5 {
             let Some(verb) = self.server.next() else {
@@ -286,7 +286,7 @@ impl<S: Server> Player<'_, S> {
         let Stream::Plain(socket) = &mut self.stream else { panic!("{}: TLS in TLS", self.row.id) };
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         if let Some(version) = &tls.version {
-            assert_eq!(version, "1.1", "{}: nobody speaks that", self.row.id);
+            assert_eq!(version, "1.1", "{}: unknown version", self.row.id);
             self.seen.tls = Some(false);
             let _ = socket.read(&mut [0; 4096]);
             let _ = socket.write_all(&old_hello());
@@ -298,7 +298,7 @@ impl<S: Server> Player<'_, S> {
             Some("wronghost") => &certificates.wrong_host,
             Some("expired") => &certificates.expired,
             Some("selfsigned") => &certificates.self_signed,
-            Some(other) => panic!("{}: nobody has a certificate that is {other}", self.row.id),
+            Some(other) => panic!("{}: unknown certificate {other}", self.row.id),
         };
         let connection = rustls::ServerConnection::new(Arc::new(server_config(identity))).unwrap();
         let mut stream = rustls::StreamOwned::new(connection, socket.try_clone().unwrap());
@@ -315,12 +315,12 @@ impl<S: Server> Player<'_, S> {
     }
 }
 
-/// A ServerHello that chooses TLS 1.1.
+/// A ServerHello that selects TLS 1.1.
 fn old_hello() -> Vec<u8> {
     [&b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02"[..], &[7; 32], b"\x00\xc0\x09\x00"].concat()
 }
 
-/// The plain settings of a server with this certificate.
+/// Default settings for a server with this certificate.
 pub(crate) fn server_config(identity: &Identity) -> rustls::ServerConfig {
     let chain = CertificateDer::pem_slice_iter(identity.chain.as_bytes()).map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();

@@ -21,9 +21,9 @@ pub(crate) struct CustomServerMechanism;
 
 /// A client's exchange, and whether it has said all.
 #[derive(Debug)]
-pub(crate) struct Asking(bool);
+pub(crate) struct TestClient(bool);
 
-impl Asking {
+impl TestClient {
     pub(crate) const fn new() -> Self {
         Self(false)
     }
@@ -31,9 +31,9 @@ impl Asking {
 
 /// A server's exchange, and whether the application has said anything.
 #[derive(Debug)]
-struct Serving(bool);
+struct TestServer(bool);
 
-impl ClientExchange for Asking {
+impl ClientExchange for TestClient {
     fn mechanism(&self) -> Mechanism {
         Mechanism::Custom(CUSTOM_MECHANISM)
     }
@@ -60,11 +60,11 @@ impl ServerMechanism for CustomServerMechanism {
     }
 
     fn begin(&self, _: &mut SaslContext) -> Box<dyn ServerExchange> {
-        Box::new(Serving(false))
+        Box::new(TestServer(false))
     }
 }
 
-impl ServerExchange for Serving {
+impl ServerExchange for TestServer {
     fn mechanism(&self) -> Mechanism {
         Mechanism::Custom(CUSTOM_MECHANISM)
     }

@@ -23,7 +23,7 @@ use crate::imap_alphabet::{RESPONSE_ENDINGS, Room};
 use crate::imap_client_model::{Hearing, Verdict};
 
 /// The client, its application and everything that was said.
-pub(crate) struct Asking {
+pub(crate) struct TestClient {
     session: Session,
     rx: RecvBuffer,
     tx: SendBuffer,
@@ -90,7 +90,7 @@ pub(crate) enum Move {
     Logout,
 }
 
-impl Asking {
+impl TestClient {
     /// Before the greeting.
     pub(crate) fn new(room: &'static Room) -> Self {
         let mut config = Config::default();
@@ -212,7 +212,7 @@ impl Asking {
         match std::mem::replace(&mut self.session, over) {
             Session::Cleartext(client) => match client.starttls(&mut self.tx) {
                 Ok(negotiation) => {
-                    self.record.entries.push(Entry::Given("STARTTLS", 1));
+                    self.record.entries.push(Entry::CommandGiven("STARTTLS", 1));
                     self.session = Session::Negotiating(negotiation);
                 }
                 Err(error) => self.fail(error),
@@ -287,7 +287,7 @@ impl Asking {
     }
 }
 
-impl World for Asking {
+impl World for TestClient {
     type Move = Move;
 
     fn moves(&self) -> Vec<Move> {
@@ -474,12 +474,12 @@ fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Option<(Command
         Event::Completed { id, status } => (id, status),
         Event::Auth(outcome) => {
             if matches!(outcome, AuthOutcome::Accepted { .. }) {
-                record.entries.push(Entry::Proved);
+                record.entries.push(Entry::Authenticated);
             }
             (outcome.id(), *outcome.status())
         }
         Event::Data(_) | Event::FetchStart { .. } | Event::AppendReady(_) | Event::Idling(_) => {
-            record.entries.push(Entry::NeedsTls("what is on a server"));
+            record.entries.push(Entry::RequiresTls("what is on a server"));
             return Some(None);
         }
         _ => return Some(None),
@@ -526,7 +526,7 @@ fn give<C: Channel>(
         Move::Idle => {
             let given = client.idle(tx);
             if given.is_ok() {
-                record.entries.push(Entry::Given("DONE", 1));
+                record.entries.push(Entry::CommandGiven("DONE", 1));
             }
             ("IDLE", given)
         }

@@ -31,13 +31,13 @@ pub(crate) const TO_CLIENT: &[&str] = &[
 
 /// The client, its application and everything that was said.
 pub(crate) struct Sending {
-    session: Asking,
+    session: TestClient,
     common: Common,
     /// The commands that wait for their answers, by the word that each answer has.
     given: Vec<(CommandId, &'static str)>,
 }
 
-enum Asking {
+enum TestClient {
     Cleartext(Client<Cleartext>),
     Negotiating(StartTls),
     Gate(<StartTls as StartTlsNegotiation>::Ready),
@@ -47,7 +47,7 @@ enum Asking {
 
 impl Sending {
     pub(crate) fn new() -> Self {
-        let session = Asking::Cleartext(Client::<Cleartext>::new(Arc::new(Config::default())));
+        let session = TestClient::Cleartext(Client::<Cleartext>::new(Arc::new(Config::default())));
         let mut sending = Self { session, common: Common::new(), given: Vec::new() };
         sending.pump();
         sending
@@ -57,18 +57,18 @@ impl Sending {
         loop {
             let Common { rx, tx, record, .. } = &mut self.common;
             let seen = match &mut self.session {
-                Asking::Gate(_) | Asking::Gone => return,
-                Asking::Negotiating(_) => return self.negotiate(),
-                Asking::Cleartext(client) => client.next_event(rx, tx).map(|event| {
+                TestClient::Gate(_) | TestClient::Gone => return,
+                TestClient::Negotiating(_) => return self.negotiate(),
+                TestClient::Cleartext(client) => client.next_event(rx, tx).map(|event| {
                     event.map(|event| {
                         record.event(&event);
                         if matches!(event, Event::Data(_)) {
-                            record.entries.push(Entry::NeedsTls("data"));
+                            record.entries.push(Entry::RequiresTls("data"));
                         }
                         matches!(event, Event::Capabilities)
                     })
                 }),
-                Asking::Secure(_) => self.under_tls(),
+                TestClient::Secure(_) => self.under_tls(),
             };
             match seen {
                 Ok(Some(true)) => self.starttls(),
@@ -81,17 +81,19 @@ impl Sending {
 
     /// Asks for TLS if that is offered; and if not, tries to do without.
     fn starttls(&mut self) {
-        match std::mem::replace(&mut self.session, Asking::Gone) {
-            Asking::Cleartext(client) if client.capabilities().is_some_and(|known| known.has("STARTTLS")) => {
+        match std::mem::replace(&mut self.session, TestClient::Gone) {
+            TestClient::Cleartext(client)
+                if client.capabilities().is_some_and(|known| known.has("STARTTLS")) =>
+            {
                 match client.starttls(&mut self.common.tx) {
                     Ok(negotiation) => {
-                        self.common.record.entries.push(Entry::Given("STARTTLS", 1));
-                        self.session = Asking::Negotiating(negotiation);
+                        self.common.record.entries.push(Entry::CommandGiven("STARTTLS", 1));
+                        self.session = TestClient::Negotiating(negotiation);
                     }
                     Err(error) => self.fail(error),
                 }
             }
-            Asking::Cleartext(client) => self.go_on_in_clear(client),
+            TestClient::Cleartext(client) => self.go_on_in_clear(client),
             other => self.session = other,
         }
     }
@@ -101,34 +103,35 @@ impl Sending {
         let given = client.danger_cleartext_authenticate(PLAIN, &credentials(), tx);
         record.given("AUTHENTICATE", given);
         if record.given("SELECT", client.send(&select(), tx)).is_some() {
-            record.entries.push(Entry::NeedsTls("SELECT"));
+            record.entries.push(Entry::RequiresTls("SELECT"));
         }
         if record.given("APPEND", client.append(&append(), MESSAGE.len() as u64, tx)).is_some() {
-            record.entries.push(Entry::NeedsTls("APPEND"));
+            record.entries.push(Entry::RequiresTls("APPEND"));
         }
         record.given("LOGOUT", client.logout(tx));
-        self.session = Asking::Cleartext(client);
+        self.session = TestClient::Cleartext(client);
     }
 
     fn negotiate(&mut self) {
-        let Asking::Negotiating(negotiation) = std::mem::replace(&mut self.session, Asking::Gone) else {
+        let TestClient::Negotiating(negotiation) = std::mem::replace(&mut self.session, TestClient::Gone)
+        else {
             return;
         };
         match negotiation.advance(&mut self.common.rx, &mut self.common.tx) {
-            Ok(Negotiation::Pending(negotiation)) => self.session = Asking::Negotiating(negotiation),
+            Ok(Negotiation::Pending(negotiation)) => self.session = TestClient::Negotiating(negotiation),
             Ok(Negotiation::Refused(client)) => {
                 self.common.record.event(&"refused");
                 self.go_on_in_clear(client);
                 self.pump();
             }
-            Ok(Negotiation::Ready(upgrade)) => self.session = Asking::Gate(upgrade),
+            Ok(Negotiation::Ready(upgrade)) => self.session = TestClient::Gate(upgrade),
             Err(error) => self.fail(error),
         }
     }
 
     /// Takes one event.
     fn under_tls(&mut self) -> Result<Option<bool>, Error> {
-        let Asking::Secure(client) = &mut self.session else { return Ok(None) };
+        let TestClient::Secure(client) = &mut self.session else { return Ok(None) };
         let Common { rx, tx, record, beliefs, broken, .. } = &mut self.common;
         let Some(event) = client.next_event(rx, tx)? else { return Ok(None) };
         record.event(&event);
@@ -138,14 +141,14 @@ impl Sending {
                 record.given("AUTHENTICATE", client.authenticate(PLAIN, &credentials(), tx));
             }
             Event::Auth(AuthOutcome::Accepted { .. }) => {
-                record.entries.push(Entry::Proved);
+                record.entries.push(Entry::Authenticated);
                 beliefs.identity = Belief::Yes;
                 let given = record.given("SELECT", client.send(&select(), tx));
                 self.given.extend(given.map(|id| (id, "SELECT")));
             }
             Event::Auth(_) => drop(record.given("LOGOUT", client.logout(tx))),
             Event::AppendReady(_) => {
-                record.entries.push(Entry::Given("a message", 1));
+                record.entries.push(Entry::CommandGiven("a message", 1));
                 record.tried("payload", client.write_payload(Bytes::from_static(MESSAGE), tx));
                 beliefs.message = Belief::Asked;
             }
@@ -175,24 +178,24 @@ impl Sending {
     /// It has failed. It is asked again, with more to read: what comes of that is in the record.
     fn fail(&mut self, error: Error) {
         self.common.fail(error, "* OK x\r\nM1 OK x\r\nM2 OK x\r\n", |rx, tx| match &mut self.session {
-            Asking::Cleartext(client) => next(client, rx, tx),
-            Asking::Secure(client) => next(client, rx, tx),
+            TestClient::Cleartext(client) => next(client, rx, tx),
+            TestClient::Secure(client) => next(client, rx, tx),
             _ => Err(error),
         });
-        self.session = Asking::Gone;
+        self.session = TestClient::Gone;
     }
 }
 
 impl End for Sending {
     fn hear(&mut self, octets: &[u8]) {
         self.common.hear(octets);
-        if matches!(self.session, Asking::Gate(_)) {
+        if matches!(self.session, TestClient::Gate(_)) {
             self.common.crossed = true;
             return;
         }
         let unread = self.common.rx.bytes().to_vec();
         self.pump();
-        if matches!(self.session, Asking::Gate(_)) {
+        if matches!(self.session, TestClient::Gate(_)) {
             // What opens the gate is the last line: the only one with a tag.
             let last = unread.split_inclusive(|&octet| octet == b'\n').next_back().unwrap_or_default();
             let tagged =
@@ -205,18 +208,20 @@ impl End for Sending {
         self.common.record.heard(0);
         self.common.rx.close();
         match self.session {
-            Asking::Gate(_) => self.session = Asking::Gone,
+            TestClient::Gate(_) => self.session = TestClient::Gone,
             _ => self.pump(),
         }
     }
 
     fn shake_hands(&mut self) {
-        let Asking::Gate(upgrade) = std::mem::replace(&mut self.session, Asking::Gone) else { return };
+        let TestClient::Gate(upgrade) = std::mem::replace(&mut self.session, TestClient::Gone) else {
+            return;
+        };
         match upgrade.complete(channel(), &mut self.common.rx) {
             Ok(client) => {
                 self.common.secured();
                 self.given.clear();
-                self.session = Asking::Secure(client);
+                self.session = TestClient::Secure(client);
                 self.pump();
             }
             Err(error) => self.fail(error),
@@ -224,7 +229,7 @@ impl End for Sending {
     }
 
     fn said(&mut self) -> Vec<Vec<u8>> {
-        let clear = !matches!(self.session, Asking::Secure(_));
+        let clear = !matches!(self.session, TestClient::Secure(_));
         self.common.said(clear, |_| true)
     }
 
@@ -232,13 +237,13 @@ impl End for Sending {
         // What is said leaves before anything is heard.
         const LEFT_OUT: [&str; 5] = ["generation", "heard", "head", "heard_at", "queued_at"];
         let (stage, machine) = match &self.session {
-            Asking::Gone => (Stage::Over, String::new()),
-            Asking::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
-            Asking::Negotiating(negotiation) => (Stage::Cleartext, described(negotiation, &LEFT_OUT)),
-            Asking::Cleartext(client) if client.is_closed() => (Stage::Over, String::new()),
-            Asking::Secure(client) if client.is_closed() => (Stage::Over, String::new()),
-            Asking::Cleartext(client) => (Stage::Cleartext, described(client, &LEFT_OUT)),
-            Asking::Secure(client) => {
+            TestClient::Gone => (Stage::Over, String::new()),
+            TestClient::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
+            TestClient::Negotiating(negotiation) => (Stage::Cleartext, described(negotiation, &LEFT_OUT)),
+            TestClient::Cleartext(client) if client.is_closed() => (Stage::Over, String::new()),
+            TestClient::Secure(client) if client.is_closed() => (Stage::Over, String::new()),
+            TestClient::Cleartext(client) => (Stage::Cleartext, described(client, &LEFT_OUT)),
+            TestClient::Secure(client) => {
                 (Stage::Secure, format!("{} {:?}", described(client, &LEFT_OUT), self.given))
             }
         };

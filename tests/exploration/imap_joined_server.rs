@@ -31,7 +31,7 @@ pub(crate) const MESSAGE: &[u8] = b"x\r\n.x\r\n";
 
 /// The server, its application and everything that was said.
 pub(crate) struct Receiving {
-    session: Serving,
+    session: TestServer,
     common: Common,
     terms: Terms,
     message: Vec<u8>,
@@ -46,7 +46,7 @@ pub(crate) struct Terms {
     pub(crate) believes: bool,
 }
 
-enum Serving {
+enum TestServer {
     Cleartext(Server<Cleartext>),
     Gate(server::Upgrade),
     Secure(Server<Secure>),
@@ -61,7 +61,7 @@ impl Receiving {
         let mut config = Config::default().limits(limits);
         config.waits.delay = Duration::ZERO;
         let mut common = Common::new();
-        let session = Serving::Cleartext(Server::<Cleartext>::new(config, &mut common.tx));
+        let session = TestServer::Cleartext(Server::<Cleartext>::new(config, &mut common.tx));
         let mut receiving = Self { session, common, terms, message: Vec::new() };
         receiving.pump();
         receiving
@@ -71,8 +71,8 @@ impl Receiving {
         loop {
             let Common { rx, tx, record, .. } = &mut self.common;
             let seen = match &mut self.session {
-                Serving::Gate(_) | Serving::Gone => return,
-                Serving::Cleartext(server) => match server.next_event(rx, tx) {
+                TestServer::Gate(_) | TestServer::Gone => return,
+                TestServer::Cleartext(server) => match server.next_event(rx, tx) {
                     Ok(Some(Event::StartTls(request))) => {
                         record.event(&request);
                         self.starttls(request);
@@ -85,7 +85,7 @@ impl Receiving {
                     Ok(None) => Ok(false),
                     Err(error) => Err(error),
                 },
-                Serving::Secure(_) => self.under_tls(),
+                TestServer::Secure(_) => self.under_tls(),
             };
             match seen {
                 Ok(true) => {}
@@ -97,14 +97,14 @@ impl Receiving {
 
     /// Takes one event. False: there was none.
     fn under_tls(&mut self) -> Result<bool, Error> {
-        let Serving::Secure(server) = &mut self.session else { return Ok(false) };
+        let TestServer::Secure(server) = &mut self.session else { return Ok(false) };
         let Common { rx, tx, record, beliefs, .. } = &mut self.common;
         match server.next_event(rx, tx)? {
             None => return Ok(false),
             Some(Event::Auth(request)) => {
                 record.event(&request);
                 if self.terms.believes {
-                    record.entries.push(Entry::Proved);
+                    record.entries.push(Entry::Authenticated);
                     beliefs.identity = Belief::Yes;
                     server.answer_auth(request, AuthVerdict::Accept, tx)?;
                 } else {
@@ -122,15 +122,15 @@ impl Receiving {
     }
 
     fn starttls(&mut self, request: StartTlsRequest) {
-        match std::mem::replace(&mut self.session, Serving::Gone) {
-            Serving::Cleartext(mut server) if !self.terms.has_tls => {
+        match std::mem::replace(&mut self.session, TestServer::Gone) {
+            TestServer::Cleartext(mut server) if !self.terms.has_tls => {
                 self.common.record.tried("refuse", server.refuse(request, &mut self.common.tx));
-                self.session = Serving::Cleartext(server);
+                self.session = TestServer::Cleartext(server);
             }
-            Serving::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
+            TestServer::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
                 Ok(upgrade) => {
                     self.common.send();
-                    self.session = Serving::Gate(upgrade);
+                    self.session = TestServer::Gate(upgrade);
                 }
                 Err(error) => self.fail(error),
             },
@@ -141,11 +141,11 @@ impl Receiving {
     /// It has failed. It is asked again, with more to read: what comes of that is in the record.
     fn fail(&mut self, error: Error) {
         self.common.fail(error, "a CAPABILITY\r\nb LOGIN x x\r\n", |rx, tx| match &mut self.session {
-            Serving::Cleartext(server) => next(server, rx, tx),
-            Serving::Secure(server) => next(server, rx, tx),
+            TestServer::Cleartext(server) => next(server, rx, tx),
+            TestServer::Secure(server) => next(server, rx, tx),
             _ => Err(error),
         });
-        self.session = Serving::Gone;
+        self.session = TestServer::Gone;
     }
 }
 
@@ -173,13 +173,13 @@ fn answer<C: Channel>(
     match event {
         Event::Command(command, reply) => {
             if !matches!(command, Command::Noop | Command::Capability | Command::Logout) {
-                record.entries.push(Entry::NeedsProof("a command"));
+                record.entries.push(Entry::RequiresAuth("a command"));
             }
             let text = if matches!(command, Command::Select(_)) { "SELECT" } else { "done" };
             record.tried("reply", server.reply(reply, &ok(text), tx));
         }
         Event::Append { offer, .. } => {
-            record.entries.push(Entry::NeedsProof("APPEND"));
+            record.entries.push(Entry::RequiresAuth("APPEND"));
             message.clear();
             record.tried("accept", server.accept_literal(offer, tx));
         }
@@ -195,13 +195,13 @@ fn answer<C: Channel>(
 impl End for Receiving {
     fn hear(&mut self, octets: &[u8]) {
         self.common.hear(octets);
-        if matches!(self.session, Serving::Gate(_)) {
+        if matches!(self.session, TestServer::Gate(_)) {
             self.common.crossed = true;
             return;
         }
         let unread = self.common.rx.bytes().to_vec();
         self.pump();
-        if matches!(self.session, Serving::Gate(_)) {
+        if matches!(self.session, TestServer::Gate(_)) {
             self.common.crossed = !unread.ends_with(b"STARTTLS\r\n");
         }
     }
@@ -210,18 +210,20 @@ impl End for Receiving {
         self.common.record.heard(0);
         self.common.rx.close();
         match self.session {
-            Serving::Gate(_) => self.session = Serving::Gone,
+            TestServer::Gate(_) => self.session = TestServer::Gone,
             _ => self.pump(),
         }
     }
 
     fn shake_hands(&mut self) {
-        let Serving::Gate(upgrade) = std::mem::replace(&mut self.session, Serving::Gone) else { return };
+        let TestServer::Gate(upgrade) = std::mem::replace(&mut self.session, TestServer::Gone) else {
+            return;
+        };
         match upgrade.complete(channel(), &mut self.common.rx) {
             Ok(server) => {
                 self.common.secured();
                 self.message.clear();
-                self.session = Serving::Secure(server);
+                self.session = TestServer::Secure(server);
                 self.pump();
             }
             Err(error) => self.fail(error),
@@ -229,19 +231,19 @@ impl End for Receiving {
     }
 
     fn said(&mut self) -> Vec<Vec<u8>> {
-        let clear = !matches!(self.session, Serving::Secure(_));
+        let clear = !matches!(self.session, TestServer::Secure(_));
         self.common.said(clear, |_| true)
     }
 
     fn view(&self) -> View {
         const LEFT_OUT: [&str; 4] = ["token", "serial", "generation", "commands"];
         let (stage, machine) = match &self.session {
-            Serving::Gone => (Stage::Over, String::new()),
-            Serving::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
-            Serving::Cleartext(server) if server.is_closed() => (Stage::Over, String::new()),
-            Serving::Secure(server) if server.is_closed() => (Stage::Over, String::new()),
-            Serving::Cleartext(server) => (Stage::Cleartext, described(server, &LEFT_OUT)),
-            Serving::Secure(server) => {
+            TestServer::Gone => (Stage::Over, String::new()),
+            TestServer::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
+            TestServer::Cleartext(server) if server.is_closed() => (Stage::Over, String::new()),
+            TestServer::Secure(server) if server.is_closed() => (Stage::Over, String::new()),
+            TestServer::Cleartext(server) => (Stage::Cleartext, described(server, &LEFT_OUT)),
+            TestServer::Secure(server) => {
                 let message = self.message.escape_ascii();
                 (Stage::Secure, format!("{} {message}", described(server, &LEFT_OUT)))
             }
@@ -252,8 +254,8 @@ impl End for Receiving {
     fn judge(&self) -> Result<usize, String> {
         let invariants = self.common.judge(Side::ImapServer)?;
         let authenticated = match &self.session {
-            Serving::Secure(server) => server.state().is_authenticated(),
-            Serving::Cleartext(server) => server.state().is_authenticated(),
+            TestServer::Secure(server) => server.state().is_authenticated(),
+            TestServer::Cleartext(server) => server.state().is_authenticated(),
             _ => false,
         };
         if authenticated && self.common.beliefs.identity != Belief::Yes {

@@ -19,7 +19,7 @@ use crate::imap_alphabet::{AHEAD, BEGUN, CLIENT_LINES, ENDINGS};
 use crate::imap_server_model::{Conversation, Standing};
 
 /// The server, its application and everything that was said.
-pub(crate) struct Serving {
+pub(crate) struct TestServer {
     session: Session,
     rx: RecvBuffer,
     tx: SendBuffer,
@@ -87,7 +87,7 @@ pub(crate) enum Move {
     Tick,
 }
 
-impl Serving {
+impl TestServer {
     /// Before the client's first word.
     pub(crate) fn new(bounds: Bounds) -> Self {
         let mut tx = SendBuffer::new();
@@ -192,7 +192,7 @@ impl Serving {
                 };
                 let given = server.answer_auth(request, verdict, tx);
                 if given.is_ok() && next == Move::Yes {
-                    record.entries.push(Entry::Proved);
+                    record.entries.push(Entry::Authenticated);
                 }
                 given.err()
             }
@@ -358,7 +358,7 @@ struct Outside {
     standing: Standing,
 }
 
-impl World for Serving {
+impl World for TestServer {
     type Move = Move;
 
     fn moves(&self) -> Vec<Move> {
@@ -466,8 +466,8 @@ impl World for Serving {
         if at_rest && outcome.state != standing {
             return Err(format!("{:?} is what was said, and {standing:?} what is", outcome.state));
         }
-        let here = self.record.entries.iter().rev().take_while(|entry| **entry != Entry::Secured);
-        let proved = here.into_iter().any(|entry| *entry == Entry::Proved);
+        let here = self.record.entries.iter().rev().take_while(|entry| **entry != Entry::TlsEstablished);
+        let proved = here.into_iter().any(|entry| *entry == Entry::Authenticated);
         if [Standing::Authenticated, Standing::Selected].contains(&standing) && !proved {
             return Err("authenticated, and nobody was proved on this channel".to_owned());
         }
@@ -507,17 +507,17 @@ fn seen<C: Channel>(event: Event<'_, C>, idle: &mut Option<Reply>, record: &mut 
                 _ => "another",
             };
             if name != "NOOP" {
-                record.entries.push(Entry::NeedsProof("a command"));
+                record.entries.push(Entry::RequiresAuth("a command"));
             }
             Some(Open::Reply(reply, name))
         }
         Event::Append { offer, .. } => {
-            record.entries.push(Entry::NeedsProof("APPEND"));
+            record.entries.push(Entry::RequiresAuth("APPEND"));
             Some(Open::Offer(offer))
         }
         Event::AppendEnd(reply) => Some(Open::Reply(reply, "APPEND")),
         Event::Idle(reply) => {
-            record.entries.push(Entry::NeedsProof("IDLE"));
+            record.entries.push(Entry::RequiresAuth("IDLE"));
             *idle = Some(reply);
             None
         }

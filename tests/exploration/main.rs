@@ -96,7 +96,7 @@ fn written(name: &str) -> Vec<usize> {
 
 #[test]
 fn smtp_server() {
-    use smtp_server::{Bounds, Serving, Terms};
+    use smtp_server::{Bounds, Terms, TestServer};
     let submission = Terms { dialect: Dialect::Smtp, needs_proof: true, bounds: Bounds::None };
     let relay = Terms { needs_proof: false, ..submission };
     let lmtp = Terms { dialect: Dialect::Lmtp, ..relay };
@@ -104,22 +104,22 @@ fn smtp_server() {
     explore_to_the_end(
         "SMTP server",
         &[
-            &|| Serving::new(submission),
-            &|| Serving::new(relay),
-            &|| Serving::new(lmtp),
-            &|| Serving::new(few),
-            &|| Serving::secure(submission),
-            &|| Serving::secure(lmtp),
-            &|| Serving::secure(few),
+            &|| TestServer::new(submission),
+            &|| TestServer::new(relay),
+            &|| TestServer::new(lmtp),
+            &|| TestServer::new(few),
+            &|| TestServer::secure(submission),
+            &|| TestServer::secure(lmtp),
+            &|| TestServer::secure(few),
         ],
-        &[submission, relay, lmtp, few].map(Serving::secure),
+        &[submission, relay, lmtp, few].map(TestServer::secure),
     );
 }
 
 #[test]
 fn smtp_client() {
     use smtp_alphabet::{ALL, IDENTITY, RECIPIENTS, SESSION, TRANSACTIONS};
-    use smtp_client::{Asking, Move::Hear, Terms};
+    use smtp_client::{Move::Hear, Terms, TestClient};
     let clear = Terms { dialect: Dialect::Smtp, danger: false, alphabet: ALL };
     let danger = Terms { danger: true, alphabet: IDENTITY, ..clear };
     let session = Terms { alphabet: SESSION, ..clear };
@@ -128,13 +128,13 @@ fn smtp_client() {
     explore_to_the_end(
         "SMTP client",
         &[
-            &|| Asking::new(clear),
-            &|| Asking::new(danger),
-            &|| Asking::secure(session),
-            &|| Asking::secure(transactions),
-            &|| Asking::secure(lmtp),
+            &|| TestClient::new(clear),
+            &|| TestClient::new(danger),
+            &|| TestClient::secure(session),
+            &|| TestClient::secure(transactions),
+            &|| TestClient::secure(lmtp),
         ],
-        &[clear, danger].map(|terms| after(Asking::secure(terms), &[Hear("220 x\r\n")])),
+        &[clear, danger].map(|terms| after(TestClient::secure(terms), &[Hear("220 x\r\n")])),
     );
 }
 
@@ -181,19 +181,21 @@ fn imap_joined() {
 
 #[test]
 fn imap_server() {
-    use imap_server::{Bounds, Serving};
+    use imap_server::{Bounds, TestServer};
     explore_to_the_end(
         "IMAP server",
-        &[&|| Serving::new(Bounds::None), &|| Serving::new(Bounds::Few), &|| Serving::secure(Bounds::None)],
-        &[Serving::secure(Bounds::None), Serving::secure(Bounds::Few)],
+        &[&|| TestServer::new(Bounds::None), &|| TestServer::new(Bounds::Few), &|| {
+            TestServer::secure(Bounds::None)
+        }],
+        &[TestServer::secure(Bounds::None), TestServer::secure(Bounds::Few)],
     );
 }
 
 #[test]
 fn imap_client() {
     use imap_alphabet::{CLEAR, DANGER, FETCH, PROOF, SESSION};
-    use imap_client::{Asking, Move::Hear};
-    let greeted = |room, greeting| after(Asking::new(room), &[Hear(greeting)]);
+    use imap_client::{Move::Hear, TestClient};
+    let greeted = |room, greeting| after(TestClient::new(room), &[Hear(greeting)]);
     let (asks, plus) =
         ("* PREAUTH [CAPABILITY IMAP4rev1] x\r\n", "* PREAUTH [CAPABILITY IMAP4rev1 LITERAL+] x\r\n");
     explore_to_the_end(
@@ -202,9 +204,9 @@ fn imap_client() {
             &|| greeted(&SESSION, asks),
             &|| greeted(&SESSION, plus),
             &|| greeted(&FETCH, asks),
-            &|| Asking::new(&CLEAR),
-            &|| Asking::new(&DANGER),
-            &|| Asking::new(&PROOF),
+            &|| TestClient::new(&CLEAR),
+            &|| TestClient::new(&DANGER),
+            &|| TestClient::new(&PROOF),
         ],
         &[greeted(&PROOF, "* OK x\r\n")],
     );

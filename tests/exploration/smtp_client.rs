@@ -20,7 +20,7 @@ use crate::farther;
 use crate::smtp_alphabet::{Alphabet, ENDINGS};
 
 /// The client, its application and everything that was said.
-pub(crate) struct Asking {
+pub(crate) struct TestClient {
     session: Session,
     rx: RecvBuffer,
     tx: SendBuffer,
@@ -95,7 +95,7 @@ struct Outside {
     closed: bool,
 }
 
-impl Asking {
+impl TestClient {
     /// Before the greeting.
     pub(crate) fn new(terms: Terms) -> Self {
         let session = Session::Cleartext(Client::<Cleartext>::new(config(terms)));
@@ -249,7 +249,7 @@ impl Asking {
         match std::mem::replace(&mut self.session, over) {
             Session::Cleartext(client) => match client.starttls(&mut self.tx) {
                 Ok(negotiation) => {
-                    self.record.entries.push(Entry::Given("STARTTLS", 1));
+                    self.record.entries.push(Entry::CommandGiven("STARTTLS", 1));
                     self.expect(Step::StartTls);
                     self.session = Session::Negotiating(negotiation);
                 }
@@ -335,7 +335,7 @@ impl Asking {
     }
 }
 
-impl World for Asking {
+impl World for TestClient {
     type Move = Move;
 
     fn moves(&self) -> Vec<Move> {
@@ -438,11 +438,11 @@ impl World for Asking {
         }
         let clear =
             matches!(self.session, Session::Cleartext(_) | Session::Negotiating(_)) && !self.terms.danger;
-        let told = |entry: &Entry| matches!(entry, Entry::Given("MAIL" | "RCPT" | "DATA" | "BDAT", _));
+        let told = |entry: &Entry| matches!(entry, Entry::CommandGiven("MAIL" | "RCPT" | "DATA" | "BDAT", _));
         if clear && self.record.entries.iter().any(told) {
             return Err("a part of a message or its envelope leaves in cleartext".to_owned());
         }
-        let helo = |entry: &Entry| matches!(entry, Entry::Told(octets, _) if octets.starts_with(b"HELO"));
+        let helo = |entry: &Entry| matches!(entry, Entry::Sent(octets, _) if octets.starts_with(b"HELO"));
         if clear && self.record.entries.iter().any(helo) {
             return Err("HELO, that offers no TLS, leaves in cleartext".to_owned());
         }
@@ -489,16 +489,16 @@ fn note(event: Option<Event<'_>>, record: &mut Record) -> Option<Answers> {
         Event::Accepted(step, _) => return Some(Answers::Yes(step)),
         Event::Rejected(step, _) => step,
         Event::SendData(_) => {
-            record.entries.push(Entry::NeedsTls("a message"));
+            record.entries.push(Entry::RequiresTls("a message"));
             Step::Data
         }
         Event::Delivered(recipient, _) => {
-            record.entries.push(Entry::NeedsTls("a message"));
+            record.entries.push(Entry::RequiresTls("a message"));
             Step::Message(recipient)
         }
         Event::Auth(outcome) => {
             if matches!(outcome, AuthOutcome::Accepted(_)) {
-                record.entries.push(Entry::Proved);
+                record.entries.push(Entry::Authenticated);
                 return Some(Answers::Proof);
             }
             Step::Auth
@@ -516,7 +516,7 @@ fn credentials() -> Credentials {
 
 fn prove(client: &mut Client<Secure>, mechanism: Mechanism, tx: &mut SendBuffer) -> Result<(), Error> {
     match mechanism {
-        Mechanism::Custom(_) => client.authenticate_with(Box::new(custom_mechanism::Asking::new()), tx),
+        Mechanism::Custom(_) => client.authenticate_with(Box::new(custom_mechanism::TestClient::new()), tx),
         _ => client.authenticate(mechanism, credentials(), tx),
     }
 }
@@ -528,7 +528,7 @@ fn prove_in_cleartext(
 ) -> Result<(), Error> {
     match mechanism {
         Mechanism::Custom(_) => {
-            client.danger_cleartext_authenticate_with(Box::new(custom_mechanism::Asking::new()), tx)
+            client.danger_cleartext_authenticate_with(Box::new(custom_mechanism::TestClient::new()), tx)
         }
         _ => client.danger_cleartext_authenticate(mechanism, credentials(), tx),
     }

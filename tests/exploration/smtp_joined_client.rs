@@ -32,13 +32,13 @@ pub(crate) const TO_CLIENT: &[&str] = &[
 /// A client that wants TLS, then perhaps a login, then to hand over a message; and says so in cleartext, too, if nothing
 /// but the machine keeps it from doing that.
 pub(crate) struct Sending {
-    session: Asking,
+    session: TestClient,
     common: Common,
     logs_in: bool,
     transaction: Option<Transaction>,
 }
 
-enum Asking {
+enum TestClient {
     Cleartext(Client<Cleartext>),
     Negotiating(StartTls),
     Gate(client::Upgrade),
@@ -48,7 +48,7 @@ enum Asking {
 
 impl Sending {
     pub(crate) fn new(logs_in: bool) -> Self {
-        let session = Asking::Cleartext(Client::<Cleartext>::new(Config::default()));
+        let session = TestClient::Cleartext(Client::<Cleartext>::new(Config::default()));
         let mut sending = Self { session, common: Common::new(), logs_in, transaction: None };
         sending.pump();
         sending
@@ -58,15 +58,15 @@ impl Sending {
         loop {
             let Common { rx, tx, record, .. } = &mut self.common;
             let seen = match &mut self.session {
-                Asking::Gate(_) | Asking::Gone => return,
-                Asking::Negotiating(_) => return self.negotiate(),
-                Asking::Cleartext(client) => client.next_event(rx, tx).map(|event| {
+                TestClient::Gate(_) | TestClient::Gone => return,
+                TestClient::Negotiating(_) => return self.negotiate(),
+                TestClient::Cleartext(client) => client.next_event(rx, tx).map(|event| {
                     event.map(|event| {
                         record.event(&event);
                         matches!(event, client::Event::Capabilities(_))
                     })
                 }),
-                Asking::Secure(_) => match self.under_tls() {
+                TestClient::Secure(_) => match self.under_tls() {
                     Ok(true) => continue,
                     Ok(false) => Ok(None),
                     Err(error) => Err(error),
@@ -83,17 +83,17 @@ impl Sending {
 
     /// Asks for TLS if that is offered; and if not, tries to do without.
     fn starttls(&mut self) {
-        match std::mem::replace(&mut self.session, Asking::Gone) {
-            Asking::Cleartext(client) if client.capabilities().contains(Extension::StartTls) => {
+        match std::mem::replace(&mut self.session, TestClient::Gone) {
+            TestClient::Cleartext(client) if client.capabilities().contains(Extension::StartTls) => {
                 match client.starttls(&mut self.common.tx) {
                     Ok(negotiation) => {
-                        self.common.record.entries.push(Entry::Given("STARTTLS", 1));
-                        self.session = Asking::Negotiating(negotiation);
+                        self.common.record.entries.push(Entry::CommandGiven("STARTTLS", 1));
+                        self.session = TestClient::Negotiating(negotiation);
                     }
                     Err(error) => self.fail(error),
                 }
             }
-            Asking::Cleartext(client) => self.go_on_in_clear(client),
+            TestClient::Cleartext(client) => self.go_on_in_clear(client),
             other => self.session = other,
         }
     }
@@ -104,30 +104,30 @@ impl Sending {
         let given = client.danger_cleartext_authenticate(Mechanism::Plain, credentials, tx);
         record.given("AUTHENTICATE", given);
         if record.given("MAIL", client.mail(&Mail::new(address()), tx)).is_some() {
-            record.entries.push(Entry::NeedsTls("MAIL"));
+            record.entries.push(Entry::RequiresTls("MAIL"));
         }
         record.given("QUIT", client.quit(tx));
-        self.session = Asking::Cleartext(client);
+        self.session = TestClient::Cleartext(client);
     }
 
     fn negotiate(&mut self) {
-        let over = Asking::Gone;
-        let Asking::Negotiating(negotiation) = std::mem::replace(&mut self.session, over) else { return };
+        let over = TestClient::Gone;
+        let TestClient::Negotiating(negotiation) = std::mem::replace(&mut self.session, over) else { return };
         match negotiation.advance(&mut self.common.rx, &mut self.common.tx) {
-            Ok(Negotiation::Pending(negotiation)) => self.session = Asking::Negotiating(negotiation),
+            Ok(Negotiation::Pending(negotiation)) => self.session = TestClient::Negotiating(negotiation),
             Ok(Negotiation::Refused(client)) => {
                 self.common.record.event(&"refused");
                 self.go_on_in_clear(client);
                 self.pump();
             }
-            Ok(Negotiation::Ready(upgrade)) => self.session = Asking::Gate(upgrade),
+            Ok(Negotiation::Ready(upgrade)) => self.session = TestClient::Gate(upgrade),
             Err(error) => self.fail(error),
         }
     }
 
     /// Takes one event. False: there was none.
     fn under_tls(&mut self) -> Result<bool, Error> {
-        let Asking::Secure(client) = &mut self.session else { return Ok(false) };
+        let TestClient::Secure(client) = &mut self.session else { return Ok(false) };
         let Common { rx, tx, record, beliefs, progress, broken, .. } = &mut self.common;
         let Some(event) = client.next_event(rx, tx)? else { return Ok(false) };
         record.event(&event);
@@ -138,7 +138,7 @@ impl Sending {
         if let Some(transaction) = &mut self.transaction {
             match record.tried("transaction", transaction.event(&event, client, tx)) {
                 Some(Progress::SendData) => {
-                    record.entries.push(Entry::Given("a message", 1));
+                    record.entries.push(Entry::CommandGiven("a message", 1));
                     let mut writer = client.data_writer()?;
                     writer.write(MESSAGE, tx)?;
                     writer.finish(tx)?;
@@ -157,7 +157,7 @@ impl Sending {
             }
             client::Event::Capabilities(_) => true,
             client::Event::Auth(AuthOutcome::Accepted(_)) => {
-                record.entries.push(Entry::Proved);
+                record.entries.push(Entry::Authenticated);
                 beliefs.identity = Belief::Yes;
                 true
             }
@@ -173,7 +173,7 @@ impl Sending {
         };
         if ready {
             let mut transaction = Transaction::new(Mail::new(address())).recipient(Rcpt::new(address()));
-            record.entries.extend(["MAIL", "RCPT", "DATA"].map(|verb| Entry::Given(verb, 1)));
+            record.entries.extend(["MAIL", "RCPT", "DATA"].map(|verb| Entry::CommandGiven(verb, 1)));
             record.tried("transaction", transaction.start(client, tx));
             self.transaction = Some(transaction);
         }
@@ -183,24 +183,24 @@ impl Sending {
     /// It has failed. It is asked again, with more to read: what comes of that is in the record.
     fn fail(&mut self, error: Error) {
         self.common.fail(error, "220 x\r\n250 x\r\n", |rx, tx| match &mut self.session {
-            Asking::Cleartext(client) => next(client, rx, tx),
-            Asking::Secure(client) => next(client, rx, tx),
+            TestClient::Cleartext(client) => next(client, rx, tx),
+            TestClient::Secure(client) => next(client, rx, tx),
             _ => Err(error),
         });
-        self.session = Asking::Gone;
+        self.session = TestClient::Gone;
     }
 }
 
 impl End for Sending {
     fn hear(&mut self, octets: &[u8]) {
         self.common.hear(octets);
-        if matches!(self.session, Asking::Gate(_)) {
+        if matches!(self.session, TestClient::Gate(_)) {
             self.common.crossed = true;
             return;
         }
         let unread = self.common.rx.bytes().to_vec();
         self.pump();
-        if matches!(self.session, Asking::Gate(_)) {
+        if matches!(self.session, TestClient::Gate(_)) {
             let replies =
                 unread.split_inclusive(|&octet| octet == b'\n').filter(|line| ends_reply(line)).count();
             self.common.crossed = replies > 1 || !unread.ends_with(b"\r\n");
@@ -211,18 +211,18 @@ impl End for Sending {
         self.common.record.heard(0);
         self.common.rx.close();
         match self.session {
-            Asking::Gate(_) => self.session = Asking::Gone,
+            TestClient::Gate(_) => self.session = TestClient::Gone,
             _ => self.pump(),
         }
     }
 
     fn shake_hands(&mut self) {
-        let over = Asking::Gone;
-        let Asking::Gate(upgrade) = std::mem::replace(&mut self.session, over) else { return };
+        let over = TestClient::Gone;
+        let TestClient::Gate(upgrade) = std::mem::replace(&mut self.session, over) else { return };
         match upgrade.complete(channel(), &mut self.common.rx) {
             Ok(client) => {
                 self.common.secured();
-                self.session = Asking::Secure(client);
+                self.session = TestClient::Secure(client);
                 self.pump();
             }
             Err(error) => self.fail(error),
@@ -230,7 +230,7 @@ impl End for Sending {
     }
 
     fn said(&mut self) -> Vec<Vec<u8>> {
-        let clear = !matches!(self.session, Asking::Secure(_));
+        let clear = !matches!(self.session, TestClient::Secure(_));
         self.common.said(clear, |_| true)
     }
 
@@ -239,13 +239,13 @@ impl End for Sending {
         const LEFT_OUT: [&str; 7] =
             ["generation", "repairs", "count", "heard", "head", "heard_at", "queued_at"];
         let (stage, machine) = match &self.session {
-            Asking::Gone => (Stage::Over, String::new()),
-            Asking::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
-            Asking::Negotiating(negotiation) => (Stage::Cleartext, described(negotiation, &LEFT_OUT)),
-            Asking::Cleartext(client) if client.is_closed() => (Stage::Over, String::new()),
-            Asking::Secure(client) if client.is_closed() => (Stage::Over, String::new()),
-            Asking::Cleartext(client) => (Stage::Cleartext, described(client, &LEFT_OUT)),
-            Asking::Secure(client) => (Stage::Secure, described(client, &LEFT_OUT)),
+            TestClient::Gone => (Stage::Over, String::new()),
+            TestClient::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
+            TestClient::Negotiating(negotiation) => (Stage::Cleartext, described(negotiation, &LEFT_OUT)),
+            TestClient::Cleartext(client) if client.is_closed() => (Stage::Over, String::new()),
+            TestClient::Secure(client) if client.is_closed() => (Stage::Over, String::new()),
+            TestClient::Cleartext(client) => (Stage::Cleartext, described(client, &LEFT_OUT)),
+            TestClient::Secure(client) => (Stage::Secure, described(client, &LEFT_OUT)),
         };
         self.common.view(stage, capped(machine, "mails", 1))
     }

@@ -38,14 +38,14 @@ const LIMIT: u64 = 8;
 
 /// The server, its application and everything that was said.
 pub(crate) struct Receiving {
-    session: Serving,
+    session: TestServer,
     common: Common,
     conversation: Conversation,
     terms: Terms,
     message: Vec<u8>,
 }
 
-enum Serving {
+enum TestServer {
     Cleartext(Server<Cleartext>),
     Gate(server::Upgrade),
     Secure(Server<Secure>),
@@ -72,7 +72,7 @@ impl Receiving {
         let mut config = Config::default().limits(limits);
         config.waits.delay = Duration::ZERO;
         let config = if terms.needs_proof { config.require_authentication() } else { config };
-        let session = Serving::Cleartext(Server::<Cleartext>::new(config, &mut common.tx));
+        let session = TestServer::Cleartext(Server::<Cleartext>::new(config, &mut common.tx));
         let conversation = Conversation::greeted(Dialect::Smtp);
         let mut receiving = Self { session, common, conversation, terms, message: Vec::new() };
         receiving.send();
@@ -90,8 +90,8 @@ impl Receiving {
         loop {
             let Common { rx, tx, record, .. } = &mut self.common;
             let seen = match &mut self.session {
-                Serving::Gate(_) | Serving::Gone => return,
-                Serving::Cleartext(server) => match server.next_event(rx, tx) {
+                TestServer::Gate(_) | TestServer::Gone => return,
+                TestServer::Cleartext(server) => match server.next_event(rx, tx) {
                     Ok(Some(server::Event::StartTls(request))) => {
                         record.event(&request);
                         self.starttls(request);
@@ -104,7 +104,7 @@ impl Receiving {
                     Ok(None) => Ok(false),
                     Err(error) => Err(error),
                 },
-                Serving::Secure(_) => self.under_tls(),
+                TestServer::Secure(_) => self.under_tls(),
             };
             match seen {
                 Ok(true) => {}
@@ -116,7 +116,7 @@ impl Receiving {
 
     /// Takes one event. False: there was none.
     fn under_tls(&mut self) -> Result<bool, Error> {
-        let Serving::Secure(server) = &mut self.session else { return Ok(false) };
+        let TestServer::Secure(server) = &mut self.session else { return Ok(false) };
         let Common { rx, tx, record, beliefs, progress, .. } = &mut self.common;
         match server.next_event(rx, tx)? {
             None => return Ok(false),
@@ -125,7 +125,7 @@ impl Receiving {
                 let text = format!("{:?}", request.question());
                 progress.push(text);
                 if self.terms.believes {
-                    record.entries.push(Entry::Proved);
+                    record.entries.push(Entry::Authenticated);
                     beliefs.identity = Belief::Yes;
                     server.answer_auth(request, AuthVerdict::Accept, tx)?;
                 } else {
@@ -143,16 +143,16 @@ impl Receiving {
     }
 
     fn starttls(&mut self, request: StartTlsRequest) {
-        let over = Serving::Gone;
+        let over = TestServer::Gone;
         match std::mem::replace(&mut self.session, over) {
-            Serving::Cleartext(mut server) if !self.terms.has_tls => {
+            TestServer::Cleartext(mut server) if !self.terms.has_tls => {
                 self.common.record.tried("refuse", server.refuse(request, &mut self.common.tx));
-                self.session = Serving::Cleartext(server);
+                self.session = TestServer::Cleartext(server);
             }
-            Serving::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
+            TestServer::Cleartext(server) => match server.accept(request, &mut self.common.tx) {
                 Ok(upgrade) => {
                     self.send();
-                    self.session = Serving::Gate(upgrade);
+                    self.session = TestServer::Gate(upgrade);
                 }
                 Err(error) => self.fail(error),
             },
@@ -164,11 +164,11 @@ impl Receiving {
     fn fail(&mut self, error: Error) {
         self.send();
         self.common.fail(error, "EHLO x\r\nMAIL FROM:<x@x.example>\r\n", |rx, tx| match &mut self.session {
-            Serving::Cleartext(server) => next(server, rx, tx),
-            Serving::Secure(server) => next(server, rx, tx),
+            TestServer::Cleartext(server) => next(server, rx, tx),
+            TestServer::Secure(server) => next(server, rx, tx),
             _ => Err(error),
         });
-        self.session = Serving::Gone;
+        self.session = TestServer::Gone;
     }
 }
 
@@ -214,14 +214,14 @@ fn answer<C: Channel>(
 impl End for Receiving {
     fn hear(&mut self, octets: &[u8]) {
         self.common.hear(octets);
-        if matches!(self.session, Serving::Gate(_)) {
+        if matches!(self.session, TestServer::Gate(_)) {
             self.common.crossed = true;
             return;
         }
         self.conversation.hear(octets);
         let unread = self.common.rx.bytes().to_vec();
         self.pump();
-        if matches!(self.session, Serving::Gate(_)) {
+        if matches!(self.session, TestServer::Gate(_)) {
             self.common.crossed = !unread.ends_with(b"STARTTLS\r\n");
         }
     }
@@ -230,20 +230,20 @@ impl End for Receiving {
         self.common.record.heard(0);
         self.common.rx.close();
         match self.session {
-            Serving::Gate(_) => self.session = Serving::Gone,
+            TestServer::Gate(_) => self.session = TestServer::Gone,
             _ => self.pump(),
         }
     }
 
     fn shake_hands(&mut self) {
-        let over = Serving::Gone;
-        let Serving::Gate(upgrade) = std::mem::replace(&mut self.session, over) else { return };
+        let over = TestServer::Gone;
+        let TestServer::Gate(upgrade) = std::mem::replace(&mut self.session, over) else { return };
         match upgrade.complete(channel(), &mut self.common.rx) {
             Ok(server) => {
                 self.common.secured();
                 self.conversation = Conversation::under_tls(Dialect::Smtp);
                 self.message.clear();
-                self.session = Serving::Secure(server);
+                self.session = TestServer::Secure(server);
                 self.pump();
             }
             Err(error) => self.fail(error),
@@ -251,19 +251,19 @@ impl End for Receiving {
     }
 
     fn said(&mut self) -> Vec<Vec<u8>> {
-        let clear = !matches!(self.session, Serving::Secure(_));
+        let clear = !matches!(self.session, TestServer::Secure(_));
         self.common.said(clear, ends_reply)
     }
 
     fn view(&self) -> View {
         const LEFT_OUT: [&str; 4] = ["serial", "generation", "greeting_end", "commands"];
         let (stage, machine) = match &self.session {
-            Serving::Gone => (Stage::Over, String::new()),
-            Serving::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
-            Serving::Cleartext(server) if server.is_closed() => (Stage::Over, String::new()),
-            Serving::Secure(server) if server.is_closed() => (Stage::Over, String::new()),
-            Serving::Cleartext(server) => (Stage::Cleartext, described(server, &LEFT_OUT)),
-            Serving::Secure(server) => {
+            TestServer::Gone => (Stage::Over, String::new()),
+            TestServer::Gate(upgrade) => (Stage::Gate, described(upgrade, &LEFT_OUT)),
+            TestServer::Cleartext(server) if server.is_closed() => (Stage::Over, String::new()),
+            TestServer::Secure(server) if server.is_closed() => (Stage::Over, String::new()),
+            TestServer::Cleartext(server) => (Stage::Cleartext, described(server, &LEFT_OUT)),
+            TestServer::Secure(server) => {
                 let message = self.message.escape_ascii();
                 (Stage::Secure, format!("{} {message}", described(server, &LEFT_OUT)))
             }
@@ -275,8 +275,10 @@ impl End for Receiving {
     fn judge(&self) -> Result<usize, String> {
         let invariants = self.common.judge(Side::SmtpServer)?;
         let (rests, authenticated) = match &self.session {
-            Serving::Secure(server) => (server.wait().awaited == WaitFor::Command, server.is_authenticated()),
-            Serving::Cleartext(server) => {
+            TestServer::Secure(server) => {
+                (server.wait().awaited == WaitFor::Command, server.is_authenticated())
+            }
+            TestServer::Cleartext(server) => {
                 (server.wait().awaited == WaitFor::Command, server.is_authenticated())
             }
             _ => (false, false),

@@ -19,7 +19,7 @@ use crate::explore::{Secured, World, capped, described, without};
 use crate::smtp_server_model::Conversation;
 
 /// The server, its application and everything that was said.
-pub(crate) struct Serving {
+pub(crate) struct TestServer {
     session: Session,
     rx: RecvBuffer,
     tx: SendBuffer,
@@ -155,7 +155,7 @@ const COUNTED: &[&str] = &[
 /// How a line that was begun goes on.
 const ENDINGS: &[&str] = &["\r\n", "\r", "\n", "OP\r\n", "\r\n.\r\n"];
 
-impl Serving {
+impl TestServer {
     /// Before the client's first word.
     pub(crate) fn new(terms: Terms) -> Self {
         let mut tx = SendBuffer::new();
@@ -254,7 +254,7 @@ impl Serving {
                 };
                 let proves = next == Move::Yes;
                 if record.tried("verdict", server.answer_auth(request, verdict, tx)).is_some() && proves {
-                    record.entries.push(Entry::Proved);
+                    record.entries.push(Entry::Authenticated);
                 }
             }
             (Some(Open::Reply(reply)), Session::Secure(server)) => {
@@ -307,8 +307,9 @@ impl Serving {
     /// Whether an application has said yes to an identity on this channel.
     fn is_proved(&self) -> bool {
         let here = self.record.entries.iter().rev();
-        let mut here = here.take_while(|entry| !matches!(entry, Entry::Secured | Entry::Forgotten));
-        here.any(|entry| *entry == Entry::Proved)
+        let mut here =
+            here.take_while(|entry| !matches!(entry, Entry::TlsEstablished | Entry::IdentityReset));
+        here.any(|entry| *entry == Entry::Authenticated)
     }
 
     fn time_out(&mut self) {
@@ -359,7 +360,7 @@ impl Serving {
     }
 }
 
-impl World for Serving {
+impl World for TestServer {
     type Move = Move;
 
     fn moves(&self) -> Vec<Move> {
@@ -434,7 +435,7 @@ impl World for Serving {
         }
         if self.exchange.is_empty() && !authenticated && !closed && self.is_proved() {
             // Nothing came of that exchange.
-            self.record.entries.push(Entry::Forgotten);
+            self.record.entries.push(Entry::IdentityReset);
         }
         self.record.stuck |= !closed && !wants_read && self.open.is_none() && awaits != WaitFor::Delay;
         if !closed {
@@ -506,7 +507,7 @@ fn seen<C: Channel>(event: Event<'_, C>, terms: Terms, record: &mut Record) -> O
         Event::Hello(..) => Some(Open::Hello),
         Event::Mail(_, reply) => {
             if terms.needs_proof {
-                record.entries.push(Entry::NeedsProof("MAIL"));
+                record.entries.push(Entry::RequiresAuth("MAIL"));
             }
             Some(Open::Reply(reply))
         }
@@ -534,7 +535,7 @@ fn answer<C: Channel>(
         _ => Response::new(Code::UNAVAILABLE, "not now"),
     };
     if reply.verb() == Verb::Rcpt && next == Move::Yes && terms.dialect == Dialect::Lmtp {
-        record.entries.push(Entry::Owes(1));
+        record.entries.push(Entry::OwesReplies(1));
     }
     record.tried("reply", server.reply(reply, &response, tx));
 }

@@ -63,10 +63,10 @@ trait Victim {
 }
 
 /// The serving role.
-struct Serving<P: ServerProtocol>(P::Config);
+struct TestServer<P: ServerProtocol>(P::Config);
 
 /// The asking role.
-struct Asking<P: ClientProtocol>(P::Config);
+struct TestClient<P: ClientProtocol>(P::Config);
 
 /// What the matrix must know of a server besides what a driver knows.
 trait ServerUnderTest: ServerProtocol {
@@ -95,7 +95,7 @@ trait ClientUnderTest: ClientProtocol {
     fn cleartext(machine: &mut Self::Cleartext, tx: &mut SendBuffer);
 }
 
-impl<P: ServerUnderTest<Secure: Debug>> Victim for Serving<P> {
+impl<P: ServerUnderTest<Secure: Debug>> Victim for TestServer<P> {
     fn converse(&self, turns: &[Vec<&[u8]>]) -> Record {
         let (mut rx, mut tx, mut before) = (RecvBuffer::new(), SendBuffer::new(), Seen::default());
         let mut machine = P::open(&self.0, &mut tx);
@@ -128,7 +128,7 @@ impl<P: ServerUnderTest<Secure: Debug>> Victim for Serving<P> {
     }
 }
 
-impl<P: ClientUnderTest<Secure: Debug>> Victim for Asking<P> {
+impl<P: ClientUnderTest<Secure: Debug>> Victim for TestClient<P> {
     fn converse(&self, turns: &[Vec<&[u8]>]) -> Record {
         let (mut rx, mut tx, mut before) = (RecvBuffer::new(), SendBuffer::new(), Seen::default());
         let mut machine = P::open(&self.0, &mut tx);
@@ -428,13 +428,14 @@ fn smtp(dialect: Dialect) -> Arc<proto_smtp::Config> {
 
 #[test]
 fn of_what_is_injected_into_an_imap_server_nothing_survives() {
-    let count = attack(&Serving::<ImapServer>(imap()), &payloads::IMAP_COMMANDS, &payloads::imap_server());
+    let count = attack(&TestServer::<ImapServer>(imap()), &payloads::IMAP_COMMANDS, &payloads::imap_server());
     assert!(count > 1000, "{count}");
 }
 
 #[test]
 fn of_what_is_injected_into_an_imap_client_nothing_survives() {
-    let count = attack(&Asking::<ImapClient>(imap()), &payloads::IMAP_RESPONSES, &payloads::imap_client());
+    let count =
+        attack(&TestClient::<ImapClient>(imap()), &payloads::IMAP_RESPONSES, &payloads::imap_client());
     assert!(count > 1000, "{count}");
 }
 
@@ -443,7 +444,7 @@ fn of_what_is_injected_into_an_smtp_server_nothing_survives() {
     for (dialect, hello) in [(Dialect::Smtp, "EHLO"), (Dialect::Lmtp, "LHLO")] {
         let peaceful = [format!("{hello} client.example\r\n"), "STARTTLS\r\n".into()];
         let peaceful: Vec<&str> = peaceful.iter().map(String::as_str).collect();
-        let victim = Serving::<SmtpServer>(smtp(dialect));
+        let victim = TestServer::<SmtpServer>(smtp(dialect));
         let count = attack(&victim, &peaceful, &payloads::smtp_server(hello));
         assert!(count > 1000, "{count}");
     }
@@ -452,7 +453,7 @@ fn of_what_is_injected_into_an_smtp_server_nothing_survives() {
 #[test]
 fn of_what_is_injected_into_an_smtp_client_nothing_survives() {
     for dialect in [Dialect::Smtp, Dialect::Lmtp] {
-        let victim = Asking::<SmtpClient>(smtp(dialect));
+        let victim = TestClient::<SmtpClient>(smtp(dialect));
         let count = attack(&victim, &payloads::SMTP_REPLIES, &payloads::smtp_client());
         assert!(count > 1000, "{count}");
     }

@@ -82,8 +82,8 @@ fn conversation(player: impl Player, mut peer: impl Peer, moves: &[Move], by_byt
     let next = |new: &[Entry]| {
         for entry in new {
             match entry {
-                Entry::Told(bytes, _) => peer.hear(bytes),
-                Entry::Secured => {
+                Entry::Sent(bytes, _) => peer.hear(bytes),
+                Entry::TlsEstablished => {
                     peer.secured();
                     rest.clear();
                     segment = Vec::new().into_iter();
@@ -182,8 +182,8 @@ fn each_end_has_its_command(record: &Record) -> Result<(), String> {
     let (mut said, mut ended): (Vec<u8>, BTreeSet<String>) = (Vec::new(), BTreeSet::new());
     for entry in &record.entries {
         match entry {
-            Entry::Told(bytes, _) => said.extend_from_slice(bytes),
-            Entry::Secured => {
+            Entry::Sent(bytes, _) => said.extend_from_slice(bytes),
+            Entry::TlsEstablished => {
                 said.clear();
                 ended.clear();
             }
@@ -227,7 +227,7 @@ struct Reached {
 impl Reached {
     fn count(&mut self, record: &Record) {
         self.upgrades += usize::from(record.secured_at.is_some());
-        self.proofs += usize::from(record.entries.contains(&Entry::Proved));
+        self.proofs += usize::from(record.entries.contains(&Entry::Authenticated));
         self.failures += usize::from(record.entries.iter().any(|entry| matches!(entry, Entry::Failed(_))));
     }
 }
@@ -249,8 +249,8 @@ fn smtp(dialect: Dialect, secure: bool, danger: bool) -> Reached {
     campaign(|moves, choices, by_byte| {
         let config = proto_smtp::Config::default().dialect(dialect);
         let config = Arc::new(if danger { config.danger_cleartext() } else { config });
-        let afresh = Choices::new(choices.get(1..).unwrap_or_default());
-        let client = smtp_client::Asking::new(config, secure, Choices::new(choices), afresh);
+        let choices_after_tls = Choices::new(choices.get(1..).unwrap_or_default());
+        let client = smtp_client::TestClient::new(config, secure, Choices::new(choices), choices_after_tls);
         let record = conversation(client, SmtpPeer::new(dialect), moves, by_byte);
         let invariant = invariants::check(&record, &terms(Side::SmtpClient, secure, danger));
         holds(&record, &[invariant, nothing_of_the_first_channel(&record)]);
@@ -266,8 +266,8 @@ fn imap(secure: bool, danger: bool) -> Reached {
     campaign(|moves, choices, by_byte| {
         let config = proto_imap::Config::default();
         let config = Arc::new(if danger { config.danger_cleartext() } else { config });
-        let afresh = Choices::new(choices.get(1..).unwrap_or_default());
-        let client = imap_client::Asking::new(config, secure, Choices::new(choices), afresh);
+        let choices_after_tls = Choices::new(choices.get(1..).unwrap_or_default());
+        let client = imap_client::TestClient::new(config, secure, Choices::new(choices), choices_after_tls);
         let record = conversation(client, ImapPeer::new(), moves, by_byte);
         let invariant = invariants::check(&record, &terms(Side::ImapClient, secure, danger));
         holds(

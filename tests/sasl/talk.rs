@@ -106,12 +106,12 @@ pub(crate) fn again(protocol: Protocol, how: impl Fn() -> How, lines: &[&str]) -
 
 /// What a program does that wants it to succeed.
 struct Again<'c, H> {
-    client: &'c mut dyn Asking,
+    client: &'c mut dyn TestClient,
     how: H,
     more: bool,
 }
 
-impl<H: Fn() -> How> Asking for Again<'_, H> {
+impl<H: Fn() -> How> TestClient for Again<'_, H> {
     fn turn(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Turn, Error> {
         let turn = self.client.turn(rx, tx)?;
         if matches!(turn, Turn::Ended(End::Refused(_)))
@@ -134,11 +134,11 @@ impl<H: Fn() -> How> Asking for Again<'_, H> {
 }
 
 /// A client over TLS.
-fn secure_client(protocol: Protocol) -> Box<dyn Asking> {
+fn secure_client(protocol: Protocol) -> Box<dyn TestClient> {
     client_over(protocol, secure(1))
 }
 
-fn client_over(protocol: Protocol, secure: Secure) -> Box<dyn Asking> {
+fn client_over(protocol: Protocol, secure: Secure) -> Box<dyn TestClient> {
     match protocol {
         Protocol::Imap => {
             let config = Arc::new(proto_imap::Config::default());
@@ -266,7 +266,7 @@ pub(crate) fn joined(
 }
 
 /// A client of either protocol, as far as it logs in.
-trait Asking {
+trait TestClient {
     /// Whether it may help to begin again.
     fn has_refused_initial_response(&self) -> bool;
     /// Whether it may authenticate now, after all that has happened; or how that ended.
@@ -285,7 +285,7 @@ struct Imap<C: proto_mail::Channel>(
     fn(&mut proto_imap::client::Client<C>, How, &mut SendBuffer) -> Result<(), Error>,
 );
 
-impl<C: proto_mail::Channel> Asking for Imap<C> {
+impl<C: proto_mail::Channel> TestClient for Imap<C> {
     fn has_refused_initial_response(&self) -> bool {
         self.0.has_refused_initial_response()
     }
@@ -314,7 +314,7 @@ struct Smtp<C: proto_mail::Channel>(
     fn(&mut proto_smtp::client::Client<C>, How, &mut SendBuffer) -> Result<(), Error>,
 );
 
-impl<C: proto_mail::Channel> Asking for Smtp<C> {
+impl<C: proto_mail::Channel> TestClient for Smtp<C> {
     fn has_refused_initial_response(&self) -> bool {
         self.0.has_refused_initial_response()
     }
@@ -343,7 +343,7 @@ impl<C: proto_mail::Channel> Asking for Smtp<C> {
     }
 }
 
-fn client_against(client: &mut dyn Asking, how: How, lines: impl Iterator<Item = String>) -> Talk {
+fn client_against(client: &mut dyn TestClient, how: How, lines: impl Iterator<Item = String>) -> Talk {
     let mut lines = lines.peekable();
     let mut tag = String::from("M1");
     let turn = |rx: &mut RecvBuffer, tx: &mut SendBuffer| {
@@ -361,7 +361,7 @@ fn client_against(client: &mut dyn Asking, how: How, lines: impl Iterator<Item =
 }
 
 fn client_with(
-    client: &mut dyn Asking,
+    client: &mut dyn TestClient,
     how: How,
     mut server: impl FnMut(&mut RecvBuffer, &mut SendBuffer) -> Result<usize, Error>,
 ) -> Talk {

@@ -16,13 +16,13 @@ use crate::session::{Application, Cut, Shown, Side, face, talk};
 use crate::{Answer, How, PASSWORDS, SIZES, TOKEN, USER, channel, how, hunt, mechanisms, own, sizes};
 
 /// Says who it is as soon as it may, once.
-struct Asking {
+struct TestClient {
     how: Option<How>,
     /// Whether it was let in, once it was told.
     ended: Option<bool>,
 }
 
-impl Application<Client<Secure>> for Asking {
+impl Application<Client<Secure>> for TestClient {
     const PROTOCOL: &'static str = "imap";
 
     fn event(
@@ -55,9 +55,9 @@ impl Application<Client<Secure>> for Asking {
 }
 
 /// Gives the same verdict to everybody.
-struct Serving(Answer);
+struct TestServer(Answer);
 
-impl Serving {
+impl TestServer {
     fn answer<C: Channel>(
         event: server::Event<'_, C>,
         server: &mut Server<C>,
@@ -76,7 +76,7 @@ impl Serving {
     }
 }
 
-impl Application<Server<Secure>> for Serving {
+impl Application<Server<Secure>> for TestServer {
     const PROTOCOL: &'static str = "imap";
 
     fn event(
@@ -97,7 +97,7 @@ impl Application<Server<Secure>> for Serving {
     }
 }
 
-impl Application<Server<Cleartext>> for Serving {
+impl Application<Server<Cleartext>> for TestServer {
     const PROTOCOL: &'static str = "imap";
 
     fn event(
@@ -133,9 +133,9 @@ fn session(name: String, client: Config, server: Config, who: How, answer: Answe
     let client = Client::<Secure>::new(Arc::new(client), channel());
     let mut tx = SendBuffer::new();
     let server = Server::<Secure>::new(server, channel(), &mut tx);
-    let asking = Asking { how: Some(who), ended: None };
+    let asking = TestClient { how: Some(who), ended: None };
     let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
-    let mut server = Side::new(server, tx, Role::Server, Serving(answer));
+    let mut server = Side::new(server, tx, Role::Server, TestServer(answer));
     talk(&mut client, &mut server, size, &mut shown);
     assert_eq!(client.application.ended, Some(answer == Answer::Accept), "{name}, {answer:?}");
     assert!(client.machine.is_closed(), "{name}: {:?}", client.machine);
@@ -176,11 +176,11 @@ pub(crate) fn facing(lines: &[&[u8]], answer: Option<Answer>, cut: Cut, shown: &
     match answer {
         Some(answer) => {
             let server = Server::<Secure>::new(config, channel(), &mut tx);
-            face(&mut Side::new(server, tx, Role::Server, Serving(answer)), lines, cut, shown);
+            face(&mut Side::new(server, tx, Role::Server, TestServer(answer)), lines, cut, shown);
         }
         None => {
             let server = Server::<Cleartext>::new(config, &mut tx);
-            face(&mut Side::new(server, tx, Role::Server, Serving(Answer::Accept)), lines, cut, shown);
+            face(&mut Side::new(server, tx, Role::Server, TestServer(Answer::Accept)), lines, cut, shown);
         }
     }
 }
@@ -297,7 +297,7 @@ pub(crate) const ANSWERS: [&[&[u8]]; 12] = [
 pub(crate) fn asking(lines: &[&[u8]], password: &str, cut: Cut, shown: &mut Shown) {
     let client = Client::<Secure>::new(Arc::new(config()), channel());
     let who = How::Known(Credentials::password(USER, password.as_bytes()));
-    let asking = Asking { how: Some(who), ended: None };
+    let asking = TestClient { how: Some(who), ended: None };
     let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
     face(&mut client, lines, cut, shown);
     assert!(client.application.ended.is_some() || client.error().is_some(), "{lines:?}");

@@ -151,7 +151,7 @@ enum Gives {
 }
 
 /// A client, what it does to authenticate, and when it goes down.
-struct Asking<'w> {
+struct TestClient<'w> {
     written: &'w Written,
     mechanism: Mechanism,
     gives: Gives,
@@ -163,7 +163,7 @@ struct Told {
     accepted: bool,
 }
 
-impl Asking<'_> {
+impl TestClient<'_> {
     fn connector(&self, server: &Running) -> (Connector, Target) {
         let written = self.written.clone();
         let connector = Connector::new(TlsClientConfig::danger_accept_any_certificate().unwrap())
@@ -249,7 +249,7 @@ impl Asking<'_> {
 }
 
 /// A protocol: its server, and its client against that.
-type Session = fn(Falls, &Asking<'_>) -> Told;
+type Session = fn(Falls, &TestClient<'_>) -> Told;
 
 const BOTH: [(&str, Session); 2] = [
     ("smtp", |falls, asking| {
@@ -269,7 +269,7 @@ fn goes_down(name: &str, session: Session, mechanism: Mechanism, end: (Falls, Gi
     let name = format!("{name} {mechanism} {end:?}");
     let written = Written::default();
     let before = said().lock().unwrap().len();
-    let told = session(end.0, &Asking { written: &written, mechanism, gives: end.1 });
+    let told = session(end.0, &TestClient { written: &written, mechanism, gives: end.1 });
     assert!(!told.accepted, "{name}: nobody went down");
     let last_words = said().lock().unwrap().get(before..).unwrap().concat();
     assert!(last_words.contains(LAST_WORDS) && last_words.len() > 200, "{name}: {last_words}");

@@ -15,14 +15,14 @@ use crate::session::{Application, Cut, Shown, Side, face, talk};
 use crate::{Answer, How, PASSWORDS, SIZES, TOKEN, USER, channel, how, hunt, mechanisms, own, sizes};
 
 /// Says who it is as soon as it may, once.
-struct Asking {
+struct TestClient {
     mechanism: Mechanism,
     how: Option<How>,
     /// Whether it was let in, once it was told.
     ended: Option<bool>,
 }
 
-impl Application<Client<Secure>> for Asking {
+impl Application<Client<Secure>> for TestClient {
     const PROTOCOL: &'static str = "smtp";
 
     fn event(
@@ -53,9 +53,9 @@ impl Application<Client<Secure>> for Asking {
 }
 
 /// Gives the same verdict to everybody.
-struct Serving(Answer);
+struct TestServer(Answer);
 
-impl Serving {
+impl TestServer {
     fn answer<C: Channel>(event: server::Event<'_, C>, server: &mut Server<C>, tx: &mut SendBuffer) {
         use server::Event;
         match event {
@@ -72,7 +72,7 @@ impl Serving {
     }
 }
 
-impl Application<Server<Secure>> for Serving {
+impl Application<Server<Secure>> for TestServer {
     const PROTOCOL: &'static str = "smtp";
 
     fn event(
@@ -98,7 +98,7 @@ impl Application<Server<Secure>> for Serving {
     }
 }
 
-impl Application<Server<Cleartext>> for Serving {
+impl Application<Server<Cleartext>> for TestServer {
     const PROTOCOL: &'static str = "smtp";
 
     fn event(
@@ -131,9 +131,9 @@ fn session(client: Config, server: Config, mechanism: Mechanism, answer: Answer,
     shown.debug(&(&client, &server));
     let mut tx = SendBuffer::new();
     let server = Server::<Secure>::new(server, channel(), &mut tx);
-    let mut server = Side::new(server, tx, Role::Server, Serving(answer));
+    let mut server = Side::new(server, tx, Role::Server, TestServer(answer));
     let client = Client::<Secure>::new(client, channel());
-    let asking = Asking { mechanism, how: Some(how(mechanism, PASSWORDS[2])), ended: None };
+    let asking = TestClient { mechanism, how: Some(how(mechanism, PASSWORDS[2])), ended: None };
     let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
     talk(&mut client, &mut server, size, &mut shown);
     assert_eq!(client.application.ended, Some(answer == Answer::Accept), "{mechanism}, {answer:?}");
@@ -163,11 +163,11 @@ pub(crate) fn facing(lines: &[&[u8]], answer: Option<Answer>, cut: Cut, shown: &
     match answer {
         Some(answer) => {
             let server = Server::<Secure>::new(config(Dialect::Smtp), channel(), &mut tx);
-            face(&mut Side::new(server, tx, Role::Server, Serving(answer)), lines, cut, shown);
+            face(&mut Side::new(server, tx, Role::Server, TestServer(answer)), lines, cut, shown);
         }
         None => {
             let server = Server::<Cleartext>::new(config(Dialect::Smtp), &mut tx);
-            face(&mut Side::new(server, tx, Role::Server, Serving(Answer::Accept)), lines, cut, shown);
+            face(&mut Side::new(server, tx, Role::Server, TestServer(Answer::Accept)), lines, cut, shown);
         }
     }
 }
@@ -263,7 +263,7 @@ pub(crate) fn asking(lines: &[&[u8]], initial: InitialResponse, cut: Cut, shown:
     let config = config(Dialect::Smtp).initial_response(initial);
     let client = Client::<Secure>::new(config, channel());
     let who = How::Known(Credentials::password(USER, PASSWORDS[1].as_bytes()));
-    let asking = Asking { mechanism: Mechanism::Plain, how: Some(who), ended: None };
+    let asking = TestClient { mechanism: Mechanism::Plain, how: Some(who), ended: None };
     let mut client = Side::new(client, SendBuffer::new(), Role::Client, asking);
     let greeting: &[&[u8]] = &[b"220 mx.example\r\n", b"250-mx.example\r\n250 AUTH PLAIN LOGIN\r\n"];
     let prompt: &[&[u8]] = match initial {

@@ -29,55 +29,55 @@ use crate::{imap_client, imap_server, own, smtp_client, smtp_server};
 
 /// Plays the server of an IMAP client, under TLS and in cleartext.
 pub fn imap_client(data: &[u8]) -> Reached {
-    let Some(input) = Input::new(data) else { return Reached::Nothing };
+    let Some(input) = Input::new(data) else { return Reached::Anonymous };
     let mut config = proto_imap::Config::default().limits(input.limits());
     if input.other {
         config = config.danger_cleartext();
     }
     match input.variant {
-        Variant::Usual | Variant::Lenient => {}
-        Variant::Careful => config = config.sasl_ir(SaslIr::Never),
-        Variant::Odd => config = config.reading(Strictness::Strict),
+        Variant::Standard | Variant::Lenient => {}
+        Variant::Strict => config = config.sasl_ir(SaslIr::Never),
+        Variant::Other => config = config.reading(Strictness::Strict),
     }
     let config = Arc::new(config);
     let prelude = Prelude { choices: b"2", bytes: b"* OK [CAPABILITY STARTTLS] x\r\nM1 OK x\r\n" };
-    run(&input, Side::ImapClient, input.other, &prelude, |secure, choices, afresh| {
-        imap_client::Asking::new(Arc::clone(&config), secure, choices, afresh)
+    run(&input, Side::ImapClient, input.other, &prelude, |secure, choices, choices_after_tls| {
+        imap_client::TestClient::new(Arc::clone(&config), secure, choices, choices_after_tls)
     })
 }
 
 /// Plays the client of an IMAP server, under TLS and in cleartext.
 pub fn imap_server(data: &[u8]) -> Reached {
-    let Some(input) = Input::new(data) else { return Reached::Nothing };
+    let Some(input) = Input::new(data) else { return Reached::Anonymous };
     let config = proto_imap::Config::default().limits(input.limits()).offered_mechanisms(Mechanisms::all());
     let config = Arc::new(config.with_mechanism(own::mechanism()));
     let prelude = Prelude { choices: b"", bytes: b"t STARTTLS\r\n" };
-    run(&input, Side::ImapServer, false, &prelude, |secure, choices, afresh| {
-        imap_server::Serving::new(Arc::clone(&config), secure, choices, afresh)
+    run(&input, Side::ImapServer, false, &prelude, |secure, choices, choices_after_tls| {
+        imap_server::TestServer::new(Arc::clone(&config), secure, choices, choices_after_tls)
     })
 }
 
 /// Plays the server of an SMTP or LMTP client, under TLS and in cleartext.
 pub fn smtp_client(data: &[u8]) -> Reached {
-    let Some(input) = Input::new(data) else { return Reached::Nothing };
+    let Some(input) = Input::new(data) else { return Reached::Anonymous };
     let mut config = proto_smtp::Config::default().limits(input.limits()).dialect(input.dialect());
     if input.other {
         config = config.danger_cleartext();
     }
     match input.variant {
-        Variant::Usual => {}
-        Variant::Careful => {
+        Variant::Standard => {}
+        Variant::Strict => {
             config = config.pipelining(Pipelining::Off).initial_response(InitialResponse::Never);
         }
         Variant::Lenient => {
             config = config.bare_newline(BareNewline::Accept).line_endings(LineEndings::Normalize);
         }
-        Variant::Odd => config = config.pipelining(Pipelining::Envelope).mixed_codes(MixedCodes::Refuse),
+        Variant::Other => config = config.pipelining(Pipelining::Envelope).mixed_codes(MixedCodes::Refuse),
     }
     let config = Arc::new(config);
     let prelude = Prelude { choices: b"2", bytes: b"220 x\r\n250-x\r\n250 STARTTLS\r\n220 x\r\n" };
-    run(&input, Side::SmtpClient, input.other, &prelude, |secure, choices, afresh| {
-        smtp_client::Asking::new(Arc::clone(&config), secure, choices, afresh)
+    run(&input, Side::SmtpClient, input.other, &prelude, |secure, choices, choices_after_tls| {
+        smtp_client::TestClient::new(Arc::clone(&config), secure, choices, choices_after_tls)
     })
 }
 
@@ -109,9 +109,9 @@ fn extension_parameters(tight: bool) -> ExtensionParameters {
 
 /// Plays the client of an SMTP or LMTP server, under TLS and in cleartext.
 pub fn smtp_server(data: &[u8]) -> Reached {
-    let Some(input) = Input::new(data) else { return Reached::Nothing };
+    let Some(input) = Input::new(data) else { return Reached::Anonymous };
     let (limits, dialect) = (input.limits(), input.dialect());
-    let early = if input.variant == Variant::Odd { EarlyTalker::Reject } else { EarlyTalker::Accept };
+    let early = if input.variant == Variant::Other { EarlyTalker::Reject } else { EarlyTalker::Accept };
     let mut config = proto_smtp::Config::default()
         .early_talker(early)
         .dialect(dialect)
@@ -126,14 +126,14 @@ pub fn smtp_server(data: &[u8]) -> Reached {
     config.extensions = config.extensions.with(Extension::Limits);
     config.extensions = PARAMETERS.into_iter().fold(config.extensions, ExtensionSet::with);
     match input.variant {
-        Variant::Usual => {}
-        Variant::Careful => config.waits.greeting_delay = Duration::from_secs(1),
+        Variant::Standard => {}
+        Variant::Strict => config.waits.greeting_delay = Duration::from_secs(1),
         Variant::Lenient => {
             config.extensions = Extension::ALL.into_iter().collect();
             config = config.bare_newline(BareNewline::Accept).unknown_parameters(UnknownParameters::Accept);
             config.extension_parameters.burl.extend(BurlSource::parse("imap://x"));
         }
-        Variant::Odd => config.waits.greeting_delay = Duration::from_secs(1),
+        Variant::Other => config.waits.greeting_delay = Duration::from_secs(1),
     }
     let proof = if input.other { Proof::Needed } else { Proof::NotNeeded };
     if proof == Proof::Needed {
@@ -144,57 +144,63 @@ pub fn smtp_server(data: &[u8]) -> Reached {
         Dialect::Lmtp => b"LHLO x\r\nSTARTTLS\r\n",
         _ => b"EHLO x\r\nSTARTTLS\r\n",
     };
-    run(&input, Side::SmtpServer, false, &Prelude { choices: b"", bytes }, |secure, choices, afresh| {
-        let variant = input.variant;
-        let terms = smtp_server::Terms { proof, dialect, variant };
-        smtp_server::Serving::new(Arc::clone(&config), secure, terms, choices, afresh)
-    })
+    run(
+        &input,
+        Side::SmtpServer,
+        false,
+        &Prelude { choices: b"", bytes },
+        |secure, choices, choices_after_tls| {
+            let variant = input.variant;
+            let terms = smtp_server::Terms { proof, dialect, variant };
+            smtp_server::TestServer::new(Arc::clone(&config), secure, terms, choices, choices_after_tls)
+        },
+    )
 }
 
 /// Runs a parser: see [`parsers`](crate::parsers).
 pub fn parsers(data: &[u8]) -> Reached {
     crate::parsers::parsers(data);
-    Reached::Nothing
+    Reached::Anonymous
 }
 
 /// Plays a SASL exchange: see [`sasl`](crate::sasl).
 pub fn sasl(data: &[u8]) -> Reached {
     crate::sasl::exchange(data);
-    Reached::Nothing
+    Reached::Anonymous
 }
 
 /// Parses PROXY protocol headers: see [`proxy`](crate::proxy).
 pub fn proxy(data: &[u8]) -> Reached {
     crate::proxy::proxy(data);
-    Reached::Nothing
+    Reached::Anonymous
 }
 
 /// Joins a client and a server: see [`joined`](crate::joined).
 pub fn differential(data: &[u8]) -> Reached {
     crate::joined::differential(data);
-    Reached::Nothing
+    Reached::Anonymous
 }
 
 /// How far a conversation came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reached {
     /// No identity was proved.
-    Nothing,
+    Anonymous,
     /// An identity was proved under TLS.
-    Proof,
+    Authenticated,
 }
 
 /// A set of settings. Each machine interprets it in its own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// The defaults.
-    Usual,
+    Standard,
     /// The strictest settings.
-    Careful,
+    Strict,
     /// The most lenient settings.
     Lenient,
     /// Other settings.
-    Odd,
+    Other,
 }
 
 /// A parsed input.
@@ -226,10 +232,10 @@ impl<'d> Input<'d> {
             _ => Ending::Closed,
         };
         let variant = match first & 96 {
-            32 => Variant::Careful,
+            32 => Variant::Strict,
             64 => Variant::Lenient,
-            96 => Variant::Odd,
-            _ => Variant::Usual,
+            96 => Variant::Other,
+            _ => Variant::Standard,
         };
         Some(Self {
             tight,
@@ -277,7 +283,7 @@ fn run<P: Player>(
     prelude: &Prelude,
     start: impl Fn(bool, Choices, Choices) -> P,
 ) -> Reached {
-    let mut reached = Reached::Nothing;
+    let mut reached = Reached::Anonymous;
     if is_known(input.bytes) {
         return reached;
     }
@@ -312,8 +318,8 @@ fn run<P: Player>(
             assert!(other.secured_at.is_some(), "the shortest way does not lead to TLS: {other:#?}");
             same(&first.under_tls(), &other.under_tls(), "whose cleartext said nothing else");
         }
-        if secure && first.entries.contains(&Entry::Proved) {
-            reached = Reached::Proof;
+        if secure && first.entries.contains(&Entry::Authenticated) {
+            reached = Reached::Authenticated;
         }
     }
     reached

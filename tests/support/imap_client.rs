@@ -20,11 +20,11 @@ use crate::invariants::{PASSWORD, TOKEN};
 use crate::play::{Choices, Entry, Player, Record, channel};
 
 /// The client under test, at any point on its way to TLS.
-pub struct Asking {
+pub struct TestClient {
     session: Session,
     application: Application,
     /// The choices of the application after TLS.
-    afresh: Choices,
+    choices_after_tls: Choices,
 }
 
 #[derive(Debug)]
@@ -43,16 +43,16 @@ enum Next {
     StartTls,
 }
 
-impl Asking {
+impl TestClient {
     /// Starts before the server's greeting.
     #[must_use]
-    pub fn new(config: Arc<Config>, secure: bool, choices: Choices, afresh: Choices) -> Self {
+    pub fn new(config: Arc<Config>, secure: bool, choices: Choices, choices_after_tls: Choices) -> Self {
         let session = if secure {
             Session::Secure(Client::<Secure>::new(config, channel()))
         } else {
             Session::Cleartext(Client::<Cleartext>::new(config))
         };
-        Self { session, application: Application { choices, append: None }, afresh }
+        Self { session, application: Application { choices, append: None }, choices_after_tls }
     }
 
     /// Sends STARTTLS.
@@ -60,7 +60,7 @@ impl Asking {
         match mem::replace(&mut self.session, Session::Gone(Misuse::Closed.into())) {
             Session::Cleartext(client) => match client.starttls(tx) {
                 Ok(negotiation) => {
-                    record.entries.push(Entry::Given("STARTTLS", 1));
+                    record.entries.push(Entry::CommandGiven("STARTTLS", 1));
                     self.session = Session::Negotiating(negotiation);
                 }
                 Err(error) => {
@@ -105,7 +105,7 @@ impl Asking {
                 record.send(tx);
                 record.secured(rx);
                 self.session = Session::Secure(client);
-                self.application = Application { choices: self.afresh.clone(), append: None };
+                self.application = Application { choices: self.choices_after_tls.clone(), append: None };
                 Ok(true)
             }
             Err(error) => {
@@ -116,7 +116,7 @@ impl Asking {
     }
 }
 
-impl Player for Asking {
+impl Player for TestClient {
     fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
         let next = match &mut self.session {
             Session::Gone(error) => return Err(*error),
@@ -198,17 +198,17 @@ impl Application {
         record.event(event);
         match event {
             Event::Data(_) | Event::FetchStart { .. } => {
-                record.entries.push(Entry::NeedsTls("data"));
+                record.entries.push(Entry::RequiresTls("data"));
                 if self.choices.pick(4) == 1 {
                     done(client, tx, record);
                 }
             }
             Event::AppendReady(_) => {
-                record.entries.push(Entry::NeedsTls("APPEND"));
+                record.entries.push(Entry::RequiresTls("APPEND"));
                 self.payload(client, tx, record);
             }
             Event::Auth(AuthOutcome::Accepted { .. }) => {
-                record.entries.push(Entry::Proved);
+                record.entries.push(Entry::Authenticated);
                 return self.command(client, prove, tx, record);
             }
             Event::Idling(_) if self.choices.pick(2) == 1 => done(client, tx, record),
@@ -236,7 +236,7 @@ impl Application {
                 2 => drop(record.given("LOGOUT", client.logout(tx))),
                 3 => {
                     if record.given("IDLE", client.idle(tx)).is_some() {
-                        record.entries.push(Entry::Given("DONE", 1));
+                        record.entries.push(Entry::CommandGiven("DONE", 1));
                     }
                 }
                 4 => self.append(client, tx, record),
@@ -260,7 +260,7 @@ impl Application {
     fn look<C: Channel>(&self, client: &Client<C>, record: &mut Record) {
         record.event(&(client.state(), client.name_encoding(), client.repairs(), client.capabilities()));
         // `Debug` output is not part of the conversation, but is checked for secrets.
-        record.entries.push(Entry::Shown(format!("{client:?}")));
+        record.entries.push(Entry::DebugOutput(format!("{client:?}")));
     }
 
     fn authenticate<C: Channel>(
@@ -308,7 +308,7 @@ impl Application {
                 if record.tried("pass", client.written_externally(size / 2, tx)).is_none() {
                     return;
                 }
-                record.entries.push(Entry::Told(bytes(size / 2).to_vec(), false));
+                record.entries.push(Entry::Sent(bytes(size / 2).to_vec(), false));
                 record.tried("payload", client.write_payload(bytes(size - size / 2), tx));
                 return;
             }
@@ -356,7 +356,7 @@ fn simple<C: Channel>(choice: u8, client: &mut Client<C>, tx: &mut SendBuffer, r
             let nul = [SearchKey::Subject(IString::from("x\0"))];
             record.given("SEARCH", client.send(&Command::Search(SearchCommand::new(&nul)), tx));
             if record.given("IDLE", client.send(&Command::Idle, tx)).is_some() {
-                record.entries.push(Entry::Given("DONE", 1));
+                record.entries.push(Entry::CommandGiven("DONE", 1));
             }
             record.tried("payload", client.write_payload(Bytes::from_static(b"x"), tx));
             return;

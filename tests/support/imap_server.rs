@@ -16,13 +16,13 @@ use crate::play::{Choices, Entry, Player, Record, channel};
 use crate::who::{accepted, rejected};
 
 /// The server under test, on either channel.
-pub struct Serving {
+pub struct TestServer {
     session: Session,
     /// What the machine put out before it was played: its greeting.
     greeting: SendBuffer,
     application: Application,
     /// The choices of the application after TLS.
-    afresh: Choices,
+    choices_after_tls: Choices,
     /// A STARTTLS that will be accepted later.
     late: Option<StartTlsRequest>,
 }
@@ -35,17 +35,17 @@ enum Session {
     Gone(Error),
 }
 
-impl Serving {
+impl TestServer {
     /// Starts before the client's first command.
     #[must_use]
-    pub fn new(config: Arc<Config>, secure: bool, choices: Choices, afresh: Choices) -> Self {
+    pub fn new(config: Arc<Config>, secure: bool, choices: Choices, choices_after_tls: Choices) -> Self {
         let mut greeting = SendBuffer::new();
         let session = if secure {
             Session::Secure(Server::<Secure>::new(config, channel(), &mut greeting))
         } else {
             Session::Cleartext(Server::<Cleartext>::new(config, &mut greeting))
         };
-        Self { session, greeting, application: Application::new(choices), afresh, late: None }
+        Self { session, greeting, application: Application::new(choices), choices_after_tls, late: None }
     }
 
     fn starttls(
@@ -76,7 +76,7 @@ impl Serving {
                 record.send(tx);
                 record.secured(rx);
                 self.session = Session::Secure(server);
-                self.application = Application::new(self.afresh.clone());
+                self.application = Application::new(self.choices_after_tls.clone());
                 Ok(())
             }
             Err(error) => {
@@ -87,7 +87,7 @@ impl Serving {
     }
 }
 
-impl Player for Serving {
+impl Player for TestServer {
     fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
         record.send(&mut self.greeting);
         let request = match &mut self.session {
@@ -250,14 +250,14 @@ impl Application {
             Event::Command(command, reply) => {
                 if !matches!(command, Command::Noop | Command::Capability | Command::Logout | Command::Id(_))
                 {
-                    record.entries.push(Entry::NeedsProof("a command"));
+                    record.entries.push(Entry::RequiresAuth("a command"));
                 }
                 self.data(&command, server, tx, record);
                 self.reply(reply, server, tx, record);
             }
             Event::AppendEnd(reply) => self.reply(reply, server, tx, record),
             Event::Append { offer, .. } => {
-                record.entries.push(Entry::NeedsProof("APPEND"));
+                record.entries.push(Entry::RequiresAuth("APPEND"));
                 match self.choices.pick(4) {
                     0 => answer_offer(server, offer, true, tx, record),
                     1 => answer_offer(server, offer, false, tx, record),
@@ -266,7 +266,7 @@ impl Application {
                 }
             }
             Event::Idle(reply) => {
-                record.entries.push(Entry::NeedsProof("IDLE"));
+                record.entries.push(Entry::RequiresAuth("IDLE"));
                 self.idle = Some(reply);
                 record.tried("data", server.data(&Untagged::Exists(3), tx));
             }
@@ -333,8 +333,8 @@ fn verdict_given(
     record: &mut Record,
 ) {
     let said = match verdict {
-        _ if request.is_rejected_by(&verdict) => Some(Entry::Refused),
-        AuthVerdict::Accept => Some(Entry::Proved),
+        _ if request.is_rejected_by(&verdict) => Some(Entry::AuthRejected),
+        AuthVerdict::Accept => Some(Entry::Authenticated),
         _ => None,
     };
     let given = record.tried("verdict", server.answer_auth(request, verdict, tx));

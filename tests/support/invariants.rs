@@ -69,9 +69,10 @@ fn silent_after_failure(record: &Record) -> Result<(), String> {
 /// Between the upgrade and the first byte received under TLS there is no event.
 fn nothing_crosses(record: &Record) -> Result<(), String> {
     let under_tls = record.under_tls();
-    let mut before_hearing = under_tls.entries.iter().take_while(|entry| !matches!(entry, Entry::Heard(_)));
-    let early =
-        before_hearing.find(|entry| matches!(entry, Entry::Event(_) | Entry::Piece(_) | Entry::Crossed(_)));
+    let mut before_hearing =
+        under_tls.entries.iter().take_while(|entry| !matches!(entry, Entry::Received(_)));
+    let early = before_hearing
+        .find(|entry| matches!(entry, Entry::Event(_) | Entry::Piece(_) | Entry::CrossedIntoTls(_)));
     early.map_or(Ok(()), |entry| Err(format!("heard across the gate: {entry:?}")))
 }
 
@@ -81,7 +82,10 @@ fn kept_in_bounds(record: &Record, terms: &Terms) -> Result<(), String> {
         return Err(format!("{} bytes are unread, more than the limit of {}", record.held, terms.may_hold));
     }
     if record.put_out > terms.may_put_out {
-        return Err(format!("{} bytes were output at once, more than the limit of {}", record.put_out, terms.may_put_out));
+        return Err(format!(
+            "{} bytes were output at once, more than the limit of {}",
+            record.put_out, terms.may_put_out
+        ));
     }
     if record.stuck {
         return Err("neither closed nor wants to read, and no answer is owed".to_owned());
@@ -106,7 +110,7 @@ fn no_secret_in_clear(record: &Record, terms: &Terms) -> Result<(), String> {
         // A server's secrets are its clients'. It may do nothing with them before TLS: see `RequiresAuth`.
         return Ok(());
     }
-    let shown = |entry: &&Entry| matches!(entry, Entry::Event(text) | Entry::Shown(text) if text.contains(PASSWORD) || text.contains(TOKEN));
+    let shown = |entry: &&Entry| matches!(entry, Entry::Event(text) | Entry::DebugOutput(text) if text.contains(PASSWORD) || text.contains(TOKEN));
     if let Some(entry) = record.entries.iter().find(shown) {
         return Err(format!("a secret is shown: {entry:?}"));
     }
@@ -120,11 +124,11 @@ fn no_secret_in_clear(record: &Record, terms: &Terms) -> Result<(), String> {
         return Ok(());
     }
     let mut clear = Vec::new();
-    for entry in record.entries.iter().take_while(|entry| **entry != Entry::Secured) {
+    for entry in record.entries.iter().take_while(|entry| **entry != Entry::TlsEstablished) {
         match entry {
-            Entry::Told(_, true) => return Err("what the machine calls secret left in cleartext".to_owned()),
-            Entry::Told(bytes, false) => clear.extend_from_slice(bytes),
-            Entry::NeedsTls(what) => return Err(format!("{what} on cleartext")),
+            Entry::Sent(_, true) => return Err("what the machine calls secret left in cleartext".to_owned()),
+            Entry::Sent(bytes, false) => clear.extend_from_slice(bytes),
+            Entry::RequiresTls(what) => return Err(format!("{what} on cleartext")),
             _ => {}
         }
     }
@@ -152,14 +156,14 @@ fn nothing_before_proof(record: &Record, terms: &Terms) -> Result<(), String> {
     let (mut proved, mut offered) = (false, 0);
     for entry in &record.entries {
         match entry {
-            Entry::Secured => (proved, offered) = (false, 0),
-            Entry::Forgotten => proved = false,
-            Entry::Given("AUTHENTICATE", times) => offered += times,
-            Entry::Proved if matches!(terms.side, Side::ImapClient | Side::SmtpClient) => {
+            Entry::TlsEstablished => (proved, offered) = (false, 0),
+            Entry::IdentityReset => proved = false,
+            Entry::CommandGiven("AUTHENTICATE", times) => offered += times,
+            Entry::Authenticated if matches!(terms.side, Side::ImapClient | Side::SmtpClient) => {
                 offered = offered.checked_sub(1).ok_or("an identity was accepted that was not offered")?;
             }
-            Entry::Proved => proved = true,
-            Entry::NeedsProof(what) if !proved => return Err(format!("{what} before authentication")),
+            Entry::Authenticated => proved = true,
+            Entry::RequiresAuth(what) if !proved => return Err(format!("{what} before authentication")),
             _ => {}
         }
     }
@@ -169,9 +173,9 @@ fn nothing_before_proof(record: &Record, terms: &Terms) -> Result<(), String> {
 /// A server rejects at most as many credentials as its limit allows, however the exchanges ended.
 fn guesses_are_counted(record: &Record) -> Result<(), String> {
     let may = Limits::default().auth_attempts as usize;
-    let channels = record.entries.split(|entry| *entry == Entry::Secured);
+    let channels = record.entries.split(|entry| *entry == Entry::TlsEstablished);
     let refused =
-        channels.map(|entries| entries.iter().filter(|entry| **entry == Entry::Refused).count()).max();
+        channels.map(|entries| entries.iter().filter(|entry| **entry == Entry::AuthRejected).count()).max();
     match refused {
         Some(times) if times > may => Err(format!("{times} guesses, and {may} are allowed")),
         _ => Ok(()),
@@ -185,8 +189,8 @@ fn answered_what_was_asked(record: &Record, side: Side) -> Result<(), String> {
     let (mut heard, mut said, mut line) = (unasked, 0, Vec::new());
     for entry in &record.entries {
         match entry {
-            Entry::Heard(more) | Entry::Owes(more) => heard += more,
-            Entry::Told(bytes, _) => line.extend_from_slice(bytes),
+            Entry::Received(more) | Entry::OwesReplies(more) => heard += more,
+            Entry::Sent(bytes, _) => line.extend_from_slice(bytes),
             _ => {}
         }
         while let Some(end) = line.iter().position(|&byte| byte == b'\n') {
@@ -214,14 +218,16 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
     let mut sessions = 1;
     for entry in &record.entries {
         match entry {
-            Entry::Given(verb, lines) => {
+            Entry::CommandGiven(verb, lines) => {
                 *allowed.entry(verb).or_default() += lines;
                 // After it the client sends a greeting again.
                 sessions += if *verb == "XCLIENT" { *lines } else { 0 };
             }
-            Entry::Secured => sessions += 1,
+            Entry::TlsEstablished => sessions += 1,
             // Capabilities may change after authentication.
-            Entry::Proved if side == Side::ImapClient => *allowed.entry("CAPABILITY").or_default() += 1,
+            Entry::Authenticated if side == Side::ImapClient => {
+                *allowed.entry("CAPABILITY").or_default() += 1
+            }
             _ => {}
         }
     }
@@ -244,7 +250,8 @@ fn told_what_was_given(record: &Record, side: Side) -> Result<(), String> {
             None => return Err(format!("no command was given for {:?}", String::from_utf8_lossy(line))),
         }
     }
-    let heard = record.entries.iter().map(|entry| if let Entry::Heard(lines) = entry { *lines } else { 0 });
+    let heard =
+        record.entries.iter().map(|entry| if let Entry::Received(lines) = entry { *lines } else { 0 });
     if others > heard.sum() {
         return Err(format!("{others} answers to fewer challenges"));
     }
@@ -309,7 +316,7 @@ mod tests {
         Terms { side: Side::ImapClient, secure: false, danger: false, may_hold: 10, may_put_out: 100 };
 
     fn told(bytes: &[u8]) -> Entry {
-        Entry::Told(bytes.to_vec(), false)
+        Entry::Sent(bytes.to_vec(), false)
     }
 
     fn event() -> Entry {
@@ -338,9 +345,13 @@ mod tests {
 
     #[test]
     fn no_input_crosses_into_tls() {
-        keeps(&[Entry::Secured, told(b"M1 CAPABILITY\r\n"), Entry::Heard(1), event()], Side::ImapClient);
+        keeps(
+            &[Entry::TlsEstablished, told(b"M1 CAPABILITY\r\n"), Entry::Received(1), event()],
+            Side::ImapClient,
+        );
         assert!(
-            broken(&[Entry::Secured, event(), Entry::Heard(1)], Side::ImapClient).contains("across the gate")
+            broken(&[Entry::TlsEstablished, event(), Entry::Received(1)], Side::ImapClient)
+                .contains("across the gate")
         );
     }
 
@@ -356,20 +367,23 @@ mod tests {
     #[test]
     fn no_secret_is_sent_on_cleartext() {
         let login = told(format!("M1 LOGIN x {PASSWORD}\r\n").as_bytes());
-        let given = Entry::Given("AUTHENTICATE", 1);
-        keeps(&[Entry::Secured, given.clone(), login.clone()], Side::ImapClient);
+        let given = Entry::CommandGiven("AUTHENTICATE", 1);
+        keeps(&[Entry::TlsEstablished, given.clone(), login.clone()], Side::ImapClient);
         assert!(broken(&[given.clone(), login], Side::ImapClient).contains("left in cleartext"));
         for before in ["", "\0", "\0a", "\0ab"] {
             let message = sasl::encode_base64(format!("{before}\0{PASSWORD}").as_bytes());
             let message = [message.expose().as_slice(), b"\r\n"].concat();
-            let found = broken(&[Entry::Heard(1), given.clone(), told(&message)], Side::ImapClient);
+            let found = broken(&[Entry::Received(1), given.clone(), told(&message)], Side::ImapClient);
             assert!(found.contains("left in cleartext"), "{found}");
         }
-        let secret = Entry::Told(b"x\r\n".to_vec(), true);
+        let secret = Entry::Sent(b"x\r\n".to_vec(), true);
         assert!(broken(&[given, secret], Side::ImapClient).contains("calls secret"));
-        assert!(broken(&[Entry::NeedsTls("MAIL")], Side::SmtpClient).contains("on cleartext"));
+        assert!(broken(&[Entry::RequiresTls("MAIL")], Side::SmtpClient).contains("on cleartext"));
         let shown = Entry::Event(format!("Credentials {{ password: {PASSWORD} }}"));
-        assert!(broken(&[Entry::Secured, Entry::Heard(1), shown], Side::ImapClient).contains("is shown"));
+        assert!(
+            broken(&[Entry::TlsEstablished, Entry::Received(1), shown], Side::ImapClient)
+                .contains("is shown")
+        );
         let record = Record { shown: format!("Client {{ token: {TOKEN} }}"), ..Record::default() };
         assert!(check(&record, &TERMS).unwrap_err().contains("is shown"));
         let message = sasl::encode_base64(format!("\0a\0{PASSWORD}").as_bytes()).expose().clone();
@@ -380,25 +394,28 @@ mod tests {
 
     #[test]
     fn requires_authentication_first() {
-        let select = Entry::NeedsProof("SELECT");
-        keeps(&[Entry::Proved, select.clone()], Side::ImapServer);
+        let select = Entry::RequiresAuth("SELECT");
+        keeps(&[Entry::Authenticated, select.clone()], Side::ImapServer);
         assert!(broken(std::slice::from_ref(&select), Side::ImapServer).contains("before authentication"));
-        assert!(broken(&[Entry::Proved, Entry::Secured, select], Side::ImapServer).contains("before"));
-        keeps(&[Entry::Given("AUTHENTICATE", 1), Entry::Proved], Side::ImapClient);
-        assert!(broken(&[Entry::Proved], Side::ImapClient).contains("not offered"));
+        assert!(
+            broken(&[Entry::Authenticated, Entry::TlsEstablished, select], Side::ImapServer)
+                .contains("before")
+        );
+        keeps(&[Entry::CommandGiven("AUTHENTICATE", 1), Entry::Authenticated], Side::ImapClient);
+        assert!(broken(&[Entry::Authenticated], Side::ImapClient).contains("not offered"));
     }
 
     #[test]
     fn limits_failed_logins() {
-        let guesses = |times| vec![Entry::Refused; times];
+        let guesses = |times| vec![Entry::AuthRejected; times];
         keeps(&guesses(3), Side::ImapServer);
-        keeps(&[guesses(3), vec![Entry::Secured], guesses(3)].concat(), Side::SmtpServer);
+        keeps(&[guesses(3), vec![Entry::TlsEstablished], guesses(3)].concat(), Side::SmtpServer);
         assert!(broken(&guesses(4), Side::SmtpServer).contains("4 guesses"));
     }
 
     #[test]
     fn a_client_sends_only_given_commands() {
-        let given = Entry::Given("NOOP", 1);
+        let given = Entry::CommandGiven("NOOP", 1);
         keeps(&[given.clone(), told(b"M1 CAPABILITY\r\nM2 NOOP\r\n")], Side::ImapClient);
         assert!(
             broken(&[given.clone(), told(b"M2 NOOP\r\nM3 NOOP\r\n")], Side::ImapClient).contains("oftener")
@@ -410,13 +427,15 @@ mod tests {
 
     #[test]
     fn a_server_answers_each_command_once() {
-        keeps(&[Entry::Heard(1), told(b"* OK hi\r\na OK done\r\n")], Side::ImapServer);
-        assert!(broken(&[Entry::Heard(1), told(b"a OK\r\nb OK\r\n")], Side::ImapServer).contains("answers"));
+        keeps(&[Entry::Received(1), told(b"* OK hi\r\na OK done\r\n")], Side::ImapServer);
+        assert!(
+            broken(&[Entry::Received(1), told(b"a OK\r\nb OK\r\n")], Side::ImapServer).contains("answers")
+        );
         keeps(
-            &[told(b"220 hi\r\n"), Entry::Heard(1), told(b"250-x\r\n250 y\r\n421 bye\r\n")],
+            &[told(b"220 hi\r\n"), Entry::Received(1), told(b"250-x\r\n250 y\r\n421 bye\r\n")],
             Side::SmtpServer,
         );
-        let twice = [told(b"220 hi\r\n"), Entry::Heard(1), told(b"250 x\r\n250 y\r\n250 z\r\n")];
+        let twice = [told(b"220 hi\r\n"), Entry::Received(1), told(b"250 x\r\n250 y\r\n250 z\r\n")];
         assert!(broken(&twice, Side::SmtpServer).contains("answers"));
     }
 }

@@ -36,8 +36,8 @@ pub fn run(client: Choices, server: Choices, mut wire: Wire) {
     let (mut to_client, mut to_server) = (RecvBuffer::new(), RecvBuffer::new());
     let (mut from_client, mut from_server) = (SendBuffer::new(), SendBuffer::new());
     let mut serving =
-        Serving::new(Server::<Secure>::new(Arc::clone(&config), channel(), &mut from_server), server);
-    let mut asking = Asking::new(Client::<Secure>::new(config, channel()), client);
+        TestServer::new(Server::<Secure>::new(Arc::clone(&config), channel(), &mut from_server), server);
+    let mut asking = TestClient::new(Client::<Secure>::new(config, channel()), client);
     for step in 0.. {
         assert!(step < STEPS, "neither comes to an end");
         let mut moved = serving.step(&mut to_server, &mut from_server);
@@ -74,7 +74,7 @@ pub fn run(client: Choices, server: Choices, mut wire: Wire) {
     bodies.for_each(|body| assert!(BODY.starts_with(body), "{}", body.escape_ascii()));
 }
 
-struct Asking {
+struct TestClient {
     client: Client<Secure>,
     choices: Choices,
     given: usize,
@@ -88,7 +88,7 @@ struct Asking {
     over: bool,
 }
 
-impl Asking {
+impl TestClient {
     fn new(client: Client<Secure>, choices: Choices) -> Self {
         let (heard, bodies, appended) = (Vec::new(), Vec::new(), Vec::new());
         Self { client, choices, given: 0, heard, bodies, appended, size: 0, left: COMMANDS, over: false }
@@ -176,7 +176,7 @@ impl Asking {
     }
 }
 
-struct Serving {
+struct TestServer {
     server: Server<Secure>,
     choices: Choices,
     said: Vec<(bool, String)>,
@@ -185,7 +185,7 @@ struct Serving {
     over: bool,
 }
 
-impl Serving {
+impl TestServer {
     const fn new(server: Server<Secure>, choices: Choices) -> Self {
         Self { server, choices, said: Vec::new(), appended: Vec::new(), over: false }
     }

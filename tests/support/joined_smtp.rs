@@ -36,8 +36,8 @@ pub fn run(mut client: Choices, server: Choices, mut wire: Wire) {
     let (mut to_client, mut to_server) = (RecvBuffer::new(), RecvBuffer::new());
     let (mut from_client, mut from_server) = (SendBuffer::new(), SendBuffer::new());
     let mut serving =
-        Serving::new(Server::<Secure>::new(config.clone(), channel(), &mut from_server), dialect, server);
-    let mut asking = Asking::new(Client::<Secure>::new(config, channel()), client);
+        TestServer::new(Server::<Secure>::new(config.clone(), channel(), &mut from_server), dialect, server);
+    let mut asking = TestClient::new(Client::<Secure>::new(config, channel()), client);
     for step in 0.. {
         assert!(step < STEPS, "neither comes to an end");
         let mut moved = serving.step(&mut to_server, &mut from_server);
@@ -57,7 +57,7 @@ pub fn run(mut client: Choices, server: Choices, mut wire: Wire) {
 }
 
 #[derive(Debug)]
-struct Asking {
+struct TestClient {
     client: Client<Secure>,
     choices: Choices,
     letters: Vec<Transaction>,
@@ -65,7 +65,7 @@ struct Asking {
     over: bool,
 }
 
-impl Asking {
+impl TestClient {
     fn new(client: Client<Secure>, choices: Choices) -> Self {
         Self { client, choices, letters: Vec::new(), messages: Vec::new(), over: false }
     }
@@ -149,7 +149,7 @@ impl Asking {
         }
     }
 
-    fn judge(&self, serving: &Serving, fault: Fault) {
+    fn judge(&self, serving: &TestServer, fault: Fault) {
         let mut delivered = serving.delivered.clone();
         for (letter, message) in self.letters.iter().zip(&self.messages) {
             for recipient in letter.recipients() {
@@ -183,7 +183,7 @@ fn address(recipient: u8, number: usize) -> Option<Address<'static>> {
     format!("r{recipient}@t{number}.example").parse().ok()
 }
 
-struct Serving {
+struct TestServer {
     server: Server<Secure>,
     dialect: Dialect,
     choices: Choices,
@@ -197,7 +197,7 @@ struct Serving {
     over: bool,
 }
 
-impl Serving {
+impl TestServer {
     fn new(server: Server<Secure>, dialect: Dialect, choices: Choices) -> Self {
         Self {
             server,

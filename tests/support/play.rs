@@ -34,33 +34,33 @@ impl Choices {
 #[derive(Clone, PartialEq, Eq)]
 pub enum Entry {
     /// The peer sent bytes with this many line ends.
-    Heard(usize),
+    Received(usize),
     /// The application received an event, described.
     Event(String),
     /// The machine's `Debug` output.
-    Shown(String),
+    DebugOutput(String),
     /// The application received a piece of a body.
     Piece(Vec<u8>),
     /// Bytes were sent; whether the machine marked them as secret.
-    Told(Vec<u8>, bool),
+    Sent(Vec<u8>, bool),
     /// A client's application gave a command that takes this many lines of this name.
-    Given(&'static str, usize),
+    CommandGiven(&'static str, usize),
     /// A server owes this many additional answers: LMTP has one for each recipient.
-    Owes(usize),
+    OwesReplies(usize),
     /// An identity was proved: the peer's to a server, or the client's own to its server.
-    Proved,
+    Authenticated,
     /// A server's application rejected credentials.
-    Refused,
+    AuthRejected,
     /// A proxy speaks for another client from here on, so earlier proofs no longer count.
-    Forgotten,
+    IdentityReset,
     /// Something took effect that requires authentication.
-    NeedsProof(&'static str),
+    RequiresAuth(&'static str),
     /// Something was reported or done that must not happen on cleartext.
-    NeedsTls(&'static str),
+    RequiresTls(&'static str),
     /// TLS is in place; what follows is a new session.
-    Secured,
+    TlsEstablished,
     /// This many cleartext bytes were still buffered when TLS began.
-    Crossed(usize),
+    CrossedIntoTls(usize),
     /// The session failed.
     Failed(Error),
 }
@@ -69,22 +69,22 @@ pub enum Entry {
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Heard(lines) => write!(f, "heard {lines} lines"),
+            Self::Received(lines) => write!(f, "heard {lines} lines"),
             Self::Event(event) => write!(f, "saw {event}"),
-            Self::Shown(machine) => write!(f, "is {machine}"),
+            Self::DebugOutput(machine) => write!(f, "is {machine}"),
             Self::Piece(bytes) => write!(f, "saw a piece {}", bytes.escape_ascii()),
-            Self::Told(bytes, secret) => {
+            Self::Sent(bytes, secret) => {
                 write!(f, "told {}{}", bytes.escape_ascii(), if *secret { " (secret)" } else { "" })
             }
-            Self::Given(verb, lines) => write!(f, "gave {lines} {verb}"),
-            Self::Owes(answers) => write!(f, "owes {answers} answers more"),
-            Self::Proved => f.write_str("proved an identity"),
-            Self::Refused => f.write_str("rejected credentials"),
-            Self::Forgotten => f.write_str("speaks for another client"),
-            Self::NeedsProof(what) => write!(f, "needs proof: {what}"),
-            Self::NeedsTls(what) => write!(f, "needs TLS: {what}"),
-            Self::Secured => f.write_str("TLS"),
-            Self::Crossed(bytes) => write!(f, "{bytes} bytes of cleartext under TLS"),
+            Self::CommandGiven(verb, lines) => write!(f, "gave {lines} {verb}"),
+            Self::OwesReplies(answers) => write!(f, "owes {answers} answers more"),
+            Self::Authenticated => f.write_str("proved an identity"),
+            Self::AuthRejected => f.write_str("rejected credentials"),
+            Self::IdentityReset => f.write_str("speaks for another client"),
+            Self::RequiresAuth(what) => write!(f, "needs proof: {what}"),
+            Self::RequiresTls(what) => write!(f, "needs TLS: {what}"),
+            Self::TlsEstablished => f.write_str("TLS"),
+            Self::CrossedIntoTls(bytes) => write!(f, "{bytes} bytes of cleartext under TLS"),
             Self::Failed(error) => write!(f, "failed: {error:?}"),
         }
     }
@@ -113,8 +113,8 @@ impl Record {
     /// Records bytes from the peer.
     pub fn heard(&mut self, more: usize) {
         match self.entries.last_mut() {
-            Some(Entry::Heard(lines)) => *lines += more,
-            _ => self.entries.push(Entry::Heard(more)),
+            Some(Entry::Received(lines)) => *lines += more,
+            _ => self.entries.push(Entry::Received(more)),
         }
     }
 
@@ -142,7 +142,7 @@ impl Record {
     /// Records a command that the application gave, if the machine accepted it.
     pub fn given<T>(&mut self, verb: &'static str, outcome: Result<T, Error>) -> Option<T> {
         let given = self.tried(verb, outcome)?;
-        self.entries.push(Entry::Given(verb, 1));
+        self.entries.push(Entry::CommandGiven(verb, 1));
         Some(given)
     }
 
@@ -150,7 +150,7 @@ impl Record {
     pub fn send(&mut self, tx: &mut SendBuffer) -> bool {
         self.put_out = self.put_out.max(tx.len());
         for chunk in tx.chunks() {
-            self.entries.push(Entry::Told(chunk.bytes.to_vec(), chunk.secret));
+            self.entries.push(Entry::Sent(chunk.bytes.to_vec(), chunk.secret));
         }
         let sent = tx.len();
         tx.sent(sent);
@@ -169,9 +169,9 @@ impl Record {
     /// Records the upgrade to TLS.
     pub fn secured(&mut self, rx: &RecvBuffer) {
         self.secured_at = Some(rx.received_total() as usize);
-        self.entries.push(Entry::Secured);
+        self.entries.push(Entry::TlsEstablished);
         if !rx.is_empty() {
-            self.entries.push(Entry::Crossed(rx.len()));
+            self.entries.push(Entry::CrossedIntoTls(rx.len()));
         }
     }
 
@@ -181,7 +181,7 @@ impl Record {
         let mut seen: Vec<Entry> = Vec::new();
         for entry in &self.entries {
             match (seen.last_mut(), entry) {
-                (_, Entry::Heard(_) | Entry::Told(..) | Entry::Shown(_)) => {}
+                (_, Entry::Received(_) | Entry::Sent(..) | Entry::DebugOutput(_)) => {}
                 (Some(Entry::Piece(before)), Entry::Piece(more)) => before.extend(more),
                 _ => seen.push(entry.clone()),
             }
@@ -193,7 +193,7 @@ impl Record {
     #[must_use]
     pub fn output(&self) -> Vec<u8> {
         let told = self.entries.iter().filter_map(|entry| match entry {
-            Entry::Told(bytes, _) => Some(bytes.as_slice()),
+            Entry::Sent(bytes, _) => Some(bytes.as_slice()),
             _ => None,
         });
         told.collect::<Vec<_>>().concat()
@@ -202,7 +202,7 @@ impl Record {
     /// The part of the record after the upgrade to TLS.
     #[must_use]
     pub fn under_tls(&self) -> Self {
-        let at = self.entries.iter().position(|entry| *entry == Entry::Secured);
+        let at = self.entries.iter().position(|entry| *entry == Entry::TlsEstablished);
         let entries = self.entries.iter().skip(at.map_or(self.entries.len(), |at| at + 1));
         Self { entries: entries.cloned().collect(), ..Self::default() }
     }

@@ -15,11 +15,11 @@ use crate::play::{Choices, Entry, Player, Record, channel};
 use crate::smtp_mail;
 
 /// The client under test, at any point on its way to TLS.
-pub struct Asking {
+pub struct TestClient {
     session: Session,
     application: Application,
     /// The choices of the application after TLS.
-    afresh: Choices,
+    choices_after_tls: Choices,
 }
 
 #[derive(Debug)]
@@ -38,23 +38,23 @@ enum Next {
     StartTls,
 }
 
-impl Asking {
+impl TestClient {
     /// Starts before the server's greeting.
     #[must_use]
-    pub fn new(config: Arc<Config>, secure: bool, choices: Choices, afresh: Choices) -> Self {
+    pub fn new(config: Arc<Config>, secure: bool, choices: Choices, choices_after_tls: Choices) -> Self {
         let session = if secure {
             Session::Secure(Client::<Secure>::new(config, channel()))
         } else {
             Session::Cleartext(Client::<Cleartext>::new(config))
         };
-        Self { session, application: Application::new(choices), afresh }
+        Self { session, application: Application::new(choices), choices_after_tls }
     }
 
     fn starttls(&mut self, tx: &mut SendBuffer, record: &mut Record) -> Result<(), Error> {
         match mem::replace(&mut self.session, Session::Gone(Misuse::Closed.into())) {
             Session::Cleartext(client) => match client.starttls(tx) {
                 Ok(negotiation) => {
-                    record.entries.push(Entry::Given("STARTTLS", 1));
+                    record.entries.push(Entry::CommandGiven("STARTTLS", 1));
                     self.session = Session::Negotiating(negotiation);
                 }
                 Err(error) => {
@@ -99,7 +99,7 @@ impl Asking {
                 record.send(tx);
                 record.secured(rx);
                 self.session = Session::Secure(client);
-                self.application = Application::new(self.afresh.clone());
+                self.application = Application::new(self.choices_after_tls.clone());
                 Ok(true)
             }
             Err(error) => {
@@ -110,7 +110,7 @@ impl Asking {
     }
 }
 
-impl Player for Asking {
+impl Player for TestClient {
     fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
         let next = match &mut self.session {
             Session::Gone(error) => return Err(*error),
@@ -213,10 +213,10 @@ impl Application {
             Event::Auth(outcome) => {
                 record.event(&client.authentication_failure());
                 if matches!(outcome, AuthOutcome::Accepted(_)) {
-                    record.entries.push(Entry::Proved);
+                    record.entries.push(Entry::Authenticated);
                 }
             }
-            Event::SendData(_) | Event::Delivered(..) => record.entries.push(Entry::NeedsTls("a message")),
+            Event::SendData(_) | Event::Delivered(..) => record.entries.push(Entry::RequiresTls("a message")),
             _ => {}
         }
         if let Some(transaction) = &mut self.transaction {
@@ -358,7 +358,7 @@ impl Application {
         if progress.is_ok() {
             let recipients = transaction.recipients().len();
             let most = [("MAIL", 1), ("RCPT", recipients), ("DATA", 1), ("BDAT", 1), ("RSET", 1)];
-            record.entries.extend(most.map(|(verb, lines)| Entry::Given(verb, lines)));
+            record.entries.extend(most.map(|(verb, lines)| Entry::CommandGiven(verb, lines)));
         }
         self.transaction = Some(transaction);
         self.progress(progress, client, tx, record);
@@ -480,7 +480,7 @@ fn past<C: Channel>(
     record.tried("pass too early", client.data_writer()?.written_externally(1, tx));
     record.send(tx);
     client.data_writer()?.written_externally(bytes.len() as u64, tx)?;
-    record.entries.push(Entry::Told(bytes.to_vec(), false));
+    record.entries.push(Entry::Sent(bytes.to_vec(), false));
     client.data_writer()?.finish(tx)
 }
 
@@ -515,7 +515,7 @@ fn senseless<C: Channel>(client: &mut Client<C>, tx: &mut SendBuffer, record: &m
             client.data_writer()?.finish(tx)
         }),
     );
-    record.entries.push(Entry::Given("BDAT", 1));
+    record.entries.push(Entry::CommandGiven("BDAT", 1));
     record.event(&(client.repairs().count(), client.capabilities().extensions()));
-    record.entries.push(Entry::Shown(format!("{client:?}")));
+    record.entries.push(Entry::DebugOutput(format!("{client:?}")));
 }

@@ -16,11 +16,11 @@ use crate::play::{Choices, Entry, Player, Record, channel};
 use crate::who::{accepted, rejected};
 
 /// The server under test, on either channel.
-pub struct Serving {
+pub struct TestServer {
     session: Session,
     application: Application,
     /// The choices of the application after TLS.
-    afresh: Choices,
+    choices_after_tls: Choices,
     /// A STARTTLS that will be accepted later.
     late: Option<StartTlsRequest>,
     opening: Opening,
@@ -47,13 +47,19 @@ enum Session {
     Gone(Error),
 }
 
-impl Serving {
+impl TestServer {
     /// Starts before the client's first command. `terms` come from the configuration.
     #[must_use]
-    pub fn new(config: Arc<Config>, secure: bool, terms: Terms, choices: Choices, afresh: Choices) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        secure: bool,
+        terms: Terms,
+        choices: Choices,
+        choices_after_tls: Choices,
+    ) -> Self {
         let (mut greeting, mut choices) = (SendBuffer::new(), choices);
         // Some clients are refused at once.
-        let way = if terms.variant == Variant::Odd { choices.pick(5) } else { 0 };
+        let way = if terms.variant == Variant::Other { choices.pick(5) } else { 0 };
         let refusal = match way {
             1 => Some(Response::new(Code::FAILED, "no such user")),
             2 => Some(Response::new(Code::UNAVAILABLE, "not now")),
@@ -76,11 +82,18 @@ impl Serving {
             (Some(no), false) => Session::Cleartext(Server::<Cleartext>::refusing(config, no, &mut greeting)),
         };
         let opening = match (terms.variant, way) {
-            (Variant::Careful, _) | (_, 3) => Opening::Held,
+            (Variant::Strict, _) | (_, 3) => Opening::Held,
             (_, 4) => Opening::TurnsAway,
             _ => Opening::Usual,
         };
-        Self { session, application: Application::new(choices, terms), afresh, late: None, opening, greeting }
+        Self {
+            session,
+            application: Application::new(choices, terms),
+            choices_after_tls,
+            late: None,
+            opening,
+            greeting,
+        }
     }
 
     fn starttls(
@@ -111,7 +124,7 @@ impl Serving {
                 record.secured(rx);
                 trust(&mut server, self.application.terms);
                 self.session = Session::Secure(server);
-                self.application = Application::new(self.afresh.clone(), self.application.terms);
+                self.application = Application::new(self.choices_after_tls.clone(), self.application.terms);
                 Ok(())
             }
             Err(error) => {
@@ -122,7 +135,7 @@ impl Serving {
     }
 }
 
-impl Player for Serving {
+impl Player for TestServer {
     fn step(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer, record: &mut Record) -> Result<bool, Error> {
         record.send(&mut self.greeting);
         let request = match &mut self.session {
@@ -136,9 +149,9 @@ impl Player for Serving {
                 }
                 Some(Event::XClient(said, reply)) if self.application.choices.pick(2) == 1 => {
                     record.event(&said);
-                    record.entries.push(Entry::Forgotten);
+                    record.entries.push(Entry::IdentityReset);
                     if record.tried("trust", server.trust_login(reply, tx)).is_some() {
-                        record.entries.push(Entry::Proved);
+                        record.entries.push(Entry::Authenticated);
                     }
                     trust(server, self.application.terms);
                     return Ok(true);
@@ -332,12 +345,12 @@ impl Application {
         record.event(&event);
         match event {
             // Only where an identity is possible; otherwise every conversation would begin with a choice.
-            Event::Hello(..) if self.terms.variant == Variant::Odd => self.hello(server, tx, record),
+            Event::Hello(..) if self.terms.variant == Variant::Other => self.hello(server, tx, record),
             Event::Mail(mail, reply) => {
                 (self.recipients, self.prdr) = (0, mail.prdr);
                 record.event(&server.forwarded());
                 if self.terms.proof == Proof::Needed {
-                    record.entries.push(Entry::NeedsProof("MAIL"));
+                    record.entries.push(Entry::RequiresAuth("MAIL"));
                 }
                 self.reply(reply, Response::ok(), server, tx, record);
             }
@@ -349,7 +362,7 @@ impl Application {
             }
             Event::Burl(url, _, reply) => {
                 record.event(&url.expose().len());
-                record.entries.push(Entry::NeedsProof("BURL"));
+                record.entries.push(Entry::RequiresAuth("BURL"));
                 self.reply(reply, Response::ok(), server, tx, record);
             }
             Event::Rcpt(_, reply)
@@ -386,7 +399,7 @@ impl Application {
         if reply.verb() == Verb::Rcpt && response.is_positive() {
             self.recipients += 1;
             if self.terms.dialect == Dialect::Lmtp {
-                record.entries.push(Entry::Owes(1));
+                record.entries.push(Entry::OwesReplies(1));
             }
         }
         let late = self.choices.pick(2) == 1;
@@ -416,7 +429,7 @@ impl Application {
             })
             .collect();
         // Two more replies: one before them, and one for all.
-        record.entries.push(Entry::Owes(if self.prdr { count + 1 } else { 0 }));
+        record.entries.push(Entry::OwesReplies(if self.prdr { count + 1 } else { 0 }));
         record.tried("reply", server.reply_each(reply, &responses, tx));
     }
 
@@ -445,7 +458,7 @@ fn answer<C: Channel>(
     let verb = reply.verb();
     record.tried("reply", server.reply(reply, response, tx));
     if verb == Verb::XClient && response.is_positive() {
-        record.entries.push(Entry::Forgotten);
+        record.entries.push(Entry::IdentityReset);
     }
 }
 
@@ -457,8 +470,8 @@ fn verdict_given(
     record: &mut Record,
 ) {
     let said = match verdict {
-        _ if request.is_rejected_by(&verdict) => Some(Entry::Refused),
-        AuthVerdict::Accept => Some(Entry::Proved),
+        _ if request.is_rejected_by(&verdict) => Some(Entry::AuthRejected),
+        AuthVerdict::Accept => Some(Entry::Authenticated),
         _ => None,
     };
     let given = record.tried("verdict", server.answer_auth(request, verdict, tx));

@@ -1,7 +1,7 @@
-//! Attacks by what an application is made to say: arguments that hold line ends, quotes, or another command.
+//! Attacks through an application's arguments: they hold line ends, quotes, or another command.
 //!
-//! This file calls the library as such an application would, and looks whether the argument is refused before a byte
-//! is put out, or goes as a literal of its exact length. It plays no conversation.
+//! This module calls the library as such an application would, and checks that the argument is refused before a byte
+//! is output, or sent as a literal of its exact length. It plays no conversation.
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use serde_json::{Map, Value};
 
 use super::channel;
 
-/// Whether the call does what the row's note asks.
+/// Whether the call does what the row's note requires.
 ///
 /// # Panics
-/// If nobody knows the call.
+/// If the call is unknown.
 pub(crate) fn act(role: &str, name: &str, args: &Map<String, Value>) -> bool {
     let of = |name: &str| args.get(name).and_then(Value::as_str).unwrap_or_default();
     match (role, name) {
@@ -35,11 +35,11 @@ pub(crate) fn act(role: &str, name: &str, args: &Map<String, Value>) -> bool {
         ("smtp-client", "send") if args.contains_key("rcpt") => Address::parse(of("rcpt")).is_err(),
         ("smtp-client", "send") => parameters(of("envid"), of("auth"), of("orcpt")),
         ("smtp-client", "custom") => custom(of("line")),
-        // Header fields are written by the command alone; its own test looks at them.
+        // Only the command writes header fields; its own test covers them.
         ("smtp-client", "header") => include_str!("../../../mailwire/src/compose.rs")
             .contains("fn nothing_can_add_a_line_to_the_header()"),
         ("smtp-client", "data") => messages_survive_their_dots(),
-        _ => panic!("nobody knows how to {name} as {role}"),
+        _ => panic!("unknown act {name} of {role}"),
     }
 }
 
@@ -63,7 +63,7 @@ fn logged_in(capabilities: &str) -> (Client<Secure>, RecvBuffer, SendBuffer) {
     (client, rx, tx)
 }
 
-/// What the client says when a literal that it announces is asked for.
+/// What the client sends when the server asks for a literal.
 fn after_continuation(client: &mut Client<Secure>, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Vec<u8> {
     rx.extend(b"+ go on\r\n");
     while client.next_event(rx, tx).unwrap().is_some() {}
@@ -85,7 +85,7 @@ fn enable(capability: &str) -> bool {
     client.send(&Command::Enable(LazyList::new(&names)), &mut tx).is_err() && tx.is_empty()
 }
 
-/// A date is made of numbers, and there is no other way to one: no text can come in. Flags are the other way in.
+/// A date is built from numbers only, so no text can be injected. Flags are the other argument.
 fn append_date(text: &str) -> bool {
     let wrong =
         [Date::new(10_000, 1, 1), Date::new(2024, 13, 1), Date::new(2024, 2, 30), Date::new(2024, 1, 0)];
@@ -98,7 +98,7 @@ fn append_date(text: &str) -> bool {
     wrong.iter().all(Option::is_none) && times.iter().all(Option::is_none) && Keyword::new(text).is_err()
 }
 
-/// Beyond 4096 bytes LITERAL- has no non-synchronising literals (RFC 7888 §5); up to there it has.
+/// Above 4096 bytes LITERAL- has no non-synchronising literals (RFC 7888 §5).
 fn append_literal(capabilities: &str, size: u64) -> bool {
     let announced = |size: u64| {
         let (mut client, _, mut tx) = logged_in(capabilities);
@@ -119,7 +119,7 @@ fn bearer(user: &str, token: &str) -> bool {
     })
 }
 
-/// What separates in SCRAM is escaped in a name.
+/// SCRAM's separators are escaped in a name.
 fn scram(user: &str) -> bool {
     let (mut client, _, mut tx) = greeted("SASL-IR AUTH=SCRAM-SHA-256");
     let credentials = Credentials::password(user, &b"x"[..]);
@@ -142,7 +142,7 @@ fn parameters(envelope_id: &str, submitter: &str, original: &str) -> bool {
         && OriginalRecipient::parse(original).is_err()
 }
 
-/// The one way to a command of one's own; what it lacks, nobody can say.
+/// Custom commands go through one type; what it cannot hold cannot be sent.
 fn custom(line: &str) -> bool {
     let (_, argument) = line.split_once(' ').unwrap();
     let config = Arc::new(proto_smtp::Config::default());
@@ -157,7 +157,7 @@ fn custom(line: &str) -> bool {
     client.vrfy(argument, &mut tx).is_err() && client.expn(argument, &mut tx).is_err() && tx.is_empty()
 }
 
-/// DotStuffer and its inverse, cut everywhere on both sides.
+/// DotStuffer and its inverse, split at every offset on both sides.
 fn messages_survive_their_dots() -> bool {
     let lines: [&[u8]; 8] = [b"", b".", b"..", b".x", b"x.", b"x", b"...", b". "];
     let mut state = 1_u32;
@@ -188,7 +188,7 @@ fn stuffed(message: &[u8], at: usize) -> Vec<u8> {
     bytes
 }
 
-/// `None`: the end was not seen, or not at the end.
+/// `None`: the end was not found, or not at the end.
 fn unstuffed(bytes: &[u8], at: usize) -> Option<Vec<u8>> {
     let (mut input, mut message) = (bytes[..at].to_vec(), Vec::new());
     let mut unstuffing = DotUnstuffer::new(BareNewline::Reject);

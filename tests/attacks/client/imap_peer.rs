@@ -1,13 +1,13 @@
-//! An IMAP server as the rows want it: it answers each command helpfully, or with what the row has in its place.
+//! An IMAP server for the rows: it answers each command normally, or as the row says.
 //!
-//! This file knows how commands and literals are framed and what they are answered with; nothing of who attacks whom.
+//! This module frames commands and literals and answers them; it does not know the attack.
 
 use super::sasl::{Exchange, Turn};
 use super::{Answer, Server};
 use crate::script::Serve;
 use crate::verdict::Observed;
 
-/// What the client said so far, and where in it we are.
+/// What the client has sent, and how much of it was read.
 #[derive(Debug, Default)]
 pub(crate) struct ImapPeer {
     heard: Vec<u8>,
@@ -80,7 +80,8 @@ impl Server for ImapPeer {
 }
 
 impl ImapPeer {
-    /// The next command, the empty string for a line inside AUTHENTICATE, or `LITERAL` where one waits to be asked for.
+    /// The next command, the empty string for a line inside AUTHENTICATE, or `LITERAL` if one waits for a
+    /// continuation request.
     fn read(&mut self) -> Option<String> {
         loop {
             let end = self.heard.windows(2).position(|pair| pair == b"\r\n")?;
@@ -89,7 +90,7 @@ impl ImapPeer {
             if let Some((size, false)) = literal {
                 self.heard.drain(..end + 2);
                 self.begin(&line);
-                // Its bytes come when they were asked for.
+                // Its bytes come after the continuation request.
                 self.skip(size);
                 return Some("LITERAL".into());
             }
@@ -115,7 +116,7 @@ impl ImapPeer {
         }
     }
 
-    /// A line of a command. The first one bears the tag.
+    /// A line of a command. The first line has the tag.
     fn begin(&mut self, line: &str) {
         if self.command.is_empty() {
             self.tag = line.split(' ').next().unwrap_or_default().to_owned();
@@ -124,7 +125,7 @@ impl ImapPeer {
     }
 
     fn skip(&mut self, size: usize) {
-        // A client that does not wait has its literal here already.
+        // A client that does not wait has already sent its literal.
         let there = size.min(self.heard.len());
         self.heard.drain(..there);
     }
@@ -159,7 +160,7 @@ impl ImapPeer {
     }
 }
 
-/// A literal at the end of a line: its size, and whether it comes unasked.
+/// A literal at the end of a line: its size, and whether it is non-synchronising.
 fn literal(line: &str) -> Option<(usize, bool)> {
     let inner = line.strip_suffix('}')?.rsplit_once('{')?.1;
     let unasked = inner.ends_with('+');

@@ -1,6 +1,6 @@
-//! What an IMAP client's program does under attack: it logs in, opens a mailbox, takes its messages and leaves.
+//! An IMAP client's program under attack: it logs in, opens a mailbox, fetches its messages and logs out.
 //!
-//! This file knows the application; the machine is the library's, and who answers is known elsewhere.
+//! This module is the application; the machine is the library's, and the server is elsewhere.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use proto_mail::{Channel, Cleartext, Credentials, Error, Mechanism, Secure, Send
 use super::{Application, Next};
 use crate::script::{self, Security, USER};
 
-/// The program and what it is about to do.
+/// The program and its next step.
 #[derive(Debug)]
 pub(crate) struct ImapProgram {
     mailbox: String,
     credentials: Option<Credentials>,
     method: LoginMethod,
     doing: Doing,
-    /// A message that has not come in full is nothing to be shown.
+    /// An incomplete message must not be shown.
     body: Vec<u8>,
     shown: Vec<u8>,
 }
@@ -37,7 +37,7 @@ enum Doing {
     Leaving,
 }
 
-/// How a client on one channel proves an identity.
+/// How a client on one channel authenticates.
 type Prove<C> = fn(&mut Client<C>, LoginMethod, &Credentials, &mut SendBuffer) -> Result<CommandId, Error>;
 
 impl Application for ImapProgram {
@@ -54,7 +54,7 @@ impl Application for ImapProgram {
             shown: Vec::new(),
         };
         let settings = match config.security {
-            // The user has chosen the whole danger, so that what is left is up to the machine.
+            // The user has allowed every danger, so only the machine protects the credentials.
             Security::Plaintext => Config::default().danger_cleartext(),
             _ => Config::default(),
         };
@@ -78,7 +78,7 @@ impl Application for ImapProgram {
     }
 }
 
-/// What the program has to show for itself.
+/// The program's credentials.
 pub(crate) fn credentials(mechanism: Option<Mechanism>, secret: &str) -> Credentials {
     let password = Credentials::password(USER, secret.as_bytes());
     if mechanism.is_none_or(|mechanism| mechanism.accepts(&password)) {
@@ -112,7 +112,7 @@ impl ImapProgram {
         match event {
             Event::BodyChunk(chunk) => self.body.extend(*chunk),
             Event::BodyEnd => self.shown.append(&mut self.body),
-            // Bytes that could not be read are no data.
+            // Bytes that failed to parse are not data.
             Event::Unparsed(_) => self.line(&"a response that cannot be read"),
             event => self.line(event),
         }
@@ -133,7 +133,7 @@ impl ImapProgram {
     }
 
     fn log_in<C: Channel>(&mut self, client: &mut Client<C>, prove: Prove<C>, tx: &mut SendBuffer) -> Next {
-        // Who is let in unasked does not know as whom.
+        // After PREAUTH the client does not know its identity.
         if client.state().is_none_or(|state| state.is_authenticated()) {
             return Next::Fail;
         }

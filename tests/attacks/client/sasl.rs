@@ -1,27 +1,27 @@
-//! The server's side of an authentication, as a row wants it: it believes everybody, or says what no server should.
+//! The server's side of an authentication, as a row specifies it: it accepts every client, or misbehaves.
 //!
-//! This file knows the messages; how they travel (`+ `, `334 `), the protocols' servers know.
+//! This module knows the messages; the protocols' servers know their framing (`+ `, `334 `).
 
 use proto_mail::sasl;
 
 use crate::script::{Sasl, Scram};
 
-/// An exchange on its way.
+/// An exchange in progress.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     mechanism: String,
-    /// The client's messages so far.
+    /// The number of messages from the client so far.
     heard: usize,
-    /// The client has given its proof to a server that misbehaves in SCRAM.
+    /// The client has sent its proof to a misbehaving SCRAM server.
     pub(crate) proved: bool,
 }
 
-/// What comes next.
+/// The next step.
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// This challenge, in base64 or in what should be.
     Challenge(String),
-    /// The row's own end, or else success.
+    /// The row's own result, or success.
     End(Option<String>),
     Refused,
 }
@@ -31,7 +31,7 @@ impl Exchange {
         Self { mechanism: mechanism.to_ascii_uppercase(), heard: 0, proved: false }
     }
 
-    /// What is said at first, before the client has.
+    /// The first step, before the client's first message.
     pub(crate) fn begin(&mut self, sasl: Option<&Sasl>) -> Turn {
         if let Some(script) = sasl.and_then(|sasl| sasl.script.as_ref()) {
             return scripted(sasl, script.first());
@@ -42,14 +42,14 @@ impl Exchange {
         }
     }
 
-    /// What is said to the client's message.
+    /// The answer to the client's message.
     pub(crate) fn hear(&mut self, message: &str, sasl: Option<&Sasl>) -> Turn {
         if message == "*" {
             return Turn::Refused;
         }
         self.heard += 1;
         if let Some(script) = sasl.and_then(|sasl| sasl.script.as_ref()) {
-            // The first of the script stands for what the client's first message answers.
+            // The first challenge of the script answers the client's first message.
             return scripted(sasl, script.get(self.heard));
         }
         if let Some(scram) = sasl.and_then(|sasl| sasl.scram.as_ref()) {
@@ -79,7 +79,7 @@ impl Exchange {
             Some("bad") => "0123456789abcdefghijklmn".to_owned(),
             Some("same") => nonce.to_owned(),
             None => format!("{nonce}fromtheserver"),
-            Some(other) => panic!("nobody knows what a nonce is that is {other}"),
+            Some(other) => panic!("unknown kind of nonce: {other}"),
         };
         let (extension, iterations) = (&scram.extension, scram.iterations);
         Turn::Challenge(base64(&format!("{extension}r={nonce},s=W22ZaJ0SNY7soEsUEjb6gQ==,i={iterations}")))

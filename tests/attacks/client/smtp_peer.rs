@@ -1,13 +1,13 @@
-//! An SMTP server as the rows want it: it answers each command helpfully, or with what the row has in its place.
+//! An SMTP server for the rows: it answers each command normally, or as the row says.
 //!
-//! This file knows how commands and messages are framed and what they are answered with; nothing of who attacks whom.
+//! This module frames commands and messages and answers them; it does not know the attack.
 
 use super::sasl::{Exchange, Turn};
 use super::{Answer, Server};
 use crate::script::Serve;
 use crate::verdict::Observed;
 
-/// What the client said so far, and where in it we are.
+/// What the client has sent, and how much of it was read.
 #[derive(Debug, Default)]
 pub(crate) struct SmtpPeer {
     heard: Vec<u8>,
@@ -20,18 +20,18 @@ pub(crate) struct SmtpPeer {
     message: Vec<u8>,
 }
 
-/// What comes next.
+/// What is expected next.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Reading {
     #[default]
     Commands,
-    /// Up to the line of one dot.
+    /// Up to the line with a single dot.
     Data,
-    /// So many bytes.
+    /// This many bytes.
     Chunk(usize),
 }
 
-/// What stands for the end of a message.
+/// Stands for the end of a message.
 const MESSAGE: &str = "the message";
 
 impl Server for SmtpPeer {

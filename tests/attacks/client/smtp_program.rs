@@ -1,6 +1,6 @@
-//! What an SMTP client's program does under attack: it logs in, sends one message and leaves.
+//! An SMTP client's program under attack: it logs in, sends one message and quits.
 //!
-//! This file knows the application; the machine is the library's, and who answers is known elsewhere.
+//! This module is the application; the machine is the library's, and the server is elsewhere.
 
 use std::sync::Arc;
 
@@ -14,19 +14,19 @@ use super::imap_program::credentials;
 use super::{Application, Next};
 use crate::script;
 
-/// The program and what it is about to do.
+/// The program and its next step.
 #[derive(Debug)]
 pub(crate) struct SmtpProgram {
     mechanism: Option<Mechanism>,
     password: String,
     transaction: Transaction,
     body: Vec<u8>,
-    /// Where the rest of the body begins that is still to be written.
+    /// The offset of the unwritten rest of the body.
     writing: Option<usize>,
     shown: Vec<u8>,
 }
 
-/// How a client on one channel proves an identity.
+/// How a client on one channel authenticates.
 type Prove<C> = fn(&mut Client<C>, Mechanism, Credentials, &mut SendBuffer) -> Result<(), Error>;
 
 impl Application for SmtpProgram {
@@ -58,7 +58,7 @@ impl Application for SmtpProgram {
     }
 
     fn rest(&mut self, machine: &mut Client<Secure>, tx: &mut SendBuffer) -> Option<Next> {
-        // The second half of the message: there is time between the two.
+        // The second half of the message; there is time between the two.
         let from = self.writing.take()?;
         let written = machine.data_writer().and_then(|mut writer| {
             writer.write(&self.body[from..], tx)?;
@@ -92,7 +92,7 @@ impl SmtpProgram {
                 let Some(mechanism) = mechanism else { return Next::Fail };
                 match prove(client, mechanism, credentials, tx) {
                     Ok(()) => return Next::GoOn,
-                    // Nor does anything else go then.
+                    // Then nothing else is sent either.
                     Err(error) => {
                         let without = self.transaction.start(client, tx);
                         self.shown.extend(format!("{without:?}\n").into_bytes());

@@ -1,6 +1,6 @@
-//! A connection to a server: its machine before and under TLS, its application, and what the wire carries.
+//! A connection to a server: its machine before and under TLS, its application, and the wire.
 //!
-//! This file knows how bytes, TLS and time come to a server. It knows no protocol and no row.
+//! This module delivers bytes, TLS and time to a server. It knows no protocol and no row.
 
 use std::mem;
 use std::time::Duration;
@@ -23,21 +23,21 @@ pub(super) struct Connection<A: Application> {
     tx: SendBuffer,
     /// The bytes that came in place of a handshake.
     in_place_of_tls: Vec<u8>,
-    /// Which wait the machine is in, and for how long.
+    /// The machine's current wait: its generation and duration.
     waited: (u32, Duration),
-    /// Whether what the server says is taken from it.
+    /// Whether the peer reads the server's output.
     pub(super) reads: bool,
     pub(super) closed: bool,
     pub(super) output: Vec<Piece>,
     pub(super) held: usize,
 }
 
-/// A session on its way.
+/// The stages of a session.
 enum Stage<P: ServerProtocol> {
     Cleartext(P::Cleartext),
-    /// The client has asked for TLS, and is not answered yet.
+    /// The client has requested TLS, and has no answer yet.
     Asked(P::Cleartext, StartTlsRequest),
-    /// TLS is to begin.
+    /// TLS is about to begin.
     Gate(P::Upgrade),
     Secure(P::Secure),
     Gone,
@@ -64,7 +64,7 @@ impl<A: Application> Connection<A> {
         connection
     }
 
-    /// A connection that has come to a place.
+    /// A connection in this state.
     pub(super) fn at(place: &str, service: Service) -> Self {
         let way = Way { cut: Cut::Whole, pace: Pace::AtOnce, service };
         let mut connection = Self::open(way, Clock::Usual, A::default());
@@ -89,7 +89,7 @@ impl<A: Application> Connection<A> {
         connection
     }
 
-    /// Says something and hears what the server says to it.
+    /// Sends a text and returns the server's output.
     pub(super) fn say(&mut self, text: &[u8], cut: Cut) -> Vec<u8> {
         let before = self.said().len();
         for piece in cut.answer(text) {
@@ -99,14 +99,14 @@ impl<A: Application> Connection<A> {
         self.said().split_off(before)
     }
 
-    /// Whether the session goes on as it should: this is answered, once. Or else it is closed.
+    /// Whether the session is in order: this command gets exactly this answer, or the session is closed.
     pub(super) fn is_in_step_or_closed(&mut self, text: &str, answer: &str) -> bool {
         let said = self.say(text.as_bytes(), Cut::Whole);
         self.closed
             || said.starts_with(answer.as_bytes()) && said.iter().filter(|&&byte| byte == b'\n').count() == 1
     }
 
-    /// Bytes come on the wire.
+    /// Bytes arrive on the wire.
     pub(super) fn receive(&mut self, piece: &[u8]) {
         if self.closed {
             return;
@@ -119,7 +119,7 @@ impl<A: Application> Connection<A> {
             }
             return;
         }
-        // A driver that looks at nothing puts what comes before TLS is there where all is put.
+        // A driver that checks nothing puts early bytes into the same buffer.
         self.rx.extend(piece);
         if self.pace == Pace::Late {
             self.answer();
@@ -129,7 +129,7 @@ impl<A: Application> Connection<A> {
         self.held = self.held.max(held + if self.reads { 0 } else { self.tx.len() });
     }
 
-    /// Nothing more comes for now: late answers are given.
+    /// No more input for now: late answers are given.
     pub(super) fn settle(&mut self) {
         self.pump();
         while !self.closed && self.answer() {
@@ -137,7 +137,7 @@ impl<A: Application> Connection<A> {
         }
     }
 
-    /// Takes all that there is.
+    /// Handles all pending events.
     fn pump(&mut self) {
         while !self.closed {
             let outcome = self.step();
@@ -153,7 +153,7 @@ impl<A: Application> Connection<A> {
         }
     }
 
-    /// The next event, or what takes its turn where there is none.
+    /// Handles the next event, or gives an answer if there is none.
     fn step(&mut self) -> Result<bool, Error> {
         let (rx, tx, application) = (&mut self.rx, &mut self.tx, &mut self.application);
         match &mut self.stage {
@@ -189,7 +189,7 @@ impl<A: Application> Connection<A> {
         Ok(self.pace == Pace::AtOnce && self.answer())
     }
 
-    /// The answer that is owed.
+    /// Gives the answer that is owed.
     fn answer(&mut self) -> bool {
         match mem::replace(&mut self.stage, Stage::Gone) {
             Stage::Asked(machine, request) => {
@@ -217,7 +217,7 @@ impl<A: Application> Connection<A> {
         }
     }
 
-    /// What was put out leaves, if it is taken.
+    /// Takes the pending output, if the peer reads.
     pub(super) fn send(&mut self) -> bool {
         if self.tx.is_empty() || !self.reads {
             return false;
@@ -227,7 +227,7 @@ impl<A: Application> Connection<A> {
         true
     }
 
-    /// The client begins TLS. Says whether there is TLS now.
+    /// The client starts TLS. Returns whether TLS is established.
     pub(super) fn shake_hands(&mut self) -> bool {
         self.settle();
         match mem::replace(&mut self.stage, Stage::Gone) {
@@ -244,7 +244,7 @@ impl<A: Application> Connection<A> {
             Stage::Gate(_) => self.closed = true,
             other => {
                 self.stage = other;
-                // Whoever does not speak TLS takes the hello for what it says.
+                // A server that does not start TLS reads the ClientHello as commands.
                 self.receive(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x03");
                 self.settle();
             }
@@ -269,7 +269,7 @@ impl<A: Application> Connection<A> {
         }
     }
 
-    /// Time goes by.
+    /// Time passes.
     pub(super) fn pass(&mut self, time: Duration) {
         self.settle();
         let wait = self.wait();
@@ -304,7 +304,7 @@ impl<A: Application> Connection<A> {
     }
 }
 
-/// Whether TLS fails on these bytes: they begin no record with a client's hello.
+/// Whether TLS fails on these bytes: they do not begin a record with a ClientHello.
 fn is_no_handshake(bytes: &[u8]) -> bool {
     [(0, 0x16), (1, 3), (5, 1)].iter().any(|&(at, byte)| bytes.get(at).is_some_and(|&found| found != byte))
 }

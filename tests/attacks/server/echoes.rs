@@ -1,6 +1,6 @@
-//! Nothing that a client says comes back so that it could be read as something else: every byte, at every place.
+//! Nothing that a server echoes can be misread: every byte, at every place of a command.
 //!
-//! This file knows what a line of a server may consist of, and where a server may be led to repeat its client.
+//! This module knows what a server's lines may consist of, and which commands make a server echo its client.
 
 use super::Service;
 use super::connection::Connection;
@@ -9,7 +9,7 @@ use super::smtp::Exchange;
 use crate::cuts::Cut;
 
 #[test]
-fn an_smtp_server_repeats_no_octet_that_could_mislead() {
+fn smtp_server_echoes_no_control_characters() {
     let templates = [
         "EHLO a{}b\r\n",
         "HELO {}\r\n",
@@ -38,7 +38,7 @@ fn an_smtp_server_repeats_no_octet_that_could_mislead() {
 }
 
 #[test]
-fn an_imap_server_repeats_no_octet_that_could_mislead() {
+fn imap_server_echoes_no_control_characters() {
     let templates = [
         "{} NOOP\r\n",
         "a{}b NOOP\r\n",
@@ -69,7 +69,7 @@ fn an_imap_server_repeats_no_octet_that_could_mislead() {
                 let (tag, _) =
                     line.split_at(line.iter().position(|&byte| byte == b' ').unwrap_or(line.len()));
                 let (sent, _) = template.split_once(' ').unwrap();
-                // A tag, or what stands of it before a byte that no tag may have.
+                // A tag, or the part of it before a byte that no tag may contain.
                 let known =
                     tag == b"*" || tag == b"z" || !tag.is_empty() && with(sent, byte).starts_with(tag);
                 assert!(known && tag != b"+", "{shown}");
@@ -94,8 +94,8 @@ fn with(template: &str, byte: u8) -> Vec<u8> {
     parts.join(&byte)
 }
 
-/// The lines of what was said: CRLF ends each, and no control character is in any. Of a name that the application has
-/// taken, control characters may come back inside a quoted string, but for those three that no line may have.
+/// The lines of the output: CRLF ends each, and none contains a control character. In names that the application has
+/// accepted, control characters may be echoed inside a quoted string, except the three that no line may contain.
 fn lines<'s>(said: &'s [u8], shown: &str) -> Vec<&'s [u8]> {
     let lines: Vec<&[u8]> = said.split_inclusive(|&byte| byte == b'\n').collect();
     let text = |line: &'s [u8]| line.strip_suffix(b"\r\n").unwrap_or_else(|| panic!("{shown}"));

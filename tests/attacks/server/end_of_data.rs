@@ -1,26 +1,27 @@
-//! Whatever looks like the end of a message: everything that anybody ever took for one, at every place of a message.
+//! Sequences that resemble the end of a message: every sequence that a known implementation accepted, at every place
+//! of a message.
 //!
-//! `proto-smtp/tests/dots.rs` proves the reader for every sequence of the bytes that matter. This file knows what else
-//! has been taken for a line's end, and that nothing of what stands behind is obeyed.
+//! `proto-smtp/tests/dots.rs` proves the reader for every sequence of the relevant bytes. This module adds other line
+//! ends, and checks that nothing after them is run as a command.
 
 use super::Service;
 use super::connection::Connection;
 use super::smtp::Exchange;
 use crate::cuts::Cut;
 
-/// What somebody takes for the end of a line.
+/// What some implementation accepts as the end of a line.
 const LINE_ENDS: [&str; 16] = [
     "", "\r\n", "\n", "\r", "\r\r\n", "\n\r", "\r\n\0", "\0\r\n", "\r\0\n", "\r\n ", "\r\n\t", " \r\n",
     "\u{b}", "\u{c}", "\u{85}", "\u{2028}",
 ];
 
-/// What stands before: nothing, a field, a header, a full line, a dot that was doubled.
+/// What precedes it: nothing, a field, a header, a full line, a stuffed dot.
 const PLACES: [&str; 5] = ["", "Subject: t", "Subject: t\r\n\r\nline", "\r\n..", "\r\n\r\n{998}"];
 
 const COMMANDS: &str = "MAIL FROM:<smuggled@evil.test>\r\nRCPT TO:<bob@example.test>\r\nDATA\r\nsmuggled";
 
-/// What a message is by the RFC: its bytes up to the only end, without stuffing; none if it has bytes that it must not
-/// have (RFC 5321 §2.3.8, §4.5.2).
+/// The message by the RFC: its bytes up to the only end, without stuffing; `None` if it has forbidden bytes (RFC 5321
+/// §2.3.8, §4.5.2).
 fn message(sent: &str) -> (Option<String>, usize) {
     let from_line_start = format!("\r\n{sent}");
     let end = from_line_start.find("\r\n.\r\n").unwrap();
@@ -48,7 +49,7 @@ fn every_case() -> impl Iterator<Item = String> {
 }
 
 #[test]
-fn nothing_but_the_end_of_data_ends_a_message() {
+fn only_the_end_of_data_ends_a_message() {
     let (mut cases, mut real_ends) = (0, 0);
     for sent in every_case() {
         let (expected, end) = message(&sent);
@@ -56,7 +57,7 @@ fn nothing_but_the_end_of_data_ends_a_message() {
         for cut in [Cut::Whole, Cut::Random(cases)] {
             let mut server = Connection::<Exchange>::at("data", Service::Exchange);
             if end < sent.len() {
-                // It is the end: what stands behind are commands of the same client.
+                // It is the end: what follows are commands of the same client.
                 server.say(sent.as_bytes(), cut);
                 let command = sent[end..].starts_with("MAIL");
                 assert_eq!(asked(&mut server).contains("MAIL smuggled@evil.test"), command, "{shown}");
@@ -81,9 +82,9 @@ fn nothing_but_the_end_of_data_ends_a_message() {
     assert_eq!((cases, real_ends > 0), (PLACES.len() as u32 * 16 * 16 * 2, true));
 }
 
-/// In a chunk nothing at all ends a message but its size.
+/// Only its size ends a chunk.
 #[test]
-fn nothing_but_its_size_ends_a_chunk() {
+fn only_its_size_ends_a_chunk() {
     for (number, text) in every_case().enumerate() {
         let shown = text.escape_debug();
         let mut server = Connection::<Exchange>::at("rcpt", Service::Exchange);

@@ -1,7 +1,7 @@
-//! Guessing is not free: whatever is wrong with an attempt, the session ends after as many as the limit says, and nobody
-//! is let in.
+//! Malformed log-ins: whatever is wrong with an attempt, the session ends after the limit, and no identity is
+//! accepted.
 //!
-//! This file knows messages that are no messages of any mechanism, and says them again and again.
+//! This module knows messages that are invalid in every mechanism, and repeats them.
 
 use proto_mail::Limits;
 
@@ -24,7 +24,7 @@ const MECHANISMS: [&str; 9] = [
     "EXTERNAL",
 ];
 
-/// First messages that no mechanism lets anybody in for, in base64 or not.
+/// First messages that no mechanism accepts, in base64 or not.
 fn messages() -> Vec<String> {
     let texts = [
         "x",
@@ -64,11 +64,11 @@ fn messages() -> Vec<String> {
     messages
 }
 
-/// What a client says in place of every further message, so that the exchange comes to an end.
+/// The client's further messages, until the exchange ends.
 const FURTHER: [&str; 3] = ["eA==", "%%%%", ""];
 
 #[test]
-fn an_smtp_server_lets_nobody_guess_without_end() {
+fn smtp_server_limits_failed_logins() {
     let mut attempts = 0;
     for mechanism in MECHANISMS {
         for message in messages() {
@@ -106,7 +106,7 @@ fn an_smtp_server_lets_nobody_guess_without_end() {
 }
 
 #[test]
-fn an_imap_server_lets_nobody_guess_without_end() {
+fn imap_server_limits_failed_logins() {
     let mut attempts = 0;
     for mechanism in MECHANISMS {
         for message in messages() {
@@ -147,7 +147,7 @@ fn hear<A: super::Application>(server: &mut Connection<A>, line: &str) -> String
     String::from_utf8_lossy(&server.say(line.as_bytes(), Cut::Whole)).into_owned()
 }
 
-/// The session is over, by the limit of attempts, or by that of errors where no mechanism was reached.
+/// The session is over, by the limit of attempts, or by that of errors if no mechanism was reached.
 fn end(closed: bool, identities: &[u8], given: usize, shown: &str) {
     let limits = Limits::default();
     assert!(closed, "{shown}");

@@ -1,6 +1,6 @@
-//! The program beside an IMAP server under attack: it keeps mailboxes, whatever their names, and messages in them.
+//! The application of an IMAP server under attack: it keeps mailboxes of any name, and messages in them.
 //!
-//! This file knows events and answers; when they are given is decided elsewhere.
+//! This module knows events and answers; when an answer is given is decided elsewhere.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use proto_mail::{
 
 use super::{Application, Clock, LARGEST, Log, Service, verdict};
 
-/// The program.
+/// The application.
 #[derive(Debug)]
 pub(super) struct Store {
     pub(super) log: Log,
     owed: Option<Owed>,
-    /// The answer to IDLE, once the client is done.
+    /// The answer to IDLE, due when the client sends DONE.
     idle: Option<Reply>,
-    /// The messages of each mailbox; names are bytes to it.
+    /// The messages of each mailbox, whose name is bytes.
     mailboxes: BTreeMap<Vec<u8>, Vec<Bytes>>,
-    /// The mailbox to which a message is coming.
+    /// The mailbox of the message that is being received.
     destination: Vec<u8>,
 }
 
@@ -40,7 +40,7 @@ enum Owed {
     Reply(Reply, Vec<Data>),
 }
 
-/// What is said before a command is answered.
+/// The untagged responses to a command.
 #[derive(Debug)]
 enum Data {
     Exists(u32),
@@ -93,7 +93,7 @@ impl Application for Store {
             "tls" => way[..3].to_vec(),
             "auth" => way[..4].to_vec(),
             "select" => way.to_vec(),
-            other => panic!("nobody knows the way to {other}"),
+            other => panic!("unknown state {other}"),
         }
     }
 
@@ -164,7 +164,7 @@ fn put<C: Channel>(data: &Data, server: &mut Server<C>, tx: &mut SendBuffer) {
                 mailbox: IString::new(name),
                 extended: LazyList::EMPTY,
             };
-            // A name that cannot be written stays unsaid.
+            // A name that cannot be encoded is left out.
             let _ = server.data(&Untagged::List(listed), tx);
         }
         Data::Message(number, bytes) => {
@@ -215,7 +215,7 @@ impl Store {
                 (1..).zip(inbox).map(|(number, bytes)| Data::Message(number, bytes.clone())).collect()
             }
             Command::Search(_) | Command::UidSearch(_) => vec![Data::Found],
-            // A careless program takes every name.
+            // A careless application accepts every name.
             Command::Create(create) => {
                 let name = create.mailbox.to_bytes(NameEncoding::ModifiedUtf7).into_owned();
                 self.mailboxes.entry(name).or_default();

@@ -1,6 +1,7 @@
-//! Commands in every order: who has not proved an identity does nothing that needs one, and nobody proves two.
+//! Commands in every order: a client that has not authenticated can run nothing that requires it, and no client
+//! authenticates twice.
 //!
-//! This file holds the servers to a few lines that say when a command may be obeyed.
+//! This module compares the servers to a few lines that say when a command may be accepted.
 
 use super::Service;
 use super::connection::Connection;
@@ -8,7 +9,7 @@ use super::imap::Store;
 use super::smtp::Exchange;
 use crate::cuts::Cut;
 
-/// Calls with every sequence of three.
+/// Calls `with` for every sequence of three commands.
 fn orders(commands: &[&'static str], mut with: impl FnMut([&'static str; 3])) {
     for first in commands {
         for second in commands {
@@ -23,7 +24,7 @@ fn orders(commands: &[&'static str], mut with: impl FnMut([&'static str; 3])) {
 const GOOD: &str = "AUTH PLAIN AGFsaWNlAFMzY3IzdC1wdy03Zjkh\r\n";
 
 #[test]
-fn an_smtp_server_obeys_the_order_of_authentication() {
+fn smtp_server_requires_authentication_first() {
     let commands = [
         GOOD,
         "AUTH PLAIN AGFsaWNlAG5vcGU=\r\n",
@@ -78,7 +79,7 @@ fn an_smtp_server_obeys_the_order_of_authentication() {
 }
 
 #[test]
-fn an_imap_server_obeys_the_order_of_authentication() {
+fn imap_server_requires_authentication_first() {
     let good = ["LOGIN alice S3cr3t-pw-7f9!\r\n", "AUTHENTICATE PLAIN AGFsaWNlAFMzY3IzdC1wdy03Zjkh\r\n"];
     let commands = [
         good[0],
@@ -127,9 +128,9 @@ fn an_imap_server_obeys_the_order_of_authentication() {
     assert_eq!(cases, 1000);
 }
 
-/// In cleartext there is no order in which anybody is let in, or asked for a password.
+/// In cleartext no order of commands authenticates a client, or asks for a password.
 #[test]
-fn nobody_is_let_in_in_cleartext() {
+fn no_client_authenticates_in_cleartext() {
     let smtp = [
         "EHLO x\r\n",
         GOOD,

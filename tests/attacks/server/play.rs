@@ -1,6 +1,6 @@
-//! A row as it is played to a server, step by step.
+//! Plays a row to a server, step by step.
 //!
-//! This file knows what each step means for a server, and collects what is to be judged.
+//! This module knows the meaning of each step for a server, and collects the observations.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::{Application, Clock, Way};
 use crate::script::{Ending, Need, Row, Step, USER, bytes, filled};
 use crate::verdict::{Observed, base64};
 
-/// Runs a row in one way. Says also how long each text was that was sent.
+/// Runs a row in one way. Also returns the length of each text that was sent.
 pub(super) fn play<A: Application>(row: &Row, way: Way) -> (Observed, Vec<usize>) {
     let began = Instant::now();
     let clock =
@@ -49,21 +49,21 @@ pub(super) fn play<A: Application>(row: &Row, way: Way) -> (Observed, Vec<usize>
     (seen, texts)
 }
 
-/// A row as it runs.
+/// A row in progress.
 struct Play<'r, A: Application> {
     row: &'r Row,
     way: Way,
     connection: Connection<A>,
-    /// How many texts were sent, and how long each was.
+    /// The length of each text that was sent.
     texts: Vec<usize>,
-    /// Up to where what was said has been looked at.
+    /// The offset up to which the output was checked.
     looked: usize,
     marks: Vec<(String, usize)>,
     tls: Option<bool>,
     notes: Option<bool>,
 }
 
-/// Whether the script goes on.
+/// Whether the script continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Goes {
     On,
@@ -129,7 +129,7 @@ impl<A: Application> Play<'_, A> {
                 let (text, count) = text.rsplit_once(" x ").unwrap();
                 self.flood_unread(&bytes(text), count.parse().unwrap());
             }
-            Step::Act { name, .. } => panic!("{}: nobody knows how to {name}", self.row.id),
+            Step::Act { name, .. } => panic!("{}: unknown act {name}", self.row.id),
             Step::Serve(_) => panic!("{}: a server is not served", self.row.id),
         }
         Goes::On
@@ -153,8 +153,8 @@ impl<A: Application> Play<'_, A> {
         }
     }
 
-    /// Says a lot and takes none of the answers. The server must stop reading, hold no more than a bound, and go on
-    /// once it is listened to again, with an answer to everything.
+    /// Sends much and reads no answer. The server must stop reading, hold a bounded amount, and continue once its
+    /// output is read, with an answer to everything.
     fn flood_unread(&mut self, text: &[u8], count: usize) {
         self.connection.settle();
         let (before, many) = (self.connection.said().len(), 4096_usize.div_ceil(text.len()));
@@ -174,7 +174,7 @@ impl<A: Application> Play<'_, A> {
         self.connection.settle();
         let said = self.connection.said();
         let answers = said[before..].split(|&byte| byte == b'\n').filter(|line| is_answer(line)).count();
-        // One that wants an identity need not have listened for so long.
+        // A server that requires authentication need not have read on for so long.
         self.notes = Some(bounded && (self.connection.closed || stopped && answers == given));
     }
 
@@ -221,7 +221,7 @@ impl<A: Application> Play<'_, A> {
     }
 }
 
-/// Whether a line answers a command, and is not a part of the answer.
+/// Whether a line is the answer to a command, and not a part of one.
 fn is_answer(line: &[u8]) -> bool {
     line.starts_with(b"250 ") || line.starts_with(b"a OK")
 }

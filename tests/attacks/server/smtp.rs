@@ -1,6 +1,6 @@
-//! The program beside an SMTP server under attack: it takes mail for one domain, and keeps it.
+//! The application of an SMTP server under attack: it accepts mail for one domain, and keeps it.
 //!
-//! This file knows events and answers; when they are given is decided elsewhere.
+//! This module knows events and answers; when an answer is given is decided elsewhere.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use proto_smtp::{Config, Waits};
 
 use super::{Application, Clock, LARGEST, Log, Service, verdict};
 
-/// The program.
+/// The application.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
     pub(super) log: Log,
     owed: Option<Owed>,
-    /// Whom the message is from and whom it is for.
+    /// The sender and the recipients of the message.
     envelope: String,
 }
 
@@ -70,7 +70,7 @@ impl Application for Exchange {
             "mail" => &further[..1],
             "rcpt" => &further[..2],
             "data" => &further[..],
-            other => panic!("nobody knows the way to {other}"),
+            other => panic!("unknown state {other}"),
         };
         way.extend(further);
         way
@@ -144,7 +144,7 @@ impl Exchange {
                 self.log.deliveries.append(&mut self.log.coming);
                 self.ask_and_reply("END", reply, Response::ok());
             }
-            // A careless program says again what it was told.
+            // A careless application echoes its argument.
             Event::Vrfy(text, reply) | Event::Expn(text, reply) => {
                 let response = Response::new(Code::CANNOT_VERIFY, format!("I do not know {text}"));
                 self.ask_and_reply(&format!("VRFY {text}"), reply, response);

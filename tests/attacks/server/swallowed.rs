@@ -1,7 +1,7 @@
-//! What belongs to a command is never a command, though the command is refused: chunks of BDAT and literals are swallowed,
-//! or the connection is closed.
+//! The data of a refused command never runs as commands: the server discards BDAT chunks and literals, or closes the
+//! connection.
 //!
-//! This file knows commands that cannot be right, at every place of a session, and what a peer puts behind them.
+//! This module knows invalid commands for every state of a session, and the data that a peer sends after them.
 
 use super::Service;
 use super::connection::Connection;
@@ -9,12 +9,12 @@ use super::imap::Store;
 use super::smtp::Exchange;
 use crate::cuts::Cut;
 
-/// What would be obeyed, were it read as commands.
+/// Data that would take effect if it were read as commands.
 const SMTP_COMMANDS: &str = "MAIL FROM:<smuggled@evil.test>\r\nVRFY smuggled\r\nEHLO smuggled\r\n";
 const IMAP_COMMANDS: &str = "s1 CREATE smuggled\r\ns2 LOGOUT\r\ns3 LOGIN alice S3cr3t-pw-7f9!\r\n";
 
 #[test]
-fn a_chunk_is_never_commands() {
+fn never_runs_a_refused_chunk_as_commands() {
     let size = SMTP_COMMANDS.len();
     let whole =
         [format!("{size}"), format!("{size} LAST"), format!("{size} last"), format!("000{size} LAST")];
@@ -49,7 +49,7 @@ fn a_chunk_is_never_commands() {
                     let shown = format!("{place} {argument:?} {cut:?}: {said}");
                     let asked = String::from_utf8_lossy(&server.application.log.asked).into_owned();
                     assert!(!asked.contains("smuggled") && !said.contains("smuggled"), "{shown}");
-                    // Where nobody knows how long the chunk is, nothing more is read.
+                    // If the chunk's size is unknown, the server reads nothing more.
                     let unclear = unclear.contains(&argument.as_str());
                     assert_eq!((said.lines().count(), server.closed), (1, unclear), "{shown}");
                     assert!(said.starts_with('5') || place == "rcpt" && said.starts_with("250 "), "{shown}");
@@ -62,7 +62,7 @@ fn a_chunk_is_never_commands() {
 }
 
 #[test]
-fn a_literal_is_never_commands() {
+fn never_runs_a_refused_literal_as_commands() {
     let before = [
         "NOOP ",
         "XYZZY ",
@@ -100,7 +100,7 @@ fn a_literal_is_never_commands() {
     let mut cases = 0;
     for place in ["tls", "auth", "select"] {
         for before in before {
-            // The bytes of the literal, more than are ever kept, and sizes that are no sizes.
+            // The bytes of the literal, larger than any buffer, and invalid sizes.
             for size in [IMAP_COMMANDS.len(), 0, 1, 5000, 70_000] {
                 for form in ["+}", "}"] {
                     cases += 1;
@@ -125,7 +125,7 @@ fn literal(place: &str, before: &str, size: usize, form: &str, cut: Cut) {
         said.extend(server.say(format!("a1 {before}{{{size}{form}\r\n{bytes}\r\n").as_bytes(), cut));
     } else {
         said.extend(server.say(format!("a1 {before}{{{size}{form}\r\n").as_bytes(), cut));
-        // Whoever was not asked to go on must not.
+        // A client that received no continuation request must not send the literal.
         if said.starts_with(b"+ ") {
             said.extend(server.say(format!("{bytes}\r\n").as_bytes(), cut));
         }
@@ -135,7 +135,7 @@ fn literal(place: &str, before: &str, size: usize, form: &str, cut: Cut) {
     assert!(!said.contains("smuggled") && !said.lines().any(|line| line.starts_with('s')), "{shown}");
     assert_eq!(server.application.log.identities.len(), already, "{shown}");
     let tagged = said.lines().filter(|line| line.starts_with("a1 ")).count();
-    // What the application keeps as a name it was given as one.
+    // The application may only receive the text as a mailbox name.
     let given = String::from_utf8_lossy(&server.application.log.asked).into_owned();
     assert!(tagged <= 1 && !given.contains("LOGOUT"), "{shown}");
     assert!(tagged == 1 || server.closed || said.starts_with("* BAD") || given.contains("IDLE"), "{shown}");
