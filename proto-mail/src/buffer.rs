@@ -1,7 +1,6 @@
-//! The two buffers that the caller owns: [`RecvBuffer`] holds what came from the peer, [`SendBuffer`] what is to go.
+//! The two buffers that the caller owns: [`RecvBuffer`] for input from the peer, [`SendBuffer`] for output to it.
 //!
-//! This file knows bytes, positions and which bytes are secret. It knows no protocol: a line end is the only
-//! structure that it looks for.
+//! The buffers know no protocol. The only structure that they search for is a line end.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -12,16 +11,15 @@ use zeroize::Zeroize;
 
 use crate::trace::{RecvTrace, SendTrace, TraceBuffer, TraceKind, TraceSpan};
 
-/// What came from the peer and was not yet consumed.
+/// Input that was received from the peer and not yet consumed.
 ///
-/// The driver reads straight into [`spare_mut`](Self::spare_mut) and then tells how much came with
-/// [`filled`](Self::filled); a machine looks at [`bytes`](Self::bytes) and gives up what it has understood with
-/// [`consume`](Self::consume). The buffer remembers how far it has been searched for a line end, so that a peer
-/// who sends one octet at a time costs linear and not quadratic time.
+/// The driver reads into [`spare_mut`](Self::spare_mut) and reports the number of bytes with
+/// [`filled`](Self::filled). A machine parses [`bytes`](Self::bytes) and removes what it has processed with
+/// [`consume`](Self::consume). The buffer remembers how far it has searched for a line end, so that a peer that sends
+/// one byte at a time causes linear and not quadratic work.
 ///
-/// The storage is plain initialised memory with two cursors: it can be read into without `unsafe` and without
-/// clearing it anew for each read. It is given back whenever the buffer runs empty and
-/// [`release`](Self::release) is called, so that an idle session holds none.
+/// The storage is initialised memory with two cursors: reading into it needs neither `unsafe` nor clearing. An empty
+/// buffer frees it on [`release`](Self::release), so that an idle session holds none.
 #[derive(Default)]
 pub struct RecvBuffer {
     memory: Vec<u8>,
@@ -33,51 +31,51 @@ pub struct RecvBuffer {
     reading: Option<Box<RecvTrace>>,
 }
 
-/// The result of looking for a line end.
+/// The result of a search for a line end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
-    /// A line of so many octets, its CRLF (or bare LF) included, is complete.
+    /// A line is complete. The value is its length in bytes, including its CRLF (or bare LF).
     Complete(usize),
-    /// No line end yet, and the limit is not reached.
+    /// There is no line end yet, and the limit is not reached.
     Partial,
-    /// No line end within the limit.
+    /// There is no line end within the limit.
     TooLong,
 }
 
 impl RecvBuffer {
-    /// An empty buffer that holds no memory yet.
+    /// Creates an empty buffer that holds no memory yet.
     #[must_use]
     pub const fn new() -> Self {
         Self { memory: Vec::new(), start: 0, end: 0, searched: 0, received: 0, closed: false, reading: None }
     }
 
-    /// Everything that was received and not consumed.
+    /// Returns everything that was received and not consumed.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.memory.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// The same, for a machine that decodes what it was sent where it stands.
+    /// Returns the same bytes mutably, for a machine that decodes in place.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         self.memory.get_mut(self.start..self.end).unwrap_or_default()
     }
 
-    /// How many octets were received and not consumed.
+    /// Returns how many bytes were received and not consumed.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// Whether everything received was consumed.
+    /// Returns true if everything received was consumed.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// Room for at least `at_least` octets to read into. What is behind it may be larger.
+    /// Returns room for at least `at_least` bytes to read into.
     ///
-    /// Old octets are moved to the front when that makes room; each octet is moved a bounded number of times
-    /// because the memory at least doubles whenever moving would not be worth it.
+    /// Bytes are moved to the front if that makes enough room. Each byte is moved a bounded number of times, because
+    /// the memory at least doubles where moving would not pay.
     pub fn spare_mut(&mut self, at_least: usize) -> &mut [u8] {
         if self.memory.len() - self.end < at_least {
             if self.start >= self.len() && self.memory.len() - self.len() >= at_least {
@@ -92,11 +90,11 @@ impl RecvBuffer {
         &mut self.memory[end..]
     }
 
-    /// Moves what is there to new, larger memory; the old one is wiped, since it may have held a secret.
+    /// Moves the bytes to larger memory and wipes the old memory, which may have held a secret.
     fn grow(&mut self, at_least: usize) {
         let held = self.len();
         let wanted = held.saturating_add(at_least.max(held));
-        // Rounded up, or each new record of what is left over from a read would cost a move.
+        // Rounded up: otherwise each further TLS record would cost a move.
         let wanted = wanted.checked_next_multiple_of(1024).unwrap_or(wanted);
         let mut memory = alloc::vec![0; wanted];
         memory[..held].copy_from_slice(self.bytes());
@@ -106,15 +104,15 @@ impl RecvBuffer {
         self.end = held;
     }
 
-    /// Says that `count` octets were read into what [`spare_mut`](Self::spare_mut) returned. A count larger than
-    /// that is cut.
+    /// Reports that `count` bytes were read into what [`spare_mut`](Self::spare_mut) returned. A larger count than its
+    /// length counts as the length.
     pub fn filled(&mut self, count: usize) {
         let count = count.min(self.memory.len() - self.end);
         self.end += count;
         self.received = self.received.saturating_add(count as u64);
     }
 
-    /// Appends a copy of `bytes`: for tests and for callers that have the bytes elsewhere.
+    /// Appends a copy of `bytes`, for tests and for drivers that have the bytes elsewhere.
     pub fn extend(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -123,7 +121,7 @@ impl RecvBuffer {
         self.filled(bytes.len());
     }
 
-    /// Gives up the first `count` octets (all, if there are fewer).
+    /// Removes the first `count` bytes, or all if there are fewer.
     pub fn consume(&mut self, count: usize) {
         let count = count.min(self.len());
         if self.reading.is_some() {
@@ -137,7 +135,7 @@ impl RecvBuffer {
         }
     }
 
-    /// Gives up the first `count` octets and overwrites them: for what may have held a secret.
+    /// Removes the first `count` bytes and overwrites them, for bytes that may have held a secret.
     pub fn consume_wiping(&mut self, count: usize) {
         let count = count.min(self.len());
         self.trace_span(count, TraceKind::Secret);
@@ -146,21 +144,21 @@ impl RecvBuffer {
         self.consume(count);
     }
 
-    /// Looks for the next line end (LF), from where the last search stopped. `limit` is the greatest length of a
-    /// line, its end included.
+    /// Searches for the next line end (LF), from where the last search stopped. `limit` is the longest line, in bytes,
+    /// including its end.
     pub fn find_line(&mut self, limit: usize) -> Line {
         self.find_line_from(0, limit)
     }
 
-    /// As [`find_line`](Self::find_line), for a line that begins `from` octets into the buffer (behind a literal,
-    /// say). The length returned counts from there.
+    /// Searches like [`find_line`](Self::find_line) for a line that begins at offset `from`, for example after a
+    /// literal. The returned length counts from there.
     pub fn find_line_from(&mut self, from: usize, limit: usize) -> Line {
         let held = self.len();
         let begin = self.searched.max(from).min(held);
         let found = memchr::memchr(b'\n', &self.bytes()[begin..]);
         match found {
             Some(at) if begin + at + 1 - from <= limit => {
-                // Not remembered: the same line may be asked for again before it is consumed.
+                // The position is not remembered: the caller may ask for the same line again.
                 Line::Complete(begin + at + 1 - from)
             }
             Some(_) => Line::TooLong,
@@ -171,20 +169,22 @@ impl RecvBuffer {
         }
     }
 
-    /// From here on what is read is told of, see [`take_trace`](Self::take_trace); of a line, or of a literal, at most
-    /// `limit` octets are shown.
+    /// Starts a trace of the input, which [`take_trace`](Self::take_trace) returns. Of a line or a literal it shows at
+    /// most `limit` bytes.
     pub fn trace(&mut self, limit: usize) {
         self.reading = Some(Box::new(RecvTrace { buffer: TraceBuffer::new(limit), traced: 0 }));
     }
 
-    /// Whether somebody wants to know how octets are read.
+    /// Returns true if a trace was started.
     #[must_use]
     pub const fn is_traced(&self) -> bool {
         self.reading.is_some()
     }
 
-    /// A machine has read the first `up_to` octets, and those that it has not told of yet were of this kind. What it
-    /// consumes without a word is [`Unknown`](TraceKind::Unknown), and what it wipes is [`Secret`](TraceKind::Secret).
+    /// Traces the bytes up to offset `up_to` that are not traced yet, as `kind`. For machines.
+    ///
+    /// Bytes that are consumed without this are traced as [`Unknown`](TraceKind::Unknown), and bytes that are wiped as
+    /// [`Secret`](TraceKind::Secret). When tracing is off, the cost is one null check.
     pub fn trace_span(&mut self, up_to: usize, kind: TraceKind) {
         let Some(reading) = &mut self.reading else { return };
         let held = self.memory.get(self.start..self.end).unwrap_or_default();
@@ -203,30 +203,30 @@ impl RecvBuffer {
         }
     }
 
-    /// What was told of since the last call. Nothing, if nothing is [traced](Self::trace).
+    /// Returns what was traced since the last call; nothing if no trace was [started](Self::trace).
     #[must_use]
     pub fn take_trace(&mut self) -> Vec<TraceSpan> {
         self.reading.as_mut().map(|reading| reading.buffer.take()).unwrap_or_default()
     }
 
-    /// How many octets were received since the buffer was made.
+    /// Returns how many bytes were received since the buffer was created.
     #[must_use]
     pub const fn received_total(&self) -> u64 {
         self.received
     }
 
-    /// Says that the peer will send no more. What is still in the buffer can be read.
+    /// Reports that the peer will send no more. What is in the buffer can still be read.
     pub const fn close(&mut self) {
         self.closed = true;
     }
 
-    /// Whether the peer will send no more.
+    /// Returns true if the peer will send no more.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// Gives the memory back if nothing is held: what an idle session should do.
+    /// Frees the memory if the buffer is empty. An idle session should do that.
     pub fn release(&mut self) {
         if self.is_empty() {
             self.memory.zeroize();
@@ -246,7 +246,7 @@ impl Drop for RecvBuffer {
 
 impl core::fmt::Debug for RecvBuffer {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        // Never the octets: they may be a password.
+        // Never the bytes: they may be a password.
         f.debug_struct("RecvBuffer")
             .field("len", &self.len())
             .field("closed", &self.closed)
@@ -254,25 +254,25 @@ impl core::fmt::Debug for RecvBuffer {
     }
 }
 
-/// Payloads below this size are copied into the current segment rather than queued by themselves: a system
-/// call's worth of small pieces costs more than the copy.
+/// Smaller payloads are copied into the current segment: many small slices in a system call cost more than the copy.
 const COPY_BELOW: usize = 4096;
 
-/// A new segment is begun when the current one is this large, so that what was sent is freed soon.
+/// A new segment begins when the current one has this size, so that sent bytes are freed soon.
 const SEGMENT: usize = 32 * 1024;
 
-/// What is to go to the peer: a queue of segments, ready for a vectored write.
+/// Output to the peer: a queue of segments for vectored writes.
 ///
-/// A machine appends with [`put`](Self::put) (copied), [`put_payload`](Self::put_payload) (large payloads pass
-/// uncopied) and [`put_secret`](Self::put_secret) (kept in a segment of its own, which no trace shows and which is
-/// wiped once it was sent). The driver writes [`chunks`](Self::chunks) and reports with [`sent`](Self::sent).
+/// A machine appends with [`put`](Self::put) (copied), [`put_payload`](Self::put_payload) (large payloads are not
+/// copied) and [`put_secret`](Self::put_secret) (a segment of its own, which no trace shows and which is wiped after it
+/// was sent). With the feature `std`, a driver calls `write_to`. Without it, or to write in its own
+/// way, it writes the [`chunks`](Self::chunks) and reports with [`sent`](Self::sent).
 ///
-/// Two counters never go back: [`queued_total`](Self::queued_total) and [`sent_total`](Self::sent_total). By them a
-/// machine knows whether the last octet of a command has left before its answer came.
+/// Two counters only grow: [`queued_total`](Self::queued_total) and [`sent_total`](Self::sent_total). With them a
+/// machine knows whether a command was sent before its reply arrived; see [`reply_order`](crate::reply_order).
 #[derive(Default)]
 pub struct SendBuffer {
     segments: VecDeque<Segment>,
-    /// How much of the first segment was sent.
+    /// How many bytes of the first segment were sent.
     offset: usize,
     queued: u64,
     sent: u64,
@@ -302,12 +302,12 @@ impl Drop for Segment {
     }
 }
 
-/// A piece of what is to be sent, and whether it may be shown.
+/// A slice of the output, and whether it is secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Chunk<'a> {
-    /// The octets to send.
+    /// The bytes to send.
     pub bytes: &'a [u8],
-    /// Whether they hold a secret: a trace must show their length at most.
+    /// True if they hold a secret: a trace must show at most their length.
     pub secret: bool,
 }
 
@@ -318,7 +318,7 @@ impl core::fmt::Debug for Chunk<'_> {
 }
 
 impl SendBuffer {
-    /// An empty queue that holds no memory yet.
+    /// Creates an empty buffer that holds no memory yet.
     #[must_use]
     pub const fn new() -> Self {
         Self { segments: VecDeque::new(), offset: 0, queued: 0, sent: 0, writing: None }
@@ -339,13 +339,13 @@ impl SendBuffer {
         self.segments.push_back(Segment::Text(bytes.to_vec()));
     }
 
-    /// Appends a copy of `bytes` that a trace is to tell of as of this kind.
+    /// Appends a copy of `bytes`, which a trace shows as `kind`.
     pub fn put_as(&mut self, bytes: &[u8], kind: TraceKind) {
         self.mark(bytes.len(), kind);
         self.put(bytes);
     }
 
-    /// The next so many octets are of this kind.
+    /// Marks the next `count` bytes as of this kind.
     fn mark(&mut self, count: usize, kind: TraceKind) {
         if let Some(writing) = &mut self.writing
             && count > 0
@@ -354,7 +354,7 @@ impl SendBuffer {
         }
     }
 
-    /// Appends a payload without copying it (unless it is small): a message, or a part of one.
+    /// Appends a message or a part of one. Payloads of 4 KiB and more are not copied.
     pub fn put_payload(&mut self, payload: Bytes) {
         self.mark(payload.len(), TraceKind::Data);
         if payload.len() < COPY_BELOW {
@@ -365,7 +365,7 @@ impl SendBuffer {
         }
     }
 
-    /// Appends octets that hold a secret. They are wiped when they were sent, or when the buffer is dropped.
+    /// Appends a copy of `bytes`, which hold a secret. The copy is wiped after it was sent, or when the buffer is dropped.
     pub fn put_secret(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
@@ -375,20 +375,20 @@ impl SendBuffer {
         self.segments.push_back(Segment::Secret(bytes.to_vec()));
     }
 
-    /// How many octets wait to be sent.
+    /// Returns how many bytes wait to be sent.
     #[must_use]
     pub const fn len(&self) -> usize {
         // The difference fits: it is what is in memory.
         (self.queued - self.sent) as usize
     }
 
-    /// Whether nothing waits to be sent.
+    /// Returns true if nothing waits to be sent.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.queued == self.sent
     }
 
-    /// The octets that wait, in order, as contiguous pieces.
+    /// Returns the bytes that wait, in order, as contiguous slices. None is empty.
     pub fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
         let mut skip = self.offset;
         let all = self.segments.iter().map(move |segment| {
@@ -400,7 +400,7 @@ impl SendBuffer {
         all.filter(|chunk| !chunk.bytes.is_empty())
     }
 
-    /// Says that the first `count` octets were sent (all, if there are fewer).
+    /// Reports that the first `count` bytes were sent, or all if there are fewer.
     pub fn sent(&mut self, count: usize) {
         let mut count = count.min(self.len());
         if self.writing.is_some() {
@@ -415,7 +415,7 @@ impl SendBuffer {
             }
             count -= left;
             self.offset = 0;
-            // The last text segment is kept with its memory: the next answer goes there.
+            // The last text segment is kept for its memory: the next line goes there.
             if self.segments.len() == 1
                 && let Some(Segment::Text(text)) = self.segments.front_mut()
                 && text.capacity() <= SEGMENT
@@ -427,8 +427,8 @@ impl SendBuffer {
         }
     }
 
-    /// From here on what is sent is told of, see [`take_trace`](Self::take_trace); of a line at most `limit` octets are
-    /// shown. To be called while nothing waits: of what does, nobody has noted what it is, and it is told of as unknown.
+    /// Starts a trace of what is sent, which [`take_trace`](Self::take_trace) returns. Of a line it shows at most
+    /// `limit` bytes. Output that waits already is traced as [`Unknown`](TraceKind::Unknown).
     pub fn trace(&mut self, limit: usize) {
         let mut writing = SendTrace::new(TraceBuffer::new(limit));
         writing.mark(self.sent, self.queued, TraceKind::Unknown);
@@ -448,32 +448,32 @@ impl SendBuffer {
         self.writing = Some(writing);
     }
 
-    /// What was sent since the last call. Nothing, if nothing is [traced](Self::trace).
+    /// Returns what was sent since the last call; nothing if no trace was [started](Self::trace).
     #[must_use]
     pub fn take_trace(&mut self) -> Vec<TraceSpan> {
         self.writing.as_mut().map(|writing| writing.buffer.take()).unwrap_or_default()
     }
 
-    /// Forgets what waits, as if it had been sent: for a peer that will not hear it.
+    /// Discards what waits, as if it had been sent, for a peer that will not receive it.
     pub fn discard(&mut self) {
         let writing = self.writing.take();
         self.sent(self.len());
         self.writing = writing;
     }
 
-    /// How many octets were ever queued.
+    /// Returns how many bytes were ever queued.
     #[must_use]
     pub const fn queued_total(&self) -> u64 {
         self.queued
     }
 
-    /// How many octets were ever sent.
+    /// Returns how many bytes were ever sent.
     #[must_use]
     pub const fn sent_total(&self) -> u64 {
         self.sent
     }
 
-    /// Gives the memory back if nothing waits: what an idle session should do.
+    /// Frees the memory if nothing waits. An idle session should do that.
     pub fn release(&mut self) {
         if self.is_empty() {
             self.segments = VecDeque::new();
@@ -481,7 +481,7 @@ impl SendBuffer {
         }
     }
 
-    /// Everything that waits, taken out and marked as sent: for tests and for callers that do not write vectors.
+    /// Removes everything that waits and counts it as sent, for tests and for drivers without vectored writes.
     #[must_use]
     pub fn take(&mut self) -> Vec<u8> {
         let mut all = Vec::with_capacity(self.len());

@@ -1,8 +1,4 @@
-//! What the Mailwire machines share.
-//!
-//! This crate knows what IMAP and SMTP have in common and nothing of either: the two buffers that a caller
-//! owns and a machine borrows, the channel that says whether TLS is in place, secrets, SASL exchanges, waits,
-//! limits and errors sorted by blame. It performs no I/O, reads no clock and starts no thread.
+#![doc = include_str!("../README.md")]
 //!
 //! # The two gates
 //!
@@ -16,8 +12,8 @@
 //!            nothing learnt, buffered or owed on the left is there on the right
 //! ```
 //!
-//! A [`Secure`] value is the evidence that TLS is in place. Whoever makes one vouches for it; searching a
-//! program for `Secure::` finds every such place.
+//! A [`Secure`] value is the evidence that TLS is in place. The code that creates one vouches for it; a search for
+//! `Secure::` finds every such place in a program.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]

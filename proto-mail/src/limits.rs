@@ -1,33 +1,35 @@
-//! Limits: how much of anything a peer can make us hold, count or wait for. Each holds under every chunking.
+//! Limits: how much a peer can make this side hold, count or wait for. They hold however the input is split.
 
-/// The limits of one session. All lengths are in octets.
+/// The limits of one session. All sizes are in bytes.
 ///
-/// The defaults suit an Internet server; a client that trusts its server may raise them.
+/// The defaults suit a server on the Internet. A client that trusts its server may raise them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The longest line, its line end included. SMTP commands have a lower limit of their own (RFC 5321 §4.5.3.1.4).
+    /// The longest line, its line end included. Default: 64 KiB. SMTP commands have a lower limit of their own
+    /// (RFC 5321 §4.5.3.1.4).
     pub line: usize,
-    /// The largest literal that is kept in memory as a string (a mailbox name, a search text). Bodies are streamed
-    /// and not counted here.
+    /// The largest literal that is kept in memory as a string (a mailbox name, a search text). Default: 1 MiB. Message
+    /// bodies are streamed and do not count.
     pub literal: usize,
-    /// The largest command or response, with all the literals that are kept.
+    /// The largest command or response, with all literals that are kept in memory. Default: 8 MiB.
     pub frame: usize,
-    /// The largest message: APPEND, DATA, BDAT. What is larger is refused, or swallowed and then refused.
+    /// The largest message (APPEND, DATA, BDAT). Default: 2 GiB. A larger one is refused before or after it was sent,
+    /// as the protocol requires.
     pub message: u64,
-    /// How deep lists may nest.
+    /// How deep lists may nest. Default: 32.
     pub nesting: usize,
-    /// The most recipients of one mail transaction (RFC 5321 §4.5.3.1.8: at least 100).
+    /// The most recipients of one mail transaction. Default: 1000 (RFC 5321 §4.5.3.1.8: at least 100).
     pub recipients: usize,
-    /// The most lines of one SMTP reply.
+    /// The most lines of one SMTP reply. Default: 1024.
     pub reply_lines: usize,
-    /// So many errors of a peer end the session: the last is answered, too.
+    /// How many errors of the peer end the session; the last one is still answered. Default: 20.
     pub errors: u32,
-    /// So many failed authentications end the session.
+    /// How many failed authentications end the session. Default: 3.
     pub auth_attempts: u32,
-    /// The most commands that a client may give without authenticating, where authentication is required.
+    /// The most commands that a client may send without authenticating, where authentication is required. Default: 100.
     pub commands_before_auth: u32,
-    /// How many octets may wait to be sent before no further input is looked at.
+    /// How much output may wait before no more input is processed. Default: 256 KiB.
     pub output_high_water: usize,
 }
 

@@ -1,7 +1,7 @@
-//! The PROXY protocol, versions 1 and 2: what a proxy says of a client before the client's first octet.
+//! The PROXY protocol, versions 1 and 2: the header in which a proxy names the client of a connection.
 //!
-//! This file reads a header; who may send one is a driver's decision, made by address before anything is read, for
-//! whoever may can be anybody. A header comes before TLS and before any protocol.
+//! The header precedes TLS and the mail protocol. The driver must decide by the connection's address, before it reads
+//! anything, whether the peer may send a header: a peer that may can claim to be any client.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,22 +9,22 @@ use core::str::FromStr;
 
 /// The longest header of version 1, its CRLF included.
 const LINE: usize = 107;
-/// The most octets behind the fixed part of version 2: addresses, and extensions, which are passed over.
+/// The most bytes after the fixed part of version 2: addresses, and extensions, which are ignored.
 const EXTENSIONS: usize = 2048;
-/// The fixed part of version 2, and the most octets that a header can have.
+/// The length of the fixed part of version 2, in bytes.
 const FIXED: usize = 16;
-/// The most octets that a header can have: whoever has so many needs no more to read it.
+/// The longest header, in bytes. With this many bytes, [`parse`] never asks for more.
 pub const MAX_HEADER_LEN: usize = FIXED + EXTENSIONS;
 
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 const PREFIX: &[u8; 6] = b"PROXY ";
 
-/// What a proxy says.
+/// A PROXY header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Header {
-    /// The proxy speaks for itself (a health check), or does not know: the connection's own addresses count.
+    /// The connection is the proxy's own (a health check), or the client is unknown: use the connection's addresses.
     Local,
-    /// Whom it speaks for.
+    /// The proxy relays a client's connection.
     Relayed {
         /// The client's address.
         source: SocketAddr,
@@ -33,23 +33,23 @@ pub enum Header {
     },
 }
 
-/// It is no header, or not one of the two versions, or longer than any.
+/// The bytes are not a header of version 1 or 2, or the header is too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidHeader;
 
 impl fmt::Display for InvalidHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection does not begin with a header of the PROXY protocol")
+        f.write_str("the connection does not begin with a valid PROXY protocol header")
     }
 }
 
 impl core::error::Error for InvalidHeader {}
 
-/// Reads a header at the beginning of `octets`: what it says, and how many octets it has. `None`: more must come first.
-/// The octets behind it belong to the session.
+/// Parses a header at the beginning of `bytes`. Returns the header and its length in bytes, or `None` if more bytes are
+/// needed. The bytes after the header belong to the session.
 ///
 /// # Errors
-/// No octets more can make a header of these.
+/// The bytes do not begin with a header, whatever follows them.
 pub fn parse(bytes: &[u8]) -> Result<Option<(Header, usize)>, InvalidHeader> {
     match bytes.first() {
         None => Ok(None),
@@ -73,7 +73,7 @@ fn line(bytes: &[u8]) -> Result<Option<(Header, usize)>, InvalidHeader> {
     let text = core::str::from_utf8(text).map_err(|_| InvalidHeader)?;
     let mut words = text.split(' ');
     let header = match words.next() {
-        // What follows is to be ignored.
+        // The rest of the line is ignored, as the specification requires.
         Some("UNKNOWN") => Header::Local,
         Some("TCP4") => addresses::<Ipv4Addr>(&mut words)?,
         Some("TCP6") => addresses::<Ipv6Addr>(&mut words)?,
@@ -96,7 +96,7 @@ fn addresses<'w, A: FromStr + Into<IpAddr>>(
     }
 }
 
-/// Digits without a sign or a zero in front.
+/// A port: digits without a sign or a leading zero.
 fn port(word: &str) -> Option<u16> {
     let digits = word.bytes().all(|byte| byte.is_ascii_digit()) && (word == "0" || !word.starts_with('0'));
     word.parse().ok().filter(|_| digits)
@@ -126,14 +126,14 @@ fn binary(bytes: &[u8]) -> Result<Option<(Header, usize)>, InvalidHeader> {
         _ if !relayed => Header::Local,
         0x11 => pair::<4, 12>(rest, |bytes| Ipv4Addr::from(bytes).into())?,
         0x21 => pair::<16, 36>(rest, |bytes| Ipv6Addr::from(bytes).into())?,
-        // Not given, or nothing that TCP has: as if the proxy did not know.
+        // Unspecified, or not TCP: the client is unknown.
         0x00 | 0x12 | 0x22 | 0x31 | 0x32 => Header::Local,
         _ => return Err(InvalidHeader),
     };
     Ok(Some((header, FIXED + length)))
 }
 
-/// Two addresses of `A` octets and two ports: `ALL` octets.
+/// Parses two addresses of `A` bytes each and two ports: `ALL` bytes.
 fn pair<const A: usize, const ALL: usize>(
     bytes: &[u8],
     address: fn([u8; A]) -> IpAddr,
@@ -185,19 +185,19 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_at_every_split_and_what_follows_is_left() {
+    fn parses_headers_at_every_split_and_leaves_what_follows() {
         for (bytes, header) in good() {
             for cut in 0..bytes.len() {
                 assert_eq!(parse(&bytes[..cut]), Ok(None), "{}", bytes[..cut].escape_ascii());
             }
-            for behind in [&b""[..], b"EHLO x\r\n", &bytes] {
-                assert_eq!(parse(&[&bytes, behind].concat()), Ok(Some((header, bytes.len()))));
+            for rest in [&b""[..], b"EHLO x\r\n", &bytes] {
+                assert_eq!(parse(&[&bytes, rest].concat()), Ok(Some((header, bytes.len()))));
             }
         }
     }
 
     #[test]
-    fn what_is_no_header_is_known_with_the_first_octet_that_cannot_be() {
+    fn rejects_what_cannot_become_a_header() {
         let long = [b"PROXY UNKNOWN ".as_slice(), &[b'x'; 100]].concat();
         for bad in [
             &b"EHLO x\r\n"[..],
@@ -230,16 +230,16 @@ mod tests {
         assert!(alloc::format!("{InvalidHeader}").contains("PROXY"));
     }
 
-    /// Whatever the octets are, and one octet changed in what is good: an answer, and never a length beyond the octets.
+    /// Changes each byte of valid headers to every value.
     #[test]
-    fn no_octets_are_too_odd() {
+    fn never_returns_a_length_beyond_the_input() {
         for (bytes, _) in good() {
             for at in 0..bytes.len() {
                 for byte in 0..=255 {
-                    let mut odd = bytes.clone();
-                    odd[at] = byte;
-                    if let Ok(Some((_, length))) = parse(&odd) {
-                        assert!(length <= odd.len());
+                    let mut changed = bytes.clone();
+                    changed[at] = byte;
+                    if let Ok(Some((_, length))) = parse(&changed) {
+                        assert!(length <= changed.len());
                     }
                 }
             }

@@ -1,68 +1,77 @@
-//! When something was said, by both buffers: what the peer says can answer it only if it came behind.
+//! Reply order: whether a reply can belong to a command, by the positions of both in the two byte streams.
 //!
-//! This file counts octets. What an answer is, the machines know.
+//! A client that takes a reply which was sent before its command believes whatever an attacker prepared. A
+//! [`CommandMark`] records how many bytes had been queued and received when a command was queued. A reply belongs to the
+//! command only if it began to arrive after the command had been sent.
 
 use crate::{RecvBuffer, SendBuffer};
 
-/// What had come from the peer when a machine looked last, and where what it reads now begins.
+/// How much a machine has received so far, and where the reply that it reads now begins.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReceiveMark {
-    heard: u64,
+    /// How many bytes had been received at the last look.
+    received: u64,
+    /// The position of the first byte that is not consumed.
     head: u64,
 }
 
-/// The moment at which something was said that awaits an answer.
+/// When a command was queued, by the positions in both byte streams.
 #[derive(Debug, Clone, Copy)]
 pub struct CommandMark {
+    /// The position after the command's last byte in the output.
     queued_at: u64,
-    heard_at: u64,
+    /// How many bytes of input cannot belong to its reply.
+    received_at: u64,
 }
 
 impl ReceiveMark {
-    /// Before anything came.
-    pub const INITIAL: Self = Self { heard: 0, head: 0 };
+    /// The mark before anything is received.
+    pub const INITIAL: Self = Self { received: 0, head: 0 };
 
-    /// For a machine, whenever it looks at what begins `rx`. Whether more has come since it looked last.
+    /// Records what `rx` holds now. Returns true if more has been received since the last call. A machine calls this
+    /// whenever it looks at the start of `rx`.
     pub const fn note_received(&mut self, rx: &RecvBuffer) -> bool {
-        let more = self.heard != rx.received_total();
-        self.heard = rx.received_total();
+        let more = self.received != rx.received_total();
+        self.received = rx.received_total();
         self.head = rx.received_total().saturating_sub(rx.len() as u64);
         more
     }
 }
 
 impl CommandMark {
-    /// Before the session began: everything can be the answer.
-    pub const BEFORE_SESSION: Self = Self { queued_at: 0, heard_at: 0 };
-    /// Before it was said: nothing answers.
-    pub const NOT_SENT: Self = Self { queued_at: u64::MAX, heard_at: u64::MAX };
+    /// The mark of something that precedes the session: any reply can belong to it (the greeting).
+    pub const BEFORE_SESSION: Self = Self { queued_at: 0, received_at: 0 };
+    /// The mark of a command that is not queued yet: no reply can belong to it.
+    pub const NOT_SENT: Self = Self { queued_at: u64::MAX, received_at: u64::MAX };
 
-    /// What stands last in `tx` was said now.
+    /// Marks the command that was queued last in `tx`.
     #[must_use]
-    pub const fn new(hearing: &ReceiveMark, tx: &SendBuffer) -> Self {
-        Self { queued_at: tx.queued_total(), heard_at: hearing.heard }
+    pub const fn new(received: &ReceiveMark, tx: &SendBuffer) -> Self {
+        Self { queued_at: tx.queued_total(), received_at: received.received }
     }
 
-    /// Whether all of it has left.
+    /// Returns true if the whole command has been sent.
     #[must_use]
     pub const fn is_sent(&self, tx: &SendBuffer) -> bool {
         self.queued_at <= tx.sent_total()
     }
 
-    /// For a machine that has heard more while this has not left: nothing of that is an answer, not even its beginning.
-    pub const fn exclude_received(&mut self, hearing: &ReceiveMark) {
-        if self.heard_at < hearing.heard {
-            self.heard_at = hearing.heard;
+    /// Excludes what has been received so far from the reply. A machine calls this when it has received something while
+    /// the command was not sent: not even the start of the reply can be in there.
+    pub const fn exclude_received(&mut self, received: &ReceiveMark) {
+        if self.received_at < received.received {
+            self.received_at = received.received;
         }
     }
 
-    /// Whether what is read now can be an answer: all had left, and none of the answer had come before.
+    /// Returns true if the reply that is read now can belong to the command: the command was sent, and the reply began
+    /// to arrive afterwards.
     ///
-    /// The second matters where a driver writes between two events: a stream of answers that was prepared in one piece
-    /// would otherwise be taken for the answers to what was said in between.
+    /// Checking only the first would be wrong where a driver writes between two events: replies that were prepared in
+    /// one piece would be taken for replies to the commands that are sent in between.
     #[must_use]
-    pub const fn accepts_reply(&self, hearing: &ReceiveMark, tx: &SendBuffer) -> bool {
-        self.is_sent(tx) && self.heard_at <= hearing.head
+    pub const fn accepts_reply(&self, received: &ReceiveMark, tx: &SendBuffer) -> bool {
+        self.is_sent(tx) && self.received_at <= received.head
     }
 }
 
@@ -71,45 +80,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_comes_behind_what_it_answers() {
-        let (mut rx, mut tx, mut hearing) = (RecvBuffer::new(), SendBuffer::new(), ReceiveMark::default());
+    fn only_a_reply_that_began_after_its_command_was_sent_is_accepted() {
+        let (mut rx, mut tx, mut received) = (RecvBuffer::new(), SendBuffer::new(), ReceiveMark::default());
         rx.extend(b"220 hello\r\n250 early\r\n");
-        hearing.note_received(&rx);
+        received.note_received(&rx);
         tx.put(b"NOOP\r\n");
-        let said = CommandMark::new(&hearing, &tx);
+        let mark = CommandMark::new(&received, &tx);
         rx.consume(11);
-        hearing.note_received(&rx);
-        assert!(!said.is_sent(&tx) && !said.accepts_reply(&hearing, &tx), "it has not left");
+        received.note_received(&rx);
+        assert!(!mark.is_sent(&tx) && !mark.accepts_reply(&received, &tx), "the command was not sent");
         tx.sent(6);
-        assert!(said.is_sent(&tx) && !said.accepts_reply(&hearing, &tx), "what lay there is no answer");
+        assert!(mark.is_sent(&tx) && !mark.accepts_reply(&received, &tx), "the reply was there before");
         rx.consume(5);
         rx.extend(b"250 ok\r\n");
-        hearing.note_received(&rx);
-        assert!(!said.accepts_reply(&hearing, &tx), "what began before is none");
+        received.note_received(&rx);
+        assert!(!mark.accepts_reply(&received, &tx), "the reply began before");
         rx.consume(5);
-        hearing.note_received(&rx);
-        assert!(!said.accepts_reply(&hearing, &tx), "the last octet of it stands there");
+        received.note_received(&rx);
+        assert!(!mark.accepts_reply(&received, &tx), "one byte of it is left");
         rx.consume(1);
-        hearing.note_received(&rx);
-        assert!(said.accepts_reply(&hearing, &tx));
+        received.note_received(&rx);
+        assert!(mark.accepts_reply(&received, &tx));
         rx.consume(rx.len());
-        hearing.note_received(&rx);
+        received.note_received(&rx);
         tx.put(b"NOOP\r\n");
-        let mut said = CommandMark::new(&hearing, &tx);
+        let mut mark = CommandMark::new(&received, &tx);
         rx.extend(b"2");
-        assert!(hearing.note_received(&rx) && !hearing.note_received(&rx), "more has come, once");
-        said.exclude_received(&hearing);
+        assert!(received.note_received(&rx) && !received.note_received(&rx), "more was received, once");
+        mark.exclude_received(&received);
         tx.sent(6);
         rx.extend(b"50 ok\r\n");
-        hearing.note_received(&rx);
-        assert!(!said.accepts_reply(&hearing, &tx), "it began before the command had left");
+        received.note_received(&rx);
+        assert!(!mark.accepts_reply(&received, &tx), "the reply began before the command was sent");
         rx.consume(rx.len());
         rx.extend(b"250 ok\r\n");
-        hearing.note_received(&rx);
-        assert!(said.accepts_reply(&hearing, &tx), "this one began behind it");
-        assert!(
-            !CommandMark::NOT_SENT.accepts_reply(&hearing, &tx)
-                && CommandMark::BEFORE_SESSION.accepts_reply(&hearing, &tx)
-        );
+        received.note_received(&rx);
+        assert!(mark.accepts_reply(&received, &tx), "this reply began afterwards");
+        assert!(!CommandMark::NOT_SENT.accepts_reply(&received, &tx));
+        assert!(CommandMark::BEFORE_SESSION.accepts_reply(&received, &tx));
     }
 }

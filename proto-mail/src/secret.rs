@@ -1,20 +1,20 @@
-//! Secrets: values that are never shown, never copied by accident, and wiped when they are dropped.
+//! Secrets and credentials: values that are never shown, never copied by accident, and wiped on drop.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use zeroize::Zeroize;
 
-/// A value that must not be seen: redacted in every build, not `Clone`, wiped on drop.
+/// A secret value: its `Debug` output is redacted, it is not `Clone`, and it is wiped on drop.
 pub struct Secret<T: Zeroize>(T);
 
 impl<T: Zeroize> Secret<T> {
-    /// Takes a value in.
+    /// Wraps a value.
     pub const fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// Looks at the value. The name is meant to be searched for.
+    /// Returns the value. Search for this name to find every use of a secret.
     pub const fn expose(&self) -> &T {
         &self.0
     }
@@ -50,64 +50,65 @@ impl<T: Zeroize> core::fmt::Debug for Secret<T> {
     }
 }
 
-/// Who somebody says they are, and how they prove it.
+/// A user's identity and the proof of it.
 ///
-/// `Debug` shows the kind only: a user name is personal data.
+/// `Debug` shows the kind only, because a user name is personal data.
 #[non_exhaustive]
 pub enum Credentials {
     /// A user name and a password (PLAIN, LOGIN, the IMAP LOGIN command).
     Password {
-        /// Whose rights are asked for; empty means those of `username` (RFC 4616 §2).
+        /// The user to act as; empty means `username` (RFC 4616 §2).
         authorization: String,
-        /// Who is authenticating.
+        /// The user who authenticates.
         username: String,
-        /// The proof: octets, UTF-8 by convention.
+        /// The password: bytes, by convention UTF-8.
         password: Secret<Vec<u8>>,
     },
     /// An OAuth 2 access token (XOAUTH2, OAUTHBEARER).
     Bearer {
-        /// Whose mailbox is asked for; may be empty with OAUTHBEARER (RFC 7628 §3.1).
+        /// The user whose mailbox is opened; may be empty with OAUTHBEARER (RFC 7628 §3.1).
         username: String,
         /// The access token, without the word "Bearer".
         token: Secret<String>,
     },
-    /// What the channel itself has proved: a client's certificate, a unix socket's peer (EXTERNAL, RFC 4422 §A).
+    /// The identity that the channel has proved: a client certificate, the peer of a Unix socket (EXTERNAL, RFC 4422
+    /// §A).
     External {
-        /// Whose rights are asked for; empty means those of whoever was proved.
+        /// The user to act as; empty means the user whom the channel has proved.
         authorization: String,
     },
-    /// Nobody in particular (ANONYMOUS, RFC 4505).
+    /// No identity (ANONYMOUS, RFC 4505).
     Anonymous {
-        /// What the server may note of the visitor: a mail address or any text, at most 255 characters.
+        /// What the server may log about the user: an email address or any text, at most 255 characters.
         trace: String,
     },
 }
 
 impl Credentials {
-    /// A user name and a password, with the user's own rights.
+    /// Creates credentials from a user name and a password.
     pub fn password(username: impl Into<String>, password: impl Into<Secret<Vec<u8>>>) -> Self {
         Self::Password { authorization: String::new(), username: username.into(), password: password.into() }
     }
 
-    /// A user name and an OAuth 2 access token.
+    /// Creates credentials from a user name and an OAuth 2 access token.
     pub fn bearer(username: impl Into<String>, token: impl Into<Secret<String>>) -> Self {
         Self::Bearer { username: username.into(), token: token.into() }
     }
 
-    /// What the channel has proved, with the rights of whoever that is.
+    /// Creates credentials for the user whom the channel has proved.
     #[must_use]
     pub const fn external() -> Self {
         Self::External { authorization: String::new() }
     }
 
-    /// Nobody in particular.
+    /// Creates credentials without an identity.
     #[must_use]
     pub fn anonymous(trace: impl Into<String>) -> Self {
         Self::Anonymous { trace: trace.into() }
     }
 
-    /// The same once more, for another try. There is no `Clone`: each copy of a secret is one more to be wiped, and whoever
-    /// looks for them finds this name.
+    /// Copies the credentials, for another attempt. This is not `Clone`, so that a search for the name finds every copy
+    /// of a secret.
     #[must_use]
     pub fn duplicate(&self) -> Self {
         match self {
@@ -124,7 +125,7 @@ impl Credentials {
         }
     }
 
-    /// Who is authenticating, as far as the credentials say. Personal data: do not log it.
+    /// Returns the user name, or an empty string if there is none. It is personal data: do not log it.
     #[must_use]
     pub fn username(&self) -> &str {
         match self {
@@ -151,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_shows_neither_name_nor_proof() {
+    fn debug_shows_neither_user_name_nor_password() {
         let password = Credentials::password("alice", &b"hunter2"[..]);
         let bearer = Credentials::bearer("alice", "ya29.token");
         let shown = alloc::format!("{password:?} {bearer:?} {:?}", Secret::new(String::from("hunter2")));
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_is_the_same() {
+    fn a_duplicate_holds_the_same_values() {
         let of = |credentials: &Credentials| match credentials {
             Credentials::Password { authorization, username, password } => {
                 (authorization.clone(), username.clone(), password.expose().clone())
@@ -170,7 +171,7 @@ mod tests {
                 (String::from("token"), username.clone(), token.expose().clone().into_bytes())
             }
             Credentials::External { authorization } => ("channel".into(), authorization.clone(), Vec::new()),
-            Credentials::Anonymous { trace } => ("nobody".into(), trace.clone(), Vec::new()),
+            Credentials::Anonymous { trace } => ("anonymous".into(), trace.clone(), Vec::new()),
         };
         let password = Secret::from(&b"hunter2"[..]);
         for credentials in [

@@ -1,85 +1,85 @@
-//! What passed, as typed events that hold no secret: for traces that are safe to paste.
+//! Wire traces as typed events without secrets, which are safe to publish.
 //!
-//! Nothing is recognised by looking at it. A received octet is told of when a machine has understood what it is part of,
-//! and as what it was understood; one that nobody vouches for is only counted. A sent octet is told of as what it was
-//! queued. This file knows kinds of octets, and no protocol.
+//! Nothing is classified by its appearance. A received byte is traced when a machine has parsed it, as the kind of data
+//! that it was parsed as; a byte that no machine has classified is only counted. A sent byte is traced as the kind that
+//! it was queued as.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Something that passed, or happened, on a connection.
+/// An event of a connection's trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The peer said this, and the machine has read it.
+    /// The peer sent this, and the machine has processed it.
     Received(TraceSpan),
-    /// This was sent.
+    /// This was sent to the peer.
     Sent(TraceSpan),
-    /// TLS is in place: what follows is said under it.
+    /// TLS is in place: everything that follows is encrypted.
     TlsStarted,
     /// The connection is over.
     Closed,
 }
 
-/// What octets were: the next part of a line, or something between two lines.
+/// A span of traced bytes: the next part of a line, or something between two lines.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TraceSpan {
-    /// Octets of lines, their ends (LF) included. They may be shown.
+    /// Bytes of lines, including their ends (LF). They may be shown.
     Text(Vec<u8>),
-    /// So many octets more stood in a line that is longer than what is shown of one.
+    /// More bytes of a line than a trace shows.
     Elided(u64),
-    /// A literal of so many octets: more than are shown of one.
+    /// A literal with more bytes than a trace shows.
     Literal(u64),
-    /// So many octets of a secret, or of the messages that prove one.
+    /// Bytes of a secret, or of SASL messages.
     Secret(u64),
-    /// So many octets of a message, as they pass on the wire.
+    /// Bytes of a message, as sent on the wire.
     Data(u64),
-    /// So many octets of which nobody knows what they were. They may be a secret in a wrong place.
+    /// Bytes that no machine has classified. They may be a secret in a wrong place.
     Unknown(u64),
 }
 
-/// As what octets are told of.
+/// The kind of a span of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraceKind {
     /// Part of a line that may be shown.
     Text,
     /// Part of a literal that may be shown.
     Literal,
-    /// A secret, or what proves one.
+    /// A secret, or a SASL message.
     Secret,
     /// A message, or a part of one.
     Data,
-    /// Nobody knows.
+    /// Not classified.
     Unknown,
 }
 
-/// How many events wait to be taken; what comes behind them is only counted.
-const WAITING: usize = 4096;
-/// How much text waits to be taken; what comes behind it is only counted.
-const TEXT: usize = 256 * 1024;
+/// The most spans that wait to be taken; later ones are only counted.
+const MAX_SPANS: usize = 4096;
+/// The most text that waits to be taken, in bytes; later text is only counted.
+const MAX_TEXT: usize = 256 * 1024;
 
-/// Collects what one direction's octets were, until somebody takes it.
+/// The trace of one direction, until the driver takes it.
 ///
-/// It is bounded: what nobody takes is counted and no longer kept.
+/// It is bounded: if the driver does not take it, further bytes are only counted.
 #[derive(Debug, Default)]
 pub(crate) struct TraceBuffer {
-    /// How many octets of a line, or of a literal, are shown.
+    /// The most bytes of a line or literal that are shown.
     limit: usize,
-    /// How many octets of the line that is not complete were shown.
+    /// How many bytes of the incomplete line were traced.
     line: usize,
-    /// How much text waits.
+    /// How many bytes of text wait to be taken.
     text: usize,
-    events: Vec<TraceSpan>,
+    spans: Vec<TraceSpan>,
 }
 
 impl TraceBuffer {
     pub(crate) const fn new(limit: usize) -> Self {
-        Self { limit, line: 0, text: 0, events: Vec::new() }
+        Self { limit, line: 0, text: 0, spans: Vec::new() }
     }
 
-    /// The next octets of this direction, and what they are.
+    /// Adds the next bytes of this direction, which are of this kind.
     pub(crate) fn push(&mut self, bytes: &[u8], kind: TraceKind) {
         match kind {
             TraceKind::Text => bytes.split_inclusive(|byte| *byte == b'\n').for_each(|line| self.line(line)),
@@ -91,14 +91,14 @@ impl TraceBuffer {
         }
     }
 
-    /// What was collected. The tape goes on.
+    /// Returns what was collected and continues.
     pub(crate) fn take(&mut self) -> Vec<TraceSpan> {
         self.text = 0;
-        core::mem::take(&mut self.events)
+        core::mem::take(&mut self.spans)
     }
 
     fn line(&mut self, line: &[u8]) {
-        // An end is always shown: it is what tells two lines apart.
+        // The end is always shown: it separates two lines.
         let (end, length) = match line {
             [before @ .., b'\r', b'\n'] => (&line[before.len()..], before.len()),
             [before @ .., b'\n'] => (&line[before.len()..], before.len()),
@@ -113,14 +113,14 @@ impl TraceBuffer {
     }
 
     fn text(&mut self, bytes: &[u8]) {
-        if self.text.saturating_add(bytes.len()) > TEXT {
+        if self.text.saturating_add(bytes.len()) > MAX_TEXT {
             return self.count(TraceSpan::Elided, bytes.len());
         }
         if bytes.is_empty() {
             return;
         }
         self.text += bytes.len();
-        match self.events.last_mut() {
+        match self.spans.last_mut() {
             Some(TraceSpan::Text(text)) => text.extend_from_slice(bytes),
             _ => self.push_span(TraceSpan::Text(bytes.to_vec())),
         }
@@ -132,8 +132,8 @@ impl TraceBuffer {
         }
         let more = bytes as u64;
         let same = core::mem::discriminant(&what(0));
-        match self.events.last_mut() {
-            // Two literals are two.
+        match self.spans.last_mut() {
+            // Two literals are never merged.
             Some(
                 last @ (TraceSpan::Elided(_)
                 | TraceSpan::Secret(_)
@@ -145,20 +145,20 @@ impl TraceBuffer {
     }
 
     fn push_span(&mut self, span: TraceSpan) {
-        if self.events.len() < WAITING {
-            self.events.push(span);
+        if self.spans.len() < MAX_SPANS {
+            self.spans.push(span);
             return;
         }
         let more = span.byte_count();
-        match self.events.last_mut() {
+        match self.spans.last_mut() {
             Some(TraceSpan::Elided(count)) => *count = count.saturating_add(more),
-            _ => self.events.push(TraceSpan::Elided(more)),
+            _ => self.spans.push(TraceSpan::Elided(more)),
         }
     }
 }
 
 impl TraceSpan {
-    /// How many octets passed.
+    /// Returns how many bytes this span has.
     #[must_use]
     pub const fn byte_count(&self) -> u64 {
         match self {
@@ -186,7 +186,7 @@ impl TraceSpan {
 impl fmt::Debug for TraceSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, count) = match self {
-            // It may be shown: that is why it is text.
+            // Text may be shown.
             Self::Text(text) => return write!(f, "Text(\"{}\")", text.escape_ascii()),
             Self::Elided(count) => ("Elided", count),
             Self::Literal(count) => ("Literal", count),
@@ -198,19 +198,19 @@ impl fmt::Debug for TraceSpan {
     }
 }
 
-/// The tape of a receive buffer, and how far what is in the buffer was told of.
+/// The trace of a receive buffer.
 #[derive(Debug)]
 pub(crate) struct RecvTrace {
     pub(crate) buffer: TraceBuffer,
-    /// How many octets at the front of the buffer were told of.
+    /// How many bytes at the front of the receive buffer are traced already.
     pub(crate) traced: usize,
 }
 
-/// The tape of a send buffer, and what is in it that is no text.
+/// The trace of a send buffer.
 #[derive(Debug)]
 pub(crate) struct SendTrace {
     pub(crate) buffer: TraceBuffer,
-    /// What was queued as something other than text: from, to and what, counted from the first octet ever queued.
+    /// What was queued as another kind than text: from, to and kind, in bytes ever queued.
     marks: VecDeque<(u64, u64, TraceKind)>,
 }
 
@@ -219,7 +219,7 @@ impl SendTrace {
         Self { buffer, marks: VecDeque::new() }
     }
 
-    /// What is queued from here to there is of this kind.
+    /// Marks what is queued from `from` to `to` as of this kind.
     pub(crate) fn mark(&mut self, from: u64, to: u64, kind: TraceKind) {
         match self.marks.back_mut() {
             Some((_, end, last)) if *end == from && *last == kind => *end = to,
@@ -227,7 +227,7 @@ impl SendTrace {
         }
     }
 
-    /// These octets, the first of which is number `from`, were sent.
+    /// Traces these bytes, which were sent. The first one has the position `from`.
     pub(crate) fn sent(&mut self, mut from: u64, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (kind, until) = match self.marks.front() {

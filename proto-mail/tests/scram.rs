@@ -1,4 +1,4 @@
-//! SCRAM: keys that others derived, every message gone wrong in both roles, and what somebody in between can try.
+//! SCRAM: keys from other servers, malformed messages in both roles, and attacks by a man in the middle.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proto_mail::sasl::{
@@ -56,7 +56,7 @@ fn challenge(step: ServerStep) -> String {
     String::from_utf8(challenge).unwrap()
 }
 
-/// client-first was said; server-first as it is made of our nonce comes.
+/// Returns the client's reaction to a server-first message, which is built from the client's nonce.
 fn after_first(server_first: impl Fn(&str) -> String) -> Result<Secret<Vec<u8>>, SaslError> {
     let mut client = client();
     let first = text(&client.initial_response().unwrap().unwrap());
@@ -68,7 +68,7 @@ fn after_first(server_first: impl Fn(&str) -> String) -> Result<Secret<Vec<u8>>,
     outcome
 }
 
-/// An exchange until the server has seen client-final, as `edit` changes it.
+/// Runs an exchange until the server has processed client-final, as changed by `edit`.
 fn run(
     client: &mut dyn ClientExchange,
     server: &mut dyn ServerExchange,
@@ -86,7 +86,7 @@ fn run(
 }
 
 #[test]
-fn both_sides_prove_themselves_with_keys_that_others_derived() {
+fn authenticates_with_keys_from_another_server() {
     // RFC 7677's example, as other servers store it.
     let kept = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$\
                 WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
@@ -105,7 +105,7 @@ fn both_sides_prove_themselves_with_keys_that_others_derived() {
 }
 
 #[test]
-fn server_first_gone_wrong_is_refused() {
+fn rejects_malformed_server_first() {
     assert!(after_first(|nonce| format!("r={nonce}x,s=c2FsdA==,i=4096")).is_ok());
     assert!(after_first(|nonce| format!("r={nonce}x,s=c2FsdA==,i=4096,x=optional")).is_ok());
     for message in [
@@ -138,12 +138,12 @@ fn server_first_gone_wrong_is_refused() {
 }
 
 #[test]
-fn the_nonce_must_be_ours_and_more() {
+fn the_server_must_extend_the_clients_nonce() {
     let others: [fn(&str) -> String; 4] = [
         |nonce| nonce.to_owned(),
         |nonce| format!("x{nonce}"),
         |nonce| format!("{}xyz", &nonce[..nonce.len() - 1]),
-        |_| "somebody-else's".to_owned(),
+        |_| "unrelated".to_owned(),
     ];
     for other in others {
         let outcome = after_first(|nonce| format!("r={},s=c2FsdA==,i=4096", other(nonce)));
@@ -152,7 +152,7 @@ fn the_nonce_must_be_ours_and_more() {
 }
 
 #[test]
-fn iterations_are_bounded_both_ways() {
+fn rejects_iteration_counts_out_of_range() {
     for count in ["1", "4095", "1000001", "4294967295", "4294967296", "99999999999999999999"] {
         let outcome = after_first(|nonce| format!("r={nonce}x,s=c2FsdA==,i={count}"));
         assert_eq!(outcome.unwrap_err(), SaslError::IterationCount, "{count}");
@@ -160,7 +160,7 @@ fn iterations_are_bounded_both_ways() {
 }
 
 #[test]
-fn only_the_right_signature_proves_the_server() {
+fn only_the_right_signature_authenticates_the_server() {
     for (server_final, expected) in [
         ("v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", SaslError::ServerNotVerified),
         ("v=AAAA", SaslError::ServerNotVerified),
@@ -179,7 +179,7 @@ fn only_the_right_signature_proves_the_server() {
 }
 
 #[test]
-fn an_error_of_the_server_is_told_and_never_success() {
+fn reports_a_server_error_and_no_success() {
     let (mut client, mut server) = (client(), server());
     run(&mut *client, &mut *server, keys(ScramHash::Sha256), |message| message).unwrap();
     assert_eq!(client.step(b"e=invalid-\x1bproof").unwrap().expose(), b"");
@@ -188,7 +188,7 @@ fn an_error_of_the_server_is_told_and_never_success() {
 }
 
 #[test]
-fn client_first_gone_wrong_is_refused() {
+fn rejects_malformed_client_first() {
     for message in ["n,,n=user,r=abc", "n,a=boss,n=user,r=abc,x=optional"] {
         assert!(matches!(server().step(Some(message.as_bytes())), Ok(ServerStep::Ask(_))), "{message}");
     }
@@ -225,7 +225,7 @@ fn client_first_gone_wrong_is_refused() {
 }
 
 #[test]
-fn client_final_gone_wrong_is_refused() {
+fn rejects_malformed_client_final() {
     fn cut(message: &str) -> &str {
         message.rsplit_once(",p=").unwrap().0
     }
@@ -256,13 +256,13 @@ fn client_final_gone_wrong_is_refused() {
         let (mut client, mut server) = (client(), server());
         let outcome = run(&mut *client, &mut *server, keys(ScramHash::Sha256), edit);
         assert!(matches!(outcome, Err(_) | Ok(ServerStep::Rejected)), "{at}: {outcome:?}");
-        assert!(server.step(Some(b"")).is_err(), "{at} goes on");
+        assert!(server.step(Some(b"")).is_err(), "{at} continues");
         assert!(matches!(server.answer(AuthVerdict::Accept), ServerStep::Rejected), "{at} can be accepted");
     }
 }
 
 #[test]
-fn an_unknown_user_gets_the_same_questions_and_never_in() {
+fn an_unknown_user_cannot_be_told_from_a_known_one() {
     let secret = Secret::new(vec![5; 32]);
     let decoy = || {
         AuthVerdict::Keys(Box::new(ScramKeys::decoy(ScramHash::Sha256, &secret, "user", 4096, SALT.len())))
@@ -276,12 +276,12 @@ fn an_unknown_user_gets_the_same_questions_and_never_in() {
         server.step(Some(b"n,,n=user,r=abc")).unwrap();
         challenge(server.answer(verdict))
     });
-    assert_eq!(first[0], first[1], "asking twice tells nothing");
+    assert_eq!(first[0], first[1], "the same name gets the same salt");
     assert_eq!(first[0].len(), first[2].len());
 }
 
 #[test]
-fn only_keys_answer_a_question_for_keys() {
+fn only_keys_answer_the_question_for_keys() {
     for verdict in [AuthVerdict::Accept, AuthVerdict::Reject, keys(ScramHash::Sha1)] {
         let mut server = server();
         server.step(Some(b"n,,n=user,r=abc")).unwrap();
@@ -293,7 +293,7 @@ fn only_keys_answer_a_question_for_keys() {
 }
 
 #[test]
-fn a_bound_exchange_ends_where_the_channel_ends() {
+fn rejects_a_binding_of_another_channel() {
     let plus = [(Mechanism::ScramSha256Plus, ScramHash::Sha256), (Mechanism::ScramSha1Plus, ScramHash::Sha1)];
     let channels =
         [(exporter(7), true), (exporter(8), false), (ChannelBinding::TlsServerEndPoint(vec![7; 32]), false)];
@@ -308,14 +308,14 @@ fn a_bound_exchange_ends_where_the_channel_ends() {
 }
 
 #[test]
-fn taking_plus_away_is_noticed() {
+fn detects_that_the_plus_offer_was_removed() {
     let plain = Mechanisms::NONE.with(Mechanism::ScramSha256);
-    // The client saw no -PLUS and says so; the server did offer it.
+    // The client reports that it saw no -PLUS, but the server did offer it.
     let mut client = client_over(Mechanism::ScramSha256, exporter(7), plain);
     let mut server = server_over(Mechanism::ScramSha256, exporter(7), Mechanisms::all());
     let step = run(&mut *client, &mut *server, keys(ScramHash::Sha256), |message| message).unwrap();
     assert!(matches!(step, ServerStep::Rejected));
-    // A server that offered none has nothing against it, and changing the letter breaks the proof.
+    // A server that offered none accepts the flag, and changing the flag breaks the proof.
     for (flag, good) in [("y", true), ("n", false)] {
         let mut client = client_over(Mechanism::ScramSha256, exporter(7), plain);
         let mut server = server_over(Mechanism::ScramSha256, ChannelBinding::None, plain);
@@ -327,7 +327,7 @@ fn taking_plus_away_is_noticed() {
         let step = server.step(Some(client_final.expose())).unwrap();
         assert_eq!(matches!(step, ServerStep::Ask(_)), good, "{flag}");
     }
-    // Not being able to, and not wanting to, are both "n".
+    // A client that cannot or does not use channel binding sends "n".
     for binding in [ChannelBinding::None, exporter(7)] {
         let mut client = client_over(Mechanism::ScramSha256, binding, Mechanisms::all());
         assert!(text(&client.initial_response().unwrap().unwrap()).starts_with("n,,"));
@@ -335,7 +335,7 @@ fn taking_plus_away_is_noticed() {
 }
 
 #[test]
-fn the_plain_form_is_not_bound_and_the_bound_form_not_plain() {
+fn rejects_a_binding_flag_that_does_not_fit_the_mechanism() {
     let mut server = server_over(Mechanism::ScramSha256, exporter(7), Mechanisms::all());
     assert!(matches!(server.step(Some(b"p=tls-exporter,,n=user,r=abc")), Ok(ServerStep::Rejected)));
     for flag in ["n", "y", "p=tls-unique", "p=tls-server-end-point"] {
@@ -346,7 +346,7 @@ fn the_plain_form_is_not_bound_and_the_bound_form_not_plain() {
 }
 
 #[test]
-fn a_password_that_cannot_be_prepared_is_never_sent() {
+fn never_uses_a_password_that_saslprep_rejects() {
     for (name, password) in [("user", "a\u{7}b"), ("us\u{7}er", "pencil"), ("user", ""), ("", "pencil")] {
         let credentials = Credentials::password(name, password.as_bytes());
         let (mut session, offered) = (session(1, exporter(1)), Mechanisms::all());
@@ -358,7 +358,7 @@ fn a_password_that_cannot_be_prepared_is_never_sent() {
 }
 
 #[test]
-fn debug_shows_neither_name_nor_password_nor_proof() {
+fn debug_shows_no_name_password_or_proof() {
     let (mut client, mut server) = (client(), server());
     let step = run(&mut *client, &mut *server, keys(ScramHash::Sha256), |message| message);
     let shown = format!("{client:?} {server:?} {step:?}");

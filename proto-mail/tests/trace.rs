@@ -1,5 +1,4 @@
-//! What the buffers tell a trace: each octet once, as what a machine said that it is, and nothing of what nobody vouches
-//! for.
+//! Traces of the buffers: each byte appears once, as the kind that a machine gave it; bytes of no known kind are counted.
 #![allow(clippy::unwrap_used)]
 
 use bytes::Bytes;
@@ -11,7 +10,7 @@ fn text(text: &str) -> TraceSpan {
 }
 
 #[test]
-fn what_is_not_traced_is_not_told() {
+fn without_a_trace_nothing_is_recorded() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     rx.extend(b"a NOOP\r\n");
     assert!(!rx.is_traced());
@@ -23,9 +22,8 @@ fn what_is_not_traced_is_not_told() {
     assert!(rx.take_trace().is_empty() && tx.take_trace().is_empty());
 }
 
-/// A machine tells of the front of what it has, in steps; what it gives up in silence is counted.
 #[test]
-fn received_octets_are_told_of_once() {
+fn traces_received_bytes_once() {
     let mut rx = RecvBuffer::new();
     rx.trace(100);
     assert!(rx.is_traced());
@@ -33,27 +31,26 @@ fn received_octets_are_told_of_once() {
     rx.trace_span(8, TraceKind::Text);
     rx.trace_span(8, TraceKind::Secret);
     rx.trace_span(5, TraceKind::Secret);
-    assert_eq!(rx.take_trace(), [text("a LOGIN ")], "told of already");
+    assert_eq!(rx.take_trace(), [text("a LOGIN ")], "traced already");
     rx.trace_span(23, TraceKind::Secret);
     rx.consume(23);
     assert_eq!(rx.take_trace(), [TraceSpan::Secret(15)]);
     rx.trace_span(8, TraceKind::Text);
     rx.consume(2);
     rx.consume(6);
-    assert_eq!(rx.take_trace(), [text("b NOOP\r\n")], "in its place behind what was given up");
+    assert_eq!(rx.take_trace(), [text("b NOOP\r\n")], "after the consumed bytes");
     rx.consume(1);
     assert_eq!(rx.take_trace(), [TraceSpan::Unknown(1)]);
     rx.consume_wiping(1);
     assert_eq!(rx.take_trace(), [TraceSpan::Secret(1)]);
     rx.trace_span(100, TraceKind::Data);
-    assert_eq!(rx.take_trace(), [TraceSpan::Data(1)], "no more than there is");
+    assert_eq!(rx.take_trace(), [TraceSpan::Data(1)], "no more than was received");
     rx.consume(1);
     assert!(rx.take_trace().is_empty());
 }
 
-/// A line that is told of in part, given up in part.
 #[test]
-fn what_was_told_in_part_is_given_up_in_part() {
+fn traces_a_line_in_parts() {
     let mut rx = RecvBuffer::new();
     rx.trace(100);
     rx.extend(b"0123456789");
@@ -65,7 +62,7 @@ fn what_was_told_in_part_is_given_up_in_part() {
 }
 
 #[test]
-fn of_a_line_so_much_is_shown() {
+fn shortens_long_lines() {
     let mut rx = RecvBuffer::new();
     rx.trace(4);
     rx.extend(b"0123456789\r\nabcd\r\n");
@@ -74,9 +71,8 @@ fn of_a_line_so_much_is_shown() {
     assert_eq!(rx.take_trace(), [text("0123"), TraceSpan::Elided(6), text("\r\nabcd\r\n")]);
 }
 
-/// What is sent is told of when it leaves, as what it was queued.
 #[test]
-fn sent_octets_are_told_of_when_they_leave() {
+fn traces_output_when_it_is_sent() {
     let mut tx = SendBuffer::new();
     tx.trace(100);
     tx.put(b"a LOGIN ");
@@ -84,7 +80,7 @@ fn sent_octets_are_told_of_when_they_leave() {
     tx.put(b"\r\n");
     tx.put_as(b"tag", TraceKind::Unknown);
     tx.put_payload(Bytes::from_static(b"message"));
-    assert!(tx.take_trace().is_empty(), "nothing has left");
+    assert!(tx.take_trace().is_empty(), "nothing was sent");
     tx.sent(11);
     assert_eq!(tx.take_trace(), [text("a LOGIN "), TraceSpan::Secret(3)]);
     tx.sent(5);
@@ -93,9 +89,8 @@ fn sent_octets_are_told_of_when_they_leave() {
     assert_eq!(tx.take_trace(), [text("\n"), TraceSpan::Unknown(3), TraceSpan::Data(7)]);
 }
 
-/// What waits when a trace begins was never noted.
 #[test]
-fn what_waited_before_a_trace_is_only_counted() {
+fn counts_output_that_was_queued_before_the_trace() {
     let mut tx = SendBuffer::new();
     tx.put(b"old");
     tx.sent(1);
@@ -105,9 +100,8 @@ fn what_waited_before_a_trace_is_only_counted() {
     assert_eq!(tx.take_trace(), [TraceSpan::Unknown(2), text("new")]);
 }
 
-/// What is forgotten was not sent; what comes behind it is told of as what it is.
 #[test]
-fn what_is_discarded_is_not_told() {
+fn does_not_trace_discarded_output() {
     let mut tx = SendBuffer::new();
     tx.trace(100);
     tx.put_secret(b"hunter2");

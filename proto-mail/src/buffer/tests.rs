@@ -1,9 +1,9 @@
-//! The two buffers, with a look at their memory.
+//! The two buffers, including their memory.
 
 use super::*;
 
 #[test]
-fn a_line_is_found_whatever_the_chunks() {
+fn finds_lines_in_chunks_of_any_size() {
     let text = b"one\r\ntwo\r\nthree\r\n";
     for size in 1..text.len() {
         let mut rx = RecvBuffer::new();
@@ -21,7 +21,7 @@ fn a_line_is_found_whatever_the_chunks() {
 }
 
 #[test]
-fn the_limit_counts_the_line_end() {
+fn the_line_limit_includes_the_line_end() {
     let mut rx = RecvBuffer::new();
     rx.extend(b"abc\r");
     assert_eq!(rx.find_line(5), Line::Partial);
@@ -30,11 +30,11 @@ fn the_limit_counts_the_line_end() {
     assert_eq!(rx.find_line(4), Line::TooLong);
     let mut rx = RecvBuffer::new();
     rx.extend(b"abcde");
-    assert_eq!(rx.find_line(5), Line::TooLong, "five octets and no end can never be a line of five");
+    assert_eq!(rx.find_line(5), Line::TooLong, "five bytes without an end cannot become a line of five");
 }
 
 #[test]
-fn a_line_behind_a_literal_is_found() {
+fn finds_a_line_after_a_literal() {
     let mut rx = RecvBuffer::new();
     rx.extend(b"{3}\r\na\nb rest\r\n");
     assert_eq!(rx.find_line_from(8, 64), Line::Complete(7));
@@ -43,7 +43,7 @@ fn a_line_behind_a_literal_is_found() {
 }
 
 #[test]
-fn reading_moves_each_octet_a_bounded_number_of_times() {
+fn keeps_the_order_while_bytes_are_moved() {
     let mut rx = RecvBuffer::new();
     let mut expected = 0u8;
     for round in 0..10_000u32 {
@@ -64,7 +64,7 @@ fn reading_moves_each_octet_a_bounded_number_of_times() {
 }
 
 #[test]
-fn an_empty_buffer_gives_its_memory_back() {
+fn an_empty_buffer_frees_its_memory() {
     let mut rx = RecvBuffer::new();
     rx.extend(&[7; 4096]);
     rx.consume_wiping(4096);
@@ -74,7 +74,7 @@ fn an_empty_buffer_gives_its_memory_back() {
 }
 
 #[test]
-fn what_is_sent_comes_in_order_and_is_counted() {
+fn sends_in_order_and_counts() {
     let mut tx = SendBuffer::new();
     tx.put(b"a1 LOGIN u ");
     tx.put_secret(b"hunter2");
@@ -92,15 +92,11 @@ fn what_is_sent_comes_in_order_and_is_counted() {
     tx.put(b"more");
     assert_eq!(tx.take(), b"more");
     tx.put_secret(b"hunter2");
-    assert!(
-        tx.chunks().all(|chunk| chunk.secret && chunk.bytes == b"hunter2"),
-        "no empty piece stands before"
-    );
+    assert!(tx.chunks().all(|chunk| chunk.secret && chunk.bytes == b"hunter2"), "no empty chunk precedes it");
 }
 
-/// Memory is moved together and not grown as long as half of it is free.
 #[test]
-fn what_was_consumed_makes_room() {
+fn moves_bytes_only_if_half_of_the_memory_is_free() {
     let mut rx = RecvBuffer::new();
     rx.extend(&[1; 1024]);
     assert_eq!(rx.memory.len(), 1024);
@@ -118,27 +114,27 @@ fn what_was_consumed_makes_room() {
     let held = rx.len();
     assert_eq!(rx.spare_mut(1).len(), 1024);
     rx.filled(5000);
-    assert_eq!(rx.len(), held + 1024, "no more than was given");
+    assert_eq!(rx.len(), held + 1024, "no more than the room");
     assert_eq!(rx.received_total(), 1024 + 512 + 511 + 1024);
     rx.consume(usize::MAX);
     assert!(rx.is_empty() && rx.start == 0 && rx.end == 0);
 }
 
 #[test]
-fn memory_is_touched_only_where_there_is_too_little() {
+fn grows_only_if_there_is_too_little_room() {
     let mut rx = RecvBuffer::new();
     rx.extend(&[1; 1024]);
     rx.consume(900);
     rx.filled(0);
     assert_eq!(rx.spare_mut(0).len(), 0);
-    assert_eq!((rx.start, rx.end), (900, 1024), "nothing is asked for, and nothing moved");
+    assert_eq!((rx.start, rx.end), (900, 1024), "no room was asked for, so nothing moved");
     rx.extend(&[2; 901]);
     assert_eq!((rx.memory.len(), rx.start), (2048, 0), "together it would not fit");
     assert_eq!(rx.bytes(), [&[1; 124][..], &[2; 901]].concat());
 }
 
 #[test]
-fn wiping_takes_what_is_given_up_and_leaves_the_rest() {
+fn wipes_consumed_bytes_and_keeps_the_rest() {
     let mut rx = RecvBuffer::new();
     rx.extend(b"..secret rest");
     rx.consume(2);
@@ -151,19 +147,19 @@ fn wiping_takes_what_is_given_up_and_leaves_the_rest() {
 }
 
 #[test]
-fn a_search_goes_on_where_the_last_one_ended() {
+fn a_search_continues_where_the_last_one_stopped() {
     let mut rx = RecvBuffer::new();
     rx.extend(b"one\r\ntwo");
     assert_eq!(rx.find_line_from(5, 64), Line::Partial);
     assert_eq!(rx.searched, 8);
     rx.consume(5);
-    assert_eq!(rx.searched, 3, "what was searched is counted from the front");
+    assert_eq!(rx.searched, 3, "the searched part is counted from the front");
     rx.extend(b"\r\n");
     assert_eq!(rx.find_line(64), Line::Complete(5));
     rx.consume(100);
     rx.extend(b"abc");
     assert_eq!((rx.find_line_from(1, 3), rx.find_line_from(1, 2)), (Line::Partial, Line::TooLong));
-    assert_eq!(rx.find_line_from(4, 1), Line::Partial, "behind the end there is nothing yet");
+    assert_eq!(rx.find_line_from(4, 1), Line::Partial, "there is nothing after the end yet");
     rx.consume(3);
     rx.release();
     assert_eq!(rx.searched, 0);
@@ -173,7 +169,7 @@ fn a_search_goes_on_where_the_last_one_ended() {
 }
 
 #[test]
-fn a_buffer_that_holds_something_keeps_it() {
+fn release_keeps_what_the_buffer_holds() {
     let mut rx = RecvBuffer::new();
     rx.extend(b"kept");
     rx.release();
@@ -185,13 +181,13 @@ fn a_buffer_that_holds_something_keeps_it() {
     assert_eq!(tx.take(), b"ept");
     tx.put(b"x");
     tx.sent(1);
-    assert_eq!(tx.segments.len(), 1, "its memory is kept for the next answer");
+    assert_eq!(tx.segments.len(), 1, "its memory is kept for the next output");
     tx.release();
     assert_eq!(tx.segments.capacity(), 0);
 }
 
 #[test]
-fn small_payloads_join_and_large_ones_travel_alone() {
+fn copies_small_payloads_and_queues_large_ones() {
     let pieces = |size: usize| {
         let mut tx = SendBuffer::new();
         tx.put(b"{n}\r\n");
@@ -203,7 +199,7 @@ fn small_payloads_join_and_large_ones_travel_alone() {
 }
 
 #[test]
-fn a_segment_is_begun_when_the_last_is_full() {
+fn begins_a_segment_when_the_last_is_full() {
     let mut tx = SendBuffer::new();
     tx.put(&[b'a'; SEGMENT]);
     tx.put(b"b");
@@ -217,7 +213,7 @@ fn a_segment_is_begun_when_the_last_is_full() {
         _ => 0,
     });
     tx.put(&alloc::vec![b'c'; room]);
-    assert_eq!(tx.segments.len(), 1, "what has room goes there");
+    assert_eq!(tx.segments.len(), 1, "output goes where there is room");
     tx.put(b"d");
     assert_eq!(tx.segments.len(), 2);
     let all = tx.take();
@@ -226,11 +222,11 @@ fn a_segment_is_begun_when_the_last_is_full() {
 }
 
 #[test]
-fn large_memory_is_not_kept_and_empty_pieces_are_none() {
+fn frees_large_segments_and_ignores_empty_output() {
     let mut tx = SendBuffer::new();
     tx.put(&[b'a'; SEGMENT + 1]);
     tx.sent(usize::MAX);
-    assert!(tx.segments.is_empty(), "more than a segment's worth is given back");
+    assert!(tx.segments.is_empty(), "more memory than a segment is freed");
     tx.put(&alloc::vec![b'a'; SEGMENT]);
     tx.sent(SEGMENT);
     assert_eq!(tx.segments.len(), 1);
@@ -240,7 +236,7 @@ fn large_memory_is_not_kept_and_empty_pieces_are_none() {
 }
 
 #[test]
-fn debug_shows_how_much_and_nothing_of_it() {
+fn debug_shows_lengths_only() {
     let mut rx = RecvBuffer::new();
     rx.extend(b"abc");
     assert_eq!(alloc::format!("{rx:?}"), "RecvBuffer { len: 3, closed: false, .. }");
@@ -253,7 +249,7 @@ fn debug_shows_how_much_and_nothing_of_it() {
 }
 
 #[test]
-fn nothing_secret_shows_in_debug() {
+fn debug_shows_no_secret() {
     let mut tx = SendBuffer::new();
     tx.put_secret(b"hunter2");
     let mut rx = RecvBuffer::new();

@@ -1,4 +1,4 @@
-//! Base64 as SASL lines carry it (RFC 4648 §4): strict, and wiped where it may hold a secret.
+//! Base64 as in SASL lines (RFC 4648 §4): strict, and wiped on drop because it may hold a secret.
 
 use alloc::vec::Vec;
 
@@ -8,17 +8,17 @@ use base64::engine::general_purpose::STANDARD;
 use super::SaslError;
 use crate::Secret;
 
-/// Encodes a message. The empty message is the empty line, not `=`: that one belongs to initial responses.
+/// Encodes a message as base64. The empty message is an empty line; only an initial response writes it as `=`.
 #[must_use]
 pub fn encode_base64(message: &[u8]) -> Secret<Vec<u8>> {
     let mut line = alloc::vec![0; base64::encoded_len(message.len(), true).unwrap_or(0)];
-    // The length is right by construction; were it not, an empty line would be sent and authentication fail.
+    // The length is right by construction. If it were not, the line would be empty and the authentication fail.
     let written = STANDARD.encode_slice(message, &mut line).unwrap_or(0);
     line.truncate(written);
     Secret::new(line)
 }
 
-/// Decodes a line: padding required, no spaces, no stray bits.
+/// Decodes a line of base64. Padding is required; spaces and stray bits are rejected.
 ///
 /// # Errors
 /// [`SaslError::Malformed`] if it is not base64.
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_examples_of_rfc_4648() {
+    fn encodes_and_decodes_the_examples_of_rfc_4648() {
         for (plain, line) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
         {
             assert_eq!(encode_base64(plain.as_bytes()).expose(), line.as_bytes());

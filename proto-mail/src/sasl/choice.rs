@@ -1,30 +1,30 @@
-//! Which mechanism: the first of an order that the server offers, the settings allow, the session can speak and the
-//! credentials fit; and for every other one why not.
+//! Choosing a mechanism: the first of the caller's order that the server offers, the configuration allows, the channel
+//! supports and the credentials fit; and for every other mechanism, why it was rejected.
 
 use core::fmt;
 
 use super::{Mechanism, Mechanisms, SaslContext};
 use crate::Credentials;
 
-/// Why a mechanism was not chosen.
+/// The reason why a mechanism was not chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectedMechanism {
-    /// It proves something else than what the credentials hold.
+    /// It needs another kind of credentials.
     NeedsOtherCredentials,
     /// The server does not offer it.
     NotOffered,
-    /// The settings, or the caller's order, leave it out.
+    /// The configuration or the caller's order does not include it.
     NotAllowed,
-    /// There is nothing to bind it to: TLS is not in place, or gives no channel binding.
+    /// It needs a channel binding: TLS is not in place, or has none.
     NoChannelBinding,
-    /// It needs a nonce, and the driver gave no randomness with [`Secure`](crate::Secure).
+    /// It needs a nonce, and the driver gave no seed with [`Secure`](crate::Secure).
     NoNonce,
-    /// It could be used, and another one that comes first was.
+    /// It can be used, but a preferred mechanism was chosen.
     LowerPreference,
 }
 
-/// No mechanism can be used, with the reasons.
+/// The error that no mechanism can be used, with the reasons.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NoMechanism {
     offered: Mechanisms,
@@ -34,7 +34,7 @@ pub struct NoMechanism {
 }
 
 impl NoMechanism {
-    /// Why this mechanism cannot be used; `None` if it can.
+    /// Returns why this mechanism cannot be used; `None` if it can.
     #[must_use]
     pub const fn rejection(&self, mechanism: Mechanism) -> Option<RejectedMechanism> {
         if !self.fitting.contains(mechanism) {
@@ -52,77 +52,78 @@ impl NoMechanism {
         }
     }
 
-    /// Every mechanism with its reason, strongest first.
+    /// Returns every mechanism with the reason, strongest first.
     pub fn rejections(self) -> impl Iterator<Item = (Mechanism, RejectedMechanism)> {
         Mechanism::ALL.into_iter().filter_map(move |mechanism| Some((mechanism, self.rejection(mechanism)?)))
     }
 
-    /// Whether the order has it, and some others not.
-    fn was_named(&self, mechanism: Mechanism) -> bool {
+    /// Returns true if the configuration or order names this mechanism and excludes others.
+    fn is_named(&self, mechanism: Mechanism) -> bool {
         self.allowed != Mechanisms::all() && self.allowed.contains(mechanism)
     }
 
-    /// What the server offers.
+    /// Returns the mechanisms that the server offers.
     #[must_use]
     pub const fn offered(&self) -> Mechanisms {
         self.offered
     }
 }
 
-/// Which mechanism was chosen, and of every other one why not.
+/// The chosen mechanism, and why every other one was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MechanismChoice {
-    facts: NoMechanism,
+    rejected: NoMechanism,
     chosen: Option<Mechanism>,
 }
 
 impl MechanismChoice {
-    /// The mechanism; `None` if none can be used.
+    /// Returns the chosen mechanism; `None` if none can be used.
     #[must_use]
     pub const fn chosen(&self) -> Option<Mechanism> {
         self.chosen
     }
 
-    /// The mechanism.
+    /// Returns the chosen mechanism.
     ///
     /// # Errors
-    /// There is none; the error knows the reasons.
+    /// No mechanism can be used; the error has the reasons.
     pub const fn into_result(self) -> Result<Mechanism, NoMechanism> {
         match self.chosen {
             Some(mechanism) => Ok(mechanism),
-            None => Err(self.facts),
+            None => Err(self.rejected),
         }
     }
 
-    /// Every other mechanism with its reason, strongest first.
+    /// Returns every other mechanism with the reason, strongest first.
     pub fn rejections(self) -> impl Iterator<Item = (Mechanism, RejectedMechanism)> {
         Mechanism::ALL.into_iter().filter(move |mechanism| self.chosen != Some(*mechanism)).map(
             move |mechanism| {
-                (mechanism, self.facts.rejection(mechanism).unwrap_or(RejectedMechanism::LowerPreference))
+                (mechanism, self.rejected.rejection(mechanism).unwrap_or(RejectedMechanism::LowerPreference))
             },
         )
     }
 }
 
-/// Weighs every mechanism: the first of `order` that the server offers and everybody can use is chosen.
+/// Chooses the first mechanism of `order` that the server offers and that can be used. [`Mechanism::ALL`] is the order
+/// from the strongest to the weakest.
 #[must_use]
 pub fn choose_mechanism(
     order: &[Mechanism],
     offered: Mechanisms,
     allowed: Mechanisms,
-    session: &SaslContext,
+    context: &SaslContext,
     credentials: &Credentials,
 ) -> MechanismChoice {
     let fitting = Mechanism::ALL.into_iter().filter(|mechanism| mechanism.accepts(credentials)).collect();
     let wanted = order.iter().copied().collect();
-    let facts = NoMechanism {
+    let rejected = NoMechanism {
         offered,
         allowed: allowed.intersection(wanted),
-        usable: session.usable_mechanisms(),
+        usable: context.usable_mechanisms(),
         fitting,
     };
-    let is_good = |mechanism: &Mechanism| facts.rejection(*mechanism).is_none();
-    MechanismChoice { facts, chosen: order.iter().copied().find(is_good) }
+    let is_good = |mechanism: &Mechanism| rejected.rejection(*mechanism).is_none();
+    MechanismChoice { rejected, chosen: order.iter().copied().find(is_good) }
 }
 
 impl fmt::Debug for NoMechanism {
@@ -139,7 +140,7 @@ impl fmt::Display for RejectedMechanism {
             Self::NotAllowed => "is not allowed by the settings",
             Self::NoChannelBinding => "has no TLS channel to be bound to",
             Self::NoNonce => "needs randomness from the driver",
-            Self::LowerPreference => "comes later",
+            Self::LowerPreference => "is less preferred",
         })
     }
 }
@@ -147,9 +148,9 @@ impl fmt::Display for RejectedMechanism {
 impl fmt::Display for NoMechanism {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("no mechanism can be used")?;
-        // What needs other credentials is no news to whoever gave these, unless they asked for it.
+        // That a mechanism needs other credentials is of interest only if the caller named it.
         let reasons = self.rejections().filter(|(mechanism, why)| {
-            *why != RejectedMechanism::NeedsOtherCredentials || self.was_named(*mechanism)
+            *why != RejectedMechanism::NeedsOtherCredentials || self.is_named(*mechanism)
         });
         for (at, (mechanism, why)) in reasons.enumerate() {
             write!(f, "{}{mechanism} {why}", if at == 0 { ": " } else { ", " })?;
@@ -164,7 +165,7 @@ mod tests {
     use crate::{ChannelBinding, Secure};
 
     #[test]
-    fn every_mechanism_has_its_reason() {
+    fn each_rejected_mechanism_has_its_reason() {
         let session = SaslContext::secure(&Secure::trusted_local());
         let offered =
             [Mechanism::ScramSha256Plus, Mechanism::ScramSha256, Mechanism::Plain].into_iter().collect();
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_strongest_is_first_and_an_order_is_obeyed() {
+    fn chooses_the_strongest_mechanism_or_follows_the_order() {
         let session =
             SaslContext::secure(&Secure::tls(ChannelBinding::TlsExporter([1; 32])).with_seed([1; 32]));
         let credentials = Credentials::password("u", &b"p"[..]);
@@ -210,13 +211,13 @@ mod tests {
             choose_mechanism(&order, all, all, &session, &credentials).into_result(),
             Ok(Mechanism::Login)
         );
-        let weighed = choose_mechanism(&order, all, all, &session, &credentials);
-        assert_eq!(weighed.chosen(), Some(Mechanism::Login));
-        let why = |mechanism| weighed.rejections().find(|(other, _)| *other == mechanism).map(|(_, why)| why);
+        let choice = choose_mechanism(&order, all, all, &session, &credentials);
+        assert_eq!(choice.chosen(), Some(Mechanism::Login));
+        let why = |mechanism| choice.rejections().find(|(other, _)| *other == mechanism).map(|(_, why)| why);
         assert_eq!(why(Mechanism::Login), None);
         assert_eq!(why(Mechanism::Plain), Some(RejectedMechanism::LowerPreference));
         assert_eq!(why(Mechanism::ScramSha256), Some(RejectedMechanism::NotAllowed));
         assert_eq!(why(Mechanism::XOAuth2), Some(RejectedMechanism::NeedsOtherCredentials));
-        assert_eq!(weighed.rejections().count(), Mechanism::ALL.len() - 1);
+        assert_eq!(choice.rejections().count(), Mechanism::ALL.len() - 1);
     }
 }

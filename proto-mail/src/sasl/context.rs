@@ -1,7 +1,7 @@
-//! What the exchanges of one session share: what they can be bound to, and where their nonces come from.
+//! What the SASL exchanges of one session share: the channel binding, and the source of nonces.
 //!
-//! This file makes nonces out of a seed that the driver gave with [`Secure`]; it knows no source of randomness itself.
-//! A session without a seed speaks no mechanism that needs a nonce.
+//! Nonces are derived from a seed that the driver gives with [`Secure`]. Without a seed, mechanisms that need a nonce
+//! cannot be used.
 
 use alloc::string::String;
 
@@ -9,10 +9,10 @@ use super::hash::ScramHash;
 use super::{Mechanism, Mechanisms, encode_base64};
 use crate::{ChannelBinding, Secret, Secure};
 
-/// How many octets of a nonce are random.
+/// The random bytes of a nonce.
 const NONCE: usize = 24;
 
-/// What the exchanges of one session share.
+/// What the SASL exchanges of one session share.
 #[derive(Debug, Default)]
 pub struct SaslContext {
     binding: ChannelBinding,
@@ -21,7 +21,7 @@ pub struct SaslContext {
 }
 
 impl SaslContext {
-    /// A session with nothing to be bound to and no nonces: what there is on cleartext.
+    /// Creates the context of a cleartext session: no channel binding, no nonces.
     #[must_use]
     pub fn cleartext() -> Self {
         Self::default()
@@ -34,14 +34,14 @@ impl SaslContext {
         self
     }
 
-    /// A session over this channel.
+    /// Creates the context of a session on a secure channel.
     #[must_use]
     pub fn secure(secure: &Secure) -> Self {
         let seed = secure.seed().map(|seed| Secret::new(*seed.expose()));
         Self { binding: secure.binding().clone(), seed, count: 0 }
     }
 
-    /// The mechanisms that can be spoken here: SCRAM needs a nonce, `-PLUS` something to be bound to.
+    /// Returns the mechanisms that can be used: SCRAM needs a nonce, and its `-PLUS` forms a channel binding.
     #[must_use]
     pub fn usable_mechanisms(&self) -> Mechanisms {
         let usable = |mechanism: &Mechanism| {
@@ -51,13 +51,13 @@ impl SaslContext {
         Mechanism::ALL.into_iter().filter(usable).collect()
     }
 
-    /// What there is to be bound to.
+    /// Returns the channel binding.
     #[must_use]
     pub const fn binding(&self) -> &ChannelBinding {
         &self.binding
     }
 
-    /// A nonce that was not there before: 32 printable characters, no comma among them. `None` without a seed.
+    /// Returns a new nonce: 32 printable characters without a comma. `None` without a seed.
     #[must_use]
     pub fn next_nonce(&mut self) -> Option<String> {
         let seed = self.seed.as_ref()?;
@@ -72,7 +72,7 @@ impl SaslContext {
 pub(super) mod tests {
     use super::*;
 
-    /// A session that can speak everything.
+    /// A context in which every mechanism can be used.
     pub(in crate::sasl) fn bound(seed: u8) -> SaslContext {
         SaslContext::secure(&Secure::tls(ChannelBinding::TlsExporter([9; 32])).with_seed([seed; 32]))
     }
@@ -89,7 +89,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_cannot_be_spoken_is_not_usable() {
+    fn excludes_mechanisms_without_a_binding_or_nonce() {
         let bound = Secure::tls(ChannelBinding::TlsExporter([7; 32])).with_seed([1; 32]);
         assert_eq!(SaslContext::secure(&bound).usable_mechanisms(), Mechanisms::all());
         let unbound = SaslContext::secure(&Secure::trusted_local().with_seed([1; 32])).usable_mechanisms();

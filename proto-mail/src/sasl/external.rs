@@ -1,6 +1,6 @@
-//! EXTERNAL (RFC 4422 §A) and ANONYMOUS (RFC 4505): one message, and no secret in it.
+//! EXTERNAL (RFC 4422 §A) and ANONYMOUS (RFC 4505): one message without a secret.
 //!
-//! Whether the channel has proved somebody, and whether visitors are let in, the application knows.
+//! The application decides whether the channel has proved an identity, and whether anonymous users are allowed.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,11 +10,11 @@ use super::{ClientExchange, Mechanism, SaslError, ServerExchange, ServerStep, te
 use crate::token::AuthQuestion;
 use crate::{Credentials, Secret};
 
-/// The longest trace of a visitor, in characters (RFC 4505 §2).
-const TRACE: usize = 255;
+/// The longest trace information of ANONYMOUS, in characters (RFC 4505 §2).
+const MAX_TRACE: usize = 255;
 
-/// The longest name whose rights are asked for, in octets.
-const NAME: usize = 1024;
+/// The longest authorization identity of EXTERNAL, in bytes.
+const MAX_NAME: usize = 1024;
 
 pub(super) struct Client {
     mechanism: Mechanism,
@@ -26,7 +26,7 @@ impl Client {
         Self { mechanism, message: Some(message) }
     }
 
-    fn say(&mut self) -> Result<Secret<Vec<u8>>, SaslError> {
+    fn take_message(&mut self) -> Result<Secret<Vec<u8>>, SaslError> {
         let message = self.message.take().ok_or(SaslError::AlreadyFinished)?;
         if fits(self.mechanism, &message) {
             Ok(Secret::new(message.into_bytes()))
@@ -42,11 +42,11 @@ impl ClientExchange for Client {
     }
 
     fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError> {
-        self.say().map(Some)
+        self.take_message().map(Some)
     }
 
     fn step(&mut self, _: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
-        self.say()
+        self.take_message()
     }
 
     fn is_done(&self) -> bool {
@@ -96,7 +96,9 @@ impl ServerExchange for Server {
 
 fn fits(mechanism: Mechanism, message: &str) -> bool {
     match mechanism {
-        Mechanism::Anonymous => message.chars().count() <= TRACE && !message.chars().any(char::is_control),
-        _ => message.len() <= NAME && !message.contains('\0'),
+        Mechanism::Anonymous => {
+            message.chars().count() <= MAX_TRACE && !message.chars().any(char::is_control)
+        }
+        _ => message.len() <= MAX_NAME && !message.contains('\0'),
     }
 }

@@ -1,6 +1,4 @@
-//! The two hashes of SCRAM, and what is built on them: HMAC and `Hi` (RFC 5802 §2.2).
-//!
-//! This file knows octets and no message. What it returns is secret until somebody decides otherwise.
+//! The hash functions of SCRAM, with HMAC and `Hi` (RFC 5802 §2.2). Every result is a [`Secret`].
 
 use alloc::vec::Vec;
 
@@ -24,7 +22,7 @@ pub enum ScramHash {
 }
 
 impl ScramHash {
-    /// The length of its output, in octets.
+    /// Returns the length of the output, in bytes.
     #[must_use]
     pub const fn output_len(self) -> usize {
         match self {
@@ -43,7 +41,7 @@ impl ScramHash {
         })
     }
 
-    /// `HMAC(key, str)`, of several pieces in one.
+    /// `HMAC(key, str)`, where `str` is the concatenation of the pieces.
     pub(super) fn hmac(self, key: &[u8], pieces: &[&[u8]]) -> Secret<Vec<u8>> {
         #[cfg(test)]
         work::done(("hmac", pieces.iter().map(|piece| piece.len()).sum()));
@@ -71,7 +69,7 @@ impl ScramHash {
         Secret::new(salted)
     }
 
-    /// A key as HMAC begins with it (RFC 2104 §2): one block, filled up. That length cannot be refused.
+    /// A key as HMAC uses it (RFC 2104 §2): one block, padded with zeros. `Hmac` accepts every key of that length.
     fn block(self, key: &[u8]) -> Secret<[u8; 64]> {
         let mut block = [0; 64];
         let hashed = (key.len() > block.len()).then(|| self.digest(key));
@@ -85,12 +83,12 @@ impl ScramHash {
     }
 }
 
-/// Whether two secrets are the same, in a time that depends on their lengths alone.
-pub(super) fn same(one: &[u8], other: &[u8]) -> bool {
+/// Compares two secrets in a time that depends on their lengths only.
+pub(super) fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
     one.ct_eq(other).into()
 }
 
-/// `one XOR other`; they are of one length.
+/// `one XOR other`, of equal lengths.
 pub(super) fn xor(one: &[u8], other: &[u8]) -> Secret<Vec<u8>> {
     Secret::new(one.iter().zip(other).map(|(one, other)| one ^ other).collect())
 }
@@ -102,7 +100,7 @@ fn mac<M: Mac>(mut mac: M, pieces: &[&[u8]]) -> Secret<Vec<u8>> {
     Secret::new(mac.finalize().into_bytes().to_vec())
 }
 
-/// What was computed, and on how much: time cannot be compared in a test, and this can.
+/// Records what was computed and on how many bytes. A test can compare that, unlike time.
 #[cfg(test)]
 pub(super) mod work {
     extern crate std;
@@ -120,7 +118,7 @@ pub(super) mod work {
         DONE.with_borrow_mut(|all| all.push(work));
     }
 
-    /// What this thread has computed since it was asked last.
+    /// Returns what this thread has computed since the last call.
     pub(in crate::sasl) fn take() -> Vec<Work> {
         DONE.take()
     }
@@ -135,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn hmac_of_rfc_2202_and_rfc_4231() {
+    fn computes_hmac_of_rfc_2202_and_rfc_4231() {
         let data: &[&[u8]] = &[b"what do ya want ", b"for nothing?"];
         assert_eq!(hex(&ScramHash::Sha1.hmac(b"Jefe", data)), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
         assert_eq!(
@@ -149,25 +147,24 @@ mod tests {
         );
     }
 
-    /// Only a key of more than a block is hashed (RFC 2104 §2).
     #[test]
-    fn a_key_of_one_block_is_taken_as_it_is() {
+    fn hashes_only_keys_longer_than_a_block() {
         let of = |len: usize| hex(&ScramHash::Sha256.hmac(&alloc::vec![0xaa; len], &[b"one block"]));
         assert_eq!(of(64), "19213583a49be8ad5dc330ed9811806a44ab783a9947612ff7404f2904565461");
         assert_eq!(of(65), "f8094d88745fc11f69788d7696bb9c95e724761471e063c3a29ce7b838cf1e1c");
     }
 
     #[test]
-    fn pbkdf2_of_rfc_6070() {
+    fn computes_pbkdf2_of_rfc_6070() {
         let salted = ScramHash::Sha1.salted(b"password", b"salt", 4096);
         assert_eq!(hex(&salted), "4b007901b765489abead49d926f721d065a429c1");
     }
 
     #[test]
-    fn what_differs_in_length_is_not_the_same() {
-        assert!(same(b"abc", b"abc"));
+    fn values_of_different_lengths_are_not_equal() {
+        assert!(constant_time_eq(b"abc", b"abc"));
         for other in [&b""[..], b"ab", b"abd", b"abcd"] {
-            assert!(!same(b"abc", other));
+            assert!(!constant_time_eq(b"abc", other));
         }
     }
 }

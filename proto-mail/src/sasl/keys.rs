@@ -1,7 +1,7 @@
-//! What a server keeps of a password for SCRAM (RFC 5802 §3): salt, iterations, StoredKey, ServerKey.
+//! What a server stores of a password for SCRAM (RFC 5802 §3): salt, iteration count, StoredKey, ServerKey.
 //!
-//! With these keys nobody can log in, and a password can only be guessed at the price of the iterations. A file of
-//! keys still has to be guarded: who has ServerKey can pose as the server.
+//! The keys do not suffice to log in, and each guess at the password costs the iterations. They must still be protected:
+//! ServerKey suffices to impersonate the server.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -14,36 +14,36 @@ use subtle::ConstantTimeEq;
 use super::{SaslError, decode_base64, encode_base64};
 use crate::Secret;
 
-/// The fewest iterations that are made, kept or obeyed (RFC 7677 §4).
+/// The lowest iteration count that is accepted (RFC 7677 §4).
 pub const MIN_ITERATIONS: u32 = 4096;
-/// The most iterations that are made, kept or obeyed: about a second of computing. A server that asks for more would
-/// have its client stand still. A fuzzer, which would ask for that all the time, gets a hundredth.
+/// The highest iteration count that is accepted: about a second of computation. A higher count would let a server block
+/// its clients. Under a fuzzer it is a hundredth of that.
 pub const MAX_ITERATIONS: u32 = if cfg!(fuzzing) { 10_000 } else { 1_000_000 };
 
-/// The longest password, name or salt, in octets.
+/// The longest password, user name or salt of SCRAM, in bytes.
 pub(super) const MAX_LEN: usize = 1024;
 
-/// The shortest and longest salt that a server may keep, in octets.
-const SALT: core::ops::RangeInclusive<usize> = 1..=64;
+/// The lengths that a stored salt may have, in bytes.
+const SALT_LEN: core::ops::RangeInclusive<usize> = 1..=64;
 
-/// What is kept of a password: enough to check it and not enough to use it.
+/// The SCRAM keys of a password: enough to verify it, and not enough to log in with.
 pub struct ScramKeys {
     pub(super) hash: ScramHash,
     pub(super) iterations: u32,
     pub(super) salt: Vec<u8>,
     pub(super) stored_key: Secret<Vec<u8>>,
     pub(super) server_key: Secret<Vec<u8>>,
-    /// Nobody has these keys: no proof is good.
+    /// The user does not exist: every proof is rejected.
     pub(super) decoy: bool,
 }
 
 impl ScramKeys {
-    /// Makes the keys of a password. Takes about a microsecond per iteration.
+    /// Derives the keys of a password. This takes about a microsecond per iteration.
     ///
     /// # Errors
-    /// [`SaslError::UnencodableCredentials`] if SASLprep refuses the password (RFC 4013) or it is empty or longer than 1024 octets;
-    /// [`SaslError::IterationCount`] outside of [`MIN_ITERATIONS`]`..=`[`MAX_ITERATIONS`]; [`SaslError::Malformed`] for a
-    /// salt of no octets or more than 64. Take 16 random ones.
+    /// [`SaslError::UnencodableCredentials`] if SASLprep rejects the password (RFC 4013), or it is empty or longer than
+    /// 1024 bytes; [`SaslError::IterationCount`] outside of [`MIN_ITERATIONS`]`..=`[`MAX_ITERATIONS`];
+    /// [`SaslError::Malformed`] if the salt is empty or longer than 64 bytes. Use 16 random bytes.
     pub fn derive(hash: ScramHash, password: &str, salt: &[u8], iterations: u32) -> Result<Self, SaslError> {
         check(iterations, salt)?;
         let password = prepare(password)?;
@@ -59,9 +59,11 @@ impl ScramKeys {
         })
     }
 
-    /// Keys for a user that does not exist: always the same salt for the same name, so that asking twice tells nothing,
-    /// and no password is right. `secret` is the server's own, random and kept as long as its accounts are; `iterations`
-    /// are what its other users have, and `salt` has as many octets (at most 20) as theirs.
+    /// Creates keys for a user that does not exist, which no password matches. The same name always gets the same salt,
+    /// so that a client cannot tell decoys from real keys by asking twice.
+    ///
+    /// `secret` is a random value that the server keeps as long as its accounts. `iterations` and `salt_len` (in bytes, at
+    /// most 20) must be those of the server's real users.
     #[must_use]
     pub fn decoy(
         hash: ScramHash,
@@ -83,8 +85,8 @@ impl ScramKeys {
         }
     }
 
-    /// Whether these are the keys of this password. Costs what [`derive`](Self::derive) costs, whatever the outcome, and
-    /// compares in constant time. Never for a [`decoy`](Self::decoy).
+    /// Returns true if these are the keys of this password; never for a [`decoy`](Self::decoy). Costs as much as
+    /// [`derive`](Self::derive) whatever the result, and compares in constant time.
     ///
     /// # Errors
     /// As for [`derive`](Self::derive).
@@ -94,14 +96,14 @@ impl ScramKeys {
         Ok(bool::from(same) && !self.decoy)
     }
 
-    /// Which hash they are of.
+    /// Returns the hash of the keys.
     #[must_use]
     pub const fn hash(&self) -> ScramHash {
         self.hash
     }
 
-    /// Writes them down: `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`, the last three in base64, as other
-    /// servers keep them.
+    /// Returns the keys as text: `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`, the last three in base64. Other
+    /// servers store them in the same form.
     #[must_use]
     pub fn to_text(&self) -> Secret<String> {
         let base64 = |bytes: &[u8]| {
@@ -118,7 +120,7 @@ impl ScramKeys {
         ))
     }
 
-    /// Reads what [`to_text`](Self::to_text) wrote.
+    /// Parses the text that [`to_text`](Self::to_text) returns.
     ///
     /// # Errors
     /// [`SaslError::Malformed`] if it is not of that form, [`SaslError::IterationCount`] as in [`derive`](Self::derive).
@@ -157,12 +159,12 @@ pub(super) fn number(text: &str) -> Result<u32, SaslError> {
     if text.starts_with('0') || !text.bytes().all(|byte| byte.is_ascii_digit()) || text.is_empty() {
         return Err(SaslError::Malformed);
     }
-    // What does not fit is too much.
+    // A number that does not fit is too large.
     text.parse().map_err(|_| SaslError::IterationCount)
 }
 
-/// A name or password by SASLprep (RFC 4013). The result is wiped when it is dropped. Where it differs from ASCII, the
-/// tables' crate makes it in memory that grows: pieces of up to half of it may stay behind, where nobody can wipe them.
+/// Prepares a user name or password with SASLprep (RFC 4013). The result is wiped on drop. If it is not ASCII, the
+/// `stringprep` crate builds it in a growing string: parts of it may remain in freed memory, which cannot be wiped.
 pub(super) fn prepare(text: &str) -> Result<Secret<String>, SaslError> {
     if text.len() > MAX_LEN {
         return Err(SaslError::UnencodableCredentials);
@@ -178,8 +180,8 @@ fn saslprep(text: &str) -> Result<Cow<'_, str>, SaslError> {
     stringprep::saslprep(text).map_err(|_| SaslError::UnencodableCredentials)
 }
 
-/// Without the tables: ASCII as it is, and nothing else. What is refused here would be another password for a server that
-/// has them, and be it only by chance the same.
+/// Without SASLprep's tables only printable ASCII is accepted, which SASLprep does not change. Anything else might be
+/// another password for a server that has the tables.
 #[cfg(not(feature = "saslprep"))]
 fn saslprep(text: &str) -> Result<Cow<'_, str>, SaslError> {
     let good = text.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
@@ -197,39 +199,39 @@ fn check(iterations: u32, salt: &[u8]) -> Result<(), SaslError> {
     if !(MIN_ITERATIONS..=MAX_ITERATIONS).contains(&iterations) {
         return Err(SaslError::IterationCount);
     }
-    if SALT.contains(&salt.len()) { Ok(()) } else { Err(SaslError::Malformed) }
+    if SALT_LEN.contains(&salt.len()) { Ok(()) } else { Err(SaslError::Malformed) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The keys of RFC 7677's example as other servers keep them.
-    const KEPT: &str = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$\
+    /// The keys of RFC 7677's example as other servers store them.
+    const STORED: &str = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$\
                         WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
 
     #[test]
-    fn keys_are_what_other_servers_keep() {
+    fn keys_have_the_text_form_of_other_servers() {
         let salt = decode_base64(b"W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
         let keys = ScramKeys::derive(ScramHash::Sha256, "pencil", salt.expose(), 4096).unwrap();
-        assert_eq!(keys.to_text().expose(), KEPT);
-        assert_eq!(ScramKeys::from_text(KEPT).unwrap().to_text().expose(), KEPT);
+        assert_eq!(keys.to_text().expose(), STORED);
+        assert_eq!(ScramKeys::from_text(STORED).unwrap().to_text().expose(), STORED);
         assert!(!alloc::format!("{keys:?}").contains("WG5d"));
     }
 
     #[test]
-    fn what_was_not_written_by_us_is_not_read() {
+    fn rejects_malformed_key_texts() {
         let bad = [
-            KEPT.replace("SHA-256", "SHA-512"),
-            KEPT.replace("4096", "0"),
-            KEPT.replace("4096", "+4096"),
-            KEPT.replace("4096", "4095"),
-            KEPT.replace("4096", "1000001"),
-            KEPT.replace("4096", "99999999999"),
-            KEPT.replace("SHA-256", "SHA-1"),
-            KEPT.replace("W22ZaJ0SNY7soEsUEjb6gQ==", ""),
-            KEPT.replace("2dU=", ""),
-            alloc::format!("{KEPT}$"),
+            STORED.replace("SHA-256", "SHA-512"),
+            STORED.replace("4096", "0"),
+            STORED.replace("4096", "+4096"),
+            STORED.replace("4096", "4095"),
+            STORED.replace("4096", "1000001"),
+            STORED.replace("4096", "99999999999"),
+            STORED.replace("SHA-256", "SHA-1"),
+            STORED.replace("W22ZaJ0SNY7soEsUEjb6gQ==", ""),
+            STORED.replace("2dU=", ""),
+            alloc::format!("{STORED}$"),
             String::new(),
         ];
         for text in bad {
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decoy_is_steady_and_looks_like_the_rest() {
+    fn a_decoy_always_has_the_same_salt_for_a_name() {
         let secret = Secret::new(alloc::vec![7; 32]);
         let decoy = |name: &str| ScramKeys::decoy(ScramHash::Sha256, &secret, name, 4096, 16);
         assert_eq!(decoy("bob").salt, decoy("bob").salt);
@@ -248,7 +250,7 @@ mod tests {
 
     #[test]
     #[cfg(not(feature = "saslprep"))]
-    fn without_the_tables_only_ascii_is_taken() {
+    fn without_tables_only_ascii_is_accepted() {
         for good in ["user", "USER", " ~", "p ncil"] {
             assert_eq!(prepare(good).unwrap().expose(), good);
         }
@@ -261,7 +263,7 @@ mod tests {
 
     #[test]
     #[cfg(feature = "saslprep")]
-    fn the_examples_of_rfc_4013() {
+    fn prepares_the_examples_of_rfc_4013() {
         let prepared = |text| prepare(text).map(|text| text.expose().clone());
         assert_eq!(prepared("I\u{ad}X").unwrap(), "IX");
         assert_eq!(prepared("user").unwrap(), "user");

@@ -1,4 +1,4 @@
-//! LOGIN: the server asks for a name, then for a password. Never standardised; many servers offer nothing else.
+//! LOGIN: the server prompts for the user name, then for the password. It was never standardised, but is widely used.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -29,7 +29,7 @@ impl ClientExchange for Client {
     }
 
     fn step(&mut self, _: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
-        // The prompts are not looked at: "Username:", "User Name", and translations are all in use.
+        // The prompts are ignored: "Username:", "User Name" and translations are all in use.
         match self.username.take() {
             Some(username) => Ok(Secret::new(username)),
             None => self.password.take().ok_or(SaslError::AlreadyFinished),
@@ -79,6 +79,6 @@ impl ServerExchange for Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").field("name_known", &self.username.is_some()).finish()
+        f.debug_struct("Login").field("has_username", &self.username.is_some()).finish()
     }
 }

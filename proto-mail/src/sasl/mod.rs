@@ -1,9 +1,11 @@
 //! SASL (RFC 4422): mechanisms, and the exchanges of both roles.
 //!
-//! This room knows what a mechanism says and in which order; it does not know how the octets travel (base64 lines
-//! with `+` or `334`), which is the protocols' part. One file holds one mechanism, both roles. To add a mechanism,
-//! add a file and a line in [`client`] and [`server`]; an application brings along its own without that, as an
-//! [`Exchange`] and a [`ServerMechanism`].
+//! An exchange knows the messages of a mechanism and their order. How the messages are sent (base64 lines with `+` or
+//! `334`) is the protocols' part.
+//!
+//! Each mechanism has one file with both roles. To add one, add a file, a variant of [`Mechanism`], and an arm in
+//! [`client_exchange`] and [`server_exchange`]. An application can add a mechanism without changing this crate: as a
+//! [`ClientExchange`] and a [`ServerMechanism`].
 
 mod base64_text;
 mod choice;
@@ -40,32 +42,32 @@ use crate::{ChannelBinding, Credentials, Secret};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Mechanism {
-    /// PLAIN (RFC 4616): name and password in one message.
+    /// PLAIN (RFC 4616): user name and password in one message.
     Plain,
-    /// LOGIN: name and password in two messages; obsolete and everywhere.
+    /// LOGIN: user name and password in two messages; obsolete but widely used.
     Login,
-    /// XOAUTH2: an OAuth 2 access token, as Gmail and Microsoft 365 take it.
+    /// XOAUTH2: an OAuth 2 access token, in the form of Gmail and Microsoft 365.
     XOAuth2,
     /// OAUTHBEARER (RFC 7628): an OAuth 2 access token.
     OAuthBearer,
     /// SCRAM-SHA-1 (RFC 5802): both sides prove that they know the password.
     ScramSha1,
-    /// SCRAM-SHA-1-PLUS: bound to the TLS channel.
+    /// SCRAM-SHA-1-PLUS: SCRAM-SHA-1 bound to the TLS channel.
     ScramSha1Plus,
     /// SCRAM-SHA-256 (RFC 7677).
     ScramSha256,
-    /// SCRAM-SHA-256-PLUS: bound to the TLS channel.
+    /// SCRAM-SHA-256-PLUS: SCRAM-SHA-256 bound to the TLS channel.
     ScramSha256Plus,
-    /// EXTERNAL (RFC 4422 §A): what the channel has proved.
+    /// EXTERNAL (RFC 4422 §A): the identity that the channel has proved.
     External,
-    /// ANONYMOUS (RFC 4505): a visitor.
+    /// ANONYMOUS (RFC 4505): no identity.
     Anonymous,
-    /// One that the application has brought along. It is in no set of [`Mechanisms`].
+    /// A mechanism that the application implements. It is in no set of [`Mechanisms`].
     Custom(CustomMechanism),
 }
 
 impl Mechanism {
-    /// Every mechanism that this crate speaks, strongest first.
+    /// Every mechanism that this crate implements, strongest first.
     pub const ALL: [Self; 10] = [
         Self::External,
         Self::ScramSha256Plus,
@@ -79,7 +81,7 @@ impl Mechanism {
         Self::Anonymous,
     ];
 
-    /// The registered name.
+    /// Returns the registered name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -97,13 +99,13 @@ impl Mechanism {
         }
     }
 
-    /// The mechanism of [`ALL`](Self::ALL) of that name, in any case.
+    /// Returns the mechanism of [`ALL`](Self::ALL) with this name, in any case.
     #[must_use]
     pub fn from_name(name: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|mechanism| mechanism.name().as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// Whether whoever reads the exchange has the password or token.
+    /// Returns true if the exchange contains the password or token itself.
     #[must_use]
     pub const fn reveals_credentials(self) -> bool {
         match self {
@@ -115,7 +117,7 @@ impl Mechanism {
         }
     }
 
-    /// Whether this mechanism can prove these credentials.
+    /// Returns true if the mechanism can use these credentials.
     #[must_use]
     pub const fn accepts(self, credentials: &Credentials) -> bool {
         match self {
@@ -132,7 +134,7 @@ impl Mechanism {
         }
     }
 
-    /// The hash of a SCRAM mechanism.
+    /// Returns the hash of a SCRAM mechanism.
     #[must_use]
     pub const fn hash(self) -> Option<ScramHash> {
         match self {
@@ -142,13 +144,13 @@ impl Mechanism {
         }
     }
 
-    /// Whether it is bound to the channel (RFC 5802 §6).
+    /// Returns true if the mechanism is bound to the channel (RFC 5802 §6).
     #[must_use]
     pub const fn uses_channel_binding(self) -> bool {
         matches!(self, Self::ScramSha1Plus | Self::ScramSha256Plus)
     }
 
-    /// The form of a SCRAM mechanism that is bound to the channel.
+    /// Returns the form of a SCRAM mechanism that is bound to the channel.
     const fn plus(self) -> Option<Self> {
         match self.hash() {
             Some(ScramHash::Sha1) => Some(Self::ScramSha1Plus),
@@ -157,7 +159,7 @@ impl Mechanism {
         }
     }
 
-    /// Its place in a set; none for one that the application has brought along.
+    /// The mechanism's bit in a set; none for a custom mechanism.
     const fn bit(self) -> u32 {
         match self {
             Self::Plain => 1,
@@ -181,7 +183,7 @@ impl fmt::Display for Mechanism {
     }
 }
 
-/// A set of mechanisms: what a server offers, what a program allows.
+/// A set of mechanisms: those that a server offers, or that a program allows.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Mechanisms(u32);
 
@@ -189,54 +191,54 @@ impl Mechanisms {
     /// No mechanism.
     pub const NONE: Self = Self(0);
 
-    /// Every mechanism that this crate speaks.
+    /// Returns every mechanism that this crate implements.
     #[must_use]
     pub fn all() -> Self {
         Mechanism::ALL.into_iter().collect()
     }
 
-    /// Adds one.
+    /// Adds a mechanism.
     pub const fn insert(&mut self, mechanism: Mechanism) {
         self.0 |= mechanism.bit();
     }
 
-    /// This set and one more.
+    /// Returns this set and one more mechanism.
     #[must_use]
     pub const fn with(self, mechanism: Mechanism) -> Self {
         Self(self.0 | mechanism.bit())
     }
 
-    /// The mechanisms whose question is [`AuthQuestion::Verify`] of a password or token: what any server's application
-    /// can answer that keeps passwords in whatever form.
+    /// Returns the mechanisms that pass the password or token itself to the server, which asks [`AuthQuestion::Verify`]:
+    /// every application can answer that, in whatever form it stores passwords.
     #[must_use]
     pub fn passing_credentials() -> Self {
         Mechanism::ALL.into_iter().filter(|mechanism| mechanism.reveals_credentials()).collect()
     }
 
-    /// The mechanisms that are in both sets.
+    /// Returns the mechanisms that are in both sets.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Whether it is in the set.
+    /// Returns true if the mechanism is in the set.
     #[must_use]
     pub const fn contains(self, mechanism: Mechanism) -> bool {
         self.0 & mechanism.bit() != 0
     }
 
-    /// Whether there is none.
+    /// Returns true if the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The mechanisms, strongest first.
+    /// Returns the mechanisms, strongest first.
     pub fn iter(self) -> impl Iterator<Item = Mechanism> {
         Mechanism::ALL.into_iter().filter(move |mechanism| self.contains(*mechanism))
     }
 
-    /// The strongest mechanism of this set that `allowed` holds and that can prove these credentials.
+    /// Returns the strongest mechanism that is in both sets and can use these credentials.
     #[must_use]
     pub fn choose(self, allowed: Self, credentials: &Credentials) -> Option<Mechanism> {
         self.iter().find(|mechanism| allowed.contains(*mechanism) && mechanism.accepts(credentials))
@@ -255,49 +257,53 @@ impl fmt::Debug for Mechanisms {
     }
 }
 
-/// Why an exchange cannot go on. The session itself can: a client cancels with `*`, a server refuses.
+/// Why an exchange cannot continue. The session can: a client cancels the exchange with `*`, a server rejects the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SaslError {
-    /// A message is not what the mechanism's grammar says.
+    /// A message does not match the grammar of the mechanism.
     Malformed,
     /// A message came after the last one of the mechanism.
     AlreadyFinished,
-    /// The credentials cannot be written in this mechanism (a NUL in a name, say, or what SASLprep forbids).
+    /// The mechanism cannot transmit the credentials, for example because of a NUL or of what SASLprep forbids.
     UnencodableCredentials,
-    /// The server's nonce does not begin with ours, or adds nothing: an old conversation is being replayed.
+    /// The server's nonce does not extend the client's nonce: an old exchange may be replayed.
     NonceMismatch,
-    /// Fewer iterations than [`MIN_ITERATIONS`] or more than [`MAX_ITERATIONS`].
+    /// The iteration count is below [`MIN_ITERATIONS`] or above [`MAX_ITERATIONS`].
     IterationCount,
-    /// The server does not know the password: it is not the one that it should be.
+    /// The server did not prove that it knows the password: it may be an impostor.
     ServerNotVerified,
-    /// The peer demands an extension that nobody here knows (`m=`).
+    /// The peer requires an unsupported SCRAM extension (`m=`).
     UnsupportedExtension,
-    /// A message is longer than a mechanism needs, or there are more than it may say.
+    /// A message is longer than the limit, or there are too many messages.
     TooLong,
 }
 
 impl fmt::Display for SaslError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => "a SASL message is not what its mechanism says",
+            Self::Malformed => "a SASL message does not match the grammar of its mechanism",
             Self::AlreadyFinished => "a SASL message came after the mechanism's last one",
-            Self::UnencodableCredentials => "the user name or password holds what this mechanism cannot carry",
-            Self::NonceMismatch => "the server's nonce does not extend ours: an old conversation may be replayed",
-            Self::IterationCount => "the iteration count is below 4096 or above 1000000: try another mechanism",
-            Self::ServerNotVerified => {
-                "the server could not prove that it knows the password: it may not be the one that it says it is"
+            Self::UnencodableCredentials => "the mechanism cannot transmit this user name or password",
+            Self::NonceMismatch => {
+                "the server's nonce does not extend the client's: an old exchange may be replayed"
             }
-            Self::UnsupportedExtension => "the peer demands an extension that is not known here",
-            Self::TooLong => "a SASL message is longer than any that its mechanism needs, or there are too many",
+            Self::IterationCount => {
+                "the iteration count is below 4096 or above 1000000: try another mechanism"
+            }
+            Self::ServerNotVerified => {
+                "the server did not prove that it knows the password: it may be an impostor"
+            }
+            Self::UnsupportedExtension => "the peer requires an unsupported extension of the mechanism",
+            Self::TooLong => "a SASL message is longer than the limit, or there are too many messages",
         })
     }
 }
 
 impl core::error::Error for SaslError {}
 
-/// A client's side of an exchange. An application that has one of its own, for a mechanism that this crate does not
-/// speak, gives it to `authenticate_with` of either protocol's client.
+/// A client's side of an exchange. An application that implements a mechanism of its own passes its exchange to
+/// `authenticate_with` of either protocol's client.
 ///
 /// ```
 /// use proto_mail::sasl::{CleartextRisk, ClientExchange, CustomMechanism, Mechanism, SaslError};
@@ -305,7 +311,7 @@ impl core::error::Error for SaslError {}
 ///
 /// const MIRROR: CustomMechanism = CustomMechanism::new("X-MIRROR", CleartextRisk::AllowsGuessing).unwrap();
 ///
-/// /// Answers the one challenge with its octets reversed.
+/// /// Answers the one challenge with its bytes reversed.
 /// #[derive(Debug)]
 /// struct Mirror { answered: bool }
 ///
@@ -328,59 +334,60 @@ impl core::error::Error for SaslError {}
 /// }
 /// ```
 pub trait ClientExchange: fmt::Debug + Send {
-    /// Which mechanism it speaks.
+    /// Returns the mechanism.
     fn mechanism(&self) -> Mechanism;
 
-    /// The initial response, for a mechanism in which the client speaks first. Asked at most once, before
-    /// [`step`](Self::step); a protocol that cannot carry it answers the server's first, empty challenge with it.
+    /// Returns the initial response of a mechanism in which the client sends the first message. Called at most once,
+    /// before [`step`](Self::step). A protocol that cannot send an initial response sends it as the answer to the
+    /// server's first, empty challenge.
     ///
     /// # Errors
-    /// The credentials cannot be written in this mechanism.
+    /// The mechanism cannot transmit the credentials.
     fn initial_response(&mut self) -> Result<Option<Secret<Vec<u8>>>, SaslError>;
 
-    /// Answers a challenge, already decoded.
+    /// Returns the answer to a challenge. Neither is base64 here.
     ///
     /// # Errors
-    /// The challenge makes no sense here: cancel.
+    /// The challenge is invalid: the client cancels the exchange.
     fn step(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, SaslError>;
 
-    /// Whether the mechanism has run to its end, so that the server's success may be believed.
+    /// Returns true if the exchange is complete, so that a success reported by the server can be trusted.
     fn is_done(&self) -> bool;
 
-    /// What the server said of a failure inside the mechanism (the JSON of XOAUTH2 and OAUTHBEARER).
+    /// Returns the reason that the server gave for a failure inside the mechanism (the JSON of XOAUTH2 and OAUTHBEARER).
     fn failure(&self) -> Option<&str> {
         None
     }
 }
 
-/// What a server does after a client's message.
+/// What a server does next in an exchange.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerStep {
-    /// Send this challenge (not yet encoded).
+    /// Send this challenge, which is not base64 yet.
     Challenge(Vec<u8>),
-    /// Ask the application, then call [`ServerExchange::verdict`].
+    /// Ask the application, then call [`ServerExchange::answer`].
     Ask(AuthQuestion),
-    /// It is over: the client is who it says.
+    /// The exchange is over: the client is authenticated.
     Accepted,
-    /// It is over: the client is refused.
+    /// The exchange is over: the client is rejected.
     Rejected,
-    /// It is over: nobody could tell.
+    /// The exchange is over: the application could not tell.
     Unavailable,
 }
 
 /// A server's side of an exchange.
 pub trait ServerExchange: fmt::Debug + Send {
-    /// Which mechanism it speaks.
+    /// Returns the mechanism.
     fn mechanism(&self) -> Mechanism;
 
-    /// Takes the client's message; `None` when the client gave no initial response.
+    /// Processes the client's next message; `None` if the client sent no initial response.
     ///
     /// # Errors
-    /// The message is not what the mechanism's grammar says: refuse.
+    /// The message does not match the grammar of the mechanism: the server rejects the client.
     fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError>;
 
-    /// Takes the application's answer to [`ServerStep::Ask`].
+    /// Processes the application's answer to [`ServerStep::Ask`].
     fn answer(&mut self, verdict: AuthVerdict) -> ServerStep {
         match verdict {
             AuthVerdict::Accept => ServerStep::Accepted,
@@ -390,14 +397,16 @@ pub trait ServerExchange: fmt::Debug + Send {
     }
 }
 
-/// The client's exchange for these credentials, or `None` if the mechanism cannot prove them, or not in this session.
-/// `offered` is what the server offers: a client that could bind itself and was not offered to says so, and a server
-/// that did offer it then knows that somebody took it away.
+/// Creates the client's exchange for these credentials. Returns `None` if the mechanism cannot use them, or needs a nonce
+/// or channel binding that `context` does not have.
+///
+/// `offered` are the mechanisms that the server offers. A client that supports channel binding tells the server if it was
+/// not offered; a server that did offer it detects that an attacker removed the offer.
 #[must_use]
 pub fn client_exchange(
     mechanism: Mechanism,
     credentials: Credentials,
-    session: &mut SaslContext,
+    context: &mut SaslContext,
     offered: Mechanisms,
 ) -> Option<Box<dyn ClientExchange>> {
     match (mechanism, credentials) {
@@ -417,45 +426,45 @@ pub fn client_exchange(
         (_, Credentials::Password { authorization, username, password }) => {
             let (hash, plus) = (mechanism.hash()?, mechanism.plus()?);
             let flag = if mechanism.uses_channel_binding() {
-                scram::Flag::Bound
-            } else if *session.binding() == ChannelBinding::None || offered.contains(plus) {
-                scram::Flag::Unbound
+                scram::BindingFlag::Bound
+            } else if *context.binding() == ChannelBinding::None || offered.contains(plus) {
+                scram::BindingFlag::Unbound
             } else {
-                scram::Flag::NotOffered
+                scram::BindingFlag::NotOffered
             };
-            if !session.usable_mechanisms().contains(mechanism) {
+            if !context.usable_mechanisms().contains(mechanism) {
                 return None;
             }
-            let nonce = session.next_nonce()?;
-            let who = scram::Who { authorization, username, password };
-            Some(Box::new(scram::Client::new((mechanism, hash), who, nonce, flag, session.binding())))
+            let nonce = context.next_nonce()?;
+            let identity = scram::Identity { authorization, username, password };
+            Some(Box::new(scram::Client::new((mechanism, hash), identity, nonce, flag, context.binding())))
         }
         _ => None,
     }
 }
 
-/// The server's exchange for the mechanism of this name, in any case, or `None` if it is not offered: neither in the set
-/// nor one of `others`.
+/// Creates the server's exchange for the mechanism with this name, in any case. Returns `None` if it is neither in
+/// `offered` nor in `custom`.
 #[must_use]
 pub fn server_exchange_named(
     name: &[u8],
-    session: &mut SaslContext,
+    context: &mut SaslContext,
     offered: Mechanisms,
-    others: &CustomMechanisms,
+    custom: &CustomMechanisms,
 ) -> Option<Box<dyn ServerExchange>> {
     match Mechanism::from_name(name) {
-        Some(mechanism) if offered.contains(mechanism) => server_exchange(mechanism, session, offered),
+        Some(mechanism) if offered.contains(mechanism) => server_exchange(mechanism, context, offered),
         Some(_) => None,
-        None => others.begin(name, session),
+        None => custom.begin(name, context),
     }
 }
 
-/// The server's exchange for this mechanism, or `None` if it cannot be spoken in this session. `offered` is what was
-/// offered in this session.
+/// Creates the server's exchange for this mechanism. Returns `None` if it needs a nonce or channel binding that `context`
+/// does not have. `offered` are the mechanisms that the server offers in this session.
 #[must_use]
 pub fn server_exchange(
     mechanism: Mechanism,
-    session: &mut SaslContext,
+    context: &mut SaslContext,
     offered: Mechanisms,
 ) -> Option<Box<dyn ServerExchange>> {
     Some(match mechanism {
@@ -468,22 +477,22 @@ pub fn server_exchange(
         | Mechanism::ScramSha256
         | Mechanism::ScramSha256Plus => {
             let (hash, plus) = (mechanism.hash()?, mechanism.plus()?);
-            if !session.usable_mechanisms().contains(mechanism) {
+            if !context.usable_mechanisms().contains(mechanism) {
                 return None;
             }
-            let plus_offered = if offered.intersection(session.usable_mechanisms()).contains(plus) {
+            let plus_offered = if offered.intersection(context.usable_mechanisms()).contains(plus) {
                 scram::PlusOffered::Yes
             } else {
                 scram::PlusOffered::No
             };
-            let nonce = session.next_nonce()?;
-            Box::new(scram::Server::new((mechanism, hash), nonce, session.binding(), plus_offered))
+            let nonce = context.next_nonce()?;
+            Box::new(scram::Server::new((mechanism, hash), nonce, context.binding(), plus_offered))
         }
         Mechanism::Custom(_) => return None,
     })
 }
 
-/// A name or password as text, as the mechanisms demand.
+/// Decodes UTF-8, which the mechanisms require for names and passwords.
 fn text(bytes: &[u8]) -> Result<String, SaslError> {
     core::str::from_utf8(bytes).map(String::from).map_err(|_| SaslError::Malformed)
 }

@@ -1,7 +1,7 @@
 //! XOAUTH2 and OAUTHBEARER (RFC 7628): an OAuth 2 access token in one message.
 //!
-//! Both have the same dance on failure: the server answers with JSON as a challenge, the client must answer that
-//! with a message that says nothing (empty, or a lone ^A), and only then comes the refusal.
+//! On failure, both take an extra round: the server sends a challenge with the reason as JSON, the client answers with an
+//! empty message (or a lone ^A), and only then the server rejects it.
 
 use alloc::format;
 use alloc::string::String;
@@ -31,8 +31,8 @@ fn message(mechanism: Mechanism, username: &str, token: &str) -> Result<Secret<V
         return Err(SaslError::UnencodableCredentials);
     }
     let message = if mechanism == Mechanism::OAuthBearer {
-        // gs2-header with the name as saslname (RFC 5801 §4): "=" and "," are escaped.
-        let name = saslname::write(username);
+        // The gs2-header holds the name as saslname (RFC 5801 §4): "=" and "," are escaped.
+        let name = saslname::escape(username);
         let authzid = if name.is_empty() { String::new() } else { format!("a={name}") };
         format!("n,{authzid},\x01auth=Bearer {token}\x01\x01")
     } else {
@@ -83,12 +83,12 @@ impl fmt::Debug for Client {
 #[derive(Debug)]
 pub(super) struct Server {
     mechanism: Mechanism,
-    refused: bool,
+    rejected: bool,
 }
 
 impl Server {
     pub(super) const fn new(mechanism: Mechanism) -> Self {
-        Self { mechanism, refused: false }
+        Self { mechanism, rejected: false }
     }
 }
 
@@ -98,17 +98,17 @@ impl ServerExchange for Server {
     }
 
     fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {
-        if self.refused {
-            // Whatever the client says now, it has had its answer.
+        if self.rejected {
+            // The client was rejected, whatever it sends now.
             return Ok(ServerStep::Rejected);
         }
         let Some(message) = message else {
             return Ok(ServerStep::Challenge(Vec::new()));
         };
         let credentials = if self.mechanism == Mechanism::OAuthBearer {
-            read_oauthbearer(message)?
+            parse_oauthbearer(message)?
         } else {
-            read_xoauth2(message)?
+            parse_xoauth2(message)?
         };
         Ok(ServerStep::Ask(AuthQuestion::Verify(credentials)))
     }
@@ -118,7 +118,7 @@ impl ServerExchange for Server {
             AuthVerdict::Accept => ServerStep::Accepted,
             AuthVerdict::Unavailable => ServerStep::Unavailable,
             AuthVerdict::Reject | AuthVerdict::Keys(_) | AuthVerdict::Stored(_) => {
-                self.refused = true;
+                self.rejected = true;
                 ServerStep::Challenge(if self.mechanism == Mechanism::OAuthBearer {
                     br#"{"status":"invalid_token"}"#.to_vec()
                 } else {
@@ -130,7 +130,7 @@ impl ServerExchange for Server {
 }
 
 /// `user=NAME ^A auth=Bearer TOKEN ^A ^A`
-fn read_xoauth2(message: &[u8]) -> Result<Credentials, SaslError> {
+fn parse_xoauth2(message: &[u8]) -> Result<Credentials, SaslError> {
     let body = message.strip_suffix(b"\x01\x01").ok_or(SaslError::Malformed)?;
     let mut fields = body.split(|&byte| byte == 1);
     let (Some(user), Some(auth), None) = (fields.next(), fields.next(), fields.next()) else {
@@ -141,7 +141,7 @@ fn read_xoauth2(message: &[u8]) -> Result<Credentials, SaslError> {
 }
 
 /// `gs2-header ^A *( key "=" value ^A ) ^A` (RFC 7628 §3.1)
-fn read_oauthbearer(message: &[u8]) -> Result<Credentials, SaslError> {
+fn parse_oauthbearer(message: &[u8]) -> Result<Credentials, SaslError> {
     let body = message.strip_suffix(b"\x01\x01").ok_or(SaslError::Malformed)?;
     let mut fields = body.split(|&byte| byte == 1);
     let username = authzid(fields.next().ok_or(SaslError::Malformed)?)?;
@@ -159,7 +159,7 @@ fn authzid(header: &[u8]) -> Result<String, SaslError> {
     if name.is_empty() {
         return Ok(String::new());
     }
-    saslname::read(&text(name.strip_prefix(b"a=").ok_or(SaslError::Malformed)?)?)
+    saslname::unescape(&text(name.strip_prefix(b"a=").ok_or(SaslError::Malformed)?)?)
 }
 
 /// `auth=Bearer TOKEN`

@@ -1,16 +1,16 @@
-//! `saslname` (RFC 5802 §7, RFC 5801 §4): a name in which `,` and `=` are written `=2C` and `=3D`.
+//! `saslname` (RFC 5802 §7, RFC 5801 §4): a user name in which `,` and `=` are written `=2C` and `=3D`.
 
 use alloc::string::String;
 
 use super::SaslError;
 
-/// Writes a name.
-pub(super) fn write(name: &str) -> String {
+/// Escapes a name.
+pub(super) fn escape(name: &str) -> String {
     name.replace('=', "=3D").replace(',', "=2C")
 }
 
-/// Reads a name: not empty, no `,`, no NUL, and no `=` but in the two forms.
-pub(super) fn read(text: &str) -> Result<String, SaslError> {
+/// Unescapes a name. It must not be empty or hold `,`, NUL or any other escape.
+pub(super) fn unescape(text: &str) -> Result<String, SaslError> {
     let mut name = String::with_capacity(text.len());
     let mut parts = text.split('=');
     name.push_str(parts.next().unwrap_or_default());
@@ -31,12 +31,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_back_and_other_escapes_do_not() {
+    fn unescapes_what_it_escapes_and_rejects_other_escapes() {
         for name in ["user", "a,b=c", "=2C", "jürgen"] {
-            assert_eq!(read(&write(name)).unwrap(), name);
+            assert_eq!(unescape(&escape(name)).unwrap(), name);
         }
         for bad in ["", "=", "=2c", "a=2", "a=00b", "a,b", "a\0b", "=="] {
-            assert!(read(bad).is_err(), "{bad:?}");
+            assert!(unescape(bad).is_err(), "{bad:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! SCRAM (RFC 5802, RFC 7677): both sides prove that they know the password, and neither says it.
+//! SCRAM (RFC 5802, RFC 7677): both sides prove that they know the password, and neither sends it.
 //!
 //! ```text
 //! C: n,,n=user,r=nonce                      client-first
@@ -7,15 +7,15 @@
 //! S: v=signature                            server-final; the client answers with an empty message
 //! ```
 //!
-//! This file knows the messages and their order. Extensions that are optional are passed over, as the RFC wants it; one
-//! that is mandatory (`m=`), and a known attribute in a wrong place, are refused.
+//! Optional extensions are ignored, as the RFC requires. A mandatory extension (`m=`) and a known attribute in a wrong
+//! place are rejected.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::custom::readable;
-use super::hash::{ScramHash, same, xor};
+use super::hash::{ScramHash, constant_time_eq, xor};
 use super::keys::{MAX_ITERATIONS, MAX_LEN, MIN_ITERATIONS, ScramKeys, number, prepare};
 use super::{
     ClientExchange, Mechanism, SaslError, ServerExchange, ServerStep, decode_base64, encode_base64, saslname,
@@ -23,24 +23,25 @@ use super::{
 use crate::token::{AuthQuestion, AuthVerdict};
 use crate::{ChannelBinding, Secret};
 
-/// The longest message that is taken from the other side, in octets.
-const MESSAGE: usize = 4096;
+/// The longest message that is accepted from the peer, in bytes.
+const MAX_MESSAGE: usize = 4096;
 
-/// Who authenticates, and what with.
-pub(super) struct Who {
+/// The identity that authenticates, and its password.
+pub(super) struct Identity {
     pub(super) authorization: String,
     pub(super) username: String,
     pub(super) password: Secret<Vec<u8>>,
 }
 
-/// What the client knows of channel binding.
+/// The channel binding flag of client-first (RFC 5802 §7, `gs2-cbind-flag`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flag {
-    /// `n`: this exchange is bound to nothing, and need not be.
+pub(super) enum BindingFlag {
+    /// `n`: the client does not use a channel binding.
     Unbound,
-    /// `y`: it could have been bound, and the server did not offer that. A server that did knows what happened.
+    /// `y`: the client supports channel binding, and the server did not offer it. A server that did offer it detects
+    /// that an attacker removed the offer.
     NotOffered,
-    /// `p`: it is bound.
+    /// `p`: the client uses a channel binding.
     Bound,
 }
 
@@ -48,7 +49,7 @@ pub(super) struct Client {
     mechanism: Mechanism,
     hash: ScramHash,
     nonce: String,
-    /// gs2-header and what the channel gives: what `c=` holds.
+    /// The gs2-header and the channel binding: the value of `c=`.
     binding: Secret<Vec<u8>>,
     /// client-first-message-bare
     bare: Secret<Vec<u8>>,
@@ -57,26 +58,26 @@ pub(super) struct Client {
 }
 
 enum ClientState {
-    /// Nothing was said.
+    /// Nothing was sent. The value is client-first.
     Start(Result<Secret<Vec<u8>>, SaslError>),
-    /// client-first was said.
+    /// client-first was sent.
     First,
-    /// client-final was said: the signature that the server must know.
+    /// client-final was sent. The value is the signature that the server must send.
     Final(Secret<Vec<u8>>),
-    /// The server has proved itself.
+    /// The server has proved that it knows the password.
     Proved,
-    /// The server gave a reason why not.
-    Refused(String),
-    /// Nothing more is said.
-    Broken,
+    /// The server rejected the client, for this reason.
+    Rejected(String),
+    /// The exchange has failed.
+    Failed,
 }
 
 impl Client {
     pub(super) fn new(
         (mechanism, hash): (Mechanism, ScramHash),
-        who: Who,
+        identity: Identity,
         nonce: String,
-        flag: Flag,
+        flag: BindingFlag,
         channel: &ChannelBinding,
     ) -> Self {
         let mut client = Self {
@@ -86,50 +87,50 @@ impl Client {
             binding: Secret::new(Vec::new()),
             bare: Secret::new(Vec::new()),
             password: Secret::new(Vec::new()),
-            state: ClientState::Broken,
+            state: ClientState::Failed,
         };
-        client.state = ClientState::Start(client.begin(who, flag, channel));
+        client.state = ClientState::Start(client.begin(identity, flag, channel));
         client
     }
 
-    /// client-first, and what has to be remembered of it.
+    /// Creates client-first, and keeps what is needed of it.
     fn begin(
         &mut self,
-        who: Who,
-        flag: Flag,
+        identity: Identity,
+        flag: BindingFlag,
         channel: &ChannelBinding,
     ) -> Result<Secret<Vec<u8>>, SaslError> {
         let unwritable = |_| SaslError::UnencodableCredentials;
-        let password = core::str::from_utf8(who.password.expose()).map_err(unwritable)?;
+        let password = core::str::from_utf8(identity.password.expose()).map_err(unwritable)?;
         let password = prepare(password)?;
         self.password = Secret::from(password.expose().as_bytes());
-        let username = prepare(&who.username)?;
+        let username = prepare(&identity.username)?;
         let mut header = match (flag, channel.name()) {
-            (Flag::Unbound, _) => String::from("n,"),
-            (Flag::NotOffered, _) => String::from("y,"),
-            (Flag::Bound, Some(name)) => alloc::format!("p={name},"),
-            (Flag::Bound, None) => return Err(SaslError::UnencodableCredentials),
+            (BindingFlag::Unbound, _) => String::from("n,"),
+            (BindingFlag::NotOffered, _) => String::from("y,"),
+            (BindingFlag::Bound, Some(name)) => alloc::format!("p={name},"),
+            (BindingFlag::Bound, None) => return Err(SaslError::UnencodableCredentials),
         };
-        if !who.authorization.is_empty() {
+        if !identity.authorization.is_empty() {
             header.push_str("a=");
-            header.push_str(&saslname::write(prepare(&who.authorization)?.expose()));
+            header.push_str(&saslname::escape(prepare(&identity.authorization)?.expose()));
         }
         header.push(',');
         self.bare = Secret::new(
-            alloc::format!("n={},r={}", saslname::write(username.expose()), self.nonce).into_bytes(),
+            alloc::format!("n={},r={}", saslname::escape(username.expose()), self.nonce).into_bytes(),
         );
         let first = Secret::new([header.as_bytes(), self.bare.expose()].concat());
         let mut binding = header.into_bytes();
-        if flag == Flag::Bound {
+        if flag == BindingFlag::Bound {
             binding.extend_from_slice(channel.bytes());
         }
         self.binding = Secret::new(binding);
         Ok(first)
     }
 
-    /// Reads server-first and proves the password.
+    /// Parses server-first and creates client-final, which proves the password.
     fn prove(&mut self, server_first: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
-        let (nonce, salt, iterations) = read_server_first(server_first)?;
+        let (nonce, salt, iterations) = parse_server_first(server_first)?;
         if nonce.strip_prefix(self.nonce.as_str()).is_none_or(str::is_empty) {
             return Err(SaslError::NonceMismatch);
         }
@@ -142,16 +143,16 @@ impl Client {
             [b"c=", encode_base64(self.binding.expose()).expose().as_slice(), b",r=", nonce.as_bytes()]
                 .concat(),
         );
-        let said: [&[u8]; 5] = [self.bare.expose(), b",", server_first, b",", message.expose()];
-        let proof = xor(client_key.expose(), self.hash.hmac(stored_key.expose(), &said).expose());
-        self.state = ClientState::Final(self.hash.hmac(server_key.expose(), &said));
+        let auth_message: [&[u8]; 5] = [self.bare.expose(), b",", server_first, b",", message.expose()];
+        let proof = xor(client_key.expose(), self.hash.hmac(stored_key.expose(), &auth_message).expose());
+        self.state = ClientState::Final(self.hash.hmac(server_key.expose(), &auth_message));
         message = Secret::new(
             [message.expose().as_slice(), b",p=", encode_base64(proof.expose()).expose().as_slice()].concat(),
         );
         Ok(message)
     }
 
-    /// Reads server-final: the server knows the password as well, or says why it refuses.
+    /// Parses server-final: the server proves that it knows the password, or rejects the client with a reason.
     fn check(&mut self, server_final: &[u8], signature: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
         let mut attributes = Attributes::of(server_final)?;
         let (name, value) = attributes.next()?;
@@ -159,13 +160,13 @@ impl Client {
             b'v' => {
                 let value = decode_base64(value.as_bytes())?;
                 attributes.only_extensions()?;
-                if !same(value.expose(), signature) {
+                if !constant_time_eq(value.expose(), signature) {
                     return Err(SaslError::ServerNotVerified);
                 }
                 self.state = ClientState::Proved;
             }
             b'e' => {
-                self.state = ClientState::Refused(readable(value));
+                self.state = ClientState::Rejected(readable(value));
             }
             _ => return Err(SaslError::Malformed),
         }
@@ -182,7 +183,7 @@ impl ClientExchange for Client {
         match core::mem::replace(&mut self.state, ClientState::First) {
             ClientState::Start(Ok(first)) => Ok(Some(first)),
             ClientState::Start(Err(error)) => {
-                self.state = ClientState::Broken;
+                self.state = ClientState::Failed;
                 Err(error)
             }
             other => {
@@ -193,7 +194,7 @@ impl ClientExchange for Client {
     }
 
     fn step(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
-        match core::mem::replace(&mut self.state, ClientState::Broken) {
+        match core::mem::replace(&mut self.state, ClientState::Failed) {
             ClientState::Start(first) => {
                 self.state = ClientState::First;
                 first
@@ -210,7 +211,7 @@ impl ClientExchange for Client {
 
     fn failure(&self) -> Option<&str> {
         match &self.state {
-            ClientState::Refused(reason) => Some(reason),
+            ClientState::Rejected(reason) => Some(reason),
             _ => None,
         }
     }
@@ -227,7 +228,7 @@ impl fmt::Debug for Client {
 }
 
 /// `[m=…,] r=nonce, s=salt, i=iterations [, extensions]`
-fn read_server_first(message: &[u8]) -> Result<(&str, Secret<Vec<u8>>, u32), SaslError> {
+fn parse_server_first(message: &[u8]) -> Result<(&str, Secret<Vec<u8>>, u32), SaslError> {
     let mut attributes = Attributes::of(message)?;
     let nonce = attributes.nonce()?;
     let salt = decode_base64(attributes.named(b's')?.as_bytes())?;
@@ -245,15 +246,14 @@ fn read_server_first(message: &[u8]) -> Result<(&str, Secret<Vec<u8>>, u32), Sas
 pub(super) struct Server {
     mechanism: Mechanism,
     hash: ScramHash,
-    /// Our part of the nonce.
+    /// The server's part of the nonce.
     nonce: String,
     channel: ChannelBinding,
-    /// Whether the `-PLUS` form was offered beside this one.
     plus_offered: PlusOffered,
     state: ServerState,
 }
 
-/// Whether a client that could bind itself was told that it can.
+/// Whether the server offered the `-PLUS` form of the mechanism.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PlusOffered {
     Yes,
@@ -263,18 +263,20 @@ pub(super) enum PlusOffered {
 enum ServerState {
     Start,
     /// The application is asked for the keys.
-    Asked(First),
-    /// server-first was said.
-    First(First, ScramKeys, Vec<u8>),
-    /// The client has proved itself; the application is asked whether it may.
+    KeysAsked(ClientFirst),
+    /// server-first was sent.
+    First(ClientFirst, ScramKeys, Vec<u8>),
+    /// The client has proved that it knows the password; the application is asked to authorize it. The value is
+    /// server-final.
     Proved(Vec<u8>),
-    /// server-final was said.
+    /// server-final was sent.
     Final,
-    Over,
+    /// The exchange is over.
+    Ended,
 }
 
-/// What is remembered of client-first.
-struct First {
+/// What the server needs of client-first.
+struct ClientFirst {
     header: Vec<u8>,
     bound: bool,
     authorization: String,
@@ -294,9 +296,9 @@ impl Server {
         Self { mechanism, hash, nonce, channel: channel.clone(), plus_offered, state: ServerState::Start }
     }
 
-    /// Reads client-first.
+    /// Parses client-first.
     fn first(&mut self, message: &[u8]) -> Result<ServerStep, SaslError> {
-        if message.len() > MESSAGE {
+        if message.len() > MAX_MESSAGE {
             return Err(SaslError::TooLong);
         }
         let message = core::str::from_utf8(message).map_err(|_| SaslError::Malformed)?;
@@ -308,33 +310,33 @@ impl Server {
             "n" => false,
             "y" => {
                 if self.plus_offered == PlusOffered::Yes {
-                    // The client did not see what we offered: somebody stands between (RFC 5802 §6).
-                    return Ok(self.refuse());
+                    // The client did not see the offer: an attacker has removed it (RFC 5802 §6).
+                    return Ok(self.reject());
                 }
                 false
             }
             _ => {
                 let name = flag.strip_prefix("p=").ok_or(SaslError::Malformed)?;
                 if self.channel.name() != Some(name) {
-                    return Ok(self.refuse());
+                    return Ok(self.reject());
                 }
                 true
             }
         };
         if bound != self.mechanism.uses_channel_binding() {
-            return Ok(self.refuse());
+            return Ok(self.reject());
         }
         let authorization = match authorization {
             "" => String::new(),
-            named => saslname::read(named.strip_prefix("a=").ok_or(SaslError::Malformed)?)?,
+            named => saslname::unescape(named.strip_prefix("a=").ok_or(SaslError::Malformed)?)?,
         };
         let mut attributes = Attributes::of(bare.as_bytes())?;
-        let username = saslname::read(attributes.named(b'n')?)?;
+        let username = saslname::unescape(attributes.named(b'n')?)?;
         let nonce = attributes.nonce()?;
         attributes.only_extensions()?;
         let username = prepare(&username).map_err(|_| SaslError::Malformed)?.expose().clone();
         let header = message.len() - bare.len();
-        self.state = ServerState::Asked(First {
+        self.state = ServerState::KeysAsked(ClientFirst {
             header: message.as_bytes().get(..header).unwrap_or_default().into(),
             bound,
             authorization,
@@ -345,15 +347,15 @@ impl Server {
         Ok(ServerStep::Ask(AuthQuestion::Keys { hash: self.hash, username }))
     }
 
-    /// Reads client-final.
+    /// Parses client-final and verifies the proof.
     fn proof(
         &mut self,
-        first: First,
+        first: ClientFirst,
         keys: &ScramKeys,
         server_first: &[u8],
         message: &[u8],
     ) -> Result<ServerStep, SaslError> {
-        // `p=` is the last of all: what stands before it is signed.
+        // `p=` is the last attribute; everything before it is signed.
         let at = memchr::memmem::rfind(message, b",p=").ok_or(SaslError::Malformed)?;
         let (signed, proof) = message.split_at(at);
         let mut attributes = Attributes::of(signed)?;
@@ -363,18 +365,18 @@ impl Server {
         let proof = decode_base64(proof.get(3..).unwrap_or_default())?;
         let channel = if first.bound { self.channel.bytes() } else { &[] };
         let expected = [first.header.as_slice(), channel].concat();
-        let said: [&[u8]; 5] = [&first.bare, b",", server_first, b",", signed];
-        let signature = self.hash.hmac(keys.stored_key.expose(), &said);
+        let auth_message: [&[u8]; 5] = [&first.bare, b",", server_first, b",", signed];
+        let signature = self.hash.hmac(keys.stored_key.expose(), &auth_message);
         let client_key = xor(proof.expose(), signature.expose());
-        // All of it is computed, whichever part is wrong.
-        let right = same(binding.expose(), &expected)
-            & same(nonce.as_bytes(), first.nonce.as_bytes())
+        // Everything is computed, whichever part is wrong, so that the time tells nothing.
+        let right = constant_time_eq(binding.expose(), &expected)
+            & constant_time_eq(nonce.as_bytes(), first.nonce.as_bytes())
             & (proof.expose().len() == self.hash.output_len())
-            & same(self.hash.digest(client_key.expose()).expose(), keys.stored_key.expose())
+            & constant_time_eq(self.hash.digest(client_key.expose()).expose(), keys.stored_key.expose())
             & !keys.decoy;
-        let signature = self.hash.hmac(keys.server_key.expose(), &said);
+        let signature = self.hash.hmac(keys.server_key.expose(), &auth_message);
         if !right {
-            return Ok(self.refuse());
+            return Ok(self.reject());
         }
         let server_final = [b"v=", encode_base64(signature.expose()).expose().as_slice()].concat();
         self.state = ServerState::Proved(server_final);
@@ -384,8 +386,8 @@ impl Server {
         }))
     }
 
-    fn refuse(&mut self) -> ServerStep {
-        self.state = ServerState::Over;
+    fn reject(&mut self) -> ServerStep {
+        self.state = ServerState::Ended;
         ServerStep::Rejected
     }
 }
@@ -396,14 +398,16 @@ impl ServerExchange for Server {
     }
 
     fn step(&mut self, message: Option<&[u8]>) -> Result<ServerStep, SaslError> {
-        match (core::mem::replace(&mut self.state, ServerState::Over), message) {
+        match (core::mem::replace(&mut self.state, ServerState::Ended), message) {
             (ServerState::Start, None) => {
                 self.state = ServerState::Start;
                 Ok(ServerStep::Challenge(Vec::new()))
             }
             (ServerState::Start, Some(message)) => self.first(message),
-            (ServerState::First(first, keys, said), Some(message)) if message.len() <= MESSAGE => {
-                self.proof(first, &keys, &said, message)
+            (ServerState::First(first, keys, server_first), Some(message))
+                if message.len() <= MAX_MESSAGE =>
+            {
+                self.proof(first, &keys, &server_first, message)
             }
             (ServerState::First(..), Some(_)) => Err(SaslError::TooLong),
             (ServerState::Final, Some(b"")) => Ok(ServerStep::Accepted),
@@ -413,14 +417,15 @@ impl ServerExchange for Server {
     }
 
     fn answer(&mut self, verdict: AuthVerdict) -> ServerStep {
-        match (core::mem::replace(&mut self.state, ServerState::Over), verdict) {
+        match (core::mem::replace(&mut self.state, ServerState::Ended), verdict) {
             (_, AuthVerdict::Unavailable) => ServerStep::Unavailable,
-            (ServerState::Asked(first), AuthVerdict::Keys(keys)) if keys.hash == self.hash => {
+            (ServerState::KeysAsked(first), AuthVerdict::Keys(keys)) if keys.hash == self.hash => {
                 let salt = encode_base64(&keys.salt);
                 let salt = String::from_utf8_lossy(salt.expose());
-                let said = alloc::format!("r={},s={salt},i={}", first.nonce, keys.iterations).into_bytes();
-                self.state = ServerState::First(first, *keys, said.clone());
-                ServerStep::Challenge(said)
+                let server_first =
+                    alloc::format!("r={},s={salt},i={}", first.nonce, keys.iterations).into_bytes();
+                self.state = ServerState::First(first, *keys, server_first.clone());
+                ServerStep::Challenge(server_first)
             }
             (ServerState::Proved(server_final), AuthVerdict::Accept) => {
                 self.state = ServerState::Final;
@@ -444,7 +449,7 @@ struct Attributes<'m> {
 
 impl<'m> Attributes<'m> {
     fn of(message: &'m [u8]) -> Result<Self, SaslError> {
-        if message.len() > MESSAGE {
+        if message.len() > MAX_MESSAGE {
             return Err(SaslError::TooLong);
         }
         let message = core::str::from_utf8(message).map_err(|_| SaslError::Malformed)?;
@@ -489,7 +494,7 @@ impl<'m> Attributes<'m> {
         if nonce.bytes().all(|byte| byte.is_ascii_graphic()) { Ok(nonce) } else { Err(SaslError::Malformed) }
     }
 
-    /// Only what nobody knows may follow.
+    /// Only unknown extensions may follow.
     fn only_extensions(mut self) -> Result<(), SaslError> {
         while self.rest.is_some() {
             if b"acenimprsv".contains(&self.next()?.0) {
@@ -504,35 +509,36 @@ impl<'m> Attributes<'m> {
 mod tests {
     use super::*;
 
-    /// A whole exchange as an RFC prints it: client-first, server-first, client-final, server-final.
+    /// Replays an exchange of an RFC: client-first, server-first, client-final, server-final.
     fn replay(mechanism: Mechanism, hash: ScramHash, (nonce, more): (&str, &str), lines: [&str; 4]) {
-        let who = Who {
+        let identity = Identity {
             authorization: String::new(),
             username: "user".into(),
             password: Secret::from(&b"pencil"[..]),
         };
         let channel = ChannelBinding::None;
-        let mut client = Client::new((mechanism, hash), who, nonce.into(), Flag::Unbound, &channel);
+        let mut client =
+            Client::new((mechanism, hash), identity, nonce.into(), BindingFlag::Unbound, &channel);
         let mut server = Server::new((mechanism, hash), more.into(), &channel, PlusOffered::No);
         assert_eq!(client.initial_response().unwrap().unwrap().expose(), lines[0].as_bytes());
         assert!(matches!(server.step(Some(lines[0].as_bytes())), Ok(ServerStep::Ask(_))));
         let salt = lines[1].split_once("s=").unwrap().1.split_once(',').unwrap().0;
         let salt = decode_base64(salt.as_bytes()).unwrap();
         let keys = ScramKeys::derive(hash, "pencil", salt.expose(), 4096).unwrap();
-        let said = |step: ServerStep| match step {
-            ServerStep::Challenge(said) => String::from_utf8(said).unwrap(),
+        let challenge = |step: ServerStep| match step {
+            ServerStep::Challenge(text) => String::from_utf8(text).unwrap(),
             other => panic!("{other:?}"),
         };
-        assert_eq!(said(server.answer(AuthVerdict::Keys(alloc::boxed::Box::new(keys)))), lines[1]);
+        assert_eq!(challenge(server.answer(AuthVerdict::Keys(alloc::boxed::Box::new(keys)))), lines[1]);
         assert_eq!(client.step(lines[1].as_bytes()).unwrap().expose(), lines[2].as_bytes());
         assert!(matches!(server.step(Some(lines[2].as_bytes())), Ok(ServerStep::Ask(_))));
-        assert_eq!(said(server.answer(AuthVerdict::Accept)), lines[3]);
+        assert_eq!(challenge(server.answer(AuthVerdict::Accept)), lines[3]);
         assert!(client.step(lines[3].as_bytes()).unwrap().expose().is_empty() && client.is_done());
         assert!(matches!(server.step(Some(b"")), Ok(ServerStep::Accepted)));
     }
 
     #[test]
-    fn the_example_of_rfc_5802() {
+    fn replays_the_example_of_rfc_5802() {
         replay(
             Mechanism::ScramSha1,
             ScramHash::Sha1,
@@ -547,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_rfc_7677() {
+    fn replays_the_example_of_rfc_7677() {
         replay(
             Mechanism::ScramSha256,
             ScramHash::Sha256,

@@ -3,11 +3,11 @@
 use super::context::tests::bound;
 use super::*;
 
-/// Beyond ASCII where SCRAM can carry that.
+/// Not ASCII, if SCRAM supports that.
 const USER: &str = if cfg!(feature = "saslprep") { "jürgen" } else { "jorgen" };
 const PASSWORD: &str = if cfg!(feature = "saslprep") { "pass wörd" } else { "pass word" };
 
-/// Runs both sides against each other; what the server asks is given to `verdict`.
+/// Runs both sides against each other. `verdict` answers the server's questions.
 fn converse(
     mechanism: Mechanism,
     credentials: Credentials,
@@ -79,7 +79,7 @@ fn expected(question: &AuthQuestion) -> AuthVerdict {
 }
 
 #[test]
-fn both_roles_agree_in_every_mechanism() {
+fn both_roles_complete_every_mechanism() {
     for mechanism in Mechanism::ALL {
         for initial_response in [false, true] {
             let (client, accepted) = converse(mechanism, credentials(mechanism), initial_response, expected);
@@ -90,7 +90,7 @@ fn both_roles_agree_in_every_mechanism() {
 }
 
 #[test]
-fn a_refused_token_ends_with_the_servers_reason() {
+fn a_rejected_token_ends_with_the_servers_reason() {
     for mechanism in [Mechanism::XOAuth2, Mechanism::OAuthBearer] {
         let (client, accepted) = converse(mechanism, credentials(mechanism), true, |_| AuthVerdict::Reject);
         assert!(!accepted);
@@ -99,7 +99,7 @@ fn a_refused_token_ends_with_the_servers_reason() {
 }
 
 #[test]
-fn a_challenge_after_the_end_is_an_error_and_says_nothing() {
+fn rejects_a_challenge_after_the_end() {
     for mechanism in Mechanism::ALL {
         let mut client =
             client_exchange(mechanism, credentials(mechanism), &mut bound(1), Mechanisms::all()).unwrap();
@@ -108,12 +108,12 @@ fn a_challenge_after_the_end_is_an_error_and_says_nothing() {
         for _ in 0..4 {
             refused |= client.step(b"again").is_err();
         }
-        assert!(refused, "{mechanism} answers for ever");
+        assert!(refused, "{mechanism} never ends");
     }
 }
 
 #[test]
-fn a_nul_cannot_shift_the_fields() {
+fn rejects_nul_and_other_separators_in_names() {
     let mut client = client_exchange(
         Mechanism::Plain,
         Credentials::password("al\0ice", &b"x"[..]),
@@ -158,7 +158,7 @@ fn debug_shows_no_secret() {
 }
 
 #[test]
-fn the_strongest_fitting_mechanism_is_chosen() {
+fn chooses_the_strongest_fitting_mechanism() {
     let offered = Mechanisms::NONE.with(Mechanism::Login).with(Mechanism::Plain).with(Mechanism::XOAuth2);
     let password = Credentials::password("u", &b"p"[..]);
     assert_eq!(offered.choose(Mechanisms::all(), &password), Some(Mechanism::Plain));
@@ -167,9 +167,9 @@ fn the_strongest_fitting_mechanism_is_chosen() {
     assert_eq!(only_login.choose(Mechanisms::all(), &Credentials::bearer("u", "t")), None);
 }
 
-/// A name or password that SCRAM cannot carry fails before anything is said, in place of being another one.
+/// Otherwise the client would authenticate with another name or password.
 #[test]
-fn what_scram_cannot_carry_is_not_said() {
+fn scram_sends_nothing_that_saslprep_rejects() {
     let beyond = if cfg!(feature = "saslprep") { "a\u{7}b" } else { "jürgen" };
     for mechanism in [Mechanism::ScramSha1, Mechanism::ScramSha256Plus] {
         for (name, password) in [(beyond, "good"), ("good", beyond)] {
@@ -183,7 +183,7 @@ fn what_scram_cannot_carry_is_not_said() {
             );
             assert!(!client.is_done());
         }
-        // A server takes such a name for nobody's.
+        // No user has such a name.
         let first = alloc::format!("n,,n={beyond},r=abc");
         let mut server = server_exchange(mechanism, &mut bound(2), Mechanisms::NONE).unwrap();
         let step = server.step(Some(first.as_bytes()));
@@ -191,26 +191,26 @@ fn what_scram_cannot_carry_is_not_said() {
     }
 }
 
-/// A server computes for somebody whom nobody knows what it computes for everybody, step by step.
+/// The computations for a decoy and for real keys are the same, step by step.
 #[test]
-fn a_name_that_nobody_has_costs_the_same_work() {
+fn an_unknown_user_costs_the_same_work() {
     let secret = Secret::new(alloc::vec![7; 32]);
     for mechanism in Mechanism::ALL.into_iter().filter(|mechanism| mechanism.hash().is_some()) {
         let hash = mechanism.hash().unwrap();
-        let known = || ScramKeys::derive(hash, PASSWORD, b"sixteen octets!!", MIN_ITERATIONS).unwrap();
-        let nobody = || ScramKeys::decoy(hash, &secret, "nobody", MIN_ITERATIONS, 16);
+        let known = || ScramKeys::derive(hash, PASSWORD, b"sixteen bytes!!!", MIN_ITERATIONS).unwrap();
+        let unknown = || ScramKeys::decoy(hash, &secret, "nobody", MIN_ITERATIONS, 16);
         let flag = if mechanism.uses_channel_binding() { "p=tls-exporter" } else { "n" };
         let work = |keys: ScramKeys, name: &str, proof: usize| {
             let mut server = server_exchange(mechanism, &mut bound(2), Mechanisms::all()).unwrap();
             let first = alloc::format!("{flag},,n={name},r=abc");
             super::hash::work::take();
             let _ = server.step(Some(first.as_bytes())).unwrap();
-            let ServerStep::Challenge(said) = server.answer(AuthVerdict::Keys(Box::new(keys))) else {
+            let ServerStep::Challenge(challenge) = server.answer(AuthVerdict::Keys(Box::new(keys))) else {
                 panic!("{mechanism} asks for keys")
             };
             let asked = super::hash::work::take();
-            let said = String::from_utf8(said).unwrap();
-            let nonce = said.split_once(",s=").unwrap().0;
+            let challenge = String::from_utf8(challenge).unwrap();
+            let nonce = challenge.split_once(",s=").unwrap().0;
             let proof = encode_base64(&alloc::vec![1; proof]);
             let last = [b"c=biws,", nonce.as_bytes(), b",p=", proof.expose()].concat();
             let step = server.step(Some(&last)).unwrap();
@@ -218,7 +218,7 @@ fn a_name_that_nobody_has_costs_the_same_work() {
             (asked, super::hash::work::take())
         };
         for proof in [hash.output_len(), 1] {
-            let (real, decoy) = (work(known(), "anyone", proof), work(nobody(), "nobody", proof));
+            let (real, decoy) = (work(known(), "anyone", proof), work(unknown(), "nobody", proof));
             assert_eq!(real, decoy, "{mechanism}");
             assert!(!real.1.is_empty() && real.0.is_empty(), "{mechanism}: {real:?}");
         }

@@ -1,4 +1,4 @@
-//! Where each rule of SASL, secrets and tokens begins and ends: one octet on either side, in both roles.
+//! The boundaries of each rule of SASL, secrets and tokens: the last accepted and the first rejected value, in both roles.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::cell::Cell;
@@ -26,12 +26,12 @@ fn server(mechanism: Mechanism) -> Box<dyn ServerExchange> {
     sasl::server_exchange(mechanism, &mut session(2), Mechanisms::all()).unwrap()
 }
 
-/// What a client says first.
-fn said(mechanism: Mechanism, credentials: Credentials) -> Result<Vec<u8>, SaslError> {
+/// Returns the client's first message.
+fn first_message(mechanism: Mechanism, credentials: Credentials) -> Result<Vec<u8>, SaslError> {
     client(mechanism, credentials).initial_response().map(|first| first.unwrap().expose().clone())
 }
 
-/// What a server asks of a client's first message.
+/// Returns what a server asks about a client's first message.
 fn asked(mechanism: Mechanism, message: &[u8]) -> Result<AuthQuestion, SaslError> {
     match server(mechanism).step(Some(message))? {
         ServerStep::Ask(question) => Ok(question),
@@ -40,8 +40,8 @@ fn asked(mechanism: Mechanism, message: &[u8]) -> Result<AuthQuestion, SaslError
 }
 
 #[test]
-fn a_visitors_trace_has_255_characters_and_none_that_moves_a_cursor() {
-    let anonymous = |trace: &str| said(Mechanism::Anonymous, Credentials::anonymous(trace));
+fn anonymous_trace_has_at_most_255_characters_and_no_control_characters() {
+    let anonymous = |trace: &str| first_message(Mechanism::Anonymous, Credentials::anonymous(trace));
     let longest = "ü".repeat(255);
     assert_eq!(anonymous(&longest).unwrap(), longest.as_bytes());
     assert!(asked(Mechanism::Anonymous, longest.as_bytes()).is_ok());
@@ -51,21 +51,20 @@ fn a_visitors_trace_has_255_characters_and_none_that_moves_a_cursor() {
     }
 }
 
-/// Of EXTERNAL the application is asked what the channel has proved, of ANONYMOUS whether visitors are let in: whoever
-/// mixes the two up lets visitors be anybody.
+/// An application that mixed up the two questions would let anonymous users act as any user.
 #[test]
-fn a_visitor_is_not_who_the_channel_has_proved() {
-    let visitor = asked(Mechanism::Anonymous, b"root").unwrap();
-    assert!(matches!(visitor, AuthQuestion::Verify(Credentials::Anonymous { trace }) if trace == "root"));
+fn anonymous_and_external_ask_different_questions() {
+    let anonymous = asked(Mechanism::Anonymous, b"root").unwrap();
+    assert!(matches!(anonymous, AuthQuestion::Verify(Credentials::Anonymous { trace }) if trace == "root"));
     let proved = asked(Mechanism::External, b"root").unwrap();
     let AuthQuestion::Verify(Credentials::External { authorization }) = proved else { panic!("{proved:?}") };
     assert_eq!(authorization, "root");
 }
 
 #[test]
-fn a_name_whose_rights_are_asked_for_has_1024_octets() {
+fn external_identity_has_at_most_1024_bytes() {
     let external =
-        |name: &str| said(Mechanism::External, Credentials::External { authorization: name.into() });
+        |name: &str| first_message(Mechanism::External, Credentials::External { authorization: name.into() });
     let longest = "x".repeat(1024);
     assert_eq!(external(&longest).unwrap(), longest.as_bytes());
     let question = asked(Mechanism::External, longest.as_bytes()).unwrap();
@@ -79,9 +78,9 @@ fn a_name_whose_rights_are_asked_for_has_1024_octets() {
 }
 
 #[test]
-fn tokens_are_visible_ascii() {
+fn access_tokens_are_printable_ascii() {
     for mechanism in [Mechanism::XOAuth2, Mechanism::OAuthBearer] {
-        let bearer = |name: &str, token: &str| said(mechanism, Credentials::bearer(name, token));
+        let bearer = |name: &str, token: &str| first_message(mechanism, Credentials::bearer(name, token));
         assert!(bearer("u", " ~").is_ok());
         for (name, token) in
             [("u", ""), ("u", "a\x1f"), ("u", "a\x7f"), ("u", "ü"), ("u\n", "t"), ("u\x01", "t")]
@@ -90,14 +89,17 @@ fn tokens_are_visible_ascii() {
         }
     }
     let bearer = || Credentials::bearer("a,b", "t");
-    assert_eq!(said(Mechanism::XOAuth2, bearer()).unwrap(), b"user=a,b\x01auth=Bearer t\x01\x01");
-    assert_eq!(said(Mechanism::OAuthBearer, bearer()).unwrap(), b"n,a=a=2Cb,\x01auth=Bearer t\x01\x01");
-    let nobody = said(Mechanism::OAuthBearer, Credentials::bearer("", "t")).unwrap();
-    assert_eq!(nobody, b"n,,\x01auth=Bearer t\x01\x01");
+    assert_eq!(first_message(Mechanism::XOAuth2, bearer()).unwrap(), b"user=a,b\x01auth=Bearer t\x01\x01");
+    assert_eq!(
+        first_message(Mechanism::OAuthBearer, bearer()).unwrap(),
+        b"n,a=a=2Cb,\x01auth=Bearer t\x01\x01"
+    );
+    let without_name = first_message(Mechanism::OAuthBearer, Credentials::bearer("", "t")).unwrap();
+    assert_eq!(without_name, b"n,,\x01auth=Bearer t\x01\x01");
 }
 
 #[test]
-fn messages_with_tokens_are_read_to_the_letter() {
+fn parses_oauth_messages_strictly() {
     let read = |mechanism, message: &[u8]| match asked(mechanism, message) {
         Ok(AuthQuestion::Verify(Credentials::Bearer { username, token })) => {
             Some((username, token.expose().clone()))
@@ -133,16 +135,18 @@ fn messages_with_tokens_are_read_to_the_letter() {
 }
 
 #[test]
-fn a_refused_token_is_told_once_and_no_answer_helps() {
-    for (mechanism, reason, confession) in [
+fn a_rejected_token_is_explained_once_and_stays_rejected() {
+    for (mechanism, reason, last_message) in [
         (Mechanism::XOAuth2, &br#"{"status":"401","schemes":"bearer"}"#[..], &b""[..]),
         (Mechanism::OAuthBearer, br#"{"status":"invalid_token"}"#, b"\x01"),
     ] {
         for verdict in [AuthVerdict::Reject, keys()] {
             let mut server = server(mechanism);
-            let first = said(mechanism, Credentials::bearer("u", "t")).unwrap();
+            let first = first_message(mechanism, Credentials::bearer("u", "t")).unwrap();
             assert!(matches!(server.step(Some(&first)), Ok(ServerStep::Ask(_))));
-            assert!(matches!(server.answer(verdict), ServerStep::Challenge(told) if told == reason));
+            assert!(
+                matches!(server.answer(verdict), ServerStep::Challenge(reason_sent) if reason_sent == reason)
+            );
             assert!(matches!(server.step(Some(&first)), Ok(ServerStep::Rejected)), "{mechanism}");
         }
         let mut server = server(mechanism);
@@ -152,10 +156,10 @@ fn a_refused_token_is_told_once_and_no_answer_helps() {
         client.initial_response().unwrap();
         assert!(client.is_done() && client.failure().is_none());
         let long = [b'x'; 5000];
-        assert_eq!(client.step(&long).unwrap().expose(), confession);
+        assert_eq!(client.step(&long).unwrap().expose(), last_message);
         assert!(!client.is_done() && client.failure().unwrap().len() == 4096);
         assert_eq!(client.step(b"more").unwrap_err(), SaslError::AlreadyFinished);
-        assert_eq!(client.failure().unwrap().len(), 4096, "the first reason is the one that counts");
+        assert_eq!(client.failure().unwrap().len(), 4096, "the first reason is kept");
     }
 }
 
@@ -165,7 +169,7 @@ fn keys() -> AuthVerdict {
 }
 
 #[test]
-fn keys_answer_no_other_question() {
+fn scram_keys_answer_no_other_question() {
     for mechanism in [Mechanism::Plain, Mechanism::Login, Mechanism::External, Mechanism::Anonymous] {
         assert!(matches!(server(mechanism).answer(keys()), ServerStep::Rejected), "{mechanism}");
         assert!(matches!(server(mechanism).answer(AuthVerdict::Reject), ServerStep::Rejected));
@@ -175,10 +179,13 @@ fn keys_answer_no_other_question() {
 }
 
 #[test]
-fn a_nul_stands_in_no_field_of_plain() {
+fn plain_rejects_nul_and_empty_fields() {
     let plain = |authorization: &str, username: &str, password: &[u8]| {
         let (authorization, username) = (authorization.into(), username.into());
-        said(Mechanism::Plain, Credentials::Password { authorization, username, password: password.into() })
+        first_message(
+            Mechanism::Plain,
+            Credentials::Password { authorization, username, password: password.into() },
+        )
     };
     assert_eq!(plain("z", "u", b"p").unwrap(), b"z\0u\0p");
     for (authorization, username, password) in
@@ -200,7 +207,7 @@ fn a_nul_stands_in_no_field_of_plain() {
 }
 
 #[test]
-fn login_takes_a_name_and_a_password_and_neither_is_empty() {
+fn login_rejects_an_empty_name_or_password() {
     let mut server = server(Mechanism::Login);
     assert!(matches!(server.step(None), Ok(ServerStep::Challenge(prompt)) if prompt == b"Username:"));
     assert_eq!(server.step(Some(b"")).unwrap_err(), SaslError::Malformed);
@@ -210,24 +217,24 @@ fn login_takes_a_name_and_a_password_and_neither_is_empty() {
     let mut client = client(Mechanism::Login, Credentials::password("u", &b"p"[..]));
     assert!(client.initial_response().unwrap().is_none());
     assert_eq!(client.step(b"Username:").unwrap().expose(), b"u");
-    assert!(!client.is_done(), "a name proves nothing");
+    assert!(!client.is_done(), "the password was not sent yet");
     assert_eq!(client.step(b"Password:").unwrap().expose(), b"p");
     assert!(client.is_done());
     assert_eq!(client.step(b"Password:").unwrap_err(), SaslError::AlreadyFinished);
 }
 
 #[test]
-fn names_and_passwords_of_scram_have_1024_octets() {
+fn scram_names_and_passwords_have_at_most_1024_bytes() {
     for (name, password, fits) in [(1024, 1, true), (1025, 1, false), (1, 1024, true), (1, 1025, false)] {
         let credentials = Credentials::password("u".repeat(name), "p".repeat(password).into_bytes());
-        assert_eq!(said(Mechanism::ScramSha256, credentials).is_ok(), fits, "{name} {password}");
+        assert_eq!(first_message(Mechanism::ScramSha256, credentials).is_ok(), fits, "{name} {password}");
         let message = format!("n,,n={},r=abc", "u".repeat(name));
         assert_eq!(asked(Mechanism::ScramSha256, message.as_bytes()).is_ok(), fits || name == 1);
     }
 }
 
 #[test]
-fn messages_of_scram_have_4096_octets() {
+fn scram_client_messages_have_at_most_4096_bytes() {
     let first = |len: usize| {
         let begin = "n,,n=u,r=";
         format!("{begin}{}", "x".repeat(len - begin.len())).into_bytes()
@@ -245,7 +252,7 @@ fn messages_of_scram_have_4096_octets() {
 }
 
 #[test]
-fn the_servers_messages_of_scram_have_4096_octets_too() {
+fn scram_server_messages_have_at_most_4096_bytes() {
     let answer = |len: usize| {
         let mut client = client(Mechanism::ScramSha1, Credentials::password("u", &b"p"[..]));
         let first = String::from_utf8(client.initial_response().unwrap().unwrap().expose().clone()).unwrap();
@@ -256,7 +263,7 @@ fn the_servers_messages_of_scram_have_4096_octets_too() {
 }
 
 #[test]
-fn attributes_of_scram_are_letters() {
+fn scram_attributes_have_one_letter_and_a_value() {
     assert!(asked(Mechanism::ScramSha256, b"n,,n=u,r=abc,x=y").is_ok());
     for bad in ["1=y", "-=y", "xx=y", "=y", "x=", "x"] {
         let message = format!("n,,n=u,r=abc,{bad}");
@@ -268,9 +275,8 @@ fn attributes_of_scram_are_letters() {
     }
 }
 
-/// Whoever is not asked for an initial response says the same in answer to the first, empty challenge.
 #[test]
-fn the_first_message_can_be_an_answer() {
+fn answers_an_empty_challenge_with_the_initial_response() {
     let all: [(Mechanism, fn() -> Credentials); 4] = [
         (Mechanism::ScramSha256Plus, || Credentials::password("u", &b"p"[..])),
         (Mechanism::Plain, || Credentials::password("u", &b"p"[..])),
@@ -278,39 +284,39 @@ fn the_first_message_can_be_an_answer() {
         (Mechanism::Anonymous, || Credentials::anonymous("u")),
     ];
     for (mechanism, credentials) in all {
-        let first = said(mechanism, credentials()).unwrap();
+        let first = first_message(mechanism, credentials()).unwrap();
         let mut client = client(mechanism, credentials());
         assert_eq!(*client.step(b"").unwrap().expose(), first, "{mechanism}");
-        assert!(client.initial_response().ok().flatten().is_none(), "it is said once");
+        assert!(client.initial_response().ok().flatten().is_none(), "it is sent once");
     }
 }
 
 /// Runs SCRAM up to the application's second question.
-fn proof_given() -> Box<dyn ServerExchange> {
+fn server_with_valid_proof() -> Box<dyn ServerExchange> {
     let mut client = client(Mechanism::ScramSha256, Credentials::password("user", &b"pencil"[..]));
     let mut server = server(Mechanism::ScramSha256);
     let first = client.initial_response().unwrap().unwrap();
     assert!(matches!(server.step(Some(first.expose())), Ok(ServerStep::Ask(AuthQuestion::Keys { .. }))));
-    let ServerStep::Challenge(said) = server.answer(keys()) else { panic!() };
-    let last = client.step(&said).unwrap();
+    let ServerStep::Challenge(challenge) = server.answer(keys()) else { panic!() };
+    let last = client.step(&challenge).unwrap();
     assert!(matches!(server.step(Some(last.expose())), Ok(ServerStep::Ask(AuthQuestion::Authorize { .. }))));
     server
 }
 
 #[test]
-fn an_application_that_cannot_tell_refuses_nobody_and_accepts_nobody() {
+fn an_unavailable_application_neither_accepts_nor_rejects() {
     let mut asked = server(Mechanism::ScramSha256);
     assert!(matches!(asked.step(Some(b"n,,n=u,r=abc")), Ok(ServerStep::Ask(_))));
     assert!(matches!(asked.answer(AuthVerdict::Unavailable), ServerStep::Unavailable));
     assert_eq!(asked.step(Some(b"")).unwrap_err(), SaslError::AlreadyFinished);
-    assert!(matches!(proof_given().answer(AuthVerdict::Unavailable), ServerStep::Unavailable));
-    assert!(matches!(proof_given().answer(AuthVerdict::Reject), ServerStep::Rejected));
+    assert!(matches!(server_with_valid_proof().answer(AuthVerdict::Unavailable), ServerStep::Unavailable));
+    assert!(matches!(server_with_valid_proof().answer(AuthVerdict::Reject), ServerStep::Rejected));
 }
 
 #[test]
-fn behind_the_servers_proof_the_client_says_nothing() {
+fn the_client_answers_the_servers_proof_with_an_empty_message() {
     for (answer, error) in [(&b"x"[..], Some(SaslError::Malformed)), (b"", None)] {
-        let mut server = proof_given();
+        let mut server = server_with_valid_proof();
         assert!(matches!(server.answer(AuthVerdict::Accept), ServerStep::Challenge(_)));
         match server.step(Some(answer)) {
             Ok(ServerStep::Accepted) => assert_eq!(error, None),
@@ -320,8 +326,8 @@ fn behind_the_servers_proof_the_client_says_nothing() {
     }
 }
 
-/// What the client makes of a salt of so many octets and these iterations.
-fn proved(salt: usize, iterations: u64) -> Result<(), SaslError> {
+/// Returns the client's reaction to a salt of this length and these iterations.
+fn answer_to(salt: usize, iterations: u64) -> Result<(), SaslError> {
     let mut client = client(Mechanism::ScramSha1, Credentials::password("u", &b"p"[..]));
     let first = String::from_utf8(client.initial_response()?.unwrap().expose().clone()).unwrap();
     let nonce = first.split_once("r=").unwrap().1;
@@ -330,18 +336,18 @@ fn proved(salt: usize, iterations: u64) -> Result<(), SaslError> {
 }
 
 #[test]
-fn a_server_may_ask_for_so_much_computing_and_no_more() {
+fn limits_the_iterations_and_salt_of_a_server() {
     let least = u64::from(MIN_ITERATIONS);
-    assert_eq!(proved(1, least), Ok(()));
-    assert_eq!(proved(1, least - 1), Err(SaslError::IterationCount));
-    assert_eq!(proved(1, u64::from(MAX_ITERATIONS) + 1), Err(SaslError::IterationCount));
-    assert_eq!(proved(1, u64::MAX), Err(SaslError::IterationCount));
-    assert_eq!(proved(1024, least), Ok(()));
-    assert_eq!(proved(1025, least), Err(SaslError::Malformed));
+    assert_eq!(answer_to(1, least), Ok(()));
+    assert_eq!(answer_to(1, least - 1), Err(SaslError::IterationCount));
+    assert_eq!(answer_to(1, u64::from(MAX_ITERATIONS) + 1), Err(SaslError::IterationCount));
+    assert_eq!(answer_to(1, u64::MAX), Err(SaslError::IterationCount));
+    assert_eq!(answer_to(1024, least), Ok(()));
+    assert_eq!(answer_to(1025, least), Err(SaslError::Malformed));
 }
 
 #[test]
-fn salts_that_are_kept_have_1_to_64_octets() {
+fn stored_salts_have_1_to_64_bytes() {
     for (len, fits) in [(0, false), (1, true), (64, true), (65, false)] {
         let keys = ScramKeys::derive(ScramHash::Sha1, "p", &vec![7; len], MIN_ITERATIONS);
         assert_eq!(keys.is_ok(), fits, "{len}");
@@ -355,7 +361,7 @@ fn salts_that_are_kept_have_1_to_64_octets() {
 }
 
 #[test]
-fn decoys_look_like_keys_within_the_limits_and_prove_nobody() {
+fn decoys_look_like_real_keys() {
     let secret = Secret::new(vec![7; 32]);
     let decoy = |iterations, salt| ScramKeys::decoy(ScramHash::Sha256, &secret, "eve", iterations, salt);
     let shape = |keys: &ScramKeys| {
@@ -372,16 +378,15 @@ fn decoys_look_like_keys_within_the_limits_and_prove_nobody() {
 }
 
 #[test]
-fn the_hash_of_the_keys_is_that_of_the_mechanism() {
+fn rejects_keys_of_another_hash() {
     let mut server = server(Mechanism::ScramSha1);
     assert!(matches!(server.step(Some(b"n,,n=u,r=abc")), Ok(ServerStep::Ask(_))));
-    assert!(matches!(server.answer(keys()), ServerStep::Rejected), "they are of another");
+    assert!(matches!(server.answer(keys()), ServerStep::Rejected), "the keys have another hash");
     assert_eq!(ScramHash::Sha1.output_len() + ScramHash::Sha256.output_len(), 20 + 32);
 }
 
-/// Which mechanisms stand in a set, and what can be asked of one.
 #[test]
-fn sets_of_mechanisms_are_sets() {
+fn sets_of_mechanisms_hold_each_once_in_order() {
     let mut set = Mechanisms::NONE;
     assert!(set.is_empty());
     set.insert(Mechanism::Plain);
@@ -406,9 +411,8 @@ fn sets_of_mechanisms_are_sets() {
     assert_eq!(Mechanism::from_name(b"PLAI"), None);
 }
 
-/// In each mechanism the exchange says which it is, and `Debug` how far it has come.
 #[test]
-fn exchanges_know_their_mechanism() {
+fn exchanges_report_their_mechanism_and_progress() {
     for mechanism in Mechanism::ALL {
         let credentials = [
             Credentials::password("u", &b"p"[..]),
@@ -432,9 +436,8 @@ fn exchanges_know_their_mechanism() {
     assert!(wrong.is_none());
 }
 
-/// What nobody may show, and what is shown in its place.
 #[test]
-fn questions_show_their_kind() {
+fn debug_of_questions_shows_their_kind_only() {
     let mut tokens = TokenIssuer::new();
     let request = StartTlsRequest::new(tokens.issue());
     assert!(tokens.is_newest(request.token()));
@@ -466,7 +469,7 @@ fn questions_show_their_kind() {
     }
 }
 
-/// A value that tells when it is wiped.
+/// Counts how often it is wiped.
 struct Spy(Rc<Cell<u32>>);
 
 impl Zeroize for Spy {
@@ -488,7 +491,7 @@ fn a_secret_is_wiped_when_it_is_dropped() {
 }
 
 #[test]
-fn the_channel_says_what_it_is_worth() {
+fn a_channel_reports_its_binding_and_verification() {
     assert!(Secure::trusted_local().is_verified() && Secure::tls(ChannelBinding::None).is_verified());
     assert!(!Secure::trusted_local().unverified().is_verified());
     for (binding, name, bytes) in [
@@ -501,9 +504,8 @@ fn the_channel_says_what_it_is_worth() {
     }
 }
 
-/// What can exist on a channel does, and nothing else.
 #[test]
-fn each_channel_lets_its_own_things_exist() {
+fn each_channel_allows_its_own_values_only() {
     assert_eq!((Cleartext::auth("token"), Cleartext::starttls("offer")), (None, Some("offer")));
     assert_eq!((Secure::auth("token"), Secure::starttls("offer")), (Some("token"), None));
     assert!(Cleartext.secure().is_none());
@@ -514,7 +516,7 @@ fn each_channel_lets_its_own_things_exist() {
 }
 
 #[test]
-fn what_cannot_be_chosen_says_why() {
+fn rejected_mechanisms_are_explained() {
     let none = |credentials: &Credentials| -> NoMechanism {
         let all = Mechanisms::all();
         let offered = Mechanisms::NONE.with(Mechanism::ScramSha1Plus).with(Mechanism::ScramSha1);
@@ -536,7 +538,7 @@ fn what_cannot_be_chosen_says_why() {
     );
     let offered = none(&Credentials::external()).offered();
     assert_eq!(offered.iter().count(), 2);
-    // Whoever has named a mechanism hears of it, also where it needs other credentials.
+    // A mechanism that the caller named is listed even if it needs other credentials.
     let named = Mechanisms::NONE.with(Mechanism::XOAuth2);
     let password = Credentials::password("u", &b"p"[..]);
     let error = sasl::choose_mechanism(
@@ -553,7 +555,7 @@ fn what_cannot_be_chosen_says_why() {
 }
 
 #[test]
-fn each_error_of_sasl_has_words_of_its_own() {
+fn each_sasl_error_has_its_own_text() {
     let all = [
         SaslError::Malformed,
         SaslError::AlreadyFinished,
