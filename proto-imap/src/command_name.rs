@@ -1,5 +1,6 @@
 //! Command names, and the start of every command line: `tag SP command-name` (RFC 9051 §9 `command`).
 
+use crate::grammar::owned::{Keeper, Shower, View, into_owned};
 use crate::grammar::primitive::{atom, crlf};
 use crate::grammar::{Context, Expected, Parsed, expected};
 use crate::tag::{Tag, tag};
@@ -158,6 +159,25 @@ impl fmt::Debug for UnparsedCommand<'_> {
 }
 
 impl core::error::Error for UnparsedCommand<'_> {}
+
+impl<'i> View<'i> for UnparsedCommand<'i> {
+    type Static = UnparsedCommand<'static>;
+
+    fn keep(self, keeper: &mut Keeper) -> Self::Static {
+        UnparsedCommand {
+            tag: self.tag.keep(keeper),
+            at: self.at,
+            why: self.why,
+            found: self.found.keep(keeper),
+        }
+    }
+
+    fn show(kept: Self::Static, shower: &mut Shower<'i>) -> Self {
+        Self { tag: View::show(kept.tag, shower), at: kept.at, why: kept.why, found: shower.bytes() }
+    }
+}
+
+into_owned!(UnparsedCommand);
 
 /// How much of a token is shown.
 const FOUND: usize = 32;

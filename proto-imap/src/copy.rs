@@ -1,5 +1,6 @@
 //! `COPY`, `UID COPY`, `MOVE` and `UID MOVE` (RFC 9051 §6.4.7, §6.4.8).
 
+use crate::grammar::owned::owned_struct;
 use crate::grammar::primitive::sp;
 use crate::grammar::{Context, Parsed};
 use crate::mailbox_name::MailboxName;
@@ -21,3 +22,5 @@ pub(crate) fn copy<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, CopyCommand<'i>>
     let (rest, mailbox) = mailbox(sp(rest, cx)?.0, cx)?;
     Ok((rest, CopyCommand { messages, mailbox }))
 }
+
+owned_struct!(CopyCommand { messages, mailbox });

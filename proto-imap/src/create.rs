@@ -4,6 +4,7 @@ use crate::flags::parse::flag;
 use crate::grammar::command_writer::{CommandSink, Writer, Written};
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::list_of;
+use crate::grammar::owned::owned_struct;
 use crate::grammar::primitive::{close, open, sp, word};
 use crate::grammar::{Context, Parsed, expected};
 use crate::list::MailboxAttribute;
@@ -64,3 +65,5 @@ impl<S: CommandSink> Writer<'_, S> {
         Ok(())
     }
 }
+
+owned_struct!(CreateCommand { mailbox, special_use });

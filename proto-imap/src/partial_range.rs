@@ -2,6 +2,7 @@
 
 use crate::grammar::command_writer::{ArgumentFault, CommandSink, Writer, Written, fault};
 use crate::grammar::number::nz_number;
+use crate::grammar::owned::plain;
 use crate::grammar::primitive::octet;
 use crate::grammar::sink::{Sink, number};
 use crate::grammar::{Context, Parsed, expected};
@@ -64,3 +65,5 @@ pub(crate) fn write_partial_range(page: PartialRange, out: &mut (impl Sink + ?Si
     out.put(sign);
     number(range.last().max(1).into(), out);
 }
+
+plain!(PartialRange);

@@ -1,5 +1,6 @@
 //! `RENAME` (RFC 9051 §6.3.6).
 
+use crate::grammar::owned::owned_struct;
 use crate::grammar::primitive::sp;
 use crate::grammar::{Context, Parsed};
 use crate::mailbox_name::MailboxName;
@@ -20,3 +21,5 @@ pub(crate) fn rename<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, RenameCommand<
     let (rest, to) = mailbox(sp(rest, cx)?.0, cx)?;
     Ok((rest, RenameCommand { from, to }))
 }
+
+owned_struct!(RenameCommand { from, to });

@@ -3,6 +3,7 @@
 use crate::grammar::command_writer::{ArgumentFault, CommandSink, Writer, Written, fault};
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::number::nz_number;
+use crate::grammar::owned::{owned_enum, owned_struct, plain};
 use crate::grammar::primitive::{octet, open, sp, spaces, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::sink::{Sink, number};
@@ -391,6 +392,12 @@ impl<S: CommandSink> Writer<'_, S> {
         Ok(())
     }
 }
+
+plain!(SectionItem);
+
+owned_struct!(Section { item, spec });
+
+owned_enum!(SectionText { Full, Header, HeaderFields(a), HeaderFieldsNot(a), Text, Mime, Other(a) });
 
 #[cfg(test)]
 mod tests {

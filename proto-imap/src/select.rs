@@ -5,6 +5,7 @@ use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::sealed::Sealed;
 use crate::grammar::lazy_list::{Element, one_or_more};
 use crate::grammar::number::{mod_sequence_value, nz_number};
+use crate::grammar::owned::{owned_enum, owned_struct};
 use crate::grammar::primitive::{close, open, sp, word};
 use crate::grammar::{Context, Parsed, expected};
 use crate::mailbox_name::MailboxName;
@@ -152,3 +153,9 @@ impl<'i> Element<'i> for SelectParameter<'i> {
         select_parameter(i, cx).ok()
     }
 }
+
+owned_struct!(SelectCommand { mailbox, parameters });
+
+owned_enum!(SelectParameter { CondStore, QResync(a) });
+
+owned_struct!(QResync { uid_validity, mod_sequence, known_uids, known_pairs });

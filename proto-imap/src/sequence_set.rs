@@ -8,6 +8,7 @@
 //! A range is never expanded. The command says whether the numbers are sequence numbers or UIDs.
 
 use crate::grammar::command_writer::{ArgumentFault, CommandSink, Writer, Written, fault};
+use crate::grammar::owned::{owned_struct, plain, plain_slice, view_enum};
 use crate::grammar::primitive::taken;
 use crate::grammar::{Parsed, expected};
 use crate::numbers::{NumberRange, Numbers};
@@ -443,6 +444,14 @@ fn sorted(set: SequenceSet<'_>) -> Vec<SequenceRange> {
     });
     ranges
 }
+
+plain!(SequenceNumber, SequenceRange);
+
+owned_struct!(SequenceSet { 0 });
+
+plain_slice!(SequenceRange);
+
+view_enum!(Source { Wire(a), Given(a), One(a), Numbers(a), Saved });
 
 #[cfg(test)]
 mod tests {

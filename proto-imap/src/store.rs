@@ -4,6 +4,7 @@ use crate::flags::FlagList;
 use crate::flags::parse::{bare_flags, settable_flags};
 use crate::grammar::command_writer::{CommandSink, Writer, Written};
 use crate::grammar::number::number64;
+use crate::grammar::owned::{owned_struct, plain};
 use crate::grammar::primitive::{close, open, sp, word};
 use crate::grammar::{Context, Parsed};
 use crate::sequence_set::{SequenceSet, sequence_set};
@@ -99,3 +100,7 @@ impl<S: CommandSink> Writer<'_, S> {
         self.flags(store.flags)
     }
 }
+
+plain!(StoreAction, StoreResponse);
+
+owned_struct!(StoreCommand { messages, unchanged_since, action, answer, flags });

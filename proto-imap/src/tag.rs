@@ -1,6 +1,7 @@
 //! Tags: they match a completion to its command (RFC 9051 §2.2.1). `tag = 1*<any ASTRING-CHAR except "+">`.
 
 use crate::grammar::characters::{TAG, is_tag_char, span};
+use crate::grammar::owned::owned_struct;
 use crate::grammar::{Parsed, expected};
 use core::fmt;
 
@@ -70,3 +71,5 @@ pub(crate) fn tag(i: &[u8]) -> Parsed<'_, Tag<'_>> {
         (tag, rest) => Ok((rest, Tag::checked(tag))),
     }
 }
+
+owned_struct!(Tag { 0 });

@@ -5,7 +5,7 @@
 //! types are written by [`encode`](crate::encode).
 
 pub use crate::append::AppendCommand;
-pub use crate::body_structure::owned::OwnedBodyStructure;
+pub use crate::body_structure::encoded::EncodedBodyStructure;
 pub use crate::body_structure::{
     BodyExtension, BodyPart, BodyStructure, Disposition, Multipart, Parameter, Parameters, PartContent,
 };
@@ -16,14 +16,15 @@ pub use crate::command_name::CommandName;
 pub use crate::copy::CopyCommand;
 pub use crate::create::CreateCommand;
 pub use crate::date_time::{Date, DateTime};
-pub use crate::envelope::owned::OwnedEnvelope;
+pub use crate::envelope::encoded::EncodedEnvelope;
 pub use crate::envelope::{Address, AddressList, Envelope};
 pub use crate::fetch::{FetchItem, FetchResponse};
 pub use crate::fetch_command::{FetchAttribute, FetchCommand, FetchModifier, Partial, Peek};
 pub use crate::flags::{Flag, FlagList, InvalidKeyword, Keyword};
 pub use crate::grammar::command_writer::NameEncoding;
+pub use crate::grammar::encoded::InvalidWire;
 pub use crate::grammar::lazy_list::{Element, LazyList, LazyListIter, LazyValue};
-pub use crate::grammar::owned::InvalidWire;
+pub use crate::grammar::owned::{Owned, Stored, View};
 pub use crate::grammar::repair::{Repair, RepairSet, Repairs, Strictness};
 pub use crate::grammar::string::{IString, StringForm};
 pub use crate::grammar::unparsed::Unparsed;

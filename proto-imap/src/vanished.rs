@@ -1,5 +1,6 @@
 //! `VANISHED` responses: the UIDs of expunged messages (RFC 7162 §3.2.10).
 
+use crate::grammar::owned::plain;
 use crate::grammar::primitive::{close, open, sp, word};
 use crate::grammar::repair::Repair;
 use crate::grammar::sink::Sink;
@@ -47,3 +48,5 @@ pub(crate) fn write_vanished(when: VanishedWhen, uids: Numbers<'_>, out: &mut (i
     });
     sequence_set(uids, out);
 }
+
+plain!(VanishedWhen);

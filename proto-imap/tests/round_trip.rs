@@ -393,12 +393,12 @@ proptest! {
 
     #[test]
     fn owned_values_are_the_same(envelope in envelope(), body in body()) {
-        let kept = OwnedEnvelope::new(&envelope);
+        let kept = EncodedEnvelope::new(&envelope);
         prop_assert_eq!(kept.view(), envelope);
-        prop_assert_eq!(&OwnedEnvelope::from_wire(kept.wire()).unwrap(), &kept);
-        let kept = OwnedBodyStructure::new(&body);
+        prop_assert_eq!(&EncodedEnvelope::from_wire(kept.wire()).unwrap(), &kept);
+        let kept = EncodedBodyStructure::new(&body);
         prop_assert_eq!(kept.view(), body);
-        prop_assert!(OwnedBodyStructure::from_wire(&kept.wire()[1..]).is_err());
+        prop_assert!(EncodedBodyStructure::from_wire(&kept.wire()[1..]).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub(crate) mod parse;
 
 use crate::date_time::DateTime;
 use crate::flags::FlagList;
+use crate::grammar::owned::owned_struct;
 use crate::mailbox_name::MailboxName;
 
 /// `APPEND` (RFC 9051 §6.3.12): what stands before the message.
@@ -25,3 +26,5 @@ impl<'i> AppendCommand<'i> {
         Self { mailbox, flags: FlagList::EMPTY, date: None }
     }
 }
+
+owned_struct!(AppendCommand { mailbox, flags, date });

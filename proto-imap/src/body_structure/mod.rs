@@ -3,13 +3,14 @@
 //! Nothing is decoded here. Each part is parsed when it is visited.
 
 pub(crate) mod encode;
+pub(crate) mod encoded;
 pub(crate) mod extension;
-pub(crate) mod owned;
 pub(crate) mod parse;
 
 use crate::envelope::Envelope;
 use crate::grammar::lazy_list::sealed::Sealed;
 use crate::grammar::lazy_list::{LazyList, LazyValue};
+use crate::grammar::owned::{owned_enum, owned_struct};
 use crate::grammar::string::IString;
 
 /// The structure of a message or of a part of one.
@@ -199,3 +200,28 @@ impl<'i> BodyStructure<'i> {
 impl Sealed for BodyStructure<'_> {}
 
 impl Sealed for Parameter<'_> {}
+
+owned_enum!(BodyStructure { Multipart(a), Part(a) });
+
+owned_struct!(Multipart { parts, subtype, parameters, extension });
+
+owned_struct!(BodyPart {
+    media_type,
+    subtype,
+    parameters,
+    id,
+    description,
+    encoding,
+    size,
+    content,
+    md5,
+    extension
+});
+
+owned_enum!(PartContent { Basic, Text { lines }, Message { envelope, body, lines } });
+
+owned_struct!(BodyExtension { disposition, language, location, further });
+
+owned_struct!(Disposition { kind, parameters });
+
+owned_struct!(Parameter { name, value });

@@ -9,6 +9,7 @@ use crate::grammar::Context;
 use crate::grammar::characters::is_lenient_flag_char;
 use crate::grammar::lazy_list::sealed::Sealed;
 use crate::grammar::lazy_list::{Element, LazyList};
+use crate::grammar::owned::owned_struct;
 use crate::grammar::string::show;
 use core::fmt;
 
@@ -92,6 +93,8 @@ impl<'i> Element<'i> for Capability<'i> {
         Some((rest, Self(name)))
     }
 }
+
+owned_struct!(Capability { 0 });
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ use crate::command_name::CommandName;
 use crate::copy::CopyCommand;
 use crate::create::CreateCommand;
 use crate::fetch_command::FetchCommand;
+use crate::grammar::owned::owned_enum;
 use crate::id::IdFields;
 use crate::list::{ListCommand, LsubCommand};
 use crate::mailbox_name::MailboxName;
@@ -148,3 +149,5 @@ impl Command<'_> {
         }
     }
 }
+
+owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), Raw(a) });

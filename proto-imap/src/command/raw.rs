@@ -4,6 +4,7 @@ use crate::command_name::CommandName;
 use crate::frame;
 use crate::frame::LineEnd;
 use crate::grammar::characters::is_atom_char;
+use crate::grammar::owned::owned_struct;
 use core::fmt;
 
 /// A command as text, for what has no variant of its own.
@@ -117,6 +118,8 @@ impl fmt::Debug for RawCommand<'_> {
         write!(f, "{name} and {} octets", self.arguments.len())
     }
 }
+
+owned_struct!(RawCommand { name, arguments });
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,8 @@
 pub(crate) mod encode;
 pub(crate) mod parse;
 
+use crate::grammar::owned::plain;
+
 /// A day: `1-Feb-2024`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Date {
@@ -158,6 +160,8 @@ const fn days_of_month(year: u16, month: u8) -> u8 {
         _ => 0,
     }
 }
+
+plain!(Date, DateTime);
 
 #[cfg(test)]
 mod tests {

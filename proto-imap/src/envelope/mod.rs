@@ -3,11 +3,12 @@
 //! Nothing is decoded here: names and subjects are as in the header, encoded words included.
 
 pub(crate) mod encode;
-pub(crate) mod owned;
+pub(crate) mod encoded;
 pub(crate) mod parse;
 
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::owned::owned_struct;
 use crate::grammar::string::IString;
 
 /// The envelope of a message. A field is `None` if the header has no such field.
@@ -80,3 +81,7 @@ impl<'i> Address<'i> {
 impl Sealed for Envelope<'_> {}
 
 impl Sealed for Address<'_> {}
+
+owned_struct!(Envelope { date, subject, from, sender, reply_to, to, cc, bcc, in_reply_to, message_id });
+
+owned_struct!(Address { name, adl, mailbox, host });

@@ -1,12 +1,12 @@
 //! Writes FETCH responses.
 
 use crate::body_structure::encode::{Detail, body};
-use crate::body_structure::owned::OwnedBodyStructure;
+use crate::body_structure::encoded::EncodedBodyStructure;
 use crate::body_structure::parse::NOTHING;
 use crate::date_time::DateTime;
 use crate::date_time::encode::date_time;
 use crate::envelope::encode::envelope;
-use crate::envelope::owned::OwnedEnvelope;
+use crate::envelope::encoded::EncodedEnvelope;
 use crate::fetch::FetchItem;
 use crate::flags::encode::flag_list;
 use crate::grammar::sink::{Sink, number, parenthesised};
@@ -67,14 +67,14 @@ impl<'o, S: Sink + ?Sized> FetchWriter<'o, S> {
     }
 
     /// Writes an envelope that was encoded before.
-    pub fn envelope(&mut self, envelope: &OwnedEnvelope) {
+    pub fn envelope(&mut self, envelope: &EncodedEnvelope) {
         self.separate();
         self.out.put(b"ENVELOPE ");
         self.out.put(envelope.wire());
     }
 
     /// Writes a body structure that was encoded before.
-    pub fn body_structure(&mut self, body: &OwnedBodyStructure) {
+    pub fn body_structure(&mut self, body: &EncodedBodyStructure) {
         self.separate();
         self.out.put(b"BODYSTRUCTURE ");
         self.out.put(body.wire());

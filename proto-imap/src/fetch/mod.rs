@@ -13,6 +13,7 @@ use crate::envelope::Envelope;
 use crate::flags::FlagList;
 use crate::grammar::lazy_list::sealed::Sealed;
 use crate::grammar::lazy_list::{LazyList, LazyValue};
+use crate::grammar::owned::{owned_enum, owned_struct};
 use crate::grammar::string::IString;
 use crate::grammar::unparsed::Unparsed;
 use crate::section::Section;
@@ -115,3 +116,7 @@ impl FetchResponse<'_> {
 }
 
 impl Sealed for FetchItem<'_> {}
+
+owned_enum!(FetchItem { Flags(a), Uid(a), Size(a), InternalDate { date, raw }, Envelope(a), Body(a), BodyStructure(a), Section { section, origin, value }, SectionLiteral { section, origin, size }, BinarySize { section, size }, ModSeq(a), EmailId(a), ThreadId(a), Preview(a), SaveDate(a), GmailMessageId(a), GmailThreadId(a), GmailLabels(a), Other { name, value }, Unparsed { name, unparsed } });
+
+owned_struct!(FetchResponse { sequence, items });

@@ -13,6 +13,7 @@ pub(crate) mod parse;
 
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::owned::{owned_enum, owned_struct, plain};
 use crate::partial_range::PartialRange;
 use crate::section::{Section, SectionItem};
 use crate::sequence_set::SequenceSet;
@@ -173,6 +174,12 @@ impl<'i> LazyList<'i, FetchAttribute<'i>> {
 }
 
 impl Sealed for FetchAttribute<'_> {}
+
+plain!(FetchModifier, Partial, Peek);
+
+owned_struct!(FetchCommand { messages, attributes, modifiers });
+
+owned_enum!(FetchAttribute { Flags, Uid, Size, InternalDate, Envelope, Body, BodyStructure, Section { section, partial, peek }, BinarySize(a), ModSeq, EmailId, ThreadId, Preview, PreviewLazy, SaveDate, GmailMessageId, GmailThreadId, GmailLabels });
 
 #[cfg(test)]
 mod tests {

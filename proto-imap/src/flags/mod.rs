@@ -13,6 +13,7 @@ use crate::grammar::Context;
 use crate::grammar::characters::{is_atom_char, is_lenient_flag_char};
 use crate::grammar::lazy_list::sealed::Sealed;
 use crate::grammar::lazy_list::{Element, LazyList};
+use crate::grammar::owned::{owned_enum, owned_struct};
 use crate::grammar::string::show;
 use core::fmt;
 
@@ -205,6 +206,10 @@ impl<'i> Element<'i> for Flag<'i> {
         Some((rest, Self::from_wire(name)))
     }
 }
+
+owned_enum!(Flag { Answered, Flagged, Deleted, Seen, Draft, Recent, Any, Keyword(a), Extension(a) });
+
+owned_struct!(Keyword { 0 });
 
 #[cfg(test)]
 mod tests {

@@ -4,13 +4,15 @@
 //! the application wants to write. Both iterate alike. A list holds no memory; iterating parses the piece again, which is
 //! cheaper than storing what most callers never ask for.
 
+use crate::grammar::owned::{AnyList, Keeper, Owned, Shower, View};
 use crate::grammar::primitive::{close, nil, octet, open, sp, spaces_before_close, taken};
 use crate::grammar::{Attempt, Context, Expected, Parsed, expected};
+use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
 
 /// What a [`LazyList`] is made of. Only this crate's types are.
-pub trait Element<'i>: Copy + sealed::Sealed {
+pub trait Element<'i>: View<'i> + sealed::Sealed {
     /// Reads the next element of a checked piece of a message: the rest and the element, or that there is none.
     #[doc(hidden)]
     fn walk(i: &'i [u8], cx: &Context) -> Option<(&'i [u8], Self)>;
@@ -30,6 +32,8 @@ pub struct LazyList<'i, T>(Source<'i, T>);
 enum Source<'i, T> {
     Wire(&'i [u8], Attempt),
     Given(&'i [T]),
+    /// Elements of an owned value, from this index on.
+    Kept(&'i AnyList, usize),
 }
 
 impl<'i, T: Element<'i> + 'i> LazyList<'i, T> {
@@ -109,7 +113,47 @@ impl<'i, T: Element<'i> + 'i> Iterator for LazyListIter<'i, T> {
                 *rest = behind;
                 Some(element)
             }
+            Source::Kept(list, index) => {
+                let element = list.downcast_ref::<Vec<Owned<T::Static>>>()?.get(*index)?;
+                *index += 1;
+                Some(element.show())
+            }
         }
+    }
+}
+
+impl<'i, T: Element<'i> + 'i> View<'i> for LazyList<'i, T> {
+    type Static = LazyList<'static, T::Static>;
+
+    fn keep(self, keeper: &mut Keeper) -> Self::Static {
+        LazyList(match self.0 {
+            Source::Wire(piece, attempt) => Source::Wire(keeper.bytes(piece), attempt),
+            Source::Given(_) | Source::Kept(..) => {
+                keeper.list(self.iter());
+                Source::Given(&[])
+            }
+        })
+    }
+
+    fn show(kept: Self::Static, shower: &mut Shower<'i>) -> Self {
+        Self(match kept.0 {
+            Source::Wire(_, attempt) => Source::Wire(shower.bytes(), attempt),
+            Source::Given(_) | Source::Kept(..) => {
+                shower.list().map_or(Source::Given(&[]), |list| Source::Kept(list, 0))
+            }
+        })
+    }
+}
+
+impl<'i, T: Element<'i> + 'i> View<'i> for LazyValue<'i, T> {
+    type Static = LazyValue<'static, T::Static>;
+
+    fn keep(self, keeper: &mut Keeper) -> Self::Static {
+        LazyValue(self.0.keep(keeper), PhantomData)
+    }
+
+    fn show(kept: Self::Static, shower: &mut Shower<'i>) -> Self {
+        Self(View::show(kept.0, shower), PhantomData)
     }
 }
 
@@ -139,10 +183,10 @@ impl<'i, T: Element<'i> + 'i> LazyValue<'i, T> {
 
     /// Whether there is no value.
     #[must_use]
-    pub const fn is_none(&self) -> bool {
+    pub fn is_none(&self) -> bool {
         match self.0.0 {
             Source::Wire(piece, _) => piece.is_empty(),
-            Source::Given(values) => values.is_empty(),
+            Source::Given(_) | Source::Kept(..) => self.0.is_empty(),
         }
     }
 

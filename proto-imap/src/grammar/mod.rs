@@ -7,6 +7,7 @@
 pub(crate) mod characters;
 pub(crate) mod command_writer;
 pub(crate) mod delimiter;
+pub(crate) mod encoded;
 pub(crate) mod lazy_list;
 pub(crate) mod number;
 pub(crate) mod owned;

@@ -1,6 +1,7 @@
 //! A message, or a part of one, that does not follow the grammar.
 
 use crate::grammar::Expected;
+use crate::grammar::owned::{Keeper, Shower, View, into_owned};
 use core::fmt;
 
 /// A message, or an item of one, that the grammar does not cover: what came, where it went wrong, and what was due
@@ -37,3 +38,17 @@ impl fmt::Debug for Unparsed<'_> {
             .finish()
     }
 }
+
+impl<'i> View<'i> for Unparsed<'i> {
+    type Static = Unparsed<'static>;
+
+    fn keep(self, keeper: &mut Keeper) -> Self::Static {
+        Unparsed { raw: keeper.bytes(self.raw), at: self.at, why: self.why }
+    }
+
+    fn show(kept: Self::Static, shower: &mut Shower<'i>) -> Self {
+        Self { raw: shower.bytes(), ..kept }
+    }
+}
+
+into_owned!(Unparsed);

@@ -3,6 +3,7 @@
 use crate::grammar::characters::is_lenient_atom_char;
 use crate::grammar::lazy_list::Element;
 use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::owned::owned_struct;
 use crate::grammar::primitive::{atom, close, open, sp, spaces_before_close, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::sink::Sink;
@@ -151,6 +152,8 @@ pub(crate) fn are_values(raw: &[u8]) -> bool {
         }
     }
 }
+
+owned_struct!(ExtendedItem { name, value });
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ pub(crate) mod parse;
 
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::owned::owned_struct;
 use crate::grammar::string::IString;
 
 /// What a client or a server says of itself (RFC 2971).
@@ -28,3 +29,5 @@ impl<'i> LazyList<'i, IdField<'i>> {
 }
 
 impl Sealed for IdField<'_> {}
+
+owned_struct!(IdField { name, value });

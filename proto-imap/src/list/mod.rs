@@ -9,6 +9,7 @@ pub(crate) mod pattern;
 use crate::flags::Keyword;
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::owned::{owned_enum, owned_struct, plain};
 use crate::grammar::string::IString;
 use crate::grammar::value::ExtendedItem;
 use crate::grammar::words::words;
@@ -248,3 +249,15 @@ pub struct ListResponse<'i> {
 }
 
 impl Sealed for MailboxAttribute<'_> {}
+
+plain!(ListSelection);
+
+owned_struct!(ListCommand { selection, reference, patterns, returns });
+
+owned_enum!(ListReturn { Subscribed, Children, SpecialUse, Status(a), MyRights });
+
+owned_struct!(LsubCommand { reference, pattern });
+
+owned_enum!(MailboxAttribute { NoInferiors, NoSelect, HasChildren, HasNoChildren, Marked, Unmarked, NonExistent, Subscribed, Remote, All, Archive, Drafts, Flagged, Important, Junk, Sent, Trash, Other(a) });
+
+owned_struct!(ListResponse { attributes, delimiter, mailbox, extended });

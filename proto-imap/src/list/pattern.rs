@@ -1,6 +1,7 @@
 //! Mailbox names with wildcards (RFC 9051 §9 `list-mailbox`).
 
 use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::owned::owned_struct;
 use crate::mailbox_name::MailboxName;
 use core::fmt;
 
@@ -45,3 +46,5 @@ impl fmt::Debug for ListPattern<'_> {
         fmt::Debug::fmt(&self.0, f)
     }
 }
+
+owned_struct!(ListPattern { 0 });

@@ -12,6 +12,7 @@ pub(crate) mod modified_utf7;
 pub(crate) mod parse;
 
 use crate::grammar::command_writer::NameEncoding;
+use crate::grammar::owned::{owned_struct, view_enum};
 use crate::grammar::string::IString;
 use crate::mailbox_name::modified_utf7::Encoder;
 use alloc::borrow::Cow;
@@ -173,6 +174,10 @@ impl fmt::Debug for MailboxName<'_> {
         }
     }
 }
+
+owned_struct!(MailboxName { 0 });
+
+view_enum!(Name { Wire(a), Text(a) });
 
 #[cfg(test)]
 mod tests {

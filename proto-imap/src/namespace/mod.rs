@@ -5,6 +5,7 @@ pub(crate) mod parse;
 
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::owned::owned_struct;
 use crate::grammar::string::IString;
 
 /// `NAMESPACE` (RFC 2342): where mailboxes are.
@@ -30,3 +31,7 @@ pub struct Namespace<'i> {
 }
 
 impl Sealed for Namespace<'_> {}
+
+owned_struct!(Namespaces { personal, other_users, shared });
+
+owned_struct!(Namespace { prefix, delimiter, extensions });

@@ -6,6 +6,7 @@
 pub(crate) mod encode;
 pub(crate) mod parse;
 
+use crate::grammar::owned::{owned_struct, plain, plain_slice, view_enum};
 use core::fmt;
 use core::ops::RangeInclusive;
 
@@ -186,6 +187,14 @@ fn take_number(rest: &mut &[u8]) -> Option<u32> {
     *rest = rest.get(digits..)?;
     Some(u32::try_from(value).unwrap_or(u32::MAX))
 }
+
+plain!(NumberRange);
+
+owned_struct!(Numbers { 0 });
+
+plain_slice!(NumberRange);
+
+view_enum!(Source { Wire(a), Given(a) });
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ pub(crate) mod parse;
 
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::owned::owned_struct;
 use crate::grammar::string::IString;
 
 /// `QUOTA` (RFC 9208): what a quota root holds and may hold.
@@ -37,3 +38,9 @@ pub struct QuotaRoot<'i> {
 }
 
 impl Sealed for QuotaResource<'_> {}
+
+owned_struct!(Quota { root, resources });
+
+owned_struct!(QuotaResource { name, usage, limit });
+
+owned_struct!(QuotaRoot { mailbox, roots });

@@ -6,6 +6,7 @@ pub(crate) mod parse;
 use crate::capability::CapabilityList;
 use crate::fetch::FetchResponse;
 use crate::flags::FlagList;
+use crate::grammar::owned::{owned_enum, owned_struct};
 use crate::grammar::string::IString;
 use crate::grammar::unparsed::Unparsed;
 use crate::id::IdFields;
@@ -104,3 +105,9 @@ pub enum Untagged<'i> {
         rest: IString<'i>,
     },
 }
+
+owned_enum!(Response { Continue(a), Untagged(a), Tagged { tag, status }, Unparsed(a) });
+
+owned_struct!(ContinuationRequest { code, text });
+
+owned_enum!(Untagged { Status(a), Capability(a), Enabled(a), Id(a), Namespace(a), List(a), Lsub(a), Xlist(a), MailboxStatus(a), Flags(a), Search(a), Sort(a), Esearch(a), Exists(a), Recent(a), Expunge(a), Vanished { when, uids }, Fetch(a), Quota(a), QuotaRoot(a), Other { name, rest } });

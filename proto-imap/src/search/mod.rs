@@ -5,6 +5,7 @@ pub(crate) mod parse;
 
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::owned::{owned_enum, owned_struct, plain};
 use crate::grammar::string::IString;
 use crate::numbers::Numbers;
 use crate::partial_range::PartialRange;
@@ -152,3 +153,13 @@ impl SearchReturnOption {
 }
 
 impl Sealed for SearchReturnOption {}
+
+plain!(NumberKind, SearchReturnOption);
+
+owned_struct!(SearchCommand { returns, charset, keys });
+
+owned_struct!(SearchResponse { numbers, mod_sequence });
+
+owned_struct!(EsearchResponse { tag, mailbox, uid_validity, number_kind, results });
+
+owned_enum!(SearchReturnData { Min(a), Max(a), All(a), Count(a), ModSeq(a), Partial { page, numbers }, Other { name, value } });

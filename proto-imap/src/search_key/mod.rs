@@ -10,6 +10,7 @@ use crate::date_time::Date;
 use crate::flags::Keyword;
 use crate::grammar::lazy_list::sealed::Sealed;
 use crate::grammar::lazy_list::{LazyList, LazyValue};
+use crate::grammar::owned::{owned_enum, owned_struct, plain};
 use crate::grammar::string::IString;
 use crate::sequence_set::SequenceSet;
 
@@ -172,3 +173,9 @@ pub enum EntryKind {
 }
 
 impl Sealed for SearchKey<'_> {}
+
+plain!(EntryKind);
+
+owned_enum!(SearchKey { All, Answered, Deleted, Draft, Flagged, Seen, Recent, Unanswered, Undeleted, Undraft, Unflagged, Unseen, New, Old, Keyword(a), Unkeyword(a), Bcc(a), Cc(a), From(a), To(a), Subject(a), Header { name, text }, Body(a), Text(a), Before(a), On(a), Since(a), SentBefore(a), SentOn(a), SentSince(a), SavedBefore(a), SavedOn(a), SavedSince(a), SaveDateSupported, Older(a), Younger(a), Larger(a), Smaller(a), ModSeq { entry, mod_sequence }, EmailId(a), ThreadId(a), GmailRaw(a), GmailLabel(a), GmailMessageId(a), GmailThreadId(a), Sequence(a), Uid(a), Not(a), Or(a, b), And(a), Fuzzy(a) });
+
+owned_struct!(ModSeqEntry { name, kind });

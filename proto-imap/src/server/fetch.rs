@@ -8,7 +8,7 @@ use proto_mail::{Error, Misuse, SendBuffer};
 
 use super::session::{Expunge, Session, Turn};
 use crate::encode;
-use crate::types::{FetchItem, OwnedBodyStructure, OwnedEnvelope, Response, Section, Untagged};
+use crate::types::{EncodedBodyStructure, EncodedEnvelope, FetchItem, Response, Section, Untagged};
 
 /// How far a FETCH response was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +49,13 @@ impl FetchWriter<'_> {
     }
 
     /// Writes an envelope that was encoded before.
-    pub fn envelope(&mut self, envelope: &OwnedEnvelope) -> &mut Self {
+    pub fn envelope(&mut self, envelope: &EncodedEnvelope) -> &mut Self {
         self.write(|writer| writer.envelope(envelope));
         self
     }
 
     /// Writes a body structure that was encoded before.
-    pub fn body_structure(&mut self, body: &OwnedBodyStructure) -> &mut Self {
+    pub fn body_structure(&mut self, body: &EncodedBodyStructure) -> &mut Self {
         self.write(|writer| writer.body_structure(body));
         self
     }

@@ -5,6 +5,7 @@ pub(crate) mod parse;
 
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::lazy_list::sealed::Sealed;
+use crate::grammar::owned::{owned_enum, owned_struct, plain};
 use crate::grammar::string::IString;
 use crate::grammar::words::words;
 use crate::mailbox_name::MailboxName;
@@ -108,3 +109,11 @@ pub enum StatusItem<'i> {
 }
 
 impl Sealed for StatusItem<'_> {}
+
+plain!(StatusAttribute);
+
+owned_struct!(StatusCommand { mailbox, attributes });
+
+owned_struct!(MailboxStatus { mailbox, items });
+
+owned_enum!(StatusItem { Messages(a), Recent(a), UidNext(a), UidValidity(a), Unseen(a), Deleted(a), Size(a), HighestModSeq(a), AppendLimit(a), DeletedStorage(a), MailboxId(a), Other { name, value } });

@@ -9,6 +9,7 @@ pub(crate) mod parse;
 use crate::capability::CapabilityList;
 use crate::flags::FlagList;
 use crate::grammar::lazy_list::LazyList;
+use crate::grammar::owned::{owned_enum, owned_struct, plain};
 use crate::grammar::string::{IString, show};
 use crate::numbers::Numbers;
 use core::fmt;
@@ -300,3 +301,11 @@ pub enum ResponseCode<'i> {
         argument: Option<IString<'i>>,
     },
 }
+
+plain!(Condition, PlainCode);
+
+owned_struct!(StatusResponse { condition, code, text });
+
+owned_struct!(Text { 0 });
+
+owned_enum!(ResponseCode { Plain(a), AppendUid { uid_validity, uids }, BadCharset(a), Capability(a), CopyUid { uid_validity, source, target }, HighestModSeq(a), MailboxId(a), MetadataLongEntries(a), MetadataMaxSize(a), Modified(a), PermanentFlags(a), Referral(a), UidNext(a), UidValidity(a), Unseen(a), BadUrl(a), Other { name, argument } });

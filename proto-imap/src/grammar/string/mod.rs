@@ -9,6 +9,7 @@
 pub(crate) mod encode;
 pub(crate) mod parse;
 
+use crate::grammar::owned::{owned_struct, plain};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -240,6 +241,10 @@ pub(crate) fn show(text: &str, f: &mut core::fmt::Formatter<'_>) -> core::fmt::R
     let safe = text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character });
     core::fmt::Display::fmt(safe.collect::<alloc::string::String>().as_str(), f)
 }
+
+plain!(Stored);
+
+owned_struct!(IString { raw, stored });
 
 #[cfg(test)]
 mod tests {

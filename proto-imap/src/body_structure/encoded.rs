@@ -1,24 +1,24 @@
-//! An envelope that owns its memory.
+//! A body structure as its encoding, to store and to send unchanged.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::envelope::Envelope;
-use crate::envelope::{encode, parse};
+use crate::body_structure::BodyStructure;
+use crate::body_structure::{encode, parse};
 use crate::grammar::Context;
-use crate::grammar::owned::{InvalidWire, check};
+use crate::grammar::encoded::{InvalidWire, check};
 
-/// An [`Envelope`] that owns its memory: one allocation that holds the strict encoding.
+/// A [`BodyStructure`] as its strict encoding, in one allocation.
 #[derive(Clone, PartialEq, Eq)]
-pub struct OwnedEnvelope(Box<[u8]>);
+pub struct EncodedBodyStructure(Box<[u8]>);
 
-impl OwnedEnvelope {
+impl EncodedBodyStructure {
     /// Copies a value.
     #[must_use]
-    pub fn new(value: &Envelope<'_>) -> Self {
+    pub fn new(value: &BodyStructure<'_>) -> Self {
         let mut wire = Vec::new();
-        encode::envelope(value, &mut wire);
+        encode::body(value, encode::Detail::BodyStructure, &mut wire);
         Self(wire.into())
     }
 
@@ -28,7 +28,7 @@ impl OwnedEnvelope {
     /// [`InvalidWire`] if they do not follow the grammar strictly.
     pub fn from_wire(wire: impl Into<Box<[u8]>>) -> Result<Self, InvalidWire> {
         let wire = wire.into();
-        check(&wire, |wire, cx| parse::envelope(wire, cx).map(|(rest, _)| (rest, ())))?;
+        check(&wire, |wire, cx| parse::body(wire, cx).map(|(rest, _)| (rest, ())))?;
         Ok(Self(wire))
     }
 
@@ -40,18 +40,18 @@ impl OwnedEnvelope {
 
     /// The value. This parses the encoding.
     #[must_use]
-    pub fn view(&self) -> Envelope<'_> {
-        parse::envelope(&self.0, &Context::strict()).map(|(_, view)| view).unwrap_or_default()
+    pub fn view(&self) -> BodyStructure<'_> {
+        parse::body(&self.0, &Context::strict()).map_or(parse::NOTHING, |(_, view)| view)
     }
 }
 
-impl From<&Envelope<'_>> for OwnedEnvelope {
-    fn from(value: &Envelope<'_>) -> Self {
+impl From<&BodyStructure<'_>> for EncodedBodyStructure {
+    fn from(value: &BodyStructure<'_>) -> Self {
         Self::new(value)
     }
 }
 
-impl fmt::Debug for OwnedEnvelope {
+impl fmt::Debug for EncodedBodyStructure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.view().fmt(f)
     }

@@ -1,0 +1,35 @@
+//! Encodings to store: an envelope or a body structure as its strict encoding, which a server can send unchanged.
+
+use core::fmt;
+
+use crate::grammar::{Context, Expected, Parsed, why};
+
+/// The reason why bytes are not a valid encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidWire {
+    /// The element of the grammar that was expected.
+    pub expected: &'static str,
+    /// The offset in bytes at which it was expected.
+    pub at: usize,
+}
+
+impl fmt::Display for InvalidWire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {} at byte {}: encode it again", self.expected, self.at)
+    }
+}
+
+impl core::error::Error for InvalidWire {}
+
+/// Checks that `parse` reads the whole of `wire` strictly.
+pub(crate) fn check(
+    wire: &[u8],
+    parse: impl for<'i> Fn(&'i [u8], &Context) -> Parsed<'i, ()>,
+) -> Result<(), InvalidWire> {
+    let error = match parse(wire, &Context::strict()) {
+        Ok((b"", ())) => return Ok(()),
+        Ok((rest, ())) => Expected { rest, what: "the end" },
+        Err(error) => why(error),
+    };
+    Err(InvalidWire { expected: error.what, at: error.offset_in(wire) })
+}
