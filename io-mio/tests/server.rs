@@ -110,6 +110,21 @@ fn work_ends_when_its_client_is_gone() {
 }
 
 #[test]
+fn work_ends_soon_for_a_client_that_cut_tls_off() {
+    let (authority, identity) = localhost();
+    let server = Server::start(ListenerTls::Implicit(identity.server()));
+    let mut gone = connect(server.address, Security::ImplicitTls, authority.trust()).unwrap();
+    gone.with(|machine, tx| machine.0.say("FOREVER", tx));
+    gone.flush().unwrap();
+    server.saw("FOREVER");
+    // Without the closing alert of TLS. It resets nothing: all that the server sent was read.
+    let begun = Instant::now();
+    drop(gone);
+    server.saw("job dropped");
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn work_goes_on_for_a_client_that_only_closed_its_side() {
     let server = plain();
     let mut half = client(&server);

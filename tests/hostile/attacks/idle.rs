@@ -19,6 +19,9 @@ const CLEARTEXT_COST: u64 = 6 << 10;
 /// Threads that open sessions.
 const OPENERS: usize = 4;
 
+/// Sessions of each kind that come and go before anything is measured.
+const FIRST: usize = 400;
+
 /// How long the neighbours ask before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(8);
 
@@ -32,9 +35,10 @@ const SAMPLES: usize = 9;
 const PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(target: &Target<'_>, report: &mut Report) {
-    // What the first sessions cost once is not counted, nor the caches that the neighbours fill.
-    drop(open(40, |number| secure(target, number)));
-    drop(open(40, |number| greeted(target, number)));
+    // What the first sessions cost once is not counted: caches of the database that each worker fills, also for the
+    // neighbours.
+    drop(open(FIRST, |number| secure(target, number)));
+    drop(open(FIRST, |number| greeted(target, number)));
     std::thread::sleep(WARM_UP);
     let start = settled(target);
     let secure = open(SECURE, |number| secure(target, number));
