@@ -84,6 +84,8 @@ pub enum Limit {
     /// The client sent more commands than [`Limits::commands_before_auth`](crate::Limits::commands_before_auth) without
     /// authenticating.
     CommandsBeforeAuth,
+    /// The client sent more commands in a row without progress than the server's settings allow.
+    IdleCommands,
     /// The awaited event did not come in time.
     Timeout(crate::WaitFor),
 }
@@ -325,6 +327,7 @@ impl Limit {
             Self::Errors => "the peer made too many errors",
             Self::AuthAttempts => "too many authentications failed",
             Self::CommandsBeforeAuth => "the client sent too many commands before authentication",
+            Self::IdleCommands => "the client sent too many commands without progress",
             Self::Timeout(awaited) => awaited.timeout_text(),
         }
     }

@@ -126,7 +126,7 @@ impl Reader {
                 Event::Mail(_, reply) | Event::Rcpt(_, reply) | Event::Data(reply) => {
                     self.server.reply(reply, &Response::ok(), tx).unwrap();
                 }
-                Event::DataChunk(octets) => content.extend_from_slice(octets),
+                Event::DataChunk(bytes) => content.extend_from_slice(&bytes),
                 Event::DataEnd(reply) => {
                     self.server.reply(reply, &Response::ok(), tx).unwrap();
                     end = Some(true);

@@ -223,7 +223,7 @@ impl<'p> Session<'p> {
                     return Some((reply, Asked::Rcpt(local.parse().unwrap())));
                 }
                 ServerEvent::Data(reply) => return Some((reply, Asked::Data)),
-                ServerEvent::DataChunk(octets) => self.message.extend_from_slice(octets),
+                ServerEvent::DataChunk(bytes) => self.message.extend_from_slice(&bytes),
                 ServerEvent::DataEnd(reply) => return Some((reply, Asked::End)),
                 ServerEvent::Reset | ServerEvent::Closed => self.message.clear(),
                 _ => {}

@@ -62,7 +62,7 @@ impl Wire {
                 | ServerEvent::Data(reply)
                 | ServerEvent::Vrfy(_, reply)
                 | ServerEvent::Expn(_, reply) => server.reply(reply, &Response::ok(), tx).unwrap(),
-                ServerEvent::DataChunk(octets) => self.message.extend_from_slice(octets),
+                ServerEvent::DataChunk(bytes) => self.message.extend_from_slice(&bytes),
                 ServerEvent::DataEnd(reply) => {
                     self.messages.push(std::mem::take(&mut self.message));
                     server.reply(reply, &Response::ok(), tx).unwrap();

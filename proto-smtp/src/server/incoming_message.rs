@@ -1,10 +1,11 @@
-//! How a message comes in: DATA with its dots, BDAT with its counted chunks (RFC 5321 §4.1.1.4, RFC 3030).
+//! Receiving a message: DATA with its dots, BDAT with its counted chunks, BURL (RFC 5321 §4.1.1.4, RFC 3030, RFC 4468).
 //!
-//! What was refused in the middle is swallowed to its real end and answered there; its rest is never read as commands.
+//! A message that is rejected midway is skipped to its real end and answered there; its rest is never parsed as commands.
 
+use alloc::string::String;
 use core::ops::Range;
 
-use proto_mail::{Error, PeerError, RecvBuffer, SendBuffer, trace::TraceKind};
+use proto_mail::{Error, PeerError, RecvBuffer, Secret, SendBuffer, trace::TraceKind};
 
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;
@@ -14,21 +15,19 @@ use crate::chunking::ChunkEnd;
 use crate::command::{Command, Verb, split_verb};
 use crate::data::{DotUnstuffer, Stop, Unstuffed};
 use crate::response::Response;
+use crate::secret_bytes::SecretBytes;
 use crate::status_code::Code;
 
-/// A message that is coming in.
+/// A message, or a part of one, that is being received.
 #[derive(Debug)]
 pub(super) struct IncomingMessage {
     source: Source,
-    /// What the source said to stand behind the content that was handed on last.
-    behind: Stop,
-    /// How many bytes of the message have come.
+    /// What follows the content that was yielded last.
+    next: Stop,
+    /// The size of the message so far, in bytes.
     size: u64,
-    /// SyntaxFault it is refused, once it is: the rest is swallowed.
-    refusal: Option<Response<'static>>,
-    /// Whether the application must still be told.
-    news: News,
-    /// How many replies the end has: in LMTP one for each recipient.
+    fate: Fate,
+    /// The number of replies at the end: in LMTP one for each recipient.
     replies: usize,
 }
 
@@ -39,29 +38,47 @@ enum Source {
         left: u64,
         end: ChunkEnd,
     },
-    /// A part that is refused and has no bytes here: its URL was refused.
+    /// A part that is rejected and has no bytes here: a URL of BURL.
     Nothing {
         verb: Verb,
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum News {
-    None,
-    Reset,
+/// Whether the message is passed to the application.
+#[derive(Debug)]
+enum Fate {
+    Accepted,
+    /// It is rejected with this reply, and the rest is skipped.
+    Rejected {
+        response: Response<'static>,
+        /// The application must still be told that the transaction is over.
+        reset_due: bool,
+    },
 }
 
 impl IncomingMessage {
     const fn new(source: Source, replies: usize) -> Self {
-        Self { source, behind: Stop::More, size: 0, refusal: None, news: News::None, replies }
+        Self { source, next: Stop::More, size: 0, fate: Fate::Accepted, replies }
+    }
+
+    fn rejected(self, response: Response<'static>, reset_due: bool) -> Self {
+        Self { fate: Fate::Rejected { response, reset_due }, ..self }
+    }
+
+    fn reject(&mut self, response: Response<'static>) {
+        self.fate = Fate::Rejected { response, reset_due: true };
+    }
+
+    const fn is_accepted(&self) -> bool {
+        matches!(self.fate, Fate::Accepted)
     }
 }
 
 impl Source {
-    /// Takes what has come: where the content stands, how much is done with, and what is behind it.
+    /// Processes received bytes.
     fn take(&mut self, bytes: &mut [u8]) -> Unstuffed {
         match self {
-            Self::Data(unstuffing) => unstuffing.unstuff(bytes),
+            Self::Data(unstuffer) => unstuffer.unstuff(bytes),
             Self::Chunk { left, .. } => {
                 let len = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
                 *left -= len as u64;
@@ -87,185 +104,221 @@ impl Source {
 impl Core {
     pub(super) fn begin_data(&mut self) {
         let source = Source::Data(DotUnstuffer::new(self.config.bare_newline));
-        let replies = self.replies_behind_data();
-        self.enter(State::IncomingMessage(IncomingMessage::new(source, replies)));
+        let replies = self.replies_after_message();
+        self.enter(State::Message(IncomingMessage::new(source, replies)));
     }
 
-    /// A chunk begins; `refusal` is what the application said against the message.
-    pub(super) fn begin_chunk(&mut self, size: u64, end: ChunkEnd, refusal: Option<Response<'static>>) {
-        let before = self.transaction.as_ref().and_then(|transaction| transaction.chunked).unwrap_or(0);
-        let limit = self.config.limits.message;
-        let refusal =
-            refusal.or_else(|| (before.saturating_add(size) > limit).then_some(reply::MESSAGE_TOO_LARGE));
-        let replies = if end == ChunkEnd::Last { self.replies_behind_data() } else { 1 };
-        let news = if refusal.is_some() && self.transaction.is_some() { News::Reset } else { News::None };
-        if refusal.is_some() {
-            self.transaction = None;
-        }
-        let source = Source::Chunk { left: size, end };
-        self.enter(State::IncomingMessage(IncomingMessage {
+    /// Begins a chunk. `rejection` is the application's reply if it has rejected the message.
+    pub(super) fn begin_chunk(&mut self, size: u64, end: ChunkEnd, rejection: Option<Response<'static>>) {
+        let before = self.session.transaction().and_then(|transaction| transaction.chunked).unwrap_or(0);
+        let is_too_large = before.saturating_add(size) > self.config.limits.message;
+        let rejection = rejection.or_else(|| is_too_large.then_some(reply::MESSAGE_TOO_LARGE));
+        let message = IncomingMessage {
             size: before,
-            refusal,
-            news,
-            ..IncomingMessage::new(source, replies)
-        }));
+            ..IncomingMessage::new(Source::Chunk { left: size, end }, self.replies_after_part(end))
+        };
+        self.enter_message(message, rejection);
     }
 
-    /// A part of a message that is not there is refused, and with it the message.
-    pub(super) fn refuse_part(&mut self, verb: Verb, refusal: Response<'static>, end: ChunkEnd) -> Step {
-        let replies = if end == ChunkEnd::Last { self.replies_behind_data() } else { 1 };
-        let news = if self.transaction.take().is_some() { News::Reset } else { News::None };
-        let reception = IncomingMessage::new(Source::Nothing { verb }, replies);
-        self.enter(State::IncomingMessage(IncomingMessage { refusal: Some(refusal), news, ..reception }));
+    /// Rejects a part of a message that has no bytes here, and with it the message.
+    pub(super) fn reject_part(&mut self, verb: Verb, rejection: Response<'static>, end: ChunkEnd) -> Step {
+        let message = IncomingMessage::new(Source::Nothing { verb }, self.replies_after_part(end));
+        self.enter_message(message, Some(rejection));
         Step::Again
     }
 
-    /// `BDAT`, where the state allows it.
+    fn enter_message(&mut self, message: IncomingMessage, rejection: Option<Response<'static>>) {
+        let message = match rejection {
+            Some(response) => message.rejected(response, self.session.end_transaction()),
+            None => message,
+        };
+        self.enter(State::Message(message));
+    }
+
+    fn replies_after_part(&self, end: ChunkEnd) -> usize {
+        if end == ChunkEnd::Last { self.replies_after_message() } else { 1 }
+    }
+
+    /// Performs BDAT, which the state allows.
     pub(super) fn bdat(
         &mut self,
         (len, whole): (usize, usize),
         rx: &mut RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Step, Error> {
-        let (size, end) = match extent(rx.bytes().get(..len).unwrap_or_default()) {
-            Ok(extent) => extent,
-            Err(refusal) => return self.lost_extent(&refusal, tx),
+        let (size, end) = match chunk_size(rx.bytes().get(..len).unwrap_or_default()) {
+            Ok(chunk) => chunk,
+            Err(rejection) => return self.unknown_chunk_size(&rejection, tx),
         };
         rx.consume(whole);
-        if self.transaction.as_ref().is_some_and(|transaction| transaction.chunked.is_some()) {
+        if self.session.transaction().is_some_and(|transaction| transaction.chunked.is_some()) {
             self.begin_chunk(size, end, None);
             return Ok(Step::Again);
         }
         Ok(Step::event(CoreEvent::Data(self.ask(Verb::Bdat, Question::Chunk { size, end }))))
     }
 
-    /// `BDAT`, where it may not come: the chunk is swallowed, then refused.
-    pub(super) fn refuse_chunk(
+    /// Performs BDAT where it is not allowed: the chunk is skipped, then rejected.
+    pub(super) fn skip_chunk(
         &mut self,
         response: Response<'static>,
         (len, whole): (usize, usize),
         rx: &mut RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Step, Error> {
-        let (size, end) = match extent(rx.bytes().get(..len).unwrap_or_default()) {
-            Ok(extent) => extent,
-            Err(refusal) => return self.lost_extent(&refusal, tx),
+        let (size, end) = match chunk_size(rx.bytes().get(..len).unwrap_or_default()) {
+            Ok(chunk) => chunk,
+            Err(rejection) => return self.unknown_chunk_size(&rejection, tx),
         };
         rx.consume(whole);
-        let source = Source::Chunk { left: size, end };
-        // RFC 2033 §4.3: the last chunk has a reply for each recipient, and none where there is none.
-        let replies = if end == ChunkEnd::Last { self.replies_behind_data() } else { 1 };
-        let reception = IncomingMessage { refusal: Some(response), ..IncomingMessage::new(source, replies) };
-        self.enter(State::IncomingMessage(reception));
+        // RFC 2033 §4.3: the last chunk has a reply for each recipient, and none if there is no recipient.
+        let message = IncomingMessage::new(Source::Chunk { left: size, end }, self.replies_after_part(end));
+        self.enter(State::Message(message.rejected(response, false)));
         Ok(Step::Again)
     }
 
-    /// Where a chunk ends is not known: nothing that follows can be read.
-    fn lost_extent(&mut self, refusal: &Response<'_>, tx: &mut SendBuffer) -> Result<Step, Error> {
-        refusal.encode(tx);
+    /// The end of a chunk is unknown, and so nothing that follows can be parsed.
+    fn unknown_chunk_size(&mut self, rejection: &Response<'_>, tx: &mut SendBuffer) -> Result<Step, Error> {
+        rejection.encode(tx);
         Err(self.end(PeerError::Malformed.into()))
     }
 
-    /// Where the next bytes of a message stand that is neither refused nor too large: nearly always, so that this
-    /// is quick. All else is for [`receive`](Self::receive).
+    /// Performs BURL, which the state allows. The line is wiped: the URL is a secret.
+    pub(super) fn burl(&mut self, (len, whole): (usize, usize), rx: &mut RecvBuffer) -> Result<Step, Error> {
+        let line = rx.bytes().get(..len).unwrap_or_default();
+        let (verb, rest) = split_verb(line);
+        let parsed = match Command::parse_arguments(verb, line, rest) {
+            Ok(Command::Burl { url, end }) => Ok((owned_url(&url), end)),
+            Ok(_) => return Ok(Step::Again),
+            Err(error) => Err(syntax(verb, error)),
+        };
+        rx.consume_wiping(whole);
+        Ok(match parsed {
+            Ok((url, end)) => {
+                let reply = self.ask(verb, Question::Burl(end));
+                Step::event(CoreEvent::Burl(url, end, reply))
+            }
+            Err(rejection) => self.reject_part(verb, rejection, ChunkEnd::More),
+        })
+    }
+
+    /// BURL was answered.
+    pub(super) fn burl_answered(&mut self, end: ChunkEnd, is_accepted: bool) {
+        if is_accepted && end == ChunkEnd::More {
+            if let Some(transaction) = self.session.transaction_mut() {
+                transaction.chunked = Some(transaction.chunked.unwrap_or(0));
+            }
+        } else {
+            // The message is complete, or lost with the part.
+            self.session.end_transaction();
+        }
+    }
+
+    /// Returns the place of the next content bytes of a message that is accepted and within the limit. This is the fast
+    /// path; [`receive`](Self::receive) handles all other cases.
     #[inline]
     pub(super) fn content(&mut self, rx: &mut RecvBuffer) -> Option<Range<usize>> {
-        let State::IncomingMessage(reception) = &mut self.state else { return None };
-        if !(reception.behind == Stop::More && reception.news == News::None && reception.refusal.is_none()) {
+        let State::Message(message) = &mut self.state else { return None };
+        if message.next != Stop::More || !message.is_accepted() {
             return None;
         }
-        rx.consume(core::mem::take(&mut self.given_up));
-        let room = self.config.limits.message.saturating_sub(reception.size);
+        rx.consume(core::mem::take(&mut self.position.borrowed));
+        let room = self.config.limits.message.saturating_sub(message.size);
         if rx.is_empty() || rx.len() as u64 > room {
             return None;
         }
-        let Unstuffed { content, consumed: passed, stop } = reception.source.take(rx.bytes_mut());
-        reception.behind = stop;
-        rx.trace_span(passed, TraceKind::Data);
-        reception.size += content.len() as u64;
+        let Unstuffed { content, consumed, stop } = message.source.take(rx.bytes_mut());
+        message.next = stop;
+        rx.trace_span(consumed, TraceKind::Data);
+        message.size += content.len() as u64;
         if content.is_empty() {
-            rx.consume(passed);
+            rx.consume(consumed);
             return None;
         }
-        self.given_up = passed;
+        self.position.borrowed = consumed;
         self.generation = self.generation.wrapping_add(1);
         Some(content)
     }
 
-    /// Takes the next part of a message.
+    /// Processes the next bytes of a message.
     pub(super) fn receive(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Step, Error> {
         let limit = self.config.limits.message;
-        let State::IncomingMessage(reception) = &mut self.state else { return Ok(Step::Again) };
-        if reception.news == News::Reset {
-            reception.news = News::None;
+        let State::Message(message) = &mut self.state else { return Ok(Step::Again) };
+        if let Fate::Rejected { reset_due, .. } = &mut message.fate
+            && core::mem::take(reset_due)
+        {
             return Ok(Step::event(CoreEvent::Reset));
         }
-        match reception.behind {
+        match message.next {
             Stop::More => {}
             Stop::Forbidden => {
-                reception.behind = Stop::More;
-                if reception.refusal.is_none() {
-                    reception.refusal = Some(reply::BARE_NEWLINE_IN_DATA);
-                    reception.news = News::Reset;
+                message.next = Stop::More;
+                if message.is_accepted() {
+                    message.reject(reply::BARE_NEWLINE_IN_DATA);
                 }
                 return Ok(Step::Again);
             }
             Stop::End => return self.received(tx),
         }
-        let Unstuffed { content, consumed: passed, stop } = reception.source.take(rx.bytes_mut());
-        reception.behind = stop;
-        rx.trace_span(passed, TraceKind::Data);
-        let room = limit.saturating_sub(reception.size);
-        reception.size = reception.size.saturating_add(content.len() as u64);
-        if reception.refusal.is_none() && reception.size > limit {
-            // Up to the limit exactly, so that chunking changes nothing; then nothing more of it.
-            reception.refusal = Some(reply::MESSAGE_TOO_LARGE);
-            reception.news = News::Reset;
+        let Unstuffed { content, consumed, stop } = message.source.take(rx.bytes_mut());
+        message.next = stop;
+        rx.trace_span(consumed, TraceKind::Data);
+        let room = limit.saturating_sub(message.size);
+        message.size = message.size.saturating_add(content.len() as u64);
+        if message.is_accepted() && message.size > limit {
+            // The content up to the limit is yielded, so that the split of the input changes nothing.
+            message.reject(reply::MESSAGE_TOO_LARGE);
             let room = usize::try_from(room).unwrap_or(usize::MAX).min(content.len());
             if room > 0 {
-                return Ok(self.piece(content.start, room, passed));
+                return Ok(self.content_event(content.start, room, consumed));
             }
-        } else if reception.refusal.is_none() && !content.is_empty() {
-            return Ok(self.piece(content.start, content.len(), passed));
+        } else if message.is_accepted() && !content.is_empty() {
+            return Ok(self.content_event(content.start, content.len(), consumed));
         }
-        rx.consume(passed);
-        Ok(if passed == 0 && stop == Stop::More { Step::Wait } else { Step::Again })
+        rx.consume(consumed);
+        Ok(if consumed == 0 && stop == Stop::More { Step::NeedsInput } else { Step::Again })
     }
 
     /// The message, or the chunk, is complete.
     fn received(&mut self, tx: &mut SendBuffer) -> Result<Step, Error> {
-        let State::IncomingMessage(reception) = core::mem::replace(&mut self.state, State::Command) else {
+        let State::Message(message) = core::mem::replace(&mut self.state, State::Command) else {
             return Ok(Step::Again);
         };
-        let verb = reception.source.verb();
+        let verb = message.source.verb();
         self.enter(State::Command);
-        if let Some(refusal) = reception.refusal {
-            (1..reception.replies).for_each(|_| refusal.encode(tx));
-            if reception.replies == 0 {
-                return Ok(Step::event(CoreEvent::Refused(verb, refusal)));
+        if let Fate::Rejected { response, .. } = message.fate {
+            (1..message.replies).for_each(|_| response.encode(tx));
+            if message.replies == 0 {
+                return Ok(Step::event(CoreEvent::Refused(verb, response)));
             }
             if verb == Verb::Data {
-                self.transaction = None;
+                self.session.end_transaction();
             }
-            return self.refused(verb, refusal, tx);
+            return self.reject_and_report(verb, response, tx);
         }
-        if let Source::Chunk { end: ChunkEnd::More, .. } = reception.source {
-            if let Some(transaction) = &mut self.transaction {
-                transaction.chunked = Some(reception.size);
+        if let Source::Chunk { end: ChunkEnd::More, .. } = message.source {
+            if let Some(transaction) = self.session.transaction_mut() {
+                transaction.chunked = Some(message.size);
             }
-            Self::ok(tx);
+            self.counters.note_progress();
+            Self::encode_ok(tx);
             return Ok(Step::Again);
         }
         Ok(Step::event(CoreEvent::DataEnd(self.ask(verb, Question::DataEnd))))
     }
 }
 
-/// How many bytes follow a BDAT, and whether they are the last; where that cannot be read, what is said.
-fn extent(line: &[u8]) -> Result<(u64, ChunkEnd), Response<'static>> {
+/// Parses the size of a chunk, and whether it is the last. Fails with the reply to a malformed BDAT.
+fn chunk_size(line: &[u8]) -> Result<(u64, ChunkEnd), Response<'static>> {
     let (verb, rest) = split_verb(line);
     match Command::parse_arguments(verb, line, rest) {
         Ok(Command::Bdat { size, end }) => Ok((size, end)),
         Ok(_) => Err(Response::fixed(Code::ARGUMENTS, (5, 4), "A chunk is expected")),
         Err(error) => Err(syntax(Verb::Bdat, error)),
     }
+}
+
+/// The URL as an owned secret. The grammar allows US-ASCII only.
+fn owned_url(url: &SecretBytes<'_>) -> Secret<String> {
+    Secret::new(core::str::from_utf8(url.expose()).unwrap_or_default().into())
 }

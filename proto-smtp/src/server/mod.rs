@@ -2,6 +2,7 @@
 
 mod auth;
 mod core;
+mod counters;
 mod event;
 mod hello;
 mod incoming_message;
@@ -11,6 +12,7 @@ mod starttls;
 mod transaction;
 mod xclient;
 
+use alloc::borrow::Cow;
 use alloc::sync::Arc;
 
 use proto_mail::{
@@ -28,20 +30,21 @@ use crate::config::Config;
 use crate::extension::ExtensionSet;
 use crate::response::Response;
 
-/// A server's side of one session, on a channel.
+/// The server's side of one session, on a channel.
 ///
-/// # The contract
+/// # How to drive it
 ///
-/// * Read from the network into `rx` while [`wants_read`](Self::wants_read) says so, then take every event that
-///   [`next_event`](Self::next_event) has, then write what is in `tx`.
+/// * While [`wants_read`](Self::wants_read) is true, read from the network into `rx`. Then take events from
+///   [`next_event`](Self::next_event) until it returns `None`, and write the contents of `tx` to the network.
 /// * Answer every token: with [`reply`](Self::reply), [`answer_auth`](Server::answer_auth), [`accept`](Server::accept),
-///   [`refuse`](Server::refuse) or [`trust_login`](Server::trust_login). Until then the server pauses; the answer may come later and from elsewhere. Replies
-///   leave in the order of their commands, however many the client sent at once.
-/// * EHLO (unless you [refuse](Self::refuse_hello) it), NOOP, RSET, HELP without a topic, QUIT and everything that is out
-///   of order, too long or malformed is answered by the server itself.
-/// * After an error every call returns the same error; the farewell is in `tx`. Send it and close.
-/// * The driver owns the clock: it arms a timer with [`wait`](Self::wait), says [`timed_out`](Self::timed_out) when it
-///   fires, and `rx.close()` when the client sends no more.
+///   [`refuse`](Server::refuse) or [`trust_login`](Server::trust_login). The server pauses until then; the answer may come
+///   later and from another thread. Replies are sent in the order of the commands, even if the client pipelines them. A
+///   dropped token is answered with a temporary failure.
+/// * The server replies by itself to EHLO (unless you [reject](Self::refuse_hello) it), NOOP, RSET, HELP without a topic,
+///   QUIT, and to every command that is out of order, too long or malformed.
+/// * After an error every call returns the same error. Send the last reply in `tx` and close the connection.
+/// * The driver has the clock: it starts a timer for [`wait`](Self::wait), calls [`timed_out`](Self::timed_out) when it
+///   fires, and `rx.close()` when the client has closed its side.
 ///
 /// ```
 /// use proto_mail::{Cleartext, RecvBuffer, SendBuffer};
@@ -51,7 +54,7 @@ use crate::response::Response;
 /// let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
 /// let mut server = Server::<Cleartext>::new(proto_smtp::Config::default(), &mut tx);
 /// print!("{}", String::from_utf8_lossy(&tx.take()));
-/// // In place of a socket: what a client sends, all at once.
+/// // Instead of a socket: the input of a client, all at once.
 /// rx.extend(b"EHLO client.example\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n");
 /// rx.extend(b"Subject: hi\r\n\r\n..dot\r\n.\r\nQUIT\r\n");
 /// let mut message = Vec::new();
@@ -59,17 +62,17 @@ use crate::response::Response;
 ///     match event {
 ///         Event::Mail(_, reply) | Event::Rcpt(_, reply) => server.reply(reply, &Response::ok(), &mut tx)?,
 ///         Event::Data(reply) => server.reply(reply, &Response::start_data(), &mut tx)?,
-///         Event::DataChunk(bytes) => message.extend_from_slice(bytes),
+///         Event::DataChunk(bytes) => message.extend_from_slice(&bytes),
 ///         Event::DataEnd(reply) => server.reply(reply, &Response::ok(), &mut tx)?,
 ///         Event::StartTls(request) => server.refuse(request, &mut tx)?, // or `server.accept(request, &mut tx)`
 ///         Event::Help(_, reply) => server.reply(reply, &Response::help(), &mut tx)?,
 ///         Event::Vrfy(_, reply) | Event::Expn(_, reply) | Event::Etrn(_, reply) | Event::Burl(_, _, reply)
-///         | Event::XClient(_, reply) | Event::XForward(_, reply) => {      // none of them is offered, unless you say so
+///         | Event::XClient(_, reply) | Event::XForward(_, reply) => {      // offered only if the settings say so
 ///             server.reply(reply, &Response::not_implemented(), &mut tx)?;
 ///         }
 ///         Event::Reset | Event::Closed => message.clear(),
 ///         Event::Hello(..) | Event::Refused(..) => {}
-///     }                                                         // no arm for Auth: on cleartext it has no value
+///     }                                                         // no arm for Auth: it has no value on cleartext
 ///     print!("{}", String::from_utf8_lossy(&tx.take()));
 /// }
 /// assert!(server.is_closed());
@@ -82,31 +85,33 @@ pub struct Server<C: Channel> {
 }
 
 impl Server<Cleartext> {
-    /// A new session on cleartext. Its greeting goes to `tx`, now or after
+    /// Begins a session on cleartext. Writes the greeting to `tx`, now or after
     /// [`greeting_delay`](crate::Waits::greeting_delay).
     #[must_use]
     pub fn new(config: impl Into<Arc<Config>>, tx: &mut SendBuffer) -> Self {
-        Self { core: Core::new(config.into(), false).open(tx), channel: Cleartext }
+        Self { core: Core::new(config.into()).open(tx), channel: Cleartext }
     }
 
-    /// A session on cleartext that is refused from its beginning: see [`reject_connection`](Self::reject_connection).
+    /// Begins a session on cleartext that rejects the client in place of the greeting: see
+    /// [`reject_connection`](Self::reject_connection).
     #[must_use]
     pub fn refusing(config: impl Into<Arc<Config>>, response: &Response<'_>, tx: &mut SendBuffer) -> Self {
-        let mut core = Core::new(config.into(), false);
+        let mut core = Core::new(config.into());
         core.reject_connection(response, tx);
         Self { core, channel: Cleartext }
     }
 }
 
 impl Server<Secure> {
-    /// A new session under implicit TLS. Its greeting goes to `tx`, now or after
+    /// Begins a session under implicit TLS. Writes the greeting to `tx`, now or after
     /// [`greeting_delay`](crate::Waits::greeting_delay).
     #[must_use]
     pub fn new(config: impl Into<Arc<Config>>, secure: Secure, tx: &mut SendBuffer) -> Self {
-        Self { core: Core::new(config.into(), true).over(&secure).open(tx), channel: secure }
+        Self { core: Core::secure(config.into(), &secure).open(tx), channel: secure }
     }
 
-    /// A session under implicit TLS that is refused from its beginning: see [`reject_connection`](Self::reject_connection).
+    /// Begins a session under implicit TLS that rejects the client in place of the greeting: see
+    /// [`reject_connection`](Self::reject_connection).
     #[must_use]
     pub fn refusing(
         config: impl Into<Arc<Config>>,
@@ -114,7 +119,7 @@ impl Server<Secure> {
         response: &Response<'_>,
         tx: &mut SendBuffer,
     ) -> Self {
-        let mut core = Core::new(config.into(), true);
+        let mut core = Core::secure(config.into(), &secure);
         core.reject_connection(response, tx);
         Self { core, channel: secure }
     }
@@ -122,7 +127,7 @@ impl Server<Secure> {
     /// Answers a request to authenticate.
     ///
     /// # Errors
-    /// [`StaleToken`](Misuse::StaleToken) if the request is not the one that is open.
+    /// [`StaleToken`](Misuse::StaleToken) if the request is not the open one.
     pub fn answer_auth(
         &mut self,
         request: AuthRequest,
@@ -137,25 +142,25 @@ impl Server<Secure> {
     /// [is authenticated](Server::is_authenticated). With [`reply`](Server::reply) it is not.
     ///
     /// # Errors
-    /// [`StaleToken`](Misuse::StaleToken) if the token is not the one that is open; [`WrongState`](Misuse::WrongState)
-    /// if it is for another command, or for an XCLIENT that names nobody: then the client was told to try again.
+    /// [`StaleToken`](Misuse::StaleToken) if the token is not the open one; [`WrongState`](Misuse::WrongState)
+    /// if it belongs to another command, or to an XCLIENT without a user name. The client gets a temporary failure then.
     pub fn trust_login(&mut self, reply: Reply, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.trust_login(reply, tx)
     }
 }
 
 impl<C: Channel> Server<C> {
-    /// The next thing that happened; `None`: nothing more before more is received, sent or answered.
+    /// Returns the next event. `None`: more must be received, sent or answered first.
     ///
     /// # Errors
-    /// The session is over; the farewell is in `tx`. Every later call returns the same error.
+    /// The session is over; the last reply is in `tx`. Every later call returns the same error.
     pub fn next_event<'i>(
         &mut self,
         rx: &'i mut RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Option<Event<'i, C>>, Error> {
         if let Some(place) = self.core.content(rx) {
-            return Ok(Some(Event::DataChunk(rx.bytes().get(place).unwrap_or_default())));
+            return Ok(Some(Event::DataChunk(Cow::Borrowed(rx.bytes().get(place).unwrap_or_default()))));
         }
         match self.core.next_event(rx, tx)? {
             None => Ok(None),
@@ -168,11 +173,11 @@ impl<C: Channel> Server<C> {
         }
     }
 
-    /// Gives an answer. [`Response::start_data`] belongs to [`Event::Data`], and any 2yz will do there as well; 3yz
-    /// anywhere else becomes 250. With 421 the session ends.
+    /// Gives a reply. [`Event::Data`] takes [`Response::start_data`] or any 2yz; in any other reply 3yz becomes 250. 421 ends
+    /// the session.
     ///
     /// # Errors
-    /// [`StaleToken`](Misuse::StaleToken) if the token is not the one that is open.
+    /// [`StaleToken`](Misuse::StaleToken) if the token is not the open one.
     pub fn reply(&mut self, reply: Reply, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.reply(reply, response, tx)
     }
@@ -183,7 +188,7 @@ impl<C: Channel> Server<C> {
     ///
     /// # Errors
     /// [`StaleToken`](Misuse::StaleToken) as above; [`WrongLength`](Misuse::WrongLength) if there are more or fewer
-    /// answers than recipients: then each was told to try again.
+    /// replies than recipients. Each recipient gets a temporary failure then.
     pub fn reply_each(
         &mut self,
         reply: Reply,
@@ -193,15 +198,15 @@ impl<C: Channel> Server<C> {
         self.core.reply_each(reply, responses, tx)
     }
 
-    /// Refuses the client in place of the greeting, while that is held back: with 421 the session ends; with any other
-    /// 4yz or 5yz (554, 521) the client may say QUIT, and hears 503 whatever else it says (RFC 5321 §3.1). What says
-    /// yes becomes 554.
+    /// Rejects the client in place of the greeting, while the greeting is delayed. 421 ends the session. After any other
+    /// 4yz or 5yz (554, 521) the client may send QUIT; other commands are answered with 503 (RFC 5321 §3.1). A positive
+    /// reply becomes 554.
     ///
     /// # Errors
     /// [`WrongState`](Misuse::WrongState) if the client was greeted already.
     pub fn reject_connection(&mut self, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         match self.core.state {
-            State::Silence => {
+            State::GreetingDelay => {
                 self.core.reject_connection(response, tx);
                 Ok(())
             }
@@ -210,49 +215,49 @@ impl<C: Channel> Server<C> {
         }
     }
 
-    /// Refuses who the client says to be, right after [`Event::Hello`]: nothing changes but what 421 ends. What says
-    /// yes becomes 554.
+    /// Rejects EHLO, HELO or LHLO right after [`Event::Hello`]. The session stays as it was; 421 ends it. A positive reply
+    /// becomes 554.
     ///
     /// # Errors
-    /// [`WrongState`](Misuse::WrongState) if the client was answered already.
+    /// [`WrongState`](Misuse::WrongState) if the reply was written already.
     pub fn refuse_hello(&mut self, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.refuse_hello(response, tx)
     }
 
-    /// Sets what may be offered from here on in this session, in place of [`Config::extensions`]: the next answer to
-    /// EHLO says so, and what is not offered is refused. It is forgotten behind STARTTLS, and behind an XCLIENT that is
-    /// accepted.
+    /// Sets the extensions that are offered from now on in this session, instead of [`Config::extensions`]. The next reply
+    /// to EHLO lists them. The setting ends with STARTTLS and with an accepted XCLIENT.
     ///
-    /// XCLIENT and XFORWARD are offered in this way alone, and never by the settings: they let a client say that it is
-    /// another one. Offer them to proxies whose address you know.
+    /// XCLIENT and XFORWARD are offered only in this way, never by the settings, because they let a client act for
+    /// others. Offer them only to proxies whose address you know.
     pub const fn offer(&mut self, extensions: ExtensionSet) {
-        self.core.extensions = extensions;
+        self.core.offered = extensions;
     }
 
-    /// What [`XForward`](Event::XForward) has said of the transaction that is open, or of the next if none is.
+    /// Returns the attributes of [`XForward`](Event::XForward) for the open transaction, or for the next one if none is
+    /// open.
     #[must_use]
     pub fn forwarded(&self) -> Option<&Attributes<'static>> {
         self.core.forwarded()
     }
 
-    /// Ends the session because the server goes down: `421` goes to `tx`.
+    /// Ends the session because the server shuts down: writes `421` with this text to `tx`.
     pub fn shutdown(&mut self, text: &str, tx: &mut SendBuffer) {
         self.core.shutdown(text, tx);
     }
 
-    /// Whether more input could help now. False while an answer is owed or too much output waits.
+    /// Whether the driver should read from the network. False while an answer is owed or too much output waits.
     #[must_use]
     pub fn wants_read(&self, tx: &SendBuffer) -> bool {
         self.core.wants_read(tx)
     }
 
-    /// What is awaited, and how long at most.
+    /// Returns what the server waits for, and the longest time.
     #[must_use]
     pub fn wait(&self) -> Wait {
         self.core.wait()
     }
 
-    /// What [`wait`](Self::wait) named did not come in time, or the delay is over.
+    /// Reports that the time of [`wait`](Self::wait) is over.
     ///
     /// # Errors
     /// The session is over; `421` is in `tx`. The end of a delay is no error, unless it ends the session by the limit
@@ -261,7 +266,7 @@ impl<C: Channel> Server<C> {
         self.core.timed_out(tx)
     }
 
-    /// Whether the session has ended in order: send what is in `tx` and close.
+    /// Whether the session has ended in order. Send the contents of `tx` and close the connection.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         self.core.is_closed()
@@ -270,10 +275,10 @@ impl<C: Channel> Server<C> {
     /// Whether the client has authenticated.
     #[must_use]
     pub const fn is_authenticated(&self) -> bool {
-        self.core.authenticated
+        self.core.is_authenticated
     }
 
-    /// The channel.
+    /// Returns the channel.
     #[must_use]
     pub const fn channel(&self) -> &C {
         &self.channel

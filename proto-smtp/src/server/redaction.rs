@@ -1,38 +1,38 @@
-//! What a trace may show of a command.
+//! What a wire trace may show of a command line.
 //!
-//! A line of AUTH or BURL is a secret behind its first words. A line that is not understood may be one that went astray,
-//! so that no more of it is shown than a verb that is known. Only called while somebody traces.
+//! The arguments of AUTH and BURL are secrets. A line that cannot be parsed may hold a password that was sent by mistake:
+//! only a known verb of it is shown. These functions are called only while the session is traced.
 
 use proto_mail::{Mechanism, RecvBuffer, trace::TraceKind};
 
 use crate::command::{Command, Verb, split_verb};
 
-/// Tells of the line of `len` bytes, `whole` with its end.
+/// Traces a command line of `len` bytes, `whole` bytes with its end.
 #[cold]
-pub(super) fn line((len, whole): (usize, usize), rx: &mut RecvBuffer) {
-    let (shown, hidden) = judge(rx.bytes().get(..len).unwrap_or_default());
+pub(super) fn trace_line((len, whole): (usize, usize), rx: &mut RecvBuffer) {
+    let (shown, hidden) = visible_part(rx.bytes().get(..len).unwrap_or_default());
     rx.trace_span(shown, TraceKind::Text);
     rx.trace_span(len, hidden);
     rx.trace_span(whole, TraceKind::Text);
 }
 
-/// Tells of a line of a SASL exchange.
+/// Traces a line of a SASL exchange.
 #[cold]
-pub(super) fn sasl((len, whole): (usize, usize), rx: &mut RecvBuffer) {
+pub(super) fn trace_sasl_line((len, whole): (usize, usize), rx: &mut RecvBuffer) {
     let cancelled = rx.bytes().get(..len) == Some(b"*");
     rx.trace_span(len, if cancelled { TraceKind::Text } else { TraceKind::Secret });
     rx.trace_span(whole, TraceKind::Text);
 }
 
-/// How much of a line may be shown, and what the rest is.
-fn judge(line: &[u8]) -> (usize, TraceKind) {
+/// Returns how many bytes of a line may be shown, and what the rest is.
+fn visible_part(line: &[u8]) -> (usize, TraceKind) {
     let (verb, rest) = split_verb(line);
     let name = line.len() - rest.len();
     match verb {
         Verb::Other => (0, TraceKind::Unknown),
-        Verb::Auth => (name + mechanism(rest), TraceKind::Secret),
+        Verb::Auth => (name + mechanism_len(rest), TraceKind::Secret),
         Verb::Burl => (name, TraceKind::Secret),
-        // What follows these is any text, and so may be anything.
+        // Their argument is free text, and so may be anything.
         Verb::Noop | Verb::Help => (name, TraceKind::Unknown),
         _ => match Command::parse_arguments(verb, line, rest) {
             Ok(Command::Other { .. }) | Err(_) => (name, TraceKind::Unknown),
@@ -41,10 +41,10 @@ fn judge(line: &[u8]) -> (usize, TraceKind) {
     }
 }
 
-/// How many bytes of what follows AUTH name a mechanism that is known.
-fn mechanism(rest: &[u8]) -> usize {
-    let Some(behind) = rest.strip_prefix(b" ") else { return 0 };
-    let name = behind.split(|byte| *byte == b' ').next().unwrap_or_default();
+/// Returns how many bytes after AUTH name a known mechanism.
+fn mechanism_len(rest: &[u8]) -> usize {
+    let Some(tail) = rest.strip_prefix(b" ") else { return 0 };
+    let name = tail.split(|byte| *byte == b' ').next().unwrap_or_default();
     if Mechanism::from_name(name).is_some() { 1 + name.len() } else { 0 }
 }
 
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_is_shown_than_was_understood() {
+    fn shows_only_what_was_parsed() {
         for (line, shown, hidden) in [
             (&b"MAIL FROM:<a@example.org> SIZE=5"[..], 32, TraceKind::Text),
             (b"MAIL FROM: hunter2", 4, TraceKind::Unknown),
@@ -70,9 +70,13 @@ mod tests {
             (b"STARTTLS", 8, TraceKind::Text),
             (b"", 0, TraceKind::Unknown),
         ] {
-            let (told, kind) = judge(line);
-            let all = told == line.len();
-            assert!(told == shown && (all || kind == hidden), "{}: {told} {kind:?}", line.escape_ascii());
+            let (visible, kind) = visible_part(line);
+            let all = visible == line.len();
+            assert!(
+                visible == shown && (all || kind == hidden),
+                "{}: {visible} {kind:?}",
+                line.escape_ascii()
+            );
         }
     }
 }

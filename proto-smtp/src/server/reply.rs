@@ -1,20 +1,20 @@
-//! Answers: the token that stands for one that is owed, what the machine says by itself, and what an answer changes.
+//! Replies: the token for a reply that is owed, the fixed replies of the server, and the effect of each reply.
 
 use proto_mail::token::Token;
 use proto_mail::{Error, Limit, Misuse, PeerError, SendBuffer};
 
 use super::core::{Core, State, Step};
-use super::transaction::{Domains, Transaction};
+use super::transaction::MailOptions;
 use crate::chunking::ChunkEnd;
 use crate::command::Verb;
 use crate::config::Dialect;
 use crate::response::Response;
 use crate::status_code::{Code, EnhancedCode, Severity};
 
-/// An answer that the server owes. Give it back with [`Server::reply`](crate::server::Server::reply).
+/// A reply that the server owes. Pass it to [`Server::reply`](crate::server::Server::reply).
 ///
-/// It is owned and may be sent to another thread. Nothing else happens in the session until it is answered. If it is
-/// dropped, the next call of `next_event` answers `451 4.3.0` (see [`proto_mail::token`]).
+/// It is owned and may be sent to another thread. The session pauses until the reply is given. If it is
+/// dropped, the next call of `next_event` replies `451 4.3.0` (see [`proto_mail::token`]).
 #[derive(Debug)]
 #[must_use = "the client waits for a reply"]
 pub struct Reply {
@@ -23,17 +23,17 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Which command is to be answered. The end of a message counts as its DATA or BDAT.
+    /// Returns the command that is to be answered. The end of a message counts as its DATA or BDAT.
     #[must_use]
     pub const fn verb(&self) -> Verb {
         self.verb
     }
 }
 
-/// What the application was asked.
+/// What the application is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Question {
-    Mail(Transaction),
+    Mail(MailOptions),
     Rcpt,
     Data,
     Chunk {
@@ -41,13 +41,12 @@ pub(super) enum Question {
         end: ChunkEnd,
     },
     DataEnd,
-    /// BURL.
-    Url(ChunkEnd),
-    /// VRFY, EXPN, HELP and ETRN: the answer changes nothing.
+    Burl(ChunkEnd),
+    /// VRFY, EXPN, HELP and ETRN: the reply has no effect.
     Information,
     XClient {
-        /// It says as whom the client has logged in.
-        login: bool,
+        /// It names the user that the client has authenticated as.
+        has_login: bool,
     },
     XForward,
 }
@@ -84,20 +83,22 @@ pub(super) const NEEDS_AUTHENTICATION: Response<'static> =
     Response::fixed(Code::REQUIRED, (7, 0), "Authentication required");
 pub(super) const BINARY_NEEDS_CHUNKS: Response<'static> =
     Response::fixed(Code::BAD_SEQUENCE, ORDER, "A message of BINARYMIME comes by BDAT");
+pub(super) const CANNOT_VERIFY: Response<'static> =
+    Response::fixed(Code::CANNOT_VERIFY, (5, 0), "Send the mail, and it will be tried");
 const OK: Response<'static> = Response::ok();
 const CONTENT_ANALYSIS: Response<'static> =
     Response::fixed(Code::CONTENT_ANALYSIS, (0, 0), "Content analysis has started");
 const ACCEPTED: Response<'static> =
-    Response::fixed(Code::OK, (0, 0), "Accepted for those for whom it was accepted above");
-const ACCEPTED_FOR_NOBODY: Response<'static> =
-    Response::fixed(Code::MAILBOX_UNAVAILABLE, (0, 0), "Accepted for nobody");
-const ACCEPTED_FOR_NOBODY_NOW: Response<'static> =
-    Response::fixed(Code::MAILBOX_BUSY, (0, 0), "Accepted for nobody now");
+    Response::fixed(Code::OK, (0, 0), "Accepted for the recipients that were accepted above");
+const ACCEPTED_FOR_NONE: Response<'static> =
+    Response::fixed(Code::MAILBOX_UNAVAILABLE, (0, 0), "Accepted for no recipient");
+const ACCEPTED_FOR_NONE_NOW: Response<'static> =
+    Response::fixed(Code::MAILBOX_BUSY, (0, 0), "Accepted for no recipient now");
 const NO_SERVICE: Response<'static> = Response::fixed(Code::FAILED, (3, 2), "No service here");
 const CLOSING: Response<'static> = Response::fixed(Code::CLOSING, (0, 0), "Good-bye");
 
-/// Who is sent away, and with which words.
-const FAREWELLS: &[(Error, Response<'static>)] = &[
+/// The last reply of a session that ends with an error.
+const FATAL_REPLIES: &[(Error, Response<'static>)] = &[
     (
         Error::Limit(Limit::Errors),
         Response::fixed(Code::UNAVAILABLE, (7, 0), "Too many errors; closing the connection"),
@@ -109,6 +110,14 @@ const FAREWELLS: &[(Error, Response<'static>)] = &[
     (
         Error::Limit(Limit::CommandsBeforeAuth),
         Response::fixed(Code::UNAVAILABLE, (7, 0), "Too many commands without authentication"),
+    ),
+    (
+        Error::Limit(Limit::IdleCommands),
+        Response::fixed(
+            Code::UNAVAILABLE,
+            (7, 0),
+            "Too many commands without progress; closing the connection",
+        ),
     ),
     (Error::Limit(Limit::Line), LINE_TOO_LONG),
     (
@@ -133,51 +142,50 @@ const TIMEOUT: Response<'static> =
     Response::fixed(Code::UNAVAILABLE, (4, 2), "Nothing came in time; closing");
 
 impl Core {
-    /// Pauses until the application has answered.
+    /// Pauses the session until the application has given the reply.
     pub(super) fn ask(&mut self, verb: Verb, question: Question) -> Reply {
-        self.enter(State::Owed { question });
+        self.enter(State::ReplyOwed(question));
         Reply { token: self.tokens.issue(), verb }
     }
 
-    /// Refuses a command by itself, and counts the error.
-    pub(super) fn refuse(&mut self, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
+    /// Writes a rejection that the server gives without asking the application, and counts the error.
+    pub(super) fn reject(&mut self, response: &Response<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         response.encode(tx);
-        self.errors = self.errors.saturating_add(1);
-        if self.errors >= self.config.limits.errors {
-            return Err(self.fail(Limit::Errors.into(), tx));
+        match self.counters.note_error(&self.config.limits) {
+            Ok(()) => Ok(()),
+            Err(limit) => Err(self.fail(limit.into(), tx)),
         }
-        Ok(())
     }
 
-    pub(super) fn ok(tx: &mut SendBuffer) {
+    pub(super) fn encode_ok(tx: &mut SendBuffer) {
         OK.encode(tx);
     }
 
-    pub(super) fn good_bye(&mut self, tx: &mut SendBuffer) {
+    pub(super) fn answer_quit(&mut self, tx: &mut SendBuffer) {
         CLOSING.encode(tx);
         self.enter(State::Closing);
     }
 
-    /// Ends the session with an error; the farewell is in `tx`.
+    /// Ends the session with an error, and writes the last reply.
     pub(super) fn fail(&mut self, error: Error, tx: &mut SendBuffer) -> Error {
-        let farewell = match error {
+        let last_reply = match error {
             Error::Limit(Limit::Timeout(_)) => Some(&TIMEOUT),
-            _ => FAREWELLS.iter().find(|(fatal, _)| *fatal == error).map(|(_, response)| response),
+            _ => FATAL_REPLIES.iter().find(|(fatal, _)| *fatal == error).map(|(_, response)| response),
         };
-        if let Some(response) = farewell {
+        if let Some(response) = last_reply {
             response.encode(tx);
         }
         self.end(error)
     }
 
-    /// Ends the session with an error, where the last words were said.
+    /// Ends the session with an error. The last reply was written already.
     pub(super) fn end(&mut self, error: Error) -> Error {
-        self.transaction = None;
+        self.session.end_transaction();
         self.enter(State::Failed(error));
         error
     }
 
-    /// Says good-bye because the server goes down.
+    /// Ends the session because the server shuts down.
     pub(super) fn shutdown(&mut self, text: &str, tx: &mut SendBuffer) {
         if !matches!(self.state, State::Failed(_) | State::Closing | State::Closed) {
             Response::new(Code::UNAVAILABLE, text).with_enhanced(EnhancedCode::fixed(4, 3, 2)).encode(tx);
@@ -185,7 +193,7 @@ impl Core {
         }
     }
 
-    /// The application's answer: the same for every recipient where LMTP wants more than one.
+    /// Takes the application's reply. After a message in LMTP it is written once for each recipient.
     pub(super) fn reply(
         &mut self,
         reply: Reply,
@@ -198,25 +206,25 @@ impl Core {
     }
 
     fn answer(&mut self, question: Question, response: &Response<'_>, tx: &mut SendBuffer) {
-        if matches!(question, Question::XClient { .. }) && is_yes(response) {
+        if matches!(question, Question::XClient { .. }) && response.is_positive() {
             self.restart(tx);
             return;
         }
-        let times = if question.ends_message() { self.replies_behind_data() } else { 1 };
-        let line = fitting(question, response);
-        let line = line.as_ref().unwrap_or(response);
-        // The reply to a chunk comes when the chunk has, a refusal too; only a farewell cannot wait.
-        if !matches!(question, Question::Chunk { .. }) || line.code() == Code::UNAVAILABLE {
-            (0..times).for_each(|_| line.encode(tx));
+        let times = if question.ends_message() { self.replies_after_message() } else { 1 };
+        let allowed = replacement(question, response);
+        let response = allowed.as_ref().unwrap_or(response);
+        // The reply to a chunk is written after the chunk was received, unless the session ends.
+        if !matches!(question, Question::Chunk { .. }) || response.code() == Code::UNAVAILABLE {
+            (0..times).for_each(|_| response.encode(tx));
         }
-        self.answered(question, line);
+        self.answered(question, response);
     }
 
-    /// Answers with a temporary failure the question whose token the application has dropped.
+    /// Answers the question whose token the application has dropped with a temporary failure.
     pub(super) fn token_dropped(&mut self, tx: &mut SendBuffer) -> Step {
         match core::mem::replace(&mut self.state, State::Command) {
-            State::Owed { question } => self.answer(question, &Response::try_again(), tx),
-            State::Verdict { exchange, .. } => self.unavailable(exchange, tx),
+            State::ReplyOwed(question) => self.answer(question, &Response::try_again(), tx),
+            State::AuthAnswerOwed { login, .. } => self.answer_unavailable(login, tx),
             other => {
                 self.state = other;
                 self.refuse_starttls(tx);
@@ -225,8 +233,8 @@ impl Core {
         Step::Again
     }
 
-    /// The application's answers for each recipient that was accepted, in their order (RFC 2033 §4.2). In SMTP they
-    /// stand between two others (PRDR).
+    /// Takes the application's replies for each accepted recipient, in their order (RFC 2033 §4.2). In SMTP they are
+    /// enclosed by two others (PRDR).
     pub(super) fn reply_each(
         &mut self,
         reply: Reply,
@@ -234,109 +242,116 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         let question = self.question(&reply)?;
-        let prdr = self.transaction.as_ref().filter(|transaction| transaction.prdr);
+        let prdr = self.session.transaction().filter(|transaction| transaction.options.prdr);
         let recipients =
-            prdr.map_or_else(|| self.replies_behind_data(), |transaction| transaction.recipients);
+            prdr.map_or_else(|| self.replies_after_message(), |transaction| transaction.recipients);
         if !question.ends_message() || responses.len() != recipients {
-            // The client waits and must have its answers, even if the program cannot count.
+            // The client must get its replies even if the application gave the wrong number.
             self.reply(reply, &Response::try_again(), tx)?;
             return Err(Misuse::WrongLength.into());
         }
-        let prdr = prdr.is_some();
-        if prdr {
+        let is_prdr = prdr.is_some();
+        if is_prdr {
             CONTENT_ANALYSIS.encode(tx);
         }
         for response in responses {
-            for_one(response).as_ref().unwrap_or(response).encode(tx);
+            replacement_for_one(response).as_ref().unwrap_or(response).encode(tx);
         }
-        if prdr {
-            overall(responses).encode(tx);
+        if is_prdr {
+            prdr_summary(responses).encode(tx);
         }
         self.answered(question, &OK);
         Ok(())
     }
 
+    /// Returns the question that a token belongs to.
     pub(super) fn question(&self, reply: &Reply) -> Result<Question, Error> {
         match &self.state {
-            State::Owed { question } if self.tokens.is_newest(&reply.token) => Ok(*question),
+            State::ReplyOwed(question) if self.tokens.is_newest(&reply.token) => Ok(*question),
             State::Failed(error) => Err(*error),
             _ => Err(Misuse::StaleToken.into()),
         }
     }
 
-    /// How many replies the end of a message has: one, or one for each recipient.
-    pub(super) fn replies_behind_data(&self) -> usize {
-        match (self.config.dialect, &self.transaction) {
+    /// The number of replies after a message: one, or in LMTP one for each recipient.
+    pub(super) fn replies_after_message(&self) -> usize {
+        match (self.config.dialect, self.session.transaction()) {
             (Dialect::Lmtp, Some(transaction)) => transaction.recipients,
             _ => 1,
         }
     }
 
+    /// Does what a reply implies.
     fn answered(&mut self, question: Question, response: &Response<'_>) {
         if response.code() == Code::UNAVAILABLE {
             self.enter(State::Closing);
             return;
         }
-        let yes = is_yes(response);
+        let is_accepted = response.is_positive();
         self.enter(State::Command);
+        if is_accepted && question.is_progress() {
+            self.counters.note_progress();
+        }
         match question {
-            Question::Mail(transaction) if yes => {
-                self.transaction = Some(transaction);
-                self.domains = Domains::default();
-                self.forwarded.begin();
+            Question::Mail(options) if is_accepted => {
+                let forwarded = self.forwarded.take();
+                self.session.begin_transaction(options, forwarded);
             }
-            Question::Rcpt if yes => {
-                self.domains.keep();
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.recipients += 1;
+            Question::Rcpt if is_accepted => {
+                if let Some(transaction) = self.session.transaction_mut() {
+                    transaction.add_recipient();
                 }
             }
-            Question::Data if yes => self.begin_data(),
+            Question::Data if is_accepted => self.begin_data(),
             Question::Chunk { size, end } => {
-                self.begin_chunk(size, end, (!yes).then(|| response.clone().into_owned()))
+                self.begin_chunk(size, end, (!is_accepted).then(|| response.clone().into_owned()));
             }
-            Question::DataEnd => self.transaction = None,
-            Question::Data => self.transaction = None,
-            Question::Url(end) => self.url_taken(end, yes),
-            Question::XForward => self.forward(yes),
+            Question::Data | Question::DataEnd => {
+                self.session.end_transaction();
+            }
+            Question::Burl(end) => self.burl_answered(end, is_accepted),
+            Question::XForward => self.forwarded.answered(is_accepted),
             Question::Mail(_) | Question::Rcpt | Question::Information | Question::XClient { .. } => {}
         }
     }
 }
 
 impl Question {
-    /// Whether the answer is the one to a whole message.
+    /// Whether a positive reply moves the session forward. Other commands count as idle.
+    const fn is_progress(self) -> bool {
+        matches!(
+            self,
+            Self::Mail(_) | Self::Rcpt | Self::Data | Self::Chunk { .. } | Self::DataEnd | Self::Burl(_)
+        )
+    }
+
+    /// Whether the reply is the one to a whole message.
     fn ends_message(self) -> bool {
-        matches!(self, Self::DataEnd | Self::Url(ChunkEnd::Last))
+        matches!(self, Self::DataEnd | Self::Burl(ChunkEnd::Last))
     }
 }
 
-/// What stands behind the answers for each recipient: yes if anybody has the message (PRDR).
-fn overall(responses: &[Response<'_>]) -> Response<'static> {
-    if responses.iter().any(is_yes) {
+/// The final PRDR reply: positive if at least one recipient accepted the message.
+fn prdr_summary(responses: &[Response<'_>]) -> Response<'static> {
+    if responses.iter().any(Response::is_positive) {
         ACCEPTED
     } else if responses.iter().any(|response| response.is_transient()) {
-        ACCEPTED_FOR_NOBODY_NOW
+        ACCEPTED_FOR_NONE_NOW
     } else {
-        ACCEPTED_FOR_NOBODY
+        ACCEPTED_FOR_NONE
     }
 }
 
-const fn is_yes(response: &Response<'_>) -> bool {
-    response.is_positive()
-}
-
-/// What refuses a session or a greeting: the application's answer if it says no.
-pub(super) fn refusing<'r>(response: &Response<'r>) -> Response<'r> {
+/// Returns the rejection of a session or of EHLO: the application's reply, if it is one.
+pub(super) fn as_rejection<'r>(response: &Response<'r>) -> Response<'r> {
     match response.code().severity() {
         Severity::Transient | Severity::Permanent => response.clone(),
         Severity::Completed | Severity::Intermediate => NO_SERVICE,
     }
 }
 
-/// The answer that can be given to a question, if it is not the one that was given: 354 is for DATA and for DATA
-/// alone.
-fn fitting(question: Question, response: &Response<'_>) -> Option<Response<'static>> {
+/// Returns the reply to write instead if the application's reply does not fit the question: 354 belongs to DATA only.
+fn replacement(question: Question, response: &Response<'_>) -> Option<Response<'static>> {
     match (question, response.code().severity()) {
         (Question::Data, Severity::Completed) => Some(Response::start_data()),
         (Question::Data, _) => None,
@@ -345,11 +360,10 @@ fn fitting(question: Question, response: &Response<'_>) -> Option<Response<'stat
     }
 }
 
-/// The answer for one recipient among others, if it is not the one that was given: 421 would speak for all of them,
-/// while the next may have been told yes.
-fn for_one(response: &Response<'_>) -> Option<Response<'static>> {
+/// Returns the reply to write instead for one recipient among others: 421 would apply to all of them.
+fn replacement_for_one(response: &Response<'_>) -> Option<Response<'static>> {
     if response.code() != Code::UNAVAILABLE {
-        return fitting(Question::DataEnd, response);
+        return replacement(Question::DataEnd, response);
     }
     let local = Response::new(Code::LOCAL_ERROR, response.text());
     Some(match response.enhanced() {
@@ -363,7 +377,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_canned_answer_agrees_with_itself() {
+    fn writes_fixed_replies_with_consistent_codes() {
         let all = [
             NOT_RECOGNIZED,
             NOT_IMPLEMENTED,
@@ -382,16 +396,17 @@ mod tests {
             NEEDS_TLS,
             NEEDS_AUTHENTICATION,
             BINARY_NEEDS_CHUNKS,
+            CANNOT_VERIFY,
             OK,
             ACCEPTED,
-            ACCEPTED_FOR_NOBODY,
-            ACCEPTED_FOR_NOBODY_NOW,
+            ACCEPTED_FOR_NONE,
+            ACCEPTED_FOR_NONE_NOW,
             Response::help(),
             NO_SERVICE,
             CLOSING,
             TIMEOUT,
         ];
-        for response in all.iter().chain(FAREWELLS.iter().map(|(_, response)| response)) {
+        for response in all.iter().chain(FATAL_REPLIES.iter().map(|(_, response)| response)) {
             let mut tx = SendBuffer::new();
             response.encode(&mut tx);
             let bytes = tx.take();

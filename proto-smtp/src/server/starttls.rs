@@ -1,4 +1,4 @@
-//! STARTTLS (RFC 3207), the server's side of the gate.
+//! STARTTLS (RFC 3207): the server's upgrade to TLS.
 
 use alloc::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::response::Response;
 use crate::status_code::Code;
 
-/// An agreed STARTTLS, before the handshake is done: nothing of the cleartext session is left in it.
+/// An accepted STARTTLS before the handshake is finished. It keeps nothing of the cleartext session.
 #[derive(Debug)]
 #[must_use = "begin the handshake and complete the upgrade, or close the connection"]
 pub struct Upgrade {
@@ -18,15 +18,16 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// TLS is in place. The session begins anew, and the client greets again (RFC 3207 §4.2).
+    /// Completes the upgrade once TLS is established. A new session begins, and the client sends EHLO again
+    /// (RFC 3207 §4.2).
     ///
     /// # Errors
-    /// [`PlaintextAfterStartTls`](PeerError::PlaintextAfterStartTls) if bytes came in cleartext behind STARTTLS.
+    /// [`PlaintextAfterStartTls`](PeerError::PlaintextAfterStartTls) if cleartext bytes followed STARTTLS.
     pub fn complete(self, secure: Secure, rx: &mut RecvBuffer) -> Result<Server<Secure>, Error> {
         if !rx.is_empty() {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
-        Ok(Server { core: Core::new(self.config, true).over(&secure), channel: secure })
+        Ok(Server { core: Core::secure(self.config, &secure), channel: secure })
     }
 }
 
@@ -39,21 +40,21 @@ impl proto_mail::Upgrade for Upgrade {
 }
 
 impl Server<Cleartext> {
-    /// Agrees to STARTTLS: `220` goes to `tx`, and after that only TLS. The server is used up: what it knew is
-    /// forgotten.
+    /// Accepts STARTTLS: writes `220` to `tx`, which must be followed by TLS only. The server is consumed, with everything
+    /// that it has learnt.
     ///
     /// # Errors
-    /// [`StaleToken`](Misuse::StaleToken) if the request is not the one that is open.
+    /// [`StaleToken`](Misuse::StaleToken) if the request is not the open one.
     pub fn accept(self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<Upgrade, Error> {
         self.core.check_request(&request)?;
         Response::fixed(Code::READY, (0, 0), "Ready to start TLS").encode(tx);
         Ok(Upgrade { config: self.core.config })
     }
 
-    /// Refuses STARTTLS for now, with `454`; the session goes on in cleartext.
+    /// Refuses STARTTLS for now with `454`. The session continues in cleartext.
     ///
     /// # Errors
-    /// [`StaleToken`](Misuse::StaleToken) if the request is not the one that is open.
+    /// [`StaleToken`](Misuse::StaleToken) if the request is not the open one.
     pub fn refuse(&mut self, request: StartTlsRequest, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.check_request(&request)?;
         self.core.refuse_starttls(tx);
@@ -64,7 +65,7 @@ impl Server<Cleartext> {
 impl Core {
     fn check_request(&self, request: &StartTlsRequest) -> Result<(), Error> {
         match self.state {
-            State::StartTls if self.tokens.is_newest(request.token()) => Ok(()),
+            State::StartTlsOwed if self.tokens.is_newest(request.token()) => Ok(()),
             State::Failed(error) => Err(error),
             _ => Err(Misuse::StaleToken.into()),
         }
@@ -77,7 +78,7 @@ impl Core {
     }
 }
 
-// The event that asks for STARTTLS has no value under TLS.
+// Under TLS the STARTTLS event has no value.
 const _: fn(Event<'_, Secure>) = |event| {
     if let Event::StartTls(never) = event {
         match never {}

@@ -1,7 +1,9 @@
-//! The mail transaction: which command may come, and what MAIL and RCPT may ask (RFC 5321 §3.3, §4.1.4).
+//! The session between two commands, and the mail transaction: which commands are allowed, and what MAIL and RCPT may
+//! request (RFC 5321 §3.3, §4.1.4).
 //!
-//! State first, arguments second: a command that may not come now is refused before its arguments are looked at.
+//! The state is checked first: a command that is not allowed now is rejected before its arguments are parsed.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use core::num::NonZeroU32;
@@ -12,6 +14,7 @@ use super::core::{Core, State};
 use super::event::CoreEvent;
 use super::reply::{self, Question};
 use crate::address::Address;
+use crate::attributes::Attributes;
 use crate::body_type::BodyType;
 use crate::command::{Command, Verb, split_verb};
 use crate::command_order::Phase;
@@ -26,74 +29,141 @@ use crate::response::Response;
 use crate::status_code::Code;
 use crate::syntax::{SyntaxError, SyntaxFault};
 
-/// An open transaction, as far as the machine must know it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the client has said and begun, between two commands.
+#[derive(Debug)]
+pub(super) enum Session {
+    /// The greeting was a rejection: only QUIT is accepted (RFC 5321 §3.1).
+    Rejected,
+    /// The client has not sent EHLO.
+    Start,
+    /// The client has sent EHLO; no transaction is open.
+    Ready,
+    /// MAIL was accepted.
+    Transaction(Transaction),
+}
+
+/// An open transaction.
+#[derive(Debug)]
 pub(super) struct Transaction {
-    /// How many recipients were accepted.
+    pub(super) options: MailOptions,
+    /// The number of accepted recipients.
     pub(super) recipients: usize,
-    utf8: bool,
-    pub(super) binary: bool,
-    /// The client wants to know behind the message what became of each recipient.
-    pub(super) prdr: bool,
-    /// How many bytes have come by BDAT; `None` before the first chunk.
+    /// The bytes received by BDAT; `None` before the first chunk.
     pub(super) chunked: Option<u64>,
+    domains: RecipientDomains,
+    /// What XFORWARD has said about this transaction.
+    pub(super) forwarded: Option<Box<Attributes<'static>>>,
 }
 
-/// The domains of a transaction's recipients. Nothing is kept where nobody counts them, and never more than the limit.
+/// The parameters of MAIL that the machine must remember.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MailOptions {
+    utf8: bool,
+    is_binary: bool,
+    /// The client requests a reply for each recipient after the message.
+    pub(super) prdr: bool,
+}
+
+/// The domains of the recipients of a transaction. Nothing is stored if their number is not limited.
 #[derive(Debug, Default)]
-pub(super) struct Domains {
+struct RecipientDomains {
     accepted: BTreeSet<String>,
-    /// That of the recipient whom the application is asked about.
-    asked: Option<String>,
+    /// The domain of the recipient that the application is asked about.
+    pending: Option<String>,
 }
 
-impl Domains {
-    /// Takes note of a recipient's domain; `false` if it would be one too many.
-    fn ask(&mut self, address: Option<&Address<'_>>, most: u32) -> bool {
-        self.asked = address.map(|address| address.domain().as_str().to_ascii_lowercase());
-        let new = self.asked.as_ref().is_some_and(|domain| !self.accepted.contains(domain));
-        !new || self.accepted.len() < usize::try_from(most).unwrap_or(usize::MAX)
+impl RecipientDomains {
+    /// Stores the domain of a new recipient. Returns false if it would exceed the limit.
+    fn propose(&mut self, address: Option<&Address<'_>>, limit: u32) -> bool {
+        self.pending = address.map(|address| address.domain().as_str().to_ascii_lowercase());
+        let is_new = self.pending.as_ref().is_some_and(|domain| !self.accepted.contains(domain));
+        !is_new || self.accepted.len() < usize::try_from(limit).unwrap_or(usize::MAX)
+    }
+}
+
+impl Session {
+    /// The row of the table of allowed commands.
+    pub(super) const fn phase(&self) -> Phase {
+        match self {
+            Self::Rejected | Self::Start => Phase::Start,
+            Self::Ready => Phase::Ready,
+            Self::Transaction(Transaction { chunked: Some(_), .. }) => Phase::Chunk,
+            Self::Transaction(Transaction { recipients: 0, .. }) => Phase::Mail,
+            Self::Transaction(_) => Phase::Rcpt,
+        }
     }
 
-    /// The recipient was accepted.
-    pub(super) fn keep(&mut self) {
-        self.accepted.extend(self.asked.take());
+    const fn has_hello(&self) -> bool {
+        matches!(self, Self::Ready | Self::Transaction(_))
+    }
+
+    pub(super) const fn transaction(&self) -> Option<&Transaction> {
+        match self {
+            Self::Transaction(transaction) => Some(transaction),
+            Self::Rejected | Self::Start | Self::Ready => None,
+        }
+    }
+
+    pub(super) const fn transaction_mut(&mut self) -> Option<&mut Transaction> {
+        match self {
+            Self::Transaction(transaction) => Some(transaction),
+            Self::Rejected | Self::Start | Self::Ready => None,
+        }
+    }
+
+    /// MAIL was accepted.
+    pub(super) fn begin_transaction(
+        &mut self,
+        options: MailOptions,
+        forwarded: Option<Box<Attributes<'static>>>,
+    ) {
+        let domains = RecipientDomains::default();
+        *self = Self::Transaction(Transaction { options, recipients: 0, chunked: None, domains, forwarded });
+    }
+
+    /// Ends an open transaction. Returns whether there was one.
+    pub(super) fn end_transaction(&mut self) -> bool {
+        let is_open = self.transaction().is_some();
+        if is_open {
+            *self = Self::Ready;
+        }
+        is_open
+    }
+}
+
+impl Transaction {
+    /// RCPT was accepted.
+    pub(super) fn add_recipient(&mut self) {
+        self.domains.accepted.extend(self.domains.pending.take());
+        self.recipients += 1;
     }
 }
 
 impl Core {
-    /// Where the session stands in the table.
-    pub(super) const fn phase(&self) -> Phase {
-        match (&self.hello, &self.transaction) {
-            (None, _) => Phase::Start,
-            (Some(_), None) => Phase::Ready,
-            (_, Some(Transaction { chunked: Some(_), .. })) => Phase::Chunk,
-            (_, Some(Transaction { recipients: 0, .. })) => Phase::Mail,
-            (_, Some(_)) => Phase::Rcpt,
-        }
-    }
-
-    /// Whether a command may come now; if not, what is said. Its arguments were not looked at.
+    /// Returns the reply to a command that is not allowed now. Its arguments were not parsed.
     pub(super) fn rejection(&self, verb: Verb) -> Option<Response<'static>> {
-        let order = |text| Some(Response::fixed(Code::BAD_SEQUENCE, reply::ORDER, text));
-        let lmtp = self.config.dialect == Dialect::Lmtp;
+        let bad_sequence = |text| Some(Response::fixed(Code::BAD_SEQUENCE, reply::ORDER, text));
+        let is_lmtp = self.config.dialect == Dialect::Lmtp;
+        let is_secure = self.channel.is_secure;
+        let has_hello = self.session.has_hello();
         match verb {
-            // RFC 5321 §3.1: whoever was refused may only take leave.
             Verb::Quit => {}
-            _ if self.turned_away => return order("No service here; say QUIT"),
+            _ if matches!(self.session, Session::Rejected) => {
+                return bad_sequence("No service here; say QUIT");
+            }
             Verb::Other => return Some(reply::NOT_RECOGNIZED),
-            Verb::Ehlo | Verb::Helo if lmtp => return Some(reply::NOT_RECOGNIZED),
-            Verb::Lhlo if !lmtp => return Some(reply::NOT_RECOGNIZED),
-            Verb::StartTls if self.secure => return order("TLS is in place"),
+            Verb::Ehlo | Verb::Helo if is_lmtp => return Some(reply::NOT_RECOGNIZED),
+            Verb::Lhlo if !is_lmtp => return Some(reply::NOT_RECOGNIZED),
+            Verb::StartTls if is_secure => return bad_sequence("TLS is in place"),
             Verb::StartTls if !self.offers(Extension::StartTls) => return Some(reply::NOT_IMPLEMENTED),
-            Verb::Auth if !self.secure && self.offers(Extension::StartTls) => {
+            Verb::Auth if !is_secure && self.offers(Extension::StartTls) => {
                 return Some(reply::NEEDS_TLS);
             }
-            Verb::Auth if !self.secure => {
+            Verb::Auth if !is_secure => {
                 return Some(Response::fixed(Code::ENCRYPTION, (7, 11), "Authentication needs TLS"));
             }
             Verb::Auth if !self.offers(Extension::Auth) => return Some(reply::NOT_IMPLEMENTED),
-            Verb::Auth if self.authenticated => return order("You have authenticated already"),
+            Verb::Auth if self.is_authenticated => return bad_sequence("You have authenticated already"),
             Verb::Bdat if !self.offers(Extension::Chunking) => return Some(reply::NOT_IMPLEMENTED),
             Verb::Expn | Verb::Etrn | Verb::Burl | Verb::XClient | Verb::XForward
                 if !Self::extension_of(verb).is_some_and(|extension| self.offers(extension)) =>
@@ -101,31 +171,29 @@ impl Core {
                 return Some(reply::NOT_IMPLEMENTED);
             }
             Verb::Mail | Verb::Rcpt | Verb::Data | Verb::Bdat | Verb::Vrfy | Verb::Expn | Verb::Etrn
-                if !self.secure && self.config.requires_tls() =>
+                if !is_secure && self.config.requires_tls() =>
             {
                 return Some(reply::NEEDS_TLS);
             }
-            Verb::Burl if self.hello.is_some() && !self.authenticated => {
+            Verb::Burl if has_hello && !self.is_authenticated => {
                 return Some(reply::NEEDS_AUTHENTICATION);
             }
             Verb::Mail | Verb::Vrfy | Verb::Expn | Verb::Etrn
-                if self.hello.is_some() && !self.authenticated && self.config.requires_authentication() =>
+                if has_hello && !self.is_authenticated && self.config.requires_authentication() =>
             {
                 return Some(reply::NEEDS_AUTHENTICATION);
             }
             _ => {}
         }
-        let phase = self.phase();
+        let phase = self.session.phase();
         if !phase.allows(verb) {
-            return order(phase.rejection_text(verb));
+            return bad_sequence(phase.rejection_text(verb));
         }
-        match &self.transaction {
-            Some(Transaction { binary: true, .. }) if verb == Verb::Data => Some(reply::BINARY_NEEDS_CHUNKS),
-            _ => None,
-        }
+        let is_binary = self.session.transaction().is_some_and(|transaction| transaction.options.is_binary);
+        (is_binary && verb == Verb::Data).then_some(reply::BINARY_NEEDS_CHUNKS)
     }
 
-    /// The extension that a command belongs to, of those that are not there unless they are offered.
+    /// The extension of a command that exists only where it is offered.
     const fn extension_of(verb: Verb) -> Option<Extension> {
         Some(match verb {
             Verb::Expn => Extension::Expn,
@@ -137,148 +205,147 @@ impl Core {
         })
     }
 
-    /// Reads a command whose event borrows its line, and asks the application or refuses.
-    pub(super) fn judge<'i>(
+    /// Parses a command whose event borrows its line, and yields the event or rejects the command.
+    pub(super) fn parse_line<'i>(
         &mut self,
         verb: Verb,
         line: &'i [u8],
         tx: &mut SendBuffer,
     ) -> Result<CoreEvent<'i>, Error> {
         let (_, rest) = split_verb(line);
-        let refusal = match Command::parse_arguments(verb, line, rest) {
-            Ok(Command::Mail(mail)) => match self.count_mail().and_then(|()| self.question_of_mail(&mail)) {
-                Ok(transaction) => {
-                    return Ok(CoreEvent::Mail(mail, self.ask(verb, Question::Mail(transaction))));
-                }
-                Err(refusal) => refusal,
+        let rejection = match Command::parse_arguments(verb, line, rest) {
+            Ok(Command::Mail(mail)) => match self.count_mail().and_then(|()| self.check_mail(&mail)) {
+                Ok(options) => return Ok(CoreEvent::Mail(mail, self.ask(verb, Question::Mail(options)))),
+                Err(rejection) => rejection,
             },
-            Ok(Command::Rcpt(rcpt)) => match self.objection_to_rcpt(&rcpt) {
+            Ok(Command::Rcpt(rcpt)) => match self.check_rcpt(&rcpt) {
                 None => return Ok(CoreEvent::Rcpt(rcpt, self.ask(verb, Question::Rcpt))),
-                Some(refusal) => refusal,
+                Some(rejection) => rejection,
             },
             Ok(Command::Ehlo(name) | Command::Helo(name) | Command::Lhlo(name)) => {
                 self.enter(State::Hello(verb));
                 return Ok(CoreEvent::Hello(verb, name));
             }
-            Ok(command) => match self.ask_extra(verb, command) {
+            Ok(command) => match self.ask_about(verb, command) {
                 Some(event) => return Ok(event),
                 None => reply::NOT_RECOGNIZED,
             },
             Err(error) => syntax(verb, error),
         };
-        // What is too much is no fault of the client: it sends the rest in another transaction or session.
-        if refusal.is_transient() {
-            refusal.encode(tx);
-            if refusal.code() == Code::UNAVAILABLE {
+        // A transient rejection is not the client's error: it sends the rest in another transaction or session.
+        if rejection.is_transient() {
+            rejection.encode(tx);
+            if rejection.code() == Code::UNAVAILABLE {
                 self.enter(State::Closing);
             }
         } else {
-            self.refuse(&refusal, tx)?;
+            self.reject(&rejection, tx)?;
         }
-        Ok(CoreEvent::Refused(verb, refusal))
+        Ok(CoreEvent::Refused(verb, rejection))
     }
 
-    /// Every MAIL counts, whatever becomes of it (RFC 9422 §4.1).
+    /// Asks the application about a command that has no effect on a transaction. `None` for other commands.
+    fn ask_about<'i>(&mut self, verb: Verb, command: Command<'i>) -> Option<CoreEvent<'i>> {
+        Some(match command {
+            Command::Vrfy(text) => CoreEvent::Vrfy(text, self.ask(verb, Question::Information)),
+            Command::Expn(text) => CoreEvent::Expn(text, self.ask(verb, Question::Information)),
+            Command::Help(text) => CoreEvent::Help(text, self.ask(verb, Question::Information)),
+            Command::Etrn(node) => CoreEvent::Etrn(node, self.ask(verb, Question::Information)),
+            Command::XClient(attributes) => self.ask_about_xclient(verb, attributes),
+            Command::XForward(attributes) => self.ask_about_xforward(verb, attributes),
+            _ => return None,
+        })
+    }
+
     fn count_mail(&mut self) -> Result<(), Response<'static>> {
-        let used_up =
-            self.config.extension_parameters.limits.mails.is_some_and(|most| self.mails >= most.get());
-        self.mails = self.mails.saturating_add(1);
-        if used_up { Err(reply::TOO_MANY_MAILS) } else { Ok(()) }
+        let max = self.config.extension_parameters.limits.mails.map(NonZeroU32::get);
+        if self.counters.note_mail(max) { Ok(()) } else { Err(reply::TOO_MANY_MAILS) }
     }
 
-    fn question_of_mail(&self, mail: &Mail<'_>) -> Result<Transaction, Response<'static>> {
-        let binary = mail.body == Some(BodyType::BinaryMime);
-        // A promise to use TLS that was given where there is none is worth nothing, whoever would look at it.
-        if self.is_unknown(mail.extensions(), &mail.parameters) || (mail.require_tls && !self.secure) {
+    fn check_mail(&self, mail: &Mail<'_>) -> Result<MailOptions, Response<'static>> {
+        // REQUIRETLS on a cleartext channel is always rejected: the promise would be broken already.
+        if self.is_unknown(mail.extensions(), &mail.parameters)
+            || (mail.require_tls && !self.channel.is_secure)
+        {
             return Err(reply::UNKNOWN_PARAMETER);
         }
         if mail.size.is_some_and(|size| size > self.config.limits.message) {
             return Err(reply::MESSAGE_TOO_LARGE);
         }
-        if let Some(refusal) = self.out_of_bounds(mail) {
-            return Err(refusal);
+        match self.out_of_range(mail) {
+            Some(rejection) => Err(rejection),
+            None => Ok(MailOptions {
+                utf8: mail.utf8,
+                is_binary: mail.body == Some(BodyType::BinaryMime),
+                prdr: mail.prdr && self.offers(Extension::Prdr),
+            }),
         }
-        Ok(Transaction {
-            recipients: 0,
-            utf8: mail.utf8,
-            binary,
-            prdr: mail.prdr && self.offers(Extension::Prdr),
-            chunked: None,
-        })
     }
 
-    /// What is offered, and not so far.
-    fn out_of_bounds(&self, mail: &Mail<'_>) -> Option<Response<'static>> {
-        let offers = &self.config.extension_parameters;
-        if let (Some(by), Some(least)) = (mail.by, offers.min_by_time)
+    /// Checks values against the announced parameters of their extensions.
+    fn out_of_range(&self, mail: &Mail<'_>) -> Option<Response<'static>> {
+        let announced = &self.config.extension_parameters;
+        if let (Some(by), Some(least)) = (mail.by, announced.min_by_time)
             && by.mode() == ByMode::Return
             && i64::from(by.seconds()) < i64::from(least)
         {
             return Some(reply::TIME_TOO_SHORT);
         }
-        if let (Some(hold), Some(most)) = (mail.hold(), offers.future_release)
+        if let (Some(hold), Some(most)) = (mail.hold(), announced.future_release)
             && !most.allows(hold)
         {
             return Some(reply::HELD_TOO_LONG);
         }
-        let (solicit, unwanted) = (mail.solicit()?, offers.no_soliciting.as_ref()?);
+        let (solicit, unwanted) = (mail.solicit()?, announced.no_soliciting.as_ref()?);
         solicit.intersects(unwanted).then_some(reply::UNWANTED)
     }
 
-    /// Whether there are parameters that are not known or not offered, and are to be refused for that.
+    /// Whether a parameter is unknown or not offered, and is to be rejected for that.
     fn is_unknown(&self, needed: ExtensionSet, parameters: &Parameters<'_>) -> bool {
         self.config.unknown_parameters == UnknownParameters::Reject
             && (parameters.has_unknown() || !needed.iter().all(|extension| self.offers(extension)))
     }
 
-    fn objection_to_rcpt(&mut self, rcpt: &Rcpt<'_>) -> Option<Response<'static>> {
-        let transaction = *self.transaction.as_ref()?;
+    fn check_rcpt(&mut self, rcpt: &Rcpt<'_>) -> Option<Response<'static>> {
         if self.is_unknown(rcpt.extensions(), &rcpt.parameters) {
             return Some(reply::UNKNOWN_PARAMETER);
         }
-        let ascii = rcpt.to.address().is_none_or(Address::is_ascii)
+        let limits = self.limits();
+        let transaction = self.session.transaction_mut()?;
+        let is_ascii = rcpt.to.address().is_none_or(Address::is_ascii)
             && rcpt.original().as_ref().is_none_or(OriginalRecipient::is_ascii);
-        if !transaction.utf8 && !ascii {
+        if !transaction.options.utf8 && !is_ascii {
             return Some(reply::NEEDS_UTF8);
         }
-        let limits = self.limits();
-        let most = limits.recipients.map_or(0, NonZeroU32::get);
-        if transaction.recipients >= usize::try_from(most).unwrap_or(usize::MAX) {
+        let max = limits.recipients.map_or(0, NonZeroU32::get);
+        if transaction.recipients >= usize::try_from(max).unwrap_or(usize::MAX) {
             return Some(reply::TOO_MANY_RECIPIENTS);
         }
-        let most = limits.recipient_domains?.get();
-        (!self.domains.ask(rcpt.to.address(), most)).then_some(reply::TOO_MANY_DOMAINS)
+        let max = limits.recipient_domains?.get();
+        (!transaction.domains.propose(rcpt.to.address(), max)).then_some(reply::TOO_MANY_DOMAINS)
     }
 }
 
-/// What is said of arguments that cannot be read.
+/// The reply to arguments with a syntax error.
 pub(super) fn syntax(verb: Verb, error: SyntaxError) -> Response<'static> {
+    use SyntaxFault as F;
+    let is_path = matches!(
+        error.fault(),
+        F::Path
+            | F::NullRecipient
+            | F::LocalPart
+            | F::MissingDomain
+            | F::Domain
+            | F::LocalPartTooLong
+            | F::DomainTooLong
+            | F::PathTooLong
+    );
     let (code, enhanced) = match (error.fault(), verb) {
-        (SyntaxFault::NotAscii, _) => (Code::MAILBOX_NAME, (6, 7)),
-        (SyntaxFault::Control | SyntaxFault::Encoding, _) => (Code::SYNTAX, (5, 2)),
-        (
-            SyntaxFault::Path
-            | SyntaxFault::NullRecipient
-            | SyntaxFault::LocalPart
-            | SyntaxFault::MissingDomain
-            | SyntaxFault::Domain
-            | SyntaxFault::LocalPartTooLong
-            | SyntaxFault::DomainTooLong
-            | SyntaxFault::PathTooLong,
-            Verb::Mail,
-        ) => (Code::ARGUMENTS, (1, 7)),
-        (
-            SyntaxFault::Path
-            | SyntaxFault::NullRecipient
-            | SyntaxFault::LocalPart
-            | SyntaxFault::MissingDomain
-            | SyntaxFault::Domain
-            | SyntaxFault::LocalPartTooLong
-            | SyntaxFault::DomainTooLong
-            | SyntaxFault::PathTooLong,
-            Verb::Rcpt,
-        ) => (Code::ARGUMENTS, (1, 3)),
-        (SyntaxFault::Mechanism, _) => (Code::PARAMETER, (5, 4)),
+        (F::NotAscii, _) => (Code::MAILBOX_NAME, (6, 7)),
+        (F::Control | F::Encoding, _) => (Code::SYNTAX, (5, 2)),
+        (_, Verb::Mail) if is_path => (Code::ARGUMENTS, (1, 7)),
+        (_, Verb::Rcpt) if is_path => (Code::ARGUMENTS, (1, 3)),
+        (F::Mechanism, _) => (Code::PARAMETER, (5, 4)),
         _ => (Code::ARGUMENTS, (5, 4)),
     };
     Response::fixed(code, enhanced, error.fault().text())
