@@ -113,8 +113,8 @@ impl ServerProtocol for SmtpServer {
 
     fn shutdown(machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {
         match machine {
-            MachineMut::Cleartext(machine) => machine.shutdown("the server is shutting down", tx),
-            MachineMut::Secure(machine) => machine.shutdown("the server is shutting down", tx),
+            MachineMut::Cleartext(machine) => machine.shutdown("The server is going down", tx),
+            MachineMut::Secure(machine) => machine.shutdown("The server is going down", tx),
         }
     }
 }

@@ -147,9 +147,9 @@ where
 
     /// What the server offers, as it said it.
     pub(crate) fn extensions(&self) -> Vec<String> {
-        let keywords = self.connection.machine().capabilities();
+        let capabilities = self.connection.machine().capabilities();
+        let keywords = capabilities.into_iter().flat_map(|capabilities| capabilities.keywords());
         keywords
-            .keywords()
             .map(|(keyword, value)| {
                 let text = [keyword, value].map(|part| String::from_utf8_lossy(part).into_owned()).join(" ");
                 text.trim_end().to_owned()

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use nom::error::{ErrorKind, ParseError};
+use proto_mail::error::ErrorDetails;
 
 use crate::ascii;
 
@@ -176,6 +177,12 @@ impl fmt::Debug for SyntaxError {
 }
 
 impl core::error::Error for SyntaxError {}
+
+impl ErrorDetails for SyntaxError {
+    fn is_retryable(&self) -> bool {
+        false
+    }
+}
 
 /// The result of a grammar rule: the rest of the input and the value.
 pub(crate) type Parsed<'i, T> = nom::IResult<&'i [u8], T, ParseFailure<'i>>;

@@ -49,7 +49,7 @@ fn it_greets_by_itself_and_learns_what_is_offered() {
         &[b"220-mx\r\n220-one\r\n220 two\r\n", b"250-mx\r\n250-starttls\r\n250 size 10\r\n"],
         |event, client, _| {
             if matches!(event, Event::Capabilities(_)) {
-                assert_eq!(client.capabilities().size_limit(), Some(10));
+                assert_eq!(client.capabilities().unwrap().size_limit(), Some(10));
             }
         },
     );
@@ -64,7 +64,10 @@ fn it_greets_by_itself_and_learns_what_is_offered() {
 fn helo_is_said_only_where_nothing_is_lost() {
     let script: &[&[u8]] = &[b"220 mx\r\n", b"502 5.5.1 no\r\n", b"250-mx\r\n250 STARTTLS\r\n"];
     let record = run_client(secure(Config::default()), script, |_, client, _| {
-        assert!(!client.capabilities().contains(Extension::StartTls), "HELO offers nothing");
+        assert!(
+            client.capabilities().is_none_or(|offered| !offered.contains(Extension::StartTls)),
+            "HELO offers nothing"
+        );
     });
     assert_eq!(record.output, "EHLO localhost\r\nHELO localhost\r\n");
     assert!(record.has("extensions {}"));
@@ -408,7 +411,7 @@ fn starttls_begins_with_220_alone() {
 fn nothing_learnt_before_tls_is_known_after() {
     let mut client = starttls_with(&[b"220 go\r\n"]).unwrap().1.unwrap();
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
-    assert_eq!(client.capabilities().keywords().count(), 0);
+    assert!(client.capabilities().is_none());
     assert!(client.next_event(&mut rx, &mut tx).unwrap().is_none());
     assert_eq!(tx.take(), b"EHLO localhost\r\n");
     rx.extend(b"250-mx\r\n250 SIZE 1000000\r\n");

@@ -178,7 +178,7 @@ fn what_a_server_says_a_client_reads() {
     let record = serve_secure(&everything(), &[b"EHLO c.example\r\n"]);
     let lines: Vec<&str> = record.output.lines().skip(2).filter_map(|line| line.get(4..)).collect();
     let session = secure(&lines);
-    let (heard, said) = (session.client.capabilities(), offers());
+    let (heard, said) = (session.client.capabilities().unwrap(), offers());
     assert_eq!(heard.limits(), said.limits);
     assert_eq!(heard.min_by_time(), said.min_by_time);
     assert_eq!(heard.priority_profile(), said.priority_profile);

@@ -364,7 +364,10 @@ fn recipients_errors_and_commands_have_limits() {
 #[test]
 fn output_that_nobody_reads_stops_the_input() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
-    let mut server = Server::<Cleartext>::new(config().early_talker(EarlyTalker::Accept), &mut tx);
+    let mut server = Server::<Cleartext>::new(
+        config().early_talker(EarlyTalker::Accept).max_idle_commands(u32::MAX),
+        &mut tx,
+    );
     rx.extend(&b"NOOP\r\n".repeat(1_000_000));
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
     assert!(!server.wants_read(&tx) && tx.len() < 300 * 1024);
@@ -563,7 +566,7 @@ fn a_421_of_the_application_ends_the_session() {
     assert!(closed && server.is_closed() && tx.take().ends_with(b"421 4.3.2 busy\r\n"));
     let mut server = Server::<Cleartext>::new(config(), &mut tx);
     let _ = tx.take();
-    server.shutdown("the server is shutting down", &mut tx);
+    server.shutdown("The server is going down", &mut tx);
     assert_eq!(tx.take(), b"421 4.3.2 The server is going down\r\n");
     assert!(matches!(server.next_event(&mut rx, &mut tx), Ok(Some(Event::Closed))));
 }

@@ -32,8 +32,11 @@ struct Session {
 impl Session {
     fn new(limits: Limits) -> Self {
         let mut tx = SendBuffer::new();
-        let server =
-            Server::<Secure>::new(Config::default().limits(limits), Secure::trusted_local(), &mut tx);
+        let server = Server::<Secure>::new(
+            Config::default().limits(limits).max_idle_commands(u32::MAX),
+            Secure::trusted_local(),
+            &mut tx,
+        );
         let rx = RecvBuffer::new();
         let mut session =
             Self { server, rx, tx, sent: 0, most_waiting: 0, replies: 0, content: 0, ends: 0, calls: 0 };

@@ -414,10 +414,8 @@ impl World for TestServer {
                 self.open = None;
                 match &mut self.session {
                     Session::Gone(_) => {}
-                    Session::Cleartext(server) => {
-                        server.shutdown("the server is shutting down", &mut self.tx)
-                    }
-                    Session::Secure(server) => server.shutdown("the server is shutting down", &mut self.tx),
+                    Session::Cleartext(server) => server.shutdown("The server is going down", &mut self.tx),
+                    Session::Secure(server) => server.shutdown("The server is going down", &mut self.tx),
                 }
             }
             Move::Yes | Move::No | Move::NotNow | Move::OfferNothing => self.decide(next),

@@ -220,8 +220,8 @@ impl Player for TestServer {
     fn go_down(&mut self, tx: &mut SendBuffer) {
         match &mut self.session {
             Session::Gone(_) => {}
-            Session::Cleartext(server) => server.shutdown("the server is shutting down", tx),
-            Session::Secure(server) => server.shutdown("the server is shutting down", tx),
+            Session::Cleartext(server) => server.shutdown("The server is going down", tx),
+            Session::Secure(server) => server.shutdown("The server is going down", tx),
         }
     }
 

@@ -175,8 +175,8 @@ fn leave_out<C: Channel, S: Read + Seek>(
     report: &mut DeliveryReport,
     pending: &mut Vec<usize>,
 ) {
-    let only_ascii =
-        !client.capabilities().contains(Extension::SmtpUtf8) && message.is_ascii_without_recipients();
+    let only_ascii = !client.capabilities().is_some_and(|offered| offered.contains(Extension::SmtpUtf8))
+        && message.is_ascii_without_recipients();
     pending.retain(|number| {
         // Whoever cannot be read is in no report as waiting, unless the report is of another message.
         let Some(rcpt) = message.rcpt(*number) else { return false };

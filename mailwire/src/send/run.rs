@@ -17,7 +17,7 @@ use io_mio::delivery::{
 use proto_mail::{Channel, Cleartext, Credentials, Secure};
 use proto_smtp::Config;
 use proto_smtp::client::Client;
-use proto_smtp::types::Extension;
+use proto_smtp::types::{Capabilities, Extension, ExtensionSet};
 
 use super::envelope::Envelope;
 use super::journal;
@@ -362,7 +362,8 @@ where
         if let Some(credentials) = &plan.credentials {
             session.log_in(&plan.way, credentials)?;
         }
-        let offered = session.connection.machine().capabilities().extensions();
+        let offered =
+            session.connection.machine().capabilities().map_or(ExtensionSet::NONE, Capabilities::extensions);
         if plan.envelope.needs_chunking() && !offered.contains(Extension::Chunking) {
             return Err(super::no_chunking());
         }

@@ -14,7 +14,7 @@ use proto_mail::{Channel, Credentials, SendBuffer};
 use proto_smtp::client::{Client, Event, NotSent, Outcome, Progress, Step as Command, Transaction};
 use proto_smtp::{Config, Pipelining};
 
-use proto_smtp::types::{Extension, Response};
+use proto_smtp::types::{Capabilities, Extension, ExtensionSet, Response};
 use serde::Serialize;
 
 use super::Step;
@@ -135,7 +135,8 @@ impl Task for Work<'_> {
 impl Work<'_> {
     fn transact<C: Channel>(&mut self, session: &mut Session<C>) -> Result<(), Failure> {
         let (steps, connection) = (self.steps, &mut session.connection);
-        let offered = connection.machine().capabilities().extensions();
+        let offered =
+            connection.machine().capabilities().map_or(ExtensionSet::NONE, Capabilities::extensions);
         if let Some(missing) = self.envelope.not_offered(offered) {
             steps.hint(&missing);
         }

@@ -1,6 +1,4 @@
-//! AUTH (RFC 4954): the exchange of lines around a SASL mechanism.
-//!
-//! This file knows `334`, base64, `*` and when an initial response fits. What the messages say is the mechanism's part.
+//! AUTH (RFC 4954): choosing a mechanism, and the lines of a SASL exchange.
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -8,30 +6,31 @@ use alloc::vec::Vec;
 
 use proto_mail::sasl::{self, CleartextRisk, ClientExchange, MechanismChoice, SaslError};
 use proto_mail::{
-    Channel, Cleartext, Credentials, Error, Mechanism, Misuse, PeerError, Secret, Secure, SendBuffer,
+    Channel, Cleartext, Credentials, Error, Mechanism, Mechanisms, Misuse, PeerError, Secret, Secure,
+    SendBuffer,
 };
 
 use super::Client;
-use super::core::{Authentication, Core, State};
+use super::core::{Authentication, Core, FirstMessage, State};
 use super::event::{Kind, Step};
+use crate::capabilities::Capabilities;
 use crate::command::Command;
 use crate::config::InitialResponse;
 use crate::reply_framer::ReplyFrame;
 use crate::secret_bytes::SecretBytes;
 use crate::status_code::Code;
 
-/// The longest command line with an initial response (RFC 4954 §4).
-const LINE: usize = 512;
+/// The longest command line with an initial response, in bytes (RFC 4954 §4).
+const MAX_LINE: usize = 512;
 
 impl Client<Secure> {
-    /// Authenticates. [`Event::Auth`](super::Event::Auth) says how it ended.
+    /// Authenticates. [`Event::Auth`](super::Event::Auth) reports the outcome.
     ///
     /// Choose the mechanism with [`choose_mechanism`](Client::choose_mechanism).
     ///
     /// # Errors
     /// [`WrongMechanism`](Misuse::WrongMechanism) if the server does not offer the mechanism, the settings do not
-    /// allow it, or it cannot prove these credentials; [`UnencodableCredentials`](Misuse::UnencodableCredentials) if they hold
-    /// what it cannot carry; [`WrongState`](Misuse::WrongState) if a reply is outstanding. Nothing was written then.
+    /// allow it, or it does not fit the credentials; [`UnencodableCredentials`](Misuse::UnencodableCredentials) if the mechanism cannot encode them; [`WrongState`](Misuse::WrongState) if a reply is pending. Nothing was written then.
     pub fn authenticate(
         &mut self,
         mechanism: Mechanism,
@@ -41,14 +40,14 @@ impl Client<Secure> {
         self.core.authenticate(mechanism, credentials, tx)
     }
 
-    /// Authenticates by a mechanism that the application has brought along. Whether the server has it,
-    /// [`Capabilities::offers`](crate::capabilities::Capabilities::offers) knows; how it ended [`Event::Auth`](super::Event::Auth)
-    /// says.
+    /// Authenticates by a mechanism that the application implements. [`Event::Auth`](super::Event::Auth) reports the
+    /// outcome. [`Capabilities::offers_mechanism`](crate::types::Capabilities::offers_mechanism) tells whether the server
+    /// offers it.
     ///
     /// # Errors
     /// [`WrongMechanism`](Misuse::WrongMechanism) if the server does not offer it, or it is one of [`Mechanism::ALL`];
-    /// [`UnencodableCredentials`](Misuse::UnencodableCredentials) if it cannot say its first message;
-    /// [`WrongState`](Misuse::WrongState) if a reply is outstanding. Nothing was written then.
+    /// [`UnencodableCredentials`](Misuse::UnencodableCredentials) if it cannot write its first message;
+    /// [`WrongState`](Misuse::WrongState) if a reply is pending. Nothing was written then.
     pub fn authenticate_with(
         &mut self,
         exchange: Box<dyn ClientExchange>,
@@ -64,16 +63,23 @@ impl<C: Channel> Client<C> {
     /// first.
     #[must_use]
     pub fn choose_mechanism(&self, order: &[Mechanism], credentials: &Credentials) -> MechanismChoice {
-        let offered = self.core.capabilities.mechanisms();
-        sasl::choose_mechanism(order, offered, self.core.config.mechanisms, &self.core.sasl, credentials)
+        let offered = self.core.offered_mechanisms();
+        sasl::choose_mechanism(
+            order,
+            offered,
+            self.core.config.mechanisms,
+            &self.core.channel.sasl,
+            credentials,
+        )
     }
 }
 
 impl Client<Cleartext> {
-    /// Authenticates where anyone on the way can read it. There is hardly ever a reason.
+    /// Authenticates on cleartext, where anyone on the path can read the exchange. Only SCRAM hides the password then; it
+    /// needs [`with_seed`](Client::with_seed).
     ///
     /// # Errors
-    /// As [`authenticate`](Client::authenticate); and [`WrongState`](Misuse::WrongState) unless the settings say
+    /// As [`authenticate`](Client::authenticate); and [`WrongState`](Misuse::WrongState) unless the settings have
     /// [`danger_cleartext`](crate::Config::danger_cleartext).
     pub fn danger_cleartext_authenticate(
         &mut self,
@@ -87,12 +93,11 @@ impl Client<Cleartext> {
         self.core.authenticate(mechanism, credentials, tx)
     }
 
-    /// Authenticates where anyone on the way can read it, by a mechanism of the application's own that gives nothing
-    /// away ([`CleartextRisk::None`]).
+    /// Authenticates on cleartext by a mechanism of the application that reveals nothing ([`CleartextRisk::None`]).
     ///
     /// # Errors
-    /// As [`authenticate_with`](Client::authenticate_with); [`WrongMechanism`](Misuse::WrongMechanism) if it does give
-    /// something away; and [`WrongState`](Misuse::WrongState) unless the settings say
+    /// As [`authenticate_with`](Client::authenticate_with); [`WrongMechanism`](Misuse::WrongMechanism) if it reveals
+    /// something; and [`WrongState`](Misuse::WrongState) unless the settings have
     /// [`danger_cleartext`](crate::Config::danger_cleartext).
     pub fn danger_cleartext_authenticate_with(
         &mut self,
@@ -108,19 +113,31 @@ impl Client<Cleartext> {
 
 impl Authentication {
     fn step(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, SaslError> {
-        match self.sent.take() {
-            // No mechanism of ours begins so: this server has not looked at the initial response, and asks for it.
-            Some(sent)
+        match core::mem::replace(&mut self.first, FirstMessage::Done) {
+            FirstMessage::Held(message) => Ok(message),
+            // No built-in mechanism begins with an empty challenge: the server ignored the initial response, and asks for
+            // it.
+            FirstMessage::Sent(message)
                 if challenge.is_empty() && !matches!(self.exchange.mechanism(), Mechanism::Custom(_)) =>
             {
-                Ok(sent)
+                Ok(message)
             }
-            _ => self.exchange.step(challenge),
+            FirstMessage::Sent(_) | FirstMessage::Done => self.exchange.step(challenge),
         }
+    }
+
+    /// Whether the server may report success now.
+    fn is_done(&self) -> bool {
+        self.exchange.is_done() && !matches!(self.first, FirstMessage::Held(_)) && self.cancelled.is_none()
     }
 }
 
 impl Core {
+    /// The known mechanisms that the server offers.
+    fn offered_mechanisms(&self) -> Mechanisms {
+        self.capabilities().map_or(Mechanisms::NONE, Capabilities::mechanisms)
+    }
+
     fn authenticate(
         &mut self,
         mechanism: Mechanism,
@@ -128,14 +145,13 @@ impl Core {
         tx: &mut SendBuffer,
     ) -> Result<(), Error> {
         self.check_alone()?;
-        let offered = self.capabilities.mechanisms().contains(mechanism);
-        if !offered || !self.config.mechanisms.contains(mechanism) {
+        let offered = self.offered_mechanisms();
+        if !offered.contains(mechanism) || !self.config.mechanisms.contains(mechanism) {
             return Err(Misuse::WrongMechanism.into());
         }
-        let offered = self.capabilities.mechanisms();
-        let exchange = sasl::client_exchange(mechanism, credentials, &mut self.sasl, offered)
+        let exchange = sasl::client_exchange(mechanism, credentials, &mut self.channel.sasl, offered)
             .ok_or(Misuse::WrongMechanism)?;
-        self.begin(exchange, tx)
+        self.begin_exchange(exchange, tx)
     }
 
     fn authenticate_with(
@@ -148,36 +164,44 @@ impl Core {
         let Mechanism::Custom(mechanism) = exchange.mechanism() else {
             return Err(Misuse::WrongMechanism.into());
         };
-        let readable = !self.secure && mechanism.cleartext_risk() != CleartextRisk::None;
-        if readable || !self.capabilities.offers_mechanism(mechanism.name()) {
+        let is_readable = !self.channel.is_secure && mechanism.cleartext_risk() != CleartextRisk::None;
+        let is_offered = self.capabilities().is_some_and(|server| server.offers_mechanism(mechanism.name()));
+        if is_readable || !is_offered {
             return Err(Misuse::WrongMechanism.into());
         }
-        self.begin(exchange, tx)
+        self.begin_exchange(exchange, tx)
     }
 
-    fn begin(&mut self, mut exchange: Box<dyn ClientExchange>, tx: &mut SendBuffer) -> Result<(), Error> {
+    fn begin_exchange(
+        &mut self,
+        mut exchange: Box<dyn ClientExchange>,
+        tx: &mut SendBuffer,
+    ) -> Result<(), Error> {
         let mechanism = exchange.mechanism();
-        let mut held = exchange.initial_response().map_err(|_| Misuse::UnencodableCredentials)?;
-        let line = held.as_ref().map(|message| sasl::encode_base64(message.expose()));
+        let message = exchange.initial_response().map_err(|_| Misuse::UnencodableCredentials)?;
+        let line = message.as_ref().map(|message| sasl::encode_base64(message.expose()));
         let initial = line.as_ref().map(|line| match line.expose().as_slice() {
             b"" => b"=",
             line => line,
         });
-        let fits = |line: &&[u8]| "AUTH ".len() + mechanism.name().len() + 1 + line.len() + 2 <= LINE;
-        let wanted = self.config.initial_response == InitialResponse::Short && !self.initial_refused;
-        let initial = initial.filter(fits).filter(|_| wanted);
-        let sent = if initial.is_some() { held.take() } else { None };
-        self.auth_failure = None;
-        self.command(
-            &Command::Auth { mechanism: mechanism.name().into(), initial: initial.map(SecretBytes::new) },
-            Step::Auth,
-            tx,
-        );
-        self.state = State::Auth(Authentication { exchange, held, sent, cancelled: None });
+        let fits = |line: &&[u8]| "AUTH ".len() + mechanism.name().len() + 1 + line.len() + 2 <= MAX_LINE;
+        let is_wanted =
+            self.config.initial_response == InitialResponse::Short && !self.logins.initial_response_rejected;
+        let initial = initial.filter(fits).filter(|_| is_wanted);
+        let is_sent = initial.is_some();
+        let initial = initial.map(SecretBytes::new);
+        self.logins.failure = None;
+        self.send(&Command::Auth { mechanism: mechanism.name().into(), initial }, Step::Auth, tx);
+        let first = match message {
+            None => FirstMessage::Done,
+            Some(message) if is_sent => FirstMessage::Sent(message),
+            Some(message) => FirstMessage::Held(message),
+        };
+        self.state = State::Auth(Authentication { exchange, first, cancelled: None });
         Ok(())
     }
 
-    /// `334`: the server's next message.
+    /// Replies to `334`, the server's next message.
     pub(super) fn challenge(
         &mut self,
         frame: ReplyFrame,
@@ -191,60 +215,54 @@ impl Core {
             return Err(self.fail(PeerError::UnexpectedReply.into()));
         }
         let line = bytes.get(..frame.len).unwrap_or_default().trim_ascii_end();
-        // "334" alone is an empty challenge, as Gmail sends it.
+        // Gmail sends "334" alone for an empty challenge.
         let text = line.get(4..).unwrap_or_default();
         let answer = match sasl::decode_base64(text) {
-            Ok(challenge) => match authentication.held.take() {
-                Some(first) => Ok(first),
-                None => authentication.step(challenge.expose()),
+            Ok(challenge) => authentication.step(challenge.expose()),
+            // A challenge that is not base64 does no harm if any challenge leads to the first message.
+            Err(error) => match core::mem::replace(&mut authentication.first, FirstMessage::Done) {
+                FirstMessage::Held(message) => Ok(message),
+                FirstMessage::Sent(_) | FirstMessage::Done => Err(error),
             },
-            // A prompt that is not base64 does no harm where the first message waits for any prompt.
-            Err(_) if authentication.held.is_some() => {
-                Ok(authentication.held.take().unwrap_or_else(|| Secret::new(Vec::new())))
-            }
-            Err(error) => Err(error),
         };
         match answer {
             Ok(message) => tx.put_secret(sasl::encode_base64(message.expose()).expose()),
-            Err(why) => {
-                authentication.cancelled = Some(why);
+            Err(error) => {
+                authentication.cancelled = Some(error);
                 tx.put(b"*");
             }
         }
         tx.put(b"\r\n");
-        self.expect_again(tx);
+        self.replies.extend_first(tx);
         Ok(())
     }
 
-    /// 2yz: believed only if the mechanism has run to its end.
+    /// 2yz: success counts only if the mechanism has finished.
     pub(super) fn authenticated(&mut self, code: Code) -> Result<Kind, Error> {
-        let State::Auth(authentication) = core::mem::replace(&mut self.state, State::Session) else {
-            return Err(self.fail(PeerError::UnexpectedReply.into()));
-        };
-        let done = authentication.exchange.is_done()
-            && authentication.held.is_none()
-            && authentication.cancelled.is_none();
-        if !done || code != Code::AUTHENTICATED {
-            return Err(self.fail(PeerError::AuthenticationNotFinished.into()));
+        match core::mem::replace(&mut self.state, State::Session) {
+            State::Auth(authentication) if authentication.is_done() && code == Code::AUTHENTICATED => {
+                Ok(Kind::AuthAccepted)
+            }
+            State::Auth(_) => Err(self.fail(PeerError::AuthenticationNotFinished.into())),
+            _ => Err(self.fail(PeerError::UnexpectedReply.into())),
         }
-        Ok(Kind::AuthAccepted)
     }
 
-    pub(super) fn authentication_refused(&mut self, code: Code) -> Kind {
+    pub(super) fn authentication_rejected(&mut self, code: Code) -> Kind {
         match core::mem::replace(&mut self.state, State::Session) {
-            State::Auth(Authentication { sent: Some(_), .. })
+            State::Auth(Authentication { first: FirstMessage::Sent(_), .. })
                 if matches!(code, Code::SYNTAX | Code::ARGUMENTS) =>
             {
-                self.initial_refused = true;
-                self.auth_failure = None;
+                self.logins.initial_response_rejected = true;
+                self.logins.failure = None;
                 Kind::AuthRejected
             }
-            State::Auth(Authentication { cancelled: Some(why), .. }) => {
-                self.auth_failure = Some(why.to_string());
+            State::Auth(Authentication { cancelled: Some(error), .. }) => {
+                self.logins.failure = Some(error.to_string());
                 Kind::AuthCancelled
             }
             State::Auth(authentication) => {
-                self.auth_failure = authentication.exchange.failure().map(String::from);
+                self.logins.failure = authentication.exchange.failure().map(String::from);
                 Kind::AuthRejected
             }
             _ => Kind::AuthRejected,

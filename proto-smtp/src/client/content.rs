@@ -1,7 +1,4 @@
-//! What is known of a message before it is sent, and what may therefore be asked of a server that offers less than the
-//! message was said to need.
-//!
-//! This file looks at bytes. It changes none: what would have to be written in another way is not sent.
+//! Scans the content of a message before it is sent, and decides which extensions it needs. The content is never changed.
 
 use proto_mail::Channel;
 
@@ -14,9 +11,9 @@ use crate::extension::Extension;
 use crate::scan::{find_suspicious, is_forbidden};
 
 /// The longest line without its CRLF (RFC 5321 §4.5.3.1.6).
-const LINE: usize = 998;
+const MAX_LINE: usize = 998;
 
-/// What there is to know of a message's content: of which bytes and lines it is made.
+/// Which bytes and lines a message is made of.
 ///
 /// ```
 /// use proto_smtp::client::Content;
@@ -28,21 +25,21 @@ const LINE: usize = 998;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
-    bytes: u64,
-    /// An byte above 127.
+    size: u64,
+    /// There is a byte above 127.
     eight_bit: bool,
     nul: bool,
-    /// A CR or LF that is no part of a CRLF.
+    /// There is a CR or LF that is not part of a CRLF.
     bare_newline: bool,
-    /// A line of more than 998 bytes, whatever ends it.
+    /// There is a line of more than 998 bytes.
     long_line: bool,
-    /// Something behind the last line end.
+    /// Bytes follow the last line end.
     open_end: bool,
     /// See [`Content::needs_utf8`].
     utf8: bool,
 }
 
-/// Looks at a message that comes in pieces, wherever it is cut, in time linear in its length.
+/// Scans a message in pieces, however it is split, in linear time.
 ///
 /// ```
 /// use proto_smtp::client::{Content, ContentScan};
@@ -57,25 +54,26 @@ pub struct ContentScan {
     content: Content,
     /// Bytes since the last CR or LF.
     line: usize,
-    /// Nothing stands in the line yet.
+    /// The line is empty so far.
     blank: bool,
     after_cr: bool,
     in_header: bool,
-    /// There may be parts; there is an byte above 127: both in the header.
+    /// The header may announce parts.
     parts: bool,
+    /// The header has a byte above 127.
     eight_bit_header: bool,
-    /// How much of each word was read that says so of parts.
+    /// How much of each word that announces parts was found.
     words: [usize; 2],
 }
 
-/// Whether these lines, which begin a line and end with LF, hold no NUL and no CR or LF that is not part of a CRLF.
+/// Whether complete lines hold no NUL and no CR or LF that is not part of a CRLF.
 fn is_all_crlf(lines: &[u8]) -> bool {
     if lines.first().is_none_or(|first| is_forbidden(b'\n', *first)) {
         return false;
     }
     let mut at = 1;
     while let Some(found) = find_suspicious(lines, at) {
-        // A dot that begins a line is as good as any other byte.
+        // A dot at the beginning of a line is allowed.
         if !matches!(lines.get(found - 1..=found), Some(b"\n.")) {
             return false;
         }
@@ -84,21 +82,21 @@ fn is_all_crlf(lines: &[u8]) -> bool {
     true
 }
 
-/// Whether one of these lines, each of which ends with CRLF, is too long.
+/// Whether one of the lines, each of which ends with CRLF, is too long.
 fn has_long_line(mut lines: &[u8]) -> bool {
     while !lines.is_empty() {
-        let window = lines.get(..LINE + 2).unwrap_or(lines);
+        let window = lines.get(..MAX_LINE + 2).unwrap_or(lines);
         let Some(end) = memchr::memrchr(b'\n', window) else { return true };
         lines = lines.get(end + 1..).unwrap_or_default();
     }
     false
 }
 
-/// A header with one of these may be that of a message with parts, which have headers of their own.
+/// Words in a header that may announce parts, which have headers of their own.
 const WORDS: [&[u8]; 2] = [b"multipart", b"message"];
 
 impl Content {
-    /// Looks at a whole message.
+    /// Scans a whole message.
     #[must_use]
     pub fn of(message: &[u8]) -> Self {
         let mut scan = ContentScan::new();
@@ -106,14 +104,14 @@ impl Content {
         scan.finish()
     }
 
-    /// How many bytes it has.
+    /// Returns the size in bytes.
     #[must_use]
-    pub const fn bytes(&self) -> u64 {
-        self.bytes
+    pub const fn size(&self) -> u64 {
+        self.size
     }
 
-    /// Whether it may be sent as that type as it is: US-ASCII in lines of at most 998 bytes that end with CRLF, any
-    /// bytes but NUL in such lines, or any bytes.
+    /// Whether the message may be sent unchanged as this type: US-ASCII in lines of at most 998 bytes that end with CRLF,
+    /// any bytes except NUL in such lines, or any bytes.
     #[must_use]
     pub const fn fits(&self, body: BodyType) -> bool {
         let lines = !self.nul && !self.bare_newline && !self.long_line && !self.open_end;
@@ -124,14 +122,14 @@ impl Content {
         }
     }
 
-    /// Whether there may be bytes outside US-ASCII in its header, or in that of a part of it: a message that has parts
-    /// and such bytes is not looked into.
+    /// Whether the header, or that of a part, may hold bytes outside US-ASCII. The headers of parts are not parsed: a message
+    /// with parts and with such bytes anywhere counts as one that does.
     #[must_use]
     pub const fn needs_utf8(&self) -> bool {
         self.utf8
     }
 
-    /// Whether it has become US-ASCII in lines once DATA has written it.
+    /// Whether DATA writes the message as US-ASCII in lines.
     const fn is_seven_bit_in_data(&self, endings: LineEndings) -> bool {
         let lines = !self.bare_newline || matches!(endings, LineEndings::Normalize);
         !self.eight_bit && !self.nul && !self.long_line && lines
@@ -139,11 +137,11 @@ impl Content {
 }
 
 impl ContentScan {
-    /// Nothing was looked at yet.
+    /// A scan at the beginning of a message.
     #[must_use]
     pub const fn new() -> Self {
         let content = Content {
-            bytes: 0,
+            size: 0,
             eight_bit: false,
             nul: false,
             bare_newline: false,
@@ -163,9 +161,9 @@ impl ContentScan {
         }
     }
 
-    /// Looks at the next piece.
+    /// Scans the next piece.
     pub fn push(&mut self, mut bytes: &[u8]) {
-        self.content.bytes = self.content.bytes.saturating_add(bytes.len() as u64);
+        self.content.size = self.content.size.saturating_add(bytes.len() as u64);
         let lines = self.whole_lines(bytes);
         bytes = bytes.get(lines..).unwrap_or_default();
         self.content.nul |= memchr::memchr(0, bytes).is_some();
@@ -187,7 +185,7 @@ impl ContentScan {
         }
     }
 
-    /// The message is whole.
+    /// Ends the scan.
     #[must_use]
     pub const fn finish(mut self) -> Content {
         self.bare_if_after_cr();
@@ -219,7 +217,7 @@ impl ContentScan {
         self.bare_if_after_cr();
         (self.blank, self.content.open_end) = (false, true);
         self.line = self.line.saturating_add(text.len());
-        self.content.long_line |= self.line > LINE;
+        self.content.long_line |= self.line > MAX_LINE;
         let eight_bit = !text.is_ascii();
         self.content.eight_bit |= eight_bit;
         if self.in_header {
@@ -241,7 +239,7 @@ impl ContentScan {
         (self.line, self.words, self.blank, self.after_cr) = (0, [0; 2], true, false);
     }
 
-    /// A CR came that no LF follows.
+    /// Notes a bare CR if the last byte was a CR.
     const fn bare_if_after_cr(&mut self) {
         if self.after_cr {
             self.content.bare_newline = true;
@@ -252,7 +250,7 @@ impl ContentScan {
 
     fn find_words(&mut self, byte: u8) {
         for (word, read) in WORDS.iter().zip(&mut self.words) {
-            // Both begin with an byte that they have nowhere else.
+            // The first byte of each word occurs nowhere else in it.
             *read = match word.get(*read) {
                 Some(next) if *next == byte => *read + 1,
                 _ => usize::from(word.first() == Some(&byte)),
@@ -268,16 +266,19 @@ impl Default for ContentScan {
     }
 }
 
-/// What MAIL asks for, of what depends on the content.
+/// The parameters of MAIL that depend on the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(super) struct ContentParameters {
     pub(super) body: Option<BodyType>,
     pub(super) utf8: bool,
 }
 
 impl Transaction {
-    /// What is asked of this server; or what it does not offer and the message needs.
-    pub(super) fn asks<C: Channel>(&self, client: &Client<C>) -> Result<Asked, Extension> {
+    /// Returns the parameters for this server, or an extension that the message needs and the server does not offer.
+    pub(super) fn content_parameters<C: Channel>(
+        &self,
+        client: &Client<C>,
+    ) -> Result<ContentParameters, Extension> {
         let offers = |extension| client.core.offers(extension);
         let missing = |extension| if offers(extension) { Ok(()) } else { Err(extension) };
         let utf8 = !self.has_ascii_envelope()
@@ -294,8 +295,8 @@ impl Transaction {
             body => body,
         };
         let body = match (body, self.content) {
-            (Some(BodyType::BinaryMime), _) => return Ok(Asked { body, utf8 }),
-            // What is known counts, whatever was said of it.
+            (Some(BodyType::BinaryMime), _) => return Ok(ContentParameters { body, utf8 }),
+            // The known content counts, whatever MAIL says.
             (_, Some(content)) if content.eight_bit => Some(BodyType::EightBitMime),
             (Some(BodyType::EightBitMime), Some(content)) if !offers(Extension::EightBitMime) => {
                 let seven_bit = match self.chunk_for(client) {
@@ -309,11 +310,10 @@ impl Transaction {
         if body == Some(BodyType::EightBitMime) {
             missing(Extension::EightBitMime)?;
         }
-        Ok(Asked { body, utf8 })
+        Ok(ContentParameters { body, utf8 })
     }
 
-    /// Whether the message may go as a binary one: by BDAT and no other way (RFC 3030 §3), and a chunk says first how
-    /// large it is.
+    /// Checks that the message can be sent as binary: by BDAT only (RFC 3030 §3), with a known size.
     fn binary<C: Channel>(&self, client: &Client<C>) -> Result<(), Extension> {
         if !client.core.offers(Extension::BinaryMime) {
             Err(Extension::BinaryMime)
@@ -324,7 +324,7 @@ impl Transaction {
         }
     }
 
-    /// What a message that was said to be binary is, if it is known to be made of lines all the same.
+    /// The type of a binary message that is known to be made of lines.
     fn lines_of_binary(&self) -> Option<BodyType> {
         let content = self.content?;
         [BodyType::SevenBit, BodyType::EightBitMime].into_iter().find(|body| content.fits(*body))
@@ -342,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_does_not_matter_where_a_message_is_cut() {
+    fn scans_messages_alike_however_they_are_split() {
         // Every message of five bytes, behind a header that says everything there is to say, or nothing.
         let bytes = [b'x', b'\r', b'\n', 0, 0xe9];
         for begin in [&b""[..], b"a: mMultiPart\r\n", b"a: \xe9 mesSAGE\r\n", b"a: mesmessag\n"] {
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_message_is_made_of() {
+    fn classifies_messages() {
         let long = [&b"x: "[..], &b"a".repeat(996), b"\r\n"].concat();
         for (message, seven_bit, eight_bit, utf8) in [
             (&b""[..], true, true, false),
@@ -415,7 +415,7 @@ mod tests {
                 "{}",
                 message.escape_ascii()
             );
-            assert!(content.fits(BodyType::BinaryMime) && content.bytes() == message.len() as u64);
+            assert!(content.fits(BodyType::BinaryMime) && content.size() == message.len() as u64);
         }
     }
 }

@@ -1,17 +1,15 @@
-//! The heart of the client, which knows no channel type: what is outstanding, and what each reply means.
+//! The client's core, which has no channel type: its state, and the meaning of each reply.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use proto_mail::sasl::{ClientExchange, SaslError};
-use proto_mail::{
-    CommandMark, Error, Misuse, PeerError, ReceiveMark, RecvBuffer, Secret, SendBuffer, Wait, WaitFor, trace,
-};
+use proto_mail::sasl::{ClientExchange, SaslContext, SaslError};
+use proto_mail::{Error, Misuse, PeerError, RecvBuffer, Secret, SendBuffer, Wait, WaitFor, trace};
 
 use super::event::{Kind, Step};
+use super::pending_replies::PendingReplies;
 use crate::capabilities::Capabilities;
 use crate::chunking::ChunkEnd;
 use crate::command::Command;
@@ -25,136 +23,150 @@ use crate::status_code::{Code, Severity};
 /// What the client is doing.
 #[derive(Debug)]
 pub(super) enum State {
-    /// EHLO is to be written as soon as there is a buffer for it.
+    /// EHLO is written as soon as there is a send buffer.
     HelloDue,
-    /// Commands may be given, so far as the outstanding ones allow.
+    /// Commands may be given, as far as the pending ones allow.
     Session,
-    /// SASL messages travel.
+    /// SASL messages are exchanged.
     Auth(Authentication),
     /// The message may be written.
     Data(DotStuffer),
     /// A chunk of BDAT may be written.
     Chunk { left: u64, end: ChunkEnd },
-    /// It ended in order.
+    /// The session ended in order.
     Closed,
-    /// It ended badly.
+    /// The session ended with an error.
     Failed(Error),
 }
 
-/// An authentication on its way.
+/// An authentication in progress.
 #[derive(Debug)]
 pub(super) struct Authentication {
     pub(super) exchange: Box<dyn ClientExchange>,
-    /// The first message, where it could not go with the command.
-    pub(super) held: Option<Secret<Vec<u8>>>,
-    /// The first message, where it went with the command, until the server has said anything to it.
-    pub(super) sent: Option<Secret<Vec<u8>>>,
-    /// SyntaxFault the client has given up, if it has.
+    pub(super) first: FirstMessage,
+    /// Why the client has cancelled the exchange, if it has.
     pub(super) cancelled: Option<SaslError>,
 }
 
-/// A command whose reply has not come.
-#[derive(Debug, Clone, Copy)]
-struct Outstanding {
-    step: Step,
-    /// When its last byte was given.
-    said: CommandMark,
+/// The first SASL message of the client.
+#[derive(Debug)]
+pub(super) enum FirstMessage {
+    /// There is none, or the server has used it.
+    Done,
+    /// It waits for the server's challenge, because AUTH could not carry it.
+    Held(Secret<Vec<u8>>),
+    /// AUTH has carried it, and the server has not answered yet.
+    Sent(Secret<Vec<u8>>),
+}
+
+/// The channel, as far as the core uses it.
+#[derive(Debug)]
+pub(super) struct ChannelState {
+    pub(super) is_secure: bool,
+    /// The identity of the server was verified.
+    is_verified: bool,
+    pub(super) sasl: SaslContext,
+}
+
+/// What the server has said in its reply to EHLO.
+#[derive(Debug)]
+pub(super) enum ServerHello {
+    Unknown,
+    /// The server does not know EHLO, and HELO was sent.
+    HeloSent,
+    Known(Capabilities<'static>),
+}
+
+/// The mail transactions. With pipelining, the next one is given before the replies of the last one are received.
+#[derive(Debug, Default)]
+pub(super) struct TransactionState {
+    /// The number of MAIL commands given in this session.
+    pub(super) mails: u64,
+    pub(super) given: GivenTransaction,
+    /// MAIL was accepted, and its transaction is not over.
+    pub(super) is_open: bool,
+    /// The accepted recipients, by number: each has a reply after the message in LMTP, and may have one with PRDR.
+    accepted: Vec<usize>,
+    /// The recipients that may have a reply of their own after the message that was sent (PRDR).
+    pub(super) awaiting_verdict: Vec<usize>,
+}
+
+/// The transaction of the last MAIL that was given.
+#[derive(Debug, Default)]
+pub(super) struct GivenTransaction {
+    /// The number of RCPT commands given since MAIL.
+    pub(super) recipients: usize,
+    pub(super) utf8: bool,
+    pub(super) prdr: bool,
+}
+
+/// What earlier authentications of this session have shown.
+#[derive(Debug, Default)]
+pub(super) struct LoginHistory {
+    /// What the mechanism says about the last failure.
+    pub(super) failure: Option<String>,
+    /// The server has rejected AUTH with an initial response as malformed.
+    pub(super) initial_response_rejected: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) config: Arc<Config>,
-    pub(super) secure: bool,
-    /// Whether it is known that the server is the one that was meant.
-    verified: bool,
+    pub(super) channel: ChannelState,
     pub(super) state: State,
-    outstanding: VecDeque<Outstanding>,
-    hearing: ReceiveMark,
+    pub(super) replies: PendingReplies,
     framer: ReplyFramer,
-    pub(super) capabilities: Capabilities<'static>,
-    /// HELO was said in place of EHLO.
-    pub(super) fallback: bool,
-    /// How many MAIL were given since the session began.
-    pub(super) mails: u64,
-    /// How many RCPT were given since MAIL.
-    pub(super) recipients: usize,
-    /// Which recipients were accepted since MAIL was: each has a reply behind the message in LMTP, and may have one with
-    /// PRDR.
-    accepted: Vec<usize>,
-    /// PRDR was asked for with MAIL.
-    pub(super) prdr: bool,
-    /// Who may have a reply of their own behind the message that is sent (PRDR).
-    pub(super) awaiting_verdict: Vec<usize>,
-    /// MAIL was accepted and its transaction is not over.
-    pub(super) open: bool,
-    pub(super) utf8: bool,
-    pub(super) auth_failure: Option<String>,
-    /// The server has refused a command with an initial response as wrong.
-    pub(super) initial_refused: bool,
-    pub(super) sasl: proto_mail::sasl::SaslContext,
-    generation: u32,
-    given_up: usize,
+    /// The bytes of the last event, to be consumed before the next.
+    borrowed: usize,
+    pub(super) hello: ServerHello,
+    pub(super) transactions: TransactionState,
+    pub(super) logins: LoginHistory,
 }
 
 impl Core {
-    /// A client that waits for the greeting.
-    pub(super) fn new(config: Arc<Config>, secure: bool) -> Self {
-        let mut core = Self::secured(config);
-        core.secure = secure;
-        core.state = State::Session;
-        core.outstanding.push_back(Outstanding { step: Step::Greeting, said: CommandMark::BEFORE_SESSION });
-        core
+    /// A client on cleartext that expects the greeting.
+    pub(super) fn cleartext(config: Arc<Config>) -> Self {
+        let channel = ChannelState { is_secure: false, is_verified: false, sasl: SaslContext::cleartext() };
+        Self::on(config, channel, State::Session, PendingReplies::greeting())
     }
 
-    /// A client behind STARTTLS: nobody greets again, and nothing is known.
-    pub(super) fn secured(config: Arc<Config>) -> Self {
+    /// A client under implicit TLS that expects the greeting.
+    pub(super) fn secure(config: Arc<Config>, secure: &proto_mail::Secure) -> Self {
+        Self::on(config, ChannelState::secure(secure), State::Session, PendingReplies::greeting())
+    }
+
+    /// A client after STARTTLS: there is no second greeting, and nothing is known about the server.
+    pub(super) fn after_starttls(config: Arc<Config>, secure: &proto_mail::Secure) -> Self {
+        Self::on(config, ChannelState::secure(secure), State::HelloDue, PendingReplies::default())
+    }
+
+    fn on(config: Arc<Config>, channel: ChannelState, state: State, replies: PendingReplies) -> Self {
         Self {
             config,
-            secure: true,
-            verified: false,
-            state: State::HelloDue,
-            outstanding: VecDeque::new(),
-            hearing: ReceiveMark::default(),
+            channel,
+            state,
+            replies,
             framer: ReplyFramer::default(),
-            capabilities: Capabilities::default(),
-            fallback: false,
-            mails: 0,
-            recipients: 0,
-            accepted: Vec::new(),
-            prdr: false,
-            awaiting_verdict: Vec::new(),
-            open: false,
-            utf8: false,
-            auth_failure: None,
-            initial_refused: false,
-            sasl: proto_mail::sasl::SaslContext::cleartext(),
-            generation: 0,
-            given_up: 0,
+            borrowed: 0,
+            hello: ServerHello::Unknown,
+            transactions: TransactionState::default(),
+            logins: LoginHistory::default(),
         }
     }
 
-    /// The session's mechanisms may be bound to this channel, and what it is worth is known.
-    pub(super) fn over(mut self, secure: &proto_mail::Secure) -> Self {
-        self.verified = secure.is_verified();
-        self.sasl = proto_mail::sasl::SaslContext::secure(secure);
-        self
-    }
-
-    /// The next reply that the application must know, with its length at the beginning of `rx`.
+    /// Returns the next reply that the application must see. Its bytes are at the beginning of `rx`.
     pub(super) fn advance(
         &mut self,
         rx: &mut RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Option<(Kind, ReplyFrame)>, Error> {
-        rx.consume(core::mem::take(&mut self.given_up));
+        rx.consume(core::mem::take(&mut self.borrowed));
         loop {
-            if self.hearing.note_received(rx) {
-                self.heard_more(tx);
-            }
+            self.replies.note_received(rx, tx);
             match self.state {
                 State::Failed(error) => return Err(error),
                 State::Closed => return Ok(None),
-                State::HelloDue => self.hello(tx),
+                State::HelloDue => self.send_hello(tx),
                 _ => {}
             }
             let found =
@@ -163,17 +175,17 @@ impl Core {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return self.end_of_input(rx),
                 Err(fault) => {
-                    self.tell_unreadable(rx);
-                    return Err(self.unreadable(fault, rx.bytes()));
+                    self.trace_malformed(rx);
+                    return Err(self.malformed(fault, rx.bytes()));
                 }
             };
             if rx.is_traced() {
-                self.tell(frame, rx);
+                Self::trace_reply(frame, rx);
             }
-            self.generation = self.generation.wrapping_add(1);
-            match self.answer(frame, rx, tx)? {
+            self.replies.begin_wait();
+            match self.take_reply(frame, rx, tx)? {
                 Some(kind) => {
-                    self.given_up = frame.len;
+                    self.borrowed = frame.len;
                     return Ok(Some((kind, frame)));
                 }
                 None => rx.consume(frame.len),
@@ -181,16 +193,9 @@ impl Core {
         }
     }
 
-    /// What has come while a command waits to be sent is no answer to it, nor the beginning of one.
-    fn heard_more(&mut self, tx: &SendBuffer) {
-        let unsent =
-            self.outstanding.iter_mut().rev().take_while(|outstanding| !outstanding.said.is_sent(tx));
-        unsent.for_each(|outstanding| outstanding.said.exclude_received(&self.hearing));
-    }
-
-    /// Tells of a reply. What stands in a challenge is part of a SASL exchange.
+    /// Traces a reply. The text of a challenge belongs to a SASL exchange and is hidden.
     #[cold]
-    fn tell(&self, frame: ReplyFrame, rx: &mut RecvBuffer) {
+    fn trace_reply(frame: ReplyFrame, rx: &mut RecvBuffer) {
         let bytes = rx.bytes().get(..frame.len).unwrap_or_default();
         if bytes.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"334")) {
             rx.trace_span("334 ".len().min(frame.len), trace::TraceKind::Text);
@@ -199,36 +204,36 @@ impl Core {
         rx.trace_span(frame.len, trace::TraceKind::Text);
     }
 
-    /// Tells of what is no reply: it says what is wrong with the server, unless it may be a challenge.
-    fn tell_unreadable(&self, rx: &mut RecvBuffer) {
-        let challenged = matches!(self.state, State::Auth(_));
-        rx.trace_span(rx.len(), if challenged { trace::TraceKind::Unknown } else { trace::TraceKind::Text });
+    /// Traces bytes that are not a reply, unless they may be a challenge.
+    fn trace_malformed(&self, rx: &mut RecvBuffer) {
+        let may_be_challenge = matches!(self.state, State::Auth(_));
+        let kind = if may_be_challenge { trace::TraceKind::Unknown } else { trace::TraceKind::Text };
+        rx.trace_span(rx.len(), kind);
     }
 
     fn end_of_input(&mut self, rx: &RecvBuffer) -> Result<Option<(Kind, ReplyFrame)>, Error> {
         if !rx.is_closed() {
             return Ok(None);
         }
-        let waits_for = self.outstanding.front().map(|outstanding| outstanding.step);
-        let in_order = matches!(waits_for, None | Some(Step::Quit))
+        let is_in_order = matches!(self.replies.first(), None | Some(Step::Quit))
             && matches!(self.state, State::Session)
             && rx.is_empty();
-        if in_order {
+        if is_in_order {
             self.state = State::Closed;
-            return Ok(Some((Kind::Gone, ReplyFrame { code: Code::CLOSING, len: 0 })));
+            return Ok(Some((Kind::ClosedWithoutReply, ReplyFrame { code: Code::CLOSING, len: 0 })));
         }
         Err(self.fail(PeerError::UnexpectedEnd.into()))
     }
 
-    fn unreadable(&mut self, fault: ReplyFault, bytes: &[u8]) -> Error {
-        let first = self.outstanding.front().is_some_and(|outstanding| outstanding.step == Step::Greeting);
+    fn malformed(&mut self, fault: ReplyFault, bytes: &[u8]) -> Error {
+        let is_greeting = self.replies.first() == Some(Step::Greeting);
         let error = match fault {
             ReplyFault::Limit(limit) => limit.into(),
             // A TLS record: alert or handshake, version 3.x.
-            ReplyFault::Peer(_) if first && matches!(bytes, [0x15 | 0x16, 3, ..]) => {
+            ReplyFault::Peer(_) if is_greeting && matches!(bytes, [0x15 | 0x16, 3, ..]) => {
                 PeerError::TlsInCleartext.into()
             }
-            ReplyFault::Peer(PeerError::Malformed) if first => PeerError::InvalidGreeting.into(),
+            ReplyFault::Peer(PeerError::Malformed) if is_greeting => PeerError::InvalidGreeting.into(),
             ReplyFault::Peer(error) => error.into(),
         };
         self.fail(error)
@@ -240,15 +245,15 @@ impl Core {
         error
     }
 
-    /// What a reply means. `None`: nothing that the application must know.
-    fn answer(
+    /// Does what a reply implies. `None`: the application need not see it.
+    fn take_reply(
         &mut self,
         frame: ReplyFrame,
         rx: &RecvBuffer,
         tx: &mut SendBuffer,
     ) -> Result<Option<Kind>, Error> {
         let code = frame.code;
-        // The server may go away at any time (RFC 5321 §3.8).
+        // The server may close the session at any time (RFC 5321 §3.8).
         if code == Code::UNAVAILABLE {
             if self.is_writing(tx) {
                 self.stop_writing(tx);
@@ -256,83 +261,72 @@ impl Core {
             self.state = State::Closed;
             return Ok(Some(Kind::Closed));
         }
-        // A reply answers the oldest command, and only one whose last byte was sent before it came. Anything else was
-        // put there by somebody, or the connection is out of step.
-        let step = match self.outstanding.front() {
-            Some(outstanding) if outstanding.said.accepts_reply(&self.hearing, tx) => outstanding.step,
-            // A refusal can do no harm: the server has heard enough of the message. Nothing more of it is sent, and so
-            // nobody could tell what the next reply is for: the connection is done with.
-            _ if code.get() >= 400 && self.is_writing(tx) => {
+        // Any other reply that does not follow its command was injected, or the connection is out of step.
+        let step = match self.replies.matching(tx) {
+            Some(step) => step,
+            // A rejection in the middle of a message does no harm: the server has received enough of it. No more is sent,
+            // and later replies could not be matched: the connection is closed.
+            None if code.get() >= 400 && self.is_writing(tx) => {
                 self.stop_writing(tx);
                 self.state = State::Closed;
                 return Ok(Some(Kind::Rejected(Step::Data)));
             }
-            _ => return Err(self.fail(PeerError::UnexpectedReply.into())),
+            None => return Err(self.fail(PeerError::UnexpectedReply.into())),
         };
         if step == Step::Auth && code == Code::CHALLENGE {
             self.challenge(frame, rx.bytes(), tx)?;
             return Ok(None);
         }
-        // The replies are out of step. What was asked stays open: a message may have been taken.
-        if !self.is_answer(step, code) {
+        // The replies are out of step. The commands stay pending: the server may have accepted a message.
+        if !self.is_reply_to(step, code) {
             return Err(self.fail(PeerError::UnexpectedReply.into()));
         }
-        self.outstanding.pop_front();
-        let kind = match (step, code.severity()) {
+        self.replies.pop();
+        match (step, code.severity()) {
             (Step::Data, Severity::Intermediate) => {
                 self.state = State::Data(DotStuffer::new(self.config.line_endings));
-                Kind::SendData
+                Ok(Some(Kind::SendData))
             }
             (_, Severity::Intermediate) => {
-                self.expect_verdicts();
-                return Ok(None);
+                self.replies.push_verdicts(core::mem::take(&mut self.transactions.awaiting_verdict));
+                Ok(None)
             }
-            (step, Severity::Completed) => return self.completed(step, code, frame, rx.bytes()),
-            (step, Severity::Transient | Severity::Permanent) => match self.refused(step, code, tx) {
-                Some(kind) => kind,
-                None => return Ok(None),
-            },
-        };
-        Ok(Some(kind))
+            (step, Severity::Completed) => self.accepted(step, code, frame, rx.bytes()).map(Some),
+            (step, Severity::Transient | Severity::Permanent) => Ok(self.rejected(step, code, tx)),
+        }
     }
 
-    /// Whether a command can have this answer.
-    fn is_answer(&self, step: Step, code: Code) -> bool {
+    /// Whether a command can have this reply.
+    fn is_reply_to(&self, step: Step, code: Code) -> bool {
         match (step, code.severity()) {
             (Step::Data, Severity::Intermediate) => code == Code::START_DATA,
             (Step::Message(None), Severity::Intermediate) => {
-                code == Code::CONTENT_ANALYSIS && !self.awaiting_verdict.is_empty()
+                code == Code::CONTENT_ANALYSIS && !self.transactions.awaiting_verdict.is_empty()
             }
             (_, Severity::Intermediate) | (Step::Data, Severity::Completed) => false,
-            (step, Severity::Completed) => !is_of_another(step, code),
+            (step, Severity::Completed) => !belongs_to_another(step, code),
             (_, Severity::Transient | Severity::Permanent) => true,
         }
     }
 
-    /// Whether a message, or a chunk of one, is on its way: it was begun and its last byte is not sent.
+    /// Whether a message, or a chunk of one, was begun and its last byte is not sent.
     fn is_writing(&self, tx: &SendBuffer) -> bool {
-        match self.outstanding.front() {
+        match self.replies.first() {
             None => matches!(self.state, State::Data(_) | State::Chunk { .. }),
-            Some(Outstanding { step: Step::Message(_) | Step::Chunk, said }) => !said.is_sent(tx),
+            Some(Step::Message(_) | Step::Chunk) => !self.replies.is_first_sent(tx),
             Some(_) => false,
         }
     }
 
-    /// Gives up what waits to be sent, and with it the replies that it would have had.
+    /// Discards the output that waits to be sent, and the replies that it would have had.
     fn stop_writing(&mut self, tx: &mut SendBuffer) {
         tx.discard();
-        self.outstanding.clear();
+        self.replies.clear();
     }
 
-    /// What 2yz means.
-    fn completed(
-        &mut self,
-        step: Step,
-        code: Code,
-        frame: ReplyFrame,
-        bytes: &[u8],
-    ) -> Result<Option<Kind>, Error> {
-        Ok(Some(match step {
+    /// Does what 2yz implies.
+    fn accepted(&mut self, step: Step, code: Code, frame: ReplyFrame, bytes: &[u8]) -> Result<Kind, Error> {
+        Ok(match step {
             Step::Greeting if code == Code::READY => {
                 self.state = State::HelloDue;
                 Kind::Greeting
@@ -340,24 +334,23 @@ impl Core {
             Step::Greeting => return Err(self.fail(PeerError::InvalidGreeting.into())),
             Step::Hello => {
                 let lines = bytes.get(..frame.len).unwrap_or_default();
-                self.capabilities = if self.fallback {
-                    Capabilities::default()
-                } else {
-                    Capabilities::parse(lines).into_owned()
-                };
+                self.hello = ServerHello::Known(match self.hello {
+                    ServerHello::HeloSent => Capabilities::default(),
+                    _ => Capabilities::parse(lines).into_owned(),
+                });
                 Kind::Capabilities
             }
-            // Only 220 lets TLS begin (RFC 3207 §4).
+            // Only 220 starts TLS (RFC 3207 §4).
             Step::StartTls if code != Code::READY => {
                 return Err(self.fail(PeerError::UnexpectedReply.into()));
             }
-            // Only 220 begins a session anew: after anything else it is not known which one this is.
+            // Only 220 restarts the session: after another code its state is unknown.
             Step::XClient if code == Code::READY => {
                 self.restart();
                 Kind::Accepted(step)
             }
             Step::XClient => return Err(self.fail(PeerError::UnexpectedReply.into())),
-            Step::Auth => return self.authenticated(code).map(Some),
+            Step::Auth => return self.authenticated(code),
             Step::Quit => {
                 self.state = State::Closed;
                 Kind::Closed
@@ -366,43 +359,43 @@ impl Core {
                 self.end_transaction();
                 Kind::Delivered(recipient)
             }
-            // The transaction before is over now and not when the command was given: its last answers came in between.
+            // The last transaction is over now, not when the command was given: its last replies came in between.
             Step::Reset | Step::Mail => {
-                self.open = step == Step::Mail;
-                self.accepted.clear();
+                self.transactions.is_open = step == Step::Mail;
+                self.transactions.accepted.clear();
                 Kind::Accepted(step)
             }
             Step::Rcpt(recipient) => {
-                if self.prdr || self.config.dialect == Dialect::Lmtp {
-                    self.accepted.push(recipient);
+                if self.transactions.given.prdr || self.config.dialect == Dialect::Lmtp {
+                    self.transactions.accepted.push(recipient);
                 }
                 Kind::Accepted(step)
             }
             step => Kind::Accepted(step),
-        }))
+        })
     }
 
-    /// What 4yz and 5yz mean.
-    fn refused(&mut self, step: Step, code: Code, tx: &mut SendBuffer) -> Option<Kind> {
+    /// Does what 4yz and 5yz imply.
+    fn rejected(&mut self, step: Step, code: Code, tx: &mut SendBuffer) -> Option<Kind> {
         Some(match step {
             Step::Greeting => {
                 self.state = State::Closed;
                 Kind::Rejected(step)
             }
-            // The server knows no EHLO (RFC 5321 §4.1.1.1). HELO offers no TLS: only where that is not wanted.
+            // The server does not know EHLO (RFC 5321 §4.1.1.1). HELO offers no TLS: only where TLS is not required.
             Step::Hello if self.may_fall_back(code) => {
-                self.fallback = true;
-                self.command(&Command::Helo(self.name()), Step::Hello, tx);
+                self.hello = ServerHello::HeloSent;
+                self.send(&Command::Helo(self.name()), Step::Hello, tx);
                 return None;
             }
             Step::Quit => {
                 self.state = State::Closed;
                 Kind::Closed
             }
-            Step::Auth => self.authentication_refused(code),
+            Step::Auth => self.authentication_rejected(code),
             Step::Chunk => {
-                // The message is lost, and with it the replies that its end would have had.
-                self.accepted.clear();
+                // The message is lost, and with it the replies of its end.
+                self.transactions.accepted.clear();
                 Kind::Rejected(step)
             }
             Step::Message(_) => {
@@ -413,134 +406,84 @@ impl Core {
         })
     }
 
-    /// `353`: a reply for each recipient comes first, and then the one for all.
-    fn expect_verdicts(&mut self) {
-        let recipients = core::mem::take(&mut self.awaiting_verdict);
-        let steps = recipients.into_iter().map(Step::Verdict).chain([Step::Message(None)]);
-        // The command was sent long ago.
-        steps.rev().for_each(|step| {
-            self.outstanding.push_front(Outstanding { step, said: CommandMark::BEFORE_SESSION })
-        });
-    }
-
     fn end_transaction(&mut self) {
-        self.awaiting_verdict.clear();
-        let more = self.outstanding.front().is_some_and(|next| matches!(next.step, Step::Message(_)));
-        if !more {
-            self.open = false;
+        self.transactions.awaiting_verdict.clear();
+        if !matches!(self.replies.first(), Some(Step::Message(_))) {
+            self.transactions.is_open = false;
         }
     }
 
     fn may_fall_back(&self, code: Code) -> bool {
-        let allowed = self.secure || self.config.allows_cleartext();
-        allowed
-            && !self.fallback
+        let is_allowed = self.channel.is_secure || self.config.allows_cleartext();
+        is_allowed
+            && matches!(self.hello, ServerHello::Unknown)
             && self.config.dialect == Dialect::Smtp
             && matches!(code.get(), 500 | 502 | 504)
     }
 
-    /// EHLO is to be said next.
-    pub(super) fn begin_hello(&mut self) {
-        self.state = State::HelloDue;
-    }
-
-    fn hello(&mut self, tx: &mut SendBuffer) {
+    fn send_hello(&mut self, tx: &mut SendBuffer) {
         self.state = State::Session;
         let name = self.name();
         let command = match self.config.dialect {
             Dialect::Smtp => Command::Ehlo(name),
             Dialect::Lmtp => Command::Lhlo(name),
         };
-        self.command(&command, Step::Hello, tx);
+        self.send(&command, Step::Hello, tx);
     }
 
     fn name(&self) -> ClientName<'static> {
         ClientName::from(self.config.name.clone())
     }
 
-    /// Writes a command and remembers that its reply is to come.
-    pub(super) fn command(&mut self, command: &Command<'_>, step: Step, tx: &mut SendBuffer) {
+    /// Writes a command, whose reply is pending then.
+    pub(super) fn send(&mut self, command: &Command<'_>, step: Step, tx: &mut SendBuffer) {
         command.encode(tx);
-        self.expect(step, tx);
+        self.replies.push(step, tx);
     }
 
-    /// Remembers that a reply is to come to what was written last.
-    pub(super) fn expect(&mut self, step: Step, tx: &SendBuffer) {
-        if self.outstanding.is_empty() {
-            self.generation = self.generation.wrapping_add(1);
-        }
-        self.outstanding.push_back(Outstanding { step, said: CommandMark::new(&self.hearing, tx) });
-    }
-
-    /// Remembers that a reply to the same command is to come once what was written last is sent.
-    pub(super) fn expect_again(&mut self, tx: &SendBuffer) {
-        if let Some(outstanding) = self.outstanding.front_mut() {
-            outstanding.said = CommandMark::new(&self.hearing, tx);
-        }
-    }
-
-    /// Remembers that the replies to a message are to come.
-    pub(super) fn expect_message(&mut self, tx: &SendBuffer) {
+    /// The end of a message was written: its replies are pending.
+    pub(super) fn expect_message_replies(&mut self, tx: &SendBuffer) {
+        let accepted = core::mem::take(&mut self.transactions.accepted);
         match self.config.dialect {
             Dialect::Smtp => {
-                self.awaiting_verdict = core::mem::take(&mut self.accepted);
-                self.expect(Step::Message(None), tx);
+                self.transactions.awaiting_verdict = accepted;
+                self.replies.push(Step::Message(None), tx);
             }
             Dialect::Lmtp => {
-                for recipient in core::mem::take(&mut self.accepted) {
-                    self.expect(Step::Message(Some(recipient)), tx);
-                }
+                accepted
+                    .into_iter()
+                    .for_each(|recipient| self.replies.push(Step::Message(Some(recipient)), tx));
             }
         }
         self.state = State::Session;
     }
 
-    /// Whether it is known how many replies a chunk has: in LMTP the last has one for each accepted recipient
-    /// (RFC 2033 §4.3), and of a server that has none some answer once and some not at all.
+    /// Whether the number of replies to a chunk is known: in LMTP the last chunk has one for each accepted recipient
+    /// (RFC 2033 §4.3); if none was accepted, some servers reply once and some not at all.
     pub(super) fn can_count_replies(&self, end: ChunkEnd) -> bool {
-        let many = self.config.dialect == Dialect::Lmtp && end == ChunkEnd::Last;
-        !many || (self.outstanding.is_empty() && !self.accepted.is_empty())
+        let has_many = self.config.dialect == Dialect::Lmtp && end == ChunkEnd::Last;
+        !has_many || (self.replies.is_empty() && !self.transactions.accepted.is_empty())
     }
 
-    /// Whether an extension is offered. REQUIRETLS is worth nothing on cleartext, nor from a server that could be anybody
-    /// (RFC 8689 §2).
-    pub(super) const fn offers(&self, extension: Extension) -> bool {
-        let worth = self.secure && self.verified;
-        self.capabilities.contains(extension) && (worth || !matches!(extension, Extension::RequireTls))
+    /// Returns the capabilities of the server, once they are known.
+    pub(super) const fn capabilities(&self) -> Option<&Capabilities<'static>> {
+        match &self.hello {
+            ServerHello::Known(capabilities) => Some(capabilities),
+            ServerHello::Unknown | ServerHello::HeloSent => None,
+        }
     }
 
-    /// Whether all of them are offered.
+    /// Whether an extension is offered. REQUIRETLS counts only under TLS and from a verified server (RFC 8689 §2).
+    pub(super) fn offers(&self, extension: Extension) -> bool {
+        let is_trusted = self.channel.is_secure && self.channel.is_verified;
+        self.capabilities().is_some_and(|capabilities| capabilities.contains(extension))
+            && (is_trusted || extension != Extension::RequireTls)
+    }
+
+    /// Checks that all of the extensions are offered.
     pub(super) fn check_offered(&self, needed: ExtensionSet) -> Result<(), Error> {
         let all = needed.iter().all(|extension| self.offers(extension));
         if all { Ok(()) } else { Err(Misuse::NotOffered.into()) }
-    }
-
-    /// A transaction begins with MAIL.
-    pub(super) fn begin_transaction(&mut self) {
-        self.mails = self.mails.saturating_add(1);
-        self.recipients = 0;
-    }
-
-    /// How many replies are to come.
-    pub(super) fn outstanding(&self) -> usize {
-        self.outstanding.len()
-    }
-
-    /// The command that was given last, if its reply has not come.
-    pub(super) fn last_step(&self) -> Option<Step> {
-        self.outstanding.back().map(|outstanding| outstanding.step)
-    }
-
-    /// The command whose reply is the next to come.
-    pub(super) fn next_step(&self) -> Option<Step> {
-        self.outstanding.front().map(|outstanding| outstanding.step)
-    }
-
-    /// Whether a whole message is sent and the reply to it is to come.
-    pub(super) fn message_is_sent(&self, tx: &SendBuffer) -> bool {
-        self.outstanding
-            .iter()
-            .any(|outstanding| matches!(outstanding.step, Step::Message(_)) && outstanding.said.is_sent(tx))
     }
 
     pub(super) const fn repairs(&self) -> &Repairs {
@@ -553,17 +496,18 @@ impl Core {
 
     pub(super) fn wait(&self) -> Wait {
         let waits = &self.config.waits;
+        let generation = self.replies.generation;
         if !self.wants_read() {
-            return Wait::forever(WaitFor::Nothing, self.generation);
+            return Wait::forever(WaitFor::Nothing, generation);
         }
-        let (awaited, after) = match self.next_step() {
-            None => return Wait::forever(WaitFor::Application, self.generation),
+        let (awaited, after) = match self.replies.first() {
+            None => return Wait::forever(WaitFor::Application, generation),
             Some(Step::Greeting) => (WaitFor::Greeting, waits.greeting),
             Some(Step::Data) => (WaitFor::Reply, waits.data_start),
             Some(Step::Message(_) | Step::Verdict(_)) => (WaitFor::DataReply, waits.data_end),
             Some(_) => (WaitFor::Reply, waits.reply),
         };
-        Wait::new(awaited, after, self.generation)
+        Wait::new(awaited, after, generation)
     }
 
     pub(super) fn timed_out(&mut self) -> Result<(), Error> {
@@ -577,9 +521,23 @@ impl Core {
     }
 }
 
-/// Whether this code is the answer to another command alone (RFC 5321 §4.3.2, RFC 4954 §6): a greeting in place of the
-/// answer to EHLO means that somebody joined two sessions, or that a reply was lost.
-const fn is_of_another(step: Step, code: Code) -> bool {
+impl ChannelState {
+    fn secure(secure: &proto_mail::Secure) -> Self {
+        Self { is_secure: true, is_verified: secure.is_verified(), sasl: SaslContext::secure(secure) }
+    }
+}
+
+impl TransactionState {
+    /// MAIL is given.
+    pub(super) const fn begin(&mut self, utf8: bool, prdr: bool) {
+        self.mails = self.mails.saturating_add(1);
+        self.given = GivenTransaction { recipients: 0, utf8, prdr };
+    }
+}
+
+/// Whether the code belongs to the reply of another command only (RFC 5321 §4.3.2, RFC 4954 §6). A greeting instead of
+/// the reply to EHLO means that two sessions were joined, or that a reply was lost.
+const fn belongs_to_another(step: Step, code: Code) -> bool {
     match code {
         Code::READY => !matches!(step, Step::Greeting | Step::StartTls | Step::XClient),
         Code::CLOSING => !matches!(step, Step::Quit | Step::Greeting),

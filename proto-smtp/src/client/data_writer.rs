@@ -7,10 +7,10 @@ use super::core::{Core, State};
 use super::event::Step;
 use crate::chunking::ChunkEnd;
 
-/// Writes a message, or one chunk of it, part by part. Get one whenever there is something to write: it holds nothing
-/// itself, and dropping it ends nothing.
+/// Writes a message, or one chunk of it, part by part. It holds no state: get one whenever there is something to write.
+/// Dropping it does not end the message.
 ///
-/// Watch [`SendBuffer::len`]: what is written waits there until it is sent.
+/// Written bytes wait in the send buffer. Use [`SendBuffer::len`] to limit them.
 #[derive(Debug)]
 pub struct DataWriter<'c> {
     core: &'c mut Core,
@@ -25,21 +25,21 @@ impl<'c> DataWriter<'c> {
         }
     }
 
-    /// Writes the next part. In DATA dots are stuffed; in a chunk bytes go as they are.
+    /// Writes the next part. DATA adds dots where needed; a chunk is written unchanged.
     ///
     /// # Errors
-    /// [`ForbiddenByte`](Misuse::ForbiddenByte): the message holds a NUL, or a bare CR or LF under
-    /// [`LineEndings::Require`](crate::data::LineEndings::Require). Part of it is written, so that the session is over:
-    /// close the connection, and the server has no message. [`WrongLength`](Misuse::WrongLength): more than the chunk
-    /// was announced to hold; nothing was written.
+    /// [`ForbiddenByte`](Misuse::ForbiddenByte): the part holds a NUL, or a bare CR or LF under
+    /// [`LineEndings::Require`](crate::data::LineEndings::Require). Some of it was written, so the session is over:
+    /// close the connection, and the server discards the message. [`WrongLength`](Misuse::WrongLength): the part exceeds
+    /// the announced size of the chunk; nothing was written.
     pub fn write(&mut self, bytes: &[u8], tx: &mut SendBuffer) -> Result<(), Error> {
         match &mut self.core.state {
-            State::Data(stuffing) => {
-                let written = stuffing.write(bytes, |piece| tx.put_as(piece, TraceKind::Data));
+            State::Data(stuffer) => {
+                let written = stuffer.write(bytes, |piece| tx.put_as(piece, TraceKind::Data));
                 written.map_err(|_| self.core.fail(Misuse::ForbiddenByte.into()))
             }
             State::Chunk { left, .. } => {
-                take(left, bytes.len() as u64)?;
+                subtract(left, bytes.len() as u64)?;
                 tx.put_as(bytes, TraceKind::Data);
                 Ok(())
             }
@@ -47,21 +47,21 @@ impl<'c> DataWriter<'c> {
         }
     }
 
-    /// Writes the next part without copying it: what needs no stuffing passes as it is.
+    /// Writes the next part without copying it. Only added dots and line ends are written in between.
     ///
     /// # Errors
     /// As [`write`](Self::write).
     pub fn write_payload(&mut self, payload: &Bytes, tx: &mut SendBuffer) -> Result<(), Error> {
         match &mut self.core.state {
-            State::Data(stuffing) => {
-                let written = stuffing.write(payload, |piece| match place(payload, piece) {
+            State::Data(stuffer) => {
+                let written = stuffer.write(payload, |piece| match offset_in(payload, piece) {
                     Some(at) => tx.put_payload(payload.slice(at..at + piece.len())),
                     None => tx.put_as(piece, TraceKind::Data),
                 });
                 written.map_err(|_| self.core.fail(Misuse::ForbiddenByte.into()))
             }
             State::Chunk { left, .. } => {
-                take(left, payload.len() as u64)?;
+                subtract(left, payload.len() as u64)?;
                 tx.put_payload(payload.clone());
                 Ok(())
             }
@@ -69,37 +69,37 @@ impl<'c> DataWriter<'c> {
         }
     }
 
-    /// Accounts for bytes of a chunk that the driver has written itself, past `tx` and after everything in it.
+    /// Counts `count` bytes of a chunk that the driver has written to the network itself, after everything in `tx`.
     ///
     /// # Errors
-    /// [`WrongState`](Misuse::WrongState) in DATA, where dots must be looked for, or if something waits in `tx`;
+    /// [`WrongState`](Misuse::WrongState) in DATA, which may need dots, or if `tx` is not empty;
     /// [`WrongLength`](Misuse::WrongLength) as for [`write`](Self::write).
-    pub fn written_externally(&mut self, bytes: u64, tx: &SendBuffer) -> Result<(), Error> {
+    pub fn written_externally(&mut self, count: u64, tx: &SendBuffer) -> Result<(), Error> {
         match &mut self.core.state {
-            State::Chunk { left, .. } if tx.is_empty() => take(left, bytes),
+            State::Chunk { left, .. } if tx.is_empty() => subtract(left, count),
             _ => Err(Misuse::WrongState.into()),
         }
     }
 
-    /// Ends the message, or the chunk. The replies are events.
+    /// Ends the message, or the chunk. The replies come as events.
     ///
     /// # Errors
     /// [`ForbiddenByte`](Misuse::ForbiddenByte): the message ends with a bare CR; the session is over.
-    /// [`WrongLength`](Misuse::WrongLength): the chunk has fewer bytes than were announced.
+    /// [`WrongLength`](Misuse::WrongLength): the chunk is shorter than announced.
     pub fn finish(self, tx: &mut SendBuffer) -> Result<(), Error> {
         match &self.core.state {
-            State::Data(stuffing) => {
-                let finished = stuffing.clone().finish(|piece| tx.put(piece));
+            State::Data(stuffer) => {
+                let finished = stuffer.clone().finish(|piece| tx.put(piece));
                 if finished.is_err() {
                     return Err(self.core.fail(Misuse::ForbiddenByte.into()));
                 }
-                self.core.expect_message(tx);
+                self.core.expect_message_replies(tx);
             }
             State::Chunk { left: 0, end: ChunkEnd::More } => {
                 self.core.state = State::Session;
-                self.core.expect(Step::Chunk, tx);
+                self.core.replies.push(Step::Chunk, tx);
             }
-            State::Chunk { left: 0, end: ChunkEnd::Last } => self.core.expect_message(tx),
+            State::Chunk { left: 0, end: ChunkEnd::Last } => self.core.expect_message_replies(tx),
             State::Chunk { .. } => return Err(Misuse::WrongLength.into()),
             _ => return Err(Misuse::WrongState.into()),
         }
@@ -107,13 +107,13 @@ impl<'c> DataWriter<'c> {
     }
 }
 
-fn take(left: &mut u64, bytes: u64) -> Result<(), Error> {
+fn subtract(left: &mut u64, bytes: u64) -> Result<(), Error> {
     *left = left.checked_sub(bytes).ok_or(Misuse::WrongLength)?;
     Ok(())
 }
 
-/// Where a piece lies in the payload; what was put between the pieces does not.
-fn place(payload: &[u8], piece: &[u8]) -> Option<usize> {
+/// Returns the offset of a piece in the payload; `None` if it was added between pieces.
+fn offset_in(payload: &[u8], piece: &[u8]) -> Option<usize> {
     let at = piece.as_ptr().addr().checked_sub(payload.as_ptr().addr())?;
     (at.checked_add(piece.len())? <= payload.len()).then_some(at)
 }

@@ -1,39 +1,70 @@
-//! What happens in a client's session.
+//! The events of a client's session.
 
 use crate::capabilities::Capabilities;
 use crate::response::Response;
 
-/// Something that happened.
+/// An event of a client's session.
 ///
-/// An event borrows the receive buffer and never the client. Text from the server is the word of a stranger; on
-/// cleartext it may be the word of anybody.
+/// An event borrows the receive buffer, never the client. Text of the server is untrusted; on cleartext an attacker may
+/// have changed it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'i> {
-    /// The server has greeted. The client says EHLO by itself.
+    /// The greeting. The client sends EHLO by itself.
     Greeting(Response<'i>),
-    /// The server has said what it offers: the session is ready. After a fallback to HELO nothing is offered.
+    /// The capabilities of the server, its reply to EHLO: commands may be given. After a fallback to HELO they are empty.
     Capabilities(Capabilities<'i>),
-    /// A command was accepted.
+    /// The server has accepted a command.
     Accepted(Step, Response<'i>),
-    /// A command was refused: an outcome and no error.
+    /// The server has rejected a command. This is an outcome, not an error.
     Rejected(Step, Response<'i>),
     /// `354`: write the message with [`data_writer`](crate::client::Client::data_writer).
     SendData(Response<'i>),
-    /// The server has taken responsibility for the message; in LMTP for this recipient, counted from 0 in the order
-    /// of the RCPT commands.
+    /// The server has accepted the message, in LMTP for this recipient, counted from 0 in the order of the RCPT commands.
     Delivered(Option<usize>, Response<'i>),
-    /// How the authentication ended.
+    /// The authentication has ended.
     Auth(AuthOutcome<'i>),
-    /// The session is over in order: after QUIT, after 421, or because the server closed between two commands.
+    /// The session ended in order: after QUIT, after 421, or because the server closed the connection between two commands.
     Closed(Option<Response<'i>>),
 }
 
-/// What a reply answers.
+// Events are moved often: keep them small.
+const _: () = assert!(size_of::<Event<'_>>() <= 128);
+
+impl Event<'_> {
+    /// Converts to an owned event, which a channel or another thread can take.
+    #[must_use]
+    pub fn into_owned(self) -> Event<'static> {
+        match self {
+            Self::Greeting(response) => Event::Greeting(response.into_owned()),
+            Self::Capabilities(capabilities) => Event::Capabilities(capabilities.into_owned()),
+            Self::Accepted(step, response) => Event::Accepted(step, response.into_owned()),
+            Self::Rejected(step, response) => Event::Rejected(step, response.into_owned()),
+            Self::SendData(response) => Event::SendData(response.into_owned()),
+            Self::Delivered(recipient, response) => Event::Delivered(recipient, response.into_owned()),
+            Self::Auth(outcome) => Event::Auth(outcome.into_owned()),
+            Self::Closed(response) => Event::Closed(response.map(Response::into_owned)),
+        }
+    }
+}
+
+impl AuthOutcome<'_> {
+    /// Converts to an owned value.
+    #[must_use]
+    pub fn into_owned(self) -> AuthOutcome<'static> {
+        match self {
+            Self::Accepted(response) => AuthOutcome::Accepted(response.into_owned()),
+            Self::Rejected(response) => AuthOutcome::Rejected(response.into_owned()),
+            Self::Cancelled(response) => AuthOutcome::Cancelled(response.into_owned()),
+        }
+    }
+}
+
+/// The command, or other step of the session, that a reply belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
-    /// The connection itself.
+    /// The connection: its reply is the greeting.
     Greeting,
     /// EHLO, LHLO or HELO.
     Hello,
@@ -45,15 +76,15 @@ pub enum Step {
     Mail,
     /// RCPT, counted from 0 since MAIL.
     Rcpt(usize),
-    /// DATA, before the message; or the message, by DATA or BDAT, before its last byte was sent. Then nothing more of
-    /// it is, and the session [is closed](crate::client::Client::is_closed).
+    /// DATA, before the message; or a message by DATA or BDAT that is rejected before its last byte was sent. The rest of
+    /// it is not sent then, and the session [is closed](crate::client::Client::is_closed).
     Data,
-    /// A chunk of BDAT, or a BURL, that is not the last.
+    /// A chunk of BDAT, or a part of BURL, that is not the last.
     Chunk,
-    /// The message; in LMTP for this recipient.
+    /// The message, in LMTP for this recipient.
     Message(Option<usize>),
-    /// What was found of the message for this recipient, counted from 0 since MAIL (PRDR). A yes is none before
-    /// [`Delivered`](Event::Delivered) says so for all of those.
+    /// The result for one recipient, counted from 0 since MAIL (PRDR). An acceptance is final only once
+    /// [`Delivered`](Event::Delivered) follows.
     Verdict(usize),
     /// RSET.
     Reset,
@@ -67,7 +98,7 @@ pub enum Step {
     Help,
     /// ETRN.
     Etrn,
-    /// XCLIENT. Behind it, where it was accepted, everything is as it was before the greeting.
+    /// XCLIENT. Once it is accepted, the session restarts.
     XClient,
     /// XFORWARD.
     XForward,
@@ -75,18 +106,18 @@ pub enum Step {
     Quit,
 }
 
-/// How an authentication ended.
+/// The outcome of an authentication.
 #[derive(Debug)]
 pub enum AuthOutcome<'i> {
-    /// The server knows who we are.
+    /// The server has accepted it.
     Accepted(Response<'i>),
-    /// It does not believe it, or cannot tell now.
+    /// The server has rejected it, or cannot check it now.
     Rejected(Response<'i>),
-    /// The client gave up: a challenge made no sense.
+    /// The client has cancelled it, because a challenge was not valid.
     Cancelled(Response<'i>),
 }
 
-/// An event before it borrows the buffer.
+/// An event that does not borrow the buffer yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Greeting,
@@ -99,20 +130,20 @@ pub(super) enum Kind {
     AuthRejected,
     AuthCancelled,
     Closed,
-    /// Closed without a word.
-    Gone,
+    /// Closed without a reply.
+    ClosedWithoutReply,
 }
 
 impl Kind {
-    /// The event; `response` is the reply that made it happen.
+    /// Returns the event. `response` is the reply that caused it.
     pub(super) fn event(
         self,
         response: Response<'_>,
-        lines: impl FnOnce() -> Capabilities<'static>,
+        capabilities: impl FnOnce() -> Capabilities<'static>,
     ) -> Event<'_> {
         match self {
             Self::Greeting => Event::Greeting(response),
-            Self::Capabilities => Event::Capabilities(lines()),
+            Self::Capabilities => Event::Capabilities(capabilities()),
             Self::Accepted(step) => Event::Accepted(step, response),
             Self::Rejected(step) => Event::Rejected(step, response),
             Self::SendData => Event::SendData(response),
@@ -121,7 +152,7 @@ impl Kind {
             Self::AuthRejected => Event::Auth(AuthOutcome::Rejected(response)),
             Self::AuthCancelled => Event::Auth(AuthOutcome::Cancelled(response)),
             Self::Closed => Event::Closed(Some(response)),
-            Self::Gone => Event::Closed(None),
+            Self::ClosedWithoutReply => Event::Closed(None),
         }
     }
 }

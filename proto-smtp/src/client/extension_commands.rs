@@ -1,46 +1,41 @@
-//! Commands of extensions that few servers have: ETRN (RFC 1985), BURL (RFC 4468), XCLIENT and XFORWARD (as Postfix
-//! documents them).
-//!
-//! This file knows when they may be given and what must be offered for them.
+//! The commands of rare extensions: ETRN (RFC 1985), BURL (RFC 4468), XCLIENT and XFORWARD (as Postfix documents them).
 
 use proto_mail::{Channel, Error, Misuse, SendBuffer};
 
 use super::Client;
-use super::core::Core;
+use super::core::{Core, ServerHello, State};
 use super::event::Step;
 use crate::attributes::{Attributes, ProxyCommand};
 use crate::burl::is_absolute_url;
-use crate::capabilities::Capabilities;
 use crate::chunking::ChunkEnd;
 use crate::command::Command;
 use crate::etrn::EtrnNode;
 use crate::extension::{Extension, ExtensionSet};
 use crate::secret_bytes::SecretBytes;
 
-/// The longest line of XCLIENT and XFORWARD in bytes, CRLF included.
-const LINE: usize = 512;
+/// The longest line of XCLIENT and XFORWARD in bytes, with CRLF.
+const MAX_LINE: usize = 512;
 
 impl<C: Channel> Client<C> {
-    /// Gives ETRN: the server is to send what waits for this node, over a connection that it makes.
+    /// Gives ETRN: asks the server to deliver the mail that waits for this node, over a connection that the server opens.
     ///
     /// # Errors
-    /// [`NotOffered`](Misuse::NotOffered) if ETRN is not; [`WrongState`](Misuse::WrongState) if a transaction is open or
-    /// a reply must be awaited first.
+    /// [`NotOffered`](Misuse::NotOffered) if the server does not offer ETRN; [`WrongState`](Misuse::WrongState) if a transaction is open or
+    /// a pending reply must be received first.
     pub fn etrn(&mut self, node: &EtrnNode<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.check_group()?;
         self.core.check_offered(ExtensionSet::NONE.with(Extension::Etrn))?;
         self.core.check_no_transaction()?;
-        self.core.command(&Command::Etrn(node.clone()), Step::Etrn, tx);
+        self.core.send(&Command::Etrn(node.clone()), Step::Etrn, tx);
         Ok(())
     }
 
-    /// Gives BURL in place of a chunk: the server is to fetch this part of the message, or all that is left of it, from
-    /// there. The URL counts as a secret. Its reply is that of a chunk: [`Step::Chunk`], or [`Step::Message`] if it is
-    /// the last.
+    /// Gives BURL instead of a chunk: the server fetches this part of the message from the URL, which is treated as a
+    /// secret. The reply is that of a chunk: [`Step::Chunk`], or [`Step::Message`] for the last part.
     ///
     /// # Errors
-    /// [`NotOffered`](Misuse::NotOffered) if BURL is not; [`InvalidArgument`](Misuse::InvalidArgument) if it is no
-    /// absolute URL; [`WrongState`](Misuse::WrongState) as for [`bdat`](Self::bdat).
+    /// [`NotOffered`](Misuse::NotOffered) if the server does not offer BURL; [`InvalidArgument`](Misuse::InvalidArgument) if the text is not
+    /// an absolute URL; [`WrongState`](Misuse::WrongState) as for [`bdat`](Self::bdat).
     pub fn burl(&mut self, url: &str, end: ChunkEnd, tx: &mut SendBuffer) -> Result<(), Error> {
         self.check_mail()?;
         self.core.check_offered(ExtensionSet::NONE.with(Extension::Burl))?;
@@ -52,61 +47,62 @@ impl<C: Channel> Client<C> {
         }
         Command::Burl { url: SecretBytes::new(url.as_bytes()), end }.encode(tx);
         match end {
-            ChunkEnd::More => self.core.expect(Step::Chunk, tx),
-            ChunkEnd::Last => self.core.expect_message(tx),
+            ChunkEnd::More => self.core.replies.push(Step::Chunk, tx),
+            ChunkEnd::Last => self.core.expect_message_replies(tx),
         }
         Ok(())
     }
 
-    /// Gives XCLIENT: the session is to be taken for that of another client. Once it is accepted everything is
-    /// forgotten, an authentication too; the client says EHLO by itself, and [`Event::Capabilities`](super::Event)
-    /// follows.
+    /// Gives XCLIENT: the client acts for another one. Once it is accepted the session restarts, also without its
+    /// authentication. The client sends EHLO by itself, and [`Event::Capabilities`](super::Event) follows.
     ///
     /// # Errors
-    /// [`NotOffered`](Misuse::NotOffered) if XCLIENT is not; [`WrongState`](Misuse::WrongState) if a transaction is open
-    /// or a reply is outstanding, or on cleartext where that was not allowed; [`InvalidArgument`](Misuse::InvalidArgument)
-    /// if nothing is said, the server has not announced one of the attributes, or the line would be longer than 512
-    /// bytes. Nothing was written then.
+    /// [`NotOffered`](Misuse::NotOffered) if the server does not offer XCLIENT; [`WrongState`](Misuse::WrongState) if a transaction is open
+    /// or a reply is pending, or on cleartext if the settings do not allow it; [`InvalidArgument`](Misuse::InvalidArgument)
+    /// if there is no attribute, the server has not announced one of them, or the line would be longer than 512 bytes.
+    /// Nothing was written then.
     pub fn xclient(&mut self, attributes: &Attributes<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.check_mail()?;
         self.core.check_alone()?;
         self.core.check_proxy(ProxyCommand::XClient, attributes)?;
-        self.core.command(&Command::XClient(attributes.clone()), Step::XClient, tx);
+        self.core.send(&Command::XClient(attributes.clone()), Step::XClient, tx);
         Ok(())
     }
 
-    /// Gives XFORWARD: where the next message came from. What is said adds to what was said before, and is forgotten at
-    /// the end of the next transaction.
+    /// Gives XFORWARD: names the origin of the next message. The attributes are added to those of earlier commands, and
+    /// apply until the end of the next transaction.
     ///
     /// # Errors
-    /// As [`xclient`](Self::xclient); but other commands may be outstanding, as for [`mail`](Self::mail).
+    /// As [`xclient`](Self::xclient); but other replies may be pending, as for [`mail`](Self::mail).
     pub fn xforward(&mut self, attributes: &Attributes<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.check_mail()?;
         self.core.check_proxy(ProxyCommand::XForward, attributes)?;
-        self.core.command(&Command::XForward(attributes.clone()), Step::XForward, tx);
+        self.core.send(&Command::XForward(attributes.clone()), Step::XForward, tx);
         Ok(())
     }
 }
 
 impl Core {
-    /// Whether no transaction is open, nor may be opened by what is outstanding.
+    /// Checks that no transaction is open, and that no pending command may open one.
     fn check_no_transaction(&self) -> Result<(), Error> {
-        if self.open || self.outstanding() > 0 { Err(Misuse::WrongState.into()) } else { Ok(()) }
+        if self.transactions.is_open || !self.replies.is_empty() {
+            Err(Misuse::WrongState.into())
+        } else {
+            Ok(())
+        }
     }
 
     fn check_proxy(&self, command: ProxyCommand, attributes: &Attributes<'_>) -> Result<(), Error> {
-        let extension = match command {
-            ProxyCommand::XClient => Extension::XClient,
-            ProxyCommand::XForward => Extension::XForward,
-        };
+        let extension = command.extension();
         self.check_offered(ExtensionSet::NONE.with(extension))?;
-        let chained = command == ProxyCommand::XForward && self.last_step() == Some(Step::XForward);
+        let chained = command == ProxyCommand::XForward && self.replies.last() == Some(Step::XForward);
         if !chained {
             self.check_no_transaction()?;
         }
-        let announced = |attribute| match command {
-            ProxyCommand::XClient => self.capabilities.xclient().any(|one| one == attribute),
-            ProxyCommand::XForward => self.capabilities.xforward().any(|one| one == attribute),
+        let announced = |attribute| match (self.capabilities(), command) {
+            (None, _) => false,
+            (Some(server), ProxyCommand::XClient) => server.xclient().any(|one| one == attribute),
+            (Some(server), ProxyCommand::XForward) => server.xforward().any(|one| one == attribute),
         };
         let good = attributes.command() == command
             && !attributes.is_empty()
@@ -114,13 +110,12 @@ impl Core {
         let words =
             attributes.iter().map(|(attribute, value)| attribute.name().len() + value.wire().len() + 2);
         let line = extension.keyword().len() + words.sum::<usize>() + 2;
-        if good && line <= LINE { Ok(()) } else { Err(Misuse::InvalidArgument.into()) }
+        if good && line <= MAX_LINE { Ok(()) } else { Err(Misuse::InvalidArgument.into()) }
     }
 
-    /// XCLIENT was accepted: a new session begins, and nothing is known of it.
+    /// XCLIENT was accepted: the session restarts, and nothing is known about it.
     pub(super) fn restart(&mut self) {
-        self.capabilities = Capabilities::default();
-        self.fallback = false;
-        self.begin_hello();
+        self.hello = ServerHello::Unknown;
+        self.state = State::HelloDue;
     }
 }

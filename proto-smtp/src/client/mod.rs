@@ -7,12 +7,14 @@ mod data_writer;
 mod event;
 mod extension_commands;
 mod offered_parameters;
+mod pending_replies;
 mod starttls;
 mod transaction;
 
 use alloc::sync::Arc;
 
-use proto_mail::{Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secure, SendBuffer, Wait};
+use proto_mail::sasl::SaslContext;
+use proto_mail::{Channel, Cleartext, Error, Machine, Misuse, RecvBuffer, Secret, Secure, SendBuffer, Wait};
 
 pub use crate::reply_framer::{Repair, Repairs};
 pub use content::{Content, ContentScan};
@@ -26,25 +28,24 @@ use crate::capabilities::Capabilities;
 use crate::chunking::ChunkEnd;
 use crate::command::Command;
 use crate::config::{Config, Pipelining};
-use crate::extension::Extension;
+use crate::extension::{Extension, ExtensionSet};
 use crate::mail::Mail;
 use crate::rcpt::Rcpt;
 use crate::response::Response;
 
-/// A client's side of one session, on a channel.
+/// The client's side of one session, on a channel.
 ///
-/// # The contract
+/// # How to drive it
 ///
-/// * Read from the network into `rx`, then take every event that [`next_event`](Self::next_event) has, then write what
-///   is in `tx`: the client greets by itself, so that there may be something to write even without an event.
-/// * It begins by itself: after the greeting it says EHLO, and [`Event::Capabilities`] says that commands may be given.
-///   On cleartext that leads to [`starttls`](Client::starttls) and nowhere else, unless
-///   [`danger_cleartext`](Config::danger_cleartext) was set.
-/// * Each command has exactly one [`Event::Accepted`] or [`Event::Rejected`], in order. A refusal is an outcome and
-///   not an error. [`Transaction`] does the whole of one message.
-/// * A reply to a command whose last byte was not sent yet is an error: report what was sent with
-///   [`SendBuffer::sent`].
-/// * After an error every call returns the same error. Close; never try again with less security.
+/// * Read from the network into `rx`. Then take events from [`next_event`](Self::next_event) until it returns `None`, and
+///   write the contents of `tx` to the network, even if there was no event.
+/// * After the greeting the client sends EHLO by itself. [`Event::Capabilities`] means that commands may be given. On
+///   cleartext only [`starttls`](Client::starttls) is useful, unless
+///   [`danger_cleartext`](Config::danger_cleartext) is set.
+/// * Each command leads to exactly one [`Event::Accepted`] or [`Event::Rejected`], in order. A rejection is an outcome, not
+///   an error. [`Transaction`] does everything for one message.
+/// * A reply to a command whose last byte was not sent yet is an error. Report sent bytes with [`SendBuffer::sent`].
+/// * After an error every call returns the same error. Close the connection, and never retry with less security.
 ///
 /// ```
 /// use proto_mail::{RecvBuffer, Secure, SendBuffer};
@@ -55,7 +56,7 @@ use crate::response::Response;
 /// let mut client = Client::<Secure>::new(proto_smtp::Config::default(), Secure::trusted_local());
 /// let mut transaction = Transaction::new(Mail::new(Address::parse("a@example.com")?))
 ///     .recipient(Rcpt::new(Address::parse("b@example.org")?));
-/// // In place of a socket: what a server answers, one piece for each time that the client waits.
+/// // Instead of a socket: the replies of a server, one piece for each time that the client waits.
 /// let mut server = ["220 mx\r\n", "250 mx\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 queued\r\n"].into_iter();
 /// 'session: loop {
 ///     while let Some(event) = client.next_event(&mut rx, &mut tx)? {
@@ -85,24 +86,32 @@ pub struct Client<C: Channel> {
 }
 
 impl Client<Cleartext> {
-    /// A client that waits for the greeting on cleartext.
+    /// Begins a session on cleartext. The client expects the greeting.
     #[must_use]
     pub fn new(config: impl Into<Arc<Config>>) -> Self {
-        Self { core: Core::new(config.into(), false), channel: Cleartext }
+        Self { core: Core::cleartext(config.into()), channel: Cleartext }
+    }
+
+    /// Sets 32 random bytes, from which the client derives nonces. SCRAM needs them: without a seed
+    /// [`danger_cleartext_authenticate`](Self::danger_cleartext_authenticate) cannot use it. Under TLS the seed comes with
+    /// [`Secure`].
+    #[must_use]
+    pub fn with_seed(mut self, seed: impl Into<Secret<[u8; 32]>>) -> Self {
+        self.core.channel.sasl = SaslContext::cleartext().with_seed(seed);
+        self
     }
 }
 
 impl Client<Secure> {
-    /// A client that waits for the greeting under implicit TLS.
+    /// Begins a session under implicit TLS. The client expects the greeting.
     #[must_use]
     pub fn new(config: impl Into<Arc<Config>>, secure: Secure) -> Self {
-        Self { core: Core::new(config.into(), true).over(&secure), channel: secure }
+        Self { core: Core::secure(config.into(), &secure), channel: secure }
     }
 }
 
 impl<C: Channel> Client<C> {
-    /// The next thing that happened; `None`: nothing more before more is received or sent. There may be something to
-    /// write all the same.
+    /// Returns the next event. `None`: more must be received or sent first. There may be output even without an event.
     ///
     /// # Errors
     /// The session is over. Every later call returns the same error.
@@ -114,69 +123,70 @@ impl<C: Channel> Client<C> {
         let Some((kind, frame)) = self.core.advance(rx, tx)? else { return Ok(None) };
         let bytes: &'i [u8] = rx.bytes();
         let response = Response::framed(frame.code, bytes.get(..frame.len).unwrap_or_default());
-        Ok(Some(kind.event(response, || self.core.capabilities.clone())))
+        Ok(Some(kind.event(response, || self.core.capabilities().cloned().unwrap_or_default())))
     }
 
     /// Gives MAIL.
     ///
-    /// Ask only for what is offered, or use a [`Transaction`], which leaves out what can be left out. Parameters that have
-    /// no field in [`Mail`] are written as they stand there.
+    /// Use only extensions that the server offers, or use a [`Transaction`], which leaves out optional parameters. Unknown
+    /// parameters are written unchanged.
     ///
     /// # Errors
-    /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first, or on cleartext where that was not allowed;
-    /// [`NotOffered`](Misuse::NotOffered) if a parameter belongs to an extension that the server does not offer, or is
-    /// REQUIRETLS on cleartext or where anybody may be the server; [`InvalidArgument`](Misuse::InvalidArgument) if the address needs SMTPUTF8 and that is not
-    /// asked for. Nothing was written then.
+    /// [`WrongState`](Misuse::WrongState) if a pending reply must be received first, or on cleartext if the settings do not
+    /// allow it; [`NotOffered`](Misuse::NotOffered) if a parameter belongs to an extension that the server does not offer, or
+    /// is REQUIRETLS without TLS or with an unverified server; [`InvalidArgument`](Misuse::InvalidArgument) if the address
+    /// needs SMTPUTF8, which is not requested. Nothing was written then.
     pub fn mail(&mut self, mail: &Mail<'_>, tx: &mut SendBuffer) -> Result<(), Error> {
         self.check_mail()?;
         if !mail.utf8 && mail.from.address().is_some_and(|address| !address.is_ascii()) {
             return Err(Misuse::InvalidArgument.into());
         }
         self.core.check_offered(mail.extensions())?;
-        self.core.begin_transaction();
-        self.core.utf8 = mail.utf8;
-        self.core.prdr = mail.prdr;
+        self.core.transactions.begin(mail.utf8, mail.prdr);
         mail.encode(tx);
-        self.core.expect(Step::Mail, tx);
+        self.core.replies.push(Step::Mail, tx);
         Ok(())
     }
 
-    /// Gives RCPT, and says which recipient of the transaction it is: the events name it by that number.
+    /// Gives RCPT. Returns the number of the recipient in the transaction, by which events name it.
     ///
     /// # Errors
     /// As [`mail`](Self::mail).
     pub fn rcpt(&mut self, rcpt: &Rcpt<'_>, tx: &mut SendBuffer) -> Result<usize, Error> {
         self.check_mail()?;
-        if !self.core.utf8 && rcpt.to.address().is_some_and(|address| !address.is_ascii()) {
+        if !self.core.transactions.given.utf8 && rcpt.to.address().is_some_and(|address| !address.is_ascii())
+        {
             return Err(Misuse::InvalidArgument.into());
         }
         self.core.check_offered(rcpt.extensions())?;
-        let recipient = self.core.recipients;
-        self.core.recipients += 1;
+        let recipient = self.core.transactions.given.recipients;
+        self.core.transactions.given.recipients += 1;
         rcpt.encode(tx);
-        self.core.expect(Step::Rcpt(recipient), tx);
+        self.core.replies.push(Step::Rcpt(recipient), tx);
         Ok(recipient)
     }
 
-    /// Gives DATA. [`Event::SendData`] says that the message may be written.
+    /// Gives DATA. After [`Event::SendData`] the message may be written.
     ///
     /// # Errors
-    /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first, or on cleartext where that was not allowed.
+    /// [`WrongState`](Misuse::WrongState) if a pending reply must be received first, or on cleartext if the settings do not
+    /// allow it.
     pub fn data(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         self.check_mail()?;
-        self.core.command(&Command::Data, Step::Data, tx);
+        self.core.send(&Command::Data, Step::Data, tx);
         Ok(())
     }
 
-    /// Begins a chunk of `size` bytes; write them with [`data_writer`](Self::data_writer).
+    /// Begins a chunk of `size` bytes. Write them with [`data_writer`](Self::data_writer).
     ///
     /// # Errors
-    /// [`WrongState`](Misuse::WrongState) if CHUNKING is not offered, a reply must be awaited first, or on cleartext where
-    /// that was not allowed. In LMTP the last chunk has as many replies as recipients were accepted: each must have been
-    /// answered, and one accepted.
+    /// [`NotOffered`](Misuse::NotOffered) if the server does not offer CHUNKING; [`WrongState`](Misuse::WrongState) if a
+    /// pending reply must be received first, or on cleartext if the settings do not allow it. In LMTP the last chunk has a
+    /// reply for each accepted recipient: all replies to RCPT must have been received, and at least one accepted.
     pub fn bdat(&mut self, size: u64, end: ChunkEnd, tx: &mut SendBuffer) -> Result<(), Error> {
         self.check_mail()?;
-        if !self.core.capabilities.contains(Extension::Chunking) || !self.core.can_count_replies(end) {
+        self.core.check_offered(ExtensionSet::NONE.with(Extension::Chunking))?;
+        if !self.core.can_count_replies(end) {
             return Err(Misuse::WrongState.into());
         }
         Command::Bdat { size, end }.encode(tx);
@@ -184,7 +194,7 @@ impl<C: Channel> Client<C> {
         Ok(())
     }
 
-    /// The writer of the message, after [`Event::SendData`] or [`bdat`](Self::bdat). Get it as often as you like.
+    /// Returns the writer of the message, after [`Event::SendData`] or [`bdat`](Self::bdat).
     ///
     /// # Errors
     /// [`WrongState`](Misuse::WrongState) if no message may be written now.
@@ -192,29 +202,29 @@ impl<C: Channel> Client<C> {
         DataWriter::new(&mut self.core)
     }
 
-    /// Gives RSET: the transaction is over.
+    /// Gives RSET, which ends the transaction.
     ///
     /// # Errors
-    /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first.
+    /// [`WrongState`](Misuse::WrongState) if a pending reply must be received first.
     pub fn reset(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.check_group()?;
-        self.core.command(&Command::Rset, Step::Reset, tx);
+        self.core.send(&Command::Rset, Step::Reset, tx);
         Ok(())
     }
 
     /// Gives NOOP.
     ///
     /// # Errors
-    /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first.
+    /// [`WrongState`](Misuse::WrongState) if a pending reply must be received first.
     pub fn noop(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         self.simple(&Command::Noop, Step::Noop, tx)
     }
 
-    /// Gives HELP, about a topic if that is not empty.
+    /// Gives HELP, with a topic unless it is empty.
     ///
     /// # Errors
     /// [`InvalidArgument`](Misuse::InvalidArgument) if the topic is not printable US-ASCII;
-    /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first.
+    /// [`WrongState`](Misuse::WrongState) if a pending reply must be received first.
     pub fn help(&mut self, topic: &str, tx: &mut SendBuffer) -> Result<(), Error> {
         if !topic.is_empty() {
             check_text(topic)?;
@@ -226,7 +236,7 @@ impl<C: Channel> Client<C> {
     ///
     /// # Errors
     /// [`InvalidArgument`](Misuse::InvalidArgument) if the text is empty or not printable US-ASCII;
-    /// [`WrongState`](Misuse::WrongState) if a reply must be awaited first.
+    /// [`WrongState`](Misuse::WrongState) if a pending reply must be received first.
     pub fn vrfy(&mut self, text: &str, tx: &mut SendBuffer) -> Result<(), Error> {
         check_text(text)?;
         self.simple(&Command::Vrfy(text.into()), Step::Vrfy, tx)
@@ -244,12 +254,12 @@ impl<C: Channel> Client<C> {
     /// Gives QUIT. [`Event::Closed`] follows.
     ///
     /// # Errors
-    /// [`WrongState`](Misuse::WrongState) in the middle of a message or an authentication, or if DATA is outstanding.
+    /// [`WrongState`](Misuse::WrongState) during a message or an authentication, or if the reply to DATA is pending.
     pub fn quit(&mut self, tx: &mut SendBuffer) -> Result<(), Error> {
         self.simple(&Command::Quit, Step::Quit, tx)
     }
 
-    /// Whether a part of a message or of its envelope may leave: not on cleartext, unless that was allowed.
+    /// Checks that mail commands are allowed: not on cleartext, unless the settings allow it.
     fn check_mail(&self) -> Result<(), Error> {
         self.core.check_group()?;
         if C::SECURE || self.core.config.allows_cleartext() { Ok(()) } else { Err(Misuse::WrongState.into()) }
@@ -257,77 +267,77 @@ impl<C: Channel> Client<C> {
 
     fn simple(&mut self, command: &Command<'_>, step: Step, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.check_group()?;
-        self.core.command(command, step, tx);
+        self.core.send(command, step, tx);
         Ok(())
     }
 
-    /// What the server offers. Empty until [`Event::Capabilities`], and anew behind STARTTLS.
+    /// Returns the capabilities of the server. `None` before [`Event::Capabilities`], also after STARTTLS and XCLIENT.
     #[must_use]
-    pub const fn capabilities(&self) -> &Capabilities<'static> {
-        &self.core.capabilities
+    pub const fn capabilities(&self) -> Option<&Capabilities<'static>> {
+        self.core.capabilities()
     }
 
-    /// Whether every command that was given has its reply and no message is being written.
+    /// Whether no reply is pending and no message is being written.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        matches!(self.core.state, State::Session) && self.core.outstanding() == 0
+        matches!(self.core.state, State::Session) && self.core.replies.is_empty()
     }
 
-    /// Whether a whole message is sent and the reply to it is to come. If the connection is lost now, nobody knows
-    /// whether the server took it.
+    /// Whether a complete message was sent whose reply is pending. If the connection is lost now, it is unknown whether the
+    /// server has accepted the message.
     #[must_use]
     pub fn is_message_sent(&self, tx: &SendBuffer) -> bool {
-        self.core.message_is_sent(tx)
+        self.core.replies.has_sent_message(tx)
     }
 
-    /// What the mechanism itself said of the last refusal (the JSON of XOAUTH2 and OAUTHBEARER, the error of SCRAM), or why
-    /// we cancelled.
+    /// Returns the reason for the last failed authentication: what the mechanism says about it (the JSON of XOAUTH2 and
+    /// OAUTHBEARER, the error of SCRAM), or why the client has cancelled it.
     #[must_use]
     pub fn authentication_failure(&self) -> Option<&str> {
-        self.core.auth_failure.as_deref()
+        self.core.logins.failure.as_deref()
     }
 
-    /// Whether the server has answered 500 or 501 to an AUTH command with an initial response: some do not understand it.
-    /// None is sent any more in this session, so that it may help to authenticate once again by the same mechanism. The
-    /// machine does not do so by itself: what it says it was told to say.
+    /// Whether the server has replied 500 or 501 to AUTH with an initial response, which some servers do not support. The
+    /// client sends no further initial response in this session, so that a second attempt by the same mechanism may
+    /// succeed. It does not retry by itself.
     #[must_use]
     pub const fn has_refused_initial_response(&self) -> bool {
-        self.core.initial_refused
+        self.core.logins.initial_response_rejected
     }
 
-    /// How many replies were read that break the rules and could be read all the same.
+    /// Returns the replies that broke a rule of the RFC and were accepted all the same.
     #[must_use]
     pub const fn repairs(&self) -> &Repairs {
         self.core.repairs()
     }
 
-    /// Whether more input could help now.
+    /// Whether the driver should read from the network.
     #[must_use]
     pub fn wants_read(&self, _: &SendBuffer) -> bool {
         self.core.wants_read()
     }
 
-    /// What is awaited, and how long at most.
+    /// Returns what the client waits for, and the longest time.
     #[must_use]
     pub fn wait(&self) -> Wait {
         self.core.wait()
     }
 
-    /// What [`wait`](Self::wait) named did not come in time.
+    /// Reports that the time of [`wait`](Self::wait) is over.
     ///
     /// # Errors
-    /// The session is over, unless nothing was awaited of the server.
+    /// The session is over, unless the client was not waiting for the server.
     pub fn timed_out(&mut self, _: &mut SendBuffer) -> Result<(), Error> {
         self.core.timed_out()
     }
 
-    /// Whether the session has ended in order: close.
+    /// Whether the session has ended in order. Close the connection.
     #[must_use]
     pub const fn is_closed(&self) -> bool {
         matches!(self.core.state, State::Closed)
     }
 
-    /// The channel.
+    /// Returns the channel.
     #[must_use]
     pub const fn channel(&self) -> &C {
         &self.channel
@@ -363,26 +373,26 @@ impl<C: Channel> Machine for Client<C> {
 }
 
 impl Core {
-    /// Whether a command may be given that must stand alone.
+    /// Checks that a command may be given that must not be pipelined.
     fn check_alone(&self) -> Result<(), Error> {
         self.check_session()?;
-        if self.outstanding() == 0 { Ok(()) } else { Err(Misuse::WrongState.into()) }
+        if self.replies.is_empty() { Ok(()) } else { Err(Misuse::WrongState.into()) }
     }
 
-    /// Whether a command may be given behind those that are outstanding (RFC 2920 §3.1).
+    /// Checks that a command may follow the pending ones (RFC 2920 §3.1).
     fn check_group(&self) -> Result<(), Error> {
         self.check_session()?;
-        let open_group = match self.last_step() {
+        let is_allowed = match self.replies.last() {
             None => true,
             Some(
                 Step::Mail | Step::Rcpt(_) | Step::Reset | Step::Message(_) | Step::Chunk | Step::XForward,
             ) => {
-                // Whose replies are still to come must not be mixed up with the next one's.
-                self.pipelines() && self.awaiting_verdict.is_empty()
+                // The replies of PRDR must not be confused with those of the next transaction.
+                self.can_pipeline() && self.transactions.awaiting_verdict.is_empty()
             }
             Some(_) => false,
         };
-        if open_group { Ok(()) } else { Err(Misuse::WrongState.into()) }
+        if is_allowed { Ok(()) } else { Err(Misuse::WrongState.into()) }
     }
 
     fn check_session(&self) -> Result<(), Error> {
@@ -394,9 +404,9 @@ impl Core {
         }
     }
 
-    /// Whether commands may be given without waiting.
-    fn pipelines(&self) -> bool {
-        self.config.pipelining != Pipelining::Off && self.capabilities.contains(Extension::Pipelining)
+    /// Whether commands may be given without waiting for replies.
+    fn can_pipeline(&self) -> bool {
+        self.config.pipelining != Pipelining::Off && self.offers(Extension::Pipelining)
     }
 }
 

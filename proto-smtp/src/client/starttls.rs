@@ -1,4 +1,4 @@
-//! STARTTLS (RFC 3207), the client's side of the gate.
+//! STARTTLS (RFC 3207): the client's upgrade to TLS.
 
 use alloc::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::command::Command;
 use crate::config::Config;
 use crate::extension::Extension;
 
-/// A STARTTLS that was given and not yet answered.
+/// A STARTTLS whose reply is pending.
 #[derive(Debug)]
-#[must_use = "look for the answer with `advance`"]
+#[must_use = "look for the reply with `advance`"]
 pub struct StartTls {
     core: Core,
 }
 
-/// An agreed STARTTLS, before the handshake is done: nothing of the cleartext session is left in it.
+/// An accepted STARTTLS before the handshake is finished. It keeps nothing of the cleartext session.
 #[derive(Debug)]
 #[must_use = "begin the handshake and complete the upgrade, or close the connection"]
 pub struct Upgrade {
@@ -27,29 +27,29 @@ pub struct Upgrade {
 }
 
 impl Client<Cleartext> {
-    /// Gives STARTTLS. The client is used up: it comes back only if the server refuses.
+    /// Gives STARTTLS. The client is consumed; it is returned only if the server rejects the command.
     ///
     /// # Errors
     /// [`StartTlsNotOffered`](PeerError::StartTlsNotOffered), or [`WrongState`](proto_mail::Misuse::WrongState) if a
-    /// reply is outstanding. Nothing was written then.
+    /// reply is pending. Nothing was written then.
     pub fn starttls(mut self, tx: &mut SendBuffer) -> Result<StartTls, Error> {
         self.core.check_alone()?;
-        if !self.core.capabilities.contains(Extension::StartTls) {
+        if !self.core.offers(Extension::StartTls) {
             return Err(PeerError::StartTlsNotOffered.into());
         }
-        self.core.command(&Command::StartTls, Step::StartTls, tx);
+        self.core.send(&Command::StartTls, Step::StartTls, tx);
         Ok(StartTls { core: self.core })
     }
 }
 
 impl StartTls {
-    /// Looks for the answer.
+    /// Looks for the reply.
     ///
-    /// Only 220, after the last byte of STARTTLS was sent and with nothing behind it, lets TLS begin. 4yz and 5yz
-    /// give the client back.
+    /// TLS starts only after 220 that was received after the last byte of STARTTLS was sent, and that no byte follows. 4yz
+    /// and 5yz return the client.
     ///
     /// # Errors
-    /// Anything else.
+    /// Any other reply.
     pub fn advance(
         mut self,
         rx: &mut RecvBuffer,
@@ -72,7 +72,7 @@ impl StartTls {
         }
     }
 
-    /// What is awaited, and how long at most.
+    /// Returns what the client waits for, and the longest time.
     #[must_use]
     pub fn wait(&self) -> Wait {
         self.core.wait()
@@ -97,15 +97,15 @@ impl StartTlsNegotiation for StartTls {
 }
 
 impl Upgrade {
-    /// TLS is in place. The client says EHLO anew; what it heard before is forgotten.
+    /// Completes the upgrade once TLS is established. The client sends EHLO again; what it learnt before is discarded.
     ///
     /// # Errors
-    /// [`PlaintextAfterStartTls`](PeerError::PlaintextAfterStartTls) if bytes came in cleartext behind the answer.
+    /// [`PlaintextAfterStartTls`](PeerError::PlaintextAfterStartTls) if cleartext bytes followed the reply.
     pub fn complete(self, secure: Secure, rx: &mut RecvBuffer) -> Result<Client<Secure>, Error> {
         if !rx.is_empty() {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
-        Ok(Client { core: Core::secured(self.config).over(&secure), channel: secure })
+        Ok(Client { core: Core::after_starttls(self.config, &secure), channel: secure })
     }
 }
 

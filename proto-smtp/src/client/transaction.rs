@@ -1,13 +1,11 @@
-//! One message from MAIL to its last reply, with the truth about every recipient.
-//!
-//! This file knows the order of a transaction, what may be sent without waiting, and what each reply means for whom.
-//! It does not know what the message says: the program writes it when it is told to.
+//! Sending one message, from MAIL to its last reply, with the outcome for every recipient.
 
 use alloc::vec::Vec;
 
 use proto_mail::{Channel, Error, SendBuffer};
 
 use super::{Client, Content, Event, Step};
+use crate::capabilities::Capabilities;
 use crate::chunking::ChunkEnd;
 use crate::config::Pipelining;
 use crate::extension::Extension;
@@ -15,32 +13,33 @@ use crate::future_release::FutureRelease;
 use crate::mail::Mail;
 use crate::rcpt::Rcpt;
 use crate::response::Response;
+use crate::server_limits::ServerLimits;
 
-/// A message on its way.
+/// Sends one message and tracks the outcome for each recipient.
 ///
-/// Give it every event of the client after [`start`](Self::start), and the loss of the connection with
+/// Pass it every event of the client after [`start`](Self::start), and report the loss of the connection with
 /// [`lost`](Self::lost).
 #[derive(Debug)]
 pub struct Transaction {
     pub(super) mail: Mail<'static>,
     pub(super) recipients: Vec<Recipient>,
     stage: Stage,
-    /// Whose commands were given, in the order of the commands.
+    /// The recipients whose RCPT was given, in the order of the commands.
     given: Vec<usize>,
-    /// Whose command is the next.
+    /// The next recipient to name.
     next: usize,
-    /// How many of them were answered.
+    /// The number of replies to RCPT.
     answered: usize,
-    /// DATA was given, with or without waiting.
+    /// DATA was given, pipelined or not.
     data_given: bool,
     sender_refused: bool,
-    /// How many bytes the message has, where it may go as one chunk.
+    /// The size of the message in bytes, if it may be sent as one chunk.
     chunk: Option<u64>,
-    /// What is known of it.
+    /// What is known about the content.
     pub(super) content: Option<Content>,
 }
 
-/// A recipient, and what became of it.
+/// A recipient and its outcome.
 #[derive(Debug)]
 pub struct Recipient {
     pub(super) rcpt: Rcpt<'static>,
@@ -48,28 +47,28 @@ pub struct Recipient {
     accepted: bool,
 }
 
-/// What became of a recipient.
+/// The outcome for a recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// Nothing yet.
+    /// There is no outcome yet.
     Pending,
-    /// The server has taken responsibility. With PRDR it has said so for this recipient, and then for the message.
+    /// The server has accepted the message for this recipient.
     Delivered(Response<'static>),
-    /// The server has refused, at this step. A number in it is that of the recipient among all of the transaction.
+    /// The server has rejected it, at this step. A number in the step is that of the recipient in the transaction.
     ///
-    /// A reply that comes in the middle of the message is one for everybody, with the step [`Data`](Step::Data): nothing
-    /// more is sent, and the session is closed.
+    /// A rejection in the middle of the message applies to all recipients, with the step [`Data`](Step::Data). The rest is
+    /// not sent, and the session is closed.
     ///
-    /// A server that goes away says 421 once, to everybody. The step is then the one that this recipient had come to:
-    /// [`Rcpt`](Step::Rcpt) if its own command was not answered, [`Data`](Step::Data) if it was accepted and the
-    /// message was not sent as a whole, [`Message`](Step::Message) if it was. Behind the message in LMTP 421 is one
-    /// recipient's reply as any other: those behind it are [`Uncertain`](Self::Uncertain).
+    /// A server that closes the session sends 421 once, for all recipients. The step is then the one that the recipient
+    /// had reached: [`Rcpt`](Step::Rcpt) before the reply to its command, [`Data`](Step::Data) if it was accepted and the
+    /// message was not sent completely, [`Message`](Step::Message) if it was. After a message in LMTP, 421 is the reply for
+    /// one recipient; the later ones are [`Uncertain`](Self::Uncertain).
     Refused(Step, Response<'static>),
-    /// The whole message was sent and no reply came: it may or may not have been taken. Sending it again may deliver
-    /// it twice.
+    /// The complete message was sent and no reply was received: the server may have accepted it. Sending it again may
+    /// deliver it twice.
     Uncertain,
-    /// The message was not sent as a whole: the server cannot have taken it.
+    /// The message was not sent completely: the server cannot have accepted it.
     NotSent(NotSent),
 }
 
@@ -77,32 +76,32 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NotSent {
-    /// The server takes no message as large as this: at most so many bytes.
+    /// The message is larger than the limit of the server, in bytes.
     TooLarge(u64),
-    /// The server does not offer what the message needs.
+    /// The server does not offer an extension that the message needs.
     NotOffered(Extension),
-    /// The server cannot promise to deliver or return it so soon: so many seconds at least (DELIVERBY, RFC 2852).
+    /// The requested delivery time is below the minimum of the server, in seconds (DELIVERBY, RFC 2852).
     TimeTooShort(u32),
-    /// The server does not hold a message so long (FUTURERELEASE, RFC 4865).
+    /// The server does not hold messages that long (FUTURERELEASE, RFC 4865).
     HeldTooLong(FutureRelease),
-    /// The server wants no message of what this one says to be (NO-SOLICITING, RFC 3865).
+    /// The server rejects messages with one of the solicitation keywords (NO-SOLICITING, RFC 3865).
     Unwanted,
-    /// The server takes fewer recipients, or recipients of fewer domains, in one transaction (LIMITS, RFC 9422). The
-    /// others went ahead; [`Transaction::rest`] is for these.
+    /// The recipient exceeds the limits of one transaction (LIMITS, RFC 9422). [`Transaction::rest`] sends the message to
+    /// it.
     LeftOver,
-    /// The server takes no more messages in this session (LIMITS, RFC 9422): send this one in another.
+    /// The server accepts no more messages in this session (LIMITS, RFC 9422). Use another session.
     SessionUsedUp,
     /// The connection was lost first.
     Lost,
 }
 
-/// What the program is to do next.
+/// What the application should do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Progress {
-    /// Go on with the next event.
+    /// Continue with the next event.
     Continue,
-    /// Write the message with [`Client::data_writer`] and finish it.
+    /// Write the message with [`Client::data_writer`], and finish it.
     SendData,
     /// Every recipient has its outcome.
     Done,
@@ -114,13 +113,13 @@ enum Stage {
     Envelope,
     /// DATA was given, or the message is being written.
     Message,
-    /// Nobody was accepted and the server wants the message all the same: an empty one ends it (RFC 2920 §3.1).
+    /// No recipient was accepted, but the server expects a message: an empty one ends it (RFC 2920 §3.1).
     Abandoned,
     Done,
 }
 
 impl Transaction {
-    /// A message from there. Recipients are added with [`recipient`](Self::recipient).
+    /// A message with this MAIL. Add recipients with [`recipient`](Self::recipient).
     #[must_use]
     pub const fn new(mail: Mail<'static>) -> Self {
         Self {
@@ -137,20 +136,20 @@ impl Transaction {
         }
     }
 
-    /// The message has exactly so many bytes and may go as one chunk, by BDAT (RFC 3030), where CHUNKING is offered:
-    /// then it goes byte by byte as it is written, and no dots are looked for. Elsewhere it goes by DATA, unless it
-    /// is of [`BinaryMime`](crate::body_type::BodyType::BinaryMime): that goes by BDAT or not at all.
+    /// Allows the message, which has exactly `bytes` bytes, to be sent as one chunk by BDAT (RFC 3030) if the server offers
+    /// CHUNKING. It is sent unchanged then, without added dots. Otherwise it is sent by DATA, except a message of
+    /// [`BinaryMime`](crate::types::BodyType::BinaryMime), which is sent by BDAT only.
     #[must_use]
     pub const fn in_one_chunk(mut self, bytes: u64) -> Self {
         self.chunk = Some(bytes);
         self
     }
 
-    /// The message is known to be like this. Where it has less to it than its MAIL says, and the server offers less than
-    /// that, it is asked for less: a message of `BODY=8BITMIME` that is US-ASCII in lines goes to a server without
-    /// 8BITMIME, one of [`BinaryMime`](crate::body_type::BodyType::BinaryMime) that is made of lines goes without BINARYMIME, one of
-    /// SMTPUTF8 whose envelope and headers are US-ASCII goes without SMTPUTF8. Bytes above 127 are sent as 8BITMIME
-    /// whatever MAIL says, or not at all. Nothing is written in another way for that.
+    /// Sets what is known about the content. If the message needs less than its MAIL requests, and the server offers less,
+    /// the request is reduced: a message of `BODY=8BITMIME` that is US-ASCII in lines is sent without 8BITMIME, one of
+    /// [`BinaryMime`](crate::types::BodyType::BinaryMime) that is made of lines without BINARYMIME, one of SMTPUTF8 whose
+    /// envelope and headers are US-ASCII without SMTPUTF8. Bytes above 127 are sent as 8BITMIME whatever MAIL says, or not
+    /// at all. The content itself is never changed.
     #[must_use]
     pub const fn with_content(mut self, content: Content) -> Self {
         self.content = Some(content);
@@ -164,14 +163,14 @@ impl Transaction {
         self
     }
 
-    /// The recipients, in their order.
+    /// Returns the recipients, in their order.
     #[must_use]
     pub fn recipients(&self) -> &[Recipient] {
         &self.recipients
     }
 
-    /// The same message for the recipients that were [left over](NotSent::LeftOver); `None` if nobody was. It may be
-    /// started on the same session once this one is done.
+    /// Returns a transaction with the same message for the recipients that were [left over](NotSent::LeftOver). `None` if
+    /// there are none. It may be started in the same session once this one is done.
     #[must_use]
     pub fn rest(&self) -> Option<Self> {
         let left = |one: &&Recipient| one.outcome == Outcome::NotSent(NotSent::LeftOver);
@@ -189,10 +188,10 @@ impl Transaction {
         self.stage == Stage::Done
     }
 
-    /// Gives MAIL, and behind it what may be given without waiting.
+    /// Gives MAIL, and the commands that may be pipelined after it.
     ///
-    /// A message that the server cannot take (too large, or in need of an extension that is not offered) is not begun:
-    /// its outcome is [`NotSent`]. Parameters that ask for a mere service that is not offered are left out.
+    /// A message that the server cannot accept (too large, or in need of an extension that is not offered) is not sent: its
+    /// outcome is [`NotSent`]. Optional parameters of extensions that are not offered are left out.
     ///
     /// # Errors
     /// Those of [`Client::mail`].
@@ -204,22 +203,22 @@ impl Transaction {
         if self.stage != Stage::New {
             return Ok(self.progress());
         }
-        if let Some(obstacle) = self.obstacle(client) {
-            return Ok(self.conclude(&Outcome::NotSent(obstacle)));
+        if let Some(reason) = self.reason_not_to_send(client) {
+            return Ok(self.conclude(&Outcome::NotSent(reason)));
         }
         if self.recipients.is_empty() {
             return Ok(self.conclude(&Outcome::Pending));
         }
-        self.fit(client);
-        self.keep_within(client.capabilities().limits());
+        self.adapt(client);
+        self.apply_limits(client.core.capabilities().map_or(ServerLimits::NONE, Capabilities::limits));
         if self.recipients.iter().all(|recipient| recipient.outcome != Outcome::Pending) {
             return Ok(self.finish());
         }
-        if client.core.open {
-            // An earlier transaction was left open: nothing of it may come into this one.
+        if client.core.transactions.is_open {
+            // An earlier transaction was left open, and must not affect this one.
             client.reset(tx)?;
-            if !client.core.pipelines() {
-                // MAIL follows when RSET is answered.
+            if !client.core.can_pipeline() {
+                // MAIL follows the reply to RSET.
                 self.stage = Stage::Envelope;
                 return Ok(Progress::Continue);
             }
@@ -228,12 +227,12 @@ impl Transaction {
         self.begin(client, tx)
     }
 
-    /// MAIL, and what goes with it.
+    /// Gives MAIL and the commands that are pipelined after it.
     fn begin<C: Channel>(&mut self, client: &mut Client<C>, tx: &mut SendBuffer) -> Result<Progress, Error> {
         client.mail(&self.mail, tx)?;
-        if client.core.pipelines() {
+        if client.core.can_pipeline() {
             while self.give_next(client, tx)? {}
-            // A chunk is not sent ahead: it would cross the wire for nobody if every recipient is refused.
+            // A chunk is not pipelined: it would be sent in vain if every recipient is rejected.
             if client.core.config.pipelining == Pipelining::WithData && self.chunk_for(client).is_none() {
                 client.data(tx)?;
                 self.data_given = true;
@@ -256,7 +255,7 @@ impl Transaction {
         Ok(false)
     }
 
-    /// Takes an event of the client; events of other commands change nothing.
+    /// Processes an event of the client. Events of other commands are ignored.
     ///
     /// # Errors
     /// Those of [`Client::data`].
@@ -275,7 +274,7 @@ impl Transaction {
             }
             Event::Accepted(Step::Mail, _) => self.envelope(client, tx),
             Event::Rejected(Step::Reset, response) => {
-                // What the earlier transaction has left may still be there.
+                // The earlier transaction may still be open.
                 self.sender_refused = true;
                 self.refuse_pending(Step::Reset, response);
                 if self.given.is_empty() { Ok(self.finish()) } else { Ok(Progress::Continue) }
@@ -322,14 +321,14 @@ impl Transaction {
         }
     }
 
-    /// The connection is lost: decides what is still open. Whatever was answered stays as it was.
+    /// Reports that the connection is lost. Recipients without an outcome get one.
     pub fn lost<C: Channel>(&mut self, client: &Client<C>, tx: &SendBuffer) -> Progress {
         let outcome =
             if client.is_message_sent(tx) { Outcome::Uncertain } else { Outcome::NotSent(NotSent::Lost) };
         self.conclude(&outcome)
     }
 
-    /// Goes on with the envelope after a reply to one of its commands.
+    /// Continues with the envelope after a reply to one of its commands.
     fn envelope<C: Channel>(
         &mut self,
         client: &mut Client<C>,
@@ -342,7 +341,7 @@ impl Transaction {
             return Ok(Progress::Continue);
         }
         if self.data_given {
-            // Its reply is still to come.
+            // The reply to DATA is pending.
             self.stage = Stage::Message;
             return Ok(Progress::Continue);
         }
@@ -359,9 +358,9 @@ impl Transaction {
         Ok(Progress::Continue)
     }
 
-    /// How large the chunk is, if the message goes as one.
+    /// Returns the size of the chunk, if the message is sent as one.
     pub(super) fn chunk_for<C: Channel>(&self, client: &Client<C>) -> Option<u64> {
-        self.chunk.filter(|_| client.capabilities().contains(Extension::Chunking))
+        self.chunk.filter(|_| client.core.offers(Extension::Chunking))
     }
 
     fn send_data<C: Channel>(
@@ -375,11 +374,11 @@ impl Transaction {
         }
         self.stage = Stage::Abandoned;
         client.data_writer()?.finish(tx)?;
-        // In LMTP nobody answers for nobody.
+        // LMTP has no reply if no recipient was accepted.
         if client.is_idle() { Ok(self.finish()) } else { Ok(Progress::Continue) }
     }
 
-    /// A reply to the message: for one recipient, or for all that were accepted.
+    /// Processes a reply to the message: for one recipient, or for all that were accepted.
     fn answer<C: Channel>(
         &mut self,
         number: Option<usize>,
@@ -393,11 +392,11 @@ impl Transaction {
                 None => (0..self.recipients.len()).for_each(|number| self.decide(number, || outcome(None))),
             }
         }
-        let more = matches!(client.core.next_step(), Some(Step::Message(Some(_))));
+        let more = matches!(client.core.replies.first(), Some(Step::Message(Some(_))));
         if more { Progress::Continue } else { self.finish() }
     }
 
-    /// The session has ended with a reply of its own, or without one.
+    /// The server has closed the session, with a reply or without one.
     fn closed<C: Channel>(
         &mut self,
         response: Option<&Response<'_>>,
@@ -406,8 +405,8 @@ impl Transaction {
     ) -> Progress {
         let Some(response) = response else { return self.lost(client, tx) };
         let sent = client.is_message_sent(tx);
-        // In LMTP it answers for one; the next may have been told yes, had the reply come.
-        let one = match client.core.next_step() {
+        // In LMTP the reply is for one recipient; the message may have been accepted for the next one.
+        let one = match client.core.replies.first() {
             Some(Step::Message(Some(number))) if sent => self.named(number),
             _ => None,
         };
@@ -427,7 +426,7 @@ impl Transaction {
         self.finish()
     }
 
-    /// Which recipient an event names: it counts the commands.
+    /// Returns the recipient that an event names by the number of its RCPT.
     fn named(&self, number: usize) -> Option<usize> {
         self.given.get(number).copied()
     }
@@ -452,7 +451,7 @@ impl Transaction {
         (0..self.recipients.len()).for_each(|number| self.refuse(number, step, response));
     }
 
-    /// Every recipient that is still pending has this outcome.
+    /// Gives this outcome to every recipient that has none.
     fn conclude(&mut self, outcome: &Outcome) -> Progress {
         for number in 0..self.recipients.len() {
             self.decide(number, || outcome.clone());
@@ -471,19 +470,19 @@ impl Transaction {
 }
 
 impl Recipient {
-    /// The recipient as it was given.
+    /// Returns the recipient.
     #[must_use]
     pub const fn rcpt(&self) -> &Rcpt<'static> {
         &self.rcpt
     }
 
-    /// Whether the server has accepted its RCPT; that is no promise for the message.
+    /// Whether the server has accepted the RCPT. The message may still be rejected.
     #[must_use]
     pub const fn is_accepted(&self) -> bool {
         self.accepted
     }
 
-    /// What became of it.
+    /// Returns the outcome.
     #[must_use]
     pub const fn outcome(&self) -> &Outcome {
         &self.outcome
@@ -491,8 +490,7 @@ impl Recipient {
 }
 
 impl Outcome {
-    /// Whether the same may well succeed later. [`Uncertain`](Self::Uncertain) is not among them: it may have
-    /// succeeded already.
+    /// Whether a later attempt may succeed. False for [`Uncertain`](Self::Uncertain): the message may have been delivered.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {

@@ -137,9 +137,8 @@ impl Server<Secure> {
         self.core.answer_auth(&request, verdict, tx)
     }
 
-    /// Accepts [`XClient`](Event::XClient), and believes that the client whom it names has logged in as its
-    /// [`Login`](crate::attributes::Attribute::Login) says: the session that begins now
-    /// [is authenticated](Server::is_authenticated). With [`reply`](Server::reply) it is not.
+    /// Accepts [`XClient`](Event::XClient) and the user name in its [`Login`](crate::types::Attribute::Login): the session
+    /// that begins now [is authenticated](Server::is_authenticated). After [`reply`](Server::reply) it is not.
     ///
     /// # Errors
     /// [`StaleToken`](Misuse::StaleToken) if the token is not the open one; [`WrongState`](Misuse::WrongState)
@@ -182,9 +181,9 @@ impl<C: Channel> Server<C> {
         self.core.reply(reply, response, tx)
     }
 
-    /// Answers the end of a message in LMTP, or of one of which [PRDR](crate::mail::Mail::prdr) was asked: one answer
-    /// for each recipient that was accepted, in their order. PRDR's own two replies, before these and behind, are said
-    /// by the server itself. 421 becomes 451 here: it would speak for the session.
+    /// Replies to the end of a message in LMTP, or where [PRDR](crate::types::Mail::prdr) was requested: one reply for each
+    /// accepted recipient, in their order. The server adds the two replies of PRDR before and after them. 421 becomes 451
+    /// here, because it would apply to the whole session.
     ///
     /// # Errors
     /// [`StaleToken`](Misuse::StaleToken) as above; [`WrongLength`](Misuse::WrongLength) if there are more or fewer
