@@ -196,7 +196,7 @@ impl Serving {
             events += u64::from(!matches!(event, Event::DataChunk(_)));
             let (reply, response) = match event {
                 Event::DataChunk(piece) => {
-                    each(piece);
+                    each(&piece);
                     continue;
                 }
                 Event::Mail(mail, reply) => {

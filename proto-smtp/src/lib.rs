@@ -117,3 +117,8 @@ pub mod types {
     pub use crate::valid_since::{RelayAction, ValidSince};
     pub use crate::xtext::Xtext;
 }
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

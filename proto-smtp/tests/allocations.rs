@@ -41,7 +41,7 @@ fn allocations(work: impl FnOnce()) -> u64 {
 }
 
 #[test]
-fn reading_allocates_nothing() {
+fn parses_commands_and_replies_without_allocating() {
     let count = allocations(|| {
         for line in [
             "MAIL FROM:<a@example.com> SIZE=1 BODY=8BITMIME SMTPUTF8 AUTH=<> RET=FULL ENVID=x X-FOO=1",
@@ -61,7 +61,7 @@ fn reading_allocates_nothing() {
 }
 
 #[test]
-fn a_server_at_its_steady_state_allocates_nothing() {
+fn serves_transactions_without_allocating() {
     let transaction = b"MAIL FROM:<a@b.example> SIZE=100\r\nRCPT TO:<c@d.example>\r\nRCPT TO:<e@f.example>\r\nDATA\r\nSubject: x\r\n\r\n..dot\r\n.\r\nRSET\r\n";
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(support::config(), &mut tx);

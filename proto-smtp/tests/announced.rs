@@ -58,7 +58,7 @@ impl Session {
                 None => {
                     let sent = self.tx.take();
                     let commands = if std::mem::take(&mut written) { &b"\n"[..] } else { &sent };
-                    for line in commands.split_inclusive(|&octet| octet == b'\n') {
+                    for line in commands.split_inclusive(|&byte| byte == b'\n') {
                         self.rx.extend(if *line == *b"DATA\r\n" { b"354 go\r\n" } else { b"250 ok\r\n" });
                     }
                     assert!(!sent.is_empty(), "nothing to wait for");
@@ -82,7 +82,7 @@ fn outcomes(transaction: &Transaction) -> Vec<Option<NotSent>> {
 }
 
 #[test]
-fn the_recipients_that_are_too_many_are_left_for_the_next_transaction() {
+fn leaves_surplus_recipients_for_the_next_transaction() {
     const LEFT: Option<NotSent> = Some(NotSent::LeftOver);
     let all = ["1@a", "2@b", "3@A", "4@c", "5@b", "6@c"];
     for (limits, expected) in [
@@ -112,7 +112,7 @@ fn the_recipients_that_are_too_many_are_left_for_the_next_transaction() {
 }
 
 #[test]
-fn a_refusal_finds_its_recipient_among_those_that_were_left_over() {
+fn matches_rejections_to_recipients_after_some_were_left_over() {
     let mut session = Session::new(Dialect::Lmtp, &["LIMITS RCPTDOMAINMAX=1", "PIPELINING"]);
     let mut transaction = transaction(&["1@a", "2@b", "3@a", "4@b", "5@a"]);
     let _ = transaction.start(&mut session.client, &mut session.tx).unwrap();
@@ -148,7 +148,7 @@ fn a_refusal_finds_its_recipient_among_those_that_were_left_over() {
 }
 
 #[test]
-fn a_session_that_is_used_up_says_so() {
+fn reports_a_session_without_messages_left() {
     let mut session = Session::new(Dialect::Smtp, &["LIMITS MAILMAX=2", "PIPELINING"]);
     for expected in [None, None, Some(NotSent::SessionUsedUp)] {
         let mut transaction = transaction(&["1@a", "2@b"]);
@@ -161,7 +161,7 @@ fn a_session_that_is_used_up_says_so() {
 }
 
 #[test]
-fn a_message_goes_by_the_commands_that_it_may_go_by() {
+fn chooses_data_or_bdat_by_capabilities() {
     let binary = |size| {
         let mail = Mail::new(address("a@b.example")).with_body(BodyType::BinaryMime);
         let transaction = Transaction::new(mail).recipient(Rcpt::new(address("1@a")));
@@ -170,7 +170,7 @@ fn a_message_goes_by_the_commands_that_it_may_go_by() {
     for (offered, chunked, expected) in [
         (&["CHUNKING", "BINARYMIME"][..], true, None),
         (&["CHUNKING", "BINARYMIME", "PIPELINING"], true, None),
-        // Nothing else carries octets as they are: it is not begun.
+        // Nothing else carries bytes as they are: it is not begun.
         (&["CHUNKING", "8BITMIME"], true, Some(Extension::BinaryMime)),
         (&["BINARYMIME"], true, Some(Extension::Chunking)),
         (&["CHUNKING", "BINARYMIME"], false, Some(Extension::Chunking)),
@@ -194,7 +194,7 @@ fn a_message_goes_by_the_commands_that_it_may_go_by() {
 }
 
 #[test]
-fn in_lmtp_the_last_chunk_waits_until_its_replies_can_be_counted() {
+fn lmtp_client_waits_for_recipients_before_the_last_chunk() {
     let wrong = Err(Error::from(Misuse::WrongState));
     let mut session = Session::new(Dialect::Lmtp, &["CHUNKING", "PIPELINING"]);
     let Session { client, rx, tx } = &mut session;

@@ -37,7 +37,7 @@ fn after_hello<'s>(more: &[&'s [u8]]) -> Vec<&'s [u8]> {
 }
 
 #[test]
-fn it_greets_by_itself_and_learns_what_is_offered() {
+fn sends_ehlo_and_learns_capabilities() {
     let record = run_client(secure(Config::default()), HELLO, |_, _, _| {});
     assert_eq!(record.output, "EHLO localhost\r\n");
     assert_eq!(
@@ -61,7 +61,7 @@ fn it_greets_by_itself_and_learns_what_is_offered() {
 }
 
 #[test]
-fn helo_is_said_only_where_nothing_is_lost() {
+fn falls_back_to_helo_only_where_tls_is_not_required() {
     let script: &[&[u8]] = &[b"220 mx\r\n", b"502 5.5.1 no\r\n", b"250-mx\r\n250 STARTTLS\r\n"];
     let record = run_client(secure(Config::default()), script, |_, client, _| {
         assert!(
@@ -79,7 +79,7 @@ fn helo_is_said_only_where_nothing_is_lost() {
 }
 
 #[test]
-fn credentials_go_in_cleartext_only_where_that_was_allowed() {
+fn sends_cleartext_credentials_only_if_allowed() {
     let script: &[&[u8]] = &[b"220 mx\r\n", b"250-mx\r\n250 AUTH PLAIN\r\n", b"235 in\r\n"];
     let said = |config| {
         let client = Client::<Cleartext>::new(config);
@@ -96,7 +96,7 @@ fn credentials_go_in_cleartext_only_where_that_was_allowed() {
 }
 
 #[test]
-fn what_is_no_greeting_is_told_apart() {
+fn distinguishes_invalid_greetings() {
     for (greeting, error) in [
         (&b"* OK IMAP\r\n"[..], PeerError::InvalidGreeting),
         (b"2x0 mx\r\n", PeerError::InvalidGreeting),
@@ -119,7 +119,7 @@ fn what_is_no_greeting_is_told_apart() {
 }
 
 #[test]
-fn a_reply_must_answer_a_command_that_was_sent() {
+fn rejects_replies_without_a_command() {
     for script in [
         &[&b"220 mx\r\n250-evil\r\n250 STARTTLS\r\n"[..]][..],
         &[b"220 mx\r\n", b"250 mx\r\n220 go ahead\r\n"],
@@ -145,7 +145,7 @@ fn a_reply_must_answer_a_command_that_was_sent() {
 }
 
 #[test]
-fn a_421_closes_at_any_time() {
+fn closes_on_421_at_any_time() {
     for script in [
         &[&b"421 later\r\n"[..]][..],
         &[b"220 mx\r\n", b"421 4.3.2 later\r\n"],
@@ -157,7 +157,7 @@ fn a_421_closes_at_any_time() {
 }
 
 #[test]
-fn the_split_of_replies_changes_nothing() {
+fn processes_replies_alike_in_every_split() {
     let replies = b"250 2.1.0 ok\r\n250-2.1.5 a\r\n250 2.1.5 b\r\n550 5.1.1 no\r\n354 go\r\n";
     let record = every_split(replies, |pieces| {
         let mut script = HELLO.to_vec();
@@ -192,7 +192,7 @@ fn the_split_of_replies_changes_nothing() {
 }
 
 #[test]
-fn nothing_is_sent_ahead_where_that_is_not_offered() {
+fn pipelines_only_if_offered() {
     for (config, hello) in [
         (Config::default(), &b"250 mx\r\n"[..]),
         (Config::default().pipelining(Pipelining::Off), b"250-mx\r\n250 PIPELINING\r\n"),
@@ -228,7 +228,7 @@ fn send(config: Config, script: &[&[u8]], message: &'static [u8]) -> Record {
 }
 
 #[test]
-fn only_354_lets_the_message_go() {
+fn sends_the_message_only_after_354() {
     let script = |reply: &'static [u8]| after_hello(&[b"250 ok\r\n250 ok\r\n", reply]);
     for bad in [&b"250 ok, thanks\r\n"[..], b"334 go\r\n", b"355 go\r\n"] {
         let record = send(Config::default(), &script(bad), b"CANARY");
@@ -240,7 +240,7 @@ fn only_354_lets_the_message_go() {
 }
 
 #[test]
-fn a_message_is_stuffed_on_its_way() {
+fn adds_dots_to_the_message() {
     let script = after_hello(&[b"250 ok\r\n250 ok\r\n", b"354 go\r\n", b"250 queued\r\n"]);
     let record = send(Config::default(), &script, b".a\r\n.\r\n..b\r\nend");
     assert!(record.output.ends_with("DATA\r\n..a\r\n..\r\n...b\r\nend\r\n.\r\n"), "{}", record.output);
@@ -256,7 +256,7 @@ fn a_message_is_stuffed_on_its_way() {
 }
 
 #[test]
-fn a_large_payload_passes_uncopied() {
+fn sends_a_large_payload_without_copying() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut client = secure(Config::default());
     for reply in ["220 mx\r\n", "250-mx\r\n250 PIPELINING\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"] {
@@ -281,7 +281,7 @@ fn a_large_payload_passes_uncopied() {
 }
 
 #[test]
-fn a_final_reply_before_the_end_is_no_acceptance() {
+fn does_not_accept_a_final_reply_before_the_end() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut client = secure(Config::default());
     for reply in ["220 mx\r\n", "250-mx\r\n250 PIPELINING\r\n", "250 ok\r\n250 ok\r\n354 go\r\n"] {
@@ -304,7 +304,7 @@ fn a_final_reply_before_the_end_is_no_acceptance() {
 }
 
 #[test]
-fn chunks_have_the_length_that_was_announced() {
+fn enforces_the_announced_chunk_size() {
     let hello: &[u8] = b"250-mx\r\n250-CHUNKING\r\n250 PIPELINING\r\n";
     let script: &[&[u8]] = &[b"220 mx\r\n", hello, b"250 ok\r\n250 ok\r\n250 ok\r\n250 queued\r\n"];
     let record = run_client(secure(Config::default()), script, |event, client, tx| {
@@ -337,7 +337,7 @@ fn chunks_have_the_length_that_was_announced() {
 }
 
 #[test]
-fn in_lmtp_each_accepted_recipient_has_its_reply() {
+fn lmtp_client_gets_a_reply_for_each_accepted_recipient() {
     let script: &[&[u8]] = &[
         b"220 mx\r\n",
         b"250-mx\r\n250 PIPELINING\r\n",
@@ -389,7 +389,7 @@ fn starttls_with(replies: &[&[u8]]) -> Result<(Record, Result<Client<Secure>, Er
 }
 
 #[test]
-fn starttls_begins_with_220_alone() {
+fn starts_tls_after_220_only() {
     assert!(starttls_with(&[b"220-go\r\n", b"220 ahead\r\n"]).unwrap().1.is_ok());
     for (replies, error) in [
         (&[&b"220 go\r\n250 evil\r\n"[..]][..], PeerError::PlaintextAfterStartTls),
@@ -408,7 +408,7 @@ fn starttls_begins_with_220_alone() {
 }
 
 #[test]
-fn nothing_learnt_before_tls_is_known_after() {
+fn forgets_capabilities_after_starttls() {
     let mut client = starttls_with(&[b"220 go\r\n"]).unwrap().1.unwrap();
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     assert!(client.capabilities().is_none());
@@ -423,7 +423,7 @@ fn nothing_learnt_before_tls_is_known_after() {
 }
 
 #[test]
-fn starttls_that_is_not_offered_is_not_given() {
+fn does_not_send_starttls_that_is_not_offered() {
     for offer in ["250 mx\r\n", "250-mx\r\n250 XSTARTTLS\r\n", "250-mx\r\n250 SIZE STARTTLS\r\n"] {
         let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
         let mut client = Client::<Cleartext>::new(Config::default());
@@ -461,7 +461,7 @@ fn authenticate(config: Config, mechanism: Mechanism, replies: &[&[u8]]) -> Reco
 }
 
 #[test]
-fn authentication_with_and_without_initial_response() {
+fn authenticates_with_and_without_initial_response() {
     let never = || Config::default().initial_response(InitialResponse::Never);
     for (config, mechanism, replies, output) in [
         (Config::default(), Mechanism::Plain, &[&b"235 2.7.0 ok\r\n"[..]][..], "AUTH PLAIN AHUAc2VjcmV0\r\n"),
@@ -487,7 +487,7 @@ fn authentication_with_and_without_initial_response() {
 }
 
 #[test]
-fn authentication_that_fails_is_an_outcome() {
+fn reports_failed_authentication_as_an_outcome() {
     let refused = authenticate(Config::default(), Mechanism::Login, &[b"535 5.7.8 no\r\n"]);
     assert!(refused.has("Rejected(Response(\"535 5.7.8 no"), "{refused:?}");
     let token = authenticate(
@@ -507,7 +507,7 @@ fn authentication_that_fails_is_an_outcome() {
 }
 
 #[test]
-fn success_before_the_end_is_not_believed() {
+fn rejects_success_before_the_exchange_ends() {
     for replies in
         [&[&b"235 2.7.0 welcome\r\n"[..]][..], &[b"334 VXNlcm5hbWU6\r\n", b"235 ok\r\n"], &[b"250 ok\r\n"]]
     {
@@ -517,7 +517,7 @@ fn success_before_the_end_is_not_believed() {
 }
 
 #[test]
-fn what_cannot_be_written_is_refused_before_anything_is() {
+fn rejects_invalid_arguments_before_writing() {
     run_client(secure(Config::default()), HELLO, |event, client, tx| {
         if !matches!(event, Event::Capabilities(_)) {
             return;
@@ -542,7 +542,7 @@ fn what_cannot_be_written_is_refused_before_anything_is() {
 }
 
 #[test]
-fn quit_and_time() {
+fn handles_quit_and_timeouts() {
     let record =
         run_client(secure(Config::default()), &after_hello(&[b"221 2.0.0 bye\r\n"]), |event, client, tx| {
             if matches!(event, Event::Capabilities(_)) {
@@ -562,7 +562,7 @@ fn quit_and_time() {
 }
 
 #[test]
-fn each_answer_has_the_time_that_the_rfc_gives_it() {
+fn waits_as_long_as_the_rfc_says() {
     let (mut seen, mut rcpt_given) = (Vec::new(), false);
     let replies = after_hello(&[b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 ok\r\n"]);
     run_client(secure(Config::default()), &replies, |event, client, tx| {
@@ -583,7 +583,7 @@ fn each_answer_has_the_time_that_the_rfc_gives_it() {
 }
 
 #[test]
-fn no_secret_shows() {
+fn hides_secrets_in_debug_output() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut client = secure(Config::default().initial_response(InitialResponse::Never));
     let mut shown = String::new();

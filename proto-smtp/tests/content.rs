@@ -37,8 +37,8 @@ fn with(
     if let Some(content) = content {
         transaction = transaction.with_content(Content::of(content));
     }
-    if let Some(octets) = chunk {
-        transaction = transaction.in_one_chunk(octets);
+    if let Some(bytes) = chunk {
+        transaction = transaction.in_one_chunk(bytes);
     }
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut client = Client::<Secure>::new(config, Secure::trusted_local());
@@ -75,7 +75,7 @@ fn yes(parameters: &str) -> Result<String, NotSent> {
 }
 
 #[test]
-fn eight_bits_go_as_seven_where_there_are_seven() {
+fn sends_us_ascii_as_7bit() {
     let eight = || mail().with_body(BodyType::EightBitMime);
     assert_eq!(asked(eight(), None, None, &[]), no(Extension::EightBitMime), "nothing is known");
     assert_eq!(asked(eight(), Some(ASCII), None, &[]), yes(""));
@@ -85,7 +85,7 @@ fn eight_bits_go_as_seven_where_there_are_seven() {
         "nothing is changed for nothing"
     );
     assert_eq!(asked(eight(), Some(LATIN), None, &[]), no(Extension::EightBitMime));
-    // Lines that are too long, and octets that no line may hold.
+    // Lines that are too long, and bytes that no line may hold.
     let long = [ASCII, &b"a".repeat(999), b"\r\n"].concat();
     for content in [&long[..], b"a\0b\r\n", b"a\rb\r\n", b"a\nb\r\n"] {
         assert_eq!(
@@ -104,7 +104,7 @@ fn eight_bits_go_as_seven_where_there_are_seven() {
 }
 
 #[test]
-fn what_is_known_counts_whatever_was_said() {
+fn trusts_the_scanned_content_over_mail() {
     for body in [None, Some(BodyType::SevenBit)] {
         let said = || body.map_or_else(mail, |body| mail().with_body(body));
         assert_eq!(asked(said(), Some(LATIN), None, &["8BITMIME"]), yes("BODY=8BITMIME"));
@@ -115,7 +115,7 @@ fn what_is_known_counts_whatever_was_said() {
 }
 
 #[test]
-fn binary_goes_as_lines_where_there_are_lines() {
+fn sends_binary_made_of_lines_without_binarymime() {
     let binary = || mail().with_body(BodyType::BinaryMime);
     let all = &["CHUNKING", "BINARYMIME", "8BITMIME"];
     let size = Some(17);
@@ -135,7 +135,7 @@ fn binary_goes_as_lines_where_there_are_lines() {
 }
 
 #[test]
-fn smtputf8_is_asked_for_where_something_needs_it() {
+fn requests_smtputf8_only_where_needed() {
     let utf8 = || mail().with_utf8();
     assert_eq!(asked(utf8(), None, None, &[]), no(Extension::SmtpUtf8));
     assert_eq!(asked(utf8(), Some(ASCII), None, &[]), yes(""));

@@ -1,4 +1,4 @@
-//! Every sequence of the octets that matter to the end of the data, through both machines: they do what five states
+//! Every sequence of the bytes that matter to the end of the data, through both machines: they do what five states
 //! on a page do (RFC 5321 §4.5.2), however the sequence is cut.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -13,12 +13,12 @@ const ALPHABET: [u8; 4] = [b'.', b'\r', b'\n', b'x'];
 const END: &[u8] = b"\r\n.\r\n";
 const LONGEST: usize = 9;
 
-/// Calls with every sequence of so many octets.
+/// Calls with every sequence of so many bytes.
 fn every_sequence(len: usize, mut with: impl FnMut(&[u8])) {
     let mut sequence = vec![0; len];
     for number in 0..4usize.pow(len as u32) {
-        for (place, octet) in sequence.iter_mut().enumerate() {
-            *octet = ALPHABET[(number >> (2 * place)) & 3];
+        for (place, byte) in sequence.iter_mut().enumerate() {
+            *byte = ALPHABET[(number >> (2 * place)) & 3];
         }
         with(&sequence);
     }
@@ -34,7 +34,7 @@ enum At {
     DotCr,
 }
 
-/// What a reader makes of octets: the message, how many octets it took to its end, and whether all were allowed.
+/// What a reader makes of bytes: the message, how many bytes it took to its end, and whether all were allowed.
 #[derive(Debug, PartialEq, Eq, Default)]
 struct Read {
     content: Vec<u8>,
@@ -42,13 +42,13 @@ struct Read {
     clean: bool,
 }
 
-/// The definition: five states, octet by octet, from the start of a line.
-fn reference(octets: &[u8]) -> Read {
+/// The definition: five states, byte by byte, from the start of a line.
+fn reference(bytes: &[u8]) -> Read {
     let mut read = Read { clean: true, ..Read::default() };
     let mut at = At::Start;
-    for (number, &octet) in octets.iter().enumerate() {
-        read.clean &= matches!(at, At::Cr | At::DotCr) == (octet == b'\n');
-        let next = match (at, octet) {
+    for (number, &byte) in bytes.iter().enumerate() {
+        read.clean &= matches!(at, At::Cr | At::DotCr) == (byte == b'\n');
+        let next = match (at, byte) {
             (At::DotCr, b'\n') => {
                 read.end = Some(number + 1);
                 return read;
@@ -64,7 +64,7 @@ fn reference(octets: &[u8]) -> Read {
             read.content.push(b'\r');
         }
         if !matches!(next, At::Dot | At::DotCr) {
-            read.content.push(octet);
+            read.content.push(byte);
         }
         at = next;
     }
@@ -94,8 +94,8 @@ impl Reader {
         reader
     }
 
-    /// What it makes of octets that come in pieces; a message is begun if none is open.
-    fn read(&mut self, octets: &[u8], piece: usize) -> Read {
+    /// What it makes of bytes that come in pieces; a message is begun if none is open.
+    fn read(&mut self, bytes: &[u8], piece: usize) -> Read {
         let mut read = Read::default();
         if !self.open {
             self.rx.extend(b"MAIL FROM:<>\r\nRCPT TO:<a@b>\r\nDATA\r\n");
@@ -103,9 +103,9 @@ impl Reader {
             self.open = true;
         }
         let mut sent = 0;
-        for octets in octets.chunks(piece) {
-            self.rx.extend(octets);
-            sent += octets.len();
+        for bytes in bytes.chunks(piece) {
+            self.rx.extend(bytes);
+            sent += bytes.len();
             if let Some(clean) = self.pump(&mut read.content) {
                 self.open = false;
                 let end = Some(sent - self.rx.len());
@@ -147,23 +147,23 @@ fn shown(sequence: &[u8], piece: usize) -> String {
 }
 
 #[test]
-fn a_reader_that_accepts_all_finds_the_end_in_every_sequence() {
+fn finds_the_end_of_every_sequence_while_accepting_bare_newlines() {
     let mut reader = Reader::new(BareNewline::Accept);
     for len in 0..=LONGEST {
         let pieces: &[usize] = if len < 8 { &[LONGEST + 2, 1, 2, 3] } else { &[LONGEST + 2] };
         every_sequence(len, |sequence| {
             // The last two bring every state but one to the start of a line, for the next sequence; that one ends.
-            let octets = [sequence, b"\r\n"].concat();
-            let expected = Read { clean: true, ..reference(&octets) };
+            let bytes = [sequence, b"\r\n"].concat();
+            let expected = Read { clean: true, ..reference(&bytes) };
             for &piece in pieces {
-                assert_eq!(reader.read(&octets, piece), expected, "{}", shown(sequence, piece));
+                assert_eq!(reader.read(&bytes, piece), expected, "{}", shown(sequence, piece));
             }
         });
     }
 }
 
 #[test]
-fn a_reader_that_refuses_finds_the_same_end_in_every_sequence() {
+fn finds_the_same_end_while_rejecting_bare_newlines() {
     let mut reader = Reader::new(BareNewline::Reject);
     for len in 0..=LONGEST {
         let pieces: &[usize] = if len < 7 { &[LONGEST + 5, 1, 3] } else { &[LONGEST + 5] };
@@ -206,10 +206,10 @@ impl Writer {
         writer
     }
 
-    fn hear(&mut self, octets: &[u8]) {
+    fn hear(&mut self, bytes: &[u8]) {
         let sent = self.tx.len();
         self.tx.sent(sent);
-        self.rx.extend(octets);
+        self.rx.extend(bytes);
         while self.client.next_event(&mut self.rx, &mut self.tx).unwrap().is_some() {}
         let sent = self.tx.len();
         self.tx.sent(sent);
@@ -219,8 +219,8 @@ impl Writer {
     fn write(&mut self, message: &[u8], piece: usize) -> Option<Vec<u8>> {
         self.client.data(&mut self.tx).unwrap();
         self.hear(b"354 go\r\n");
-        for octets in message.chunks(piece) {
-            self.client.data_writer().unwrap().write(octets, &mut self.tx).ok()?;
+        for bytes in message.chunks(piece) {
+            self.client.data_writer().unwrap().write(bytes, &mut self.tx).ok()?;
         }
         self.client.data_writer().unwrap().finish(&mut self.tx).ok()?;
         let written = self.tx.take();
@@ -232,11 +232,11 @@ impl Writer {
 /// The message with CRLF for each bare CR and LF, and at its end.
 fn normalized(message: &[u8]) -> Vec<u8> {
     let mut lines = Vec::new();
-    for (at, &octet) in message.iter().enumerate() {
-        match octet {
+    for (at, &byte) in message.iter().enumerate() {
+        match byte {
             b'\n' if at > 0 && message[at - 1] == b'\r' => {}
             b'\r' | b'\n' => lines.extend(b"\r\n"),
-            _ => lines.push(octet),
+            _ => lines.push(byte),
         }
     }
     if !lines.is_empty() && !lines.ends_with(b"\r\n") {
@@ -246,7 +246,7 @@ fn normalized(message: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_a_writer_sends_is_read_as_the_message_and_ends_where_it_ends() {
+fn reads_every_written_message_unchanged() {
     let mut writer = Writer::new(LineEndings::Normalize);
     for len in 0..=LONGEST {
         let pieces: &[usize] = if len < 7 { &[LONGEST, 1, 2] } else { &[LONGEST] };
@@ -263,7 +263,7 @@ fn what_a_writer_sends_is_read_as_the_message_and_ends_where_it_ends() {
 }
 
 #[test]
-fn a_writer_sends_octet_by_octet_or_not_at_all() {
+fn writes_messages_unchanged_or_not_at_all() {
     let mut writer = Writer::new(LineEndings::Require);
     for len in 0..=6 {
         every_sequence(len, |sequence| {

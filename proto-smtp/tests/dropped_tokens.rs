@@ -34,7 +34,7 @@ fn secure() -> Session<Secure> {
 }
 
 #[test]
-fn a_dropped_reply_answers_451() {
+fn answers_451_for_a_dropped_reply() {
     let mut session = secure();
     assert!(session.ask("MAIL FROM:<a@example.org>\r\n").starts_with("451 4.3.0 "));
     assert!(session.ask("RCPT TO:<b@example.org>\r\n").starts_with("503 "), "there is no transaction");
@@ -42,7 +42,7 @@ fn a_dropped_reply_answers_451() {
 }
 
 #[test]
-fn a_dropped_authentication_answers_454_and_is_no_failed_attempt() {
+fn answers_454_for_a_dropped_authentication_without_counting_it() {
     let mut session = secure();
     for _ in 0..10 {
         assert!(session.ask("AUTH PLAIN AHUAcA==\r\n").starts_with("454 4.7.0 "));
@@ -51,7 +51,7 @@ fn a_dropped_authentication_answers_454_and_is_no_failed_attempt() {
 }
 
 #[test]
-fn a_dropped_starttls_request_answers_454() {
+fn answers_454_for_a_dropped_starttls_request() {
     let mut tx = SendBuffer::new();
     let mut session = Session { server: Server::<Cleartext>::new(Config::default(), &mut tx), tx };
     session.ask("");

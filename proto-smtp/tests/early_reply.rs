@@ -9,7 +9,7 @@ use proto_smtp::{Config, Dialect};
 
 const BODY: &[u8] = b"Subject: x\r\n\r\n.dot\r\n";
 
-/// How a message travels, and what its octets are on the wire.
+/// How a message travels, and what its bytes are on the wire.
 #[derive(Debug, Clone, Copy)]
 struct Way {
     dialect: Dialect,
@@ -26,7 +26,7 @@ const WAYS: [Way; 4] = [
     Way { dialect: Dialect::Lmtp, hello: "250-mx\r\n250 CHUNKING\r\n", wire: BDAT },
 ];
 
-/// Whether the program writes the message at once, or octet by octet as it leaves.
+/// Whether the program writes the message at once, or byte by byte as it leaves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Program {
     AtOnce,
@@ -85,19 +85,19 @@ impl Session {
         Ok(last)
     }
 
-    /// Writes what the program has to write, and lets one octet leave.
+    /// Writes what the program has to write, and lets one byte leave.
     fn send_one(&mut self) -> u8 {
         while self.written <= BODY.len() && (self.program == Program::AtOnce || self.tx.is_empty()) {
             let mut writer = self.client.data_writer().unwrap();
             match BODY.get(self.written) {
-                Some(octet) => writer.write(&[*octet], &mut self.tx).unwrap(),
+                Some(byte) => writer.write(&[*byte], &mut self.tx).unwrap(),
                 None => writer.finish(&mut self.tx).unwrap(),
             }
             self.written += 1;
         }
-        let octet = self.tx.chunks().next().unwrap().bytes[0];
+        let byte = self.tx.chunks().next().unwrap().bytes[0];
         self.tx.sent(1);
-        octet
+        byte
     }
 
     fn outcomes(&self) -> Vec<String> {
@@ -125,7 +125,7 @@ fn everywhere(mut check: impl FnMut(Session, Way, usize)) {
 }
 
 #[test]
-fn a_refusal_is_everybodys_and_nothing_more_is_sent() {
+fn applies_an_early_rejection_to_all_recipients_and_stops_sending() {
     for (reply, said) in [
         ("552-5.3.4 Larger than\r\n552 5.3.4 we take\r\n", "552 5.3.4 Larger than\nwe take"),
         ("451 4.3.1 Disk full\r\n", "451 4.3.1 Disk full"),
@@ -148,7 +148,7 @@ fn a_refusal_is_everybodys_and_nothing_more_is_sent() {
 }
 
 #[test]
-fn nothing_else_is_believed_there() {
+fn rejects_other_replies_during_the_message() {
     for reply in ["250 queued\r\n", "354 go\r\n", "220 mx\r\n"] {
         everywhere(|mut session, way, place| {
             let error = session.hear(reply).unwrap_err();
@@ -160,12 +160,12 @@ fn nothing_else_is_believed_there() {
 }
 
 #[test]
-fn behind_the_last_octet_it_is_the_reply_to_the_message() {
+fn takes_a_rejection_after_the_last_byte_as_the_reply() {
     for way in WAYS {
         let mut session = Session::new(way, Program::Drop);
         assert_eq!((0..way.wire.len()).map(|_| session.send_one()).count(), way.wire.len());
         if session.written == BODY.len() {
-            // A chunk ends without an octet of its own.
+            // A chunk ends without an byte of its own.
             session.client.data_writer().unwrap().finish(&mut session.tx).unwrap();
         }
         assert_eq!(session.hear("552 5.3.4 Larger\r\n").unwrap(), Progress::Done);
@@ -176,7 +176,7 @@ fn behind_the_last_octet_it_is_the_reply_to_the_message() {
 }
 
 #[test]
-fn what_is_no_reply_to_a_message_leaves_it_open_what_became_of_it() {
+fn reports_an_uncertain_outcome_after_an_unexpected_reply() {
     for reply in ["354 go\r\n", "353 wait\r\n", "334 \r\n", "220 mx\r\n", "221 bye\r\n", "235 ok\r\n"] {
         let mut session = Session::new(WAYS[0], Program::AtOnce);
         assert_eq!((0..DATA.len()).map(|_| session.send_one()).count(), DATA.len());
@@ -187,7 +187,7 @@ fn what_is_no_reply_to_a_message_leaves_it_open_what_became_of_it() {
 }
 
 #[test]
-fn at_the_border_of_a_chunk_the_session_goes_on() {
+fn continues_after_a_rejection_between_chunks() {
     use proto_smtp::client::Step;
     use proto_smtp::types::ChunkEnd;
     let mut session = Session::new(WAYS[0], Program::Drop);

@@ -1,4 +1,4 @@
-//! Where each rule of the gates begins and ends, one octet on either side: what has left and what has not, which token
+//! Where each rule of the gates begins and ends, one byte on either side: what has left and what has not, which token
 //! answers what, what fits into a line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -59,8 +59,8 @@ impl Talk {
 }
 
 #[test]
-fn an_initial_response_goes_with_the_command_if_the_line_has_512_octets() {
-    // "AUTH PLAIN ", base64, CRLF: 498 octets of base64 would fit, and base64 comes in fours.
+fn sends_initial_responses_in_lines_of_at_most_512_bytes() {
+    // "AUTH PLAIN ", base64, CRLF: 498 bytes of base64 would fit, and base64 comes in fours.
     let said = |password: usize| {
         let mut talk = Talk::new(&["AUTH PLAIN"]);
         talk.authenticate(&vec![b'x'; password]);
@@ -68,7 +68,7 @@ fn an_initial_response_goes_with_the_command_if_the_line_has_512_octets() {
     };
     let longest = said(496 / 4 * 3 - 3);
     assert_eq!((longest.len(), longest.starts_with("AUTH PLAIN AHUA")), (11 + 496 + 2, true));
-    assert_eq!(said(496 / 4 * 3 - 2), "AUTH PLAIN\r\n", "500 octets of base64 make 513");
+    assert_eq!(said(496 / 4 * 3 - 2), "AUTH PLAIN\r\n", "500 bytes of base64 make 513");
     let mut held = Talk::with(Config::default().initial_response(InitialResponse::Never), &["AUTH PLAIN"]);
     held.authenticate(b"p");
     assert_eq!(held.said(), "AUTH PLAIN\r\n");
@@ -76,7 +76,7 @@ fn an_initial_response_goes_with_the_command_if_the_line_has_512_octets() {
 
 /// AUTH PLAIN without an initial response: the server's prompt is whatever it likes.
 #[test]
-fn the_first_message_waits_for_any_prompt() {
+fn sends_the_held_message_after_any_challenge() {
     for prompt in ["334 \r\n", "334\r\n", "334 Go on, please!\r\n", "334 Z28=\r\n"] {
         let mut talk =
             Talk::with(Config::default().initial_response(InitialResponse::Never), &["AUTH PLAIN"]);
@@ -91,9 +91,9 @@ fn the_first_message_waits_for_any_prompt() {
     }
 }
 
-/// A server that has not seen the last octet of an answer has nothing to say to it.
+/// A server that has not seen the last byte of an answer has nothing to say to it.
 #[test]
-fn no_reply_counts_before_what_it_answers_has_left() {
+fn rejects_replies_received_before_their_command_was_sent() {
     for (reply, outcome) in
         [("235 2.7.0 in\r\n", Some("authenticated")), ("535 5.7.8 no\r\n", None), ("334 \r\n", None)]
     {
@@ -118,7 +118,7 @@ fn no_reply_counts_before_what_it_answers_has_left() {
 
 /// What comes while QUIT has not left is no answer to it: 221 is out of step, and 421 is the server's own good-bye.
 #[test]
-fn nothing_answers_quit_before_it_has_left() {
+fn rejects_replies_to_quit_before_it_is_sent() {
     for reply in ["221 2.0.0 bye\r\n", "250 ok\r\n", "502 5.5.1 no\r\n", "421 4.3.2 off\r\n"] {
         let own = reply.starts_with("421");
         for cut in 0..=reply.len() {
@@ -156,7 +156,7 @@ fn nothing_answers_quit_before_it_has_left() {
 }
 
 #[test]
-fn a_session_that_is_over_wants_nothing_and_says_why_again() {
+fn repeats_the_error_of_an_ended_session() {
     let mut talk = Talk::new(&[]);
     assert!(talk.client.wants_read(&talk.tx));
     talk.client.noop(&mut talk.tx).unwrap();
@@ -176,7 +176,7 @@ fn a_session_that_is_over_wants_nothing_and_says_why_again() {
 }
 
 #[test]
-fn replies_that_were_repaired_are_counted() {
+fn counts_repaired_replies() {
     let mut talk = Talk::with(Config::default().mixed_codes(MixedCodes::LastRefusal), &[]);
     assert_eq!(talk.client.repairs().count(), 0);
     for repairs in 1..3 {
@@ -187,9 +187,9 @@ fn replies_that_were_repaired_are_counted() {
     }
 }
 
-/// A reply has so many lines and octets at most, each with its line end.
+/// A reply has so many lines and bytes at most, each with its line end.
 #[test]
-fn replies_have_so_many_lines_and_octets() {
+fn limits_lines_and_bytes_of_replies() {
     let limits = |lines, frame| {
         let mut limits = Limits::default();
         (limits.reply_lines, limits.frame) = (lines, frame);
@@ -212,7 +212,7 @@ fn replies_have_so_many_lines_and_octets() {
 
 /// A line that is too long, and a reply that is: each is named, and nobody waits for its end.
 #[test]
-fn what_is_too_long_of_a_reply_is_named() {
+fn names_the_limit_that_a_reply_exceeds() {
     let heard = |line, frame, reply: &str| {
         let mut limits = Limits::default();
         (limits.line, limits.frame) = (line, frame);
@@ -256,9 +256,9 @@ fn in_transaction(extensions: &[&str]) -> Talk {
     talk
 }
 
-/// Octets of a chunk that the driver writes itself come behind everything that waits, or nobody knows their place.
+/// Bytes of a chunk that the driver writes itself come behind everything that waits, or nobody knows their place.
 #[test]
-fn what_passes_by_waits_for_what_is_written() {
+fn allows_external_bytes_only_after_queued_output() {
     let mut talk = in_transaction(&["CHUNKING"]);
     talk.client.bdat(5, ChunkEnd::Last, &mut talk.tx).unwrap();
     let Talk { client, tx, .. } = &mut talk;
@@ -278,7 +278,7 @@ fn what_passes_by_waits_for_what_is_written() {
 
 /// What a message looks like on the wire does not depend on how it was handed over.
 #[test]
-fn a_payload_arrives_as_it_would_by_copy() {
+fn sends_payloads_like_copied_bytes() {
     let text = [".one\r\n".repeat(3), "x".repeat(5000), "\r\n..two\r\n".to_owned()].concat();
     let written = |payload: bool| {
         let mut talk = in_transaction(&[]);
@@ -287,8 +287,8 @@ fn a_payload_arrives_as_it_would_by_copy() {
         talk.hear("354 go on\r\n").unwrap();
         let Talk { client, tx, .. } = &mut talk;
         if payload {
-            let octets = bytes::Bytes::from(text.clone());
-            client.data_writer().unwrap().write_payload(&octets, tx).unwrap();
+            let bytes = bytes::Bytes::from(text.clone());
+            client.data_writer().unwrap().write_payload(&bytes, tx).unwrap();
         } else {
             client.data_writer().unwrap().write(text.as_bytes(), tx).unwrap();
         }
@@ -304,7 +304,7 @@ fn a_payload_arrives_as_it_would_by_copy() {
 
 /// A transaction ends with the message, and only then may what is queued be asked for.
 #[test]
-fn a_transaction_is_over_when_its_message_was_answered() {
+fn ends_the_transaction_with_the_reply_to_its_message() {
     let mut talk = in_transaction(&["ETRN"]);
     let etrn = |talk: &mut Talk| talk.client.etrn(&node(), &mut talk.tx);
     assert_eq!(etrn(&mut talk), Err(Misuse::WrongState.into()), "a transaction is open");
@@ -366,7 +366,7 @@ const AUTH: &str = "AUTH PLAIN AHUAcA==\r\n";
 
 /// A verdict on another question, of another session or an older one, is no verdict on this.
 #[test]
-fn a_verdict_answers_its_own_question_alone() {
+fn accepts_auth_answers_for_their_own_request_only() {
     let mut other = Serving::new(at_once());
     let first = other.asked(AUTH);
     other.server.answer_auth(first, AuthVerdict::Reject, &mut other.tx).unwrap();
@@ -407,7 +407,7 @@ fn asked_for_tls(times: usize) -> (Server<Cleartext>, RecvBuffer, SendBuffer, St
 
 /// TLS begins by the request that is open now, and by no other.
 #[test]
-fn a_request_for_tls_answers_its_own_question_alone() {
+fn accepts_starttls_answers_for_their_own_request_only() {
     let (first, _, mut tx, own) = asked_for_tls(1);
     let (_, _, _, other) = asked_for_tls(2);
     assert_eq!(first.accept(other, &mut tx).map(|_| ()), Err(Misuse::StaleToken.into()));
@@ -425,7 +425,7 @@ fn a_request_for_tls_answers_its_own_question_alone() {
 }
 
 #[test]
-fn an_application_that_cannot_tell_is_no_failed_attempt() {
+fn does_not_count_unavailable_as_failed_attempt() {
     let mut serving = Serving::new(at_once());
     for _ in 0..20 {
         let request = serving.asked(AUTH);
@@ -436,7 +436,7 @@ fn an_application_that_cannot_tell_is_no_failed_attempt() {
 
 /// Output that nobody reads stops the input beyond the limit, and not at it.
 #[test]
-fn a_server_reads_on_while_its_output_fits() {
+fn reads_until_the_output_limit_is_reached() {
     let room = 200;
     let mut limits = Limits::default();
     limits.output_high_water = room;

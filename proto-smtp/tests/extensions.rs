@@ -142,7 +142,7 @@ fn secure(offered: &[&str]) -> Session<Secure> {
 }
 
 #[test]
-fn a_server_says_what_it_keeps_to() {
+fn announces_extensions_with_parameters() {
     let said = |config: &Config| serve_secure(config, &[b"EHLO c.example\r\n"]).output;
     let output = said(&everything());
     for line in [
@@ -174,7 +174,7 @@ fn a_server_says_what_it_keeps_to() {
 }
 
 #[test]
-fn what_a_server_says_a_client_reads() {
+fn client_parses_what_the_server_announces() {
     let record = serve_secure(&everything(), &[b"EHLO c.example\r\n"]);
     let lines: Vec<&str> = record.output.lines().skip(2).filter_map(|line| line.get(4..)).collect();
     let session = secure(&lines);
@@ -188,7 +188,7 @@ fn what_a_server_says_a_client_reads() {
 }
 
 #[test]
-fn a_server_takes_a_parameter_exactly_where_it_offers_its_extension() {
+fn accepts_parameters_of_offered_extensions_only() {
     let all = everything();
     let offered = |extension| {
         let output = serve_secure(&all, &[b"EHLO c.example\r\n"]).output;
@@ -212,7 +212,7 @@ fn a_server_takes_a_parameter_exactly_where_it_offers_its_extension() {
 }
 
 #[test]
-fn a_promise_of_tls_is_not_given_in_cleartext() {
+fn rejects_requiretls_on_cleartext() {
     for policy in [UnknownParameters::Reject, UnknownParameters::Accept] {
         let config = everything().unknown_parameters(policy);
         let record = serve_cleartext(&config, &[b"EHLO c\r\nMAIL FROM:<a@b> REQUIRETLS\r\n"]);
@@ -235,7 +235,7 @@ fn a_promise_of_tls_is_not_given_in_cleartext() {
 }
 
 #[test]
-fn a_client_gives_no_parameter_that_is_not_offered() {
+fn client_rejects_parameters_that_are_not_offered() {
     for (parameter, extension) in OF_MAIL {
         let mail = read_mail(parameter);
         assert_eq!(mail.extensions(), ExtensionSet::NONE.with(*extension), "{parameter}");
@@ -271,7 +271,7 @@ fn a_client_gives_no_parameter_that_is_not_offered() {
 }
 
 #[test]
-fn what_a_message_needs_keeps_it_back_and_what_it_would_like_is_left_out() {
+fn withholds_messages_for_needed_and_drops_optional_extensions() {
     let needed = [
         ("SMTPUTF8", Extension::SmtpUtf8),
         ("BODY=8BITMIME", Extension::EightBitMime),
@@ -305,7 +305,7 @@ fn what_a_message_needs_keeps_it_back_and_what_it_would_like_is_left_out() {
 }
 
 #[test]
-fn nobody_goes_beyond_what_is_announced() {
+fn enforces_announced_parameters() {
     let lines = ["DELIVERBY 60", "FUTURERELEASE 86400 2030-01-01T00:00:00Z", "NO-SOLICITING org.example:ADV"];
     let release = offers().future_release.unwrap();
     for (parameter, server, client) in [
@@ -329,7 +329,7 @@ fn nobody_goes_beyond_what_is_announced() {
 }
 
 #[test]
-fn a_server_keeps_to_its_limits() {
+fn server_enforces_announced_limits() {
     let with = |limits| config().extension_parameters(ExtensionParameters::default().limits(limits));
     let run = |limits, lines: &str| {
         let input = format!("EHLO c.example\r\n{}\r\n", lines.replace(' ', "\r\n"));
@@ -353,7 +353,7 @@ fn a_server_keeps_to_its_limits() {
 }
 
 #[test]
-fn a_client_that_keeps_to_the_limits_is_never_refused_for_them() {
+fn client_stays_within_announced_limits() {
     let config = config()
         .extensions([Extension::Limits, Extension::Pipelining].into_iter().collect())
         .extension_parameters(ExtensionParameters::default().limits(limits(3, 3, 2)));
@@ -376,7 +376,7 @@ fn a_client_that_keeps_to_the_limits_is_never_refused_for_them() {
 }
 
 #[test]
-fn an_address_outside_ascii_is_named_where_it_may_be() {
+fn accepts_utf8_addresses_with_smtputf8_only() {
     let all = everything();
     let utf8 = "RCPT TO:<a@b> ORCPT=utf-8;почта@b";
     assert_eq!(code(&all, &["MAIL FROM:<a@b>", utf8]), 553);
@@ -390,7 +390,7 @@ fn an_address_outside_ascii_is_named_where_it_may_be() {
 }
 
 #[test]
-fn an_event_carries_what_was_asked() {
+fn reports_parameters_in_events() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Secure>::new(everything(), Secure::trusted_local(), &mut tx);
     let _ = tx.take();
@@ -417,7 +417,7 @@ fn rows() -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_table_of_extensions_says_the_truth() {
+fn matches_the_table_of_extensions() {
     let keywords = |output: &str| -> Vec<String> {
         let lines = output.lines().skip(2).filter_map(|line| line.get(4..)?.split(' ').next());
         lines.map(str::to_owned).collect()

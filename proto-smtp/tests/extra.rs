@@ -42,8 +42,8 @@ impl Session {
     }
 
     /// Says that to the server: what it answers.
-    fn say(&mut self, octets: &[u8]) -> String {
-        self.rx.extend(octets);
+    fn say(&mut self, bytes: &[u8]) -> String {
+        self.rx.extend(bytes);
         while let Ok(Some(event)) = self.server.next_event(&mut self.rx, &mut self.tx) {
             let shown = format!("{event:?}");
             assert!(!shown.contains("4711"), "{shown}");
@@ -69,12 +69,12 @@ impl Session {
                     }
                     (if no { "no.example" } else { "yes" }.to_owned(), reply)
                 }
-                Event::DataChunk(octets) => {
+                Event::DataChunk(bytes) => {
                     match self.events.last_mut() {
                         Some(last) if last.starts_with("chunk ") => {
-                            last.push_str(&octets.escape_ascii().to_string())
+                            last.push_str(&bytes.escape_ascii().to_string())
                         }
-                        _ => self.events.push(format!("chunk {}", octets.escape_ascii())),
+                        _ => self.events.push(format!("chunk {}", bytes.escape_ascii())),
                     }
                     continue;
                 }
@@ -92,15 +92,15 @@ impl Session {
         String::from_utf8(self.tx.take()).unwrap()
     }
 
-    fn codes(&mut self, octets: &str) -> Vec<u16> {
-        let output = self.say(octets.as_bytes());
+    fn codes(&mut self, bytes: &str) -> Vec<u16> {
+        let output = self.say(bytes.as_bytes());
         let last = |line: &&str| line.as_bytes()[3] == b' ';
         output.split_terminator("\r\n").filter(last).map(|line| line[..3].parse().unwrap()).collect()
     }
 }
 
 #[test]
-fn xclient_begins_the_session_anew() {
+fn xclient_restarts_the_session() {
     for login in ["", " LOGIN=alice"] {
         let mut session = Session::new(config().require_authentication());
         assert_eq!(session.codes(&format!("EHLO c\r\n{AUTH}")), [250, 235]);
@@ -120,7 +120,7 @@ fn xclient_begins_the_session_anew() {
 }
 
 #[test]
-fn who_has_logged_in_is_a_question() {
+fn trusts_the_login_of_xclient_only_if_told() {
     let mut session = Session::new(config().require_authentication());
     session.believes = true;
     assert_eq!(session.codes("EHLO c\r\nXCLIENT LOGIN=alice\r\n"), [250, 220]);
@@ -135,7 +135,7 @@ fn who_has_logged_in_is_a_question() {
 }
 
 #[test]
-fn nobody_is_believed_who_was_not_named() {
+fn rejects_trust_in_a_missing_login() {
     for line in ["XCLIENT LOGIN=[UNAVAILABLE]\r\n", "XCLIENT NAME=a\r\n", "XFORWARD NAME=a\r\n"] {
         let mut session = Session::new(config());
         assert_eq!(session.codes("EHLO c\r\n"), [250]);
@@ -151,7 +151,7 @@ fn nobody_is_believed_who_was_not_named() {
 }
 
 #[test]
-fn what_counts_against_a_proxy_is_not_forgotten() {
+fn keeps_counters_across_xclient() {
     let mut limits = Limits::default();
     limits.errors = 4;
     let mut session = Session::new(config().limits(limits));
@@ -163,7 +163,7 @@ fn what_counts_against_a_proxy_is_not_forgotten() {
 }
 
 #[test]
-fn xforward_is_for_one_transaction() {
+fn applies_xforward_to_one_transaction() {
     let mut session = Session::new(config());
     let said = |session: &Session, attribute| {
         session.server.forwarded().and_then(|said| said.value(attribute).cloned())
@@ -193,7 +193,7 @@ fn xforward_is_for_one_transaction() {
 }
 
 #[test]
-fn parts_come_from_here_and_from_there() {
+fn combines_chunks_and_urls() {
     let input = format!(
         "EHLO c\r\n{AUTH}MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBURL {URL}\r\nBDAT 6\r\nQUIT\r\nBURL {URL} LAST\r\nNOOP\r\n"
     );
@@ -223,7 +223,7 @@ fn parts_come_from_here_and_from_there() {
 }
 
 #[test]
-fn a_message_that_lost_a_part_is_over() {
+fn ends_the_message_when_a_part_is_rejected() {
     for (refused, reset) in [
         ("BURL imap://no.example/a\r\n", false),
         ("BURL here\r\n", true),
@@ -240,7 +240,7 @@ fn a_message_that_lost_a_part_is_over() {
 }
 
 #[test]
-fn topics_and_nodes_are_asked_about() {
+fn asks_the_application_about_help_and_etrn() {
     let mut session = Session::new(config());
     assert_eq!(
         session.codes("HELP\r\nHELP DATA\r\nEHLO c\r\nETRN @a.example\r\nETRN #q\r\nETRN no.example\r\n"),
@@ -285,7 +285,7 @@ impl Asker {
 }
 
 #[test]
-fn a_client_gives_what_is_offered() {
+fn client_sends_offered_commands() {
     let mut asker = Asker::new(OFFERED);
     asker.client.etrn(&EtrnNode::parse("@a.example").unwrap(), &mut asker.tx).unwrap();
     assert_eq!(asker.sent(), "ETRN @a.example\r\n");
@@ -309,7 +309,7 @@ fn a_client_gives_what_is_offered() {
 }
 
 #[test]
-fn a_client_says_ehlo_again_behind_xclient() {
+fn client_sends_ehlo_after_xclient() {
     let said = Attributes::xclient().with(Attribute::Login, "a b").unwrap();
     let mut asker = Asker::new(OFFERED);
     asker.client.xclient(&said, &mut asker.tx).unwrap();
@@ -334,7 +334,7 @@ fn a_client_says_ehlo_again_behind_xclient() {
 }
 
 #[test]
-fn a_client_does_not_give_what_may_not_be_given() {
+fn client_rejects_commands_that_are_not_allowed() {
     let node = EtrnNode::parse("a.example").unwrap();
     let name = Attributes::xclient().with(Attribute::Name, "a").unwrap();
     let forward = Attributes::xforward().with(Attribute::Name, "a").unwrap();
@@ -376,7 +376,7 @@ type Giving<'g> = &'g dyn Fn(&mut Client<Cleartext>, &mut SendBuffer) -> Result<
 /// What such a URL proves is a secret, and who the clients of a proxy are is nobody's business: whoever offers these on
 /// cleartext may be anybody.
 #[test]
-fn on_cleartext_a_client_says_nothing_of_these() {
+fn client_sends_no_proxy_commands_on_cleartext() {
     let name = Attributes::xclient().with(Attribute::Name, "a").unwrap();
     let forward = Attributes::xforward().with(Attribute::Name, "a").unwrap();
     for danger in [false, true] {
@@ -402,7 +402,7 @@ fn on_cleartext_a_client_says_nothing_of_these() {
 }
 
 #[test]
-fn on_cleartext_no_url_is_offered() {
+fn offers_no_burl_on_cleartext() {
     let mut tx = SendBuffer::new();
     let mut server = Server::<Cleartext>::new(config(), &mut tx);
     server.offer(offered());

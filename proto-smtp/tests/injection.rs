@@ -17,7 +17,7 @@ use proto_smtp::types::{
     Xtext,
 };
 
-/// What is put into good text: octets that end lines or words, what a sloppy cut to eight bits would make of one, and what
+/// What is put into good text: bytes that end lines or words, what a sloppy cut to eight bits would make of one, and what
 /// has a meaning in some value.
 const HOSTILE: &[&str] = &[
     "",
@@ -119,8 +119,8 @@ fn line(command: &Command<'_>) -> Result<String, TestCaseError> {
     one_line(tx.take())
 }
 
-fn one_line(octets: Vec<u8>) -> Result<String, TestCaseError> {
-    let text = String::from_utf8(octets).map_err(|error| TestCaseError::fail(error.to_string()))?;
+fn one_line(bytes: Vec<u8>) -> Result<String, TestCaseError> {
+    let text = String::from_utf8(bytes).map_err(|error| TestCaseError::fail(error.to_string()))?;
     let Some(line) = text.strip_suffix("\r\n") else {
         return Err(TestCaseError::fail(format!("no line: {text:?}")));
     };
@@ -129,12 +129,12 @@ fn one_line(octets: Vec<u8>) -> Result<String, TestCaseError> {
 }
 
 /// Every line of what a server says.
-fn lines_of_replies(octets: Vec<u8>) -> Result<(), TestCaseError> {
-    let text = String::from_utf8(octets).map_err(|error| TestCaseError::fail(error.to_string()))?;
+fn lines_of_replies(bytes: Vec<u8>) -> Result<(), TestCaseError> {
+    let text = String::from_utf8(bytes).map_err(|error| TestCaseError::fail(error.to_string()))?;
     prop_assert!(text.is_empty() || text.ends_with("\r\n"), "{:?}", text);
     for line in text.split_terminator("\r\n") {
-        prop_assert!(line.bytes().all(|octet| (b' '..=b'~').contains(&octet)), "{:?}", line);
-        let code = line.get(..3).is_some_and(|code| code.bytes().all(|octet| octet.is_ascii_digit()));
+        prop_assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{:?}", line);
+        let code = line.get(..3).is_some_and(|code| code.bytes().all(|byte| byte.is_ascii_digit()));
         prop_assert!(code && matches!(line.as_bytes().get(3), Some(b' ' | b'-')), "{:?}", line);
     }
     Ok(())
@@ -197,7 +197,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_parameter_ends_its_word(text in text()) {
+    fn parameters_stay_within_their_word(text in text()) {
         let (mail, words) = mail_of(&text);
         let written = line(&Command::Mail(mail.clone()))?;
         prop_assert_eq!(parameters(&written, mail.from.as_str()), words, "{:?}", &written);
@@ -214,7 +214,7 @@ proptest! {
     }
 
     #[test]
-    fn no_number_leaves_its_bounds(seconds in any::<i32>(), unix in any::<i64>(), short in -9_999_999_999i64..300_000_000_000) {
+    fn numbers_stay_within_their_range(seconds in any::<i32>(), unix in any::<i64>(), short in -9_999_999_999i64..300_000_000_000) {
         let mut mail = Mail::new(ReversePath::Null);
         for mode in [ByMode::Notify, ByMode::Return] {
             mail.by = DeliverBy::new(seconds, mode).ok().map(DeliverBy::traced);
@@ -236,7 +236,7 @@ proptest! {
     }
 
     #[test]
-    fn no_argument_of_a_command_ends_its_line(text in text(), other in text()) {
+    fn arguments_stay_within_their_line(text in text(), other in text()) {
         for command in [
             Command::Vrfy(text.as_str().into()),
             Command::Expn(text.as_str().into()),
@@ -259,13 +259,13 @@ proptest! {
             }
         }
         for xtext in [Xtext::parse(&text).ok(), Xtext::encode(&text).ok()].into_iter().flatten() {
-            prop_assert!(xtext.as_str().bytes().all(|octet| octet.is_ascii_graphic() && octet != b'='));
+            prop_assert!(xtext.as_str().bytes().all(|byte| byte.is_ascii_graphic() && byte != b'='));
             prop_assert!(!xtext.decode().iter().any(u8::is_ascii_control));
         }
     }
 
     #[test]
-    fn no_command_of_an_extension_ends_its_line(text in text(), other in text()) {
+    fn extension_commands_stay_within_their_line(text in text(), other in text()) {
         if let Ok(node) = EtrnNode::parse(&text) {
             prop_assert_eq!(line(&Command::Etrn(node))?.matches(' ').count(), 1);
         }
@@ -291,7 +291,7 @@ proptest! {
     }
 
     #[test]
-    fn a_client_gives_one_line_or_none(text in text()) {
+    fn client_calls_write_one_line_or_none(text in text()) {
         let name = text.parse::<Domain<'static>>().unwrap_or("localhost".parse().unwrap());
         let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
         let mut client = Client::<Secure>::new(Config::default().name(name), Secure::trusted_local());
@@ -312,11 +312,11 @@ proptest! {
         ];
         for call in calls {
             let given = call(&mut client, &mut tx);
-            let octets = tx.take();
+            let bytes = tx.take();
             if given {
-                one_line(octets)?;
+                one_line(bytes)?;
             } else {
-                prop_assert!(octets.is_empty());
+                prop_assert!(bytes.is_empty());
             }
             rx.extend(if given { b"250 ok\r\n" } else { b"" });
             while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
@@ -324,7 +324,7 @@ proptest! {
     }
 
     #[test]
-    fn no_credential_ends_its_line(user in text(), secret in text()) {
+    fn credentials_stay_within_their_line(user in text(), secret in text()) {
         for (mechanism, credentials) in [
             (Mechanism::Plain, Credentials::password(user.clone(), secret.as_bytes())),
             (Mechanism::Login, Credentials::password(user.clone(), secret.as_bytes())),
@@ -340,12 +340,12 @@ proptest! {
             while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
             let given = client.authenticate(mechanism, credentials, &mut tx).is_ok();
             for _ in 0..3 {
-                let octets = tx.take();
-                if octets.is_empty() {
+                let bytes = tx.take();
+                if bytes.is_empty() {
                     break;
                 }
                 prop_assert!(given);
-                one_line(octets)?;
+                one_line(bytes)?;
                 rx.extend(b"334 \r\n");
                 while let Ok(Some(_)) = client.next_event(&mut rx, &mut tx) {}
             }
@@ -353,7 +353,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_of_a_server_ends_its_line(text in text(), name in text(), code in 200u16..600, detail in any::<u16>()) {
+    fn server_texts_stay_within_their_line(text in text(), name in text(), code in 200u16..600, detail in any::<u16>()) {
         let name = name.parse::<Domain<'static>>().unwrap_or("localhost".parse().unwrap());
         let mut offers = ExtensionParameters::default();
         offers.priority_profile = PriorityProfile::parse(&text).ok().map(PriorityProfile::into_owned);

@@ -138,8 +138,8 @@ impl<'p> Session<'p> {
                 (0..verdicts.recipients.len()).fold(Transaction::new(mail), |transaction, to| {
                     transaction.recipient(Rcpt::new(address(format!("{to}@s{number}.example"))))
                 });
-            let octets = verdicts.message.len() as u64;
-            if plan.chunked { transaction.in_one_chunk(octets) } else { transaction }
+            let bytes = verdicts.message.len() as u64;
+            if plan.chunked { transaction.in_one_chunk(bytes) } else { transaction }
         });
         Self {
             number,
@@ -249,7 +249,7 @@ impl<'p> Session<'p> {
             }
             Asked::Data => server.reply(reply, &say(verdicts.data), tx),
             Asked::End => {
-                assert_eq!(self.message, verdicts.message.as_bytes(), "octet by octet");
+                assert_eq!(self.message, verdicts.message.as_bytes(), "byte by byte");
                 if plan.answers_each() {
                     let codes = self.accepted.iter().map(|to| verdicts.end[*to]);
                     let yes = self.accepted.iter().filter(|to| verdicts.end[**to] == 250);
@@ -361,7 +361,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_the_client_says_is_what_the_application_did(plan in plan()) {
+    fn reports_the_outcomes_that_the_application_chose(plan in plan()) {
         run(&plan);
     }
 }

@@ -1,4 +1,4 @@
-//! Each limit of a server at its last octet and its last command: as much as is promised is taken, and one more is not,
+//! Each limit of a server at its last byte and its last command: as much as is promised is taken, and one more is not,
 //! whatever pieces it comes in.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -30,19 +30,19 @@ fn received(input: &str) -> (Vec<u16>, Option<String>) {
 }
 
 #[test]
-fn data_has_so_many_octets_and_no_more() {
-    for (octets, code) in [(ROOM - 1, 250), (ROOM, 250), (ROOM + 1, 552), (3 * ROOM, 552)] {
-        let text = "x".repeat(octets - 2);
+fn limits_the_size_of_data_exactly() {
+    for (bytes, code) in [(ROOM - 1, 250), (ROOM, 250), (ROOM + 1, 552), (3 * ROOM, 552)] {
+        let text = "x".repeat(bytes - 2);
         let (codes, content) = received(&format!("DATA\r\n{text}\r\n.\r\nNOOP\r\n"));
-        assert_eq!(codes, [354, code, 250], "{octets} octets");
+        assert_eq!(codes, [354, code, 250], "{bytes} bytes");
         let content = content.unwrap().replace("\\r", "\r").replace("\\n", "\n");
-        assert_eq!(content.len(), octets.min(ROOM), "what is too much is not handed on");
+        assert_eq!(content.len(), bytes.min(ROOM), "what is too much is not handed on");
     }
 }
 
 /// A dot that stands for itself, and one that was stuffed: what is counted is what the message has.
 #[test]
-fn stuffed_dots_are_not_counted() {
+fn does_not_count_added_dots() {
     for (dots, code) in [(ROOM / 4, 250), (ROOM / 4 + 1, 552)] {
         let (codes, _) = received(&format!("DATA\r\n{}.\r\nNOOP\r\n", "..x\r\n".repeat(dots)));
         assert_eq!(codes, [354, code, 250], "{dots} lines");
@@ -50,7 +50,7 @@ fn stuffed_dots_are_not_counted() {
 }
 
 #[test]
-fn chunks_have_so_many_octets_together_and_no_more() {
+fn limits_the_size_of_all_chunks_exactly() {
     for (sizes, expected) in [
         (&[ROOM][..], &[250, 250][..]),
         (&[ROOM + 1], &[552, 250]),
@@ -69,12 +69,12 @@ fn chunks_have_so_many_octets_together_and_no_more() {
         let (codes, content) = received(&format!("{input}NOOP\r\n"));
         assert_eq!(codes, expected, "{sizes:?}");
         let content = content.unwrap_or_default();
-        assert!(content.len() <= ROOM && content.chars().all(|octet| octet == 'y'), "{content}");
+        assert!(content.len() <= ROOM && content.chars().all(|byte| byte == 'y'), "{content}");
     }
 }
 
 #[test]
-fn a_size_that_was_declared_may_fill_the_limit() {
+fn accepts_a_declared_size_up_to_the_limit() {
     let config = limited(|limits| limits.message = ROOM as u64);
     for (size, code) in [(ROOM, 250), (ROOM + 1, 552)] {
         let input = format!("EHLO c\r\nMAIL FROM:<a@b.example> SIZE={size}\r\n");
@@ -89,7 +89,7 @@ fn commands(count: usize) -> Record {
 }
 
 #[test]
-fn so_many_commands_are_answered_before_an_identity_is_known() {
+fn limits_commands_before_authentication() {
     let most = commands(5);
     assert_eq!((most.error, most.codes()), (None, vec![220, 250, 250, 250, 250, 250]));
     let more = commands(6);
@@ -99,7 +99,7 @@ fn so_many_commands_are_answered_before_an_identity_is_known() {
 
 /// The last error is answered, and then the session ends.
 #[test]
-fn so_many_errors_end_a_session() {
+fn limits_errors_of_a_session() {
     let config = limited(|limits| limits.errors = 3);
     let run = |count| serve_cleartext(&config, &[&b"XYZZY\r\n".repeat(count)]);
     assert_eq!((run(2).error, run(2).codes()), (None, vec![220, 500, 500]));
@@ -107,10 +107,10 @@ fn so_many_errors_end_a_session() {
     assert_eq!((most.error, most.codes()), (Some(Limit::Errors.into()), vec![220, 500, 500, 500, 421]));
 }
 
-/// A client that begins TLS on a port of text ends there; under TLS, or behind a greeting, the same octets are one line
+/// A client that begins TLS on a port of text ends there; under TLS, or behind a greeting, the same bytes are one line
 /// that makes no sense.
 #[test]
-fn a_tls_hello_is_known_where_it_can_be_one() {
+fn recognizes_a_tls_hello_at_the_start_only() {
     let hello = b"\x16\x03\x01\r\n";
     let begun = serve_cleartext(&config(), &[hello]);
     assert_eq!(begun.error, Some(Error::Peer(PeerError::TlsInCleartext)));

@@ -90,7 +90,7 @@ fn secure(auth: &str) -> Talk<Secure> {
 }
 
 #[test]
-fn a_mechanism_of_ones_own_is_spoken_where_it_is_offered() {
+fn uses_custom_mechanisms_that_are_offered() {
     for (offered, expected) in [("PLAIN X-TOY", Ok(())), ("X-TOYS", Err(WRONG)), ("PLAIN", Err(WRONG))] {
         for exposure in
             [CleartextRisk::RevealsCredentials, CleartextRisk::AllowsGuessing, CleartextRisk::None]
@@ -105,7 +105,7 @@ fn a_mechanism_of_ones_own_is_spoken_where_it_is_offered() {
 
 /// On cleartext only what gives nothing away, and only where the settings say so.
 #[test]
-fn a_mechanism_on_cleartext_gives_nothing_away() {
+fn allows_harmless_custom_mechanisms_on_cleartext_only() {
     let begun = |config: Config, exposure| {
         let mut talk = Talk::greeted(Client::<Cleartext>::new(config), "X-TOY");
         talk.client.danger_cleartext_authenticate_with(toy(exposure), &mut talk.tx).map(|()| talk.said())
@@ -119,7 +119,7 @@ fn a_mechanism_on_cleartext_gives_nothing_away() {
 
 /// A mechanism that has nothing to say first waits to be asked; an empty message is written as one.
 #[test]
-fn what_a_mechanism_says_first_is_its_own() {
+fn sends_the_first_message_of_a_custom_mechanism() {
     for (first, said) in [(None, "AUTH X-TOY\r\n"), (Some(&b""[..]), "AUTH X-TOY =\r\n")] {
         let mut talk = secure("X-TOY");
         let exchange = Box::new(Toy { exposure: CleartextRisk::AllowsGuessing, first });
@@ -131,7 +131,7 @@ fn what_a_mechanism_says_first_is_its_own() {
 /// An empty challenge in front of PLAIN's answer asks for what was sent already; of a mechanism that is not ours nobody
 /// knows that, and it is asked itself.
 #[test]
-fn an_empty_challenge_is_answered_by_whoever_knows() {
+fn passes_an_empty_challenge_to_custom_mechanisms() {
     let mut talk = secure("PLAIN");
     let password = Credentials::password("u", &b"p"[..]);
     talk.client.authenticate(Mechanism::Plain, password, &mut talk.tx).unwrap();
@@ -148,7 +148,7 @@ fn an_empty_challenge_is_answered_by_whoever_knows() {
 /// A server that calls the command wrong because of its initial response is asked without the next time; a refusal of
 /// another kind, or behind its own challenge, says nothing of that.
 #[test]
-fn a_refused_initial_response_is_not_sent_again() {
+fn does_not_repeat_a_rejected_initial_response() {
     let begin = |talk: &mut Talk<Secure>| {
         let password = Credentials::password("u", &b"p"[..]);
         talk.client.authenticate(Mechanism::Plain, password, &mut talk.tx).unwrap();
@@ -175,7 +175,7 @@ fn a_refused_initial_response_is_not_sent_again() {
 
 /// What is offered and can be spoken is weighed; what is chosen is offered, allowed, and fits the credentials.
 #[test]
-fn a_choice_is_among_what_is_offered() {
+fn chooses_among_offered_mechanisms() {
     let talk = secure("PLAIN LOGIN XOAUTH2");
     let password = Credentials::password("u", &b"p"[..]);
     let weighed = talk.client.choose_mechanism(&Mechanism::ALL, &password);
@@ -194,7 +194,7 @@ fn a_choice_is_among_what_is_offered() {
 
 /// Challenges are secrets; so may be what is no reply while an exchange goes on.
 #[test]
-fn a_trace_shows_no_challenge() {
+fn hides_challenges_in_traces() {
     let begun = || {
         let mut talk = secure("X-TOY");
         talk.rx.trace(100);
@@ -216,7 +216,7 @@ fn a_trace_shows_no_challenge() {
 
 /// Of a line that is too long only its end is sure.
 #[test]
-fn a_trace_of_a_server_shows_no_line_that_is_swallowed() {
+fn hides_skipped_lines_in_traces() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Secure>::new(Config::default(), Secure::trusted_local(), &mut tx);
     let _ = tx.take();
@@ -228,7 +228,7 @@ fn a_trace_of_a_server_shows_no_line_that_is_swallowed() {
 
 /// An answer that lay there before the question is none, also where the question leaves before it is looked at.
 #[test]
-fn an_answer_comes_behind_the_question() {
+fn requires_the_challenge_after_the_message_was_sent() {
     for (early, late) in [("", "250 ok\r\n"), ("250 ok\r\n", ""), ("250 o", "k\r\n")] {
         let mut talk = secure("PLAIN");
         talk.client.noop(&mut talk.tx).unwrap();

@@ -11,7 +11,7 @@ use proto_smtp::types::{Address, BodyType, Extension, Mail, Rcpt, Response};
 use proto_smtp::{Config, Dialect, Pipelining};
 use support::config;
 
-/// One direction of the wire: at most so many octets at a time.
+/// One direction of the wire: at most so many bytes at a time.
 fn carry(tx: &mut SendBuffer, rx: &mut RecvBuffer, most: usize) -> bool {
     let Some(piece) = tx.chunks().find(|chunk| !chunk.bytes.is_empty()) else { return false };
     let piece = &piece.bytes[..piece.bytes.len().min(most)];
@@ -127,7 +127,7 @@ fn deliver<C: Channel>(
 const MESSAGE: &[u8] = b"Subject: dots\r\n\r\n.\r\n..\r\n.a\r\n\r\n.\r\nMAIL FROM:<e@e>\r\n";
 
 #[test]
-fn messages_arrive_octet_by_octet_as_they_were_written() {
+fn delivers_messages_unchanged_in_every_split() {
     for most in [1, 2, 3, 7, 64, 4096] {
         for pipelining in [Pipelining::WithData, Pipelining::Envelope, Pipelining::Off] {
             let mut wire = Wire::new(most);
@@ -160,7 +160,7 @@ fn messages_arrive_octet_by_octet_as_they_were_written() {
 }
 
 #[test]
-fn lmtp_speaks_to_lmtp() {
+fn delivers_by_lmtp() {
     let mut wire = Wire::new(5);
     let settings = config().dialect(Dialect::Lmtp).danger_cleartext();
     let mut server = Server::<Cleartext>::new(settings.clone(), &mut wire.server_tx);
@@ -188,7 +188,7 @@ fn introduce<C: Channel>(wire: &mut Wire, client: &mut Client<C>, server: &mut S
 }
 
 #[test]
-fn through_both_gates_then_authenticated_then_mail() {
+fn sends_mail_after_starttls_and_authentication() {
     for (most, mechanism) in [
         (1, Mechanism::Plain),
         (3, Mechanism::Login),

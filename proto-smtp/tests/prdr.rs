@@ -22,8 +22,8 @@ fn converse(hello: &[u8], replies: &str) -> (Vec<String>, String, Option<Error>)
     });
     let mut client = Client::<Secure>::new(Config::default(), Secure::trusted_local());
     let (mut rx, mut tx, mut output, mut failed) = (RecvBuffer::new(), SendBuffer::new(), Vec::new(), None);
-    let hello = hello.split_inclusive(|octet| *octet == b'\n');
-    let mut script = hello.chain(replies.as_bytes().split_inclusive(|octet| *octet == b'\n'));
+    let hello = hello.split_inclusive(|byte| *byte == b'\n');
+    let mut script = hello.chain(replies.as_bytes().split_inclusive(|byte| *byte == b'\n'));
     loop {
         let progress = match client.next_event(&mut rx, &mut tx) {
             Ok(Some(Event::Capabilities(_))) => transaction.start(&mut client, &mut tx).unwrap(),
@@ -65,7 +65,7 @@ fn text(outcome: &Outcome) -> String {
 }
 
 #[test]
-fn a_client_knows_of_each_recipient() {
+fn client_reports_prdr_outcomes_for_each_recipient() {
     for (behind, expected) in [
         (
             "353 wait\r\n250 first\r\n550 5.7.1 third\r\n250 queued\r\n",
@@ -93,7 +93,7 @@ fn a_client_knows_of_each_recipient() {
 }
 
 #[test]
-fn a_client_does_not_ask_where_it_is_not_offered() {
+fn client_drops_prdr_that_is_not_offered() {
     let hello = b"220 mx\r\n250-mx\r\n250 PIPELINING\r\n";
     let (outcomes, output, _) = converse(hello, &format!("{ENVELOPE}250 queued\r\n"));
     assert_eq!(outcomes[0], "delivered 250 queued");
@@ -134,7 +134,7 @@ const TALK: &[u8] =
     b"EHLO c\r\nMAIL FROM:<a@b> PRDR\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nDATA\r\nx\r\n.\r\nNOOP\r\n";
 
 #[test]
-fn a_server_answers_for_each() {
+fn server_replies_for_each_recipient() {
     let extensions = config().extensions.with(Extension::Prdr);
     let config = config().extensions(extensions);
     let behind = |each: &[&str]| {
@@ -160,7 +160,7 @@ fn a_server_answers_for_each() {
 }
 
 #[test]
-fn a_server_that_does_not_offer_it_knows_no_such_parameter() {
+fn server_rejects_prdr_that_is_not_offered() {
     let output = serve(&config(), &["250 2.0.0 ok"], &[TALK]);
     assert!(output.contains("\r\n555 5.5.4 ") && !output.contains("353"), "{output}");
     // LMTP answers for each as it is.
@@ -171,7 +171,7 @@ fn a_server_that_does_not_offer_it_knows_no_such_parameter() {
 }
 
 #[test]
-fn a_program_that_cannot_count_has_everybody_try_again() {
+fn answers_451_for_a_wrong_number_of_replies() {
     let extensions = config().extensions.with(Extension::Prdr);
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Secure>::new(config().extensions(extensions), Secure::trusted_local(), &mut tx);

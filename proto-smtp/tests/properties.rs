@@ -96,7 +96,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_server_does_the_same_in_every_chunking(
+    fn server_processes_input_alike_in_every_split(
         input in client_says(), cuts in prop::collection::vec(any::<usize>(), 0..12), lmtp in any::<bool>(), reject in any::<bool>(),
     ) {
         let config = config()
@@ -115,20 +115,20 @@ proptest! {
     }
 
     #[test]
-    fn a_server_answers_in_lines_of_its_own(input in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn server_replies_are_well_formed(input in prop::collection::vec(any::<u8>(), 0..300)) {
         let record = serve_cleartext(&config(), &[&input]);
         for line in record.output.split_terminator("\r\n") {
-            prop_assert!(line.len() <= 510 && line.bytes().all(|octet| (32..127).contains(&octet)), "{:?}", line);
+            prop_assert!(line.len() <= 510 && line.bytes().all(|byte| (32..127).contains(&byte)), "{:?}", line);
             let last = format!("{}\r\n", line.replacen('-', " ", 1));
             prop_assert!(Response::parse(last.as_bytes()).is_ok());
         }
     }
 
     #[test]
-    fn a_client_sees_the_same_in_every_chunking(input in server_says(), cut in any::<usize>()) {
+    fn client_processes_input_alike_in_every_split(input in server_says(), cut in any::<usize>()) {
         // Whatever comes behind a reply in one piece comes before the next command has left: those pieces that a real
         // server sends apart are given apart, and cut anew.
-        let lines: Vec<&[u8]> = input.split_inclusive(|&octet| octet == b'\n').collect();
+        let lines: Vec<&[u8]> = input.split_inclusive(|&byte| byte == b'\n').collect();
         let mut cut_lines = Vec::new();
         for line in &lines {
             let (head, tail) = line.split_at(cut % line.len().max(1));
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn no_octets_make_a_parser_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn parsers_do_not_panic(input in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = Command::parse(&input);
         if let Ok(response) = Response::parse(&input) {
             let _ = (response.text(), Capabilities::try_from(&response));
@@ -153,7 +153,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_stands_behind_a_keyword_is_read_or_passed_over(
+    fn parses_or_ignores_any_ehlo_parameters(
         extension in prop::sample::select(Extension::ALL.to_vec()), words in "[ =,;:A-Za-z0-9.+-]{0,40}|[ -~]{0,40}|\\PC{0,20}",
     ) {
         let lines = format!("250-x\r\n250-{} {words}\r\n250 OK\r\n", extension.keyword());
@@ -179,7 +179,7 @@ proptest! {
     }
 
     #[test]
-    fn a_command_that_is_written_is_one_line_and_reads_the_same(
+    fn written_commands_parse_to_the_same_value(
         local in "[a-z0-9!#$%&'*+/=?^_`{|}~-]{1,20}", quoted in "[ -~]{0,20}", domain in "[a-z0-9]{1,10}(\\.[a-z0-9]{1,10}){0,3}",
         size in any::<Option<u64>>(), envid in "[ -~]{1,20}", keyword in "[A-Z][A-Z0-9-]{0,10}", value in "[!-<>-~]{1,10}",
     ) {
@@ -195,7 +195,7 @@ proptest! {
         Command::Mail(mail.clone()).encode(&mut tx);
         Command::Rcpt(rcpt).encode(&mut tx);
         let written = tx.take();
-        let lines: Vec<&[u8]> = written.split_inclusive(|&octet| octet == b'\n').collect();
+        let lines: Vec<&[u8]> = written.split_inclusive(|&byte| byte == b'\n').collect();
         prop_assert_eq!(lines.len(), 2);
         let Ok(Command::Mail(read)) = Command::parse(&lines[0][..lines[0].len() - 2]) else { panic!("{lines:?}") };
         prop_assert_eq!((&read.from, read.size, read.body, read.envid()), (&mail.from, mail.size, mail.body, mail.envid()));
@@ -207,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_an_address_or_harmless(text in "\\PC{0,30}|[ -~\\r\\n\\x00]{0,30}") {
+    fn addresses_are_written_safely(text in "\\PC{0,30}|[ -~\\r\\n\\x00]{0,30}") {
         if let Ok(address) = Address::parse(&text) {
             let mut tx = SendBuffer::new();
             Command::Rcpt(Rcpt::new(address.clone())).encode(&mut tx);
@@ -219,7 +219,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reply_that_is_written_is_one_reply(code in 200u16..600, subject in 0u16..1000, detail in 0u16..1000, text in any::<String>()) {
+    fn written_replies_parse_to_the_same_value(code in 200u16..600, subject in 0u16..1000, detail in 0u16..1000, text in any::<String>()) {
         let code = Code::new(code).unwrap();
         let mut response = Response::new(code, text);
         if let Some(enhanced) = EnhancedCode::new((code.get() / 100) as u8, subject, detail) {
@@ -227,8 +227,8 @@ proptest! {
         }
         let mut tx = SendBuffer::new();
         response.encode(&mut tx);
-        let octets = tx.take();
-        let read = Response::parse(&octets).unwrap();
+        let bytes = tx.take();
+        let read = Response::parse(&bytes).unwrap();
         prop_assert_eq!(read.code(), code);
         if response.enhanced().is_some() {
             prop_assert_eq!(read.enhanced(), response.enhanced());
@@ -236,13 +236,13 @@ proptest! {
     }
 
     #[test]
-    fn data_goes_there_and_back(message in "([.a-c]{0,3}\r\n){0,20}", cuts in prop::collection::vec(any::<usize>(), 0..8)) {
+    fn data_arrives_unchanged(message in "([.a-c]{0,3}\r\n){0,20}", cuts in prop::collection::vec(any::<usize>(), 0..8)) {
         let mut data = Vec::new();
         let mut writer = DotStuffer::new(LineEndings::Require);
         for piece in pieces(message.as_bytes(), &cuts) {
-            writer.write(piece, |octets| data.extend_from_slice(octets)).unwrap();
+            writer.write(piece, |bytes| data.extend_from_slice(bytes)).unwrap();
         }
-        writer.finish(|octets| data.extend_from_slice(octets)).unwrap();
+        writer.finish(|bytes| data.extend_from_slice(bytes)).unwrap();
         let read = DotUnstuffer::new(BareNewline::Reject).unstuff(&mut data.clone());
         prop_assert_eq!((read.consumed, read.stop), (data.len(), Stop::End));
         let mut back = data;

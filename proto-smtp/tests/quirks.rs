@@ -24,7 +24,7 @@ fn greeted(config: Config, script: &[&[u8]]) -> Record {
 }
 
 #[test]
-fn a_greeting_whose_last_line_refuses_is_a_refusal() {
+fn takes_a_greeting_with_a_final_rejection_as_rejected() {
     let reply: &[u8] = b"220-mx.example ESMTP\r\n521 5.7.1 blocked, see https://bl.example\r\n";
     let record = greeted(config(), &[reply]);
     assert!(record.has("rejected Greeting 521 "), "{:?}", record.events);
@@ -35,15 +35,15 @@ fn a_greeting_whose_last_line_refuses_is_a_refusal() {
 
 /// Each line is a reply of its own: the second answers nothing, and a session that is out of step is over.
 #[test]
-fn lines_that_should_have_had_hyphens_are_two_replies() {
+fn takes_lines_without_hyphens_as_two_replies() {
     let record = greeted(config(), &[b"220 mx\r\n", b"250 mx.example\r\n250 SIZE 1000\r\n"]);
     assert_eq!(record.error, Some(Error::Peer(PeerError::UnexpectedReply)), "{:?}", record.events);
 }
 
 #[test]
-fn a_reply_may_be_a_code_alone_and_need_no_enhanced_code() {
-    for (octets, text) in [(&b"250\r\n"[..], ""), (b"250 OK dirdel\r\n", "OK dirdel")] {
-        let reply = Response::parse(octets).unwrap();
+fn accepts_replies_without_text() {
+    for (bytes, text) in [(&b"250\r\n"[..], ""), (b"250 OK dirdel\r\n", "OK dirdel")] {
+        let reply = Response::parse(bytes).unwrap();
         assert_eq!((reply.code().get(), reply.enhanced(), reply.text().as_str()), (250, None, text));
     }
     let record = greeted(config(), &[b"220\r\n", b"250\r\n"]);
@@ -51,7 +51,7 @@ fn a_reply_may_be_a_code_alone_and_need_no_enhanced_code() {
 }
 
 #[test]
-fn an_empty_challenge_needs_no_space() {
+fn accepts_an_empty_challenge_without_space() {
     let config = config().initial_response(InitialResponse::Never);
     let script: [&[u8]; 4] = [b"220 mx\r\n", b"250-mx\r\n250 AUTH PLAIN\r\n", b"334\r\n", b"235 in\r\n"];
     let record = run_client(client(config), &script, |event, client, tx| {
@@ -65,7 +65,7 @@ fn an_empty_challenge_needs_no_space() {
 
 /// Servers have refused a second EHLO, and one behind AUTH: there is one in each state of security, and no more.
 #[test]
-fn ehlo_is_said_once() {
+fn sends_ehlo_once() {
     let script: [&[u8]; 6] = [
         b"220 mx\r\n",
         b"250-mx\r\n250 AUTH PLAIN\r\n",
@@ -89,7 +89,7 @@ fn ehlo_is_said_once() {
 
 /// What follows the envelope in the same flight can be held back where a server stumbles over it.
 #[test]
-fn data_can_wait_for_the_recipients() {
+fn can_wait_for_recipients_before_data() {
     for (pipelining, flight) in [
         (Pipelining::WithData, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"),
         (Pipelining::Envelope, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"),
@@ -116,7 +116,7 @@ fn data_can_wait_for_the_recipients() {
 
 /// A name with an underscore is none: the client has no way to say it, and a server reads it all the same.
 #[test]
-fn a_client_s_name_is_a_domain_and_a_server_reads_any_word() {
+fn accepts_any_word_as_client_name() {
     assert!(!default_name().contains('_'));
     assert_eq!(ClientName::parse("my_host").unwrap().as_str(), "my_host");
     assert!(serve_secure(&config(), &[b"EHLO my_host\r\n"]).codes().ends_with(&[250]));
@@ -148,7 +148,7 @@ fn what_is_no_end_of_data_ends_nothing() {
 
 /// A fragment behind the answer to STARTTLS is fatal, though it is no line.
 #[test]
-fn a_fragment_behind_the_answer_to_starttls_is_fatal() {
+fn rejects_bytes_after_the_reply_to_starttls() {
     let mut client = Client::<proto_mail::Cleartext>::new(config());
     let (mut rx, mut tx) = (proto_mail::RecvBuffer::new(), SendBuffer::new());
     rx.extend(b"220 mx\r\n");

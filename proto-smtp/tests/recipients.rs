@@ -1,4 +1,4 @@
-//! A hundred recipients in one transaction: what is said of each is true, wherever the server's octets are cut and
+//! A hundred recipients in one transaction: what is said of each is true, wherever the server's bytes are cut and
 //! wherever they end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -122,7 +122,7 @@ fn thirty_seven(way: Way) -> Verdicts {
 }
 
 #[test]
-fn thirty_seven_of_a_hundred_are_refused_in_every_split() {
+fn matches_rejections_of_many_recipients_in_every_split() {
     for way in WAYS {
         let verdicts = thirty_seven(way);
         let (envelope, end) = (verdicts.envelope.concat(), verdicts.end.concat());
@@ -175,7 +175,7 @@ fn expected_after(way: Way, verdicts: &Verdicts, came: usize, word: Option<u16>)
 }
 
 #[test]
-fn a_server_may_go_away_after_any_reply() {
+fn reports_outcomes_when_the_server_closes_after_any_reply() {
     for way in WAYS {
         let verdicts = thirty_seven(way);
         let replies: Vec<&[u8]> = verdicts.envelope.iter().chain(&verdicts.end).map(Vec::as_slice).collect();
@@ -195,7 +195,7 @@ fn a_server_may_go_away_after_any_reply() {
 }
 
 #[test]
-fn a_refusal_of_all_reaches_all_at_its_stage() {
+fn applies_a_rejection_of_the_message_to_all_recipients() {
     for way in WAYS {
         let rcpts = b"503 5.5.1 no\r\n".repeat(3);
         let data: &[u8] = if way.chunked { b"" } else { b"503 5.5.1 no\r\n" };
@@ -210,7 +210,7 @@ fn a_refusal_of_all_reaches_all_at_its_stage() {
 }
 
 #[test]
-fn recipients_belong_to_the_transaction_whose_mail_was_accepted() {
+fn assigns_recipients_to_the_accepted_transaction() {
     let mail = Mail::new(address("a@b.example"));
     let rcpt = Rcpt::new(address("r@x.example"));
     // Given at once, so that the first recipient is answered when the second transaction was begun already.

@@ -13,7 +13,7 @@ fn memory(rx: &mut RecvBuffer) -> String {
 }
 
 #[test]
-fn credentials_do_not_stay_in_the_receive_buffer() {
+fn wipes_credentials_from_the_receive_buffer() {
     for lines in [
         &["AUTH PLAIN AHUAc2VjcmV0\r\n"][..],
         &["AUTH PLAIN\r\n", "AHUAc2VjcmV0\r\n"],
@@ -39,7 +39,7 @@ fn credentials_do_not_stay_in_the_receive_buffer() {
 }
 
 #[test]
-fn credentials_that_a_client_should_not_have_sent_do_not_stay_either() {
+fn wipes_unexpected_credentials_from_the_receive_buffer() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(support::config(), &mut tx);
     tx.sent(usize::MAX);

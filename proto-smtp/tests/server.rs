@@ -33,7 +33,7 @@ fn limited(change: impl Fn(&mut Limits)) -> Config {
 const ENVELOPE: &str = "EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n";
 
 #[test]
-fn a_whole_session_pipelined() {
+fn serves_a_pipelined_session() {
     let record = clear(
         "EHLO c.example\r\nMAIL FROM:<a@b.example> SIZE=100 BODY=8BITMIME\r\nRCPT TO:<c@d.example>\r\nRCPT TO:<no@d.example>\r\n\
          DATA\r\nSubject: x\r\n\r\n..dot\r\n...\r\n.\r\nNOOP\r\nMAIL FROM:<>\r\nRSET\r\nHELP\r\nVRFY x\r\nQUIT\r\n",
@@ -58,7 +58,7 @@ fn a_whole_session_pipelined() {
 }
 
 #[test]
-fn what_is_offered_follows_from_channel_and_settings() {
+fn offers_extensions_by_channel_and_settings() {
     let offer = |record: Record| record.output.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
     let on_cleartext = offer(clear("EHLO c\r\n"));
     assert!(
@@ -75,7 +75,7 @@ fn what_is_offered_follows_from_channel_and_settings() {
 }
 
 #[test]
-fn commands_out_of_order_are_refused_by_state_before_their_arguments() {
+fn rejects_commands_out_of_order_before_parsing_arguments() {
     for (input, codes) in [
         ("MAIL FROM:<a@b>\r\n", vec![503]),
         ("MAIL nonsense\r\n", vec![503]),
@@ -96,14 +96,14 @@ fn commands_out_of_order_are_refused_by_state_before_their_arguments() {
 }
 
 #[test]
-fn ehlo_in_a_transaction_resets_it() {
+fn ehlo_resets_an_open_transaction() {
     let record = clear("EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nEHLO d\r\nDATA\r\n");
     assert_eq!(record.codes()[1..], [250, 250, 250, 250, 503]);
     assert_eq!(record.events[3..5], ["Ehlo d", "reset"]);
 }
 
 #[test]
-fn starttls_has_nothing_behind_it() {
+fn rejects_bytes_after_starttls() {
     for behind in ["EHLO injected\r\n", "NOOP", "RSET\r\nQUIT\r\n", "\0"] {
         for starttls in ["STARTTLS\r\n", "STARTTLS \r\n", "starttls\r\n"] {
             let input = format!("EHLO c\r\n{starttls}{behind}");
@@ -134,7 +134,7 @@ fn ask_for_tls() -> (Server<Cleartext>, RecvBuffer, SendBuffer, proto_mail::Star
 }
 
 #[test]
-fn nothing_crosses_the_gate() {
+fn keeps_nothing_across_starttls() {
     for late in [&b"NOOP\r\n"[..], b"N", b"\r\n"] {
         let (mut server, mut rx, mut tx, request) = ask_for_tls();
         assert!(!server.wants_read(&tx));
@@ -156,7 +156,7 @@ fn nothing_crosses_the_gate() {
 }
 
 #[test]
-fn a_token_of_another_question_is_refused() {
+fn rejects_tokens_of_other_questions() {
     let (mut server, _, mut tx, request) = ask_for_tls();
     server.refuse(request, &mut tx).unwrap();
     let (mut other, mut rx, mut other_tx, request) = ask_for_tls();
@@ -166,7 +166,7 @@ fn a_token_of_another_question_is_refused() {
 }
 
 #[test]
-fn an_unanswered_token_pauses_the_session_and_may_be_answered_by_another_thread() {
+fn pauses_until_another_thread_answers() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(config(), &mut tx);
     let _ = tx.take();
@@ -190,7 +190,7 @@ fn an_unanswered_token_pauses_the_session_and_may_be_answered_by_another_thread(
 }
 
 #[test]
-fn authentication_in_every_mechanism_with_and_without_initial_response() {
+fn authenticates_by_every_mechanism() {
     for (input, codes, event) in [
         ("AUTH PLAIN AHUAc2VjcmV0\r\n", vec![235], "auth PLAIN u true"),
         ("AUTH PLAIN\r\nAHUAc2VjcmV0\r\n", vec![334, 235], "auth PLAIN u true"),
@@ -210,7 +210,7 @@ fn authentication_in_every_mechanism_with_and_without_initial_response() {
 }
 
 #[test]
-fn authentication_that_makes_no_sense_is_refused_and_no_event() {
+fn rejects_malformed_authentication_without_an_event() {
     for (input, codes) in [
         ("AUTH PLAIN\r\n%%%%\r\n", vec![334, 501]),
         ("AUTH PLAIN\r\n*\r\n", vec![334, 501]),
@@ -234,14 +234,14 @@ fn authentication_that_makes_no_sense_is_refused_and_no_event() {
 }
 
 #[test]
-fn credentials_on_cleartext_are_no_event() {
+fn yields_no_event_for_credentials_on_cleartext() {
     let record = clear("EHLO c\r\nAUTH PLAIN AHUAc2VjcmV0\r\nMAIL FROM:<a@b>\r\n");
     assert_eq!(record.codes()[2..], [530, 250]);
     assert!(record.output.contains("530 5.7.0 Say STARTTLS first"));
 }
 
 #[test]
-fn what_is_required_is_required() {
+fn enforces_required_tls_and_authentication() {
     let tls = config().require_tls();
     let record = serve_cleartext(&tls, &[b"EHLO c\r\nMAIL FROM:<a@b>\r\nNOOP\r\nVRFY x\r\nQUIT\r\n"]);
     assert_eq!(record.codes()[1..], [250, 530, 250, 530, 221]);
@@ -252,7 +252,7 @@ fn what_is_required_is_required() {
 }
 
 #[test]
-fn end_of_data_is_crlf_dot_crlf_and_nothing_else() {
+fn ends_data_by_crlf_dot_crlf_only() {
     for fake in [
         "\n.\n",
         "\n.\r\n",
@@ -282,7 +282,7 @@ fn end_of_data_is_crlf_dot_crlf_and_nothing_else() {
 }
 
 #[test]
-fn a_long_line_is_never_split_into_a_line_start() {
+fn never_parses_the_rest_of_a_long_line() {
     for len in [510, 512, 998, 1000, 1001, 2048, 4096, 16_384] {
         let line = "A".repeat(len);
         let input = format!("{ENVELOPE}DATA\r\n{line}.\r\nMAIL FROM:<evil@e>\r\n.\r\nNOOP\r\n");
@@ -297,7 +297,7 @@ fn a_long_line_is_never_split_into_a_line_start() {
 }
 
 #[test]
-fn a_line_without_end_is_given_up_with_bounded_memory() {
+fn ends_the_session_for_a_line_without_end() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(config(), &mut tx);
     let _ = tx.take();
@@ -314,18 +314,16 @@ fn a_line_without_end_is_given_up_with_bounded_memory() {
 }
 
 #[test]
-fn bad_lines_cost_themselves_only() {
+fn rejects_bad_lines_and_continues() {
     let record = every_split(b"EHLO c\r\nNO\0OP\r\nNOOP\0\r\nNOOP\nNOOP\nNOOP\r\n\xff\xfb\x01\r\nVRFY a\rb\r\nEHLO a\x01b\r\nNOOP\r\n", |pieces| {
         serve_cleartext(&config(), pieces)
     });
     assert_eq!(record.codes()[1..], [250, 500, 500, 500, 500, 500, 501, 250]);
-    assert!(
-        record.output.bytes().all(|octet| octet == b'\r' || octet == b'\n' || (32..127).contains(&octet))
-    );
+    assert!(record.output.bytes().all(|byte| byte == b'\r' || byte == b'\n' || (32..127).contains(&byte)));
 }
 
 #[test]
-fn size_is_enforced_as_declared_and_as_sent() {
+fn enforces_declared_and_actual_size() {
     let config = limited(|limits| limits.message = 20);
     let run = |input: &str| every_split(input.as_bytes(), |pieces| serve_cleartext(&config, pieces));
     assert_eq!(
@@ -348,7 +346,7 @@ fn size_is_enforced_as_declared_and_as_sent() {
 }
 
 #[test]
-fn recipients_errors_and_commands_have_limits() {
+fn limits_recipients_errors_and_commands() {
     let config_of = limited(|limits| limits.recipients = 2);
     let input =
         format!("{ENVELOPE}RCPT TO:<no@x>\r\nRCPT TO:<2@x>\r\nRCPT TO:<3@x>\r\nRCPT TO:<4@x>\r\nRSET\r\n");
@@ -362,7 +360,7 @@ fn recipients_errors_and_commands_have_limits() {
 }
 
 #[test]
-fn output_that_nobody_reads_stops_the_input() {
+fn stops_reading_while_output_waits() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(
         config().early_talker(EarlyTalker::Accept).max_idle_commands(u32::MAX),
@@ -373,15 +371,15 @@ fn output_that_nobody_reads_stops_the_input() {
     assert!(!server.wants_read(&tx) && tx.len() < 300 * 1024);
     let mut replies = 0;
     while !rx.is_empty() {
-        replies += tx.take().split(|&octet| octet == b'\n').count() - 1;
+        replies += tx.take().split(|&byte| byte == b'\n').count() - 1;
         let _ = server.next_event(&mut rx, &mut tx).unwrap();
     }
-    replies += tx.take().split(|&octet| octet == b'\n').count() - 1;
+    replies += tx.take().split(|&byte| byte == b'\n').count() - 1;
     assert_eq!(replies, 1_000_001);
 }
 
 #[test]
-fn who_speaks_too_early_or_something_else_is_sent_away() {
+fn rejects_early_talkers_and_other_protocols() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(config(), &mut tx);
     rx.extend(b"EHLO c\r\n");
@@ -406,7 +404,7 @@ fn who_speaks_too_early_or_something_else_is_sent_away() {
 }
 
 #[test]
-fn a_message_that_is_cut_is_no_message() {
+fn discards_a_message_that_is_cut_off() {
     for input in ["Subject: half\r\n\r\nx", "Subject: half\r\n\r\nx\r\n", "x\r\n.", "x\r\n.\r"] {
         let record = clear(&format!("{ENVELOPE}DATA\r\n{input}"));
         assert_eq!(record.error, Some(PeerError::UnexpectedEnd.into()), "{input:?}");
@@ -417,7 +415,7 @@ fn a_message_that_is_cut_is_no_message() {
 }
 
 #[test]
-fn chunks_are_counted_and_never_read() {
+fn counts_chunks_and_never_parses_them() {
     let chunked = format!("{ENVELOPE}BDAT 12\r\nSubject: x\r\nBDAT 7 LAST\r\n\r\n.\r\n\r\nNOOP\r\n");
     let record = clear(&chunked);
     assert_eq!(record.codes()[4..], [250, 250, 250]);
@@ -445,7 +443,7 @@ fn chunks_are_counted_and_never_read() {
 }
 
 #[test]
-fn a_chunk_that_the_application_refuses_has_one_reply() {
+fn replies_once_to_a_rejected_chunk() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let settings = config().early_talker(EarlyTalker::Accept);
     let mut server = Server::<Cleartext>::new(settings, &mut tx);
@@ -465,7 +463,7 @@ fn a_chunk_that_the_application_refuses_has_one_reply() {
 }
 
 #[test]
-fn lmtp_answers_for_each_recipient() {
+fn lmtp_replies_for_each_recipient() {
     let lmtp = config().dialect(Dialect::Lmtp);
     let input = "EHLO c\r\nLHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<1@x>\r\nRCPT TO:<no@x>\r\nRCPT TO:<3@x>\r\nDATA\r\nx\r\n.\r\nNOOP\r\n";
     let record = every_split(input.as_bytes(), |pieces| serve_cleartext(&lmtp, pieces));
@@ -500,7 +498,7 @@ fn lmtp_answers_for_each_recipient() {
 }
 
 #[test]
-fn parameters_that_are_not_offered_are_refused() {
+fn rejects_parameters_that_are_not_offered() {
     for (input, code) in [
         ("MAIL FROM:<a@b> X-FOO=1", 555),
         ("MAIL FROM:<a@b> RET=FULL", 555),
@@ -531,14 +529,14 @@ fn parameters_that_are_not_offered_are_refused() {
 }
 
 #[test]
-fn time_is_up_with_421_and_a_drip_gains_nothing() {
+fn times_out_with_421_although_bytes_drip() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(config(), &mut tx);
     let _ = tx.take();
     let wait = server.wait();
     assert_eq!((wait.awaited, wait.after), (WaitFor::Command, Some(Duration::from_secs(300))));
-    for octet in b"NOO" {
-        rx.extend(&[*octet]);
+    for byte in b"NOO" {
+        rx.extend(&[*byte]);
         assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
         assert_eq!(server.wait(), wait);
     }
@@ -548,7 +546,7 @@ fn time_is_up_with_421_and_a_drip_gains_nothing() {
 }
 
 #[test]
-fn a_421_of_the_application_ends_the_session() {
+fn ends_the_session_with_421_of_the_application() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(config(), &mut tx);
     let _ = tx.take();
@@ -572,7 +570,7 @@ fn a_421_of_the_application_ends_the_session() {
 }
 
 #[test]
-fn no_secret_shows() {
+fn hides_secrets_in_debug_output() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Secure>::new(config(), Secure::trusted_local(), &mut tx);
     let _ = tx.take();

@@ -29,7 +29,7 @@ fn turned_away(code: u16, pieces: &[&[u8]]) -> Record {
 }
 
 #[test]
-fn who_is_refused_at_connect_may_only_take_leave() {
+fn allows_only_quit_after_a_rejected_connection() {
     let input = b"EHLO c\r\nSTARTTLS\r\nMAIL FROM:<a@b>\r\nNOOP\r\nBDAT 6\r\nQUIT\r\nXYZZY\r\nQUIT\r\n";
     let record = every_split(input, |pieces| turned_away(554, pieces));
     assert_eq!(record.codes(), [554, 503, 503, 503, 503, 503, 503, 221]);
@@ -41,7 +41,7 @@ fn who_is_refused_at_connect_may_only_take_leave() {
 }
 
 #[test]
-fn a_client_may_be_refused_while_the_greeting_is_held_back() {
+fn rejects_a_client_during_the_greeting_delay() {
     let mut waits = Waits::default();
     waits.greeting_delay = Duration::from_secs(3);
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
@@ -94,7 +94,7 @@ fn judged_by_name(pieces: &[&[u8]]) -> Record {
 }
 
 #[test]
-fn a_greeting_that_is_refused_changes_nothing() {
+fn keeps_the_session_after_a_rejected_ehlo() {
     let input =
         b"EHLO bad\r\nMAIL FROM:<a@b>\r\nEHLO good\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nEHLO bad\r\n\
         EHLO\r\nDATA\r\nx\r\n.\r\nMAIL FROM:<a@b>\r\nEHLO good\r\nRCPT TO:<c@d>\r\nEHLO worse\r\nNOOP\r\n";
@@ -119,7 +119,7 @@ fn a_greeting_that_is_refused_changes_nothing() {
 }
 
 #[test]
-fn each_client_is_offered_what_the_application_says() {
+fn offers_extensions_for_each_client() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(config(), &mut tx);
     let _ = tx.take();
@@ -157,7 +157,7 @@ fn each_client_is_offered_what_the_application_says() {
 }
 
 #[test]
-fn guessing_costs_time_and_ends() {
+fn delays_and_limits_password_guesses() {
     let mut waits = Waits::default();
     waits.delay = Duration::from_secs(2);
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
@@ -189,7 +189,7 @@ fn guessing_costs_time_and_ends() {
 }
 
 #[test]
-fn messages_that_make_no_sense_are_attempts_too() {
+fn counts_malformed_messages_as_attempts() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Secure>::new(config(), Secure::trusted_local(), &mut tx);
     let _ = tx.take();
@@ -207,7 +207,7 @@ fn messages_that_make_no_sense_are_attempts_too() {
 }
 
 #[test]
-fn in_lmtp_the_last_chunk_has_a_reply_for_each_recipient_and_none_without() {
+fn lmtp_replies_to_the_last_chunk_for_each_recipient() {
     let input = b"LHLO c\r\nBDAT 1 LAST\r\nxMAIL FROM:<a@b>\r\nBDAT 1\r\nxBDAT 1 LAST\r\nxNOOP\r\nQUIT\r\n";
     let record = every_split(input, |pieces| {
         let (mut rx, mut tx, mut record) = (RecvBuffer::new(), SendBuffer::new(), Record::default());
@@ -226,7 +226,7 @@ fn in_lmtp_the_last_chunk_has_a_reply_for_each_recipient_and_none_without() {
 
 /// A token is of one question of one session: another session's changes nothing.
 #[test]
-fn a_token_of_another_session_answers_nothing() {
+fn rejects_tokens_of_other_sessions() {
     let asked = |before: usize| {
         let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
         let mut server = Server::<Cleartext>::new(Config::default(), &mut tx);

@@ -29,7 +29,7 @@ fn road(row: &str, state: &str, dialect: Dialect) -> String {
 const AUTH: &str = "AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n";
 
 /// What a client sends for a row; a message only where it is asked for.
-fn octets(row: &str, state: &str) -> String {
+fn bytes(row: &str, state: &str) -> String {
     let word = row.split(' ').next().unwrap();
     match word {
         "EHLO" | "HELO" | "LHLO" => format!("{word} d\r\n"),
@@ -116,8 +116,8 @@ impl<C: Gate> Session<C> {
     }
 
     /// The codes of what is answered.
-    fn say(&mut self, octets: &str) -> Vec<u16> {
-        self.rx.extend(octets.as_bytes());
+    fn say(&mut self, bytes: &str) -> Vec<u16> {
+        self.rx.extend(bytes.as_bytes());
         while let Some(server) = &mut self.server {
             let Some(event) = server.next_event(&mut self.rx, &mut self.tx).unwrap() else { break };
             let no = Response::new(Code::MAILBOX_UNAVAILABLE, "no");
@@ -194,7 +194,7 @@ fn try_cell<C: Gate>(mut session: Session<C>, row: &str, state: &'static str, di
         _ => "",
     }
     .to_owned();
-    let mut codes = session.say(&octets(row, state));
+    let mut codes = session.say(&bytes(row, state));
     if row.starts_with("DATA") && codes.len() > 1 {
         assert_eq!(codes.remove(0), 354, "{row} in {state}");
     }
@@ -249,7 +249,7 @@ fn check_cell(row: &str, state: &'static str, dialect: Dialect, offered: &[Exten
 }
 
 #[test]
-fn every_command_in_every_state() {
+fn checks_every_command_in_every_phase() {
     let table = table();
     assert_eq!(table.len(), 41, "{table:?}");
     for (row, cells) in &table {
@@ -260,7 +260,7 @@ fn every_command_in_every_state() {
 }
 
 #[test]
-fn every_command_in_every_state_of_lmtp() {
+fn checks_every_command_in_every_phase_of_lmtp() {
     for (row, cells) in &table() {
         for (state, expected) in STATES.into_iter().zip(cells) {
             let (row, expected) = match row.split_once(' ').unwrap_or((row, "")) {
@@ -276,7 +276,7 @@ fn every_command_in_every_state_of_lmtp() {
 }
 
 #[test]
-fn what_is_not_offered_is_not_there() {
+fn rejects_commands_that_are_not_offered() {
     for row in ["EXPN", "ETRN", "BURL", "BURL bad", "XCLIENT", "XFORWARD"] {
         for state in STATES {
             for dialect in [Dialect::Smtp, Dialect::Lmtp] {
@@ -287,7 +287,7 @@ fn what_is_not_offered_is_not_there() {
 }
 
 #[test]
-fn trust_is_not_a_matter_of_settings() {
+fn never_offers_proxy_commands_by_settings() {
     let extensions = config().extensions.with(Extension::XClient).with(Extension::XForward);
     let mut tx = SendBuffer::new();
     let mut server = Server::<Cleartext>::new(config().extensions(extensions), &mut tx);
@@ -303,7 +303,7 @@ fn trust_is_not_a_matter_of_settings() {
 }
 
 #[test]
-fn nobody_unknown_has_a_url_fetched() {
+fn rejects_burl_before_authentication() {
     for (state, after) in [("Ready", ""), ("Mail", ""), ("Rcpt", " Ready"), ("Chunk", " Ready")] {
         let offered = config().extensions.with(Extension::Burl);
         let mut session =

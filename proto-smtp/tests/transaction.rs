@@ -70,7 +70,7 @@ fn outcomes(config: Config, recipients: usize, script: &[&[u8]]) -> Vec<String> 
 }
 
 #[test]
-fn everything_goes_ahead_where_it_may() {
+fn pipelines_the_envelope_and_data() {
     let script: &[&[u8]] =
         &[b"220 mx\r\n", PIPELINED, b"250 a\r\n250 b\r\n250 c\r\n354 go\r\n", b"250 queued\r\n"];
     let (outcomes, output) = run(Config::default(), transaction(2), script);
@@ -83,7 +83,7 @@ fn everything_goes_ahead_where_it_may() {
 }
 
 #[test]
-fn step_by_step_where_it_must() {
+fn sends_commands_one_by_one_without_pipelining() {
     let script: &[&[u8]] = &[
         b"220 mx\r\n",
         b"250 mx\r\n",
@@ -106,7 +106,7 @@ fn step_by_step_where_it_must() {
 }
 
 #[test]
-fn the_truth_about_each_recipient() {
+fn reports_the_outcome_for_each_recipient() {
     for (replies, last, expected) in [
         // Everybody refused; the server wants a message all the same, and gets an empty one.
         ("250 a\r\n550 b\r\n550 c\r\n354 go\r\n", "554 none\r\n", ["Rcpt(0) 550", "Rcpt(1) 550"]),
@@ -123,7 +123,7 @@ fn the_truth_about_each_recipient() {
 }
 
 #[test]
-fn a_lost_reply_is_uncertain_and_a_lost_message_is_not() {
+fn reports_a_lost_reply_as_uncertain() {
     let script: &[&[u8]] = &[b"220 mx\r\n", PIPELINED, b"250 a\r\n250 b\r\n550 c\r\n354 go\r\n"];
     assert_eq!(outcomes(Config::default(), 2, script), ["Uncertain", "Rcpt(1) 550"]);
     assert_eq!(outcomes(Config::default(), 1, &script[..2]), ["NotSent(Lost)"]);
@@ -132,7 +132,7 @@ fn a_lost_reply_is_uncertain_and_a_lost_message_is_not() {
 }
 
 #[test]
-fn what_cannot_be_taken_is_not_begun() {
+fn does_not_begin_messages_that_cannot_be_accepted() {
     let hello: &[&[u8]] = &[b"220 mx\r\n", b"250-mx\r\n250 SIZE 1000\r\n"];
     let mail = || Mail::new(address("a@b.example"));
     let to = || Rcpt::new(address("c@d.example"));
@@ -156,7 +156,7 @@ fn what_cannot_be_taken_is_not_begun() {
 }
 
 #[test]
-fn lmtp_tells_of_each_recipient() {
+fn lmtp_reports_outcomes_for_each_recipient() {
     let script: &[&[u8]] = &[
         b"220 mx\r\n",
         PIPELINED,
@@ -172,7 +172,7 @@ fn lmtp_tells_of_each_recipient() {
 }
 
 #[test]
-fn an_open_transaction_is_reset_before_the_next() {
+fn resets_an_open_transaction_before_the_next() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut client = Client::<Secure>::new(Config::default(), Secure::trusted_local());
     let mut output = Vec::new();
@@ -180,7 +180,7 @@ fn an_open_transaction_is_reset_before_the_next() {
     let mut current = 0;
     let replies: [&[u8]; 4] =
         [b"220 mx\r\n", b"250 mx\r\n", b"250 a\r\n550 b\r\n", b"250 reset\r\n250 a\r\n250 b\r\n354 go\r\n"];
-    for line in replies.iter().flat_map(|piece| piece.split_inclusive(|&octet| octet == b'\n')) {
+    for line in replies.iter().flat_map(|piece| piece.split_inclusive(|&byte| byte == b'\n')) {
         rx.extend(line);
         while let Some(event) = client.next_event(&mut rx, &mut tx).unwrap() {
             let progress = match &event {

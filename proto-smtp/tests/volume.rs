@@ -1,7 +1,7 @@
 //! Much of everything: memory stays bounded, and twice as much costs twice as much.
 //!
-//! What is measured is what a machine does, not how long it takes: the calls that it is given, the octets that it
-//! holds. `MAILWIRE_VOLUME` sets how many octets of DATA are sent (`10G` is ten gibibytes); without it, few enough for
+//! What is measured is what a machine does, not how long it takes: the calls that it is given, the bytes that it
+//! holds. `MAILWIRE_VOLUME` sets how many bytes of DATA are sent (`10G` is ten gibibytes); without it, few enough for
 //! every day.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -47,10 +47,10 @@ impl Session {
     /// Takes what waits, as a socket would, and counts the replies.
     fn send(&mut self) -> bool {
         self.most_waiting = self.most_waiting.max(self.tx.len());
-        let octets = self.tx.take();
-        self.sent += octets.len() as u64;
-        self.replies += octets.iter().filter(|&&octet| octet == b'\n').count() as u64;
-        !octets.is_empty()
+        let bytes = self.tx.take();
+        self.sent += bytes.len() as u64;
+        self.replies += bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        !bytes.is_empty()
     }
 
     /// Does all that can be done with what has come, and sends whenever the machine has stopped.
@@ -67,7 +67,7 @@ impl Session {
                 Event::Mail(_, reply) | Event::Rcpt(_, reply) | Event::Data(reply) => {
                     self.server.reply(reply, &Response::ok(), &mut self.tx).unwrap();
                 }
-                Event::DataChunk(octets) => self.content += octets.len() as u64,
+                Event::DataChunk(bytes) => self.content += bytes.len() as u64,
                 Event::DataEnd(reply) => {
                     self.ends += 1;
                     self.server.reply(reply, &Response::ok(), &mut self.tx).unwrap();
@@ -89,7 +89,7 @@ fn shortest(mut work: impl FnMut()) -> Duration {
 }
 
 #[test]
-fn a_million_commands_in_one_write() {
+fn serves_a_million_commands_in_one_write() {
     const COMMANDS: usize = 1_000_000;
     let limits = Limits::default();
     let high_water = limits.output_high_water;
@@ -101,13 +101,13 @@ fn a_million_commands_in_one_write() {
     session.pump();
     assert_eq!(session.replies - before.0, COMMANDS as u64);
     // It stops for a client that does not read, and one reply above the mark is the most that ever waits.
-    assert!(session.most_waiting <= high_water + 512, "{} octets waited", session.most_waiting);
+    assert!(session.most_waiting <= high_water + 512, "{} bytes waited", session.most_waiting);
     let stops = session.sent / high_water as u64 + 2;
     assert!(session.calls - before.1 <= 2 * stops, "{} calls", session.calls - before.1);
 }
 
 #[test]
-fn a_client_that_does_not_read_is_not_read() {
+fn does_not_read_from_a_client_that_does_not_read() {
     let mut session = Session::new(Limits::default());
     session.rx.extend(&b"NOOP\r\n".repeat(100_000));
     for _ in 0..1000 {
@@ -119,7 +119,7 @@ fn a_client_that_does_not_read_is_not_read() {
 }
 
 #[test]
-fn pipelined_commands_cost_the_same_each() {
+fn pipelined_commands_cost_linear_time() {
     let of = |commands: usize| {
         let input = b"NOOP\r\n".repeat(commands);
         shortest(|| {
@@ -133,22 +133,22 @@ fn pipelined_commands_cost_the_same_each() {
     assert!(many < few * 8 * 4, "eight times as many: {few:?}, then {many:?}");
 }
 
-/// How many octets of DATA are sent.
+/// How many bytes of DATA are sent.
 fn volume() -> u64 {
     let Ok(text) = std::env::var("MAILWIRE_VOLUME") else { return 16 << 20 };
     let (number, shift) = match text.strip_suffix(['G', 'g']) {
         Some(number) => (number, 30),
         None => (text.as_str(), 0),
     };
-    number.parse::<u64>().expect("MAILWIRE_VOLUME is a number of octets, or of gibibytes with G") << shift
+    number.parse::<u64>().expect("MAILWIRE_VOLUME is a number of bytes, or of gibibytes with G") << shift
 }
 
 #[test]
-fn data_without_end_passes_through_little_memory() {
+fn receives_endless_data_in_bounded_memory() {
     const PIECE: usize = 64 * 1024;
     let mut limits = Limits::default();
     limits.message = u64::MAX;
-    // Lines of 80 octets, one in ten of them begins with a dot.
+    // Lines of 80 bytes, one in ten of them begins with a dot.
     let mut lines = Vec::new();
     while lines.len() < PIECE {
         let first = if lines.len() / 80 % 10 == 0 { b'.' } else { b'x' };
@@ -170,7 +170,7 @@ fn data_without_end_passes_through_little_memory() {
     assert_eq!(session.content, pieces * (lines.len() as u64 - dots));
     assert_eq!(session.ends, 1);
     // At most a CR waits for its successor, and no event is for less than a kilobyte.
-    assert!(most_held <= 1, "{most_held} octets were held");
+    assert!(most_held <= 1, "{most_held} bytes were held");
     let calls = session.calls - before;
     assert!(calls <= pieces * (PIECE as u64 / 1024 + 4) + 8, "{calls} calls for {pieces} pieces");
 }
@@ -196,16 +196,16 @@ fn asks_for_help(limits: Limits) -> (Client<Secure>, RecvBuffer, SendBuffer) {
 }
 
 #[test]
-fn a_reply_of_a_hundred_thousand_lines_costs_what_its_lines_cost() {
+fn long_replies_cost_linear_time() {
     let mut limits = Limits::default();
     limits.reply_lines = 200_000;
     let of = |lines: usize, piece: usize| {
         let reply = reply_of(lines);
         shortest(|| {
             let (mut client, mut rx, mut tx) = asks_for_help(limits.clone());
-            for octets in reply.chunks(piece) {
+            for bytes in reply.chunks(piece) {
                 assert!(client.next_event(&mut rx, &mut tx).unwrap().is_none());
-                rx.extend(octets);
+                rx.extend(bytes);
             }
             let Some(ClientEvent::Accepted(_, response)) = client.next_event(&mut rx, &mut tx).unwrap()
             else {
@@ -221,7 +221,7 @@ fn a_reply_of_a_hundred_thousand_lines_costs_what_its_lines_cost() {
 }
 
 #[test]
-fn a_reply_without_end_is_ended() {
+fn ends_the_session_for_an_endless_reply() {
     let limits = Limits::default();
     let most = limits.reply_lines;
     let (mut client, mut rx, mut tx) = asks_for_help(limits);
@@ -233,8 +233,8 @@ fn a_reply_without_end_is_ended() {
             Err(error) => break error,
         }
         held = rx.len();
-        assert!(held <= (most + 2) * 15, "{held} octets are held");
+        assert!(held <= (most + 2) * 15, "{held} bytes are held");
     };
     assert!(matches!(error, Error::Limit(Limit::ReplyLines)), "{error:?}");
-    assert!(held >= (most - 1) * 15, "only {held} octets were allowed");
+    assert!(held >= (most - 1) * 15, "only {held} bytes were allowed");
 }

@@ -187,8 +187,8 @@ fn answer<C: Channel>(
     message: &mut Vec<u8>,
 ) -> Took {
     if let server::Event::DataChunk(octets) = event {
-        message.extend_from_slice(octets);
-        record.piece(octets);
+        message.extend_from_slice(&octets);
+        record.piece(&octets);
         return Took::Nothing;
     }
     record.event(&event);

@@ -497,7 +497,7 @@ fn open_name(open: &Open) -> String {
 /// Notes an event, and says what is to be decided.
 fn seen<C: Channel>(event: Event<'_, C>, terms: Terms, record: &mut Record) -> Option<Open> {
     if let Event::DataChunk(octets) = event {
-        record.piece(octets);
+        record.piece(&octets);
         return None;
     }
     record.event(&event);

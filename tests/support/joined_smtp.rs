@@ -235,7 +235,7 @@ impl TestServer {
                 reply
             }
             Asked::DataChunk(bytes) => {
-                self.message.extend_from_slice(bytes);
+                self.message.extend_from_slice(&bytes);
                 return true;
             }
             Asked::DataEnd(reply) => {

@@ -339,7 +339,7 @@ impl Application {
         record: &mut Record,
     ) {
         if let Event::DataChunk(chunk) = event {
-            record.piece(chunk);
+            record.piece(&chunk);
             return;
         }
         record.event(&event);

@@ -162,7 +162,7 @@ impl App {
             server::Event::Data(reply) => {
                 machine.reply(reply, &self.say("data", Response::start_data()), tx).unwrap();
             }
-            server::Event::DataChunk(octets) => self.octets.extend_from_slice(octets),
+            server::Event::DataChunk(octets) => self.octets.extend_from_slice(&octets),
             server::Event::DataEnd(reply) => {
                 let think = *self.book.think.lock().unwrap();
                 self.end = Some(reply);

@@ -368,7 +368,7 @@ impl Handler<SmtpServer> for Session {
             Event::Mail(mail, reply) => self.mail(&mail, reply, turn),
             Event::Rcpt(rcpt, reply) => self.rcpt(&rcpt, reply, turn),
             Event::Data(reply) => self.data(reply, turn),
-            Event::DataChunk(octets) => self.chunk(octets, turn),
+            Event::DataChunk(octets) => self.chunk(&octets, turn),
             Event::DataEnd(reply) => self.end(reply, turn),
             // Whether an address is good is told to nobody who does not send to it.
             Event::Vrfy(_, reply) => {

@@ -73,9 +73,9 @@ fn plain<C: proto_mail::Channel>(server: &mut Server<C>, event: Event<'_, C>, tx
             say(reply, &Response::start_data());
             "data".into()
         }
-        Event::DataChunk(octets) => {
-            assert!(!octets.is_empty(), "a piece has octets");
-            format!("chunk {}", octets.escape_ascii())
+        Event::DataChunk(bytes) => {
+            assert!(!bytes.is_empty(), "a piece has bytes");
+            format!("chunk {}", bytes.escape_ascii())
         }
         Event::DataEnd(reply) => {
             say(reply, &yes);
@@ -212,15 +212,15 @@ where
     record
 }
 
-/// The law: whole, in two at every place, octet by octet, and at random, the same must come of it.
+/// The law: whole, in two at every place, byte by byte, and at random, the same must come of it.
 pub fn every_split<T: PartialEq + std::fmt::Debug>(input: &[u8], run: impl Fn(&[&[u8]]) -> T) -> T {
     let whole = run(&[input]);
     for split in 1..input.len() {
         let (head, tail) = input.split_at(split);
         assert_eq!(run(&[head, tail]), whole, "in two at {split}");
     }
-    let octets: Vec<&[u8]> = input.chunks(1).collect();
-    assert_eq!(run(&octets), whole, "octet by octet");
+    let bytes: Vec<&[u8]> = input.chunks(1).collect();
+    assert_eq!(run(&bytes), whole, "byte by byte");
     let mut seed = 7u64;
     for _ in 0..20 {
         let mut pieces = Vec::new();

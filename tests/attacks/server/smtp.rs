@@ -138,7 +138,7 @@ impl Exchange {
                 self.ask_and_reply(&format!("RCPT {to}"), reply, response);
             }
             Event::Data(reply) => self.ask_and_reply("DATA", reply, Response::start_data()),
-            Event::DataChunk(bytes) => self.log.coming.extend(bytes),
+            Event::DataChunk(bytes) => self.log.coming.extend_from_slice(&bytes),
             Event::DataEnd(reply) => {
                 self.log.deliveries.extend(format!("{}\n", self.envelope).into_bytes());
                 self.log.deliveries.append(&mut self.log.coming);
