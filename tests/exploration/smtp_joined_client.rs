@@ -84,7 +84,9 @@ impl Sending {
     /// Asks for TLS if that is offered; and if not, tries to do without.
     fn starttls(&mut self) {
         match std::mem::replace(&mut self.session, TestClient::Gone) {
-            TestClient::Cleartext(client) if client.capabilities().is_some_and(|known| known.contains(Extension::StartTls)) => {
+            TestClient::Cleartext(client)
+                if client.capabilities().is_some_and(|known| known.contains(Extension::StartTls)) =>
+            {
                 match client.starttls(&mut self.common.tx) {
                     Ok(negotiation) => {
                         self.common.record.entries.push(Entry::CommandGiven("STARTTLS", 1));

@@ -516,6 +516,9 @@ fn senseless<C: Channel>(client: &mut Client<C>, tx: &mut SendBuffer, record: &m
         }),
     );
     record.entries.push(Entry::CommandGiven("BDAT", 1));
-    record.event(&(client.repairs().count(), client.capabilities().extensions()));
+    record.event(&(
+        client.repairs().count(),
+        client.capabilities().map(|offered| offered.extensions()).unwrap_or_default(),
+    ));
     record.entries.push(Entry::DebugOutput(format!("{client:?}")));
 }
