@@ -1,136 +1,145 @@
-//! Why something could not be done: what happened, what was expected, what to try.
-//!
-//! This file sorts failures. It does not know how a program shows them, nor any exit code.
+//! Errors of the drivers: what failed, whether a retry may help, and what to try.
 
 use std::{fmt, io, net::SocketAddr, time::Duration};
 
 use proto_mail::WaitFor;
 
-use crate::tls::{DetectedProtocol, TlsError};
+use crate::{
+    dial::proxy::ProxyError,
+    tls::{
+        client::ConnectTlsError,
+        detect::DetectedProtocol,
+        error::{TlsConfigError, TlsError},
+    },
+};
 
-/// What went wrong between here and the peer.
+/// Why a connection or session failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The name could not be resolved; for now, if the source is [`io::ErrorKind::WouldBlock`].
+    /// The name could not be resolved. The failure is temporary if the source is [`io::ErrorKind::WouldBlock`].
     Lookup {
-        /// The name that was asked for.
+        /// The name.
         host: String,
-        /// What the resolver said.
+        /// The resolver's error.
         source: io::Error,
     },
     /// No address of the host accepted a connection.
     Connect {
-        /// The host that was tried.
+        /// The host.
         host: String,
-        /// Each address, and why it failed.
+        /// Each address with its error.
         attempts: Vec<(SocketAddr, io::Error)>,
     },
-    /// Something did not happen in time.
+    /// The proxy did not open a tunnel.
+    Proxy(ProxyError),
+    /// A time limit passed.
     TimedOut {
-        /// What was awaited.
+        /// What did not happen in time.
         stage: TimeoutStage,
-        /// How long at most.
+        /// The time limit.
         after: Duration,
     },
-    /// The port speaks TLS where none was expected, or the other way round.
+    /// The port speaks TLS where cleartext was expected, or the other way round.
     WrongTlsMode {
-        /// What the first octets were.
+        /// The protocol that the port speaks.
         found: DetectedProtocol,
         /// What to try.
         hint: String,
+    },
+    /// The first line of the server is not a greeting.
+    InvalidGreeting {
+        /// The line, without its line end; at most 1,000 bytes.
+        line: String,
     },
     /// TLS was not established, or broke.
     Tls(Box<TlsError>),
     /// The machine ended the session.
     Protocol(proto_mail::Error),
-    /// The operating system refused something.
+    /// An operation of the operating system failed.
     Io {
-        /// What was being done.
+        /// The operation.
         doing: &'static str,
-        /// What it said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The session ended in order before what was wanted had happened.
+    /// The session ended in order before the goal was reached.
     Closed,
-    /// The server does not want to serve, and says so.
+    /// The server refuses to serve, in its greeting or its reply to EHLO.
     ServiceRefused {
-        /// The code of its reply (RFC 5321 §4.2): 4yz for now, 5yz for good.
+        /// The reply code (RFC 5321 §4.2): 4yz is temporary, 5yz is permanent.
         code: u16,
         /// The whole reply.
         reply: String,
     },
-    /// What the server said first is no greeting.
-    InvalidGreeting {
-        /// The line, without its end; at most 1,000 bytes of it.
-        line: String,
-    },
     /// The server refused STARTTLS, or ended the session instead of answering it.
     StartTlsRefused {
-        /// The last line that it sent, without its end; at most 1,000 bytes of it.
+        /// The last line from the server, without its line end; at most 1,000 bytes.
         reply: String,
-        /// It ended the session, or refused with 4yz of SMTP.
+        /// Whether the server ended the session, or refused with 4yz of SMTP.
         is_temporary: bool,
     },
-    /// Who we are could not be proved.
+    /// Logging in failed.
     AuthenticationFailed {
-        /// The code of the server's reply; none if nothing was asked of it, since no mechanism fits.
+        /// The reply code; `None` if the server was not asked because no mechanism fits.
         code: Option<u16>,
-        /// The whole reply, or why no mechanism fits. No secret is in it.
+        /// The whole reply, or why no mechanism fits. It contains no secret.
         reply: String,
     },
-    /// No more work is taken on now.
+    /// Too many jobs wait already.
     QueueFull,
-    /// No more work is taken on now for this account or address.
+    /// Too many jobs of this account or address wait already.
     GroupQueueFull,
     /// A setting is wrong, or a file of it cannot be read.
     Config(String),
-    /// A handler panicked; its session was closed.
+    /// A handler or job panicked.
     Panicked,
 }
 
-/// What was awaited when time ran out.
+/// What did not happen in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TimeoutStage {
-    /// The name's addresses.
+    /// Looking up the name.
     Lookup,
-    /// A connection.
+    /// Connecting.
     Connect,
+    /// Opening a tunnel through a proxy.
+    Proxy,
     /// The TLS handshake.
     Tls,
-    /// What the machine awaited.
+    /// What the machine waits for.
     Wait(WaitFor),
-    /// The next part of a message, at the least rate.
+    /// The next part of a message, at the minimum rate.
     MinimumRate,
-    /// That the peer takes what is sent to it.
+    /// The peer reading what is sent to it.
     Send,
-    /// That the client logs in.
+    /// The client's log-in.
     Login,
-    /// What the program wanted to see.
+    /// What the program waits for.
     Goal,
 }
 
-/// What kind of failure it is: what a program's exit code tells.
+/// The kind of a failure, for a program's exit code for example.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// There is no such host.
+    /// The host does not exist.
     NoHost,
-    /// The host or service cannot be reached or will not serve.
+    /// The host or service cannot be reached, or refuses to serve.
     Unavailable,
-    /// It took too long.
+    /// A time limit passed.
     Timeout,
-    /// The peer does not speak the protocol as it should.
+    /// The peer breaks the protocol.
     Protocol,
-    /// Going on would have broken a promise about secrecy or integrity.
+    /// To go on would break a promise about secrecy or integrity.
     Security,
     /// The settings are wrong.
     Config,
 }
 
 impl Error {
-    /// What kind of failure it is.
+    /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -140,6 +149,10 @@ impl Error {
                 ErrorKind::Unavailable
             }
             Self::QueueFull | Self::GroupQueueFull => ErrorKind::Unavailable,
+            Self::Proxy(ProxyError::AuthenticationRequired | ProxyError::AuthenticationFailed) => {
+                ErrorKind::Config
+            }
+            Self::Proxy(_) => ErrorKind::Unavailable,
             Self::TimedOut { .. } => ErrorKind::Timeout,
             Self::AuthenticationFailed { code: Some(400..=499), .. } => ErrorKind::Unavailable,
             Self::StartTlsRefused { .. } => ErrorKind::Security,
@@ -155,7 +168,7 @@ impl Error {
         }
     }
 
-    /// Whether the same may well succeed later without anything being changed.
+    /// Returns whether the same attempt may succeed later without any change.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -178,6 +191,7 @@ impl Error {
                         | K::NotConnected
                 )
             }
+            Self::Proxy(error) => error.is_retryable(),
             Self::ServiceRefused { code, .. } => *code < 500,
             Self::StartTlsRefused { is_temporary, .. } => *is_temporary,
             Self::AuthenticationFailed { code, .. } => matches!(code, Some(400..=499)),
@@ -190,18 +204,56 @@ impl Error {
         }
     }
 
-    /// What to try, where there is something.
+    /// Returns the SMTP reply code of the server, if its reply caused the error.
+    #[must_use]
+    pub const fn code(&self) -> Option<u16> {
+        match self {
+            Self::ServiceRefused { code, .. } => Some(*code),
+            Self::AuthenticationFailed { code, .. } => *code,
+            _ => None,
+        }
+    }
+
+    /// Returns the enhanced status code (RFC 3463) in the server's reply, such as `5.7.8`.
+    #[must_use]
+    pub fn enhanced_code(&self) -> Option<&str> {
+        self.code()?;
+        // The reply code is followed by a space, or by a hyphen in all lines but the last.
+        let (_, rest) = self.server_text()?.split_once([' ', '-'])?;
+        let word = rest.split_whitespace().next()?;
+        let mut parts = word.split('.');
+        let is_code = parts.by_ref().take(3).filter(|part| part.parse::<u16>().is_ok()).count() == 3;
+        (is_code && parts.next().is_none() && matches!(word.as_bytes(), [b'2' | b'4' | b'5', b'.', ..]))
+            .then_some(word)
+    }
+
+    /// Returns the server's own words, if its reply caused the error.
+    #[must_use]
+    pub fn server_text(&self) -> Option<&str> {
+        match self {
+            Self::ServiceRefused { reply, .. }
+            | Self::StartTlsRefused { reply, .. }
+            | Self::AuthenticationFailed { reply, code: Some(_) } => Some(reply),
+            _ => None,
+        }
+    }
+
+    /// Returns what to try, if there is something.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Lookup { .. } => "check the host name, and whether this machine's name server answers",
             Self::Connect { .. } => "check host and port, and whether a firewall is in between",
+            Self::Proxy(ProxyError::AuthenticationRequired | ProxyError::AuthenticationFailed) => {
+                "check user and password of the proxy"
+            }
+            Self::Proxy(_) => "check host and port of proxy and server, and what the proxy allows",
             Self::TimedOut { stage: TimeoutStage::Lookup, .. } => "check this machine's name server",
             Self::TimedOut { stage: TimeoutStage::Connect, .. } => {
                 "check host and port: a firewall may be dropping packets silently"
             }
             Self::TimedOut { stage: TimeoutStage::Wait(WaitFor::Greeting), .. } => {
-                "a server that waits for TLS says nothing: try implicit TLS, and check host and port"
+                "a server that waits for TLS sends no greeting: try implicit TLS, and check host and port"
             }
             Self::TimedOut { stage: TimeoutStage::Tls, .. } => {
                 "a server that does not speak TLS on this port may wait for a command: try STARTTLS"
@@ -216,10 +268,10 @@ impl Error {
             Self::AuthenticationFailed { .. } => {
                 "check user and password, and which mechanisms the server offers"
             }
+            Self::ServiceRefused { .. } => "ask the server's operator: it accepts no mail from here",
             Self::InvalidGreeting { .. } => {
                 "check host and port: another service may be there, or the server does not want this client"
             }
-            Self::ServiceRefused { .. } => "ask who runs the server: it wants no mail from here",
             Self::WrongTlsMode { hint, .. } => return Some(hint.clone()),
             Self::Tls(error) => return error.hint(),
             Self::Protocol(_) | Self::Io { .. } | Self::Config(_) | Self::Panicked => return None,
@@ -238,27 +290,28 @@ impl fmt::Display for Error {
             Self::Lookup { host, source } => write!(f, "no address was found for {host}: {source}"),
             Self::Connect { host, attempts } => {
                 write!(f, "no connection to {host}")?;
-                for (address, why) in attempts {
-                    write!(f, "; {address}: {why}")?;
+                for (address, error) in attempts {
+                    write!(f, "; {address}: {error}")?;
                 }
                 Ok(())
             }
+            Self::Proxy(error) => error.fmt(f),
             Self::TimedOut { stage, after } => write!(f, "{stage} within {after:?}"),
             Self::WrongTlsMode { found, .. } => write!(f, "wrong TLS mode: {found}"),
+            Self::InvalidGreeting { line } => write!(f, "the server did not greet: {line}"),
             Self::Tls(error) => error.fmt(f),
             Self::Protocol(error) => error.fmt(f),
             Self::Io { doing, source } => write!(f, "{doing}: {source}"),
-            Self::Closed => f.write_str("the session ended before what was wanted had happened"),
-            Self::ServiceRefused { reply, .. } => write!(f, "the server does not want to serve: {reply}"),
-            Self::InvalidGreeting { line } => write!(f, "the server did not greet: {line}"),
+            Self::Closed => f.write_str("the session ended before the goal was reached"),
+            Self::ServiceRefused { reply, .. } => write!(f, "the server refuses to serve: {reply}"),
             Self::StartTlsRefused { reply, .. } => {
                 write!(f, "the server refused STARTTLS and an encrypted connection is required: {reply}")
             }
             Self::AuthenticationFailed { reply, .. } => write!(f, "logging in failed: {reply}"),
-            Self::QueueFull => f.write_str("too much work waits already"),
-            Self::GroupQueueFull => f.write_str("too much work of this account or address waits already"),
+            Self::QueueFull => f.write_str("too many jobs wait already"),
+            Self::GroupQueueFull => f.write_str("too many jobs of this account or address wait already"),
             Self::Config(what) => f.write_str(what),
-            Self::Panicked => f.write_str("the handler of this session panicked"),
+            Self::Panicked => f.write_str("a handler or job panicked"),
         }
     }
 }
@@ -267,19 +320,20 @@ impl fmt::Display for TimeoutStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Lookup => "the name server did not answer",
-            Self::Connect => "no connection came about",
+            Self::Connect => "no connection was established",
+            Self::Proxy => "the proxy opened no tunnel",
             Self::Tls | Self::Wait(WaitFor::TlsHandshake) => "the TLS handshake did not finish",
-            Self::Wait(WaitFor::Greeting) => "no greeting came",
-            Self::Wait(WaitFor::Command) => "no command came",
-            Self::Wait(WaitFor::Reply) => "no answer came",
-            Self::Wait(WaitFor::Remainder) => "the rest of a line did not come",
-            Self::Wait(WaitFor::Data) => "the next part of a message did not come",
-            Self::Wait(WaitFor::DataReply) => "no answer to the end of the message came",
-            Self::Wait(_) => "what was awaited did not come",
-            Self::MinimumRate => "too little of a message came",
-            Self::Send => "the peer did not take what was sent",
+            Self::Wait(WaitFor::Greeting) => "no greeting arrived",
+            Self::Wait(WaitFor::Command) => "no command arrived",
+            Self::Wait(WaitFor::Reply) => "no reply arrived",
+            Self::Wait(WaitFor::Remainder) => "the rest of a line did not arrive",
+            Self::Wait(WaitFor::Data) => "the next part of a message did not arrive",
+            Self::Wait(WaitFor::DataReply) => "no reply to the end of the message arrived",
+            Self::Wait(_) => "the peer was silent",
+            Self::MinimumRate => "too little of a message arrived",
+            Self::Send => "the peer did not read what was sent",
             Self::Login => "the client did not log in",
-            Self::Goal => "it did not happen",
+            Self::Goal => "the goal was not reached",
         })
     }
 }
@@ -289,6 +343,8 @@ impl std::error::Error for Error {
         match self {
             Self::Lookup { source, .. } | Self::Io { source, .. } => Some(source),
             Self::Protocol(error) => Some(error),
+            Self::Proxy(error) => Some(error),
+            Self::Tls(error) => Some(error),
             _ => None,
         }
     }
@@ -309,5 +365,43 @@ impl From<proto_mail::PeerError> for Error {
 impl From<TlsError> for Error {
     fn from(error: TlsError) -> Self {
         Self::Tls(Box::new(error))
+    }
+}
+
+impl From<TlsConfigError> for Error {
+    fn from(error: TlsConfigError) -> Self {
+        Self::Config(error.to_string())
+    }
+}
+
+impl From<ConnectTlsError> for Error {
+    fn from(error: ConnectTlsError) -> Self {
+        match error {
+            ConnectTlsError::Config(error) => error.into(),
+            ConnectTlsError::Tls(error) => error.into(),
+        }
+    }
+}
+
+impl From<ProxyError> for Error {
+    fn from(error: ProxyError) -> Self {
+        Self::Proxy(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_the_servers_code_and_words() {
+        let refused = |code, reply: &str| Error::ServiceRefused { code, reply: reply.into() };
+        let error = refused(554, "554 5.7.1 no service for you");
+        assert_eq!((error.code(), error.enhanced_code()), (Some(554), Some("5.7.1")));
+        assert_eq!(error.server_text(), Some("554 5.7.1 no service for you"));
+        assert_eq!(refused(421, "421-4.3.2 busy").enhanced_code(), Some("4.3.2"));
+        assert_eq!(refused(554, "554 mx1.example no service").enhanced_code(), None);
+        let unasked = Error::AuthenticationFailed { code: None, reply: "no mechanism fits".into() };
+        assert_eq!((unasked.code(), unasked.enhanced_code(), unasked.server_text()), (None, None, None));
     }
 }

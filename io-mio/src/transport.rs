@@ -1,70 +1,78 @@
-//! One connection's octets: the socket, TLS where it is in place, and the two buffers that a machine sees.
+//! The bytes of one connection: the socket, TLS if it is in place, and the two buffers of a machine.
 //!
-//! This file moves octets and knows which side of the TLS gate they belong to. It knows no protocol and no machine.
+//! # How the TLS gate is kept
 //!
-//! # How the gate is kept
-//!
-//! * On cleartext everything that is read goes to `rx`, where the machine finds it: whatever came behind STARTTLS is
-//!   seen by the machine, which makes it fatal, and never by TLS.
-//! * [`Transport::begin_tls`] moves what is still to be said in cleartext into `tail`, and TLS writes nothing before `tail`
-//!   has left in full: "220 ready" goes before every TLS octet by construction.
-//! * What TLS decrypts reaches `rx` only after [`Transport::vouch`] was called, and that is the one place in the workspace
-//!   where [`Secure::tls`] is.
+//! * On cleartext everything that is read goes to `rx`. Bytes behind STARTTLS are therefore seen by the machine, which
+//!   treats them as fatal, and never by TLS.
+//! * [`Transport::begin_tls`] moves unsent cleartext into `cleartext_tail`. TLS writes nothing until that has been sent,
+//!   so that the reply to STARTTLS precedes every byte of TLS.
+//! * Decrypted bytes reach `rx` only after [`Transport::finish_handshake`], which is the only place in the workspace that
+//!   calls [`Secure::tls`].
 
 use std::{
     io::{self, IoSlice, Read, Write},
-    net::{IpAddr, Shutdown, SocketAddr},
+    net::IpAddr,
     sync::Arc,
     time::Instant,
 };
 
-use mio::net::TcpStream;
 use proto_mail::{PeerError, RecvBuffer, Secure, SendBuffer, trace::Event};
-use rustls::{Connection, pki_types::CertificateDer};
+use rustls::Connection;
 
 use crate::{
-    Error, Protocol,
-    tls::{self, DetectedProtocol, Seen, TlsError, TlsErrorKind, TlsInfo},
-    trace::{ConnectionTrace, RecordItem, Role, Trace},
+    error::Error,
+    protocol::traits::Protocol,
+    socket::{Address, Socket},
+    tls::{
+        certificate::Certificate,
+        detect::DetectedProtocol,
+        error::TlsError,
+        info::{self, TlsInfo},
+        server::PresentedCertificate,
+        verify::ObservedCertificate,
+    },
+    trace::record::{ConnectionTrace, RecordItem, Role, Trace},
 };
 
+/// With less output than this waiting, a handler or closure is asked for more.
+pub(crate) const LOW_WATER: usize = 64 * 1024;
 /// How much is read at once: at first, and at most.
-const READ_AT_FIRST: usize = 8 * 1024;
-const READ_AT_MOST: usize = 128 * 1024;
-/// Read at once while the handshake is on: what TLS may hold back is more than this.
-const READ_HANDSHAKE: usize = 8 * 1024;
-/// How many pieces go into one system call.
-const PIECES: usize = 64;
-/// How much ciphertext may wait.
-const WIRE_LIMIT: usize = 128 * 1024;
+const MIN_READ: usize = 8 * 1024;
+const MAX_READ: usize = 128 * 1024;
+/// How much is read at once during the handshake. rustls can buffer more than this.
+const HANDSHAKE_READ: usize = 8 * 1024;
+/// How many slices go into one system call.
+const SLICES: usize = 64;
+/// How much ciphertext may wait to be sent.
+const CIPHERTEXT_LIMIT: usize = 128 * 1024;
 
-/// Memory to read ciphertext into, shared by all connections of a thread: it is empty between two calls.
-pub(crate) type Scratch = Box<[u8]>;
+/// A buffer for ciphertext, shared by all connections of a thread. It is empty between two calls.
+pub(crate) type ReadBuffer = Box<[u8]>;
 
-pub(crate) fn scratch() -> Scratch {
+pub(crate) fn read_buffer() -> ReadBuffer {
     vec![0; 64 * 1024].into_boxed_slice()
 }
 
-/// What [`Transport::receive`] brought.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// Something.
-    Octets,
-    /// Nothing for now.
-    Nothing,
-    /// The peer will send no more, and said so.
-    End,
+    /// Bytes were received.
+    Bytes,
+    /// The socket has no bytes now.
+    WouldBlock,
+    /// The peer closed its direction in order.
+    Closed,
 }
 
-/// What a protocol calls itself, for advice.
+/// A protocol's name and ports, for hints.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ports {
+pub(crate) struct ProtocolPorts {
     name: &'static str,
     implicit: u16,
     starttls: u16,
 }
 
-impl Ports {
+impl ProtocolPorts {
     pub(crate) const fn of<P: Protocol>() -> Self {
         Self { name: P::NAME, implicit: P::IMPLICIT_TLS_PORT, starttls: P::STARTTLS_PORT }
     }
@@ -74,10 +82,10 @@ impl Ports {
     }
 }
 
-/// How TLS is begun, which decides what cleartext in its place means.
+/// How TLS starts. It decides what unexpected cleartext means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Begin {
-    /// With the first octet.
+pub(crate) enum TlsStart {
+    /// With the first byte (implicit TLS).
     Implicit,
     /// After STARTTLS.
     StartTls,
@@ -85,31 +93,48 @@ pub(crate) enum Begin {
 
 struct Tls {
     connection: Connection,
-    /// A client's: the certificate that came.
-    seen: Option<Seen>,
-    begin: Begin,
-    /// Whether anything of the peer's handshake came.
-    begun: bool,
-    /// Whether a machine speaks over it.
-    vouched: bool,
-    /// Whether the peer closed it in order.
-    closed: bool,
+    certificates: Certificates,
+    start: TlsStart,
+    /// Whether the first bytes of the peer were received.
+    has_received: bool,
+    /// Whether the handshake is done and a machine uses the connection.
+    is_open: bool,
+    /// Whether the peer closed TLS in order.
+    is_closed: bool,
 }
 
-/// A connection.
+/// The certificates that a side has to know of.
+pub(crate) enum Certificates {
+    /// A client: the server's certificate.
+    Client(ObservedCertificate),
+    /// A server: its own certificate.
+    Server(PresentedCertificate),
+}
+
+impl Certificates {
+    /// The server's certificate, accepted or not.
+    fn observed(&self) -> Option<Arc<Certificate>> {
+        match self {
+            Self::Client(observed) => observed.certificate(),
+            Self::Server(_) => None,
+        }
+    }
+}
+
+/// The bytes of one connection.
 pub(crate) struct Transport {
-    socket: TcpStream,
-    ports: Ports,
+    socket: Socket,
+    ports: ProtocolPorts,
     tls: Option<Box<Tls>>,
     pub(crate) rx: RecvBuffer,
     pub(crate) tx: SendBuffer,
-    /// What was said in cleartext before TLS began and has not left yet.
-    tail: SendBuffer,
+    /// Cleartext from before TLS that has not been sent yet.
+    cleartext_tail: SendBuffer,
     readable: bool,
     writable: bool,
-    /// The peer is known to have closed: a short read does not mean that the next one would wait.
+    /// The poll reported that the peer closed its direction: a short read does not mean that the socket is empty.
     read_closed: bool,
-    /// The connection is known to be closed in both directions.
+    /// The poll reported that both directions are closed.
     hung_up: bool,
     read_size: usize,
     received: u64,
@@ -118,36 +143,36 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(socket: TcpStream, ports: Ports) -> Self {
-        // Each step is one write: waiting for more would only delay it.
-        let _ = socket.set_nodelay(true);
+    pub(crate) fn new(socket: Socket, ports: ProtocolPorts) -> Self {
+        // Each step is one write already: Nagle's algorithm would only delay it.
+        socket.set_nodelay();
         Self {
             socket,
             ports,
             tls: None,
             rx: RecvBuffer::new(),
             tx: SendBuffer::new(),
-            tail: SendBuffer::new(),
+            cleartext_tail: SendBuffer::new(),
             readable: false,
             writable: true,
             read_closed: false,
             hung_up: false,
-            read_size: READ_AT_FIRST,
+            read_size: MIN_READ,
             received: 0,
             sent: 0,
             trace: None,
         }
     }
 
-    /// Traces both directions, from before the machine has its buffers.
-    pub(crate) fn trace(&mut self, trace: Box<dyn Trace>, role: Role, peer: SocketAddr, born: Instant) {
-        let mut tracing = ConnectionTrace::new(trace, self.ports.name, role, born);
+    /// Traces both directions. To be called before the machine uses the buffers.
+    pub(crate) fn trace(&mut self, trace: Box<dyn Trace>, role: Role, peer: &Address, opened_at: Instant) {
+        let mut tracing = ConnectionTrace::new(trace, self.ports.name, role, opened_at);
         tracing.attach(&mut self.rx, &mut self.tx);
         tracing.record(false, RecordItem::Connected(peer));
         self.trace = Some(Box::new(tracing));
     }
 
-    /// Tells the trace, if there is one.
+    /// Adds a record to the trace, if there is one.
     fn record(&mut self, what: RecordItem<'_>) {
         let secured = self.is_secured();
         if let Some(trace) = &mut self.trace {
@@ -155,7 +180,7 @@ impl Transport {
         }
     }
 
-    /// Why the session is over.
+    /// Records why the session ended.
     pub(crate) fn note(&mut self, why: &Error) {
         if self.trace.is_some() {
             self.take_trace();
@@ -164,42 +189,42 @@ impl Transport {
     }
 
     fn is_secured(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.vouched)
+        self.tls.as_ref().is_some_and(|tls| tls.is_open)
     }
 
-    /// What was read and what was sent since the last time goes into the trace, if there is one.
+    /// Moves what was read and sent since the last call into the trace, if there is one.
     fn take_trace(&mut self) {
         let secured = self.is_secured();
         if let Some(trace) = &mut self.trace {
             trace.received(secured, &mut self.rx);
-            trace.sent(false, &mut self.tail);
+            trace.sent(false, &mut self.cleartext_tail);
             trace.sent(secured, &mut self.tx);
         }
     }
 
-    /// This side's address.
-    pub(crate) fn local_address(&self) -> Result<IpAddr, Error> {
+    /// Returns this side's IP address.
+    pub(crate) fn local_ip(&self) -> Result<IpAddr, Error> {
         self.socket
-            .local_addr()
+            .local_address()
             .map(|address| address.ip())
             .map_err(Error::io("asking for the local address"))
     }
 
-    pub(crate) const fn socket(&mut self) -> &mut TcpStream {
+    pub(crate) const fn socket(&mut self) -> &mut Socket {
         &mut self.socket
     }
 
-    /// TLS came where cleartext was due.
+    /// The error for TLS where cleartext was expected.
     pub(crate) fn wrong_mode(&self) -> Error {
         self.ports.wrong_mode(DetectedProtocol::Tls)
     }
 
-    /// Octets may be there of which nobody was told.
+    /// Reads on the next turn, although the poll reported nothing.
     pub(crate) const fn may_read(&mut self) {
         self.readable = true;
     }
 
-    /// The poll says what is ready.
+    /// Takes an event of the poll.
     pub(crate) fn ready(&mut self, event: &mio::event::Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.writable |= event.is_writable() || event.is_error();
@@ -207,93 +232,97 @@ impl Transport {
         self.hung_up |= event.is_error() || event.is_read_closed() && event.is_write_closed();
     }
 
-    /// Whether the peer is known to send nothing more, be it that some of what it sent was not read yet.
+    /// Whether the peer closed its direction. Some of what it sent may still be unread.
     pub(crate) const fn is_read_closed(&self) -> bool {
         self.read_closed
     }
 
-    /// Whether the peer is known to be gone: it does not receive anything either.
+    /// Whether the peer closed both directions.
     pub(crate) const fn is_hung_up(&self) -> bool {
         self.hung_up
     }
 
-    /// Whether the peer has ended TLS without its closing alert, as far as that is known without reading: nothing is left
-    /// to read in front of the end of the connection.
+    /// Whether the peer has closed TLS without an alert, as far as that is known without reading: nothing is left to read
+    /// before the end of the connection.
     pub(crate) fn is_cut_off(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| !tls.closed) && matches!(self.socket.peek(&mut [0]), Ok(0))
+        self.tls.as_ref().is_some_and(|tls| !tls.is_closed) && matches!(self.socket.peek(&mut [0]), Ok(0))
     }
 
-    /// Whether a read may bring something.
+    /// Whether a read may return bytes.
     pub(crate) const fn is_readable(&self) -> bool {
         self.readable
     }
 
-    /// Whether something is to be sent, buffers of TLS included.
+    /// Whether output waits to be sent, in the buffers of TLS too.
     pub(crate) fn has_output(&self) -> bool {
         !self.tx.is_empty()
-            || !self.tail.is_empty()
+            || !self.cleartext_tail.is_empty()
             || self.tls.as_ref().is_some_and(|tls| tls.connection.wants_write())
     }
 
-    /// Whether something is to be sent and the socket does not take it.
+    /// Whether output waits and the socket does not accept it.
     pub(crate) fn is_blocked(&self) -> bool {
         !self.writable && self.has_output()
     }
 
-    /// How many octets of the wire came and went.
+    /// Returns how many bytes were received and sent on the wire.
     pub(crate) const fn counts(&self) -> (u64, u64) {
         (self.received, self.sent)
     }
 
-    /// Gives back the memory that an idle connection does not need.
+    /// Frees the memory that an idle connection does not need.
     pub(crate) fn release(&mut self) {
         self.rx.release();
         self.tx.release();
-        self.tail.release();
-        self.read_size = READ_AT_FIRST;
+        self.cleartext_tail.release();
+        self.read_size = MIN_READ;
     }
 
-    /// From here on TLS is spoken. What is in `tx` still leaves in cleartext, before.
+    /// Switches to TLS. What is in `tx` is still sent in cleartext, before.
     ///
     /// # Errors
-    /// `rx` is not empty: octets came in cleartext where only TLS may follow.
+    /// `rx` is not empty: the peer sent cleartext where only TLS may follow.
     pub(crate) fn begin_tls(
         &mut self,
         mut connection: Connection,
-        seen: Option<Seen>,
-        begin: Begin,
+        certificates: Certificates,
+        start: TlsStart,
     ) -> Result<(), Error> {
         if !self.rx.is_empty() {
             return Err(PeerError::PlaintextAfterStartTls.into());
         }
-        connection.set_buffer_limit(Some(WIRE_LIMIT));
+        connection.set_buffer_limit(Some(CIPHERTEXT_LIMIT));
         self.take_trace();
         self.rx = RecvBuffer::new();
-        self.tail = std::mem::take(&mut self.tx);
+        self.cleartext_tail = std::mem::take(&mut self.tx);
         if let Some(trace) = &self.trace {
             trace.attach(&mut self.rx, &mut self.tx);
         }
-        let tls = Tls { connection, seen, begin, begun: false, vouched: false, closed: false };
+        let tls =
+            Tls { connection, certificates, start, has_received: false, is_open: false, is_closed: false };
         self.tls = Some(Box::new(tls));
         Ok(())
     }
 
-    /// Whether the handshake is done and nobody speaks over it yet.
+    /// Whether the handshake is done and no machine uses the connection yet.
     pub(crate) fn handshake_done(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| !tls.vouched && !tls.connection.is_handshaking())
+        self.tls.as_ref().is_some_and(|tls| !tls.is_open && !tls.connection.is_handshaking())
     }
 
-    /// The handshake is done: what was negotiated, and the evidence for a machine. `own` is a server's own certificate.
-    /// `None` if there is nothing to vouch for.
-    pub(crate) fn vouch(&mut self, own: Option<&CertificateDer<'_>>) -> Option<(Secure, Arc<TlsInfo>)> {
-        let tls = self.tls.as_mut().filter(|tls| !tls.vouched && !tls.connection.is_handshaking())?;
-        tls.vouched = true;
+    /// Returns what the handshake negotiated, and the evidence of it for a machine. `None` if no handshake has just
+    /// finished.
+    pub(crate) fn finish_handshake(&mut self) -> Option<(Secure, Arc<TlsInfo>)> {
+        let tls = self.tls.as_mut().filter(|tls| !tls.is_open && !tls.connection.is_handshaking())?;
+        tls.is_open = true;
         let info = Arc::new(TlsInfo::of(&tls.connection));
-        let secure = Secure::tls(tls::binding(&tls.connection, own));
-        let anybody = tls.seen.as_ref().is_some_and(|seen| seen.anybody);
-        let secure = if anybody { secure.unverified() } else { secure };
-        // Without randomness the session does without the mechanisms that need a nonce.
-        let secure = match tls::seed() {
+        let (presented, accepts_any) = match &tls.certificates {
+            Certificates::Client(observed) => (None, observed.accepts_any),
+            Certificates::Server(presented) => (presented.get(), false),
+        };
+        let secure = Secure::tls(info::binding(&tls.connection, presented.as_ref()));
+        let secure = if accepts_any { secure.unverified() } else { secure };
+        // Without randomness the session goes without the mechanisms that need a nonce.
+        let secure = match info::seed() {
             Some(seed) => secure.with_seed(seed),
             None => secure,
         };
@@ -304,27 +333,26 @@ impl Transport {
         Some((secure, info))
     }
 
-    /// Moves what came with the last octets of the handshake to `rx`, once the machine is in place.
-    pub(crate) fn open(&mut self) -> Result<(), Error> {
-        let Some(tls) = self.tls.as_mut().filter(|tls| tls.vouched) else { return Ok(()) };
+    /// Moves what was received with the last bytes of the handshake to `rx`. To be called when the machine is in place.
+    pub(crate) fn release_plaintext(&mut self) -> Result<(), Error> {
+        let Some(tls) = self.tls.as_mut().filter(|tls| tls.is_open) else { return Ok(()) };
         let state = tls.connection.process_new_packets().map_err(|error| tls.failed(&error))?;
         let count = state.plaintext_bytes_to_read();
         take_plaintext(tls, &mut self.rx, count)
     }
 
-    /// The certificate that came, whether it was accepted or not.
-    pub(crate) fn certificate_seen(&self) -> Option<Arc<tls::Certificate>> {
-        self.tls.as_ref()?.seen.as_ref().and_then(Seen::certificate)
+    /// Returns the server's certificate, accepted or not.
+    pub(crate) fn observed_certificate(&self) -> Option<Arc<Certificate>> {
+        self.tls.as_ref()?.certificates.observed()
     }
 
     /// Reads once.
     ///
     /// # Errors
-    /// The connection or TLS broke; the peer cut TLS off without its closing alert; what came first is of the wrong
-    /// mode.
-    pub(crate) fn receive(&mut self, scratch: &mut Scratch) -> Result<Received, Error> {
+    /// The connection or TLS broke; the peer closed without a TLS alert; the first bytes are of the wrong TLS mode.
+    pub(crate) fn receive(&mut self, buffer: &mut ReadBuffer) -> Result<Received, Error> {
         let first = self.received == 0;
-        let result = if self.tls.is_some() { self.receive_tls(scratch) } else { self.receive_clear() };
+        let result = if self.tls.is_some() { self.receive_tls(buffer) } else { self.receive_cleartext() };
         if first && self.tls.is_none() && DetectedProtocol::of(self.rx.bytes()) == Some(DetectedProtocol::Tls)
         {
             return Err(self.wrong_mode());
@@ -332,104 +360,103 @@ impl Transport {
         result
     }
 
-    fn receive_clear(&mut self) -> Result<Received, Error> {
+    fn receive_cleartext(&mut self) -> Result<Received, Error> {
         let spare = self.rx.spare_mut(self.read_size);
         let room = spare.len();
         let count = match read(&mut self.socket, spare)? {
             None => {
                 self.readable = false;
-                return Ok(Received::Nothing);
+                return Ok(Received::WouldBlock);
             }
             Some(0) => {
                 self.rx.close();
-                return Ok(Received::End);
+                return Ok(Received::Closed);
             }
             Some(count) => count,
         };
         self.rx.filled(count);
-        self.took(count, room);
-        Ok(Received::Octets)
+        self.note_received(count, room);
+        Ok(Received::Bytes)
     }
 
-    fn receive_tls(&mut self, scratch: &mut Scratch) -> Result<Received, Error> {
-        let Some(tls) = &mut self.tls else { return Ok(Received::Nothing) };
-        if tls.closed {
+    fn receive_tls(&mut self, buffer: &mut ReadBuffer) -> Result<Received, Error> {
+        let Some(tls) = &mut self.tls else { return Ok(Received::WouldBlock) };
+        if tls.is_closed {
             self.rx.close();
-            return Ok(Received::End);
+            return Ok(Received::Closed);
         }
-        let room = if tls.vouched { scratch.len() } else { READ_HANDSHAKE.min(scratch.len()) };
-        let count = match read(&mut self.socket, &mut scratch[..room])? {
+        let room = if tls.is_open { buffer.len() } else { HANDSHAKE_READ.min(buffer.len()) };
+        let count = match read(&mut self.socket, &mut buffer[..room])? {
             None => {
                 self.readable = false;
-                return Ok(Received::Nothing);
+                return Ok(Received::WouldBlock);
             }
-            Some(0) if tls.vouched => return Err(PeerError::Truncated.into()),
+            Some(0) if tls.is_open => return Err(PeerError::Truncated.into()),
             Some(0) => {
-                let certificate = tls.seen.as_ref().and_then(Seen::certificate);
-                return Err(TlsError { kind: TlsErrorKind::Closed, certificate }.into());
+                return Err(TlsError::closed(tls.certificates.observed()).into());
             }
             Some(count) => count,
         };
-        let input = &scratch[..count];
-        if !tls.begun {
-            tls.begun = true;
+        let input = &buffer[..count];
+        if !tls.has_received {
+            tls.has_received = true;
             match DetectedProtocol::of(input) {
                 Some(DetectedProtocol::Tls) | None => {}
-                Some(_) if tls.begin == Begin::StartTls => {
+                Some(_) if tls.start == TlsStart::StartTls => {
                     return Err(PeerError::PlaintextAfterStartTls.into());
                 }
                 Some(found) => return Err(self.ports.wrong_mode(found)),
             }
         }
         let plaintext = decrypt(tls, input, &mut self.rx);
-        let closed = tls.closed;
-        self.took(count, room);
-        // The end is news of its own, and no further event will bring it.
+        let closed = tls.is_closed;
+        self.note_received(count, room);
+        // The next read reports the end; the poll raises no further event for it.
         self.readable |= closed;
-        plaintext.map(|()| Received::Octets)
+        plaintext.map(|()| Received::Bytes)
     }
 
-    /// Counts what was read and learns from it how much to ask for the next time.
-    fn took(&mut self, count: usize, room: usize) {
+    /// Counts what was read and adapts the size of the next read.
+    fn note_received(&mut self, count: usize, room: usize) {
         self.received += count as u64;
         if count == room {
-            self.read_size = (self.read_size * 2).min(READ_AT_MOST);
+            self.read_size = (self.read_size * 2).min(MAX_READ);
         } else if !self.read_closed {
-            // The socket ran empty; whatever comes from now on raises a new event.
+            // The socket is empty: new bytes raise a new event.
             self.readable = false;
         }
     }
 
-    /// Sends what the socket takes.
+    /// Sends what the socket accepts.
     ///
     /// # Errors
     /// The connection broke.
     pub(crate) fn transmit(&mut self) -> Result<(), Error> {
-        let sent = self.transmit_octets();
+        let sent = self.transmit_pending();
         self.take_trace();
         sent
     }
 
-    fn transmit_octets(&mut self) -> Result<(), Error> {
+    fn transmit_pending(&mut self) -> Result<(), Error> {
         if self.tls.is_some() {
-            while self.writable && !self.tail.is_empty() {
-                let step = send_clear(&mut self.socket, &mut self.tail)?;
-                self.left(step);
+            while self.writable && !self.cleartext_tail.is_empty() {
+                let step = send_cleartext(&mut self.socket, &mut self.cleartext_tail)?;
+                self.note_sent(step);
             }
             self.transmit_tls()
         } else {
             while self.writable && !self.tx.is_empty() {
-                let step = send_clear(&mut self.socket, &mut self.tx)?;
-                self.left(step);
+                let step = send_cleartext(&mut self.socket, &mut self.tx)?;
+                self.note_sent(step);
             }
             Ok(())
         }
     }
 
     fn transmit_tls(&mut self) -> Result<(), Error> {
-        while self.writable && self.tail.is_empty() {
+        while self.writable && self.cleartext_tail.is_empty() {
             let Some(tls) = &mut self.tls else { return Ok(()) };
-            if tls.vouched && !self.tx.is_empty() {
+            if tls.is_open && !self.tx.is_empty() {
                 let count = encrypt(tls, &self.tx)?;
                 self.tx.sent(count);
             }
@@ -438,27 +465,27 @@ impl Transport {
             }
             let step = match tls.connection.write_tls(&mut self.socket) {
                 Ok(count) => Some(count),
-                Err(error) if waits(&error) => None,
+                Err(error) if would_block(&error) => None,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(Error::io("sending")(error)),
             };
-            self.left(step);
+            self.note_sent(step);
         }
         Ok(())
     }
 
-    fn left(&mut self, step: Option<usize>) {
+    fn note_sent(&mut self, step: Option<usize>) {
         match step {
             Some(count) => self.sent += count as u64,
             None => self.writable = false,
         }
     }
 
-    /// Says under TLS that nothing more will come. What is in `tx` still goes before it.
-    pub(crate) fn say_end(&mut self) {
+    /// Queues the closing alert of TLS, behind what is in `tx`.
+    pub(crate) fn send_close_notify(&mut self) {
         let Some(tls) = &mut self.tls else { return };
-        if tls.vouched && !self.tx.is_empty() {
-            // The alert must not overtake: what TLS does not take now is handed to it without a limit.
+        if tls.is_open && !self.tx.is_empty() {
+            // The alert must not overtake output: hand everything to TLS, without a limit.
             tls.connection.set_buffer_limit(None);
             while let Ok(count @ 1..) = encrypt(tls, &self.tx) {
                 self.tx.sent(count);
@@ -468,17 +495,17 @@ impl Transport {
         self.take_trace();
     }
 
-    /// Closes our direction of the socket.
-    pub(crate) fn shut(&mut self) {
-        let _ = self.socket.shutdown(Shutdown::Write);
+    /// Closes this side's direction of the socket.
+    pub(crate) fn shutdown_write(&mut self) {
+        self.socket.shutdown_write();
     }
 
-    /// Reads and forgets, so that closing does not destroy what the peer has not read yet.
-    pub(crate) fn discard(&mut self, scratch: &mut Scratch) -> Received {
-        match read(&mut self.socket, scratch) {
-            Ok(Some(0)) | Err(_) => Received::End,
-            Ok(Some(_)) => Received::Octets,
-            Ok(None) => Received::Nothing,
+    /// Reads and discards: unread input would make the closing socket reset the connection and destroy output.
+    pub(crate) fn discard(&mut self, buffer: &mut ReadBuffer) -> Received {
+        match read(&mut self.socket, buffer) {
+            Ok(Some(0)) | Err(_) => Received::Closed,
+            Ok(Some(_)) => Received::Bytes,
+            Ok(None) => Received::WouldBlock,
         }
     }
 }
@@ -495,20 +522,20 @@ impl Drop for Transport {
 
 impl Tls {
     fn failed(&self, error: &rustls::Error) -> Error {
-        TlsError::new(error, self.seen.as_ref().and_then(Seen::certificate)).into()
+        TlsError::new(error, self.certificates.observed()).into()
     }
 }
 
-/// Hands ciphertext to TLS piece by piece and what it decrypts to `rx`.
+/// Decrypts `input` into `rx`.
 fn decrypt(tls: &mut Tls, mut input: &[u8], rx: &mut RecvBuffer) -> Result<(), Error> {
-    while !input.is_empty() && !tls.closed {
+    while !input.is_empty() && !tls.is_closed {
         tls.connection.read_tls(&mut input).map_err(Error::io("receiving"))?;
         let state = tls.connection.process_new_packets().map_err(|error| tls.failed(&error))?;
-        if tls.vouched {
+        if tls.is_open {
             let count = state.plaintext_bytes_to_read();
             take_plaintext(tls, rx, count)?;
         }
-        tls.closed |= state.peer_has_closed();
+        tls.is_closed |= state.peer_has_closed();
     }
     Ok(())
 }
@@ -523,45 +550,45 @@ fn take_plaintext(tls: &mut Tls, rx: &mut RecvBuffer, count: usize) -> Result<()
 }
 
 fn encrypt(tls: &mut Tls, tx: &SendBuffer) -> Result<usize, Error> {
-    let (pieces, count) = pieces(tx);
-    tls.connection.writer().write_vectored(&pieces[..count]).map_err(Error::io("sending"))
+    let (slices, count) = io_slices(tx);
+    tls.connection.writer().write_vectored(&slices[..count]).map_err(Error::io("sending"))
 }
 
-fn pieces(tx: &SendBuffer) -> ([IoSlice<'_>; PIECES], usize) {
-    let mut pieces = [IoSlice::new(&[]); PIECES];
+fn io_slices(tx: &SendBuffer) -> ([IoSlice<'_>; SLICES], usize) {
+    let mut slices = [IoSlice::new(&[]); SLICES];
     let mut count = 0;
-    for (piece, chunk) in pieces.iter_mut().zip(tx.chunks()) {
-        *piece = IoSlice::new(chunk.bytes);
+    for (slice, chunk) in slices.iter_mut().zip(tx.chunks()) {
+        *slice = IoSlice::new(chunk.bytes);
         count += 1;
     }
-    (pieces, count)
+    (slices, count)
 }
 
-fn send_clear(socket: &mut TcpStream, tx: &mut SendBuffer) -> Result<Option<usize>, Error> {
-    let (pieces, used) = pieces(tx);
-    match socket.write_vectored(&pieces[..used]) {
+fn send_cleartext(socket: &mut Socket, tx: &mut SendBuffer) -> Result<Option<usize>, Error> {
+    let (slices, used) = io_slices(tx);
+    match socket.write_vectored(&slices[..used]) {
         Ok(0) => Err(Error::io("sending")(io::ErrorKind::WriteZero.into())),
         Ok(count) => {
             tx.sent(count);
             Ok(Some(count))
         }
-        Err(error) if waits(&error) => Ok(None),
+        Err(error) if would_block(&error) => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),
         Err(error) => Err(Error::io("sending")(error)),
     }
 }
 
-fn read(socket: &mut TcpStream, into: &mut [u8]) -> Result<Option<usize>, Error> {
+fn read(socket: &mut Socket, into: &mut [u8]) -> Result<Option<usize>, Error> {
     loop {
         match socket.read(into) {
             Ok(count) => return Ok(Some(count)),
-            Err(error) if waits(&error) => return Ok(None),
+            Err(error) if would_block(&error) => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Error::io("receiving")(error)),
         }
     }
 }
 
-fn waits(error: &io::Error) -> bool {
+fn would_block(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock
 }

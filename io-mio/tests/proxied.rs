@@ -24,7 +24,7 @@ struct App(Seen);
 
 impl Handler<SmtpServer> for App {
     fn opened(&mut self, _: MachineMut<'_, SmtpServer>, _: &mut SendBuffer, cx: &mut Context<'_>) -> Next {
-        self.0.lock().unwrap().push(cx.peer().address);
+        self.0.lock().unwrap().push(cx.peer().address.as_socket_addr().unwrap());
         Next::Continue
     }
 

@@ -79,7 +79,7 @@ fn a_self_signed_authority_as_leaf_passes_by_its_pin_only() {
     let identity = bridge();
     let error = refused(&identity, Authority::new("Another Authority").trust());
     assert_eq!(error.kind, TlsErrorKind::CaUsedAsEndEntity);
-    let pin = identity.server().fingerprint();
+    let pin = identity.server().fingerprint().unwrap();
     assert!(error.hint().unwrap().contains(&pin.to_string()), "the hint says what to pin");
     // Trusting it as an authority does not make it a leaf.
     let error = refused(&identity, TlsClientConfig::authorities_pem(identity.chain.as_bytes()).unwrap());
@@ -99,14 +99,14 @@ fn a_self_signed_certificate_is_called_so() {
     let identity = Identity { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() };
     let error = refused(&identity, Authority::new("Another Authority").trust());
     assert_eq!(error.kind, TlsErrorKind::SelfSigned);
-    assert!(error.hint().unwrap().contains(&identity.server().fingerprint().to_string()));
+    assert!(error.hint().unwrap().contains(&identity.server().fingerprint().unwrap().to_string()));
 }
 
 #[test]
 fn another_certificate_than_the_pinned_one() {
     let identity = bridge();
     let error = refused(&identity, TlsClientConfig::pinned([Fingerprint::of(b"another")]).unwrap());
-    assert_eq!(error.kind, TlsErrorKind::PinMismatch { found: identity.server().fingerprint() });
+    assert_eq!(error.kind, TlsErrorKind::PinMismatch { found: identity.server().fingerprint().unwrap() });
     assert!(TlsClientConfig::pinned([]).is_err(), "no pin is not every pin");
 }
 
@@ -257,7 +257,7 @@ fn each_stage_is_told_and_a_refused_certificate_too() {
         let steps = Arc::new(Mutex::new(Vec::new()));
         let heard = steps.clone();
         let connector = Connector::new(tls).observer(move |report| {
-            let name = match &report.step {
+            let name = match &report.stage {
                 ConnectStage::Resolved(_) => "resolved".into(),
                 ConnectStage::Connected(_) => "connected".into(),
                 ConnectStage::Greeted => "greeted".into(),

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use io_mio::{ConnectionEvent, Error, ListenerTls, Security, TlsClientConfig, TlsErrorKind, TlsServerConfig};
+use io_mio::{ConnectionEvent, ListenerTls, Security, TlsClientConfig, TlsErrorKind, TlsServerConfig};
 use rustls::HandshakeKind;
 use toy::{Authority, Identity, Server, ask, connect, line, localhost};
 
@@ -132,7 +132,7 @@ fn certificates_are_read_from_files() {
     let empty = file("empty", "nothing in here\n");
 
     let shown = TlsServerConfig::from_files(&chain, &key).unwrap();
-    assert_eq!(shown.fingerprint(), identity.server().fingerprint());
+    assert_eq!(shown.fingerprint(), identity.server().fingerprint().unwrap());
     let server = Server::start(ListenerTls::Implicit(shown));
     let trust = TlsClientConfig::authorities(&both).unwrap();
     let mut connection = connect(server.address, Security::ImplicitTls, trust).unwrap();
@@ -140,7 +140,7 @@ fn certificates_are_read_from_files() {
     let stranger = TlsClientConfig::authorities(&both[..1]).unwrap();
     assert!(connect(server.address, Security::ImplicitTls, stranger).is_err());
 
-    let says = |error: Error| error.to_string();
+    let says = |error: io_mio::tls::TlsConfigError| error.to_string();
     assert!(
         says(TlsClientConfig::authorities([&empty]).unwrap_err()).contains("there is no certificate in it")
     );

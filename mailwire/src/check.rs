@@ -174,7 +174,7 @@ impl Progress {
     /// A stage of the connection was passed.
     fn observe(&self, report: &StageReport) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &report.step {
+        match &report.stage {
             ConnectStage::Resolved(addresses) => {
                 let addresses: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
                 inner.pass(Stage::Name, report.took, addresses.join(", "));

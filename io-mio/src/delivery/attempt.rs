@@ -1,7 +1,4 @@
-//! One try on one session: the transactions that it takes, and what became of everybody in them.
-//!
-//! It knows transactions and the octets of a message on their way. Where sessions come from, and what follows a try,
-//! it does not know.
+//! One delivery attempt: its transactions, the upload, and what the outcomes mean.
 
 use std::{
     io::{self, Read, Seek},
@@ -16,113 +13,121 @@ use proto_smtp::{
 };
 
 use super::{
-    Clock, DeliveryReport, DeliveryStage, DeliveryStatus, Diagnostic, Message, RetryCodes, journal::Watch,
-    message::unreadable, report::Transacted,
+    clock::Clock,
+    diagnostic::{DeliveryStage, Diagnostic},
+    journal::UploadObserver,
+    message::{Message, unreadable},
+    report::{DeliveryReport, TransactionContext},
+    retry::RetryCodes,
+    status::DeliveryStatus,
 };
-use crate::{Connection, ConnectionEvent, Error};
+use crate::{
+    client::connection::{Connection, ConnectionEvent},
+    error::Error,
+};
 
-/// How much of a message waits to be sent at most, in octets.
-const AHEAD: usize = 256 * 1024;
-/// How much of a message is read at once, in octets.
+/// How many bytes of a message wait to be sent at most.
+const MAX_QUEUED: usize = 256 * 1024;
+/// How many bytes of a message are read at once.
 const CHUNK: usize = 64 * 1024;
 
-/// How many transactions a session has behind it, and how many it may have.
+/// How many transactions a session has had, and how many it may have.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SessionUsage {
     transactions: u32,
-    most: u32,
+    limit: u32,
 }
 
 impl SessionUsage {
-    /// Nothing yet, of so many; 0 counts as 1.
-    pub(super) const fn of(most: u32) -> Self {
-        Self { transactions: 0, most: if most == 0 { 1 } else { most } }
+    /// An unused session with this limit; 0 counts as 1.
+    pub(super) const fn with_limit(limit: u32) -> Self {
+        Self { transactions: 0, limit: if limit == 0 { 1 } else { limit } }
     }
 
-    /// Whether no more may follow.
-    pub(super) const fn is_over(self) -> bool {
-        self.transactions >= self.most
+    /// Whether the limit is reached.
+    pub(super) const fn is_used_up(self) -> bool {
+        self.transactions >= self.limit
     }
 
-    /// Whether the session may have died since it was used, without anybody's fault.
+    /// Whether the session was used before, so that the server may have closed it while idle.
     const fn is_used(self) -> bool {
         self.transactions > 0
     }
 
-    /// Whether it had this one transaction and no other.
+    /// Whether it had only one transaction.
     pub(super) const fn is_first(self) -> bool {
         self.transactions == 1
     }
 }
 
-/// What a try came to, for its session and for those that still wait.
+/// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// Everybody was answered. The session can be used again.
-    Over,
+pub(super) enum AttemptEnd {
+    /// Every recipient has a reply. The session can be used again.
+    Completed,
     /// The session is lost.
     Lost,
-    /// The session had died before this transaction began for anybody: another one does what this could not.
+    /// A used session had been closed before any recipient was accepted: the attempt continues in another session.
     Stale,
-    /// The server takes no more messages in this session: another one goes on.
-    UsedUp,
+    /// The session accepts no more transactions: the attempt continues in another one.
+    LimitReached,
 }
 
-/// A try: who still waits in it. It may go on in another session.
+/// An attempt and its waiting recipients. It may continue in another session.
 #[derive(Debug)]
-pub(super) struct Try {
+pub(super) struct DeliveryAttempt {
     codes: RetryCodes,
-    /// When the delivery began, by the clock.
-    began: Duration,
+    /// When the delivery started, by the clock.
+    started: Duration,
     pending: Vec<usize>,
 }
 
-impl Try {
-    /// A try for all that wait.
-    pub(super) fn new(report: &mut DeliveryReport, codes: RetryCodes, began: Duration) -> Self {
-        report.count_try();
-        Self { codes, began, pending: report.pending() }
+impl DeliveryAttempt {
+    /// An attempt for all waiting recipients.
+    pub(super) fn new(report: &mut DeliveryReport, codes: RetryCodes, started: Duration) -> Self {
+        report.count_attempt();
+        Self { codes, started, pending: report.pending() }
     }
 
-    /// Makes it on a connection that is ready, or goes on with it there.
+    /// Runs or continues the attempt on a ready connection.
     pub(super) fn run<C: Channel, S: Read + Seek>(
         &mut self,
         connection: &mut Connection<Client<C>>,
-        spent: &mut SessionUsage,
+        usage: &mut SessionUsage,
         message: &mut Message<S>,
         report: &mut DeliveryReport,
         clock: &mut impl Clock,
-        watch: &dyn Watch,
-    ) -> Result<End, Error> {
+        observer: &dyn UploadObserver,
+    ) -> Result<AttemptEnd, Error> {
         report.tls = connection.tls_info().map(|info| info.version.to_owned());
-        leave_out(connection.machine(), message, report, &mut self.pending);
+        exclude_internationalized(connection.machine(), message, report, &mut self.pending);
         while !self.pending.is_empty() {
-            if spent.is_over() {
-                return Ok(End::UsedUp);
+            if usage.is_used_up() {
+                return Ok(AttemptEnd::LimitReached);
             }
-            let started = clock.elapsed();
-            let (mut transaction, octets) = message.transaction(&self.pending)?;
-            let mut upload = Upload::new(message.source(), octets);
-            let told = Told { watch, numbers: &self.pending };
-            let lost = transact(connection, &mut transaction, &mut upload, &told)?;
-            let given_up = upload.failed;
+            let transaction_started = clock.elapsed();
+            let (mut transaction, bytes) = message.transaction(&self.pending)?;
+            let mut upload = Upload::new(message.source(), bytes);
+            let observed = ObservedTransaction { observer, numbers: &self.pending };
+            let lost = transact(connection, &mut transaction, &mut upload, &observed)?;
+            let aborted = upload.error;
             let closed = lost.is_some() || connection.machine().is_closed();
-            let used = spent.is_used();
-            spent.transactions = spent.transactions.saturating_add(1);
-            if used && let Some(end) = of_used_session(closed, lost.as_ref(), transaction.recipients()) {
+            let used = usage.is_used();
+            usage.transactions = usage.transactions.saturating_add(1);
+            if used && let Some(end) = end_of_used_session(closed, lost.as_ref(), transaction.recipients()) {
                 return Ok(end);
             }
-            self.decide(&transaction, given_up.as_ref().or(lost.as_ref()), started, report, clock);
-            if let Some(error) = given_up {
+            self.decide(&transaction, aborted.as_ref().or(lost.as_ref()), transaction_started, report, clock);
+            if let Some(error) = aborted {
                 return Err(error);
             }
             self.pending = left_over(&self.pending, transaction.recipients());
-            // A message that was refused in its middle leaves a session in which nothing more can be said.
+            // After a refusal in the middle of a message, the session cannot be used.
             if closed || !connection.machine().is_idle() {
-                return Ok(End::Lost);
+                return Ok(AttemptEnd::Lost);
             }
         }
-        Ok(End::Over)
+        Ok(AttemptEnd::Completed)
     }
 
     fn decide(
@@ -135,18 +140,18 @@ impl Try {
     ) {
         let elapsed = clock.elapsed();
         let why = lost.map(ToString::to_string);
-        let of = Transacted {
+        let context = TransactionContext {
             codes: self.codes,
             lost: why.as_deref(),
             now: clock.now(),
             took: elapsed.saturating_sub(started),
-            elapsed: elapsed.saturating_sub(self.began),
+            elapsed: elapsed.saturating_sub(self.started),
         };
         for (number, recipient) in self.pending.iter().zip(transaction.recipients()) {
-            report.decide(*number, recipient.outcome(), &of);
+            report.decide(*number, recipient.outcome(), &context);
         }
         if let Some(Error::Protocol(proto_mail::Error::Misuse(_))) = lost {
-            // What cannot be sent as it is will not be sent another time either.
+            // What cannot be encoded now cannot be encoded later.
             for number in report.pending() {
                 report.exclude(
                     number,
@@ -158,18 +163,18 @@ impl Try {
     }
 }
 
-/// What a used session could not do and another one can.
-fn of_used_session(closed: bool, lost: Option<&Error>, recipients: &[Recipient]) -> Option<End> {
+/// Returns how the attempt ended on a used session, if another session can continue it.
+fn end_of_used_session(closed: bool, lost: Option<&Error>, recipients: &[Recipient]) -> Option<AttemptEnd> {
     let used_up = Outcome::NotSent(NotSent::SessionUsedUp);
-    if closed && is_nobodys_fault(lost, recipients) {
-        Some(End::Stale)
+    if closed && ended_while_idle(lost, recipients) {
+        Some(AttemptEnd::Stale)
     } else {
-        recipients.iter().all(|one| *one.outcome() == used_up).then_some(End::UsedUp)
+        recipients.iter().all(|one| *one.outcome() == used_up).then_some(AttemptEnd::LimitReached)
     }
 }
 
-/// Those that need SMTPUTF8 are not tried where it is not offered, if the others can do without it.
-fn leave_out<C: Channel, S: Read + Seek>(
+/// Excludes recipients that need SMTPUTF8, if the server does not offer it and the message itself does not need it.
+fn exclude_internationalized<C: Channel, S: Read + Seek>(
     client: &Client<C>,
     message: &Message<S>,
     report: &mut DeliveryReport,
@@ -178,7 +183,7 @@ fn leave_out<C: Channel, S: Read + Seek>(
     let only_ascii = !client.capabilities().is_some_and(|offered| offered.contains(Extension::SmtpUtf8))
         && message.is_ascii_without_recipients();
     pending.retain(|number| {
-        // Whoever cannot be read is in no report as waiting, unless the report is of another message.
+        // Invalid recipients do not wait, unless the report is of another message.
         let Some(rcpt) = message.rcpt(*number) else { return false };
         let good = !only_ascii || rcpt.to.address().is_none_or(Address::is_ascii);
         if !good {
@@ -193,31 +198,31 @@ fn leave_out<C: Channel, S: Read + Seek>(
     });
 }
 
-/// Who is told of a transaction, and which recipients of the message are in it.
-struct Told<'a> {
-    watch: &'a dyn Watch,
+/// A transaction with its observer and the numbers of its recipients.
+struct ObservedTransaction<'a> {
+    observer: &'a dyn UploadObserver,
     numbers: &'a [usize],
 }
 
-impl Told<'_> {
-    /// The last octets are about to leave, for those that the server has accepted.
+impl ObservedTransaction<'_> {
+    /// Reports that the last bytes are about to be sent for the accepted recipients.
     fn before_final_bytes(&self, recipients: &[Recipient]) -> Result<(), Error> {
         let accepted = self.numbers.iter().zip(recipients).filter(|(_, one)| one.is_accepted());
-        self.watch.before_final_bytes(&accepted.map(|(number, _)| *number).collect::<Vec<_>>())
+        self.observer.before_final_bytes(&accepted.map(|(number, _)| *number).collect::<Vec<_>>())
     }
 }
 
-/// One transaction. Returns why the connection was lost, if it was.
+/// Runs one transaction. Returns why the connection was lost, if it was.
 fn transact<C: Channel, S: Read>(
     connection: &mut Connection<Client<C>>,
     transaction: &mut Transaction,
     upload: &mut Upload<'_, S>,
-    told: &Told<'_>,
+    observed: &ObservedTransaction<'_>,
 ) -> Result<Option<Error>, Error> {
     if connection.with(|client, tx| transaction.start(client, tx))? == Progress::Done {
         return Ok(None);
     }
-    let lost = run(connection, transaction, upload, told).err();
+    let lost = run(connection, transaction, upload, observed).err();
     if lost.is_some() {
         let _ = connection.with(|client, tx| transaction.lost(client, tx));
     }
@@ -228,37 +233,38 @@ fn run<C: Channel, S: Read>(
     connection: &mut Connection<Client<C>>,
     transaction: &mut Transaction,
     upload: &mut Upload<'_, S>,
-    told: &Told<'_>,
+    observed: &ObservedTransaction<'_>,
 ) -> Result<(), Error> {
     connection.drive(|turn, client, tx| {
         if let ConnectionEvent::Machine(event) = turn {
             match transaction.event(&event, client, tx)? {
                 Progress::Done => return Ok(Some(())),
-                Progress::SendData => upload.sending = true,
+                Progress::SendData => upload.is_started = true,
                 Progress::Continue => {}
             }
         }
-        upload.fill(client, tx, told.watch, || told.before_final_bytes(transaction.recipients()))?;
+        upload
+            .fill(client, tx, observed.observer, || observed.before_final_bytes(transaction.recipients()))?;
         Ok::<_, Error>(None)
     })
 }
 
-/// Whether a used session ended as idle ones do: it was cut off, or said 421, before anybody was accepted. No octet
-/// of the message had left then.
-fn is_nobodys_fault(lost: Option<&Error>, recipients: &[Recipient]) -> bool {
+/// Whether a used session ended as idle ones do: it was closed, or answered 421, before any recipient was accepted. No
+/// byte of the message was sent then.
+fn ended_while_idle(lost: Option<&Error>, recipients: &[Recipient]) -> bool {
     let untouched = |one: &Recipient| {
-        let so = match one.outcome() {
+        let is_lost = match one.outcome() {
             Outcome::NotSent(NotSent::Lost) => true,
             Outcome::Refused(Step::Rcpt(_), response) => response.code().get() == 421,
             _ => false,
         };
-        so && !one.is_accepted()
+        is_lost && !one.is_accepted()
     };
     lost.is_none_or(Error::is_retryable) && recipients.iter().all(untouched)
 }
 
-/// Who follows in the next transaction of the session: those beyond the server's announced limit, and those beyond the
-/// one that it keeps to itself (452 behind others that it took, RFC 5321 §4.5.3.1.10).
+/// Returns the recipients for the next transaction: those beyond the server's announced limit, and those beyond an
+/// unannounced one (452 after accepted recipients, RFC 5321 §4.5.3.1.10).
 fn left_over(pending: &[usize], recipients: &[Recipient]) -> Vec<usize> {
     let taken = recipients.iter().any(|one| matches!(one.outcome(), Outcome::Delivered(_)));
     let left = |one: &Recipient| match one.outcome() {
@@ -277,48 +283,48 @@ fn left_over(pending: &[usize], recipients: &[Recipient]) -> Vec<usize> {
     pending.iter().zip(recipients).filter(|(_, one)| left(one)).map(|(number, _)| *number).collect()
 }
 
-/// The octets of a message on their way.
+/// The upload of a message.
 struct Upload<'a, S> {
     source: &'a mut S,
-    /// How many octets may still be read.
-    left: u64,
-    sending: bool,
-    /// What goes next. It is known whether anything follows before it goes: the last octets of a chunk and its end
-    /// are one step, since a server that has them all has the message.
+    /// How many bytes may still be read.
+    remaining: u64,
+    is_started: bool,
+    /// The next piece. It is read ahead, because the last bytes of a chunk and its end are one step: a server that has all
+    /// bytes has the message.
     next: Option<Bytes>,
-    /// Why the message is not sent to its end: the source cannot be read, or the journal not be written.
-    failed: Option<Error>,
+    /// Why the upload was aborted: the source cannot be read, or the journal cannot be written.
+    error: Option<Error>,
 }
 
 impl<'a, S: Read> Upload<'a, S> {
-    const fn new(source: &'a mut S, octets: u64) -> Self {
-        Self { source, left: octets, sending: false, next: None, failed: None }
+    const fn new(source: &'a mut S, bytes: u64) -> Self {
+        Self { source, remaining: bytes, is_started: false, next: None, error: None }
     }
 
-    /// Queues as much as may wait. `ending` is told before the last octets are queued.
+    /// Queues as much as may wait. Calls `before_final_bytes` before the last bytes are queued.
     fn fill<C: Channel>(
         &mut self,
         client: &mut Client<C>,
         tx: &mut SendBuffer,
-        watch: &dyn Watch,
-        ending: impl Fn() -> Result<(), Error>,
+        observer: &dyn UploadObserver,
+        before_final_bytes: impl Fn() -> Result<(), Error>,
     ) -> Result<(), Error> {
-        while self.sending && tx.len() < AHEAD {
+        while self.is_started && tx.len() < MAX_QUEUED {
             let chunk = match self.next.take() {
                 Some(chunk) => chunk,
                 None => self.read()?,
             };
             let next = self.read()?;
             if next.is_empty() {
-                ending().or_else(|error| self.give_up(error))?;
+                before_final_bytes().or_else(|error| self.abort(error))?;
             }
             if !chunk.is_empty() {
                 client.data_writer()?.write_payload(&chunk, tx)?;
-                watch.bytes_queued(chunk.len() as u64);
+                observer.bytes_queued(chunk.len() as u64);
             }
             if next.is_empty() {
                 client.data_writer()?.finish(tx)?;
-                self.sending = false;
+                self.is_started = false;
             }
             self.next = Some(next);
         }
@@ -326,20 +332,20 @@ impl<'a, S: Read> Upload<'a, S> {
     }
 
     fn read(&mut self) -> Result<Bytes, Error> {
-        let most = self.left.min(CHUNK as u64);
+        let most = self.remaining.min(CHUNK as u64);
         let mut chunk = Vec::with_capacity(usize::try_from(most).unwrap_or(CHUNK));
         if let Err(error) = self.source.by_ref().take(most).read_to_end(&mut chunk) {
-            self.give_up(unreadable(error))?;
+            self.abort(unreadable(error))?;
         }
-        self.left -= chunk.len() as u64;
+        self.remaining -= chunk.len() as u64;
         Ok(Bytes::from(chunk))
     }
 
-    /// The message must not seem to end here: the connection is given up in the middle of it.
-    fn give_up(&mut self, error: Error) -> Result<(), Error> {
-        self.sending = false;
+    /// Aborts the upload with the connection: the message must not seem to end here.
+    fn abort(&mut self, error: Error) -> Result<(), Error> {
+        self.is_started = false;
         let text = io::Error::other(error.to_string());
-        self.failed = Some(error);
+        self.error = Some(error);
         Err(Error::Io { doing: "sending the message", source: text })
     }
 }
@@ -355,8 +361,8 @@ mod tests {
 
     use super::*;
 
-    /// A client that has announced a chunk of so many octets.
-    fn client(octets: u64, tx: &mut SendBuffer) -> Client<Cleartext> {
+    /// A client that has announced a chunk of this size.
+    fn client(bytes: u64, tx: &mut SendBuffer) -> Client<Cleartext> {
         let mut client = Client::<Cleartext>::new(Config::default().danger_cleartext());
         let mut rx = RecvBuffer::new();
         let to = Address::parse("a@x.example").unwrap().into_owned();
@@ -371,27 +377,27 @@ mod tests {
             rx.extend(format!("{reply}\r\n").as_bytes());
             while client.next_event(&mut rx, tx).unwrap().is_some() {}
         }
-        client.bdat(octets, ChunkEnd::Last, tx).unwrap();
+        client.bdat(bytes, ChunkEnd::Last, tx).unwrap();
         tx.sent(tx.len());
         client
     }
 
     #[test]
-    fn the_last_octets_of_a_chunk_and_its_end_are_one_step() {
-        for octets in [10, CHUNK, AHEAD - 1, AHEAD, AHEAD + 1, 3 * AHEAD] {
+    fn queues_the_last_bytes_of_a_chunk_with_its_end() {
+        for size in [10, CHUNK, MAX_QUEUED - 1, MAX_QUEUED, MAX_QUEUED + 1, 3 * MAX_QUEUED] {
             let mut tx = SendBuffer::new();
-            let mut client = client(octets as u64, &mut tx);
-            let mut source = io::Cursor::new(vec![b'x'; octets]);
-            let mut upload = Upload::new(&mut source, octets as u64);
-            upload.sending = true;
-            let mut gone = 0;
-            while upload.sending {
+            let mut client = client(size as u64, &mut tx);
+            let mut source = io::Cursor::new(vec![b'x'; size]);
+            let mut upload = Upload::new(&mut source, size as u64);
+            upload.is_started = true;
+            let mut sent = 0;
+            while upload.is_started {
                 upload.fill(&mut client, &mut tx, &(), || Ok(())).unwrap();
-                gone += tx.len();
+                sent += tx.len();
                 tx.sent(tx.len());
-                assert_eq!(client.is_message_sent(&tx), gone == octets, "{gone} of {octets}");
+                assert_eq!(client.is_message_sent(&tx), sent == size, "{sent} of {size}");
             }
-            assert_eq!(gone, octets);
+            assert_eq!(sent, size);
         }
     }
 }

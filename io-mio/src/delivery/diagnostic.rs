@@ -1,25 +1,23 @@
-//! What a server answered, or what came in place of an answer.
-//!
-//! It knows stages, codes and texts, in a form that serialises. What follows from them, the policy knows.
+//! Server replies and other results in a form that serialises.
 
 use proto_smtp::{client::Step, types::Response};
 use serde::Serialize;
 
-use crate::Error;
+use crate::error::Error;
 
-/// The most characters of a text in an [`Diagnostic`]. The rest is left out.
+/// The maximum number of characters of a text in a [`Diagnostic`]. The rest is cut off.
 pub const DIAGNOSTIC_TEXT_LIMIT: usize = 2_000;
 
-/// Where in the conversation an answer came.
+/// The step of a delivery to which a diagnostic belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DeliveryStage {
-    /// Before anything was sent: the message or an address was looked at.
+    /// Checking the message and its addresses, before anything is sent.
     Check,
-    /// Before a transaction began: name, TCP, TLS.
+    /// Connecting: name, TCP, TLS.
     Connect,
-    /// The greeting or EHLO.
+    /// The greeting, EHLO or STARTTLS.
     Greeting,
     /// AUTH.
     Auth,
@@ -33,21 +31,21 @@ pub enum DeliveryStage {
     Message,
 }
 
-/// What a server answered, or why there was no answer.
+/// A server's reply, or why there was none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// To what.
+    /// The step that it belongs to.
     pub stage: DeliveryStage,
-    /// The reply code; none if there was no reply.
+    /// The reply code; `None` without a reply.
     pub code: Option<u16>,
     /// The enhanced status code (RFC 3463), as "5.1.1".
     pub enhanced: Option<String>,
-    /// The reply's text, or what happened instead: [`DIAGNOSTIC_TEXT_LIMIT`] characters, and `…` if there was more.
+    /// The reply's text, or what happened instead; at most [`DIAGNOSTIC_TEXT_LIMIT`] characters, and `…` if it was longer.
     pub text: String,
 }
 
 impl Diagnostic {
-    /// A reply to this.
+    /// A diagnostic of a reply.
     #[must_use]
     pub fn from_response(stage: DeliveryStage, response: &Response<'_>) -> Self {
         Self {
@@ -58,25 +56,25 @@ impl Diagnostic {
         }
     }
 
-    /// No reply came: this happened instead.
+    /// A diagnostic without a reply: `text` says what happened instead.
     #[must_use]
     pub fn without_reply(stage: DeliveryStage, text: impl Into<String>) -> Self {
         Self { stage, code: None, enhanced: None, text: shortened(text.into()) }
     }
 
-    /// Whether the server says that the same may succeed later: 4yz (RFC 5321 §4.2.1).
+    /// Returns whether the reply is a temporary refusal: 4yz (RFC 5321 §4.2.1).
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         matches!(self.code, Some(400..=499))
     }
 
-    /// Subject and detail of the enhanced code: what it says besides its class (RFC 3463 §3).
+    /// Returns subject and detail of the enhanced code, without its class (RFC 3463 §3).
     pub(super) fn subject(&self) -> Option<&str> {
         self.enhanced.as_deref()?.split_once('.').map(|(_, subject)| subject)
     }
 }
 
-/// A report has an answer for each recipient: a long one would be kept as often.
+/// Cuts a text off at the limit: a report holds one for each recipient.
 fn shortened(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(DIAGNOSTIC_TEXT_LIMIT) {
         text.truncate(end);
@@ -98,13 +96,13 @@ impl From<Step> for DeliveryStage {
     }
 }
 
-/// Why a try came to nothing, as far as trying again depends on it.
+/// An error of an attempt, as retries and reports see it.
 pub trait Retryable {
-    /// Whether the same may well succeed later.
+    /// Returns whether the same attempt may succeed later.
     fn is_retryable(&self) -> bool;
-    /// What happened, in a line. No secret is in it.
+    /// Returns what happened, in one line without secrets.
     fn description(&self) -> String;
-    /// The same for the report: the server's own words, where it had some.
+    /// Returns the same for the report, with the server's own words if there are some.
     fn diagnostic(&self) -> Diagnostic {
         Diagnostic::without_reply(DeliveryStage::Connect, self.description())
     }
@@ -138,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shortens_the_text_of_a_long_answer() {
+    fn cuts_off_long_texts() {
         let long = "é".repeat(DIAGNOSTIC_TEXT_LIMIT + 1);
         let text = Diagnostic::without_reply(DeliveryStage::Connect, long).text;
         assert_eq!(text.chars().count(), DIAGNOSTIC_TEXT_LIMIT + 1);

@@ -1,18 +1,14 @@
-//! Many messages at once, on a few threads.
+//! Delivering many messages on a few threads.
 //!
-//! It knows threads, and what follows a try. Whose turn it is the queue knows, sessions it has from the pool, and what
-//! a try is it does not know.
-//!
-//! Each thread takes the first message that may go now (its pause is over, and the pool has a session for it), makes
-//! one try, and puts it back if somebody still waits. A message that pauses holds neither a thread nor a session.
+//! Each thread takes the first message that can be tried now (its delay is over, and the pool has a session for it), makes
+//! one attempt, and puts it back if recipients still wait. A message that waits occupies neither a thread nor a session.
 
 use std::{
     fmt,
     io::{Read, Seek},
     ops::ControlFlow,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{SyncSender, sync_channel},
     },
     time::Duration,
@@ -22,90 +18,56 @@ use proto_mail::Channel;
 use proto_smtp::client::Client;
 
 use super::{
-    Clock, DeliveryReport, DeliveryStage, DeliveryStatus, Diagnostic, Journal, Message, MessageLimits, Pool,
-    RetryPolicy, Retryable, Route,
-    journal::Entry,
-    pool::{AttemptError, Ended, Lease},
-    queue::{self, Held, Next, Orders, Queue, RetryDecision},
+    clock::Clock,
+    diagnostic::{DeliveryStage, Diagnostic, Retryable},
+    journal::{Journal, MessageJournal},
+    pool::{AttemptError, Lease, Pool, SessionEnd},
+    queue::{Queue, QueuedMessage, RouteFailure, SourceState, WorkerTask},
+    request::{DeliveryRequest, DeliveryResult, StopSignal},
+    retry::{RetryDecision, RetryPolicy},
+    status::DeliveryStatus,
+    validation::MessageLimits,
 };
-use crate::Error;
+use crate::error::Error;
 
-/// So many messages are taken from the caller ahead of what can be sent, unless it is set.
-const HELD: usize = 256;
-/// So many bytes of messages that were not tried yet are in hand; then no more are taken from the caller.
-const AHEAD_BYTES: u64 = 4 << 20;
-/// So many results wait for the caller; then nothing more is begun.
-const RESULTS: usize = 256;
-/// How long the caller's thread rests behind results. Many come in this time, and are told without waking it for each.
-const REST: Duration = Duration::from_millis(1);
-/// At least so often a thread that waits looks whether it was told to stop, or a session became free elsewhere.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// A message to deliver, the way that it goes, and what the caller calls it.
-#[derive(Debug)]
-pub struct DeliveryRequest<T, S, C: Channel, E = Error> {
-    /// The caller's own name for it, given back with the result.
-    pub id: T,
-    /// The message.
-    pub message: Message<S>,
-    /// The way to the server.
-    pub route: Route<C, E>,
-}
-
-/// What became of an [`DeliveryRequest`].
-#[derive(Debug)]
-pub struct DeliveryResult<T, S, E = Error> {
-    /// The caller's own name for it.
-    pub id: T,
-    /// The message, as it was given.
-    pub message: Message<S>,
-    /// What became of everybody.
-    pub report: DeliveryReport,
-    /// What stood in the way of the last try as a whole, if something did.
-    pub error: Option<E>,
-    /// The route was given up (see [`Dispatcher`]), and the message with it; the first of those that were in hand has
-    /// the obstacle, if there was one. A caller who knows no other way may want to stop.
-    pub route_failed: bool,
-}
-
-/// Ends a run early, from any thread: no further try begins, and those that are being made are made to their end, since
-/// to cut one off may leave a message [`Uncertain`](super::Status::Uncertain).
-#[derive(Debug, Clone, Default)]
-pub struct StopSignal(Arc<AtomicBool>);
-
-impl StopSignal {
-    /// Stops.
-    pub fn trigger(&self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether it was said.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
-    }
-}
+/// The default number of messages that are held.
+const MAX_HELD: usize = 256;
+/// With this many bytes of untried messages, no more are taken from the caller.
+const MAX_UNTRIED_BYTES: u64 = 4 << 20;
+/// How many results wait for the caller at most.
+const MAX_RESULTS: usize = 256;
+/// How long the caller's thread sleeps after results, so that it is not woken for each of many.
+const RESULT_INTERVAL: Duration = Duration::from_millis(1);
+/// How often a waiting thread checks the stop signal, and whether another user of the pool freed a session.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Delivers many messages on the sessions of a pool, as many at once as its limits allow.
 ///
-/// A route that comes to nothing (no session can be opened, or the server ends one with its first message) is left
-/// alone for a pause, and so is every message that waits for it: a server in trouble is not run at by all of them. When
-/// that has happened as often in a row as the policy has tries, or a session is refused for good, what is in hand for
-/// the route fails without a try of its own, and the route rests for [`RetryPolicy::max_delay`].
+/// If a route fails (no session can be opened, or the server ends one with its first message), it is paused with all
+/// messages that wait for it, so that they do not all try a server in trouble. After as many failures in a row as the
+/// policy has attempts, or a permanent refusal, all messages that are held for the route fail, and the route is paused for
+/// [`RetryPolicy::max_delay`].
 ///
-/// When all that is left pauses, the pool's idle sessions are closed.
+/// While all remaining messages wait, the pool's idle sessions are closed.
 ///
-/// A server that has sessions with the route and refuses another one takes no more of them: the message waits for one
-/// of those, and that is no try.
+/// If a server refuses a session and the route has others, the server accepts no more: the message waits for one of those,
+/// and this does not count as an attempt.
 ///
-/// ```text
-/// let pool = Pool::new(PoolLimits { sessions_per_host: 2, ..PoolLimits::default() });
-/// let route = Route::with_login(&connector, &target, &config, credentials);
-/// let orders = messages.map(|(id, message)| DeliveryRequest { id, message, route: route.clone() });
-/// Dispatcher::new(&pool, SystemClock::start()).run(orders, |done| {
-///     println!("{}: {:?}", done.id, done.report.status);
-///     ControlFlow::Continue(())
-/// });
+/// ```no_run
+/// use std::{io::Cursor, ops::ControlFlow};
+///
+/// use io_mio::delivery::{DeliveryRequest, Dispatcher, Message, Pool, PoolLimits, Route, SystemClock};
+/// use proto_mail::Secure;
+///
+/// fn send(route: &Route<Secure>, messages: Vec<(u64, Message<Cursor<Vec<u8>>>)>) {
+///     let pool = Pool::new(PoolLimits { sessions_per_host: 2, ..PoolLimits::default() });
+///     let requests =
+///         messages.into_iter().map(|(id, message)| DeliveryRequest { id, message, route: route.clone() });
+///     Dispatcher::new(&pool, SystemClock::start()).run(requests, |result| {
+///         println!("{}: {:?}", result.id, result.report.status);
+///         ControlFlow::Continue(())
+///     });
+/// }
 /// ```
 pub struct Dispatcher<'p, C: Channel, K> {
     pool: &'p Pool<C>,
@@ -128,57 +90,57 @@ where
             policy: RetryPolicy::default(),
             clock,
             check: None,
-            held: HELD,
-            ahead: HELD,
+            held: MAX_HELD,
+            ahead: MAX_HELD,
             stop: StopSignal::default(),
         }
     }
 
-    /// How often each message is tried.
+    /// Sets the policy for retries.
     #[must_use]
     pub fn policy(mut self, policy: RetryPolicy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Each message is [checked](Message::check) before anything of it is sent.
+    /// [Checks](super::Message::check) each message before anything of it is sent.
     #[must_use]
     pub const fn check(mut self, limits: MessageLimits) -> Self {
         self.check = Some(limits);
         self
     }
 
-    /// So many messages at most are in hand: they pause, or wait for a session, or are being sent. 256 unless set.
-    /// The next is taken from the caller when there is room.
+    /// Sets how many messages are held at most: waiting for a delay or a session, or being sent. Default: 256. The next one
+    /// is taken from the caller when there is room.
     #[must_use]
     pub const fn hold_at_most(mut self, messages: usize) -> Self {
         self.held = messages;
         self
     }
 
-    /// So many messages at most are in hand that were not tried yet. 256 unless set. Less is enough where all go to one
-    /// host; where a few wait for a host that is slow, those behind them that go elsewhere are not reached.
+    /// Sets how many untried messages are held at most. Default: 256. Fewer suffice if all go to one host. With several
+    /// hosts, a low number lets messages for a slow host delay the others.
     #[must_use]
     pub const fn look_ahead(mut self, messages: usize) -> Self {
         self.ahead = messages;
         self
     }
 
-    /// It is ended early by this one, which may be that of several.
+    /// Sets the signal that ends a run early. Several dispatchers may share it.
     #[must_use]
     pub fn stop_with(mut self, stop: &StopSignal) -> Self {
         self.stop = stop.clone();
         self
     }
 
-    /// Ends a run early. It holds for every later run of this dispatcher, too.
+    /// Returns the signal that ends a run early. It also ends every later run of this dispatcher.
     #[must_use]
     pub fn stop(&self) -> StopSignal {
         self.stop.clone()
     }
 
     /// As [`run_with`](Self::run_with), without a journal.
-    pub fn run<T, S, E, I>(&self, orders: I, done: impl FnMut(DeliveryResult<T, S, E>) -> ControlFlow<()>)
+    pub fn run<T, S, E, I>(&self, requests: I, done: impl FnMut(DeliveryResult<T, S, E>) -> ControlFlow<()>)
     where
         T: Send,
         S: Read + Seek + Send,
@@ -186,20 +148,19 @@ where
         I: IntoIterator<Item = DeliveryRequest<T, S, C, E>>,
         I::IntoIter: Send,
     {
-        self.run_with(&(), orders, done);
+        self.run_with(&(), requests, done);
     }
 
-    /// Delivers what `orders` brings, until it ends and all is done, and calls `done` on this thread with each result as
-    /// it comes, in any order. `journal` is told of each step. [`ControlFlow::Break`] is a [`StopSignal`].
+    /// Delivers all `requests` and calls `done` on this thread with each result, in any order. `journal` receives each step.
+    /// [`ControlFlow::Break`] ends the run early, as a [`StopSignal`] does.
     ///
-    /// Every message that was taken from `orders` has its result; stopped, those that were not tried are among them,
-    /// and the rest of `orders` is not asked for. `orders` may block, as a channel does: it is asked on a thread of its
-    /// own turn, and meanwhile the others work on. A panic of `orders`, of a source, of `journal` or of `done` ends the
-    /// run and is passed on.
+    /// Every message that was taken from `requests` has a result, also if the run ends early; the rest of `requests` is not
+    /// taken then. `requests` may block, as a channel does: one thread waits for it while the others work. A panic of
+    /// `requests`, of a source, of `journal` or of `done` ends the run and is passed on.
     pub fn run_with<T, S, E, I>(
         &self,
         journal: &impl Journal<T>,
-        orders: I,
+        requests: I,
         mut done: impl FnMut(DeliveryResult<T, S, E>) -> ControlFlow<()>,
     ) where
         T: Send,
@@ -208,16 +169,16 @@ where
         I: IntoIterator<Item = DeliveryRequest<T, S, C, E>>,
         I::IntoIter: Send,
     {
-        let desk = SharedQueue {
+        let shared = SharedQueue {
             queue: Mutex::new(Queue::new()),
             changed: Condvar::new(),
-            orders: Mutex::new(orders.into_iter()),
-            most: self.held.max(1),
+            requests: Mutex::new(requests.into_iter()),
+            limit: self.held.max(1),
             ahead: self.ahead.max(1),
         };
-        let (results, told) = sync_channel(RESULTS);
+        let (results, received) = sync_channel(MAX_RESULTS);
         std::thread::scope(|scope| {
-            // One more than there are sessions: whoever asks for orders may have to wait for them.
+            // One more than there are sessions: one thread may wait for requests.
             for _ in 0..=self.pool.limits().sessions.max(1) {
                 let worker = Worker {
                     pool: self.pool,
@@ -225,20 +186,20 @@ where
                     check: self.check.as_ref(),
                     stop: &self.stop,
                     journal,
-                    desk: &desk,
+                    shared: &shared,
                     results: results.clone(),
                     clock: self.clock.clone(),
                 };
                 scope.spawn(move || worker.work());
             }
             drop(results);
-            while let Ok(first) = told.recv() {
-                for result in std::iter::once(first).chain(told.try_iter()) {
+            while let Ok(first) = received.recv() {
+                for result in std::iter::once(first).chain(received.try_iter()) {
                     if done(result).is_break() {
                         self.stop.trigger();
                     }
                 }
-                std::thread::sleep(REST);
+                std::thread::sleep(RESULT_INTERVAL);
             }
         });
     }
@@ -250,12 +211,12 @@ impl<C: Channel, K> fmt::Debug for Dispatcher<'_, C, K> {
     }
 }
 
-/// What the threads share.
+/// The queue that the threads share.
 struct SharedQueue<T, S, C: Channel, E, I> {
     queue: Mutex<Queue<T, S, C, E>>,
     changed: Condvar,
-    orders: Mutex<I>,
-    most: usize,
+    requests: Mutex<I>,
+    limit: usize,
     ahead: usize,
 }
 
@@ -265,13 +226,14 @@ impl<T, S, C: Channel, E, I> SharedQueue<T, S, C, E, I> {
     }
 }
 
+/// One thread of a dispatcher.
 struct Worker<'a, 'p, T, S, C: Channel, E, I, K, J> {
     pool: &'p Pool<C>,
     policy: &'a RetryPolicy,
     check: Option<&'a MessageLimits>,
     stop: &'a StopSignal,
     journal: &'a J,
-    desk: &'a SharedQueue<T, S, C, E, I>,
+    shared: &'a SharedQueue<T, S, C, E, I>,
     results: SyncSender<DeliveryResult<T, S, E>>,
     clock: K,
 }
@@ -286,243 +248,256 @@ where
     J: Journal<T>,
 {
     fn work(mut self) {
-        let desk = self.desk;
+        let shared = self.shared;
         let stop = self.stop;
         let end = OnPanic(|| {
             stop.trigger();
-            drop(desk.lock());
-            desk.changed.notify_all();
+            drop(shared.lock());
+            shared.changed.notify_all();
         });
         loop {
             let next = self.next();
-            // The others are woken only where they can do something: that costs more than a small message.
+            // Wake others only if they have work: waking costs more than a small message.
             match next {
-                Next::Try(held, claim) => {
+                WorkerTask::Try(held, lease) => {
                     self.wake_one();
-                    self.attempt(held, *claim);
+                    self.run_attempt(held, *lease);
                     continue;
                 }
-                Next::Ask => {
-                    self.ask();
+                WorkerTask::FetchRequests => {
+                    self.fetch_requests();
                     self.wake_one();
                     continue;
                 }
-                _ => desk.changed.notify_all(),
+                _ => shared.changed.notify_all(),
             }
             match next {
-                Next::Check(held) => self.look(held),
-                Next::Finish(held) => self.finish(held),
-                Next::Sweep => drop(self.pool.sweep()),
-                Next::Pause(pause) => {
-                    if desk.lock().orders == Orders::Ended {
-                        // A server that says to come back later is not held on to meanwhile.
+                WorkerTask::Check(held) => self.check(held),
+                WorkerTask::Finish(held) => self.finish(held),
+                WorkerTask::SweepPool => drop(self.pool.sweep()),
+                WorkerTask::Sleep(delay) => {
+                    if shared.lock().source == SourceState::Ended {
+                        // Do not keep sessions with a server that refused temporarily.
                         self.pool.close_idle();
                     }
-                    self.clock.sleep(pause);
-                    desk.lock().is_watched = false;
+                    self.clock.sleep(delay);
+                    shared.lock().has_watcher = false;
                     self.pool.sweep();
                 }
-                Next::End => break,
-                Next::Try(..) | Next::Ask => {}
+                WorkerTask::End => break,
+                WorkerTask::Try(..) | WorkerTask::FetchRequests => {}
             }
-            desk.changed.notify_all();
+            shared.changed.notify_all();
         }
         std::mem::forget(end);
     }
 
-    /// Wakes another thread if there is something to do for it.
+    /// Wakes another thread if there is work for it.
     fn wake_one(&self) {
-        let queue = self.desk.lock();
-        let can_ask = queue.orders == Orders::Open && self.wants_orders(&queue);
+        let queue = self.shared.lock();
+        let can_fetch = queue.source == SourceState::Open && self.wants_requests(&queue);
         let can_try = !queue.waiting.is_empty() && self.pool.has_room();
-        if queue.sleepers > 0 && (can_ask || can_try || self.stop.is_stopped()) {
+        if queue.sleepers > 0 && (can_fetch || can_try || self.stop.is_stopped()) {
             drop(queue);
-            self.desk.changed.notify_one();
+            self.shared.changed.notify_one();
         }
     }
 
-    fn next(&mut self) -> Next<'p, T, S, C, E> {
-        let mut queue = self.desk.lock();
+    fn next(&mut self) -> WorkerTask<'p, T, S, C, E> {
+        let mut queue = self.shared.lock();
         loop {
             let now = self.clock.elapsed();
             if let Some(next) = self.choose(&mut queue, now) {
                 return next;
             }
-            if queue.is_watched {
+            if queue.has_watcher {
                 queue.sleepers += 1;
-                queue = self.desk.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue = self.shared.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 queue.sleepers -= 1;
                 continue;
             }
-            queue.is_watched = true;
+            queue.has_watcher = true;
             let pause = queue.next_due().map(|due| due.saturating_sub(now)).filter(|pause| !pause.is_zero());
             if let (Some(pause), 0) = (pause, queue.active) {
-                return Next::Pause(pause.min(LOOK));
+                return WorkerTask::Sleep(pause.min(CHECK_INTERVAL));
             }
             queue.sleepers += 1;
-            let waited = self.desk.changed.wait_timeout(queue, LOOK);
+            let waited = self.shared.changed.wait_timeout(queue, CHECK_INTERVAL);
             let (changed, waited) = waited.unwrap_or_else(PoisonError::into_inner);
             queue = changed;
             queue.sleepers -= 1;
-            queue.is_watched = false;
+            queue.has_watcher = false;
             if waited.timed_out() {
-                return Next::Sweep;
+                return WorkerTask::SweepPool;
             }
         }
     }
 
-    /// What can be done now.
-    fn choose(&self, queue: &mut Queue<T, S, C, E>, now: Duration) -> Option<Next<'p, T, S, C, E>> {
+    /// Returns a task for now.
+    fn choose(&self, queue: &mut Queue<T, S, C, E>, now: Duration) -> Option<WorkerTask<'p, T, S, C, E>> {
         if self.stop.is_stopped() {
-            return Some(queue.waiting.pop_front().map_or(Next::End, Next::Finish));
+            return Some(queue.waiting.pop_front().map_or(WorkerTask::End, WorkerTask::Finish));
         }
         if let Some(next) = queue.pick(self.pool, now) {
             return Some(next);
         }
-        let in_hand = queue.waiting.len() + queue.active;
-        match queue.orders {
-            Orders::Open if self.wants_orders(queue) => {
-                queue.orders = Orders::BeingAsked;
-                Some(Next::Ask)
+        let held = queue.waiting.len() + queue.active;
+        match queue.source {
+            SourceState::Open if self.wants_requests(queue) => {
+                queue.source = SourceState::Waiting;
+                Some(WorkerTask::FetchRequests)
             }
-            Orders::Ended if in_hand == 0 => Some(Next::End),
+            SourceState::Ended if held == 0 => Some(WorkerTask::End),
             _ => None,
         }
     }
 
-    /// Whether so few orders are left that more are taken from the caller.
-    fn wants_orders(&self, queue: &Queue<T, S, C, E>) -> bool {
-        queue.has_room(self.desk.most, self.desk.ahead.div_ceil(2), AHEAD_BYTES / 2)
+    /// Whether so few untried messages are left that more are taken from the caller.
+    fn wants_requests(&self, queue: &Queue<T, S, C, E>) -> bool {
+        queue.has_room(self.shared.limit, self.shared.ahead.div_ceil(2), MAX_UNTRIED_BYTES / 2)
     }
 
-    /// Looks at a message before it is tried for the first time.
-    fn look(&mut self, mut held: Held<T, S, C, E>) {
+    /// Checks a message before its first attempt.
+    fn check(&mut self, mut held: QueuedMessage<T, S, C, E>) {
         held.is_checked = true;
-        let message = &mut held.order.message;
-        let looked = self.check.map_or(Ok(()), |limits| message.check(limits).map(drop));
+        let message = &mut held.request.message;
+        let checked = self.check.map_or(Ok(()), |limits| message.check(limits).map(drop));
         held.report = message.report();
-        match looked {
+        match checked {
             Ok(()) => self.put_back(held),
             Err(error) => {
-                held.report.put_off(&error.diagnostic(), Duration::ZERO, DeliveryStatus::Failed);
+                held.report.postpone(&error.diagnostic(), Duration::ZERO, DeliveryStatus::Failed);
                 held.error = Some(error.into());
                 self.finish(held);
-                self.desk.lock().active -= 1;
+                self.shared.lock().active -= 1;
             }
         }
     }
 
-    fn attempt(&mut self, mut held: Held<T, S, C, E>, claim: Lease<'p, C>) {
-        let mut one_try = held.begin_try(self.policy.codes, self.clock.elapsed());
-        let DeliveryRequest { id, message, route } = &mut held.order;
-        let watch = Entry { journal: self.journal, id };
-        let tried = match claim.open(route) {
+    fn run_attempt(&mut self, mut held: QueuedMessage<T, S, C, E>, lease: Lease<'p, C>) {
+        let mut current = held.start_attempt(self.policy.codes, self.clock.elapsed());
+        let DeliveryRequest { id, message, route } = &mut held.request;
+        let observer = MessageJournal { journal: self.journal, id };
+        let outcome = match lease.open(route) {
             Ok(session) => {
-                session.run(route, &mut one_try, message, &mut held.report, &mut self.clock, &watch)
+                session.run(route, &mut current, message, &mut held.report, &mut self.clock, &observer)
             }
             Err(unopened) => Err(AttemptError::OpenError(unopened)),
         };
-        match tried {
+        match outcome {
             Err(AttemptError::OpenError(unopened)) if unopened.others > 0 => {
                 self.journal.session_limit_reached(&unopened.error.diagnostic(), unopened.others);
-                held.one_try = Some(one_try);
+                held.current = Some(current);
                 self.put_back(held);
             }
             Err(AttemptError::OpenError(unopened)) => {
-                let why = unopened.error.diagnostic();
-                self.decide(held, Some(unopened.error), Some(why));
+                let reason = unopened.error.diagnostic();
+                self.decide(held, Some(unopened.error), Some(reason));
             }
-            Err(AttemptError::Message(obstacle)) => self.decide(held, Some(obstacle), None),
-            Ok(Ended::AtOnce) if !held.report.pending().is_empty() => {
-                let why = "the server ends each session with its first message";
-                self.decide(held, None, Some(Diagnostic::without_reply(DeliveryStage::Connect, why)));
+            Err(AttemptError::Message(error)) => self.decide(held, Some(error), None),
+            Ok(SessionEnd::LostAtOnce) if !held.report.pending().is_empty() => {
+                let reason = "the server ends each session with its first message";
+                self.decide(held, None, Some(Diagnostic::without_reply(DeliveryStage::Connect, reason)));
             }
             Ok(_) => self.decide(held, None, None),
         }
     }
 
-    /// What follows a try. `nothing`: why the route came to nothing.
-    fn decide(&mut self, mut held: Held<T, S, C, E>, error: Option<E>, nothing: Option<Diagnostic>) {
-        let (now, chance, number) = (self.clock.elapsed(), self.clock.random(), held.order.route.number());
+    /// Decides what follows an attempt. `route_error`: why the route failed, if it did.
+    fn decide(
+        &mut self,
+        mut held: QueuedMessage<T, S, C, E>,
+        error: Option<E>,
+        route_error: Option<Diagnostic>,
+    ) {
+        let (now, random, number) = (self.clock.elapsed(), self.clock.random(), held.request.route.number());
         let elapsed = held.elapsed(now);
-        let hope = held.report.meet(error.as_ref().map(|error| error as &dyn Retryable), elapsed);
+        let decision = held.report.record_error(error.as_ref().map(|error| error as &dyn Retryable), elapsed);
         held.error = error;
         let route = {
-            let mut queue = self.desk.lock();
-            match &nothing {
-                Some(_) => Some(queue.came_to_nothing(number, hope, self.policy, now, chance)),
+            let mut queue = self.shared.lock();
+            match &route_error {
+                Some(_) => Some(queue.route_failed(number, decision, self.policy, now, random)),
                 None => {
-                    queue.was_of_use(number);
+                    queue.route_succeeded(number);
                     None
                 }
             }
         };
-        held.route_failed = route == Some(queue::Route::GivenUp);
-        let again = hope == RetryDecision::Some && !held.route_failed;
+        held.route_failed = route == Some(RouteFailure::Final);
+        let again = decision == RetryDecision::Retry && !held.route_failed;
         let report = &held.report;
-        let pause = again.then(|| self.policy.pause(held.attempts, report, elapsed, chance)).flatten();
-        self.journal.attempt_finished(&held.order.id, report, pause);
-        if let (Some(why), Some(queue::Route::Rests(pause))) = (&nothing, route) {
-            self.journal.route_paused(why, pause);
+        let has_pending = again && !report.pending().is_empty();
+        let delay = self.policy.next_delay(held.attempts, has_pending, elapsed, random);
+        self.journal.attempt_finished(&held.request.id, report, delay);
+        if let (Some(reason), Some(RouteFailure::Paused(pause))) = (&route_error, route) {
+            self.journal.route_paused(reason, pause);
         }
-        if let Some(pause) = pause {
-            held.due = now.saturating_add(pause);
-            let mut queue = self.desk.lock();
+        if let Some(delay) = delay {
+            held.due = now.saturating_add(delay);
+            let mut queue = self.shared.lock();
             queue.waiting.push_back(held);
             queue.active -= 1;
         } else {
             let route_failed = held.route_failed;
-            // Whoever was tried is told first, and with it what stands in the way.
+            // The result of the message that was tried comes first, with the error.
             self.finish(held);
-            let mut queue = self.desk.lock();
+            let mut queue = self.shared.lock();
             queue.active -= 1;
-            if let (Some(why), true) = (&nothing, route_failed) {
-                queue.give_up(number, why, hope, now);
+            if let (Some(reason), true) = (&route_error, route_failed) {
+                queue.fail_route(number, reason, decision, now);
             }
         }
     }
 
-    /// A message that is the next one when there is a session for it.
-    fn put_back(&self, held: Held<T, S, C, E>) {
-        let mut queue = self.desk.lock();
+    /// Puts a message back as the next one.
+    fn put_back(&self, held: QueuedMessage<T, S, C, E>) {
+        let mut queue = self.shared.lock();
         queue.waiting.push_front(held);
         queue.active -= 1;
     }
 
-    fn finish(&mut self, mut held: Held<T, S, C, E>) {
+    fn finish(&mut self, mut held: QueuedMessage<T, S, C, E>) {
         held.report.conclude_after(held.elapsed(self.clock.elapsed()));
-        let Held {
-            order: DeliveryRequest { id, message, .. }, report, error: obstacle, route_failed, ..
+        let QueuedMessage {
+            request: DeliveryRequest { id, message, .. },
+            report,
+            error: obstacle,
+            route_failed,
+            ..
         } = held;
         if self.results.send(DeliveryResult { id, message, report, error: obstacle, route_failed }).is_err() {
-            // Nobody wants to know any more: the caller has panicked.
+            // The receiver is gone: the caller has panicked.
             self.stop.trigger();
         }
     }
 
-    /// Takes orders from the caller, as many as there is room for. Each can be tried as soon as it is there.
-    fn ask(&self) {
-        let mut orders = self.desk.orders.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes requests from the caller, as many as there is room for. Each can be tried at once.
+    fn fetch_requests(&self) {
+        let mut requests = self.shared.requests.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let order = orders.next();
-            let is_over = order.is_none() || self.stop.is_stopped();
-            let mut queue = self.desk.lock();
-            let order = order.map(|order| Held { is_checked: self.check.is_none(), ..Held::new(order) });
+            let request = requests.next();
+            let is_over = request.is_none() || self.stop.is_stopped();
+            let mut queue = self.shared.lock();
+            let request = request.map(|request| QueuedMessage {
+                is_checked: self.check.is_none(),
+                ..QueuedMessage::new(request)
+            });
             let was_empty = queue.waiting.is_empty();
-            queue.waiting.extend(order);
-            if is_over || !queue.has_room(self.desk.most, self.desk.ahead, AHEAD_BYTES) {
-                queue.orders = if is_over { Orders::Ended } else { Orders::Open };
+            queue.waiting.extend(request);
+            if is_over || !queue.has_room(self.shared.limit, self.shared.ahead, MAX_UNTRIED_BYTES) {
+                queue.source = if is_over { SourceState::Ended } else { SourceState::Open };
                 return;
             }
             if was_empty && queue.sleepers > 0 {
                 drop(queue);
-                self.desk.changed.notify_one();
+                self.shared.changed.notify_one();
             }
         }
     }
 }
 
-/// Is done if a thread panics.
+/// Calls its function if a thread panics.
 struct OnPanic<F: Fn()>(F);
 
 impl<F: Fn()> Drop for OnPanic<F> {

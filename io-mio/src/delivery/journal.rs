@@ -1,77 +1,75 @@
-//! What is told of deliveries while they go on, so that a program can keep a record of its own, and show progress.
-//!
-//! It knows the moments that matter. What is written down, and where, the program knows.
+//! Reporting the steps of deliveries, so that a program can keep a record and show progress.
 
 use std::{fmt, io, time::Duration};
 
-use super::{DeliveryReport, Diagnostic};
-use crate::Error;
+use super::{diagnostic::Diagnostic, report::DeliveryReport};
+use crate::error::Error;
 
-/// Told of each step of a [`Dispatcher`](super::Dispatcher) before the next one is taken. What is on disk when a method
-/// returns is therefore never behind what a server may have, and a program that is killed and runs again knows from its
-/// journal who may be sent the message:
+/// Receives each step of a [`Dispatcher`](super::Dispatcher) before the next one is taken. What is on disk when a method
+/// returns is never behind what a server may have. A program that is killed and runs again learns from its journal who may
+/// get the message:
 ///
-/// * Of whom [`before_final_bytes`](Self::before_final_bytes) was not told, the server cannot have it.
-/// * Of whom `ending` was told and [`attempt_finished`](Self::attempt_finished) behind it was not, the server may have it: sending it again
-///   may deliver it twice.
-/// * Behind `tried` the report says it: who has [`DeliveryStatus::Retry`](super::Status::Retry) there does not have it.
+/// * Without [`before_final_bytes`](Self::before_final_bytes) for a recipient, the server cannot have the message.
+/// * With it but without a later [`attempt_finished`](Self::attempt_finished), the server may have the message: sending it
+///   again may deliver it twice.
+/// * After `attempt_finished` the report decides: recipients with [`DeliveryStatus::Retry`](super::DeliveryStatus::Retry)
+///   do not have it.
 ///
-/// The calls come from the dispatcher's threads, those of one message one after the other. `T` is what the caller calls
-/// a message ([`DeliveryRequest::id`](super::Order::id)). Each method does nothing unless it is written; `()` is the journal of
-/// a program that keeps none.
+/// The methods are called from the dispatcher's threads; those for one message one after the other. `T` is the caller's
+/// identifier of a message ([`DeliveryRequest::id`](super::DeliveryRequest::id)). Each method does nothing by default; `()`
+/// is the journal of a program that keeps none.
 pub trait Journal<T>: Sync {
-    /// The last octets of a message are about to be sent, for these recipients: their numbers, in the order of the
-    /// message. As soon as this returns the server may have it.
+    /// The last bytes of a message are about to be sent for these recipients (their numbers). Once this returns, the server
+    /// may have the message.
     ///
     /// # Errors
-    /// The octets are kept back and the session is given up: the server cannot have the message. That ends this try
-    /// and no other, so a journal that is broken for good also says [`StopSignal`](super::Stop).
+    /// The last bytes are not sent and the session is closed, so that the server cannot have the message. This ends only
+    /// this attempt. A journal that cannot be written any more also triggers the [`StopSignal`](super::StopSignal).
     fn before_final_bytes(&self, _id: &T, _recipients: &[usize]) -> io::Result<()> {
         Ok(())
     }
 
-    /// A try is over, and this is what is known of everybody. With a pause there is another one behind it, for those
-    /// that wait; a message of which all tries are over, or that was stopped in a pause, is also told as
-    /// [`DeliveryResult`](super::Done).
-    fn attempt_finished(&self, _id: &T, _report: &DeliveryReport, _pause: Option<Duration>) {}
+    /// An attempt has ended with this result. With a delay there is another one, for the waiting recipients. A message
+    /// without further attempts is also reported as a [`DeliveryResult`](super::DeliveryResult).
+    fn attempt_finished(&self, _id: &T, _report: &DeliveryReport, _delay: Option<Duration>) {}
 
-    /// So many octets more of a message were queued in this try.
-    fn bytes_queued(&self, _id: &T, _octets: u64) {}
+    /// This many more bytes of a message were queued.
+    fn bytes_queued(&self, _id: &T, _bytes: u64) {}
 
-    /// A route came to nothing: nothing is sent on it for so long.
-    fn route_paused(&self, _why: &Diagnostic, _pause: Duration) {}
+    /// A route failed: nothing is sent on it during this delay.
+    fn route_paused(&self, _reason: &Diagnostic, _delay: Duration) {}
 
-    /// A server takes no more sessions than these, and is asked for no more as long as it has one.
-    fn session_limit_reached(&self, _why: &Diagnostic, _sessions: usize) {}
+    /// A server accepts no more than this number of sessions. No more are opened while it has one.
+    fn session_limit_reached(&self, _reason: &Diagnostic, _sessions: usize) {}
 }
 
 impl<T> Journal<T> for () {}
 
-/// The journal, for one message.
-pub(super) trait Watch {
+/// Observes the upload of one message.
+pub(super) trait UploadObserver {
     fn before_final_bytes(&self, recipients: &[usize]) -> Result<(), Error>;
-    fn bytes_queued(&self, octets: u64);
+    fn bytes_queued(&self, bytes: u64);
 }
 
-/// What is told of this message.
-pub(super) struct Entry<'a, T, J: ?Sized> {
+/// The journal of one message.
+pub(super) struct MessageJournal<'a, T, J: ?Sized> {
     pub(super) journal: &'a J,
     pub(super) id: &'a T,
 }
 
-impl<T, J: Journal<T> + ?Sized> Watch for Entry<'_, T, J> {
+impl<T, J: Journal<T> + ?Sized> UploadObserver for MessageJournal<'_, T, J> {
     fn before_final_bytes(&self, recipients: &[usize]) -> Result<(), Error> {
         let written = self.journal.before_final_bytes(self.id, recipients);
         written.map_err(|source| Error::Io { doing: "writing the journal", source })
     }
 
-    fn bytes_queued(&self, octets: u64) {
-        self.journal.bytes_queued(self.id, octets);
+    fn bytes_queued(&self, bytes: u64) {
+        self.journal.bytes_queued(self.id, bytes);
     }
 }
 
-/// Nobody is told.
-impl Watch for () {
+/// No observer.
+impl UploadObserver for () {
     fn before_final_bytes(&self, _: &[usize]) -> Result<(), Error> {
         Ok(())
     }
@@ -79,8 +77,8 @@ impl Watch for () {
     fn bytes_queued(&self, _: u64) {}
 }
 
-impl<T, J: ?Sized> fmt::Debug for Entry<'_, T, J> {
+impl<T, J: ?Sized> fmt::Debug for MessageJournal<'_, T, J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").finish_non_exhaustive()
+        f.debug_struct("MessageJournal").finish_non_exhaustive()
     }
 }

@@ -1,7 +1,4 @@
-//! Sessions that are kept open for the next message: how many, for how long, for whom.
-//!
-//! It knows limits, those that a server keeps to itself included, and who may have a session. What is sent in one, it
-//! does not know.
+//! A pool of SMTP sessions that are kept open for the next message.
 
 use std::{
     collections::BTreeMap,
@@ -15,27 +12,33 @@ use proto_mail::Channel;
 use proto_smtp::client::Client;
 
 use super::{
-    Clock, DeliveryReport, Message, RetryPolicy, Retryable, Route,
-    attempt::{End, SessionUsage, Try},
-    journal::Watch,
-    quit, retry,
-    route::Place,
+    attempt::{AttemptEnd, DeliveryAttempt, SessionUsage},
+    clock::Clock,
+    deliver::retry,
+    diagnostic::Retryable,
+    journal::UploadObserver,
+    message::Message,
+    report::DeliveryReport,
+    retry::RetryPolicy,
+    route::{HostPort, Route},
+    smtp_session::quit,
 };
-use crate::{Connection, Error};
+use crate::{client::connection::Connection, error::Error};
 
-/// How many sessions there are, and how long one is kept.
+/// The limits of a [`Pool`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolLimits {
-    /// Sessions in all, those included that are being opened or closed; 0 counts as 1. 16 unless set.
+    /// The maximum number of sessions, including those that are being opened or closed; 0 counts as 1. Default: 16.
     pub sessions: usize,
-    /// Sessions with one host and port, whoever uses them; 0 counts as 1. 4 unless set: many servers refuse more.
+    /// The maximum number of sessions with one host and port, of all routes; 0 counts as 1. Default: 4, because many
+    /// servers refuse more.
     pub sessions_per_host: usize,
-    /// A session that was not used for so long is closed. 30 seconds unless set: a server waits five minutes at least
-    /// (RFC 5321 §4.5.3.2.7), but every one that is open costs it something.
+    /// How long a session is kept unused. Default: 30 s. Servers wait for five minutes at least (RFC 5321 §4.5.3.2.7), but
+    /// open sessions cost them resources.
     pub idle: Duration,
-    /// A session is not used any more when it is so old. Ten minutes unless set.
+    /// The maximum age of a session that is used again. Default: 10 min.
     pub lifetime: Duration,
-    /// A session is closed after so many messages; 0 counts as 1. 100 unless set.
+    /// The maximum number of transactions of a session; 0 counts as 1. Default: 100.
     pub messages: u32,
 }
 
@@ -51,159 +54,158 @@ impl Default for PoolLimits {
     }
 }
 
-/// Sessions that are open, in use or idle.
+/// A pool of open sessions, in use or idle.
 ///
-/// A session whose idle time or lifetime is over is closed with the next call that asks for a session, by
-/// [`sweep`](Self::sweep), and within a moment as long as a [`Dispatcher`](super::Dispatcher) runs on the pool. The pool
-/// has no thread of its own: a program that leaves it alone for long calls `sweep` when that says, or
-/// [`close_idle`](Self::close_idle). Dropped, it says QUIT in those that are idle.
+/// An expired session is closed by the next call that needs a session, by [`sweep`](Self::sweep), and soon while a
+/// [`Dispatcher`](super::Dispatcher) runs on the pool. The pool has no thread of its own: a program that leaves it unused
+/// for long calls `sweep` at the time that `sweep` returned, or [`close_idle`](Self::close_idle). Dropping the pool sends
+/// QUIT in idle sessions.
 ///
-/// An idle session is only used for the [`Route`] that opened it. Whether it is still there is seen at its socket and
-/// never asked with a command; where the server turns out to have closed it after all, another one takes its place
-/// before anybody notices.
+/// An idle session is used only for the [`Route`] that opened it. Whether it is still open is checked at its socket, not
+/// with a command. If the server has closed it after all, another session replaces it.
 pub struct Pool<C: Channel> {
     limits: PoolLimits,
     state: Mutex<State<C>>,
-    freed: Condvar,
+    available: Condvar,
 }
 
+/// The sessions of a pool.
 struct State<C: Channel> {
-    /// The sessions that there are with each host, those included that are being opened or closed.
-    open: BTreeMap<Place, Open>,
-    /// Those that nobody uses; who was used last stands last.
-    idle: Vec<Held<C>>,
+    /// The sessions with each host, including those that are being opened or closed.
+    hosts: BTreeMap<HostPort, HostSessions>,
+    /// The idle sessions, the last used one last.
+    idle: Vec<PooledSession<C>>,
 }
 
 /// The sessions with one host.
-struct Open {
-    /// The route of each.
+struct HostSessions {
+    /// The route of each session.
     routes: Vec<u64>,
-    /// So many there may be: less than the pool's limit when the host was seen to take no more. That is forgotten with
-    /// the last of them.
-    most: usize,
+    /// The maximum number: lower than the pool's limit once the host has refused more. Forgotten with the last session.
+    limit: usize,
 }
 
-/// A session, and what its limits count.
-struct Held<C: Channel> {
+/// A session with what its limits count.
+struct PooledSession<C: Channel> {
     connection: Connection<Client<C>>,
     route: u64,
-    place: Place,
-    opened: Instant,
-    used: Instant,
-    spent: SessionUsage,
+    host: HostPort,
+    opened_at: Instant,
+    used_at: Instant,
+    usage: SessionUsage,
 }
 
-/// A session that is to be closed, and its place until it is.
+/// A session that is being closed, with its slot.
 struct Closing<'p, C: Channel> {
     connection: Connection<Client<C>>,
-    seat: Slot<'p, C>,
+    slot: Slot<'p, C>,
 }
 
-/// A right to a session, which is either there or may be opened now.
+/// The right to use a session, which exists or may be opened now.
 pub(super) struct Lease<'p, C: Channel> {
-    seat: Slot<'p, C>,
-    found: Option<Held<C>>,
-    /// Those that give way, or are too old.
-    leaving: Vec<Closing<'p, C>>,
+    slot: Slot<'p, C>,
+    found: Option<PooledSession<C>>,
+    /// The sessions to close first: replaced or expired ones.
+    closing: Vec<Closing<'p, C>>,
 }
 
-/// One of the sessions that there may be. It becomes free when this is dropped.
+/// One of the sessions that the limits allow. Dropping it frees it.
 struct Slot<'p, C: Channel> {
     pool: &'p Pool<C>,
-    /// Where it leads, and for which route; `None`: the session is idle in the pool, and keeps its place.
-    place: Option<(Place, u64)>,
+    /// The host and the route; `None` if the session is idle in the pool, which then owns the slot.
+    owner: Option<(HostPort, u64)>,
 }
 
 /// Why a session could not be opened.
 #[derive(Debug)]
 pub(super) struct OpenError<E> {
     pub(super) error: E,
-    /// How many others the same route has with the host: if there are some, the host takes no more.
+    /// How many other sessions the route has with the host: if there are some, the host accepts no more.
     pub(super) others: usize,
 }
 
-/// Why a try could not be made.
+/// Why an attempt failed.
 #[derive(Debug)]
 pub(super) enum AttemptError<E> {
-    /// There is no session.
+    /// No session could be opened.
     OpenError(OpenError<E>),
-    /// The message cannot be sent, in whichever session.
+    /// The message cannot be sent in any session.
     Message(E),
 }
 
 impl<E> AttemptError<E> {
-    pub(super) fn into_obstacle(self) -> E {
+    pub(super) fn into_error(self) -> E {
         match self {
-            Self::OpenError(OpenError { error: obstacle, .. }) | Self::Message(obstacle) => obstacle,
+            Self::OpenError(OpenError { error, .. }) | Self::Message(error) => error,
         }
     }
 }
 
-/// How a try ended.
+/// How the last session of an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
-    /// The session was of use.
-    Late,
+pub(super) enum SessionEnd {
+    /// The session was useful.
+    Useful,
     /// The session was lost with its first message.
-    AtOnce,
+    LostAtOnce,
 }
 
-/// A session of a pool, ready for a transaction. Dropped, it goes back to the pool, or is closed if it cannot be used
-/// again: something is outstanding in it, it is lost, or its limits are reached.
+/// A session of a pool, ready for a transaction. Dropping it returns it to the pool, or closes it if it cannot be used
+/// again: a reply is outstanding, it is lost, or its limits are reached.
 pub struct Session<'p, C: Channel> {
-    held: Option<Held<C>>,
-    seat: Slot<'p, C>,
+    held: Option<PooledSession<C>>,
+    slot: Slot<'p, C>,
 }
 
 impl<C: Channel> Pool<C> {
     /// A pool without sessions.
     #[must_use]
     pub const fn new(limits: PoolLimits) -> Self {
-        let state = State { open: BTreeMap::new(), idle: Vec::new() };
-        Self { limits, state: Mutex::new(state), freed: Condvar::new() }
+        let state = State { hosts: BTreeMap::new(), idle: Vec::new() };
+        Self { limits, state: Mutex::new(state), available: Condvar::new() }
     }
 
-    /// Its limits.
+    /// Returns the limits.
     #[must_use]
     pub const fn limits(&self) -> &PoolLimits {
         &self.limits
     }
 
-    /// How many sessions there are, and how many of them nobody uses.
+    /// Returns the number of sessions, and how many of them are idle.
     #[must_use]
     pub fn sessions(&self) -> (usize, usize) {
         let state = self.lock();
         (state.count(), state.idle.len())
     }
 
-    /// Whether a session is idle, or another may be opened; not whether it may be with a given host.
+    /// Whether a session is idle or another may be opened, apart from the limits per host.
     pub(super) fn has_room(&self) -> bool {
         let state = self.lock();
         !state.idle.is_empty() || state.count() < self.limits.sessions.max(1)
     }
 
-    /// A session of this route: an idle one, or a new one. Waits until there may be one more.
+    /// Returns an idle or new session of this route. Waits until the limits allow one.
     ///
     /// # Errors
-    /// One that had to be opened could not be.
+    /// A new session could not be opened.
     pub fn session<E>(&self, route: &Route<C, E>) -> Result<Session<'_, C>, E> {
         let mut state = self.lock();
         loop {
-            match self.claim_in(&mut state, route) {
-                Some(claim) => {
+            match self.lease_in(&mut state, route) {
+                Some(lease) => {
                     drop(state);
-                    return claim.open(route).map_err(|unopened| unopened.error);
+                    return lease.open(route).map_err(|unopened| unopened.error);
                 }
-                None => state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => state = self.available.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
         }
     }
 
-    /// Delivers a message on sessions of this pool, and tries again for those that the server refuses for now. As
-    /// [`deliver`](super::deliver), but a session is kept for the next message.
+    /// Delivers a message on sessions of this pool, with retries. As [`deliver()`](super::deliver()), but sessions are kept
+    /// for the next message.
     ///
     /// # Errors
-    /// As [`deliver`](super::deliver).
+    /// As [`deliver()`](super::deliver())
     pub fn deliver<S: Read + Seek, E: Retryable + From<Error>>(
         &self,
         route: &Route<C, E>,
@@ -212,109 +214,108 @@ impl<C: Channel> Pool<C> {
         clock: &mut impl Clock,
     ) -> Result<DeliveryReport, E> {
         let mut report = message.report();
-        let began = clock.elapsed();
+        let started = clock.elapsed();
         retry(policy, clock, &mut report, |clock, report| {
-            let mut one_try = Try::new(report, policy.codes, began);
+            let mut current = DeliveryAttempt::new(report, policy.codes, started);
             let session = self.session(route)?;
-            let tried = session.run(route, &mut one_try, message, report, clock, &());
-            tried.map(|_| ()).map_err(AttemptError::into_obstacle)
+            let outcome = session.run(route, &mut current, message, report, clock, &());
+            outcome.map(|_| ()).map_err(AttemptError::into_error)
         })?;
         Ok(report)
     }
 
-    /// Closes the idle sessions whose time is over. Returns how long it is until that is so of another one; `None`: no
-    /// session is idle.
+    /// Closes expired idle sessions. Returns the time until the next one expires; `None` if no session is idle.
     pub fn sweep(&self) -> Option<Duration> {
         let now = Instant::now();
         let mut state = self.lock();
-        let leaving = self.expired(&mut state, now);
-        let next = state.idle.iter().map(|held| self.left(held, now)).min();
+        let closing = self.expired(&mut state, now);
+        let next = state.idle.iter().map(|held| self.time_left(held, now)).min();
         drop(state);
-        leave(leaving);
+        close_all(closing);
         next
     }
 
     /// Closes every idle session.
     pub fn close_idle(&self) {
         let mut state = self.lock();
-        let leaving = state.idle.drain(..).map(|held| self.leaver(held)).collect();
+        let closing = state.idle.drain(..).map(|held| self.closing(held)).collect();
         drop(state);
-        leave(leaving);
+        close_all(closing);
     }
 
-    /// A right to a session of this route; `None`: there is none now.
-    pub(super) fn claim<E>(&self, route: &Route<C, E>) -> Option<Lease<'_, C>> {
-        self.claim_in(&mut self.lock(), route)
+    /// Returns the right to use a session of this route; `None` if the limits allow none now.
+    pub(super) fn lease<E>(&self, route: &Route<C, E>) -> Option<Lease<'_, C>> {
+        self.lease_in(&mut self.lock(), route)
     }
 
-    fn claim_in<E>(&self, state: &mut State<C>, route: &Route<C, E>) -> Option<Lease<'_, C>> {
+    fn lease_in<E>(&self, state: &mut State<C>, route: &Route<C, E>) -> Option<Lease<'_, C>> {
         let now = Instant::now();
-        let place = route.place();
-        let mut leaving = Vec::new();
-        let fits = |held: &Held<C>| held.route == route.number() && !self.is_over(held, now);
+        let host = route.host_port();
+        let mut closing = Vec::new();
+        let fits = |held: &PooledSession<C>| held.route == route.number() && !self.is_over(held, now);
         let found = state.idle.iter().rposition(fits).map(|at| state.idle.remove(at));
         if found.is_none() {
-            let most_here = self.limits.sessions_per_host.max(1);
-            let here = state.open.get(place);
-            let full_here = here.is_some_and(|here| here.routes.len() >= here.most.min(most_here));
+            let limit_here = self.limits.sessions_per_host.max(1);
+            let here = state.hosts.get(host);
+            let full_here = here.is_some_and(|here| here.routes.len() >= here.limit.min(limit_here));
             if full_here || state.count() >= self.limits.sessions.max(1) {
-                // Who was idle longest gives way, with this host where that is the reason. The new session is opened
-                // when the old one is closed.
-                let at = state.idle.iter().position(|held| !full_here || held.place == *place)?;
-                leaving.push(self.leaver(state.idle.remove(at)));
+                // Close the session that was idle longest: with this host, if its limit is the reason. The new session is
+                // opened when the old one is closed.
+                let at = state.idle.iter().position(|held| !full_here || held.host == *host)?;
+                closing.push(self.closing(state.idle.remove(at)));
             }
-            let new = || Open { routes: Vec::new(), most: usize::MAX };
-            state.open.entry(place.clone()).or_insert_with(new).routes.push(route.number());
+            let new = || HostSessions { routes: Vec::new(), limit: usize::MAX };
+            state.hosts.entry(host.clone()).or_insert_with(new).routes.push(route.number());
         }
-        leaving.extend(self.expired(state, now));
-        let seat = Slot { pool: self, place: Some((place.clone(), route.number())) };
-        Some(Lease { seat, found, leaving })
+        closing.extend(self.expired(state, now));
+        let slot = Slot { pool: self, owner: Some((host.clone(), route.number())) };
+        Some(Lease { slot, found, closing })
     }
 
-    /// A session of this route could not be opened, and its place is given up. Where the route has others, the host
-    /// takes no more than there are: returns how many the route has.
-    fn give_up<E>(&self, route: &Route<C, E>, mut seat: Slot<'_, C>) -> usize {
+    /// Frees the slot of a session that could not be opened. If the route has other sessions, their number becomes the
+    /// host's limit. Returns how many other sessions the route has.
+    fn free_unopened<E>(&self, route: &Route<C, E>, mut slot: Slot<'_, C>) -> usize {
         let mut state = self.lock();
-        seat.place = None;
-        state.leave(route.place(), route.number());
-        let Some(here) = state.open.get_mut(route.place()) else { return 0 };
+        slot.owner = None;
+        state.remove(route.host_port(), route.number());
+        let Some(here) = state.hosts.get_mut(route.host_port()) else { return 0 };
         let others = here.routes.iter().filter(|number| **number == route.number()).count();
         if others > 0 {
-            here.most = here.routes.len();
+            here.limit = here.routes.len();
         }
         drop(state);
-        self.freed.notify_all();
+        self.available.notify_all();
         others
     }
 
     fn expired(&self, state: &mut State<C>, now: Instant) -> Vec<Closing<'_, C>> {
-        let over = |held: &mut Held<C>| self.is_over(held, now);
-        state.idle.extract_if(.., over).map(|held| self.leaver(held)).collect()
+        let is_over = |held: &mut PooledSession<C>| self.is_over(held, now);
+        state.idle.extract_if(.., is_over).map(|held| self.closing(held)).collect()
     }
 
-    /// Whether an idle session is not to be used any more.
-    fn is_over(&self, held: &Held<C>, now: Instant) -> bool {
-        let idle = now.saturating_duration_since(held.used);
+    /// Whether an idle session has expired.
+    fn is_over(&self, held: &PooledSession<C>, now: Instant) -> bool {
+        let idle = now.saturating_duration_since(held.used_at);
         idle >= self.limits.idle || self.is_used_up(held, now)
     }
 
-    fn is_used_up(&self, held: &Held<C>, now: Instant) -> bool {
-        held.spent.is_over() || now.saturating_duration_since(held.opened) >= self.limits.lifetime
+    fn is_used_up(&self, held: &PooledSession<C>, now: Instant) -> bool {
+        held.usage.is_used_up() || now.saturating_duration_since(held.opened_at) >= self.limits.lifetime
     }
 
-    /// How long it is until an idle session is over.
-    fn left(&self, held: &Held<C>, now: Instant) -> Duration {
-        let idle = self.limits.idle.saturating_sub(now.saturating_duration_since(held.used));
-        idle.min(self.limits.lifetime.saturating_sub(now.saturating_duration_since(held.opened)))
+    /// Returns the time until an idle session expires.
+    fn time_left(&self, held: &PooledSession<C>, now: Instant) -> Duration {
+        let idle = self.limits.idle.saturating_sub(now.saturating_duration_since(held.used_at));
+        idle.min(self.limits.lifetime.saturating_sub(now.saturating_duration_since(held.opened_at)))
     }
 
-    fn leaver(&self, held: Held<C>) -> Closing<'_, C> {
-        let seat = Slot { pool: self, place: Some((held.place.clone(), held.route)) };
-        Closing { connection: held.connection, seat }
+    fn closing(&self, held: PooledSession<C>) -> Closing<'_, C> {
+        let slot = Slot { pool: self, owner: Some((held.host.clone(), held.route)) };
+        Closing { connection: held.connection, slot }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<C>> {
-        // What the lock guards is valid at any time.
+        // The guarded data are valid at any time.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -338,74 +339,77 @@ impl<C: Channel> fmt::Debug for Pool<C> {
 
 impl<C: Channel> State<C> {
     fn count(&self) -> usize {
-        self.open.values().map(|open| open.routes.len()).sum()
+        self.hosts.values().map(|host| host.routes.len()).sum()
     }
 
-    /// There is one session less.
-    fn leave(&mut self, place: &Place, route: u64) {
-        let Some(open) = self.open.get_mut(place) else { return };
+    /// Removes a session of this route.
+    fn remove(&mut self, host: &HostPort, route: u64) {
+        let Some(open) = self.hosts.get_mut(host) else { return };
         if let Some(at) = open.routes.iter().position(|number| *number == route) {
             open.routes.swap_remove(at);
         }
         if open.routes.is_empty() {
-            self.open.remove(place);
+            self.hosts.remove(host);
         }
     }
 }
 
 impl<'p, C: Channel> Lease<'p, C> {
-    /// The session: the one that was found, if it is still there, or a new one.
+    /// Returns the found session if it is still open, or a new one.
     pub(super) fn open<E>(self, route: &Route<C, E>) -> Result<Session<'p, C>, OpenError<E>> {
-        leave(self.leaving);
-        let mut session = Session { held: self.found, seat: self.seat };
+        close_all(self.closing);
+        let mut session = Session { held: self.found, slot: self.slot };
         if session.held.as_mut().is_some_and(|held| held.connection.is_quiet()) {
             Ok(session)
         } else {
-            session.renewed(route)
+            session.replaced(route)
         }
     }
 }
 
 impl<C: Channel> Session<'_, C> {
-    /// Makes a try, or goes on with it, in further sessions where one is not enough.
+    /// Runs or continues an attempt, in further sessions if needed.
     pub(super) fn run<S: Read + Seek, E: From<Error>>(
         mut self,
         route: &Route<C, E>,
-        one_try: &mut Try,
+        attempt: &mut DeliveryAttempt,
         message: &mut Message<S>,
         report: &mut DeliveryReport,
         clock: &mut impl Clock,
-        watch: &dyn Watch,
-    ) -> Result<Ended, AttemptError<E>> {
+        observer: &dyn UploadObserver,
+    ) -> Result<SessionEnd, AttemptError<E>> {
         loop {
             let Some(held) = &mut self.held else { return Err(AttemptError::Message(Error::Closed.into())) };
-            let (connection, spent) = (&mut held.connection, &mut held.spent);
-            let ended = one_try.run(connection, spent, message, report, clock, watch);
+            let (connection, usage) = (&mut held.connection, &mut held.usage);
+            let ended = attempt.run(connection, usage, message, report, clock, observer);
             match ended.map_err(|error| AttemptError::Message(error.into()))? {
-                End::Lost if spent.is_first() => return Ok(Ended::AtOnce),
-                End::Over | End::Lost => return Ok(Ended::Late),
-                End::Stale | End::UsedUp => self = self.renewed(route).map_err(AttemptError::OpenError)?,
+                AttemptEnd::Lost if usage.is_first() => return Ok(SessionEnd::LostAtOnce),
+                AttemptEnd::Completed | AttemptEnd::Lost => return Ok(SessionEnd::Useful),
+                AttemptEnd::Stale | AttemptEnd::LimitReached => {
+                    self = self.replaced(route).map_err(AttemptError::OpenError)?
+                }
             }
         }
     }
 
-    /// A new session in the place of this one.
-    fn renewed<E>(mut self, route: &Route<C, E>) -> Result<Self, OpenError<E>> {
+    /// Replaces this session by a new one.
+    fn replaced<E>(mut self, route: &Route<C, E>) -> Result<Self, OpenError<E>> {
         if let Some(held) = self.held.take() {
-            part(held.connection);
+            close(held.connection);
         }
         match route.open() {
             Ok(connection) => {
                 let now = Instant::now();
-                let spent = SessionUsage::of(self.seat.pool.limits.messages);
-                let (route, place) = (route.number(), route.place().clone());
-                self.held = Some(Held { connection, route, place, opened: now, used: now, spent });
+                let usage = SessionUsage::with_limit(self.slot.pool.limits.messages);
+                let (route, host) = (route.number(), route.host_port().clone());
+                self.held =
+                    Some(PooledSession { connection, route, host, opened_at: now, used_at: now, usage });
                 Ok(self)
             }
-            Err(obstacle) => {
-                let pool = self.seat.pool;
-                let seat = std::mem::replace(&mut self.seat, Slot { pool, place: None });
-                Err(OpenError { error: obstacle, others: pool.give_up(route, seat) })
+            Err(error) => {
+                let pool = self.slot.pool;
+                let slot = std::mem::replace(&mut self.slot, Slot { pool, owner: None });
+                Err(OpenError { error, others: pool.free_unopened(route, slot) })
             }
         }
     }
@@ -414,15 +418,15 @@ impl<C: Channel> Session<'_, C> {
 impl<C: Channel> Drop for Session<'_, C> {
     fn drop(&mut self) {
         let Some(mut held) = self.held.take() else { return };
-        let pool = self.seat.pool;
+        let pool = self.slot.pool;
         let now = Instant::now();
         if held.connection.machine().is_idle() && !pool.is_used_up(&held, now) {
-            held.used = now;
+            held.used_at = now;
             pool.lock().idle.push(held);
-            self.seat.place = None;
-            pool.freed.notify_all();
+            self.slot.owner = None;
+            pool.available.notify_all();
         } else {
-            part(held.connection);
+            close(held.connection);
         }
     }
 }
@@ -436,28 +440,28 @@ impl<C: Channel> fmt::Debug for Session<'_, C> {
 
 impl<C: Channel> Drop for Slot<'_, C> {
     fn drop(&mut self) {
-        let Some((place, route)) = self.place.take() else { return };
-        self.pool.lock().leave(&place, route);
-        self.pool.freed.notify_all();
+        let Some((host, route)) = self.owner.take() else { return };
+        self.pool.lock().remove(&host, route);
+        self.pool.available.notify_all();
     }
 }
 
-/// Says good-bye where it can still be said.
-fn part<C: Channel>(connection: Connection<Client<C>>) {
+/// Closes a session, with QUIT if that can be sent.
+fn close<C: Channel>(connection: Connection<Client<C>>) {
     if connection.machine().is_idle() {
         quit(connection);
     }
 }
 
-/// Says good-bye to all, and then waits for each to hear it.
-fn leave<C: Channel>(mut leaving: Vec<Closing<'_, C>>) {
-    for leaver in &mut leaving {
-        if leaver.connection.with(|client, tx| client.quit(tx)).is_ok() {
-            let _ = leaver.connection.flush();
+/// Sends QUIT in all sessions, then closes each.
+fn close_all<C: Channel>(mut closing: Vec<Closing<'_, C>>) {
+    for session in &mut closing {
+        if session.connection.with(|client, tx| client.quit(tx)).is_ok() {
+            let _ = session.connection.flush();
         }
     }
-    for Closing { connection, seat } in leaving {
+    for Closing { connection, slot } in closing {
         let _ = connection.close();
-        drop(seat);
+        drop(slot);
     }
 }

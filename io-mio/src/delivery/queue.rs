@@ -1,6 +1,4 @@
-//! What a dispatcher has in hand: who may go now, who waits for what, and which routes are left alone for a while.
-//!
-//! It knows messages and their turns. It makes no try, and knows no thread.
+//! The messages that a dispatcher holds: which one is next, which waits, and which routes are paused.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,110 +9,114 @@ use std::{
 use proto_mail::Channel;
 
 use super::{
-    DeliveryReport, DeliveryRequest, DeliveryStatus, Diagnostic, Pool, RetryCodes, RetryPolicy, attempt::Try,
-    pool::Lease,
+    attempt::DeliveryAttempt,
+    diagnostic::Diagnostic,
+    pool::{Lease, Pool},
+    report::DeliveryReport,
+    request::DeliveryRequest,
+    retry::{RetryCodes, RetryDecision, RetryPolicy},
 };
 
-/// A message that is in hand.
-pub(super) struct Held<T, S, C: Channel, E> {
-    pub(super) order: DeliveryRequest<T, S, C, E>,
+/// A message that the dispatcher holds.
+pub(super) struct QueuedMessage<T, S, C: Channel, E> {
+    pub(super) request: DeliveryRequest<T, S, C, E>,
     pub(super) report: DeliveryReport,
     pub(super) error: Option<E>,
-    /// It was looked at, or nobody wants it to be.
+    /// Whether it was checked, or need not be.
     pub(super) is_checked: bool,
-    /// How many tries were begun.
+    /// The number of attempts.
     pub(super) attempts: u32,
-    /// When the first began, by the clock.
-    pub(super) began: Duration,
-    /// When the next may begin.
+    /// When the first attempt started, by the clock.
+    pub(super) started: Duration,
+    /// When the next attempt may start.
     pub(super) due: Duration,
-    /// A try that goes on when there is a session for it.
-    pub(super) one_try: Option<Try>,
-    /// It is not tried again, since its route is given up.
+    /// An attempt that continues when there is a session for it.
+    pub(super) current: Option<DeliveryAttempt>,
+    /// Whether its route failed finally, so that it is not tried again.
     pub(super) route_failed: bool,
 }
 
-impl<T, S: Read + Seek, C: Channel, E> Held<T, S, C, E> {
-    pub(super) fn new(order: DeliveryRequest<T, S, C, E>) -> Self {
-        let report = order.message.report();
+impl<T, S: Read + Seek, C: Channel, E> QueuedMessage<T, S, C, E> {
+    pub(super) fn new(request: DeliveryRequest<T, S, C, E>) -> Self {
+        let report = request.message.report();
         Self {
-            order,
+            request,
             report,
             error: None,
             is_checked: true,
             attempts: 0,
-            began: Duration::ZERO,
+            started: Duration::ZERO,
             due: Duration::ZERO,
-            one_try: None,
+            current: None,
             route_failed: false,
         }
     }
 
-    /// Begins a try, or goes on with the one that was put off for want of a session.
-    pub(super) fn begin_try(&mut self, codes: RetryCodes, now: Duration) -> Try {
-        if let Some(one_try) = self.one_try.take() {
-            return one_try;
+    /// Starts an attempt, or continues the one that waited for a session.
+    pub(super) fn start_attempt(&mut self, codes: RetryCodes, now: Duration) -> DeliveryAttempt {
+        if let Some(current) = self.current.take() {
+            return current;
         }
         if self.attempts == 0 {
-            self.began = now;
+            self.started = now;
         }
         self.attempts = self.attempts.saturating_add(1);
-        Try::new(&mut self.report, codes, self.began)
+        DeliveryAttempt::new(&mut self.report, codes, self.started)
     }
 
-    /// How long ago the first try began.
+    /// Returns the time since the first attempt started.
     pub(super) fn elapsed(&self, now: Duration) -> Duration {
-        if self.attempts == 0 { Duration::ZERO } else { now.saturating_sub(self.began) }
+        if self.attempts == 0 { Duration::ZERO } else { now.saturating_sub(self.started) }
     }
 }
 
-/// The messages in hand, and where the caller's orders stand.
+/// The held messages, and the state of the caller's requests.
 pub(super) struct Queue<T, S, C: Channel, E> {
-    pub(super) waiting: VecDeque<Held<T, S, C, E>>,
-    /// How many are being tried.
+    pub(super) waiting: VecDeque<QueuedMessage<T, S, C, E>>,
+    /// How many messages are being checked or tried.
     pub(super) active: usize,
-    /// How many threads wait for something to do.
+    /// How many threads wait for work.
     pub(super) sleepers: usize,
-    pub(super) orders: Orders,
-    /// Somebody looks at the clock for all.
-    pub(super) is_watched: bool,
-    /// The routes that came to nothing, by their number.
-    rests: BTreeMap<u64, Rest>,
+    pub(super) source: SourceState,
+    /// Whether a thread watches the clock for all.
+    pub(super) has_watcher: bool,
+    /// The paused routes.
+    pauses: BTreeMap<u64, RoutePause>,
 }
 
-/// Where the caller's orders stand.
+/// The state of the caller's requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Orders {
+pub(super) enum SourceState {
     Open,
-    /// Somebody asks for the next.
-    BeingAsked,
+    /// A thread waits for the next request.
+    Waiting,
     Ended,
 }
 
-/// A route that came to nothing, so many times in a row, and when it may be tried again.
+/// A route that failed: how many times in a row, and until when it is paused.
 #[derive(Debug, Clone, Copy)]
-struct Rest {
+struct RoutePause {
     failures: u32,
     until: Duration,
 }
 
-/// What a route that came to nothing comes to.
+/// What follows the failure of a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
-    /// It is left alone for so long.
-    Rests(Duration),
-    /// What is in hand for it is given up.
-    GivenUp,
+pub(super) enum RouteFailure {
+    /// The route is paused for this time.
+    Paused(Duration),
+    /// The route failed finally, with all messages that are held for it.
+    Final,
 }
 
-/// What a thread does next.
-pub(super) enum Next<'p, T, S, C: Channel, E> {
-    Check(Held<T, S, C, E>),
-    Try(Held<T, S, C, E>, Box<Lease<'p, C>>),
-    Finish(Held<T, S, C, E>),
-    Ask,
-    Sweep,
-    Pause(Duration),
+/// The next task of a thread.
+pub(super) enum WorkerTask<'p, T, S, C: Channel, E> {
+    Check(QueuedMessage<T, S, C, E>),
+    Try(QueuedMessage<T, S, C, E>, Box<Lease<'p, C>>),
+    Finish(QueuedMessage<T, S, C, E>),
+    FetchRequests,
+    SweepPool,
+    Sleep(Duration),
     End,
 }
 
@@ -124,104 +126,98 @@ impl<T, S: Read + Seek, C: Channel, E> Queue<T, S, C, E> {
             waiting: VecDeque::new(),
             active: 0,
             sleepers: 0,
-            orders: Orders::Open,
-            is_watched: false,
-            rests: BTreeMap::new(),
+            source: SourceState::Open,
+            has_watcher: false,
+            pauses: BTreeMap::new(),
         }
     }
 
-    /// The first message that may go now, and its session.
-    pub(super) fn pick<'p>(&mut self, pool: &'p Pool<C>, now: Duration) -> Option<Next<'p, T, S, C, E>> {
+    /// Returns the first message with a task now.
+    pub(super) fn pick<'p>(
+        &mut self,
+        pool: &'p Pool<C>,
+        now: Duration,
+    ) -> Option<WorkerTask<'p, T, S, C, E>> {
         let mut full = Vec::new();
         for at in 0..self.waiting.len() {
             let Some(held) = self.waiting.get(at) else { continue };
-            let route = &held.order.route;
+            let route = &held.request.route;
             if held.route_failed || (held.is_checked && held.report.pending().is_empty()) {
-                return self.waiting.remove(at).map(Next::Finish);
+                return self.waiting.remove(at).map(WorkerTask::Finish);
             }
             if !held.is_checked {
                 self.active += 1;
-                return self.waiting.remove(at).map(Next::Check);
+                return self.waiting.remove(at).map(WorkerTask::Check);
             }
-            if self.due(held) > now || full.contains(route.place()) {
+            if self.due(held) > now || full.contains(route.host_port()) {
                 continue;
             }
-            let Some(claim) = pool.claim(route) else {
-                full.push(route.place().clone());
+            let Some(lease) = pool.lease(route) else {
+                full.push(route.host_port().clone());
                 continue;
             };
             self.active += 1;
-            return self.waiting.remove(at).map(|held| Next::Try(held, Box::new(claim)));
+            return self.waiting.remove(at).map(|held| WorkerTask::Try(held, Box::new(lease)));
         }
         None
     }
 
-    /// Whether another order may be taken: less than `most` are in hand, and of those that were not tried yet there are
-    /// less than `ahead`, which have less than so many bytes.
-    pub(super) fn has_room(&self, most: usize, ahead: usize, bytes: u64) -> bool {
+    /// Whether another request may be taken: fewer than `limit` messages are held, and fewer than `ahead` untried ones, with
+    /// fewer than this many bytes.
+    pub(super) fn has_room(&self, limit: usize, ahead: usize, bytes: u64) -> bool {
         let untried = self.waiting.iter().filter(|held| held.attempts == 0);
-        let sizes = untried.map(|held| held.order.message.size().unwrap_or_default());
+        let sizes = untried.map(|held| held.request.message.size().unwrap_or_default());
         let (count, size) =
             sizes.fold((0, 0_u64), |(count, sum), size| (count + 1, sum.saturating_add(size)));
-        self.waiting.len() + self.active < most && count < ahead && (count == 0 || size < bytes)
+        self.waiting.len() + self.active < limit && count < ahead && (count == 0 || size < bytes)
     }
 
-    /// When the next message may go.
+    /// Returns when the next message is due.
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.waiting.iter().map(|held| self.due(held)).min()
     }
 
-    /// When a message and its route may be tried.
-    fn due(&self, held: &Held<T, S, C, E>) -> Duration {
-        let rest = self.rests.get(&held.order.route.number());
-        rest.map_or(held.due, |rest| held.due.max(rest.until))
+    /// Returns when a message may be tried, its route included.
+    fn due(&self, held: &QueuedMessage<T, S, C, E>) -> Duration {
+        let pause = self.pauses.get(&held.request.route.number());
+        pause.map_or(held.due, |pause| held.due.max(pause.until))
     }
 
-    /// A route was of use.
-    pub(super) fn was_of_use(&mut self, route: u64) {
-        self.rests.remove(&route);
+    /// Records a success of a route.
+    pub(super) fn route_succeeded(&mut self, route: u64) {
+        self.pauses.remove(&route);
     }
 
-    /// A route came to nothing: for now, or for good.
-    pub(super) fn came_to_nothing(
+    /// Records a failure of a route and pauses it.
+    pub(super) fn route_failed(
         &mut self,
         route: u64,
-        hope: RetryDecision,
+        decision: RetryDecision,
         policy: &RetryPolicy,
         now: Duration,
-        chance: u64,
-    ) -> Route {
-        let rest = self.rests.entry(route).or_insert(Rest { failures: 0, until: now });
-        rest.failures = rest.failures.saturating_add(1);
-        let is_over = hope == RetryDecision::None || rest.failures >= policy.attempts.max(1);
-        let pause = if is_over { policy.max_delay } else { policy.pause_after(rest.failures, chance) };
-        rest.until = rest.until.max(now.saturating_add(pause));
-        if is_over { Route::GivenUp } else { Route::Rests(pause) }
+        random: u64,
+    ) -> RouteFailure {
+        let route_pause = self.pauses.entry(route).or_insert(RoutePause { failures: 0, until: now });
+        route_pause.failures = route_pause.failures.saturating_add(1);
+        let is_final = decision == RetryDecision::GiveUp || route_pause.failures >= policy.attempts.max(1);
+        let pause =
+            if is_final { policy.max_delay } else { policy.delay_after(route_pause.failures, random) };
+        route_pause.until = route_pause.until.max(now.saturating_add(pause));
+        if is_final { RouteFailure::Final } else { RouteFailure::Paused(pause) }
     }
 
-    /// Whatever waits for this route is not tried any more, and this is why.
-    pub(super) fn give_up(&mut self, route: u64, why: &Diagnostic, hope: RetryDecision, now: Duration) {
-        for held in self.waiting.iter_mut().filter(|held| held.order.route.number() == route) {
+    /// Fails the messages that wait for this route.
+    pub(super) fn fail_route(
+        &mut self,
+        route: u64,
+        reason: &Diagnostic,
+        decision: RetryDecision,
+        now: Duration,
+    ) {
+        for held in self.waiting.iter_mut().filter(|held| held.request.route.number() == route) {
             let elapsed = held.elapsed(now);
-            held.report.put_off(why, elapsed, hope.of_the_unknown());
+            held.report.postpone(reason, elapsed, decision.status_without_reply());
             held.route_failed = true;
-        }
-    }
-}
-
-/// Whether trying again makes sense.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RetryDecision {
-    Some,
-    None,
-}
-
-impl RetryDecision {
-    /// What becomes of those of whom nothing is known.
-    pub(super) const fn of_the_unknown(self) -> DeliveryStatus {
-        match self {
-            Self::Some => DeliveryStatus::Retry,
-            Self::None => DeliveryStatus::Failed,
         }
     }
 }

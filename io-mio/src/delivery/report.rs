@@ -1,6 +1,4 @@
-//! What became of a message, per recipient, in a form that serialises.
-//!
-//! It knows outcomes and what they mean for a further try. It does not know how they came about.
+//! The result of a delivery for each recipient, in a form that serialises.
 
 use std::time::Duration;
 
@@ -11,50 +9,32 @@ use proto_smtp::{
 };
 use serde::Serialize;
 
-use super::{DeliveryStage, Diagnostic, RetryCodes, Retryable, queue::RetryDecision};
+use super::{
+    diagnostic::{DeliveryStage, Diagnostic, Retryable},
+    retry::{RetryCodes, RetryDecision},
+    status::DeliveryStatus,
+};
 
-/// What became of a message or of one recipient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum DeliveryStatus {
-    /// The server took it.
-    Success,
-    /// It failed for good.
-    Failed,
-    /// It waits for a try, the first or another.
-    Retry,
-    /// The message or address is not valid: nothing was sent.
-    Invalid,
-    /// The server refused the sender or recipient for good.
-    Rejected,
-    /// It failed for now, and every try is used up.
-    TempFailed,
-    /// The whole message was sent and the answer was lost: it may or may not have been taken. It is not tried again,
-    /// since that may deliver it twice.
-    Uncertain,
-}
-
-/// What became of one recipient.
+/// The result of one recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RecipientReport {
-    /// Who it is.
+    /// The recipient's address.
     pub address: String,
-    /// What became of it.
+    /// The result.
     pub status: DeliveryStatus,
-    /// The answer that decided, or why there was none.
+    /// The decisive reply, or why there is none.
     #[serde(flatten)]
     pub diagnostic: Option<Diagnostic>,
-    /// What a server answered in an earlier try, where none was reached after it.
+    /// A server's reply in an earlier attempt, if later attempts reached no server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub earlier: Option<Diagnostic>,
-    /// How many tries were made for it, those included that reached no server.
+    /// The number of attempts, including those that reached no server.
     pub attempts: u32,
-    /// Whether sending to it again later makes sense.
+    /// Whether it makes sense to send to it again later.
     pub is_retryable: bool,
-    /// How long the last transaction for it took, from MAIL to its outcome, in milliseconds.
+    /// The duration of the last transaction, from MAIL to its outcome, in milliseconds.
     pub took_ms: u64,
-    /// When it was decided, in milliseconds since the delivery began.
+    /// When it was decided, in milliseconds since the delivery started.
     pub decided_ms: u64,
 }
 
@@ -72,11 +52,11 @@ impl RecipientReport {
         }
     }
 
-    /// What became of it now. What a server said before is kept beside what no server said.
-    fn set(&mut self, status: DeliveryStatus, answer: Diagnostic) {
+    /// Sets the result. An earlier reply is kept if the new diagnostic has none.
+    fn set(&mut self, status: DeliveryStatus, diagnostic: Diagnostic) {
         self.status = status;
-        let before = self.diagnostic.replace(answer);
-        let replied = |answer: &Diagnostic| answer.code.is_some();
+        let before = self.diagnostic.replace(diagnostic);
+        let replied = |diagnostic: &Diagnostic| diagnostic.code.is_some();
         if self.diagnostic.as_ref().is_some_and(replied) {
             self.earlier = None;
         } else if before.as_ref().is_some_and(replied) {
@@ -85,30 +65,30 @@ impl RecipientReport {
     }
 }
 
-/// What became of a message.
+/// The result of a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeliveryReport {
-    /// That of the whole: success only if every recipient was taken, and otherwise the worst that happened.
+    /// The overall result: success only if every recipient was accepted, otherwise the worst result.
     pub status: DeliveryStatus,
-    /// The message's own identifier, if the caller named it.
+    /// The message's identifier, if the caller set it.
     pub message_id: Option<String>,
     /// Every recipient, in the order of the message.
     pub recipients: Vec<RecipientReport>,
-    /// When the last recipient was taken; RFC 3339 where it is serialised.
+    /// When the last recipient was accepted; serialised as RFC 3339.
     #[serde(serialize_with = "rfc3339")]
     pub sent_at: Option<Timestamp>,
-    /// How often it was tried again.
+    /// The number of retries.
     pub retry_count: u32,
-    /// Whether sending it again later makes sense, to those that have [`DeliveryStatus::TempFailed`].
+    /// Whether it makes sense to send it again later, to recipients with [`DeliveryStatus::TempFailed`].
     pub is_retryable: bool,
-    /// How long it took with all pauses, in milliseconds.
+    /// The whole duration with all delays, in milliseconds.
     pub duration_ms: u64,
-    /// The TLS version of the last connection; none without TLS.
+    /// The TLS version of the last connection; `None` without TLS.
     pub tls: Option<String>,
 }
 
 impl DeliveryReport {
-    /// Of a message that was not tried yet.
+    /// The report of a message before its first attempt.
     #[must_use]
     pub fn new(message_id: Option<String>, addresses: impl IntoIterator<Item = String>) -> Self {
         Self {
@@ -123,23 +103,23 @@ impl DeliveryReport {
         }
     }
 
-    /// The numbers of the recipients that wait for a try.
+    /// Returns the numbers of the recipients that wait for an attempt.
     #[must_use]
     pub fn pending(&self) -> Vec<usize> {
-        let waits = |(number, recipient): (usize, &RecipientReport)| {
+        let is_waiting = |(number, recipient): (usize, &RecipientReport)| {
             (recipient.status == DeliveryStatus::Retry).then_some(number)
         };
-        self.recipients.iter().enumerate().filter_map(waits).collect()
+        self.recipients.iter().enumerate().filter_map(is_waiting).collect()
     }
 
-    /// Whether something is known of anybody.
+    /// Returns whether any recipient has a diagnostic.
     #[must_use]
-    pub fn has_answer(&self) -> bool {
+    pub fn has_diagnostic(&self) -> bool {
         self.recipients.iter().any(|recipient| recipient.diagnostic.is_some())
     }
 
-    /// A try begins for all that wait.
-    pub(super) fn count_try(&mut self) {
+    /// Counts an attempt for all waiting recipients.
+    pub(super) fn count_attempt(&mut self) {
         let mut again = false;
         for recipient in self.recipients.iter_mut().filter(|one| one.status == DeliveryStatus::Retry) {
             again |= recipient.attempts > 0;
@@ -148,42 +128,47 @@ impl DeliveryReport {
         self.retry_count = self.retry_count.saturating_add(u32::from(again));
     }
 
-    /// Something stood in the way of a try, or nothing did: says whether another one makes sense.
-    pub(super) fn meet(&mut self, obstacle: Option<&dyn Retryable>, elapsed: Duration) -> RetryDecision {
-        let Some(obstacle) = obstacle else { return RetryDecision::Some };
-        let hope = if obstacle.is_retryable() { RetryDecision::Some } else { RetryDecision::None };
-        self.put_off(&obstacle.diagnostic(), elapsed, hope.of_the_unknown());
-        hope
+    /// Records the error of an attempt, if there is one, and returns whether another attempt makes sense.
+    pub(super) fn record_error(&mut self, error: Option<&dyn Retryable>, elapsed: Duration) -> RetryDecision {
+        let Some(error) = error else { return RetryDecision::Retry };
+        let decision = if error.is_retryable() { RetryDecision::Retry } else { RetryDecision::GiveUp };
+        self.postpone(&error.diagnostic(), elapsed, decision.status_without_reply());
+        decision
     }
 
-    /// Nothing was said about anybody: what happened stands for all that wait. Those of whom nothing was known before
-    /// are `unknown` now.
-    pub(super) fn put_off(&mut self, answer: &Diagnostic, elapsed: Duration, unknown: DeliveryStatus) {
+    /// Records what happened for all waiting recipients. Those without a diagnostic get the status `without_reply`.
+    pub(super) fn postpone(
+        &mut self,
+        diagnostic: &Diagnostic,
+        elapsed: Duration,
+        without_reply: DeliveryStatus,
+    ) {
         for recipient in &mut self.recipients {
             if recipient.status == DeliveryStatus::Retry {
-                let status = if recipient.diagnostic.is_none() { unknown } else { DeliveryStatus::Retry };
+                let status =
+                    if recipient.diagnostic.is_none() { without_reply } else { DeliveryStatus::Retry };
                 recipient.decided_ms = milliseconds(elapsed);
-                recipient.set(status, answer.clone());
+                recipient.set(status, diagnostic.clone());
             }
         }
     }
 
     /// What became of one recipient in this try.
-    pub(super) fn decide(&mut self, number: usize, outcome: &Outcome, of: &Transacted<'_>) {
+    pub(super) fn decide(&mut self, number: usize, outcome: &Outcome, of: &TransactionContext<'_>) {
         let Some(recipient) = self.recipients.get_mut(number) else { return };
         if matches!(outcome, Outcome::Delivered(_)) {
             self.sent_at = Some(of.now);
         }
         recipient.took_ms = milliseconds(of.took);
         recipient.decided_ms = milliseconds(of.elapsed);
-        let (status, answer) = judge(outcome, of);
+        let (status, answer) = classify(outcome, of);
         recipient.set(status, answer);
     }
 
-    /// This recipient is not tried, and why.
-    pub(super) fn exclude(&mut self, number: usize, status: DeliveryStatus, answer: Diagnostic) {
+    /// Decides a recipient without an attempt.
+    pub(super) fn exclude(&mut self, number: usize, status: DeliveryStatus, diagnostic: Diagnostic) {
         if let Some(recipient) = self.recipients.get_mut(number) {
-            recipient.set(status, answer);
+            recipient.set(status, diagnostic);
         }
     }
 
@@ -192,7 +177,7 @@ impl DeliveryReport {
         self.conclude();
     }
 
-    /// Nothing is tried any more: what was to be tried again has failed for now.
+    /// Ends the delivery: recipients that still wait have failed temporarily.
     pub fn conclude(&mut self) {
         for recipient in &mut self.recipients {
             if recipient.status == DeliveryStatus::Retry {
@@ -213,10 +198,10 @@ impl DeliveryReport {
     }
 }
 
-/// The transaction that an outcome is of.
+/// The context of an outcome: the transaction that led to it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Transacted<'t> {
-    /// Which answers are worth another try.
+pub(super) struct TransactionContext<'t> {
+    /// The replies after which a recipient is tried again.
     pub(super) codes: RetryCodes,
     /// Why the connection was lost, if it was.
     pub(super) lost: Option<&'t str>,
@@ -224,11 +209,11 @@ pub(super) struct Transacted<'t> {
     pub(super) now: Timestamp,
     /// How long the transaction took.
     pub(super) took: Duration,
-    /// How long ago the delivery began.
+    /// The time since the delivery started.
     pub(super) elapsed: Duration,
 }
 
-fn judge(outcome: &Outcome, of: &Transacted<'_>) -> (DeliveryStatus, Diagnostic) {
+fn classify(outcome: &Outcome, of: &TransactionContext<'_>) -> (DeliveryStatus, Diagnostic) {
     let lost = of.lost.unwrap_or("the connection was lost");
     match outcome {
         Outcome::Delivered(response) => {
@@ -248,7 +233,7 @@ fn judge(outcome: &Outcome, of: &Transacted<'_>) -> (DeliveryStatus, Diagnostic)
             (DeliveryStatus::Uncertain, Diagnostic::without_reply(DeliveryStage::Message, lost))
         }
         Outcome::NotSent(NotSent::TooLarge(limit)) => {
-            let text = format!("the server takes messages of at most {limit} octets");
+            let text = format!("the server accepts messages of at most {limit} bytes");
             (DeliveryStatus::Failed, Diagnostic::without_reply(DeliveryStage::Mail, text))
         }
         Outcome::NotSent(NotSent::NotOffered(extension)) => {
@@ -273,11 +258,11 @@ fn judge(outcome: &Outcome, of: &Transacted<'_>) -> (DeliveryStatus, Diagnostic)
         }
         Outcome::NotSent(NotSent::Unwanted) => (
             DeliveryStatus::Failed,
-            Diagnostic::without_reply(DeliveryStage::Mail, "the server takes no message of this kind"),
+            Diagnostic::without_reply(DeliveryStage::Mail, "the server accepts no message of this kind"),
         ),
         Outcome::NotSent(NotSent::LeftOver | NotSent::SessionUsedUp) => (
             DeliveryStatus::Retry,
-            Diagnostic::without_reply(DeliveryStage::Mail, "the server takes no more of them at once"),
+            Diagnostic::without_reply(DeliveryStage::Mail, "the server accepts no more recipients at once"),
         ),
         _ => (DeliveryStatus::Retry, Diagnostic::without_reply(DeliveryStage::Message, lost)),
     }
@@ -305,7 +290,7 @@ mod tests {
         Outcome::Refused(step, Response::new(Code::new(code).unwrap(), "busy").into_owned())
     }
 
-    const OF: Transacted<'_> = Transacted {
+    const OF: TransactionContext<'_> = TransactionContext {
         codes: RetryCodes::Usual,
         lost: None,
         now: Timestamp::UNIX_EPOCH,
@@ -323,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn only_those_that_wait_are_tried_again() {
+    fn retries_only_waiting_recipients() {
         let mut report = report(&[
             refused(Step::Rcpt(0), 450),
             refused(Step::Rcpt(1), 550),
@@ -348,20 +333,20 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_is_as_good_as_its_worst_part() {
-        let taken = || Outcome::Delivered(Response::ok());
-        let whole = |outcomes: &[Outcome]| {
+    fn the_overall_result_is_the_worst() {
+        let accepted = || Outcome::Delivered(Response::ok());
+        let overall = |outcomes: &[Outcome]| {
             let mut report = report(outcomes);
             report.conclude();
             (report.status, report.is_retryable)
         };
-        assert_eq!(whole(&[taken(), taken()]), (DeliveryStatus::Success, false));
-        assert_eq!(whole(&[taken(), refused(Step::Rcpt(1), 452)]), (DeliveryStatus::TempFailed, true));
-        assert_eq!(whole(&[taken(), refused(Step::Mail, 550)]), (DeliveryStatus::Rejected, false));
+        assert_eq!(overall(&[accepted(), accepted()]), (DeliveryStatus::Success, false));
+        assert_eq!(overall(&[accepted(), refused(Step::Rcpt(1), 452)]), (DeliveryStatus::TempFailed, true));
+        assert_eq!(overall(&[accepted(), refused(Step::Mail, 550)]), (DeliveryStatus::Rejected, false));
     }
 
     #[test]
-    fn a_report_serialises() {
+    fn serialises_reports() {
         let report = report(&[refused(Step::Rcpt(0), 450), Outcome::Delivered(Response::ok())]);
         let text = serde_json::to_string(&report).unwrap();
         for part in [

@@ -1,48 +1,39 @@
-//! When a message is tried again, and by whose clock.
-//!
-//! It knows tries, pauses, chance, and which answers are worth a further try. It does not know what was tried. The
-//! clock and chance come from the caller, so that a test decides both.
+//! When a message is tried again.
 
-use std::{
-    hash::{BuildHasher, Hasher, RandomState},
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use super::{diagnostic::Diagnostic, status::DeliveryStatus};
 
-use super::{DeliveryReport, Diagnostic, Retryable, queue::RetryDecision};
-
-/// How often, after which pauses and on which answers a message is tried again.
+/// How often, after which delays and after which replies a message is tried again.
 ///
-/// The pause before the second try is [`initial_delay`](Self::initial_delay); each one after is twice as long, up to
-/// [`max_delay`](Self::max_delay). Chance then adds up to [`jitter_percent`](Self::jitter_percent) percent, so that many
-/// senders that were refused together do not come back together.
+/// The delay before the second attempt is [`initial_delay`](Self::initial_delay). Each further one is twice as long, up to
+/// [`max_delay`](Self::max_delay). A random part of up to [`jitter_percent`](Self::jitter_percent) is added, so that
+/// senders that were refused together do not return together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Tries in all; 0 counts as 1. 4 unless set.
+    /// The maximum number of attempts; 0 counts as 1. Default: 4.
     pub attempts: u32,
-    /// The pause before the second try. One second unless set.
+    /// The delay before the second attempt. Default: 1 s.
     pub initial_delay: Duration,
-    /// The longest pause, before chance adds to it. One minute unless set.
+    /// The maximum delay, without its random part. Default: 60 s.
     pub max_delay: Duration,
-    /// So much is added to a pause at most, in percent of it. 50 unless set.
+    /// The maximum random part of a delay, in percent. Default: 50.
     pub jitter_percent: u32,
-    /// The pauses themselves, in place of those above: before the second try, before the third and so on. The last one
-    /// is used for all that follow, and chance adds nothing. Empty unless set.
+    /// Fixed delays instead of the ones above: before the second attempt, the third and so on. The last one is repeated,
+    /// and nothing random is added. Default: none.
     pub fixed_delays: Vec<Duration>,
-    /// No try begins later than this after the first one began. None unless set: the tries alone end it.
+    /// No attempt starts later than this after the first one. Default: no limit.
     pub deadline: Option<Duration>,
-    /// Which answers are worth a further try.
+    /// The replies after which a message is tried again.
     pub codes: RetryCodes,
 }
 
-/// Which answers of a server are worth a further try. Whatever it says, 5yz is not.
+/// The replies after which a message is tried again. 5yz never is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum RetryCodes {
-    /// 421, 450, 451 and 452; and any other 4yz whose enhanced code speaks of the mailbox, the mail system or the
-    /// network (RFC 3463 §3.3 to §3.5). What remains is about the command itself (454, 455), and the same command
-    /// would be told the same.
+    /// 421, 450, 451 and 452, and any other 4yz whose enhanced code is about the mailbox, the mail system or the network
+    /// (RFC 3463 §3.3 to §3.5). The others (454, 455) are about the command itself: it would be refused again.
     #[default]
     Usual,
     /// Every 4yz.
@@ -50,14 +41,14 @@ pub enum RetryCodes {
 }
 
 impl RetryCodes {
-    /// Whether an answer is among them. What is not an answer of a server never is.
+    /// Returns whether a reply is one of them. A diagnostic without a reply is not.
     #[must_use]
-    pub fn include(self, answer: &Diagnostic) -> bool {
-        match (self, answer.code) {
+    pub fn include(self, reply: &Diagnostic) -> bool {
+        match (self, reply.code) {
             (_, Some(421 | 450..=452)) => true,
             (Self::EveryTransient, Some(400..=499)) => true,
             (Self::Usual, Some(400..=499)) => {
-                answer.subject().is_some_and(|subject| matches!(subject.as_bytes(), [b'2'..=b'4', b'.', ..]))
+                reply.subject().is_some_and(|subject| matches!(subject.as_bytes(), [b'2'..=b'4', b'.', ..]))
             }
             _ => false,
         }
@@ -79,112 +70,71 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The pause after so many tries, of which there was at least one. `chance` is any number, evenly spread.
+    /// Returns the delay after this many attempts (at least one). `random` is a uniformly distributed number.
     #[must_use]
-    pub fn pause_after(&self, attempts: u32, chance: u64) -> Duration {
+    pub fn delay_after(&self, attempts: u32, random: u64) -> Duration {
         if let Some(last) = self.fixed_delays.last() {
             let number = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
             return *self.fixed_delays.get(number).unwrap_or(last);
         }
         let doubled = 1u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
-        let pause = self.initial_delay.saturating_mul(doubled).min(self.max_delay);
-        let most = pause.saturating_mul(self.jitter_percent) / 100;
+        let delay = self.initial_delay.saturating_mul(doubled).min(self.max_delay);
+        let most = delay.saturating_mul(self.jitter_percent) / 100;
         let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
-        let added = most.checked_add(1).map_or(chance, |most| chance % most);
-        pause.saturating_add(Duration::from_millis(added))
+        let added = most.checked_add(1).map_or(random, |most| random % most);
+        delay.saturating_add(Duration::from_millis(added))
     }
 
-    /// What follows the try of this number, which began the tries so long ago: the report learns what stood in the
-    /// way, if something did. `None`: nothing more is tried.
-    pub(super) fn after(
+    /// Returns the delay before the next attempt, after attempt `number`. `None`: there is no further attempt.
+    pub(super) fn next_delay(
         &self,
         number: u32,
-        obstacle: Option<&dyn Retryable>,
-        report: &mut DeliveryReport,
+        has_pending: bool,
         elapsed: Duration,
-        chance: u64,
+        random: u64,
     ) -> Option<Duration> {
-        match report.meet(obstacle, elapsed) {
-            RetryDecision::Some => self.pause(number, report, elapsed, chance),
-            RetryDecision::None => None,
-        }
-    }
-
-    /// What follows the try of this number, if another makes sense.
-    pub(super) fn pause(
-        &self,
-        number: u32,
-        report: &DeliveryReport,
-        elapsed: Duration,
-        chance: u64,
-    ) -> Option<Duration> {
-        if number >= self.attempts.max(1) || report.pending().is_empty() {
+        if number >= self.attempts.max(1) || !has_pending {
             return None;
         }
-        let pause = self.pause_after(number, chance);
-        let late = self.deadline.is_some_and(|deadline| elapsed.saturating_add(pause) > deadline);
-        (!late).then_some(pause)
+        let delay = self.delay_after(number, random);
+        let late = self.deadline.is_some_and(|deadline| elapsed.saturating_add(delay) > deadline);
+        (!late).then_some(delay)
     }
 }
 
-/// The clock and the chance of a delivery.
-pub trait Clock {
-    /// The time of day.
-    fn now(&mut self) -> Timestamp;
-    /// How long ago the delivery began, by a clock that never goes back.
-    fn elapsed(&mut self) -> Duration;
-    /// Lets so much time pass.
-    fn sleep(&mut self, pause: Duration);
-    /// Any number, evenly spread. It need not be secret.
-    fn random(&mut self) -> u64;
+/// Whether another attempt makes sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RetryDecision {
+    Retry,
+    GiveUp,
 }
 
-/// The clock of this machine. A pause puts the thread to sleep.
-#[derive(Debug, Clone, Copy)]
-pub struct SystemClock(Instant);
-
-impl SystemClock {
-    /// A delivery begins.
-    #[must_use]
-    pub fn start() -> Self {
-        Self(Instant::now())
-    }
-}
-
-impl Clock for SystemClock {
-    fn now(&mut self) -> Timestamp {
-        Timestamp::now()
-    }
-
-    fn elapsed(&mut self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn sleep(&mut self, pause: Duration) {
-        std::thread::sleep(pause);
-    }
-
-    fn random(&mut self) -> u64 {
-        RandomState::new().build_hasher().finish()
+impl RetryDecision {
+    /// Returns the status of recipients without a reply.
+    pub(super) const fn status_without_reply(self) -> DeliveryStatus {
+        match self {
+            Self::Retry => DeliveryStatus::Retry,
+            Self::GiveUp => DeliveryStatus::Failed,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::DeliveryStage, *};
+    use super::{super::diagnostic::DeliveryStage, *};
 
     #[test]
-    fn pauses_double_up_to_the_longest() {
+    fn delays_double_up_to_the_maximum() {
         let policy = RetryPolicy::default();
-        let pauses: Vec<_> = (1..=8).map(|tries| policy.pause_after(tries, 0).as_secs()).collect();
+        let pauses: Vec<_> = (1..=8).map(|tries| policy.delay_after(tries, 0).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(policy.pause_after(u32::MAX, 0), policy.max_delay);
+        assert_eq!(policy.delay_after(u32::MAX, 0), policy.max_delay);
     }
 
     #[test]
-    fn chance_adds_no_more_than_the_jitter() {
+    fn adds_no_more_than_the_jitter() {
         let policy = RetryPolicy::default();
-        let pauses: Vec<_> = (0..2000).map(|chance| policy.pause_after(1, chance).as_millis()).collect();
+        let pauses: Vec<_> = (0..2000).map(|chance| policy.delay_after(1, chance).as_millis()).collect();
         assert_eq!((pauses.iter().min(), pauses.iter().max()), (Some(&1000), Some(&1500)));
         let longest = RetryPolicy {
             initial_delay: Duration::MAX,
@@ -192,19 +142,19 @@ mod tests {
             jitter_percent: u32::MAX,
             ..RetryPolicy::default()
         };
-        assert_eq!(longest.pause_after(9, u64::MAX), Duration::MAX);
+        assert_eq!(longest.delay_after(9, u64::MAX), Duration::MAX);
     }
 
     #[test]
-    fn delays_that_are_given_are_kept_and_the_last_is_repeated() {
+    fn keeps_fixed_delays_and_repeats_the_last() {
         let fixed_delays: Vec<_> = [1, 5, 30].map(Duration::from_secs).into();
         let policy = RetryPolicy { fixed_delays, ..RetryPolicy::default() };
-        let pauses: Vec<_> = (1..=5).map(|tries| policy.pause_after(tries, 77).as_secs()).collect();
+        let pauses: Vec<_> = (1..=5).map(|tries| policy.delay_after(tries, 77).as_secs()).collect();
         assert_eq!(pauses, [1, 5, 30, 30, 30]);
     }
 
     #[test]
-    fn which_answers_are_worth_another_try() {
+    fn retries_after_temporary_replies() {
         let answer = |code, enhanced: Option<&str>| Diagnostic {
             code: Some(code),
             enhanced: enhanced.map(str::to_owned),
@@ -226,15 +176,13 @@ mod tests {
     }
 
     #[test]
-    fn no_try_begins_behind_the_deadline() {
+    fn starts_no_attempt_after_the_deadline() {
         let policy = RetryPolicy {
             deadline: Some(Duration::from_secs(5)),
             jitter_percent: 0,
             ..RetryPolicy::default()
         };
-        let mut report = DeliveryReport::new(None, ["a@x.example".to_owned()]);
-        let mut after =
-            |number, elapsed| policy.after(number, None, &mut report, Duration::from_secs(elapsed), 0);
+        let after = |number, elapsed| policy.next_delay(number, true, Duration::from_secs(elapsed), 0);
         assert_eq!(after(1, 3), Some(Duration::from_secs(1)));
         assert_eq!(after(2, 3), Some(Duration::from_secs(2)));
         assert_eq!(after(2, 4), None);

@@ -1,7 +1,4 @@
-//! What is wrong with a message, found before anything of it is sent.
-//!
-//! It knows what addresses and octets must be like to travel (RFC 5321 §4.5.3.1, RFC 5322 §2.1.1 and §3.6), field by
-//! field. What a server makes of them it does not know.
+//! Checking a message before it is sent (RFC 5321 §4.5.3.1, RFC 5322 §2.1.1 and §3.6).
 
 use std::{
     borrow::Cow,
@@ -16,28 +13,28 @@ use proto_smtp::{
 };
 use serde::Serialize;
 
-/// What a message may be at most. What an address may be is not set: RFC 5321 §4.5.3.1 says it.
+/// The limits of a message. Addresses have those of RFC 5321 §4.5.3.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageLimits {
-    /// Recipients. 10 000 unless set; a server that takes fewer at once gets them in several transactions.
+    /// The maximum number of recipients. Default: 10,000. A server that accepts fewer at once gets several transactions.
     pub recipients: usize,
-    /// The longest line without its end, in octets. 998 unless set (RFC 5322 §2.1.1, RFC 5321 §4.5.3.1.6).
+    /// The maximum length of a line without its end, in bytes. Default: 998 (RFC 5322 §2.1.1, RFC 5321 §4.5.3.1.6).
     pub line_bytes: u64,
-    /// The header, in octets. 1 MiB unless set.
+    /// The maximum size of the header, in bytes. Default: 1 MiB.
     pub header_bytes: u64,
-    /// The whole message, in octets. 64 MiB unless set.
+    /// The maximum size of the message, in bytes. Default: 64 MiB.
     pub message_bytes: u64,
-    /// Which addresses there may be.
+    /// Which addresses are allowed.
     pub addresses: AddressPolicy,
 }
 
 /// Which addresses a message may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum AddressPolicy {
-    /// All: those beyond US-ASCII go to servers that offer SMTPUTF8 (RFC 6531).
+    /// All. Those beyond US-ASCII need a server that offers SMTPUTF8 (RFC 6531).
     #[default]
     All,
-    /// Those that every server can be given.
+    /// US-ASCII only, which every server accepts.
     AsciiOnly,
 }
 
@@ -53,17 +50,16 @@ impl Default for MessageLimits {
     }
 }
 
-/// Something that is wrong, and where.
+/// A problem of a message, and where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// In what.
+    /// The part of the message.
     pub field: MessagePart,
-    /// In which value of it, counted from zero: a recipient, a line of the header, a line of the body. None where it is
-    /// in no single one.
+    /// The number of the recipient, header line or body line, counted from zero; `None` if it concerns no single one.
     pub index: Option<u64>,
-    /// What kind of thing it is.
+    /// The kind of problem.
     pub problem: ProblemKind,
-    /// The same in words.
+    /// A description.
     pub text: String,
 }
 
@@ -78,38 +74,38 @@ pub enum MessagePart {
     Recipient,
     /// The header.
     Header,
-    /// What follows the header.
+    /// The body.
     Body,
     /// The message as a whole.
     Message,
 }
 
-/// What can be wrong.
+/// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ProblemKind {
-    /// It cannot be read as what it should be.
+    /// A syntax error.
     Syntax,
-    /// It has more octets than it may.
+    /// Too many bytes.
     TooLong,
-    /// There are more of them than there may be.
+    /// Too many of them.
     TooMany,
-    /// There is none, and there must be.
+    /// Something required is missing.
     Missing,
-    /// It was there before.
+    /// A duplicate.
     Duplicate,
-    /// It goes with SMTPUTF8 only, which the message does not ask for or which is not wanted.
+    /// It needs SMTPUTF8, which is not requested or not wanted.
     NeedsSmtpUtf8,
-    /// It goes with 8BITMIME only, which the message does not ask for.
+    /// It needs 8BITMIME, which is not requested.
     NeedsEightBitMime,
-    /// A CR that ends no line.
+    /// A CR without LF.
     BareCr,
-    /// An LF that ends no line.
+    /// An LF without CR.
     BareLf,
-    /// A NUL.
+    /// A NUL byte.
     Nul,
-    /// The size that the message is said to have is not its size.
+    /// The declared size is wrong.
     WrongSize,
 }
 
@@ -123,7 +119,7 @@ impl Problem {
         Self { field, index: index.into(), problem, text: text.into() }
     }
 
-    /// Which recipient it costs; none if it costs the message.
+    /// Returns the recipient that it concerns; `None` if it concerns the whole message.
     pub(super) fn recipient(&self) -> Option<u64> {
         self.index.filter(|_| self.field == MessagePart::Recipient)
     }
@@ -149,14 +145,14 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Looks at addresses one after the other.
+/// Checks recipients one after the other.
 #[derive(Debug, Default)]
 pub(super) struct AddressCheck {
     seen: BTreeMap<(String, String), u64>,
 }
 
 impl AddressCheck {
-    /// What is wrong with a recipient that could be read.
+    /// Checks a recipient.
     pub(super) fn recipient(
         &mut self,
         index: u64,
@@ -180,7 +176,7 @@ impl AddressCheck {
     }
 }
 
-/// What is wrong with a sender that could be read.
+/// Checks a sender.
 pub(super) fn sender(mail: &Mail<'_>, limits: &MessageLimits) -> Option<Problem> {
     let text = beyond_ascii(mail.from.address()?, mail, limits)?;
     Some(Problem::new(MessagePart::Sender, None, ProblemKind::NeedsSmtpUtf8, text))
@@ -191,8 +187,8 @@ fn beyond_ascii(address: &Address<'_>, mail: &Mail<'_>, limits: &MessageLimits) 
     wanted.then(|| "it has characters beyond US-ASCII, which need SMTPUTF8".to_owned())
 }
 
-/// What is wrong with the octets, and what they are made of if they were read to their end. Of each kind of problem
-/// only the first is told.
+/// Checks the content. Returns the first problem of each kind, and the properties of the content if it was read to its
+/// end.
 pub(super) fn content(
     source: &mut impl Read,
     mail: &Mail<'_>,
@@ -207,27 +203,28 @@ pub(super) fn content(
             Ok(count) => {
                 let read = buffer.get(..count).unwrap_or_default();
                 content.push(read);
-                read.iter().for_each(|octet| scan.octet(*octet));
+                read.iter().for_each(|byte| scan.byte(*byte));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        if scan.octets > limits.message_bytes {
+        if scan.bytes > limits.message_bytes {
             return Ok((scan.finish(), None));
         }
     }
 }
 
-/// So much of a line of the header is kept to see which field it is.
-const NAME: usize = 128;
+/// How many bytes of a header line are kept to recognise its field.
+const MAX_FIELD_NAME: usize = 128;
 
+/// The state of a check of the content.
 struct Scan<'a> {
     limits: &'a MessageLimits,
     mail: &'a Mail<'a>,
     problems: BTreeMap<(MessagePart, ProblemKind), Problem>,
     part: MessagePart,
-    octets: u64,
-    /// Which line of its part it is, how long it is so far, and how it begins.
+    bytes: u64,
+    /// The number of the line in its part, its length so far, and its beginning.
     line: u64,
     length: u64,
     name: Vec<u8>,
@@ -243,7 +240,7 @@ impl<'a> Scan<'a> {
             mail,
             problems: BTreeMap::new(),
             part: MessagePart::Header,
-            octets: 0,
+            bytes: 0,
             line: 0,
             length: 0,
             name: Vec::new(),
@@ -253,15 +250,15 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn octet(&mut self, octet: u8) {
-        self.octets = self.octets.saturating_add(1);
-        if std::mem::replace(&mut self.after_cr, octet == b'\r') {
-            if octet == b'\n' {
+    fn byte(&mut self, byte: u8) {
+        self.bytes = self.bytes.saturating_add(1);
+        if std::mem::replace(&mut self.after_cr, byte == b'\r') {
+            if byte == b'\n' {
                 return self.end_line();
             }
             self.bare(ProblemKind::BareCr, "a CR that no LF follows");
         }
-        match octet {
+        match byte {
             b'\r' => return,
             b'\n' => {
                 self.bare(ProblemKind::BareLf, "an LF without CR before it");
@@ -272,14 +269,14 @@ impl<'a> Scan<'a> {
             _ => {}
         }
         self.length = self.length.saturating_add(1);
-        if self.part == MessagePart::Header && self.name.len() < NAME {
-            self.name.push(octet);
+        if self.part == MessagePart::Header && self.name.len() < MAX_FIELD_NAME {
+            self.name.push(byte);
         }
     }
 
     fn end_line(&mut self) {
         if self.length > self.limits.line_bytes && !self.is_binary() {
-            let text = format!("{} octets, and {} is the most", self.length, self.limits.line_bytes);
+            let text = format!("{} bytes, and {} is the maximum", self.length, self.limits.line_bytes);
             self.find(ProblemKind::TooLong, text);
         }
         let ends = self.part == MessagePart::Header && self.length == 0;
@@ -295,14 +292,14 @@ impl<'a> Scan<'a> {
     }
 
     fn end_header_line(&mut self) {
-        if self.octets > self.limits.header_bytes {
-            let text = format!("more than {} octets", self.limits.header_bytes);
+        if self.bytes > self.limits.header_bytes {
+            let text = format!("more than {} bytes", self.limits.header_bytes);
             self.whole(MessagePart::Header, ProblemKind::TooLong, text);
         }
         if matches!(self.name.first(), Some(b' ' | b'\t')) && self.line > 0 {
             return;
         }
-        let name = self.name.split(|octet| *octet == b':').next().unwrap_or_default();
+        let name = self.name.split(|byte| *byte == b':').next().unwrap_or_default();
         let is_name = name.len() < self.name.len() && !name.is_empty();
         let name = name.trim_ascii_end();
         if !is_name || !name.iter().all(u8::is_ascii_graphic) {
@@ -315,12 +312,12 @@ impl<'a> Scan<'a> {
     }
 
     fn finish(mut self) -> Vec<Problem> {
-        let cut = self.octets > self.limits.message_bytes;
+        let cut = self.bytes > self.limits.message_bytes;
         if cut {
-            let text = format!("more than {} octets", self.limits.message_bytes);
+            let text = format!("more than {} bytes", self.limits.message_bytes);
             self.whole(MessagePart::Message, ProblemKind::TooLong, text);
-        } else if let Some(size) = self.mail.size.filter(|size| *size < self.octets) {
-            let text = format!("said to have {size} octets, and has {}", self.octets);
+        } else if let Some(size) = self.mail.size.filter(|size| *size < self.bytes) {
+            let text = format!("declared as {size} bytes, but has {}", self.bytes);
             self.whole(MessagePart::Message, ProblemKind::WrongSize, text);
         }
         if self.after_cr {
@@ -347,7 +344,7 @@ impl<'a> Scan<'a> {
         self.part == MessagePart::Body && self.mail.body == Some(BodyType::BinaryMime)
     }
 
-    /// What only a binary body may hold.
+    /// Reports what only a binary body may contain.
     fn bare(&mut self, fault: ProblemKind, text: &'static str) {
         if !self.is_binary() {
             self.find(fault, text);
@@ -356,14 +353,14 @@ impl<'a> Scan<'a> {
 
     fn beyond_ascii(&mut self) {
         if self.part == MessagePart::Header && !self.mail.utf8 {
-            self.find(ProblemKind::NeedsSmtpUtf8, "octets beyond US-ASCII, which need SMTPUTF8");
+            self.find(ProblemKind::NeedsSmtpUtf8, "bytes beyond US-ASCII, which need SMTPUTF8");
         } else if self.part == MessagePart::Body && matches!(self.mail.body, None | Some(BodyType::SevenBit))
         {
-            self.find(ProblemKind::NeedsEightBitMime, "octets beyond US-ASCII, which need 8BITMIME");
+            self.find(ProblemKind::NeedsEightBitMime, "bytes beyond US-ASCII, which need 8BITMIME");
         }
     }
 
-    /// In this line.
+    /// Reports a problem of this line.
     fn find(&mut self, fault: ProblemKind, text: impl Into<Cow<'static, str>>) {
         let (part, line) = (self.part, self.line);
         self.problems
@@ -371,7 +368,7 @@ impl<'a> Scan<'a> {
             .or_insert_with(|| Problem::new(part, line, fault, text.into().into_owned()));
     }
 
-    /// In no single line. Two of a kind are told in one.
+    /// Reports a problem of no single line. Two of a kind are combined.
     fn whole(&mut self, field: MessagePart, fault: ProblemKind, text: String) {
         self.problems
             .entry((field, fault))
@@ -387,7 +384,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives one octet at a time.
+    /// Returns one byte per read.
     struct Drip<'a>(&'a [u8]);
 
     impl Read for Drip<'_> {
@@ -413,7 +410,7 @@ mod tests {
     const HEAD: &str = "From: a@x.example\r\nDate: today\r\n";
 
     #[test]
-    fn each_thing_that_cannot_travel_is_found_where_it_is() {
+    fn finds_each_problem_and_its_place() {
         use MessagePart::{Body, Header, Message};
         use ProblemKind as F;
         let mail = Mail::new(ReversePath::Null);
@@ -449,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_message_asks_for_may_be_in_it() {
+    fn allows_what_the_message_requests() {
         let limits = MessageLimits::default();
         let text = format!("{HEAD}X: ä\r\n\r\nä\r\n");
         let mail = Mail::new(ReversePath::Null).with_utf8().with_body(BodyType::EightBitMime);
@@ -465,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_says_itself_in_words_and_in_json() {
+    fn displays_and_serialises_problems() {
         let problem =
             Problem::new(MessagePart::Recipient, 2, ProblemKind::Duplicate, "the same as recipient 1");
         assert_eq!(problem.to_string(), "recipient 3: the same as recipient 1");

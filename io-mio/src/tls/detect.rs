@@ -1,10 +1,8 @@
-//! What a port speaks, told from the first octets that come from it.
-//!
-//! This file knows the first octets of a few protocols. It knows no certificate and no handshake.
+//! Detecting a peer's protocol from its first bytes.
 
 use std::fmt;
 
-/// What the first octets of a connection are.
+/// The protocol of a peer, detected from the first bytes that it sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DetectedProtocol {
@@ -25,25 +23,25 @@ pub enum DetectedProtocol {
 }
 
 impl DetectedProtocol {
-    /// Classifies what came first; `None` while nothing came.
+    /// Detects the protocol; `None` if `bytes` is empty.
     #[must_use]
-    pub fn of(octets: &[u8]) -> Option<Self> {
-        Some(match octets {
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        Some(match bytes {
             [] => return None,
             // Alert or handshake, and SSL 3's or any TLS's major version.
             [0x15 | 0x16] | [0x15 | 0x16, 3, ..] => Self::Tls,
             [b'*', ..] => Self::Imap,
             [b'2' | b'4' | b'5', rest @ ..] if rest.iter().take(2).all(u8::is_ascii_digit) => Self::Smtp,
             [b'+' | b'-', ..] => Self::Pop3,
-            _ if octets.starts_with(b"HTTP") => Self::Http,
-            _ if octets.starts_with(b"SSH-") => Self::Ssh,
+            _ if bytes.starts_with(b"HTTP") => Self::Http,
+            _ if bytes.starts_with(b"SSH-") => Self::Ssh,
             _ => Self::Other,
         })
     }
 
-    /// What to try when this came where the other mode was expected.
+    /// Returns what to try when the driver expected another protocol.
     #[must_use]
-    pub fn hint(self, name: &str, implicit: u16, starttls: u16) -> String {
+    pub(crate) fn hint(self, name: &str, implicit: u16, starttls: u16) -> String {
         match self {
             Self::Tls => format!(
                 "use implicit TLS ({name}s://, usually port {implicit}), or the STARTTLS port (usually {starttls})"
@@ -52,7 +50,7 @@ impl DetectedProtocol {
                 "use STARTTLS ({name}://, usually port {starttls}), or the implicit-TLS port (usually {implicit})"
             ),
             Self::Pop3 | Self::Http | Self::Ssh | Self::Other => {
-                format!("check host and port: this is no {name} service")
+                format!("check host and port: this is not an {name} service")
             }
         }
     }
@@ -61,13 +59,13 @@ impl DetectedProtocol {
 impl fmt::Display for DetectedProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Tls => "the port speaks TLS from the first octet, and cleartext was expected",
+            Self::Tls => "the port speaks TLS from the first byte, and cleartext was expected",
             Self::Smtp => "the port speaks SMTP in cleartext, and TLS was expected",
             Self::Imap => "the port speaks IMAP in cleartext, and TLS was expected",
             Self::Pop3 => "the port speaks POP3 in cleartext, and TLS was expected",
             Self::Http => "the port speaks HTTP",
             Self::Ssh => "the port speaks SSH",
-            Self::Other => "what the port speaks is not TLS, and TLS was expected",
+            Self::Other => "the port does not speak TLS, and TLS was expected",
         })
     }
 }
@@ -77,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_octets_tell_the_mode() {
+    fn detects_protocols_by_their_first_bytes() {
         let rows: [(&[u8], DetectedProtocol); 15] = [
             (b"\x16\x03\x01\x02\x00", DetectedProtocol::Tls),
             (b"\x15\x03\x03\x00\x02", DetectedProtocol::Tls),
@@ -95,8 +93,8 @@ mod tests {
             (b"320 mx", DetectedProtocol::Other),
             (b"HTT", DetectedProtocol::Other),
         ];
-        for (octets, found) in rows {
-            assert_eq!(DetectedProtocol::of(octets), Some(found), "{octets:?}");
+        for (bytes, found) in rows {
+            assert_eq!(DetectedProtocol::of(bytes), Some(found), "{bytes:?}");
         }
         assert_eq!(DetectedProtocol::of(b""), None);
         assert!(DetectedProtocol::Imap.hint("imap", 993, 143).contains("143"));

@@ -1,11 +1,9 @@
-//! Who is trusted: the verifiers of a client.
-//!
-//! This file decides about certificates. It does not translate its decisions for people.
+//! Verifiers of server certificates.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -16,31 +14,32 @@ use rustls::{
 
 use super::certificate::{Certificate, Fingerprint};
 
-/// What a client has seen of a server. Clones see the same.
+/// The certificate that a client received, accepted or not. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Seen {
+pub(crate) struct ObservedCertificate {
     certificate: Arc<Mutex<Option<Arc<Certificate>>>>,
-    /// Whether any certificate would have done.
-    pub(crate) anybody: bool,
+    /// Whether the client accepts any certificate.
+    pub(crate) accepts_any: bool,
 }
 
-impl Seen {
-    pub(super) fn new(anybody: bool) -> Self {
-        Self { anybody, ..Self::default() }
+impl ObservedCertificate {
+    pub(super) fn new(accepts_any: bool) -> Self {
+        Self { accepts_any, ..Self::default() }
     }
 
-    /// The certificate that came, if one did.
+    /// Returns the certificate, if one was received.
     pub(crate) fn certificate(&self) -> Option<Arc<Certificate>> {
         self.certificate.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// The verifier that looks into this machine's own trust store.
+/// Returns a verifier that uses the operating system's trust store.
+#[cfg(feature = "platform-verifier")]
 pub(super) fn platform(provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, Error> {
     Ok(Arc::new(rustls_platform_verifier::Verifier::new(provider.clone())?))
 }
 
-/// The verifier that trusts these authorities and no others.
+/// Returns a verifier that trusts only these authorities.
 pub(super) fn authorities(
     roots: RootCertStore,
     provider: &Arc<CryptoProvider>,
@@ -51,15 +50,21 @@ pub(super) fn authorities(
     Ok(verifier)
 }
 
-/// Accepts the certificates with these fingerprints, whatever they say of names, dates and authority (a CA:TRUE leaf
-/// as well); everything, where there are none. That the server holds the key is proved in any case.
+/// Accepts certificates by fingerprint, whatever names, dates and issuers they contain (CA:TRUE included). Without
+/// fingerprints it accepts any. The server has to prove that it holds the key in either case.
 #[derive(Debug)]
-pub(super) struct Pinned {
-    pub(super) pins: Option<Vec<Fingerprint>>,
-    pub(super) provider: Arc<CryptoProvider>,
+pub(super) struct FingerprintVerifier {
+    pins: Option<Vec<Fingerprint>>,
+    provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Pinned {
+impl FingerprintVerifier {
+    pub(super) const fn new(pins: Option<Vec<Fingerprint>>, provider: Arc<CryptoProvider>) -> Self {
+        Self { pins, provider }
+    }
+}
+
+impl ServerCertVerifier for FingerprintVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -101,14 +106,16 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-/// Asks another verifier, and keeps what came. One for each connection.
+/// Records the certificate of one connection and asks another verifier.
 #[derive(Debug)]
-pub(super) struct Recording {
+pub(super) struct RecordingVerifier {
     pub(super) inner: Arc<dyn ServerCertVerifier>,
-    pub(super) seen: Seen,
+    /// The name that the certificate must be for, if it is not the one that the client sent.
+    pub(super) expected: Option<ServerName<'static>>,
+    pub(super) observed: ObservedCertificate,
 }
 
-impl ServerCertVerifier for Recording {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -118,7 +125,8 @@ impl ServerCertVerifier for Recording {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let certificate = Arc::new(Certificate::read(end_entity));
-        *self.seen.certificate.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
+        *self.observed.certificate.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
+        let server_name = self.expected.as_ref().unwrap_or(server_name);
         self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
@@ -142,5 +150,13 @@ impl ServerCertVerifier for Recording {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.inner.supported_verify_schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        self.inner.requires_raw_public_keys()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        self.inner.root_hint_subjects()
     }
 }

@@ -1,88 +1,91 @@
-//! Writes a trace, as text or as JSON: a line for each line that passed.
+//! Formatting a trace as text or JSON.
 //!
-//! This file knows how records look. It gathers the parts of a line until it is complete and writes it in one piece, so
-//! that many connections can share a file.
+//! The parts of a line are collected until it is complete and written in one call, so that many connections can share a
+//! file.
 
 use std::{fmt, io::Write, mem};
 
 use proto_mail::trace::{self, Event};
-use serde_json::{Value, json};
 
-use super::{RecordItem, Role, Trace, TraceRecord};
+use super::record::{RecordItem, Role, Trace, TraceRecord};
+use crate::socket::Address;
 
-/// How a trace looks.
+/// The format of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum TraceFormat {
-    /// Lines for people.
+    /// Text for people.
     #[default]
     Text,
-    /// A JSON object in each line.
+    /// A JSON object per line.
+    #[cfg(feature = "trace-json")]
     Json,
 }
 
-/// Whether names and addresses are shown.
+/// Whether a trace shows names and addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum NameVisibility {
-    /// They are.
+    /// Names and addresses are shown.
     #[default]
     Shown,
-    /// Of each line only its first words are: the tag and the command or the response, the verb or the code. No address
-    /// of mail or of the network, no name of a user or of a mailbox is written.
+    /// Only the first words of each line are shown: tag and command or response, verb or code. No mail or network address
+    /// and no name of a user or mailbox is written.
     Hidden,
 }
 
-/// Writes a trace: a line for each line that passed.
+/// Writes a trace, one line per protocol line.
 ///
 /// ```text
 ///    0.004 #1 S: * OK ready
 ///    0.005 #1 C: a1 STARTTLS
 ///    0.031 #1 -- TLSv1.3 TLS_AES_256_GCM_SHA384
-///    0.032 #1 C= a2 LOGIN [18 octets redacted]
+///    0.032 #1 C= a2 LOGIN [18 bytes redacted]
 /// ```
 ///
-/// First comes the time in seconds since the connection was begun, then the number of the connection. `C:` and `S:` pass
-/// in cleartext, `C=` and `S=` under TLS. Octets that are not printable are shown as `\xNN`. A line that was sent is
-/// written when it has left, one that was received when the machine has read it. What was read and not understood stands
-/// as its length.
+/// A line begins with the time in seconds since the connection was opened and the number of the connection. `C:` and `S:`
+/// were sent in cleartext, `C=` and `S=` under TLS. Bytes that are not printable are shown as `\xNN`. A sent line is
+/// written when it has been sent, a received line when the machine has parsed it. Of input that the machine could not
+/// parse only the length is written.
 ///
-/// As JSON each line is an object: `at` (seconds), `connection`, `protocol`, `role`, and one of `from` (`client` or
-/// `server`) with `tls` and `line`, `peer`, `event` (`tls`, `closed`) or `note`. `line` is a list: strings were said as
-/// they stand, an object counts octets that are not shown (`secret`, `message`, `literal`, `elided`, `unknown`,
-/// `hidden`).
+/// With the feature `trace-json`, `TraceFormat::Json` writes an object per line: `at` (seconds), `connection`, `protocol`,
+/// `role`, and one of `from` (`client` or `server`) with `tls` and `line`, `peer`, `event` (`connected`, `tls`, `closed`)
+/// or `note`. `line` is a list: strings are shown text, an object counts bytes that are not shown (`secret`, `message`,
+/// `literal`, `elided`, `unknown`, `hidden`).
 pub struct TraceWriter<W: Write + Send> {
     out: W,
     format: TraceFormat,
     names: NameVisibility,
     line_limit: usize,
-    client: Vec<Part>,
-    server: Vec<Part>,
-    /// What is known of the connection, for what is written at its end.
-    last: Option<Known>,
+    client: Vec<LinePart>,
+    server: Vec<LinePart>,
+    /// The context of the last record, for what is written at the end.
+    last: Option<LineContext>,
 }
 
+/// What a line says besides its text.
 #[derive(Clone, Copy)]
-struct Known {
-    connection: u64,
-    protocol: &'static str,
-    role: Role,
-    at: f64,
-    secured: bool,
+pub(super) struct LineContext {
+    pub(super) connection: u64,
+    pub(super) protocol: &'static str,
+    pub(super) role: Role,
+    pub(super) at: f64,
+    pub(super) secured: bool,
 }
 
 /// A part of a line.
-enum Part {
+pub(super) enum LinePart {
     Text(Vec<u8>),
     Count(&'static str, u64),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+/// The side that sent a line.
+pub(super) enum Side {
     Client,
     Server,
 }
 
 impl<W: Write + Send> TraceWriter<W> {
-    /// Writes to `out`, each line in one call. Errors of `out` are ignored: a trace must not end a session.
+    /// Writes text to `out`, each line in one call. Errors of `out` are ignored: a trace must not end a session.
     pub const fn new(out: W) -> Self {
         Self {
             out,
@@ -95,34 +98,34 @@ impl<W: Write + Send> TraceWriter<W> {
         }
     }
 
-    /// How the trace looks; [`TraceFormat::Text`] unless something else is asked for.
+    /// Sets the format. Default: [`TraceFormat::Text`].
     #[must_use]
     pub const fn format(mut self, format: TraceFormat) -> Self {
         self.format = format;
         self
     }
 
-    /// Whether names and addresses are shown; they are unless this says otherwise.
+    /// Sets whether names and addresses are shown. Default: they are.
     #[must_use]
     pub const fn names(mut self, names: NameVisibility) -> Self {
         self.names = names;
         self
     }
 
-    /// How many octets of a line, or of a literal, are shown: 1024 unless something else is asked for.
+    /// Sets how many bytes of a line or literal are shown. Default: 1024.
     #[must_use]
     pub const fn line_limit(mut self, bytes: usize) -> Self {
         self.line_limit = bytes;
         self
     }
 
-    fn passed(&mut self, known: Known, side: Side, what: &trace::TraceSpan) {
+    fn passed(&mut self, context: LineContext, side: Side, what: &trace::TraceSpan) {
         let count = match what {
             trace::TraceSpan::Text(text) => {
-                for piece in text.split_inclusive(|octet| *octet == b'\n') {
-                    self.parts(side).push(Part::Text(piece.to_vec()));
+                for piece in text.split_inclusive(|byte| *byte == b'\n') {
+                    self.parts(side).push(LinePart::Text(piece.to_vec()));
                     if piece.ends_with(b"\n") {
-                        self.end_line(known, side);
+                        self.end_line(context, side);
                     }
                 }
                 return;
@@ -131,69 +134,54 @@ impl<W: Write + Send> TraceWriter<W> {
             trace::TraceSpan::Literal(count) => ("literal", *count),
             trace::TraceSpan::Secret(count) => ("secret", *count),
             trace::TraceSpan::Data(count) => ("message", *count),
-            // What is not known is not shown.
+            // What is not context is not shown.
             what => ("unknown", what.byte_count()),
         };
         match self.parts(side).last_mut() {
-            Some(Part::Count(what, sum)) if *what == count.0 && *what != "literal" => {
+            Some(LinePart::Count(what, sum)) if *what == count.0 && *what != "literal" => {
                 *sum = sum.saturating_add(count.1);
             }
-            _ => self.parts(side).push(Part::Count(count.0, count.1)),
+            _ => self.parts(side).push(LinePart::Count(count.0, count.1)),
         }
     }
 
-    const fn parts(&mut self, side: Side) -> &mut Vec<Part> {
+    const fn parts(&mut self, side: Side) -> &mut Vec<LinePart> {
         match side {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,
         }
     }
 
-    /// Writes what there is of a line.
-    fn end_line(&mut self, known: Known, side: Side) {
+    /// Writes a line, complete or not.
+    fn end_line(&mut self, context: LineContext, side: Side) {
         let mut parts = join(mem::take(self.parts(side)));
         if parts.is_empty() {
             return;
         }
         if self.names == NameVisibility::Hidden {
-            parts = hide(parts, known.protocol);
+            parts = hide(parts, context.protocol);
         }
         match self.format {
             TraceFormat::Text => {
                 let side = if side == Side::Client { 'C' } else { 'S' };
-                let mark = if known.secured { '=' } else { ':' };
-                let line: String = parts.iter().map(Part::to_text).collect();
-                self.put(&format!("{:>8.3} #{} {side}{mark} {line}", known.at, known.connection));
+                let mark = if context.secured { '=' } else { ':' };
+                let line: String = parts.iter().map(LinePart::to_text).collect();
+                self.put(&format!("{:>8.3} #{} {side}{mark} {line}", context.at, context.connection));
             }
-            TraceFormat::Json => {
-                let from = if side == Side::Client { "client" } else { "server" };
-                let line: Vec<Value> = parts.iter().map(Part::to_json).collect();
-                self.object(known, json!({ "from": from, "tls": known.secured, "line": line }));
-            }
+            #[cfg(feature = "trace-json")]
+            TraceFormat::Json => self.put(&super::json::line(context, side, &parts)),
         }
     }
 
-    fn note(&mut self, known: Known, text: &str, json: Value) {
+    fn note(&mut self, context: LineContext, note: Note<'_>) {
         match self.format {
             TraceFormat::Text => {
-                self.put(&format!("{:>8.3} #{} -- {}", known.at, known.connection, text.escape_debug()));
+                let text = note.to_text();
+                self.put(&format!("{:>8.3} #{} -- {}", context.at, context.connection, text.escape_debug()));
             }
-            TraceFormat::Json => self.object(known, json),
+            #[cfg(feature = "trace-json")]
+            TraceFormat::Json => self.put(&super::json::note(context, &note)),
         }
-    }
-
-    fn object(&mut self, known: Known, what: Value) {
-        let role = if known.role == Role::Client { "client" } else { "server" };
-        let mut object = json!({
-            "at": (known.at * 1000.0).round() / 1000.0,
-            "connection": known.connection,
-            "protocol": known.protocol,
-            "role": role,
-        });
-        if let (Value::Object(object), Value::Object(what)) = (&mut object, what) {
-            object.extend(what);
-        }
-        self.put(&object.to_string());
     }
 
     fn put(&mut self, line: &str) {
@@ -201,11 +189,11 @@ impl<W: Write + Send> TraceWriter<W> {
         let _ = self.out.write_all(format!("{line}\n").as_bytes());
     }
 
-    /// Writes what is left of lines that never ended.
+    /// Writes the lines that never ended.
     fn end(&mut self) {
-        if let Some(known) = self.last {
-            self.end_line(known, Side::Client);
-            self.end_line(known, Side::Server);
+        if let Some(context) = self.last {
+            self.end_line(context, Side::Client);
+            self.end_line(context, Side::Server);
         }
     }
 }
@@ -213,33 +201,27 @@ impl<W: Write + Send> TraceWriter<W> {
 impl<W: Write + Send> Trace for TraceWriter<W> {
     fn record(&mut self, record: &TraceRecord<'_>) {
         let TraceRecord { connection, protocol, role, secured, .. } = *record;
-        let known = Known { connection, protocol, role, at: record.at.as_secs_f64(), secured };
+        let context = LineContext { connection, protocol, role, at: record.at.as_secs_f64(), secured };
         let (here, there) = match role {
             Role::Client => (Side::Client, Side::Server),
             Role::Server => (Side::Server, Side::Client),
         };
-        self.last = Some(known);
+        self.last = Some(context);
         match record.item {
-            RecordItem::Connected(_) if self.names == NameVisibility::Hidden => {
-                self.note(known, "connected", json!({ "event": "connected" }));
-            }
             RecordItem::Connected(peer) => {
-                self.note(
-                    known,
-                    &format!("connected: {peer}"),
-                    json!({ "event": "connected", "peer": peer }),
-                );
+                let peer = (self.names == NameVisibility::Shown).then_some(peer);
+                self.note(context, Note::Connected(peer));
             }
-            RecordItem::Event(Event::Received(what)) => self.passed(known, there, what),
-            RecordItem::Event(Event::Sent(what)) => self.passed(known, here, what),
-            RecordItem::Event(Event::TlsStarted) => self.note(known, "TLS", json!({ "event": "tls" })),
+            RecordItem::Event(Event::Received(what)) => self.passed(context, there, what),
+            RecordItem::Event(Event::Sent(what)) => self.passed(context, here, what),
+            RecordItem::Event(Event::TlsStarted) => self.note(context, Note::TlsStarted),
             RecordItem::Event(Event::Closed) => {
                 self.end();
-                self.note(known, "closed", json!({ "event": "closed" }));
+                self.note(context, Note::Closed);
             }
             RecordItem::Event(_) => {}
             RecordItem::Note(_) if self.names == NameVisibility::Hidden => {}
-            RecordItem::Note(note) => self.note(known, note, json!({ "note": note })),
+            RecordItem::Note(note) => self.note(context, Note::Text(note)),
         }
     }
 
@@ -248,30 +230,44 @@ impl<W: Write + Send> Trace for TraceWriter<W> {
     }
 }
 
-impl Part {
+/// A line about the connection itself.
+pub(super) enum Note<'n> {
+    /// The connection is established; with the peer's address if it is shown.
+    Connected(Option<&'n Address>),
+    TlsStarted,
+    Closed,
+    Text(&'n str),
+}
+
+impl Note<'_> {
+    fn to_text(&self) -> String {
+        match self {
+            Self::Connected(Some(peer)) => format!("connected: {peer}"),
+            Self::Connected(None) => "connected".into(),
+            Self::TlsStarted => "TLS".into(),
+            Self::Closed => "closed".into(),
+            Self::Text(text) => (*text).into(),
+        }
+    }
+}
+
+impl LinePart {
     fn to_text(&self) -> String {
         let (what, count) = match self {
             Self::Text(text) => return text.escape_ascii().to_string(),
             Self::Count(what, count) => (*what, count),
         };
         match what {
-            "secret" => format!("[{count} octets redacted]"),
-            "message" => format!("[{count} octets of a message]"),
-            "literal" => format!("[a literal of {count} octets]"),
-            "elided" => format!("[{count} octets elided]"),
-            "hidden" => format!("[{count} octets hidden]"),
-            _ => format!("[{count} octets not understood]"),
+            "secret" => format!("[{count} bytes redacted]"),
+            "message" => format!("[{count} bytes of a message]"),
+            "literal" => format!("[a literal of {count} bytes]"),
+            "elided" => format!("[{count} bytes elided]"),
+            "hidden" => format!("[{count} bytes hidden]"),
+            _ => format!("[{count} bytes not understood]"),
         }
     }
 
-    fn to_json(&self) -> Value {
-        match self {
-            Self::Text(text) => String::from_utf8_lossy(text).into(),
-            Self::Count(what, count) => json!({ *what: count }),
-        }
-    }
-
-    const fn octets(&self) -> u64 {
+    const fn byte_count(&self) -> u64 {
         match self {
             Self::Text(text) => text.len() as u64,
             Self::Count(_, count) => *count,
@@ -279,16 +275,16 @@ impl Part {
     }
 }
 
-/// The parts of one line without its end, texts that touch joined.
-fn join(parts: Vec<Part>) -> Vec<Part> {
-    let mut joined: Vec<Part> = Vec::new();
+/// Joins adjacent texts of a line and removes its line end.
+fn join(parts: Vec<LinePart>) -> Vec<LinePart> {
+    let mut joined: Vec<LinePart> = Vec::new();
     for part in parts {
         match (joined.last_mut(), part) {
-            (Some(Part::Text(text)), Part::Text(more)) => text.extend(more),
+            (Some(LinePart::Text(text)), LinePart::Text(more)) => text.extend(more),
             (_, part) => joined.push(part),
         }
     }
-    if let Some(Part::Text(text)) = joined.last_mut() {
+    if let Some(LinePart::Text(text)) = joined.last_mut() {
         let end = [&b"\r\n"[..], b"\n"].into_iter().find(|end| text.ends_with(end)).map_or(0, <[u8]>::len);
         text.truncate(text.len() - end);
         if text.is_empty() && joined.len() > 1 {
@@ -298,37 +294,37 @@ fn join(parts: Vec<Part>) -> Vec<Part> {
     joined
 }
 
-/// Leaves of a line its first words.
-fn hide(parts: Vec<Part>, protocol: &str) -> Vec<Part> {
+/// Keeps only the first words of a line.
+fn hide(parts: Vec<LinePart>, protocol: &str) -> Vec<LinePart> {
     let mut rest = parts.into_iter();
     let Some(first) = rest.next() else { return Vec::new() };
     let (head, mut hidden) = match first {
-        Part::Text(mut text) => {
+        LinePart::Text(mut text) => {
             let head = head(&text, protocol).min(text.len());
             let hidden = text.len() - head;
             text.truncate(head);
-            (Part::Text(text), hidden as u64)
+            (LinePart::Text(text), hidden as u64)
         }
-        Part::Count(..) => (first, 0),
+        LinePart::Count(..) => (first, 0),
     };
     let mut left = vec![head];
     for part in rest {
         match part {
-            Part::Text(_) => hidden = hidden.saturating_add(part.octets()),
+            LinePart::Text(_) => hidden = hidden.saturating_add(part.byte_count()),
             part => left.push(part),
         }
     }
     if hidden > 0 {
-        left.push(Part::Count("hidden", hidden));
+        left.push(LinePart::Count("hidden", hidden));
     }
     left
 }
 
-/// How many octets the words have that say what a line is, and of nobody whom it is about.
+/// Returns the length of the first words, which say what a line is and name no user, mailbox or address.
 fn head(line: &[u8], protocol: &str) -> usize {
     let word = |from: usize| {
         let rest = line.get(from..).unwrap_or_default();
-        let word = |octet: &&u8| octet.is_ascii_alphanumeric() || matches!(octet, b'*' | b'+' | b'.');
+        let word = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'+' | b'.');
         from + rest.iter().take_while(word).count()
     };
     let ends = |end: usize| matches!(line.get(end), None | Some(b' ' | b'-'));
@@ -344,7 +340,7 @@ fn head(line: &[u8], protocol: &str) -> usize {
         return first;
     }
     let name = line.get(first + 1..second).unwrap_or_default();
-    // A number says little without the word behind it.
+    // A number or UID says little without the next word.
     if !name.iter().all(u8::is_ascii_digit) && !name.eq_ignore_ascii_case(b"UID") {
         return second;
     }
@@ -386,7 +382,8 @@ mod tests {
         };
         let sent = |what| Event::Sent(what);
         let received = |text: &[u8]| Event::Received(trace::TraceSpan::Text(text.to_vec()));
-        record(false, RecordItem::Connected("127.0.0.1:143".parse().unwrap()));
+        let peer = Address::Ip("127.0.0.1:143".parse().unwrap());
+        record(false, RecordItem::Connected(&peer));
         record(false, RecordItem::Event(&received(b"* OK re")));
         record(false, RecordItem::Event(&received(b"ady\r\n")));
         record(true, RecordItem::Event(&Event::TlsStarted));
@@ -403,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_readable_and_holds_no_secret() {
+    fn text_is_readable_and_contains_no_secret() {
         let expected = [
             "   0.001 #7 -- connected: 127.0.0.1:143",
             "   0.003 #7 S: * OK ready",
@@ -411,22 +408,22 @@ mod tests {
             "   0.005 #7 -- TLSv1.3",
             "   0.008 #7 S= * LIST () \\\"/\\\" \\\"\\x1b]0;bob\\\"",
             "   0.008 #7 S= * 3 EXISTS",
-            "   0.010 #7 C= a2 LOGIN [9 octets redacted]",
-            "   0.012 #7 S= [4 octets not understood]",
+            "   0.010 #7 C= a2 LOGIN [9 bytes redacted]",
+            "   0.012 #7 S= [4 bytes not understood]",
             "   0.012 #7 -- closed",
         ];
         assert_eq!(written(TraceFormat::Text, NameVisibility::Shown).lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]
-    fn names_are_hidden_if_they_shall_be() {
+    fn hides_names() {
         for format in [TraceFormat::Text, TraceFormat::Json] {
             let text = written(format, NameVisibility::Hidden);
             assert!(!text.contains("bob") && !text.contains("127.0.0.1"), "{text}");
         }
         let text = written(TraceFormat::Text, NameVisibility::Hidden);
         for line in
-            ["S: * OK[6 octets hidden]", "S= * LIST[", "S= * 3 EXISTS\n", "C= a2 LOGIN[9 octets redacted]"]
+            ["S: * OK[6 bytes hidden]", "S= * LIST[", "S= * 3 EXISTS\n", "C= a2 LOGIN[9 bytes redacted]"]
         {
             assert!(text.contains(line), "{line}: {text}");
         }
@@ -446,8 +443,10 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "trace-json")]
     #[test]
-    fn json_is_an_object_in_each_line() {
+    fn json_is_an_object_per_line() {
+        use serde_json::{Value, json};
         let objects: Vec<Value> = written(TraceFormat::Json, NameVisibility::Shown)
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())

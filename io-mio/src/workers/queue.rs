@@ -1,15 +1,16 @@
-//! The jobs that wait for a thread: a queue for each group, and the order in which the groups have their turns.
+//! The waiting jobs: a queue for each group, and the order of the groups' turns.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::{JobGroup, Slice};
-use crate::SessionHandle;
+use super::job::{JobGroup, Slice};
+use crate::server::session_handle::SessionHandle;
 
+/// The waiting jobs of all groups.
 #[derive(Default)]
 pub(super) struct Queue {
-    /// The groups that have jobs, waiting or running.
+    /// The groups with waiting or running jobs.
     pub(super) groups: HashMap<JobGroup, GroupQueue>,
-    /// The groups of which a job may be taken now, in the order of their turns.
+    /// The groups that may start a job now, in the order of their turns.
     pub(super) turns: VecDeque<JobGroup>,
     pub(super) waiting: usize,
     pub(super) threads: usize,
@@ -25,38 +26,39 @@ pub(super) struct GroupQueue {
 }
 
 pub(super) struct Job {
-    pub(super) run: Box<dyn FnMut(&Slice) -> Ran + Send>,
-    /// The session that waits for it; `None` for a detached job.
+    pub(super) run: Box<dyn FnMut(&Slice) -> SliceResult + Send>,
+    /// The session that waits for the result; `None` for a detached job.
     pub(super) handle: Option<SessionHandle>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ran {
+/// The result of a slice.
+pub(super) enum SliceResult {
     Done,
-    More,
+    Continue,
 }
 
 impl Queue {
     /// Adds a job behind the others of its group.
-    pub(super) fn add(&mut self, group: JobGroup, job: Job, most: usize) {
+    pub(super) fn add(&mut self, group: JobGroup, job: Job, max_threads: usize) {
         let jobs = self.groups.entry(group).or_default();
         jobs.jobs.push_back(job);
         self.waiting += 1;
-        if jobs.may_run(most) {
+        if jobs.may_run(max_threads) {
             jobs.has_turn = true;
             self.turns.push_back(group);
         }
     }
 
     /// Takes the first job of the group whose turn it is.
-    pub(super) fn take(&mut self, most: usize) -> Option<(JobGroup, Job)> {
+    pub(super) fn take(&mut self, max_threads: usize) -> Option<(JobGroup, Job)> {
         while let Some(group) = self.turns.pop_front() {
             let Some(jobs) = self.groups.get_mut(&group) else { continue };
             jobs.has_turn = false;
             let Some(job) = jobs.jobs.pop_front() else { continue };
             self.waiting = self.waiting.saturating_sub(1);
             jobs.running += 1;
-            if jobs.may_run(most) {
+            if jobs.may_run(max_threads) {
                 jobs.has_turn = true;
                 self.turns.push_back(group);
             }
@@ -65,15 +67,15 @@ impl Queue {
         None
     }
 
-    /// A job of the group ran. `rest` goes behind the others.
-    pub(super) fn put_back(&mut self, group: JobGroup, rest: Option<Job>, most: usize) {
+    /// A job of the group has run. If it is not done (`rest`), it goes behind the others.
+    pub(super) fn put_back(&mut self, group: JobGroup, rest: Option<Job>, max_threads: usize) {
         let jobs = self.groups.entry(group).or_default();
         jobs.running = jobs.running.saturating_sub(1);
         if let Some(job) = rest {
             jobs.jobs.push_back(job);
             self.waiting += 1;
         }
-        if jobs.may_run(most) {
+        if jobs.may_run(max_threads) {
             jobs.has_turn = true;
             self.turns.push_back(group);
         } else if jobs.jobs.is_empty() && jobs.running == 0 {
@@ -83,8 +85,8 @@ impl Queue {
 }
 
 impl GroupQueue {
-    /// Whether the group should get a turn that it does not have yet.
-    fn may_run(&self, most: usize) -> bool {
-        !self.has_turn && !self.jobs.is_empty() && self.running < most
+    /// Whether the group should get a turn and has none yet.
+    fn may_run(&self, max_threads: usize) -> bool {
+        !self.has_turn && !self.jobs.is_empty() && self.running < max_threads
     }
 }

@@ -305,7 +305,7 @@ impl Steps {
 
     /// A step of the connection was passed.
     fn observe(&self, report: &StageReport) {
-        let (step, text) = match &report.step {
+        let (step, text) = match &report.stage {
             Passed::Resolved(addresses) => {
                 let addresses: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
                 ("name", addresses.join(", "))

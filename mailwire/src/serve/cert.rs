@@ -42,6 +42,7 @@ const DAY: i64 = 86_400;
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     pub(super) tls: TlsServerConfig,
+    pub(super) certificate: Certificate,
     /// The authority to hand to clients; `None` where the certificate was not made here.
     pub(super) authority: Option<PathBuf>,
     not_before: i64,
@@ -69,7 +70,7 @@ impl Source {
     fn load_at(&self, now: i64) -> Result<Identity, Failure> {
         match self {
             Self::Given { chain, key } => {
-                let identity = Identity::of(pem::load(chain, key)?, None);
+                let identity = Identity::of(pem::load(chain, key)?, None)?;
                 identity.check_validity(chain, now)?;
                 Ok(identity)
             }
@@ -91,14 +92,16 @@ impl Source {
 }
 
 impl Identity {
-    fn of(tls: TlsServerConfig, authority: Option<PathBuf>) -> Self {
-        let Certificate { not_before, not_after, .. } = tls.certificate();
-        Self { tls, authority, not_before, not_after }
+    fn of(tls: TlsServerConfig, authority: Option<PathBuf>) -> Result<Self, Failure> {
+        let certificate =
+            tls.certificate().ok_or_else(|| Failure::new(Kind::Configuration, "there is no certificate"))?;
+        let (not_before, not_after) = (certificate.not_before, certificate.not_after);
+        Ok(Self { tls, certificate, authority, not_before, not_after })
     }
 
     /// A given certificate that no client would accept is refused.
     fn check_validity(&self, chain: &Path, now: i64) -> Result<(), Failure> {
-        let certificate = self.tls.certificate();
+        let certificate = &self.certificate;
         let chain = chain.display();
         if now < self.not_before {
             let what =
@@ -114,7 +117,7 @@ impl Identity {
     }
 
     fn warning_at(&self, chain: &Path, now: i64) -> Option<String> {
-        let (chain, day) = (chain.display(), self.tls.certificate().not_after_day());
+        let (chain, day) = (chain.display(), self.certificate.not_after_day());
         let days = (self.not_after - now) / DAY;
         if now > self.not_after {
             return Some(format!(
@@ -163,7 +166,7 @@ fn self_made(directory: &Path, names: &[HostName], now: i64) -> Result<Identity,
         make_leaf(&files, names, now)?;
     }
     let tls = pem::load(&files.leaf, &files.leaf_key)?;
-    Ok(Identity::of(tls, Some(files.authority)))
+    Identity::of(tls, Some(files.authority))
 }
 
 /// Every name that the leaf is for.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 
 fn fingerprint(identity: &Identity) -> String {
-    identity.tls.fingerprint().to_string()
+    identity.certificate.fingerprint.to_string()
 }
 
 fn authority(identity: &Identity) -> Vec<u8> {
@@ -71,7 +71,7 @@ fn the_leaf_is_for_loopback_and_names_its_authority() {
     let (leaf, authority) = (Certificate::read(leaf), Certificate::read(authority));
     assert_eq!(leaf.names, NAMES);
     assert_eq!(leaf.issuer, authority.subject);
-    assert!(authority.authority && !leaf.authority);
+    assert!(authority.is_ca && !leaf.is_ca);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn names_are_added_and_the_authority_stays_while_it_may_sign_for_them() {
     let with = |names: &[&str]| {
         let names: Vec<HostName> = names.iter().map(|name| name.parse().unwrap()).collect();
         let identity = self_made(directory.path(), &names, now()).unwrap();
-        (fingerprint(&identity), authority(&identity), identity.tls.certificate().names)
+        (fingerprint(&identity), authority(&identity), identity.certificate.names)
     };
     let loopback = with(&[]);
     let all = ["mail.test", "*.dev.test", "192.0.2.7", "2001:db8::7"];

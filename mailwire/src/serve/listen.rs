@@ -132,11 +132,13 @@ fn start<P: ServerProtocol, H: Handler<P>>(
 ) -> Result<(SocketAddr, Replace), Failure> {
     let (config, listener_tls, deadlines) = terms(settings, tls);
     let shared = ListenerSettings::<P>::new(config, listener_tls, deadlines);
-    let address = reactor.listen_on::<P, H>(port, proxies, &shared, make)?;
+    let address = port.address().as_socket_addr();
+    reactor.listen_on::<P, H>(port, proxies, &shared, make)?;
     let replace = move |settings: &Settings, tls: &TlsServerConfig| {
         let (config, listener_tls, deadlines) = terms(settings, tls);
         shared.replace(config, listener_tls, deadlines);
     };
+    let address = address.ok_or_else(|| Failure::new(Kind::Configuration, "the port has no IP address"))?;
     Ok((address, Box::new(replace)))
 }
 

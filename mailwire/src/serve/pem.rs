@@ -173,7 +173,7 @@ fn warn_of_chain(chain: &Path, leaf: &CertificateDer<'_>, others: &[CertificateD
     let leaf = Certificate::read(leaf);
     let chain = chain.display();
     match others.first().map(Certificate::read) {
-        None if !leaf.self_signed => tracing::warn!(
+        None if !leaf.is_self_signed => tracing::warn!(
             "{chain} holds the server's own certificate only: clients that do not know {} refuse it; add the \
              certificates of the authorities in between, if there are any",
             leaf.issuer

@@ -85,7 +85,7 @@ impl Upkeep {
         self.apply();
         self.warned = None;
         self.warn();
-        tracing::info!(certificate = %self.identity.tls.fingerprint(), "reloaded");
+        tracing::info!(certificate = %self.identity.certificate.fingerprint, "reloaded");
     }
 
     fn load_certificate(&mut self) {

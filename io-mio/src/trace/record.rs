@@ -1,13 +1,7 @@
-//! The wire trace: the whole conversation with its times, safe to paste.
-//!
-//! What may be shown is decided where octets are understood and where they are queued: see [`proto_mail::trace`]. This
-//! file adds who, when and whether TLS was in place. How a trace is written is in [`TraceWriter`].
-
-mod writer;
+//! The records of a wire trace.
 
 use std::{
     fmt,
-    net::SocketAddr,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
@@ -17,23 +11,23 @@ use proto_mail::{
     trace::{Event, TraceKind},
 };
 
-pub use self::writer::{NameVisibility, TraceFormat, TraceWriter};
+use crate::socket::Address;
 
-/// Takes the records of one connection.
+/// Receives the records of one connection.
 pub trait Trace: Send {
-    /// Something passed, or happened.
+    /// Receives a record.
     fn record(&mut self, record: &TraceRecord<'_>);
 
-    /// How many octets of a line, or of a literal, are shown: the rest is only counted.
+    /// Returns how many bytes of a line or literal are shown. The rest is only counted. Default: 1024.
     fn line_limit(&self) -> usize {
         1024
     }
 }
 
-/// Makes a trace for each connection.
+/// Creates a trace for each connection.
 pub(crate) type Tracer = dyn Fn() -> Box<dyn Trace> + Send + Sync;
 
-/// Who speaks here.
+/// The role of this side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// This side is the client.
@@ -46,83 +40,83 @@ pub enum Role {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct TraceRecord<'r> {
-    /// On which connection of this process.
+    /// The number of the connection in this process.
     pub connection: u64,
-    /// In which protocol: `imap`, `smtp`.
+    /// The protocol: `imap`, `smtp`.
     pub protocol: &'static str,
-    /// As whom.
+    /// The role of this side.
     pub role: Role,
-    /// When, since the connection was begun.
+    /// The time since the connection was opened.
     pub at: Duration,
     /// Whether TLS was in place.
     pub secured: bool,
-    /// What.
+    /// What happened.
     pub item: RecordItem<'r>,
 }
 
-/// What a record is of.
+/// What happened on a connection.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum RecordItem<'r> {
-    /// The connection to or from this address stands.
-    Connected(SocketAddr),
-    /// Octets passed, TLS began, or the connection is over.
+    /// The connection to or from this address is established.
+    Connected(&'r Address),
+    /// Bytes passed, TLS started, or the connection ended.
     Event(&'r Event),
-    /// Words on what happened: which TLS it is, or why a connection was closed. They hold no secret; they may hold a
-    /// name or an address.
+    /// A note: what TLS negotiated, or why a connection was closed. It contains no secret, but may contain a name or an
+    /// address.
     Note(&'r str),
 }
 
-/// The trace of one connection, and everything that its records say alike.
+/// The trace of one connection, with what all of its records have in common.
 pub struct ConnectionTrace {
     trace: Box<dyn Trace>,
-    born: Instant,
+    opened_at: Instant,
     connection: u64,
     protocol: &'static str,
     role: Role,
 }
 
 impl ConnectionTrace {
-    /// The trace of a connection that was begun at this moment: for whoever drives a machine by hand. It gets a number
-    /// of its own in this process.
+    /// The trace of a connection that was opened at this moment, for drivers outside of this crate. It gets a number of its
+    /// own in this process.
     #[must_use]
-    pub fn new(trace: Box<dyn Trace>, protocol: &'static str, role: Role, born: Instant) -> Self {
+    pub fn new(trace: Box<dyn Trace>, protocol: &'static str, role: Role, opened_at: Instant) -> Self {
         static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
         let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
-        Self { trace, born, connection, protocol, role }
+        Self { trace, opened_at, connection, protocol, role }
     }
 
-    /// From here on both buffers tell what they know.
+    /// Turns tracing on in both buffers.
     pub fn attach(&self, rx: &mut RecvBuffer, tx: &mut SendBuffer) {
         rx.trace(self.trace.line_limit());
         tx.trace(self.trace.line_limit());
     }
 
-    /// Takes what the machine has understood.
+    /// Records what the machine has parsed.
     pub fn received(&mut self, secured: bool, rx: &mut RecvBuffer) {
         for what in rx.take_trace() {
             self.record(secured, RecordItem::Event(&Event::Received(what)));
         }
     }
 
-    /// Takes what was sent.
+    /// Records what was sent.
     pub fn sent(&mut self, secured: bool, tx: &mut SendBuffer) {
         for what in tx.take_trace() {
             self.record(secured, RecordItem::Event(&Event::Sent(what)));
         }
     }
 
-    /// Nothing more will be read: what was not understood is counted.
+    /// Records the end of the connection. Unparsed input is only counted.
     pub fn closed(&mut self, secured: bool, rx: &mut RecvBuffer) {
         rx.trace_span(rx.len(), TraceKind::Unknown);
         self.received(secured, rx);
         self.record(secured, RecordItem::Event(&Event::Closed));
     }
 
-    /// Something else happened.
+    /// Records something else.
     pub fn record(&mut self, secured: bool, what: RecordItem<'_>) {
         let Self { connection, protocol, role, .. } = *self;
-        let at = self.born.elapsed();
+        let at = self.opened_at.elapsed();
         self.trace.record(&TraceRecord { connection, protocol, role, at, secured, item: what });
     }
 }

@@ -1,6 +1,4 @@
-//! Many sessions on one thread: the poll, the slab, the timers and the waker.
-//!
-//! This file knows who has a turn and when. It knows no protocol: a session is a thing that takes turns, whatever it speaks.
+//! The reactor: many sessions on one thread, with one poll, timers and a waker.
 
 use std::{
     fmt,
@@ -15,27 +13,41 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use crate::{
-    BoundPort, Deadlines, Error, Handler, ListenerSettings, Peer, ServerProtocol, Trace, TrustedProxies,
-    admission::{Admission, AdmissionControl, Entry},
-    listener::{Listener, ListenerTls, Listening},
-    session_handle::{Key, SESSIONS, SLOT_BITS, Shared},
+use super::{
+    admission::{Admission, AdmissionControl, Entry, ReactorLimits},
+    handler::{Handler, Peer},
+    listener::{BoundPort, Listener},
+    listener_settings::{ListenerSettings, ListenerShared, ListenerTls},
+    proxy_protocol::TrustedProxies,
+    session_handle::{SESSIONS, SLOT_BITS, SessionHandle, SessionKey, Shared},
     session_task::{SessionTask, TurnOutcome, WakeReason},
-    timers::Timers,
-    trace::Tracer,
-    transport::{self, Scratch},
+};
+use crate::{
+    deadlines::Deadlines,
+    error::Error,
+    protocol::traits::ServerProtocol,
+    socket::{Address, Socket},
+    timer_queue::TimerQueue,
+    trace::record::{Trace, Tracer},
+    transport::{ReadBuffer, read_buffer},
 };
 
-pub use crate::admission::ReactorLimits;
-pub use crate::session_handle::SessionHandle;
-
-/// Drives any number of server sessions, of any protocols, on one thread.
+/// Drives any number of server sessions, of any protocol, on one thread.
 ///
-/// ```text
+/// The crate's first page has an example with a [`Handler`]. Any thread can end the reactor:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use io_mio::{Reactor, ReactorLimits};
+///
+/// # fn main() -> Result<(), io_mio::Error> {
 /// let mut reactor = Reactor::new(ReactorLimits::default())?;
-/// let port = reactor.listen::<SmtpServer, _>(address, ListenerTls::StartTls(tls), config, deadlines, |peer| Session::new(peer))?;
-/// let handle = reactor.handle();        // handle.shut_down(Duration::from_secs(10)) from any thread
+/// let handle = reactor.handle();
+/// std::thread::spawn(move || handle.shut_down(Duration::from_secs(10)));
 /// reactor.run()?;
+/// # Ok(())
+/// # }
 /// ```
 pub struct Reactor {
     poll: Poll,
@@ -45,78 +57,79 @@ pub struct Reactor {
     slots: Vec<Slot>,
     free: Vec<u32>,
     admission: AdmissionControl,
-    timers: Timers<Key>,
+    timers: TimerQueue<SessionKey>,
     ready: Vec<u32>,
-    scratch: Scratch,
-    /// When a shutdown began to drain, and until when it may.
+    buffer: ReadBuffer,
+    /// When a shutdown closes the remaining sessions; `None` if there is no shutdown.
     draining: Option<Instant>,
     tracer: Option<Arc<Tracer>>,
 }
 
-/// A handle on a running reactor, for other threads and signal handlers' threads.
+/// A handle on a reactor, for other threads.
 #[derive(Clone)]
 pub struct ReactorHandle {
     shared: Arc<Shared>,
 }
 
+/// A place for a session.
 #[derive(Default)]
 struct Slot {
     generation: u32,
     session: Option<Box<dyn SessionTask>>,
+    /// When the connection was accepted.
+    accepted_at: Option<Instant>,
     entry: Entry,
-    /// When the connection came.
-    since: Option<Instant>,
-    cause: WakeReason,
-    /// Whether it stands in `ready`.
+    reason: WakeReason,
+    /// Whether it is in `ready`.
     queued: bool,
-    /// Whether the poll watches for room to write: not before it was once missing.
+    /// Whether the poll watches for writability. It does so only after output was blocked once.
     writable: bool,
-    /// The earliest entry in `timers`, and when the session wants to be looked at.
+    /// The earliest entry in `timers`, and when the session wants its turn.
     armed: Option<Instant>,
     deadline: Option<Instant>,
 }
 
-/// Tokens: the waker, then the listeners, then the sessions from [`SESSIONS`] on.
+/// The waker's token. Listeners follow, then sessions from [`SESSIONS`] on.
 const WAKER: Token = Token(0);
-/// A client that has not logged in after this time gives its place to a new one, if there is no other place.
-const TIME_TO_LOG_IN: Duration = Duration::from_secs(1);
-/// How many connections one listener accepts before the sessions have their turn.
+/// A client that has not logged in after this time makes room for a new one, if there is no other place.
+const LOGIN_GRACE: Duration = Duration::from_secs(1);
+/// How many connections a listener accepts per turn.
 const ACCEPTS: usize = 64;
 
 impl Reactor {
     /// A reactor without listeners.
     ///
     /// # Errors
-    /// The operating system gives no poll.
+    /// The operating system provides no poll.
     pub fn new(limits: ReactorLimits) -> Result<Self, Error> {
         let poll = Poll::new().map_err(Error::io("opening a poll"))?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(Error::io("opening a waker"))?;
         Ok(Self {
             poll,
             events: Events::with_capacity(1024),
-            shared: Arc::new(Shared { waker, open: AtomicUsize::new(0), calls: Mutex::default() }),
+            shared: Arc::new(Shared { waker, open: AtomicUsize::new(0), requests: Mutex::default() }),
             listeners: Vec::new(),
             slots: Vec::new(),
             free: Vec::new(),
             admission: AdmissionControl::new(limits, (1 << SLOT_BITS) - 1),
-            timers: Timers::new(),
+            timers: TimerQueue::new(),
             ready: Vec::new(),
-            scratch: transport::scratch(),
+            buffer: read_buffer(),
             draining: None,
             tracer: None,
         })
     }
 
-    /// Makes a trace for each connection of the listeners that are added from here on.
+    /// Creates a trace for each connection of the listeners that are added after this call.
     pub fn trace(&mut self, tracer: impl Fn() -> Box<dyn Trace> + Send + Sync + 'static) {
         self.tracer = Some(Arc::new(tracer));
     }
 
-    /// Listens on `address` (port 0: any) and returns the address that it got. `factory` makes a handler for each
-    /// session, and another one when TLS is in place.
+    /// Listens on `address` (port 0: any free port) and returns the bound address. `factory` makes a handler for each
+    /// session, and another one when STARTTLS has put TLS in place.
     ///
     /// # Errors
-    /// The address cannot be had, or there are too many listeners (63).
+    /// The operating system refuses the address, or there are more than 63 listeners.
     pub fn listen<P: ServerProtocol, H: Handler<P>>(
         &mut self,
         address: SocketAddr,
@@ -126,32 +139,35 @@ impl Reactor {
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
     ) -> Result<SocketAddr, Error> {
         let settings = ListenerSettings::new(config, tls, deadlines);
-        self.listen_on(BoundPort::bind(address)?, None, &settings, factory)
+        let port = BoundPort::bind(address)?;
+        let address = port.address().as_socket_addr().unwrap_or(address);
+        self.listen_on(port, None, &settings, factory)?;
+        Ok(address)
     }
 
-    /// Listens on a port that was bound before, with settings that may be replaced while it listens. With `proxies`, only
+    /// Listens on a bound port or Unix socket, with settings that can be replaced while it listens. With `proxies`, only
     /// those may connect, as for [`listen_behind`](Self::listen_behind).
     ///
     /// # Errors
-    /// There are too many listeners (63).
+    /// There are more than 63 listeners, or `proxies` are given for a Unix socket.
     pub fn listen_on<P: ServerProtocol, H: Handler<P>>(
         &mut self,
         port: BoundPort,
         proxies: Option<TrustedProxies>,
         settings: &ListenerSettings<P>,
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
-    ) -> Result<SocketAddr, Error> {
+    ) -> Result<(), Error> {
         let tracer = self.tracer.clone();
-        let listening = Listening { settings: settings.clone(), factory: Box::new(factory), tracer };
-        self.watch(Listener::new::<P, H>(port, proxies, listening))
+        let shared = ListenerShared { settings: settings.clone(), factory: Box::new(factory), tracer };
+        self.add_listener(Listener::new::<P, H>(port, proxies, shared)?)
     }
 
-    /// The same for an address that only these proxies connect to, each connection beginning with a header of the PROXY
-    /// protocol: [`Peer::address`] is the client's then. A connection of anybody else, and one that begins otherwise, is
-    /// closed. [`connections_per_address`](ReactorLimits::connections_per_address) counts the announced addresses.
+    /// As [`listen`](Self::listen), behind these proxies. Each connection must begin with a header of the PROXY protocol,
+    /// and [`Peer::address`] is the client's. Other connections are closed.
+    /// [`connections_per_address`](ReactorLimits::connections_per_address) counts the announced addresses.
     ///
     /// # Errors
-    /// As above.
+    /// As [`listen`](Self::listen).
     pub fn listen_behind<P: ServerProtocol, H: Handler<P>>(
         &mut self,
         proxies: TrustedProxies,
@@ -162,39 +178,38 @@ impl Reactor {
         factory: impl Fn(&Peer) -> H + Send + Sync + 'static,
     ) -> Result<SocketAddr, Error> {
         let settings = ListenerSettings::new(config, tls, deadlines);
-        self.listen_on(BoundPort::bind(address)?, Some(proxies), &settings, factory)
+        let port = BoundPort::bind(address)?;
+        let address = port.address().as_socket_addr().unwrap_or(address);
+        self.listen_on(port, Some(proxies), &settings, factory)?;
+        Ok(address)
     }
 
-    fn watch(&mut self, mut listener: Listener) -> Result<SocketAddr, Error> {
+    fn add_listener(&mut self, mut listener: Listener) -> Result<(), Error> {
         let token = Token(self.listeners.len() + 1);
         if token.0 >= SESSIONS {
             return Err(Error::Config(format!("there are more than {} listeners", SESSIONS - 1)));
         }
-        let address = listener.address();
-        self.poll
-            .registry()
-            .register(listener.socket(), token, Interest::READABLE)
-            .map_err(Error::io("watching a listening port"))?;
+        listener.register(self.poll.registry(), token).map_err(Error::io("watching a listening port"))?;
         self.listeners.push(listener);
-        Ok(address)
+        Ok(())
     }
 
-    /// A handle for other threads.
+    /// Returns a handle for other threads.
     #[must_use]
     pub fn handle(&self) -> ReactorHandle {
         ReactorHandle { shared: self.shared.clone() }
     }
 
-    /// How many sessions there are.
+    /// Returns how many sessions there are.
     #[must_use]
     pub const fn sessions(&self) -> usize {
         self.admission.sessions()
     }
 
-    /// Runs until it was [shut down](ReactorHandle::shut_down) and every session is over.
+    /// Runs until [`ReactorHandle::shut_down`] was called and every session is over.
     ///
     /// # Errors
-    /// The poll itself failed; what happens to one session or listener ends that one only.
+    /// The poll failed. An error of one session or listener ends only that one.
     pub fn run(&mut self) -> Result<(), Error> {
         while self.draining.is_none() || self.sessions() > 0 {
             self.turn(None)?;
@@ -202,12 +217,12 @@ impl Reactor {
         Ok(())
     }
 
-    /// Waits for something to happen, `deadlines` at most, and gives everyone concerned a turn.
+    /// Waits for events, `limit` at most, and gives each session concerned a turn.
     ///
     /// # Errors
-    /// The poll itself failed.
-    pub fn turn(&mut self, deadlines: Option<Duration>) -> Result<(), Error> {
-        let timeout = self.timeout(deadlines);
+    /// The poll failed.
+    pub fn turn(&mut self, limit: Option<Duration>) -> Result<(), Error> {
+        let timeout = self.timeout(limit);
         match self.poll.poll(&mut self.events, timeout) {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
@@ -215,7 +230,7 @@ impl Reactor {
         }
         let now = Instant::now();
         self.note_events();
-        self.note_calls(now);
+        self.note_requests(now);
         self.note_timers(now);
         self.accept(now);
         self.give_turns(now);
@@ -225,7 +240,7 @@ impl Reactor {
         Ok(())
     }
 
-    fn timeout(&self, deadlines: Option<Duration>) -> Option<Duration> {
+    fn timeout(&self, limit: Option<Duration>) -> Option<Duration> {
         let accept_now = self.listeners.iter().any(|listener| listener.ready && listener.retry_at.is_none());
         if !self.ready.is_empty() || (accept_now && self.draining.is_none()) {
             return Some(Duration::ZERO);
@@ -233,9 +248,9 @@ impl Reactor {
         let now = Instant::now();
         let retries = self.listeners.iter().filter_map(|listener| listener.retry_at);
         let first = retries.chain(self.timers.next()).chain(self.draining).min();
-        // A whole millisecond more: the poll rounds, and waking up too early is a turn for nothing.
+        // One millisecond more: the poll rounds down, and waking up too early wastes a turn.
         let until = first.map(|at| at.saturating_duration_since(now) + Duration::from_millis(1));
-        until.into_iter().chain(deadlines).min()
+        until.into_iter().chain(limit).min()
     }
 
     fn note_events(&mut self) {
@@ -250,7 +265,7 @@ impl Reactor {
                 token => {
                     let index = (token.0 - SESSIONS) & ((1 << SLOT_BITS) - 1);
                     let Some(slot) = self.slots.get_mut(index) else { continue };
-                    let key = Key { slot: index as u32, generation: slot.generation };
+                    let key = SessionKey { slot: index as u32, generation: slot.generation };
                     if let (true, Some(session)) = (key.token() == token, &mut slot.session) {
                         session.ready(event);
                         queue(&mut self.ready, slot, index as u32);
@@ -260,18 +275,18 @@ impl Reactor {
         }
     }
 
-    fn note_calls(&mut self, now: Instant) {
-        let calls = std::mem::take(&mut *self.shared.lock());
-        for key in calls.woken {
+    fn note_requests(&mut self, now: Instant) {
+        let requests = std::mem::take(&mut *self.shared.lock());
+        for key in requests.woken {
             if let Some(slot) = self.slot(key) {
-                slot.cause.woken = true;
+                slot.reason.woken = true;
                 self.queue(key.slot);
             }
         }
-        if let Some(limits) = calls.limits {
+        if let Some(limits) = requests.limits {
             self.admission.set_limits(limits);
         }
-        if let (Some(grace), None) = (calls.shut_down, self.draining) {
+        if let (Some(grace), None) = (requests.shut_down, self.draining) {
             self.begin_draining(now, grace);
         }
     }
@@ -279,11 +294,11 @@ impl Reactor {
     fn begin_draining(&mut self, now: Instant, grace: Duration) {
         self.draining = Some(now + grace.min(Duration::from_secs(24 * 3600)));
         for mut listener in self.listeners.drain(..) {
-            let _ = self.poll.registry().deregister(listener.socket());
+            listener.deregister(self.poll.registry());
         }
         for index in 0..self.slots.len() {
             if self.slots[index].session.is_some() {
-                self.slots[index].cause.drain = true;
+                self.slots[index].reason.drain = true;
                 self.queue(index as u32);
             }
         }
@@ -297,7 +312,7 @@ impl Reactor {
             }
             match slot.deadline {
                 Some(deadline) if deadline <= now => {
-                    slot.cause.timer = true;
+                    slot.reason.timer = true;
                     self.queue(key.slot);
                 }
                 Some(deadline) => self.arm(key, deadline),
@@ -306,8 +321,8 @@ impl Reactor {
         }
     }
 
-    /// One entry for each session, as early as it is needed: entries are never removed, only found too early.
-    fn arm(&mut self, key: Key, deadline: Instant) {
+    /// Arms a session's deadline. The queue gets a new entry only if it is the earliest of that session.
+    fn arm(&mut self, key: SessionKey, deadline: Instant) {
         let Some(slot) = self.slot(key) else { return };
         slot.deadline = Some(deadline);
         if slot.armed.is_none_or(|armed| deadline < armed) {
@@ -327,15 +342,15 @@ impl Reactor {
                     break;
                 }
                 let Some((socket, address)) = listener.accept(now) else { break };
-                if !listener.takes(address.ip()) {
-                    tracing::warn!(peer = %address, "this is none of the proxies, and is turned away");
+                if !listener.allows(address.ip()) {
+                    tracing::warn!(peer = %address, "a connection that does not come from a proxy is closed");
                     continue;
                 }
-                let counted = listener.counts().then(|| address.ip());
-                if self.admission.lacks_place(counted) {
+                let counted = listener.counts_addresses().then(|| address.ip());
+                if self.admission.lacks_room(counted) {
                     self.make_room(now);
                 }
-                match self.admission.admits(counted) {
+                match self.admission.decide(counted) {
                     Some(admission) => {
                         let entry = Entry { admission, address: counted, awaits_login: true };
                         self.admit(index, socket, address, entry, now);
@@ -346,14 +361,14 @@ impl Reactor {
         }
     }
 
-    /// Closes the oldest connection whose client has still to log in, unless it came just now. Silent connections, or
-    /// many that guess passwords, keep no new client out.
+    /// Closes the oldest connection whose client has not logged in, unless it was just accepted. Silent connections and
+    /// connections that guess passwords therefore keep no new client out.
     fn make_room(&mut self, now: Instant) {
-        let waits = |slot: &Slot| slot.entry.awaits_login && slot.entry.admission == Admission::Welcome;
-        let slots = self.slots.iter().zip(0..).filter(|(slot, _)| slot.session.is_some() && waits(slot));
-        let oldest = slots.filter_map(|(slot, index)| Some((slot.since?, index))).min();
-        let Some((since, index)) = oldest else { return };
-        if now.saturating_duration_since(since) < TIME_TO_LOG_IN {
+        let is_waiting = |slot: &Slot| slot.entry.awaits_login && slot.entry.admission == Admission::Admitted;
+        let slots = self.slots.iter().zip(0..).filter(|(slot, _)| slot.session.is_some() && is_waiting(slot));
+        let oldest = slots.filter_map(|(slot, index)| Some((slot.accepted_at?, index))).min();
+        let Some((accepted_at, index)) = oldest else { return };
+        if now.saturating_duration_since(accepted_at) < LOGIN_GRACE {
             return;
         }
         if let Some(session) = self.slots.get_mut(index as usize).and_then(|slot| slot.session.as_mut()) {
@@ -362,56 +377,49 @@ impl Reactor {
         self.remove(index);
     }
 
-    fn admit(
-        &mut self,
-        listener: usize,
-        socket: mio::net::TcpStream,
-        address: SocketAddr,
-        entry: Entry,
-        now: Instant,
-    ) {
+    fn admit(&mut self, listener: usize, socket: Socket, address: Address, entry: Entry, now: Instant) {
         let Some(local) = self.listeners[listener].local(&socket) else { return };
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             (self.slots.len() - 1) as u32
         });
-        let key = Key { slot: index, generation: self.slots[index as usize].generation };
+        let key = SessionKey { slot: index, generation: self.slots[index as usize].generation };
         let peer = Peer { address, local, tls: None };
         let open = Arc::new(AtomicBool::new(true));
         let handle = SessionHandle { key, shared: self.shared.clone(), open };
-        let begin =
-            AssertUnwindSafe(|| self.listeners[listener].begin(socket, peer, handle, entry.admission, now));
-        // A factory that panics costs that one connection.
-        let Ok(Ok(mut session)) = catch_unwind(begin) else {
+        let start =
+            AssertUnwindSafe(|| self.listeners[listener].start(socket, peer, handle, entry.admission, now));
+        // A factory that panics ends only this connection.
+        let Ok(Ok(mut session)) = catch_unwind(start) else {
             self.free.push(index);
             return;
         };
         let Some(socket) = session.socket() else { return self.free.push(index) };
         if let Err(error) = self.poll.registry().register(socket, key.token(), Interest::READABLE) {
-            tracing::warn!(%error, "a connection cannot be watched");
+            tracing::warn!(%error, "a connection cannot be registered");
             self.free.push(index);
             return;
         }
-        tracing::debug!(peer = %address, "session begins");
-        self.admission.enter(entry);
+        tracing::debug!("session starts");
+        self.admission.add(entry);
         self.shared.open.store(self.sessions(), Ordering::Relaxed);
         self.slots[index as usize].session = Some(session);
+        self.slots[index as usize].accepted_at = Some(now);
         self.slots[index as usize].entry = entry;
-        self.slots[index as usize].since = Some(now);
         self.queue(index);
     }
 
     fn give_turns(&mut self, now: Instant) {
-        // Who has more to do after this turn stands in the next one's queue.
+        // Sessions with more to do are queued for the next turn.
         let queue = std::mem::take(&mut self.ready);
         for &index in &queue {
             let slot = &mut self.slots[index as usize];
             slot.queued = false;
-            let cause = std::mem::take(&mut slot.cause);
+            let reason = std::mem::take(&mut slot.reason);
             let Some(session) = &mut slot.session else { continue };
-            let scratch = &mut self.scratch;
-            let turned = catch_unwind(AssertUnwindSafe(|| session.turn(cause, now, scratch)));
-            let key = Key { slot: index, generation: slot.generation };
+            let buffer = &mut self.buffer;
+            let turned = catch_unwind(AssertUnwindSafe(|| session.turn(reason, now, buffer)));
+            let key = SessionKey { slot: index, generation: slot.generation };
             if !slot.writable && session.is_blocked() {
                 slot.writable = true;
                 let interest = Interest::READABLE | Interest::WRITABLE;
@@ -428,8 +436,8 @@ impl Reactor {
             }
             match turned {
                 Ok(TurnOutcome::Again) => self.queue(index),
-                Ok(TurnOutcome::Announced(client)) => {
-                    match self.admission.announce(&mut slot.entry, client) {
+                Ok(TurnOutcome::ClientAnnounced(client)) => {
+                    match self.admission.set_client_address(&mut slot.entry, client) {
                         Some(admission) => {
                             session.admit(admission, now);
                             self.queue(index);
@@ -437,9 +445,9 @@ impl Reactor {
                         None => self.remove(index),
                     }
                 }
-                Ok(TurnOutcome::Waits(Some(deadline))) => self.arm(key, deadline),
-                Ok(TurnOutcome::Waits(None)) => slot.deadline = None,
-                Ok(TurnOutcome::Over) => self.remove(index),
+                Ok(TurnOutcome::Waiting(Some(deadline))) => self.arm(key, deadline),
+                Ok(TurnOutcome::Waiting(None)) => slot.deadline = None,
+                Ok(TurnOutcome::Finished) => self.remove(index),
                 Err(_) => {
                     tracing::error!("a handler panicked; its session is closed");
                     self.remove(index);
@@ -454,9 +462,9 @@ impl Reactor {
         let generation = slot.generation.wrapping_add(1);
         let entry = slot.entry;
         *slot = Slot { generation, queued: slot.queued, ..Slot::default() };
-        self.admission.leave(entry);
+        self.admission.remove(entry);
         self.shared.open.store(self.sessions(), Ordering::Relaxed);
-        // Closing the socket is enough for the poll. What a handler does when it is dropped is its own affair as well.
+        // Closing the socket removes it from the poll. Dropping a handler may panic, too.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(session)));
         self.free.push(index);
     }
@@ -470,7 +478,7 @@ impl Reactor {
         }
     }
 
-    fn slot(&mut self, key: Key) -> Option<&mut Slot> {
+    fn slot(&mut self, key: SessionKey) -> Option<&mut Slot> {
         self.slots.get_mut(key.slot as usize).filter(|slot| slot.generation == key.generation)
     }
 
@@ -498,14 +506,14 @@ impl fmt::Debug for Reactor {
 }
 
 impl ReactorHandle {
-    /// Sets other limits. Sessions that are there stay, even where there are more than the new limits allow.
+    /// Replaces the limits. Existing sessions stay, even if the new limits allow fewer.
     pub fn set_limits(&self, limits: ReactorLimits) {
         self.shared.lock().limits = Some(limits);
         self.shared.wake();
     }
 
-    /// Accepts nobody any more, lets each session finish what it is doing and says good-bye to it, and closes what is
-    /// still open after `grace`.
+    /// Stops accepting, lets each session finish its command and says goodbye, and closes what is still open after
+    /// `grace` (at most 24 hours).
     pub fn shut_down(&self, grace: Duration) {
         self.shared.lock().shut_down.get_or_insert(grace);
         self.shared.wake();

@@ -1,10 +1,8 @@
-//! What the driver is told about SMTP: the types of its machines, and what comes before STARTTLS.
-//!
-//! This file names types and calls; what they do is known in `proto-smtp`.
+//! SMTP and LMTP for the drivers.
 
 use std::{net::IpAddr, sync::Arc};
 
-use proto_mail::{Cleartext, Error, Secure, SendBuffer, StartTlsRequest};
+use proto_mail::{Cleartext, Secure, SendBuffer, StartTlsRequest};
 use proto_smtp::{
     Config,
     client::{self, Event, Step},
@@ -12,13 +10,14 @@ use proto_smtp::{
     types::{Code, Domain, EnhancedCode, Response},
 };
 
-use crate::{ClientProtocol, MachineMut, Protocol, ServerProtocol, StartTlsReadiness};
+use super::traits::{ClientProtocol, MachineMut, Protocol, ServerProtocol, StartTlsReadiness};
+use crate::error::Error;
 
-/// SMTP, the asking role.
+/// An SMTP client.
 #[derive(Debug, Clone, Copy)]
 pub struct SmtpClient;
 
-/// SMTP, the serving role.
+/// An SMTP or LMTP server.
 #[derive(Debug, Clone, Copy)]
 pub struct SmtpServer;
 
@@ -55,19 +54,22 @@ impl ClientProtocol for SmtpClient {
         event: Event<'_>,
         _: &mut Self::Cleartext,
         _: &mut SendBuffer,
-    ) -> Result<StartTlsReadiness, crate::Error> {
-        // The machine says EHLO by itself.
+    ) -> Result<StartTlsReadiness, Error> {
+        // The machine sends EHLO itself.
         match event {
             Event::Capabilities(_) => Ok(StartTlsReadiness::Ready),
             Event::Rejected(Step::Greeting | Step::Hello, reply) | Event::Closed(Some(reply)) => {
-                Err(unwilling(&reply))
+                Err(service_refused(&reply))
             }
-            Event::Closed(None) => Err(crate::Error::Closed),
+            Event::Closed(None) => Err(Error::Closed),
             _ => Ok(StartTlsReadiness::Continue),
         }
     }
 
-    fn starttls(machine: Self::Cleartext, tx: &mut SendBuffer) -> Result<client::StartTls, Error> {
+    fn starttls(
+        machine: Self::Cleartext,
+        tx: &mut SendBuffer,
+    ) -> Result<client::StartTls, proto_mail::Error> {
         machine.starttls(tx)
     }
 }
@@ -99,7 +101,7 @@ impl ServerProtocol for SmtpServer {
         machine: Self::Cleartext,
         request: StartTlsRequest,
         tx: &mut SendBuffer,
-    ) -> Result<server::Upgrade, Error> {
+    ) -> Result<server::Upgrade, proto_mail::Error> {
         machine.accept(request, tx)
     }
 
@@ -119,9 +121,9 @@ impl ServerProtocol for SmtpServer {
     }
 }
 
-/// A server does not want to serve, and this is what it says.
-pub(crate) fn unwilling(response: &Response<'_>) -> crate::Error {
-    crate::Error::ServiceRefused { code: response.code().get(), reply: response.to_string() }
+/// The error for a server that refuses to serve with this reply.
+pub(crate) fn service_refused(response: &Response<'_>) -> Error {
+    Error::ServiceRefused { code: response.code().get(), reply: response.to_string() }
 }
 
 fn too_busy() -> Response<'static> {

@@ -1,8 +1,4 @@
-//! What the driver must know of a protocol: which machines it has on which side of the TLS gate, and how one moves
-//! through it.
-//!
-//! This file names types and moves. It knows no command, no reply and no socket: everything that a session does
-//! besides moving bytes is decided by a machine or by the application.
+//! What a driver needs to know of a protocol: its machines on both sides of the TLS gate, and how to pass the gate.
 
 use std::{fmt, net::IpAddr};
 
@@ -10,119 +6,119 @@ use proto_mail::{
     Error, Machine, Secure, SendBuffer, StartTlsRequest, Upgrade, machine::StartTlsNegotiation,
 };
 
-/// One role of one protocol: the machine on cleartext, the machine under TLS, and the gate between them.
+/// One role (client or server) of one protocol: the machine on cleartext, the machine under TLS, and the TLS gate.
 pub trait Protocol: Sized + 'static {
-    /// The machine before TLS. No value of it holds a credential.
+    /// The machine on cleartext. None of its events holds credentials.
     type Cleartext: Machine + Send;
     /// The machine under TLS.
     type Secure: Machine + Send;
-    /// The moment between an agreed STARTTLS and a finished handshake.
+    /// The state between an accepted STARTTLS and the end of the handshake.
     type Upgrade: Upgrade<Secured = Self::Secure> + Send;
-    /// What a machine is configured with; usually an `Arc`.
+    /// The machine's configuration; usually an `Arc`.
     type Config: Clone + Send + Sync;
 
     /// The protocol's name in logs and errors: `imap`, `smtp`.
     const NAME: &'static str;
-    /// The port of the protocol under implicit TLS, for advice: 993, 465.
+    /// The protocol's port for implicit TLS, for hints: 993, 465.
     const IMPLICIT_TLS_PORT: u16;
-    /// The port of the protocol with STARTTLS, for advice: 143, 587.
+    /// The protocol's port for STARTTLS, for hints: 143, 587.
     const STARTTLS_PORT: u16;
 }
 
-/// The serving role.
+/// A protocol's server.
 pub trait ServerProtocol: Protocol {
-    /// What is said in cleartext to a connection that is one too many, before it is closed.
+    /// The cleartext reply to a connection beyond the limits, before it is closed.
     const TOO_MANY_CONNECTIONS: &'static [u8];
 
-    /// What is said to a client that did not log in in time, before its connection is closed.
+    /// The reply to a client that did not log in in time, before its connection is closed.
     const LOGIN_TIMED_OUT: &'static [u8];
 
-    /// A new session on cleartext; its greeting goes to `tx`.
+    /// Starts a session on cleartext and queues its greeting in `tx`.
     fn open(config: &Self::Config, tx: &mut SendBuffer) -> Self::Cleartext;
 
-    /// A new session under implicit TLS; its greeting goes to `tx`.
+    /// Starts a session under implicit TLS and queues its greeting in `tx`.
     fn open_secure(config: &Self::Config, secure: Secure, tx: &mut SendBuffer) -> Self::Secure;
 
-    /// Agrees to STARTTLS: the last cleartext answer goes to `tx`.
+    /// Accepts STARTTLS and queues the last cleartext reply in `tx`.
     ///
     /// # Errors
-    /// [`StaleToken`](proto_mail::Misuse::StaleToken) if the request is not the one that is open.
+    /// [`StaleToken`](proto_mail::Misuse::StaleToken) if the request is not the open one.
     fn accept(
         machine: Self::Cleartext,
         request: StartTlsRequest,
         tx: &mut SendBuffer,
     ) -> Result<Self::Upgrade, Error>;
 
-    /// Tells a connection that is one too many so, in place of the greeting: the session ends when what is in `tx` was
-    /// sent. [`TOO_MANY_CONNECTIONS`](Self::TOO_MANY_CONNECTIONS) unless the protocol has more to say.
+    /// Queues the refusal of a connection beyond the limits, in place of the greeting. The session ends when it has been
+    /// sent. By default this is [`TOO_MANY_CONNECTIONS`](Self::TOO_MANY_CONNECTIONS).
     fn refuse(config: &Self::Config, tx: &mut SendBuffer) {
         let _ = config;
         tx.put(Self::TOO_MANY_CONNECTIONS);
     }
 
-    /// The same under implicit TLS.
+    /// As [`refuse`](Self::refuse), under implicit TLS.
     fn refuse_secure(config: &Self::Config, secure: Secure, tx: &mut SendBuffer) {
         drop(secure);
         Self::refuse(config, tx);
     }
 
-    /// Says that the server is going down (`421`, `* BYE`), as far as the protocol allows it now.
+    /// Queues the announcement that the server shuts down (`421`, `* BYE`), if the protocol allows it now.
     fn shutdown(machine: MachineMut<'_, Self>, tx: &mut SendBuffer);
 }
 
-/// The asking role.
+/// A protocol's client.
 pub trait ClientProtocol: Protocol {
-    /// A STARTTLS on its way.
+    /// A STARTTLS command that has been sent.
     type Negotiation: StartTlsNegotiation<Refused = Self::Cleartext, Ready = Self::Upgrade>;
 
-    /// A client that waits for the greeting, on cleartext.
+    /// Starts a client on cleartext, which waits for the greeting.
     fn open(config: &Self::Config, tx: &mut SendBuffer) -> Self::Cleartext;
 
-    /// A client that waits for the greeting, under implicit TLS.
+    /// Starts a client under implicit TLS, which waits for the greeting.
     fn open_secure(config: &Self::Config, secure: Secure, tx: &mut SendBuffer) -> Self::Secure;
 
-    /// The configuration for a connection from this local address. The same unless the protocol names the client.
+    /// Returns the configuration for a connection from this local address. It differs if the protocol names the client.
     fn config_for_address(config: &Self::Config, local: IpAddr) -> Self::Config {
         let _ = local;
         config.clone()
     }
 
-    /// Does what must come before STARTTLS (greeting; EHLO in SMTP), event by event.
+    /// Takes the events that precede STARTTLS (greeting; EHLO in SMTP) and returns whether STARTTLS can be sent.
     ///
     /// # Errors
-    /// STARTTLS cannot come about: it is not offered, or the server said good-bye.
+    /// STARTTLS is not possible: it is not offered, or the server ended the session.
     fn prepare_starttls(
         event: <Self::Cleartext as Machine>::Event<'_>,
         machine: &mut Self::Cleartext,
         tx: &mut SendBuffer,
-    ) -> Result<StartTlsReadiness, crate::Error>;
+    ) -> Result<StartTlsReadiness, crate::error::Error>;
 
-    /// Gives the STARTTLS command.
+    /// Sends STARTTLS.
     ///
     /// # Errors
     /// [`StartTlsNotOffered`](proto_mail::PeerError::StartTlsNotOffered), or a call in a wrong state.
     fn starttls(machine: Self::Cleartext, tx: &mut SendBuffer) -> Result<Self::Negotiation, Error>;
 }
 
-/// How near a client is to giving STARTTLS.
+/// Whether a client can send STARTTLS now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartTlsReadiness {
-    /// Something else must come first.
+    /// More events must come first.
     Continue,
-    /// Give STARTTLS now.
+    /// STARTTLS can be sent.
     Ready,
 }
 
-/// A session's machine, on whichever channel it is.
+/// A session's machine, on cleartext or under TLS.
 pub enum MachineMut<'m, P: Protocol> {
-    /// Before TLS.
+    /// On cleartext.
     Cleartext(&'m mut P::Cleartext),
     /// Under TLS.
     Secure(&'m mut P::Secure),
 }
 
 impl<P: Protocol> MachineMut<'_, P> {
-    /// The same machine for a shorter time.
+    /// Borrows the same machine for a shorter time.
     pub fn reborrow(&mut self) -> MachineMut<'_, P> {
         match self {
             Self::Cleartext(machine) => MachineMut::Cleartext(&mut **machine),

@@ -1,87 +1,42 @@
-//! Threads for work that blocks (a store, a directory), so that it never runs on the loop.
-//!
-//! Long jobs run in slices. After each slice a job goes to the back of its group's queue, and the groups take turns:
-//! one account cannot keep the threads from the others, whatever its jobs cost. A job whose session is gone is dropped
-//! before its next slice.
-//!
-//! This file knows jobs, groups and results. It knows a session only by its [`SessionHandle`].
-
-mod queue;
+//! The worker threads.
 
 use std::{
     fmt,
-    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use crate::{Error, SessionHandle, admission::network};
-use queue::{Job, Queue, Ran};
+use super::{
+    job::{JobGroup, JobHandle, JobStep, Slice, lock},
+    queue::{Job, Queue, SliceResult},
+};
+use crate::{error::Error, server::session_handle::SessionHandle};
 
-/// A slice that takes longer than this is reported in the log: its job does not look at its [`Slice`] often enough.
+/// A longer slice is reported in the log: its job does not check its [`Slice`] often enough.
 const SLOW_SLICE: Duration = Duration::from_millis(500);
 
-/// How long dropping the last [`Workers`] waits for the jobs that are running. Their threads are left behind then.
+/// How long dropping the last [`Workers`] waits for running jobs. Later their threads are left behind.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The jobs that share the threads with the other groups as one: those of an account, or of an address before log-in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct JobGroup(Owner);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Owner {
-    Shared,
-    Account(i64),
-    Address(IpAddr),
-}
-
-impl JobGroup {
-    /// Jobs that belong to no account and no address.
-    pub const SHARED: Self = Self(Owner::Shared);
-
-    /// The jobs of an account.
-    #[must_use]
-    pub const fn account(id: i64) -> Self {
-        Self(Owner::Account(id))
-    }
-
-    /// The jobs of the clients at an address (IPv6: in one /64 network), as long as no account is known.
-    #[must_use]
-    pub fn address(address: IpAddr) -> Self {
-        Self(Owner::Address(network(address.to_canonical())))
-    }
-}
-
-impl fmt::Display for JobGroup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Owner::Shared => f.write_str("shared"),
-            Owner::Account(id) => write!(f, "account {id}"),
-            // An address belongs to a person: the log does not need it.
-            Owner::Address(_) => f.write_str("address"),
-        }
-    }
-}
 
 /// The limits of [`Workers`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct WorkerLimits {
-    /// The number of threads; at least 1.
+    /// The number of threads, at least 1. Default: 4.
     pub threads: usize,
-    /// The most threads that jobs of one group run on at the same time; fewer than `threads`, if long jobs of one group
-    /// must never hold all of them. At least 1.
+    /// The maximum number of threads for jobs of one group, at least 1. With fewer than `threads`, long jobs of one group
+    /// cannot occupy all of them. Default: 3.
     pub threads_per_group: usize,
-    /// The most jobs that wait, of all groups together.
+    /// The maximum number of waiting jobs of all groups. Default: 8192.
     pub queue: usize,
-    /// The most jobs of one group that wait.
+    /// The maximum number of waiting jobs of one group. Default: 1024.
     pub queue_per_group: usize,
-    /// How long a job may run before the others have their turn.
+    /// How long a job may run before other jobs have their turn. Default: 50 ms.
     pub slice: Duration,
 }
 
@@ -97,12 +52,12 @@ impl Default for WorkerLimits {
     }
 }
 
-/// A fixed number of threads behind queues of bounded length. Cheap to clone.
+/// A fixed number of threads with bounded queues. Cheap to clone.
 ///
-/// When the last clone is dropped, jobs that wait are dropped, and jobs that run in slices end with their slice.
+/// When the last clone is dropped, waiting jobs are dropped, and jobs that run in slices end with their slice.
 ///
-/// Jobs of one session may run at the same time and end in any order: a session that needs an order gives one job at
-/// a time.
+/// Jobs of one session may run at the same time and end in any order. A session that needs an order submits one job at a
+/// time.
 #[derive(Clone)]
 pub struct Workers {
     pool: Arc<Pool>,
@@ -115,54 +70,19 @@ struct Pool {
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// Signaled when a job may be taken, or the queue was closed.
+    /// Signalled when a job may be taken, or the queue was closed.
     filled: Condvar,
-    /// Signaled when a thread ends.
+    /// Signalled when a thread ends.
     ended: Condvar,
     stopping: Arc<AtomicBool>,
     limits: WorkerLimits,
-}
-
-/// What one slice of a job led to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use]
-pub enum JobStep<T> {
-    /// The job has more to do.
-    More,
-    /// The job is done, with this result.
-    Done(T),
-}
-
-/// The time that a job has before it should return [`JobStep::More`].
-#[derive(Debug, Clone)]
-pub struct Slice {
-    end: Instant,
-    stopping: Option<Arc<AtomicBool>>,
-    handle: Option<SessionHandle>,
-}
-
-impl Slice {
-    /// A slice of that length that starts now: for running a job without [`Workers`].
-    #[must_use]
-    pub fn lasting(length: Duration) -> Self {
-        Self { end: Instant::now() + length, stopping: None, handle: None }
-    }
-
-    /// Whether the job should return now: its time is over, its session is gone, or the workers stop. Costs a look at
-    /// the clock: ask every few kilobytes or rows.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.stopping.as_ref().is_some_and(|stopping| stopping.load(Ordering::Relaxed))
-            || self.handle.as_ref().is_some_and(|handle| !handle.is_open())
-            || Instant::now() >= self.end
-    }
 }
 
 impl Workers {
     /// Starts the threads.
     ///
     /// # Errors
-    /// The operating system gives no thread.
+    /// The operating system provides no thread.
     pub fn new(limits: WorkerLimits) -> Result<Self, Error> {
         let threads = limits.threads.max(1);
         let shared = Arc::new(Shared {
@@ -187,11 +107,11 @@ impl Workers {
         Ok(Self { pool: Arc::new(pool) })
     }
 
-    /// Runs `job` on a worker thread and then wakes the session. For jobs of a few milliseconds: see
-    /// [`run_in_slices`](Self::run_in_slices) for longer ones. A job whose session is gone does not start.
+    /// Runs `job` on a worker thread and then wakes the session. For jobs of a few milliseconds; see
+    /// [`run_in_slices`](Self::run_in_slices) for longer ones. A job whose session is over does not start.
     ///
     /// # Errors
-    /// [`Error::QueueFull`]: all queues together are full. [`Error::GroupQueueFull`]: the group's queue is full. The job was
+    /// [`Error::QueueFull`]: too many jobs wait. [`Error::GroupQueueFull`]: too many jobs of this group wait. The job was
     /// dropped.
     pub fn run<T: Send + 'static>(
         &self,
@@ -200,7 +120,7 @@ impl Workers {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<JobHandle<T>, Error> {
         let mut job = Some(job);
-        // A job that is done is not asked again.
+        // A finished job is not called again.
         self.run_in_slices(group, handle, move |_| {
             job.take().map_or(JobStep::More, |job| JobStep::Done(job()))
         })
@@ -208,7 +128,7 @@ impl Workers {
 
     /// Runs `job` on worker threads, slice by slice, and wakes the session when it is done. The job returns
     /// [`JobStep::More`] as soon as its [`Slice`] is over; jobs of other groups and sessions run before its next slice.
-    /// A job whose session is gone is dropped without a result.
+    /// A job whose session is over is dropped without a result.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -224,19 +144,19 @@ impl Workers {
         let run = move |slice: &Slice| {
             let step = catch_unwind(AssertUnwindSafe(|| job(slice)));
             let done = match step {
-                Ok(JobStep::More) => return Ran::More,
+                Ok(JobStep::More) => return SliceResult::Continue,
                 Ok(JobStep::Done(done)) => Ok(done),
                 Err(_) => Err(Error::Panicked),
             };
             *lock(&result) = Some(done);
             session.wake();
-            Ran::Done
+            SliceResult::Done
         };
         self.pool.shared.push(group, Job { run: Box::new(run), handle: Some(handle) })?;
-        Ok(JobHandle { place })
+        Ok(JobHandle { result: place })
     }
 
-    /// Runs `job` on a worker thread. No session waits for it.
+    /// Runs `job` on a worker thread without a result.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -246,7 +166,7 @@ impl Workers {
             if let Some(job) = job.take() {
                 job();
             }
-            Ran::Done
+            SliceResult::Done
         };
         self.pool.shared.push(group, Job { run: Box::new(run), handle: None })
     }
@@ -259,28 +179,6 @@ impl fmt::Debug for Workers {
             .field("threads", &self.pool.threads.len())
             .field("waiting", &waiting)
             .finish_non_exhaustive()
-    }
-}
-
-/// A result that will come. The session is woken when it is there.
-#[must_use]
-pub struct JobHandle<T> {
-    place: Arc<Mutex<Option<Result<T, Error>>>>,
-}
-
-impl<T> JobHandle<T> {
-    /// The result, once; `None` while it is not there.
-    ///
-    /// `Some(Err(Panicked))` if the job panicked.
-    #[must_use]
-    pub fn take(&mut self) -> Option<Result<T, Error>> {
-        lock(&self.place).take()
-    }
-}
-
-impl<T> fmt::Debug for JobHandle<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JobHandle")
     }
 }
 
@@ -300,12 +198,12 @@ impl Shared {
         Ok(())
     }
 
-    /// What a thread does until the workers stop.
+    /// The loop of a worker thread.
     fn work(&self) {
-        let most = self.limits.threads_per_group.max(1);
+        let max_threads = self.limits.threads_per_group.max(1);
         let mut queue = lock(&self.queue);
         while !queue.closed {
-            let Some((group, job)) = queue.take(most) else {
+            let Some((group, job)) = queue.take(max_threads) else {
                 queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -313,7 +211,7 @@ impl Shared {
             let rest = self.run_slice(group, job);
             queue = lock(&self.queue);
             let closed = queue.closed;
-            queue.put_back(group, rest.filter(|_| !closed), most);
+            queue.put_back(group, rest.filter(|_| !closed), max_threads);
             if queue.turns.len() > 1 {
                 self.filled.notify_one();
             }
@@ -322,7 +220,7 @@ impl Shared {
         self.ended.notify_all();
     }
 
-    /// Runs a job for one slice. Returns the job if it has more to do.
+    /// Runs a job for one slice. Returns the job if it is not done.
     fn run_slice(&self, group: JobGroup, mut job: Job) -> Option<Job> {
         if job.handle.as_ref().is_some_and(|handle| !handle.is_open()) {
             dispose(job);
@@ -334,13 +232,13 @@ impl Shared {
             stopping: Some(self.stopping.clone()),
             handle: job.handle.clone(),
         };
-        // A job that panics costs itself only.
-        let ran = catch_unwind(AssertUnwindSafe(|| (job.run)(&slice))).unwrap_or(Ran::Done);
+        // A panic ends only its own job.
+        let ran = catch_unwind(AssertUnwindSafe(|| (job.run)(&slice))).unwrap_or(SliceResult::Done);
         let took = start.elapsed();
         if took > SLOW_SLICE {
-            tracing::warn!(%group, milliseconds = took.as_millis(), "a job held a worker thread for long");
+            tracing::warn!(%group, milliseconds = took.as_millis(), "a job occupied a worker thread for too long");
         }
-        if ran == Ran::More {
+        if ran == SliceResult::Continue {
             return Some(job);
         }
         dispose(job);
@@ -348,7 +246,7 @@ impl Shared {
     }
 }
 
-/// Drops a job. What it holds may panic.
+/// Drops a job. Its destructors may panic.
 fn dispose(job: Job) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(job)));
 }
@@ -365,7 +263,7 @@ impl Drop for Pool {
         self.shared.filled.notify_all();
         jobs.into_iter().for_each(dispose);
         let me = std::thread::current().id();
-        // The last clone may be dropped by a job: a thread cannot wait for itself.
+        // A job may drop the last clone: a thread cannot join itself.
         let own = usize::from(self.threads.iter().any(|thread| thread.thread().id() == me));
         let queue = lock(&self.shared.queue);
         let ended = self.shared.ended.wait_timeout_while(queue, JOIN_TIMEOUT, |queue| queue.threads > own);
@@ -380,11 +278,6 @@ impl Drop for Pool {
     }
 }
 
-/// No code here panics while it holds a lock, and what a lock guards is valid at any time.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{
@@ -394,8 +287,8 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
-    const ANN: JobGroup = JobGroup::account(1);
+    const TIMEOUT: Duration = Duration::from_secs(20);
+    const ALICE: JobGroup = JobGroup::account(1);
     const BOB: JobGroup = JobGroup::account(2);
 
     fn workers(threads: usize, queue: usize, queue_per_group: usize) -> Workers {
@@ -404,7 +297,7 @@ mod tests {
         Workers::new(WorkerLimits { threads, threads_per_group, queue, queue_per_group, slice }).unwrap()
     }
 
-    /// Holds one thread until it is told to go on.
+    /// Occupies one thread until the sender is used or dropped.
     fn occupy(workers: &Workers, group: JobGroup) -> Sender<()> {
         let (release, held) = mpsc::channel::<()>();
         let (start, started) = mpsc::channel();
@@ -414,11 +307,11 @@ mod tests {
                 let _ = held.recv();
             })
             .unwrap();
-        started.recv_timeout(PATIENCE).unwrap();
+        started.recv_timeout(TIMEOUT).unwrap();
         release
     }
 
-    /// A job that never ends and counts its slices.
+    /// A job that never ends, and counts its slices.
     fn endless(slices: &Arc<AtomicUsize>) -> impl FnMut(&Slice) -> JobStep<()> + Send + 'static {
         let slices = slices.clone();
         move |slice| {
@@ -436,7 +329,7 @@ mod tests {
             if let Some(result) = later.take() {
                 return result;
             }
-            assert!(start.elapsed() < PATIENCE, "no result came");
+            assert!(start.elapsed() < TIMEOUT, "there is no result");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
@@ -444,30 +337,30 @@ mod tests {
     fn wait_until(holds: impl Fn() -> bool) {
         let start = Instant::now();
         while !holds() {
-            assert!(start.elapsed() < PATIENCE, "it never held");
+            assert!(start.elapsed() < TIMEOUT, "the condition never held");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
 
     #[test]
-    fn the_queue_is_bounded_and_a_panic_costs_one_job() {
+    fn bounds_the_queue_and_survives_panics() {
         let workers = workers(1, 1, 1);
-        let release = occupy(&workers, ANN);
-        let mut panics = workers.run(ANN, SessionHandle::of_open(), || panic!("on purpose")).unwrap();
+        let release = occupy(&workers, ALICE);
+        let mut panics = workers.run(ALICE, SessionHandle::open(), || panic!("on purpose")).unwrap();
         assert!(matches!(workers.detach(BOB, || ()), Err(Error::QueueFull)));
         release.send(()).unwrap();
         assert!(matches!(take::<()>(&mut panics), Err(Error::Panicked)));
-        assert_eq!(take(&mut workers.run(ANN, SessionHandle::of_open(), || 1).unwrap()).unwrap(), 1);
+        assert_eq!(take(&mut workers.run(ALICE, SessionHandle::open(), || 1).unwrap()).unwrap(), 1);
     }
 
     #[test]
-    fn a_group_that_fills_its_queue_leaves_room_for_others() {
+    fn a_full_group_queue_leaves_room_for_other_groups() {
         let workers = workers(1, 100, 2);
-        let release = occupy(&workers, ANN);
-        workers.detach(ANN, || ()).unwrap();
-        workers.detach(ANN, || ()).unwrap();
-        assert!(matches!(workers.detach(ANN, || ()), Err(Error::GroupQueueFull)));
-        let mut other = workers.run(BOB, SessionHandle::of_open(), || 7).unwrap();
+        let release = occupy(&workers, ALICE);
+        workers.detach(ALICE, || ()).unwrap();
+        workers.detach(ALICE, || ()).unwrap();
+        assert!(matches!(workers.detach(ALICE, || ()), Err(Error::GroupQueueFull)));
+        let mut other = workers.run(BOB, SessionHandle::open(), || 7).unwrap();
         release.send(()).unwrap();
         assert_eq!(take(&mut other).unwrap(), 7);
     }
@@ -477,16 +370,16 @@ mod tests {
         for threads in [1, 4] {
             let workers = workers(threads, 100, 100);
             let slices = Arc::new(AtomicUsize::new(0));
-            let sessions: Vec<SessionHandle> = (0..8).map(|_| SessionHandle::of_open()).collect();
+            let sessions: Vec<SessionHandle> = (0..8).map(|_| SessionHandle::open()).collect();
             for session in &sessions {
-                let _ = workers.run_in_slices(ANN, session.clone(), endless(&slices)).unwrap();
+                let _ = workers.run_in_slices(ALICE, session.clone(), endless(&slices)).unwrap();
             }
             wait_until(|| slices.load(Ordering::SeqCst) > 8);
             let before = slices.load(Ordering::SeqCst);
             let count = slices.clone();
             let job = move || count.load(Ordering::SeqCst);
-            let after = take(&mut workers.run(BOB, SessionHandle::of_open(), job).unwrap()).unwrap();
-            // Each thread ends its slice and may have begun one more before the job was there.
+            let after = take(&mut workers.run(BOB, SessionHandle::open(), job).unwrap()).unwrap();
+            // Each thread ends its slice and may have started one more before the job arrived.
             assert!(after - before <= 2 * threads + 2, "{threads} threads: {} slices", after - before);
             sessions.iter().for_each(SessionHandle::end);
         }
@@ -496,19 +389,19 @@ mod tests {
     fn jobs_of_one_account_take_turns_with_each_other() {
         let workers = workers(1, 100, 100);
         let slices = Arc::new(AtomicUsize::new(0));
-        let long = SessionHandle::of_open();
-        let _ = workers.run_in_slices(ANN, long.clone(), endless(&slices)).unwrap();
-        assert_eq!(take(&mut workers.run(ANN, SessionHandle::of_open(), || 3).unwrap()).unwrap(), 3);
+        let long = SessionHandle::open();
+        let _ = workers.run_in_slices(ALICE, long.clone(), endless(&slices)).unwrap();
+        assert_eq!(take(&mut workers.run(ALICE, SessionHandle::open(), || 3).unwrap()).unwrap(), 3);
         long.end();
     }
 
     #[test]
-    fn one_account_never_holds_all_threads() {
+    fn one_account_never_occupies_all_threads() {
         let workers = workers(3, 100, 100);
-        let held = [occupy(&workers, ANN), occupy(&workers, ANN)];
-        let mut third = workers.run(ANN, SessionHandle::of_open(), || ()).unwrap();
-        assert!(take(&mut workers.run(BOB, SessionHandle::of_open(), || ()).unwrap()).is_ok());
-        assert!(third.take().is_none(), "two threads of three are held by the account already");
+        let held = [occupy(&workers, ALICE), occupy(&workers, ALICE)];
+        let mut third = workers.run(ALICE, SessionHandle::open(), || ()).unwrap();
+        assert!(take(&mut workers.run(BOB, SessionHandle::open(), || ()).unwrap()).is_ok());
+        assert!(third.take().is_none(), "the account occupies two of three threads already");
         drop(held);
         assert!(take(&mut third).is_ok());
     }
@@ -532,48 +425,48 @@ mod tests {
         let workers = workers(1, 100, 100);
         let slices = Arc::new(AtomicUsize::new(0));
         let (state, gone) = dropped();
-        let session = SessionHandle::of_open();
+        let session = SessionHandle::open();
         let mut run = endless(&slices);
         let mut later = workers
-            .run_in_slices(ANN, session.clone(), move |slice| {
+            .run_in_slices(ALICE, session.clone(), move |slice| {
                 let _ = &state;
                 run(slice)
             })
             .unwrap();
         wait_until(|| slices.load(Ordering::SeqCst) > 1);
         session.end();
-        gone.recv_timeout(PATIENCE).unwrap();
+        gone.recv_timeout(TIMEOUT).unwrap();
         assert!(later.take().is_none());
 
-        let release = occupy(&workers, ANN);
-        let session = SessionHandle::of_open();
-        let mut never = workers.run(ANN, session.clone(), || ()).unwrap();
+        let release = occupy(&workers, ALICE);
+        let session = SessionHandle::open();
+        let mut never = workers.run(ALICE, session.clone(), || ()).unwrap();
         session.end();
         release.send(()).unwrap();
-        assert!(take(&mut workers.run(ANN, SessionHandle::of_open(), || ()).unwrap()).is_ok());
-        assert!(never.take().is_none(), "a job whose session is gone does not start");
+        assert!(take(&mut workers.run(ALICE, SessionHandle::open(), || ()).unwrap()).is_ok());
+        assert!(never.take().is_none(), "a job whose session is over does not start");
     }
 
     #[test]
-    fn dropping_the_workers_waits_for_no_long_job() {
+    fn dropping_the_workers_does_not_wait_for_long_jobs() {
         let workers = workers(2, 100, 100);
         let slices = Arc::new(AtomicUsize::new(0));
         let (running, running_gone) = dropped();
         let mut run = endless(&slices);
         let _ = workers
-            .run_in_slices(ANN, SessionHandle::of_open(), move |slice| {
+            .run_in_slices(ALICE, SessionHandle::open(), move |slice| {
                 let _ = &running;
                 run(slice)
             })
             .unwrap();
         let (waiting, waiting_gone) = dropped();
         let stuck = occupy(&workers, BOB);
-        let _ = workers.run(BOB, SessionHandle::of_open(), move || drop(waiting)).unwrap();
+        let _ = workers.run(BOB, SessionHandle::open(), move || drop(waiting)).unwrap();
         let start = Instant::now();
         drop(workers);
-        assert!(start.elapsed() < PATIENCE / 2, "the stuck job was waited for");
-        waiting_gone.recv_timeout(PATIENCE).unwrap();
-        running_gone.recv_timeout(PATIENCE).unwrap();
+        assert!(start.elapsed() < TIMEOUT / 2, "it waited for the stuck job");
+        waiting_gone.recv_timeout(TIMEOUT).unwrap();
+        running_gone.recv_timeout(TIMEOUT).unwrap();
         drop(stuck);
     }
 }

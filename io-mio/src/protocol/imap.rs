@@ -1,19 +1,18 @@
-//! What the driver is told about IMAP: the types of its machines, and what comes before STARTTLS.
-//!
-//! This file names types and calls; what they do is known in `proto-imap`.
+//! IMAP for the drivers.
 
 use std::sync::Arc;
 
 use proto_imap::{Config, client, server};
-use proto_mail::{Cleartext, Error, Secure, SendBuffer, StartTlsRequest};
+use proto_mail::{Cleartext, Secure, SendBuffer, StartTlsRequest};
 
-use crate::{ClientProtocol, MachineMut, Protocol, ServerProtocol, StartTlsReadiness};
+use super::traits::{ClientProtocol, MachineMut, Protocol, ServerProtocol, StartTlsReadiness};
+use crate::error::Error;
 
-/// IMAP, the asking role.
+/// An IMAP client.
 #[derive(Debug, Clone, Copy)]
 pub struct ImapClient;
 
-/// IMAP, the serving role.
+/// An IMAP server.
 #[derive(Debug, Clone, Copy)]
 pub struct ImapServer;
 
@@ -43,15 +42,18 @@ impl ClientProtocol for ImapClient {
         event: client::Event<'_>,
         _: &mut Self::Cleartext,
         _: &mut SendBuffer,
-    ) -> Result<StartTlsReadiness, crate::Error> {
-        // The machine asks for the capabilities itself where the greeting does not tell them.
+    ) -> Result<StartTlsReadiness, Error> {
+        // The machine sends CAPABILITY itself if the greeting does not contain the capabilities.
         Ok(match event {
             client::Event::Capabilities => StartTlsReadiness::Ready,
             _ => StartTlsReadiness::Continue,
         })
     }
 
-    fn starttls(machine: Self::Cleartext, tx: &mut SendBuffer) -> Result<client::StartTls, Error> {
+    fn starttls(
+        machine: Self::Cleartext,
+        tx: &mut SendBuffer,
+    ) -> Result<client::StartTls, proto_mail::Error> {
         machine.starttls(tx)
     }
 }
@@ -84,12 +86,12 @@ impl ServerProtocol for ImapServer {
         machine: Self::Cleartext,
         request: StartTlsRequest,
         tx: &mut SendBuffer,
-    ) -> Result<server::Upgrade, Error> {
+    ) -> Result<server::Upgrade, proto_mail::Error> {
         machine.accept(request, tx)
     }
 
     fn shutdown(machine: MachineMut<'_, Self>, tx: &mut SendBuffer) {
-        let text = "the server is going down, try again later";
+        let text = "the server is shutting down, try again later";
         match machine {
             MachineMut::Cleartext(machine) => machine.shutdown(text, tx),
             MachineMut::Secure(machine) => machine.shutdown(text, tx),

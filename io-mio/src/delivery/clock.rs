@@ -1,0 +1,50 @@
+//! The clock and the randomness of deliveries. A test replaces both.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+/// The clock and the randomness of a delivery.
+pub trait Clock {
+    /// Returns the time of day.
+    fn now(&mut self) -> Timestamp;
+    /// Returns the time since the delivery started, from a monotonic clock.
+    fn elapsed(&mut self) -> Duration;
+    /// Waits.
+    fn sleep(&mut self, pause: Duration);
+    /// Returns a uniformly distributed number. It need not be secret.
+    fn random(&mut self) -> u64;
+}
+
+/// The clock of this machine. Waiting puts the thread to sleep.
+#[derive(Debug, Clone, Copy)]
+pub struct SystemClock(Instant);
+
+impl SystemClock {
+    /// Starts the clock of a delivery.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&mut self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn elapsed(&mut self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&mut self, pause: Duration) {
+        std::thread::sleep(pause);
+    }
+
+    fn random(&mut self) -> u64 {
+        RandomState::new().build_hasher().finish()
+    }
+}

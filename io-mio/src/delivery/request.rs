@@ -1,0 +1,56 @@
+//! What a [`Dispatcher`](super::Dispatcher) takes and returns.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use proto_mail::Channel;
+
+use super::{message::Message, report::DeliveryReport, route::Route};
+use crate::error::Error;
+
+/// A message to deliver, with its route and the caller's identifier.
+#[derive(Debug)]
+pub struct DeliveryRequest<T, S, C: Channel, E = Error> {
+    /// The caller's identifier, returned with the result.
+    pub id: T,
+    /// The message.
+    pub message: Message<S>,
+    /// The route to the server.
+    pub route: Route<C, E>,
+}
+
+/// The result of a [`DeliveryRequest`].
+#[derive(Debug)]
+pub struct DeliveryResult<T, S, E = Error> {
+    /// The caller's identifier.
+    pub id: T,
+    /// The message of the request.
+    pub message: Message<S>,
+    /// The result for each recipient.
+    pub report: DeliveryReport,
+    /// The error of the last attempt as a whole, if there was one.
+    pub error: Option<E>,
+    /// Whether the route failed finally (see [`Dispatcher`](super::Dispatcher)), and the message with it. The first message
+    /// that was held for the route has the error, if there was one. A caller without another route may want to stop.
+    pub route_failed: bool,
+}
+
+/// Ends a run early, from any thread: no further try begins, and those that are being made are made to their end, since
+/// to cut one off may leave a message [`Uncertain`](super::Status::Uncertain).
+#[derive(Debug, Clone, Default)]
+pub struct StopSignal(Arc<AtomicBool>);
+
+impl StopSignal {
+    /// Ends the run.
+    pub fn trigger(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns whether it was triggered.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,76 @@
+//! What the sessions of one listener share: settings, TLS, and the factory of handlers.
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use super::handler::{Handler, Peer};
+use crate::{
+    deadlines::Deadlines, protocol::traits::ServerProtocol, tls::server::TlsServerConfig,
+    trace::record::Tracer,
+};
+
+/// How a listener uses TLS.
+#[derive(Debug, Clone)]
+pub enum ListenerTls {
+    /// Cleartext first; TLS after STARTTLS.
+    StartTls(TlsServerConfig),
+    /// TLS from the first byte.
+    Implicit(TlsServerConfig),
+    /// No TLS.
+    None,
+    /// No TLS, and none is needed, because clients run on this machine: the session is treated as one under TLS. For LMTP
+    /// between local programs. Accepts Unix sockets and loopback addresses only.
+    TrustedLocal,
+}
+
+/// The settings with which a listener starts sessions. They can be replaced at any time; running sessions keep theirs.
+/// Cheap to clone; all clones are the same settings.
+pub struct ListenerSettings<P: ServerProtocol> {
+    current: Arc<RwLock<Arc<SessionSettings<P>>>>,
+}
+
+/// The settings of one session.
+pub(crate) struct SessionSettings<P: ServerProtocol> {
+    pub(crate) config: P::Config,
+    pub(crate) tls: ListenerTls,
+    pub(crate) deadlines: Deadlines,
+}
+
+impl<P: ServerProtocol> ListenerSettings<P> {
+    /// Settings with the machine's configuration, TLS and time limits.
+    pub fn new(config: P::Config, tls: ListenerTls, deadlines: Deadlines) -> Self {
+        Self { current: Arc::new(RwLock::new(Arc::new(SessionSettings { config, tls, deadlines }))) }
+    }
+
+    /// Replaces the settings for new sessions: a renewed certificate for example. Whether TLS comes first is fixed when
+    /// the listener starts: `tls` should be of the same variant as before.
+    pub fn replace(&self, config: P::Config, tls: ListenerTls, deadlines: Deadlines) {
+        let settings = Arc::new(SessionSettings { config, tls, deadlines });
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    pub(crate) fn current(&self) -> Arc<SessionSettings<P>> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<P: ServerProtocol> Clone for ListenerSettings<P> {
+    fn clone(&self) -> Self {
+        Self { current: Arc::clone(&self.current) }
+    }
+}
+
+impl<P: ServerProtocol> fmt::Debug for ListenerSettings<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ListenerSettings")
+    }
+}
+
+/// What the sessions of one listener share.
+pub(crate) struct ListenerShared<P: ServerProtocol, H: Handler<P>> {
+    pub(crate) settings: ListenerSettings<P>,
+    pub(crate) factory: Box<dyn Fn(&Peer) -> H + Send + Sync>,
+    pub(crate) tracer: Option<Arc<Tracer>>,
+}
