@@ -231,5 +231,5 @@ fn a_server_that_goes_down_says_bye() {
         }
         _ => Ok(None),
     });
-    assert!(bye.unwrap().contains("going down"));
+    assert!(bye.unwrap().contains("shutting down"));
 }

@@ -204,7 +204,7 @@ fn the_wrong_mode_is_recognised_in_all_four_ways() {
     let server = Server::start(ListenerTls::StartTls(identity.server()));
     let error = connect(server.address, Security::ImplicitTls, authority.trust()).unwrap_err();
     assert!(error.hint().unwrap().contains("STARTTLS (toy://, usually port 143)"), "{error}");
-    server.saw("the port speaks TLS from the first octet");
+    server.saw("the port speaks TLS from the first byte");
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     // STARTTLS to a port that waits for TLS and says nothing.
     let begun = Instant::now();
@@ -312,7 +312,7 @@ fn a_trace_shows_the_conversation_and_no_secret() {
         "C: STARTTLS",
         "S: 220 ready",
         "-- TLSv1.3 TLS_",
-        "C= [12 octets redacted]",
+        "C= [12 bytes redacted]",
         "S= PONG x",
     ] {
         assert!(text.contains(part), "{part}: {text}");

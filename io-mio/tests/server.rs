@@ -195,7 +195,7 @@ fn a_drip_does_not_extend_the_wait_for_a_command() {
     assert!((300..1500).contains(&took.as_millis()), "{took:?}");
     drop(client);
     drip.join().unwrap();
-    server.saw("closed: the client gave no command in time");
+    server.saw("closed: the client sent no command in time");
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_reader_that_stops_costs_little_memory_and_is_cut_off() {
     let mut other = client(&server);
     say(&mut other, "PING meanwhile\r\n");
     assert_eq!(read_line(&mut other), "PONG meanwhile\r\n");
-    server.saw("closed: the peer did not take what was sent within 500ms");
+    server.saw("closed: the peer did not read what was sent within 500ms");
     // A small part of what was asked for; other tests of this process need memory at the same time.
     assert!(resident() < before + 256 * 1024, "{before} to {} KiB", resident());
 }
