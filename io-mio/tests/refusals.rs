@@ -312,7 +312,7 @@ fn a_trace_shows_the_conversation_and_no_secret() {
         "C: STARTTLS",
         "S: 220 ready",
         "-- TLSv1.3 TLS_",
-        "C= [12 bytes redacted]",
+        "C= [12 octets redacted]",
         "S= PONG x",
     ] {
         assert!(text.contains(part), "{part}: {text}");

@@ -136,29 +136,6 @@ const CIRCLES: &[Circle] = &[
         reason: "to be removed",
     },
     Circle {
-        folder: "io-mio",
-        files: &[
-            "delivery/attempt.rs",
-            "delivery/dispatcher.rs",
-            "delivery/journal.rs",
-            "delivery/message.rs",
-            "delivery/mod.rs",
-            "delivery/pool.rs",
-            "delivery/queue.rs",
-            "delivery/report.rs",
-            "delivery/retry.rs",
-            "delivery/route.rs",
-        ],
-        reason: "to be removed",
-    },
-    Circle {
-        folder: "io-mio",
-        files: &["listener.rs", "proxy_protocol.rs", "session.rs"],
-        reason: "to be removed",
-    },
-    Circle { folder: "io-mio", files: &["trace/writer.rs", "trace.rs"], reason: "to be removed" },
-    Circle { folder: "io-mio", files: &["workers/queue.rs", "workers.rs"], reason: "to be removed" },
-    Circle {
         folder: "mailwire",
         files: &[
             "check.rs",

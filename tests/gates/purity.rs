@@ -73,7 +73,7 @@ fn a_local_channel_is_trusted_in_one_place() {
                 let arm = text[..at].rsplit_once("=>").map_or("", |(before, _)| before);
                 let condition = arm.rsplit_once('}').map_or("", |(_, condition)| condition);
                 assert!(
-                    condition.contains("TrustedLocal") && condition.contains("is_loopback()"),
+                    condition.contains("TrustedLocal") && condition.contains("is_local()"),
                     "{condition}"
                 );
                 places.push(path.clone());

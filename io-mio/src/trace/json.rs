@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
+    line::{LineContext, LinePart, Note, Side},
     record::Role,
-    writer::{LineContext, LinePart, Note, Side},
 };
 
 /// Returns the JSON line of a protocol line.

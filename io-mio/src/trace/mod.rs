@@ -5,6 +5,7 @@
 
 #[cfg(feature = "trace-json")]
 mod json;
+mod line;
 pub(crate) mod record;
 pub(crate) mod writer;
 

@@ -7,8 +7,10 @@ use std::{fmt, io::Write, mem};
 
 use proto_mail::trace::{self, Event};
 
-use super::record::{RecordItem, Role, Trace, TraceRecord};
-use crate::socket::Address;
+use super::{
+    line::{LineContext, LinePart, Note, Side},
+    record::{RecordItem, Role, Trace, TraceRecord},
+};
 
 /// The format of a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -38,7 +40,7 @@ pub enum NameVisibility {
 ///    0.004 #1 S: * OK ready
 ///    0.005 #1 C: a1 STARTTLS
 ///    0.031 #1 -- TLSv1.3 TLS_AES_256_GCM_SHA384
-///    0.032 #1 C= a2 LOGIN [18 bytes redacted]
+///    0.032 #1 C= a2 LOGIN [18 octets redacted]
 /// ```
 ///
 /// A line begins with the time in seconds since the connection was opened and the number of the connection. `C:` and `S:`
@@ -59,29 +61,6 @@ pub struct TraceWriter<W: Write + Send> {
     server: Vec<LinePart>,
     /// The context of the last record, for what is written at the end.
     last: Option<LineContext>,
-}
-
-/// What a line says besides its text.
-#[derive(Clone, Copy)]
-pub(super) struct LineContext {
-    pub(super) connection: u64,
-    pub(super) protocol: &'static str,
-    pub(super) role: Role,
-    pub(super) at: f64,
-    pub(super) secured: bool,
-}
-
-/// A part of a line.
-pub(super) enum LinePart {
-    Text(Vec<u8>),
-    Count(&'static str, u64),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-/// The side that sent a line.
-pub(super) enum Side {
-    Client,
-    Server,
 }
 
 impl<W: Write + Send> TraceWriter<W> {
@@ -230,51 +209,6 @@ impl<W: Write + Send> Trace for TraceWriter<W> {
     }
 }
 
-/// A line about the connection itself.
-pub(super) enum Note<'n> {
-    /// The connection is established; with the peer's address if it is shown.
-    Connected(Option<&'n Address>),
-    TlsStarted,
-    Closed,
-    Text(&'n str),
-}
-
-impl Note<'_> {
-    fn to_text(&self) -> String {
-        match self {
-            Self::Connected(Some(peer)) => format!("connected: {peer}"),
-            Self::Connected(None) => "connected".into(),
-            Self::TlsStarted => "TLS".into(),
-            Self::Closed => "closed".into(),
-            Self::Text(text) => (*text).into(),
-        }
-    }
-}
-
-impl LinePart {
-    fn to_text(&self) -> String {
-        let (what, count) = match self {
-            Self::Text(text) => return text.escape_ascii().to_string(),
-            Self::Count(what, count) => (*what, count),
-        };
-        match what {
-            "secret" => format!("[{count} bytes redacted]"),
-            "message" => format!("[{count} bytes of a message]"),
-            "literal" => format!("[a literal of {count} bytes]"),
-            "elided" => format!("[{count} bytes elided]"),
-            "hidden" => format!("[{count} bytes hidden]"),
-            _ => format!("[{count} bytes not understood]"),
-        }
-    }
-
-    const fn byte_count(&self) -> u64 {
-        match self {
-            Self::Text(text) => text.len() as u64,
-            Self::Count(_, count) => *count,
-        }
-    }
-}
-
 /// Joins adjacent texts of a line and removes its line end.
 fn join(parts: Vec<LinePart>) -> Vec<LinePart> {
     let mut joined: Vec<LinePart> = Vec::new();
@@ -369,6 +303,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::socket::Address;
 
     fn written(format: TraceFormat, names: NameVisibility) -> String {
         let mut out = Vec::new();
@@ -408,8 +343,8 @@ mod tests {
             "   0.005 #7 -- TLSv1.3",
             "   0.008 #7 S= * LIST () \\\"/\\\" \\\"\\x1b]0;bob\\\"",
             "   0.008 #7 S= * 3 EXISTS",
-            "   0.010 #7 C= a2 LOGIN [9 bytes redacted]",
-            "   0.012 #7 S= [4 bytes not understood]",
+            "   0.010 #7 C= a2 LOGIN [9 octets redacted]",
+            "   0.012 #7 S= [4 octets not understood]",
             "   0.012 #7 -- closed",
         ];
         assert_eq!(written(TraceFormat::Text, NameVisibility::Shown).lines().collect::<Vec<_>>(), expected);
@@ -423,7 +358,7 @@ mod tests {
         }
         let text = written(TraceFormat::Text, NameVisibility::Hidden);
         for line in
-            ["S: * OK[6 bytes hidden]", "S= * LIST[", "S= * 3 EXISTS\n", "C= a2 LOGIN[9 bytes redacted]"]
+            ["S: * OK[6 octets hidden]", "S= * LIST[", "S= * 3 EXISTS\n", "C= a2 LOGIN[9 octets redacted]"]
         {
             assert!(text.contains(line), "{line}: {text}");
         }

@@ -1,0 +1,72 @@
+//! The lines of a trace, before they are formatted.
+
+use super::record::Role;
+use crate::socket::Address;
+
+/// What a line says besides its text.
+#[derive(Clone, Copy)]
+pub(super) struct LineContext {
+    pub(super) connection: u64,
+    pub(super) protocol: &'static str,
+    pub(super) role: Role,
+    pub(super) at: f64,
+    pub(super) secured: bool,
+}
+
+/// A part of a line.
+pub(super) enum LinePart {
+    Text(Vec<u8>),
+    Count(&'static str, u64),
+}
+
+/// The side that sent a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Client,
+    Server,
+}
+
+/// A line about the connection itself.
+pub(super) enum Note<'n> {
+    /// The connection is established; with the peer's address if it is shown.
+    Connected(Option<&'n Address>),
+    TlsStarted,
+    Closed,
+    Text(&'n str),
+}
+
+impl Note<'_> {
+    pub(super) fn to_text(&self) -> String {
+        match self {
+            Self::Connected(Some(peer)) => format!("connected: {peer}"),
+            Self::Connected(None) => "connected".into(),
+            Self::TlsStarted => "TLS".into(),
+            Self::Closed => "closed".into(),
+            Self::Text(text) => (*text).into(),
+        }
+    }
+}
+
+impl LinePart {
+    pub(super) fn to_text(&self) -> String {
+        let (what, count) = match self {
+            Self::Text(text) => return text.escape_ascii().to_string(),
+            Self::Count(what, count) => (*what, count),
+        };
+        match what {
+            "secret" => format!("[{count} octets redacted]"),
+            "message" => format!("[{count} octets of a message]"),
+            "literal" => format!("[a literal of {count} octets]"),
+            "elided" => format!("[{count} octets elided]"),
+            "hidden" => format!("[{count} octets hidden]"),
+            _ => format!("[{count} octets not understood]"),
+        }
+    }
+
+    pub(super) const fn byte_count(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::Count(_, count) => *count,
+        }
+    }
+}
