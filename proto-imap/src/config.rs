@@ -201,6 +201,11 @@ impl Config {
         self
     }
 
+    /// Whether a server lists this capability among its extensions.
+    pub(crate) fn offers(&self, capability: &str) -> bool {
+        self.extensions.iter().any(|name| name.eq_ignore_ascii_case(capability))
+    }
+
     pub(crate) const fn allows_cleartext(&self) -> bool {
         matches!(self.cleartext, Cleartext::Danger)
     }

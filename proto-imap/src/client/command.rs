@@ -6,7 +6,7 @@ use super::command_queue::{CommandId, OutgoingCommand, OutgoingLine, Payload};
 use super::session::{Phase, Session};
 use crate::encode::{self, ArgumentFault, CommandBuffer, InvalidArgument, LiteralMode, Options};
 use crate::frame::{Binary, LiteralHeader};
-use crate::state::{Allowed, Effect};
+use crate::state::{Allowed, Effect, required_capability};
 use crate::types::AppendCommand;
 use crate::types::CommandName;
 use crate::types::{Command, Tag};
@@ -41,11 +41,13 @@ impl Session {
             return Err(Misuse::WrongState.into());
         }
         let allowed = Allowed::of(name).unwrap_or(Allowed::Any);
-        if allowed.holds_in(self.commands.expected_state(state)) {
-            Ok(())
-        } else {
-            Err(Misuse::WrongState.into())
+        if !allowed.holds_in(self.commands.expected_state(state)) {
+            return Err(Misuse::WrongState.into());
         }
+        if required_capability(name).is_some_and(|capability| !self.offers(capability)) {
+            return Err(Misuse::NotOffered.into());
+        }
+        Ok(())
     }
 
     /// Begins an APPEND: everything but its message.

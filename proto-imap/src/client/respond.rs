@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use proto_mail::{Error, Limit, PeerError, RecvBuffer, SendBuffer};
 
 use super::auth::Authentication;
-use super::capabilities::Capabilities;
+use super::capabilities::{Capabilities, KnownCapabilities};
 use super::command_queue::{ActiveCommand, CommandId, CommandKind};
 use super::event::{AuthOutcome, Event};
 use super::session::{PendingEvent, Phase, Session};
@@ -281,10 +281,12 @@ impl Session {
             (effect, _) => effect,
         };
         if let Phase::Open(state) = self.phase {
-            self.phase = match state.after(effect, outcome) {
-                State::Logout => Phase::LoggedOut,
-                state => Phase::Open(state),
-            };
+            let next = state.after(effect, outcome);
+            if state.is_authenticated() && next == State::NotAuthenticated {
+                self.capabilities = KnownCapabilities::Unknown;
+                self.names = NameEncoding::default();
+            }
+            self.phase = if next == State::Logout { Phase::LoggedOut } else { Phase::Open(next) };
         }
         if effect == Effect::Authenticate {
             self.capabilities.login_ended(outcome);

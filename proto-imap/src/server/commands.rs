@@ -11,7 +11,7 @@ use super::session::{Expunge, Found, Session, Turn};
 use crate::client::Trust;
 use crate::frame::{self, FrameStep, LineEnd, LiteralHeader, Sync};
 use crate::parse;
-use crate::state::{Allowed, Effect, State};
+use crate::state::{Allowed, Effect, State, required_capability};
 use crate::types::Command;
 use crate::types::CommandName;
 
@@ -141,7 +141,11 @@ impl Session {
 
     /// Why the command of this name may not be given now.
     fn allows(&self, name: CommandName) -> Option<Refusal> {
-        let Some(allowed) = Allowed::of(name) else { return Some(Refusal::bad("there is no such command")) };
+        let unknown = Some(Refusal::bad("there is no such command"));
+        let Some(allowed) = Allowed::of(name) else { return unknown };
+        if required_capability(name).is_some_and(|capability| !self.config.offers(capability)) {
+            return unknown;
+        }
         let state = self.state;
         match name {
             CommandName::StartTls if self.trust == Trust::Secure => {

@@ -108,7 +108,11 @@ impl Session {
         };
         self.put_status(status, tx)?;
         self.counters.refusals.count(outcome);
-        self.state = self.state.after(effect, outcome);
+        let next = self.state.after(effect, outcome);
+        if self.state.is_authenticated() && next == State::NotAuthenticated {
+            self.enabled.clear();
+        }
+        self.state = next;
         self.turn = Turn::Command;
         self.command_ended();
         Ok(())
