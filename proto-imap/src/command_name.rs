@@ -110,6 +110,8 @@ names! {
     UidSearch = "UID SEARCH",
     /// `UID STORE`
     UidStore = "UID STORE",
+    /// `UNAUTHENTICATE`
+    Unauthenticate = "UNAUTHENTICATE",
     /// `UNSELECT`
     Unselect = "UNSELECT",
     /// `UNSUBSCRIBE`

@@ -73,7 +73,9 @@ pub(crate) enum Effect {
     Unselect,
     /// LOGOUT.
     Logout,
-    /// UNAUTHENTICATE has no room yet; every other command leaves the state as it is.
+    /// UNAUTHENTICATE (RFC 8437).
+    Unauthenticate,
+    /// Every other command leaves the state as it is.
     None,
 }
 
@@ -97,6 +99,7 @@ impl Effect {
             CommandName::Examine => Self::Select(Access::ReadOnly),
             CommandName::Close | CommandName::Unselect => Self::Unselect,
             CommandName::Logout => Self::Logout,
+            CommandName::Unauthenticate => Self::Unauthenticate,
             _ => Self::None,
         }
     }
@@ -114,6 +117,9 @@ impl State {
             }
             (Self::Selected(_), Effect::Select(_), Failure) => Self::Authenticated,
             (Self::Selected(_), Effect::Unselect, Success) => Self::Authenticated,
+            (Self::Authenticated | Self::Selected(_), Effect::Unauthenticate, Success) => {
+                Self::NotAuthenticated
+            }
             (_, Effect::Logout, Success) => Self::Logout,
             (state, _, Success | Failure | Refused) => state,
         }
@@ -133,7 +139,7 @@ impl State {
 }
 
 /// Commands of extensions that are used only where the server lists a capability: the command and the capability.
-const REQUIRED_CAPABILITIES: &[(CommandName, &str)] = &[];
+const REQUIRED_CAPABILITIES: &[(CommandName, &str)] = &[(CommandName::Unauthenticate, "UNAUTHENTICATE")];
 
 /// Returns the capability that the server must list for this command. A client does not send the command without it
 /// ([`Misuse::NotOffered`](proto_mail::Misuse::NotOffered)), and a server does not know the command then.
@@ -220,6 +226,9 @@ mod tests {
             (State::Selected(read), Effect::Select(read), Failure, State::Authenticated),
             (State::Selected(write), Effect::Unselect, Success, State::Authenticated),
             (State::Selected(read), Effect::Unselect, Success, State::Authenticated),
+            (State::Authenticated, Effect::Unauthenticate, Success, State::NotAuthenticated),
+            (State::Selected(write), Effect::Unauthenticate, Success, State::NotAuthenticated),
+            (State::Selected(read), Effect::Unauthenticate, Success, State::NotAuthenticated),
             (State::NotAuthenticated, Effect::Logout, Success, State::Logout),
             (State::Authenticated, Effect::Logout, Success, State::Logout),
             (State::Selected(write), Effect::Logout, Success, State::Logout),
@@ -230,6 +239,7 @@ mod tests {
             Effect::Select(write),
             Effect::Select(read),
             Effect::Unselect,
+            Effect::Unauthenticate,
             Effect::Logout,
             Effect::None,
         ];
@@ -255,6 +265,7 @@ mod tests {
             (&[Name::Examine], Effect::Select(Access::ReadOnly)),
             (&[Name::Close, Name::Unselect], Effect::Unselect),
             (&[Name::Logout], Effect::Logout),
+            (&[Name::Unauthenticate], Effect::Unauthenticate),
             (&[Name::Noop, Name::StartTls, Name::Append, Name::Expunge, Name::Other], Effect::None),
         ] {
             assert!(names.iter().all(|name| Effect::of(*name) == effect), "{names:?}");

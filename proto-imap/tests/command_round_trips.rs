@@ -360,6 +360,7 @@ fn command() -> impl Strategy<Value = Command<'static>> {
             C::Idle,
             C::Close,
             C::Unselect,
+            C::Unauthenticate,
             C::Check,
             C::Expunge,
             C::Enable(LazyList::new(keep(vec![Capability::new("CONDSTORE"), Capability::new("IMAP4rev2")]))),

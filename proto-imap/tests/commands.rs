@@ -49,6 +49,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("A002 IDLE", "Idle"),
     ("A341 CLOSE", "Close"),
     ("A342 UNSELECT", "Unselect"),
+    ("A343 UNAUTHENTICATE", "Unauthenticate"),
     ("FXXZ CHECK", "Check"),
     ("A202 EXPUNGE", "Expunge"),
     ("A003 UID EXPUNGE 3000:3002", "UidExpunge(3000:3002)"),

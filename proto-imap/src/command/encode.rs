@@ -56,6 +56,7 @@ impl<S: CommandSink> Writer<'_, S> {
             | Command::Namespace
             | Command::Idle
             | Command::Close
+            | Command::Unauthenticate
             | Command::Unselect
             | Command::Check
             | Command::Expunge

@@ -78,6 +78,9 @@ pub enum Command<'i> {
     Close,
     /// `UNSELECT` (§6.4.2)
     Unselect,
+    /// `UNAUTHENTICATE` (RFC 8437): ends the login and keeps the connection. A client sends it only where the server lists the
+    /// capability; a server knows it only if the configuration lists the capability.
+    Unauthenticate,
     /// `CHECK` (RFC 3501 §6.4.1)
     Check,
     /// `EXPUNGE` (§6.4.3)
@@ -131,6 +134,7 @@ impl Command<'_> {
             Self::Status(_) => CommandName::Status,
             Self::Idle => CommandName::Idle,
             Self::Close => CommandName::Close,
+            Self::Unauthenticate => CommandName::Unauthenticate,
             Self::Unselect => CommandName::Unselect,
             Self::Check => CommandName::Check,
             Self::Expunge => CommandName::Expunge,
@@ -150,4 +154,4 @@ impl Command<'_> {
     }
 }
 
-owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), Raw(a) });
+owned_enum!(Command { Capability, Noop, Logout, Id(a), Enable(a), Select(a), Examine(a), Create(a), Delete(a), Rename(a), Subscribe(a), Unsubscribe(a), List(a), Lsub(a), Namespace, Status(a), Idle, Close, Unauthenticate, Unselect, Check, Expunge, UidExpunge(a), Search(a), UidSearch(a), Fetch(a), UidFetch(a), Store(a), UidStore(a), Copy(a), UidCopy(a), Move(a), UidMove(a), Raw(a) });

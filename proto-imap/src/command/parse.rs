@@ -46,6 +46,7 @@ fn named<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Command<'i>> {
         CommandName::Logout => (rest, Command::Logout),
         CommandName::Namespace => (rest, Command::Namespace),
         CommandName::Noop => (rest, Command::Noop),
+        CommandName::Unauthenticate => (rest, Command::Unauthenticate),
         CommandName::Unselect => (rest, Command::Unselect),
         CommandName::Append | CommandName::Authenticate | CommandName::Login | CommandName::StartTls => {
             return expected(i, "a command that is neither APPEND, AUTHENTICATE, LOGIN nor STARTTLS");

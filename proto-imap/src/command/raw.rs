@@ -74,7 +74,7 @@ impl<'i> RawCommand<'i> {
 
     /// Whether the machines must know of it.
     fn has_its_own(&self) -> bool {
-        const MORE: [&[u8]; 4] = [b"COMPRESS", b"DONE", b"REPLACE", b"UNAUTHENTICATE"];
+        const MORE: [&[u8]; 3] = [b"COMPRESS", b"DONE", b"REPLACE"];
         matches!(
             self.name(),
             CommandName::Append
@@ -87,6 +87,7 @@ impl<'i> RawCommand<'i> {
                 | CommandName::Logout
                 | CommandName::Select
                 | CommandName::StartTls
+                | CommandName::Unauthenticate
                 | CommandName::Unselect
         ) || MORE.iter().any(|name| self.name.eq_ignore_ascii_case(name))
     }
