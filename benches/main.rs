@@ -1,10 +1,11 @@
-//! Measures the machines beside their peers.
+//! Measures the machines and their peers.
 //!
 //! ```text
 //! mailwire-bench list                        every row and implementation
-//! mailwire-bench smoke                       small: does everybody find the right thing, and ours allocate nothing?
-//! mailwire-bench run [ROUNDS] [ROW]          times, allocations and ratios (9 rounds unless told)
-//! mailwire-bench once ROW IMPLEMENTATION         one pass, for callgrind
+//! mailwire-bench smoke                       small inputs: are all results right, and does Mailwire allocate nothing
+//! per item?
+//! mailwire-bench run [ROUNDS] [ROW]          times, allocations and ratios (default: 9 rounds)
+//! mailwire-bench once ROW IMPLEMENTATION     one pass, for callgrind
 //! ```
 
 mod implementations;
@@ -38,7 +39,7 @@ fn main() -> Result<(), String> {
     }
 }
 
-/// Each row once: everybody must find the right thing, and ours must keep the promises that no clock is needed for.
+/// Runs each row once: every result must be right, and Mailwire must keep the promises that need no clock.
 fn smoke() -> Result<(), String> {
     let mut passed = steady::check()?;
     for mut bench in rows::all(rows::Scale::Smoke) {
@@ -106,9 +107,9 @@ fn table(bench: &mut Bench, rounds: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// The verdict on a line that has a brother which takes the input whole: in chunks it must cost the same, within 15 %.
-/// Less is no fault: whole input also pays for the memory that holds it. Printed and never enforced, since time on a
-/// shared machine is no proof (`benches/instructions chunks` is one).
+/// Compares a line with the one that takes the input whole: in chunks it must cost the same, within 15 %. A lower
+/// cost is fine, since whole input also pays for the memory that holds it. This is printed and not enforced, since
+/// times on a shared machine prove nothing; `benches/instructions chunks` does.
 fn chunk_cost(name: &str, nanoseconds: f64, time: impl Fn(&str) -> Option<f64>) -> String {
     let base = name.strip_suffix("-1KiB").unwrap_or(name);
     let Some(whole) = time(&format!("{base}-whole")) else { return String::new() };

@@ -1,4 +1,4 @@
-//! The rows: which input, how much of it, and who runs it.
+//! The rows: their inputs, sizes and implementations.
 
 use std::rc::Rc;
 
@@ -7,14 +7,14 @@ use mailwire_benches::{Bench, Implementation};
 
 use crate::implementations::{gates, imap_peers, ours, smtp_peers};
 
-/// How much of each input.
+/// The size of the inputs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// As much as a measurement needs.
+    /// The size for measurements.
     Full,
-    /// A twentieth: callgrind is slow.
+    /// A twentieth, since callgrind is slow.
     Callgrind,
-    /// A hundredth: only the results matter.
+    /// A hundredth: only the results are checked.
     Smoke,
 }
 
@@ -28,10 +28,10 @@ impl Scale {
     }
 }
 
-/// An implementation's name, the line of ours that it is measured against, and what it does with the input.
+/// An implementation's name, the line of Mailwire that it is compared with, and its function.
 type Entry = (&'static str, &'static str, fn(&[u8]) -> u64);
 
-/// A chunk as a socket gives it, a short one, and no chunks at all.
+/// A typical socket read, a short one, and the whole input.
 const CHUNK: usize = 16 * 1024;
 const SHORT: usize = 1024;
 const WHOLE: usize = usize::MAX;
@@ -52,7 +52,7 @@ pub(crate) fn all(scale: Scale) -> Vec<Bench> {
     ]
 }
 
-/// What passes a gate with each item.
+/// The rows in which each item passes a check.
 fn at_the_gates(scale: Scale) -> [Bench; 3] {
     let items = scale.of(200_000);
     let row = |name, item, input: Vec<u8>, run: fn(&[u8]) -> u64| {
@@ -85,7 +85,7 @@ fn structure(scale: Scale) -> Bench {
     let items = scale.of(10_000);
     let all: [Entry; 9] = [
         ("mailwire-parse", "mailwire-parse", ours::imap_parse),
-        ("mailwire-walk", "mailwire-parse", ours::imap_walk),
+        ("mailwire-access-all", "mailwire-parse", ours::imap_access_all),
         ("imap-codec-parse", "mailwire-parse", imap_peers::codec_parse),
         ("imap-proto-parse", "mailwire-parse", imap_peers::proto_parse),
         ("imap-proto-owned", "mailwire-parse", imap_peers::proto_parse_owned),
@@ -107,7 +107,7 @@ fn body(scale: Scale) -> Bench {
     let input = workloads::fetch_body(bytes);
     let mut bench = bench("P6-body-25MiB", "MiB", (bytes >> 20).max(1), input, bytes as u64, &ours);
     let input = workloads::fetch_body(bytes);
-    // The peer hands the body out as one event, whole.
+    // The peer returns the body as one event.
     let next = move || imap_peers::next_session(&input, CHUNK);
     bench.implementations.push(Implementation::new("imap-next", "mailwire", 1, next));
     bench
@@ -121,7 +121,7 @@ fn commands(scale: Scale) -> Bench {
         ("mailwire-session", "mailwire-session", |input| ours::smtp_session(input, CHUNK)),
         ("mailwire-session-1KiB", "mailwire-session", |input| ours::smtp_session(input, SHORT)),
         ("mailwire-session-whole", "mailwire-session", |input| ours::smtp_session(input, WHOLE)),
-        // It answers nothing and keeps no state, and so does less.
+        // It answers nothing and keeps no state, so it does less.
         ("smtp-proto-chunks", "mailwire-session", |input| smtp_peers::commands(input, CHUNK)),
     ];
     bench("P10-smtp-commands", "command", items, workloads::smtp_commands(items), items as u64, &all)
@@ -147,7 +147,7 @@ fn message(name: &'static str, input: Vec<u8>) -> Bench {
     bench(name, "KiB", input.len() >> 10, input, expected, &all)
 }
 
-/// A row in which everybody has the same input and must find the same.
+/// A row whose implementations have the same input and must find the same result.
 fn bench(
     name: &'static str,
     item: &'static str,

@@ -1,26 +1,26 @@
-//! The promise that an item costs no allocation once a session runs: twice as many items, the same allocations.
+//! Checks that an item costs no allocation once a session runs: twice as many items, the same number of allocations.
 //!
-//! Knows inputs of any length and who of ours makes the promise for them. Needs no clock, and so can fail on any
-//! machine; what a pass allocates to set itself up does not count, since both lengths pay for it.
+//! This needs no clock, so it may fail on any machine. What a pass allocates to set itself up does not count, since
+//! both lengths pay for it.
 
 use mailwire_benches::{allocations, reset, workloads};
 
 use crate::implementations::ours;
 
-/// Bytes of a read, and of a short one.
+/// The bytes of a read, and of a short one.
 const CHUNK: usize = 16 * 1024;
 const SHORT: usize = 1024;
 
-/// One promise: who allocates nothing for each item of what.
+/// One promise: an implementation that allocates nothing per item.
 struct Promise {
     row: &'static str,
     who: &'static str,
     item: &'static str,
-    /// So many items are past every buffer's growth, and make many chunks.
+    /// Enough items to exceed every buffer's growth, and to make many chunks.
     items: usize,
     input: fn(usize) -> Vec<u8>,
     run: fn(&[u8]) -> u64,
-    /// What `run` finds in so many items.
+    /// The result of `run` for this many items.
     found: fn(usize) -> u64,
 }
 
@@ -51,10 +51,10 @@ const PROMISES: [Promise; 9] = [
         run: |input| ours::smtp_session(input, SHORT), found: |items| 4 * items as u64 },
 ];
 
-/// Holds every promise to account: how many there are.
+/// Checks every promise; returns their number.
 ///
 /// # Errors
-/// A promise that is broken, or that found the wrong thing, is named.
+/// A promise that is broken, or whose result is wrong.
 pub(crate) fn check() -> Result<usize, String> {
     for promise in &PROMISES {
         let (once, twice) = (allocated(promise, promise.items)?, allocated(promise, 2 * promise.items)?);

@@ -1,6 +1,6 @@
-//! Ours where each item passes a gate: a completion must belong to a command that has left, a command must be allowed
-//! on this channel and in this state, an answer must fit the question. What the checks cost is the difference to the
-//! same machines without them: see `benches/gates`.
+//! Mailwire where each item passes a check: a completion must belong to a command that was sent, a command must be
+//! allowed on this channel and in this state, an answer must fit its request. The cost of the checks is the
+//! difference to the same machines without them: see `benches/gates`.
 
 use std::hint::black_box;
 
@@ -11,10 +11,10 @@ use proto_smtp::client::Client;
 
 use super::ours::{Session, WRONG, receive};
 
-/// So many commands of an IMAP client are under way at once.
+/// The number of commands of an IMAP client in progress at once.
 const PIPELINED: usize = 64;
 
-/// Completions through an IMAP client, each of a NOOP that it has said: how many.
+/// Completions through an IMAP client, each of a NOOP that it sent; returns their number.
 pub(crate) fn imap_client(input: &[u8]) -> u64 {
     completions(input).unwrap_or(WRONG)
 }
@@ -41,7 +41,7 @@ fn completions(input: &[u8]) -> Option<u64> {
     Some(found)
 }
 
-/// Commands through an IMAP server in chunks, each answered: how many.
+/// Commands through an IMAP server in chunks, each answered; returns their number.
 pub(crate) fn imap_server(input: &[u8], chunk: usize) -> u64 {
     commands(input, chunk).unwrap_or(WRONG)
 }
@@ -66,7 +66,7 @@ struct Serving {
 }
 
 impl Serving {
-    /// Says yes to everything: how many commands there were.
+    /// Accepts everything; returns the number of commands.
     fn take(&mut self, chunk: &[u8]) -> Option<u64> {
         receive(&mut self.rx, chunk);
         let done = StatusResponse::new(Condition::Ok, Text::first_line("done"));
@@ -83,14 +83,14 @@ impl Serving {
                 }
                 _ => {}
             }
-            // Or it would wait until somebody reads.
+            // Otherwise the machine would wait for the output to be sent.
             self.tx.sent(self.tx.len());
         }
         Some(found)
     }
 }
 
-/// Replies through an SMTP client, each to a NOOP that it has said: how many.
+/// Replies through an SMTP client, each to a NOOP that it sent; returns their number.
 pub(crate) fn smtp_client(input: &[u8]) -> u64 {
     replies(input).unwrap_or(WRONG)
 }

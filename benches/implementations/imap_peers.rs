@@ -7,7 +7,7 @@ use imap_codec::decode::Decoder;
 use imap_next::client::{Client, Options};
 use imap_next::{Interrupt, Io, State};
 
-/// Responses through `imap-next`'s client in chunks: how many came.
+/// Responses through `imap-next`'s client in chunks; returns their number.
 pub(crate) fn next_session(input: &[u8], chunk: usize) -> u64 {
     let mut options = Options::default();
     options.max_response_size = u32::MAX;

@@ -1,4 +1,4 @@
-//! Everybody who is measured. An implementation is a function in the file of its program.
+//! The measured implementations. Each is a function in the file of its program.
 
 pub(crate) mod gates;
 pub(crate) mod imap_peers;

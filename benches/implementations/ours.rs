@@ -1,4 +1,4 @@
-//! Ours: the state machines as a driver feeds them, and the grammars alone.
+//! Mailwire: the state machines as a driver uses them, and the parsers alone.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use proto_imap::types::{BodyStructure, Command, FetchItem, MailboxName, Response
 use proto_mail::{RecvBuffer, Secure, SendBuffer};
 use proto_smtp::server;
 
-/// A pass that went wrong finds what nobody expects.
+/// The result of a pass that failed, which no bench expects.
 pub(super) const WRONG: u64 = u64::MAX;
 
-/// Puts a chunk where a driver would read it to.
+/// Copies a chunk to where a driver would read it.
 pub(super) fn receive(rx: &mut RecvBuffer, chunk: &[u8]) {
     rx.spare_mut(chunk.len())[..chunk.len()].copy_from_slice(chunk);
     rx.filled(chunk.len());
 }
 
-/// A session with an open mailbox.
+/// A session with a selected mailbox.
 pub(super) struct Session {
     pub(super) client: Client<Secure>,
     rx: RecvBuffer,
@@ -49,7 +49,7 @@ impl Session {
     }
 }
 
-/// FETCH responses through the client in chunks: how many, every datum looked at.
+/// FETCH responses through the client in chunks, with every value accessed; returns their number.
 pub(crate) fn imap_session(input: &[u8], chunk: usize) -> u64 {
     let Some(mut session) = Session::selected() else { return WRONG };
     let mut found = 0;
@@ -79,7 +79,7 @@ pub(crate) fn imap_session(input: &[u8], chunk: usize) -> u64 {
     found
 }
 
-/// A body through the client in chunks, handed on piece by piece: its bytes.
+/// A body through the client in chunks, handed on piece by piece; returns its bytes.
 pub(crate) fn imap_body(input: &[u8], chunk: usize) -> u64 {
     let Some(mut session) = Session::selected() else { return WRONG };
     let mut bytes = 0;
@@ -96,7 +96,7 @@ pub(crate) fn imap_body(input: &[u8], chunk: usize) -> u64 {
     bytes
 }
 
-/// Every response of one contiguous input: the grammar alone.
+/// Every response of one contiguous input, parsed only.
 pub(crate) fn imap_parse(mut input: &[u8]) -> u64 {
     let cx = Context::tolerant();
     let mut found = 0;
@@ -110,8 +110,8 @@ pub(crate) fn imap_parse(mut input: &[u8]) -> u64 {
     found
 }
 
-/// The same, and every part of every structure walked, which reads it a second time.
-pub(crate) fn imap_walk(mut input: &[u8]) -> u64 {
+/// The same, with every part of every structure accessed, which parses it a second time.
+pub(crate) fn imap_access_all(mut input: &[u8]) -> u64 {
     let cx = Context::tolerant();
     let mut found = 0;
     while let Some(end) = memchr::memchr(b'\n', input) {
@@ -134,14 +134,14 @@ fn parts(structure: &BodyStructure<'_>) -> usize {
     1 + structure.parts().iter().map(|part| parts(&part)).sum::<usize>()
 }
 
-/// Every SMTP command of one contiguous input: the grammar alone.
+/// Every SMTP command of one contiguous input, parsed only.
 pub(crate) fn smtp_parse(mut input: &[u8]) -> u64 {
     let mut found = 0;
     while let Some(end) = memchr::memchr(b'\n', input) {
         let (line, rest) = input.split_at(end + 1);
         input = rest;
         let Some(line) = line.strip_suffix(b"\r\n") else { continue };
-        // Looked at in its place, as the peer's is.
+        // Accessed in place, like the peer's.
         if let Ok(command) = &proto_smtp::types::Command::parse(line) {
             black_box(command);
             found += 1;
@@ -150,7 +150,7 @@ pub(crate) fn smtp_parse(mut input: &[u8]) -> u64 {
     found
 }
 
-/// A mail server under TLS whose client is in the middle of a session.
+/// A mail server under TLS in the middle of a session.
 struct Serving {
     server: server::Server<Secure>,
     rx: RecvBuffer,
@@ -170,15 +170,15 @@ impl Serving {
         Some(serving)
     }
 
-    /// Takes a chunk, says yes to everything, and hands on each piece of a message. As often as what is to be sent
-    /// fills its buffer, the machine waits until it was sent.
+    /// Receives a chunk, accepts everything, and hands on each piece of a message. Whenever the output fills its
+    /// buffer, the machine waits until it was sent.
     fn take(&mut self, chunk: &[u8], mut each: impl FnMut(&[u8])) -> Option<u64> {
         receive(&mut self.rx, chunk);
         let mut events = 0;
         loop {
             let before = events;
             events += self.answer(&mut each)?;
-            // As a socket does. Whoever sent much at once has answers to read before the server reads on.
+            // As a socket does: the server reads on after its answers were sent.
             let sent = self.tx.len();
             self.tx.sent(sent);
             if sent == 0 || events == before {
@@ -187,12 +187,12 @@ impl Serving {
         }
     }
 
-    /// Answers until nothing more can be said.
+    /// Answers until nothing is left to answer.
     fn answer(&mut self, each: &mut impl FnMut(&[u8])) -> Option<u64> {
         use server::Event;
         let mut events = 0;
         while let Some(event) = self.server.next_event(&mut self.rx, &mut self.tx).ok()? {
-            // Into how many pieces a message falls is nobody's business.
+            // The number of pieces of a message does not count.
             events += u64::from(!matches!(event, Event::DataChunk(_)));
             let (reply, response) = match event {
                 Event::DataChunk(piece) => {
@@ -217,7 +217,7 @@ impl Serving {
     }
 }
 
-/// SMTP commands through the server in chunks, each answered: how many.
+/// SMTP commands through the server in chunks, each answered; returns their number.
 pub(crate) fn smtp_session(input: &[u8], chunk: usize) -> u64 {
     let Some(mut serving) = Serving::greeted() else { return WRONG };
     let mut found = 0;
@@ -230,7 +230,7 @@ pub(crate) fn smtp_session(input: &[u8], chunk: usize) -> u64 {
     found
 }
 
-/// One message through the server in chunks, copied into one vector as the peer does: its bytes.
+/// One message through the server in chunks, copied into one vector as the peer does; returns its bytes.
 pub(crate) fn smtp_data_copied(input: &[u8], chunk: usize) -> u64 {
     let mut message = Vec::with_capacity(input.len());
     match smtp_data(input, chunk, |piece| message.extend_from_slice(piece)) {
@@ -242,7 +242,7 @@ pub(crate) fn smtp_data_copied(input: &[u8], chunk: usize) -> u64 {
     }
 }
 
-/// The same, each piece handed on as it stands.
+/// The same, each piece handed on without a copy.
 pub(crate) fn smtp_data_streamed(input: &[u8], chunk: usize) -> u64 {
     let mut bytes = 0;
     match smtp_data(input, chunk, |piece| bytes += black_box(piece).len() as u64) {

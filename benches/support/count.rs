@@ -1,4 +1,4 @@
-//! An allocator that counts. The only `unsafe` in the benches: it hands everything on to the system's.
+//! An allocator that counts. It holds the only `unsafe` code of the benches, and delegates to the system's allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -8,7 +8,7 @@ static HELD: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 static BASE: AtomicUsize = AtomicUsize::new(0);
 
-/// The system's allocator, counting.
+/// The system's allocator with counters.
 pub struct Counting;
 
 fn grown(size: usize) {
@@ -41,7 +41,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Starts counting anew.
+/// Resets the counters.
 pub fn reset() {
     ALLOCATIONS.store(0, Relaxed);
     let held = HELD.load(Relaxed);
@@ -49,7 +49,7 @@ pub fn reset() {
     PEAK.store(held, Relaxed);
 }
 
-/// Allocations since the last reset.
+/// The number of allocations since the last reset.
 pub fn allocations() -> usize {
     ALLOCATIONS.load(Relaxed)
 }

@@ -1,8 +1,8 @@
-//! What every measurement shares: the clock, the allocation counter, the inputs and the tables.
+//! Shared by all measurements: the clock, the allocation counter, the inputs and the tables.
 //!
-//! Time is this thread's CPU time, one pass a sample, implementations in turn, so that a noisy machine disturbs all of
-//! them alike; only ratios within one run mean anything. Allocations are counted exactly. Instructions are counted
-//! from outside, by running `once` under callgrind.
+//! Time is this thread's CPU time. One pass is one sample, and implementations run in turn, so that a noisy machine
+//! disturbs all of them alike; only ratios within one run are meaningful. Allocations are counted exactly.
+//! Instructions are counted from outside, by running `once` under callgrind.
 
 mod count;
 pub mod workloads;
@@ -11,15 +11,15 @@ use cpu_time::ThreadTime;
 
 pub use count::{Counting, allocations, peak, reset};
 
-/// A workload, and everybody who runs it.
+/// A workload, and its implementations.
 pub struct Bench {
-    /// The name, as baselines call the row.
+    /// The row's name, as in baselines.
     pub name: &'static str,
     /// What one item is ("response", "command", "MiB").
     pub item: &'static str,
-    /// How many items the input holds.
+    /// The number of items in the input.
     pub items: usize,
-    /// Everybody, ours first.
+    /// All implementations, Mailwire first.
     pub implementations: Vec<Implementation>,
 }
 
@@ -27,16 +27,16 @@ pub struct Bench {
 pub struct Implementation {
     /// Its name.
     pub name: &'static str,
-    /// The line of ours that does the same work: its time is the measure of this one's.
+    /// The line of Mailwire that does the same work, with which this one is compared.
     pub against: &'static str,
-    /// Runs the workload once and returns what it found, for comparison with `expected`.
+    /// Runs the workload once and returns its result, for comparison with `expected`.
     pub run: Box<dyn FnMut() -> u64>,
-    /// What it must find.
+    /// The right result.
     pub expected: u64,
 }
 
 impl Implementation {
-    /// An implementation that must find `expected`.
+    /// An implementation whose result must be `expected`.
     pub fn new(
         name: &'static str,
         against: &'static str,
@@ -47,7 +47,7 @@ impl Implementation {
     }
 }
 
-/// What was measured of one implementation.
+/// The measured values of one implementation.
 #[derive(Debug, Clone, Copy)]
 pub struct Figure {
     /// Nanoseconds of CPU time per item: the median of all rounds.
@@ -58,10 +58,10 @@ pub struct Figure {
     pub peak: usize,
 }
 
-/// Runs everybody `rounds` times in turn.
+/// Runs every implementation `rounds` times in turn.
 ///
 /// # Errors
-/// An implementation that found the wrong thing is named: its time would mean nothing.
+/// An implementation with a wrong result, since its time would be meaningless.
 pub fn measure(bench: &mut Bench, rounds: usize) -> Result<Vec<Figure>, String> {
     let mut times = vec![Vec::new(); bench.implementations.len()];
     let mut counts = vec![(0, 0); bench.implementations.len()];

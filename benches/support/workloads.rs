@@ -1,8 +1,9 @@
-//! The inputs: the same for everybody, made from nothing but a counter, so that each run has the same bytes.
+//! The inputs, the same for every implementation. They are generated from a counter, so that each run has the same
+//! bytes.
 
 use std::fmt::Write;
 
-/// A sequence of numbers that looks random and never changes.
+/// A deterministic sequence of numbers that looks random.
 struct Mix(u64);
 
 impl Mix {
@@ -107,7 +108,7 @@ pub fn smtp_commands(count: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// `count` completions, of the commands that a client of ours says behind its first.
+/// `count` completions, of the commands that Mailwire's client sends after its first.
 pub fn imap_completions(count: usize) -> Vec<u8> {
     let mut text = String::new();
     for n in 0..count {
@@ -116,7 +117,7 @@ pub fn imap_completions(count: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// `count` IMAP commands as a client sends them that looks and marks.
+/// `count` IMAP commands of a client that fetches and sets flags.
 pub fn imap_commands(count: usize) -> Vec<u8> {
     let mut text = String::new();
     for n in 0..count {
@@ -129,12 +130,12 @@ pub fn imap_commands(count: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// `count` replies that say yes.
+/// `count` positive replies.
 pub fn smtp_replies(count: usize) -> Vec<u8> {
     b"250 2.0.0 Ok\r\n".repeat(count)
 }
 
-/// `count` transactions with a message of about 2 KiB each, as a client would send them if it never waited.
+/// `count` transactions with a message of about 2 KiB each, sent without waiting for replies.
 pub fn smtp_messages(count: usize) -> Vec<u8> {
     let message = data_typical(2048);
     let mut text = Vec::with_capacity(count * (message.len() + 80));
@@ -163,16 +164,16 @@ pub fn data_typical(bytes: usize) -> Vec<u8> {
     text
 }
 
-/// The worst message for whoever undoes dot-stuffing: each line is a dot.
+/// The worst message for undoing dot-stuffing: each line is a dot.
 pub fn data_dots(bytes: usize) -> Vec<u8> {
-    // An ordinary line first: not every peer takes a dot at the very beginning for a stuffed one.
+    // An ordinary line first, since not every peer accepts a stuffed dot at the very beginning.
     let mut text = b"dots:\r\n".to_vec();
     text.extend(b"..\r\n".repeat(bytes / 4));
     text.extend(b".\r\n");
     text
 }
 
-/// How many bytes a message has once the stuffing and the end are taken off.
+/// The number of bytes of a message without its stuffing and end.
 pub fn unstuffed_len(data: &[u8]) -> u64 {
     let body = data.strip_suffix(b".\r\n").unwrap_or(data);
     let dots = body.split_inclusive(|&byte| byte == b'\n').filter(|line| line.starts_with(b".")).count();

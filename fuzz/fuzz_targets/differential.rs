@@ -1,4 +1,4 @@
-//! A client and a server of ours, joined by a wire that a fuzzer bends.
+//! A client and a server, joined by a wire that a fuzzer corrupts.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

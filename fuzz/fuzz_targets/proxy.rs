@@ -1,4 +1,4 @@
-//! The reader of the PROXY protocol's headers, fed by a fuzzer.
+//! The parser of PROXY protocol headers, fed by a fuzzer.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -10,16 +10,16 @@ use smtp_proto as peer;
 use crate::generate::{self, Draw};
 use crate::{Comparison, Difference};
 
-/// What a reader made of a line.
+/// A parser's result for a line.
 #[derive(Debug)]
 enum Meaning {
     Refused(Option<SyntaxFault>),
-    /// A verb that it doesn't know.
+    /// An unknown verb.
     Unknown,
     Read(Read),
 }
 
-/// Two refusals are the same, whatever the reasons.
+/// Two rejections are equal, whatever the reasons.
 impl PartialEq for Meaning {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -39,7 +39,7 @@ struct Read {
 }
 
 #[test]
-fn commands_are_read_alike() {
+fn parses_commands_like_smtp_proto() {
     let mut draw = Draw::new(5321);
     let mut comparison = Comparison::default();
     for _ in 0..120_000 {
@@ -50,7 +50,7 @@ fn commands_are_read_alike() {
     comparison.judge(KNOWN, 60_000);
 }
 
-/// In this order: the first that fits counts.
+/// In this order: the first that matches counts.
 const KNOWN: &[Difference<Meaning>] = &[
     Difference {
         why: "smtp-proto passes over words behind DATA, RSET, QUIT and STARTTLS; RFC 5321 section 4.3.2 has 501 for them",
@@ -251,7 +251,7 @@ const KNOWN: &[Difference<Meaning>] = &[
     },
 ];
 
-/// The parameters that both know.
+/// The parameters that both parsers know.
 const TYPED: &[&str] = &[
     "SIZE",
     "BODY",
@@ -280,17 +280,17 @@ const fn is_read(meaning: &Meaning) -> bool {
     matches!(meaning, Meaning::Read(_))
 }
 
-/// Whether one of these verbs was read, without parameters.
+/// Whether one of these verbs was parsed, without parameters.
 fn bare(meaning: &Meaning, verbs: &[&str]) -> bool {
     matches!(meaning, Meaning::Read(read) if verbs.contains(&&*read.verb))
 }
 
-/// Whether both read the same verb, and that about it.
+/// Whether both parsed the same verb, and `that` holds.
 fn both(ours: &Meaning, theirs: &Meaning, that: fn(&Read, &Read) -> bool) -> bool {
     matches!((ours, theirs), (Meaning::Read(ours), Meaning::Read(theirs)) if ours.verb == theirs.verb && that(ours, theirs))
 }
 
-/// Whether the line holds that, in any case.
+/// Whether the line contains the piece, ignoring case.
 fn holds(line: &[u8], piece: &[u8]) -> bool {
     line.windows(piece.len()).any(|window| window.eq_ignore_ascii_case(piece))
 }
@@ -299,13 +299,13 @@ fn words(line: &[u8]) -> usize {
     line.trim_ascii().split(|byte| *byte == b' ').filter(|word| !word.is_empty()).count()
 }
 
-/// Ours, as it would write it again: so that what is typed and what is only kept are the same here.
+/// Our result, encoded again, so that typed and untyped parameters compare equal.
 fn ours(line: &[u8]) -> Meaning {
     let line = line.strip_suffix(b"\r\n").unwrap();
     match Command::parse(line) {
         Err(error) => Meaning::Refused(Some(error.fault())),
         Ok(Command::Other { .. }) => Meaning::Unknown,
-        // The peer's mechanisms are a set of bits: what follows them is compared.
+        // The peer's mechanisms are a bit set; compare the rest of the line.
         Ok(Command::Auth { initial, .. }) => {
             let argument =
                 String::from_utf8_lossy(initial.as_ref().map_or(&b""[..], |initial| initial.expose()))
@@ -320,7 +320,7 @@ fn ours(line: &[u8]) -> Meaning {
     }
 }
 
-/// Takes a well-written line apart.
+/// Splits a well-formed line.
 fn written(line: &str) -> Read {
     let line = line.trim_end();
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
@@ -339,7 +339,7 @@ fn written(line: &str) -> Read {
     for parameter in path[end..].split(' ').skip(1) {
         let (keyword, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let keyword = keyword.to_ascii_uppercase();
-        // Nothing and none are one to the peer.
+        // The peer does not distinguish an empty from an absent parameter.
         if !matches!((&*keyword, value), ("SIZE" | "MT-PRIORITY", "0")) {
             let value = if matches!(&*keyword, "ENVID" | "AUTH" | "ORCPT") {
                 decoded(value)
@@ -352,7 +352,7 @@ fn written(line: &str) -> Read {
     read
 }
 
-/// Without the escapes of xtext (RFC 3461 §4).
+/// Decodes xtext (RFC 3461 §4).
 fn decoded(text: &str) -> String {
     let mut pieces = text.split('+');
     let mut out = pieces.next().unwrap_or_default().to_owned();
@@ -367,7 +367,7 @@ fn decoded(text: &str) -> String {
     out
 }
 
-/// The date, of which the peer makes seconds since 1970.
+/// The date that the peer stores as seconds since 1970.
 fn date(seconds: i64) -> String {
     if !(0..=253_402_300_799).contains(&seconds) {
         return seconds.to_string();

@@ -1,6 +1,6 @@
-//! Lines that are right, nearly right, and wrong: the same ones every time.
+//! Lines that are valid, almost valid, and invalid; always the same ones.
 
-/// A source of choices (xorshift64*), seeded.
+/// A seeded source of choices (xorshift64*).
 pub(crate) struct Draw(u64);
 
 impl Draw {
@@ -182,7 +182,7 @@ const WORDS: &[&str] = &[
     "\"quoted one\"",
 ];
 
-/// One command, its CRLF included.
+/// One command with its CRLF.
 pub(crate) fn command(draw: &mut Draw) -> Vec<u8> {
     let verb = draw.one(VERBS);
     let mut line = if draw.below(4) == 0 { verb.to_ascii_lowercase() } else { verb.to_owned() };
@@ -222,7 +222,7 @@ const REPLY_TEXTS: &[&str] = &[
     "-dash",
 ];
 
-/// One reply of one to three lines, their CRLFs included.
+/// One reply of one to three lines with their CRLFs.
 pub(crate) fn reply(draw: &mut Draw) -> Vec<u8> {
     let code = draw.one(&[
         "220", "250", "354", "334", "235", "421", "451", "500", "550", "554", "199", "600", "25", "2500",
@@ -248,7 +248,7 @@ pub(crate) fn reply(draw: &mut Draw) -> Vec<u8> {
     head
 }
 
-/// Once in so many times something small goes wrong, but for a line's end.
+/// Makes a small error in one of `once_in` lines, but not in the line's end.
 fn mutate(draw: &mut Draw, line: &mut Vec<u8>, once_in: usize) {
     if draw.below(once_in) > 0 || line.is_empty() {
         return;

@@ -1,7 +1,7 @@
-//! Our reading of commands and replies beside that of `smtp-proto`, on many generated lines.
+//! Our parsers of commands and replies against those of `smtp-proto`, on many generated lines.
 //!
-//! Both read the same bytes into the same shape, [`Meaning`]. Where they disagree, one of the listed differences must
-//! say why; a difference that no longer occurs, or that would explain too much, fails the test as well.
+//! Both parse the same bytes into the same type, [`Meaning`]. Every difference must match one of the listed
+//! differences; a listed difference that no longer occurs, or matches too often, fails the test as well.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,14 +16,14 @@ mod replies;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-/// A known disagreement: who does what, and why ours is as it is.
+/// A known difference: what each parser does, and why ours does so.
 struct Difference<M: 'static> {
     why: &'static str,
-    /// Whether it is this one: the bytes, ours and theirs.
+    /// Whether this is the difference, given the bytes and both results.
     is: fn(&[u8], &M, &M) -> bool,
 }
 
-/// How two readers fared on the same bytes.
+/// The results of two parsers on the same bytes.
 #[derive(Default)]
 struct Comparison {
     agreed: usize,
@@ -43,7 +43,7 @@ impl Comparison {
         }
     }
 
-    /// Everything must be explained, every explanation used, and agreement must be the rule.
+    /// Every difference must be listed, every listed difference must occur, and most results must agree.
     fn judge<M>(&self, known: &[Difference<M>], least_agreed: usize) {
         println!("agreed on {}", self.agreed);
         for (why, times) in &self.explained {

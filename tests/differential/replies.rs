@@ -7,7 +7,7 @@ use smtp_proto::response::parser::ResponseReceiver;
 use crate::generate::{self, Draw};
 use crate::{Comparison, Difference};
 
-/// What a reader made of a reply: nothing, or code, enhanced code, and text without what looks like enhanced codes.
+/// A parser's result for a reply: nothing, or code, enhanced code, and text without apparent enhanced codes.
 #[derive(Debug, PartialEq)]
 struct Meaning(Option<Read>);
 
@@ -19,7 +19,7 @@ struct Read {
 }
 
 #[test]
-fn replies_are_read_alike() {
+fn parses_replies_like_smtp_proto() {
     let mut draw = Draw::new(421);
     let mut comparison = Comparison::default();
     for _ in 0..60_000 {
@@ -97,7 +97,7 @@ fn both(ours: &Meaning, theirs: &Meaning, that: fn(&Read, &Read) -> bool) -> boo
     matches!((&ours.0, &theirs.0), (Some(ours), Some(theirs)) if ours.code == theirs.code && that(ours, theirs))
 }
 
-/// Whether a line begins with a number and a dot that are no enhanced code.
+/// Whether a line begins with digits and a dot that are not an enhanced code.
 fn incomplete(bytes: &[u8]) -> bool {
     bytes.split(|byte| *byte == b'\n').filter_map(|line| line.get(4..)).any(|text| {
         let word = text.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
@@ -106,7 +106,7 @@ fn incomplete(bytes: &[u8]) -> bool {
     })
 }
 
-/// Lines without their first word where it is made of digits and dots, and none that are empty.
+/// Removes a first word of digits and dots from each line, and drops empty lines.
 fn plain(text: &str) -> String {
     let line = |line: &str| {
         let line = line.trim_end();

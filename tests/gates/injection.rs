@@ -1,11 +1,11 @@
 //! Injection around STARTTLS, as one matrix: both protocols (SMTP as LMTP, too), both roles, every payload at every
-//! place of the conversation, and every split of what the attacker's side of the wire carries.
+//! place of the conversation, and every split of the attacker's bytes.
 //!
-//! The statement of every case: the session dies with an error that says why, or TLS begins and the machine under it is
-//! exactly that of a session in which nobody attacked, or TLS does not begin and nothing was said that needs it.
+//! In every case the session fails with an error that names the cause; or TLS begins and the machine under it equals
+//! that of a session without an attack; or TLS does not begin and nothing that requires it was sent.
 //!
-//! This file drives the machines and compares. What is injected, and where, stands in `payloads`; the same through the
-//! driver, with its sockets and its TLS, in `wire`.
+//! This file drives the machines and compares. `payloads` defines what is injected, and where; `wire` does the same
+//! through the driver, with its sockets and its TLS.
 
 mod payloads;
 mod wire;
@@ -26,18 +26,18 @@ use proto_mail::{
 use proto_smtp::types::Response;
 use proto_smtp::{Dialect, client::Client as SmtpClientMachine, server::Server as SmtpServerMachine};
 
-/// What no byte of the cleartext part may hold: the password of the client under test, and its base64.
+/// No byte of the cleartext part may belong to these: the password of the client under test, and its base64.
 const SECRETS: [&str; 4] = ["correct horse", "Y29ycmVjdCBob3Jz", "b3JyZWN0IGhvcn", "AGFsaWNlAGNvcnJl"];
 
-/// What came of a conversation.
+/// The result of a conversation.
 #[derive(Debug, PartialEq, Eq)]
 struct Record {
-    /// What the application saw, and every byte that was sent, before TLS.
+    /// What the application received, and every byte that was sent, before TLS.
     before: Seen,
     outcome: Outcome,
 }
 
-/// What an application saw and what was sent.
+/// What an application received and what was sent.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     events: Vec<String>,
@@ -48,9 +48,9 @@ struct Seen {
 enum Outcome {
     /// The session is over.
     Fatal(Error),
-    /// The server refused before TLS began: how the driver describes it.
+    /// The server refused before TLS began: the driver's description.
     Refused(String),
-    /// TLS began. The machine as it was then, and what came of the genuine conversation under TLS.
+    /// TLS began: the machine at that moment, and the result of the genuine conversation under TLS.
     Upgraded(String, Seen),
     /// TLS did not begin.
     Cleartext,
@@ -62,18 +62,18 @@ trait Victim {
     fn converse(&self, turns: &[Vec<&[u8]>]) -> Record;
 }
 
-/// The serving role.
+/// The server role.
 struct TestServer<P: ServerProtocol>(P::Config);
 
-/// The asking role.
+/// The client role.
 struct TestClient<P: ClientProtocol>(P::Config);
 
 /// What the matrix must know of a server besides what a driver knows.
 trait ServerUnderTest: ServerProtocol {
-    /// What a genuine client says under TLS.
+    /// What a genuine client sends under TLS.
     const GENUINE: &'static [&'static str];
 
-    /// Answers an event, or finds in it the wish for TLS.
+    /// Answers an event, or returns the STARTTLS request in it.
     fn cleartext(
         event: <Self::Cleartext as Machine>::Event<'_>,
         machine: &mut Self::Cleartext,
@@ -85,13 +85,13 @@ trait ServerUnderTest: ServerProtocol {
 
 /// What the matrix must know of a client besides what a driver knows.
 trait ClientUnderTest: ClientProtocol {
-    /// What a genuine server says under TLS.
+    /// What a genuine server sends under TLS.
     const GENUINE: &'static [&'static str];
 
-    /// Authenticates as soon as the machine lets it.
+    /// Authenticates as soon as the machine allows it.
     fn secure(event: &<Self::Secure as Machine>::Event<'_>, machine: &mut Self::Secure, tx: &mut SendBuffer);
 
-    /// Tries to authenticate too early, by the one call that there is. Without the setting it must do nothing.
+    /// Tries to authenticate too early, by the only call that exists. Without the setting it must do nothing.
     fn cleartext(machine: &mut Self::Cleartext, tx: &mut SendBuffer);
 }
 
@@ -118,7 +118,7 @@ impl<P: ServerUnderTest<Secure: Debug>> Victim for TestServer<P> {
         assert!(rx.is_empty(), "STARTTLS was told with bytes behind it");
         let upgrade = P::accept(machine, request, &mut tx).unwrap();
         before.output.extend(tx.take());
-        // A driver that reads ahead: all that is still to come in cleartext is in the buffer.
+        // A driver that reads ahead: the buffer holds all remaining cleartext.
         pieces.for_each(|piece| rx.extend(piece));
         let outcome = match upgrade.complete(Secure::trusted_local(), &mut rx) {
             Err(error) => Outcome::Fatal(error),
@@ -181,7 +181,7 @@ impl<P: ClientUnderTest<Secure: Debug>> Victim for TestClient<P> {
     }
 }
 
-/// The next event, and what `answer` makes of it.
+/// The next event, and the result of `answer`.
 fn step<M: Machine, T>(
     machine: &mut M,
     rx: &mut RecvBuffer,
@@ -198,7 +198,7 @@ impl Seen {
     }
 }
 
-/// The genuine conversation under TLS, in the very buffers that cleartext went through.
+/// The genuine conversation under TLS, in the same buffers that held cleartext.
 fn go_on<M: Machine + Debug>(
     mut machine: M,
     mut rx: RecvBuffer,
@@ -355,7 +355,7 @@ fn password() -> Credentials {
     Credentials::password("alice", &b"correct horse"[..])
 }
 
-/// Every way to cut the turns: whole, byte by byte, and in two at every place. No piece reaches over a turn.
+/// Every way to split the turns: whole, byte by byte, and in two at every offset. No piece spans two turns.
 fn splits(turns: &[Vec<u8>]) -> Vec<Vec<Vec<&[u8]>>> {
     let whole: Vec<Vec<&[u8]>> = turns.iter().map(|turn| vec![turn.as_slice()]).collect();
     let bytes = turns.iter().map(|turn| turn.chunks(1).collect()).collect();
@@ -370,7 +370,7 @@ fn splits(turns: &[Vec<u8>]) -> Vec<Vec<Vec<&[u8]>>> {
     found
 }
 
-/// Runs every case in every split. Says how many conversations that were.
+/// Runs every case with every split. Returns the number of conversations.
 fn attack(victim: &impl Victim, peaceful: &[&str], cases: &[Case]) -> usize {
     let peaceful: Vec<Vec<&[u8]>> = peaceful.iter().map(|turn| vec![turn.as_bytes()]).collect();
     let control = victim.converse(&peaceful).outcome;
@@ -404,7 +404,7 @@ fn check(record: &Record, control: &Outcome, expected: Expected) -> Result<(), S
     }
     match (&record.outcome, expected) {
         (Outcome::Fatal(Error::Peer(error)), Expected::Dies(errors)) if errors.contains(error) => {
-            // An injection must not read as an accident.
+            // An injection must not be reported as an accident.
             let says = Error::Peer(*error).to_string();
             let named = *error != PeerError::PlaintextAfterStartTls || says.contains("injecting");
             if named { Ok(()) } else { Err(format!("the error does not name the injection: {says}")) }
@@ -427,20 +427,20 @@ fn smtp(dialect: Dialect) -> Arc<proto_smtp::Config> {
 }
 
 #[test]
-fn of_what_is_injected_into_an_imap_server_nothing_survives() {
+fn imap_server_discards_injected_bytes() {
     let count = attack(&TestServer::<ImapServer>(imap()), &payloads::IMAP_COMMANDS, &payloads::imap_server());
     assert!(count > 1000, "{count}");
 }
 
 #[test]
-fn of_what_is_injected_into_an_imap_client_nothing_survives() {
+fn imap_client_discards_injected_bytes() {
     let count =
         attack(&TestClient::<ImapClient>(imap()), &payloads::IMAP_RESPONSES, &payloads::imap_client());
     assert!(count > 1000, "{count}");
 }
 
 #[test]
-fn of_what_is_injected_into_an_smtp_server_nothing_survives() {
+fn smtp_server_discards_injected_bytes() {
     for (dialect, hello) in [(Dialect::Smtp, "EHLO"), (Dialect::Lmtp, "LHLO")] {
         let peaceful = [format!("{hello} client.example\r\n"), "STARTTLS\r\n".into()];
         let peaceful: Vec<&str> = peaceful.iter().map(String::as_str).collect();
@@ -451,7 +451,7 @@ fn of_what_is_injected_into_an_smtp_server_nothing_survives() {
 }
 
 #[test]
-fn of_what_is_injected_into_an_smtp_client_nothing_survives() {
+fn smtp_client_discards_injected_bytes() {
     for dialect in [Dialect::Smtp, Dialect::Lmtp] {
         let victim = TestClient::<SmtpClient>(smtp(dialect));
         let count = attack(&victim, &payloads::SMTP_REPLIES, &payloads::smtp_client());
@@ -459,9 +459,9 @@ fn of_what_is_injected_into_an_smtp_client_nothing_survives() {
     }
 }
 
-/// The matrix can fail: were cleartext not forgotten, it would see that.
+/// The matrix can fail: it detects cleartext state that survives.
 #[test]
-fn the_matrix_sees_what_survives() {
+fn matrix_detects_surviving_state() {
     let seen = |output: &[u8]| Seen { events: vec!["Capabilities".into()], output: output.to_vec() };
     let control = Outcome::Upgraded("Client".into(), seen(b"M1 CAPABILITY\r\n"));
     let record = |outcome| Record { before: seen(b"M1 STARTTLS\r\n"), outcome };

@@ -1,4 +1,5 @@
-//! What Mailwire promises of the two gates, and of the protocol crates: it does not compile, or it is not there.
+//! The promises about TLS, credentials and the protocol crates: misuse does not compile, and injected bytes have no
+//! effect.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 

@@ -1,8 +1,8 @@
-//! Programs that would break a promise do not compile. Each file in `ui` tries one, and the error that stops it
-//! stands beside it.
+//! Programs that would break a promise do not compile. Each file in `ui` is one such program, beside the compile
+//! error that prevents it.
 
 #[test]
-fn what_would_be_a_vulnerability_does_not_compile() {
+fn vulnerable_programs_do_not_compile() {
     let cases = trybuild::TestCases::new();
     cases.compile_fail("gates/ui/*.rs");
 }

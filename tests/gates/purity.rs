@@ -1,4 +1,4 @@
-//! The protocol crates touch nothing of the world, and one place in the workspace vouches for TLS.
+//! The protocol crates use no I/O, clock or thread, and only one place in the workspace creates `Secure`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What a file's program says, without its comments and its tests.
+/// The code of a file, without its comments and its tests.
 fn program(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let text = text.split("#[cfg(test)]").next().unwrap_or_default();
@@ -29,7 +29,7 @@ fn program(path: &Path) -> String {
 }
 
 #[test]
-fn the_protocol_crates_have_no_std_no_unsafe_and_no_world() {
+fn protocol_crates_use_no_std_no_unsafe_and_no_io() {
     for name in ["proto-mail", "proto-imap", "proto-smtp"] {
         let lib = fs::read_to_string(root().join(name).join("src/lib.rs")).unwrap();
         for line in ["#![no_std]", "#![forbid(unsafe_code)]"] {
@@ -50,7 +50,7 @@ fn the_protocol_crates_have_no_std_no_unsafe_and_no_world() {
 }
 
 #[test]
-fn one_place_vouches_for_tls() {
+fn only_one_place_creates_secure() {
     let mut places = Vec::new();
     for name in ["proto-mail", "proto-imap", "proto-smtp", "io-mio", "mailstore", "mailwire"] {
         for path in sources(&root().join(name).join("src")) {
@@ -62,9 +62,10 @@ fn one_place_vouches_for_tls() {
     assert!(places[0].components().any(|part| part.as_os_str() == "io-mio"), "{places:?}");
 }
 
-/// The driver takes a channel without TLS for a safe one where a listener was told to and the peer is on this machine.
+/// The driver treats a channel without TLS as secure only if the listener is configured so and the peer is on this
+/// machine.
 #[test]
-fn a_local_channel_is_trusted_in_one_place() {
+fn only_one_place_trusts_local_channels() {
     let mut places = Vec::new();
     for name in ["io-mio", "mailwire"] {
         for path in sources(&root().join(name).join("src")) {
@@ -85,7 +86,7 @@ fn a_local_channel_is_trusted_in_one_place() {
 }
 
 #[test]
-fn the_arrows_point_one_way() {
+fn crates_depend_only_on_lower_layers() {
     let forbidden: [(&str, &[&str]); 5] = [
         ("proto-mail", &["proto-imap", "proto-smtp", "io-mio", "mailstore", "mailwire", "mio", "rustls"]),
         ("proto-imap", &["proto-smtp", "io-mio", "mailstore", "mailwire", "mio", "rustls"]),

@@ -1,6 +1,6 @@
-"""A certification authority for the run: right certificates and wrong ones, made by openssl.
+"""A certification authority for the run: valid and invalid certificates, made by openssl.
 
-It knows certificates and nothing of mail.
+This module knows certificates, and nothing of mail.
 """
 
 import os
@@ -61,7 +61,7 @@ class Authority:
         )
 
     def own(self, name, extension="basicConstraints=critical,CA:TRUE"):
-        """A certificate that vouches for itself, and says that it is an authority, as some bridges have it."""
+        """A self-signed certificate that is marked as an authority, as some mail bridges use it."""
         self._openssl(
             "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", 30,
             "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}", "-addext", extension,
@@ -69,7 +69,7 @@ class Authority:
         return self._pair(name)
 
     def fingerprint(self, certificate):
-        """sha256:HEX, as --pin wants it."""
+        """The value for --pin: sha256:HEX."""
         done = subprocess.run(
             ["openssl", "x509", "-in", certificate, "-noout", "-fingerprint", "-sha256"], check=True, capture_output=True
         )

@@ -1,7 +1,7 @@
-"""The bench on which the interop cases run.
+"""The harness of the interop cases.
 
-It knows how to start a program and end exactly that program, how to bound a case in time, how to keep what was
-said for the day it fails, and how to count. It knows nothing of mail.
+It starts a program and ends exactly that program, limits the time of a case, keeps output for failed cases, and counts
+results. It knows nothing of mail.
 """
 
 import os
@@ -15,7 +15,7 @@ import time
 
 
 class Failure(Exception):
-    """A case's expectation was not met; the text says which."""
+    """An expectation of a case was not met; the text names it."""
 
 
 def check(condition, why):
@@ -25,7 +25,7 @@ def check(condition, why):
 
 
 def wait_for(what, attempt, seconds=10.0):
-    """Calls `attempt` until it returns something true; returns that. Fails with `what` after `seconds`."""
+    """Calls `attempt` until it returns a true value, and returns that. Fails with `what` after `seconds`."""
     end = time.monotonic() + seconds
     while True:
         value = attempt()
@@ -40,7 +40,7 @@ _given = set()
 
 
 def free_port():
-    """A loopback port that nothing listens on, below the range from which the kernel takes ports for clients."""
+    """A free loopback port, below the range from which the kernel assigns ports to clients."""
     for port in range(20000 + (os.getpid() * 37) % 8000, 32000):
         if port in _given:
             continue
@@ -55,7 +55,7 @@ def free_port():
 
 
 class Outcome:
-    """What a finished program left behind."""
+    """The result of a finished program."""
 
     def __init__(self, arguments, status, out, err, seconds, peak_kib):
         self.arguments, self.status, self.out, self.err = arguments, status, out, err
@@ -63,7 +63,7 @@ class Outcome:
 
     @property
     def text(self):
-        """Standard output and standard error, decoded as well as can be."""
+        """Standard output and standard error, decoded leniently."""
         return (self.out + self.err).decode("utf-8", "replace")
 
     def expect(self, *statuses):
@@ -75,13 +75,13 @@ class Outcome:
 
 
 def shown(arguments):
-    """A command line, cut to a length that fits a log."""
+    """A command line, shortened for the log."""
     line = " ".join(str(argument) for argument in arguments)
     return line if len(line) < 300 else line[:297] + "..."
 
 
 class Process:
-    """A program that runs beside the cases; it is ended by its own pid and by nothing else."""
+    """A program that runs beside the cases; only its own pid ends it."""
 
     def __init__(self, name, arguments, log, env=None, stdout=None):
         self.name, self.log = name, log
@@ -104,7 +104,7 @@ class Process:
         return self.child.poll() is None
 
     def peak_kib(self):
-        """The most memory that was ever resident, in KiB."""
+        """The peak resident memory, in KiB."""
         with open(f"/proc/{self.pid}/status") as status:
             for line in status:
                 if line.startswith("VmHWM:"):
@@ -142,7 +142,7 @@ class Bench:
         self.secrets = []
 
     def path(self, name):
-        """A new path under the run's directory; nothing is there yet."""
+        """A new, unused path under the run's directory."""
         self._paths += 1
         return os.path.join(self.directory, f"{self._paths}-{name}")
 
@@ -158,11 +158,11 @@ class Bench:
         return path
 
     def say(self, line):
-        """Keeps a line for the log of the case that is running."""
+        """Adds a line to the log of the running case."""
         self.said.append(line)
 
     def note(self, text):
-        """Adds a figure to the line of the case that is running."""
+        """Adds a figure to the line of the running case."""
         self.noted = f" ({text})"
 
     def start(self, name, arguments, env=None, stdout=None):
@@ -212,7 +212,7 @@ class Bench:
             pause = min(pause * 1.5, 0.05)
 
     def case(self, name, body, seconds=60):
-        """Runs one case: one line, and after a failure what was said. True when it passed."""
+        """Runs one case: prints one line, and after a failure its log. Returns whether it passed."""
         self.said = []
         self.noted = ""
         began = time.monotonic()
@@ -252,7 +252,7 @@ class Bench:
         self.processes.remove(process)
 
     def close(self):
-        """Ends what is still running and removes the directory."""
+        """Ends all running programs and removes the directory."""
         for process in reversed(self.processes):
             process.stop()
         if self.keep:

@@ -1,6 +1,6 @@
 """The servers of the run: Dovecot, Postfix, and `mailwire serve` itself.
 
-It knows how each is configured and when it is ready. It knows none of the cases.
+This module configures them and waits until they are ready. It knows none of the cases.
 """
 
 import os
@@ -12,7 +12,7 @@ from harness import Failure, check, free_port, wait_for
 
 
 def greets(port, word=b""):
-    """Whether something on this port says something, or (without a word) accepts a connection."""
+    """Whether a server on this port sends a greeting, or (if it sends none) accepts a connection."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
             return not word or connection.recv(200).startswith(word)
@@ -21,7 +21,7 @@ def greets(port, word=b""):
 
 
 class Dovecot:
-    """IMAP with STARTTLS and with TLS at once, LMTP, and SASL for Postfix. Users alice and bob, "password"."""
+    """IMAP with STARTTLS and implicit TLS, LMTP, and SASL for Postfix. Users alice and bob, "password"."""
 
     def __init__(self, bench, pair, users=("alice", "bob"), ssl="required"):
         self.imap, self.imaps, self.lmtp = free_port(), free_port(), free_port()
@@ -112,10 +112,10 @@ service anvil {{
 
 
 class Postfix:
-    """Submission with STARTTLS and with TLS at once; delivers to Dovecot by LMTP.
+    """Submission with STARTTLS and implicit TLS; delivers to Dovecot by LMTP.
 
-    On the port `unguarded` it takes mail from this machine in cleartext. `settings` are lines of main.cf that come last
-    and so replace what stands before.
+    On the port `unguarded` it accepts mail from this machine in cleartext. `settings` are lines of main.cf that come last
+    and override earlier ones.
     """
 
     def __init__(self, bench, pair, dovecot, settings=""):
@@ -184,7 +184,7 @@ smtpd_client_restrictions = permit_sasl_authenticated, reject
                 file.write(f"{name} unix {private.get(name, '- - n - -')} {program.get(name, name)}\n")
             file.write("postlog unix-dgram n - n - 1 postlogd\n")
         self.folder = folder
-        # `postfix start` makes the directories of the queue and checks them; the master then runs by itself.
+        # `postfix start` creates and checks the directories of the queue; the master then runs alone.
         started = subprocess.run(["postfix", "-c", f"{folder}/etc", "start"], capture_output=True)
         check(started.returncode == 0, f"postfix did not start: {started.stderr.decode(errors='replace')[-300:]}")
         wait_for("postfix", lambda: greets(self.submission, b"220 "), 20)
@@ -194,7 +194,7 @@ smtpd_client_restrictions = permit_sasl_authenticated, reject
 
 
 class Served:
-    """`mailwire serve` in a directory of its own, on ports of its own."""
+    """`mailwire serve` in its own directory, on its own ports."""
 
     def __init__(self, bench, program, folder=None, arguments=(), env=None):
         self.bench, self.program, self.arguments, self.env = bench, program, list(arguments), env

@@ -1,6 +1,6 @@
-"""The servers that may not be installed beside Postfix: Exim, OpenSMTPD, and aiosmtpd from its own Python.
+"""Servers that cannot be installed beside Postfix: Exim, OpenSMTPD, and aiosmtpd in its own Python environment.
 
-It knows how each is configured, when it is ready and where it puts mail. It knows none of the cases.
+This module configures them, waits until they are ready and knows where they store mail. It knows none of the cases.
 """
 
 import glob
@@ -20,7 +20,7 @@ NODE_MODULES = os.path.join(CACHE, "node/node_modules")
 
 
 def installed(path):
-    """The path of something that tests/interop/install puts under the target directory; fails if it is not there."""
+    """The path of a program that tests/interop/install puts under the target directory; fails if it is missing."""
     path = os.path.join(CACHE, path)
     if not os.path.exists(path):
         raise Failure(f"{path} is missing: run tests/interop/install")
@@ -28,7 +28,7 @@ def installed(path):
 
 
 class Maildirs:
-    """What a server that delivers to Maildirs below one folder has delivered."""
+    """The messages of a server that delivers to Maildirs below one folder."""
 
     mail = None
 
@@ -42,7 +42,7 @@ class Maildirs:
 
 
 class Exim(Maildirs):
-    """STARTTLS and TLS at once, AUTH after TLS, CHUNKING, DSN, SMTPUTF8, PIPELINING. Alice and bob, "password".
+    """STARTTLS and implicit TLS, AUTH after TLS, CHUNKING, DSN, SMTPUTF8, PIPELINING. Alice and bob, "password".
 
     With `smarthost` (port, CA, user, password) it is a client, too: mail for "served.test" goes there, under TLS that
     must verify and after AUTH, in chunks.
@@ -56,7 +56,7 @@ class Exim(Maildirs):
             os.mkdir(f"{folder}/{name}", 0o755)
             os.chown(f"{folder}/{name}", owner.pw_uid, owner.pw_gid)
         self.mail = f"{folder}/mail"
-        # It runs itself again as another user, who may not see the target directory.
+        # Exim runs itself again as another user, who may not read the target directory.
         self.program = shutil.copy(installed("exim4-daemon-light/files/usr/sbin/exim4"), f"{folder}/exim4")
         os.chmod(self.program, 0o4755)
         port, ca, user, password = smarthost or (0, "/dev/null", "", "")
@@ -142,7 +142,7 @@ login:
         wait_for("exim", lambda: greets(self.smtp, b"220 "), 20)
 
     def log(self):
-        """What it has noted of deliveries."""
+        """The deliveries in its log."""
         with open(f"{self.folder}/log/mainlog", errors="replace") as file:
             return file.read()
 
@@ -150,7 +150,7 @@ login:
 class OpenSmtpd(Maildirs):
     """Cleartext only: the server side of TLS in Debian 12's build fails every handshake, and AUTH needs TLS.
 
-    The paths that are compiled into it are laid over in a mount namespace of its own: the machine sees none of them.
+    A private mount namespace replaces its compiled-in paths, so nothing else on the machine sees them.
     """
 
     def __init__(self, bench):
@@ -201,7 +201,7 @@ context.load_cert_chain(certificate, key)
 numbers = itertools.count()
 
 class Keep:
-    # The library's own Mailbox takes a message to pieces and builds it again: not byte for byte.
+    # The library's Mailbox parses and rebuilds a message, which changes its bytes.
     async def handle_DATA(self, server, session, envelope):
         with open(f"{folder}/new/{next(numbers)}", "wb") as file:
             file.write(envelope.original_content)
@@ -227,7 +227,7 @@ asyncio.run(main())
 
 
 class Aiosmtpd(Maildirs):
-    """STARTTLS and TLS at once, AUTH, SMTPUTF8; neither PIPELINING nor CHUNKING. Alice, "password"."""
+    """STARTTLS and implicit TLS, AUTH, SMTPUTF8; neither PIPELINING nor CHUNKING. Alice, "password"."""
 
     def __init__(self, bench, pair):
         self.smtp, self.smtps = free_port(), free_port()

@@ -1,7 +1,7 @@
-//! Gives inputs to a fuzz target: `replay TARGET PATH...`, files or folders of them; without a target to each what lies
-//! in `tests/corpus`. Names each path when it is done with it, and ends with a panic where a invariant is broken.
+//! Runs a fuzz target on inputs: `replay TARGET PATH...`, with files or folders; without a target every target on its
+//! inputs in `tests/corpus`. Prints each path when it is done, and panics if an invariant is broken.
 //!
-//! No fuzzer and no test is linked in, so that it is built soon with whatever measures: see `fuzz/coverage`.
+//! It links no fuzzer and no test, so that it builds quickly with any instrumentation: see `fuzz/coverage`.
 
 use std::path::Path;
 use std::{env, fs, io};

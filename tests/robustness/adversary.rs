@@ -1,8 +1,8 @@
-//! Clients against a server that knows its protocol and means ill: it follows what the client says, answers rightly for
-//! a while, and then refuses, lies, answers twice, early, in another order or in part, injects and goes away.
+//! Clients against a malicious server that knows its protocol: it follows the client's commands, answers correctly
+//! for a while, and then refuses, lies, answers twice, early, in another order or in part, injects and disconnects.
 //!
-//! Each of its replies says to which command it is one and on which channel it was said. So it can be seen whether a
-//! client takes a reply for the answer to another command, or for one of another channel.
+//! Each of its replies names the command that it belongs to and the channel on which it was sent. This shows whether
+//! a client takes a reply for the answer to another command, or for one of another channel.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,22 +19,22 @@ use crate::smtp_peer::SmtpPeer;
 
 /// A server that follows a conversation.
 pub(crate) trait Peer {
-    /// The client has said more.
+    /// The client has sent more.
     fn hear(&mut self, bytes: &[u8]);
-    /// TLS is in place: what was said before is forgotten.
+    /// TLS is in place: the earlier conversation is discarded.
     fn secured(&mut self);
-    /// The next right reply; `None`: nobody waits for one.
+    /// The next correct reply; `None` if none is due.
     fn right(&mut self) -> Option<Vec<u8>>;
-    /// Something else, one of many.
+    /// An incorrect reply, one of many.
     fn wrong(&mut self, how: Wrong, which: usize) -> Vec<u8>;
 }
 
-/// What is wrong.
+/// The kinds of incorrect replies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Wrong {
-    /// Another answer than the right one.
+    /// A different answer.
     Answer,
-    /// What is no answer.
+    /// Not an answer.
     Nonsense,
     /// The answer to another command first.
     Order,
@@ -45,11 +45,11 @@ pub(crate) enum Wrong {
 enum Move {
     Right,
     Wrong(Wrong, usize),
-    /// The right reply, and something in the same segment.
+    /// The correct reply, and an incorrect one in the same segment.
     Glued(Wrong, usize),
-    /// A part of the right reply; the rest comes in the next turn.
+    /// A part of the correct reply; the rest comes in the next turn.
     Halved(usize),
-    /// It goes away.
+    /// The server disconnects.
     Away,
 }
 
@@ -65,9 +65,9 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     proptest::collection::vec(one, 0..40)
 }
 
-/// What the application chooses: `1` to `?`, so that it does something nearly always.
+/// The application's choices: `1` to `?`, so that it nearly always does something.
 fn choices() -> impl Strategy<Value = Vec<u8>> {
-    // STARTTLS and a proof come first as often as anything else, since most lies behind them.
+    // STARTTLS and authentication come first half of the time, since most states are behind them.
     let first = || prop_oneof![Just(b'2'), Just(b'1'), b'1'..b'@'];
     (first(), first(), proptest::collection::vec(b'0'..b'@', 0..24))
         .prop_map(|(first, second, rest)| [&[first, second], rest.as_slice()].concat())
@@ -76,7 +76,7 @@ fn choices() -> impl Strategy<Value = Vec<u8>> {
 /// Plays the client against the server.
 fn conversation(player: impl Player, mut peer: impl Peer, moves: &[Move], by_byte: bool) -> Record {
     let mut moves = moves.iter();
-    // What is left of a reply that was halved, and of a segment that goes byte by byte.
+    // The rest of a reply in parts, and of a segment that is sent byte by byte.
     let (mut rest, mut segment) = (Vec::new(), Vec::new().into_iter());
     let mut turns = 0;
     let next = |new: &[Entry]| {
@@ -127,19 +127,19 @@ fn conversation(player: impl Player, mut peer: impl Peer, moves: &[Move], by_byt
     converse(player, next, Ending::Closed, if by_byte { Trace::None } else { Trace::Taken })
 }
 
-/// Nothing that was said before TLS is heard of behind it.
+/// No event after TLS stems from bytes before it.
 fn nothing_of_the_first_channel(record: &Record) -> Result<(), String> {
     let of_it = |entry: &&Entry| matches!(entry, Entry::Event(text) if text.contains("on-first"));
     record.under_tls().entries.iter().find(of_it).map_or(Ok(()), |entry| Err(format!("under TLS: {entry:?}")))
 }
 
-/// The word behind `mark`.
+/// The word after `mark`.
 fn word<'t>(text: &'t str, mark: &str) -> Option<&'t str> {
     let (_, behind) = text.split_once(mark)?;
     behind.split(|char: char| !char.is_ascii_alphanumeric()).next()
 }
 
-/// The commands to which an event of an SMTP client can be an answer; `None`: to whatever there was.
+/// The commands that an event of an SMTP client can answer; `None`: any.
 fn answered(event: &str) -> Option<&'static [&'static str]> {
     const STEPS: [(&str, &[&str]); 16] = [
         ("Greeting", &["GREETING"]),
@@ -165,7 +165,7 @@ fn answered(event: &str) -> Option<&'static [&'static str]> {
     STEPS.iter().find(|(step, _)| *step == name).map(|(_, commands)| *commands)
 }
 
-/// An SMTP client takes each reply for the answer to the command to which it is one.
+/// An SMTP client takes each reply for the answer to its own command.
 fn each_reply_answers_its_command(record: &Record) -> Result<(), String> {
     for entry in &record.entries {
         let Entry::Event(event) = entry else { continue };
@@ -177,7 +177,7 @@ fn each_reply_answers_its_command(record: &Record) -> Result<(), String> {
     Ok(())
 }
 
-/// What ends in an IMAP client was begun by it, ends once, and by the response that has its tag.
+/// Every completion in an IMAP client belongs to a command that it started, occurs once, and has its tag.
 fn each_end_has_its_command(record: &Record) -> Result<(), String> {
     let (mut said, mut ended): (Vec<u8>, BTreeSet<String>) = (Vec::new(), BTreeSet::new());
     for entry in &record.entries {
@@ -216,7 +216,7 @@ fn holds(record: &Record, statements: &[Result<(), String>]) {
     }
 }
 
-/// How often a client came through the gate and proved itself behind it.
+/// How often a client completed STARTTLS and authenticated after it.
 #[derive(Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Reached {
     upgrades: usize,
@@ -232,7 +232,7 @@ impl Reached {
     }
 }
 
-/// Plays so many conversations, and says how far they came.
+/// Plays this many conversations, and returns how far they came.
 fn campaign(play: impl Fn(&[Move], &[u8], bool) -> Record) -> Reached {
     let reached = std::cell::RefCell::new(Reached::default());
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) };
@@ -255,7 +255,7 @@ fn smtp(dialect: Dialect, secure: bool, danger: bool) -> Reached {
         let invariant = invariants::check(&record, &terms(Side::SmtpClient, secure, danger));
         holds(&record, &[invariant, nothing_of_the_first_channel(&record)]);
         if !by_byte {
-            // Else what was glued to a reply comes behind the next command, and may be its answer.
+            // Otherwise an incorrect reply may come after the next command and be its answer.
             holds(&record, &[each_reply_answers_its_command(&record)]);
         }
         record
@@ -279,7 +279,7 @@ fn imap(secure: bool, danger: bool) -> Reached {
 }
 
 #[test]
-fn an_smtp_client_is_not_led_astray() {
+fn smtp_client_matches_replies_of_a_malicious_server() {
     for dialect in [Dialect::Smtp, Dialect::Lmtp] {
         let clear = smtp(dialect, false, false);
         assert!(clear.upgrades > 40 && clear.proofs > 3 && clear.failures > 60, "{clear:?}");
@@ -291,7 +291,7 @@ fn an_smtp_client_is_not_led_astray() {
 }
 
 #[test]
-fn an_imap_client_is_not_led_astray() {
+fn imap_client_matches_replies_of_a_malicious_server() {
     let clear = imap(false, false);
     assert!(clear.upgrades > 40 && clear.proofs > 3 && clear.failures > 60, "{clear:?}");
     let under_tls = imap(true, false);

@@ -1,7 +1,7 @@
-//! An IMAP server that follows its client's conversation, to answer it rightly or wrongly.
+//! An IMAP server that follows its client's conversation and answers correctly or incorrectly.
 //!
-//! It knows which response would be the right one, and says in each to which command it belongs. It is written from
-//! RFC 9051 and shares nothing with the machines.
+//! It knows the correct response, and names in each the command that it belongs to. It is written from RFC 9051 and
+//! shares nothing with the machines.
 
 use std::collections::VecDeque;
 
@@ -10,38 +10,38 @@ use crate::adversary::{Peer, Wrong};
 /// The server.
 pub(crate) struct ImapPeer {
     unread: Vec<u8>,
-    /// The command that is being read, literals and all.
+    /// The command that is being read, with its literals.
     command: Vec<u8>,
-    /// Bytes of a literal that are still to come.
+    /// The number of bytes of a literal still to come.
     literal: usize,
     mode: Mode,
     owed: VecDeque<Owed>,
     channel: &'static str,
 }
 
-/// What the client says next.
+/// What the client may send next.
 #[derive(Clone, PartialEq, Eq)]
 enum Mode {
     Command,
-    /// Nothing, before it was answered.
+    /// Nothing until it has an answer.
     Silence,
-    /// Its part of the exchange that has this tag.
+    /// Its part of the exchange with this tag.
     Exchange(String),
     Idling(String),
 }
 
-/// What the server has to say.
+/// What the server still has to send.
 #[derive(Clone)]
 enum Owed {
     Greeting,
-    /// `+`, and what the client says then.
+    /// A continuation request, and what the client sends then.
     Continue(Mode),
-    /// The end of the command with this tag and name.
+    /// The completion of the command with this tag and name.
     End(String, String),
 }
 
 impl ImapPeer {
-    /// Before its greeting.
+    /// Starts before the greeting.
     pub(crate) fn new() -> Self {
         Self {
             unread: Vec::new(),
@@ -53,7 +53,7 @@ impl ImapPeer {
         }
     }
 
-    /// Reads what the client has said, as far as it may have said it.
+    /// Reads the client's bytes, as far as the client may have sent them.
     fn read(&mut self) {
         while self.mode != Mode::Silence {
             if self.literal > 0 {
@@ -108,11 +108,11 @@ impl ImapPeer {
         }
     }
 
-    /// Says this, with `OK` or another condition.
+    /// Sends this, with `OK` or another condition.
     fn say(&mut self, owed: Owed, condition: &str) -> Vec<u8> {
         let channel = self.channel;
         match owed {
-            Owed::Greeting => format!("* {condition} to-nobody on-{channel}\r\n").into_bytes(),
+            Owed::Greeting => format!("* {condition} to-none on-{channel}\r\n").into_bytes(),
             Owed::Continue(mode) => {
                 self.mode = mode;
                 b"+ \r\n".to_vec()
@@ -127,7 +127,7 @@ impl ImapPeer {
         }
     }
 
-    /// What comes before the end of a command.
+    /// The untagged responses of a command.
     fn data(&self, verb: &str) -> String {
         let tls = if self.channel == "first" { " STARTTLS" } else { "" };
         match verb {
@@ -195,7 +195,7 @@ impl Peer for ImapPeer {
                 self.owed.push_front(first.clone());
                 match second {
                     Some(second) => self.say(second, "OK"),
-                    // The end of a command before the `+` that it waits for.
+                    // The completion of a command before the continuation request that it waits for.
                     None => b"M3 OK to-M3 on-nothing\r\n".to_vec(),
                 }
             }

@@ -1,6 +1,6 @@
-//! The four machines, and what is in them, against any bytes, and against conversations that went almost right.
+//! The four machines and their parts, against arbitrary bytes and almost valid conversations.
 //!
-//! What a fuzzer once found lies in `corpus` and is replayed here.
+//! The findings of fuzzers are in `corpus` and are replayed here.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot read its corpus must fail")]
 
@@ -15,16 +15,16 @@ use mailwire_tests::harness::Reached;
 use proptest::prelude::*;
 
 #[test]
-fn the_corpus_is_replayed() {
+fn replays_the_corpus() {
     for (name, _) in MACHINES.into_iter().chain(OTHERS) {
         assert!(!corpus::written(name).unwrap().is_empty(), "{name} has no corpus");
     }
     corpus::replay().unwrap();
 }
 
-/// They hold proofs of a key, which no fuzzer guesses: if they no longer fit, nothing behind SCRAM is reached.
+/// These inputs hold proofs of a key, which no fuzzer guesses. If they no longer fit, nothing after SCRAM is reached.
 #[test]
-fn the_scram_conversations_of_the_corpus_succeed() {
+fn scram_conversations_of_the_corpus_succeed() {
     for (name, run) in MACHINES {
         for file in ["scram", "scram-plus"] {
             let path = corpus::folder().join(name).join(file);
@@ -33,9 +33,9 @@ fn the_scram_conversations_of_the_corpus_succeed() {
     }
 }
 
-/// A careless mechanism of an application's own lets nobody in whom the application did not accept.
+/// A careless custom mechanism authenticates no client that the application did not accept.
 #[test]
-fn a_mechanism_of_an_application_s_own_is_reached() {
+fn custom_mechanism_conversations_of_the_corpus_succeed() {
     for (name, run) in MACHINES.into_iter().filter(|(name, _)| name.ends_with("server")) {
         for (file, proves) in
             [("own-accepted", true), ("own-refused", false), ("own-unasked", false), ("own-cancelled", false)]
@@ -50,9 +50,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn any_octets(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn arbitrary_bytes_break_no_invariant(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         for (name, run) in MACHINES.into_iter().chain(OTHERS) {
-            // Keys take long to derive, and any bytes lead there.
+            // Arbitrary bytes cause few key derivations, which take long.
             if name != "sasl" {
                 run(&bytes);
                 run(&[b"00\n", bytes.as_slice()].concat());
@@ -62,7 +62,7 @@ proptest! {
 
     /// Real conversations with pieces dropped, repeated, swapped and changed.
     #[test]
-    fn almost_right(
+    fn almost_valid_conversations_break_no_invariant(
         which in 0..MACHINES.len() + OTHERS.len(),
         file in any::<prop::sample::Index>(),
         cuts in proptest::collection::vec((any::<prop::sample::Index>(), 0..6u8, any::<u8>()), 1..8),

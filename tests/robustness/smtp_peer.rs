@@ -1,7 +1,7 @@
-//! An SMTP or LMTP server that follows its client's conversation, to answer it rightly or wrongly.
+//! An SMTP or LMTP server that follows its client's conversation and answers correctly or incorrectly.
 //!
-//! It knows which reply would be the right one, and to which command a reply that it gives now is one, whatever it says.
-//! It is written from RFC 5321, 2033, 3030 and 4954 and shares nothing with the machines.
+//! It knows the correct reply, and names in each reply the command that it belongs to. It is written from RFC 5321,
+//! 2033, 3030 and 4954 and shares nothing with the machines.
 
 use std::collections::VecDeque;
 
@@ -14,29 +14,29 @@ pub(crate) struct SmtpPeer {
     dialect: Dialect,
     unread: Vec<u8>,
     mode: Mode,
-    /// The commands that wait for a reply, and the replies that they should get.
+    /// The commands that wait for a reply, and the correct replies.
     owed: VecDeque<(&'static str, u16)>,
-    /// How many recipients were accepted in this transaction.
+    /// The number of accepted recipients in this transaction.
     accepted: usize,
-    /// Bytes of a chunk that are still to come.
+    /// The number of bytes of a chunk still to come.
     chunk: usize,
-    /// How many more challenges this exchange has.
+    /// The number of further challenges in this exchange.
     challenges: usize,
     channel: &'static str,
 }
 
-/// What the client says next.
+/// What the client may send next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Command,
-    /// Nothing, before it was answered.
+    /// Nothing until it has an answer.
     Silence,
     Exchange,
     Message,
 }
 
 impl SmtpPeer {
-    /// Before its greeting.
+    /// Starts before the greeting.
     pub(crate) fn new(dialect: Dialect) -> Self {
         Self {
             dialect,
@@ -50,7 +50,7 @@ impl SmtpPeer {
         }
     }
 
-    /// Reads what the client has said, as far as it may have said it.
+    /// Reads the client's bytes, as far as the client may have sent them.
     fn read(&mut self) {
         loop {
             let taken = self.chunk.min(self.unread.len());
@@ -58,7 +58,7 @@ impl SmtpPeer {
             self.chunk -= taken;
             let end: &[u8] = if self.mode == Mode::Message { b"\r\n.\r\n" } else { b"\r\n" };
             let found = self.unread.windows(end.len()).position(|window| window == end);
-            // Of a message for nobody only the end is said.
+            // Without a recipient the client sends only the end of data.
             let empty = self.mode == Mode::Message && self.unread.starts_with(b".\r\n");
             let found = if empty { Some(3) } else { found.map(|at| at + end.len()) };
             let Some(end) = found.filter(|_| self.mode != Mode::Silence) else { return };
@@ -127,7 +127,7 @@ impl SmtpPeer {
         }
     }
 
-    /// The reply with this code: to whom it is one, it says.
+    /// The reply with this code; its text names the command.
     fn reply(&mut self, code: u16) -> Vec<u8> {
         let to = self.owed.pop_front().map_or("NOTHING", |(to, _)| to);
         let channel = self.channel;
@@ -192,7 +192,7 @@ impl Peer for SmtpPeer {
             Wrong::Answer => self.reply(other),
             Wrong::Nonsense => nonsense.to_vec(),
             Wrong::Order => {
-                // The reply of the second command comes first.
+                // The reply to the second command comes first.
                 let code = self.owed.get(1).map_or(other, |(_, code)| *code);
                 self.reply(code)
             }

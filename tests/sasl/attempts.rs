@@ -1,5 +1,5 @@
-//! What is one attempt: a server counts it and holds its answer back, however the client ends what it began; and what
-//! a client gave up before it was told no is none.
+//! What counts as a failed attempt: a server counts it and delays its answer, however the client ends the exchange.
+//! An exchange that the client cancels before a rejection does not count.
 
 use proto_mail::sasl::{self, MIN_ITERATIONS, ScramKeys};
 use proto_mail::token::AuthQuestion;
@@ -19,7 +19,7 @@ fn no(_: &AuthQuestion) -> AuthVerdict {
     AuthVerdict::Reject
 }
 
-/// The ways to end an exchange in which a token was refused, and what the server says to it.
+/// The ways to end an exchange after a rejected token, and the server's answer to each.
 fn ends(protocol: Protocol) -> Vec<(String, Ended)> {
     let mut ends = vec![
         (String::new(), Ended::Rejected),
@@ -27,17 +27,17 @@ fn ends(protocol: Protocol) -> Vec<(String, Ended)> {
         ("Zm9v".into(), Ended::Rejected),
         ("*".into(), Ended::Wrong),
     ];
-    // What is no message.
+    // Not a valid message.
     ends.extend(["!", "**", "Zg", "Z\0g="].map(|line| (line.into(), Ended::Wrong)));
     if protocol == Protocol::Smtp {
-        // What is no line there, and is swallowed.
+        // Not a valid line; the server discards it.
         ends.extend(["*\n", "*\r*", &"A".repeat(13_000)].map(|line| (line.into(), Ended::Wrong)));
     }
     ends
 }
 
 #[test]
-fn a_refused_token_is_an_attempt_however_the_exchange_ends() {
+fn a_rejected_token_counts_as_an_attempt_however_the_exchange_ends() {
     for protocol in BOTH {
         for (mechanism, token) in [("XOAUTH2", XOAUTH2), ("OAUTHBEARER", OAUTHBEARER)] {
             for (end, expected) in ends(protocol) {
@@ -54,7 +54,7 @@ fn a_refused_token_is_an_attempt_however_the_exchange_ends() {
     }
 }
 
-/// What a client says of each mechanism, as far as the server needs it, before the last message.
+/// The client's messages of each mechanism before the last one, as far as the server needs them.
 fn steps(mechanism: Mechanism) -> Vec<String> {
     match mechanism {
         Mechanism::Login => vec![base64("ann")],
@@ -66,7 +66,7 @@ fn steps(mechanism: Mechanism) -> Vec<String> {
     }
 }
 
-/// Lets everybody in, with keys whose password is nobody's.
+/// Accepts every client, with keys that match no password.
 fn yes(question: &AuthQuestion) -> AuthVerdict {
     match question {
         AuthQuestion::Keys { hash, username } => {
@@ -78,7 +78,7 @@ fn yes(question: &AuthQuestion) -> AuthVerdict {
 }
 
 #[test]
-fn what_a_client_gives_up_is_no_attempt_and_it_may_begin_again() {
+fn a_cancelled_exchange_is_no_attempt_and_may_be_restarted() {
     for protocol in BOTH {
         let mut raw = Raw::new(protocol, Limits::default(), yes);
         let mut cancelled = 0;
@@ -99,9 +99,9 @@ fn what_a_client_gives_up_is_no_attempt_and_it_may_begin_again() {
     }
 }
 
-/// Giving up is an error like others: nobody can ask for keys for ever.
+/// Cancelling counts as an error, so no client can request keys endlessly.
 #[test]
-fn giving_up_has_an_end() {
+fn limits_cancelled_exchanges() {
     for protocol in BOTH {
         let mut raw = Raw::new(protocol, Limits::default(), yes);
         while raw.error.is_none() {
@@ -113,10 +113,10 @@ fn giving_up_has_an_end() {
     }
 }
 
-/// Whatever a client gets wrong, it is told no so often and not oftener; whether it is nobody or has a wrong password,
-/// and what it says in vain, makes no difference.
+/// Whatever a client gets wrong, it is rejected a bounded number of times; neither an unknown user nor its further
+/// messages make a difference.
 #[test]
-fn attempts_are_bounded_by_every_mechanism() {
+fn limits_attempts_in_every_mechanism() {
     for protocol in BOTH {
         for mechanism in Mechanism::ALL {
             let mut raw = Raw::new(protocol, Limits::default(), refusing);
@@ -132,7 +132,7 @@ fn attempts_are_bounded_by_every_mechanism() {
     }
 }
 
-/// Keys for those who ask for them, and no.
+/// Decoy keys if the mechanism asks for keys, and a rejection otherwise.
 fn refusing(question: &AuthQuestion) -> AuthVerdict {
     if matches!(question, AuthQuestion::Keys { .. }) { yes(question) } else { AuthVerdict::Reject }
 }

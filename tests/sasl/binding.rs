@@ -1,4 +1,5 @@
-//! SCRAM's flags (RFC 5802 §6) in both roles of both protocols: which one a client sets, and which one a server takes.
+//! SCRAM's channel binding flags (RFC 5802 §6) in both roles of both protocols: which one a client sends, and which
+//! one a server accepts.
 
 use proto_mail::sasl::{self, MIN_ITERATIONS, SaslContext, ScramHash, ScramKeys};
 use proto_mail::token::AuthQuestion;
@@ -13,7 +14,7 @@ fn base64(bytes: &[u8]) -> String {
     String::from_utf8(sasl::encode_base64(bytes).expose().clone()).unwrap()
 }
 
-/// The keys of user's password, which is "secret".
+/// The keys of the user's password, which is "secret".
 fn keys(question: &AuthQuestion) -> AuthVerdict {
     let AuthQuestion::Keys { hash, .. } = question else { return AuthVerdict::Accept };
     let keys = ScramKeys::derive(*hash, "secret", b"sixteen bytes!!!", MIN_ITERATIONS).unwrap();
@@ -33,10 +34,10 @@ fn end_point() -> ChannelBinding {
     ChannelBinding::TlsServerEndPoint(vec![5; 32])
 }
 
-/// What becomes of client-first.
+/// The server's answer to client-first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// The server says its part of the nonce.
+    /// The server sends its part of the nonce.
     GoesOn,
     Ends(Ended),
 }
@@ -45,9 +46,9 @@ const REFUSED: Outcome = Outcome::Ends(Ended::Rejected);
 const ABSENT: Outcome = Outcome::Ends(Ended::Absent);
 
 #[test]
-fn a_server_takes_the_flag_that_fits_its_channel_and_what_it_offers() {
+fn server_accepts_only_the_flag_that_fits_channel_and_offer() {
     use Outcome::GoesOn;
-    // The channel, whether -PLUS is served, whether it is asked for, the flag.
+    // The channel, whether -PLUS is offered, whether it is requested, the flag.
     let rows = [
         (NONE, true, false, "n", GoesOn),
         (NONE, true, false, "y", GoesOn),
@@ -98,7 +99,7 @@ fn a_server_takes_the_flag_that_fits_its_channel_and_what_it_offers() {
 }
 
 #[test]
-fn a_proof_that_is_bound_to_another_channel_is_refused() {
+fn rejects_a_proof_bound_to_another_channel() {
     let plus = |hash| match hash {
         ScramHash::Sha1 => Mechanism::ScramSha1Plus,
         _ => Mechanism::ScramSha256Plus,
@@ -127,7 +128,7 @@ fn a_proof_that_is_bound_to_another_channel_is_refused() {
 }
 
 #[test]
-fn a_client_says_whether_it_could_have_been_bound() {
+fn client_reports_whether_it_supports_channel_binding() {
     use Mechanism::{ScramSha1, ScramSha256, ScramSha256Plus};
     let both = "SCRAM-SHA-256 SCRAM-SHA-256-PLUS SCRAM-SHA-1 SCRAM-SHA-1-PLUS";
     let rows = [
@@ -163,9 +164,9 @@ fn a_client_says_whether_it_could_have_been_bound() {
     }
 }
 
-/// Somebody whom the server does not know is asked the same, as often as he comes, and refused as late as anybody.
+/// An unknown user gets the same challenge at every attempt, and is rejected after the same delay as a known one.
 #[test]
-fn nobody_can_tell_who_is_known() {
+fn known_and_unknown_users_look_the_same() {
     for protocol in BOTH {
         for mechanism in [Mechanism::ScramSha1, Mechanism::ScramSha256] {
             let attempt = |answer: crate::raw::Answer, name: &str| {
@@ -180,16 +181,16 @@ fn nobody_can_tell_who_is_known() {
                 let told = raw.say(&format!("{}\r\n", base64(last.as_bytes())));
                 (rest.to_owned(), told, raw.counts.questions, raw.counts.delays, raw.wait)
             };
-            let (known, nobody) = (attempt(keys, "user"), attempt(decoys, "nobody"));
-            assert_eq!(nobody, attempt(decoys, "nobody"), "{protocol:?}: asking twice tells nothing");
+            let (known, unknown) = (attempt(keys, "user"), attempt(decoys, "unknown"));
+            assert_eq!(unknown, attempt(decoys, "unknown"), "{protocol:?}: a second attempt reveals nothing");
             assert_ne!(
-                nobody.0,
+                unknown.0,
                 attempt(decoys, "no-one").0,
-                "{protocol:?}: everybody has a salt of their own"
+                "{protocol:?}: every user has a different salt"
             );
             let shape = |rest: &str| (rest.len(), rest.split_once(",i=").unwrap().1.to_owned());
-            assert_eq!(shape(&known.0), shape(&nobody.0), "{protocol:?}: {} {}", known.0, nobody.0);
-            assert_eq!((known.1, known.2, known.3, known.4), (nobody.1, nobody.2, nobody.3, nobody.4));
+            assert_eq!(shape(&known.0), shape(&unknown.0), "{protocol:?}: {} {}", known.0, unknown.0);
+            assert_eq!((known.1, known.2, known.3, known.4), (unknown.1, unknown.2, unknown.3, unknown.4));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Mechanisms that an application has brought along, in both roles of both protocols: the gates hold for them, too.
+//! Mechanisms that an application provides, in both roles of both protocols: the rules of TLS and authentication hold
+//! for them, too.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ fn toy() -> [Arc<dyn ServerMechanism>; 1] {
     [Arc::new(Toy)]
 }
 
-/// Knows ann and her key.
+/// Knows the user ann and her key.
 fn application(question: &AuthQuestion) -> AuthVerdict {
     match question {
         AuthQuestion::Stored { username } => {
@@ -36,14 +37,14 @@ fn base64(text: &str) -> String {
 }
 
 #[test]
-fn both_ends_agree() {
+fn client_and_server_agree() {
     for protocol in BOTH {
         let talk = joined(protocol, own(Client::new("ann", KEY)), &toy(), &application);
         assert_eq!(talk.end, Some(End::Accepted), "{protocol:?} {talk:?}");
         assert_eq!(talk.client.len(), 3, "{talk:?}");
         assert!(talk.client[0].ends_with("X-TOY"), "{talk:?}");
         assert_eq!((talk.client[2].as_str(), talk.delays), ("", 0));
-        // Neither what the client nor what the server said in it may be shown.
+        // None of the mechanism's messages may be shown.
         let nonce = SaslContext::secure(&proto_mail::Secure::trusted_local().with_seed([2; 32]))
             .next_nonce()
             .unwrap();
@@ -55,7 +56,7 @@ fn both_ends_agree() {
 }
 
 #[test]
-fn it_is_offered_under_tls_with_our_own() {
+fn is_offered_under_tls_beside_built_in_mechanisms() {
     for protocol in BOTH {
         let plain = How::Known(Mechanism::Plain, Credentials::password("ann", KEY.as_bytes()));
         let talk = joined(protocol, plain, &toy(), &|_| AuthVerdict::Accept);
@@ -67,7 +68,7 @@ fn it_is_offered_under_tls_with_our_own() {
 }
 
 #[test]
-fn who_is_wrong_or_unknown_is_refused_after_a_delay() {
+fn rejects_wrong_or_unknown_users_after_a_delay() {
     let cases: [(&'static str, &'static str); 2] = [("ann", "wrong"), ("bob", KEY)];
     for protocol in BOTH {
         for (name, key) in cases {
@@ -87,7 +88,7 @@ fn who_is_wrong_or_unknown_is_refused_after_a_delay() {
 }
 
 #[test]
-fn a_server_that_has_it_not_is_not_asked() {
+fn client_does_not_request_a_mechanism_that_is_not_offered() {
     for protocol in BOTH {
         for offered in ["PLAIN", "X-TOY2 X-TO", "AX-TOY"] {
             let talk = scripted(protocol, offered, own(Client::new("ann", KEY)), &[]);
@@ -101,7 +102,7 @@ fn a_server_that_has_it_not_is_not_asked() {
     }
 }
 
-/// The lines of a server that proves itself, or somebody's who can't.
+/// The lines of a server with this proof, which may be wrong.
 fn served(protocol: Protocol, proof: &str, success: &str) -> Vec<String> {
     let (prompt, end) = match protocol {
         Protocol::Imap => ("+ ", format!("TAG {success}\r\n")),
@@ -120,7 +121,7 @@ fn success(protocol: Protocol) -> &'static str {
 }
 
 #[test]
-fn success_counts_when_the_mechanism_has_finished() {
+fn success_counts_only_after_the_mechanism_has_finished() {
     for protocol in BOTH {
         let right = mac(KEY.as_bytes(), b"ann");
         let lines = served(protocol, &right, success(protocol));
@@ -139,13 +140,13 @@ fn success_counts_when_the_mechanism_has_finished() {
 }
 
 #[test]
-fn a_server_that_cannot_prove_itself_is_left_with_an_asterisk() {
+fn cancels_when_the_server_cannot_prove_itself() {
     for protocol in BOTH {
         for (end, believed) in [
             (if protocol == Protocol::Imap { "BAD cancelled" } else { "501 cancelled" }, false),
             (success(protocol), true),
         ] {
-            let lines = served(protocol, "somebody else", end);
+            let lines = served(protocol, "another server", end);
             let lines: Vec<_> = lines.iter().map(String::as_str).collect();
             let talk = scripted(protocol, "X-TOY", own(Client::new("ann", KEY)), &lines);
             assert_eq!(talk.client.last().unwrap(), "*", "{talk:?}");
@@ -161,7 +162,7 @@ fn a_server_that_cannot_prove_itself_is_left_with_an_asterisk() {
 }
 
 #[test]
-fn in_cleartext_only_what_gives_nothing_away() {
+fn cleartext_allows_only_mechanisms_that_reveal_nothing() {
     for protocol in BOTH {
         let right = mac(KEY.as_bytes(), b"ann");
         let lines = served(protocol, &right, success(protocol));
@@ -173,7 +174,7 @@ fn in_cleartext_only_what_gives_nothing_away() {
     }
 }
 
-/// Says that it has finished from the beginning, and whatever it is asked something endless.
+/// Claims to have finished from the beginning, and answers every challenge with an endless message.
 #[derive(Debug)]
 struct Careless {
     first: Option<usize>,
@@ -200,9 +201,9 @@ impl ClientExchange for Careless {
 }
 
 #[test]
-fn a_careless_mechanism_opens_nothing() {
+fn a_careless_mechanism_bypasses_no_check() {
     for protocol in BOTH {
-        // Success before it said anything.
+        // Success before the client sent anything.
         let early = served(protocol, "", success(protocol));
         let careless = Careless { first: None, len: 1, known: false };
         let talk = scripted(protocol, "X-TOY", own(careless), &[early[1].as_str()]);
@@ -219,14 +220,14 @@ fn a_careless_mechanism_opens_nothing() {
         let talk = scripted(protocol, "X-TOY", own(careless), &[]);
         assert!(matches!(talk.end, Some(End::NotBegun(Error::Misuse(_)))), "{protocol:?} {talk:?}");
 
-        // A server that asks for ever.
+        // A server that sends challenges endlessly.
         let careless = Careless { first: None, len: 1, known: false };
         let endless = vec![early[0].as_str(); 200];
         let talk = scripted(protocol, "X-TOY", own(careless), &endless);
         let said = talk.client.iter().filter(|line| *line == "YQ==").count();
         assert_eq!(said, sasl::MAX_MESSAGES as usize, "{protocol:?} {:?}", talk.end);
 
-        // One that calls itself what we speak.
+        // A mechanism that takes the name of a built-in one.
         let careless = Careless { first: None, len: 1, known: true };
         let talk = scripted(protocol, "PLAIN X-TOY", own(careless), &[]);
         assert_eq!(talk.end, Some(End::NotBegun(Misuse::WrongMechanism.into())), "{protocol:?}");

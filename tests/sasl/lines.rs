@@ -1,4 +1,4 @@
-//! How SASL messages travel, in both protocols: with the command or behind it, empty, cancelled, refused, early.
+//! How SASL messages are sent in both protocols: with the command or after it, empty, cancelled, rejected, early.
 
 use std::sync::OnceLock;
 
@@ -42,7 +42,7 @@ fn against(protocol: Protocol, mechanism: Mechanism, script: &[&str]) -> Talk {
     scripted(protocol, mechanism.name(), known(mechanism), &lines)
 }
 
-/// What the client says behind the command's name.
+/// The client's lines after the command's name.
 fn said(talk: &Talk) -> Vec<&str> {
     let (first, rest) = talk.client.split_first().unwrap();
     let argument = first.split_once("AUTHENTICATE ").or_else(|| first.split_once("AUTH ")).unwrap().1;
@@ -50,7 +50,7 @@ fn said(talk: &Talk) -> Vec<&str> {
 }
 
 #[test]
-fn an_empty_message_is_an_equals_sign_with_the_command_and_an_empty_line_behind_it() {
+fn sends_an_empty_message_as_equals_sign_or_empty_line() {
     for protocol in BOTH {
         let talk = against(protocol, Mechanism::External, &["yes"]);
         assert_eq!(
@@ -65,18 +65,18 @@ fn an_empty_message_is_an_equals_sign_with_the_command_and_an_empty_line_behind_
 }
 
 #[test]
-fn a_server_that_did_not_look_at_the_initial_response_is_told_once_more() {
+fn repeats_the_initial_response_if_the_server_ignored_it() {
     for protocol in BOTH {
         let talk = against(protocol, Mechanism::Plain, &["? ", "yes"]);
         assert_eq!(said(&talk), [&format!("PLAIN {PLAIN}"), PLAIN], "{protocol:?}");
         assert_eq!(talk.end, Some(End::Accepted));
-        // Once, and only where it asks with nothing in hand.
+        // Once only, and only if the server's challenge is empty.
         for script in [&["? ", "? ", "wrong"][..], &["? Z28gb24=", "wrong"]] {
             let talk = against(protocol, Mechanism::Plain, script);
             assert_eq!(talk.client.last().unwrap(), "*", "{protocol:?} {script:?}");
             assert_eq!(talk.end, Some(End::Refused(Some(SaslError::AlreadyFinished.to_string()))));
         }
-        // SCRAM goes on as if nothing had been: the same nonce, and so the same exchange.
+        // SCRAM continues the same exchange, with the same nonce.
         let talk = against(protocol, Mechanism::ScramSha256, &["? ", "no"]);
         let said = said(&talk);
         assert_eq!(said[0], format!("SCRAM-SHA-256 {}", said[1]), "{protocol:?}");
@@ -84,7 +84,7 @@ fn a_server_that_did_not_look_at_the_initial_response_is_told_once_more() {
 }
 
 #[test]
-fn a_server_that_finds_the_initial_response_wrong_may_be_asked_without_one() {
+fn may_retry_without_an_initial_response() {
     for protocol in BOTH {
         let first = lines(protocol, &["wrong"]);
         let second = lines(protocol, &["? ", "yes"]);
@@ -94,7 +94,7 @@ fn a_server_that_finds_the_initial_response_wrong_may_be_asked_without_one() {
         assert!(talk.client[0].ends_with(&format!("PLAIN {PLAIN}")) && talk.client[1].ends_with(" PLAIN"));
         assert_eq!(talk.client[2], PLAIN);
 
-        // Wrong credentials are no reason, nor is what a server finds wrong once it has asked.
+        // Wrong credentials are no reason for that, nor is an error after a challenge.
         for script in [&["no"][..], &["? ", "wrong"]] {
             let lines = lines(protocol, script);
             let lines: Vec<_> = lines.iter().map(String::as_str).collect();
@@ -106,7 +106,7 @@ fn a_server_that_finds_the_initial_response_wrong_may_be_asked_without_one() {
 }
 
 #[test]
-fn what_does_not_fit_into_a_line_of_smtp_waits_to_be_asked() {
+fn sends_a_long_initial_response_only_after_a_challenge() {
     for (len, with_command) in [(363, true), (364, false), (5000, false)] {
         let password = vec![b'p'; len];
         let plain = || How::Known(Mechanism::Plain, Credentials::password("user", password.clone()));
@@ -121,7 +121,7 @@ fn what_does_not_fit_into_a_line_of_smtp_waits_to_be_asked() {
 }
 
 #[test]
-fn a_challenge_that_is_none_is_answered_with_an_asterisk() {
+fn cancels_on_a_malformed_challenge() {
     for protocol in BOTH {
         for challenge in ["? ***", "? Zg", "? Z g="] {
             let talk = against(protocol, Mechanism::Login, &[challenge, "wrong"]);
@@ -135,8 +135,8 @@ fn a_challenge_that_is_none_is_answered_with_an_asterisk() {
 }
 
 #[test]
-fn a_refused_token_is_answered_and_its_reason_told() {
-    // {"status":"401"} with an escape sequence behind it.
+fn reports_the_reason_of_a_rejected_token() {
+    // {"status":"401"} followed by an escape sequence.
     let json =
         String::from_utf8(sasl::encode_base64(b"{\"status\":\"401\"}\x1b[2J").expose().clone()).unwrap();
     let challenge = format!("? {json}");
@@ -154,7 +154,7 @@ fn a_refused_token_is_answered_and_its_reason_told() {
 }
 
 #[test]
-fn success_before_scram_has_proved_the_server_is_not_believed() {
+fn rejects_success_before_scram_has_verified_the_server() {
     for protocol in BOTH {
         for mechanism in Mechanism::ALL.into_iter().filter(|mechanism| mechanism.hash().is_some()) {
             let talk = against(protocol, mechanism, &["yes"]);
@@ -164,9 +164,9 @@ fn success_before_scram_has_proved_the_server_is_not_believed() {
     }
 }
 
-/// What SCRAM's server asks to compute is bounded both ways; nothing is computed, and the exchange given up.
+/// The iteration count of SCRAM is bounded both ways: the client derives nothing and cancels the exchange.
 #[test]
-fn too_few_and_too_many_iterations_are_not_made() {
+fn rejects_too_few_and_too_many_iterations() {
     let base64 =
         |text: String| String::from_utf8(sasl::encode_base64(text.as_bytes()).expose().clone()).unwrap();
     for protocol in BOTH {
@@ -191,7 +191,7 @@ fn too_few_and_too_many_iterations_are_not_made() {
 }
 
 #[test]
-fn what_a_mechanism_cannot_carry_is_refused_before_anything_is_said() {
+fn refuses_unencodable_credentials_before_sending_anything() {
     for protocol in BOTH {
         for (mechanism, name, password) in [
             (Mechanism::Plain, "us\0er", "p"),
@@ -210,9 +210,10 @@ fn what_a_mechanism_cannot_carry_is_refused_before_anything_is_said() {
     }
 }
 
-/// Both machines of each protocol, by every mechanism: who is right is let in, and who is not hears of it late.
+/// Both machines of each protocol, by every mechanism: right credentials are accepted, and wrong ones are rejected
+/// after a delay.
 #[test]
-fn both_ends_agree_by_every_mechanism() {
+fn client_and_server_agree_by_every_mechanism() {
     for protocol in BOTH {
         for mechanism in Mechanism::ALL {
             let talk = joined(protocol, known(mechanism), &[], &|question| accept(question));
@@ -223,7 +224,7 @@ fn both_ends_agree_by_every_mechanism() {
             assert_eq!(talk.delays, 1, "{protocol:?} {mechanism}");
             let talk = joined(protocol, known(mechanism), &[], &|_| AuthVerdict::Unavailable);
             assert!(matches!(talk.end, Some(End::Refused(_))), "{protocol:?} {mechanism} {:?}", talk.end);
-            assert_eq!(talk.delays, 0, "nobody is guessing");
+            assert_eq!(talk.delays, 0, "no attempt was rejected");
         }
     }
 }

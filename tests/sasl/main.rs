@@ -1,7 +1,7 @@
-//! Each SASL mechanism against `rsasl`, a library that shares nothing with ours, in both roles; and logins in both
-//! protocols, by our own mechanisms and by those that an application brings along.
+//! Each SASL mechanism against `rsasl`, an independent library, in both roles; and log-ins in both protocols, by
+//! built-in mechanisms and by those that an application provides.
 //!
-//! In this file no protocol is spoken: messages go from one side to the other as they are.
+//! This file speaks no protocol: it passes messages from one side to the other.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,7 +23,7 @@ use proto_mail::sasl::{self, ClientExchange, SaslContext, ScramHash, ScramKeys, 
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, ChannelBinding, Credentials, Mechanism, Mechanisms, Secret, Secure};
 
-/// Names that need escaping or preparing somewhere, and plain ones.
+/// Names that need escaping or preparing in some mechanism, and plain ones.
 const NAMES: [&str; 4] = ["user", "jane=doe,esq", "Grüße", "i\u{ad}x"];
 const PASSWORD: &str = "p\u{e9}ncil =,";
 const TOKEN: &str = "vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==";
@@ -36,7 +36,7 @@ enum Outcome {
     Refused,
 }
 
-/// What one side has in its hand.
+/// The credentials of one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hand {
     Right,
@@ -44,7 +44,7 @@ enum Hand {
 }
 
 #[test]
-fn our_client_is_understood() {
+fn our_client_works_with_rsasl_servers() {
     each_case(Mechanism::ALL, |mechanism, name, hand| {
         let mut ours = sasl::client_exchange(
             mechanism,
@@ -59,7 +59,7 @@ fn our_client_is_understood() {
 }
 
 #[test]
-fn our_server_understands() {
+fn our_server_works_with_rsasl_clients() {
     let spoken = Mechanism::ALL.into_iter().filter(|mechanism| !mechanism.uses_channel_binding());
     each_case(spoken, |mechanism, name, hand| {
         let mut ours = sasl::server_exchange(mechanism, &mut session(), offered(mechanism)).unwrap();
@@ -68,9 +68,9 @@ fn our_server_understands() {
     });
 }
 
-/// A proof that was bound to another channel is worth nothing to whoever checks it.
+/// A proof that is bound to another channel is rejected.
 #[test]
-fn a_proof_for_another_channel_is_refused() {
+fn rejects_a_proof_for_another_channel() {
     for mechanism in [Mechanism::ScramSha1Plus, Mechanism::ScramSha256Plus] {
         let elsewhere =
             || SaslContext::secure(&Secure::tls(ChannelBinding::TlsExporter([8; 32])).with_seed([1; 32]));
@@ -103,7 +103,7 @@ fn session() -> SaslContext {
     SaslContext::secure(&Secure::tls(ChannelBinding::TlsExporter(BINDING)).with_seed([3; 32]))
 }
 
-/// What a server offers that has this mechanism: one that cannot be bound does not offer to be.
+/// The mechanisms of a server that offers this one; without channel binding it offers no `-PLUS`.
 fn offered(mechanism: Mechanism) -> Mechanisms {
     [mechanism].into_iter().collect()
 }
@@ -131,7 +131,7 @@ const fn token(hand: Hand) -> &'static str {
     }
 }
 
-/// Runs our client's side. It believes in success only when its mechanism has run to its end.
+/// Runs our client's side. It accepts success only when its mechanism has finished.
 fn client_against(ours: &mut dyn ClientExchange, theirs: &mut Peer) -> Outcome {
     let mut message = ours.initial_response().unwrap().map(|secret| secret.expose().clone());
     for _ in 0..6 {
@@ -194,7 +194,7 @@ fn keys(hash: ScramHash) -> ScramKeys {
     ScramKeys::derive(hash, PASSWORD, SALT, 4096).unwrap()
 }
 
-/// A secret of the keys as they are written down, for the peer, who wants bytes.
+/// The stored keys as bytes, for the peer.
 fn written_keys(hash: ScramHash) -> (Vec<u8>, Vec<u8>) {
     let text = keys(hash).to_text();
     let (_, both) = text.expose().rsplit_once('$').unwrap();

@@ -24,13 +24,13 @@ enum Side {
     Server(Box<Session<Verdict, Binding>>),
 }
 
-/// What the peer did with a message.
+/// The peer's answer to a message.
 pub(crate) struct Said {
     pub(crate) message: Option<Vec<u8>>,
     pub(crate) finished: bool,
 }
 
-/// Whether the server's application said yes.
+/// Whether the server's application accepted.
 struct Verdict;
 
 impl Validation for Verdict {
@@ -45,7 +45,7 @@ impl ChannelBindingCallback for Binding {
     }
 }
 
-/// The application beside the peer, in both roles.
+/// The peer's application, in both roles.
 struct Application {
     name: String,
     hand: Hand,
@@ -53,7 +53,7 @@ struct Application {
 }
 
 impl Peer {
-    /// It speaks no `-PLUS` as a client.
+    /// As a client the peer supports no `-PLUS`.
     pub(crate) fn client(mechanism: Mechanism, name: &str, hand: Hand) -> Self {
         let config = config(mechanism, name, hand);
         let offered = Mechname::parse(mechanism.name().as_bytes()).unwrap();
@@ -69,7 +69,7 @@ impl Peer {
         Self(Side::Server(Box::new(session)))
     }
 
-    /// What a client says before it was asked, if its mechanism begins that way.
+    /// The client's first message, if its mechanism sends one.
     pub(crate) fn first(&mut self) -> Option<Vec<u8>> {
         match &self.0 {
             Side::Client(session) if session.are_we_first() => self.step(None).unwrap().message,
@@ -95,7 +95,8 @@ impl Peer {
     }
 }
 
-/// What cannot be bound, and what can: a peer that has both takes it for a downgrade when only the first was offered.
+/// The mechanisms without channel binding, and those with it. A peer that supports both treats an offer of only the
+/// first kind as a downgrade.
 static UNBOUND: &[rsasl::prelude::Mechanism] = &[
     mechanisms::plain::PLAIN,
     mechanisms::login::LOGIN,
@@ -121,8 +122,8 @@ fn config(mechanism: Mechanism, name: &str, hand: Hand) -> std::sync::Arc<SASLCo
 }
 
 impl Application {
-    /// A name as SCRAM and OAUTHBEARER write it (RFC 5801 §4): the peer's server hands it on as it came, and its
-    /// OAUTHBEARER client writes it as it is given.
+    /// A name as SCRAM and OAUTHBEARER write it (RFC 5801 §4): the peer's server returns it escaped, and its
+    /// OAUTHBEARER client does not escape it.
     fn escaped(&self) -> String {
         self.name.replace('=', "=3D").replace(',', "=2C")
     }
@@ -133,7 +134,7 @@ impl Application {
         name.is_some_and(|name| name == name_as_it_comes || name == name_as_it_comes.replace('\u{ad}', ""))
     }
 
-    /// The peer's OAUTHBEARER server leaves the scheme in front of the token.
+    /// The peer's OAUTHBEARER server keeps the scheme in front of the token.
     fn token_is_good(token: &str) -> bool {
         token.strip_prefix("Bearer ").unwrap_or(token) == TOKEN
     }

@@ -1,6 +1,6 @@
-//! A server of either protocol under TLS, and a client that says whatever bytes it likes.
+//! A server of either protocol under TLS, and a client that sends arbitrary bytes.
 //!
-//! It knows how an exchange is begun, goes on and ends on the wire, and no mechanism.
+//! This module knows the framing of an exchange, and no mechanism.
 
 use proto_mail::sasl;
 use proto_mail::token::AuthQuestion;
@@ -13,39 +13,39 @@ use crate::talk::Protocol;
 /// A server's application.
 pub(crate) type Answer = fn(&AuthQuestion) -> AuthVerdict;
 
-/// What a server does with what has come: it asks its application, and waits where it wants to.
+/// How a server handles its input: it asks its application, and may wait.
 type Serve = dyn FnMut(&mut RecvBuffer, &mut SendBuffer, &mut Counts) -> Result<Wait, Error>;
 
-/// What happened beside what was said.
+/// Counters beside the conversation.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// How often an answer was held back.
+    /// How often an answer was delayed.
     pub(crate) delays: usize,
     /// How often the application was asked.
     pub(crate) questions: usize,
 }
 
-/// The server, and what is on its way.
+/// The server and its buffers.
 pub(crate) struct Raw {
     protocol: Protocol,
     serve: Box<Serve>,
     rx: RecvBuffer,
     tx: SendBuffer,
     pub(crate) counts: Counts,
-    /// What the server awaits.
+    /// The server's current wait.
     pub(crate) wait: Option<Wait>,
-    /// What the session ended with.
+    /// The error that ended the session.
     pub(crate) error: Option<Error>,
 }
 
 impl Raw {
-    /// A server whose channel can be bound to and has nonces, that has greeted.
+    /// A server with a channel binding and nonces, after its greeting.
     pub(crate) fn new(protocol: Protocol, limits: Limits, answer: Answer) -> Self {
         let binding = ChannelBinding::TlsExporter([9; 32]);
         Self::over(protocol, limits, (binding, Mechanisms::all()), answer)
     }
 
-    /// A server over a channel with this to be bound to, that serves these mechanisms.
+    /// A server with this channel binding that offers these mechanisms.
     pub(crate) fn over(
         protocol: Protocol,
         limits: Limits,
@@ -69,7 +69,7 @@ impl Raw {
         raw
     }
 
-    /// Says this; what the server says to it.
+    /// Sends this and returns the server's answer.
     pub(crate) fn say(&mut self, bytes: &str) -> String {
         self.rx.extend(bytes.as_bytes());
         while self.error.is_none() {
@@ -87,7 +87,7 @@ impl Raw {
         String::from_utf8(told).unwrap()
     }
 
-    /// Begins an exchange, by a mechanism's name and perhaps an initial response.
+    /// Starts an exchange by a mechanism's name and perhaps an initial response.
     pub(crate) fn begin(&mut self, mechanism: &str) -> String {
         self.say(&match self.protocol {
             Protocol::Imap => format!("a AUTHENTICATE {mechanism}\r\n"),
@@ -95,7 +95,7 @@ impl Raw {
         })
     }
 
-    /// Begins an exchange and says these messages, as long as the server goes on. What it says to the last.
+    /// Starts an exchange and sends these messages while the server continues. Returns its last answer.
     pub(crate) fn exchange(&mut self, mechanism: &str, messages: &[&str]) -> String {
         let mut told = self.begin(mechanism);
         for message in messages {
@@ -105,14 +105,14 @@ impl Raw {
         told
     }
 
-    /// What the server's challenge holds, if it is one.
+    /// The content of a challenge; `None` for other answers.
     pub(crate) fn challenge(&self, told: &str) -> Option<String> {
         let prompt = if self.protocol == Protocol::Imap { "+ " } else { "334 " };
         let challenge = sasl::decode_base64(told.strip_prefix(prompt)?.trim_end().as_bytes()).unwrap();
         Some(String::from_utf8(challenge.expose().clone()).unwrap())
     }
 
-    /// Which answer this is that ends an exchange.
+    /// Which result this answer stands for.
     pub(crate) fn answer(&self, told: &str) -> Ended {
         let known: &[(&str, Ended)] = match self.protocol {
             Protocol::Imap => &[
@@ -131,7 +131,7 @@ impl Raw {
         known.iter().find(|(begin, _)| told.starts_with(begin)).map_or(Ended::Otherwise, |(_, ended)| *ended)
     }
 
-    /// Whether the server lets anybody begin now.
+    /// Whether the server accepts a new exchange now.
     pub(crate) fn is_open(&self) -> bool {
         self.error.is_none() && self.wait.is_some_and(|wait| wait.awaited == WaitFor::Command)
     }
@@ -143,7 +143,7 @@ pub(crate) enum Ended {
     Accepted,
     /// NO, or 535.
     Rejected,
-    /// There is no such mechanism.
+    /// The mechanism is not offered.
     Absent,
     /// BAD, or 500 and 501.
     Wrong,

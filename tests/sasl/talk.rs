@@ -1,7 +1,7 @@
-//! A login in either protocol, from both ends or against lines that somebody wrote: what was said, what was marked as
-//! secret, and how it ended.
+//! A log-in in either protocol, between both machines or against scripted lines: what was sent, what was marked as
+//! secret, and the result.
 //!
-//! It knows in which order the machines want to be asked, and no mechanism.
+//! This module knows the order of calls to the machines, and no mechanism.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use proto_mail::{
     SendBuffer, WaitFor,
 };
 
-/// Which protocol.
+/// The protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Imap,
@@ -21,39 +21,39 @@ pub(crate) enum Protocol {
 
 pub(crate) const BOTH: [Protocol; 2] = [Protocol::Imap, Protocol::Smtp];
 
-/// How the client proves itself.
+/// How the client authenticates.
 pub(crate) enum How {
     Own(Box<dyn ClientExchange>),
     Known(Mechanism, Credentials),
 }
 
-/// How it ended, as the client sees it.
+/// The result as the client sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
     Accepted,
-    /// With the mechanism's reason, if it has one.
+    /// Rejected, with the mechanism's reason, if it has one.
     Refused(Option<String>),
     /// The session is over.
     Failed(Error),
-    /// Nothing was said at all.
+    /// The client sent nothing.
     NotBegun(Error),
 }
 
-/// What was said.
+/// The record of a log-in.
 #[derive(Debug, Default)]
 pub(crate) struct Talk {
     /// The client's lines from AUTH or AUTHENTICATE on.
     pub(crate) client: Vec<String>,
-    /// What was not marked as secret, of both ends.
+    /// Everything that was not marked as secret, of both sides.
     pub(crate) shown: Vec<u8>,
-    /// How often the server held an answer back.
+    /// How often the server delayed an answer.
     pub(crate) delays: usize,
     pub(crate) end: Option<End>,
-    /// What the server's machine failed with.
+    /// The error of the server's machine.
     pub(crate) server_error: Option<Error>,
 }
 
-/// Takes what is to be sent: the bytes, and into `shown` those that anybody may see.
+/// Takes the pending output, and appends to `shown` what is not secret.
 fn take(tx: &mut SendBuffer, shown: &mut Vec<u8>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for chunk in tx.chunks() {
@@ -70,7 +70,7 @@ fn secure(seed: u8) -> Secure {
     Secure::tls(ChannelBinding::TlsExporter([9; 32])).with_seed([seed; 32])
 }
 
-/// What the client would be told by the server before it authenticates.
+/// What the server sends before the client authenticates.
 fn greeting(protocol: Protocol, offered: &str) -> Vec<String> {
     match protocol {
         Protocol::Imap => {
@@ -81,21 +81,21 @@ fn greeting(protocol: Protocol, offered: &str) -> Vec<String> {
     }
 }
 
-/// A client over TLS against these lines: each is said when the client has said something. `offered` are names of
-/// mechanisms. A line may begin with the tag's place, `TAG`, in IMAP.
+/// A client over TLS against these lines: each is sent after the client has sent something. `offered` are names of
+/// mechanisms. In IMAP a line may begin with `TAG`, which stands for the tag.
 pub(crate) fn scripted(protocol: Protocol, offered: &str, how: How, lines: &[&str]) -> Talk {
     let said = greeting(protocol, offered);
     let lines = said.into_iter().chain(lines.iter().map(|line| (*line).to_owned()));
     client_against(&mut *secure_client(protocol), how, lines)
 }
 
-/// The same over a channel with this to be bound to.
+/// The same with this channel binding.
 pub(crate) fn scripted_over(protocol: Protocol, binding: ChannelBinding, offered: &str, how: How) -> Talk {
     let secure = Secure::tls(binding).with_seed([1; 32]);
     client_against(&mut *client_over(protocol, secure), how, greeting(protocol, offered).into_iter())
 }
 
-/// The same by PLAIN, and once more where a server has refused the initial response.
+/// The same by PLAIN, and a second time if the server refused the initial response.
 pub(crate) fn again(protocol: Protocol, how: impl Fn() -> How, lines: &[&str]) -> Talk {
     let said = greeting(protocol, "PLAIN");
     let lines = said.into_iter().chain(lines.iter().map(|line| (*line).to_owned()));
@@ -104,7 +104,7 @@ pub(crate) fn again(protocol: Protocol, how: impl Fn() -> How, lines: &[&str]) -
     client_against(&mut client, how(), lines)
 }
 
-/// What a program does that wants it to succeed.
+/// A program that retries where that may help.
 struct Again<'c, H> {
     client: &'c mut dyn TestClient,
     how: H,
@@ -162,7 +162,7 @@ fn client_over(protocol: Protocol, secure: Secure) -> Box<dyn TestClient> {
     }
 }
 
-/// The same in cleartext, where the program has said that this is no danger.
+/// The same in cleartext, if the application has allowed it.
 pub(crate) fn scripted_in_cleartext(
     protocol: Protocol,
     offered: &str,
@@ -199,7 +199,7 @@ pub(crate) fn scripted_in_cleartext(
     }
 }
 
-/// Both ends: a client over TLS, and a server that has these mechanisms beside all of our own. `answer` is the
+/// Both sides: a client over TLS, and a server with these mechanisms beside all built-in ones. `answer` is the
 /// server's application.
 pub(crate) fn joined(
     protocol: Protocol,
@@ -267,9 +267,9 @@ pub(crate) fn joined(
 
 /// A client of either protocol, as far as it logs in.
 trait TestClient {
-    /// Whether it may help to begin again.
+    /// Whether a second attempt may help.
     fn has_refused_initial_response(&self) -> bool;
-    /// Whether it may authenticate now, after all that has happened; or how that ended.
+    /// Handles all pending events: whether the client may authenticate now, or how that ended.
     fn turn(&mut self, rx: &mut RecvBuffer, tx: &mut SendBuffer) -> Result<Turn, Error>;
     fn begin(&mut self, how: How, tx: &mut SendBuffer) -> Result<(), Error>;
 }

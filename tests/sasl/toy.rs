@@ -1,4 +1,4 @@
-//! A mechanism of an application's own, in both roles: two steps, and the server proves itself at the end.
+//! A mechanism that an application provides, in both roles: two steps, and the server proves itself at the end.
 //!
 //! ```text
 //! S: challenge             C: name SP mac(key, challenge)
@@ -13,10 +13,10 @@ use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthVerdict, Mechanism, Secret};
 
 pub(crate) const TOY: CustomMechanism = CustomMechanism::new("X-TOY", CleartextRisk::AllowsGuessing).unwrap();
-/// The same, and it claims that nobody can do anything with what it says.
+/// The same mechanism, declared as revealing nothing.
 pub(crate) const OPEN: CustomMechanism = CustomMechanism::new("X-TOY", CleartextRisk::None).unwrap();
 
-/// Not a MAC that anybody should use.
+/// Not a secure MAC.
 pub(crate) fn mac(key: &[u8], message: &[u8]) -> String {
     let mut sum = 0xcbf2_9ce4_8422_2325_u64;
     for byte in key.iter().chain(b":").chain(message) {

@@ -1,14 +1,14 @@
-//! The search: every piece of six bytes of every secret, as it is, in base64 at each of the three offsets, escaped,
-//! in hexadecimal and as the list of numbers that `Debug` makes of bytes.
+//! Searches for every piece of six bytes of every secret: as is, in base64 at each of the three offsets, escaped, in
+//! hexadecimal and as the list of numbers that `Debug` makes of bytes.
 //!
-//! This file knows forms of bytes and no protocol.
+//! This module knows forms of bytes and no protocol.
 
 use std::collections::HashMap;
 
 /// The shortest piece that counts as found.
 const PIECE: usize = 6;
 
-/// What is searched for: forms of pieces, by their first bytes.
+/// The forms to search for, by their first bytes.
 #[derive(Default)]
 pub(crate) struct Hunt {
     forms: HashMap<[u8; PIECE], Vec<Vec<u8>>>,
@@ -50,7 +50,7 @@ impl Hunt {
         }
     }
 
-    /// Fails if there is a piece of a secret in `text`.
+    /// Fails if `text` holds a piece of a secret.
     pub(crate) fn finds_nothing(&self, name: &str, text: &str) {
         if let Some(piece) = self.find(text.as_bytes()) {
             panic!("{name}: {piece:?} of a secret stands in\n{text}");
@@ -67,7 +67,7 @@ impl Hunt {
     }
 }
 
-/// What of a secret's base64 does not depend on the bytes around it, when `offset` bytes stand in front of it.
+/// The part of a secret's base64 that does not depend on neighbouring bytes, after `offset` other bytes.
 fn base64(secret: &[u8], offset: usize) -> Vec<u8> {
     let around = [&vec![0; offset], secret].concat();
     let encoded = proto_mail::sasl::encode_base64(&around);
@@ -77,7 +77,7 @@ fn base64(secret: &[u8], offset: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_hunt_finds_what_is_there() {
+fn finds_every_form_of_a_secret() {
     let secret = b"Xq7-zTvK2~mW9p";
     let hunt = Hunt::new(&[secret]);
     for offset in 0..7 {

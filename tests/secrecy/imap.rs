@@ -1,4 +1,4 @@
-//! IMAP sessions that carry secrets: AUTHENTICATE and LOGIN in every form, and everything that can go wrong with them.
+//! IMAP sessions that carry secrets: AUTHENTICATE and LOGIN in every form, and every way in which they fail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use io_mio::trace::Role;
 use crate::session::{Application, Cut, Shown, Side, face, talk};
 use crate::{Answer, How, PASSWORDS, SIZES, TOKEN, USER, channel, how, hunt, mechanisms, own, sizes};
 
-/// Says who it is as soon as it may, once.
+/// Authenticates once, as soon as it may.
 struct TestClient {
     how: Option<How>,
-    /// Whether it was let in, once it was told.
+    /// Whether it was accepted, once the answer has come.
     ended: Option<bool>,
 }
 
@@ -54,7 +54,7 @@ impl Application<Client<Secure>> for TestClient {
     }
 }
 
-/// Gives the same verdict to everybody.
+/// Gives every client the same answer.
 struct TestServer(Answer);
 
 impl TestServer {
@@ -117,7 +117,7 @@ impl Application<Server<Cleartext>> for TestServer {
 fn config() -> Config {
     let mut waits = Waits::default();
     waits.delay = Duration::ZERO;
-    // Short enough that a line beyond it costs little time, byte by byte.
+    // So short that a line beyond it takes little time, byte by byte.
     let mut limits = Limits::default();
     limits.line = 4096;
     Config::default()
@@ -160,7 +160,7 @@ fn no_mechanism_shows_a_secret() {
 }
 
 #[test]
-fn the_login_command_shows_no_secret() {
+fn login_command_shows_no_secret() {
     for password in PASSWORDS {
         for (answer, size) in Answer::ALL.into_iter().flat_map(|answer| SIZES.map(|size| (answer, size))) {
             let none = || config().mechanisms(Mechanisms::NONE);
@@ -170,7 +170,7 @@ fn the_login_command_shows_no_secret() {
     }
 }
 
-/// A server that is sent these lines: under TLS it answers so, and without an answer it is in cleartext.
+/// A server that receives these lines: under TLS it gives this answer; without an answer it is in cleartext.
 pub(crate) fn facing(lines: &[&[u8]], answer: Option<Answer>, cut: Cut, shown: &mut Shown) {
     let (config, mut tx) = (config(), SendBuffer::new());
     match answer {
@@ -185,7 +185,7 @@ pub(crate) fn facing(lines: &[&[u8]], answer: Option<Answer>, cut: Cut, shown: &
     }
 }
 
-/// A server that is sent these lines, under TLS and in cleartext, in pieces of every size.
+/// A server that receives these lines, under TLS and in cleartext, in pieces of every size.
 fn serve(lines: &[&[u8]]) {
     for size in SIZES {
         for answer in Answer::ALL.map(Some).into_iter().chain([None]) {
@@ -196,7 +196,7 @@ fn serve(lines: &[&[u8]]) {
     }
 }
 
-/// What clients do with credentials, right and wrong: what they say, a string for each turn.
+/// How clients use credentials, correctly or not: their output, one string per turn.
 pub(crate) fn scripts() -> Vec<Vec<String>> {
     let plain = base64(&format!("\0{USER}\0{}", PASSWORDS[0]));
     let (user, password) = (base64(USER), base64(PASSWORDS[0]));
@@ -207,7 +207,7 @@ pub(crate) fn scripts() -> Vec<Vec<String>> {
         vec![format!("a login \"{USER}\" \"{}\"\r\n", PASSWORDS[0])],
         vec![format!("a LOGIN {USER} {{14+}}\r\n{}\r\n", PASSWORDS[0])],
         vec![format!("a LOGIN {{16}}\r\n"), format!("{USER} {{14}}\r\n"), format!("{}\r\n", PASSWORDS[0])],
-        // LOGIN that is no LOGIN.
+        // Malformed LOGIN.
         vec![format!("a LOGIN {USER}\r\n")],
         vec![format!("a LOGIN {USER} {} more\r\n", PASSWORDS[0])],
         vec![format!("a LOGIN {USER} \"{}\r\n", PASSWORDS[0])],
@@ -228,7 +228,7 @@ pub(crate) fn scripts() -> Vec<Vec<String>> {
         vec!["a AUTHENTICATE LOGIN\r\n".into(), format!("{user}\r\n"), "*\r\n".into()],
         vec![format!("a AUTHENTICATE LOGIN {user}\r\n"), format!("{password}\r\n")],
         vec![format!("a AUTHENTICATE XOAUTH2 {token}\r\n"), "\r\n".into()],
-        // AUTHENTICATE that is none.
+        // Malformed AUTHENTICATE.
         vec![format!("a AUTHENTICATE SCRAM-SHA-256 {plain}\r\n")],
         vec![format!("a AUTHENTICATE PLAIN {plain} {plain}\r\n")],
         vec![format!("a AUTHENTICATE PLAIN !{plain}\r\n")],
@@ -238,7 +238,7 @@ pub(crate) fn scripts() -> Vec<Vec<String>> {
         vec!["a AUTHENTICATE PLAIN\r\n".into(), plain.clone()],
         vec!["a AUTHENTICATE XOAUTH2\r\n".into(), format!("{plain}\r\n")],
         vec!["a AUTHENTICATE NOSUCH\r\n".into(), format!("{plain}\r\n")],
-        // A secret that is taken for a command, or for a part of one.
+        // A secret in place of a command, or of a part of one.
         vec!["a AUTHENTICATE NOSUCH\r\n".into(), format!("{USER} {}\r\n", PASSWORDS[0])],
         vec!["a LOGIN {5}\r\n".into(), format!("{} NOOP\r\n", PASSWORDS[0])],
         vec!["a LOGIN {5}\r\n".into(), format!("b SELECT ({}\r\n", PASSWORDS[0])],
@@ -247,7 +247,7 @@ pub(crate) fn scripts() -> Vec<Vec<String>> {
 }
 
 #[test]
-fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
+fn server_shows_no_part_of_clients_credentials() {
     for script in scripts() {
         let lines: Vec<&[u8]> = script.iter().map(String::as_bytes).collect();
         serve(&lines);
@@ -255,7 +255,7 @@ fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
 }
 
 #[test]
-fn the_grammar_shows_nothing_of_credentials() {
+fn parse_results_show_no_credentials() {
     for script in scripts() {
         let frame = script.concat().into_bytes();
         for context in [Context::strict(), Context::tolerant()] {
@@ -277,7 +277,7 @@ const INITIAL: &[u8] = b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n";
 const WITHOUT: &[u8] = b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n";
 const LOGIN: &[u8] = b"* OK [CAPABILITY IMAP4rev1] hi\r\n";
 
-/// What servers say to a client that logs in, right and wrong.
+/// How servers answer a client that logs in, correctly or not.
 pub(crate) const ANSWERS: [&[&[u8]]; 12] = [
     &[INITIAL, b"M1 OK in\r\n"],
     &[INITIAL, b"M1 NO [AUTHENTICATIONFAILED] no\r\n"],
@@ -293,7 +293,7 @@ pub(crate) const ANSWERS: [&[&[u8]]; 12] = [
     &[LOGIN, b"M1 OK in\r\n"],
 ];
 
-/// A client with this password that is told these lines.
+/// A client with this password that receives these lines.
 pub(crate) fn asking(lines: &[&[u8]], password: &str, cut: Cut, shown: &mut Shown) {
     let client = Client::<Secure>::new(Arc::new(config()), channel());
     let who = How::Known(Credentials::password(USER, password.as_bytes()));
@@ -304,7 +304,7 @@ pub(crate) fn asking(lines: &[&[u8]], password: &str, cut: Cut, shown: &mut Show
 }
 
 #[test]
-fn a_client_shows_nothing_whatever_the_server_answers() {
+fn client_shows_no_secret_whatever_the_server_answers() {
     for lines in ANSWERS {
         for (size, password) in SIZES.into_iter().flat_map(|size| PASSWORDS.map(|password| (size, password)))
         {

@@ -1,6 +1,6 @@
-//! Secrets on every way out that is not the wire: whole sessions of both protocols and both roles, every mechanism,
-//! every outcome, several chunkings. What `Debug` and `Display` say of every event, error, request, setting, buffer and
-//! machine, and what a trace writes, is searched for every piece of every secret.
+//! Secrets in everything that is shown outside the wire: whole sessions of both protocols and both roles, every
+//! mechanism, every outcome, several chunkings. The output of `Debug` and `Display` of every event, error, request,
+//! setting, buffer and machine, and every trace, is searched for every piece of every secret.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
@@ -20,13 +20,13 @@ use proto_mail::sasl::{MIN_ITERATIONS, ScramHash, ScramKeys};
 use proto_mail::token::AuthQuestion;
 use proto_mail::{AuthRequest, AuthVerdict, ChannelBinding, Credentials, Mechanism, Secret, Secure};
 
-/// Who logs in: a user name is personal data, and is hunted as the rest is.
+/// The user: a user name is personal data, and is searched for like a secret.
 const USER: &str = "wilhelmine.quast";
 /// A password that needs no quoting, one that must be escaped, and one that only a literal can carry.
 const PASSWORDS: [&str; 3] = ["Xq7-zTvK2~mW9p", "Xq7\"zT\\vK2 mW9p", "Xq7zT\u{e4}vK2\u{df}mW9p"];
 const TOKEN: &str = "ya29.QzT7vK2-mW9pLx4_Rj";
 
-/// What a server's application says of everybody.
+/// How a server's application answers every client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Answer {
     Accept,
@@ -37,7 +37,7 @@ enum Answer {
 impl Answer {
     const ALL: [Self; 3] = [Self::Accept, Self::Reject, Self::Unavailable];
 
-    /// The verdict on this request, or the keys that it asks for: nobody's, if it is to be rejected.
+    /// The verdict on this request, or the keys that it asks for: decoys if it is to be rejected.
     fn verdict(self, request: &AuthRequest) -> AuthVerdict {
         match (self, request.question()) {
             (Self::Unavailable, _) => AuthVerdict::Unavailable,
@@ -60,11 +60,11 @@ fn sizes(mechanism: Mechanism) -> &'static [usize] {
     if travels { &SIZES } else { &[1, usize::MAX] }
 }
 
-/// What the server keeps of the last password, and what nonces are made of.
+/// The salt of the stored keys, and the source of nonces.
 const SALT: &[u8; 16] = b"q8Zr-salt-W4yTk2";
 const SEED: [u8; 32] = *b"Kd93-seed-of-all-nonces-Vb71xQ0z";
 
-/// The search for all of them.
+/// The search for all secrets.
 fn hunt() -> &'static Hunt {
     static HUNT: LazyLock<Hunt> = LazyLock::new(|| Hunt::new(&secrets()));
     &HUNT
@@ -74,17 +74,17 @@ fn secrets() -> Vec<&'static [u8]> {
     PASSWORDS.iter().chain([&USER, &TOKEN]).map(|text| text.as_bytes()).chain([&SEED[..]]).collect()
 }
 
-/// Every mechanism, and one that an application has brought along. What has no secret has somebody's name.
+/// Every mechanism, and one that an application provides. A mechanism without a secret has a user name.
 fn mechanisms() -> impl Iterator<Item = Mechanism> {
     Mechanism::ALL.into_iter().chain([Mechanism::Custom(own::OWN)])
 }
 
-/// The channel of every session: something to be bound to, and nonces.
+/// The channel of every session, with a channel binding and nonces.
 fn channel() -> Secure {
     Secure::tls(ChannelBinding::TlsExporter([9; 32])).with_seed(SEED)
 }
 
-/// What a server keeps of the last password.
+/// The stored keys of the last password.
 fn keys(hash: ScramHash) -> ScramKeys {
     static SHA_1: LazyLock<Secret<String>> = LazyLock::new(|| derived(ScramHash::Sha1));
     static SHA_256: LazyLock<Secret<String>> = LazyLock::new(|| derived(ScramHash::Sha256));
@@ -96,13 +96,13 @@ fn derived(hash: ScramHash) -> Secret<String> {
     ScramKeys::derive(hash, PASSWORDS[2], SALT, MIN_ITERATIONS).unwrap().to_text()
 }
 
-/// How somebody proves who they are.
+/// How a client authenticates.
 enum How {
     Known(Credentials),
     Own,
 }
 
-/// What a mechanism wants.
+/// The credentials for a mechanism.
 fn how(mechanism: Mechanism, password: &str) -> How {
     How::Known(match mechanism {
         Mechanism::XOAuth2 | Mechanism::OAuthBearer => Credentials::bearer(USER, TOKEN),

@@ -1,5 +1,5 @@
-//! A mechanism that an application has brought along, and that is as careless as one can be: what its client says is
-//! secret, and `Debug` of both sides shows it. What stands around it must not.
+//! A deliberately careless mechanism that an application provides: its client's messages are secret, and `Debug` of
+//! both sides shows them. Mailwire must not.
 //!
 //! ```text
 //! C: name NUL password     S: more
@@ -18,7 +18,7 @@ use crate::{PASSWORDS, TOKEN, USER};
 pub(crate) const OWN: CustomMechanism =
     CustomMechanism::new("X-OWN", CleartextRisk::RevealsCredentials).unwrap();
 
-/// The client's side; it knows how much it has said, and everything that it will say.
+/// The client's side: its progress, and all its messages.
 #[derive(Debug)]
 pub(crate) struct Client {
     says: Vec<String>,

@@ -1,6 +1,6 @@
-//! Applications that panic in the midst of an authentication, on the driver, in both roles of both protocols. A panic
-//! shows everything that the application has in its hands; none of that is secret, and nothing is in the trace, in what
-//! the other side is told, or in what the next session sees.
+//! Applications that panic during an authentication, on the driver, in both roles of both protocols. The panic shows
+//! everything that the application holds; none of that is secret, and no secret is in the trace, in what the peer
+//! receives, or in the next session.
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,10 +18,10 @@ use proto_mail::{AuthRequest, Cleartext, Machine, Mechanism, Mechanisms, Secure,
 use crate::session::Written;
 use crate::{Answer, How, PASSWORDS, how, hunt, mechanisms, own};
 
-/// With it begins what these applications say when they go down.
+/// The prefix of these applications' panic messages.
 const LAST_WORDS: &str = "last words: ";
 
-/// What panics of this file have said, as they are printed.
+/// The panic messages of this file, as printed.
 fn said() -> &'static Mutex<Vec<String>> {
     static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
     static ONCE: Once = Once::new();
@@ -39,7 +39,7 @@ fn said() -> &'static Mutex<Vec<String>> {
     &SAID
 }
 
-/// When a server's application goes down: at which question, and whether it has answered it.
+/// When a server's application panics: at which question, and whether it has answered it.
 #[derive(Debug, Clone, Copy)]
 enum Falls {
     Never,
@@ -142,7 +142,7 @@ impl Drop for Running {
     }
 }
 
-/// When a client's application goes down: before anything has left, or when it hears how it ended.
+/// When a client's application panics: before it sends anything, or at the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gives {
     Nothing,
@@ -150,14 +150,14 @@ enum Gives {
     UpAtTheEnd,
 }
 
-/// A client, what it does to authenticate, and when it goes down.
+/// A client, how it authenticates, and when it panics.
 struct TestClient<'w> {
     written: &'w Written,
     mechanism: Mechanism,
     gives: Gives,
 }
 
-/// How a client's session went: everything that it told, and whether it was let in.
+/// The result of a client's session: everything that it showed, and whether it was accepted.
 struct Told {
     text: String,
     accepted: bool,
@@ -221,7 +221,7 @@ impl TestClient<'_> {
         })
     }
 
-    /// Waits for the end, or brings it about.
+    /// Waits for the end, or causes it.
     fn drive<M: Machine + std::fmt::Debug>(
         &self,
         mut connection: Connection<M>,
@@ -264,13 +264,13 @@ const BOTH: [(&str, Session); 2] = [
     }),
 ];
 
-/// Lets one side go down, and looks at everything that anybody has shown.
+/// Lets one side panic, and checks everything that was shown.
 fn goes_down(name: &str, session: Session, mechanism: Mechanism, end: (Falls, Gives)) {
     let name = format!("{name} {mechanism} {end:?}");
     let written = Written::default();
     let before = said().lock().unwrap().len();
     let told = session(end.0, &TestClient { written: &written, mechanism, gives: end.1 });
-    assert!(!told.accepted, "{name}: nobody went down");
+    assert!(!told.accepted, "{name}: no application panicked");
     let last_words = said().lock().unwrap().get(before..).unwrap().concat();
     assert!(last_words.contains(LAST_WORDS) && last_words.len() > 200, "{name}: {last_words}");
     let trace = written.text();
@@ -282,13 +282,13 @@ fn goes_down(name: &str, session: Session, mechanism: Mechanism, end: (Falls, Gi
 }
 
 #[test]
-fn an_application_that_panics_takes_its_secrets_with_it() {
+fn a_panicking_application_reveals_no_secret() {
     for (name, session) in BOTH {
         for mechanism in mechanisms() {
             let questions = if mechanism.hash().is_some() { 2 } else { 1 };
             for question in 0..questions {
                 goes_down(name, session, mechanism, (Falls::Asked(question), Gives::Nothing));
-                // Who has answered the last question may have let the client in before it goes down.
+                // A server that panics after its last answer may have accepted the client.
                 if question + 1 < questions {
                     goes_down(name, session, mechanism, (Falls::Behind(question), Gives::Nothing));
                 }

@@ -1,6 +1,6 @@
 //! Two machines and the wire between them, or one machine and a script: everything that they show is collected.
 //!
-//! This file knows what a machine is, what a trace is, and nothing of either protocol.
+//! This module knows machines and traces, and neither protocol.
 
 use std::collections::HashSet;
 use std::fmt::{Debug, Display};
@@ -16,16 +16,16 @@ use proto_mail::{Error, Machine, RecvBuffer, SendBuffer, WaitFor};
 
 use crate::hunt::Hunt;
 
-/// Both that a session showed, and everything that passed on the wire.
+/// Everything that a session showed, and everything that passed on the wire.
 pub(crate) struct Shown {
     name: String,
-    /// What was formatted; none of it is kept where only the trace is looked at.
+    /// Formatted output; `None` if only the trace is checked.
     texts: Option<HashSet<String>>,
     written: Written,
     wire: Vec<u8>,
 }
 
-/// A trace in every form: as it is written, and the events that it is made of.
+/// A trace in every form: as written, and its events.
 #[derive(Clone, Default)]
 pub(crate) struct Written {
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -44,7 +44,7 @@ impl Write for Written {
 }
 
 impl Written {
-    /// A trace that writes here: as text, without names, and as JSON.
+    /// A trace in three formats: text, text without names, and JSON.
     pub(crate) fn trace(&self) -> Box<dyn Trace> {
         let writer = || TraceWriter::new(self.clone());
         let forms = [writer(), writer().names(NameVisibility::Hidden), writer().format(TraceFormat::Json)];
@@ -65,7 +65,7 @@ struct Forms {
 
 impl Trace for Forms {
     fn record(&mut self, record: &TraceRecord<'_>) {
-        // Two traces of the same conversation are the same.
+        // The text of a trace must be a function of its events.
         let mut record = *record;
         (record.at, record.connection) = (Duration::ZERO, 1);
         self.forms.iter_mut().for_each(|form| form.record(&record));
@@ -78,7 +78,7 @@ impl Trace for Forms {
     }
 }
 
-/// Adds an event to the last one if both are parts of the same thing: pieces may have come one by one.
+/// Adds an event to the last one if both are parts of the same thing, since pieces may come one by one.
 fn join(last: &mut Event, event: &Event) -> bool {
     use trace::TraceSpan::{Data, Elided, Secret, Text, Unknown};
     let ((Event::Received(last), Event::Received(more)) | (Event::Sent(last), Event::Sent(more))) =
@@ -97,12 +97,12 @@ fn join(last: &mut Event, event: &Event) -> bool {
     true
 }
 
-/// How what is said comes.
+/// How input is split.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Cut {
-    /// In pieces of so many bytes.
+    /// In pieces of this many bytes.
     Every(usize),
-    /// Each turn in two, behind so many bytes.
+    /// Each turn in two, after this many bytes.
     At(usize),
 }
 
@@ -129,9 +129,9 @@ pub(crate) struct Side<M, A> {
     error: Option<Error>,
 }
 
-/// What an application does with an event: it shows what it was given, and answers.
+/// How an application handles an event: it shows what it was given, and answers.
 pub(crate) trait Application<M: Machine> {
-    /// What a trace calls the protocol.
+    /// The protocol's name in a trace.
     const PROTOCOL: &'static str;
 
     fn event(&mut self, event: M::Event<'_>, machine: &mut M, tx: &mut SendBuffer, shown: &mut Shown);
@@ -143,7 +143,7 @@ impl Shown {
         Self { name: name.into(), texts, written: Written::default(), wire: Vec::new() }
     }
 
-    /// Only the trace is looked at.
+    /// Checks only the trace.
     pub(crate) fn only_the_trace(name: impl Into<String>) -> Self {
         Self { texts: None, ..Self::new(name) }
     }
@@ -160,17 +160,17 @@ impl Shown {
         }
     }
 
-    /// These bytes passed: what is shown must not repeat them.
+    /// Records bytes of the wire, which must not be shown.
     pub(crate) fn passed(&mut self, bytes: &[u8]) {
         self.wire.extend_from_slice(bytes);
     }
 
-    /// What the trace says.
+    /// The trace.
     pub(crate) fn trace(&self) -> String {
         self.written.text()
     }
 
-    /// Nothing was shown that is secret, although the secrets passed.
+    /// Asserts that nothing shown is secret, although the secrets passed on the wire.
     pub(crate) fn end(self, hunt: &Hunt) {
         let Self { name, texts, written, wire } = self;
         assert!(hunt.find(&wire).is_some(), "{name}: nothing secret passed, so that this shows nothing");
@@ -189,7 +189,7 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
         self.error
     }
 
-    /// Receives bytes, cut into pieces. The state is looked at in the middle and behind them.
+    /// Receives bytes in pieces. Checks the state in the middle and after them.
     fn receive(&mut self, bytes: &[u8], cut: Cut, shown: &mut Shown) {
         shown.wire.extend_from_slice(bytes);
         let pieces = cut.pieces(bytes);
@@ -208,7 +208,7 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
         shown.debug(&(&self.machine, &self.rx, &self.tx, self.machine.wait()));
     }
 
-    /// Takes every event that there is.
+    /// Handles all pending events.
     fn pump(&mut self, shown: &mut Shown) {
         let Self { rx, tx, role, .. } = self;
         let tracing = self.tracing.get_or_insert_with(|| {
@@ -239,14 +239,14 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
         }
     }
 
-    /// The connection is closed: what was not understood is counted.
+    /// The connection is closed; input that was not understood is counted.
     fn end(&mut self) {
         if let Some(mut tracing) = self.tracing.take() {
             tracing.closed(true, &mut self.rx);
         }
     }
 
-    /// What is to be sent, as a driver would trace it.
+    /// The pending output, traced as a driver would.
     fn send(&mut self, shown: &mut Shown) -> Vec<u8> {
         let mut sent = Vec::new();
         for chunk in self.tx.chunks() {
@@ -263,7 +263,7 @@ impl<M: Machine + Debug, A: Application<M>> Side<M, A> {
     }
 }
 
-/// Lets both talk until nobody says anything more. The wire carries pieces of `size` bytes.
+/// Runs both sides until neither sends anything more. The wire carries pieces of `size` bytes.
 pub(crate) fn talk<C, S, A, B>(
     client: &mut Side<C, A>,
     server: &mut Side<S, B>,
@@ -291,7 +291,7 @@ pub(crate) fn talk<C, S, A, B>(
     panic!("{}: they never stop", shown.name);
 }
 
-/// Says each line when the machine is quiet, then closes the connection.
+/// Sends each line when the machine is idle, then closes the connection.
 pub(crate) fn face<M, A>(side: &mut Side<M, A>, lines: &[&[u8]], cut: Cut, shown: &mut Shown)
 where
     M: Machine + Debug,

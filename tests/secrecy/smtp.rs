@@ -1,4 +1,4 @@
-//! SMTP and LMTP sessions that carry secrets: AUTH in every form, and everything that can go wrong with it.
+//! SMTP and LMTP sessions that carry secrets: AUTH in every form, and every way in which it fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use io_mio::trace::Role;
 use crate::session::{Application, Cut, Shown, Side, face, talk};
 use crate::{Answer, How, PASSWORDS, SIZES, TOKEN, USER, channel, how, hunt, mechanisms, own, sizes};
 
-/// Says who it is as soon as it may, once.
+/// Authenticates once, as soon as it may.
 struct TestClient {
     mechanism: Mechanism,
     how: Option<How>,
-    /// Whether it was let in, once it was told.
+    /// Whether it was accepted, once the answer has come.
     ended: Option<bool>,
 }
 
@@ -52,7 +52,7 @@ impl Application<Client<Secure>> for TestClient {
     }
 }
 
-/// Gives the same verdict to everybody.
+/// Gives every client the same answer.
 struct TestServer(Answer);
 
 impl TestServer {
@@ -157,7 +157,7 @@ fn no_mechanism_shows_a_secret() {
     }
 }
 
-/// A server that is sent these lines: under TLS it answers so, and without an answer it is in cleartext.
+/// A server that receives these lines: under TLS it gives this answer; without an answer it is in cleartext.
 pub(crate) fn facing(lines: &[&[u8]], answer: Option<Answer>, cut: Cut, shown: &mut Shown) {
     let mut tx = SendBuffer::new();
     match answer {
@@ -172,7 +172,7 @@ pub(crate) fn facing(lines: &[&[u8]], answer: Option<Answer>, cut: Cut, shown: &
     }
 }
 
-/// A server that is sent these lines, under TLS and in cleartext, in pieces of every size.
+/// A server that receives these lines, under TLS and in cleartext, in pieces of every size.
 fn serve(lines: &[&[u8]]) {
     for size in SIZES {
         for answer in Answer::ALL.map(Some).into_iter().chain([None]) {
@@ -183,7 +183,7 @@ fn serve(lines: &[&[u8]]) {
     }
 }
 
-/// What clients do with credentials, right and wrong: what they say, a string for each turn.
+/// How clients use credentials, correctly or not: their output, one string per turn.
 pub(crate) fn scripts() -> Vec<Vec<String>> {
     let plain = base64(&format!("\0{USER}\0{}", PASSWORDS[0]));
     let (user, password) = (base64(USER), base64(PASSWORDS[0]));
@@ -196,7 +196,7 @@ pub(crate) fn scripts() -> Vec<Vec<String>> {
         vec![format!("auth login {user}\r\n"), format!("{password}\r\n")],
         vec![format!("AUTH XOAUTH2 {token}\r\n"), "\r\n".into()],
         vec![format!("AUTH PLAIN {plain}\r\nAUTH PLAIN {plain}\r\n")],
-        // AUTH that is none.
+        // Malformed AUTH.
         vec![format!("AUTH SCRAM-SHA-256 {plain}\r\n")],
         vec![format!("AUTH PLAIN {plain} {plain}\r\n")],
         vec![format!("AUTH PLAIN !{plain}\r\n")],
@@ -218,7 +218,7 @@ pub(crate) fn scripts() -> Vec<Vec<String>> {
 }
 
 #[test]
-fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
+fn server_shows_no_part_of_clients_credentials() {
     for script in scripts() {
         let lines: Vec<&[u8]> =
             [&b"EHLO c.example\r\n"[..]].into_iter().chain(script.iter().map(String::as_bytes)).collect();
@@ -227,7 +227,7 @@ fn a_server_shows_nothing_of_what_clients_do_with_credentials() {
 }
 
 #[test]
-fn the_grammar_shows_nothing_of_credentials() {
+fn parse_results_show_no_credentials() {
     for line in scripts().iter().flatten().filter(|line| line.to_uppercase().starts_with("AUTH ")) {
         if hunt().find(line.as_bytes()).is_none() {
             continue;
@@ -245,7 +245,7 @@ fn the_grammar_shows_nothing_of_credentials() {
     }
 }
 
-/// What servers say to a client that has said AUTH, right and wrong.
+/// How servers answer a client that sent AUTH, correctly or not.
 pub(crate) const ANSWERS: [&[&[u8]]; 9] = [
     &[b"235 2.7.0 welcome\r\n"],
     &[b"535 5.7.8 no\r\n"],
@@ -258,7 +258,7 @@ pub(crate) const ANSWERS: [&[&[u8]]; 9] = [
     &[],
 ];
 
-/// A client that is told these lines behind its AUTH.
+/// A client that receives these lines after its AUTH.
 pub(crate) fn asking(lines: &[&[u8]], initial: InitialResponse, cut: Cut, shown: &mut Shown) {
     let config = config(Dialect::Smtp).initial_response(initial);
     let client = Client::<Secure>::new(config, channel());
@@ -274,7 +274,7 @@ pub(crate) fn asking(lines: &[&[u8]], initial: InitialResponse, cut: Cut, shown:
 }
 
 #[test]
-fn a_client_shows_nothing_whatever_the_server_answers() {
+fn client_shows_no_secret_whatever_the_server_answers() {
     for lines in ANSWERS {
         for (size, initial) in SIZES
             .into_iter()

@@ -1,12 +1,12 @@
-//! The trace does not depend on how what a peer says is cut: at every split it is the same to the byte, as events, as
-//! text and as JSON, and nothing in it is secret.
+//! The trace does not depend on how the input is split: at every split it is the same to the byte, as events, as text
+//! and as JSON, and holds no secret.
 
 use proto_smtp::InitialResponse;
 
 use crate::session::{Cut, Shown};
 use crate::{Answer, PASSWORDS, hunt, imap, smtp};
 
-/// Runs a session of these turns whole and with each turn cut at every place, and compares what the trace says.
+/// Runs a session of these turns whole and with each turn split at every offset, and compares the traces.
 fn alike(name: &str, turns: &[&[u8]], run: impl Fn(Cut, &mut Shown)) {
     let mut whole = Shown::only_the_trace(name);
     run(Cut::At(0), &mut whole);
@@ -14,7 +14,7 @@ fn alike(name: &str, turns: &[&[u8]], run: impl Fn(Cut, &mut Shown)) {
     assert!(expected.len() > 100, "{name} has no trace: {expected}");
     whole.end(hunt());
     let longest = turns.iter().map(|turn| turn.len()).max().unwrap_or_default();
-    // In the middle of what is long there is nothing but more of it.
+    // Offsets in the middle of a long turn add nothing.
     for at in (1..longest).filter(|at| *at < 160 || longest - *at < 8) {
         let mut shown = Shown::only_the_trace(name);
         run(Cut::At(at), &mut shown);
@@ -28,7 +28,7 @@ fn turns(script: &[String]) -> Vec<&[u8]> {
 }
 
 #[test]
-fn the_trace_of_an_imap_server_is_the_same_at_every_split() {
+fn imap_server_trace_is_the_same_at_every_split() {
     for script in imap::scripts() {
         let turns = turns(&script);
         for answer in [Some(Answer::Reject), None] {
@@ -39,7 +39,7 @@ fn the_trace_of_an_imap_server_is_the_same_at_every_split() {
 }
 
 #[test]
-fn the_trace_of_an_smtp_server_is_the_same_at_every_split() {
+fn smtp_server_trace_is_the_same_at_every_split() {
     for script in smtp::scripts() {
         let turns = [&[&b"EHLO c.example\r\n"[..]], &turns(&script)[..]].concat();
         for answer in [Some(Answer::Reject), None] {
@@ -50,7 +50,7 @@ fn the_trace_of_an_smtp_server_is_the_same_at_every_split() {
 }
 
 #[test]
-fn the_trace_of_a_client_is_the_same_at_every_split() {
+fn client_trace_is_the_same_at_every_split() {
     for lines in imap::ANSWERS {
         for password in PASSWORDS {
             let name = format!("{:?}", lines[1].escape_ascii().to_string());

@@ -1,6 +1,7 @@
-//! What actions mean in IMAP. A client's: `login USER PASSWORD` (by the strongest way), `authenticate MECHANISM USER
-//! SECRET`, `append MAILBOX SIZE`, `message` (the lines behind it), `idle`, `done`, `logout`, or any command as it is
-//! written. A server's: `accept`, `reject`, `unavailable`, a status to reply with, or data with its asterisk.
+//! The meaning of actions in IMAP. A client's: `login USER PASSWORD` (by the strongest mechanism), `authenticate
+//! MECHANISM USER SECRET`, `append MAILBOX SIZE`, `message` (the following lines), `idle`, `done`, `logout`, or any
+//! command as written. A server's: `accept`, `reject`, `unavailable`, a status to reply with, or an untagged response
+//! with its asterisk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,7 +115,7 @@ fn act<C: Channel>(
     done.map_err(said)
 }
 
-/// What an IMAP server's application is asked.
+/// What an IMAP server's application must answer.
 pub(crate) enum Token {
     Reply(Reply),
     Literal(LiteralOffer),
@@ -218,7 +219,7 @@ fn verdict(action: &str) -> Option<AuthVerdict> {
     }
 }
 
-/// Data, or the status that ends a command.
+/// An untagged response, or the status that completes a command.
 fn speak<C: Channel>(
     server: &mut Server<C>,
     token: Option<Token>,

@@ -1,18 +1,18 @@
-//! Conversations as text, replayed against both roles: the client is given what the server says and must say what the
-//! client says, and the other way round; once with each turn in one piece and once byte by byte.
+//! Conversations as text, replayed against both roles: the client receives the server's lines and must send the
+//! client's lines, and the other way round; once with each turn in one piece and once byte by byte.
 //!
-//! A transcript is a file of lines, each with its kind in front:
+//! A transcript is a file of lines, each with a prefix:
 //!
 //! ```text
 //! #         a comment                        @         a setting, see `Settings`
-//! C: S:     what client or server says       --        TLS begins, or somebody closes: `TLS`, `C closes`, `S closes`
+//! C: S:     what client or server sends      --        TLS begins, or a side closes: `TLS`, `C closes`, `S closes`
 //! c- s-     what its application does        c| s|     more lines of that: a message, a literal, further replies
-//! c? s?     what its application sees: an event that begins so, behind those that were looked for before
-//! c< s<     a line of a body or message that its application is given
+//! c? s?     what its application receives: the next event that begins so
+//! c< s<     a line of a body or message that its application receives
 //! ```
 //!
-//! `C:*60 text` stands for sixty such lines, and `␠` for a space that an editor would take away. This file knows lines;
-//! what an action means is known in `imap` and `smtp`, how a machine is led in `role`.
+//! `C:*60 text` stands for sixty such lines, and `␠` for a space that an editor would remove. This file knows lines;
+//! `imap` and `smtp` know the meaning of actions, and `role` how to drive a machine.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
@@ -40,7 +40,7 @@ struct Transcript {
     lines: Vec<Line>,
 }
 
-/// What a conversation begins with: `@` lines.
+/// The settings of a conversation: `@` lines.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
     /// `cleartext`: the connection begins without TLS.
@@ -53,11 +53,11 @@ pub(crate) struct Settings {
     require_authentication: bool,
     /// `no-initial-response`: the client does not send one.
     no_initial_response: bool,
-    /// `mechanisms PLAIN …`, of both sides; `mechanisms` alone: none. Without it: those in which nothing is random.
+    /// `mechanisms PLAIN …`, of both sides; `mechanisms` alone: none. By default, those without random values.
     mechanisms: Option<Vec<String>>,
-    /// `extensions DSN …`: those of an SMTP server, and no others. Those that say more say what `smtp` knows.
+    /// `extensions DSN …`: exactly those of an SMTP server. `smtp` knows their parameters.
     extensions: Option<Vec<String>>,
-    /// `client only`, `server only`: what our other role would not say.
+    /// `client only`, `server only`: our other role would not send this.
     only: Option<Side>,
 }
 
@@ -67,7 +67,7 @@ enum Side {
     Server,
 }
 
-/// How what the peer says is cut.
+/// How the peer's bytes are split.
 #[derive(Debug, Clone, Copy)]
 enum Cut {
     Whole,
@@ -75,7 +75,7 @@ enum Cut {
 }
 
 impl Side {
-    /// The kinds of lines that are this side's own: it says, does, does further, sees, is given.
+    /// The prefixes of this side's own lines: it sends, does, does further, receives an event, receives a line.
     const fn kinds(self) -> [&'static str; 5] {
         match self {
             Self::Client => ["C:", "c-", "c|", "c?", "c<"],
@@ -118,13 +118,14 @@ impl Transcript {
         }
     }
 
-    /// The line's application's action, with all the lines that belong to it, each ended by CRLF but the last.
+    /// The action of the line's application, with all the lines that belong to it, each ended by CRLF except the
+    /// last.
     fn action(&self, index: usize, more: &str) -> (String, Vec<&str>) {
         let behind = self.lines[index + 1..].iter().take_while(|line| line.kind == more);
         (self.lines[index].text.clone(), behind.map(|line| line.text.as_str()).collect())
     }
 
-    /// Replays it against a machine that plays `side`.
+    /// Replays the transcript against a machine that plays `side`.
     fn replay(&self, side: Side, cut: Cut, role: &mut dyn Role) -> Result<(), String> {
         let [says, does, more, sees, given] = side.kinds();
         let [heard, ..] = side.other().kinds();
@@ -134,7 +135,7 @@ impl Transcript {
                 |why: String| format!("{}:{}: {side:?}, {cut:?}: {why}", self.path.display(), line.number);
             let kind = line.kind.as_str();
             if kind == heard {
-                // What was said must have been awaited, before the other side goes on.
+                // Everything that the machine sent must be in the transcript before the other side continues.
                 role.notes().all_said().map_err(at)?;
                 let bytes = [line.text.as_bytes(), b"\r\n"].concat();
                 let goes_on = self.lines.get(index + 1).is_some_and(|next| next.kind == heard);
@@ -203,7 +204,7 @@ fn transcripts(protocol: &str) -> Vec<Transcript> {
     paths.iter().map(|path| Transcript::read(path)).collect()
 }
 
-/// Replays all of them against both roles and says every first difference.
+/// Replays all of them against both roles and reports the first difference of each.
 fn replay_all(protocol: &str, start: impl Fn(&Settings, Side) -> Box<dyn Role>) {
     let transcripts = transcripts(protocol);
     assert!(transcripts.len() >= 8, "there were more");
@@ -223,18 +224,18 @@ fn replay_all(protocol: &str, start: impl Fn(&Settings, Side) -> Box<dyn Role>) 
 }
 
 #[test]
-fn imap_conversations_go_as_they_are_written() {
+fn replays_imap_transcripts() {
     replay_all("imap", imap::start);
 }
 
 #[test]
-fn smtp_conversations_go_as_they_are_written() {
+fn replays_smtp_transcripts() {
     replay_all("smtp", smtp::start);
 }
 
-/// A transcript that says something else is noticed, and so is the place.
+/// A wrong line in a transcript is detected, and so is its place.
 #[test]
-fn a_difference_is_found_where_it_is() {
+fn locates_a_difference() {
     for path in transcripts("imap").into_iter().map(|transcript| transcript.path) {
         let text = Transcript::read(&path);
         for (side, start) in [(Side::Client, "C:"), (Side::Server, "S:")] {

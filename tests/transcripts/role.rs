@@ -1,7 +1,7 @@
-//! Leading one machine through a conversation, whichever protocol it has: bytes in, what it says and sees out, and
-//! through the gate.
+//! Drives one machine of either protocol through a conversation: bytes in, output and events out, and the upgrade to
+//! TLS.
 //!
-//! This file knows the two roles of a driver. What an action means is known in `imap` and `smtp`.
+//! This module knows the two roles of a driver. `imap` and `smtp` know the meaning of actions.
 
 use io_mio::{ClientProtocol, ServerProtocol};
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
@@ -11,9 +11,9 @@ use crate::Cut;
 
 /// A machine with its buffers.
 pub(crate) trait Role {
-    /// The connection stands.
+    /// The connection is open.
     fn start(&mut self);
-    /// The peer says something; `goes_on` if the next line comes in the same segment.
+    /// The peer sends bytes; `goes_on` if the next line is in the same segment.
     fn hear(&mut self, bytes: &[u8], cut: Cut, goes_on: bool);
     /// The application does something.
     fn act(&mut self, action: &str, more: &[&str]) -> Result<(), String>;
@@ -21,18 +21,18 @@ pub(crate) trait Role {
     fn upgrade(&mut self) -> Result<(), String>;
     /// The peer closes the connection.
     fn closed(&mut self);
-    /// What came of it so far.
+    /// The results so far.
     fn notes(&mut self) -> &mut Notes;
 }
 
-/// What an application sees.
+/// What an application receives.
 pub(crate) enum Seen {
     Event(String),
     /// Bytes of a body or message.
     Payload(Vec<u8>),
 }
 
-/// What came of a conversation and was not yet looked at.
+/// Results that were not checked yet.
 #[derive(Default)]
 pub(crate) struct Notes {
     output: Vec<u8>,
@@ -48,18 +48,18 @@ impl Notes {
         }
     }
 
-    /// The next line that was said is this one.
+    /// Checks that the next line of output is this one.
     pub(crate) fn says(&mut self, line: &str) -> Result<(), String> {
         next_line(&mut self.output, line, "it should say")
             .map_err(|why| format!("{why}; it saw {:?}", self.events))
     }
 
-    /// The next line of a body or message is this one.
+    /// Checks that the next line of a body or message is this one.
     pub(crate) fn given(&mut self, line: &str) -> Result<(), String> {
         next_line(&mut self.payload, line, "it should be given")
     }
 
-    /// An event that begins so was seen.
+    /// Checks that an event that begins so was received.
     pub(crate) fn sees(&mut self, event: &str) -> Result<(), String> {
         let found = self.events.iter().position(|seen| seen.starts_with(event));
         let found = found.ok_or_else(|| format!("it should see {event:?} and saw {:?}", self.events))?;
@@ -67,7 +67,7 @@ impl Notes {
         Ok(())
     }
 
-    /// Nothing was said that was not awaited.
+    /// Checks that there is no further output.
     pub(crate) fn all_said(&self) -> Result<(), String> {
         match self.output.as_slice() {
             [] => Ok(()),
@@ -99,12 +99,12 @@ fn next_line(bytes: &mut Vec<u8>, line: &str, should: &str) -> Result<(), String
 struct Wire {
     rx: RecvBuffer,
     tx: SendBuffer,
-    /// Lines of a segment that is not complete.
+    /// Lines of an incomplete segment.
     segment: Vec<u8>,
 }
 
 impl Wire {
-    /// The segments that now arrive.
+    /// The segments that arrive now.
     fn arrive(&mut self, bytes: &[u8], cut: Cut, goes_on: bool) -> Vec<Vec<u8>> {
         match cut {
             Cut::Bytes => bytes.iter().map(|byte| vec![*byte]).collect(),
@@ -116,7 +116,7 @@ impl Wire {
     }
 }
 
-/// The next event, and what `look` makes of it.
+/// The next event, and the result of `look`.
 fn step<M: Machine, T>(
     machine: &mut M,
     wire: &mut Wire,
@@ -130,7 +130,7 @@ fn step<M: Machine, T>(
     Ok(seen)
 }
 
-/// A client's machine, and what its application can do.
+/// A client's machine, and its application's actions.
 pub(crate) trait ClientMachine: Machine {
     fn look(event: Self::Event<'_>) -> Seen;
     fn act(&mut self, action: &str, more: &[&str], tx: &mut SendBuffer) -> Result<(), String>;
@@ -252,14 +252,14 @@ impl<P: ClientProtocol<Cleartext: ClientMachine, Secure: ClientMachine>> Role fo
     }
 }
 
-/// A server's machine, and how its application answers.
+/// A server's machine, and its application's answers.
 pub(crate) trait ServerMachine: Machine {
-    /// What is to be answered.
+    /// What must be answered.
     type Token;
 
     fn look(event: Self::Event<'_>) -> (Seen, Option<Asked<Self::Token>>);
 
-    /// Answers, or says something and gives the token back.
+    /// Answers, or sends something and returns the token.
     fn answer(
         &mut self,
         token: Option<Self::Token>,
@@ -268,7 +268,7 @@ pub(crate) trait ServerMachine: Machine {
         tx: &mut SendBuffer,
     ) -> Result<Option<Self::Token>, String>;
 
-    /// Does not begin TLS.
+    /// Refuses STARTTLS.
     fn refuse(&mut self, _: StartTlsRequest, _: &mut SendBuffer) -> Result<(), String> {
         Err("there is no STARTTLS under TLS".into())
     }

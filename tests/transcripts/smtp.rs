@@ -1,6 +1,6 @@
-//! What actions mean in SMTP and LMTP. A client's: `authenticate MECHANISM USER SECRET`, `message` (the lines behind
-//! it), or any command as it is written. A server's: `accept`, `reject`, `unavailable`, a reply, or `each` with a reply
-//! for each recipient in the lines behind it.
+//! The meaning of actions in SMTP and LMTP. A client's: `authenticate MECHANISM USER SECRET`, `message` (the
+//! following lines), or any command as written. A server's: `accept`, `reject`, `unavailable`, a reply, or `each`
+//! with a reply for each recipient in the following lines.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -56,9 +56,9 @@ pub(crate) fn start(settings: &Settings, side: Side) -> Box<dyn Role> {
     }
 }
 
-/// What a server says of its extensions.
+/// What a server offers.
 fn offers(extensions: ExtensionSet) -> ExtensionParameters {
-    // These are kept to in silence, too.
+    // The server also follows these if it does not offer them.
     let limits = match NonZeroU32::new(2) {
         Some(two) if extensions.contains(Extension::Limits) => {
             ServerLimits::NONE.with_mails(two).with_recipient_domains(two)
@@ -138,7 +138,7 @@ fn act<C: Channel>(
     done.map_err(said)
 }
 
-/// What an SMTP server's application is asked.
+/// What an SMTP server's application must answer.
 pub(crate) enum Token {
     Reply(Reply),
     Auth(AuthRequest),
@@ -197,7 +197,7 @@ impl ServerMachine for Server<Secure> {
             "unavailable" => AuthVerdict::Unavailable,
             _ => return reply(self, token, action, more, tx).map(|()| None),
         };
-        let Some(Token::Auth(request)) = token else { return Err("nobody wants to authenticate".into()) };
+        let Some(Token::Auth(request)) = token else { return Err("no authentication request is pending".into()) };
         self.answer_auth(request, verdict, tx).map(|()| None).map_err(said)
     }
 }

@@ -1,36 +1,36 @@
-//! What is injected, where, and what must come of it.
+//! What is injected, where, and the required result.
 //!
-//! This file holds bytes and expectations. It knows no machine.
+//! This module holds bytes and expectations. It knows no machine.
 
 use proto_mail::PeerError;
 
-/// What must come of a case, in every split.
+/// The required result of a case, for every split.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Expected {
-    /// The session ends with one of these.
+    /// The session fails with one of these errors.
     Dies(&'static [PeerError]),
-    /// TLS begins, and what was injected was never there.
+    /// TLS begins, and the injection has no effect.
     Forgotten,
     /// TLS does not begin.
     NoTls,
 }
 
-/// A conversation with something injected.
+/// A conversation with an injection.
 pub(super) struct Case {
     pub(super) name: String,
-    /// What comes before TLS: a turn is not begun before the machine has answered the one before.
+    /// What comes before TLS: a turn starts after the machine has answered the one before.
     pub(super) turns: Vec<Vec<u8>>,
     pub(super) expected: Expected,
 }
 
 pub(super) const INJECTION: Expected = Expected::Dies(&[PeerError::PlaintextAfterStartTls]);
 
-/// An answer before its question: fatal, whether it comes before STARTTLS has left, or behind it with the real one to
-/// follow.
+/// An answer before its command: fatal, whether it comes before STARTTLS was sent, or after it and followed by the
+/// real one.
 const TOO_EARLY: Expected =
     Expected::Dies(&[PeerError::UnexpectedReply, PeerError::UnknownTag, PeerError::PlaintextAfterStartTls]);
 
-/// The head of a TLS record of a ClientHello and of a ServerHello.
+/// The beginning of a TLS record with a ClientHello, and with a ServerHello.
 const CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x00\xee\x01\x00\x00\xea\x03\x03";
 const SERVER_HELLO: &[u8] = b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03";
 
@@ -40,7 +40,7 @@ pub(super) const IMAP_RESPONSES: [&str; 2] =
 pub(super) const SMTP_REPLIES: [&str; 3] =
     ["220 mx.example\r\n", "250-mx.example\r\n250 STARTTLS\r\n", "220 2.0.0 go ahead\r\n"];
 
-/// What may be glued behind STARTTLS or its answer in any protocol: pieces that are nothing by themselves.
+/// What may follow STARTTLS or its reply in any protocol: fragments that are no complete line.
 fn fragments() -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> =
         [&b"\r\n"[..], b"\n", b"\r", b"\0", b" ", b"\r\n\r\n"].map(<[u8]>::to_vec).into();
@@ -48,7 +48,7 @@ fn fragments() -> Vec<Vec<u8>> {
     all
 }
 
-/// The turns with `payload` put in before or behind one of them.
+/// The turns with `payload` before or after one of them.
 fn inject(turns: &[&str], at: usize, place: Place, payload: &[u8]) -> Vec<Vec<u8>> {
     let mut turns: Vec<Vec<u8>> = turns.iter().map(|turn| turn.as_bytes().to_vec()).collect();
     match place {
@@ -78,7 +78,7 @@ impl Matrix<'_> {
         self.cases.push(Case { name, turns: inject(self.turns, at, place, payload), expected });
     }
 
-    /// Everything behind the last turn is an injection: alone, in front of a TLS record, and as a beginning only.
+    /// Everything after the last turn is an injection: alone, in front of a TLS record, and as a fragment.
     fn behind(&mut self, payloads: &[&str], hello: &[u8]) {
         let last = self.turns.len() - 1;
         for payload in payloads.iter().map(|payload| payload.as_bytes()) {
@@ -130,7 +130,7 @@ pub(super) fn imap_server() -> Vec<Case> {
     ] {
         matrix.add(0, Place::Before, forgotten.as_bytes(), Expected::Forgotten);
     }
-    // The genuine STARTTLS becomes an argument of the attacker's command: then there is no TLS.
+    // The genuine STARTTLS becomes an argument of the attacker's command, so TLS does not begin.
     for swallowing in ["a0 NOOP ", "a0 LOGIN {13+}\r\n", "a0 ID (\"name\" {13+}\r\n", "a0 LOGIN eve \""] {
         matrix.add(0, Place::Before, swallowing.as_bytes(), Expected::NoTls);
     }
@@ -156,7 +156,7 @@ pub(super) fn imap_client() -> Vec<Case> {
         ],
         SERVER_HELLO,
     );
-    // What comes before the answer is read and forgotten.
+    // The client reads what comes before the reply, and discards it.
     for forgotten in [
         "* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR LITERAL+ X-EVIL\r\n",
         "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hello\r\n",
@@ -172,7 +172,7 @@ pub(super) fn imap_client() -> Vec<Case> {
     matrix.add(1, Place::Instead, b"M1 OK [CAPABILITY IMAP4rev1 SASL-IR] go\r\n", Expected::Forgotten);
     let greeting = "* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN SASL-IR LITERAL+ X-EVIL] ready\r\n";
     matrix.add(0, Place::Instead, greeting.as_bytes(), Expected::Forgotten);
-    // Answers to what was not asked, or not yet.
+    // Answers to commands that were not sent, or not yet.
     matrix.add(0, Place::Behind, b"M1 OK begin TLS\r\n", TOO_EARLY);
     matrix.add(1, Place::Before, b"M1 OK begin TLS\r\n", INJECTION);
     for (unasked, error) in [
@@ -192,7 +192,7 @@ pub(super) fn imap_client() -> Vec<Case> {
     let missing = Expected::Dies(&[PeerError::StartTlsNotOffered]);
     matrix.add(0, Place::Instead, b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] ready\r\n", missing);
     matrix.add(0, Place::Instead, SERVER_HELLO, Expected::Dies(&[PeerError::TlsInCleartext]));
-    // The genuine answer becomes a part of the attacker's response, or the attacker refuses.
+    // The genuine reply becomes part of the attacker's response, or the attacker refuses.
     for swallowing in ["* LIST () \"/\" {17}\r\n", "* OK ", "M1 NO not now\r\n", "M1 BAD what\r\n"] {
         matrix.add(1, Place::Before, swallowing.as_bytes(), Expected::NoTls);
     }
@@ -267,7 +267,7 @@ pub(super) fn smtp_client() -> Vec<Case> {
     matrix.add(1, Place::Instead, offer.as_bytes(), Expected::Forgotten);
     matrix.add(0, Place::Instead, b"220-evil\r\n220 ESMTP AUTH PLAIN\r\n", Expected::Forgotten);
     matrix.add(2, Place::Instead, b"220-AUTH PLAIN\r\n220 go\r\n", Expected::Forgotten);
-    // Answers to what was not asked, or not yet.
+    // Answers to commands that were not sent, or not yet.
     matrix.add(0, Place::Behind, offer.as_bytes(), TOO_EARLY);
     matrix.add(1, Place::Behind, b"220 go ahead\r\n", TOO_EARLY);
     matrix.add(2, Place::Before, b"220 go ahead\r\n", INJECTION);

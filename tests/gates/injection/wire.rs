@@ -1,5 +1,5 @@
-//! The same through the driver, over sockets: what comes in the segment of STARTTLS or in the next one, where it meets
-//! the machine or the TLS handshake. Every split of one injection for each role of each protocol.
+//! The same through the driver, over sockets: bytes in the segment of STARTTLS or in the next one reach the machine
+//! or the TLS handshake. Every split of one injection for each role of each protocol.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,19 +21,20 @@ const PAUSE: Duration = Duration::from_millis(3);
 
 const CLIENT_HELLO: &[u8] = b"\x16\x03\x01\x00\xee\x01\x00\x00\xea\x03\x03";
 
-/// A certificate for localhost that vouches for itself, and its key.
+/// A self-signed certificate for localhost, and its key.
 fn identity() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
-/// Whether somebody injects, in the words of the driver.
+/// Whether the driver's error names an injection.
 fn names_the_injection(error: &Error) -> bool {
     let plaintext = proto_mail::Error::Peer(PeerError::PlaintextAfterStartTls);
     error.kind() == ErrorKind::Security && matches!(error, Error::Protocol(error) if *error == plaintext)
 }
 
-/// A server that says each line when it was spoken to (the first one at once), and the last one cut in two.
+/// A server that sends each line after the client has sent something (the first one at once), and the last one in two
+/// parts.
 fn speak(listener: &TcpListener, lines: &[&str], answer: &[u8], at: usize) -> String {
     let (socket, _) = listener.accept().unwrap();
     socket.set_nodelay(true).unwrap();
@@ -53,7 +54,7 @@ fn speak(listener: &TcpListener, lines: &[&str], answer: &[u8], at: usize) -> St
     heard
 }
 
-/// Every split of an answer to STARTTLS with something behind it is fatal to the client, who says nothing more.
+/// Every split of a reply to STARTTLS with bytes after it is fatal to the client, which sends nothing more.
 fn attack_client<P: ClientProtocol>(config: &P::Config, lines: &'static [&'static str], answer: &'static str)
 where
     P::Config: Send + Sync,
@@ -76,7 +77,7 @@ where
 }
 
 #[test]
-fn behind_the_answer_to_starttls_nothing_reaches_a_client() {
+fn clients_reject_bytes_after_the_starttls_reply() {
     let imap_lines = &["* OK [CAPABILITY IMAP4rev1 STARTTLS] ready\r\n"];
     attack_client::<ImapClient>(&imap(), imap_lines, "M1 OK begin\r\n* PREAUTH welcome\r\n");
     let smtp_lines = &["220 mx.example\r\n", "250-mx.example\r\n250 STARTTLS\r\n"];
@@ -88,7 +89,7 @@ fn behind_the_answer_to_starttls_nothing_reaches_a_client() {
 /// What happened on a server, in all its sessions.
 type Log = Arc<Mutex<Vec<String>>>;
 
-/// Begins TLS when asked to, and notes everything.
+/// Starts TLS when asked to, and records everything.
 struct Noting(Log);
 
 impl Noting {
@@ -130,7 +131,7 @@ where
     }
 }
 
-/// Says this to a server, cut in two, and returns what it answers.
+/// Sends this to a server in two parts, and returns its answer.
 fn say(address: SocketAddr, bytes: &[u8], at: usize) -> Vec<u8> {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_nodelay(true).unwrap();
@@ -145,7 +146,7 @@ fn say(address: SocketAddr, bytes: &[u8], at: usize) -> Vec<u8> {
     answer
 }
 
-/// Every split of a STARTTLS with something behind it is fatal to the session, and nothing of that is answered.
+/// Every split of a STARTTLS with bytes after it is fatal to the session, and none of those bytes is answered.
 fn attack_server<P: ServerUnderTest>(config: &P::Config, before: &str, behind: &str, forbidden: &[&str]) {
     let (certificate, key) = identity();
     let tls = TlsServerConfig::from_pem(certificate.as_bytes(), key.as_bytes(), TlsVersions::Both).unwrap();
@@ -177,7 +178,7 @@ fn attack_server<P: ServerUnderTest>(config: &P::Config, before: &str, behind: &
 }
 
 #[test]
-fn behind_starttls_nothing_reaches_a_server() {
+fn servers_reject_bytes_after_starttls() {
     attack_server::<ImapServer>(&imap(), "a1 STARTTLS\r\n", "a2 ID (\"name\" \"evil\")\r\n", &["a2 "]);
     for (dialect, hello) in [(Dialect::Smtp, "EHLO"), (Dialect::Lmtp, "LHLO")] {
         let before = format!("{hello} client.example\r\nSTARTTLS\r\n");

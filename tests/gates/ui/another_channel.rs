@@ -1,4 +1,4 @@
-//! There is no third channel.
+//! A third kind of channel cannot be defined.
 
 use proto_mail::{Channel, Secure};
 

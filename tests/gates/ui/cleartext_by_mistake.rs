@@ -1,4 +1,4 @@
-//! A connection without TLS has to be asked for by its name: there is no setting for it.
+//! A connection without TLS must be requested by its name; no setting disables TLS.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The evidence that TLS is in place is good for one session: it cannot be copied or defaulted.
+//! The evidence of TLS is valid for one session: it cannot be copied or defaulted.
 
 use proto_mail::Secure;
 

@@ -1,4 +1,4 @@
-//! The evidence that TLS is in place cannot be put together by hand.
+//! The evidence of TLS cannot be constructed by hand.
 
 use proto_mail::{ChannelBinding, Secure};
 

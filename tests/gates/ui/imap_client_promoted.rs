@@ -1,4 +1,4 @@
-//! A client on cleartext is not made one under TLS by hand.
+//! A cleartext client cannot be turned into a secure one by hand.
 
 use proto_mail::{Cleartext, Secure};
 use proto_imap::client::Client;

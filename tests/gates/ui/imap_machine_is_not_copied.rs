@@ -1,4 +1,4 @@
-//! A session cannot be copied: two machines would answer for one peer, and use one nonce twice.
+//! A session cannot be copied: two machines would answer one peer, and use one nonce twice.
 
 use proto_mail::Secure;
 use proto_imap::client::Client;

@@ -1,4 +1,4 @@
-//! One agreement to begin TLS makes one session.
+//! One accepted STARTTLS makes one session.
 
 use proto_mail::{RecvBuffer, Secure, Upgrade as _};
 use proto_imap::{client, server};

@@ -1,4 +1,4 @@
-//! On cleartext a match that forgets the request for STARTTLS is not complete; one that forgets AUTHENTICATE is.
+//! On cleartext a match without the STARTTLS request does not compile; one without AUTHENTICATE does.
 
 use proto_mail::Cleartext;
 use proto_imap::server::Event;

@@ -1,4 +1,4 @@
-//! Under TLS there is no second STARTTLS to agree to.
+//! Under TLS a server has no STARTTLS to accept.
 
 use proto_mail::{Secure, SendBuffer, StartTlsRequest};
 use proto_imap::server::Server;

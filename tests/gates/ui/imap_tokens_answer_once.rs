@@ -1,4 +1,4 @@
-//! What asks for an answer is used up by it, and cannot be copied: nothing is answered twice.
+//! Answering consumes the token, which cannot be copied: nothing is answered twice.
 
 use proto_mail::{AuthRequest, AuthVerdict, Cleartext, Secure, SendBuffer, StartTlsRequest};
 use proto_imap::server::{Reply, Server};

@@ -1,4 +1,4 @@
-//! An agreed STARTTLS cannot be put together by hand.
+//! An accepted STARTTLS cannot be constructed by hand.
 
 use proto_imap::{Config, client, server};
 

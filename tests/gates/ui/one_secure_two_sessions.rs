@@ -1,4 +1,4 @@
-//! The evidence that TLS is in place goes into one session and is gone: its nonces are not used twice.
+//! The evidence of TLS is consumed by one session: its nonces are not used twice.
 
 use proto_mail::{Secure, SendBuffer};
 

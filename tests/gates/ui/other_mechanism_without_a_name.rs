@@ -1,4 +1,4 @@
-//! A mechanism's name that could end a line, or is somebody else's, is none.
+//! A mechanism's name must not end a line or equal a built-in mechanism's name.
 
 use proto_mail::sasl::{CleartextRisk, CustomMechanism};
 

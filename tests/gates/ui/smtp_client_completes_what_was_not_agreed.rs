@@ -1,4 +1,4 @@
-//! An upgrade that the server has not agreed to cannot be completed.
+//! A client cannot complete an upgrade that the server has not accepted.
 
 use proto_mail::{RecvBuffer, Secure, Upgrade as _};
 use proto_smtp::client::StartTls;

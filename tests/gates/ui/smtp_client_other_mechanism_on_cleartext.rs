@@ -1,4 +1,4 @@
-//! A mechanism that the application brings along is not spoken on cleartext, either.
+//! A custom mechanism cannot be used on cleartext either.
 
 use proto_mail::sasl::Exchange;
 use proto_mail::{Cleartext, SendBuffer};

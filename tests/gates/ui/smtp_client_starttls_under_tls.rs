@@ -1,4 +1,4 @@
-//! Under TLS there is no second STARTTLS to give.
+//! Under TLS a client has no STARTTLS.
 
 use proto_mail::{Secure, SendBuffer};
 use proto_smtp::client::Client;

@@ -1,4 +1,4 @@
-//! Giving STARTTLS consumes the client.
+//! Sending STARTTLS consumes the client.
 
 use proto_mail::{Cleartext, RecvBuffer, SendBuffer};
 use proto_smtp::client::Client;

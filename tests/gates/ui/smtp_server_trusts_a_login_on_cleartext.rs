@@ -1,4 +1,4 @@
-//! Whom a proxy names is not believed on cleartext.
+//! On cleartext a server cannot trust the identity that a proxy announces.
 
 use proto_mail::{Cleartext, SendBuffer};
 use proto_smtp::server::{Reply, Server};

@@ -1,4 +1,4 @@
-//! Agreeing to STARTTLS consumes the server.
+//! Accepting STARTTLS consumes the server.
 
 use proto_mail::{Cleartext, RecvBuffer, SendBuffer, StartTlsRequest};
 use proto_smtp::server::Server;

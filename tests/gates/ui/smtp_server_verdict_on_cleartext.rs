@@ -1,4 +1,4 @@
-//! On cleartext a server has no way to say that somebody is who they say they are.
+//! On cleartext a server has no way to accept an identity.
 
 use proto_mail::{AuthRequest, AuthVerdict, Cleartext, SendBuffer};
 use proto_smtp::server::Server;

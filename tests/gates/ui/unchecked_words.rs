@@ -1,4 +1,4 @@
-//! What is written on a line is checked when it is made, and nothing gets around that.
+//! Values that are written on a line are validated on construction, without exception.
 
 fn smtp() {
     let _ = proto_smtp::types::Address("a@example.com>\r\nRSET");

@@ -1,6 +1,6 @@
-"""Strangers who come to `mailwire serve` to do harm.
+"""Attacks on `mailwire serve` by unknown clients.
 
-Everything is seen from outside, by sockets, memory and time; nothing here knows how mailwire is made.
+The cases observe sockets, memory and time from outside, and know nothing of the implementation.
 """
 
 import base64
@@ -16,18 +16,18 @@ import time
 from harness import Failure, check
 from servers import Served
 
-# More than this, in KiB, is no buffer but a leak.
+# More than this, in KiB, is a leak.
 GROWTH = 40 * 1024
 
 
 def at_once(work, items):
-    """Does `work` with every item, all at once; most of what takes time here is waiting."""
+    """Calls `work` with every item in parallel, since the cases mostly wait."""
     with concurrent.futures.ThreadPoolExecutor(max_workers=40) as pool:
         return list(pool.map(work, items))
 
 
 class Wire:
-    """A connection without manners."""
+    """A raw connection that may break the protocol."""
 
     def __init__(self, port, tls=False, context=None, seconds=10):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=seconds)
@@ -64,7 +64,7 @@ class Wire:
         return line + b"\n"
 
     def reply(self):
-        """A reply of SMTP, whole."""
+        """A whole SMTP reply."""
         said = b""
         while True:
             line = self.line()
@@ -73,7 +73,7 @@ class Wire:
                 return said
 
     def until(self, tag, seconds=20):
-        """What IMAP says until this tag."""
+        """All IMAP responses up to this tag."""
         said = b""
         while True:
             line = self.line(seconds)
@@ -82,7 +82,7 @@ class Wire:
                 return said
 
     def everything(self, seconds=0.4):
-        """What still comes, until there is silence for so long or the end."""
+        """All further input, until the server is silent for this long or closes."""
         while self._more(seconds):
             pass
         said, self.rest = self.rest, b""
@@ -93,7 +93,7 @@ class Wire:
 
 
 class Strangers:
-    """Those who come to the server."""
+    """Attacks on the server."""
 
     def __init__(self, bench, program):
         self.bench, self.program = bench, program
@@ -104,20 +104,20 @@ class Strangers:
     def all(self):
         case = self.bench.case
         for name, body in [
-            ("serve.nothing_crosses_starttls_in_any_packet", self.starttls),
-            ("serve.no_credential_is_invited_before_tls", self.before_tls),
-            ("serve.no_end_of_data_but_one", self.smuggling),
-            ("serve.what_is_cut_is_not_delivered", self.cut),
-            ("serve.whoever_is_slow_is_shut_out", self.slow),
-            ("serve.a_flood_of_connections_is_bounded", self.flood),
-            ("serve.whatever_is_said_costs_little", self.costs),
-            ("serve.whoever_does_not_read_costs_little", self.unread),
-            ("serve.guessing_is_slow_and_tells_nothing", self.guessing),
+            ("serve.rejects_bytes_after_starttls_in_any_packet", self.starttls),
+            ("serve.offers_no_authentication_before_tls", self.before_tls),
+            ("serve.accepts_only_one_end_of_data", self.smuggling),
+            ("serve.does_not_deliver_truncated_messages", self.cut),
+            ("serve.disconnects_slow_clients", self.slow),
+            ("serve.limits_a_flood_of_connections", self.flood),
+            ("serve.malicious_commands_cost_little", self.costs),
+            ("serve.clients_that_do_not_read_cost_little", self.unread),
+            ("serve.guessing_is_slow_and_reveals_nothing", self.guessing),
             ("serve.guessing_costs_no_memory", self.memory_of_guessing),
-            ("serve.names_of_mailboxes_are_only_names", self.mailboxes),
-            ("serve.stored_messages_split_no_response", self.splitting),
-            ("serve.a_resumed_session_is_nobody_s", self.resumption),
-            ("serve.it_serves_again_when_files_ran_out", self.files),
+            ("serve.mailbox_names_are_never_paths", self.mailboxes),
+            ("serve.stored_messages_cannot_split_responses", self.splitting),
+            ("serve.a_resumed_tls_session_is_not_logged_in", self.resumption),
+            ("serve.recovers_after_running_out_of_files", self.files),
         ]:
             case(name, body)
 
@@ -170,7 +170,7 @@ class Strangers:
                 cases.append((port, before, [command + bytes + client_hello()]))
                 cases.append((port, before, [command, bytes + client_hello()]))
             cases.append((port, b"", [before + command + injected[0]]))
-            # TLS that did not wait for the answer is injected by definition.
+            # TLS before the reply to STARTTLS counts as an injection.
             cases.append((port, before, [command + client_hello()]))
 
         def attack(one):
@@ -242,7 +242,7 @@ class Strangers:
         address = self.served.address.encode()
 
         def half_close(wire):
-            # Our side of TCP, without TLS's alert.
+            # Closes our side of TCP, without a TLS alert.
             with socket.socket(fileno=os.dup(wire.socket.fileno())) as bare:
                 bare.shutdown(socket.SHUT_WR)
 
@@ -397,7 +397,7 @@ class Strangers:
             check(wire.ended, "guessing has no end")
             return said, times
 
-        (told, long), (told_too, long_too) = at_once(guess, [user, "nobody-of-that-name"])
+        (told, long), (told_too, long_too) = at_once(guess, [user, "unknown-user"])
         check(told == told_too, f"{told ^ told_too}")
         check(sum(long) > 4 and sum(long_too) > 4, "guesses are not delayed")
         check(abs(sum(long) - sum(long_too)) < 1.5, f"{long} {long_too}")
@@ -449,7 +449,7 @@ class Strangers:
         wire.until(b"s")
         wire.send(b"f FETCH * (ENVELOPE BODYSTRUCTURE FLAGS)\r\n")
         said = wire.until(b"f")
-        # Without its literals the answer is two lines, and nothing in it ends one.
+        # Without its literals the response is two lines, and no value in it contains a line end.
         while literal := re.search(rb"\{(\d+)\}\r\n", said):
             said = said[: literal.start()] + said[literal.end() + int(literal[1]) :]
         lines = said.split(b"\r\n")
@@ -477,7 +477,7 @@ class Strangers:
 
     def files(self):
         served = Served(self.bench, self.program)
-        # The server keeps descriptors back by what it may have when it starts: they run out only if it may have fewer later.
+        # The server reserves descriptors by its limit at the start: they run out only if the limit is lowered later.
         pid = served.process.pid
         limit = len(os.listdir(f"/proc/{pid}/fd")) + 20
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))

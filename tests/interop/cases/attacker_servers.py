@@ -1,6 +1,6 @@
-"""Servers that want to harm whoever comes to them with `mailwire check`, `folders`, `sync` or `send`.
+"""Malicious servers against `mailwire check`, `folders`, `sync` and `send`.
 
-Everything is seen from outside, by exit statuses, what is shown, and time; nothing here knows how mailwire is made.
+The cases observe exit statuses, output and time from outside, and know nothing of the implementation.
 """
 
 import base64
@@ -21,7 +21,7 @@ SECRET = "tR5-oo9w-Kepler"
 
 
 class Impostor:
-    """A server that follows a script, under TLS with a certificate that is right."""
+    """A scripted server under TLS with a valid certificate."""
 
     def __init__(self, pair, script, tls=True):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -92,7 +92,7 @@ def imap(lies, greeting=b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n"
 
 
 def smtp(lies, greeting=b"220 x\r\n"):
-    """The script of an SMTP server that lies about some verbs; of `.` is what stands behind a message."""
+    """The script of an SMTP server that lies about some verbs; `.` stands for the end of a message."""
 
     def script(server):
         greeting(server) if callable(greeting) else server.say(greeting)
@@ -112,7 +112,7 @@ def smtp(lies, greeting=b"220 x\r\n"):
 
 
 class Impostors:
-    """Servers that `check`, `folders`, `sync` and `send` come to."""
+    """Attacks on `check`, `folders`, `sync` and `send`."""
 
     def __init__(self, bench, program):
         self.bench, self.program = bench, program
@@ -125,16 +125,16 @@ class Impostors:
     def all(self):
         case = self.bench.case
         for name, body in [
-            ("clients.no_stage_is_waited_for_without_end", self.silent),
-            ("clients.nothing_endless_is_read_to_its_end", self.endless),
-            ("clients.nothing_that_is_cut_is_kept", self.cut),
-            ("clients.no_server_is_believed_without_proof", self.unproved),
-            ("clients.nothing_steers_the_terminal", self.terminal),
+            ("clients.every_stage_times_out", self.silent),
+            ("clients.limit_endless_input", self.endless),
+            ("clients.discard_truncated_messages", self.cut),
+            ("clients.reject_servers_that_do_not_prove_themselves", self.unproved),
+            ("clients.show_no_terminal_control_sequences", self.terminal),
         ]:
             case(name, body)
 
     def run(self, command, script, more=(), tls=True, timeout=2):
-        """Status, what was shown, seconds and the most memory in KiB."""
+        """Exit status, output, seconds and the peak memory in KiB."""
         server = Impostor(self.pair, script, tls)
         with self.lock:
             self.count += 1

@@ -23,7 +23,7 @@ PASSWORD = "password"
 
 
 class Scripted:
-    """A server that says what it is told to: for what real servers do not do when asked."""
+    """A scripted server, for behaviour that real servers cannot be configured to show."""
 
     def __init__(self, serve):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -73,28 +73,28 @@ class Cases:
     def all(self):
         case = self.bench.case
         for name, body in [
-            ("setup.check_walks_every_stage_of_both_servers", self.check_all),
-            ("setup.check_stops_behind_a_stage", self.check_stops),
-            ("setup.folders_lists_and_keeps_the_tree", self.folders),
+            ("setup.check_tests_every_stage_of_both_servers", self.check_all),
+            ("setup.check_stops_after_a_stage", self.check_stops),
+            ("setup.folders_lists_and_stores_the_tree", self.folders),
             ("import.sync_fetches_every_message_once_byte_for_byte", self.sync),
-            ("import.sync_goes_on_after_an_interruption", self.sync_interrupted),
+            ("import.sync_resumes_after_an_interruption", self.sync_interrupted),
             ("send.builds_text_html_attachments_and_headers", self.send_built),
             ("send.takes_a_whole_message_from_standard_input", self.send_whole),
-            ("send.tells_each_recipient_s_fate", self.send_recipients),
-            ("send.tries_again_on_421_450_451_452", self.send_retries),
-            ("send.calls_a_lost_reply_uncertain", self.send_uncertain),
+            ("send.reports_each_recipients_result", self.send_recipients),
+            ("send.retries_on_421_450_451_452", self.send_retries),
+            ("send.reports_a_lost_reply_as_uncertain", self.send_uncertain),
             ("send.refuses_bad_addresses_and_fields", self.send_invalid),
-            ("import.wrong_tls_mode_is_named_in_under_a_second", self.wrong_mode),
-            ("import.certificates_that_are_not_right_are_refused_by_name", self.certificates),
+            ("import.names_the_wrong_tls_mode_in_under_a_second", self.wrong_mode),
+            ("import.rejects_invalid_certificates_by_name", self.certificates),
             ("import.a_pin_trusts_one_certificate_and_no_other", self.pins),
-            ("import.a_server_without_starttls_gets_no_credential", self.no_starttls),
-            ("import.a_wrong_password_is_refused_and_nothing_is_shown", self.wrong_password),
-            ("import.scram_is_chosen_and_proves_both_sides", self.scram),
-            ("import.cleartext_only_when_chosen_twice", self.cleartext),
-            ("import.hosts_and_ports_that_are_not_there", self.unreachable),
-            ("import.a_silent_server_times_out", self.silent),
-            ("import.a_trace_is_safe_to_paste", self.trace),
-            ("clients.decode_never_stops", self.decode),
+            ("import.sends_no_credential_without_starttls", self.no_starttls),
+            ("import.reports_a_wrong_password_without_showing_it", self.wrong_password),
+            ("import.chooses_scram_and_verifies_both_sides", self.scram),
+            ("import.uses_cleartext_only_when_chosen_twice", self.cleartext),
+            ("import.reports_unreachable_hosts_and_ports", self.unreachable),
+            ("import.times_out_on_a_silent_server", self.silent),
+            ("import.a_trace_holds_no_secret", self.trace),
+            ("clients.decode_never_fails", self.decode),
         ]:
             case(name, body, seconds=90)
 
@@ -251,12 +251,12 @@ class Cases:
 
     def send_recipients(self):
         done = self.run("send", self.smtp(), "--from", "bob@example.test", "--to", "alice@example.test",
-                        "--to", "nobody@example.test", "--json", stdin=b"Subject: two\n\nx\n")
+                        "--to", "missing@example.test", "--json", stdin=b"Subject: two\n\nx\n")
         done.expect(69)
         report = json.loads(done.out.splitlines()[0])
         fates = {one["address"]: one for one in report["recipients"]}
         check(fates["alice@example.test"]["status"] == "success", f"{report}")
-        refused = fates["nobody@example.test"]
+        refused = fates["missing@example.test"]
         check((refused["status"], refused["code"], refused["enhanced"], refused["stage"]) == ("rejected", 550, "5.1.1", "rcpt"), f"{report}")
         check(report["status"] == "rejected" and not report["is_retryable"], f"{report}")
 
@@ -392,9 +392,9 @@ class Cases:
             check("alice" not in done.text, f"the user name is shown: {done.text}")
 
     def scram(self):
-        """Dovecot verifies for both: by SCRAM-SHA-256 unless told otherwise, and no password is sent."""
+        """Dovecot verifies the log-in: by SCRAM-SHA-256 by default, and no password is sent."""
         for url in (self.imap(scheme="imap"), self.imap(), self.smtp(scheme="smtp"), self.smtp()):
-            # The server's proof, "v=" and a signature, tells by its length which hash it is of.
+            # The length of the server's proof, "v=" and a signature, shows the hash.
             for arguments, proof in (([], 64), (["--mechanism", "SCRAM-SHA-1"], 40)):
                 path = self.bench.path("trace")
                 self.run("check", url, "--trace", path, *arguments).expect(0)
@@ -403,7 +403,7 @@ class Cases:
                 check(re.search(rf"S= (\+|334) \[{proof} octets redacted\]$", trace, re.M), f"no such proof: {trace}")
             done = self.run("check", url, password="quite-another-secret").expect(77)
             check("quite-another-secret" not in done.text, "the password is shown")
-        self.run("check", self.imap(user="nobody")).expect(77)
+        self.run("check", self.imap(user="missing")).expect(77)
 
     def cleartext(self):
         def serve(say, line, _):
@@ -472,7 +472,7 @@ class Cases:
 
 
 def large(bench, program, served, mebibytes=1024):
-    """`mailwire send` and `mailwire sync` carry a large message; neither grows by more than 64 MiB."""
+    """`mailwire send` and `mailwire sync` transfer a large message; neither grows by more than 64 MiB."""
     path = bench.path("large.eml")
     with open(path, "wb") as file:
         file.write(b"Subject: carried\r\n\r\n")
@@ -494,7 +494,7 @@ def large(bench, program, served, mebibytes=1024):
 
 
 def compare(bench, program, number=10_000):
-    """The same load as `serve.many` on Postfix and Dovecot: for the figures, and they take it."""
+    """The same load as `serve.many` on Postfix and Dovecot, for comparison."""
     cases = Cases(bench, program)
     try:
         cases.emptied().logout()

@@ -35,28 +35,28 @@ class Cases:
             started["postfix"] = Postfix(self.bench, self.pair, started["dovecot"])
             started["exim"] = Exim(self.bench, self.pair)
 
-        # A server that does not start is a failed case, and those that need it are not run.
+        # A server that does not start is a failed case, and the cases that need it do not run.
         if self.bench.case("extensions.servers_start", start):
             dovecot, postfix, exim = started["dovecot"], started["postfix"], started["exim"]
             for name, body in [
-                ("postfix_takes_mail_rcpt_and_data_in_one_flight", lambda: self.pipelined(postfix.smtps)),
-                ("exim_takes_mail_rcpt_and_data_in_one_flight", lambda: self.pipelined(exim.smtps)),
-                ("exim_takes_chunks_and_data", lambda: self.chunks(exim.smtps, exim.messages)),
-                ("postfix_takes_chunks_and_data", lambda: self.chunks(postfix.smtps, lambda: self.inbox(dovecot, "alice"))),
+                ("postfix_accepts_pipelined_mail_rcpt_and_data", lambda: self.pipelined(postfix.smtps)),
+                ("exim_accepts_pipelined_mail_rcpt_and_data", lambda: self.pipelined(exim.smtps)),
+                ("exim_accepts_chunks_and_data", lambda: self.chunks(exim.smtps, exim.messages)),
+                ("postfix_accepts_chunks_and_data", lambda: self.chunks(postfix.smtps, lambda: self.inbox(dovecot, "alice"))),
                 ("postfix_reports_what_was_delivered", lambda: self.reported(postfix, dovecot)),
-                ("exim_takes_the_parameters_of_dsn", lambda: self.dsn(exim.smtps)),
-                ("postfix_takes_addresses_beyond_ascii", lambda: self.beyond_ascii(postfix)),
+                ("exim_accepts_dsn_parameters", lambda: self.dsn(exim.smtps)),
+                ("postfix_accepts_non_ascii_addresses", lambda: self.beyond_ascii(postfix)),
                 ("dovecot_answers_lmtp_for_each_recipient", lambda: self.lmtp(dovecot)),
-                ("a_server_without_an_extension_is_not_sent_it", lambda: self.not_offered(postfix)),
-                ("steps_are_shown_and_stopped_at", lambda: self.steps(exim)),
+                ("sends_no_extension_that_is_not_offered", lambda: self.not_offered(postfix)),
+                ("shows_steps_and_stops_at_them", lambda: self.steps(exim)),
             ]:
                 self.bench.case("extensions." + name, body)
             postfix.stop()
         for name, body in [
-            ("swaks_meets_faults_where_they_are_wanted", self.faults),
-            ("swaks_comes_through_a_proxy_and_nobody_else_does", self.proxied),
+            ("swaks_receives_the_requested_faults", self.faults),
+            ("only_the_proxy_may_announce_addresses", self.proxied),
             ("python_speaks_lmtp", self.python_lmtp),
-            ("python_sends_beyond_ascii", self.python_smtputf8),
+            ("python_sends_non_ascii_addresses", self.python_smtputf8),
             ("postfix_delivers_by_lmtp", self.postfix_lmtp),
         ]:
             self.bench.case("extensions." + name, body)
@@ -80,7 +80,7 @@ class Cases:
 
     @staticmethod
     def said(trace):
-        """Who said what, in order: ("C" or "S", line)."""
+        """All lines with their side, in order: ("C" or "S", line)."""
         found = re.findall(r"^ *[0-9.]+ #[0-9]+ ([CS])[:=] (.*)$", trace, re.M)
         check(found, f"nothing is recognised in the trace: {trace[:500]}")
         return found
@@ -143,7 +143,7 @@ class Cases:
         done, trace = self.send(f"smtps://alice@localhost:{postfix.smtps}", "--json", stdin=message, to=("jürgen@example.test",))
         mail = next(line for who, line in self.said(trace) if who == "C" and line.startswith("MAIL"))
         check(" SMTPUTF8" in mail, mail)
-        # It reads the address, and has nobody of that name.
+        # The server parses the address, but has no such user.
         report = json.loads(done.out.splitlines()[0])
         fate = report["recipients"][0]
         check(fate["address"] == "jürgen@example.test" and fate["status"] == "rejected" and fate["code"] == 550, f"{fate}")
@@ -151,11 +151,11 @@ class Cases:
     def lmtp(self, dovecot):
         message = HEAD % b"by lmtp" + b".\r\nx\r\n"
         done, trace = self.send(f"smtp://localhost:{dovecot.lmtp}", "--lmtp", "--danger-cleartext", "--json", stdin=message,
-                                ca=False, to=("alice@example.test", "nobody@example.test", "bob@example.test"))
+                                ca=False, to=("alice@example.test", "missing@example.test", "bob@example.test"))
         report = json.loads(done.out.splitlines()[0])
         fates = {one["address"].split("@")[0]: (one["status"], one["code"]) for one in report["recipients"]}
         check(fates["alice"] == ("success", 250) and fates["bob"] == ("success", 250), f"{fates}")
-        check(fates["nobody"] == ("rejected", 550), f"{fates}")
+        check(fates["missing"] == ("rejected", 550), f"{fates}")
         check("LHLO" in trace, f"{trace}")
         for user in ("alice", "bob"):
             wait_for(f"{user}'s mail", lambda: any(one.endswith(message) for one in self.inbox(dovecot, user)))
@@ -213,8 +213,8 @@ class Cases:
     def python_lmtp(self):
         served = Served(self.bench, self.program, folder=self.bench.path("lmtp"), arguments=["--lmtp", "127.0.0.1:0"])
         with smtplib.LMTP("127.0.0.1", served.ports["lmtp"], timeout=20) as client:
-            refused = client.sendmail("a@x.example", [served.address, "nobody@localhost"], "Subject: by lmtp\r\n\r\nhi\r\n")
-        check(list(refused) == ["nobody@localhost"] and refused["nobody@localhost"][0] == 550, f"{refused}")
+            refused = client.sendmail("a@x.example", [served.address, "missing@localhost"], "Subject: by lmtp\r\n\r\nhi\r\n")
+        check(list(refused) == ["missing@localhost"] and refused["missing@localhost"][0] == 550, f"{refused}")
         served.stop()
 
     def python_smtputf8(self):

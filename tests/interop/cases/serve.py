@@ -1,6 +1,6 @@
 """`mailwire serve` and the clients that people use: curl, swaks, msmtp, mbsync, Python's imaplib and smtplib.
 
-Byte for byte: what is sent is what is read back.
+Messages are compared byte for byte.
 """
 
 import base64
@@ -20,7 +20,7 @@ from servers import Served
 
 
 def messages():
-    """Messages that something often goes wrong with, with CRLF line ends."""
+    """Messages that programs often corrupt, with CRLF line ends."""
     head = b"From: a@example.test\r\nTo: b@example.test\r\nSubject: %s\r\n"
     attachment = base64.encodebytes(bytes(range(256)) * 9000).replace(b"\n", b"\r\n")
     return {
@@ -35,14 +35,14 @@ def messages():
 
 
 def letter(number):
-    """A short message, each another one."""
+    """A short message, different in each call."""
     return b"Subject: %d\r\n\r\n" % number + b"x" * 70 + b"\r\n"
 
 
 def send_pipelined(client, address, number):
     """Sends that many messages over an open session, some ahead of the replies, and returns the seconds it took.
 
-    Never so far ahead that both sides only write.
+    It is never so far ahead that both sides block in writing.
     """
     head = b"MAIL FROM:<a@b.example>\r\nRCPT TO:<%s>\r\nDATA\r\n" % address.encode()
     reader = client.sock.makefile("rb")
@@ -84,7 +84,7 @@ class Cases:
             ("serve.curl_appends_searches_and_reads_a_section", self.curl_append),
             ("serve.curl_refuses_the_wrong_ca", self.curl_wrong_ca),
             ("serve.swaks_plain_login_pipelined_and_implicit_tls", self.swaks),
-            ("serve.swaks_meets_the_faults_that_were_asked_for", self.faults),
+            ("serve.swaks_receives_the_requested_faults", self.faults),
             ("serve.msmtp_starttls_and_implicit_tls", self.msmtp),
             ("serve.msmtp_logs_in_by_scram", self.msmtp_scram),
             ("serve.msmtp_refuses_the_wrong_ca", self.msmtp_wrong_ca),
@@ -94,19 +94,19 @@ class Cases:
             ("serve.imaplib_refuses_the_wrong_ca", self.imaplib_wrong_ca),
             ("serve.imaplib_idle_sees_a_delivery_at_once", self.idle),
             ("serve.smtplib_both_ways_and_per_recipient", self.smtplib_session),
-            ("submission.auth_is_neither_offered_nor_taken_before_tls", self.auth_before_tls),
-            ("submission.ehlo_must_be_said_again_after_tls", self.ehlo_again),
-            ("submission.old_tls_is_refused", self.old_tls),
+            ("submission.neither_offers_nor_accepts_auth_before_tls", self.auth_before_tls),
+            ("submission.requires_a_new_ehlo_after_tls", self.ehlo_again),
+            ("submission.rejects_old_tls", self.old_tls),
             ("submission.keys_are_private_and_the_certificate_names_localhost", self.keys),
-            ("submission.octets_behind_starttls_never_count", self.injection),
-            ("import.login_before_tls_is_refused_as_privacy_required", self.login_before_tls),
-            ("serve.bad_input_costs_only_itself_in_smtp", self.bad_smtp),
-            ("serve.bad_input_costs_only_itself_in_imap", self.bad_imap),
-            ("serve.unfinished_literals_and_early_talkers_hurt_nobody", self.rude),
+            ("submission.rejects_bytes_after_starttls", self.injection),
+            ("import.answers_login_before_tls_with_privacyrequired", self.login_before_tls),
+            ("serve.bad_smtp_input_affects_only_its_session", self.bad_smtp),
+            ("serve.bad_imap_input_affects_only_its_session", self.bad_imap),
+            ("serve.unfinished_literals_and_early_commands_affect_no_other_session", self.rude),
             ("serve.acknowledged_mail_survives_kill_9", self.kill),
-            ("serve.sigterm_drains_and_everything_is_there_again", self.restart),
+            ("serve.sigterm_drains_and_a_restart_keeps_everything", self.restart),
             ("serve.user_takes_its_password_from_a_command", self.own_user),
-            ("serve.many_messages_pipelined_and_one_fetch", self.many),
+            ("serve.many_pipelined_messages_and_one_fetch", self.many),
             ("serve.a_large_message_does_not_grow_the_server", self.large),
         ]:
             case(name, body, seconds=120)
@@ -312,7 +312,7 @@ SyncState *
 
     @staticmethod
     def unix(message):
-        """A message as a file of this system has it; mbsync adds a field of its own."""
+        """A message with local line ends; mbsync adds a header field."""
         lines = message.replace(b"\r\n", b"\n").split(b"\n")
         return b"\n".join(line for line in lines if not line.startswith(b"X-TUID:"))
 
@@ -391,8 +391,8 @@ SyncState *
     def smtplib_session(self):
         client = self.smtp()
         check(client.has_extn("pipelining") and client.has_extn("8bitmime"), "extensions are missing")
-        refused = client.sendmail("a@example.test", [self.served.address, "nobody@localhost"], self.messages["dots"])
-        check(list(refused) == ["nobody@localhost"] and refused["nobody@localhost"][0] == 550, f"refused: {refused}")
+        refused = client.sendmail("a@example.test", [self.served.address, "missing@localhost"], self.messages["dots"])
+        check(list(refused) == ["missing@localhost"] and refused["missing@localhost"][0] == 550, f"refused: {refused}")
         check(client.vrfy("x")[0] in (252, 502, 550), "VRFY")
         check(client.rset()[0] == 250 and client.noop()[0] == 250, "RSET, NOOP")
         client.quit()
@@ -587,7 +587,7 @@ SyncState *
         self.bench.note(f"{number} messages in {took:.2f} s, fetched in {fetched:.2f} s")
 
     def large(self, mebibytes=64):
-        """A large message in and out; the server's memory stays as it was."""
+        """A large message in and out; the server's memory does not grow."""
         self.emptied().logout()
         piece = b"0123456789abcdef" * 4 + b"\r\n"
         block = piece * 16000

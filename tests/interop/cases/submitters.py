@@ -32,8 +32,8 @@ async def main():
             except aiosmtplib.SMTPAuthenticationError as error:
                 assert error.code == 535, error
             await client.login(user, password)
-            refused, _ = await client.sendmail("a@x.example", [to, "nobody@localhost"], message, mail_options=["BODY=8BITMIME"])
-            assert refused["nobody@localhost"].code == 550, refused
+            refused, _ = await client.sendmail("a@x.example", [to, "missing@localhost"], message, mail_options=["BODY=8BITMIME"])
+            assert refused["missing@localhost"].code == 550, refused
 
 asyncio.run(main())
 """
@@ -64,18 +64,18 @@ class Cases:
         self.bench = bench
         self.served = Served(bench, program, arguments=["--max-message", str(LIMIT)])
         self.pair = Authority(bench.folder("authority")).issue("right")
-        # A daemon that dropped root cannot look into the server's own directory.
+        # A daemon that dropped root privileges cannot read the server's own directory.
         with open(self.served.ca) as file:
             self.ca = bench.file("ca.pem", file.read())
 
     def all(self):
         for name, body in [
-            ("aiosmtplib_both_tls_ways_and_a_wrong_password", self.aiosmtplib),
-            ("nodemailer_both_tls_ways_and_a_wrong_password", self.nodemailer),
+            ("aiosmtplib_both_tls_modes_and_a_wrong_password", self.aiosmtplib),
+            ("nodemailer_both_tls_modes_and_a_wrong_password", self.nodemailer),
             ("postfix_relays_many_messages_for_many_recipients", self.postfix),
             ("exim_relays_in_chunks", self.exim),
-            ("a_message_above_the_limit_costs_only_itself", self.too_large),
-            ("fetchmail_collects_by_both_tls_ways", self.fetchmail),
+            ("rejects_only_the_message_above_the_limit", self.too_large),
+            ("fetchmail_collects_by_both_tls_modes", self.fetchmail),
             ("offlineimap_pulls_and_pushes", self.offlineimap),
         ]:
             self.bench.case("submitters." + name, body)
@@ -127,7 +127,7 @@ class Cases:
         check(len(got) == 2 and all(b"\r\n.\r\n" in one for one in got), f"{got}")
 
     def postfix(self, messages=30, recipients=10):
-        """smtp-source has neither TLS nor AUTH: Postfix takes its mail and relays it with both."""
+        """smtp-source supports neither TLS nor AUTH: Postfix accepts its mail and relays it with both."""
         served, port = self.served, self.served.ports["smtp"]
         names = self.bench.file("canonical", f"/^([0-9]+){served.user}@(.*)$/ {served.user}+$1@$2\n")
         postfix = Postfix(self.bench, self.pair, Dovecot(self.bench, self.pair), f"""
