@@ -197,7 +197,9 @@ impl ServerMachine for Server<Secure> {
             "unavailable" => AuthVerdict::Unavailable,
             _ => return reply(self, token, action, more, tx).map(|()| None),
         };
-        let Some(Token::Auth(request)) = token else { return Err("no authentication request is pending".into()) };
+        let Some(Token::Auth(request)) = token else {
+            return Err("no authentication request is pending".into());
+        };
         self.answer_auth(request, verdict, tx).map(|()| None).map_err(said)
     }
 }
