@@ -119,7 +119,7 @@ fn disconnects_after_too_many_refused_commands() {
     let mut talk = logged_in(&served);
     assert!(talk.ask("MAIL FROM:<a@x.example>\r\n").starts_with("250 "));
     let answers: Vec<String> = (0..3000)
-        .map(|number| format!("RCPT TO:<nobody-{number}@localhost>\r\n"))
+        .map(|number| format!("RCPT TO:<missing-{number}@localhost>\r\n"))
         .map_while(|line| {
             let answer = talk.ask(&line);
             (!answer.is_empty()).then_some(answer)
@@ -134,7 +134,7 @@ fn disconnects_after_too_many_refused_commands() {
     for message in 0..3 {
         assert!(talk.ask("MAIL FROM:<a@x.example>\r\n").starts_with("250 "));
         for number in 0..15 {
-            assert!(talk.ask(&format!("RCPT TO:<nobody-{number}@localhost>\r\n")).starts_with("550 "));
+            assert!(talk.ask(&format!("RCPT TO:<missing-{number}@localhost>\r\n")).starts_with("550 "));
         }
         assert!(talk.ask(&format!("RCPT TO:<{}>\r\n", served.mailbox())).starts_with("250 "));
         assert!(talk.ask("DATA\r\n").starts_with("354 "));
@@ -145,7 +145,7 @@ fn disconnects_after_too_many_refused_commands() {
     let mut talk = served.connect("lmtp");
     assert!(talk.ask("LHLO x.example\r\n").ends_with("\r\n"));
     assert!(talk.ask("MAIL FROM:<a@x.example>\r\n").starts_with("250 "));
-    let mut answers = (0..3000).map(|number| talk.ask(&format!("RCPT TO:<nobody-{number}@localhost>\r\n")));
+    let mut answers = (0..3000).map(|number| talk.ask(&format!("RCPT TO:<missing-{number}@localhost>\r\n")));
     let refused = answers.by_ref().take_while(|answer| answer.starts_with("550 ")).count();
     assert_eq!(refused, 999);
 

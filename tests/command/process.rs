@@ -297,7 +297,7 @@ fn catch_all_accepts_every_message_and_login_on_loopback_only() {
     for (command, code) in [
         ("MAIL FROM:<>\r\n", "250"),
         ("RCPT TO:<anybody@elsewhere.example>\r\n", "250"),
-        ("RCPT TO:<somebody.else@localhost>\r\n", "250"),
+        ("RCPT TO:<other.user@localhost>\r\n", "250"),
         ("DATA\r\n", "354"),
         ("Subject: caught\r\n\r\nx\r\n.\r\n", "250"),
         ("AUTH PLAIN AHgAeQ==\r\n", "235"),

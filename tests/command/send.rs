@@ -77,7 +77,7 @@ fn validates_messages_and_addresses_before_connecting() {
         assert_eq!(done.code, 65, "{:?}: {}", &more[..2], done.shown);
     }
     // Every wrong field is named at once.
-    run_with(&["send", url, "--from", "nobody", "--to", "no-at-sign", "--cc", "@"], "p", MESSAGE)
+    run_with(&["send", url, "--from", "no-domain", "--to", "no-at-sign", "--cc", "@"], "p", MESSAGE)
         .expect(65)
         .shows(&["--from", "--to", "--cc"]);
 }
@@ -98,7 +98,7 @@ fn does_not_start_a_message_that_the_server_cannot_accept() {
 fn reports_a_result_for_each_recipient() {
     let served = RunningServer::start(&[]);
     let (url, good) = (served.url("smtps"), served.mailbox());
-    let arguments = ["send", &url, "--from", &good, "--to", "nobody@localhost", "--to", &good, "--json"];
+    let arguments = ["send", &url, "--from", &good, "--to", "missing@localhost", "--to", &good, "--json"];
     let done = served.run(&arguments, MESSAGE).expect(69);
     let report = done.json();
     let fate = |address: &str| {
@@ -106,7 +106,7 @@ fn reports_a_result_for_each_recipient() {
         all.iter().find(|one| one["address"] == address).unwrap().clone()
     };
     assert_eq!(fate(&good)["status"], "success", "{report}");
-    let refused = fate("nobody@localhost");
+    let refused = fate("missing@localhost");
     assert_eq!((&refused["status"], &refused["code"]), (&"rejected".into(), &550.into()), "{report}");
     assert_eq!((&refused["stage"], &refused["enhanced"]), (&"rcpt".into(), &"5.1.1".into()), "{report}");
 }
@@ -137,7 +137,7 @@ fn retries_on_421_450_451_and_452_after_a_pause() {
 
 #[test]
 fn does_not_retry_permanent_failures() {
-    let server = answers(|verb, _| (verb == "RCPT").then_some("550 5.1.1 nobody\r\n"));
+    let server = answers(|verb, _| (verb == "RCPT").then_some("550 5.1.1 no such user\r\n"));
     let report = send(server.port, &["--to", "b@x.example"]).expect(69).json();
     assert_eq!((&report["status"], &report["is_retryable"]), (&"rejected".into(), &false.into()), "{report}");
     assert_eq!(server.seen().connections, 1);

@@ -28,7 +28,7 @@ fn offers(keywords: &'static [&'static str]) -> ScriptedServer {
                     keywords.iter().for_each(|keyword| peer.say(format!("250-{keyword}\r\n")));
                     peer.say("250 HELP\r\n");
                 }
-                "RCPT" if line.contains("<no@") => peer.say("550 5.1.1 nobody\r\n"),
+                "RCPT" if line.contains("<no@") => peer.say("550 5.1.1 no such user\r\n"),
                 "RCPT" => {
                     recipients += 1;
                     peer.say("250 2.1.5 ok\r\n");
@@ -112,7 +112,7 @@ fn shows_each_step_with_its_reply_and_time() {
         "--to",
         &mailbox,
         "--to",
-        "nobody@localhost",
+        "missing@localhost",
         "--timings",
         "--json",
     ];
@@ -127,7 +127,7 @@ fn shows_each_step_with_its_reply_and_time() {
     let refused = &told[8];
     assert_eq!(
         (&refused["recipient"], &refused["ok"], &refused["code"]),
-        (&"nobody@localhost".into(), &false.into(), &550.into())
+        (&"missing@localhost".into(), &false.into(), &550.into())
     );
     assert_eq!(told[11]["error"]["code"], 69, "{}", done.out);
 }

@@ -127,7 +127,7 @@ fn sendmail_reports_errors_with_its_exit_codes() {
     refused(&["-q"], message, 64, "-q");
     refused(&["-i"], message, 64, "recipient");
     refused(&["-t"], message, 65, "recipient");
-    refused(&["-i", "nobody@localhost"], message, 69, "550");
+    refused(&["-i", "missing@localhost"], message, 69, "550");
     refused(&["-i", &to], b"", 65, "empty");
     std::fs::remove_file(home.folder.path().join(".config/mailwire/config.toml")).unwrap();
     refused(&["-i", "-f", &to, &to], message, 78, "url =");

@@ -26,7 +26,7 @@ fn every_mechanism_accepts_the_right_password_only() {
         for mechanism in MECHANISMS {
             all.spawn(move || check(mechanism, served.user, right, 0));
             all.spawn(move || check(mechanism, served.user, wrong, 77));
-            all.spawn(move || check(mechanism, "nobody", right, 77));
+            all.spawn(move || check(mechanism, "missing", right, 77));
         }
     });
     // Without a chosen mechanism the client does not send the password.
@@ -77,7 +77,7 @@ fn adds_accounts_and_changes_passwords_while_running() {
     assert_eq!(check("hedwig", "SCRAM-SHA-1", "a third"), 0);
 
     change(&["--add-account", "HEDWIG"]).expect(65).shows(&["already", "--reset-password"]);
-    change(&["--reset-password", "nobody"]).expect(65).shows(&["no such account", "--add-account"]);
+    change(&["--reset-password", "missing"]).expect(65).shows(&["no such account", "--add-account"]);
     change(&["--add-account", "a", "--reset-password", "b"]).expect(64);
     let elsewhere = ["serve", "--dir", "/nonexistent/mailwire", "--reset-password", "a"];
     run_without_password(&elsewhere).expect(65).shows(&["there are no accounts in"]);

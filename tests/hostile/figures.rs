@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A measured figure beside the most that it may be.
+/// A measured figure and its bound.
 pub(crate) struct Figure {
     attack: &'static str,
     what: String,
@@ -66,7 +66,7 @@ impl Report {
         self.add(what, measured.to_string(), bound.to_string(), measured > bound);
     }
 
-    /// How often something went wrong: never, if all is well.
+    /// The number of faults, which must be zero.
     pub(crate) fn faults(&mut self, what: impl Into<String>, count: usize) {
         self.count(what, count as u64, 0);
     }
@@ -76,7 +76,8 @@ impl Report {
         self.add(what, count.to_string(), String::new(), false);
     }
 
-    /// The median, the 99th percentile and the longest of some latencies. There must be one, and none may have failed.
+    /// The median, the 99th percentile and the longest of some latencies. There must be at least one, and none may
+    /// have failed.
     pub(crate) fn latencies(&mut self, what: &str, latencies: Latencies, bounds: LatencyBounds) {
         let Latencies { mut took, failed } = latencies;
         took.sort_unstable();

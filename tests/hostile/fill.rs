@@ -1,10 +1,10 @@
-//! The accounts, mailboxes and messages that the server begins with.
+//! The accounts, mailboxes and messages of the server at its start.
 
 use std::path::Path;
 
 use mailstore::{AccountId, Delivery, Flags, InternalDate, MailboxId, SqliteStore, Store, Target, UidSet};
 
-/// The account of the well-behaved.
+/// The account of the well-behaved users.
 pub(crate) const ALICE: &str = "alice";
 /// The account whose password is guessed.
 pub(crate) const VICTIM: &str = "victim";
@@ -16,17 +16,17 @@ pub(crate) const PASSWORD: &str = "hY7-pq2RvT9s";
 pub(crate) const BIG: u32 = 1 << 17;
 /// Messages in the mailbox `idle`.
 pub(crate) const IDLE: u32 = 1 << 15;
-/// Mailboxes of the account that lists.
+/// Mailboxes of the account that sends LIST.
 pub(crate) const MAILBOXES: usize = 8_000;
 /// How deep they are nested.
 const LEVELS: usize = 30;
 
-/// Makes a store with one account that has nothing but an empty INBOX and the usual mailboxes.
+/// Creates a store with one account that has only an empty INBOX and the default mailboxes.
 pub(crate) fn fill_one(directory: &Path) {
     SqliteStore::open(directory).unwrap().create_account(ALICE, PASSWORD.as_bytes()).unwrap();
 }
 
-/// Makes the store.
+/// Creates the store.
 pub(crate) fn fill(directory: &Path) {
     let store = SqliteStore::open(directory).unwrap();
     for name in [ALICE, VICTIM].into_iter().chain(ATTACKERS) {
@@ -42,14 +42,14 @@ pub(crate) fn fill(directory: &Path) {
     append(&store, large, &with_large_part(16 << 20));
     append(&store, large, &with_large_part(60 << 20));
     store.create_mailbox(oscar, "messages", None).unwrap();
-    // Those above a mailbox are made with it, which is quicker.
+    // The parents of a mailbox are created with it, which is quicker.
     for number in 0..MAILBOXES / LEVELS {
         let name = format!("{number:04}{}", format!("{}/", "a".repeat(30)).repeat(LEVELS));
         store.create_mailbox(oscar, &name, None).unwrap();
     }
 }
 
-/// A mailbox with that many copies of a small message.
+/// A mailbox with this many copies of a small message.
 fn double(store: &SqliteStore, account: AccountId, name: &str, count: u32) {
     let mailbox = store.create_mailbox(account, name, None).unwrap();
     append(store, mailbox, b"From: a@client.example\r\nSubject: one of many\r\n\r\nhello\r\n");
@@ -79,7 +79,7 @@ fn with_large_header() -> Vec<u8> {
     message
 }
 
-/// A message with a part in base64, of that many bytes.
+/// A message with a base64 part of this many bytes.
 fn with_large_part(size: usize) -> Vec<u8> {
     let mut message =
         b"From: a@client.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\

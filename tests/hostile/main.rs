@@ -1,8 +1,9 @@
-//! Attacks on the built `mailwire serve` under a limit of memory, with well-behaved users beside, whose waiting is
-//! measured. `tests/run` runs it; `cargo test --profile hostile -p mailwire --test hostile -- search` runs one attack.
+//! Attacks on the built `mailwire serve` under a memory limit, beside well-behaved users whose waiting time is
+//! measured. `tests/run` runs it; `cargo test --profile hostile -p mailwire --test hostile -- search` runs one
+//! attack.
 //!
-//! Each attack runs alone for some seconds, then all run at once, and the server is told to end while they do. The
-//! figures and their bounds are printed as a table. A bound is far from what a busy machine does to a sound server.
+//! Each attack runs alone for some seconds. Then all run at once, and the server receives SIGTERM while they do. The
+//! figures and their bounds are printed as a table. The bounds leave a wide margin for a busy machine.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on must fail")]
 
@@ -24,16 +25,16 @@ use figures::{Figure, Report};
 use neighbours::{Neighbours, Patience};
 use served::{MEMORY, Served};
 
-/// How long the server may go on computing when an attack is over, and how much it may compute after that.
+/// How long the server may keep computing after an attack, and how much it may compute after that.
 const AFTERMATH: Duration = Duration::from_secs(2);
 const IDLE_CPU: Duration = Duration::from_millis(300);
 
-/// How long a server may take to end. It ends its last sessions then: what it takes beyond is the time of a busy machine to
-/// end a process of that size and of this test to notice, for which [`MEASURING`] is added.
+/// How long a server may take to exit. It then ends its last sessions; a busy machine needs more time to end a
+/// process of that size, and this test to notice it, for which [`MEASURING`] is added.
 const ENDING: Duration = Duration::from_secs(10);
 const MEASURING: Duration = Duration::from_millis(500);
 
-/// One attack by itself.
+/// One attack.
 struct Attack {
     name: &'static str,
     seconds: u64,
@@ -41,7 +42,7 @@ struct Attack {
     patience: Patience,
 }
 
-/// How long neighbours may wait during one attack, that of STORE on a large mailbox included.
+/// How long neighbours may wait during one attack, including that of STORE on a large mailbox.
 const ALONE: Patience = Patience {
     noop: Duration::from_millis(100),
     request: Duration::from_secs(1),
@@ -72,7 +73,7 @@ const ATTACKS: [Attack; 6] = [
     Attack { name: "guesses", seconds: 12, run: attacks::guesses::run, patience: ALONE },
 ];
 
-/// How long all attacks run at once before the server is told to end.
+/// How long all attacks run at once before the server receives SIGTERM.
 const SECONDS_TOGETHER: u64 = 20;
 
 /// The section `[serve]` of the server's configuration.
@@ -116,7 +117,7 @@ fn raise_descriptor_limit() {
     setrlimit(Resource::Nofile, raised).unwrap();
 }
 
-/// A server that has done everything once that costs memory once: each account has logged in.
+/// A server after all one-time allocations: each account has logged in.
 fn start(directory: &Path) -> Served {
     let served = Served::start(directory, SETTINGS);
     std::thread::scope(|scope| {
@@ -147,7 +148,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// One attack beside the neighbours, on a server of its own.
+/// Runs one attack beside the neighbours, on its own server.
 fn alone(attack: &Attack, directory: &Path) -> Vec<Figure> {
     let mut report = Report::new(attack.name);
     let mut served = start(directory);
@@ -167,13 +168,13 @@ fn alone(attack: &Attack, directory: &Path) -> Vec<Figure> {
     report.figures
 }
 
-/// One account that fills its quotas, on a server that has no other.
+/// Runs one account that fills its quotas, on its own server.
 fn quotas(directory: &Path) -> Vec<Figure> {
     let mut report = Report::new("quotas");
     fill::fill_one(directory);
     let mut served = Served::start(directory, attacks::quotas::SETTINGS);
     let watch = served.process().watch();
-    // None of them does anything.
+    // The neighbours do nothing here.
     let neighbours = Neighbours::new();
     let target = Target::new(&served, &neighbours, directory, Duration::from_secs(10));
     attacks::quotas::run(&target, &mut report);
@@ -182,7 +183,7 @@ fn quotas(directory: &Path) -> Vec<Figure> {
     report.figures
 }
 
-/// Checks that the server is there and soon has nothing left to do.
+/// Checks that the server is alive and soon idle.
 fn aftermath(served: &mut Served, report: &mut Report) {
     let process = served.process();
     std::thread::sleep(AFTERMATH);
@@ -200,7 +201,7 @@ fn aftermath(served: &mut Served, report: &mut Report) {
     );
 }
 
-/// All attacks at once; SIGHUP in the midst, and SIGTERM before they are over.
+/// Runs all attacks at once; sends SIGHUP in between, and SIGTERM before they are over.
 fn together(directory: &Path) -> Vec<Figure> {
     let mut report = Report::new("together");
     let mut served = start(directory);
@@ -217,7 +218,7 @@ fn together(directory: &Path) -> Vec<Figure> {
     let watch = served.process().watch();
     std::thread::scope(|scope| {
         for attack in ATTACKS.iter().filter(|attack| attack.name != "idle") {
-            // What one attack costs cannot be told from what the others cost.
+            // The cost of one attack cannot be separated from that of the others.
             let target = &target;
             scope.spawn(move || (attack.run)(target, &mut Report::new(attack.name)));
         }

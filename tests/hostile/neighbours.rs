@@ -1,4 +1,4 @@
-//! Well-behaved users whose waiting is measured while others attack.
+//! Well-behaved users whose waiting time is measured during attacks.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::wire::{Endpoints, Imap, Smtp};
 /// Where the neighbours connect from.
 const HOST: u8 = 2;
 
-/// What a neighbour asks for.
+/// A neighbour's request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Request {
     Noop,
@@ -39,7 +39,7 @@ impl Request {
         }
     }
 
-    /// The pause between two of them.
+    /// The pause between two requests.
     const fn pause(self) -> Duration {
         Duration::from_millis(match self {
             Self::Noop => 10,
@@ -74,11 +74,11 @@ impl Patience {
     }
 }
 
-/// Measures until it is told to stop.
+/// Measures until it is stopped.
 pub(crate) struct Neighbours {
     latencies: [Mutex<Latencies>; Request::ALL.len()],
     first_error: Mutex<Option<String>>,
-    /// Each request holds a share of it.
+    /// Each request holds a read lock.
     asking: RwLock<()>,
     stop: AtomicBool,
 }
@@ -107,7 +107,7 @@ impl Neighbours {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Lets no neighbour ask for anything until the value is dropped. Waits for the answers that are on their way.
+    /// Stops all requests until the value is dropped. Waits for pending answers.
     pub(crate) fn hold(&self) -> RwLockWriteGuard<'_, ()> {
         self.asking.write().unwrap()
     }
@@ -149,7 +149,7 @@ impl Neighbours {
     }
 }
 
-/// The connection that requests of one kind use again and again.
+/// The connection that requests of one kind reuse.
 enum Session {
     None,
     Imap(Imap),

@@ -1,4 +1,4 @@
-//! The built `mailwire serve` under a limit of memory, and what the kernel says about it.
+//! The built `mailwire serve` under a memory limit, and the kernel's figures about it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -23,7 +23,7 @@ pub(crate) const MEMORY: u64 = 768 << 20;
 /// The longest that a server takes to start.
 const START: Duration = Duration::from_secs(30);
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Served {
     child: Child,
     pub(crate) endpoints: Endpoints,
@@ -31,11 +31,11 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Starts a server over a directory, with this section `[serve]` of a configuration file.
+    /// Starts a server over a directory, with this `[serve]` section.
     pub(crate) fn start(directory: &Path, settings: &str) -> Self {
         let (config, log) = (directory.with_extension("toml"), directory.with_extension("log"));
         std::fs::write(&config, format!("[serve]\n{settings}")).unwrap();
-        // The limit holds from the first allocation on: the allocator plans with it.
+        // The limit holds from the first allocation on, since the allocator adapts to it.
         let mut child = Command::new("/bin/sh")
             .args(["-c", "ulimit -d \"$1\"; shift; exec \"$@\"", "sh", &(MEMORY >> 10).to_string()])
             .arg(env!("CARGO_BIN_EXE_mailwire"))
@@ -53,7 +53,7 @@ impl Served {
         Self { child, endpoints, log }
     }
 
-    /// How the server ended, if it has.
+    /// The server's exit status, if it has exited.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
@@ -63,7 +63,7 @@ impl Served {
         kill_process(pid(&self.child), signal).unwrap();
     }
 
-    /// Waits for the server's end.
+    /// Waits for the server to exit.
     pub(crate) fn wait(&mut self, longest: Duration) -> Option<(ExitStatus, Duration)> {
         let begun = Instant::now();
         while begun.elapsed() < longest {
@@ -98,7 +98,7 @@ fn pid(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-/// Reads where the server listens, up to the line `ready`.
+/// Reads the server's addresses, up to the line `ready`.
 fn endpoints(child: &mut Child, log: &Path) -> Endpoints {
     let (mut addresses, mut ca, begun) = (Vec::new(), None, Instant::now());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
@@ -133,12 +133,12 @@ fn endpoints(child: &mut Child, log: &Path) -> Endpoints {
     }
 }
 
-/// What `/proc` says about a process.
+/// Figures of a process from `/proc`.
 #[derive(Clone, Copy)]
 pub(crate) struct Process(u32);
 
 impl Process {
-    /// The memory in use, in bytes. Zero when the process has ended.
+    /// The memory in use, in bytes. Zero if the process has exited.
     pub(crate) fn resident(self) -> u64 {
         self.status("VmRSS:")
     }
@@ -149,11 +149,11 @@ impl Process {
     }
 
     pub(crate) fn forget_peak(self) {
-        // The process may have ended.
+        // The process may have exited.
         let _ = std::fs::write(format!("/proc/{}/clear_refs", self.0), "5");
     }
 
-    /// Watches the memory until the watch is dropped.
+    /// Samples the memory until the watch is dropped.
     pub(crate) fn watch(self) -> Watch {
         let shared = Arc::new(Shared::default());
         let seen = Arc::clone(&shared);
@@ -174,7 +174,7 @@ impl Process {
         kibibytes.unwrap_or(0) * 1024
     }
 
-    /// The time that the process has computed.
+    /// The CPU time of the process.
     pub(crate) fn cpu(self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
         let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
@@ -185,7 +185,7 @@ impl Process {
     }
 }
 
-/// Samples the memory of a process, fifty times in a second.
+/// Samples the memory of a process fifty times per second.
 pub(crate) struct Watch {
     process: Process,
     shared: Arc<Shared>,
@@ -199,7 +199,7 @@ struct Shared {
 }
 
 impl Watch {
-    /// The most memory that was seen in use, in bytes.
+    /// The most memory in any sample, in bytes.
     pub(crate) fn peak(&self) -> u64 {
         self.shared.peak.load(Ordering::Relaxed).max(self.process.peak())
     }

@@ -11,10 +11,10 @@ use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-/// The longest that a client waits for the server to send or to take anything.
+/// The longest that a client waits for the server to send or to receive anything.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The receive buffer of an attacker, in bytes: what the server sends waits in the server.
+/// The receive buffer of an attacker, in bytes: further output stays in the server.
 const SMALL_WINDOW: usize = 4096;
 
 /// The most of an untagged line that an [`Answer`] keeps, in characters; and the most lines.
@@ -97,7 +97,7 @@ impl Endpoints {
         self.imap_with(host, user, password, None)
     }
 
-    /// As [`imap`](Self::imap), with a receive buffer that is soon full.
+    /// Like [`imap`](Self::imap), with a small receive buffer.
     pub(crate) fn slow_imap(&self, host: u8, user: &str, password: &str) -> io::Result<Imap> {
         self.imap_with(host, user, password, Some(SMALL_WINDOW))
     }
@@ -136,7 +136,7 @@ impl Wire {
         stream.flush()
     }
 
-    /// The next line with its end. An end of the stream is an error.
+    /// The next line with its end. The end of the stream is an error.
     pub(crate) fn line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
         if self.stream.read_until(b'\n', &mut line)? == 0 {
@@ -158,12 +158,12 @@ pub(crate) struct Imap {
     pub(crate) wire: Wire,
 }
 
-/// What a server answered to a command.
+/// A server's answer to a command.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     /// The tagged response, without the tag.
     pub(crate) status: String,
-    /// The untagged lines, cut at [`KEPT`] characters each; literals are left out.
+    /// The untagged lines, truncated to [`KEPT`] characters each; literals are left out.
     pub(crate) untagged: Vec<String>,
     /// The length of the longest untagged response with its literals, in bytes.
     pub(crate) longest: usize,

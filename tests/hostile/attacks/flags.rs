@@ -1,4 +1,4 @@
-//! Flags of a large mailbox, changed all at once before sessions that idle there and don't read.
+//! Flags of a large mailbox, changed all at once while sessions idle there and do not read.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(crate) fn run(target: &Target<'_>, report: &mut Report) {
                 imap.ask("SELECT big")?.ok()?;
                 for sign in ['+', '-'].into_iter().cycle().take_while(|_| !target.is_over()) {
                     imap.begin(&format!("STORE 1:* {sign}FLAGS ({keywords})"))?;
-                    // Leaves in the midst of the answer when the time is over.
+                    // Disconnects in the middle of the answer when the time is up.
                     while !target.is_over() && !imap.wire.line()?.starts_with("x ") {}
                 }
                 Ok(())

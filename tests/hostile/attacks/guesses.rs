@@ -1,4 +1,4 @@
-//! Passwords that are guessed, connections that never log in, and recipients that are guessed.
+//! Password guessing, connections that never log in, and recipient guessing.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -14,11 +14,11 @@ const TRIES: usize = 10;
 /// How long the owner of the account may wait.
 const OWNER: Duration = Duration::from_secs(2);
 
-/// Recipients that do not exist, of which the server may answer some.
+/// Recipients that do not exist; the server may answer some.
 const RECIPIENTS: usize = 3_000;
 const ANSWERED: u64 = 200;
 
-/// When a connection must be closed that never logs in; the suite sets a timeout of five seconds.
+/// When a connection that never logs in must be closed; the suite sets a timeout of five seconds.
 const CLOSED: Duration = Duration::from_secs(9);
 
 pub(crate) fn run(target: &Target<'_>, report: &mut Report) {
@@ -28,7 +28,7 @@ pub(crate) fn run(target: &Target<'_>, report: &mut Report) {
         }
         let silent = scope.spawn(|| silence(target));
         let recipients = scope.spawn(|| guess_recipients(target));
-        // The guessers are at work by then.
+        // The guessers have started by then.
         target.pause(Duration::from_secs(2));
         own(target, report);
         match silent.join().unwrap() {
@@ -42,7 +42,7 @@ pub(crate) fn run(target: &Target<'_>, report: &mut Report) {
     });
 }
 
-/// Guesses by IMAP or SMTP, in as many sessions as it takes.
+/// Guesses by IMAP or SMTP, in as many sessions as needed.
 fn guess(target: &Target<'_>, number: usize) {
     let host = 60 + u8::try_from(number % 40).unwrap();
     for round in 0.. {
@@ -51,7 +51,7 @@ fn guess(target: &Target<'_>, number: usize) {
         }
         target.opened();
         let password = format!("guess-{number}-{round}");
-        // One guess, and then an error: connecting again costs the attacker a little time.
+        // One guess, and then an error: a new connection takes the attacker some time.
         let _ = if number.is_multiple_of(2) {
             target.endpoints.imap(host, VICTIM, &password).map(drop)
         } else {
@@ -87,7 +87,7 @@ fn own(target: &Target<'_>, report: &mut Report) {
     }
 }
 
-/// Connections in cleartext and under TLS that do nothing: how long until all are closed.
+/// Connections in cleartext and under TLS that do nothing: returns the time until all are closed.
 fn silence(target: &Target<'_>) -> io::Result<Duration> {
     let begun = Instant::now();
     let mut silent = Vec::new();
@@ -95,7 +95,7 @@ fn silence(target: &Target<'_>) -> io::Result<Duration> {
         silent.push(target.endpoints.greeted(service, 4)?);
     }
     for wire in &mut silent {
-        // A farewell, and then the end. An error other than the end means that the server keeps the connection.
+        // A goodbye, and then the end. An error other than the end means that the server keeps the connection.
         loop {
             match wire.line() {
                 Ok(_) => {}
@@ -115,7 +115,7 @@ fn guess_recipients(target: &Target<'_>) -> io::Result<u64> {
     smtp.ask("MAIL FROM:<a@client.example>", 250)?;
     let mut answered = 0;
     for number in 0..RECIPIENTS {
-        if smtp.wire.send(format!("RCPT TO:<nobody-{number}@localhost>\r\n").as_bytes()).is_err() {
+        if smtp.wire.send(format!("RCPT TO:<missing-{number}@localhost>\r\n").as_bytes()).is_err() {
             break;
         }
         match smtp.reply() {

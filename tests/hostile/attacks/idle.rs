@@ -1,4 +1,4 @@
-//! Many sessions that do nothing: what each costs, and what is left when they are gone.
+//! Many idle sessions: the memory of each, and what remains after they end.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ const OPENERS: usize = 4;
 /// Sessions of each kind that come and go before anything is measured.
 const FIRST: usize = 400;
 
-/// How long the neighbours ask before anything is measured.
+/// How long the neighbours send requests before the first measurement.
 const WARM_UP: Duration = Duration::from_secs(8);
 
 /// The server gives memory back 5 s after a password was computed and 3 s after a session fell silent. Memory that has

@@ -1,5 +1,5 @@
-//! Messages whose header or structure is a list of a million elements: while they come in, on disk, and when they are
-//! fetched and searched.
+//! Messages whose header or structure is a list of a million elements: while they are received, on disk, and when
+//! they are fetched and searched.
 
 use std::path::Path;
 use std::sync::Barrier;
@@ -10,7 +10,7 @@ use crate::figures::Report;
 use crate::fill::{ATTACKERS, PASSWORD};
 use crate::wire::Smtp;
 
-/// The account that gets the messages.
+/// The account that receives the messages.
 const USER: &str = ATTACKERS[1];
 
 /// How large each message is, in bytes.
@@ -24,11 +24,11 @@ const DELIVERIES: usize = 8;
 const FETCHES: usize = 12;
 const SEARCHES: usize = 4;
 
-/// The memory of one session while its message comes in, and what the whole server may need beside.
+/// The memory of one session while it receives its message, and what the whole server may need beside.
 const INCOMING: u64 = 256 << 10;
 const SLACK: u64 = 32 << 20;
 
-/// What a session that is answered may hold.
+/// What a session may hold while it is answered.
 const ANSWERING: u64 = (1 << 20) + (256 << 10);
 
 /// The longest answers, in bytes. An envelope has 64 KiB, a structure 256 KiB.
@@ -50,7 +50,7 @@ pub(crate) fn run(target: &Target<'_>, report: &mut Report) {
     fetch(target, report);
 }
 
-/// Sends all messages up to their last byte, measures, and ends them. Returns how many were not taken.
+/// Sends all messages up to their last byte, measures, and ends them. Returns how many were refused.
 fn send(target: &Target<'_>, report: &mut Report) -> usize {
     let (ready, full, measured) = (barrier(), barrier(), barrier());
     let mut faults = 0;
@@ -104,7 +104,7 @@ fn session(target: &Target<'_>, number: usize) -> std::io::Result<Smtp> {
     Ok(session)
 }
 
-/// Fetches and searches what was sent, from sessions that don't read.
+/// Fetches and searches the messages, from sessions that do not read.
 fn fetch(target: &Target<'_>, report: &mut Report) {
     let before = target.process.resident();
     target.process.forget_peak();
@@ -138,7 +138,7 @@ fn fetch(target: &Target<'_>, report: &mut Report) {
     lines(target, report);
 }
 
-/// The messages can be read, and what is derived from them is small.
+/// The messages can be read, and their derived data is small.
 fn lines(target: &Target<'_>, report: &mut Report) {
     let longest = |command: &str| -> std::io::Result<usize> {
         let mut imap = target.endpoints.imap(20, USER, PASSWORD)?;
@@ -171,7 +171,7 @@ fn message(number: usize) -> Vec<u8> {
     }
 }
 
-/// A beginning and the same element up to the size, folded where the element has no line of its own.
+/// A beginning and repetitions of the same element up to the size, folded if the element has no line of its own.
 fn list(begin: &str, element: &str) -> Vec<u8> {
     let mut message = begin.to_owned();
     let mut line = begin.len();
@@ -194,7 +194,7 @@ fn disk_usage(directory: &Path) -> u64 {
         .map(|entry| match entry.metadata() {
             Ok(metadata) if metadata.is_dir() => disk_usage(&entry.path()),
             Ok(metadata) => metadata.len(),
-            // A temporary file that is gone.
+            // A temporary file that was removed meanwhile.
             Err(_) => 0,
         })
         .sum()

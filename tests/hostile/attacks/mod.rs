@@ -1,5 +1,5 @@
-//! The attacks. Each one is a function that opens its sessions, keeps them busy until its time is over, and reports
-//! figures of its own. That the server refuses or closes a hostile session is no failure.
+//! The attacks. Each is a function that opens its sessions, keeps them busy until its time is up, and reports
+//! figures. A server may refuse or close a hostile session.
 
 pub(crate) mod flags;
 pub(crate) mod guesses;
@@ -18,7 +18,7 @@ use crate::neighbours::Neighbours;
 use crate::served::Process;
 use crate::wire::{Endpoints, Imap};
 
-/// What is attacked, and until when.
+/// The attacked server, and the end of the attack.
 pub(crate) struct Target<'a> {
     pub(crate) endpoints: &'a Endpoints,
     pub(crate) process: Process,
@@ -35,7 +35,7 @@ impl Target<'_> {
         Instant::now() >= self.until
     }
 
-    /// Waits, but not longer than the attack lasts.
+    /// Waits, but not beyond the end of the attack.
     pub(crate) fn pause(&self, time: Duration) {
         std::thread::sleep(time.min(self.until.saturating_duration_since(Instant::now())));
     }
@@ -44,7 +44,7 @@ impl Target<'_> {
         self.sessions.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Opens a session that reads little, over and over, and lets it attack until the time is over.
+    /// Opens a session with a small receive buffer, again and again, and runs the attack in it until the time is up.
     pub(crate) fn besiege(&self, host: u8, user: &str, attack: impl Fn(&mut Imap) -> io::Result<()>) {
         while !self.is_over() {
             let outcome = self.endpoints.slow_imap(host, user, crate::fill::PASSWORD).and_then(|mut imap| {

@@ -1,4 +1,4 @@
-//! An account that wants more than it may have, from several sessions at once.
+//! An account that exceeds its quotas, from several sessions at once.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use crate::figures::Report;
 use crate::fill::{ALICE, PASSWORD};
 use crate::wire::Imap;
 
-/// The section `[serve]` of the server that is attacked.
+/// The `[serve]` section of the attacked server.
 pub(crate) const SETTINGS: &str = "quota-messages = 40\nquota-bytes = 1000000\nquota-mailboxes = 30\n\
     quota-subscriptions = 25\nquota-keywords = 20\n";
 const MESSAGES: usize = 40;
@@ -16,11 +16,11 @@ const MAILBOXES: usize = 30;
 const SUBSCRIPTIONS: usize = 25;
 const KEYWORDS: usize = 20;
 
-/// Sessions, and how often each one asks for one more of each kind.
+/// Sessions, and how often each requests one more of each kind.
 const SESSIONS: usize = 6;
 const TRIES: usize = 12;
 
-/// What is refused, and how.
+/// Refusals and their codes.
 #[derive(Default)]
 struct Refusals {
     right: AtomicUsize,
@@ -28,7 +28,7 @@ struct Refusals {
 }
 
 impl Refusals {
-    /// Counts an answer: whether it is one of success, and whether it has the code of a quota.
+    /// Counts an answer: whether it is a success, and whether it has the code of a quota.
     fn count(&self, answer: &str, success: &str, codes: &[&str]) {
         if answer.starts_with(success) {
             return;
@@ -119,7 +119,7 @@ fn fill_by_lmtp(target: &Target<'_>, refusals: &Refusals) -> io::Result<()> {
             refusals.count(&lmtp.reply()?, "250", &codes);
         }
     }
-    // What can never fit.
+    // A message that can never fit.
     lmtp.ask("RSET", 250)?;
     lmtp.wire.send(b"MAIL FROM:<a@client.example> SIZE=2000000\r\n")?;
     let mut reply = lmtp.reply()?;

@@ -1,4 +1,4 @@
-//! Searches and lists that compute for a long time, from several sessions of one account.
+//! Expensive searches and lists, from several sessions of one account.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const USER: &str = ATTACKERS[1];
 
 const SESSIONS: u8 = 8;
 
-/// Keys of a search that no server should take, and patterns of a list.
+/// More keys of a search than a server should accept, and patterns of a list.
 const TOO_MANY_KEYS: usize = 4_000;
 const PATTERNS: usize = 60;
 
@@ -25,7 +25,7 @@ pub(crate) fn run(target: &Target<'_>, report: &mut Report) {
                     imap.ask("SELECT large")?.ok()?;
                     match number % 4 {
                         0 => imap.ask(search).map(drop),
-                        // Leaves without waiting for the answer.
+                        // Disconnects without waiting for the answer.
                         1 => {
                             imap.begin(search)?;
                             target.pause(Duration::from_millis(100));
@@ -40,7 +40,7 @@ pub(crate) fn run(target: &Target<'_>, report: &mut Report) {
     });
 }
 
-/// Finds how many keys a search may have, by halves, and checks that there is a limit that is named.
+/// Finds the largest accepted number of keys by bisection, and checks that the limit is reported.
 fn most_keys(target: &Target<'_>, report: &mut Report) -> usize {
     let mut keys = TOO_MANY_KEYS;
     let Ok(mut imap) = target.endpoints.imap(40, USER, PASSWORD) else { return 1 };

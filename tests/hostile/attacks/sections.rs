@@ -9,7 +9,7 @@ use crate::fill::ATTACKERS;
 const SESSIONS: u8 = 8;
 const SECTIONS: usize = 250;
 
-/// What each session may hold to be answered, and what the whole server may need beside.
+/// What each session may hold while it is answered, and what the whole server may need beside.
 const ANSWERING: u64 = (1 << 20) + (256 << 10);
 const SLACK: u64 = 32 << 20;
 
