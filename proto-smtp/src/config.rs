@@ -93,6 +93,7 @@ pub enum Dialect {
 
 /// Whether the AUTH command carries the first SASL message (RFC 4954 §4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum InitialResponse {
     /// If the line is at most 512 bytes long, as the RFC requires.
     #[default]
@@ -103,6 +104,7 @@ pub enum InitialResponse {
 
 /// Which commands a client sends without waiting for replies, if the server offers PIPELINING (RFC 2920).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Pipelining {
     /// MAIL, every RCPT and DATA.
     #[default]
@@ -115,6 +117,7 @@ pub enum Pipelining {
 
 /// What a client does with a reply whose lines have different codes (RFC 5321 §4.2.1 forbids it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum MixedCodes {
     /// The last code counts if it is a rejection; otherwise the reply is an error. Mixed codes never mean success.
     #[default]
@@ -125,6 +128,7 @@ pub enum MixedCodes {
 
 /// What a server does with a client that sends before the greeting (RFC 5321 §4.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum EarlyTalker {
     /// It replies 554 and ends the session.
     #[default]
@@ -135,6 +139,7 @@ pub enum EarlyTalker {
 
 /// What a server does with parameters that it does not know, or whose extension it does not offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum UnknownParameters {
     /// It rejects the command with 555 (RFC 5321 §4.1.1.11).
     #[default]

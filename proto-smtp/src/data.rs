@@ -19,6 +19,7 @@ use crate::scan::{find_suspicious, is_forbidden};
 
 /// What to do with a bare CR, a bare LF or a NUL in received bytes (RFC 5321 §2.3.8 forbids them).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum BareNewline {
     /// Reject the line, or the whole message. The default.
     #[default]
@@ -194,6 +195,7 @@ impl DotUnstuffer {
 
 /// What a client does with line ends of a message that are not CRLF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum LineEndings {
     /// They are errors: the message is sent byte for byte, or not at all. The default.
     #[default]

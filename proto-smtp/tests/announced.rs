@@ -1,4 +1,4 @@
-//! What a server announces decides what a client sends: how many recipients and messages, which body, by which command.
+//! A client adapts to what a server announces: the number of recipients and messages, the body type, DATA or BDAT.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proto_mail::{Error, Misuse, RecvBuffer, Secure, SendBuffer};
@@ -18,7 +18,7 @@ fn transaction(recipients: &[&str]) -> Transaction {
     })
 }
 
-/// A client that has heard what is offered.
+/// A client that knows the server's capabilities.
 struct Session {
     client: Client<Secure>,
     rx: RecvBuffer,
@@ -43,7 +43,7 @@ impl Session {
         self.client.next_event(&mut self.rx, &mut self.tx).unwrap()
     }
 
-    /// Sends a message to a server that says yes to everything; what was sent.
+    /// Sends a message to a server that accepts everything. Returns what was sent.
     fn send(&mut self, transaction: &mut Transaction, message: &[u8]) -> String {
         let (mut output, mut written) = (Vec::new(), false);
         let mut progress = transaction.start(&mut self.client, &mut self.tx).unwrap();
@@ -71,7 +71,7 @@ impl Session {
     }
 }
 
-/// Short outcomes: yes, or why not.
+/// The outcomes in short form.
 fn outcomes(transaction: &Transaction) -> Vec<Option<NotSent>> {
     let short = |outcome: &Outcome| match outcome {
         Outcome::Delivered(_) => None,
@@ -170,7 +170,7 @@ fn chooses_data_or_bdat_by_capabilities() {
     for (offered, chunked, expected) in [
         (&["CHUNKING", "BINARYMIME"][..], true, None),
         (&["CHUNKING", "BINARYMIME", "PIPELINING"], true, None),
-        // Nothing else carries bytes as they are: it is not begun.
+        // Only BDAT sends bytes unchanged: the message is not begun.
         (&["CHUNKING", "8BITMIME"], true, Some(Extension::BinaryMime)),
         (&["BINARYMIME"], true, Some(Extension::Chunking)),
         (&["CHUNKING", "BINARYMIME"], false, Some(Extension::Chunking)),
@@ -187,7 +187,7 @@ fn chooses_data_or_bdat_by_capabilities() {
             ),
         }
     }
-    // What may go by DATA goes by DATA where there is nothing else.
+    // A message that may be sent by DATA is sent so if nothing else is offered.
     let mut plain = transaction(&["1@a"]).in_one_chunk(3);
     let sent = Session::new(Dialect::Smtp, &["PIPELINING"]).send(&mut plain, b"x\r\n");
     assert!(sent.ends_with("DATA\r\nx\r\n.\r\n"), "{sent:?}");
@@ -200,7 +200,7 @@ fn lmtp_client_waits_for_recipients_before_the_last_chunk() {
     let Session { client, rx, tx } = &mut session;
     client.mail(&Mail::new(address("a@b.example")), tx).unwrap();
     client.rcpt(&Rcpt::new(address("1@a")), tx).unwrap();
-    assert_eq!(client.bdat(0, ChunkEnd::Last, tx), wrong, "nobody knows how many replies there will be");
+    assert_eq!(client.bdat(0, ChunkEnd::Last, tx), wrong, "the number of replies is unknown");
     client.bdat(1, ChunkEnd::More, tx).unwrap();
     client.data_writer().unwrap().write(b"x", tx).unwrap();
     client.data_writer().unwrap().finish(tx).unwrap();

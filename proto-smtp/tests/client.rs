@@ -1,4 +1,4 @@
-//! The client machine: its own beginning, what each reply means, and what a hostile server can do.
+//! The client: how it begins, what each reply means, and what a hostile server can do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -31,7 +31,7 @@ fn rcpt(text: &str) -> Rcpt<'static> {
     Rcpt::new(text.parse::<Address<'static>>().unwrap())
 }
 
-/// The beginning, then these.
+/// The replies of the beginning, then these.
 fn after_hello<'s>(more: &[&'s [u8]]) -> Vec<&'s [u8]> {
     HELLO.iter().chain(more).copied().collect()
 }
@@ -125,7 +125,7 @@ fn rejects_replies_without_a_command() {
         &[b"220 mx\r\n", b"250 mx\r\n220 go ahead\r\n"],
         &[b"220 mx\r\n", b"354 go\r\n"],
         &[b"220 mx\r\n", b"250 mx\r\n250 again\r\n"],
-        // The answers to other commands: a greeting in place of the answer to EHLO is another session's.
+        // Replies that belong to other commands: a greeting instead of the reply to EHLO comes from another session.
         &[b"220 mx\r\n", b"220 mx\r\n"],
         &[b"220 mx\r\n", b"221 bye\r\n"],
         &[b"220 mx\r\n", b"235 in\r\n"],
@@ -133,7 +133,7 @@ fn rejects_replies_without_a_command() {
         let record = run_client(secure(Config::default()), script, |_, _, _| {});
         assert_eq!(record.error, Some(PeerError::UnexpectedReply.into()), "{script:?}");
     }
-    // The command is written but has not left.
+    // The command is written but not sent.
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut client = secure(Config::default());
     rx.extend(b"220 mx\r\n");

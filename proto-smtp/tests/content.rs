@@ -1,5 +1,4 @@
-//! What is asked of a server that offers less than a message was said to need, where it is known what the message is
-//! made of.
+//! What a client requests from a server that offers less than the message needs, if the content is known.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proto_mail::{RecvBuffer, Secure, SendBuffer};
@@ -14,7 +13,7 @@ const BINARY: &[u8] = b"Subject: x\r\n\r\n\0\xff\n";
 const UTF8_HEADER: &[u8] = "Subject: é\r\n\r\ny\r\n".as_bytes();
 const UTF8_PART: &[u8] = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nSubject: é\r\n".as_bytes();
 
-/// The parameters that MAIL asks for, or why it is not given.
+/// The parameters of MAIL, or why the message is not sent.
 fn asked(
     mail: Mail<'static>,
     content: Option<&[u8]>,
@@ -85,7 +84,7 @@ fn sends_us_ascii_as_7bit() {
         "nothing is changed for nothing"
     );
     assert_eq!(asked(eight(), Some(LATIN), None, &[]), no(Extension::EightBitMime));
-    // Lines that are too long, and bytes that no line may hold.
+    // Lines that are too long, and bytes that are not allowed in lines.
     let long = [ASCII, &b"a".repeat(999), b"\r\n"].concat();
     for content in [&long[..], b"a\0b\r\n", b"a\rb\r\n", b"a\nb\r\n"] {
         assert_eq!(
@@ -95,7 +94,7 @@ fn sends_us_ascii_as_7bit() {
             content.escape_ascii()
         );
     }
-    // Where the client writes line ends anew, what it writes counts; a chunk is written as it is.
+    // If the client normalizes line ends, the written message counts; a chunk is sent unchanged.
     let config = || Config::default().line_endings(LineEndings::Normalize);
     let to = "c@d.example";
     assert_eq!(with(config(), to, eight(), Some(b"a\nb\n"), None, &[]), yes(""));
@@ -127,9 +126,9 @@ fn sends_binary_made_of_lines_without_binarymime() {
     assert_eq!(asked(binary(), Some(ASCII), size, &["8BITMIME"]), yes("BODY=7BIT"));
     assert_eq!(asked(binary(), Some(LATIN), size, &["8BITMIME"]), yes("BODY=8BITMIME"));
     assert_eq!(asked(binary(), Some(LATIN), size, &["CHUNKING"]), no(Extension::EightBitMime));
-    // DATA would give it a line end that it has not.
+    // DATA would add a line end.
     assert_eq!(asked(binary(), Some(b"a: b\r\n\r\nc"), size, &["8BITMIME"]), no(Extension::BinaryMime));
-    // Without a size there is no chunk, whatever is offered.
+    // Without a size it cannot be sent as a chunk.
     assert_eq!(asked(binary(), Some(BINARY), None, all), no(Extension::Chunking));
     assert_eq!(asked(binary(), Some(LATIN), None, all), yes("BODY=8BITMIME"));
 }

@@ -1,5 +1,5 @@
-//! Every sequence of the bytes that matter to the end of the data, through both machines: they do what five states
-//! on a page do (RFC 5321 §4.5.2), however the sequence is cut.
+//! Every sequence of the bytes that matter for the end of the data, through both machines. They follow a definition
+//! of five states (RFC 5321 §4.5.2), however the sequence is split.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proto_mail::{Limits, RecvBuffer, Secure, SendBuffer};
@@ -13,7 +13,7 @@ const ALPHABET: [u8; 4] = [b'.', b'\r', b'\n', b'x'];
 const END: &[u8] = b"\r\n.\r\n";
 const LONGEST: usize = 9;
 
-/// Calls with every sequence of so many bytes.
+/// Calls `check` with every sequence of this length.
 fn every_sequence(len: usize, mut with: impl FnMut(&[u8])) {
     let mut sequence = vec![0; len];
     for number in 0..4usize.pow(len as u32) {
@@ -34,7 +34,7 @@ enum At {
     DotCr,
 }
 
-/// What a reader makes of bytes: the message, how many bytes it took to its end, and whether all were allowed.
+/// The result of reading: the message, the number of bytes to its end, and whether all were allowed.
 #[derive(Debug, PartialEq, Eq, Default)]
 struct Read {
     content: Vec<u8>,
@@ -60,7 +60,7 @@ fn reference(bytes: &[u8]) -> Read {
             _ => At::Text,
         };
         if at == At::DotCr {
-            // It was not the end: the CR behind the dot belongs to the message.
+            // It was not the end: the CR after the dot belongs to the message.
             read.content.push(b'\r');
         }
         if !matches!(next, At::Dot | At::DotCr) {
@@ -71,12 +71,12 @@ fn reference(bytes: &[u8]) -> Read {
     read
 }
 
-/// A server that takes every message.
+/// A server that accepts every message.
 struct Reader {
     server: Server<Secure>,
     rx: RecvBuffer,
     tx: SendBuffer,
-    /// Whether a message is open, at the start of a line, and nothing was refused in it.
+    /// Whether a message is open, at the start of a line, and not rejected.
     open: bool,
 }
 
@@ -94,7 +94,7 @@ impl Reader {
         reader
     }
 
-    /// What it makes of bytes that come in pieces; a message is begun if none is open.
+    /// Returns the result for bytes in pieces. Begins a message if none is open.
     fn read(&mut self, bytes: &[u8], piece: usize) -> Read {
         let mut read = Read::default();
         if !self.open {
@@ -116,7 +116,7 @@ impl Reader {
         Read { clean: true, ..read }
     }
 
-    /// Takes every event up to the end of a message: whether that was taken.
+    /// Processes events up to the end of a message. Returns whether it was accepted.
     fn pump(&mut self, content: &mut Vec<u8>) -> Option<bool> {
         let mut end = None;
         while end.is_none() {
@@ -152,7 +152,8 @@ fn finds_the_end_of_every_sequence_while_accepting_bare_newlines() {
     for len in 0..=LONGEST {
         let pieces: &[usize] = if len < 8 { &[LONGEST + 2, 1, 2, 3] } else { &[LONGEST + 2] };
         every_sequence(len, |sequence| {
-            // The last two bring every state but one to the start of a line, for the next sequence; that one ends.
+            // The last two bytes lead from every state except one to the start of a line, for the next sequence; from
+            // that one they end the data.
             let bytes = [sequence, b"\r\n"].concat();
             let expected = Read { clean: true, ..reference(&bytes) };
             for &piece in pieces {
@@ -170,7 +171,7 @@ fn finds_the_same_end_while_rejecting_bare_newlines() {
         every_sequence(len, |sequence| {
             let expected = reference(&[sequence, END].concat());
             if len == LONGEST && !expected.clean {
-                // A refused message each costs seconds; behind the refusal this is the reader above.
+                // A rejected message for each would take seconds; after the rejection the reader is the one above.
                 return;
             }
             for &piece in pieces {
@@ -181,7 +182,7 @@ fn finds_the_same_end_while_rejecting_bare_newlines() {
                     "{}",
                     shown(sequence, piece)
                 );
-                // Of what is refused no more is handed on than would have been.
+                // Of rejected data no more is yielded than of accepted data.
                 assert!(expected.content.starts_with(&read.content), "{}", shown(sequence, piece));
                 assert!(!expected.clean || expected.content == read.content, "{}", shown(sequence, piece));
             }
@@ -189,7 +190,7 @@ fn finds_the_same_end_while_rejecting_bare_newlines() {
     }
 }
 
-/// A client that has an open message.
+/// A client with an open message.
 struct Writer {
     client: Client<Secure>,
     rx: RecvBuffer,
@@ -215,7 +216,7 @@ impl Writer {
         self.tx.sent(sent);
     }
 
-    /// What is sent for a message that comes in pieces; `None` if it may not be sent.
+    /// Returns what is sent for a message in pieces; `None` if it may not be sent.
     fn write(&mut self, message: &[u8], piece: usize) -> Option<Vec<u8>> {
         self.client.data(&mut self.tx).unwrap();
         self.hear(b"354 go\r\n");

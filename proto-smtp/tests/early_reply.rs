@@ -1,5 +1,5 @@
-//! A reply that comes in the middle of the message: a refusal is an outcome with the words of the server, and nothing
-//! more of the message leaves; anything else is out of step.
+//! A reply in the middle of the message: a rejection is an outcome with the server's text, and the rest of the
+//! message is not sent; any other reply is an error.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proto_mail::{Error, PeerError, RecvBuffer, Secure, SendBuffer};
@@ -9,7 +9,7 @@ use proto_smtp::{Config, Dialect};
 
 const BODY: &[u8] = b"Subject: x\r\n\r\n.dot\r\n";
 
-/// How a message travels, and what its bytes are on the wire.
+/// How a message is sent, and its bytes on the wire.
 #[derive(Debug, Clone, Copy)]
 struct Way {
     dialect: Dialect,
@@ -26,7 +26,7 @@ const WAYS: [Way; 4] = [
     Way { dialect: Dialect::Lmtp, hello: "250-mx\r\n250 CHUNKING\r\n", wire: BDAT },
 ];
 
-/// Whether the program writes the message at once, or byte by byte as it leaves.
+/// Whether the application writes the message at once, or byte by byte.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Program {
     AtOnce,
@@ -43,7 +43,7 @@ struct Session {
 }
 
 impl Session {
-    /// A session whose message is about to be written, for two recipients of which the second is refused.
+    /// A session at the beginning of a message, with two recipients of which the second was rejected.
     fn new(way: Way, program: Program) -> Self {
         let address = |text: &str| text.parse::<Address<'static>>().unwrap();
         let mut session = Self {
@@ -66,7 +66,7 @@ impl Session {
             }
         }
         assert_eq!(session.written, 0, "{way:?}");
-        // DATA itself has left, and BDAT waits with the chunk.
+        // DATA was sent; BDAT waits with the chunk.
         session
     }
 
@@ -85,7 +85,7 @@ impl Session {
         Ok(last)
     }
 
-    /// Writes what the program has to write, and lets one byte leave.
+    /// Writes the next part of the message, and sends one byte.
     fn send_one(&mut self) -> u8 {
         while self.written <= BODY.len() && (self.program == Program::AtOnce || self.tx.is_empty()) {
             let mut writer = self.client.data_writer().unwrap();
@@ -110,7 +110,7 @@ impl Session {
     }
 }
 
-/// Every place in the message where a reply may come, in every way that the message may travel.
+/// Every place in the message where a reply may arrive, for every way to send the message.
 fn everywhere(mut check: impl FnMut(Session, Way, usize)) {
     for way in WAYS {
         for program in [Program::AtOnce, Program::Drop] {
@@ -165,7 +165,7 @@ fn takes_a_rejection_after_the_last_byte_as_the_reply() {
         let mut session = Session::new(way, Program::Drop);
         assert_eq!((0..way.wire.len()).map(|_| session.send_one()).count(), way.wire.len());
         if session.written == BODY.len() {
-            // A chunk ends without an byte of its own.
+            // A chunk ends without further bytes.
             session.client.data_writer().unwrap().finish(&mut session.tx).unwrap();
         }
         assert_eq!(session.hear("552 5.3.4 Larger\r\n").unwrap(), Progress::Done);

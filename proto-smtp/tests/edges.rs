@@ -1,5 +1,5 @@
-//! Where each rule of the gates begins and ends, one byte on either side: what has left and what has not, which token
-//! answers what, what fits into a line.
+//! The boundaries of each rule, one byte on either side: what was sent and what was not, which token answers what,
+//! what fits into a line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proto_mail::token::{AuthRequest, StartTlsRequest};
@@ -12,7 +12,7 @@ use proto_smtp::server::{Event, Server};
 use proto_smtp::types::{Address, ChunkEnd, EtrnNode, Mail, Rcpt};
 use proto_smtp::{Config, InitialResponse, MixedCodes, Waits};
 
-/// A client under TLS that was greeted.
+/// A client under TLS after EHLO.
 struct Talk {
     client: Client<Secure>,
     rx: RecvBuffer,
@@ -60,7 +60,7 @@ impl Talk {
 
 #[test]
 fn sends_initial_responses_in_lines_of_at_most_512_bytes() {
-    // "AUTH PLAIN ", base64, CRLF: 498 bytes of base64 would fit, and base64 comes in fours.
+    // "AUTH PLAIN ", base64, CRLF: 498 bytes of base64 would fit, and base64 has groups of four.
     let said = |password: usize| {
         let mut talk = Talk::new(&["AUTH PLAIN"]);
         talk.authenticate(&vec![b'x'; password]);
@@ -74,7 +74,7 @@ fn sends_initial_responses_in_lines_of_at_most_512_bytes() {
     assert_eq!(held.said(), "AUTH PLAIN\r\n");
 }
 
-/// AUTH PLAIN without an initial response: the server's prompt is whatever it likes.
+/// AUTH PLAIN without an initial response: the server's challenge may be any text.
 #[test]
 fn sends_the_held_message_after_any_challenge() {
     for prompt in ["334 \r\n", "334\r\n", "334 Go on, please!\r\n", "334 Z28=\r\n"] {
@@ -84,14 +84,14 @@ fn sends_the_held_message_after_any_challenge() {
         talk.said();
         assert!(talk.hear(prompt).unwrap().is_empty());
         assert_eq!(talk.said(), "AHUAcA==\r\n", "{prompt}");
-        // Nothing more is there to say: a second prompt is answered with the end of it.
+        // There is no further message: a second challenge cancels the exchange.
         assert!(talk.hear(prompt).unwrap().is_empty());
         assert_eq!(talk.said(), "*\r\n");
         assert_eq!(talk.hear(prompt), Err(PeerError::UnexpectedReply.into()));
     }
 }
 
-/// A server that has not seen the last byte of an answer has nothing to say to it.
+/// A server that has not received the last byte of a message cannot reply to it.
 #[test]
 fn rejects_replies_received_before_their_command_was_sent() {
     for (reply, outcome) in
@@ -116,7 +116,7 @@ fn rejects_replies_received_before_their_command_was_sent() {
     }
 }
 
-/// What comes while QUIT has not left is no answer to it: 221 is out of step, and 421 is the server's own good-bye.
+/// What is received before QUIT is sent is not its reply: 221 is an error, and 421 closes the session.
 #[test]
 fn rejects_replies_to_quit_before_it_is_sent() {
     for reply in ["221 2.0.0 bye\r\n", "250 ok\r\n", "502 5.5.1 no\r\n", "421 4.3.2 off\r\n"] {
@@ -126,7 +126,7 @@ fn rejects_replies_to_quit_before_it_is_sent() {
                 let all = sent == "QUIT\r\n".len();
                 let mut talk = Talk::new(&[]);
                 talk.client.quit(&mut talk.tx).unwrap();
-                // Some of the reply is there, then some of the command leaves, then the rest comes.
+                // A part of the reply is received, then a part of the command is sent, then the rest is received.
                 assert_eq!(talk.hear(&reply[..cut]).map(|events| events.len()), heard(cut, reply));
                 if cut == reply.len() {
                     break;
@@ -146,7 +146,7 @@ fn rejects_replies_to_quit_before_it_is_sent() {
             }
         }
     }
-    /// How many events there are of so much of a reply, if nothing of QUIT has left.
+    /// The number of events for a part of a reply if no byte of QUIT was sent.
     fn heard(cut: usize, reply: &str) -> Result<usize, Error> {
         match (cut == reply.len(), reply.starts_with("421")) {
             (true, false) => Err(PeerError::UnexpectedReply.into()),
@@ -187,7 +187,7 @@ fn counts_repaired_replies() {
     }
 }
 
-/// A reply has so many lines and bytes at most, each with its line end.
+/// A reply has a limit of lines and of bytes, line ends included.
 #[test]
 fn limits_lines_and_bytes_of_replies() {
     let limits = |lines, frame| {
@@ -210,7 +210,7 @@ fn limits_lines_and_bytes_of_replies() {
     }
 }
 
-/// A line that is too long, and a reply that is: each is named, and nobody waits for its end.
+/// A line that is too long and a reply that is too long have their own errors, reported before the end is received.
 #[test]
 fn names_the_limit_that_a_reply_exceeds() {
     let heard = |line, frame, reply: &str| {
@@ -256,7 +256,7 @@ fn in_transaction(extensions: &[&str]) -> Talk {
     talk
 }
 
-/// Bytes of a chunk that the driver writes itself come behind everything that waits, or nobody knows their place.
+/// Bytes of a chunk that the driver writes itself must follow all queued output.
 #[test]
 fn allows_external_bytes_only_after_queued_output() {
     let mut talk = in_transaction(&["CHUNKING"]);
@@ -276,7 +276,7 @@ fn allows_external_bytes_only_after_queued_output() {
     assert!(talk.hear("250 taken\r\n").unwrap()[0].starts_with("Delivered"));
 }
 
-/// What a message looks like on the wire does not depend on how it was handed over.
+/// A message has the same bytes on the wire however it was passed to the client.
 #[test]
 fn sends_payloads_like_copied_bytes() {
     let text = [".one\r\n".repeat(3), "x".repeat(5000), "\r\n..two\r\n".to_owned()].concat();
@@ -302,7 +302,7 @@ fn sends_payloads_like_copied_bytes() {
     assert_eq!(written(true), written(false));
 }
 
-/// A transaction ends with the message, and only then may what is queued be asked for.
+/// A transaction ends with the message. Only then may ETRN be given.
 #[test]
 fn ends_the_transaction_with_the_reply_to_its_message() {
     let mut talk = in_transaction(&["ETRN"]);
@@ -319,7 +319,7 @@ fn ends_the_transaction_with_the_reply_to_its_message() {
     assert_eq!(etrn(&mut talk), Ok(()), "it is over");
 }
 
-/// A server that has greeted, and whose client has said EHLO.
+/// A server after EHLO.
 struct Serving {
     server: Server<Secure>,
     rx: RecvBuffer,
@@ -364,7 +364,7 @@ fn at_once() -> Config {
 
 const AUTH: &str = "AUTH PLAIN AHUAcA==\r\n";
 
-/// A verdict on another question, of another session or an older one, is no verdict on this.
+/// An answer to another question, of another session or an older one, is rejected.
 #[test]
 fn accepts_auth_answers_for_their_own_request_only() {
     let mut other = Serving::new(at_once());
@@ -377,12 +377,12 @@ fn accepts_auth_answers_for_their_own_request_only() {
         serving.server.answer_auth(second, AuthVerdict::Accept, &mut serving.tx),
         Err(Misuse::StaleToken.into())
     );
-    assert_eq!(serving.said(), "", "nobody was let in");
+    assert_eq!(serving.said(), "", "the client was not authenticated");
     serving.server.answer_auth(own, AuthVerdict::Reject, &mut serving.tx).unwrap();
     assert!(serving.said().starts_with("535 "));
 }
 
-/// A server that was asked for TLS, for the so-manieth time.
+/// A server with a STARTTLS request, after a number of earlier ones.
 fn asked_for_tls(times: usize) -> (Server<Cleartext>, RecvBuffer, SendBuffer, StartTlsRequest) {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(Config::default(), &mut tx);
@@ -405,7 +405,7 @@ fn asked_for_tls(times: usize) -> (Server<Cleartext>, RecvBuffer, SendBuffer, St
     }
 }
 
-/// TLS begins by the request that is open now, and by no other.
+/// TLS starts with the open request only.
 #[test]
 fn accepts_starttls_answers_for_their_own_request_only() {
     let (first, _, mut tx, own) = asked_for_tls(1);
@@ -414,7 +414,7 @@ fn accepts_starttls_answers_for_their_own_request_only() {
     assert!(tx.is_empty(), "TLS is not agreed to");
     let (second, _, mut tx, _) = asked_for_tls(2);
     assert_eq!(second.accept(own, &mut tx).map(|_| ()), Err(Misuse::StaleToken.into()));
-    // Whoever has failed says why.
+    // A failed session repeats its error.
     let (_, _, _, other) = asked_for_tls(1);
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut server = Server::<Cleartext>::new(Config::default(), &mut tx);
@@ -434,7 +434,7 @@ fn does_not_count_unavailable_as_failed_attempt() {
     }
 }
 
-/// Output that nobody reads stops the input beyond the limit, and not at it.
+/// Output that the client does not read stops the input beyond the limit, not at it.
 #[test]
 fn reads_until_the_output_limit_is_reached() {
     let room = 200;

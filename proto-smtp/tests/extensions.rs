@@ -1,4 +1,4 @@
-//! Service extensions: what is announced is kept to, what is not offered is neither asked nor taken.
+//! Service extensions: announced parameters are enforced; what is not offered is neither used nor accepted.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -66,12 +66,12 @@ fn limits(mails: u32, recipients: u32, domains: u32) -> ServerLimits {
     limits
 }
 
-/// A server that offers all that there is.
+/// A server that offers everything.
 fn everything() -> Config {
     config().extensions(Extension::ALL.into_iter().collect()).extension_parameters(offers())
 }
 
-/// The code that a server gives to the last line.
+/// Returns the reply code of the last line.
 fn code(config: &Config, lines: &[&str]) -> u16 {
     let input = lines.iter().fold(String::from("EHLO c.example\r\n"), |all, line| all + line + "\r\n");
     *serve_secure(config, &[input.as_bytes()]).codes().last().unwrap()
@@ -91,7 +91,7 @@ fn read_rcpt(parameter: &str) -> Rcpt<'static> {
     }
 }
 
-/// A client that has heard what is offered.
+/// A client that knows the server's capabilities.
 struct Session<C: Channel> {
     client: Client<C>,
     rx: RecvBuffer,
@@ -110,7 +110,7 @@ impl<C: Channel> Session<C> {
         session
     }
 
-    /// What becomes of a message, and the commands that were given, answered with yes.
+    /// Returns the outcome of a message and the given commands, which are all accepted.
     fn send(&mut self, transaction: &mut Transaction) -> (Vec<Option<NotSent>>, String) {
         let mut sent = String::new();
         let mut progress = transaction.start(&mut self.client, &mut self.tx).unwrap();
@@ -159,7 +159,7 @@ fn announces_extensions_with_parameters() {
     ] {
         assert!(output.lines().any(|said| said.get(4..) == Some(line)), "{line}: {output}");
     }
-    // Without settings of its own an extension is a bare word, and not there if it must say something.
+    // Without parameters an extension is a bare keyword, and is not offered if it needs parameters.
     let bare = said(&everything().extension_parameters(ExtensionParameters::default()));
     for (word, line) in [
         ("DELIVERBY", Some("DELIVERBY")),
@@ -226,7 +226,7 @@ fn rejects_requiretls_on_cleartext() {
     let mut transaction = Transaction::new(mail.clone()).recipient(read_rcpt(""));
     let outcome = session.send(&mut transaction);
     assert_eq!(outcome, (vec![Some(NotSent::NotOffered(Extension::RequireTls))], String::new()));
-    // Nor is it to a server that could be anybody.
+    // Nor is it sent to an unverified server.
     let anybody = Client::<Secure>::new(Config::default(), Secure::trusted_local().unverified());
     let mut session = Session::heard(anybody, &["REQUIRETLS"]);
     assert_eq!(session.client.mail(&mail, &mut session.tx), Err(Error::from(Misuse::NotOffered)));
@@ -291,7 +291,7 @@ fn withholds_messages_for_needed_and_drops_optional_extensions() {
     let (outcomes, sent) = secure(&["PIPELINING"]).send(&mut transaction);
     assert_eq!(outcomes, [None]);
     assert!(sent.starts_with("MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n"), "{sent}");
-    // Whoever may have moved is not named without the question; the others are.
+    // A recipient whose mailbox may have a new owner is not named without RRVS; the others are.
     for (relay, outcome) in [("", false), (";R", false), (";C", true)] {
         let moved = read_rcpt(&format!("RRVS=2014-04-03T23:01:00Z{relay}"));
         let mut transaction =
@@ -337,7 +337,7 @@ fn server_enforces_announced_limits() {
         serve_secure(&with(limits), &[input.as_bytes()]).codes().split_off(2)
     };
     let (mail, rset) = ("MAIL_FROM:<a@b>", "RSET");
-    // Every MAIL counts, also one that was refused; then the session is over.
+    // Every MAIL counts, also a rejected one; then the session is over.
     assert_eq!(
         run(limits(2, 0, 0), &format!("{mail} {rset} {mail} {rset} {mail} {rset}")),
         [250, 250, 250, 250, 421]
@@ -346,7 +346,7 @@ fn server_enforces_announced_limits() {
     let rcpt = |who: &str| format!("RCPT_TO:<{who}>");
     let all = ["1@a", "no@b", "2@B", "3@A", "4@c", "postmaster"].map(&rcpt).join(" ");
     assert_eq!(run(limits(0, 0, 2), &format!("{mail} {all}")), [250, 250, 550, 250, 250, 452, 250]);
-    // One more begins anew.
+    // One more ends the session.
     let again = format!("{mail} {} RSET {mail} {}", rcpt("1@a"), rcpt("1@b"));
     assert_eq!(run(limits(0, 0, 1), &again), [250, 250, 250, 250, 250]);
     assert_eq!(run(limits(0, 2, 0), &format!("{mail} {all}")), [250, 250, 550, 250, 452, 452, 452]);
@@ -382,7 +382,7 @@ fn accepts_utf8_addresses_with_smtputf8_only() {
     assert_eq!(code(&all, &["MAIL FROM:<a@b>", utf8]), 553);
     assert_eq!(code(&all, &["MAIL FROM:<a@b> SMTPUTF8", utf8]), 250);
     assert_eq!(code(&all, &["MAIL FROM:<a@b>", "RCPT TO:<a@b> ORCPT=utf-8;\\x{43F}@b"]), 250);
-    // Sent on, it needs no SMTPUTF8 any more.
+    // When it is sent, it needs no SMTPUTF8.
     let mut session = secure(&["DSN"]);
     let rcpt = read_rcpt("ORCPT=utf-8;п@b");
     let (_, sent) = session.send(&mut Transaction::new(read_mail("")).recipient(rcpt));
@@ -408,7 +408,7 @@ fn reports_parameters_in_events() {
     assert!(mail.require_tls && mail.conperm && !mail.parameters.has_unknown());
 }
 
-/// The rows of the table: each as its cells.
+/// The rows of the table, each as its cells.
 fn rows() -> Vec<Vec<String>> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/extensions.md");
     let text = std::fs::read_to_string(path).unwrap();
@@ -442,7 +442,7 @@ fn matches_the_table_of_extensions() {
             [true, true] => "yes",
             [true, false] => "under TLS",
             [false, true] => "on cleartext",
-            // Trust is a matter of the session, and what nobody serves is offered to nobody.
+            // Proxy commands are offered for a session only, and what is not implemented is not offered.
             [false, false] if server != "not" => "to a session",
             [false, false] => "no",
         };

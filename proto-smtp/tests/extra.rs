@@ -1,4 +1,4 @@
-//! HELP with a topic, ETRN, BURL, XCLIENT and XFORWARD: what they change, and what they must not.
+//! HELP with a topic, ETRN, BURL, XCLIENT and XFORWARD: what they change and what they do not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -16,13 +16,13 @@ use support::{config, every_split};
 const URL: &str = "imap://h/a;uid=1;urlauth=submit+x:internal:4711";
 const AUTH: &str = "AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n";
 
-/// A server under TLS whose application says yes to everything but what begins with "no", and what it was told.
+/// A server under TLS whose application accepts everything that does not begin with "no", and a record of its events.
 struct Session {
     server: Server<Secure>,
     rx: RecvBuffer,
     tx: SendBuffer,
     events: Vec<String>,
-    /// Whom XCLIENT says to have logged in is believed.
+    /// The login of XCLIENT is trusted.
     believes: bool,
 }
 
@@ -41,7 +41,7 @@ impl Session {
         Self { server, rx: RecvBuffer::new(), tx, events: Vec::new(), believes: false }
     }
 
-    /// Says that to the server: what it answers.
+    /// Sends input to the server and returns its replies.
     fn say(&mut self, bytes: &[u8]) -> String {
         self.rx.extend(bytes);
         while let Ok(Some(event)) = self.server.next_event(&mut self.rx, &mut self.tx) {
@@ -107,7 +107,7 @@ fn xclient_restarts_the_session() {
         assert!(session.server.is_authenticated());
         let output = session.say(format!("XCLIENT NAME=a.example ADDR=192.0.2.1{login}\r\n").as_bytes());
         assert!(output.starts_with("220 localhost ESMTP "), "{output}");
-        assert!(!session.server.is_authenticated(), "it was somebody else's identity");
+        assert!(!session.server.is_authenticated(), "the identity was that of another client");
         assert_eq!(session.codes("MAIL FROM:<a@b>\r\n"), [503], "EHLO must be said again");
         let hello = session.say(b"EHLO d\r\n");
         assert!(
@@ -127,7 +127,7 @@ fn trusts_the_login_of_xclient_only_if_told() {
     assert!(session.server.is_authenticated());
     assert_eq!(session.codes("MAIL FROM:<a@b>\r\n"), [503], "EHLO must be said all the same");
     assert_eq!(session.codes(&format!("EHLO c\r\n{AUTH}MAIL FROM:<a@b>\r\n")), [250, 503, 250]);
-    // A refusal changes nothing.
+    // A rejection has no effect.
     let mut session = Session::new(config());
     session.believes = true;
     let codes = session.codes("EHLO c\r\nXCLIENT NAME=no.example LOGIN=alice\r\nMAIL FROM:<a@b>\r\n");
@@ -178,7 +178,7 @@ fn applies_xforward_to_one_transaction() {
     assert_eq!(said(&session, Attribute::Name), known("b.example"));
     assert_eq!(said(&session, Attribute::Ident), known("1"));
     assert_eq!((said(&session, Attribute::Source), said(&session, Attribute::Addr)), (known("LOCAL"), None));
-    // It stands as long as the transaction does.
+    // It applies until the end of the transaction.
     assert_eq!(session.codes("MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"), [250; 2]);
     assert_eq!(said(&session, Attribute::Ident), known("1"));
     assert_eq!(session.codes("DATA\r\n.\r\n"), [354, 250]);
@@ -216,7 +216,7 @@ fn combines_chunks_and_urls() {
         ]
     );
     assert_eq!(output.matches("\r\n250 2.0.0 ").count(), 6, "{output}");
-    // In LMTP each recipient has its reply.
+    // In LMTP each recipient has a reply.
     let lmtp = input.replace("EHLO", "LHLO").replace("BDAT", "RCPT TO:<e@f>\r\nBDAT");
     let (output, _) = run(Dialect::Lmtp, &lmtp.replace(&format!("BURL {URL}\r\n"), ""));
     assert_eq!(output.matches("\r\n250 2.0.0 ").count(), 7, "{output}");
@@ -249,7 +249,7 @@ fn asks_the_application_about_help_and_etrn() {
     assert_eq!(session.events[..2], ["help DATA", "etrn Subdomains(Domain(\"a.example\"))"]);
 }
 
-/// A client that was offered these, over what it was given.
+/// A client with these capabilities.
 struct Asker {
     client: Client<Secure>,
     rx: RecvBuffer,
@@ -323,7 +323,7 @@ fn client_sends_ehlo_after_xclient() {
     );
     assert_eq!(asker.hear("250 mx\r\n").unwrap(), ["extensions {}"]);
     assert_eq!(asker.client.xclient(&said, &mut asker.tx), Err(Misuse::NotOffered.into()));
-    // A refusal changes nothing; any other yes leaves it open whose session this is.
+    // A rejection has no effect; another positive code leaves the state of the session unknown.
     let mut asker = Asker::new(OFFERED);
     asker.client.xclient(&said, &mut asker.tx).unwrap();
     let _ = asker.sent();
@@ -351,7 +351,7 @@ fn client_rejects_commands_that_are_not_allowed() {
         assert_eq!(client.burl(url, ChunkEnd::Last, tx), no(Misuse::InvalidArgument), "{url:?}");
     }
     assert_eq!(client.help("a\r\nRSET", tx), no(Misuse::InvalidArgument));
-    // Not announced, of the other command, nothing at all, or too long a line.
+    // An attribute that is not announced, one of the other command, none at all, or a line that is too long.
     let helo = Attributes::xclient().with(Attribute::Helo, "a").unwrap();
     let long = "+".repeat(200);
     let long = Attributes::xclient().with(Attribute::Name, &*long).unwrap();
@@ -359,7 +359,7 @@ fn client_rejects_commands_that_are_not_allowed() {
         assert_eq!(client.xclient(bad, tx), no(Misuse::InvalidArgument), "{bad:?}");
     }
     assert!(tx.is_empty());
-    // In the middle of a transaction.
+    // During a transaction.
     let address = "a@b.example".parse::<proto_smtp::types::Address<'static>>().unwrap();
     client.mail(&proto_smtp::types::Mail::new(address), tx).unwrap();
     let _ = tx.take();
@@ -373,8 +373,7 @@ fn client_rejects_commands_that_are_not_allowed() {
 
 type Giving<'g> = &'g dyn Fn(&mut Client<Cleartext>, &mut SendBuffer) -> Result<(), Error>;
 
-/// What such a URL proves is a secret, and who the clients of a proxy are is nobody's business: whoever offers these on
-/// cleartext may be anybody.
+/// The URL is a secret, and the clients of a proxy are private: an attacker may offer these commands on cleartext.
 #[test]
 fn client_sends_no_proxy_commands_on_cleartext() {
     let name = Attributes::xclient().with(Attribute::Name, "a").unwrap();

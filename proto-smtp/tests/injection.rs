@@ -1,5 +1,5 @@
-//! Nothing that a program hands in can end a line, or a word of one: every public constructor, every call that takes
-//! text, both roles.
+//! No argument of the application can end a line or a word: every public constructor and every call that takes text,
+//! in both roles.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
@@ -17,8 +17,8 @@ use proto_smtp::types::{
     Xtext,
 };
 
-/// What is put into good text: bytes that end lines or words, what a sloppy cut to eight bits would make of one, and what
-/// has a meaning in some value.
+/// Hostile parts for valid text: bytes that end lines or words, characters that become such bytes when cut to eight
+/// bits, and characters with a meaning in some values.
 const HOSTILE: &[&str] = &[
     "",
     "\r\n",
@@ -59,7 +59,7 @@ const HOSTILE: &[&str] = &[
     "\u{1f600}",
 ];
 
-/// Good text for one or another constructor.
+/// Text that is valid for some constructor.
 const GOOD: &[&str] = &[
     "",
     "a",
@@ -101,7 +101,7 @@ const GOOD: &[&str] = &[
     "LOCAL",
 ];
 
-/// Good text with something hostile in it, or any text at all.
+/// Valid text with a hostile part, or any text.
 fn text() -> impl Strategy<Value = String> {
     let mixed = (prop::sample::select(GOOD), prop::sample::select(HOSTILE), any::<prop::sample::Index>());
     let mixed = mixed.prop_map(|(good, hostile, place)| {
@@ -112,7 +112,7 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![4 => mixed, 1 => any::<String>(), 1 => "[ -~]{0,40}"]
 }
 
-/// What a command is on the wire: one line, and nothing in it that could be taken for its end.
+/// Encodes a command and checks that it is one line.
 fn line(command: &Command<'_>) -> Result<String, TestCaseError> {
     let mut tx = SendBuffer::new();
     command.encode(&mut tx);
@@ -128,7 +128,7 @@ fn one_line(bytes: Vec<u8>) -> Result<String, TestCaseError> {
     Ok(line.to_owned())
 }
 
-/// Every line of what a server says.
+/// Every line of the server's output.
 fn lines_of_replies(bytes: Vec<u8>) -> Result<(), TestCaseError> {
     let text = String::from_utf8(bytes).map_err(|error| TestCaseError::fail(error.to_string()))?;
     prop_assert!(text.is_empty() || text.ends_with("\r\n"), "{:?}", text);
@@ -140,7 +140,7 @@ fn lines_of_replies(bytes: Vec<u8>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A message whose parameters are all made of one text, so far as their types let it in; and how many did.
+/// A MAIL whose parameters are all made of one text, as far as their types accept it, and the number of its words.
 fn mail_of(text: &str) -> (Mail<'_>, usize) {
     let address = Address::parse(text).ok();
     let mut mail = Mail::new(address.clone().map_or(ReversePath::Null, ReversePath::from));
@@ -165,7 +165,7 @@ fn mail_of(text: &str) -> (Mail<'_>, usize) {
         mail.hold().is_some(),
         mail.solicit().is_some(),
     ];
-    // And SMTPUTF8.
+    // SMTPUTF8 adds a word.
     let words =
         typed.into_iter().filter(|set| *set).count() + pushed.iter().filter(|done| done.is_ok()).count() + 1;
     (mail, words)
@@ -188,7 +188,7 @@ fn rcpt_of(text: &str) -> (Rcpt<'_>, usize) {
     (rcpt, words)
 }
 
-/// How many words stand behind the path of a command: a space inside its quotes is none of theirs.
+/// The number of words after the path of a command. A space inside its quotes does not count.
 fn parameters(line: &str, path: &str) -> usize {
     line.split_once(&format!("<{path}>")).unwrap().1.matches(' ').count()
 }
@@ -250,7 +250,7 @@ proptest! {
         if let Ok(name) = ClientName::parse(&text) {
             let written = line(&Command::Ehlo(name))?;
             prop_assert_eq!(written.matches(' ').count(), 1);
-            // By rule a name is US-ASCII; what is not becomes harmless.
+            // A name must be US-ASCII; other characters are replaced.
             prop_assert!(!text.is_ascii() || written.strip_prefix("EHLO ") == Some(text.as_str()));
         }
         if let Ok(domain) = Domain::parse(&text) {
@@ -381,7 +381,7 @@ proptest! {
     }
 }
 
-/// Everything that a server says which answers every question alike.
+/// The whole output of a server that gives the same reply to every question.
 fn said(config: &Config, response: &Response<'_>) -> Vec<u8> {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut waits = proto_smtp::Waits::default();

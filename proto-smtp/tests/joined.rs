@@ -1,6 +1,6 @@
-//! Both machines, joined: several sessions at once, a wire that cuts as it likes and may break, and one application
-//! that answers late and whomever it likes. Whatever happens, what a client says of a recipient is what the application
-//! did.
+//! Both machines joined: several sessions at once, a wire that splits at random and may break, and an application
+//! that answers late and in any order. The outcome that a client reports for a recipient is what the application
+//! decided.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -12,13 +12,13 @@ use proto_smtp::server::{Event as ServerEvent, Reply, Server};
 use proto_smtp::types::{Address, Code, Extension, Mail, Rcpt, Response};
 use proto_smtp::{Config, Dialect, Pipelining};
 
-/// What the application says in one transaction: codes, 250 for yes.
+/// The application's replies in one transaction: codes, 250 for acceptance.
 #[derive(Debug, Clone)]
 struct Verdicts {
     mail: u16,
     recipients: Vec<u16>,
     data: u16,
-    /// For each recipient; outside LMTP and without PRDR the first is for all.
+    /// For each recipient; outside LMTP and without PRDR the first applies to all.
     end: Vec<u16>,
     message: String,
 }
@@ -28,11 +28,11 @@ struct Plan {
     dialect: Dialect,
     pipelining: Pipelining,
     chunked: bool,
-    /// The client asks for PRDR, which is offered.
+    /// The client requests PRDR, which is offered.
     prdr: bool,
     sessions: Vec<Vec<Verdicts>>,
     seed: u64,
-    /// After how many steps the wire of the first session breaks.
+    /// The number of steps after which the wire of the first session breaks.
     cut: Option<u32>,
 }
 
@@ -72,13 +72,13 @@ fn plan() -> impl Strategy<Value = Plan> {
 }
 
 impl Plan {
-    /// Whether each recipient has a reply of its own behind the message.
+    /// Whether each recipient has a reply of its own after the message.
     fn answers_each(&self) -> bool {
         self.prdr || self.dialect == Dialect::Lmtp
     }
 }
 
-/// A number that looks random.
+/// A pseudorandom number.
 struct Dice(u64);
 
 impl Dice {
@@ -88,7 +88,7 @@ impl Dice {
     }
 }
 
-/// What the application was asked and has not answered.
+/// A question that the application has not answered yet.
 enum Asked {
     Mail,
     Rcpt(usize),
@@ -108,7 +108,7 @@ struct Session<'p> {
     transactions: Vec<Transaction>,
     current: usize,
     gone: bool,
-    /// What the application knows: which transaction it is in, whom it accepted, what has come.
+    /// The application's state: the transaction, the accepted recipients, the received message.
     at: usize,
     accepted: Vec<usize>,
     message: Vec<u8>,
@@ -163,7 +163,7 @@ impl<'p> Session<'p> {
         self.gone || self.current == self.transactions.len()
     }
 
-    /// What is on the way is lost; what has arrived has arrived.
+    /// Bytes in transit are lost; received bytes are kept.
     fn cut(&mut self) {
         self.client_rx.close();
         self.server_rx.close();
@@ -206,7 +206,7 @@ impl<'p> Session<'p> {
         }
     }
 
-    /// The next question of the server, if it has one.
+    /// Returns the next question of the server.
     fn server_goes_on(&mut self) -> Option<(Reply, Asked)> {
         while let Ok(Some(event)) = self.server.next_event(&mut self.server_rx, &mut self.server_tx) {
             match event {
@@ -232,13 +232,13 @@ impl<'p> Session<'p> {
         None
     }
 
-    /// The application answers, and keeps what it says that it keeps.
+    /// The application answers, and stores what it accepts.
     fn answer(&mut self, reply: Reply, asked: &Asked, plan: &Plan, kept: &mut BTreeSet<Place>) {
         let verdicts = &self.plan[self.at];
         let say = |code: u16| Response::new(Code::new(code).unwrap(), "as planned");
         let (server, tx) = (&mut self.server, &mut self.server_tx);
         let mut keep = |to| assert!(kept.insert((self.number, self.at, to)), "kept twice");
-        // The session may have ended in the meantime: then an answer is refused, and changes nothing.
+        // The session may have ended: then the answer is rejected and has no effect.
         let _ = match asked {
             Asked::Mail => server.reply(reply, &say(verdicts.mail), tx),
             Asked::Rcpt(to) => {
@@ -268,12 +268,12 @@ impl<'p> Session<'p> {
 /// Session, transaction, recipient.
 type Place = (usize, usize, usize);
 
-/// What must become of a recipient on a whole wire, where nobody says 421.
+/// The expected outcome of a recipient if the wire does not break and no reply is 421.
 fn expected(plan: &Plan, verdicts: &Verdicts, to: usize) -> String {
     let each = plan.answers_each();
     let (step, code) = match (verdicts.mail, verdicts.recipients[to], verdicts.data) {
         (250, 250, 250) => (Step::Message(each.then_some(to)), verdicts.end[if each { to } else { 0 }]),
-        // What is refused before it was looked at is refused for all, with PRDR, too.
+        // A rejection before the message applies to all, also with PRDR.
         (250, 250, data) if plan.chunked => {
             (Step::Message((plan.dialect == Dialect::Lmtp).then_some(to)), data)
         }
@@ -339,7 +339,8 @@ fn check(plan: &Plan, session: &Session<'_>, kept: &BTreeSet<Place>) {
             let outcome = recipient.outcome();
             match outcome {
                 Outcome::Delivered(_) => assert!(kept, "{at} {to}: delivered and not kept"),
-                // In LMTP a farewell behind the message answers for one recipient and leaves the others open.
+                // In LMTP 421 after the message is the reply for one recipient; the outcome for the others stays
+                // open.
                 Outcome::Uncertain => {
                     assert!(
                         broken || (!orderly && plan.dialect == Dialect::Lmtp),

@@ -1,5 +1,4 @@
-//! Each limit of a server at its last byte and its last command: as much as is promised is taken, and one more is not,
-//! whatever pieces it comes in.
+//! Each limit of a server, exactly: input up to the limit is accepted, one more is not, in every split.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -8,7 +7,7 @@ use proto_mail::{Error, Limit, Limits, PeerError};
 use proto_smtp::Config;
 use support::{Record, config, every_split, serve_cleartext, serve_secure};
 
-/// The largest message of these tests.
+/// The message limit of these tests.
 const ROOM: usize = 24;
 
 const ENVELOPE: &str = "EHLO c\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n";
@@ -19,7 +18,7 @@ fn limited(change: impl Fn(&mut Limits)) -> Config {
     config().limits(limits)
 }
 
-/// What comes of this behind an envelope, in every split: the codes behind those of the envelope, and the content.
+/// The result after an envelope, in every split: the codes after those of the envelope, and the content.
 fn received(input: &str) -> (Vec<u16>, Option<String>) {
     let config = limited(|limits| limits.message = ROOM as u64);
     let input = format!("{ENVELOPE}{input}");
@@ -40,7 +39,7 @@ fn limits_the_size_of_data_exactly() {
     }
 }
 
-/// A dot that stands for itself, and one that was stuffed: what is counted is what the message has.
+/// A dot of the message and an added dot: only the message counts.
 #[test]
 fn does_not_count_added_dots() {
     for (dots, code) in [(ROOM / 4, 250), (ROOM / 4 + 1, 552)] {
@@ -82,7 +81,7 @@ fn accepts_a_declared_size_up_to_the_limit() {
     }
 }
 
-/// A session under TLS that wants an identity, with so many commands.
+/// A session under TLS that requires authentication, with this many commands.
 fn commands(count: usize) -> Record {
     let config = limited(|limits| limits.commands_before_auth = 5).require_authentication();
     serve_secure(&config, &[&b"NOOP\r\n".repeat(count)])
@@ -97,7 +96,7 @@ fn limits_commands_before_authentication() {
     assert_eq!(more.codes(), [220, 250, 250, 250, 250, 250, 421]);
 }
 
-/// The last error is answered, and then the session ends.
+/// The last error is answered, then the session ends.
 #[test]
 fn limits_errors_of_a_session() {
     let config = limited(|limits| limits.errors = 3);
@@ -107,8 +106,8 @@ fn limits_errors_of_a_session() {
     assert_eq!((most.error, most.codes()), (Some(Limit::Errors.into()), vec![220, 500, 500, 500, 421]));
 }
 
-/// A client that begins TLS on a port of text ends there; under TLS, or behind a greeting, the same bytes are one line
-/// that makes no sense.
+/// A client that starts TLS on a cleartext port is rejected; under TLS, or after the greeting, the same bytes are a
+/// malformed line.
 #[test]
 fn recognizes_a_tls_hello_at_the_start_only() {
     let hello = b"\x16\x03\x01\r\n";

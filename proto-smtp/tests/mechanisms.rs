@@ -1,5 +1,4 @@
-//! Mechanisms that an application has brought along, servers that do not take an initial response, and what a trace shows
-//! of both.
+//! Mechanisms of the application, servers that do not accept an initial response, and traces of both.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use proto_mail::sasl::{CleartextRisk, ClientExchange, CustomMechanism, SaslError};
@@ -12,7 +11,7 @@ use proto_smtp::Config;
 use proto_smtp::client::Client;
 use proto_smtp::server::Server;
 
-/// Says what it is given, and has finished then.
+/// A mechanism with one message.
 #[derive(Debug)]
 struct Toy {
     exposure: CleartextRisk,
@@ -43,7 +42,7 @@ fn toy(exposure: CleartextRisk) -> Box<dyn ClientExchange> {
 
 const WRONG: Error = Error::Misuse(Misuse::WrongMechanism);
 
-/// A client that was greeted by a server that offers these.
+/// A client of a server that offers these mechanisms.
 struct Talk<C: Channel> {
     client: Client<C>,
     rx: RecvBuffer,
@@ -68,7 +67,7 @@ impl<C: Channel> Talk<C> {
         String::from_utf8(self.tx.take()).unwrap()
     }
 
-    /// What a trace is told of what the server says.
+    /// The trace of the server's replies.
     fn told(&mut self, text: &str) -> String {
         self.rx.extend(text.as_bytes());
         while let Ok(Some(_)) = self.client.next_event(&mut self.rx, &mut self.tx) {}
@@ -76,7 +75,7 @@ impl<C: Channel> Talk<C> {
     }
 }
 
-/// What a trace was told: each piece with what it is.
+/// The trace, each span with its kind.
 fn shown(rx: &mut RecvBuffer) -> String {
     let piece = |what: TraceSpan| match what {
         TraceSpan::Text(text) => String::from_utf8(text).unwrap(),
@@ -103,7 +102,7 @@ fn uses_custom_mechanisms_that_are_offered() {
     }
 }
 
-/// On cleartext only what gives nothing away, and only where the settings say so.
+/// On cleartext only mechanisms that reveal nothing are allowed, and only if the settings allow it.
 #[test]
 fn allows_harmless_custom_mechanisms_on_cleartext_only() {
     let begun = |config: Config, exposure| {
@@ -117,7 +116,7 @@ fn allows_harmless_custom_mechanisms_on_cleartext_only() {
     assert_eq!(begun(Config::default(), CleartextRisk::None), Err(Misuse::WrongState.into()));
 }
 
-/// A mechanism that has nothing to say first waits to be asked; an empty message is written as one.
+/// A mechanism without a first message waits for a challenge; an empty message is sent as `=`.
 #[test]
 fn sends_the_first_message_of_a_custom_mechanism() {
     for (first, said) in [(None, "AUTH X-TOY\r\n"), (Some(&b""[..]), "AUTH X-TOY =\r\n")] {
@@ -128,8 +127,8 @@ fn sends_the_first_message_of_a_custom_mechanism() {
     }
 }
 
-/// An empty challenge in front of PLAIN's answer asks for what was sent already; of a mechanism that is not ours nobody
-/// knows that, and it is asked itself.
+/// An empty challenge before the reply to PLAIN asks for the message that was sent already. A custom mechanism
+/// receives the challenge.
 #[test]
 fn passes_an_empty_challenge_to_custom_mechanisms() {
     let mut talk = secure("PLAIN");
@@ -145,8 +144,8 @@ fn passes_an_empty_challenge_to_custom_mechanisms() {
     assert_eq!(talk.said(), "dG8g\r\n", "\"to \"");
 }
 
-/// A server that calls the command wrong because of its initial response is asked without the next time; a refusal of
-/// another kind, or behind its own challenge, says nothing of that.
+/// A server that rejects the initial response as a syntax error gets none the next time. Another rejection, or one
+/// after a challenge, has no such effect.
 #[test]
 fn does_not_repeat_a_rejected_initial_response() {
     let begin = |talk: &mut Talk<Secure>| {
@@ -173,7 +172,7 @@ fn does_not_repeat_a_rejected_initial_response() {
     }
 }
 
-/// What is offered and can be spoken is weighed; what is chosen is offered, allowed, and fits the credentials.
+/// The choice is among offered mechanisms that are supported; the chosen one is allowed and fits the credentials.
 #[test]
 fn chooses_among_offered_mechanisms() {
     let talk = secure("PLAIN LOGIN XOAUTH2");
@@ -192,7 +191,7 @@ fn chooses_among_offered_mechanisms() {
     );
 }
 
-/// Challenges are secrets; so may be what is no reply while an exchange goes on.
+/// Challenges are secrets, and malformed replies during an exchange may be.
 #[test]
 fn hides_challenges_in_traces() {
     let begun = || {
@@ -214,7 +213,7 @@ fn hides_challenges_in_traces() {
     assert_eq!(talk.told("nonsense\r\n"), "nonsense\r\n", "it says what is wrong with the server");
 }
 
-/// Of a line that is too long only its end is sure.
+/// Of a line that is too long only the end is shown.
 #[test]
 fn hides_skipped_lines_in_traces() {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
@@ -226,7 +225,8 @@ fn hides_skipped_lines_in_traces() {
     assert_eq!(shown(&mut rx), "Unknown(16001)\nNOOP\r\n");
 }
 
-/// An answer that lay there before the question is none, also where the question leaves before it is looked at.
+/// A reply that was received before the command is rejected, also if the command is sent before the reply is
+/// processed.
 #[test]
 fn requires_the_challenge_after_the_message_was_sent() {
     for (early, late) in [("", "250 ok\r\n"), ("250 ok\r\n", ""), ("250 o", "k\r\n")] {

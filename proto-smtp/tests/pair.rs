@@ -1,4 +1,4 @@
-//! Client and server joined by a wire that cuts as it likes: what one says the other hears.
+//! Client and server joined by a wire that splits at random.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -11,7 +11,7 @@ use proto_smtp::types::{Address, BodyType, Extension, Mail, Rcpt, Response};
 use proto_smtp::{Config, Dialect, Pipelining};
 use support::config;
 
-/// One direction of the wire: at most so many bytes at a time.
+/// One direction of the wire: a limited number of bytes at a time.
 fn carry(tx: &mut SendBuffer, rx: &mut RecvBuffer, most: usize) -> bool {
     let Some(piece) = tx.chunks().find(|chunk| !chunk.bytes.is_empty()) else { return false };
     let piece = &piece.bytes[..piece.bytes.len().min(most)];
@@ -28,7 +28,7 @@ struct Wire {
     client_tx: SendBuffer,
     server_rx: RecvBuffer,
     server_tx: SendBuffer,
-    /// What the server took, message by message.
+    /// The messages that the server has accepted.
     messages: Vec<Vec<u8>>,
     message: Vec<u8>,
     most: usize,
@@ -45,7 +45,7 @@ impl Wire {
         there || back
     }
 
-    /// The server's application: everything is welcome that does not begin with "no".
+    /// The server's application: it accepts everything that does not begin with "no".
     fn serve<C: Channel>(
         &mut self,
         server: &mut Server<C>,
@@ -85,7 +85,7 @@ fn transaction(recipients: &[&str]) -> Transaction {
     )
 }
 
-/// Sends one message and says what became of its recipients.
+/// Sends one message and returns the outcomes of its recipients.
 fn deliver<C: Channel>(
     wire: &mut Wire,
     client: &mut Client<C>,
@@ -173,7 +173,7 @@ fn delivers_by_lmtp() {
     assert_eq!(wire.messages, [MESSAGE]);
 }
 
-/// Speaks until the client has heard what is offered.
+/// Runs the session until the client knows the capabilities.
 fn introduce<C: Channel>(wire: &mut Wire, client: &mut Client<C>, server: &mut Server<C>) {
     for _ in 0..10_000 {
         while let Some(event) = client.next_event(&mut wire.client_rx, &mut wire.client_tx).unwrap() {
@@ -218,7 +218,7 @@ fn sends_mail_after_starttls_and_authentication() {
                 Negotiation::Refused(_) => panic!("refused"),
             };
         };
-        // Here the handshake takes place.
+        // The TLS handshake would take place here.
         let mut server = server_upgrade.complete(Secure::trusted_local(), &mut wire.server_rx).unwrap();
         let mut client = client_upgrade.complete(Secure::trusted_local(), &mut wire.client_rx).unwrap();
         introduce(&mut wire, &mut client, &mut server);

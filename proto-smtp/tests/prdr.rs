@@ -1,4 +1,4 @@
-//! PRDR: a reply for each recipient behind a message of SMTP, on both sides.
+//! PRDR: a reply for each recipient after a message in SMTP, on both sides.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -13,7 +13,7 @@ use support::{config, every_split};
 const HELLO: &[u8] = b"220 mx\r\n250-mx\r\n250-PIPELINING\r\n250 PRDR\r\n";
 const ENVELOPE: &str = "250 a\r\n250 b\r\n550 c\r\n250 d\r\n354 go\r\n";
 
-/// What becomes of three recipients, of whom the second is refused with RCPT; and what the client has sent.
+/// The outcomes of three recipients, of which the second is rejected with RCPT, and what the client has sent.
 fn converse(hello: &[u8], replies: &str) -> (Vec<String>, String, Option<Error>) {
     let address = |text: &str| text.parse::<Address<'static>>().unwrap();
     let mail = Mail::new(address("a@b.example")).with_prdr();
@@ -75,14 +75,15 @@ fn client_reports_prdr_outcomes_for_each_recipient() {
             "353 wait\r\n452 4.2.2 full\r\n250 x\r\n250 queued\r\n",
             ["Message(Some(0)) 452 4.2.2 full", "delivered 250 queued"],
         ),
-        // What was said of one counts only with what is said of all.
+        // The reply for one recipient counts only with the final reply.
         ("353 wait\r\n250 x\r\n550 y\r\n554 none\r\n", ["Message(None) 554 none", "Message(Some(2)) 550 y"]),
         ("353 wait\r\n250 x\r\n250 y\r\n421 bye\r\n", ["Message(None) 421 bye", "Message(None) 421 bye"]),
         ("353 wait\r\n550 x\r\n421 bye\r\n", ["Message(Some(0)) 550 x", "Message(None) 421 bye"]),
-        // The server may answer once, as ever.
+        // The server may reply once, as without PRDR.
         ("250 queued\r\n", ["delivered 250 queued", "delivered 250 queued"]),
         ("554 none\r\n", ["Message(None) 554 none", "Message(None) 554 none"]),
-        // Lost in the middle: it may have been taken for whom was not refused.
+        // The connection is lost in the middle: the message may have been accepted for recipients that were not
+        // rejected.
         ("353 wait\r\n", ["Uncertain", "Uncertain"]),
         ("353 wait\r\n250 x\r\n550 y\r\n", ["Uncertain", "Message(Some(2)) 550 y"]),
     ] {
@@ -98,14 +99,14 @@ fn client_drops_prdr_that_is_not_offered() {
     let (outcomes, output, _) = converse(hello, &format!("{ENVELOPE}250 queued\r\n"));
     assert_eq!(outcomes[0], "delivered 250 queued");
     assert!(!output.contains("PRDR"), "{output}");
-    // Then 353 is no reply that there could be.
+    // Then 353 is not a valid reply.
     let (outcomes, _, error) = converse(hello, &format!("{ENVELOPE}353 wait\r\n250 x\r\n250 y\r\n250 z\r\n"));
     assert_eq!((&*outcomes[0], error), ("Uncertain", Some(PeerError::UnexpectedReply.into())));
     let (outcomes, _, error) = converse(HELLO, &format!("{ENVELOPE}353 wait\r\n353 wait\r\n"));
     assert_eq!((&*outcomes[0], error), ("Uncertain", Some(PeerError::UnexpectedReply.into())));
 }
 
-/// What a server says to this, where the application answers each message with these.
+/// The server's replies if the application answers each message with these.
 fn serve(config: &Config, each: &[&str], pieces: &[&[u8]]) -> String {
     let (mut rx, mut tx, mut output) = (RecvBuffer::new(), SendBuffer::new(), Vec::new());
     let mut server = Server::<Secure>::new(config.clone(), Secure::trusted_local(), &mut tx);
@@ -151,7 +152,7 @@ fn server_replies_for_each_recipient() {
         behind(&["552 5.2.2 a", "550 5.7.1 b"]),
         ["353 Conte", "552 5.2.2", "550 5.7.1", "550 5.0.0", "250 2.0.0"]
     );
-    // 421 would speak for the session.
+    // 421 would apply to the session.
     assert_eq!(
         behind(&["421 4.3.2 a", "550 5.7.1 b"]),
         ["353 Conte", "451 4.3.2", "550 5.7.1", "450 4.0.0", "250 2.0.0"]
@@ -163,7 +164,7 @@ fn server_replies_for_each_recipient() {
 fn server_rejects_prdr_that_is_not_offered() {
     let output = serve(&config(), &["250 2.0.0 ok"], &[TALK]);
     assert!(output.contains("\r\n555 5.5.4 ") && !output.contains("353"), "{output}");
-    // LMTP answers for each as it is.
+    // LMTP replies for each recipient anyway.
     let extensions = config().extensions.with(Extension::Prdr);
     let lmtp = config().extensions(extensions).dialect(Dialect::Lmtp);
     let output = serve(&lmtp, &["250 2.0.0 ok"], &[b"LHLO c\r\nMAIL FROM:<a@b> PRDR\r\n"]);

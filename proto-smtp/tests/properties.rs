@@ -1,4 +1,4 @@
-//! Whatever comes: no panic, the same in every chunking, and what is written is read as it was meant.
+//! Any input: no panic, the same result in every split, and written values parse to themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -14,7 +14,7 @@ use proto_smtp::types::{
 use proto_smtp::{Config, Dialect, data::BareNewline};
 use support::{config, describe, serve_cleartext, serve_secure, serve_trusting};
 
-/// Pieces of conversations, well and badly made: their sequences reach every state.
+/// Parts of conversations, valid and malformed: their sequences reach every state.
 fn client_says() -> impl Strategy<Value = Vec<u8>> {
     let line = prop_oneof![
         8 => prop::sample::select(vec![
@@ -43,7 +43,7 @@ fn server_says() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(line, 0..16).prop_map(|lines| lines.concat())
 }
 
-/// Cuts an input where `cuts` says.
+/// Splits an input at `cuts`.
 fn pieces<'i>(input: &'i [u8], cuts: &[usize]) -> Vec<&'i [u8]> {
     let mut pieces = Vec::new();
     let mut rest = input;
@@ -56,7 +56,7 @@ fn pieces<'i>(input: &'i [u8], cuts: &[usize]) -> Vec<&'i [u8]> {
     pieces
 }
 
-/// A client that does all that it can as soon as it can, and what it saw.
+/// A client that does everything as soon as possible, and its record.
 fn converse(input: &[&[u8]]) -> (Vec<String>, Option<proto_mail::Error>) {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut client = Client::<Secure>::new(Config::default(), Secure::trusted_local());
@@ -103,7 +103,7 @@ proptest! {
             .dialect(if lmtp { Dialect::Lmtp } else { Dialect::Smtp })
             .bare_newline(if reject { BareNewline::Reject } else { BareNewline::Accept });
         let cut = pieces(&input, &cuts);
-        // STARTTLS is fatal exactly when something is behind it in the buffer: how much has come may decide.
+        // STARTTLS is fatal exactly if bytes follow it in the buffer: the split may decide.
         let gate = input.windows(8).any(|word| word.eq_ignore_ascii_case(b"STARTTLS"));
         let whole = serve_cleartext(&config, &[&input]);
         if !gate {
@@ -126,8 +126,8 @@ proptest! {
 
     #[test]
     fn client_processes_input_alike_in_every_split(input in server_says(), cut in any::<usize>()) {
-        // Whatever comes behind a reply in one piece comes before the next command has left: those pieces that a real
-        // server sends apart are given apart, and cut anew.
+        // What follows a reply in the same piece arrives before the next command is sent: the pieces that a real
+        // server sends separately are fed separately, and split again.
         let lines: Vec<&[u8]> = input.split_inclusive(|&byte| byte == b'\n').collect();
         let mut cut_lines = Vec::new();
         for line in &lines {

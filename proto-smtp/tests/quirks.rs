@@ -1,4 +1,4 @@
-//! What deployed servers and clients send, and what comes of it: each row is what somebody has seen.
+//! What deployed servers and clients send, and how the machines handle it. Each row was observed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,7 +18,7 @@ fn client(config: Config) -> Client<Secure> {
     Client::<Secure>::new(config, Secure::trusted_local())
 }
 
-/// What a client makes of these replies when it does nothing but greet.
+/// The events of a client that only begins a session.
 fn greeted(config: Config, script: &[&[u8]]) -> Record {
     run_client(client(config), script, |_, _, _| {})
 }
@@ -33,7 +33,7 @@ fn takes_a_greeting_with_a_final_rejection_as_rejected() {
     assert!(strict.error.is_some() && strict.events.is_empty());
 }
 
-/// Each line is a reply of its own: the second answers nothing, and a session that is out of step is over.
+/// Each line is a reply of its own: the second one belongs to no command, and ends the session.
 #[test]
 fn takes_lines_without_hyphens_as_two_replies() {
     let record = greeted(config(), &[b"220 mx\r\n", b"250 mx.example\r\n250 SIZE 1000\r\n"]);
@@ -63,7 +63,7 @@ fn accepts_an_empty_challenge_without_space() {
     assert!(record.error.is_none(), "{:?}", record.error);
 }
 
-/// Servers have refused a second EHLO, and one behind AUTH: there is one in each state of security, and no more.
+/// Some servers reject a second EHLO, or one after AUTH: the client sends one on cleartext and one under TLS.
 #[test]
 fn sends_ehlo_once() {
     let script: [&[u8]; 6] = [
@@ -87,7 +87,7 @@ fn sends_ehlo_once() {
     assert!(record.has("closed"), "{:?}", record.events);
 }
 
-/// What follows the envelope in the same flight can be held back where a server stumbles over it.
+/// DATA can be held back for servers that do not accept it pipelined.
 #[test]
 fn can_wait_for_recipients_before_data() {
     for (pipelining, flight) in [
@@ -114,7 +114,7 @@ fn can_wait_for_recipients_before_data() {
     }
 }
 
-/// A name with an underscore is none: the client has no way to say it, and a server reads it all the same.
+/// A name with an underscore is not a host name: the client does not send it, and the server accepts it.
 #[test]
 fn accepts_any_word_as_client_name() {
     assert!(!default_name().contains('_'));
@@ -126,7 +126,7 @@ fn default_name() -> String {
     Config::default().name.as_str().to_owned()
 }
 
-/// None of these ends a message, and what follows is no command.
+/// None of these ends a message, and what follows is not parsed as a command.
 #[test]
 fn what_is_no_end_of_data_ends_nothing() {
     for end in ["x\n.\r\n", "x\r\n.\n", "x\n.\n", "x\r\n.\r\r\n"] {
@@ -146,7 +146,7 @@ fn what_is_no_end_of_data_ends_nothing() {
     }
 }
 
-/// A fragment behind the answer to STARTTLS is fatal, though it is no line.
+/// A fragment after the reply to STARTTLS is fatal, although it is not a line.
 #[test]
 fn rejects_bytes_after_the_reply_to_starttls() {
     let mut client = Client::<proto_mail::Cleartext>::new(config());

@@ -1,5 +1,5 @@
-//! A hundred recipients in one transaction: what is said of each is true, wherever the server's bytes are cut and
-//! wherever they end.
+//! A hundred recipients in one transaction: the outcome of each is right, wherever the server's bytes are split or
+//! end.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -14,7 +14,7 @@ const BODY: &[u8] = b".body\r\n";
 const RECIPIENTS: usize = 100;
 const GREETING: &[u8] = b"220 mx\r\n";
 
-/// How a message travels.
+/// How a message is sent.
 #[derive(Debug, Clone, Copy)]
 struct Way {
     dialect: Dialect,
@@ -33,7 +33,7 @@ fn address(text: &str) -> Address<'static> {
     text.parse().unwrap()
 }
 
-/// What became of each recipient, short; and what the client has sent.
+/// The outcome of each recipient in short form, and what the client has sent.
 fn converse(way: Way, recipients: usize, script: &[&[u8]]) -> (Vec<String>, Vec<u8>) {
     let mut transaction = (0..recipients)
         .fold(Transaction::new(Mail::new(address("a@b.example"))), |transaction, number| {
@@ -79,16 +79,16 @@ fn text(outcome: &Outcome) -> String {
     }
 }
 
-/// Which replies a server gives, and what they make of each recipient.
+/// The replies of a server, and the outcome that they mean for each recipient.
 struct Verdicts {
-    /// What comes before the message is written: replies to MAIL and each RCPT, and 354.
+    /// The replies before the message: to MAIL, to each RCPT, and 354.
     envelope: Vec<Vec<u8>>,
-    /// What comes behind it.
+    /// The replies after it.
     end: Vec<Vec<u8>>,
     expected: Vec<String>,
 }
 
-/// Thirty-seven are refused: in LMTP about half of them only behind the message.
+/// Thirty-seven are rejected, in LMTP about half of them after the message.
 fn thirty_seven(way: Way) -> Verdicts {
     let mut verdicts =
         Verdicts { envelope: vec![b"250 a\r\n".to_vec()], end: Vec::new(), expected: Vec::new() };
@@ -144,7 +144,7 @@ fn matches_rejections_of_many_recipients_in_every_split() {
     }
 }
 
-/// What is true of each recipient when only so many replies came, and then nothing or 421.
+/// The outcome of each recipient if only so many replies came, and then nothing or 421.
 fn expected_after(way: Way, verdicts: &Verdicts, came: usize, word: Option<u16>) -> Vec<String> {
     let before_message = verdicts.envelope.len();
     let mut ends = 0;
@@ -160,7 +160,7 @@ fn expected_after(way: Way, verdicts: &Verdicts, came: usize, word: Option<u16>)
                 (_, None) if came >= before_message => "Uncertain".into(),
                 (_, None) => format!("{:?}", Outcome::NotSent(NotSent::Lost)),
                 (true, Some(_)) if came >= before_message && came < before_message + own_end => {
-                    // In LMTP 421 was the reply for another one.
+                    // In LMTP 421 was the reply for another recipient.
                     "Uncertain".into()
                 }
                 (true, Some(code)) if came >= before_message => {
@@ -213,7 +213,7 @@ fn applies_a_rejection_of_the_message_to_all_recipients() {
 fn assigns_recipients_to_the_accepted_transaction() {
     let mail = Mail::new(address("a@b.example"));
     let rcpt = Rcpt::new(address("r@x.example"));
-    // Given at once, so that the first recipient is answered when the second transaction was begun already.
+    // Given at once, so that the reply to the first recipient arrives after the second transaction was given.
     let cases: [(bool, &[u8], usize); 4] = [
         (true, b"250 m\r\n250 r\r\n250 reset\r\n250 m\r\n250 r\r\n354 go\r\n", 1),
         (false, b"250 m\r\n250 r\r\n250 m\r\n250 r\r\n354 go\r\n", 1),

@@ -1,4 +1,4 @@
-//! What held a secret is wiped as soon as it was read.
+//! Memory that held a secret is wiped once it was processed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use proto_mail::{AuthVerdict, Cleartext, RecvBuffer, Secure, SendBuffer};
 use proto_smtp::server::{Event, Server};
 
-/// Everything that the buffer's memory holds once it is empty.
+/// The memory of the buffer once it is empty.
 fn memory(rx: &mut RecvBuffer) -> String {
     assert!(rx.is_empty());
     String::from_utf8_lossy(rx.spare_mut(1)).into_owned()
@@ -18,7 +18,7 @@ fn wipes_credentials_from_the_receive_buffer() {
         &["AUTH PLAIN AHUAc2VjcmV0\r\n"][..],
         &["AUTH PLAIN\r\n", "AHUAc2VjcmV0\r\n"],
         &["AUTH LOGIN\r\n", "dQ==\r\n", "c2VjcmV0\r\n"],
-        // Refused and cancelled ones as well.
+        // Also rejected and cancelled ones.
         &["AUTH SCRAM-SHA-256 c2VjcmV0\r\n"],
         &["AUTH PLAIN\r\n", "c2VjcmV0\nc2VjcmV0\r\n"],
     ] {

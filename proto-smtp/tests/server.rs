@@ -1,4 +1,4 @@
-//! The server machine: order, limits, refusals, and the law that chunking changes nothing.
+//! The server: the order of commands, limits, rejections, and the same result in every split.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -112,7 +112,7 @@ fn rejects_bytes_after_starttls() {
             assert!(!record.has("starttls") && record.codes() == [220, 250, 554]);
         }
     }
-    // One parser: what is no STARTTLS is an error, and what follows an ordinary command.
+    // One parser: a malformed STARTTLS is an error, and what follows is an ordinary command.
     let record = serve_cleartext(&config(), &[b"EHLO c\r\nSTARTTLS\nEHLO i\r\nNOOP\r\n"]);
     assert_eq!(record.codes(), [220, 250, 500, 250]);
 }

@@ -1,4 +1,4 @@
-//! A server refuses at each stage of a session, and offers each client what the application says.
+//! A server rejects at each stage of a session, and offers each client what the application sets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -15,7 +15,7 @@ fn response(code: u16) -> Response<'static> {
     Response::new(Code::new(code).unwrap(), "not you")
 }
 
-/// A session that is refused with this code, and then sent these pieces.
+/// A session that is rejected with this code, and then receives these pieces.
 fn turned_away(code: u16, pieces: &[&[u8]]) -> Record {
     let (mut rx, mut tx, mut record) = (RecvBuffer::new(), SendBuffer::new(), Record::default());
     let mut server = Server::<Cleartext>::refusing(config(), &response(code), &mut tx);
@@ -34,7 +34,7 @@ fn allows_only_quit_after_a_rejected_connection() {
     let record = every_split(input, |pieces| turned_away(554, pieces));
     assert_eq!(record.codes(), [554, 503, 503, 503, 503, 503, 503, 221]);
     assert!(record.events.iter().all(|event| event.starts_with("refused") || event == "closed"));
-    // 421 ends the session, and what says yes does not let anybody in.
+    // 421 ends the session, and a positive reply does not accept the client.
     let record = turned_away(421, &[]);
     assert_eq!((record.codes(), &record.events[..]), (vec![421], &["closed".to_owned()][..]));
     assert_eq!(turned_away(220, &[b"QUIT\r\n"]).codes(), [554, 221]);
@@ -54,7 +54,7 @@ fn rejects_a_client_during_the_greeting_delay() {
     rx.extend(b"EHLO c\r\n");
     assert!(matches!(server.next_event(&mut rx, &mut tx), Ok(Some(Event::Refused(..)))));
 
-    // Who speaks before the greeting is named, and does not speak to the application.
+    // A client that sends before the greeting is rejected without an event.
     let mut server = Server::<Cleartext>::new(config().waits(waits), &mut tx);
     let mut rx = RecvBuffer::new();
     let _ = tx.take();
@@ -63,7 +63,7 @@ fn rejects_a_client_during_the_greeting_delay() {
     assert!(tx.take().starts_with(b"554 5.5.1 "));
 }
 
-/// A server that refuses the greeting of "bad", with 421 that of "worse".
+/// A server that rejects EHLO of "bad", and with 421 that of "worse".
 fn judged_by_name(pieces: &[&[u8]]) -> Record {
     let (mut rx, mut tx, mut record) = (RecvBuffer::new(), SendBuffer::new(), Record::default());
     let mut server = Server::<Secure>::new(config(), Secure::trusted_local(), &mut tx);
@@ -87,7 +87,7 @@ fn judged_by_name(pieces: &[&[u8]]) -> Record {
                 _ => {}
             }
         }
-        assert!(server.refuse_hello(&response(550), &mut tx).is_err(), "nobody has greeted");
+        assert!(server.refuse_hello(&response(550), &mut tx).is_err(), "there was no EHLO");
         record.output.push_str(std::str::from_utf8(&tx.take()).unwrap());
     }
     record
@@ -142,7 +142,7 @@ fn offers_extensions_for_each_client() {
         "250-localhost\r\n250-STARTTLS\r\n250 VRFY\r\n250 2.0.0 OK\r\n502 5.5.1 Command not implemented\r\n\
          250-localhost\r\n250-CHUNKING\r\n250 EXPN\r\n503 5.5.1 Say MAIL first\r\n250 2.0.0 OK\r\n"
     );
-    // What was offered in cleartext is forgotten under TLS.
+    // Offers made on cleartext end with STARTTLS.
     server.offer([Extension::StartTls].into_iter().collect());
     rx.extend(b"STARTTLS\r\n");
     let Some(Event::StartTls(request)) = server.next_event(&mut rx, &mut tx).unwrap() else {
@@ -166,7 +166,7 @@ fn delays_and_limits_password_guesses() {
     rx.extend(b"EHLO c\r\n");
     while server.next_event(&mut rx, &mut tx).unwrap().is_some() {}
     let _ = tx.take();
-    // What follows is not looked at before the delay is over, however much of it there is.
+    // Further input is not processed before the delay is over.
     rx.extend(&b"AUTH PLAIN AGFsaWNlAHdyb25n\r\n".repeat(5));
     let limit = Limits::default().auth_attempts;
     for attempt in 1..=limit {
@@ -224,7 +224,7 @@ fn lmtp_replies_to_the_last_chunk_for_each_recipient() {
     assert_eq!(record.events.iter().filter(|event| event.starts_with("refused")).count(), 3);
 }
 
-/// A token is of one question of one session: another session's changes nothing.
+/// A token belongs to one question of one session.
 #[test]
 fn rejects_tokens_of_other_sessions() {
     let asked = |before: usize| {

@@ -1,5 +1,5 @@
-//! The table of `state.rs`, cell by cell: every command in every state has the reply and leads to the state that
-//! stand there.
+//! The table of `command_order.rs`, cell by cell: every command in every phase has the reply and leads to the phase
+//! of its cell.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proto_mail::token::AuthVerdict;
@@ -10,7 +10,7 @@ use proto_smtp::{Config, Dialect, Waits};
 
 const STATES: [&str; 5] = ["Start", "Ready", "Mail", "Rcpt", "Chunk"];
 
-/// What leads there. In LMTP two recipients are accepted.
+/// The input that leads to the phase. In LMTP two recipients are accepted.
 fn road(row: &str, state: &str, dialect: Dialect) -> String {
     let lmtp = dialect == Dialect::Lmtp;
     let hello = if lmtp { "LHLO c\r\n" } else { "EHLO c\r\n" };
@@ -28,7 +28,7 @@ fn road(row: &str, state: &str, dialect: Dialect) -> String {
 
 const AUTH: &str = "AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n";
 
-/// What a client sends for a row; a message only where it is asked for.
+/// The input for a row; the message follows only after 354.
 fn bytes(row: &str, state: &str) -> String {
     let word = row.split(' ').next().unwrap();
     match word {
@@ -51,7 +51,7 @@ fn bytes(row: &str, state: &str) -> String {
     }
 }
 
-/// What is offered beyond the default.
+/// The extensions that are offered beyond the default.
 const EXTRA: [Extension; 5] =
     [Extension::Expn, Extension::Etrn, Extension::Burl, Extension::XClient, Extension::XForward];
 
@@ -59,14 +59,14 @@ struct Session<C: Channel> {
     server: Option<Server<C>>,
     rx: RecvBuffer,
     tx: SendBuffer,
-    /// The command that the application refuses, and whether it does so only behind the message.
+    /// The command that the application rejects, and whether it does so after the message.
     refuses: String,
-    /// TLS was agreed on.
+    /// STARTTLS was accepted.
     upgraded: bool,
 }
 
 trait Gate: Channel {
-    /// Answers what exists on one channel only.
+    /// Answers the events of one channel.
     fn gate(session: &mut Session<Self>, event: Asked<Self>)
     where
         Self: Sized;
@@ -115,7 +115,7 @@ impl<C: Gate> Session<C> {
         session
     }
 
-    /// The codes of what is answered.
+    /// The codes of the replies.
     fn say(&mut self, bytes: &str) -> Vec<u16> {
         self.rx.extend(bytes.as_bytes());
         while let Some(server) = &mut self.server {
@@ -157,7 +157,7 @@ impl<C: Gate> Session<C> {
             .collect()
     }
 
-    /// Where it stands, as DATA and its refusal tell; it is used up by that.
+    /// The phase, as shown by DATA and its rejection, which change it.
     fn state(mut self) -> &'static str {
         let Some(server) = &self.server else {
             assert!(self.upgraded);
@@ -182,7 +182,7 @@ impl<C: Gate> Session<C> {
     }
 }
 
-/// What comes of a row in a state: the code, and the state behind it where that is another one.
+/// The result of a row in a phase: the code, and the next phase if it changes.
 fn try_cell<C: Gate>(mut session: Session<C>, row: &str, state: &'static str, dialect: Dialect) -> String {
     let _ = session.say(&road(row, state, dialect));
     session.refuses = match row.rsplit_once(' ') {
@@ -202,7 +202,7 @@ fn try_cell<C: Gate>(mut session: Session<C>, row: &str, state: &'static str, di
     let taken = state == "Rcpt" || (state == "Chunk" && !row.starts_with("DATA"));
     let replies = if whole && taken && dialect == Dialect::Lmtp { 2 } else { 1 };
     if dialect == Dialect::Lmtp && state == "Mail" && row.starts_with("LAST") {
-        // Nobody was accepted, and nobody is answered for.
+        // No recipient was accepted, so there is no reply.
         assert_eq!((&codes[..], session.state()), (&[][..], "Mail"));
         return "503".into();
     }
@@ -213,7 +213,7 @@ fn try_cell<C: Gate>(mut session: Session<C>, row: &str, state: &'static str, di
     }
 }
 
-/// The table as it stands in the documentation: rows of a command and five cells.
+/// The table of the documentation: rows of a command and five cells.
 fn table() -> Vec<(String, Vec<String>)> {
     let text = include_str!("../src/command_order.rs");
     let table = text.split("```").nth(1).unwrap().strip_prefix("text\n").unwrap();
@@ -235,7 +235,7 @@ fn table() -> Vec<(String, Vec<String>)> {
 fn check_cell(row: &str, state: &'static str, dialect: Dialect, offered: &[Extension], expected: &str) {
     let config = || config().dialect(dialect);
     let offered = offered.iter().fold(config().extensions, |set, extension| set.with(*extension));
-    // What needs an identity has no cell on cleartext.
+    // Commands that need authentication have no cell on cleartext.
     let needs_tls = row.starts_with("AUTH") || (row.starts_with("BURL") && offered.contains(Extension::Burl));
     if !needs_tls {
         let session = Session::new(offered, |tx| Server::<Cleartext>::new(config(), tx));

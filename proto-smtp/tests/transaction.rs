@@ -1,4 +1,4 @@
-//! A whole transaction: what is sent ahead, and the truth about every recipient.
+//! A whole transaction: what is pipelined, and the outcome for every recipient.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proto_mail::{RecvBuffer, Secure, SendBuffer};
@@ -20,7 +20,7 @@ fn transaction(recipients: usize) -> Transaction {
     )
 }
 
-/// Runs a transaction; `script` is sent piece by piece, one whenever the client has nothing more to do.
+/// Runs a transaction. The pieces of `script` are received one by one, whenever the client has nothing more to do.
 fn run(config: Config, mut transaction: Transaction, script: &[&[u8]]) -> (Vec<Outcome>, String) {
     let (mut rx, mut tx, mut output) = (RecvBuffer::new(), SendBuffer::new(), Vec::new());
     let mut client = Client::<Secure>::new(config, Secure::trusted_local());
@@ -108,7 +108,7 @@ fn sends_commands_one_by_one_without_pipelining() {
 #[test]
 fn reports_the_outcome_for_each_recipient() {
     for (replies, last, expected) in [
-        // Everybody refused; the server wants a message all the same, and gets an empty one.
+        // All are rejected; the server expects a message all the same, and gets an empty one.
         ("250 a\r\n550 b\r\n550 c\r\n354 go\r\n", "554 none\r\n", ["Rcpt(0) 550", "Rcpt(1) 550"]),
         ("250 a\r\n550 b\r\n451 c\r\n554 none\r\n", "", ["Rcpt(0) 550", "Rcpt(1) 451"]),
         ("550 a\r\n503 b\r\n503 c\r\n503 d\r\n", "", ["Mail 550", "Mail 550"]),
@@ -167,8 +167,8 @@ fn lmtp_reports_outcomes_for_each_recipient() {
     let lmtp = || Config::default().dialect(Dialect::Lmtp);
     assert_eq!(outcomes(lmtp(), 3, script), ["delivered 250", "Rcpt(1) 550", "Message(Some(2)) 452"]);
     assert_eq!(outcomes(lmtp(), 3, &script[..4]), ["delivered 250", "Rcpt(1) 550", "Uncertain"]);
-    let nobody: &[&[u8]] = &[b"220 mx\r\n", PIPELINED, b"250 a\r\n550 b\r\n503 none\r\n"];
-    assert_eq!(outcomes(lmtp(), 1, nobody), ["Rcpt(0) 550"]);
+    let rejected: &[&[u8]] = &[b"220 mx\r\n", PIPELINED, b"250 a\r\n550 b\r\n503 none\r\n"];
+    assert_eq!(outcomes(lmtp(), 1, rejected), ["Rcpt(0) 550"]);
 }
 
 #[test]

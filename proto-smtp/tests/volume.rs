@@ -1,8 +1,5 @@
-//! Much of everything: memory stays bounded, and twice as much costs twice as much.
-//!
-//! What is measured is what a machine does, not how long it takes: the calls that it is given, the bytes that it
-//! holds. `MAILWIRE_VOLUME` sets how many bytes of DATA are sent (`10G` is ten gibibytes); without it, few enough for
-//! every day.
+//! Large volumes: memory stays bounded, and twice as much costs twice as much. The tests measure calls and bytes, not
+//! time. `MAILWIRE_VOLUME` sets how many bytes of DATA are sent (`10G` is ten gibibytes); by default few.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;
@@ -19,13 +16,13 @@ struct Session {
     server: Server<Secure>,
     rx: RecvBuffer,
     tx: SendBuffer,
-    /// What was sent, and the most that ever waited.
+    /// The bytes sent, and the most that waited.
     sent: u64,
     most_waiting: usize,
     replies: u64,
     content: u64,
     ends: u64,
-    /// How many times something was asked of the machine.
+    /// The number of calls of the machine.
     calls: u64,
 }
 
@@ -44,7 +41,7 @@ impl Session {
         session
     }
 
-    /// Takes what waits, as a socket would, and counts the replies.
+    /// Takes the output, as a socket would, and counts the replies.
     fn send(&mut self) -> bool {
         self.most_waiting = self.most_waiting.max(self.tx.len());
         let bytes = self.tx.take();
@@ -53,7 +50,7 @@ impl Session {
         !bytes.is_empty()
     }
 
-    /// Does all that can be done with what has come, and sends whenever the machine has stopped.
+    /// Processes all input, and sends whenever the machine stops.
     fn pump(&mut self) {
         loop {
             self.calls += 1;
@@ -78,7 +75,7 @@ impl Session {
     }
 }
 
-/// How long a processor works at it; the shortest of three, so that a neighbour's noise counts less.
+/// The processor time; the shortest of three runs, so that other load matters less.
 fn shortest(mut work: impl FnMut()) -> Duration {
     let mut once = || {
         let start = ThreadTime::now();
@@ -100,7 +97,7 @@ fn serves_a_million_commands_in_one_write() {
     session.rx.extend(&b"NOOP\r\n".repeat(COMMANDS));
     session.pump();
     assert_eq!(session.replies - before.0, COMMANDS as u64);
-    // It stops for a client that does not read, and one reply above the mark is the most that ever waits.
+    // The server stops for a client that does not read; at most one reply above the limit waits.
     assert!(session.most_waiting <= high_water + 512, "{} bytes waited", session.most_waiting);
     let stops = session.sent / high_water as u64 + 2;
     assert!(session.calls - before.1 <= 2 * stops, "{} calls", session.calls - before.1);
@@ -133,7 +130,7 @@ fn pipelined_commands_cost_linear_time() {
     assert!(many < few * 8 * 4, "eight times as many: {few:?}, then {many:?}");
 }
 
-/// How many bytes of DATA are sent.
+/// The number of DATA bytes to send.
 fn volume() -> u64 {
     let Ok(text) = std::env::var("MAILWIRE_VOLUME") else { return 16 << 20 };
     let (number, shift) = match text.strip_suffix(['G', 'g']) {
@@ -148,7 +145,7 @@ fn receives_endless_data_in_bounded_memory() {
     const PIECE: usize = 64 * 1024;
     let mut limits = Limits::default();
     limits.message = u64::MAX;
-    // Lines of 80 bytes, one in ten of them begins with a dot.
+    // Lines of 80 bytes, of which one in ten begins with a dot.
     let mut lines = Vec::new();
     while lines.len() < PIECE {
         let first = if lines.len() / 80 % 10 == 0 { b'.' } else { b'x' };
@@ -169,7 +166,7 @@ fn receives_endless_data_in_bounded_memory() {
     session.pump();
     assert_eq!(session.content, pieces * (lines.len() as u64 - dots));
     assert_eq!(session.ends, 1);
-    // At most a CR waits for its successor, and no event is for less than a kilobyte.
+    // At most a CR waits for the next byte, and no event has less than a kilobyte.
     assert!(most_held <= 1, "{most_held} bytes were held");
     let calls = session.calls - before;
     assert!(calls <= pieces * (PIECE as u64 / 1024 + 4) + 8, "{calls} calls for {pieces} pieces");
@@ -181,7 +178,7 @@ fn reply_of(lines: usize) -> Vec<u8> {
     reply
 }
 
-/// A client that has asked for help, with its buffers.
+/// A client that has given HELP, with its buffers.
 fn asks_for_help(limits: Limits) -> (Client<Secure>, RecvBuffer, SendBuffer) {
     let (mut rx, mut tx) = (RecvBuffer::new(), SendBuffer::new());
     let mut client = Client::<Secure>::new(Config::default().limits(limits), Secure::trusted_local());
@@ -214,7 +211,7 @@ fn long_replies_cost_linear_time() {
             assert_eq!(response.text().lines().count(), lines);
         })
     };
-    // In pieces that cut every line, so that a machine which begins again with each would show.
+    // Pieces that split every line show a machine that rescans its input.
     let (few, many) = (of(6_250, 13), of(50_000, 13));
     assert!(many < few * 8 * 4, "eight times as many: {few:?}, then {many:?}");
     let _ = of(100_000, 4096);

@@ -268,7 +268,7 @@ pub(crate) fn asking(lines: &[&[u8]], initial: InitialResponse, cut: Cut, shown:
     let greeting: &[&[u8]] = &[b"220 mx.example\r\n", b"250-mx.example\r\n250 AUTH PLAIN LOGIN\r\n"];
     let prompt: &[&[u8]] = match initial {
         InitialResponse::Short => &[],
-        InitialResponse::Never => &[b"334 \r\n"],
+        _ => &[b"334 \r\n"],
     };
     face(&mut client, &[greeting, prompt, lines].concat(), cut, shown);
 }

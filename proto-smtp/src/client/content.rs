@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn scans_messages_alike_however_they_are_split() {
-        // Every message of five bytes, behind a header that says everything there is to say, or nothing.
+        // Every message of five bytes, after headers with and without the bytes and words that are searched for.
         let bytes = [b'x', b'\r', b'\n', 0, 0xe9];
         for begin in [&b""[..], b"a: mMultiPart\r\n", b"a: \xe9 mesSAGE\r\n", b"a: mesmessag\n"] {
             for number in 0..bytes.len().pow(5) {

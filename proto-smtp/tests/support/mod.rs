@@ -1,4 +1,4 @@
-//! What the tests share: an application for each role, and the law that chunking changes nothing.
+//! Shared by the tests: an application for each role, and the check that the split of the input changes nothing.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use proto_mail::token::{AuthQuestion, AuthVerdict};
@@ -8,24 +8,24 @@ use proto_smtp::server::{Event, Reply, Server};
 use proto_smtp::types::Response;
 use proto_smtp::{Config, Waits};
 
-/// What came of a conversation.
+/// The record of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
-    /// The events, described; neighbouring pieces of a message joined.
+    /// The events as text; adjacent parts of a message are joined.
     pub events: Vec<String>,
-    /// What was sent.
+    /// The output.
     pub output: String,
-    /// How it ended, if badly.
+    /// The error, if there was one.
     pub error: Option<Error>,
 }
 
 impl Record {
-    /// Whether an event begins so.
+    /// Whether an event begins with this text.
     pub fn has(&self, event: &str) -> bool {
         self.events.iter().any(|seen| seen.starts_with(event))
     }
 
-    /// The codes of all replies, a multi-line reply counted once.
+    /// The codes of all replies; a multi-line reply counts once.
     pub fn codes(&self) -> Vec<u16> {
         self.output
             .split_terminator("\r\n")
@@ -49,7 +49,7 @@ pub fn config() -> Config {
     Config::default().waits(waits)
 }
 
-/// An application that accepts everything but recipients that begin with "no" and the password that is not "secret".
+/// An application that accepts everything except recipients that begin with "no" and passwords other than "secret".
 pub trait Answer: Sized {
     fn answer(&mut self, event: Event<'_, Self::Channel>, tx: &mut SendBuffer) -> String;
     type Channel: proto_mail::Channel;
@@ -143,7 +143,7 @@ impl Answer for Server<Secure> {
     }
 }
 
-/// Takes every event of a server. What it sends leaves at once.
+/// Processes all events of a server. Its output is sent at once.
 pub fn pump<C: proto_mail::Channel>(
     server: &mut Server<C>,
     rx: &mut RecvBuffer,
@@ -177,19 +177,19 @@ pub fn pump<C: proto_mail::Channel>(
     }
 }
 
-/// A session on cleartext that is sent these pieces.
+/// A session on cleartext that receives these pieces.
 pub fn serve_cleartext(config: &Config, pieces: &[&[u8]]) -> Record {
     let mut tx = SendBuffer::new();
     serve(Server::<Cleartext>::new(config.clone(), &mut tx), tx, pieces)
 }
 
-/// A session under TLS that is sent these pieces.
+/// A session under TLS that receives these pieces.
 pub fn serve_secure(config: &Config, pieces: &[&[u8]]) -> Record {
     let mut tx = SendBuffer::new();
     serve(Server::<Secure>::new(config.clone(), Secure::trusted_local(), &mut tx), tx, pieces)
 }
 
-/// A session under TLS that is sent these pieces, with a client that is trusted: everything of the settings is offered.
+/// A session under TLS that receives these pieces.
 pub fn serve_trusting(config: &Config, pieces: &[&[u8]]) -> Record {
     let mut tx = SendBuffer::new();
     let mut server = Server::<Secure>::new(config.clone(), Secure::trusted_local(), &mut tx);
@@ -212,7 +212,7 @@ where
     record
 }
 
-/// The law: whole, in two at every place, byte by byte, and at random, the same must come of it.
+/// Checks the invariant: whole, in two at every place, byte by byte, and at random, the result is the same.
 pub fn every_split<T: PartialEq + std::fmt::Debug>(input: &[u8], run: impl Fn(&[&[u8]]) -> T) -> T {
     let whole = run(&[input]);
     for split in 1..input.len() {
@@ -251,8 +251,8 @@ pub fn describe(event: &ClientEvent<'_>) -> String {
     }
 }
 
-/// Runs a client against a script of the server: each line of it is sent when the client has nothing more to do.
-/// `act` is called with each event.
+/// Runs a client against a script of the server: each line is received when the client has nothing more to do. `act`
+/// is called with each event.
 pub fn run_client<C: proto_mail::Channel>(
     mut client: Client<C>,
     script: &[&[u8]],
