@@ -84,24 +84,6 @@ const CIRCLES: &[Circle] = &[
     },
     Circle { folder: "proto-imap", files: &["server/mod.rs", "server/starttls.rs"], reason: "to be removed" },
     Circle {
-        folder: "proto-smtp",
-        files: &["client/content.rs", "client/mod.rs", "client/starttls.rs", "client/transaction.rs"],
-        reason: "to be removed",
-    },
-    Circle {
-        folder: "proto-smtp",
-        files: &[
-            "server/core.rs",
-            "server/event.rs",
-            "server/incoming_message.rs",
-            "server/reply.rs",
-            "server/transaction.rs",
-            "server/xclient.rs",
-        ],
-        reason: "to be removed",
-    },
-    Circle { folder: "proto-smtp", files: &["server/mod.rs", "server/starttls.rs"], reason: "to be removed" },
-    Circle {
         folder: "mailstore",
         files: &[
             "lib.rs",

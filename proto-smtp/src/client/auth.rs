@@ -10,9 +10,9 @@ use proto_mail::{
     SendBuffer,
 };
 
-use super::Client;
 use super::core::{Authentication, Core, FirstMessage, State};
 use super::event::{Kind, Step};
+use super::machine::Client;
 use crate::capabilities::Capabilities;
 use crate::command::Command;
 use crate::config::InitialResponse;

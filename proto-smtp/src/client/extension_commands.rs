@@ -2,9 +2,9 @@
 
 use proto_mail::{Channel, Error, Misuse, SendBuffer};
 
-use super::Client;
 use super::core::{Core, ServerHello, State};
 use super::event::Step;
+use super::machine::Client;
 use crate::attributes::{Attributes, ProxyCommand};
 use crate::burl::is_absolute_url;
 use crate::chunking::ChunkEnd;

@@ -5,8 +5,9 @@ use alloc::collections::BTreeSet;
 
 use proto_mail::Channel;
 
-use super::Client;
+use super::machine::Client;
 use super::transaction::{NotSent, Outcome, Transaction};
+use crate::address::Address;
 use crate::body_type::BodyType;
 use crate::capabilities::Capabilities;
 use crate::deliver_by::ByMode;
@@ -115,6 +116,77 @@ impl Transaction {
                 domains.extend(domain);
             }
         }
+    }
+}
+
+/// The parameters of MAIL that depend on the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ContentParameters {
+    pub(super) body: Option<BodyType>,
+    pub(super) utf8: bool,
+}
+
+impl Transaction {
+    /// Returns the parameters for this server, or an extension that the message needs and the server does not offer.
+    pub(super) fn content_parameters<C: Channel>(
+        &self,
+        client: &Client<C>,
+    ) -> Result<ContentParameters, Extension> {
+        let offers = |extension| client.core.offers(extension);
+        let missing = |extension| if offers(extension) { Ok(()) } else { Err(extension) };
+        let utf8 = !self.has_ascii_envelope()
+            || (self.mail.utf8
+                && (offers(Extension::SmtpUtf8) || self.content.is_none_or(|content| content.needs_utf8())));
+        if utf8 {
+            missing(Extension::SmtpUtf8)?;
+        }
+        let body = match self.mail.body {
+            Some(BodyType::BinaryMime) => match self.binary(client) {
+                Ok(()) => Some(BodyType::BinaryMime),
+                Err(extension) => Some(self.lines_of_binary().ok_or(extension)?),
+            },
+            body => body,
+        };
+        let body = match (body, self.content) {
+            (Some(BodyType::BinaryMime), _) => return Ok(ContentParameters { body, utf8 }),
+            // The known content counts, whatever MAIL says.
+            (_, Some(content)) if content.eight_bit => Some(BodyType::EightBitMime),
+            (Some(BodyType::EightBitMime), Some(content)) if !offers(Extension::EightBitMime) => {
+                let seven_bit = match self.chunk_for(client) {
+                    Some(_) => content.fits(BodyType::SevenBit),
+                    None => content.is_seven_bit_in_data(client.core.config.line_endings),
+                };
+                if seven_bit { Some(BodyType::SevenBit) } else { body }
+            }
+            (body, _) => body,
+        };
+        if body == Some(BodyType::EightBitMime) {
+            missing(Extension::EightBitMime)?;
+        }
+        Ok(ContentParameters { body, utf8 })
+    }
+
+    /// Checks that the message can be sent as binary: by BDAT only (RFC 3030 §3), with a known size.
+    fn binary<C: Channel>(&self, client: &Client<C>) -> Result<(), Extension> {
+        if !client.core.offers(Extension::BinaryMime) {
+            Err(Extension::BinaryMime)
+        } else if self.chunk_for(client).is_none() {
+            Err(Extension::Chunking)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The type of a binary message that is known to be made of lines.
+    fn lines_of_binary(&self) -> Option<BodyType> {
+        let content = self.content?;
+        [BodyType::SevenBit, BodyType::EightBitMime].into_iter().find(|body| content.fits(*body))
+    }
+
+    fn has_ascii_envelope(&self) -> bool {
+        let ascii = |address: Option<&Address<'_>>| address.is_none_or(Address::is_ascii);
+        ascii(self.mail.from.address())
+            && self.recipients.iter().all(|recipient| ascii(recipient.rcpt.to.address()))
     }
 }
 

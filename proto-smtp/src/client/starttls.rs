@@ -5,9 +5,9 @@ use alloc::sync::Arc;
 use proto_mail::machine::{Negotiation, StartTlsNegotiation};
 use proto_mail::{Cleartext, Error, PeerError, RecvBuffer, Secure, SendBuffer, Wait};
 
-use super::Client;
 use super::core::Core;
 use super::event::{Kind, Step};
+use super::machine::Client;
 use crate::command::Command;
 use crate::config::Config;
 use crate::extension::Extension;

@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 
 use proto_mail::{Channel, Error, SendBuffer};
 
-use super::{Client, Content, Event, Step};
+use super::content::Content;
+use super::event::{Event, Step};
+use super::machine::Client;
 use crate::capabilities::Capabilities;
 use crate::chunking::ChunkEnd;
 use crate::config::Pipelining;

@@ -7,8 +7,9 @@ use proto_mail::{AuthRequest, AuthVerdict, Error, Misuse, RecvBuffer, SendBuffer
 
 use super::core::{Core, Login, State, Step};
 use super::event::CoreEvent;
-use super::transaction::syntax;
-use super::{redaction, reply};
+
+use super::fixed_replies::{self as reply, syntax};
+use super::redaction;
 use crate::command::{Command, Verb, split_verb};
 use crate::line::{Frame, LineSkipper, frame};
 use crate::response::Response;

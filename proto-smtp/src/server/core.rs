@@ -10,11 +10,12 @@ use proto_mail::{AuthRequest, Error, PeerError, RecvBuffer, SendBuffer, StartTls
 
 use super::counters::Counters;
 use super::event::CoreEvent;
+use super::fixed_replies::{self as reply, syntax};
+use super::forwarded::{ForwardedAttributes, without_proxy_commands};
 use super::incoming_message::IncomingMessage;
+use super::question::Question;
 use super::redaction;
-use super::reply::{self, Question};
-use super::transaction::{Session, syntax};
-use super::xclient::{ForwardedAttributes, without_proxy_commands};
+use super::session::Session;
 use crate::chunking::ChunkEnd;
 use crate::command::{Command, Verb, split_verb};
 use crate::config::{Config, Dialect, EarlyTalker};

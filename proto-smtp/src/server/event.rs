@@ -5,6 +5,7 @@ use alloc::string::String;
 
 use proto_mail::{AuthRequest, Channel, Cleartext, Secret, Secure, StartTlsRequest};
 
+use super::question::Reply;
 use crate::attributes::Attributes;
 use crate::chunking::ChunkEnd;
 use crate::command::Verb;
@@ -13,7 +14,6 @@ use crate::hello::ClientName;
 use crate::mail::Mail;
 use crate::rcpt::Rcpt;
 use crate::response::Response;
-use crate::server::Reply;
 
 /// An event of a server's session. Many carry a token that must be answered, as their last field.
 ///

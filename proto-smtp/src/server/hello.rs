@@ -7,8 +7,8 @@ use proto_mail::{Error, Mechanism, Mechanisms, Misuse, SendBuffer};
 
 use super::core::{Core, State, Step};
 use super::event::CoreEvent;
-use super::reply;
-use super::transaction::Session;
+use super::fixed_replies as reply;
+use super::session::Session;
 use crate::attributes::Attribute;
 use crate::burl::BurlSource;
 use crate::command::Verb;

@@ -5,7 +5,8 @@ use alloc::sync::Arc;
 use proto_mail::{Cleartext, Error, Misuse, PeerError, RecvBuffer, Secure, SendBuffer, StartTlsRequest};
 
 use super::core::{Core, State};
-use super::{Event, Server};
+use super::event::Event;
+use super::machine::Server;
 use crate::config::Config;
 use crate::response::Response;
 use crate::status_code::Code;

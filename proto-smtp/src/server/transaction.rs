@@ -1,23 +1,19 @@
-//! The session between two commands, and the mail transaction: which commands are allowed, and what MAIL and RCPT may
-//! request (RFC 5321 §3.3, §4.1.4).
+//! The mail transaction: which commands are allowed, and what MAIL and RCPT may request (RFC 5321 §3.3, §4.1.4).
 //!
 //! The state is checked first: a command that is not allowed now is rejected before its arguments are parsed.
 
-use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
-use alloc::string::String;
 use core::num::NonZeroU32;
 
 use proto_mail::{Error, SendBuffer};
 
 use super::core::{Core, State};
 use super::event::CoreEvent;
-use super::reply::{self, Question};
+use super::fixed_replies::{self as reply, syntax};
+use super::question::Question;
+use super::session::{MailOptions, Session};
 use crate::address::Address;
-use crate::attributes::Attributes;
 use crate::body_type::BodyType;
 use crate::command::{Command, Verb, split_verb};
-use crate::command_order::Phase;
 use crate::config::{Dialect, UnknownParameters};
 use crate::deliver_by::ByMode;
 use crate::dsn::OriginalRecipient;
@@ -27,117 +23,6 @@ use crate::parameter::Parameters;
 use crate::rcpt::Rcpt;
 use crate::response::Response;
 use crate::status_code::Code;
-use crate::syntax::{SyntaxError, SyntaxFault};
-
-/// What the client has said and begun, between two commands.
-#[derive(Debug)]
-pub(super) enum Session {
-    /// The greeting was a rejection: only QUIT is accepted (RFC 5321 §3.1).
-    Rejected,
-    /// The client has not sent EHLO.
-    Start,
-    /// The client has sent EHLO; no transaction is open.
-    Ready,
-    /// MAIL was accepted.
-    Transaction(Transaction),
-}
-
-/// An open transaction.
-#[derive(Debug)]
-pub(super) struct Transaction {
-    pub(super) options: MailOptions,
-    /// The number of accepted recipients.
-    pub(super) recipients: usize,
-    /// The bytes received by BDAT; `None` before the first chunk.
-    pub(super) chunked: Option<u64>,
-    domains: RecipientDomains,
-    /// What XFORWARD has said about this transaction.
-    pub(super) forwarded: Option<Box<Attributes<'static>>>,
-}
-
-/// The parameters of MAIL that the machine must remember.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MailOptions {
-    utf8: bool,
-    is_binary: bool,
-    /// The client requests a reply for each recipient after the message.
-    pub(super) prdr: bool,
-}
-
-/// The domains of the recipients of a transaction. Nothing is stored if their number is not limited.
-#[derive(Debug, Default)]
-struct RecipientDomains {
-    accepted: BTreeSet<String>,
-    /// The domain of the recipient that the application is asked about.
-    pending: Option<String>,
-}
-
-impl RecipientDomains {
-    /// Stores the domain of a new recipient. Returns false if it would exceed the limit.
-    fn propose(&mut self, address: Option<&Address<'_>>, limit: u32) -> bool {
-        self.pending = address.map(|address| address.domain().as_str().to_ascii_lowercase());
-        let is_new = self.pending.as_ref().is_some_and(|domain| !self.accepted.contains(domain));
-        !is_new || self.accepted.len() < usize::try_from(limit).unwrap_or(usize::MAX)
-    }
-}
-
-impl Session {
-    /// The row of the table of allowed commands.
-    pub(super) const fn phase(&self) -> Phase {
-        match self {
-            Self::Rejected | Self::Start => Phase::Start,
-            Self::Ready => Phase::Ready,
-            Self::Transaction(Transaction { chunked: Some(_), .. }) => Phase::Chunk,
-            Self::Transaction(Transaction { recipients: 0, .. }) => Phase::Mail,
-            Self::Transaction(_) => Phase::Rcpt,
-        }
-    }
-
-    const fn has_hello(&self) -> bool {
-        matches!(self, Self::Ready | Self::Transaction(_))
-    }
-
-    pub(super) const fn transaction(&self) -> Option<&Transaction> {
-        match self {
-            Self::Transaction(transaction) => Some(transaction),
-            Self::Rejected | Self::Start | Self::Ready => None,
-        }
-    }
-
-    pub(super) const fn transaction_mut(&mut self) -> Option<&mut Transaction> {
-        match self {
-            Self::Transaction(transaction) => Some(transaction),
-            Self::Rejected | Self::Start | Self::Ready => None,
-        }
-    }
-
-    /// MAIL was accepted.
-    pub(super) fn begin_transaction(
-        &mut self,
-        options: MailOptions,
-        forwarded: Option<Box<Attributes<'static>>>,
-    ) {
-        let domains = RecipientDomains::default();
-        *self = Self::Transaction(Transaction { options, recipients: 0, chunked: None, domains, forwarded });
-    }
-
-    /// Ends an open transaction. Returns whether there was one.
-    pub(super) fn end_transaction(&mut self) -> bool {
-        let is_open = self.transaction().is_some();
-        if is_open {
-            *self = Self::Ready;
-        }
-        is_open
-    }
-}
-
-impl Transaction {
-    /// RCPT was accepted.
-    pub(super) fn add_recipient(&mut self) {
-        self.domains.accepted.extend(self.domains.pending.take());
-        self.recipients += 1;
-    }
-}
 
 impl Core {
     /// Returns the reply to a command that is not allowed now. Its arguments were not parsed.
@@ -324,29 +209,4 @@ impl Core {
         let max = limits.recipient_domains?.get();
         (!transaction.domains.propose(rcpt.to.address(), max)).then_some(reply::TOO_MANY_DOMAINS)
     }
-}
-
-/// The reply to arguments with a syntax error.
-pub(super) fn syntax(verb: Verb, error: SyntaxError) -> Response<'static> {
-    use SyntaxFault as F;
-    let is_path = matches!(
-        error.fault(),
-        F::Path
-            | F::NullRecipient
-            | F::LocalPart
-            | F::MissingDomain
-            | F::Domain
-            | F::LocalPartTooLong
-            | F::DomainTooLong
-            | F::PathTooLong
-    );
-    let (code, enhanced) = match (error.fault(), verb) {
-        (F::NotAscii, _) => (Code::MAILBOX_NAME, (6, 7)),
-        (F::Control | F::Encoding, _) => (Code::SYNTAX, (5, 2)),
-        (_, Verb::Mail) if is_path => (Code::ARGUMENTS, (1, 7)),
-        (_, Verb::Rcpt) if is_path => (Code::ARGUMENTS, (1, 3)),
-        (F::Mechanism, _) => (Code::PARAMETER, (5, 4)),
-        _ => (Code::ARGUMENTS, (5, 4)),
-    };
-    Response::fixed(code, enhanced, error.fault().text())
 }

@@ -4,48 +4,15 @@ use alloc::boxed::Box;
 
 use proto_mail::{Error, Misuse, SendBuffer};
 
-use super::Reply;
 use super::core::{Core, State};
 use super::event::CoreEvent;
-use super::reply::Question;
-use super::transaction::{Session, Transaction};
+use super::forwarded::ForwardedAttributes;
+use super::forwarded::without_proxy_commands;
+use super::question::{Question, Reply};
+use super::session::{Session, Transaction};
 use crate::attributes::{Attribute, Attributes};
 use crate::command::Verb;
-use crate::extension::{Extension, ExtensionSet};
 use crate::response::Response;
-
-/// The attributes of XFORWARD for the transaction that comes next.
-#[derive(Debug, Default)]
-pub(super) struct ForwardedAttributes {
-    /// Those that the application is asked about.
-    pending: Option<Box<Attributes<'static>>>,
-    accepted: Option<Box<Attributes<'static>>>,
-}
-
-impl ForwardedAttributes {
-    /// Returns the attributes for a transaction that begins now.
-    pub(super) const fn take(&mut self) -> Option<Box<Attributes<'static>>> {
-        self.accepted.take()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.accepted = None;
-    }
-
-    /// XFORWARD was answered. Accepted attributes are added to those of earlier commands.
-    pub(super) fn answered(&mut self, is_accepted: bool) {
-        let Some(pending) = self.pending.take().filter(|_| is_accepted) else { return };
-        match &mut self.accepted {
-            Some(accepted) => accepted.overwrite(*pending),
-            accepted => *accepted = Some(pending),
-        }
-    }
-}
-
-/// The extensions that are offered before the application has named trusted proxies.
-pub(super) const fn without_proxy_commands(set: ExtensionSet) -> ExtensionSet {
-    set.without(Extension::XClient).without(Extension::XForward)
-}
 
 impl Core {
     pub(super) fn ask_about_xclient<'i>(&mut self, verb: Verb, attributes: Attributes<'i>) -> CoreEvent<'i> {
