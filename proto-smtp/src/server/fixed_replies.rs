@@ -132,6 +132,8 @@ pub(super) fn syntax(verb: Verb, error: SyntaxError) -> Response<'static> {
 
 #[cfg(test)]
 mod tests {
+    use proto_mail::SendBuffer;
+
     use super::*;
 
     #[test]
