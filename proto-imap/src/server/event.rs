@@ -1,7 +1,8 @@
 //! What can happen to a server, and the tokens with which it is answered.
 //!
 //! Events borrow the receive buffer; tokens are owned and may be answered later, from another thread's result. An
-//! unanswered token pauses the session: a machine never guesses.
+//! open token pauses the session. If it is dropped, the server answers with a temporary failure (see
+//! [`proto_mail::token`]).
 
 use core::fmt;
 

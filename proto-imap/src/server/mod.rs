@@ -211,8 +211,9 @@ impl<C: Channel> Server<C> {
     /// # Errors
     /// [`Misuse::StaleToken`] if the token is not the one that is open; [`Misuse::WrongState`] if the status ends no
     /// command, or the client is still idling; [`Misuse::WrongLength`] if a FETCH response is not finished;
-    /// [`Misuse::ForbiddenByte`] if the status cannot be written. After the last three the token is spent: the
-    /// session can only be closed.
+    /// [`Misuse::ForbiddenByte`] if the status cannot be written. After the last three the token is
+    /// spent: the next call of [`next_event`](Self::next_event) answers `NO [SERVERBUG]`, or ends the session if a
+    /// response is not finished.
     pub fn reply(
         &mut self,
         reply: Reply,
@@ -226,7 +227,7 @@ impl<C: Channel> Server<C> {
     ///
     /// # Errors
     /// [`Misuse::StaleToken`] if the offer is not the one that is open; [`Misuse::WrongLength`] if a FETCH response is
-    /// not finished: the token is spent then, and the session can only be closed.
+    /// not finished: the token is spent then, and the session ends.
     pub fn accept_literal(&mut self, offer: LiteralOffer, tx: &mut SendBuffer) -> Result<(), Error> {
         self.core.answer(|session| session.accept_literal(&offer, tx))
     }
