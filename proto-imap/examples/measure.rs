@@ -85,7 +85,7 @@ fn search_response() -> Vec<u8> {
     response
 }
 
-fn measure(name: &str, octets: usize, mut run: impl FnMut() -> usize) {
+fn measure(name: &str, bytes: usize, mut run: impl FnMut() -> usize) {
     let mut best = Duration::MAX;
     for _ in 0..20 {
         let mut rounds = 0_u32;
@@ -98,5 +98,5 @@ fn measure(name: &str, octets: usize, mut run: impl FnMut() -> usize) {
         }
         best = best.min(begin.elapsed() / rounds);
     }
-    println!("  {name:42} {octets:6} octets {:9} ns", best.as_nanos());
+    println!("  {name:42} {bytes:6} bytes {:9} ns", best.as_nanos());
 }

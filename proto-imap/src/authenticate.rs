@@ -70,9 +70,9 @@ fn login<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Authentication<'i>> {
 
 /// A copy that was made in one piece: nothing is left in memory that was given up.
 fn secret(string: IString<'_>) -> Secret<Vec<u8>> {
-    let mut octets = Vec::with_capacity(string.raw().len());
-    octets.extend(string.iter());
-    Secret::new(octets)
+    let mut bytes = Vec::with_capacity(string.raw().len());
+    bytes.extend(string.iter());
+    Secret::new(bytes)
 }
 
 /// `authenticate = "AUTHENTICATE" SP auth-type [SP initial-resp]`, behind the name;
@@ -85,7 +85,7 @@ fn authenticate<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Authentication<'i>>
     }
     let (begin, ()) = sp(rest, cx)?;
     let end_of_line =
-        begin.iter().position(|octet| matches!(octet, b' ' | b'\r' | b'\n')).unwrap_or(begin.len());
+        begin.iter().position(|byte| matches!(byte, b' ' | b'\r' | b'\n')).unwrap_or(begin.len());
     let (base64, rest) = begin.split_at(end_of_line);
     let (rest, ()) = end(rest, cx)?;
     let decoded = match base64 {

@@ -132,7 +132,7 @@ impl fmt::Display for CommandName {
 pub struct UnparsedCommand<'i> {
     /// The command's tag, if it has one.
     pub tag: Option<Tag<'i>>,
-    /// How many octets of the frame stand before the place where it went wrong.
+    /// How many bytes of the frame stand before the place where it went wrong.
     pub at: usize,
     /// The element of the grammar that was due there.
     pub why: &'static str,
@@ -142,7 +142,7 @@ pub struct UnparsedCommand<'i> {
 
 impl fmt::Display for UnparsedCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Expected {} at octet {}", self.why, self.at)?;
+        write!(f, "Expected {} at byte {}", self.why, self.at)?;
         match core::str::from_utf8(self.found) {
             Ok(found) if !found.is_empty() => write!(f, ", found {found}"),
             _ => Ok(()),
@@ -234,7 +234,7 @@ pub(crate) fn tag_sp(frame: &[u8]) -> Parsed<'_, Tag<'_>> {
     }
 }
 
-/// The longest name that is known, and one octet more.
+/// The longest name that is known, and one byte more.
 const LONGEST: usize = 16;
 
 /// The name of a command, and as it came. Of a UID command both words.

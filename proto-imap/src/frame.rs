@@ -5,11 +5,11 @@
 //! come, so that neither a line nor a literal is looked at twice, whatever the chunks. It knows no grammar: whether
 //! an announcement counts in this place, whether the literal is kept or streamed or refused, is the machine's to say.
 //!
-//! Only CRLF ends a line. A lone LF or CR is an octet of the line; the grammar judges it.
+//! Only CRLF ends a line. A lone LF or CR is a byte of the line; the grammar judges it.
 
 use proto_mail::{Limit, Limits, Line, RecvBuffer};
 
-/// The greatest number of octets in a literal that is sent without asking, where the server says `LITERAL-` or no
+/// The greatest number of bytes in a literal that is sent without asking, where the server says `LITERAL-` or no
 /// one has authenticated yet (RFC 7888 §5).
 pub const LITERAL_MINUS: u64 = 4096;
 
@@ -25,7 +25,7 @@ pub enum Sync {
 /// An announcement at the end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LiteralHeader {
-    /// How many octets follow the line.
+    /// How many bytes follow the line.
     pub size: u64,
     /// Whether the sender waits.
     pub sync: Sync,
@@ -38,7 +38,7 @@ pub struct LiteralHeader {
 pub enum Binary {
     /// `{n}`: text.
     No,
-    /// `~{n}`: any octet.
+    /// `~{n}`: any byte.
     Yes,
 }
 
@@ -49,20 +49,20 @@ pub enum LineEnd {
     Plain,
     /// A literal follows.
     Literal(LiteralHeader),
-    /// An announcement with more octets than a literal can have (2^63 and more): nobody can say where it ends.
+    /// An announcement with more bytes than a literal can have (2^63 and more): no one can say where it ends.
     Endless(Sync),
 }
 
 /// How far the framing has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FrameStep {
-    /// More octets are needed.
+    /// More bytes are needed.
     More,
-    /// The message is complete and has so many octets.
+    /// The message is complete and has so many bytes.
     Complete(usize),
-    /// The first so many octets end with a line that announces a literal.
+    /// The first so many bytes end with a line that announces a literal.
     Literal(usize, LiteralHeader),
-    /// The first so many octets end with a line that announces more than can be.
+    /// The first so many bytes end with a line that announces more than can be.
     Endless(usize, Sync),
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct Framer {
 }
 
 impl Framer {
-    /// Looks on, in lines of at most `line` octets and messages of at most `frame`. The answer is the same until [`keep`](Self::keep) or [`reset`](Self::reset) is called.
+    /// Looks on, in lines of at most `line` bytes and messages of at most `frame`. The answer is the same until [`keep`](Self::keep) or [`reset`](Self::reset) is called.
     pub(crate) fn step(
         &mut self,
         rx: &mut RecvBuffer,
@@ -157,7 +157,7 @@ fn announcement(line: &[u8]) -> Option<LineEnd> {
         Some(inside) => (inside, Sync::NonSynchronising),
         None => (inside, Sync::Synchronising),
     };
-    let digits = inside.iter().rev().take_while(|octet| octet.is_ascii_digit()).count();
+    let digits = inside.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let (before, number) = inside.split_at_checked(inside.len() - digits)?;
     let before = before.strip_suffix(b"{")?;
     if number.is_empty() {
@@ -173,7 +173,7 @@ fn announcement(line: &[u8]) -> Option<LineEnd> {
     })
 }
 
-/// Whether an octet stands in a line, its CRLF taken off, that no line of IMAP may have: CR, LF, NUL.
+/// Whether a byte stands in a line, its CRLF taken off, that no line of IMAP may have: CR, LF, NUL.
 pub(crate) fn has_forbidden(line: &[u8]) -> bool {
     memchr::memchr3(b'\r', b'\n', 0, line).is_some()
 }

@@ -3,7 +3,7 @@
 use crate::grammar::command_writer::{ArgumentFault, CommandSink, Writer, Written, fault};
 use crate::grammar::number::nz_number;
 use crate::grammar::owned::plain;
-use crate::grammar::primitive::octet;
+use crate::grammar::primitive::byte;
 use crate::grammar::sink::{Sink, number};
 use crate::grammar::{Context, Parsed, expected};
 use crate::numbers::NumberRange;
@@ -24,7 +24,7 @@ pub(crate) fn partial_range<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Partial
         rest => (rest, false),
     };
     let (rest, first) = nz_number(rest, cx)?;
-    let (rest, ()) = octet(rest, b':', "a colon")?;
+    let (rest, ()) = byte(rest, b':', "a colon")?;
     let rest = match (rest, from_last) {
         ([b'-', rest @ ..], true) => rest,
         (rest, false) => rest,

@@ -4,7 +4,7 @@ use crate::grammar::command_writer::{ArgumentFault, CommandSink, Writer, Written
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::number::nz_number;
 use crate::grammar::owned::{owned_enum, owned_struct, plain};
-use crate::grammar::primitive::{octet, open, sp, spaces, taken};
+use crate::grammar::primitive::{byte, open, sp, spaces, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::sink::{Sink, number};
 use crate::grammar::string::IString;
@@ -76,7 +76,7 @@ impl<'i> Section<'i> {
 
     /// The numbers of the part: `1`, `2` in `BODY[1.2.MIME]`; none for the message itself.
     pub fn part(&self) -> impl Iterator<Item = u32> + use<'i> {
-        self.spec.split(|octet| *octet == b'.').map_while(|piece| {
+        self.spec.split(|byte| *byte == b'.').map_while(|piece| {
             let digits = core::str::from_utf8(piece).ok().filter(|text| !text.starts_with('+'))?;
             digits.parse().ok()
         })
@@ -166,9 +166,9 @@ impl<'i> Section<'i> {
 ///
 /// *Tolerant*: anything up to the closing bracket, quoted strings and parentheses being kept together.
 pub(crate) fn section<'i>(i: &'i [u8], item: SectionItem, cx: &Context) -> Parsed<'i, Section<'i>> {
-    let (inner, ()) = octet(i, b'[', "a section")?;
+    let (inner, ()) = byte(i, b'[', "a section")?;
     let strict = section_spec(inner, item, cx).and_then(|(rest, spec)| {
-        let (rest, ()) = octet(rest, b']', "a closing bracket")?;
+        let (rest, ()) = byte(rest, b']', "a closing bracket")?;
         Ok((rest, Section::wire(item, spec)))
     });
     if strict.is_ok() || !cx.is_tolerant() {
@@ -183,7 +183,7 @@ pub(crate) fn section<'i>(i: &'i [u8], item: SectionItem, cx: &Context) -> Parse
 pub(crate) fn section_origin<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<u64>> {
     let Some((b'<', behind)) = i.split_first() else { return Ok((i, None)) };
     let (rest, origin) = crate::grammar::number::number64(behind, cx)?;
-    let (rest, ()) = octet(rest, b'>', "a closing angle bracket")?;
+    let (rest, ()) = byte(rest, b'>', "a closing angle bracket")?;
     Ok((rest, Some(origin)))
 }
 
@@ -202,7 +202,7 @@ fn section_spec<'i>(i: &'i [u8], item: SectionItem, cx: &Context) -> Parsed<'i, 
 fn behind_numbers(i: &[u8]) -> &[u8] {
     let mut rest = i;
     loop {
-        let digits = rest.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(rest.len());
+        let digits = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
         if digits == 0 || rest.first() == Some(&b'0') {
             return rest;
         }
@@ -216,8 +216,7 @@ fn behind_numbers(i: &[u8]) -> &[u8] {
 
 /// `section-text = section-msgtext / "MIME"`
 fn section_words<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SectionText<'i>> {
-    let end =
-        i.iter().position(|octet| !matches!(octet, b'.' | b'a'..=b'z' | b'A'..=b'Z')).unwrap_or(i.len());
+    let end = i.iter().position(|byte| !matches!(byte, b'.' | b'a'..=b'z' | b'A'..=b'Z')).unwrap_or(i.len());
     let (word, rest) = i.split_at(end);
     let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
     if is(b"HEADER") {
@@ -249,7 +248,7 @@ fn header_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, LazyList<'i, IString
         }
     }
     let fields = LazyList::wire(taken(inner, rest), cx.attempt());
-    let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
+    let (rest, ()) = byte(rest, b')', "a closing parenthesis")?;
     Ok((spaces(rest, cx), fields))
 }
 
@@ -276,9 +275,9 @@ pub(crate) fn section_text(spec: &[u8]) -> SectionText<'_> {
 /// Splits at the closing bracket; brackets in quoted strings don't count.
 fn to_closing_bracket(i: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut quoted = false;
-    let end = i.iter().position(|octet| {
-        quoted ^= *octet == b'"';
-        *octet == b'\n' || (*octet == b']' && !quoted)
+    let end = i.iter().position(|byte| {
+        quoted ^= *byte == b'"';
+        *byte == b'\n' || (*byte == b']' && !quoted)
     })?;
     let (spec, rest) = i.split_at_checked(end)?;
     Some((spec, rest.strip_prefix(b"]")?))
@@ -305,7 +304,7 @@ pub(crate) fn is_requestable(spec: &[u8]) -> bool {
         }
         numbered = true;
     }
-    // MIME is the header of a part, not of the message. Some servers answer NIL; nobody can ask for it.
+    // MIME is the header of a part, not of the message. Some servers answer NIL; no one can ask for it.
     !rest.eq_ignore_ascii_case(b"NIL") && (numbered || !rest.eq_ignore_ascii_case(b"MIME"))
 }
 

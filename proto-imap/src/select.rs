@@ -77,7 +77,7 @@ fn select_parameter<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SelectParameter
     let (rest, mod_sequence) = mod_sequence_value(sp(rest, cx)?.0, cx)?;
     let mut known = QResync { uid_validity, mod_sequence, known_uids: None, known_pairs: None };
     let mut rest = rest;
-    if matches!(rest, [b' ', octet, ..] if octet.is_ascii_digit()) {
+    if matches!(rest, [b' ', byte, ..] if byte.is_ascii_digit()) {
         let (behind, uids) = known_uid_set(sp(rest, cx)?.0)?;
         (rest, known.known_uids) = (behind, Some(uids));
     }

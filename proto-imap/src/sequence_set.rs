@@ -364,8 +364,8 @@ fn seq_number(i: &[u8]) -> Parsed<'_, SequenceNumber> {
     }
     let mut value = 0_u32;
     let mut rest = i;
-    while let [octet @ b'0'..=b'9', behind @ ..] = rest {
-        let next = value.checked_mul(10).and_then(|value| value.checked_add(u32::from(octet - b'0')));
+    while let [byte @ b'0'..=b'9', behind @ ..] = rest {
+        let next = value.checked_mul(10).and_then(|value| value.checked_add(u32::from(byte - b'0')));
         let Some(next) = next else { return expected(i, "a number below 4294967296") };
         value = next;
         rest = behind;

@@ -22,23 +22,23 @@ impl fmt::Display for InvalidTag {
 impl core::error::Error for InvalidTag {}
 
 impl<'i> Tag<'i> {
-    /// The tag of these octets.
+    /// The tag of these bytes.
     ///
     /// # Errors
     /// [`InvalidTag`] if no tag can be that.
-    pub fn new(octets: &'i [u8]) -> Result<Self, InvalidTag> {
-        if !octets.is_empty() && octets.iter().copied().all(is_tag_char) {
-            Ok(Self(octets))
+    pub fn new(bytes: &'i [u8]) -> Result<Self, InvalidTag> {
+        if !bytes.is_empty() && bytes.iter().copied().all(is_tag_char) {
+            Ok(Self(bytes))
         } else {
             Err(InvalidTag)
         }
     }
 
-    pub(crate) const fn checked(octets: &'i [u8]) -> Self {
-        Self(octets)
+    pub(crate) const fn checked(bytes: &'i [u8]) -> Self {
+        Self(bytes)
     }
 
-    /// The octets of the tag: all ASCII.
+    /// The bytes of the tag: all ASCII.
     #[must_use]
     pub const fn as_bytes(&self) -> &'i [u8] {
         self.0

@@ -105,7 +105,7 @@ fn an_answer_that_comes_before_its_command_was_sent_is_fatal() {
     let negotiation = client.starttls(&mut tx).unwrap();
     rx.extend(b"M1 OK begin TLS\r\n");
     let error = negotiation.advance(&mut rx, &mut tx).unwrap_err();
-    assert_eq!(error, Error::Peer(PeerError::UnexpectedReply), "its octets are still in tx");
+    assert_eq!(error, Error::Peer(PeerError::UnexpectedReply), "its bytes are still in tx");
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn an_endless_line_ends_at_the_limit() {
             return;
         }
     }
-    panic!("{} octets and no end", rx.len());
+    panic!("{} bytes and no end", rx.len());
 }
 
 #[test]
@@ -410,15 +410,15 @@ fn literal_minus_is_honoured_by_the_client() {
 
 #[test]
 fn a_literal_that_comes_octet_by_octet_is_looked_at_once() {
-    // Quadratic work would be 10^11 octets here, and not end.
+    // Quadratic work would be 10^11 bytes here, and not end.
     let size = 500_000;
     let (mut client, mut rx, mut tx) =
         (Client::<Secure>::new(config(), Secure::trusted_local()), RecvBuffer::new(), SendBuffer::new());
     rx.extend(b"* PREAUTH [CAPABILITY IMAP4rev1] hi\r\n");
     while client.next_event(&mut rx, &mut tx).unwrap().is_some() {}
     let mut events = 0;
-    let mut feed = |octets: &[u8]| {
-        for piece in octets.chunks(1) {
+    let mut feed = |bytes: &[u8]| {
+        for piece in bytes.chunks(1) {
             rx.extend(piece);
             while client.next_event(&mut rx, &mut tx).unwrap().is_some() {
                 events += 1;
@@ -499,9 +499,9 @@ fn nothing_answers_a_command_before_it_has_left() {
     fn hear(
         client: &mut Client<Secure>,
         (rx, tx): (&mut RecvBuffer, &mut SendBuffer),
-        octets: &str,
+        bytes: &str,
     ) -> Result<usize, Error> {
-        rx.extend(octets.as_bytes());
+        rx.extend(bytes.as_bytes());
         let mut events = 0;
         while client.next_event(rx, tx)?.is_some() {
             events += 1;

@@ -441,7 +441,7 @@ proptest! {
         prop_assert_eq!(framed(&line.bytes), (line.bytes.len(), line.pauses.clone()));
         let (tag, read) = parse::command(&line.bytes, &Context::strict()).unwrap();
         prop_assert_eq!(tag.as_bytes(), b"A1");
-        // Where the texts are not ASCII the charset is added; in UTF-8 names are other octets.
+        // Where the texts are not ASCII the charset is added; in UTF-8 names are other bytes.
         let same = match (&command, &read) {
             (Command::Search(said) | Command::UidSearch(said), Command::Search(read) | Command::UidSearch(read)) => {
                 said.keys == read.keys && said.returns == read.returns
@@ -449,7 +449,7 @@ proptest! {
             _ => command == read,
         };
         prop_assert!(same || options.names == NameEncoding::Utf8, "{:?} {:?}", command, read);
-        // Said again, it is the same to the last octet.
+        // Said again, it is the same to the last byte.
         prop_assert_eq!(written(&read, options), line);
     }
 

@@ -1,7 +1,7 @@
 //! Known answers: what each command reads as, and where a command that is none goes wrong.
 //!
 //! The examples of RFC 9051 §6 are among them, and those of RFC 2971, 3516, 4731, 5161, 5182, 5258, 5819, 6154, 7162, 8474
-//! and 9394. Every prefix and every command with one octet changed is read too: nothing may panic.
+//! and 9394. Every prefix and every command with one byte changed is read too: nothing may panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use proto_imap::frame::{Binary, Sync};
@@ -85,14 +85,14 @@ const COMMANDS: &[(&str, &str)] = &[
     (r#"a UID COPY 42:69 "foo""#, r#"UidCopy(CopyCommand { messages: 42:69, mailbox: "foo" })"#),
     ("a UID MOVE $ foo", r#"UidMove(CopyCommand { messages: $, mailbox: "foo" })"#),
     ("a MOVE 1 foo", r#"Move(CopyCommand { messages: 1, mailbox: "foo" })"#),
-    ("x GETQUOTAROOT INBOX {3}\r\na b", "Raw(GETQUOTAROOT and 15 octets)"),
-    ("x X-FOO", "Raw(X-FOO and 0 octets)"),
+    ("x GETQUOTAROOT INBOX {3}\r\na b", "Raw(GETQUOTAROOT and 15 bytes)"),
+    ("x X-FOO", "Raw(X-FOO and 0 bytes)"),
     ("a FETCH 1 (BODY[HEADER.FIELDS ({4}\r\nFrom \"X-\\\"q\\\"\")] UID)", "Fetch(FetchCommand { messages: 1, attributes: [Section { section: BODY[HEADER.FIELDS ({4}\r\nFrom \"X-\\\"q\\\"\")], partial: None, peek: No }, Uid], modifiers: [] })"),
     (r#"a SEARCH NOT NOT (SEEN) OR FROM "a\"b" OR 1 2"#, r#"Search(SearchCommand { returns: None, charset: None, keys: [Not(Some(Not(Some(And([Seen]))))), Or(Some(From("a\"b")), Some(Or(Some(Sequence(1)), Some(Sequence(2)))))] })"#),
     ("a UID FETCH 1:3,5,9:* BODY.PEEK[2]<10.20>", "UidFetch(FetchCommand { messages: 1:3,5,9:*, attributes: [Section { section: BODY[2], partial: Some(Partial { offset: 10, length: 20 }), peek: Yes }], modifiers: [] })"),
 ];
 
-/// What is no command, its line end left out: how many octets are right, and what was due behind them.
+/// What is no command, its line end left out: how many bytes are right, and what was due behind them.
 #[rustfmt::skip]
 const NO_COMMANDS: &[(&str, usize, &str)] = &[
     ("A", 1, "a space behind the tag"),
@@ -268,7 +268,7 @@ fn a_sloppy_command_is_read_tolerantly_alone() {
 fn a_bad_answer_names_the_token() {
     let error =
         parse::command(b"a1 SEARCH HEADER Subject fileinto test\r\n", &Context::strict()).unwrap_err();
-    assert_eq!(error.to_string(), "Expected a search key at octet 34, found test");
+    assert_eq!(error.to_string(), "Expected a search key at byte 34, found test");
 }
 
 #[test]
@@ -483,8 +483,8 @@ fn no_prefix_and_no_changed_octet_panics() {
         for end in 0..frame.len() {
             read_all(&frame[..end]);
             let mut changed = frame.clone();
-            for octet in [0, b'\r', b'\n', b'"', b'(', b')', b'{', b'\\', b' ', b'9', 0xff] {
-                changed[end] = octet;
+            for byte in [0, b'\r', b'\n', b'"', b'(', b')', b'{', b'\\', b' ', b'9', 0xff] {
+                changed[end] = byte;
                 read_all(&changed);
             }
         }
@@ -493,8 +493,8 @@ fn no_prefix_and_no_changed_octet_panics() {
 
 proptest::proptest! {
     #[test]
-    fn no_octets_panic(octets in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64)) {
-        read_all(&octets);
+    fn no_octets_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64)) {
+        read_all(&bytes);
     }
 
     #[test]

@@ -105,7 +105,7 @@ fn names_and_passwords_of_login_are_strings() {
         login("LITERAL+", "u", long.as_bytes()).unwrap(),
         format!("M1 LOGIN \"u\" {{1025+}}\r\n{long}\r\n")
     );
-    // Unasked up to 4096 octets (RFC 7888 §5), and otherwise not before the server asks.
+    // Unasked up to 4096 bytes (RFC 7888 §5), and otherwise not before the server asks.
     for (capabilities, size, unasked) in [
         ("LITERAL-", 4096, true),
         ("LITERAL-", 4097, false),

@@ -40,7 +40,7 @@ fn walk(frame: &[u8], cx: &Context) {
         let rest = frame.get(at..).expect("an offset inside of the frame");
         match fetch::next_item(rest, place, cx) {
             Ok((used, fetch::ParsedItem::Item(item))) => {
-                assert!(used > 0, "an item takes octets");
+                assert!(used > 0, "an item takes bytes");
                 assert!(!format!("{item:?}").is_empty());
                 at += used;
             }
@@ -55,7 +55,7 @@ fn walk(frame: &[u8], cx: &Context) {
         }
         place = fetch::ItemPosition::Later;
     }
-    panic!("a response has no more items than octets");
+    panic!("a response has no more items than bytes");
 }
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -83,8 +83,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_octets(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
-        read_in_all_ways(&octets);
+    fn any_octets(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        read_in_all_ways(&bytes);
     }
 
     #[test]
@@ -96,20 +96,20 @@ proptest! {
     fn mutated_seeds(index in any::<prop::sample::Index>(), changes in proptest::collection::vec((any::<prop::sample::Index>(), prop_oneof![Just(b'('), Just(b')'), Just(b'"'), Just(b'\\'), Just(b' '), Just(b'{'), Just(b'}'), Just(b'N'), Just(b'\r'), Just(b'\n'), Just(b'9'), Just(0), any::<u8>()]), 1..6)) {
         let seeds = seeds();
         let mut frame = seeds[index.index(seeds.len())].clone();
-        for (at, octet) in changes {
+        for (at, byte) in changes {
             let at = at.index(frame.len());
-            frame[at] = octet;
+            frame[at] = byte;
         }
         read_in_all_ways(&frame);
     }
 
     /// What is written is grammatical, whatever was read tolerantly.
     #[test]
-    fn what_is_written_is_strict(index in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), octet in any::<u8>()) {
+    fn what_is_written_is_strict(index in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let seeds = seeds();
         let mut frame = seeds[index.index(seeds.len())].clone();
         let at = at.index(frame.len());
-        frame[at] = octet;
+        frame[at] = byte;
         let cx = Context::tolerant();
         let read = response(&frame, &cx);
         let mut out = Vec::new();
@@ -130,13 +130,13 @@ proptest! {
 /// A processor's time for an input and for one sixteen times as long: quadratic work would take 256 times as long, which is twice
 /// what is allowed to a busy machine.
 fn assert_linear(name: &str, input: impl Fn(usize) -> Vec<u8>) {
-    let time = |octets: &[u8]| {
+    let time = |bytes: &[u8]| {
         let mut best = Duration::MAX;
         for _ in 0..10 {
             let begin = ThreadTime::now();
             for cx in [Context::strict(), Context::tolerant()] {
-                std::hint::black_box(response(octets, &cx));
-                LiteralScan::new().is_section_contents(octets, Strictness::Tolerant);
+                std::hint::black_box(response(bytes, &cx));
+                LiteralScan::new().is_section_contents(bytes, Strictness::Tolerant);
             }
             best = best.min(begin.elapsed());
         }

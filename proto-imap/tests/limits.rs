@@ -1,4 +1,4 @@
-//! Each limit of the machines at its last octet and its last command: as much as is promised is taken, and one more is
+//! Each limit of the machines at its last byte and its last command: as much as is promised is taken, and one more is
 //! not, whatever pieces it comes in.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -58,7 +58,7 @@ fn a_message_has_so_many_octets_and_no_more() {
         let said = format!("{LOGIN}a APPEND x {{{size}+}}\r\n{message}\r\nb NOOP\r\n");
         let record = run(&config, &said);
         let expected = if fits { "a OK done" } else { "a NO [TOOBIG] the message is too large" };
-        assert_eq!(answers(&record)[1..], [expected, "b OK done"], "{size} octets");
+        assert_eq!(answers(&record)[1..], [expected, "b OK done"], "{size} bytes");
         assert_eq!(record.has("Append {"), fits, "the application is asked for what may come");
         assert_eq!(record.has(&format!("Chunk {message}")), fits);
         // Who asks first is refused before anything was sent.
@@ -74,13 +74,13 @@ fn a_literal_has_so_many_octets_and_no_more() {
         let said = format!("{LOGIN}a SELECT {{{size}+}}\r\n{}\r\nb NOOP\r\n", "m".repeat(size));
         let record = run(&config, &said);
         let expected = if fits { "a OK done" } else { "a NO [LIMIT] the literal is too long" };
-        assert_eq!(answers(&record)[1..], [expected, "b OK done"], "{size} octets");
+        assert_eq!(answers(&record)[1..], [expected, "b OK done"], "{size} bytes");
         let record = run(&config, &format!("{LOGIN}a SELECT {{{size}}}\r\n"));
         assert_eq!(answers(&record)[1..], [if fits { "+ go on" } else { expected }]);
     }
 }
 
-/// RFC 7888 §5: before there is an identity, 4096 octets.
+/// RFC 7888 §5: before there is an identity, 4096 bytes.
 #[test]
 fn a_literal_of_nobody_has_4096_octets() {
     for (size, expected) in [(4096, "a OK "), (4097, "a NO [LIMIT] the literal is too long")] {
@@ -146,7 +146,7 @@ fn so_many_errors_end_a_session() {
     }
 }
 
-/// A literal that has more octets than can be counted: who waits to be asked is refused, who does not wait is lost.
+/// A literal that has more bytes than can be counted: who waits to be asked is refused, who does not wait is lost.
 #[test]
 fn a_literal_without_end_is_refused() {
     let endless = "a SELECT {9223372036854775808";
@@ -157,7 +157,7 @@ fn a_literal_without_end_is_refused() {
     assert_eq!((record.error, answers(&record).len()), (Some(Limit::Literal.into()), 1));
 }
 
-/// An octet that no line may have, in front of a literal that everybody sees: what follows is known, and the session
+/// An byte that no line may have, in front of a literal that everybody sees: what follows is known, and the session
 /// goes on.
 #[test]
 fn a_literal_behind_a_nul_is_seen_by_everybody() {
@@ -174,7 +174,7 @@ fn a_literal_behind_a_nul_is_seen_by_everybody() {
     }
 }
 
-/// A client that begins TLS on a port of text ends there; under TLS, or behind a command, the same octets are one line
+/// A client that begins TLS on a port of text ends there; under TLS, or behind a command, the same bytes are one line
 /// that makes no sense.
 #[test]
 fn a_tls_hello_is_known_where_it_can_be_one() {
@@ -215,7 +215,7 @@ fn capabilities_have_so_many_octets() {
         }
         Ok(())
     };
-    // A name is kept with a space behind it: 31 + 1 octets of the first.
+    // A name is kept with a space behind it: 31 + 1 bytes of the first.
     assert_eq!(heard(&[line(46), line(68)]), Ok(()));
     assert_eq!(heard(&[line(46), line(69)]), Err(Error::from(Limit::Frame)));
     assert_eq!(heard(&[line(100)]), Ok(()));

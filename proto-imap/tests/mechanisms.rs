@@ -177,7 +177,7 @@ fn a_trace_shows_what_others_are_asked_to_go_on_with() {
     assert_eq!(told(&mut talk, "+ idling\r\n"), "+ idling\r\n");
 }
 
-/// Octets over a limit are never understood: where somebody authenticates they are only counted.
+/// Bytes over a limit are never understood: where somebody authenticates they are only counted.
 #[test]
 fn a_trace_shows_what_is_too_long_unless_it_may_be_a_secret() {
     let long = format!("* OK {}\r\n", "x".repeat(70_000));

@@ -125,7 +125,7 @@ impl Pair {
         }
     }
 
-    /// Carries octets until nobody says anything more; returns what the client has seen.
+    /// Carries bytes until nobody says anything more; returns what the client has seen.
     fn run(&mut self) -> Vec<String> {
         let (mut to_client, mut to_server) = (VecDeque::new(), VecDeque::new());
         loop {

@@ -63,10 +63,10 @@ fn strict_and_tolerant_agree() {
 }
 
 fn unescape(text: &str) -> Vec<u8> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let mut rest = text.bytes();
-    while let Some(octet) = rest.next() {
-        octets.push(match octet {
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
             b'\\' => match rest.next().unwrap() {
                 b'r' => b'\r',
                 b'n' => b'\n',
@@ -81,5 +81,5 @@ fn unescape(text: &str) -> Vec<u8> {
             plain => plain,
         });
     }
-    octets
+    bytes
 }

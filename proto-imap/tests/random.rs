@@ -1,4 +1,4 @@
-//! Arbitrary octets in arbitrary pieces: no panic, no second thought, nothing said after the end.
+//! Arbitrary bytes in arbitrary pieces: no panic, no second thought, nothing said after the end.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 

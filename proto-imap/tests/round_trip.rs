@@ -16,7 +16,7 @@ fn kept<T>(values: Vec<T>) -> &'static [T] {
     Vec::leak(values)
 }
 
-fn octets() -> BoxedStrategy<Vec<u8>> {
+fn bytes() -> BoxedStrategy<Vec<u8>> {
     prop_oneof![
         "[ -~]{0,20}".prop_map(String::into_bytes),
         "[A-Za-z0-9.-]{1,12}".prop_map(String::into_bytes),
@@ -31,7 +31,7 @@ fn octets() -> BoxedStrategy<Vec<u8>> {
 }
 
 fn string() -> BoxedStrategy<IString<'static>> {
-    octets().prop_map(|octets| IString::new(kept(octets))).boxed()
+    bytes().prop_map(|bytes| IString::new(kept(bytes))).boxed()
 }
 
 fn nstring() -> BoxedStrategy<Option<IString<'static>>> {
@@ -179,7 +179,7 @@ fn part(
     let fields =
         (parameters(), nstring(), nstring(), string().prop_filter("not empty", |text| !text.is_empty()));
     (fields, any::<u32>(), nstring(), extension())
-        .prop_map(move |((parameters, id, description, encoding), octets, md5, extension)| {
+        .prop_map(move |((parameters, id, description, encoding), bytes, md5, extension)| {
             BodyStructure::Part(BodyPart {
                 media_type: IString::from(media.0),
                 subtype: IString::from(media.1),
@@ -187,7 +187,7 @@ fn part(
                 id,
                 description,
                 encoding,
-                size: octets.into(),
+                size: bytes.into(),
                 content,
                 md5,
                 extension,
@@ -412,7 +412,7 @@ proptest! {
         } else {
             encode::response(&Response::Untagged(Untagged::Status(StatusResponse::new(Condition::No, text))), &mut out);
         }
-        prop_assert_eq!(out.iter().filter(|octet| matches!(octet, b'\r' | b'\n' | 0)).count(), 2);
+        prop_assert_eq!(out.iter().filter(|byte| matches!(byte, b'\r' | b'\n' | 0)).count(), 2);
         let read = response(&out, &Context::strict());
         prop_assert!(matches!(read, Response::Untagged(Untagged::Status(_))), "{:?} is {:?}", String::from_utf8_lossy(&out), read);
     }

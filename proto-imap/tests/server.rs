@@ -366,7 +366,7 @@ fn nothing_crosses_the_handshake() {
         assert_eq!(found.unwrap_err(), injected);
         assert_eq!(server.next_event(&mut rx, &mut tx).unwrap_err(), injected);
         assert!(!String::from_utf8(tx.take()).unwrap().contains("b1"));
-        // The same octets, a moment later.
+        // The same bytes, a moment later.
         let (server, mut rx, mut tx, found) = at_starttls(b"a1 STARTTLS\r\n");
         rx.extend(behind.as_bytes());
         let upgrade = server.accept(found.unwrap().unwrap(), &mut tx).unwrap();

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use common::talk::Talk;
 use common::{ServerSide, in_every_split, no, ok};
+use proto_imap::State;
 use proto_imap::client::LoginMethod;
 use proto_imap::server::{Event, Server};
 use proto_imap::types::{Capability, CapabilityList, Command, MailboxName, SelectCommand};
-use proto_imap::{Config, State};
 use proto_mail::{AuthVerdict, Credentials, Error, Misuse, Secure, SendBuffer};
 
 /// A client that has selected a mailbox and enabled UTF-8 names, at a server that lists these capabilities.

@@ -43,7 +43,7 @@ fn each_wait_has_its_name_and_its_end() {
     assert_eq!(rest.awaited, WaitFor::Remainder);
     assert_ne!(rest.generation, reply);
     talk.hear("IS").unwrap();
-    assert_eq!(talk.client.wait(), rest, "an octet is no step");
+    assert_eq!(talk.client.wait(), rest, "a byte is no step");
     talk.hear("TS\r\n").unwrap();
     assert_eq!(talk.waits_for(), WaitFor::Reply);
     assert_ne!(talk.client.wait().generation, rest.generation);
@@ -351,7 +351,7 @@ fn what_makes_no_sense_yet_is_not_heard() {
     }
 }
 
-/// Octets of a message that the driver writes itself come behind all that waits, or nobody knows their place.
+/// Bytes of a message that the driver writes itself come behind all that waits, or nobody knows their place.
 #[test]
 fn what_passes_by_waits_for_what_is_written() {
     let mut talk = Talk::greeted("PREAUTH", OFFERED);
@@ -362,7 +362,7 @@ fn what_passes_by_waits_for_what_is_written() {
     assert_eq!(
         talk.client.written_externally(4, &mut talk.tx),
         Err(Misuse::WrongState.into()),
-        "one octet has not left"
+        "one byte has not left"
     );
     assert_eq!(talk.said(), "a");
     assert_eq!(talk.client.written_externally(5, &mut talk.tx), Err(Misuse::WrongLength.into()));
@@ -382,7 +382,7 @@ fn starttls_is_for_nobody_who_is_known() {
     assert!(tx.is_empty());
 }
 
-/// Lines and responses are limited at their last octet, and before there is an identity to a line's length.
+/// Lines and responses are limited at their last byte, and before there is an identity to a line's length.
 #[test]
 fn responses_have_so_many_octets() {
     let mut config = Config::default();
@@ -395,7 +395,7 @@ fn responses_have_so_many_octets() {
         if !drip {
             return talk.hear(&line).map(|_| ());
         }
-        line.chars().try_for_each(|octet| talk.hear(&octet.to_string()).map(|_| ()))
+        line.chars().try_for_each(|byte| talk.hear(&byte.to_string()).map(|_| ()))
     };
     for drip in [false, true] {
         assert_eq!(told("OK", 200, drip), Ok(()));
@@ -452,7 +452,7 @@ fn each_wait_of_a_server_has_its_name_and_its_end() {
     assert_ne!(rest.generation, wait.generation);
     rx.extend(b"O");
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
-    assert_eq!(server.wait(), rest, "an octet is no step");
+    assert_eq!(server.wait(), rest, "a byte is no step");
     rx.extend(b"P\r\n");
     let Some(Heard::Command(_, reply)) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
     assert_eq!(server.wait().awaited, WaitFor::Application);
@@ -517,7 +517,7 @@ fn a_message_is_awaited_part_by_part() {
     let Some(Heard::Append { offer, .. }) = server.next_event(&mut rx, &mut tx).unwrap() else { panic!() };
     server.accept_literal(offer, &mut tx).unwrap();
     assert!(server.next_event(&mut rx, &mut tx).unwrap().is_none());
-    assert_eq!(waiting(&server), (WaitFor::Remainder, Some(waits.rest)), "a message of no octets has come");
+    assert_eq!(waiting(&server), (WaitFor::Remainder, Some(waits.rest)), "a message of no bytes has come");
 
     let (mut server, mut rx, mut tx) = known();
     rx.extend(b"a FETCH {3+}\r\nx");

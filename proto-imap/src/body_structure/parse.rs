@@ -18,7 +18,7 @@ use crate::grammar::{Context, MAX_DEPTH, Parsed, expected};
 /// `body = "(" (body-type-1part / body-type-mpart) ")"`
 ///
 /// *Tolerant*: spaces between parts; a multipart without children (nothing or `NIL` in their place); a single part
-/// without media type, without subtype, or with `NIL` for either (then it is `application/octet-stream`, or
+/// without media type, without subtype, or with `NIL` for either (then it is `application/byte-stream`, or
 /// `text/plain`); a text without a line count; a `message/rfc822` without its envelope; `()` and `NIL`.
 pub(crate) fn body<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, BodyStructure<'i>> {
     let mut structure = NOTHING;
@@ -143,7 +143,7 @@ fn subtype_and_fields<'i>(
     one_part(rest, media_type, subtype, cx, depth, out)
 }
 
-/// `body-fields = body-fld-param SP body-fld-id SP body-fld-desc SP body-fld-enc SP body-fld-octets`, what follows
+/// `body-fields = body-fld-param SP body-fld-id SP body-fld-desc SP body-fld-enc SP body-fld-bytes`, what follows
 /// it for texts and messages, the extension data, and the closing parenthesis
 fn one_part<'i>(
     i: &'i [u8],
@@ -200,7 +200,7 @@ fn media<'i>(media_type: IString<'i>, subtype: IString<'i>, cx: &Context) -> (IS
     } else if media_type.eq_ignore_ascii_case(b"text") {
         (media_type, IString::new(b"plain"))
     } else if KNOWN_TYPES.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
-        (media_type, IString::new(b"octet-stream"))
+        (media_type, IString::new(b"byte-stream"))
     } else {
         // The one token there is, is the subtype.
         (IString::new(b"application"), media_type)

@@ -88,7 +88,7 @@ impl Sealed for Capability<'_> {}
 
 impl<'i> Element<'i> for Capability<'i> {
     fn walk(i: &'i [u8], _: &Context) -> Option<(&'i [u8], Self)> {
-        let end = i.iter().position(|octet| !is_lenient_flag_char(*octet)).unwrap_or(i.len());
+        let end = i.iter().position(|byte| !is_lenient_flag_char(*byte)).unwrap_or(i.len());
         let (name, rest) = i.split_at_checked(end).filter(|(name, _)| !name.is_empty())?;
         Some((rest, Self(name)))
     }

@@ -24,7 +24,7 @@ pub(crate) fn capabilities<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Capabili
         }
         let end = behind
             .iter()
-            .position(|octet| matches!(octet, 0..=b' ' | 0x7f | b'(' | b')' | b']'))
+            .position(|byte| matches!(byte, 0..=b' ' | 0x7f | b'(' | b')' | b']'))
             .unwrap_or(behind.len());
         let name = taken_len(behind, end);
         if name.is_empty() || !(name.iter().copied().all(is_atom_char) || cx.repair(Repair::FlagCharacter)) {

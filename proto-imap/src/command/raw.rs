@@ -50,16 +50,16 @@ impl<'i> RawCommand<'i> {
     /// # Errors
     /// [`InvalidCommand`] says which rule the text breaks.
     pub fn new(text: &'i str) -> Result<Self, InvalidCommand> {
-        let octets = text.as_bytes();
-        if memchr::memchr3(b'\r', b'\n', 0, octets).is_some() {
+        let bytes = text.as_bytes();
+        if memchr::memchr3(b'\r', b'\n', 0, bytes).is_some() {
             return Err(InvalidCommand::ForbiddenByte);
         }
-        if frame::ending(octets) != LineEnd::Plain {
+        if frame::ending(bytes) != LineEnd::Plain {
             return Err(InvalidCommand::Literal);
         }
-        let (name, arguments) = match octets.iter().position(|octet| *octet == b' ') {
-            Some(end) => octets.split_at(end),
-            None => (octets, &b""[..]),
+        let (name, arguments) = match bytes.iter().position(|byte| *byte == b' ') {
+            Some(end) => bytes.split_at(end),
+            None => (bytes, &b""[..]),
         };
         if name.is_empty() || !name.iter().copied().all(is_atom_char) {
             return Err(InvalidCommand::Name);
@@ -116,7 +116,7 @@ impl<'i> RawCommand<'i> {
 impl fmt::Debug for RawCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = alloc::string::String::from_utf8_lossy(self.name);
-        write!(f, "{name} and {} octets", self.arguments.len())
+        write!(f, "{name} and {} bytes", self.arguments.len())
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(RawCommand::new("GETQUOTAROOT INBOX").unwrap().arguments(), b" INBOX");
         assert_eq!(
             alloc::format!("{:?}", RawCommand::new("LOGN alice wonder").unwrap()),
-            "LOGN and 13 octets"
+            "LOGN and 13 bytes"
         );
         assert_eq!(RawCommand::new("fetch 1 (X-NEW)").unwrap().name(), CommandName::Fetch);
         for (text, why) in [

@@ -2,7 +2,7 @@
 
 use crate::date_time::{Date, DateTime, MONTHS};
 use crate::grammar::number::plain_digits;
-use crate::grammar::primitive::octet;
+use crate::grammar::primitive::byte;
 use crate::grammar::{Parsed, expected};
 
 /// `date-time = DQUOTE date-day-fixed "-" date-month "-" date-year SP time SP zone DQUOTE`
@@ -16,7 +16,7 @@ pub(crate) fn date_time(i: &[u8]) -> Parsed<'_, DateTime> {
     }
 }
 
-/// What stands between the quotes of a [`date_time`]: exactly 26 octets.
+/// What stands between the quotes of a [`date_time`]: exactly 26 bytes.
 pub(crate) fn date_time_text(text: &[u8]) -> Option<DateTime> {
     let [
         d0,
@@ -63,10 +63,10 @@ pub(crate) fn date_time_text(text: &[u8]) -> Option<DateTime> {
 
 /// A date and time in nearly the right form: spaces where they like, a day of one digit, no zone or a name for UTC.
 pub(crate) fn lenient_date_time(text: &[u8]) -> Option<DateTime> {
-    let mut words = text.split(|octet| *octet == b' ').filter(|word| !word.is_empty());
+    let mut words = text.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     let (date, time) = (words.next()?, words.next()?);
     let Ok((b"", date)) = date_text(date) else { return None };
-    let mut fields = time.split(|octet| *octet == b':');
+    let mut fields = time.split(|byte| *byte == b':');
     let mut field = || u8::try_from(decimal(fields.next()?)?).ok();
     let (hour, minute, second) = (field()?, field()?, field().unwrap_or(0));
     let zone = match words.next() {
@@ -85,7 +85,7 @@ pub(crate) fn lenient_date_time(text: &[u8]) -> Option<DateTime> {
 pub(crate) fn date(i: &[u8]) -> Parsed<'_, Date> {
     if let Some((b'"', inner)) = i.split_first() {
         let Ok((rest, date)) = date_text(inner) else { return expected(i, "a date") };
-        let (rest, ()) = octet(rest, b'"', "a closing quote")?;
+        let (rest, ()) = byte(rest, b'"', "a closing quote")?;
         return Ok((rest, date));
     }
     date_text(i)
@@ -103,8 +103,8 @@ fn date_text(i: &[u8]) -> Parsed<'_, Date> {
 }
 
 fn decimal(digits: &[u8]) -> Option<u16> {
-    digits.iter().try_fold(0_u16, |all, octet| {
-        let digit = octet.wrapping_sub(b'0');
+    digits.iter().try_fold(0_u16, |all, byte| {
+        let digit = byte.wrapping_sub(b'0');
         if digit > 9 { None } else { all.checked_mul(10)?.checked_add(u16::from(digit)) }
     })
 }

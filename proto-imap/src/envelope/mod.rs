@@ -56,7 +56,7 @@ pub type AddressList<'i> = LazyList<'i, Address<'i>>;
 pub struct Address<'i> {
     /// The display name.
     pub name: Option<IString<'i>>,
-    /// The source route, which nobody uses any more.
+    /// The source route, which no one uses any more.
     pub adl: Option<IString<'i>>,
     /// What is before the `@`; in the first element of a group its name; `None` in the last element of a group.
     pub mailbox: Option<IString<'i>>,

@@ -4,7 +4,7 @@
 
 use crate::envelope::{Address, AddressList, Envelope};
 use crate::grammar::lazy_list::Element;
-use crate::grammar::primitive::{close, nil, octet, open, sp, spaces, spaces_before_close, taken};
+use crate::grammar::primitive::{byte, close, nil, open, sp, spaces, spaces_before_close, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::nstring;
@@ -128,7 +128,7 @@ pub(crate) fn address_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, AddressL
         }
     }
     let list = AddressList::wire(taken(inner, rest), cx.attempt());
-    let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
+    let (rest, ()) = byte(rest, b')', "a closing parenthesis")?;
     Ok((rest, list))
 }
 
@@ -170,7 +170,7 @@ pub(crate) fn address<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Address<'i>> 
 fn straighten(address: &mut Address<'_>, cx: &Context) {
     if let (Some(name), Some(_), None) = (address.name, address.mailbox, address.host)
         && let [b'<', inner @ .., b'>'] = name.raw()
-        && let Some(at) = inner.iter().rposition(|octet| *octet == b'@')
+        && let Some(at) = inner.iter().rposition(|byte| *byte == b'@')
     {
         cx.repairs.note(Repair::AddressShape);
         address.name = address.mailbox;

@@ -44,7 +44,7 @@ impl<'o, S: Sink + ?Sized> FetchWriter<'o, S> {
         Self { out, first: true }
     }
 
-    /// Goes on with a response that was begun before, behind the octets of a literal.
+    /// Goes on with a response that was begun before, behind the bytes of a literal.
     pub const fn resume(out: &'o mut S) -> Self {
         Self { out, first: false }
     }
@@ -56,7 +56,7 @@ impl<'o, S: Sink + ?Sized> FetchWriter<'o, S> {
 
     /// Writes an item. Nothing, if the grammar has no words for it: a UID of 0, an item that could not be read.
     ///
-    /// Behind a [`FetchItem::SectionLiteral`] the caller writes as many octets as that says, then
+    /// Behind a [`FetchItem::SectionLiteral`] the caller writes as many bytes as that says, then
     /// [`resume`](Self::resume)s.
     pub fn item(&mut self, item: &FetchItem<'_>) {
         if !can_be_written(item) {
@@ -85,7 +85,7 @@ impl<'o, S: Sink + ?Sized> FetchWriter<'o, S> {
         self.out.put(b")\r\n");
     }
 
-    /// Leaves the response open, for it to be [`resume`](Self::resume)d behind the octets of a literal.
+    /// Leaves the response open, for it to be [`resume`](Self::resume)d behind the bytes of a literal.
     pub fn pause(self) {}
 
     fn separate(&mut self) {

@@ -37,7 +37,7 @@ impl LiteralScan {
     }
 
     /// Whether the literal that is announced at the end of `frame` is the contents of a section. `frame` is the message
-    /// so far: what was given in the last call, that literal's octets, and what came behind them up to the next
+    /// so far: what was given in the last call, that literal's bytes, and what came behind them up to the next
     /// announcement.
     pub fn is_section_contents(&mut self, frame: &[u8], reading: Strictness) -> bool {
         let cx = Context::new(reading);

@@ -26,7 +26,7 @@ pub enum FetchItem<'i> {
     Flags(FlagList<'i>),
     /// `UID`
     Uid(u32),
-    /// `RFC822.SIZE`, in octets.
+    /// `RFC822.SIZE`, in bytes.
     Size(u64),
     /// `INTERNALDATE`
     InternalDate {
@@ -50,16 +50,16 @@ pub enum FetchItem<'i> {
         /// The contents.
         value: Option<IString<'i>>,
     },
-    /// The contents of a section follow as a literal. The frame ends here, and goes on behind the literal's octets.
+    /// The contents of a section follow as a literal. The frame ends here, and goes on behind the literal's bytes.
     SectionLiteral {
         /// Which section.
         section: Section<'i>,
         /// Where the contents begin in the section, if the client had asked for a piece of it.
         origin: Option<u64>,
-        /// How many octets follow.
+        /// How many bytes follow.
         size: u64,
     },
-    /// `BINARY.SIZE`: the decoded size of a section (RFC 3516), in octets.
+    /// `BINARY.SIZE`: the decoded size of a section (RFC 3516), in bytes.
     BinarySize {
         /// Which section.
         section: Section<'i>,
@@ -101,7 +101,7 @@ pub enum FetchItem<'i> {
 /// A whole FETCH response, all of whose contents are in the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchResponse<'i> {
-    /// The message's sequence number; 0 only if read tolerantly, and then nobody's.
+    /// The message's sequence number; 0 only if read tolerantly, and then no one's.
     pub sequence: u32,
     /// Its data.
     pub items: LazyList<'i, FetchItem<'i>>,

@@ -2,7 +2,7 @@
 //!
 //! A FETCH response is not read as one thing, since the contents of sections may be of any size: [`start`] reads its
 //! beginning, [`next_item`] one item after the other. Where the contents of a section come as a literal, the item
-//! ends with the literal's announcement ([`FetchItem::SectionLiteral`]) if nothing is behind it; its octets go
+//! ends with the literal's announcement ([`FetchItem::SectionLiteral`]) if nothing is behind it; its bytes go
 //! elsewhere, and what comes behind them is read as the next frame.
 //!
 //! ```
@@ -19,7 +19,7 @@
 //! let (used, step) = fetch::next_item(&frame[at..], ItemPosition::Later, &cx).unwrap();
 //! assert!(matches!(step, ParsedItem::Item(FetchItem::SectionLiteral { size: 342, .. })));
 //! assert_eq!(at + used, frame.len());
-//! // 342 octets go to the application; then:
+//! // 342 bytes go to the application; then:
 //! assert_eq!(fetch::next_item(b")\r\n", ItemPosition::Later, &cx), Ok((3, ParsedItem::End)));
 //! ```
 
@@ -31,7 +31,7 @@ use crate::flags::parse::flag_list;
 use crate::grammar::characters::is_atom_char;
 use crate::grammar::lazy_list::{Element, LazyValue, list_of};
 use crate::grammar::number::{number64, nz_number};
-use crate::grammar::primitive::{close, crlf, nil, octet, open, sp, spaces, taken, word};
+use crate::grammar::primitive::{byte, close, crlf, nil, open, sp, spaces, taken, word};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::{literal_size, literal8, nstring, string};
@@ -63,8 +63,8 @@ pub enum ParsedItem<'i> {
 
 /// The beginning of a FETCH response: `"*" SP nz-number SP "FETCH" SP "("`.
 ///
-/// Returns the message's sequence number and how many octets were read; the first item begins there. *Tolerant*:
-/// sequence number 0, which is nobody's.
+/// Returns the message's sequence number and how many bytes were read; the first item begins there. *Tolerant*:
+/// sequence number 0, which is no one's.
 ///
 /// # Errors
 /// [`Unparsed`] if `frame` is no FETCH response.
@@ -76,7 +76,7 @@ pub fn start<'i>(frame: &'i [u8], cx: &Context) -> Result<(u32, usize), Unparsed
 }
 
 fn message_start<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
-    let (rest, ()) = octet(i, b'*', "an asterisk")?;
+    let (rest, ()) = byte(i, b'*', "an asterisk")?;
     let (rest, ()) = sp(rest, cx)?;
     if !rest.first().is_some_and(u8::is_ascii_digit) {
         return expected(rest, "a sequence number");
@@ -85,12 +85,12 @@ fn message_start<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u32> {
     let (rest, ()) = sp(rest, cx)?;
     let (rest, ()) = word(rest, b"FETCH", "FETCH")?;
     let (rest, ()) = sp(rest, cx)?;
-    let (rest, ()) = octet(rest, b'(', "an opening parenthesis")?;
+    let (rest, ()) = byte(rest, b'(', "an opening parenthesis")?;
     Ok((rest, sequence))
 }
 
 /// The next item, or the end, of a FETCH response. `i` begins where the last call (or [`start`]) has stopped, or
-/// behind the octets of a literal, and goes on to the end of the frame. Returns how many octets were read.
+/// behind the bytes of a literal, and goes on to the end of the frame. Returns how many bytes were read.
 ///
 /// *Tolerant*: any spaces; line ends before the closing parenthesis; items behind the closing parenthesis; an item
 /// that cannot be read, or is not known, takes one value and is skipped; so is a further list or string behind an item.
@@ -212,7 +212,7 @@ fn after_close<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Found>> {
 #[inline]
 fn msg_att_item<'i>(i: &'i [u8], item: &mut FetchItem<'i>, cx: &Context) -> Parsed<'i, ()> {
     let end =
-        i.iter().position(|octet| !is_atom_char(*octet) || matches!(octet, b'[' | b'<')).unwrap_or(i.len());
+        i.iter().position(|byte| !is_atom_char(*byte) || matches!(byte, b'[' | b'<')).unwrap_or(i.len());
     let (name, rest) = i.split_at(end);
     let (behind, other) = match known_item(name, rest, item, cx) {
         Ok(Some((rest, ()))) => return Ok((rest, ())),
@@ -422,7 +422,7 @@ fn other_item<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchItem<'i>> {
 
 /// `atom [section] ["<" number ">"]`
 fn item_name<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
-    let end = i.iter().position(|octet| !is_atom_char(*octet) || *octet == b'[').unwrap_or(i.len());
+    let end = i.iter().position(|byte| !is_atom_char(*byte) || *byte == b'[').unwrap_or(i.len());
     let mut rest = i.get(end..).unwrap_or_default();
     if end == 0 {
         return expected(i, "a FETCH item");

@@ -59,7 +59,7 @@ pub enum FetchAttribute<'i> {
     Flags,
     /// `UID`
     Uid,
-    /// `RFC822.SIZE`, in octets.
+    /// `RFC822.SIZE`, in bytes.
     Size,
     /// `INTERNALDATE`
     InternalDate,
@@ -104,9 +104,9 @@ pub enum FetchAttribute<'i> {
 /// A piece of a section: `<offset.length>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partial {
-    /// Where it begins, in octets. Below 2⁶³.
+    /// Where it begins, in bytes. Below 2⁶³.
     pub offset: u64,
-    /// How many octets it has at most. Not 0, below 2⁶³.
+    /// How many bytes it has at most. Not 0, below 2⁶³.
     pub length: u64,
 }
 

@@ -3,7 +3,7 @@
 use crate::fetch_command::{FetchAttribute, FetchCommand, FetchModifier, Partial, Peek};
 use crate::grammar::lazy_list::{Element, LazyList, known_word, one_or_more};
 use crate::grammar::number::{mod_sequence_value, number64};
-use crate::grammar::primitive::{octet, sp, taken, word};
+use crate::grammar::primitive::{byte, sp, taken, word};
 use crate::grammar::{Attempt, Context, Parsed, expected};
 use crate::partial_range::partial_range;
 use crate::section::{Section, SectionItem, requested_section};
@@ -32,14 +32,14 @@ pub(crate) fn fetch_attributes<'i>(
     Ok((rest, LazyList::wire(taken(i, rest), Attempt::First)))
 }
 
-/// The longest name that is known, and some octets more.
+/// The longest name that is known, and some bytes more.
 const LONGEST: usize = 16;
 
 /// `fetch-att = "ENVELOPE" / "FLAGS" / … / "BODY" [".PEEK"] section [partial] / …`
 #[inline]
 pub(crate) fn fetch_att<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FetchAttribute<'i>> {
     const WHAT: &str = "an attribute of FETCH";
-    let end = i.iter().position(|octet| !(octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-')));
+    let end = i.iter().position(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')));
     let (name, rest) = i.split_at(end.unwrap_or(i.len()));
     let mut upper = [0; LONGEST];
     let Some(upper) = upper.get_mut(..name.len()) else { return expected(i, WHAT) };
@@ -93,14 +93,14 @@ fn contents<'i>(i: &'i [u8], item: SectionItem, peek: Peek, cx: &Context) -> Par
 /// `partial = "<" number64 "." nz-number64 ">"`. One reading only: no dot shall be a fraction's.
 fn partial(i: &[u8]) -> Parsed<'_, Partial> {
     let cx = &Context::strict();
-    let (rest, ()) = octet(i, b'<', "a partial range")?;
+    let (rest, ()) = byte(i, b'<', "a partial range")?;
     let (rest, offset) = number64(rest, cx)?;
-    let (rest, ()) = octet(rest, b'.', "a dot and the length of the piece")?;
+    let (rest, ()) = byte(rest, b'.', "a dot and the length of the piece")?;
     let (behind, length) = number64(rest, cx)?;
     if length == 0 {
         return expected(rest, "a length above 0");
     }
-    let (rest, ()) = octet(behind, b'>', "a closing angle bracket")?;
+    let (rest, ()) = byte(behind, b'>', "a closing angle bracket")?;
     Ok((rest, Partial { offset, length }))
 }
 

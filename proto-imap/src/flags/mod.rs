@@ -76,7 +76,7 @@ impl<'i> Keyword<'i> {
         Self(name)
     }
 
-    /// The octets of the name. Those of a tolerantly read one need not be ASCII.
+    /// The bytes of the name. Those of a tolerantly read one need not be ASCII.
     #[must_use]
     pub const fn as_bytes(&self) -> &'i [u8] {
         self.0
@@ -201,7 +201,7 @@ impl Sealed for Flag<'_> {}
 
 impl<'i> Element<'i> for Flag<'i> {
     fn walk(i: &'i [u8], _: &Context) -> Option<(&'i [u8], Self)> {
-        let end = i.iter().position(|octet| !is_lenient_flag_char(*octet)).unwrap_or(i.len());
+        let end = i.iter().position(|byte| !is_lenient_flag_char(*byte)).unwrap_or(i.len());
         let (name, rest) = i.split_at_checked(end).filter(|(name, _)| !name.is_empty())?;
         Some((rest, Self::from_wire(name)))
     }

@@ -2,7 +2,7 @@
 
 use crate::flags::{Flag, FlagList};
 use crate::grammar::characters::{ATOM, LENIENT_FLAG, is, span};
-use crate::grammar::primitive::{nil, octet, open, sp, taken};
+use crate::grammar::primitive::{byte, nil, open, sp, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::{Attempt, Context, Parsed, expected};
 
@@ -26,7 +26,7 @@ fn flag_name<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
     if name.is_empty() {
         return expected(i, "a flag");
     }
-    if (atom.is_empty() || !atom.iter().all(|octet| is(*octet, ATOM))) && !cx.repair(Repair::FlagCharacter) {
+    if (atom.is_empty() || !atom.iter().all(|byte| is(*byte, ATOM))) && !cx.repair(Repair::FlagCharacter) {
         return expected(i, "a flag");
     }
     Ok((rest, name))
@@ -78,7 +78,7 @@ fn flags<'i>(i: &'i [u8], cx: &Context, wildcard: Wildcard) -> Parsed<'i, FlagLi
         }
     }
     let list = inner.get(..inner.len() - rest.len()).unwrap_or_default();
-    let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
+    let (rest, ()) = byte(rest, b')', "a closing parenthesis")?;
     Ok((rest, FlagList::wire(list, cx.attempt())))
 }
 

@@ -16,39 +16,39 @@ pub(crate) const LENIENT_FLAG: u8 = 64;
 
 pub(crate) const ENDS_STRING: u8 = 128;
 
-/// Which octets may stand where, one bit for each class.
+/// Which bytes may stand where, one bit for each class.
 static CLASSES: [u8; 256] = classes();
 
 const fn classes() -> [u8; 256] {
     let mut table = [0; 256];
     let mut index = 0;
     while index < 256 {
-        let octet = index as u8;
-        let printable = octet > b' ' && octet < 0x7f;
-        let atom = printable && !matches!(octet, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']');
+        let byte = index as u8;
+        let printable = byte > b' ' && byte < 0x7f;
+        let atom = printable && !matches!(byte, b'(' | b')' | b'{' | b'%' | b'*' | b'"' | b'\\' | b']');
         let mut class = 0;
         if atom {
             class |= ATOM;
         }
-        if atom || octet == b']' {
+        if atom || byte == b']' {
             class |= ASTRING;
         }
-        if atom || matches!(octet, b']' | b'%' | b'*') {
+        if atom || matches!(byte, b']' | b'%' | b'*') {
             class |= LIST;
         }
-        if (atom || octet == b']') && octet != b'+' {
+        if (atom || byte == b']') && byte != b'+' {
             class |= TAG;
         }
-        if octet < 0x80 && !matches!(octet, 0 | b'\r' | b'\n' | b'"' | b'\\') {
+        if byte < 0x80 && !matches!(byte, 0 | b'\r' | b'\n' | b'"' | b'\\') {
             class |= QUOTED;
         }
-        if octet > b' ' && octet != 0x7f && !matches!(octet, b'(' | b')') {
+        if byte > b' ' && byte != 0x7f && !matches!(byte, b'(' | b')') {
             class |= LENIENT_FLAG;
-            if octet != b'"' {
+            if byte != b'"' {
                 class |= LENIENT_ATOM;
             }
         }
-        if matches!(octet, b' ' | b')' | b']' | b'\r' | b'\n') {
+        if matches!(byte, b' ' | b')' | b']' | b'\r' | b'\n') {
             class |= ENDS_STRING;
         }
         table[index] = class;
@@ -58,56 +58,56 @@ const fn classes() -> [u8; 256] {
 }
 
 #[inline]
-pub(crate) fn is(octet: u8, class: u8) -> bool {
-    CLASSES[octet as usize] & class != 0
+pub(crate) fn is(byte: u8, class: u8) -> bool {
+    CLASSES[byte as usize] & class != 0
 }
 
 /// `ATOM-CHAR = <any CHAR except atom-specials>`
 #[must_use]
 #[inline]
-pub(crate) fn is_atom_char(octet: u8) -> bool {
-    is(octet, ATOM)
+pub(crate) fn is_atom_char(byte: u8) -> bool {
+    is(byte, ATOM)
 }
 
 /// `ASTRING-CHAR = ATOM-CHAR / resp-specials`
 #[must_use]
 #[inline]
-pub(crate) fn is_astring_char(octet: u8) -> bool {
-    is(octet, ASTRING)
+pub(crate) fn is_astring_char(byte: u8) -> bool {
+    is(byte, ASTRING)
 }
 
 /// `list-char = ATOM-CHAR / list-wildcards / resp-specials`
 #[must_use]
 #[inline]
-pub(crate) fn is_list_char(octet: u8) -> bool {
-    is(octet, LIST)
+pub(crate) fn is_list_char(byte: u8) -> bool {
+    is(byte, LIST)
 }
 
 /// `tag = 1*<any ASTRING-CHAR except "+">`
 #[must_use]
 #[inline]
-pub(crate) fn is_tag_char(octet: u8) -> bool {
-    is(octet, TAG)
+pub(crate) fn is_tag_char(byte: u8) -> bool {
+    is(byte, TAG)
 }
 
 /// What cannot end a flag in the tolerant reading: all but spaces, parentheses and control characters.
 #[must_use]
 #[inline]
-pub(crate) fn is_lenient_flag_char(octet: u8) -> bool {
-    is(octet, LENIENT_FLAG)
+pub(crate) fn is_lenient_flag_char(byte: u8) -> bool {
+    is(byte, LENIENT_FLAG)
 }
 
 /// What may stand in an atom in the tolerant reading: as for flags, without the double quote.
 #[must_use]
 #[inline]
-pub(crate) fn is_lenient_atom_char(octet: u8) -> bool {
-    is(octet, LENIENT_ATOM)
+pub(crate) fn is_lenient_atom_char(byte: u8) -> bool {
+    is(byte, LENIENT_ATOM)
 }
 
-/// Splits `i` behind its first octets that are of a class.
+/// Splits `i` behind its first bytes that are of a class.
 #[inline]
 pub(crate) fn span(i: &[u8], class: u8) -> (&[u8], &[u8]) {
-    let end = i.iter().position(|octet| !is(*octet, class)).unwrap_or(i.len());
+    let end = i.iter().position(|byte| !is(*byte, class)).unwrap_or(i.len());
     i.split_at(end)
 }
 
@@ -117,13 +117,13 @@ mod tests {
 
     #[test]
     fn classes_follow_the_grammar() {
-        for octet in 0..=255_u8 {
+        for byte in 0..=255_u8 {
             let special =
-                matches!(octet, b'(' | b')' | b'{' | b' ' | 0..=0x1f | 0x7f..) || b"%*\"\\]".contains(&octet);
-            assert_eq!(is_atom_char(octet), !special, "{octet}");
-            assert_eq!(is_astring_char(octet), !special || octet == b']', "{octet}");
-            assert_eq!(is_tag_char(octet), (!special || octet == b']') && octet != b'+', "{octet}");
-            assert_eq!(is_list_char(octet), !special || b"]%*".contains(&octet), "{octet}");
+                matches!(byte, b'(' | b')' | b'{' | b' ' | 0..=0x1f | 0x7f..) || b"%*\"\\]".contains(&byte);
+            assert_eq!(is_atom_char(byte), !special, "{byte}");
+            assert_eq!(is_astring_char(byte), !special || byte == b']', "{byte}");
+            assert_eq!(is_tag_char(byte), (!special || byte == b']') && byte != b'+', "{byte}");
+            assert_eq!(is_list_char(byte), !special || b"]%*".contains(&byte), "{byte}");
         }
     }
 }

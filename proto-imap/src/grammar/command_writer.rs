@@ -23,16 +23,16 @@ pub enum NameEncoding {
 /// Longer strings than this go as literals: many servers limit lines, none literals that small.
 const LONGEST_QUOTED: usize = 1024;
 
-/// Where a command goes. A server must ask for a synchronising literal before its octets are sent.
+/// Where a command goes. A server must ask for a synchronising literal before its bytes are sent.
 pub trait CommandSink: Sink {
     /// What was put so far can be sent; what follows waits until the server asks for it with `+`.
     fn pause(&mut self);
 }
 
-/// A command as octets, with the places where a client waits to be asked for the rest.
+/// A command as bytes, with the places where a client waits to be asked for the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandBuffer {
-    /// The octets.
+    /// The bytes.
     pub bytes: Vec<u8>,
     /// Positions in `bytes`, rising: what stands behind one waits to be asked for.
     pub pauses: Vec<usize>,
@@ -56,14 +56,14 @@ pub enum LiteralMode {
     /// It waits to be asked for each.
     #[default]
     Synchronising,
-    /// `LITERAL-`: it waits to be asked for those of more than 4096 octets.
+    /// `LITERAL-`: it waits to be asked for those of more than 4096 bytes.
     Minus,
     /// `LITERAL+`: it never waits.
     Plus,
 }
 
 impl LiteralMode {
-    /// Whether a literal of so many octets waits.
+    /// Whether a literal of so many bytes waits.
     #[must_use]
     pub const fn sync(self, size: u64) -> Sync {
         match self {
@@ -161,11 +161,11 @@ impl CommandSink for NullSink {
 pub(crate) struct Writer<'s, S> {
     pub(crate) out: &'s mut S,
     pub(crate) options: Options,
-    /// Octets above 127 were written in a string.
+    /// Bytes above 127 were written in a string.
     pub(crate) eight_bit: Option<EightBit>,
 }
 
-/// What strings with octets above 127 are.
+/// What strings with bytes above 127 are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum EightBit {
     Utf8,
@@ -211,46 +211,46 @@ impl<'s, S: CommandSink> Writer<'s, S> {
 
     /// `string = quoted / literal`
     pub(crate) fn string(&mut self, argument: &'static str, string: IString<'_>) -> Written {
-        self.octets(argument, &string.as_bytes())
+        self.bytes(argument, &string.as_bytes())
     }
 
-    /// `astring`: bare if it is so plain that nobody can misread it.
+    /// `astring`: bare if it is so plain that no one can misread it.
     pub(crate) fn astring(&mut self, argument: &'static str, string: IString<'_>) -> Written {
-        let octets = string.as_bytes();
-        if is_plain(&octets) {
-            self.put(&octets);
+        let bytes = string.as_bytes();
+        if is_plain(&bytes) {
+            self.put(&bytes);
             return Ok(());
         }
-        self.octets(argument, &octets)
+        self.bytes(argument, &bytes)
     }
 
-    pub(crate) fn octets(&mut self, argument: &'static str, octets: &[u8]) -> Written {
-        if octets.contains(&0) {
+    pub(crate) fn bytes(&mut self, argument: &'static str, bytes: &[u8]) -> Written {
+        if bytes.contains(&0) {
             return fault(argument, ArgumentFault::ForbiddenByte);
         }
         let mut quotable =
-            octets.len() <= LONGEST_QUOTED && !octets.iter().any(|octet| matches!(octet, b'\r' | b'\n'));
-        if !octets.is_ascii() {
-            let is_utf8 = core::str::from_utf8(octets).is_ok();
+            bytes.len() <= LONGEST_QUOTED && !bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n'));
+        if !bytes.is_ascii() {
+            let is_utf8 = core::str::from_utf8(bytes).is_ok();
             quotable &= is_utf8 && self.options.names == NameEncoding::Utf8;
             let earlier = self.eight_bit.unwrap_or(EightBit::Utf8);
             self.eight_bit = Some(if is_utf8 { earlier } else { EightBit::Other });
         }
         if quotable {
-            self.quoted(octets);
+            self.quoted(bytes);
         } else {
-            self.literal_header(octets.len() as u64, self.options.literals.sync(octets.len() as u64));
-            if self.options.literals.sync(octets.len() as u64) == Sync::Synchronising {
+            self.literal_header(bytes.len() as u64, self.options.literals.sync(bytes.len() as u64));
+            if self.options.literals.sync(bytes.len() as u64) == Sync::Synchronising {
                 self.out.pause();
             }
-            self.put(octets);
+            self.put(bytes);
         }
         Ok(())
     }
 
-    pub(crate) fn quoted(&mut self, octets: &[u8]) {
+    pub(crate) fn quoted(&mut self, bytes: &[u8]) {
         self.put(b"\"");
-        let mut rest = octets;
+        let mut rest = bytes;
         while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
             let (before, special) = rest.split_at(at);
             self.put(before);
@@ -315,12 +315,8 @@ impl<'s, S: CommandSink> Writer<'s, S> {
     }
 }
 
-/// Whether a string is an atom to everyone: letters, digits, and signs that nobody gives a meaning.
-pub(crate) fn is_plain(octets: &[u8]) -> bool {
-    let plain =
-        |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-' | b'_' | b'/' | b'@');
-    !octets.is_empty()
-        && octets.len() <= 128
-        && octets.iter().all(plain)
-        && !octets.eq_ignore_ascii_case(b"NIL")
+/// Whether a string is an atom to everyone: letters, digits, and signs that no one gives a meaning.
+pub(crate) fn is_plain(bytes: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/' | b'@');
+    !bytes.is_empty() && bytes.len() <= 128 && bytes.iter().all(plain) && !bytes.eq_ignore_ascii_case(b"NIL")
 }

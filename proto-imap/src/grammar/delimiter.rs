@@ -35,8 +35,8 @@ pub(crate) fn delimiter<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<char
 /// `DQUOTE QUOTED-CHAR DQUOTE / nil`: a delimiter that is not ASCII, or a control character, is not written.
 pub(crate) fn write_delimiter(delimiter: Option<char>, out: &mut (impl Sink + ?Sized)) {
     match delimiter.and_then(|delimiter| u8::try_from(delimiter).ok()) {
-        Some(octet @ (b'"' | b'\\')) => out.put(&[b'"', b'\\', octet, b'"']),
-        Some(octet @ b' '..=b'~') => out.put(&[b'"', octet, b'"']),
+        Some(byte @ (b'"' | b'\\')) => out.put(&[b'"', b'\\', byte, b'"']),
+        Some(byte @ b' '..=b'~') => out.put(&[b'"', byte, b'"']),
         _ => out.put(b"NIL"),
     }
 }

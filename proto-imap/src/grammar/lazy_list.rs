@@ -5,7 +5,7 @@
 //! cheaper than storing what most callers never ask for.
 
 use crate::grammar::owned::{AnyList, Keeper, Owned, Shower, View};
-use crate::grammar::primitive::{close, nil, octet, open, sp, spaces_before_close, taken};
+use crate::grammar::primitive::{byte, close, nil, open, sp, spaces_before_close, taken};
 use crate::grammar::{Attempt, Context, Expected, Parsed, expected};
 use alloc::vec::Vec;
 use core::fmt;
@@ -108,7 +108,7 @@ impl<'i, T: Element<'i> + 'i> Iterator for LazyListIter<'i, T> {
                 Some(*first)
             }
             Source::Wire(rest, attempt) => {
-                let begin = rest.iter().position(|octet| *octet != b' ')?;
+                let begin = rest.iter().position(|byte| *byte != b' ')?;
                 let (behind, element) = T::walk(rest.get(begin..)?, &Context::again(*attempt))?;
                 *rest = behind;
                 Some(element)
@@ -266,7 +266,7 @@ pub(crate) fn list_of<'i, T: Element<'i> + 'i, U>(
         }
     }
     let list = LazyList::wire(taken(inner, rest), cx.attempt());
-    let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
+    let (rest, ()) = byte(rest, b')', "a closing parenthesis")?;
     Ok((rest, list))
 }
 
@@ -276,7 +276,7 @@ pub(crate) fn one_or_more<'i, T: Element<'i> + 'i>(
     cx: &Context,
     item: impl Fn(&'i [u8], &Context) -> Parsed<'i, T>,
 ) -> Parsed<'i, LazyList<'i, T>> {
-    let (inner, ()) = octet(i, b'(', "an opening parenthesis")?;
+    let (inner, ()) = byte(i, b'(', "an opening parenthesis")?;
     if inner.first() == Some(&b')') {
         return expected(inner, "something in the parentheses");
     }
@@ -289,8 +289,7 @@ pub(crate) fn known_word<'i, T>(
     find: impl Fn(&'i [u8]) -> Option<T>,
     what: &'static str,
 ) -> Parsed<'i, T> {
-    let end =
-        i.iter().position(|octet| !(octet.is_ascii_alphanumeric() || *octet == b'-')).unwrap_or(i.len());
+    let end = i.iter().position(|byte| !(byte.is_ascii_alphanumeric() || *byte == b'-')).unwrap_or(i.len());
     let (word, rest) = i.split_at(end);
     find(word).map_or_else(|| expected(i, what), |found| Ok((rest, found)))
 }

@@ -135,7 +135,7 @@ pub(crate) struct Expected<'i> {
 }
 
 impl<'i> Expected<'i> {
-    /// How many octets of `message` stand before the place where it went wrong.
+    /// How many bytes of `message` stand before the place where it went wrong.
     #[must_use]
     pub(crate) const fn offset_in(&self, message: &[u8]) -> usize {
         message.len().saturating_sub(self.rest.len())

@@ -2,7 +2,7 @@
 //!
 //! No number overflows: the strict reading refuses one that is too large, the tolerant one cuts it.
 
-use crate::grammar::primitive::{nil, octet};
+use crate::grammar::primitive::{byte, nil};
 use crate::grammar::repair::Repair;
 use crate::grammar::{Context, Parsed, expected};
 
@@ -34,8 +34,8 @@ fn number_up_to<'i>(i: &'i [u8], cx: &Context, greatest: u64) -> Parsed<'i, u64>
     let mut value = 0_u64;
     let mut too_large = false;
     let mut end = 0;
-    for octet in i {
-        let digit = octet.wrapping_sub(b'0');
+    for byte in i {
+        let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             break;
         }
@@ -76,7 +76,7 @@ fn lenient_number<'i>(i: &'i [u8], cx: &Context, greatest: u64) -> Parsed<'i, u6
         }
         [b'"', inner @ ..] => {
             let (rest, value) = number_up_to(inner, cx, greatest)?;
-            let (rest, ()) = octet(rest, b'"', "a number")?;
+            let (rest, ()) = byte(rest, b'"', "a number")?;
             cx.repairs.note(Repair::StringForm);
             Ok((rest, value))
         }
@@ -94,7 +94,7 @@ fn lenient_number<'i>(i: &'i [u8], cx: &Context, greatest: u64) -> Parsed<'i, u6
 }
 
 pub(crate) fn plain_digits(i: &[u8]) -> Parsed<'_, &[u8]> {
-    let end = i.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(i.len());
+    let end = i.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(i.len());
     match i.split_at(end) {
         ([], _) => expected(i, "a number"),
         (digits, rest) => Ok((rest, digits)),

@@ -24,15 +24,15 @@ pub(crate) fn spaces<'i>(i: &'i [u8], cx: &Context) -> &'i [u8] {
 }
 
 fn behind_spaces(i: &[u8]) -> &[u8] {
-    let end = i.iter().position(|octet| *octet != b' ').unwrap_or(i.len());
+    let end = i.iter().position(|byte| *byte != b' ').unwrap_or(i.len());
     i.get(end..).unwrap_or_default()
 }
 
-/// One given octet.
+/// One given byte.
 #[inline]
-pub(crate) fn octet<'i>(i: &'i [u8], octet: u8, what: &'static str) -> Parsed<'i, ()> {
+pub(crate) fn byte<'i>(i: &'i [u8], byte: u8, what: &'static str) -> Parsed<'i, ()> {
     match i.split_first() {
-        Some((first, rest)) if *first == octet => Ok((rest, ())),
+        Some((first, rest)) if *first == byte => Ok((rest, ())),
         _ => expected(i, what),
     }
 }
@@ -40,14 +40,14 @@ pub(crate) fn octet<'i>(i: &'i [u8], octet: u8, what: &'static str) -> Parsed<'i
 /// `"("`. *Tolerant*: spaces behind it.
 #[inline]
 pub(crate) fn open<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ()> {
-    let (i, ()) = octet(i, b'(', "an opening parenthesis")?;
+    let (i, ()) = byte(i, b'(', "an opening parenthesis")?;
     Ok((spaces(i, cx), ()))
 }
 
 /// `")"`. *Tolerant*: spaces before it.
 #[inline]
 pub(crate) fn close<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ()> {
-    octet(spaces(i, cx), b')', "a closing parenthesis")
+    byte(spaces(i, cx), b')', "a closing parenthesis")
 }
 
 /// `CRLF`. *Tolerant*: spaces before it; LF alone.
@@ -75,7 +75,7 @@ pub(crate) fn word<'i>(i: &'i [u8], word: &[u8], what: &'static str) -> Parsed<'
 
 #[inline]
 fn starts_atom(i: &[u8]) -> bool {
-    i.first().is_some_and(|octet| is_atom_char(*octet))
+    i.first().is_some_and(|byte| is_atom_char(*byte))
 }
 
 /// `nil = "NIL"`

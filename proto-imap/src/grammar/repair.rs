@@ -75,13 +75,13 @@ repairs! {
     MissingStatus = "missing-status",
     /// A FETCH item or a piece of it that could not be read and was skipped.
     SkippedItem = "skipped-item",
-    /// Octets above 127 that are not UTF-8, or stand where only ASCII may.
+    /// Bytes above 127 that are not UTF-8, or stand where only ASCII may.
     EightBit = "eight-bit",
     /// A line end where none belongs: a lone LF, or a CRLF behind a literal.
     StrayLineEnd = "stray-line-end",
     /// A line that is neither `*` nor `+` nor a tagged status.
     StrayLine = "stray-line",
-    /// NUL octets, dropped.
+    /// NUL bytes, dropped.
     Nul = "nul",
     /// Characters in a flag, an attribute or a capability that cannot stand there.
     FlagCharacter = "flag-character",

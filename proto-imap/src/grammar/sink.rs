@@ -4,7 +4,7 @@
 //! no atom, a `UIDNEXT` of 0), and no value can bring a line end, a NUL or a parenthesis to a place where it would be
 //! parsed as anything but data. Nothing is allocated.
 
-/// Where encoded octets go.
+/// Where encoded bytes go.
 pub trait Sink {
     /// Appends a copy of `bytes`.
     fn put(&mut self, bytes: &[u8]);

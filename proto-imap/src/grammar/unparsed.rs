@@ -8,7 +8,7 @@ use core::fmt;
 /// there. Only this one message is lost; the next one is read normally.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Unparsed<'i> {
-    /// The octets of it.
+    /// The bytes of it.
     pub raw: &'i [u8],
     /// How many of them stand before the place where it went wrong.
     pub at: usize,
@@ -25,7 +25,7 @@ impl<'i> Unparsed<'i> {
 
 impl fmt::Display for Unparsed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {} at octet {} of {}", self.why, self.at, self.raw.len())
+        write!(f, "expected {} at byte {} of {}", self.why, self.at, self.raw.len())
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn value<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
             [b'{', ..] => (rest, _) = literal(rest, cx)?,
             [b'~', b'{', ..] => (rest, _) = literal8(rest, cx)?,
             _ => {
-                let end = rest.iter().position(|octet| !is_lenient_atom_char(*octet)).unwrap_or(rest.len());
+                let end = rest.iter().position(|byte| !is_lenient_atom_char(*byte)).unwrap_or(rest.len());
                 if end == 0 {
                     return expected(rest, "a value");
                 }

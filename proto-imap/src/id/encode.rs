@@ -21,7 +21,7 @@ pub(crate) fn id<S: Sink + ?Sized>(fields: IdFields<'_>, out: &mut S) {
 }
 
 impl<S: CommandSink> Writer<'_, S> {
-    /// `id-params-list`: at most 30 fields, names of 30 octets, values of 1024 (RFC 2971 §3.3). Without any `NIL`: some
+    /// `id-params-list`: at most 30 fields, names of 30 bytes, values of 1024 (RFC 2971 §3.3). Without any `NIL`: some
     /// servers do not understand `()`.
     pub(crate) fn id(&mut self, fields: IdFields<'_>) -> Written {
         if fields.is_empty() {

@@ -12,8 +12,8 @@ use crate::mailbox_name::MailboxName;
 impl<S: CommandSink> Writer<'_, S> {
     /// `list-mailbox`, always as a string.
     pub(crate) fn pattern(&mut self, pattern: ListPattern<'_>) -> Written {
-        let octets = self.name_octets("pattern", pattern.as_mailbox())?;
-        self.octets("pattern", &octets)
+        let bytes = self.name_bytes("pattern", pattern.as_mailbox())?;
+        self.bytes("pattern", &bytes)
     }
 
     /// A reference name: quoted if it is empty, as it mostly is.

@@ -48,7 +48,7 @@ fn bare_mailbox<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
     if !cx.is_tolerant() || matches!(i.first(), Some(b'"' | b'{')) {
         return astring(i, cx);
     }
-    let plain = i.iter().position(|octet| !is_astring_char(*octet)).unwrap_or(i.len());
+    let plain = i.iter().position(|byte| !is_astring_char(*byte)).unwrap_or(i.len());
     let behind = i.get(plain..).unwrap_or_default();
     if plain > 0 && matches!(behind.trim_ascii_start(), [] | [b'(', ..]) && behind.first() != Some(&b'\t') {
         return astring(i, cx);
@@ -74,7 +74,7 @@ impl<'i> Element<'i> for MailboxAttribute<'i> {
 
 /// `list-mailbox = 1*list-char / string`
 pub(crate) fn list_mailbox<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, ListPattern<'i>> {
-    let end = i.iter().position(|octet| !is_list_char(*octet)).unwrap_or(i.len());
+    let end = i.iter().position(|byte| !is_list_char(*byte)).unwrap_or(i.len());
     if end == 0 {
         return mailbox(i, cx).map(|(rest, name)| (rest, name.into()));
     }

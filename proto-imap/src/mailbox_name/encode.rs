@@ -11,15 +11,15 @@ impl<S: CommandSink> Writer<'_, S> {
             self.put(b"INBOX");
             return Ok(());
         }
-        let octets = self.name_octets("mailbox name", mailbox)?;
-        if is_plain(&octets) {
-            self.put(&octets);
+        let bytes = self.name_bytes("mailbox name", mailbox)?;
+        if is_plain(&bytes) {
+            self.put(&bytes);
             return Ok(());
         }
-        self.octets("mailbox name", &octets)
+        self.bytes("mailbox name", &bytes)
     }
 
-    pub(crate) fn name_octets<'i>(
+    pub(crate) fn name_bytes<'i>(
         &self,
         argument: &'static str,
         name: MailboxName<'i>,
@@ -28,7 +28,7 @@ impl<S: CommandSink> Writer<'_, S> {
         if name.given().is_some_and(|text| text.chars().any(char::is_control)) {
             return Err(refused);
         }
-        let octets = name.to_bytes(self.options.names);
-        if memchr::memchr3(b'\r', b'\n', 0, &octets).is_some() { Err(refused) } else { Ok(octets) }
+        let bytes = name.to_bytes(self.options.names);
+        if memchr::memchr3(b'\r', b'\n', 0, &bytes).is_some() { Err(refused) } else { Ok(bytes) }
     }
 }

@@ -20,7 +20,7 @@ use core::fmt;
 
 /// The name of a mailbox.
 ///
-/// Names are equal if IMAP4rev1 would write them with the same octets; `INBOX` is the same in upper and lower case.
+/// Names are equal if IMAP4rev1 would write them with the same bytes; `INBOX` is the same in upper and lower case.
 #[derive(Clone, Copy)]
 pub struct MailboxName<'i>(Name<'i>);
 
@@ -31,7 +31,7 @@ enum Name<'i> {
     Text(&'i str),
 }
 
-/// Why octets are no mailbox name.
+/// Why bytes are no mailbox name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidMailboxName;
 
@@ -56,10 +56,10 @@ impl<'i> MailboxName<'i> {
         Self(Name::Text(name))
     }
 
-    /// The mailbox whose name is written with these octets, in whatever encoding: they are sent as they are.
+    /// The mailbox whose name is written with these bytes, in whatever encoding: they are sent as they are.
     #[must_use]
-    pub const fn from_bytes(octets: &'i [u8]) -> Self {
-        Self(Name::Wire(IString::new(octets)))
+    pub const fn from_bytes(bytes: &'i [u8]) -> Self {
+        Self(Name::Wire(IString::new(bytes)))
     }
 
     /// The text that the application has given, if it did not come from the peer.
@@ -74,7 +74,7 @@ impl<'i> MailboxName<'i> {
     #[must_use]
     pub fn is_inbox(&self) -> bool {
         match self.0 {
-            Name::Wire(octets) => octets.eq_ignore_ascii_case(b"INBOX"),
+            Name::Wire(bytes) => bytes.eq_ignore_ascii_case(b"INBOX"),
             Name::Text(text) => text.eq_ignore_ascii_case("INBOX"),
         }
     }
@@ -82,18 +82,18 @@ impl<'i> MailboxName<'i> {
     /// The name as text; `INBOX` in upper case.
     ///
     /// # Errors
-    /// [`InvalidMailboxName`] if it came in octets that are not the one right way to write a name in `encoding`.
+    /// [`InvalidMailboxName`] if it came in bytes that are not the one right way to write a name in `encoding`.
     pub fn decode(&self, encoding: NameEncoding) -> Result<Cow<'i, str>, InvalidMailboxName> {
         if self.is_inbox() {
             return Ok(Cow::Borrowed("INBOX"));
         }
-        let octets = match self.0 {
+        let bytes = match self.0 {
             Name::Text(text) => return Ok(Cow::Borrowed(text)),
-            Name::Wire(octets) => octets.as_bytes(),
+            Name::Wire(bytes) => bytes.as_bytes(),
         };
         let text = match encoding {
-            NameEncoding::ModifiedUtf7 => both(octets, modified_utf7::decode),
-            NameEncoding::Utf8 => both(octets, |octets| core::str::from_utf8(octets).ok().map(Cow::Borrowed)),
+            NameEncoding::ModifiedUtf7 => both(bytes, modified_utf7::decode),
+            NameEncoding::Utf8 => both(bytes, |bytes| core::str::from_utf8(bytes).ok().map(Cow::Borrowed)),
         };
         let text = text.filter(|text| !text.chars().any(char::is_control));
         text.ok_or(InvalidMailboxName)
@@ -105,22 +105,22 @@ impl<'i> MailboxName<'i> {
         if self.is_inbox() {
             return Cow::Borrowed("INBOX");
         }
-        let octets = match self.0 {
+        let bytes = match self.0 {
             Name::Text(text) => return Cow::Borrowed(text),
-            Name::Wire(octets) => octets.as_bytes(),
+            Name::Wire(bytes) => bytes.as_bytes(),
         };
         let text = match encoding {
-            NameEncoding::ModifiedUtf7 => both(octets, |octets| Some(modified_utf7::decode_lossy(octets))),
-            NameEncoding::Utf8 => both(octets, |octets| Some(alloc::string::String::from_utf8_lossy(octets))),
+            NameEncoding::ModifiedUtf7 => both(bytes, |bytes| Some(modified_utf7::decode_lossy(bytes))),
+            NameEncoding::Utf8 => both(bytes, |bytes| Some(alloc::string::String::from_utf8_lossy(bytes))),
         };
         text.unwrap_or_default()
     }
 
-    /// The octets of the name in `encoding`; those that came, if it came from the peer.
+    /// The bytes of the name in `encoding`; those that came, if it came from the peer.
     #[must_use]
     pub fn to_bytes(&self, encoding: NameEncoding) -> Cow<'i, [u8]> {
         match (self.0, encoding) {
-            (Name::Wire(octets), _) => octets.as_bytes(),
+            (Name::Wire(bytes), _) => bytes.as_bytes(),
             (Name::Text(text), NameEncoding::ModifiedUtf7) if needs_encoding(text) => {
                 Cow::Owned(Encoder::new(text).collect())
             }
@@ -129,19 +129,19 @@ impl<'i> MailboxName<'i> {
     }
 }
 
-/// Applies `decode` to octets that may be owned.
+/// Applies `decode` to bytes that may be owned.
 fn both<'i>(
-    octets: Cow<'i, [u8]>,
+    bytes: Cow<'i, [u8]>,
     decode: impl for<'o> Fn(&'o [u8]) -> Option<Cow<'o, str>>,
 ) -> Option<Cow<'i, str>> {
-    match octets {
-        Cow::Borrowed(octets) => decode(octets),
-        Cow::Owned(octets) => decode(&octets).map(|text| Cow::Owned(text.into_owned())),
+    match bytes {
+        Cow::Borrowed(bytes) => decode(bytes),
+        Cow::Owned(bytes) => decode(&bytes).map(|text| Cow::Owned(text.into_owned())),
     }
 }
 
 fn needs_encoding(text: &str) -> bool {
-    !text.bytes().all(|octet| matches!(octet, b' '..=b'~') && octet != b'&')
+    !text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'&')
 }
 
 impl<'i> From<&'i str> for MailboxName<'i> {
@@ -159,8 +159,8 @@ impl<'i> From<IString<'i>> for MailboxName<'i> {
 
 impl PartialEq for MailboxName<'_> {
     fn eq(&self, other: &Self) -> bool {
-        let octets = |mailbox: &Self| mailbox.to_bytes(NameEncoding::ModifiedUtf7).into_owned();
-        (self.is_inbox() && other.is_inbox()) || octets(self) == octets(other)
+        let bytes = |mailbox: &Self| mailbox.to_bytes(NameEncoding::ModifiedUtf7).into_owned();
+        (self.is_inbox() && other.is_inbox()) || bytes(self) == bytes(other)
     }
 }
 
@@ -169,7 +169,7 @@ impl Eq for MailboxName<'_> {}
 impl fmt::Debug for MailboxName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Name::Wire(octets) => fmt::Debug::fmt(&octets.to_str_lossy(), f),
+            Name::Wire(bytes) => fmt::Debug::fmt(&bytes.to_str_lossy(), f),
             Name::Text(text) => fmt::Debug::fmt(text, f),
         }
     }
@@ -195,8 +195,8 @@ mod tests {
     fn a_name_is_the_same_text_in_both_encodings() {
         let name = MailboxName::new("Entwürfe & mehr");
         for encoding in [NameEncoding::ModifiedUtf7, NameEncoding::Utf8] {
-            let octets = name.to_bytes(encoding);
-            let back = MailboxName::from_bytes(&octets);
+            let bytes = name.to_bytes(encoding);
+            let back = MailboxName::from_bytes(&bytes);
             assert_eq!(back.decode(encoding).unwrap(), "Entwürfe & mehr");
         }
         assert_eq!(name, MailboxName::from_bytes(b"Entw&APw-rfe &- mehr"));

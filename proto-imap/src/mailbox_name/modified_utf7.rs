@@ -10,11 +10,11 @@ use alloc::string::String;
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
-/// The octets of `text` in modified UTF-7, one by one: all are printable ASCII.
+/// The bytes of `text` in modified UTF-7, one by one: all are printable ASCII.
 #[derive(Debug, Clone)]
 pub(crate) struct Encoder<'i> {
     text: core::str::Chars<'i>,
-    /// Octets that are due, the last one first.
+    /// Bytes that are due, the last one first.
     due: [u8; 8],
     count: usize,
     /// Bits that wait for six to be together; their number.
@@ -28,10 +28,10 @@ impl<'i> Encoder<'i> {
         Self { text: text.chars(), due: [0; 8], count: 0, bits: 0, held: 0, shifted: false }
     }
 
-    /// Makes octets due; the first one given is the last one out.
-    fn push(&mut self, octet: u8) {
+    /// Makes bytes due; the first one given is the last one out.
+    fn push(&mut self, byte: u8) {
         if let Some(place) = self.due.get_mut(self.count) {
-            *place = octet;
+            *place = byte;
             self.count += 1;
         }
     }
@@ -70,9 +70,9 @@ impl<'i> Encoder<'i> {
     fn encode(&mut self, next: char) {
         let mut out = [0; 8];
         let mut len = 0;
-        let mut put = |octet| {
+        let mut put = |byte| {
             if let Some(place) = out.get_mut(len) {
-                *place = octet;
+                *place = byte;
                 len += 1;
             }
         };
@@ -90,8 +90,8 @@ impl<'i> Encoder<'i> {
             }
             self.bits &= (1 << self.held) - 1;
         }
-        for octet in out.iter().take(len).rev() {
-            self.push(*octet);
+        for byte in out.iter().take(len).rev() {
+            self.push(*byte);
         }
     }
 }
@@ -112,43 +112,43 @@ fn digit(bits: u32) -> u8 {
     BASE64.get(bits as usize & 63).copied().unwrap_or_default()
 }
 
-/// The text that `octets` are in modified UTF-7; `None` if they are not the one right way to write a text.
-pub(crate) fn decode(octets: &[u8]) -> Option<Cow<'_, str>> {
-    match decode_pieces(octets, |_| None)? {
+/// The text that `bytes` are in modified UTF-7; `None` if they are not the one right way to write a text.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    match decode_pieces(bytes, |_| None)? {
         // One run directly behind another: the right way is a single run.
-        Cow::Owned(text) if !Encoder::new(&text).eq(octets.iter().copied()) => None,
+        Cow::Owned(text) if !Encoder::new(&text).eq(bytes.iter().copied()) => None,
         text => Some(text),
     }
 }
 
 /// As [`decode`], but a run that cannot be decoded stands for itself, and what is neither ASCII nor UTF-8 is replaced
 /// by U+FFFD.
-pub(crate) fn decode_lossy(octets: &[u8]) -> Cow<'_, str> {
-    decode_pieces(octets, |piece| Some(String::from_utf8_lossy(piece))).unwrap_or_default()
+pub(crate) fn decode_lossy(bytes: &[u8]) -> Cow<'_, str> {
+    decode_pieces(bytes, |piece| Some(String::from_utf8_lossy(piece))).unwrap_or_default()
 }
 
 /// Decodes piece by piece; `other` is asked what a piece that cannot be decoded stands for.
 fn decode_pieces<'o>(
-    octets: &'o [u8],
+    bytes: &'o [u8],
     other: impl Fn(&'o [u8]) -> Option<Cow<'o, str>>,
 ) -> Option<Cow<'o, str>> {
     let direct = |piece: &'o [u8]| {
-        if piece.iter().all(|octet| matches!(octet, b' '..=b'~')) {
+        if piece.iter().all(|byte| matches!(byte, b' '..=b'~')) {
             core::str::from_utf8(piece).ok().map(Cow::Borrowed)
         } else {
             other(piece)
         }
     };
-    let Some(mut at) = memchr::memchr(b'&', octets) else { return direct(octets) };
-    let mut text = String::with_capacity(octets.len());
-    let mut rest = octets;
+    let Some(mut at) = memchr::memchr(b'&', bytes) else { return direct(bytes) };
+    let mut text = String::with_capacity(bytes.len());
+    let mut rest = bytes;
     loop {
         let (before, run) = rest.split_at_checked(at)?;
         if !before.is_empty() {
             text.push_str(&direct(before)?);
         }
         // The run with its `&`, up to and with its `-`; without a `-`, up to the next `&`.
-        let end = run.iter().skip(1).position(|octet| matches!(octet, b'-' | b'&')).map(|end| end + 1);
+        let end = run.iter().skip(1).position(|byte| matches!(byte, b'-' | b'&')).map(|end| end + 1);
         let end = match end {
             Some(end) if run.get(end) == Some(&b'-') => end + 1,
             Some(end) => end,
@@ -180,8 +180,8 @@ fn decode_run(run: &[u8], text: &mut String) -> Option<()> {
         return Some(());
     }
     let (mut bits, mut held) = (0_u32, 0_u32);
-    let mut units = inside.iter().filter_map(|octet| {
-        let digit = base64_value(*octet)?;
+    let mut units = inside.iter().filter_map(|byte| {
+        let digit = base64_value(*byte)?;
         // At most 15 bits are held, and 6 come.
         bits = (bits << 6) | digit;
         held += 6;
@@ -198,16 +198,16 @@ fn decode_run(run: &[u8], text: &mut String) -> Option<()> {
         let decoded = unit.ok().filter(|decoded| !matches!(decoded, ' '..='~') && !decoded.is_control())?;
         text.push(decoded);
     }
-    let digits = inside.iter().all(|octet| base64_value(*octet).is_some());
+    let digits = inside.iter().all(|byte| base64_value(*byte).is_some());
     // Fewer than six bits may be left, and they are zero.
     (digits && held < 6 && bits == 0 && text.len() > begin).then_some(())
 }
 
-const fn base64_value(octet: u8) -> Option<u32> {
-    let value = match octet {
-        b'A'..=b'Z' => octet - b'A',
-        b'a'..=b'z' => octet - b'a' + 26,
-        b'0'..=b'9' => octet - b'0' + 52,
+const fn base64_value(byte: u8) -> Option<u32> {
+    let value = match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
         b'+' => 62,
         b',' => 63,
         _ => return None,
@@ -252,7 +252,7 @@ mod tests {
         for piece in all.chunks(61) {
             let text: String = piece.iter().collect();
             let wire = encode(&text);
-            assert!(wire.bytes().all(|octet| matches!(octet, b' '..=b'~')));
+            assert!(wire.bytes().all(|byte| matches!(byte, b' '..=b'~')));
             assert_eq!(decode(wire.as_bytes()).as_deref(), Some(&*text));
         }
         for one in all.iter().step_by(97) {
@@ -302,13 +302,13 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_is_written_the_same(octets in proptest::collection::vec(
+        fn what_is_read_is_written_the_same(bytes in proptest::collection::vec(
             proptest::sample::select(&b"&-AGPwYQ,+/= \xc3\xbc2D3e"[..]), 0..24)) {
-            if let Some(text) = decode(&octets) {
-                assert_eq!(encode(&text).as_bytes(), octets);
-                assert_eq!(decode_lossy(&octets), text);
+            if let Some(text) = decode(&bytes) {
+                assert_eq!(encode(&text).as_bytes(), bytes);
+                assert_eq!(decode_lossy(&bytes), text);
             }
-            let _ = decode_lossy(&octets);
+            let _ = decode_lossy(&bytes);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::grammar::delimiter::delimiter;
 use crate::grammar::lazy_list::{Element, LazyList};
-use crate::grammar::primitive::{close, nil, octet, open, sp, spaces, taken};
+use crate::grammar::primitive::{byte, close, nil, open, sp, spaces, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::string;
@@ -43,7 +43,7 @@ fn namespace<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, LazyList<'i, Namespace
         return expected(rest, "a namespace");
     }
     let list = LazyList::wire(taken(inner, rest), cx.attempt());
-    let (rest, ()) = octet(rest, b')', "a closing parenthesis")?;
+    let (rest, ()) = byte(rest, b')', "a closing parenthesis")?;
     Ok((rest, list))
 }
 

@@ -173,8 +173,8 @@ impl Iterator for Ranges<'_> {
 fn take_number(rest: &mut &[u8]) -> Option<u32> {
     let mut value = 0_u64;
     let mut digits = 0;
-    for octet in *rest {
-        let digit = octet.wrapping_sub(b'0');
+    for byte in *rest {
+        let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             break;
         }

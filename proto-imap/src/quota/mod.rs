@@ -20,7 +20,7 @@ pub struct Quota<'i> {
 /// One resource of a quota root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaResource<'i> {
-    /// `STORAGE` (in units of 1024 octets), `MESSAGE`, `MAILBOX`, or another.
+    /// `STORAGE` (in units of 1024 bytes), `MESSAGE`, `MAILBOX`, or another.
     pub name: IString<'i>,
     /// What is used.
     pub usage: u64,

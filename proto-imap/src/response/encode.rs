@@ -145,7 +145,7 @@ fn response_data<S: Sink + ?Sized>(data: &Untagged<'_>, out: &mut S) {
 
 /// `[number SP] atom`, the atom beginning with no digit if there is no number
 fn is_name(name: &[u8]) -> bool {
-    let digits = name.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(name.len());
+    let digits = name.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(name.len());
     let word = match name.split_at_checked(digits) {
         Some(([], word)) => word,
         Some((number, [b' ', word @ ..])) if number.len() < 10 => word,

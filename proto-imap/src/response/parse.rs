@@ -7,7 +7,7 @@ use crate::flags::parse::flag_list;
 use crate::grammar::characters::is_atom_char;
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::number::nz_number;
-use crate::grammar::primitive::{crlf, octet, open, sp, spaces, taken};
+use crate::grammar::primitive::{byte, crlf, open, sp, spaces, taken};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::unparsed::Unparsed;
@@ -70,7 +70,7 @@ fn behind_nuls<'i>(i: &'i [u8], cx: &Context) -> &'i [u8] {
     if i.first() != Some(&0) || !cx.repair(Repair::Nul) {
         return i;
     }
-    let end = i.iter().position(|octet| *octet != 0).unwrap_or(i.len());
+    let end = i.iter().position(|byte| *byte != 0).unwrap_or(i.len());
     i.get(end..).unwrap_or_default()
 }
 
@@ -89,7 +89,7 @@ fn response_tagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
 ///
 /// *Tolerant*: no space, no text; `""` for no text.
 fn continue_req<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
-    let (rest, ()) = octet(i, b'+', "a plus sign")?;
+    let (rest, ()) = byte(i, b'+', "a plus sign")?;
     let rest = match rest {
         [b' ', rest @ ..] => rest,
         _ if cx.repair(Repair::MissingText) => rest,
@@ -123,7 +123,7 @@ fn stray_line<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Response<'i>> {
 
 /// Whether a line begins with a letter and has neither quotes nor parentheses that are open.
 fn are_words(line: &[u8]) -> bool {
-    let depth = line.iter().try_fold(0_usize, |depth, octet| match octet {
+    let depth = line.iter().try_fold(0_usize, |depth, byte| match byte {
         b'(' => depth.checked_add(1),
         b')' => depth.checked_sub(1),
         b'"' => None,
@@ -137,7 +137,7 @@ fn untagged<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
     if i.first().is_some_and(u8::is_ascii_digit) {
         return numbered(i, cx);
     }
-    let end = i.iter().position(|octet| !is_atom_char(*octet)).unwrap_or(i.len());
+    let end = i.iter().position(|byte| !is_atom_char(*byte)).unwrap_or(i.len());
     let (name, rest) = i.split_at(end);
     let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
     match name.len() {
@@ -185,7 +185,7 @@ fn argument<'i, T>(
 fn numbered<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Untagged<'i>> {
     let (rest, number) = crate::grammar::number::number(i, cx)?;
     let (behind, ()) = sp(rest, cx)?;
-    let end = behind.iter().position(|octet| !is_atom_char(*octet)).unwrap_or(behind.len());
+    let end = behind.iter().position(|byte| !is_atom_char(*byte)).unwrap_or(behind.len());
     let (name, rest) = behind.split_at(end);
     let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
     if is(b"EXISTS") {

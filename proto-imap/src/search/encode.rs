@@ -148,7 +148,7 @@ impl<S: CommandSink> Writer<'_, S> {
         let Some(charset) = charset else { return Ok(()) };
         self.put(b"CHARSET ");
         let name = charset.as_bytes();
-        if !name.is_ascii() || name.iter().any(|octet| octet.is_ascii_control()) {
+        if !name.is_ascii() || name.iter().any(|byte| byte.is_ascii_control()) {
             return fault("charset", ArgumentFault::NotAnAtom);
         }
         self.astring("charset", charset)?;

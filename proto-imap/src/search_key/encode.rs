@@ -133,8 +133,8 @@ impl<S: CommandSink> Writer<'_, S> {
 
     /// `entry-name`: a quoted string, and nothing else.
     pub(crate) fn entry_name(&mut self, name: IString<'_>) -> Written {
-        let octets = name.as_bytes();
-        if octets.len() > 1024 || octets.iter().any(|octet| !matches!(octet, b' '..=b'~')) {
+        let bytes = name.as_bytes();
+        if bytes.len() > 1024 || bytes.iter().any(|byte| !matches!(byte, b' '..=b'~')) {
             return fault("entry name", ArgumentFault::ForbiddenByte);
         }
         self.string("entry name", name)
@@ -145,7 +145,7 @@ impl<S: CommandSink> Writer<'_, S> {
         if name.is_empty() {
             return fault("header field name", ArgumentFault::Empty);
         }
-        if name.iter().any(|octet| !matches!(octet, b'!'..=b'~') || octet == b':') {
+        if name.iter().any(|byte| !matches!(byte, b'!'..=b'~') || byte == b':') {
             return fault("header field name", ArgumentFault::ForbiddenByte);
         }
         self.astring("header field name", name)

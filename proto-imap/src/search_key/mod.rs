@@ -95,9 +95,9 @@ pub enum SearchKey<'i> {
     Older(u32),
     /// `YOUNGER`: the internal date is less than so many seconds ago.
     Younger(u32),
-    /// `LARGER`: more octets than that.
+    /// `LARGER`: more bytes than that.
     Larger(u64),
-    /// `SMALLER`: fewer octets than that.
+    /// `SMALLER`: fewer bytes than that.
     Smaller(u64),
     /// `MODSEQ`: a mod-sequence of at least that (RFC 7162).
     ModSeq {

@@ -61,7 +61,7 @@ fn search_key<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, SearchKey<
         }
         _ => {}
     }
-    let end = i.iter().position(|octet| !is_atom_char(*octet)).unwrap_or(i.len());
+    let end = i.iter().position(|byte| !is_atom_char(*byte)).unwrap_or(i.len());
     let (name, rest) = i.split_at(end);
     let mut upper = [0; LONGEST];
     let Some(upper) = upper.get_mut(..name.len()) else { return expected(i, WHAT) };
@@ -205,7 +205,7 @@ fn mod_seq<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, SearchKey<'i>> {
 
 /// A number of 64 bits, none of which is a sign.
 fn u64_number(i: &[u8]) -> Parsed<'_, u64> {
-    let end = i.iter().position(|octet| !octet.is_ascii_digit()).unwrap_or(i.len());
+    let end = i.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(i.len());
     let (digits, rest) = i.split_at(end);
     let number = core::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok());
     number.map_or_else(|| expected(i, "a number below 2^64"), |number| Ok((rest, number)))

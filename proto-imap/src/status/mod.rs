@@ -89,13 +89,13 @@ pub enum StatusItem<'i> {
     Unseen(u32),
     /// How many have `\Deleted`.
     Deleted(u32),
-    /// The size of all messages, in octets.
+    /// The size of all messages, in bytes.
     Size(u64),
     /// The greatest mod-sequence (RFC 7162); 0: there are none.
     HighestModSeq(u64),
-    /// The greatest message that can be appended, in octets; `None`: no limit (RFC 7889).
+    /// The greatest message that can be appended, in bytes; `None`: no limit (RFC 7889).
     AppendLimit(Option<u64>),
-    /// The octets that expunging would free (RFC 9208).
+    /// The bytes that expunging would free (RFC 9208).
     DeletedStorage(u64),
     /// The mailbox's identity (RFC 8474).
     MailboxId(IString<'i>),

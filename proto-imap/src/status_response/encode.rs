@@ -42,7 +42,7 @@ pub(crate) fn text(text: Text<'_>, out: &mut (impl Sink + ?Sized)) {
     }
     for chunk in bytes.utf8_chunks() {
         let mut rest = chunk.valid().as_bytes();
-        while let Some(at) = rest.iter().position(|octet| matches!(octet, 0 | b'\r' | b'\n')) {
+        while let Some(at) = rest.iter().position(|byte| matches!(byte, 0 | b'\r' | b'\n')) {
             out.put(rest.get(..at).unwrap_or_default());
             out.put(b"?");
             rest = rest.get(at + 1..).unwrap_or_default();
@@ -103,7 +103,7 @@ fn is_misread(name: IString<'_>, argument: Option<IString<'_>>) -> bool {
 fn is_argument(argument: IString<'_>) -> bool {
     let raw = argument.raw();
     !raw.is_empty()
-        && raw.iter().all(|octet| matches!(octet, 1..=0x7f) && !matches!(octet, b']' | b'\r' | b'\n'))
+        && raw.iter().all(|byte| matches!(byte, 1..=0x7f) && !matches!(byte, b']' | b'\r' | b'\n'))
 }
 
 fn resp_text_code<S: Sink + ?Sized>(code: &ResponseCode<'_>, out: &mut S) {

@@ -101,7 +101,7 @@ impl<'i> Text<'i> {
     #[must_use]
     pub fn first_line(text: &'i str) -> Self {
         let bytes = text.as_bytes();
-        let end = bytes.iter().position(|octet| is_forbidden(*octet)).unwrap_or(bytes.len());
+        let end = bytes.iter().position(|byte| is_forbidden(*byte)).unwrap_or(bytes.len());
         Self(bytes.get(..end).unwrap_or_default())
     }
 
@@ -110,13 +110,13 @@ impl<'i> Text<'i> {
         Self(text)
     }
 
-    /// The octets of the text: UTF-8, if the server keeps to the grammar.
+    /// The bytes of the text: UTF-8, if the server keeps to the grammar.
     #[must_use]
     pub const fn as_bytes(&self) -> &'i [u8] {
         self.0
     }
 
-    /// The text; octets that are not UTF-8 are replaced by U+FFFD.
+    /// The text; bytes that are not UTF-8 are replaced by U+FFFD.
     #[must_use]
     pub fn to_str_lossy(&self) -> alloc::borrow::Cow<'i, str> {
         alloc::string::String::from_utf8_lossy(self.0)
@@ -129,8 +129,8 @@ impl<'i> Text<'i> {
     }
 }
 
-const fn is_forbidden(octet: u8) -> bool {
-    matches!(octet, 0 | b'\r' | b'\n')
+const fn is_forbidden(byte: u8) -> bool {
+    matches!(byte, 0 | b'\r' | b'\n')
 }
 
 /// Safe to show: control characters are replaced by U+FFFD. [`to_str_lossy`](Text::to_str_lossy) has them.
@@ -275,9 +275,9 @@ pub enum ResponseCode<'i> {
     HighestModSeq(u64),
     /// `MAILBOXID (id)` (RFC 8474)
     MailboxId(IString<'i>),
-    /// `METADATA LONGENTRIES n` (RFC 5464): a value of so many octets was left out.
+    /// `METADATA LONGENTRIES n` (RFC 5464): a value of so many bytes was left out.
     MetadataLongEntries(u32),
-    /// `METADATA MAXSIZE n` (RFC 5464): values have at most so many octets.
+    /// `METADATA MAXSIZE n` (RFC 5464): values have at most so many bytes.
     MetadataMaxSize(u32),
     /// `MODIFIED set` (RFC 7162): these were changed by others and left alone.
     Modified(Numbers<'i>),

@@ -5,7 +5,7 @@ use crate::flags::parse::flag_perm_list;
 use crate::grammar::characters::is_atom_char;
 use crate::grammar::lazy_list::LazyList;
 use crate::grammar::number::{mod_sequence_value, number, nz_number};
-use crate::grammar::primitive::{atom, close, octet, open, sp, spaces, taken, taken_len};
+use crate::grammar::primitive::{atom, byte, close, open, sp, spaces, taken, taken_len};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::IString;
 use crate::grammar::string::parse::astring;
@@ -30,7 +30,7 @@ pub(crate) fn resp_cond<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, StatusRespo
 }
 
 fn condition(i: &[u8]) -> Option<(Condition, &[u8])> {
-    let end = i.iter().position(|octet| !is_atom_char(*octet)).unwrap_or(i.len());
+    let end = i.iter().position(|byte| !is_atom_char(*byte)).unwrap_or(i.len());
     let (word, rest) = i.split_at_checked(end)?;
     let conditions = [Condition::Ok, Condition::No, Condition::Bad, Condition::Bye, Condition::PreAuth];
     let found = conditions.into_iter().find(|one| word.eq_ignore_ascii_case(one.as_str().as_bytes()))?;
@@ -54,7 +54,7 @@ pub(crate) fn resp_text<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, (Option<Res
     Ok((rest, (code, text)))
 }
 
-/// `text = 1*TEXT-CHAR`, UTF-8, or nothing; up to the line end, which stays. *Tolerant*: any octets.
+/// `text = 1*TEXT-CHAR`, UTF-8, or nothing; up to the line end, which stays. *Tolerant*: any bytes.
 pub(crate) fn text<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Text<'i>> {
     let end = line_end(i);
     let (text, rest) = i.split_at(end);
@@ -78,10 +78,10 @@ fn line_end(i: &[u8]) -> usize {
 
 /// `"[" resp-text-code "]"`
 fn resp_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<ResponseCode<'i>>> {
-    let (inner, ()) = octet(i, b'[', "a response code")?;
+    let (inner, ()) = byte(i, b'[', "a response code")?;
     let before = cx.is_tolerant().then(|| cx.repairs.clone());
     let typed = resp_text_code(inner, cx).and_then(|(rest, code)| {
-        let (rest, ()) = octet(spaces(rest, cx), b']', "a closing bracket")?;
+        let (rest, ()) = byte(spaces(rest, cx), b']', "a closing bracket")?;
         Ok((rest, Some(code)))
     });
     let Some(before) = before.filter(|_| typed.is_err()) else { return typed };
@@ -91,7 +91,7 @@ fn resp_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<ResponseCode<'i
     let Some(end) = balanced_bracket(inner) else { return Ok((i, None)) };
     let raw = inner.get(..end).unwrap_or_default();
     let rest = inner.get(end + 1..).unwrap_or_default();
-    let name = raw.iter().position(|octet| *octet == b' ').unwrap_or(raw.len());
+    let name = raw.iter().position(|byte| *byte == b' ').unwrap_or(raw.len());
     let argument = raw.get(name + 1..).filter(|argument| !argument.is_empty());
     let name = IString::new(raw.get(..name).unwrap_or_default());
     Ok((rest, Some(ResponseCode::Other { name, argument: argument.map(IString::new) })))
@@ -106,7 +106,7 @@ fn closing_bracket(i: &[u8]) -> Option<usize> {
 fn balanced_bracket(i: &[u8]) -> Option<usize> {
     let line = i.get(..line_end(i))?;
     let mut depth = 0_u32;
-    line.iter().position(|octet| match octet {
+    line.iter().position(|byte| match byte {
         b'[' => {
             depth = depth.saturating_add(1);
             false
@@ -168,7 +168,7 @@ fn one<'i, T, U>(
 
 /// `1*<any TEXT-CHAR except "]">`
 fn argument<'i>(i: &'i [u8], _: &Context) -> Parsed<'i, &'i [u8]> {
-    let end = i.iter().position(|octet| matches!(octet, b']' | b'\r' | b'\n' | 0)).unwrap_or(i.len());
+    let end = i.iter().position(|byte| matches!(byte, b']' | b'\r' | b'\n' | 0)).unwrap_or(i.len());
     if end == 0 {
         expected(i, "an argument")
     } else {
@@ -182,7 +182,7 @@ fn other_code<'i>(i: &'i [u8], name: &'i [u8], cx: &Context) -> Parsed<'i, Respo
     if i.first() == Some(&b']') {
         return Ok((i, ResponseCode::Other { name, argument: None }));
     }
-    let (rest, ()) = octet(i, b' ', "a closing bracket")?;
+    let (rest, ()) = byte(i, b' ', "a closing bracket")?;
     if !cx.is_tolerant() {
         let (rest, argument) = argument(rest, cx)?;
         return Ok((rest, ResponseCode::Other { name, argument: Some(IString::new(argument)) }));

@@ -17,7 +17,7 @@ use proto_mail::{Channel, Cleartext, Error, RecvBuffer, Secure, SendBuffer};
 pub struct Record {
     /// What the application saw; pieces of one body are joined.
     pub events: Vec<String>,
-    /// Every octet that was sent.
+    /// Every byte that was sent.
     pub output: String,
     pub error: Option<Error>,
 }
@@ -89,7 +89,7 @@ fn pump(
     }
 }
 
-/// Whole, octet by octet, cut in two at every place, and in pieces of odd sizes. `§` stands where the peer waits for what
+/// Whole, byte by byte, cut in two at every place, and in pieces of odd sizes. `§` stands where the peer waits for what
 /// this side says: no piece reaches over it.
 pub fn every_split(input: &[u8]) -> Vec<Vec<&[u8]>> {
     let mut turns: Vec<&[u8]> = Vec::new();
@@ -127,9 +127,9 @@ pub fn in_every_split(input: impl AsRef<[u8]>, end: bool, start: impl Fn() -> Bo
     first.unwrap()
 }
 
-/// Each octet as the character of that number: pieces of text stay pieces of text.
-pub fn text(octets: &[u8]) -> String {
-    octets.iter().copied().map(char::from).collect()
+/// Each byte as the character of that number: pieces of text stay pieces of text.
+pub fn text(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
 }
 
 /// Joins chunks of one body to one event.

@@ -10,9 +10,9 @@ const LONGEST_QUOTED: usize = 1024;
 /// `string`: quoted if it is short and plain, a literal otherwise. NULs are left out: no string of the grammar can have
 /// one.
 pub(crate) fn string(string: IString<'_>, out: &mut (impl Sink + ?Sized)) {
-    let mut octets = string.iter();
-    let length = octets.clone().count();
-    let plain = octets.all(|octet| octet.is_ascii() && !matches!(octet, 0 | b'\r' | b'\n'));
+    let mut bytes = string.iter();
+    let length = bytes.clone().count();
+    let plain = bytes.all(|byte| byte.is_ascii() && !matches!(byte, 0 | b'\r' | b'\n'));
     if plain && length <= LONGEST_QUOTED {
         quoted(string, out);
     } else {
@@ -22,17 +22,17 @@ pub(crate) fn string(string: IString<'_>, out: &mut (impl Sink + ?Sized)) {
 
 fn quoted(string: IString<'_>, out: &mut (impl Sink + ?Sized)) {
     out.put(b"\"");
-    pieces(string, out, |octet| matches!(octet, b'"' | b'\\'), |octet, out| out.put(&[b'\\', octet]));
+    pieces(string, out, |byte| matches!(byte, b'"' | b'\\'), |byte, out| out.put(&[b'\\', byte]));
     out.put(b"\"");
 }
 
 fn literal(string: IString<'_>, out: &mut (impl Sink + ?Sized)) {
-    let length = string.iter().filter(|octet| *octet != 0).count();
+    let length = string.iter().filter(|byte| *byte != 0).count();
     literal_header(length as u64, out);
-    pieces(string, out, |octet| octet == 0, |_, _| {});
+    pieces(string, out, |byte| byte == 0, |_, _| {});
 }
 
-/// Writes the octets of a string in as long pieces as can be, and the special ones otherwise.
+/// Writes the bytes of a string in as long pieces as can be, and the special ones otherwise.
 fn pieces<S: Sink + ?Sized>(
     string: IString<'_>,
     out: &mut S,
@@ -41,22 +41,22 @@ fn pieces<S: Sink + ?Sized>(
 ) {
     if string.raw().len() == string.iter().count() {
         let mut rest = string.raw();
-        while let Some(at) = rest.iter().position(|octet| is_special(*octet)) {
+        while let Some(at) = rest.iter().position(|byte| is_special(*byte)) {
             let (before, behind) = rest.split_at(at);
             out.put(before);
-            let Some((octet, behind)) = behind.split_first() else { break };
-            special(*octet, out);
+            let Some((byte, behind)) = behind.split_first() else { break };
+            special(*byte, out);
             rest = behind;
         }
         out.put(rest);
         return;
     }
-    for octet in string.iter() {
-        if is_special(octet) { special(octet, out) } else { out.put(&[octet]) }
+    for byte in string.iter() {
+        if is_special(byte) { special(byte, out) } else { out.put(&[byte]) }
     }
 }
 
-/// `"{" number64 "}" CRLF`: the announcement of a literal whose octets the caller writes.
+/// `"{" number64 "}" CRLF`: the announcement of a literal whose bytes the caller writes.
 pub(crate) fn literal_header(size: u64, out: &mut (impl Sink + ?Sized)) {
     out.put(b"{");
     number(size, out);
@@ -109,9 +109,9 @@ mod tests {
             (b"a\0b", "{2}\r\nab", "{2}\r\nab"),
             ("é".as_bytes(), "{2}\r\né", "{2}\r\né"),
         ];
-        for (octets, as_astring, as_string) in cases {
-            assert_eq!(written(|out| astring(IString::new(octets), out)), *as_astring);
-            assert_eq!(written(|out| string(IString::new(octets), out)), *as_string);
+        for (bytes, as_astring, as_string) in cases {
+            assert_eq!(written(|out| astring(IString::new(bytes), out)), *as_astring);
+            assert_eq!(written(|out| string(IString::new(bytes), out)), *as_string);
         }
         let long = [b'a'; 1025];
         assert!(written(|out| astring(IString::new(&long), out)).starts_with("{1025}\r\n"));

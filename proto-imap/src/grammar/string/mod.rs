@@ -21,7 +21,7 @@ pub enum StringForm {
     Atom,
     /// In double quotes.
     Quoted,
-    /// Counted: `{5}` CRLF and five octets. Also the form of a string that was made here.
+    /// Counted: `{5}` CRLF and five bytes. Also the form of a string that was made here.
     Literal,
 }
 
@@ -34,9 +34,9 @@ enum Stored {
     Literal,
 }
 
-/// A string of octets and the form in which it was sent.
+/// A string of bytes and the form in which it was sent.
 ///
-/// Two strings are equal if their octets are, whatever the form.
+/// Two strings are equal if their bytes are, whatever the form.
 #[derive(Clone, Copy)]
 pub struct IString<'i> {
     raw: &'i [u8],
@@ -47,10 +47,10 @@ impl<'i> IString<'i> {
     /// The empty string.
     pub const EMPTY: IString<'static> = IString { raw: b"", stored: Stored::Literal };
 
-    /// A string of these octets. How it is written (atom, quoted or literal) is found when it is.
+    /// A string of these bytes. How it is written (atom, quoted or literal) is found when it is.
     #[must_use]
-    pub const fn new(octets: &'i [u8]) -> Self {
-        Self { raw: octets, stored: Stored::Literal }
+    pub const fn new(bytes: &'i [u8]) -> Self {
+        Self { raw: bytes, stored: Stored::Literal }
     }
 
     pub(crate) const fn atom(raw: &'i [u8]) -> Self {
@@ -76,7 +76,7 @@ impl<'i> IString<'i> {
         }
     }
 
-    /// The octets of the string, borrowed unless a backslash had to be taken out.
+    /// The bytes of the string, borrowed unless a backslash had to be taken out.
     #[must_use]
     pub fn as_bytes(&self) -> Cow<'i, [u8]> {
         match self.stored {
@@ -85,7 +85,7 @@ impl<'i> IString<'i> {
         }
     }
 
-    /// The string as text; octets that are not UTF-8 are replaced by U+FFFD.
+    /// The string as text; bytes that are not UTF-8 are replaced by U+FFFD.
     #[must_use]
     pub fn to_str_lossy(&self) -> Cow<'i, str> {
         match self.as_bytes() {
@@ -97,18 +97,18 @@ impl<'i> IString<'i> {
         }
     }
 
-    /// The octets as they stood in the message, backslashes included.
+    /// The bytes as they stood in the message, backslashes included.
     #[must_use]
     pub const fn raw(&self) -> &'i [u8] {
         self.raw
     }
 
-    /// The octets one by one, without the escaping backslashes. Never allocates.
+    /// The bytes one by one, without the escaping backslashes. Never allocates.
     pub fn iter(&self) -> impl Iterator<Item = u8> + Clone + use<'i> {
         Unescaped { rest: self.raw, escaped: matches!(self.stored, Stored::Escaped) }
     }
 
-    /// Whether the string has no octets.
+    /// Whether the string has no bytes.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.raw.is_empty()
@@ -118,21 +118,20 @@ impl<'i> IString<'i> {
     #[must_use]
     pub fn eq_ignore_ascii_case(&self, other: &[u8]) -> bool {
         match self.stored {
-            Stored::Escaped => self
-                .iter()
-                .map(|octet| octet.to_ascii_lowercase())
-                .eq(other.iter().map(u8::to_ascii_lowercase)),
+            Stored::Escaped => {
+                self.iter().map(|byte| byte.to_ascii_lowercase()).eq(other.iter().map(u8::to_ascii_lowercase))
+            }
             Stored::Atom | Stored::Quoted | Stored::Literal => self.raw.eq_ignore_ascii_case(other),
         }
     }
 
-    /// A copy of the octets.
+    /// A copy of the bytes.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
         self.as_bytes().into_owned()
     }
 
-    /// The same string without what stands before `from` and behind `to`, both counted in raw octets.
+    /// The same string without what stands before `from` and behind `to`, both counted in raw bytes.
     pub(crate) fn trimmed(&self, trim: impl Fn(&'i [u8]) -> &'i [u8]) -> Self {
         Self { raw: trim(self.raw), stored: self.stored }
     }
@@ -176,8 +175,8 @@ impl Default for IString<'_> {
 }
 
 impl<'i> From<&'i [u8]> for IString<'i> {
-    fn from(octets: &'i [u8]) -> Self {
-        Self::new(octets)
+    fn from(bytes: &'i [u8]) -> Self {
+        Self::new(bytes)
     }
 }
 

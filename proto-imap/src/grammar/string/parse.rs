@@ -4,16 +4,16 @@
 
 use crate::grammar::characters::{ASTRING, ENDS_STRING, QUOTED, is, is_lenient_atom_char, span};
 use crate::grammar::number::plain_digits;
-use crate::grammar::primitive::{close, lenient_atom, nil, octet};
+use crate::grammar::primitive::{byte, close, lenient_atom, nil};
 use crate::grammar::repair::Repair;
 use crate::grammar::string::{Escapes, IString};
 use crate::grammar::{Context, Parsed, expected};
 use memchr::memchr;
 
-/// `quoted = DQUOTE *QUOTED-CHAR DQUOTE`; octets above 127 must be UTF-8.
+/// `quoted = DQUOTE *QUOTED-CHAR DQUOTE`; bytes above 127 must be UTF-8.
 ///
 /// *Tolerant*: a double quote ends the string only if a space, `)`, `]` or a line end is behind it; a backslash that
-/// escapes nothing stands for itself; LF and NUL and any octets above 127 are allowed.
+/// escapes nothing stands for itself; LF and NUL and any bytes above 127 are allowed.
 #[inline]
 pub(crate) fn quoted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
     let [b'"', body @ ..] = i else { return expected(i, "a quoted string") };
@@ -26,13 +26,13 @@ pub(crate) fn quoted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
     odd_quoted(i, body, plain, cx)
 }
 
-/// How many octets at the beginning are ASCII, and neither control characters nor quotes nor backslashes. Eight are
-/// looked at at a time: half of the octets that a client receives pass here.
+/// How many bytes at the beginning are ASCII, and neither control characters nor quotes nor backslashes. Eight are
+/// looked at at a time: half of the bytes that a client receives pass here.
 #[inline]
 fn plain_ascii(i: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = ONES << 7;
-    // The high bit of each octet that is zero, exact up to the first of them.
+    // The high bit of each byte that is zero, exact up to the first of them.
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
     let mut at = 0;
     let mut rest = i;
@@ -46,7 +46,7 @@ fn plain_ascii(i: &[u8]) -> usize {
         at += 8;
         rest = behind;
     }
-    at + rest.iter().position(|octet| !is(*octet, QUOTED)).unwrap_or(rest.len())
+    at + rest.iter().position(|byte| !is(*byte, QUOTED)).unwrap_or(rest.len())
 }
 
 /// A quoted string that has more in it than plain ASCII: so much of it is plain.
@@ -55,7 +55,7 @@ fn odd_quoted<'i>(i: &'i [u8], body: &'i [u8], plain: usize, cx: &Context) -> Pa
     let mut escapes = Escapes::None;
     loop {
         let rest = body.get(at..).unwrap_or_default();
-        at += rest.iter().position(|octet| !is(*octet, QUOTED)).unwrap_or(rest.len());
+        at += rest.iter().position(|byte| !is(*byte, QUOTED)).unwrap_or(rest.len());
         let Some((special, behind)) = body.get(at..).and_then(<[u8]>::split_first) else {
             return expected(i, "a closing quote");
         };
@@ -93,7 +93,7 @@ fn odd_quoted<'i>(i: &'i [u8], body: &'i [u8], plain: usize, cx: &Context) -> Pa
 
 #[inline]
 fn ends_string(behind: &[u8]) -> bool {
-    behind.first().is_none_or(|octet| is(*octet, ENDS_STRING))
+    behind.first().is_none_or(|byte| is(*byte, ENDS_STRING))
 }
 
 fn finish_quoted<'i>(
@@ -108,11 +108,11 @@ fn finish_quoted<'i>(
     Ok(IString::quoted(raw, escapes))
 }
 
-/// The announcement of a literal: `"{" number64 ["+"] "}" CRLF`. The value is the number of octets that follow.
+/// The announcement of a literal: `"{" number64 ["+"] "}" CRLF`. The value is the number of bytes that follow.
 ///
 /// The `+` is for commands alone, as is refusing it; both readings accept it.
 pub(crate) fn literal_size<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u64> {
-    let (rest, ()) = octet(i, b'{', "a literal")?;
+    let (rest, ()) = byte(i, b'{', "a literal")?;
     let Ok((rest, digits)) = plain_digits(rest) else { return expected(i, "the size of a literal") };
     let size = digits.iter().try_fold(0_u64, |all, digit| {
         all.checked_mul(10).and_then(|all| all.checked_add(u64::from(digit - b'0')))
@@ -121,7 +121,7 @@ pub(crate) fn literal_size<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u64> {
         return expected(i, "a literal size below 2^63");
     };
     let rest = rest.strip_prefix(b"+").unwrap_or(rest);
-    let (rest, ()) = octet(rest, b'}', "the end of a literal's announcement")?;
+    let (rest, ()) = byte(rest, b'}', "the end of a literal's announcement")?;
     match rest {
         [b'\r', b'\n', rest @ ..] => Ok((rest, size)),
         [b'\n', rest @ ..] if cx.repair(Repair::StrayLineEnd) => Ok((rest, size)),
@@ -133,35 +133,35 @@ pub(crate) fn literal_size<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, u64> {
 ///
 /// *Tolerant*: NUL; a literal that is longer than announced is read up to the next space that begins a value.
 pub(crate) fn literal<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
-    let (rest, octets) = counted(i, cx)?;
-    if memchr(0, octets).is_some() && !cx.repair(Repair::Nul) {
+    let (rest, bytes) = counted(i, cx)?;
+    if memchr(0, bytes).is_some() && !cx.repair(Repair::Nul) {
         return expected(i, "a literal without NUL");
     }
     if cx.is_tolerant() && !ends_string(rest) && rest.first() != Some(&b'(') {
-        return undercounted(i, rest, octets.len(), cx);
+        return undercounted(i, rest, bytes.len(), cx);
     }
-    Ok((rest, IString::new(octets)))
+    Ok((rest, IString::new(bytes)))
 }
 
 /// `literal8 = "~{" number64 "}" CRLF *OCTET`
 pub(crate) fn literal8<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> {
-    let (rest, ()) = octet(i, b'~', "a literal8")?;
-    let (rest, octets) = counted(rest, cx)?;
-    Ok((rest, IString::new(octets)))
+    let (rest, ()) = byte(i, b'~', "a literal8")?;
+    let (rest, bytes) = counted(rest, cx)?;
+    Ok((rest, IString::new(bytes)))
 }
 
 fn counted<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, &'i [u8]> {
     let (rest, size) = literal_size(i, cx)?;
     match usize::try_from(size).ok().and_then(|size| rest.split_at_checked(size)) {
-        Some((octets, rest)) => Ok((rest, octets)),
-        None => expected(i, "as many octets as the literal announces"),
+        Some((bytes, rest)) => Ok((rest, bytes)),
+        None => expected(i, "as many bytes as the literal announces"),
     }
 }
 
-/// The announced size counted characters, say, and not octets: the string goes on to where the next value begins.
+/// The announced size counted characters, say, and not bytes: the string goes on to where the next value begins.
 #[cold]
 fn undercounted<'i>(i: &'i [u8], rest: &'i [u8], counted: usize, cx: &Context) -> Parsed<'i, IString<'i>> {
-    let line = rest.iter().position(|octet| matches!(octet, b'\r' | b'\n')).unwrap_or(rest.len());
+    let line = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len());
     let line = rest.get(..line).unwrap_or_default();
     let next = (0..line.len()).find(|at| {
         let here = line.get(*at..).unwrap_or_default();
@@ -174,11 +174,11 @@ fn undercounted<'i>(i: &'i [u8], rest: &'i [u8], counted: usize, cx: &Context) -
         return expected(rest, "a space behind a literal");
     };
     let begin = i.len() - rest.len() - counted;
-    let (Some(octets), Some(rest)) = (i.get(begin..begin + counted + more), rest.get(more..)) else {
+    let (Some(bytes), Some(rest)) = (i.get(begin..begin + counted + more), rest.get(more..)) else {
         return expected(rest, "a space behind a literal");
     };
     cx.repairs.note(Repair::LiteralSize);
-    Ok((rest, IString::new(octets)))
+    Ok((rest, IString::new(bytes)))
 }
 
 /// `string = quoted / literal`. *Tolerant*: an atom; `NIL` or `()` for the empty string; a literal8.
@@ -210,7 +210,7 @@ pub(crate) fn astring<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, IString<'i>> 
 }
 
 fn starts_lenient(i: &[u8]) -> bool {
-    i.first().is_some_and(|octet| is_lenient_atom_char(*octet))
+    i.first().is_some_and(|byte| is_lenient_atom_char(*byte))
 }
 
 /// `nstring = string / nil`. *Tolerant*: an atom; `()` for `NIL`; a literal8.
@@ -322,14 +322,14 @@ mod tests {
     fn every_octet_at_every_place() {
         for length in 0..20 {
             for at in 0..length {
-                for octet in 1..=255_u8 {
+                for byte in 1..=255_u8 {
                     let mut input = alloc::vec![b'a'; length];
-                    input[at] = octet;
+                    input[at] = byte;
                     input.insert(0, b'"');
                     input.extend_from_slice(b"\")");
-                    let plain = !matches!(octet, b'"' | b'\\' | b'\r' | b'\n' | 0x80..);
+                    let plain = !matches!(byte, b'"' | b'\\' | b'\r' | b'\n' | 0x80..);
                     let (rest, _) = quoted(&input, &Context::strict()).unwrap_or((b"", IString::EMPTY));
-                    assert_eq!(rest == b")", plain, "{octet} at {at} of {length}");
+                    assert_eq!(rest == b")", plain, "{byte} at {at} of {length}");
                 }
             }
         }
