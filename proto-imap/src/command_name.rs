@@ -124,25 +124,24 @@ impl fmt::Display for CommandName {
     }
 }
 
-/// A command that the grammar does not cover. It costs itself alone: answer `tag BAD`, or `* BAD` where there is no
-/// tag.
+/// A command that does not follow the grammar. The server answers `tag BAD`, or `* BAD` if the command has no tag.
 ///
-/// Nothing of what came is kept but the tag and a harmless token: it could be a password.
+/// It keeps only the tag and one harmless word of the command, because the rest may hold a password.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct UnparsedCommand<'i> {
     /// The command's tag, if it has one.
     pub tag: Option<Tag<'i>>,
-    /// How many bytes of the frame stand before the place where it went wrong.
-    pub at: usize,
-    /// The element of the grammar that was due there.
-    pub why: &'static str,
-    /// The atom that stands there instead; empty if something else does, or if it could be a secret.
+    /// The offset of the error in the frame, in bytes.
+    pub offset: usize,
+    /// The element of the grammar that was expected there.
+    pub expected: &'static str,
+    /// The atom that was there instead; empty if it was no atom, or may be a secret.
     pub found: &'i [u8],
 }
 
 impl fmt::Display for UnparsedCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Expected {} at byte {}", self.why, self.at)?;
+        write!(f, "Expected {} at byte {}", self.expected, self.offset)?;
         match core::str::from_utf8(self.found) {
             Ok(found) if !found.is_empty() => write!(f, ", found {found}"),
             _ => Ok(()),
@@ -154,8 +153,8 @@ impl fmt::Debug for UnparsedCommand<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UnparsedCommand")
             .field("tag", &self.tag)
-            .field("at", &self.at)
-            .field("why", &self.why)
+            .field("offset", &self.offset)
+            .field("expected", &self.expected)
             .finish()
     }
 }
@@ -168,14 +167,19 @@ impl<'i> View<'i> for UnparsedCommand<'i> {
     fn keep(self, keeper: &mut Keeper) -> Self::Static {
         UnparsedCommand {
             tag: self.tag.keep(keeper),
-            at: self.at,
-            why: self.why,
+            offset: self.offset,
+            expected: self.expected,
             found: self.found.keep(keeper),
         }
     }
 
     fn show(kept: Self::Static, shower: &mut Shower<'i>) -> Self {
-        Self { tag: View::show(kept.tag, shower), at: kept.at, why: kept.why, found: shower.bytes() }
+        Self {
+            tag: View::show(kept.tag, shower),
+            offset: kept.offset,
+            expected: kept.expected,
+            found: shower.bytes(),
+        }
     }
 }
 
@@ -187,10 +191,10 @@ const FOUND: usize = 32;
 impl<'i> UnparsedCommand<'i> {
     /// `frame` is what was read, `tag` what is known of its tag.
     pub(crate) fn new(frame: &'i [u8], tag: Option<Tag<'i>>, error: nom::Err<Expected<'i>>) -> Self {
-        let error = crate::grammar::why(error);
+        let error = crate::grammar::into_expected(error);
         let found = atom(error.rest).map_or(&b""[..], |(_, atom)| atom);
         let found = found.get(..FOUND).unwrap_or(found);
-        Self { tag, at: error.offset_in(frame), why: error.what, found }
+        Self { tag, offset: error.offset_in(frame), expected: error.what, found }
     }
 
     /// The same, showing nothing of what came.

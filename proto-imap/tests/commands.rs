@@ -228,7 +228,7 @@ fn what_is_no_command_says_where_and_why() {
     for (line, at, why) in NO_COMMANDS {
         let frame = frame(line);
         let error = parse::command(&frame, &Context::strict()).unwrap_err();
-        assert_eq!((error.at, error.why), (*at, *why), "{line}");
+        assert_eq!((error.offset, error.expected), (*at, *why), "{line}");
         let tag = frame.starts_with(b"A ").then_some(&b"A"[..]);
         assert_eq!(error.tag.map(|tag| tag.as_bytes()), tag, "{line}");
     }
@@ -313,7 +313,7 @@ fn search_keys_nest_32_deep() {
         for depth in [33, 100_000] {
             let frame = search(depth, open, close);
             let error = parse::command(&frame, &Context::strict()).unwrap_err();
-            assert_eq!(error.why, "search keys nested less deeply", "{open}");
+            assert_eq!(error.expected, "search keys nested less deeply", "{open}");
         }
     }
 }
@@ -460,7 +460,7 @@ fn read_all(frame: &[u8]) {
         match parse::command(frame, &cx) {
             Ok((tag, command)) => assert!(!format!("{tag:?} {command:?}").is_empty()),
             Err(error) => {
-                assert!(error.at <= frame.len());
+                assert!(error.offset <= frame.len());
                 assert!(!error.to_string().is_empty());
             }
         }

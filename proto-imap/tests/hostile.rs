@@ -23,8 +23,8 @@ fn read_in_all_ways(frame: &[u8]) {
         let shown = format!("{read:?}");
         assert!(!shown.is_empty());
         if let Response::Unparsed(unparsed) = read {
-            assert!(unparsed.at <= unparsed.raw.len());
-            assert!(!unparsed.why.is_empty());
+            assert!(unparsed.offset <= unparsed.raw.len());
+            assert!(!unparsed.expected.is_empty());
         }
         let mut out = Vec::new();
         proto_imap::encode::response(&read, &mut out);
@@ -49,7 +49,7 @@ fn walk(frame: &[u8], cx: &Context) {
                 return;
             }
             Err(unparsed) => {
-                assert!(unparsed.at <= unparsed.raw.len());
+                assert!(unparsed.offset <= unparsed.raw.len());
                 return;
             }
         }

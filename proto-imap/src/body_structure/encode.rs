@@ -68,7 +68,7 @@ fn body_type_1part(part: &BodyPart<'_>, detail: Detail, depth: u8, out: &mut (im
         _ => None,
     };
     if is_message && message.is_none() || part.media_type.is_empty() {
-        out.put(b"\"application\" \"byte-stream\"");
+        out.put(b"\"application\" \"octet-stream\"");
     } else {
         separated([part.media_type, part.subtype], out, |name, out| string(name, out));
     }

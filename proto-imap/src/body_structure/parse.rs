@@ -18,7 +18,7 @@ use crate::grammar::{Context, MAX_DEPTH, Parsed, expected};
 /// `body = "(" (body-type-1part / body-type-mpart) ")"`
 ///
 /// *Tolerant*: spaces between parts; a multipart without children (nothing or `NIL` in their place); a single part
-/// without media type, without subtype, or with `NIL` for either (then it is `application/byte-stream`, or
+/// without media type, without subtype, or with `NIL` for either (then it is `application/octet-stream`, or
 /// `text/plain`); a text without a line count; a `message/rfc822` without its envelope; `()` and `NIL`.
 pub(crate) fn body<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, BodyStructure<'i>> {
     let mut structure = NOTHING;
@@ -200,7 +200,7 @@ fn media<'i>(media_type: IString<'i>, subtype: IString<'i>, cx: &Context) -> (IS
     } else if media_type.eq_ignore_ascii_case(b"text") {
         (media_type, IString::new(b"plain"))
     } else if KNOWN_TYPES.iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
-        (media_type, IString::new(b"byte-stream"))
+        (media_type, IString::new(b"octet-stream"))
     } else {
         // The one token there is, is the subtype.
         (IString::new(b"application"), media_type)

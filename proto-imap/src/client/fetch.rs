@@ -268,7 +268,7 @@ impl Session {
         let rest = part.get(fetch.at..).unwrap_or_default();
         let (used, step) = match fetch::next_item(rest, fetch.place, &self.context) {
             Ok(found) => found,
-            Err(unparsed) => return self.skip_rest(fetch, part, unparsed.at, unparsed.why),
+            Err(unparsed) => return self.skip_rest(fetch, part, unparsed.offset, unparsed.expected),
         };
         let item = match step {
             fetch::ParsedItem::Item(item) => item,
@@ -311,7 +311,7 @@ impl Session {
     ) -> Event<'i> {
         fetch.visibility = Visibility::End;
         fetch.stage = Stage::Skip;
-        Event::Unparsed(Unparsed { raw, at: fetch.at.saturating_add(at).min(raw.len()), why })
+        Event::Unparsed(Unparsed { raw, offset: fetch.at.saturating_add(at).min(raw.len()), expected: why })
     }
 }
 

@@ -447,13 +447,13 @@ fn skipped_item<'i>(
     let Ok((at, ())) = sp(value_at, cx) else { return Err(error) };
     let Ok((rest, raw)) = cx.attempts(|| value(at, cx)) else { return Err(error) };
     cx.repairs.note(Repair::SkippedItem);
-    let why = crate::grammar::why(error);
-    let offset = at.len().saturating_sub(why.rest.len()).min(raw.len());
+    let expected = crate::grammar::into_expected(error);
+    let offset = at.len().saturating_sub(expected.rest.len()).min(raw.len());
     Ok((
         rest,
         FetchItem::Unparsed {
             name: IString::new(name),
-            unparsed: Unparsed { raw, at: offset, why: why.what },
+            unparsed: Unparsed { raw, offset, expected: expected.what },
         },
     ))
 }

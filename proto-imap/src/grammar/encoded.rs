@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::grammar::{Context, Expected, Parsed, why};
+use crate::grammar::{Context, Expected, Parsed, into_expected};
 
 /// The reason why bytes are not a valid encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) fn check(
     let error = match parse(wire, &Context::strict()) {
         Ok((b"", ())) => return Ok(()),
         Ok((rest, ())) => Expected { rest, what: "the end" },
-        Err(error) => why(error),
+        Err(error) => into_expected(error),
     };
     Err(InvalidWire { expected: error.what, at: error.offset_in(wire) })
 }

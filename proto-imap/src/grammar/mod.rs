@@ -166,7 +166,7 @@ pub(crate) const fn expected<'i, T>(rest: &'i [u8], what: &'static str) -> Parse
 }
 
 /// The [`Expected`] of a failed parse.
-pub(crate) fn why<'i>(error: nom::Err<Expected<'i>>) -> Expected<'i> {
+pub(crate) fn into_expected<'i>(error: nom::Err<Expected<'i>>) -> Expected<'i> {
     match error {
         nom::Err::Error(expected) | nom::Err::Failure(expected) => expected,
         // Nothing here works on partial input.

@@ -3,29 +3,35 @@
 use crate::grammar::Expected;
 use crate::grammar::owned::{Keeper, Shower, View, into_owned};
 use core::fmt;
+use proto_mail::SyntaxLocation;
 
-/// A message, or an item of one, that the grammar does not cover: what came, where it went wrong, and what was due
-/// there. Only this one message is lost; the next one is read normally.
+/// A message, or an item of one, that does not follow the grammar. Only this one is lost; the next one is parsed normally.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Unparsed<'i> {
-    /// The bytes of it.
+    /// Its bytes.
     pub raw: &'i [u8],
-    /// How many of them stand before the place where it went wrong.
-    pub at: usize,
-    /// The element of the grammar that was due there.
-    pub why: &'static str,
+    /// The offset of the error in `raw`, in bytes.
+    pub offset: usize,
+    /// The element of the grammar that was expected there.
+    pub expected: &'static str,
 }
 
 impl<'i> Unparsed<'i> {
     pub(crate) fn new(raw: &'i [u8], error: nom::Err<Expected<'_>>) -> Self {
-        let expected = super::why(error);
-        Self { raw, at: expected.offset_in(raw), why: expected.what }
+        let expected = super::into_expected(error);
+        Self { raw, offset: expected.offset_in(raw), expected: expected.what }
+    }
+
+    /// Returns the place of the error: its offset, and up to 64 bytes from there.
+    #[must_use]
+    pub fn location(&self) -> SyntaxLocation {
+        SyntaxLocation::new(self.raw, self.offset)
     }
 }
 
 impl fmt::Display for Unparsed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {} at byte {} of {}", self.why, self.at, self.raw.len())
+        write!(f, "expected {} {}", self.expected, self.location())
     }
 }
 
@@ -33,8 +39,8 @@ impl fmt::Debug for Unparsed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unparsed")
             .field("raw", &alloc::string::String::from_utf8_lossy(self.raw))
-            .field("at", &self.at)
-            .field("why", &self.why)
+            .field("offset", &self.offset)
+            .field("expected", &self.expected)
             .finish()
     }
 }
@@ -43,7 +49,7 @@ impl<'i> View<'i> for Unparsed<'i> {
     type Static = Unparsed<'static>;
 
     fn keep(self, keeper: &mut Keeper) -> Self::Static {
-        Unparsed { raw: keeper.bytes(self.raw), at: self.at, why: self.why }
+        Unparsed { raw: keeper.bytes(self.raw), offset: self.offset, expected: self.expected }
     }
 
     fn show(kept: Self::Static, shower: &mut Shower<'i>) -> Self {

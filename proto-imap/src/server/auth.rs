@@ -35,7 +35,7 @@ impl Session {
         let (_, authentication) = match parse::authentication(bytes, &self.context) {
             Ok(read) => read,
             Err(unparsed) => {
-                let why = unparsed.why;
+                let why = unparsed.expected;
                 self.put_bad(&format_args!("Expected {why}"), tx)?;
                 if why == crate::authenticate::INITIAL_RESPONSE {
                     self.count_failed_attempt(tx)?;

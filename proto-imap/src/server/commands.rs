@@ -277,7 +277,8 @@ impl Session {
             }
             Err(unparsed) => {
                 // A limit is told by its code (RFC 9051 §7.1).
-                let code = if unparsed.why == crate::search_key::parse::TOO_DEEP { "[LIMIT] " } else { "" };
+                let code =
+                    if unparsed.expected == crate::search_key::parse::TOO_DEEP { "[LIMIT] " } else { "" };
                 self.put_bad(&format_args!("{code}{unparsed}"), tx)?;
                 Ok(CoreEvent::Unparsed(unparsed))
             }

@@ -38,7 +38,7 @@ fn read(frame: &[u8], cx: &parse::Context) -> Value {
         return json!({ "event": "done" });
     }
     let bad = |error: parse::UnparsedCommand<'_>| {
-        let mut event = unparsed(error.at, error.why, error.found);
+        let mut event = unparsed(error.offset, error.expected, error.found);
         if let Value::Object(fields) = &mut event {
             fields.insert("tag".to_owned(), json!(error.tag.map(|tag| tag.as_str().to_owned())));
         }

@@ -19,7 +19,7 @@ pub(in super::super) fn responses(mut input: &[u8], strict: bool, show: &mut imp
         input = rest;
         cx.repairs.begin();
         let event = match parse::response(frame, &cx) {
-            Response::Unparsed(bad) => unparsed(bad.at, bad.why, bad.raw),
+            Response::Unparsed(bad) => unparsed(bad.offset, bad.expected, bad.raw),
             Response::Continue(request) => json!({
                 "event": "continue",
                 "code": request.code.as_ref().map(code),
@@ -213,7 +213,7 @@ fn fetch_item(item: &FetchItem<'_>) -> (String, Value) {
         }
         FetchItem::Other { name, value } => return (string(name).to_lowercase(), json!(string(value))),
         FetchItem::Unparsed { name, unparsed: bad } => {
-            return (string(name).to_lowercase(), unparsed(bad.at, bad.why, bad.raw));
+            return (string(name).to_lowercase(), unparsed(bad.offset, bad.expected, bad.raw));
         }
         _ => ("other", Value::Null),
     };
