@@ -198,7 +198,7 @@ fn an_unknown_user_costs_the_same_work() {
     for mechanism in Mechanism::ALL.into_iter().filter(|mechanism| mechanism.hash().is_some()) {
         let hash = mechanism.hash().unwrap();
         let known = || ScramKeys::derive(hash, PASSWORD, b"sixteen bytes!!!", MIN_ITERATIONS).unwrap();
-        let unknown = || ScramKeys::decoy(hash, &secret, "nobody", MIN_ITERATIONS, 16);
+        let unknown = || ScramKeys::decoy(hash, &secret, "unknown", MIN_ITERATIONS, 16);
         let flag = if mechanism.uses_channel_binding() { "p=tls-exporter" } else { "n" };
         let work = |keys: ScramKeys, name: &str, proof: usize| {
             let mut server = server_exchange(mechanism, &mut bound(2), Mechanisms::all()).unwrap();
@@ -218,7 +218,7 @@ fn an_unknown_user_costs_the_same_work() {
             (asked, super::hash::work::take())
         };
         for proof in [hash.output_len(), 1] {
-            let (real, decoy) = (work(known(), "anyone", proof), work(unknown(), "nobody", proof));
+            let (real, decoy) = (work(known(), "anyone", proof), work(unknown(), "unknown", proof));
             assert_eq!(real, decoy, "{mechanism}");
             assert!(!real.1.is_empty() && real.0.is_empty(), "{mechanism}: {real:?}");
         }
