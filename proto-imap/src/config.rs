@@ -28,8 +28,8 @@ pub struct Config {
     /// The mechanisms that this side takes part in. What the peer offers or asks beyond them does not exist.
     pub mechanisms: Mechanisms,
     /// A server: the mechanisms whose questions its application answers. Passwords and tokens are verified by any
-    /// ([`Mechanisms::passing_credentials`], the default); whoever keeps [`ScramKeys`](proto_mail::sasl::ScramKeys) adds SCRAM, and
-    /// EXTERNAL and ANONYMOUS are added by whoever means them. What is offered is in both sets, and can be spoken over
+    /// ([`Mechanisms::passing_credentials`], the default); an application that stores [`ScramKeys`](proto_mail::sasl::ScramKeys) adds SCRAM, and
+    /// an application adds EXTERNAL and ANONYMOUS if it supports them. What is offered is in both sets, and can be spoken over
     /// the channel.
     pub offered_mechanisms: Mechanisms,
     /// A server: the mechanisms that its application has brought along. They are offered under TLS only.

@@ -10,9 +10,9 @@ use crate::sequence_set::{SequenceSet, sequence_set};
 /// `COPY`, `UID COPY`, `MOVE` and `UID MOVE` (RFC 9051 §6.4.7, §6.4.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CopyCommand<'i> {
-    /// Which messages.
+    /// The messages.
     pub messages: SequenceSet<'i>,
-    /// Where to.
+    /// The target mailbox.
     pub mailbox: MailboxName<'i>,
 }
 

@@ -16,12 +16,12 @@ use crate::mailbox_name::parse::mailbox;
 pub struct CreateCommand<'i> {
     /// The mailbox.
     pub mailbox: MailboxName<'i>,
-    /// What it is for (`USE`, RFC 6154 §3).
+    /// Its special use (`USE`, RFC 6154 §3).
     pub special_use: LazyList<'i, MailboxAttribute<'i>>,
 }
 
 impl<'i> CreateCommand<'i> {
-    /// A mailbox for no special use.
+    /// A mailbox without a special use.
     #[must_use]
     pub const fn new(mailbox: MailboxName<'i>) -> Self {
         Self { mailbox, special_use: LazyList::EMPTY }

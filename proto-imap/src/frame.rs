@@ -1,35 +1,35 @@
 //! Framing: where one message ends (RFC 9051 §2.2, §4.3; RFC 7888).
 //!
-//! This file is the only one that knows how a literal is announced: `{n}`, `{n+}`, `~{n}` at the end of a line. It
-//! finds one complete message, a line with all the literals that its lines announce, and remembers how far it has
-//! come, so that neither a line nor a literal is looked at twice, whatever the chunks. It knows no grammar: whether
-//! an announcement counts in this place, whether the literal is kept or streamed or refused, is the machine's to say.
+//! This is the only module that knows how a literal is announced: `{n}`, `{n+}`, `~{n}` at the end of a line. It finds
+//! one complete message, that is a line with all the literals that its lines announce. It remembers its position, so that
+//! no byte is scanned twice, whatever the chunks. It knows no grammar: the machine decides whether an announcement counts,
+//! and whether the literal is kept, streamed or refused.
 //!
-//! Only CRLF ends a line. A lone LF or CR is a byte of the line; the grammar judges it.
+//! Only CRLF ends a line. A lone LF or CR is part of the line, and the grammar rejects it.
 
 use proto_mail::{Limit, Limits, Line, RecvBuffer};
 
-/// The greatest number of bytes in a literal that is sent without asking, where the server says `LITERAL-` or no
-/// one has authenticated yet (RFC 7888 §5).
+/// The most bytes in a literal that a client sends without waiting, if the server lists `LITERAL-` or the client has not
+/// logged in yet: 4096 (RFC 7888 §5).
 pub const LITERAL_MINUS: u64 = 4096;
 
-/// Whether the sender of a literal waits to be asked for it (RFC 7888 §3).
+/// Whether the sender of a literal waits for a continuation request (RFC 7888 §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {
-    /// `{n}`: a client sends it after a continuation request; a server just sends it.
+    /// `{n}`: a client sends the literal after a continuation request, a server at once.
     Synchronising,
-    /// `{n+}`: it follows at once.
+    /// `{n+}`: the literal follows at once.
     NonSynchronising,
 }
 
-/// An announcement at the end of a line.
+/// The announcement of a literal, at the end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LiteralHeader {
-    /// How many bytes follow the line.
+    /// The number of bytes that follow the line.
     pub size: u64,
     /// Whether the sender waits.
     pub sync: Sync,
-    /// `~{n}`: NUL may be among them (RFC 3516).
+    /// `~{n}`: the literal may contain NUL (RFC 3516).
     pub binary: Binary,
 }
 
@@ -42,27 +42,27 @@ pub enum Binary {
     Yes,
 }
 
-/// What stands at the end of a line.
+/// The end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineEnd {
     /// The line ends its message.
     Plain,
     /// A literal follows.
     Literal(LiteralHeader),
-    /// An announcement with more bytes than a literal can have (2^63 and more): no one can say where it ends.
+    /// An announcement of 2^63 bytes or more. Its end cannot be found.
     Endless(Sync),
 }
 
-/// How far the framing has come.
+/// A step of the framing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FrameStep {
     /// More bytes are needed.
     More,
-    /// The message is complete and has so many bytes.
+    /// The message is complete; its length in bytes.
     Complete(usize),
-    /// The first so many bytes end with a line that announces a literal.
+    /// A line announces a literal; the length of the message up to it.
     Literal(usize, LiteralHeader),
-    /// The first so many bytes end with a line that announces more than can be.
+    /// A line announces more than a literal can have; the length of the message up to it.
     Endless(usize, Sync),
 }
 
@@ -76,7 +76,8 @@ pub(crate) struct Framer {
 }
 
 impl Framer {
-    /// Looks on, in lines of at most `line` bytes and messages of at most `frame`. The answer is the same until [`keep`](Self::keep) or [`reset`](Self::reset) is called.
+    /// Continues with lines of at most `line` bytes and messages of at most `frame` bytes. Returns the same step until
+    /// [`keep`](Self::keep) or [`reset`](Self::reset) is called.
     pub(crate) fn step(
         &mut self,
         rx: &mut RecvBuffer,
@@ -110,7 +111,7 @@ impl Framer {
         }
     }
 
-    /// The literal behind `end` belongs to the message and is kept: the next line begins behind it.
+    /// Keeps the literal after `end` in the message. The next line begins after it.
     pub(crate) fn keep(
         &mut self,
         end: usize,
@@ -127,24 +128,24 @@ impl Framer {
         Ok(())
     }
 
-    /// What stands before `end` was given up (consumed); the message goes on with a new line.
+    /// Notes that the bytes before `end` were consumed. The message continues with a new line.
     pub(crate) const fn reset(&mut self) {
         self.line = 0;
         self.searched = 0;
     }
 
-    /// The line that is looked at, of the message so far.
+    /// Returns the current line of the message.
     pub(crate) fn line<'m>(&self, message: &'m [u8]) -> &'m [u8] {
         message.get(self.line..).unwrap_or_default()
     }
 
-    /// Whether the line that is looked at is the message's first.
+    /// Whether the current line is the first of the message.
     pub(crate) const fn is_first_line(&self) -> bool {
         self.line == 0
     }
 }
 
-/// What stands at the end of a line whose CRLF was taken off. Anything that only resembles an announcement (`{}`,
+/// Returns the end of a line without its CRLF. Anything that only resembles an announcement (`{}`,
 /// `{-1}`, `{ 5}`, `{5++}`) is part of the line.
 #[must_use]
 pub fn ending(line: &[u8]) -> LineEnd {
@@ -173,7 +174,7 @@ fn announcement(line: &[u8]) -> Option<LineEnd> {
     })
 }
 
-/// Whether a byte stands in a line, its CRLF taken off, that no line of IMAP may have: CR, LF, NUL.
+/// Whether a line without its CRLF contains a byte that no IMAP line may have: CR, LF, NUL.
 pub(crate) fn has_forbidden(line: &[u8]) -> bool {
     memchr::memchr3(b'\r', b'\n', 0, line).is_some()
 }

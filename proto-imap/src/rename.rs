@@ -9,9 +9,9 @@ use crate::mailbox_name::parse::mailbox;
 /// `RENAME` (RFC 9051 §6.3.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RenameCommand<'i> {
-    /// The name that the mailbox has.
+    /// The current name.
     pub from: MailboxName<'i>,
-    /// The name that it shall have.
+    /// The new name.
     pub to: MailboxName<'i>,
 }
 

@@ -33,7 +33,7 @@ pub enum SectionItem {
 #[derive(Clone, Copy)]
 pub struct Section<'i> {
     item: SectionItem,
-    /// What stands between the brackets.
+    /// The text between the brackets.
     spec: &'i [u8],
 }
 
@@ -68,7 +68,7 @@ impl<'i> Section<'i> {
         self.item
     }
 
-    /// What stands between the brackets, as it came.
+    /// Returns the text between the brackets, as received.
     #[must_use]
     pub const fn spec(&self) -> &'i [u8] {
         self.spec
@@ -141,15 +141,15 @@ impl<'i> Section<'i> {
     /// `RFC822.TEXT`
     pub const RFC822_TEXT: Section<'static> = Section::wire(SectionItem::Rfc822Text, b"");
 
-    /// The section that stands between the brackets of `BODY[…]`: `1.2.HEADER.FIELDS (FROM TO)`.
+    /// Parses the section between the brackets of `BODY[…]`: `1.2.HEADER.FIELDS (FROM TO)`.
     ///
     /// # Errors
-    /// [`InvalidSection`] if nothing can stand there that looks so.
+    /// [`InvalidSection`] if the text is no section.
     pub fn body(spec: &'i str) -> Result<Self, InvalidSection> {
         Self::of(SectionItem::Body, spec)
     }
 
-    /// The section that stands between the brackets of `BINARY[…]`: `1.2`.
+    /// Parses the section between the brackets of `BINARY[…]`: `1.2`.
     ///
     /// # Errors
     /// [`InvalidSection`] if it has more than numbers.
@@ -304,11 +304,11 @@ pub(crate) fn is_requestable(spec: &[u8]) -> bool {
         }
         numbered = true;
     }
-    // MIME is the header of a part, not of the message. Some servers answer NIL; no one can ask for it.
+    // MIME is the header of a part, not of the message. Some servers answer NIL, so a client cannot ask for it.
     !rest.eq_ignore_ascii_case(b"NIL") && (numbered || !rest.eq_ignore_ascii_case(b"MIME"))
 }
 
-/// What stands between the brackets, if that is all of `spec` and on one line.
+/// Returns the text between the brackets, if it is all of `spec` and on one line.
 pub(crate) fn requestable_section(spec: &[u8], item: SectionItem) -> Option<Section<'_>> {
     if memchr::memchr3(0, b'\r', b'\n', spec).is_some() {
         return None;
@@ -343,7 +343,7 @@ pub(crate) fn section_name(section: &Section<'_>, origin: Option<u64>, out: &mut
     out.put(b" ");
 }
 
-/// What stands between the brackets: of a section that was read tolerantly and does not follow the grammar, nothing.
+/// Writes the text between the brackets; nothing if the section does not follow the grammar.
 pub(crate) fn spec(section: &Section<'_>, out: &mut (impl Sink + ?Sized)) {
     if is_strict(section) {
         out.put(section.spec());

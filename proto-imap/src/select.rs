@@ -18,7 +18,7 @@ use core::num::NonZeroU32;
 pub struct SelectCommand<'i> {
     /// The mailbox.
     pub mailbox: MailboxName<'i>,
-    /// What else is wanted.
+    /// The parameters.
     pub parameters: LazyList<'i, SelectParameter<'i>>,
 }
 
@@ -26,9 +26,9 @@ pub struct SelectCommand<'i> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SelectParameter<'i> {
-    /// `CONDSTORE`: tell of mod-sequences from now on (RFC 7162 §3.1.8).
+    /// `CONDSTORE`: report mod-sequences from now on (RFC 7162 §3.1.8).
     CondStore,
-    /// `QRESYNC`: tell what has changed since then (RFC 7162 §3.2.5).
+    /// `QRESYNC`: report what has changed since then (RFC 7162 §3.2.5).
     QResync(QResync<'i>),
 }
 
@@ -46,7 +46,7 @@ pub struct QResync<'i> {
 }
 
 impl<'i> SelectCommand<'i> {
-    /// A mailbox, and nothing else.
+    /// A SELECT without parameters.
     #[must_use]
     pub const fn new(mailbox: MailboxName<'i>) -> Self {
         Self { mailbox, parameters: LazyList::EMPTY }

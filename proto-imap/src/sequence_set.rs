@@ -168,7 +168,7 @@ impl<'i> SequenceSet<'i> {
         Self(Source::Wire(text))
     }
 
-    /// Whether this is `$`, which has no ranges of its own: whoever keeps the saved result knows them.
+    /// Whether this is `$`. It has no ranges: the server keeps the saved result.
     #[must_use]
     pub const fn is_saved(&self) -> bool {
         matches!(self.0, Source::Saved)

@@ -40,12 +40,12 @@
 
 use crate::types::CommandName;
 
-/// Where a session stands.
+/// The state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Nobody has authenticated.
+    /// The client has not logged in.
     NotAuthenticated,
-    /// Somebody has, and no mailbox is selected.
+    /// The client has logged in, and no mailbox is selected.
     Authenticated,
     /// A mailbox is selected.
     Selected(Access),
@@ -125,7 +125,7 @@ impl State {
         }
     }
 
-    /// Whether somebody has authenticated.
+    /// Whether the client has logged in.
     #[must_use]
     pub const fn is_authenticated(self) -> bool {
         matches!(self, Self::Authenticated | Self::Selected(_))

@@ -12,13 +12,13 @@ use crate::sequence_set::{SequenceSet, sequence_set};
 /// `STORE` and `UID STORE` (RFC 9051 §6.4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreCommand<'i> {
-    /// Of which messages.
+    /// The messages.
     pub messages: SequenceSet<'i>,
     /// Only where the mod-sequence is not greater (RFC 7162 §3.1.3). Below 2⁶³.
     pub unchanged_since: Option<u64>,
-    /// What to do with the flags.
+    /// What happens with the flags.
     pub action: StoreAction,
-    /// Whether to tell the new flags.
+    /// Whether the server reports the new flags.
     pub answer: StoreResponse,
     /// The flags.
     pub flags: FlagList<'i>,
@@ -27,25 +27,25 @@ pub struct StoreCommand<'i> {
 /// What STORE does with the flags that it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreAction {
-    /// `FLAGS`: the message shall have these.
+    /// `FLAGS`: the message gets exactly these.
     Replace,
-    /// `+FLAGS`: it shall have these too.
+    /// `+FLAGS`: these are added.
     Add,
-    /// `-FLAGS`: it shall not have these.
+    /// `-FLAGS`: these are removed.
     Remove,
 }
 
-/// Whether STORE tells what flags the messages have then.
+/// Whether the server reports the flags after a STORE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreResponse {
-    /// It tells.
+    /// The server reports the flags.
     Flags,
-    /// `.SILENT`: it does not.
+    /// `.SILENT`: the server does not report the flags.
     Silent,
 }
 
 impl<'i> StoreCommand<'i> {
-    /// Does this with these flags, whatever the mod-sequence, and wants to be told.
+    /// A STORE without a condition, whose new flags the server reports.
     #[must_use]
     pub const fn new(messages: SequenceSet<'i>, action: StoreAction, flags: FlagList<'i>) -> Self {
         Self { messages, unchanged_since: None, action, answer: StoreResponse::Flags, flags }

@@ -8,7 +8,7 @@ use crate::flags::FlagList;
 use crate::grammar::owned::owned_struct;
 use crate::mailbox_name::MailboxName;
 
-/// `APPEND` (RFC 9051 §6.3.12): what stands before the message.
+/// `APPEND` (RFC 9051 §6.3.12): the arguments before the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppendCommand<'i> {
     /// The mailbox.
@@ -20,7 +20,7 @@ pub struct AppendCommand<'i> {
 }
 
 impl<'i> AppendCommand<'i> {
-    /// A message without flags, of now.
+    /// An APPEND without flags, with the current time as internal date.
     #[must_use]
     pub const fn new(mailbox: MailboxName<'i>) -> Self {
         Self { mailbox, flags: FlagList::EMPTY, date: None }

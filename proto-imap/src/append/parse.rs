@@ -44,7 +44,7 @@ pub fn is_append_payload(frame: &[u8]) -> bool {
 }
 
 /// Whether the last line is the first one, or the one behind a mailbox name that is a literal. Looks back from the end
-/// to the last line end only, so that what stands before is not read again for each literal.
+/// to the last line end only, so that earlier lines are not parsed again for each literal.
 fn is_in_place(frame: &[u8]) -> Option<bool> {
     let (_, name, rest) = command_name(frame).ok()?;
     let mailbox = rest.strip_prefix(b" ")?;

@@ -24,7 +24,7 @@ pub(crate) fn body(structure: &BodyStructure<'_>, detail: Detail, out: &mut (imp
     nested(structure, detail, MAX_DEPTH, out);
 }
 
-/// What stands for a part that is not there.
+/// Written in place of a missing part.
 const EMPTY_TEXT: &[u8] = b"(\"text\" \"plain\" NIL NIL NIL \"7bit\" 0 0)";
 
 fn nested(structure: &BodyStructure<'_>, detail: Detail, depth: u8, out: &mut (impl Sink + ?Sized)) {

@@ -93,7 +93,7 @@ fn extension<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, BodyExtension<'i>> {
     Ok((rest, extension))
 }
 
-/// An `nstring`. *Tolerant*: a list is skipped and stands for `NIL`.
+/// Parses an `nstring`. *Tolerant*: a list is skipped and read as `NIL`.
 fn lenient_nstring<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<IString<'i>>> {
     match nstring(i, cx) {
         Err(_) if i.first() == Some(&b'(') && cx.repair(Repair::BodyShape) => {
@@ -146,7 +146,7 @@ fn body_fld_dsp<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<Disposition<
     }
 }
 
-/// Kinds that stand for a disposition even where none is due.
+/// Kinds that are read as a disposition even where none is expected.
 fn is_known_disposition(kind: IString<'_>) -> bool {
     kind.eq_ignore_ascii_case(b"inline") || kind.eq_ignore_ascii_case(b"attachment")
 }

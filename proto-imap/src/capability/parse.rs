@@ -35,7 +35,7 @@ pub(crate) fn capabilities<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Capabili
     Ok((rest, LazyList::wire(taken(i, rest), cx.attempt())))
 }
 
-/// A list of capabilities that stands by itself: for what is stored as text.
+/// Returns the capabilities of a stored text.
 #[must_use]
 pub(crate) fn capability_list(text: &[u8]) -> CapabilityList<'_> {
     LazyList::<Capability<'_>>::wire(text, crate::grammar::Attempt::First)

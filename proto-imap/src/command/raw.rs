@@ -7,7 +7,7 @@ use crate::grammar::characters::is_atom_char;
 use crate::grammar::owned::owned_struct;
 use core::fmt;
 
-/// A command as text, for what has no variant of its own.
+/// A command as text, for commands without a variant of [`Command`](crate::types::Command).
 ///
 /// A client can send one whose name is known too, to ask for what this library doesn't know of it. What moves a
 /// session, takes credentials or streams has no raw form: the machines must know of it.

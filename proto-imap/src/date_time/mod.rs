@@ -30,7 +30,7 @@ pub(crate) const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
 impl Date {
-    /// A day of the years 0 to 9999; `None` if the calendar has no such day.
+    /// Creates a date in the years 0 to 9999; `None` if it is not in the calendar.
     #[must_use]
     pub const fn new(year: u16, month: u8, day: u8) -> Option<Self> {
         if year > 9999 || day == 0 || day > days_of_month(year, month) {
@@ -70,7 +70,7 @@ impl Date {
         era * 146_097 + day_of_era - 719_468
     }
 
-    /// The day so many days after 1970-01-01; `None` outside of the years 0 to 9999.
+    /// Returns the date that is this number of days after 1970-01-01; `None` outside the years 0 to 9999.
     #[must_use]
     pub const fn from_days_since_epoch(days: i64) -> Option<Self> {
         if days < -719_528 || days > 2_932_896 {
@@ -100,7 +100,7 @@ impl DateTime {
         Some(Self { date, hour, minute, second, zone })
     }
 
-    /// The day, as it is called in the time's own zone.
+    /// Returns the date in the time's own zone.
     #[must_use]
     pub const fn date(self) -> Date {
         self.date
@@ -140,7 +140,7 @@ impl DateTime {
             - self.zone as i64 * 60
     }
 
-    /// The time so many seconds after 1970-01-01 00:00:00 UTC, as it is called in a zone (minutes east of UTC).
+    /// Returns the time that is this number of seconds after 1970-01-01 00:00:00 UTC, in a zone (minutes east of UTC).
     /// `None` outside of the years 0 to 9999.
     #[must_use]
     pub const fn from_timestamp(seconds: i64, zone: i16) -> Option<Self> {

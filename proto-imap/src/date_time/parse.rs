@@ -16,7 +16,7 @@ pub(crate) fn date_time(i: &[u8]) -> Parsed<'_, DateTime> {
     }
 }
 
-/// What stands between the quotes of a [`date_time`]: exactly 26 bytes.
+/// Parses the text between the quotes of a [`date_time`]: exactly 26 bytes.
 pub(crate) fn date_time_text(text: &[u8]) -> Option<DateTime> {
     let [
         d0,

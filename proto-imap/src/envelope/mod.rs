@@ -14,7 +14,7 @@ use crate::grammar::string::IString;
 /// The envelope of a message. A field is `None` if the header has no such field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Envelope<'i> {
-    /// `Date:`, as it stands in the header.
+    /// `Date:`, exactly as in the header.
     pub date: Option<IString<'i>>,
     /// `Subject:`
     pub subject: Option<IString<'i>>,
@@ -56,7 +56,7 @@ pub type AddressList<'i> = LazyList<'i, Address<'i>>;
 pub struct Address<'i> {
     /// The display name.
     pub name: Option<IString<'i>>,
-    /// The source route, which no one uses any more.
+    /// The source route. Obsolete.
     pub adl: Option<IString<'i>>,
     /// What is before the `@`; in the first element of a group its name; `None` in the last element of a group.
     pub mailbox: Option<IString<'i>>,

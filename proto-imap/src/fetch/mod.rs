@@ -101,7 +101,7 @@ pub enum FetchItem<'i> {
 /// A whole FETCH response, all of whose contents are in the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchResponse<'i> {
-    /// The message's sequence number; 0 only if read tolerantly, and then no one's.
+    /// The message's sequence number; 0 only if parsed tolerantly; no message has that number.
     pub sequence: u32,
     /// Its data.
     pub items: LazyList<'i, FetchItem<'i>>,

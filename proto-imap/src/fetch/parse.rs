@@ -64,7 +64,7 @@ pub enum ParsedItem<'i> {
 /// The beginning of a FETCH response: `"*" SP nz-number SP "FETCH" SP "("`.
 ///
 /// Returns the message's sequence number and how many bytes were read; the first item begins there. *Tolerant*:
-/// sequence number 0, which is no one's.
+/// sequence number 0, which no message has.
 ///
 /// # Errors
 /// [`Unparsed`] if `frame` is no FETCH response.
@@ -102,7 +102,7 @@ pub fn next_item<'i>(
     place: ItemPosition,
     cx: &Context,
 ) -> Result<(usize, ParsedItem<'i>), Unparsed<'i>> {
-    // An item is large, most are small inside: it is filled in where it will stand, and not moved there.
+    // The item is written in place, so that it is not moved.
     let mut answer = Ok((0, ParsedItem::Item(FetchItem::Uid(0))));
     if let Ok((used, ParsedItem::Item(item))) = &mut answer {
         match step(i, place, item, cx) {
@@ -144,7 +144,7 @@ pub(crate) fn step<'i>(
     Ok((rest, Found::Item))
 }
 
-/// What stands between items when it is not one space.
+/// Parses a separator between items that is not one space.
 #[cold]
 fn odd_separator<'i>(i: &'i [u8], place: ItemPosition, cx: &Context) -> Parsed<'i, Option<Found>> {
     let mut rest = i;

@@ -21,11 +21,11 @@ use crate::sequence_set::SequenceSet;
 /// `FETCH` and `UID FETCH` (RFC 9051 §6.4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchCommand<'i> {
-    /// Of which messages.
+    /// The messages.
     pub messages: SequenceSet<'i>,
-    /// What. At least one. Of a macro, what it stands for.
+    /// The attributes to fetch, at least one. A macro is expanded.
     pub attributes: LazyList<'i, FetchAttribute<'i>>,
-    /// How.
+    /// The modifiers.
     pub modifiers: LazyList<'i, FetchModifier>,
 }
 
@@ -42,7 +42,7 @@ pub enum FetchModifier {
 }
 
 impl<'i> FetchCommand<'i> {
-    /// These things of these messages.
+    /// A FETCH of these attributes of these messages.
     #[must_use]
     pub const fn new(messages: SequenceSet<'i>, attributes: LazyList<'i, FetchAttribute<'i>>) -> Self {
         Self { messages, attributes, modifiers: LazyList::EMPTY }
@@ -89,7 +89,7 @@ pub enum FetchAttribute<'i> {
     ThreadId,
     /// `PREVIEW` (RFC 8970)
     Preview,
-    /// `PREVIEW (LAZY)`: if it is at hand.
+    /// `PREVIEW (LAZY)`: only if the server has it already.
     PreviewLazy,
     /// `SAVEDATE` (RFC 8514)
     SaveDate,
@@ -120,17 +120,17 @@ pub enum Peek {
 }
 
 impl<'i> FetchAttribute<'i> {
-    /// What the macro `FAST` stands for.
+    /// The attributes of the macro `FAST`.
     pub const FAST: &'static [FetchAttribute<'static>] =
         &[FetchAttribute::Flags, FetchAttribute::InternalDate, FetchAttribute::Size];
-    /// What the macro `ALL` stands for.
+    /// The attributes of the macro `ALL`.
     pub const ALL: &'static [FetchAttribute<'static>] = &[
         FetchAttribute::Flags,
         FetchAttribute::InternalDate,
         FetchAttribute::Size,
         FetchAttribute::Envelope,
     ];
-    /// What the macro `FULL` stands for.
+    /// The attributes of the macro `FULL`.
     pub const FULL: &'static [FetchAttribute<'static>] = &[
         FetchAttribute::Flags,
         FetchAttribute::InternalDate,

@@ -141,7 +141,7 @@ impl<'i> Element<'i> for FetchModifier {
     }
 }
 
-/// Whether the modifier VANISHED can stand in a FETCH.
+/// Whether a FETCH may have the modifier VANISHED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Vanished {
     /// It is a UID FETCH.

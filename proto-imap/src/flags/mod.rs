@@ -82,7 +82,7 @@ impl<'i> Keyword<'i> {
         self.0
     }
 
-    /// Whether the name is an atom, as the grammar wants it. Only a tolerantly read keyword can be another thing;
+    /// Whether the name is an atom, as the grammar requires. Only a tolerantly parsed keyword can be anything else;
     /// such a keyword is never written.
     #[must_use]
     pub fn is_atom(&self) -> bool {

@@ -44,7 +44,7 @@ pub(crate) fn flag_perm_list<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, FlagLi
     flags(i, cx, Wildcard::Due)
 }
 
-/// Whether `\*` may stand in a list.
+/// Whether a list may contain `\*`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wildcard {
     Due,

@@ -16,7 +16,7 @@ pub(crate) const LENIENT_FLAG: u8 = 64;
 
 pub(crate) const ENDS_STRING: u8 = 128;
 
-/// Which bytes may stand where, one bit for each class.
+/// The classes of each byte, one bit for each class.
 static CLASSES: [u8; 256] = classes();
 
 const fn classes() -> [u8; 256] {
@@ -97,7 +97,7 @@ pub(crate) fn is_lenient_flag_char(byte: u8) -> bool {
     is(byte, LENIENT_FLAG)
 }
 
-/// What may stand in an atom in the tolerant reading: as for flags, without the double quote.
+/// Whether a tolerantly parsed atom may contain the byte: as for flags, without the double quote.
 #[must_use]
 #[inline]
 pub(crate) fn is_lenient_atom_char(byte: u8) -> bool {

@@ -34,7 +34,7 @@ pub trait CommandSink: Sink {
 pub struct CommandBuffer {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// Positions in `bytes`, rising: what stands behind one waits to be asked for.
+    /// Positions in `bytes`, ascending: the bytes after a position wait for a continuation request.
     pub pauses: Vec<usize>,
 }
 
@@ -63,7 +63,7 @@ pub enum LiteralMode {
 }
 
 impl LiteralMode {
-    /// Whether a literal of so many bytes waits.
+    /// Returns whether a literal of this size waits for a continuation request.
     #[must_use]
     pub const fn sync(self, size: u64) -> Sync {
         match self {
@@ -79,7 +79,7 @@ impl LiteralMode {
 pub struct Options {
     /// How literals are sent.
     pub literals: LiteralMode,
-    /// How mailbox names are written, and whether UTF-8 can stand in quotes.
+    /// The encoding of mailbox names, and whether a quoted string may contain UTF-8.
     pub names: NameEncoding,
 }
 
@@ -100,7 +100,7 @@ pub enum ArgumentFault {
     ForbiddenByte,
     /// It is empty, and there must be one at least.
     Empty,
-    /// It is no atom, and nothing else can stand there.
+    /// It is no atom, and only an atom is allowed there.
     NotAnAtom,
     /// A number is too small or too great.
     OutOfRange,
@@ -214,7 +214,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
         self.bytes(argument, &string.as_bytes())
     }
 
-    /// `astring`: bare if it is so plain that no one can misread it.
+    /// Writes an `astring`: bare if every server reads it as an atom.
     pub(crate) fn astring(&mut self, argument: &'static str, string: IString<'_>) -> Written {
         let bytes = string.as_bytes();
         if is_plain(&bytes) {
@@ -315,7 +315,7 @@ impl<'s, S: CommandSink> Writer<'s, S> {
     }
 }
 
-/// Whether a string is an atom to everyone: letters, digits, and signs that no one gives a meaning.
+/// Whether every server reads the string as an atom: letters, digits, and signs without a meaning.
 pub(crate) fn is_plain(bytes: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'/' | b'@');
     !bytes.is_empty() && bytes.len() <= 128 && bytes.iter().all(plain) && !bytes.eq_ignore_ascii_case(b"NIL")

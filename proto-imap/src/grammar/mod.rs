@@ -27,7 +27,7 @@ use nom::error::{ErrorKind, ParseError};
 /// How deeply parentheses, body parts and attached messages may be nested.
 pub(crate) const MAX_DEPTH: u8 = 32;
 
-/// How the grammar is to be read, and what was repaired in reading it.
+/// How strictly the grammar is applied, and the repairs made so far.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
     reading: Strictness,
@@ -135,7 +135,7 @@ pub(crate) struct Expected<'i> {
 }
 
 impl<'i> Expected<'i> {
-    /// How many bytes of `message` stand before the place where it went wrong.
+    /// Returns the offset of the error in `message`, in bytes.
     #[must_use]
     pub(crate) const fn offset_in(&self, message: &[u8]) -> usize {
         message.len().saturating_sub(self.rest.len())
@@ -165,7 +165,7 @@ pub(crate) const fn expected<'i, T>(rest: &'i [u8], what: &'static str) -> Parse
     Err(nom::Err::Error(Expected { rest, what }))
 }
 
-/// The [`Expected`] of a failed parse.
+/// Returns the [`Expected`] of a failed parse.
 pub(crate) fn into_expected<'i>(error: nom::Err<Expected<'i>>) -> Expected<'i> {
     match error {
         nom::Err::Error(expected) | nom::Err::Failure(expected) => expected,

@@ -40,7 +40,7 @@ macro_rules! repairs {
 }
 
 repairs! {
-    /// Spaces where none, or more than the one, may stand.
+    /// Spaces where none are allowed, or more than one.
     ExtraSpace = "extra-space",
     /// `NIL` or `()` where a string, a list, a number or an address is due.
     NilForValue = "nil-for-value",
@@ -71,11 +71,11 @@ repairs! {
     ResponseCode = "response-code",
     /// No text where a human-readable text is due.
     MissingText = "missing-text",
-    /// A response code in a line of its own, without the `* OK` before it.
+    /// A response code without the `* OK` before it.
     MissingStatus = "missing-status",
     /// A FETCH item or a piece of it that could not be read and was skipped.
     SkippedItem = "skipped-item",
-    /// Bytes above 127 that are not UTF-8, or stand where only ASCII may.
+    /// Bytes above 127 that are not UTF-8, or where only ASCII is allowed.
     EightBit = "eight-bit",
     /// A line end where none belongs: a lone LF, or a CRLF behind a literal.
     StrayLineEnd = "stray-line-end",
@@ -83,7 +83,7 @@ repairs! {
     StrayLine = "stray-line",
     /// NUL bytes, dropped.
     Nul = "nul",
-    /// Characters in a flag, an attribute or a capability that cannot stand there.
+    /// Characters that a flag, an attribute or a capability cannot have.
     FlagCharacter = "flag-character",
     /// A mailbox name with special characters that is not quoted.
     BareMailbox = "bare-mailbox",

@@ -21,13 +21,13 @@ use core::fmt;
 /// `LIST` (RFC 9051 §6.3.9, RFC 5258).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListCommand<'i> {
-    /// Which mailboxes. Without any: those that there are.
+    /// Which mailboxes; if empty, all that exist.
     pub selection: LazyList<'i, ListSelection>,
-    /// Where patterns begin.
+    /// The reference name, to which the patterns are relative.
     pub reference: MailboxName<'i>,
-    /// What names they have. At least one.
+    /// The patterns, at least one.
     pub patterns: LazyList<'i, ListPattern<'i>>,
-    /// What to tell of each.
+    /// What to return for each mailbox.
     pub returns: LazyList<'i, ListReturn<'i>>,
 }
 
@@ -64,14 +64,14 @@ pub enum ListReturn<'i> {
 /// `LSUB` (RFC 3501 §6.3.9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LsubCommand<'i> {
-    /// Where the pattern begins.
+    /// The reference name, to which the pattern is relative.
     pub reference: MailboxName<'i>,
-    /// What names they have.
+    /// The pattern.
     pub pattern: ListPattern<'i>,
 }
 
 impl<'i> ListCommand<'i> {
-    /// The mailboxes whose names are so.
+    /// A LIST of the mailboxes that match these patterns.
     #[must_use]
     pub const fn new(patterns: &'i [ListPattern<'i>]) -> Self {
         Self {

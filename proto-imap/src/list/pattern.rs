@@ -7,7 +7,7 @@ use core::fmt;
 
 impl Sealed for ListPattern<'_> {}
 
-/// A mailbox name with wildcards: `*` stands for anything, `%` for anything without a hierarchy delimiter.
+/// A mailbox name with wildcards: `*` matches anything, `%` anything without a hierarchy delimiter.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ListPattern<'i>(MailboxName<'i>);
 

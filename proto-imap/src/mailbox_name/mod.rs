@@ -99,7 +99,7 @@ impl<'i> MailboxName<'i> {
         text.ok_or(InvalidMailboxName)
     }
 
-    /// The name as text, to be shown: what makes no sense in `encoding` stands for itself.
+    /// Returns the name as text to show. Parts that are not valid in `encoding` are kept as they are.
     #[must_use]
     pub fn to_str_lossy(&self, encoding: NameEncoding) -> Cow<'i, str> {
         if self.is_inbox() {

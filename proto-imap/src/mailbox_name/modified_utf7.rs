@@ -127,7 +127,7 @@ pub(crate) fn decode_lossy(bytes: &[u8]) -> Cow<'_, str> {
     decode_pieces(bytes, |piece| Some(String::from_utf8_lossy(piece))).unwrap_or_default()
 }
 
-/// Decodes piece by piece; `other` is asked what a piece that cannot be decoded stands for.
+/// Decodes piece by piece; `other` returns the text of a piece that cannot be decoded.
 fn decode_pieces<'o>(
     bytes: &'o [u8],
     other: impl Fn(&'o [u8]) -> Option<Cow<'o, str>>,

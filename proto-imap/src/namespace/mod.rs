@@ -15,7 +15,7 @@ pub struct Namespaces<'i> {
     pub personal: LazyList<'i, Namespace<'i>>,
     /// Those of other users.
     pub other_users: LazyList<'i, Namespace<'i>>,
-    /// Those that belong to no one.
+    /// Shared by all users.
     pub shared: LazyList<'i, Namespace<'i>>,
 }
 

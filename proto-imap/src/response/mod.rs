@@ -78,9 +78,9 @@ pub enum Untagged<'i> {
     Sort(SearchResponse<'i>),
     /// `ESEARCH`
     Esearch(EsearchResponse<'i>),
-    /// `EXISTS`: so many messages are in the mailbox.
+    /// `EXISTS`: the number of messages in the mailbox.
     Exists(u32),
-    /// `RECENT`: so many of them are recent (RFC 3501).
+    /// `RECENT`: the number of recent messages (RFC 3501).
     Recent(u32),
     /// `EXPUNGE`: the message of that sequence number is gone; 0 only if read tolerantly.
     Expunge(u32),

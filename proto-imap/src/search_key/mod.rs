@@ -91,9 +91,9 @@ pub enum SearchKey<'i> {
     SavedSince(Date),
     /// `SAVEDATESUPPORTED`: all messages, if the mailbox knows when they came.
     SaveDateSupported,
-    /// `OLDER`: the internal date is so many seconds ago or more (RFC 5032).
+    /// `OLDER`: the internal date is at least this number of seconds ago (RFC 5032).
     Older(u32),
-    /// `YOUNGER`: the internal date is less than so many seconds ago.
+    /// `YOUNGER`: the internal date is less than this number of seconds ago.
     Younger(u32),
     /// `LARGER`: more bytes than that.
     Larger(u64),

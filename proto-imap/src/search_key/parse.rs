@@ -43,7 +43,7 @@ pub(crate) const TOO_DEEP: &str = "search keys nested less deeply";
 /// The longest name that is known.
 const LONGEST: usize = 17;
 
-/// `search-key`. `depth` is how deep it stands already.
+/// `search-key`. `depth` is the depth of the nesting so far.
 fn search_key<'i>(i: &'i [u8], cx: &Context, depth: u8) -> Parsed<'i, SearchKey<'i>> {
     const WHAT: &str = "a search key";
     if depth > MAX_DEPTH {

@@ -83,7 +83,7 @@ pub enum StatusItem<'i> {
     Recent(u32),
     /// The least UID that the next message can have; `None` if the server said 0.
     UidNext(Option<NonZeroU32>),
-    /// UIDVALIDITY. A tolerantly read 0 stands for "unknown".
+    /// UIDVALIDITY. 0, which only the tolerant parser accepts, means unknown.
     UidValidity(u32),
     /// How many have no `\Seen`.
     Unseen(u32),

@@ -74,7 +74,7 @@ fn can_be_written(code: &ResponseCode<'_>) -> bool {
     }
 }
 
-/// Whether it is a code that has a type of its own: then it is here because it did not follow its grammar.
+/// Whether the code has a variant of its own. It was then kept as raw text because it did not follow its grammar.
 fn is_misread(name: IString<'_>, argument: Option<IString<'_>>) -> bool {
     const TYPED: [&[u8]; 14] = [
         b"APPENDUID",

@@ -275,9 +275,9 @@ pub enum ResponseCode<'i> {
     HighestModSeq(u64),
     /// `MAILBOXID (id)` (RFC 8474)
     MailboxId(IString<'i>),
-    /// `METADATA LONGENTRIES n` (RFC 5464): a value of so many bytes was left out.
+    /// `METADATA LONGENTRIES n` (RFC 5464): a value of this size in bytes was left out.
     MetadataLongEntries(u32),
-    /// `METADATA MAXSIZE n` (RFC 5464): values have at most so many bytes.
+    /// `METADATA MAXSIZE n` (RFC 5464): the greatest size of a value in bytes.
     MetadataMaxSize(u32),
     /// `MODIFIED set` (RFC 7162): these were changed by others and left alone.
     Modified(Numbers<'i>),
@@ -287,7 +287,7 @@ pub enum ResponseCode<'i> {
     Referral(IString<'i>),
     /// `UIDNEXT n`: the least UID that the next message can have; `None` if the server said 0.
     UidNext(Option<NonZeroU32>),
-    /// `UIDVALIDITY n`. A tolerantly read 0 stands for "unknown".
+    /// `UIDVALIDITY n`. 0, which only the tolerant parser accepts, means unknown.
     UidValidity(u32),
     /// `UNSEEN n` (RFC 3501): the first message without `\Seen`; `None` if the server said 0.
     Unseen(Option<NonZeroU32>),

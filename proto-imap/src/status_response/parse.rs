@@ -87,7 +87,7 @@ fn resp_code<'i>(i: &'i [u8], cx: &Context) -> Parsed<'i, Option<ResponseCode<'i
     let Some(before) = before.filter(|_| typed.is_err()) else { return typed };
     cx.repairs.restore(&before);
     cx.repairs.note(Repair::ResponseCode);
-    // Without a closing bracket of its own it is no code, though some other bracket closes in the line.
+    // Without its closing bracket it is no code, even if another bracket closes later in the line.
     let Some(end) = balanced_bracket(inner) else { return Ok((i, None)) };
     let raw = inner.get(..end).unwrap_or_default();
     let rest = inner.get(end + 1..).unwrap_or_default();

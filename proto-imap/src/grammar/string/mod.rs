@@ -57,7 +57,7 @@ impl<'i> IString<'i> {
         Self { raw, stored: Stored::Atom }
     }
 
-    /// `raw` is what stands between the quotes.
+    /// Creates a quoted string; `raw` is the text between the quotes.
     pub(crate) const fn quoted(raw: &'i [u8], escaped: Escapes) -> Self {
         let stored = match escaped {
             Escapes::None => Stored::Quoted,
@@ -97,7 +97,7 @@ impl<'i> IString<'i> {
         }
     }
 
-    /// The bytes as they stood in the message, backslashes included.
+    /// Returns the bytes exactly as in the message, backslashes included.
     #[must_use]
     pub const fn raw(&self) -> &'i [u8] {
         self.raw
@@ -131,7 +131,7 @@ impl<'i> IString<'i> {
         self.as_bytes().into_owned()
     }
 
-    /// The same string without what stands before `from` and behind `to`, both counted in raw bytes.
+    /// Returns the string with its raw bytes trimmed.
     pub(crate) fn trimmed(&self, trim: impl Fn(&'i [u8]) -> &'i [u8]) -> Self {
         Self { raw: trim(self.raw), stored: self.stored }
     }

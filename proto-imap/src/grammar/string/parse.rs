@@ -1,6 +1,6 @@
 //! Strings: quoted, counted, bare, or `NIL` (RFC 9051 §9 `string`, `astring`, `nstring`, `literal8`).
 //!
-//! A literal is read where it stands; whether it is small enough was decided when the message was framed.
+//! A literal is parsed in place; its size was checked when the message was framed.
 
 use crate::grammar::characters::{ASTRING, ENDS_STRING, QUOTED, is, is_lenient_atom_char, span};
 use crate::grammar::number::plain_digits;
