@@ -436,7 +436,7 @@ mod tests {
             (b"MAIL FROM:<a@b> BODY=9BIT", SyntaxFault::Value),
             (b"MAIL FROM:<a@b> SMTPUTF8=1", SyntaxFault::Value),
             (b"MAIL FROM:<a@b> AUTH=a+0D+0ARSET", SyntaxFault::Value),
-            (b"MAIL FROM:<a@b> AUTH=nobody", SyntaxFault::MissingDomain),
+            (b"MAIL FROM:<a@b> AUTH=alice", SyntaxFault::MissingDomain),
             (b"MAIL FROM:<a@b> BY=0;R", SyntaxFault::Number),
             (b"MAIL FROM:<a@b> BY=5", SyntaxFault::Value),
             (b"MAIL FROM:<a@b> MT-PRIORITY=10", SyntaxFault::Number),

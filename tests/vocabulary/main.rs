@@ -30,7 +30,6 @@ const UNFINISHED: &[&str] = &[
     "mailwire/",
     "proto-imap/",
     "proto-mail/src/sasl/tests.rs",
-    "proto-smtp/",
     "tests/README.md",
     "tests/exploration/",
 ];
